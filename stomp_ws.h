@@ -1,0 +1,6216 @@
+/* stomp_ws.h - v0.1.0 - STOMP over WebSocket for C in one header - MIT or public domain, see the end
+*/
+#if defined(STOMP_WS_IMPLEMENTATION) && defined(__STRICT_ANSI__) && !defined(_POSIX_C_SOURCE) && \
+    !defined(_XOPEN_SOURCE) && !defined(_GNU_SOURCE) && !defined(_DEFAULT_SOURCE)
+#define _POSIX_C_SOURCE 200809L
+#endif
+
+#ifndef STOMP_WS_H
+#define STOMP_WS_H
+
+#include <stddef.h>
+
+#define STOMP_WS_VERSION_MAJOR 0
+#define STOMP_WS_VERSION_MINOR 1
+#define STOMP_WS_VERSION_PATCH 0
+#define STOMP_WS_VERSION "0.1.0"
+
+/* STOMP_WS_API stands before every public function. STOMP_WS_STATIC makes them private to the file that includes
+   the implementation, without a warning for those it does not call; a shared library can define its own. */
+#ifndef STOMP_WS_API
+#if defined(STOMP_WS_STATIC) && (defined(__GNUC__) || defined(__clang__))
+#define STOMP_WS_API static __attribute__((unused))
+#elif defined(STOMP_WS_STATIC)
+#define STOMP_WS_API static
+#else
+#define STOMP_WS_API extern
+#endif
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ==== >>results: every code the library returns, with its name and its sentence ==== */
+
+/* A call returns 0 or more for success and one of these for failure. The bands tell who is at fault: -1 you or your
+   limits, -20 the network, -30 the HTTP upgrade, -40 RFC 6455, -50 a STOMP frame, -60 the STOMP session. */
+#define STWS_RESULTS(X)                                                                                               \
+    X(STWS_OK, 0, "success")                                                                                          \
+    X(STWS_CLOSED, -1, "the client has ended, as it was asked to")                                                    \
+    X(STWS_ERR_USAGE, -2, "an argument or an option is not valid")                                                    \
+    X(STWS_ERR_STATE, -3, "not possible in this state")                                                               \
+    X(STWS_ERR_MEMORY, -4, "no memory, or the memory given is too small")                                             \
+    X(STWS_ERR_SPACE, -5, "the output does not fit into the buffer given")                                            \
+    X(STWS_ERR_FULL, -6, "the outbox or the queue is full")                                                           \
+    X(STWS_ERR_LIMIT, -7, "a limit of the options is reached")                                                        \
+    X(STWS_ERR_TIMEOUT, -8, "not finished before its deadline")                                                       \
+    X(STWS_ERR_URL, -9, "the URL is not a ws:// or wss:// URL")                                                       \
+    X(STWS_ERR_RESOLVE, -20, "the host name could not be resolved")                                                   \
+    X(STWS_ERR_CONNECT, -21, "no connection to the host and port")                                                    \
+    X(STWS_ERR_IO, -22, "reading from or writing to the connection failed")                                           \
+    X(STWS_ERR_EOF, -23, "the peer ended the connection without a close frame")                                       \
+    X(STWS_ERR_TLS, -24, "TLS failed, or is not compiled in")                                                         \
+    X(STWS_ERR_TLS_TRUST, -25, "the server's certificate is not to be trusted")                                       \
+    X(STWS_ERR_HTTP, -30, "the answer to the upgrade request is not HTTP")                                            \
+    X(STWS_ERR_HTTP_STATUS, -31, "the server did not switch to WebSocket (status not 101)")                           \
+    X(STWS_ERR_HTTP_UPGRADE, -32, "the 101 answer lacks or distorts Upgrade, Connection or Sec-WebSocket-Accept")     \
+    X(STWS_ERR_HTTP_SUBPROTOCOL, -33, "the server chose a subprotocol that was not offered")                          \
+    X(STWS_ERR_HTTP_EXTENSION, -34, "the server uses an extension that was not offered")                              \
+    X(STWS_ERR_HTTP_LIMIT, -35, "the HTTP head is larger than the limit")                                             \
+    X(STWS_ERR_WS_PROTOCOL, -40, "a WebSocket frame breaks RFC 6455")                                                 \
+    X(STWS_ERR_WS_UTF8, -41, "a WebSocket text message is not UTF-8")                                                 \
+    X(STWS_ERR_WS_LIMIT, -42, "a WebSocket message is larger, or in more pieces, than the limit")                     \
+    X(STWS_ERR_WS_CLOSE, -43, "the peer closed the WebSocket")                                                        \
+    X(STWS_ERR_SOCKJS, -44, "the peer speaks SockJS framing, not raw STOMP")                                          \
+    X(STWS_ERR_FRAME_COMMAND, -50, "a STOMP frame begins with something that is no command")                          \
+    X(STWS_ERR_FRAME_HEADER, -51, "a STOMP header line has no colon or no name")                                      \
+    X(STWS_ERR_FRAME_ESCAPE, -52, "a STOMP header holds an escape that the version does not define")                  \
+    X(STWS_ERR_FRAME_CR, -53, "a STOMP header holds a carriage return that ends no line")                             \
+    X(STWS_ERR_FRAME_NUL, -54, "a NUL octet inside a STOMP head, or none after a body of a stated length")            \
+    X(STWS_ERR_FRAME_LENGTH, -55, "a content-length that is not a number")                                            \
+    X(STWS_ERR_FRAME_HEADERS, -56, "a STOMP frame has more headers than max_headers")                                 \
+    X(STWS_ERR_FRAME_LINE, -57, "a STOMP header line is longer than max_line")                                        \
+    X(STWS_ERR_FRAME_BODY, -58, "a STOMP body is longer than max_body")                                               \
+    X(STWS_ERR_FRAME_BUILD, -59, "this frame cannot be said in this STOMP version")                                   \
+    X(STWS_ERR_VERSION, -60, "no STOMP version in common with the server")                                            \
+    X(STWS_ERR_LOGIN, -61, "the server refused CONNECT")                                                              \
+    X(STWS_ERR_BROKER, -62, "the server sent an ERROR frame")                                                         \
+    X(STWS_ERR_HEARTBEAT, -63, "the server's heart-beat stayed out")                                                  \
+    X(STWS_ERR_LATE, -64, "our own loop was late with the heart-beat")                                                \
+    X(STWS_ERR_LOST, -65, "the connection ended before the receipt came")                                             \
+    X(STWS_ERR_STALE, -66, "the message belongs to an earlier session; its ACK would mean nothing now")               \
+    X(STWS_ERR_GAVE_UP, -67, "all reconnect attempts are used up")
+
+#define STWS_P_ENUM(name, number, sentence) name = (number),
+enum stws_result { STWS_RESULTS(STWS_P_ENUM) STWS_RESULT_END = -1000 };
+#undef STWS_P_ENUM
+
+/* The sentence ("the server refused CONNECT") and the name ("STWS_ERR_LOGIN") of a code; never NULL. Pure. */
+STOMP_WS_API const char *stws_result_text(int result);
+STOMP_WS_API const char *stws_result_name(int result);
+
+/* What every parser returns besides an error. */
+enum { STWS_MORE = 0, STWS_DONE = 1 };
+
+/* As an option: switched off, where 0 means the default. */
+enum { STWS_OFF = -1 };
+
+/* ==== >>codecs: STOMP frames, WebSocket frames and the handshake, without any I/O ==== */
+
+/* One header. Both strings end in a NUL octet too. When building, a length of 0 means strlen(). */
+typedef struct stws_header {
+    const char *name;
+    const char *value;
+    size_t name_len;
+    size_t value_len;
+} stws_header;
+
+/* STOMP versions: also bits for stws_options.versions. STWS_STOMP_NONE is the time before CONNECTED. */
+enum { STWS_STOMP_NONE = 0, STWS_STOMP_10 = 1, STWS_STOMP_11 = 2, STWS_STOMP_12 = 4 };
+
+enum stws_command {
+    STWS_COMMAND_OTHER,
+    STWS_COMMAND_CONNECT, STWS_COMMAND_STOMP, STWS_COMMAND_CONNECTED,
+    STWS_COMMAND_SEND, STWS_COMMAND_SUBSCRIBE, STWS_COMMAND_UNSUBSCRIBE,
+    STWS_COMMAND_ACK, STWS_COMMAND_NACK,
+    STWS_COMMAND_BEGIN, STWS_COMMAND_COMMIT, STWS_COMMAND_ABORT,
+    STWS_COMMAND_DISCONNECT, STWS_COMMAND_MESSAGE, STWS_COMMAND_RECEIPT, STWS_COMMAND_ERROR
+};
+
+/* A STOMP frame, parsed or to be built. Parsed: views into the caller's buffer, headers in wire order and decoded;
+   body[body_len] is a NUL octet. To be built: command may be NULL when command_id names it. */
+typedef struct stws_frame {
+    const char *command;
+    int command_id;             /* enum stws_command */
+    int no_content_length;      /* build: leave content-length out (ActiveMQ then makes a TextMessage) */
+    const stws_header *headers;
+    size_t header_count;
+    const char *body;
+    size_t body_len;            /* octets */
+} stws_frame;
+
+/* The parser's state between calls. Zero it, then set the first part; the rest is the parser's own. */
+typedef struct stws_frame_state {
+    int version;                /* STWS_STOMP_*: which escapes hold (STOMP 1.1 and 1.2, "Value Encoding") */
+    stws_header *headers;       /* table for the headers of one frame */
+    size_t max_headers;         /* its length */
+    size_t max_line;            /* octets in one line of the head; 0 = 65,536 */
+    size_t max_body;            /* octets; 0 = 16 MiB */
+    size_t heartbeats;          /* out: end-of-lines seen between frames (STOMP 1.1, "Heart-beating") */
+    const char *base;           /* private from here on */
+    size_t line, scanned, colon, header_count, body_len, command_len;
+    int phase, command_id, has_length, escaped;
+    unsigned known[8];
+} stws_frame_state;
+
+/* Parse one STOMP frame in place from buf[0..len): bytes are unescaped and terminated where they lie.
+   STWS_DONE: *frame is filled and *used bytes are done with; it holds until those bytes change.
+   STWS_MORE: *used bytes (end-of-lines) may be dropped; call again with the rest and more behind it, at the same or
+   at another address: nothing is scanned twice. Errors: STWS_ERR_FRAME_*; the stream is lost then.
+   Never allocates, never blocks, pure: one state per thread. STOMP 1.0, 1.1, 1.2, "STOMP Frames", "Augmented BNF". */
+STOMP_WS_API int stws_frame_parse(char *buf, size_t len, stws_frame_state *state, stws_frame *frame, size_t *used);
+
+/* Build the frame into buf[0..cap) as the version says it; *need gets the exact size, also when it does not fit.
+   Adds content-length to a body unless the frame has one or asks for none. Returns STWS_OK; STWS_ERR_SPACE and
+   nothing written; STWS_ERR_FRAME_BUILD when a header cannot be said (LF, CR or NUL where no escape exists, ':' in a
+   name), a content-length is wrong, or the command may have no body. Never allocates; pure. */
+STOMP_WS_API int stws_frame_build(char *buf, size_t cap, int version, const stws_frame *frame, size_t *need);
+
+/* The value of the first header of that name (STOMP 1.2, "Repeated Header Entries"), or NULL. Pure. */
+STOMP_WS_API const char *stws_frame_header(const stws_frame *frame, const char *name);
+
+/* The name of a command ("MESSAGE"); "" for STWS_COMMAND_OTHER. Pure. */
+STOMP_WS_API const char *stws_command_name(int command_id);
+
+/* RFC 6455, section 5.2: opcodes. */
+enum { STWS_WS_CONTINUATION = 0, STWS_WS_TEXT = 1, STWS_WS_BINARY = 2, STWS_WS_CLOSE = 8, STWS_WS_PING = 9, STWS_WS_PONG = 10 };
+
+/* One direction of a WebSocket connection. Zero it, then set the first part. */
+typedef struct stws_ws {
+    int server;                 /* 1: we are the server, so the peer's frames must be masked; 0: must not */
+    int check_utf8;             /* 1: text messages are checked as they stream (RFC 6455, 8.1) */
+    size_t max_message;         /* octets; 0 = no limit */
+    size_t max_fragments;       /* frames a message may come in, empty ones counted; 0 = 65,537 */
+    int close_code;             /* out: after an error, the code to close with (RFC 6455, 7.4.1) */
+    const char *reason;         /* out: after an error, what was wrong */
+    unsigned long long remaining; /* private from here on */
+    size_t message_len, fragments;
+    unsigned utf8_state;
+    int in_frame, fin, opcode, message_opcode, closed;
+    unsigned char key[4];
+    size_t key_offset;
+} stws_ws;
+
+typedef struct stws_ws_event {
+    int opcode;                 /* TEXT or BINARY: a piece of such a message; CLOSE, PING, PONG: whole */
+    int first, last;            /* the piece begins, ends its message */
+    char *data;                 /* unmasked, in place */
+    size_t len;                 /* octets */
+    int close_code;             /* CLOSE: the code, 1005 when it had none; data and len are then the reason */
+} stws_ws_event;
+
+/* Take the next piece out of buf[0..len). STWS_DONE: *event, and *used bytes are done with. STWS_MORE: come again with
+   the rest and more. Data arrive in pieces, as they are there, so that no message needs to fit; control frames come
+   whole. Errors: STWS_ERR_WS_*, with ws->close_code and ws->reason. Never allocates; pure. RFC 6455, section 5. */
+STOMP_WS_API int stws_ws_parse(char *buf, size_t len, stws_ws *ws, stws_ws_event *event, size_t *used);
+
+/* Build one frame. key: 4 octets from a CSPRNG, fresh for each frame (client, RFC 6455, 5.3), or NULL (server). payload
+   may lie in buf only when it already stands where it belongs. Returns STWS_OK, STWS_ERR_SPACE or, for a control frame
+   over 125 octets or in pieces, STWS_ERR_USAGE; *need gets the size. Never allocates; pure. */
+STOMP_WS_API int stws_ws_build(char *buf, size_t cap, int opcode, int fin, const void *payload, size_t len,
+                               const unsigned char *key, size_t *need);
+
+/* dst[i] = src[i] ^ key[(offset + i) % 4] for len octets; dst == src is fine. Pure. RFC 6455, 5.3. */
+STOMP_WS_API void stws_ws_mask(void *dst, const void *src, size_t len, const unsigned char key[4], size_t offset);
+
+/* Write the payload of a close frame: code and as much of reason as 123 octets hold, cut between characters; returns
+   its length, 0 for code 0 (no payload). Pure. RFC 6455, 5.5.1. */
+STOMP_WS_API size_t stws_ws_close_payload(char out[125], int code, const char *reason);
+
+/* 1 when the octets are valid UTF-8 (RFC 3629: no surrogates, no overlong forms, at most U+10FFFF). Pure. */
+STOMP_WS_API int stws_utf8_valid(const void *data, size_t len);
+
+/* The parts of a ws:// or wss:// URL (RFC 6455, section 3), as views into it. */
+typedef struct stws_url {
+    int secure;                 /* 1 for wss:// */
+    int port;                   /* 80 or 443 when the URL has none */
+    int has_port;
+    int is_ipv6;                /* host stood in brackets, which are not part of it */
+    const char *host;
+    size_t host_len;
+    const char *target;         /* path and query; "" means "/" */
+    size_t target_len;
+} stws_url;
+
+/* STWS_OK or STWS_ERR_URL, with *why (may be NULL) saying what is wrong with it. Pure. */
+STOMP_WS_API int stws_url_parse(const char *url, stws_url *out, const char **why);
+
+/* The head of an HTTP/1.1 request or answer. Zero it, set headers and max_headers, parse. */
+typedef struct stws_http {
+    stws_header *headers;       /* table, and then the headers in order */
+    size_t max_headers;
+    size_t max_bytes;           /* of the whole head; 0 = 16,384 */
+    int status;                 /* answer: 101; request: 0 */
+    const char *reason;         /* answer: may be "" */
+    const char *method;         /* request: "GET" */
+    const char *target;         /* request: "/notifications/websocket" */
+    size_t header_count;
+    size_t scanned;             /* private */
+} stws_http;
+
+/* Parse the head of a request or an answer in place; *used bytes belong to it, what follows is already WebSocket.
+   STWS_DONE, STWS_MORE, STWS_ERR_HTTP or STWS_ERR_HTTP_LIMIT. Never allocates; pure. RFC 6455, section 4; RFC 9112. */
+STOMP_WS_API int stws_handshake_parse(char *buf, size_t len, stws_http *http, size_t *used);
+
+/* The first header of that name, without regard to case, or NULL. Pure. */
+STOMP_WS_API const char *stws_http_header(const stws_http *http, const char *name);
+
+/* 1 when one of the comma-separated values of the headers of that name is token, without regard to case. Pure. */
+STOMP_WS_API int stws_http_has_token(const stws_http *http, const char *name, const char *token);
+
+/* Sec-WebSocket-Key from 16 random octets; Sec-WebSocket-Accept from a key (RFC 6455, 4.1 and 4.2.2). Pure. */
+STOMP_WS_API void stws_handshake_key(const unsigned char random[16], char key[25]);
+STOMP_WS_API void stws_handshake_accept(const char *key, char accept[29]);
+
+/* What goes into an upgrade request. */
+typedef struct stws_handshake {
+    const stws_url *url;
+    const char *key;                  /* from stws_handshake_key */
+    const char *subprotocols;         /* "v12.stomp, v11.stomp", or NULL */
+    const char *origin;               /* or NULL */
+    const char *cookie;               /* or NULL */
+    const char *const *headers;       /* name, value, name, value, ..., NULL; or NULL */
+} stws_handshake;
+
+/* Build the request. STWS_OK, STWS_ERR_SPACE, or STWS_ERR_USAGE when a string holds CR, LF or NUL, or a header is
+   one that the handshake owns; *need gets the size. Never allocates; pure. RFC 6455, 4.1. */
+STOMP_WS_API int stws_handshake_request(char *buf, size_t cap, const stws_handshake *handshake, size_t *need);
+
+/* Judge an answer: STWS_OK, or STWS_ERR_HTTP_STATUS, _UPGRADE, _SUBPROTOCOL, _EXTENSION, with *why (may be NULL) a
+   sentence; *subprotocol (may be NULL) points at the one chosen or is NULL. Pure. RFC 6455, 4.1. */
+STOMP_WS_API int stws_handshake_check(const stws_http *answer, const char *key, const char *offered,
+                                      const char **subprotocol, const char **why);
+
+/* The server's half: the 101 answer to a request, choosing the client's first subprotocol out of supported (comma
+   list; NULL: none), or a complete 400 or 426 answer and STWS_ERR_HTTP_UPGRADE when the request is no WebSocket
+   upgrade. STWS_ERR_SPACE as above; *need gets the size. Never allocates; pure. RFC 6455, 4.2. */
+STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *request, const char *supported,
+                                       size_t *need);
+
+#ifndef STOMP_WS_NO_IO
+
+/* ==== >>message: what arrives ==== */
+
+typedef struct stws stws;
+
+/* A frame from the server: MESSAGE, or ERROR, RECEIPT, CONNECTED, unknown, as event.message. Views that hold until the
+   next driving call (stws_next, stws_run, stws_step, ...), or inside a callback until it returns; keep one with
+   stws_message_copy. Absent headers are NULL; the body is never NULL, and body[body_len] is 0. */
+typedef struct stws_message {
+    const char *destination;
+    const char *message_id;
+    const char *subscription;   /* the id on the wire */
+    const char *content_type;
+    const char *ack;            /* STOMP 1.2, client modes: what ACK names */
+    const char *body;
+    size_t body_len;            /* octets */
+    int body_is_utf8;           /* 1: valid UTF-8 */
+    int handle;                 /* of stws_subscribe; 0: a subscription of nobody's (RabbitMQ's /temp-queue) */
+    unsigned epoch;             /* number of the session it came in */
+    stws *client;
+    stws_frame frame;           /* everything: command, all headers in order */
+} stws_message;
+
+/* The value of the first header of that name, or NULL. Pure; linear in the number of headers. */
+STOMP_WS_API const char *stws_header_get(const stws_message *message, const char *name);
+
+/* A copy in one block, to be freed with stws_message_free (NULL is fine); NULL without memory. Any thread. Allocates. */
+STOMP_WS_API stws_message *stws_message_copy(const stws_message *message);
+STOMP_WS_API void stws_message_free(stws_message *copy);
+
+enum stws_event_type {
+    STWS_EVENT_NONE,
+    STWS_EVENT_CONNECTED,       /* message: the CONNECTED frame */
+    STWS_EVENT_MESSAGE,         /* message */
+    STWS_EVENT_RECEIPT,         /* receipt, result: STWS_OK, STWS_ERR_BROKER, _TIMEOUT, _LOST; message: if a frame came */
+    STWS_EVENT_ERROR,           /* message: the ERROR frame; error text has its message and first body line */
+    STWS_EVENT_DISCONNECTED,    /* result and text: why; retry_ms: when the next attempt starts, -1: never */
+    STWS_EVENT_UNHANDLED        /* message: a frame of a command that nobody knows */
+};
+
+typedef struct stws_event {
+    int type;                   /* enum stws_event_type */
+    int result;                 /* enum stws_result */
+    int receipt;                /* number that the sending call returned; 0: one of nobody's */
+    long long retry_ms;
+    const char *text;           /* the sentence, or "" */
+    const stws_message *message; /* NULL where the event has no frame */
+} stws_event;
+
+typedef void (*stws_on_message)(stws *client, const stws_message *message, void *user);
+typedef void (*stws_on_event)(stws *client, const stws_event *event, void *user);
+
+/* Each frame sent ('>') or received ('<'), the HTTP heads among them (command "GET /path"), with passcodes,
+   Authorization and cookies replaced by "***". A heart-beat has an empty command. */
+typedef void (*stws_on_trace)(stws *client, int direction, const stws_frame *frame, void *user);
+
+/* ==== >>plug: transport, clock, randomness and memory of your own ==== */
+
+enum { STWS_WANT_READ = 1, STWS_WANT_WRITE = 2, STWS_WANT_NOW = 4 };
+
+typedef struct stws_endpoint {
+    const char *host;           /* without brackets */
+    int port;
+    int secure;                 /* 1: wss:// */
+} stws_endpoint;
+
+/* A byte stream of your own instead of TCP (OpenSSL, a serial line, a test). Nothing may block. Called by the driving
+   thread only, never with a lock held. */
+typedef struct stws_transport {
+    void *ctx;                                           /* handed to each call; one per client */
+    int (*open)(void *ctx, const stws_endpoint *to);     /* STWS_DONE, STWS_MORE (asked again), or an error */
+    long (*read)(void *ctx, char *buf, size_t len);      /* octets; 0 none now; STWS_ERR_EOF; or an error */
+    long (*write)(void *ctx, const char *buf, size_t len); /* octets taken; 0 none now; or an error */
+    void (*close)(void *ctx);                            /* also after a failed open */
+    int (*fd)(void *ctx);                                /* to poll; -1: none */
+    int (*wants)(void *ctx, int wants);                  /* what to poll for that need; STWS_WANT_NOW: do not wait; NULL: as is */
+    const char *(*error)(void *ctx);                     /* a sentence for the last error; NULL: none */
+} stws_transport;
+
+typedef struct stws_clock {
+    void *ctx;
+    long long (*now_us)(void *ctx);                      /* microseconds, monotonic */
+} stws_clock;
+
+typedef struct stws_random {
+    void *ctx;
+    int (*fill)(void *ctx, void *out, size_t len);       /* 0, or -1: no randomness, the connection fails */
+} stws_random;
+
+typedef struct stws_allocator {
+    void *ctx;
+    void *(*alloc)(void *ctx, size_t size);
+    void (*release)(void *ctx, void *block, size_t size);
+} stws_allocator;
+
+/* wss:// by BearSSL (STOMP_WS_BEARSSL). One of ca_file, ca_pem, or neither: the system's bundle. */
+typedef struct stws_tls {
+    const char *ca_file;            /* PEM file of trust anchors */
+    const char *ca_pem;             /* the same from memory */
+    const char *cert_file;          /* client certificate chain, PEM */
+    const char *key_file;           /* its private key, PEM */
+    const char *pin_sha256;         /* base64 of the SHA-256 of the server's SubjectPublicKeyInfo */
+    const char *server_name;        /* checked instead of the URL's host */
+    int insecure_no_verification;   /* 1: anybody may be the server */
+} stws_tls;
+
+/* ==== >>client: options and life ==== */
+
+typedef struct stws_queue stws_queue;
+
+/* What one connection attempt uses; before_connect may change it. Strings must live until the next attempt. */
+typedef struct stws_attempt {
+    int number;                         /* 1 for the first, counted since the last stable session */
+    const char *url;
+    const char *login;
+    const char *passcode;
+    const char *const *connect_headers;
+    const char *const *http_headers;
+} stws_attempt;
+
+/* Headers of one SUBSCRIBE on its way out; before_subscribe may replace them. */
+typedef struct stws_subscribing {
+    int handle;
+    const char *destination;
+    const char *const *headers;
+} stws_subscribing;
+
+enum { STWS_UTF8_LENIENT = 0, STWS_UTF8_STRICT = 1 };
+enum { STWS_FULL_FAIL = 0, STWS_FULL_DROP_OLDEST = 1, STWS_FULL_BLOCK = 2 };
+
+/* Header lists are flat: name, value, name, value, ..., NULL. All strings are copied. 0 means the default, STWS_OFF
+   switches off. Times are milliseconds, sizes octets. */
+typedef struct stws_options {
+    const char *url;                    /* ws://host[:port]/path; Spring with SockJS: ends in /websocket */
+    const char *const *urls;            /* or several, NULL at the end: tried in turn */
+    const char *const *addresses;       /* numeric addresses to use instead of DNS, NULL at the end */
+    const char *login;
+    const char *passcode;
+    const char *host;                   /* CONNECT's host, the vhost; default "/" */
+    const char *const *connect_headers; /* more headers for CONNECT */
+    const char *const *http_headers;    /* more headers for the HTTP upgrade; not the same thing */
+    const char *origin;                 /* default: none is sent */
+    const char *cookie;
+    const char *subprotocols;           /* default: v12.stomp, v11.stomp, v10.stomp, as versions allow */
+    int versions;                       /* STWS_STOMP_12 | ...; default all */
+
+    int heartbeat_out_ms;               /* default 10,000 */
+    int heartbeat_in_ms;                /* default 10,000 */
+    int heartbeat_grace;                /* percent of the interval that the server may be silent; default 300 */
+    int connect_timeout_ms;             /* TCP and TLS; default 10,000 */
+    int handshake_timeout_ms;           /* the answer to the upgrade; default 10,000 */
+    int connected_timeout_ms;           /* CONNECTED; default 10,000 */
+    int receipt_timeout_ms;             /* default 15,000 */
+    int close_timeout_ms;               /* an ending of ours or after an ERROR; default 2,000 */
+    int write_timeout_ms;               /* output that makes no progress; default 30,000 */
+
+    int reconnect;                      /* STWS_OFF: the first failure is final */
+    int reconnect_min_ms;               /* default 1,000 */
+    int reconnect_max_ms;               /* default 30,000 */
+    int reconnect_factor;               /* percent; default 200 */
+    int reconnect_jitter;               /* percent added at most; negative: taken off at most; default -100 (full jitter) */
+    int reconnect_attempts;             /* in a row; default: no end */
+    int stable_ms;                      /* a session that lived so long resets the delay; default 5,000 */
+    int shuffle_urls;                   /* 1: start anywhere in urls */
+
+    size_t max_body;                    /* largest body taken; default 16 MiB, or what the buffer holds without a heap */
+    size_t max_line;                    /* longest header line; default 65,536 */
+    size_t max_headers;                 /* in one frame; default 128 */
+    size_t max_ws_message;              /* our frames are cut into messages of that size; 0: as the server needs it; STWS_WHOLE: never */
+    size_t rx_buffer;                   /* default 65,536; grows for larger messages when there is a heap */
+    size_t tx_buffer;                   /* default 131,072; likewise */
+    size_t outbox_bytes;                /* what waits while there is no connection; default 1 MiB */
+    size_t outbox_count;                /* default: no limit but the bytes */
+    int outbox_policy;                  /* STWS_FULL_*; default STWS_FULL_FAIL */
+    int outbox_block_ms;                /* STWS_FULL_BLOCK waits so long; default 10,000 */
+    int confirm;                        /* 1: each SEND is kept until its RECEIPT and sent again after a reconnect */
+    const char *confirm_id_header;      /* a header that gets a stable id per confirmed SEND; default: none */
+    int max_subscriptions;              /* default 256 */
+    size_t subscription_bytes;          /* their destinations and headers; default 128 per subscription */
+    int max_receipts;                   /* waiting at once; default 256 */
+
+    int utf8;                           /* STWS_UTF8_*; default lenient */
+    int binary;                         /* 1: every SEND goes as a binary WebSocket message */
+    int single_thread;                  /* 1: no lock, no wake descriptor; every call from one thread */
+
+    stws_on_message on_message;         /* for subscriptions without their own */
+    stws_on_event on_event;             /* everything else */
+    stws_on_trace on_trace;
+    int (*before_connect)(stws *client, stws_attempt *attempt, void *user); /* 0 go; >0 ask again in so many ms; <0 end */
+    int (*before_subscribe)(stws *client, stws_subscribing *subscribing, void *user); /* the same */
+    void *user;                         /* handed to every callback */
+    stws_queue *queue;                  /* messages go there instead of to callbacks and stws_next */
+
+    const stws_tls *tls;
+    const stws_transport *transport;
+    const stws_clock *clock;
+    const stws_random *random;
+    const stws_allocator *allocator;
+} stws_options;
+
+/* As max_ws_message: the largest size_t there is, so never cut. */
+#define STWS_WHOLE (sizeof(char) - 2)
+
+/* Options with everything at its default: for C++, which has no designated initialisers before C++20. Pure. */
+STOMP_WS_API stws_options stws_options_default(void);
+
+/* Octets that stws_init needs for these options; 0 when they are not valid. Pure. */
+STOMP_WS_API size_t stws_size(const stws_options *options);
+
+/* A client in memory of yours (aligned as malloc aligns): never allocates, now or later, so that rx_buffer and
+   tx_buffer bound what fits. STWS_OK and *client; STWS_ERR_MEMORY when size is too small; STWS_ERR_USAGE, STWS_ERR_URL.
+   *why (may be NULL) is a sentence. End it with stws_destroy. */
+STOMP_WS_API int stws_init(void *memory, size_t size, const stws_options *options, stws **client, const char **why);
+
+/* The same in one block from the allocator (default: STOMP_WS_MALLOC). NULL only without memory: a client with wrong
+   options is made too, and its first driving call returns the error and stws_error_text the sentence. */
+STOMP_WS_API stws *stws_create(const stws_options *options);
+
+/* Close at once, wipe secrets, give the memory back. NULL is fine. No callback comes after it. By the driving thread,
+   outside callbacks, or when nothing drives the client any more. */
+STOMP_WS_API void stws_destroy(stws *client);
+
+/* End as soon as the driving call can: what waits is written without waiting, then DISCONNECT and close. From any
+   thread, from callbacks, from a signal handler (async-signal-safe). stws_run returns 0, stws_next STWS_CLOSED. */
+STOMP_WS_API void stws_stop(stws *client);
+
+/* End gracefully: send what waits, DISCONNECT with a receipt, wait for it, close 1000 and wait for the answer; all
+   within timeout_ms. Only asks: go on driving (stws_run, stws_next) until STWS_CLOSED. Messages still come. Any thread. */
+STOMP_WS_API int stws_disconnect(stws *client, int timeout_ms);
+
+/* Leave the present connection and connect anew at once, as after a failure but without a delay. Any thread. */
+STOMP_WS_API int stws_reconnect_now(stws *client);
+
+/* ==== >>drive: three ways to make it run ==== */
+
+/* The core: the next event. 1: *event, views valid until the next driving call; 0: none within timeout_ms (-1: no
+   limit; 0: does not block); STWS_CLOSED after an asked-for end; another error when the client has ended for good, and
+   stws_error_text says why. Connects by itself. Subscriptions with a callback of their own are called back from here
+   and make no event. Driving thread. */
+STOMP_WS_API int stws_next(stws *client, stws_event *event, int timeout_ms);
+
+/* Connect now and wait for CONNECTED, at most timeout_ms: 0, or the error. Optional: driving connects by itself. */
+STOMP_WS_API int stws_connect(stws *client, int timeout_ms);
+
+/* Run until the end, calling back: 0 after stws_stop or stws_disconnect, else the final error. Blocks. */
+STOMP_WS_API int stws_run(stws *client);
+
+/* Run several in this thread until all have ended (0) or timeout_ms is over (STWS_ERR_TIMEOUT); -1: no limit. Each
+   turn costs O(n): for thousands of clients use an event loop and the three calls below. */
+STOMP_WS_API int stws_run_many(stws *const *clients, int count, int timeout_ms);
+
+typedef struct stws_fd {
+    int fd;
+    int wants;                  /* STWS_WANT_READ | STWS_WANT_WRITE */
+} stws_fd;
+
+/* For a loop of your own: the descriptors to wait for (at most three; returns how many), the milliseconds after which
+   stws_step must come even if none is ready (0: at once; -1: no deadline), and the step: non-blocking, calls back,
+   returns 0 or, at the end, what stws_run would (then STWS_CLOSED stands for 0). Ask for both again after each step
+   and after each call from another thread. Driving thread. */
+STOMP_WS_API int stws_fds(stws *client, stws_fd *out, int cap);
+STOMP_WS_API long long stws_deadline(stws *client);
+STOMP_WS_API int stws_step(stws *client);
+
+/* Write what waits, at most timeout_ms: 0 when all is written (with confirm: confirmed), STWS_ERR_TIMEOUT, or an error.
+   In the driving thread it drives meanwhile, calling back; from another thread it waits for the one that drives.
+   Returns STWS_ERR_STATE when an event that nobody has a callback for waits for stws_next. */
+STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
+
+/* stws_run in a thread of its own, and its result. Not with single_thread. */
+STOMP_WS_API int stws_start(stws *client);
+STOMP_WS_API int stws_join(stws *client);
+
+/* ==== >>talk: subscribe, send, acknowledge; from any thread, in every state ==== */
+
+typedef struct stws_subscription {
+    const char *id;                     /* on the wire; default: one of ours */
+    const char *ack;                    /* "auto" (default), "client", "client-individual" */
+    const char *const *headers;         /* more: selector, prefetch-count, ... */
+    int receipt;                        /* 1: an event when the server has confirmed it */
+    stws_on_message on_message;         /* instead of the options' */
+    void *user;                         /* for that callback */
+} stws_subscription;
+
+/* Returns a handle > 0, good across reconnects: the table is the truth, and each new session subscribes anew.
+   STWS_ERR_LIMIT (max_subscriptions, subscription_bytes), STWS_ERR_USAGE, STWS_ERR_FRAME_BUILD. options may be NULL. */
+STOMP_WS_API int stws_subscribe(stws *client, const char *destination, const stws_subscription *options);
+STOMP_WS_API int stws_unsubscribe(stws *client, int handle);
+
+/* A message to send. */
+typedef struct stws_outgoing {
+    const char *destination;
+    const char *body;
+    size_t body_len;                    /* octets */
+    const char *content_type;           /* default: none is sent */
+    const char *const *headers;
+    const char *transaction;
+    int receipt;                        /* 1: an event tells how it ended */
+    int no_content_length;              /* 1: leave it out (ActiveMQ: TextMessage); not with a NUL in the body */
+} stws_outgoing;
+
+/* 0, or the receipt's number (> 0) when one was asked for. The body is copied (or masked straight into the output),
+   so it is yours again at once. STWS_ERR_FULL (outbox_policy), STWS_ERR_LIMIT, STWS_ERR_USAGE, STWS_ERR_FRAME_BUILD,
+   STWS_CLOSED. Allocates only to grow tx_buffer for a message larger than it; blocks only with STWS_FULL_BLOCK. */
+STOMP_WS_API int stws_send(stws *client, const char *destination, const void *body, size_t body_len);
+STOMP_WS_API int stws_send_ex(stws *client, const stws_outgoing *message);
+
+/* Acknowledge as the version says it (id, or message-id and subscription). STWS_ERR_STALE when the message came in an
+   earlier session: nothing is sent. transaction may be NULL. */
+STOMP_WS_API int stws_ack(stws *client, const stws_message *message);
+STOMP_WS_API int stws_nack(stws *client, const stws_message *message);
+STOMP_WS_API int stws_ack_in(stws *client, const stws_message *message, const char *transaction);
+STOMP_WS_API int stws_nack_in(stws *client, const stws_message *message, const char *transaction);
+
+/* Transactions: a name of yours, used in stws_outgoing.transaction. */
+STOMP_WS_API int stws_begin(stws *client, const char *transaction);
+STOMP_WS_API int stws_commit(stws *client, const char *transaction);
+STOMP_WS_API int stws_abort(stws *client, const char *transaction);
+
+/* Send with a reply-to of its own and wait for the answer: 0 and *reply (to be freed with stws_message_free),
+   STWS_ERR_TIMEOUT, or an error. Drives meanwhile, calling back. Driving thread. Allocates the copy. */
+STOMP_WS_API int stws_request(stws *client, const stws_outgoing *message, stws_message **reply, int timeout_ms);
+
+/* ==== >>look: state, errors, numbers ==== */
+
+enum stws_state_number {
+    STWS_IDLE, STWS_RESOLVING, STWS_CONNECTING, STWS_TLS, STWS_UPGRADING, STWS_LOGGING_IN, STWS_CONNECTED,
+    STWS_CLOSING, STWS_BACKOFF, STWS_ENDED
+};
+
+enum stws_broker_number {
+    STWS_BROKER_UNKNOWN, STWS_BROKER_SPRING, STWS_BROKER_RABBITMQ, STWS_BROKER_ACTIVEMQ, STWS_BROKER_ARTEMIS
+};
+
+typedef struct stws_stats_numbers {
+    unsigned long long bytes_in, bytes_out;         /* on the transport, TLS excluded */
+    unsigned long long frames_in, frames_out;       /* STOMP */
+    unsigned long long messages_in, messages_out;   /* MESSAGE, SEND */
+    unsigned long long heartbeats_in, heartbeats_out;
+    unsigned long long reads, writes;               /* calls that moved bytes */
+    unsigned long long sessions, reconnects;
+    unsigned long long invalid_utf8;                /* text frames that hold other bytes */
+    unsigned long long stale_acks;
+    unsigned long long unknown_subscription;        /* messages of nobody's subscription */
+    unsigned long long dropped;                     /* sends that outbox_policy or a lost connection took */
+    unsigned long long late_loops;                  /* turns that came too late for a heart-beat */
+    long long rtt_us;                               /* of the last receipt; -1: none yet */
+    long long heartbeat_slack_ms;                   /* least time that was left before the server would have been judged; -1 */
+} stws_stats_numbers;
+
+/* Any thread; never NULL texts. stws_error_text and stws_message views: driving thread, or after the end. */
+STOMP_WS_API int stws_state(const stws *client);                /* enum stws_state_number */
+STOMP_WS_API const char *stws_state_name(int state);
+STOMP_WS_API int stws_broker(const stws *client);               /* from CONNECTED's server header */
+STOMP_WS_API int stws_version(const stws *client);              /* STWS_STOMP_*, negotiated */
+STOMP_WS_API int stws_error(const stws *client);                /* last error; 0 */
+STOMP_WS_API const char *stws_error_text(const stws *client);   /* cause and remedy; "" */
+STOMP_WS_API int stws_http_status(const stws *client);          /* of the last upgrade; 0: none */
+STOMP_WS_API int stws_close_code(const stws *client);           /* the server's last close frame; 0: none */
+STOMP_WS_API void stws_stats(stws *client, stws_stats_numbers *out);
+STOMP_WS_API void *stws_user(const stws *client);               /* options.user */
+
+/* ==== >>inbox: one queue over many clients ==== */
+
+/* A bounded queue of messages: any number of clients in any threads put in (options.queue), any number of threads take
+   out. Full: the clients stop reading until there is room. NULL without memory. Allocates once. */
+STOMP_WS_API stws_queue *stws_queue_create(size_t capacity);
+
+/* The next message: 1 and *message; 0 after timeout_ms (-1: no limit); STWS_CLOSED when closed and empty. *message on
+   entry is the one taken before, which is given back, or NULL: so set it to NULL once and loop. Any thread, each with
+   its own variable. message->client says whose it is (for stws_ack). */
+STOMP_WS_API int stws_queue_pop(stws_queue *queue, const stws_message **message, int timeout_ms);
+STOMP_WS_API void stws_queue_close(stws_queue *queue);          /* wakes all; no more goes in */
+STOMP_WS_API void stws_queue_destroy(stws_queue *queue);        /* after the clients; NULL is fine */
+
+#endif /* STOMP_WS_NO_IO */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* STOMP_WS_H */
+
+#ifdef STOMP_WS_IMPLEMENTATION
+#ifndef STOMP_WS_IMPLEMENTED
+#define STOMP_WS_IMPLEMENTED
+
+/* ==== >>includes: what the implementation needs of the system ==== */
+
+#include <stdint.h>
+#include <string.h>
+
+#ifndef STOMP_WS_NO_IO
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+#if defined(__linux__)
+#include <sys/random.h>
+#endif
+#if !defined(AI_PASSIVE) || !defined(CLOCK_MONOTONIC)
+#error "stomp_ws.h: a system header came before it under -std=cNN: include stomp_ws.h first, or build with -std=gnu11 or -D_POSIX_C_SOURCE=200809L"
+#endif
+#ifndef STOMP_WS_NO_THREADS
+#include <pthread.h>
+#endif
+#ifndef STOMP_WS_MALLOC
+#include <stdlib.h>
+#define STOMP_WS_MALLOC(size) malloc(size)
+#define STOMP_WS_FREE(block) free(block)
+#endif
+#endif /* STOMP_WS_NO_IO */
+
+#if !defined(STOMP_WS_NO_SIMD) && defined(__SSE2__)
+#include <emmintrin.h>
+#define STWS_P_SSE2 1
+#else
+#define STWS_P_SSE2 0
+#endif
+
+#ifndef STOMP_WS_ASSERT
+#define STOMP_WS_ASSERT(condition) ((void)0)
+#endif
+
+/* One cast macro each for values and for pointers, so that C++ sees no old-style cast. */
+#ifdef __cplusplus
+#define STWS_P_CAST(type, value) static_cast<type>(value)
+#define STWS_P_POINTER(type, value) reinterpret_cast<type>(value)
+#else
+#define STWS_P_CAST(type, value) ((type)(value))
+#define STWS_P_POINTER(type, value) ((type)(value))
+#endif
+
+/* ==== >>util: small things that every section below uses ==== */
+
+#define STWS_P_RESULT_TEXT(name, number, sentence) \
+    case name: return sentence;
+#define STWS_P_RESULT_NAME(name, number, sentence) \
+    case name: return #name;
+
+STOMP_WS_API const char *stws_result_text(int result) {
+    switch (result) {
+        STWS_RESULTS(STWS_P_RESULT_TEXT)
+        default: return "an unknown result";
+    }
+}
+
+STOMP_WS_API const char *stws_result_name(int result) {
+    switch (result) {
+        STWS_RESULTS(STWS_P_RESULT_NAME)
+        default: return "STWS_UNKNOWN";
+    }
+}
+
+/* strlen is 0 for no string at all, so that an absent option needs no special case. */
+static size_t stws_p_strlen(const char *s) {
+    return s ? strlen(s) : 0;
+}
+
+static const char *stws_p_or(const char *s, const char *otherwise) {
+    return s ? s : otherwise;
+}
+
+static char stws_p_lower(char c) {
+    return c >= 'A' && c <= 'Z' ? STWS_P_CAST(char, c + 32) : c;
+}
+
+static int stws_p_equal(const char *a, size_t a_len, const char *b, size_t b_len) {
+    return a_len == b_len && (a_len == 0 || memcmp(a, b, a_len) == 0);
+}
+
+static int stws_p_equal_nocase(const char *a, size_t a_len, const char *b, size_t b_len) {
+    size_t i;
+    if (a_len != b_len) return 0;
+    for (i = 0; i < a_len; i++)
+        if (stws_p_lower(a[i]) != stws_p_lower(b[i])) return 0;
+    return 1;
+}
+
+static int stws_p_is_blank(char c) {
+    return c == ' ' || c == '\t';
+}
+
+/* Take blanks off both ends of a span (HTTP's OWS; STOMP 1.0's padding; numbers in STOMP headers). */
+static void stws_p_trim(const char **s, size_t *len) {
+    while (*len > 0 && stws_p_is_blank(**s)) ++*s, --*len;
+    while (*len > 0 && stws_p_is_blank((*s)[*len - 1])) --*len;
+}
+
+/* A decimal number without sign: 1 and *value; 0 when it is none; -1 when it is over limit, however many digits. */
+static int stws_p_number(const char *s, size_t len, size_t limit, size_t *value) {
+    size_t i, n = 0;
+    int over = 0;
+    if (len == 0) return 0;
+    for (i = 0; i < len; i++) {
+        size_t digit;
+        if (s[i] < '0' || s[i] > '9') return 0;
+        digit = STWS_P_CAST(size_t, s[i] - '0');
+        if (digit > limit || n > (limit - digit) / 10) over = 1;
+        if (!over) n = n * 10 + digit;
+    }
+    *value = n;
+    return over ? -1 : 1;
+}
+
+/* Decimal digits of n into out (20 octets are enough for 64 bits); returns how many. */
+static size_t stws_p_digits(unsigned long long n, char out[20]) {
+    char reversed[20];
+    size_t len = 0, i;
+    do {
+        reversed[len++] = STWS_P_CAST(char, '0' + n % 10);
+        n /= 10;
+    } while (n);
+    for (i = 0; i < len; i++) out[i] = reversed[len - 1 - i];
+    return len;
+}
+
+/* A writer that counts on when the room ends, so that one pass can both measure and write. */
+typedef struct stws_p_out {
+    char *at;
+    size_t room;
+    size_t need;
+} stws_p_out;
+
+static void stws_p_put(stws_p_out *out, const char *data, size_t len) {
+    out->need += len;
+    if (len > out->room) {
+        out->room = 0;
+        return;
+    }
+    if (len) memcpy(out->at, data, len);
+    out->at += len;
+    out->room -= len;
+}
+
+static void stws_p_put_string(stws_p_out *out, const char *s) {
+    stws_p_put(out, s, strlen(s));
+}
+
+static void stws_p_put_char(stws_p_out *out, char c) {
+    stws_p_put(out, &c, 1);
+}
+
+static void stws_p_put_number(stws_p_out *out, unsigned long long n) {
+    char digits[20];
+    stws_p_put(out, digits, stws_p_digits(n, digits));
+}
+
+/* The words of a comma-separated list, one after the other: 0 at its end. Empty words are passed over. */
+static int stws_p_next_word(const char **list, const char **word, size_t *len) {
+    while (**list) {
+        const char *start = *list;
+        while (**list && **list != ',') ++*list;
+        *word = start;
+        *len = STWS_P_CAST(size_t, *list - start);
+        if (**list) ++*list;
+        stws_p_trim(word, len);
+        if (*len) return 1;
+    }
+    return 0;
+}
+
+static int stws_p_list_has(const char *list, const char *word, size_t len) {
+    const char *each;
+    size_t each_len;
+    while (stws_p_next_word(&list, &each, &each_len))
+        if (stws_p_equal(each, each_len, word, len)) return 1;
+    return 0;
+}
+
+/* ==== >>sha1: the hash of the handshake (FIPS 180-4, section 6.1) ==== */
+
+static uint32_t stws_p_rotate_left(uint32_t x, int n) {
+    return (x << n) | (x >> (32 - n));
+}
+
+static uint32_t stws_p_big_endian_32(const unsigned char *p) {
+    return STWS_P_CAST(uint32_t, p[0]) << 24 | STWS_P_CAST(uint32_t, p[1]) << 16 |
+           STWS_P_CAST(uint32_t, p[2]) << 8 | p[3];
+}
+
+/* Round function and constant of step t. */
+static uint32_t stws_p_sha1_f(int t, uint32_t b, uint32_t c, uint32_t d) {
+    if (t < 20) return ((b & c) | (~b & d)) + 0x5A827999u;
+    if (t < 40) return (b ^ c ^ d) + 0x6ED9EBA1u;
+    if (t < 60) return ((b & c) | (b & d) | (c & d)) + 0x8F1BBCDCu;
+    return (b ^ c ^ d) + 0xCA62C1D6u;
+}
+
+static void stws_p_sha1_block(uint32_t h[5], const unsigned char *block) {
+    uint32_t w[80], a = h[0], b = h[1], c = h[2], d = h[3], e = h[4];
+    int t;
+    for (t = 0; t < 16; t++) w[t] = stws_p_big_endian_32(block + 4 * t);
+    for (; t < 80; t++) w[t] = stws_p_rotate_left(w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16], 1);
+    for (t = 0; t < 80; t++) {
+        uint32_t next = stws_p_rotate_left(a, 5) + stws_p_sha1_f(t, b, c, d) + e + w[t];
+        e = d;
+        d = c;
+        c = stws_p_rotate_left(b, 30);
+        b = a;
+        a = next;
+    }
+    h[0] += a;
+    h[1] += b;
+    h[2] += c;
+    h[3] += d;
+    h[4] += e;
+}
+
+static void stws_p_sha1(const void *data, size_t len, unsigned char out[20]) {
+    uint32_t h[5] = {0x67452301u, 0xEFCDAB89u, 0x98BADCFEu, 0x10325476u, 0xC3D2E1F0u};
+    const unsigned char *p = STWS_P_CAST(const unsigned char *, data);
+    unsigned char tail[128];
+    size_t rest = len % 64, tail_len = rest < 56 ? 64 : 128, i;
+    uint64_t bits = STWS_P_CAST(uint64_t, len) * 8;
+    for (i = 0; i + 64 <= len; i += 64) stws_p_sha1_block(h, p + i);
+    memset(tail, 0, sizeof tail);
+    if (rest) memcpy(tail, p + len - rest, rest);
+    tail[rest] = 0x80;
+    for (i = 0; i < 8; i++) tail[tail_len - 1 - i] = STWS_P_CAST(unsigned char, bits >> (8 * i));
+    for (i = 0; i < tail_len; i += 64) stws_p_sha1_block(h, tail + i);
+    for (i = 0; i < 20; i++) out[i] = STWS_P_CAST(unsigned char, h[i / 4] >> (24 - 8 * (i % 4)));
+}
+
+/* ==== >>base64: RFC 4648, section 4 ==== */
+
+/* Writes (len + 2) / 3 * 4 characters and a NUL; returns the number of characters. */
+static size_t stws_p_base64(const void *data, size_t len, char *out) {
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *p = STWS_P_CAST(const unsigned char *, data);
+    size_t i, n = 0;
+    for (i = 0; i < len; i += 3) {
+        size_t left = len - i;
+        unsigned second = left > 1 ? p[i + 1] : 0u, third = left > 2 ? p[i + 2] : 0u;
+        unsigned group = STWS_P_CAST(unsigned, p[i]) << 16 | second << 8 | third;
+        out[n++] = alphabet[group >> 18];
+        out[n++] = alphabet[group >> 12 & 63];
+        out[n++] = left > 1 ? alphabet[group >> 6 & 63] : '=';
+        out[n++] = left > 2 ? alphabet[group & 63] : '=';
+    }
+    out[n] = 0;
+    return n;
+}
+
+/* ==== >>utf8: RFC 3629, in one go or as a stream ==== */
+
+/* Between two pieces a character may be cut. The state holds how many continuation octets are still due (bits 0-1) and
+   the range the next one must lie in (bits 8-15, 16-23): the range is what keeps out overlong forms, surrogates and
+   what lies above U+10FFFF. 0 is the boundary between characters. */
+#define STWS_P_UTF8_DUE(due, low, high) ((due) | (low) << 8 | (high) << 16)
+
+static unsigned stws_p_utf8_lead(unsigned char c) {
+    if (c >= 0xC2 && c <= 0xDF) return STWS_P_UTF8_DUE(1u, 0x80u, 0xBFu);
+    if (c == 0xE0) return STWS_P_UTF8_DUE(2u, 0xA0u, 0xBFu);
+    if (c == 0xED) return STWS_P_UTF8_DUE(2u, 0x80u, 0x9Fu);
+    if (c >= 0xE1 && c <= 0xEF) return STWS_P_UTF8_DUE(2u, 0x80u, 0xBFu);
+    if (c == 0xF0) return STWS_P_UTF8_DUE(3u, 0x90u, 0xBFu);
+    if (c >= 0xF1 && c <= 0xF3) return STWS_P_UTF8_DUE(3u, 0x80u, 0xBFu);
+    if (c == 0xF4) return STWS_P_UTF8_DUE(3u, 0x80u, 0x8Fu);
+    return 0;
+}
+
+/* Past the ASCII octets at p, 64 and 16 at a time: most text on the wire is nothing else. */
+static const unsigned char *stws_p_skip_ascii(const unsigned char *p, const unsigned char *end) {
+#if STWS_P_SSE2
+    while (end - p >= 64) {
+        const __m128i *v = STWS_P_POINTER(const __m128i *, p);
+        __m128i low = _mm_or_si128(_mm_loadu_si128(v), _mm_loadu_si128(v + 1));
+        __m128i high = _mm_or_si128(_mm_loadu_si128(v + 2), _mm_loadu_si128(v + 3));
+        if (_mm_movemask_epi8(_mm_or_si128(low, high))) break;
+        p += 64;
+    }
+    while (end - p >= 16) {
+        if (_mm_movemask_epi8(_mm_loadu_si128(STWS_P_POINTER(const __m128i *, p)))) break;
+        p += 16;
+    }
+#else
+    while (end - p >= 8) {
+        uint64_t word;
+        memcpy(&word, p, 8);
+        if (word & 0x8080808080808080u) break;
+        p += 8;
+    }
+#endif
+    while (p < end && *p < 0x80) p++;
+    return p;
+}
+
+/* Feed a piece: 1 while it may still become valid UTF-8, 0 at the first octet that cannot. */
+static int stws_p_utf8_feed(unsigned *state, const void *data, size_t len) {
+    const unsigned char *p = STWS_P_CAST(const unsigned char *, data), *end = p + len;
+    unsigned due = *state;
+    while (p < end) {
+        if (due == 0) {
+            p = stws_p_skip_ascii(p, end);
+            if (p == end) break;
+            due = stws_p_utf8_lead(*p++);
+            if (due == 0) return 0;
+        } else {
+            if (*p < (due >> 8 & 0xFF) || *p > due >> 16) return 0;
+            p++;
+            due = (due & 3) == 1 ? 0 : STWS_P_UTF8_DUE((due & 3) - 1, 0x80u, 0xBFu);
+        }
+    }
+    *state = due;
+    return 1;
+}
+
+STOMP_WS_API int stws_utf8_valid(const void *data, size_t len) {
+    unsigned state = 0;
+    return len == 0 || (stws_p_utf8_feed(&state, data, len) && state == 0);
+}
+
+/* The largest cut <= len that does not part a character (of text known to be valid). */
+static size_t stws_p_utf8_cut(const char *data, size_t len, size_t total) {
+    size_t cut = len;
+    if (len >= total) return total;
+    while (cut > 0 && (STWS_P_CAST(unsigned char, data[cut]) & 0xC0) == 0x80) cut--;
+    return cut ? cut : len;
+}
+
+/* ==== >>url: ws:// and wss:// (RFC 6455, section 3; RFC 3986) ==== */
+
+static int stws_p_url_fail(const char **why, const char *sentence) {
+    if (why) *why = sentence;
+    return STWS_ERR_URL;
+}
+
+static int stws_p_is_scheme(const char *url, const char *scheme) {
+    return strlen(url) >= strlen(scheme) &&
+           stws_p_equal_nocase(url, strlen(scheme), scheme, strlen(scheme));
+}
+
+static const char *stws_p_url_scheme(const char *url, stws_url *out, const char **why) {
+    out->secure = stws_p_is_scheme(url, "wss://");
+    if (out->secure) return url + 6;
+    if (stws_p_is_scheme(url, "ws://")) return url + 5;
+    if (stws_p_is_scheme(url, "http://") || stws_p_is_scheme(url, "https://"))
+        *why = "a WebSocket URL begins with ws:// (for http://) or wss:// (for https://)";
+    else
+        *why = "the URL does not begin with ws:// or wss://";
+    return NULL;
+}
+
+static int stws_p_is_host_char(char c, int in_brackets) {
+    if (in_brackets)
+        return (c >= '0' && c <= '9') || (stws_p_lower(c) >= 'a' && stws_p_lower(c) <= 'z') ||
+               strchr(":.%-_", c) != NULL;
+    return c > ' ' && c < 127 && strchr("[]@:/?#\\\"<>^`{|}%", c) == NULL;
+}
+
+/* The host, in brackets or not, up to where port or path begin; NULL with *why set. */
+static const char *stws_p_url_host(const char *p, stws_url *out, const char **why) {
+    const char *start;
+    out->is_ipv6 = *p == '[';
+    if (out->is_ipv6) p++;
+    for (start = p; *p && stws_p_is_host_char(*p, out->is_ipv6);) p++;
+    out->host = start;
+    out->host_len = STWS_P_CAST(size_t, p - start);
+    if (out->is_ipv6 && *p++ != ']') {
+        *why = "the URL's [IPv6 address] is not closed or holds something else";
+        return NULL;
+    }
+    if (out->host_len == 0 || out->host_len > 253)
+        *why = "the URL has no host name, or one of more than 253 characters";
+    else if (strchr(start, '@') && strcspn(start, "/?#") > strcspn(start, "@"))
+        *why = "the URL holds user:password@; put them into login and passcode, or into an "
+               "Authorization header in http_headers";
+    else if (*p && !strchr(":/?#", *p))
+        *why = "the URL's host name holds a character that no host name may have";
+    else
+        return p;
+    return NULL;
+}
+
+static const char *stws_p_url_port(const char *p, stws_url *out, const char **why) {
+    size_t digits, port = 0;
+    out->port = out->secure ? 443 : 80;
+    out->has_port = 0;
+    if (*p != ':') return p;
+    digits = strcspn(++p, "/?#");
+    if (stws_p_number(p, digits, 65535, &port) != 1 || port == 0) {
+        *why = "the URL's port is not a number from 1 to 65535";
+        return NULL;
+    }
+    out->port = STWS_P_CAST(int, port);
+    out->has_port = 1;
+    return p + digits;
+}
+
+static int stws_p_url_target(const char *p, stws_url *out, const char **why) {
+    out->target = p;
+    for (; *p; p++) {
+        if (*p == '#')
+            return stws_p_url_fail(why, "the URL has a #fragment, which a WebSocket URL may not "
+                                        "have; write a literal # as %23");
+        if (*p <= ' ' || *p >= 127)
+            return stws_p_url_fail(why, "the URL holds a blank, a control character or one beyond "
+                                        "ASCII; percent-encode it");
+    }
+    out->target_len = STWS_P_CAST(size_t, p - out->target);
+    return STWS_OK;
+}
+
+STOMP_WS_API int stws_url_parse(const char *url, stws_url *out, const char **why) {
+    const char *sentence = "there is no URL", *p = url;
+    memset(out, 0, sizeof *out);
+    if (p) p = stws_p_url_scheme(p, out, &sentence);
+    if (p) p = stws_p_url_host(p, out, &sentence);
+    if (p) p = stws_p_url_port(p, out, &sentence);
+    if (!p) return stws_p_url_fail(why, sentence);
+    return stws_p_url_target(p, out, why);
+}
+
+/* ==== >>handshake: the HTTP upgrade, both halves (RFC 6455, section 4) ==== */
+
+STOMP_WS_API void stws_handshake_key(const unsigned char random[16], char key[25]) {
+    stws_p_base64(random, 16, key);
+}
+
+STOMP_WS_API void stws_handshake_accept(const char *key, char accept[29]) {
+    static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; /* RFC 6455, 1.3 */
+    char text[128];
+    unsigned char digest[20];
+    size_t len = strlen(key);
+    if (len > sizeof text - sizeof guid) len = sizeof text - sizeof guid;
+    memcpy(text, key, len);
+    memcpy(text + len, guid, sizeof guid - 1);
+    stws_p_sha1(text, len + sizeof guid - 1, digest);
+    stws_p_base64(digest, sizeof digest, accept);
+}
+
+/* RFC 9110, 5.6.2: what names of methods and headers are made of. */
+static int stws_p_is_token_char(char c) {
+    return (c >= '0' && c <= '9') || (stws_p_lower(c) >= 'a' && stws_p_lower(c) <= 'z') ||
+           (c && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+}
+
+static int stws_p_is_token(const char *s, size_t len) {
+    size_t i;
+    for (i = 0; i < len; i++)
+        if (!stws_p_is_token_char(s[i])) return 0;
+    return len > 0;
+}
+
+/* No control characters but TAB: what keeps a caller's string from becoming a header of its own. */
+static int stws_p_is_field_text(const char *s) {
+    for (; *s; s++)
+        if (STWS_P_CAST(unsigned char, *s) < 32 ? *s != '\t' : *s == 127) return 0;
+    return 1;
+}
+
+static int stws_p_handshake_owns(const char *name) {
+    static const char *const owned[] = {"host", "upgrade", "connection", "sec-websocket-key",
+                                        "sec-websocket-version", "sec-websocket-protocol",
+                                        "sec-websocket-extensions", "sec-websocket-accept",
+                                        "content-length", "transfer-encoding"};
+    size_t i;
+    for (i = 0; i < sizeof owned / sizeof *owned; i++)
+        if (stws_p_equal_nocase(name, strlen(name), owned[i], strlen(owned[i]))) return 1;
+    return 0;
+}
+
+static int stws_p_http_headers_valid(const char *const *headers) {
+    for (; headers && *headers; headers += 2)
+        if (!headers[1] || !stws_p_is_token(headers[0], strlen(headers[0])) ||
+            !stws_p_is_field_text(headers[1]) || stws_p_handshake_owns(headers[0]))
+            return 0;
+    return 1;
+}
+
+static int stws_p_handshake_valid(const stws_handshake *h) {
+    return stws_p_is_field_text(stws_p_or(h->subprotocols, "")) &&
+           stws_p_is_field_text(stws_p_or(h->origin, "")) &&
+           stws_p_is_field_text(stws_p_or(h->cookie, "")) && stws_p_is_field_text(h->key) &&
+           stws_p_http_headers_valid(h->headers);
+}
+
+static void stws_p_put_header(stws_p_out *out, const char *name, const char *value) {
+    if (!value) return;
+    stws_p_put_string(out, name);
+    stws_p_put(out, ": ", 2);
+    stws_p_put_string(out, value);
+    stws_p_put(out, "\r\n", 2);
+}
+
+static void stws_p_put_host(stws_p_out *out, const stws_url *url) {
+    stws_p_put_string(out, url->is_ipv6 ? "Host: [" : "Host: ");
+    stws_p_put(out, url->host, url->host_len);
+    if (url->is_ipv6) stws_p_put_char(out, ']');
+    if (url->port != (url->secure ? 443 : 80)) {
+        stws_p_put_char(out, ':');
+        stws_p_put_number(out, STWS_P_CAST(unsigned, url->port));
+    }
+    stws_p_put(out, "\r\n", 2);
+}
+
+STOMP_WS_API int stws_handshake_request(char *buf, size_t cap, const stws_handshake *h,
+                                        size_t *need) {
+    stws_p_out out = {buf, cap, 0};
+    const char *const *header;
+    *need = 0;
+    if (!stws_p_handshake_valid(h)) return STWS_ERR_USAGE;
+    stws_p_put_string(&out, h->url->target_len && h->url->target[0] == '/' ? "GET " : "GET /");
+    stws_p_put(&out, h->url->target, h->url->target_len);
+    stws_p_put_string(&out, " HTTP/1.1\r\n");
+    stws_p_put_host(&out, h->url);
+    stws_p_put_string(&out, "Upgrade: websocket\r\nConnection: Upgrade\r\n");
+    stws_p_put_header(&out, "Sec-WebSocket-Key", h->key);
+    stws_p_put_header(&out, "Sec-WebSocket-Version", "13");
+    stws_p_put_header(&out, "Sec-WebSocket-Protocol", h->subprotocols);
+    stws_p_put_header(&out, "Origin", h->origin);
+    stws_p_put_header(&out, "Cookie", h->cookie);
+    for (header = h->headers; header && *header; header += 2)
+        stws_p_put_header(&out, header[0], header[1]);
+    stws_p_put(&out, "\r\n", 2);
+    *need = out.need;
+    return out.need > cap ? STWS_ERR_SPACE : STWS_OK;
+}
+
+/* Where the head ends (behind its empty line), or 0. Goes on where the last call stopped. */
+static size_t stws_p_http_head_end(const char *buf, size_t len, stws_http *http) {
+    size_t i = http->scanned;
+    while (i < len) {
+        const char *lf = STWS_P_CAST(const char *, memchr(buf + i, '\n', len - i));
+        size_t at;
+        if (!lf) break;
+        at = STWS_P_CAST(size_t, lf - buf);
+        if (at >= 1 && (buf[at - 1] == '\n' || (at >= 2 && buf[at - 1] == '\r' && buf[at - 2] == '\n')))
+            return at + 1;
+        i = at + 1;
+    }
+    http->scanned = len;
+    return 0;
+}
+
+/* The longest first word is a method or "HTTP/1.1": garbage is told after as many octets. */
+enum { STWS_P_HTTP_FIRST_WORD = 20 };
+
+static int stws_p_http_begins(const char *buf, size_t len) {
+    size_t i;
+    for (i = 0; i < len && i <= STWS_P_HTTP_FIRST_WORD; i++) {
+        if (buf[i] == ' ') return i > 0;
+        if (!stws_p_is_token_char(buf[i]) && buf[i] != '/') return 0;
+    }
+    return i <= STWS_P_HTTP_FIRST_WORD;
+}
+
+/* Cut the line at p off: terminate it, and return where the next begins. */
+static char *stws_p_http_line(char *p, size_t *len) {
+    char *lf = STWS_P_CAST(char *, memchr(p, '\n', *len));
+    size_t line = STWS_P_CAST(size_t, lf - p);
+    *len = line > 0 && p[line - 1] == '\r' ? line - 1 : line;
+    p[*len] = 0;
+    return lf + 1;
+}
+
+static int stws_p_http_first_line(char *line, size_t len, stws_http *http) {
+    char *space = STWS_P_CAST(char *, memchr(line, ' ', len)), *target;
+    size_t status = 0;
+    if (!space || strlen(line) != len) return 0;
+    if (len >= 12 && memcmp(line, "HTTP/1.", 7) == 0 && space == line + 8) {
+        if (stws_p_number(line + 9, 3, 999, &status) != 1 || status < 100) return 0;
+        if (line[12] && line[12] != ' ') return 0;
+        http->status = STWS_P_CAST(int, status);
+        http->reason = line[12] ? line + 13 : "";
+        return 1;
+    }
+    *space = 0;
+    target = space + 1;
+    space = strchr(target, ' ');
+    if (!space || space == target || memcmp(space, " HTTP/1.", 8) != 0) return 0;
+    *space = 0;
+    http->method = line;
+    http->target = target;
+    return stws_p_is_token(line, strlen(line));
+}
+
+static int stws_p_http_field(char *line, size_t len, stws_http *http) {
+    char *colon = STWS_P_CAST(char *, memchr(line, ':', len));
+    stws_header *h;
+    if (!colon || strlen(line) != len) return STWS_ERR_HTTP;
+    if (!stws_p_is_token(line, STWS_P_CAST(size_t, colon - line))) return STWS_ERR_HTTP;
+    if (http->header_count == http->max_headers) return STWS_ERR_HTTP_LIMIT;
+    h = &http->headers[http->header_count++];
+    h->name = line;
+    h->name_len = STWS_P_CAST(size_t, colon - line);
+    h->value = colon + 1;
+    h->value_len = len - h->name_len - 1;
+    stws_p_trim(&h->value, &h->value_len);
+    line[STWS_P_CAST(size_t, h->value - line) + h->value_len] = 0;
+    *colon = 0;
+    return STWS_OK;
+}
+
+STOMP_WS_API int stws_handshake_parse(char *buf, size_t len, stws_http *http, size_t *used) {
+    size_t limit = http->max_bytes ? http->max_bytes : 16384, end, line_len;
+    char *line = buf, *next;
+    int result;
+    *used = 0;
+    if (!stws_p_http_begins(buf, len)) return STWS_ERR_HTTP;
+    end = stws_p_http_head_end(buf, len, http);
+    if (end > limit || (!end && len >= limit)) return STWS_ERR_HTTP_LIMIT;
+    if (!end) return STWS_MORE;
+    http->header_count = 0;
+    http->scanned = 0;
+    http->status = 0;
+    line_len = end;
+    next = stws_p_http_line(line, &line_len);
+    if (!stws_p_http_first_line(line, line_len, http)) return STWS_ERR_HTTP;
+    for (line = next; line < buf + end; line = next) {
+        line_len = STWS_P_CAST(size_t, buf + end - line);
+        next = stws_p_http_line(line, &line_len);
+        if (line_len == 0) break;
+        result = stws_p_http_field(line, line_len, http);
+        if (result != STWS_OK) return result;
+    }
+    *used = end;
+    return STWS_DONE;
+}
+
+/* The i-th header of that name from index *from on; moves *from behind it. */
+static const stws_header *stws_p_http_find(const stws_http *http, const char *name, size_t *from) {
+    size_t len = strlen(name);
+    while (*from < http->header_count) {
+        const stws_header *h = &http->headers[(*from)++];
+        if (stws_p_equal_nocase(h->name, h->name_len, name, len)) return h;
+    }
+    return NULL;
+}
+
+STOMP_WS_API const char *stws_http_header(const stws_http *http, const char *name) {
+    size_t from = 0;
+    const stws_header *h = stws_p_http_find(http, name, &from);
+    return h ? h->value : NULL;
+}
+
+STOMP_WS_API int stws_http_has_token(const stws_http *http, const char *name, const char *token) {
+    size_t from = 0, len;
+    const stws_header *h;
+    const char *list, *word;
+    while ((h = stws_p_http_find(http, name, &from)) != NULL) {
+        list = h->value;
+        while (stws_p_next_word(&list, &word, &len))
+            if (stws_p_equal_nocase(word, len, token, strlen(token))) return 1;
+    }
+    return 0;
+}
+
+static int stws_p_http_count(const stws_http *http, const char *name) {
+    size_t from = 0;
+    int count = 0;
+    while (stws_p_http_find(http, name, &from)) count++;
+    return count;
+}
+
+static int stws_p_handshake_fail(int result, const char **why, const char *sentence) {
+    if (why) *why = sentence;
+    return result;
+}
+
+/* The answer's Upgrade, Connection and Accept: what proves that a WebSocket server understood us. */
+static int stws_p_handshake_proof(const stws_http *answer, const char *key, const char **why) {
+    const char *accept = stws_http_header(answer, "Sec-WebSocket-Accept");
+    char expected[29];
+    if (!stws_http_has_token(answer, "Upgrade", "websocket"))
+        return stws_p_handshake_fail(STWS_ERR_HTTP_UPGRADE, why,
+                                     "the 101 answer has no \"Upgrade: websocket\"");
+    if (!stws_http_has_token(answer, "Connection", "Upgrade"))
+        return stws_p_handshake_fail(STWS_ERR_HTTP_UPGRADE, why,
+                                     "the 101 answer has no \"Connection: Upgrade\"");
+    stws_handshake_accept(key, expected);
+    if (!accept || stws_p_http_count(answer, "Sec-WebSocket-Accept") != 1 ||
+        strcmp(accept, expected) != 0)
+        return stws_p_handshake_fail(STWS_ERR_HTTP_UPGRADE, why,
+                                     "the 101 answer's Sec-WebSocket-Accept does not belong to our "
+                                     "key: a proxy or cache answered, or it is no WebSocket server");
+    return STWS_OK;
+}
+
+STOMP_WS_API int stws_handshake_check(const stws_http *answer, const char *key,
+                                      const char *offered, const char **subprotocol,
+                                      const char **why) {
+    const char *chosen = stws_http_header(answer, "Sec-WebSocket-Protocol");
+    const char *extensions = stws_http_header(answer, "Sec-WebSocket-Extensions");
+    int result;
+    if (subprotocol) *subprotocol = chosen;
+    if (answer->status != 101)
+        return stws_p_handshake_fail(STWS_ERR_HTTP_STATUS, why,
+                                     stws_result_text(STWS_ERR_HTTP_STATUS));
+    result = stws_p_handshake_proof(answer, key, why);
+    if (result != STWS_OK) return result;
+    if (chosen && (stws_p_http_count(answer, "Sec-WebSocket-Protocol") != 1 ||
+                   !stws_p_list_has(stws_p_or(offered, ""), chosen, strlen(chosen))))
+        return stws_p_handshake_fail(STWS_ERR_HTTP_SUBPROTOCOL, why,
+                                     stws_result_text(STWS_ERR_HTTP_SUBPROTOCOL));
+    if (extensions && *extensions)
+        return stws_p_handshake_fail(STWS_ERR_HTTP_EXTENSION, why,
+                                     stws_result_text(STWS_ERR_HTTP_EXTENSION));
+    return STWS_OK;
+}
+
+static int stws_p_handshake_refuse(stws_p_out *out, size_t cap, size_t *need, const char *answer) {
+    stws_p_put_string(out, answer);
+    *need = out->need;
+    return out->need > cap ? STWS_ERR_SPACE : STWS_ERR_HTTP_UPGRADE;
+}
+
+/* The first of the client's subprotocols that we have too: its order is its preference. */
+static void stws_p_put_subprotocol(stws_p_out *out, const stws_http *request, const char *supported) {
+    size_t from = 0, len;
+    const stws_header *h;
+    const char *list, *word;
+    while (supported && (h = stws_p_http_find(request, "Sec-WebSocket-Protocol", &from)) != NULL) {
+        list = h->value;
+        while (stws_p_next_word(&list, &word, &len)) {
+            if (!stws_p_list_has(supported, word, len)) continue;
+            stws_p_put_string(out, "Sec-WebSocket-Protocol: ");
+            stws_p_put(out, word, len);
+            stws_p_put(out, "\r\n", 2);
+            return;
+        }
+    }
+}
+
+STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *request,
+                                       const char *supported, size_t *need) {
+    const char *key = stws_http_header(request, "Sec-WebSocket-Key");
+    stws_p_out out = {buf, cap, 0};
+    char accept[29];
+    if (!request->method || strcmp(request->method, "GET") != 0 || !key || strlen(key) != 24 ||
+        !stws_http_has_token(request, "Upgrade", "websocket") ||
+        !stws_http_has_token(request, "Connection", "Upgrade"))
+        return stws_p_handshake_refuse(&out, cap, need,
+                                       "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n"
+                                       "Connection: close\r\n\r\n");
+    if (!stws_http_has_token(request, "Sec-WebSocket-Version", "13"))
+        return stws_p_handshake_refuse(&out, cap, need,
+                                       "HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n"
+                                       "Sec-WebSocket-Version: 13\r\nConnection: close\r\n\r\n");
+    stws_handshake_accept(key, accept);
+    stws_p_put_string(&out, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                            "Connection: Upgrade\r\n");
+    stws_p_put_header(&out, "Sec-WebSocket-Accept", accept);
+    stws_p_put_subprotocol(&out, request, supported);
+    stws_p_put(&out, "\r\n", 2);
+    *need = out.need;
+    return out.need > cap ? STWS_ERR_SPACE : STWS_OK;
+}
+
+/* ==== >>websocket: frames and messages (RFC 6455, sections 5 to 8) ==== */
+
+/* The key repeated over a word, rotated so that it begins at that offset. */
+static uint64_t stws_p_key_word(const unsigned char key[4], size_t offset) {
+    unsigned char bytes[8];
+    uint64_t word;
+    size_t i;
+    for (i = 0; i < 8; i++) bytes[i] = key[(offset + i) & 3];
+    memcpy(&word, bytes, 8);
+    return word;
+}
+
+STOMP_WS_API void stws_ws_mask(void *dst, const void *src, size_t len, const unsigned char key[4],
+                               size_t offset) {
+    unsigned char *to = STWS_P_CAST(unsigned char *, dst);
+    const unsigned char *from = STWS_P_CAST(const unsigned char *, src);
+    uint64_t pattern = stws_p_key_word(key, offset), word;
+    unsigned char tail[8];
+    size_t i = 0;
+#if STWS_P_SSE2
+    __m128i wide = _mm_set_epi32(0, 0, 0, 0);
+    memcpy(&wide, &pattern, 8);
+    wide = _mm_unpacklo_epi64(wide, wide);
+    for (; len - i >= 64; i += 64) {
+        const __m128i *s = STWS_P_POINTER(const __m128i *, from + i);
+        __m128i *d = STWS_P_POINTER(__m128i *, to + i);
+        __m128i a = _mm_loadu_si128(s), b = _mm_loadu_si128(s + 1);
+        __m128i c = _mm_loadu_si128(s + 2), e = _mm_loadu_si128(s + 3);
+        _mm_storeu_si128(d, _mm_xor_si128(a, wide));
+        _mm_storeu_si128(d + 1, _mm_xor_si128(b, wide));
+        _mm_storeu_si128(d + 2, _mm_xor_si128(c, wide));
+        _mm_storeu_si128(d + 3, _mm_xor_si128(e, wide));
+    }
+#endif
+    for (; len - i >= 8; i += 8) {
+        memcpy(&word, from + i, 8);
+        word ^= pattern;
+        memcpy(to + i, &word, 8);
+    }
+    memcpy(tail, &pattern, 8);
+    for (; i < len; i++) to[i] = STWS_P_CAST(unsigned char, from[i] ^ tail[i & 7]);
+}
+
+static int stws_p_ws_fail(stws_ws *ws, int result, int close_code, const char *reason) {
+    ws->close_code = close_code;
+    ws->reason = reason;
+    return result;
+}
+
+static int stws_p_ws_broken(stws_ws *ws, const char *reason) {
+    return stws_p_ws_fail(ws, STWS_ERR_WS_PROTOCOL, 1002, reason);
+}
+
+/* What the first two octets of a frame alone can be wrong in (5.2, 5.4, 5.5). */
+static int stws_p_ws_check_first(stws_ws *ws, unsigned first, unsigned second) {
+    unsigned opcode = first & 15;
+    if (first & 0x70) return stws_p_ws_broken(ws, "a reserved bit is set");
+    if ((second >> 7) != (ws->server ? 1u : 0u))
+        return stws_p_ws_broken(ws, ws->server ? "the frame is not masked" : "the frame is masked");
+    if (opcode > STWS_WS_PONG || (opcode > STWS_WS_BINARY && opcode < STWS_WS_CLOSE))
+        return stws_p_ws_broken(ws, "a reserved opcode");
+    if (opcode >= STWS_WS_CLOSE) {
+        if (!(first & 0x80)) return stws_p_ws_broken(ws, "a control frame in fragments");
+        if ((second & 127) > 125) return stws_p_ws_broken(ws, "a control frame over 125 octets");
+    } else if (opcode == STWS_WS_CONTINUATION && !ws->message_opcode) {
+        return stws_p_ws_broken(ws, "a continuation of nothing");
+    } else if (opcode != STWS_WS_CONTINUATION && ws->message_opcode) {
+        return stws_p_ws_broken(ws, "a new message inside a fragmented one");
+    }
+    return STWS_OK;
+}
+
+/* Begin a data frame of that length: limits first, and never an addition that could wrap. */
+static int stws_p_ws_begin_data(stws_ws *ws, unsigned first, unsigned long long len) {
+    size_t limit = ws->max_fragments ? ws->max_fragments : 65537;
+    if (first & 15) {
+        ws->message_opcode = STWS_P_CAST(int, first & 15);
+        ws->message_len = 0;
+        ws->fragments = 0;
+        ws->utf8_state = 0;
+    }
+    if (++ws->fragments > limit)
+        return stws_p_ws_fail(ws, STWS_ERR_WS_LIMIT, 1009, "a message in too many fragments");
+    if (ws->max_message && len > ws->max_message - ws->message_len)
+        return stws_p_ws_fail(ws, STWS_ERR_WS_LIMIT, 1009, "a message over the limit");
+    ws->fin = (first & 0x80) != 0;
+    ws->remaining = len;
+    ws->key_offset = 0;
+    ws->in_frame = 1;
+    return STWS_OK;
+}
+
+/* The length in 7, 16 or 64 bits (5.2): its octets, or an error when it is not minimal or has bit 63 set. */
+static int stws_p_ws_length(stws_ws *ws, const unsigned char *p, size_t octets,
+                            unsigned long long *len) {
+    size_t i;
+    *len = p[1] & 127u;
+    if (octets == 0) return STWS_OK;
+    for (*len = 0, i = 0; i < octets; i++) *len = *len << 8 | p[2 + i];
+    if (*len >> 63) return stws_p_ws_broken(ws, "a length over 63 bits");
+    if (*len < (octets == 2 ? 126u : 65536u))
+        return stws_p_ws_broken(ws, "a length in more octets than it needs");
+    return STWS_OK;
+}
+
+/* RFC 6455, 7.4: which codes may stand in a close frame. */
+static int stws_p_ws_close_code_valid(int code) {
+    return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) ||
+           (code >= 3000 && code <= 4999);
+}
+
+static int stws_p_ws_close_event(stws_ws *ws, stws_ws_event *event) {
+    const unsigned char *p = STWS_P_POINTER(const unsigned char *, event->data);
+    ws->closed = 1;
+    event->close_code = 1005;
+    if (event->len == 0) return STWS_DONE;
+    if (event->len == 1) return stws_p_ws_broken(ws, "a close frame with half a code");
+    event->close_code = p[0] << 8 | p[1];
+    event->data += 2;
+    event->len -= 2;
+    if (!stws_p_ws_close_code_valid(event->close_code))
+        return stws_p_ws_broken(ws, "a close code that may not be sent");
+    if (!stws_utf8_valid(event->data, event->len))
+        return stws_p_ws_fail(ws, STWS_ERR_WS_UTF8, 1007, "a close reason that is not UTF-8");
+    return STWS_DONE;
+}
+
+static int stws_p_ws_control(char *payload, size_t len, unsigned opcode, stws_ws *ws,
+                             stws_ws_event *event) {
+    if (ws->server) stws_ws_mask(payload, payload, len, ws->key, 0);
+    event->opcode = STWS_P_CAST(int, opcode);
+    event->first = event->last = 1;
+    event->data = payload;
+    event->len = len;
+    event->close_code = 0;
+    return opcode == STWS_WS_CLOSE ? stws_p_ws_close_event(ws, event) : STWS_DONE;
+}
+
+/* As much of the frame's payload as is there. */
+static int stws_p_ws_data(char *data, size_t len, stws_ws *ws, stws_ws_event *event, size_t *used) {
+    size_t n = ws->remaining < len ? STWS_P_CAST(size_t, ws->remaining) : len;
+    if (n == 0 && ws->remaining) return STWS_MORE;
+    if (ws->server) stws_ws_mask(data, data, n, ws->key, ws->key_offset);
+    ws->key_offset += n;
+    event->opcode = ws->message_opcode;
+    event->first = ws->message_len == 0 && ws->fragments == 1 && ws->key_offset == n;
+    event->data = data;
+    event->len = n;
+    event->close_code = 0;
+    ws->remaining -= n;
+    ws->message_len += n;
+    ws->in_frame = ws->remaining != 0;
+    event->last = !ws->in_frame && ws->fin;
+    *used += n;
+    if (ws->check_utf8 && ws->message_opcode == STWS_WS_TEXT &&
+        (!stws_p_utf8_feed(&ws->utf8_state, data, n) || (event->last && ws->utf8_state)))
+        return stws_p_ws_fail(ws, STWS_ERR_WS_UTF8, 1007, "a text message that is not UTF-8");
+    if (event->last) ws->message_opcode = 0;
+    return STWS_DONE;
+}
+
+STOMP_WS_API int stws_ws_parse(char *buf, size_t len, stws_ws *ws, stws_ws_event *event,
+                               size_t *used) {
+    const unsigned char *p = STWS_P_POINTER(const unsigned char *, buf);
+    unsigned long long payload;
+    size_t octets, head;
+    int result;
+    *used = 0;
+    if (ws->in_frame) return stws_p_ws_data(buf, len, ws, event, used);
+    if (ws->closed) *used = len; /* RFC 6455, 5.5.1: nothing counts after a close frame */
+    if (ws->closed || len < 2) return STWS_MORE;
+    result = stws_p_ws_check_first(ws, p[0], p[1]);
+    if (result != STWS_OK) return result;
+    octets = (p[1] & 127) < 126 ? 0 : (p[1] & 127) == 126 ? 2 : 8;
+    head = 2 + octets + (ws->server ? 4u : 0u);
+    if (len < 2 + octets) return STWS_MORE;
+    result = stws_p_ws_length(ws, p, octets, &payload);
+    if (result != STWS_OK) return result;
+    if (len < head) return STWS_MORE;
+    if (ws->server) memcpy(ws->key, p + 2 + octets, 4);
+    if (p[0] & 8) {
+        if (len - head < payload) return STWS_MORE;
+        *used = head + STWS_P_CAST(size_t, payload);
+        return stws_p_ws_control(buf + head, STWS_P_CAST(size_t, payload), p[0] & 15u, ws, event);
+    }
+    result = stws_p_ws_begin_data(ws, p[0], payload);
+    if (result != STWS_OK) return result;
+    *used = head;
+    return stws_p_ws_data(buf + head, len - head, ws, event, used);
+}
+
+/* Octets that stand before a payload of that length. */
+static size_t stws_p_ws_head_len(size_t len, int masked) {
+    return (len < 126 ? 2u : len < 65536 ? 4u : 10u) + (masked ? 4u : 0u);
+}
+
+/* Write them; returns where the payload goes. */
+static char *stws_p_ws_put_head(char *out, int opcode, int fin, size_t len,
+                                const unsigned char *key) {
+    unsigned char *p = STWS_P_POINTER(unsigned char *, out);
+    unsigned masked = key ? 0x80u : 0u;
+    size_t octets = len < 126 ? 0 : len < 65536 ? 2 : 8, i;
+    *p++ = STWS_P_CAST(unsigned char, (fin ? 0x80 : 0) | opcode);
+    *p++ = STWS_P_CAST(unsigned char, masked | (octets == 0 ? len : octets == 2 ? 126u : 127u));
+    for (i = octets; i-- > 0;)
+        *p++ = STWS_P_CAST(unsigned char, STWS_P_CAST(unsigned long long, len) >> (8 * i));
+    if (key) {
+        memcpy(p, key, 4);
+        p += 4;
+    }
+    return STWS_P_POINTER(char *, p);
+}
+
+STOMP_WS_API int stws_ws_build(char *buf, size_t cap, int opcode, int fin, const void *payload,
+                               size_t len, const unsigned char *key, size_t *need) {
+    size_t head = stws_p_ws_head_len(len, key != NULL);
+    char *to;
+    *need = 0;
+    if (opcode < 0 || opcode > STWS_WS_PONG || (opcode > STWS_WS_BINARY && opcode < STWS_WS_CLOSE))
+        return STWS_ERR_USAGE;
+    if (opcode >= STWS_WS_CLOSE && (!fin || len > 125)) return STWS_ERR_USAGE;
+    *need = head + len;
+    if (cap < head || cap - head < len) return STWS_ERR_SPACE;
+    to = stws_p_ws_put_head(buf, opcode, fin, len, key);
+    if (key)
+        stws_ws_mask(to, payload, len, key, 0);
+    else if (len && payload != to)
+        memcpy(to, payload, len);
+    return STWS_OK;
+}
+
+STOMP_WS_API size_t stws_ws_close_payload(char out[125], int code, const char *reason) {
+    size_t len = stws_p_strlen(reason);
+    if (code == 0) return 0;
+    out[0] = STWS_P_CAST(char, code >> 8 & 255);
+    out[1] = STWS_P_CAST(char, code & 255);
+    if (len > 123) len = stws_p_utf8_cut(reason, 123, len);
+    if (len) memcpy(out + 2, reason, len);
+    return 2 + len;
+}
+
+/* ==== >>frame: STOMP frames, parsed in place and built (STOMP 1.0, 1.1, 1.2) ==== */
+
+static const struct stws_p_command_entry {
+    const char *name;
+    size_t len;
+} stws_p_commands[] = {
+    {"", 0}, {"CONNECT", 7}, {"STOMP", 5}, {"CONNECTED", 9}, {"SEND", 4}, {"SUBSCRIBE", 9},
+    {"UNSUBSCRIBE", 11}, {"ACK", 3}, {"NACK", 4}, {"BEGIN", 5}, {"COMMIT", 6}, {"ABORT", 5},
+    {"DISCONNECT", 10}, {"MESSAGE", 7}, {"RECEIPT", 7}, {"ERROR", 5}};
+
+enum { STWS_P_COMMAND_COUNT = sizeof stws_p_commands / sizeof *stws_p_commands };
+
+STOMP_WS_API const char *stws_command_name(int command_id) {
+    return command_id >= 0 && command_id < STWS_P_COMMAND_COUNT ? stws_p_commands[command_id].name
+                                                                : "";
+}
+
+static int stws_p_command_find(const char *s, size_t len) {
+    int i;
+    for (i = 1; i < STWS_P_COMMAND_COUNT; i++)
+        if (stws_p_equal(s, len, stws_p_commands[i].name, stws_p_commands[i].len)) return i;
+    return STWS_COMMAND_OTHER;
+}
+
+/* How header text is written: CONNECT, STOMP and CONNECTED never escape, for the sake of 1.0, which knows no escapes;
+   before a version is known an ERROR may come from either, so what is no escape is left as it is. */
+enum { STWS_P_RAW, STWS_P_ESCAPED_11, STWS_P_ESCAPED_12, STWS_P_ESCAPED_MAYBE };
+
+static int stws_p_escaping(int version, int command_id) {
+    if (command_id >= STWS_COMMAND_CONNECT && command_id <= STWS_COMMAND_CONNECTED)
+        return STWS_P_RAW;
+    if (version == STWS_STOMP_10) return STWS_P_RAW;
+    if (version == STWS_STOMP_11) return STWS_P_ESCAPED_11;
+    return version == STWS_STOMP_12 ? STWS_P_ESCAPED_12 : STWS_P_ESCAPED_MAYBE;
+}
+
+/* What stands for backslash and c: 0 when that is no escape. \r is none in 1.1, but servers escape alike in both. */
+static char stws_p_escape_meaning(char c) {
+    switch (c) {
+        case 'n': return '\n';
+        case 'c': return ':';
+        case 'r': return '\r';
+        case '\\': return '\\';
+        default: return 0;
+    }
+}
+
+/* Unescape in place, in one pass (a chain of replacements would turn "\\n" into a line feed); the new length, or -1. */
+static long stws_p_unescape(char *s, size_t len, int escaping) {
+    size_t from = 0, to = 0;
+    while (from < len) {
+        char meaning = 0;
+        if (s[from] == '\\' && from + 1 < len) meaning = stws_p_escape_meaning(s[from + 1]);
+        if (s[from] == '\\' && !meaning && escaping != STWS_P_ESCAPED_MAYBE) return -1;
+        s[to++] = meaning ? meaning : s[from];
+        from += meaning ? 2 : 1;
+    }
+    return STWS_P_CAST(long, to);
+}
+
+/* The first octet of [p, end) that ends or changes a header: NUL, LF, CR, backslash and, while the name is not over,
+   ':'. TAB and a few controls stop it as well, which costs the caller one comparison. */
+static char *stws_p_scan_header(char *p, const char *end, int want_colon) {
+#if STWS_P_SSE2
+    const __m128i controls = _mm_set1_epi8('\r'), backslash = _mm_set1_epi8('\\');
+    const __m128i colon = _mm_set1_epi8(want_colon ? ':' : '\\');
+    while (end - p >= 16) {
+        __m128i v = _mm_loadu_si128(STWS_P_POINTER(const __m128i *, p));
+        __m128i hit = _mm_or_si128(
+            _mm_cmpeq_epi8(_mm_min_epu8(v, controls), v),
+            _mm_or_si128(_mm_cmpeq_epi8(v, backslash), _mm_cmpeq_epi8(v, colon)));
+        unsigned mask = STWS_P_CAST(unsigned, _mm_movemask_epi8(hit));
+        if (mask) return p + __builtin_ctz(mask);
+        p += 16;
+    }
+#endif
+    for (; p < end; p++)
+        if (STWS_P_CAST(unsigned char, *p) <= '\r' || *p == '\\' || (want_colon && *p == ':'))
+            return p;
+    return p;
+}
+
+/* The headers that a client looks at in every message are told apart once, while parsing. */
+enum { STWS_P_DESTINATION, STWS_P_MESSAGE_ID, STWS_P_SUBSCRIPTION, STWS_P_CONTENT_TYPE, STWS_P_ACK,
+       STWS_P_RECEIPT_ID, STWS_P_CONTENT_LENGTH, STWS_P_KNOWN_COUNT };
+
+static int stws_p_known_header(const char *name, size_t len) {
+    switch (len) {
+        case 3: return memcmp(name, "ack", 3) == 0 ? STWS_P_ACK : -1;
+        case 10:
+            if (memcmp(name, "message-id", 10) == 0) return STWS_P_MESSAGE_ID;
+            return memcmp(name, "receipt-id", 10) == 0 ? STWS_P_RECEIPT_ID : -1;
+        case 11: return memcmp(name, "destination", 11) == 0 ? STWS_P_DESTINATION : -1;
+        case 12:
+            if (memcmp(name, "subscription", 12) == 0) return STWS_P_SUBSCRIPTION;
+            return memcmp(name, "content-type", 12) == 0 ? STWS_P_CONTENT_TYPE : -1;
+        case 14: return memcmp(name, "content-length", 14) == 0 ? STWS_P_CONTENT_LENGTH : -1;
+        default: return -1;
+    }
+}
+
+enum { STWS_P_BETWEEN, STWS_P_COMMAND, STWS_P_HEADERS, STWS_P_BODY_COUNTED, STWS_P_BODY_TO_NUL };
+
+/* The bytes lie elsewhere now: so do the names and values that were found before. */
+static void stws_p_frame_moved(stws_frame_state *s, const char *frame) {
+    size_t i;
+    for (i = 0; i < s->header_count; i++) {
+        s->headers[i].name = frame + (STWS_P_POINTER(uintptr_t, s->headers[i].name) -
+                                      STWS_P_POINTER(uintptr_t, s->base));
+        s->headers[i].value = frame + (STWS_P_POINTER(uintptr_t, s->headers[i].value) -
+                                       STWS_P_POINTER(uintptr_t, s->base));
+    }
+    s->base = frame;
+}
+
+/* Between frames stand end-of-lines, which are heart-beats or padding (nobody can tell), and stray NULs. */
+static int stws_p_between_frames(const char *buf, size_t len, stws_frame_state *s, size_t *used) {
+    const char *p = buf, *end = buf + len;
+    int result = STWS_MORE;
+    for (; p < end; p++) {
+        if (*p == '\n') {
+            s->heartbeats++;
+        } else if (*p == '\r') {
+            if (p + 1 < end && p[1] != '\n') result = STWS_ERR_FRAME_COMMAND;
+            if (p + 1 == end || result < 0) break;
+        } else if (*p) {
+            result = STWS_DONE;
+            break;
+        }
+    }
+    *used = STWS_P_CAST(size_t, p - buf);
+    return result;
+}
+
+static void stws_p_frame_begin(stws_frame_state *s, const char *frame) {
+    s->base = frame;
+    s->line = s->scanned = s->colon = 0;
+    s->header_count = s->body_len = s->command_len = 0;
+    s->has_length = s->escaped = 0;
+    s->command_id = STWS_COMMAND_OTHER;
+    memset(s->known, 0, sizeof s->known);
+    s->phase = STWS_P_COMMAND;
+}
+
+/* RabbitMQ's longest command, and ours: what is longer is no STOMP at all. */
+enum { STWS_P_MAX_COMMAND = 32 };
+
+static int stws_p_command_done(char *frame, size_t len, size_t line_end, stws_frame_state *s) {
+    if (len == 0 || len > STWS_P_MAX_COMMAND) return STWS_ERR_FRAME_COMMAND;
+    s->command_len = len;
+    s->command_id = stws_p_command_find(frame, len);
+    frame[len] = 0;
+    s->line = s->scanned = line_end;
+    s->phase = STWS_P_HEADERS;
+    return STWS_DONE;
+}
+
+static int stws_p_parse_command(char *frame, size_t len, stws_frame_state *s) {
+    if (s->scanned == 0 && len >= 8 && memcmp(frame, "MESSAGE\n", 8) == 0)
+        return stws_p_command_done(frame, 7, 8, s);
+    for (; s->scanned < len; s->scanned++) {
+        size_t at = s->scanned;
+        if (frame[at] >= 'A' && frame[at] <= 'Z' && at < STWS_P_MAX_COMMAND) continue;
+        if (frame[at] == '\n') return stws_p_command_done(frame, at, at + 1, s);
+        if (frame[at] != '\r') return STWS_ERR_FRAME_COMMAND;
+        if (at + 1 == len) return STWS_MORE;
+        if (frame[at + 1] != '\n') return STWS_ERR_FRAME_COMMAND;
+        return stws_p_command_done(frame, at, at + 2, s);
+    }
+    return STWS_MORE;
+}
+
+/* content-length: digits, perhaps padded. Anything else is fatal, since a guess is how frames are smuggled. */
+static int stws_p_content_length(const stws_header *h, stws_frame_state *s, size_t max_body) {
+    const char *value = h->value;
+    size_t len = h->value_len;
+    int is_number;
+    stws_p_trim(&value, &len);
+    is_number = stws_p_number(value, len, max_body, &s->body_len);
+    if (is_number == 0) return STWS_ERR_FRAME_LENGTH;
+    if (is_number < 0) return STWS_ERR_FRAME_BODY;
+    s->has_length = 1;
+    return STWS_DONE;
+}
+
+static int stws_p_decode_header(char *name, char *value, stws_header *h, int escaping) {
+    long n = stws_p_unescape(name, h->name_len, escaping);
+    long v = stws_p_unescape(value, h->value_len, escaping);
+    if (n < 0 || v < 0) return STWS_ERR_FRAME_ESCAPE;
+    h->name_len = STWS_P_CAST(size_t, n);
+    h->value_len = STWS_P_CAST(size_t, v);
+    return STWS_DONE;
+}
+
+/* STOMP 1.0's own examples pad ("login: <username>"); from 1.1 on blanks are data. */
+static char *stws_p_trim_in_place(char *s, size_t *len) {
+    const char *trimmed = s;
+    stws_p_trim(&trimmed, len);
+    return s + (trimmed - s);
+}
+
+/* The line frame[s->line .. line_end) is whole: make it a header. */
+static int stws_p_header_done(char *frame, size_t line_end, stws_frame_state *s, size_t max_body) {
+    char *name = frame + s->line, *value = frame + s->colon + 1;
+    int escaping = stws_p_escaping(s->version, s->command_id), known;
+    stws_header *h;
+    if (s->colon <= s->line) return STWS_ERR_FRAME_HEADER;
+    if (s->header_count == s->max_headers) return STWS_ERR_FRAME_HEADERS;
+    h = &s->headers[s->header_count++];
+    h->name_len = s->colon - s->line;
+    h->value_len = line_end - s->colon - 1;
+    if (s->version == STWS_STOMP_10) {
+        name = stws_p_trim_in_place(name, &h->name_len);
+        value = stws_p_trim_in_place(value, &h->value_len);
+        if (h->name_len == 0) return STWS_ERR_FRAME_HEADER;
+    }
+    if (s->escaped && escaping != STWS_P_RAW) {
+        int result = stws_p_decode_header(name, value, h, escaping);
+        if (result < 0) return result;
+    }
+    name[h->name_len] = 0;
+    value[h->value_len] = 0;
+    h->name = name;
+    h->value = value;
+    known = stws_p_known_header(name, h->name_len);
+    if (known < 0 || s->known[known]) return STWS_DONE;
+    s->known[known] = STWS_P_CAST(unsigned, s->header_count);
+    return known == STWS_P_CONTENT_LENGTH ? stws_p_content_length(h, s, max_body) : STWS_DONE;
+}
+
+/* The head has ended at body: now the body's end is known, or has to be looked for. */
+static int stws_p_head_done(size_t body, stws_frame_state *s) {
+    s->line = s->scanned = body;
+    s->phase = s->has_length ? STWS_P_BODY_COUNTED : STWS_P_BODY_TO_NUL;
+    return STWS_DONE;
+}
+
+/* One line of the head. STWS_DONE: it was taken (the phase says whether it was the last). */
+static int stws_p_parse_header(char *frame, size_t len, stws_frame_state *s, size_t max_line,
+                               size_t max_body) {
+    char *p = frame + s->scanned, *end = frame + len;
+    size_t line_end;
+    int result;
+    for (;; p++) {
+        p = stws_p_scan_header(p, end, s->colon == 0);
+        s->scanned = STWS_P_CAST(size_t, p - frame);
+        if (s->scanned - s->line > max_line) return STWS_ERR_FRAME_LINE;
+        if (p == end) return STWS_MORE;
+        if (*p == '\n') break;
+        if (*p == 0) return STWS_ERR_FRAME_NUL;
+        if (*p == ':' && s->colon == 0) s->colon = s->scanned;
+        if (*p == '\\') s->escaped = 1;
+        if (*p != '\r') continue;
+        if (p + 1 == end) return STWS_MORE;
+        if (p[1] == '\n') break;
+        if (s->version == STWS_STOMP_12) return STWS_ERR_FRAME_CR;
+    }
+    line_end = s->scanned;
+    s->scanned += *p == '\r' ? 2 : 1;
+    if (line_end == s->line) return stws_p_head_done(s->scanned, s);
+    result = stws_p_header_done(frame, line_end, s, max_body);
+    s->line = s->scanned;
+    s->colon = 0;
+    s->escaped = 0;
+    return result;
+}
+
+/* The body: STWS_DONE when its NUL is there. */
+static int stws_p_parse_body(const char *frame, size_t len, stws_frame_state *s, size_t max_body) {
+    if (s->phase == STWS_P_BODY_TO_NUL) {
+        const char *nul = STWS_P_CAST(
+            const char *, len > s->scanned ? memchr(frame + s->scanned, 0, len - s->scanned) : NULL);
+        s->scanned = nul ? STWS_P_CAST(size_t, nul - frame) : len;
+        s->body_len = s->scanned - s->line;
+        if (s->body_len > max_body) return STWS_ERR_FRAME_BODY;
+        return nul ? STWS_DONE : STWS_MORE;
+    }
+    if (len - s->line <= s->body_len) return STWS_MORE;
+    if (frame[s->line + s->body_len]) return STWS_ERR_FRAME_NUL;
+    return STWS_DONE;
+}
+
+STOMP_WS_API int stws_frame_parse(char *buf, size_t len, stws_frame_state *s, stws_frame *frame,
+                                  size_t *used) {
+    size_t max_line = s->max_line ? s->max_line : 65536;
+    size_t max_body = s->max_body ? s->max_body : STWS_P_CAST(size_t, 16) << 20;
+    char *at = buf;
+    int result = STWS_DONE;
+    *used = 0;
+    if (s->phase == STWS_P_BETWEEN) {
+        result = stws_p_between_frames(buf, len, s, used);
+        if (result != STWS_DONE) return result;
+        at += *used;
+        len -= *used;
+        stws_p_frame_begin(s, at);
+    } else if (at != s->base) {
+        stws_p_frame_moved(s, at);
+    }
+    if (s->phase == STWS_P_COMMAND) result = stws_p_parse_command(at, len, s);
+    while (result == STWS_DONE && s->phase == STWS_P_HEADERS)
+        result = stws_p_parse_header(at, len, s, max_line, max_body);
+    if (result == STWS_DONE) result = stws_p_parse_body(at, len, s, max_body);
+    if (result != STWS_DONE) return result;
+    frame->command = at;
+    frame->command_id = s->command_id;
+    frame->no_content_length = !s->has_length;
+    frame->headers = s->headers;
+    frame->header_count = s->header_count;
+    frame->body = at + s->line;
+    frame->body_len = s->body_len;
+    *used += s->line + s->body_len + 1;
+    s->phase = STWS_P_BETWEEN;
+    return STWS_DONE;
+}
+
+STOMP_WS_API const char *stws_frame_header(const stws_frame *frame, const char *name) {
+    size_t len = strlen(name), i;
+    for (i = 0; i < frame->header_count; i++)
+        if (stws_p_equal(frame->headers[i].name, frame->headers[i].name_len, name, len))
+            return frame->headers[i].value;
+    return NULL;
+}
+
+/* ---- building ---- */
+
+static size_t stws_p_len_or_strlen(const char *s, size_t len) {
+    return len ? len : stws_p_strlen(s);
+}
+
+/* The second octet of the escape for c, 0 when c stands for itself, -1 when this version cannot say it. */
+static int stws_p_escape_for(char c, int escaping, int in_name) {
+    if (c == 0) return -1;
+    if (escaping == STWS_P_RAW) return c == '\n' || c == '\r' || (c == ':' && in_name) ? -1 : 0;
+    if (c == '\n') return 'n';
+    if (c == ':') return 'c';
+    if (c == '\\') return '\\';
+    if (c == '\r') return escaping == STWS_P_ESCAPED_11 ? -1 : 'r';
+    return 0;
+}
+
+/* Write header text as the version says it; 0 when it cannot be said. Runs without anything special go in one copy. */
+static int stws_p_put_text(stws_p_out *out, const char *s, size_t len, int escaping, int in_name) {
+    size_t start = 0, i;
+    for (i = 0; i < len; i++) {
+        int escape;
+        if (STWS_P_CAST(unsigned char, s[i]) > '\r' && s[i] != ':' && s[i] != '\\') continue;
+        escape = stws_p_escape_for(s[i], escaping, in_name);
+        if (escape < 0) return 0;
+        if (escape == 0) continue;
+        stws_p_put(out, s + start, i - start);
+        stws_p_put_char(out, '\\');
+        stws_p_put_char(out, STWS_P_CAST(char, escape));
+        start = i + 1;
+    }
+    stws_p_put(out, s + start, len - start);
+    return 1;
+}
+
+static int stws_p_may_have_body(int command_id) {
+    return command_id == STWS_COMMAND_SEND || command_id == STWS_COMMAND_MESSAGE ||
+           command_id == STWS_COMMAND_ERROR || command_id == STWS_COMMAND_OTHER;
+}
+
+static int stws_p_put_command(stws_p_out *out, const stws_frame *frame, int *command_id) {
+    const char *name = frame->command ? frame->command : stws_command_name(frame->command_id);
+    size_t len = strlen(name), i;
+    for (i = 0; i < len; i++)
+        if (name[i] < 'A' || name[i] > 'Z') return 0;
+    if (len == 0 || len > STWS_P_MAX_COMMAND) return 0;
+    *command_id = frame->command ? stws_p_command_find(name, len) : frame->command_id;
+    stws_p_put(out, name, len);
+    stws_p_put_char(out, '\n');
+    return 1;
+}
+
+/* A content-length of the caller's own: it must be right. */
+static int stws_p_length_is(const stws_header *h, size_t body_len) {
+    size_t value = 0;
+    return stws_p_number(h->value, stws_p_len_or_strlen(h->value, h->value_len), SIZE_MAX,
+                         &value) == 1 && value == body_len;
+}
+
+/* A body that holds a NUL has no end without a content-length, so it gets one even when asked not to. */
+static int stws_p_wants_length(const stws_frame *frame) {
+    if (frame->body_len == 0) return 0;
+    return !frame->no_content_length || memchr(frame->body, 0, frame->body_len) != NULL;
+}
+
+/* Everything up to the body: 0 when it cannot be said in that version. */
+static int stws_p_put_head(stws_p_out *out, int version, const stws_frame *frame) {
+    int command_id = STWS_COMMAND_OTHER, escaping, wants_length;
+    size_t i;
+    if (!stws_p_put_command(out, frame, &command_id)) return 0;
+    if (frame->body_len && !stws_p_may_have_body(command_id)) return 0;
+    escaping = stws_p_escaping(version, command_id);
+    wants_length = stws_p_wants_length(frame);
+    for (i = 0; i < frame->header_count; i++) {
+        const stws_header *h = &frame->headers[i];
+        size_t name_len = stws_p_len_or_strlen(h->name, h->name_len);
+        if (name_len == 0) return 0;
+        if (stws_p_known_header(h->name, name_len) == STWS_P_CONTENT_LENGTH) {
+            if (!stws_p_length_is(h, frame->body_len)) return 0;
+            wants_length = 0;
+        }
+        if (!stws_p_put_text(out, h->name, name_len, escaping, 1)) return 0;
+        stws_p_put_char(out, ':');
+        if (!stws_p_put_text(out, h->value, stws_p_len_or_strlen(h->value, h->value_len), escaping, 0))
+            return 0;
+        stws_p_put_char(out, '\n');
+    }
+    if (wants_length) {
+        stws_p_put(out, "content-length:", 15);
+        stws_p_put_number(out, frame->body_len);
+        stws_p_put_char(out, '\n');
+    }
+    stws_p_put_char(out, '\n');
+    return 1;
+}
+
+STOMP_WS_API int stws_frame_build(char *buf, size_t cap, int version, const stws_frame *frame,
+                                  size_t *need) {
+    stws_p_out measure = {NULL, 0, 0}, out;
+    *need = 0;
+    if (!stws_p_put_head(&measure, version, frame)) return STWS_ERR_FRAME_BUILD;
+    *need = measure.need + frame->body_len + 1;
+    if (*need > cap) return STWS_ERR_SPACE;
+    out.at = buf;
+    out.room = cap;
+    out.need = 0;
+    stws_p_put_head(&out, version, frame);
+    stws_p_put(&out, frame->body, frame->body_len);
+    stws_p_put_char(&out, 0);
+    return STWS_OK;
+}
+
+#ifndef STOMP_WS_NO_IO
+
+/* ==== >>session: one STOMP session and its tables: bytes in, bytes out, no system call ==== */
+
+enum { STWS_P_US = 1000 };                 /* microseconds in a millisecond: options are in ms, the clock in us */
+enum { STWS_P_NEVER = -1 };
+enum { STWS_P_POOL = 256 };                /* octets of randomness asked for at a time: 64 masking keys */
+enum { STWS_P_PIECE = 8192 };              /* what Tomcat takes as one WebSocket message by default */
+enum { STWS_P_TEXT = 640 };                /* longest error sentence */
+
+/* A byte buffer with data in [begin, end). */
+typedef struct stws_p_buffer {
+    char *data;
+    size_t cap, begin, end;
+    int on_heap;
+    int busy;                              /* being written from without the lock: append, but do not move */
+} stws_p_buffer;
+
+/* Bytes that came in, two stretches of one buffer: [begin, end) is STOMP, freed of WebSocket frame heads; [raw, raw_end)
+   behind it is not yet looked at. While both touch, nothing is ever moved. */
+typedef struct stws_p_input {
+    char *data;
+    size_t cap, begin, end, raw, raw_end;
+    int on_heap;
+} stws_p_input;
+
+typedef struct stws_p_sub {
+    int handle;                            /* 0: free; read without the lock, see stws_p_find_sub */
+    stws_on_message on_message;
+    void *user;
+    size_t record;                         /* offset of its texts in the arena */
+    int next;                              /* in its hash chain: slot + 1 */
+    int receipt;                           /* its number, when one was given before it was sent */
+    unsigned char custom_id, sent, wants_receipt;
+} stws_p_sub;
+
+/* Texts of a subscription in the arena: destination, id, ack mode, then names and values, each with its NUL. */
+typedef struct stws_p_sub_record {
+    size_t size;
+    int slot;                              /* -1: dead */
+    int header_count;
+} stws_p_sub_record;
+
+typedef struct stws_p_subs {
+    stws_p_sub *slots;
+    int *chains;                           /* hash of a custom id -> slot + 1 */
+    int count, live, next_handle, unsent, cursor; /* cursor: slot where the search for the unsent begins */
+    char *arena;
+    size_t arena_cap, arena_used;
+    int pinned;                            /* somebody reads from the arena without the lock */
+} stws_p_subs;
+
+enum { STWS_P_RECEIPT_FREE, STWS_P_RECEIPT_WAITING, STWS_P_RECEIPT_DONE };
+
+typedef struct stws_p_receipt {
+    int number, state, result;
+    long long sent_us, deadline_us;
+} stws_p_receipt;
+
+/* A frame that waits, whole: its headers and texts lie behind it. */
+typedef struct stws_p_record {
+    size_t size;
+    stws_frame frame;
+    int receipt;                           /* number of the receipt that confirms it; 0: none */
+    int told;                              /* the user wants an event for it */
+    unsigned epoch;                        /* it means something in this session only; 0: in any */
+    unsigned char confirm, sent, done;
+    int result;
+    long long sent_us;
+} stws_p_record;
+
+/* A ring of records, none of them split: [head, wrap) then [0, tail), or [head, tail). */
+typedef struct stws_p_outbox {
+    char *data;
+    size_t cap, head, tail, wrap, next;    /* next: the first record not sent in this session */
+    size_t count, unsent;
+} stws_p_outbox;
+
+typedef struct stws_p_session {
+    stws *client;
+    const stws_options *options;
+    stws_p_buffer out;
+    stws_p_input in;
+    stws_ws ws;
+    stws_frame_state parser;
+    stws_header *build_headers;            /* table for the frame being built, under the lock */
+    stws_message message;
+    size_t taken;                          /* octets of the frame that was handed out last */
+    int in_opcode;                         /* of the message its bytes came in */
+    unsigned char pool[STWS_P_POOL];
+    size_t pool_left;
+    stws_random random;
+    int version, broker;
+    unsigned epoch;
+    long long heartbeat_out_us, heartbeat_in_us, last_in_us, last_out_us;
+    char pong[125];
+    unsigned char pong_len, pong_due;
+    int peer_close_code;
+    char peer_close_reason[124];
+    stws_p_subs subs;
+    stws_p_receipt *receipts;
+    int next_receipt, receipts_waiting, receipts_done, oldest_receipt;
+    stws_p_outbox outbox;
+    stws_stats_numbers stats;
+} stws_p_session;
+
+/* ---- randomness: masking keys out of a pool ---- */
+
+static int stws_p_random(stws_p_session *s, void *out, size_t len) {
+    return s->random.fill(s->random.ctx, out, len);
+}
+
+/* Four fresh octets from the CSPRNG (RFC 6455, 5.3 and 10.3), never all zero, which would mask nothing. */
+static int stws_p_masking_key(stws_p_session *s, unsigned char key[4]) {
+    static const unsigned char zero[4] = {0, 0, 0, 0};
+    do {
+        if (s->pool_left < 4) {
+            if (stws_p_random(s, s->pool, sizeof s->pool) != 0) return 0;
+            s->pool_left = sizeof s->pool;
+        }
+        s->pool_left -= 4;
+        memcpy(key, s->pool + s->pool_left, 4);
+    } while (memcmp(key, zero, 4) == 0);
+    return 1;
+}
+
+/* ---- trace: what the user may see of a frame ---- */
+
+static int stws_p_is_secret(const stws_header *h) {
+    static const char *const secrets[] = {"passcode", "authorization", "proxy-authorization",
+                                          "cookie", "set-cookie", "x-csrf-token"};
+    size_t i;
+    for (i = 0; i < sizeof secrets / sizeof *secrets; i++)
+        if (stws_p_equal_nocase(h->name, stws_p_len_or_strlen(h->name, h->name_len), secrets[i],
+                                strlen(secrets[i])))
+            return 1;
+    return 0;
+}
+
+enum { STWS_P_TRACE_HEADERS = 24 };        /* a trace shows no more: its table lies on the stack */
+
+static void stws_p_trace(const stws_p_session *s, int direction, const stws_frame *frame) {
+    stws_header shown[STWS_P_TRACE_HEADERS];
+    stws_frame copy;
+    size_t i;
+    if (!s->options->on_trace) return;
+    copy = *frame;
+    if (copy.header_count > STWS_P_TRACE_HEADERS) copy.header_count = STWS_P_TRACE_HEADERS;
+    for (i = 0; i < copy.header_count; i++) {
+        shown[i] = frame->headers[i];
+        if (stws_p_is_secret(&shown[i])) shown[i].value = "***";
+        shown[i].name_len = stws_p_len_or_strlen(shown[i].name, shown[i].name_len);
+        shown[i].value_len = strlen(shown[i].value);
+    }
+    copy.headers = shown;
+    if (!copy.command) copy.command = stws_command_name(copy.command_id);
+    if (!copy.body) copy.body = "";
+    s->options->on_trace(s->client, direction, &copy, s->options->user);
+}
+
+static void stws_p_trace_word(const stws_p_session *s, int direction, const char *word) {
+    stws_frame frame;
+    if (!s->options->on_trace) return;
+    memset(&frame, 0, sizeof frame);
+    frame.command = word;
+    stws_p_trace(s, direction, &frame);
+}
+
+/* ---- output: frames, masked, into one buffer ---- */
+
+static size_t stws_p_pending(const stws_p_buffer *b) {
+    return b->end - b->begin;
+}
+
+/* Room for n octets behind the data: 1, or 0 when the buffer would have to grow. */
+static int stws_p_make_room(stws_p_buffer *b, size_t n) {
+    if (b->cap - b->end >= n) return 1;
+    if (b->busy || b->cap - stws_p_pending(b) < n) return 0;
+    memmove(b->data, b->data + b->begin, stws_p_pending(b));
+    b->end -= b->begin;
+    b->begin = 0;
+    return 1;
+}
+
+/* One WebSocket frame of a short payload (heart-beat, pong, close). */
+static int stws_p_post_short(stws_p_session *s, int opcode, const char *payload, size_t len) {
+    unsigned char key[4];
+    size_t need = stws_p_ws_head_len(len, 1) + len;
+    if (!stws_p_make_room(&s->out, need)) return STWS_ERR_SPACE;
+    if (!stws_p_masking_key(s, key)) return STWS_ERR_IO;
+    stws_ws_build(s->out.data + s->out.end, need, opcode, 1, payload, len, key, &need);
+    s->out.end += need;
+    return STWS_OK;
+}
+
+/* Upper bound of a frame's head: every octet escaped, the longest command, content-length and all line ends. */
+static size_t stws_p_head_bound(const stws_frame *frame) {
+    size_t bound = STWS_P_MAX_COMMAND + 64, i;
+    for (i = 0; i < frame->header_count; i++)
+        bound += 2 * (frame->headers[i].name_len + frame->headers[i].value_len) + 2;
+    return bound;
+}
+
+/* How large a WebSocket message of ours may be: see DESIGN of the cut in the manual, "Large frames". */
+static size_t stws_p_cut_size(const stws_p_session *s) {
+    if (s->options->max_ws_message == STWS_WHOLE) return 0;
+    if (s->options->max_ws_message) return s->options->max_ws_message;
+    return s->broker == STWS_BROKER_SPRING || s->broker == STWS_BROKER_RABBITMQ ||
+           s->broker == STWS_BROKER_ARTEMIS ? STWS_P_PIECE : 0;
+}
+
+/* The plain frame lies at the end of the room that was made; cut it into masked messages from the front. What is
+   written never overtakes what is still to be read, as a head is put in front of each piece only once. */
+static int stws_p_post_pieces(stws_p_session *s, size_t plain, size_t len, size_t cut, int opcode) {
+    char *data = s->out.data;
+    unsigned char key[4];
+    while (len) {
+        size_t piece = len < cut ? len : cut, need = 0;
+        char *to;
+        if (opcode == STWS_WS_TEXT) piece = stws_p_utf8_cut(data + plain, piece, len);
+        if (!stws_p_masking_key(s, key)) return STWS_ERR_IO;
+        need = stws_p_ws_head_len(piece, 1);
+        to = stws_p_ws_put_head(data + s->out.end, opcode, 1, piece, key);
+        memmove(to, data + plain, piece);
+        stws_ws_mask(to, to, piece, key, 0);
+        s->out.end += need + piece;
+        plain += piece;
+        len -= piece;
+    }
+    return STWS_OK;
+}
+
+static int stws_p_post_cut(stws_p_session *s, const stws_frame *frame, size_t total, size_t cut,
+                           size_t *need) {
+    size_t pieces = total / (cut > 8 ? cut - 3 : cut) + 1, plain, built = 0;
+    int opcode;
+    *need = total + pieces * 14;
+    if (!stws_p_make_room(&s->out, *need)) return STWS_ERR_SPACE;
+    plain = s->out.end + *need - total;
+    stws_frame_build(s->out.data + plain, total, s->version, frame, &built);
+    opcode = !s->options->binary && stws_utf8_valid(s->out.data + plain, total) ? STWS_WS_TEXT
+                                                                              : STWS_WS_BINARY;
+    return stws_p_post_pieces(s, plain, total, cut, opcode);
+}
+
+/* The usual case: head and body go straight into place, and the body is masked while it is copied. */
+static int stws_p_post_whole(stws_p_session *s, const stws_frame *frame, char *head,
+                             size_t head_len, size_t gap) {
+    size_t len = head_len + frame->body_len + 1, need = stws_p_ws_head_len(len, 1);
+    unsigned char key[4];
+    int text = !s->options->binary && stws_utf8_valid(head, head_len) &&
+               stws_utf8_valid(frame->body, frame->body_len);
+    char *to = s->out.data + s->out.end;
+    if (!stws_p_masking_key(s, key)) return STWS_ERR_IO;
+    if (need < gap) memmove(to + need, head, head_len);
+    to = stws_p_ws_put_head(to, text ? STWS_WS_TEXT : STWS_WS_BINARY, 1, len, key);
+    stws_ws_mask(to, to, head_len, key, 0);
+    stws_ws_mask(to + head_len, frame->body, frame->body_len, key, head_len);
+    stws_ws_mask(to + len - 1, "", 1, key, len - 1);
+    s->out.end += need + len;
+    return STWS_OK;
+}
+
+/* Build a frame into the output. STWS_ERR_SPACE: it does not fit, *need octets would. STWS_ERR_FRAME_BUILD. */
+static int stws_p_post(stws_p_session *s, const stws_frame *frame, size_t *need) {
+    size_t bound = stws_p_head_bound(frame), cut = stws_p_cut_size(s), gap, total;
+    stws_p_out head;
+    int result;
+    gap = stws_p_ws_head_len(bound + frame->body_len + 1, 1);
+    *need = gap + bound + frame->body_len + 1;
+    if (!stws_p_make_room(&s->out, *need)) return STWS_ERR_SPACE;
+    head.at = s->out.data + s->out.end + gap;
+    head.room = bound;
+    head.need = 0;
+    if (!stws_p_put_head(&head, s->version, frame)) return STWS_ERR_FRAME_BUILD;
+    total = head.need + frame->body_len + 1;
+    result = cut && total > cut
+                 ? stws_p_post_cut(s, frame, total, cut, need)
+                 : stws_p_post_whole(s, frame, s->out.data + s->out.end + gap, head.need, gap);
+    if (result != STWS_OK) return result;
+    s->stats.frames_out++;
+    if (frame->command_id == STWS_COMMAND_SEND) s->stats.messages_out++;
+    if (s->options->on_trace) stws_p_trace(s, '>', frame);
+    return STWS_OK;
+}
+
+/* ---- frames being put together in the header table, under the lock ---- */
+
+static void stws_p_compose(stws_p_session *s, stws_frame *frame, int command_id) {
+    memset(frame, 0, sizeof *frame);
+    frame->command_id = command_id;
+    frame->headers = s->build_headers;
+    frame->body = "";
+}
+
+/* Add a header; 0 when the table is full. No value, no header. */
+static int stws_p_add(stws_p_session *s, stws_frame *frame, const char *name, const char *value) {
+    stws_header *h;
+    if (!value) return 1;
+    if (frame->header_count == s->options->max_headers) return 0;
+    h = &s->build_headers[frame->header_count++];
+    h->name = name;
+    h->name_len = strlen(name);
+    h->value = value;
+    h->value_len = strlen(value);
+    return 1;
+}
+
+static int stws_p_add_list(stws_p_session *s, stws_frame *frame, const char *const *list) {
+    for (; list && list[0]; list += 2)
+        if (!list[1] || !stws_p_add(s, frame, list[0], list[1])) return 0;
+    return 1;
+}
+
+/* "12" into text, as a C string. */
+static const char *stws_p_number_text(char text[24], const char *prefix, unsigned long long n) {
+    size_t len = strlen(prefix);
+    memcpy(text, prefix, len);
+    text[len + stws_p_digits(n, text + len)] = 0;
+    return text;
+}
+
+/* ---- CONNECT and CONNECTED ---- */
+
+static const struct stws_p_version_entry {
+    int bit;
+    const char *number, *subprotocol;
+} stws_p_versions[] = {{STWS_STOMP_10, "1.0", "v10.stomp"},
+                       {STWS_STOMP_11, "1.1", "v11.stomp"},
+                       {STWS_STOMP_12, "1.2", "v12.stomp"}};
+
+/* "1.0,1.1,1.2": ascending, without blanks, which Spring would not forgive. */
+static void stws_p_accept_version(int versions, char text[16]) {
+    stws_p_out out = {text, 15, 0};
+    size_t i;
+    for (i = 0; i < 3; i++) {
+        if (!(versions & stws_p_versions[i].bit)) continue;
+        if (out.need) stws_p_put_char(&out, ',');
+        stws_p_put_string(&out, stws_p_versions[i].number);
+    }
+    *out.at = 0;
+}
+
+/* "v12.stomp, v11.stomp, v10.stomp": the newest first, as it is the first choice. */
+static void stws_p_default_subprotocols(int versions, char text[40]) {
+    stws_p_out out = {text, 39, 0};
+    size_t i;
+    for (i = 3; i-- > 0;) {
+        if (!(versions & stws_p_versions[i].bit)) continue;
+        if (out.need) stws_p_put(&out, ", ", 2);
+        stws_p_put_string(&out, stws_p_versions[i].subprotocol);
+    }
+    *out.at = 0;
+}
+
+static void stws_p_heartbeat_text(const stws_options *o, char text[48]) {
+    stws_p_out out = {text, 47, 0};
+    stws_p_put_number(&out, STWS_P_CAST(unsigned, o->heartbeat_out_ms));
+    stws_p_put_char(&out, ',');
+    stws_p_put_number(&out, STWS_P_CAST(unsigned, o->heartbeat_in_ms));
+    *out.at = 0;
+}
+
+static int stws_p_post_connect(stws_p_session *s, const stws_attempt *attempt, size_t *need) {
+    const stws_options *o = s->options;
+    char versions[16], heartbeat[48];
+    stws_frame frame;
+    stws_p_accept_version(o->versions, versions);
+    stws_p_heartbeat_text(o, heartbeat);
+    stws_p_compose(s, &frame, STWS_COMMAND_CONNECT);
+    if (!stws_p_add(s, &frame, "accept-version", versions) ||
+        !stws_p_add(s, &frame, "host", o->host) ||
+        !stws_p_add(s, &frame, "heart-beat", heartbeat) ||
+        !stws_p_add(s, &frame, "login", attempt->login) ||
+        !stws_p_add(s, &frame, "passcode", attempt->passcode) ||
+        !stws_p_add_list(s, &frame, attempt->connect_headers))
+        return STWS_ERR_LIMIT;
+    return stws_p_post(s, &frame, need);
+}
+
+/* CONNECTED's version: its bit; 0 when nobody offered it. No version is 1.0 (STOMP 1.1, "Protocol Negotiation"). */
+static int stws_p_negotiated(const char *version, int offered) {
+    size_t len, i;
+    if (!version) return STWS_STOMP_10;
+    len = strlen(version);
+    stws_p_trim(&version, &len);
+    for (i = 0; i < 3; i++)
+        if ((offered & stws_p_versions[i].bit) &&
+            stws_p_equal(version, len, stws_p_versions[i].number, 3))
+            return stws_p_versions[i].bit;
+    return 0;
+}
+
+/* "sx,sy" in milliseconds; what is not of that form is 0,0: no heart-beat, and no crash. */
+static void stws_p_parse_heartbeat(const char *text, size_t *sx, size_t *sy) {
+    const char *word;
+    size_t len, numbers[2] = {0, 0}, n = 0;
+    while (text && n < 2 && stws_p_next_word(&text, &word, &len))
+        if (stws_p_number(word, len, 1u << 30, &numbers[n++]) != 1) return;
+    *sx = n == 2 ? numbers[0] : 0;
+    *sy = n == 2 ? numbers[1] : 0;
+}
+
+static long long stws_p_interval_us(size_t ours, size_t theirs) {
+    size_t ms = ours > theirs ? ours : theirs;
+    return ours && theirs ? STWS_P_CAST(long long, ms) * STWS_P_US : 0;
+}
+
+static int stws_p_starts(const char *s, const char *prefix) {
+    return s && strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
+/* Who it is, from CONNECTED's server header. Spring's simple broker is the one that names none. */
+static int stws_p_detect_broker(const char *server) {
+    if (!server) return STWS_BROKER_SPRING;
+    if (stws_p_starts(server, "RabbitMQ/")) return STWS_BROKER_RABBITMQ;
+    if (stws_p_starts(server, "ActiveMQ-Artemis/")) return STWS_BROKER_ARTEMIS;
+    return stws_p_starts(server, "ActiveMQ/") ? STWS_BROKER_ACTIVEMQ : STWS_BROKER_UNKNOWN;
+}
+
+/* Take over what CONNECTED says; 0 when its version was not offered. */
+static int stws_p_accept_connected(stws_p_session *s, const stws_frame *frame) {
+    const stws_options *o = s->options;
+    size_t sx = 0, sy = 0;
+    s->version = stws_p_negotiated(stws_frame_header(frame, "version"), o->versions);
+    if (!s->version) return 0;
+    s->parser.version = s->version;
+    stws_p_parse_heartbeat(stws_frame_header(frame, "heart-beat"), &sx, &sy);
+    s->heartbeat_out_us = stws_p_interval_us(STWS_P_CAST(size_t, o->heartbeat_out_ms), sy);
+    s->heartbeat_in_us = stws_p_interval_us(STWS_P_CAST(size_t, o->heartbeat_in_ms), sx);
+    s->broker = stws_p_detect_broker(stws_frame_header(frame, "server"));
+    return 1;
+}
+
+/* ---- input: from raw bytes to the next STOMP frame ---- */
+
+/* A piece of a data message joins the STOMP bytes; it is moved only when a frame head of the WebSocket lies between. */
+static void stws_p_join(stws_p_input *in, char *piece, size_t len) {
+    size_t at = STWS_P_CAST(size_t, piece - in->data);
+    if (in->begin == in->end)
+        in->begin = in->end = at;
+    else if (at != in->end)
+        memmove(in->data + in->end, piece, len);
+    in->end += len;
+}
+
+static int stws_p_control_frame(stws_p_session *s, const stws_ws_event *e) {
+    if (e->opcode == STWS_WS_PING) {
+        memcpy(s->pong, e->data, e->len);
+        s->pong_len = STWS_P_CAST(unsigned char, e->len);
+        s->pong_due = 1; /* of several pings the last is answered (RFC 6455, 5.5.3) */
+        stws_p_trace_word(s, '<', "PING");
+        return STWS_MORE;
+    }
+    if (e->opcode == STWS_WS_PONG) return STWS_MORE;
+    s->peer_close_code = e->close_code;
+    if (e->len) memcpy(s->peer_close_reason, e->data, e->len);
+    s->peer_close_reason[e->len] = 0;
+    stws_p_trace_word(s, '<', "CLOSE");
+    return STWS_ERR_WS_CLOSE;
+}
+
+/* The next WebSocket piece: STWS_DONE when there are new STOMP bytes, STWS_MORE, or an error. */
+static int stws_p_next_piece(stws_p_session *s) {
+    stws_p_input *in = &s->in;
+    stws_ws_event event;
+    size_t used;
+    int result;
+    for (;;) {
+        result = stws_ws_parse(in->data + in->raw, in->raw_end - in->raw, &s->ws, &event, &used);
+        in->raw += used;
+        if (result != STWS_DONE) return result;
+        if (event.opcode < STWS_WS_CLOSE) break;
+        result = stws_p_control_frame(s, &event);
+        if (result != STWS_MORE) return result;
+    }
+    s->in_opcode = event.opcode;
+    stws_p_join(in, event.data, event.len);
+    return STWS_DONE;
+}
+
+/* The next STOMP frame of what came in: STWS_DONE, STWS_MORE, or an error. Before it, the one handed out is let go. */
+static int stws_p_next_frame(stws_p_session *s, stws_frame *frame) {
+    stws_p_input *in = &s->in;
+    size_t used = 0, beats;
+    int result = STWS_MORE;
+    in->begin += s->taken;
+    s->taken = 0;
+    for (;;) {
+        if (in->begin < in->end) {
+            beats = s->parser.heartbeats;
+            result = stws_frame_parse(in->data + in->begin, in->end - in->begin, &s->parser, frame,
+                                      &used);
+            s->stats.heartbeats_in += s->parser.heartbeats - beats;
+            if (result < 0) return result;
+            if (result == STWS_DONE) break;
+            in->begin += used;
+        }
+        result = stws_p_next_piece(s);
+        if (result != STWS_DONE) return result;
+    }
+    s->taken = used;
+    s->stats.frames_in++;
+    if (s->options->on_trace) stws_p_trace(s, '<', frame);
+    return STWS_DONE;
+}
+
+/* Gather free room behind the raw bytes: the size of it. Both stretches go to the front, the gap between them goes. */
+static size_t stws_p_input_room(stws_p_input *in) {
+    size_t stomp = in->end - in->begin, raw = in->raw_end - in->raw;
+    if (raw == 0) in->raw = in->raw_end = in->end;
+    if (stomp == 0 && raw == 0) {
+        in->begin = in->end = in->raw = in->raw_end = 0;
+    } else if (in->cap - in->raw_end < in->cap / 4) {
+        memmove(in->data, in->data + in->begin, stomp);
+        memmove(in->data + stomp, in->data + in->raw, raw);
+        in->begin = 0;
+        in->end = in->raw = stomp;
+        in->raw_end = stomp + raw;
+    }
+    return in->cap - in->raw_end;
+}
+
+static void stws_p_input_reset(stws_p_session *s) {
+    s->in.begin = s->in.end = s->in.raw = s->in.raw_end = 0;
+    s->taken = 0;
+}
+
+static const char *stws_p_known_value(const stws_p_session *s, int known) {
+    unsigned index = s->parser.known[known];
+    return index ? s->parser.headers[index - 1].value : NULL;
+}
+
+/* The frame as the user sees it. */
+static void stws_p_fill_message(stws_p_session *s) {
+    stws_message *m = &s->message;
+    m->destination = stws_p_known_value(s, STWS_P_DESTINATION);
+    m->message_id = stws_p_known_value(s, STWS_P_MESSAGE_ID);
+    m->subscription = stws_p_known_value(s, STWS_P_SUBSCRIPTION);
+    m->content_type = stws_p_known_value(s, STWS_P_CONTENT_TYPE);
+    m->ack = stws_p_known_value(s, STWS_P_ACK);
+    m->body = m->frame.body;
+    m->body_len = m->frame.body_len;
+    m->body_is_utf8 = stws_utf8_valid(m->body, m->body_len);
+    m->handle = 0;
+    m->epoch = s->epoch;
+    m->client = s->client;
+    if (!m->body_is_utf8 && s->in_opcode == STWS_WS_TEXT) s->stats.invalid_utf8++;
+}
+
+/* ---- subscriptions: the table that outlives every session ---- */
+
+/* Values that another thread may be reading while we write them. */
+#if defined(__GNUC__) || defined(__clang__)
+#define STWS_P_LOAD(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
+#define STWS_P_STORE(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
+#define STWS_P_FENCE() __atomic_thread_fence(__ATOMIC_ACQUIRE)
+#else
+#define STWS_P_LOAD(p) (*(p))
+#define STWS_P_STORE(p, v) (void)(*(p) = (v))
+#define STWS_P_FENCE() (void)0
+#endif
+
+static unsigned stws_p_hash(const char *s, size_t len) {
+    unsigned h = 2166136261u; /* FNV-1a, 32 bits */
+    size_t i;
+    for (i = 0; i < len; i++) h = (h ^ STWS_P_CAST(unsigned char, s[i])) * 16777619u;
+    return h;
+}
+
+static stws_p_sub_record *stws_p_sub_at(const stws_p_subs *t, size_t offset) {
+    return STWS_P_POINTER(stws_p_sub_record *, t->arena + offset);
+}
+
+/* The text after s. */
+static const char *stws_p_after(const char *s) {
+    return s + strlen(s) + 1;
+}
+
+static const char *stws_p_sub_destination(const stws_p_subs *t, const stws_p_sub *sub) {
+    return STWS_P_POINTER(const char *, stws_p_sub_at(t, sub->record) + 1);
+}
+
+static const char *stws_p_sub_id(const stws_p_subs *t, const stws_p_sub *sub) {
+    return stws_p_after(stws_p_sub_destination(t, sub));
+}
+
+/* The number in an id of ours, "sub-17"; 0 when it is none. */
+static int stws_p_own_id(const char *id, size_t len) {
+    size_t number = 0;
+    if (len < 5 || memcmp(id, "sub-", 4) != 0 || id[4] == '0') return 0;
+    return stws_p_number(id + 4, len - 4, 2147483647u, &number) == 1 ? STWS_P_CAST(int, number) : 0;
+}
+
+/* Slot of a custom id, or NULL. Under the lock. */
+static stws_p_sub *stws_p_find_custom(const stws_p_subs *t, const char *id, size_t len) {
+    int at = t->chains[stws_p_hash(id, len) % STWS_P_CAST(unsigned, t->count)];
+    for (; at; at = t->slots[at - 1].next) {
+        const char *other = stws_p_sub_id(t, &t->slots[at - 1]);
+        if (stws_p_equal(other, strlen(other), id, len)) return &t->slots[at - 1];
+    }
+    return NULL;
+}
+
+static stws_p_sub *stws_p_find_handle(const stws_p_subs *t, int handle) {
+    stws_p_sub *sub;
+    if (handle <= 0) return NULL;
+    sub = &t->slots[handle % t->count];
+    return sub->handle == handle ? sub : NULL;
+}
+
+/* Who gets a message: found without the lock for ids of ours. Another thread may be giving the slot away just now, so
+   the handle, which is never used twice, is read again after the rest. */
+static int stws_p_receiver(const stws_p_subs *t, int handle, stws_on_message *call, void **user) {
+    const stws_p_sub *sub = &t->slots[handle % t->count];
+    if (STWS_P_LOAD(&sub->handle) != handle || STWS_P_LOAD(&sub->custom_id)) return 0;
+    *call = STWS_P_LOAD(&sub->on_message);
+    *user = STWS_P_LOAD(&sub->user);
+    STWS_P_FENCE();
+    return STWS_P_LOAD(&sub->handle) == handle;
+}
+
+/* Push the living records of the arena together. */
+static void stws_p_compact_subs(stws_p_subs *t) {
+    size_t from = 0, to = 0;
+    while (from < t->arena_used) {
+        size_t size = stws_p_sub_at(t, from)->size;
+        int slot = stws_p_sub_at(t, from)->slot;
+        if (slot >= 0) {
+            t->slots[slot].record = to;
+            memmove(t->arena + to, t->arena + from, size);
+            to += size;
+        }
+        from += size;
+    }
+    t->arena_used = to;
+}
+
+static size_t stws_p_align(size_t n) {
+    return (n + 15) & ~STWS_P_CAST(size_t, 15);
+}
+
+/* Room in the arena: its offset, or SIZE_MAX. */
+static size_t stws_p_sub_space(stws_p_subs *t, size_t size) {
+    size_t at;
+    if (t->arena_cap - t->arena_used < size && !t->pinned) stws_p_compact_subs(t);
+    if (t->arena_cap - t->arena_used < size) return SIZE_MAX;
+    at = t->arena_used;
+    t->arena_used += size;
+    return at;
+}
+
+/* The next handle whose slot is free and whose id nobody has taken; 0 when the table is full. */
+static int stws_p_new_handle(stws_p_subs *t) {
+    char id[24];
+    int tries;
+    for (tries = 0; tries <= t->count && t->live < t->count; tries++) {
+        int handle = t->next_handle;
+        t->next_handle = handle == 2147483647 ? 1 : handle + 1;
+        if (t->slots[handle % t->count].handle) continue;
+        stws_p_number_text(id, "sub-", STWS_P_CAST(unsigned, handle));
+        if (!stws_p_find_custom(t, id, strlen(id))) return handle;
+    }
+    return 0;
+}
+
+static size_t stws_p_copy_text(char *to, const char *text) {
+    size_t len = strlen(text) + 1;
+    memcpy(to, text, len);
+    return len;
+}
+
+static void stws_p_write_sub(stws_p_subs *t, size_t at, size_t size, int slot, const char *id,
+                             const char *destination, const char *ack, const char *const *headers) {
+    stws_p_sub_record *r = stws_p_sub_at(t, at);
+    char *to = STWS_P_POINTER(char *, r + 1);
+    r->size = size;
+    r->slot = slot;
+    r->header_count = 0;
+    to += stws_p_copy_text(to, destination);
+    to += stws_p_copy_text(to, id);
+    to += stws_p_copy_text(to, ack);
+    for (; headers && headers[0]; headers += 2, r->header_count++) {
+        to += stws_p_copy_text(to, headers[0]);
+        to += stws_p_copy_text(to, headers[1]);
+    }
+}
+
+static size_t stws_p_sub_size(const char *id, const char *destination, const char *ack,
+                              const char *const *headers) {
+    size_t size = sizeof(stws_p_sub_record) + strlen(id) + strlen(destination) + strlen(ack) + 3;
+    for (; headers && headers[0]; headers += 2) size += strlen(headers[0]) + strlen(headers[1]) + 2;
+    return stws_p_align(size);
+}
+
+/* Enter a subscription; its handle, or an error. Under the lock. */
+static int stws_p_add_sub(stws_p_subs *t, const char *destination, const stws_subscription *o) {
+    char own_id[24];
+    int handle = stws_p_new_handle(t), slot;
+    const char *id = o->id, *ack = stws_p_or(o->ack, "auto");
+    size_t size, at;
+    stws_p_sub *sub;
+    if (!handle) return STWS_ERR_LIMIT;
+    if (!id) id = stws_p_number_text(own_id, "sub-", STWS_P_CAST(unsigned, handle));
+    size = stws_p_sub_size(id, destination, ack, o->headers);
+    at = stws_p_sub_space(t, size);
+    if (at == SIZE_MAX) return STWS_ERR_LIMIT;
+    slot = handle % t->count;
+    stws_p_write_sub(t, at, size, slot, id, destination, ack, o->headers);
+    sub = &t->slots[slot];
+    STWS_P_STORE(&sub->on_message, o->on_message);
+    STWS_P_STORE(&sub->user, o->user);
+    STWS_P_STORE(&sub->custom_id, STWS_P_CAST(unsigned char, o->id != NULL));
+    sub->record = at;
+    sub->receipt = 0;
+    sub->sent = 0;
+    sub->wants_receipt = STWS_P_CAST(unsigned char, o->receipt != 0);
+    if (o->id) {
+        int *chain = &t->chains[stws_p_hash(id, strlen(id)) % STWS_P_CAST(unsigned, t->count)];
+        sub->next = *chain;
+        *chain = slot + 1;
+    }
+    if (t->unsent == 0) t->cursor = slot;
+    t->live++;
+    t->unsent++;
+    STWS_P_STORE(&sub->handle, handle);
+    return handle;
+}
+
+static void stws_p_unchain(stws_p_subs *t, const stws_p_sub *sub) {
+    const char *id = stws_p_sub_id(t, sub);
+    int slot = STWS_P_CAST(int, sub - t->slots) + 1;
+    int *at = &t->chains[stws_p_hash(id, strlen(id)) % STWS_P_CAST(unsigned, t->count)];
+    while (*at != slot) at = &t->slots[*at - 1].next;
+    *at = sub->next;
+}
+
+static void stws_p_remove_sub(stws_p_subs *t, stws_p_sub *sub) {
+    if (sub->custom_id) stws_p_unchain(t, sub);
+    if (!sub->sent) t->unsent--;
+    t->live--;
+    stws_p_sub_at(t, sub->record)->slot = -1;
+    STWS_P_STORE(&sub->handle, 0);
+}
+
+static void stws_p_all_unsent(stws_p_subs *t) {
+    int i;
+    for (i = 0; i < t->count; i++) t->slots[i].sent = 0;
+    t->unsent = t->live;
+    t->cursor = t->next_handle % t->count;
+}
+
+/* The next unsent subscription. Slots follow the handles, so a new session subscribes in the old order; the cursor
+   makes a round over n subscriptions cost n steps, not n * n. */
+static stws_p_sub *stws_p_next_unsent(stws_p_subs *t) {
+    int i;
+    for (i = 0; i < t->count && t->unsent; i++) {
+        stws_p_sub *sub = &t->slots[(t->cursor + i) % t->count];
+        if (!sub->handle || sub->sent) continue;
+        t->cursor = (t->cursor + i) % t->count;
+        return sub;
+    }
+    return NULL;
+}
+
+/* SUBSCRIBE for an entry, from the arena; headers, when given, stand for the entry's own. */
+static int stws_p_compose_subscribe(stws_p_session *s, stws_frame *frame, const stws_p_sub *sub,
+                                    const char *const *headers, const char *receipt) {
+    const char *destination = stws_p_sub_destination(&s->subs, sub);
+    const char *id = stws_p_after(destination), *ack = stws_p_after(id), *name = stws_p_after(ack);
+    int i;
+    stws_p_compose(s, frame, STWS_COMMAND_SUBSCRIBE);
+    if (!stws_p_add(s, frame, "id", id) || !stws_p_add(s, frame, "destination", destination) ||
+        !stws_p_add(s, frame, "ack", ack) || !stws_p_add(s, frame, "receipt", receipt))
+        return 0;
+    if (headers) return stws_p_add_list(s, frame, headers);
+    for (i = 0; i < stws_p_sub_at(&s->subs, sub->record)->header_count; i++) {
+        const char *value = stws_p_after(name);
+        if (!stws_p_add(s, frame, name, value)) return 0;
+        name = stws_p_after(value);
+    }
+    return 1;
+}
+
+/* ---- receipts: each asked for ends, one way or another ---- */
+
+static stws_p_receipt *stws_p_receipt_at(const stws_p_session *s, int index) {
+    return &s->receipts[index % s->options->max_receipts];
+}
+
+static int stws_p_new_number(stws_p_session *s) {
+    int number = s->next_receipt;
+    s->next_receipt = number == 2147483647 ? 1 : number + 1;
+    return number;
+}
+
+/* Enter a receipt to wait for; its number, or 0 when the table is full. */
+static int stws_p_add_receipt(stws_p_session *s) {
+    stws_p_receipt *r;
+    int used = s->receipts_waiting + s->receipts_done, i;
+    for (i = 0; i < s->options->max_receipts; i++) {
+        r = stws_p_receipt_at(s, s->oldest_receipt + used + i);
+        if (r->state != STWS_P_RECEIPT_FREE) continue;
+        r->state = STWS_P_RECEIPT_WAITING;
+        r->number = stws_p_new_number(s);
+        r->sent_us = 0;
+        r->deadline_us = STWS_P_NEVER;
+        s->receipts_waiting++;
+        return r->number;
+    }
+    return 0;
+}
+
+static stws_p_receipt *stws_p_find_receipt(const stws_p_session *s, int number) {
+    int i;
+    for (i = 0; i < s->options->max_receipts && s->receipts_waiting; i++) {
+        stws_p_receipt *r = stws_p_receipt_at(s, s->oldest_receipt + i);
+        if (r->state == STWS_P_RECEIPT_WAITING && r->number == number) return r;
+    }
+    return NULL;
+}
+
+static void stws_p_finish_receipt(stws_p_session *s, stws_p_receipt *r, int result) {
+    r->state = STWS_P_RECEIPT_DONE;
+    r->result = result;
+    s->receipts_waiting--;
+    STWS_P_STORE(&s->receipts_done, s->receipts_done + 1);
+}
+
+/* End those that were sent and are due at that time (now -1: all of them). What was not sent yet has no deadline. */
+static void stws_p_finish_receipts(stws_p_session *s, long long now, int result) {
+    int i;
+    for (i = 0; i < s->options->max_receipts && s->receipts_waiting; i++) {
+        stws_p_receipt *r = &s->receipts[i];
+        if (r->state != STWS_P_RECEIPT_WAITING || r->deadline_us == STWS_P_NEVER) continue;
+        if (now == STWS_P_NEVER || r->deadline_us <= now) stws_p_finish_receipt(s, r, result);
+    }
+}
+
+static long long stws_p_receipt_deadline(const stws_p_session *s) {
+    long long first = STWS_P_NEVER;
+    int i;
+    for (i = 0; i < s->options->max_receipts && s->receipts_waiting; i++) {
+        const stws_p_receipt *r = &s->receipts[i];
+        if (r->state != STWS_P_RECEIPT_WAITING || r->deadline_us == STWS_P_NEVER) continue;
+        if (first < 0 || r->deadline_us < first) first = r->deadline_us;
+    }
+    return first;
+}
+
+/* The frame that asked for it was never taken. */
+static void stws_p_forget_receipt(stws_p_session *s, int number) {
+    stws_p_receipt *r = stws_p_find_receipt(s, number);
+    if (!r) return;
+    r->state = STWS_P_RECEIPT_FREE;
+    s->receipts_waiting--;
+}
+
+/* The frame that asked for it is on its way: from now on it has a deadline. */
+static void stws_p_receipt_sent(stws_p_session *s, int number, long long now) {
+    stws_p_receipt *r = stws_p_find_receipt(s, number);
+    if (!r) return;
+    r->sent_us = now;
+    r->deadline_us = now + STWS_P_CAST(long long, s->options->receipt_timeout_ms) * STWS_P_US;
+}
+
+/* Take one that has ended out of the table: 1, and its number and result. */
+static int stws_p_take_receipt(stws_p_session *s, int *number, int *result) {
+    int i;
+    for (i = 0; i < s->options->max_receipts && s->receipts_done; i++) {
+        stws_p_receipt *r = stws_p_receipt_at(s, s->oldest_receipt + i);
+        if (r->state != STWS_P_RECEIPT_DONE) continue;
+        *number = r->number;
+        *result = r->result;
+        r->state = STWS_P_RECEIPT_FREE;
+        STWS_P_STORE(&s->receipts_done, s->receipts_done - 1);
+        s->oldest_receipt = (s->oldest_receipt + i + 1) % s->options->max_receipts;
+        return 1;
+    }
+    return 0;
+}
+
+/* ---- outbox: frames that wait for a connection, for room, or for their receipt ---- */
+
+static stws_p_record *stws_p_record_at(const stws_p_outbox *b, size_t offset) {
+    return STWS_P_POINTER(stws_p_record *, b->data + offset);
+}
+
+/* Offset of the record behind the one at offset. */
+static size_t stws_p_record_after(const stws_p_outbox *b, size_t offset) {
+    size_t next = offset + stws_p_record_at(b, offset)->size;
+    return next == b->wrap ? 0 : next;
+}
+
+/* Where a record of that size can stand: its offset, or SIZE_MAX. The tail never meets the head but when empty. */
+static size_t stws_p_record_space(stws_p_outbox *b, size_t size) {
+    if (b->count == 0) {
+        b->head = b->tail = b->next = 0;
+        b->wrap = SIZE_MAX;
+        return size <= b->cap ? 0 : SIZE_MAX;
+    }
+    if (b->tail > b->head) {
+        if (b->cap - b->tail >= size) return b->tail;
+        if (b->head <= size) return SIZE_MAX;
+        b->wrap = b->tail;
+        if (b->next == b->tail) b->next = 0;
+        return 0;
+    }
+    return b->head - b->tail > size ? b->tail : SIZE_MAX;
+}
+
+static size_t stws_p_record_size(const stws_frame *frame) {
+    size_t size = sizeof(stws_p_record) + frame->header_count * sizeof(stws_header) + frame->body_len + 1, i;
+    for (i = 0; i < frame->header_count; i++)
+        size += frame->headers[i].name_len + frame->headers[i].value_len + 2;
+    return stws_p_align(size);
+}
+
+static const char *stws_p_keep(char **to, const char *text, size_t len) {
+    char *kept = *to;
+    if (len) memcpy(kept, text, len);
+    kept[len] = 0;
+    *to += len + 1;
+    return kept;
+}
+
+/* Copy a frame into the outbox; NULL when it is full. */
+static stws_p_record *stws_p_record_put(stws_p_outbox *b, const stws_frame *frame) {
+    size_t size = stws_p_record_size(frame), at = stws_p_record_space(b, size), i;
+    stws_p_record *r;
+    stws_header *headers;
+    char *text;
+    if (at == SIZE_MAX) return NULL;
+    r = stws_p_record_at(b, at);
+    memset(r, 0, sizeof *r);
+    r->size = size;
+    r->frame = *frame;
+    headers = STWS_P_POINTER(stws_header *, r + 1);
+    text = STWS_P_POINTER(char *, headers + frame->header_count);
+    for (i = 0; i < frame->header_count; i++) {
+        headers[i] = frame->headers[i];
+        headers[i].name = stws_p_keep(&text, frame->headers[i].name, headers[i].name_len);
+        headers[i].value = stws_p_keep(&text, frame->headers[i].value, headers[i].value_len);
+    }
+    r->frame.headers = headers;
+    r->frame.body = stws_p_keep(&text, frame->body, frame->body_len);
+    b->tail = at + size;
+    if (b->unsent == 0) b->next = at;
+    b->count++;
+    b->unsent++;
+    return r;
+}
+
+/* Drop what is done from the front. */
+static void stws_p_record_sweep(stws_p_outbox *b) {
+    while (b->count && stws_p_record_at(b, b->head)->done) {
+        if (!stws_p_record_at(b, b->head)->sent) {
+            b->unsent--;
+            b->next = stws_p_record_after(b, b->head);
+        }
+        b->head = stws_p_record_after(b, b->head);
+        if (b->head == 0) b->wrap = SIZE_MAX;
+        b->count--;
+    }
+}
+
+/* The first record that was not sent yet, past those that are done; NULL when there is none. */
+static stws_p_record *stws_p_record_unsent(stws_p_outbox *b) {
+    while (b->unsent) {
+        stws_p_record *r = stws_p_record_at(b, b->next);
+        if (!r->done) return r;
+        b->next = stws_p_record_after(b, b->next);
+        b->unsent--;
+        r->sent = 1;
+    }
+    return NULL;
+}
+
+static void stws_p_record_mark_sent(stws_p_outbox *b, stws_p_record *r) {
+    r->sent = 1;
+    r->done = STWS_P_CAST(unsigned char, r->confirm == 0);
+    b->next = stws_p_record_after(b, b->next);
+    b->unsent--;
+    stws_p_record_sweep(b);
+}
+
+/* A new session: what is still there goes again, but for what meant the old session only. */
+static void stws_p_record_all_unsent(stws_p_outbox *b) {
+    size_t at = b->head, i;
+    for (i = 0; i < b->count; i++, at = stws_p_record_after(b, at)) {
+        stws_p_record *r = stws_p_record_at(b, at);
+        r->sent = 0;
+        if (r->epoch) r->done = 1;
+    }
+    b->next = b->head;
+    b->unsent = b->count;
+    stws_p_record_sweep(b);
+}
+
+/* The record whose confirmation has that number; usually the first. */
+static stws_p_record *stws_p_record_find(const stws_p_outbox *b, int receipt) {
+    size_t at = b->head, i;
+    for (i = 0; i < b->count; i++, at = stws_p_record_after(b, at)) {
+        stws_p_record *r = stws_p_record_at(b, at);
+        if (r->receipt == receipt && !r->done) return r;
+    }
+    return NULL;
+}
+
+/* Take the oldest message that was not sent yet away: 0 when there is none. */
+static int stws_p_record_drop_oldest(stws_p_outbox *b) {
+    size_t at = b->head, i;
+    for (i = 0; i < b->count; i++, at = stws_p_record_after(b, at)) {
+        stws_p_record *r = stws_p_record_at(b, at);
+        if (r->done || r->sent || r->frame.command_id != STWS_COMMAND_SEND) continue;
+        r->done = 1;
+        stws_p_record_sweep(b);
+        return 1;
+    }
+    return 0;
+}
+
+/* ---- ACK and NACK, as each version says them ---- */
+
+static int stws_p_compose_ack(stws_p_session *s, stws_frame *frame, int command_id,
+                              const stws_message *m, const char *transaction) {
+    const char *id = m->ack ? m->ack : m->message_id;
+    stws_p_compose(s, frame, command_id);
+    if (s->version == STWS_STOMP_12) {
+        if (!id || !stws_p_add(s, frame, "id", id)) return 0;
+    } else {
+        if (!m->message_id || !stws_p_add(s, frame, "message-id", m->message_id)) return 0;
+        if (s->version == STWS_STOMP_11 && !stws_p_add(s, frame, "subscription", m->subscription))
+            return 0;
+    }
+    return stws_p_add(s, frame, "transaction", transaction);
+}
+
+/* A session begins: nothing of the last one counts any more. */
+static void stws_p_session_reset(stws_p_session *s, long long now) {
+    stws_header *headers = s->parser.headers;
+    stws_p_input_reset(s);
+    s->out.begin = s->out.end = 0;
+    memset(&s->ws, 0, sizeof s->ws);
+    memset(&s->parser, 0, sizeof s->parser);
+    s->parser.headers = headers;
+    s->parser.max_headers = s->options->max_headers;
+    s->parser.max_line = s->options->max_line;
+    s->parser.max_body = s->options->max_body;
+    s->ws.check_utf8 = s->options->utf8 == STWS_UTF8_STRICT;
+    s->version = STWS_STOMP_NONE;
+    s->broker = STWS_BROKER_UNKNOWN;
+    s->heartbeat_in_us = s->heartbeat_out_us = 0;
+    s->last_in_us = s->last_out_us = now;
+    s->pong_due = 0;
+    s->peer_close_code = 0;
+    s->pool_left = 0; /* also what keeps two processes after a fork() from masking alike */
+}
+
+/* ==== >>random: the system's CSPRNG ==== */
+
+/* getrandom where there is one, /dev/urandom otherwise, and never a guess: 0, or -1. */
+static int stws_p_system_random(void *ctx, void *out, size_t len) {
+    char *to = STWS_P_CAST(char *, out);
+    int fd;
+    (void)ctx;
+#if defined(__linux__)
+    while (len > 0) {
+        ssize_t n = getrandom(to, len, 0);
+        if (n < 0 && errno != EINTR) break;
+        if (n > 0) to += n, len -= STWS_P_CAST(size_t, n);
+    }
+#endif
+    if (len == 0) return 0;
+    fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+    while (fd >= 0 && len > 0) {
+        ssize_t n = read(fd, to, len);
+        if (n == 0 || (n < 0 && errno != EINTR)) break;
+        if (n > 0) to += n, len -= STWS_P_CAST(size_t, n);
+    }
+    if (fd >= 0) close(fd);
+    return len == 0 ? 0 : -1;
+}
+
+static long long stws_p_system_clock(void *ctx) {
+    struct timespec t;
+    (void)ctx;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return STWS_P_CAST(long long, t.tv_sec) * 1000000 + t.tv_nsec / 1000;
+}
+
+/* ==== >>transport: TCP, with IPv6 and IPv4 raced (RFC 8305) ==== */
+
+enum { STWS_P_ADDRESSES = 8 };             /* tried at most, of what DNS gives */
+enum { STWS_P_RACE_US = 250000 };          /* RFC 8305, section 8: Connection Attempt Delay */
+
+#ifndef MSG_NOSIGNAL
+#define STWS_P_SEND_FLAGS 0                /* SO_NOSIGPIPE does it there */
+#else
+#define STWS_P_SEND_FLAGS MSG_NOSIGNAL
+#endif
+
+/* An address in the little room that it needs. */
+typedef struct stws_p_address {
+    unsigned char octets[16];
+    unsigned scope;
+    int family;
+} stws_p_address;
+
+typedef struct stws_p_tcp {
+    stws_p_address addresses[STWS_P_ADDRESSES];
+    int count, next, port;
+    int fd, rival;                         /* while addresses race there are two */
+    int error;                             /* errno of the last failure */
+    long long race_us;                     /* when the next address joins */
+    const stws_clock *clock;
+} stws_p_tcp;
+
+static int stws_p_tcp_add(stws_p_tcp *t, int family, const void *octets, unsigned scope) {
+    stws_p_address *a = &t->addresses[t->count];
+    if (t->count == STWS_P_ADDRESSES) return 0;
+    memset(a, 0, sizeof *a);
+    a->family = family;
+    a->scope = scope;
+    memcpy(a->octets, octets, family == AF_INET ? 4 : 16);
+    t->count++;
+    return 1;
+}
+
+static void stws_p_tcp_add_resolved(stws_p_tcp *t, const struct addrinfo *from) {
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+    if (from->ai_family == AF_INET && from->ai_addrlen >= sizeof in) {
+        memcpy(&in, from->ai_addr, sizeof in);
+        stws_p_tcp_add(t, AF_INET, &in.sin_addr, 0);
+    } else if (from->ai_family == AF_INET6 && from->ai_addrlen >= sizeof in6) {
+        memcpy(&in6, from->ai_addr, sizeof in6);
+        stws_p_tcp_add(t, AF_INET6, &in6.sin6_addr, in6.sin6_scope_id);
+    }
+}
+
+/* First of each family in turn, in the order in which the resolver ranked them (RFC 8305, section 4). */
+static void stws_p_tcp_interleave(stws_p_tcp *t) {
+    int i, j;
+    for (i = 1; i < t->count; i++) {
+        for (j = i; j < t->count && t->addresses[j].family == t->addresses[i - 1].family;) j++;
+        if (j == t->count) return;
+        for (; j > i; j--) {
+            stws_p_address swap = t->addresses[j];
+            t->addresses[j] = t->addresses[j - 1];
+            t->addresses[j - 1] = swap;
+        }
+    }
+}
+
+/* Names by getaddrinfo, which blocks for as long as the resolver takes; numeric: without asking anybody. 0, or its code. */
+static int stws_p_tcp_resolve(stws_p_tcp *t, const char *host, int numeric) {
+    struct addrinfo hints, *list = NULL, *each;
+    int result;
+    memset(&hints, 0, sizeof hints);
+    hints.ai_family = AF_UNSPEC;
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = numeric ? AI_NUMERICHOST : 0;
+    result = getaddrinfo(host, NULL, &hints, &list);
+    if (result != 0) return result;
+    for (each = list; each; each = each->ai_next) stws_p_tcp_add_resolved(t, each);
+    freeaddrinfo(list);
+    return t->count ? 0 : EAI_NONAME;
+}
+
+/* A numeric address without getaddrinfo, which allocates: 1 when it was one. */
+static int stws_p_tcp_numeric(stws_p_tcp *t, const char *host) {
+    unsigned char octets[16];
+    if (inet_pton(AF_INET, host, octets) == 1) return stws_p_tcp_add(t, AF_INET, octets, 0);
+    return inet_pton(AF_INET6, host, octets) == 1 && stws_p_tcp_add(t, AF_INET6, octets, 0);
+}
+
+static void stws_p_close_fd(int *fd) {
+    if (*fd >= 0) close(*fd);
+    *fd = -1;
+}
+
+static int stws_p_nonblocking(int fd) {
+    int flags = fcntl(fd, F_GETFL, 0);
+    return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 &&
+           fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
+}
+
+static int stws_p_tcp_socket(const stws_p_address *a) {
+    int fd = socket(a->family, SOCK_STREAM, 0), on = 1;
+    if (fd < 0) return -1;
+    if (!stws_p_nonblocking(fd)) {
+        close(fd);
+        return -1;
+    }
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+#ifdef SO_NOSIGPIPE
+    setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
+#endif
+    return fd;
+}
+
+static int stws_p_tcp_connect(int fd, const stws_p_address *a, int port) {
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+    if (a->family == AF_INET) {
+        memset(&in, 0, sizeof in);
+        in.sin_family = AF_INET;
+        in.sin_port = htons(STWS_P_CAST(uint16_t, port));
+        memcpy(&in.sin_addr, a->octets, 4);
+        return connect(fd, STWS_P_POINTER(const struct sockaddr *, &in), sizeof in);
+    }
+    memset(&in6, 0, sizeof in6);
+    in6.sin6_family = AF_INET6;
+    in6.sin6_port = htons(STWS_P_CAST(uint16_t, port));
+    in6.sin6_scope_id = a->scope;
+    memcpy(&in6.sin6_addr, a->octets, 16);
+    return connect(fd, STWS_P_POINTER(const struct sockaddr *, &in6), sizeof in6);
+}
+
+/* Start with the next address; fd stays -1 when that fails at once. */
+static void stws_p_tcp_start(stws_p_tcp *t, int *fd) {
+    const stws_p_address *a = &t->addresses[t->next++];
+    *fd = stws_p_tcp_socket(a);
+    if (*fd >= 0 && stws_p_tcp_connect(*fd, a, t->port) != 0 && errno != EINPROGRESS && errno != EINTR) {
+        t->error = errno;
+        stws_p_close_fd(fd);
+    } else if (*fd < 0) {
+        t->error = errno;
+    }
+    t->race_us = t->clock->now_us(t->clock->ctx) + STWS_P_RACE_US;
+}
+
+/* Has a connect of ours come to its end? 1: connected; 0: not yet; a failed one is closed. */
+static int stws_p_tcp_finished(stws_p_tcp *t, int *fd) {
+    struct pollfd p;
+    int error = 0;
+    socklen_t len = sizeof error;
+    p.fd = *fd;
+    p.events = POLLOUT;
+    p.revents = 0;
+    if (*fd < 0 || poll(&p, 1, 0) <= 0) return 0;
+    if (getsockopt(*fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) error = errno;
+    if (error == 0) return 1;
+    t->error = error;
+    stws_p_close_fd(fd);
+    return 0;
+}
+
+static int stws_p_tcp_open(void *ctx, const stws_endpoint *to) {
+    stws_p_tcp *t = STWS_P_CAST(stws_p_tcp *, ctx);
+    t->port = to->port;
+    if (stws_p_tcp_finished(t, &t->fd)) {
+        stws_p_close_fd(&t->rival);
+        return STWS_DONE;
+    }
+    if (stws_p_tcp_finished(t, &t->rival)) {
+        stws_p_close_fd(&t->fd);
+        t->fd = t->rival;
+        t->rival = -1;
+        return STWS_DONE;
+    }
+    while (t->next < t->count && t->fd < 0 && t->rival < 0) stws_p_tcp_start(t, &t->fd);
+    if (t->next < t->count && (t->fd < 0 || t->rival < 0) &&
+        t->clock->now_us(t->clock->ctx) >= t->race_us)
+        stws_p_tcp_start(t, t->fd < 0 ? &t->fd : &t->rival);
+    return t->fd < 0 && t->rival < 0 && t->next >= t->count ? STWS_P_CAST(int, STWS_ERR_CONNECT)
+                                                            : STWS_P_CAST(int, STWS_MORE);
+}
+
+static long stws_p_tcp_result(stws_p_tcp *t, ssize_t n) {
+    if (n >= 0) return STWS_P_CAST(long, n);
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return 0;
+    t->error = errno;
+    return STWS_ERR_IO;
+}
+
+static long stws_p_tcp_read(void *ctx, char *buf, size_t len) {
+    stws_p_tcp *t = STWS_P_CAST(stws_p_tcp *, ctx);
+    ssize_t n = recv(t->fd, buf, len, 0);
+    return n == 0 ? STWS_P_CAST(long, STWS_ERR_EOF) : stws_p_tcp_result(t, n);
+}
+
+static long stws_p_tcp_write(void *ctx, const char *buf, size_t len) {
+    stws_p_tcp *t = STWS_P_CAST(stws_p_tcp *, ctx);
+    return stws_p_tcp_result(t, send(t->fd, buf, len, STWS_P_SEND_FLAGS));
+}
+
+static void stws_p_tcp_close(void *ctx) {
+    stws_p_tcp *t = STWS_P_CAST(stws_p_tcp *, ctx);
+    stws_p_close_fd(&t->fd);
+    stws_p_close_fd(&t->rival);
+}
+
+static int stws_p_tcp_fd(void *ctx) {
+    return STWS_P_CAST(stws_p_tcp *, ctx)->fd;
+}
+
+/* What the usual errors mean to somebody who does not know errno (strerror may not be called from threads). */
+static const char *stws_p_errno_text(int error) {
+    switch (error) {
+        case ECONNREFUSED: return "connection refused: nothing listens there";
+        case ECONNRESET: return "connection reset by the peer";
+        case EPIPE: return "the peer has closed the connection";
+        case ETIMEDOUT: return "the peer does not answer (timed out)";
+        case EHOSTUNREACH: return "no route to the host";
+        case ENETUNREACH: return "the network is unreachable";
+        case EADDRNOTAVAIL: return "no local address or port is left for it";
+        case EACCES: return "a firewall or the system forbids it";
+        case EMFILE: return "this process has too many open files";
+        case ENFILE: return "the system has too many open files";
+        case EAFNOSUPPORT: return "the system does not support that address family";
+        default: return "the system reports an error";
+    }
+}
+
+static const char *stws_p_tcp_error(void *ctx) {
+    return stws_p_errno_text(STWS_P_CAST(stws_p_tcp *, ctx)->error);
+}
+
+static void stws_p_tcp_init(stws_p_tcp *t, const stws_clock *clock, stws_transport *io) {
+    memset(t, 0, sizeof *t);
+    t->fd = t->rival = -1;
+    t->clock = clock;
+    memset(io, 0, sizeof *io);
+    io->ctx = t;
+    io->open = stws_p_tcp_open;
+    io->read = stws_p_tcp_read;
+    io->write = stws_p_tcp_write;
+    io->close = stws_p_tcp_close;
+    io->fd = stws_p_tcp_fd;
+    io->error = stws_p_tcp_error;
+}
+
+/* ==== >>copy: messages that outlive the receive buffer ==== */
+
+static size_t stws_p_text_room(const char *s) {
+    return s ? strlen(s) + 1 : 0;
+}
+
+/* Octets of a copy: the struct, its header table, and every text with its NUL. */
+static size_t stws_p_message_size(const stws_message *m) {
+    size_t size = sizeof *m + m->frame.header_count * sizeof(stws_header) +
+                  stws_p_text_room(m->frame.command) + m->body_len + 1, i;
+    for (i = 0; i < m->frame.header_count; i++)
+        size += m->frame.headers[i].name_len + m->frame.headers[i].value_len + 2;
+    return stws_p_align(size);
+}
+
+/* The copy's own of a value that the original takes from its headers. */
+static const char *stws_p_moved_value(const stws_message *from, const stws_header *headers,
+                                      const char *value) {
+    size_t i;
+    for (i = 0; value && i < from->frame.header_count; i++)
+        if (from->frame.headers[i].value == value) return headers[i].value;
+    return NULL;
+}
+
+static stws_message *stws_p_message_write(void *block, const stws_message *m) {
+    stws_message *copy = STWS_P_CAST(stws_message *, block);
+    stws_header *headers = STWS_P_POINTER(stws_header *, copy + 1);
+    char *text = STWS_P_POINTER(char *, headers + m->frame.header_count);
+    size_t i;
+    *copy = *m;
+    for (i = 0; i < m->frame.header_count; i++) {
+        headers[i] = m->frame.headers[i];
+        headers[i].name = stws_p_keep(&text, headers[i].name, headers[i].name_len);
+        headers[i].value = stws_p_keep(&text, headers[i].value, headers[i].value_len);
+    }
+    copy->frame.headers = headers;
+    if (m->frame.command) copy->frame.command = stws_p_keep(&text, m->frame.command, strlen(m->frame.command));
+    copy->body = copy->frame.body = stws_p_keep(&text, m->body, m->body_len);
+    copy->destination = stws_p_moved_value(m, headers, m->destination);
+    copy->message_id = stws_p_moved_value(m, headers, m->message_id);
+    copy->subscription = stws_p_moved_value(m, headers, m->subscription);
+    copy->content_type = stws_p_moved_value(m, headers, m->content_type);
+    copy->ack = stws_p_moved_value(m, headers, m->ack);
+    return copy;
+}
+
+STOMP_WS_API stws_message *stws_message_copy(const stws_message *message) {
+    void *block = STOMP_WS_MALLOC(stws_p_message_size(message));
+    return block ? stws_p_message_write(block, message) : NULL;
+}
+
+STOMP_WS_API void stws_message_free(stws_message *copy) {
+    if (copy) STOMP_WS_FREE(copy);
+}
+
+STOMP_WS_API const char *stws_header_get(const stws_message *message, const char *name) {
+    return stws_frame_header(&message->frame, name);
+}
+
+/* ==== >>queue: messages of many clients for whoever pops ==== */
+
+#ifdef STOMP_WS_NO_THREADS
+#define STWS_P_LOCK(object, threads) ((void)(threads))
+#define STWS_P_UNLOCK(object, threads) ((void)(threads))
+#else
+#define STWS_P_LOCK(object, threads) \
+    ((threads) ? (void)pthread_mutex_lock(&(object)->mutex) : (void)0)
+#define STWS_P_UNLOCK(object, threads) \
+    ((threads) ? (void)pthread_mutex_unlock(&(object)->mutex) : (void)0)
+
+/* A condition that waits by the monotonic clock, where the system lets us choose. */
+static void stws_p_cond_init(pthread_cond_t *cond) {
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+#if !defined(__APPLE__)
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+#endif
+    pthread_cond_init(cond, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+/* Wait until signalled or until that many milliseconds are over (-1: no limit); 0 when they are. */
+static int stws_p_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, long long ms) {
+    struct timespec t;
+    if (ms < 0) return pthread_cond_wait(cond, mutex) == 0;
+#if defined(__APPLE__)
+    clock_gettime(CLOCK_REALTIME, &t);
+#else
+    clock_gettime(CLOCK_MONOTONIC, &t);
+#endif
+    t.tv_sec += STWS_P_CAST(time_t, ms / 1000);
+    t.tv_nsec += STWS_P_CAST(long, ms % 1000) * 1000000;
+    if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
+    return pthread_cond_timedwait(cond, mutex, &t) == 0;
+}
+#endif
+
+/* A client that waits for room: how to wake it. */
+typedef struct stws_p_waiter {
+    struct stws_p_waiter *next;
+    int fd;                                /* write end of its wake pipe; -1: it asks by itself */
+    int listed;
+} stws_p_waiter;
+
+/* Messages stand in a ring, each whole; a popped one keeps its place until it is given back. */
+typedef struct stws_p_queued {
+    size_t size;
+    int given_back;
+    stws_message *message;
+} stws_p_queued;
+
+struct stws_queue {
+    char *ring;
+    size_t cap, head, tail, wrap, next;    /* as in the outbox; next: the first that was not popped */
+    size_t count, unpopped;
+    int closed;
+    stws_p_waiter *waiters;
+#ifndef STOMP_WS_NO_THREADS
+    pthread_mutex_t mutex;
+    pthread_cond_t filled;
+#endif
+};
+
+STOMP_WS_API stws_queue *stws_queue_create(size_t capacity) {
+    size_t cap = stws_p_align(capacity ? capacity : 65536);
+    stws_queue *q = STWS_P_CAST(stws_queue *, STOMP_WS_MALLOC(stws_p_align(sizeof *q) + cap));
+    if (!q) return NULL;
+    memset(q, 0, sizeof *q);
+    q->ring = STWS_P_POINTER(char *, q) + stws_p_align(sizeof *q);
+    q->cap = cap;
+    q->wrap = SIZE_MAX;
+#ifndef STOMP_WS_NO_THREADS
+    pthread_mutex_init(&q->mutex, NULL);
+    stws_p_cond_init(&q->filled);
+#endif
+    return q;
+}
+
+STOMP_WS_API void stws_queue_destroy(stws_queue *q) {
+    if (!q) return;
+#ifndef STOMP_WS_NO_THREADS
+    pthread_cond_destroy(&q->filled);
+    pthread_mutex_destroy(&q->mutex);
+#endif
+    STOMP_WS_FREE(q);
+}
+
+STOMP_WS_API void stws_queue_close(stws_queue *q) {
+    STWS_P_LOCK(q, 1);
+    q->closed = 1;
+#ifndef STOMP_WS_NO_THREADS
+    pthread_cond_broadcast(&q->filled);
+#endif
+    STWS_P_UNLOCK(q, 1);
+}
+
+static stws_p_queued *stws_p_queued_at(const stws_queue *q, size_t offset) {
+    return STWS_P_POINTER(stws_p_queued *, q->ring + offset);
+}
+
+static size_t stws_p_queued_after(const stws_queue *q, size_t offset) {
+    size_t next = offset + stws_p_queued_at(q, offset)->size;
+    return next == q->wrap ? 0 : next;
+}
+
+/* Where a message of that size can stand: its offset, or SIZE_MAX. */
+static size_t stws_p_queue_space(stws_queue *q, size_t size) {
+    if (q->count == 0) {
+        q->head = q->tail = q->next = 0;
+        q->wrap = SIZE_MAX;
+        return size <= q->cap ? 0 : SIZE_MAX;
+    }
+    if (q->tail > q->head) {
+        if (q->cap - q->tail >= size) return q->tail;
+        if (q->head <= size) return SIZE_MAX;
+        q->wrap = q->tail;
+        return 0;
+    }
+    return q->head - q->tail > size ? q->tail : SIZE_MAX;
+}
+
+/* Put a copy in: 1; 0 when it is full now (waiter is woken once there is room); an error when it never will be. */
+static int stws_p_queue_push(stws_queue *q, const stws_message *m, stws_p_waiter *waiter) {
+    size_t head = stws_p_align(sizeof(stws_p_queued)), size = head + stws_p_message_size(m), at;
+    stws_p_queued *entry;
+    if (size > q->cap) return STWS_ERR_LIMIT;
+    STWS_P_LOCK(q, 1);
+    at = q->closed ? SIZE_MAX : stws_p_queue_space(q, size);
+    if (at == SIZE_MAX) {
+        if (!waiter->listed) waiter->next = q->waiters, q->waiters = waiter;
+        waiter->listed = 1;
+        STWS_P_UNLOCK(q, 1);
+        return 0;
+    }
+    entry = stws_p_queued_at(q, at);
+    entry->size = size;
+    entry->given_back = 0;
+    entry->message = stws_p_message_write(q->ring + at + head, m);
+    if (q->unpopped == 0) q->next = at;
+    q->tail = at + size;
+    q->count++;
+    q->unpopped++;
+#ifndef STOMP_WS_NO_THREADS
+    if (q->unpopped == 1) pthread_cond_signal(&q->filled);
+#endif
+    STWS_P_UNLOCK(q, 1);
+    return 1;
+}
+
+static void stws_p_queue_forget(stws_queue *q, stws_p_waiter *waiter) {
+    stws_p_waiter **at;
+    STWS_P_LOCK(q, 1);
+    for (at = &q->waiters; *at && *at != waiter;) at = &(*at)->next;
+    if (*at) *at = waiter->next;
+    waiter->listed = 0;
+    STWS_P_UNLOCK(q, 1);
+}
+
+/* One octet into a wake pipe. When it is full, a wake-up is under way anyway. Async-signal-safe. */
+static void stws_p_poke(int fd) {
+    int saved = errno;
+    if (fd >= 0 && write(fd, "", 1) < 0) errno = saved;
+}
+
+static void stws_p_queue_wake_clients(stws_queue *q) {
+    while (q->waiters) {
+        stws_p_waiter *waiter = q->waiters;
+        q->waiters = waiter->next;
+        waiter->listed = 0;
+        stws_p_poke(waiter->fd);
+    }
+}
+
+/* A message comes back: its place is free once all before it are. */
+static void stws_p_queue_give_back(stws_queue *q, const stws_message *m) {
+    size_t at = q->head, i;
+    for (i = 0; i < q->count - q->unpopped; i++, at = stws_p_queued_after(q, at))
+        if (stws_p_queued_at(q, at)->message == m) stws_p_queued_at(q, at)->given_back = 1;
+    while (q->count > q->unpopped && stws_p_queued_at(q, q->head)->given_back) {
+        q->head = stws_p_queued_after(q, q->head);
+        if (q->head == 0) q->wrap = SIZE_MAX;
+        q->count--;
+    }
+    stws_p_queue_wake_clients(q);
+}
+
+STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int timeout_ms) {
+    int result = 0;
+    STWS_P_LOCK(q, 1);
+    if (*message) stws_p_queue_give_back(q, *message);
+    *message = NULL;
+#ifndef STOMP_WS_NO_THREADS
+    if (timeout_ms > 0) {
+        long long until = stws_p_system_clock(NULL) + STWS_P_CAST(long long, timeout_ms) * STWS_P_US, left;
+        while (!q->unpopped && !q->closed && (left = until - stws_p_system_clock(NULL)) > 0)
+            stws_p_cond_wait(&q->filled, &q->mutex, (left + STWS_P_US - 1) / STWS_P_US);
+    }
+    while (timeout_ms < 0 && !q->unpopped && !q->closed) stws_p_cond_wait(&q->filled, &q->mutex, -1);
+#endif
+    if (q->unpopped) {
+        *message = stws_p_queued_at(q, q->next)->message;
+        q->next = stws_p_queued_after(q, q->next);
+        q->unpopped--;
+#ifndef STOMP_WS_NO_THREADS
+        if (q->unpopped) pthread_cond_signal(&q->filled); /* for another who pops */
+#endif
+        result = 1;
+    } else if (q->closed) {
+        result = STWS_CLOSED;
+    }
+    (void)timeout_ms;
+    STWS_P_UNLOCK(q, 1);
+    return result;
+}
+
+/* ==== >>client: options, memory and life ==== */
+
+enum { STWS_P_ASKED_NOTHING, STWS_P_ASKED_END, STWS_P_ASKED_STOP };
+enum { STWS_P_BATCH = 65536 };             /* what is built is written when so much waits */
+enum { STWS_P_MAX_URLS = 64 };
+
+struct stws {
+    stws_options o;                        /* resolved: no default is left at 0 */
+    stws_p_session s;
+    size_t block_size;
+    size_t secret_size;                    /* of its beginning, where secrets lie */
+    int state, error, final, http_status, stop;
+    int asked;                             /* STWS_P_ASKED_*, under the lock */
+    int close_sent, disconnect_number;     /* of a graceful end: how far it is */
+    int reconnect_asked, waiting, threads, has_heap, broken, refused;
+    int failures, url_index;               /* failures in a row, since the last stable session */
+    int write_error;                       /* writing has failed; what was sent to us is still read */
+    int held;                              /* a message waits for room in the queue */
+    int event_due;                         /* STWS_EVENT_DISCONNECTED waits to be told */
+    int drained;                           /* the last read left nothing in the socket */
+    int opened;                            /* the transport has to be closed */
+    long long now, deadline_us, error_close_us, hook_us, due_us, stalled_us, session_us, end_us;
+    long long late_us, retry_ms, retry_after_ms;
+    char *block_in, *block_out;            /* the buffers in the block, while larger ones stand in */
+    int close_code;
+    stws_event kept;                       /* an event that stws_flush met and that nobody had a callback for */
+    int has_kept;
+    stws_stats_numbers shared_stats;       /* a copy of the driving thread's, for the others */
+    stws_attempt try_now;
+    stws_url url;
+    char key[25];
+    char subprotocols[40];
+    stws_transport io;
+    stws_p_tcp tcp;
+    stws_clock clock;
+    stws_allocator allocator;
+    stws_p_waiter waiter;
+    int wake[2];
+    char text[STWS_P_TEXT];
+#ifndef STOMP_WS_NO_THREADS
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;                /* room in the output, or all confirmed, or the end */
+    pthread_t driver, runner;
+    int has_driver, running, run_result;
+#endif
+};
+
+/* ---- error sentences ---- */
+
+#if defined(__GNUC__) || defined(__clang__)
+static void stws_p_say(stws *c, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+#endif
+
+static void stws_p_say(stws *c, int error, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(c->text, sizeof c->text, format, arguments);
+    va_end(arguments);
+    STWS_P_STORE(&c->error, error);
+}
+
+/* Printable beginning of what a peer sent, for a sentence: one line, at most cap - 1 octets. */
+static const char *stws_p_quote(char *out, size_t cap, const char *data, size_t len) {
+    size_t i, n = 0;
+    for (i = 0; i < len && n + 1 < cap && data[i] != '\n' && data[i]; i++) {
+        unsigned char ch = STWS_P_CAST(unsigned char, data[i]);
+        if (ch == '\r') continue;
+        out[n++] = STWS_P_CAST(char, ch < 32 || ch == 127 ? '.' : ch);
+    }
+    out[stws_p_utf8_cut(out, n, n + 1)] = 0;
+    return out;
+}
+
+/* ---- memory: everything of a client in one block ---- */
+
+/* Hands out parts of a block, or, without one, only counts. */
+typedef struct stws_p_arena {
+    char *base;
+    size_t used;
+} stws_p_arena;
+
+static void *stws_p_carve(stws_p_arena *a, size_t size) {
+    void *part = a->base ? a->base + a->used : NULL;
+    a->used += stws_p_align(size);
+    return part;
+}
+
+static const char *stws_p_carve_string(stws_p_arena *a, const char *s) {
+    char *copy = s ? STWS_P_CAST(char *, stws_p_carve(a, strlen(s) + 1)) : NULL;
+    if (copy) memcpy(copy, s, strlen(s) + 1);
+    return copy;
+}
+
+static const char *const *stws_p_carve_list(stws_p_arena *a, const char *const *list) {
+    size_t n = 0, i;
+    const char **copy;
+    if (!list) return NULL;
+    while (list[n]) n++;
+    copy = STWS_P_CAST(const char **, stws_p_carve(a, (n + 1) * sizeof *copy));
+    for (i = 0; i < n; i++) {
+        const char *s = stws_p_carve_string(a, list[i]);
+        if (copy) copy[i] = s;
+    }
+    if (copy) copy[n] = NULL;
+    return copy;
+}
+
+static void stws_p_carve_strings(stws_p_arena *a, stws_options *o) {
+    o->url = stws_p_carve_string(a, o->url);
+    o->urls = stws_p_carve_list(a, o->urls);
+    o->addresses = stws_p_carve_list(a, o->addresses);
+    o->login = stws_p_carve_string(a, o->login);
+    o->passcode = stws_p_carve_string(a, o->passcode);
+    o->host = stws_p_carve_string(a, o->host);
+    o->connect_headers = stws_p_carve_list(a, o->connect_headers);
+    o->http_headers = stws_p_carve_list(a, o->http_headers);
+    o->origin = stws_p_carve_string(a, o->origin);
+    o->cookie = stws_p_carve_string(a, o->cookie);
+    o->subprotocols = stws_p_carve_string(a, o->subprotocols);
+    o->confirm_id_header = stws_p_carve_string(a, o->confirm_id_header);
+}
+
+static void stws_p_carve_tables(stws_p_arena *a, stws_p_session *s, const stws_options *o) {
+    size_t subs = STWS_P_CAST(size_t, o->max_subscriptions);
+    s->parser.headers = STWS_P_CAST(stws_header *, stws_p_carve(a, o->max_headers * sizeof(stws_header)));
+    s->build_headers = STWS_P_CAST(stws_header *, stws_p_carve(a, o->max_headers * sizeof(stws_header)));
+    s->subs.slots = STWS_P_CAST(stws_p_sub *, stws_p_carve(a, subs * sizeof(stws_p_sub)));
+    s->subs.chains = STWS_P_CAST(int *, stws_p_carve(a, subs * sizeof(int)));
+    s->subs.arena = STWS_P_CAST(char *, stws_p_carve(a, o->subscription_bytes));
+    s->receipts = STWS_P_CAST(
+        stws_p_receipt *, stws_p_carve(a, STWS_P_CAST(size_t, o->max_receipts) * sizeof(stws_p_receipt)));
+    s->subs.arena_cap = o->subscription_bytes & ~STWS_P_CAST(size_t, 15);
+    s->subs.count = o->max_subscriptions;
+}
+
+static void stws_p_carve_buffers(stws_p_arena *a, stws_p_session *s, const stws_options *o) {
+    s->in.data = STWS_P_CAST(char *, stws_p_carve(a, o->rx_buffer));
+    s->out.data = STWS_P_CAST(char *, stws_p_carve(a, o->tx_buffer));
+    s->outbox.data = STWS_P_CAST(char *, stws_p_carve(a, o->outbox_bytes));
+    s->in.cap = o->rx_buffer;
+    s->out.cap = o->tx_buffer;
+    s->outbox.cap = o->outbox_bytes & ~STWS_P_CAST(size_t, 15);
+}
+
+/* ---- options: defaults and checks ---- */
+
+STOMP_WS_API stws_options stws_options_default(void) {
+    stws_options o;
+    memset(&o, 0, sizeof o);
+    return o;
+}
+
+static void stws_p_default_int(int *option, int value) {
+    if (*option == 0) *option = value;
+    if (*option < 0) *option = 0;
+}
+
+static void stws_p_default_size(size_t *option, size_t value) {
+    if (*option == 0) *option = value;
+}
+
+static void stws_p_default_times(stws_options *o) {
+    stws_p_default_int(&o->heartbeat_out_ms, 10000);
+    stws_p_default_int(&o->heartbeat_in_ms, 10000);
+    stws_p_default_int(&o->heartbeat_grace, 300);
+    stws_p_default_int(&o->connect_timeout_ms, 10000);
+    stws_p_default_int(&o->handshake_timeout_ms, 10000);
+    stws_p_default_int(&o->connected_timeout_ms, 10000);
+    stws_p_default_int(&o->receipt_timeout_ms, 15000);
+    stws_p_default_int(&o->close_timeout_ms, 2000);
+    stws_p_default_int(&o->write_timeout_ms, 30000);
+    stws_p_default_int(&o->reconnect_min_ms, 1000);
+    stws_p_default_int(&o->reconnect_max_ms, 30000);
+    stws_p_default_int(&o->reconnect_factor, 200);
+    if (o->reconnect_jitter == 0) o->reconnect_jitter = -100;
+    stws_p_default_int(&o->stable_ms, 5000);
+    stws_p_default_int(&o->outbox_block_ms, 10000);
+}
+
+/* Smallest buffers: an HTTP head has to fit, and one frame of ours. */
+enum { STWS_P_MIN_BUFFER = 1024 };
+
+static void stws_p_default_sizes(stws_options *o) {
+    stws_p_default_size(&o->max_body, STWS_P_CAST(size_t, 16) << 20);
+    stws_p_default_size(&o->max_line, 65536);
+    stws_p_default_size(&o->max_headers, 128);
+    stws_p_default_size(&o->rx_buffer, 65536);
+    stws_p_default_size(&o->tx_buffer, 131072);
+    stws_p_default_size(&o->outbox_bytes, STWS_P_CAST(size_t, 1) << 20);
+    stws_p_default_int(&o->max_subscriptions, 256);
+    stws_p_default_int(&o->max_receipts, 256);
+    stws_p_default_size(&o->subscription_bytes, 128 * STWS_P_CAST(size_t, o->max_subscriptions));
+    if (o->rx_buffer < STWS_P_MIN_BUFFER) o->rx_buffer = STWS_P_MIN_BUFFER;
+    if (o->tx_buffer < STWS_P_MIN_BUFFER) o->tx_buffer = STWS_P_MIN_BUFFER;
+    if (o->max_headers < 16) o->max_headers = 16;
+    if (o->max_subscriptions < 1) o->max_subscriptions = 1;
+    if (o->max_receipts < 4) o->max_receipts = 4;
+}
+
+static void stws_p_resolve_options(stws_options *o) {
+    if (!o->versions) o->versions = STWS_STOMP_10 | STWS_STOMP_11 | STWS_STOMP_12;
+    if (!o->host) o->host = "/";
+    stws_p_default_times(o);
+    stws_p_default_sizes(o);
+}
+
+/* CONNECT has no escapes: what it cannot say, and what would smuggle a header, is refused here. */
+static int stws_p_is_raw_text(const char *s) {
+    return !s || (!strchr(s, '\n') && !strchr(s, '\r'));
+}
+
+static int stws_p_connect_headers_valid(const char *const *h) {
+    for (; h && h[0]; h += 2)
+        if (!h[1] || !*h[0] || strchr(h[0], ':') || !stws_p_is_raw_text(h[0]) || !stws_p_is_raw_text(h[1]))
+            return 0;
+    return 1;
+}
+
+/* NULL when the options can be used, or a sentence. */
+static const char *stws_p_options_wrong(const stws_options *o) {
+    const char *why = NULL;
+    stws_url url;
+    int i;
+    if (!o->url && (!o->urls || !o->urls[0])) return "options.url is missing";
+    if (o->url && stws_url_parse(o->url, &url, &why) != STWS_OK) return why;
+    for (i = 0; o->urls && o->urls[i]; i++)
+        if (stws_url_parse(o->urls[i], &url, &why) != STWS_OK) return why;
+    if (i > STWS_P_MAX_URLS) return "options.urls has more than 64 entries";
+    if (!stws_p_is_raw_text(o->login) || !stws_p_is_raw_text(o->passcode) || !stws_p_is_raw_text(o->host))
+        return "login, passcode or host holds a line end, which CONNECT cannot say";
+    if (!stws_p_connect_headers_valid(o->connect_headers))
+        return "connect_headers holds a name without value, or a line end, or a colon in a name";
+    if (!stws_p_http_headers_valid(o->http_headers))
+        return "http_headers holds a control character (CR or LF would smuggle headers), a name that is "
+               "no token, or a header that the upgrade itself sets";
+    if (!stws_p_is_field_text(stws_p_or(o->origin, "")) || !stws_p_is_field_text(stws_p_or(o->cookie, "")) ||
+        !stws_p_is_field_text(stws_p_or(o->subprotocols, "")))
+        return "origin, cookie or subprotocols holds a control character such as CR or LF";
+    if (o->versions & ~(STWS_STOMP_10 | STWS_STOMP_11 | STWS_STOMP_12))
+        return "options.versions has a bit that is no STOMP version";
+#ifdef STOMP_WS_NO_THREADS
+    if (!o->single_thread) return "STOMP_WS_NO_THREADS was defined: set options.single_thread";
+#endif
+    return NULL;
+}
+
+/* The code for options that are wrong. */
+static int stws_p_wrong_code(const stws_options *o) {
+    stws_url url;
+    if (o && o->url && stws_url_parse(o->url, &url, NULL) != STWS_OK) return STWS_ERR_URL;
+    return STWS_ERR_USAGE;
+}
+
+/* Lay a client out in the block, or, without one, find out how large it must be. */
+static size_t stws_p_layout(stws *c, const stws_options *options) {
+    stws_p_arena arena;
+    stws_options counted = *options;
+    stws_p_session scratch;
+    stws_options *o = c ? &c->o : &counted;
+    arena.base = STWS_P_POINTER(char *, c);
+    arena.used = 0;
+    stws_p_carve(&arena, sizeof *c);
+    *o = *options;
+    stws_p_resolve_options(o);
+    stws_p_carve_strings(&arena, o);
+    stws_p_carve_tables(&arena, c ? &c->s : &scratch, o);
+    if (c) c->secret_size = arena.used;
+    stws_p_carve_buffers(&arena, c ? &c->s : &scratch, o);
+    return arena.used;
+}
+
+STOMP_WS_API size_t stws_size(const stws_options *options) {
+    return options && !stws_p_options_wrong(options) ? stws_p_layout(NULL, options) : 0;
+}
+
+static void *stws_p_heap_alloc(void *ctx, size_t size) {
+    (void)ctx;
+    return STOMP_WS_MALLOC(size);
+}
+
+static void stws_p_heap_release(void *ctx, void *block, size_t size) {
+    (void)ctx;
+    (void)size;
+    STOMP_WS_FREE(block);
+}
+
+/* The wake pipe: 0 when the system has none left. */
+static int stws_p_wake_init(stws *c) {
+    c->wake[0] = c->wake[1] = -1;
+    if (!c->threads) return 1;
+    if (pipe(c->wake) != 0) return 0;
+    if (stws_p_nonblocking(c->wake[0]) && stws_p_nonblocking(c->wake[1])) return 1;
+    stws_p_close_fd(&c->wake[0]);
+    stws_p_close_fd(&c->wake[1]);
+    return 0;
+}
+
+static void stws_p_plug(stws *c) {
+    c->clock.ctx = NULL;
+    c->clock.now_us = stws_p_system_clock;
+    c->s.random.ctx = NULL;
+    c->s.random.fill = stws_p_system_random;
+    if (c->o.clock) c->clock = *c->o.clock;
+    if (c->o.random) c->s.random = *c->o.random;
+    stws_p_tcp_init(&c->tcp, &c->clock, &c->io);
+    if (c->o.transport) c->io = *c->o.transport;
+}
+
+/* Make the block a client. STWS_OK, or STWS_ERR_IO without descriptors for the wake pipe. */
+static int stws_p_setup(stws *c, const stws_options *options) {
+    memset(c, 0, sizeof *c);
+    c->block_size = stws_p_layout(c, options);
+    c->threads = !c->o.single_thread;
+    c->s.client = c;
+    c->s.options = &c->o;
+    c->s.next_receipt = 1;
+    c->s.subs.next_handle = 1;
+    c->s.stats.rtt_us = c->s.stats.heartbeat_slack_ms = -1;
+    memset(c->s.subs.slots, 0, STWS_P_CAST(size_t, c->o.max_subscriptions) * sizeof *c->s.subs.slots);
+    memset(c->s.subs.chains, 0, STWS_P_CAST(size_t, c->o.max_subscriptions) * sizeof *c->s.subs.chains);
+    memset(c->s.receipts, 0, STWS_P_CAST(size_t, c->o.max_receipts) * sizeof *c->s.receipts);
+    stws_p_plug(c);
+    c->now = c->clock.now_us(c->clock.ctx);
+    c->deadline_us = c->error_close_us = c->due_us = STWS_P_NEVER;
+    c->block_in = c->s.in.data;
+    c->block_out = c->s.out.data;
+    c->url_index = -1;
+    stws_p_session_reset(&c->s, c->now);
+    if (!c->o.subprotocols) stws_p_default_subprotocols(c->o.versions, c->subprotocols);
+#ifndef STOMP_WS_NO_THREADS
+    pthread_mutex_init(&c->mutex, NULL);
+    stws_p_cond_init(&c->changed);
+#endif
+    if (!stws_p_wake_init(c)) return STWS_ERR_IO;
+    c->waiter.fd = c->wake[1];
+    return STWS_OK;
+}
+
+STOMP_WS_API int stws_init(void *memory, size_t size, const stws_options *options, stws **client, const char **why) {
+    const char *wrong = options ? stws_p_options_wrong(options) : "there are no options";
+    int result = STWS_OK;
+    *client = NULL;
+    if (wrong) {
+        result = stws_p_wrong_code(options);
+    } else if (!memory || size < stws_p_layout(NULL, options)) {
+        result = STWS_ERR_MEMORY;
+        wrong = "the memory is smaller than stws_size() says";
+    } else {
+        result = stws_p_setup(STWS_P_CAST(stws *, memory), options);
+        wrong = result == STWS_OK ? NULL : "the process has no descriptors left for the wake pipe";
+        if (result == STWS_OK) *client = STWS_P_CAST(stws *, memory);
+    }
+    if (why) *why = stws_p_or(wrong, "");
+    return result;
+}
+
+/* A client that can only say why it is none. */
+static void stws_p_break(stws *c, int error, const char *why) {
+    c->broken = 1;
+    c->state = STWS_ENDED;
+    c->final = 1;
+    stws_p_say(c, error, "%s", why);
+}
+
+STOMP_WS_API stws *stws_create(const stws_options *options) {
+    stws_options nothing = stws_options_default();
+    const stws_options *o = options ? options : &nothing;
+    const char *wrong = stws_p_options_wrong(o);
+    stws_allocator a = {NULL, stws_p_heap_alloc, stws_p_heap_release};
+    size_t size = wrong ? sizeof(stws) : stws_p_layout(NULL, o);
+    stws *c;
+    if (o->allocator) a = *o->allocator;
+    c = STWS_P_CAST(stws *, a.alloc(a.ctx, size));
+    if (!c) return NULL;
+    if (wrong) {
+        memset(c, 0, sizeof *c);
+        c->wake[0] = c->wake[1] = -1;
+        stws_p_break(c, stws_p_wrong_code(o), wrong);
+    } else if (stws_p_setup(c, o) != STWS_OK) {
+        stws_p_break(c, STWS_ERR_IO, "the process has no descriptors left for the wake pipe");
+    }
+    c->has_heap = 1;
+    c->allocator = a;
+    c->block_size = size;
+    return c;
+}
+
+static void stws_p_free_heap_buffers(stws *c) {
+    if (c->s.in.on_heap) c->allocator.release(c->allocator.ctx, c->s.in.data, c->s.in.cap);
+    if (c->s.out.on_heap) c->allocator.release(c->allocator.ctx, c->s.out.data, c->s.out.cap);
+    c->s.in.on_heap = c->s.out.on_heap = 0;
+}
+
+static void stws_p_close_transport(stws *c) {
+    if (c->opened) c->io.close(c->io.ctx);
+    c->opened = 0;
+}
+
+/* Overwrite in a way that no compiler takes for useless. */
+static void stws_p_wipe(void *data, size_t len) {
+    volatile unsigned char *p = STWS_P_CAST(volatile unsigned char *, data);
+    while (len--) *p++ = 0;
+}
+
+STOMP_WS_API void stws_destroy(stws *c) {
+    stws_allocator a;
+    size_t size;
+    if (!c) return;
+    if (!c->broken) {
+        if (c->o.queue) stws_p_queue_forget(c->o.queue, &c->waiter);
+        stws_p_close_transport(c);
+        stws_p_close_fd(&c->wake[0]);
+        stws_p_close_fd(&c->wake[1]);
+        stws_p_free_heap_buffers(c);
+#ifndef STOMP_WS_NO_THREADS
+        pthread_cond_destroy(&c->changed);
+        pthread_mutex_destroy(&c->mutex);
+#endif
+    }
+    a = c->allocator;
+    size = c->block_size;
+    if (c->has_heap) {
+        stws_p_wipe(c, c->broken ? size : c->secret_size);
+        a.release(a.ctx, c, size);
+    } else {
+        stws_p_wipe(c, c->secret_size);
+    }
+}
+
+/* ==== >>diagnosis: from what went wrong to a sentence with a remedy ==== */
+
+static const char *stws_p_where(const stws *c) {
+    return stws_p_or(c->try_now.url, stws_p_or(c->o.url, "?"));
+}
+
+/* Does the URL's path already end in /websocket? (a query may follow) */
+static int stws_p_ends_in_websocket(const stws_url *url) {
+    static const char tail[] = "/websocket";
+    size_t len = strcspn(url->target, "?");
+    if (len > url->target_len) len = url->target_len;
+    while (len > 0 && url->target[len - 1] == '/') len--;
+    return len >= 10 && memcmp(url->target + len - 10, tail, 10) == 0;
+}
+
+/* "ws://host/notifications/websocket", the URL that a SockJS endpoint wants. */
+static const char *stws_p_websocket_url(const stws *c, char out[256]) {
+    const char *url = stws_p_where(c);
+    size_t path = STWS_P_CAST(size_t, c->url.target - url), len = strcspn(c->url.target, "?");
+    while (len > 0 && c->url.target[len - 1] == '/') len--;
+    if (path + len > 200) path = len = 0;
+    snprintf(out, 256, "%.*s/websocket%.40s", STWS_P_CAST(int, path + len), url,
+             path + len ? c->url.target + strcspn(c->url.target, "?") : "");
+    return out;
+}
+
+static void stws_p_say_sockjs(stws *c, int error, const char *what) {
+    char url[256];
+    stws_p_say(c, error,
+               "%s at %s: this looks like a SockJS endpoint (Spring's withSockJS); raw WebSocket is "
+               "one level below, so append /websocket: %s",
+               what, stws_p_where(c), stws_p_websocket_url(c, url));
+}
+
+/* What to try for a status other than 101. */
+static const char *stws_p_status_remedy(int status) {
+    switch (status) {
+        case 400: return "the server did not take it for a WebSocket upgrade: check the path, and proxies in between";
+        case 401: return "the HTTP layer wants credentials: put an Authorization header into http_headers (connect_headers and login only reach STOMP)";
+        case 403: return "forbidden: the server may not allow this Origin (option origin), or wants credentials in http_headers or a cookie";
+        case 404: return "nothing is there: check the path of the URL";
+        case 407: return "a proxy wants credentials";
+        case 426: return "the server wants another WebSocket version or protocol on this path";
+        case 429: return "too many requests: the next attempt waits";
+        case 503: return "the server is overloaded or starting: the next attempt waits";
+        default: break;
+    }
+    if (status >= 500) return "the server or a proxy before it failed: the next attempt waits";
+    if (status >= 300 && status < 400) return "redirects are not followed, so that no header goes to a stranger: use that URL";
+    if (status == 200) return "an ordinary page answered: check the path of the URL";
+    return "the server did not switch to WebSocket";
+}
+
+/* Statuses that another attempt will not change. */
+static int stws_p_status_is_final(int status) {
+    return status < 500 && status != 408 && status != 425 && status != 429;
+}
+
+static void stws_p_say_status(stws *c, const stws_http *answer, const char *body, size_t body_len) {
+    const char *location = stws_http_header(answer, "Location");
+    char quote[96];
+    int sockjs = (answer->status == 200 || answer->status == 400) && !stws_p_ends_in_websocket(&c->url);
+    if (sockjs) {
+        snprintf(quote, sizeof quote, "HTTP %d instead of 101", answer->status);
+        stws_p_say_sockjs(c, STWS_ERR_HTTP_STATUS, quote);
+        return;
+    }
+    stws_p_quote(quote, sizeof quote, body, body_len);
+    stws_p_say(c, STWS_ERR_HTTP_STATUS, "HTTP %d %.60s instead of 101 at %s: %s%s%.120s%s%s", answer->status,
+               answer->reason, stws_p_where(c), stws_p_status_remedy(answer->status),
+               location ? "; Location: " : "", stws_p_or(location, ""), *quote ? "; it says: " : "", quote);
+}
+
+/* The answer to the upgrade was not HTTP. */
+static void stws_p_say_not_http(stws *c, const char *data, size_t len) {
+    char quote[64];
+    if (len >= 2 && (data[0] == 0x15 || data[0] == 0x16) && data[1] == 3) {
+        stws_p_say(c, STWS_ERR_HTTP, "the server at %s answers with TLS: use wss:// instead of ws://", stws_p_where(c));
+        return;
+    }
+    stws_p_quote(quote, sizeof quote, data, len);
+    stws_p_say(c, STWS_ERR_HTTP,
+               "the answer at %s is not HTTP (it begins \"%s\"): is this the port of another protocol, such as a "
+               "broker's plain STOMP or AMQP port?",
+               stws_p_where(c), quote);
+}
+
+/* First line of a frame's body. */
+static const char *stws_p_body_line(const stws_frame *frame, char out[200]) {
+    return stws_p_quote(out, 200, frame->body, frame->body_len);
+}
+
+static const char *stws_p_error_hint(const stws_frame *frame, const stws_options *o) {
+    const char *message = stws_p_or(stws_frame_header(frame, "message"), "");
+    if (strstr(frame->body, "irtual host") || strstr(frame->body, "vhost"))
+        return "; RabbitMQ takes option host as its virtual host: leave it out for \"/\"";
+    if (strstr(message, "ersion") || strstr(frame->body, "pported protocol version"))
+        return "; see option versions";
+    if (strstr(frame->body, "configured buffer size limit") || strstr(frame->body, "maximum command length"))
+        return "; the message is over the server's limit (Spring: setMessageSizeLimit)";
+    if (strstr(frame->body, "AMQ229014") || (strstr(message, "Session closed") && !o->heartbeat_out_ms))
+        return "; the server ends connections without heart-beats: set option heartbeat_out_ms";
+    return "";
+}
+
+static void stws_p_say_error_frame(stws *c, int error, const stws_frame *frame) {
+    char line[200];
+    const char *message = stws_p_or(stws_frame_header(frame, "message"), "");
+    stws_p_body_line(frame, line);
+    stws_p_say(c, error, "%s: \"%.160s\"%s%s%s%s", error == STWS_ERR_LOGIN ? "the server refused CONNECT with an ERROR" : "the server sent an ERROR",
+               message, *line ? ": \"" : "", line, *line ? "\"" : "", stws_p_error_hint(frame, &c->o));
+}
+
+static const char *stws_p_close_meaning(int code) {
+    switch (code) {
+        case 1000: return "normal closure";
+        case 1001: return "the server is going away";
+        case 1002: return "protocol error, says the server";
+        case 1003: return "a kind of data that the server does not take";
+        case 1005: return "no code given";
+        case 1007: return "data that is not UTF-8, or not what the server expects";
+        case 1008: return "policy violation";
+        case 1009: return "our message was too big for the server: set option max_ws_message to its limit, or raise the limit there (Tomcat: 8192 octets by default)";
+        case 1011: return "internal error of the server";
+        case 1012: return "the server restarts";
+        case 1013: return "the server is overloaded: try again later";
+        case 4500: return "Spring: its send buffer for us overflowed (setSendBufferSizeLimit), or we read too slowly";
+        default: return "no code that RFC 6455 names";
+    }
+}
+
+/* The loop that drives us came too late with a heart-beat: then the server may rightly have left. */
+static const char *stws_p_late_hint(const stws *c, char out[160]) {
+    long long promised = c->s.heartbeat_out_us;
+    out[0] = 0;
+    if (promised && c->late_us > promised)
+        snprintf(out, 160, "; our own loop was late: %lld ms passed between two of its turns, with a heart-beat "
+                 "promised every %lld ms",
+                 c->late_us / STWS_P_US, promised / STWS_P_US);
+    return out;
+}
+
+static void stws_p_say_closed(stws *c) {
+    char late[160];
+    stws_p_late_hint(c, late);
+    stws_p_say(c, *late ? STWS_P_CAST(int, STWS_ERR_LATE) : STWS_P_CAST(int, STWS_ERR_WS_CLOSE), "the server closed the connection with code %d (%s)%s%s%s%s", c->s.peer_close_code,
+               stws_p_close_meaning(c->s.peer_close_code), *c->s.peer_close_reason ? ": \"" : "",
+               c->s.peer_close_reason, *c->s.peer_close_reason ? "\"" : "", late);
+}
+
+/* A limit of ours, by its option. */
+static const char *stws_p_limit_name(int error) {
+    switch (error) {
+        case STWS_ERR_FRAME_HEADERS: return "; raise option max_headers";
+        case STWS_ERR_FRAME_LINE: return "; raise option max_line";
+        case STWS_ERR_FRAME_BODY: return "; raise option max_body";
+        default: return "";
+    }
+}
+
+static unsigned long long stws_p_limit_value(const stws *c, int error) {
+    switch (error) {
+        case STWS_ERR_FRAME_HEADERS: return c->o.max_headers;
+        case STWS_ERR_FRAME_LINE: return c->o.max_line;
+        case STWS_ERR_FRAME_BODY: return c->o.max_body;
+        default: return 0;
+    }
+}
+
+/* What came in was wrong: a frame of either layer. */
+static void stws_p_say_input(stws *c, int error) {
+    const char *at = c->s.in.data + c->s.in.begin;
+    size_t len = c->s.in.end - c->s.in.begin;
+    char quote[48];
+    if (error == STWS_ERR_SOCKJS) {
+        stws_p_say_sockjs(c, error, "SockJS frames (o, h, a[...]) instead of STOMP");
+    } else if (stws_p_limit_value(c, error)) {
+        stws_p_say(c, error, "%s (%llu)%s", stws_result_text(error), stws_p_limit_value(c, error), stws_p_limit_name(error));
+    } else if (error == STWS_ERR_FRAME_COMMAND) {
+        stws_p_say(c, error, "%s: \"%s\"", stws_result_text(error), stws_p_quote(quote, sizeof quote, at, len));
+    } else if (error <= STWS_ERR_WS_PROTOCOL && error > STWS_ERR_WS_CLOSE) {
+        stws_p_say(c, error, "%s: %s", stws_result_text(error), stws_p_or(c->s.ws.reason, ""));
+    } else {
+        stws_p_say(c, error, "%s", stws_result_text(error));
+    }
+}
+
+static const char *stws_p_silent_state(int state) {
+    switch (state) {
+        case STWS_CONNECTING: return "no TCP connection within connect_timeout_ms: a firewall may drop the packets";
+        case STWS_TLS: return "the TLS handshake did not end within connect_timeout_ms";
+        case STWS_UPGRADING: return "no answer to the HTTP upgrade within handshake_timeout_ms";
+        case STWS_LOGGING_IN:
+            return "the server answered CONNECT with neither CONNECTED nor ERROR within connected_timeout_ms: it may "
+                   "speak none of the versions offered, or not speak STOMP on this path";
+        default: return "the state's deadline passed";
+    }
+}
+
+static void stws_p_say_timeout(stws *c) {
+    stws_p_say(c, STWS_ERR_TIMEOUT, "time-out at %s: %s", stws_p_where(c), stws_p_silent_state(c->state));
+}
+
+static void stws_p_say_io(stws *c, int error) {
+    const char *why = c->io.error ? c->io.error(c->io.ctx) : NULL;
+    char late[160];
+    if (error == STWS_ERR_EOF) {
+        int artemis = c->s.broker == STWS_BROKER_ARTEMIS && !c->s.heartbeat_out_us && c->state == STWS_CONNECTED;
+        stws_p_say(c, error, "%s%s%s%s", stws_result_text(error),
+                   c->state == STWS_UPGRADING ? ", before it answered the upgrade: is this a WebSocket port?" : "",
+                   artemis ? "; Artemis ends clients without heart-beats after 60 s (connection TTL): set heartbeat_out_ms" : "",
+                   stws_p_late_hint(c, late));
+    } else {
+        stws_p_say(c, error, "%s at %s: %s%s", stws_result_text(error), stws_p_where(c), stws_p_or(why, "no reason known"),
+                   stws_p_late_hint(c, late));
+    }
+}
+
+/* ==== >>attempt: from a URL to CONNECTED ==== */
+
+static long long stws_p_ms(int ms) {
+    return STWS_P_CAST(long long, ms) * STWS_P_US;
+}
+
+static void stws_p_enter(stws *c, int state, int timeout_ms) {
+    STWS_P_STORE(&c->state, state);
+    c->deadline_us = timeout_ms ? c->now + stws_p_ms(timeout_ms) : STWS_P_NEVER;
+}
+
+/* A number from 0 to limit out of the client's randomness. */
+static long long stws_p_random_up_to(stws *c, long long limit) {
+    uint32_t r = 0;
+    if (limit <= 0 || stws_p_random(&c->s, &r, sizeof r) != 0) return 0;
+    return STWS_P_CAST(long long, r % (STWS_P_CAST(unsigned long long, limit) + 1));
+}
+
+/* Milliseconds before the next attempt: min * factor^n, capped, with jitter up (positive) or down (negative). */
+static long long stws_p_backoff_ms(stws *c) {
+    long long delay = c->o.reconnect_min_ms, spread;
+    int i;
+    for (i = 1; i < c->failures && delay < c->o.reconnect_max_ms; i++) delay = delay * c->o.reconnect_factor / 100;
+    if (delay > c->o.reconnect_max_ms) delay = c->o.reconnect_max_ms;
+    spread = stws_p_random_up_to(c, delay * (c->o.reconnect_jitter < 0 ? -c->o.reconnect_jitter : c->o.reconnect_jitter) / 100);
+    delay += c->o.reconnect_jitter < 0 ? -spread : spread;
+    return delay > c->retry_after_ms ? delay : c->retry_after_ms;
+}
+
+static void stws_p_signal(stws *c) {
+#ifndef STOMP_WS_NO_THREADS
+    if (c->threads) pthread_cond_broadcast(&c->changed);
+#else
+    (void)c;
+#endif
+}
+
+/* The client has ended for good. */
+static void stws_p_end(stws *c, int error) {
+    STWS_P_LOCK(c, c->threads);
+    STWS_P_STORE(&c->state, STWS_ENDED);
+    c->final = error;
+    c->deadline_us = STWS_P_NEVER;
+    stws_p_signal(c);
+    STWS_P_UNLOCK(c, c->threads);
+    if (error == STWS_CLOSED) {
+        c->text[0] = 0;
+        STWS_P_STORE(&c->error, STWS_CLOSED);
+    }
+}
+
+/* The connection is gone: receipts end, subscriptions and outbox wait for the next one. */
+static void stws_p_leave_session(stws *c) {
+    stws_p_close_transport(c);
+    STWS_P_LOCK(c, c->threads);
+    if (c->has_heap) {
+        char *in = c->block_in, *out = c->block_out;
+        stws_p_free_heap_buffers(c);
+        c->s.in.data = in;
+        c->s.in.cap = c->o.rx_buffer;
+        c->s.out.data = out;
+        c->s.out.cap = c->o.tx_buffer;
+    }
+    stws_p_finish_receipts(&c->s, STWS_P_NEVER, STWS_ERR_LOST);
+    stws_p_all_unsent(&c->s.subs);
+    stws_p_record_all_unsent(&c->s.outbox);
+    stws_p_session_reset(&c->s, c->now);
+    STWS_P_STORE(&c->state, STWS_BACKOFF);
+    STWS_P_UNLOCK(c, c->threads);
+    c->held = 0;
+    c->close_sent = 0;
+    c->error_close_us = STWS_P_NEVER;
+}
+
+/* This attempt or session is over, c->error says why: end, or wait for the next attempt. */
+static void stws_p_lost(stws *c, int final) {
+    if (c->state == STWS_CONNECTED && c->now - c->session_us >= stws_p_ms(c->o.stable_ms)) c->failures = 0;
+    c->failures++;
+    stws_p_leave_session(c);
+    c->retry_ms = -1;
+    c->event_due = 1;
+    if (STWS_P_LOAD(&c->asked)) {
+        stws_p_end(c, STWS_CLOSED);
+        c->event_due = 0;
+    } else if (final || c->o.reconnect == STWS_OFF) {
+        stws_p_end(c, c->error);
+    } else if (c->o.reconnect_attempts > 0 && c->failures >= c->o.reconnect_attempts) {
+        char why[STWS_P_TEXT];
+        memcpy(why, c->text, sizeof why);
+        stws_p_say(c, STWS_ERR_GAVE_UP, "gave up after %d attempts; the last: %.500s", c->failures, why);
+        stws_p_end(c, STWS_ERR_GAVE_UP);
+    } else {
+        c->retry_ms = c->reconnect_asked ? 0 : stws_p_backoff_ms(c);
+        c->deadline_us = c->now + c->retry_ms * STWS_P_US;
+    }
+    c->reconnect_asked = 0;
+    c->retry_after_ms = 0;
+}
+
+static const char *stws_p_pick_url(stws *c) {
+    int count = 0;
+    if (!c->o.urls || !c->o.urls[0]) return c->o.url;
+    while (c->o.urls[count]) count++;
+    if (c->url_index < 0) c->url_index = c->o.shuffle_urls ? STWS_P_CAST(int, stws_p_random_up_to(c, count - 1)) : 0;
+    return c->o.urls[c->url_index++ % count];
+}
+
+/* Ask before_connect. 1: go on; 0: not yet, or ended. */
+static int stws_p_may_connect(stws *c) {
+    int answer;
+    if (!c->o.before_connect) return 1;
+    answer = c->o.before_connect(c, &c->try_now, c->o.user);
+    if (answer == 0) return 1;
+    if (answer > 0) {
+        c->deadline_us = c->now + stws_p_ms(answer);
+    } else {
+        stws_p_say(c, STWS_ERR_USAGE, "before_connect ended the client");
+        stws_p_lost(c, 1);
+    }
+    return 0;
+}
+
+/* A new attempt: choose, ask, parse; then RESOLVING. */
+static void stws_p_begin_attempt(stws *c) {
+    const char *why = "";
+    if (c->state != STWS_BACKOFF || !c->hook_us) {
+        c->try_now.number = c->failures + 1;
+        c->try_now.url = stws_p_pick_url(c);
+        c->try_now.login = c->o.login;
+        c->try_now.passcode = c->o.passcode;
+        c->try_now.connect_headers = c->o.connect_headers;
+        c->try_now.http_headers = c->o.http_headers;
+    }
+    c->hook_us = c->o.before_connect != NULL;
+    STWS_P_STORE(&c->state, STWS_BACKOFF);
+    if (!stws_p_may_connect(c)) return;
+    c->hook_us = 0;
+    if (stws_url_parse(c->try_now.url, &c->url, &why) != STWS_OK) {
+        stws_p_say(c, STWS_ERR_URL, "%s: %s", stws_p_where(c), why);
+        stws_p_lost(c, 1);
+        return;
+    }
+    STWS_P_LOCK(c, c->threads);
+    stws_p_session_reset(&c->s, c->now);
+    c->write_error = 0;
+    STWS_P_UNLOCK(c, c->threads);
+    c->http_status = c->close_code = 0;
+    c->stalled_us = 0;
+    stws_p_enter(c, STWS_RESOLVING, c->o.connect_timeout_ms);
+}
+
+/* Fill the address list: 1, or 0 when the attempt failed. */
+static int stws_p_resolve(stws *c, const char *host) {
+    int result, i;
+    c->tcp.count = c->tcp.next = 0;
+    c->tcp.race_us = 0;
+    c->tcp.error = 0;
+    for (i = 0; c->o.addresses && c->o.addresses[i]; i++)
+        if (!stws_p_tcp_numeric(&c->tcp, c->o.addresses[i])) stws_p_tcp_resolve(&c->tcp, c->o.addresses[i], 1);
+    if (c->tcp.count || stws_p_tcp_numeric(&c->tcp, host)) return 1;
+    result = stws_p_tcp_resolve(&c->tcp, host, 0);
+    c->now = c->clock.now_us(c->clock.ctx);
+    stws_p_tcp_interleave(&c->tcp);
+    if (result == 0) return 1;
+    stws_p_say(c, STWS_ERR_RESOLVE, "the host name \"%s\" could not be resolved: %s", host, gai_strerror(result));
+    return 0;
+}
+
+static void stws_p_host_text(const stws *c, char out[256]) {
+    memcpy(out, c->url.host, c->url.host_len);
+    out[c->url.host_len] = 0;
+}
+
+static void stws_p_turn_resolving(stws *c) {
+    char host[256];
+    stws_p_host_text(c, host);
+    if (!c->o.transport) {
+        if (c->url.secure) {
+            stws_p_say(c, STWS_ERR_TLS, "%s needs TLS: compile the implementation with STOMP_WS_BEARSSL, or set option transport", stws_p_where(c));
+            stws_p_lost(c, 1);
+            return;
+        }
+        if (!stws_p_resolve(c, host)) {
+            stws_p_lost(c, 0);
+            return;
+        }
+    }
+    stws_p_enter(c, STWS_CONNECTING, c->o.connect_timeout_ms);
+}
+
+/* Write the upgrade request into the output. */
+static int stws_p_post_upgrade(stws *c) {
+    unsigned char random[16];
+    stws_handshake h;
+    size_t need = 0;
+    int result;
+    if (stws_p_random(&c->s, random, sizeof random) != 0) return STWS_ERR_IO;
+    stws_handshake_key(random, c->key);
+    memset(&h, 0, sizeof h);
+    h.url = &c->url;
+    h.key = c->key;
+    h.subprotocols = c->o.subprotocols ? c->o.subprotocols : c->subprotocols;
+    h.origin = c->o.origin;
+    h.cookie = c->o.cookie;
+    h.headers = c->try_now.http_headers;
+    STWS_P_LOCK(c, c->threads);
+    result = stws_handshake_request(c->s.out.data, c->s.out.cap, &h, &need);
+    if (result == STWS_OK) c->s.out.end = need;
+    STWS_P_UNLOCK(c, c->threads);
+    return result;
+}
+
+static void stws_p_trace_upgrade(stws *c) {
+    char word[128];
+    if (!c->o.on_trace) return;
+    snprintf(word, sizeof word, "GET %.*s%s HTTP/1.1", STWS_P_CAST(int, strcspn(c->url.target, "?") > 90 ? 90 : strcspn(c->url.target, "?")),
+             c->url.target_len ? c->url.target : "/", strchr(c->url.target, '?') ? "?***" : "");
+    stws_p_trace_word(&c->s, '>', word);
+}
+
+static int stws_p_turn_connecting(stws *c) {
+    char host[256];
+    stws_endpoint to;
+    int result;
+    stws_p_host_text(c, host);
+    to.host = host;
+    to.port = c->url.port;
+    to.secure = c->url.secure;
+    c->opened = 1;
+    result = c->io.open(c->io.ctx, &to);
+    if (result == STWS_MORE) return 0;
+    if (result < 0) {
+        const char *why = c->io.error ? c->io.error(c->io.ctx) : NULL;
+        stws_p_say(c, result, "no connection to %s port %d: %s", host, c->url.port, stws_p_or(why, stws_result_text(result)));
+        stws_p_lost(c, result == STWS_ERR_TLS_TRUST);
+        return 1;
+    }
+    result = stws_p_post_upgrade(c);
+    if (result != STWS_OK) {
+        stws_p_say(c, result, result == STWS_ERR_SPACE ? "the upgrade request does not fit into tx_buffer" : result == STWS_ERR_IO ? "the system gives no random numbers" : "a header of the upgrade request is not valid (before_connect?)");
+        stws_p_lost(c, 1);
+        return 1;
+    }
+    stws_p_trace_upgrade(c);
+    stws_p_enter(c, STWS_UPGRADING, c->o.handshake_timeout_ms);
+    return 1;
+}
+
+/* ---- the upgrade's answer ---- */
+
+static void stws_p_note_retry_after(stws *c, const stws_http *answer) {
+    const char *value = stws_http_header(answer, "Retry-After");
+    size_t seconds = 0;
+    if (value && stws_p_number(value, strlen(value), 86400, &seconds) == 1)
+        c->retry_after_ms = STWS_P_CAST(long long, seconds) * 1000;
+}
+
+static void stws_p_trace_answer(stws *c, const stws_http *answer) {
+    stws_frame frame;
+    char word[64];
+    if (!c->o.on_trace) return;
+    memset(&frame, 0, sizeof frame);
+    snprintf(word, sizeof word, "HTTP/1.1 %d %.40s", answer->status, answer->reason);
+    frame.command = word;
+    frame.headers = answer->headers;
+    frame.header_count = answer->header_count;
+    stws_p_trace(&c->s, '<', &frame);
+}
+
+static void stws_p_refused_upgrade(stws *c, const stws_http *answer, int result, const char *why) {
+    const char *body = c->s.in.data + c->s.in.raw;
+    if (result == STWS_ERR_HTTP_STATUS) {
+        stws_p_note_retry_after(c, answer);
+        stws_p_say_status(c, answer, body, c->s.in.raw_end - c->s.in.raw);
+        stws_p_lost(c, stws_p_status_is_final(answer->status));
+    } else {
+        const char *chosen = stws_http_header(answer, "Sec-WebSocket-Protocol");
+        stws_p_say(c, result, "%s%s%.60s%s", why, result == STWS_ERR_HTTP_SUBPROTOCOL ? ": " : "",
+                   result == STWS_ERR_HTTP_SUBPROTOCOL ? stws_p_or(chosen, "") : "", "");
+        stws_p_lost(c, 1);
+    }
+}
+
+/* Look at what came: 1 when the state changed, 0 when more is needed. */
+static int stws_p_turn_upgrading(stws *c) {
+    stws_p_input *in = &c->s.in;
+    const char *offered = c->o.subprotocols ? c->o.subprotocols : c->subprotocols, *why = "";
+    stws_http answer;
+    size_t used = 0, need = 0;
+    int result;
+    memset(&answer, 0, sizeof answer);
+    answer.headers = c->s.parser.headers;
+    answer.max_headers = c->o.max_headers;
+    answer.max_bytes = in->cap < 16384 ? in->cap : 16384;
+    if (in->raw == in->raw_end) return 0;
+    result = stws_handshake_parse(in->data + in->raw, in->raw_end - in->raw, &answer, &used);
+    if (result == STWS_MORE) return 0;
+    if (result < 0) {
+        if (result == STWS_ERR_HTTP)
+            stws_p_say_not_http(c, in->data + in->raw, in->raw_end - in->raw);
+        else
+            stws_p_say(c, result, "the HTTP head of the answer at %s is over %llu octets or %llu headers (option max_headers)",
+                       stws_p_where(c), STWS_P_CAST(unsigned long long, answer.max_bytes), STWS_P_CAST(unsigned long long, c->o.max_headers));
+        stws_p_lost(c, 1);
+        return 1;
+    }
+    in->raw += used;
+    in->begin = in->end = in->raw;
+    if (answer.status >= 100 && answer.status < 200 && answer.status != 101) return 1;
+    c->http_status = answer.status;
+    stws_p_trace_answer(c, &answer);
+    result = stws_handshake_check(&answer, c->key, offered, NULL, &why);
+    if (result != STWS_OK) {
+        stws_p_refused_upgrade(c, &answer, result, why);
+        return 1;
+    }
+    STWS_P_LOCK(c, c->threads);
+    result = stws_p_post_connect(&c->s, &c->try_now, &need);
+    STWS_P_UNLOCK(c, c->threads);
+    if (result != STWS_OK) {
+        stws_p_say(c, result, "CONNECT cannot be sent: %s", result == STWS_ERR_SPACE ? "it does not fit into tx_buffer" : stws_result_text(result));
+        stws_p_lost(c, 1);
+        return 1;
+    }
+    stws_p_enter(c, STWS_LOGGING_IN, c->o.connected_timeout_ms);
+    return 1;
+}
+
+static int stws_p_reads_frames(int state) {
+    return state == STWS_LOGGING_IN || state == STWS_CONNECTED || state == STWS_CLOSING;
+}
+
+/* ==== >>output: what a session owes the server, and writing it ==== */
+
+/* Let the output grow for a frame that is larger than it: 1, or 0 without a heap. */
+static int stws_p_grow_output(stws *c, size_t need) {
+    stws_p_buffer *b = &c->s.out;
+    char *data;
+    if (!c->has_heap || b->busy || need <= b->cap) return 0;
+    need += need / 8;
+    data = STWS_P_CAST(char *, c->allocator.alloc(c->allocator.ctx, need));
+    if (!data) return 0;
+    memcpy(data, b->data + b->begin, stws_p_pending(b));
+    if (b->on_heap) c->allocator.release(c->allocator.ctx, b->data, b->cap);
+    b->end -= b->begin;
+    b->begin = 0;
+    b->data = data;
+    b->cap = need;
+    b->on_heap = 1;
+    return 1;
+}
+
+/* Build a frame into the output, which may have to grow for it. */
+static int stws_p_post_growing(stws *c, const stws_frame *frame) {
+    size_t need = 0;
+    int result = stws_p_post(&c->s, frame, &need);
+    if (result != STWS_ERR_SPACE || stws_p_pending(&c->s.out) > c->o.tx_buffer) return result;
+    if (need <= c->s.out.cap || !stws_p_grow_output(c, need + stws_p_pending(&c->s.out))) return result;
+    return stws_p_post(&c->s, frame, &need);
+}
+
+static int stws_p_ask_before_subscribe(stws *c, const stws_p_sub *sub, stws_subscribing *asked) {
+    int answer;
+    asked->handle = sub->handle;
+    asked->destination = stws_p_sub_destination(&c->s.subs, sub);
+    asked->headers = NULL;
+    if (!c->o.before_subscribe) return 0;
+    c->s.subs.pinned++;
+    STWS_P_UNLOCK(c, c->threads);
+    answer = c->o.before_subscribe(c, asked, c->o.user);
+    STWS_P_LOCK(c, c->threads);
+    c->s.subs.pinned--;
+    return answer;
+}
+
+/* Send one SUBSCRIBE: 1; 0 when it has to wait. Under the lock. */
+static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
+    stws_subscribing asked;
+    stws_frame frame;
+    char id[24];
+    int handle = sub->handle, number = 0, result;
+    int answer = stws_p_ask_before_subscribe(c, sub, &asked);
+    if (sub->handle != handle) return 1; /* unsubscribed meanwhile */
+    if (answer > 0) c->hook_us = c->now + stws_p_ms(answer);
+    if (answer > 0) return 0;
+    if (answer == 0) {
+        if (sub->wants_receipt) number = sub->receipt ? sub->receipt : stws_p_add_receipt(&c->s);
+        if (!stws_p_compose_subscribe(&c->s, &frame, sub, asked.headers, number ? stws_p_number_text(id, "receipt-", STWS_P_CAST(unsigned, number)) : NULL))
+            result = STWS_ERR_LIMIT;
+        else
+            result = stws_p_post_growing(c, &frame);
+        if (result == STWS_ERR_SPACE) return 0;
+        if (number) stws_p_receipt_sent(&c->s, number, c->now);
+        if (result != STWS_OK) c->s.stats.dropped++;
+    }
+    sub->sent = 1;
+    sub->receipt = 0;
+    c->s.subs.unsent--;
+    return 1;
+}
+
+static void stws_p_post_subscriptions(stws *c) {
+    stws_p_sub *sub;
+    if (c->hook_us > c->now) return;
+    c->hook_us = 0;
+    while ((sub = stws_p_next_unsent(&c->s.subs)) != NULL)
+        if (!stws_p_post_subscribe(c, sub)) return;
+}
+
+/* A record whose frame cannot be sent in this session, ever. */
+static void stws_p_drop_record(stws *c, stws_p_record *r, int result) {
+    stws_p_receipt *receipt = r->receipt ? stws_p_find_receipt(&c->s, r->receipt) : NULL;
+    if (receipt) stws_p_finish_receipt(&c->s, receipt, result);
+    c->s.stats.dropped++;
+    r->done = 1;
+}
+
+/* Move what waits in the outbox into the output, as far as there is room. */
+static void stws_p_post_outbox(stws *c) {
+    stws_p_record *r;
+    while ((r = stws_p_record_unsent(&c->s.outbox)) != NULL) {
+        int result = r->epoch && r->epoch != c->s.epoch ? STWS_P_CAST(int, STWS_ERR_STALE) : stws_p_post_growing(c, &r->frame);
+        if (result == STWS_ERR_SPACE) return;
+        if (result != STWS_OK) {
+            stws_p_drop_record(c, r, result);
+            continue;
+        }
+        r->sent_us = c->now;
+        if (r->receipt && !r->confirm) stws_p_receipt_sent(&c->s, r->receipt, c->now);
+        stws_p_record_mark_sent(&c->s.outbox, r);
+    }
+}
+
+static void stws_p_post_heartbeat(stws *c) {
+    long long idle = c->now - c->s.last_out_us;
+    if (!c->s.heartbeat_out_us || idle < c->s.heartbeat_out_us / 2 || stws_p_pending(&c->s.out)) return;
+    if (stws_p_post_short(&c->s, STWS_WS_TEXT, "\n", 1) != STWS_OK) return;
+    c->s.stats.heartbeats_out++;
+    stws_p_trace_word(&c->s, '>', "");
+}
+
+/* DISCONNECT with a receipt, once everything before it has gone out. */
+static void stws_p_post_disconnect(stws *c) {
+    stws_frame frame;
+    char id[24];
+    if (c->asked != STWS_P_ASKED_END || c->disconnect_number || c->s.outbox.unsent || (c->o.confirm && c->s.outbox.count && c->now < c->end_us)) return;
+    c->disconnect_number = stws_p_new_number(&c->s);
+    stws_p_compose(&c->s, &frame, STWS_COMMAND_DISCONNECT);
+    stws_p_add(&c->s, &frame, "receipt", stws_p_number_text(id, "receipt-", STWS_P_CAST(unsigned, c->disconnect_number)));
+    if (stws_p_post_growing(c, &frame) != STWS_OK) {
+        c->disconnect_number = 0;
+        return;
+    }
+    STWS_P_STORE(&c->state, STWS_CLOSING);
+    c->deadline_us = c->end_us;
+}
+
+/* Everything that is due in a session, in its order: pong, subscriptions, what waits, heart-beat, farewell. */
+static void stws_p_prepare_output(stws *c) {
+    stws_p_session *s = &c->s;
+    if (s->pong_due && stws_p_post_short(s, STWS_WS_PONG, s->pong, s->pong_len) == STWS_OK) {
+        s->pong_due = 0;
+        stws_p_trace_word(s, '>', "PONG");
+    }
+    if (c->state != STWS_CONNECTED) return;
+    if (s->subs.unsent) stws_p_post_subscriptions(c);
+    if (s->outbox.unsent && !s->subs.unsent) stws_p_post_outbox(c);
+    stws_p_post_heartbeat(c);
+    stws_p_post_disconnect(c);
+}
+
+/* Write as much as the transport takes: octets, or an error. Without the lock while it writes. */
+static long stws_p_write_once(stws *c) {
+    stws_p_buffer *b = &c->s.out;
+    const char *from;
+    size_t len;
+    long n;
+    STWS_P_LOCK(c, c->threads);
+    from = b->data + b->begin;
+    len = stws_p_pending(b);
+    b->busy = len != 0;
+    STWS_P_UNLOCK(c, c->threads);
+    if (len == 0) return 0;
+    n = c->io.write(c->io.ctx, from, len);
+    STWS_P_LOCK(c, c->threads);
+    b->busy = 0;
+    if (n > 0) {
+        b->begin += STWS_P_CAST(size_t, n);
+        if (b->begin == b->end) b->begin = b->end = 0;
+        c->s.last_out_us = c->now;
+        c->s.stats.bytes_out += STWS_P_CAST(unsigned long long, n);
+        c->s.stats.writes++;
+        c->stalled_us = 0;
+        stws_p_signal(c);
+    } else if (n == 0 && !c->stalled_us) {
+        c->stalled_us = c->now;
+    }
+    STWS_P_UNLOCK(c, c->threads);
+    return n;
+}
+
+/* Prepare and write until the transport takes no more or nothing is left: 1 when something moved; 0; or an error. */
+static int stws_p_turn_output(stws *c) {
+    int moved = 0;
+    for (;;) {
+        long n;
+        size_t left;
+        STWS_P_LOCK(c, c->threads);
+        if (stws_p_reads_frames(c->state)) stws_p_prepare_output(c);
+        left = c->s.outbox.unsent + STWS_P_CAST(size_t, c->s.subs.unsent);
+        STWS_P_UNLOCK(c, c->threads);
+        n = stws_p_write_once(c);
+        if (n < 0) return STWS_P_CAST(int, n);
+        if (n == 0) return moved;
+        moved = 1;
+        if (!left) return moved;
+    }
+}
+
+/* ==== >>frames: what each frame from the server does ==== */
+
+static void stws_p_event(stws_event *e, int type) {
+    memset(e, 0, sizeof *e);
+    e->type = type;
+    e->text = "";
+}
+
+/* Close with a code of ours: one try to say so, then the socket goes. */
+static void stws_p_say_goodbye(stws *c, int code, const char *reason) {
+    char payload[125];
+    size_t len = stws_ws_close_payload(payload, code, reason);
+    STWS_P_LOCK(c, c->threads);
+    if (!c->close_sent && stws_p_post_short(&c->s, STWS_WS_CLOSE, payload, len) == STWS_OK) {
+        c->close_sent = 1;
+        stws_p_trace_word(&c->s, '>', "CLOSE");
+    }
+    STWS_P_UNLOCK(c, c->threads);
+    while (stws_p_write_once(c) > 0) continue;
+}
+
+static int stws_p_on_connected(stws *c, stws_event *e) {
+    int accepted;
+    STWS_P_LOCK(c, c->threads);
+    accepted = stws_p_accept_connected(&c->s, &c->s.message.frame);
+    if (accepted) {
+        c->s.epoch++;
+        c->s.stats.sessions++;
+        if (c->s.stats.sessions > 1) c->s.stats.reconnects++;
+        STWS_P_STORE(&c->state, STWS_CONNECTED);
+        c->deadline_us = STWS_P_NEVER;
+        stws_p_signal(c);
+    }
+    STWS_P_UNLOCK(c, c->threads);
+    if (!accepted) {
+        stws_p_say(c, STWS_ERR_VERSION, "the server answers with STOMP version %.20s, which was not offered: see option versions",
+                   stws_p_or(stws_frame_header(&c->s.message.frame, "version"), "1.0"));
+        stws_p_say_goodbye(c, 1002, "version");
+        stws_p_lost(c, 1);
+        return 0;
+    }
+    c->session_us = c->now;
+    c->late_us = 0;
+    c->text[0] = 0;
+    STWS_P_STORE(&c->error, STWS_OK);
+    stws_p_event(e, STWS_EVENT_CONNECTED);
+    e->message = &c->s.message;
+    return 1;
+}
+
+/* A receipt's number out of its id, "receipt-17"; 0 when it is none of ours. */
+static int stws_p_receipt_number(const char *id) {
+    size_t number = 0;
+    if (!stws_p_starts(id, "receipt-")) return 0;
+    return stws_p_number(id + 8, strlen(id + 8), 2147483647u, &number) == 1 ? STWS_P_CAST(int, number) : 0;
+}
+
+/* A receipt has come, or its frame was refused: settle what waits for it. 1 when it was one of ours. */
+static int stws_p_settle(stws *c, int number, int result) {
+    stws_p_record *record;
+    stws_p_receipt *receipt;
+    long long sent_us = 0;
+    STWS_P_LOCK(c, c->threads);
+    record = number ? stws_p_record_find(&c->s.outbox, number) : NULL;
+    receipt = number ? stws_p_find_receipt(&c->s, number) : NULL;
+    if (receipt) {
+        sent_us = receipt->sent_us;
+        stws_p_finish_receipt(&c->s, receipt, result);
+    }
+    if (record && record->confirm && record->sent) {
+        sent_us = record->sent_us;
+        record->done = 1;
+        stws_p_record_sweep(&c->s.outbox);
+        stws_p_signal(c);
+    }
+    if (sent_us) c->s.stats.rtt_us = c->now - sent_us;
+    STWS_P_UNLOCK(c, c->threads);
+    return receipt != NULL || (record && record->confirm);
+}
+
+static int stws_p_on_receipt(stws *c, stws_event *e) {
+    const char *id = stws_p_known_value(&c->s, STWS_P_RECEIPT_ID);
+    int number = stws_p_receipt_number(id);
+    if (number && number == c->disconnect_number) {
+        c->disconnect_number = 0;
+        c->deadline_us = c->end_us;
+        stws_p_say_goodbye(c, 1000, "");
+        return 0;
+    }
+    if (stws_p_settle(c, number, STWS_OK)) return 0;
+    stws_p_event(e, STWS_EVENT_RECEIPT);
+    e->message = &c->s.message;
+    return 1;
+}
+
+static int stws_p_on_error(stws *c, stws_event *e) {
+    const stws_frame *frame = &c->s.message.frame;
+    if (c->state == STWS_CLOSING) return 0; /* our DISCONNECT: Spring answers it so */
+    stws_p_say_error_frame(c, c->state == STWS_LOGGING_IN ? STWS_ERR_LOGIN : STWS_ERR_BROKER, frame);
+    stws_p_event(e, STWS_EVENT_ERROR);
+    e->message = &c->s.message;
+    e->result = c->error;
+    e->text = c->text;
+    if (c->state == STWS_LOGGING_IN) {
+        c->refused = 1;
+        return 1;
+    }
+    stws_p_settle(c, stws_p_receipt_number(stws_p_known_value(&c->s, STWS_P_RECEIPT_ID)), STWS_ERR_BROKER);
+    if (c->error_close_us == STWS_P_NEVER) c->error_close_us = c->now + stws_p_ms(c->o.close_timeout_ms);
+    return 1;
+}
+
+/* Give a message to the queue: 1 done, 0 it is full and the message is held back. */
+static int stws_p_enqueue(stws *c) {
+    int result = stws_p_queue_push(c->o.queue, &c->s.message, &c->waiter);
+    c->held = result == 0;
+    if (result < 0) {
+        STWS_P_LOCK(c, c->threads);
+        c->s.stats.dropped++;
+        STWS_P_UNLOCK(c, c->threads);
+    }
+    return !c->held;
+}
+
+/* Who listens? A callback of the subscription's own, or 0. */
+static int stws_p_find_receiver(stws *c, stws_on_message *call, void **user) {
+    stws_message *m = &c->s.message;
+    stws_p_subs *t = &c->s.subs;
+    size_t len = stws_p_strlen(m->subscription);
+    int handle = m->subscription ? stws_p_own_id(m->subscription, len) : 0;
+    *call = NULL;
+    if (handle && stws_p_receiver(t, handle, call, user)) {
+        m->handle = handle;
+    } else if (m->subscription) {
+        stws_p_sub *sub;
+        STWS_P_LOCK(c, c->threads);
+        sub = stws_p_find_custom(t, m->subscription, len);
+        if (sub) {
+            m->handle = sub->handle;
+            *call = sub->on_message;
+            *user = sub->user;
+        }
+        STWS_P_UNLOCK(c, c->threads);
+    }
+    if (!m->handle) c->s.stats.unknown_subscription++;
+    return *call != NULL;
+}
+
+/* 1: an event; 0: delivered otherwise, or held back. */
+static int stws_p_on_message_frame(stws *c, stws_event *e) {
+    stws_on_message call;
+    void *user = NULL;
+    c->s.stats.messages_in++;
+    stws_p_fill_message(&c->s);
+    if (stws_p_find_receiver(c, &call, &user)) {
+        call(c, &c->s.message, user);
+        return 0;
+    }
+    if (c->o.queue) {
+        stws_p_enqueue(c);
+        return 0;
+    }
+    stws_p_event(e, STWS_EVENT_MESSAGE);
+    e->message = &c->s.message;
+    return 1;
+}
+
+/* What a frame does: 1 when it makes an event. */
+static int stws_p_on_frame(stws *c, stws_event *e) {
+    int command = c->s.message.frame.command_id;
+    if (command == STWS_COMMAND_MESSAGE && c->state != STWS_LOGGING_IN) return stws_p_on_message_frame(c, e);
+    stws_p_fill_message(&c->s);
+    if (command == STWS_COMMAND_CONNECTED && c->state == STWS_LOGGING_IN) return stws_p_on_connected(c, e);
+    if (command == STWS_COMMAND_ERROR) return stws_p_on_error(c, e);
+    if (command == STWS_COMMAND_RECEIPT && c->state != STWS_LOGGING_IN) return stws_p_on_receipt(c, e);
+    stws_p_event(e, STWS_EVENT_UNHANDLED);
+    e->message = &c->s.message;
+    return 1;
+}
+
+/* The server has closed the WebSocket: answer, and see what it means. */
+static void stws_p_on_close(stws *c) {
+    int code = c->s.peer_close_code;
+    c->close_code = code;
+    stws_p_say_goodbye(c, code == 1005 ? 0 : code, "");
+    if (c->state != STWS_CLOSING && c->error_close_us == STWS_P_NEVER) stws_p_say_closed(c);
+    stws_p_lost(c, 0);
+}
+
+/* SockJS frames begin o, h, a[ or c[; no STOMP frame does. */
+static int stws_p_looks_like_sockjs(const stws *c) {
+    const char *at = c->s.in.data + c->s.in.begin;
+    size_t len = c->s.in.end - c->s.in.begin;
+    if (c->state != STWS_LOGGING_IN || len == 0) return 0;
+    return ((*at == 'o' || *at == 'h') && len == 1) || ((*at == 'a' || *at == 'c') && (len == 1 || at[1] == '[')) ||
+           (*at == 'o' && (at[1] == 'a' || at[1] == 'h'));
+}
+
+/* The input cannot be read on. */
+static void stws_p_on_bad_input(stws *c, int error) {
+    int code = error <= STWS_ERR_FRAME_HEADERS && error >= STWS_ERR_FRAME_BODY ? 1009 : 1002;
+    if (error == STWS_ERR_WS_CLOSE) {
+        stws_p_on_close(c);
+        return;
+    }
+    if (error == STWS_ERR_FRAME_COMMAND && stws_p_looks_like_sockjs(c)) error = STWS_ERR_SOCKJS;
+    if (c->s.ws.close_code) code = c->s.ws.close_code;
+    stws_p_say_input(c, error);
+    stws_p_say_goodbye(c, code, stws_result_text(error));
+    stws_p_lost(c, error == STWS_ERR_SOCKJS);
+}
+
+/* An event out of what is already here: 1, or 0. Never touches the socket but to say goodbye. */
+static int stws_p_pull_frames(stws *c, stws_event *e) {
+    if (c->held && !stws_p_enqueue(c)) return 0;
+    while (stws_p_reads_frames(c->state) && !c->held && !STWS_P_LOAD(&c->stop)) {
+        int result = stws_p_next_frame(&c->s, &c->s.message.frame);
+        if (result == STWS_MORE) return 0;
+        if (result < 0) {
+            stws_p_on_bad_input(c, result);
+            return 0;
+        }
+        if (stws_p_on_frame(c, e)) return 1;
+    }
+    return 0;
+}
+
+static int stws_p_pull_receipt(stws *c, stws_event *e) {
+    int number = 0, result = 0, taken;
+    if (!STWS_P_LOAD(&c->s.receipts_done)) return 0;
+    STWS_P_LOCK(c, c->threads);
+    taken = stws_p_take_receipt(&c->s, &number, &result);
+    STWS_P_UNLOCK(c, c->threads);
+    if (!taken) return 0;
+    stws_p_event(e, STWS_EVENT_RECEIPT);
+    e->receipt = number;
+    e->result = result;
+    return 1;
+}
+
+/* The next event: 1; 0 when the network has to bring something first; negative: the client has ended. */
+static int stws_p_pull(stws *c, stws_event *e) {
+    if (c->refused) {
+        c->refused = 0;
+        stws_p_say_goodbye(c, 1000, "");
+        stws_p_lost(c, 1);
+    }
+    if (stws_p_pull_receipt(c, e)) return 1;
+    if (!c->event_due && stws_p_pull_frames(c, e)) return 1;
+    if (stws_p_pull_receipt(c, e)) return 1;
+    if (c->event_due) {
+        c->event_due = 0;
+        stws_p_event(e, STWS_EVENT_DISCONNECTED);
+        e->result = c->error;
+        e->text = c->text;
+        e->retry_ms = c->retry_ms;
+        return 1;
+    }
+    return c->state == STWS_ENDED ? c->final : 0;
+}
+
+/* ==== >>input: reading ==== */
+
+static size_t stws_p_input_limit(const stws *c) {
+    size_t head = c->o.max_line + 65536;
+    return c->o.max_body > SIZE_MAX - head ? SIZE_MAX : c->o.max_body + head;
+}
+
+/* A frame fills the whole buffer: double it, up to the largest frame that the limits allow. */
+static int stws_p_grow_input(stws *c) {
+    stws_p_input *in = &c->s.in;
+    size_t limit = stws_p_input_limit(c), cap = in->cap > limit / 2 ? limit : in->cap * 2;
+    size_t stomp = in->end - in->begin, raw = in->raw_end - in->raw;
+    char *data;
+    if (!c->has_heap || cap <= in->cap) return 0;
+    data = STWS_P_CAST(char *, c->allocator.alloc(c->allocator.ctx, cap));
+    if (!data) return 0;
+    memcpy(data, in->data + in->begin, stomp);
+    memcpy(data + stomp, in->data + in->raw, raw);
+    if (in->on_heap) c->allocator.release(c->allocator.ctx, in->data, in->cap);
+    in->data = data;
+    in->cap = cap;
+    in->on_heap = 1;
+    in->begin = 0;
+    in->end = in->raw = stomp;
+    in->raw_end = stomp + raw;
+    return 1;
+}
+
+static void stws_p_say_no_room(stws *c) {
+    stws_p_say(c, STWS_ERR_LIMIT, "a message does not fit into rx_buffer (%llu octets)%s",
+               STWS_P_CAST(unsigned long long, c->s.in.cap),
+               c->has_heap ? ", and there is no memory to let it grow, or max_body forbids it"
+                           : ", which cannot grow in memory of your own: raise option rx_buffer");
+}
+
+/* How long the server may be silent. */
+static long long stws_p_silence(const stws *c) {
+    return c->s.heartbeat_in_us * c->o.heartbeat_grace / 100;
+}
+
+static void stws_p_note_slack(stws *c) {
+    long long left = (c->s.last_in_us + stws_p_silence(c) - c->now) / STWS_P_US;
+    if (left < 0) left = 0;
+    if (c->s.stats.heartbeat_slack_ms < 0 || left < c->s.stats.heartbeat_slack_ms)
+        c->s.stats.heartbeat_slack_ms = left;
+}
+
+/* One read: octets (> 0), 0, or an error. */
+static long stws_p_read_once(stws *c) {
+    stws_p_input *in = &c->s.in;
+    size_t room = stws_p_input_room(in);
+    long n;
+    if (room == 0) {
+        if (!stws_p_grow_input(c)) return STWS_ERR_LIMIT;
+        room = stws_p_input_room(in);
+    }
+    n = c->io.read(c->io.ctx, in->data + in->raw_end, room);
+    if (n <= 0) return n;
+    in->raw_end += STWS_P_CAST(size_t, n);
+    if (in->begin == in->end && in->raw == in->end) in->begin = in->end = in->raw;
+    c->s.stats.bytes_in += STWS_P_CAST(unsigned long long, n);
+    c->s.stats.reads++;
+    c->drained = STWS_P_CAST(size_t, n) < room;
+    if (c->s.heartbeat_in_us) stws_p_note_slack(c);
+    c->s.last_in_us = c->now;
+    return n;
+}
+
+/* The stream has broken. After our own farewell that is how it ends. */
+static void stws_p_on_io_error(stws *c, long error) {
+    int code = STWS_P_CAST(int, error);
+    if (c->state == STWS_CLOSING && STWS_P_LOAD(&c->asked)) {
+        stws_p_lost(c, 1);
+        return;
+    }
+    if (code == STWS_ERR_LIMIT) {
+        stws_p_say_no_room(c);
+        stws_p_say_goodbye(c, 1009, "message too big");
+    } else if (c->error_close_us == STWS_P_NEVER) {
+        stws_p_say_io(c, code);
+    }
+    stws_p_lost(c, 0);
+}
+
+
+/* ==== >>timers: heart-beats and deadlines ==== */
+
+/* We come later than we asked to be called: then neither our silence nor the server's is the server's fault. */
+static void stws_p_note_lateness(stws *c) {
+    long long beat = c->s.heartbeat_out_us, late;
+    if (!beat || (c->s.heartbeat_in_us && c->s.heartbeat_in_us < beat)) beat = c->s.heartbeat_in_us;
+    if (!beat || c->due_us == STWS_P_NEVER || c->state != STWS_CONNECTED) return;
+    late = c->now - c->due_us;
+    if (late <= beat / 2) return;
+    c->s.stats.late_loops++;
+    c->s.last_in_us += late;
+    if (late + beat / 2 > c->late_us) c->late_us = late + beat / 2;
+}
+
+static void stws_p_judge_silence(stws *c) {
+    long long silent = c->now - c->s.last_in_us;
+    if (!c->s.heartbeat_in_us || silent < stws_p_silence(c)) return;
+    stws_p_say(c, STWS_ERR_HEARTBEAT,
+               "%s: nothing came for %lld ms, with a heart-beat promised every %lld ms: the network or the server is gone",
+               stws_result_text(STWS_ERR_HEARTBEAT), silent / STWS_P_US, c->s.heartbeat_in_us / STWS_P_US);
+    stws_p_lost(c, 0);
+}
+
+static void stws_p_judge_stall(stws *c) {
+    if (!c->stalled_us || !c->o.write_timeout_ms || c->now - c->stalled_us < stws_p_ms(c->o.write_timeout_ms)) return;
+    stws_p_say(c, STWS_ERR_IO, "the server takes no more data: %llu octets waited for %d ms (write_timeout_ms)",
+               STWS_P_CAST(unsigned long long, stws_p_pending(&c->s.out)), c->o.write_timeout_ms);
+    stws_p_lost(c, 0);
+}
+
+static void stws_p_time_receipts(stws *c) {
+    STWS_P_LOCK(c, c->threads);
+    if (c->s.receipts_waiting) stws_p_finish_receipts(&c->s, c->now, STWS_ERR_TIMEOUT);
+    STWS_P_UNLOCK(c, c->threads);
+}
+
+/* The state's own deadline has passed. */
+static void stws_p_on_deadline(stws *c) {
+    if (c->state == STWS_CLOSING) {
+        stws_p_say_goodbye(c, 1000, "");
+        stws_p_lost(c, 1);
+        return;
+    }
+    stws_p_say_timeout(c);
+    if (c->state == STWS_LOGGING_IN) stws_p_say_goodbye(c, 1002, "no CONNECTED");
+    stws_p_lost(c, 0);
+}
+
+/* What time alone brings about, once the socket has been read empty. */
+static void stws_p_turn_timers(stws *c) {
+    if (c->deadline_us != STWS_P_NEVER && c->now >= c->deadline_us) {
+        stws_p_on_deadline(c);
+        return;
+    }
+    if (c->error_close_us != STWS_P_NEVER && c->now >= c->error_close_us) {
+        stws_p_say_goodbye(c, 1000, "");
+        stws_p_lost(c, 0);
+        return;
+    }
+    if (c->held) c->s.last_in_us = c->now; /* we do not listen: silence means nothing */
+    stws_p_time_receipts(c);
+    if (c->state == STWS_CONNECTED) stws_p_judge_silence(c);
+    if (c->state == STWS_CONNECTED) stws_p_judge_stall(c);
+}
+
+static void stws_p_sooner(long long *first, long long when) {
+    if (when != STWS_P_NEVER && (*first == STWS_P_NEVER || when < *first)) *first = when;
+}
+
+/* When the client has to be called again even if no descriptor is ready; STWS_P_NEVER, or 0 for at once. Under the lock. */
+static long long stws_p_due(stws *c) {
+    const stws_p_session *s = &c->s;
+    long long first = c->deadline_us;
+    if (STWS_P_LOAD(&c->stop) || c->event_due || c->refused || STWS_P_LOAD(&s->receipts_done)) return 0;
+    if (c->state == STWS_IDLE || c->state == STWS_RESOLVING || c->reconnect_asked) return 0;
+    if (STWS_P_LOAD(&c->asked)) stws_p_sooner(&first, c->end_us);
+    if (c->state == STWS_CONNECTING && !c->o.transport && c->tcp.next < c->tcp.count) stws_p_sooner(&first, c->tcp.race_us);
+    if (c->state != STWS_CONNECTED) return first;
+    if ((s->subs.unsent && !c->hook_us) || (s->outbox.unsent && !s->subs.unsent))
+        if (!stws_p_pending(&s->out)) return 0;
+    if (c->hook_us) stws_p_sooner(&first, c->hook_us);
+    if (s->heartbeat_out_us) stws_p_sooner(&first, s->last_out_us + s->heartbeat_out_us / 2);
+    if (s->heartbeat_in_us && !c->held) stws_p_sooner(&first, s->last_in_us + stws_p_silence(c));
+    if (s->receipts_waiting) stws_p_sooner(&first, stws_p_receipt_deadline(s));
+    if (c->stalled_us && c->o.write_timeout_ms) stws_p_sooner(&first, c->stalled_us + stws_p_ms(c->o.write_timeout_ms));
+    stws_p_sooner(&first, c->error_close_us);
+    if (c->held && c->waiter.fd < 0) stws_p_sooner(&first, c->now + 10 * STWS_P_US); /* nobody can wake us */
+    return first;
+}
+
+/* ==== >>turn: one non-blocking turn of the state machine ==== */
+
+/* stws_stop: say farewell without waiting for anything. */
+static void stws_p_obey_stop(stws *c) {
+    stws_frame frame;
+    size_t need;
+    STWS_P_STORE(&c->asked, STWS_P_ASKED_STOP);
+    if (c->state == STWS_CONNECTED) {
+        stws_p_turn_output(c);
+        STWS_P_LOCK(c, c->threads);
+        stws_p_compose(&c->s, &frame, STWS_COMMAND_DISCONNECT);
+        stws_p_post(&c->s, &frame, &need);
+        STWS_P_UNLOCK(c, c->threads);
+    }
+    if (stws_p_reads_frames(c->state)) stws_p_say_goodbye(c, 1000, "");
+    stws_p_lost(c, 1);
+}
+
+/* stws_disconnect: with no connection there is nothing to end, unless something still waits to be sent. */
+static int stws_p_obey_end(stws *c) {
+    size_t waits;
+    STWS_P_LOCK(c, c->threads);
+    waits = c->s.outbox.count;
+    STWS_P_UNLOCK(c, c->threads);
+    if (c->now < c->end_us && (waits || stws_p_reads_frames(c->state))) return 0;
+    if (stws_p_reads_frames(c->state)) stws_p_say_goodbye(c, 1000, "");
+    stws_p_lost(c, 1);
+    return 1;
+}
+
+static void stws_p_obey_reconnect(stws *c) {
+    if (c->state == STWS_BACKOFF) {
+        c->deadline_us = c->now;
+        c->reconnect_asked = 0;
+    } else if (c->state == STWS_CONNECTED) {
+        stws_p_turn_output(c);
+        stws_p_say_goodbye(c, 1000, "");
+        stws_p_say(c, STWS_OK, "reconnecting, as stws_reconnect_now asked");
+        stws_p_lost(c, 0);
+    } else {
+        c->reconnect_asked = 0; /* a new connection is being made anyway */
+    }
+}
+
+/* Write, then read: 1 when something moved. */
+static int stws_p_turn_stream(stws *c) {
+    long n;
+    int moved = c->write_error ? 0 : stws_p_turn_output(c);
+    if (moved < 0) {
+        STWS_P_LOCK(c, c->threads);
+        c->write_error = moved;
+        c->s.out.begin = c->s.out.end = 0;
+        STWS_P_UNLOCK(c, c->threads);
+        c->drained = 0;
+        moved = 0;
+    }
+    if (c->held || c->drained) return moved;
+    n = stws_p_read_once(c);
+    if (n == 0) c->drained = 1;
+    if (n == 0 && c->write_error) n = c->write_error;
+    if (n < 0) stws_p_on_io_error(c, n);
+    return moved || n != 0;
+}
+
+static int stws_p_turn_session(stws *c) {
+    int state = c->state, moved = stws_p_turn_stream(c);
+    if (c->state == STWS_UPGRADING) moved |= stws_p_turn_upgrading(c);
+    if (moved || c->state != state) return 1;
+    stws_p_turn_timers(c);
+    return c->state != state;
+}
+
+/* What was asked for from outside: 1 when it changed something. */
+static int stws_p_turn_asked(stws *c) {
+    if (STWS_P_LOAD(&c->stop)) {
+        stws_p_obey_stop(c);
+        return 1;
+    }
+    if (STWS_P_LOAD(&c->asked) && stws_p_obey_end(c)) return 1;
+    if (STWS_P_LOAD(&c->reconnect_asked)) stws_p_obey_reconnect(c);
+    return 0;
+}
+
+static int stws_p_turn_connect(stws *c) {
+    int state = c->state;
+    if (stws_p_turn_connecting(c) || c->state != state) return 1;
+    stws_p_turn_timers(c);
+    return c->state != state;
+}
+
+/* One turn: 1 when something moved, so that another may move more; 0 when it is time to wait. */
+static int stws_p_turn(stws *c) {
+    if (c->state == STWS_ENDED) return 0;
+    c->now = c->clock.now_us(c->clock.ctx);
+    stws_p_note_lateness(c);
+    c->due_us = STWS_P_NEVER;
+    if (stws_p_turn_asked(c)) return 1;
+    switch (c->state) {
+        case STWS_IDLE: stws_p_begin_attempt(c); return 1;
+        case STWS_BACKOFF:
+            if (c->now < c->deadline_us) return 0;
+            stws_p_begin_attempt(c);
+            return 1;
+        case STWS_RESOLVING: stws_p_turn_resolving(c); return 1;
+        case STWS_CONNECTING:
+        case STWS_TLS: return stws_p_turn_connect(c);
+        default: return stws_p_turn_session(c);
+    }
+}
+
+/* ==== >>drive: waiting, and the calls that run a client ==== */
+
+static int stws_p_add_fd(stws_fd *out, int cap, int n, int fd, int wants) {
+    if (fd < 0 || n >= cap || !wants) return n;
+    out[n].fd = fd;
+    out[n].wants = wants;
+    return n + 1;
+}
+
+/* The descriptors to wait for; *now is set when the transport holds data that no descriptor will announce. */
+static int stws_p_collect_fds(stws *c, stws_fd *out, int cap, int *now) {
+    int n = 0, wants = STWS_WANT_READ, pending;
+    STWS_P_LOCK(c, c->threads);
+    pending = stws_p_pending(&c->s.out) != 0;
+    STWS_P_UNLOCK(c, c->threads);
+    if (!c->o.transport && c->state == STWS_CONNECTING) {
+        n = stws_p_add_fd(out, cap, n, c->tcp.fd, STWS_WANT_WRITE);
+        n = stws_p_add_fd(out, cap, n, c->tcp.rival, STWS_WANT_WRITE);
+    } else if (c->opened) {
+        if (c->held) wants = 0;
+        if (pending || c->state == STWS_CONNECTING) wants |= STWS_WANT_WRITE;
+        if (c->io.wants) wants = c->io.wants(c->io.ctx, wants);
+        if (wants & STWS_WANT_NOW) *now = 1;
+        n = stws_p_add_fd(out, cap, n, c->io.fd(c->io.ctx), wants & (STWS_WANT_READ | STWS_WANT_WRITE));
+    }
+    return stws_p_add_fd(out, cap, n, c->wake[0], STWS_WANT_READ);
+}
+
+/* This thread drives, and is about to wait: from now on others have to wake it. The due time, as stws_p_due. */
+static long long stws_p_begin_wait(stws *c) {
+    long long due;
+    STWS_P_LOCK(c, c->threads);
+#ifndef STOMP_WS_NO_THREADS
+    c->driver = pthread_self();
+    c->has_driver = 1;
+#endif
+    due = stws_p_due(c);
+    c->due_us = due;
+    c->waiting = 1;
+    c->shared_stats = c->s.stats;
+    STWS_P_UNLOCK(c, c->threads);
+    return due;
+}
+
+static void stws_p_drain_wake(stws *c) {
+    char scrap[64];
+    if (c->wake[0] >= 0)
+        while (read(c->wake[0], scrap, sizeof scrap) > 0) continue;
+}
+
+/* Milliseconds from now until due, rounded up; -1 for never. */
+static long long stws_p_until(const stws *c, long long due) {
+    long long now;
+    if (due <= 0) return due;
+    now = c->clock.now_us(c->clock.ctx);
+    return due <= now ? 0 : (due - now + STWS_P_US - 1) / STWS_P_US;
+}
+
+static int stws_p_poll_timeout(long long ms) {
+    return ms < 0 ? -1 : ms > 3600000 ? 3600000 : STWS_P_CAST(int, ms);
+}
+
+static int stws_p_to_pollfds(const stws_fd *fds, int n, struct pollfd *out) {
+    int i;
+    for (i = 0; i < n; i++) {
+        out[i].fd = fds[i].fd;
+        out[i].revents = 0;
+        out[i].events = STWS_P_CAST(short, (fds[i].wants & STWS_WANT_READ ? POLLIN : 0) |
+                                               (fds[i].wants & STWS_WANT_WRITE ? POLLOUT : 0));
+    }
+    return n;
+}
+
+/* A transport without a descriptor has to be asked again and again. */
+enum { STWS_P_BLIND_MS = 10 };
+
+/* Wait for the network, the clock or another thread, at most limit_ms (-1: no limit). */
+static void stws_p_wait(stws *c, long long limit_ms) {
+    struct pollfd polled[3];
+    stws_fd fds[3];
+    int now = 0, n;
+    long long ms = stws_p_until(c, stws_p_begin_wait(c));
+    n = stws_p_to_pollfds(fds, stws_p_collect_fds(c, fds, 3, &now), polled);
+    if (limit_ms >= 0 && (ms < 0 || ms > limit_ms)) ms = limit_ms;
+    if (now) ms = 0;
+    if (c->opened && n == (c->wake[0] >= 0) && (ms < 0 || ms > STWS_P_BLIND_MS)) ms = STWS_P_BLIND_MS;
+    poll(polled, STWS_P_CAST(nfds_t, n), stws_p_poll_timeout(ms));
+    STWS_P_LOCK(c, c->threads);
+    c->waiting = 0;
+    STWS_P_UNLOCK(c, c->threads);
+    stws_p_drain_wake(c);
+    c->drained = 0;
+}
+
+/* A call that may not block leaves after so many turns, however much the network brings. */
+enum { STWS_P_TURNS = 64 };
+
+STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
+    long long until = 0, left = timeout_ms;
+    int turns = 0, result;
+    if (!c) return STWS_ERR_MEMORY;
+    if (c->broken) return c->error;
+    if (c->has_kept) {
+        *e = c->kept;
+        c->has_kept = 0;
+        return 1;
+    }
+    stws_p_event(e, STWS_EVENT_NONE);
+    if (timeout_ms > 0) until = c->clock.now_us(c->clock.ctx) + stws_p_ms(timeout_ms);
+    if (timeout_ms == 0) c->drained = 0;
+    for (;;) {
+        result = stws_p_pull(c, e);
+        if (result != 0) return result;
+        if (stws_p_turn(c)) {
+            turns++;
+            if (timeout_ms == 0 && turns < STWS_P_TURNS) continue;
+            if (timeout_ms < 0 || (timeout_ms > 0 && c->now < until)) continue;
+        }
+        result = stws_p_pull(c, e);
+        if (result != 0 || timeout_ms == 0) return result;
+        if (timeout_ms > 0) left = stws_p_until(c, until);
+        if (left == 0) return 0;
+        stws_p_wait(c, left);
+    }
+}
+
+/* Hand an event to the callbacks. */
+static void stws_p_dispatch(stws *c, const stws_event *e) {
+    if (e->type == STWS_EVENT_MESSAGE && c->o.on_message)
+        c->o.on_message(c, e->message, c->o.user);
+    else if (c->o.on_event)
+        c->o.on_event(c, e, c->o.user);
+}
+
+STOMP_WS_API int stws_run(stws *c) {
+    stws_event e;
+    int result;
+    while ((result = stws_next(c, &e, -1)) >= 0)
+        if (result > 0) stws_p_dispatch(c, &e);
+    return result == STWS_CLOSED ? 0 : result;
+}
+
+STOMP_WS_API int stws_step(stws *c) {
+    stws_event e;
+    int result, i;
+    for (i = 0; i < 1024; i++) {
+        result = stws_next(c, &e, 0);
+        if (result <= 0) return result;
+        stws_p_dispatch(c, &e);
+    }
+    return 0;
+}
+
+STOMP_WS_API int stws_fds(stws *c, stws_fd *out, int cap) {
+    int now = 0;
+    if (!c || c->broken || c->state == STWS_ENDED) return 0;
+    stws_p_begin_wait(c);
+    return stws_p_collect_fds(c, out, cap, &now);
+}
+
+STOMP_WS_API long long stws_deadline(stws *c) {
+    stws_fd fds[3];
+    int now = 0, n;
+    long long ms;
+    if (!c || c->broken || c->state == STWS_ENDED) return 0;
+    ms = stws_p_until(c, stws_p_begin_wait(c));
+    n = stws_p_collect_fds(c, fds, 3, &now);
+    if (now || (c->s.in.begin < c->s.in.end && !c->held && c->state == STWS_CONNECTED && c->s.taken)) return 0;
+    if (c->opened && n == (c->wake[0] >= 0) && (ms < 0 || ms > STWS_P_BLIND_MS)) return STWS_P_BLIND_MS;
+    return ms;
+}
+
+/* The index of the client that each descriptor belongs to does not matter: after a wait all are asked. */
+static void stws_p_wait_many(stws *const *clients, int count, long long limit_ms) {
+    struct pollfd polled[3 * 64];
+    stws_fd fds[3];
+    long long ms = limit_ms, each;
+    int n = 0, i, now = 0;
+    for (i = 0; i < count; i++) {
+        if (!clients[i] || clients[i]->broken || clients[i]->state == STWS_ENDED) continue;
+        each = stws_deadline(clients[i]);
+        if (each >= 0 && (ms < 0 || each < ms)) ms = each;
+        if (n + 3 <= 3 * 64)
+            n += stws_p_to_pollfds(fds, stws_p_collect_fds(clients[i], fds, 3, &now), polled + n);
+        else if (ms < 0 || ms > STWS_P_BLIND_MS)
+            ms = STWS_P_BLIND_MS;
+    }
+    poll(polled, STWS_P_CAST(nfds_t, n), stws_p_poll_timeout(ms));
+    for (i = 0; i < count; i++)
+        if (clients[i] && !clients[i]->broken) stws_p_drain_wake(clients[i]);
+}
+
+STOMP_WS_API int stws_run_many(stws *const *clients, int count, int timeout_ms) {
+    long long until = stws_p_system_clock(NULL) + stws_p_ms(timeout_ms), left = -1;
+    int i, alive = 1;
+    while (alive) {
+        for (alive = 0, i = 0; i < count; i++)
+            if (clients[i] && stws_step(clients[i]) >= 0) alive = 1;
+        if (timeout_ms >= 0) left = (until - stws_p_system_clock(NULL)) / STWS_P_US;
+        if (alive && timeout_ms >= 0 && left <= 0) return STWS_ERR_TIMEOUT;
+        if (alive) stws_p_wait_many(clients, count, left);
+    }
+    return STWS_OK;
+}
+
+STOMP_WS_API int stws_connect(stws *c, int timeout_ms) {
+    long long until;
+    stws_event e;
+    int result;
+    if (!c) return STWS_ERR_MEMORY;
+    if (c->broken) return c->error;
+    until = c->clock.now_us(c->clock.ctx) + stws_p_ms(timeout_ms);
+    while (c->state != STWS_CONNECTED) {
+        long long left = timeout_ms < 0 ? -1 : stws_p_until(c, until);
+        result = stws_next(c, &e, stws_p_poll_timeout(left));
+        if (result < 0) return result;
+        if (result > 0) stws_p_dispatch(c, &e);
+        if (result == 0 && left == 0) return c->error ? c->error : STWS_P_CAST(int, STWS_ERR_TIMEOUT);
+    }
+    return STWS_OK;
+}
+
+#ifdef STOMP_WS_NO_THREADS
+STOMP_WS_API int stws_start(stws *c) {
+    (void)c;
+    return STWS_ERR_STATE;
+}
+
+STOMP_WS_API int stws_join(stws *c) {
+    (void)c;
+    return STWS_ERR_STATE;
+}
+#else
+static void *stws_p_thread(void *client) {
+    stws *c = STWS_P_CAST(stws *, client);
+    c->run_result = stws_run(c);
+    return NULL;
+}
+
+STOMP_WS_API int stws_start(stws *c) {
+    if (!c) return STWS_ERR_MEMORY;
+    if (c->broken) return c->error;
+    if (!c->threads || c->running) return STWS_ERR_STATE;
+    if (pthread_create(&c->runner, NULL, stws_p_thread, c) != 0) return STWS_ERR_MEMORY;
+    c->running = 1;
+    return STWS_OK;
+}
+
+STOMP_WS_API int stws_join(stws *c) {
+    if (!c) return STWS_ERR_MEMORY;
+    if (c->broken) return c->error;
+    if (!c->running) return STWS_ERR_STATE;
+    pthread_join(c->runner, NULL);
+    c->running = 0;
+    return c->run_result;
+}
+#endif
+
+/* ==== >>talk: subscribe, send, acknowledge ==== */
+
+/* 1 when this thread drives the client, or nobody has yet. Under the lock. */
+static int stws_p_is_driver(const stws *c) {
+#ifdef STOMP_WS_NO_THREADS
+    (void)c;
+    return 1;
+#else
+    return !c->threads || !c->has_driver || pthread_equal(c->driver, pthread_self());
+#endif
+}
+
+/* Leave the lock, and wake the driving thread if it sleeps. */
+static void stws_p_unlock_and_wake(stws *c) {
+    int poke = c->waiting;
+    c->waiting = 0;
+    STWS_P_UNLOCK(c, c->threads);
+    if (poke) stws_p_poke(c->wake[1]);
+}
+
+STOMP_WS_API void stws_stop(stws *c) {
+    if (!c || c->broken) return;
+    STWS_P_STORE(&c->stop, 1);
+    stws_p_poke(c->wake[1]);
+}
+
+STOMP_WS_API int stws_disconnect(stws *c, int timeout_ms) {
+    if (!c) return STWS_ERR_MEMORY;
+    if (c->broken) return c->error;
+    STWS_P_LOCK(c, c->threads);
+    if (!c->asked) {
+        c->end_us = c->clock.now_us(c->clock.ctx) + stws_p_ms(timeout_ms < 0 ? c->o.close_timeout_ms : timeout_ms);
+        STWS_P_STORE(&c->asked, STWS_P_ASKED_END);
+    }
+    stws_p_unlock_and_wake(c);
+    return STWS_OK;
+}
+
+STOMP_WS_API int stws_reconnect_now(stws *c) {
+    if (!c) return STWS_ERR_MEMORY;
+    if (c->broken) return c->error;
+    STWS_P_LOCK(c, c->threads);
+    STWS_P_STORE(&c->reconnect_asked, 1);
+    stws_p_unlock_and_wake(c);
+    return STWS_OK;
+}
+
+/* Can the frame be said at all? In the version spoken, or, before one is known, in the newest. */
+static int stws_p_can_say(const stws *c, const stws_frame *frame) {
+    stws_p_out measure = {NULL, 0, 0};
+    return stws_p_put_head(&measure, c->s.version ? c->s.version : STWS_P_CAST(int, STWS_STOMP_12), frame);
+}
+
+/* May a frame go straight into the output, or are others before it? */
+static int stws_p_may_post(const stws *c) {
+    return STWS_P_LOAD(&c->state) == STWS_CONNECTED && !c->s.subs.unsent && !c->s.outbox.unsent && !c->write_error;
+}
+
+/* The outbox is full: what the policy says. 1: try again; else the error. Under the lock, which it may leave. */
+static int stws_p_on_full(stws *c, long long until) {
+    if (c->o.outbox_policy == STWS_FULL_DROP_OLDEST) {
+        if (!stws_p_record_drop_oldest(&c->s.outbox)) return STWS_ERR_FULL;
+        c->s.stats.dropped++;
+        return 1;
+    }
+#ifndef STOMP_WS_NO_THREADS
+    if (c->o.outbox_policy == STWS_FULL_BLOCK && !stws_p_is_driver(c) && STWS_P_LOAD(&c->state) != STWS_ENDED) {
+        long long left = stws_p_until(c, until);
+        if (left <= 0) return STWS_ERR_TIMEOUT;
+        if (c->waiting) stws_p_poke(c->wake[1]);
+        stws_p_cond_wait(&c->changed, &c->mutex, left);
+        return 1;
+    }
+#endif
+    (void)until;
+    return STWS_ERR_FULL;
+}
+
+/* Put a copy of the frame into the outbox: STWS_OK and *record, or an error. */
+static int stws_p_queue_frame(stws *c, const stws_frame *frame, stws_p_record **record) {
+    long long until = c->clock.now_us(c->clock.ctx) + stws_p_ms(c->o.outbox_block_ms);
+    int result;
+    if (!stws_p_can_say(c, frame)) return STWS_ERR_FRAME_BUILD;
+    if (stws_p_record_size(frame) > c->s.outbox.cap) return STWS_ERR_LIMIT;
+    for (;;) {
+        *record = NULL;
+        if (!c->o.outbox_count || c->s.outbox.count < c->o.outbox_count)
+            *record = stws_p_record_put(&c->s.outbox, frame);
+        if (*record) return STWS_OK;
+        result = stws_p_on_full(c, until);
+        if (result != 1) return result;
+        if (STWS_P_LOAD(&c->state) == STWS_ENDED) return STWS_CLOSED;
+    }
+}
+
+enum { STWS_P_FOR_ANY_SESSION = 0, STWS_P_FOR_THIS_SESSION = 1, STWS_P_CONFIRMED = 2 };
+
+/* Send a composed frame now, or keep it for later. Under the lock. */
+static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind) {
+    stws_p_record *record;
+    int result;
+    if (STWS_P_LOAD(&c->state) == STWS_ENDED || STWS_P_LOAD(&c->stop)) return STWS_CLOSED;
+    if (STWS_P_LOAD(&c->asked)) return STWS_ERR_STATE;
+    if (kind != STWS_P_CONFIRMED && stws_p_may_post(c)) {
+        result = stws_p_post_growing(c, frame);
+        if (result == STWS_OK && receipt) stws_p_receipt_sent(&c->s, receipt, c->clock.now_us(c->clock.ctx));
+        if (result != STWS_ERR_SPACE) return result;
+    }
+    result = stws_p_queue_frame(c, frame, &record);
+    if (result != STWS_OK) return result;
+    record->receipt = receipt;
+    record->epoch = kind == STWS_P_FOR_THIS_SESSION ? c->s.epoch : 0;
+    record->confirm = kind == STWS_P_CONFIRMED;
+    if (STWS_P_LOAD(&c->state) == STWS_CONNECTED && !c->s.subs.unsent && !c->write_error) stws_p_post_outbox(c);
+    return STWS_OK;
+}
+
+/* The end of every call of this section: write when a batch is full and this thread may, or wake the one that does. */
+static int stws_p_finish_call(stws *c, int result) {
+    int write_now = stws_p_pending(&c->s.out) >= STWS_P_BATCH && !c->s.out.busy && !c->write_error &&
+                    STWS_P_LOAD(&c->state) == STWS_CONNECTED && stws_p_is_driver(c);
+    if (write_now || stws_p_is_driver(c)) {
+        STWS_P_UNLOCK(c, c->threads);
+        if (write_now) {
+            c->now = c->clock.now_us(c->clock.ctx);
+            stws_p_write_once(c);
+        }
+    } else {
+        stws_p_unlock_and_wake(c);
+    }
+    return result;
+}
+
+static int stws_p_header_list_valid(const char *const *list) {
+    for (; list && list[0]; list += 2)
+        if (!list[1] || !*list[0]) return 0;
+    return 1;
+}
+
+/* Does the id belong to another subscription that lives? */
+static int stws_p_id_taken(const stws_p_subs *t, const char *id) {
+    size_t len = strlen(id);
+    return stws_p_find_custom(t, id, len) || stws_p_find_handle(t, stws_p_own_id(id, len));
+}
+
+STOMP_WS_API int stws_subscribe(stws *c, const char *destination, const stws_subscription *options) {
+    stws_subscription none;
+    const stws_subscription *o = options ? options : &none;
+    stws_frame frame;
+    int handle;
+    memset(&none, 0, sizeof none);
+    if (!c) return STWS_ERR_MEMORY;
+    if (c->broken) return c->error;
+    if (!destination || !*destination || !stws_p_header_list_valid(o->headers)) return STWS_ERR_USAGE;
+    STWS_P_LOCK(c, c->threads);
+    stws_p_compose(&c->s, &frame, STWS_COMMAND_SUBSCRIBE);
+    if (o->id && stws_p_id_taken(&c->s.subs, o->id)) {
+        handle = STWS_ERR_USAGE;
+    } else if (!stws_p_add(&c->s, &frame, "destination", destination) || !stws_p_add(&c->s, &frame, "id", o->id) ||
+               !stws_p_add(&c->s, &frame, "ack", o->ack) || !stws_p_add_list(&c->s, &frame, o->headers)) {
+        handle = STWS_ERR_LIMIT;
+    } else if (!stws_p_can_say(c, &frame)) {
+        handle = STWS_ERR_FRAME_BUILD;
+    } else {
+        handle = stws_p_add_sub(&c->s.subs, destination, o);
+    }
+    return stws_p_finish_call(c, handle);
+}
+
+STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
+    stws_frame frame;
+    stws_p_sub *sub;
+    int result = STWS_OK;
+    if (!c) return STWS_ERR_MEMORY;
+    if (c->broken) return c->error;
+    STWS_P_LOCK(c, c->threads);
+    sub = stws_p_find_handle(&c->s.subs, handle);
+    if (!sub) return stws_p_finish_call(c, STWS_ERR_USAGE);
+    if (sub->sent && STWS_P_LOAD(&c->state) == STWS_CONNECTED) {
+        stws_p_compose(&c->s, &frame, STWS_COMMAND_UNSUBSCRIBE);
+        stws_p_add(&c->s, &frame, "id", stws_p_sub_id(&c->s.subs, sub));
+        stws_p_add(&c->s, &frame, "destination", c->s.version == STWS_STOMP_10 ? stws_p_sub_destination(&c->s.subs, sub) : NULL);
+        result = stws_p_submit(c, &frame, 0, STWS_P_FOR_THIS_SESSION);
+    }
+    if (result == STWS_OK) stws_p_remove_sub(&c->s.subs, sub);
+    return stws_p_finish_call(c, result);
+}
+
+/* The frame of a SEND, in the table, but for its receipt. */
+static int stws_p_compose_send(stws *c, stws_frame *frame, const stws_outgoing *m) {
+    stws_p_compose(&c->s, frame, STWS_COMMAND_SEND);
+    if (m->body_len) frame->body = m->body;
+    frame->body_len = m->body_len;
+    frame->no_content_length = m->no_content_length;
+    return stws_p_add(&c->s, frame, "destination", m->destination) &&
+           stws_p_add(&c->s, frame, "content-type", m->content_type) &&
+           stws_p_add(&c->s, frame, "transaction", m->transaction) && stws_p_add_list(&c->s, frame, m->headers);
+}
+
+/* A SEND with a receipt of ours. Returns its number if the user wants to hear of it, 0, or an error. Under the lock. */
+static int stws_p_submit_with_receipt(stws *c, stws_frame *frame, int told) {
+    char id[24];
+    int number = told ? stws_p_add_receipt(&c->s) : stws_p_new_number(&c->s), result;
+    if (!number) return STWS_ERR_LIMIT;
+    stws_p_number_text(id, "receipt-", STWS_P_CAST(unsigned, number));
+    if (stws_p_add(&c->s, frame, "receipt", id))
+        result = stws_p_submit(c, frame, number, c->o.confirm ? STWS_P_CONFIRMED : STWS_P_FOR_ANY_SESSION);
+    else
+        result = STWS_ERR_LIMIT;
+    if (result != STWS_OK && told) stws_p_forget_receipt(&c->s, number);
+    return result == STWS_OK && told ? number : result;
+}
+
+STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
+    stws_frame frame;
+    int result;
+    if (!c) return STWS_ERR_MEMORY;
+    if (c->broken) return c->error;
+    if (!m->destination || !*m->destination || (m->body_len && !m->body) || !stws_p_header_list_valid(m->headers))
+        return STWS_ERR_USAGE;
+    STWS_P_LOCK(c, c->threads);
+    if (!stws_p_compose_send(c, &frame, m))
+        result = STWS_ERR_LIMIT;
+    else if (m->receipt || c->o.confirm)
+        result = stws_p_submit_with_receipt(c, &frame, m->receipt);
+    else
+        result = stws_p_submit(c, &frame, 0, STWS_P_FOR_ANY_SESSION);
+    return stws_p_finish_call(c, result);
+}
+
+STOMP_WS_API int stws_send(stws *c, const char *destination, const void *body, size_t body_len) {
+    stws_outgoing m;
+    memset(&m, 0, sizeof m);
+    m.destination = destination;
+    m.body = STWS_P_CAST(const char *, body);
+    m.body_len = body_len;
+    return stws_send_ex(c, &m);
+}
+
+static int stws_p_acknowledge(stws *c, const stws_message *m, int command_id, const char *transaction) {
+    stws_frame frame;
+    int result;
+    if (!c) return STWS_ERR_MEMORY;
+    if (c->broken) return c->error;
+    if (!m || m->client != c) return STWS_ERR_USAGE;
+    STWS_P_LOCK(c, c->threads);
+    if (m->epoch != c->s.epoch || STWS_P_LOAD(&c->state) != STWS_CONNECTED) {
+        c->s.stats.stale_acks++;
+        result = STWS_ERR_STALE;
+    } else if (command_id == STWS_COMMAND_NACK && c->s.version == STWS_STOMP_10) {
+        result = STWS_ERR_FRAME_BUILD; /* STOMP 1.0 has no NACK */
+    } else if (!stws_p_compose_ack(&c->s, &frame, command_id, m, transaction)) {
+        result = STWS_ERR_USAGE;
+    } else {
+        result = stws_p_submit(c, &frame, 0, STWS_P_FOR_THIS_SESSION);
+    }
+    return stws_p_finish_call(c, result);
+}
+
+STOMP_WS_API int stws_ack(stws *c, const stws_message *message) {
+    return stws_p_acknowledge(c, message, STWS_COMMAND_ACK, NULL);
+}
+
+STOMP_WS_API int stws_nack(stws *c, const stws_message *message) {
+    return stws_p_acknowledge(c, message, STWS_COMMAND_NACK, NULL);
+}
+
+STOMP_WS_API int stws_ack_in(stws *c, const stws_message *message, const char *transaction) {
+    return stws_p_acknowledge(c, message, STWS_COMMAND_ACK, transaction);
+}
+
+STOMP_WS_API int stws_nack_in(stws *c, const stws_message *message, const char *transaction) {
+    return stws_p_acknowledge(c, message, STWS_COMMAND_NACK, transaction);
+}
+
+static int stws_p_transact(stws *c, int command_id, const char *transaction) {
+    stws_frame frame;
+    if (!c) return STWS_ERR_MEMORY;
+    if (c->broken) return c->error;
+    if (!transaction || !*transaction) return STWS_ERR_USAGE;
+    STWS_P_LOCK(c, c->threads);
+    stws_p_compose(&c->s, &frame, command_id);
+    stws_p_add(&c->s, &frame, "transaction", transaction);
+    return stws_p_finish_call(c, stws_p_submit(c, &frame, 0, STWS_P_FOR_ANY_SESSION));
+}
+
+STOMP_WS_API int stws_begin(stws *c, const char *transaction) {
+    return stws_p_transact(c, STWS_COMMAND_BEGIN, transaction);
+}
+
+STOMP_WS_API int stws_commit(stws *c, const char *transaction) {
+    return stws_p_transact(c, STWS_COMMAND_COMMIT, transaction);
+}
+
+STOMP_WS_API int stws_abort(stws *c, const char *transaction) {
+    return stws_p_transact(c, STWS_COMMAND_ABORT, transaction);
+}
+
+/* Has everything gone out and, with confirm, been confirmed? Under the lock. */
+static int stws_p_is_flushed(const stws *c) {
+    return !stws_p_pending(&c->s.out) && !c->s.outbox.count && !c->s.subs.unsent;
+}
+
+#ifndef STOMP_WS_NO_THREADS
+/* Another thread drives: wait until it has flushed. Under the lock. */
+static int stws_p_flush_elsewhere(stws *c, long long until, int timeout_ms) {
+    while (!stws_p_is_flushed(c)) {
+        long long left = timeout_ms < 0 ? -1 : stws_p_until(c, until);
+        if (STWS_P_LOAD(&c->state) == STWS_ENDED) return STWS_CLOSED;
+        if (left == 0) return STWS_ERR_TIMEOUT;
+        if (c->waiting) stws_p_poke(c->wake[1]);
+        stws_p_cond_wait(&c->changed, &c->mutex, left);
+    }
+    return STWS_OK;
+}
+#endif
+
+/* Write while the connection stands, and read no more than there is room for: the frames wait for stws_next. A view
+   that the user holds right now must not be moved, so inside a callback nothing is read. */
+static int stws_p_push_output(stws *c, long long left) {
+    struct pollfd polled[3];
+    stws_fd fds[3];
+    int now = 0, n, can_read = !c->s.taken && stws_p_input_room(&c->s.in) >= c->s.in.cap / 4;
+    int moved;
+    c->now = c->clock.now_us(c->clock.ctx);
+    moved = stws_p_turn_output(c);
+    if (moved < 0) {
+        stws_p_on_io_error(c, moved);
+        return c->error;
+    }
+    if (can_read && stws_p_read_once(c) > 0) moved = 1;
+    if (moved) return STWS_OK;
+    n = stws_p_to_pollfds(fds, stws_p_collect_fds(c, fds, 3, &now), polled);
+    if (n && !can_read) polled[0].events = POLLOUT;
+    poll(polled, STWS_P_CAST(nfds_t, n ? 1 : 0), left < 0 || left > STWS_P_BLIND_MS ? STWS_P_BLIND_MS : STWS_P_CAST(int, left));
+    return STWS_OK;
+}
+
+/* Drive, calling back; an event that no callback takes is kept for stws_next. */
+static int stws_p_drive_once(stws *c, int timeout_ms) {
+    int result;
+    if (c->has_kept) return STWS_ERR_STATE;
+    result = stws_next(c, &c->kept, timeout_ms);
+    if (result <= 0) return result;
+    if (c->o.on_event || (c->kept.type == STWS_EVENT_MESSAGE && c->o.on_message)) {
+        stws_event e = c->kept;
+        stws_p_dispatch(c, &e);
+        return STWS_OK;
+    }
+    if (c->kept.type == STWS_EVENT_CONNECTED || c->kept.type == STWS_EVENT_DISCONNECTED) return STWS_OK;
+    c->has_kept = 1;
+    return STWS_ERR_STATE;
+}
+
+static int stws_p_flushed(stws *c) {
+    int flushed;
+    STWS_P_LOCK(c, c->threads);
+    flushed = stws_p_is_flushed(c);
+    STWS_P_UNLOCK(c, c->threads);
+    return flushed;
+}
+
+static int stws_p_flush_here(stws *c, long long until, int timeout_ms) {
+    int result = STWS_OK;
+    while (result >= 0 && !stws_p_flushed(c)) {
+        long long left = timeout_ms < 0 ? -1 : stws_p_until(c, until);
+        if (left == 0) return STWS_ERR_TIMEOUT;
+        if (c->state == STWS_CONNECTED && !c->o.confirm)
+            result = stws_p_push_output(c, left);
+        else
+            result = stws_p_drive_once(c, stws_p_poll_timeout(left));
+    }
+    return result < 0 ? result : STWS_P_CAST(int, STWS_OK);
+}
+
+STOMP_WS_API int stws_flush(stws *c, int timeout_ms) {
+    long long until;
+    int result = STWS_OK, mine;
+    if (!c) return STWS_ERR_MEMORY;
+    if (c->broken) return c->error;
+    until = c->clock.now_us(c->clock.ctx) + stws_p_ms(timeout_ms);
+    STWS_P_LOCK(c, c->threads);
+    mine = stws_p_is_driver(c);
+#ifndef STOMP_WS_NO_THREADS
+    if (!mine) result = stws_p_flush_elsewhere(c, until, timeout_ms);
+#endif
+    STWS_P_UNLOCK(c, c->threads);
+    return mine ? stws_p_flush_here(c, until, timeout_ms) : result;
+}
+
+/* ---- request and reply ---- */
+
+/* What a request waits for. */
+typedef struct stws_p_reply {
+    const char *to;                        /* reply-to */
+    const char *correlation;
+    stws_message *copy;
+    int arrived;
+} stws_p_reply;
+
+static void stws_p_take_reply(stws *c, const stws_message *m, void *user) {
+    stws_p_reply *reply = STWS_P_CAST(stws_p_reply *, user);
+    const char *correlation = stws_header_get(m, "correlation-id");
+    (void)c;
+    if (reply->arrived || (correlation && strcmp(correlation, reply->correlation) != 0)) return;
+    reply->copy = stws_message_copy(m);
+    reply->arrived = 1;
+}
+
+static int stws_p_post_request(stws *c, const stws_outgoing *m, const stws_p_reply *reply) {
+    stws_frame frame;
+    int result = STWS_ERR_LIMIT;
+    STWS_P_LOCK(c, c->threads);
+    if (stws_p_compose_send(c, &frame, m) && stws_p_add(&c->s, &frame, "reply-to", reply->to) &&
+        stws_p_add(&c->s, &frame, "correlation-id", reply->correlation))
+        result = stws_p_submit(c, &frame, 0, STWS_P_FOR_ANY_SESSION);
+    return stws_p_finish_call(c, result);
+}
+
+/* RabbitMQ sends replies to a /temp-queue without a SUBSCRIBE; they come as nobody's subscription. */
+static int stws_p_await_reply(stws *c, stws_p_reply *reply, long long until) {
+    stws_event e;
+    while (!reply->arrived) {
+        long long left = stws_p_until(c, until);
+        int result = stws_next(c, &e, stws_p_poll_timeout(left));
+        if (result < 0) return result;
+        if (result > 0 && e.type == STWS_EVENT_MESSAGE && e.message->subscription &&
+            strcmp(e.message->subscription, reply->to) == 0)
+            stws_p_take_reply(c, e.message, reply);
+        else if (result > 0)
+            stws_p_dispatch(c, &e);
+        if (result == 0 && left == 0) return STWS_ERR_TIMEOUT;
+        if (result > 0 && e.type == STWS_EVENT_ERROR) return STWS_ERR_BROKER;
+    }
+    return reply->copy ? STWS_P_CAST(int, STWS_OK) : STWS_P_CAST(int, STWS_ERR_MEMORY);
+}
+
+STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_message **reply, int timeout_ms) {
+    stws_subscription own;
+    stws_p_reply wanted;
+    char to[48], correlation[24];
+    long long until;
+    int result, handle = 0;
+    *reply = NULL;
+    if (!c) return STWS_ERR_MEMORY;
+    if (c->broken) return c->error;
+    until = c->clock.now_us(c->clock.ctx) + stws_p_ms(timeout_ms);
+    result = stws_connect(c, timeout_ms);
+    if (result != STWS_OK) return result;
+    STWS_P_LOCK(c, c->threads);
+    stws_p_number_text(correlation, "", STWS_P_CAST(unsigned, stws_p_new_number(&c->s)));
+    STWS_P_UNLOCK(c, c->threads);
+    memset(&wanted, 0, sizeof wanted);
+    wanted.correlation = correlation;
+    wanted.to = to;
+    snprintf(to, sizeof to, "/temp-queue/stws-%s", correlation);
+    memset(&own, 0, sizeof own);
+    own.on_message = stws_p_take_reply;
+    own.user = &wanted;
+    if (c->s.broker != STWS_BROKER_RABBITMQ) handle = stws_subscribe(c, to, &own);
+    if (handle < 0) return handle;
+    result = stws_p_post_request(c, message, &wanted);
+    if (result == STWS_OK) result = stws_p_await_reply(c, &wanted, until);
+    if (handle) stws_unsubscribe(c, handle);
+    *reply = wanted.copy;
+    return result;
+}
+
+/* ==== >>look: state, errors, numbers ==== */
+
+STOMP_WS_API int stws_state(const stws *c) {
+    return c ? STWS_P_LOAD(&c->state) : STWS_P_CAST(int, STWS_ENDED);
+}
+
+STOMP_WS_API const char *stws_state_name(int state) {
+    static const char *const names[] = {"idle", "resolving", "connecting", "TLS handshake", "upgrading",
+                                        "logging in", "connected", "closing", "backing off", "ended"};
+    return state >= STWS_IDLE && state <= STWS_ENDED ? names[state] : "unknown";
+}
+
+STOMP_WS_API int stws_broker(const stws *c) {
+    return c ? STWS_P_LOAD(&c->s.broker) : STWS_P_CAST(int, STWS_BROKER_UNKNOWN);
+}
+
+STOMP_WS_API int stws_version(const stws *c) {
+    return c ? STWS_P_LOAD(&c->s.version) : STWS_P_CAST(int, STWS_STOMP_NONE);
+}
+
+STOMP_WS_API int stws_error(const stws *c) {
+    return c ? STWS_P_LOAD(&c->error) : STWS_P_CAST(int, STWS_ERR_MEMORY);
+}
+
+STOMP_WS_API const char *stws_error_text(const stws *c) {
+    return c ? c->text : stws_result_text(STWS_ERR_MEMORY);
+}
+
+STOMP_WS_API int stws_http_status(const stws *c) {
+    return c ? STWS_P_LOAD(&c->http_status) : 0;
+}
+
+STOMP_WS_API int stws_close_code(const stws *c) {
+    return c ? STWS_P_LOAD(&c->close_code) : 0;
+}
+
+STOMP_WS_API void *stws_user(const stws *c) {
+    return c ? c->o.user : NULL;
+}
+
+STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
+    memset(out, 0, sizeof *out);
+    if (!c || c->broken) return;
+    STWS_P_LOCK(c, c->threads);
+    if (stws_p_is_driver(c)) c->shared_stats = c->s.stats;
+    *out = c->shared_stats;
+    STWS_P_UNLOCK(c, c->threads);
+}
+
+#endif /* STOMP_WS_NO_IO */
+
+#endif /* STOMP_WS_IMPLEMENTED */
+#endif /* STOMP_WS_IMPLEMENTATION */

@@ -1,0 +1,538 @@
+#!/usr/bin/env python3
+"""Real STOMP brokers on loopback, for the interop tests.
+
+On the command line, in the foreground until SIGTERM:
+
+    python3 tests/interop/broker.py start spring
+    READY url=ws://127.0.0.1:24817/notifications/websocket http=http://127.0.0.1:24817
+
+and in a test:
+
+    with broker.create("rabbitmq", login=("ada", "secret")) as rabbitmq:
+        client.connect(rabbitmq.url)
+        rabbitmq.kill()
+        rabbitmq.start()
+
+Each broker has ports and a data folder of its own, so that any number of them run side by side.
+What Java needs is built first, once, by Maven. All of it stays below build/interop/<name>: `maven`
+(what was built), `log` (a file for each port) and `data` (a folder for each broker, gone with it).
+"""
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import os
+import pathlib
+import random
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+OUTPUT = HERE.parent.parent / "build" / "interop"
+
+PROJECTS = {
+    "spring": HERE / "spring",
+    "activemq": HERE / "brokers" / "activemq",
+    "artemis": HERE / "brokers" / "artemis",
+}
+# Below those that the kernel gives to clients, so that a port is still free when its broker comes
+# back to it. In random order, since other processes take theirs from here too.
+PORTS = iter(random.sample(range(20000, 32768), k=12768))
+
+# A variable in the environment of all that a broker starts, which tells what belongs to it: the
+# helpers of Erlang leave both process group and session.
+MARK = "INTEROP_BROKER"
+
+START_SECONDS = 90
+STOP_SECONDS = 20
+MAVEN_ATTEMPTS = 3
+KEY_STORE_PASSWORD = "interop"
+BIG_MESSAGE = 32 * 1024 * 1024
+
+
+class BrokerError(Exception):
+    """A broker that could not be built or started; the text ends with the last lines of its log."""
+
+
+class Broker:
+    """What all brokers have in common: ports, folders, and processes to start and to end.
+
+    `port` 0 takes a free one. `data` is a folder to keep; without it the broker gets a new one,
+    which goes when the `with` block ends. `tls` is (certificate chain, private key), two PEM files.
+    `login` is (login, passcode), the one user let in. `settings` go to the broker as they are.
+    """
+
+    name = None
+    path = "/"
+
+    def __init__(self, port=0, data=None, tls=None, login=None, settings=None):
+        self.port = port or free_port()
+        self.tls = tls
+        self.login = login
+        self.settings = settings or {}
+        self.log = OUTPUT / self.name / "log" / f"{self.port}.log"
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log.write_bytes(b"")
+        self._data_is_ours = data is None
+        if self._data_is_ours:
+            parent = OUTPUT / self.name / "data"
+            parent.mkdir(parents=True, exist_ok=True)
+            data = tempfile.mkdtemp(prefix=f"{self.port}-", dir=parent)
+        self.data = pathlib.Path(data).resolve()
+        self.data.mkdir(parents=True, exist_ok=True)
+        self._processes = []
+        self._mark = secrets.token_hex(8)
+
+    @property
+    def url(self):
+        scheme = "wss" if self.tls else "ws"
+        return f"{scheme}://127.0.0.1:{self.port}{self.path}"
+
+    @property
+    def http(self):
+        """The address of the broker's own HTTP server, or None."""
+        return None
+
+    @property
+    def pids(self):
+        """Every process of this broker that is alive, helpers included."""
+        return processes_with(f"{MARK}={self._mark}")
+
+    def running(self):
+        return bool(self._processes) and all(p.poll() is None for p in self._processes)
+
+    def start(self):
+        """Start the broker, unless it runs; return once it serves."""
+        if self.running():
+            return self
+        self.kill()
+        try:
+            self._launch()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def stop(self):
+        """End the broker as an administrator would; SIGKILL what does not end in time."""
+        for process in reversed(self._processes):
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_SECONDS)
+        self.kill()
+
+    def kill(self):
+        """End the broker as a crash would, with all that may be left of it."""
+        while pids := self.pids:
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
+        for process in self._processes:
+            process.wait()
+        self._processes = []
+
+    def restart(self):
+        """Stop it, and start it on the same port with the same data."""
+        self.stop()
+        return self.start()
+
+    def close(self):
+        """Stop it, and remove its data folder where none was given."""
+        self.stop()
+        if self._data_is_ours:
+            shutil.rmtree(self.data, ignore_errors=True)
+
+    def __enter__(self):
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def _launch(self):
+        raise NotImplementedError
+
+    def _spawn(self, command, ready=None, environment=None):
+        """Run a process of the broker; return once its output holds the line that says `ready`."""
+        log_start = self.log.stat().st_size
+        with self.log.open("ab") as output:
+            # In a session of its own: a Ctrl-C is for this program, which then stops it in order.
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                cwd=self.data, env={**os.environ, **(environment or {}), MARK: self._mark},
+                start_new_session=True)
+        self._processes.append(process)
+        deadline = time.monotonic() + START_SECONDS
+        while ready and ready not in self._log_from(log_start):
+            if process.poll() is not None:
+                raise BrokerError(f"{self.name} ended with code {process.returncode} before it "
+                                  f"was ready.\n{tail(self.log)}")
+            if time.monotonic() > deadline:
+                raise BrokerError(f"{self.name} was not ready after {START_SECONDS} s.\n"
+                                  f"{tail(self.log)}")
+            time.sleep(0.05)
+
+    def _log_from(self, position):
+        with self.log.open("rb") as log:
+            log.seek(position)
+            return log.read().decode(errors="replace")
+
+
+class JavaBroker(Broker):
+    """A broker in a Java program of ours. `big` raises its limits on message sizes."""
+
+    heap = "512m"
+    big_heap = "1g"
+
+    def __init__(self, big=False, **options):
+        super().__init__(**options)
+        self.big = big
+
+    def _launch(self):
+        heap = self.big_heap if self.big else self.heap
+        # A JVM that starts fast and stays small.
+        self._spawn(["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", f"-Xmx{heap}",
+                     *self._arguments(build(self.name))], ready=f"READY {self.port}\n")
+
+    def _arguments(self, folder):
+        """What follows on the command line; `folder` holds what Maven built."""
+        raise NotImplementedError
+
+    def _key_store(self):
+        """The certificate and its key in the form Java reads."""
+        chain, key = self.tls
+        store = self.data / "key-store.p12"
+        subprocess.run(["openssl", "pkcs12", "-export", "-in", chain, "-inkey", key, "-out", store,
+                        "-passout", f"pass:{KEY_STORE_PASSWORD}"], check=True)
+        return store
+
+
+class Spring(JavaBroker):
+    """Spring Boot with its simple broker; `settings` are Spring properties.
+
+    `static` is a folder whose files it serves at /.
+    """
+
+    name = "spring"
+    path = "/notifications/websocket"
+    heap = "256m"
+    # Tomcat sets aside three times the longest message for each connection.
+    big_heap = "2g"
+
+    def __init__(self, static=None, **options):
+        super().__init__(**options)
+        self.static = static
+
+    @property
+    def http(self):
+        scheme = "https" if self.tls else "http"
+        return f"{scheme}://127.0.0.1:{self.port}"
+
+    def _arguments(self, folder):
+        properties = {**self._properties(), **self.settings}
+        return ["-jar", folder / "server.jar", *(f"--{k}={v}" for k, v in properties.items())]
+
+    def _properties(self):
+        properties = {"server.port": self.port}
+        if self.big:
+            properties["spring.profiles.active"] = "big"
+        if self.static:
+            folder = pathlib.Path(self.static).resolve()
+            properties["spring.web.resources.static-locations"] = f"file:{folder}/"
+        if self.login:
+            properties["interop.login"], properties["interop.passcode"] = self.login
+        if self.tls:
+            properties["server.ssl.key-store"] = f"file:{self._key_store()}"
+            properties["server.ssl.key-store-password"] = KEY_STORE_PASSWORD
+        return properties
+
+
+class SpringRelay(Spring):
+    """Spring Boot with RabbitMQ behind it: one given, or one that starts and ends with it."""
+
+    def __init__(self, rabbitmq=None, **options):
+        super().__init__(**options)
+        self._rabbitmq_is_ours = rabbitmq is None
+        self.rabbitmq = rabbitmq or RabbitMq(data=self.data / "rabbitmq")
+
+    def stop(self):
+        super().stop()
+        if self._rabbitmq_is_ours:
+            self.rabbitmq.stop()
+
+    def kill(self):
+        super().kill()
+        if self._rabbitmq_is_ours:
+            self.rabbitmq.kill()
+
+    def _launch(self):
+        if self._rabbitmq_is_ours:
+            self.rabbitmq.start()
+        super()._launch()
+
+    def _properties(self):
+        relay = f"127.0.0.1:{self.rabbitmq.stomp_port}"
+        return {"interop.relay": relay, **super()._properties()}
+
+
+class EmbeddedBroker(JavaBroker):
+    """ActiveMQ Classic or Artemis; `settings` are the system properties its main class names."""
+
+    main_class = None
+    big_limits = None
+
+    def _arguments(self, folder):
+        properties = {**self._properties(), **self.settings}
+        return [*(f"-D{k}={v}" for k, v in properties.items()),
+                "-cp", f"{folder}/server.jar:{folder}/lib/*", self.main_class]
+
+    def _properties(self):
+        properties = {"port": self.port, "data": self.data}
+        if self.big:
+            properties.update(self.big_limits)
+        if self.login:
+            properties["login"], properties["passcode"] = self.login
+        if self.tls:
+            properties["javax.net.ssl.keyStore"] = self._key_store()
+            properties["javax.net.ssl.keyStorePassword"] = KEY_STORE_PASSWORD
+        return properties
+
+
+class ActiveMq(EmbeddedBroker):
+    name = "activemq"
+    main_class = "interop.ActiveMqServer"
+    big_limits = {"connector": f"websocket.maxTextMessageSize={BIG_MESSAGE}"}
+
+
+class Artemis(EmbeddedBroker):
+    name = "artemis"
+    main_class = "interop.ArtemisServer"
+    big_limits = {"acceptor": f"webSocketMaxFramePayloadLength={BIG_MESSAGE}"}
+
+
+class RabbitMq(Broker):
+    """RabbitMQ with its Web STOMP plugin; `settings` are lines of rabbitmq.conf.
+
+    It also takes STOMP over plain TCP, on `stomp_port`. Nothing is shared with a RabbitMQ that the
+    system runs: neither its node name, ports and files, nor its epmd (Erlang's name server).
+    """
+
+    name = "rabbitmq"
+    path = "/ws"
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.stomp_port = free_port()
+        self._node_port = free_port()
+        self._epmd_port = free_port()
+
+    def _launch(self):
+        # Started here, not by Erlang, which would leave it running for ever.
+        self._spawn(["epmd", "-port", str(self._epmd_port), "-address", "127.0.0.1"])
+        wait_for_port(self._epmd_port)
+        (self.data / "rabbitmq.conf").write_text("".join(
+            f"{name} = {value}\n" for name, value in self._configuration().items()))
+        (self.data / "enabled_plugins").write_text("[rabbitmq_web_stomp].\n")
+        (self.data / "rabbitmq-env.conf").write_text("")
+        # Not the one in the PATH, which becomes the user rabbitmq first.
+        self._spawn(["/usr/lib/rabbitmq/bin/rabbitmq-server"], ready="Server startup complete",
+                    environment=self._environment())
+
+    def _configuration(self):
+        listener = "web_stomp.ssl" if self.tls else "web_stomp.tcp"
+        lines = {
+            "listeners.tcp": "none",
+            "stomp.listeners.tcp.1": f"127.0.0.1:{self.stomp_port}",
+            f"{listener}.ip": "127.0.0.1",
+            f"{listener}.port": self.port,
+        }
+        if self.tls:
+            chain, key = (pathlib.Path(file).resolve() for file in self.tls)
+            lines["web_stomp.tcp.listener"] = "none"
+            lines["web_stomp.ssl.certfile"] = chain
+            lines["web_stomp.ssl.cacertfile"] = chain
+            lines["web_stomp.ssl.keyfile"] = key
+        if self.login:
+            lines["default_user"], lines["default_pass"] = self.login
+        return {**lines, **self.settings}
+
+    def _environment(self):
+        return {
+            "HOME": str(self.data),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_EPMD_PORT": str(self._epmd_port),
+            "RABBITMQ_NODENAME": f"interop-{self.port}@localhost",
+            "RABBITMQ_DIST_PORT": str(self._node_port),
+            "RABBITMQ_CONF_ENV_FILE": str(self.data / "rabbitmq-env.conf"),
+            "RABBITMQ_CONFIG_FILE": str(self.data / "rabbitmq.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.data / "enabled_plugins"),
+            "RABBITMQ_MNESIA_BASE": str(self.data / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(self.data / "log"),
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+        }
+
+
+KINDS = {
+    "spring": (Spring, {}),
+    "spring-big": (Spring, {"big": True}),
+    "spring-relay": (SpringRelay, {}),
+    "rabbitmq": (RabbitMq, {}),
+    "activemq": (ActiveMq, {}),
+    "activemq-big": (ActiveMq, {"big": True}),
+    "artemis": (Artemis, {}),
+    "artemis-big": (Artemis, {"big": True}),
+}
+
+
+def create(kind, **options):
+    """A broker, not yet started, by the name it has on the command line."""
+    make, defaults = KINDS[kind]
+    return make(**defaults, **options)
+
+
+def build(name):
+    """Build a Maven project where its sources changed; return the folder of what came out."""
+    folder = OUTPUT / name / "maven"
+    stamp = folder / "sources.sha256"
+    log = OUTPUT / name / "log" / "build.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    digest = digest_of(PROJECTS[name])
+    # One build at a time: Maven's store of downloads does not like two writers.
+    with (OUTPUT / "maven.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if stamp.exists() and stamp.read_text() == digest:
+            return folder
+        shutil.rmtree(folder, ignore_errors=True)
+        for _ in range(MAVEN_ATTEMPTS):
+            with log.open("wb") as output:
+                result = subprocess.run(["mvn", "--batch-mode", "--quiet", "package"],
+                                        cwd=PROJECTS[name], stdin=subprocess.DEVNULL,
+                                        stdout=output, stderr=subprocess.STDOUT, check=False)
+            if result.returncode == 0:
+                stamp.write_text(digest)
+                return folder
+    raise BrokerError(f"{name} could not be built in {MAVEN_ATTEMPTS} attempts.\n{tail(log)}")
+
+
+def digest_of(folder):
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            digest.update(str(file.relative_to(folder)).encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def free_port():
+    for port in PORTS:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+    raise BrokerError("No port is free.")
+
+
+def wait_for_port(port):
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise BrokerError(f"Nothing listens on port {port}.") from None
+            time.sleep(0.02)
+
+
+def processes_with(mark):
+    """The processes alive whose environment holds NAME=VALUE, from Linux's /proc."""
+    found = []
+    for environment in pathlib.Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in environment.read_bytes().split(b"\0"):
+                found.append(int(environment.parent.name))
+    return found
+
+
+def tail(log, lines=40):
+    text = log.read_text(errors="replace").splitlines()
+    return "\n".join([f"The end of {log}:"] + text[-lines:])
+
+
+def leave(*_):
+    """The handler of the signals that end this program: it does so by way of every clean-up."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(0)
+
+
+def serve(kind, options):
+    """Run a broker until a signal comes, or until it ends by itself, which is a failure."""
+    with create(kind, **options) as broker:
+        http = f" http={broker.http}" if broker.http else ""
+        print(f"READY url={broker.url}{http}", flush=True)
+        while broker.running():
+            time.sleep(0.2)
+        raise BrokerError(f"{kind} ended by itself.\n{tail(broker.log)}")
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description="Real STOMP brokers on loopback.")
+    actions = parser.add_subparsers(dest="action", required=True)
+    actions.add_parser("build", help="build all that Maven builds, and end")
+    starting = actions.add_parser("start", help="run a broker until SIGTERM")
+    starting.add_argument("kind", choices=KINDS)
+    starting.add_argument("--port", type=int, default=0, help="0, the default: a free one")
+    starting.add_argument("--data", help="a folder to keep; by default a new one, gone at the end")
+    starting.add_argument("--login", metavar="LOGIN:PASSCODE", help="let in only this user")
+    starting.add_argument("--tls", nargs=2, metavar=("CHAIN.pem", "KEY.pem"))
+    starting.add_argument("--static", metavar="DIR", help="serve these files at / (Spring only)")
+    starting.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
+                          help="a setting of the broker's own; its class in this file says which")
+    return parser.parse_args()
+
+
+def options_from(arguments):
+    options = {
+        "port": arguments.port,
+        "data": arguments.data,
+        "tls": arguments.tls,
+        "login": arguments.login and arguments.login.split(":", 1),
+        "settings": dict(setting.split("=", 1) for setting in arguments.set),
+    }
+    if arguments.static:
+        options["static"] = arguments.static
+    return options
+
+
+def main():
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
+    arguments = parse_arguments()
+    try:
+        if arguments.action == "build":
+            for name in PROJECTS:
+                build(name)
+        else:
+            serve(arguments.kind, options_from(arguments))
+    except BrokerError as error:
+        sys.exit(str(error))
+    except FileNotFoundError as error:
+        sys.exit(f"{error}\nIs everything here that tests/interop/install.sh installs?")
+
+
+if __name__ == "__main__":
+    main()

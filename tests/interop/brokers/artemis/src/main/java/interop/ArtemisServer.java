@@ -1,0 +1,106 @@
+package interop;
+
+import java.io.File;
+import java.util.Set;
+
+import org.apache.activemq.artemis.core.config.Configuration;
+import org.apache.activemq.artemis.core.config.impl.ConfigurationImpl;
+import org.apache.activemq.artemis.core.config.impl.SecurityConfiguration;
+import org.apache.activemq.artemis.core.security.Role;
+import org.apache.activemq.artemis.core.server.JournalType;
+import org.apache.activemq.artemis.core.server.embedded.EmbeddedActiveMQ;
+import org.apache.activemq.artemis.spi.core.security.ActiveMQJAASSecurityManager;
+import org.apache.activemq.artemis.spi.core.security.jaas.InVMLoginModule;
+
+/**
+ * Artemis with one acceptor on loopback, which takes STOMP over WebSocket and over plain TCP on the
+ * same port. System properties set it up:
+ * <ul>
+ *   <li>{@code port} and {@code data}: the port, and the folder of its journal
+ *   <li>{@code login} and {@code passcode}: the one user let in; everyone is when not given
+ *   <li>{@code acceptor}: options added to the acceptor, separated by semicolons, for instance
+ *       {@code webSocketMaxFramePayloadLength=1000000}
+ *   <li>{@code javax.net.ssl.keyStore} and {@code ...keyStorePassword}: TLS, from a PKCS 12 file
+ * </ul>
+ */
+public final class ArtemisServer {
+
+    private static final String ACCEPTOR = "stomp";
+    private static final String ROLE = "users";
+
+    private ArtemisServer() {
+    }
+
+    public static void main(String[] arguments) throws Exception {
+        EmbeddedActiveMQ broker = new EmbeddedActiveMQ();
+        broker.setConfiguration(configuration());
+        if (System.getProperty("login") != null) {
+            broker.setSecurityManager(onlyTheUser());
+        }
+        broker.start();
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> stop(broker)));
+        // Where the port is taken, the broker starts all the same, without it.
+        int port = broker.getActiveMQServer().getRemotingService().getAcceptor(ACCEPTOR)
+                .getActualPort();
+        if (port <= 0) {
+            System.exit(1);
+        }
+        System.out.println("READY " + port);
+    }
+
+    /**
+     * The journal is kept: without it Artemis swallows large texts sent without content-length.
+     * The guard against a full disk is off: it blocks senders without a word.
+     */
+    private static Configuration configuration() throws Exception {
+        File data = new File(System.getProperty("data"));
+        Configuration configuration = new ConfigurationImpl()
+                .setJournalType(JournalType.NIO)
+                .setJournalDirectory(new File(data, "journal").getPath())
+                .setBindingsDirectory(new File(data, "bindings").getPath())
+                .setPagingDirectory(new File(data, "paging").getPath())
+                .setLargeMessagesDirectory(new File(data, "large-messages").getPath())
+                .setMaxDiskUsage(-1)
+                .setJMXManagementEnabled(false)
+                .setSecurityEnabled(System.getProperty("login") != null)
+                .addAcceptorConfiguration(ACCEPTOR, acceptorUri());
+        configuration.putSecurityRoles("#", Set.of(mayDoAnything()));
+        return configuration;
+    }
+
+    /**
+     * A destination below {@code /queue/} is a queue; any other is a topic, as Artemis has it by
+     * itself. A prefix for {@code /topic/} would make one address of {@code /topic/x} and
+     * {@code /queue/x}, since prefixes are cut off, and their subscribers would get each other's
+     * messages.
+     */
+    private static String acceptorUri() {
+        String uri = "tcp://127.0.0.1:" + System.getProperty("port")
+                + "?protocols=STOMP;anycastPrefix=/queue/";
+        String keyStore = System.getProperty("javax.net.ssl.keyStore");
+        if (keyStore != null) {
+            uri += ";sslEnabled=true;keyStoreType=PKCS12;keyStorePath=" + keyStore
+                    + ";keyStorePassword=" + System.getProperty("javax.net.ssl.keyStorePassword");
+        }
+        return uri + ";" + System.getProperty("acceptor", "");
+    }
+
+    private static ActiveMQJAASSecurityManager onlyTheUser() {
+        SecurityConfiguration users = new SecurityConfiguration();
+        users.addUser(System.getProperty("login"), System.getProperty("passcode"));
+        users.addRole(System.getProperty("login"), ROLE);
+        return new ActiveMQJAASSecurityManager(InVMLoginModule.class.getName(), users);
+    }
+
+    private static Role mayDoAnything() {
+        return new Role(ROLE, true, true, true, true, true, true, true, true, true, true);
+    }
+
+    private static void stop(EmbeddedActiveMQ broker) {
+        try {
+            broker.stop();
+        } catch (Exception failure) {
+            failure.printStackTrace();
+        }
+    }
+}

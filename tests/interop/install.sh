@@ -1,0 +1,54 @@
+#!/bin/sh
+# Installs what the interop tests need on a bare Debian 12: a JDK, Maven, RabbitMQ, curl to publish
+# by hand, and the Python packages of requirements.txt in build/venv. Run it as root; a second run
+# has nothing to do.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+venv=$(cd "$here/../.." && pwd)/build/venv
+policy=/usr/sbin/policy-rc.d
+saved_policy=$policy.before-interop
+
+missing_packages() {
+    for package in ca-certificates curl maven openjdk-17-jdk-headless openssl \
+        python3 python3-venv rabbitmq-server; do
+        case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) in
+            installed) ;;
+            *) printf '%s ' "$package" ;;
+        esac
+    done
+}
+
+restore_policy() {
+    rm -f "$policy"
+    if [ -e "$saved_policy" ]; then mv "$saved_policy" "$policy"; fi
+}
+
+# Debian starts a service as soon as its package is installed. The tests start RabbitMQ themselves,
+# on ports of their own, so a policy that forbids it stands for the time of the installation.
+forbid_services() {
+    if [ -e "$policy" ] && [ ! -e "$saved_policy" ]; then mv "$policy" "$saved_policy"; fi
+    trap restore_policy EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+}
+
+packages=$(missing_packages)
+if [ -n "$packages" ]; then
+    forbid_services
+    apt-get update -q
+    # shellcheck disable=SC2086 # one word a package
+    DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $packages
+    restore_policy
+    trap - EXIT
+fi
+
+# The copy of requirements.txt is made last: it says that all of it is installed.
+if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
+    python3 -m venv --clear "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"
+    cp "$here/requirements.txt" "$venv/requirements.txt"
+fi

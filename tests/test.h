@@ -1,0 +1,81 @@
+/* The test harness: a program is a list of cases, a case a list of checks, and its last line counts both outcomes.
+   A failed check prints where it stands and what it saw, and the case goes on; nothing is ever skipped. */
+#ifndef TEST_H
+#define TEST_H
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int test_passed, test_failed, test_case_failures;
+
+#define CHECK(condition)                                                                          \
+    ((condition) ? (void)0                                                                        \
+                 : (void)(test_case_failures++,                                                   \
+                          printf("%s:%d: not true: %s\n", __FILE__, __LINE__, #condition)))
+
+#define CHECK_INT(expected, actual)                                                               \
+    test_check_int(__FILE__, __LINE__, #actual, (long long)(expected), (long long)(actual))
+
+#define CHECK_STR(expected, actual) test_check_str(__FILE__, __LINE__, #actual, expected, actual)
+
+/* True when text holds part: for error sentences, whose wording is free but for its facts. */
+#define CHECK_HAS(part, text) test_check_has(__FILE__, __LINE__, #text, part, text)
+
+#define CHECK_MEM(expected, expected_len, actual, actual_len)                                     \
+    test_check_mem(__FILE__, __LINE__, #actual, expected, expected_len, actual, actual_len)
+
+#define RUN(function) test_run(#function, function)
+
+static inline void test_check_int(const char *file, int line, const char *what, long long expected,
+                                  long long actual) {
+    if (expected == actual) return;
+    test_case_failures++;
+    printf("%s:%d: %s is %lld, expected %lld\n", file, line, what, actual, expected);
+}
+
+static inline void test_check_str(const char *file, int line, const char *what,
+                                  const char *expected, const char *actual) {
+    if (expected == actual || (expected && actual && strcmp(expected, actual) == 0)) return;
+    test_case_failures++;
+    printf("%s:%d: %s is \"%s\", expected \"%s\"\n", file, line, what, actual ? actual : "(null)",
+           expected ? expected : "(null)");
+}
+
+static inline void test_check_has(const char *file, int line, const char *what, const char *part,
+                                  const char *text) {
+    if (text && strstr(text, part)) return;
+    test_case_failures++;
+    printf("%s:%d: %s is \"%s\", which lacks \"%s\"\n", file, line, what, text ? text : "(null)",
+           part);
+}
+
+static inline void test_check_mem(const char *file, int line, const char *what,
+                                  const void *expected, size_t expected_len, const void *actual,
+                                  size_t actual_len) {
+    if (expected_len == actual_len &&
+        (expected_len == 0 || memcmp(expected, actual, expected_len) == 0))
+        return;
+    test_case_failures++;
+    printf("%s:%d: %s differs: %zu octets, expected %zu\n", file, line, what, actual_len,
+           expected_len);
+}
+
+static inline void test_run(const char *name, void (*function)(void)) {
+    test_case_failures = 0;
+    function();
+    if (test_case_failures) {
+        test_failed++;
+        printf("FAILED %s\n", name);
+    } else {
+        test_passed++;
+    }
+}
+
+/* The last line of a test program, which tests/run.sh adds up. */
+static inline int test_report(void) {
+    printf("%d passed, %d failed\n", test_passed, test_failed);
+    return test_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+#endif
