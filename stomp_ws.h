@@ -139,7 +139,7 @@ typedef struct stws_frame_state {
     size_t max_body;            /* octets; 0 = 16 MiB */
     size_t heartbeats;          /* out: end-of-lines seen between frames (STOMP 1.1, "Heart-beating") */
     const char *base;           /* private from here on */
-    size_t line, scanned, colon, header_count, body_len, command_len;
+    size_t line, scanned, colon, header_count, body_len;
     int phase, command_id, has_length, escaped;
     unsigned known[8];
 } stws_frame_state;
@@ -782,14 +782,13 @@ static int stws_p_number(const char *s, size_t len, size_t limit, size_t *value)
     int over = 0;
     if (len == 0) return 0;
     for (i = 0; i < len; i++) {
-        size_t digit;
-        if (s[i] < '0' || s[i] > '9') return 0;
-        digit = STWS_P_CAST(size_t, s[i] - '0');
-        if (digit > limit || n > (limit - digit) / 10) over = 1;
+        unsigned digit = STWS_P_CAST(unsigned char, s[i]) ^ 0x30u; /* '0' to '9' are 0x30 to 0x39 */
+        if (digit > 9) return 0;
+        if (n > SIZE_MAX / 10 - 1) over = 1;
         if (!over) n = n * 10 + digit;
     }
     *value = n;
-    return over ? -1 : 1;
+    return over || n > limit ? -1 : 1;
 }
 
 /* Decimal digits of n into out (20 octets are enough for 64 bits); returns how many. */
@@ -1440,14 +1439,14 @@ STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *r
 
 /* ==== >>websocket: frames and messages (RFC 6455, sections 5 to 8) ==== */
 
-/* The key repeated over a word, rotated so that it begins at that offset. */
+/* The key repeated over a word, rotated so that it begins at that offset, whatever the byte order. */
 static uint64_t stws_p_key_word(const unsigned char key[4], size_t offset) {
-    unsigned char bytes[8];
-    uint64_t word;
-    size_t i;
-    for (i = 0; i < 8; i++) bytes[i] = key[(offset + i) & 3];
-    memcpy(&word, bytes, 8);
-    return word;
+    unsigned char twice[8];
+    uint32_t word;
+    memcpy(twice, key, 4);
+    memcpy(twice + 4, key, 4);
+    memcpy(&word, twice + (offset & 3), 4);
+    return STWS_P_CAST(uint64_t, word) << 32 | word;
 }
 
 STOMP_WS_API void stws_ws_mask(void *dst, const void *src, size_t len, const unsigned char key[4],
@@ -1739,26 +1738,43 @@ static long stws_p_unescape(char *s, size_t len, int escaping) {
     return STWS_P_CAST(long, to);
 }
 
-/* The first octet of [p, end) that ends or changes a header: NUL, LF, CR, backslash and, while the name is not over,
-   ':'. TAB and a few controls stop it as well, which costs the caller one comparison. */
-static char *stws_p_scan_header(char *p, const char *end, int want_colon) {
+/* Octets looked at together while a head is scanned: one bit each in a mask. */
+enum { STWS_P_BLOCK = 32 };
+
+/* Which of n <= STWS_P_BLOCK octets mean something in a header: NUL, LF, CR, backslash, ':' (and, by the way of
+   testing, the other control characters up to CR, which cost the caller a comparison). */
+static uint32_t stws_p_specials(const char *p, size_t n) {
+    uint32_t mask = 0;
 #if STWS_P_SSE2
-    const __m128i controls = _mm_set1_epi8('\r'), backslash = _mm_set1_epi8('\\');
-    const __m128i colon = _mm_set1_epi8(want_colon ? ':' : '\\');
-    while (end - p >= 16) {
-        __m128i v = _mm_loadu_si128(STWS_P_POINTER(const __m128i *, p));
-        __m128i hit = _mm_or_si128(
-            _mm_cmpeq_epi8(_mm_min_epu8(v, controls), v),
-            _mm_or_si128(_mm_cmpeq_epi8(v, backslash), _mm_cmpeq_epi8(v, colon)));
-        unsigned mask = STWS_P_CAST(unsigned, _mm_movemask_epi8(hit));
-        if (mask) return p + __builtin_ctz(mask);
-        p += 16;
-    }
+    const __m128i controls = _mm_set1_epi8('\r'), backslash = _mm_set1_epi8('\\'), colon = _mm_set1_epi8(':');
+    char copy[STWS_P_BLOCK];
+    __m128i a, b;
+    if (n < STWS_P_BLOCK) p = STWS_P_CAST(const char *, memcpy(copy, p, n));
+    a = _mm_loadu_si128(STWS_P_POINTER(const __m128i *, p));
+    b = _mm_loadu_si128(STWS_P_POINTER(const __m128i *, p + 16));
+    a = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(a, controls), a), _mm_cmpeq_epi8(a, backslash)),
+                     _mm_cmpeq_epi8(a, colon));
+    b = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(b, controls), b), _mm_cmpeq_epi8(b, backslash)),
+                     _mm_cmpeq_epi8(b, colon));
+    mask = STWS_P_CAST(uint32_t, _mm_movemask_epi8(a)) | STWS_P_CAST(uint32_t, _mm_movemask_epi8(b)) << 16;
+    return n < STWS_P_BLOCK ? mask & ((1u << n) - 1) : mask;
+#else
+    size_t i;
+    for (i = 0; i < n; i++)
+        if (STWS_P_CAST(unsigned char, p[i]) <= '\r' || p[i] == '\\' || p[i] == ':') mask |= 1u << i;
+    return mask;
 #endif
-    for (; p < end; p++)
-        if (STWS_P_CAST(unsigned char, *p) <= '\r' || *p == '\\' || (want_colon && *p == ':'))
-            return p;
-    return p;
+}
+
+/* Index of the lowest bit of a mask that has one. */
+static unsigned stws_p_lowest_bit(uint32_t mask) {
+#if defined(__GNUC__) || defined(__clang__)
+    return STWS_P_CAST(unsigned, __builtin_ctz(mask));
+#else
+    unsigned i = 0;
+    while (!(mask >> i & 1)) i++;
+    return i;
+#endif
 }
 
 /* The headers that a client looks at in every message are told apart once, while parsing. */
@@ -1816,7 +1832,7 @@ static int stws_p_between_frames(const char *buf, size_t len, stws_frame_state *
 static void stws_p_frame_begin(stws_frame_state *s, const char *frame) {
     s->base = frame;
     s->line = s->scanned = s->colon = 0;
-    s->header_count = s->body_len = s->command_len = 0;
+    s->header_count = s->body_len = 0;
     s->has_length = s->escaped = 0;
     s->command_id = STWS_COMMAND_OTHER;
     memset(s->known, 0, sizeof s->known);
@@ -1828,8 +1844,8 @@ enum { STWS_P_MAX_COMMAND = 32 };
 
 static int stws_p_command_done(char *frame, size_t len, size_t line_end, stws_frame_state *s) {
     if (len == 0 || len > STWS_P_MAX_COMMAND) return STWS_ERR_FRAME_COMMAND;
-    s->command_len = len;
-    s->command_id = stws_p_command_find(frame, len);
+    s->command_id = stws_p_equal(frame, len, "MESSAGE", 7) ? STWS_P_CAST(int, STWS_COMMAND_MESSAGE)
+                                                           : stws_p_command_find(frame, len);
     frame[len] = 0;
     s->line = s->scanned = line_end;
     s->phase = STWS_P_HEADERS;
@@ -1837,8 +1853,7 @@ static int stws_p_command_done(char *frame, size_t len, size_t line_end, stws_fr
 }
 
 static int stws_p_parse_command(char *frame, size_t len, stws_frame_state *s) {
-    if (s->scanned == 0 && len >= 8 && memcmp(frame, "MESSAGE\n", 8) == 0)
-        return stws_p_command_done(frame, 7, 8, s);
+    if (s->scanned == 0 && len >= 8 && memcmp(frame, "MESSAGE\n", 8) == 0) s->scanned = 7;
     for (; s->scanned < len; s->scanned++) {
         size_t at = s->scanned;
         if (frame[at] >= 'A' && frame[at] <= 'Z' && at < STWS_P_MAX_COMMAND) continue;
@@ -1864,15 +1879,6 @@ static int stws_p_content_length(const stws_header *h, stws_frame_state *s, size
     return STWS_DONE;
 }
 
-static int stws_p_decode_header(char *name, char *value, stws_header *h, int escaping) {
-    long n = stws_p_unescape(name, h->name_len, escaping);
-    long v = stws_p_unescape(value, h->value_len, escaping);
-    if (n < 0 || v < 0) return STWS_ERR_FRAME_ESCAPE;
-    h->name_len = STWS_P_CAST(size_t, n);
-    h->value_len = STWS_P_CAST(size_t, v);
-    return STWS_DONE;
-}
-
 /* STOMP 1.0's own examples pad ("login: <username>"); from 1.1 on blanks are data. */
 static char *stws_p_trim_in_place(char *s, size_t *len) {
     const char *trimmed = s;
@@ -1880,30 +1886,47 @@ static char *stws_p_trim_in_place(char *s, size_t *len) {
     return s + (trimmed - s);
 }
 
-/* The line frame[s->line .. line_end) is whole: make it a header. */
-static int stws_p_header_done(char *frame, size_t line_end, stws_frame_state *s, size_t max_body) {
-    char *name = frame + s->line, *value = frame + s->colon + 1;
-    int escaping = stws_p_escaping(s->version, s->command_id), known;
-    stws_header *h;
-    if (s->colon <= s->line) return STWS_ERR_FRAME_HEADER;
-    if (s->header_count == s->max_headers) return STWS_ERR_FRAME_HEADERS;
-    h = &s->headers[s->header_count++];
-    h->name_len = s->colon - s->line;
-    h->value_len = line_end - s->colon - 1;
+/* The rarer work on a header: 1.0's padding goes, escapes are undone. */
+static int stws_p_decode_header(char *name, char *value, stws_header *h, const stws_frame_state *s, int escaped) {
+    int escaping = stws_p_escaping(s->version, s->command_id);
+    long name_len, value_len;
     if (s->version == STWS_STOMP_10) {
         name = stws_p_trim_in_place(name, &h->name_len);
         value = stws_p_trim_in_place(value, &h->value_len);
         if (h->name_len == 0) return STWS_ERR_FRAME_HEADER;
     }
-    if (s->escaped && escaping != STWS_P_RAW) {
-        int result = stws_p_decode_header(name, value, h, escaping);
-        if (result < 0) return result;
+    if (escaped && escaping != STWS_P_RAW) {
+        name_len = stws_p_unescape(name, h->name_len, escaping);
+        value_len = stws_p_unescape(value, h->value_len, escaping);
+        if (name_len < 0 || value_len < 0) return STWS_ERR_FRAME_ESCAPE;
+        h->name_len = STWS_P_CAST(size_t, name_len);
+        h->value_len = STWS_P_CAST(size_t, value_len);
     }
-    name[h->name_len] = 0;
-    value[h->value_len] = 0;
     h->name = name;
     h->value = value;
-    known = stws_p_known_header(name, h->name_len);
+    name[h->name_len] = 0;
+    value[h->value_len] = 0;
+    return STWS_DONE;
+}
+
+/* A line is whole: make it a header. */
+static int stws_p_header_done(char *line, char *colon, char *end, stws_frame_state *s, int escaped, size_t max_body) {
+    int known, result;
+    stws_header *h;
+    if (colon == NULL || colon == line) return STWS_ERR_FRAME_HEADER;
+    if (s->header_count == s->max_headers) return STWS_ERR_FRAME_HEADERS;
+    h = &s->headers[s->header_count++];
+    h->name = line;
+    h->value = colon + 1;
+    h->name_len = STWS_P_CAST(size_t, colon - line);
+    h->value_len = STWS_P_CAST(size_t, end - h->value);
+    *colon = 0;
+    *end = 0;
+    if (escaped || s->version == STWS_STOMP_10) {
+        result = stws_p_decode_header(line, colon + 1, h, s, escaped);
+        if (result < 0) return result;
+    }
+    known = stws_p_known_header(h->name, h->name_len);
     if (known < 0 || s->known[known]) return STWS_DONE;
     s->known[known] = STWS_P_CAST(unsigned, s->header_count);
     return known == STWS_P_CONTENT_LENGTH ? stws_p_content_length(h, s, max_body) : STWS_DONE;
@@ -1916,34 +1939,50 @@ static int stws_p_head_done(size_t body, stws_frame_state *s) {
     return STWS_DONE;
 }
 
-/* One line of the head. STWS_DONE: it was taken (the phase says whether it was the last). */
-static int stws_p_parse_header(char *frame, size_t len, stws_frame_state *s, size_t max_line,
-                               size_t max_body) {
-    char *p = frame + s->scanned, *end = frame + len;
-    size_t line_end;
-    int result;
-    for (;; p++) {
-        p = stws_p_scan_header(p, end, s->colon == 0);
-        s->scanned = STWS_P_CAST(size_t, p - frame);
-        if (s->scanned - s->line > max_line) return STWS_ERR_FRAME_LINE;
-        if (p == end) return STWS_MORE;
-        if (*p == '\n') break;
-        if (*p == 0) return STWS_ERR_FRAME_NUL;
-        if (*p == ':' && s->colon == 0) s->colon = s->scanned;
-        if (*p == '\\') s->escaped = 1;
-        if (*p != '\r') continue;
-        if (p + 1 == end) return STWS_MORE;
-        if (p[1] == '\n') break;
-        if (s->version == STWS_STOMP_12) return STWS_ERR_FRAME_CR;
+/* Keep where the scan stands, for when more has come. */
+static int stws_p_head_pause(const char *frame, const char *line, const char *colon, size_t scanned, size_t len,
+                             int escaped, stws_frame_state *s, size_t max_line) {
+    s->line = STWS_P_CAST(size_t, line - frame);
+    s->colon = colon ? STWS_P_CAST(size_t, colon - frame) : 0;
+    s->escaped = escaped;
+    s->scanned = scanned;
+    if (len - s->line > max_line) return STWS_ERR_FRAME_LINE;
+    return STWS_MORE;
+}
+
+/* All header lines that are there, every octet looked at once. STWS_DONE: the head has ended. */
+static int stws_p_parse_head(char *frame, size_t len, stws_frame_state *s, size_t max_line, size_t max_body) {
+    char *line = frame + s->line, *colon = s->colon ? frame + s->colon : NULL, *at, *end;
+    size_t offset = s->scanned, n;
+    int escaped = s->escaped, result;
+    uint32_t mask;
+    for (; offset < len; offset += n) {
+        n = len - offset < STWS_P_BLOCK ? len - offset : STWS_P_CAST(size_t, STWS_P_BLOCK);
+        for (mask = stws_p_specials(frame + offset, n); mask; mask &= mask - 1) {
+            at = frame + offset + stws_p_lowest_bit(mask);
+            if (*at == ':') {
+                if (!colon) colon = at;
+            } else if (*at == '\n') {
+                end = at > line && at[-1] == '\r' ? at - 1 : at;
+                if (end == line) return stws_p_head_done(STWS_P_CAST(size_t, at - frame) + 1, s);
+                if (STWS_P_CAST(size_t, end - line) > max_line) return STWS_ERR_FRAME_LINE;
+                result = stws_p_header_done(line, colon, end, s, escaped, max_body);
+                if (result < 0) return result;
+                line = at + 1;
+                colon = NULL;
+                escaped = 0;
+            } else if (*at == 0) {
+                return STWS_ERR_FRAME_NUL;
+            } else if (*at == '\\') {
+                escaped = 1;
+            } else if (*at == '\r') {
+                if (at + 1 == frame + len)
+                    return stws_p_head_pause(frame, line, colon, len - 1, len, escaped, s, max_line);
+                if (at[1] != '\n' && s->version == STWS_STOMP_12) return STWS_ERR_FRAME_CR;
+            }
+        }
     }
-    line_end = s->scanned;
-    s->scanned += *p == '\r' ? 2 : 1;
-    if (line_end == s->line) return stws_p_head_done(s->scanned, s);
-    result = stws_p_header_done(frame, line_end, s, max_body);
-    s->line = s->scanned;
-    s->colon = 0;
-    s->escaped = 0;
-    return result;
+    return stws_p_head_pause(frame, line, colon, len, len, escaped, s, max_line);
 }
 
 /* The body: STWS_DONE when its NUL is there. */
@@ -1978,8 +2017,7 @@ STOMP_WS_API int stws_frame_parse(char *buf, size_t len, stws_frame_state *s, st
         stws_p_frame_moved(s, at);
     }
     if (s->phase == STWS_P_COMMAND) result = stws_p_parse_command(at, len, s);
-    while (result == STWS_DONE && s->phase == STWS_P_HEADERS)
-        result = stws_p_parse_header(at, len, s, max_line, max_body);
+    if (result == STWS_DONE && s->phase == STWS_P_HEADERS) result = stws_p_parse_head(at, len, s, max_line, max_body);
     if (result == STWS_DONE) result = stws_p_parse_body(at, len, s, max_body);
     if (result != STWS_DONE) return result;
     frame->command = at;
@@ -2019,22 +2057,36 @@ static int stws_p_escape_for(char c, int escaping, int in_name) {
     return 0;
 }
 
-/* Write header text as the version says it; 0 when it cannot be said. Runs without anything special go in one copy. */
-static int stws_p_put_text(stws_p_out *out, const char *s, size_t len, int escaping, int in_name) {
-    size_t start = 0, i;
+/* Has the text an octet that headers escape? Most have none, and are then copied as they are. */
+static int stws_p_is_plain(const char *s, size_t len) {
+    for (; len >= STWS_P_BLOCK; s += STWS_P_BLOCK, len -= STWS_P_BLOCK)
+        if (stws_p_specials(s, STWS_P_BLOCK)) return 0;
+    return len == 0 || stws_p_specials(s, len) == 0;
+}
+
+/* Octets of header text as the version says it: its length; SIZE_MAX when it cannot be said. */
+static size_t stws_p_text_size(const char *s, size_t len, int escaping, int in_name) {
+    size_t size = len, i;
+    if (stws_p_is_plain(s, len)) return len;
     for (i = 0; i < len; i++) {
-        int escape;
-        if (STWS_P_CAST(unsigned char, s[i]) > '\r' && s[i] != ':' && s[i] != '\\') continue;
-        escape = stws_p_escape_for(s[i], escaping, in_name);
-        if (escape < 0) return 0;
-        if (escape == 0) continue;
-        stws_p_put(out, s + start, i - start);
-        stws_p_put_char(out, '\\');
-        stws_p_put_char(out, STWS_P_CAST(char, escape));
-        start = i + 1;
+        int escape = stws_p_escape_for(s[i], escaping, in_name);
+        if (escape < 0) return SIZE_MAX;
+        size += escape != 0;
     }
-    stws_p_put(out, s + start, len - start);
-    return 1;
+    return size;
+}
+
+/* Write header text to where there is room for it; the end of it, or NULL when the version cannot say it. */
+static char *stws_p_write_text(char *to, const char *s, size_t len, int escaping, int in_name) {
+    size_t i;
+    if (stws_p_is_plain(s, len)) return STWS_P_CAST(char *, memcpy(to, s, len)) + len;
+    for (i = 0; i < len; i++) {
+        int escape = stws_p_escape_for(s[i], escaping, in_name);
+        if (escape < 0) return NULL;
+        if (escape) *to++ = '\\';
+        *to++ = escape ? STWS_P_CAST(char, escape) : s[i];
+    }
+    return to;
 }
 
 static int stws_p_may_have_body(int command_id) {
@@ -2042,16 +2094,18 @@ static int stws_p_may_have_body(int command_id) {
            command_id == STWS_COMMAND_ERROR || command_id == STWS_COMMAND_OTHER;
 }
 
-static int stws_p_put_command(stws_p_out *out, const stws_frame *frame, int *command_id) {
-    const char *name = frame->command ? frame->command : stws_command_name(frame->command_id);
-    size_t len = strlen(name), i;
-    for (i = 0; i < len; i++)
-        if (name[i] < 'A' || name[i] > 'Z') return 0;
-    if (len == 0 || len > STWS_P_MAX_COMMAND) return 0;
-    *command_id = frame->command ? stws_p_command_find(name, len) : frame->command_id;
-    stws_p_put(out, name, len);
-    stws_p_put_char(out, '\n');
-    return 1;
+static const char *stws_p_command_of(const stws_frame *frame) {
+    return frame->command ? frame->command : stws_command_name(frame->command_id);
+}
+
+static int stws_p_command_id_of(const stws_frame *frame) {
+    return frame->command ? stws_p_command_find(frame->command, strlen(frame->command)) : frame->command_id;
+}
+
+static int stws_p_is_command(const char *name) {
+    size_t len = 0;
+    while (name[len] >= 'A' && name[len] <= 'Z') len++;
+    return len > 0 && len <= STWS_P_MAX_COMMAND && !name[len];
 }
 
 /* A content-length of the caller's own: it must be right. */
@@ -2067,50 +2121,70 @@ static int stws_p_wants_length(const stws_frame *frame) {
     return !frame->no_content_length || memchr(frame->body, 0, frame->body_len) != NULL;
 }
 
-/* Everything up to the body: 0 when it cannot be said in that version. */
-static int stws_p_put_head(stws_p_out *out, int version, const stws_frame *frame) {
-    int command_id = STWS_COMMAND_OTHER, escaping, wants_length;
-    size_t i;
-    if (!stws_p_put_command(out, frame, &command_id)) return 0;
+/* Octets of everything up to the body; 0 when it cannot be said in that version. */
+static size_t stws_p_head_size(int version, const stws_frame *frame) {
+    int command_id = stws_p_command_id_of(frame), escaping = stws_p_escaping(version, command_id);
+    size_t size = strlen(stws_p_command_of(frame)) + 2, i;
+    char digits[20];
+    int has_length = 0;
+    if (!stws_p_is_command(stws_p_command_of(frame))) return 0;
     if (frame->body_len && !stws_p_may_have_body(command_id)) return 0;
-    escaping = stws_p_escaping(version, command_id);
-    wants_length = stws_p_wants_length(frame);
     for (i = 0; i < frame->header_count; i++) {
         const stws_header *h = &frame->headers[i];
         size_t name_len = stws_p_len_or_strlen(h->name, h->name_len);
-        if (name_len == 0) return 0;
-        if (stws_p_known_header(h->name, name_len) == STWS_P_CONTENT_LENGTH) {
-            if (!stws_p_length_is(h, frame->body_len)) return 0;
-            wants_length = 0;
-        }
-        if (!stws_p_put_text(out, h->name, name_len, escaping, 1)) return 0;
-        stws_p_put_char(out, ':');
-        if (!stws_p_put_text(out, h->value, stws_p_len_or_strlen(h->value, h->value_len), escaping, 0))
-            return 0;
-        stws_p_put_char(out, '\n');
+        size_t name = stws_p_text_size(h->name, name_len, escaping, 1);
+        size_t value = stws_p_text_size(h->value, stws_p_len_or_strlen(h->value, h->value_len), escaping, 0);
+        if (name_len == 0 || name == SIZE_MAX || value == SIZE_MAX) return 0;
+        size += name + value + 2;
+        if (stws_p_known_header(h->name, name_len) != STWS_P_CONTENT_LENGTH) continue;
+        if (!stws_p_length_is(h, frame->body_len)) return 0;
+        has_length = 1;
     }
-    if (wants_length) {
-        stws_p_put(out, "content-length:", 15);
-        stws_p_put_number(out, frame->body_len);
-        stws_p_put_char(out, '\n');
-    }
-    stws_p_put_char(out, '\n');
-    return 1;
+    if (!has_length && stws_p_wants_length(frame)) size += 16 + stws_p_digits(frame->body_len, digits);
+    return size;
 }
 
-STOMP_WS_API int stws_frame_build(char *buf, size_t cap, int version, const stws_frame *frame,
-                                  size_t *need) {
-    stws_p_out measure = {NULL, 0, 0}, out;
+/* Write it to where there is room for it; the end of it, or NULL when it cannot be said in that version. */
+static char *stws_p_write_head(char *to, int version, const stws_frame *frame) {
+    const char *command = stws_p_command_of(frame);
+    size_t command_len = strlen(command), i;
+    int escaping = stws_p_escaping(version, stws_p_command_id_of(frame)), wants_length = stws_p_wants_length(frame);
+    to = STWS_P_CAST(char *, memcpy(to, command, command_len)) + command_len;
+    *to++ = '\n';
+    for (i = 0; i < frame->header_count; i++) {
+        const stws_header *h = &frame->headers[i];
+        size_t name_len = stws_p_len_or_strlen(h->name, h->name_len);
+        int known = stws_p_known_header(h->name, name_len);
+        if (known == STWS_P_CONTENT_LENGTH) {
+            if (!stws_p_length_is(h, frame->body_len)) return NULL;
+            wants_length = 0;
+        }
+        to = known >= 0 ? STWS_P_CAST(char *, memcpy(to, h->name, name_len)) + name_len
+                        : stws_p_write_text(to, h->name, name_len, escaping, 1);
+        if (!to || name_len == 0) return NULL;
+        *to++ = ':';
+        to = stws_p_write_text(to, h->value, stws_p_len_or_strlen(h->value, h->value_len), escaping, 0);
+        if (!to) return NULL;
+        *to++ = '\n';
+    }
+    if (wants_length) {
+        to = STWS_P_CAST(char *, memcpy(to, "content-length:", 15)) + 15;
+        to += stws_p_digits(frame->body_len, to);
+        *to++ = '\n';
+    }
+    *to++ = '\n';
+    return to;
+}
+
+STOMP_WS_API int stws_frame_build(char *buf, size_t cap, int version, const stws_frame *frame, size_t *need) {
+    size_t head = stws_p_head_size(version, frame);
     *need = 0;
-    if (!stws_p_put_head(&measure, version, frame)) return STWS_ERR_FRAME_BUILD;
-    *need = measure.need + frame->body_len + 1;
+    if (!head) return STWS_ERR_FRAME_BUILD;
+    *need = head + frame->body_len + 1;
     if (*need > cap) return STWS_ERR_SPACE;
-    out.at = buf;
-    out.room = cap;
-    out.need = 0;
-    stws_p_put_head(&out, version, frame);
-    stws_p_put(&out, frame->body, frame->body_len);
-    stws_p_put_char(&out, 0);
+    stws_p_write_head(buf, version, frame);
+    if (frame->body_len) memcpy(buf + head, frame->body, frame->body_len);
+    buf[head + frame->body_len] = 0;
     return STWS_OK;
 }
 
@@ -2185,12 +2259,13 @@ typedef struct stws_p_record {
     long long sent_us;
 } stws_p_record;
 
-/* A ring of records, none of them split: [head, wrap) then [0, tail), or [head, tail). */
-typedef struct stws_p_outbox {
+/* A ring of entries of any size, none of them split: [head, wrap) and then [0, tail), or just [head, tail). Each begins
+   with its size. Entries are taken at `next` and leave at `head`, so that what was taken may stay for a while. */
+typedef struct stws_p_ring {
     char *data;
-    size_t cap, head, tail, wrap, next;    /* next: the first record not sent in this session */
-    size_t count, unsent;
-} stws_p_outbox;
+    size_t cap, head, tail, wrap, next;
+    size_t count, untaken;
+} stws_p_ring;
 
 typedef struct stws_p_session {
     stws *client;
@@ -2216,7 +2291,7 @@ typedef struct stws_p_session {
     stws_p_subs subs;
     stws_p_receipt *receipts;
     int next_receipt, receipts_waiting, receipts_done, oldest_receipt;
-    stws_p_outbox outbox;
+    stws_p_ring outbox;
     stws_stats_numbers stats;
 } stws_p_session;
 
@@ -2372,7 +2447,7 @@ static int stws_p_post_whole(stws_p_session *s, const stws_frame *frame, char *h
     to = stws_p_ws_put_head(to, text ? STWS_WS_TEXT : STWS_WS_BINARY, 1, len, key);
     stws_ws_mask(to, to, head_len, key, 0);
     stws_ws_mask(to + head_len, frame->body, frame->body_len, key, head_len);
-    stws_ws_mask(to + len - 1, "", 1, key, len - 1);
+    to[len - 1] = STWS_P_CAST(char, key[(len - 1) & 3]); /* the NUL, masked */
     s->out.end += need + len;
     return STWS_OK;
 }
@@ -2380,19 +2455,17 @@ static int stws_p_post_whole(stws_p_session *s, const stws_frame *frame, char *h
 /* Build a frame into the output. STWS_ERR_SPACE: it does not fit, *need octets would. STWS_ERR_FRAME_BUILD. */
 static int stws_p_post(stws_p_session *s, const stws_frame *frame, size_t *need) {
     size_t bound = stws_p_head_bound(frame), cut = stws_p_cut_size(s), gap, total;
-    stws_p_out head;
+    char *head, *end;
     int result;
     gap = stws_p_ws_head_len(bound + frame->body_len + 1, 1);
     *need = gap + bound + frame->body_len + 1;
     if (!stws_p_make_room(&s->out, *need)) return STWS_ERR_SPACE;
-    head.at = s->out.data + s->out.end + gap;
-    head.room = bound;
-    head.need = 0;
-    if (!stws_p_put_head(&head, s->version, frame)) return STWS_ERR_FRAME_BUILD;
-    total = head.need + frame->body_len + 1;
-    result = cut && total > cut
-                 ? stws_p_post_cut(s, frame, total, cut, need)
-                 : stws_p_post_whole(s, frame, s->out.data + s->out.end + gap, head.need, gap);
+    head = s->out.data + s->out.end + gap;
+    end = stws_p_write_head(head, s->version, frame);
+    if (!end) return STWS_ERR_FRAME_BUILD;
+    total = STWS_P_CAST(size_t, end - head) + frame->body_len + 1;
+    result = cut && total > cut ? stws_p_post_cut(s, frame, total, cut, need)
+                                : stws_p_post_whole(s, frame, head, STWS_P_CAST(size_t, end - head), gap);
     if (result != STWS_OK) return result;
     s->stats.frames_out++;
     if (frame->command_id == STWS_COMMAND_SEND) s->stats.messages_out++;
@@ -2996,33 +3069,61 @@ static int stws_p_take_receipt(stws_p_session *s, int *number, int *result) {
     return 0;
 }
 
+/* ---- rings: for the outbox here and for the queue below ---- */
+
+static void *stws_p_ring_at(const stws_p_ring *r, size_t offset) {
+    return r->data + offset;
+}
+
+/* Offset of the entry behind the one at offset. */
+static size_t stws_p_ring_after(const stws_p_ring *r, size_t offset) {
+    size_t size, next;
+    memcpy(&size, r->data + offset, sizeof size);
+    next = offset + size;
+    return next == r->wrap ? 0 : next;
+}
+
+/* A place for an entry of that size, which then counts as untaken; NULL when there is none. The tail never comes up to
+   the head but when the ring is empty. */
+static void *stws_p_ring_put(stws_p_ring *r, size_t size) {
+    size_t at = r->tail;
+    if (r->count == 0) {
+        r->head = r->next = at = 0;
+        r->wrap = SIZE_MAX;
+        if (size > r->cap) return NULL;
+    } else if (r->tail > r->head && r->cap - r->tail < size) {
+        if (r->head <= size) return NULL;
+        r->wrap = r->tail;
+        at = 0;
+    } else if (r->tail < r->head && r->head - r->tail <= size) {
+        return NULL;
+    }
+    memcpy(r->data + at, &size, sizeof size);
+    if (r->untaken == 0) r->next = at;
+    else if (r->next == r->wrap) r->next = 0;
+    r->tail = at + size;
+    r->count++;
+    r->untaken++;
+    return r->data + at;
+}
+
+static void stws_p_ring_take(stws_p_ring *r) {
+    r->next = stws_p_ring_after(r, r->next);
+    r->untaken--;
+}
+
+/* Let the entry at the head go; one that was never taken counts as taken. */
+static void stws_p_ring_drop(stws_p_ring *r) {
+    if (r->count == r->untaken) stws_p_ring_take(r);
+    r->head = stws_p_ring_after(r, r->head);
+    if (r->head == 0) r->wrap = SIZE_MAX;
+    r->count--;
+}
+
 /* ---- outbox: frames that wait for a connection, for room, or for their receipt ---- */
 
-static stws_p_record *stws_p_record_at(const stws_p_outbox *b, size_t offset) {
-    return STWS_P_POINTER(stws_p_record *, b->data + offset);
-}
-
-/* Offset of the record behind the one at offset. */
-static size_t stws_p_record_after(const stws_p_outbox *b, size_t offset) {
-    size_t next = offset + stws_p_record_at(b, offset)->size;
-    return next == b->wrap ? 0 : next;
-}
-
-/* Where a record of that size can stand: its offset, or SIZE_MAX. The tail never meets the head but when empty. */
-static size_t stws_p_record_space(stws_p_outbox *b, size_t size) {
-    if (b->count == 0) {
-        b->head = b->tail = b->next = 0;
-        b->wrap = SIZE_MAX;
-        return size <= b->cap ? 0 : SIZE_MAX;
-    }
-    if (b->tail > b->head) {
-        if (b->cap - b->tail >= size) return b->tail;
-        if (b->head <= size) return SIZE_MAX;
-        b->wrap = b->tail;
-        if (b->next == b->tail) b->next = 0;
-        return 0;
-    }
-    return b->head - b->tail > size ? b->tail : SIZE_MAX;
+static stws_p_record *stws_p_record_at(const stws_p_ring *b, size_t offset) {
+    return STWS_P_CAST(stws_p_record *, stws_p_ring_at(b, offset));
 }
 
 static size_t stws_p_record_size(const stws_frame *frame) {
@@ -3041,13 +3142,12 @@ static const char *stws_p_keep(char **to, const char *text, size_t len) {
 }
 
 /* Copy a frame into the outbox; NULL when it is full. */
-static stws_p_record *stws_p_record_put(stws_p_outbox *b, const stws_frame *frame) {
-    size_t size = stws_p_record_size(frame), at = stws_p_record_space(b, size), i;
-    stws_p_record *r;
+static stws_p_record *stws_p_record_put(stws_p_ring *b, const stws_frame *frame) {
+    size_t size = stws_p_record_size(frame), i;
+    stws_p_record *r = STWS_P_CAST(stws_p_record *, stws_p_ring_put(b, size));
     stws_header *headers;
     char *text;
-    if (at == SIZE_MAX) return NULL;
-    r = stws_p_record_at(b, at);
+    if (!r) return NULL;
     memset(r, 0, sizeof *r);
     r->size = size;
     r->frame = *frame;
@@ -3060,63 +3160,48 @@ static stws_p_record *stws_p_record_put(stws_p_outbox *b, const stws_frame *fram
     }
     r->frame.headers = headers;
     r->frame.body = stws_p_keep(&text, frame->body, frame->body_len);
-    b->tail = at + size;
-    if (b->unsent == 0) b->next = at;
-    b->count++;
-    b->unsent++;
     return r;
 }
 
 /* Drop what is done from the front. */
-static void stws_p_record_sweep(stws_p_outbox *b) {
-    while (b->count && stws_p_record_at(b, b->head)->done) {
-        if (!stws_p_record_at(b, b->head)->sent) {
-            b->unsent--;
-            b->next = stws_p_record_after(b, b->head);
-        }
-        b->head = stws_p_record_after(b, b->head);
-        if (b->head == 0) b->wrap = SIZE_MAX;
-        b->count--;
-    }
+static void stws_p_record_sweep(stws_p_ring *b) {
+    while (b->count && stws_p_record_at(b, b->head)->done) stws_p_ring_drop(b);
 }
 
 /* The first record that was not sent yet, past those that are done; NULL when there is none. */
-static stws_p_record *stws_p_record_unsent(stws_p_outbox *b) {
-    while (b->unsent) {
+static stws_p_record *stws_p_record_unsent(stws_p_ring *b) {
+    while (b->untaken) {
         stws_p_record *r = stws_p_record_at(b, b->next);
         if (!r->done) return r;
-        b->next = stws_p_record_after(b, b->next);
-        b->unsent--;
-        r->sent = 1;
+        stws_p_ring_take(b);
     }
     return NULL;
 }
 
-static void stws_p_record_mark_sent(stws_p_outbox *b, stws_p_record *r) {
+static void stws_p_record_mark_sent(stws_p_ring *b, stws_p_record *r) {
     r->sent = 1;
     r->done = STWS_P_CAST(unsigned char, r->confirm == 0);
-    b->next = stws_p_record_after(b, b->next);
-    b->unsent--;
+    stws_p_ring_take(b);
     stws_p_record_sweep(b);
 }
 
 /* A new session: what is still there goes again, but for what meant the old session only. */
-static void stws_p_record_all_unsent(stws_p_outbox *b) {
+static void stws_p_record_all_unsent(stws_p_ring *b) {
     size_t at = b->head, i;
-    for (i = 0; i < b->count; i++, at = stws_p_record_after(b, at)) {
+    for (i = 0; i < b->count; i++, at = stws_p_ring_after(b, at)) {
         stws_p_record *r = stws_p_record_at(b, at);
         r->sent = 0;
         if (r->epoch) r->done = 1;
     }
     b->next = b->head;
-    b->unsent = b->count;
+    b->untaken = b->count;
     stws_p_record_sweep(b);
 }
 
 /* The record whose confirmation has that number; usually the first. */
-static stws_p_record *stws_p_record_find(const stws_p_outbox *b, int receipt) {
+static stws_p_record *stws_p_record_find(const stws_p_ring *b, int receipt) {
     size_t at = b->head, i;
-    for (i = 0; i < b->count; i++, at = stws_p_record_after(b, at)) {
+    for (i = 0; i < b->count; i++, at = stws_p_ring_after(b, at)) {
         stws_p_record *r = stws_p_record_at(b, at);
         if (r->receipt == receipt && !r->done) return r;
     }
@@ -3124,9 +3209,9 @@ static stws_p_record *stws_p_record_find(const stws_p_outbox *b, int receipt) {
 }
 
 /* Take the oldest message that was not sent yet away: 0 when there is none. */
-static int stws_p_record_drop_oldest(stws_p_outbox *b) {
+static int stws_p_record_drop_oldest(stws_p_ring *b) {
     size_t at = b->head, i;
-    for (i = 0; i < b->count; i++, at = stws_p_record_after(b, at)) {
+    for (i = 0; i < b->count; i++, at = stws_p_ring_after(b, at)) {
         stws_p_record *r = stws_p_record_at(b, at);
         if (r->done || r->sent || r->frame.command_id != STWS_COMMAND_SEND) continue;
         r->done = 1;
@@ -3560,9 +3645,7 @@ typedef struct stws_p_queued {
 } stws_p_queued;
 
 struct stws_queue {
-    char *ring;
-    size_t cap, head, tail, wrap, next;    /* as in the outbox; next: the first that was not popped */
-    size_t count, unpopped;
+    stws_p_ring ring;
     int closed;
     stws_p_waiter *waiters;
 #ifndef STOMP_WS_NO_THREADS
@@ -3576,9 +3659,8 @@ STOMP_WS_API stws_queue *stws_queue_create(size_t capacity) {
     stws_queue *q = STWS_P_CAST(stws_queue *, STOMP_WS_MALLOC(stws_p_align(sizeof *q) + cap));
     if (!q) return NULL;
     memset(q, 0, sizeof *q);
-    q->ring = STWS_P_POINTER(char *, q) + stws_p_align(sizeof *q);
-    q->cap = cap;
-    q->wrap = SIZE_MAX;
+    q->ring.data = STWS_P_POINTER(char *, q) + stws_p_align(sizeof *q);
+    q->ring.cap = cap;
 #ifndef STOMP_WS_NO_THREADS
     pthread_mutex_init(&q->mutex, NULL);
     stws_p_cond_init(&q->filled);
@@ -3605,56 +3687,29 @@ STOMP_WS_API void stws_queue_close(stws_queue *q) {
 }
 
 static stws_p_queued *stws_p_queued_at(const stws_queue *q, size_t offset) {
-    return STWS_P_POINTER(stws_p_queued *, q->ring + offset);
-}
-
-static size_t stws_p_queued_after(const stws_queue *q, size_t offset) {
-    size_t next = offset + stws_p_queued_at(q, offset)->size;
-    return next == q->wrap ? 0 : next;
-}
-
-/* Where a message of that size can stand: its offset, or SIZE_MAX. */
-static size_t stws_p_queue_space(stws_queue *q, size_t size) {
-    if (q->count == 0) {
-        q->head = q->tail = q->next = 0;
-        q->wrap = SIZE_MAX;
-        return size <= q->cap ? 0 : SIZE_MAX;
-    }
-    if (q->tail > q->head) {
-        if (q->cap - q->tail >= size) return q->tail;
-        if (q->head <= size) return SIZE_MAX;
-        q->wrap = q->tail;
-        return 0;
-    }
-    return q->head - q->tail > size ? q->tail : SIZE_MAX;
+    return STWS_P_CAST(stws_p_queued *, stws_p_ring_at(&q->ring, offset));
 }
 
 /* Put a copy in: 1; 0 when it is full now (waiter is woken once there is room); an error when it never will be. */
 static int stws_p_queue_push(stws_queue *q, const stws_message *m, stws_p_waiter *waiter) {
-    size_t head = stws_p_align(sizeof(stws_p_queued)), size = head + stws_p_message_size(m), at;
-    stws_p_queued *entry;
-    if (size > q->cap) return STWS_ERR_LIMIT;
+    size_t head = stws_p_align(sizeof(stws_p_queued)), size = head + stws_p_message_size(m);
+    stws_p_queued *entry = NULL;
+    if (size > q->ring.cap) return STWS_ERR_LIMIT;
     STWS_P_LOCK(q, 1);
-    at = q->closed ? SIZE_MAX : stws_p_queue_space(q, size);
-    if (at == SIZE_MAX) {
-        if (!waiter->listed) waiter->next = q->waiters, q->waiters = waiter;
-        waiter->listed = 1;
-        STWS_P_UNLOCK(q, 1);
-        return 0;
-    }
-    entry = stws_p_queued_at(q, at);
-    entry->size = size;
-    entry->given_back = 0;
-    entry->message = stws_p_message_write(q->ring + at + head, m);
-    if (q->unpopped == 0) q->next = at;
-    q->tail = at + size;
-    q->count++;
-    q->unpopped++;
+    if (!q->closed) entry = STWS_P_CAST(stws_p_queued *, stws_p_ring_put(&q->ring, size));
+    if (entry) {
+        entry->given_back = 0;
+        entry->message = stws_p_message_write(STWS_P_POINTER(char *, entry) + head, m);
 #ifndef STOMP_WS_NO_THREADS
-    if (q->unpopped == 1) pthread_cond_signal(&q->filled);
+        if (q->ring.untaken == 1) pthread_cond_signal(&q->filled);
 #endif
+    } else if (!waiter->listed) {
+        waiter->next = q->waiters;
+        q->waiters = waiter;
+        waiter->listed = 1;
+    }
     STWS_P_UNLOCK(q, 1);
-    return 1;
+    return entry != NULL;
 }
 
 static void stws_p_queue_forget(stws_queue *q, stws_p_waiter *waiter) {
@@ -3683,15 +3738,26 @@ static void stws_p_queue_wake_clients(stws_queue *q) {
 
 /* A message comes back: its place is free once all before it are. */
 static void stws_p_queue_give_back(stws_queue *q, const stws_message *m) {
-    size_t at = q->head, i;
-    for (i = 0; i < q->count - q->unpopped; i++, at = stws_p_queued_after(q, at))
+    stws_p_ring *r = &q->ring;
+    size_t at = r->head, i;
+    for (i = 0; i < r->count - r->untaken; i++, at = stws_p_ring_after(r, at))
         if (stws_p_queued_at(q, at)->message == m) stws_p_queued_at(q, at)->given_back = 1;
-    while (q->count > q->unpopped && stws_p_queued_at(q, q->head)->given_back) {
-        q->head = stws_p_queued_after(q, q->head);
-        if (q->head == 0) q->wrap = SIZE_MAX;
-        q->count--;
-    }
+    while (r->count > r->untaken && stws_p_queued_at(q, r->head)->given_back) stws_p_ring_drop(r);
     stws_p_queue_wake_clients(q);
+}
+
+/* Sleep until there is a message, the queue is closed, or the time is over. Under the lock. */
+static void stws_p_queue_await(stws_queue *q, int timeout_ms) {
+#ifdef STOMP_WS_NO_THREADS
+    (void)q;
+    (void)timeout_ms;
+#else
+    long long until = stws_p_system_clock(NULL) + STWS_P_CAST(long long, timeout_ms) * STWS_P_US, left = 1;
+    while (!q->ring.untaken && !q->closed && left > 0 && timeout_ms != 0) {
+        if (timeout_ms > 0) left = (until - stws_p_system_clock(NULL) + STWS_P_US - 1) / STWS_P_US;
+        if (left > 0) stws_p_cond_wait(&q->filled, &q->mutex, timeout_ms < 0 ? -1 : left);
+    }
+#endif
 }
 
 STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int timeout_ms) {
@@ -3699,26 +3765,17 @@ STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int
     STWS_P_LOCK(q, 1);
     if (*message) stws_p_queue_give_back(q, *message);
     *message = NULL;
+    stws_p_queue_await(q, timeout_ms);
+    if (q->ring.untaken) {
+        *message = stws_p_queued_at(q, q->ring.next)->message;
+        stws_p_ring_take(&q->ring);
 #ifndef STOMP_WS_NO_THREADS
-    if (timeout_ms > 0) {
-        long long until = stws_p_system_clock(NULL) + STWS_P_CAST(long long, timeout_ms) * STWS_P_US, left;
-        while (!q->unpopped && !q->closed && (left = until - stws_p_system_clock(NULL)) > 0)
-            stws_p_cond_wait(&q->filled, &q->mutex, (left + STWS_P_US - 1) / STWS_P_US);
-    }
-    while (timeout_ms < 0 && !q->unpopped && !q->closed) stws_p_cond_wait(&q->filled, &q->mutex, -1);
-#endif
-    if (q->unpopped) {
-        *message = stws_p_queued_at(q, q->next)->message;
-        q->next = stws_p_queued_after(q, q->next);
-        q->unpopped--;
-#ifndef STOMP_WS_NO_THREADS
-        if (q->unpopped) pthread_cond_signal(&q->filled); /* for another who pops */
+        if (q->ring.untaken) pthread_cond_signal(&q->filled); /* for another who pops */
 #endif
         result = 1;
     } else if (q->closed) {
         result = STWS_CLOSED;
     }
-    (void)timeout_ms;
     STWS_P_UNLOCK(q, 1);
     return result;
 }
@@ -4815,7 +4872,7 @@ static void stws_p_post_heartbeat(stws *c) {
 static void stws_p_post_disconnect(stws *c) {
     stws_frame frame;
     char id[24];
-    if (c->asked != STWS_P_ASKED_END || c->disconnect_number || c->s.outbox.unsent || (c->o.confirm && c->s.outbox.count && c->now < c->end_us)) return;
+    if (c->asked != STWS_P_ASKED_END || c->disconnect_number || c->s.outbox.untaken || (c->o.confirm && c->s.outbox.count && c->now < c->end_us)) return;
     c->disconnect_number = stws_p_new_number(&c->s);
     stws_p_compose(&c->s, &frame, STWS_COMMAND_DISCONNECT);
     stws_p_add(&c->s, &frame, "receipt", stws_p_number_text(id, "receipt-", STWS_P_CAST(unsigned, c->disconnect_number)));
@@ -4836,7 +4893,7 @@ static void stws_p_prepare_output(stws *c) {
     }
     if (c->state != STWS_CONNECTED) return;
     if (s->subs.unsent) stws_p_post_subscriptions(c);
-    if (s->outbox.unsent && !s->subs.unsent) stws_p_post_outbox(c);
+    if (s->outbox.untaken && !s->subs.unsent) stws_p_post_outbox(c);
     stws_p_post_heartbeat(c);
     stws_p_post_disconnect(c);
 }
@@ -4879,7 +4936,7 @@ static int stws_p_turn_output(stws *c) {
         size_t left;
         STWS_P_LOCK(c, c->threads);
         if (stws_p_reads_frames(c->state)) stws_p_prepare_output(c);
-        left = c->s.outbox.unsent + STWS_P_CAST(size_t, c->s.subs.unsent);
+        left = c->s.outbox.untaken + STWS_P_CAST(size_t, c->s.subs.unsent);
         STWS_P_UNLOCK(c, c->threads);
         n = stws_p_write_once(c);
         if (n < 0) return STWS_P_CAST(int, n);
@@ -5313,7 +5370,7 @@ static long long stws_p_due(stws *c) {
     if (STWS_P_LOAD(&c->asked)) stws_p_sooner(&first, c->end_us);
     if (c->state == STWS_CONNECTING && !c->o.transport && c->tcp.next < c->tcp.count) stws_p_sooner(&first, c->tcp.race_us);
     if (c->state != STWS_CONNECTED) return first;
-    if ((s->subs.unsent && !c->hook_us) || (s->outbox.unsent && !s->subs.unsent))
+    if ((s->subs.unsent && !c->hook_us) || (s->outbox.untaken && !s->subs.unsent))
         if (!stws_p_pending(&s->out)) return 0;
     if (c->hook_us) stws_p_sooner(&first, c->hook_us);
     if (s->heartbeat_out_us) stws_p_sooner(&first, s->last_out_us + s->heartbeat_out_us / 2);
@@ -5529,14 +5586,18 @@ static void stws_p_wait(stws *c, long long limit_ms) {
     c->drained = 0;
 }
 
+/* A client that is none: the code that says so; 0 for a good one. */
+static int stws_p_unusable(const stws *c) {
+    return !c ? STWS_P_CAST(int, STWS_ERR_MEMORY) : c->broken ? c->error : 0;
+}
+
 /* A call that may not block leaves after so many turns, however much the network brings. */
 enum { STWS_P_TURNS = 64 };
 
 STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
     long long until = 0, left = timeout_ms;
     int turns = 0, result;
-    if (!c) return STWS_ERR_MEMORY;
-    if (c->broken) return c->error;
+    if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (c->has_kept) {
         *e = c->kept;
         c->has_kept = 0;
@@ -5644,8 +5705,7 @@ STOMP_WS_API int stws_connect(stws *c, int timeout_ms) {
     long long until;
     stws_event e;
     int result;
-    if (!c) return STWS_ERR_MEMORY;
-    if (c->broken) return c->error;
+    if (stws_p_unusable(c)) return stws_p_unusable(c);
     until = c->clock.now_us(c->clock.ctx) + stws_p_ms(timeout_ms);
     while (c->state != STWS_CONNECTED) {
         long long left = timeout_ms < 0 ? -1 : stws_p_until(c, until);
@@ -5675,8 +5735,7 @@ static void *stws_p_thread(void *client) {
 }
 
 STOMP_WS_API int stws_start(stws *c) {
-    if (!c) return STWS_ERR_MEMORY;
-    if (c->broken) return c->error;
+    if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!c->threads || c->running) return STWS_ERR_STATE;
     if (pthread_create(&c->runner, NULL, stws_p_thread, c) != 0) return STWS_ERR_MEMORY;
     c->running = 1;
@@ -5684,8 +5743,7 @@ STOMP_WS_API int stws_start(stws *c) {
 }
 
 STOMP_WS_API int stws_join(stws *c) {
-    if (!c) return STWS_ERR_MEMORY;
-    if (c->broken) return c->error;
+    if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!c->running) return STWS_ERR_STATE;
     pthread_join(c->runner, NULL);
     c->running = 0;
@@ -5720,8 +5778,7 @@ STOMP_WS_API void stws_stop(stws *c) {
 }
 
 STOMP_WS_API int stws_disconnect(stws *c, int timeout_ms) {
-    if (!c) return STWS_ERR_MEMORY;
-    if (c->broken) return c->error;
+    if (stws_p_unusable(c)) return stws_p_unusable(c);
     STWS_P_LOCK(c, c->threads);
     if (!c->asked) {
         c->end_us = c->clock.now_us(c->clock.ctx) + stws_p_ms(timeout_ms < 0 ? c->o.close_timeout_ms : timeout_ms);
@@ -5732,8 +5789,7 @@ STOMP_WS_API int stws_disconnect(stws *c, int timeout_ms) {
 }
 
 STOMP_WS_API int stws_reconnect_now(stws *c) {
-    if (!c) return STWS_ERR_MEMORY;
-    if (c->broken) return c->error;
+    if (stws_p_unusable(c)) return stws_p_unusable(c);
     STWS_P_LOCK(c, c->threads);
     STWS_P_STORE(&c->reconnect_asked, 1);
     stws_p_unlock_and_wake(c);
@@ -5742,13 +5798,12 @@ STOMP_WS_API int stws_reconnect_now(stws *c) {
 
 /* Can the frame be said at all? In the version spoken, or, before one is known, in the newest. */
 static int stws_p_can_say(const stws *c, const stws_frame *frame) {
-    stws_p_out measure = {NULL, 0, 0};
-    return stws_p_put_head(&measure, c->s.version ? c->s.version : STWS_P_CAST(int, STWS_STOMP_12), frame);
+    return stws_p_head_size(c->s.version ? c->s.version : STWS_P_CAST(int, STWS_STOMP_12), frame) != 0;
 }
 
 /* May a frame go straight into the output, or are others before it? */
 static int stws_p_may_post(const stws *c) {
-    return STWS_P_LOAD(&c->state) == STWS_CONNECTED && !c->s.subs.unsent && !c->s.outbox.unsent && !c->write_error;
+    return STWS_P_LOAD(&c->state) == STWS_CONNECTED && !c->s.subs.unsent && !c->s.outbox.untaken && !c->write_error;
 }
 
 /* The outbox is full: what the policy says. 1: try again; else the error. Under the lock, which it may leave. */
@@ -5844,8 +5899,7 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination, const stws_sub
     stws_frame frame;
     int handle;
     memset(&none, 0, sizeof none);
-    if (!c) return STWS_ERR_MEMORY;
-    if (c->broken) return c->error;
+    if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!destination || !*destination || !stws_p_header_list_valid(o->headers)) return STWS_ERR_USAGE;
     STWS_P_LOCK(c, c->threads);
     stws_p_compose(&c->s, &frame, STWS_COMMAND_SUBSCRIBE);
@@ -5866,8 +5920,7 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
     stws_frame frame;
     stws_p_sub *sub;
     int result = STWS_OK;
-    if (!c) return STWS_ERR_MEMORY;
-    if (c->broken) return c->error;
+    if (stws_p_unusable(c)) return stws_p_unusable(c);
     STWS_P_LOCK(c, c->threads);
     sub = stws_p_find_handle(&c->s.subs, handle);
     if (!sub) return stws_p_finish_call(c, STWS_ERR_USAGE);
@@ -5909,8 +5962,7 @@ static int stws_p_submit_with_receipt(stws *c, stws_frame *frame, int told) {
 STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
     stws_frame frame;
     int result;
-    if (!c) return STWS_ERR_MEMORY;
-    if (c->broken) return c->error;
+    if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!m->destination || !*m->destination || (m->body_len && !m->body) || !stws_p_header_list_valid(m->headers))
         return STWS_ERR_USAGE;
     STWS_P_LOCK(c, c->threads);
@@ -5935,8 +5987,7 @@ STOMP_WS_API int stws_send(stws *c, const char *destination, const void *body, s
 static int stws_p_acknowledge(stws *c, const stws_message *m, int command_id, const char *transaction) {
     stws_frame frame;
     int result;
-    if (!c) return STWS_ERR_MEMORY;
-    if (c->broken) return c->error;
+    if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!m || m->client != c) return STWS_ERR_USAGE;
     STWS_P_LOCK(c, c->threads);
     if (m->epoch != c->s.epoch || STWS_P_LOAD(&c->state) != STWS_CONNECTED) {
@@ -5970,8 +6021,7 @@ STOMP_WS_API int stws_nack_in(stws *c, const stws_message *message, const char *
 
 static int stws_p_transact(stws *c, int command_id, const char *transaction) {
     stws_frame frame;
-    if (!c) return STWS_ERR_MEMORY;
-    if (c->broken) return c->error;
+    if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!transaction || !*transaction) return STWS_ERR_USAGE;
     STWS_P_LOCK(c, c->threads);
     stws_p_compose(&c->s, &frame, command_id);
@@ -6071,8 +6121,7 @@ static int stws_p_flush_here(stws *c, long long until, int timeout_ms) {
 STOMP_WS_API int stws_flush(stws *c, int timeout_ms) {
     long long until;
     int result = STWS_OK, mine;
-    if (!c) return STWS_ERR_MEMORY;
-    if (c->broken) return c->error;
+    if (stws_p_unusable(c)) return stws_p_unusable(c);
     until = c->clock.now_us(c->clock.ctx) + stws_p_ms(timeout_ms);
     STWS_P_LOCK(c, c->threads);
     mine = stws_p_is_driver(c);
@@ -6137,8 +6186,7 @@ STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_messag
     long long until;
     int result, handle = 0;
     *reply = NULL;
-    if (!c) return STWS_ERR_MEMORY;
-    if (c->broken) return c->error;
+    if (stws_p_unusable(c)) return stws_p_unusable(c);
     until = c->clock.now_us(c->clock.ctx) + stws_p_ms(timeout_ms);
     result = stws_connect(c, timeout_ms);
     if (result != STWS_OK) return result;
