@@ -1598,13 +1598,36 @@ static int stws_p_ws_data(char *data, size_t len, stws_ws *ws, stws_ws_event *ev
     return STWS_DONE;
 }
 
+/* What nearly every frame from a server is: a whole message of up to 64 KiB, unmasked, and here to its last octet. Told by
+   a few comparisons; its length, or 0 when it is anything else (or an error), which goes the long way. */
+static size_t stws_p_ws_usual(char *buf, size_t len, const stws_ws *ws, stws_ws_event *event) {
+    const unsigned char *p = STWS_P_POINTER(const unsigned char *, buf);
+    size_t head = 2, payload;
+    if (len < 4 || (p[0] != 0x81 && p[0] != 0x82) || p[1] > 126) return 0;
+    if (ws->server | ws->in_frame | ws->message_opcode | ws->closed | ws->check_utf8) return 0;
+    payload = p[1];
+    if (payload == 126) {
+        payload = STWS_P_CAST(size_t, p[2]) << 8 | p[3];
+        head = 4;
+        if (payload < 126) return 0;
+    }
+    if (len - head < payload || (ws->max_message && payload > ws->max_message)) return 0;
+    event->opcode = p[0] & 15;
+    event->first = event->last = 1;
+    event->data = buf + head;
+    event->len = payload;
+    event->close_code = 0;
+    return head + payload;
+}
+
 STOMP_WS_API int stws_ws_parse(char *buf, size_t len, stws_ws *ws, stws_ws_event *event,
                                size_t *used) {
     const unsigned char *p = STWS_P_POINTER(const unsigned char *, buf);
     unsigned long long payload;
     size_t octets, head;
     int result;
-    *used = 0;
+    *used = stws_p_ws_usual(buf, len, ws, event);
+    if (*used) return STWS_DONE;
     if (ws->in_frame) return stws_p_ws_data(buf, len, ws, event, used);
     if (ws->closed) *used = len; /* RFC 6455, 5.5.1: nothing counts after a close frame */
     if (ws->closed || len < 2) return STWS_MORE;
@@ -1909,26 +1932,26 @@ static int stws_p_decode_header(char *name, char *value, stws_header *h, const s
     return STWS_DONE;
 }
 
-/* A line is whole: make it a header. */
-static int stws_p_header_done(char *line, char *colon, char *end, stws_frame_state *s, int escaped, size_t max_body) {
-    int known, result;
-    stws_header *h;
+/* A line is whole: make it header number count. */
+static int stws_p_header_done(char *line, char *colon, char *end, stws_frame_state *s, size_t count, int escaped,
+                              size_t max_body) {
+    stws_header *h = s->headers + count;
+    int known;
     if (colon == NULL || colon == line) return STWS_ERR_FRAME_HEADER;
-    if (s->header_count == s->max_headers) return STWS_ERR_FRAME_HEADERS;
-    h = &s->headers[s->header_count++];
+    if (count == s->max_headers) return STWS_ERR_FRAME_HEADERS;
     h->name = line;
     h->value = colon + 1;
     h->name_len = STWS_P_CAST(size_t, colon - line);
     h->value_len = STWS_P_CAST(size_t, end - h->value);
-    *colon = 0;
-    *end = 0;
     if (escaped || s->version == STWS_STOMP_10) {
-        result = stws_p_decode_header(line, colon + 1, h, s, escaped);
+        int result = stws_p_decode_header(line, colon + 1, h, s, escaped);
         if (result < 0) return result;
     }
     known = stws_p_known_header(h->name, h->name_len);
+    *colon = 0;
+    *end = 0;
     if (known < 0 || s->known[known]) return STWS_DONE;
-    s->known[known] = STWS_P_CAST(unsigned, s->header_count);
+    s->known[known] = STWS_P_CAST(unsigned, count + 1);
     return known == STWS_P_CONTENT_LENGTH ? stws_p_content_length(h, s, max_body) : STWS_DONE;
 }
 
@@ -1953,7 +1976,7 @@ static int stws_p_head_pause(const char *frame, const char *line, const char *co
 /* All header lines that are there, every octet looked at once. STWS_DONE: the head has ended. */
 static int stws_p_parse_head(char *frame, size_t len, stws_frame_state *s, size_t max_line, size_t max_body) {
     char *line = frame + s->line, *colon = s->colon ? frame + s->colon : NULL, *at, *end;
-    size_t offset = s->scanned, n;
+    size_t offset = s->scanned, n, count = s->header_count; /* a local: no store through a char pointer can alias it */
     int escaped = s->escaped, result;
     uint32_t mask;
     for (; offset < len; offset += n) {
@@ -1966,8 +1989,9 @@ static int stws_p_parse_head(char *frame, size_t len, stws_frame_state *s, size_
                 end = at > line && at[-1] == '\r' ? at - 1 : at;
                 if (end == line) return stws_p_head_done(STWS_P_CAST(size_t, at - frame) + 1, s);
                 if (STWS_P_CAST(size_t, end - line) > max_line) return STWS_ERR_FRAME_LINE;
-                result = stws_p_header_done(line, colon, end, s, escaped, max_body);
+                result = stws_p_header_done(line, colon, end, s, count, escaped, max_body);
                 if (result < 0) return result;
+                s->header_count = ++count;
                 line = at + 1;
                 colon = NULL;
                 escaped = 0;
@@ -4755,8 +4779,9 @@ static int stws_p_turn_upgrading(stws *c) {
     return 1;
 }
 
+/* The states in which STOMP frames come: they stand together in enum stws_state_number. */
 static int stws_p_reads_frames(int state) {
-    return state == STWS_LOGGING_IN || state == STWS_CONNECTED || state == STWS_CLOSING;
+    return state >= STWS_LOGGING_IN && state <= STWS_CLOSING;
 }
 
 /* ==== >>output: what a session owes the server, and writing it ==== */
@@ -5186,24 +5211,27 @@ static int stws_p_pull_receipt(stws *c, stws_event *e) {
     return 1;
 }
 
-/* The next event: 1; 0 when the network has to bring something first; negative: the client has ended. */
-static int stws_p_pull(stws *c, stws_event *e) {
+/* An event that no frame brings: a receipt that has ended, the end of a connection. */
+static int stws_p_pull_other(stws *c, stws_event *e) {
     if (c->refused) {
         c->refused = 0;
         stws_p_say_goodbye(c, 1000, "");
         stws_p_lost(c, 1);
     }
     if (stws_p_pull_receipt(c, e)) return 1;
-    if (!c->event_due && stws_p_pull_frames(c, e)) return 1;
-    if (stws_p_pull_receipt(c, e)) return 1;
-    if (c->event_due) {
-        c->event_due = 0;
-        stws_p_event(e, STWS_EVENT_DISCONNECTED);
-        e->result = c->error;
-        e->text = c->text;
-        e->retry_ms = c->retry_ms;
-        return 1;
-    }
+    if (!c->event_due) return 0;
+    c->event_due = 0;
+    stws_p_event(e, STWS_EVENT_DISCONNECTED);
+    e->result = c->error;
+    e->text = c->text;
+    e->retry_ms = c->retry_ms;
+    return 1;
+}
+
+/* The next event: 1; 0 when the network has to bring something first; negative: the client has ended. */
+static int stws_p_pull(stws *c, stws_event *e) {
+    if ((c->refused | c->event_due | STWS_P_LOAD(&c->s.receipts_done)) && stws_p_pull_other(c, e)) return 1;
+    if (stws_p_pull_frames(c, e) || stws_p_pull_other(c, e)) return 1;
     return c->state == STWS_ENDED ? c->final : 0;
 }
 
