@@ -1,8 +1,164 @@
-/* stomp_ws.h - v0.1.0 - STOMP over WebSocket for C in one header - MIT or public domain, see the end
+/* stomp_ws.h - v0.1.0 - STOMP over WebSocket for C, in one header - MIT or public domain, see the end
+
+   A client of message brokers behind a WebSocket URL: Spring Boot, RabbitMQ, ActiveMQ, Artemis. It needs libc and POSIX
+   sockets, nothing else.
+
+Do this in one C or C++ file, before any system header:
+
+    #define STOMP_WS_IMPLEMENTATION
+    #include "stomp_ws.h"
+
+and include it plainly wherever else you want it. Libraries: define STOMP_WS_STATIC too, and nothing of it leaves your
+object file. Nothing is to be linked but, on old systems, -pthread.
+
+Contents; search for ">>" and the name:
+
+    >>results >>codecs >>message >>plug >>client >>drive >>talk >>look >>inbox          declarations: the public interface
+    >>includes >>util >>sha1 >>base64 >>utf8                                            implementation: plain tools
+    >>url >>handshake >>websocket                                                       RFC 6455
+    >>frame                                                                             STOMP frames, parsed and built
+    >>session        versions, heart-beats, subscriptions, receipts, outbox: bytes in, bytes out, no system call
+    >>random >>transport >>copy >>queue                                                 the outside world
+    >>options >>diagnosis >>attempt >>output >>dispatch >>input >>timers >>turn         the client's state machine
+    >>driving >>talking >>looking                                                       the public calls on it
+
+    Where is ...?  a header unescaped: stws_p_unescape in >>frame. Heart-beats sent: stws_p_post_heartbeat in >>output;
+    judged: >>timers. What bounds memory: stws_p_default_sizes in >>options. What an ERROR does: stws_p_on_error in >>dispatch.
+
+Quick start (examples/minimal.c):
+
+    // How do I print every message of a destination?
+    #define STOMP_WS_IMPLEMENTATION
+    #include "../stomp_ws.h"
+    #include <stdio.h>
+
+    static void print(stws *client, const stws_message *message, void *user) {
+        (void)client, (void)user;
+        puts(message->body);
+        fflush(stdout);
+    }
+
+    static void explain(stws *client, const stws_event *event, void *user) {
+        (void)user;
+        if (event->type == STWS_EVENT_DISCONNECTED && event->retry_ms >= 0)
+            fprintf(stderr, "%s; trying again\n", stws_error_text(client));
+    }
+
+    int main(int argc, char **argv) {
+        stws_options options = {.on_message = print, .on_event = explain};
+        options.url = argc > 1 ? argv[1] : "ws://localhost:8080/notifications/websocket";
+
+        stws *client = stws_create(&options);
+        stws_subscribe(client, "/topic/notifications", NULL);
+        int result = stws_run(client); // connects, and again when the connection breaks
+        if (result < 0) fprintf(stderr, "%s\n", stws_error_text(client));
+        stws_destroy(client);
+        return result < 0;
+    }
+
+# Manual
+
+## The model
+A client (`stws`) is one connection to one broker, made again when it breaks. Its table of subscriptions is the truth:
+`stws_subscribe` may be called at any time, also before the first connection, and each new session subscribes anew with
+the same handles. `stws_send` may be called at any time too: what cannot be sent now waits in the outbox, and goes out
+after the subscriptions. A connection counts as made only when the server has answered CONNECT with CONNECTED: before
+that nothing is delivered.
+
+## Three ways to drive it
+1. `stws_run` blocks and calls back. `stws_start` and `stws_join` do it in a thread of its own.
+2. `stws_next` returns one event after another, as sqlite3_step returns rows; `stws_run` is a short loop over it, and
+   `stws_run_many` one over several clients.
+3. `stws_fds`, `stws_deadline` and `stws_step` fit any event loop: wait for the descriptors or the deadline, then step.
+
+With `options.queue` the messages of any number of clients go to one queue, and `stws_queue_pop` takes them out in
+another thread; when it is full the clients stop reading, so that the broker and TCP hold back, and memory stays bounded.
+
+## Memory
+`stws_create` allocates one block. After CONNECTED nothing more is allocated as long as frames fit into rx_buffer and
+tx_buffer; for a larger one the buffer grows (never from a length that a peer only declares) and shrinks back when the
+connection ends. `stws_init` puts a client into memory of yours, of the size that `stws_size` says, and then there is no
+heap at all: the buffers are the limit. A message is a view into the receive buffer, unescaped where it lies; every name,
+value and body also ends in a NUL octet, so that each is a C string (a body may hold NULs of its own: see body_len).
+
+## Threads
+One thread at a time drives a client. What other threads may do meanwhile:
+
+    | calls                                                                               | from                            |
+    |-------------------------------------------------------------------------------------|---------------------------------|
+    | stws_subscribe, _unsubscribe, _send, _send_ex, _ack, _nack, _begin, _commit, _abort | any thread, and callbacks       |
+    | stws_disconnect, _reconnect_now, _flush, _state, _stats, _error, _broker, _version  | any thread, and callbacks       |
+    | stws_stop                                                                           | the same, and signal handlers   |
+    | stws_queue_pop, stws_queue_close, stws_message_copy                                 | any thread                      |
+    | stws_next, _run, _step, _fds, _deadline, _connect, _request, _error_text            | the thread that drives          |
+    | stws_destroy                                                                        | when nobody uses the client     |
+    | the codecs (stws_frame_*, stws_ws_*, stws_handshake_*, stws_url_*, stws_utf8_*)     | any thread, each its own state  |
+
+Callbacks run in the thread that drives, without a lock held (on_trace, which runs under it, may not call the client).
+They may call anything but the driving calls and stws_destroy. `options.single_thread` removes lock and wake
+descriptor: then everything, stws_stop in a signal handler excepted, has to come from one thread.
+
+## Errors and reconnecting
+A call returns 0 or more, or a negative code. When a connection fails, STWS_EVENT_DISCONNECTED says why and when the
+next attempt comes, and `stws_error_text` has a sentence with cause and remedy. Attempts wait reconnect_min_ms, then
+twice as long each time up to reconnect_max_ms, less a random part (so that a thousand clients do not come back
+together); a session that lived for stable_ms starts over. Final at once, as another attempt would not change them: a
+wrong URL, HTTP 200, 3xx, 400, 401, 403, 404, an answer that is no WebSocket upgrade, a refused CONNECT, a version nobody
+offered, a certificate that is not to be trusted. Retried: no route, refused, reset, time-outs, 429, 5xx (with
+Retry-After), a lost heart-beat, an ERROR in a session, a close.
+
+A receipt ends as STWS_OK, STWS_ERR_BROKER (an ERROR named it), STWS_ERR_TIMEOUT or STWS_ERR_LOST: nothing waits for ever.
+Spring's simple broker sends receipts for DISCONNECT only.
+
+After an ERROR the server has close_timeout_ms to close the connection, as STOMP asks it to; then we do.
+
+## Heart-beats
+Offered are heartbeat_out_ms and heartbeat_in_ms (10 s each); what holds is the larger of ours and the server's, and none
+when either is 0. We send after half the interval without other output. The server may be silent for heartbeat_grace
+(300) percent of its interval; whatever comes counts, and the socket is read empty before it is judged. When the loop
+itself came late (a callback blocked, the machine slept) the server gets that time on top, statistics count it, and an
+error that follows says so.
+
+## Large frames
+max_ws_message = 0 cuts frames over 8 KiB into several WebSocket messages where the server is Spring's simple broker
+(Tomcat refuses larger ones), RabbitMQ or Artemis, which join them again, and never for ActiveMQ or a server of unknown
+kind, which take one STOMP frame as one message only. A body that is not UTF-8 makes its frame binary.
+
+## Spring and SockJS
+The URL of a Spring endpoint registered `.withSockJS()` ends in /websocket: ws://host/notifications/websocket. Without it the
+server answers 200 or 400 instead of 101, and the error says so. CONNECT headers (login, tokens for a ChannelInterceptor) and
+HTTP headers (Authorization, Cookie, what Spring Security sees at the upgrade) are two different things, and two options.
+
+## Limits
+Every buffer, table and wait has one, as an option with a default. A peer that breaks a limit or a rule is closed with the
+code that RFC 6455 gives for it (1002, 1007, 1009), and the error names the option.
+
+## Caveats
+- getaddrinfo blocks for as long as the resolver takes; numeric hosts and options.addresses avoid it.
+- No permessage-deflate, no HTTP proxy, no redirects. wss:// needs a transport of your own for now (options.transport).
+- Without `confirm` a message that was written when the connection broke may be lost, as with any client.
+- After fork() the child may destroy a client but not drive it.
+
+## Configuration macros
+
+    | macro                            | meaning                                                              |
+    |----------------------------------|----------------------------------------------------------------------|
+    | STOMP_WS_IMPLEMENTATION          | this file gets the implementation                                    |
+    | STOMP_WS_STATIC                  | public functions are static, and none warns when it is not used      |
+    | STOMP_WS_API                     | what stands before public functions (default: extern)                |
+    | STOMP_WS_NO_IO                   | codecs only: no sockets, no client, no system header but string.h    |
+    | STOMP_WS_NO_THREADS              | no pthread.h; options.single_thread must be set                      |
+    | STOMP_WS_NO_SIMD                 | no SSE2                                                              |
+    | STOMP_WS_MALLOC, STOMP_WS_FREE   | instead of malloc and free (both or none)                            |
+
+None of them changes a public struct. Everything else is an option.
+
+## History
+- 0.1.0: the first.
 */
 #if defined(STOMP_WS_IMPLEMENTATION) && defined(__STRICT_ANSI__) && !defined(_POSIX_C_SOURCE) && \
     !defined(_XOPEN_SOURCE) && !defined(_GNU_SOURCE) && !defined(_DEFAULT_SOURCE)
-#define _POSIX_C_SOURCE 200809L
+#define _POSIX_C_SOURCE 200809L /* in a strict mode glibc hides getaddrinfo and clock_gettime otherwise */
 #endif
 
 #ifndef STOMP_WS_H
@@ -15,8 +171,6 @@
 #define STOMP_WS_VERSION_PATCH 0
 #define STOMP_WS_VERSION "0.1.0"
 
-/* STOMP_WS_API stands before every public function. STOMP_WS_STATIC makes them private to the file that includes
-   the implementation, without a warning for those it does not call; a shared library can define its own. */
 #ifndef STOMP_WS_API
 #if defined(STOMP_WS_STATIC) && (defined(__GNUC__) || defined(__clang__))
 #define STOMP_WS_API static __attribute__((unused))
@@ -30,636 +184,601 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-
 /* ==== >>results: every code the library returns, with its name and its sentence ==== */
 
-/* A call returns 0 or more for success and one of these for failure. The bands tell who is at fault: -1 you or your
-   limits, -20 the network, -30 the HTTP upgrade, -40 RFC 6455, -50 a STOMP frame, -60 the STOMP session. */
-#define STWS_RESULTS(X)                                                                                               \
-    X(STWS_OK, 0, "success")                                                                                          \
-    X(STWS_CLOSED, -1, "the client has ended, as it was asked to")                                                    \
-    X(STWS_ERR_USAGE, -2, "an argument or an option is not valid")                                                    \
-    X(STWS_ERR_STATE, -3, "not possible in this state")                                                               \
-    X(STWS_ERR_MEMORY, -4, "no memory, or the memory given is too small")                                             \
-    X(STWS_ERR_SPACE, -5, "the output does not fit into the buffer given")                                            \
-    X(STWS_ERR_FULL, -6, "the outbox or the queue is full")                                                           \
-    X(STWS_ERR_LIMIT, -7, "a limit of the options is reached")                                                        \
-    X(STWS_ERR_TIMEOUT, -8, "not finished before its deadline")                                                       \
-    X(STWS_ERR_URL, -9, "the URL is not a ws:// or wss:// URL")                                                       \
-    X(STWS_ERR_RESOLVE, -20, "the host name could not be resolved")                                                   \
-    X(STWS_ERR_CONNECT, -21, "no connection to the host and port")                                                    \
-    X(STWS_ERR_IO, -22, "reading from or writing to the connection failed")                                           \
-    X(STWS_ERR_EOF, -23, "the peer ended the connection without a close frame")                                       \
-    X(STWS_ERR_TLS, -24, "TLS failed, or is not compiled in")                                                         \
-    X(STWS_ERR_TLS_TRUST, -25, "the server's certificate is not to be trusted")                                       \
-    X(STWS_ERR_HTTP, -30, "the answer to the upgrade request is not HTTP")                                            \
-    X(STWS_ERR_HTTP_STATUS, -31, "the server did not switch to WebSocket (status not 101)")                           \
-    X(STWS_ERR_HTTP_UPGRADE, -32, "the 101 answer lacks or distorts Upgrade, Connection or Sec-WebSocket-Accept")     \
-    X(STWS_ERR_HTTP_SUBPROTOCOL, -33, "the server chose a subprotocol that was not offered")                          \
-    X(STWS_ERR_HTTP_EXTENSION, -34, "the server uses an extension that was not offered")                              \
-    X(STWS_ERR_HTTP_LIMIT, -35, "the HTTP head is larger than the limit")                                             \
-    X(STWS_ERR_WS_PROTOCOL, -40, "a WebSocket frame breaks RFC 6455")                                                 \
-    X(STWS_ERR_WS_UTF8, -41, "a WebSocket text message is not UTF-8")                                                 \
-    X(STWS_ERR_WS_LIMIT, -42, "a WebSocket message is larger, or in more pieces, than the limit")                     \
-    X(STWS_ERR_WS_CLOSE, -43, "the peer closed the WebSocket")                                                        \
-    X(STWS_ERR_SOCKJS, -44, "the peer speaks SockJS framing, not raw STOMP")                                          \
-    X(STWS_ERR_FRAME_COMMAND, -50, "a STOMP frame begins with something that is no command")                          \
-    X(STWS_ERR_FRAME_HEADER, -51, "a STOMP header line has no colon or no name")                                      \
-    X(STWS_ERR_FRAME_ESCAPE, -52, "a STOMP header holds an escape that the version does not define")                  \
-    X(STWS_ERR_FRAME_CR, -53, "a STOMP header holds a carriage return that ends no line")                             \
-    X(STWS_ERR_FRAME_NUL, -54, "a NUL octet inside a STOMP head, or none after a body of a stated length")            \
-    X(STWS_ERR_FRAME_LENGTH, -55, "a content-length that is not a number")                                            \
-    X(STWS_ERR_FRAME_HEADERS, -56, "a STOMP frame has more headers than max_headers")                                 \
-    X(STWS_ERR_FRAME_LINE, -57, "a STOMP header line is longer than max_line")                                        \
-    X(STWS_ERR_FRAME_BODY, -58, "a STOMP body is longer than max_body")                                               \
-    X(STWS_ERR_FRAME_BUILD, -59, "this frame cannot be said in this STOMP version")                                   \
-    X(STWS_ERR_VERSION, -60, "no STOMP version in common with the server")                                            \
-    X(STWS_ERR_LOGIN, -61, "the server refused CONNECT")                                                              \
-    X(STWS_ERR_BROKER, -62, "the server sent an ERROR frame")                                                         \
-    X(STWS_ERR_HEARTBEAT, -63, "the server's heart-beat stayed out")                                                  \
-    X(STWS_ERR_LATE, -64, "our own loop was late with the heart-beat")                                                \
-    X(STWS_ERR_LOST, -65, "the connection ended before the receipt came")                                             \
-    X(STWS_ERR_STALE, -66, "the message belongs to an earlier session; its ACK would mean nothing now")               \
-    X(STWS_ERR_GAVE_UP, -67, "all reconnect attempts are used up")
+/* A call returns 0 or more for success and one of these for failure. The bands tell whose matter it is: -1 yours or your
+   limits', -20 the network's, -30 the HTTP upgrade's, -40 RFC 6455's, -50 a STOMP frame's, -60 the STOMP session's.
 
+   stws_result_text(result), stws_result_name(result)
+       The sentence ("the server refused CONNECT") and the name ("STWS_ERR_LOGIN") of a code; never NULL.
+       Threads: any. Does not allocate or block.
+
+   Parsers return STWS_DONE or STWS_MORE (more octets are needed) besides errors. As an option, STWS_OFF switches off
+   what would have a default at 0. */
+#define STWS_RESULTS(X)                                                                                                \
+    X(STWS_OK, 0, "success")                                                                                           \
+    X(STWS_CLOSED, -1, "the client has ended, as it was asked to")                                                     \
+    X(STWS_ERR_USAGE, -2, "an argument or an option is not valid")                                                     \
+    X(STWS_ERR_STATE, -3, "not possible in this state")                                                                \
+    X(STWS_ERR_MEMORY, -4, "no memory, or the memory given is too small")                                              \
+    X(STWS_ERR_SPACE, -5, "the output does not fit into the buffer given")                                             \
+    X(STWS_ERR_FULL, -6, "the outbox or the queue is full")                                                            \
+    X(STWS_ERR_LIMIT, -7, "a limit of the options is reached")                                                         \
+    X(STWS_ERR_TIMEOUT, -8, "not finished before its deadline")                                                        \
+    X(STWS_ERR_URL, -9, "the URL is not a ws:// or wss:// URL")                                                        \
+    X(STWS_ERR_RESOLVE, -20, "the host name could not be resolved")                                                    \
+    X(STWS_ERR_CONNECT, -21, "no connection to the host and port")                                                     \
+    X(STWS_ERR_IO, -22, "reading from or writing to the connection failed")                                            \
+    X(STWS_ERR_EOF, -23, "the peer ended the connection without a close frame")                                        \
+    X(STWS_ERR_TLS, -24, "TLS failed, or is not compiled in")                                                          \
+    X(STWS_ERR_TLS_TRUST, -25, "the server's certificate is not to be trusted")                                        \
+    X(STWS_ERR_HTTP, -30, "the answer to the upgrade request is not HTTP")                                             \
+    X(STWS_ERR_HTTP_STATUS, -31, "the server did not switch to WebSocket (status not 101)")                            \
+    X(STWS_ERR_HTTP_UPGRADE, -32, "the 101 answer lacks or distorts Upgrade, Connection or Sec-WebSocket-Accept")      \
+    X(STWS_ERR_HTTP_SUBPROTOCOL, -33, "the server chose a subprotocol that was not offered")                           \
+    X(STWS_ERR_HTTP_EXTENSION, -34, "the server uses an extension that was not offered")                               \
+    X(STWS_ERR_HTTP_LIMIT, -35, "the HTTP head is larger than the limit")                                              \
+    X(STWS_ERR_WS_PROTOCOL, -40, "a WebSocket frame breaks RFC 6455")                                                  \
+    X(STWS_ERR_WS_UTF8, -41, "a WebSocket text message is not UTF-8")                                                  \
+    X(STWS_ERR_WS_LIMIT, -42, "a WebSocket message is larger, or in more pieces, than the limit")                      \
+    X(STWS_ERR_WS_CLOSE, -43, "the peer closed the WebSocket")                                                         \
+    X(STWS_ERR_SOCKJS, -44, "the peer speaks SockJS framing, not raw STOMP")                                           \
+    X(STWS_ERR_FRAME_COMMAND, -50, "a STOMP frame begins with something that is no command")                           \
+    X(STWS_ERR_FRAME_HEADER, -51, "a STOMP header line has no colon or no name")                                       \
+    X(STWS_ERR_FRAME_ESCAPE, -52, "a STOMP header holds an escape that the version does not define")                   \
+    X(STWS_ERR_FRAME_CR, -53, "a STOMP header holds a carriage return that ends no line")                              \
+    X(STWS_ERR_FRAME_NUL, -54, "a NUL octet inside a STOMP head, or none after a body of a stated length")             \
+    X(STWS_ERR_FRAME_LENGTH, -55, "a content-length that is not a number")                                             \
+    X(STWS_ERR_FRAME_HEADERS, -56, "a STOMP frame has more headers than max_headers")                                  \
+    X(STWS_ERR_FRAME_LINE, -57, "a STOMP header line is longer than max_line")                                         \
+    X(STWS_ERR_FRAME_BODY, -58, "a STOMP body is longer than max_body")                                                \
+    X(STWS_ERR_FRAME_BUILD, -59, "this frame cannot be said in this STOMP version")                                    \
+    X(STWS_ERR_VERSION, -60, "no STOMP version in common with the server")                                             \
+    X(STWS_ERR_LOGIN, -61, "the server refused CONNECT")                                                               \
+    X(STWS_ERR_BROKER, -62, "the server sent an ERROR frame")                                                          \
+    X(STWS_ERR_HEARTBEAT, -63, "the server's heart-beat stayed out")                                                   \
+    X(STWS_ERR_LATE, -64, "our own loop was late with the heart-beat")                                                 \
+    X(STWS_ERR_LOST, -65, "the connection ended before the receipt came")                                              \
+    X(STWS_ERR_STALE, -66, "the message belongs to an earlier session; its ACK would mean nothing now")                \
+    X(STWS_ERR_GAVE_UP, -67, "all reconnect attempts are used up")
 #define STWS_P_ENUM(name, number, sentence) name = (number),
 enum stws_result { STWS_RESULTS(STWS_P_ENUM) STWS_RESULT_END = -1000 };
 #undef STWS_P_ENUM
-
-/* The sentence ("the server refused CONNECT") and the name ("STWS_ERR_LOGIN") of a code; never NULL. Pure. */
+enum { STWS_MORE = 0, STWS_DONE = 1, STWS_OFF = -1 };
 STOMP_WS_API const char *stws_result_text(int result);
 STOMP_WS_API const char *stws_result_name(int result);
-
-/* What every parser returns besides an error. */
-enum { STWS_MORE = 0, STWS_DONE = 1 };
-
-/* As an option: switched off, where 0 means the default. */
-enum { STWS_OFF = -1 };
-
 /* ==== >>codecs: STOMP frames, WebSocket frames and the handshake, without any I/O ==== */
 
-/* One header. Both strings end in a NUL octet too. When building, a length of 0 means strlen(). */
-typedef struct stws_header {
-    const char *name;
-    const char *value;
-    size_t name_len;
-    size_t value_len;
-} stws_header;
+/* STOMP. None of these calls allocates, blocks or keeps anything outside of its arguments: any thread, a state each.
 
-/* STOMP versions: also bits for stws_options.versions. STWS_STOMP_NONE is the time before CONNECTED. */
+   stws_header      A header; both strings also end in a NUL octet. To be built: a length of 0 means strlen().
+   STWS_STOMP_*     A version, and a bit of stws_options.versions. STWS_STOMP_NONE is the time before CONNECTED.
+   stws_frame       Parsed: views into the caller's buffer, headers in wire order and decoded, body[body_len] is a NUL.
+                    To be built: command, or, where it is NULL, command_id; no_content_length leaves that header out
+                    (ActiveMQ then makes a TextMessage of it). body_len is in octets.
+   stws_frame_state Zero it, then set version, headers and max_headers (the table for one frame's headers), max_line
+                    (octets in a header line; 0: 65,536) and max_body (octets; 0: 16 MiB). heartbeats counts the
+                    end-of-lines seen between frames. What follows it is the parser's own.
+
+   stws_frame_parse(buf, len, state, frame, used)
+       Parse one frame where it lies: octets of buf[0..len) are unescaped and terminated in place. STWS_DONE: *frame holds
+       until these octets change, and *used of them are done with. STWS_MORE: *used octets (end-of-lines) may go; call
+       again with the rest and more behind it, there or moved elsewhere: nothing is looked at twice. STWS_ERR_FRAME_*:
+       the stream is lost. STOMP 1.0, 1.1, 1.2: "Frames and Headers", "Augmented BNF".
+   stws_frame_build(buf, cap, version, frame, need)
+       Write the frame as that version says it. STWS_OK; STWS_ERR_SPACE when it is longer than cap octets (nothing is
+       written); STWS_ERR_FRAME_BUILD when it cannot be said: LF, CR or NUL where there is no escape, ':' in a name that
+       may not be escaped, a content-length that is wrong, a body where none may be. *need: its octets. A body gets a
+       content-length unless the frame has one or wants none; one with a NUL gets it all the same.
+   stws_frame_header(frame, name)
+       The value of the first header of that name ("Repeated Header Entries"), or NULL.
+   stws_command_name(command_id)
+       "MESSAGE"; "" for STWS_COMMAND_OTHER. */
+typedef struct stws_header { const char *name, *value; size_t name_len, value_len; } stws_header;
 enum { STWS_STOMP_NONE = 0, STWS_STOMP_10 = 1, STWS_STOMP_11 = 2, STWS_STOMP_12 = 4 };
-
 enum stws_command {
-    STWS_COMMAND_OTHER,
-    STWS_COMMAND_CONNECT, STWS_COMMAND_STOMP, STWS_COMMAND_CONNECTED,
-    STWS_COMMAND_SEND, STWS_COMMAND_SUBSCRIBE, STWS_COMMAND_UNSUBSCRIBE,
-    STWS_COMMAND_ACK, STWS_COMMAND_NACK,
-    STWS_COMMAND_BEGIN, STWS_COMMAND_COMMIT, STWS_COMMAND_ABORT,
-    STWS_COMMAND_DISCONNECT, STWS_COMMAND_MESSAGE, STWS_COMMAND_RECEIPT, STWS_COMMAND_ERROR
+    STWS_COMMAND_OTHER, STWS_COMMAND_CONNECT, STWS_COMMAND_STOMP, STWS_COMMAND_CONNECTED, STWS_COMMAND_SEND,
+    STWS_COMMAND_SUBSCRIBE, STWS_COMMAND_UNSUBSCRIBE, STWS_COMMAND_ACK, STWS_COMMAND_NACK, STWS_COMMAND_BEGIN,
+    STWS_COMMAND_COMMIT, STWS_COMMAND_ABORT, STWS_COMMAND_DISCONNECT, STWS_COMMAND_MESSAGE, STWS_COMMAND_RECEIPT,
+    STWS_COMMAND_ERROR
 };
-
-/* A STOMP frame, parsed or to be built. Parsed: views into the caller's buffer, headers in wire order and decoded;
-   body[body_len] is a NUL octet. To be built: command may be NULL when command_id names it. */
 typedef struct stws_frame {
     const char *command;
-    int command_id;             /* enum stws_command */
-    int no_content_length;      /* build: leave content-length out (ActiveMQ then makes a TextMessage) */
+    int command_id, no_content_length;
     const stws_header *headers;
     size_t header_count;
     const char *body;
-    size_t body_len;            /* octets */
+    size_t body_len;
 } stws_frame;
-
-/* The parser's state between calls. Zero it, then set the first part; the rest is the parser's own. */
 typedef struct stws_frame_state {
-    int version;                /* STWS_STOMP_*: which escapes hold (STOMP 1.1 and 1.2, "Value Encoding") */
-    stws_header *headers;       /* table for the headers of one frame */
-    size_t max_headers;         /* its length */
-    size_t max_line;            /* octets in one line of the head; 0 = 65,536 */
-    size_t max_body;            /* octets; 0 = 16 MiB */
-    size_t heartbeats;          /* out: end-of-lines seen between frames (STOMP 1.1, "Heart-beating") */
-    const char *base;           /* private from here on */
+    int version;
+    stws_header *headers;
+    size_t max_headers, max_line, max_body, heartbeats;
+    const char *base; /* private from here on */
     size_t line, scanned, colon, header_count, body_len;
     int phase, command_id, has_length, escaped;
     unsigned known[8];
 } stws_frame_state;
-
-/* Parse one STOMP frame in place from buf[0..len): bytes are unescaped and terminated where they lie.
-   STWS_DONE: *frame is filled and *used bytes are done with; it holds until those bytes change.
-   STWS_MORE: *used bytes (end-of-lines) may be dropped; call again with the rest and more behind it, at the same or
-   at another address: nothing is scanned twice. Errors: STWS_ERR_FRAME_*; the stream is lost then.
-   Never allocates, never blocks, pure: one state per thread. STOMP 1.0, 1.1, 1.2, "STOMP Frames", "Augmented BNF". */
 STOMP_WS_API int stws_frame_parse(char *buf, size_t len, stws_frame_state *state, stws_frame *frame, size_t *used);
-
-/* Build the frame into buf[0..cap) as the version says it; *need gets the exact size, also when it does not fit.
-   Adds content-length to a body unless the frame has one or asks for none. Returns STWS_OK; STWS_ERR_SPACE and
-   nothing written; STWS_ERR_FRAME_BUILD when a header cannot be said (LF, CR or NUL where no escape exists, ':' in a
-   name), a content-length is wrong, or the command may have no body. Never allocates; pure. */
 STOMP_WS_API int stws_frame_build(char *buf, size_t cap, int version, const stws_frame *frame, size_t *need);
-
-/* The value of the first header of that name (STOMP 1.2, "Repeated Header Entries"), or NULL. Pure. */
 STOMP_WS_API const char *stws_frame_header(const stws_frame *frame, const char *name);
-
-/* The name of a command ("MESSAGE"); "" for STWS_COMMAND_OTHER. Pure. */
 STOMP_WS_API const char *stws_command_name(int command_id);
 
-/* RFC 6455, section 5.2: opcodes. */
-enum { STWS_WS_CONTINUATION = 0, STWS_WS_TEXT = 1, STWS_WS_BINARY = 2, STWS_WS_CLOSE = 8, STWS_WS_PING = 9, STWS_WS_PONG = 10 };
+/* WebSocket frames (RFC 6455, section 5), pure like the above.
 
-/* One direction of a WebSocket connection. Zero it, then set the first part. */
+   stws_ws          One direction of a connection. Zero it, then set server (1: the peer's frames must be masked; 0: must
+                    not), check_utf8 (1: text is checked as it streams), max_message (octets; 0: any), max_fragments
+                    (frames of a message, empty ones too; 0: 65,537). After an error close_code and reason say how to
+                    close (7.4.1) and what was wrong. What follows is private.
+   stws_ws_event    A piece of a message (opcode TEXT or BINARY; first, last: it begins, ends it) or a control frame,
+                    unmasked in place. CLOSE: close_code is its code, 1005 without one, and data its reason.
+
+   stws_ws_parse(buf, len, ws, event, used)
+       The next piece of buf[0..len). STWS_DONE: *event, and *used octets are done with. STWS_MORE: *used octets are done
+       with; come again with the rest and more. Data come in pieces as they are there, so that no message has to fit
+       anywhere; control frames come whole. STWS_ERR_WS_PROTOCOL, _UTF8, _LIMIT: close with ws->close_code.
+   stws_ws_build(buf, cap, opcode, fin, payload, len, key, need)
+       Write one frame. key: four octets from a CSPRNG, fresh for every frame (client, 5.3), or NULL (server). STWS_OK,
+       STWS_ERR_SPACE, or STWS_ERR_USAGE for what may not be sent (a control frame over 125 octets or in pieces, a
+       reserved opcode). *need: its octets. payload may lie in buf only where it belongs anyway.
+   stws_ws_mask(dst, src, len, key, offset)
+       dst[i] = src[i] ^ key[(offset + i) % 4], for len octets. dst may be src.
+   stws_ws_close_payload(out, code, reason)
+       The payload of a close frame: code, and as much of reason as 123 octets hold, cut between characters. Its length;
+       0 for code 0 (5.5.1).
+   stws_utf8_valid(data, len)
+       1 when it is UTF-8 (RFC 3629: no surrogates, no overlong forms, nothing above U+10FFFF), else 0. */
+enum {
+    STWS_WS_CONTINUATION = 0, STWS_WS_TEXT = 1, STWS_WS_BINARY = 2, STWS_WS_CLOSE = 8, STWS_WS_PING = 9, STWS_WS_PONG = 10
+};
 typedef struct stws_ws {
-    int server;                 /* 1: we are the server, so the peer's frames must be masked; 0: must not */
-    int check_utf8;             /* 1: text messages are checked as they stream (RFC 6455, 8.1) */
-    size_t max_message;         /* octets; 0 = no limit */
-    size_t max_fragments;       /* frames a message may come in, empty ones counted; 0 = 65,537 */
-    int close_code;             /* out: after an error, the code to close with (RFC 6455, 7.4.1) */
-    const char *reason;         /* out: after an error, what was wrong */
+    int server, check_utf8;
+    size_t max_message, max_fragments;
+    int close_code;
+    const char *reason;
     unsigned long long remaining; /* private from here on */
-    size_t message_len, fragments;
-    unsigned utf8_state;
+    size_t message_len, fragments, key_offset;
     int in_frame, fin, opcode, message_opcode, closed;
+    unsigned utf8_state;
     unsigned char key[4];
-    size_t key_offset;
 } stws_ws;
-
 typedef struct stws_ws_event {
-    int opcode;                 /* TEXT or BINARY: a piece of such a message; CLOSE, PING, PONG: whole */
-    int first, last;            /* the piece begins, ends its message */
-    char *data;                 /* unmasked, in place */
-    size_t len;                 /* octets */
-    int close_code;             /* CLOSE: the code, 1005 when it had none; data and len are then the reason */
+    int opcode, first, last, close_code;
+    char *data;
+    size_t len;
 } stws_ws_event;
-
-/* Take the next piece out of buf[0..len). STWS_DONE: *event, and *used bytes are done with. STWS_MORE: come again with
-   the rest and more. Data arrive in pieces, as they are there, so that no message needs to fit; control frames come
-   whole. Errors: STWS_ERR_WS_*, with ws->close_code and ws->reason. Never allocates; pure. RFC 6455, section 5. */
 STOMP_WS_API int stws_ws_parse(char *buf, size_t len, stws_ws *ws, stws_ws_event *event, size_t *used);
-
-/* Build one frame. key: 4 octets from a CSPRNG, fresh for each frame (client, RFC 6455, 5.3), or NULL (server). payload
-   may lie in buf only when it already stands where it belongs. Returns STWS_OK, STWS_ERR_SPACE or, for a control frame
-   over 125 octets or in pieces, STWS_ERR_USAGE; *need gets the size. Never allocates; pure. */
 STOMP_WS_API int stws_ws_build(char *buf, size_t cap, int opcode, int fin, const void *payload, size_t len,
                                const unsigned char *key, size_t *need);
-
-/* dst[i] = src[i] ^ key[(offset + i) % 4] for len octets; dst == src is fine. Pure. RFC 6455, 5.3. */
 STOMP_WS_API void stws_ws_mask(void *dst, const void *src, size_t len, const unsigned char key[4], size_t offset);
-
-/* Write the payload of a close frame: code and as much of reason as 123 octets hold, cut between characters; returns
-   its length, 0 for code 0 (no payload). Pure. RFC 6455, 5.5.1. */
 STOMP_WS_API size_t stws_ws_close_payload(char out[125], int code, const char *reason);
-
-/* 1 when the octets are valid UTF-8 (RFC 3629: no surrogates, no overlong forms, at most U+10FFFF). Pure. */
 STOMP_WS_API int stws_utf8_valid(const void *data, size_t len);
 
-/* The parts of a ws:// or wss:// URL (RFC 6455, section 3), as views into it. */
+/* URL and handshake (RFC 6455, sections 3 and 4), pure like the above.
+
+   stws_url         Views into a URL: host without brackets; target is path and query, "" for "/"; port is 80 or 443 where
+                    the URL has none; secure is 1 for wss://.
+   stws_http        The head of an HTTP/1.1 request or answer. Zero it, then set headers and max_headers (a table) and
+                    max_bytes (of the head; 0: 16,384). Answer: status and reason, which may be ""; request: method and
+                    target. scanned is private.
+   stws_handshake   What goes into an upgrade request: subprotocols ("v12.stomp, v11.stomp"), origin, cookie and headers
+                    (name, value, name, value, ..., NULL) may be NULL.
+
+   stws_url_parse(url, out, why)
+       STWS_OK, or STWS_ERR_URL and in *why (may be NULL) a sentence.
+   stws_handshake_parse(buf, len, http, used)
+       A head, in place. STWS_DONE: *used octets were its own; what follows is WebSocket already. STWS_MORE,
+       STWS_ERR_HTTP, STWS_ERR_HTTP_LIMIT.
+   stws_http_header(http, name), stws_http_has_token(http, name, token)
+       The first header of that name or NULL; 1 when a comma-separated value of the headers of that name is token. Both
+       without regard to case.
+   stws_handshake_key(random, key), stws_handshake_accept(key, accept)
+       Sec-WebSocket-Key from 16 random octets; the Sec-WebSocket-Accept that belongs to a key.
+   stws_handshake_request(buf, cap, handshake, need)
+       The request. STWS_OK; STWS_ERR_SPACE; STWS_ERR_USAGE when a string holds a control character such as CR or LF, or
+       a header is one of the handshake's own. *need: its octets.
+   stws_handshake_check(answer, key, offered, subprotocol, why)
+       Is it the answer of a WebSocket server to us? STWS_OK, STWS_ERR_HTTP_STATUS, _UPGRADE, _SUBPROTOCOL or _EXTENSION;
+       *subprotocol: the chosen one or NULL; *why: a sentence. Both may be NULL.
+   stws_handshake_answer(buf, cap, request, supported, need)
+       The server's half: a 101 answer with the client's first subprotocol out of supported (a comma list; NULL: none),
+       STWS_OK; or, when the request is no upgrade, a whole 400 or 426 answer and STWS_ERR_HTTP_UPGRADE. */
 typedef struct stws_url {
-    int secure;                 /* 1 for wss:// */
-    int port;                   /* 80 or 443 when the URL has none */
-    int has_port;
-    int is_ipv6;                /* host stood in brackets, which are not part of it */
-    const char *host;
-    size_t host_len;
-    const char *target;         /* path and query; "" means "/" */
-    size_t target_len;
+    int secure, port, has_port, is_ipv6;
+    const char *host, *target;
+    size_t host_len, target_len;
 } stws_url;
-
-/* STWS_OK or STWS_ERR_URL, with *why (may be NULL) saying what is wrong with it. Pure. */
-STOMP_WS_API int stws_url_parse(const char *url, stws_url *out, const char **why);
-
-/* The head of an HTTP/1.1 request or answer. Zero it, set headers and max_headers, parse. */
 typedef struct stws_http {
-    stws_header *headers;       /* table, and then the headers in order */
-    size_t max_headers;
-    size_t max_bytes;           /* of the whole head; 0 = 16,384 */
-    int status;                 /* answer: 101; request: 0 */
-    const char *reason;         /* answer: may be "" */
-    const char *method;         /* request: "GET" */
-    const char *target;         /* request: "/notifications/websocket" */
-    size_t header_count;
-    size_t scanned;             /* private */
+    stws_header *headers;
+    size_t max_headers, max_bytes;
+    int status;
+    const char *reason, *method, *target;
+    size_t header_count, scanned;
 } stws_http;
-
-/* Parse the head of a request or an answer in place; *used bytes belong to it, what follows is already WebSocket.
-   STWS_DONE, STWS_MORE, STWS_ERR_HTTP or STWS_ERR_HTTP_LIMIT. Never allocates; pure. RFC 6455, section 4; RFC 9112. */
-STOMP_WS_API int stws_handshake_parse(char *buf, size_t len, stws_http *http, size_t *used);
-
-/* The first header of that name, without regard to case, or NULL. Pure. */
-STOMP_WS_API const char *stws_http_header(const stws_http *http, const char *name);
-
-/* 1 when one of the comma-separated values of the headers of that name is token, without regard to case. Pure. */
-STOMP_WS_API int stws_http_has_token(const stws_http *http, const char *name, const char *token);
-
-/* Sec-WebSocket-Key from 16 random octets; Sec-WebSocket-Accept from a key (RFC 6455, 4.1 and 4.2.2). Pure. */
-STOMP_WS_API void stws_handshake_key(const unsigned char random[16], char key[25]);
-STOMP_WS_API void stws_handshake_accept(const char *key, char accept[29]);
-
-/* What goes into an upgrade request. */
 typedef struct stws_handshake {
     const stws_url *url;
-    const char *key;                  /* from stws_handshake_key */
-    const char *subprotocols;         /* "v12.stomp, v11.stomp", or NULL */
-    const char *origin;               /* or NULL */
-    const char *cookie;               /* or NULL */
-    const char *const *headers;       /* name, value, name, value, ..., NULL; or NULL */
+    const char *key, *subprotocols, *origin, *cookie;
+    const char *const *headers;
 } stws_handshake;
-
-/* Build the request. STWS_OK, STWS_ERR_SPACE, or STWS_ERR_USAGE when a string holds CR, LF or NUL, or a header is
-   one that the handshake owns; *need gets the size. Never allocates; pure. RFC 6455, 4.1. */
+STOMP_WS_API int stws_url_parse(const char *url, stws_url *out, const char **why);
+STOMP_WS_API int stws_handshake_parse(char *buf, size_t len, stws_http *http, size_t *used);
+STOMP_WS_API const char *stws_http_header(const stws_http *http, const char *name);
+STOMP_WS_API int stws_http_has_token(const stws_http *http, const char *name, const char *token);
+STOMP_WS_API void stws_handshake_key(const unsigned char random[16], char key[25]);
+STOMP_WS_API void stws_handshake_accept(const char *key, char accept[29]);
 STOMP_WS_API int stws_handshake_request(char *buf, size_t cap, const stws_handshake *handshake, size_t *need);
-
-/* Judge an answer: STWS_OK, or STWS_ERR_HTTP_STATUS, _UPGRADE, _SUBPROTOCOL, _EXTENSION, with *why (may be NULL) a
-   sentence; *subprotocol (may be NULL) points at the one chosen or is NULL. Pure. RFC 6455, 4.1. */
 STOMP_WS_API int stws_handshake_check(const stws_http *answer, const char *key, const char *offered,
                                       const char **subprotocol, const char **why);
-
-/* The server's half: the 101 answer to a request, choosing the client's first subprotocol out of supported (comma
-   list; NULL: none), or a complete 400 or 426 answer and STWS_ERR_HTTP_UPGRADE when the request is no WebSocket
-   upgrade. STWS_ERR_SPACE as above; *need gets the size. Never allocates; pure. RFC 6455, 4.2. */
 STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *request, const char *supported,
                                        size_t *need);
 
 #ifndef STOMP_WS_NO_IO
-
 /* ==== >>message: what arrives ==== */
 
+/* stws_message     A frame from the server: a MESSAGE, or, as event.message, an ERROR, RECEIPT, CONNECTED or unknown one.
+                    Views that hold until the next driving call, or, in a callback, until it returns. A header that is
+                    not there is NULL; body never is, and body[body_len] is a NUL. ack is what STOMP 1.2's ACK names;
+                    subscription the id on the wire, handle the stws_subscribe behind it (0: nobody's, as with RabbitMQ's
+                    /temp-queue); epoch the number of the session; frame has everything, all headers in order.
+   stws_event       type, and with it:
+       CONNECTED     message: the CONNECTED frame
+       MESSAGE       message
+       RECEIPT       receipt: the number that the sending call returned (0: nobody's); result: STWS_OK, STWS_ERR_BROKER,
+                     STWS_ERR_TIMEOUT, STWS_ERR_LOST, or what kept the frame from being sent
+       ERROR         message: the ERROR frame; result and text: the error and its sentence
+       DISCONNECTED  result and text: why; retry_ms: when the next attempt comes, -1: never
+       UNHANDLED     message: a frame of a command that nobody knows
+   stws_on_trace    Each frame sent ('>') or received ('<'), the HTTP heads too (command "GET /path HTTP/1.1"); passcodes,
+                    Authorization and cookies read "***". A heart-beat has an empty command. It runs under the client's
+                    lock: no call of the library from it.
+
+   stws_header_get(message, name)
+       The value of the first header of that name, or NULL. Threads: any. Neither allocates nor blocks; linear in the
+       number of headers. STOMP 1.2, "Repeated Header Entries".
+   stws_message_copy(message), stws_message_free(copy)
+       A copy in one block of memory, NULL without memory; and its end (NULL is fine). Threads: any. Allocates. */
 typedef struct stws stws;
-
-/* A frame from the server: MESSAGE, or ERROR, RECEIPT, CONNECTED, unknown, as event.message. Views that hold until the
-   next driving call (stws_next, stws_run, stws_step, ...), or inside a callback until it returns; keep one with
-   stws_message_copy. Absent headers are NULL; the body is never NULL, and body[body_len] is 0. */
+typedef struct stws_queue stws_queue;
 typedef struct stws_message {
-    const char *destination;
-    const char *message_id;
-    const char *subscription;   /* the id on the wire */
-    const char *content_type;
-    const char *ack;            /* STOMP 1.2, client modes: what ACK names */
+    const char *destination, *message_id, *subscription, *content_type, *ack;
     const char *body;
-    size_t body_len;            /* octets */
-    int body_is_utf8;           /* 1: valid UTF-8 */
-    int handle;                 /* of stws_subscribe; 0: a subscription of nobody's (RabbitMQ's /temp-queue) */
-    unsigned epoch;             /* number of the session it came in */
+    size_t body_len;
+    int body_is_utf8, handle;
+    unsigned epoch;
     stws *client;
-    stws_frame frame;           /* everything: command, all headers in order */
+    stws_frame frame;
 } stws_message;
-
-/* The value of the first header of that name, or NULL. Pure; linear in the number of headers. */
-STOMP_WS_API const char *stws_header_get(const stws_message *message, const char *name);
-
-/* A copy in one block, to be freed with stws_message_free (NULL is fine); NULL without memory. Any thread. Allocates. */
-STOMP_WS_API stws_message *stws_message_copy(const stws_message *message);
-STOMP_WS_API void stws_message_free(stws_message *copy);
-
 enum stws_event_type {
-    STWS_EVENT_NONE,
-    STWS_EVENT_CONNECTED,       /* message: the CONNECTED frame */
-    STWS_EVENT_MESSAGE,         /* message */
-    STWS_EVENT_RECEIPT,         /* receipt, result: STWS_OK, STWS_ERR_BROKER, _TIMEOUT, _LOST; message: if a frame came */
-    STWS_EVENT_ERROR,           /* message: the ERROR frame; error text has its message and first body line */
-    STWS_EVENT_DISCONNECTED,    /* result and text: why; retry_ms: when the next attempt starts, -1: never */
-    STWS_EVENT_UNHANDLED        /* message: a frame of a command that nobody knows */
+    STWS_EVENT_NONE, STWS_EVENT_CONNECTED, STWS_EVENT_MESSAGE, STWS_EVENT_RECEIPT, STWS_EVENT_ERROR,
+    STWS_EVENT_DISCONNECTED, STWS_EVENT_UNHANDLED
 };
-
 typedef struct stws_event {
-    int type;                   /* enum stws_event_type */
-    int result;                 /* enum stws_result */
-    int receipt;                /* number that the sending call returned; 0: one of nobody's */
+    int type, result, receipt;
     long long retry_ms;
-    const char *text;           /* the sentence, or "" */
-    const stws_message *message; /* NULL where the event has no frame */
+    const char *text;
+    const stws_message *message;
 } stws_event;
-
 typedef void (*stws_on_message)(stws *client, const stws_message *message, void *user);
 typedef void (*stws_on_event)(stws *client, const stws_event *event, void *user);
-
-/* Each frame sent ('>') or received ('<'), the HTTP heads among them (command "GET /path"), with passcodes,
-   Authorization and cookies replaced by "***". A heart-beat has an empty command. */
 typedef void (*stws_on_trace)(stws *client, int direction, const stws_frame *frame, void *user);
-
+STOMP_WS_API const char *stws_header_get(const stws_message *message, const char *name);
+STOMP_WS_API stws_message *stws_message_copy(const stws_message *message);
+STOMP_WS_API void stws_message_free(stws_message *copy);
 /* ==== >>plug: transport, clock, randomness and memory of your own ==== */
 
+/* stws_transport   A byte stream instead of TCP (OpenSSL, a serial line, a test), one for each client; ctx is handed to
+                    every call. Called by the driving thread only, without a lock, and never to block:
+       open          begin, or go on: STWS_DONE when it stands, STWS_MORE (asked again when fd is ready), or an error
+       read, write   octets moved; 0: none just now; STWS_ERR_EOF at the end of the stream; or an error
+       close         also after an open that failed
+       fd            what to poll; -1: nothing (then it is asked every 10 ms)
+       wants         NULL, or: from STWS_WANT_READ, _WRITE to what is to be polled for; STWS_WANT_NOW: data wait inside
+       error         NULL, or: a sentence for what failed last
+   stws_clock       now_us: microseconds, monotonic.
+   stws_random      fill: 0, or -1 when there is no randomness, which makes the connection fail.
+   stws_allocator   Instead of STOMP_WS_MALLOC and STOMP_WS_FREE. */
 enum { STWS_WANT_READ = 1, STWS_WANT_WRITE = 2, STWS_WANT_NOW = 4 };
-
-typedef struct stws_endpoint {
-    const char *host;           /* without brackets */
-    int port;
-    int secure;                 /* 1: wss:// */
-} stws_endpoint;
-
-/* A byte stream of your own instead of TCP (OpenSSL, a serial line, a test). Nothing may block. Called by the driving
-   thread only, never with a lock held. */
+typedef struct stws_endpoint { const char *host; int port, secure; } stws_endpoint;
 typedef struct stws_transport {
-    void *ctx;                                           /* handed to each call; one per client */
-    int (*open)(void *ctx, const stws_endpoint *to);     /* STWS_DONE, STWS_MORE (asked again), or an error */
-    long (*read)(void *ctx, char *buf, size_t len);      /* octets; 0 none now; STWS_ERR_EOF; or an error */
-    long (*write)(void *ctx, const char *buf, size_t len); /* octets taken; 0 none now; or an error */
-    void (*close)(void *ctx);                            /* also after a failed open */
-    int (*fd)(void *ctx);                                /* to poll; -1: none */
-    int (*wants)(void *ctx, int wants);                  /* what to poll for that need; STWS_WANT_NOW: do not wait; NULL: as is */
-    const char *(*error)(void *ctx);                     /* a sentence for the last error; NULL: none */
+    void *ctx;
+    int (*open)(void *ctx, const stws_endpoint *to);
+    long (*read)(void *ctx, char *buf, size_t len);
+    long (*write)(void *ctx, const char *buf, size_t len);
+    void (*close)(void *ctx);
+    int (*fd)(void *ctx);
+    int (*wants)(void *ctx, int wants);
+    const char *(*error)(void *ctx);
 } stws_transport;
-
-typedef struct stws_clock {
-    void *ctx;
-    long long (*now_us)(void *ctx);                      /* microseconds, monotonic */
-} stws_clock;
-
-typedef struct stws_random {
-    void *ctx;
-    int (*fill)(void *ctx, void *out, size_t len);       /* 0, or -1: no randomness, the connection fails */
-} stws_random;
-
+typedef struct stws_clock { void *ctx; long long (*now_us)(void *ctx); } stws_clock;
+typedef struct stws_random { void *ctx; int (*fill)(void *ctx, void *out, size_t len); } stws_random;
 typedef struct stws_allocator {
     void *ctx;
     void *(*alloc)(void *ctx, size_t size);
     void (*release)(void *ctx, void *block, size_t size);
 } stws_allocator;
-
-/* wss:// by BearSSL (STOMP_WS_BEARSSL). One of ca_file, ca_pem, or neither: the system's bundle. */
-typedef struct stws_tls {
-    const char *ca_file;            /* PEM file of trust anchors */
-    const char *ca_pem;             /* the same from memory */
-    const char *cert_file;          /* client certificate chain, PEM */
-    const char *key_file;           /* its private key, PEM */
-    const char *pin_sha256;         /* base64 of the SHA-256 of the server's SubjectPublicKeyInfo */
-    const char *server_name;        /* checked instead of the URL's host */
-    int insecure_no_verification;   /* 1: anybody may be the server */
-} stws_tls;
-
 /* ==== >>client: options and life ==== */
 
-typedef struct stws_queue stws_queue;
+/* stws_options: 0 means the default, STWS_OFF switches off. Times are milliseconds (_ms), sizes octets. Lists of headers
+   are flat: name, value, name, value, ..., NULL. All strings are copied.
 
-/* What one connection attempt uses; before_connect may change it. Strings must live until the next attempt. */
+   url                   ws://host[:port]/path; Spring with SockJS: it ends in /websocket
+   urls                  or several, NULL at the end, tried in turn; shuffle_urls: begin anywhere
+   addresses             numeric addresses instead of asking DNS, NULL at the end
+   login, passcode       for CONNECT
+   host                  CONNECT's host, the vhost; "/"
+   connect_headers       more headers for CONNECT
+   http_headers          more headers for the HTTP upgrade: not the same thing
+   origin, cookie        for the HTTP upgrade; none
+   subprotocols          offered; "v12.stomp, v11.stomp, v10.stomp", as versions allow
+   versions              STWS_STOMP_12 | ...; all three
+   heartbeat_out_ms, heartbeat_in_ms        offered to the server, wanted from it; 10,000 each
+   heartbeat_grace       percent of its interval that the server may be silent; 300
+   connect_timeout_ms    TCP (and TLS); 10,000      handshake_timeout_ms  the upgrade's answer; 10,000
+   connected_timeout_ms  CONNECTED; 10,000          receipt_timeout_ms    15,000
+   close_timeout_ms      an ending, and the wait for it after an ERROR; 2,000
+   write_timeout_ms      output of which the server takes nothing; 30,000
+   reconnect             STWS_OFF: the first failure is final
+   reconnect_min_ms, reconnect_max_ms       delay before the second attempt, and its cap; 1,000 and 30,000
+   reconnect_factor      percent from one to the next; 200
+   reconnect_jitter      percent of the delay added at most, or, negative, taken off; -100 (full jitter)
+   reconnect_attempts    in a row; no limit
+   stable_ms             a session that lived so long resets the delay; 5,000
+   max_body, max_line, max_headers          of a frame; 16 MiB (or what the buffer holds, without a heap), 65,536, 128
+   max_ws_message        cut frames into WebSocket messages of that size; 0: as the server needs it; STWS_WHOLE: never
+   rx_buffer, tx_buffer  65,536 and 131,072; both grow for larger frames where there is a heap
+   outbox_bytes, outbox_count               what waits without a connection, or for its receipt; 1 MiB, any number
+   outbox_policy         when it is full: STWS_FULL_FAIL, _DROP_OLDEST, _BLOCK (not the driving thread); fail
+   outbox_block_ms       STWS_FULL_BLOCK waits so long; 10,000
+   confirm               1: every SEND asks for a receipt, is kept until it comes, and sent again after a reconnect
+   max_subscriptions, subscription_bytes    256; 128 each, for destinations and headers
+   max_receipts          waited for at a time; 256
+   utf8                  STWS_UTF8_LENIENT: text that is not UTF-8 is delivered and marked (RabbitMQ sends binary bodies
+                         so); STWS_UTF8_STRICT: closed with 1007, as RFC 6455 asks
+   binary                1: every SEND goes out as a binary WebSocket message
+   single_thread         1: every call comes from one thread; no lock, no wake descriptor
+   on_message            for subscriptions without a callback of their own
+   on_event              for everything else
+   on_trace              for every frame
+   before_connect        before each attempt; may change it (its strings live until the next one). 0: go; > 0: ask again in
+                         so many ms; < 0: end
+   before_subscribe      the same before each SUBSCRIBE; headers, when set, stand for the subscription's own
+   user                  handed to these callbacks
+   queue                 messages go there instead
+   transport, clock, random, allocator      of your own; see >>plug
+
+   stws_options_default()
+       Everything at its default: for C++, which has no designated initialisers before C++20.
+       Threads: any. Does not allocate or block.
+   stws_size(options)
+       Octets that stws_init needs for them; 0 when they are wrong. Threads: any. Does not allocate or block.
+   stws_init(memory, size, options, client, why)
+       A client in memory of yours, aligned as malloc aligns, that never allocates. STWS_OK and *client; STWS_ERR_MEMORY
+       when size is too small; STWS_ERR_USAGE, STWS_ERR_URL, STWS_ERR_IO (no descriptor left), and in *why (may be NULL) a
+       sentence. Threads: any. Does not allocate or block.
+   stws_create(options)
+       The same in one block from the allocator. NULL only without memory: with wrong options there is a client too, and
+       its first driving call returns the error. Threads: any. Allocates.
+   stws_destroy(client)
+       Close at once, wipe secrets, release. NULL is fine. Threads: the driving one, outside callbacks, when no other uses
+       the client any more. Does not block. No callback comes after it.
+   stws_stop(client)
+       End: what waits is written as far as it goes at once, then DISCONNECT and close. stws_run returns 0, stws_next
+       STWS_CLOSED. Threads: any, callbacks, signal handlers. Does not allocate or block.
+   stws_disconnect(client, timeout_ms)
+       End gracefully: send what waits, DISCONNECT with a receipt, wait for it, close 1000, all within timeout_ms (-1:
+       close_timeout_ms). It only asks: drive on until STWS_CLOSED. Messages still come. STWS_OK. Threads: any. Does not
+       allocate or block. STOMP 1.2, "DISCONNECT".
+   stws_reconnect_now(client)
+       Leave the connection, and make a new one without delay. STWS_OK. Threads: any. Does not allocate or block. */
 typedef struct stws_attempt {
-    int number;                         /* 1 for the first, counted since the last stable session */
-    const char *url;
-    const char *login;
-    const char *passcode;
-    const char *const *connect_headers;
-    const char *const *http_headers;
+    int number; /* 1 for the first since the last stable session */
+    const char *url, *login, *passcode;
+    const char *const *connect_headers, *const *http_headers;
 } stws_attempt;
-
-/* Headers of one SUBSCRIBE on its way out; before_subscribe may replace them. */
 typedef struct stws_subscribing {
     int handle;
     const char *destination;
     const char *const *headers;
 } stws_subscribing;
-
 enum { STWS_UTF8_LENIENT = 0, STWS_UTF8_STRICT = 1 };
 enum { STWS_FULL_FAIL = 0, STWS_FULL_DROP_OLDEST = 1, STWS_FULL_BLOCK = 2 };
-
-/* Header lists are flat: name, value, name, value, ..., NULL. All strings are copied. 0 means the default, STWS_OFF
-   switches off. Times are milliseconds, sizes octets. */
+#define STWS_WHOLE (sizeof(char) - 2) /* the largest size_t */
 typedef struct stws_options {
-    const char *url;                    /* ws://host[:port]/path; Spring with SockJS: ends in /websocket */
-    const char *const *urls;            /* or several, NULL at the end: tried in turn */
-    const char *const *addresses;       /* numeric addresses to use instead of DNS, NULL at the end */
-    const char *login;
-    const char *passcode;
-    const char *host;                   /* CONNECT's host, the vhost; default "/" */
-    const char *const *connect_headers; /* more headers for CONNECT */
-    const char *const *http_headers;    /* more headers for the HTTP upgrade; not the same thing */
-    const char *origin;                 /* default: none is sent */
-    const char *cookie;
-    const char *subprotocols;           /* default: v12.stomp, v11.stomp, v10.stomp, as versions allow */
-    int versions;                       /* STWS_STOMP_12 | ...; default all */
-
-    int heartbeat_out_ms;               /* default 10,000 */
-    int heartbeat_in_ms;                /* default 10,000 */
-    int heartbeat_grace;                /* percent of the interval that the server may be silent; default 300 */
-    int connect_timeout_ms;             /* TCP and TLS; default 10,000 */
-    int handshake_timeout_ms;           /* the answer to the upgrade; default 10,000 */
-    int connected_timeout_ms;           /* CONNECTED; default 10,000 */
-    int receipt_timeout_ms;             /* default 15,000 */
-    int close_timeout_ms;               /* an ending of ours or after an ERROR; default 2,000 */
-    int write_timeout_ms;               /* output that makes no progress; default 30,000 */
-
-    int reconnect;                      /* STWS_OFF: the first failure is final */
-    int reconnect_min_ms;               /* default 1,000 */
-    int reconnect_max_ms;               /* default 30,000 */
-    int reconnect_factor;               /* percent; default 200 */
-    int reconnect_jitter;               /* percent added at most; negative: taken off at most; default -100 (full jitter) */
-    int reconnect_attempts;             /* in a row; default: no end */
-    int stable_ms;                      /* a session that lived so long resets the delay; default 5,000 */
-    int shuffle_urls;                   /* 1: start anywhere in urls */
-
-    size_t max_body;                    /* largest body taken; default 16 MiB, or what the buffer holds without a heap */
-    size_t max_line;                    /* longest header line; default 65,536 */
-    size_t max_headers;                 /* in one frame; default 128 */
-    size_t max_ws_message;              /* our frames are cut into messages of that size; 0: as the server needs it; STWS_WHOLE: never */
-    size_t rx_buffer;                   /* default 65,536; grows for larger messages when there is a heap */
-    size_t tx_buffer;                   /* default 131,072; likewise */
-    size_t outbox_bytes;                /* what waits while there is no connection; default 1 MiB */
-    size_t outbox_count;                /* default: no limit but the bytes */
-    int outbox_policy;                  /* STWS_FULL_*; default STWS_FULL_FAIL */
-    int outbox_block_ms;                /* STWS_FULL_BLOCK waits so long; default 10,000 */
-    int confirm;                        /* 1: each SEND is kept until its RECEIPT and sent again after a reconnect */
-    const char *confirm_id_header;      /* a header that gets a stable id per confirmed SEND; default: none */
-    int max_subscriptions;              /* default 256 */
-    size_t subscription_bytes;          /* their destinations and headers; default 128 per subscription */
-    int max_receipts;                   /* waiting at once; default 256 */
-
-    int utf8;                           /* STWS_UTF8_*; default lenient */
-    int binary;                         /* 1: every SEND goes as a binary WebSocket message */
-    int single_thread;                  /* 1: no lock, no wake descriptor; every call from one thread */
-
-    stws_on_message on_message;         /* for subscriptions without their own */
-    stws_on_event on_event;             /* everything else */
+    const char *url;
+    const char *const *urls, *const *addresses;
+    const char *login, *passcode, *host;
+    const char *const *connect_headers, *const *http_headers;
+    const char *origin, *cookie, *subprotocols;
+    int versions;
+    int heartbeat_out_ms, heartbeat_in_ms, heartbeat_grace;
+    int connect_timeout_ms, handshake_timeout_ms, connected_timeout_ms;
+    int receipt_timeout_ms, close_timeout_ms, write_timeout_ms;
+    int reconnect, reconnect_min_ms, reconnect_max_ms, reconnect_factor, reconnect_jitter, reconnect_attempts;
+    int stable_ms, shuffle_urls;
+    size_t max_body, max_line, max_headers, max_ws_message;
+    size_t rx_buffer, tx_buffer, outbox_bytes, outbox_count;
+    int outbox_policy, outbox_block_ms, confirm;
+    int max_subscriptions, max_receipts;
+    size_t subscription_bytes;
+    int utf8, binary, single_thread;
+    stws_on_message on_message;
+    stws_on_event on_event;
     stws_on_trace on_trace;
-    int (*before_connect)(stws *client, stws_attempt *attempt, void *user); /* 0 go; >0 ask again in so many ms; <0 end */
-    int (*before_subscribe)(stws *client, stws_subscribing *subscribing, void *user); /* the same */
-    void *user;                         /* handed to every callback */
-    stws_queue *queue;                  /* messages go there instead of to callbacks and stws_next */
-
-    const stws_tls *tls;
+    int (*before_connect)(stws *client, stws_attempt *attempt, void *user);
+    int (*before_subscribe)(stws *client, stws_subscribing *subscribing, void *user);
+    void *user;
+    stws_queue *queue;
     const stws_transport *transport;
     const stws_clock *clock;
     const stws_random *random;
     const stws_allocator *allocator;
 } stws_options;
-
-/* As max_ws_message: the largest size_t there is, so never cut. */
-#define STWS_WHOLE (sizeof(char) - 2)
-
-/* Options with everything at its default: for C++, which has no designated initialisers before C++20. Pure. */
 STOMP_WS_API stws_options stws_options_default(void);
-
-/* Octets that stws_init needs for these options; 0 when they are not valid. Pure. */
 STOMP_WS_API size_t stws_size(const stws_options *options);
-
-/* A client in memory of yours (aligned as malloc aligns): never allocates, now or later, so that rx_buffer and
-   tx_buffer bound what fits. STWS_OK and *client; STWS_ERR_MEMORY when size is too small; STWS_ERR_USAGE, STWS_ERR_URL.
-   *why (may be NULL) is a sentence. End it with stws_destroy. */
 STOMP_WS_API int stws_init(void *memory, size_t size, const stws_options *options, stws **client, const char **why);
-
-/* The same in one block from the allocator (default: STOMP_WS_MALLOC). NULL only without memory: a client with wrong
-   options is made too, and its first driving call returns the error and stws_error_text the sentence. */
 STOMP_WS_API stws *stws_create(const stws_options *options);
-
-/* Close at once, wipe secrets, give the memory back. NULL is fine. No callback comes after it. By the driving thread,
-   outside callbacks, or when nothing drives the client any more. */
 STOMP_WS_API void stws_destroy(stws *client);
-
-/* End as soon as the driving call can: what waits is written without waiting, then DISCONNECT and close. From any
-   thread, from callbacks, from a signal handler (async-signal-safe). stws_run returns 0, stws_next STWS_CLOSED. */
 STOMP_WS_API void stws_stop(stws *client);
-
-/* End gracefully: send what waits, DISCONNECT with a receipt, wait for it, close 1000 and wait for the answer; all
-   within timeout_ms. Only asks: go on driving (stws_run, stws_next) until STWS_CLOSED. Messages still come. Any thread. */
 STOMP_WS_API int stws_disconnect(stws *client, int timeout_ms);
-
-/* Leave the present connection and connect anew at once, as after a failure but without a delay. Any thread. */
 STOMP_WS_API int stws_reconnect_now(stws *client);
-
 /* ==== >>drive: three ways to make it run ==== */
 
-/* The core: the next event. 1: *event, views valid until the next driving call; 0: none within timeout_ms (-1: no
-   limit; 0: does not block); STWS_CLOSED after an asked-for end; another error when the client has ended for good, and
-   stws_error_text says why. Connects by itself. Subscriptions with a callback of their own are called back from here
-   and make no event. Driving thread. */
+/* Threads: one at a time drives a client. None of these allocates, but for buffers of frames larger than they are; the
+   resolver may allocate, and blocks. timeout_ms -1 is no limit, 0 does not block.
+
+   stws_next(client, event, timeout_ms)
+       The core: connect when there is no connection, and return the next event. 1: *event, whose views hold until the
+       next driving call. 0: none came in time. STWS_CLOSED: the end that was asked for; another error: the client has
+       ended for good, and stws_error_text says why. Subscriptions with a callback are called back and make no event.
+   stws_run(client)
+       Call back until the end: 0 after stws_stop or stws_disconnect, else the final error. Blocks.
+   stws_run_many(clients, count, timeout_ms)
+       The same for several, until all have ended: 0, or STWS_ERR_TIMEOUT. A turn costs O(count) and a wait covers 64
+       clients at once: for thousands use an event loop and the calls below.
+   stws_connect(client, timeout_ms)
+       Wait for CONNECTED, calling back: 0, or the error. Not needed, as every driving call connects.
+   stws_start(client), stws_join(client)
+       stws_run in a thread of its own: 0, STWS_ERR_STATE (single_thread, or running), STWS_ERR_MEMORY; and what it returned.
+   stws_fds(client, out, cap)
+       The descriptors to wait for, at most three, and for what: how many. Ask again after each step.
+   stws_deadline(client)
+       Milliseconds after which stws_step has to come even if none is ready; 0: at once; -1: whenever.
+   stws_step(client)
+       Do what can be done without blocking, calling back: 0; at the end STWS_CLOSED or the error.
+   stws_flush(client, timeout_ms)
+       Write what waits: 0 when all is out and, with confirm, confirmed; STWS_ERR_TIMEOUT, or an error. The driving thread
+       drives meanwhile, another waits for it. STWS_ERR_STATE: an event without a callback waits for stws_next. */
+typedef struct stws_fd { int fd, wants; } stws_fd;
 STOMP_WS_API int stws_next(stws *client, stws_event *event, int timeout_ms);
-
-/* Connect now and wait for CONNECTED, at most timeout_ms: 0, or the error. Optional: driving connects by itself. */
-STOMP_WS_API int stws_connect(stws *client, int timeout_ms);
-
-/* Run until the end, calling back: 0 after stws_stop or stws_disconnect, else the final error. Blocks. */
 STOMP_WS_API int stws_run(stws *client);
-
-/* Run several in this thread until all have ended (0) or timeout_ms is over (STWS_ERR_TIMEOUT); -1: no limit. Each
-   turn costs O(n): for thousands of clients use an event loop and the three calls below. */
 STOMP_WS_API int stws_run_many(stws *const *clients, int count, int timeout_ms);
-
-typedef struct stws_fd {
-    int fd;
-    int wants;                  /* STWS_WANT_READ | STWS_WANT_WRITE */
-} stws_fd;
-
-/* For a loop of your own: the descriptors to wait for (at most three; returns how many), the milliseconds after which
-   stws_step must come even if none is ready (0: at once; -1: no deadline), and the step: non-blocking, calls back,
-   returns 0 or, at the end, what stws_run would (then STWS_CLOSED stands for 0). Ask for both again after each step
-   and after each call from another thread. Driving thread. */
+STOMP_WS_API int stws_connect(stws *client, int timeout_ms);
+STOMP_WS_API int stws_start(stws *client);
+STOMP_WS_API int stws_join(stws *client);
 STOMP_WS_API int stws_fds(stws *client, stws_fd *out, int cap);
 STOMP_WS_API long long stws_deadline(stws *client);
 STOMP_WS_API int stws_step(stws *client);
-
-/* Write what waits, at most timeout_ms: 0 when all is written (with confirm: confirmed), STWS_ERR_TIMEOUT, or an error.
-   In the driving thread it drives meanwhile, calling back; from another thread it waits for the one that drives.
-   Returns STWS_ERR_STATE when an event that nobody has a callback for waits for stws_next. */
 STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
+/* ==== >>talk: subscribe, send, acknowledge ==== */
 
-/* stws_run in a thread of its own, and its result. Not with single_thread. */
-STOMP_WS_API int stws_start(stws *client);
-STOMP_WS_API int stws_join(stws *client);
+/* Threads: any, callbacks too, in every state. They allocate only to let tx_buffer grow for a larger frame, and block only
+   with STWS_FULL_BLOCK (and stws_request). All may return STWS_ERR_USAGE, STWS_ERR_LIMIT (an option's), STWS_ERR_FULL
+   (outbox_policy), STWS_ERR_FRAME_BUILD (no STOMP version can say it), STWS_CLOSED, and STWS_ERR_STATE after stws_disconnect.
 
-/* ==== >>talk: subscribe, send, acknowledge; from any thread, in every state ==== */
+   stws_subscription  id: on the wire, else one of ours; ack: "auto" (also NULL), "client", "client-individual"; headers: more
+                      of them; receipt: 1: an event when the server has confirmed it; on_message with its user: instead of
+                      the options' callback.
+   stws_outgoing      A message: body of body_len octets; content_type, headers, transaction may be NULL; receipt: 1: an event
+                      tells how it ended; no_content_length: 1: leave that out (ActiveMQ: TextMessage).
 
+   stws_subscribe(client, destination, options)
+       A handle > 0, good across reconnects. options may be NULL. STOMP 1.2, "SUBSCRIBE".
+   stws_unsubscribe(client, handle)
+       0. Messages under way may still come, as nobody's.
+   stws_send(client, destination, body, body_len), stws_send_ex(client, message)
+       0, or the receipt's number (> 0). The body is copied, masked, into the output at once, or into the outbox. STOMP 1.2,
+       "SEND".
+   stws_ack(client, message), stws_nack(client, message), stws_ack_in(client, message, transaction), stws_nack_in(...)
+       As the version says it: id, or message-id and subscription. STWS_ERR_STALE when the message came in an earlier
+       session: nothing is sent. STWS_ERR_FRAME_BUILD for NACK in STOMP 1.0. STOMP 1.2, "ACK", "NACK".
+   stws_begin(client, transaction), stws_commit(...), stws_abort(...)
+       A transaction of that name, for stws_outgoing.transaction and stws_ack_in.
+   stws_request(client, message, reply, timeout_ms)
+       Send with a reply-to and a correlation-id of its own, and wait for the answer: 0 and *reply, to be freed with
+       stws_message_free; STWS_ERR_TIMEOUT, STWS_ERR_BROKER, or an error. Drives, calling back: the driving thread only. */
 typedef struct stws_subscription {
-    const char *id;                     /* on the wire; default: one of ours */
-    const char *ack;                    /* "auto" (default), "client", "client-individual" */
-    const char *const *headers;         /* more: selector, prefetch-count, ... */
-    int receipt;                        /* 1: an event when the server has confirmed it */
-    stws_on_message on_message;         /* instead of the options' */
-    void *user;                         /* for that callback */
+    const char *id, *ack;
+    const char *const *headers;
+    int receipt;
+    stws_on_message on_message;
+    void *user;
 } stws_subscription;
-
-/* Returns a handle > 0, good across reconnects: the table is the truth, and each new session subscribes anew.
-   STWS_ERR_LIMIT (max_subscriptions, subscription_bytes), STWS_ERR_USAGE, STWS_ERR_FRAME_BUILD. options may be NULL. */
+typedef struct stws_outgoing {
+    const char *destination, *body;
+    size_t body_len;
+    const char *content_type, *transaction;
+    const char *const *headers;
+    int receipt, no_content_length;
+} stws_outgoing;
 STOMP_WS_API int stws_subscribe(stws *client, const char *destination, const stws_subscription *options);
 STOMP_WS_API int stws_unsubscribe(stws *client, int handle);
-
-/* A message to send. */
-typedef struct stws_outgoing {
-    const char *destination;
-    const char *body;
-    size_t body_len;                    /* octets */
-    const char *content_type;           /* default: none is sent */
-    const char *const *headers;
-    const char *transaction;
-    int receipt;                        /* 1: an event tells how it ended */
-    int no_content_length;              /* 1: leave it out (ActiveMQ: TextMessage); not with a NUL in the body */
-} stws_outgoing;
-
-/* 0, or the receipt's number (> 0) when one was asked for. The body is copied (or masked straight into the output),
-   so it is yours again at once. STWS_ERR_FULL (outbox_policy), STWS_ERR_LIMIT, STWS_ERR_USAGE, STWS_ERR_FRAME_BUILD,
-   STWS_CLOSED. Allocates only to grow tx_buffer for a message larger than it; blocks only with STWS_FULL_BLOCK. */
 STOMP_WS_API int stws_send(stws *client, const char *destination, const void *body, size_t body_len);
 STOMP_WS_API int stws_send_ex(stws *client, const stws_outgoing *message);
-
-/* Acknowledge as the version says it (id, or message-id and subscription). STWS_ERR_STALE when the message came in an
-   earlier session: nothing is sent. transaction may be NULL. */
 STOMP_WS_API int stws_ack(stws *client, const stws_message *message);
 STOMP_WS_API int stws_nack(stws *client, const stws_message *message);
 STOMP_WS_API int stws_ack_in(stws *client, const stws_message *message, const char *transaction);
 STOMP_WS_API int stws_nack_in(stws *client, const stws_message *message, const char *transaction);
-
-/* Transactions: a name of yours, used in stws_outgoing.transaction. */
 STOMP_WS_API int stws_begin(stws *client, const char *transaction);
 STOMP_WS_API int stws_commit(stws *client, const char *transaction);
 STOMP_WS_API int stws_abort(stws *client, const char *transaction);
-
-/* Send with a reply-to of its own and wait for the answer: 0 and *reply (to be freed with stws_message_free),
-   STWS_ERR_TIMEOUT, or an error. Drives meanwhile, calling back. Driving thread. Allocates the copy. */
 STOMP_WS_API int stws_request(stws *client, const stws_outgoing *message, stws_message **reply, int timeout_ms);
-
 /* ==== >>look: state, errors, numbers ==== */
 
-enum stws_state_number {
-    STWS_IDLE, STWS_RESOLVING, STWS_CONNECTING, STWS_TLS, STWS_UPGRADING, STWS_LOGGING_IN, STWS_CONNECTED,
-    STWS_CLOSING, STWS_BACKOFF, STWS_ENDED
-};
+/* Threads: any, but for stws_error_text: the driving one, or any after the end. None allocates or blocks. No text is NULL.
 
+   stws_state(client), stws_state_name(state)  An enum stws_state_number, and a word for it.
+   stws_broker(client)       Who the server is, by CONNECTED's server header: an enum stws_broker_number.
+   stws_version(client)      The version negotiated, STWS_STOMP_*.
+   stws_error(client)        The last error; 0 again once connected. stws_error_text(client): its sentence, or "".
+   stws_http_status(client)  Of the last upgrade's answer; stws_close_code(client): of the server's last close frame; or 0.
+   stws_user(client)         options.user.
+   stws_stats(client, out)   Numbers since the beginning:
+       bytes_in, bytes_out, reads, writes       octets on the transport, and the calls that moved them
+       frames_in, frames_out, messages_in, messages_out, heartbeats_in, heartbeats_out       STOMP
+       sessions, reconnects
+       invalid_utf8             text messages that were none
+       stale_acks               ACKs that were not sent, see stws_ack
+       unknown_subscription     messages of nobody's
+       dropped                  sends that outbox_policy took, or that a session could not say
+       late_loops               turns that came too late for a heart-beat
+       rtt_us                   microseconds from the last SEND with a receipt to that; -1: none yet
+       heartbeat_slack_ms       the least that was left of the server's grace; -1: none yet */
+enum stws_state_number {
+    STWS_IDLE, STWS_RESOLVING, STWS_CONNECTING, STWS_TLS, STWS_UPGRADING, STWS_LOGGING_IN, STWS_CONNECTED, STWS_CLOSING,
+    STWS_BACKOFF, STWS_ENDED
+};
 enum stws_broker_number {
     STWS_BROKER_UNKNOWN, STWS_BROKER_SPRING, STWS_BROKER_RABBITMQ, STWS_BROKER_ACTIVEMQ, STWS_BROKER_ARTEMIS
 };
-
 typedef struct stws_stats_numbers {
-    unsigned long long bytes_in, bytes_out;         /* on the transport, TLS excluded */
-    unsigned long long frames_in, frames_out;       /* STOMP */
-    unsigned long long messages_in, messages_out;   /* MESSAGE, SEND */
-    unsigned long long heartbeats_in, heartbeats_out;
-    unsigned long long reads, writes;               /* calls that moved bytes */
-    unsigned long long sessions, reconnects;
-    unsigned long long invalid_utf8;                /* text frames that hold other bytes */
-    unsigned long long stale_acks;
-    unsigned long long unknown_subscription;        /* messages of nobody's subscription */
-    unsigned long long dropped;                     /* sends that outbox_policy or a lost connection took */
-    unsigned long long late_loops;                  /* turns that came too late for a heart-beat */
-    long long rtt_us;                               /* of the last receipt; -1: none yet */
-    long long heartbeat_slack_ms;                   /* least time that was left before the server would have been judged; -1 */
+    unsigned long long bytes_in, bytes_out, reads, writes;
+    unsigned long long frames_in, frames_out, messages_in, messages_out, heartbeats_in, heartbeats_out;
+    unsigned long long sessions, reconnects, invalid_utf8, stale_acks, unknown_subscription, dropped, late_loops;
+    long long rtt_us, heartbeat_slack_ms;
 } stws_stats_numbers;
-
-/* Any thread; never NULL texts. stws_error_text and stws_message views: driving thread, or after the end. */
-STOMP_WS_API int stws_state(const stws *client);                /* enum stws_state_number */
+STOMP_WS_API int stws_state(const stws *client);
 STOMP_WS_API const char *stws_state_name(int state);
-STOMP_WS_API int stws_broker(const stws *client);               /* from CONNECTED's server header */
-STOMP_WS_API int stws_version(const stws *client);              /* STWS_STOMP_*, negotiated */
-STOMP_WS_API int stws_error(const stws *client);                /* last error; 0 */
-STOMP_WS_API const char *stws_error_text(const stws *client);   /* cause and remedy; "" */
-STOMP_WS_API int stws_http_status(const stws *client);          /* of the last upgrade; 0: none */
-STOMP_WS_API int stws_close_code(const stws *client);           /* the server's last close frame; 0: none */
+STOMP_WS_API int stws_broker(const stws *client);
+STOMP_WS_API int stws_version(const stws *client);
+STOMP_WS_API int stws_error(const stws *client);
+STOMP_WS_API const char *stws_error_text(const stws *client);
+STOMP_WS_API int stws_http_status(const stws *client);
+STOMP_WS_API int stws_close_code(const stws *client);
+STOMP_WS_API void *stws_user(const stws *client);
 STOMP_WS_API void stws_stats(stws *client, stws_stats_numbers *out);
-STOMP_WS_API void *stws_user(const stws *client);               /* options.user */
-
 /* ==== >>inbox: one queue over many clients ==== */
 
-/* A bounded queue of messages: any number of clients in any threads put in (options.queue), any number of threads take
-   out. Full: the clients stop reading until there is room. NULL without memory. Allocates once. */
+/* A bounded queue of messages: clients put in (options.queue), whoever likes takes out. When it is full the clients stop
+   reading until there is room. Threads: any, but for create and destroy, which come before and after the clients.
+
+   stws_queue_create(capacity)
+       A queue of that many octets, in one block; NULL without memory. Allocates.
+   stws_queue_pop(queue, message, timeout_ms)
+       1 and *message; 0 after timeout_ms (-1: no limit); STWS_CLOSED once it is closed and empty. *message on entry is the
+       one taken before, and given back by this call, or NULL: so set a variable to NULL once, and loop. Each thread has its
+       own. message->client is whose it is, for stws_ack. Blocks. Does not allocate.
+   stws_queue_close(queue)
+       Nothing more goes in, and all who wait wake up. Does not block.
+   stws_queue_destroy(queue)
+       NULL is fine. */
 STOMP_WS_API stws_queue *stws_queue_create(size_t capacity);
-
-/* The next message: 1 and *message; 0 after timeout_ms (-1: no limit); STWS_CLOSED when closed and empty. *message on
-   entry is the one taken before, which is given back, or NULL: so set it to NULL once and loop. Any thread, each with
-   its own variable. message->client says whose it is (for stws_ack). */
 STOMP_WS_API int stws_queue_pop(stws_queue *queue, const stws_message **message, int timeout_ms);
-STOMP_WS_API void stws_queue_close(stws_queue *queue);          /* wakes all; no more goes in */
-STOMP_WS_API void stws_queue_destroy(stws_queue *queue);        /* after the clients; NULL is fine */
-
+STOMP_WS_API void stws_queue_close(stws_queue *queue);
+STOMP_WS_API void stws_queue_destroy(stws_queue *queue);
 #endif /* STOMP_WS_NO_IO */
-
 #ifdef __cplusplus
 }
 #endif
-
 #endif /* STOMP_WS_H */
 
 #ifdef STOMP_WS_IMPLEMENTATION
@@ -3923,7 +4042,6 @@ static void stws_p_carve_strings(stws_p_arena *a, stws_options *o) {
     o->origin = stws_p_carve_string(a, o->origin);
     o->cookie = stws_p_carve_string(a, o->cookie);
     o->subprotocols = stws_p_carve_string(a, o->subprotocols);
-    o->confirm_id_header = stws_p_carve_string(a, o->confirm_id_header);
 }
 
 static void stws_p_carve_tables(stws_p_arena *a, stws_p_session *s, const stws_options *o) {
