@@ -807,7 +807,8 @@ STOMP_WS_API void stws_queue_destroy(stws_queue *queue);
 #include <sys/random.h>
 #endif
 #if !defined(AI_PASSIVE) || !defined(CLOCK_MONOTONIC)
-#error "stomp_ws.h: a system header came before it under -std=cNN: include stomp_ws.h first, or build with -std=gnu11 or -D_POSIX_C_SOURCE=200809L"
+#error                                                                                                                 \
+    "stomp_ws.h: a system header came before it under -std=cNN: include stomp_ws.h first, or build with -std=gnu11 or -D_POSIX_C_SOURCE=200809L"
 #endif
 #ifndef STOMP_WS_NO_THREADS
 #include <pthread.h>
@@ -841,10 +842,8 @@ STOMP_WS_API void stws_queue_destroy(stws_queue *queue);
 
 /* ==== >>util: small things that every section below uses ==== */
 
-#define STWS_P_RESULT_TEXT(name, number, sentence) \
-    case name: return sentence;
-#define STWS_P_RESULT_NAME(name, number, sentence) \
-    case name: return #name;
+#define STWS_P_RESULT_TEXT(name, number, sentence) case name: return sentence;
+#define STWS_P_RESULT_NAME(name, number, sentence) case name: return #name;
 
 STOMP_WS_API const char *stws_result_text(int result) {
     switch (result) {
@@ -861,17 +860,11 @@ STOMP_WS_API const char *stws_result_name(int result) {
 }
 
 /* strlen is 0 for no string at all, so that an absent option needs no special case. */
-static size_t stws_p_strlen(const char *s) {
-    return s ? strlen(s) : 0;
-}
+static size_t stws_p_strlen(const char *s) { return s ? strlen(s) : 0; }
 
-static const char *stws_p_or(const char *s, const char *otherwise) {
-    return s ? s : otherwise;
-}
+static const char *stws_p_or(const char *s, const char *otherwise) { return s ? s : otherwise; }
 
-static char stws_p_lower(char c) {
-    return c >= 'A' && c <= 'Z' ? STWS_P_CAST(char, c + 32) : c;
-}
+static char stws_p_lower(char c) { return c >= 'A' && c <= 'Z' ? STWS_P_CAST(char, c + 32) : c; }
 
 static int stws_p_equal(const char *a, size_t a_len, const char *b, size_t b_len) {
     return a_len == b_len && (a_len == 0 || memcmp(a, b, a_len) == 0);
@@ -885,9 +878,7 @@ static int stws_p_equal_nocase(const char *a, size_t a_len, const char *b, size_
     return 1;
 }
 
-static int stws_p_is_blank(char c) {
-    return c == ' ' || c == '\t';
-}
+static int stws_p_is_blank(char c) { return c == ' ' || c == '\t'; }
 
 /* Take blanks off both ends of a span (HTTP's OWS; STOMP 1.0's padding; numbers in STOMP headers). */
 static void stws_p_trim(const char **s, size_t *len) {
@@ -940,13 +931,9 @@ static void stws_p_put(stws_p_out *out, const char *data, size_t len) {
     out->room -= len;
 }
 
-static void stws_p_put_string(stws_p_out *out, const char *s) {
-    stws_p_put(out, s, strlen(s));
-}
+static void stws_p_put_string(stws_p_out *out, const char *s) { stws_p_put(out, s, strlen(s)); }
 
-static void stws_p_put_char(stws_p_out *out, char c) {
-    stws_p_put(out, &c, 1);
-}
+static void stws_p_put_char(stws_p_out *out, char c) { stws_p_put(out, &c, 1); }
 
 static void stws_p_put_number(stws_p_out *out, unsigned long long n) {
     char digits[20];
@@ -977,13 +964,11 @@ static int stws_p_list_has(const char *list, const char *word, size_t len) {
 
 /* ==== >>sha1: the hash of the handshake (FIPS 180-4, section 6.1) ==== */
 
-static uint32_t stws_p_rotate_left(uint32_t x, int n) {
-    return (x << n) | (x >> (32 - n));
-}
+static uint32_t stws_p_rotate_left(uint32_t x, int n) { return (x << n) | (x >> (32 - n)); }
 
 static uint32_t stws_p_big_endian_32(const unsigned char *p) {
-    return STWS_P_CAST(uint32_t, p[0]) << 24 | STWS_P_CAST(uint32_t, p[1]) << 16 |
-           STWS_P_CAST(uint32_t, p[2]) << 8 | p[3];
+    return STWS_P_CAST(uint32_t, p[0]) << 24 | STWS_P_CAST(uint32_t, p[1]) << 16 | STWS_P_CAST(uint32_t, p[2]) << 8 |
+           p[3];
 }
 
 /* Round function and constant of step t. */
@@ -1033,8 +1018,7 @@ static void stws_p_sha1(const void *data, size_t len, unsigned char out[20]) {
 
 /* Writes (len + 2) / 3 * 4 characters and a NUL; returns the number of characters. */
 static size_t stws_p_base64(const void *data, size_t len, char *out) {
-    static const char alphabet[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const unsigned char *p = STWS_P_CAST(const unsigned char *, data);
     size_t i, n = 0;
     for (i = 0; i < len; i += 3) {
@@ -1135,8 +1119,7 @@ static int stws_p_url_fail(const char **why, const char *sentence) {
 }
 
 static int stws_p_is_scheme(const char *url, const char *scheme) {
-    return strlen(url) >= strlen(scheme) &&
-           stws_p_equal_nocase(url, strlen(scheme), scheme, strlen(scheme));
+    return strlen(url) >= strlen(scheme) && stws_p_equal_nocase(url, strlen(scheme), scheme, strlen(scheme));
 }
 
 static const char *stws_p_url_scheme(const char *url, stws_url *out, const char **why) {
@@ -1222,9 +1205,7 @@ STOMP_WS_API int stws_url_parse(const char *url, stws_url *out, const char **why
 
 /* ==== >>handshake: the HTTP upgrade, both halves (RFC 6455, section 4) ==== */
 
-STOMP_WS_API void stws_handshake_key(const unsigned char random[16], char key[25]) {
-    stws_p_base64(random, 16, key);
-}
+STOMP_WS_API void stws_handshake_key(const unsigned char random[16], char key[25]) { stws_p_base64(random, 16, key); }
 
 STOMP_WS_API void stws_handshake_accept(const char *key, char accept[29]) {
     static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; /* RFC 6455, 1.3 */
@@ -1259,10 +1240,16 @@ static int stws_p_is_field_text(const char *s) {
 }
 
 static int stws_p_handshake_owns(const char *name) {
-    static const char *const owned[] = {"host", "upgrade", "connection", "sec-websocket-key",
-                                        "sec-websocket-version", "sec-websocket-protocol",
-                                        "sec-websocket-extensions", "sec-websocket-accept",
-                                        "content-length", "transfer-encoding"};
+    static const char *const owned[] = {"host",
+                                        "upgrade",
+                                        "connection",
+                                        "sec-websocket-key",
+                                        "sec-websocket-version",
+                                        "sec-websocket-protocol",
+                                        "sec-websocket-extensions",
+                                        "sec-websocket-accept",
+                                        "content-length",
+                                        "transfer-encoding"};
     size_t i;
     for (i = 0; i < sizeof owned / sizeof *owned; i++)
         if (stws_p_equal_nocase(name, strlen(name), owned[i], strlen(owned[i]))) return 1;
@@ -1271,15 +1258,14 @@ static int stws_p_handshake_owns(const char *name) {
 
 static int stws_p_http_headers_valid(const char *const *headers) {
     for (; headers && *headers; headers += 2)
-        if (!headers[1] || !stws_p_is_token(headers[0], strlen(headers[0])) ||
-            !stws_p_is_field_text(headers[1]) || stws_p_handshake_owns(headers[0]))
+        if (!headers[1] || !stws_p_is_token(headers[0], strlen(headers[0])) || !stws_p_is_field_text(headers[1]) ||
+            stws_p_handshake_owns(headers[0]))
             return 0;
     return 1;
 }
 
 static int stws_p_handshake_valid(const stws_handshake *h) {
-    return stws_p_is_field_text(stws_p_or(h->subprotocols, "")) &&
-           stws_p_is_field_text(stws_p_or(h->origin, "")) &&
+    return stws_p_is_field_text(stws_p_or(h->subprotocols, "")) && stws_p_is_field_text(stws_p_or(h->origin, "")) &&
            stws_p_is_field_text(stws_p_or(h->cookie, "")) && stws_p_is_field_text(h->key) &&
            stws_p_http_headers_valid(h->headers);
 }
@@ -1303,8 +1289,7 @@ static void stws_p_put_host(stws_p_out *out, const stws_url *url) {
     stws_p_put(out, "\r\n", 2);
 }
 
-STOMP_WS_API int stws_handshake_request(char *buf, size_t cap, const stws_handshake *h,
-                                        size_t *need) {
+STOMP_WS_API int stws_handshake_request(char *buf, size_t cap, const stws_handshake *h, size_t *need) {
     stws_p_out out = {buf, cap, 0};
     const char *const *header;
     *need = 0;
@@ -1319,8 +1304,7 @@ STOMP_WS_API int stws_handshake_request(char *buf, size_t cap, const stws_handsh
     stws_p_put_header(&out, "Sec-WebSocket-Protocol", h->subprotocols);
     stws_p_put_header(&out, "Origin", h->origin);
     stws_p_put_header(&out, "Cookie", h->cookie);
-    for (header = h->headers; header && *header; header += 2)
-        stws_p_put_header(&out, header[0], header[1]);
+    for (header = h->headers; header && *header; header += 2) stws_p_put_header(&out, header[0], header[1]);
     stws_p_put(&out, "\r\n", 2);
     *need = out.need;
     return out.need > cap ? STWS_ERR_SPACE : STWS_OK;
@@ -1334,8 +1318,7 @@ static size_t stws_p_http_head_end(const char *buf, size_t len, stws_http *http)
         size_t at;
         if (!lf) break;
         at = STWS_P_CAST(size_t, lf - buf);
-        if (at >= 1 && (buf[at - 1] == '\n' || (at >= 2 && buf[at - 1] == '\r' && buf[at - 2] == '\n')))
-            return at + 1;
+        if (at >= 1 && (buf[at - 1] == '\n' || (at >= 2 && buf[at - 1] == '\r' && buf[at - 2] == '\n'))) return at + 1;
         i = at + 1;
     }
     http->scanned = len;
@@ -1472,39 +1455,32 @@ static int stws_p_handshake_proof(const stws_http *answer, const char *key, cons
     const char *accept = stws_http_header(answer, "Sec-WebSocket-Accept");
     char expected[29];
     if (!stws_http_has_token(answer, "Upgrade", "websocket"))
-        return stws_p_handshake_fail(STWS_ERR_HTTP_UPGRADE, why,
-                                     "the 101 answer has no \"Upgrade: websocket\"");
+        return stws_p_handshake_fail(STWS_ERR_HTTP_UPGRADE, why, "the 101 answer has no \"Upgrade: websocket\"");
     if (!stws_http_has_token(answer, "Connection", "Upgrade"))
-        return stws_p_handshake_fail(STWS_ERR_HTTP_UPGRADE, why,
-                                     "the 101 answer has no \"Connection: Upgrade\"");
+        return stws_p_handshake_fail(STWS_ERR_HTTP_UPGRADE, why, "the 101 answer has no \"Connection: Upgrade\"");
     stws_handshake_accept(key, expected);
-    if (!accept || stws_p_http_count(answer, "Sec-WebSocket-Accept") != 1 ||
-        strcmp(accept, expected) != 0)
+    if (!accept || stws_p_http_count(answer, "Sec-WebSocket-Accept") != 1 || strcmp(accept, expected) != 0)
         return stws_p_handshake_fail(STWS_ERR_HTTP_UPGRADE, why,
                                      "the 101 answer's Sec-WebSocket-Accept does not belong to our "
                                      "key: a proxy or cache answered, or it is no WebSocket server");
     return STWS_OK;
 }
 
-STOMP_WS_API int stws_handshake_check(const stws_http *answer, const char *key,
-                                      const char *offered, const char **subprotocol,
-                                      const char **why) {
+STOMP_WS_API int stws_handshake_check(const stws_http *answer, const char *key, const char *offered,
+                                      const char **subprotocol, const char **why) {
     const char *chosen = stws_http_header(answer, "Sec-WebSocket-Protocol");
     const char *extensions = stws_http_header(answer, "Sec-WebSocket-Extensions");
     int result;
     if (subprotocol) *subprotocol = chosen;
     if (answer->status != 101)
-        return stws_p_handshake_fail(STWS_ERR_HTTP_STATUS, why,
-                                     stws_result_text(STWS_ERR_HTTP_STATUS));
+        return stws_p_handshake_fail(STWS_ERR_HTTP_STATUS, why, stws_result_text(STWS_ERR_HTTP_STATUS));
     result = stws_p_handshake_proof(answer, key, why);
     if (result != STWS_OK) return result;
     if (chosen && (stws_p_http_count(answer, "Sec-WebSocket-Protocol") != 1 ||
                    !stws_p_list_has(stws_p_or(offered, ""), chosen, strlen(chosen))))
-        return stws_p_handshake_fail(STWS_ERR_HTTP_SUBPROTOCOL, why,
-                                     stws_result_text(STWS_ERR_HTTP_SUBPROTOCOL));
+        return stws_p_handshake_fail(STWS_ERR_HTTP_SUBPROTOCOL, why, stws_result_text(STWS_ERR_HTTP_SUBPROTOCOL));
     if (extensions && *extensions)
-        return stws_p_handshake_fail(STWS_ERR_HTTP_EXTENSION, why,
-                                     stws_result_text(STWS_ERR_HTTP_EXTENSION));
+        return stws_p_handshake_fail(STWS_ERR_HTTP_EXTENSION, why, stws_result_text(STWS_ERR_HTTP_EXTENSION));
     return STWS_OK;
 }
 
@@ -1531,14 +1507,13 @@ static void stws_p_put_subprotocol(stws_p_out *out, const stws_http *request, co
     }
 }
 
-STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *request,
-                                       const char *supported, size_t *need) {
+STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *request, const char *supported,
+                                       size_t *need) {
     const char *key = stws_http_header(request, "Sec-WebSocket-Key");
     stws_p_out out = {buf, cap, 0};
     char accept[29];
     if (!request->method || strcmp(request->method, "GET") != 0 || !key || strlen(key) != 24 ||
-        !stws_http_has_token(request, "Upgrade", "websocket") ||
-        !stws_http_has_token(request, "Connection", "Upgrade"))
+        !stws_http_has_token(request, "Upgrade", "websocket") || !stws_http_has_token(request, "Connection", "Upgrade"))
         return stws_p_handshake_refuse(&out, cap, need,
                                        "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n"
                                        "Connection: close\r\n\r\n");
@@ -1568,8 +1543,7 @@ static uint64_t stws_p_key_word(const unsigned char key[4], size_t offset) {
     return STWS_P_CAST(uint64_t, word) << 32 | word;
 }
 
-STOMP_WS_API void stws_ws_mask(void *dst, const void *src, size_t len, const unsigned char key[4],
-                               size_t offset) {
+STOMP_WS_API void stws_ws_mask(void *dst, const void *src, size_t len, const unsigned char key[4], size_t offset) {
     unsigned char *to = STWS_P_CAST(unsigned char *, dst);
     const unsigned char *from = STWS_P_CAST(const unsigned char *, src);
     uint64_t pattern = stws_p_key_word(key, offset), word;
@@ -1637,8 +1611,7 @@ static int stws_p_ws_begin_data(stws_ws *ws, unsigned first, unsigned long long 
         ws->fragments = 0;
         ws->utf8_state = 0;
     }
-    if (++ws->fragments > limit)
-        return stws_p_ws_fail(ws, STWS_ERR_WS_LIMIT, 1009, "a message in too many fragments");
+    if (++ws->fragments > limit) return stws_p_ws_fail(ws, STWS_ERR_WS_LIMIT, 1009, "a message in too many fragments");
     if (ws->max_message && len > ws->max_message - ws->message_len)
         return stws_p_ws_fail(ws, STWS_ERR_WS_LIMIT, 1009, "a message over the limit");
     ws->fin = (first & 0x80) != 0;
@@ -1649,22 +1622,19 @@ static int stws_p_ws_begin_data(stws_ws *ws, unsigned first, unsigned long long 
 }
 
 /* The length in 7, 16 or 64 bits (5.2): its octets, or an error when it is not minimal or has bit 63 set. */
-static int stws_p_ws_length(stws_ws *ws, const unsigned char *p, size_t octets,
-                            unsigned long long *len) {
+static int stws_p_ws_length(stws_ws *ws, const unsigned char *p, size_t octets, unsigned long long *len) {
     size_t i;
     *len = p[1] & 127u;
     if (octets == 0) return STWS_OK;
     for (*len = 0, i = 0; i < octets; i++) *len = *len << 8 | p[2 + i];
     if (*len >> 63) return stws_p_ws_broken(ws, "a length over 63 bits");
-    if (*len < (octets == 2 ? 126u : 65536u))
-        return stws_p_ws_broken(ws, "a length in more octets than it needs");
+    if (*len < (octets == 2 ? 126u : 65536u)) return stws_p_ws_broken(ws, "a length in more octets than it needs");
     return STWS_OK;
 }
 
 /* RFC 6455, 7.4: which codes may stand in a close frame. */
 static int stws_p_ws_close_code_valid(int code) {
-    return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) ||
-           (code >= 3000 && code <= 4999);
+    return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
 }
 
 static int stws_p_ws_close_event(stws_ws *ws, stws_ws_event *event) {
@@ -1683,8 +1653,7 @@ static int stws_p_ws_close_event(stws_ws *ws, stws_ws_event *event) {
     return STWS_DONE;
 }
 
-static int stws_p_ws_control(char *payload, size_t len, unsigned opcode, stws_ws *ws,
-                             stws_ws_event *event) {
+static int stws_p_ws_control(char *payload, size_t len, unsigned opcode, stws_ws *ws, stws_ws_event *event) {
     if (ws->server) stws_ws_mask(payload, payload, len, ws->key, 0);
     event->opcode = STWS_P_CAST(int, opcode);
     event->first = event->last = 1;
@@ -1739,8 +1708,7 @@ static size_t stws_p_ws_usual(char *buf, size_t len, const stws_ws *ws, stws_ws_
     return head + payload;
 }
 
-STOMP_WS_API int stws_ws_parse(char *buf, size_t len, stws_ws *ws, stws_ws_event *event,
-                               size_t *used) {
+STOMP_WS_API int stws_ws_parse(char *buf, size_t len, stws_ws *ws, stws_ws_event *event, size_t *used) {
     const unsigned char *p = STWS_P_POINTER(const unsigned char *, buf);
     unsigned long long payload;
     size_t octets, head;
@@ -1776,15 +1744,13 @@ static size_t stws_p_ws_head_len(size_t len, int masked) {
 }
 
 /* Write them; returns where the payload goes. */
-static char *stws_p_ws_put_head(char *out, int opcode, int fin, size_t len,
-                                const unsigned char *key) {
+static char *stws_p_ws_put_head(char *out, int opcode, int fin, size_t len, const unsigned char *key) {
     unsigned char *p = STWS_P_POINTER(unsigned char *, out);
     unsigned masked = key ? 0x80u : 0u;
     size_t octets = len < 126 ? 0 : len < 65536 ? 2 : 8, i;
     *p++ = STWS_P_CAST(unsigned char, (fin ? 0x80 : 0) | opcode);
     *p++ = STWS_P_CAST(unsigned char, masked | (octets == 0 ? len : octets == 2 ? 126u : 127u));
-    for (i = octets; i-- > 0;)
-        *p++ = STWS_P_CAST(unsigned char, STWS_P_CAST(unsigned long long, len) >> (8 * i));
+    for (i = octets; i-- > 0;) *p++ = STWS_P_CAST(unsigned char, STWS_P_CAST(unsigned long long, len) >> (8 * i));
     if (key) {
         memcpy(p, key, 4);
         p += 4;
@@ -1792,8 +1758,8 @@ static char *stws_p_ws_put_head(char *out, int opcode, int fin, size_t len,
     return STWS_P_POINTER(char *, p);
 }
 
-STOMP_WS_API int stws_ws_build(char *buf, size_t cap, int opcode, int fin, const void *payload,
-                               size_t len, const unsigned char *key, size_t *need) {
+STOMP_WS_API int stws_ws_build(char *buf, size_t cap, int opcode, int fin, const void *payload, size_t len,
+                               const unsigned char *key, size_t *need) {
     size_t head = stws_p_ws_head_len(len, key != NULL);
     char *to;
     *need = 0;
@@ -1825,16 +1791,15 @@ STOMP_WS_API size_t stws_ws_close_payload(char out[125], int code, const char *r
 static const struct stws_p_command_entry {
     const char *name;
     size_t len;
-} stws_p_commands[] = {
-    {"", 0}, {"CONNECT", 7}, {"STOMP", 5}, {"CONNECTED", 9}, {"SEND", 4}, {"SUBSCRIBE", 9},
-    {"UNSUBSCRIBE", 11}, {"ACK", 3}, {"NACK", 4}, {"BEGIN", 5}, {"COMMIT", 6}, {"ABORT", 5},
-    {"DISCONNECT", 10}, {"MESSAGE", 7}, {"RECEIPT", 7}, {"ERROR", 5}};
+} stws_p_commands[] = {{"", 0},          {"CONNECT", 7},      {"STOMP", 5},       {"CONNECTED", 9}, {"SEND", 4},
+                       {"SUBSCRIBE", 9}, {"UNSUBSCRIBE", 11}, {"ACK", 3},         {"NACK", 4},      {"BEGIN", 5},
+                       {"COMMIT", 6},    {"ABORT", 5},        {"DISCONNECT", 10}, {"MESSAGE", 7},   {"RECEIPT", 7},
+                       {"ERROR", 5}};
 
 enum { STWS_P_COMMAND_COUNT = sizeof stws_p_commands / sizeof *stws_p_commands };
 
 STOMP_WS_API const char *stws_command_name(int command_id) {
-    return command_id >= 0 && command_id < STWS_P_COMMAND_COUNT ? stws_p_commands[command_id].name
-                                                                : "";
+    return command_id >= 0 && command_id < STWS_P_COMMAND_COUNT ? stws_p_commands[command_id].name : "";
 }
 
 static int stws_p_command_find(const char *s, size_t len) {
@@ -1849,8 +1814,7 @@ static int stws_p_command_find(const char *s, size_t len) {
 enum { STWS_P_RAW, STWS_P_ESCAPED_11, STWS_P_ESCAPED_12, STWS_P_ESCAPED_MAYBE };
 
 static int stws_p_escaping(int version, int command_id) {
-    if (command_id >= STWS_COMMAND_CONNECT && command_id <= STWS_COMMAND_CONNECTED)
-        return STWS_P_RAW;
+    if (command_id >= STWS_COMMAND_CONNECT && command_id <= STWS_COMMAND_CONNECTED) return STWS_P_RAW;
     if (version == STWS_STOMP_10) return STWS_P_RAW;
     if (version == STWS_STOMP_11) return STWS_P_ESCAPED_11;
     return version == STWS_STOMP_12 ? STWS_P_ESCAPED_12 : STWS_P_ESCAPED_MAYBE;
@@ -1920,8 +1884,16 @@ static unsigned stws_p_lowest_bit(uint32_t mask) {
 }
 
 /* The headers that a client looks at in every message are told apart once, while parsing. */
-enum { STWS_P_DESTINATION, STWS_P_MESSAGE_ID, STWS_P_SUBSCRIPTION, STWS_P_CONTENT_TYPE, STWS_P_ACK,
-       STWS_P_RECEIPT_ID, STWS_P_CONTENT_LENGTH, STWS_P_KNOWN_COUNT };
+enum {
+    STWS_P_DESTINATION,
+    STWS_P_MESSAGE_ID,
+    STWS_P_SUBSCRIPTION,
+    STWS_P_CONTENT_TYPE,
+    STWS_P_ACK,
+    STWS_P_RECEIPT_ID,
+    STWS_P_CONTENT_LENGTH,
+    STWS_P_KNOWN_COUNT
+};
 
 static int stws_p_known_header(const char *name, size_t len) {
     switch (len) {
@@ -1944,10 +1916,10 @@ enum { STWS_P_BETWEEN, STWS_P_COMMAND, STWS_P_HEADERS, STWS_P_BODY_COUNTED, STWS
 static void stws_p_frame_moved(stws_frame_state *s, const char *frame) {
     size_t i;
     for (i = 0; i < s->header_count; i++) {
-        s->headers[i].name = frame + (STWS_P_POINTER(uintptr_t, s->headers[i].name) -
-                                      STWS_P_POINTER(uintptr_t, s->base));
-        s->headers[i].value = frame + (STWS_P_POINTER(uintptr_t, s->headers[i].value) -
-                                       STWS_P_POINTER(uintptr_t, s->base));
+        s->headers[i].name =
+            frame + (STWS_P_POINTER(uintptr_t, s->headers[i].name) - STWS_P_POINTER(uintptr_t, s->base));
+        s->headers[i].value =
+            frame + (STWS_P_POINTER(uintptr_t, s->headers[i].value) - STWS_P_POINTER(uintptr_t, s->base));
     }
     s->base = frame;
 }
@@ -2131,8 +2103,8 @@ static int stws_p_parse_head(char *frame, size_t len, stws_frame_state *s, size_
 /* The body: STWS_DONE when its NUL is there. */
 static int stws_p_parse_body(const char *frame, size_t len, stws_frame_state *s, size_t max_body) {
     if (s->phase == STWS_P_BODY_TO_NUL) {
-        const char *nul = STWS_P_CAST(
-            const char *, len > s->scanned ? memchr(frame + s->scanned, 0, len - s->scanned) : NULL);
+        const char *nul =
+            STWS_P_CAST(const char *, len > s->scanned ? memchr(frame + s->scanned, 0, len - s->scanned) : NULL);
         s->scanned = nul ? STWS_P_CAST(size_t, nul - frame) : len;
         s->body_len = s->scanned - s->line;
         if (s->body_len > max_body) return STWS_ERR_FRAME_BODY;
@@ -2143,8 +2115,7 @@ static int stws_p_parse_body(const char *frame, size_t len, stws_frame_state *s,
     return STWS_DONE;
 }
 
-STOMP_WS_API int stws_frame_parse(char *buf, size_t len, stws_frame_state *s, stws_frame *frame,
-                                  size_t *used) {
+STOMP_WS_API int stws_frame_parse(char *buf, size_t len, stws_frame_state *s, stws_frame *frame, size_t *used) {
     size_t max_line = s->max_line ? s->max_line : 65536;
     size_t max_body = s->max_body ? s->max_body : STWS_P_CAST(size_t, 16) << 20;
     char *at = buf;
@@ -2178,16 +2149,13 @@ STOMP_WS_API int stws_frame_parse(char *buf, size_t len, stws_frame_state *s, st
 STOMP_WS_API const char *stws_frame_header(const stws_frame *frame, const char *name) {
     size_t len = strlen(name), i;
     for (i = 0; i < frame->header_count; i++)
-        if (stws_p_equal(frame->headers[i].name, frame->headers[i].name_len, name, len))
-            return frame->headers[i].value;
+        if (stws_p_equal(frame->headers[i].name, frame->headers[i].name_len, name, len)) return frame->headers[i].value;
     return NULL;
 }
 
 /* ---- building ---- */
 
-static size_t stws_p_len_or_strlen(const char *s, size_t len) {
-    return len ? len : stws_p_strlen(s);
-}
+static size_t stws_p_len_or_strlen(const char *s, size_t len) { return len ? len : stws_p_strlen(s); }
 
 /* The second octet of the escape for c, 0 when c stands for itself, -1 when this version cannot say it. */
 static int stws_p_escape_for(char c, int escaping, int in_name) {
@@ -2233,8 +2201,8 @@ static char *stws_p_write_text(char *to, const char *s, size_t len, int escaping
 }
 
 static int stws_p_may_have_body(int command_id) {
-    return command_id == STWS_COMMAND_SEND || command_id == STWS_COMMAND_MESSAGE ||
-           command_id == STWS_COMMAND_ERROR || command_id == STWS_COMMAND_OTHER;
+    return command_id == STWS_COMMAND_SEND || command_id == STWS_COMMAND_MESSAGE || command_id == STWS_COMMAND_ERROR ||
+           command_id == STWS_COMMAND_OTHER;
 }
 
 static const char *stws_p_command_of(const stws_frame *frame) {
@@ -2254,8 +2222,8 @@ static int stws_p_is_command(const char *name) {
 /* A content-length of the caller's own: it must be right. */
 static int stws_p_length_is(const stws_header *h, size_t body_len) {
     size_t value = 0;
-    return stws_p_number(h->value, stws_p_len_or_strlen(h->value, h->value_len), SIZE_MAX,
-                         &value) == 1 && value == body_len;
+    return stws_p_number(h->value, stws_p_len_or_strlen(h->value, h->value_len), SIZE_MAX, &value) == 1 &&
+           value == body_len;
 }
 
 /* A body that holds a NUL has no end without a content-length, so it gets one even when asked not to. */
@@ -2335,18 +2303,18 @@ STOMP_WS_API int stws_frame_build(char *buf, size_t cap, int version, const stws
 
 /* ==== >>session: one STOMP session and its tables: bytes in, bytes out, no system call ==== */
 
-enum { STWS_P_US = 1000 };                 /* microseconds in a millisecond: options are in ms, the clock in us */
+enum { STWS_P_US = 1000 }; /* microseconds in a millisecond: options are in ms, the clock in us */
 enum { STWS_P_NEVER = -1 };
-enum { STWS_P_POOL = 256 };                /* octets of randomness asked for at a time: 64 masking keys */
-enum { STWS_P_PIECE = 8192 };              /* what Tomcat takes as one WebSocket message by default */
-enum { STWS_P_TEXT = 640 };                /* longest error sentence */
+enum { STWS_P_POOL = 256 };   /* octets of randomness asked for at a time: 64 masking keys */
+enum { STWS_P_PIECE = 8192 }; /* what Tomcat takes as one WebSocket message by default */
+enum { STWS_P_TEXT = 640 };   /* longest error sentence */
 
 /* A byte buffer with data in [begin, end). */
 typedef struct stws_p_buffer {
     char *data;
     size_t cap, begin, end;
     int on_heap;
-    int busy;                              /* being written from without the lock: append, but do not move */
+    int busy; /* being written from without the lock: append, but do not move */
 } stws_p_buffer;
 
 /* Bytes that came in, two stretches of one buffer: [begin, end) is STOMP, freed of WebSocket frame heads; [raw, raw_end)
@@ -2358,29 +2326,29 @@ typedef struct stws_p_input {
 } stws_p_input;
 
 typedef struct stws_p_sub {
-    int handle;                            /* 0: free; read without the lock, see stws_p_find_sub */
+    int handle; /* 0: free; read without the lock, see stws_p_find_sub */
     stws_on_message on_message;
     void *user;
-    size_t record;                         /* offset of its texts in the arena */
-    int next;                              /* in its hash chain: slot + 1 */
-    int receipt;                           /* its number, when one was given before it was sent */
+    size_t record; /* offset of its texts in the arena */
+    int next;      /* in its hash chain: slot + 1 */
+    int receipt;   /* its number, when one was given before it was sent */
     unsigned char custom_id, sent, wants_receipt;
 } stws_p_sub;
 
 /* Texts of a subscription in the arena: destination, id, ack mode, then names and values, each with its NUL. */
 typedef struct stws_p_sub_record {
     size_t size;
-    int slot;                              /* -1: dead */
+    int slot; /* -1: dead */
     int header_count;
 } stws_p_sub_record;
 
 typedef struct stws_p_subs {
     stws_p_sub *slots;
-    int *chains;                           /* hash of a custom id -> slot + 1 */
+    int *chains;                                  /* hash of a custom id -> slot + 1 */
     int count, live, next_handle, unsent, cursor; /* cursor: slot where the search for the unsent begins */
     char *arena;
     size_t arena_cap, arena_used;
-    int pinned;                            /* somebody reads from the arena without the lock */
+    int pinned; /* somebody reads from the arena without the lock */
 } stws_p_subs;
 
 enum { STWS_P_RECEIPT_FREE, STWS_P_RECEIPT_WAITING, STWS_P_RECEIPT_DONE };
@@ -2394,9 +2362,9 @@ typedef struct stws_p_receipt {
 typedef struct stws_p_record {
     size_t size;
     stws_frame frame;
-    int receipt;                           /* number of the receipt that confirms it; 0: none */
-    int told;                              /* the user wants an event for it */
-    unsigned epoch;                        /* it means something in this session only; 0: in any */
+    int receipt;    /* number of the receipt that confirms it; 0: none */
+    int told;       /* the user wants an event for it */
+    unsigned epoch; /* it means something in this session only; 0: in any */
     unsigned char confirm, sent, done;
     int result;
     long long sent_us;
@@ -2417,10 +2385,10 @@ typedef struct stws_p_session {
     stws_p_input in;
     stws_ws ws;
     stws_frame_state parser;
-    stws_header *build_headers;            /* table for the frame being built, under the lock */
+    stws_header *build_headers; /* table for the frame being built, under the lock */
     stws_message message;
-    size_t taken;                          /* octets of the frame that was handed out last */
-    int in_opcode;                         /* of the message its bytes came in */
+    size_t taken;  /* octets of the frame that was handed out last */
+    int in_opcode; /* of the message its bytes came in */
     unsigned char pool[STWS_P_POOL];
     size_t pool_left;
     stws_random random;
@@ -2440,9 +2408,7 @@ typedef struct stws_p_session {
 
 /* ---- randomness: masking keys out of a pool ---- */
 
-static int stws_p_random(stws_p_session *s, void *out, size_t len) {
-    return s->random.fill(s->random.ctx, out, len);
-}
+static int stws_p_random(stws_p_session *s, void *out, size_t len) { return s->random.fill(s->random.ctx, out, len); }
 
 /* Four fresh octets from the CSPRNG (RFC 6455, 5.3 and 10.3), never all zero, which would mask nothing. */
 static int stws_p_masking_key(stws_p_session *s, unsigned char key[4]) {
@@ -2462,16 +2428,15 @@ static int stws_p_masking_key(stws_p_session *s, unsigned char key[4]) {
 
 static int stws_p_is_secret(const stws_header *h) {
     static const char *const secrets[] = {"passcode", "authorization", "proxy-authorization",
-                                          "cookie", "set-cookie", "x-csrf-token"};
+                                          "cookie",   "set-cookie",    "x-csrf-token"};
     size_t i;
     for (i = 0; i < sizeof secrets / sizeof *secrets; i++)
-        if (stws_p_equal_nocase(h->name, stws_p_len_or_strlen(h->name, h->name_len), secrets[i],
-                                strlen(secrets[i])))
+        if (stws_p_equal_nocase(h->name, stws_p_len_or_strlen(h->name, h->name_len), secrets[i], strlen(secrets[i])))
             return 1;
     return 0;
 }
 
-enum { STWS_P_TRACE_HEADERS = 24 };        /* a trace shows no more: its table lies on the stack */
+enum { STWS_P_TRACE_HEADERS = 24 }; /* a trace shows no more: its table lies on the stack */
 
 static void stws_p_trace(const stws_p_session *s, int direction, const stws_frame *frame) {
     stws_header shown[STWS_P_TRACE_HEADERS];
@@ -2502,9 +2467,7 @@ static void stws_p_trace_word(const stws_p_session *s, int direction, const char
 
 /* ---- output: frames, masked, into one buffer ---- */
 
-static size_t stws_p_pending(const stws_p_buffer *b) {
-    return b->end - b->begin;
-}
+static size_t stws_p_pending(const stws_p_buffer *b) { return b->end - b->begin; }
 
 /* Room for n octets behind the data: 1, or 0 when the buffer would have to grow. */
 static int stws_p_make_room(stws_p_buffer *b, size_t n) {
@@ -2539,8 +2502,9 @@ static size_t stws_p_head_bound(const stws_frame *frame) {
 static size_t stws_p_cut_size(const stws_p_session *s) {
     if (s->options->max_ws_message == STWS_WHOLE) return 0;
     if (s->options->max_ws_message) return s->options->max_ws_message;
-    return s->broker == STWS_BROKER_SPRING || s->broker == STWS_BROKER_RABBITMQ ||
-           s->broker == STWS_BROKER_ARTEMIS ? STWS_P_PIECE : 0;
+    return s->broker == STWS_BROKER_SPRING || s->broker == STWS_BROKER_RABBITMQ || s->broker == STWS_BROKER_ARTEMIS
+               ? STWS_P_PIECE
+               : 0;
 }
 
 /* The plain frame lies at the end of the room that was made; cut it into masked messages from the front. What is
@@ -2564,26 +2528,22 @@ static int stws_p_post_pieces(stws_p_session *s, size_t plain, size_t len, size_
     return STWS_OK;
 }
 
-static int stws_p_post_cut(stws_p_session *s, const stws_frame *frame, size_t total, size_t cut,
-                           size_t *need) {
+static int stws_p_post_cut(stws_p_session *s, const stws_frame *frame, size_t total, size_t cut, size_t *need) {
     size_t pieces = total / (cut > 8 ? cut - 3 : cut) + 1, plain, built = 0;
     int opcode;
     *need = total + pieces * 14;
     if (!stws_p_make_room(&s->out, *need)) return STWS_ERR_SPACE;
     plain = s->out.end + *need - total;
     stws_frame_build(s->out.data + plain, total, s->version, frame, &built);
-    opcode = !s->options->binary && stws_utf8_valid(s->out.data + plain, total) ? STWS_WS_TEXT
-                                                                              : STWS_WS_BINARY;
+    opcode = !s->options->binary && stws_utf8_valid(s->out.data + plain, total) ? STWS_WS_TEXT : STWS_WS_BINARY;
     return stws_p_post_pieces(s, plain, total, cut, opcode);
 }
 
 /* The usual case: head and body go straight into place, and the body is masked while it is copied. */
-static int stws_p_post_whole(stws_p_session *s, const stws_frame *frame, char *head,
-                             size_t head_len, size_t gap) {
+static int stws_p_post_whole(stws_p_session *s, const stws_frame *frame, char *head, size_t head_len, size_t gap) {
     size_t len = head_len + frame->body_len + 1, need = stws_p_ws_head_len(len, 1);
     unsigned char key[4];
-    int text = !s->options->binary && stws_utf8_valid(head, head_len) &&
-               stws_utf8_valid(frame->body, frame->body_len);
+    int text = !s->options->binary && stws_utf8_valid(head, head_len) && stws_utf8_valid(frame->body, frame->body_len);
     char *to = s->out.data + s->out.end;
     if (!stws_p_masking_key(s, key)) return STWS_ERR_IO;
     if (need < gap) memmove(to + need, head, head_len);
@@ -2657,9 +2617,8 @@ static const char *stws_p_number_text(char text[24], const char *prefix, unsigne
 static const struct stws_p_version_entry {
     int bit;
     const char *number, *subprotocol;
-} stws_p_versions[] = {{STWS_STOMP_10, "1.0", "v10.stomp"},
-                       {STWS_STOMP_11, "1.1", "v11.stomp"},
-                       {STWS_STOMP_12, "1.2", "v12.stomp"}};
+} stws_p_versions[] = {
+    {STWS_STOMP_10, "1.0", "v10.stomp"}, {STWS_STOMP_11, "1.1", "v11.stomp"}, {STWS_STOMP_12, "1.2", "v12.stomp"}};
 
 /* "1.0,1.1,1.2": ascending, without blanks, which Spring would not forgive. */
 static void stws_p_accept_version(int versions, char text[16]) {
@@ -2700,12 +2659,9 @@ static int stws_p_post_connect(stws_p_session *s, const stws_attempt *attempt, s
     stws_p_accept_version(o->versions, versions);
     stws_p_heartbeat_text(o, heartbeat);
     stws_p_compose(s, &frame, STWS_COMMAND_CONNECT);
-    if (!stws_p_add(s, &frame, "accept-version", versions) ||
-        !stws_p_add(s, &frame, "host", o->host) ||
-        !stws_p_add(s, &frame, "heart-beat", heartbeat) ||
-        !stws_p_add(s, &frame, "login", attempt->login) ||
-        !stws_p_add(s, &frame, "passcode", attempt->passcode) ||
-        !stws_p_add_list(s, &frame, attempt->connect_headers))
+    if (!stws_p_add(s, &frame, "accept-version", versions) || !stws_p_add(s, &frame, "host", o->host) ||
+        !stws_p_add(s, &frame, "heart-beat", heartbeat) || !stws_p_add(s, &frame, "login", attempt->login) ||
+        !stws_p_add(s, &frame, "passcode", attempt->passcode) || !stws_p_add_list(s, &frame, attempt->connect_headers))
         return STWS_ERR_LIMIT;
     return stws_p_post(s, &frame, need);
 }
@@ -2717,8 +2673,7 @@ static int stws_p_negotiated(const char *version, int offered) {
     len = strlen(version);
     stws_p_trim(&version, &len);
     for (i = 0; i < 3; i++)
-        if ((offered & stws_p_versions[i].bit) &&
-            stws_p_equal(version, len, stws_p_versions[i].number, 3))
+        if ((offered & stws_p_versions[i].bit) && stws_p_equal(version, len, stws_p_versions[i].number, 3))
             return stws_p_versions[i].bit;
     return 0;
 }
@@ -2738,9 +2693,7 @@ static long long stws_p_interval_us(size_t ours, size_t theirs) {
     return ours && theirs ? STWS_P_CAST(long long, ms) * STWS_P_US : 0;
 }
 
-static int stws_p_starts(const char *s, const char *prefix) {
-    return s && strncmp(s, prefix, strlen(prefix)) == 0;
-}
+static int stws_p_starts(const char *s, const char *prefix) { return s && strncmp(s, prefix, strlen(prefix)) == 0; }
 
 /* Who it is, from CONNECTED's server header. Spring's simple broker is the one that names none. */
 static int stws_p_detect_broker(const char *server) {
@@ -2821,8 +2774,7 @@ static int stws_p_next_frame(stws_p_session *s, stws_frame *frame) {
     for (;;) {
         if (in->begin < in->end) {
             beats = s->parser.heartbeats;
-            result = stws_frame_parse(in->data + in->begin, in->end - in->begin, &s->parser, frame,
-                                      &used);
+            result = stws_frame_parse(in->data + in->begin, in->end - in->begin, &s->parser, frame, &used);
             s->stats.heartbeats_in += s->parser.heartbeats - beats;
             if (result < 0) return result;
             if (result == STWS_DONE) break;
@@ -2905,9 +2857,7 @@ static stws_p_sub_record *stws_p_sub_at(const stws_p_subs *t, size_t offset) {
 }
 
 /* The text after s. */
-static const char *stws_p_after(const char *s) {
-    return s + strlen(s) + 1;
-}
+static const char *stws_p_after(const char *s) { return s + strlen(s) + 1; }
 
 static const char *stws_p_sub_destination(const stws_p_subs *t, const stws_p_sub *sub) {
     return STWS_P_POINTER(const char *, stws_p_sub_at(t, sub->record) + 1);
@@ -2968,9 +2918,7 @@ static void stws_p_compact_subs(stws_p_subs *t) {
     t->arena_used = to;
 }
 
-static size_t stws_p_align(size_t n) {
-    return (n + 15) & ~STWS_P_CAST(size_t, 15);
-}
+static size_t stws_p_align(size_t n) { return (n + 15) & ~STWS_P_CAST(size_t, 15); }
 
 /* Room in the arena: its offset, or SIZE_MAX. */
 static size_t stws_p_sub_space(stws_p_subs *t, size_t size) {
@@ -3002,8 +2950,8 @@ static size_t stws_p_copy_text(char *to, const char *text) {
     return len;
 }
 
-static void stws_p_write_sub(stws_p_subs *t, size_t at, size_t size, int slot, const char *id,
-                             const char *destination, const char *ack, const char *const *headers) {
+static void stws_p_write_sub(stws_p_subs *t, size_t at, size_t size, int slot, const char *id, const char *destination,
+                             const char *ack, const char *const *headers) {
     stws_p_sub_record *r = stws_p_sub_at(t, at);
     char *to = STWS_P_POINTER(char *, r + 1);
     r->size = size;
@@ -3018,8 +2966,7 @@ static void stws_p_write_sub(stws_p_subs *t, size_t at, size_t size, int slot, c
     }
 }
 
-static size_t stws_p_sub_size(const char *id, const char *destination, const char *ack,
-                              const char *const *headers) {
+static size_t stws_p_sub_size(const char *id, const char *destination, const char *ack, const char *const *headers) {
     size_t size = sizeof(stws_p_sub_record) + strlen(id) + strlen(destination) + strlen(ack) + 3;
     for (; headers && headers[0]; headers += 2) size += strlen(headers[0]) + strlen(headers[1]) + 2;
     return stws_p_align(size);
@@ -3214,9 +3161,7 @@ static int stws_p_take_receipt(stws_p_session *s, int *number, int *result) {
 
 /* ---- rings: for the outbox here and for the queue below ---- */
 
-static void *stws_p_ring_at(const stws_p_ring *r, size_t offset) {
-    return r->data + offset;
-}
+static void *stws_p_ring_at(const stws_p_ring *r, size_t offset) { return r->data + offset; }
 
 /* Offset of the entry behind the one at offset. */
 static size_t stws_p_ring_after(const stws_p_ring *r, size_t offset) {
@@ -3242,8 +3187,10 @@ static void *stws_p_ring_put(stws_p_ring *r, size_t size) {
         return NULL;
     }
     memcpy(r->data + at, &size, sizeof size);
-    if (r->untaken == 0) r->next = at;
-    else if (r->next == r->wrap) r->next = 0;
+    if (r->untaken == 0)
+        r->next = at;
+    else if (r->next == r->wrap)
+        r->next = 0;
     r->tail = at + size;
     r->count++;
     r->untaken++;
@@ -3271,8 +3218,7 @@ static stws_p_record *stws_p_record_at(const stws_p_ring *b, size_t offset) {
 
 static size_t stws_p_record_size(const stws_frame *frame) {
     size_t size = sizeof(stws_p_record) + frame->header_count * sizeof(stws_header) + frame->body_len + 1, i;
-    for (i = 0; i < frame->header_count; i++)
-        size += frame->headers[i].name_len + frame->headers[i].value_len + 2;
+    for (i = 0; i < frame->header_count; i++) size += frame->headers[i].name_len + frame->headers[i].value_len + 2;
     return stws_p_align(size);
 }
 
@@ -3366,16 +3312,15 @@ static int stws_p_record_drop_oldest(stws_p_ring *b) {
 
 /* ---- ACK and NACK, as each version says them ---- */
 
-static int stws_p_compose_ack(stws_p_session *s, stws_frame *frame, int command_id,
-                              const stws_message *m, const char *transaction) {
+static int stws_p_compose_ack(stws_p_session *s, stws_frame *frame, int command_id, const stws_message *m,
+                              const char *transaction) {
     const char *id = m->ack ? m->ack : m->message_id;
     stws_p_compose(s, frame, command_id);
     if (s->version == STWS_STOMP_12) {
         if (!id || !stws_p_add(s, frame, "id", id)) return 0;
     } else {
         if (!m->message_id || !stws_p_add(s, frame, "message-id", m->message_id)) return 0;
-        if (s->version == STWS_STOMP_11 && !stws_p_add(s, frame, "subscription", m->subscription))
-            return 0;
+        if (s->version == STWS_STOMP_11 && !stws_p_add(s, frame, "subscription", m->subscription)) return 0;
     }
     return stws_p_add(s, frame, "transaction", transaction);
 }
@@ -3435,11 +3380,11 @@ static long long stws_p_system_clock(void *ctx) {
 
 /* ==== >>transport: TCP, with IPv6 and IPv4 raced (RFC 8305) ==== */
 
-enum { STWS_P_ADDRESSES = 8 };             /* tried at most, of what DNS gives */
-enum { STWS_P_RACE_US = 250000 };          /* RFC 8305, section 8: Connection Attempt Delay */
+enum { STWS_P_ADDRESSES = 8 };    /* tried at most, of what DNS gives */
+enum { STWS_P_RACE_US = 250000 }; /* RFC 8305, section 8: Connection Attempt Delay */
 
 #ifndef MSG_NOSIGNAL
-#define STWS_P_SEND_FLAGS 0                /* SO_NOSIGPIPE does it there */
+#define STWS_P_SEND_FLAGS 0 /* SO_NOSIGPIPE does it there */
 #else
 #define STWS_P_SEND_FLAGS MSG_NOSIGNAL
 #endif
@@ -3454,9 +3399,9 @@ typedef struct stws_p_address {
 typedef struct stws_p_tcp {
     stws_p_address addresses[STWS_P_ADDRESSES];
     int count, next, port;
-    int fd, rival;                         /* while addresses race there are two */
-    int error;                             /* errno of the last failure */
-    long long race_us;                     /* when the next address joins */
+    int fd, rival;     /* while addresses race there are two */
+    int error;         /* errno of the last failure */
+    long long race_us; /* when the next address joins */
     const stws_clock *clock;
 } stws_p_tcp;
 
@@ -3526,8 +3471,7 @@ static void stws_p_close_fd(int *fd) {
 
 static int stws_p_nonblocking(int fd) {
     int flags = fcntl(fd, F_GETFL, 0);
-    return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 &&
-           fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
+    return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
 }
 
 static int stws_p_tcp_socket(const stws_p_address *a) {
@@ -3605,8 +3549,7 @@ static int stws_p_tcp_open(void *ctx, const stws_endpoint *to) {
         return STWS_DONE;
     }
     while (t->next < t->count && t->fd < 0 && t->rival < 0) stws_p_tcp_start(t, &t->fd);
-    if (t->next < t->count && (t->fd < 0 || t->rival < 0) &&
-        t->clock->now_us(t->clock->ctx) >= t->race_us)
+    if (t->next < t->count && (t->fd < 0 || t->rival < 0) && t->clock->now_us(t->clock->ctx) >= t->race_us)
         stws_p_tcp_start(t, t->fd < 0 ? &t->fd : &t->rival);
     return t->fd < 0 && t->rival < 0 && t->next >= t->count ? STWS_P_CAST(int, STWS_ERR_CONNECT)
                                                             : STWS_P_CAST(int, STWS_MORE);
@@ -3636,9 +3579,7 @@ static void stws_p_tcp_close(void *ctx) {
     stws_p_close_fd(&t->rival);
 }
 
-static int stws_p_tcp_fd(void *ctx) {
-    return STWS_P_CAST(stws_p_tcp *, ctx)->fd;
-}
+static int stws_p_tcp_fd(void *ctx) { return STWS_P_CAST(stws_p_tcp *, ctx)->fd; }
 
 /* What the usual errors mean to somebody who does not know errno (strerror may not be called from threads). */
 static const char *stws_p_errno_text(int error) {
@@ -3658,9 +3599,7 @@ static const char *stws_p_errno_text(int error) {
     }
 }
 
-static const char *stws_p_tcp_error(void *ctx) {
-    return stws_p_errno_text(STWS_P_CAST(stws_p_tcp *, ctx)->error);
-}
+static const char *stws_p_tcp_error(void *ctx) { return stws_p_errno_text(STWS_P_CAST(stws_p_tcp *, ctx)->error); }
 
 static void stws_p_tcp_init(stws_p_tcp *t, const stws_clock *clock, stws_transport *io) {
     memset(t, 0, sizeof *t);
@@ -3678,22 +3617,20 @@ static void stws_p_tcp_init(stws_p_tcp *t, const stws_clock *clock, stws_transpo
 
 /* ==== >>copy: messages that outlive the receive buffer ==== */
 
-static size_t stws_p_text_room(const char *s) {
-    return s ? strlen(s) + 1 : 0;
-}
+static size_t stws_p_text_room(const char *s) { return s ? strlen(s) + 1 : 0; }
 
 /* Octets of a copy: the struct, its header table, and every text with its NUL. */
 static size_t stws_p_message_size(const stws_message *m) {
-    size_t size = sizeof *m + m->frame.header_count * sizeof(stws_header) +
-                  stws_p_text_room(m->frame.command) + m->body_len + 1, i;
+    size_t size = sizeof *m + m->frame.header_count * sizeof(stws_header) + stws_p_text_room(m->frame.command) +
+                  m->body_len + 1,
+           i;
     for (i = 0; i < m->frame.header_count; i++)
         size += m->frame.headers[i].name_len + m->frame.headers[i].value_len + 2;
     return stws_p_align(size);
 }
 
 /* The copy's own of a value that the original takes from its headers. */
-static const char *stws_p_moved_value(const stws_message *from, const stws_header *headers,
-                                      const char *value) {
+static const char *stws_p_moved_value(const stws_message *from, const stws_header *headers, const char *value) {
     size_t i;
     for (i = 0; value && i < from->frame.header_count; i++)
         if (from->frame.headers[i].value == value) return headers[i].value;
@@ -3741,10 +3678,8 @@ STOMP_WS_API const char *stws_header_get(const stws_message *message, const char
 #define STWS_P_LOCK(object, threads) ((void)(threads))
 #define STWS_P_UNLOCK(object, threads) ((void)(threads))
 #else
-#define STWS_P_LOCK(object, threads) \
-    ((threads) ? (void)pthread_mutex_lock(&(object)->mutex) : (void)0)
-#define STWS_P_UNLOCK(object, threads) \
-    ((threads) ? (void)pthread_mutex_unlock(&(object)->mutex) : (void)0)
+#define STWS_P_LOCK(object, threads) ((threads) ? (void)pthread_mutex_lock(&(object)->mutex) : (void)0)
+#define STWS_P_UNLOCK(object, threads) ((threads) ? (void)pthread_mutex_unlock(&(object)->mutex) : (void)0)
 
 /* A condition that waits by the monotonic clock, where the system lets us choose. */
 static void stws_p_cond_init(pthread_cond_t *cond) {
@@ -3776,7 +3711,7 @@ static int stws_p_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, long l
 /* A client that waits for room: how to wake it. */
 typedef struct stws_p_waiter {
     struct stws_p_waiter *next;
-    int fd;                                /* write end of its wake pipe; -1: it asks by itself */
+    int fd; /* write end of its wake pipe; -1: it asks by itself */
     int listed;
 } stws_p_waiter;
 
@@ -3923,34 +3858,34 @@ STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int
     return result;
 }
 
-/* ==== >>client: options, memory and life ==== */
+/* ==== >>options: defaults, memory, and the life of a client ==== */
 
 enum { STWS_P_ASKED_NOTHING, STWS_P_ASKED_END, STWS_P_ASKED_STOP };
-enum { STWS_P_BATCH = 65536 };             /* what is built is written when so much waits */
+enum { STWS_P_BATCH = 65536 }; /* what is built is written when so much waits */
 enum { STWS_P_MAX_URLS = 64 };
 
 struct stws {
-    stws_options o;                        /* resolved: no default is left at 0 */
+    stws_options o; /* resolved: no default is left at 0 */
     stws_p_session s;
     size_t block_size;
-    size_t secret_size;                    /* of its beginning, where secrets lie */
+    size_t secret_size; /* of its beginning, where secrets lie */
     int state, error, final, http_status, stop;
-    int asked;                             /* STWS_P_ASKED_*, under the lock */
-    int close_sent, disconnect_number;     /* of a graceful end: how far it is */
+    int asked;                         /* STWS_P_ASKED_*, under the lock */
+    int close_sent, disconnect_number; /* of a graceful end: how far it is */
     int reconnect_asked, waiting, threads, has_heap, broken, refused;
-    int failures, url_index;               /* failures in a row, since the last stable session */
-    int write_error;                       /* writing has failed; what was sent to us is still read */
-    int held;                              /* a message waits for room in the queue */
-    int event_due;                         /* STWS_EVENT_DISCONNECTED waits to be told */
-    int drained;                           /* the last read left nothing in the socket */
-    int opened;                            /* the transport has to be closed */
+    int failures, url_index; /* failures in a row, since the last stable session */
+    int write_error;         /* writing has failed; what was sent to us is still read */
+    int held;                /* a message waits for room in the queue */
+    int event_due;           /* STWS_EVENT_DISCONNECTED waits to be told */
+    int drained;             /* the last read left nothing in the socket */
+    int opened;              /* the transport has to be closed */
     long long now, deadline_us, error_close_us, hook_us, due_us, stalled_us, session_us, end_us;
     long long late_us, retry_ms, retry_after_ms;
-    char *block_in, *block_out;            /* the buffers in the block, while larger ones stand in */
+    char *block_in, *block_out; /* the buffers in the block, while larger ones stand in */
     int close_code;
-    stws_event kept;                       /* an event that stws_flush met and that nobody had a callback for */
+    stws_event kept; /* an event that stws_flush met and that nobody had a callback for */
     int has_kept;
-    stws_stats_numbers shared_stats;       /* a copy of the driving thread's, for the others */
+    stws_stats_numbers shared_stats; /* a copy of the driving thread's, for the others */
     stws_attempt try_now;
     stws_url url;
     char key[25];
@@ -3964,7 +3899,7 @@ struct stws {
     char text[STWS_P_TEXT];
 #ifndef STOMP_WS_NO_THREADS
     pthread_mutex_t mutex;
-    pthread_cond_t changed;                /* room in the output, or all confirmed, or the end */
+    pthread_cond_t changed; /* room in the output, or all confirmed, or the end */
     pthread_t driver, runner;
     int has_driver, running, run_result;
 #endif
@@ -4051,8 +3986,8 @@ static void stws_p_carve_tables(stws_p_arena *a, stws_p_session *s, const stws_o
     s->subs.slots = STWS_P_CAST(stws_p_sub *, stws_p_carve(a, subs * sizeof(stws_p_sub)));
     s->subs.chains = STWS_P_CAST(int *, stws_p_carve(a, subs * sizeof(int)));
     s->subs.arena = STWS_P_CAST(char *, stws_p_carve(a, o->subscription_bytes));
-    s->receipts = STWS_P_CAST(
-        stws_p_receipt *, stws_p_carve(a, STWS_P_CAST(size_t, o->max_receipts) * sizeof(stws_p_receipt)));
+    s->receipts =
+        STWS_P_CAST(stws_p_receipt *, stws_p_carve(a, STWS_P_CAST(size_t, o->max_receipts) * sizeof(stws_p_receipt)));
     s->subs.arena_cap = o->subscription_bytes & ~STWS_P_CAST(size_t, 15);
     s->subs.count = o->max_subscriptions;
 }
@@ -4129,14 +4064,11 @@ static void stws_p_resolve_options(stws_options *o) {
 }
 
 /* CONNECT has no escapes: what it cannot say, and what would smuggle a header, is refused here. */
-static int stws_p_is_raw_text(const char *s) {
-    return !s || (!strchr(s, '\n') && !strchr(s, '\r'));
-}
+static int stws_p_is_raw_text(const char *s) { return !s || (!strchr(s, '\n') && !strchr(s, '\r')); }
 
 static int stws_p_connect_headers_valid(const char *const *h) {
     for (; h && h[0]; h += 2)
-        if (!h[1] || !*h[0] || strchr(h[0], ':') || !stws_p_is_raw_text(h[0]) || !stws_p_is_raw_text(h[1]))
-            return 0;
+        if (!h[1] || !*h[0] || strchr(h[0], ':') || !stws_p_is_raw_text(h[0]) || !stws_p_is_raw_text(h[1])) return 0;
     return 1;
 }
 
@@ -4353,9 +4285,7 @@ STOMP_WS_API void stws_destroy(stws *c) {
 
 /* ==== >>diagnosis: from what went wrong to a sentence with a remedy ==== */
 
-static const char *stws_p_where(const stws *c) {
-    return stws_p_or(c->try_now.url, stws_p_or(c->o.url, "?"));
-}
+static const char *stws_p_where(const stws *c) { return stws_p_or(c->try_now.url, stws_p_or(c->o.url, "?")); }
 
 /* Does the URL's path already end in /websocket? (a query may follow) */
 static int stws_p_ends_in_websocket(const stws_url *url) {
@@ -4389,8 +4319,12 @@ static void stws_p_say_sockjs(stws *c, int error, const char *what) {
 static const char *stws_p_status_remedy(int status) {
     switch (status) {
         case 400: return "the server did not take it for a WebSocket upgrade: check the path, and proxies in between";
-        case 401: return "the HTTP layer wants credentials: put an Authorization header into http_headers (connect_headers and login only reach STOMP)";
-        case 403: return "forbidden: the server may not allow this Origin (option origin), or wants credentials in http_headers or a cookie";
+        case 401:
+            return "the HTTP layer wants credentials: put an Authorization header into http_headers (connect_headers "
+                   "and login only reach STOMP)";
+        case 403:
+            return "forbidden: the server may not allow this Origin (option origin), or wants credentials in "
+                   "http_headers or a cookie";
         case 404: return "nothing is there: check the path of the URL";
         case 407: return "a proxy wants credentials";
         case 426: return "the server wants another WebSocket version or protocol on this path";
@@ -4399,7 +4333,8 @@ static const char *stws_p_status_remedy(int status) {
         default: break;
     }
     if (status >= 500) return "the server or a proxy before it failed: the next attempt waits";
-    if (status >= 300 && status < 400) return "redirects are not followed, so that no header goes to a stranger: use that URL";
+    if (status >= 300 && status < 400)
+        return "redirects are not followed, so that no header goes to a stranger: use that URL";
     if (status == 200) return "an ordinary page answered: check the path of the URL";
     return "the server did not switch to WebSocket";
 }
@@ -4420,8 +4355,8 @@ static void stws_p_say_status(stws *c, const stws_http *answer, const char *body
     }
     stws_p_quote(quote, sizeof quote, body, body_len);
     stws_p_say(c, STWS_ERR_HTTP_STATUS, "HTTP %d %.60s instead of 101 at %s: %s%s%.120s%s%s", answer->status,
-               answer->reason, stws_p_where(c), stws_p_status_remedy(answer->status),
-               location ? "; Location: " : "", stws_p_or(location, ""), *quote ? "; it says: " : "", quote);
+               answer->reason, stws_p_where(c), stws_p_status_remedy(answer->status), location ? "; Location: " : "",
+               stws_p_or(location, ""), *quote ? "; it says: " : "", quote);
 }
 
 /* The answer to the upgrade was not HTTP. */
@@ -4447,8 +4382,7 @@ static const char *stws_p_error_hint(const stws_frame *frame, const stws_options
     const char *message = stws_p_or(stws_frame_header(frame, "message"), "");
     if (strstr(frame->body, "irtual host") || strstr(frame->body, "vhost"))
         return "; RabbitMQ takes option host as its virtual host: leave it out for \"/\"";
-    if (strstr(message, "ersion") || strstr(frame->body, "pported protocol version"))
-        return "; see option versions";
+    if (strstr(message, "ersion") || strstr(frame->body, "pported protocol version")) return "; see option versions";
     if (strstr(frame->body, "configured buffer size limit") || strstr(frame->body, "maximum command length"))
         return "; the message is over the server's limit (Spring: setMessageSizeLimit)";
     if (strstr(frame->body, "AMQ229014") || (strstr(message, "Session closed") && !o->heartbeat_out_ms))
@@ -4460,7 +4394,8 @@ static void stws_p_say_error_frame(stws *c, int error, const stws_frame *frame) 
     char line[200];
     const char *message = stws_p_or(stws_frame_header(frame, "message"), "");
     stws_p_body_line(frame, line);
-    stws_p_say(c, error, "%s: \"%.160s\"%s%s%s%s", error == STWS_ERR_LOGIN ? "the server refused CONNECT with an ERROR" : "the server sent an ERROR",
+    stws_p_say(c, error, "%s: \"%.160s\"%s%s%s%s",
+               error == STWS_ERR_LOGIN ? "the server refused CONNECT with an ERROR" : "the server sent an ERROR",
                message, *line ? ": \"" : "", line, *line ? "\"" : "", stws_p_error_hint(frame, &c->o));
 }
 
@@ -4473,7 +4408,9 @@ static const char *stws_p_close_meaning(int code) {
         case 1005: return "no code given";
         case 1007: return "data that is not UTF-8, or not what the server expects";
         case 1008: return "policy violation";
-        case 1009: return "our message was too big for the server: set option max_ws_message to its limit, or raise the limit there (Tomcat: 8192 octets by default)";
+        case 1009:
+            return "our message was too big for the server: set option max_ws_message to its limit, or raise the limit "
+                   "there (Tomcat: 8192 octets by default)";
         case 1011: return "internal error of the server";
         case 1012: return "the server restarts";
         case 1013: return "the server is overloaded: try again later";
@@ -4487,7 +4424,8 @@ static const char *stws_p_late_hint(const stws *c, char out[160]) {
     long long promised = c->s.heartbeat_out_us;
     out[0] = 0;
     if (promised && c->late_us > promised)
-        snprintf(out, 160, "; our own loop was late: %lld ms passed between two of its turns, with a heart-beat "
+        snprintf(out, 160,
+                 "; our own loop was late: %lld ms passed between two of its turns, with a heart-beat "
                  "promised every %lld ms",
                  c->late_us / STWS_P_US, promised / STWS_P_US);
     return out;
@@ -4496,7 +4434,8 @@ static const char *stws_p_late_hint(const stws *c, char out[160]) {
 static void stws_p_say_closed(stws *c) {
     char late[160];
     stws_p_late_hint(c, late);
-    stws_p_say(c, *late ? STWS_P_CAST(int, STWS_ERR_LATE) : STWS_P_CAST(int, STWS_ERR_WS_CLOSE), "the server closed the connection with code %d (%s)%s%s%s%s", c->s.peer_close_code,
+    stws_p_say(c, *late ? STWS_P_CAST(int, STWS_ERR_LATE) : STWS_P_CAST(int, STWS_ERR_WS_CLOSE),
+               "the server closed the connection with code %d (%s)%s%s%s%s", c->s.peer_close_code,
                stws_p_close_meaning(c->s.peer_close_code), *c->s.peer_close_reason ? ": \"" : "",
                c->s.peer_close_reason, *c->s.peer_close_reason ? "\"" : "", late);
 }
@@ -4528,7 +4467,8 @@ static void stws_p_say_input(stws *c, int error) {
     if (error == STWS_ERR_SOCKJS) {
         stws_p_say_sockjs(c, error, "SockJS frames (o, h, a[...]) instead of STOMP");
     } else if (stws_p_limit_value(c, error)) {
-        stws_p_say(c, error, "%s (%llu)%s", stws_result_text(error), stws_p_limit_value(c, error), stws_p_limit_name(error));
+        stws_p_say(c, error, "%s (%llu)%s", stws_result_text(error), stws_p_limit_value(c, error),
+                   stws_p_limit_name(error));
     } else if (error == STWS_ERR_FRAME_COMMAND) {
         stws_p_say(c, error, "%s: \"%s\"", stws_result_text(error), stws_p_quote(quote, sizeof quote, at, len));
     } else if (error <= STWS_ERR_WS_PROTOCOL && error > STWS_ERR_WS_CLOSE) {
@@ -4561,19 +4501,19 @@ static void stws_p_say_io(stws *c, int error) {
         int artemis = c->s.broker == STWS_BROKER_ARTEMIS && !c->s.heartbeat_out_us && c->state == STWS_CONNECTED;
         stws_p_say(c, error, "%s%s%s%s", stws_result_text(error),
                    c->state == STWS_UPGRADING ? ", before it answered the upgrade: is this a WebSocket port?" : "",
-                   artemis ? "; Artemis ends clients without heart-beats after 60 s (connection TTL): set heartbeat_out_ms" : "",
+                   artemis
+                       ? "; Artemis ends clients without heart-beats after 60 s (connection TTL): set heartbeat_out_ms"
+                       : "",
                    stws_p_late_hint(c, late));
     } else {
-        stws_p_say(c, error, "%s at %s: %s%s", stws_result_text(error), stws_p_where(c), stws_p_or(why, "no reason known"),
-                   stws_p_late_hint(c, late));
+        stws_p_say(c, error, "%s at %s: %s%s", stws_result_text(error), stws_p_where(c),
+                   stws_p_or(why, "no reason known"), stws_p_late_hint(c, late));
     }
 }
 
 /* ==== >>attempt: from a URL to CONNECTED ==== */
 
-static long long stws_p_ms(int ms) {
-    return STWS_P_CAST(long long, ms) * STWS_P_US;
-}
+static long long stws_p_ms(int ms) { return STWS_P_CAST(long long, ms) * STWS_P_US; }
 
 static void stws_p_enter(stws *c, int state, int timeout_ms) {
     STWS_P_STORE(&c->state, state);
@@ -4593,7 +4533,8 @@ static long long stws_p_backoff_ms(stws *c) {
     int i;
     for (i = 1; i < c->failures && delay < c->o.reconnect_max_ms; i++) delay = delay * c->o.reconnect_factor / 100;
     if (delay > c->o.reconnect_max_ms) delay = c->o.reconnect_max_ms;
-    spread = stws_p_random_up_to(c, delay * (c->o.reconnect_jitter < 0 ? -c->o.reconnect_jitter : c->o.reconnect_jitter) / 100);
+    spread = stws_p_random_up_to(
+        c, delay * (c->o.reconnect_jitter < 0 ? -c->o.reconnect_jitter : c->o.reconnect_jitter) / 100);
     delay += c->o.reconnect_jitter < 0 ? -spread : spread;
     return delay > c->retry_after_ms ? delay : c->retry_after_ms;
 }
@@ -4747,7 +4688,9 @@ static void stws_p_turn_resolving(stws *c) {
     stws_p_host_text(c, host);
     if (!c->o.transport) {
         if (c->url.secure) {
-            stws_p_say(c, STWS_ERR_TLS, "%s needs TLS: compile the implementation with STOMP_WS_BEARSSL, or set option transport", stws_p_where(c));
+            stws_p_say(c, STWS_ERR_TLS,
+                       "%s needs TLS: compile the implementation with STOMP_WS_BEARSSL, or set option transport",
+                       stws_p_where(c));
             stws_p_lost(c, 1);
             return;
         }
@@ -4784,7 +4727,8 @@ static int stws_p_post_upgrade(stws *c) {
 static void stws_p_trace_upgrade(stws *c) {
     char word[128];
     if (!c->o.on_trace) return;
-    snprintf(word, sizeof word, "GET %.*s%s HTTP/1.1", STWS_P_CAST(int, strcspn(c->url.target, "?") > 90 ? 90 : strcspn(c->url.target, "?")),
+    snprintf(word, sizeof word, "GET %.*s%s HTTP/1.1",
+             STWS_P_CAST(int, strcspn(c->url.target, "?") > 90 ? 90 : strcspn(c->url.target, "?")),
              c->url.target_len ? c->url.target : "/", strchr(c->url.target, '?') ? "?***" : "");
     stws_p_trace_word(&c->s, '>', word);
 }
@@ -4802,13 +4746,17 @@ static int stws_p_turn_connecting(stws *c) {
     if (result == STWS_MORE) return 0;
     if (result < 0) {
         const char *why = c->io.error ? c->io.error(c->io.ctx) : NULL;
-        stws_p_say(c, result, "no connection to %s port %d: %s", host, c->url.port, stws_p_or(why, stws_result_text(result)));
+        stws_p_say(c, result, "no connection to %s port %d: %s", host, c->url.port,
+                   stws_p_or(why, stws_result_text(result)));
         stws_p_lost(c, result == STWS_ERR_TLS_TRUST);
         return 1;
     }
     result = stws_p_post_upgrade(c);
     if (result != STWS_OK) {
-        stws_p_say(c, result, result == STWS_ERR_SPACE ? "the upgrade request does not fit into tx_buffer" : result == STWS_ERR_IO ? "the system gives no random numbers" : "a header of the upgrade request is not valid (before_connect?)");
+        stws_p_say(c, result,
+                   result == STWS_ERR_SPACE ? "the upgrade request does not fit into tx_buffer"
+                   : result == STWS_ERR_IO  ? "the system gives no random numbers"
+                                            : "a header of the upgrade request is not valid (before_connect?)");
         stws_p_lost(c, 1);
         return 1;
     }
@@ -4870,8 +4818,10 @@ static int stws_p_turn_upgrading(stws *c) {
         if (result == STWS_ERR_HTTP)
             stws_p_say_not_http(c, in->data + in->raw, in->raw_end - in->raw);
         else
-            stws_p_say(c, result, "the HTTP head of the answer at %s is over %llu octets or %llu headers (option max_headers)",
-                       stws_p_where(c), STWS_P_CAST(unsigned long long, answer.max_bytes), STWS_P_CAST(unsigned long long, c->o.max_headers));
+            stws_p_say(c, result,
+                       "the HTTP head of the answer at %s is over %llu octets or %llu headers (option max_headers)",
+                       stws_p_where(c), STWS_P_CAST(unsigned long long, answer.max_bytes),
+                       STWS_P_CAST(unsigned long long, c->o.max_headers));
         stws_p_lost(c, 1);
         return 1;
     }
@@ -4889,7 +4839,8 @@ static int stws_p_turn_upgrading(stws *c) {
     result = stws_p_post_connect(&c->s, &c->try_now, &need);
     STWS_P_UNLOCK(c, c->threads);
     if (result != STWS_OK) {
-        stws_p_say(c, result, "CONNECT cannot be sent: %s", result == STWS_ERR_SPACE ? "it does not fit into tx_buffer" : stws_result_text(result));
+        stws_p_say(c, result, "CONNECT cannot be sent: %s",
+                   result == STWS_ERR_SPACE ? "it does not fit into tx_buffer" : stws_result_text(result));
         stws_p_lost(c, 1);
         return 1;
     }
@@ -4898,9 +4849,7 @@ static int stws_p_turn_upgrading(stws *c) {
 }
 
 /* The states in which STOMP frames come: they stand together in enum stws_state_number. */
-static int stws_p_reads_frames(int state) {
-    return state >= STWS_LOGGING_IN && state <= STWS_CLOSING;
-}
+static int stws_p_reads_frames(int state) { return state >= STWS_LOGGING_IN && state <= STWS_CLOSING; }
 
 /* ==== >>output: what a session owes the server, and writing it ==== */
 
@@ -4957,7 +4906,9 @@ static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
     if (answer > 0) return 0;
     if (answer == 0) {
         if (sub->wants_receipt) number = sub->receipt ? sub->receipt : stws_p_add_receipt(&c->s);
-        if (!stws_p_compose_subscribe(&c->s, &frame, sub, asked.headers, number ? stws_p_number_text(id, "receipt-", STWS_P_CAST(unsigned, number)) : NULL))
+        if (!stws_p_compose_subscribe(&c->s, &frame, sub, asked.headers,
+                                      number ? stws_p_number_text(id, "receipt-", STWS_P_CAST(unsigned, number))
+                                             : NULL))
             result = STWS_ERR_LIMIT;
         else
             result = stws_p_post_growing(c, &frame);
@@ -4991,7 +4942,8 @@ static void stws_p_drop_record(stws *c, stws_p_record *r, int result) {
 static void stws_p_post_outbox(stws *c) {
     stws_p_record *r;
     while ((r = stws_p_record_unsent(&c->s.outbox)) != NULL) {
-        int result = r->epoch && r->epoch != c->s.epoch ? STWS_P_CAST(int, STWS_ERR_STALE) : stws_p_post_growing(c, &r->frame);
+        int result =
+            r->epoch && r->epoch != c->s.epoch ? STWS_P_CAST(int, STWS_ERR_STALE) : stws_p_post_growing(c, &r->frame);
         if (result == STWS_ERR_SPACE) return;
         if (result != STWS_OK) {
             stws_p_drop_record(c, r, result);
@@ -5015,10 +4967,13 @@ static void stws_p_post_heartbeat(stws *c) {
 static void stws_p_post_disconnect(stws *c) {
     stws_frame frame;
     char id[24];
-    if (c->asked != STWS_P_ASKED_END || c->disconnect_number || c->s.outbox.untaken || (c->o.confirm && c->s.outbox.count && c->now < c->end_us)) return;
+    if (c->asked != STWS_P_ASKED_END || c->disconnect_number || c->s.outbox.untaken ||
+        (c->o.confirm && c->s.outbox.count && c->now < c->end_us))
+        return;
     c->disconnect_number = stws_p_new_number(&c->s);
     stws_p_compose(&c->s, &frame, STWS_COMMAND_DISCONNECT);
-    stws_p_add(&c->s, &frame, "receipt", stws_p_number_text(id, "receipt-", STWS_P_CAST(unsigned, c->disconnect_number)));
+    stws_p_add(&c->s, &frame, "receipt",
+               stws_p_number_text(id, "receipt-", STWS_P_CAST(unsigned, c->disconnect_number)));
     if (stws_p_post_growing(c, &frame) != STWS_OK) {
         c->disconnect_number = 0;
         return;
@@ -5089,7 +5044,7 @@ static int stws_p_turn_output(stws *c) {
     }
 }
 
-/* ==== >>frames: what each frame from the server does ==== */
+/* ==== >>dispatch: what each frame from the server does ==== */
 
 static void stws_p_event(stws_event *e, int type) {
     memset(e, 0, sizeof *e);
@@ -5124,7 +5079,8 @@ static int stws_p_on_connected(stws *c, stws_event *e) {
     }
     STWS_P_UNLOCK(c, c->threads);
     if (!accepted) {
-        stws_p_say(c, STWS_ERR_VERSION, "the server answers with STOMP version %.20s, which was not offered: see option versions",
+        stws_p_say(c, STWS_ERR_VERSION,
+                   "the server answers with STOMP version %.20s, which was not offered: see option versions",
                    stws_p_or(stws_frame_header(&c->s.message.frame, "version"), "1.0"));
         stws_p_say_goodbye(c, 1002, "version");
         stws_p_lost(c, 1);
@@ -5389,15 +5345,12 @@ static void stws_p_say_no_room(stws *c) {
 }
 
 /* How long the server may be silent. */
-static long long stws_p_silence(const stws *c) {
-    return c->s.heartbeat_in_us * c->o.heartbeat_grace / 100;
-}
+static long long stws_p_silence(const stws *c) { return c->s.heartbeat_in_us * c->o.heartbeat_grace / 100; }
 
 static void stws_p_note_slack(stws *c) {
     long long left = (c->s.last_in_us + stws_p_silence(c) - c->now) / STWS_P_US;
     if (left < 0) left = 0;
-    if (c->s.stats.heartbeat_slack_ms < 0 || left < c->s.stats.heartbeat_slack_ms)
-        c->s.stats.heartbeat_slack_ms = left;
+    if (c->s.stats.heartbeat_slack_ms < 0 || left < c->s.stats.heartbeat_slack_ms) c->s.stats.heartbeat_slack_ms = left;
 }
 
 /* One read: octets (> 0), 0, or an error. */
@@ -5437,7 +5390,6 @@ static void stws_p_on_io_error(stws *c, long error) {
     stws_p_lost(c, 0);
 }
 
-
 /* ==== >>timers: heart-beats and deadlines ==== */
 
 /* We come later than we asked to be called: then neither our silence nor the server's is the server's fault. */
@@ -5455,9 +5407,10 @@ static void stws_p_note_lateness(stws *c) {
 static void stws_p_judge_silence(stws *c) {
     long long silent = c->now - c->s.last_in_us;
     if (!c->s.heartbeat_in_us || silent < stws_p_silence(c)) return;
-    stws_p_say(c, STWS_ERR_HEARTBEAT,
-               "%s: nothing came for %lld ms, with a heart-beat promised every %lld ms: the network or the server is gone",
-               stws_result_text(STWS_ERR_HEARTBEAT), silent / STWS_P_US, c->s.heartbeat_in_us / STWS_P_US);
+    stws_p_say(
+        c, STWS_ERR_HEARTBEAT,
+        "%s: nothing came for %lld ms, with a heart-beat promised every %lld ms: the network or the server is gone",
+        stws_result_text(STWS_ERR_HEARTBEAT), silent / STWS_P_US, c->s.heartbeat_in_us / STWS_P_US);
     stws_p_lost(c, 0);
 }
 
@@ -5514,7 +5467,8 @@ static long long stws_p_due(stws *c) {
     if (STWS_P_LOAD(&c->stop) || c->event_due || c->refused || STWS_P_LOAD(&s->receipts_done)) return 0;
     if (c->state == STWS_IDLE || c->state == STWS_RESOLVING || c->reconnect_asked) return 0;
     if (STWS_P_LOAD(&c->asked)) stws_p_sooner(&first, c->end_us);
-    if (c->state == STWS_CONNECTING && !c->o.transport && c->tcp.next < c->tcp.count) stws_p_sooner(&first, c->tcp.race_us);
+    if (c->state == STWS_CONNECTING && !c->o.transport && c->tcp.next < c->tcp.count)
+        stws_p_sooner(&first, c->tcp.race_us);
     if (c->state != STWS_CONNECTED) return first;
     if ((s->subs.unsent && !c->hook_us) || (s->outbox.untaken && !s->subs.unsent))
         if (!stws_p_pending(&s->out)) return 0;
@@ -5638,7 +5592,7 @@ static int stws_p_turn(stws *c) {
     }
 }
 
-/* ==== >>drive: waiting, and the calls that run a client ==== */
+/* ==== >>driving: waiting, and the calls that run a client ==== */
 
 static int stws_p_add_fd(stws_fd *out, int cap, int n, int fd, int wants) {
     if (fd < 0 || n >= cap || !wants) return n;
@@ -5696,9 +5650,7 @@ static long long stws_p_until(const stws *c, long long due) {
     return due <= now ? 0 : (due - now + STWS_P_US - 1) / STWS_P_US;
 }
 
-static int stws_p_poll_timeout(long long ms) {
-    return ms < 0 ? -1 : ms > 3600000 ? 3600000 : STWS_P_CAST(int, ms);
-}
+static int stws_p_poll_timeout(long long ms) { return ms < 0 ? -1 : ms > 3600000 ? 3600000 : STWS_P_CAST(int, ms); }
 
 static int stws_p_to_pollfds(const stws_fd *fds, int n, struct pollfd *out) {
     int i;
@@ -5733,9 +5685,7 @@ static void stws_p_wait(stws *c, long long limit_ms) {
 }
 
 /* A client that is none: the code that says so; 0 for a good one. */
-static int stws_p_unusable(const stws *c) {
-    return !c ? STWS_P_CAST(int, STWS_ERR_MEMORY) : c->broken ? c->error : 0;
-}
+static int stws_p_unusable(const stws *c) { return !c ? STWS_P_CAST(int, STWS_ERR_MEMORY) : c->broken ? c->error : 0; }
 
 /* A call that may not block leaves after so many turns, however much the network brings. */
 enum { STWS_P_TURNS = 64 };
@@ -5897,7 +5847,7 @@ STOMP_WS_API int stws_join(stws *c) {
 }
 #endif
 
-/* ==== >>talk: subscribe, send, acknowledge ==== */
+/* ==== >>talking: subscribe, send, acknowledge ==== */
 
 /* 1 when this thread drives the client, or nobody has yet. Under the lock. */
 static int stws_p_is_driver(const stws *c) {
@@ -6073,7 +6023,8 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
     if (sub->sent && STWS_P_LOAD(&c->state) == STWS_CONNECTED) {
         stws_p_compose(&c->s, &frame, STWS_COMMAND_UNSUBSCRIBE);
         stws_p_add(&c->s, &frame, "id", stws_p_sub_id(&c->s.subs, sub));
-        stws_p_add(&c->s, &frame, "destination", c->s.version == STWS_STOMP_10 ? stws_p_sub_destination(&c->s.subs, sub) : NULL);
+        stws_p_add(&c->s, &frame, "destination",
+                   c->s.version == STWS_STOMP_10 ? stws_p_sub_destination(&c->s.subs, sub) : NULL);
         result = stws_p_submit(c, &frame, 0, STWS_P_FOR_THIS_SESSION);
     }
     if (result == STWS_OK) stws_p_remove_sub(&c->s.subs, sub);
@@ -6223,7 +6174,8 @@ static int stws_p_push_output(stws *c, long long left) {
     if (moved) return STWS_OK;
     n = stws_p_to_pollfds(fds, stws_p_collect_fds(c, fds, 3, &now), polled);
     if (n && !can_read) polled[0].events = POLLOUT;
-    poll(polled, STWS_P_CAST(nfds_t, n ? 1 : 0), left < 0 || left > STWS_P_BLIND_MS ? STWS_P_BLIND_MS : STWS_P_CAST(int, left));
+    poll(polled, STWS_P_CAST(nfds_t, n ? 1 : 0),
+         left < 0 || left > STWS_P_BLIND_MS ? STWS_P_BLIND_MS : STWS_P_CAST(int, left));
     return STWS_OK;
 }
 
@@ -6282,7 +6234,7 @@ STOMP_WS_API int stws_flush(stws *c, int timeout_ms) {
 
 /* What a request waits for. */
 typedef struct stws_p_reply {
-    const char *to;                        /* reply-to */
+    const char *to; /* reply-to */
     const char *correlation;
     stws_message *copy;
     int arrived;
@@ -6355,15 +6307,13 @@ STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_messag
     return result;
 }
 
-/* ==== >>look: state, errors, numbers ==== */
+/* ==== >>looking: state, errors, numbers ==== */
 
-STOMP_WS_API int stws_state(const stws *c) {
-    return c ? STWS_P_LOAD(&c->state) : STWS_P_CAST(int, STWS_ENDED);
-}
+STOMP_WS_API int stws_state(const stws *c) { return c ? STWS_P_LOAD(&c->state) : STWS_P_CAST(int, STWS_ENDED); }
 
 STOMP_WS_API const char *stws_state_name(int state) {
-    static const char *const names[] = {"idle", "resolving", "connecting", "TLS handshake", "upgrading",
-                                        "logging in", "connected", "closing", "backing off", "ended"};
+    static const char *const names[] = {"idle",       "resolving", "connecting", "TLS handshake", "upgrading",
+                                        "logging in", "connected", "closing",    "backing off",   "ended"};
     return state >= STWS_IDLE && state <= STWS_ENDED ? names[state] : "unknown";
 }
 
@@ -6375,25 +6325,15 @@ STOMP_WS_API int stws_version(const stws *c) {
     return c ? STWS_P_LOAD(&c->s.version) : STWS_P_CAST(int, STWS_STOMP_NONE);
 }
 
-STOMP_WS_API int stws_error(const stws *c) {
-    return c ? STWS_P_LOAD(&c->error) : STWS_P_CAST(int, STWS_ERR_MEMORY);
-}
+STOMP_WS_API int stws_error(const stws *c) { return c ? STWS_P_LOAD(&c->error) : STWS_P_CAST(int, STWS_ERR_MEMORY); }
 
-STOMP_WS_API const char *stws_error_text(const stws *c) {
-    return c ? c->text : stws_result_text(STWS_ERR_MEMORY);
-}
+STOMP_WS_API const char *stws_error_text(const stws *c) { return c ? c->text : stws_result_text(STWS_ERR_MEMORY); }
 
-STOMP_WS_API int stws_http_status(const stws *c) {
-    return c ? STWS_P_LOAD(&c->http_status) : 0;
-}
+STOMP_WS_API int stws_http_status(const stws *c) { return c ? STWS_P_LOAD(&c->http_status) : 0; }
 
-STOMP_WS_API int stws_close_code(const stws *c) {
-    return c ? STWS_P_LOAD(&c->close_code) : 0;
-}
+STOMP_WS_API int stws_close_code(const stws *c) { return c ? STWS_P_LOAD(&c->close_code) : 0; }
 
-STOMP_WS_API void *stws_user(const stws *c) {
-    return c ? c->o.user : NULL;
-}
+STOMP_WS_API void *stws_user(const stws *c) { return c ? c->o.user : NULL; }
 
 STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
     memset(out, 0, sizeof *out);
