@@ -530,7 +530,7 @@ typedef struct stws_allocator {
    outbox_policy         when it is full: STWS_FULL_FAIL, _DROP_OLDEST, _BLOCK (not the driving thread); fail
    outbox_block_ms       STWS_FULL_BLOCK waits so long; 10,000
    confirm               1: every SEND asks for a receipt, is kept until it comes, and sent again after a reconnect
-   max_subscriptions, subscription_bytes    256; 128 each, for destinations and headers
+   max_subscriptions     256; subscription_bytes: for the destination, id and headers of each; 256
    max_receipts          waited for at a time; 256
    utf8                  STWS_UTF8_LENIENT: text that is not UTF-8 is delivered and marked (RabbitMQ sends binary bodies
                          so); STWS_UTF8_STRICT: closed with 1007, as RFC 6455 asks
@@ -962,6 +962,14 @@ static int stws_p_list_has(const char *list, const char *word, size_t len) {
     return 0;
 }
 
+static int stws_p_list_has_nocase(const char *list, const char *word, size_t len) {
+    const char *each;
+    size_t each_len;
+    while (stws_p_next_word(&list, &each, &each_len))
+        if (stws_p_equal_nocase(each, each_len, word, len)) return 1;
+    return 0;
+}
+
 /* ==== >>sha1: the hash of the handshake (FIPS 180-4, section 6.1) ==== */
 
 static uint32_t stws_p_rotate_left(uint32_t x, int n) { return (x << n) | (x >> (32 - n)); }
@@ -1240,20 +1248,9 @@ static int stws_p_is_field_text(const char *s) {
 }
 
 static int stws_p_handshake_owns(const char *name) {
-    static const char *const owned[] = {"host",
-                                        "upgrade",
-                                        "connection",
-                                        "sec-websocket-key",
-                                        "sec-websocket-version",
-                                        "sec-websocket-protocol",
-                                        "sec-websocket-extensions",
-                                        "sec-websocket-accept",
-                                        "content-length",
-                                        "transfer-encoding"};
-    size_t i;
-    for (i = 0; i < sizeof owned / sizeof *owned; i++)
-        if (stws_p_equal_nocase(name, strlen(name), owned[i], strlen(owned[i]))) return 1;
-    return 0;
+    static const char owned[] = "host,upgrade,connection,sec-websocket-key,sec-websocket-version,sec-websocket-protocol,"
+                                "sec-websocket-extensions,sec-websocket-accept,content-length,transfer-encoding";
+    return stws_p_list_has_nocase(owned, name, strlen(name));
 }
 
 static int stws_p_http_headers_valid(const char *const *headers) {
@@ -1352,7 +1349,7 @@ static int stws_p_http_first_line(char *line, size_t len, stws_http *http) {
     if (!space || strlen(line) != len) return 0;
     if (len >= 12 && memcmp(line, "HTTP/1.", 7) == 0 && space == line + 8) {
         if (stws_p_number(line + 9, 3, 999, &status) != 1 || status < 100) return 0;
-        if (line[12] && line[12] != ' ') return 0;
+        if ((line[12] && line[12] != ' ') || (status == 101 && line[7] != '1')) return 0;
         http->status = STWS_P_CAST(int, status);
         http->reason = line[12] ? line + 13 : "";
         return 1;
@@ -1427,14 +1424,10 @@ STOMP_WS_API const char *stws_http_header(const stws_http *http, const char *nam
 }
 
 STOMP_WS_API int stws_http_has_token(const stws_http *http, const char *name, const char *token) {
-    size_t from = 0, len;
+    size_t from = 0;
     const stws_header *h;
-    const char *list, *word;
-    while ((h = stws_p_http_find(http, name, &from)) != NULL) {
-        list = h->value;
-        while (stws_p_next_word(&list, &word, &len))
-            if (stws_p_equal_nocase(word, len, token, strlen(token))) return 1;
-    }
+    while ((h = stws_p_http_find(http, name, &from)) != NULL)
+        if (stws_p_list_has_nocase(h->value, token, strlen(token))) return 1;
     return 0;
 }
 
@@ -1884,16 +1877,8 @@ static unsigned stws_p_lowest_bit(uint32_t mask) {
 }
 
 /* The headers that a client looks at in every message are told apart once, while parsing. */
-enum {
-    STWS_P_DESTINATION,
-    STWS_P_MESSAGE_ID,
-    STWS_P_SUBSCRIPTION,
-    STWS_P_CONTENT_TYPE,
-    STWS_P_ACK,
-    STWS_P_RECEIPT_ID,
-    STWS_P_CONTENT_LENGTH,
-    STWS_P_KNOWN_COUNT
-};
+enum { STWS_P_DESTINATION, STWS_P_MESSAGE_ID, STWS_P_SUBSCRIPTION, STWS_P_CONTENT_TYPE, STWS_P_ACK, STWS_P_RECEIPT_ID,
+       STWS_P_CONTENT_LENGTH };
 
 static int stws_p_known_header(const char *name, size_t len) {
     switch (len) {
@@ -2326,29 +2311,21 @@ typedef struct stws_p_input {
 } stws_p_input;
 
 typedef struct stws_p_sub {
-    int handle; /* 0: free; read without the lock, see stws_p_find_sub */
+    int handle; /* 0: free; read without the lock, see stws_p_receiver */
     stws_on_message on_message;
     void *user;
-    size_t record; /* offset of its texts in the arena */
-    int next;      /* in its hash chain: slot + 1 */
-    int receipt;   /* its number, when one was given before it was sent */
-    unsigned char custom_id, sent, wants_receipt;
+    int next;         /* in its hash chain: slot + 1 */
+    int receipt;      /* its number, when one was given before it was sent */
+    int header_count; /* its texts: destination, id, ack mode, then names and values, each with its NUL */
+    unsigned char custom_id, sent, wants_receipt, pinned; /* pinned: somebody reads its texts without the lock */
 } stws_p_sub;
-
-/* Texts of a subscription in the arena: destination, id, ack mode, then names and values, each with its NUL. */
-typedef struct stws_p_sub_record {
-    size_t size;
-    int slot; /* -1: dead */
-    int header_count;
-} stws_p_sub_record;
 
 typedef struct stws_p_subs {
     stws_p_sub *slots;
     int *chains;                                  /* hash of a custom id -> slot + 1 */
     int count, live, next_handle, unsent, cursor; /* cursor: slot where the search for the unsent begins */
-    char *arena;
-    size_t arena_cap, arena_used;
-    int pinned; /* somebody reads from the arena without the lock */
+    char *texts;                                  /* text_size octets a slot */
+    size_t text_size;
 } stws_p_subs;
 
 enum { STWS_P_RECEIPT_FREE, STWS_P_RECEIPT_WAITING, STWS_P_RECEIPT_DONE };
@@ -2427,13 +2404,8 @@ static int stws_p_masking_key(stws_p_session *s, unsigned char key[4]) {
 /* ---- trace: what the user may see of a frame ---- */
 
 static int stws_p_is_secret(const stws_header *h) {
-    static const char *const secrets[] = {"passcode", "authorization", "proxy-authorization",
-                                          "cookie",   "set-cookie",    "x-csrf-token"};
-    size_t i;
-    for (i = 0; i < sizeof secrets / sizeof *secrets; i++)
-        if (stws_p_equal_nocase(h->name, stws_p_len_or_strlen(h->name, h->name_len), secrets[i], strlen(secrets[i])))
-            return 1;
-    return 0;
+    return stws_p_list_has_nocase("passcode,authorization,proxy-authorization,cookie,set-cookie,x-csrf-token", h->name,
+                                  stws_p_len_or_strlen(h->name, h->name_len));
 }
 
 enum { STWS_P_TRACE_HEADERS = 24 }; /* a trace shows no more: its table lies on the stack */
@@ -2852,15 +2824,11 @@ static unsigned stws_p_hash(const char *s, size_t len) {
     return h;
 }
 
-static stws_p_sub_record *stws_p_sub_at(const stws_p_subs *t, size_t offset) {
-    return STWS_P_POINTER(stws_p_sub_record *, t->arena + offset);
-}
-
 /* The text after s. */
 static const char *stws_p_after(const char *s) { return s + strlen(s) + 1; }
 
-static const char *stws_p_sub_destination(const stws_p_subs *t, const stws_p_sub *sub) {
-    return STWS_P_POINTER(const char *, stws_p_sub_at(t, sub->record) + 1);
+static char *stws_p_sub_destination(const stws_p_subs *t, const stws_p_sub *sub) {
+    return t->texts + STWS_P_CAST(size_t, sub - t->slots) * t->text_size;
 }
 
 static const char *stws_p_sub_id(const stws_p_subs *t, const stws_p_sub *sub) {
@@ -2902,33 +2870,7 @@ static int stws_p_receiver(const stws_p_subs *t, int handle, stws_on_message *ca
     return STWS_P_LOAD(&sub->handle) == handle;
 }
 
-/* Push the living records of the arena together. */
-static void stws_p_compact_subs(stws_p_subs *t) {
-    size_t from = 0, to = 0;
-    while (from < t->arena_used) {
-        size_t size = stws_p_sub_at(t, from)->size;
-        int slot = stws_p_sub_at(t, from)->slot;
-        if (slot >= 0) {
-            t->slots[slot].record = to;
-            memmove(t->arena + to, t->arena + from, size);
-            to += size;
-        }
-        from += size;
-    }
-    t->arena_used = to;
-}
-
 static size_t stws_p_align(size_t n) { return (n + 15) & ~STWS_P_CAST(size_t, 15); }
-
-/* Room in the arena: its offset, or SIZE_MAX. */
-static size_t stws_p_sub_space(stws_p_subs *t, size_t size) {
-    size_t at;
-    if (t->arena_cap - t->arena_used < size && !t->pinned) stws_p_compact_subs(t);
-    if (t->arena_cap - t->arena_used < size) return SIZE_MAX;
-    at = t->arena_used;
-    t->arena_used += size;
-    return at;
-}
 
 /* The next handle whose slot is free and whose id nobody has taken; 0 when the table is full. */
 static int stws_p_new_handle(stws_p_subs *t) {
@@ -2937,7 +2879,7 @@ static int stws_p_new_handle(stws_p_subs *t) {
     for (tries = 0; tries <= t->count && t->live < t->count; tries++) {
         int handle = t->next_handle;
         t->next_handle = handle == 2147483647 ? 1 : handle + 1;
-        if (t->slots[handle % t->count].handle) continue;
+        if (t->slots[handle % t->count].handle || t->slots[handle % t->count].pinned) continue;
         stws_p_number_text(id, "sub-", STWS_P_CAST(unsigned, handle));
         if (!stws_p_find_custom(t, id, strlen(id))) return handle;
     }
@@ -2950,55 +2892,44 @@ static size_t stws_p_copy_text(char *to, const char *text) {
     return len;
 }
 
-static void stws_p_write_sub(stws_p_subs *t, size_t at, size_t size, int slot, const char *id, const char *destination,
-                             const char *ack, const char *const *headers) {
-    stws_p_sub_record *r = stws_p_sub_at(t, at);
-    char *to = STWS_P_POINTER(char *, r + 1);
-    r->size = size;
-    r->slot = slot;
-    r->header_count = 0;
-    to += stws_p_copy_text(to, destination);
-    to += stws_p_copy_text(to, id);
-    to += stws_p_copy_text(to, ack);
-    for (; headers && headers[0]; headers += 2, r->header_count++) {
-        to += stws_p_copy_text(to, headers[0]);
-        to += stws_p_copy_text(to, headers[1]);
-    }
+/* Octets of a subscription's texts; header_count counts its headers. */
+static size_t stws_p_sub_size(const char *id, const char *destination, const char *ack, const char *const *headers,
+                              int *header_count) {
+    size_t size = strlen(id) + strlen(destination) + strlen(ack) + 3;
+    for (*header_count = 0; headers && headers[0]; headers += 2, ++*header_count)
+        size += strlen(headers[0]) + strlen(headers[1]) + 2;
+    return size;
 }
 
-static size_t stws_p_sub_size(const char *id, const char *destination, const char *ack, const char *const *headers) {
-    size_t size = sizeof(stws_p_sub_record) + strlen(id) + strlen(destination) + strlen(ack) + 3;
-    for (; headers && headers[0]; headers += 2) size += strlen(headers[0]) + strlen(headers[1]) + 2;
-    return stws_p_align(size);
+static void stws_p_chain(stws_p_subs *t, const char *id, int slot) {
+    int *chain = &t->chains[stws_p_hash(id, strlen(id)) % STWS_P_CAST(unsigned, t->count)];
+    t->slots[slot].next = *chain;
+    *chain = slot + 1;
 }
 
 /* Enter a subscription; its handle, or an error. Under the lock. */
 static int stws_p_add_sub(stws_p_subs *t, const char *destination, const stws_subscription *o) {
-    char own_id[24];
-    int handle = stws_p_new_handle(t), slot;
+    char own_id[24], *text;
+    int handle = stws_p_new_handle(t), slot = handle % t->count, header_count;
     const char *id = o->id, *ack = stws_p_or(o->ack, "auto");
-    size_t size, at;
-    stws_p_sub *sub;
-    if (!handle) return STWS_ERR_LIMIT;
+    const char *const *header;
+    stws_p_sub *sub = &t->slots[slot];
     if (!id) id = stws_p_number_text(own_id, "sub-", STWS_P_CAST(unsigned, handle));
-    size = stws_p_sub_size(id, destination, ack, o->headers);
-    at = stws_p_sub_space(t, size);
-    if (at == SIZE_MAX) return STWS_ERR_LIMIT;
-    slot = handle % t->count;
-    stws_p_write_sub(t, at, size, slot, id, destination, ack, o->headers);
-    sub = &t->slots[slot];
+    if (!handle || stws_p_sub_size(id, destination, ack, o->headers, &header_count) > t->text_size)
+        return STWS_ERR_LIMIT;
+    text = stws_p_sub_destination(t, sub);
+    text += stws_p_copy_text(text, destination);
+    text += stws_p_copy_text(text, id);
+    text += stws_p_copy_text(text, ack);
+    for (header = o->headers; header && *header; header++) text += stws_p_copy_text(text, *header);
     STWS_P_STORE(&sub->on_message, o->on_message);
     STWS_P_STORE(&sub->user, o->user);
     STWS_P_STORE(&sub->custom_id, STWS_P_CAST(unsigned char, o->id != NULL));
-    sub->record = at;
+    sub->header_count = header_count;
     sub->receipt = 0;
     sub->sent = 0;
     sub->wants_receipt = STWS_P_CAST(unsigned char, o->receipt != 0);
-    if (o->id) {
-        int *chain = &t->chains[stws_p_hash(id, strlen(id)) % STWS_P_CAST(unsigned, t->count)];
-        sub->next = *chain;
-        *chain = slot + 1;
-    }
+    if (o->id) stws_p_chain(t, id, slot);
     if (t->unsent == 0) t->cursor = slot;
     t->live++;
     t->unsent++;
@@ -3018,7 +2949,6 @@ static void stws_p_remove_sub(stws_p_subs *t, stws_p_sub *sub) {
     if (sub->custom_id) stws_p_unchain(t, sub);
     if (!sub->sent) t->unsent--;
     t->live--;
-    stws_p_sub_at(t, sub->record)->slot = -1;
     STWS_P_STORE(&sub->handle, 0);
 }
 
@@ -3042,7 +2972,7 @@ static stws_p_sub *stws_p_next_unsent(stws_p_subs *t) {
     return NULL;
 }
 
-/* SUBSCRIBE for an entry, from the arena; headers, when given, stand for the entry's own. */
+/* SUBSCRIBE for an entry; headers, when given, stand for the entry's own. */
 static int stws_p_compose_subscribe(stws_p_session *s, stws_frame *frame, const stws_p_sub *sub,
                                     const char *const *headers, const char *receipt) {
     const char *destination = stws_p_sub_destination(&s->subs, sub);
@@ -3053,7 +2983,7 @@ static int stws_p_compose_subscribe(stws_p_session *s, stws_frame *frame, const 
         !stws_p_add(s, frame, "ack", ack) || !stws_p_add(s, frame, "receipt", receipt))
         return 0;
     if (headers) return stws_p_add_list(s, frame, headers);
-    for (i = 0; i < stws_p_sub_at(&s->subs, sub->record)->header_count; i++) {
+    for (i = 0; i < sub->header_count; i++) {
         const char *value = stws_p_after(name);
         if (!stws_p_add(s, frame, name, value)) return 0;
         name = stws_p_after(value);
@@ -3985,10 +3915,10 @@ static void stws_p_carve_tables(stws_p_arena *a, stws_p_session *s, const stws_o
     s->build_headers = STWS_P_CAST(stws_header *, stws_p_carve(a, o->max_headers * sizeof(stws_header)));
     s->subs.slots = STWS_P_CAST(stws_p_sub *, stws_p_carve(a, subs * sizeof(stws_p_sub)));
     s->subs.chains = STWS_P_CAST(int *, stws_p_carve(a, subs * sizeof(int)));
-    s->subs.arena = STWS_P_CAST(char *, stws_p_carve(a, o->subscription_bytes));
+    s->subs.texts = STWS_P_CAST(char *, stws_p_carve(a, subs * o->subscription_bytes));
     s->receipts =
         STWS_P_CAST(stws_p_receipt *, stws_p_carve(a, STWS_P_CAST(size_t, o->max_receipts) * sizeof(stws_p_receipt)));
-    s->subs.arena_cap = o->subscription_bytes & ~STWS_P_CAST(size_t, 15);
+    s->subs.text_size = o->subscription_bytes;
     s->subs.count = o->max_subscriptions;
 }
 
@@ -4048,7 +3978,7 @@ static void stws_p_default_sizes(stws_options *o) {
     stws_p_default_size(&o->outbox_bytes, STWS_P_CAST(size_t, 1) << 20);
     stws_p_default_int(&o->max_subscriptions, 256);
     stws_p_default_int(&o->max_receipts, 256);
-    stws_p_default_size(&o->subscription_bytes, 128 * STWS_P_CAST(size_t, o->max_subscriptions));
+    stws_p_default_size(&o->subscription_bytes, 256);
     if (o->rx_buffer < STWS_P_MIN_BUFFER) o->rx_buffer = STWS_P_MIN_BUFFER;
     if (o->tx_buffer < STWS_P_MIN_BUFFER) o->tx_buffer = STWS_P_MIN_BUFFER;
     if (o->max_headers < 16) o->max_headers = 16;
@@ -4880,17 +4810,17 @@ static int stws_p_post_growing(stws *c, const stws_frame *frame) {
     return stws_p_post(&c->s, frame, &need);
 }
 
-static int stws_p_ask_before_subscribe(stws *c, const stws_p_sub *sub, stws_subscribing *asked) {
+static int stws_p_ask_before_subscribe(stws *c, stws_p_sub *sub, stws_subscribing *asked) {
     int answer;
     asked->handle = sub->handle;
     asked->destination = stws_p_sub_destination(&c->s.subs, sub);
     asked->headers = NULL;
     if (!c->o.before_subscribe) return 0;
-    c->s.subs.pinned++;
+    sub->pinned = 1;
     STWS_P_UNLOCK(c, c->threads);
     answer = c->o.before_subscribe(c, asked, c->o.user);
     STWS_P_LOCK(c, c->threads);
-    c->s.subs.pinned--;
+    sub->pinned = 0;
     return answer;
 }
 
