@@ -861,9 +861,7 @@ STOMP_WS_API const char *stws_result_name(int result) {
 
 /* strlen is 0 for no string at all, so that an absent option needs no special case. */
 static size_t stws_p_strlen(const char *s) { return s ? strlen(s) : 0; }
-
 static const char *stws_p_or(const char *s, const char *otherwise) { return s ? s : otherwise; }
-
 static char stws_p_lower(char c) { return c >= 'A' && c <= 'Z' ? STWS_P_CAST(char, c + 32) : c; }
 
 static int stws_p_equal(const char *a, size_t a_len, const char *b, size_t b_len) {
@@ -932,7 +930,6 @@ static void stws_p_put(stws_p_out *out, const char *data, size_t len) {
 }
 
 static void stws_p_put_string(stws_p_out *out, const char *s) { stws_p_put(out, s, strlen(s)); }
-
 static void stws_p_put_char(stws_p_out *out, char c) { stws_p_put(out, &c, 1); }
 
 static void stws_p_put_number(stws_p_out *out, unsigned long long n) {
@@ -6256,13 +6253,9 @@ STOMP_WS_API int stws_version(const stws *c) {
 }
 
 STOMP_WS_API int stws_error(const stws *c) { return c ? STWS_P_LOAD(&c->error) : STWS_P_CAST(int, STWS_ERR_MEMORY); }
-
 STOMP_WS_API const char *stws_error_text(const stws *c) { return c ? c->text : stws_result_text(STWS_ERR_MEMORY); }
-
 STOMP_WS_API int stws_http_status(const stws *c) { return c ? STWS_P_LOAD(&c->http_status) : 0; }
-
 STOMP_WS_API int stws_close_code(const stws *c) { return c ? STWS_P_LOAD(&c->close_code) : 0; }
-
 STOMP_WS_API void *stws_user(const stws *c) { return c ? c->o.user : NULL; }
 
 STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
