@@ -807,8 +807,7 @@ STOMP_WS_API void stws_queue_destroy(stws_queue *queue);
 #include <sys/random.h>
 #endif
 #if !defined(AI_PASSIVE) || !defined(CLOCK_MONOTONIC)
-#error                                                                                                                 \
-    "stomp_ws.h: a system header came before it under -std=cNN: include stomp_ws.h first, or build with -std=gnu11 or -D_POSIX_C_SOURCE=200809L"
+#error "stomp_ws.h: a system header came before it under -std=cNN: include stomp_ws.h first, or build with -std=gnu11 or -D_POSIX_C_SOURCE=200809L"
 #endif
 #ifndef STOMP_WS_NO_THREADS
 #include <pthread.h>
@@ -2157,42 +2156,28 @@ static int stws_p_is_plain(const char *s, size_t len) {
     return len == 0 || stws_p_specials(s, len) == 0;
 }
 
-/* Octets of header text as the version says it: its length; SIZE_MAX when it cannot be said. */
-static size_t stws_p_text_size(const char *s, size_t len, int escaping, int in_name) {
-    size_t size = len, i;
-    if (stws_p_is_plain(s, len)) return len;
+/* Header text as the version says it, written to where `to` points, or only measured when that is NULL: its octets, or
+   SIZE_MAX when it cannot be said. */
+static size_t stws_p_say_text(char *to, const char *s, size_t len, int escaping, int in_name) {
+    size_t size = 0, i;
+    if (stws_p_is_plain(s, len)) {
+        if (to && len) memcpy(to, s, len);
+        return len;
+    }
     for (i = 0; i < len; i++) {
         int escape = stws_p_escape_for(s[i], escaping, in_name);
         if (escape < 0) return SIZE_MAX;
+        if (to && escape) to[size] = '\\';
         size += escape != 0;
+        if (to) to[size] = escape ? STWS_P_CAST(char, escape) : s[i];
+        size++;
     }
     return size;
-}
-
-/* Write header text to where there is room for it; the end of it, or NULL when the version cannot say it. */
-static char *stws_p_write_text(char *to, const char *s, size_t len, int escaping, int in_name) {
-    size_t i;
-    if (stws_p_is_plain(s, len)) return STWS_P_CAST(char *, memcpy(to, s, len)) + len;
-    for (i = 0; i < len; i++) {
-        int escape = stws_p_escape_for(s[i], escaping, in_name);
-        if (escape < 0) return NULL;
-        if (escape) *to++ = '\\';
-        *to++ = escape ? STWS_P_CAST(char, escape) : s[i];
-    }
-    return to;
 }
 
 static int stws_p_may_have_body(int command_id) {
     return command_id == STWS_COMMAND_SEND || command_id == STWS_COMMAND_MESSAGE || command_id == STWS_COMMAND_ERROR ||
            command_id == STWS_COMMAND_OTHER;
-}
-
-static const char *stws_p_command_of(const stws_frame *frame) {
-    return frame->command ? frame->command : stws_command_name(frame->command_id);
-}
-
-static int stws_p_command_id_of(const stws_frame *frame) {
-    return frame->command ? stws_p_command_find(frame->command, strlen(frame->command)) : frame->command_id;
 }
 
 static int stws_p_is_command(const char *name) {
@@ -2214,68 +2199,62 @@ static int stws_p_wants_length(const stws_frame *frame) {
     return !frame->no_content_length || memchr(frame->body, 0, frame->body_len) != NULL;
 }
 
-/* Octets of everything up to the body; 0 when it cannot be said in that version. */
-static size_t stws_p_head_size(int version, const stws_frame *frame) {
-    int command_id = stws_p_command_id_of(frame), escaping = stws_p_escaping(version, command_id);
-    size_t size = strlen(stws_p_command_of(frame)) + 2, i;
-    char digits[20];
-    int has_length = 0;
-    if (!stws_p_is_command(stws_p_command_of(frame))) return 0;
-    if (frame->body_len && !stws_p_may_have_body(command_id)) return 0;
-    for (i = 0; i < frame->header_count; i++) {
-        const stws_header *h = &frame->headers[i];
-        size_t name_len = stws_p_len_or_strlen(h->name, h->name_len);
-        size_t name = stws_p_text_size(h->name, name_len, escaping, 1);
-        size_t value = stws_p_text_size(h->value, stws_p_len_or_strlen(h->value, h->value_len), escaping, 0);
-        if (name_len == 0 || name == SIZE_MAX || value == SIZE_MAX) return 0;
-        size += name + value + 2;
-        if (stws_p_known_header(h->name, name_len) != STWS_P_CONTENT_LENGTH) continue;
-        if (!stws_p_length_is(h, frame->body_len)) return 0;
-        has_length = 1;
+/* One header, measured or written like its text; SIZE_MAX when it cannot be said. Names that we know need no escapes. */
+static size_t stws_p_say_header(char *to, const stws_header *h, size_t name_len, int known, int escaping) {
+    size_t name = name_len, value;
+    if (known < 0)
+        name = stws_p_say_text(to, h->name, name_len, escaping, 1);
+    else if (to)
+        memcpy(to, h->name, name_len);
+    if (name == 0 || name == SIZE_MAX) return SIZE_MAX;
+    value = stws_p_say_text(to ? to + name + 1 : NULL, h->value, stws_p_len_or_strlen(h->value, h->value_len), escaping, 0);
+    if (value == SIZE_MAX) return SIZE_MAX;
+    if (to) {
+        to[name] = ':';
+        to[name + 1 + value] = '\n';
     }
-    if (!has_length && stws_p_wants_length(frame)) size += 16 + stws_p_digits(frame->body_len, digits);
-    return size;
+    return name + value + 2;
 }
 
-/* Write it to where there is room for it; the end of it, or NULL when it cannot be said in that version. */
-static char *stws_p_write_head(char *to, int version, const stws_frame *frame) {
-    const char *command = stws_p_command_of(frame);
-    size_t command_len = strlen(command), i;
-    int escaping = stws_p_escaping(version, stws_p_command_id_of(frame)), wants_length = stws_p_wants_length(frame);
-    to = STWS_P_CAST(char *, memcpy(to, command, command_len)) + command_len;
-    *to++ = '\n';
+/* Everything up to the body, written to `to`, or only measured when that is NULL: its octets; 0 when it cannot be said. */
+static size_t stws_p_say_head(char *to, int version, const stws_frame *frame) {
+    const char *command = frame->command ? frame->command : stws_command_name(frame->command_id);
+    size_t n = strlen(command), i, octets;
+    int id = frame->command ? stws_p_command_find(command, n) : frame->command_id;
+    int escaping = stws_p_escaping(version, id), wants_length = stws_p_wants_length(frame);
+    char digits[20];
+    if (!stws_p_is_command(command) || (frame->body_len && !stws_p_may_have_body(id))) return 0;
+    if (to) memcpy(to, command, n);
+    if (to) to[n] = '\n';
+    n++;
     for (i = 0; i < frame->header_count; i++) {
         const stws_header *h = &frame->headers[i];
         size_t name_len = stws_p_len_or_strlen(h->name, h->name_len);
         int known = stws_p_known_header(h->name, name_len);
-        if (known == STWS_P_CONTENT_LENGTH) {
-            if (!stws_p_length_is(h, frame->body_len)) return NULL;
-            wants_length = 0;
-        }
-        to = known >= 0 ? STWS_P_CAST(char *, memcpy(to, h->name, name_len)) + name_len
-                        : stws_p_write_text(to, h->name, name_len, escaping, 1);
-        if (!to || name_len == 0) return NULL;
-        *to++ = ':';
-        to = stws_p_write_text(to, h->value, stws_p_len_or_strlen(h->value, h->value_len), escaping, 0);
-        if (!to) return NULL;
-        *to++ = '\n';
+        if (known == STWS_P_CONTENT_LENGTH && !stws_p_length_is(h, frame->body_len)) return 0;
+        if (known == STWS_P_CONTENT_LENGTH) wants_length = 0;
+        octets = stws_p_say_header(to ? to + n : NULL, h, name_len, known, escaping);
+        if (octets == SIZE_MAX) return 0;
+        n += octets;
     }
     if (wants_length) {
-        to = STWS_P_CAST(char *, memcpy(to, "content-length:", 15)) + 15;
-        to += stws_p_digits(frame->body_len, to);
-        *to++ = '\n';
+        octets = stws_p_digits(frame->body_len, digits);
+        if (to) memcpy(to + n, "content-length:", 15);
+        if (to) memcpy(to + n + 15, digits, octets);
+        if (to) to[n + 15 + octets] = '\n';
+        n += 16 + octets;
     }
-    *to++ = '\n';
-    return to;
+    if (to) to[n] = '\n';
+    return n + 1;
 }
 
 STOMP_WS_API int stws_frame_build(char *buf, size_t cap, int version, const stws_frame *frame, size_t *need) {
-    size_t head = stws_p_head_size(version, frame);
+    size_t head = stws_p_say_head(NULL, version, frame);
     *need = 0;
     if (!head) return STWS_ERR_FRAME_BUILD;
     *need = head + frame->body_len + 1;
     if (*need > cap) return STWS_ERR_SPACE;
-    stws_p_write_head(buf, version, frame);
+    stws_p_say_head(buf, version, frame);
     if (frame->body_len) memcpy(buf + head, frame->body, frame->body_len);
     buf[head + frame->body_len] = 0;
     return STWS_OK;
@@ -2527,17 +2506,18 @@ static int stws_p_post_whole(stws_p_session *s, const stws_frame *frame, char *h
 /* Build a frame into the output. STWS_ERR_SPACE: it does not fit, *need octets would. STWS_ERR_FRAME_BUILD. */
 static int stws_p_post(stws_p_session *s, const stws_frame *frame, size_t *need) {
     size_t bound = stws_p_head_bound(frame), cut = stws_p_cut_size(s), gap, total;
-    char *head, *end;
+    size_t head_len;
+    char *head;
     int result;
     gap = stws_p_ws_head_len(bound + frame->body_len + 1, 1);
     *need = gap + bound + frame->body_len + 1;
     if (!stws_p_make_room(&s->out, *need)) return STWS_ERR_SPACE;
     head = s->out.data + s->out.end + gap;
-    end = stws_p_write_head(head, s->version, frame);
-    if (!end) return STWS_ERR_FRAME_BUILD;
-    total = STWS_P_CAST(size_t, end - head) + frame->body_len + 1;
+    head_len = stws_p_say_head(head, s->version, frame);
+    if (!head_len) return STWS_ERR_FRAME_BUILD;
+    total = head_len + frame->body_len + 1;
     result = cut && total > cut ? stws_p_post_cut(s, frame, total, cut, need)
-                                : stws_p_post_whole(s, frame, head, STWS_P_CAST(size_t, end - head), gap);
+                                : stws_p_post_whole(s, frame, head, head_len, gap);
     if (result != STWS_OK) return result;
     s->stats.frames_out++;
     if (frame->command_id == STWS_COMMAND_SEND) s->stats.messages_out++;
@@ -5821,7 +5801,7 @@ STOMP_WS_API int stws_reconnect_now(stws *c) {
 
 /* Can the frame be said at all? In the version spoken, or, before one is known, in the newest. */
 static int stws_p_can_say(const stws *c, const stws_frame *frame) {
-    return stws_p_head_size(c->s.version ? c->s.version : STWS_P_CAST(int, STWS_STOMP_12), frame) != 0;
+    return stws_p_say_head(NULL, c->s.version ? c->s.version : STWS_P_CAST(int, STWS_STOMP_12), frame) != 0;
 }
 
 /* May a frame go straight into the output, or are others before it? */
