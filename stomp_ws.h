@@ -360,7 +360,7 @@ STOMP_WS_API int stws_utf8_valid(const void *data, size_t len);
                     the URL has none; secure is 1 for wss://.
    stws_http        The head of an HTTP/1.1 request or answer. Zero it, then set headers and max_headers (a table) and
                     max_bytes (of the head; 0: 16,384). Answer: status and reason, which may be ""; request: method and
-                    target. scanned is private.
+                    target. minor: the x of HTTP/1.x. scanned is private.
    stws_handshake   What goes into an upgrade request: subprotocols ("v12.stomp, v11.stomp"), origin, cookie and headers
                     (name, value, name, value, ..., NULL) may be NULL.
 
@@ -391,7 +391,7 @@ typedef struct stws_url {
 typedef struct stws_http {
     stws_header *headers;
     size_t max_headers, max_bytes;
-    int status;
+    int status, minor;
     const char *reason, *method, *target;
     size_t header_count, scanned;
 } stws_http;
@@ -1343,9 +1343,10 @@ static int stws_p_http_first_line(char *line, size_t len, stws_http *http) {
     char *space = STWS_P_CAST(char *, memchr(line, ' ', len)), *target;
     size_t status = 0;
     if (!space || strlen(line) != len) return 0;
-    if (len >= 12 && memcmp(line, "HTTP/1.", 7) == 0 && space == line + 8) {
+    if (len >= 12 && memcmp(line, "HTTP/1.", 7) == 0 && line[7] >= '0' && line[7] <= '9' && space == line + 8) {
         if (stws_p_number(line + 9, 3, 999, &status) != 1 || status < 100) return 0;
-        if ((line[12] && line[12] != ' ') || (status == 101 && line[7] != '1')) return 0;
+        if ((line[12] && line[12] != ' ') || (status == 101 && line[7] == '0')) return 0;
+        http->minor = line[7] - '0';
         http->status = STWS_P_CAST(int, status);
         http->reason = line[12] ? line + 13 : "";
         return 1;
@@ -1353,7 +1354,9 @@ static int stws_p_http_first_line(char *line, size_t len, stws_http *http) {
     *space = 0;
     target = space + 1;
     space = strchr(target, ' ');
-    if (!space || space == target || memcmp(space, " HTTP/1.", 8) != 0) return 0;
+    if (!space || space == target || strncmp(space, " HTTP/1.", 8) != 0) return 0;
+    if (space[8] < '0' || space[8] > '9' || space[9]) return 0;
+    http->minor = space[8] - '0';
     *space = 0;
     http->method = line;
     http->target = target;
@@ -1458,7 +1461,8 @@ static int stws_p_handshake_proof(const stws_http *answer, const char *key, cons
 STOMP_WS_API int stws_handshake_check(const stws_http *answer, const char *key, const char *offered,
                                       const char **subprotocol, const char **why) {
     const char *chosen = stws_http_header(answer, "Sec-WebSocket-Protocol");
-    const char *extensions = stws_http_header(answer, "Sec-WebSocket-Extensions");
+    const stws_header *extension;
+    size_t from = 0;
     int result;
     if (subprotocol) *subprotocol = chosen;
     if (answer->status != 101)
@@ -1468,8 +1472,9 @@ STOMP_WS_API int stws_handshake_check(const stws_http *answer, const char *key, 
     if (chosen && (stws_p_http_count(answer, "Sec-WebSocket-Protocol") != 1 ||
                    !stws_p_list_has(stws_p_or(offered, ""), chosen, strlen(chosen))))
         return stws_p_handshake_fail(STWS_ERR_HTTP_SUBPROTOCOL, why, stws_result_text(STWS_ERR_HTTP_SUBPROTOCOL));
-    if (extensions && *extensions)
-        return stws_p_handshake_fail(STWS_ERR_HTTP_EXTENSION, why, stws_result_text(STWS_ERR_HTTP_EXTENSION));
+    while ((extension = stws_p_http_find(answer, "Sec-WebSocket-Extensions", &from)) != NULL)
+        if (extension->value_len)
+            return stws_p_handshake_fail(STWS_ERR_HTTP_EXTENSION, why, stws_result_text(STWS_ERR_HTTP_EXTENSION));
     return STWS_OK;
 }
 
@@ -1501,7 +1506,8 @@ STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *r
     const char *key = stws_http_header(request, "Sec-WebSocket-Key");
     stws_p_out out = {buf, cap, 0};
     char accept[29];
-    if (!request->method || strcmp(request->method, "GET") != 0 || !key || strlen(key) != 24 ||
+    if (!request->method || strcmp(request->method, "GET") != 0 || request->minor < 1 || !key || strlen(key) != 24 ||
+        stws_p_http_count(request, "Sec-WebSocket-Key") != 1 || !stws_http_header(request, "Host") ||
         !stws_http_has_token(request, "Upgrade", "websocket") || !stws_http_has_token(request, "Connection", "Upgrade"))
         return stws_p_handshake_refuse(&out, cap, need,
                                        "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n"
@@ -2035,13 +2041,13 @@ static int stws_p_head_done(size_t body, stws_frame_state *s) {
 }
 
 /* Keep where the scan stands, for when more has come. */
-static int stws_p_head_pause(const char *frame, const char *line, const char *colon, size_t scanned, size_t len,
-                             int escaped, stws_frame_state *s, size_t max_line) {
+static int stws_p_head_pause(const char *frame, const char *line, const char *colon, size_t scanned, int escaped,
+                             stws_frame_state *s, size_t max_line) {
     s->line = STWS_P_CAST(size_t, line - frame);
     s->colon = colon ? STWS_P_CAST(size_t, colon - frame) : 0;
     s->escaped = escaped;
     s->scanned = scanned;
-    if (len - s->line > max_line) return STWS_ERR_FRAME_LINE;
+    if (scanned - s->line > max_line) return STWS_ERR_FRAME_LINE;
     return STWS_MORE;
 }
 
@@ -2073,12 +2079,12 @@ static int stws_p_parse_head(char *frame, size_t len, stws_frame_state *s, size_
                 escaped = 1;
             } else if (*at == '\r') {
                 if (at + 1 == frame + len)
-                    return stws_p_head_pause(frame, line, colon, len - 1, len, escaped, s, max_line);
+                    return stws_p_head_pause(frame, line, colon, len - 1, escaped, s, max_line);
                 if (at[1] != '\n' && s->version == STWS_STOMP_12) return STWS_ERR_FRAME_CR;
             }
         }
     }
-    return stws_p_head_pause(frame, line, colon, len, len, escaped, s, max_line);
+    return stws_p_head_pause(frame, line, colon, len, escaped, s, max_line);
 }
 
 /* The body: STWS_DONE when its NUL is there. */
@@ -2221,7 +2227,7 @@ static size_t stws_p_say_head(char *to, int version, const stws_frame *frame) {
     const char *command = frame->command ? frame->command : stws_command_name(frame->command_id);
     size_t n = strlen(command), i, octets;
     int id = frame->command ? stws_p_command_find(command, n) : frame->command_id;
-    int escaping = stws_p_escaping(version, id), wants_length = stws_p_wants_length(frame);
+    int escaping = stws_p_escaping(version, id), wants_length = stws_p_wants_length(frame), has_length = 0;
     char digits[20];
     if (!stws_p_is_command(command) || (frame->body_len && !stws_p_may_have_body(id))) return 0;
     if (to) memcpy(to, command, n);
@@ -2231,8 +2237,10 @@ static size_t stws_p_say_head(char *to, int version, const stws_frame *frame) {
         const stws_header *h = &frame->headers[i];
         size_t name_len = stws_p_len_or_strlen(h->name, h->name_len);
         int known = stws_p_known_header(h->name, name_len);
-        if (known == STWS_P_CONTENT_LENGTH && !stws_p_length_is(h, frame->body_len)) return 0;
-        if (known == STWS_P_CONTENT_LENGTH) wants_length = 0;
+        if (known == STWS_P_CONTENT_LENGTH) {
+            if (has_length++ || !stws_p_length_is(h, frame->body_len)) return 0;
+            wants_length = 0;
+        }
         octets = stws_p_say_header(to ? to + n : NULL, h, name_len, known, escaping);
         if (octets == SIZE_MAX) return 0;
         n += octets;
@@ -2618,7 +2626,7 @@ static int stws_p_post_connect(stws_p_session *s, const stws_attempt *attempt, s
 /* CONNECTED's version: its bit; 0 when nobody offered it. No version is 1.0 (STOMP 1.1, "Protocol Negotiation"). */
 static int stws_p_negotiated(const char *version, int offered) {
     size_t len, i;
-    if (!version) return STWS_STOMP_10;
+    if (!version) return offered & STWS_STOMP_10;
     len = strlen(version);
     stws_p_trim(&version, &len);
     for (i = 0; i < 3; i++)
@@ -3834,7 +3842,8 @@ static const char *stws_p_quote(char *out, size_t cap, const char *data, size_t 
         if (ch == '\r') continue;
         out[n++] = STWS_P_CAST(char, ch < 32 || ch == 127 ? '.' : ch);
     }
-    out[stws_p_utf8_cut(out, n, n + 1)] = 0;
+    out[n] = 0;
+    while (n > 0 && !stws_utf8_valid(out, n)) out[--n] = 0; /* a character cut in two, or what never was text */
     return out;
 }
 
@@ -4700,9 +4709,10 @@ static void stws_p_refused_upgrade(stws *c, const stws_http *answer, int result,
         stws_p_say_status(c, answer, body, c->s.in.raw_end - c->s.in.raw);
         stws_p_lost(c, stws_p_status_is_final(answer->status));
     } else {
-        const char *chosen = stws_http_header(answer, "Sec-WebSocket-Protocol");
-        stws_p_say(c, result, "%s%s%.60s%s", why, result == STWS_ERR_HTTP_SUBPROTOCOL ? ": " : "",
-                   result == STWS_ERR_HTTP_SUBPROTOCOL ? stws_p_or(chosen, "") : "", "");
+        const char *culprit = result == STWS_ERR_HTTP_SUBPROTOCOL  ? stws_http_header(answer, "Sec-WebSocket-Protocol")
+                              : result == STWS_ERR_HTTP_EXTENSION ? stws_http_header(answer, "Sec-WebSocket-Extensions")
+                                                                  : NULL;
+        stws_p_say(c, result, "%s%s%.60s", why, culprit ? ": " : "", stws_p_or(culprit, ""));
         stws_p_lost(c, 1);
     }
 }
