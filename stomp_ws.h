@@ -1915,6 +1915,8 @@ static void stws_p_frame_moved(stws_frame_state *s, const char *frame) {
 static int stws_p_between_frames(const char *buf, size_t len, stws_frame_state *s, size_t *used) {
     const char *p = buf, *end = buf + len;
     int result = STWS_MORE;
+    *used = 0;
+    if (len && *buf >= 'A') return STWS_DONE; /* the usual case */
     for (; p < end; p++) {
         if (*p == '\n') {
             s->heartbeats++;
@@ -1945,8 +1947,7 @@ enum { STWS_P_MAX_COMMAND = 32 };
 
 static int stws_p_command_done(char *frame, size_t len, size_t line_end, stws_frame_state *s) {
     if (len == 0 || len > STWS_P_MAX_COMMAND) return STWS_ERR_FRAME_COMMAND;
-    s->command_id = stws_p_equal(frame, len, "MESSAGE", 7) ? STWS_P_CAST(int, STWS_COMMAND_MESSAGE)
-                                                           : stws_p_command_find(frame, len);
+    s->command_id = stws_p_command_find(frame, len);
     frame[len] = 0;
     s->line = s->scanned = line_end;
     s->phase = STWS_P_HEADERS;
@@ -1954,7 +1955,13 @@ static int stws_p_command_done(char *frame, size_t len, size_t line_end, stws_fr
 }
 
 static int stws_p_parse_command(char *frame, size_t len, stws_frame_state *s) {
-    if (s->scanned == 0 && len >= 8 && memcmp(frame, "MESSAGE\n", 8) == 0) s->scanned = 7;
+    if (s->scanned == 0 && len >= 8 && memcmp(frame, "MESSAGE\n", 8) == 0) {
+        s->command_id = STWS_COMMAND_MESSAGE; /* nearly all that comes */
+        frame[7] = 0;
+        s->line = s->scanned = 8;
+        s->phase = STWS_P_HEADERS;
+        return STWS_DONE;
+    }
     for (; s->scanned < len; s->scanned++) {
         size_t at = s->scanned;
         if (frame[at] >= 'A' && frame[at] <= 'Z' && at < STWS_P_MAX_COMMAND) continue;
@@ -1972,8 +1979,11 @@ static int stws_p_content_length(const stws_header *h, stws_frame_state *s, size
     const char *value = h->value;
     size_t len = h->value_len;
     int is_number;
-    stws_p_trim(&value, &len);
     is_number = stws_p_number(value, len, max_body, &s->body_len);
+    if (is_number == 0) {
+        stws_p_trim(&value, &len);
+        is_number = stws_p_number(value, len, max_body, &s->body_len);
+    }
     if (is_number == 0) return STWS_ERR_FRAME_LENGTH;
     if (is_number < 0) return STWS_ERR_FRAME_BODY;
     s->has_length = 1;
