@@ -2283,7 +2283,7 @@ STOMP_WS_API int stws_frame_build(char *buf, size_t cap, int version, const stws
 /* ==== >>session: one STOMP session and its tables: bytes in, bytes out, no system call ==== */
 
 enum { STWS_P_US = 1000 }; /* microseconds in a millisecond: options are in ms, the clock in us */
-enum { STWS_P_NEVER = -1 };
+#define STWS_P_NEVER (-1LL) /* as a time or a deadline */
 enum { STWS_P_POOL = 256 };   /* octets of randomness asked for at a time: 64 masking keys */
 enum { STWS_P_PIECE = 8192 }; /* what Tomcat takes as one WebSocket message by default */
 enum { STWS_P_TEXT = 640 };   /* longest error sentence */
@@ -6269,5 +6269,38 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 
 #endif /* STOMP_WS_NO_IO */
 
+/* ==== >>end: what is not for those who include this, and the licence ==== */
+
+#undef STWS_P_CAST
+#undef STWS_P_FENCE
+#undef STWS_P_LOAD
+#undef STWS_P_LOCK
+#undef STWS_P_NEVER
+#undef STWS_P_POINTER
+#undef STWS_P_RESULT_NAME
+#undef STWS_P_RESULT_TEXT
+#undef STWS_P_SEND_FLAGS
+#undef STWS_P_SSE2
+#undef STWS_P_STORE
+#undef STWS_P_UNLOCK
+#undef STWS_P_UTF8_DUE
+
 #endif /* STOMP_WS_IMPLEMENTED */
 #endif /* STOMP_WS_IMPLEMENTATION */
+
+/* This software comes under two licences; take the one that suits you.
+
+   1. MIT. Copyright (c) 2026 the authors of stomp_ws.h
+   Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
+   documentation files (the "Software"), to deal in the Software without restriction, including without limitation the
+   rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit
+   persons to whom the Software is furnished to do so, subject to the following conditions: The above copyright notice and
+   this permission notice shall be included in all copies or substantial portions of the Software. THE SOFTWARE IS PROVIDED
+   "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF
+   MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT
+   HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE,
+   ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+
+   2. Public domain. Whoever has the rights to this software gives them up, everywhere, for ever and for everybody, as far
+   as the law allows: anyone may use, change and share it in any form, for any purpose, without asking and without naming
+   anybody. It comes without any warranty. */
