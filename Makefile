@@ -1,0 +1,114 @@
+# stomp_ws.h is one file and needs no build: this is for its examples and tests. All output goes to
+# build/. `make help` lists the targets.
+
+CC ?= cc
+CFLAGS ?= -O2 -g
+LDLIBS ?= -pthread
+PREFIX ?= /usr/local
+SANITIZE ?= -fsanitize=address,undefined -fno-sanitize-recover=undefined
+
+WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wcast-qual \
+    -Wstrict-prototypes -Wundef
+VERSION = $(shell sed -n 's/^.define STOMP_WS_VERSION "\(.*\)"/\1/p' stomp_ws.h)
+
+# What there is to build. A new example, tool or test needs no line here.
+SOURCES = $(wildcard examples/*.c tests/tools/*.c tests/bench/*.c)
+HEADERS = stomp_ws.h $(wildcard tests/*.h tests/*/*.h)
+PROGRAMS = $(patsubst %.c,build/%,$(notdir $(SOURCES)))
+
+UNIT_TESTS = $(basename $(wildcard tests/unit/test_*.c))
+FAULT_TESTS = $(basename $(wildcard tests/fault/test_*.c))
+VECTOR_TEST = $(basename $(wildcard tests/conformance/run_vectors.c))
+TESTS = $(UNIT_TESTS) $(FAULT_TESTS)
+THREADED_TESTS = $(basename $(shell grep -lE 'pthread_create|stws_start' $(addsuffix .c,$(TESTS))))
+
+.PHONY: all help demo test tsan valgrind interop autobahn lint format cover install clean FORCE
+
+all: $(PROGRAMS) ## build the examples and tools (the default)
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+vpath %.c examples tests/tools tests/bench
+build/%: %.c $(HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(WARNINGS) -I. -o $@ $< $(LDFLAGS) $(LDLIBS)
+
+demo: all ## a broker, a client and a publisher on the loopback, in a few seconds
+	@sh tests/demo.sh build
+
+# ---- tests: build/FLAVOUR/tests/unit/test_x is tests/unit/test_x.c, built with FLAGS_FLAVOUR ----
+
+FLAGS_asan = -O1 -g -fno-omit-frame-pointer $(SANITIZE)
+FLAGS_tsan = -O1 -g -fsanitize=thread
+FLAGS_plain = -O1 -g
+FLAGS_cover = -O0 -g --coverage
+
+# The file `flags` changes when the programs must be built anew since the compiler or its flags have
+# changed. A compiler that cannot take them is found out there.
+define flavour
+build/$(1)/%: %.c $$(HEADERS) build/$(1)/flags
+	@mkdir -p $$(@D)
+	$$(CC) $$(WARNINGS) $$(FLAGS_$(1)) -I. -o $$@ $$< $$(LDFLAGS) $$(LDLIBS)
+
+build/$(1)/flags: FORCE
+	@mkdir -p $$(@D)
+	@echo '$$(CC) $$(FLAGS_$(1)) $$(LDFLAGS)' | cmp -s - $$@ || { \
+	    echo 'int main(void) { return 0; }' | $$(CC) $$(FLAGS_$(1)) -x c -o $$(@D)/probe - && \
+	    $$(@D)/probe || { echo '$$(CC) cannot build or run a program with: $$(FLAGS_$(1))'; \
+	        echo 'Install the runtime of its sanitizers, or leave them out: make test SANITIZE='; \
+	        exit 1; }; \
+	    echo '$$(CC) $$(FLAGS_$(1)) $$(LDFLAGS)' > $$@; }
+endef
+$(foreach name,asan tsan plain cover,$(eval $(call flavour,$(name))))
+
+# $(call built,FLAVOUR): what `make test` needs. $(call commands,FLAVOUR): how tests/run.sh is told.
+built = $(addprefix build/$(1)/,$(TESTS) $(VECTOR_TEST))
+commands = $(addprefix build/$(1)/,$(TESTS)) $(VECTOR_TEST:%='build/$(1)/% tests/conformance')
+
+test: all $(call built,asan) ## everything that needs no network peer, with ASan and UBSan
+	@ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	    sh tests/run.sh $(call commands,asan) 'sh tests/compile/run.sh'
+
+tsan: $(addprefix build/tsan/,$(THREADED_TESTS)) ## tests that start threads, with TSan
+	@TSAN_OPTIONS=halt_on_error=1 sh tests/run.sh $^
+
+valgrind: $(call built,plain) ## the tests under valgrind's memcheck
+	@UNDER='valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=all' \
+	    TIME_LIMIT=300 sh tests/run.sh $(call commands,plain)
+
+interop: all ## against Spring, RabbitMQ, ActiveMQ, Artemis (as root: it installs them)
+	sh tests/interop/install.sh
+	@TIME_LIMIT=1200 sh tests/run.sh 'build/venv/bin/python -m pytest -q tests/interop'
+
+autobahn: build/autobahn_client ## the Autobahn WebSocket cases, from PyPI
+	@TIME_LIMIT=600 sh tests/run.sh 'python3 tests/autobahn/run.py'
+
+# ---- the rest ----
+
+lint: ## strict warnings, static analysers, the header's style: no finding at all
+	@sh tests/lint.sh
+
+format: ## clang-format over examples and tests (the tables of the header are set by hand)
+	clang-format -i $(wildcard examples/*.[ch] tests/*.h tests/*/*.[ch])
+
+cover: $(call built,cover) ## line and branch coverage of stomp_ws.h by the tests (needs gcovr)
+	@find build/cover -name '*.gcda' -delete
+	@sh tests/run.sh $(call commands,cover)
+	@gcovr --root . --filter stomp_ws.h --branches build/cover
+	@gcovr --root . --filter stomp_ws.h build/cover
+
+build/stomp_ws.pc: stomp_ws.h FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' 'prefix=$(PREFIX)' 'includedir=$${prefix}/include' '' 'Name: stomp_ws' \
+	    'Description: STOMP over WebSocket for C, in one header' 'Version: $(VERSION)' \
+	    'Cflags: -I$${includedir}' 'Libs: -pthread' > $@
+
+install: build/stomp_cat build/stomp_ws.pc ## header, stomp_cat, stomp_ws.pc (PREFIX, DESTDIR)
+	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/pkgconfig
+	install -m 644 stomp_ws.h $(DESTDIR)$(PREFIX)/include
+	install -m 755 build/stomp_cat $(DESTDIR)$(PREFIX)/bin
+	install -m 644 build/stomp_ws.pc $(DESTDIR)$(PREFIX)/share/pkgconfig
+
+clean: ## remove build/
+	rm -rf build

@@ -1,0 +1,897 @@
+/* test_diagnosis.c - everything that can be wrong with a server, one thing at a time: the error's code, the facts that
+   its sentence must hold, and whether the client tries again. All of it in simulated time, but for the last part. */
+#include "scripted.h"
+
+/* What becomes of the client: it has ended, or it tries again. */
+enum fate { FINAL, RETRIED };
+
+/* Drive until something goes wrong, for at most a simulated minute. */
+static void until_trouble(struct peer *p) {
+    int i;
+    peer_turn(p);
+    for (i = 0; i < 120 && !p->ended && p->retry_ms < 0; i++) peer_advance(p, 500);
+}
+
+static void check_trouble(struct peer *p, int code, enum fate fate) {
+    CHECK_STR(stws_result_name(code), stws_result_name(p->result));
+    if (fate == FINAL) {
+        CHECK_STR(stws_result_name(code), stws_result_name(p->ended));
+        CHECK_INT(STWS_ENDED, stws_state(p->client));
+    } else {
+        CHECK_INT(0, p->ended);
+        CHECK_INT(STWS_BACKOFF, stws_state(p->client));
+        CHECK(p->retry_ms >= 0);
+        CHECK_STR(stws_error_text(p->client), bytes_text(&p->why));
+    }
+    CHECK_INT(code, stws_error(p->client));
+}
+
+static const char *why(const struct peer *p) {
+    return bytes_text(&p->why);
+}
+
+/* ==== the upgrade ==== */
+
+static void begin_at(struct peer *p, const char *url, const char *answer) {
+    stws_options o;
+    peer_init(p);
+    o = peer_options(p);
+    o.url = url;
+    p->answer = answer;
+    peer_start(p, &o);
+}
+
+/* The server answers the upgrade so, and closes. */
+static void answered(struct peer *p, const char *url, const char *answer) {
+    begin_at(p, url, answer);
+    peer_turn(p);
+    peer_end(p);
+    until_trouble(p);
+}
+
+static const char SPRING[] = "ws://broker.test:8080/notifications";
+static const char RAW[] = "ws://broker.test:8080/notifications/websocket";
+
+static void test_200_at_a_sockjs_endpoint(void) {
+    struct peer p;
+    answered(&p, SPRING, "HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\nWelcome to SockJS!\n");
+    check_trouble(&p, STWS_ERR_HTTP_STATUS, FINAL);
+    CHECK_INT(200, stws_http_status(p.client));
+    CHECK_HAS("200", why(&p));
+    CHECK_HAS("ws://broker.test:8080/notifications/websocket", why(&p));
+    CHECK_INT(1, p.sessions);
+    peer_free(&p);
+}
+
+static void test_400_at_a_sockjs_endpoint(void) {
+    struct peer p;
+    answered(&p, SPRING, "HTTP/1.1 400 \r\nContent-Length: 0\r\n\r\n");
+    check_trouble(&p, STWS_ERR_HTTP_STATUS, FINAL);
+    CHECK_INT(400, stws_http_status(p.client));
+    CHECK_HAS("400", why(&p));
+    CHECK_HAS("ws://broker.test:8080/notifications/websocket", why(&p));
+    peer_free(&p);
+}
+
+/* The advice keeps the query, and neither doubles a slash nor what is there already. */
+static void test_the_advice_names_a_url_that_works(void) {
+    struct peer p;
+    answered(&p, "ws://broker.test/stomp/?token=7", "HTTP/1.1 200 OK\r\n\r\n");
+    CHECK_HAS("ws://broker.test/stomp/websocket?token=7", why(&p));
+    peer_free(&p);
+    answered(&p, RAW, "HTTP/1.1 400 Bad Request\r\n\r\nCan \"Upgrade\" only to \"WebSocket\".");
+    check_trouble(&p, STWS_ERR_HTTP_STATUS, FINAL);
+    CHECK(strstr(why(&p), "websocket/websocket") == NULL);
+    CHECK_HAS("Can \"Upgrade\" only to \"WebSocket\".", why(&p));
+    peer_free(&p);
+}
+
+static void check_sockjs_frame(const char *payload) {
+    struct peer p;
+    begin_at(&p, "ws://broker.test:8080/notifications/123/abc/websocket", PEER_ANSWER);
+    p.automatic &= ~AUTO_LOGIN;
+    peer_turn(&p);
+    peer_ws(&p, STWS_WS_TEXT, 1, payload, strlen(payload));
+    until_trouble(&p);
+    CHECK_STR("STWS_ERR_SOCKJS", stws_result_name(p.result));
+    CHECK_HAS("SockJS", why(&p));
+    CHECK_HAS("/websocket", why(&p));
+    peer_free(&p);
+}
+
+static void test_sockjs_framing(void) {
+    check_sockjs_frame("o");
+    check_sockjs_frame("h");
+    check_sockjs_frame("a[\"CONNECTED\\nversion:1.2\\n\\n\\u0000\"]");
+    check_sockjs_frame("c[3000,\"Go away!\"]");
+}
+
+static void test_401(void) {
+    struct peer p;
+    answered(&p, RAW, "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"b\"\r\n\r\n");
+    check_trouble(&p, STWS_ERR_HTTP_STATUS, FINAL);
+    CHECK_INT(401, stws_http_status(p.client));
+    CHECK_HAS("401", why(&p));
+    CHECK_HAS("http_headers", why(&p));
+    peer_free(&p);
+}
+
+static void test_403(void) {
+    struct peer p;
+    answered(&p, RAW, "HTTP/1.1 403 \r\nContent-Length: 20\r\n\r\nInvalid CORS request");
+    check_trouble(&p, STWS_ERR_HTTP_STATUS, FINAL);
+    CHECK_HAS("403", why(&p));
+    CHECK_HAS("rigin", why(&p));
+    CHECK_HAS("Invalid CORS request", why(&p));
+    peer_free(&p);
+}
+
+static void test_404(void) {
+    struct peer p;
+    answered(&p, RAW, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+    check_trouble(&p, STWS_ERR_HTTP_STATUS, FINAL);
+    CHECK_HAS("404", why(&p));
+    CHECK_HAS("/notifications/websocket", why(&p));
+    peer_free(&p);
+}
+
+static void test_426(void) {
+    struct peer p;
+    answered(&p, RAW, "HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 8\r\n\r\n");
+    CHECK_STR("STWS_ERR_HTTP_STATUS", stws_result_name(p.result));
+    CHECK_INT(426, stws_http_status(p.client));
+    CHECK_HAS("426", why(&p));
+    peer_free(&p);
+}
+
+static void test_a_redirect_names_its_goal(void) {
+    static const char *const status[] = {"301", "302", "307", "308"};
+    size_t i;
+    for (i = 0; i < sizeof status / sizeof *status; i++) {
+        struct peer p;
+        struct bytes answer = {0};
+        bytes_print(&answer, "HTTP/1.1 %s Over There\r\nLocation: https://b.test/s/\r\n\r\n", status[i]);
+        answered(&p, RAW, answer.data);
+        CHECK_STR("STWS_ERR_HTTP_STATUS", stws_result_name(p.result));
+        CHECK_HAS(status[i], why(&p));
+        CHECK_HAS("https://b.test/s/", why(&p));
+        peer_free(&p);
+        bytes_free(&answer);
+    }
+}
+
+static void test_a_server_in_trouble_is_tried_again(void) {
+    static const int status[] = {429, 500, 502, 503, 504};
+    size_t i;
+    for (i = 0; i < sizeof status / sizeof *status; i++) {
+        struct peer p;
+        struct bytes answer = {0}, number = {0};
+        bytes_print(&number, "%d", status[i]);
+        bytes_print(&answer, "HTTP/1.1 %d Trouble\r\nContent-Length: 0\r\n\r\n", status[i]);
+        answered(&p, RAW, answer.data);
+        check_trouble(&p, STWS_ERR_HTTP_STATUS, RETRIED);
+        CHECK_HAS(number.data, why(&p));
+        p.answer = PEER_ANSWER;
+        CHECK(peer_connect(&p));
+        CHECK_INT(2, p.sessions);
+        peer_free(&p);
+        bytes_free(&answer);
+        bytes_free(&number);
+    }
+}
+
+static void test_503_with_retry_after(void) {
+    struct peer p;
+    answered(&p, RAW, "HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n");
+    check_trouble(&p, STWS_ERR_HTTP_STATUS, RETRIED);
+    CHECK_HAS("503", why(&p));
+    CHECK(p.retry_ms >= 6990 && p.retry_ms <= 10000);
+    peer_advance(&p, 6900);
+    CHECK_INT(1, p.sessions);
+    peer_advance(&p, 4000);
+    CHECK_INT(2, p.sessions);
+    peer_free(&p);
+}
+
+static void test_a_tls_server_on_a_plain_url(void) {
+    static const char alert[] = {0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x46};
+    struct peer p;
+    begin_at(&p, RAW, "");
+    peer_turn(&p);
+    peer_raw(&p, alert, sizeof alert);
+    peer_end(&p);
+    until_trouble(&p);
+    CHECK(p.result == STWS_ERR_HTTP || p.result == STWS_ERR_TLS);
+    CHECK_HAS("TLS", why(&p));
+    CHECK_HAS("wss://", why(&p));
+    peer_free(&p);
+}
+
+static void test_not_http_at_all(void) {
+    struct peer p;
+    answered(&p, RAW, "SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n");
+    CHECK_STR("STWS_ERR_HTTP", stws_result_name(p.result));
+    CHECK_HAS("SSH-2.0-OpenSSH", why(&p));
+    peer_free(&p);
+}
+
+/* A 101 that is not one. */
+static void check_bad_101(const char *answer, int code, const char *fact) {
+    struct peer p;
+    answered(&p, RAW, answer);
+    CHECK_STR(stws_result_name(code), stws_result_name(p.result));
+    CHECK_HAS(fact, why(&p));
+    CHECK_STR("", bytes_text(&p.order));
+    peer_free(&p);
+}
+
+static void test_101_that_breaks_the_handshake(void) {
+    check_bad_101("HTTP/1.1 101 \r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                  "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+                  STWS_ERR_HTTP_UPGRADE, "Sec-WebSocket-Accept");
+    check_bad_101("HTTP/1.1 101 \r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+                  STWS_ERR_HTTP_UPGRADE, "Sec-WebSocket-Accept");
+    check_bad_101("HTTP/1.1 101 \r\nConnection: Upgrade\r\nSec-WebSocket-Accept: @\r\n\r\n",
+                  STWS_ERR_HTTP_UPGRADE, "Upgrade");
+    check_bad_101("HTTP/1.1 101 \r\nUpgrade: h2c\r\nConnection: Upgrade\r\n"
+                  "Sec-WebSocket-Accept: @\r\n\r\n",
+                  STWS_ERR_HTTP_UPGRADE, "Upgrade");
+    check_bad_101("HTTP/1.1 101 \r\nUpgrade: websocket\r\nSec-WebSocket-Accept: @\r\n\r\n",
+                  STWS_ERR_HTTP_UPGRADE, "Connection");
+    check_bad_101("HTTP/1.1 101 \r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                  "Sec-WebSocket-Accept: @\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n",
+                  STWS_ERR_HTTP_SUBPROTOCOL, "mqtt");
+    check_bad_101("HTTP/1.1 101 \r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                  "Sec-WebSocket-Accept: @\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
+                  STWS_ERR_HTTP_EXTENSION, "permessage-deflate");
+}
+
+static void test_101_without_a_subprotocol_is_fine(void) {
+    struct peer p;
+    begin_at(&p, RAW, "HTTP/1.1 101 \r\nupgrade: WebSocket\r\nconnection: keep-alive, UPGRADE\r\n"
+                      "sec-websocket-accept: @\r\n\r\n");
+    CHECK(peer_connect(&p));
+    peer_free(&p);
+    begin_at(&p, RAW, "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 101 \r\nUpgrade: websocket\r\n"
+                      "Connection: upgrade\r\nSec-WebSocket-Accept: @\r\n\r\n");
+    CHECK(peer_connect(&p));
+    peer_free(&p);
+}
+
+static void test_a_mebibyte_of_headers(void) {
+    struct peer p;
+    size_t i;
+    begin_at(&p, RAW, "HTTP/1.1 101 \r\n");
+    peer_turn(&p);
+    for (i = 0; i < 16384; i++) peer_say(&p, "X-Padding: 0123456789012345678901234567890123456789012345678\r\n");
+    until_trouble(&p);
+    CHECK_STR("STWS_ERR_HTTP_LIMIT", stws_result_name(p.result));
+    CHECK(p.given < 200000);
+    peer_free(&p);
+}
+
+/* ==== waits that end ==== */
+
+static void test_no_tcp_answer_in_time(void) {
+    struct peer p;
+    long long begun;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.connect_timeout_ms = 3000;
+    p.open_result = STWS_MORE;
+    peer_start(&p, &o);
+    begun = p.now_us;
+    peer_turn(&p);
+    peer_advance(&p, 2900);
+    CHECK_INT(STWS_CONNECTING, stws_state(p.client));
+    peer_advance(&p, 200);
+    check_trouble(&p, STWS_ERR_TIMEOUT, RETRIED);
+    CHECK_INT(3100, (p.now_us - begun) / 1000);
+    CHECK_HAS("broker.test", why(&p));
+    peer_free(&p);
+}
+
+static void test_no_http_answer_in_time(void) {
+    struct peer p;
+    begin_at(&p, RAW, "");
+    peer_turn(&p);
+    peer_advance(&p, 9900);
+    CHECK_INT(STWS_UPGRADING, stws_state(p.client));
+    peer_advance(&p, 200);
+    check_trouble(&p, STWS_ERR_TIMEOUT, RETRIED);
+    peer_free(&p);
+}
+
+/* An octet a second is no progress: the deadline is the answer's, not the octet's. */
+static void test_a_dripping_http_answer(void) {
+    struct peer p;
+    int i;
+    begin_at(&p, RAW, "HTTP/1.1 101 ");
+    peer_turn(&p);
+    for (i = 0; i < 12 && p.retry_ms == -2; i++) {
+        peer_say(&p, "x");
+        peer_advance(&p, 1000);
+    }
+    CHECK(i <= 10);
+    check_trouble(&p, STWS_ERR_TIMEOUT, RETRIED);
+    peer_free(&p);
+}
+
+static void test_no_connected_in_time(void) {
+    struct peer p;
+    begin_at(&p, RAW, PEER_ANSWER);
+    p.automatic &= ~AUTO_LOGIN;
+    peer_turn(&p);
+    peer_advance(&p, 9900);
+    CHECK_INT(STWS_LOGGING_IN, stws_state(p.client));
+    peer_advance(&p, 200);
+    check_trouble(&p, STWS_ERR_TIMEOUT, RETRIED);
+    CHECK_HAS("CONNECTED", why(&p));
+    peer_free(&p);
+}
+
+static void test_heart_beats_instead_of_connected(void) {
+    struct peer p;
+    int i;
+    begin_at(&p, RAW, PEER_ANSWER);
+    p.automatic &= ~AUTO_LOGIN;
+    peer_turn(&p);
+    for (i = 0; i < 20 && p.retry_ms == -2; i++) {
+        peer_ws(&p, STWS_WS_TEXT, 1, "\n", 1);
+        peer_ws(&p, STWS_WS_PING, 1, "?", 1);
+        peer_advance(&p, 1000);
+    }
+    CHECK(i <= 13);
+    CHECK_STR("STWS_ERR_TIMEOUT", stws_result_name(p.result));
+    peer_free(&p);
+}
+
+/* ==== the login ==== */
+
+/* The server answers CONNECT with that, and leaves the connection open. */
+static void logged_in_with(struct peer *p, int versions, const char *frame) {
+    stws_options o;
+    peer_init(p);
+    o = peer_options(p);
+    o.versions = versions;
+    p->connected = frame;
+    peer_start(p, &o);
+    until_trouble(p);
+}
+
+static void test_a_refused_login(void) {
+    struct peer p;
+    logged_in_with(&p, 0, "ERROR\nmessage:Bad CONNECT\ncontent-type:text/plain\n\n"
+                          "Access refused for user 'guest'\n\tat a.long.StackTrace(Of.java:1)\n");
+    check_trouble(&p, STWS_ERR_LOGIN, FINAL);
+    CHECK_HAS("Bad CONNECT", why(&p));
+    CHECK_HAS("Access refused for user 'guest'", why(&p));
+    CHECK(strstr(why(&p), "StackTrace") == NULL);
+    CHECK_INT(1, p.sessions);
+    peer_free(&p);
+}
+
+static void test_a_refused_vhost(void) {
+    struct peer p;
+    logged_in_with(&p, 0, "ERROR\nmessage:Bad CONNECT\n\nVirtual host 'localhost' access denied");
+    check_trouble(&p, STWS_ERR_LOGIN, FINAL);
+    CHECK_HAS("Virtual host 'localhost' access denied", why(&p));
+    CHECK_HAS("option", why(&p));
+    CHECK_HAS("\"/\"", why(&p));
+    peer_free(&p);
+}
+
+/* A bad escape must not hide why the login was refused. */
+static void test_a_refusal_with_odd_escapes(void) {
+    struct peer p;
+    logged_in_with(&p, 0, "ERROR\nmessage:no such user\\c CORP\\tom\n\n");
+    check_trouble(&p, STWS_ERR_LOGIN, FINAL);
+    CHECK_HAS("no such user: CORP\\tom", why(&p));
+    peer_free(&p);
+}
+
+static void test_versions_that_do_not_meet(void) {
+    struct peer p;
+    logged_in_with(&p, STWS_STOMP_12, "CONNECTED\nversion:1.1\n\n");
+    CHECK_STR("STWS_ERR_VERSION", stws_result_name(p.result));
+    CHECK_HAS("1.1", why(&p));
+    CHECK_HAS("versions", why(&p));
+    peer_free(&p);
+    logged_in_with(&p, 0, "CONNECTED\nversion:1.3\n\n");
+    CHECK_STR("STWS_ERR_VERSION", stws_result_name(p.result));
+    CHECK_HAS("1.3", why(&p));
+    peer_free(&p);
+    logged_in_with(&p, STWS_STOMP_11 | STWS_STOMP_12, "CONNECTED\nsession:1\n\n");
+    CHECK_STR("STWS_ERR_VERSION", stws_result_name(p.result));
+    CHECK_HAS("1.0", why(&p));
+    peer_free(&p);
+    logged_in_with(&p, STWS_STOMP_12, "ERROR\nversion:1.0,1.1\nmessage:Version mismatch\n\n");
+    CHECK(p.result == STWS_ERR_VERSION || p.result == STWS_ERR_LOGIN);
+    CHECK(p.ended == p.result);
+    CHECK_HAS("Version mismatch", why(&p));
+    CHECK_HAS("versions", why(&p));
+    peer_free(&p);
+}
+
+static void test_a_message_before_connected(void) {
+    struct peer p;
+    logged_in_with(&p, 0, "MESSAGE\nsubscription:0\nmessage-id:1\ndestination:/x\n\nearly");
+    check_trouble(&p, STWS_ERR_TIMEOUT, RETRIED);
+    CHECK_STR("UNHANDLED MESSAGE\nDISCONNECTED STWS_ERR_TIMEOUT\n", bytes_text(&p.log));
+    peer_free(&p);
+}
+
+/* ==== the session ==== */
+
+static void session(struct peer *p, const char *connected) {
+    stws_options o;
+    peer_init(p);
+    o = peer_options(p);
+    o.heartbeat_in_ms = 1000;
+    o.max_body = 1000;
+    o.max_line = 200;
+    o.max_headers = 20;
+    if (connected) p->connected = connected;
+    peer_start(p, &o);
+    CHECK(peer_connect(p));
+}
+
+static void test_the_close_code_and_reason(void) {
+    struct peer p;
+    session(&p, NULL);
+    peer_close(&p, 1011, "out of cheese");
+    peer_end(&p);
+    until_trouble(&p);
+    check_trouble(&p, STWS_ERR_WS_CLOSE, RETRIED);
+    CHECK_INT(1011, stws_close_code(p.client));
+    CHECK_HAS("1011", why(&p));
+    CHECK_HAS("out of cheese", why(&p));
+    peer_free(&p);
+}
+
+static void test_a_close_code_of_springs(void) {
+    struct peer p;
+    session(&p, NULL);
+    peer_close(&p, 4500, "Failed to send message within the configured send limit");
+    peer_end(&p);
+    until_trouble(&p);
+    check_trouble(&p, STWS_ERR_WS_CLOSE, RETRIED);
+    CHECK_HAS("4500", why(&p));
+    CHECK_HAS("configured send limit", why(&p));
+    peer_free(&p);
+}
+
+/* The server sends that frame to a client with small limits. */
+static void check_over_limit(const char *frame, int code, const char *option, int close_code) {
+    struct peer p;
+    session(&p, NULL);
+    peer_stomp(&p, frame);
+    until_trouble(&p);
+    CHECK_STR(stws_result_name(code), stws_result_name(p.result));
+    CHECK_HAS(option, why(&p));
+    CHECK_INT(close_code, p.close_code);
+    CHECK(strstr(bytes_text(&p.log), "MESSAGE") == NULL);
+    peer_free(&p);
+}
+
+static void test_a_message_over_our_limits(void) {
+    struct bytes b = {0};
+    int i;
+    check_over_limit("MESSAGE\ndestination:/x\nmessage-id:1\nsubscription:0\ncontent-length:1001\n\n",
+                     STWS_ERR_FRAME_BODY, "max_body", 1009);
+    bytes_print(&b, "MESSAGE\ndestination:/x\n\n%01200d", 0);
+    check_over_limit(b.data, STWS_ERR_FRAME_BODY, "max_body", 1009);
+    bytes_clear(&b);
+    bytes_print(&b, "MESSAGE\ndestination:/x\nlong:%0300d\n\n", 0);
+    check_over_limit(b.data, STWS_ERR_FRAME_LINE, "max_line", 1009);
+    bytes_clear(&b);
+    bytes_print(&b, "MESSAGE\ndestination:/x\n");
+    for (i = 0; i < 20; i++) bytes_print(&b, "h%d:v\n", i);
+    bytes_print(&b, "\n");
+    check_over_limit(b.data, STWS_ERR_FRAME_HEADERS, "max_headers", 1009);
+    bytes_free(&b);
+}
+
+static void test_a_message_over_the_servers_limit(void) {
+    struct peer p;
+    char body[20000];
+    session(&p, "CONNECTED\nversion:1.2\nserver:ActiveMQ/6.1.7\nheart-beat:0,0\n\n");
+    memset(body, 'x', sizeof body);
+    CHECK_INT(0, stws_send(p.client, "/queue/a", body, sizeof body));
+    peer_turn(&p);
+    peer_close(&p, 1009, "Text message too large");
+    peer_end(&p);
+    until_trouble(&p);
+    check_trouble(&p, STWS_ERR_WS_CLOSE, RETRIED);
+    CHECK_HAS("1009", why(&p));
+    CHECK_HAS("max_ws_message", why(&p));
+    peer_free(&p);
+}
+
+static void test_a_lost_heart_beat(void) {
+    struct peer p;
+    session(&p, "CONNECTED\nversion:1.2\nheart-beat:1000,0\n\n");
+    until_trouble(&p);
+    check_trouble(&p, STWS_ERR_HEARTBEAT, RETRIED);
+    CHECK_HAS("heart-beat", why(&p));
+    CHECK_HAS("1000", why(&p));
+    peer_free(&p);
+}
+
+/* We were silent for longer than promised and the server left: that is ours, and the sentence says so. */
+static void test_our_own_loop_was_late(void) {
+    struct peer p;
+    stws_stats_numbers stats;
+    session(&p, "CONNECTED\nversion:1.2\nheart-beat:0,1000\n\n");
+    peer_sleep(&p, 60000);
+    peer_close(&p, 1000, "STOMP died");
+    peer_end(&p);
+    until_trouble(&p);
+    CHECK(p.result == STWS_ERR_LATE || p.result == STWS_ERR_WS_CLOSE);
+    CHECK_HAS("late", why(&p));
+    CHECK_HAS("STOMP died", why(&p));
+    stws_stats(p.client, &stats);
+    CHECK_INT(1, stats.late_loops);
+    peer_free(&p);
+}
+
+static void test_an_end_without_a_close_frame(void) {
+    struct peer p;
+    session(&p, NULL);
+    peer_end(&p);
+    until_trouble(&p);
+    check_trouble(&p, STWS_ERR_EOF, RETRIED);
+    peer_free(&p);
+    begin_at(&p, RAW, "");
+    peer_turn(&p);
+    peer_end(&p);
+    until_trouble(&p);
+    check_trouble(&p, STWS_ERR_EOF, RETRIED);
+    peer_free(&p);
+    answered(&p, RAW, "HTTP/1.1 101 Switching Protocols\r\nUpgr");
+    check_trouble(&p, STWS_ERR_EOF, RETRIED);
+    peer_free(&p);
+}
+
+static void test_a_broken_read(void) {
+    struct peer p;
+    session(&p, NULL);
+    p.end_result = STWS_ERR_IO;
+    p.trouble = "Connection reset by peer";
+    peer_end(&p);
+    until_trouble(&p);
+    check_trouble(&p, STWS_ERR_IO, RETRIED);
+    CHECK_HAS("Connection reset by peer", why(&p));
+    peer_free(&p);
+}
+
+static void test_a_refused_open(void) {
+    struct peer p;
+    begin_at(&p, RAW, "");
+    p.open_result = STWS_ERR_CONNECT;
+    p.trouble = "Connection refused";
+    until_trouble(&p);
+    check_trouble(&p, STWS_ERR_CONNECT, RETRIED);
+    CHECK_HAS("Connection refused", why(&p));
+    CHECK_HAS("broker.test", why(&p));
+    CHECK_HAS("8080", why(&p));
+    peer_free(&p);
+}
+
+/* The server announces ten GiB; nothing may be allocated for them, and nobody waits for them for ever. */
+static void test_ten_gibibytes_announced(void) {
+    static const char head[] = {(char)0x81, 127, 0, 0, 0, 2, (char)0x80, 0, 0, 0};
+    struct peer p;
+    session(&p, "CONNECTED\nversion:1.2\nheart-beat:1000,0\n\n");
+    peer_raw(&p, head, sizeof head);
+    peer_say(&p, "MESSAGE\ndestination:/x\n\n");
+    until_trouble(&p);
+    CHECK(p.result == STWS_ERR_WS_LIMIT || p.result == STWS_ERR_HEARTBEAT);
+    peer_free(&p);
+    session(&p, NULL);
+    peer_raw(&p, head, sizeof head);
+    peer_say(&p, "MESSAGE\ndestination:/x\n\n");
+    while (p.sessions == 1 && p.retry_ms == -2 && p.given < 100000) {
+        peer_say(&p, "0123456789012345678901234567890123456789012345678901234567890123456789");
+        peer_turn(&p);
+    }
+    CHECK(p.result == STWS_ERR_WS_LIMIT || p.result == STWS_ERR_FRAME_BODY);
+    CHECK(p.given < 10000);
+    peer_free(&p);
+    check_over_limit("MESSAGE\ndestination:/x\ncontent-length:10737418240\n\n", STWS_ERR_FRAME_BODY,
+                     "max_body", 1009);
+    check_over_limit("MESSAGE\ndestination:/x\ncontent-length:99999999999999999999999999\n\n",
+                     STWS_ERR_FRAME_BODY, "max_body", 1009);
+}
+
+static void test_endless_garbage(void) {
+    struct peer p;
+    char garbage[4096];
+    int i;
+    begin_at(&p, RAW, "");
+    peer_fill(&p, garbage, sizeof garbage);
+    peer_turn(&p);
+    for (i = 0; i < 100 && p.retry_ms == -2 && !p.ended; i++) {
+        peer_raw(&p, garbage, sizeof garbage);
+        peer_turn(&p);
+    }
+    CHECK(p.result == STWS_ERR_HTTP || p.result == STWS_ERR_HTTP_LIMIT);
+    CHECK(i < 20);
+    peer_free(&p);
+    session(&p, NULL);
+    garbage[0] = (char)0xF3; /* reserved bits, reserved opcode */
+    for (i = 0; i < 100 && p.retry_ms == -2; i++) {
+        peer_raw(&p, garbage, sizeof garbage);
+        peer_turn(&p);
+        if (p.close_code) peer_advance(&p, 500);
+    }
+    check_trouble(&p, STWS_ERR_WS_PROTOCOL, RETRIED);
+    CHECK_INT(1002, p.close_code);
+    CHECK(i < 20);
+    peer_free(&p);
+}
+
+/* A STOMP frame that breaks the rules: the code of the error, and 1002 to the server. */
+static void check_bad_frame(const char *frame, size_t len, int code) {
+    struct peer p;
+    session(&p, NULL);
+    peer_ws(&p, STWS_WS_TEXT, 1, frame, len);
+    until_trouble(&p);
+    check_trouble(&p, code, RETRIED);
+    CHECK_INT(1002, p.close_code);
+    peer_free(&p);
+}
+
+#define BAD_FRAME(text, code) check_bad_frame(text, sizeof text, code)
+
+static void test_bad_stomp_frames(void) {
+    BAD_FRAME("HTTP/1.1 400 Bad Request\n\n", STWS_ERR_FRAME_COMMAND);
+    BAD_FRAME("message\n\n", STWS_ERR_FRAME_COMMAND);
+    BAD_FRAME("MESSAGE\nno colon\n\n", STWS_ERR_FRAME_HEADER);
+    BAD_FRAME("MESSAGE\na:b\\t\n\n", STWS_ERR_FRAME_ESCAPE);
+    BAD_FRAME("MESSAGE\na:b\rc\n\n", STWS_ERR_FRAME_CR);
+    BAD_FRAME("RECEIPT\nreceipt-id:77\n", STWS_ERR_FRAME_NUL);
+    BAD_FRAME("MESSAGE\ncontent-length:3\n\nabcd", STWS_ERR_FRAME_NUL);
+    BAD_FRAME("MESSAGE\ncontent-length:0x3\n\nabc", STWS_ERR_FRAME_LENGTH);
+}
+
+/* A WebSocket frame that breaks the rules, and the code that the client closes with. */
+static void check_bad_ws(const void *frame, size_t len, int code, int close_code) {
+    struct peer p;
+    session(&p, NULL);
+    peer_raw(&p, frame, len);
+    until_trouble(&p);
+    check_trouble(&p, code, RETRIED);
+    CHECK_INT(close_code, p.close_code);
+    peer_free(&p);
+}
+
+#define BAD_WS(octets, code, close_code) check_bad_ws(octets, sizeof octets - 1, code, close_code)
+
+static void test_bad_websocket_frames(void) {
+    BAD_WS("\xC1\x01x", STWS_ERR_WS_PROTOCOL, 1002);             /* RSV1 */
+    BAD_WS("\x83\x01x", STWS_ERR_WS_PROTOCOL, 1002);             /* opcode 3 */
+    BAD_WS("\x81\x81\1\2\3\4x", STWS_ERR_WS_PROTOCOL, 1002);     /* masked */
+    BAD_WS("\x09\x00", STWS_ERR_WS_PROTOCOL, 1002);              /* ping in fragments */
+    BAD_WS("\x89\x7E\x01\x00", STWS_ERR_WS_PROTOCOL, 1002);      /* ping of 256 */
+    BAD_WS("\x80\x01x", STWS_ERR_WS_PROTOCOL, 1002);             /* continuation of nothing */
+    BAD_WS("\x01\x01\n\x81\x01x", STWS_ERR_WS_PROTOCOL, 1002);   /* a message in a message */
+    BAD_WS("\x81\x7E\x00\x01x", STWS_ERR_WS_PROTOCOL, 1002);     /* length not minimal */
+    BAD_WS("\x81\x7F\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", STWS_ERR_WS_PROTOCOL, 1002);
+    BAD_WS("\x88\x01x", STWS_ERR_WS_PROTOCOL, 1002);             /* half a close code */
+    BAD_WS("\x88\x02\x03\xED", STWS_ERR_WS_PROTOCOL, 1002);      /* 1005 on the wire */
+    BAD_WS("\x88\x03\x03\xE8\xFF", STWS_ERR_WS_UTF8, 1007);      /* a reason that is not UTF-8 */
+}
+
+/* ==== options that cannot work ==== */
+
+/* Both doors: stws_init tells at once, stws_create through the first driving call. */
+static void check_refused(const stws_options *o, int code, const char *fact) {
+    static long long memory[65536];
+    const char *sentence = NULL;
+    stws_event event = {0};
+    stws *client = NULL;
+    CHECK_STR(stws_result_name(code),
+              stws_result_name(stws_init(memory, sizeof memory, o, &client, &sentence)));
+    CHECK(client == NULL);
+    CHECK_HAS(fact, sentence);
+    CHECK_INT(0, stws_size(o));
+    client = stws_create(o);
+    CHECK(client != NULL);
+    CHECK_STR(stws_result_name(code), stws_result_name(stws_next(client, &event, 0)));
+    CHECK_HAS(fact, stws_error_text(client));
+    CHECK_INT(code, stws_run(client));
+    stws_destroy(client);
+}
+
+static stws_options small_options(const char *url) {
+    stws_options o = stws_options_default();
+    o.url = url;
+    o.rx_buffer = o.tx_buffer = 4096;
+    o.max_subscriptions = o.max_receipts = 4;
+    o.outbox_bytes = 4096;
+    return o;
+}
+
+static void test_bad_urls(void) {
+    static const char *const bad[][2] = {
+        {"", "ws://"},
+        {"localhost:8080/stomp", "ws://"},
+        {"http://localhost:8080/notifications", "ws://"},
+        {"https://localhost/notifications", "wss://"},
+        {"ws:/localhost/", "ws://"},
+        {"ws://", "host"},
+        {"ws:///path", "host"},
+        {"ws://host:0/", "port"},
+        {"ws://host:65536/", "port"},
+        {"ws://host:abc/", "port"},
+        {"ws://host:/", "port"},
+        {"ws://guest:secret@host/", "login"},
+        {"ws://[::1/", "IPv6"},
+        {"ws://host/#top", "fragment"},
+        {"ws://host/a b", "percent"},
+        {"ws://host/a\r\nX: y", "percent"},
+        {"ws://ho st/", "host"},
+    };
+    size_t i;
+    for (i = 0; i < sizeof bad / sizeof *bad; i++) {
+        stws_options o = small_options(bad[i][0]);
+        check_refused(&o, STWS_ERR_URL, bad[i][1]);
+    }
+}
+
+static void test_no_url(void) {
+    stws_options o = small_options(NULL);
+    check_refused(&o, STWS_ERR_USAGE, "url");
+}
+
+static void test_an_injected_line_is_refused(void) {
+    static const char *const http[] = {"X-Token", "a\r\nX-Evil: 1", NULL};
+    static const char *const name[] = {"X-Evil: 1\r\nX-Token", "a", NULL};
+    static const char *const connect[] = {"client-id", "a\nadmin:true", NULL};
+    static const char *const owned[] = {"Sec-WebSocket-Key", "AAAA", NULL};
+    static const char *const odd[] = {"X-Token", NULL};
+    stws_options o = small_options(RAW);
+    o.http_headers = http;
+    check_refused(&o, STWS_ERR_USAGE, "http_headers");
+    o.http_headers = name;
+    check_refused(&o, STWS_ERR_USAGE, "http_headers");
+    o.http_headers = owned;
+    check_refused(&o, STWS_ERR_USAGE, "http_headers");
+    o.http_headers = odd;
+    check_refused(&o, STWS_ERR_USAGE, "http_headers");
+    o = small_options(RAW);
+    o.connect_headers = connect;
+    check_refused(&o, STWS_ERR_USAGE, "connect_headers");
+    o = small_options(RAW);
+    o.origin = "http://a\r\nX-Evil: 1";
+    check_refused(&o, STWS_ERR_USAGE, "origin");
+    o = small_options(RAW);
+    o.cookie = "a=b\nX-Evil: 1";
+    check_refused(&o, STWS_ERR_USAGE, "cookie");
+    o = small_options(RAW);
+    o.subprotocols = "v12.stomp\r\nX-Evil: 1";
+    check_refused(&o, STWS_ERR_USAGE, "subprotocols");
+    o = small_options(RAW);
+    o.login = "guest\nadmin:true";
+    check_refused(&o, STWS_ERR_USAGE, "login");
+    o = small_options(RAW);
+    o.passcode = "guest\nadmin:true";
+    check_refused(&o, STWS_ERR_USAGE, "passcode");
+    o = small_options(RAW);
+    o.host = "/\nadmin:true";
+    check_refused(&o, STWS_ERR_USAGE, "host");
+}
+
+/* ==== the real network, as far as the loopback goes ==== */
+
+/* Run the client against the system's sockets until something goes wrong, for at most twenty seconds. */
+static void really(struct peer *p, const char *url) {
+    stws_options o = stws_options_default();
+    int i;
+    peer_init(p);
+    o.url = url;
+    p->client = stws_create(&o);
+    for (i = 0; i < 200 && !p->ended && p->retry_ms < 0; i++) {
+        stws_event event = {0};
+        int result = stws_next(p->client, &event, 100);
+        if (result == 1) peer_log_event(p, &event);
+        if (result < 0) peer_note_end(p, result);
+    }
+}
+
+/* A port where nobody listens: one that was free a moment ago. */
+static int free_port(void) {
+    struct sockaddr_in name;
+    socklen_t len = sizeof name;
+    int fd = socket(AF_INET, SOCK_STREAM, 0), port = 0;
+    memset(&name, 0, sizeof name);
+    name.sin_family = AF_INET;
+    name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (bind(fd, (struct sockaddr *)&name, len) == 0 &&
+        getsockname(fd, (struct sockaddr *)&name, &len) == 0)
+        port = ntohs(name.sin_port);
+    close(fd);
+    return port;
+}
+
+static void test_connection_refused(void) {
+    struct peer p;
+    struct bytes url = {0}, port = {0};
+    bytes_print(&port, "%d", free_port());
+    bytes_print(&url, "ws://127.0.0.1:%s/stomp", port.data);
+    really(&p, url.data);
+    check_trouble(&p, STWS_ERR_CONNECT, RETRIED);
+    CHECK_HAS("127.0.0.1", why(&p));
+    CHECK_HAS(port.data, why(&p));
+    CHECK_HAS("refused", why(&p));
+    peer_free(&p);
+    bytes_free(&url);
+    bytes_free(&port);
+}
+
+static void test_a_name_that_does_not_exist(void) {
+    struct peer p;
+    really(&p, "ws://nosuch.invalid:8080/stomp");
+    CHECK_STR("STWS_ERR_RESOLVE", stws_result_name(p.result));
+    CHECK_HAS("nosuch.invalid", why(&p));
+    peer_free(&p);
+}
+
+static void test_wss_without_tls_compiled_in(void) {
+    struct peer p;
+    really(&p, "wss://127.0.0.1:1/stomp");
+    check_trouble(&p, STWS_ERR_TLS, FINAL);
+    CHECK_HAS("STOMP_WS_BEARSSL", why(&p));
+    peer_free(&p);
+}
+
+int main(void) {
+    RUN(test_200_at_a_sockjs_endpoint);
+    RUN(test_400_at_a_sockjs_endpoint);
+    RUN(test_the_advice_names_a_url_that_works);
+    RUN(test_sockjs_framing);
+    RUN(test_401);
+    RUN(test_403);
+    RUN(test_404);
+    RUN(test_426);
+    RUN(test_a_redirect_names_its_goal);
+    RUN(test_a_server_in_trouble_is_tried_again);
+    RUN(test_503_with_retry_after);
+    RUN(test_a_tls_server_on_a_plain_url);
+    RUN(test_not_http_at_all);
+    RUN(test_101_that_breaks_the_handshake);
+    RUN(test_101_without_a_subprotocol_is_fine);
+    RUN(test_a_mebibyte_of_headers);
+    RUN(test_no_tcp_answer_in_time);
+    RUN(test_no_http_answer_in_time);
+    RUN(test_a_dripping_http_answer);
+    RUN(test_no_connected_in_time);
+    RUN(test_heart_beats_instead_of_connected);
+    RUN(test_a_refused_login);
+    RUN(test_a_refused_vhost);
+    RUN(test_a_refusal_with_odd_escapes);
+    RUN(test_versions_that_do_not_meet);
+    RUN(test_a_message_before_connected);
+    RUN(test_the_close_code_and_reason);
+    RUN(test_a_close_code_of_springs);
+    RUN(test_a_message_over_our_limits);
+    RUN(test_a_message_over_the_servers_limit);
+    RUN(test_a_lost_heart_beat);
+    RUN(test_our_own_loop_was_late);
+    RUN(test_an_end_without_a_close_frame);
+    RUN(test_a_broken_read);
+    RUN(test_a_refused_open);
+    RUN(test_ten_gibibytes_announced);
+    RUN(test_endless_garbage);
+    RUN(test_bad_stomp_frames);
+    RUN(test_bad_websocket_frames);
+    RUN(test_bad_urls);
+    RUN(test_no_url);
+    RUN(test_an_injected_line_is_refused);
+    RUN(test_connection_refused);
+    RUN(test_a_name_that_does_not_exist);
+    RUN(test_wss_without_tls_compiled_in);
+    return test_report();
+}

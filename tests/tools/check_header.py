@@ -1,0 +1,290 @@
+#!/usr/bin/env python3
+"""Holds stomp_ws.h to the style that no compiler checks.
+
+    tests/tools/check_header.py [HEADER]
+
+A rule is one check; what breaks it is printed line by line. "Used" means by a test or an example.
+"The manual" is the comment that the header begins with. The lines of its contents table begin with
+the ">>tag" of a section, or with several.
+"""
+
+import re
+import statistics
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+USERS = ("*.c", "*.h", "*.cc", "*.py", "*.sh", "*.txt")
+
+MAX_LINES = 6000
+MAX_COLUMNS = 100
+MAX_FUNCTION_LINES = 80
+MAX_MEDIAN_LINES = 12
+
+BANNER = re.compile(r"/\* ==== >>(\w+): \S.* ==== \*/")
+COMMENT_OR_LITERAL = re.compile(r"""/\*.*?\*/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""", re.DOTALL)
+PUBLIC_FUNCTION = re.compile(r"^STOMP_WS_API\b[^;{]*?\b(\w+)\(", re.MULTILINE)
+DEFINITION = re.compile(r"^[A-Za-z][^;{}=#]*?\b(\w+)\([^;{}=#]*\)\s*\{", re.MULTILINE)
+PUBLIC_NAME = re.compile(r"stws(_(?!p_)\w+)?|STWS_(?!P_)\w+|STOMP_WS_\w+")
+PRIVATE_NAME = re.compile(r"stws_p_\w+|STWS_P_\w+")
+
+
+class Header:
+    """The text, and the code: the text without comments and strings, with the same lines."""
+
+    def __init__(self, path):
+        self.text = path.read_text(encoding="utf-8")
+        self.lines = self.text.splitlines()
+        self.code = COMMENT_OR_LITERAL.sub(blank_out, self.text)
+        self.code_lines = self.code.splitlines()
+        self.manual = self.text[:self.text.index("*/")]
+        self.implementation_at = self.line_of("#ifdef STOMP_WS_IMPLEMENTATION")
+
+    def line_of(self, line):
+        """The index of the first line that is exactly this one."""
+        return self.lines.index(line)
+
+    def is_declared(self, match):
+        """Whether a match in the text or the code lies in the declarations."""
+        return match.string.count("\n", 0, match.start()) < self.implementation_at
+
+    def declarations(self):
+        return "\n".join(self.code_lines[:self.implementation_at])
+
+    def implementation(self):
+        """The code lines of the implementation with their numbers."""
+        return list(enumerate(self.code_lines, 1))[self.implementation_at:]
+
+
+def blank_out(match):
+    """A comment becomes its line ends, a literal an empty one."""
+    text = match[0]
+    return "\n" * text.count("\n") if text.startswith("/*") else text[0] + text[-1]
+
+
+def functions(header):
+    """The definitions in the file, as (name, number of the first line, number of lines).
+
+    One begins with a name in the first column and ends with a brace there, or in its first line.
+    """
+    found = []
+    for match in DEFINITION.finditer(header.code):
+        end = re.compile(r".*\}$|(?:.*\n)+?\}", re.MULTILINE).match(header.code, match.end())
+        lines = header.code.count("\n", match.start(), end.end()) + 1
+        found.append((match[1], header.code.count("\n", 0, match.start()) + 1, lines))
+    return found
+
+
+def enumerators(header):
+    """The constants that the declarations define, those of the table of results among them."""
+    code = header.declarations()
+    names = re.findall(r"^ *X\((\w+),", code, re.MULTILINE)
+    for body in re.findall(r"\benum\b[^;{]*\{([^}]*)\}", code):
+        names += re.findall(r"\b(STWS_(?!P_)\w+)\b(?! *\()", re.sub(r"=[^,]*", "", body))
+    return names
+
+
+def struct_names(header):
+    return re.findall(r"^typedef struct (\w+)", header.declarations(), re.MULTILINE)
+
+
+def option_names(header):
+    """The fields of stws_options."""
+    body = re.search(r"^typedef struct stws_options \{(.*?)^\}", header.code, re.M | re.S)[1]
+    return re.findall(r"(\w+)\)?[,;]", re.sub(r"\)\([^)]*\)", ")", body))
+
+
+def public_macros(header):
+    """Macros of the declarations that are for users: not what the library sets for itself."""
+    names = re.findall(r"^#define (STWS_(?!P_)\w+|STOMP_WS_VERSION\w*)", header.declarations(),
+                       re.MULTILINE)
+    return list(dict.fromkeys(names))
+
+
+def configuration_macros(header):
+    """All other STOMP_WS_ names: a user may define them."""
+    names = re.findall(r"\bSTOMP_WS_[A-Z_]+", header.code)
+    own = {"STOMP_WS_H", "STOMP_WS_IMPLEMENTED", *public_macros(header)}
+    return [name for name in dict.fromkeys(names) if name not in own]
+
+
+def public_functions(header):
+    return list(dict.fromkeys(PUBLIC_FUNCTION.findall(header.declarations())))
+
+
+def words_of_users():
+    """Every word in the tests and the examples."""
+    words = set()
+    for folder in ("tests", "examples"):
+        for pattern in USERS:
+            for path in sorted((ROOT / folder).rglob(pattern)):
+                words.update(re.findall(r"\w+", path.read_text(encoding="utf-8", errors="replace")))
+    return words
+
+
+# ---- the rules: each yields what breaks it ----
+
+def size(header):
+    """The file has at most 6,000 lines."""
+    if len(header.lines) > MAX_LINES:
+        yield f"{len(header.lines)} lines, more than {MAX_LINES}"
+
+
+def columns(header):
+    """No line has more than 100 columns, a tab, or a space at its end."""
+    for number, line in enumerate(header.lines, 1):
+        if len(line) > MAX_COLUMNS:
+            yield f"line {number}: {len(line)} columns"
+        if "\t" in line or line != line.rstrip():
+            yield f"line {number}: a tab, or a space at the end"
+
+
+def longest_function(header):
+    """No function has more than 80 lines."""
+    for name, number, lines in functions(header):
+        if lines > MAX_FUNCTION_LINES:
+            yield f"line {number}: {name} has {lines} lines"
+
+
+def median_function(header):
+    """Half of the functions have 12 lines or fewer."""
+    median = statistics.median(lines for _, _, lines in functions(header))
+    if median > MAX_MEDIAN_LINES:
+        yield f"the median is {median:g} lines"
+
+
+def banner_form(header):
+    """Sections begin with a banner of one form, and no tag comes twice."""
+    seen = set()
+    for number, line in enumerate(header.lines, 1):
+        banner = BANNER.fullmatch(line)
+        if "====" not in line and ">>" not in line.partition("/*")[2]:
+            continue
+        if not banner:
+            yield f"line {number}: not of the form /* ==== >>tag: title ==== */"
+        elif banner[1] in seen:
+            yield f"line {number}: a second >>{banner[1]}"
+        else:
+            seen.add(banner[1])
+
+
+def contents_table(header):
+    """The manual's contents table lists the sections in their order."""
+    sections = [banner[1] for banner in map(BANNER.fullmatch, header.lines) if banner]
+    lines = re.findall(r"^ *((?:>>\w+ *)+)", header.manual, re.MULTILINE)
+    table = re.findall(r">>(\w+)", " ".join(lines))
+    if table != sections:
+        yield "the table has: " + (" ".join(table) or "nothing")
+        yield "the file has:  " + " ".join(sections)
+
+
+def pragmas(header):
+    """There is no pragma."""
+    for number, line in enumerate(header.code_lines, 1):
+        if re.search(r"# *pragma|\b_Pragma\b", line):
+            yield f"line {number}: a pragma"
+
+
+def comments_of_functions(header):
+    """Every public function is explained by name in a comment before it, other than the manual."""
+    for function in PUBLIC_FUNCTION.finditer(header.text):
+        before = header.text[len(header.manual):function.start()]
+        comments = "".join(re.findall(r"/\*.*?\*/", before, re.DOTALL))
+        if header.is_declared(function) and not re.search(rf"\b{function[1]}\b", comments):
+            yield function[1]
+
+
+def uses(header):
+    """Every public function, struct, option, constant and macro is used."""
+    words = words_of_users()
+    public = (public_functions(header) + struct_names(header) + option_names(header)
+              + enumerators(header) + public_macros(header))
+    yield from (name for name in public if name not in words)
+
+
+def manual_names_functions(header):
+    """The manual names every public function."""
+    named = set(re.findall(r"\w+", header.manual))
+    yield from (name for name in public_functions(header) if name not in named)
+
+
+def manual_names_macros(header):
+    """The manual names every configuration macro."""
+    named = set(re.findall(r"\w+", header.manual))
+    yield from (name for name in configuration_macros(header) if name not in named)
+
+
+def private_names(header):
+    """What the implementation defines for itself is named stws_p_ or STWS_P_."""
+    public = set(public_functions(header)) | set(struct_names(header))
+    public |= set(configuration_macros(header)) | {"STOMP_WS_IMPLEMENTED"}
+    for number, line in header.implementation():
+        for name in names_defined_by(line):
+            if name not in public and not PRIVATE_NAME.fullmatch(name):
+                yield f"line {number}: {name}"
+
+
+def names_defined_by(line):
+    """Names that a line of the implementation brings into the file's scope."""
+    patterns = (
+        r"#define (\w+)",
+        r"(?:STOMP_WS_API|static)\b[^=;({]*?\b(\w+) *[\[(=;]",
+        r"(?:typedef )?(?:struct|union|enum) (\w+) \{",
+        r"typedef .*?\b(\w+);",
+        r"\} (\w+);",
+    )
+    return [match[1] for match in (re.match(pattern, line) for pattern in patterns) if match]
+
+
+def private_enumerators(header):
+    """The implementation's enumeration constants are named STWS_P_."""
+    code = "\n".join(line for _, line in header.implementation())
+    for body in re.findall(r"^(?:typedef )?enum\b[^;{]*\{([^}]*)\}", code, re.MULTILINE):
+        for name in re.findall(r"(?:^|,)\s*(\w+)", body):
+            if not PRIVATE_NAME.fullmatch(name):
+                yield name
+
+
+def underscores(header):
+    """Outside of the private names there is no new stws_ name, and none begins or ends with _."""
+    public = set(public_functions(header)) | set(struct_names(header)) | set(enumerators(header))
+    for name in sorted(public):
+        if not PUBLIC_NAME.fullmatch(name) or "__" in name or name.endswith(("_", "_t")):
+            yield name
+
+
+def undefined_macros(header):
+    """Private macros are undefined again."""
+    defined = dict.fromkeys(re.findall(r"^ *# *define (STWS_P_\w+)", header.code, re.MULTILINE))
+    undefined = set(re.findall(r"^ *# *undef (STWS_P_\w+)", header.code, re.MULTILINE))
+    yield from (name for name in defined if name not in undefined)
+
+
+def things_to_do(header):
+    """Nothing is left undone."""
+    for number, line in enumerate(header.lines, 1):
+        mark = re.search(r"\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "XX" + "X")) + r")\b", line)
+        if mark:
+            yield f"line {number}: {mark[1]}"
+
+
+RULES = (size, columns, longest_function, median_function, banner_form, contents_table, pragmas,
+         comments_of_functions, uses, manual_names_functions, manual_names_macros, private_names,
+         private_enumerators, underscores, undefined_macros, things_to_do)
+
+
+def main():
+    header = Header(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "stomp_ws.h")
+    failed = 0
+    for rule in RULES:
+        findings = list(rule(header))
+        if findings:
+            failed += 1
+            print(f"FAILED {rule.__doc__}")
+            print(*(f"    {finding}" for finding in findings), sep="\n")
+    print(f"{len(RULES) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
