@@ -520,8 +520,8 @@ typedef struct stws_allocator {
    reconnect             STWS_OFF: the first failure is final
    reconnect_min_ms, reconnect_max_ms       delay before the second attempt, and its cap; 1,000 and 30,000
    reconnect_factor      percent from one to the next; 200
-   reconnect_jitter      percent of the delay added at most, or, negative, taken off; -100 (full jitter)
-   reconnect_attempts    in a row; no limit
+   reconnect_jitter      percent of the delay added at most, or, below -1, taken off; STWS_OFF: none; -100 (full jitter)
+   reconnect_attempts    in a row, after a first failure; no limit
    stable_ms             a session that lived so long resets the delay; 5,000
    max_body, max_line, max_headers          of a frame; 16 MiB (or what the buffer holds, without a heap), 65,536, 128
    max_ws_message        cut frames into WebSocket messages of that size; 0: as the server needs it; STWS_WHOLE: never
@@ -3709,7 +3709,7 @@ static int stws_p_queue_push(stws_queue *q, const stws_message *m, stws_p_waiter
     } else if (!waiter->listed) {
         waiter->next = q->waiters;
         q->waiters = waiter;
-        waiter->listed = 1;
+        STWS_P_STORE(&waiter->listed, 1);
     }
     STWS_P_UNLOCK(q, 1);
     return entry != NULL;
@@ -3720,7 +3720,7 @@ static void stws_p_queue_forget(stws_queue *q, stws_p_waiter *waiter) {
     STWS_P_LOCK(q, 1);
     for (at = &q->waiters; *at && *at != waiter;) at = &(*at)->next;
     if (*at) *at = waiter->next;
-    waiter->listed = 0;
+    STWS_P_STORE(&waiter->listed, 0);
     STWS_P_UNLOCK(q, 1);
 }
 
@@ -3734,7 +3734,7 @@ static void stws_p_queue_wake_clients(stws_queue *q) {
     while (q->waiters) {
         stws_p_waiter *waiter = q->waiters;
         q->waiters = waiter->next;
-        waiter->listed = 0;
+        STWS_P_STORE(&waiter->listed, 0);
         stws_p_poke(waiter->fd);
     }
 }
@@ -3804,6 +3804,8 @@ struct stws {
     int event_due;           /* STWS_EVENT_DISCONNECTED waits to be told */
     int drained;             /* the last read left nothing in the socket */
     int opened;              /* the transport has to be closed */
+    int calling;             /* a callback is running: the message it looks at has to stay where it is */
+    int more;                /* the last step left off before all was done */
     long long now, deadline_us, error_close_us, hook_us, due_us, stalled_us, session_us, end_us;
     long long late_us, retry_ms, retry_after_ms;
     char *block_in, *block_out; /* the buffers in the block, while larger ones stand in */
@@ -3958,6 +3960,7 @@ static void stws_p_default_times(stws_options *o) {
     stws_p_default_int(&o->reconnect_max_ms, 30000);
     stws_p_default_int(&o->reconnect_factor, 200);
     if (o->reconnect_jitter == 0) o->reconnect_jitter = -100;
+    else if (o->reconnect_jitter == STWS_OFF) o->reconnect_jitter = 0;
     stws_p_default_int(&o->stable_ms, 5000);
     stws_p_default_int(&o->outbox_block_ms, 10000);
 }
@@ -4522,7 +4525,7 @@ static void stws_p_lost(stws *c, int final) {
         c->event_due = 0;
     } else if (final || c->o.reconnect == STWS_OFF) {
         stws_p_end(c, c->error);
-    } else if (c->o.reconnect_attempts > 0 && c->failures >= c->o.reconnect_attempts) {
+    } else if (c->o.reconnect_attempts > 0 && c->failures > c->o.reconnect_attempts) {
         char why[STWS_P_TEXT];
         memcpy(why, c->text, sizeof why);
         stws_p_say(c, STWS_ERR_GAVE_UP, "gave up after %d attempts; the last: %.500s", c->failures, why);
@@ -5127,7 +5130,9 @@ static int stws_p_on_message_frame(stws *c, stws_event *e) {
     c->s.stats.messages_in++;
     stws_p_fill_message(&c->s);
     if (stws_p_find_receiver(c, &call, &user)) {
+        c->calling++;
         call(c, &c->s.message, user);
+        c->calling--;
         return 0;
     }
     if (c->o.queue) {
@@ -5405,6 +5410,7 @@ static long long stws_p_due(stws *c) {
     if (s->receipts_waiting) stws_p_sooner(&first, stws_p_receipt_deadline(s));
     if (c->stalled_us && c->o.write_timeout_ms) stws_p_sooner(&first, c->stalled_us + stws_p_ms(c->o.write_timeout_ms));
     stws_p_sooner(&first, c->error_close_us);
+    if (c->held && !STWS_P_LOAD(&c->waiter.listed)) return 0; /* there was room */
     if (c->held && c->waiter.fd < 0) stws_p_sooner(&first, c->now + 10 * STWS_P_US); /* nobody can wake us */
     return first;
 }
@@ -5541,7 +5547,7 @@ static int stws_p_collect_fds(stws *c, stws_fd *out, int cap, int *now) {
         if (c->held) wants = 0;
         if (pending || c->state == STWS_CONNECTING) wants |= STWS_WANT_WRITE;
         if (c->io.wants) wants = c->io.wants(c->io.ctx, wants);
-        if (wants & STWS_WANT_NOW) *now = 1;
+        if ((wants & STWS_WANT_NOW) && !c->held) *now = 1;
         n = stws_p_add_fd(out, cap, n, c->io.fd(c->io.ctx), wants & (STWS_WANT_READ | STWS_WANT_WRITE));
     }
     return stws_p_add_fd(out, cap, n, c->wake[0], STWS_WANT_READ);
@@ -5628,7 +5634,7 @@ STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
     }
     stws_p_event(e, STWS_EVENT_NONE);
     if (timeout_ms > 0) until = c->clock.now_us(c->clock.ctx) + stws_p_ms(timeout_ms);
-    if (timeout_ms == 0) c->drained = 0;
+    if (timeout_ms == 0) c->drained = c->more = 0;
     for (;;) {
         result = stws_p_pull(c, e);
         if (result != 0) return result;
@@ -5636,6 +5642,7 @@ STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
             turns++;
             if (timeout_ms == 0 && turns < STWS_P_TURNS) continue;
             if (timeout_ms < 0 || (timeout_ms > 0 && c->now < until)) continue;
+            c->more = timeout_ms == 0;
         }
         result = stws_p_pull(c, e);
         if (result != 0 || timeout_ms == 0) return result;
@@ -5647,10 +5654,12 @@ STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
 
 /* Hand an event to the callbacks. */
 static void stws_p_dispatch(stws *c, const stws_event *e) {
+    c->calling++;
     if (e->type == STWS_EVENT_MESSAGE && c->o.on_message)
         c->o.on_message(c, e->message, c->o.user);
     else if (c->o.on_event)
         c->o.on_event(c, e, c->o.user);
+    c->calling--;
 }
 
 STOMP_WS_API int stws_run(stws *c) {
@@ -5669,12 +5678,14 @@ STOMP_WS_API int stws_step(stws *c) {
         if (result <= 0) return result;
         stws_p_dispatch(c, &e);
     }
+    c->more = 1;
     return 0;
 }
 
 STOMP_WS_API int stws_fds(stws *c, stws_fd *out, int cap) {
     int now = 0;
     if (!c || c->broken || c->state == STWS_ENDED) return 0;
+    stws_p_drain_wake(c); /* before others are told to wake us: whoever wrote into it has left what he wants */
     stws_p_begin_wait(c);
     return stws_p_collect_fds(c, out, cap, &now);
 }
@@ -5686,7 +5697,7 @@ STOMP_WS_API long long stws_deadline(stws *c) {
     if (!c || c->broken || c->state == STWS_ENDED) return 0;
     ms = stws_p_until(c, stws_p_begin_wait(c));
     n = stws_p_collect_fds(c, fds, 3, &now);
-    if (now || (c->s.in.begin < c->s.in.end && !c->held && c->state == STWS_CONNECTED && c->s.taken)) return 0;
+    if (now || c->more) return 0;
     if (c->opened && n == (c->wake[0] >= 0) && (ms < 0 || ms > STWS_P_BLIND_MS)) return STWS_P_BLIND_MS;
     return ms;
 }
@@ -6089,16 +6100,27 @@ static int stws_p_flush_elsewhere(stws *c, long long until, int timeout_ms) {
 static int stws_p_push_output(stws *c, long long left) {
     struct pollfd polled[3];
     stws_fd fds[3];
-    int now = 0, n, can_read = !c->s.taken && stws_p_input_room(&c->s.in) >= c->s.in.cap / 4;
-    int moved;
+    int now = 0, n, can_read = 0, moved;
+    if (!c->calling) {
+        c->s.in.begin += c->s.taken;
+        c->s.taken = 0;
+        can_read = stws_p_input_room(&c->s.in) >= c->s.in.cap / 4;
+    }
     c->now = c->clock.now_us(c->clock.ctx);
     moved = stws_p_turn_output(c);
     if (moved < 0) {
         stws_p_on_io_error(c, moved);
         return c->error;
     }
-    if (can_read && stws_p_read_once(c) > 0) moved = 1;
+    if (can_read) {
+        long got = stws_p_read_once(c);
+        if (got < 0) stws_p_on_io_error(c, got);
+        if (got < 0) return c->error;
+        moved |= got > 0;
+    }
     if (moved) return STWS_OK;
+    stws_p_turn_timers(c);
+    if (c->state != STWS_CONNECTED) return c->error;
     n = stws_p_to_pollfds(fds, stws_p_collect_fds(c, fds, 3, &now), polled);
     if (n && !can_read) polled[0].events = POLLOUT;
     poll(polled, STWS_P_CAST(nfds_t, n ? 1 : 0),
