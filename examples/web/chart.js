@@ -1,0 +1,103 @@
+/* Messages a second over the last minute, as bars in an SVG element.
+
+   The bar on the right is the second that is still running. x and width are percentages, so that
+   the chart fits any width without being drawn again. */
+
+const SECONDS = 60;
+const HEIGHT = 132;
+const BASE = HEIGHT - 1;
+const TOP = 18; // room for the label of the upper line
+const MARGIN = 8; // percent on the left, for the labels
+const STEP = (100 - MARGIN) / SECONDS;
+const ROUND_STEPS = [5, 10, 20, 50];
+
+export class Chart {
+    #svg;
+    #onFigures;
+    #counts = new Array(SECONDS).fill(0); // the running second last
+    #second = secondNow();
+    #total = 0;
+    #bars;
+    #lines;
+    #frame = null;
+
+    /* onFigures gets {now, peak, total}: the last full second, the minute's highest, all there were. */
+    constructor(svg, onFigures) {
+        this.#svg = svg;
+        this.#onFigures = onFigures;
+        this.#lines = [0, 0.5, 1].map((part) => this.#line(part));
+        this.#bars = this.#counts.map((_, index) => this.#bar(index));
+        setInterval(() => this.#drawSoon(), 250);
+        this.#draw();
+    }
+
+    count() {
+        this.#advance();
+        this.#counts[SECONDS - 1]++;
+        this.#total++;
+        this.#drawSoon();
+    }
+
+    #advance() {
+        const second = secondNow();
+        const passed = Math.min(second - this.#second, SECONDS);
+        this.#second = second;
+        if (passed > 0) this.#counts = [...this.#counts.slice(passed), ...new Array(passed).fill(0)];
+    }
+
+    #drawSoon() {
+        this.#frame ??= requestAnimationFrame(() => {
+            this.#frame = null;
+            this.#advance();
+            this.#draw();
+        });
+    }
+
+    #draw() {
+        const now = this.#counts[SECONDS - 2];
+        const peak = Math.max(...this.#counts);
+        const scale = roundUp(peak);
+        this.#bars.forEach((bar, index) => this.#drawBar(bar, this.#counts[index] / scale));
+        this.#lines.forEach(({ part, label }) => { label.textContent = part ? part * scale : ""; });
+        this.#svg.setAttribute("aria-label",
+            `In the last minute: ${now} a second now, ${peak} at most, ${this.#total} in all`);
+        this.#onFigures({ now, peak, total: this.#total });
+    }
+
+    #drawBar(bar, part) {
+        const height = part ? Math.max(3, part * (BASE - TOP)) : 0;
+        bar.setAttribute("y", BASE - height);
+        bar.setAttribute("height", height);
+    }
+
+    #bar(index) {
+        return this.#add("rect", {
+            class: index === SECONDS - 1 ? "running" : "past",
+            x: `${MARGIN + index * STEP}%`, width: `${STEP * 0.7}%`, rx: 1.5,
+        });
+    }
+
+    #line(part) {
+        const y = BASE - part * (BASE - TOP);
+        this.#add("line", { x1: `${MARGIN}%`, x2: "100%", y1: y, y2: y });
+        return { part, label: this.#add("text", { x: 0, y: y + 4 }) };
+    }
+
+    #add(name, attributes) {
+        const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+        for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+        this.#svg.append(node);
+        return node;
+    }
+}
+
+function secondNow() {
+    return Math.floor(performance.now() / 1000);
+}
+
+/* The next number that halves well: 4, 10, 20, 50, 100, ... */
+function roundUp(count) {
+    if (count <= 4) return 4;
+    const power = 10 ** Math.floor(Math.log10(count / 5));
+    return ROUND_STEPS.map((step) => step * power).find((step) => step >= count) ?? 100 * power;
+}

@@ -1,0 +1,133 @@
+// JSON for stomp_decode and stomp_encode: hex strings out, and one flat object in.
+#ifndef TOOL_JSON_H
+#define TOOL_JSON_H
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// ---- out ----
+
+static inline void json_put_string(const char *s) {
+    putchar('"');
+    for (; *s; s++) {
+        if (*s == '"' || *s == '\\') putchar('\\');
+        putchar(*s);
+    }
+    putchar('"');
+}
+
+static inline void json_put_hex(const char *data, size_t len) {
+    size_t i;
+    putchar('"');
+    for (i = 0; i < len; i++) printf("%02x", (unsigned)(unsigned char)data[i]);
+    putchar('"');
+}
+
+// ---- in: a cursor over one line; every reader returns 0 where the text is not what it should be ----
+
+typedef struct json_cursor {
+    const char *at, *end;
+} json_cursor;
+
+static inline void json_skip_blanks(json_cursor *c) {
+    while (c->at < c->end && strchr(" \t\r\n", *c->at) && *c->at) c->at++;
+}
+
+static inline int json_take(json_cursor *c, char wanted) {
+    json_skip_blanks(c);
+    if (c->at == c->end || *c->at != wanted) return 0;
+    c->at++;
+    return 1;
+}
+
+// The text between quotes, as it stands: 1. Escapes are only stepped over, as no key or hex string needs one.
+static inline int json_string(json_cursor *c, const char **text, size_t *len) {
+    if (!json_take(c, '"')) return 0;
+    for (*text = c->at; c->at < c->end && *c->at != '"'; c->at++) {
+        if ((unsigned char)*c->at < 32) return 0;
+        if (*c->at == '\\' && ++c->at == c->end) return 0;
+    }
+    *len = (size_t)(c->at - *text);
+    return json_take(c, '"');
+}
+
+static inline int json_word(json_cursor *c, const char *word) {
+    json_skip_blanks(c);
+    if ((size_t)(c->end - c->at) < strlen(word) || memcmp(c->at, word, strlen(word)) != 0) return 0;
+    c->at += strlen(word);
+    return 1;
+}
+
+static inline int json_boolean(json_cursor *c, int *value) {
+    *value = json_word(c, "true");
+    return *value || json_word(c, "false");
+}
+
+static inline int json_skip_value(json_cursor *c, int depth);
+
+static inline int json_skip_members(json_cursor *c, char close, int depth) {
+    const char *text;
+    size_t len;
+    if (json_take(c, close)) return 1;
+    do {
+        if (close == '}' && (!json_string(c, &text, &len) || !json_take(c, ':'))) return 0;
+        if (!json_skip_value(c, depth - 1)) return 0;
+    } while (json_take(c, ','));
+    return json_take(c, close);
+}
+
+// Past any value, for keys that mean nothing to us.
+static inline int json_skip_value(json_cursor *c, int depth) {
+    const char *text;
+    size_t len;
+    json_skip_blanks(c);
+    if (depth == 0 || c->at == c->end) return 0;
+    if (*c->at == '"') return json_string(c, &text, &len);
+    if (json_take(c, '[')) return json_skip_members(c, ']', depth);
+    if (json_take(c, '{')) return json_skip_members(c, '}', depth);
+    len = strspn(c->at, "+-.0123456789eEtrufalsn");
+    c->at += len;
+    return len > 0;
+}
+
+static inline int json_nibble(char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+// A hex string, decoded into a new block with a NUL behind it; NULL when it is none.
+static inline char *json_hex(json_cursor *c, size_t *len) {
+    const char *text;
+    size_t digits, i;
+    char *data;
+    if (!json_string(c, &text, &digits) || digits % 2) return NULL;
+    data = (char *)malloc(digits / 2 + 1);
+    if (!data) abort();
+    for (i = 0; i < digits / 2; i++) {
+        int high = json_nibble(text[2 * i]), low = json_nibble(text[2 * i + 1]);
+        if (high < 0 || low < 0) {
+            free(data);
+            return NULL;
+        }
+        data[i] = (char)(high << 4 | low);
+    }
+    data[digits / 2] = 0;
+    *len = digits / 2;
+    return data;
+}
+
+// ---- what both tools take ----
+
+// "1.0", "1.1", "1.2" or "none"; -1 for anything else. The STOMP bits are 1, 2 and 4.
+static inline int tool_version(const char *text) {
+    static const char *const names[] = {"none", "1.0", "1.1", "1.2"};
+    static const int bits[] = {0, 1, 2, 4};
+    int i;
+    for (i = 0; i < 4; i++)
+        if (strcmp(text, names[i]) == 0) return bits[i];
+    return -1;
+}
+
+#endif
