@@ -39,7 +39,7 @@ give_up() {
 # it is sent again until it is heard.
 publish() {
     tries=4
-    printf '\n$ %s/stomp_cat %s -d %s -m "%s"\n' "$programs" "$url" "$topic" "$1"
+    printf '\n$ %s/stomp_cat %s -d %s -m '\''%s'\''\n' "$programs" "$url" "$topic" "$1"
     while [ "$tries" -gt 0 ]; do
         tries=$((tries - 1))
         timeout 5 "$programs/stomp_cat" "$url" -d "$topic" -m "$1" >"$work/stomp_cat" 2>&1 ||

@@ -45,7 +45,7 @@ check "clang-tidy stomp_ws.h" clang_tidy stomp_ws.h -x c -std=c11 -DSTOMP_WS_IMP
 check "cppcheck stomp_ws.h" cpp_check -DSTOMP_WS_IMPLEMENTATION --language=c stomp_ws.h
 
 for source in $sources; do
-    check "gcc, strictly: $source" gcc -std=c99 -O2 $warnings -I. -c -o $out/object.o "$source"
+    check "gcc, strictly: $source" gcc -std=c99 -O1 $warnings -I. -c -o $out/object.o "$source"
     check "clang, strictly: $source" clang -std=c2x $warnings -I. -fsyntax-only "$source"
     check "clang --analyze $source" clang_analyze "$source"
     check "clang-tidy $source" clang_tidy "$source"

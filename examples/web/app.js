@@ -8,6 +8,12 @@ const element = (id) => document.getElementById(id);
 const { endpoint, destination } = document.body.dataset;
 const url = new URL(endpoint, location.href.replace(/^http/, "ws")).href;
 
+if (!globalThis.StompJs) {
+    element("state").textContent = "Not built";
+    element("detail").textContent = "tests/web/build.sh puts stomp.umd.min.js beside the page";
+    throw new Error("stomp.umd.min.js is missing");
+}
+
 const chart = new Chart(element("chart"), ({ now, peak, total }) => {
     element("now").textContent = now;
     element("peak").textContent = peak;

@@ -9,7 +9,7 @@ const BASE = HEIGHT - 1;
 const TOP = 18; // room for the label of the upper line
 const MARGIN = 8; // percent on the left, for the labels
 const STEP = (100 - MARGIN) / SECONDS;
-const ROUND_STEPS = [5, 10, 20, 50];
+const ROUND_STEPS = [1, 2, 4, 6, 10];
 
 export class Chart {
     #svg;
@@ -95,9 +95,8 @@ function secondNow() {
     return Math.floor(performance.now() / 1000);
 }
 
-/* The next number that halves well: 4, 10, 20, 50, 100, ... */
+/* The next number that reads and halves well: 4, 6, 10, 20, 40, 60, 100, ... */
 function roundUp(count) {
-    if (count <= 4) return 4;
-    const power = 10 ** Math.floor(Math.log10(count / 5));
-    return ROUND_STEPS.map((step) => step * power).find((step) => step >= count) ?? 100 * power;
+    const power = 10 ** Math.floor(Math.log10(Math.max(count, 4)));
+    return Math.max(4, ROUND_STEPS.map((step) => step * power).find((step) => step >= count));
 }

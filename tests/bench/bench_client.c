@@ -41,14 +41,15 @@ static int next_message(bench *b, stws_event *e) {
     }
 }
 
-// The server pushes to /topic/bench as soon as it sees the subscription, and one message to /topic/end.
+static int is_end(const stws_message *m) { return m->destination && strcmp(m->destination, "/topic/end") == 0; }
+
+// The server pushes to /topic/bench as soon as it sees the subscription, and then one message to /topic/end.
 static int burst(bench *b) {
     stws_event e;
-    int end = stws_subscribe(b->client, "/topic/end", NULL);
     stws_subscribe(b->client, "/topic/bench", NULL);
     while (next_message(b, &e)) {
         if (b->messages == 0) b->began = now();
-        if (e.message->handle == end) {
+        if (is_end(e.message)) {
             b->ended = now();
             return EXIT_SUCCESS;
         }

@@ -56,12 +56,25 @@ def without_websocket(url):
     return url.removesuffix("/websocket")
 
 
-def subscribed(client, destination, via=None, **options):
-    """Subscribe, and return once the server has seen it: it has answered what came after."""
-    handle = client.subscribe(destination, **options)
-    client.subscribe("/topic/echo")
-    client.send("/app/echo", "a fence")
-    assert client.message(destination="/topic/echo")["body"] == "a fence"
+def fence(client):
+    """Return once the server has seen all that was said before: it has answered what came after."""
+    handle = client.subscribe("/user/queue/reply")
+    client.send("/app/reply", f"fence {handle}")
+    client.message(body=f"fence {handle}")
+    client.unsubscribe(handle)
+
+
+def subscribed(client, destination):
+    handle = client.subscribe(destination)
+    fence(client)
+    return handle
+
+
+def awaiting_replies(client):
+    """Subscribed to what is for this one connection only."""
+    handle = client.subscribe("/user/queue/reply")
+    client.send("/app/reply", "ready")
+    client.message(body="ready")
     return handle
 
 
@@ -97,7 +110,7 @@ def test_cat_sends_each_line_and_gets_them_in_order(spring):
 
 def test_cat_gets_a_reply_for_its_user_only(spring):
     with Client(spring.url) as other:
-        subscribed(other, "/user/queue/reply")
+        awaiting_replies(other)
         result = cat(spring.url, "-s", "/user/queue/reply", "-d", "/app/reply", "-m", "for me",
                      "-n", "1", "-t", "10", "--json")
         assert json.loads(result.stdout)["destination"] == "/user/queue/reply"
@@ -133,10 +146,10 @@ def test_cat_logs_in(guarded):
 
 
 def test_cat_with_a_wrong_password(guarded):
-    result = cat(guarded.url, "-u", "ada", "-p", "wrong", "-s", TOPIC, "-n", "1")
+    result = cat(guarded.url, "-u", "ada", "-p", "open sesame", "-s", TOPIC, "-n", "1")
     assert result.returncode == 1
     assert "Wrong login or passcode" in result.stderr
-    assert "wrong\n" not in result.stderr.lower().replace("wrong login", "")
+    assert "sesame" not in result.stderr
 
 
 def test_cat_masks_secrets_in_its_trace(guarded):
@@ -174,8 +187,8 @@ def test_subscribe_before_the_connection(spring, publishing):
 
 def test_user_destinations(spring):
     with Client(spring.url) as client, Client(spring.url) as other:
-        handle = subscribed(client, "/user/queue/reply")
-        subscribed(other, "/user/queue/reply")
+        handle = awaiting_replies(client)
+        awaiting_replies(other)
         client.send("/app/reply", "for one")
         message = client.message()
         assert (message["destination"], message["handle"]) == ("/user/queue/reply", handle)
@@ -224,7 +237,7 @@ def test_versions(spring):
     for bit, name in ((ours.STOMP_10, "1.0"), (ours.STOMP_11, "1.1"), (ours.STOMP_12, "1.2")):
         with Client(spring.url, versions=bit) as client:
             assert client.connected()["version"] == name
-            subscribed(client, TOPIC)
+            fence(client)
 
 
 def test_heartbeats_hold_an_idle_connection(spring):
@@ -234,7 +247,7 @@ def test_heartbeats_hold_an_idle_connection(spring):
         stats = client.stats()
         assert stats["heartbeats_in"] >= 8 and stats["heartbeats_out"] >= 8
         assert stats["heartbeat_slack_ms"] > 0
-        subscribed(client, TOPIC)
+        fence(client)
 
 
 def test_spring_cuts_off_who_sends_no_heartbeat(spring):
@@ -262,7 +275,7 @@ def test_receipts_that_never_come(spring):
         client.connected()
         number = client.send(TOPIC, "x", receipt=1)
         client.receipt(number, "STWS_ERR_TIMEOUT")
-        subscribed(client, TOPIC)
+        fence(client)
 
 
 @pytest.mark.parametrize("size", [0, 1, OVER_TOMCAT, UNDER_SPRING])
@@ -310,8 +323,7 @@ def test_unsubscribe(spring):
     with Client(spring.url) as client:
         handle = subscribed(client, TOPIC)
         client.unsubscribe(handle)
-        client.send("/app/echo", "a fence")
-        client.message(destination="/topic/echo")
+        fence(client)
         post(spring, TOPIC, "for nobody")
         client.nothing()
 
@@ -319,8 +331,8 @@ def test_unsubscribe(spring):
 def test_back_again_after_a_crash():
     with broker.create("spring") as spring, \
             Client(spring.url, reconnect=0, reconnect_min_ms=100, reconnect_max_ms=500) as client:
+        handles = [subscribed(client, f"/topic/{name}") for name in ("a", "b", "echo")]
         client.connected()
-        handles = [subscribed(client, f"/topic/{name}") for name in "ab"]
         spring.kill()
         lost = client.expect("disconnected")
         assert lost["retry_ms"] >= 0
@@ -328,11 +340,11 @@ def test_back_again_after_a_crash():
         spring.start()
         client.connected()
         assert client.message(destination="/topic/echo")["body"] == "sent while it was down"
-        for name, handle in zip("ab", handles, strict=True):
+        for name, handle in zip(("a", "b"), handles, strict=False):
             post(spring, f"/topic/{name}", f"after the crash {name}")
             message = client.message()
-            assert message["body"] == f"after the crash {name}"
-            assert message["handle"] == handle
+            assert (message["body"], message["handle"]) == (f"after the crash {name}", handle)
+        client.nothing()
         assert client.stats()["reconnects"] >= 1
 
 
