@@ -34,7 +34,7 @@ build/%: %.c $(HEADERS)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(WARNINGS) -I. -o $@ $< $(LDFLAGS) $(LDLIBS)
 
-demo: all ## a broker, a client and a publisher on the loopback, in a few seconds
+demo: build/minimal build/mini_broker build/stomp_cat ## a broker, a client and a publisher on the loopback, in a few seconds
 	@sh tests/demo.sh build
 
 # ---- tests: build/FLAVOUR/tests/unit/test_x is tests/unit/test_x.c, built with FLAGS_FLAVOUR ----
