@@ -4225,14 +4225,17 @@ static int stws_p_ends_in_websocket(const stws_url *url) {
     return len >= 10 && memcmp(url->target + len - 10, tail, 10) == 0;
 }
 
-/* "ws://host/notifications/websocket", the URL that a SockJS endpoint wants. */
+/* "ws://host/notifications/websocket", the URL that a SockJS endpoint wants: one level below its base, or, where SockJS's own
+   base/server/session/websocket was given, the base's. */
 static const char *stws_p_websocket_url(const stws *c, char out[256]) {
-    const char *url = stws_p_where(c);
-    size_t path = STWS_P_CAST(size_t, c->url.target - url), len = strcspn(c->url.target, "?");
-    while (len > 0 && c->url.target[len - 1] == '/') len--;
+    const char *url = stws_p_where(c), *target = c->url.target;
+    size_t path = STWS_P_CAST(size_t, target - url), len = strcspn(target, "?"), query = len;
+    int drop = stws_p_ends_in_websocket(&c->url) ? 3 : 0;
+    while (len > 0 && target[len - 1] == '/') len--;
+    for (; drop > 0 && len > 0; drop--)
+        while (len > 0 && target[--len] != '/') continue;
     if (path + len > 200) path = len = 0;
-    snprintf(out, 256, "%.*s/websocket%.40s", STWS_P_CAST(int, path + len), url,
-             path + len ? c->url.target + strcspn(c->url.target, "?") : "");
+    snprintf(out, 256, "%.*s/websocket%.40s", STWS_P_CAST(int, path + len), url, path + len ? target + query : "");
     return out;
 }
 
@@ -4240,7 +4243,7 @@ static void stws_p_say_sockjs(stws *c, int error, const char *what) {
     char url[256];
     stws_p_say(c, error,
                "%s at %s: this looks like a SockJS endpoint (Spring's withSockJS); raw WebSocket is "
-               "one level below, so append /websocket: %s",
+               "at the end of it, so append /websocket: %s",
                what, stws_p_where(c), stws_p_websocket_url(c, url));
 }
 
@@ -4319,13 +4322,26 @@ static const char *stws_p_error_hint(const stws_frame *frame, const stws_options
     return "";
 }
 
+/* The loop that drives us came too late with a heart-beat: then the server may rightly have left. */
+static const char *stws_p_late_hint(const stws *c, char out[160]) {
+    long long promised = c->s.heartbeat_out_us;
+    out[0] = 0;
+    if (promised && c->late_us > promised)
+        snprintf(out, 160,
+                 "; our own loop was late: %lld ms passed between two of its turns, with a heart-beat "
+                 "promised every %lld ms",
+                 c->late_us / STWS_P_US, promised / STWS_P_US);
+    return out;
+}
+
 static void stws_p_say_error_frame(stws *c, int error, const stws_frame *frame) {
-    char line[200];
+    char line[200], late[160];
     const char *message = stws_p_or(stws_frame_header(frame, "message"), "");
     stws_p_body_line(frame, line);
-    stws_p_say(c, error, "%s: \"%.160s\"%s%s%s%s",
+    stws_p_say(c, error, "%s: \"%.160s\"%s%s%s%s%s",
                error == STWS_ERR_LOGIN ? "the server refused CONNECT with an ERROR" : "the server sent an ERROR",
-               message, *line ? ": \"" : "", line, *line ? "\"" : "", stws_p_error_hint(frame, &c->o));
+               message, *line ? ": \"" : "", line, *line ? "\"" : "", stws_p_error_hint(frame, &c->o),
+               stws_p_late_hint(c, late));
 }
 
 static const char *stws_p_close_meaning(int code) {
@@ -4346,18 +4362,6 @@ static const char *stws_p_close_meaning(int code) {
         case 4500: return "Spring: its send buffer for us overflowed (setSendBufferSizeLimit), or we read too slowly";
         default: return "no code that RFC 6455 names";
     }
-}
-
-/* The loop that drives us came too late with a heart-beat: then the server may rightly have left. */
-static const char *stws_p_late_hint(const stws *c, char out[160]) {
-    long long promised = c->s.heartbeat_out_us;
-    out[0] = 0;
-    if (promised && c->late_us > promised)
-        snprintf(out, 160,
-                 "; our own loop was late: %lld ms passed between two of its turns, with a heart-beat "
-                 "promised every %lld ms",
-                 c->late_us / STWS_P_US, promised / STWS_P_US);
-    return out;
 }
 
 static void stws_p_say_closed(stws *c) {
