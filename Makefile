@@ -34,7 +34,7 @@ build/%: %.c $(HEADERS)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(WARNINGS) -I. -o $@ $< $(LDFLAGS) $(LDLIBS)
 
-demo: build/minimal build/mini_broker build/stomp_cat ## a broker, a client and a publisher on the loopback, in a few seconds
+demo: $(addprefix build/,minimal mini_broker stomp_cat) ## a broker and two clients, in seconds
 	@sh tests/demo.sh build
 
 # ---- tests: build/FLAVOUR/tests/unit/test_x is tests/unit/test_x.c, built with FLAGS_FLAVOUR ----
@@ -58,6 +58,7 @@ build/$(1)/flags: FORCE
 	    $$(@D)/probe || { echo '$$(CC) cannot build or run a program with: $$(FLAGS_$(1))'; \
 	        echo 'Install the runtime of its sanitizers, or leave them out: make test SANITIZE='; \
 	        exit 1; }; \
+	    rm $$(@D)/probe*; \
 	    echo '$$(CC) $$(FLAGS_$(1)) $$(LDFLAGS)' > $$@; }
 endef
 $(foreach name,asan tsan plain cover,$(eval $(call flavour,$(name))))
@@ -79,10 +80,14 @@ valgrind: $(call built,plain) ## the tests under valgrind's memcheck
 
 interop: all ## against Spring, RabbitMQ, ActiveMQ, Artemis (as root: it installs them)
 	sh tests/interop/install.sh
+	@echo 'The brokers are built and started now, which takes some minutes.'
 	@TIME_LIMIT=1200 sh tests/run.sh 'build/venv/bin/python -m pytest -q tests/interop'
 
-autobahn: build/autobahn_client ## the Autobahn WebSocket cases, from PyPI
-	@TIME_LIMIT=600 sh tests/run.sh 'python3 tests/autobahn/run.py'
+AUTOBAHN_CLIENT = build/asan/tests/tools/autobahn_client
+autobahn: $(AUTOBAHN_CLIENT) ## the Autobahn WebSocket cases, from PyPI, with ASan and UBSan
+	@ASAN_OPTIONS=exitcode=99 UBSAN_OPTIONS=exitcode=99 TIME_LIMIT=600 \
+	    sh tests/run.sh 'python3 tests/autobahn/test_wire.py' \
+	        'python3 tests/autobahn/run.py --strict --client $(AUTOBAHN_CLIENT)'
 
 # ---- the rest ----
 
@@ -94,7 +99,7 @@ format: ## clang-format over examples and tests (the tables of the header are se
 
 cover: $(call built,cover) ## line and branch coverage of stomp_ws.h by the tests (needs gcovr)
 	@find build/cover -name '*.gcda' -delete
-	@sh tests/run.sh $(call commands,cover)
+	-@sh tests/run.sh $(call commands,cover)
 	@gcovr --root . --filter stomp_ws.h --branches build/cover
 	@gcovr --root . --filter stomp_ws.h build/cover
 
@@ -105,10 +110,9 @@ build/stomp_ws.pc: stomp_ws.h FORCE
 	    'Cflags: -I$${includedir}' 'Libs: -pthread' > $@
 
 install: build/stomp_cat build/stomp_ws.pc ## header, stomp_cat, stomp_ws.pc (PREFIX, DESTDIR)
-	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/pkgconfig
-	install -m 644 stomp_ws.h $(DESTDIR)$(PREFIX)/include
-	install -m 755 build/stomp_cat $(DESTDIR)$(PREFIX)/bin
-	install -m 644 build/stomp_ws.pc $(DESTDIR)$(PREFIX)/share/pkgconfig
+	install -D -m 644 stomp_ws.h $(DESTDIR)$(PREFIX)/include/stomp_ws.h
+	install -D -m 755 build/stomp_cat $(DESTDIR)$(PREFIX)/bin/stomp_cat
+	install -D -m 644 build/stomp_ws.pc $(DESTDIR)$(PREFIX)/share/pkgconfig/stomp_ws.pc
 
 clean: ## remove build/
 	rm -rf build

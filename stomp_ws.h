@@ -2805,11 +2805,9 @@ static void stws_p_fill_message(stws_p_session *s) {
 #if defined(__GNUC__) || defined(__clang__)
 #define STWS_P_LOAD(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define STWS_P_STORE(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
-#define STWS_P_FENCE() __atomic_thread_fence(__ATOMIC_ACQUIRE)
 #else
 #define STWS_P_LOAD(p) (*(p))
 #define STWS_P_STORE(p, v) (void)(*(p) = (v))
-#define STWS_P_FENCE() (void)0
 #endif
 
 static unsigned stws_p_hash(const char *s, size_t len) {
@@ -2861,7 +2859,6 @@ static int stws_p_receiver(const stws_p_subs *t, int handle, stws_on_message *ca
     if (STWS_P_LOAD(&sub->handle) != handle || STWS_P_LOAD(&sub->custom_id)) return 0;
     *call = STWS_P_LOAD(&sub->on_message);
     *user = STWS_P_LOAD(&sub->user);
-    STWS_P_FENCE();
     return STWS_P_LOAD(&sub->handle) == handle;
 }
 
@@ -6298,7 +6295,6 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 /* ==== >>end: what is not for those who include this, and the licence ==== */
 
 #undef STWS_P_CAST
-#undef STWS_P_FENCE
 #undef STWS_P_LOAD
 #undef STWS_P_LOCK
 #undef STWS_P_NEVER

@@ -4,9 +4,8 @@
    the chart fits any width without being drawn again. */
 
 const SECONDS = 60;
-const HEIGHT = 132;
-const BASE = HEIGHT - 1;
-const TOP = 18; // room for the label of the upper line
+const BASE = 128; // the lowest line's height; below it is room for the labels of time
+const TOP = 12; // the upper line's, when its label shall fit
 const MARGIN = 8; // percent on the left, for the labels
 const STEP = (100 - MARGIN) / SECONDS;
 const ROUND_STEPS = [1, 2, 4, 6, 10];
@@ -27,6 +26,8 @@ export class Chart {
         this.#onFigures = onFigures;
         this.#lines = [0, 0.5, 1].map((part) => this.#line(part));
         this.#bars = this.#counts.map((_, index) => this.#bar(index));
+        this.#label(`${MARGIN}%`, "start", "a minute ago");
+        this.#label("100%", "end", "now");
         setInterval(() => this.#drawSoon(), 250);
         this.#draw();
     }
@@ -81,6 +82,10 @@ export class Chart {
         const y = BASE - part * (BASE - TOP);
         this.#add("line", { x1: `${MARGIN}%`, x2: "100%", y1: y, y2: y });
         return { part, label: this.#add("text", { x: 0, y: y + 4 }) };
+    }
+
+    #label(x, anchor, text) {
+        this.#add("text", { x, y: BASE + 18, "text-anchor": anchor }).textContent = text;
     }
 
     #add(name, attributes) {
