@@ -3311,11 +3311,11 @@ enum { STWS_P_RACE_US = 250000 }; /* RFC 8305, section 8: Connection Attempt Del
 #define STWS_P_SEND_FLAGS MSG_NOSIGNAL
 #endif
 
-/* An address in the little room that it needs. */
-typedef struct stws_p_address {
-    unsigned char octets[16];
-    unsigned scope;
-    int family;
+/* Room for one address of either family, which is less than sockaddr_storage takes. */
+typedef union stws_p_address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
 } stws_p_address;
 
 typedef struct stws_p_tcp {
@@ -3327,34 +3327,11 @@ typedef struct stws_p_tcp {
     const stws_clock *clock;
 } stws_p_tcp;
 
-static int stws_p_tcp_add(stws_p_tcp *t, int family, const void *octets, unsigned scope) {
-    stws_p_address *a = &t->addresses[t->count];
-    if (t->count == STWS_P_ADDRESSES) return 0;
-    memset(a, 0, sizeof *a);
-    a->family = family;
-    a->scope = scope;
-    memcpy(a->octets, octets, family == AF_INET ? 4 : 16);
-    t->count++;
-    return 1;
-}
-
-static void stws_p_tcp_add_resolved(stws_p_tcp *t, const struct addrinfo *from) {
-    struct sockaddr_in in;
-    struct sockaddr_in6 in6;
-    if (from->ai_family == AF_INET && from->ai_addrlen >= sizeof in) {
-        memcpy(&in, from->ai_addr, sizeof in);
-        stws_p_tcp_add(t, AF_INET, &in.sin_addr, 0);
-    } else if (from->ai_family == AF_INET6 && from->ai_addrlen >= sizeof in6) {
-        memcpy(&in6, from->ai_addr, sizeof in6);
-        stws_p_tcp_add(t, AF_INET6, &in6.sin6_addr, in6.sin6_scope_id);
-    }
-}
-
 /* First of each family in turn, in the order in which the resolver ranked them (RFC 8305, section 4). */
 static void stws_p_tcp_interleave(stws_p_tcp *t) {
     int i, j;
     for (i = 1; i < t->count; i++) {
-        for (j = i; j < t->count && t->addresses[j].family == t->addresses[i - 1].family;) j++;
+        for (j = i; j < t->count && t->addresses[j].any.sa_family == t->addresses[i - 1].any.sa_family;) j++;
         if (j == t->count) return;
         for (; j > i; j--) {
             stws_p_address swap = t->addresses[j];
@@ -3374,16 +3351,26 @@ static int stws_p_tcp_resolve(stws_p_tcp *t, const char *host, int numeric) {
     hints.ai_flags = numeric ? AI_NUMERICHOST : 0;
     result = getaddrinfo(host, NULL, &hints, &list);
     if (result != 0) return result;
-    for (each = list; each; each = each->ai_next) stws_p_tcp_add_resolved(t, each);
+    for (each = list; each && t->count < STWS_P_ADDRESSES; each = each->ai_next)
+        if (each->ai_addrlen <= sizeof(stws_p_address))
+            memcpy(&t->addresses[t->count++], each->ai_addr, each->ai_addrlen);
     freeaddrinfo(list);
     return t->count ? 0 : EAI_NONAME;
 }
 
 /* A numeric address without getaddrinfo, which allocates: 1 when it was one. */
 static int stws_p_tcp_numeric(stws_p_tcp *t, const char *host) {
-    unsigned char octets[16];
-    if (inet_pton(AF_INET, host, octets) == 1) return stws_p_tcp_add(t, AF_INET, octets, 0);
-    return inet_pton(AF_INET6, host, octets) == 1 && stws_p_tcp_add(t, AF_INET6, octets, 0);
+    stws_p_address *a = &t->addresses[t->count];
+    if (t->count == STWS_P_ADDRESSES) return 0;
+    memset(a, 0, sizeof *a);
+    if (inet_pton(AF_INET, host, &a->v4.sin_addr) == 1)
+        a->v4.sin_family = AF_INET;
+    else if (inet_pton(AF_INET6, host, &a->v6.sin6_addr) == 1)
+        a->v6.sin6_family = AF_INET6;
+    else
+        return 0;
+    t->count++;
+    return 1;
 }
 
 static void stws_p_close_fd(int *fd) {
@@ -3397,7 +3384,7 @@ static int stws_p_nonblocking(int fd) {
 }
 
 static int stws_p_tcp_socket(const stws_p_address *a) {
-    int fd = socket(a->family, SOCK_STREAM, 0), on = 1;
+    int fd = socket(a->any.sa_family, SOCK_STREAM, 0), on = 1;
     if (fd < 0) return -1;
     if (!stws_p_nonblocking(fd)) {
         close(fd);
@@ -3410,27 +3397,18 @@ static int stws_p_tcp_socket(const stws_p_address *a) {
     return fd;
 }
 
-static int stws_p_tcp_connect(int fd, const stws_p_address *a, int port) {
-    struct sockaddr_in in;
-    struct sockaddr_in6 in6;
-    if (a->family == AF_INET) {
-        memset(&in, 0, sizeof in);
-        in.sin_family = AF_INET;
-        in.sin_port = htons(STWS_P_CAST(uint16_t, port));
-        memcpy(&in.sin_addr, a->octets, 4);
-        return connect(fd, STWS_P_POINTER(const struct sockaddr *, &in), sizeof in);
-    }
-    memset(&in6, 0, sizeof in6);
-    in6.sin6_family = AF_INET6;
-    in6.sin6_port = htons(STWS_P_CAST(uint16_t, port));
-    in6.sin6_scope_id = a->scope;
-    memcpy(&in6.sin6_addr, a->octets, 16);
-    return connect(fd, STWS_P_POINTER(const struct sockaddr *, &in6), sizeof in6);
+static int stws_p_tcp_connect(int fd, stws_p_address *a, int port) {
+    uint16_t number = htons(STWS_P_CAST(uint16_t, port));
+    if (a->any.sa_family == AF_INET)
+        a->v4.sin_port = number;
+    else
+        a->v6.sin6_port = number;
+    return connect(fd, &a->any, a->any.sa_family == AF_INET ? sizeof a->v4 : sizeof a->v6);
 }
 
 /* Start with the next address; fd stays -1 when that fails at once. */
 static void stws_p_tcp_start(stws_p_tcp *t, int *fd) {
-    const stws_p_address *a = &t->addresses[t->next++];
+    stws_p_address *a = &t->addresses[t->next++];
     *fd = stws_p_tcp_socket(a);
     if (*fd >= 0 && stws_p_tcp_connect(*fd, a, t->port) != 0 && errno != EINPROGRESS && errno != EINTR) {
         t->error = errno;

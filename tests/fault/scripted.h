@@ -278,7 +278,8 @@ static inline int peer_t_fd(void *ctx) {
 /* The descriptor announces nothing, so what there is to do has to be said here. */
 static inline int peer_t_wants(void *ctx, int wants) {
     const struct peer *p = (const struct peer *)ctx;
-    return p->out.len || p->in.len || p->ending || p->tick_us ? wants | STWS_WANT_NOW : wants;
+    int readable = (wants & STWS_WANT_READ) && (p->out.len || p->ending);
+    return readable || p->tick_us ? wants | STWS_WANT_NOW : wants;
 }
 
 static inline const char *peer_t_error(void *ctx) {
