@@ -424,7 +424,8 @@ STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *r
        CONNECTED     message: the CONNECTED frame
        MESSAGE       message
        RECEIPT       receipt: the number that the sending call returned (0: nobody's); result: STWS_OK, STWS_ERR_BROKER,
-                     STWS_ERR_TIMEOUT, STWS_ERR_LOST, or what kept the frame from being sent
+                     STWS_ERR_TIMEOUT, STWS_ERR_LOST, or what kept the frame from being sent; handle: of the
+                     subscription that it confirms, or 0
        ERROR         message: the ERROR frame; result and text: the error and its sentence
        DISCONNECTED  result and text: why; retry_ms: when the next attempt comes, -1: never
        UNHANDLED     message: a frame of a command that nobody knows
@@ -453,7 +454,7 @@ enum stws_event_type {
     STWS_EVENT_DISCONNECTED, STWS_EVENT_UNHANDLED
 };
 typedef struct stws_event {
-    int type, result, receipt;
+    int type, result, receipt, handle;
     long long retry_ms;
     const char *text;
     const stws_message *message;
@@ -950,30 +951,17 @@ static int stws_p_next_word(const char **list, const char **word, size_t *len) {
     return 0;
 }
 
-static int stws_p_list_has(const char *list, const char *word, size_t len) {
+static int stws_p_list_has(const char *list, const char *word, size_t len, int nocase) {
     const char *each;
     size_t each_len;
     while (stws_p_next_word(&list, &each, &each_len))
-        if (stws_p_equal(each, each_len, word, len)) return 1;
-    return 0;
-}
-
-static int stws_p_list_has_nocase(const char *list, const char *word, size_t len) {
-    const char *each;
-    size_t each_len;
-    while (stws_p_next_word(&list, &each, &each_len))
-        if (stws_p_equal_nocase(each, each_len, word, len)) return 1;
+        if (nocase ? stws_p_equal_nocase(each, each_len, word, len) : stws_p_equal(each, each_len, word, len)) return 1;
     return 0;
 }
 
 /* ==== >>sha1: the hash of the handshake (FIPS 180-4, section 6.1) ==== */
 
 static uint32_t stws_p_rotate_left(uint32_t x, int n) { return (x << n) | (x >> (32 - n)); }
-
-static uint32_t stws_p_big_endian_32(const unsigned char *p) {
-    return STWS_P_CAST(uint32_t, p[0]) << 24 | STWS_P_CAST(uint32_t, p[1]) << 16 | STWS_P_CAST(uint32_t, p[2]) << 8 |
-           p[3];
-}
 
 /* Round function and constant of step t. */
 static uint32_t stws_p_sha1_f(int t, uint32_t b, uint32_t c, uint32_t d) {
@@ -986,8 +974,9 @@ static uint32_t stws_p_sha1_f(int t, uint32_t b, uint32_t c, uint32_t d) {
 static void stws_p_sha1_block(uint32_t h[5], const unsigned char *block) {
     uint32_t w[80], a = h[0], b = h[1], c = h[2], d = h[3], e = h[4];
     int t;
-    for (t = 0; t < 16; t++) w[t] = stws_p_big_endian_32(block + 4 * t);
-    for (; t < 80; t++) w[t] = stws_p_rotate_left(w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16], 1);
+    memset(w, 0, sizeof w);
+    for (t = 0; t < 64; t++) w[t / 4] = w[t / 4] << 8 | block[t];
+    for (t = 16; t < 80; t++) w[t] = stws_p_rotate_left(w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16], 1);
     for (t = 0; t < 80; t++) {
         uint32_t next = stws_p_rotate_left(a, 5) + stws_p_sha1_f(t, b, c, d) + e + w[t];
         e = d;
@@ -1246,7 +1235,7 @@ static int stws_p_is_field_text(const char *s) {
 static int stws_p_handshake_owns(const char *name) {
     static const char owned[] = "host,upgrade,connection,sec-websocket-key,sec-websocket-version,sec-websocket-protocol,"
                                 "sec-websocket-extensions,sec-websocket-accept,content-length,transfer-encoding";
-    return stws_p_list_has_nocase(owned, name, strlen(name));
+    return stws_p_list_has(owned, name, strlen(name), 1);
 }
 
 static int stws_p_http_headers_valid(const char *const *headers) {
@@ -1426,7 +1415,7 @@ STOMP_WS_API int stws_http_has_token(const stws_http *http, const char *name, co
     size_t from = 0;
     const stws_header *h;
     while ((h = stws_p_http_find(http, name, &from)) != NULL)
-        if (stws_p_list_has_nocase(h->value, token, strlen(token))) return 1;
+        if (stws_p_list_has(h->value, token, strlen(token), 1)) return 1;
     return 0;
 }
 
@@ -1470,7 +1459,7 @@ STOMP_WS_API int stws_handshake_check(const stws_http *answer, const char *key, 
     result = stws_p_handshake_proof(answer, key, why);
     if (result != STWS_OK) return result;
     if (chosen && (stws_p_http_count(answer, "Sec-WebSocket-Protocol") != 1 ||
-                   !stws_p_list_has(stws_p_or(offered, ""), chosen, strlen(chosen))))
+                   !stws_p_list_has(stws_p_or(offered, ""), chosen, strlen(chosen), 0)))
         return stws_p_handshake_fail(STWS_ERR_HTTP_SUBPROTOCOL, why, stws_result_text(STWS_ERR_HTTP_SUBPROTOCOL));
     while ((extension = stws_p_http_find(answer, "Sec-WebSocket-Extensions", &from)) != NULL)
         if (extension->value_len)
@@ -1492,7 +1481,7 @@ static void stws_p_put_subprotocol(stws_p_out *out, const stws_http *request, co
     while (supported && (h = stws_p_http_find(request, "Sec-WebSocket-Protocol", &from)) != NULL) {
         list = h->value;
         while (stws_p_next_word(&list, &word, &len)) {
-            if (!stws_p_list_has(supported, word, len)) continue;
+            if (!stws_p_list_has(supported, word, len, 0)) continue;
             stws_p_put_string(out, "Sec-WebSocket-Protocol: ");
             stws_p_put(out, word, len);
             stws_p_put(out, "\r\n", 2);
@@ -1783,24 +1772,20 @@ STOMP_WS_API size_t stws_ws_close_payload(char out[125], int code, const char *r
 
 /* ==== >>frame: STOMP frames, parsed in place and built (STOMP 1.0, 1.1, 1.2) ==== */
 
-static const struct stws_p_command_entry {
-    const char *name;
-    size_t len;
-} stws_p_commands[] = {{"", 0},          {"CONNECT", 7},      {"STOMP", 5},       {"CONNECTED", 9}, {"SEND", 4},
-                       {"SUBSCRIBE", 9}, {"UNSUBSCRIBE", 11}, {"ACK", 3},         {"NACK", 4},      {"BEGIN", 5},
-                       {"COMMIT", 6},    {"ABORT", 5},        {"DISCONNECT", 10}, {"MESSAGE", 7},   {"RECEIPT", 7},
-                       {"ERROR", 5}};
-
+/* In the order of enum stws_command. */
+static const char *const stws_p_commands[] = {
+    "", "CONNECT", "STOMP", "CONNECTED", "SEND", "SUBSCRIBE", "UNSUBSCRIBE", "ACK", "NACK", "BEGIN", "COMMIT", "ABORT",
+    "DISCONNECT", "MESSAGE", "RECEIPT", "ERROR"};
 enum { STWS_P_COMMAND_COUNT = sizeof stws_p_commands / sizeof *stws_p_commands };
 
 STOMP_WS_API const char *stws_command_name(int command_id) {
-    return command_id >= 0 && command_id < STWS_P_COMMAND_COUNT ? stws_p_commands[command_id].name : "";
+    return command_id >= 0 && command_id < STWS_P_COMMAND_COUNT ? stws_p_commands[command_id] : "";
 }
 
 static int stws_p_command_find(const char *s, size_t len) {
     int i;
     for (i = 1; i < STWS_P_COMMAND_COUNT; i++)
-        if (stws_p_equal(s, len, stws_p_commands[i].name, stws_p_commands[i].len)) return i;
+        if (stws_p_equal(s, len, stws_p_commands[i], strlen(stws_p_commands[i]))) return i;
     return STWS_COMMAND_OTHER;
 }
 
@@ -2325,7 +2310,7 @@ typedef struct stws_p_subs {
 enum { STWS_P_RECEIPT_FREE, STWS_P_RECEIPT_WAITING, STWS_P_RECEIPT_DONE };
 
 typedef struct stws_p_receipt {
-    int number, state, result;
+    int number, state, result, handle;
     long long sent_us, deadline_us;
 } stws_p_receipt;
 
@@ -2398,8 +2383,8 @@ static int stws_p_masking_key(stws_p_session *s, unsigned char key[4]) {
 /* ---- trace: what the user may see of a frame ---- */
 
 static int stws_p_is_secret(const stws_header *h) {
-    return stws_p_list_has_nocase("passcode,authorization,proxy-authorization,cookie,set-cookie,x-csrf-token", h->name,
-                                  stws_p_len_or_strlen(h->name, h->name_len));
+    return stws_p_list_has("passcode,authorization,proxy-authorization,cookie,set-cookie,x-csrf-token", h->name,
+                           stws_p_len_or_strlen(h->name, h->name_len), 1);
 }
 
 enum { STWS_P_TRACE_HEADERS = 24 }; /* a trace shows no more: its table lies on the stack */
@@ -2581,52 +2566,22 @@ static const char *stws_p_number_text(char text[24], const char *prefix, unsigne
 
 /* ---- CONNECT and CONNECTED ---- */
 
-static const struct stws_p_version_entry {
-    int bit;
-    const char *number, *subprotocol;
-} stws_p_versions[] = {
-    {STWS_STOMP_10, "1.0", "v10.stomp"}, {STWS_STOMP_11, "1.1", "v11.stomp"}, {STWS_STOMP_12, "1.2", "v12.stomp"}};
-
-/* "1.0,1.1,1.2": ascending, without blanks, which Spring would not forgive. */
-static void stws_p_accept_version(int versions, char text[16]) {
-    stws_p_out out = {text, 15, 0};
-    size_t i;
-    for (i = 0; i < 3; i++) {
-        if (!(versions & stws_p_versions[i].bit)) continue;
-        if (out.need) stws_p_put_char(&out, ',');
-        stws_p_put_string(&out, stws_p_versions[i].number);
-    }
-    *out.at = 0;
-}
-
-/* "v12.stomp, v11.stomp, v10.stomp": the newest first, as it is the first choice. */
-static void stws_p_default_subprotocols(int versions, char text[40]) {
-    stws_p_out out = {text, 39, 0};
-    size_t i;
-    for (i = 3; i-- > 0;) {
-        if (!(versions & stws_p_versions[i].bit)) continue;
-        if (out.need) stws_p_put(&out, ", ", 2);
-        stws_p_put_string(&out, stws_p_versions[i].subprotocol);
-    }
-    *out.at = 0;
-}
-
-static void stws_p_heartbeat_text(const stws_options *o, char text[48]) {
-    stws_p_out out = {text, 47, 0};
-    stws_p_put_number(&out, STWS_P_CAST(unsigned, o->heartbeat_out_ms));
-    stws_p_put_char(&out, ',');
-    stws_p_put_number(&out, STWS_P_CAST(unsigned, o->heartbeat_in_ms));
-    *out.at = 0;
-}
+/* By the bits of options.versions. Versions ascend, without blanks, which Spring would not forgive; of the subprotocols the
+   newest comes first, as the first choice. */
+static const char *const stws_p_accept_version[] = {"",    "1.0",     "1.1",     "1.0,1.1",
+                                                    "1.2", "1.0,1.2", "1.1,1.2", "1.0,1.1,1.2"};
+static const char *const stws_p_subprotocols[] = {
+    "",          "v10.stomp",            "v11.stomp",            "v11.stomp, v10.stomp",
+    "v12.stomp", "v12.stomp, v10.stomp", "v12.stomp, v11.stomp", "v12.stomp, v11.stomp, v10.stomp"};
 
 static int stws_p_post_connect(stws_p_session *s, const stws_attempt *attempt, size_t *need) {
     const stws_options *o = s->options;
-    char versions[16], heartbeat[48];
+    char heartbeat[48];
     stws_frame frame;
-    stws_p_accept_version(o->versions, versions);
-    stws_p_heartbeat_text(o, heartbeat);
+    stws_p_number_text(heartbeat, "", STWS_P_CAST(unsigned, o->heartbeat_out_ms));
+    stws_p_number_text(heartbeat + strlen(heartbeat), ",", STWS_P_CAST(unsigned, o->heartbeat_in_ms));
     stws_p_compose(s, &frame, STWS_COMMAND_CONNECT);
-    if (!stws_p_add(s, &frame, "accept-version", versions) || !stws_p_add(s, &frame, "host", o->host) ||
+    if (!stws_p_add(s, &frame, "accept-version", stws_p_accept_version[o->versions]) || !stws_p_add(s, &frame, "host", o->host) ||
         !stws_p_add(s, &frame, "heart-beat", heartbeat) || !stws_p_add(s, &frame, "login", attempt->login) ||
         !stws_p_add(s, &frame, "passcode", attempt->passcode) || !stws_p_add_list(s, &frame, attempt->connect_headers))
         return STWS_ERR_LIMIT;
@@ -2635,14 +2590,11 @@ static int stws_p_post_connect(stws_p_session *s, const stws_attempt *attempt, s
 
 /* CONNECTED's version: its bit; 0 when nobody offered it. No version is 1.0 (STOMP 1.1, "Protocol Negotiation"). */
 static int stws_p_negotiated(const char *version, int offered) {
-    size_t len, i;
+    size_t len = stws_p_strlen(version);
     if (!version) return offered & STWS_STOMP_10;
-    len = strlen(version);
     stws_p_trim(&version, &len);
-    for (i = 0; i < 3; i++)
-        if ((offered & stws_p_versions[i].bit) && stws_p_equal(version, len, stws_p_versions[i].number, 3))
-            return stws_p_versions[i].bit;
-    return 0;
+    if (len != 3 || memcmp(version, "1.", 2) != 0 || version[2] < '0' || version[2] > '2') return 0;
+    return offered & STWS_STOMP_10 << (version[2] - '0');
 }
 
 /* "sx,sy" in milliseconds; what is not of that form is 0,0: no heart-beat, and no crash. */
@@ -2996,7 +2948,7 @@ static int stws_p_new_number(stws_p_session *s) {
 }
 
 /* Enter a receipt to wait for; its number, or 0 when the table is full. */
-static int stws_p_add_receipt(stws_p_session *s) {
+static int stws_p_add_receipt(stws_p_session *s, int handle) {
     stws_p_receipt *r;
     int used = s->receipts_waiting + s->receipts_done, i;
     for (i = 0; i < s->options->max_receipts; i++) {
@@ -3004,6 +2956,7 @@ static int stws_p_add_receipt(stws_p_session *s) {
         if (r->state != STWS_P_RECEIPT_FREE) continue;
         r->state = STWS_P_RECEIPT_WAITING;
         r->number = stws_p_new_number(s);
+        r->handle = handle;
         r->sent_us = 0;
         r->deadline_us = STWS_P_NEVER;
         s->receipts_waiting++;
@@ -3065,14 +3018,13 @@ static void stws_p_receipt_sent(stws_p_session *s, int number, long long now) {
     r->deadline_us = now + STWS_P_CAST(long long, s->options->receipt_timeout_ms) * STWS_P_US;
 }
 
-/* Take one that has ended out of the table: 1, and its number and result. */
-static int stws_p_take_receipt(stws_p_session *s, int *number, int *result) {
+/* Take one that has ended out of the table: 1, and what it was. */
+static int stws_p_take_receipt(stws_p_session *s, stws_p_receipt *taken) {
     int i;
     for (i = 0; i < s->options->max_receipts && s->receipts_done; i++) {
         stws_p_receipt *r = stws_p_receipt_at(s, s->oldest_receipt + i);
         if (r->state != STWS_P_RECEIPT_DONE) continue;
-        *number = r->number;
-        *result = r->result;
+        *taken = *r;
         r->state = STWS_P_RECEIPT_FREE;
         STWS_P_STORE(&s->receipts_done, s->receipts_done - 1);
         s->oldest_receipt = (s->oldest_receipt + i + 1) % s->options->max_receipts;
@@ -3791,7 +3743,6 @@ struct stws {
     stws_attempt try_now;
     stws_url url;
     char key[25];
-    char subprotocols[40];
     stws_transport io;
     stws_p_tcp tcp;
     stws_clock clock;
@@ -4086,7 +4037,7 @@ static int stws_p_setup(stws *c, const stws_options *options) {
     c->block_out = c->s.out.data;
     c->url_index = -1;
     stws_p_session_reset(&c->s, c->now);
-    if (!c->o.subprotocols) stws_p_default_subprotocols(c->o.versions, c->subprotocols);
+    if (!c->o.subprotocols) c->o.subprotocols = stws_p_subprotocols[c->o.versions];
 #ifndef STOMP_WS_NO_THREADS
     pthread_mutex_init(&c->mutex, NULL);
     stws_p_cond_init(&c->changed);
@@ -4348,42 +4299,29 @@ static void stws_p_say_closed(stws *c) {
                c->s.peer_close_reason, *c->s.peer_close_reason ? "\"" : "", late);
 }
 
-/* A limit of ours, by its option. */
-static const char *stws_p_limit_name(int error) {
-    switch (error) {
-        case STWS_ERR_FRAME_HEADERS: return "; raise option max_headers";
-        case STWS_ERR_FRAME_LINE: return "; raise option max_line";
-        case STWS_ERR_FRAME_BODY: return "; raise option max_body";
-        default: return "";
-    }
-}
-
-static unsigned long long stws_p_limit_value(const stws *c, int error) {
-    switch (error) {
-        case STWS_ERR_FRAME_HEADERS: return c->o.max_headers;
-        case STWS_ERR_FRAME_LINE: return c->o.max_line;
-        case STWS_ERR_FRAME_BODY: return c->o.max_body;
-        default: return 0;
-    }
+/* A limit of ours and its option; 0 when it was none of those. */
+static size_t stws_p_limit(const stws *c, int error, const char **option) {
+    *option = error == STWS_ERR_FRAME_HEADERS ? "max_headers" : error == STWS_ERR_FRAME_LINE ? "max_line" : "max_body";
+    if (error == STWS_ERR_FRAME_HEADERS) return c->o.max_headers;
+    if (error == STWS_ERR_FRAME_LINE) return c->o.max_line;
+    return error == STWS_ERR_FRAME_BODY ? c->o.max_body : 0;
 }
 
 /* What came in was wrong: a frame of either layer. */
 static void stws_p_say_input(stws *c, int error) {
-    const char *at = c->s.in.data + c->s.in.begin;
-    size_t len = c->s.in.end - c->s.in.begin;
+    const char *at = c->s.in.data + c->s.in.begin, *option;
+    size_t len = c->s.in.end - c->s.in.begin, limit = stws_p_limit(c, error, &option);
     char quote[48];
-    if (error == STWS_ERR_SOCKJS) {
+    if (error == STWS_ERR_SOCKJS)
         stws_p_say_sockjs(c, error, "SockJS frames (o, h, a[...]) instead of STOMP");
-    } else if (stws_p_limit_value(c, error)) {
-        stws_p_say(c, error, "%s (%llu)%s", stws_result_text(error), stws_p_limit_value(c, error),
-                   stws_p_limit_name(error));
-    } else if (error == STWS_ERR_FRAME_COMMAND) {
+    else if (limit)
+        stws_p_say(c, error, "%s (%llu); raise option %s", stws_result_text(error), STWS_P_CAST(unsigned long long, limit), option);
+    else if (error == STWS_ERR_FRAME_COMMAND)
         stws_p_say(c, error, "%s: \"%s\"", stws_result_text(error), stws_p_quote(quote, sizeof quote, at, len));
-    } else if (error <= STWS_ERR_WS_PROTOCOL && error > STWS_ERR_WS_CLOSE) {
+    else if (error <= STWS_ERR_WS_PROTOCOL && error > STWS_ERR_WS_CLOSE)
         stws_p_say(c, error, "%s: %s", stws_result_text(error), stws_p_or(c->s.ws.reason, ""));
-    } else {
+    else
         stws_p_say(c, error, "%s", stws_result_text(error));
-    }
 }
 
 static const char *stws_p_silent_state(int state) {
@@ -4540,6 +4478,16 @@ static int stws_p_may_connect(stws *c) {
     return 0;
 }
 
+/* This thread is the one that drives. Under the lock. */
+static void stws_p_note_driver(stws *c) {
+#ifdef STOMP_WS_NO_THREADS
+    (void)c;
+#else
+    c->driver = pthread_self();
+    c->has_driver = 1;
+#endif
+}
+
 /* A new attempt: choose, ask, parse; then RESOLVING. */
 static void stws_p_begin_attempt(stws *c) {
     const char *why = "";
@@ -4561,6 +4509,7 @@ static void stws_p_begin_attempt(stws *c) {
         return;
     }
     STWS_P_LOCK(c, c->threads);
+    stws_p_note_driver(c); /* before there is a connection that another thread could take for its own */
     stws_p_session_reset(&c->s, c->now);
     c->write_error = 0;
     STWS_P_UNLOCK(c, c->threads);
@@ -4621,7 +4570,7 @@ static int stws_p_post_upgrade(stws *c) {
     memset(&h, 0, sizeof h);
     h.url = &c->url;
     h.key = c->key;
-    h.subprotocols = c->o.subprotocols ? c->o.subprotocols : c->subprotocols;
+    h.subprotocols = c->o.subprotocols;
     h.origin = c->o.origin;
     h.cookie = c->o.cookie;
     h.headers = c->try_now.http_headers;
@@ -4712,7 +4661,7 @@ static void stws_p_refused_upgrade(stws *c, const stws_http *answer, int result,
 /* Look at what came: 1 when the state changed, 0 when more is needed. */
 static int stws_p_turn_upgrading(stws *c) {
     stws_p_input *in = &c->s.in;
-    const char *offered = c->o.subprotocols ? c->o.subprotocols : c->subprotocols, *why = "";
+    const char *why = "";
     stws_http answer;
     size_t used = 0, need = 0;
     int result;
@@ -4739,7 +4688,7 @@ static int stws_p_turn_upgrading(stws *c) {
     if (answer.status >= 100 && answer.status < 200 && answer.status != 101) return 1;
     c->http_status = answer.status;
     stws_p_trace_answer(c, &answer);
-    result = stws_handshake_check(&answer, c->key, offered, NULL, &why);
+    result = stws_handshake_check(&answer, c->key, c->o.subprotocols, NULL, &why);
     if (result != STWS_OK) {
         stws_p_refused_upgrade(c, &answer, result, why);
         return 1;
@@ -4814,7 +4763,7 @@ static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
     if (answer > 0) c->hook_us = c->now + stws_p_ms(answer);
     if (answer > 0) return 0;
     if (answer == 0) {
-        if (sub->wants_receipt) number = sub->receipt ? sub->receipt : stws_p_add_receipt(&c->s);
+        if (sub->wants_receipt) number = sub->receipt ? sub->receipt : stws_p_add_receipt(&c->s, handle);
         if (!stws_p_compose_subscribe(&c->s, &frame, sub, asked.headers,
                                       number ? stws_p_number_text(id, "receipt-", STWS_P_CAST(unsigned, number))
                                              : NULL))
@@ -5184,15 +5133,17 @@ static int stws_p_pull_frames(stws *c, stws_event *e) {
 }
 
 static int stws_p_pull_receipt(stws *c, stws_event *e) {
-    int number = 0, result = 0, taken;
+    stws_p_receipt receipt;
+    int taken;
     if (!STWS_P_LOAD(&c->s.receipts_done)) return 0;
     STWS_P_LOCK(c, c->threads);
-    taken = stws_p_take_receipt(&c->s, &number, &result);
+    taken = stws_p_take_receipt(&c->s, &receipt);
     STWS_P_UNLOCK(c, c->threads);
     if (!taken) return 0;
     stws_p_event(e, STWS_EVENT_RECEIPT);
-    e->receipt = number;
-    e->result = result;
+    e->receipt = receipt.number;
+    e->result = receipt.result;
+    e->handle = receipt.handle;
     return 1;
 }
 
@@ -5536,10 +5487,7 @@ static int stws_p_collect_fds(stws *c, stws_fd *out, int cap, int *now) {
 static long long stws_p_begin_wait(stws *c) {
     long long due;
     STWS_P_LOCK(c, c->threads);
-#ifndef STOMP_WS_NO_THREADS
-    c->driver = pthread_self();
-    c->has_driver = 1;
-#endif
+    stws_p_note_driver(c);
     due = stws_p_due(c);
     c->due_us = due;
     c->waiting = 1;
@@ -5554,15 +5502,17 @@ static void stws_p_drain_wake(stws *c) {
         while (read(c->wake[0], scrap, sizeof scrap) > 0) continue;
 }
 
-/* Milliseconds from now until due, rounded up; -1 for never. */
-static long long stws_p_until(const stws *c, long long due) {
-    long long now;
-    if (due <= 0) return due;
-    now = c->clock.now_us(c->clock.ctx);
-    return due <= now ? 0 : (due - now + STWS_P_US - 1) / STWS_P_US;
+/* When so many milliseconds will be over; STWS_P_NEVER for -1. */
+static long long stws_p_in(const stws *c, int ms) {
+    return ms < 0 ? STWS_P_NEVER : c->clock.now_us(c->clock.ctx) + stws_p_ms(ms);
 }
 
-static int stws_p_poll_timeout(long long ms) { return ms < 0 ? -1 : ms > 3600000 ? 3600000 : STWS_P_CAST(int, ms); }
+/* Milliseconds from now until then, rounded up, as poll takes them: -1 for STWS_P_NEVER, and an hour at most. */
+static int stws_p_until(const stws *c, long long when) {
+    long long left = when <= 0 ? when : when - c->clock.now_us(c->clock.ctx);
+    if (when == STWS_P_NEVER) return -1;
+    return left <= 0 ? 0 : left > 3600000LL * STWS_P_US ? 3600000 : STWS_P_CAST(int, (left + STWS_P_US - 1) / STWS_P_US);
+}
 
 static int stws_p_to_pollfds(const stws_fd *fds, int n, struct pollfd *out) {
     int i;
@@ -5579,16 +5529,15 @@ static int stws_p_to_pollfds(const stws_fd *fds, int n, struct pollfd *out) {
 enum { STWS_P_BLIND_MS = 10 };
 
 /* Wait for the network, the clock or another thread, at most limit_ms (-1: no limit). */
-static void stws_p_wait(stws *c, long long limit_ms) {
+static void stws_p_wait(stws *c, int limit_ms) {
     struct pollfd polled[3];
     stws_fd fds[3];
-    int now = 0, n;
-    long long ms = stws_p_until(c, stws_p_begin_wait(c));
+    int now = 0, n, ms = stws_p_until(c, stws_p_begin_wait(c));
     n = stws_p_to_pollfds(fds, stws_p_collect_fds(c, fds, 3, &now), polled);
     if (limit_ms >= 0 && (ms < 0 || ms > limit_ms)) ms = limit_ms;
     if (now) ms = 0;
     if (c->opened && n == (c->wake[0] >= 0) && (ms < 0 || ms > STWS_P_BLIND_MS)) ms = STWS_P_BLIND_MS;
-    poll(polled, STWS_P_CAST(nfds_t, n), stws_p_poll_timeout(ms));
+    poll(polled, STWS_P_CAST(nfds_t, n), ms);
     STWS_P_LOCK(c, c->threads);
     c->waiting = 0;
     STWS_P_UNLOCK(c, c->threads);
@@ -5603,8 +5552,8 @@ static int stws_p_unusable(const stws *c) { return !c ? STWS_P_CAST(int, STWS_ER
 enum { STWS_P_TURNS = 64 };
 
 STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
-    long long until = 0, left = timeout_ms;
-    int turns = 0, result;
+    long long until;
+    int turns = 0, result, left;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (c->has_kept) {
         *e = c->kept;
@@ -5612,21 +5561,18 @@ STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
         return 1;
     }
     stws_p_event(e, STWS_EVENT_NONE);
-    if (timeout_ms > 0) until = c->clock.now_us(c->clock.ctx) + stws_p_ms(timeout_ms);
+    until = timeout_ms > 0 ? stws_p_in(c, timeout_ms) : STWS_P_NEVER;
     if (timeout_ms == 0) c->drained = c->more = 0;
     for (;;) {
         result = stws_p_pull(c, e);
         if (result != 0) return result;
         if (stws_p_turn(c)) {
-            turns++;
-            if (timeout_ms == 0 && turns < STWS_P_TURNS) continue;
-            if (timeout_ms < 0 || (timeout_ms > 0 && c->now < until)) continue;
+            if (timeout_ms ? until == STWS_P_NEVER || c->now < until : ++turns < STWS_P_TURNS) continue;
             c->more = timeout_ms == 0;
         }
         result = stws_p_pull(c, e);
-        if (result != 0 || timeout_ms == 0) return result;
-        if (timeout_ms > 0) left = stws_p_until(c, until);
-        if (left == 0) return 0;
+        left = timeout_ms ? stws_p_until(c, until) : 0;
+        if (result != 0 || left == 0) return result;
         stws_p_wait(c, left);
     }
 }
@@ -5671,8 +5617,7 @@ STOMP_WS_API int stws_fds(stws *c, stws_fd *out, int cap) {
 
 STOMP_WS_API long long stws_deadline(stws *c) {
     stws_fd fds[3];
-    int now = 0, n;
-    long long ms;
+    int now = 0, n, ms;
     if (!c || c->broken || c->state == STWS_ENDED) return 0;
     ms = stws_p_until(c, stws_p_begin_wait(c));
     n = stws_p_collect_fds(c, fds, 3, &now);
@@ -5681,48 +5626,44 @@ STOMP_WS_API long long stws_deadline(stws *c) {
     return ms;
 }
 
-/* The index of the client that each descriptor belongs to does not matter: after a wait all are asked. */
-static void stws_p_wait_many(stws *const *clients, int count, long long limit_ms) {
-    struct pollfd polled[3 * 64];
+enum { STWS_P_MANY = 64 }; /* clients that one poll covers; more are asked every STWS_P_BLIND_MS */
+
+/* Which descriptor belongs to which client does not matter: after a wait all are asked. */
+static void stws_p_wait_many(stws *const *clients, int count, int limit_ms) {
+    struct pollfd polled[3 * STWS_P_MANY];
     stws_fd fds[3];
-    long long ms = limit_ms, each;
-    int n = 0, i, now = 0;
+    int n = 0, i, ms = limit_ms;
     for (i = 0; i < count; i++) {
-        if (!clients[i] || clients[i]->broken || clients[i]->state == STWS_ENDED) continue;
-        each = stws_deadline(clients[i]);
+        int found = stws_fds(clients[i], fds, 3), each = STWS_P_CAST(int, stws_deadline(clients[i]));
+        if (stws_state(clients[i]) == STWS_ENDED) continue;
+        if (i >= STWS_P_MANY && (each < 0 || each > STWS_P_BLIND_MS)) each = STWS_P_BLIND_MS;
         if (each >= 0 && (ms < 0 || each < ms)) ms = each;
-        if (n + 3 <= 3 * 64)
-            n += stws_p_to_pollfds(fds, stws_p_collect_fds(clients[i], fds, 3, &now), polled + n);
-        else if (ms < 0 || ms > STWS_P_BLIND_MS)
-            ms = STWS_P_BLIND_MS;
+        if (i < STWS_P_MANY) n += stws_p_to_pollfds(fds, found, polled + n);
     }
-    poll(polled, STWS_P_CAST(nfds_t, n), stws_p_poll_timeout(ms));
-    for (i = 0; i < count; i++)
-        if (clients[i] && !clients[i]->broken) stws_p_drain_wake(clients[i]);
+    poll(polled, STWS_P_CAST(nfds_t, n), ms);
 }
 
 STOMP_WS_API int stws_run_many(stws *const *clients, int count, int timeout_ms) {
-    long long until = stws_p_system_clock(NULL) + stws_p_ms(timeout_ms), left = -1;
-    int i, alive = 1;
-    while (alive) {
-        for (alive = 0, i = 0; i < count; i++)
-            if (clients[i] && stws_step(clients[i]) >= 0) alive = 1;
-        if (timeout_ms >= 0) left = (until - stws_p_system_clock(NULL)) / STWS_P_US;
-        if (alive && timeout_ms >= 0 && left <= 0) return STWS_ERR_TIMEOUT;
-        if (alive) stws_p_wait_many(clients, count, left);
+    long long until = stws_p_system_clock(NULL) + stws_p_ms(timeout_ms), left;
+    int i, alive;
+    for (;;) {
+        for (alive = 0, i = 0; i < count; i++) alive |= stws_step(clients[i]) >= 0;
+        if (!alive) return STWS_OK;
+        left = (until - stws_p_system_clock(NULL)) / STWS_P_US;
+        if (timeout_ms >= 0 && left <= 0) return STWS_ERR_TIMEOUT;
+        stws_p_wait_many(clients, count, timeout_ms < 0 ? -1 : STWS_P_CAST(int, left));
     }
-    return STWS_OK;
 }
 
 STOMP_WS_API int stws_connect(stws *c, int timeout_ms) {
     long long until;
     stws_event e;
-    int result;
+    int result, left;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
-    until = c->clock.now_us(c->clock.ctx) + stws_p_ms(timeout_ms);
+    until = stws_p_in(c, timeout_ms);
     while (c->state != STWS_CONNECTED) {
-        long long left = timeout_ms < 0 ? -1 : stws_p_until(c, until);
-        result = stws_next(c, &e, stws_p_poll_timeout(left));
+        left = stws_p_until(c, until);
+        result = stws_next(c, &e, left);
         if (result < 0) return result;
         if (result > 0) stws_p_dispatch(c, &e);
         if (result == 0 && left == 0) return c->error ? c->error : STWS_P_CAST(int, STWS_ERR_TIMEOUT);
@@ -5731,19 +5672,11 @@ STOMP_WS_API int stws_connect(stws *c, int timeout_ms) {
 }
 
 #ifdef STOMP_WS_NO_THREADS
-STOMP_WS_API int stws_start(stws *c) {
-    (void)c;
-    return STWS_ERR_STATE;
-}
-
-STOMP_WS_API int stws_join(stws *c) {
-    (void)c;
-    return STWS_ERR_STATE;
-}
+STOMP_WS_API int stws_start(stws *c) { return c ? STWS_ERR_STATE : STWS_ERR_MEMORY; }
+STOMP_WS_API int stws_join(stws *c) { return c ? STWS_ERR_STATE : STWS_ERR_MEMORY; }
 #else
 static void *stws_p_thread(void *client) {
-    stws *c = STWS_P_CAST(stws *, client);
-    c->run_result = stws_run(c);
+    STWS_P_CAST(stws *, client)->run_result = stws_run(STWS_P_CAST(stws *, client));
     return NULL;
 }
 
@@ -5794,7 +5727,7 @@ STOMP_WS_API int stws_disconnect(stws *c, int timeout_ms) {
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     STWS_P_LOCK(c, c->threads);
     if (!c->asked) {
-        c->end_us = c->clock.now_us(c->clock.ctx) + stws_p_ms(timeout_ms < 0 ? c->o.close_timeout_ms : timeout_ms);
+        c->end_us = stws_p_in(c, timeout_ms < 0 ? c->o.close_timeout_ms : timeout_ms);
         STWS_P_STORE(&c->asked, STWS_P_ASKED_END);
     }
     stws_p_unlock_and_wake(c);
@@ -5828,8 +5761,8 @@ static int stws_p_on_full(stws *c, long long until) {
     }
 #ifndef STOMP_WS_NO_THREADS
     if (c->o.outbox_policy == STWS_FULL_BLOCK && !stws_p_is_driver(c) && STWS_P_LOAD(&c->state) != STWS_ENDED) {
-        long long left = stws_p_until(c, until);
-        if (left <= 0) return STWS_ERR_TIMEOUT;
+        int left = stws_p_until(c, until);
+        if (left == 0) return STWS_ERR_TIMEOUT;
         if (c->waiting) stws_p_poke(c->wake[1]);
         stws_p_cond_wait(&c->changed, &c->mutex, left);
         return 1;
@@ -5841,7 +5774,7 @@ static int stws_p_on_full(stws *c, long long until) {
 
 /* Put a copy of the frame into the outbox: STWS_OK and *record, or an error. */
 static int stws_p_queue_frame(stws *c, const stws_frame *frame, stws_p_record **record) {
-    long long until = c->clock.now_us(c->clock.ctx) + stws_p_ms(c->o.outbox_block_ms);
+    long long until = stws_p_in(c, c->o.outbox_block_ms);
     int result;
     if (!stws_p_can_say(c, frame)) return STWS_ERR_FRAME_BUILD;
     if (stws_p_record_size(frame) > c->s.outbox.cap) return STWS_ERR_LIMIT;
@@ -5880,16 +5813,14 @@ static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind
 
 /* The end of every call of this section: write when a batch is full and this thread may, or wake the one that does. */
 static int stws_p_finish_call(stws *c, int result) {
-    int write_now = stws_p_pending(&c->s.out) >= STWS_P_BATCH && !c->s.out.busy && !c->write_error &&
-                    STWS_P_LOAD(&c->state) == STWS_CONNECTED && stws_p_is_driver(c);
-    if (write_now || stws_p_is_driver(c)) {
-        STWS_P_UNLOCK(c, c->threads);
-        if (write_now) {
-            c->now = c->clock.now_us(c->clock.ctx);
-            stws_p_write_once(c);
-        }
-    } else {
+    if (!stws_p_is_driver(c)) {
         stws_p_unlock_and_wake(c);
+    } else if (stws_p_pending(&c->s.out) < STWS_P_BATCH || c->write_error || c->state != STWS_CONNECTED) {
+        STWS_P_UNLOCK(c, c->threads);
+    } else {
+        STWS_P_UNLOCK(c, c->threads);
+        c->now = c->clock.now_us(c->clock.ctx);
+        stws_p_write_once(c);
     }
     return result;
 }
@@ -5962,7 +5893,7 @@ static int stws_p_compose_send(stws *c, stws_frame *frame, const stws_outgoing *
 /* A SEND with a receipt of ours. Returns its number if the user wants to hear of it, 0, or an error. Under the lock. */
 static int stws_p_submit_with_receipt(stws *c, stws_frame *frame, int told) {
     char id[24];
-    int number = told ? stws_p_add_receipt(&c->s) : stws_p_new_number(&c->s), result;
+    int number = told ? stws_p_add_receipt(&c->s, 0) : stws_p_new_number(&c->s), result;
     if (!number) return STWS_ERR_LIMIT;
     stws_p_number_text(id, "receipt-", STWS_P_CAST(unsigned, number));
     if (stws_p_add(&c->s, frame, "receipt", id))
@@ -6017,13 +5948,8 @@ static int stws_p_acknowledge(stws *c, const stws_message *m, int command_id, co
     return stws_p_finish_call(c, result);
 }
 
-STOMP_WS_API int stws_ack(stws *c, const stws_message *message) {
-    return stws_p_acknowledge(c, message, STWS_COMMAND_ACK, NULL);
-}
-
-STOMP_WS_API int stws_nack(stws *c, const stws_message *message) {
-    return stws_p_acknowledge(c, message, STWS_COMMAND_NACK, NULL);
-}
+STOMP_WS_API int stws_ack(stws *c, const stws_message *m) { return stws_ack_in(c, m, NULL); }
+STOMP_WS_API int stws_nack(stws *c, const stws_message *m) { return stws_nack_in(c, m, NULL); }
 
 STOMP_WS_API int stws_ack_in(stws *c, const stws_message *message, const char *transaction) {
     return stws_p_acknowledge(c, message, STWS_COMMAND_ACK, transaction);
@@ -6043,17 +5969,9 @@ static int stws_p_transact(stws *c, int command_id, const char *transaction) {
     return stws_p_finish_call(c, stws_p_submit(c, &frame, 0, STWS_P_FOR_ANY_SESSION));
 }
 
-STOMP_WS_API int stws_begin(stws *c, const char *transaction) {
-    return stws_p_transact(c, STWS_COMMAND_BEGIN, transaction);
-}
-
-STOMP_WS_API int stws_commit(stws *c, const char *transaction) {
-    return stws_p_transact(c, STWS_COMMAND_COMMIT, transaction);
-}
-
-STOMP_WS_API int stws_abort(stws *c, const char *transaction) {
-    return stws_p_transact(c, STWS_COMMAND_ABORT, transaction);
-}
+STOMP_WS_API int stws_begin(stws *c, const char *name) { return stws_p_transact(c, STWS_COMMAND_BEGIN, name); }
+STOMP_WS_API int stws_commit(stws *c, const char *name) { return stws_p_transact(c, STWS_COMMAND_COMMIT, name); }
+STOMP_WS_API int stws_abort(stws *c, const char *name) { return stws_p_transact(c, STWS_COMMAND_ABORT, name); }
 
 /* Has everything gone out and, with confirm, been confirmed? Under the lock. */
 static int stws_p_is_flushed(const stws *c) {
@@ -6062,9 +5980,9 @@ static int stws_p_is_flushed(const stws *c) {
 
 #ifndef STOMP_WS_NO_THREADS
 /* Another thread drives: wait until it has flushed. Under the lock. */
-static int stws_p_flush_elsewhere(stws *c, long long until, int timeout_ms) {
+static int stws_p_flush_elsewhere(stws *c, long long until) {
     while (!stws_p_is_flushed(c)) {
-        long long left = timeout_ms < 0 ? -1 : stws_p_until(c, until);
+        int left = stws_p_until(c, until);
         if (STWS_P_LOAD(&c->state) == STWS_ENDED) return STWS_CLOSED;
         if (left == 0) return STWS_ERR_TIMEOUT;
         if (c->waiting) stws_p_poke(c->wake[1]);
@@ -6076,10 +5994,11 @@ static int stws_p_flush_elsewhere(stws *c, long long until, int timeout_ms) {
 
 /* Write while the connection stands, and read no more than there is room for: the frames wait for stws_next. A view
    that the user holds right now must not be moved, so inside a callback nothing is read. */
-static int stws_p_push_output(stws *c, long long left) {
+static int stws_p_push_output(stws *c, int left) {
     struct pollfd polled[3];
     stws_fd fds[3];
     int now = 0, n, can_read = 0, moved;
+    long got = 0;
     if (!c->calling) {
         c->s.in.begin += c->s.taken;
         c->s.taken = 0;
@@ -6087,23 +6006,17 @@ static int stws_p_push_output(stws *c, long long left) {
     }
     c->now = c->clock.now_us(c->clock.ctx);
     moved = stws_p_turn_output(c);
-    if (moved < 0) {
-        stws_p_on_io_error(c, moved);
+    if (moved >= 0 && can_read) got = stws_p_read_once(c);
+    if (moved < 0 || got < 0) {
+        stws_p_on_io_error(c, moved < 0 ? moved : got);
         return c->error;
     }
-    if (can_read) {
-        long got = stws_p_read_once(c);
-        if (got < 0) stws_p_on_io_error(c, got);
-        if (got < 0) return c->error;
-        moved |= got > 0;
-    }
-    if (moved) return STWS_OK;
+    if (moved || got) return STWS_OK;
     stws_p_turn_timers(c);
     if (c->state != STWS_CONNECTED) return c->error;
     n = stws_p_to_pollfds(fds, stws_p_collect_fds(c, fds, 3, &now), polled);
     if (n && !can_read) polled[0].events = POLLOUT;
-    poll(polled, STWS_P_CAST(nfds_t, n ? 1 : 0),
-         left < 0 || left > STWS_P_BLIND_MS ? STWS_P_BLIND_MS : STWS_P_CAST(int, left));
+    poll(polled, n ? 1 : 0, left < 0 || left > STWS_P_BLIND_MS ? STWS_P_CAST(int, STWS_P_BLIND_MS) : left);
     return STWS_OK;
 }
 
@@ -6123,39 +6036,32 @@ static int stws_p_drive_once(stws *c, int timeout_ms) {
     return STWS_ERR_STATE;
 }
 
-static int stws_p_flushed(stws *c) {
-    int flushed;
-    STWS_P_LOCK(c, c->threads);
-    flushed = stws_p_is_flushed(c);
-    STWS_P_UNLOCK(c, c->threads);
-    return flushed;
-}
-
-static int stws_p_flush_here(stws *c, long long until, int timeout_ms) {
-    int result = STWS_OK;
-    while (result >= 0 && !stws_p_flushed(c)) {
-        long long left = timeout_ms < 0 ? -1 : stws_p_until(c, until);
+static int stws_p_flush_here(stws *c, long long until) {
+    int result, left, flushed;
+    for (;;) {
+        STWS_P_LOCK(c, c->threads);
+        flushed = stws_p_is_flushed(c);
+        STWS_P_UNLOCK(c, c->threads);
+        left = stws_p_until(c, until);
+        if (flushed) return STWS_OK;
         if (left == 0) return STWS_ERR_TIMEOUT;
-        if (c->state == STWS_CONNECTED && !c->o.confirm)
-            result = stws_p_push_output(c, left);
-        else
-            result = stws_p_drive_once(c, stws_p_poll_timeout(left));
+        result = c->state == STWS_CONNECTED && !c->o.confirm ? stws_p_push_output(c, left) : stws_p_drive_once(c, left);
+        if (result < 0) return result;
     }
-    return result < 0 ? result : STWS_P_CAST(int, STWS_OK);
 }
 
 STOMP_WS_API int stws_flush(stws *c, int timeout_ms) {
     long long until;
     int result = STWS_OK, mine;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
-    until = c->clock.now_us(c->clock.ctx) + stws_p_ms(timeout_ms);
+    until = stws_p_in(c, timeout_ms);
     STWS_P_LOCK(c, c->threads);
     mine = stws_p_is_driver(c);
 #ifndef STOMP_WS_NO_THREADS
-    if (!mine) result = stws_p_flush_elsewhere(c, until, timeout_ms);
+    if (!mine) result = stws_p_flush_elsewhere(c, until);
 #endif
     STWS_P_UNLOCK(c, c->threads);
-    return mine ? stws_p_flush_here(c, until, timeout_ms) : result;
+    return mine ? stws_p_flush_here(c, until) : result;
 }
 
 /* ---- request and reply ---- */
@@ -6191,8 +6097,7 @@ static int stws_p_post_request(stws *c, const stws_outgoing *m, const stws_p_rep
 static int stws_p_await_reply(stws *c, stws_p_reply *reply, long long until) {
     stws_event e;
     while (!reply->arrived) {
-        long long left = stws_p_until(c, until);
-        int result = stws_next(c, &e, stws_p_poll_timeout(left));
+        int left = stws_p_until(c, until), result = stws_next(c, &e, left);
         if (result < 0) return result;
         if (result > 0 && e.type == STWS_EVENT_MESSAGE && e.message->subscription &&
             strcmp(e.message->subscription, reply->to) == 0)
@@ -6213,7 +6118,7 @@ STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_messag
     int result, handle = 0;
     *reply = NULL;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
-    until = c->clock.now_us(c->clock.ctx) + stws_p_ms(timeout_ms);
+    until = stws_p_in(c, timeout_ms);
     result = stws_connect(c, timeout_ms);
     if (result != STWS_OK) return result;
     STWS_P_LOCK(c, c->threads);

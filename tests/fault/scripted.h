@@ -22,12 +22,15 @@ struct bytes {
     size_t len, cap;
 };
 
+static inline void bytes_room(struct bytes *b, size_t len) {
+    if (b->cap - b->len > len) return;
+    b->cap = 2 * (b->len + len) + 64;
+    b->data = (char *)realloc(b->data, b->cap);
+    if (!b->data) abort();
+}
+
 static inline void bytes_add(struct bytes *b, const void *data, size_t len) {
-    if (b->cap - b->len <= len) {
-        b->cap = 2 * (b->len + len) + 64;
-        b->data = (char *)realloc(b->data, b->cap);
-        if (!b->data) abort();
-    }
+    bytes_room(b, len);
     if (len) memcpy(b->data + b->len, data, len);
     b->len += len;
     b->data[b->len] = 0;
@@ -62,6 +65,16 @@ static inline void bytes_print(struct bytes *b, const char *format, ...) {
     va_end(list);
     if (len < 0) abort();
     bytes_add(b, line, (size_t)len < sizeof line ? (size_t)len : sizeof line - 1);
+}
+
+/* A WebSocket frame as a server sends it. */
+static inline void bytes_add_ws(struct bytes *b, int opcode, int fin, const void *payload, size_t len) {
+    size_t need = 0;
+    bytes_room(b, len + 14);
+    if (stws_ws_build(b->data + b->len, len + 14, opcode, fin, payload, len, NULL, &need) != STWS_OK)
+        abort();
+    b->len += need;
+    b->data[b->len] = 0;
 }
 
 /* ==== the peer ==== */
@@ -170,12 +183,7 @@ static inline void peer_say(struct peer *p, const char *text) {
 }
 
 static inline void peer_ws(struct peer *p, int opcode, int fin, const void *payload, size_t len) {
-    size_t need = 0;
-    char *frame = (char *)malloc(len + 14);
-    if (!frame || stws_ws_build(frame, len + 14, opcode, fin, payload, len, NULL, &need) != STWS_OK)
-        abort();
-    peer_raw(p, frame, need);
-    free(frame);
+    bytes_add_ws(&p->out, opcode, fin, payload, len);
 }
 
 /* One STOMP frame, whose text ends before the NUL, in one text message. */

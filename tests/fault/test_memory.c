@@ -1,0 +1,441 @@
+/* test_memory.c - what is allocated, and when: nothing by stws_init, one block by stws_create, nothing while a session
+   runs; and each allocation that fails makes an error, not a crash. */
+#include <stddef.h>
+
+static void *heap_alloc(size_t size);
+static void heap_free(void *block);
+
+#define STOMP_WS_MALLOC(size) heap_alloc(size)
+#define STOMP_WS_FREE(block) heap_free(block)
+
+#include "scripted.h"
+
+/* ==== a heap that counts, and fails when it is told to ==== */
+
+enum { MAX_BLOCKS = 64 };
+
+struct block {
+    void *at;
+    size_t size;
+};
+
+static struct heap {
+    int calls;              /* allocations asked for */
+    int fail_at;            /* the number of the one that fails; 0: none */
+    int live;
+    int wrong;              /* blocks given back that are none, or with another size */
+    struct block blocks[MAX_BLOCKS];
+} heap;
+
+static void heap_reset(int fail_at) {
+    memset(&heap, 0, sizeof heap);
+    heap.fail_at = fail_at;
+}
+
+static void *heap_alloc(size_t size) {
+    int i;
+    if (++heap.calls == heap.fail_at) return NULL;
+    for (i = 0; i < MAX_BLOCKS && heap.blocks[i].at;) i++;
+    if (i == MAX_BLOCKS) abort();
+    heap.blocks[i].at = malloc(size);
+    heap.blocks[i].size = size;
+    if (!heap.blocks[i].at) abort();
+    heap.live++;
+    return heap.blocks[i].at;
+}
+
+/* size 0: the caller does not know it. */
+static void heap_release(void *block, size_t size) {
+    int i;
+    for (i = 0; i < MAX_BLOCKS && heap.blocks[i].at != block;) i++;
+    if (i == MAX_BLOCKS || (size && heap.blocks[i].size != size)) {
+        heap.wrong++;
+        return;
+    }
+    free(block);
+    heap.blocks[i].at = NULL;
+    heap.live--;
+}
+
+static void heap_free(void *block) {
+    heap_release(block, 0);
+}
+
+/* The same heap as options.allocator, whose release is told the size. */
+static void *allocator_alloc(void *ctx, size_t size) {
+    ++*(int *)ctx;
+    return heap_alloc(size);
+}
+
+static void allocator_release(void *ctx, void *block, size_t size) {
+    --*(int *)ctx;
+    heap_release(block, size ? size : 1);
+}
+
+static void check_heap(int calls) {
+    CHECK_INT(calls, heap.calls);
+    CHECK_INT(0, heap.live);
+    CHECK_INT(0, heap.wrong);
+}
+
+/* ==== a busy session ==== */
+
+/* Each message is acknowledged and answered. */
+static void ack_and_answer(struct peer *p, const stws_event *e) {
+    if (e->type != STWS_EVENT_MESSAGE) return;
+    CHECK_INT(0, stws_ack(p->client, e->message));
+    CHECK_INT(0, stws_send(p->client, "/queue/answers", e->message->body, e->message->body_len));
+}
+
+static void exchange(struct peer *p, int messages) {
+    stws_subscription individual = {.ack = "client-individual"};
+    char id[16];
+    int i;
+    p->on_event = ack_and_answer;
+    CHECK(stws_subscribe(p->client, "/queue/a", &individual) > 0);
+    CHECK(peer_connect(p));
+    for (i = 0; i < messages; i++) {
+        snprintf(id, sizeof id, "%d", i);
+        peer_message(p, "sub-1", id, "/queue/a", "a body, neither long nor short, as they come");
+        if (i % 10 != 9) continue;
+        peer_turn(p);
+        CHECK_INT(10, peer_count(p, "ACK"));
+        CHECK_INT(10, peer_count(p, "SEND"));
+        peer_forget(p);
+        if (test_case_failures) break;
+    }
+    CHECK_INT(STWS_CONNECTED, stws_state(p->client));
+}
+
+static void test_create_allocates_one_block(void) {
+    struct peer p;
+    stws_options o;
+    heap_reset(0);
+    peer_init(&p);
+    o = peer_options(&p);
+    peer_start(&p, &o);
+    CHECK_INT(1, heap.calls);
+    exchange(&p, 10000);
+    CHECK_INT(1, heap.calls);
+    peer_end(&p);
+    peer_turn(&p);
+    CHECK(peer_connect(&p));
+    CHECK_INT(1, heap.calls);
+    peer_free(&p);
+    check_heap(1);
+}
+
+static void test_an_allocator_of_ones_own(void) {
+    int balance = 0;
+    stws_allocator a = {&balance, allocator_alloc, allocator_release};
+    struct peer p;
+    stws_options o;
+    heap_reset(0);
+    peer_init(&p);
+    o = peer_options(&p);
+    o.allocator = &a;
+    peer_start(&p, &o);
+    CHECK_INT(1, balance);
+    exchange(&p, 100);
+    CHECK_INT(1, balance);
+    peer_free(&p);
+    CHECK_INT(0, balance);
+    check_heap(1);
+    o.url = "http://no.test/";
+    p.client = stws_create(&o);
+    CHECK_INT(1, balance);
+    stws_destroy(p.client);
+    CHECK_INT(0, balance);
+    check_heap(2);
+}
+
+/* ==== memory of the caller's ==== */
+
+enum { GUARD = 64 };
+
+/* A client in a block of exactly the size it asks for, with a guard behind it. */
+static unsigned char *start_in_place(struct peer *p, stws_options *o, size_t *size) {
+    const char *why = NULL;
+    unsigned char *memory;
+    *size = stws_size(o);
+    CHECK(*size > 0);
+    memory = (unsigned char *)malloc(*size + GUARD);
+    if (!memory) abort();
+    memset(memory, 0xA5, *size + GUARD);
+    CHECK_INT(STWS_ERR_MEMORY, stws_init(memory, *size - 1, o, &p->client, &why));
+    CHECK_HAS("stws_size", why);
+    CHECK(p->client == NULL);
+    CHECK_INT(STWS_ERR_MEMORY, stws_init(NULL, *size, o, &p->client, NULL));
+    CHECK_INT(STWS_OK, stws_init(memory, *size, o, &p->client, &why));
+    CHECK(p->client != NULL);
+    return memory;
+}
+
+static void end_in_place(struct peer *p, unsigned char *memory, size_t size) {
+    static unsigned char untouched[GUARD];
+    memset(untouched, 0xA5, GUARD);
+    peer_free(p);
+    CHECK_MEM(untouched, GUARD, memory + size, GUARD);
+    free(memory);
+    check_heap(0);
+}
+
+static void test_init_allocates_nothing(void) {
+    int single;
+    for (single = 0; single < 2; single++) {
+        struct peer p;
+        stws_options o;
+        unsigned char *memory;
+        size_t size;
+        heap_reset(0);
+        peer_init(&p);
+        o = peer_options(&p);
+        o.single_thread = single;
+        memory = start_in_place(&p, &o, &size);
+        exchange(&p, 1000);
+        peer_end(&p);
+        peer_turn(&p);
+        CHECK_INT(0, stws_send(p.client, "/queue/a", "waits", 5));
+        CHECK(peer_connect(&p));
+        CHECK_INT(1, peer_count(&p, "SEND"));
+        end_in_place(&p, memory, size);
+    }
+}
+
+/* Secrets do not stay behind in it. */
+static void test_destroy_wipes_secrets(void) {
+    static const char secret[] = "hush-hush-hush";
+    struct peer p;
+    stws_options o;
+    unsigned char *memory;
+    size_t size, i;
+    int found = 0;
+    heap_reset(0);
+    peer_init(&p);
+    o = peer_options(&p);
+    o.passcode = secret;
+    memory = start_in_place(&p, &o, &size);
+    CHECK(peer_connect(&p));
+    CHECK_STR(secret, sent_header(peer_sent(&p, "CONNECT", 0), "passcode"));
+    stws_destroy(p.client);
+    p.client = NULL;
+    for (i = 0; i + sizeof secret <= size; i++) found += memcmp(memory + i, secret, sizeof secret - 1) == 0;
+    CHECK_INT(0, found);
+    end_in_place(&p, memory, size);
+}
+
+static stws_options little(struct peer *p) {
+    stws_options o = peer_options(p);
+    o.rx_buffer = 4096;
+    o.tx_buffer = 4096;
+    o.outbox_bytes = 16384;
+    o.max_subscriptions = 4;
+    o.max_receipts = 4;
+    return o;
+}
+
+/* Without a heap the buffers are the limit, and the sentence names the one to raise. */
+static void test_a_message_over_the_buffer(void) {
+    struct peer p;
+    struct bytes body = {0};
+    stws_options o;
+    unsigned char *memory;
+    size_t size;
+    heap_reset(0);
+    peer_init(&p);
+    o = little(&p);
+    memory = start_in_place(&p, &o, &size);
+    CHECK(size < 65536);
+    CHECK(peer_connect(&p));
+    bytes_print(&body, "%01900d", 0);
+    peer_message(&p, "sub-1", "1", "/queue/a", body.data);
+    peer_turn(&p);
+    CHECK_HAS("MESSAGE /queue/a 1 0000", bytes_text(&p.log));
+    while (body.len < 6000) bytes_print(&body, "%0100d", 0);
+    peer_message(&p, "sub-1", "2", "/queue/a", body.data);
+    peer_turn(&p);
+    CHECK(p.retry_ms >= 0);
+    CHECK_HAS("rx_buffer", bytes_text(&p.why));
+    CHECK_INT(1009, p.close_code);
+    CHECK(peer_connect(&p));
+    end_in_place(&p, memory, size);
+    bytes_free(&body);
+}
+
+/* A SEND that can never go out is refused, or dropped and counted, and those behind it go out. */
+static void check_oversized_send(int connect_first) {
+    struct peer p;
+    char body[8000];
+    stws_options o;
+    stws_stats_numbers stats;
+    unsigned char *memory;
+    size_t size;
+    int result;
+    heap_reset(0);
+    peer_init(&p);
+    o = little(&p);
+    memory = start_in_place(&p, &o, &size);
+    if (connect_first) CHECK(peer_connect(&p));
+    memset(body, 'x', sizeof body);
+    result = stws_send(p.client, "/queue/a", body, sizeof body);
+    CHECK(result == 0 || result == STWS_ERR_LIMIT);
+    CHECK_INT(0, stws_send(p.client, "/queue/b", "small", 5));
+    CHECK(peer_connect(&p));
+    peer_turn(&p);
+    CHECK_INT(1, peer_count(&p, "SEND"));
+    CHECK_STR("/queue/b", sent_header(peer_sent(&p, "SEND", 0), "destination"));
+    stws_stats(p.client, &stats);
+    CHECK_INT(result == 0, stats.dropped);
+    end_in_place(&p, memory, size);
+}
+
+static void test_a_send_over_the_buffer(void) {
+    check_oversized_send(1);
+    check_oversized_send(0);
+}
+
+/* ==== buffers that grow, and shrink back ==== */
+
+static void talk_big(struct peer *p, size_t len) {
+    struct bytes body = {0};
+    while (body.len < len) bytes_print(&body, "%0100d", 7);
+    peer_message(p, "sub-1", "big", "/queue/a", body.data);
+    stws_send(p->client, "/queue/b", body.data, body.len);
+    peer_turn(p);
+    bytes_free(&body);
+}
+
+static void test_buffers_grow_and_shrink(void) {
+    struct peer p;
+    int grown;
+    heap_reset(0);
+    peer_begin(&p);
+    CHECK(peer_connect(&p));
+    talk_big(&p, 300000);
+    CHECK_HAS("MESSAGE /queue/a big ", bytes_text(&p.log));
+    CHECK_INT(1, peer_count(&p, "SEND"));
+    grown = heap.calls;
+    CHECK(grown > 1);
+    CHECK_INT(3, heap.live); /* the client, its input, its output */
+    talk_big(&p, 300000);
+    CHECK_INT(grown, heap.calls);
+    peer_end(&p);
+    peer_turn(&p);
+    CHECK_INT(1, heap.live);
+    CHECK(peer_connect(&p));
+    talk_big(&p, 300000);
+    CHECK_INT(2, peer_count(&p, "CONNECT"));
+    CHECK_INT(3, peer_count(&p, "SEND"));
+    peer_free(&p);
+    CHECK_INT(0, heap.live);
+    CHECK_INT(0, heap.wrong);
+}
+
+/* Nothing is allocated because a peer says that much will come. */
+static void test_announcements_allocate_nothing(void) {
+    static const char ws_head[] = {(char)0x82, 127, 0, 0, 0, 0, 0, (char)0xF0, 0, 0};
+    struct peer p;
+    heap_reset(0);
+    peer_begin(&p);
+    CHECK(peer_connect(&p));
+    peer_raw(&p, ws_head, sizeof ws_head);
+    peer_say(&p, "MESSAGE\nsubscription:sub-1\nmessage-id:1\ndestination:/a\ncontent-length:15000000\n\nbegin");
+    peer_turn(&p);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    CHECK_INT(1, heap.calls);
+    peer_free(&p);
+    check_heap(1);
+}
+
+/* ==== each allocation fails once ==== */
+
+static void copy_message(struct peer *p, const stws_event *e) {
+    stws_message *copy;
+    if (e->type != STWS_EVENT_MESSAGE) return;
+    copy = stws_message_copy(e->message);
+    if (copy) CHECK_STR(e->message->message_id, copy->message_id);
+    stws_message_free(copy);
+    (void)p;
+}
+
+/* A queue, a client, large frames both ways, copies, a second session: 1 when every allocation was granted. */
+static int everything(int fail_at) {
+    struct peer p;
+    stws_queue *queue;
+    stws_options o;
+    heap_reset(fail_at);
+    queue = stws_queue_create(65536);
+    peer_init(&p);
+    p.on_event = copy_message;
+    o = peer_options(&p);
+    p.client = stws_create(&o);
+    if (p.client) {
+        CHECK(peer_connect(&p));
+        talk_big(&p, 300000);
+        if (stws_state(p.client) != STWS_CONNECTED) CHECK_STR("STWS_ERR_LIMIT", stws_result_name(p.result));
+        CHECK(peer_connect(&p));
+        peer_forget(&p);
+        peer_message(&p, "sub-1", "small", "/queue/a", "still works");
+        CHECK_INT(0, stws_send(p.client, "/queue/c", "too", 3));
+        peer_turn(&p);
+        CHECK_HAS("MESSAGE /queue/a small still works\n", bytes_text(&p.log));
+        CHECK(peer_count(&p, "SEND") > 0);
+        stws_disconnect(p.client, 1000);
+        peer_turn(&p);
+        CHECK_STR("STWS_CLOSED", stws_result_name(p.ended));
+    } else {
+        CHECK_STR(stws_result_text(STWS_ERR_MEMORY), stws_error_text(p.client));
+        CHECK_INT(STWS_ERR_MEMORY, stws_subscribe(p.client, "/topic/a", NULL));
+        CHECK_INT(STWS_ERR_MEMORY, stws_run(p.client));
+    }
+    peer_free(&p);
+    if (queue) stws_queue_destroy(queue);
+    CHECK_INT(0, heap.live);
+    CHECK_INT(0, heap.wrong);
+    return heap.calls < fail_at;
+}
+
+static void test_each_allocation_fails_in_turn(void) {
+    int n = 1;
+    CHECK(everything(1000));
+    while (n < 100 && !everything(n)) n++;
+    CHECK(n > 5 && n < 100);
+}
+
+/* A request's reply is a copy; without memory for it that is the error. */
+static void answer_request(struct peer *p, const struct sent *s) {
+    struct bytes b = {0};
+    if (s->frame.command_id != STWS_COMMAND_SEND) return;
+    bytes_print(&b, "MESSAGE\nsubscription:%s\nmessage-id:1\ndestination:/x\ncorrelation-id:%s\n\nreply",
+                sent_header(peer_sent(p, "SUBSCRIBE", 0), "id"), sent_header(s, "correlation-id"));
+    peer_stomp(p, b.data);
+    bytes_free(&b);
+}
+
+static void test_a_request_without_memory(void) {
+    stws_outgoing m = {.destination = "/queue/rpc", .body = "x", .body_len = 1};
+    stws_message *reply = NULL;
+    struct peer p;
+    heap_reset(2);
+    peer_begin(&p);
+    p.tick_us = 1000;
+    p.on_sent = answer_request;
+    CHECK_STR("STWS_ERR_MEMORY", stws_result_name(stws_request(p.client, &m, &reply, 5000)));
+    CHECK(reply == NULL);
+    peer_free(&p);
+    CHECK_INT(0, heap.live);
+}
+
+int main(void) {
+    RUN(test_create_allocates_one_block);
+    RUN(test_an_allocator_of_ones_own);
+    RUN(test_init_allocates_nothing);
+    RUN(test_destroy_wipes_secrets);
+    RUN(test_a_message_over_the_buffer);
+    RUN(test_a_send_over_the_buffer);
+    RUN(test_buffers_grow_and_shrink);
+    RUN(test_announcements_allocate_nothing);
+    RUN(test_each_allocation_fails_in_turn);
+    RUN(test_a_request_without_memory);
+    return test_report();
+}

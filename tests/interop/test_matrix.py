@@ -1,0 +1,924 @@
+"""Every broker and every feature: each cell works, or the broker cannot, and then that is asserted.
+
+    build/venv/bin/python -m pytest tests/interop/test_matrix.py [-k 'transaction and rabbitmq']
+
+A test is a row of the table, `cell` one broker in it. @feature names those brokers that cannot, and
+why; their cells have to look at `cell.cannot` and to assert what such a broker does instead. The
+table comes out as build/interop/table.md and table.json.
+"""
+
+import contextlib
+import itertools
+import threading
+import time
+
+import pytest
+
+import ours
+import table
+from conftest import LOGIN
+from ours import Client, Unexpected, octets
+
+SPRINGS = ("spring", "spring-relay")
+NAMES = itertools.count(1)
+KIB = 1024
+IDLE_SECONDS = 15
+ARTEMIS_SECONDS = 60
+
+# How each broker writes what STOMP does not say.
+MANY_LEVELS = {"spring": "**", "spring-relay": "#", "rabbitmq": "#", "activemq": ">", "artemis": "#"}
+PREFETCH = {
+    "spring": ("prefetch-count", 2),
+    "spring-relay": ("prefetch-count", 2),
+    "rabbitmq": ("prefetch-count", 2),
+    "activemq": ("activemq.prefetchSize", 2),
+    # In octets: room for two of the messages that the test sends.
+    "artemis": ("consumer-window-size", 500),
+}
+DURABLE = {
+    "spring": [("durable", "true")],
+    "spring-relay": [("durable", "true"), ("auto-delete", "false")],
+    "rabbitmq": [("durable", "true"), ("auto-delete", "false")],
+    "activemq": [("activemq.subscriptionName", "durable")],
+    "artemis": [("durable-subscription-name", "durable")],
+}
+BAD_DESTINATION = {"spring-relay": "/queue/", "rabbitmq": "/nowhere/x", "artemis": "/queue/"}
+
+
+def feature(group, title, **cannot):
+    """Make a test one row of the table. `cannot`: the reasons of the brokers that cannot."""
+    reasons = {kind.replace("_", "-"): reason for kind, reason in cannot.items()}
+
+    def mark(function):
+        function.row = (group, title, reasons)
+        return pytest.mark.parametrize("cell", table.BROKERS, indirect=True)(function)
+    return mark
+
+
+class Cell:
+    """One broker in one row, with the clients that a test makes."""
+
+    def __init__(self, kind, servers, reason):
+        self.kind = kind
+        self._servers = servers
+        self._reason = reason
+        self.asked = False
+        self.clients = contextlib.ExitStack()
+
+    @property
+    def cannot(self):
+        self.asked = True
+        return self._reason is not None
+
+    def server(self, big=False):
+        return self._servers.get(self.kind, big)
+
+    def client(self, big=False, **options):
+        """A client that is logged in; it may not be connected yet."""
+        login, passcode = LOGIN
+        options = {"login": login, "passcode": passcode, **options}
+        return self.clients.enter_context(Client(self.server(big).url, **options))
+
+    def connected(self, **options):
+        client = self.client(**options)
+        client.connected()
+        return client
+
+    def subscriber(self, destination, options=None, **subscription):
+        """A client that is subscribed, as the server has confirmed."""
+        client = self.connected(**(options or {}))
+        self.subscribe(client, destination, **subscription)
+        return client
+
+    def subscribe(self, client, destination, **options):
+        if self.kind == "spring":
+            handle = client.subscribe(destination, **options)
+            self.fence(client)
+        else:
+            handle = client.subscribe(destination, receipt=1, **options)
+            # The number of a subscription's receipt is nobody's business: there is no other.
+            assert client.expect("receipt")["result"] == "STWS_OK"
+        return handle
+
+    def fence(self, client):
+        """Return once the server is through with all that the client said before."""
+        if self.kind == "spring":
+            handle = client.subscribe("/user/queue/reply")
+            client.send("/app/reply", f"fence {handle}")
+            client.message(body=f"fence {handle}")
+            client.unsubscribe(handle)
+        else:
+            client.receipt(client.send("/topic/fence", "fence", receipt=1))
+
+    def send(self, client, *arguments, **options):
+        """Send, and return once the server has taken it."""
+        if self.kind == "spring":
+            client.send(*arguments, **options)
+            self.fence(client)
+        else:
+            client.receipt(client.send(*arguments, receipt=1, **options))
+
+    def round_trip(self, client, body, **options):
+        """What comes back of a message that a client sends to itself."""
+        destination = topic()
+        self.subscribe(client, destination)
+        client.send(destination, body, **options)
+        return client.message(destination=destination)
+
+
+def topic():
+    return f"/topic/matrix{next(NAMES)}"
+
+
+def queue():
+    return f"/queue/matrix{next(NAMES)}"
+
+
+def header(message, name):
+    """All values of the headers of that name."""
+    return [value for key, value in message["headers"] if key == name]
+
+
+@pytest.fixture(name="idle", scope="module", autouse=True)
+def start_idle_clients(request, servers):
+    """Clients that do nothing while the other rows run, if any test of the session wants them."""
+    rows = {"test_heartbeats": {"heartbeat_out_ms": 1000, "heartbeat_in_ms": 1000},
+            "test_idle_without_heartbeats": {"heartbeat_out_ms": ours.OFF,
+                                             "heartbeat_in_ms": ours.OFF}}
+    clients = {}
+    login, passcode = LOGIN
+    with contextlib.ExitStack() as stack:
+        for item in request.session.items:
+            name = getattr(item, "originalname", None)
+            if name in rows:
+                kind = item.callspec.params["cell"]
+                clients[name, kind] = stack.enter_context(Client(
+                    servers.get(kind).url, login=login, passcode=passcode, **rows[name]))
+                clients[name, kind].since = time.monotonic()
+        yield lambda name, kind: clients[name, kind]
+
+
+@pytest.fixture(name="cell")
+def make_cell(request, servers, measured):
+    group, title, reasons = request.function.row
+    reason = reasons.get(request.param)
+    cell = Cell(request.param, servers, reason)
+    try:
+        with cell.clients:
+            yield cell
+        assert cell.asked or reason is None, f"nobody looked at what {cell.kind} cannot"
+    except BaseException:
+        measured.add(group, title, request.param, False)
+        raise
+    measured.add(group, title, request.param, getattr(request.node, "passed", False), reason)
+
+
+# ---- connecting ----
+
+def version_round_trip(cell, bits, name):
+    client = cell.client(versions=bits)
+    assert client.connected()["version"] == name
+    assert cell.round_trip(client, "x")["body"] == "x"
+
+
+@feature("Connecting", "STOMP 1.0")
+def test_version_10(cell):
+    version_round_trip(cell, ours.STOMP_10, "1.0")
+
+
+@feature("Connecting", "STOMP 1.1")
+def test_version_11(cell):
+    version_round_trip(cell, ours.STOMP_11, "1.1")
+
+
+@feature("Connecting", "STOMP 1.2")
+def test_version_12(cell):
+    version_round_trip(cell, ours.STOMP_12, "1.2")
+
+
+@feature("Connecting", "the highest version in common")
+def test_negotiation(cell, measured):
+    connected = cell.client().connected()
+    assert connected["version"] == "1.2"
+    measured.versions[cell.kind] = version_of(cell, connected)
+    version_round_trip(cell, ours.STOMP_10 | ours.STOMP_11, "1.1")
+
+
+def version_of(cell, connected):
+    """What the server says it is; Spring says nothing, but for what a relay passes on."""
+    name = (header(connected, "server") or [""])[0].split(" ")[0].partition("/")[2]
+    return name if cell.kind not in SPRINGS else spring_version()
+
+
+def spring_version():
+    pom = (ours.HERE / "spring" / "pom.xml").read_text()
+    return pom.split("spring-boot-starter-parent</artifactId>")[1].split("<version>")[1].split("<")[0]
+
+
+@feature("Connecting", "broker recognised from CONNECTED",
+         spring_relay="shows the RabbitMQ behind it")
+def test_broker(cell):
+    seen = cell.client().connected()["broker"]
+    assert seen == ("rabbitmq" if cell.cannot else cell.kind)
+
+
+@feature("Connecting", "subprotocol agreed upon")
+def test_subprotocol(cell):
+    for bits, name in ((0, "v12.stomp"), (ours.STOMP_11, "v11.stomp")):
+        client = cell.client(trace=True, versions=bits)
+        client.connected()
+        answer, = client.trace("<", "HTTP/1.1 101")
+        assert [value for key, value in answer["headers"]
+                if key.lower() == "sec-websocket-protocol"] == [name]
+
+
+@feature("Connecting", "takes a client with an unknown subprotocol",
+         activemq="answers HTTP 500 without a STOMP subprotocol")
+def test_unknown_subprotocol(cell):
+    client = cell.client(subprotocols="junk")
+    if cell.cannot:
+        assert "HTTP 500" in client.ended()["text"]
+        assert client.stats()["http_status"] == 500
+    else:
+        client.connected()
+
+
+@feature("Connecting", "login")
+def test_login(cell):
+    assert cell.round_trip(cell.connected(), "in")["body"] == "in"
+
+
+@feature("Connecting", "wrong passcode: refused, with the server's words")
+def test_wrong_passcode(cell):
+    client = cell.client(passcode="wrong", reconnect=0)
+    ended = client.ended()
+    assert ended["result"] == "STWS_ERR_LOGIN"
+    words = {"rabbitmq": "Access refused", "activemq": "password is invalid",
+             "artemis": "password is invalid"}
+    assert words.get(cell.kind, "Wrong login or passcode") in ended["text"]
+
+
+@feature("Connecting", "a virtual host that is not there: refused, with the remedy",
+         spring="takes no notice of host", spring_relay="puts its own in the place of host",
+         activemq="takes no notice of host", artemis="takes no notice of host")
+def test_virtual_host(cell):
+    client = cell.client(host="127.0.0.1", reconnect=0)
+    if cell.cannot:
+        client.connected()
+        assert cell.round_trip(client, "x")["body"] == "x"
+    else:
+        text = client.ended()["text"]
+        assert "Virtual host '127.0.0.1' access denied" in text and "leave it out" in text
+
+
+@feature("Connecting", "DISCONNECT with a receipt")
+def test_disconnect(cell):
+    client = cell.connected(trace=True)
+    client.disconnect()
+    assert client.ended()["result"] == "STWS_CLOSED"
+    assert len(client.trace("<", "RECEIPT")) == 1
+
+
+# ---- destinations ----
+
+@feature("Destinations", "topic: every subscriber")
+def test_topic(cell):
+    destination = topic()
+    subscribers = [cell.subscriber(destination) for _ in range(2)]
+    cell.connected().send(destination, "to all")
+    for client in subscribers:
+        assert client.message()["body"] == "to all"
+
+
+@feature("Destinations", "queue: one consumer each",
+         spring="a queue is a topic of another name: every subscriber gets it")
+def test_queue(cell):
+    destination = queue()
+    consumers = [cell.subscriber(destination) for _ in range(2)]
+    sender = cell.connected()
+    for number in range(10):
+        cell.send(sender, destination, str(number))
+    time.sleep(0.2)
+    got = [[m["body"] for m in drain(client)] for client in consumers]
+    sent = [str(number) for number in range(10)]
+    if cell.cannot:
+        assert got == [sent, sent]
+    else:
+        assert sorted(got[0] + got[1]) == sent
+
+
+def drain(client, within=0.3):
+    """All messages that come until none comes for a while."""
+    messages = []
+    with contextlib.suppress(Unexpected):
+        while True:
+            messages.append(client.message(within))
+    return messages
+
+
+@feature("Destinations", "queue: keeps messages for a later consumer",
+         spring="keeps nothing")
+def test_queue_keeps(cell):
+    destination = queue()
+    cell.send(cell.connected(), destination, "kept")
+    later = cell.subscriber(destination)
+    if cell.cannot:
+        later.nothing()
+    else:
+        assert later.message()["body"] == "kept"
+
+
+@feature("Destinations", "wildcard for one level")
+def test_wildcard(cell):
+    # A dot parts levels for RabbitMQ, ActiveMQ and Artemis, a slash for Spring.
+    base, level = topic(), "/" if cell.kind == "spring" else "."
+    client = cell.subscriber(f"{base}{level}*")
+    sender = cell.connected()
+    for name in (f"{base}{level}a", f"{base}{level}a{level}b", f"{base}x"):
+        cell.send(sender, name, name)
+    assert [m["body"] for m in drain(client)] == [f"{base}{level}a"]
+
+
+@feature("Destinations", "wildcard for many levels")
+def test_wildcard_for_many_levels(cell):
+    base, level = topic(), "/" if cell.kind == "spring" else "."
+    client = cell.subscriber(f"{base}{level}{MANY_LEVELS[cell.kind]}")
+    sender = cell.connected()
+    names = [f"{base}{level}a", f"{base}{level}a{level}b"]
+    for name in (*names, f"{base}x"):
+        cell.send(sender, name, name)
+    assert [m["body"] for m in drain(client)] == names
+
+
+@feature("Destinations", "selector",
+         spring="takes no notice of selector (unless setSelectorHeaderName is set)",
+         spring_relay="takes no notice of selector", rabbitmq="takes no notice of selector")
+def test_selector(cell):
+    destination = topic()
+    client = cell.subscriber(destination, headers=[("selector", "colour = 'red'")])
+    sender = cell.connected()
+    for colour in ("blue", "red"):
+        cell.send(sender, destination, colour, headers=[("colour", colour)])
+    assert [m["body"] for m in drain(client)] == (["blue", "red"] if cell.cannot else ["red"])
+
+
+@feature("Destinations", "UNSUBSCRIBE stops delivery")
+def test_unsubscribe(cell):
+    destination = topic()
+    client = cell.connected()
+    handle = cell.subscribe(client, destination)
+    client.send(destination, "before")
+    assert client.message()["body"] == "before"
+    client.unsubscribe(handle)
+    cell.fence(client)
+    cell.send(cell.connected(), destination, "after")
+    client.nothing()
+
+
+@feature("Destinations", "durable subscription",
+         spring="keeps nothing for who is not there")
+def test_durable_subscription(cell):
+    destination = topic()
+    identity = f"client{next(NAMES)}"
+    options = {"connect_headers": [("client-id", identity)]}
+    subscription = {"id": identity, "headers": DURABLE[cell.kind]}
+    first = cell.subscriber(destination, options, **subscription)
+    first.disconnect()
+    first.ended()
+    cell.send(cell.connected(), destination, "missed")
+    second = cell.subscriber(destination, options, **subscription)
+    if cell.cannot:
+        second.nothing()
+    else:
+        assert second.message()["body"] == "missed"
+
+
+@feature("Destinations", "request and reply over a temporary queue",
+         spring="has no temporary queues: the request times out (user destinations do that)",
+         spring_relay="relays /topic and /queue only: who replies must be at RabbitMQ itself")
+def test_request(cell):
+    destination = queue()
+    replier = cell.subscriber(destination)
+    client = cell.connected()
+    if not cell.cannot:
+        assert ask(client, destination, replier)["body"] == "the answer to a question"
+        return
+    with pytest.raises(ours.Refused, match="STWS_ERR_TIMEOUT"):
+        ask(client, destination, replier)
+    if cell.kind == "spring-relay":
+        replier.disconnect()
+        replier.ended()
+        behind = cell.clients.enter_context(Client(cell.server().rabbitmq.url))
+        behind.connected()
+        cell.subscribe(behind, destination)
+        assert ask(client, destination, behind)["body"] == "the answer to a question"
+
+
+def ask(client, destination, replier):
+    """A request, which another client answers meanwhile."""
+    def answer():
+        question = replier.message()
+        reply_to, = header(question, "reply-to")
+        correlation, = header(question, "correlation-id")
+        replier.send(reply_to, f"the answer to {question['body']}",
+                     headers=[("correlation-id", correlation)])
+
+    answering = threading.Thread(target=answer)
+    answering.start()
+    try:
+        return client.request(destination, "a question", timeout=2000)
+    finally:
+        answering.join()
+
+
+@feature("Destinations", "100 subscriptions of one client")
+def test_100_subscriptions(cell):
+    client = cell.connected()
+    handles = {topic(): None for _ in range(100)}
+    for destination in handles:
+        handles[destination] = client.subscribe(destination)
+    cell.fence(client)
+    for destination in handles:
+        client.send(destination, destination)
+    for message in client.messages(100):
+        assert message["body"] == message["destination"]
+        assert message["handle"] == handles.pop(message["destination"])
+    client.nothing(within=0.1)
+
+
+# ---- acknowledging ----
+
+@feature("Acknowledging", "auto: what was delivered is gone",
+         spring="keeps nothing in any mode")
+def test_ack_auto(cell):
+    destination = queue()
+    client = cell.subscriber(destination)
+    cell.send(client, destination, "once")
+    assert client.message()["body"] == "once"
+    client.disconnect()
+    client.ended()
+    cell.subscriber(destination).nothing()
+    assert cell.cannot == (cell.kind == "spring")
+
+
+def consume(cell, mode, acknowledge):
+    """Have a client take three messages and acknowledge some; return what the next client gets, or
+    None where the messages cannot be acknowledged."""
+    destination = queue()
+    client = cell.subscriber(destination, ack=mode)
+    for body in "abc":
+        cell.send(client, destination, body, headers=[("persistent", "true")])
+    messages = client.messages(3)
+    assert [m["body"] for m in messages] == ["a", "b", "c"]
+    acked = all(m["ack"] for m in messages)
+    if acked:
+        acknowledge(client, messages)
+        cell.fence(client)
+    client.disconnect()
+    client.ended()
+    rest = drain(cell.subscriber(destination), 1)
+    return rest if acked else None
+
+
+NO_ACKS = "has no ack modes: no ack header, no redelivery"
+
+
+@feature("Acknowledging", "client: one ACK for all before it", spring=NO_ACKS)
+def test_ack_client(cell):
+    rest = consume(cell, "client", lambda client, messages: client.ack(messages[1]))
+    if cell.cannot:
+        assert rest is None
+    else:
+        assert [m["body"] for m in rest] == ["c"]
+
+
+@feature("Acknowledging", "client-individual: each by itself", spring=NO_ACKS)
+def test_ack_client_individual(cell):
+    rest = consume(cell, "client-individual", lambda client, messages: client.ack(messages[1]))
+    if cell.cannot:
+        assert rest is None
+    else:
+        assert [m["body"] for m in rest] == ["a", "c"]
+
+
+@feature("Acknowledging", "without an ACK: redelivered, and marked so", spring=NO_ACKS)
+def test_redelivery(cell):
+    rest = consume(cell, "client-individual", lambda client, messages: None)
+    if cell.cannot:
+        assert rest is None
+    else:
+        assert [m["body"] for m in rest] == ["a", "b", "c"]
+        assert header(rest[0], "redelivered") == ["true"]
+
+
+@feature("Acknowledging", "ACK as STOMP 1.0 and 1.1 have it", spring=NO_ACKS)
+def test_ack_of_old_versions(cell):
+    for bits in (ours.STOMP_10, ours.STOMP_11):
+        destination = queue()
+        client = cell.subscriber(destination, {"versions": bits}, ack="client")
+        cell.send(client, destination, "x")
+        client.ack(client.message())
+        cell.fence(client)
+        client.disconnect()
+        client.ended()
+        cell.subscriber(destination).nothing()
+    assert cell.cannot == (cell.kind == "spring")
+
+
+@feature("Acknowledging", "NACK: delivered again", spring=NO_ACKS,
+         activemq="moves it to its dead letter queue", artemis="drops it, or dead-letters it")
+def test_nack(cell):
+    destination = queue()
+    client = cell.subscriber(destination, ack="client-individual")
+    cell.send(client, destination, destination, headers=[("persistent", "true")])
+    message = client.message()
+    if cell.kind == "spring":
+        assert cell.cannot and message["ack"] is None
+        return
+    client.nack(message)
+    if not cell.cannot:
+        again = client.message()
+        assert again["body"] == destination and header(again, "redelivered") == ["true"]
+        client.ack(again)
+        return
+    client.nothing()
+    cell.subscriber(destination).nothing()
+    if cell.kind == "activemq":
+        dead = cell.subscriber("/queue/ActiveMQ.DLQ")
+        assert dead.message(body=destination)
+
+
+@feature("Acknowledging", "prefetch or credit: the consumer's pace is the broker's",
+         spring="delivers at once, whatever is asked")
+def test_prefetch(cell):
+    destination = queue()
+    client = cell.subscriber(destination, ack="client-individual", headers=[PREFETCH[cell.kind]])
+    sender = cell.connected()
+    for number in range(10):
+        sender.send(destination, f"{number} " + "x" * 100)
+    cell.fence(sender)
+    came = drain(client, 0.7)
+    if cell.cannot:
+        assert len(came) == 10
+        return
+    assert len(came) == 2
+    for number in range(2, 10):
+        client.ack(came.pop(0))
+        came.append(client.message())
+        assert came[-1]["body"].startswith(f"{number} ")
+    client.nothing(within=0.2)
+
+
+# ---- transactions and receipts ----
+
+NO_TRANSACTIONS = "takes no notice of transactions: what is sent goes out at once, ABORT or not"
+
+
+@feature("Transactions and receipts", "transaction: nothing before COMMIT, all after it",
+         spring=NO_TRANSACTIONS)
+def test_commit(cell):
+    destination = topic()
+    client = cell.subscriber(destination)
+    client.begin("tx")
+    for body in ("first", "second"):
+        client.send(destination, body, tx="tx")
+    if cell.cannot:
+        assert [m["body"] for m in client.messages(2)] == ["first", "second"]
+        return
+    client.nothing()
+    client.commit("tx")
+    assert [m["body"] for m in client.messages(2)] == ["first", "second"]
+
+
+@feature("Transactions and receipts", "transaction: nothing after ABORT", spring=NO_TRANSACTIONS)
+def test_abort(cell):
+    destination = topic()
+    client = cell.subscriber(destination)
+    client.begin("tx")
+    client.send(destination, "never", tx="tx")
+    client.abort("tx")
+    cell.fence(client)
+    if cell.cannot:
+        assert client.message()["body"] == "never"
+    client.nothing()
+
+
+@feature("Transactions and receipts", "transaction: an ACK that was aborted is none",
+         spring=NO_TRANSACTIONS)
+def test_abort_of_an_ack(cell):
+    def acknowledge(client, messages):
+        client.begin("tx")
+        client.ack(messages[0], "tx")
+        client.abort("tx")
+        client.begin("ty")
+        client.ack(messages[1], "ty")
+        client.commit("ty")
+
+    rest = consume(cell, "client-individual", acknowledge)
+    if cell.cannot:
+        assert rest is None
+    else:
+        assert "b" not in [m["body"] for m in rest]
+        assert {"a", "c"} <= {m["body"] for m in rest}
+
+
+@feature("Transactions and receipts", "receipts for SEND and SUBSCRIBE",
+         spring="sends receipts for DISCONNECT only: they time out")
+def test_receipts(cell):
+    client = cell.connected(receipt_timeout_ms=500)
+    expected = "STWS_ERR_TIMEOUT" if cell.cannot else "STWS_OK"
+    client.receipt(client.send(topic(), "x", receipt=1), expected)
+    client.subscribe(topic(), receipt=1)
+    assert client.expect("receipt")["result"] == expected
+
+
+@feature("Transactions and receipts", "confirmed sends", spring="has no receipts to confirm with")
+def test_confirm(cell):
+    destination = topic()
+    client = cell.subscriber(destination)
+    sender = cell.connected(confirm=1, receipt_timeout_ms=500)
+    for number in range(10):
+        sender.send(destination, str(number))
+    if cell.cannot:
+        with pytest.raises(ours.Refused):
+            sender.flush(1000)
+    else:
+        sender.flush()
+    assert [m["body"] for m in client.messages(10)] == [str(number) for number in range(10)]
+
+
+@feature("Transactions and receipts", "10,000 messages in order (with the send buffer raised)")
+def test_10000_in_order(cell):
+    destination = topic()
+    client = cell.subscriber(destination, {"big": True})
+    sender = cell.connected(big=True)
+    sender.send(destination, count=10000)
+    assert [m["body"] for m in client.messages(10000)] == [str(n) for n in range(1, 10001)]
+
+
+# ---- bodies ----
+
+def same_body(cell, body, **options):
+    client = cell.connected(**options)
+    assert octets(cell.round_trip(client, body, type="text/plain")["body"]) == octets(body)
+
+
+@feature("Bodies", "empty")
+def test_body_empty(cell):
+    same_body(cell, "")
+
+
+@feature("Bodies", "1 octet")
+def test_body_of_one(cell):
+    same_body(cell, "x")
+
+
+@feature("Bodies", "8 KiB + 1, nothing set on either side")
+def test_body_of_8_kib(cell):
+    same_body(cell, "x" * (8 * KIB + 1))
+
+
+@feature("Bodies", "60 KiB of 3-octet characters, nothing set on either side")
+def test_body_of_60_kib(cell):
+    same_body(cell, "€" * (20 * KIB))
+
+
+@feature("Bodies", "64 KiB (with the server's limit raised where it is lower)")
+def test_body_of_64_kib(cell):
+    same_body(cell, "x" * (64 * KIB), big=True)
+
+
+@feature("Bodies", "1 MiB (with the server's limit raised where it is lower)")
+def test_body_of_1_mib(cell):
+    same_body(cell, "0123456789abcdef" * (64 * KIB), big=True)
+
+
+NO_LIMIT = "has no limit that 4 MiB would exceed"
+
+
+@feature("Bodies", "over the server's limit: the error names limit and option",
+         rabbitmq=NO_LIMIT, artemis=NO_LIMIT)
+def test_over_the_limit(cell):
+    client = cell.connected()
+    if cell.cannot:
+        cell.send(client, topic(), "x" * (4 * KIB * KIB))
+        return
+    client.send(topic(), "x" * (64 * KIB + 1))
+    text = client.ended()["text"]
+    if cell.kind == "activemq":
+        assert "65,536" in text and "websocket.maxTextMessageSize" in text
+    else:
+        assert "65536" in text and "setMessageSizeLimit" in text
+
+
+@feature("Bodies", "over our own limit: the error names limit and option")
+def test_over_our_limit(cell):
+    destination = topic()
+    client = cell.subscriber(destination, {"max_body": 1000})
+    cell.connected().send(destination, "x" * 1001)
+    ended = client.ended()
+    assert ended["result"] == "STWS_ERR_FRAME_BODY"
+    assert "1000" in ended["text"] and "max_body" in ended["text"]
+
+
+@feature("Bodies", "text with NULs")
+def test_body_with_nuls(cell):
+    same_body(cell, "a\0b\0\0")
+
+
+BINARY_IS_IGNORED = "drops a binary WebSocket message without a word: no message, no receipt"
+ALL_OCTETS = bytes(range(256)) * 8
+
+
+@feature("Bodies", "all 256 octets, as application/octet-stream", activemq=BINARY_IS_IGNORED)
+def test_body_of_all_octets(cell):
+    binary_body(cell, type="application/octet-stream")
+
+
+def binary_body(cell, **options):
+    destination = topic()
+    client = cell.subscriber(destination, {"receipt_timeout_ms": 1000})
+    number = client.send(destination, ALL_OCTETS, receipt=1, **options)
+    if cell.kind == "activemq":
+        assert cell.cannot
+        client.receipt(number, "STWS_ERR_TIMEOUT")
+        client.nothing()
+        return
+    message = client.message()
+    assert octets(message["body"]) == ALL_OCTETS and message["utf8"] == 0
+    # RabbitMQ sends text messages only, so these hold what is no text.
+    assert (client.stats()["invalid_utf8"] > 0) == (cell.kind == "rabbitmq")
+
+
+@feature("Bodies", "all 256 octets, without a content type", activemq=BINARY_IS_IGNORED,
+         spring="replaces what is no UTF-8, and leaves content-length as it was",
+         spring_relay="replaces what is no UTF-8, and leaves content-length as it was")
+def test_body_of_all_octets_without_a_type(cell):
+    if cell.kind not in SPRINGS:
+        binary_body(cell)
+        return
+    assert cell.cannot
+    destination = topic()
+    client = cell.subscriber(destination)
+    cell.connected().send(destination, ALL_OCTETS)
+    assert client.ended()["result"] == "STWS_ERR_FRAME_NUL"
+
+
+NO_JMS = "knows no JMS types"
+
+
+@feature("Bodies", "JMS TextMessage without content-length, BytesMessage with it",
+         spring=NO_JMS, spring_relay=NO_JMS, rabbitmq=NO_JMS)
+def test_jms_types(cell):
+    destination = topic()
+    # Artemis shows the difference to STOMP 1.0 only.
+    client = cell.subscriber(destination, {"versions": ours.STOMP_10})
+    client.send(destination, "Grüße", bare=1)
+    client.send(destination, "Grüße")
+    text, octets_ = client.messages(2)
+    assert text["body"] == octets_["body"] == "Grüße"
+    assert header(octets_, "content-length") == ["7"]
+    assert header(text, "content-length") == (["7"] if cell.cannot else [])
+
+
+# ---- headers ----
+
+def same_header(cell, value, name="x-value"):
+    message = cell.round_trip(cell.connected(), "x", headers=[(name, value)])
+    assert header(message, name) == [value]
+
+
+@feature("Headers", "colon")
+def test_header_with_colon(cell):
+    same_header(cell, "a:b::c:")
+
+
+@feature("Headers", "backslash")
+def test_header_with_backslash(cell):
+    same_header(cell, r"C:\new\c \\ ")
+
+
+@feature("Headers", "line feed")
+def test_header_with_lf(cell):
+    same_header(cell, "a\nb\n")
+
+
+@feature("Headers", "carriage return")
+def test_header_with_cr(cell):
+    same_header(cell, "a\rb\r\n")
+
+
+@feature("Headers", "UTF-8")
+def test_header_with_utf8(cell):
+    same_header(cell, "Grüße, 5 €, 🐇")
+
+
+@feature("Headers", "leading and trailing blanks")
+def test_header_with_blanks(cell):
+    same_header(cell, "  a\t ")
+
+
+@feature("Headers", "empty")
+def test_header_empty(cell):
+    same_header(cell, "")
+
+
+@feature("Headers", "colon, backslash, line feed and UTF-8 in a name")
+def test_header_name(cell):
+    same_header(cell, "a", name="x:\\\nnäme")
+
+
+@feature("Headers", "repeated: the first one counts")
+def test_header_repeated(cell):
+    message = cell.round_trip(cell.connected(), "x", headers=[("x-value", "1"), ("x-value", "2")])
+    assert header(message, "x-value")[0] == "1"
+
+
+FIRST_ONLY = "passes on the first one only, as STOMP allows"
+
+
+@feature("Headers", "repeated: all are passed on", spring_relay=FIRST_ONLY, rabbitmq=FIRST_ONLY,
+         activemq=FIRST_ONLY, artemis=FIRST_ONLY)
+def test_header_repeated_in_full(cell):
+    message = cell.round_trip(cell.connected(), "x", headers=[("x-value", "1"), ("x-value", "2")])
+    assert header(message, "x-value") == (["1"] if cell.cannot else ["1", "2"])
+
+
+# ---- errors, silence, endings; these come last, for they wait, or stop the servers ----
+
+@feature("Errors and endings", "ERROR for a bad destination",
+         spring="says nothing", activemq="makes any destination; at /queue/ it just closes")
+def test_bad_destination(cell):
+    client = cell.connected(receipt_timeout_ms=500)
+    number = client.send(BAD_DESTINATION.get(cell.kind, "/queue/"), "x", receipt=1)
+    if not cell.cannot:
+        assert "nvalid" in client.expect("error")["text"] + "Unknown destination: invalid"
+        assert client.ended()["result"] == "STWS_ERR_BROKER"
+    elif cell.kind == "spring":
+        client.receipt(number, "STWS_ERR_TIMEOUT")
+        cell.fence(client)
+    else:
+        assert client.ended()["result"] == "STWS_ERR_WS_CLOSE"
+
+
+@feature("Errors and endings", "the connection stays open after such an ERROR",
+         spring="gives no ERROR", spring_relay="closes after an ERROR",
+         activemq="gives no ERROR", artemis="closes after an ERROR")
+def test_bad_destination_leaves_the_connection_open(cell):
+    """As long as close_timeout_ms, that is: then our client closes, for STOMP says it is over."""
+    client = cell.connected(close_timeout_ms=1500, receipt_timeout_ms=500)
+    client.send(BAD_DESTINATION.get(cell.kind, "/queue/"), "x")
+    if cell.kind == "spring":
+        assert cell.cannot
+        client.nothing("error")
+        return
+    if cell.kind == "activemq":
+        assert cell.cannot
+        client.ended()
+        client.nothing("error")
+        return
+    client.expect("error")
+    began = time.monotonic()
+    client.ended()
+    assert (time.monotonic() - began < 1) == cell.cannot
+
+
+@feature("Errors and endings", "heart-beats each second, both ways, 15 s idle")
+def test_heartbeats(cell, idle):
+    client = idle("test_heartbeats", cell.kind)
+    client.connected()
+    client.nothing("disconnected", within=max(0, client.since + IDLE_SECONDS - time.monotonic()))
+    seconds = time.monotonic() - client.since
+    stats = client.stats()
+    for direction in ("heartbeats_in", "heartbeats_out"):
+        assert stats[direction] >= 0.7 * seconds - 1, (direction, seconds)
+    assert stats["heartbeat_slack_ms"] > 0
+    assert cell.round_trip(client, "still here")["body"] == "still here"
+
+
+@feature("Errors and endings", "60 s idle without heart-beats",
+         artemis="ends a client that it has not heard of for 60 s (connection TTL)")
+def test_idle_without_heartbeats(cell, idle):
+    client = idle("test_idle_without_heartbeats", cell.kind)
+    client.connected()
+    left = max(0, client.since + ARTEMIS_SECONDS + 10 - time.monotonic())
+    if cell.cannot:
+        text = client.ended(timeout=left)["text"]
+        assert "Artemis" in text and "60 s" in text and "heartbeat_out_ms" in text
+    else:
+        client.nothing("disconnected", within=left)
+        assert cell.round_trip(client, "still here")["body"] == "still here"
+
+
+@feature("Errors and endings", "server stopped and started: back again, subscriptions too")
+def test_server_stopped(cell):
+    destination = topic()
+    client = cell.subscriber(destination, {"reconnect": 0, "reconnect_min_ms": 100,
+                                           "reconnect_max_ms": 500})
+    cell.server().stop()
+    lost = client.expect("disconnected")
+    assert lost["retry_ms"] >= 0 and lost["text"]
+    client.send(destination, "sent while it was down")
+    cell.server().start()
+    client.connected(timeout=20)
+    assert client.message()["body"] == "sent while it was down"

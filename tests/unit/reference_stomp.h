@@ -1,0 +1,404 @@
+/* A second STOMP parser, written from the rules and for clearness: one octet at a time, everything copied, nothing
+   fast. And ref_compare, which feeds stws_frame_parse and this one alike and says where they differ. To be included
+   behind stomp_ws.h with its implementation; the fuzzer uses it too. */
+#ifndef REFERENCE_STOMP_H
+#define REFERENCE_STOMP_H
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct ref_text {
+    char *data;
+    size_t len, cap;
+} ref_text;
+
+typedef struct ref_header {
+    ref_text name, value;
+} ref_header;
+
+enum ref_place { REF_BETWEEN, REF_BETWEEN_CR, REF_COMMAND, REF_COMMAND_CR, REF_LINE, REF_BODY, REF_LOST_LINE, REF_LOST };
+
+enum ref_answer { REF_MORE, REF_DONE, REF_FATAL };
+
+typedef struct ref_stomp {
+    int version;
+    size_t max_headers, max_line, max_body;
+    enum ref_place place;
+    ref_text command, line, body;
+    ref_header *headers;            /* max_headers of them */
+    size_t header_count, heartbeats;
+    int has_length;
+    size_t length;
+    size_t taken, settled;          /* octets seen; octets that never need to be seen again */
+    unsigned faults;                /* after REF_FATAL: what may be said to be wrong, as ref_bit()s */
+} ref_stomp;
+
+/* Several things can be wrong with one line, and any of them may be named. */
+static unsigned ref_bit(int error) {
+    return error <= STWS_ERR_FRAME_COMMAND && error >= STWS_ERR_FRAME_BODY
+               ? 1u << (STWS_ERR_FRAME_COMMAND - error)
+               : 0;
+}
+
+static void ref_add(ref_text *t, char c) {
+    if (t->len + 1 >= t->cap) {
+        t->cap = 2 * t->cap + 32;
+        t->data = realloc(t->data, t->cap);
+        if (!t->data) abort();
+    }
+    t->data[t->len++] = c;
+    t->data[t->len] = 0;
+}
+
+static void ref_clear(ref_text *t) {
+    ref_add(t, 0);
+    t->len = 0;
+}
+
+static void ref_begin(ref_stomp *r, int version, size_t max_headers, size_t max_line, size_t max_body) {
+    memset(r, 0, sizeof *r);
+    r->version = version;
+    r->max_headers = max_headers;
+    r->max_line = max_line;
+    r->max_body = max_body;
+    r->headers = calloc(max_headers + 1, sizeof *r->headers);
+    if (!r->headers) abort();
+}
+
+static void ref_end(ref_stomp *r) {
+    size_t i;
+    for (i = 0; i < r->max_headers; i++) {
+        free(r->headers[i].name.data);
+        free(r->headers[i].value.data);
+    }
+    free(r->headers);
+    free(r->command.data);
+    free(r->line.data);
+    free(r->body.data);
+}
+
+/* ---- the head ---- */
+
+/* Raw: 1.0, which has no escapes, and CONNECT, STOMP and CONNECTED, which must do without. */
+static int ref_is_raw(const ref_stomp *r) {
+    const char *c = r->command.data;
+    return r->version == STWS_STOMP_10 || strcmp(c, "CONNECT") == 0 || strcmp(c, "CONNECTED") == 0 ||
+           strcmp(c, "STOMP") == 0;
+}
+
+static const char *ref_escape(char c) {
+    return c == 'n' ? "\n" : c == 'c' ? ":" : c == 'r' ? "\r" : c == '\\' ? "\\" : NULL;
+}
+
+/* 0 when the text holds what is no escape, and the version does not let that pass. */
+static int ref_decode(const ref_stomp *r, const char *s, size_t len, ref_text *out) {
+    size_t i;
+    ref_clear(out);
+    for (i = 0; i < len; i++) {
+        const char *meaning = i + 1 < len ? ref_escape(s[i + 1]) : NULL;
+        if (s[i] != '\\' || ref_is_raw(r)) {
+            ref_add(out, s[i]);
+        } else if (meaning) {
+            ref_add(out, *meaning);
+            i++;
+        } else if (r->version == STWS_STOMP_NONE) {
+            ref_add(out, s[i]);
+        } else {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static int ref_blank(char c) {
+    return c == ' ' || c == '\t';
+}
+
+static void ref_trim(const char **s, size_t *len) {
+    while (*len && ref_blank((*s)[0])) {
+        ++*s;
+        --*len;
+    }
+    while (*len && ref_blank((*s)[*len - 1])) --*len;
+}
+
+/* The first content-length there is. */
+static unsigned ref_length(ref_stomp *r, const ref_text *value) {
+    const char *s = value->data;
+    size_t len = value->len, i;
+    r->has_length = 1;
+    r->length = 0;
+    ref_trim(&s, &len);
+    if (len == 0) return ref_bit(STWS_ERR_FRAME_LENGTH);
+    for (i = 0; i < len; i++)
+        if (s[i] < '0' || s[i] > '9') return ref_bit(STWS_ERR_FRAME_LENGTH);
+    for (i = 0; i < len; i++) {
+        r->length = r->length * 10 + (size_t)(s[i] - '0');
+        if (r->length > r->max_body) return ref_bit(STWS_ERR_FRAME_BODY);
+    }
+    return 0;
+}
+
+/* All that is wrong with a whole line; when nothing is, it has become a header. */
+static unsigned ref_header_line(ref_stomp *r, const char *line, size_t len) {
+    const char *colon = memchr(line, ':', len), *name = line, *value;
+    size_t name_len, value_len;
+    unsigned faults = 0;
+    ref_header *h;
+    if (!colon) return ref_bit(STWS_ERR_FRAME_HEADER);
+    value = colon + 1;
+    name_len = (size_t)(colon - line);
+    value_len = len - name_len - 1;
+    if (r->version == STWS_STOMP_10) {
+        ref_trim(&name, &name_len);
+        ref_trim(&value, &value_len);
+    }
+    if (name_len == 0) faults |= ref_bit(STWS_ERR_FRAME_HEADER);
+    if (r->header_count == r->max_headers) return faults | ref_bit(STWS_ERR_FRAME_HEADERS);
+    h = &r->headers[r->header_count];
+    if (!ref_decode(r, name, name_len, &h->name)) faults |= ref_bit(STWS_ERR_FRAME_ESCAPE);
+    if (!ref_decode(r, value, value_len, &h->value)) faults |= ref_bit(STWS_ERR_FRAME_ESCAPE);
+    if (faults) return faults;
+    r->header_count++;
+    if (r->has_length || strcmp(h->name.data, "content-length") != 0 || h->name.len != 14) return 0;
+    return ref_length(r, &h->value);
+}
+
+static enum ref_answer ref_fatal(ref_stomp *r, unsigned faults, enum ref_place place) {
+    r->faults |= faults;
+    r->place = place;
+    return REF_FATAL;
+}
+
+static enum ref_answer ref_line_end(ref_stomp *r) {
+    size_t len = r->line.len;
+    unsigned faults;
+    if (len && r->line.data[len - 1] == '\r') len--;
+    if (len == 0) {
+        ref_clear(&r->body);
+        r->place = REF_BODY;
+        return REF_MORE;
+    }
+    faults = ref_header_line(r, r->line.data, len);
+    ref_clear(&r->line);
+    return faults ? ref_fatal(r, faults, REF_LOST) : REF_MORE;
+}
+
+/* A parser may look at the part of a line that is there: what it could already say against it. */
+static unsigned ref_early_faults(const ref_stomp *r) {
+    ref_stomp copy;
+    const char *colon = r->line.len ? memchr(r->line.data, ':', r->line.len) : NULL;
+    size_t len = r->line.len;
+    unsigned faults = 0;
+    if (r->place != REF_LINE || len == 0) return 0;
+    if (r->line.data[len - 1] == '\r' || r->line.data[len - 1] == '\\') len--;
+    if (len && r->header_count == r->max_headers) faults |= ref_bit(STWS_ERR_FRAME_HEADERS);
+    if (len == 0 || r->header_count == r->max_headers) return faults;
+    copy = *r;
+    copy.has_length = 1;
+    faults = ref_header_line(&copy, r->line.data, len);
+    return colon ? faults : faults & ~ref_bit(STWS_ERR_FRAME_HEADER);
+}
+
+static enum ref_answer ref_in_line(ref_stomp *r, char c) {
+    int after_cr = r->line.len && r->line.data[r->line.len - 1] == '\r';
+    unsigned fault = 0;
+    if (c == '\n') return ref_line_end(r);
+    if (after_cr && r->version == STWS_STOMP_12) fault = ref_bit(STWS_ERR_FRAME_CR);
+    if (c == 0) fault |= ref_bit(STWS_ERR_FRAME_NUL);
+    if (!fault) ref_add(&r->line, c);
+    if (r->line.len - (c == '\r') > r->max_line) fault |= ref_bit(STWS_ERR_FRAME_LINE);
+    return fault ? ref_fatal(r, fault | ref_early_faults(r), REF_LOST_LINE) : REF_MORE;
+}
+
+/* Behind the first fault of a line: others that a parser which looks at more octets at once may name instead. */
+static enum ref_answer ref_in_lost_line(ref_stomp *r, char c) {
+    if (c == 0) r->faults |= ref_bit(STWS_ERR_FRAME_NUL);
+    if (c != '\n' && r->line.len && r->line.data[r->line.len - 1] == '\r' && r->version == STWS_STOMP_12)
+        r->faults |= ref_bit(STWS_ERR_FRAME_CR);
+    if (c == '\n') r->place = REF_LOST;
+    ref_add(&r->line, c);
+    if (r->line.len > r->max_line) r->faults |= ref_bit(STWS_ERR_FRAME_LINE);
+    return REF_FATAL;
+}
+
+/* ---- frames ---- */
+
+static enum ref_answer ref_in_command(ref_stomp *r, char c) {
+    if (c == '\n') {
+        r->place = REF_LINE;
+    } else if (c == '\r' && r->place == REF_COMMAND) {
+        r->place = REF_COMMAND_CR;
+    } else if (r->place == REF_COMMAND && c >= 'A' && c <= 'Z' && r->command.len < 32) {
+        ref_add(&r->command, c);
+    } else {
+        return ref_fatal(r, ref_bit(STWS_ERR_FRAME_COMMAND) | (c ? 0 : ref_bit(STWS_ERR_FRAME_NUL)),
+                         REF_LOST);
+    }
+    return REF_MORE;
+}
+
+/* Heart-beats and stray NUL octets are done with at once; a CR only with its LF. */
+static enum ref_answer ref_between(ref_stomp *r, char c) {
+    if (r->place == REF_BETWEEN_CR && c != '\n')
+        return ref_fatal(r, ref_bit(STWS_ERR_FRAME_COMMAND), REF_LOST);
+    r->place = c == '\r' ? REF_BETWEEN_CR : REF_BETWEEN;
+    if (c == '\r') return REF_MORE;
+    if (c == '\n' || c == 0) {
+        r->heartbeats += c == '\n';
+        r->settled = r->taken;
+        return REF_MORE;
+    }
+    r->place = REF_COMMAND;
+    r->header_count = 0;
+    r->has_length = 0;
+    ref_clear(&r->command);
+    ref_clear(&r->line);
+    return ref_in_command(r, c);
+}
+
+static enum ref_answer ref_in_body(ref_stomp *r, char c) {
+    int at_end = r->has_length ? r->body.len == r->length : c == 0;
+    if (!at_end) {
+        ref_add(&r->body, c);
+        if (r->body.len > r->max_body) return ref_fatal(r, ref_bit(STWS_ERR_FRAME_BODY), REF_LOST);
+        return REF_MORE;
+    }
+    if (c) return ref_fatal(r, ref_bit(STWS_ERR_FRAME_NUL), REF_LOST);
+    r->place = REF_BETWEEN;
+    r->settled = r->taken;
+    return REF_DONE;
+}
+
+/* One octet. REF_DONE: command, headers and body are a frame, until the next octet. */
+static enum ref_answer ref_octet(ref_stomp *r, char c) {
+    r->taken++;
+    switch (r->place) {
+        case REF_BETWEEN:
+        case REF_BETWEEN_CR: return ref_between(r, c);
+        case REF_COMMAND:
+        case REF_COMMAND_CR: return ref_in_command(r, c);
+        case REF_LINE: return ref_in_line(r, c);
+        case REF_BODY: return ref_in_body(r, c);
+        case REF_LOST_LINE: return ref_in_lost_line(r, c);
+        case REF_LOST: break;
+    }
+    return REF_FATAL;
+}
+
+/* ---- side by side ---- */
+
+typedef struct ref_settings {
+    int version;
+    size_t max_headers, max_line, max_body;
+    size_t (*next_piece)(void *ctx, size_t left); /* octets that come next: 1 to left */
+    void *ctx;
+} ref_settings;
+
+static int ref_same(const ref_text *t, const char *data, size_t len) {
+    return t->len == len && (len == 0 || memcmp(t->data, data, len) == 0) && data[len] == 0;
+}
+
+static const char *ref_compare_frame(const ref_stomp *r, const stws_frame *frame) {
+    size_t i;
+    if (strcmp(r->command.data, frame->command) != 0) return "the command differs";
+    if (frame->command_id && strcmp(stws_command_name(frame->command_id), frame->command) != 0)
+        return "the number of the command differs";
+    if (r->header_count != frame->header_count) return "the number of headers differs";
+    for (i = 0; i < r->header_count; i++) {
+        const stws_header *h = &frame->headers[i];
+        if (!ref_same(&r->headers[i].name, h->name, h->name_len)) return "a name differs";
+        if (!ref_same(&r->headers[i].value, h->value, h->value_len)) return "a value differs";
+    }
+    return ref_same(&r->body, frame->body, frame->body_len) ? NULL : "the body differs";
+}
+
+/* The parser says a frame ends there: so must the reference, and not before. */
+static const char *ref_compare_done(ref_stomp *r, const char *in, size_t until, const stws_frame *frame) {
+    while (r->taken < until) {
+        enum ref_answer answer = ref_octet(r, in[r->taken]);
+        if (answer == REF_FATAL) return "a frame that is none";
+        if (answer == REF_DONE && r->taken < until) return "a frame that ended before";
+        if (answer == REF_DONE) return ref_compare_frame(r, frame);
+    }
+    return "a frame that has not ended";
+}
+
+static const char *ref_compare_more(ref_stomp *r, const char *in, size_t have, size_t settled) {
+    while (r->taken < have) {
+        enum ref_answer answer = ref_octet(r, in[r->taken]);
+        if (answer == REF_DONE) return "a frame that was not seen";
+        if (answer == REF_FATAL) return "an error that was not seen";
+    }
+    return settled == r->settled ? NULL : "the octets that are done with differ";
+}
+
+static const char *ref_compare_error(ref_stomp *r, const char *in, size_t have, int error) {
+    enum ref_answer answer = REF_MORE;
+    while (r->taken < have && answer != REF_DONE) answer = ref_octet(r, in[r->taken]);
+    if (answer == REF_DONE) return "an error where a frame is";
+    if (answer == REF_MORE) r->faults = ref_early_faults(r);
+    return r->faults & ref_bit(error) ? NULL : "another error, or an error where none is";
+}
+
+/* Parse what is there, in its block of memory; *settled and *block_at move on. */
+static const char *ref_compare_piece(ref_stomp *r, stws_frame_state *state, const char *in, size_t have,
+                                     char *block, size_t *settled, int *result) {
+    size_t start = *settled, used;
+    const char *difference = NULL;
+    stws_frame frame;
+    do {
+        used = 0;
+        *result = stws_frame_parse(block + (*settled - start), have - *settled, state, &frame, &used);
+        if (used > have - *settled) return "more octets used than there were";
+        *settled += used;
+        if (*result == STWS_DONE) difference = ref_compare_done(r, in, *settled, &frame);
+        if (*result == STWS_MORE) difference = ref_compare_more(r, in, have, *settled);
+        if (*result < 0) difference = ref_compare_error(r, in, have, *result);
+        if (!difference && *result >= 0 && state->heartbeats != r->heartbeats)
+            difference = "the heart-beats differ";
+    } while (!difference && *result == STWS_DONE);
+    return difference;
+}
+
+/* Move what is left into a block of its own size, with the octets up to have behind it. */
+static char *ref_next_block(char *block, size_t left, const char *in, size_t fresh) {
+    char *next = malloc(left + fresh ? left + fresh : 1);
+    if (!next) abort();
+    if (left) memcpy(next, block, left);
+    if (fresh) memcpy(next + left, in, fresh);
+    free(block);
+    return next;
+}
+
+/* NULL when both parsers see the same in these octets, else a sentence that says what they do not agree about. */
+static const char *ref_compare(const char *in, size_t len, const ref_settings *settings) {
+    stws_frame_state state;
+    ref_stomp r;
+    size_t have = 0, settled = 0;
+    const char *difference = NULL;
+    char *block = NULL;
+    int result = STWS_MORE;
+    memset(&state, 0, sizeof state);
+    ref_begin(&r, settings->version, settings->max_headers, settings->max_line, settings->max_body);
+    state.version = settings->version;
+    state.max_headers = settings->max_headers;
+    state.max_line = settings->max_line;
+    state.max_body = settings->max_body;
+    state.headers = calloc(settings->max_headers + 1, sizeof *state.headers);
+    if (!state.headers) abort();
+    while (!difference && result >= 0 && have < len) {
+        size_t fresh = settings->next_piece(settings->ctx, len - have), before = settled;
+        block = ref_next_block(block, have - settled, in + have, fresh);
+        have += fresh;
+        difference = ref_compare_piece(&r, &state, in, have, block, &settled, &result);
+        memmove(block, block + (settled - before), have - settled);
+    }
+    free(block);
+    free(state.headers);
+    ref_end(&r);
+    return difference;
+}
+
+#endif

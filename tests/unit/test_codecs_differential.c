@@ -1,0 +1,311 @@
+/* stws_frame_parse against the reference parser, on frames that are made up, broken and cut at random. */
+#define STOMP_WS_IMPLEMENTATION
+#include "stomp_ws.h"
+
+#include "tests/test.h"
+#include "tests/unit/reference_stomp.h"
+#include "tests/unit/test_codecs.h"
+
+enum { MOST_OCTETS = 4096 };
+
+typedef struct text {
+    char data[MOST_OCTETS];
+    size_t len;
+} text;
+
+static void put(text *t, const char *s, size_t len) {
+    if (len > MOST_OCTETS - t->len) len = MOST_OCTETS - t->len;
+    memcpy(t->data + t->len, s, len);
+    t->len += len;
+}
+
+static void put_string(text *t, const char *s) {
+    put(t, s, strlen(s));
+}
+
+static void put_one_of(dice *d, text *t, const char *const *words, size_t count) {
+    put_string(t, words[roll_below(d, count)]);
+}
+
+#define PUT_ONE_OF(d, t, words) put_one_of(d, t, words, sizeof words / sizeof *words)
+
+/* ---- frames ---- */
+
+static void put_end_of_line(dice *d, text *t) {
+    put_string(t, one_in(d, 4) ? "\r\n" : "\n");
+}
+
+static void put_between(dice *d, text *t) {
+    static const char *const words[] = {"\n", "\n", "\n", "\r\n", "\n\n\n"};
+    size_t n = one_in(d, 2) ? 0 : roll_below(d, 4);
+    while (n-- > 0) PUT_ONE_OF(d, t, words);
+    if (one_in(d, 12)) put(t, "\0\0", 1 + roll_below(d, 2));
+    if (one_in(d, 150)) put_string(t, "\r");
+}
+
+static void put_command(dice *d, text *t) {
+    static const char *const usual[] = {"MESSAGE", "MESSAGE", "MESSAGE", "RECEIPT", "ERROR", "CONNECTED", "SEND"};
+    static const char *const rare[] = {"CONNECT", "STOMP", "MESSAGES", "X", "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF",
+                                       "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG", "message", "MESSAGE ", "HTTP/1.1 400"};
+    if (one_in(d, 12))
+        PUT_ONE_OF(d, t, rare);
+    else
+        PUT_ONE_OF(d, t, usual);
+    put_end_of_line(d, t);
+}
+
+/* Header text of pieces, plain ones and those that mean something somewhere. */
+static void put_header_text(dice *d, text *t) {
+    static const char *const plain[] = {"a", "x=1", "/topic/notifications", "key", "some value", "\xc3\xa9",
+                                        "0123456789abcdefghijklmnopqrstuvwxyz", "\xff", "\x01", "\t", " "};
+    static const char *const special[] = {"\\n", "\\c", "\\\\", "\\r", "\\n\\c", "\\\\n", ":", "\r"};
+    static const char *const bad[] = {"\\t", "\\", "\\:", "\\\\\\", "\\N", "\\\r"};
+    size_t n = 1 + roll_below(d, 4);
+    while (n-- > 0) {
+        if (one_in(d, 60))
+            PUT_ONE_OF(d, t, bad);
+        else if (one_in(d, 4))
+            PUT_ONE_OF(d, t, special);
+        else
+            PUT_ONE_OF(d, t, plain);
+    }
+}
+
+static void put_header(dice *d, text *t) {
+    static const char *const known[] = {"destination:/topic/a", "message-id:7", "subscription:0", "ack:ID\\c1",
+                                        "content-type:text/plain", "receipt-id:77", "a:", " padded : value ",
+                                        "Content-Length:3", "content-length2:3"};
+    static const char *const bad[] = {"nothing", ":empty", ":", " ", "\t:x"};
+    if (one_in(d, 40)) {
+        PUT_ONE_OF(d, t, bad);
+    } else if (one_in(d, 2)) {
+        PUT_ONE_OF(d, t, known);
+    } else {
+        put_header_text(d, t);
+        put_string(t, ":");
+        put_header_text(d, t);
+    }
+    put_end_of_line(d, t);
+}
+
+static void put_length(dice *d, text *t, size_t len) {
+    static const char *const odd[] = {"x", "-1", "", " ", "2x", "0x2", "18446744073709551618", "99999", "1 1", "4294967296"};
+    char value[40];
+    put_string(t, "content-length:");
+    if (one_in(d, 20)) {
+        PUT_ONE_OF(d, t, odd);
+    } else {
+        snprintf(value, sizeof value, one_in(d, 8) ? " %lu\t" : one_in(d, 8) ? "000%lu" : "%lu", (unsigned long)len);
+        put_string(t, value);
+    }
+    put_end_of_line(d, t);
+}
+
+static void put_body(dice *d, text *t, const char *body, size_t len) {
+    put_end_of_line(d, t);
+    put(t, body, len);
+    if (!one_in(d, 100)) put(t, "", 1);
+    if (one_in(d, 100)) put_string(t, "more");
+}
+
+static void put_frame(dice *d, text *t) {
+    char body[200];
+    size_t len = one_in(d, 3) ? 0 : roll_below(d, one_in(d, 4) ? sizeof body : 20), headers = roll_below(d, 6), i;
+    int counted = one_in(d, 2);
+    roll_octets(d, body, len);
+    for (i = 0; i < len; i++)
+        if (one_in(d, 8)) body[i] = "\n\r:\\\0"[roll_below(d, 5)];
+    for (i = 0; !counted && i < len; i++)
+        if (body[i] == 0) body[i] = 'x';
+    put_between(d, t);
+    put_command(d, t);
+    for (i = 0; i < headers; i++) put_header(d, t);
+    if (counted) put_length(d, t, one_in(d, 60) ? roll_below(d, 300) : len);
+    if (one_in(d, 15)) put_length(d, t, roll_below(d, 30));
+    while (one_in(d, 3)) put_header(d, t);
+    put_body(d, t, body, len);
+}
+
+/* Change, take out or put in an octet, mostly one that means something. */
+static void mutate(dice *d, text *t) {
+    static const char octets[] = "\n\r\0:\\ \tAZaznrct0189-\xff";
+    size_t at;
+    char c = octets[roll_below(d, sizeof octets - 1)];
+    if (t->len == 0 || t->len == MOST_OCTETS) return;
+    at = roll_below(d, t->len);
+    switch (roll_below(d, 4)) {
+        case 0:
+            memmove(t->data + at, t->data + at + 1, t->len - at - 1);
+            t->len--;
+            break;
+        case 1:
+            memmove(t->data + at + 1, t->data + at, t->len - at);
+            t->data[at] = c;
+            t->len++;
+            break;
+        default: t->data[at] = c;
+    }
+}
+
+/* ---- runs ---- */
+
+typedef struct cutting {
+    dice *d;
+    size_t most; /* 0: everything at once */
+} cutting;
+
+static size_t next_piece(void *ctx, size_t left) {
+    cutting *c = ctx;
+    size_t n = c->most ? 1 + roll_below(c->d, c->most) : left;
+    return n < left ? n : left;
+}
+
+static void print_octets(const text *t) {
+    size_t i;
+    for (i = 0; i < t->len; i++) {
+        unsigned char c = (unsigned char)t->data[i];
+        if (c >= ' ' && c < 127 && c != '\\')
+            putchar(c);
+        else
+            printf("\\x%02x", (unsigned)c);
+    }
+    putchar('\n');
+}
+
+static void compare(unsigned long seed, dice *d, const text *t, ref_settings *settings) {
+    static const int versions[] = {STWS_STOMP_NONE, STWS_STOMP_10, STWS_STOMP_11, STWS_STOMP_12, STWS_STOMP_12};
+    static const size_t pieces[] = {0, 1, 2, 5, 40, 300};
+    cutting c = {NULL, 0};
+    const char *difference;
+    c.d = d;
+    c.most = pieces[roll_below(d, sizeof pieces / sizeof *pieces)];
+    settings->version = versions[roll_below(d, sizeof versions / sizeof *versions)];
+    settings->next_piece = next_piece;
+    settings->ctx = &c;
+    difference = ref_compare(t->data, t->len, settings);
+    CHECK_STR(NULL, difference);
+    if (!difference || test_case_failures > 3) return;
+    printf("seed %lu, version %d, pieces of %lu, limits %lu %lu %lu:\n", seed, settings->version,
+           (unsigned long)c.most, (unsigned long)settings->max_headers, (unsigned long)settings->max_line,
+           (unsigned long)settings->max_body);
+    print_octets(t);
+}
+
+/* Streams of one to four frames, made from that seed; mutations of them as many as told. */
+static void run_seeds(unsigned long from, unsigned long count, size_t mutations, int tight) {
+    static text t;
+    unsigned long seed;
+    for (seed = from; seed < from + count; seed++) {
+        dice d = dice_of(seed);
+        ref_settings settings;
+        size_t frames = 1 + roll_below(&d, 4), n = mutations ? 1 + roll_below(&d, mutations) : 0;
+        memset(&settings, 0, sizeof settings);
+        settings.max_headers = tight ? roll_below(&d, 5) : 64;
+        settings.max_line = tight ? 20 + roll_below(&d, 60) : 4096;
+        settings.max_body = tight ? 1 + roll_below(&d, 60) : 100000;
+        t.len = 0;
+        while (frames-- > 0) put_frame(&d, &t);
+        while (n-- > 0) mutate(&d, &t);
+        compare(seed, &d, &t, &settings);
+    }
+}
+
+static void test_made_up_frames(void) {
+    run_seeds(1, 20000, 0, 0);
+}
+
+static void test_mutated_frames(void) {
+    run_seeds(100001, 30000, 6, 0);
+}
+
+static void test_tight_limits(void) {
+    run_seeds(200001, 20000, 3, 1);
+}
+
+/* Octets out of a few that matter, behind the beginning of a head or not. */
+static void test_soup(void) {
+    static const char octets[] = "\n\n\n\r\0:::\\\\ncrt AB";
+    static text t;
+    unsigned long seed;
+    for (seed = 300001; seed < 330001; seed++) {
+        dice d = dice_of(seed);
+        ref_settings settings = {0, 8, 64, 64, NULL, NULL};
+        size_t n = roll_below(&d, 60);
+        t.len = 0;
+        if (!one_in(&d, 6)) put_string(&t, "MESSAGE\n");
+        while (n-- > 0) put(&t, &octets[roll_below(&d, sizeof octets - 1)], 1);
+        compare(seed, &d, &t, &settings);
+    }
+}
+
+/* Every sequence of five octets out of nine, as what stands in a head. */
+static void test_all_short_heads(void) {
+    static const char octets[] = "\n\r\0:\\nca";
+    enum { KINDS = sizeof octets, LENGTH = 5 };
+    static text t;
+    unsigned long n, total = 1, rest;
+    int i;
+    for (i = 0; i < LENGTH; i++) total *= KINDS;
+    for (n = 0; n < total; n++) {
+        dice d = dice_of(n + 400001);
+        ref_settings settings = {0, 2, 100, 100, NULL, NULL};
+        t.len = 0;
+        put_string(&t, "ERROR\n");
+        for (i = 0, rest = n; i < LENGTH; i++, rest /= KINDS) put(&t, &octets[rest % KINDS], 1);
+        put(&t, "\n\n\0", 3);
+        compare(n + 400001, &d, &t, &settings);
+    }
+}
+
+/* The reference itself, on what the rules spell out: it must not agree with the parser by being wrong alike. */
+static void test_reference_alone(void) {
+    static const char frame[] = "\n\0MESSAGE\r\na\\c:b\\n\ncontent-length:3\n\nx\0y";
+    ref_stomp r;
+    size_t i;
+    ref_begin(&r, STWS_STOMP_12, 4, 100, 100);
+    for (i = 0; i + 1 < sizeof frame; i++) CHECK_INT(REF_MORE, ref_octet(&r, frame[i]));
+    CHECK_INT(REF_DONE, ref_octet(&r, 0));
+    CHECK_STR("MESSAGE", r.command.data);
+    CHECK_INT(2, r.header_count);
+    CHECK_STR("a:", r.headers[0].name.data);
+    CHECK_STR("b\n", r.headers[0].value.data);
+    CHECK_MEM("x\0y", 3, r.body.data, r.body.len);
+    CHECK_INT(1, r.heartbeats);
+    CHECK_INT(sizeof frame, r.settled);
+    ref_end(&r);
+}
+
+static void test_reference_refuses(void) {
+    static const struct {
+        const char *octets;
+        int error;
+    } cases[] = {{"m", STWS_ERR_FRAME_COMMAND},          {"MESSAGE\nx\n", STWS_ERR_FRAME_HEADER},
+                 {"MESSAGE\na:\\t\n", STWS_ERR_FRAME_ESCAPE}, {"MESSAGE\na:b\rc", STWS_ERR_FRAME_CR},
+                 {"MESSAGE\ncontent-length:x\n", STWS_ERR_FRAME_LENGTH},
+                 {"MESSAGE\na:b\nc:d\ne:f\n", STWS_ERR_FRAME_HEADERS},
+                 {"MESSAGE\na:012345679", STWS_ERR_FRAME_LINE}, {"MESSAGE\n\n012345", STWS_ERR_FRAME_BODY}};
+    size_t i, k;
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ref_stomp r;
+        enum ref_answer answer = REF_MORE;
+        ref_begin(&r, STWS_STOMP_12, 2, strchr(cases[i].octets, '9') ? 10 : 100, 5);
+        for (k = 0; cases[i].octets[k]; k++) {
+            CHECK_INT(REF_MORE, answer);
+            answer = ref_octet(&r, cases[i].octets[k]);
+        }
+        CHECK_INT(REF_FATAL, answer);
+        CHECK_INT(ref_bit(cases[i].error), r.faults);
+        ref_end(&r);
+    }
+}
+
+int main(void) {
+    RUN(test_reference_alone);
+    RUN(test_reference_refuses);
+    RUN(test_made_up_frames);
+    RUN(test_mutated_frames);
+    RUN(test_tight_limits);
+    RUN(test_soup);
+    RUN(test_all_short_heads);
+    return test_report();
+}

@@ -1,0 +1,281 @@
+/* What the test of the web page stands on: checks that are counted, processes that are ended, the
+   two servers, stomp_cat, and a browser page that remembers what went wrong in it. */
+
+import assert from "node:assert/strict";
+import { execFileSync, spawn } from "node:child_process";
+import { createRequire } from "node:module";
+import { createServer } from "node:net";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+
+export const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
+export const OUTPUT = path.join(ROOT, "build/web");
+export const TOPIC = "/topic/notifications";
+const SITE = path.join(OUTPUT, "site");
+const CHROMIUM = "/usr/bin/chromium";
+const CHECK_SECONDS = 90;
+
+/* What comes from npm lies in build/web/driver. */
+export const require = createRequire(path.join(OUTPUT, "driver/package.json"));
+
+/* ---- checks ---- */
+
+const results = { passed: 0, failed: 0 };
+
+export async function check(name, test) {
+    try {
+        await within(CHECK_SECONDS, test());
+        results.passed++;
+        console.log(`ok      ${name}`);
+    } catch (error) {
+        results.failed++;
+        console.log(`FAILED  ${name}\n${String(error.stack).replace(/^/gm, "        ")}`);
+    }
+}
+
+/* The last line. */
+export function report() {
+    console.log(`${results.passed} passed, ${results.failed} failed`);
+    process.exitCode = results.failed === 0 && results.passed > 0 ? 0 : 1;
+}
+
+function within(seconds, promise) {
+    const deadline = new Promise((_, reject) => {
+        const late = () => reject(new Error(`not done after ${seconds} s`));
+        const timer = setTimeout(late, 1000 * seconds);
+        promise.finally(() => clearTimeout(timer)).catch(() => {});
+    });
+    return Promise.race([promise, deadline]);
+}
+
+/* Repeats assertions until they hold; what they say at the end is the failure. */
+export async function eventually(assertions, seconds = 15) {
+    const deadline = performance.now() + 1000 * seconds;
+    for (;;) {
+        try {
+            return await assertions();
+        } catch (error) {
+            if (performance.now() > deadline) throw error;
+            await sleep(50);
+        }
+    }
+}
+
+/* ---- processes ---- */
+
+const alive = new Set();
+
+export class Process {
+    output = "";
+    errors = "";
+
+    constructor(command, options, { input = null, environment = {} } = {}) {
+        this.name = path.basename(command);
+        this.child = spawn(command, options, { cwd: ROOT, env: { ...process.env, ...environment } });
+        this.child.stdout.setEncoding("utf8").on("data", (data) => { this.output += data; });
+        this.child.stderr.setEncoding("utf8").on("data", (data) => { this.errors += data; });
+        this.child.stdin.on("error", () => {}); // who ends early reads no more
+        this.child.stdin.end(input ?? "");
+        this.ended = new Promise((resolve) => {
+            this.child.on("error", (error) => resolve(error.message));
+            this.child.on("close", (code, signal) => resolve(code ?? signal));
+        }).finally(() => alive.delete(this));
+        alive.add(this);
+    }
+
+    /* What the program has printed, once it matches. */
+    async printed(pattern, seconds = 30) {
+        return eventually(() => {
+            const found = pattern.exec(this.output + this.errors);
+            assert.ok(found, `${this.name} printed no ${pattern}, but:\n${this.output}${this.errors}`);
+            return found;
+        }, seconds);
+    }
+
+    /* Its exit status, or the name of the signal that killed it. */
+    async end(signal = "SIGTERM", seconds = 30) {
+        this.child.kill(signal);
+        return this.status(seconds);
+    }
+
+    async status(seconds = 30) {
+        try {
+            return await within(seconds, this.ended);
+        } catch (error) {
+            this.child.kill("SIGKILL");
+            throw error;
+        }
+    }
+}
+
+export async function endAll() {
+    await Promise.allSettled([...alive].map((process) => process.end()));
+}
+
+for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143]]) {
+    process.once(signal, async () => {
+        await endAll();
+        process.exit(status);
+    });
+}
+
+/* ---- our programs ---- */
+
+export function build() {
+    execFileSync("make", ["-s", "build/mini_broker", "build/stomp_cat"], { cwd: ROOT });
+    execFileSync("sh", ["tests/web/build.sh"], { cwd: ROOT });
+}
+
+export function startCat(url, options, input) {
+    return new Process("build/stomp_cat", [url, ...options], { input });
+}
+
+/* Publishes as a C program does: one message, or, without -m in the options, one a line. */
+export async function publish(server, options, input) {
+    const cat = startCat(server.url, ["-d", TOPIC, "-t", "20", ...options], input);
+    assert.equal(await cat.status(), 0, cat.errors);
+}
+
+/* ---- servers ---- */
+
+/* Below those ports that the kernel gives to clients, so that a server can come back to its own. */
+async function freePort() {
+    for (;;) {
+        const port = 20000 + Math.floor(12768 * Math.random());
+        const probe = createServer();
+        const listening = await new Promise((resolve) => {
+            probe.once("error", () => resolve(false));
+            probe.listen(port, "127.0.0.1", () => resolve(true));
+        });
+        if (!listening) continue;
+        await new Promise((resolve) => { probe.close(resolve); });
+        return port;
+    }
+}
+
+class Server {
+    scheme = "ws";
+
+    get url() { return `${this.scheme}://127.0.0.1:${this.port}/notifications/websocket`; }
+    get page() { return `${this.scheme.replace("ws", "http")}://127.0.0.1:${this.port}/`; }
+
+    async start() {
+        this.port ??= await freePort();
+        this.process = this.spawn();
+        await this.process.printed(/READY/, 120); // Spring may have to be built
+    }
+
+    async stop() {
+        await this.process.end();
+    }
+}
+
+export class MiniBroker extends Server {
+    name = "mini broker";
+    connected = "to mini-broker/0.1.0, STOMP 1.2";
+
+    spawn() {
+        return new Process("build/mini_broker", ["--port", this.port, "--files", SITE, "--quiet"]);
+    }
+}
+
+export class Spring extends Server {
+    connected = "to a broker without a name, STOMP 1.2";
+
+    /* tls: certificate and key, two files. */
+    constructor(tls) {
+        super();
+        this.tls = tls ? ["--tls", ...tls] : [];
+        this.scheme = tls ? "wss" : "ws";
+        this.name = tls ? "Spring over TLS" : "Spring";
+    }
+
+    spawn() {
+        return new Process("python3", ["tests/interop/broker.py", "start", "spring",
+            "--port", this.port, "--static", SITE, ...this.tls]);
+    }
+}
+
+/* For 127.0.0.1, signed by itself. */
+export function makeCertificate() {
+    const files = ["certificate.pem", "key.pem"].map((name) => path.join(OUTPUT, name));
+    execFileSync("openssl", ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+        "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+        "-out", files[0], "-keyout", files[1]], { stdio: "pipe" });
+    return files;
+}
+
+/* ---- the browser ---- */
+
+export async function launchBrowser() {
+    return require("playwright-core").chromium.launch({
+        executablePath: CHROMIUM,
+        args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+    });
+}
+
+/* The page in a browser window of its own. `troubles` collects what the console, scripts and
+   requests have to complain about, but for the refused connections of an outage that we make. */
+export class View {
+    troubles = [];
+    responses = new Map();
+    outage = false;
+
+    static async open(browser, server, options = {}) {
+        const view = new View();
+        const context = await browser.newContext({ viewport: { width: 1200, height: 900 }, ...options });
+        view.server = server;
+        view.page = await context.newPage();
+        view.#listen();
+        await view.page.goto(server.page);
+        return view;
+    }
+
+    #listen() {
+        const note = (trouble) => this.troubles.push(trouble);
+        this.page.on("pageerror", (error) => note(error.stack));
+        this.page.on("requestfailed", (request) => note(`${request.url()} failed`));
+        this.page.on("response", (response) => {
+            this.responses.set(new URL(response.url()).pathname, response.status());
+        });
+        this.page.on("console", (message) => {
+            const refused = `WebSocket connection to '${this.server.url}' failed: `;
+            const isOurs = this.outage && message.text().startsWith(refused);
+            if (/error|warning/.test(message.type()) && !isOurs) note(message.text());
+        });
+    }
+
+    text(selector) { return this.page.locator(selector).innerText(); }
+    texts() { return this.page.locator("#list .text").allInnerTexts(); }
+    async number(selector) { return Number((await this.text(selector)).replace(/\D/g, "")); }
+
+    async isConnected(seconds = 20) {
+        await eventually(async () => {
+            assert.equal(await this.text("#state"), "Connected");
+            assert.equal(await this.text("#detail"), this.server.connected);
+        }, seconds);
+    }
+
+    /* The newest item with that text. */
+    async item(text, seconds = 10) {
+        return eventually(async () => {
+            const texts = await this.texts();
+            const index = texts.indexOf(text);
+            assert.ok(index >= 0, `the page does not show ${JSON.stringify(text)}, but ` +
+                JSON.stringify(texts.slice(0, 10)));
+            return this.page.locator("#list li").nth(index);
+        }, seconds);
+    }
+
+    /* Heights of the chart's bars, the running second last. */
+    bars() {
+        return this.page.locator("#chart rect").evaluateAll((bars) =>
+            bars.map((bar) => Number(bar.getAttribute("height"))));
+    }
+
+    async close() {
+        await this.page.context().close();
+    }
+}
