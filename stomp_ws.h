@@ -185,7 +185,6 @@ None of them changes a public struct. Everything else is an option.
 extern "C" {
 #endif
 /* ==== >>results: every code the library returns, with its name and its sentence ==== */
-
 /* A call returns 0 or more for success and one of these for failure. The bands tell whose matter it is: -1 yours or your
    limits', -20 the network's, -30 the HTTP upgrade's, -40 RFC 6455's, -50 a STOMP frame's, -60 the STOMP session's.
 
@@ -248,7 +247,6 @@ enum { STWS_MORE = 0, STWS_DONE = 1, STWS_OFF = -1 };
 STOMP_WS_API const char *stws_result_text(int result);
 STOMP_WS_API const char *stws_result_name(int result);
 /* ==== >>codecs: STOMP frames, WebSocket frames and the handshake, without any I/O ==== */
-
 /* STOMP. None of these calls allocates, blocks or keeps anything outside of its arguments: any thread, a state each.
 
    stws_header      A header; both strings also end in a NUL octet. To be built: a length of 0 means strlen().
@@ -414,7 +412,6 @@ STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *r
 
 #ifndef STOMP_WS_NO_IO
 /* ==== >>message: what arrives ==== */
-
 /* stws_message     A frame from the server: a MESSAGE, or, as event.message, an ERROR, RECEIPT, CONNECTED or unknown one.
                     Views that hold until the next driving call, or, in a callback, until it returns. A header that is
                     not there is NULL; body never is, and body[body_len] is a NUL. ack is what STOMP 1.2's ACK names;
@@ -466,7 +463,6 @@ STOMP_WS_API const char *stws_header_get(const stws_message *message, const char
 STOMP_WS_API stws_message *stws_message_copy(const stws_message *message);
 STOMP_WS_API void stws_message_free(stws_message *copy);
 /* ==== >>plug: transport, clock, randomness and memory of your own ==== */
-
 /* stws_transport   A byte stream instead of TCP (OpenSSL, a serial line, a test), one for each client; ctx is handed to
                     every call. Called by the driving thread only, without a lock, and never to block:
        open          begin, or go on: STWS_DONE when it stands, STWS_MORE (asked again when fd is ready), or an error
@@ -498,7 +494,6 @@ typedef struct stws_allocator {
     void (*release)(void *ctx, void *block, size_t size);
 } stws_allocator;
 /* ==== >>client: options and life ==== */
-
 /* stws_options: 0 means the default, STWS_OFF switches off. Times are milliseconds (_ms), sizes octets. Lists of headers
    are flat: name, value, name, value, ..., NULL. All strings are copied.
 
@@ -623,7 +618,6 @@ STOMP_WS_API void stws_stop(stws *client);
 STOMP_WS_API int stws_disconnect(stws *client, int timeout_ms);
 STOMP_WS_API int stws_reconnect_now(stws *client);
 /* ==== >>drive: three ways to make it run ==== */
-
 /* Threads: one at a time drives a client. None of these allocates, but for buffers of frames larger than they are; the
    resolver may allocate, and blocks. timeout_ms -1 is no limit, 0 does not block.
 
@@ -648,7 +642,8 @@ STOMP_WS_API int stws_reconnect_now(stws *client);
        Do what can be done without blocking, calling back: 0; at the end STWS_CLOSED or the error.
    stws_flush(client, timeout_ms)
        Write what waits: 0 when all is out and, with confirm, confirmed; STWS_ERR_TIMEOUT, or an error. The driving thread
-       drives meanwhile, another waits for it. STWS_ERR_STATE: an event without a callback waits for stws_next. */
+       drives meanwhile, another waits for it; a callback only writes. STWS_ERR_STATE: that is not enough, or an event
+       without a callback waits for stws_next. */
 typedef struct stws_fd { int fd, wants; } stws_fd;
 STOMP_WS_API int stws_next(stws *client, stws_event *event, int timeout_ms);
 STOMP_WS_API int stws_run(stws *client);
@@ -661,7 +656,6 @@ STOMP_WS_API long long stws_deadline(stws *client);
 STOMP_WS_API int stws_step(stws *client);
 STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
 /* ==== >>talk: subscribe, send, acknowledge ==== */
-
 /* Threads: any, callbacks too, in every state. They allocate only to let tx_buffer grow for a larger frame, and block only
    with STWS_FULL_BLOCK (and stws_request). All may return STWS_ERR_USAGE, STWS_ERR_LIMIT (an option's), STWS_ERR_FULL
    (outbox_policy), STWS_ERR_FRAME_BUILD (no STOMP version can say it), STWS_CLOSED, and STWS_ERR_STATE after stws_disconnect.
@@ -714,7 +708,6 @@ STOMP_WS_API int stws_commit(stws *client, const char *transaction);
 STOMP_WS_API int stws_abort(stws *client, const char *transaction);
 STOMP_WS_API int stws_request(stws *client, const stws_outgoing *message, stws_message **reply, int timeout_ms);
 /* ==== >>look: state, errors, numbers ==== */
-
 /* Threads: any, but for stws_error_text: the driving one, or any after the end. None allocates or blocks. No text is NULL.
 
    stws_state(client), stws_state_name(state)  An enum stws_state_number, and a word for it.
@@ -758,7 +751,6 @@ STOMP_WS_API int stws_close_code(const stws *client);
 STOMP_WS_API void *stws_user(const stws *client);
 STOMP_WS_API void stws_stats(stws *client, stws_stats_numbers *out);
 /* ==== >>inbox: one queue over many clients ==== */
-
 /* A bounded queue of messages: clients put in (options.queue), whoever likes takes out. When it is full the clients stop
    reading until there is room. Threads: any, but for create and destroy, which come before and after the clients.
 
@@ -787,7 +779,6 @@ STOMP_WS_API void stws_queue_destroy(stws_queue *queue);
 #define STOMP_WS_IMPLEMENTED
 
 /* ==== >>includes: what the implementation needs of the system ==== */
-
 #include <stdint.h>
 #include <string.h>
 
@@ -841,7 +832,6 @@ STOMP_WS_API void stws_queue_destroy(stws_queue *queue);
 #endif
 
 /* ==== >>util: small things that every section below uses ==== */
-
 #define STWS_P_RESULT_TEXT(name, number, sentence) case name: return sentence;
 #define STWS_P_RESULT_NAME(name, number, sentence) case name: return #name;
 
@@ -960,7 +950,6 @@ static int stws_p_list_has(const char *list, const char *word, size_t len, int n
 }
 
 /* ==== >>sha1: the hash of the handshake (FIPS 180-4, section 6.1) ==== */
-
 static uint32_t stws_p_rotate_left(uint32_t x, int n) { return (x << n) | (x >> (32 - n)); }
 
 /* Round function and constant of step t. */
@@ -1008,7 +997,6 @@ static void stws_p_sha1(const void *data, size_t len, unsigned char out[20]) {
 }
 
 /* ==== >>base64: RFC 4648, section 4 ==== */
-
 /* Writes (len + 2) / 3 * 4 characters and a NUL; returns the number of characters. */
 static size_t stws_p_base64(const void *data, size_t len, char *out) {
     static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -1028,7 +1016,6 @@ static size_t stws_p_base64(const void *data, size_t len, char *out) {
 }
 
 /* ==== >>utf8: RFC 3629, in one go or as a stream ==== */
-
 /* Between two pieces a character may be cut. The state holds how many continuation octets are still due (bits 0-1) and
    the range the next one must lie in (bits 8-15, 16-23): the range is what keeps out overlong forms, surrogates and
    what lies above U+10FFFF. 0 is the boundary between characters. */
@@ -1105,7 +1092,6 @@ static size_t stws_p_utf8_cut(const char *data, size_t len, size_t total) {
 }
 
 /* ==== >>url: ws:// and wss:// (RFC 6455, section 3; RFC 3986) ==== */
-
 static int stws_p_url_fail(const char **why, const char *sentence) {
     if (why) *why = sentence;
     return STWS_ERR_URL;
@@ -1197,7 +1183,6 @@ STOMP_WS_API int stws_url_parse(const char *url, stws_url *out, const char **why
 }
 
 /* ==== >>handshake: the HTTP upgrade, both halves (RFC 6455, section 4) ==== */
-
 STOMP_WS_API void stws_handshake_key(const unsigned char random[16], char key[25]) { stws_p_base64(random, 16, key); }
 
 STOMP_WS_API void stws_handshake_accept(const char *key, char accept[29]) {
@@ -1516,7 +1501,6 @@ STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *r
 }
 
 /* ==== >>websocket: frames and messages (RFC 6455, sections 5 to 8) ==== */
-
 /* The key repeated over a word, rotated so that it begins at that offset, whatever the byte order. */
 static uint64_t stws_p_key_word(const unsigned char key[4], size_t offset) {
     unsigned char twice[8];
@@ -1771,7 +1755,6 @@ STOMP_WS_API size_t stws_ws_close_payload(char out[125], int code, const char *r
 }
 
 /* ==== >>frame: STOMP frames, parsed in place and built (STOMP 1.0, 1.1, 1.2) ==== */
-
 /* In the order of enum stws_command. */
 static const char *const stws_p_commands[] = {
     "", "CONNECT", "STOMP", "CONNECTED", "SEND", "SUBSCRIBE", "UNSUBSCRIBE", "ACK", "NACK", "BEGIN", "COMMIT", "ABORT",
@@ -2266,7 +2249,6 @@ STOMP_WS_API int stws_frame_build(char *buf, size_t cap, int version, const stws
 #ifndef STOMP_WS_NO_IO
 
 /* ==== >>session: one STOMP session and its tables: bytes in, bytes out, no system call ==== */
-
 enum { STWS_P_US = 1000 }; /* microseconds in a millisecond: options are in ms, the clock in us */
 #define STWS_P_NEVER (-1LL) /* as a time or a deadline */
 enum { STWS_P_POOL = 256 };   /* octets of randomness asked for at a time: 64 masking keys */
@@ -2293,7 +2275,6 @@ typedef struct stws_p_sub {
     int handle; /* 0: free; read without the lock, see stws_p_receiver */
     stws_on_message on_message;
     void *user;
-    int next;         /* in its hash chain: slot + 1 */
     int receipt;      /* its number, when one was given before it was sent */
     int header_count; /* its texts: destination, id, ack mode, then names and values, each with its NUL */
     unsigned char custom_id, sent, wants_receipt, pinned; /* pinned: somebody reads its texts without the lock */
@@ -2301,9 +2282,9 @@ typedef struct stws_p_sub {
 
 typedef struct stws_p_subs {
     stws_p_sub *slots;
-    int *chains;                                  /* hash of a custom id -> slot + 1 */
-    int count, live, next_handle, unsent, cursor; /* cursor: slot where the search for the unsent begins */
-    char *texts;                                  /* text_size octets a slot */
+    int count, live, custom; /* slots; those taken; those with an id that the user chose */
+    int next_handle, unsent, cursor; /* cursor: slot where the search for the unsent begins */
+    char *texts;                     /* text_size octets a slot */
     size_t text_size;
 } stws_p_subs;
 
@@ -2762,13 +2743,6 @@ static void stws_p_fill_message(stws_p_session *s) {
 #define STWS_P_STORE(p, v) (void)(*(p) = (v))
 #endif
 
-static unsigned stws_p_hash(const char *s, size_t len) {
-    unsigned h = 2166136261u; /* FNV-1a, 32 bits */
-    size_t i;
-    for (i = 0; i < len; i++) h = (h ^ STWS_P_CAST(unsigned char, s[i])) * 16777619u;
-    return h;
-}
-
 /* The text after s. */
 static const char *stws_p_after(const char *s) { return s + strlen(s) + 1; }
 
@@ -2787,12 +2761,15 @@ static int stws_p_own_id(const char *id, size_t len) {
     return stws_p_number(id + 4, len - 4, 2147483647u, &number) == 1 ? STWS_P_CAST(int, number) : 0;
 }
 
-/* Slot of a custom id, or NULL. Under the lock. */
+/* The slot of an id that the user chose, or NULL: found by looking at all of them, so that only ids of ours are free of
+   cost. Under the lock. */
 static stws_p_sub *stws_p_find_custom(const stws_p_subs *t, const char *id, size_t len) {
-    int at = t->chains[stws_p_hash(id, len) % STWS_P_CAST(unsigned, t->count)];
-    for (; at; at = t->slots[at - 1].next) {
-        const char *other = stws_p_sub_id(t, &t->slots[at - 1]);
-        if (stws_p_equal(other, strlen(other), id, len)) return &t->slots[at - 1];
+    int i;
+    for (i = 0; i < t->count && t->custom; i++) {
+        const char *other;
+        if (!t->slots[i].handle || !t->slots[i].custom_id) continue;
+        other = stws_p_sub_id(t, &t->slots[i]);
+        if (stws_p_equal(other, strlen(other), id, len)) return &t->slots[i];
     }
     return NULL;
 }
@@ -2845,12 +2822,6 @@ static size_t stws_p_sub_size(const char *id, const char *destination, const cha
     return size;
 }
 
-static void stws_p_chain(stws_p_subs *t, const char *id, int slot) {
-    int *chain = &t->chains[stws_p_hash(id, strlen(id)) % STWS_P_CAST(unsigned, t->count)];
-    t->slots[slot].next = *chain;
-    *chain = slot + 1;
-}
-
 /* Enter a subscription; its handle, or an error. Under the lock. */
 static int stws_p_add_sub(stws_p_subs *t, const char *destination, const stws_subscription *o) {
     char own_id[24], *text;
@@ -2873,7 +2844,7 @@ static int stws_p_add_sub(stws_p_subs *t, const char *destination, const stws_su
     sub->receipt = 0;
     sub->sent = 0;
     sub->wants_receipt = STWS_P_CAST(unsigned char, o->receipt != 0);
-    if (o->id) stws_p_chain(t, id, slot);
+    t->custom += o->id != NULL;
     if (t->unsent == 0) t->cursor = slot;
     t->live++;
     t->unsent++;
@@ -2881,16 +2852,8 @@ static int stws_p_add_sub(stws_p_subs *t, const char *destination, const stws_su
     return handle;
 }
 
-static void stws_p_unchain(stws_p_subs *t, const stws_p_sub *sub) {
-    const char *id = stws_p_sub_id(t, sub);
-    int slot = STWS_P_CAST(int, sub - t->slots) + 1;
-    int *at = &t->chains[stws_p_hash(id, strlen(id)) % STWS_P_CAST(unsigned, t->count)];
-    while (*at != slot) at = &t->slots[*at - 1].next;
-    *at = sub->next;
-}
-
 static void stws_p_remove_sub(stws_p_subs *t, stws_p_sub *sub) {
-    if (sub->custom_id) stws_p_unchain(t, sub);
+    t->custom -= sub->custom_id;
     if (!sub->sent) t->unsent--;
     t->live--;
     STWS_P_STORE(&sub->handle, 0);
@@ -3104,9 +3067,20 @@ static const char *stws_p_keep(char **to, const char *text, size_t len) {
     return kept;
 }
 
+/* Copy the headers of a frame into a table and the text behind it. */
+static const stws_header *stws_p_keep_headers(stws_header *headers, char **text, const stws_frame *frame) {
+    size_t i;
+    for (i = 0; i < frame->header_count; i++) {
+        headers[i] = frame->headers[i];
+        headers[i].name = stws_p_keep(text, headers[i].name, headers[i].name_len);
+        headers[i].value = stws_p_keep(text, headers[i].value, headers[i].value_len);
+    }
+    return headers;
+}
+
 /* Copy a frame into the outbox; NULL when it is full. */
 static stws_p_record *stws_p_record_put(stws_p_ring *b, const stws_frame *frame) {
-    size_t size = stws_p_record_size(frame), i;
+    size_t size = stws_p_record_size(frame);
     stws_p_record *r = STWS_P_CAST(stws_p_record *, stws_p_ring_put(b, size));
     stws_header *headers;
     char *text;
@@ -3116,12 +3090,7 @@ static stws_p_record *stws_p_record_put(stws_p_ring *b, const stws_frame *frame)
     r->frame = *frame;
     headers = STWS_P_POINTER(stws_header *, r + 1);
     text = STWS_P_POINTER(char *, headers + frame->header_count);
-    for (i = 0; i < frame->header_count; i++) {
-        headers[i] = frame->headers[i];
-        headers[i].name = stws_p_keep(&text, frame->headers[i].name, headers[i].name_len);
-        headers[i].value = stws_p_keep(&text, frame->headers[i].value, headers[i].value_len);
-    }
-    r->frame.headers = headers;
+    r->frame.headers = stws_p_keep_headers(headers, &text, frame);
     r->frame.body = stws_p_keep(&text, frame->body, frame->body_len);
     return r;
 }
@@ -3221,7 +3190,6 @@ static void stws_p_session_reset(stws_p_session *s, long long now) {
 }
 
 /* ==== >>random: the system's CSPRNG ==== */
-
 /* getrandom where there is one, /dev/urandom otherwise, and never a guess: 0, or -1. */
 static int stws_p_system_random(void *ctx, void *out, size_t len) {
     char *to = STWS_P_CAST(char *, out);
@@ -3253,7 +3221,6 @@ static long long stws_p_system_clock(void *ctx) {
 }
 
 /* ==== >>transport: TCP, with IPv6 and IPv4 raced (RFC 8305) ==== */
-
 enum { STWS_P_ADDRESSES = 8 };    /* tried at most, of what DNS gives */
 enum { STWS_P_RACE_US = 250000 }; /* RFC 8305, section 8: Connection Attempt Delay */
 
@@ -3468,7 +3435,6 @@ static void stws_p_tcp_init(stws_p_tcp *t, const stws_clock *clock, stws_transpo
 }
 
 /* ==== >>copy: messages that outlive the receive buffer ==== */
-
 static size_t stws_p_text_room(const char *s) { return s ? strlen(s) + 1 : 0; }
 
 /* Octets of a copy: the struct, its header table, and every text with its NUL. */
@@ -3493,14 +3459,8 @@ static stws_message *stws_p_message_write(void *block, const stws_message *m) {
     stws_message *copy = STWS_P_CAST(stws_message *, block);
     stws_header *headers = STWS_P_POINTER(stws_header *, copy + 1);
     char *text = STWS_P_POINTER(char *, headers + m->frame.header_count);
-    size_t i;
     *copy = *m;
-    for (i = 0; i < m->frame.header_count; i++) {
-        headers[i] = m->frame.headers[i];
-        headers[i].name = stws_p_keep(&text, headers[i].name, headers[i].name_len);
-        headers[i].value = stws_p_keep(&text, headers[i].value, headers[i].value_len);
-    }
-    copy->frame.headers = headers;
+    copy->frame.headers = stws_p_keep_headers(headers, &text, &m->frame);
     if (m->frame.command) copy->frame.command = stws_p_keep(&text, m->frame.command, strlen(m->frame.command));
     copy->body = copy->frame.body = stws_p_keep(&text, m->body, m->body_len);
     copy->destination = stws_p_moved_value(m, headers, m->destination);
@@ -3525,7 +3485,6 @@ STOMP_WS_API const char *stws_header_get(const stws_message *message, const char
 }
 
 /* ==== >>queue: messages of many clients for whoever pops ==== */
-
 #ifdef STOMP_WS_NO_THREADS
 #define STWS_P_LOCK(object, threads) ((void)(threads))
 #define STWS_P_UNLOCK(object, threads) ((void)(threads))
@@ -3711,7 +3670,6 @@ STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int
 }
 
 /* ==== >>options: defaults, memory, and the life of a client ==== */
-
 enum { STWS_P_ASKED_NOTHING, STWS_P_ASKED_END, STWS_P_ASKED_STOP };
 enum { STWS_P_BATCH = 65536 }; /* what is built is written when so much waits */
 enum { STWS_P_MAX_URLS = 64 };
@@ -3838,7 +3796,6 @@ static void stws_p_carve_tables(stws_p_arena *a, stws_p_session *s, const stws_o
     s->parser.headers = STWS_P_CAST(stws_header *, stws_p_carve(a, o->max_headers * sizeof(stws_header)));
     s->build_headers = STWS_P_CAST(stws_header *, stws_p_carve(a, o->max_headers * sizeof(stws_header)));
     s->subs.slots = STWS_P_CAST(stws_p_sub *, stws_p_carve(a, subs * sizeof(stws_p_sub)));
-    s->subs.chains = STWS_P_CAST(int *, stws_p_carve(a, subs * sizeof(int)));
     s->subs.texts = STWS_P_CAST(char *, stws_p_carve(a, subs * o->subscription_bytes));
     s->receipts =
         STWS_P_CAST(stws_p_receipt *, stws_p_carve(a, STWS_P_CAST(size_t, o->max_receipts) * sizeof(stws_p_receipt)));
@@ -4028,7 +3985,6 @@ static int stws_p_setup(stws *c, const stws_options *options) {
     c->s.subs.next_handle = 1;
     c->s.stats.rtt_us = c->s.stats.heartbeat_slack_ms = -1;
     memset(c->s.subs.slots, 0, STWS_P_CAST(size_t, c->o.max_subscriptions) * sizeof *c->s.subs.slots);
-    memset(c->s.subs.chains, 0, STWS_P_CAST(size_t, c->o.max_subscriptions) * sizeof *c->s.subs.chains);
     memset(c->s.receipts, 0, STWS_P_CAST(size_t, c->o.max_receipts) * sizeof *c->s.receipts);
     stws_p_plug(c);
     c->now = c->clock.now_us(c->clock.ctx);
@@ -4139,7 +4095,6 @@ STOMP_WS_API void stws_destroy(stws *c) {
 }
 
 /* ==== >>diagnosis: from what went wrong to a sentence with a remedy ==== */
-
 static const char *stws_p_where(const stws *c) { return stws_p_or(c->try_now.url, stws_p_or(c->o.url, "?")); }
 
 /* Does the URL's path already end in /websocket? (a query may follow) */
@@ -4358,7 +4313,6 @@ static void stws_p_say_io(stws *c, int error) {
 }
 
 /* ==== >>attempt: from a URL to CONNECTED ==== */
-
 static long long stws_p_ms(int ms) { return STWS_P_CAST(long long, ms) * STWS_P_US; }
 
 static void stws_p_enter(stws *c, int state, int timeout_ms) {
@@ -4710,7 +4664,6 @@ static int stws_p_turn_upgrading(stws *c) {
 static int stws_p_reads_frames(int state) { return state >= STWS_LOGGING_IN && state <= STWS_CLOSING; }
 
 /* ==== >>output: what a session owes the server, and writing it ==== */
-
 /* Let the output grow for a frame that is larger than it: 1, or 0 without a heap. */
 static int stws_p_grow_output(stws *c, size_t need) {
     stws_p_buffer *b = &c->s.out;
@@ -4903,7 +4856,6 @@ static int stws_p_turn_output(stws *c) {
 }
 
 /* ==== >>dispatch: what each frame from the server does ==== */
-
 static void stws_p_event(stws_event *e, int type) {
     memset(e, 0, sizeof *e);
     e->type = type;
@@ -5172,7 +5124,6 @@ static int stws_p_pull(stws *c, stws_event *e) {
 }
 
 /* ==== >>input: reading ==== */
-
 static size_t stws_p_input_limit(const stws *c) {
     size_t head = c->o.max_line + 65536;
     return c->o.max_body > SIZE_MAX - head ? SIZE_MAX : c->o.max_body + head;
@@ -5253,7 +5204,6 @@ static void stws_p_on_io_error(stws *c, long error) {
 }
 
 /* ==== >>timers: heart-beats and deadlines ==== */
-
 /* We come later than we asked to be called: then neither our silence nor the server's is the server's fault. */
 static void stws_p_note_lateness(stws *c) {
     long long beat = c->s.heartbeat_out_us, late;
@@ -5346,7 +5296,6 @@ static long long stws_p_due(stws *c) {
 }
 
 /* ==== >>turn: one non-blocking turn of the state machine ==== */
-
 /* stws_stop: say farewell without waiting for anything. */
 static void stws_p_obey_stop(stws *c) {
     stws_frame frame;
@@ -5456,7 +5405,6 @@ static int stws_p_turn(stws *c) {
 }
 
 /* ==== >>driving: waiting, and the calls that run a client ==== */
-
 static int stws_p_add_fd(stws_fd *out, int cap, int n, int fd, int wants) {
     if (fd < 0 || n >= cap || !wants) return n;
     out[n].fd = fd;
@@ -5698,7 +5646,6 @@ STOMP_WS_API int stws_join(stws *c) {
 #endif
 
 /* ==== >>talking: subscribe, send, acknowledge ==== */
-
 /* 1 when this thread drives the client, or nobody has yet. Under the lock. */
 static int stws_p_is_driver(const stws *c) {
 #ifdef STOMP_WS_NO_THREADS
@@ -5992,8 +5939,8 @@ static int stws_p_flush_elsewhere(stws *c, long long until) {
 }
 #endif
 
-/* Write while the connection stands, and read no more than there is room for: the frames wait for stws_next. A view
-   that the user holds right now must not be moved, so inside a callback nothing is read. */
+/* Write while the connection stands, and read no more than there is room for: the frames wait for stws_next. Inside a
+   callback the message it looks at must stay, so there nothing is read, and the connection is not given up. */
 static int stws_p_push_output(stws *c, int left) {
     struct pollfd polled[3];
     stws_fd fds[3];
@@ -6007,12 +5954,10 @@ static int stws_p_push_output(stws *c, int left) {
     c->now = c->clock.now_us(c->clock.ctx);
     moved = stws_p_turn_output(c);
     if (moved >= 0 && can_read) got = stws_p_read_once(c);
-    if (moved < 0 || got < 0) {
-        stws_p_on_io_error(c, moved < 0 ? moved : got);
-        return c->error;
-    }
-    if (moved || got) return STWS_OK;
-    stws_p_turn_timers(c);
+    if (c->calling && moved < 0) return moved;
+    if (moved < 0 || got < 0) stws_p_on_io_error(c, moved < 0 ? moved : got);
+    if (moved > 0 || got > 0) return STWS_OK;
+    if (!c->calling && c->state == STWS_CONNECTED) stws_p_turn_timers(c);
     if (c->state != STWS_CONNECTED) return c->error;
     n = stws_p_to_pollfds(fds, stws_p_collect_fds(c, fds, 3, &now), polled);
     if (n && !can_read) polled[0].events = POLLOUT;
@@ -6045,7 +5990,10 @@ static int stws_p_flush_here(stws *c, long long until) {
         left = stws_p_until(c, until);
         if (flushed) return STWS_OK;
         if (left == 0) return STWS_ERR_TIMEOUT;
-        result = c->state == STWS_CONNECTED && !c->o.confirm ? stws_p_push_output(c, left) : stws_p_drive_once(c, left);
+        if (c->state == STWS_CONNECTED && !c->o.confirm)
+            result = stws_p_push_output(c, left);
+        else
+            result = c->calling ? STWS_P_CAST(int, STWS_ERR_STATE) : stws_p_drive_once(c, left);
         if (result < 0) return result;
     }
 }
@@ -6141,7 +6089,6 @@ STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_messag
 }
 
 /* ==== >>looking: state, errors, numbers ==== */
-
 STOMP_WS_API int stws_state(const stws *c) { return c ? STWS_P_LOAD(&c->state) : STWS_P_CAST(int, STWS_ENDED); }
 
 STOMP_WS_API const char *stws_state_name(int state) {
@@ -6176,7 +6123,6 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 #endif /* STOMP_WS_NO_IO */
 
 /* ==== >>end: what is not for those who include this, and the licence ==== */
-
 #undef STWS_P_CAST
 #undef STWS_P_LOAD
 #undef STWS_P_LOCK

@@ -27,7 +27,7 @@ cpp_check() {
 }
 
 clang_analyze() {
-    clang --analyze --analyzer-output text -Xclang -analyzer-werror -I. -o $out/plist "$@"
+    clang --analyze -Xclang -analyzer-werror -I. -o $out/plist "$@"
 }
 
 # clang-tidy counts on stderr what it found in system headers and does not show.
@@ -44,10 +44,12 @@ check "clang --analyze stomp_ws.h" clang_analyze $header
 check "clang-tidy stomp_ws.h" clang_tidy stomp_ws.h -x c -std=c11 -DSTOMP_WS_IMPLEMENTATION
 check "cppcheck stomp_ws.h" cpp_check -DSTOMP_WS_IMPLEMENTATION --language=c stomp_ws.h
 
+for source in examples/*.c; do
+    check "clang --analyze $source" clang_analyze "$source"
+done
 for source in $sources; do
     check "gcc, strictly: $source" gcc -std=c99 -O1 $warnings -I. -c -o $out/object.o "$source"
     check "clang, strictly: $source" clang -std=c2x $warnings -I. -fsyntax-only "$source"
-    check "clang --analyze $source" clang_analyze "$source"
     check "clang-tidy $source" clang_tidy "$source"
     check "cppcheck $source" cpp_check "$source"
 done

@@ -11,7 +11,7 @@
 
 #include "scripted.h"
 
-enum { LINK_SUBSCRIPTIONS = 64, MAX_LINKS = 64 };
+enum { LINK_SUBSCRIPTIONS = 64, LINK_HEADERS = 32, MAX_LINKS = 64 };
 
 struct link_subscription {
     char id[48], destination[80];
@@ -22,6 +22,8 @@ struct link {
     int fd, upgraded, gone;
     struct bytes in, stomp, out;
     stws_ws ws;
+    stws_frame_state frames;
+    stws_header headers[LINK_HEADERS];
     struct link_subscription subscriptions[LINK_SUBSCRIPTIONS];
     int subscription_count;
 };
@@ -135,20 +137,161 @@ static inline void link_frame(struct loopback *s, struct link *l, const stws_fra
 }
 
 static inline void link_frames(struct loopback *s, struct link *l) {
-    stws_header headers[32];
-    stws_frame_state state = {0};
     stws_frame frame;
     size_t done = 0, used = 0;
-    while (done < l->stomp.len) { /* each try begins anew, so an unfinished frame must not be touched: it is copied */
-        const char *nul = (const char *)memchr(l->stomp.data + done, 0, l->stomp.len - done);
-        if (!nul) break;
-        memset(&state, 0, sizeof state);
-        state.version = STWS_STOMP_12;
-        state.headers = headers;
-        state.max_headers = 32;
-        if (stws_frame_parse(l->stomp.data + done, l->stomp.len - done, &state, &frame, &used) != STWS_DONE) abort();
-        link_frame(s, l, &frame);
+    int result;
+    do {
+        result = stws_frame_parse(l->stomp.data + done, l->stomp.len - done, &l->frames, &frame, &used);
         done += used;
-    }
+        if (result == STWS_DONE) link_frame(s, l, &frame);
+    } while (result == STWS_DONE);
+    if (result < 0) abort();
     bytes_drop(&l->stomp, done);
 }
+
+static inline void link_close(struct loopback *s, struct link *l, const stws_ws_event *e) {
+    char payload[125];
+    s->closes++;
+    bytes_add_ws(&l->out, STWS_WS_CLOSE, 1, payload, stws_ws_close_payload(payload, e->close_code, ""));
+}
+
+/* Everything that has come in: first the request, then frames. */
+static inline void link_hear(struct loopback *s, struct link *l) {
+    stws_ws_event event;
+    size_t done = 0, used = 0;
+    int result = STWS_DONE;
+    if (!l->upgraded) {
+        stws_header headers[32];
+        stws_http http = {0};
+        http.headers = headers;
+        http.max_headers = 32;
+        if (!strstr(l->in.data, "\r\n\r\n")) return;
+        if (stws_handshake_parse(l->in.data, l->in.len, &http, &done) != STWS_DONE) abort();
+        bytes_room(&l->out, 1024);
+        if (stws_handshake_answer(l->out.data, 1024, &http, "v12.stomp", &used) != STWS_OK) abort();
+        l->out.len = used;
+        l->upgraded = 1;
+    }
+    while (result == STWS_DONE) {
+        result = stws_ws_parse(l->in.data + done, l->in.len - done, &l->ws, &event, &used);
+        if (result == STWS_DONE && event.opcode == STWS_WS_CLOSE) link_close(s, l, &event);
+        if (result == STWS_DONE && event.opcode < STWS_WS_CLOSE) bytes_add(&l->stomp, event.data, event.len);
+        done += used;
+    }
+    if (result < 0) abort();
+    bytes_drop(&l->in, done);
+    if (l->stomp.len) link_frames(s, l);
+}
+
+/* ==== sockets ==== */
+
+static inline void link_read(struct loopback *s, struct link *l) {
+    char chunk[65536];
+    ssize_t n = recv(l->fd, chunk, sizeof chunk, MSG_DONTWAIT);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) l->gone = 1;
+    if (n <= 0 || s->mute) return;
+    bytes_add(&l->in, chunk, (size_t)n);
+    link_hear(s, l);
+}
+
+static inline void link_write(struct link *l) {
+    ssize_t n = send(l->fd, l->out.data, l->out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n < 0 && errno != EAGAIN && errno != EINTR) l->gone = 1;
+    if (n > 0) bytes_drop(&l->out, (size_t)n);
+}
+
+static inline void loopback_accept(struct loopback *s) {
+    struct link *l = (struct link *)calloc(1, sizeof *l);
+    if (!l) abort();
+    l->fd = accept(s->listener, NULL, NULL);
+    if (l->fd < 0) abort();
+    l->ws.server = l->ws.check_utf8 = 1;
+    l->frames.version = STWS_STOMP_12;
+    l->frames.headers = l->headers;
+    l->frames.max_headers = LINK_HEADERS;
+    l->next = s->links;
+    s->links = l;
+    s->links_total++;
+}
+
+static inline void link_free(struct link *l) {
+    close(l->fd);
+    bytes_free(&l->in);
+    bytes_free(&l->stomp);
+    bytes_free(&l->out);
+    free(l);
+}
+
+/* Links that are gone go; all of them, when the server ends. */
+static inline void loopback_sweep(struct loopback *s, int all) {
+    struct link **at = &s->links;
+    while (*at) {
+        struct link *l = *at;
+        if (all || l->gone) {
+            *at = l->next;
+            link_free(l);
+        } else {
+            at = &l->next;
+        }
+    }
+}
+
+static inline void *loopback_thread(void *server) {
+    struct loopback *s = (struct loopback *)server;
+    for (;;) {
+        struct pollfd polled[MAX_LINKS + 2] = {{0, POLLIN, 0}, {0, POLLIN, 0}};
+        struct link *l;
+        nfds_t n = 2, i = 2;
+        polled[0].fd = s->wake[0];
+        polled[1].fd = s->listener;
+        for (l = s->links; l && n < MAX_LINKS + 2; l = l->next, n++) {
+            polled[n].fd = l->fd;
+            polled[n].events = (short)(POLLIN | (l->out.len ? POLLOUT : 0));
+        }
+        poll(polled, n, -1);
+        if (polled[0].revents) break;
+        for (l = s->links; l && i < n; l = l->next, i++)
+            if (polled[i].revents & (POLLIN | POLLHUP | POLLERR)) link_read(s, l);
+        for (l = s->links; l; l = l->next)
+            if (l->out.len && !l->gone) link_write(l);
+        if (polled[1].revents) loopback_accept(s);
+        loopback_sweep(s, 0);
+    }
+    loopback_sweep(s, 1);
+    return NULL;
+}
+
+static inline int loopback_listen(int ipv6, int *port) {
+    struct sockaddr_in6 v6;
+    struct sockaddr_in v4;
+    struct sockaddr *name = ipv6 ? (struct sockaddr *)&v6 : (struct sockaddr *)&v4;
+    socklen_t len = ipv6 ? sizeof v6 : sizeof v4;
+    int fd = socket(ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM, 0);
+    memset(&v6, 0, sizeof v6);
+    memset(&v4, 0, sizeof v4);
+    v6.sin6_family = AF_INET6;
+    v6.sin6_addr = in6addr_loopback;
+    v4.sin_family = AF_INET;
+    v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (fd < 0 || bind(fd, name, len) != 0 || listen(fd, 64) != 0 || getsockname(fd, name, &len) != 0) abort();
+    *port = ntohs(ipv6 ? v6.sin6_port : v4.sin_port);
+    return fd;
+}
+
+static inline void loopback_start(struct loopback *s, int ipv6, int mute) {
+    memset(s, 0, sizeof *s);
+    s->mute = mute;
+    s->listener = loopback_listen(ipv6, &s->port);
+    snprintf(s->url, sizeof s->url, "ws://%s:%d/stomp/websocket", ipv6 ? "[::1]" : "127.0.0.1", s->port);
+    if (pipe(s->wake) != 0 || pthread_create(&s->thread, NULL, loopback_thread, s) != 0) abort();
+}
+
+static inline void loopback_stop(struct loopback *s) {
+    if (write(s->wake[1], "", 1) != 1) abort();
+    pthread_join(s->thread, NULL);
+    close(s->wake[0]);
+    close(s->wake[1]);
+    close(s->listener);
+}
+
+#endif
