@@ -1785,13 +1785,9 @@ static int stws_p_escaping(int version, int command_id) {
 
 /* What stands for backslash and c: 0 when that is no escape. \r is none in 1.1, but servers escape alike in both. */
 static char stws_p_escape_meaning(char c) {
-    switch (c) {
-        case 'n': return '\n';
-        case 'c': return ':';
-        case 'r': return '\r';
-        case '\\': return '\\';
-        default: return 0;
-    }
+    static const char escapes[] = "ncr\\", meanings[] = "\n:\r\\";
+    const char *at = c ? strchr(escapes, c) : NULL;
+    return STWS_P_CAST(char, at ? meanings[at - escapes] : 0);
 }
 
 /* Unescape in place, in one pass (a chain of replacements would turn "\\n" into a line feed); the new length, or -1. */
@@ -3421,17 +3417,13 @@ static const char *stws_p_errno_text(int error) {
 static const char *stws_p_tcp_error(void *ctx) { return stws_p_errno_text(STWS_P_CAST(stws_p_tcp *, ctx)->error); }
 
 static void stws_p_tcp_init(stws_p_tcp *t, const stws_clock *clock, stws_transport *io) {
+    static const stws_transport tcp = {NULL, stws_p_tcp_open, stws_p_tcp_read, stws_p_tcp_write,
+                                       stws_p_tcp_close, stws_p_tcp_fd, NULL, stws_p_tcp_error};
     memset(t, 0, sizeof *t);
     t->fd = t->rival = -1;
     t->clock = clock;
-    memset(io, 0, sizeof *io);
+    *io = tcp;
     io->ctx = t;
-    io->open = stws_p_tcp_open;
-    io->read = stws_p_tcp_read;
-    io->write = stws_p_tcp_write;
-    io->close = stws_p_tcp_close;
-    io->fd = stws_p_tcp_fd;
-    io->error = stws_p_tcp_error;
 }
 
 /* ==== >>copy: messages that outlive the receive buffer ==== */
@@ -3829,23 +3821,20 @@ static void stws_p_default_size(size_t *option, size_t value) {
     if (*option == 0) *option = value;
 }
 
+#define STWS_P_DEFAULT(name, value) stws_p_default_int(&o->name, value)
+
 static void stws_p_default_times(stws_options *o) {
-    stws_p_default_int(&o->heartbeat_out_ms, 10000);
-    stws_p_default_int(&o->heartbeat_in_ms, 10000);
-    stws_p_default_int(&o->heartbeat_grace, 300);
-    stws_p_default_int(&o->connect_timeout_ms, 10000);
-    stws_p_default_int(&o->handshake_timeout_ms, 10000);
-    stws_p_default_int(&o->connected_timeout_ms, 10000);
-    stws_p_default_int(&o->receipt_timeout_ms, 15000);
-    stws_p_default_int(&o->close_timeout_ms, 2000);
-    stws_p_default_int(&o->write_timeout_ms, 30000);
-    stws_p_default_int(&o->reconnect_min_ms, 1000);
-    stws_p_default_int(&o->reconnect_max_ms, 30000);
-    stws_p_default_int(&o->reconnect_factor, 200);
-    if (o->reconnect_jitter == 0) o->reconnect_jitter = -100;
-    else if (o->reconnect_jitter == STWS_OFF) o->reconnect_jitter = 0;
-    stws_p_default_int(&o->stable_ms, 5000);
-    stws_p_default_int(&o->outbox_block_ms, 10000);
+    STWS_P_DEFAULT(heartbeat_out_ms, 10000), STWS_P_DEFAULT(heartbeat_in_ms, 10000);
+    STWS_P_DEFAULT(heartbeat_grace, 300);
+    STWS_P_DEFAULT(connect_timeout_ms, 10000), STWS_P_DEFAULT(handshake_timeout_ms, 10000);
+    STWS_P_DEFAULT(connected_timeout_ms, 10000), STWS_P_DEFAULT(receipt_timeout_ms, 15000);
+    STWS_P_DEFAULT(close_timeout_ms, 2000), STWS_P_DEFAULT(write_timeout_ms, 30000);
+    STWS_P_DEFAULT(reconnect_min_ms, 1000), STWS_P_DEFAULT(reconnect_max_ms, 30000);
+    STWS_P_DEFAULT(reconnect_factor, 200), STWS_P_DEFAULT(stable_ms, 5000), STWS_P_DEFAULT(outbox_block_ms, 10000);
+    if (o->reconnect_jitter == 0)
+        o->reconnect_jitter = -100;
+    else if (o->reconnect_jitter == STWS_OFF)
+        o->reconnect_jitter = 0;
 }
 
 /* Smallest buffers: an HTTP head has to fit, and one frame of ours. */
@@ -3858,8 +3847,7 @@ static void stws_p_default_sizes(stws_options *o) {
     stws_p_default_size(&o->rx_buffer, 65536);
     stws_p_default_size(&o->tx_buffer, 131072);
     stws_p_default_size(&o->outbox_bytes, STWS_P_CAST(size_t, 1) << 20);
-    stws_p_default_int(&o->max_subscriptions, 256);
-    stws_p_default_int(&o->max_receipts, 256);
+    STWS_P_DEFAULT(max_subscriptions, 256), STWS_P_DEFAULT(max_receipts, 256);
     stws_p_default_size(&o->subscription_bytes, 256);
     if (o->rx_buffer < STWS_P_MIN_BUFFER) o->rx_buffer = STWS_P_MIN_BUFFER;
     if (o->tx_buffer < STWS_P_MIN_BUFFER) o->tx_buffer = STWS_P_MIN_BUFFER;
@@ -3974,6 +3962,8 @@ static void stws_p_plug(stws *c) {
     if (c->o.transport) c->io = *c->o.transport;
 }
 
+static const char stws_p_no_descriptors[] = "the process has no descriptors left for the wake pipe";
+
 /* Make the block a client. STWS_OK, or STWS_ERR_IO without descriptors for the wake pipe. */
 static int stws_p_setup(stws *c, const stws_options *options) {
     memset(c, 0, sizeof *c);
@@ -4005,27 +3995,24 @@ static int stws_p_setup(stws *c, const stws_options *options) {
 
 STOMP_WS_API int stws_init(void *memory, size_t size, const stws_options *options, stws **client, const char **why) {
     const char *wrong = options ? stws_p_options_wrong(options) : "there are no options";
-    int result = STWS_OK;
+    int result = wrong ? stws_p_wrong_code(options) : STWS_P_CAST(int, STWS_OK);
     *client = NULL;
-    if (wrong) {
-        result = stws_p_wrong_code(options);
-    } else if (!memory || size < stws_p_layout(NULL, options)) {
+    if (!wrong && (!memory || size < stws_p_layout(NULL, options))) {
         result = STWS_ERR_MEMORY;
         wrong = "the memory is smaller than stws_size() says";
-    } else {
-        result = stws_p_setup(STWS_P_CAST(stws *, memory), options);
-        wrong = result == STWS_OK ? NULL : "the process has no descriptors left for the wake pipe";
-        if (result == STWS_OK) *client = STWS_P_CAST(stws *, memory);
     }
+    if (!wrong) result = stws_p_setup(STWS_P_CAST(stws *, memory), options);
+    if (result == STWS_OK) *client = STWS_P_CAST(stws *, memory);
+    if (result == STWS_ERR_IO) wrong = stws_p_no_descriptors;
     if (why) *why = stws_p_or(wrong, "");
     return result;
 }
 
 /* A client that can only say why it is none. */
 static void stws_p_break(stws *c, int error, const char *why) {
-    c->broken = 1;
+    memset(c, 0, sizeof *c);
+    c->broken = c->final = 1;
     c->state = STWS_ENDED;
-    c->final = 1;
     stws_p_say(c, error, "%s", why);
 }
 
@@ -4039,13 +4026,10 @@ STOMP_WS_API stws *stws_create(const stws_options *options) {
     if (o->allocator) a = *o->allocator;
     c = STWS_P_CAST(stws *, a.alloc(a.ctx, size));
     if (!c) return NULL;
-    if (wrong) {
-        memset(c, 0, sizeof *c);
-        c->wake[0] = c->wake[1] = -1;
+    if (wrong)
         stws_p_break(c, stws_p_wrong_code(o), wrong);
-    } else if (stws_p_setup(c, o) != STWS_OK) {
-        stws_p_break(c, STWS_ERR_IO, "the process has no descriptors left for the wake pipe");
-    }
+    else if (stws_p_setup(c, o) != STWS_OK)
+        stws_p_break(c, STWS_ERR_IO, stws_p_no_descriptors);
     c->has_heap = 1;
     c->allocator = a;
     c->block_size = size;
@@ -4072,6 +4056,7 @@ static void stws_p_wipe(void *data, size_t len) {
 STOMP_WS_API void stws_destroy(stws *c) {
     stws_allocator a;
     size_t size;
+    int has_heap;
     if (!c) return;
     if (!c->broken) {
         if (c->o.queue) stws_p_queue_forget(c->o.queue, &c->waiter);
@@ -4086,12 +4071,9 @@ STOMP_WS_API void stws_destroy(stws *c) {
     }
     a = c->allocator;
     size = c->block_size;
-    if (c->has_heap) {
-        stws_p_wipe(c, c->broken ? size : c->secret_size);
-        a.release(a.ctx, c, size);
-    } else {
-        stws_p_wipe(c, c->secret_size);
-    }
+    has_heap = c->has_heap;
+    stws_p_wipe(c, c->broken ? size : c->secret_size);
+    if (has_heap) a.release(a.ctx, c, size);
 }
 
 /* ==== >>diagnosis: from what went wrong to a sentence with a remedy ==== */
@@ -4270,7 +4252,7 @@ static void stws_p_say_input(stws *c, int error) {
     if (error == STWS_ERR_SOCKJS)
         stws_p_say_sockjs(c, error, "SockJS frames (o, h, a[...]) instead of STOMP");
     else if (limit)
-        stws_p_say(c, error, "%s (%llu); raise option %s", stws_result_text(error), STWS_P_CAST(unsigned long long, limit), option);
+        stws_p_say(c, error, "%s (%zu); raise option %s", stws_result_text(error), limit, option);
     else if (error == STWS_ERR_FRAME_COMMAND)
         stws_p_say(c, error, "%s: \"%s\"", stws_result_text(error), stws_p_quote(quote, sizeof quote, at, len));
     else if (error <= STWS_ERR_WS_PROTOCOL && error > STWS_ERR_WS_CLOSE)
@@ -4631,9 +4613,8 @@ static int stws_p_turn_upgrading(stws *c) {
             stws_p_say_not_http(c, in->data + in->raw, in->raw_end - in->raw);
         else
             stws_p_say(c, result,
-                       "the HTTP head of the answer at %s is over %llu octets or %llu headers (option max_headers)",
-                       stws_p_where(c), STWS_P_CAST(unsigned long long, answer.max_bytes),
-                       STWS_P_CAST(unsigned long long, c->o.max_headers));
+                       "the HTTP head of the answer at %s is over %zu octets or %zu headers (option max_headers)",
+                       stws_p_where(c), answer.max_bytes, c->o.max_headers);
         stws_p_lost(c, 1);
         return 1;
     }
@@ -4682,12 +4663,14 @@ static int stws_p_grow_output(stws *c, size_t need) {
     return 1;
 }
 
-/* Build a frame into the output, which may have to grow for it. */
+/* Build a frame into the output, which may have to grow for it. STWS_ERR_SPACE: later; STWS_ERR_LIMIT: never. */
 static int stws_p_post_growing(stws *c, const stws_frame *frame) {
-    size_t need = 0;
+    size_t need = 0, pending = stws_p_pending(&c->s.out);
     int result = stws_p_post(&c->s, frame, &need);
-    if (result != STWS_ERR_SPACE || stws_p_pending(&c->s.out) > c->o.tx_buffer) return result;
-    if (need <= c->s.out.cap || !stws_p_grow_output(c, need + stws_p_pending(&c->s.out))) return result;
+    if (result != STWS_ERR_SPACE) return result;
+    if (need > c->s.out.cap && !c->has_heap) return STWS_ERR_LIMIT;
+    if (need <= c->s.out.cap || pending > c->o.tx_buffer) return result;
+    if (!stws_p_grow_output(c, need + pending)) return pending ? result : STWS_P_CAST(int, STWS_ERR_LIMIT);
     return stws_p_post(&c->s, frame, &need);
 }
 
@@ -5151,8 +5134,7 @@ static int stws_p_grow_input(stws *c) {
 }
 
 static void stws_p_say_no_room(stws *c) {
-    stws_p_say(c, STWS_ERR_LIMIT, "a message does not fit into rx_buffer (%llu octets)%s",
-               STWS_P_CAST(unsigned long long, c->s.in.cap),
+    stws_p_say(c, STWS_ERR_LIMIT, "a message does not fit into rx_buffer (%zu octets)%s", c->s.in.cap,
                c->has_heap ? ", and there is no memory to let it grow, or max_body forbids it"
                            : ", which cannot grow in memory of your own: raise option rx_buffer");
 }
@@ -5228,8 +5210,8 @@ static void stws_p_judge_silence(stws *c) {
 
 static void stws_p_judge_stall(stws *c) {
     if (!c->stalled_us || !c->o.write_timeout_ms || c->now - c->stalled_us < stws_p_ms(c->o.write_timeout_ms)) return;
-    stws_p_say(c, STWS_ERR_IO, "the server takes no more data: %llu octets waited for %d ms (write_timeout_ms)",
-               STWS_P_CAST(unsigned long long, stws_p_pending(&c->s.out)), c->o.write_timeout_ms);
+    stws_p_say(c, STWS_ERR_IO, "the server takes no more data: %zu octets waited for %d ms (write_timeout_ms)",
+               stws_p_pending(&c->s.out), c->o.write_timeout_ms);
     stws_p_lost(c, 0);
 }
 
@@ -5725,6 +5707,7 @@ static int stws_p_queue_frame(stws *c, const stws_frame *frame, stws_p_record **
     int result;
     if (!stws_p_can_say(c, frame)) return STWS_ERR_FRAME_BUILD;
     if (stws_p_record_size(frame) > c->s.outbox.cap) return STWS_ERR_LIMIT;
+    if (!c->has_heap && stws_p_head_bound(frame) + frame->body_len > c->s.out.cap - 15) return STWS_ERR_LIMIT;
     for (;;) {
         *record = NULL;
         if (!c->o.outbox_count || c->s.outbox.count < c->o.outbox_count)
@@ -6124,6 +6107,7 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 
 /* ==== >>end: what is not for those who include this, and the licence ==== */
 #undef STWS_P_CAST
+#undef STWS_P_DEFAULT
 #undef STWS_P_LOAD
 #undef STWS_P_LOCK
 #undef STWS_P_NEVER
