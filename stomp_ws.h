@@ -2245,7 +2245,7 @@ STOMP_WS_API int stws_frame_build(char *buf, size_t cap, int version, const stws
 #ifndef STOMP_WS_NO_IO
 
 /* ==== >>session: one STOMP session and its tables: bytes in, bytes out, no system call ==== */
-enum { STWS_P_US = 1000 }; /* microseconds in a millisecond: options are in ms, the clock in us */
+#define STWS_P_US 1000LL /* microseconds in a millisecond: options are in ms, the clock in us */
 #define STWS_P_NEVER (-1LL) /* as a time or a deadline */
 enum { STWS_P_POOL = 256 };   /* octets of randomness asked for at a time: 64 masking keys */
 enum { STWS_P_PIECE = 8192 }; /* what Tomcat takes as one WebSocket message by default */
@@ -2647,6 +2647,7 @@ static int stws_p_next_piece(stws_p_session *s) {
     stws_ws_event event;
     size_t used;
     int result;
+    event.opcode = STWS_WS_CONTINUATION;
     for (;;) {
         result = stws_ws_parse(in->data + in->raw, in->raw_end - in->raw, &s->ws, &event, &used);
         in->raw += used;
@@ -5444,8 +5445,10 @@ static int stws_p_until(const stws *c, long long when) {
     return left <= 0 ? 0 : left > 3600000LL * STWS_P_US ? 3600000 : STWS_P_CAST(int, (left + STWS_P_US - 1) / STWS_P_US);
 }
 
-static int stws_p_to_pollfds(const stws_fd *fds, int n, struct pollfd *out) {
-    int i;
+/* The same for poll; how many. */
+static int stws_p_pollfds(stws *c, struct pollfd *out, int *now) {
+    stws_fd fds[3] = {{-1, 0}, {-1, 0}, {-1, 0}};
+    int n = stws_p_collect_fds(c, fds, 3, now), i;
     for (i = 0; i < n; i++) {
         out[i].fd = fds[i].fd;
         out[i].revents = 0;
@@ -5461,9 +5464,7 @@ enum { STWS_P_BLIND_MS = 10 };
 /* Wait for the network, the clock or another thread, at most limit_ms (-1: no limit). */
 static void stws_p_wait(stws *c, int limit_ms) {
     struct pollfd polled[3];
-    stws_fd fds[3];
-    int now = 0, n, ms = stws_p_until(c, stws_p_begin_wait(c));
-    n = stws_p_to_pollfds(fds, stws_p_collect_fds(c, fds, 3, &now), polled);
+    int now = 0, ms = stws_p_until(c, stws_p_begin_wait(c)), n = stws_p_pollfds(c, polled, &now);
     if (limit_ms >= 0 && (ms < 0 || ms > limit_ms)) ms = limit_ms;
     if (now) ms = 0;
     if (c->opened && n == (c->wake[0] >= 0) && (ms < 0 || ms > STWS_P_BLIND_MS)) ms = STWS_P_BLIND_MS;
@@ -5484,13 +5485,13 @@ enum { STWS_P_TURNS = 64 };
 STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
     long long until;
     int turns = 0, result, left;
+    stws_p_event(e, STWS_EVENT_NONE);
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (c->has_kept) {
         *e = c->kept;
         c->has_kept = 0;
         return 1;
     }
-    stws_p_event(e, STWS_EVENT_NONE);
     until = timeout_ms > 0 ? stws_p_in(c, timeout_ms) : STWS_P_NEVER;
     if (timeout_ms == 0) c->drained = c->more = 0;
     for (;;) {
@@ -5561,14 +5562,14 @@ enum { STWS_P_MANY = 64 }; /* clients that one poll covers; more are asked every
 /* Which descriptor belongs to which client does not matter: after a wait all are asked. */
 static void stws_p_wait_many(stws *const *clients, int count, int limit_ms) {
     struct pollfd polled[3 * STWS_P_MANY];
-    stws_fd fds[3];
-    int n = 0, i, ms = limit_ms;
+    int n = 0, i, ms = limit_ms, each, now;
     for (i = 0; i < count; i++) {
-        int found = stws_fds(clients[i], fds, 3), each = STWS_P_CAST(int, stws_deadline(clients[i]));
         if (stws_state(clients[i]) == STWS_ENDED) continue;
+        stws_p_drain_wake(clients[i]);
+        each = STWS_P_CAST(int, stws_deadline(clients[i]));
         if (i >= STWS_P_MANY && (each < 0 || each > STWS_P_BLIND_MS)) each = STWS_P_BLIND_MS;
         if (each >= 0 && (ms < 0 || each < ms)) ms = each;
-        if (i < STWS_P_MANY) n += stws_p_to_pollfds(fds, found, polled + n);
+        if (i < STWS_P_MANY) n += stws_p_pollfds(clients[i], polled + n, &now);
     }
     poll(polled, STWS_P_CAST(nfds_t, n), ms);
 }
@@ -5701,22 +5702,21 @@ static int stws_p_on_full(stws *c, long long until) {
     return STWS_ERR_FULL;
 }
 
-/* Put a copy of the frame into the outbox: STWS_OK and *record, or an error. */
-static int stws_p_queue_frame(stws *c, const stws_frame *frame, stws_p_record **record) {
+/* Put a copy of the frame into the outbox; NULL, and *result says why not. */
+static stws_p_record *stws_p_queue_frame(stws *c, const stws_frame *frame, int *result) {
     long long until = stws_p_in(c, c->o.outbox_block_ms);
-    int result;
-    if (!stws_p_can_say(c, frame)) return STWS_ERR_FRAME_BUILD;
-    if (stws_p_record_size(frame) > c->s.outbox.cap) return STWS_ERR_LIMIT;
-    if (!c->has_heap && stws_p_head_bound(frame) + frame->body_len > c->s.out.cap - 15) return STWS_ERR_LIMIT;
-    for (;;) {
-        *record = NULL;
+    stws_p_record *record = NULL;
+    *result = STWS_ERR_LIMIT;
+    if (!c->has_heap && stws_p_head_bound(frame) + frame->body_len > c->s.out.cap - 15) return NULL;
+    if (stws_p_record_size(frame) > c->s.outbox.cap) return NULL;
+    *result = stws_p_can_say(c, frame) ? 1 : STWS_P_CAST(int, STWS_ERR_FRAME_BUILD);
+    while (!record && *result == 1) {
         if (!c->o.outbox_count || c->s.outbox.count < c->o.outbox_count)
-            *record = stws_p_record_put(&c->s.outbox, frame);
-        if (*record) return STWS_OK;
-        result = stws_p_on_full(c, until);
-        if (result != 1) return result;
-        if (STWS_P_LOAD(&c->state) == STWS_ENDED) return STWS_CLOSED;
+            record = stws_p_record_put(&c->s.outbox, frame);
+        if (!record) *result = stws_p_on_full(c, until);
+        if (!record && STWS_P_LOAD(&c->state) == STWS_ENDED) *result = STWS_CLOSED;
     }
+    return record;
 }
 
 enum { STWS_P_FOR_ANY_SESSION = 0, STWS_P_FOR_THIS_SESSION = 1, STWS_P_CONFIRMED = 2 };
@@ -5732,8 +5732,8 @@ static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind
         if (result == STWS_OK && receipt) stws_p_receipt_sent(&c->s, receipt, c->clock.now_us(c->clock.ctx));
         if (result != STWS_ERR_SPACE) return result;
     }
-    result = stws_p_queue_frame(c, frame, &record);
-    if (result != STWS_OK) return result;
+    record = stws_p_queue_frame(c, frame, &result);
+    if (!record) return result;
     record->receipt = receipt;
     record->epoch = kind == STWS_P_FOR_THIS_SESSION ? c->s.epoch : 0;
     record->confirm = kind == STWS_P_CONFIRMED;
@@ -5768,11 +5768,10 @@ static int stws_p_id_taken(const stws_p_subs *t, const char *id) {
 }
 
 STOMP_WS_API int stws_subscribe(stws *c, const char *destination, const stws_subscription *options) {
-    stws_subscription none;
+    static const stws_subscription none = {NULL, NULL, NULL, 0, NULL, NULL};
     const stws_subscription *o = options ? options : &none;
     stws_frame frame;
     int handle;
-    memset(&none, 0, sizeof none);
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!destination || !*destination || !stws_p_header_list_valid(o->headers)) return STWS_ERR_USAGE;
     STWS_P_LOCK(c, c->threads);
@@ -5926,7 +5925,6 @@ static int stws_p_flush_elsewhere(stws *c, long long until) {
    callback the message it looks at must stay, so there nothing is read, and the connection is not given up. */
 static int stws_p_push_output(stws *c, int left) {
     struct pollfd polled[3];
-    stws_fd fds[3];
     int now = 0, n, can_read = 0, moved;
     long got = 0;
     if (!c->calling) {
@@ -5942,7 +5940,7 @@ static int stws_p_push_output(stws *c, int left) {
     if (moved > 0 || got > 0) return STWS_OK;
     if (!c->calling && c->state == STWS_CONNECTED) stws_p_turn_timers(c);
     if (c->state != STWS_CONNECTED) return c->error;
-    n = stws_p_to_pollfds(fds, stws_p_collect_fds(c, fds, 3, &now), polled);
+    n = stws_p_pollfds(c, polled, &now);
     if (n && !can_read) polled[0].events = POLLOUT;
     poll(polled, n ? 1 : 0, left < 0 || left > STWS_P_BLIND_MS ? STWS_P_CAST(int, STWS_P_BLIND_MS) : left);
     return STWS_OK;
@@ -6118,6 +6116,7 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 #undef STWS_P_SSE2
 #undef STWS_P_STORE
 #undef STWS_P_UNLOCK
+#undef STWS_P_US
 #undef STWS_P_UTF8_DUE
 
 #endif /* STOMP_WS_IMPLEMENTED */

@@ -426,6 +426,12 @@ static void on_event(run *r, const stws_event *e) {
     }
 }
 
+static char *grow(char *data, size_t size) {
+    char *grown = realloc(data, size);
+    if (!grown) abort();
+    return grown;
+}
+
 // A whole file as one body; NULL when it cannot be read.
 static char *read_file(const char *path, size_t *len) {
     FILE *file = fopen(path, "rb");
@@ -434,7 +440,8 @@ static char *read_file(const char *path, size_t *len) {
     *len = 0;
     while (file && data && (n = fread(data + *len, 1, size - *len, file)) > 0) {
         *len += n;
-        if (*len == size) data = realloc(data, size *= 2);
+        if (*len < size) continue;
+        data = grow(data, size *= 2);
     }
     if (file && !ferror(file)) {
         fclose(file);
@@ -452,8 +459,7 @@ static void read_input(run *r) {
     if (r->input_over || poll(&input, 1, 0) <= 0) return;
     if (r->input_size - r->input_len < 4096) {
         r->input_size = 2 * r->input_size + 65536;
-        r->input = realloc(r->input, r->input_size);
-        if (!r->input) abort();
+        r->input = grow(r->input, r->input_size);
     }
     n = read(STDIN_FILENO, r->input + r->input_len, r->input_size - r->input_len);
     if (n > 0) r->input_len += (size_t)n;
