@@ -13,17 +13,17 @@ object file. Nothing is to be linked but, on old systems, -pthread.
 
 Contents; search for ">>" and the name:
 
-    >>results >>codecs >>message >>plug >>client >>drive >>talk >>look >>inbox          declarations: the public interface
-    >>includes >>util >>sha1 >>base64 >>utf8                                            implementation: plain tools
-    >>url >>handshake >>websocket                                                       RFC 6455
-    >>frame                                                                             STOMP frames, parsed and built
+    >>results >>codecs >>message >>plug >>client >>drive >>talk >>look >>inbox     declarations: the public interface
+    >>includes >>util >>sha1 >>base64 >>utf8                                       implementation: plain tools
+    >>url >>handshake >>websocket                                                  RFC 6455
+    >>frame                                                                        STOMP frames, parsed and built
     >>session        versions, heart-beats, subscriptions, receipts, outbox: bytes in, bytes out, no system call
-    >>random >>transport >>copy >>queue                                                 the outside world
-    >>options >>diagnosis >>attempt >>output >>dispatch >>input >>timers >>turn         the client's state machine
-    >>driving >>talking >>looking                                                       the public calls on it
+    >>random >>transport >>copy >>queue                                            the outside world
+    >>options >>diagnosis >>attempt >>output >>dispatch >>input >>timers >>turn    the client's state machine
+    >>driving >>talking >>looking >>end                                            the public calls on it
 
-    Where is ...?  a header unescaped: stws_p_unescape in >>frame. Heart-beats sent: stws_p_post_heartbeat in >>output;
-    judged: >>timers. What bounds memory: stws_p_default_sizes in >>options. What an ERROR does: stws_p_on_error in >>dispatch.
+    Where is ...?  A header unescaped: stws_p_unescape. Heart-beats sent: stws_p_post_heartbeat; judged: the section
+    of the timers. What bounds memory: stws_p_default_sizes. What an ERROR does: stws_p_on_error.
 
 Quick start (examples/minimal.c):
 
@@ -72,27 +72,29 @@ that nothing is delivered.
 3. `stws_fds`, `stws_deadline` and `stws_step` fit any event loop: wait for the descriptors or the deadline, then step.
 
 With `options.queue` the messages of any number of clients go to one queue, and `stws_queue_pop` takes them out in
-another thread; when it is full the clients stop reading, so that the broker and TCP hold back, and memory stays bounded.
+another thread; when it is full the clients stop reading, so that the broker and TCP hold back, and memory stays
+bounded.
 
 ## Memory
 `stws_create` allocates one block. After CONNECTED nothing more is allocated as long as frames fit into rx_buffer and
 tx_buffer; for a larger one the buffer grows (never from a length that a peer only declares) and shrinks back when the
 connection ends. `stws_init` puts a client into memory of yours, of the size that `stws_size` says, and then there is no
-heap at all: the buffers are the limit. A message is a view into the receive buffer, unescaped where it lies; every name,
-value and body also ends in a NUL octet, so that each is a C string (a body may hold NULs of its own: see body_len).
+heap at all: the buffers are the limit. A message is a view into the receive buffer, unescaped where it lies; every
+name, value and body also ends in a NUL octet, so that each is a C string (a body may hold NULs of its own: see
+body_len).
 
 ## Threads
 One thread at a time drives a client. What other threads may do meanwhile:
 
-    | calls                                                                               | from                            |
-    |-------------------------------------------------------------------------------------|---------------------------------|
-    | stws_subscribe, _unsubscribe, _send, _send_ex, _ack, _nack, _begin, _commit, _abort | any thread, and callbacks       |
-    | stws_disconnect, _reconnect_now, _flush, _state, _stats, _error, _broker, _version  | any thread, and callbacks       |
-    | stws_stop                                                                           | the same, and signal handlers   |
-    | stws_queue_pop, stws_queue_close, stws_message_copy                                 | any thread                      |
-    | stws_next, _run, _step, _fds, _deadline, _connect, _request, _error_text            | the thread that drives          |
-    | stws_destroy                                                                        | when nobody uses the client     |
-    | the codecs (stws_frame_*, stws_ws_*, stws_handshake_*, stws_url_*, stws_utf8_*)     | any thread, each its own state  |
+    | calls                                                                               | from                       |
+    |-------------------------------------------------------------------------------------|----------------------------|
+    | stws_subscribe, _unsubscribe, _send, _send_ex, _ack, _nack, _begin, _commit, _abort | any thread, and callbacks  |
+    | stws_disconnect, _reconnect_now, _flush, _state, _stats, _error, _broker, _version  | any thread, and callbacks  |
+    | stws_stop                                                                           | and signal handlers        |
+    | stws_queue_pop, stws_queue_close, stws_message_copy                                 | any thread                 |
+    | stws_next, _run, _step, _fds, _deadline, _connect, _request, _error_text            | the thread that drives     |
+    | stws_destroy                                                                        | when nobody else uses it   |
+    | the codecs (stws_frame_*, stws_ws_*, stws_handshake_*, stws_url_*, stws_utf8_*)     | any, each its own state    |
 
 Callbacks run in the thread that drives, without a lock held (on_trace, which runs under it, may not call the client).
 They may call anything but the driving calls and stws_destroy. `options.single_thread` removes lock and wake
@@ -103,21 +105,21 @@ A call returns 0 or more, or a negative code. When a connection fails, STWS_EVEN
 next attempt comes, and `stws_error_text` has a sentence with cause and remedy. Attempts wait reconnect_min_ms, then
 twice as long each time up to reconnect_max_ms, less a random part (so that a thousand clients do not come back
 together); a session that lived for stable_ms starts over. Final at once, as another attempt would not change them: a
-wrong URL, HTTP 200, 3xx, 400, 401, 403, 404, an answer that is no WebSocket upgrade, a refused CONNECT, a version nobody
-offered, a certificate that is not to be trusted. Retried: no route, refused, reset, time-outs, 429, 5xx (with
+wrong URL, HTTP 200, 3xx, 400, 401, 403, 404, an answer that is no WebSocket upgrade, a refused CONNECT, a version
+nobody offered, a certificate that is not to be trusted. Retried: no route, refused, reset, time-outs, 429, 5xx (with
 Retry-After), a lost heart-beat, an ERROR in a session, a close.
 
-A receipt ends as STWS_OK, STWS_ERR_BROKER (an ERROR named it), STWS_ERR_TIMEOUT or STWS_ERR_LOST: nothing waits for ever.
-Spring's simple broker sends receipts for DISCONNECT only.
+A receipt ends as STWS_OK, STWS_ERR_BROKER (an ERROR named it), STWS_ERR_TIMEOUT or STWS_ERR_LOST: nothing waits for
+ever. Spring's simple broker sends receipts for DISCONNECT only.
 
 After an ERROR the server has close_timeout_ms to close the connection, as STOMP asks it to; then we do.
 
 ## Heart-beats
-Offered are heartbeat_out_ms and heartbeat_in_ms (10 s each); what holds is the larger of ours and the server's, and none
-when either is 0. We send after half the interval without other output. The server may be silent for heartbeat_grace
-(300) percent of its interval; whatever comes counts, and the socket is read empty before it is judged. When the loop
-itself came late (a callback blocked, the machine slept) the server gets that time on top, statistics count it, and an
-error that follows says so.
+Offered are heartbeat_out_ms and heartbeat_in_ms (10 s each); what holds is the larger of ours and the server's, and
+none when either is 0. We send after half the interval without other output. The server may be silent for
+heartbeat_grace (300) percent of its interval; whatever comes counts, and the socket is read empty before it is judged.
+When the loop itself came late (a callback blocked, the machine slept) the server gets that time on top, statistics
+count it, and an error that follows says so.
 
 ## Large frames
 max_ws_message = 0 cuts frames over 8 KiB into several WebSocket messages where the server is Spring's simple broker
@@ -125,13 +127,14 @@ max_ws_message = 0 cuts frames over 8 KiB into several WebSocket messages where 
 kind, which take one STOMP frame as one message only. A body that is not UTF-8 makes its frame binary.
 
 ## Spring and SockJS
-The URL of a Spring endpoint registered `.withSockJS()` ends in /websocket: ws://host/notifications/websocket. Without it the
-server answers 200 or 400 instead of 101, and the error says so. CONNECT headers (login, tokens for a ChannelInterceptor) and
-HTTP headers (Authorization, Cookie, what Spring Security sees at the upgrade) are two different things, and two options.
+The URL of a Spring endpoint registered `.withSockJS()` ends in /websocket: ws://host/notifications/websocket. Without
+it the server answers 200 or 400 instead of 101, and the error says so. CONNECT headers (login, tokens for a
+ChannelInterceptor) and HTTP headers (Authorization, Cookie, what Spring Security sees at the upgrade) are two different
+things, and two options.
 
 ## Limits
-Every buffer, table and wait has one, as an option with a default. A peer that breaks a limit or a rule is closed with the
-code that RFC 6455 gives for it (1002, 1007, 1009), and the error names the option.
+Every buffer, table and wait has one, as an option with a default. A peer that breaks a limit or a rule is closed with
+the code that RFC 6455 gives for it (1002, 1007, 1009), and the error names the option.
 
 ## Caveats
 - getaddrinfo blocks for as long as the resolver takes; numeric hosts and options.addresses avoid it.
@@ -185,8 +188,9 @@ None of them changes a public struct. Everything else is an option.
 extern "C" {
 #endif
 /* ==== >>results: every code the library returns, with its name and its sentence ==== */
-/* A call returns 0 or more for success and one of these for failure. The bands tell whose matter it is: -1 yours or your
-   limits', -20 the network's, -30 the HTTP upgrade's, -40 RFC 6455's, -50 a STOMP frame's, -60 the STOMP session's.
+/* A call returns 0 or more for success and one of these for failure. The bands tell whose matter it is: -1 yours or
+   your limits', -20 the network's, -30 the HTTP upgrade's, -40 RFC 6455's, -50 a STOMP frame's, -60 the STOMP
+   session's.
 
    stws_result_text(result), stws_result_name(result)
        The sentence ("the server refused CONNECT") and the name ("STWS_ERR_LOGIN") of a code; never NULL.
@@ -259,10 +263,10 @@ STOMP_WS_API const char *stws_result_name(int result);
                     end-of-lines seen between frames. What follows it is the parser's own.
 
    stws_frame_parse(buf, len, state, frame, used)
-       Parse one frame where it lies: octets of buf[0..len) are unescaped and terminated in place. STWS_DONE: *frame holds
-       until these octets change, and *used of them are done with. STWS_MORE: *used octets (end-of-lines) may go; call
-       again with the rest and more behind it, there or moved elsewhere: nothing is looked at twice. STWS_ERR_FRAME_*:
-       the stream is lost. STOMP 1.0, 1.1, 1.2: "Frames and Headers", "Augmented BNF".
+       Parse one frame where it lies: octets of buf[0..len) are unescaped and terminated in place. STWS_DONE: *frame
+       holds until these octets change, and *used of them are done with. STWS_MORE: *used octets (end-of-lines) may go;
+       call again with the rest and more behind it, there or moved elsewhere: nothing is looked at twice.
+       STWS_ERR_FRAME_*: the stream is lost. STOMP 1.0, 1.1, 1.2: "Frames and Headers", "Augmented BNF".
    stws_frame_build(buf, cap, version, frame, need)
        Write the frame as that version says it. STWS_OK; STWS_ERR_SPACE when it is longer than cap octets (nothing is
        written); STWS_ERR_FRAME_BUILD when it cannot be said: LF, CR or NUL where there is no escape, ':' in a name that
@@ -304,17 +308,17 @@ STOMP_WS_API const char *stws_command_name(int command_id);
 
 /* WebSocket frames (RFC 6455, section 5), pure like the above.
 
-   stws_ws          One direction of a connection. Zero it, then set server (1: the peer's frames must be masked; 0: must
-                    not), check_utf8 (1: text is checked as it streams), max_message (octets; 0: any), max_fragments
-                    (frames of a message, empty ones too; 0: 65,537). After an error close_code and reason say how to
-                    close (7.4.1) and what was wrong. What follows is private.
+   stws_ws          One direction of a connection. Zero it, then set server (1: the peer's frames must be masked; 0:
+                    must not), check_utf8 (1: text is checked as it streams), max_message (octets; 0: any),
+                    max_fragments (frames of a message, empty ones too; 0: 65,537). After an error close_code and reason
+                    say how to close (7.4.1) and what was wrong. What follows is private.
    stws_ws_event    A piece of a message (opcode TEXT or BINARY; first, last: it begins, ends it) or a control frame,
                     unmasked in place. CLOSE: close_code is its code, 1005 without one, and data its reason.
 
    stws_ws_parse(buf, len, ws, event, used)
-       The next piece of buf[0..len). STWS_DONE: *event, and *used octets are done with. STWS_MORE: *used octets are done
-       with; come again with the rest and more. Data come in pieces as they are there, so that no message has to fit
-       anywhere; control frames come whole. STWS_ERR_WS_PROTOCOL, _UTF8, _LIMIT: close with ws->close_code.
+       The next piece of buf[0..len). STWS_DONE: *event, and *used octets are done with. STWS_MORE: *used octets are
+       done with; come again with the rest and more. Data come in pieces as they are there, so that no message has to
+       fit anywhere; control frames come whole. STWS_ERR_WS_PROTOCOL, _UTF8, _LIMIT: close with ws->close_code.
    stws_ws_build(buf, cap, opcode, fin, payload, len, key, need)
        Write one frame. key: four octets from a CSPRNG, fresh for every frame (client, 5.3), or NULL (server). STWS_OK,
        STWS_ERR_SPACE, or STWS_ERR_USAGE for what may not be sent (a control frame over 125 octets or in pieces, a
@@ -327,7 +331,8 @@ STOMP_WS_API const char *stws_command_name(int command_id);
    stws_utf8_valid(data, len)
        1 when it is UTF-8 (RFC 3629: no surrogates, no overlong forms, nothing above U+10FFFF), else 0. */
 enum {
-    STWS_WS_CONTINUATION = 0, STWS_WS_TEXT = 1, STWS_WS_BINARY = 2, STWS_WS_CLOSE = 8, STWS_WS_PING = 9, STWS_WS_PONG = 10
+    STWS_WS_CONTINUATION = 0, STWS_WS_TEXT = 1, STWS_WS_BINARY = 2, STWS_WS_CLOSE = 8, STWS_WS_PING = 9,
+    STWS_WS_PONG = 10
 };
 typedef struct stws_ws {
     int server, check_utf8;
@@ -354,8 +359,8 @@ STOMP_WS_API int stws_utf8_valid(const void *data, size_t len);
 
 /* URL and handshake (RFC 6455, sections 3 and 4), pure like the above.
 
-   stws_url         Views into a URL: host without brackets; target is path and query, "" for "/"; port is 80 or 443 where
-                    the URL has none; secure is 1 for wss://.
+   stws_url         Views into a URL: host without brackets; target is path and query, "" for "/"; port is 80 or 443
+                    where the URL has none; secure is 1 for wss://.
    stws_http        The head of an HTTP/1.1 request or answer. Zero it, then set headers and max_headers (a table) and
                     max_bytes (of the head; 0: 16,384). Answer: status and reason, which may be ""; request: method and
                     target. minor: the x of HTTP/1.x. scanned is private.
@@ -376,8 +381,8 @@ STOMP_WS_API int stws_utf8_valid(const void *data, size_t len);
        The request. STWS_OK; STWS_ERR_SPACE; STWS_ERR_USAGE when a string holds a control character such as CR or LF, or
        a header is one of the handshake's own. *need: its octets.
    stws_handshake_check(answer, key, offered, subprotocol, why)
-       Is it the answer of a WebSocket server to us? STWS_OK, STWS_ERR_HTTP_STATUS, _UPGRADE, _SUBPROTOCOL or _EXTENSION;
-       *subprotocol: the chosen one or NULL; *why: a sentence. Both may be NULL.
+       Is it the answer of a WebSocket server to us? STWS_OK, STWS_ERR_HTTP_STATUS, _UPGRADE, _SUBPROTOCOL or
+       _EXTENSION; *subprotocol: the chosen one or NULL; *why: a sentence. Both may be NULL.
    stws_handshake_answer(buf, cap, request, supported, need)
        The server's half: a 101 answer with the client's first subprotocol out of supported (a comma list; NULL: none),
        STWS_OK; or, when the request is no upgrade, a whole 400 or 426 answer and STWS_ERR_HTTP_UPGRADE. */
@@ -412,11 +417,12 @@ STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *r
 
 #ifndef STOMP_WS_NO_IO
 /* ==== >>message: what arrives ==== */
-/* stws_message     A frame from the server: a MESSAGE, or, as event.message, an ERROR, RECEIPT, CONNECTED or unknown one.
-                    Views that hold until the next driving call, or, in a callback, until it returns. A header that is
-                    not there is NULL; body never is, and body[body_len] is a NUL. ack is what STOMP 1.2's ACK names;
-                    subscription the id on the wire, handle the stws_subscribe behind it (0: nobody's, as with RabbitMQ's
-                    /temp-queue); epoch the number of the session; frame has everything, all headers in order.
+/* stws_message     A frame from the server: a MESSAGE, or, as event.message, an ERROR, RECEIPT, CONNECTED or unknown
+                    one. Views that hold until the next driving call, or, in a callback, until it returns. A header that
+                    is not there is NULL; body never is, and body[body_len] is a NUL. ack is what STOMP 1.2's ACK names;
+                    subscription the id on the wire, handle the stws_subscribe behind it (0: nobody's, as with
+                    RabbitMQ's /temp-queue); epoch the number of the session; frame has everything, all headers in
+                    order.
    stws_event       type, and with it:
        CONNECTED     message: the CONNECTED frame
        MESSAGE       message
@@ -426,9 +432,9 @@ STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *r
        ERROR         message: the ERROR frame; result and text: the error and its sentence
        DISCONNECTED  result and text: why; retry_ms: when the next attempt comes, -1: never
        UNHANDLED     message: a frame of a command that nobody knows
-   stws_on_trace    Each frame sent ('>') or received ('<'), the HTTP heads too (command "GET /path HTTP/1.1"); passcodes,
-                    Authorization and cookies read "***". A heart-beat has an empty command. It runs under the client's
-                    lock: no call of the library from it.
+   stws_on_trace    Each frame sent ('>') or received ('<'), the HTTP heads too (command "GET /path HTTP/1.1");
+                    passcodes, Authorization and cookies read "***". A heart-beat has an empty command. It runs under
+                    the client's lock: no call of the library from it.
 
    stws_header_get(message, name)
        The value of the first header of that name, or NULL. Threads: any. Neither allocates nor blocks; linear in the
@@ -494,8 +500,8 @@ typedef struct stws_allocator {
     void (*release)(void *ctx, void *block, size_t size);
 } stws_allocator;
 /* ==== >>client: options and life ==== */
-/* stws_options: 0 means the default, STWS_OFF switches off. Times are milliseconds (_ms), sizes octets. Lists of headers
-   are flat: name, value, name, value, ..., NULL. All strings are copied.
+/* stws_options: 0 means the default, STWS_OFF switches off. Times are milliseconds (_ms), sizes octets. Lists of
+   headers are flat: name, value, name, value, ..., NULL. All strings are copied.
 
    url                   ws://host[:port]/path; Spring with SockJS: it ends in /websocket
    urls                  or several, NULL at the end, tried in turn; shuffle_urls: begin anywhere
@@ -535,8 +541,8 @@ typedef struct stws_allocator {
    on_message            for subscriptions without a callback of their own
    on_event              for everything else
    on_trace              for every frame
-   before_connect        before each attempt; may change it (its strings live until the next one). 0: go; > 0: ask again in
-                         so many ms; < 0: end
+   before_connect        before each attempt; may change it (its strings live until the next one). 0: go; > 0: ask again
+                         in so many ms; < 0: end
    before_subscribe      the same before each SUBSCRIBE; headers, when set, stand for the subscription's own
    user                  handed to these callbacks
    queue                 messages go there instead
@@ -549,14 +555,14 @@ typedef struct stws_allocator {
        Octets that stws_init needs for them; 0 when they are wrong. Threads: any. Does not allocate or block.
    stws_init(memory, size, options, client, why)
        A client in memory of yours, aligned as malloc aligns, that never allocates. STWS_OK and *client; STWS_ERR_MEMORY
-       when size is too small; STWS_ERR_USAGE, STWS_ERR_URL, STWS_ERR_IO (no descriptor left), and in *why (may be NULL) a
-       sentence. Threads: any. Does not allocate or block.
+       when size is too small; STWS_ERR_USAGE, STWS_ERR_URL, STWS_ERR_IO (no descriptor left), and in *why (may be NULL)
+       a sentence. Threads: any. Does not allocate or block.
    stws_create(options)
        The same in one block from the allocator. NULL only without memory: with wrong options there is a client too, and
        its first driving call returns the error. Threads: any. Allocates.
    stws_destroy(client)
-       Close at once, wipe secrets, release. NULL is fine. Threads: the driving one, outside callbacks, when no other uses
-       the client any more. Does not block. No callback comes after it.
+       Close at once, wipe secrets, release. NULL is fine. Threads: the driving one, outside callbacks, when no other
+       uses the client any more. Does not block. No callback comes after it.
    stws_stop(client)
        End: what waits is written as far as it goes at once, then DISCONNECT and close. stws_run returns 0, stws_next
        STWS_CLOSED. Threads: any, callbacks, signal handlers. Does not allocate or block.
@@ -633,7 +639,8 @@ STOMP_WS_API int stws_reconnect_now(stws *client);
    stws_connect(client, timeout_ms)
        Wait for CONNECTED, calling back: 0, or the error. Not needed, as every driving call connects.
    stws_start(client), stws_join(client)
-       stws_run in a thread of its own: 0, STWS_ERR_STATE (single_thread, or running), STWS_ERR_MEMORY; and what it returned.
+       stws_run in a thread of its own: 0, STWS_ERR_STATE (single_thread, or running), STWS_ERR_MEMORY; and what it
+       returned.
    stws_fds(client, out, cap)
        The descriptors to wait for, at most three, and for what: how many. Ask again after each step.
    stws_deadline(client)
@@ -641,9 +648,9 @@ STOMP_WS_API int stws_reconnect_now(stws *client);
    stws_step(client)
        Do what can be done without blocking, calling back: 0; at the end STWS_CLOSED or the error.
    stws_flush(client, timeout_ms)
-       Write what waits: 0 when all is out and, with confirm, confirmed; STWS_ERR_TIMEOUT, or an error. The driving thread
-       drives meanwhile, another waits for it; a callback only writes. STWS_ERR_STATE: that is not enough, or an event
-       without a callback waits for stws_next. */
+       Write what waits: 0 when all is out and, with confirm, confirmed; STWS_ERR_TIMEOUT, or an error. The driving
+       thread drives meanwhile, another waits for it; a callback only writes. STWS_ERR_STATE: that is not enough, or an
+       event without a callback waits for stws_next. */
 typedef struct stws_fd { int fd, wants; } stws_fd;
 STOMP_WS_API int stws_next(stws *client, stws_event *event, int timeout_ms);
 STOMP_WS_API int stws_run(stws *client);
@@ -656,23 +663,24 @@ STOMP_WS_API long long stws_deadline(stws *client);
 STOMP_WS_API int stws_step(stws *client);
 STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
 /* ==== >>talk: subscribe, send, acknowledge ==== */
-/* Threads: any, callbacks too, in every state. They allocate only to let tx_buffer grow for a larger frame, and block only
-   with STWS_FULL_BLOCK (and stws_request). All may return STWS_ERR_USAGE, STWS_ERR_LIMIT (an option's), STWS_ERR_FULL
-   (outbox_policy), STWS_ERR_FRAME_BUILD (no STOMP version can say it), STWS_CLOSED, and STWS_ERR_STATE after stws_disconnect.
+/* Threads: any, callbacks too, in every state. They allocate only to let tx_buffer grow for a larger frame, and block
+   only with STWS_FULL_BLOCK (and stws_request). All may return STWS_ERR_USAGE, STWS_ERR_LIMIT (an option's),
+   STWS_ERR_FULL (outbox_policy), STWS_ERR_FRAME_BUILD (no STOMP version can say it), STWS_CLOSED, and STWS_ERR_STATE
+   after stws_disconnect.
 
-   stws_subscription  id: on the wire, else one of ours; ack: "auto" (also NULL), "client", "client-individual"; headers: more
-                      of them; receipt: 1: an event when the server has confirmed it; on_message with its user: instead of
-                      the options' callback.
-   stws_outgoing      A message: body of body_len octets; content_type, headers, transaction may be NULL; receipt: 1: an event
-                      tells how it ended; no_content_length: 1: leave that out (ActiveMQ: TextMessage).
+   stws_subscription  id: on the wire, else one of ours; ack: "auto" (also NULL), "client", "client-individual";
+                      headers: more of them; receipt: 1: an event when the server has confirmed it; on_message with its
+                      user: instead of the options' callback.
+   stws_outgoing      A message: body of body_len octets; content_type, headers, transaction may be NULL; receipt: 1: an
+                      event tells how it ended; no_content_length: 1: leave that out (ActiveMQ: TextMessage).
 
    stws_subscribe(client, destination, options)
        A handle > 0, good across reconnects. options may be NULL. STOMP 1.2, "SUBSCRIBE".
    stws_unsubscribe(client, handle)
        0. Messages under way may still come, as nobody's.
    stws_send(client, destination, body, body_len), stws_send_ex(client, message)
-       0, or the receipt's number (> 0). The body is copied, masked, into the output at once, or into the outbox. STOMP 1.2,
-       "SEND".
+       0, or the receipt's number (> 0). The body is copied, masked, into the output at once, or into the outbox. STOMP
+       1.2, "SEND".
    stws_ack(client, message), stws_nack(client, message), stws_ack_in(client, message, transaction), stws_nack_in(...)
        As the version says it: id, or message-id and subscription. STWS_ERR_STALE when the message came in an earlier
        session: nothing is sent. STWS_ERR_FRAME_BUILD for NACK in STOMP 1.0. STOMP 1.2, "ACK", "NACK".
@@ -680,7 +688,8 @@ STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
        A transaction of that name, for stws_outgoing.transaction and stws_ack_in.
    stws_request(client, message, reply, timeout_ms)
        Send with a reply-to and a correlation-id of its own, and wait for the answer: 0 and *reply, to be freed with
-       stws_message_free; STWS_ERR_TIMEOUT, STWS_ERR_BROKER, or an error. Drives, calling back: the driving thread only. */
+       stws_message_free; STWS_ERR_TIMEOUT, STWS_ERR_BROKER, or an error. Drives, calling back: the driving thread only.
+       */
 typedef struct stws_subscription {
     const char *id, *ack;
     const char *const *headers;
@@ -708,13 +717,15 @@ STOMP_WS_API int stws_commit(stws *client, const char *transaction);
 STOMP_WS_API int stws_abort(stws *client, const char *transaction);
 STOMP_WS_API int stws_request(stws *client, const stws_outgoing *message, stws_message **reply, int timeout_ms);
 /* ==== >>look: state, errors, numbers ==== */
-/* Threads: any, but for stws_error_text: the driving one, or any after the end. None allocates or blocks. No text is NULL.
+/* Threads: any, but for stws_error_text: the driving one, or any after the end. None allocates or blocks. No text is
+   NULL.
 
    stws_state(client), stws_state_name(state)  An enum stws_state_number, and a word for it.
    stws_broker(client)       Who the server is, by CONNECTED's server header: an enum stws_broker_number.
    stws_version(client)      The version negotiated, STWS_STOMP_*.
    stws_error(client)        The last error; 0 again once connected. stws_error_text(client): its sentence, or "".
-   stws_http_status(client)  Of the last upgrade's answer; stws_close_code(client): of the server's last close frame; or 0.
+   stws_http_status(client)  Of the last upgrade's answer; stws_close_code(client): of the server's last close frame; or
+                             0.
    stws_user(client)         options.user.
    stws_stats(client, out)   Numbers since the beginning:
        bytes_in, bytes_out, reads, writes       octets on the transport, and the calls that moved them
@@ -751,15 +762,15 @@ STOMP_WS_API int stws_close_code(const stws *client);
 STOMP_WS_API void *stws_user(const stws *client);
 STOMP_WS_API void stws_stats(stws *client, stws_stats_numbers *out);
 /* ==== >>inbox: one queue over many clients ==== */
-/* A bounded queue of messages: clients put in (options.queue), whoever likes takes out. When it is full the clients stop
-   reading until there is room. Threads: any, but for create and destroy, which come before and after the clients.
+/* A bounded queue of messages: clients put in (options.queue), whoever likes takes out. When it is full the clients
+   stop reading until there is room. Threads: any, but for create and destroy, which come before and after the clients.
 
    stws_queue_create(capacity)
        A queue of that many octets, in one block; NULL without memory. Allocates.
    stws_queue_pop(queue, message, timeout_ms)
-       1 and *message; 0 after timeout_ms (-1: no limit); STWS_CLOSED once it is closed and empty. *message on entry is the
-       one taken before, and given back by this call, or NULL: so set a variable to NULL once, and loop. Each thread has its
-       own. message->client is whose it is, for stws_ack. Blocks. Does not allocate.
+       1 and *message; 0 after timeout_ms (-1: no limit); STWS_CLOSED once it is closed and empty. *message on entry is
+       the one taken before, and given back by this call, or NULL: so set a variable to NULL once, and loop. Each thread
+       has its own. message->client is whose it is, for stws_ack. Blocks. Does not allocate.
    stws_queue_close(queue)
        Nothing more goes in, and all who wait wake up. Does not block.
    stws_queue_destroy(queue)
@@ -799,7 +810,7 @@ STOMP_WS_API void stws_queue_destroy(stws_queue *queue);
 #include <sys/random.h>
 #endif
 #if !defined(AI_PASSIVE) || !defined(CLOCK_MONOTONIC)
-#error "stomp_ws.h: a system header came before it under -std=cNN: include stomp_ws.h first, or build with -std=gnu11 or -D_POSIX_C_SOURCE=200809L"
+#error "stomp_ws.h: a system header came before it under -std=cNN: include it first, or use -D_POSIX_C_SOURCE=200809L"
 #endif
 #ifndef STOMP_WS_NO_THREADS
 #include <pthread.h>
@@ -1218,8 +1229,9 @@ static int stws_p_is_field_text(const char *s) {
 }
 
 static int stws_p_handshake_owns(const char *name) {
-    static const char owned[] = "host,upgrade,connection,sec-websocket-key,sec-websocket-version,sec-websocket-protocol,"
-                                "sec-websocket-extensions,sec-websocket-accept,content-length,transfer-encoding";
+    static const char owned[] = "host,upgrade,connection,content-length,transfer-encoding,sec-websocket-key,"
+                                "sec-websocket-version,sec-websocket-protocol,sec-websocket-extensions,"
+                                "sec-websocket-accept";
     return stws_p_list_has(owned, name, strlen(name), 1);
 }
 
@@ -1654,8 +1666,8 @@ static int stws_p_ws_data(char *data, size_t len, stws_ws *ws, stws_ws_event *ev
     return STWS_DONE;
 }
 
-/* What nearly every frame from a server is: a whole message of up to 64 KiB, unmasked, and here to its last octet. Told by
-   a few comparisons; its length, or 0 when it is anything else (or an error), which goes the long way. */
+/* What nearly every frame from a server is: a whole message of up to 64 KiB, unmasked, and here to its last octet. Told
+   by a few comparisons; its length, or 0 when it is anything else (or an error), which goes the long way. */
 static size_t stws_p_ws_usual(char *buf, size_t len, const stws_ws *ws, stws_ws_event *event) {
     const unsigned char *p = STWS_P_POINTER(const unsigned char *, buf);
     size_t head = 2, payload;
@@ -2179,7 +2191,8 @@ static int stws_p_wants_length(const stws_frame *frame) {
     return !frame->no_content_length || memchr(frame->body, 0, frame->body_len) != NULL;
 }
 
-/* One header, measured or written like its text; SIZE_MAX when it cannot be said. Names that we know need no escapes. */
+/* One header, measured or written like its text; SIZE_MAX when it cannot be said. Names that we know need no escapes.
+   */
 static size_t stws_p_say_header(char *to, const stws_header *h, size_t name_len, int known, int escaping) {
     size_t name = name_len, value;
     if (known < 0)
@@ -2187,7 +2200,8 @@ static size_t stws_p_say_header(char *to, const stws_header *h, size_t name_len,
     else if (to)
         memcpy(to, h->name, name_len);
     if (name == 0 || name == SIZE_MAX) return SIZE_MAX;
-    value = stws_p_say_text(to ? to + name + 1 : NULL, h->value, stws_p_len_or_strlen(h->value, h->value_len), escaping, 0);
+    value = stws_p_len_or_strlen(h->value, h->value_len);
+    value = stws_p_say_text(to ? to + name + 1 : NULL, h->value, value, escaping, 0);
     if (value == SIZE_MAX) return SIZE_MAX;
     if (to) {
         to[name] = ':';
@@ -2196,7 +2210,8 @@ static size_t stws_p_say_header(char *to, const stws_header *h, size_t name_len,
     return name + value + 2;
 }
 
-/* Everything up to the body, written to `to`, or only measured when that is NULL: its octets; 0 when it cannot be said. */
+/* Everything up to the body, written to `to`, or only measured when that is NULL: its octets; 0 when it cannot be said.
+   */
 static size_t stws_p_say_head(char *to, int version, const stws_frame *frame) {
     const char *command = frame->command ? frame->command : stws_command_name(frame->command_id);
     size_t n = strlen(command), i, octets;
@@ -2259,8 +2274,8 @@ typedef struct stws_p_buffer {
     int busy; /* being written from without the lock: append, but do not move */
 } stws_p_buffer;
 
-/* Bytes that came in, two stretches of one buffer: [begin, end) is STOMP, freed of WebSocket frame heads; [raw, raw_end)
-   behind it is not yet looked at. While both touch, nothing is ever moved. */
+/* Bytes that came in, two stretches of one buffer: [begin, end) is STOMP, freed of WebSocket frame heads; [raw,
+   raw_end) behind it is not yet looked at. While both touch, nothing is ever moved. */
 typedef struct stws_p_input {
     char *data;
     size_t cap, begin, end, raw, raw_end;
@@ -2543,8 +2558,8 @@ static const char *stws_p_number_text(char text[24], const char *prefix, unsigne
 
 /* ---- CONNECT and CONNECTED ---- */
 
-/* By the bits of options.versions. Versions ascend, without blanks, which Spring would not forgive; of the subprotocols the
-   newest comes first, as the first choice. */
+/* By the bits of options.versions. Versions ascend, without blanks, which Spring would not forgive; of the subprotocols
+   the newest comes first, as the first choice. */
 static const char *const stws_p_accept_version[] = {"",    "1.0",     "1.1",     "1.0,1.1",
                                                     "1.2", "1.0,1.2", "1.1,1.2", "1.0,1.1,1.2"};
 static const char *const stws_p_subprotocols[] = {
@@ -2558,7 +2573,8 @@ static int stws_p_post_connect(stws_p_session *s, const stws_attempt *attempt, s
     stws_p_number_text(heartbeat, "", STWS_P_CAST(unsigned, o->heartbeat_out_ms));
     stws_p_number_text(heartbeat + strlen(heartbeat), ",", STWS_P_CAST(unsigned, o->heartbeat_in_ms));
     stws_p_compose(s, &frame, STWS_COMMAND_CONNECT);
-    if (!stws_p_add(s, &frame, "accept-version", stws_p_accept_version[o->versions]) || !stws_p_add(s, &frame, "host", o->host) ||
+    if (!stws_p_add(s, &frame, "accept-version", stws_p_accept_version[o->versions]) ||
+        !stws_p_add(s, &frame, "host", o->host) ||
         !stws_p_add(s, &frame, "heart-beat", heartbeat) || !stws_p_add(s, &frame, "login", attempt->login) ||
         !stws_p_add(s, &frame, "passcode", attempt->passcode) || !stws_p_add_list(s, &frame, attempt->connect_headers))
         return STWS_ERR_LIMIT;
@@ -3257,7 +3273,8 @@ static void stws_p_tcp_interleave(stws_p_tcp *t) {
     }
 }
 
-/* Names by getaddrinfo, which blocks for as long as the resolver takes; numeric: without asking anybody. 0, or its code. */
+/* Names by getaddrinfo, which blocks for as long as the resolver takes; numeric: without asking anybody. 0, or its
+   code. */
 static int stws_p_tcp_resolve(stws_p_tcp *t, const char *host, int numeric) {
     struct addrinfo hints, *list = NULL, *each;
     int result;
@@ -4089,8 +4106,8 @@ static int stws_p_ends_in_websocket(const stws_url *url) {
     return len >= 10 && memcmp(url->target + len - 10, tail, 10) == 0;
 }
 
-/* "ws://host/notifications/websocket", the URL that a SockJS endpoint wants: one level below its base, or, where SockJS's own
-   base/server/session/websocket was given, the base's. */
+/* "ws://host/notifications/websocket", the URL that a SockJS endpoint wants: one level below its base, or, where
+   SockJS's own base/server/session/websocket was given, the base's. */
 static const char *stws_p_websocket_url(const stws *c, char out[256]) {
     const char *url = stws_p_where(c), *target = c->url.target;
     size_t path = STWS_P_CAST(size_t, target - url), len = strcspn(target, "?"), query = len;
@@ -5255,7 +5272,8 @@ static void stws_p_sooner(long long *first, long long when) {
     if (when != STWS_P_NEVER && (*first == STWS_P_NEVER || when < *first)) *first = when;
 }
 
-/* When the client has to be called again even if no descriptor is ready; STWS_P_NEVER, or 0 for at once. Under the lock. */
+/* When the client has to be called again even if no descriptor is ready; STWS_P_NEVER, or 0 for at once. Under the
+   lock. */
 static long long stws_p_due(stws *c) {
     const stws_p_session *s = &c->s;
     long long first = c->deadline_us;
@@ -5442,7 +5460,8 @@ static long long stws_p_in(const stws *c, int ms) {
 static int stws_p_until(const stws *c, long long when) {
     long long left = when <= 0 ? when : when - c->clock.now_us(c->clock.ctx);
     if (when == STWS_P_NEVER) return -1;
-    return left <= 0 ? 0 : left > 3600000LL * STWS_P_US ? 3600000 : STWS_P_CAST(int, (left + STWS_P_US - 1) / STWS_P_US);
+    if (left <= 0) return 0;
+    return left > 3600000 * STWS_P_US ? 3600000 : STWS_P_CAST(int, (left + STWS_P_US - 1) / STWS_P_US);
 }
 
 /* The same for poll; how many. */
@@ -6127,14 +6146,14 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
    1. MIT. Copyright (c) 2026 the authors of stomp_ws.h
    Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
    documentation files (the "Software"), to deal in the Software without restriction, including without limitation the
-   rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit
-   persons to whom the Software is furnished to do so, subject to the following conditions: The above copyright notice and
-   this permission notice shall be included in all copies or substantial portions of the Software. THE SOFTWARE IS PROVIDED
-   "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF
-   MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT
-   HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE,
-   ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+   rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to
+   permit persons to whom the Software is furnished to do so, subject to the following conditions: The above copyright
+   notice and this permission notice shall be included in all copies or substantial portions of the Software. THE
+   SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE
+   WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR
+   COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR
+   OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
 
-   2. Public domain. Whoever has the rights to this software gives them up, everywhere, for ever and for everybody, as far
-   as the law allows: anyone may use, change and share it in any form, for any purpose, without asking and without naming
-   anybody. It comes without any warranty. */
+   2. Public domain. Whoever has the rights to this software gives them up, everywhere, for ever and for everybody, as
+   far as the law allows: anyone may use, change and share it in any form, for any purpose, without asking and without
+   naming anybody. It comes without any warranty. */

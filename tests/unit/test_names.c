@@ -1,0 +1,89 @@
+/* test_names.c - what has a name says it: results, states, commands, versions. */
+#define STOMP_WS_IMPLEMENTATION
+#include "stomp_ws.h"
+
+#include "tests/test.h"
+
+#define CHECK_RESULT(code, number, sentence)                                                                           \
+    CHECK_INT(number, code);                                                                                           \
+    CHECK_STR(#code, stws_result_name(code));                                                                          \
+    CHECK_STR(sentence, stws_result_text(code));
+
+static void test_every_result_has_a_name_and_a_sentence(void) {
+    STWS_RESULTS(CHECK_RESULT)
+    CHECK_STR("STWS_ERR_TLS_TRUST", stws_result_name(STWS_ERR_TLS_TRUST));
+}
+
+static void test_a_number_that_is_no_result(void) {
+    CHECK_STR("STWS_UNKNOWN", stws_result_name(STWS_RESULT_END));
+    CHECK(*stws_result_text(STWS_RESULT_END) != 0);
+}
+
+static void test_states(void) {
+    int state;
+    for (state = STWS_IDLE; state <= STWS_ENDED; state++) CHECK(strcmp("unknown", stws_state_name(state)) != 0);
+    CHECK_STR("resolving", stws_state_name(STWS_RESOLVING));
+    CHECK_STR("TLS handshake", stws_state_name(STWS_TLS));
+    CHECK_STR("unknown", stws_state_name(STWS_ENDED + 1));
+    CHECK_STR("unknown", stws_state_name(-1));
+}
+
+static void test_commands(void) {
+    CHECK_STR("", stws_command_name(STWS_COMMAND_OTHER));
+    CHECK_STR("CONNECT", stws_command_name(STWS_COMMAND_CONNECT));
+    CHECK_STR("ERROR", stws_command_name(STWS_COMMAND_ERROR));
+    CHECK_STR("", stws_command_name(STWS_COMMAND_ERROR + 1));
+    CHECK_STR("", stws_command_name(-1));
+}
+
+static void test_the_version_is_said_twice_alike(void) {
+    char text[32];
+    snprintf(text, sizeof text, "%d.%d.%d", STOMP_WS_VERSION_MAJOR, STOMP_WS_VERSION_MINOR, STOMP_WS_VERSION_PATCH);
+    CHECK_STR(STOMP_WS_VERSION, text);
+}
+
+/* A client that is none says so from every call, and never crashes. */
+static void test_no_client(void) {
+    stws_event event;
+    stws_fd fds[3];
+    stws_stats_numbers numbers;
+    CHECK_INT(STWS_ERR_MEMORY, stws_run(NULL));
+    CHECK_INT(STWS_ERR_MEMORY, stws_next(NULL, &event, 0));
+    CHECK_INT(STWS_EVENT_NONE, event.type);
+    CHECK_INT(STWS_ERR_MEMORY, stws_send(NULL, "/queue/a", "", 0));
+    CHECK_INT(STWS_ERR_MEMORY, stws_subscribe(NULL, "/queue/a", NULL));
+    CHECK_INT(0, stws_fds(NULL, fds, 3));
+    CHECK_INT(STWS_ENDED, stws_state(NULL));
+    CHECK(*stws_error_text(NULL) != 0);
+    stws_stats(NULL, &numbers);
+    CHECK_INT(0, numbers.bytes_in);
+    stws_stop(NULL);
+    stws_destroy(NULL);
+}
+
+static void test_options_that_are_wrong_make_a_client_that_says_so(void) {
+    stws_options o = stws_options_default();
+    stws_event event;
+    stws *client = stws_create(&o);
+    CHECK_INT(STWS_ERR_USAGE, stws_run(client));
+    CHECK_HAS("url", stws_error_text(client));
+    CHECK_INT(STWS_ERR_USAGE, stws_send(client, "/queue/a", "", 0));
+    stws_destroy(client);
+    o.url = "http://localhost/";
+    o.utf8 = STWS_UTF8_LENIENT;
+    client = stws_create(&o);
+    CHECK_INT(STWS_ERR_URL, stws_next(client, &event, 0));
+    CHECK_HAS("ws://", stws_error_text(client));
+    stws_destroy(client);
+}
+
+int main(void) {
+    RUN(test_every_result_has_a_name_and_a_sentence);
+    RUN(test_a_number_that_is_no_result);
+    RUN(test_states);
+    RUN(test_commands);
+    RUN(test_the_version_is_said_twice_alike);
+    RUN(test_no_client);
+    RUN(test_options_that_are_wrong_make_a_client_that_says_so);
+    return test_report();
+}
