@@ -671,7 +671,8 @@ STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
    stws_subscription  id: on the wire, else one of ours; ack: "auto" (also NULL), "client", "client-individual";
                       headers: more of them; receipt: 1: an event when the server has confirmed it; on_message with its
                       user: instead of the options' callback.
-   stws_outgoing      A message: body of body_len octets; content_type, headers, transaction may be NULL; receipt: 1: an
+   stws_outgoing      A message: body of body_len octets; content_type (NULL: none, and for a body that is not UTF-8
+                      application/octet-stream), headers, transaction may be NULL; receipt: 1: an
                       event tells how it ended; no_content_length: 1: leave that out (ActiveMQ: TextMessage).
 
    stws_subscribe(client, destination, options)
@@ -4152,6 +4153,13 @@ static const char *stws_p_status_remedy(int status) {
     return "the server did not switch to WebSocket";
 }
 
+/* ActiveMQ fails with 500 where none of its subprotocols was offered, and names one all the same. */
+static const char *stws_p_answer_remedy(const stws_http *answer) {
+    if (answer->status == 500 && stws_http_header(answer, "Sec-WebSocket-Protocol"))
+        return "ActiveMQ answers so when no STOMP subprotocol was offered: leave option subprotocols at its default";
+    return stws_p_status_remedy(answer->status);
+}
+
 /* Statuses that another attempt will not change. */
 static int stws_p_status_is_final(int status) {
     return status < 500 && status != 408 && status != 425 && status != 429;
@@ -4168,7 +4176,7 @@ static void stws_p_say_status(stws *c, const stws_http *answer, const char *body
     }
     stws_p_quote(quote, sizeof quote, body, body_len);
     stws_p_say(c, STWS_ERR_HTTP_STATUS, "HTTP %d %.60s instead of 101 at %s: %s%s%.120s%s%s", answer->status,
-               answer->reason, stws_p_where(c), stws_p_status_remedy(answer->status), location ? "; Location: " : "",
+               answer->reason, stws_p_where(c), stws_p_answer_remedy(answer), location ? "; Location: " : "",
                stws_p_or(location, ""), *quote ? "; it says: " : "", quote);
 }
 
@@ -4191,14 +4199,17 @@ static const char *stws_p_body_line(const stws_frame *frame, char out[200]) {
     return stws_p_quote(out, 200, frame->body, frame->body_len);
 }
 
+static int stws_p_error_has(const stws_frame *frame, const char *words) {
+    return strstr(stws_p_or(stws_frame_header(frame, "message"), ""), words) || strstr(frame->body, words);
+}
+
 static const char *stws_p_error_hint(const stws_frame *frame, const stws_options *o) {
-    const char *message = stws_p_or(stws_frame_header(frame, "message"), "");
-    if (strstr(frame->body, "irtual host") || strstr(frame->body, "vhost"))
+    if (stws_p_error_has(frame, "irtual host") || stws_p_error_has(frame, "vhost"))
         return "; RabbitMQ takes option host as its virtual host: leave it out for \"/\"";
-    if (strstr(message, "ersion") || strstr(frame->body, "pported protocol version")) return "; see option versions";
-    if (strstr(frame->body, "configured buffer size limit") || strstr(frame->body, "maximum command length"))
+    if (stws_p_error_has(frame, "ersion")) return "; see option versions";
+    if (stws_p_error_has(frame, "configured buffer size limit") || stws_p_error_has(frame, "maximum command length"))
         return "; the message is over the server's limit (Spring: setMessageSizeLimit)";
-    if (strstr(frame->body, "AMQ229014") || (strstr(message, "Session closed") && !o->heartbeat_out_ms))
+    if (stws_p_error_has(frame, "AMQ229014") || (stws_p_error_has(frame, "Session closed") && !o->heartbeat_out_ms))
         return "; the server ends connections without heart-beats: set option heartbeat_out_ms";
     return "";
 }
@@ -4225,7 +4236,10 @@ static void stws_p_say_error_frame(stws *c, int error, const stws_frame *frame) 
                stws_p_late_hint(c, late));
 }
 
-static const char *stws_p_close_meaning(int code) {
+static const char *stws_p_close_meaning(int code, int broker) {
+    if (code == 1009 && broker == STWS_BROKER_ACTIVEMQ)
+        return "our message was too big for ActiveMQ, which takes a frame whole or not at all: raise "
+               "websocket.maxTextMessageSize on its connector (65536 by default)";
     switch (code) {
         case 1000: return "normal closure";
         case 1001: return "the server is going away";
@@ -4250,7 +4264,7 @@ static void stws_p_say_closed(stws *c) {
     stws_p_late_hint(c, late);
     stws_p_say(c, *late ? STWS_P_CAST(int, STWS_ERR_LATE) : STWS_P_CAST(int, STWS_ERR_WS_CLOSE),
                "the server closed the connection with code %d (%s)%s%s%s%s", c->s.peer_close_code,
-               stws_p_close_meaning(c->s.peer_close_code), *c->s.peer_close_reason ? ": \"" : "",
+               stws_p_close_meaning(c->s.peer_close_code, c->s.broker), *c->s.peer_close_reason ? ": \"" : "",
                c->s.peer_close_reason, *c->s.peer_close_reason ? "\"" : "", late);
 }
 
@@ -5827,6 +5841,19 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
     return stws_p_finish_call(c, result);
 }
 
+static int stws_p_has_header(const char *const *list, const char *name) {
+    for (; list && list[0]; list += 2)
+        if (strcmp(list[0], name) == 0) return 1;
+    return 0;
+}
+
+/* The content type: what the user says, or, where he does not, the one that keeps Spring from taking a body that is not
+   UTF-8 for text, and ruining it. */
+static const char *stws_p_content_type(const stws_outgoing *m) {
+    if (m->content_type || stws_utf8_valid(m->body, m->body_len)) return m->content_type;
+    return stws_p_has_header(m->headers, "content-type") ? NULL : "application/octet-stream";
+}
+
 /* The frame of a SEND, in the table, but for its receipt. */
 static int stws_p_compose_send(stws *c, stws_frame *frame, const stws_outgoing *m) {
     stws_p_compose(&c->s, frame, STWS_COMMAND_SEND);
@@ -5834,7 +5861,7 @@ static int stws_p_compose_send(stws *c, stws_frame *frame, const stws_outgoing *
     frame->body_len = m->body_len;
     frame->no_content_length = m->no_content_length;
     return stws_p_add(&c->s, frame, "destination", m->destination) &&
-           stws_p_add(&c->s, frame, "content-type", m->content_type) &&
+           stws_p_add(&c->s, frame, "content-type", stws_p_content_type(m)) &&
            stws_p_add(&c->s, frame, "transaction", m->transaction) && stws_p_add_list(&c->s, frame, m->headers);
 }
 
