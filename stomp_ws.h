@@ -3702,6 +3702,7 @@ struct stws {
     int opened;              /* the transport has to be closed */
     int calling;             /* a callback is running: the message it looks at has to stay where it is */
     int more;                /* the last step left off before all was done */
+    int yield;               /* stws_next is to return, though there is no event */
     long long now, deadline_us, error_close_us, hook_us, due_us, stalled_us, session_us, end_us;
     long long late_us, retry_ms, retry_after_ms;
     char *block_in, *block_out; /* the buffers in the block, while larger ones stand in */
@@ -5526,17 +5527,18 @@ STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
         return 1;
     }
     until = timeout_ms > 0 ? stws_p_in(c, timeout_ms) : STWS_P_NEVER;
+    c->yield = 0;
     if (timeout_ms == 0) c->drained = c->more = 0;
     for (;;) {
         result = stws_p_pull(c, e);
-        if (result != 0) return result;
+        if (result != 0 || c->yield) return result;
         if (stws_p_turn(c)) {
             if (timeout_ms ? until == STWS_P_NEVER || c->now < until : ++turns < STWS_P_TURNS) continue;
             c->more = timeout_ms == 0;
         }
         result = stws_p_pull(c, e);
         left = timeout_ms ? stws_p_until(c, until) : 0;
-        if (result != 0 || left == 0) return result;
+        if (result != 0 || left == 0 || c->yield) return result;
         stws_p_wait(c, left);
     }
 }
@@ -6052,10 +6054,9 @@ typedef struct stws_p_reply {
 static void stws_p_take_reply(stws *c, const stws_message *m, void *user) {
     stws_p_reply *reply = STWS_P_CAST(stws_p_reply *, user);
     const char *correlation = stws_header_get(m, "correlation-id");
-    (void)c;
     if (reply->arrived || (correlation && strcmp(correlation, reply->correlation) != 0)) return;
     reply->copy = stws_message_copy(m);
-    reply->arrived = 1;
+    reply->arrived = c->yield = 1;
 }
 
 static int stws_p_post_request(stws *c, const stws_outgoing *m, const stws_p_reply *reply) {

@@ -36,7 +36,8 @@ struct loopback {
     pthread_t thread;
     struct link *links;
     int message_id;
-    int links_total, sends, disconnects, closes; /* what it saw; to be read after loopback_stop */
+    /* What it saw, to be read after loopback_stop; odd: what no client may send. */
+    int links_total, sends, disconnects, closes, odd;
 };
 
 /* ==== what it says ==== */
@@ -74,14 +75,24 @@ static inline void loopback_publish(struct loopback *s, const char *destination,
 
 /* ==== what it hears ==== */
 
+/* The header's value, or "" where a client should have sent one and has not. */
+static inline const char *link_header(struct loopback *s, const stws_frame *f, const char *name) {
+    const char *value = stws_frame_header(f, name);
+    if (!value) s->odd++;
+    return value ? value : "";
+}
+
 static inline void link_subscribe(struct loopback *s, struct link *l, const stws_frame *f) {
     struct link_subscription *sub = &l->subscriptions[l->subscription_count];
     char number[16];
     int i, flood = 0;
-    if (l->subscription_count == LINK_SUBSCRIPTIONS) abort();
+    if (l->subscription_count == LINK_SUBSCRIPTIONS) {
+        s->odd++;
+        return;
+    }
     l->subscription_count++;
-    snprintf(sub->id, sizeof sub->id, "%s", stws_frame_header(f, "id"));
-    snprintf(sub->destination, sizeof sub->destination, "%s", stws_frame_header(f, "destination"));
+    snprintf(sub->id, sizeof sub->id, "%s", link_header(s, f, "id"));
+    snprintf(sub->destination, sizeof sub->destination, "%s", link_header(s, f, "destination"));
     if (strncmp(sub->destination, "/flood/", 7) == 0) flood = atoi(sub->destination + 7);
     for (i = 0; i < flood; i++) {
         int len = snprintf(number, sizeof number, "%d", i);
@@ -89,11 +100,13 @@ static inline void link_subscribe(struct loopback *s, struct link *l, const stws
     }
 }
 
-static inline void link_unsubscribe(struct link *l, const char *id) {
+static inline void link_unsubscribe(struct loopback *s, struct link *l, const char *id) {
     int i;
     for (i = 0; i < l->subscription_count && strcmp(l->subscriptions[i].id, id) != 0;) i++;
-    if (i == l->subscription_count) abort();
-    l->subscriptions[i] = l->subscriptions[--l->subscription_count];
+    if (i == l->subscription_count)
+        s->odd++;
+    else
+        l->subscriptions[i] = l->subscriptions[--l->subscription_count];
 }
 
 /* Close so that the other side sees a reset. */
@@ -104,13 +117,13 @@ static inline void link_slam(struct link *l) {
 }
 
 static inline void link_send(struct loopback *s, struct link *l, const stws_frame *f) {
-    const char *destination = stws_frame_header(f, "destination"), *reply_to = stws_frame_header(f, "reply-to");
+    const char *destination = link_header(s, f, "destination"), *reply_to = stws_frame_header(f, "reply-to");
     s->sends++;
     if (strcmp(destination, "/slam") == 0) {
         link_slam(l);
     } else if (reply_to) {
         struct bytes extra = {0}, body = {0};
-        bytes_print(&extra, "correlation-id:%s\n", stws_frame_header(f, "correlation-id"));
+        bytes_print(&extra, "correlation-id:%s\n", link_header(s, f, "correlation-id"));
         bytes_print(&body, "re: %s", f->body);
         loopback_publish(s, reply_to, extra.data, body.data, body.len);
         bytes_free(&extra);
@@ -128,12 +141,18 @@ static inline void link_frame(struct loopback *s, struct link *l, const stws_fra
             bytes_add_ws(&l->out, STWS_WS_TEXT, 1, connected, sizeof connected);
             break;
         case STWS_COMMAND_SUBSCRIBE: link_subscribe(s, l, f); break;
-        case STWS_COMMAND_UNSUBSCRIBE: link_unsubscribe(l, stws_frame_header(f, "id")); break;
+        case STWS_COMMAND_UNSUBSCRIBE: link_unsubscribe(s, l, link_header(s, f, "id")); break;
         case STWS_COMMAND_SEND: link_send(s, l, f); break;
         case STWS_COMMAND_DISCONNECT: s->disconnects++; break;
         default: break;
     }
     if (receipt) link_receipt(l, receipt);
+}
+
+/* The client broke a protocol. */
+static inline void link_break(struct loopback *s, struct link *l) {
+    s->odd++;
+    l->gone = 1;
 }
 
 static inline void link_frames(struct loopback *s, struct link *l) {
@@ -145,7 +164,7 @@ static inline void link_frames(struct loopback *s, struct link *l) {
         done += used;
         if (result == STWS_DONE) link_frame(s, l, &frame);
     } while (result == STWS_DONE);
-    if (result < 0) abort();
+    if (result < 0) link_break(s, l);
     bytes_drop(&l->stomp, done);
 }
 
@@ -166,9 +185,12 @@ static inline void link_hear(struct loopback *s, struct link *l) {
         http.headers = headers;
         http.max_headers = 32;
         if (!strstr(l->in.data, "\r\n\r\n")) return;
-        if (stws_handshake_parse(l->in.data, l->in.len, &http, &done) != STWS_DONE) abort();
         bytes_room(&l->out, 1024);
-        if (stws_handshake_answer(l->out.data, 1024, &http, "v12.stomp", &used) != STWS_OK) abort();
+        if (stws_handshake_parse(l->in.data, l->in.len, &http, &done) != STWS_DONE ||
+            stws_handshake_answer(l->out.data, 1024, &http, "v12.stomp", &used) != STWS_OK) {
+            link_break(s, l);
+            return;
+        }
         l->out.len = used;
         l->upgraded = 1;
     }
@@ -178,7 +200,7 @@ static inline void link_hear(struct loopback *s, struct link *l) {
         if (result == STWS_DONE && event.opcode < STWS_WS_CLOSE) bytes_add(&l->stomp, event.data, event.len);
         done += used;
     }
-    if (result < 0) abort();
+    if (result < 0) link_break(s, l);
     bytes_drop(&l->in, done);
     if (l->stomp.len) link_frames(s, l);
 }

@@ -996,11 +996,14 @@ static void check_request(const char *connected, int subscribes) {
     stws_outgoing m = {.destination = "/queue/rpc", .body = "ping", .body_len = 4};
     stws_message *reply = NULL;
     struct peer p;
+    long long begun;
     peer_begin(&p);
     p.tick_us = 1000;
     p.connected = connected;
     p.on_sent = answer_request;
+    begun = p.now_us;
     CHECK_INT(0, stws_request(p.client, &m, &reply, 5000));
+    CHECK(p.now_us - begun < 1000000); /* the reply ends it, not the time-out */
     CHECK_STR("re: ping", reply ? reply->body : NULL);
     CHECK_INT(subscribes, peer_count(&p, "SUBSCRIBE"));
     stws_message_free(reply);
