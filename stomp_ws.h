@@ -2415,6 +2415,7 @@ static size_t stws_p_pending(const stws_p_buffer *b) { return b->end - b->begin;
 
 /* Room for n octets behind the data: 1, or 0 when the buffer would have to grow. */
 static int stws_p_make_room(stws_p_buffer *b, size_t n) {
+    STOMP_WS_ASSERT(b->begin <= b->end && b->end <= b->cap);
     if (b->cap - b->end >= n) return 1;
     if (b->busy || b->cap - stws_p_pending(b) < n) return 0;
     memmove(b->data, b->data + b->begin, stws_p_pending(b));
@@ -4766,7 +4767,7 @@ static void stws_p_drop_record(stws *c, stws_p_record *r, int result) {
 }
 
 /* Move what waits in the outbox into the output, as far as there is room. */
-static void stws_p_post_outbox(stws *c) {
+static void stws_p_post_outbox(stws *c, long long now) {
     stws_p_record *r;
     while ((r = stws_p_record_unsent(&c->s.outbox)) != NULL) {
         int result =
@@ -4776,8 +4777,8 @@ static void stws_p_post_outbox(stws *c) {
             stws_p_drop_record(c, r, result);
             continue;
         }
-        r->sent_us = c->now;
-        if (r->receipt && !r->confirm) stws_p_receipt_sent(&c->s, r->receipt, c->now);
+        r->sent_us = now;
+        if (r->receipt && !r->confirm) stws_p_receipt_sent(&c->s, r->receipt, now);
         stws_p_record_mark_sent(&c->s.outbox, r);
     }
 }
@@ -4818,7 +4819,7 @@ static void stws_p_prepare_output(stws *c) {
     }
     if (c->state != STWS_CONNECTED) return;
     if (s->subs.unsent) stws_p_post_subscriptions(c);
-    if (s->outbox.untaken && !s->subs.unsent) stws_p_post_outbox(c);
+    if (s->outbox.untaken && !s->subs.unsent) stws_p_post_outbox(c, c->now);
     stws_p_post_heartbeat(c);
     stws_p_post_disconnect(c);
 }
@@ -4933,6 +4934,7 @@ static int stws_p_settle(stws *c, int number, int result) {
     stws_p_record *record;
     stws_p_receipt *receipt;
     long long sent_us = 0;
+    int ours;
     STWS_P_LOCK(c, c->threads);
     record = number ? stws_p_record_find(&c->s.outbox, number) : NULL;
     receipt = number ? stws_p_find_receipt(&c->s, number) : NULL;
@@ -4940,6 +4942,7 @@ static int stws_p_settle(stws *c, int number, int result) {
         sent_us = receipt->sent_us;
         stws_p_finish_receipt(&c->s, receipt, result);
     }
+    ours = receipt || (record && record->confirm);
     if (record && record->confirm && record->sent) {
         sent_us = record->sent_us;
         record->done = 1;
@@ -4948,7 +4951,7 @@ static int stws_p_settle(stws *c, int number, int result) {
     }
     if (sent_us) c->s.stats.rtt_us = c->now - sent_us;
     STWS_P_UNLOCK(c, c->threads);
-    return receipt != NULL || (record && record->confirm);
+    return ours;
 }
 
 static int stws_p_on_receipt(stws *c, stws_event *e) {
@@ -5649,9 +5652,11 @@ static void *stws_p_thread(void *client) {
 STOMP_WS_API int stws_start(stws *c) {
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!c->threads || c->running) return STWS_ERR_STATE;
-    if (pthread_create(&c->runner, NULL, stws_p_thread, c) != 0) return STWS_ERR_MEMORY;
-    c->running = 1;
-    return STWS_OK;
+    STWS_P_LOCK(c, 1);
+    c->running = c->has_driver = pthread_create(&c->runner, NULL, stws_p_thread, c) == 0;
+    c->driver = c->runner;
+    STWS_P_UNLOCK(c, 1);
+    return c->running ? STWS_OK : STWS_ERR_MEMORY;
 }
 
 STOMP_WS_API int stws_join(stws *c) {
@@ -5717,39 +5722,19 @@ static int stws_p_may_post(const stws *c) {
     return STWS_P_LOAD(&c->state) == STWS_CONNECTED && !c->s.subs.unsent && !c->s.outbox.untaken && !c->write_error;
 }
 
-/* The outbox is full: what the policy says. 1: try again; else the error. Under the lock, which it may leave. */
-static int stws_p_on_full(stws *c, long long until) {
-    if (c->o.outbox_policy == STWS_FULL_DROP_OLDEST) {
-        if (!stws_p_record_drop_oldest(&c->s.outbox)) return STWS_ERR_FULL;
-        c->s.stats.dropped++;
-        return 1;
-    }
-#ifndef STOMP_WS_NO_THREADS
-    if (c->o.outbox_policy == STWS_FULL_BLOCK && !stws_p_is_driver(c) && STWS_P_LOAD(&c->state) != STWS_ENDED) {
-        int left = stws_p_until(c, until);
-        if (left == 0) return STWS_ERR_TIMEOUT;
-        if (c->waiting) stws_p_poke(c->wake[1]);
-        stws_p_cond_wait(&c->changed, &c->mutex, left);
-        return 1;
-    }
-#endif
-    (void)until;
-    return STWS_ERR_FULL;
-}
-
 /* Put a copy of the frame into the outbox; NULL, and *result says why not. */
 static stws_p_record *stws_p_queue_frame(stws *c, const stws_frame *frame, int *result) {
-    long long until = stws_p_in(c, c->o.outbox_block_ms);
     stws_p_record *record = NULL;
+    int full = 0;
     *result = STWS_ERR_LIMIT;
     if (!c->has_heap && stws_p_head_bound(frame) + frame->body_len > c->s.out.cap - 15) return NULL;
     if (stws_p_record_size(frame) > c->s.outbox.cap) return NULL;
-    *result = stws_p_can_say(c, frame) ? 1 : STWS_P_CAST(int, STWS_ERR_FRAME_BUILD);
-    while (!record && *result == 1) {
+    *result = stws_p_can_say(c, frame) ? STWS_P_CAST(int, STWS_ERR_FULL) : STWS_P_CAST(int, STWS_ERR_FRAME_BUILD);
+    while (*result == STWS_ERR_FULL && !record && !full) {
         if (!c->o.outbox_count || c->s.outbox.count < c->o.outbox_count)
             record = stws_p_record_put(&c->s.outbox, frame);
-        if (!record) *result = stws_p_on_full(c, until);
-        if (!record && STWS_P_LOAD(&c->state) == STWS_ENDED) *result = STWS_CLOSED;
+        full = !record && (c->o.outbox_policy != STWS_FULL_DROP_OLDEST || !stws_p_record_drop_oldest(&c->s.outbox));
+        c->s.stats.dropped += !record && !full;
     }
     return record;
 }
@@ -5772,7 +5757,8 @@ static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind
     record->receipt = receipt;
     record->epoch = kind == STWS_P_FOR_THIS_SESSION ? c->s.epoch : 0;
     record->confirm = kind == STWS_P_CONFIRMED;
-    if (STWS_P_LOAD(&c->state) == STWS_CONNECTED && !c->s.subs.unsent && !c->write_error) stws_p_post_outbox(c);
+    if (STWS_P_LOAD(&c->state) == STWS_CONNECTED && !c->s.subs.unsent && !c->write_error)
+        stws_p_post_outbox(c, c->clock.now_us(c->clock.ctx));
     return STWS_OK;
 }
 
@@ -5881,19 +5867,42 @@ static int stws_p_submit_with_receipt(stws *c, stws_frame *frame, int told) {
     return result == STWS_OK && told ? number : result;
 }
 
+/* The outbox is full. 1: wait for room is over, try again; else the error. Under the lock, which it leaves meanwhile: so
+   no frame may be half composed. */
+static int stws_p_await_room(stws *c, long long *until) {
+#ifndef STOMP_WS_NO_THREADS
+    int left;
+    if (c->o.outbox_policy != STWS_FULL_BLOCK || stws_p_is_driver(c)) return STWS_ERR_FULL;
+    if (!*until) *until = stws_p_in(c, c->o.outbox_block_ms);
+    left = stws_p_until(c, *until);
+    if (left == 0) return STWS_ERR_TIMEOUT;
+    if (c->waiting) stws_p_poke(c->wake[1]);
+    stws_p_cond_wait(&c->changed, &c->mutex, left);
+    return 1;
+#else
+    (void)c;
+    (void)until;
+    return STWS_ERR_FULL;
+#endif
+}
+
 STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
+    long long until = 0;
     stws_frame frame;
     int result;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!m->destination || !*m->destination || (m->body_len && !m->body) || !stws_p_header_list_valid(m->headers))
         return STWS_ERR_USAGE;
     STWS_P_LOCK(c, c->threads);
-    if (!stws_p_compose_send(c, &frame, m))
-        result = STWS_ERR_LIMIT;
-    else if (m->receipt || c->o.confirm)
-        result = stws_p_submit_with_receipt(c, &frame, m->receipt);
-    else
-        result = stws_p_submit(c, &frame, 0, STWS_P_FOR_ANY_SESSION);
+    do {
+        if (!stws_p_compose_send(c, &frame, m))
+            result = STWS_ERR_LIMIT;
+        else if (m->receipt || c->o.confirm)
+            result = stws_p_submit_with_receipt(c, &frame, m->receipt);
+        else
+            result = stws_p_submit(c, &frame, 0, STWS_P_FOR_ANY_SESSION);
+        if (result == STWS_ERR_FULL) result = stws_p_await_room(c, &until);
+    } while (result == 1 && until);
     return stws_p_finish_call(c, result);
 }
 

@@ -1,11 +1,13 @@
-/* loopback.h - a STOMP server for the tests that need real sockets and threads: one thread, one poll, as small as it
-   can be. What is sent to a destination goes to all who subscribe to it; besides,
+/* loopback.h - a STOMP server for the tests that need real sockets and threads: one thread, one
+   poll, as small as it can be. What is sent to a destination goes to all who subscribe to it;
+   besides,
 
        SUBSCRIBE to /flood/N       is answered by N messages with the bodies 0, 1, ... N-1
        SEND to /slam               ends the connection with a reset
        SEND with a reply-to        is answered there: "re: " and the body
 
-   From loopback_start to loopback_stop the struct belongs to the server's thread, port and url excepted. */
+   From loopback_start to loopback_stop the struct belongs to the server's thread, port and url
+   excepted. */
 #ifndef LOOPBACK_H
 #define LOOPBACK_H
 
@@ -30,7 +32,7 @@ struct link {
 
 struct loopback {
     int listener, port;
-    int mute;                   /* connections are taken, and nothing is ever answered */
+    int mute; /* connections are taken, and nothing is ever answered */
     int wake[2];
     char url[80];
     pthread_t thread;
@@ -53,18 +55,20 @@ static inline void link_receipt(struct link *l, const char *id) {
     bytes_free(&b);
 }
 
-static inline void link_deliver(struct loopback *s, struct link *l, const struct link_subscription *sub,
-                                const char *extra, const char *body, size_t body_len) {
+static inline void link_deliver(struct loopback *s, struct link *l,
+                                const struct link_subscription *sub, const char *extra,
+                                const char *body, size_t body_len) {
     struct bytes b = {0};
-    bytes_print(&b, "MESSAGE\nsubscription:%s\nmessage-id:%d\ndestination:%s\ncontent-length:%d\n%s\n", sub->id,
-                ++s->message_id, sub->destination, (int)body_len, extra);
+    bytes_print(&b,
+                "MESSAGE\nsubscription:%s\nmessage-id:%d\ndestination:%s\ncontent-length:%d\n%s\n",
+                sub->id, ++s->message_id, sub->destination, (int)body_len, extra);
     bytes_add(&b, body, body_len);
     link_say(l, &b);
     bytes_free(&b);
 }
 
-static inline void loopback_publish(struct loopback *s, const char *destination, const char *extra, const char *body,
-                                    size_t body_len) {
+static inline void loopback_publish(struct loopback *s, const char *destination, const char *extra,
+                                    const char *body, size_t body_len) {
     struct link *l;
     int i;
     for (l = s->links; l; l = l->next)
@@ -117,7 +121,8 @@ static inline void link_slam(struct link *l) {
 }
 
 static inline void link_send(struct loopback *s, struct link *l, const stws_frame *f) {
-    const char *destination = link_header(s, f, "destination"), *reply_to = stws_frame_header(f, "reply-to");
+    const char *destination = link_header(s, f, "destination"),
+               *reply_to = stws_frame_header(f, "reply-to");
     s->sends++;
     if (strcmp(destination, "/slam") == 0) {
         link_slam(l);
@@ -160,7 +165,8 @@ static inline void link_frames(struct loopback *s, struct link *l) {
     size_t done = 0, used = 0;
     int result;
     do {
-        result = stws_frame_parse(l->stomp.data + done, l->stomp.len - done, &l->frames, &frame, &used);
+        result =
+            stws_frame_parse(l->stomp.data + done, l->stomp.len - done, &l->frames, &frame, &used);
         done += used;
         if (result == STWS_DONE) link_frame(s, l, &frame);
     } while (result == STWS_DONE);
@@ -171,7 +177,8 @@ static inline void link_frames(struct loopback *s, struct link *l) {
 static inline void link_close(struct loopback *s, struct link *l, const stws_ws_event *e) {
     char payload[125];
     s->closes++;
-    bytes_add_ws(&l->out, STWS_WS_CLOSE, 1, payload, stws_ws_close_payload(payload, e->close_code, ""));
+    bytes_add_ws(&l->out, STWS_WS_CLOSE, 1, payload,
+                 stws_ws_close_payload(payload, e->close_code, ""));
 }
 
 /* Everything that has come in: first the request, then frames. */
@@ -197,7 +204,8 @@ static inline void link_hear(struct loopback *s, struct link *l) {
     while (result == STWS_DONE) {
         result = stws_ws_parse(l->in.data + done, l->in.len - done, &l->ws, &event, &used);
         if (result == STWS_DONE && event.opcode == STWS_WS_CLOSE) link_close(s, l, &event);
-        if (result == STWS_DONE && event.opcode < STWS_WS_CLOSE) bytes_add(&l->stomp, event.data, event.len);
+        if (result == STWS_DONE && event.opcode < STWS_WS_CLOSE)
+            bytes_add(&l->stomp, event.data, event.len);
         done += used;
     }
     if (result < 0) link_break(s, l);
@@ -207,13 +215,15 @@ static inline void link_hear(struct loopback *s, struct link *l) {
 
 /* ==== sockets ==== */
 
-static inline void link_read(struct loopback *s, struct link *l) {
+/* 1 when something came. */
+static inline int link_read(struct loopback *s, struct link *l) {
     char chunk[65536];
     ssize_t n = recv(l->fd, chunk, sizeof chunk, MSG_DONTWAIT);
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) l->gone = 1;
-    if (n <= 0 || s->mute) return;
+    if (n <= 0 || s->mute) return n > 0;
     bytes_add(&l->in, chunk, (size_t)n);
     link_hear(s, l);
+    return 1;
 }
 
 static inline void link_write(struct link *l) {
@@ -260,9 +270,9 @@ static inline void loopback_sweep(struct loopback *s, int all) {
 
 static inline void *loopback_thread(void *server) {
     struct loopback *s = (struct loopback *)server;
+    struct link *l;
     for (;;) {
         struct pollfd polled[MAX_LINKS + 2] = {{0, POLLIN, 0}, {0, POLLIN, 0}};
-        struct link *l;
         nfds_t n = 2, i = 2;
         polled[0].fd = s->wake[0];
         polled[1].fd = s->listener;
@@ -279,6 +289,9 @@ static inline void *loopback_thread(void *server) {
         if (polled[1].revents) loopback_accept(s);
         loopback_sweep(s, 0);
     }
+    for (l = s->links; l; l = l->next)
+        while (!l->gone && link_read(s, l))
+            continue; /* what the clients wrote before they left counts */
     loopback_sweep(s, 1);
     return NULL;
 }
@@ -295,7 +308,9 @@ static inline int loopback_listen(int ipv6, int *port) {
     v6.sin6_addr = in6addr_loopback;
     v4.sin_family = AF_INET;
     v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (fd < 0 || bind(fd, name, len) != 0 || listen(fd, 64) != 0 || getsockname(fd, name, &len) != 0) abort();
+    if (fd < 0 || bind(fd, name, len) != 0 || listen(fd, 64) != 0 ||
+        getsockname(fd, name, &len) != 0)
+        abort();
     *port = ntohs(ipv6 ? v6.sin6_port : v4.sin_port);
     return fd;
 }
@@ -304,7 +319,8 @@ static inline void loopback_start(struct loopback *s, int ipv6, int mute) {
     memset(s, 0, sizeof *s);
     s->mute = mute;
     s->listener = loopback_listen(ipv6, &s->port);
-    snprintf(s->url, sizeof s->url, "ws://%s:%d/stomp/websocket", ipv6 ? "[::1]" : "127.0.0.1", s->port);
+    snprintf(s->url, sizeof s->url, "ws://%s:%d/stomp/websocket", ipv6 ? "[::1]" : "127.0.0.1",
+             s->port);
     if (pipe(s->wake) != 0 || pthread_create(&s->thread, NULL, loopback_thread, s) != 0) abort();
 }
 

@@ -1,10 +1,13 @@
-/* scripted.h - the server of the tests: a script, in memory, with a clock that only the test moves.
+/* scripted.h - the server of the tests: a script, in memory, with a clock that only the test
+   moves.
 
-   A struct peer is everything that one client sees of the world: its transport, its clock and its random octets. The
-   test says what the server sends (peer_say and its relatives), how it is cut (piece, split) and when time passes
-   (peer_advance); peer_turn lets both sides run until neither has anything left to do. What the client sent is taken
-   apart by the library's codecs in their server's role and kept in peer.sent; what it told its user stands, a line an
-   event, in peer.log. With the automatic answers (AUTO_...) a test need only say what is special about it. */
+   A struct peer is everything that one client sees of the world: its transport, its clock and
+   its random octets. The test says what the server sends (peer_say and its relatives), how it is
+   cut (piece, split) and when time passes (peer_advance); peer_turn lets both sides run until
+   neither has anything left to do. What the client sent is taken apart by the library's codecs
+   in their server's role and kept in peer.sent; what it told its user stands, a line an event,
+   in peer.log. With the automatic answers (AUTO_...) a test need only say what is special about
+   it. */
 #ifndef SCRIPTED_H
 #define SCRIPTED_H
 
@@ -68,10 +71,12 @@ static inline void bytes_print(struct bytes *b, const char *format, ...) {
 }
 
 /* A WebSocket frame as a server sends it. */
-static inline void bytes_add_ws(struct bytes *b, int opcode, int fin, const void *payload, size_t len) {
+static inline void bytes_add_ws(struct bytes *b, int opcode, int fin, const void *payload,
+                                size_t len) {
     size_t need = 0;
     bytes_room(b, len + 14);
-    if (stws_ws_build(b->data + b->len, len + 14, opcode, fin, payload, len, NULL, &need) != STWS_OK)
+    if (stws_ws_build(b->data + b->len, len + 14, opcode, fin, payload, len, NULL, &need) !=
+        STWS_OK)
         abort();
     b->len += need;
     b->data[b->len] = 0;
@@ -88,8 +93,8 @@ struct sent {
     size_t raw_len;
     stws_header headers[32];
     stws_frame frame;
-    int opcode;             /* of the WebSocket message that its last octet came in */
-    int ws_messages;        /* how many it took */
+    int opcode;      /* of the WebSocket message that its last octet came in */
+    int ws_messages; /* how many it took */
     int session;
     long long at_us;
 };
@@ -101,20 +106,19 @@ struct peer {
     stws_random random;
 
     /* What the test sets. */
-    int automatic;                  /* AUTO_... */
-    const char *answer;             /* to the upgrade; '@' stands for the right Sec-WebSocket-Accept */
-    const char *connected;          /* the CONNECTED frame */
-    int stepping;                   /* 1: driven by stws_step and callbacks; 0: by stws_next */
-    int open_result;                /* of the transport's open: STWS_DONE, STWS_MORE (hangs), or an error */
-    size_t piece;                   /* octets that one read gives at most; 0: all */
-    size_t split;                   /* after so many octets of a session one read gives nothing; 0: none */
-    size_t write_piece;             /* octets that one write takes at most; 0: all */
-    int write_blocked;              /* 1: a write takes nothing */
-    int end_result;                 /* what a read gives after peer_end; default STWS_ERR_EOF */
-    long long tick_us;              /* the peer answers and the clock moves by themselves, so much at each look: for
-                                       calls of the library that wait */
-    const char *trouble;            /* what transport.error says */
-    void *extra;                    /* for the test's callbacks */
+    int automatic;         /* AUTO_... */
+    const char *answer;    /* to the upgrade; '@' stands for the right Sec-WebSocket-Accept */
+    const char *connected; /* the CONNECTED frame */
+    int stepping;          /* 1: driven by stws_step and callbacks; 0: by stws_next */
+    int open_result;       /* of the transport's open: STWS_DONE, STWS_MORE (hangs), or an error */
+    size_t piece;          /* octets that one read gives at most; 0: all */
+    size_t split;          /* after so many octets of a session one read gives nothing; 0: none */
+    size_t write_piece;    /* octets that one write takes at most; 0: all */
+    int write_blocked;     /* 1: a write takes nothing */
+    int end_result;        /* what a read gives after peer_end; default STWS_ERR_EOF */
+    long long tick_us;     /* clock and answers move by themselves: for calls that wait */
+    const char *trouble;   /* what transport.error says */
+    void *extra;           /* for the test's callbacks */
     void (*on_event)(struct peer *p, const stws_event *event); /* after the event was logged */
     void (*on_sent)(struct peer *p, const struct sent *sent);  /* before the automatic answer */
 
@@ -123,34 +127,34 @@ struct peer {
     unsigned long long seed;
 
     /* The stream, in both directions. */
-    int pipe[2];                    /* its reading end, which never has anything, is the transport's descriptor */
+    int pipe[2]; /* its reading end, which never has anything, is the transport's descriptor */
     struct bytes out, in, stomp;
-    size_t given;                   /* octets read by the client in this session */
+    size_t given; /* octets read by the client in this session */
     int ending, is_open, upgraded, split_done;
     stws_ws ws;
-    int version;                    /* STWS_STOMP_* that the CONNECTED frame says */
+    int version; /* STWS_STOMP_* that the CONNECTED frame says */
     int message_opcode, message_count;
     size_t message_len;
 
     /* What came of it. */
-    int sessions, closes;           /* calls of open and close */
+    int sessions, closes; /* calls of open and close */
     stws_endpoint endpoint;
     char endpoint_host[256];
-    struct bytes request;           /* the last upgrade request */
+    struct bytes request; /* the last upgrade request */
     struct sent *sent, **sent_tail;
-    struct bytes order;             /* "CONNECT SUBSCRIBE SEND PONG(x) CLOSE(1000) " */
+    struct bytes order; /* "CONNECT SUBSCRIBE SEND PONG(x) CLOSE(1000) " */
     struct bytes last_pong;
-    int beats;                      /* heart-beats that the client sent */
-    int ws_messages;                /* data messages that the client sent */
-    size_t ws_largest;              /* octets in the largest of them */
+    int beats;         /* heart-beats that the client sent */
+    int ws_messages;   /* data messages that the client sent */
+    size_t ws_largest; /* octets in the largest of them */
     long long last_write_us, longest_silence_us;
-    int close_code;                 /* of the client's close frame; 0: none yet */
-    int broken;                     /* the client broke RFC 6455 or STOMP: the parser's error */
-    struct bytes log;               /* the client's events */
-    struct bytes why;               /* the sentence of the last DISCONNECTED, ERROR or end */
-    int result;                     /* and its code */
-    long long retry_ms;             /* of the last DISCONNECTED; -2: none came */
-    int ended;                      /* what the driving call returned at the end; 0: it has not ended */
+    int close_code;     /* of the client's close frame; 0: none yet */
+    int broken;         /* the client broke RFC 6455 or STOMP: the parser's error */
+    struct bytes log;   /* the client's events */
+    struct bytes why;   /* the sentence of the last DISCONNECTED, ERROR or end */
+    int result;         /* and its code */
+    long long retry_ms; /* of the last DISCONNECTED; -2: none came */
+    int ended;          /* what the driving call returned at the end; 0: it has not ended */
     int moved, busy;
 };
 
@@ -194,7 +198,8 @@ static inline void peer_stomp(struct peer *p, const char *frame) {
 static inline void peer_message(struct peer *p, const char *subscription, const char *id,
                                 const char *destination, const char *body) {
     struct bytes b = {0};
-    bytes_print(&b, "MESSAGE\nsubscription:%s\nmessage-id:%s\ndestination:%s\ncontent-length:%d\n\n",
+    bytes_print(&b,
+                "MESSAGE\nsubscription:%s\nmessage-id:%s\ndestination:%s\ncontent-length:%d\n\n",
                 subscription, id, destination, (int)strlen(body));
     bytes_add(&b, body, strlen(body) + 1);
     peer_ws(p, STWS_WS_TEXT, 1, b.data, b.len);
@@ -648,7 +653,8 @@ static inline int peer_connect(struct peer *p) {
     return stws_state(p->client) == STWS_CONNECTED;
 }
 
-/* Every test ends here, and so each also checks that the client kept the protocols and never spun. */
+/* Every test ends here, and so each also checks that the client kept the protocols and never
+   spun. */
 static inline void peer_free(struct peer *p) {
     CHECK_STR("STWS_OK", stws_result_name(p->broken));
     CHECK_INT(0, p->busy);

@@ -1,5 +1,6 @@
-/* test_diagnosis.c - everything that can be wrong with a server, one thing at a time: the error's code, the facts that
-   its sentence must hold, and whether the client tries again. All of it in simulated time, but for the last part. */
+/* test_diagnosis.c - everything that can be wrong with a server, one thing at a time: the
+   error's code, the facts that its sentence must hold, and whether the client tries again. All
+   of it in simulated time, but for the last part. */
 #include "scripted.h"
 
 /* What becomes of the client: it has ended, or it tries again. */
@@ -150,7 +151,8 @@ static void test_a_redirect_names_its_goal(void) {
     for (i = 0; i < sizeof status / sizeof *status; i++) {
         struct peer p;
         struct bytes answer = {0};
-        bytes_print(&answer, "HTTP/1.1 %s Over There\r\nLocation: https://b.test/s/\r\n\r\n", status[i]);
+        bytes_print(&answer, "HTTP/1.1 %s Over There\r\nLocation: https://b.test/s/\r\n\r\n",
+                    status[i]);
         answered(&p, RAW, answer.data);
         CHECK_STR("STWS_ERR_HTTP_STATUS", stws_result_name(p.result));
         CHECK_HAS(status[i], why(&p));
@@ -248,12 +250,14 @@ static void test_101_that_breaks_the_handshake(void) {
 
 static void test_101_without_a_subprotocol_is_fine(void) {
     struct peer p;
-    begin_at(&p, RAW, "HTTP/1.1 101 \r\nupgrade: WebSocket\r\nconnection: keep-alive, UPGRADE\r\n"
-                      "sec-websocket-accept: @\r\n\r\n");
+    begin_at(&p, RAW,
+             "HTTP/1.1 101 \r\nupgrade: WebSocket\r\nconnection: keep-alive, UPGRADE\r\n"
+             "sec-websocket-accept: @\r\n\r\n");
     CHECK(peer_connect(&p));
     peer_free(&p);
-    begin_at(&p, RAW, "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 101 \r\nUpgrade: websocket\r\n"
-                      "Connection: upgrade\r\nSec-WebSocket-Accept: @\r\n\r\n");
+    begin_at(&p, RAW,
+             "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 101 \r\nUpgrade: websocket\r\n"
+             "Connection: upgrade\r\nSec-WebSocket-Accept: @\r\n\r\n");
     CHECK(peer_connect(&p));
     peer_free(&p);
 }
@@ -263,7 +267,8 @@ static void test_a_mebibyte_of_headers(void) {
     size_t i;
     begin_at(&p, RAW, "HTTP/1.1 101 \r\n");
     peer_turn(&p);
-    for (i = 0; i < 16384; i++) peer_say(&p, "X-Padding: 0123456789012345678901234567890123456789012345678\r\n");
+    for (i = 0; i < 16384; i++)
+        peer_say(&p, "X-Padding: 0123456789012345678901234567890123456789012345678\r\n");
     until_trouble(&p);
     CHECK_STR("STWS_ERR_HTTP_LIMIT", stws_result_name(p.result));
     CHECK(p.given < 200000);
@@ -362,8 +367,9 @@ static void logged_in_with(struct peer *p, int versions, const char *frame) {
 
 static void test_a_refused_login(void) {
     struct peer p;
-    logged_in_with(&p, 0, "ERROR\nmessage:Bad CONNECT\ncontent-type:text/plain\n\n"
-                          "Access refused for user 'guest'\n\tat a.long.StackTrace(Of.java:1)\n");
+    logged_in_with(&p, 0,
+                   "ERROR\nmessage:Bad CONNECT\ncontent-type:text/plain\n\n"
+                   "Access refused for user 'guest'\n\tat a.long.StackTrace(Of.java:1)\n");
     check_trouble(&p, STWS_ERR_LOGIN, FINAL);
     CHECK_HAS("Bad CONNECT", why(&p));
     CHECK_HAS("Access refused for user 'guest'", why(&p));
@@ -478,8 +484,9 @@ static void check_over_limit(const char *frame, int code, const char *option, in
 static void test_a_message_over_our_limits(void) {
     struct bytes b = {0};
     int i;
-    check_over_limit("MESSAGE\ndestination:/x\nmessage-id:1\nsubscription:0\ncontent-length:1001\n\n",
-                     STWS_ERR_FRAME_BODY, "max_body", 1009);
+    check_over_limit(
+        "MESSAGE\ndestination:/x\nmessage-id:1\nsubscription:0\ncontent-length:1001\n\n",
+        STWS_ERR_FRAME_BODY, "max_body", 1009);
     bytes_print(&b, "MESSAGE\ndestination:/x\n\n%01200d", 0);
     check_over_limit(b.data, STWS_ERR_FRAME_BODY, "max_body", 1009);
     bytes_clear(&b);
@@ -494,7 +501,8 @@ static void test_a_message_over_our_limits(void) {
 }
 
 /* ActiveMQ takes no frame in pieces, so there the advice to cut would be wrong. */
-static void check_over_the_servers_limit(const char *connected, const char *advice, const char *not_that) {
+static void check_over_the_servers_limit(const char *connected, const char *advice,
+                                         const char *not_that) {
     struct peer p;
     char body[20000];
     session(&p, connected);
@@ -512,8 +520,9 @@ static void check_over_the_servers_limit(const char *connected, const char *advi
 }
 
 static void test_a_message_over_the_servers_limit(void) {
-    check_over_the_servers_limit("CONNECTED\nversion:1.2\nserver:ActiveMQ/6.1.7\nheart-beat:0,0\n\n",
-                                 "maxTextMessageSize", "max_ws_message");
+    check_over_the_servers_limit(
+        "CONNECTED\nversion:1.2\nserver:ActiveMQ/6.1.7\nheart-beat:0,0\n\n", "maxTextMessageSize",
+        "max_ws_message");
     check_over_the_servers_limit("CONNECTED\nversion:1.2\nserver:some/1\nheart-beat:0,0\n\n",
                                  "max_ws_message", "maxTextMessageSize");
 }
@@ -528,7 +537,8 @@ static void test_a_lost_heart_beat(void) {
     peer_free(&p);
 }
 
-/* We were silent for longer than promised and the server left: that is ours, and the sentence says so. */
+/* We were silent for longer than promised and the server left: that is ours, and the sentence
+   says so. */
 static void test_our_own_loop_was_late(void) {
     struct peer p;
     stws_stats_numbers stats;
@@ -588,7 +598,8 @@ static void test_a_refused_open(void) {
     peer_free(&p);
 }
 
-/* The server announces ten GiB; nothing may be allocated for them, and nobody waits for them for ever. */
+/* The server announces ten GiB; nothing may be allocated for them, and nobody waits for them for
+   ever. */
 static void test_ten_gibibytes_announced(void) {
     static const char head[] = {(char)0x81, 127, 0, 0, 0, 2, (char)0x80, 0, 0, 0};
     struct peer p;
@@ -679,18 +690,18 @@ static void check_bad_ws(const void *frame, size_t len, int code, int close_code
 #define BAD_WS(octets, code, close_code) check_bad_ws(octets, sizeof octets - 1, code, close_code)
 
 static void test_bad_websocket_frames(void) {
-    BAD_WS("\xC1\x01x", STWS_ERR_WS_PROTOCOL, 1002);             /* RSV1 */
-    BAD_WS("\x83\x01x", STWS_ERR_WS_PROTOCOL, 1002);             /* opcode 3 */
-    BAD_WS("\x81\x81\1\2\3\4x", STWS_ERR_WS_PROTOCOL, 1002);     /* masked */
-    BAD_WS("\x09\x00", STWS_ERR_WS_PROTOCOL, 1002);              /* ping in fragments */
-    BAD_WS("\x89\x7E\x01\x00", STWS_ERR_WS_PROTOCOL, 1002);      /* ping of 256 */
-    BAD_WS("\x80\x01x", STWS_ERR_WS_PROTOCOL, 1002);             /* continuation of nothing */
-    BAD_WS("\x01\x01\n\x81\x01x", STWS_ERR_WS_PROTOCOL, 1002);   /* a message in a message */
-    BAD_WS("\x81\x7E\x00\x01x", STWS_ERR_WS_PROTOCOL, 1002);     /* length not minimal */
+    BAD_WS("\xC1\x01x", STWS_ERR_WS_PROTOCOL, 1002);           /* RSV1 */
+    BAD_WS("\x83\x01x", STWS_ERR_WS_PROTOCOL, 1002);           /* opcode 3 */
+    BAD_WS("\x81\x81\1\2\3\4x", STWS_ERR_WS_PROTOCOL, 1002);   /* masked */
+    BAD_WS("\x09\x00", STWS_ERR_WS_PROTOCOL, 1002);            /* ping in fragments */
+    BAD_WS("\x89\x7E\x01\x00", STWS_ERR_WS_PROTOCOL, 1002);    /* ping of 256 */
+    BAD_WS("\x80\x01x", STWS_ERR_WS_PROTOCOL, 1002);           /* continuation of nothing */
+    BAD_WS("\x01\x01\n\x81\x01x", STWS_ERR_WS_PROTOCOL, 1002); /* a message in a message */
+    BAD_WS("\x81\x7E\x00\x01x", STWS_ERR_WS_PROTOCOL, 1002);   /* length not minimal */
     BAD_WS("\x81\x7F\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", STWS_ERR_WS_PROTOCOL, 1002);
-    BAD_WS("\x88\x01x", STWS_ERR_WS_PROTOCOL, 1002);             /* half a close code */
-    BAD_WS("\x88\x02\x03\xED", STWS_ERR_WS_PROTOCOL, 1002);      /* 1005 on the wire */
-    BAD_WS("\x88\x03\x03\xE8\xFF", STWS_ERR_WS_UTF8, 1007);      /* a reason that is not UTF-8 */
+    BAD_WS("\x88\x01x", STWS_ERR_WS_PROTOCOL, 1002);        /* half a close code */
+    BAD_WS("\x88\x02\x03\xED", STWS_ERR_WS_PROTOCOL, 1002); /* 1005 on the wire */
+    BAD_WS("\x88\x03\x03\xE8\xFF", STWS_ERR_WS_UTF8, 1007); /* a reason that is not UTF-8 */
 }
 
 /* ==== options that cannot work ==== */
@@ -795,7 +806,8 @@ static void test_an_injected_line_is_refused(void) {
 
 /* ==== the real network, as far as the loopback goes ==== */
 
-/* Run the client against the system's sockets until something goes wrong, for at most twenty seconds. */
+/* Run the client against the system's sockets until something goes wrong, for at most twenty
+   seconds. */
 static void really(struct peer *p, const char *url) {
     stws_options o = stws_options_default();
     int i;

@@ -1,5 +1,5 @@
-/* test_memory.c - what is allocated, and when: nothing by stws_init, one block by stws_create, nothing while a session
-   runs; and each allocation that fails makes an error, not a crash. */
+/* test_memory.c - what is allocated, and when: nothing by stws_init, one block by stws_create,
+   nothing while a session runs; and each allocation that fails makes an error, not a crash. */
 #include <stddef.h>
 
 static void *heap_alloc(size_t size);
@@ -20,10 +20,10 @@ struct block {
 };
 
 static struct heap {
-    int calls;              /* allocations asked for */
-    int fail_at;            /* the number of the one that fails; 0: none */
+    int calls;   /* allocations asked for */
+    int fail_at; /* the number of the one that fails; 0: none */
     int live;
-    int wrong;              /* blocks given back that are none, or with another size */
+    int wrong; /* blocks given back that are none, or with another size */
     struct block blocks[MAX_BLOCKS];
 } heap;
 
@@ -219,7 +219,8 @@ static void test_destroy_wipes_secrets(void) {
     CHECK_STR(secret, sent_header(peer_sent(&p, "CONNECT", 0), "passcode"));
     stws_destroy(p.client);
     p.client = NULL;
-    for (i = 0; i + sizeof secret <= size; i++) found += memcmp(memory + i, secret, sizeof secret - 1) == 0;
+    for (i = 0; i + sizeof secret <= size; i++)
+        found += memcmp(memory + i, secret, sizeof secret - 1) == 0;
     CHECK_INT(0, found);
     end_in_place(&p, memory, size);
 }
@@ -339,7 +340,8 @@ static void test_announcements_allocate_nothing(void) {
     peer_begin(&p);
     CHECK(peer_connect(&p));
     peer_raw(&p, ws_head, sizeof ws_head);
-    peer_say(&p, "MESSAGE\nsubscription:sub-1\nmessage-id:1\ndestination:/a\ncontent-length:15000000\n\nbegin");
+    peer_say(&p, "MESSAGE\nsubscription:sub-1\nmessage-id:1\ndestination:/"
+                 "a\ncontent-length:15000000\n\nbegin");
     peer_turn(&p);
     CHECK_INT(STWS_CONNECTED, stws_state(p.client));
     CHECK_INT(1, heap.calls);
@@ -358,7 +360,8 @@ static void copy_message(struct peer *p, const stws_event *e) {
     (void)p;
 }
 
-/* A queue, a client, large frames both ways, copies, a second session: 1 when every allocation was granted. */
+/* A queue, a client, large frames both ways, copies, a second session: 1 when every allocation
+   was granted. */
 static int everything(int fail_at) {
     struct peer p;
     stws_queue *queue;
@@ -372,7 +375,8 @@ static int everything(int fail_at) {
     if (p.client) {
         CHECK(peer_connect(&p));
         talk_big(&p, 300000);
-        if (stws_state(p.client) != STWS_CONNECTED) CHECK_STR("STWS_ERR_LIMIT", stws_result_name(p.result));
+        if (stws_state(p.client) != STWS_CONNECTED)
+            CHECK_STR("STWS_ERR_LIMIT", stws_result_name(p.result));
         CHECK(peer_connect(&p));
         peer_forget(&p);
         peer_message(&p, "sub-1", "small", "/queue/a", "still works");
@@ -406,8 +410,9 @@ static void test_each_allocation_fails_in_turn(void) {
 static void answer_request(struct peer *p, const struct sent *s) {
     struct bytes b = {0};
     if (s->frame.command_id != STWS_COMMAND_SEND) return;
-    bytes_print(&b, "MESSAGE\nsubscription:%s\nmessage-id:1\ndestination:/x\ncorrelation-id:%s\n\nreply",
-                sent_header(peer_sent(p, "SUBSCRIBE", 0), "id"), sent_header(s, "correlation-id"));
+    bytes_print(
+        &b, "MESSAGE\nsubscription:%s\nmessage-id:1\ndestination:/x\ncorrelation-id:%s\n\nreply",
+        sent_header(peer_sent(p, "SUBSCRIBE", 0), "id"), sent_header(s, "correlation-id"));
     peer_stomp(p, b.data);
     bytes_free(&b);
 }

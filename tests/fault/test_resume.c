@@ -1,5 +1,6 @@
-/* test_resume.c - from one session to the next: back-off, what goes again and in which order, the hooks before it; and
-   the end of a client, asked for in every state and from every callback. */
+/* test_resume.c - from one session to the next: back-off, what goes again and in which order,
+   the hooks before it; and the end of a client, asked for in every state and from every
+   callback. */
 #include "scripted.h"
 
 static stws_stats_numbers stats_of(const struct peer *p) {
@@ -17,7 +18,8 @@ static const char *bodies(struct peer *p) {
     static struct bytes all;
     int i;
     bytes_free(&all);
-    for (i = 0; peer_sent(p, "SEND", i); i++) bytes_print(&all, "%s ", peer_sent(p, "SEND", i)->frame.body);
+    for (i = 0; peer_sent(p, "SEND", i); i++)
+        bytes_print(&all, "%s ", peer_sent(p, "SEND", i)->frame.body);
     return bytes_text(&all);
 }
 
@@ -190,11 +192,13 @@ static void test_reconnect_now(void) {
 }
 
 static void note_host(struct peer *p, const stws_event *e) {
-    if (e->type == STWS_EVENT_DISCONNECTED) bytes_print((struct bytes *)p->extra, "%s ", p->endpoint_host);
+    if (e->type == STWS_EVENT_DISCONNECTED)
+        bytes_print((struct bytes *)p->extra, "%s ", p->endpoint_host);
 }
 
 static void test_several_urls(void) {
-    static const char *const urls[] = {"ws://one.test/s", "ws://two.test/s", "ws://[::1]:99/s", NULL};
+    static const char *const urls[] = {"ws://one.test/s", "ws://two.test/s", "ws://[::1]:99/s",
+                                       NULL};
     struct bytes hosts = {0};
     struct peer p;
     stws_options o;
@@ -281,7 +285,8 @@ static void test_the_outbox_speaks_the_new_sessions_version(void) {
     CHECK_INT(0, stws_send(p.client, "/queue/a\rb", "x", 1));
     p.connected = "CONNECTED\nversion:1.1\n\n";
     CHECK(peer_connect(&p));
-    CHECK_INT(1, peer_count(&p, "SEND")); /* 1.1 cannot say CR, so that one is dropped, and counted */
+    CHECK_INT(1,
+              peer_count(&p, "SEND")); /* 1.1 cannot say CR, so that one is dropped, and counted */
     CHECK_HAS("\ndestination:/queue/a\\cb\n", peer_sent(&p, "SEND", 0)->raw);
     CHECK_INT(1, stats_of(&p).dropped);
     peer_free(&p);
@@ -383,7 +388,8 @@ static void test_a_message_that_never_fits(void) {
     peer_free(&p);
 }
 
-/* The outbox is a ring: fill and empty it in many sizes, and nothing may be lost, doubled or reordered. */
+/* The outbox is a ring: fill and empty it in many sizes, and nothing may be lost, doubled or
+   reordered. */
 static void test_the_outbox_goes_round(void) {
     struct peer p;
     char body[400];
@@ -458,7 +464,8 @@ static void test_what_is_not_confirmed_goes_again(void) {
     peer_free(&p);
 }
 
-/* A receipt of the user's own is told once, when the message is confirmed, in whatever session that is. */
+/* A receipt of the user's own is told once, when the message is confirmed, in whatever session
+   that is. */
 static void test_a_receipt_with_confirm(void) {
     struct peer p;
     stws_outgoing m = {.destination = "/queue/a", .body = "x", .body_len = 1, .receipt = 1};
@@ -622,8 +629,8 @@ static void test_before_subscribe(void) {
 
 /* ==== the end, from every state ==== */
 
-static const int states[] = {STWS_IDLE, STWS_CONNECTING, STWS_UPGRADING, STWS_LOGGING_IN,
-                             STWS_CONNECTED, STWS_CLOSING, STWS_BACKOFF};
+static const int states[] = {STWS_IDLE,      STWS_CONNECTING, STWS_UPGRADING, STWS_LOGGING_IN,
+                             STWS_CONNECTED, STWS_CLOSING,    STWS_BACKOFF};
 
 enum { STATES = sizeof states / sizeof *states };
 
@@ -878,7 +885,8 @@ static void test_a_busy_callback(void) {
         CHECK(peer_connect(&p));
         peer_message(&p, "from-callback", "1", "/topic/b", "first");
         peer_turn(&p);
-        CHECK_STR("CONNECT SUBSCRIBE SEND UNSUBSCRIBE SEND DISCONNECT CLOSE(1000) ", bytes_text(&p.order));
+        CHECK_STR("CONNECT SUBSCRIBE SEND UNSUBSCRIBE SEND DISCONNECT CLOSE(1000) ",
+                  bytes_text(&p.order));
         CHECK_STR("hello first ", bodies(&p));
         CHECK_INT(STWS_CLOSED, p.ended);
         peer_free(&p);
@@ -946,7 +954,8 @@ static void stuck(struct peer *p) {
     send_text(p, "stuck");
 }
 
-/* However long a flush may take, write_timeout_ms ends it before, and so does the end of the connection. */
+/* However long a flush may take, write_timeout_ms ends it before, and so does the end of the
+   connection. */
 static void test_flush_to_a_server_that_takes_nothing(void) {
     struct peer p;
     long long begun;
@@ -979,15 +988,17 @@ static void test_flush_with_confirm(void) {
     peer_free(&p);
 }
 
-/* Answer a request: to the subscription of its reply-to, or, as RabbitMQ does, to the queue's name itself. */
+/* Answer a request: to the subscription of its reply-to, or, as RabbitMQ does, to the queue's
+   name itself. */
 static void answer_request(struct peer *p, const struct sent *s) {
     const char *to = sent_header(s, "reply-to");
     const struct sent *sub = peer_sent(p, "SUBSCRIBE", 0);
     struct bytes b = {0};
     if (s->frame.command_id != STWS_COMMAND_SEND) return;
     CHECK(*to != 0);
-    bytes_print(&b, "MESSAGE\nsubscription:%s\nmessage-id:1\ndestination:%s\ncorrelation-id:%s\n\nre: %s",
-                sub ? sent_header(sub, "id") : to, to, sent_header(s, "correlation-id"), s->frame.body);
+    bytes_print(
+        &b, "MESSAGE\nsubscription:%s\nmessage-id:1\ndestination:%s\ncorrelation-id:%s\n\nre: %s",
+        sub ? sent_header(sub, "id") : to, to, sent_header(s, "correlation-id"), s->frame.body);
     peer_stomp(p, b.data);
     bytes_free(&b);
 }
@@ -1076,7 +1087,8 @@ static void test_stop_with_a_full_queue(void) {
     o.queue = queue;
     peer_start(&p, &o);
     CHECK(peer_connect(&p));
-    for (i = 0; i < 100; i++) peer_message(&p, "sub-1", "1", "/topic/a", "0123456789012345678901234567890123456789");
+    for (i = 0; i < 100; i++)
+        peer_message(&p, "sub-1", "1", "/topic/a", "0123456789012345678901234567890123456789");
     peer_turn(&p);
     stws_stop(p.client);
     check_stopped(&p);

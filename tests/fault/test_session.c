@@ -1,4 +1,5 @@
-/* test_session.c - one session: what goes over the wire in both directions, and what the client tells of it. */
+/* test_session.c - one session: what goes over the wire in both directions, and what the client
+   tells of it. */
 #include "scripted.h"
 
 static const char CONNECTED_10[] = "CONNECTED\nheart-beat:0,0\n\n";
@@ -111,7 +112,8 @@ static void test_who_the_server_is(void) {
     } servers[] = {
         {"CONNECTED\nversion:1.2\nheart-beat:0,0\nuser-name:DOM\\user\n\n", STWS_BROKER_SPRING},
         {"CONNECTED\nserver:RabbitMQ/3.10.8\nversion:1.2\n\n", STWS_BROKER_RABBITMQ},
-        {"CONNECTED\nserver:ActiveMQ/6.1.7\nsession:ID:vm-1:17\nversion:1.2\n\n", STWS_BROKER_ACTIVEMQ},
+        {"CONNECTED\nserver:ActiveMQ/6.1.7\nsession:ID:vm-1:17\nversion:1.2\n\n",
+         STWS_BROKER_ACTIVEMQ},
         {"CONNECTED\nversion:1.2\nserver:ActiveMQ-Artemis/2.44.0 x\n\n", STWS_BROKER_ARTEMIS},
         {"CONNECTED\nversion:1.2\nserver:something/1\n\n", STWS_BROKER_UNKNOWN},
     };
@@ -155,22 +157,26 @@ static const char RECORDED_EVENTS[] =
 
 #define WS(opcode, fin, text) peer_ws(p, opcode, fin, text, sizeof text - 1)
 
-/* Everything that a server may do to a frame, behind the answer to the upgrade and in one go with it. */
+/* Everything that a server may do to a frame, behind the answer to the upgrade and in one go
+   with it. */
 static void say_recorded(struct peer *p) {
     WS(STWS_WS_TEXT, 1, "CONNECTED\nversion:1.2\nsession:x:y\\z\n\n\0\n");
     WS(STWS_WS_TEXT, 1, "\n");
-    WS(STWS_WS_TEXT, 1, "MESSAGE\nsubscription:sub-1\nmessage-id:m\\c1\ndestination:/topic/a\n"
-                        "x\\cy:a\\nb\\\\\nx\\cy:second\n\nhello\0");
+    WS(STWS_WS_TEXT, 1,
+       "MESSAGE\nsubscription:sub-1\nmessage-id:m\\c1\ndestination:/topic/a\n"
+       "x\\cy:a\\nb\\\\\nx\\cy:second\n\nhello\0");
     WS(STWS_WS_BINARY, 0, "MESSAGE\nsubscription:q\\c1\nmessage-id:m2\ndesti");
     WS(STWS_WS_PING, 1, "between");
     WS(STWS_WS_CONTINUATION, 0, "");
     WS(STWS_WS_CONTINUATION, 0, "nation:/queue/b\ncontent-length:3\n\na\0");
     WS(STWS_WS_PONG, 1, "unasked");
     WS(STWS_WS_CONTINUATION, 1, "b\0\n\n");
-    WS(STWS_WS_TEXT, 1, "\n\r\nMESSAGE\r\nsubscription:sub-1\r\nmessage-id:m3\r\ndestination:/topic/a\r\n\r\n"
-                        "three\0\nRECEIPT\nreceipt-id:nobody's\n\n\0"
-                        "MESSAGE\nsubscription:sub-1\nmessage-id:m4\ndestination:/topic/a\ncontent-length:0\n\n\0");
-    WS(STWS_WS_TEXT, 1, "MESSAGE\nsubscription:sub-1\nmessage-id:m5\ndestination:/topic/a\n\nin two");
+    WS(STWS_WS_TEXT, 1,
+       "\n\r\nMESSAGE\r\nsubscription:sub-1\r\nmessage-id:m3\r\ndestination:/topic/a\r\n\r\n"
+       "three\0\nRECEIPT\nreceipt-id:nobody's\n\n\0"
+       "MESSAGE\nsubscription:sub-1\nmessage-id:m4\ndestination:/topic/a\ncontent-length:0\n\n\0");
+    WS(STWS_WS_TEXT, 1,
+       "MESSAGE\nsubscription:sub-1\nmessage-id:m5\ndestination:/topic/a\n\nin two");
     WS(STWS_WS_BINARY, 1, " messages\0NEWS\na:b\n\n\0");
     WS(STWS_WS_TEXT, 1, "ERROR\nmessage:that was it\n\nthe end\0");
     peer_close(p, 1002, "bye");
@@ -310,8 +316,9 @@ static void test_a_message(void) {
     p->extra = &handle;
     handle = stws_subscribe(p->client, "/topic/a", NULL);
     peer_turn(p);
-    WS(STWS_WS_TEXT, 1, "MESSAGE\nsubscription:sub-1\nmessage-id:7\ndestination:/topic/a\nack:a\\c7\n"
-                        "content-type:text/plain\nx:first\nx:second\ncontent-length:5\n\nab\0cd\0");
+    WS(STWS_WS_TEXT, 1,
+       "MESSAGE\nsubscription:sub-1\nmessage-id:7\ndestination:/topic/a\nack:a\\c7\n"
+       "content-type:text/plain\nx:first\nx:second\ncontent-length:5\n\nab\0cd\0");
     peer_turn(p);
     CHECK_STR("CONNECTED\nMESSAGE /topic/a 7 ab\n", bytes_text(&p->log));
     CHECK_INT(1, stats_of(p).messages_in);
@@ -495,7 +502,8 @@ static void test_any_octet_is_a_sign_of_life(void) {
     }
     for (i = 0; i < sizeof frame; i++) {
         peer_advance(&p, 2900);
-        peer_ws(&p, i == 0 ? STWS_WS_TEXT : STWS_WS_CONTINUATION, i + 1 == sizeof frame, frame + i, 1);
+        peer_ws(&p, i == 0 ? STWS_WS_TEXT : STWS_WS_CONTINUATION, i + 1 == sizeof frame, frame + i,
+                1);
         peer_turn(&p);
     }
     CHECK_STR("CONNECTED\nMESSAGE /a 1 \n", bytes_text(&p.log));
@@ -508,12 +516,9 @@ static void test_no_heart_beat(void) {
         int out, in;
         const char *header;
     } cases[] = {
-        {10000, 10000, "heart-beat:0,0"},
-        {10000, 10000, ""},
-        {10000, 10000, "heart-beat:soon,later"},
-        {10000, 10000, "heart-beat:10000"},
-        {10000, 10000, "heart-beat:-1,-1"},
-        {STWS_OFF, STWS_OFF, "heart-beat:10000,10000"},
+        {10000, 10000, "heart-beat:0,0"},        {10000, 10000, ""},
+        {10000, 10000, "heart-beat:soon,later"}, {10000, 10000, "heart-beat:10000"},
+        {10000, 10000, "heart-beat:-1,-1"},      {STWS_OFF, STWS_OFF, "heart-beat:10000,10000"},
         {STWS_OFF, 10000, "heart-beat:0,30000"},
     };
     size_t i;
@@ -595,7 +600,8 @@ static void test_a_receipt_that_never_comes(void) {
     peer_advance(&p, 200);
     check_receipt(&p, number, "STWS_ERR_TIMEOUT");
     CHECK_INT(STWS_CONNECTED, stws_state(p.client));
-    peer_receipt(&p, sent_header(peer_sent(&p, "SEND", 0), "receipt")); /* too late: not told twice */
+    peer_receipt(&p,
+                 sent_header(peer_sent(&p, "SEND", 0), "receipt")); /* too late: not told twice */
     peer_forget(&p);
     peer_turn(&p);
     CHECK(strstr(bytes_text(&p.log), "STWS_ERR") == NULL);
@@ -652,7 +658,8 @@ static void test_a_receipt_header_is_no_receipt(void) {
     p.automatic &= ~AUTO_RECEIPT;
     send_with_receipt(&p);
     peer_turn(&p);
-    bytes_print(&frame, "MESSAGE\nsubscription:sub-1\nmessage-id:1\ndestination:/a\nreceipt:%s\n\nx",
+    bytes_print(&frame,
+                "MESSAGE\nsubscription:sub-1\nmessage-id:1\ndestination:/a\nreceipt:%s\n\nx",
                 sent_header(peer_sent(&p, "SEND", 0), "receipt"));
     peer_stomp(&p, frame.data);
     peer_turn(&p);
@@ -711,7 +718,8 @@ static void answer_message(struct peer *p, const stws_event *e) {
         a->result = a->answer(p->client, e->message);
 }
 
-/* The client answers one message so: the call's result, and the raw frame that the server saw, or NULL. */
+/* The client answers one message so: the call's result, and the raw frame that the server saw,
+   or NULL. */
 static void check_answer(const char *version, struct answering a, const char *message, int result,
                          const char *command, const char *raw) {
     struct peer p;
@@ -731,16 +739,21 @@ static void check_answer(const char *version, struct answering a, const char *me
 }
 
 static void test_ack_and_nack_as_each_version_says_them(void) {
-    static const char with_ack[] = "MESSAGE\nsubscription:sub-1\nmessage-id:m\\c1\nack:ID\\cvm\\c9\n"
-                                   "destination:/queue/a\n\nx";
-    static const char without[] = "MESSAGE\nsubscription:sub-1\nmessage-id:m1\ndestination:/queue/a\n\nx";
+    static const char with_ack[] =
+        "MESSAGE\nsubscription:sub-1\nmessage-id:m\\c1\nack:ID\\cvm\\c9\n"
+        "destination:/queue/a\n\nx";
+    static const char without[] =
+        "MESSAGE\nsubscription:sub-1\nmessage-id:m1\ndestination:/queue/a\n\nx";
     struct answering ack = {stws_ack, NULL, 1}, nack = {stws_nack, NULL, 1}, in = {NULL, "tx:1", 1};
     check_answer(CONNECTED_12, ack, with_ack, 0, "ACK", "ACK\nid:ID\\cvm\\c9\n\n");
     check_answer(CONNECTED_12, nack, with_ack, 0, "NACK", "NACK\nid:ID\\cvm\\c9\n\n");
-    check_answer(CONNECTED_12, in, with_ack, 0, "ACK", "ACK\nid:ID\\cvm\\c9\ntransaction:tx\\c1\n\n");
+    check_answer(CONNECTED_12, in, with_ack, 0, "ACK",
+                 "ACK\nid:ID\\cvm\\c9\ntransaction:tx\\c1\n\n");
     check_answer(CONNECTED_12, ack, without, 0, "ACK", "ACK\nid:m1\n\n");
-    check_answer(CONNECTED_11, ack, with_ack, 0, "ACK", "ACK\nmessage-id:m\\c1\nsubscription:sub-1\n\n");
-    check_answer(CONNECTED_11, nack, without, 0, "NACK", "NACK\nmessage-id:m1\nsubscription:sub-1\n\n");
+    check_answer(CONNECTED_11, ack, with_ack, 0, "ACK",
+                 "ACK\nmessage-id:m\\c1\nsubscription:sub-1\n\n");
+    check_answer(CONNECTED_11, nack, without, 0, "NACK",
+                 "NACK\nmessage-id:m1\nsubscription:sub-1\n\n");
     check_answer(CONNECTED_10, ack, without, 0, "ACK", "ACK\nmessage-id:m1\n\n");
     check_answer(CONNECTED_10, nack, without, STWS_ERR_FRAME_BUILD, "NACK", NULL);
 }
@@ -805,7 +818,8 @@ static void test_arguments_that_are_refused(void) {
     CHECK_INT(STWS_ERR_USAGE, stws_subscribe(p.client, NULL, NULL));
     CHECK_INT(STWS_ERR_USAGE, stws_subscribe(p.client, "", NULL));
     CHECK_INT(STWS_ERR_USAGE, stws_subscribe(p.client, "/a", &bad));
-    CHECK_INT(STWS_ERR_FRAME_BUILD, stws_subscribe(p.client, "/a\rb", NULL)); /* 1.1 cannot say CR */
+    CHECK_INT(STWS_ERR_FRAME_BUILD,
+              stws_subscribe(p.client, "/a\rb", NULL)); /* 1.1 cannot say CR */
     CHECK_INT(STWS_ERR_USAGE, stws_send(p.client, NULL, "x", 1));
     CHECK_INT(STWS_ERR_USAGE, stws_send(p.client, "/a", NULL, 1));
     CHECK_INT(STWS_ERR_FRAME_BUILD, stws_send(p.client, "/a\rb", "x", 1));
@@ -843,9 +857,13 @@ static void test_a_full_subscription_table(void) {
 
 static void test_send(void) {
     static const char *const headers[] = {"x:y", "a\nb\\", "empty", "", NULL};
-    stws_outgoing m = {.destination = "/queue/a", .body = "a\0b", .body_len = 3,
-                       .content_type = "application/json", .headers = headers};
-    stws_outgoing text = {.destination = "/queue/a", .body = "text", .body_len = 4, .no_content_length = 1};
+    stws_outgoing m = {.destination = "/queue/a",
+                       .body = "a\0b",
+                       .body_len = 3,
+                       .content_type = "application/json",
+                       .headers = headers};
+    stws_outgoing text = {
+        .destination = "/queue/a", .body = "text", .body_len = 4, .no_content_length = 1};
     const struct sent *s;
     struct peer p;
     connected(&p, CONNECTED_12);
@@ -884,7 +902,8 @@ static void test_sends_are_batched(void) {
 
 /* ==== large frames, and what kind of message they go in ==== */
 
-/* Send a body of 30,001 octets, most of them in characters of three, and see what messages it takes. */
+/* Send a body of 30,001 octets, most of them in characters of three, and see what messages it
+   takes. */
 static void check_cut(const char *server, size_t max_ws_message, size_t largest, int messages) {
     struct peer p;
     struct bytes body = {0}, frame = {0};
@@ -936,7 +955,8 @@ static void test_frames_around_the_limit(void) {
         CHECK_INT(0, stws_send(p.client, "/queue/a", body, len));
         peer_turn(&p);
         CHECK(p.ws_largest <= 8192);
-        CHECK_INT(peer_sent(&p, "SEND", 0)->raw_len > 8192 ? 2 : 1, peer_sent(&p, "SEND", 0)->ws_messages);
+        CHECK_INT(peer_sent(&p, "SEND", 0)->raw_len > 8192 ? 2 : 1,
+                  peer_sent(&p, "SEND", 0)->ws_messages);
     }
     peer_free(&p);
 }
@@ -1107,7 +1127,8 @@ static void test_error_without_a_close(void) {
     peer_advance(&p, 200);
     CHECK_INT(0, p.is_open);
     CHECK(p.close_code != 0);
-    CHECK_STR("CONNECTED\nERROR Processing error\nDISCONNECTED STWS_ERR_BROKER\n", bytes_text(&p.log));
+    CHECK_STR("CONNECTED\nERROR Processing error\nDISCONNECTED STWS_ERR_BROKER\n",
+              bytes_text(&p.log));
     CHECK(strstr(bytes_text(&p.order), "DISCONNECT") == NULL);
     CHECK_HAS("Processing error", bytes_text(&p.why));
     CHECK_HAS("because", bytes_text(&p.why));
@@ -1171,8 +1192,9 @@ static void test_the_trace_holds_no_secret(void) {
     o.connect_headers = more;
     o.on_trace = keep_trace;
     p.extra = &trace;
-    p.answer = "HTTP/1.1 101 \r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: @\r\n"
-               "Set-Cookie: a=hush6\r\n\r\n";
+    p.answer =
+        "HTTP/1.1 101 \r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: @\r\n"
+        "Set-Cookie: a=hush6\r\n\r\n";
     peer_start(&p, &o);
     stws_subscribe(p.client, "/topic/a", NULL);
     CHECK(peer_connect(&p));

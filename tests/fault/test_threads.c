@@ -1,0 +1,709 @@
+/* test_threads.c - what several threads may do with one client, and what several clients may do
+   with one queue: over real sockets, on the loopback. Checks are made by the main thread only;
+   the others leave numbers behind. */
+#include "loopback.h"
+
+#include <signal.h>
+
+static long long now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void pause_ms(int ms) {
+    poll(NULL, 0, ms);
+}
+
+/* A number that several threads look at. */
+struct shared {
+    pthread_mutex_t mutex;
+    int value;
+};
+
+static void shared_set(struct shared *s, int value) {
+    pthread_mutex_lock(&s->mutex);
+    s->value = value;
+    pthread_mutex_unlock(&s->mutex);
+}
+
+static int shared_get(struct shared *s) {
+    int value;
+    pthread_mutex_lock(&s->mutex);
+    value = s->value;
+    pthread_mutex_unlock(&s->mutex);
+    return value;
+}
+
+/* Every test ends here: no client may have broken the protocols, even for a moment. */
+static void end_server(struct loopback *server) {
+    loopback_stop(server);
+    CHECK_INT(0, server->odd);
+}
+
+/* Until the client is in that state, for at most five seconds. */
+static int wait_for_state(const stws *client, int state) {
+    long long until = now_ms() + 5000;
+    while (stws_state(client) != state && now_ms() < until) pause_ms(1);
+    return stws_state(client) == state;
+}
+
+static int wait_for_value(struct shared *s, int value) {
+    long long until = now_ms() + 10000;
+    while (shared_get(s) < value && now_ms() < until) pause_ms(1);
+    return shared_get(s) == value;
+}
+
+static stws_options options_for(const struct loopback *server) {
+    stws_options o = stws_options_default();
+    o.url = server->url;
+    o.reconnect_min_ms = 20;
+    return o;
+}
+
+/* ==== many senders, one client ==== */
+
+enum { SENDERS = 4, EACH = 1500 };
+
+struct sender {
+    stws *client;
+    pthread_t thread;
+    int number, refused, failed;
+};
+
+/* Send numbered messages; a full outbox is waited out. */
+static void *send_numbered(void *argument) {
+    struct sender *s = (struct sender *)argument;
+    char body[32];
+    int i;
+    for (i = 0; i < EACH;) {
+        int len = snprintf(body, sizeof body, "%d %d", s->number, i);
+        int result = stws_send(s->client, "/topic/a", body, (size_t)len);
+        if (result == 0) i++;
+        if (result == STWS_ERR_FULL) s->refused++, pause_ms(1);
+        if (result < 0 && result != STWS_ERR_FULL) {
+            s->failed = result;
+            break;
+        }
+    }
+    return NULL;
+}
+
+/* What the receiving callback has seen: the next number due of each sender. */
+struct tally {
+    int next[SENDERS], disorder;
+    struct shared total;
+};
+
+static void tally_message(stws *client, const stws_message *message, void *user) {
+    struct tally *t = (struct tally *)user;
+    int sender = -1, number = -1;
+    (void)client;
+    if (sscanf(message->body, "%d %d", &sender, &number) != 2 || sender < 0 || sender >= SENDERS ||
+        number != t->next[sender]++)
+        t->disorder++;
+    shared_set(&t->total, shared_get(&t->total) + 1);
+}
+
+static void check_senders(const stws_options *from, struct tally *tally) {
+    struct sender senders[SENDERS];
+    stws_options o = *from;
+    stws *client;
+    int i;
+    o.on_message = tally_message;
+    o.user = tally;
+    client = stws_create(&o);
+    CHECK(stws_subscribe(client, "/topic/a", NULL) > 0);
+    CHECK_INT(0, stws_start(client));
+    CHECK_INT(STWS_ERR_STATE, stws_start(client));
+    for (i = 0; i < SENDERS; i++) {
+        struct sender s = {client, 0, i, 0, 0};
+        senders[i] = s;
+        if (pthread_create(&senders[i].thread, NULL, send_numbered, &senders[i]) != 0) abort();
+    }
+    for (i = 0; i < SENDERS; i++) {
+        pthread_join(senders[i].thread, NULL);
+        CHECK_STR("STWS_OK", stws_result_name(senders[i].failed));
+        if (o.outbox_policy == STWS_FULL_BLOCK) CHECK_INT(0, senders[i].refused);
+    }
+    CHECK(wait_for_value(&tally->total, SENDERS * EACH));
+    CHECK_INT(0, stws_flush(client, 5000));
+    CHECK_INT(0, stws_disconnect(client, 5000));
+    CHECK_INT(0, stws_join(client));
+    CHECK_INT(STWS_ERR_STATE, stws_join(client));
+    CHECK_STR("", stws_error_text(client));
+    CHECK_INT(0, tally->disorder);
+    for (i = 0; i < SENDERS; i++) CHECK_INT(EACH, tally->next[i]);
+    stws_destroy(client);
+}
+
+static void test_senders_in_four_threads(void) {
+    struct tally tally = {.total = {PTHREAD_MUTEX_INITIALIZER, 0}};
+    struct loopback server;
+    stws_options o;
+    loopback_start(&server, 0, 0);
+    o = options_for(&server);
+    check_senders(&o, &tally);
+    end_server(&server);
+    CHECK_INT(SENDERS * EACH, server.sends);
+    CHECK_INT(1, server.disconnects);
+    CHECK_INT(1, server.closes);
+    CHECK_INT(1, server.links_total);
+}
+
+/* Buffers so small that the senders have to wait for room all the time. */
+static void test_senders_that_block(void) {
+    struct tally tally = {.total = {PTHREAD_MUTEX_INITIALIZER, 0}};
+    struct loopback server;
+    stws_options o;
+    loopback_start(&server, 0, 0);
+    o = options_for(&server);
+    o.tx_buffer = 2048;
+    o.outbox_bytes = 4096;
+    o.outbox_policy = STWS_FULL_BLOCK;
+    check_senders(&o, &tally);
+    end_server(&server);
+    CHECK_INT(SENDERS * EACH, server.sends);
+}
+
+/* With receipts for all, and IPv6 for once. */
+static void test_senders_with_confirm_over_ipv6(void) {
+    struct tally tally = {.total = {PTHREAD_MUTEX_INITIALIZER, 0}};
+    struct loopback server;
+    stws_options o;
+    loopback_start(&server, 1, 0);
+    o = options_for(&server);
+    o.confirm = 1;
+    o.outbox_bytes = 65536;
+    o.outbox_policy = STWS_FULL_BLOCK;
+    check_senders(&o, &tally);
+    end_server(&server);
+    CHECK_INT(SENDERS * EACH, server.sends);
+}
+
+static void test_a_blocked_sender_gives_up(void) {
+    struct loopback server;
+    stws_options o;
+    stws *client;
+    char body[1000];
+    long long begun;
+    int result, i = 0;
+    memset(body, 'x', sizeof body);
+    loopback_start(&server, 0, 1);
+    o = options_for(&server);
+    o.outbox_bytes = 4096;
+    o.outbox_policy = STWS_FULL_BLOCK;
+    o.outbox_block_ms = 100;
+    client = stws_create(&o);
+    CHECK_INT(0, stws_start(client));
+    CHECK(wait_for_state(client, STWS_UPGRADING));
+    begun = now_ms();
+    do result = stws_send(client, "/topic/a", body, sizeof body);
+    while (result == 0 && i++ < 10);
+    CHECK(result == STWS_ERR_FULL || result == STWS_ERR_TIMEOUT);
+    CHECK(now_ms() - begun >= 100 && now_ms() - begun < 3000);
+    stws_stop(client);
+    CHECK_INT(0, stws_join(client));
+    stws_destroy(client);
+    end_server(&server);
+}
+
+static void *run_client(void *client) {
+    return stws_run((stws *)client) == 0 ? NULL : client;
+}
+
+/* Connect here, drive in another thread, and send from here at once, while that one only begins. */
+static void connect_and_hand_over(const stws_options *o, int in_own_thread) {
+    stws *client = stws_create(o);
+    void *failed = NULL;
+    pthread_t runner;
+    char body[1000];
+    int i;
+    CHECK_INT(0, stws_connect(client, 5000));
+    if (!in_own_thread) CHECK_INT(0, stws_start(client));
+    if (in_own_thread && pthread_create(&runner, NULL, run_client, client) != 0) abort();
+    memset(body, 'x', sizeof body);
+    for (i = 0; i < 300; i++) CHECK_INT(0, stws_send(client, "/queue/b", body, sizeof body));
+    if (!in_own_thread) CHECK_INT(0, stws_flush(client, 5000));
+    CHECK_INT(0, stws_disconnect(client, 5000));
+    if (in_own_thread) pthread_join(runner, &failed);
+    CHECK(failed == NULL);
+    if (!in_own_thread) CHECK_INT(0, stws_join(client));
+    stws_destroy(client);
+}
+
+/* Who connected the client need not be who drives it from then on. */
+static void test_connect_here_and_drive_there(void) {
+    struct loopback server;
+    stws_options o;
+    int i;
+    loopback_start(&server, 0, 0);
+    o = options_for(&server);
+    for (i = 0; i < 20; i++) connect_and_hand_over(&o, i % 2);
+    end_server(&server);
+    CHECK_INT(20 * 300, server.sends);
+    CHECK_INT(20, server.disconnects);
+}
+
+/* ==== subscribing while it runs ==== */
+
+struct subscriber {
+    stws *client;
+    pthread_t thread;
+    int failed;
+};
+
+static void *subscribe_and_unsubscribe(void *argument) {
+    struct subscriber *s = (struct subscriber *)argument;
+    char id[32];
+    int i;
+    for (i = 0; i < 300; i++) {
+        stws_subscription named = {.id = id};
+        int handle;
+        snprintf(id, sizeof id, "%p-%d", argument, i);
+        handle = stws_subscribe(s->client, "/topic/x", i % 2 ? &named : NULL);
+        if (handle < 0) s->failed++;
+        if (stws_send(s->client, "/topic/x", "x", 1) < 0) s->failed++;
+        if (handle > 0 && stws_unsubscribe(s->client, handle) < 0) s->failed++;
+    }
+    return NULL;
+}
+
+static void count_message(stws *client, const stws_message *message, void *user) {
+    (void)client;
+    (void)message;
+    shared_set((struct shared *)user, shared_get((struct shared *)user) + 1);
+}
+
+static void test_subscribers_in_three_threads(void) {
+    enum { SUBSCRIBERS = 3 };
+    struct subscriber subscribers[SUBSCRIBERS];
+    struct shared count = {PTHREAD_MUTEX_INITIALIZER, 0}, last = {PTHREAD_MUTEX_INITIALIZER, 0};
+    stws_subscription own = {.on_message = count_message, .user = &last};
+    struct loopback server;
+    stws_options o;
+    stws *client;
+    int i;
+    loopback_start(&server, 0, 0);
+    o = options_for(&server);
+    o.on_message = count_message;
+    o.user = &count;
+    o.outbox_policy = STWS_FULL_BLOCK;
+    client = stws_create(&o);
+    CHECK_INT(0, stws_start(client));
+    CHECK(wait_for_state(client, STWS_CONNECTED));
+    for (i = 0; i < SUBSCRIBERS; i++) {
+        subscribers[i].client = client;
+        subscribers[i].failed = 0;
+        if (pthread_create(&subscribers[i].thread, NULL, subscribe_and_unsubscribe,
+                           &subscribers[i]) != 0)
+            abort();
+    }
+    for (i = 0; i < SUBSCRIBERS; i++) {
+        pthread_join(subscribers[i].thread, NULL);
+        CHECK_INT(0, subscribers[i].failed);
+    }
+    CHECK(stws_subscribe(client, "/topic/last", &own) > 0);
+    CHECK_INT(0, stws_send(client, "/topic/last", "x", 1));
+    CHECK(wait_for_value(&last, 1));
+    stws_stop(client);
+    CHECK_INT(0, stws_join(client));
+    stws_destroy(client);
+    end_server(&server);
+}
+
+/* ==== stop ==== */
+
+/* A client that blocks in stws_run in another thread, in that state, is ended at once. */
+static void check_stop(const char *url, int state) {
+    stws_options o = stws_options_default();
+    long long begun;
+    stws *client;
+    o.url = url;
+    o.reconnect_min_ms = 60000;
+    o.reconnect_max_ms = 60000;
+    o.reconnect_jitter = STWS_OFF;
+    client = stws_create(&o);
+    CHECK_INT(0, stws_start(client));
+    CHECK(wait_for_state(client, state));
+    pause_ms(50); /* now it sleeps */
+    begun = now_ms();
+    stws_stop(client);
+    CHECK_INT(0, stws_join(client));
+    CHECK(now_ms() - begun < 100);
+    stws_destroy(client);
+}
+
+static void test_stop_wakes_a_blocked_run(void) {
+    struct loopback server, mute;
+    loopback_start(&server, 0, 0);
+    loopback_start(&mute, 0, 1);
+    check_stop(server.url, STWS_CONNECTED);
+    check_stop(mute.url, STWS_UPGRADING);
+    end_server(&mute);
+    check_stop(mute.url, STWS_BACKOFF); /* nobody listens there any more */
+    end_server(&server);
+}
+
+static stws *stopped_by_signal;
+
+static void on_signal(int number) {
+    (void)number;
+    stws_stop(stopped_by_signal);
+}
+
+static void *send_signal(void *argument) {
+    pause_ms(100);
+    pthread_kill(*(pthread_t *)argument, SIGUSR1);
+    return NULL;
+}
+
+static void test_stop_from_a_signal_handler(void) {
+    struct sigaction action, before;
+    pthread_t here = pthread_self(), other;
+    struct loopback server;
+    stws_options o;
+    long long begun;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal;
+    action.sa_flags = SA_RESTART;
+    loopback_start(&server, 0, 0);
+    o = options_for(&server);
+    stopped_by_signal = stws_create(&o);
+    sigaction(SIGUSR1, &action, &before);
+    begun = now_ms();
+    if (pthread_create(&other, NULL, send_signal, &here) != 0) abort();
+    CHECK_INT(0, stws_run(stopped_by_signal));
+    CHECK(now_ms() - begun >= 90 && now_ms() - begun < 1000);
+    pthread_join(other, NULL);
+    sigaction(SIGUSR1, &before, NULL);
+    stws_destroy(stopped_by_signal);
+    end_server(&server);
+    CHECK_INT(1, server.disconnects);
+}
+
+/* ==== the queue ==== */
+
+enum { PRODUCERS = 3, CONSUMERS = 3, FLOOD = 4000 };
+
+struct consumer {
+    stws_queue *queue;
+    stws *const *clients;
+    pthread_t thread;
+    int begin_after_ms, strangers;
+    unsigned char seen[PRODUCERS][FLOOD];
+};
+
+static void *consume(void *argument) {
+    struct consumer *c = (struct consumer *)argument;
+    const stws_message *m = NULL;
+    pause_ms(c->begin_after_ms);
+    while (stws_queue_pop(c->queue, &m, -1) == 1) {
+        int number = atoi(m->body), client;
+        for (client = 0; client < PRODUCERS && c->clients[client] != m->client;) client++;
+        if (client < PRODUCERS && number >= 0 && number < FLOOD)
+            c->seen[client][number]++;
+        else
+            c->strangers++;
+    }
+    return NULL;
+}
+
+/* How many of all the numbers were seen exactly once, by whomever. */
+static int seen_once(const struct consumer *consumers, int count) {
+    int client, number, i, once = 0;
+    for (client = 0; client < PRODUCERS; client++)
+        for (number = 0; number < FLOOD; number++) {
+            int times = 0;
+            for (i = 0; i < count; i++) times += consumers[i].seen[client][number];
+            once += times == 1;
+        }
+    return once;
+}
+
+static int messages_of(stws *const *clients) {
+    int i, total = 0;
+    for (i = 0; i < PRODUCERS; i++) {
+        stws_stats_numbers stats;
+        stws_stats(clients[i], &stats);
+        total += (int)stats.messages_in;
+    }
+    return total;
+}
+
+/* A flood for each of three clients into one queue of that size, and three threads that take out
+   of it. */
+static void check_queue(size_t capacity, int begin_after_ms) {
+    static struct consumer consumers[CONSUMERS];
+    stws_queue *queue = stws_queue_create(capacity);
+    stws *clients[PRODUCERS];
+    struct loopback server;
+    stws_options o;
+    char destination[32];
+    long long until = now_ms() + 10000;
+    int i;
+    CHECK(queue != NULL);
+    loopback_start(&server, 0, 0);
+    o = options_for(&server);
+    o.queue = queue;
+    snprintf(destination, sizeof destination, "/flood/%d", FLOOD);
+    for (i = 0; i < PRODUCERS; i++) {
+        clients[i] = stws_create(&o);
+        CHECK(stws_subscribe(clients[i], destination, NULL) > 0);
+    }
+    for (i = 0; i < CONSUMERS; i++) {
+        memset(&consumers[i], 0, sizeof consumers[i]);
+        consumers[i].queue = queue;
+        consumers[i].clients = clients;
+        consumers[i].begin_after_ms = begin_after_ms;
+        if (pthread_create(&consumers[i].thread, NULL, consume, &consumers[i]) != 0) abort();
+    }
+    for (i = 0; i < PRODUCERS; i++) CHECK_INT(0, stws_start(clients[i]));
+    if (begin_after_ms) {
+        pause_ms(begin_after_ms / 2);
+        CHECK(messages_of(clients) < PRODUCERS * FLOOD); /* the full queue holds them back */
+    }
+    while (messages_of(clients) < PRODUCERS * FLOOD && now_ms() < until) pause_ms(5);
+    for (i = 0; i < PRODUCERS; i++) stws_disconnect(clients[i], 3000);
+    for (i = 0; i < PRODUCERS; i++) CHECK_INT(0, stws_join(clients[i]));
+    stws_queue_close(queue);
+    for (i = 0; i < CONSUMERS; i++) {
+        pthread_join(consumers[i].thread, NULL);
+        CHECK_INT(0, consumers[i].strangers);
+    }
+    CHECK_INT(PRODUCERS * FLOOD, seen_once(consumers, CONSUMERS));
+    for (i = 0; i < PRODUCERS; i++) stws_destroy(clients[i]);
+    stws_queue_destroy(queue);
+    end_server(&server);
+}
+
+static void test_a_queue_between_three_and_three(void) {
+    check_queue(1 << 20, 0);
+}
+
+static void test_a_small_queue_holds_the_clients_back(void) {
+    check_queue(4096, 300);
+}
+
+static void *close_queue(void *queue) {
+    pause_ms(100);
+    stws_queue_close((stws_queue *)queue);
+    return NULL;
+}
+
+static void test_waiting_at_an_empty_queue(void) {
+    stws_queue *queue = stws_queue_create(0);
+    const stws_message *m = NULL;
+    long long begun = now_ms();
+    pthread_t other;
+    CHECK(queue != NULL);
+    CHECK_INT(0, stws_queue_pop(queue, &m, 0));
+    CHECK_INT(0, stws_queue_pop(queue, &m, 50));
+    CHECK(now_ms() - begun >= 50 && now_ms() - begun < 1000);
+    if (pthread_create(&other, NULL, close_queue, queue) != 0) abort();
+    CHECK_INT(STWS_CLOSED, stws_queue_pop(queue, &m, -1));
+    pthread_join(other, NULL);
+    stws_queue_destroy(queue);
+}
+
+/* ==== several clients in one thread ==== */
+
+struct stopper {
+    stws *clients[3];
+    struct shared *count;
+    int target;
+};
+
+static void *stop_when_reached(void *argument) {
+    struct stopper *s = (struct stopper *)argument;
+    int i;
+    wait_for_value(s->count, s->target);
+    for (i = 0; i < 3; i++) stws_stop(s->clients[i]);
+    return NULL;
+}
+
+static void test_run_many(void) {
+    struct shared count = {PTHREAD_MUTEX_INITIALIZER, 0};
+    struct stopper stopper;
+    struct loopback server;
+    stws_options o;
+    long long begun;
+    pthread_t other;
+    int i;
+    loopback_start(&server, 0, 0);
+    o = options_for(&server);
+    o.on_message = count_message;
+    o.user = &count;
+    for (i = 0; i < 3; i++) {
+        stopper.clients[i] = stws_create(&o);
+        CHECK(stws_subscribe(stopper.clients[i], "/flood/50", NULL) > 0);
+    }
+    begun = now_ms();
+    CHECK_INT(STWS_ERR_TIMEOUT, stws_run_many(stopper.clients, 3, 200));
+    CHECK(now_ms() - begun >= 199 && now_ms() - begun < 2000);
+    stopper.count = &count;
+    stopper.target = 150;
+    if (pthread_create(&other, NULL, stop_when_reached, &stopper) != 0) abort();
+    CHECK_INT(0, stws_run_many(stopper.clients, 3, 10000));
+    pthread_join(other, NULL);
+    CHECK_INT(150, count.value);
+    for (i = 0; i < 3; i++) stws_destroy(stopper.clients[i]);
+    end_server(&server);
+    CHECK_INT(3, server.links_total);
+}
+
+/* A loop of one's own, with poll: it wakes when there is something to do, and only then. */
+static void test_a_loop_of_ones_own(void) {
+    struct shared count = {PTHREAD_MUTEX_INITIALIZER, 0};
+    struct loopback server;
+    struct pollfd polled[3];
+    stws_fd fds[3];
+    stws_options o;
+    stws *client;
+    long long until = now_ms() + 600;
+    int turns = 0, i, n, result = 0;
+    loopback_start(&server, 0, 0);
+    o = options_for(&server);
+    o.on_message = count_message;
+    o.user = &count;
+    client = stws_create(&o);
+    CHECK(stws_subscribe(client, "/flood/10", NULL) > 0);
+    while (now_ms() < until && result == 0) {
+        long long left = until - now_ms(), due;
+        result = stws_step(client);
+        due = stws_deadline(client);
+        n = stws_fds(client, fds, 3);
+        for (i = 0; i < n; i++) {
+            polled[i].fd = fds[i].fd;
+            polled[i].events = (short)((fds[i].wants & STWS_WANT_READ ? POLLIN : 0) |
+                                       (fds[i].wants & STWS_WANT_WRITE ? POLLOUT : 0));
+        }
+        poll(polled, (nfds_t)n, (int)(due >= 0 && due < left ? due : left));
+        turns++;
+    }
+    CHECK_INT(0, result);
+    CHECK_INT(10, count.value);
+    CHECK(turns < 40);
+    stws_destroy(client);
+    end_server(&server);
+}
+
+/* ==== the rest that needs a network ==== */
+
+/* Each reply ends its wait: the time-out is not waited for. */
+static void test_a_request_and_its_reply(void) {
+    stws_outgoing m = {.destination = "/queue/rpc", .body = "ping", .body_len = 4};
+    stws_message *reply = NULL;
+    struct loopback server;
+    stws_options o;
+    stws *client;
+    long long begun;
+    int i;
+    loopback_start(&server, 0, 0);
+    o = options_for(&server);
+    client = stws_create(&o);
+    begun = now_ms();
+    for (i = 0; i < 10; i++) {
+        CHECK_INT(0, stws_request(client, &m, &reply, 1000));
+        CHECK_STR("re: ping", reply ? reply->body : NULL);
+        stws_message_free(reply);
+    }
+    CHECK(now_ms() - begun < 1000);
+    stws_destroy(client);
+    end_server(&server);
+}
+
+/* The server resets the connection under a client that goes on sending; the process must not get
+   a SIGPIPE. */
+static void test_a_reset_while_sending(void) {
+    struct loopback server;
+    stws_stats_numbers stats;
+    stws_options o;
+    stws *client;
+    char body[4000];
+    int i, k;
+    memset(body, 'x', sizeof body);
+    loopback_start(&server, 0, 0);
+    o = options_for(&server);
+    o.stable_ms = 1;
+    client = stws_create(&o);
+    CHECK_INT(0, stws_start(client));
+    for (i = 0; i < 5; i++) {
+        CHECK(wait_for_state(client, STWS_CONNECTED));
+        stws_send(client, "/slam", "x", 1);
+        for (k = 0; k < 50; k++) stws_send(client, "/topic/a", body, sizeof body);
+        pause_ms(5);
+    }
+    CHECK(wait_for_state(client, STWS_CONNECTED));
+    stws_disconnect(client, 5000);
+    CHECK_INT(0, stws_join(client));
+    stws_stats(client, &stats);
+    CHECK(stats.reconnects >= 1);
+    stws_destroy(client);
+    end_server(&server);
+}
+
+/* Addresses are tried in turn; the URL's name stays in the Host header and is never asked for. */
+static void test_addresses(void) {
+    static const char *const addresses[] = {"127.0.0.2", "::1", "127.0.0.1", NULL};
+    struct loopback server;
+    struct bytes url = {0};
+    stws_options o;
+    stws *client;
+    loopback_start(&server, 0, 0);
+    bytes_print(&url, "ws://nosuch.invalid:%d/stomp", server.port);
+    o = options_for(&server);
+    o.url = url.data;
+    o.addresses = addresses;
+    o.reconnect = STWS_OFF;
+    client = stws_create(&o);
+    CHECK_INT(0, stws_connect(client, 5000));
+    stws_destroy(client);
+    end_server(&server);
+    CHECK_INT(1, server.links_total);
+    bytes_free(&url);
+}
+
+/* Many short lives: nothing is left behind, no descriptor either. */
+static void test_many_short_lives(void) {
+    struct loopback server;
+    stws_options o;
+    int i, first, last;
+    loopback_start(&server, 0, 0);
+    o = options_for(&server);
+    first = dup(0);
+    close(first);
+    for (i = 0; i < 50; i++) {
+        stws *client = stws_create(&o);
+        CHECK_INT(0, stws_start(client));
+        if (i % 2) CHECK(wait_for_state(client, STWS_CONNECTED));
+        stws_stop(client);
+        CHECK_INT(0, stws_join(client));
+        stws_destroy(client);
+    }
+    end_server(&server);
+    last = dup(0);
+    close(last);
+    CHECK(last <= first);
+}
+
+int main(void) {
+    RUN(test_senders_in_four_threads);
+    RUN(test_senders_that_block);
+    RUN(test_senders_with_confirm_over_ipv6);
+    RUN(test_a_blocked_sender_gives_up);
+    RUN(test_connect_here_and_drive_there);
+    RUN(test_subscribers_in_three_threads);
+    RUN(test_stop_wakes_a_blocked_run);
+    RUN(test_stop_from_a_signal_handler);
+    RUN(test_a_queue_between_three_and_three);
+    RUN(test_a_small_queue_holds_the_clients_back);
+    RUN(test_waiting_at_an_empty_queue);
+    RUN(test_run_many);
+    RUN(test_a_loop_of_ones_own);
+    RUN(test_a_request_and_its_reply);
+    RUN(test_a_reset_while_sending);
+    RUN(test_addresses);
+    RUN(test_many_short_lives);
+    return test_report();
+}
