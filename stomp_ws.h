@@ -4824,16 +4824,17 @@ static void stws_p_prepare_output(stws *c) {
     stws_p_post_disconnect(c);
 }
 
-/* Write as much as the transport takes: octets, or an error. Without the lock while it writes. */
-static long stws_p_write_once(stws *c) {
+/* Write as much as the transport takes: octets, or an error. Without the lock while it writes; and only one thread at a
+   time does, even while one hands the client over to another. */
+static long stws_p_write_once(stws *c, long long now) {
     stws_p_buffer *b = &c->s.out;
     const char *from;
     size_t len;
     long n;
     STWS_P_LOCK(c, c->threads);
     from = b->data + b->begin;
-    len = stws_p_pending(b);
-    b->busy = len != 0;
+    len = b->busy ? 0 : stws_p_pending(b);
+    b->busy |= len != 0;
     STWS_P_UNLOCK(c, c->threads);
     if (len == 0) return 0;
     n = c->io.write(c->io.ctx, from, len);
@@ -4842,13 +4843,13 @@ static long stws_p_write_once(stws *c) {
     if (n > 0) {
         b->begin += STWS_P_CAST(size_t, n);
         if (b->begin == b->end) b->begin = b->end = 0;
-        c->s.last_out_us = c->now;
+        c->s.last_out_us = now;
         c->s.stats.bytes_out += STWS_P_CAST(unsigned long long, n);
         c->s.stats.writes++;
         c->stalled_us = 0;
         stws_p_signal(c);
     } else if (n == 0 && !c->stalled_us) {
-        c->stalled_us = c->now;
+        c->stalled_us = now;
     }
     STWS_P_UNLOCK(c, c->threads);
     return n;
@@ -4861,10 +4862,11 @@ static int stws_p_turn_output(stws *c) {
         long n;
         size_t left;
         STWS_P_LOCK(c, c->threads);
+        stws_p_note_driver(c);
         if (stws_p_reads_frames(c->state)) stws_p_prepare_output(c);
         left = c->s.outbox.untaken + STWS_P_CAST(size_t, c->s.subs.unsent);
         STWS_P_UNLOCK(c, c->threads);
-        n = stws_p_write_once(c);
+        n = stws_p_write_once(c, c->now);
         if (n < 0) return STWS_P_CAST(int, n);
         if (n == 0) return moved;
         moved = 1;
@@ -4889,7 +4891,7 @@ static void stws_p_say_goodbye(stws *c, int code, const char *reason) {
         stws_p_trace_word(&c->s, '>', "CLOSE");
     }
     STWS_P_UNLOCK(c, c->threads);
-    while (stws_p_write_once(c) > 0) continue;
+    while (stws_p_write_once(c, c->now) > 0) continue;
 }
 
 static int stws_p_on_connected(stws *c, stws_event *e) {
@@ -5770,8 +5772,7 @@ static int stws_p_finish_call(stws *c, int result) {
         STWS_P_UNLOCK(c, c->threads);
     } else {
         STWS_P_UNLOCK(c, c->threads);
-        c->now = c->clock.now_us(c->clock.ctx);
-        stws_p_write_once(c);
+        stws_p_write_once(c, c->clock.now_us(c->clock.ctx));
     }
     return result;
 }
