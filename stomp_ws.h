@@ -153,6 +153,7 @@ the code that RFC 6455 gives for it (1002, 1007, 1009), and the error names the 
     | STOMP_WS_NO_THREADS              | no pthread.h; options.single_thread must be set                      |
     | STOMP_WS_NO_SIMD                 | no SSE2                                                              |
     | STOMP_WS_MALLOC, STOMP_WS_FREE   | instead of malloc and free (both or none)                            |
+    | STOMP_WS_ASSERT(condition)       | checks of what cannot happen (default: none)                         |
 
 None of them changes a public struct. Everything else is an option.
 
@@ -2665,7 +2666,7 @@ static int stws_p_next_piece(stws_p_session *s) {
     stws_ws_event event;
     size_t used;
     int result;
-    event.opcode = STWS_WS_CONTINUATION;
+    memset(&event, 0, sizeof event);
     for (;;) {
         result = stws_ws_parse(in->data + in->raw, in->raw_end - in->raw, &s->ws, &event, &used);
         in->raw += used;
@@ -5868,8 +5869,8 @@ static int stws_p_submit_with_receipt(stws *c, stws_frame *frame, int told) {
     return result == STWS_OK && told ? number : result;
 }
 
-/* The outbox is full. 1: wait for room is over, try again; else the error. Under the lock, which it leaves meanwhile: so
-   no frame may be half composed. */
+/* The outbox is full. 1: wait for room is over, try again; else the error. Under the lock, which it leaves meanwhile:
+   so no frame may be half composed. */
 static int stws_p_await_room(stws *c, long long *until) {
 #ifndef STOMP_WS_NO_THREADS
     int left;

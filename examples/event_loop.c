@@ -1,17 +1,18 @@
-/* How do clients live in an event loop that is not theirs, beside timers and descriptors of its own?
+/* How do clients live in an event loop that is not theirs, beside a timer of its own?
 
        event_loop [URL [ticks]]
 
-   The loop below belongs to the program: epoll on Linux, poll elsewhere. Two clients take part in it through three
-   calls: stws_fds says what to wait for, stws_deadline for how long, stws_step does what can be done without blocking.
-   Each tick of the loop's own timer one client publishes; the other prints what arrives. */
+   The loop below belongs to the program: epoll on Linux, poll elsewhere. Two clients take part
+   in it through three calls: stws_fds says what to wait for, stws_deadline for how long,
+   stws_step does what can be done without blocking. Each tick of the loop's own timer one client
+   publishes; the other prints what arrives. */
 #define STOMP_WS_IMPLEMENTATION
 #include "../stomp_ws.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #ifdef __linux__
 #include <sys/epoll.h>
@@ -26,8 +27,9 @@ static const char destination[] = "/topic/ticks";
 /* ==== the loop: wait until one of the descriptors is ready or the time is over ==== */
 
 #ifdef __linux__
-/* Descriptors come and go with each reconnect, so this small loop makes its set anew each time; one with thousands of
-   clients would keep the set and ask only the clients whose descriptors were ready or whose deadline has come. */
+/* Descriptors come and go with each reconnect, so this small loop makes its set anew each time;
+   one with thousands of clients would keep the set and ask only the clients whose descriptors
+   were ready or whose deadline has come. */
 static void wait_for(const stws_fd *fds, int count, int timeout_ms) {
     struct epoll_event ready[MAX_FDS];
     int set = epoll_create1(EPOLL_CLOEXEC);

@@ -198,14 +198,14 @@ union block {
 
 /* realloc within the budget: NULL, and nothing has changed, when there is no more. */
 static void *claim(struct broker *b, void *old, size_t size) {
-    union block *block = old ? (union block *)old - 1 : NULL;
+    union block *block = old ? (union block *)old - 1 : NULL, *moved;
     size_t had = block ? block->size : 0;
     if (size > had && size - had > MEMORY_LIMIT - b->memory) return NULL;
-    block = realloc(block, sizeof *block + size);
-    if (!block) return NULL;
-    block->size = size;
+    moved = realloc(block, sizeof *block + size);
+    if (!moved) return NULL;
+    moved->size = size;
     b->memory = b->memory - had + size;
-    return block + 1;
+    return moved + 1;
 }
 
 static void give_back(struct broker *b, void *old) {
@@ -1404,12 +1404,18 @@ static void broker_tick(struct broker *b, long long now) {
 
 /* What queues hold goes as well. Afterwards b->memory is 0. */
 static void broker_free(struct broker *b) {
+    struct connection *c, *next;
+    struct destination *d, *next_d;
     size_t i;
-    while (b->connections) connection_free(b->connections);
+    for (c = b->connections; c; c = next) {
+        next = c->next;
+        connection_free(c);
+    }
     for (i = 0; i < BUCKETS; i++)
-        while (b->destinations[i]) {
-            b->destinations[i]->kind = KIND_TOPIC;
-            destination_tidy(b, b->destinations[i]);
+        for (d = b->destinations[i]; d; d = next_d) {
+            next_d = d->next;
+            d->kind = KIND_TOPIC;
+            destination_tidy(b, d);
         }
 }
 

@@ -1,9 +1,9 @@
-/* How do several clients, each in a thread of its own, feed one queue that the main thread reads?
+/* How do several clients in threads of their own feed one queue that the main thread reads?
 
        notifications URL [-c clients] [-d destination]... [-n total] [--quiet]
 
-   Every client subscribes to every destination, so what is published once arrives once per client. Without -n it runs
-   until Ctrl-C; --quiet only counts. */
+   Every client subscribes to every destination, so what is published once arrives once per
+   client. Without -n it runs until Ctrl-C; --quiet only counts. */
 #define STOMP_WS_IMPLEMENTATION
 #include "../stomp_ws.h"
 
@@ -23,7 +23,8 @@ struct arguments {
     int quiet;
 };
 
-/* What the signal handler has to reach. It is written before the handler is installed, and never after. */
+/* What the signal handler has to reach. It is written before the handler is installed, and never
+   after. */
 static stws *clients[MAX_CLIENTS];
 static int client_count;
 
@@ -39,7 +40,8 @@ static void explain(stws *client, const stws_event *event, void *user) {
 }
 
 static int usage(void) {
-    fputs("usage: notifications URL [-c clients] [-d destination]... [-n total] [--quiet]\n", stderr);
+    fputs("usage: notifications URL [-c clients] [-d destination]... [-n total] [--quiet]\n",
+          stderr);
     return 2;
 }
 
@@ -80,7 +82,8 @@ static void make_clients(const struct arguments *a, stws_queue *queue) {
     stws_options options = {.url = a->url, .queue = queue, .on_event = explain};
     for (int i = 0; i < a->clients; i++) {
         clients[i] = stws_create(&options);
-        for (int k = 0; k < a->destination_count; k++) stws_subscribe(clients[i], a->destinations[k], NULL);
+        for (int k = 0; k < a->destination_count; k++)
+            stws_subscribe(clients[i], a->destinations[k], NULL);
     }
     client_count = a->clients;
     signal(SIGINT, stop_all);
@@ -93,9 +96,10 @@ static int all_ended(void) {
     return 1;
 }
 
-/* The main thread's part: take messages until there are enough or no client runs any more; returns how many came. */
+/* The main thread's part: take messages until there are enough or no client runs any more;
+   returns how many came. */
 static long read_queue(const struct arguments *a, stws_queue *queue) {
-    const stws_message *message = NULL; /* the queue takes the last one back as it hands out the next */
+    const stws_message *message = NULL; /* given back by the call that takes the next */
     long count = 0;
     while (a->total == 0 || count < a->total) {
         int last_round = all_ended();

@@ -18,8 +18,9 @@ static const char help[] =
     "  -s DEST              subscribe; -H after it adds a header (id:X names the subscription)\n"
     "  -d DEST              send; -H after it adds a header. Without -m or -f each line of stdin is a message\n"
     "  -m TEXT, -f FILE     the body\n"
-    "  -n, --count N        end after N messages received\n"
-    "  -t, --timeout S      end after S seconds, back-off included: exit 3 when -n was not reached\n"
+    "  -n, --count N        end after N messages received (also without -s: replies)\n"
+    "  -t, --timeout S      end after S seconds (0.5 is half a one), back-off included: exit 3 when -n was not\n"
+    "                       reached, nothing was connected, or something sent was not confirmed\n"
     "  -u LOGIN -p PASSCODE\n"
     "  --host VHOST         the vhost (default /)\n"
     "  --connect-header 'name:value', --http-header 'Name: value'   for CONNECT; for the HTTP upgrade\n"
@@ -43,7 +44,9 @@ static const char help[] =
     "  Artemis       journalctl -f | stomp_cat ws://localhost:61613 -d /topic/log\n";
 
 enum { DONE = 0, FAILED = 1, USAGE = 2, TIMED_OUT = 3 };
-enum { MAX_SUBS = 64, MAX_HEADERS = 64, END_MS = 2000, TICK_MS = 200 };
+enum { MAX_SUBS = 1024, MAX_HEADERS = 64, END_MS = 2000, TICK_MS = 200, ANSWER_MS = 30000 };
+enum { EVENTS_A_TURN = 256 };         // between two looks at the clock and the signals
+enum { CONFIRM_OUTBOX = 64 << 20 };   // a line of stdin that waits for its receipt fits
 
 // Flat, as the library takes them: name, value, ..., NULL.
 typedef struct header_list {
@@ -62,27 +65,36 @@ typedef struct settings {
     size_t sub_count;
     const char *destination, *text, *file, *content_type, *ack;
     header_list headers, connect_headers, http_headers;
-    long count, seconds, rate;
-    int receipt, json, request;
+    long count, rate;
+    double seconds;
+    int receipt, json, request, trace, acks; // acks: some subscription wants them
 } settings;
 
 typedef struct run {
     const settings *set;
     stws *client;
     long received, sent, waiting_receipts;
-    int connected, was_connected, ending, code, sent_all, failed;
+    int handles[MAX_SUBS]; // of set->subs
+    int connected, was_connected, ending, code, sent_all;
+    char told[800];    // the last error sentence printed, so that none is said twice
+    char refused[800]; // what the server said against a message when DISCONNECT was already out
     const char *body;
     size_t body_len;
     int has_body; // a body that the library has not taken yet
-    char *input;  // what was read of stdin and is not sent: [0, input_len), of which line_len octets are body
-    size_t input_size, input_len, line_len;
+    char *input;  // what was read of stdin and is not sent: [input_at, input_len); up to input_seen no line ends
+    size_t input_size, input_at, input_len, input_seen, line_len;
     int input_over;
-    long long deadline_us, next_send_us, progress_us;
+    long long deadline_us, next_send_us, progress_us, answered_us;
+    unsigned long long frames_in;
 } run;
 
 static volatile sig_atomic_t signalled;
+static stws *volatile requesting; // a client that stws_request drives just now: it cannot look at `signalled`
 
-static void on_signal(int number) { signalled = number; }
+static void on_signal(int number) {
+    signalled = number;
+    if (requesting) stws_stop(requesting);
+}
 
 static long long now_us(void) {
     struct timespec t;
@@ -105,15 +117,20 @@ static char *copy_text(const char *text, size_t len) {
     return copy;
 }
 
-// 'name:value'; blanks after the colon go for HTTP, and are data for STOMP.
+// 'name:value'; blanks after the colon go for HTTP, and are data for STOMP. CONNECT and HTTP cannot say line ends.
 static int add_header(header_list *list, const char *text, int trim) {
     const char *colon = strchr(text, ':'), *value;
     if (!colon || colon == text || list->count == MAX_HEADERS) return 0;
+    if (trim && strpbrk(text, "\r\n")) return 0;
     for (value = colon + 1; trim && *value == ' ';) value++;
     list->items[2 * list->count] = copy_text(text, (size_t)(colon - text));
     list->items[2 * list->count + 1] = value;
     list->items[2 * ++list->count] = NULL;
     return 1;
+}
+
+static int is_ack_mode(const char *text) {
+    return strcmp(text, "auto") == 0 || strcmp(text, "client") == 0 || strcmp(text, "client-individual") == 0;
 }
 
 static int add_sub_header(subscription *sub, const char *text) {
@@ -123,7 +140,7 @@ static int add_sub_header(subscription *sub, const char *text) {
     }
     if (strncmp(text, "ack:", 4) == 0) {
         sub->ack = text + 4;
-        return 1;
+        return is_ack_mode(sub->ack);
     }
     return add_header(&sub->headers, text, 0);
 }
@@ -154,8 +171,12 @@ static int parse_versions(const char *text, int *versions) {
     return *versions != 0;
 }
 
-static int is_ack_mode(const char *text) {
-    return strcmp(text, "auto") == 0 || strcmp(text, "client") == 0 || strcmp(text, "client-individual") == 0;
+// Seconds, perhaps with a fraction.
+static int parse_seconds(const char *text, double *out) {
+    char *end;
+    if (!*text || text[strspn(text, "0123456789.")]) return 0;
+    *out = strtod(text, &end);
+    return !*end && *out >= 0.001 && *out <= 10000000;
 }
 
 // ---- options: one function for those with a value, one for those without ----
@@ -163,7 +184,7 @@ static int is_ack_mode(const char *text) {
 static int set_reconnect(settings *set, const char *value) {
     stws_options *o = &set->options;
     if (!parse_pair(value, &o->reconnect_min_ms, &o->reconnect_max_ms)) return 0;
-    if (o->reconnect_min_ms > o->reconnect_max_ms) return 0;
+    if (o->reconnect_min_ms < 1 || o->reconnect_min_ms > o->reconnect_max_ms) return 0;
     o->reconnect_factor = 200;
     o->reconnect_jitter = 25;
     return 1;
@@ -206,14 +227,35 @@ static int set_value(settings *set, const char *name, const char *value, const c
     if (strcmp(name, "--content-type") == 0) return set->content_type = value, 1;
     if (strcmp(name, "--rate") == 0) return parse_number(value, 1, 1000000, &set->rate);
     if (strcmp(name, "-n") == 0 || strcmp(name, "--count") == 0) return parse_number(value, 1, 2000000000, &set->count);
-    if (strcmp(name, "-t") == 0 || strcmp(name, "--timeout") == 0)
-        return parse_number(value, 1, 10000000, &set->seconds);
+    if (strcmp(name, "-t") == 0 || strcmp(name, "--timeout") == 0) return parse_seconds(value, &set->seconds);
     return -1;
 }
 
-static void print_trace(stws *client, int direction, const stws_frame *frame, void *user) {
+// What an option wants, for whoever gave it something else.
+static const char *wanted(const char *name) {
+    static const char *const wants[][2] = {
+        {"-s", "a destination (at most 1024 of them)"},
+        {"-d", "one destination, once"},
+        {"-H", "'name:value', after the -s or -d that it belongs to"},
+        {"-m", "a text, and no -f beside it"},
+        {"-f", "a file, and no -m beside it"},
+        {"--connect-header", "'name:value'"},
+        {"--http-header", "'Name: value' in one line"},
+        {"--versions", "a list of 1.0, 1.1 and 1.2"},
+        {"--ack", "auto, client or client-individual"},
+        {"--heartbeat", "OUT,IN in milliseconds, 0 for none"},
+        {"--reconnect", "MIN,MAX in milliseconds, from 1 on, MIN not above MAX"},
+        {"--rate", "a number from 1 to 1000000"},
+        {"-t", "seconds, such as 2 or 0.5"},
+        {"--timeout", "seconds, such as 2 or 0.5"}};
     size_t i;
-    (void)client, (void)user;
+    for (i = 0; i < sizeof wants / sizeof *wants; i++)
+        if (strcmp(wants[i][0], name) == 0) return wants[i][1];
+    return "a number from 1 on";
+}
+
+static void print_trace(int direction, const stws_frame *frame) {
+    size_t i;
     fprintf(stderr, "%c %s", direction, *frame->command ? frame->command : "(heart-beat)");
     for (i = 0; i < frame->header_count; i++)
         fprintf(stderr, "%s%s:%s", i ? ", " : " ", frame->headers[i].name, frame->headers[i].value);
@@ -227,7 +269,7 @@ static int set_flag(settings *set, const char *name) {
     if (strcmp(name, "--confirm") == 0) return set->options.confirm = 1;
     if (strcmp(name, "--json") == 0) return set->json = 1;
     if (strcmp(name, "--request") == 0) return set->request = 1;
-    if (strcmp(name, "--trace") == 0) return set->options.on_trace = print_trace, 1;
+    if (strcmp(name, "--trace") == 0) return set->trace = 1;
     return 0;
 }
 
@@ -247,7 +289,8 @@ static int parse_argument(settings *set, char **argument, const char **last, int
     if (known < 0) return usage("no such option", text), 0;
     if (!value) return usage("the option wants a value", text), 0;
     if (!known) {
-        fprintf(stderr, "stomp_cat: %s does not take \"%s\" (here)\n", name, value);
+        fprintf(stderr, "stomp_cat: %s does not take \"%.*s\": it wants %s\n", name, (int)strcspn(value, "\r\n"), value,
+                wanted(name));
         return 0;
     }
     return text[1] == '-' && equals ? 1 : 2;
@@ -264,11 +307,18 @@ static int ids_differ(const settings *set) {
 
 static int check_settings(const settings *set) {
     if (!set->options.url) return usage("the URL is missing", NULL);
-    if (!set->sub_count && !set->destination) return usage("nothing to do: -s or -d is missing", NULL);
     if (!set->destination && (set->text || set->file)) return usage("-m and -f need -d", NULL);
-    if (set->request && !set->destination) return usage("--request needs -d", NULL);
+    if (!set->destination && set->request) return usage("--request needs -d", NULL);
+    if (!set->sub_count && !set->destination) return usage("nothing to do: -s or -d is missing", NULL);
     if (!ids_differ(set)) return usage("the same id for two subscriptions", NULL);
     return DONE;
+}
+
+static int any_acks(const settings *set) {
+    size_t i;
+    for (i = 0; i < set->sub_count; i++)
+        if (set->subs[i].ack && strcmp(set->subs[i].ack, "auto") != 0) return 1;
+    return set->ack && strcmp(set->ack, "auto") != 0;
 }
 
 static int parse_arguments(int argc, char **argv, settings *set) {
@@ -285,6 +335,7 @@ static int parse_arguments(int argc, char **argv, settings *set) {
     }
     if (set->connect_headers.count) set->options.connect_headers = set->connect_headers.items;
     if (set->http_headers.count) set->options.http_headers = set->http_headers.items;
+    set->acks = any_acks(set);
     return check_settings(set);
 }
 
@@ -358,14 +409,15 @@ static void print_json(const stws_message *m) {
     fputs("}\n", stdout);
 }
 
-static void print_message(const run *r, const stws_message *m) {
+// 1, or 0 when it did not arrive where stdout leads.
+static int print_message(const run *r, const stws_message *m) {
     if (r->set->json) {
         print_json(m);
     } else {
         fwrite(m->body, 1, m->body_len, stdout);
         putchar('\n');
     }
-    fflush(stdout);
+    return fflush(stdout) == 0 && !ferror(stdout);
 }
 
 // How far we are, for somebody who watches a terminal.
@@ -382,12 +434,41 @@ static void finish(run *r, int code) {
     if (r->ending) return;
     r->ending = 1;
     r->code = code;
-    stws_disconnect(r->client, END_MS);
+    if (stws_state(r->client) == STWS_CONNECTED)
+        stws_disconnect(r->client, END_MS);
+    else
+        stws_stop(r->client); // there is nobody to say farewell to
+}
+
+// An error's sentence, unless it has just been said.
+static void say(run *r, const char *sentence) {
+    if (strcmp(r->told, sentence) == 0) return;
+    fprintf(stderr, "stomp_cat: %s\n", sentence);
+    snprintf(r->told, sizeof r->told, "%s", sentence);
 }
 
 static void fail(run *r, const char *sentence) {
-    fprintf(stderr, "stomp_cat: %s\n", sentence);
+    say(r, sentence);
     finish(r, FAILED);
+}
+
+// Does this message want an ACK? Not where the subscription is nobody's, or in mode auto.
+static int wants_ack(const run *r, const stws_message *m) {
+    size_t i;
+    for (i = 0; m->handle && r->set->acks && i < r->set->sub_count; i++) {
+        const char *mode = r->set->subs[i].ack ? r->set->subs[i].ack : r->set->ack;
+        if (r->handles[i] == m->handle) return mode && strcmp(mode, "auto") != 0;
+    }
+    return 0;
+}
+
+// Print and count. A message that could not be printed is not acknowledged either, so that the broker keeps it.
+static int deliver(run *r, const stws_message *m) {
+    char sentence[128];
+    if (print_message(r, m)) return 1;
+    snprintf(sentence, sizeof sentence, "writing to stdout failed: %s", strerror(errno));
+    fail(r, sentence);
+    return 0;
 }
 
 static void on_message(run *r, const stws_message *m) {
@@ -395,8 +476,8 @@ static void on_message(run *r, const stws_message *m) {
     if (!m->handle)
         fprintf(stderr, "stomp_cat: a message for subscription \"%s\", which is none of ours\n",
                 m->subscription ? m->subscription : "");
-    print_message(r, m);
-    if (m->handle && (m->ack || (r->set->ack && strcmp(r->set->ack, "auto") != 0))) stws_ack(r->client, m);
+    if (!deliver(r, m)) return;
+    if (wants_ack(r, m)) stws_ack(r->client, m);
     if (++r->received == r->set->count) finish(r, DONE);
 }
 
@@ -408,22 +489,73 @@ static void on_receipt(run *r, const stws_event *e) {
     finish(r, FAILED);
 }
 
+// All of an ERROR's body where the sentence has quoted only its first line.
+static void print_body(const stws_message *m) {
+    size_t len = m->body_len < 4096 ? m->body_len : 4096, i;
+    if (!memchr(m->body, '\n', len) && len < 200) return;
+    fputs("    ", stderr);
+    for (i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)m->body[i];
+        if (c == '\n' && i + 1 < len)
+            fputs("\n    ", stderr);
+        else if (c >= 32 && c != 127)
+            fputc(c, stderr);
+    }
+    fputc('\n', stderr);
+}
+
+static void on_error(run *r, const stws_event *e) {
+    say(r, e->text);
+    print_body(e->message);
+    if (r->set->destination && r->was_connected) finish(r, FAILED);
+}
+
+static void on_disconnected(run *r, const stws_event *e) {
+    r->connected = 0;
+    if (e->retry_ms < 0) return;
+    say(r, e->text);
+    fprintf(stderr, "stomp_cat: trying again in %lld ms\n", e->retry_ms);
+}
+
+static void on_connected(run *r) {
+    r->connected = r->was_connected = 1;
+    r->answered_us = now_us();
+    r->told[0] = 0;
+}
+
 static void on_event(run *r, const stws_event *e) {
     switch (e->type) {
-        case STWS_EVENT_CONNECTED: r->connected = r->was_connected = 1; break;
+        case STWS_EVENT_CONNECTED: on_connected(r); break;
         case STWS_EVENT_MESSAGE: on_message(r, e->message); break;
         case STWS_EVENT_RECEIPT: on_receipt(r, e); break;
-        case STWS_EVENT_ERROR:
-            fprintf(stderr, "stomp_cat: %s\n", e->text);
-            r->failed = 1;
-            if (r->set->destination && r->was_connected) finish(r, FAILED);
-            break;
-        case STWS_EVENT_DISCONNECTED:
-            r->connected = 0;
-            if (e->retry_ms >= 0) fprintf(stderr, "stomp_cat: %s; trying again in %lld ms\n", e->text, e->retry_ms);
-            break;
+        case STWS_EVENT_ERROR: on_error(r, e); break;
+        case STWS_EVENT_DISCONNECTED: on_disconnected(r, e); break;
         default: break;
     }
+}
+
+// What comes while stws_request drives.
+static void call_message(stws *client, const stws_message *message, void *user) {
+    (void)client;
+    on_message(user, message);
+}
+
+static void call_event(stws *client, const stws_event *event, void *user) {
+    (void)client;
+    on_event(user, event);
+}
+
+// After our DISCONNECT the library takes an ERROR for a clean end, as Spring says farewell with one ("Session closed").
+// Any other that names no receipt is about a message on its way, and whoever sent it has to hear of it.
+static void watch(stws *client, int direction, const stws_frame *frame, void *user) {
+    run *r = user;
+    const char *message = stws_frame_header(frame, "message");
+    (void)client;
+    if (r->set->trace) print_trace(direction, frame);
+    if (direction != '<' || strcmp(frame->command, "ERROR") != 0 || !r->ending || !r->sent) return;
+    if (stws_frame_header(frame, "receipt-id") || (message && strncmp(message, "Session closed", 14) == 0)) return;
+    snprintf(r->refused, sizeof r->refused, "the server sent an ERROR after the last message: \"%.200s\": \"%.400s\"",
+             message ? message : "", frame->body);
 }
 
 static char *grow(char *data, size_t size) {
@@ -457,6 +589,10 @@ static void read_input(run *r) {
     struct pollfd input = {STDIN_FILENO, POLLIN, 0};
     ssize_t n;
     if (r->input_over || poll(&input, 1, 0) <= 0) return;
+    r->input_len -= r->input_at;
+    r->input_seen -= r->input_at;
+    if (r->input_at && r->input_len) memmove(r->input, r->input + r->input_at, r->input_len);
+    r->input_at = 0;
     if (r->input_size - r->input_len < 4096) {
         r->input_size = 2 * r->input_size + 65536;
         r->input = grow(r->input, r->input_size);
@@ -466,26 +602,34 @@ static void read_input(run *r) {
     if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN)) r->input_over = 1;
 }
 
+// Where the first line that was read ends, or NULL. No octet is looked at twice.
+static const char *line_end(run *r) {
+    const char *end = NULL;
+    if (r->input_len > r->input_seen) end = memchr(r->input + r->input_seen, '\n', r->input_len - r->input_seen);
+    r->input_seen = end ? (size_t)(end - r->input) : r->input_len;
+    return end;
+}
+
 // A line of stdin as the next body: 1, or 0 when none is whole yet.
 static int next_line(run *r) {
-    char *end = r->input_len ? memchr(r->input, '\n', r->input_len) : NULL;
+    const char *end = line_end(r);
     if (!end) {
         read_input(r);
-        end = r->input_len ? memchr(r->input, '\n', r->input_len) : NULL;
+        end = line_end(r);
     }
-    if (!end && !(r->input_over && r->input_len)) {
+    if (!end && !(r->input_over && r->input_len > r->input_at)) {
         r->sent_all = r->input_over;
         return 0;
     }
-    r->body = r->input;
-    r->body_len = end ? (size_t)(end - r->input) : r->input_len;
-    r->line_len = end ? r->body_len + 1 : r->body_len;
+    r->body = r->input + r->input_at;
+    r->body_len = r->input_seen - r->input_at;
+    r->line_len = r->body_len + (end != NULL);
     return 1;
 }
 
 static void drop_line(run *r) {
-    r->input_len -= r->line_len;
-    if (r->input_len) memmove(r->input, r->input + r->line_len, r->input_len);
+    r->input_at += r->line_len;
+    r->input_seen = r->input_at;
     r->line_len = 0;
 }
 
@@ -501,10 +645,21 @@ static int next_body(run *r) {
     return r->has_body;
 }
 
+// Send with a reply-to, and print what comes back. A signal reaches the client itself meanwhile.
+static int request(run *r, const stws_outgoing *m) {
+    stws_message *reply = NULL;
+    long long left_ms = r->deadline_us ? (r->deadline_us - now_us()) / 1000 + 1 : ANSWER_MS;
+    int result;
+    requesting = r->client;
+    result = signalled ? STWS_CLOSED : stws_request(r->client, m, &reply, left_ms > 0 ? (int)left_ms : 0);
+    requesting = NULL;
+    if (reply && !r->ending && deliver(r, reply) && ++r->received == r->set->count) finish(r, DONE);
+    stws_message_free(reply);
+    return result;
+}
+
 static int send_body(run *r) {
     stws_outgoing m;
-    stws_message *reply = NULL;
-    int result;
     memset(&m, 0, sizeof m);
     m.destination = r->set->destination;
     m.body = r->body;
@@ -512,22 +667,39 @@ static int send_body(run *r) {
     m.content_type = r->set->content_type;
     m.headers = r->set->headers.count ? r->set->headers.items : NULL;
     m.receipt = r->set->receipt;
-    if (!r->set->request) return stws_send_ex(r->client, &m);
-    result = stws_request(r->client, &m, &reply, r->deadline_us ? (int)((r->deadline_us - now_us()) / 1000) : 30000);
-    if (reply) print_message(r, reply);
-    stws_message_free(reply);
-    return result;
+    return r->set->request ? request(r, &m) : stws_send_ex(r->client, &m);
 }
 
-// Send what there is, as fast as the library takes it or --rate allows.
+// Is there nothing left that waits to be written or, with --confirm, for its receipt?
+static int is_flushed(const run *r) { return stws_flush(r->client, 0) == STWS_OK; }
+
+static int is_late(const run *r) { return r->deadline_us && now_us() >= r->deadline_us; }
+
+// A send was not taken: 1 when it is to be tried again or somebody else says why, 0 when that was all.
+static int may_come_later(const run *r, int result) {
+    if (r->ending || signalled || stws_state(r->client) == STWS_ENDED) return 1;
+    if (result == STWS_ERR_FULL) return 1;
+    if (result == STWS_ERR_LIMIT) return r->waiting_receipts || !is_flushed(r);
+    return result == STWS_ERR_TIMEOUT && is_late(r);
+}
+
+static void say_not_sent(run *r, int result) {
+    char sentence[256];
+    if (r->set->request && result == STWS_ERR_TIMEOUT)
+        snprintf(sentence, sizeof sentence, "no reply came within %d ms", ANSWER_MS);
+    else
+        snprintf(sentence, sizeof sentence, "the message was not sent: %s", stws_result_text(result));
+    fail(r, sentence);
+}
+
+// Send what there is, as fast as the library takes it or --rate allows, but look at the clock in between.
 static void pump(run *r) {
-    while (r->connected && !r->ending && !r->sent_all && now_us() >= r->next_send_us && next_body(r)) {
+    int turns = 0;
+    while (r->connected && !r->ending && !r->sent_all && now_us() >= r->next_send_us && turns++ < EVENTS_A_TURN &&
+           next_body(r)) {
         int result = send_body(r);
-        if (result == STWS_ERR_FULL || (result == STWS_ERR_LIMIT && r->waiting_receipts)) return;
         if (result < 0) {
-            char sentence[256];
-            snprintf(sentence, sizeof sentence, "the message was not sent: %s", stws_result_text(result));
-            fail(r, sentence);
+            if (!may_come_later(r, result)) say_not_sent(r, result);
             return;
         }
         r->has_body = 0;
@@ -538,26 +710,53 @@ static void pump(run *r) {
     }
 }
 
+// With --confirm a server that sends no receipts would keep us for ever.
+static void check_confirmations(run *r) {
+    stws_stats_numbers numbers;
+    if (!r->set->options.confirm || r->ending || !r->connected || !r->sent) return;
+    stws_stats(r->client, &numbers);
+    if (numbers.frames_in != r->frames_in || is_flushed(r)) r->answered_us = now_us();
+    r->frames_in = numbers.frames_in;
+    if (now_us() - r->answered_us < ANSWER_MS * 1000LL) return;
+    fail(r, "no RECEIPT came for 30 s: does this server send any? (Spring's simple broker does not)");
+}
+
 // Has everything that was asked for been done?
 static void check_done(run *r) {
-    if (r->ending || !r->set->destination || !r->sent_all || r->set->sub_count) return;
-    if (r->waiting_receipts || (r->set->options.confirm && stws_flush(r->client, 0) != STWS_OK)) return;
+    check_confirmations(r);
+    if (r->ending || !r->set->destination || !r->sent_all || r->set->sub_count || r->set->count) return;
+    if (r->waiting_receipts || (r->set->options.confirm && !is_flushed(r))) return;
     finish(r, DONE);
 }
 
+// What -t leaves undone, as a sentence; NULL when that is nothing. A stdin that goes on is nobody's fault.
+static const char *undone(const run *r, char out[200]) {
+    const settings *set = r->set;
+    const char *error = stws_error_text(r->client);
+    if (!r->was_connected)
+        snprintf(out, 200, "no connection (%s)", stws_state_name(stws_state(r->client)));
+    else if (set->count && r->received < set->count)
+        snprintf(out, 200, "%ld of %ld messages came", r->received, set->count);
+    else if (r->has_body || ((set->text || set->file) && !r->sent))
+        snprintf(out, 200, "%s", set->request ? "no reply came" : "a message could not be sent yet");
+    else if (r->waiting_receipts)
+        snprintf(out, 200, "no RECEIPT came for %ld of %ld messages", r->waiting_receipts, r->sent);
+    else if (r->sent && (set->options.confirm || !set->sub_count) && !is_flushed(r))
+        snprintf(out, 200, "%s waits to be %s", set->options.confirm ? "a RECEIPT" : "a message",
+                 set->options.confirm ? "received for what was sent" : "sent");
+    else
+        return NULL;
+    return r->was_connected || !*error ? out : error;
+}
+
 static void check_limits(run *r) {
-    int reached = r->set->sub_count ? !r->set->count || r->received >= r->set->count : r->sent_all;
-    if (signalled) {
-        finish(r, 128 + signalled);
-        return;
-    }
-    if (!r->deadline_us || now_us() < r->deadline_us || r->ending) return;
-    if (!r->was_connected || !reached)
-        fprintf(stderr, "stomp_cat: time-out after %ld s: %s\n", r->set->seconds,
-                r->was_connected              ? "not everything came"
-                : *stws_error_text(r->client) ? stws_error_text(r->client)
-                                              : "no connection");
-    finish(r, r->was_connected && reached ? DONE : TIMED_OUT);
+    char text[200];
+    const char *missing;
+    if (signalled) finish(r, 128 + signalled);
+    if (r->ending || !is_late(r)) return;
+    missing = undone(r, text);
+    if (missing) fprintf(stderr, "stomp_cat: time-out after %g s: %s\n", r->set->seconds, missing);
+    finish(r, missing ? TIMED_OUT : DONE);
 }
 
 // Wait for the network, for stdin when a line is wanted, and never so long that a signal or a deadline is missed.
@@ -594,17 +793,30 @@ static int subscribe_all(run *r) {
         o.ack = sub->ack ? sub->ack : r->set->ack;
         o.headers = sub->headers.count ? sub->headers.items : NULL;
         handle = stws_subscribe(r->client, sub->destination, &o);
-        if (handle < 0 && *stws_error_text(r->client)) return FAILED;
-        if (handle < 0) return usage(stws_result_text(handle), sub->destination);
+        if (handle < 0) return usage("-s, its headers or its id cannot be used", sub->destination);
+        r->handles[i] = handle;
     }
     return DONE;
 }
 
+// We have ended as we wanted to; but has the server refused what we sent last, when DISCONNECT was already out?
+static int judge_end(run *r) {
+    int close_code = stws_close_code(r->client);
+    if (!r->ending) return signalled ? 128 + signalled : FAILED;
+    if (r->code != DONE || !r->sent) return r->code;
+    if (close_code > 1002 && close_code != 1005)
+        snprintf(r->refused, sizeof r->refused, "the server closed with code %d after the last message%s", close_code,
+                 close_code == 1009 ? ": it was too big for it" : "");
+    if (!r->refused[0]) return DONE;
+    say(r, r->refused);
+    return FAILED;
+}
+
 static int drive(run *r) {
     stws_event e;
-    int result;
+    int result, i;
     for (;;) {
-        while ((result = stws_next(r->client, &e, 0)) > 0) on_event(r, &e);
+        for (i = 0; i < EVENTS_A_TURN && (result = stws_next(r->client, &e, 0)) > 0; i++) on_event(r, &e);
         if (result < 0) break;
         check_limits(r);
         if (r->set->destination) pump(r);
@@ -612,30 +824,60 @@ static int drive(run *r) {
         show_progress(r, now_us());
         wait_a_while(r);
     }
-    if (result == STWS_CLOSED) return r->code;
-    fprintf(stderr, "stomp_cat: %s\n", stws_error_text(r->client));
+    if (r->progress_us) fputc('\n', stderr);
+    if (result == STWS_CLOSED) return judge_end(r);
+    if (!r->ending) say(r, stws_error_text(r->client));
     return r->ending ? r->code : FAILED;
 }
 
+static size_t subscription_size(const subscription *sub) {
+    size_t size = strlen(sub->destination) + (sub->id ? strlen(sub->id) : 0) + 64, i;
+    for (i = 0; i < 2 * sub->headers.count; i++) size += strlen(sub->headers.items[i]) + 1;
+    return size;
+}
+
+// The options, with room for all that the arguments ask for; stws_request has a subscription of its own.
+static stws_options options_for(run *r) {
+    const settings *set = r->set;
+    stws_options o = set->options;
+    size_t i, size;
+    o.max_subscriptions = MAX_SUBS + 1;
+    o.subscription_bytes = 256;
+    for (i = 0; i < set->sub_count; i++) {
+        size = subscription_size(&set->subs[i]);
+        if (size > o.subscription_bytes) o.subscription_bytes = size;
+    }
+    o.outbox_bytes = (1 << 20) + r->body_len;
+    if (o.confirm && !set->text && !set->file) o.outbox_bytes = CONFIRM_OUTBOX;
+    o.single_thread = !set->request; // only with a wake descriptor no signal is too early for stws_request to see
+    o.on_message = call_message;
+    o.on_event = call_event;
+    o.on_trace = set->trace || set->destination ? watch : NULL;
+    o.user = r;
+    return o;
+}
+
+// The client, and its subscriptions; USAGE when the arguments are not good for one.
+static int prepare(run *r) {
+    stws_options o = options_for(r);
+    r->client = stws_create(&o);
+    if (!r->client) abort();
+    if (stws_error(r->client) != STWS_OK) return usage(stws_error_text(r->client), "URL or option");
+    return subscribe_all(r);
+}
+
 static int run_client(const settings *set) {
+    static run r;
     char *file = NULL;
-    run r;
     int code;
-    memset(&r, 0, sizeof r);
     r.set = set;
     r.body = set->text;
     r.body_len = set->text ? strlen(set->text) : 0;
     if (set->file) r.body = file = read_file(set->file, &r.body_len);
-    if (set->file && !file) return usage("the file cannot be read", set->file);
-    if (set->seconds) r.deadline_us = now_us() + set->seconds * 1000000;
-    r.client = stws_create(&set->options);
-    code = subscribe_all(&r);
-    if (code == DONE) {
-        code = drive(&r);
-    } else if (code == FAILED) {
-        fprintf(stderr, "stomp_cat: %s\n", stws_error_text(r.client));
-        if (stws_error(r.client) == STWS_ERR_URL || stws_error(r.client) == STWS_ERR_USAGE) code = USAGE;
-    }
+    if (set->file && !file) return usage("-f: the file cannot be read", set->file);
+    if (set->seconds > 0) r.deadline_us = now_us() + (long long)(set->seconds * 1e6);
+    code = prepare(&r);
+    if (code == DONE) code = drive(&r);
     stws_destroy(r.client);
     free(r.input);
     free(file);
@@ -650,9 +892,10 @@ int main(int argc, char **argv) {
     code = parse_arguments(argc, argv, &set);
     if (code != DONE) return code;
     memset(&action, 0, sizeof action);
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, NULL); // a closed stdout is an error to report, with a farewell to the server
     action.sa_handler = on_signal;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
-    set.options.single_thread = 1;
     return run_client(&set);
 }

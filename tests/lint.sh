@@ -47,11 +47,12 @@ check "cppcheck stomp_ws.h" cpp_check -DSTOMP_WS_IMPLEMENTATION --language=c sto
 for source in examples/*.c; do
     check "clang --analyze $source" clang_analyze "$source"
 done
+# What cppcheck has to say of the header it has said above.
 for source in $sources; do
     check "gcc, strictly: $source" gcc -std=c99 -O1 $warnings -I. -c -o $out/object.o "$source"
     check "clang, strictly: $source" clang -std=c2x $warnings -I. -fsyntax-only "$source"
     check "clang-tidy $source" clang_tidy "$source"
-    check "cppcheck $source" cpp_check "$source"
+    check "cppcheck $source" cpp_check '--suppress=*:*stomp_ws.h' "$source"
 done
 
 for script in $scripts; do

@@ -79,8 +79,8 @@ const text = element("text");
 
 form.addEventListener("submit", (event) => {
     event.preventDefault();
-    const sent = connection.send(text.value, { level: form.elements.level.value, from: "web page" });
-    if (sent) text.value = "";
+    const headers = { level: form.elements.level.value, from: "web page" };
+    if (connection.send(text.value, headers)) text.value = "";
     text.focus();
 });
 

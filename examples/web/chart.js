@@ -20,7 +20,7 @@ export class Chart {
     #lines;
     #frame = null;
 
-    /* onFigures gets {now, peak, total}: the last full second, the minute's highest, all there were. */
+    /* onFigures gets {now, peak, total}: the last full second, the minute's highest, all. */
     constructor(svg, onFigures) {
         this.#svg = svg;
         this.#onFigures = onFigures;
@@ -43,7 +43,7 @@ export class Chart {
         const second = secondNow();
         const passed = Math.min(second - this.#second, SECONDS);
         this.#second = second;
-        if (passed > 0) this.#counts = [...this.#counts.slice(passed), ...new Array(passed).fill(0)];
+        this.#counts = [...this.#counts.slice(passed), ...new Array(passed).fill(0)];
     }
 
     #drawSoon() {

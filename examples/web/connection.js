@@ -19,7 +19,7 @@ export class Connection {
     #error = null; // what the broker's ERROR said, before it closes
 
     /* onState gets {name: "connecting"}, {name: "connected", server, version} or {name: "waiting",
-       reason, until}, the latter on the clock of performance.now(). onMessage gets stompjs frames. */
+       reason, until}, the latter on the clock of performance.now(). onMessage gets frames. */
     constructor({ url, destination, onState, onMessage }) {
         this.#destination = destination;
         this.#onState = onState;

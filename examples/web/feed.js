@@ -87,7 +87,8 @@ export class Feed {
         this.#unspoken++;
         this.#speaking ??= setTimeout(() => {
             const count = this.#unspoken;
-            this.#announcement.textContent = count > 1 ? `${count} new notifications` : shorten(text);
+            this.#announcement.textContent =
+                count > 1 ? `${count} new notifications` : shorten(text);
             this.#unspoken = 0;
             this.#speaking = null;
         }, SPEAK_MS);
@@ -95,6 +96,7 @@ export class Feed {
 }
 
 function shorten(text) {
-    const characters = text.length > LONGEST_TEXT ? [...text] : [];
-    return characters.length > LONGEST_TEXT ? `${characters.slice(0, LONGEST_TEXT).join("")}…` : text;
+    const characters = [...text];
+    if (characters.length <= LONGEST_TEXT) return text;
+    return `${characters.slice(0, LONGEST_TEXT).join("")}…`;
 }

@@ -54,7 +54,8 @@ static int burst(bench *b) {
             return EXIT_SUCCESS;
         }
         b->messages++;
-        b->checksum += e.message->body_len + (size_t)(unsigned char)e.message->message_id[0];
+        b->checksum += e.message->body_len;
+        if (e.message->message_id) b->checksum += (unsigned char)e.message->message_id[0];
     }
     return fail(b, "the burst did not end");
 }
@@ -107,9 +108,12 @@ static int run(bench *b) {
     o.url = b->url;
     o.single_thread = 1;
     o.reconnect = STWS_OFF;
+    o.max_body = ((size_t)16 << 20) + (size_t)b->size;
+    o.outbox_bytes = ((size_t)1 << 20) + 2 * (size_t)b->size;
     b->client = stws_create(&o);
-    if (stws_connect(b->client, CONNECT_MS) != STWS_OK) return fail(b, "no connection");
-    if (strcmp(b->mode, "burst") == 0)
+    if (stws_connect(b->client, CONNECT_MS) != STWS_OK)
+        code = fail(b, "no connection");
+    else if (strcmp(b->mode, "burst") == 0)
         code = burst(b);
     else
         code = strcmp(b->mode, "sink") == 0 ? sink(b) : pingpong(b);

@@ -1,4 +1,5 @@
-/* Runs one input in every way and compares each outcome with what the vector says, or with what an uncut run gave. */
+/* Runs one input in every way and compares each outcome with what the vector says, or with what an
+   uncut run gave. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -25,7 +26,8 @@ static void outcomes_free(outcomes *o) {
     for (i = 0; i < MOST_OUTCOMES; i++) bytes_free(&o->text[i]);
 }
 
-/* What is left over is written down as octets, so that it can be read, and must be the input's end. */
+/* What is left over is written down as octets, so that it can be read, and must be the input's end.
+   */
 static size_t left_of(const vector *v, const vector_line *line, const bytes *in) {
     bytes left = {NULL, 0, 0};
     size_t len = in->len;
@@ -103,8 +105,8 @@ static size_t log_len_at(const feed *whole, size_t n) {
     return len;
 }
 
-/* Only the first n octets: every event that lies in them at once, none that does not, and no error but the one that
-   the whole has too. */
+/* Only the first n octets: every event that lies in them at once, none that does not, and no error
+   but the one that the whole has too. */
 static void check_truncated(const vector *v, const subject *s, const bytes *in, size_t n,
                             const feed *whole) {
     size_t expected_len = log_len_at(whole, n);
@@ -123,7 +125,8 @@ static void check_truncated(const vector *v, const subject *s, const bytes *in, 
     feed_end(&f);
 }
 
-/* Up to this length an input is cut at every octet; a longer one, which only reaches for a limit, at 400 places. */
+/* Up to this length an input is cut at every octet; a longer one, which only reaches for a limit,
+   at 400 places. */
 enum { CUT_EVERYWHERE = 4096, PLACES = 400 };
 
 static size_t stride(const bytes *in) {

@@ -1,5 +1,6 @@
-/* Feeds octets to a parser as a connection would: in pieces, each time in another block of memory that is exactly as
-   long as what is in it, so that a sanitizer sees a read of one octet too many and any pointer kept into the old one. */
+/* Feeds octets to a parser as a connection would: in pieces, each time in another block of memory
+   that is exactly as long as what is in it, so that a sanitizer sees a read of one octet too many
+   and any pointer kept into the old one. */
 #ifndef FEED_H
 #define FEED_H
 
@@ -16,10 +17,10 @@ typedef struct feed_mark {
 typedef struct feed {
     feed_step step;
     void *ctx;
-    bytes log;                  /* the events so far, in words */
-    char *block;                /* octets not used yet */
+    bytes log;   /* the events so far, in words */
+    char *block; /* octets not used yet */
     size_t len, consumed;
-    int result;                 /* the last: STWS_MORE or an error */
+    int result; /* the last: STWS_MORE or an error */
     feed_mark *marks;
     size_t mark_count, mark_cap;
 } feed;

@@ -11,7 +11,7 @@ typedef struct http_subject {
     size_t max_headers, max_bytes;
     stws_header *table;
     stws_http http;
-    int finished;               /* the last head was taken: what follows is WebSocket */
+    int finished; /* the last head was taken: what follows is WebSocket */
     bytes key, offered, supported;
 } http_subject;
 
@@ -158,7 +158,8 @@ static void run_handshake_answer(const vector *v) {
     subject generic = {answer_step, http_reset, http_finish, NULL};
     outcomes expected;
     bytes in = {NULL, 0, 0};
-    check_keys(v, " vector clause key offered limits input status reason header subprotocol error left ");
+    check_keys(
+        v, " vector clause key offered limits input status reason header subprotocol error left ");
     if (!collect(v, "input", &in)) malformed(v, &v->lines[0], "the vector has no input");
     http_subject_begin(v, &s);
     generic.ctx = &s;
@@ -171,7 +172,8 @@ static void run_handshake_answer(const vector *v) {
 
 /* ---- the server's half ---- */
 
-/* What was answered, as its status; a 101 must please our own client, and every answer must end with its head. */
+/* What was answered, as its status; a 101 must please our own client, and every answer must end
+   with its head. */
 static void log_answered(http_subject *s, char *answer, size_t len, bytes *log) {
     stws_header table[HTTP_TABLE];
     stws_http http;

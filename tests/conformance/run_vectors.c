@@ -1,6 +1,6 @@
-/* Runs the conformance vectors: run_vectors FILE-OR-DIRECTORY...
-   Every vector is run whole, cut in two at every octet, octet by octet in memory that moves and in memory that does not,
-   and cut off after every octet; STOMP frames also twice in a row and behind every other vector's. */
+/* Runs the conformance vectors: run_vectors FILE-OR-DIRECTORY... Every vector is run whole, cut in
+   two at every octet, octet by octet in memory that moves and in memory that does not, and cut off
+   after every octet; STOMP frames also twice in a row and behind every other vector's. */
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
@@ -18,10 +18,12 @@ typedef struct format {
     void (*run)(const vector *v);
 } format;
 
-static const format formats[] = {
-    {"stomp_build", run_stomp_build},           {"ws_parse", run_ws_parse},
-    {"handshake_answer", run_handshake_answer}, {"handshake_request", run_handshake_request},
-    {"url", run_url},                           {"utf8", run_utf8}};
+static const format formats[] = {{"stomp_build", run_stomp_build},
+                                 {"ws_parse", run_ws_parse},
+                                 {"handshake_answer", run_handshake_answer},
+                                 {"handshake_request", run_handshake_request},
+                                 {"url", run_url},
+                                 {"utf8", run_utf8}};
 
 static void count_case(const vector *v) {
     if (test_case_failures) {

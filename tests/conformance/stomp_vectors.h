@@ -26,10 +26,10 @@ static int vector_has_version(const vector *v, const stomp_version *version) {
 
 /* Told apart here once more, so that a slip in the library's own table shows. */
 static int command_number(const char *name) {
-    static const char *const names[] = {"",          "CONNECT", "STOMP", "CONNECTED",  "SEND",
-                                        "SUBSCRIBE", "UNSUBSCRIBE", "ACK", "NACK",     "BEGIN",
-                                        "COMMIT",    "ABORT",   "DISCONNECT", "MESSAGE", "RECEIPT",
-                                        "ERROR"};
+    static const char *const names[] = {"",           "CONNECT",   "STOMP",       "CONNECTED",
+                                        "SEND",       "SUBSCRIBE", "UNSUBSCRIBE", "ACK",
+                                        "NACK",       "BEGIN",     "COMMIT",      "ABORT",
+                                        "DISCONNECT", "MESSAGE",   "RECEIPT",     "ERROR"};
     int i;
     for (i = 1; i < (int)(sizeof names / sizeof *names); i++)
         if (strcmp(names[i], name) == 0) return i;
@@ -41,7 +41,7 @@ static int command_number(const char *name) {
 typedef struct stomp_subject {
     int version;
     size_t max_headers, max_line, max_body;
-    stws_header *table;         /* exactly max_headers long */
+    stws_header *table; /* exactly max_headers long */
     stws_frame_state state;
 } stomp_subject;
 
@@ -135,7 +135,8 @@ static size_t expect_frame(const vector *v, size_t i, bytes *log) {
     bytes body = {NULL, 0, 0};
     bytes_put(&body, "", 0);
     log_frame_start(log, v->lines[i].value, command_number(v->lines[i].value));
-    for (i++; i < v->count && (key_is(&v->lines[i], "header") || key_is(&v->lines[i], "body")); i++) {
+    for (i++; i < v->count && (key_is(&v->lines[i], "header") || key_is(&v->lines[i], "body"));
+         i++) {
         if (key_is(&v->lines[i], "header"))
             expect_header(v, &v->lines[i], log);
         else
@@ -216,7 +217,8 @@ static stomp_subject stomp_subject_of(const vector *v, int version) {
     return s;
 }
 
-/* Limits and choices keep a vector to itself; every other one is put behind and before its like later on. */
+/* Limits and choices keep a vector to itself; every other one is put behind and before its like
+   later on. */
 static void run_stomp_version(const vector *v, int version, stomp_records *records) {
     stomp_subject s = stomp_subject_of(v, version);
     subject generic = {stomp_step, stomp_reset, stomp_finish, &s};
@@ -237,7 +239,8 @@ static void run_stomp_version(const vector *v, int version, stomp_records *recor
 
 static void run_stomp_parse(const vector *v, stomp_records *records) {
     size_t i;
-    check_keys(v, " vector clause version limits input frame header body heart-beats left error or ");
+    check_keys(v,
+               " vector clause version limits input frame header body heart-beats left error or ");
     for (i = 0; i < VERSIONS; i++)
         if (vector_has_version(v, &stomp_versions[i]))
             run_stomp_version(v, stomp_versions[i].number, records);
@@ -334,7 +337,8 @@ static void free_frame(built_frame *b) {
     bytes_free(&b->body);
 }
 
-/* A buffer of exactly cap octets: what stands in it afterwards, and that nothing does when it was too small. */
+/* A buffer of exactly cap octets: what stands in it afterwards, and that nothing does when it was
+   too small. */
 static void check_build_into(const vector *v, int version, const stws_frame *frame, size_t cap,
                              const bytes *wire) {
     char *buf = must(malloc(cap + 2));
@@ -349,8 +353,9 @@ static void check_build_into(const vector *v, int version, const stws_frame *fra
     written = result == STWS_OK ? wire->len : 0;
     CHECK_INT(cap + 1 - written, strspn(buf + written, "~"));
     runs++;
-    if (test_case_failures) printf("%s:%d: \"%s\", into %lu octets\n", v->file,
-                                   v->lines[0].number, v->name, (unsigned long)cap);
+    if (test_case_failures)
+        printf("%s:%d: \"%s\", into %lu octets\n", v->file, v->lines[0].number, v->name,
+               (unsigned long)cap);
     free(buf);
 }
 
@@ -366,12 +371,14 @@ static void check_built(const vector *v, int version, const stws_frame *frame, c
     free(exact);
 }
 
-static void check_refused(const vector *v, int version, const stws_frame *frame, const char *error) {
+static void check_refused(const vector *v, int version, const stws_frame *frame,
+                          const char *error) {
     char buf[65];
     size_t need;
     memset(buf, '~', sizeof buf);
     buf[sizeof buf - 1] = 0;
-    CHECK_STR(error, stws_result_name(stws_frame_build(buf, sizeof buf - 1, version, frame, &need)));
+    CHECK_STR(error,
+              stws_result_name(stws_frame_build(buf, sizeof buf - 1, version, frame, &need)));
     CHECK_INT(sizeof buf - 1, strspn(buf, "~"));
     CHECK_STR(error, stws_result_name(stws_frame_build(NULL, 0, version, frame, &need)));
     runs += 2;

@@ -1,5 +1,6 @@
-/* Reads vector files: plain text, one "key: value" a line, a vector begins at its "vector:" line. What the keys of each
-   format mean stands at the top of each file; how octets are written is the same in all of them:
+/* Reads vector files: plain text, one "key: value" a line, a vector begins at its "vector:" line.
+   What the keys of each format mean stands at the top of each file; how octets are written is the
+   same in all of them:
 
      "text"           with \n \r \t \0 \\ \" and \xHH as in C
      "text"*3         three times that
@@ -10,7 +11,6 @@
 #ifndef VECTORS_H
 #define VECTORS_H
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,7 +65,8 @@ static void bytes_number(bytes *b, long long n) {
     bytes_put(b, digits, (size_t)snprintf(digits, sizeof digits, "%lld", n));
 }
 
-/* Octets in a form that shows them all and ends where they end: how outcomes are compared and printed. */
+/* Octets in a form that shows them all and ends where they end: how outcomes are compared and
+   printed. */
 static void bytes_quoted(bytes *b, const char *data, size_t len) {
     char hex[8];
     size_t i;
@@ -114,7 +115,8 @@ static int escaped_octet(const char **p) {
     return high << 4 | low;
 }
 
-static const char *read_quoted(const vector *v, const vector_line *line, const char *p, bytes *out) {
+static const char *read_quoted(const vector *v, const vector_line *line, const char *p,
+                               bytes *out) {
     while (*p != '"') {
         int octet = (unsigned char)*p;
         char c;
@@ -152,7 +154,8 @@ static const char *mask_from(const vector *v, const vector_line *line, const cha
 }
 
 /* One string with what follows it; returns where it ends, blanks passed over. */
-static const char *read_string(const vector *v, const vector_line *line, const char *p, bytes *out) {
+static const char *read_string(const vector *v, const vector_line *line, const char *p,
+                               bytes *out) {
     size_t start = out->len;
     char *end;
     if (*p != '"') malformed(v, line, "a string in quotes was expected");
@@ -221,14 +224,16 @@ static size_t limit_of(const vector *v, const char *name, size_t otherwise) {
     return at ? number_or_end(v, line, at + strlen(name)) : otherwise;
 }
 
-/* Only these keys, all in one string with blanks around each, and a clause that says what the vector is about. */
+/* Only these keys, all in one string with blanks around each, and a clause that says what the
+   vector is about. */
 static void check_keys(const vector *v, const char *known) {
     char padded[64];
     size_t i;
     if (!find_line(v, "clause")) malformed(v, &v->lines[0], "the vector names no clause");
     for (i = 0; i < v->count; i++) {
         snprintf(padded, sizeof padded, " %s ", v->lines[i].key);
-        if (!strstr(known, padded)) malformed(v, &v->lines[i], "a key that this format does not have");
+        if (!strstr(known, padded))
+            malformed(v, &v->lines[i], "a key that this format does not have");
     }
 }
 

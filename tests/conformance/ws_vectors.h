@@ -8,7 +8,7 @@ typedef struct ws_subject {
     int server, check_utf8;
     size_t max_message, max_fragments;
     stws_ws ws;
-    int open_opcode;            /* of the message that pieces are coming for; 0: none */
+    int open_opcode; /* of the message that pieces are coming for; 0: none */
     bytes message;
 } ws_subject;
 
@@ -82,7 +82,8 @@ static void log_ws_end(bytes *log, const char *error, int close_code) {
 static void ws_finish(void *ctx, const feed *f, bytes *log) {
     ws_subject *s = ctx;
     int failed = f->result < 0;
-    if (failed && (!s->ws.reason || !*s->ws.reason)) bytes_string(log, "an error without a reason\n");
+    if (failed && (!s->ws.reason || !*s->ws.reason))
+        bytes_string(log, "an error without a reason\n");
     log_ws_end(log, failed ? stws_result_name(f->result) : NULL, s->ws.close_code);
 }
 
@@ -131,7 +132,8 @@ static void run_ws(const vector *v, ws_subject *s, const bytes *in, int check_ut
     outcomes_free(&expected);
 }
 
-/* With the check of text, and without it where the vector is not about it: a parser may take another way then. */
+/* With the check of text, and without it where the vector is not about it: a parser may take
+   another way then. */
 static void run_ws_parse(const vector *v) {
     ws_subject s;
     const vector_line *role = find_line(v, "role"), *error = find_line(v, "error");

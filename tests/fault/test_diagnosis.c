@@ -663,7 +663,7 @@ static void check_bad_frame(const char *frame, size_t len, int code) {
     peer_free(&p);
 }
 
-#define BAD_FRAME(text, code) check_bad_frame(text, sizeof text, code)
+#define BAD_FRAME(text, code) check_bad_frame(text, sizeof(text), code)
 
 static void test_bad_stomp_frames(void) {
     BAD_FRAME("HTTP/1.1 400 Bad Request\n\n", STWS_ERR_FRAME_COMMAND);
@@ -687,7 +687,7 @@ static void check_bad_ws(const void *frame, size_t len, int code, int close_code
     peer_free(&p);
 }
 
-#define BAD_WS(octets, code, close_code) check_bad_ws(octets, sizeof octets - 1, code, close_code)
+#define BAD_WS(octets, code, close_code) check_bad_ws(octets, sizeof(octets) - 1, code, close_code)
 
 static void test_bad_websocket_frames(void) {
     BAD_WS("\xC1\x01x", STWS_ERR_WS_PROTOCOL, 1002);           /* RSV1 */

@@ -207,7 +207,7 @@ static void test_eight_clients_and_one_queue(void) {
     static struct runner r;
     struct publisher publisher = {0, 1};
     int i, k;
-    r.queue = stws_queue_create(256 * 1024);
+    r.queue = stws_queue_create(262144);
     CHECK(r.queue != NULL);
     start_clients(&r);
     CHECK(all_subscribed());

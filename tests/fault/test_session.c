@@ -155,7 +155,7 @@ static const char RECORDED_EVENTS[] =
     "ERROR that was it\n  message=that was it\n  (7 octets)\n"
     "DISCONNECTED STWS_ERR_BROKER\n";
 
-#define WS(opcode, fin, text) peer_ws(p, opcode, fin, text, sizeof text - 1)
+#define WS(opcode, fin, text) peer_ws(p, opcode, fin, text, sizeof(text) - 1)
 
 /* Everything that a server may do to a frame, behind the answer to the upgrade and in one go
    with it. */

@@ -41,6 +41,8 @@ PROJECTS = {
     "spring": HERE / "spring",
     "activemq": HERE / "brokers" / "activemq",
     "artemis": HERE / "brokers" / "artemis",
+    # No broker, but built in the same way.
+    "spring-client": HERE / "peers" / "spring-client",
 }
 # Below those that the kernel gives to clients, so that a port is still free when its broker comes
 # back to it. In random order, since other processes take theirs from here too.

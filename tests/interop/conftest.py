@@ -6,9 +6,8 @@ import pytest
 
 import broker
 import table
+from cells import LOGIN, Cell
 
-# The only user that these brokers let in.
-LOGIN = ("ada", "pass:word")
 SETTINGS = {"spring": {"interop.heartbeat": "1000,1000"}}
 
 
@@ -40,6 +39,26 @@ def collect_measurements():
     results = table.Results()
     yield results
     results.write()
+
+
+@pytest.fixture(name="cell")
+def make_cell(request, servers, measured):
+    """The parameter of a test with @feature, which becomes a cell of the table."""
+    group, title, reasons = request.function.row
+    title = title.format(**request.node.callspec.params)
+    kind = request.param
+    reason = reasons.get(kind)
+    if reason:
+        reason = reason.format(**request.node.callspec.params)
+    cell = Cell(kind, servers, reason)
+    try:
+        with cell.clients:
+            yield cell
+        assert cell.asked or cell.reason is None, f"nobody looked at what {kind} cannot"
+    except BaseException:
+        measured.add(group, title, kind, False)
+        raise
+    measured.add(group, title, kind, getattr(request.node, "passed", False), cell.reason)
 
 
 @pytest.hookimpl(hookwrapper=True)

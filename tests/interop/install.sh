@@ -1,22 +1,39 @@
 #!/bin/sh
-# Installs what the interop tests need on a bare Debian 12: a JDK, Maven, RabbitMQ, curl to publish
-# by hand, and the Python packages of requirements.txt in build/venv. Run it as root; a second run
-# has nothing to do.
+# Installs what the interop tests need on a bare Debian 12: a C compiler, a JDK, Maven, RabbitMQ,
+# node and npm, curl to publish by hand, the Python packages of requirements.txt in build/venv and
+# the JavaScript client in build/npm. Run it as root; a second run has nothing to do.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-venv=$(cd "$here/../.." && pwd)/build/venv
+build=$(cd "$here/../.." && pwd)/build
+venv=$build/venv
+npm=$build/npm
 policy=/usr/sbin/policy-rc.d
 saved_policy=$policy.before-interop
 
 missing_packages() {
-    for package in ca-certificates curl maven openjdk-17-jdk-headless openssl \
+    for package in ca-certificates curl gcc libc6-dev maven openjdk-17-jdk-headless openssl \
         python3 python3-venv rabbitmq-server; do
         case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) in
             installed) ;;
             *) printf '%s ' "$package" ;;
         esac
     done
+    # A node of any origin will do, and one that is not Debian's brings npm along.
+    command -v node >/dev/null || printf 'nodejs '
+    command -v npm >/dev/null || printf 'npm '
+}
+
+# Whether build/npm has that package in that version.
+has_npm_package() {
+    grep -q "\"version\": \"$2\"" "$npm/node_modules/$1/package.json" 2>/dev/null
+}
+
+# Others may have packages of theirs in build/npm: they stay.
+install_npm_package() {
+    has_npm_package "$1" "$2" && return
+    mkdir -p "$npm"
+    npm install --prefix "$npm" --no-audit --no-fund --loglevel=error --save-exact "$1@$2"
 }
 
 restore_policy() {
@@ -52,3 +69,6 @@ if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
     "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"
     cp "$here/requirements.txt" "$venv/requirements.txt"
 fi
+
+install_npm_package @stomp/stompjs 7.5.0
+install_npm_package ws 8.23.0

@@ -51,6 +51,10 @@ class ArticlePeer:
     def send(self, destination, body, content_type="text/plain"):
         self._socket.send(stomper.send(destination, body, content_type=content_type))
 
+    def send_frame(self, frame):
+        """Send the text of a whole frame."""
+        self._socket.send(frame)
+
     def receive(self, timeout=CONNECT_SECONDS):
         """The next message: a dictionary with its `headers` and `body`."""
         try:

@@ -62,8 +62,7 @@ def markdown(data):
             lines += head(group, data["brokers"])
         cells = [cell(row["cells"][broker["kind"]], notes) for broker in data["brokers"]]
         lines.append(f"| {row['feature']} | {' | '.join(cells)} |")
-    lines += ["", f"{YES} works; what stands there instead is what the broker cannot, "
-              "or does otherwise:", ""]
+    lines += ["", "What the brokers do instead:", ""]
     lines += [f"{number}. {note}" for number, note in enumerate(notes, start=1)]
     return "\n".join(lines).lstrip("\n") + "\n"
 
@@ -74,12 +73,12 @@ def head(group, brokers):
 
 
 def cell(text, notes):
-    """A tick, or the number of the note that says why there is none."""
+    """A tick, or "cannot" with the number of the note that says why."""
     if text in (YES, "FAILED", "not run"):
         return text
     if text not in notes:
         notes.append(text)
-    return f"[{notes.index(text) + 1}]"
+    return f"cannot [{notes.index(text) + 1}]"
 
 
 def main():

@@ -1,6 +1,7 @@
-/* A second STOMP parser, written from the rules and for clearness: one octet at a time, everything copied, nothing
-   fast. And ref_compare, which feeds stws_frame_parse and this one alike and says where they differ. To be included
-   behind stomp_ws.h with its implementation; the fuzzer uses it too. */
+/* A second STOMP parser, written from the rules and for clearness: one octet at a time, everything
+   copied, nothing fast. And ref_compare, which feeds stws_frame_parse and this one alike and says
+   where they differ. To be included behind stomp_ws.h with its implementation; the fuzzer uses it
+   too. */
 #ifndef REFERENCE_STOMP_H
 #define REFERENCE_STOMP_H
 
@@ -17,7 +18,16 @@ typedef struct ref_header {
     ref_text name, value;
 } ref_header;
 
-enum ref_place { REF_BETWEEN, REF_BETWEEN_CR, REF_COMMAND, REF_COMMAND_CR, REF_LINE, REF_BODY, REF_LOST_LINE, REF_LOST };
+enum ref_place {
+    REF_BETWEEN,
+    REF_BETWEEN_CR,
+    REF_COMMAND,
+    REF_COMMAND_CR,
+    REF_LINE,
+    REF_BODY,
+    REF_LOST_LINE,
+    REF_LOST
+};
 
 enum ref_answer { REF_MORE, REF_DONE, REF_FATAL };
 
@@ -26,12 +36,12 @@ typedef struct ref_stomp {
     size_t max_headers, max_line, max_body;
     enum ref_place place;
     ref_text command, line, body;
-    ref_header *headers;            /* max_headers of them */
+    ref_header *headers; /* max_headers of them */
     size_t header_count, heartbeats;
     int has_length;
     size_t length;
-    size_t taken, settled;          /* octets seen; octets that never need to be seen again */
-    unsigned faults;                /* after REF_FATAL: what may be said to be wrong, as ref_bit()s */
+    size_t taken, settled; /* octets seen; octets that never need to be seen again */
+    unsigned faults;       /* after REF_FATAL: what may be said to be wrong, as ref_bit()s */
 } ref_stomp;
 
 /* Several things can be wrong with one line, and any of them may be named. */
@@ -56,7 +66,8 @@ static void ref_clear(ref_text *t) {
     t->len = 0;
 }
 
-static void ref_begin(ref_stomp *r, int version, size_t max_headers, size_t max_line, size_t max_body) {
+static void ref_begin(ref_stomp *r, int version, size_t max_headers, size_t max_line,
+                      size_t max_body) {
     memset(r, 0, sizeof *r);
     r->version = version;
     r->max_headers = max_headers;
@@ -83,8 +94,8 @@ static void ref_end(ref_stomp *r) {
 /* Raw: 1.0, which has no escapes, and CONNECT, STOMP and CONNECTED, which must do without. */
 static int ref_is_raw(const ref_stomp *r) {
     const char *c = r->command.data;
-    return r->version == STWS_STOMP_10 || strcmp(c, "CONNECT") == 0 || strcmp(c, "CONNECTED") == 0 ||
-           strcmp(c, "STOMP") == 0;
+    return r->version == STWS_STOMP_10 || strcmp(c, "CONNECT") == 0 ||
+           strcmp(c, "CONNECTED") == 0 || strcmp(c, "STOMP") == 0;
 }
 
 static const char *ref_escape(char c) {
@@ -212,10 +223,12 @@ static enum ref_answer ref_in_line(ref_stomp *r, char c) {
     return fault ? ref_fatal(r, fault | ref_early_faults(r), REF_LOST_LINE) : REF_MORE;
 }
 
-/* Behind the first fault of a line: others that a parser which looks at more octets at once may name instead. */
+/* Behind the first fault of a line: others that a parser which looks at more octets at once may
+   name instead. */
 static enum ref_answer ref_in_lost_line(ref_stomp *r, char c) {
     if (c == 0) r->faults |= ref_bit(STWS_ERR_FRAME_NUL);
-    if (c != '\n' && r->line.len && r->line.data[r->line.len - 1] == '\r' && r->version == STWS_STOMP_12)
+    if (c != '\n' && r->line.len && r->line.data[r->line.len - 1] == '\r' &&
+        r->version == STWS_STOMP_12)
         r->faults |= ref_bit(STWS_ERR_FRAME_CR);
     if (c == '\n') r->place = REF_LOST;
     ref_add(&r->line, c);
@@ -315,7 +328,8 @@ static const char *ref_compare_frame(const ref_stomp *r, const stws_frame *frame
 }
 
 /* The parser says a frame ends there: so must the reference, and not before. */
-static const char *ref_compare_done(ref_stomp *r, const char *in, size_t until, const stws_frame *frame) {
+static const char *ref_compare_done(ref_stomp *r, const char *in, size_t until,
+                                    const stws_frame *frame) {
     while (r->taken < until) {
         enum ref_answer answer = ref_octet(r, in[r->taken]);
         if (answer == REF_FATAL) return "a frame that is none";
@@ -343,14 +357,15 @@ static const char *ref_compare_error(ref_stomp *r, const char *in, size_t have, 
 }
 
 /* Parse what is there, in its block of memory; *settled and *block_at move on. */
-static const char *ref_compare_piece(ref_stomp *r, stws_frame_state *state, const char *in, size_t have,
-                                     char *block, size_t *settled, int *result) {
+static const char *ref_compare_piece(ref_stomp *r, stws_frame_state *state, const char *in,
+                                     size_t have, char *block, size_t *settled, int *result) {
     size_t start = *settled, used;
     const char *difference = NULL;
     stws_frame frame;
     do {
         used = 0;
-        *result = stws_frame_parse(block + (*settled - start), have - *settled, state, &frame, &used);
+        *result =
+            stws_frame_parse(block + (*settled - start), have - *settled, state, &frame, &used);
         if (used > have - *settled) return "more octets used than there were";
         *settled += used;
         if (*result == STWS_DONE) difference = ref_compare_done(r, in, *settled, &frame);
@@ -372,7 +387,8 @@ static char *ref_next_block(char *block, size_t left, const char *in, size_t fre
     return next;
 }
 
-/* NULL when both parsers see the same in these octets, else a sentence that says what they do not agree about. */
+/* NULL when both parsers see the same in these octets, else a sentence that says what they do not
+   agree about. */
 static const char *ref_compare(const char *in, size_t len, const ref_settings *settings) {
     stws_frame_state state;
     ref_stomp r;

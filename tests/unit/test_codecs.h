@@ -1,5 +1,6 @@
-/* What the tests of the codecs share: numbers that look random and are the same in every run, and blocks of memory that
-   are exactly as long as what is in them, so that a sanitizer sees a read of one octet too many. */
+/* What the tests of the codecs share: numbers that look random and are the same in every run, and
+   blocks of memory that are exactly as long as what is in them, so that a sanitizer sees a read of
+   one octet too many. */
 #ifndef TEST_CODECS_H
 #define TEST_CODECS_H
 

@@ -1,4 +1,5 @@
-/* stws_frame_parse against the reference parser, on frames that are made up, broken and cut at random. */
+/* stws_frame_parse against the reference parser, on frames that are made up, broken and cut at
+   random. */
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
@@ -27,7 +28,7 @@ static void put_one_of(dice *d, text *t, const char *const *words, size_t count)
     put_string(t, words[roll_below(d, count)]);
 }
 
-#define PUT_ONE_OF(d, t, words) put_one_of(d, t, words, sizeof words / sizeof *words)
+#define PUT_ONE_OF(d, t, words) put_one_of(d, t, words, sizeof(words) / sizeof *(words))
 
 /* ---- frames ---- */
 
@@ -44,9 +45,17 @@ static void put_between(dice *d, text *t) {
 }
 
 static void put_command(dice *d, text *t) {
-    static const char *const usual[] = {"MESSAGE", "MESSAGE", "MESSAGE", "RECEIPT", "ERROR", "CONNECTED", "SEND"};
-    static const char *const rare[] = {"CONNECT", "STOMP", "MESSAGES", "X", "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF",
-                                       "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG", "message", "MESSAGE ", "HTTP/1.1 400"};
+    static const char *const usual[] = {"MESSAGE", "MESSAGE",   "MESSAGE", "RECEIPT",
+                                        "ERROR",   "CONNECTED", "SEND"};
+    static const char *const rare[] = {"CONNECT",
+                                       "STOMP",
+                                       "MESSAGES",
+                                       "X",
+                                       "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF",
+                                       "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG",
+                                       "message",
+                                       "MESSAGE ",
+                                       "HTTP/1.1 400"};
     if (one_in(d, 12))
         PUT_ONE_OF(d, t, rare);
     else
@@ -56,9 +65,19 @@ static void put_command(dice *d, text *t) {
 
 /* Header text of pieces, plain ones and those that mean something somewhere. */
 static void put_header_text(dice *d, text *t) {
-    static const char *const plain[] = {"a", "x=1", "/topic/notifications", "key", "some value", "\xc3\xa9",
-                                        "0123456789abcdefghijklmnopqrstuvwxyz", "\xff", "\x01", "\t", " "};
-    static const char *const special[] = {"\\n", "\\c", "\\\\", "\\r", "\\n\\c", "\\\\n", ":", "\r"};
+    static const char *const plain[] = {"a",
+                                        "x=1",
+                                        "/topic/notifications",
+                                        "key",
+                                        "some value",
+                                        "\xc3\xa9",
+                                        "0123456789abcdefghijklmnopqrstuvwxyz",
+                                        "\xff",
+                                        "\x01",
+                                        "\t",
+                                        " "};
+    static const char *const special[] = {"\\n",    "\\c",   "\\\\", "\\r",
+                                          "\\n\\c", "\\\\n", ":",    "\r"};
     static const char *const bad[] = {"\\t", "\\", "\\:", "\\\\\\", "\\N", "\\\r"};
     size_t n = 1 + roll_below(d, 4);
     while (n-- > 0) {
@@ -72,9 +91,16 @@ static void put_header_text(dice *d, text *t) {
 }
 
 static void put_header(dice *d, text *t) {
-    static const char *const known[] = {"destination:/topic/a", "message-id:7", "subscription:0", "ack:ID\\c1",
-                                        "content-type:text/plain", "receipt-id:77", "a:", " padded : value ",
-                                        "Content-Length:3", "content-length2:3"};
+    static const char *const known[] = {"destination:/topic/a",
+                                        "message-id:7",
+                                        "subscription:0",
+                                        "ack:ID\\c1",
+                                        "content-type:text/plain",
+                                        "receipt-id:77",
+                                        "a:",
+                                        " padded : value ",
+                                        "Content-Length:3",
+                                        "content-length2:3"};
     static const char *const bad[] = {"nothing", ":empty", ":", " ", "\t:x"};
     if (one_in(d, 40)) {
         PUT_ONE_OF(d, t, bad);
@@ -89,13 +115,18 @@ static void put_header(dice *d, text *t) {
 }
 
 static void put_length(dice *d, text *t, size_t len) {
-    static const char *const odd[] = {"x", "-1", "", " ", "2x", "0x2", "18446744073709551618", "99999", "1 1", "4294967296"};
+    static const char *const odd[] = {
+        "x", "-1", "", " ", "2x", "0x2", "18446744073709551618", "99999", "1 1", "4294967296"};
     char value[40];
     put_string(t, "content-length:");
     if (one_in(d, 20)) {
         PUT_ONE_OF(d, t, odd);
     } else {
-        snprintf(value, sizeof value, one_in(d, 8) ? " %lu\t" : one_in(d, 8) ? "000%lu" : "%lu", (unsigned long)len);
+        snprintf(value, sizeof value,
+                 one_in(d, 8)   ? " %lu\t"
+                 : one_in(d, 8) ? "000%lu"
+                                : "%lu",
+                 (unsigned long)len);
         put_string(t, value);
     }
     put_end_of_line(d, t);
@@ -110,7 +141,8 @@ static void put_body(dice *d, text *t, const char *body, size_t len) {
 
 static void put_frame(dice *d, text *t) {
     char body[200];
-    size_t len = one_in(d, 3) ? 0 : roll_below(d, one_in(d, 4) ? sizeof body : 20), headers = roll_below(d, 6), i;
+    size_t len = one_in(d, 3) ? 0 : roll_below(d, one_in(d, 4) ? sizeof body : 20),
+           headers = roll_below(d, 6), i;
     int counted = one_in(d, 2);
     roll_octets(d, body, len);
     for (i = 0; i < len; i++)
@@ -172,22 +204,23 @@ static void print_octets(const text *t) {
     putchar('\n');
 }
 
-static void compare(unsigned long seed, dice *d, const text *t, ref_settings *settings) {
-    static const int versions[] = {STWS_STOMP_NONE, STWS_STOMP_10, STWS_STOMP_11, STWS_STOMP_12, STWS_STOMP_12};
+static void compare(unsigned long seed, dice *d, const text *t, ref_settings settings) {
+    static const int versions[] = {STWS_STOMP_NONE, STWS_STOMP_10, STWS_STOMP_11, STWS_STOMP_12,
+                                   STWS_STOMP_12};
     static const size_t pieces[] = {0, 1, 2, 5, 40, 300};
     cutting c = {NULL, 0};
     const char *difference;
     c.d = d;
     c.most = pieces[roll_below(d, sizeof pieces / sizeof *pieces)];
-    settings->version = versions[roll_below(d, sizeof versions / sizeof *versions)];
-    settings->next_piece = next_piece;
-    settings->ctx = &c;
-    difference = ref_compare(t->data, t->len, settings);
+    settings.version = versions[roll_below(d, sizeof versions / sizeof *versions)];
+    settings.next_piece = next_piece;
+    settings.ctx = &c;
+    difference = ref_compare(t->data, t->len, &settings);
     CHECK_STR(NULL, difference);
     if (!difference || test_case_failures > 3) return;
-    printf("seed %lu, version %d, pieces of %lu, limits %lu %lu %lu:\n", seed, settings->version,
-           (unsigned long)c.most, (unsigned long)settings->max_headers, (unsigned long)settings->max_line,
-           (unsigned long)settings->max_body);
+    printf("seed %lu, version %d, pieces of %lu, limits %lu %lu %lu:\n", seed, settings.version,
+           (unsigned long)c.most, (unsigned long)settings.max_headers,
+           (unsigned long)settings.max_line, (unsigned long)settings.max_body);
     print_octets(t);
 }
 
@@ -206,7 +239,7 @@ static void run_seeds(unsigned long from, unsigned long count, size_t mutations,
         t.len = 0;
         while (frames-- > 0) put_frame(&d, &t);
         while (n-- > 0) mutate(&d, &t);
-        compare(seed, &d, &t, &settings);
+        compare(seed, &d, &t, settings);
     }
 }
 
@@ -234,7 +267,7 @@ static void test_soup(void) {
         t.len = 0;
         if (!one_in(&d, 6)) put_string(&t, "MESSAGE\n");
         while (n-- > 0) put(&t, &octets[roll_below(&d, sizeof octets - 1)], 1);
-        compare(seed, &d, &t, &settings);
+        compare(seed, &d, &t, settings);
     }
 }
 
@@ -253,11 +286,12 @@ static void test_all_short_heads(void) {
         put_string(&t, "ERROR\n");
         for (i = 0, rest = n; i < LENGTH; i++, rest /= KINDS) put(&t, &octets[rest % KINDS], 1);
         put(&t, "\n\n\0", 3);
-        compare(n + 400001, &d, &t, &settings);
+        compare(n + 400001, &d, &t, settings);
     }
 }
 
-/* The reference itself, on what the rules spell out: it must not agree with the parser by being wrong alike. */
+/* The reference itself, on what the rules spell out: it must not agree with the parser by being
+   wrong alike. */
 static void test_reference_alone(void) {
     static const char frame[] = "\n\0MESSAGE\r\na\\c:b\\n\ncontent-length:3\n\nx\0y";
     ref_stomp r;
@@ -279,11 +313,14 @@ static void test_reference_refuses(void) {
     static const struct {
         const char *octets;
         int error;
-    } cases[] = {{"m", STWS_ERR_FRAME_COMMAND},          {"MESSAGE\nx\n", STWS_ERR_FRAME_HEADER},
-                 {"MESSAGE\na:\\t\n", STWS_ERR_FRAME_ESCAPE}, {"MESSAGE\na:b\rc", STWS_ERR_FRAME_CR},
+    } cases[] = {{"m", STWS_ERR_FRAME_COMMAND},
+                 {"MESSAGE\nx\n", STWS_ERR_FRAME_HEADER},
+                 {"MESSAGE\na:\\t\n", STWS_ERR_FRAME_ESCAPE},
+                 {"MESSAGE\na:b\rc", STWS_ERR_FRAME_CR},
                  {"MESSAGE\ncontent-length:x\n", STWS_ERR_FRAME_LENGTH},
                  {"MESSAGE\na:b\nc:d\ne:f\n", STWS_ERR_FRAME_HEADERS},
-                 {"MESSAGE\na:012345679", STWS_ERR_FRAME_LINE}, {"MESSAGE\n\n012345", STWS_ERR_FRAME_BODY}};
+                 {"MESSAGE\na:012345679", STWS_ERR_FRAME_LINE},
+                 {"MESSAGE\n\n012345", STWS_ERR_FRAME_BODY}};
     size_t i, k;
     for (i = 0; i < sizeof cases / sizeof *cases; i++) {
         ref_stomp r;

@@ -18,12 +18,13 @@ static void check_sha1(const char *expected, const void *data, size_t len) {
     CHECK_STR(expected, hex);
 }
 
-/* FIPS 180's examples of one block, two blocks and a long message, and the shorter and longer ones NIST published with
-   them. */
+/* FIPS 180's examples of one block, two blocks and a long message, and the shorter and longer ones
+   NIST published with them. */
 static void test_sha1_examples(void) {
     static const char two_blocks[] = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
-    static const char three_blocks[] = "abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmnhijklmno"
-                                       "ijklmnopjklmnopqklmnopqrlmnopqrsmnopqrstnopqrstu";
+    static const char three_blocks[] =
+        "abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmnhijklmno"
+        "ijklmnopjklmnopqklmnopqrlmnopqrsmnopqrstnopqrstu";
     check_sha1("da39a3ee5e6b4b0d3255bfef95601890afd80709", "", 0);
     check_sha1("a9993e364706816aba3e25717850c26c9cd0d89d", "abc", 3);
     check_sha1("84983e441c3bd26ebaae4aa1f95129e5e54670f1", two_blocks, sizeof two_blocks - 1);
@@ -37,8 +38,8 @@ static void test_sha1_of_a_million(void) {
     free(a);
 }
 
-/* Every length around the padding: the digests of 0 to 299 octets "x", one behind the other, have this digest by
-   another implementation (Python's hashlib). */
+/* Every length around the padding: the digests of 0 to 299 octets "x", one behind the other, have
+   this digest by another implementation (Python's hashlib). */
 static void test_sha1_of_every_length(void) {
     unsigned char digests[300 * 20];
     size_t len;
@@ -126,7 +127,8 @@ static void test_accept(void) {
 }
 
 static void test_key(void) {
-    static const unsigned char one_to_sixteen[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
+    static const unsigned char one_to_sixteen[16] = {1, 2,  3,  4,  5,  6,  7,  8,
+                                                     9, 10, 11, 12, 13, 14, 15, 16};
     char *key = exact_block(25);
     stws_handshake_key(one_to_sixteen, key);
     CHECK_STR("AQIDBAUGBwgJCgsMDQ4PEA==", key);

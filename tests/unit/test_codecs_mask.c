@@ -6,8 +6,8 @@
 #include "tests/unit/test_codecs.h"
 
 /* RFC 6455, 5.3, as it stands there. */
-static void mask_by_octet(unsigned char *dst, const unsigned char *src, size_t len, const unsigned char key[4],
-                          size_t offset) {
+static void mask_by_octet(unsigned char *dst, const unsigned char *src, size_t len,
+                          const unsigned char key[4], size_t offset) {
     size_t i;
     for (i = 0; i < len; i++) dst[i] = src[i] ^ key[(offset + i) % 4];
 }
@@ -15,9 +15,11 @@ static void mask_by_octet(unsigned char *dst, const unsigned char *src, size_t l
 enum { MOST = 200, SHIFTS = 16 };
 
 /* Source and destination end where their memory ends, and begin at any distance from a boundary. */
-static void check_mask(const unsigned char *data, size_t len, size_t offset, size_t from_shift, size_t to_shift) {
+static void check_mask(const unsigned char *data, size_t len, size_t offset, size_t from_shift,
+                       size_t to_shift) {
     static const unsigned char key[4] = {0x37, 0xFA, 0x21, 0x3D};
-    unsigned char *from = exact_block(from_shift + len), *to = exact_block(to_shift + len), expected[MOST];
+    unsigned char *from = exact_block(from_shift + len), *to = exact_block(to_shift + len),
+                  expected[MOST];
     memcpy(from + from_shift, data, len);
     mask_by_octet(expected, data, len, key, offset);
     stws_ws_mask(to + to_shift, from + from_shift, len, key, offset);
@@ -36,7 +38,8 @@ static void test_every_length_offset_and_alignment(void) {
     roll_octets(&d, data, sizeof data);
     for (len = 0; len <= MOST; len++)
         for (offset = 0; offset < 5; offset++)
-            for (shift = 0; shift < SHIFTS; shift++) check_mask(data, len, offset, shift, (shift * 7 + len) % SHIFTS);
+            for (shift = 0; shift < SHIFTS; shift++)
+                check_mask(data, len, offset, shift, (shift * 7 + len) % SHIFTS);
 }
 
 static void test_every_pair_of_alignments(void) {
@@ -45,7 +48,8 @@ static void test_every_pair_of_alignments(void) {
     size_t from, to;
     roll_octets(&d, data, sizeof data);
     for (from = 0; from < SHIFTS; from++)
-        for (to = 0; to < SHIFTS; to++) check_mask(data, 150 + (from + to) % 8, from + to, from, to);
+        for (to = 0; to < SHIFTS; to++)
+            check_mask(data, 150 + (from + to) % 8, from + to, from, to);
 }
 
 static void test_far_offsets(void) {
@@ -60,7 +64,8 @@ static void test_far_offsets(void) {
 static void test_large(void) {
     enum { LARGE = (1 << 20) + 5 };
     dice d = dice_of(4);
-    unsigned char *data = exact_block(LARGE), *expected = exact_block(LARGE), *actual = exact_block(LARGE), key[4];
+    unsigned char *data = exact_block(LARGE), *expected = exact_block(LARGE),
+                  *actual = exact_block(LARGE), key[4];
     size_t offset;
     roll_octets(&d, data, LARGE);
     for (offset = 0; offset < 4; offset++) {
@@ -101,7 +106,8 @@ static size_t head_of(size_t len, int masked) {
 }
 
 /* RFC 6455, 5.2, read from the octets. */
-static void check_head(const unsigned char *p, int opcode, int fin, size_t len, const unsigned char *key) {
+static void check_head(const unsigned char *p, int opcode, int fin, size_t len,
+                       const unsigned char *key) {
     size_t octets = len < 126 ? 0 : len <= 65535 ? 2 : 8, i, length = p[1] & 127;
     CHECK_INT((fin ? 128 : 0) + opcode, p[0]);
     CHECK_INT(key ? 1 : 0, p[1] >> 7);
@@ -111,18 +117,21 @@ static void check_head(const unsigned char *p, int opcode, int fin, size_t len, 
     if (key) CHECK_MEM(key, 4, p + 2 + octets, 4);
 }
 
-static void check_built(const unsigned char *payload, size_t len, int opcode, int fin, const unsigned char *key) {
+static void check_built(const unsigned char *payload, size_t len, int opcode, int fin,
+                        const unsigned char *key) {
     size_t head = head_of(len, key != NULL), need = 0;
     unsigned char *buf = exact_block(head + len), *expected = exact_block(len);
     static const unsigned char none[4] = {0, 0, 0, 0};
-    CHECK_INT(STWS_OK, stws_ws_build((char *)buf, head + len, opcode, fin, payload, len, key, &need));
+    CHECK_INT(STWS_OK,
+              stws_ws_build((char *)buf, head + len, opcode, fin, payload, len, key, &need));
     CHECK_INT(head + len, need);
     check_head(buf, opcode, fin, len, key);
     mask_by_octet(expected, payload, len, key ? key : none, 0);
     CHECK_MEM(expected, len, buf + head, len);
     memset(buf, 0, head + len);
     if (len) memcpy(buf + head, payload, len);
-    CHECK_INT(STWS_OK, stws_ws_build((char *)buf, head + len, opcode, fin, buf + head, len, key, &need));
+    CHECK_INT(STWS_OK,
+              stws_ws_build((char *)buf, head + len, opcode, fin, buf + head, len, key, &need));
     check_head(buf, opcode, fin, len, key);
     CHECK_MEM(expected, len, buf + head, len);
     free(buf);
@@ -130,7 +139,8 @@ static void check_built(const unsigned char *payload, size_t len, int opcode, in
 }
 
 static void test_build_every_kind(void) {
-    static const size_t lengths[] = {0, 1, 2, 5, 124, 125, 126, 127, 128, 300, 65534, 65535, 65536, 65537, 100000};
+    static const size_t lengths[] = {0,   1,   2,     5,     124,   125,   126,   127,
+                                     128, 300, 65534, 65535, 65536, 65537, 100000};
     static const unsigned char key[4] = {0xA1, 0xB2, 0xC3, 0xD4};
     dice d = dice_of(6);
     unsigned char *payload = exact_block(100000);
@@ -160,7 +170,8 @@ static void check_no_space(size_t len, const unsigned char *key) {
         memset(buf, '~', cap);
         buf[cap] = 0;
         need = 0;
-        CHECK_INT(STWS_ERR_SPACE, stws_ws_build(buf, cap, STWS_WS_TEXT, 1, payload, len, key, &need));
+        CHECK_INT(STWS_ERR_SPACE,
+                  stws_ws_build(buf, cap, STWS_WS_TEXT, 1, payload, len, key, &need));
         CHECK_INT(full, need);
         CHECK_INT(cap, strspn(buf, "~"));
         free(buf);
@@ -183,11 +194,13 @@ static void check_no_use(int opcode, int fin, size_t len) {
     size_t need;
     memset(buf, '~', sizeof buf);
     buf[sizeof buf - 1] = 0;
-    CHECK_INT(STWS_ERR_USAGE, stws_ws_build(buf, sizeof buf, opcode, fin, payload, len, NULL, &need));
+    CHECK_INT(STWS_ERR_USAGE,
+              stws_ws_build(buf, sizeof buf, opcode, fin, payload, len, NULL, &need));
     CHECK_INT(sizeof buf - 1, strspn(buf, "~"));
 }
 
-/* RFC 6455, 5.5: control frames are whole and have at most 125 octets; 5.2: the other opcodes are reserved. */
+/* RFC 6455, 5.5: control frames are whole and have at most 125 octets; 5.2: the other opcodes are
+   reserved. */
 static void test_build_what_may_not_be(void) {
     int opcode;
     for (opcode = STWS_WS_CLOSE; opcode <= STWS_WS_PONG; opcode++) {
@@ -202,8 +215,8 @@ static void test_build_what_may_not_be(void) {
     check_no_use(0x81, 1, 1);
 }
 
-static void check_wire(const char *wire, size_t wire_len, int opcode, int fin, const char *payload, size_t len,
-                       const unsigned char *key) {
+static void check_wire(const char *wire, size_t wire_len, int opcode, int fin, const char *payload,
+                       size_t len, const unsigned char *key) {
     char *buf = exact_block(wire_len);
     size_t need = 0;
     CHECK_INT(STWS_OK, stws_ws_build(buf, wire_len, opcode, fin, payload, len, key, &need));

@@ -32,7 +32,8 @@ static void test_every_port(void) {
     for (port = 0; port < 70000; port++) {
         int valid = port >= 1 && port <= 65535;
         snprintf(text, sizeof text, "ws://h:%ld/x", port);
-        if (stws_url_parse(text, &url, NULL) != (valid ? STWS_OK : STWS_ERR_URL)) CHECK_INT(-1, port);
+        if (stws_url_parse(text, &url, NULL) != (valid ? STWS_OK : STWS_ERR_URL))
+            CHECK_INT(-1, port);
         if (valid && url.port != port) CHECK_INT(port, url.port);
     }
 }
@@ -55,7 +56,8 @@ static void test_every_octet_in_the_host(void) {
     }
 }
 
-/* Nothing that could end a request line or begin a fragment gets through; what RFC 3986 allows does. */
+/* Nothing that could end a request line or begin a fragment gets through; what RFC 3986 allows
+   does. */
 static void test_every_octet_in_the_target(void) {
     char text[] = "ws://h/a?b";
     int c, result;
@@ -73,7 +75,8 @@ static void test_every_octet_in_the_target(void) {
 
 /* Cut off anywhere, in memory that ends there: a URL or none, but no octet behind it is read. */
 static void test_cut_off(void) {
-    static const char *const texts[] = {"wss://[2001:db8::1]:8443/a?b", "ws://guest:guest@h/", "WS://h:80/#x"};
+    static const char *const texts[] = {"wss://[2001:db8::1]:8443/a?b", "ws://guest:guest@h/",
+                                        "WS://h:80/#x"};
     size_t i, len;
     stws_url url;
     const char *why;

@@ -1,14 +1,20 @@
-/* UTF-8 against a reference that decodes one octet at a time, in one go and as a stream of pieces and fragments. */
+/* UTF-8 against a reference that decodes one octet at a time, in one go and as a stream of pieces
+   and fragments. */
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
 #include "tests/test.h"
 #include "tests/unit/test_codecs.h"
 
-/* RFC 3629, section 3: how many octets a character takes that begins like that, and the least one that needs so many. */
+/* RFC 3629, section 3: how many octets a character takes that begins like that, and the least one
+   that needs so many. */
 static size_t octets_of(unsigned char c, unsigned long *bits, unsigned long *least) {
     static const unsigned long leasts[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t n = c < 0x80 ? 1 : (c & 0xE0) == 0xC0 ? 2 : (c & 0xF0) == 0xE0 ? 3 : (c & 0xF8) == 0xF0 ? 4 : 0;
+    size_t n = c < 0x80             ? 1
+               : (c & 0xE0) == 0xC0 ? 2
+               : (c & 0xF0) == 0xE0 ? 3
+               : (c & 0xF8) == 0xF0 ? 4
+                                    : 0;
     *bits = n == 1 ? c : n == 2 ? c & 0x1Fu : n == 3 ? c & 0x0Fu : c & 0x07u;
     *least = leasts[n];
     return n;
@@ -34,7 +40,9 @@ static void compare(const unsigned char *p, size_t len) {
     int expected = reference_valid(p, len);
     if (expected == stws_utf8_valid(p, len)) return;
     CHECK_INT(expected, !expected);
-    if (len >= 4) printf("  %lu octets, %02x %02x %02x %02x ...\n", (unsigned long)len, p[0], p[1], p[2], p[3]);
+    if (len >= 4)
+        printf("  %lu octets, %02x %02x %02x %02x ...\n", (unsigned long)len, p[0], p[1], p[2],
+               p[3]);
 }
 
 static void test_all_of_one_and_two_octets(void) {
@@ -62,7 +70,8 @@ static void test_all_of_three_octets(void) {
 
 /* All first two octets, and of the last two those at the edges of every range. */
 static void test_edges_of_four_octets(void) {
-    static const unsigned char edges[] = {0x00, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xFF};
+    static const unsigned char edges[] = {0x00, 0x7F, 0x80, 0x8F, 0x90,
+                                          0x9F, 0xA0, 0xBF, 0xC0, 0xFF};
     enum { EDGES = sizeof edges };
     unsigned char p[4];
     unsigned n;
@@ -101,7 +110,8 @@ static size_t put_character(unsigned long c, unsigned char *out) {
     return 4;
 }
 
-/* Every number up to 17 bits past the last character: valid but for surrogates and what lies above. */
+/* Every number up to 17 bits past the last character: valid but for surrogates and what lies above.
+   */
 static void test_all_characters(void) {
     unsigned char p[4];
     unsigned long c;
@@ -124,7 +134,8 @@ static unsigned long roll_character(dice *d) {
 static size_t roll_text(dice *d, unsigned char *out, size_t most) {
     size_t len = 0, run;
     while (len + 4 <= most && !one_in(d, 40)) {
-        for (run = one_in(d, 3) ? roll_below(d, 70) : 0; run > 0 && len + 4 <= most; run--) out[len++] = 'a';
+        for (run = one_in(d, 3) ? roll_below(d, 70) : 0; run > 0 && len + 5 <= most; run--)
+            out[len++] = 'a';
         len += put_character(roll_character(d), out + len);
     }
     return len;
@@ -132,7 +143,8 @@ static size_t roll_text(dice *d, unsigned char *out, size_t most) {
 
 /* Break it in one place: a changed octet, one too few, one too many, or a cut end. */
 static size_t spoil(dice *d, unsigned char *text, size_t len) {
-    static const unsigned char octets[] = {0x00, 0x7F, 0x80, 0xBF, 0xC0, 0xC1, 0xC2, 0xE0, 0xED, 0xEF, 0xF0, 0xF4, 0xF5, 0xFF};
+    static const unsigned char octets[] = {0x00, 0x7F, 0x80, 0xBF, 0xC0, 0xC1, 0xC2,
+                                           0xE0, 0xED, 0xEF, 0xF0, 0xF4, 0xF5, 0xFF};
     size_t at;
     if (len == 0) return 0;
     at = roll_below(d, len);
@@ -163,9 +175,21 @@ static void test_random_text(void) {
 
 /* One sequence in the midst of ASCII, at every place around the blocks of 16, 32 and 64 octets. */
 static void test_around_blocks(void) {
-    static const char *const sequences[] = {"\x80", "\xbf", "\xc2", "\xc2\x80", "\xc0\x80", "\xe2\x82\xac", "\xe2\x82",
-                                            "\xed\x9f\xbf", "\xed\xa0\x80", "\xf0\x9f\x98\x80", "\xf0\x9f\x98",
-                                            "\xf4\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xff", "\xc3\xa9\xc3\xa9\xc3"};
+    static const char *const sequences[] = {"\x80",
+                                            "\xbf",
+                                            "\xc2",
+                                            "\xc2\x80",
+                                            "\xc0\x80",
+                                            "\xe2\x82\xac",
+                                            "\xe2\x82",
+                                            "\xed\x9f\xbf",
+                                            "\xed\xa0\x80",
+                                            "\xf0\x9f\x98\x80",
+                                            "\xf0\x9f\x98",
+                                            "\xf4\x8f\xbf\xbf",
+                                            "\xf4\x90\x80\x80",
+                                            "\xff",
+                                            "\xc3\xa9\xc3\xa9\xc3"};
     unsigned char text[MOST];
     size_t i, at, len, n;
     for (i = 0; i < sizeof sequences / sizeof *sequences; i++)
@@ -183,7 +207,8 @@ static void test_around_blocks(void) {
 
 enum { TEXT_HEAD = 4 };
 
-/* A frame of up to 65,535 octets from a server, in the longer form of its length or not, as the length demands. */
+/* A frame of up to 65,535 octets from a server, in the longer form of its length or not, as the
+   length demands. */
 static size_t put_frame(char *out, int opcode, int fin, const void *payload, size_t len) {
     size_t need = 0;
     CHECK_INT(STWS_OK, stws_ws_build(out, TEXT_HEAD + len, opcode, fin, payload, len, NULL, &need));
@@ -191,7 +216,8 @@ static size_t put_frame(char *out, int opcode, int fin, const void *payload, siz
 }
 
 /* Feed one more piece in its own block: what the parser ends with. At most one message is in it. */
-static int feed(stws_ws *ws, char **left, size_t *left_len, const char *data, size_t len, int *last) {
+static int feed(stws_ws *ws, char **left, size_t *left_len, const char *data, size_t len,
+                int *last) {
     char *block = exact_block(*left_len + len);
     size_t total = *left_len + len, at = 0, used;
     stws_ws_event event;
@@ -210,7 +236,8 @@ static int feed(stws_ws *ws, char **left, size_t *left_len, const char *data, si
     return result;
 }
 
-/* The wire cut after a and after b: taken as a whole message, or refused with 1007, as the reference says. */
+/* The wire cut after a and after b: taken as a whole message, or refused with 1007, as the
+   reference says. */
 static void check_cut(const char *wire, size_t len, size_t a, size_t b, int valid) {
     stws_ws ws;
     char *left = NULL;
@@ -245,11 +272,24 @@ static void check_stream(const unsigned char *text, size_t len) {
 }
 
 static void test_streams_of_few_characters(void) {
-    static const char *const texts[] = {"", "a", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80",
-                                        "\xe2\x82", "\xf0\x9f\x98", "\xc3\xa9\x80", "x\xe2\x82y", "\xc0\x80", "\xe0\x80\x80",
-                                        "\xf0\x80\x80\x80", "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80z"};
+    static const char *const texts[] = {"",
+                                        "a",
+                                        "\xc3\xa9",
+                                        "\xe2\x82\xac",
+                                        "\xf0\x9f\x98\x80",
+                                        "\xed\xa0\x80",
+                                        "\xf4\x90\x80\x80",
+                                        "\xe2\x82",
+                                        "\xf0\x9f\x98",
+                                        "\xc3\xa9\x80",
+                                        "x\xe2\x82y",
+                                        "\xc0\x80",
+                                        "\xe0\x80\x80",
+                                        "\xf0\x80\x80\x80",
+                                        "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80z"};
     size_t i;
-    for (i = 0; i < sizeof texts / sizeof *texts; i++) check_stream((const unsigned char *)texts[i], strlen(texts[i]));
+    for (i = 0; i < sizeof texts / sizeof *texts; i++)
+        check_stream((const unsigned char *)texts[i], strlen(texts[i]));
 }
 
 static void test_random_streams(void) {
@@ -263,7 +303,8 @@ static void test_random_streams(void) {
     }
 }
 
-/* RFC 6455, 8.1: refused at the octet that cannot be right, not when the message ends (Autobahn 6.4). */
+/* RFC 6455, 8.1: refused at the octet that cannot be right, not when the message ends (Autobahn
+   6.4). */
 static void check_refused_at(const char *text, size_t at) {
     char frame[64];
     size_t i, used;
@@ -284,13 +325,19 @@ static void check_refused_at(const char *text, size_t at) {
 static void test_refused_at_once(void) {
     check_refused_at("\x80", 0);
     check_refused_at("abc\xc0", 3);
-    check_refused_at("\xc3" "a", 1);
+    check_refused_at("\xc3"
+                     "a",
+                     1);
     check_refused_at("\xe0\x9f", 1);
     check_refused_at("\xed\xa0", 1);
-    check_refused_at("\xe2\x82" "a", 2);
+    check_refused_at("\xe2\x82"
+                     "a",
+                     2);
     check_refused_at("\xf0\x8f", 1);
     check_refused_at("\xf4\x90", 1);
-    check_refused_at("\xf0\x9f\x98" "a", 3);
+    check_refused_at("\xf0\x9f\x98"
+                     "a",
+                     3);
     check_refused_at("\xf5", 0);
     check_refused_at("\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xf4\x90\x80\x80", 12);
 }

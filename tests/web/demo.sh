@@ -23,26 +23,32 @@ trap 'exit 143' TERM
 
 give_up() {
     printf 'demo: %s\n' "$1" >&2
-    cat "$work"/* >&2
+    cat "$work"/*.log >&2
+    if [ -n "$broker" ] && ! kill -0 "$broker" 2>/dev/null; then
+        wait "$broker"
+        printf 'demo: the broker has ended with status %s\n' $? >&2
+    fi
     exit 1
 }
 
 start_broker() {
-    build/mini_broker --files build/web/site --port "${DEMO_PORT:-0}" --quiet >"$work/out" 2>&1 &
+    : >"$work/broker.log"
+    build/mini_broker --files build/web/site --port "${DEMO_PORT:-0}" --quiet \
+        >"$work/broker.log" 2>&1 &
     broker=$!
     tenths=50
-    until grep -q '^READY' "$work/out"; do
+    until grep -q '^READY' "$work/broker.log"; do
         tenths=$((tenths - 1))
         { [ "$tenths" -gt 0 ] && kill -0 "$broker" 2>/dev/null; } || give_up "no broker"
         sleep 0.1
     done
-    url=$(sed -n 's/^READY //p' "$work/out")
+    url=$(sed -n 's/^READY //p' "$work/broker.log")
     page=${url#ws}
     page=http${page%/notifications/websocket}/
 }
 
 stomp_cat() {
-    build/stomp_cat "$url" -d "$topic" -t 10 "$@" >"$work/stomp_cat" 2>&1 ||
+    build/stomp_cat "$url" -d "$topic" -t 10 "$@" >"$work/stomp_cat.log" 2>&1 ||
         give_up "stomp_cat could not publish"
 }
 

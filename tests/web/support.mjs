@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { createServer } from "node:net";
 import path from "node:path";
@@ -13,6 +14,7 @@ export const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "
 export const OUTPUT = path.join(ROOT, "build/web");
 export const TOPIC = "/topic/notifications";
 const SITE = path.join(OUTPUT, "site");
+const VERSION = /STOMP_WS_VERSION "(.*)"/.exec(readFileSync(path.join(ROOT, "stomp_ws.h")))[1];
 const CHROMIUM = "/usr/bin/chromium";
 const CHECK_SECONDS = 90;
 
@@ -72,7 +74,8 @@ export class Process {
 
     constructor(command, options, { input = null, environment = {} } = {}) {
         this.name = path.basename(command);
-        this.child = spawn(command, options, { cwd: ROOT, env: { ...process.env, ...environment } });
+        const env = { ...process.env, ...environment };
+        this.child = spawn(command, options, { cwd: ROOT, env });
         this.child.stdout.setEncoding("utf8").on("data", (data) => { this.output += data; });
         this.child.stderr.setEncoding("utf8").on("data", (data) => { this.errors += data; });
         this.child.stdin.on("error", () => {}); // who ends early reads no more
@@ -88,7 +91,8 @@ export class Process {
     async printed(pattern, seconds = 30) {
         return eventually(() => {
             const found = pattern.exec(this.output + this.errors);
-            assert.ok(found, `${this.name} printed no ${pattern}, but:\n${this.output}${this.errors}`);
+            assert.ok(found,
+                `${this.name} printed no ${pattern}, but:\n${this.output}${this.errors}`);
             return found;
         }, seconds);
     }
@@ -173,7 +177,7 @@ class Server {
 
 export class MiniBroker extends Server {
     name = "mini broker";
-    connected = "to mini-broker/0.1.0, STOMP 1.2";
+    connected = `to mini-broker/${VERSION}, STOMP 1.2`;
 
     spawn() {
         return new Process("build/mini_broker", ["--port", this.port, "--files", SITE, "--quiet"]);
@@ -225,7 +229,8 @@ export class View {
 
     static async open(browser, server, options = {}) {
         const view = new View();
-        const context = await browser.newContext({ viewport: { width: 1200, height: 900 }, ...options });
+        const viewport = { width: 1200, height: 900 };
+        const context = await browser.newContext({ viewport, ...options });
         view.server = server;
         view.page = await context.newPage();
         view.#listen();

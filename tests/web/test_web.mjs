@@ -50,7 +50,7 @@ async function showsTheNewestFirst(view) {
     });
 }
 
-/* Has the page send until C has heard it, since Spring does not tell when somebody has subscribed. */
+/* Has the page send until C has heard it, for Spring does not tell when one has subscribed. */
 async function sendUntilHeard(view, cat, send) {
     await cat.printed(/> SUBSCRIBE/);
     let hasEnded = false;
@@ -98,7 +98,7 @@ async function sendsFromTheKeyboard(view) {
 }
 
 async function showsHtmlAsText(view) {
-    const text = "<img src=x onerror=\"window.hacked = 1\"><b>bold</b> &amp; <script>hacked = 1</script>";
+    const text = "<img src=x onerror='hacked = 1'><b>bold</b> &amp; <script>hacked = 1</script>";
     await publish(view.server, ["-m", text, "-H", "from:<i>me</i>", "-H", "level:x\" onclick=\"y"]);
     const item = await view.item(text);
     assert.equal(await item.locator(".origin span").innerText(), "<i>me</i>");
@@ -328,7 +328,9 @@ if (browser) {
     const demo = new Demo();
     const began = performance.now();
     let views = [];
-    await check("demo: shows its page", async () => { views = await openForPictures(browser, demo); });
+    await check("demo: shows its page", async () => {
+        views = await openForPictures(browser, demo);
+    });
 
     await run(browser, new MiniBroker(), CHECKS);
     await run(browser, new Spring(), CHECKS);

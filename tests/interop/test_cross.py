@@ -1,0 +1,236 @@
+"""Other people's clients and ours, through every broker, both ways: the same octets or a known fault.
+
+    build/venv/bin/python -m pytest tests/interop/test_cross.py [-k 'stomp.js and rabbitmq']
+
+Where a client or a broker changes what it passes on, the test asserts just that, and the table of
+test_matrix.py says so.
+"""
+
+import contextlib
+import json
+
+import pytest
+
+import ours
+from cells import LOGIN, feature, topic
+from ours import octets
+from other_clients import Article, SpringClient, StompJs, StompPy
+from peer_article import PeerError
+
+GROUP = "Other clients"
+PEERS = {
+    "stomp.js": StompJs,
+    "stomp.py": StompPy,
+    "Spring's client": SpringClient,
+    "websocket-client with stomper": Article,
+}
+ARTICLE = "websocket-client with stomper"
+BINARY_PEERS = [name for name in PEERS if name != ARTICLE]
+
+BODY = "Grüße, 5 €: a line\n another \n\n" + "x" * 5000
+HOSTILE = {
+    "x-colon": "a:b::c:",
+    "x-backslash": r"a\b \\ ",
+    "x-escapes": r"C:\new\colon",
+    "x-lf": "a\nb\n",
+    "x-cr": "a\rb\r\n",
+    "x-utf8": "Grüße, 5 €, 🐇",
+    "x-blanks": "  a\t ",
+    "x-empty": "",
+}
+NAME = "x:\\\nnäme"
+ESCAPED_NAME = r"x\c\\\nnäme"
+# What every client of the first three reads as it was written.
+HARMLESS = {name: value for name, value in HOSTILE.items()
+            if name not in ("x-escapes", "x-blanks", "x-backslash")} | {"x-path": r"a\b\\"}
+JSON_FOLDER = ours.ROOT / "build" / "interop" / "cross"
+
+
+@pytest.fixture(name="connect")
+def make_peers(cell):
+    """Makes another client of some kind, connected to the broker of the cell."""
+    with contextlib.ExitStack() as stack:
+        yield lambda name, **options: stack.enter_context(
+            PEERS[name](cell.server().url, *LOGIN, **options))
+
+
+def subscribed(cell, peer, destination):
+    """Subscribe another client, and return once that holds: what it said next has come through."""
+    fence = topic()
+    client = cell.subscriber(fence)
+    peer.subscribe(destination)
+    peer.send(fence, b"a fence")
+    assert client.message()["body"] == "a fence"
+
+
+def values(message, name):
+    """All values of the headers of that name, of a message that one of ours received."""
+    return [value for key, value in message["headers"] if key == name]
+
+
+# ---- to ours ----
+
+def unescaped_name(kind):
+    """What a name with a colon turns into when a client sends it as it is."""
+    return "bv" if kind == "artemis" else "b:v"
+
+
+@feature(GROUP, "{peer} to ours")
+@pytest.mark.parametrize("peer", ["stomp.js", "stomp.py", "Spring's client"])
+def test_to_ours(cell, connect, peer):
+    destination = topic()
+    client = cell.subscriber(destination)
+    other = connect(peer)
+    escapes_names = peer == "Spring's client"
+    name = NAME if escapes_names else "x:b"
+    other.send(destination, BODY.encode(), [*HOSTILE.items(), (name, "v")])
+    message = client.message()
+    assert message["body"] == BODY
+    assert {key: values(message, key) for key in HOSTILE} == {
+        key: [value] for key, value in HOSTILE.items()}
+    if escapes_names:
+        assert values(message, NAME) == ["v"]
+    else:
+        cell.explain(f"all but a header name with a colon, which {peer} does not escape")
+        assert values(message, "x:b") == []
+        assert values(message, "x") == [unescaped_name(cell.kind)]
+
+
+@feature(GROUP, ARTICLE + " to ours")
+def test_article_to_ours(cell, connect):
+    """Stomper escapes nothing, so nothing is sent that would have to be, but for a colon."""
+    destination = topic()
+    client = cell.subscriber(destination)
+    sent = {name: HOSTILE[name] for name in ("x-colon", "x-utf8", "x-blanks", "x-empty")}
+    connect(ARTICLE).send(destination, BODY.encode(), sent.items())
+    message = client.message()
+    assert message["body"] == BODY
+    if cell.kind == "artemis":
+        cell.explain("all but colons, which stomper does not escape, and Artemis then removes")
+        sent["x-colon"] = "abc"
+    assert {key: values(message, key) for key in sent} == {
+        key: [value] for key, value in sent.items()}
+
+
+# ---- from ours ----
+
+@feature(GROUP, "ours to {peer}")
+@pytest.mark.parametrize("peer", ["stomp.js", "stomp.py", "Spring's client"])
+def test_from_ours(cell, connect, peer):
+    destination = topic()
+    other = connect(peer)
+    subscribed(cell, other, destination)
+    cell.connected().send(destination, BODY, headers=[
+        *HOSTILE.items(), (NAME, "v"), ("x-twice", "1"), ("x-twice", "2")])
+    message = other.receive()
+    assert message.body == BODY.encode()
+    expected, name = dict(HOSTILE), NAME
+    if peer == "stomp.js":
+        cell.explain("all but blanks around values (stomp.js trims), a backslash before n, r or c, "
+                     "and escapes in names (it decodes both wrongly)")
+        expected |= {"x-blanks": "a", "x-backslash": r"a\b \\",
+                     "x-escapes": "C:\\" + "\n" + "ew\\" + ":olon"}
+        name = ESCAPED_NAME
+    assert {key: message.header(key) for key in expected} == {
+        key: [value] for key, value in expected.items()}
+    assert message.header(name) == ["v"]
+    assert message.header("x-twice")[0] == "1"
+
+
+@feature(GROUP, "ours to " + ARTICLE)
+def test_ours_to_article(cell, connect):
+    cell.explain("UTF-8 text, but stomper decodes no header, and strips and joins the body's lines")
+    destination = topic()
+    other = connect(ARTICLE)
+    subscribed(cell, other, destination)
+    cell.connected().send(destination, BODY, headers=[*HOSTILE.items(), (NAME, "v")])
+    message = other.receive()
+    assert message.body.decode() == "".join(line.strip() for line in BODY.split("\n"))
+    for name, value in HOSTILE.items():
+        assert message.header(name) == [escaped_for_11(cell.kind, value).strip()], name
+    assert message.header(ESCAPED_NAME) == ["v"]
+
+
+def escaped_for_11(kind, value):
+    """How a broker writes it to a client of STOMP 1.1, which has no escape for CR."""
+    value = value.replace("\\", r"\\").replace("\n", r"\n").replace(":", r"\c")
+    return value if kind == "activemq" else value.replace("\r", r"\r")
+
+
+# ---- octets ----
+
+ALL_OCTETS = bytes(range(256)) * 4
+OCTET_STREAM = [("content-type", "application/octet-stream")]
+DROPPED = "drops a binary WebSocket message without a word: no message, no receipt"
+
+
+def binary_options(peer):
+    """stomp.py sends octets in text messages, unless told."""
+    return {"binary_mode": True} if peer == "stomp.py" else {}
+
+
+@feature(GROUP, "all 256 octets: {peer} to ours", activemq=DROPPED)
+@pytest.mark.parametrize("peer", BINARY_PEERS)
+def test_octets_to_ours(cell, connect, peer):
+    destination = topic()
+    client = cell.subscriber(destination)
+    if cell.cannot and peer == "stomp.py":
+        # In binary mode even its CONNECT is dropped.
+        with pytest.raises(PeerError):
+            connect(peer, binary_mode=True, timeout=1)
+        return
+    connect(peer, **binary_options(peer)).send(destination, ALL_OCTETS, OCTET_STREAM)
+    if cell.cannot:
+        client.nothing()
+    else:
+        assert octets(client.message()["body"]) == ALL_OCTETS
+
+
+@feature(GROUP, "all 256 octets: ours to {peer}", activemq=DROPPED,
+         rabbitmq="sends them as text, for which {peer} ends the connection")
+@pytest.mark.parametrize("peer", BINARY_PEERS)
+def test_octets_from_ours(cell, connect, peer):
+    destination = topic()
+    other = connect(peer)
+    subscribed(cell, other, destination)
+    cell.connected().send(destination, ALL_OCTETS)
+    if not cell.cannot:
+        assert other.receive().body == ALL_OCTETS
+        return
+    words = {"activemq": "nothing came", "rabbitmq": "closed|ended|lost"}[cell.kind]
+    with pytest.raises(PeerError, match=words):
+        other.receive(timeout=2)
+
+
+# ---- one message, read by all ----
+
+@feature(GROUP, "one message with hostile headers: the same JSON from ours, stomp.js, stomp.py and "
+         "Spring's client")
+def test_the_same_json(cell, connect):
+    """The JSON stays in build/interop/cross, one file a broker and client."""
+    destination = topic()
+    others = {name: connect(name) for name in BINARY_PEERS}
+    for other in others.values():
+        subscribed(cell, other, destination)
+    client = cell.subscriber(destination)
+    cell.connected().send(destination, BODY, headers=HARMLESS.items(), type="text/plain")
+    message = client.message()
+    texts = {"ours": as_json(message["headers"], octets(message["body"]))}
+    for name, other in others.items():
+        message = other.receive()
+        texts[name] = as_json(message.headers, message.body)
+    JSON_FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        file = JSON_FOLDER / f"{cell.kind}-{name.replace(' ', '-')}.json"
+        file.write_text(text + "\n", "utf-8")
+    expected = as_json([*HARMLESS.items(), ("content-type", "text/plain")], BODY.encode())
+    assert texts == dict.fromkeys(texts, expected)
+
+
+def as_json(headers, body):
+    """What the sender wrote, in one order; what the broker added differs from receiver to
+    receiver."""
+    written = {key: value for key, value in headers
+               if key.startswith("x-") or key == "content-type"}
+    return json.dumps({"headers": written, "body": body.decode()}, ensure_ascii=False,
+                      sort_keys=True)
