@@ -1245,8 +1245,16 @@ static int stws_p_http_headers_valid(const char *const *headers) {
     return 1;
 }
 
+static int stws_p_is_visible(const char *s, size_t len) {
+    size_t i;
+    for (i = 0; i < len; i++)
+        if (s[i] <= ' ' || s[i] >= 127) return 0;
+    return 1;
+}
+
 static int stws_p_handshake_valid(const stws_handshake *h) {
-    return stws_p_is_field_text(stws_p_or(h->subprotocols, "")) && stws_p_is_field_text(stws_p_or(h->origin, "")) &&
+    return stws_p_is_visible(h->url->host, h->url->host_len) && stws_p_is_visible(h->url->target, h->url->target_len) &&
+           stws_p_is_field_text(stws_p_or(h->subprotocols, "")) && stws_p_is_field_text(stws_p_or(h->origin, "")) &&
            stws_p_is_field_text(stws_p_or(h->cookie, "")) && stws_p_is_field_text(h->key) &&
            stws_p_http_headers_valid(h->headers);
 }
@@ -3693,7 +3701,7 @@ struct stws {
     size_t block_size;
     size_t secret_size; /* of its beginning, where secrets lie */
     int state, error, final, http_status, stop;
-    int asked;                         /* STWS_P_ASKED_*, under the lock */
+    int asked, asked_seen;             /* STWS_P_ASKED_*, under the lock; whether the driving thread knows */
     int close_sent, disconnect_number; /* of a graceful end: how far it is */
     int reconnect_asked, waiting, threads, has_heap, broken, refused;
     int failures, url_index; /* failures in a row, since the last stable session */
@@ -5300,7 +5308,8 @@ static long long stws_p_due(stws *c) {
     long long first = c->deadline_us;
     if (STWS_P_LOAD(&c->stop) || c->event_due || c->refused || STWS_P_LOAD(&s->receipts_done)) return 0;
     if (c->state == STWS_IDLE || c->state == STWS_RESOLVING || c->reconnect_asked) return 0;
-    if (STWS_P_LOAD(&c->asked)) stws_p_sooner(&first, c->end_us);
+    if (STWS_P_LOAD(&c->asked) && !c->asked_seen) return 0;
+    if (c->asked_seen) stws_p_sooner(&first, c->end_us);
     if (c->state == STWS_CONNECTING && !c->o.transport && c->tcp.next < c->tcp.count)
         stws_p_sooner(&first, c->tcp.race_us);
     if (c->state != STWS_CONNECTED) return first;
@@ -5394,7 +5403,8 @@ static int stws_p_turn_asked(stws *c) {
         stws_p_obey_stop(c);
         return 1;
     }
-    if (STWS_P_LOAD(&c->asked) && stws_p_obey_end(c)) return 1;
+    c->asked_seen = STWS_P_LOAD(&c->asked);
+    if (c->asked_seen && stws_p_obey_end(c)) return 1;
     if (STWS_P_LOAD(&c->reconnect_asked)) stws_p_obey_reconnect(c);
     return 0;
 }
