@@ -5743,6 +5743,7 @@ static stws_p_record *stws_p_queue_frame(stws *c, const stws_frame *frame, int *
 }
 
 enum { STWS_P_FOR_ANY_SESSION = 0, STWS_P_FOR_THIS_SESSION = 1, STWS_P_CONFIRMED = 2 };
+enum { STWS_P_AGAIN = STWS_RESULT_END }; /* no code of a call: what it tried is to be tried anew */
 
 /* Send a composed frame now, or keep it for later. Under the lock. */
 static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind) {
@@ -5869,7 +5870,7 @@ static int stws_p_submit_with_receipt(stws *c, stws_frame *frame, int told) {
     return result == STWS_OK && told ? number : result;
 }
 
-/* The outbox is full. 1: wait for room is over, try again; else the error. Under the lock, which it leaves meanwhile:
+/* The outbox is full. STWS_P_AGAIN: there may be room now; else the error. Under the lock, which it leaves meanwhile:
    so no frame may be half composed. */
 static int stws_p_await_room(stws *c, long long *until) {
 #ifndef STOMP_WS_NO_THREADS
@@ -5880,7 +5881,7 @@ static int stws_p_await_room(stws *c, long long *until) {
     if (left == 0) return STWS_ERR_TIMEOUT;
     if (c->waiting) stws_p_poke(c->wake[1]);
     stws_p_cond_wait(&c->changed, &c->mutex, left);
-    return 1;
+    return STWS_P_AGAIN;
 #else
     (void)c;
     (void)until;
@@ -5904,7 +5905,7 @@ STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
         else
             result = stws_p_submit(c, &frame, 0, STWS_P_FOR_ANY_SESSION);
         if (result == STWS_ERR_FULL) result = stws_p_await_room(c, &until);
-    } while (result == 1 && until);
+    } while (result == STWS_P_AGAIN);
     return stws_p_finish_call(c, result);
 }
 
