@@ -2288,7 +2288,7 @@ typedef struct stws_p_sub {
     int handle; /* 0: free; read without the lock, see stws_p_receiver */
     stws_on_message on_message;
     void *user;
-    int receipt;      /* its number, when one was given before it was sent */
+    int receipt;      /* number of the one it will ask for; 0: none */
     int header_count; /* its texts: destination, id, ack mode, then names and values, each with its NUL */
     unsigned char custom_id, sent, wants_receipt, pinned; /* pinned: somebody reads its texts without the lock */
 } stws_p_sub;
@@ -4728,13 +4728,14 @@ static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
     stws_subscribing asked;
     stws_frame frame;
     char id[24];
-    int handle = sub->handle, number = 0, result;
+    int handle = sub->handle, number = 0, result = STWS_ERR_STATE;
     int answer = stws_p_ask_before_subscribe(c, sub, &asked);
     if (sub->handle != handle) return 1; /* unsubscribed meanwhile */
     if (answer > 0) c->hook_us = c->now + stws_p_ms(answer);
     if (answer > 0) return 0;
     if (answer == 0) {
-        if (sub->wants_receipt) number = sub->receipt ? sub->receipt : stws_p_add_receipt(&c->s, handle);
+        if (sub->wants_receipt && !sub->receipt) sub->receipt = stws_p_add_receipt(&c->s, handle);
+        number = sub->receipt;
         if (!stws_p_compose_subscribe(&c->s, &frame, sub, asked.headers,
                                       number ? stws_p_number_text(id, "receipt-", STWS_P_CAST(unsigned, number))
                                              : NULL))
@@ -4742,9 +4743,10 @@ static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
         else
             result = stws_p_post_growing(c, &frame);
         if (result == STWS_ERR_SPACE) return 0;
-        if (number) stws_p_receipt_sent(&c->s, number, c->now);
+        if (result == STWS_OK) stws_p_receipt_sent(&c->s, number, c->now);
         if (result != STWS_OK) c->s.stats.dropped++;
     }
+    if (result != STWS_OK && sub->receipt) stws_p_finish_receipt(&c->s, stws_p_find_receipt(&c->s, sub->receipt), result);
     sub->sent = 1;
     sub->receipt = 0;
     c->s.subs.unsent--;
@@ -5795,6 +5797,7 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination, const stws_sub
     static const stws_subscription none = {NULL, NULL, NULL, 0, NULL, NULL};
     const stws_subscription *o = options ? options : &none;
     stws_frame frame;
+    stws_p_sub *sub;
     int handle;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!destination || !*destination || !stws_p_header_list_valid(o->headers)) return STWS_ERR_USAGE;
@@ -5809,6 +5812,12 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination, const stws_sub
         handle = STWS_ERR_FRAME_BUILD;
     } else {
         handle = stws_p_add_sub(&c->s.subs, destination, o);
+        sub = stws_p_find_handle(&c->s.subs, handle);
+        if (sub && o->receipt) sub->receipt = stws_p_add_receipt(&c->s, handle);
+        if (sub && o->receipt && !sub->receipt) {
+            stws_p_remove_sub(&c->s.subs, sub);
+            handle = STWS_ERR_LIMIT;
+        }
     }
     return stws_p_finish_call(c, handle);
 }
@@ -5828,6 +5837,7 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
                    c->s.version == STWS_STOMP_10 ? stws_p_sub_destination(&c->s.subs, sub) : NULL);
         result = stws_p_submit(c, &frame, 0, STWS_P_FOR_THIS_SESSION);
     }
+    if (result == STWS_OK && sub->receipt) stws_p_forget_receipt(&c->s, sub->receipt);
     if (result == STWS_OK) stws_p_remove_sub(&c->s.subs, sub);
     return stws_p_finish_call(c, result);
 }
