@@ -6133,7 +6133,11 @@ STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_messag
     if (handle < 0) return handle;
     result = stws_p_post_request(c, message, &wanted);
     if (result == STWS_OK) result = stws_p_await_reply(c, &wanted, until);
-    if (handle) stws_unsubscribe(c, handle);
+    if (handle && stws_unsubscribe(c, handle) != STWS_OK) { /* `wanted` ends here, so the callback must, too */
+        STWS_P_LOCK(c, c->threads);
+        stws_p_remove_sub(&c->s.subs, stws_p_find_handle(&c->s.subs, handle));
+        STWS_P_UNLOCK(c, c->threads);
+    }
     *reply = wanted.copy;
     return result;
 }
