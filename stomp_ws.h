@@ -5992,12 +5992,13 @@ static int stws_p_flush_elsewhere(stws *c, long long until) {
 #endif
 
 /* Write while the connection stands, and read no more than there is room for: the frames wait for stws_next. Inside a
-   callback the message it looks at must stay, so there nothing is read, and the connection is not given up. */
+   callback the message it looks at must stay, as one held back for the queue must: then nothing is read, and in a
+   callback the connection is not given up. */
 static int stws_p_push_output(stws *c, int left) {
     struct pollfd polled[3];
     int now = 0, n, can_read = 0, moved;
     long got = 0;
-    if (!c->calling) {
+    if (!c->calling && !c->held) {
         c->s.in.begin += c->s.taken;
         c->s.taken = 0;
         can_read = stws_p_input_room(&c->s.in) >= c->s.in.cap / 4;
