@@ -3128,7 +3128,7 @@ static stws_p_record *stws_p_record_unsent(stws_p_ring *b) {
 
 static void stws_p_record_mark_sent(stws_p_ring *b, stws_p_record *r) {
     r->sent = 1;
-    r->done = STWS_P_CAST(unsigned char, r->confirm == 0);
+    r->done |= STWS_P_CAST(unsigned char, r->confirm == 0);
     stws_p_ring_take(b);
     stws_p_record_sweep(b);
 }
@@ -4767,6 +4767,7 @@ static void stws_p_drop_record(stws *c, stws_p_record *r, int result) {
     if (receipt) stws_p_finish_receipt(&c->s, receipt, result);
     c->s.stats.dropped++;
     r->done = 1;
+    stws_p_signal(c);
 }
 
 /* Move what waits in the outbox into the output, as far as there is room. */
@@ -4778,10 +4779,10 @@ static void stws_p_post_outbox(stws *c, long long now) {
         if (result == STWS_ERR_SPACE) return;
         if (result != STWS_OK) {
             stws_p_drop_record(c, r, result);
-            continue;
+        } else {
+            r->sent_us = now;
+            if (r->receipt && !r->confirm) stws_p_receipt_sent(&c->s, r->receipt, now);
         }
-        r->sent_us = now;
-        if (r->receipt && !r->confirm) stws_p_receipt_sent(&c->s, r->receipt, now);
         stws_p_record_mark_sent(&c->s.outbox, r);
     }
 }
