@@ -3156,17 +3156,14 @@ static stws_p_record *stws_p_record_find(const stws_p_ring *b, int receipt) {
     return NULL;
 }
 
-/* Take the oldest message that was not sent yet away: 0 when there is none. */
-static int stws_p_record_drop_oldest(stws_p_ring *b) {
+/* The oldest message that was not sent yet, or NULL. */
+static stws_p_record *stws_p_record_oldest(const stws_p_ring *b) {
     size_t at = b->head, i;
     for (i = 0; i < b->count; i++, at = stws_p_ring_after(b, at)) {
         stws_p_record *r = stws_p_record_at(b, at);
-        if (r->done || r->sent || r->frame.command_id != STWS_COMMAND_SEND) continue;
-        r->done = 1;
-        stws_p_record_sweep(b);
-        return 1;
+        if (!r->done && !r->sent && r->frame.command_id == STWS_COMMAND_SEND) return r;
     }
-    return 0;
+    return NULL;
 }
 
 /* ---- ACK and NACK, as each version says them ---- */
@@ -4761,7 +4758,7 @@ static void stws_p_post_subscriptions(stws *c) {
         if (!stws_p_post_subscribe(c, sub)) return;
 }
 
-/* A record whose frame cannot be sent in this session, ever. */
+/* A record whose frame will never be sent. */
 static void stws_p_drop_record(stws *c, stws_p_record *r, int result) {
     stws_p_receipt *receipt = r->receipt ? stws_p_find_receipt(&c->s, r->receipt) : NULL;
     if (receipt) stws_p_finish_receipt(&c->s, receipt, result);
@@ -5730,7 +5727,7 @@ static int stws_p_may_post(const stws *c) {
 
 /* Put a copy of the frame into the outbox; NULL, and *result says why not. */
 static stws_p_record *stws_p_queue_frame(stws *c, const stws_frame *frame, int *result) {
-    stws_p_record *record = NULL;
+    stws_p_record *record = NULL, *oldest;
     int full = 0;
     *result = STWS_ERR_LIMIT;
     if (!c->has_heap && stws_p_head_bound(frame) + frame->body_len > c->s.out.cap - 15) return NULL;
@@ -5739,8 +5736,11 @@ static stws_p_record *stws_p_queue_frame(stws *c, const stws_frame *frame, int *
     while (*result == STWS_ERR_FULL && !record && !full) {
         if (!c->o.outbox_count || c->s.outbox.count < c->o.outbox_count)
             record = stws_p_record_put(&c->s.outbox, frame);
-        full = !record && (c->o.outbox_policy != STWS_FULL_DROP_OLDEST || !stws_p_record_drop_oldest(&c->s.outbox));
-        c->s.stats.dropped += !record && !full;
+        if (record) break;
+        oldest = c->o.outbox_policy == STWS_FULL_DROP_OLDEST ? stws_p_record_oldest(&c->s.outbox) : NULL;
+        full = !oldest;
+        if (oldest) stws_p_drop_record(c, oldest, STWS_ERR_FULL);
+        stws_p_record_sweep(&c->s.outbox);
     }
     return record;
 }
