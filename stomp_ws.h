@@ -2264,6 +2264,8 @@ STOMP_WS_API int stws_frame_build(char *buf, size_t cap, int version, const stws
 /* ==== >>session: one STOMP session and its tables: bytes in, bytes out, no system call ==== */
 #define STWS_P_US 1000LL /* microseconds in a millisecond: options are in ms, the clock in us */
 #define STWS_P_NEVER (-1LL) /* as a time or a deadline */
+#define STWS_P_UNSENT 9223372036854775807LL /* deadline of a receipt whose frame still waits */
+#define STWS_P_SENT (STWS_P_UNSENT - 1)
 enum { STWS_P_POOL = 256 };   /* octets of randomness asked for at a time: 64 masking keys */
 enum { STWS_P_PIECE = 8192 }; /* what Tomcat takes as one WebSocket message by default */
 enum { STWS_P_TEXT = 640 };   /* longest error sentence */
@@ -2937,7 +2939,7 @@ static int stws_p_add_receipt(stws_p_session *s, int handle) {
         r->number = stws_p_new_number(s);
         r->handle = handle;
         r->sent_us = 0;
-        r->deadline_us = STWS_P_NEVER;
+        r->deadline_us = STWS_P_UNSENT;
         s->receipts_waiting++;
         return r->number;
     }
@@ -2960,25 +2962,23 @@ static void stws_p_finish_receipt(stws_p_session *s, stws_p_receipt *r, int resu
     STWS_P_STORE(&s->receipts_done, s->receipts_done + 1);
 }
 
-/* End those that were sent and are due at that time (now -1: all of them). What was not sent yet has no deadline. */
+/* End those that are due at that time, STWS_P_SENT being all that were sent, and STWS_P_UNSENT the others, too. */
 static void stws_p_finish_receipts(stws_p_session *s, long long now, int result) {
     int i;
     for (i = 0; i < s->options->max_receipts && s->receipts_waiting; i++) {
         stws_p_receipt *r = &s->receipts[i];
-        if (r->state != STWS_P_RECEIPT_WAITING || r->deadline_us == STWS_P_NEVER) continue;
-        if (now == STWS_P_NEVER || r->deadline_us <= now) stws_p_finish_receipt(s, r, result);
+        if (r->state == STWS_P_RECEIPT_WAITING && r->deadline_us <= now) stws_p_finish_receipt(s, r, result);
     }
 }
 
 static long long stws_p_receipt_deadline(const stws_p_session *s) {
-    long long first = STWS_P_NEVER;
+    long long first = STWS_P_UNSENT;
     int i;
     for (i = 0; i < s->options->max_receipts && s->receipts_waiting; i++) {
         const stws_p_receipt *r = &s->receipts[i];
-        if (r->state != STWS_P_RECEIPT_WAITING || r->deadline_us == STWS_P_NEVER) continue;
-        if (first < 0 || r->deadline_us < first) first = r->deadline_us;
+        if (r->state == STWS_P_RECEIPT_WAITING && r->deadline_us < first) first = r->deadline_us;
     }
-    return first;
+    return first == STWS_P_UNSENT ? STWS_P_NEVER : first;
 }
 
 /* The frame that asked for it was never taken. */
@@ -4367,6 +4367,7 @@ static void stws_p_end(stws *c, int error) {
     STWS_P_STORE(&c->state, STWS_ENDED);
     c->final = error;
     c->deadline_us = STWS_P_NEVER;
+    stws_p_finish_receipts(&c->s, STWS_P_UNSENT, STWS_ERR_LOST);
     stws_p_signal(c);
     STWS_P_UNLOCK(c, c->threads);
     if (error == STWS_CLOSED) {
@@ -4387,7 +4388,7 @@ static void stws_p_leave_session(stws *c) {
         c->s.out.data = out;
         c->s.out.cap = c->o.tx_buffer;
     }
-    stws_p_finish_receipts(&c->s, STWS_P_NEVER, STWS_ERR_LOST);
+    stws_p_finish_receipts(&c->s, STWS_P_SENT, STWS_ERR_LOST);
     stws_p_all_unsent(&c->s.subs);
     stws_p_record_all_unsent(&c->s.outbox);
     stws_p_session_reset(&c->s, c->now);
@@ -6188,9 +6189,11 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 #undef STWS_P_RESULT_NAME
 #undef STWS_P_RESULT_TEXT
 #undef STWS_P_SEND_FLAGS
+#undef STWS_P_SENT
 #undef STWS_P_SSE2
 #undef STWS_P_STORE
 #undef STWS_P_UNLOCK
+#undef STWS_P_UNSENT
 #undef STWS_P_US
 #undef STWS_P_UTF8_DUE
 
