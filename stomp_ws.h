@@ -4393,9 +4393,11 @@ static void stws_p_leave_session(stws *c) {
     stws_p_record_all_unsent(&c->s.outbox);
     stws_p_session_reset(&c->s, c->now);
     STWS_P_STORE(&c->state, STWS_BACKOFF);
+    stws_p_signal(c);
     STWS_P_UNLOCK(c, c->threads);
     c->held = 0;
     c->close_sent = 0;
+    c->hook_us = 0;
     c->error_close_us = STWS_P_NEVER;
 }
 
