@@ -2272,6 +2272,8 @@ STOMP_WS_API int stws_frame_build(char *buf, size_t cap, int version, const stws
 /* ==== >>session: one STOMP session and its tables: bytes in, bytes out, no system call ==== */
 #define STWS_P_US 1000LL /* microseconds in a millisecond: options are in ms, the clock in us */
 #define STWS_P_NEVER (-1LL) /* as a time or a deadline */
+#define STWS_P_UNSENT 9223372036854775807LL /* deadline of a receipt whose frame still waits */
+#define STWS_P_SENT (STWS_P_UNSENT - 1)
 enum { STWS_P_POOL = 256 };   /* octets of randomness asked for at a time: 64 masking keys */
 enum { STWS_P_PIECE = 8192 }; /* what Tomcat takes as one WebSocket message by default */
 enum { STWS_P_TEXT = 640 };   /* longest error sentence */
@@ -2296,7 +2298,7 @@ typedef struct stws_p_sub {
     int handle; /* 0: free; read without the lock, see stws_p_receiver */
     stws_on_message on_message;
     void *user;
-    int receipt;      /* its number, when one was given before it was sent */
+    int receipt;      /* number of the one it will ask for; 0: none */
     int header_count; /* its texts: destination, id, ack mode, then names and values, each with its NUL */
     unsigned char custom_id, sent, wants_receipt, pinned; /* pinned: somebody reads its texts without the lock */
 } stws_p_sub;
@@ -2945,7 +2947,7 @@ static int stws_p_add_receipt(stws_p_session *s, int handle) {
         r->number = stws_p_new_number(s);
         r->handle = handle;
         r->sent_us = 0;
-        r->deadline_us = STWS_P_NEVER;
+        r->deadline_us = STWS_P_UNSENT;
         s->receipts_waiting++;
         return r->number;
     }
@@ -2968,25 +2970,23 @@ static void stws_p_finish_receipt(stws_p_session *s, stws_p_receipt *r, int resu
     STWS_P_STORE(&s->receipts_done, s->receipts_done + 1);
 }
 
-/* End those that were sent and are due at that time (now -1: all of them). What was not sent yet has no deadline. */
+/* End those that are due at that time, STWS_P_SENT being all that were sent, and STWS_P_UNSENT the others, too. */
 static void stws_p_finish_receipts(stws_p_session *s, long long now, int result) {
     int i;
     for (i = 0; i < s->options->max_receipts && s->receipts_waiting; i++) {
         stws_p_receipt *r = &s->receipts[i];
-        if (r->state != STWS_P_RECEIPT_WAITING || r->deadline_us == STWS_P_NEVER) continue;
-        if (now == STWS_P_NEVER || r->deadline_us <= now) stws_p_finish_receipt(s, r, result);
+        if (r->state == STWS_P_RECEIPT_WAITING && r->deadline_us <= now) stws_p_finish_receipt(s, r, result);
     }
 }
 
 static long long stws_p_receipt_deadline(const stws_p_session *s) {
-    long long first = STWS_P_NEVER;
+    long long first = STWS_P_UNSENT;
     int i;
     for (i = 0; i < s->options->max_receipts && s->receipts_waiting; i++) {
         const stws_p_receipt *r = &s->receipts[i];
-        if (r->state != STWS_P_RECEIPT_WAITING || r->deadline_us == STWS_P_NEVER) continue;
-        if (first < 0 || r->deadline_us < first) first = r->deadline_us;
+        if (r->state == STWS_P_RECEIPT_WAITING && r->deadline_us < first) first = r->deadline_us;
     }
-    return first;
+    return first == STWS_P_UNSENT ? STWS_P_NEVER : first;
 }
 
 /* The frame that asked for it was never taken. */
@@ -3136,7 +3136,7 @@ static stws_p_record *stws_p_record_unsent(stws_p_ring *b) {
 
 static void stws_p_record_mark_sent(stws_p_ring *b, stws_p_record *r) {
     r->sent = 1;
-    r->done = STWS_P_CAST(unsigned char, r->confirm == 0);
+    r->done |= STWS_P_CAST(unsigned char, r->confirm == 0);
     stws_p_ring_take(b);
     stws_p_record_sweep(b);
 }
@@ -3164,17 +3164,14 @@ static stws_p_record *stws_p_record_find(const stws_p_ring *b, int receipt) {
     return NULL;
 }
 
-/* Take the oldest message that was not sent yet away: 0 when there is none. */
-static int stws_p_record_drop_oldest(stws_p_ring *b) {
+/* The oldest message that was not sent yet, or NULL. */
+static stws_p_record *stws_p_record_oldest(const stws_p_ring *b) {
     size_t at = b->head, i;
     for (i = 0; i < b->count; i++, at = stws_p_ring_after(b, at)) {
         stws_p_record *r = stws_p_record_at(b, at);
-        if (r->done || r->sent || r->frame.command_id != STWS_COMMAND_SEND) continue;
-        r->done = 1;
-        stws_p_record_sweep(b);
-        return 1;
+        if (!r->done && !r->sent && r->frame.command_id == STWS_COMMAND_SEND) return r;
     }
-    return 0;
+    return NULL;
 }
 
 /* ---- ACK and NACK, as each version says them ---- */
@@ -4378,6 +4375,7 @@ static void stws_p_end(stws *c, int error) {
     STWS_P_STORE(&c->state, STWS_ENDED);
     c->final = error;
     c->deadline_us = STWS_P_NEVER;
+    stws_p_finish_receipts(&c->s, STWS_P_UNSENT, STWS_ERR_LOST);
     stws_p_signal(c);
     STWS_P_UNLOCK(c, c->threads);
     if (error == STWS_CLOSED) {
@@ -4398,14 +4396,16 @@ static void stws_p_leave_session(stws *c) {
         c->s.out.data = out;
         c->s.out.cap = c->o.tx_buffer;
     }
-    stws_p_finish_receipts(&c->s, STWS_P_NEVER, STWS_ERR_LOST);
+    stws_p_finish_receipts(&c->s, STWS_P_SENT, STWS_ERR_LOST);
     stws_p_all_unsent(&c->s.subs);
     stws_p_record_all_unsent(&c->s.outbox);
     stws_p_session_reset(&c->s, c->now);
     STWS_P_STORE(&c->state, STWS_BACKOFF);
+    stws_p_signal(c);
     STWS_P_UNLOCK(c, c->threads);
     c->held = 0;
     c->close_sent = 0;
+    c->hook_us = 0;
     c->error_close_us = STWS_P_NEVER;
 }
 
@@ -4736,13 +4736,14 @@ static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
     stws_subscribing asked;
     stws_frame frame;
     char id[24];
-    int handle = sub->handle, number = 0, result;
+    int handle = sub->handle, number = 0, result = STWS_ERR_STATE;
     int answer = stws_p_ask_before_subscribe(c, sub, &asked);
     if (sub->handle != handle) return 1; /* unsubscribed meanwhile */
     if (answer > 0) c->hook_us = c->now + stws_p_ms(answer);
     if (answer > 0) return 0;
     if (answer == 0) {
-        if (sub->wants_receipt) number = sub->receipt ? sub->receipt : stws_p_add_receipt(&c->s, handle);
+        if (sub->wants_receipt && !sub->receipt) sub->receipt = stws_p_add_receipt(&c->s, handle);
+        number = sub->receipt;
         if (!stws_p_compose_subscribe(&c->s, &frame, sub, asked.headers,
                                       number ? stws_p_number_text(id, "receipt-", STWS_P_CAST(unsigned, number))
                                              : NULL))
@@ -4750,9 +4751,10 @@ static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
         else
             result = stws_p_post_growing(c, &frame);
         if (result == STWS_ERR_SPACE) return 0;
-        if (number) stws_p_receipt_sent(&c->s, number, c->now);
+        if (result == STWS_OK) stws_p_receipt_sent(&c->s, number, c->now);
         if (result != STWS_OK) c->s.stats.dropped++;
     }
+    if (result != STWS_OK && sub->receipt) stws_p_finish_receipt(&c->s, stws_p_find_receipt(&c->s, sub->receipt), result);
     sub->sent = 1;
     sub->receipt = 0;
     c->s.subs.unsent--;
@@ -4767,12 +4769,13 @@ static void stws_p_post_subscriptions(stws *c) {
         if (!stws_p_post_subscribe(c, sub)) return;
 }
 
-/* A record whose frame cannot be sent in this session, ever. */
+/* A record whose frame will never be sent. */
 static void stws_p_drop_record(stws *c, stws_p_record *r, int result) {
     stws_p_receipt *receipt = r->receipt ? stws_p_find_receipt(&c->s, r->receipt) : NULL;
     if (receipt) stws_p_finish_receipt(&c->s, receipt, result);
     c->s.stats.dropped++;
     r->done = 1;
+    stws_p_signal(c);
 }
 
 /* Move what waits in the outbox into the output, as far as there is room. */
@@ -4784,10 +4787,10 @@ static void stws_p_post_outbox(stws *c, long long now) {
         if (result == STWS_ERR_SPACE) return;
         if (result != STWS_OK) {
             stws_p_drop_record(c, r, result);
-            continue;
+        } else {
+            r->sent_us = now;
+            if (r->receipt && !r->confirm) stws_p_receipt_sent(&c->s, r->receipt, now);
         }
-        r->sent_us = now;
-        if (r->receipt && !r->confirm) stws_p_receipt_sent(&c->s, r->receipt, now);
         stws_p_record_mark_sent(&c->s.outbox, r);
     }
 }
@@ -5737,7 +5740,7 @@ static int stws_p_may_post(const stws *c) {
 
 /* Put a copy of the frame into the outbox; NULL, and *result says why not. */
 static stws_p_record *stws_p_queue_frame(stws *c, const stws_frame *frame, int *result) {
-    stws_p_record *record = NULL;
+    stws_p_record *record = NULL, *oldest;
     int full = 0;
     *result = STWS_ERR_LIMIT;
     if (!c->has_heap && stws_p_head_bound(frame) + frame->body_len > c->s.out.cap - 15) return NULL;
@@ -5746,13 +5749,17 @@ static stws_p_record *stws_p_queue_frame(stws *c, const stws_frame *frame, int *
     while (*result == STWS_ERR_FULL && !record && !full) {
         if (!c->o.outbox_count || c->s.outbox.count < c->o.outbox_count)
             record = stws_p_record_put(&c->s.outbox, frame);
-        full = !record && (c->o.outbox_policy != STWS_FULL_DROP_OLDEST || !stws_p_record_drop_oldest(&c->s.outbox));
-        c->s.stats.dropped += !record && !full;
+        if (record) break;
+        oldest = c->o.outbox_policy == STWS_FULL_DROP_OLDEST ? stws_p_record_oldest(&c->s.outbox) : NULL;
+        full = !oldest;
+        if (oldest) stws_p_drop_record(c, oldest, STWS_ERR_FULL);
+        stws_p_record_sweep(&c->s.outbox);
     }
     return record;
 }
 
 enum { STWS_P_FOR_ANY_SESSION = 0, STWS_P_FOR_THIS_SESSION = 1, STWS_P_CONFIRMED = 2 };
+enum { STWS_P_AGAIN = STWS_RESULT_END }; /* no code of a call: what it tried is to be tried anew */
 
 /* Send a composed frame now, or keep it for later. Under the lock. */
 static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind) {
@@ -5804,6 +5811,7 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination, const stws_sub
     static const stws_subscription none = {NULL, NULL, NULL, 0, NULL, NULL};
     const stws_subscription *o = options ? options : &none;
     stws_frame frame;
+    stws_p_sub *sub;
     int handle;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!destination || !*destination || !stws_p_header_list_valid(o->headers)) return STWS_ERR_USAGE;
@@ -5818,6 +5826,12 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination, const stws_sub
         handle = STWS_ERR_FRAME_BUILD;
     } else {
         handle = stws_p_add_sub(&c->s.subs, destination, o);
+        sub = stws_p_find_handle(&c->s.subs, handle);
+        if (sub && o->receipt) sub->receipt = stws_p_add_receipt(&c->s, handle);
+        if (sub && o->receipt && !sub->receipt) {
+            stws_p_remove_sub(&c->s.subs, sub);
+            handle = STWS_ERR_LIMIT;
+        }
     }
     return stws_p_finish_call(c, handle);
 }
@@ -5837,6 +5851,7 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
                    c->s.version == STWS_STOMP_10 ? stws_p_sub_destination(&c->s.subs, sub) : NULL);
         result = stws_p_submit(c, &frame, 0, STWS_P_FOR_THIS_SESSION);
     }
+    if (result == STWS_OK && sub->receipt) stws_p_forget_receipt(&c->s, sub->receipt);
     if (result == STWS_OK) stws_p_remove_sub(&c->s.subs, sub);
     return stws_p_finish_call(c, result);
 }
@@ -5879,7 +5894,7 @@ static int stws_p_submit_with_receipt(stws *c, stws_frame *frame, int told) {
     return result == STWS_OK && told ? number : result;
 }
 
-/* The outbox is full. 1: wait for room is over, try again; else the error. Under the lock, which it leaves meanwhile:
+/* The outbox is full. STWS_P_AGAIN: there may be room now; else the error. Under the lock, which it leaves meanwhile:
    so no frame may be half composed. */
 static int stws_p_await_room(stws *c, long long *until) {
 #ifndef STOMP_WS_NO_THREADS
@@ -5890,7 +5905,7 @@ static int stws_p_await_room(stws *c, long long *until) {
     if (left == 0) return STWS_ERR_TIMEOUT;
     if (c->waiting) stws_p_poke(c->wake[1]);
     stws_p_cond_wait(&c->changed, &c->mutex, left);
-    return 1;
+    return STWS_P_AGAIN;
 #else
     (void)c;
     (void)until;
@@ -5914,7 +5929,7 @@ STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
         else
             result = stws_p_submit(c, &frame, 0, STWS_P_FOR_ANY_SESSION);
         if (result == STWS_ERR_FULL) result = stws_p_await_room(c, &until);
-    } while (result == 1 && until);
+    } while (result == STWS_P_AGAIN);
     return stws_p_finish_call(c, result);
 }
 
@@ -5991,12 +6006,13 @@ static int stws_p_flush_elsewhere(stws *c, long long until) {
 #endif
 
 /* Write while the connection stands, and read no more than there is room for: the frames wait for stws_next. Inside a
-   callback the message it looks at must stay, so there nothing is read, and the connection is not given up. */
+   callback the message it looks at must stay, as one held back for the queue must: then nothing is read, and in a
+   callback the connection is not given up. */
 static int stws_p_push_output(stws *c, int left) {
     struct pollfd polled[3];
     int now = 0, n, can_read = 0, moved;
     long got = 0;
-    if (!c->calling) {
+    if (!c->calling && !c->held) {
         c->s.in.begin += c->s.taken;
         c->s.taken = 0;
         can_read = stws_p_input_room(&c->s.in) >= c->s.in.cap / 4;
@@ -6132,7 +6148,11 @@ STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_messag
     if (handle < 0) return handle;
     result = stws_p_post_request(c, message, &wanted);
     if (result == STWS_OK) result = stws_p_await_reply(c, &wanted, until);
-    if (handle) stws_unsubscribe(c, handle);
+    if (handle && stws_unsubscribe(c, handle) != STWS_OK) { /* `wanted` ends here, so the callback must, too */
+        STWS_P_LOCK(c, c->threads);
+        stws_p_remove_sub(&c->s.subs, stws_p_find_handle(&c->s.subs, handle));
+        STWS_P_UNLOCK(c, c->threads);
+    }
     *reply = wanted.copy;
     return result;
 }
@@ -6181,9 +6201,11 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 #undef STWS_P_RESULT_NAME
 #undef STWS_P_RESULT_TEXT
 #undef STWS_P_SEND_FLAGS
+#undef STWS_P_SENT
 #undef STWS_P_SSE2
 #undef STWS_P_STORE
 #undef STWS_P_UNLOCK
+#undef STWS_P_UNSENT
 #undef STWS_P_US
 #undef STWS_P_UTF8_DUE
 
