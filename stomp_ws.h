@@ -2270,6 +2270,15 @@ enum { STWS_P_POOL = 256 };   /* octets of randomness asked for at a time: 64 ma
 enum { STWS_P_PIECE = 8192 }; /* what Tomcat takes as one WebSocket message by default */
 enum { STWS_P_TEXT = 640 };   /* longest error sentence */
 
+/* Values that another thread may be reading while we write them. */
+#if defined(__GNUC__) || defined(__clang__)
+#define STWS_P_LOAD(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
+#define STWS_P_STORE(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
+#else
+#define STWS_P_LOAD(p) (*(p))
+#define STWS_P_STORE(p, v) (void)(*(p) = (v))
+#endif
+
 /* A byte buffer with data in [begin, end). */
 typedef struct stws_p_buffer {
     char *data;
@@ -2624,13 +2633,13 @@ static int stws_p_detect_broker(const char *server) {
 static int stws_p_accept_connected(stws_p_session *s, const stws_frame *frame) {
     const stws_options *o = s->options;
     size_t sx = 0, sy = 0;
-    s->version = stws_p_negotiated(stws_frame_header(frame, "version"), o->versions);
+    STWS_P_STORE(&s->version, stws_p_negotiated(stws_frame_header(frame, "version"), o->versions));
     if (!s->version) return 0;
     s->parser.version = s->version;
     stws_p_parse_heartbeat(stws_frame_header(frame, "heart-beat"), &sx, &sy);
     s->heartbeat_out_us = stws_p_interval_us(STWS_P_CAST(size_t, o->heartbeat_out_ms), sy);
     s->heartbeat_in_us = stws_p_interval_us(STWS_P_CAST(size_t, o->heartbeat_in_ms), sx);
-    s->broker = stws_p_detect_broker(stws_frame_header(frame, "server"));
+    STWS_P_STORE(&s->broker, stws_p_detect_broker(stws_frame_header(frame, "server")));
     return 1;
 }
 
@@ -2751,15 +2760,6 @@ static void stws_p_fill_message(stws_p_session *s) {
 }
 
 /* ---- subscriptions: the table that outlives every session ---- */
-
-/* Values that another thread may be reading while we write them. */
-#if defined(__GNUC__) || defined(__clang__)
-#define STWS_P_LOAD(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
-#define STWS_P_STORE(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
-#else
-#define STWS_P_LOAD(p) (*(p))
-#define STWS_P_STORE(p, v) (void)(*(p) = (v))
-#endif
 
 /* The text after s. */
 static const char *stws_p_after(const char *s) { return s + strlen(s) + 1; }
@@ -3193,8 +3193,8 @@ static void stws_p_session_reset(stws_p_session *s, long long now) {
     s->parser.max_line = s->options->max_line;
     s->parser.max_body = s->options->max_body;
     s->ws.check_utf8 = s->options->utf8 == STWS_UTF8_STRICT;
-    s->version = STWS_STOMP_NONE;
-    s->broker = STWS_BROKER_UNKNOWN;
+    STWS_P_STORE(&s->version, STWS_STOMP_NONE);
+    STWS_P_STORE(&s->broker, STWS_BROKER_UNKNOWN);
     s->heartbeat_in_us = s->heartbeat_out_us = 0;
     s->last_in_us = s->last_out_us = now;
     s->pong_due = 0;
@@ -4403,6 +4403,7 @@ static void stws_p_leave_session(stws *c) {
 
 /* This attempt or session is over, c->error says why: end, or wait for the next attempt. */
 static void stws_p_lost(stws *c, int final) {
+    int asked = STWS_P_LOAD(&c->reconnect_asked);
     if (c->state == STWS_CONNECTED && c->now - c->session_us >= stws_p_ms(c->o.stable_ms)) c->failures = 0;
     c->failures++;
     stws_p_leave_session(c);
@@ -4411,18 +4412,18 @@ static void stws_p_lost(stws *c, int final) {
     if (STWS_P_LOAD(&c->asked)) {
         stws_p_end(c, STWS_CLOSED);
         c->event_due = 0;
-    } else if (final || c->o.reconnect == STWS_OFF) {
+    } else if (final || (c->o.reconnect == STWS_OFF && !asked)) {
         stws_p_end(c, c->error);
-    } else if (c->o.reconnect_attempts > 0 && c->failures > c->o.reconnect_attempts) {
+    } else if (c->o.reconnect_attempts > 0 && c->failures > c->o.reconnect_attempts && !asked) {
         char why[STWS_P_TEXT];
         memcpy(why, c->text, sizeof why);
         stws_p_say(c, STWS_ERR_GAVE_UP, "gave up after %d attempts; the last: %.500s", c->failures, why);
         stws_p_end(c, STWS_ERR_GAVE_UP);
     } else {
-        c->retry_ms = c->reconnect_asked ? 0 : stws_p_backoff_ms(c);
+        c->retry_ms = asked ? 0 : stws_p_backoff_ms(c);
         c->deadline_us = c->now + c->retry_ms * STWS_P_US;
     }
-    c->reconnect_asked = 0;
+    STWS_P_STORE(&c->reconnect_asked, 0);
     c->retry_after_ms = 0;
 }
 
@@ -4484,7 +4485,8 @@ static void stws_p_begin_attempt(stws *c) {
     stws_p_session_reset(&c->s, c->now);
     c->write_error = 0;
     STWS_P_UNLOCK(c, c->threads);
-    c->http_status = c->close_code = 0;
+    STWS_P_STORE(&c->http_status, 0);
+    STWS_P_STORE(&c->close_code, 0);
     c->stalled_us = 0;
     stws_p_enter(c, STWS_RESOLVING, c->o.connect_timeout_ms);
 }
@@ -4656,7 +4658,7 @@ static int stws_p_turn_upgrading(stws *c) {
     in->raw += used;
     in->begin = in->end = in->raw;
     if (answer.status >= 100 && answer.status < 200 && answer.status != 101) return 1;
-    c->http_status = answer.status;
+    STWS_P_STORE(&c->http_status, answer.status);
     stws_p_trace_answer(c, &answer);
     result = stws_handshake_check(&answer, c->key, c->o.subprotocols, NULL, &why);
     if (result != STWS_OK) {
@@ -5065,7 +5067,7 @@ static int stws_p_on_frame(stws *c, stws_event *e) {
 /* The server has closed the WebSocket: answer, and see what it means. */
 static void stws_p_on_close(stws *c) {
     int code = c->s.peer_close_code;
-    c->close_code = code;
+    STWS_P_STORE(&c->close_code, code);
     stws_p_say_goodbye(c, code == 1005 ? 0 : code, "");
     if (c->state != STWS_CLOSING && c->error_close_us == STWS_P_NEVER) stws_p_say_closed(c);
     stws_p_lost(c, 0);
@@ -5352,14 +5354,14 @@ static int stws_p_obey_end(stws *c) {
 static void stws_p_obey_reconnect(stws *c) {
     if (c->state == STWS_BACKOFF) {
         c->deadline_us = c->now;
-        c->reconnect_asked = 0;
+        STWS_P_STORE(&c->reconnect_asked, 0);
     } else if (c->state == STWS_CONNECTED) {
         stws_p_turn_output(c);
         stws_p_say_goodbye(c, 1000, "");
         stws_p_say(c, STWS_OK, "reconnecting, as stws_reconnect_now asked");
         stws_p_lost(c, 0);
     } else {
-        c->reconnect_asked = 0; /* a new connection is being made anyway */
+        STWS_P_STORE(&c->reconnect_asked, 0); /* a new connection is being made anyway */
     }
 }
 
