@@ -3701,6 +3701,7 @@ struct stws {
     int opened;              /* the transport has to be closed */
     int calling;             /* a callback is running: the message it looks at has to stay where it is */
     int more;                /* the last step left off before all was done */
+    int waited;              /* the driving thread has been told what to wait for, and not come back yet */
     int yield;               /* stws_next is to return, though there is no event */
     long long now, deadline_us, error_close_us, hook_us, due_us, stalled_us, session_us, end_us;
     long long late_us, retry_ms, retry_after_ms;
@@ -5465,14 +5466,20 @@ static long long stws_p_begin_wait(stws *c) {
     stws_p_note_driver(c);
     due = stws_p_due(c);
     c->due_us = due;
-    c->waiting = 1;
+    c->waiting = c->waited = 1;
     c->shared_stats = c->s.stats;
     STWS_P_UNLOCK(c, c->threads);
     return due;
 }
 
-static void stws_p_drain_wake(stws *c) {
+/* The wait is over: nobody has to wake us, and whoever did has left what he wants before. */
+static void stws_p_end_wait(stws *c) {
     char scrap[64];
+    if (!c->waited) return;
+    c->waited = 0;
+    STWS_P_LOCK(c, c->threads);
+    c->waiting = 0;
+    STWS_P_UNLOCK(c, c->threads);
     if (c->wake[0] >= 0)
         while (read(c->wake[0], scrap, sizeof scrap) > 0) continue;
 }
@@ -5514,10 +5521,7 @@ static void stws_p_wait(stws *c, int limit_ms) {
     if (now) ms = 0;
     if (c->opened && n == (c->wake[0] >= 0) && (ms < 0 || ms > STWS_P_BLIND_MS)) ms = STWS_P_BLIND_MS;
     poll(polled, STWS_P_CAST(nfds_t, n), ms);
-    STWS_P_LOCK(c, c->threads);
-    c->waiting = 0;
-    STWS_P_UNLOCK(c, c->threads);
-    stws_p_drain_wake(c);
+    stws_p_end_wait(c);
     c->drained = 0;
 }
 
@@ -5539,6 +5543,7 @@ STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
     }
     until = timeout_ms > 0 ? stws_p_in(c, timeout_ms) : STWS_P_NEVER;
     c->yield = 0;
+    stws_p_end_wait(c);
     if (timeout_ms == 0) c->drained = c->more = 0;
     for (;;) {
         result = stws_p_pull(c, e);
@@ -5587,7 +5592,6 @@ STOMP_WS_API int stws_step(stws *c) {
 STOMP_WS_API int stws_fds(stws *c, stws_fd *out, int cap) {
     int now = 0;
     if (!c || c->broken || c->state == STWS_ENDED) return 0;
-    stws_p_drain_wake(c); /* before others are told to wake us: whoever wrote into it has left what he wants */
     stws_p_begin_wait(c);
     return stws_p_collect_fds(c, out, cap, &now);
 }
@@ -5611,7 +5615,6 @@ static void stws_p_wait_many(stws *const *clients, int count, int limit_ms) {
     int n = 0, i, ms = limit_ms, each, now;
     for (i = 0; i < count; i++) {
         if (stws_state(clients[i]) == STWS_ENDED) continue;
-        stws_p_drain_wake(clients[i]);
         each = STWS_P_CAST(int, stws_deadline(clients[i]));
         if (i >= STWS_P_MANY && (each < 0 || each > STWS_P_BLIND_MS)) each = STWS_P_BLIND_MS;
         if (each >= 0 && (ms < 0 || each < ms)) ms = each;
