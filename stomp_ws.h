@@ -4440,7 +4440,9 @@ static const char *stws_p_pick_url(stws *c) {
 static int stws_p_may_connect(stws *c) {
     int answer;
     if (!c->o.before_connect) return 1;
+    c->calling++;
     answer = c->o.before_connect(c, &c->try_now, c->o.user);
+    c->calling--;
     if (answer == 0) return 1;
     if (answer > 0) {
         c->deadline_us = c->now + stws_p_ms(answer);
@@ -4720,7 +4722,9 @@ static int stws_p_ask_before_subscribe(stws *c, stws_p_sub *sub, stws_subscribin
     if (!c->o.before_subscribe) return 0;
     sub->pinned = 1;
     STWS_P_UNLOCK(c, c->threads);
+    c->calling++;
     answer = c->o.before_subscribe(c, asked, c->o.user);
+    c->calling--;
     STWS_P_LOCK(c, c->threads);
     sub->pinned = 0;
     return answer;
@@ -4760,7 +4764,7 @@ static void stws_p_post_subscriptions(stws *c) {
     stws_p_sub *sub;
     if (c->hook_us > c->now) return;
     c->hook_us = 0;
-    while ((sub = stws_p_next_unsent(&c->s.subs)) != NULL)
+    while ((sub = stws_p_next_unsent(&c->s.subs)) != NULL && !sub->pinned) /* pinned: asked about, by a caller of ours */
         if (!stws_p_post_subscribe(c, sub)) return;
 }
 
@@ -6016,6 +6020,7 @@ static int stws_p_push_output(stws *c, int left) {
     moved = stws_p_turn_output(c);
     if (moved >= 0 && can_read) got = stws_p_read_once(c);
     if (c->calling && moved < 0) return moved;
+    if (c->calling && moved == 0 && !stws_p_pending(&c->s.out)) return STWS_ERR_STATE;
     if (moved < 0 || got < 0) stws_p_on_io_error(c, moved < 0 ? moved : got);
     if (moved > 0 || got > 0) return STWS_OK;
     if (!c->calling && c->state == STWS_CONNECTED) stws_p_turn_timers(c);
