@@ -2468,12 +2468,16 @@ static size_t stws_p_cut_size(const stws_p_session *s) {
    written never overtakes what is still to be read, as a head is put in front of each piece only once. */
 static int stws_p_post_pieces(stws_p_session *s, size_t plain, size_t len, size_t cut, int opcode) {
     char *data = s->out.data;
+    size_t end = s->out.end;
     unsigned char key[4];
     while (len) {
         size_t piece = len < cut ? len : cut, need = 0;
         char *to;
         if (opcode == STWS_WS_TEXT) piece = stws_p_utf8_cut(data + plain, piece, len);
-        if (!stws_p_masking_key(s, key)) return STWS_ERR_IO;
+        if (!stws_p_masking_key(s, key)) {
+            s->out.end = end; /* no half of a frame stays */
+            return STWS_ERR_IO;
+        }
         need = stws_p_ws_head_len(piece, 1);
         to = stws_p_ws_put_head(data + s->out.end, opcode, 1, piece, key);
         memmove(to, data + plain, piece);
@@ -2514,8 +2518,7 @@ static int stws_p_post_whole(stws_p_session *s, const stws_frame *frame, char *h
 
 /* Build a frame into the output. STWS_ERR_SPACE: it does not fit, *need octets would. STWS_ERR_FRAME_BUILD. */
 static int stws_p_post(stws_p_session *s, const stws_frame *frame, size_t *need) {
-    size_t bound = stws_p_head_bound(frame), cut = stws_p_cut_size(s), gap, total;
-    size_t head_len;
+    size_t bound = stws_p_head_bound(frame), cut = stws_p_cut_size(s), gap, total, head_len;
     char *head;
     int result;
     gap = stws_p_ws_head_len(bound + frame->body_len + 1, 1);
@@ -4004,12 +4007,12 @@ static int stws_p_setup(stws *c, const stws_options *options) {
     c->url_index = -1;
     stws_p_session_reset(&c->s, c->now);
     if (!c->o.subprotocols) c->o.subprotocols = stws_p_subprotocols[c->o.versions];
+    if (!stws_p_wake_init(c)) return STWS_ERR_IO;
+    c->waiter.fd = c->wake[1];
 #ifndef STOMP_WS_NO_THREADS
     pthread_mutex_init(&c->mutex, NULL);
     stws_p_cond_init(&c->changed);
 #endif
-    if (!stws_p_wake_init(c)) return STWS_ERR_IO;
-    c->waiter.fd = c->wake[1];
     return STWS_OK;
 }
 
@@ -5315,7 +5318,7 @@ static long long stws_p_due(stws *c) {
         stws_p_sooner(&first, c->tcp.race_us);
     if (c->state != STWS_CONNECTED) return first;
     if ((s->subs.unsent && !c->hook_us) || (s->outbox.untaken && !s->subs.unsent))
-        if (!stws_p_pending(&s->out)) return 0;
+        if (!stws_p_pending(&s->out) && !c->write_error) return 0;
     if (c->hook_us) stws_p_sooner(&first, c->hook_us);
     if (s->heartbeat_out_us) stws_p_sooner(&first, s->last_out_us + s->heartbeat_out_us / 2);
     if (s->heartbeat_in_us && !c->held) stws_p_sooner(&first, s->last_in_us + stws_p_silence(c));
