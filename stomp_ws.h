@@ -2279,6 +2279,15 @@ enum { STWS_P_POOL = 256 };   /* octets of randomness asked for at a time: 64 ma
 enum { STWS_P_PIECE = 8192 }; /* what Tomcat takes as one WebSocket message by default */
 enum { STWS_P_TEXT = 640 };   /* longest error sentence */
 
+/* Values that another thread may be reading while we write them. */
+#if defined(__GNUC__) || defined(__clang__)
+#define STWS_P_LOAD(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
+#define STWS_P_STORE(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
+#else
+#define STWS_P_LOAD(p) (*(p))
+#define STWS_P_STORE(p, v) (void)(*(p) = (v))
+#endif
+
 /* A byte buffer with data in [begin, end). */
 typedef struct stws_p_buffer {
     char *data;
@@ -2468,12 +2477,16 @@ static size_t stws_p_cut_size(const stws_p_session *s) {
    written never overtakes what is still to be read, as a head is put in front of each piece only once. */
 static int stws_p_post_pieces(stws_p_session *s, size_t plain, size_t len, size_t cut, int opcode) {
     char *data = s->out.data;
+    size_t end = s->out.end;
     unsigned char key[4];
     while (len) {
         size_t piece = len < cut ? len : cut, need = 0;
         char *to;
         if (opcode == STWS_WS_TEXT) piece = stws_p_utf8_cut(data + plain, piece, len);
-        if (!stws_p_masking_key(s, key)) return STWS_ERR_IO;
+        if (!stws_p_masking_key(s, key)) {
+            s->out.end = end; /* no half of a frame stays */
+            return STWS_ERR_IO;
+        }
         need = stws_p_ws_head_len(piece, 1);
         to = stws_p_ws_put_head(data + s->out.end, opcode, 1, piece, key);
         memmove(to, data + plain, piece);
@@ -2514,8 +2527,7 @@ static int stws_p_post_whole(stws_p_session *s, const stws_frame *frame, char *h
 
 /* Build a frame into the output. STWS_ERR_SPACE: it does not fit, *need octets would. STWS_ERR_FRAME_BUILD. */
 static int stws_p_post(stws_p_session *s, const stws_frame *frame, size_t *need) {
-    size_t bound = stws_p_head_bound(frame), cut = stws_p_cut_size(s), gap, total;
-    size_t head_len;
+    size_t bound = stws_p_head_bound(frame), cut = stws_p_cut_size(s), gap, total, head_len;
     char *head;
     int result;
     gap = stws_p_ws_head_len(bound + frame->body_len + 1, 1);
@@ -2633,13 +2645,13 @@ static int stws_p_detect_broker(const char *server) {
 static int stws_p_accept_connected(stws_p_session *s, const stws_frame *frame) {
     const stws_options *o = s->options;
     size_t sx = 0, sy = 0;
-    s->version = stws_p_negotiated(stws_frame_header(frame, "version"), o->versions);
+    STWS_P_STORE(&s->version, stws_p_negotiated(stws_frame_header(frame, "version"), o->versions));
     if (!s->version) return 0;
     s->parser.version = s->version;
     stws_p_parse_heartbeat(stws_frame_header(frame, "heart-beat"), &sx, &sy);
     s->heartbeat_out_us = stws_p_interval_us(STWS_P_CAST(size_t, o->heartbeat_out_ms), sy);
     s->heartbeat_in_us = stws_p_interval_us(STWS_P_CAST(size_t, o->heartbeat_in_ms), sx);
-    s->broker = stws_p_detect_broker(stws_frame_header(frame, "server"));
+    STWS_P_STORE(&s->broker, stws_p_detect_broker(stws_frame_header(frame, "server")));
     return 1;
 }
 
@@ -2760,15 +2772,6 @@ static void stws_p_fill_message(stws_p_session *s) {
 }
 
 /* ---- subscriptions: the table that outlives every session ---- */
-
-/* Values that another thread may be reading while we write them. */
-#if defined(__GNUC__) || defined(__clang__)
-#define STWS_P_LOAD(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
-#define STWS_P_STORE(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
-#else
-#define STWS_P_LOAD(p) (*(p))
-#define STWS_P_STORE(p, v) (void)(*(p) = (v))
-#endif
 
 /* The text after s. */
 static const char *stws_p_after(const char *s) { return s + strlen(s) + 1; }
@@ -3202,8 +3205,8 @@ static void stws_p_session_reset(stws_p_session *s, long long now) {
     s->parser.max_line = s->options->max_line;
     s->parser.max_body = s->options->max_body;
     s->ws.check_utf8 = s->options->utf8 == STWS_UTF8_STRICT;
-    s->version = STWS_STOMP_NONE;
-    s->broker = STWS_BROKER_UNKNOWN;
+    STWS_P_STORE(&s->version, STWS_STOMP_NONE);
+    STWS_P_STORE(&s->broker, STWS_BROKER_UNKNOWN);
     s->heartbeat_in_us = s->heartbeat_out_us = 0;
     s->last_in_us = s->last_out_us = now;
     s->pong_due = 0;
@@ -3710,6 +3713,7 @@ struct stws {
     int opened;              /* the transport has to be closed */
     int calling;             /* a callback is running: the message it looks at has to stay where it is */
     int more;                /* the last step left off before all was done */
+    int waited;              /* the driving thread has been told what to wait for, and not come back yet */
     int yield;               /* stws_next is to return, though there is no event */
     long long now, deadline_us, error_close_us, hook_us, due_us, stalled_us, session_us, end_us;
     long long late_us, retry_ms, retry_after_ms;
@@ -4012,12 +4016,12 @@ static int stws_p_setup(stws *c, const stws_options *options) {
     c->url_index = -1;
     stws_p_session_reset(&c->s, c->now);
     if (!c->o.subprotocols) c->o.subprotocols = stws_p_subprotocols[c->o.versions];
+    if (!stws_p_wake_init(c)) return STWS_ERR_IO;
+    c->waiter.fd = c->wake[1];
 #ifndef STOMP_WS_NO_THREADS
     pthread_mutex_init(&c->mutex, NULL);
     stws_p_cond_init(&c->changed);
 #endif
-    if (!stws_p_wake_init(c)) return STWS_ERR_IO;
-    c->waiter.fd = c->wake[1];
     return STWS_OK;
 }
 
@@ -4412,6 +4416,7 @@ static void stws_p_leave_session(stws *c) {
 
 /* This attempt or session is over, c->error says why: end, or wait for the next attempt. */
 static void stws_p_lost(stws *c, int final) {
+    int asked = STWS_P_LOAD(&c->reconnect_asked);
     if (c->state == STWS_CONNECTED && c->now - c->session_us >= stws_p_ms(c->o.stable_ms)) c->failures = 0;
     c->failures++;
     stws_p_leave_session(c);
@@ -4420,18 +4425,18 @@ static void stws_p_lost(stws *c, int final) {
     if (STWS_P_LOAD(&c->asked)) {
         stws_p_end(c, STWS_CLOSED);
         c->event_due = 0;
-    } else if (final || c->o.reconnect == STWS_OFF) {
+    } else if (final || (c->o.reconnect == STWS_OFF && !asked)) {
         stws_p_end(c, c->error);
-    } else if (c->o.reconnect_attempts > 0 && c->failures > c->o.reconnect_attempts) {
+    } else if (c->o.reconnect_attempts > 0 && c->failures > c->o.reconnect_attempts && !asked) {
         char why[STWS_P_TEXT];
         memcpy(why, c->text, sizeof why);
         stws_p_say(c, STWS_ERR_GAVE_UP, "gave up after %d attempts; the last: %.500s", c->failures, why);
         stws_p_end(c, STWS_ERR_GAVE_UP);
     } else {
-        c->retry_ms = c->reconnect_asked ? 0 : stws_p_backoff_ms(c);
+        c->retry_ms = asked ? 0 : stws_p_backoff_ms(c);
         c->deadline_us = c->now + c->retry_ms * STWS_P_US;
     }
-    c->reconnect_asked = 0;
+    STWS_P_STORE(&c->reconnect_asked, 0);
     c->retry_after_ms = 0;
 }
 
@@ -4447,7 +4452,9 @@ static const char *stws_p_pick_url(stws *c) {
 static int stws_p_may_connect(stws *c) {
     int answer;
     if (!c->o.before_connect) return 1;
+    c->calling++;
     answer = c->o.before_connect(c, &c->try_now, c->o.user);
+    c->calling--;
     if (answer == 0) return 1;
     if (answer > 0) {
         c->deadline_us = c->now + stws_p_ms(answer);
@@ -4493,7 +4500,8 @@ static void stws_p_begin_attempt(stws *c) {
     stws_p_session_reset(&c->s, c->now);
     c->write_error = 0;
     STWS_P_UNLOCK(c, c->threads);
-    c->http_status = c->close_code = 0;
+    STWS_P_STORE(&c->http_status, 0);
+    STWS_P_STORE(&c->close_code, 0);
     c->stalled_us = 0;
     stws_p_enter(c, STWS_RESOLVING, c->o.connect_timeout_ms);
 }
@@ -4665,7 +4673,7 @@ static int stws_p_turn_upgrading(stws *c) {
     in->raw += used;
     in->begin = in->end = in->raw;
     if (answer.status >= 100 && answer.status < 200 && answer.status != 101) return 1;
-    c->http_status = answer.status;
+    STWS_P_STORE(&c->http_status, answer.status);
     stws_p_trace_answer(c, &answer);
     result = stws_handshake_check(&answer, c->key, c->o.subprotocols, NULL, &why);
     if (result != STWS_OK) {
@@ -4726,7 +4734,9 @@ static int stws_p_ask_before_subscribe(stws *c, stws_p_sub *sub, stws_subscribin
     if (!c->o.before_subscribe) return 0;
     sub->pinned = 1;
     STWS_P_UNLOCK(c, c->threads);
+    c->calling++;
     answer = c->o.before_subscribe(c, asked, c->o.user);
+    c->calling--;
     STWS_P_LOCK(c, c->threads);
     sub->pinned = 0;
     return answer;
@@ -4766,7 +4776,7 @@ static void stws_p_post_subscriptions(stws *c) {
     stws_p_sub *sub;
     if (c->hook_us > c->now) return;
     c->hook_us = 0;
-    while ((sub = stws_p_next_unsent(&c->s.subs)) != NULL)
+    while ((sub = stws_p_next_unsent(&c->s.subs)) != NULL && !sub->pinned) /* pinned: asked about, by a caller of ours */
         if (!stws_p_post_subscribe(c, sub)) return;
 }
 
@@ -5074,7 +5084,7 @@ static int stws_p_on_frame(stws *c, stws_event *e) {
 /* The server has closed the WebSocket: answer, and see what it means. */
 static void stws_p_on_close(stws *c) {
     int code = c->s.peer_close_code;
-    c->close_code = code;
+    STWS_P_STORE(&c->close_code, code);
     stws_p_say_goodbye(c, code == 1005 ? 0 : code, "");
     if (c->state != STWS_CLOSING && c->error_close_us == STWS_P_NEVER) stws_p_say_closed(c);
     stws_p_lost(c, 0);
@@ -5318,7 +5328,7 @@ static long long stws_p_due(stws *c) {
         stws_p_sooner(&first, c->tcp.race_us);
     if (c->state != STWS_CONNECTED) return first;
     if ((s->subs.unsent && !c->hook_us) || (s->outbox.untaken && !s->subs.unsent))
-        if (!stws_p_pending(&s->out)) return 0;
+        if (!stws_p_pending(&s->out) && !c->write_error) return 0;
     if (c->hook_us) stws_p_sooner(&first, c->hook_us);
     if (s->heartbeat_out_us) stws_p_sooner(&first, s->last_out_us + s->heartbeat_out_us / 2);
     if (s->heartbeat_in_us && !c->held) stws_p_sooner(&first, s->last_in_us + stws_p_silence(c));
@@ -5362,14 +5372,14 @@ static int stws_p_obey_end(stws *c) {
 static void stws_p_obey_reconnect(stws *c) {
     if (c->state == STWS_BACKOFF) {
         c->deadline_us = c->now;
-        c->reconnect_asked = 0;
+        STWS_P_STORE(&c->reconnect_asked, 0);
     } else if (c->state == STWS_CONNECTED) {
         stws_p_turn_output(c);
         stws_p_say_goodbye(c, 1000, "");
         stws_p_say(c, STWS_OK, "reconnecting, as stws_reconnect_now asked");
         stws_p_lost(c, 0);
     } else {
-        c->reconnect_asked = 0; /* a new connection is being made anyway */
+        STWS_P_STORE(&c->reconnect_asked, 0); /* a new connection is being made anyway */
     }
 }
 
@@ -5474,14 +5484,20 @@ static long long stws_p_begin_wait(stws *c) {
     stws_p_note_driver(c);
     due = stws_p_due(c);
     c->due_us = due;
-    c->waiting = 1;
+    c->waiting = c->waited = 1;
     c->shared_stats = c->s.stats;
     STWS_P_UNLOCK(c, c->threads);
     return due;
 }
 
-static void stws_p_drain_wake(stws *c) {
+/* The wait is over: nobody has to wake us, and whoever did has left what he wants before. */
+static void stws_p_end_wait(stws *c) {
     char scrap[64];
+    if (!c->waited) return;
+    c->waited = 0;
+    STWS_P_LOCK(c, c->threads);
+    c->waiting = 0;
+    STWS_P_UNLOCK(c, c->threads);
     if (c->wake[0] >= 0)
         while (read(c->wake[0], scrap, sizeof scrap) > 0) continue;
 }
@@ -5523,10 +5539,7 @@ static void stws_p_wait(stws *c, int limit_ms) {
     if (now) ms = 0;
     if (c->opened && n == (c->wake[0] >= 0) && (ms < 0 || ms > STWS_P_BLIND_MS)) ms = STWS_P_BLIND_MS;
     poll(polled, STWS_P_CAST(nfds_t, n), ms);
-    STWS_P_LOCK(c, c->threads);
-    c->waiting = 0;
-    STWS_P_UNLOCK(c, c->threads);
-    stws_p_drain_wake(c);
+    stws_p_end_wait(c);
     c->drained = 0;
 }
 
@@ -5548,6 +5561,7 @@ STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
     }
     until = timeout_ms > 0 ? stws_p_in(c, timeout_ms) : STWS_P_NEVER;
     c->yield = 0;
+    stws_p_end_wait(c);
     if (timeout_ms == 0) c->drained = c->more = 0;
     for (;;) {
         result = stws_p_pull(c, e);
@@ -5596,7 +5610,6 @@ STOMP_WS_API int stws_step(stws *c) {
 STOMP_WS_API int stws_fds(stws *c, stws_fd *out, int cap) {
     int now = 0;
     if (!c || c->broken || c->state == STWS_ENDED) return 0;
-    stws_p_drain_wake(c); /* before others are told to wake us: whoever wrote into it has left what he wants */
     stws_p_begin_wait(c);
     return stws_p_collect_fds(c, out, cap, &now);
 }
@@ -5620,7 +5633,6 @@ static void stws_p_wait_many(stws *const *clients, int count, int limit_ms) {
     int n = 0, i, ms = limit_ms, each, now;
     for (i = 0; i < count; i++) {
         if (stws_state(clients[i]) == STWS_ENDED) continue;
-        stws_p_drain_wake(clients[i]);
         each = STWS_P_CAST(int, stws_deadline(clients[i]));
         if (i >= STWS_P_MANY && (each < 0 || each > STWS_P_BLIND_MS)) each = STWS_P_BLIND_MS;
         if (each >= 0 && (ms < 0 || each < ms)) ms = each;
@@ -6022,6 +6034,7 @@ static int stws_p_push_output(stws *c, int left) {
     moved = stws_p_turn_output(c);
     if (moved >= 0 && can_read) got = stws_p_read_once(c);
     if (c->calling && moved < 0) return moved;
+    if (c->calling && moved == 0 && !stws_p_pending(&c->s.out)) return STWS_ERR_STATE;
     if (moved < 0 || got < 0) stws_p_on_io_error(c, moved < 0 ? moved : got);
     if (moved > 0 || got > 0) return STWS_OK;
     if (!c->calling && c->state == STWS_CONNECTED) stws_p_turn_timers(c);
