@@ -3575,7 +3575,7 @@ struct stws {
     int held, event_due;     /* a message waits for room in the queue; DISCONNECTED waits to be told */
     int drained, opened;     /* the last read left nothing in the socket; the transport has to be closed */
     int calling;             /* a callback is running: the message it looks at has to stay where it is */
-    int more, waited;        /* the last step left off before all was done; we said what to wait for, and did not come */
+    int more, waited;        /* the last step left off before all was done; we said what to wait for, and are gone */
     int yield, has_kept;     /* stws_next is to return without an event, or with the one kept */
     stws_event kept;         /* that stws_flush met and that nobody had a callback for */
     long long now, deadline_us, error_close_us, hook_us, due_us, stalled_us, session_us, end_us;
