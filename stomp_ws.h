@@ -165,7 +165,6 @@ None of them changes a public struct. Everything else is an option.
 #define STOMP_WS_H
 
 #include <stddef.h>
-
 #define STOMP_WS_VERSION_MAJOR 0
 #define STOMP_WS_VERSION_MINOR 1
 #define STOMP_WS_VERSION_PATCH 0
@@ -259,7 +258,7 @@ STOMP_WS_API const char *stws_result_name(int result);
                     end-of-lines seen between frames. What follows it is the parser's own.
    stws_frame_parse(buf, len, state, frame, used)
        Parse one frame where it lies: octets of buf[0..len) are unescaped and terminated in place. STWS_DONE: *frame
-       holds until these octets change, and *used of them are done with. STWS_MORE: *used octets (end-of-lines) may go;
+       holds until these octets change, and *used of them are done with. STWS_MORE: *used octets (end-of-lines) must go;
        call again with the rest and more behind it, there or moved elsewhere: nothing is looked at twice.
        STWS_ERR_FRAME_*: the stream is lost. STOMP 1.0, 1.1, 1.2: "Frames and Headers", "Augmented BNF".
    stws_frame_build(buf, cap, version, frame, need)
@@ -300,7 +299,6 @@ STOMP_WS_API int stws_frame_parse(char *buf, size_t len, stws_frame_state *state
 STOMP_WS_API int stws_frame_build(char *buf, size_t cap, int version, const stws_frame *frame, size_t *need);
 STOMP_WS_API const char *stws_frame_header(const stws_frame *frame, const char *name);
 STOMP_WS_API const char *stws_command_name(int command_id);
-
 /* WebSocket frames (RFC 6455, section 5), pure like the above.
 
    stws_ws          One direction of a connection. Zero it, then set server (1: the peer's frames must be masked; 0:
@@ -350,7 +348,6 @@ STOMP_WS_API int stws_ws_build(char *buf, size_t cap, int opcode, int fin, const
 STOMP_WS_API void stws_ws_mask(void *dst, const void *src, size_t len, const unsigned char key[4], size_t offset);
 STOMP_WS_API size_t stws_ws_close_payload(char out[125], int code, const char *reason);
 STOMP_WS_API int stws_utf8_valid(const void *data, size_t len);
-
 /* URL and handshake (RFC 6455, sections 3 and 4), pure like the above.
 
    stws_url         Views into a URL: host without brackets; target is path and query, "" for "/"; port is 80 or 443
@@ -407,7 +404,6 @@ STOMP_WS_API int stws_handshake_check(const stws_http *answer, const char *key, 
                                       const char **subprotocol, const char **why);
 STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *request, const char *supported,
                                        size_t *need);
-
 #ifndef STOMP_WS_NO_IO
 /* ==== >>message: what arrives ==== */
 /* stws_message     A frame from the server: a MESSAGE, or, as event.message, an ERROR, RECEIPT, CONNECTED or unknown
@@ -4099,13 +4095,20 @@ static const char *stws_p_close_meaning(int code, int broker) {
         default: return "no code that RFC 6455 names";
     }
 }
+/* Two brokers end a session that is silent by agreement. */
+static const char *stws_p_idle_hint(const stws *c) {
+    if (c->s.heartbeat_out_us || c->state != STWS_CONNECTED) return "";
+    if (c->s.broker == STWS_BROKER_ARTEMIS) return "; Artemis ends silent clients after 60 s: set heartbeat_out_ms";
+    if (c->s.broker == STWS_BROKER_RABBITMQ) return "; RabbitMQ ends idle WebSockets after 60 s: set heartbeat_out_ms";
+    return "";
+}
 static void stws_p_say_closed(stws *c) {
     char late[160];
     stws_p_late_hint(c, late);
     stws_p_say(c, *late ? STWS_P_CAST(int, STWS_ERR_LATE) : STWS_P_CAST(int, STWS_ERR_WS_CLOSE),
-               "the server closed the connection with code %d (%s)%s%s%s%s", c->s.peer_close_code,
+               "the server closed the connection with code %d (%s)%s%s%s%s%s", c->s.peer_close_code,
                stws_p_close_meaning(c->s.peer_close_code, c->s.broker), *c->s.peer_close_reason ? ": \"" : "",
-               c->s.peer_close_reason, *c->s.peer_close_reason ? "\"" : "", late);
+               c->s.peer_close_reason, *c->s.peer_close_reason ? "\"" : "", stws_p_idle_hint(c), late);
 }
 
 /* A limit of ours and its option; 0 when it was none of those. */
@@ -4147,13 +4150,9 @@ static void stws_p_say_io(stws *c, int error) {
     const char *why = c->io.error ? c->io.error(c->io.ctx) : NULL;
     char late[160];
     if (error == STWS_ERR_EOF) {
-        int artemis = c->s.broker == STWS_BROKER_ARTEMIS && !c->s.heartbeat_out_us && c->state == STWS_CONNECTED;
         stws_p_say(c, error, "%s%s%s%s", stws_result_text(error),
                    c->state == STWS_UPGRADING ? ", before it answered the upgrade: is this a WebSocket port?" : "",
-                   artemis
-                       ? "; Artemis ends clients without heart-beats after 60 s (connection TTL): set heartbeat_out_ms"
-                       : "",
-                   stws_p_late_hint(c, late));
+                   stws_p_idle_hint(c), stws_p_late_hint(c, late));
     } else {
         stws_p_say(c, error, "%s at %s: %s%s", stws_result_text(error), stws_p_where(c),
                    stws_p_or(why, "no reason known"), stws_p_late_hint(c, late));
