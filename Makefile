@@ -76,7 +76,7 @@ tsan: all $(addprefix build/tsan/,$(THREADED_TESTS)) ## tests that start threads
 	@TSAN_OPTIONS=halt_on_error=1 sh tests/run.sh $(filter build/tsan/%,$^)
 
 valgrind: all $(call built,plain) ## the tests under valgrind's memcheck
-	@UNDER='valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=all' \
+	@UNDER='valgrind -q --error-exitcode=99 --leak-check=full' \
 	    TIME_LIMIT=300 sh tests/run.sh $(call commands,plain)
 
 interop: all ## against Spring, RabbitMQ, ActiveMQ, Artemis (as root: it installs them)
