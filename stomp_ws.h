@@ -3704,6 +3704,7 @@ struct stws {
     int opened;              /* the transport has to be closed */
     int calling;             /* a callback is running: the message it looks at has to stay where it is */
     int more;                /* the last step left off before all was done */
+    int called;              /* another thread has left something since the last turn began; under the lock */
     int waited;              /* the driving thread has been told what to wait for, and not come back yet */
     int yield;               /* stws_next is to return, though there is no event */
     long long now, deadline_us, error_close_us, hook_us, due_us, stalled_us, session_us, end_us;
@@ -5312,7 +5313,7 @@ static long long stws_p_due(stws *c) {
     const stws_p_session *s = &c->s;
     long long first = c->deadline_us;
     if (STWS_P_LOAD(&c->stop) || c->event_due || c->refused || STWS_P_LOAD(&s->receipts_done)) return 0;
-    if (c->state == STWS_IDLE || c->state == STWS_RESOLVING || c->reconnect_asked) return 0;
+    if (c->state == STWS_IDLE || c->state == STWS_RESOLVING || c->called) return 0;
     if (STWS_P_LOAD(&c->asked)) stws_p_sooner(&first, c->end_us);
     if (c->state == STWS_CONNECTING && !c->o.transport && c->tcp.next < c->tcp.count)
         stws_p_sooner(&first, c->tcp.race_us);
@@ -5423,6 +5424,9 @@ static int stws_p_turn_connect(stws *c) {
 static int stws_p_turn(stws *c) {
     if (c->state == STWS_ENDED) return 0;
     c->now = c->clock.now_us(c->clock.ctx);
+    STWS_P_LOCK(c, c->threads);
+    c->called = 0;
+    STWS_P_UNLOCK(c, c->threads);
     stws_p_note_lateness(c);
     c->due_us = STWS_P_NEVER;
     if (stws_p_turn_asked(c)) return 1;
@@ -5701,6 +5705,7 @@ static int stws_p_is_driver(const stws *c) {
 static void stws_p_unlock_and_wake(stws *c) {
     int poke = c->waiting;
     c->waiting = 0;
+    c->called = 1;
     STWS_P_UNLOCK(c, c->threads);
     if (poke) stws_p_poke(c->wake[1]);
 }
