@@ -22,7 +22,7 @@ VECTOR_TEST = $(basename $(wildcard tests/conformance/run_vectors.c))
 TESTS = $(UNIT_TESTS) $(FAULT_TESTS)
 THREADED_TESTS = $(basename $(shell grep -lE 'pthread_create|stws_start' $(addsuffix .c,$(TESTS))))
 
-.PHONY: all help demo test tsan valgrind interop autobahn lint format cover install clean FORCE
+.PHONY: all help demo demo-web web test tsan valgrind interop autobahn lint format cover install clean FORCE
 
 all: $(PROGRAMS) ## build the examples and tools (the default)
 
@@ -88,6 +88,13 @@ autobahn: $(AUTOBAHN_CLIENT) ## the Autobahn WebSocket cases, from PyPI, with AS
 	@ASAN_OPTIONS=exitcode=99 UBSAN_OPTIONS=exitcode=99 TIME_LIMIT=600 \
 	    sh tests/run.sh 'python3 tests/autobahn/test_wire.py' \
 	        'python3 tests/autobahn/run.py --strict --client $(AUTOBAHN_CLIENT)'
+
+web: build/mini_broker build/stomp_cat ## the web page in headless Chromium (as root: it installs it)
+	sh tests/web/install.sh
+	@TIME_LIMIT=400 sh tests/run.sh 'node tests/web/test_web.mjs'
+
+demo-web: build/mini_broker build/stomp_cat ## the web page and a broker; prints the address (needs npm)
+	@sh tests/web/demo.sh
 
 # ---- the rest ----
 

@@ -1245,8 +1245,16 @@ static int stws_p_http_headers_valid(const char *const *headers) {
     return 1;
 }
 
+static int stws_p_is_visible(const char *s, size_t len) {
+    size_t i;
+    for (i = 0; i < len; i++)
+        if (s[i] <= ' ' || s[i] >= 127) return 0;
+    return 1;
+}
+
 static int stws_p_handshake_valid(const stws_handshake *h) {
-    return stws_p_is_field_text(stws_p_or(h->subprotocols, "")) && stws_p_is_field_text(stws_p_or(h->origin, "")) &&
+    return stws_p_is_visible(h->url->host, h->url->host_len) && stws_p_is_visible(h->url->target, h->url->target_len) &&
+           stws_p_is_field_text(stws_p_or(h->subprotocols, "")) && stws_p_is_field_text(stws_p_or(h->origin, "")) &&
            stws_p_is_field_text(stws_p_or(h->cookie, "")) && stws_p_is_field_text(h->key) &&
            stws_p_http_headers_valid(h->headers);
 }
@@ -1318,19 +1326,19 @@ static int stws_p_http_begins(const char *buf, size_t len) {
     return i <= STWS_P_HTTP_FIRST_WORD;
 }
 
-/* Cut the line at p off: terminate it, and return where the next begins. */
+/* Cut the line at p off: terminate it, and return where the next begins; NULL when it holds a NUL or a bare CR. */
 static char *stws_p_http_line(char *p, size_t *len) {
     char *lf = STWS_P_CAST(char *, memchr(p, '\n', *len));
     size_t line = STWS_P_CAST(size_t, lf - p);
     *len = line > 0 && p[line - 1] == '\r' ? line - 1 : line;
     p[*len] = 0;
-    return lf + 1;
+    return strlen(p) == *len && !strchr(p, '\r') ? lf + 1 : NULL;
 }
 
 static int stws_p_http_first_line(char *line, size_t len, stws_http *http) {
     char *space = STWS_P_CAST(char *, memchr(line, ' ', len)), *target;
     size_t status = 0;
-    if (!space || strlen(line) != len) return 0;
+    if (!space) return 0;
     if (len >= 12 && memcmp(line, "HTTP/1.", 7) == 0 && line[7] >= '0' && line[7] <= '9' && space == line + 8) {
         if (stws_p_number(line + 9, 3, 999, &status) != 1 || status < 100) return 0;
         if ((line[12] && line[12] != ' ') || (status == 101 && line[7] == '0')) return 0;
@@ -1354,7 +1362,7 @@ static int stws_p_http_first_line(char *line, size_t len, stws_http *http) {
 static int stws_p_http_field(char *line, size_t len, stws_http *http) {
     char *colon = STWS_P_CAST(char *, memchr(line, ':', len));
     stws_header *h;
-    if (!colon || strlen(line) != len) return STWS_ERR_HTTP;
+    if (!colon) return STWS_ERR_HTTP;
     if (!stws_p_is_token(line, STWS_P_CAST(size_t, colon - line))) return STWS_ERR_HTTP;
     if (http->header_count == http->max_headers) return STWS_ERR_HTTP_LIMIT;
     h = &http->headers[http->header_count++];
@@ -1382,10 +1390,11 @@ STOMP_WS_API int stws_handshake_parse(char *buf, size_t len, stws_http *http, si
     http->status = 0;
     line_len = end;
     next = stws_p_http_line(line, &line_len);
-    if (!stws_p_http_first_line(line, line_len, http)) return STWS_ERR_HTTP;
+    if (!next || !stws_p_http_first_line(line, line_len, http)) return STWS_ERR_HTTP;
     for (line = next; line < buf + end; line = next) {
         line_len = STWS_P_CAST(size_t, buf + end - line);
         next = stws_p_http_line(line, &line_len);
+        if (!next) return STWS_ERR_HTTP;
         if (line_len == 0) break;
         result = stws_p_http_field(line, line_len, http);
         if (result != STWS_OK) return result;
@@ -5262,9 +5271,13 @@ static void stws_p_judge_silence(stws *c) {
 }
 
 static void stws_p_judge_stall(stws *c) {
-    if (!c->stalled_us || !c->o.write_timeout_ms || c->now - c->stalled_us < stws_p_ms(c->o.write_timeout_ms)) return;
-    stws_p_say(c, STWS_ERR_IO, "the server takes no more data: %zu octets waited for %d ms (write_timeout_ms)",
-               stws_p_pending(&c->s.out), c->o.write_timeout_ms);
+    size_t waits;
+    STWS_P_LOCK(c, c->threads);
+    waits = c->stalled_us && c->now - c->stalled_us >= stws_p_ms(c->o.write_timeout_ms) ? stws_p_pending(&c->s.out) : 0;
+    STWS_P_UNLOCK(c, c->threads);
+    if (!waits || !c->o.write_timeout_ms) return;
+    stws_p_say(c, STWS_ERR_IO, "the server takes no more data: %zu octets waited for %d ms (write_timeout_ms)", waits,
+               c->o.write_timeout_ms);
     stws_p_lost(c, 0);
 }
 
@@ -5425,6 +5438,7 @@ static int stws_p_turn(stws *c) {
     if (c->state == STWS_ENDED) return 0;
     c->now = c->clock.now_us(c->clock.ctx);
     STWS_P_LOCK(c, c->threads);
+    stws_p_note_driver(c);
     c->called = 0;
     STWS_P_UNLOCK(c, c->threads);
     stws_p_note_lateness(c);

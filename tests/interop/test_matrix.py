@@ -8,22 +8,19 @@ table comes out as build/interop/table.md and table.json.
 """
 
 import contextlib
-import itertools
 import threading
 import time
 
 import pytest
 
 import ours
-import table
-from conftest import LOGIN
+from cells import LOGIN, NAMES, feature, queue, topic
 from ours import Client, Unexpected, octets
 
 SPRINGS = ("spring", "spring-relay")
-NAMES = itertools.count(1)
 KIB = 1024
 IDLE_SECONDS = 15
-ARTEMIS_SECONDS = 60
+SILENT_SECONDS = 70
 
 # How each broker writes what STOMP does not say.
 MANY_LEVELS = {"spring": "**", "spring-relay": "#", "rabbitmq": "#", "activemq": ">", "artemis": "#"}
@@ -42,96 +39,13 @@ DURABLE = {
     "activemq": [("activemq.subscriptionName", "durable")],
     "artemis": [("durable-subscription-name", "durable")],
 }
-BAD_DESTINATION = {"spring-relay": "/queue/", "rabbitmq": "/nowhere/x", "artemis": "/queue/"}
-
-
-def feature(group, title, **cannot):
-    """Make a test one row of the table. `cannot`: the reasons of the brokers that cannot."""
-    reasons = {kind.replace("_", "-"): reason for kind, reason in cannot.items()}
-
-    def mark(function):
-        function.row = (group, title, reasons)
-        return pytest.mark.parametrize("cell", table.BROKERS, indirect=True)(function)
-    return mark
-
-
-class Cell:
-    """One broker in one row, with the clients that a test makes."""
-
-    def __init__(self, kind, servers, reason):
-        self.kind = kind
-        self._servers = servers
-        self._reason = reason
-        self.asked = False
-        self.clients = contextlib.ExitStack()
-
-    @property
-    def cannot(self):
-        self.asked = True
-        return self._reason is not None
-
-    def server(self, big=False):
-        return self._servers.get(self.kind, big)
-
-    def client(self, big=False, **options):
-        """A client that is logged in; it may not be connected yet."""
-        login, passcode = LOGIN
-        options = {"login": login, "passcode": passcode, **options}
-        return self.clients.enter_context(Client(self.server(big).url, **options))
-
-    def connected(self, **options):
-        client = self.client(**options)
-        client.connected()
-        return client
-
-    def subscriber(self, destination, options=None, **subscription):
-        """A client that is subscribed, as the server has confirmed."""
-        client = self.connected(**(options or {}))
-        self.subscribe(client, destination, **subscription)
-        return client
-
-    def subscribe(self, client, destination, **options):
-        if self.kind == "spring":
-            handle = client.subscribe(destination, **options)
-            self.fence(client)
-        else:
-            handle = client.subscribe(destination, receipt=1, **options)
-            # The number of a subscription's receipt is nobody's business: there is no other.
-            assert client.expect("receipt")["result"] == "STWS_OK"
-        return handle
-
-    def fence(self, client):
-        """Return once the server is through with all that the client said before."""
-        if self.kind == "spring":
-            handle = client.subscribe("/user/queue/reply")
-            client.send("/app/reply", f"fence {handle}")
-            client.message(body=f"fence {handle}")
-            client.unsubscribe(handle)
-        else:
-            client.receipt(client.send("/topic/fence", "fence", receipt=1))
-
-    def send(self, client, *arguments, **options):
-        """Send, and return once the server has taken it."""
-        if self.kind == "spring":
-            client.send(*arguments, **options)
-            self.fence(client)
-        else:
-            client.receipt(client.send(*arguments, receipt=1, **options))
-
-    def round_trip(self, client, body, **options):
-        """What comes back of a message that a client sends to itself."""
-        destination = topic()
-        self.subscribe(client, destination)
-        client.send(destination, body, **options)
-        return client.message(destination=destination)
-
-
-def topic():
-    return f"/topic/matrix{next(NAMES)}"
-
-
-def queue():
-    return f"/queue/matrix{next(NAMES)}"
+BAD_DESTINATION = {
+    "spring": ("/nowhere/x", None),
+    "spring-relay": ("/queue/", "not a valid queue destination"),
+    "rabbitmq": ("/nowhere/x", "not a valid destination"),
+    "activemq": ("/queue/", None),
+    "artemis": ("/queue/", "Invalid queue name"),
+}
 
 
 def header(message, name):
@@ -156,21 +70,6 @@ def start_idle_clients(request, servers):
                     servers.get(kind).url, login=login, passcode=passcode, **rows[name]))
                 clients[name, kind].since = time.monotonic()
         yield lambda name, kind: clients[name, kind]
-
-
-@pytest.fixture(name="cell")
-def make_cell(request, servers, measured):
-    group, title, reasons = request.function.row
-    reason = reasons.get(request.param)
-    cell = Cell(request.param, servers, reason)
-    try:
-        with cell.clients:
-            yield cell
-        assert cell.asked or reason is None, f"nobody looked at what {cell.kind} cannot"
-    except BaseException:
-        measured.add(group, title, request.param, False)
-        raise
-    measured.add(group, title, request.param, getattr(request.node, "passed", False), reason)
 
 
 # ---- connecting ----
@@ -271,12 +170,17 @@ def test_virtual_host(cell):
         assert "Virtual host '127.0.0.1' access denied" in text and "leave it out" in text
 
 
-@feature("Connecting", "DISCONNECT with a receipt")
+@feature("Connecting", "DISCONNECT with a receipt",
+         rabbitmq="closes with 1000, mostly before its RECEIPT is out: a clean end for us too")
 def test_disconnect(cell):
     client = cell.connected(trace=True)
     client.disconnect()
     assert client.ended()["result"] == "STWS_CLOSED"
-    assert len(client.trace("<", "RECEIPT")) == 1
+    receipts = client.trace("<", "RECEIPT")
+    if cell.cannot:
+        assert len(receipts) <= 1 and client.stats()["close_code"] == 1000
+    else:
+        assert len(receipts) == 1
 
 
 # ---- destinations ----
@@ -448,8 +352,7 @@ def test_100_subscriptions(cell):
 
 # ---- acknowledging ----
 
-@feature("Acknowledging", "auto: what was delivered is gone",
-         spring="keeps nothing in any mode")
+@feature("Acknowledging", "auto: what was delivered is gone")
 def test_ack_auto(cell):
     destination = queue()
     client = cell.subscriber(destination)
@@ -458,26 +361,22 @@ def test_ack_auto(cell):
     client.disconnect()
     client.ended()
     cell.subscriber(destination).nothing()
-    assert cell.cannot == (cell.kind == "spring")
 
 
-def consume(cell, mode, acknowledge):
-    """Have a client take three messages and acknowledge some; return what the next client gets, or
-    None where the messages cannot be acknowledged."""
+def consume(cell, mode, acknowledge, **options):
+    """Have a client take three messages and acknowledge some; return what the next client gets."""
     destination = queue()
-    client = cell.subscriber(destination, ack=mode)
+    client = cell.subscriber(destination, options, ack=mode)
     for body in "abc":
         cell.send(client, destination, body, headers=[("persistent", "true")])
     messages = client.messages(3)
     assert [m["body"] for m in messages] == ["a", "b", "c"]
-    acked = all(m["ack"] for m in messages)
-    if acked:
+    if messages[0]["ack"] or options:
         acknowledge(client, messages)
         cell.fence(client)
     client.disconnect()
     client.ended()
-    rest = drain(cell.subscriber(destination), 1)
-    return rest if acked else None
+    return drain(cell.subscriber(destination), 1)
 
 
 NO_ACKS = "has no ack modes: no ack header, no redelivery"
@@ -486,43 +385,29 @@ NO_ACKS = "has no ack modes: no ack header, no redelivery"
 @feature("Acknowledging", "client: one ACK for all before it", spring=NO_ACKS)
 def test_ack_client(cell):
     rest = consume(cell, "client", lambda client, messages: client.ack(messages[1]))
-    if cell.cannot:
-        assert rest is None
-    else:
-        assert [m["body"] for m in rest] == ["c"]
+    assert [m["body"] for m in rest] == ([] if cell.cannot else ["c"])
 
 
 @feature("Acknowledging", "client-individual: each by itself", spring=NO_ACKS)
 def test_ack_client_individual(cell):
     rest = consume(cell, "client-individual", lambda client, messages: client.ack(messages[1]))
-    if cell.cannot:
-        assert rest is None
-    else:
-        assert [m["body"] for m in rest] == ["a", "c"]
+    assert [m["body"] for m in rest] == ([] if cell.cannot else ["a", "c"])
 
 
 @feature("Acknowledging", "without an ACK: redelivered, and marked so", spring=NO_ACKS)
 def test_redelivery(cell):
     rest = consume(cell, "client-individual", lambda client, messages: None)
-    if cell.cannot:
-        assert rest is None
-    else:
-        assert [m["body"] for m in rest] == ["a", "b", "c"]
+    assert [m["body"] for m in rest] == ([] if cell.cannot else ["a", "b", "c"])
+    if not cell.cannot:
         assert header(rest[0], "redelivered") == ["true"]
 
 
 @feature("Acknowledging", "ACK as STOMP 1.0 and 1.1 have it", spring=NO_ACKS)
 def test_ack_of_old_versions(cell):
     for bits in (ours.STOMP_10, ours.STOMP_11):
-        destination = queue()
-        client = cell.subscriber(destination, {"versions": bits}, ack="client")
-        cell.send(client, destination, "x")
-        client.ack(client.message())
-        cell.fence(client)
-        client.disconnect()
-        client.ended()
-        cell.subscriber(destination).nothing()
-    assert cell.cannot == (cell.kind == "spring")
+        rest = consume(cell, "client", lambda client, messages: client.ack(messages[0]),
+                       versions=bits)
+        assert [m["body"] for m in rest] == ([] if cell.cannot else ["b", "c"])
 
 
 @feature("Acknowledging", "NACK: delivered again", spring=NO_ACKS,
@@ -604,7 +489,7 @@ def test_abort(cell):
 
 
 @feature("Transactions and receipts", "transaction: an ACK that was aborted is none",
-         spring=NO_TRANSACTIONS)
+         spring=NO_ACKS, artemis="an ACK takes no part in a transaction: it holds at once")
 def test_abort_of_an_ack(cell):
     def acknowledge(client, messages):
         client.begin("tx")
@@ -615,11 +500,8 @@ def test_abort_of_an_ack(cell):
         client.commit("ty")
 
     rest = consume(cell, "client-individual", acknowledge)
-    if cell.cannot:
-        assert rest is None
-    else:
-        assert "b" not in [m["body"] for m in rest]
-        assert {"a", "c"} <= {m["body"] for m in rest}
+    instead = {"spring": [], "artemis": ["c"]}
+    assert [m["body"] for m in rest] == (instead[cell.kind] if cell.cannot else ["a", "c"])
 
 
 @feature("Transactions and receipts", "receipts for SEND and SUBSCRIBE",
@@ -730,12 +612,16 @@ BINARY_IS_IGNORED = "drops a binary WebSocket message without a word: no message
 ALL_OCTETS = bytes(range(256)) * 8
 
 
-@feature("Bodies", "all 256 octets, as application/octet-stream", activemq=BINARY_IS_IGNORED)
+@feature("Bodies", "all 256 octets", activemq=BINARY_IS_IGNORED)
 def test_body_of_all_octets(cell):
-    binary_body(cell, type="application/octet-stream")
+    """Without a content type from us: the library adds that of octets, which Spring has to have."""
+    message = binary_body(cell)
+    if message:
+        assert message["content_type"] == "application/octet-stream"
 
 
 def binary_body(cell, **options):
+    """The message that came, unless it could not."""
     destination = topic()
     client = cell.subscriber(destination, {"receipt_timeout_ms": 1000})
     number = client.send(destination, ALL_OCTETS, receipt=1, **options)
@@ -743,25 +629,27 @@ def binary_body(cell, **options):
         assert cell.cannot
         client.receipt(number, "STWS_ERR_TIMEOUT")
         client.nothing()
-        return
+        return None
     message = client.message()
     assert octets(message["body"]) == ALL_OCTETS and message["utf8"] == 0
     # RabbitMQ sends text messages only, so these hold what is no text.
     assert (client.stats()["invalid_utf8"] > 0) == (cell.kind == "rabbitmq")
+    return message
 
 
-@feature("Bodies", "all 256 octets, without a content type", activemq=BINARY_IS_IGNORED,
+@feature("Bodies", "all 256 octets that say they are text/plain", activemq=BINARY_IS_IGNORED,
          spring="replaces what is no UTF-8, and leaves content-length as it was",
          spring_relay="replaces what is no UTF-8, and leaves content-length as it was")
-def test_body_of_all_octets_without_a_type(cell):
+def test_body_of_all_octets_as_text(cell):
     if cell.kind not in SPRINGS:
-        binary_body(cell)
+        binary_body(cell, type="text/plain")
         return
     assert cell.cannot
     destination = topic()
     client = cell.subscriber(destination)
-    cell.connected().send(destination, ALL_OCTETS)
-    assert client.ended()["result"] == "STWS_ERR_FRAME_NUL"
+    cell.connected().send(destination, ALL_OCTETS, type="text/plain")
+    # The next frame is looked for in the middle of a body that is longer than it says.
+    assert client.ended()["result"].startswith("STWS_ERR_FRAME_")
 
 
 NO_JMS = "knows no JMS types"
@@ -808,6 +696,15 @@ def test_header_with_cr(cell):
     same_header(cell, "a\rb\r\n")
 
 
+@feature("Headers", "carriage return, to a client of STOMP 1.1")
+def test_header_with_cr_in_11(cell):
+    """STOMP 1.1 has no escape for it: some brokers send that of 1.2, some a bare CR."""
+    destination = topic()
+    client = cell.subscriber(destination, {"versions": ours.STOMP_11})
+    cell.connected().send(destination, "x", headers=[("x-value", "a\rb")])
+    assert header(client.message(), "x-value") == ["a\rb"]
+
+
 @feature("Headers", "UTF-8")
 def test_header_with_utf8(cell):
     same_header(cell, "Grüße, 5 €, 🐇")
@@ -849,16 +746,19 @@ def test_header_repeated_in_full(cell):
 @feature("Errors and endings", "ERROR for a bad destination",
          spring="says nothing", activemq="makes any destination; at /queue/ it just closes")
 def test_bad_destination(cell):
+    destination, words = BAD_DESTINATION[cell.kind]
     client = cell.connected(receipt_timeout_ms=500)
-    number = client.send(BAD_DESTINATION.get(cell.kind, "/queue/"), "x", receipt=1)
+    number = client.send(destination, "x", receipt=1)
     if not cell.cannot:
-        assert "nvalid" in client.expect("error")["text"] + "Unknown destination: invalid"
-        assert client.ended()["result"] == "STWS_ERR_BROKER"
+        assert words in client.expect("error")["text"]
+        assert words in client.ended()["text"]
     elif cell.kind == "spring":
         client.receipt(number, "STWS_ERR_TIMEOUT")
         cell.fence(client)
+        client.nothing("error", within=0)
     else:
         assert client.ended()["result"] == "STWS_ERR_WS_CLOSE"
+        client.nothing("error", within=0)
 
 
 @feature("Errors and endings", "the connection stays open after such an ERROR",
@@ -866,15 +766,11 @@ def test_bad_destination(cell):
          activemq="gives no ERROR", artemis="closes after an ERROR")
 def test_bad_destination_leaves_the_connection_open(cell):
     """As long as close_timeout_ms, that is: then our client closes, for STOMP says it is over."""
-    client = cell.connected(close_timeout_ms=1500, receipt_timeout_ms=500)
-    client.send(BAD_DESTINATION.get(cell.kind, "/queue/"), "x")
-    if cell.kind == "spring":
+    destination, words = BAD_DESTINATION[cell.kind]
+    client = cell.connected(close_timeout_ms=1500)
+    client.send(destination, "x")
+    if words is None:
         assert cell.cannot
-        client.nothing("error")
-        return
-    if cell.kind == "activemq":
-        assert cell.cannot
-        client.ended()
         client.nothing("error")
         return
     client.expect("error")
@@ -897,14 +793,15 @@ def test_heartbeats(cell, idle):
 
 
 @feature("Errors and endings", "60 s idle without heart-beats",
+         rabbitmq="closes a WebSocket that was idle for 60 s (web_stomp.ws_opts.idle_timeout)",
          artemis="ends a client that it has not heard of for 60 s (connection TTL)")
 def test_idle_without_heartbeats(cell, idle):
     client = idle("test_idle_without_heartbeats", cell.kind)
     client.connected()
-    left = max(0, client.since + ARTEMIS_SECONDS + 10 - time.monotonic())
+    left = max(0, client.since + SILENT_SECONDS - time.monotonic())
     if cell.cannot:
         text = client.ended(timeout=left)["text"]
-        assert "Artemis" in text and "60 s" in text and "heartbeat_out_ms" in text
+        assert "heartbeat_out_ms" in text, text
     else:
         client.nothing("disconnected", within=left)
         assert cell.round_trip(client, "still here")["body"] == "still here"

@@ -16,7 +16,7 @@ is_installed() {
 
 # Node.js may have come from elsewhere, so it is asked for by its commands.
 missing_packages() {
-    for package in ca-certificates chromium maven openjdk-17-jdk-headless python3; do
+    for package in ca-certificates chromium maven openjdk-17-jdk-headless openssl python3; do
         is_installed "$package" || printf '%s ' "$package"
     done
     command -v node >/dev/null || printf 'nodejs '
