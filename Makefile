@@ -22,12 +22,13 @@ VECTOR_TEST = $(basename $(wildcard tests/conformance/run_vectors.c))
 TESTS = $(UNIT_TESTS) $(FAULT_TESTS)
 THREADED_TESTS = $(basename $(shell grep -lE 'pthread_create|stws_start' $(addsuffix .c,$(TESTS))))
 
-.PHONY: all help demo demo-web web test tsan valgrind interop autobahn lint format cover install clean FORCE
+.PHONY: all help demo demo-web test tsan valgrind interop autobahn web lint format cover install \
+    clean FORCE
 
 all: $(PROGRAMS) ## build the examples and tools (the default)
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 vpath %.c examples tests/tools tests/bench
 build/%: %.c $(HEADERS)
@@ -71,10 +72,10 @@ test: all $(call built,asan) ## everything that needs no network peer, with ASan
 	@ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	    sh tests/run.sh $(call commands,asan) 'sh tests/compile/run.sh'
 
-tsan: $(addprefix build/tsan/,$(THREADED_TESTS)) ## tests that start threads, with TSan
-	@TSAN_OPTIONS=halt_on_error=1 sh tests/run.sh $^
+tsan: all $(addprefix build/tsan/,$(THREADED_TESTS)) ## tests that start threads, with TSan
+	@TSAN_OPTIONS=halt_on_error=1 sh tests/run.sh $(filter build/tsan/%,$^)
 
-valgrind: $(call built,plain) ## the tests under valgrind's memcheck
+valgrind: all $(call built,plain) ## the tests under valgrind's memcheck
 	@UNDER='valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=all' \
 	    TIME_LIMIT=300 sh tests/run.sh $(call commands,plain)
 
@@ -89,11 +90,11 @@ autobahn: $(AUTOBAHN_CLIENT) ## the Autobahn WebSocket cases, from PyPI, with AS
 	    sh tests/run.sh 'python3 tests/autobahn/test_wire.py' \
 	        'python3 tests/autobahn/run.py --strict --client $(AUTOBAHN_CLIENT)'
 
-web: build/mini_broker build/stomp_cat ## the web page in headless Chromium (as root: it installs it)
+web: $(addprefix build/,mini_broker stomp_cat) ## the web page in Chromium (as root: installs it)
 	sh tests/web/install.sh
 	@TIME_LIMIT=400 sh tests/run.sh 'node tests/web/test_web.mjs'
 
-demo-web: build/mini_broker build/stomp_cat ## the web page and a broker; prints the address (needs npm)
+demo-web: $(addprefix build/,mini_broker stomp_cat) ## the web page, live (needs npm)
 	@sh tests/web/demo.sh
 
 # ---- the rest ----
@@ -104,7 +105,7 @@ lint: ## strict warnings, static analysers, the header's style: no finding at al
 format: ## clang-format over examples and tests (the tables of the header are set by hand)
 	clang-format -i $(wildcard examples/*.[ch] tests/*.h tests/*/*.[ch])
 
-cover: $(call built,cover) ## line and branch coverage of stomp_ws.h by the tests (needs gcovr)
+cover: all $(call built,cover) ## line and branch coverage of stomp_ws.h by the tests (needs gcovr)
 	@find build/cover -name '*.gcda' -delete
 	-@sh tests/run.sh $(call commands,cover)
 	@gcovr --root . --filter stomp_ws.h --branches build/cover

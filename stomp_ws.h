@@ -86,15 +86,11 @@ body_len).
 ## Threads
 One thread at a time drives a client. What other threads may do meanwhile:
 
-    | calls                                                                               | from                       |
-    |-------------------------------------------------------------------------------------|----------------------------|
-    | stws_subscribe, _unsubscribe, _send, _send_ex, _ack, _nack, _begin, _commit, _abort | any thread, and callbacks  |
-    | stws_disconnect, _reconnect_now, _flush, _state, _stats, _error, _broker, _version  | any thread, and callbacks  |
-    | stws_stop                                                                           | and signal handlers        |
-    | stws_queue_pop, stws_queue_close, stws_message_copy                                 | any thread                 |
-    | stws_next, _run, _step, _fds, _deadline, _connect, _request, _error_text            | the thread that drives     |
-    | stws_destroy                                                                        | when nobody else uses it   |
-    | the codecs (stws_frame_*, stws_ws_*, stws_handshake_*, stws_url_*, stws_utf8_*)     | any, each its own state    |
+Any thread, callbacks included, may subscribe, send, acknowledge, open and close transactions, flush, disconnect,
+reconnect, and ask for state, statistics, error code, broker and version; `stws_stop` may come from a signal handler
+too. `stws_next`, `_run`, `_step`, `_fds`, `_deadline`, `_connect`, `_request` and `stws_error_text` belong to the
+thread that drives, and `stws_destroy` to whoever is the last. Codecs are pure: any thread, each with a state of its
+own. Each group of declarations says it again.
 
 Callbacks run in the thread that drives, without a lock held (on_trace, which runs under it, may not call the client).
 They may call anything but the driving calls and stws_destroy. `options.single_thread` removes lock and wake
@@ -169,7 +165,6 @@ None of them changes a public struct. Everything else is an option.
 #define STOMP_WS_H
 
 #include <stddef.h>
-
 #define STOMP_WS_VERSION_MAJOR 0
 #define STOMP_WS_VERSION_MINOR 1
 #define STOMP_WS_VERSION_PATCH 0
@@ -192,7 +187,6 @@ extern "C" {
 /* A call returns 0 or more for success and one of these for failure. The bands tell whose matter it is: -1 yours or
    your limits', -20 the network's, -30 the HTTP upgrade's, -40 RFC 6455's, -50 a STOMP frame's, -60 the STOMP
    session's.
-
    stws_result_text(result), stws_result_name(result)
        The sentence ("the server refused CONNECT") and the name ("STWS_ERR_LOGIN") of a code; never NULL.
        Threads: any. Does not allocate or block.
@@ -262,10 +256,9 @@ STOMP_WS_API const char *stws_result_name(int result);
    stws_frame_state Zero it, then set version, headers and max_headers (the table for one frame's headers), max_line
                     (octets in a header line; 0: 65,536) and max_body (octets; 0: 16 MiB). heartbeats counts the
                     end-of-lines seen between frames. What follows it is the parser's own.
-
    stws_frame_parse(buf, len, state, frame, used)
        Parse one frame where it lies: octets of buf[0..len) are unescaped and terminated in place. STWS_DONE: *frame
-       holds until these octets change, and *used of them are done with. STWS_MORE: *used octets (end-of-lines) may go;
+       holds until these octets change, and *used of them are done with. STWS_MORE: *used octets (end-of-lines) must go;
        call again with the rest and more behind it, there or moved elsewhere: nothing is looked at twice.
        STWS_ERR_FRAME_*: the stream is lost. STOMP 1.0, 1.1, 1.2: "Frames and Headers", "Augmented BNF".
    stws_frame_build(buf, cap, version, frame, need)
@@ -306,7 +299,6 @@ STOMP_WS_API int stws_frame_parse(char *buf, size_t len, stws_frame_state *state
 STOMP_WS_API int stws_frame_build(char *buf, size_t cap, int version, const stws_frame *frame, size_t *need);
 STOMP_WS_API const char *stws_frame_header(const stws_frame *frame, const char *name);
 STOMP_WS_API const char *stws_command_name(int command_id);
-
 /* WebSocket frames (RFC 6455, section 5), pure like the above.
 
    stws_ws          One direction of a connection. Zero it, then set server (1: the peer's frames must be masked; 0:
@@ -315,7 +307,6 @@ STOMP_WS_API const char *stws_command_name(int command_id);
                     say how to close (7.4.1) and what was wrong. What follows is private.
    stws_ws_event    A piece of a message (opcode TEXT or BINARY; first, last: it begins, ends it) or a control frame,
                     unmasked in place. CLOSE: close_code is its code, 1005 without one, and data its reason.
-
    stws_ws_parse(buf, len, ws, event, used)
        The next piece of buf[0..len). STWS_DONE: *event, and *used octets are done with. STWS_MORE: *used octets are
        done with; come again with the rest and more. Data come in pieces as they are there, so that no message has to
@@ -357,7 +348,6 @@ STOMP_WS_API int stws_ws_build(char *buf, size_t cap, int opcode, int fin, const
 STOMP_WS_API void stws_ws_mask(void *dst, const void *src, size_t len, const unsigned char key[4], size_t offset);
 STOMP_WS_API size_t stws_ws_close_payload(char out[125], int code, const char *reason);
 STOMP_WS_API int stws_utf8_valid(const void *data, size_t len);
-
 /* URL and handshake (RFC 6455, sections 3 and 4), pure like the above.
 
    stws_url         Views into a URL: host without brackets; target is path and query, "" for "/"; port is 80 or 443
@@ -367,7 +357,6 @@ STOMP_WS_API int stws_utf8_valid(const void *data, size_t len);
                     target. minor: the x of HTTP/1.x. scanned is private.
    stws_handshake   What goes into an upgrade request: subprotocols ("v12.stomp, v11.stomp"), origin, cookie and headers
                     (name, value, name, value, ..., NULL) may be NULL.
-
    stws_url_parse(url, out, why)
        STWS_OK, or STWS_ERR_URL and in *why (may be NULL) a sentence.
    stws_handshake_parse(buf, len, http, used)
@@ -415,7 +404,6 @@ STOMP_WS_API int stws_handshake_check(const stws_http *answer, const char *key, 
                                       const char **subprotocol, const char **why);
 STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *request, const char *supported,
                                        size_t *need);
-
 #ifndef STOMP_WS_NO_IO
 /* ==== >>message: what arrives ==== */
 /* stws_message     A frame from the server: a MESSAGE, or, as event.message, an ERROR, RECEIPT, CONNECTED or unknown
@@ -436,7 +424,6 @@ STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *r
    stws_on_trace    Each frame sent ('>') or received ('<'), the HTTP heads too (command "GET /path HTTP/1.1");
                     passcodes, Authorization and cookies read "***". A heart-beat has an empty command. It runs under
                     the client's lock: no call of the library from it.
-
    stws_header_get(message, name)
        The value of the first header of that name, or NULL. Threads: any. Neither allocates nor blocks; linear in the
        number of headers. STOMP 1.2, "Repeated Header Entries".
@@ -548,7 +535,6 @@ typedef struct stws_allocator {
    user                  handed to these callbacks
    queue                 messages go there instead
    transport, clock, random, allocator      of your own; see >>plug
-
    stws_options_default()
        Everything at its default: for C++, which has no designated initialisers before C++20.
        Threads: any. Does not allocate or block.
@@ -627,7 +613,6 @@ STOMP_WS_API int stws_reconnect_now(stws *client);
 /* ==== >>drive: three ways to make it run ==== */
 /* Threads: one at a time drives a client. None of these allocates, but for buffers of frames larger than they are; the
    resolver may allocate, and blocks. timeout_ms -1 is no limit, 0 does not block.
-
    stws_next(client, event, timeout_ms)
        The core: connect when there is no connection, and return the next event. 1: *event, whose views hold until the
        next driving call. 0: none came in time. STWS_CLOSED: the end that was asked for; another error: the client has
@@ -675,7 +660,6 @@ STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
    stws_outgoing      A message: body of body_len octets; content_type (NULL: none, and for a body that is not UTF-8
                       application/octet-stream), headers, transaction may be NULL; receipt: 1: an
                       event tells how it ended; no_content_length: 1: leave that out (ActiveMQ: TextMessage).
-
    stws_subscribe(client, destination, options)
        A handle > 0, good across reconnects. options may be NULL. STOMP 1.2, "SUBSCRIBE".
    stws_unsubscribe(client, handle)
@@ -721,7 +705,6 @@ STOMP_WS_API int stws_request(stws *client, const stws_outgoing *message, stws_m
 /* ==== >>look: state, errors, numbers ==== */
 /* Threads: any, but for stws_error_text: the driving one, or any after the end. None allocates or blocks. No text is
    NULL.
-
    stws_state(client), stws_state_name(state)  An enum stws_state_number, and a word for it.
    stws_broker(client)       Who the server is, by CONNECTED's server header: an enum stws_broker_number.
    stws_version(client)      The version negotiated, STWS_STOMP_*.
@@ -766,7 +749,6 @@ STOMP_WS_API void stws_stats(stws *client, stws_stats_numbers *out);
 /* ==== >>inbox: one queue over many clients ==== */
 /* A bounded queue of messages: clients put in (options.queue), whoever likes takes out. When it is full the clients
    stop reading until there is room. Threads: any, but for create and destroy, which come before and after the clients.
-
    stws_queue_create(capacity)
        A queue of that many octets, in one block; NULL without memory. Allocates.
    stws_queue_pop(queue, message, timeout_ms)
@@ -854,7 +836,6 @@ STOMP_WS_API const char *stws_result_text(int result) {
         default: return "an unknown result";
     }
 }
-
 STOMP_WS_API const char *stws_result_name(int result) {
     switch (result) {
         STWS_RESULTS(STWS_P_RESULT_NAME)
@@ -866,19 +847,15 @@ STOMP_WS_API const char *stws_result_name(int result) {
 static size_t stws_p_strlen(const char *s) { return s ? strlen(s) : 0; }
 static const char *stws_p_or(const char *s, const char *otherwise) { return s ? s : otherwise; }
 static char stws_p_lower(char c) { return c >= 'A' && c <= 'Z' ? STWS_P_CAST(char, c + 32) : c; }
-
 static int stws_p_equal(const char *a, size_t a_len, const char *b, size_t b_len) {
     return a_len == b_len && (a_len == 0 || memcmp(a, b, a_len) == 0);
 }
-
 static int stws_p_equal_nocase(const char *a, size_t a_len, const char *b, size_t b_len) {
     size_t i;
     if (a_len != b_len) return 0;
-    for (i = 0; i < a_len; i++)
-        if (stws_p_lower(a[i]) != stws_p_lower(b[i])) return 0;
+    for (i = 0; i < a_len; i++) if (stws_p_lower(a[i]) != stws_p_lower(b[i])) return 0;
     return 1;
 }
-
 static int stws_p_is_blank(char c) { return c == ' ' || c == '\t'; }
 
 /* Take blanks off both ends of a span (HTTP's OWS; STOMP 1.0's padding; numbers in STOMP headers). */
@@ -931,10 +908,8 @@ static void stws_p_put(stws_p_out *out, const char *data, size_t len) {
     out->at += len;
     out->room -= len;
 }
-
 static void stws_p_put_string(stws_p_out *out, const char *s) { stws_p_put(out, s, strlen(s)); }
 static void stws_p_put_char(stws_p_out *out, char c) { stws_p_put(out, &c, 1); }
-
 static void stws_p_put_number(stws_p_out *out, unsigned long long n) {
     char digits[20];
     stws_p_put(out, digits, stws_p_digits(n, digits));
@@ -953,7 +928,6 @@ static int stws_p_next_word(const char **list, const char **word, size_t *len) {
     }
     return 0;
 }
-
 static int stws_p_list_has(const char *list, const char *word, size_t len, int nocase) {
     const char *each;
     size_t each_len;
@@ -972,7 +946,6 @@ static uint32_t stws_p_sha1_f(int t, uint32_t b, uint32_t c, uint32_t d) {
     if (t < 60) return ((b & c) | (b & d) | (c & d)) + 0x8F1BBCDCu;
     return (b ^ c ^ d) + 0xCA62C1D6u;
 }
-
 static void stws_p_sha1_block(uint32_t h[5], const unsigned char *block) {
     uint32_t w[80], a = h[0], b = h[1], c = h[2], d = h[3], e = h[4];
     int t;
@@ -993,7 +966,6 @@ static void stws_p_sha1_block(uint32_t h[5], const unsigned char *block) {
     h[3] += d;
     h[4] += e;
 }
-
 static void stws_p_sha1(const void *data, size_t len, unsigned char out[20]) {
     uint32_t h[5] = {0x67452301u, 0xEFCDAB89u, 0x98BADCFEu, 0x10325476u, 0xC3D2E1F0u};
     const unsigned char *p = STWS_P_CAST(const unsigned char *, data);
@@ -1090,7 +1062,6 @@ static int stws_p_utf8_feed(unsigned *state, const void *data, size_t len) {
     *state = due;
     return 1;
 }
-
 STOMP_WS_API int stws_utf8_valid(const void *data, size_t len) {
     unsigned state = 0;
     return len == 0 || (stws_p_utf8_feed(&state, data, len) && state == 0);
@@ -1109,22 +1080,18 @@ static int stws_p_url_fail(const char **why, const char *sentence) {
     if (why) *why = sentence;
     return STWS_ERR_URL;
 }
-
 static int stws_p_is_scheme(const char *url, const char *scheme) {
     return strlen(url) >= strlen(scheme) && stws_p_equal_nocase(url, strlen(scheme), scheme, strlen(scheme));
 }
-
 static const char *stws_p_url_scheme(const char *url, stws_url *out, const char **why) {
     out->secure = stws_p_is_scheme(url, "wss://");
     if (out->secure) return url + 6;
     if (stws_p_is_scheme(url, "ws://")) return url + 5;
     if (stws_p_is_scheme(url, "http://") || stws_p_is_scheme(url, "https://"))
         *why = "a WebSocket URL begins with ws:// (for http://) or wss:// (for https://)";
-    else
-        *why = "the URL does not begin with ws:// or wss://";
+    else *why = "the URL does not begin with ws:// or wss://";
     return NULL;
 }
-
 static int stws_p_is_host_char(char c, int in_brackets) {
     if (in_brackets)
         return (c >= '0' && c <= '9') || (stws_p_lower(c) >= 'a' && stws_p_lower(c) <= 'z') ||
@@ -1149,13 +1116,10 @@ static const char *stws_p_url_host(const char *p, stws_url *out, const char **wh
     else if (strchr(start, '@') && strcspn(start, "/?#") > strcspn(start, "@"))
         *why = "the URL holds user:password@; put them into login and passcode, or into an "
                "Authorization header in http_headers";
-    else if (*p && !strchr(":/?#", *p))
-        *why = "the URL's host name holds a character that no host name may have";
-    else
-        return p;
+    else if (*p && !strchr(":/?#", *p)) *why = "the URL's host name holds a character that no host name may have";
+    else return p;
     return NULL;
 }
-
 static const char *stws_p_url_port(const char *p, stws_url *out, const char **why) {
     size_t digits, port = 0;
     out->port = out->secure ? 443 : 80;
@@ -1170,7 +1134,6 @@ static const char *stws_p_url_port(const char *p, stws_url *out, const char **wh
     out->has_port = 1;
     return p + digits;
 }
-
 static int stws_p_url_target(const char *p, stws_url *out, const char **why) {
     out->target = p;
     for (; *p; p++) {
@@ -1184,7 +1147,6 @@ static int stws_p_url_target(const char *p, stws_url *out, const char **why) {
     out->target_len = STWS_P_CAST(size_t, p - out->target);
     return STWS_OK;
 }
-
 STOMP_WS_API int stws_url_parse(const char *url, stws_url *out, const char **why) {
     const char *sentence = "there is no URL", *p = url;
     memset(out, 0, sizeof *out);
@@ -1197,7 +1159,6 @@ STOMP_WS_API int stws_url_parse(const char *url, stws_url *out, const char **why
 
 /* ==== >>handshake: the HTTP upgrade, both halves (RFC 6455, section 4) ==== */
 STOMP_WS_API void stws_handshake_key(const unsigned char random[16], char key[25]) { stws_p_base64(random, 16, key); }
-
 STOMP_WS_API void stws_handshake_accept(const char *key, char accept[29]) {
     static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; /* RFC 6455, 1.3 */
     char text[128];
@@ -1215,28 +1176,23 @@ static int stws_p_is_token_char(char c) {
     return (c >= '0' && c <= '9') || (stws_p_lower(c) >= 'a' && stws_p_lower(c) <= 'z') ||
            (c && strchr("!#$%&'*+-.^_`|~", c) != NULL);
 }
-
 static int stws_p_is_token(const char *s, size_t len) {
     size_t i;
-    for (i = 0; i < len; i++)
-        if (!stws_p_is_token_char(s[i])) return 0;
+    for (i = 0; i < len; i++) if (!stws_p_is_token_char(s[i])) return 0;
     return len > 0;
 }
 
 /* No control characters but TAB: what keeps a caller's string from becoming a header of its own. */
 static int stws_p_is_field_text(const char *s) {
-    for (; *s; s++)
-        if (STWS_P_CAST(unsigned char, *s) < 32 ? *s != '\t' : *s == 127) return 0;
+    for (; *s; s++) if (STWS_P_CAST(unsigned char, *s) < 32 ? *s != '\t' : *s == 127) return 0;
     return 1;
 }
-
 static int stws_p_handshake_owns(const char *name) {
     static const char owned[] = "host,upgrade,connection,content-length,transfer-encoding,sec-websocket-key,"
                                 "sec-websocket-version,sec-websocket-protocol,sec-websocket-extensions,"
                                 "sec-websocket-accept";
     return stws_p_list_has(owned, name, strlen(name), 1);
 }
-
 static int stws_p_http_headers_valid(const char *const *headers) {
     for (; headers && *headers; headers += 2)
         if (!headers[1] || !stws_p_is_token(headers[0], strlen(headers[0])) || !stws_p_is_field_text(headers[1]) ||
@@ -1244,21 +1200,17 @@ static int stws_p_http_headers_valid(const char *const *headers) {
             return 0;
     return 1;
 }
-
 static int stws_p_is_visible(const char *s, size_t len) {
     size_t i;
-    for (i = 0; i < len; i++)
-        if (s[i] <= ' ' || s[i] >= 127) return 0;
+    for (i = 0; i < len; i++) if (s[i] <= ' ' || s[i] >= 127) return 0;
     return 1;
 }
-
 static int stws_p_handshake_valid(const stws_handshake *h) {
     return stws_p_is_visible(h->url->host, h->url->host_len) && stws_p_is_visible(h->url->target, h->url->target_len) &&
            stws_p_is_field_text(stws_p_or(h->subprotocols, "")) && stws_p_is_field_text(stws_p_or(h->origin, "")) &&
            stws_p_is_field_text(stws_p_or(h->cookie, "")) && stws_p_is_field_text(h->key) &&
            stws_p_http_headers_valid(h->headers);
 }
-
 static void stws_p_put_header(stws_p_out *out, const char *name, const char *value) {
     if (!value) return;
     stws_p_put_string(out, name);
@@ -1266,7 +1218,6 @@ static void stws_p_put_header(stws_p_out *out, const char *name, const char *val
     stws_p_put_string(out, value);
     stws_p_put(out, "\r\n", 2);
 }
-
 static void stws_p_put_host(stws_p_out *out, const stws_url *url) {
     stws_p_put_string(out, url->is_ipv6 ? "Host: [" : "Host: ");
     stws_p_put(out, url->host, url->host_len);
@@ -1277,7 +1228,6 @@ static void stws_p_put_host(stws_p_out *out, const stws_url *url) {
     }
     stws_p_put(out, "\r\n", 2);
 }
-
 STOMP_WS_API int stws_handshake_request(char *buf, size_t cap, const stws_handshake *h, size_t *need) {
     stws_p_out out = {buf, cap, 0};
     const char *const *header;
@@ -1334,7 +1284,6 @@ static char *stws_p_http_line(char *p, size_t *len) {
     p[*len] = 0;
     return strlen(p) == *len && !strchr(p, '\r') ? lf + 1 : NULL;
 }
-
 static int stws_p_http_first_line(char *line, size_t len, stws_http *http) {
     char *space = STWS_P_CAST(char *, memchr(line, ' ', len)), *target;
     size_t status = 0;
@@ -1358,7 +1307,6 @@ static int stws_p_http_first_line(char *line, size_t len, stws_http *http) {
     http->target = target;
     return stws_p_is_token(line, strlen(line));
 }
-
 static int stws_p_http_field(char *line, size_t len, stws_http *http) {
     char *colon = STWS_P_CAST(char *, memchr(line, ':', len));
     stws_header *h;
@@ -1375,7 +1323,6 @@ static int stws_p_http_field(char *line, size_t len, stws_http *http) {
     *colon = 0;
     return STWS_OK;
 }
-
 STOMP_WS_API int stws_handshake_parse(char *buf, size_t len, stws_http *http, size_t *used) {
     size_t limit = http->max_bytes ? http->max_bytes : 16384, end, line_len;
     char *line = buf, *next;
@@ -1412,13 +1359,11 @@ static const stws_header *stws_p_http_find(const stws_http *http, const char *na
     }
     return NULL;
 }
-
 STOMP_WS_API const char *stws_http_header(const stws_http *http, const char *name) {
     size_t from = 0;
     const stws_header *h = stws_p_http_find(http, name, &from);
     return h ? h->value : NULL;
 }
-
 STOMP_WS_API int stws_http_has_token(const stws_http *http, const char *name, const char *token) {
     size_t from = 0;
     const stws_header *h;
@@ -1426,14 +1371,12 @@ STOMP_WS_API int stws_http_has_token(const stws_http *http, const char *name, co
         if (stws_p_list_has(h->value, token, strlen(token), 1)) return 1;
     return 0;
 }
-
 static int stws_p_http_count(const stws_http *http, const char *name) {
     size_t from = 0;
     int count = 0;
     while (stws_p_http_find(http, name, &from)) count++;
     return count;
 }
-
 static int stws_p_handshake_fail(int result, const char **why, const char *sentence) {
     if (why) *why = sentence;
     return result;
@@ -1454,7 +1397,6 @@ static int stws_p_handshake_proof(const stws_http *answer, const char *key, cons
                                      "key: a proxy or cache answered, or it is no WebSocket server");
     return STWS_OK;
 }
-
 STOMP_WS_API int stws_handshake_check(const stws_http *answer, const char *key, const char *offered,
                                       const char **subprotocol, const char **why) {
     const char *chosen = stws_http_header(answer, "Sec-WebSocket-Protocol");
@@ -1474,7 +1416,6 @@ STOMP_WS_API int stws_handshake_check(const stws_http *answer, const char *key, 
             return stws_p_handshake_fail(STWS_ERR_HTTP_EXTENSION, why, stws_result_text(STWS_ERR_HTTP_EXTENSION));
     return STWS_OK;
 }
-
 static int stws_p_handshake_refuse(stws_p_out *out, size_t cap, size_t *need, const char *answer) {
     stws_p_put_string(out, answer);
     *need = out->need;
@@ -1497,7 +1438,6 @@ static void stws_p_put_subprotocol(stws_p_out *out, const stws_http *request, co
         }
     }
 }
-
 STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *request, const char *supported,
                                        size_t *need) {
     const char *key = stws_http_header(request, "Sec-WebSocket-Key");
@@ -1533,7 +1473,6 @@ static uint64_t stws_p_key_word(const unsigned char key[4], size_t offset) {
     memcpy(&word, twice + (offset & 3), 4);
     return STWS_P_CAST(uint64_t, word) << 32 | word;
 }
-
 STOMP_WS_API void stws_ws_mask(void *dst, const void *src, size_t len, const unsigned char key[4], size_t offset) {
     unsigned char *to = STWS_P_CAST(unsigned char *, dst);
     const unsigned char *from = STWS_P_CAST(const unsigned char *, src);
@@ -1563,13 +1502,11 @@ STOMP_WS_API void stws_ws_mask(void *dst, const void *src, size_t len, const uns
     memcpy(tail, &pattern, 8);
     for (; i < len; i++) to[i] = STWS_P_CAST(unsigned char, from[i] ^ tail[i & 7]);
 }
-
 static int stws_p_ws_fail(stws_ws *ws, int result, int close_code, const char *reason) {
     ws->close_code = close_code;
     ws->reason = reason;
     return result;
 }
-
 static int stws_p_ws_broken(stws_ws *ws, const char *reason) {
     return stws_p_ws_fail(ws, STWS_ERR_WS_PROTOCOL, 1002, reason);
 }
@@ -1627,7 +1564,6 @@ static int stws_p_ws_length(stws_ws *ws, const unsigned char *p, size_t octets, 
 static int stws_p_ws_close_code_valid(int code) {
     return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
 }
-
 static int stws_p_ws_close_event(stws_ws *ws, stws_ws_event *event) {
     const unsigned char *p = STWS_P_POINTER(const unsigned char *, event->data);
     ws->closed = 1;
@@ -1643,7 +1579,6 @@ static int stws_p_ws_close_event(stws_ws *ws, stws_ws_event *event) {
         return stws_p_ws_fail(ws, STWS_ERR_WS_UTF8, 1007, "a close reason that is not UTF-8");
     return STWS_DONE;
 }
-
 static int stws_p_ws_control(char *payload, size_t len, unsigned opcode, stws_ws *ws, stws_ws_event *event) {
     if (ws->server) stws_ws_mask(payload, payload, len, ws->key, 0);
     event->opcode = STWS_P_CAST(int, opcode);
@@ -1698,7 +1633,6 @@ static size_t stws_p_ws_usual(char *buf, size_t len, const stws_ws *ws, stws_ws_
     event->close_code = 0;
     return head + payload;
 }
-
 STOMP_WS_API int stws_ws_parse(char *buf, size_t len, stws_ws *ws, stws_ws_event *event, size_t *used) {
     const unsigned char *p = STWS_P_POINTER(const unsigned char *, buf);
     unsigned long long payload;
@@ -1748,7 +1682,6 @@ static char *stws_p_ws_put_head(char *out, int opcode, int fin, size_t len, cons
     }
     return STWS_P_POINTER(char *, p);
 }
-
 STOMP_WS_API int stws_ws_build(char *buf, size_t cap, int opcode, int fin, const void *payload, size_t len,
                                const unsigned char *key, size_t *need) {
     size_t head = stws_p_ws_head_len(len, key != NULL);
@@ -1760,13 +1693,10 @@ STOMP_WS_API int stws_ws_build(char *buf, size_t cap, int opcode, int fin, const
     *need = head + len;
     if (cap < head || cap - head < len) return STWS_ERR_SPACE;
     to = stws_p_ws_put_head(buf, opcode, fin, len, key);
-    if (key)
-        stws_ws_mask(to, payload, len, key, 0);
-    else if (len && payload != to)
-        memcpy(to, payload, len);
+    if (key) stws_ws_mask(to, payload, len, key, 0);
+    else if (len && payload != to) memcpy(to, payload, len);
     return STWS_OK;
 }
-
 STOMP_WS_API size_t stws_ws_close_payload(char out[125], int code, const char *reason) {
     size_t len = stws_p_strlen(reason);
     if (code == 0) return 0;
@@ -1787,7 +1717,6 @@ enum { STWS_P_COMMAND_COUNT = sizeof stws_p_commands / sizeof *stws_p_commands }
 STOMP_WS_API const char *stws_command_name(int command_id) {
     return command_id >= 0 && command_id < STWS_P_COMMAND_COUNT ? stws_p_commands[command_id] : "";
 }
-
 static int stws_p_command_find(const char *s, size_t len) {
     int i;
     for (i = 1; i < STWS_P_COMMAND_COUNT; i++)
@@ -1918,7 +1847,6 @@ static int stws_p_between_frames(const char *buf, size_t len, stws_frame_state *
     *used = STWS_P_CAST(size_t, p - buf);
     return result;
 }
-
 static void stws_p_frame_begin(stws_frame_state *s, const char *frame) {
     s->base = frame;
     s->line = s->scanned = s->colon = 0;
@@ -1940,7 +1868,6 @@ static int stws_p_command_done(char *frame, size_t len, size_t line_end, stws_fr
     s->phase = STWS_P_HEADERS;
     return STWS_DONE;
 }
-
 static int stws_p_parse_command(char *frame, size_t len, stws_frame_state *s) {
     if (s->scanned == 0 && len >= 8 && memcmp(frame, "MESSAGE\n", 8) == 0) {
         s->command_id = STWS_COMMAND_MESSAGE; /* nearly all that comes */
@@ -2075,8 +2002,7 @@ static int stws_p_parse_head(char *frame, size_t len, stws_frame_state *s, size_
             } else if (*at == '\\') {
                 escaped = 1;
             } else if (*at == '\r') {
-                if (at + 1 == frame + len)
-                    return stws_p_head_pause(frame, line, colon, len - 1, escaped, s, max_line);
+                if (at + 1 == frame + len) return stws_p_head_pause(frame, line, colon, len - 1, escaped, s, max_line);
                 if (at[1] != '\n' && s->version == STWS_STOMP_12) return STWS_ERR_FRAME_CR;
             }
         }
@@ -2098,7 +2024,6 @@ static int stws_p_parse_body(const char *frame, size_t len, stws_frame_state *s,
     if (frame[s->line + s->body_len]) return STWS_ERR_FRAME_NUL;
     return STWS_DONE;
 }
-
 STOMP_WS_API int stws_frame_parse(char *buf, size_t len, stws_frame_state *s, stws_frame *frame, size_t *used) {
     size_t max_line = s->max_line ? s->max_line : 65536;
     size_t max_body = s->max_body ? s->max_body : STWS_P_CAST(size_t, 16) << 20;
@@ -2129,7 +2054,6 @@ STOMP_WS_API int stws_frame_parse(char *buf, size_t len, stws_frame_state *s, st
     s->phase = STWS_P_BETWEEN;
     return STWS_DONE;
 }
-
 STOMP_WS_API const char *stws_frame_header(const stws_frame *frame, const char *name) {
     size_t len = strlen(name), i;
     for (i = 0; i < frame->header_count; i++)
@@ -2154,8 +2078,7 @@ static int stws_p_escape_for(char c, int escaping, int in_name) {
 
 /* Has the text an octet that headers escape? Most have none, and are then copied as they are. */
 static int stws_p_is_plain(const char *s, size_t len) {
-    for (; len >= STWS_P_BLOCK; s += STWS_P_BLOCK, len -= STWS_P_BLOCK)
-        if (stws_p_specials(s, STWS_P_BLOCK)) return 0;
+    for (; len >= STWS_P_BLOCK; s += STWS_P_BLOCK, len -= STWS_P_BLOCK) if (stws_p_specials(s, STWS_P_BLOCK)) return 0;
     return len == 0 || stws_p_specials(s, len) == 0;
 }
 
@@ -2177,12 +2100,10 @@ static size_t stws_p_say_text(char *to, const char *s, size_t len, int escaping,
     }
     return size;
 }
-
 static int stws_p_may_have_body(int command_id) {
     return command_id == STWS_COMMAND_SEND || command_id == STWS_COMMAND_MESSAGE || command_id == STWS_COMMAND_ERROR ||
            command_id == STWS_COMMAND_OTHER;
 }
-
 static int stws_p_is_command(const char *name) {
     size_t len = 0;
     while (name[len] >= 'A' && name[len] <= 'Z') len++;
@@ -2206,10 +2127,8 @@ static int stws_p_wants_length(const stws_frame *frame) {
    */
 static size_t stws_p_say_header(char *to, const stws_header *h, size_t name_len, int known, int escaping) {
     size_t name = name_len, value;
-    if (known < 0)
-        name = stws_p_say_text(to, h->name, name_len, escaping, 1);
-    else if (to)
-        memcpy(to, h->name, name_len);
+    if (known < 0) name = stws_p_say_text(to, h->name, name_len, escaping, 1);
+    else if (to) memcpy(to, h->name, name_len);
     if (name == 0 || name == SIZE_MAX) return SIZE_MAX;
     value = stws_p_len_or_strlen(h->value, h->value_len);
     value = stws_p_say_text(to ? to + name + 1 : NULL, h->value, value, escaping, 0);
@@ -2255,7 +2174,6 @@ static size_t stws_p_say_head(char *to, int version, const stws_frame *frame) {
     if (to) to[n] = '\n';
     return n + 1;
 }
-
 STOMP_WS_API int stws_frame_build(char *buf, size_t cap, int version, const stws_frame *frame, size_t *need) {
     size_t head = stws_p_say_head(NULL, version, frame);
     *need = 0;
@@ -2415,7 +2333,6 @@ static void stws_p_trace(const stws_p_session *s, int direction, const stws_fram
     if (!copy.body) copy.body = "";
     s->options->on_trace(s->client, direction, &copy, s->options->user);
 }
-
 static void stws_p_trace_word(const stws_p_session *s, int direction, const char *word) {
     stws_frame frame;
     memset(&frame, 0, sizeof frame);
@@ -2484,7 +2401,6 @@ static int stws_p_post_pieces(stws_p_session *s, size_t plain, size_t len, size_
     s->out.end = STWS_P_CAST(size_t, to - data); /* only now: no half of a frame stays */
     return STWS_OK;
 }
-
 static int stws_p_post_cut(stws_p_session *s, const stws_frame *frame, size_t total, size_t cut, size_t *need) {
     size_t pieces = total / (cut > 8 ? cut - 3 : cut) + 1, plain, built = 0;
     int opcode;
@@ -2555,7 +2471,6 @@ static void stws_p_add(stws_p_session *s, stws_frame *frame, const char *name, c
     h->value_len = strlen(value);
     frame->header_count++;
 }
-
 static void stws_p_add_list(stws_p_session *s, stws_frame *frame, const char *const *list) {
     for (; list && list[0] && list[1]; list += 2) stws_p_add(s, frame, list[0], list[1]);
     s->overfull |= list && list[0];
@@ -2613,12 +2528,10 @@ static void stws_p_parse_heartbeat(const char *text, size_t *sx, size_t *sy) {
     *sx = n == 2 ? numbers[0] : 0;
     *sy = n == 2 ? numbers[1] : 0;
 }
-
 static long long stws_p_interval_us(size_t ours, size_t theirs) {
     size_t ms = ours > theirs ? ours : theirs;
     return ours && theirs ? STWS_P_CAST(long long, ms) * STWS_P_US : 0;
 }
-
 static int stws_p_starts(const char *s, const char *prefix) { return s && strncmp(s, prefix, strlen(prefix)) == 0; }
 
 /* Who it is, from CONNECTED's server header. Spring's simple broker is the one that names none. */
@@ -2648,13 +2561,10 @@ static int stws_p_accept_connected(stws_p_session *s, const stws_frame *frame) {
 /* A piece of a data message joins the STOMP bytes; it is moved only when a frame head of the WebSocket lies between. */
 static void stws_p_join(stws_p_input *in, char *piece, size_t len) {
     size_t at = STWS_P_CAST(size_t, piece - in->data);
-    if (in->begin == in->end)
-        in->begin = in->end = at;
-    else if (at != in->end)
-        memmove(in->data + in->end, piece, len);
+    if (in->begin == in->end) in->begin = in->end = at;
+    else if (at != in->end) memmove(in->data + in->end, piece, len);
     in->end += len;
 }
-
 static int stws_p_control_frame(stws_p_session *s, const stws_ws_event *e) {
     if (e->opcode == STWS_WS_PING) {
         memcpy(s->pong, e->data, e->len);
@@ -2732,7 +2642,6 @@ static size_t stws_p_input_room(stws_p_input *in) {
     if (empty || in->cap - in->raw_end < in->cap / 4) stws_p_input_gather(in, in->data);
     return in->cap - in->raw_end;
 }
-
 static const char *stws_p_known_value(const stws_p_session *s, int known) {
     unsigned index = s->parser.known[known];
     return index ? s->parser.headers[index - 1].value : NULL;
@@ -2759,11 +2668,9 @@ static void stws_p_fill_message(stws_p_session *s) {
 
 /* The text after s. */
 static const char *stws_p_after(const char *s) { return s + strlen(s) + 1; }
-
 static char *stws_p_sub_destination(const stws_p_subs *t, const stws_p_sub *sub) {
     return t->texts + STWS_P_CAST(size_t, sub - t->slots) * t->text_size;
 }
-
 static const char *stws_p_sub_id(const stws_p_subs *t, const stws_p_sub *sub) {
     return stws_p_after(stws_p_sub_destination(t, sub));
 }
@@ -2787,7 +2694,6 @@ static stws_p_sub *stws_p_find_custom(const stws_p_subs *t, const char *id, size
     }
     return NULL;
 }
-
 static stws_p_sub *stws_p_find_handle(const stws_p_subs *t, int handle) {
     stws_p_sub *sub;
     if (handle <= 0) return NULL;
@@ -2804,7 +2710,6 @@ static int stws_p_receiver(const stws_p_subs *t, int handle, stws_on_message *ca
     *user = STWS_P_LOAD(&sub->user);
     return STWS_P_LOAD(&sub->handle) == handle;
 }
-
 static size_t stws_p_align(size_t n) { return (n + 15) & ~STWS_P_CAST(size_t, 15); }
 
 /* The next handle whose slot is free and whose id nobody has taken; 0 when the table is full. */
@@ -2820,7 +2725,6 @@ static int stws_p_new_handle(stws_p_subs *t) {
     }
     return 0;
 }
-
 static size_t stws_p_copy_text(char *to, const char *text) {
     size_t len = strlen(text) + 1;
     memcpy(to, text, len);
@@ -2865,14 +2769,12 @@ static int stws_p_add_sub(stws_p_subs *t, const char *destination, const stws_su
     STWS_P_STORE(&sub->handle, handle);
     return handle;
 }
-
 static void stws_p_remove_sub(stws_p_subs *t, stws_p_sub *sub) {
     t->custom -= sub->custom_id;
     if (!sub->sent) t->unsent--;
     t->live--;
     STWS_P_STORE(&sub->handle, 0);
 }
-
 static void stws_p_all_unsent(stws_p_subs *t) {
     int i;
     for (i = 0; i < t->count; i++) t->slots[i].sent = 0;
@@ -2922,7 +2824,6 @@ static stws_p_receipt *stws_p_receipt_in(const stws_p_session *s, int from, int 
     }
     return NULL;
 }
-
 static int stws_p_new_number(stws_p_session *s) {
     int number = s->next_receipt;
     s->next_receipt = number == 2147483647 ? 1 : number + 1;
@@ -2942,12 +2843,10 @@ static int stws_p_add_receipt(stws_p_session *s, int handle) {
     s->receipts_waiting++;
     return r->number;
 }
-
 static stws_p_receipt *stws_p_find_receipt(const stws_p_session *s, int number) {
     if (!number || !s->receipts_waiting) return NULL;
     return stws_p_receipt_in(s, s->oldest_receipt, STWS_P_RECEIPT_WAITING, number);
 }
-
 static void stws_p_finish_receipt(stws_p_session *s, stws_p_receipt *r, int result) {
     r->state = STWS_P_RECEIPT_DONE;
     r->result = result;
@@ -2963,7 +2862,6 @@ static void stws_p_finish_receipts(stws_p_session *s, long long now, int result)
         if (r->state == STWS_P_RECEIPT_WAITING && r->deadline_us <= now) stws_p_finish_receipt(s, r, result);
     }
 }
-
 static long long stws_p_receipt_deadline(const stws_p_session *s) {
     long long first = STWS_P_UNSENT;
     int i;
@@ -3040,16 +2938,13 @@ static void *stws_p_ring_put(stws_p_ring *r, size_t size) {
         return NULL;
     }
     memcpy(r->data + at, &size, sizeof size);
-    if (r->untaken == 0)
-        r->next = at;
-    else if (r->next == r->wrap)
-        r->next = 0;
+    if (r->untaken == 0) r->next = at;
+    else if (r->next == r->wrap) r->next = 0;
     r->tail = at + size;
     r->count++;
     r->untaken++;
     return r->data + at;
 }
-
 static void stws_p_ring_take(stws_p_ring *r) {
     r->next = stws_p_ring_after(r, r->next);
     r->untaken--;
@@ -3082,11 +2977,9 @@ static size_t stws_p_kept_size(const stws_frame *frame) {
     for (i = 0; i < frame->header_count; i++) size += frame->headers[i].name_len + frame->headers[i].value_len + 2;
     return size;
 }
-
 static size_t stws_p_record_size(const stws_frame *frame) {
     return stws_p_align(sizeof(stws_p_record) + stws_p_kept_size(frame));
 }
-
 static const char *stws_p_keep(char **to, const char *text, size_t len) {
     char *kept = *to;
     if (len) memcpy(kept, text, len);
@@ -3136,7 +3029,6 @@ static stws_p_record *stws_p_record_unsent(stws_p_ring *b) {
     }
     return NULL;
 }
-
 static void stws_p_record_mark_sent(stws_p_ring *b, stws_p_record *r) {
     r->sent = 1;
     r->done |= STWS_P_CAST(unsigned char, r->confirm == 0);
@@ -3227,7 +3119,6 @@ static int stws_p_system_random(void *ctx, void *out, size_t len) {
     if (fd >= 0) close(fd);
     return len == 0 ? 0 : -1;
 }
-
 static long long stws_p_system_clock(void *ctx) {
     struct timespec t;
     (void)ctx;
@@ -3298,26 +3189,20 @@ static int stws_p_tcp_numeric(stws_p_tcp *t, const char *host) {
     stws_p_address *a = &t->addresses[t->count];
     if (t->count == STWS_P_ADDRESSES) return 0;
     memset(a, 0, sizeof *a);
-    if (inet_pton(AF_INET, host, &a->v4.sin_addr) == 1)
-        a->v4.sin_family = AF_INET;
-    else if (inet_pton(AF_INET6, host, &a->v6.sin6_addr) == 1)
-        a->v6.sin6_family = AF_INET6;
-    else
-        return 0;
+    if (inet_pton(AF_INET, host, &a->v4.sin_addr) == 1) a->v4.sin_family = AF_INET;
+    else if (inet_pton(AF_INET6, host, &a->v6.sin6_addr) == 1) a->v6.sin6_family = AF_INET6;
+    else return 0;
     t->count++;
     return 1;
 }
-
 static void stws_p_close_fd(int *fd) {
     if (*fd >= 0) close(*fd);
     *fd = -1;
 }
-
 static int stws_p_nonblocking(int fd) {
     int flags = fcntl(fd, F_GETFL, 0);
     return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
 }
-
 static int stws_p_tcp_socket(const stws_p_address *a) {
     int fd = socket(a->any.sa_family, SOCK_STREAM, 0), on = 1;
     if (fd < 0) return -1;
@@ -3331,13 +3216,10 @@ static int stws_p_tcp_socket(const stws_p_address *a) {
 #endif
     return fd;
 }
-
 static int stws_p_tcp_connect(int fd, stws_p_address *a, int port) {
     uint16_t number = htons(STWS_P_CAST(uint16_t, port));
-    if (a->any.sa_family == AF_INET)
-        a->v4.sin_port = number;
-    else
-        a->v6.sin6_port = number;
+    if (a->any.sa_family == AF_INET) a->v4.sin_port = number;
+    else a->v6.sin6_port = number;
     return connect(fd, &a->any, a->any.sa_family == AF_INET ? sizeof a->v4 : sizeof a->v6);
 }
 
@@ -3367,7 +3249,6 @@ static int stws_p_tcp_finished(stws_p_tcp *t, int *fd) {
     stws_p_close_fd(fd);
     return 0;
 }
-
 static int stws_p_tcp_open(void *ctx, const stws_endpoint *to) {
     stws_p_tcp *t = STWS_P_CAST(stws_p_tcp *, ctx);
     t->port = to->port;
@@ -3387,31 +3268,26 @@ static int stws_p_tcp_open(void *ctx, const stws_endpoint *to) {
     return t->fd < 0 && t->rival < 0 && t->next >= t->count ? STWS_P_CAST(int, STWS_ERR_CONNECT)
                                                             : STWS_P_CAST(int, STWS_MORE);
 }
-
 static long stws_p_tcp_result(stws_p_tcp *t, ssize_t n) {
     if (n >= 0) return STWS_P_CAST(long, n);
     if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return 0;
     t->error = errno;
     return STWS_ERR_IO;
 }
-
 static long stws_p_tcp_read(void *ctx, char *buf, size_t len) {
     stws_p_tcp *t = STWS_P_CAST(stws_p_tcp *, ctx);
     ssize_t n = recv(t->fd, buf, len, 0);
     return n == 0 ? STWS_P_CAST(long, STWS_ERR_EOF) : stws_p_tcp_result(t, n);
 }
-
 static long stws_p_tcp_write(void *ctx, const char *buf, size_t len) {
     stws_p_tcp *t = STWS_P_CAST(stws_p_tcp *, ctx);
     return stws_p_tcp_result(t, send(t->fd, buf, len, STWS_P_SEND_FLAGS));
 }
-
 static void stws_p_tcp_close(void *ctx) {
     stws_p_tcp *t = STWS_P_CAST(stws_p_tcp *, ctx);
     stws_p_close_fd(&t->fd);
     stws_p_close_fd(&t->rival);
 }
-
 static int stws_p_tcp_fd(void *ctx) { return STWS_P_CAST(stws_p_tcp *, ctx)->fd; }
 
 /* What the usual errors mean to somebody who does not know errno (strerror may not be called from threads). */
@@ -3431,9 +3307,7 @@ static const char *stws_p_errno_text(int error) {
         default: return "the system reports an error";
     }
 }
-
 static const char *stws_p_tcp_error(void *ctx) { return stws_p_errno_text(STWS_P_CAST(stws_p_tcp *, ctx)->error); }
-
 static void stws_p_tcp_init(stws_p_tcp *t, const stws_clock *clock, stws_transport *io) {
     static const stws_transport tcp = {NULL, stws_p_tcp_open, stws_p_tcp_read, stws_p_tcp_write,
                                        stws_p_tcp_close, stws_p_tcp_fd, NULL, stws_p_tcp_error};
@@ -3456,7 +3330,6 @@ static const char *stws_p_moved_value(const stws_message *from, const stws_heade
         if (from->frame.headers[i].value == value) return headers[i].value;
     return NULL;
 }
-
 static stws_message *stws_p_message_write(void *block, const stws_message *m) {
     stws_message *copy = STWS_P_CAST(stws_message *, block);
     const stws_header *headers;
@@ -3471,16 +3344,13 @@ static stws_message *stws_p_message_write(void *block, const stws_message *m) {
     copy->ack = stws_p_moved_value(m, headers, m->ack);
     return copy;
 }
-
 STOMP_WS_API stws_message *stws_message_copy(const stws_message *message) {
     void *block = STOMP_WS_MALLOC(stws_p_message_size(message));
     return block ? stws_p_message_write(block, message) : NULL;
 }
-
 STOMP_WS_API void stws_message_free(stws_message *copy) {
     if (copy) STOMP_WS_FREE(copy);
 }
-
 STOMP_WS_API const char *stws_header_get(const stws_message *message, const char *name) {
     return stws_frame_header(&message->frame, name);
 }
@@ -3545,7 +3415,6 @@ struct stws_queue {
     pthread_cond_t filled;
 #endif
 };
-
 STOMP_WS_API stws_queue *stws_queue_create(size_t capacity) {
     size_t cap = stws_p_align(capacity ? capacity : 65536);
     stws_queue *q = STWS_P_CAST(stws_queue *, STOMP_WS_MALLOC(stws_p_align(sizeof *q) + cap));
@@ -3557,21 +3426,18 @@ STOMP_WS_API stws_queue *stws_queue_create(size_t capacity) {
     STWS_P_WITH_THREADS(stws_p_cond_init(&q->filled);)
     return q;
 }
-
 STOMP_WS_API void stws_queue_destroy(stws_queue *q) {
     if (!q) return;
     STWS_P_WITH_THREADS(pthread_cond_destroy(&q->filled);)
     STWS_P_WITH_THREADS(pthread_mutex_destroy(&q->mutex);)
     STOMP_WS_FREE(q);
 }
-
 STOMP_WS_API void stws_queue_close(stws_queue *q) {
     STWS_P_LOCK(q, 1);
     q->closed = 1;
     STWS_P_WITH_THREADS(pthread_cond_broadcast(&q->filled);)
     STWS_P_UNLOCK(q, 1);
 }
-
 static stws_p_queued *stws_p_queued_at(const stws_queue *q, size_t offset) {
     return STWS_P_CAST(stws_p_queued *, stws_p_ring_at(&q->ring, offset));
 }
@@ -3595,7 +3461,6 @@ static int stws_p_queue_push(stws_queue *q, const stws_message *m, stws_p_waiter
     STWS_P_UNLOCK(q, 1);
     return entry != NULL;
 }
-
 static void stws_p_queue_forget(stws_queue *q, stws_p_waiter *waiter) {
     stws_p_waiter **at;
     STWS_P_LOCK(q, 1);
@@ -3610,7 +3475,6 @@ static void stws_p_poke(int fd) {
     int saved = errno;
     if (fd >= 0 && write(fd, "", 1) < 0) errno = saved;
 }
-
 static void stws_p_queue_wake_clients(stws_queue *q) {
     while (q->waiters) {
         stws_p_waiter *waiter = q->waiters;
@@ -3643,7 +3507,6 @@ static void stws_p_queue_await(stws_queue *q, int timeout_ms) {
     }
 #endif
 }
-
 STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int timeout_ms) {
     int result = 0;
     STWS_P_LOCK(q, 1);
@@ -3670,40 +3533,33 @@ enum { STWS_P_MAX_URLS = 64 };
 struct stws {
     stws_options o; /* resolved: no default is left at 0 */
     stws_p_session s;
-    size_t block_size;
-    size_t secret_size; /* of its beginning, where secrets lie */
-    int state, error, final, http_status, stop;
+    size_t block_size, secret_size; /* of it all; of its beginning, where secrets lie */
+    int state, error, final, http_status, close_code, stop;
     int asked;                         /* STWS_P_ASKED_*, under the lock */
     int close_sent, disconnect_number; /* of a graceful end: how far it is */
     int reconnect_asked, waiting, threads, has_heap, broken, refused;
     int failures, url_index; /* failures in a row, since the last stable session */
     int write_error;         /* writing has failed; what was sent to us is still read */
-    int held;                /* a message waits for room in the queue */
-    int event_due;           /* STWS_EVENT_DISCONNECTED waits to be told */
-    int drained;             /* the last read left nothing in the socket */
-    int opened;              /* the transport has to be closed */
+    int held, event_due;     /* a message waits for room in the queue; DISCONNECTED waits to be told */
+    int drained, opened;     /* the last read left nothing in the socket; the transport has to be closed */
     int calling;             /* a callback is running: the message it looks at has to stay where it is */
-    int more;                /* the last step left off before all was done */
     int called;              /* another thread has left something since the last turn began; under the lock */
-    int waited;              /* the driving thread has been told what to wait for, and not come back yet */
-    int yield;               /* stws_next is to return, though there is no event */
+    int more, waited;        /* the last step left off before all was done; we said what to wait for, and are gone */
+    int yield, has_kept;     /* stws_next is to return without an event, or with the one kept */
+    stws_event kept;         /* that stws_flush met and that nobody had a callback for */
     long long now, deadline_us, error_close_us, hook_us, due_us, stalled_us, session_us, end_us;
     long long late_us, retry_ms, retry_after_ms;
-    char *block_in, *block_out; /* the buffers in the block, while larger ones stand in */
-    int close_code;
-    stws_event kept; /* an event that stws_flush met and that nobody had a callback for */
-    int has_kept;
+    char *block_in, *block_out;      /* the buffers in the block, while larger ones stand in */
     stws_stats_numbers shared_stats; /* a copy of the driving thread's, for the others */
     stws_attempt try_now;
     stws_url url;
-    char key[25];
+    char key[25], text[STWS_P_TEXT];
     stws_transport io;
     stws_p_tcp tcp;
     stws_clock clock;
     stws_allocator allocator;
     stws_p_waiter waiter;
     int wake[2];
-    char text[STWS_P_TEXT];
 #ifndef STOMP_WS_NO_THREADS
     pthread_mutex_t mutex;
     pthread_cond_t changed; /* room in the output, or all confirmed, or the end */
@@ -3746,19 +3602,16 @@ typedef struct stws_p_arena {
     char *base;
     size_t used;
 } stws_p_arena;
-
 static void *stws_p_carve(stws_p_arena *a, size_t size) {
     void *part = a->base ? a->base + a->used : NULL;
     a->used += stws_p_align(size);
     return part;
 }
-
 static const char *stws_p_carve_string(stws_p_arena *a, const char *s) {
     char *copy = s ? STWS_P_CAST(char *, stws_p_carve(a, strlen(s) + 1)) : NULL;
     if (copy) memcpy(copy, s, strlen(s) + 1);
     return copy;
 }
-
 static const char *const *stws_p_carve_list(stws_p_arena *a, const char *const *list) {
     size_t n = 0, i;
     const char **copy;
@@ -3772,7 +3625,6 @@ static const char *const *stws_p_carve_list(stws_p_arena *a, const char *const *
     if (copy) copy[n] = NULL;
     return copy;
 }
-
 static void stws_p_carve_strings(stws_p_arena *a, stws_options *o) {
     o->url = stws_p_carve_string(a, o->url);
     o->urls = stws_p_carve_list(a, o->urls);
@@ -3786,7 +3638,6 @@ static void stws_p_carve_strings(stws_p_arena *a, stws_options *o) {
     o->cookie = stws_p_carve_string(a, o->cookie);
     o->subprotocols = stws_p_carve_string(a, o->subprotocols);
 }
-
 static void stws_p_carve_tables(stws_p_arena *a, stws_p_session *s, const stws_options *o) {
     size_t subs = STWS_P_CAST(size_t, o->max_subscriptions);
     s->parser.headers = STWS_P_CAST(stws_header *, stws_p_carve(a, o->max_headers * sizeof(stws_header)));
@@ -3798,7 +3649,6 @@ static void stws_p_carve_tables(stws_p_arena *a, stws_p_session *s, const stws_o
     s->subs.text_size = o->subscription_bytes;
     s->subs.count = o->max_subscriptions;
 }
-
 static void stws_p_carve_buffers(stws_p_arena *a, stws_p_session *s, const stws_options *o) {
     s->in.data = STWS_P_CAST(char *, stws_p_carve(a, o->rx_buffer));
     s->out.data = STWS_P_CAST(char *, stws_p_carve(a, o->tx_buffer));
@@ -3815,7 +3665,6 @@ STOMP_WS_API stws_options stws_options_default(void) {
     memset(&o, 0, sizeof o);
     return o;
 }
-
 static void stws_p_default_int(int *option, int value) {
     if (*option == 0) *option = value;
     if (*option < 0) *option = 0;
@@ -3831,10 +3680,8 @@ static void stws_p_default_times(stws_options *o) {
     STWS_P_DEFAULT(close_timeout_ms, 2000), STWS_P_DEFAULT(write_timeout_ms, 30000);
     STWS_P_DEFAULT(reconnect_min_ms, 1000), STWS_P_DEFAULT(reconnect_max_ms, 30000);
     STWS_P_DEFAULT(reconnect_factor, 200), STWS_P_DEFAULT(stable_ms, 5000), STWS_P_DEFAULT(outbox_block_ms, 10000);
-    if (o->reconnect_jitter == 0)
-        o->reconnect_jitter = -100;
-    else if (o->reconnect_jitter == STWS_OFF)
-        o->reconnect_jitter = 0;
+    if (o->reconnect_jitter == 0) o->reconnect_jitter = -100;
+    else if (o->reconnect_jitter == STWS_OFF) o->reconnect_jitter = 0;
 }
 
 /* Smallest buffers: an HTTP head has to fit, and one frame of ours. */
@@ -3855,7 +3702,6 @@ static void stws_p_default_sizes(stws_options *o) {
     if (o->max_subscriptions < 1) o->max_subscriptions = 1;
     if (o->max_receipts < 4) o->max_receipts = 4;
 }
-
 static void stws_p_resolve_options(stws_options *o) {
     if (!o->versions) o->versions = STWS_STOMP_10 | STWS_STOMP_11 | STWS_STOMP_12;
     if (!o->host) o->host = "/";
@@ -3865,7 +3711,6 @@ static void stws_p_resolve_options(stws_options *o) {
 
 /* CONNECT has no escapes: what it cannot say, and what would smuggle a header, is refused here. */
 static int stws_p_is_raw_text(const char *s) { return !s || (!strchr(s, '\n') && !strchr(s, '\r')); }
-
 static int stws_p_connect_headers_valid(const char *const *h) {
     for (; h && h[0]; h += 2)
         if (!h[1] || !*h[0] || strchr(h[0], ':') || !stws_p_is_raw_text(h[0]) || !stws_p_is_raw_text(h[1])) return 0;
@@ -3882,8 +3727,7 @@ static const char *stws_p_options_wrong(const stws_options *o, int *code) {
     *code = STWS_ERR_URL;
     if (o->url && stws_url_parse(o->url, &url, &why) != STWS_OK) return why;
     *code = STWS_ERR_USAGE;
-    for (i = 0; o->urls && o->urls[i]; i++)
-        if (stws_url_parse(o->urls[i], &url, &why) != STWS_OK) return why;
+    for (i = 0; o->urls && o->urls[i]; i++) if (stws_url_parse(o->urls[i], &url, &why) != STWS_OK) return why;
     if (i > STWS_P_MAX_URLS) return "options.urls has more than 64 entries";
     if (!stws_p_is_raw_text(o->login) || !stws_p_is_raw_text(o->passcode) || !stws_p_is_raw_text(o->host))
         return "login, passcode or host holds a line end, which CONNECT cannot say";
@@ -3920,14 +3764,11 @@ static size_t stws_p_layout(stws *c, const stws_options *options) {
     stws_p_carve_buffers(&arena, c ? &c->s : &scratch, o);
     return arena.used;
 }
-
 STOMP_WS_API size_t stws_size(const stws_options *options) {
     int code;
     return options && !stws_p_options_wrong(options, &code) ? stws_p_layout(NULL, options) : 0;
 }
-
 static void *stws_p_heap_alloc(void *ctx, size_t size) { return (void)ctx, STOMP_WS_MALLOC(size); }
-
 static void stws_p_heap_release(void *ctx, void *block, size_t size) { (void)ctx, (void)size, STOMP_WS_FREE(block); }
 
 /* The wake pipe: 0 when the system has none left. */
@@ -3939,7 +3780,6 @@ static int stws_p_wake_init(stws *c) {
     stws_p_close_fd(&c->wake[1]);
     return 0;
 }
-
 static void stws_p_plug(stws *c) {
     static const stws_clock system_clock = {NULL, stws_p_system_clock};
     static const stws_random system_random = {NULL, stws_p_system_random};
@@ -3948,7 +3788,6 @@ static void stws_p_plug(stws *c) {
     stws_p_tcp_init(&c->tcp, &c->clock, &c->io);
     if (c->o.transport) c->io = *c->o.transport;
 }
-
 static const char stws_p_no_descriptors[] = "the process has no descriptors left for the wake pipe";
 
 /* Make the block a client. STWS_OK, or STWS_ERR_IO without descriptors for the wake pipe. */
@@ -3977,7 +3816,6 @@ static int stws_p_setup(stws *c, const stws_options *options) {
     STWS_P_WITH_THREADS(stws_p_cond_init(&c->changed);)
     return STWS_OK;
 }
-
 STOMP_WS_API int stws_init(void *memory, size_t size, const stws_options *options, stws **client, const char **why) {
     int result = STWS_ERR_USAGE;
     const char *wrong = options ? stws_p_options_wrong(options, &result) : "there are no options";
@@ -4000,7 +3838,6 @@ static void stws_p_break(stws *c, int error, const char *why) {
     c->state = STWS_ENDED;
     stws_p_say(c, error, "%s", why);
 }
-
 STOMP_WS_API stws *stws_create(const stws_options *options) {
     stws_options nothing = stws_options_default();
     const stws_options *o = options ? options : &nothing;
@@ -4012,22 +3849,18 @@ STOMP_WS_API stws *stws_create(const stws_options *options) {
     if (o->allocator) a = *o->allocator;
     c = STWS_P_CAST(stws *, a.alloc(a.ctx, size));
     if (!c) return NULL;
-    if (wrong)
-        stws_p_break(c, code, wrong);
-    else if (stws_p_setup(c, o) != STWS_OK)
-        stws_p_break(c, STWS_ERR_IO, stws_p_no_descriptors);
+    if (wrong) stws_p_break(c, code, wrong);
+    else if (stws_p_setup(c, o) != STWS_OK) stws_p_break(c, STWS_ERR_IO, stws_p_no_descriptors);
     c->has_heap = 1;
     c->allocator = a;
     c->block_size = size;
     return c;
 }
-
 static void stws_p_free_heap_buffers(stws *c) {
     if (c->s.in.on_heap) c->allocator.release(c->allocator.ctx, c->s.in.data, c->s.in.cap);
     if (c->s.out.on_heap) c->allocator.release(c->allocator.ctx, c->s.out.data, c->s.out.cap);
     c->s.in.on_heap = c->s.out.on_heap = 0;
 }
-
 static void stws_p_close_transport(stws *c) {
     if (c->opened) c->io.close(c->io.ctx);
     c->opened = 0;
@@ -4038,7 +3871,6 @@ static void stws_p_wipe(void *data, size_t len) {
     volatile unsigned char *p = STWS_P_CAST(volatile unsigned char *, data);
     while (len--) *p++ = 0;
 }
-
 STOMP_WS_API void stws_destroy(stws *c) {
     stws_allocator a;
     size_t size;
@@ -4079,13 +3911,11 @@ static const char *stws_p_websocket_url(const stws *c, char out[256]) {
     size_t path = STWS_P_CAST(size_t, target - url), len = strcspn(target, "?"), query = len;
     int drop = stws_p_ends_in_websocket(&c->url) ? 3 : 0;
     while (len > 0 && target[len - 1] == '/') len--;
-    for (; drop > 0 && len > 0; drop--)
-        while (len > 0 && target[--len] != '/') continue;
+    for (; drop > 0 && len > 0; drop--) while (len > 0 && target[--len] != '/') continue;
     if (path + len > 200) path = len = 0;
     snprintf(out, 256, "%.*s/websocket%.40s", STWS_P_CAST(int, path + len), url, path + len ? target + query : "");
     return out;
 }
-
 static void stws_p_say_sockjs(stws *c, int error, const char *what) {
     char url[256];
     stws_p_say(c, error,
@@ -4099,7 +3929,6 @@ typedef struct stws_p_meaning {
     int number;
     const char *text;
 } stws_p_meaning;
-
 static const char *stws_p_meaning_of(int number, const stws_p_meaning *table) {
     while (table->number && table->number != number) table++;
     return table->text;
@@ -4133,7 +3962,6 @@ static const char *stws_p_status_remedy(const stws_http *answer) {
 static int stws_p_status_is_final(int status) {
     return status < 500 && status != 408 && status != 425 && status != 429;
 }
-
 static void stws_p_say_status(stws *c, const stws_http *answer, const char *body, size_t body_len) {
     const char *location = stws_http_header(answer, "Location");
     char quote[96];
@@ -4161,11 +3989,9 @@ static void stws_p_say_not_http(stws *c, const char *data, size_t len) {
                "broker's plain STOMP or AMQP port?",
                stws_p_where(c), quote);
 }
-
 static int stws_p_error_has(const stws_frame *frame, const char *words) {
     return strstr(stws_p_or(stws_frame_header(frame, "message"), ""), words) || strstr(frame->body, words);
 }
-
 static const char *stws_p_error_hint(const stws_frame *frame, const stws_options *o) {
     if (stws_p_error_has(frame, "irtual host") || stws_p_error_has(frame, "vhost"))
         return "; RabbitMQ takes option host as its virtual host: leave it out for \"/\"";
@@ -4188,7 +4014,6 @@ static const char *stws_p_late_hint(const stws *c, char out[160]) {
                  c->late_us / STWS_P_US, promised / STWS_P_US);
     return out;
 }
-
 static void stws_p_say_error_frame(stws *c, int error, const stws_frame *frame) {
     char line[200], late[160];
     const char *message = stws_p_or(stws_frame_header(frame, "message"), "");
@@ -4198,7 +4023,6 @@ static void stws_p_say_error_frame(stws *c, int error, const stws_frame *frame) 
                message, *line ? ": \"" : "", line, *line ? "\"" : "", stws_p_error_hint(frame, &c->o),
                stws_p_late_hint(c, late));
 }
-
 static const char *stws_p_close_meaning(int code, int broker) {
     static const stws_p_meaning meanings[] = {
         {1000, "normal closure"},
@@ -4221,13 +4045,21 @@ static const char *stws_p_close_meaning(int code, int broker) {
     return stws_p_meaning_of(code, meanings);
 }
 
+/* Two brokers end a session that is silent by agreement. */
+static const char *stws_p_idle_hint(const stws *c) {
+    if (c->s.heartbeat_out_us || c->state != STWS_CONNECTED) return "";
+    if (c->s.broker == STWS_BROKER_ARTEMIS) return "; Artemis ends silent clients after 60 s: set heartbeat_out_ms";
+    if (c->s.broker == STWS_BROKER_RABBITMQ) return "; RabbitMQ ends idle WebSockets after 60 s: set heartbeat_out_ms";
+    return "";
+}
 static void stws_p_say_closed(stws *c) {
+    const char *reason = c->s.peer_close_reason, *quote = *reason ? "\"" : "";
     char late[160];
     stws_p_late_hint(c, late);
     stws_p_say(c, *late ? STWS_P_CAST(int, STWS_ERR_LATE) : STWS_P_CAST(int, STWS_ERR_WS_CLOSE),
-               "the server closed the connection with code %d (%s)%s%s%s%s", c->s.peer_close_code,
-               stws_p_close_meaning(c->s.peer_close_code, c->s.broker), *c->s.peer_close_reason ? ": \"" : "",
-               c->s.peer_close_reason, *c->s.peer_close_reason ? "\"" : "", late);
+               "the server closed the connection with code %d (%s)%s%s%s%s%s%s", c->s.peer_close_code,
+               stws_p_close_meaning(c->s.peer_close_code, c->s.broker), *reason ? ": " : "", quote, reason, quote,
+               stws_p_idle_hint(c), late);
 }
 
 /* What came in was wrong: a frame of either layer. */
@@ -4235,23 +4067,18 @@ static void stws_p_say_input(stws *c, int error) {
     const stws_p_input *in = &c->s.in;
     const char *text = stws_result_text(error);
     char quote[48];
-    if (error == STWS_ERR_SOCKJS)
-        stws_p_say_sockjs(c, error, "SockJS frames (o, h, a[...]) instead of STOMP");
+    if (error == STWS_ERR_SOCKJS) stws_p_say_sockjs(c, error, "SockJS frames (o, h, a[...]) instead of STOMP");
     else if (error == STWS_ERR_FRAME_HEADERS)
         stws_p_say(c, error, "%s (%zu); raise option max_headers", text, c->o.max_headers);
-    else if (error == STWS_ERR_FRAME_LINE)
-        stws_p_say(c, error, "%s (%zu); raise option max_line", text, c->o.max_line);
-    else if (error == STWS_ERR_FRAME_BODY)
-        stws_p_say(c, error, "%s (%zu); raise option max_body", text, c->o.max_body);
+    else if (error == STWS_ERR_FRAME_LINE) stws_p_say(c, error, "%s (%zu); raise option max_line", text, c->o.max_line);
+    else if (error == STWS_ERR_FRAME_BODY) stws_p_say(c, error, "%s (%zu); raise option max_body", text, c->o.max_body);
     else if (error == STWS_ERR_FRAME_COMMAND)
         stws_p_say(c, error, "%s: \"%s\"", text,
                    stws_p_quote(quote, sizeof quote, in->data + in->begin, in->end - in->begin));
     else if (error <= STWS_ERR_WS_PROTOCOL && error > STWS_ERR_WS_CLOSE)
         stws_p_say(c, error, "%s: %s", text, stws_p_or(c->s.ws.reason, ""));
-    else
-        stws_p_say(c, error, "%s", text);
+    else stws_p_say(c, error, "%s", text);
 }
-
 static void stws_p_say_timeout(stws *c) {
     static const stws_p_meaning silences[] = {
         {STWS_CONNECTING, "no TCP connection within connect_timeout_ms: a firewall may drop the packets"},
@@ -4262,25 +4089,19 @@ static void stws_p_say_timeout(stws *c) {
         {0, "the state's deadline passed"}};
     stws_p_say(c, STWS_ERR_TIMEOUT, "time-out at %s: %s", stws_p_where(c), stws_p_meaning_of(c->state, silences));
 }
-
 static void stws_p_say_io(stws *c, int error) {
-    const char *why = c->io.error ? c->io.error(c->io.ctx) : NULL, *hint = "";
+    const char *why = c->io.error ? c->io.error(c->io.ctx) : NULL, *text = stws_result_text(error);
     char late[160];
     stws_p_late_hint(c, late);
-    if (error != STWS_ERR_EOF) {
-        stws_p_say(c, error, "%s at %s: %s%s", stws_result_text(error), stws_p_where(c),
-                   stws_p_or(why, "no reason known"), late);
-        return;
-    }
-    if (c->state == STWS_UPGRADING) hint = ", before it answered the upgrade: is this a WebSocket port?";
-    if (c->state == STWS_CONNECTED && c->s.broker == STWS_BROKER_ARTEMIS && !c->s.heartbeat_out_us)
-        hint = "; Artemis ends clients without heart-beats after 60 s (connection TTL): set heartbeat_out_ms";
-    stws_p_say(c, error, "%s%s%s", stws_result_text(error), hint, late);
+    if (error == STWS_ERR_EOF)
+        stws_p_say(c, error, "%s%s%s%s", text,
+                   c->state == STWS_UPGRADING ? ", before it answered the upgrade: is this a WebSocket port?" : "",
+                   stws_p_idle_hint(c), late);
+    else stws_p_say(c, error, "%s at %s: %s%s", text, stws_p_where(c), stws_p_or(why, "no reason known"), late);
 }
 
 /* ==== >>attempt: from a URL to CONNECTED ==== */
 static long long stws_p_ms(int ms) { return STWS_P_CAST(long long, ms) * STWS_P_US; }
-
 static void stws_p_enter(stws *c, int state, int timeout_ms) {
     STWS_P_STORE(&c->state, state);
     c->deadline_us = timeout_ms ? c->now + stws_p_ms(timeout_ms) : STWS_P_NEVER;
@@ -4303,7 +4124,6 @@ static long long stws_p_backoff_ms(stws *c) {
     delay += jitter < 0 ? -spread : spread;
     return delay > c->retry_after_ms ? delay : c->retry_after_ms;
 }
-
 static void stws_p_signal(stws *c) {
     (void)c;
     STWS_P_WITH_THREADS(if (c->threads) pthread_cond_broadcast(&c->changed);)
@@ -4349,7 +4169,7 @@ static void stws_p_leave_session(stws *c) {
     c->error_close_us = STWS_P_NEVER;
 }
 
-/* This attempt or session is over, c->error says why: end, or wait for the next attempt. 1, as the state has changed. */
+/* This attempt or session is over, c->error says why: end, or wait for the next attempt. Always 1: a new state. */
 static int stws_p_lost(stws *c, int final) {
     int again = STWS_P_LOAD(&c->reconnect_asked);
     if (c->state == STWS_CONNECTED && c->now - c->session_us >= stws_p_ms(c->o.stable_ms)) c->failures = 0;
@@ -4374,7 +4194,6 @@ static int stws_p_lost(stws *c, int final) {
     c->retry_after_ms = 0;
     return 1;
 }
-
 static const char *stws_p_pick_url(stws *c) {
     int count = 0;
     if (!c->o.urls || !c->o.urls[0]) return c->o.url;
@@ -4454,7 +4273,6 @@ static int stws_p_resolve(stws *c, const char *host) {
     stws_p_say(c, STWS_ERR_RESOLVE, "the host name \"%s\" could not be resolved: %s", host, gai_strerror(result));
     return 0;
 }
-
 static int stws_p_turn_resolving(stws *c) {
     char host[256];
     snprintf(host, sizeof host, "%.*s", STWS_P_CAST(int, c->url.host_len), c->url.host);
@@ -4490,7 +4308,6 @@ static int stws_p_post_upgrade(stws *c) {
     STWS_P_UNLOCK(c, c->threads);
     return result;
 }
-
 static void stws_p_trace_upgrade(stws *c) {
     size_t path = strcspn(c->url.target, "?");
     char word[128];
@@ -4514,7 +4331,8 @@ static int stws_p_turn_connecting(stws *c) {
     if (result == STWS_MORE) return 0;
     if (result < 0) {
         if (c->io.error) why = c->io.error(c->io.ctx);
-        stws_p_say(c, result, "no connection to %s port %d: %s", host, to.port, stws_p_or(why, stws_result_text(result)));
+        why = stws_p_or(why, stws_result_text(result));
+        stws_p_say(c, result, "no connection to %s port %d: %s", host, to.port, why);
         return stws_p_lost(c, result == STWS_ERR_TLS_TRUST);
     }
     result = stws_p_post_upgrade(c);
@@ -4542,7 +4360,6 @@ static void stws_p_trace_answer(stws *c, const stws_http *answer) {
     frame.header_count = answer->header_count;
     stws_p_trace(&c->s, '<', &frame);
 }
-
 static int stws_p_refused_upgrade(stws *c, const stws_http *answer, int result, const char *why) {
     const char *retry_after = stws_http_header(answer, "Retry-After"), *culprit = NULL;
     const stws_p_input *in = &c->s.in;
@@ -4575,7 +4392,7 @@ static int stws_p_turn_upgrading(stws *c) {
     if (result == STWS_MORE) return 0;
     if (result == STWS_ERR_HTTP) stws_p_say_not_http(c, in->data + in->raw, in->raw_end - in->raw);
     if (result == STWS_ERR_HTTP_LIMIT)
-        stws_p_say(c, result, "the HTTP head of the answer at %s is over %zu octets or %zu headers (option max_headers)",
+        stws_p_say(c, result, "the HTTP head at %s is over %zu octets or %zu headers (option max_headers)",
                    stws_p_where(c), answer.max_bytes, c->o.max_headers);
     if (result < 0) return stws_p_lost(c, 1);
     in->raw += used;
@@ -4629,7 +4446,6 @@ static int stws_p_post_growing(stws *c, const stws_frame *frame) {
     if (!stws_p_grow_output(c, need + pending)) return pending ? result : STWS_P_CAST(int, STWS_ERR_LIMIT);
     return stws_p_post(&c->s, frame, &need);
 }
-
 static int stws_p_ask_before_subscribe(stws *c, stws_p_sub *sub, stws_subscribing *asked) {
     int answer;
     asked->handle = sub->handle;
@@ -4663,21 +4479,18 @@ static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
         if (result == STWS_ERR_SPACE) return 0;
         s->stats.dropped += result != STWS_OK;
     }
-    if (result == STWS_OK)
-        stws_p_receipt_sent(s, sub->receipt, c->now);
-    else
-        stws_p_fail_receipt(s, sub->receipt, result);
+    if (result == STWS_OK) stws_p_receipt_sent(s, sub->receipt, c->now);
+    else stws_p_fail_receipt(s, sub->receipt, result);
     sub->sent = 1;
     sub->receipt = 0;
     s->subs.unsent--;
     return 1;
 }
-
 static void stws_p_post_subscriptions(stws *c) {
     stws_p_sub *sub;
     if (c->hook_us > c->now) return;
     c->hook_us = 0;
-    while ((sub = stws_p_next_unsent(&c->s.subs)) != NULL && !sub->pinned) /* pinned: asked about, by a caller of ours */
+    while ((sub = stws_p_next_unsent(&c->s.subs)) != NULL && !sub->pinned) /* pinned: a caller of ours asks */
         if (!stws_p_post_subscribe(c, sub)) return;
 }
 
@@ -4702,7 +4515,6 @@ static void stws_p_post_outbox(stws *c, long long now) {
         stws_p_record_mark_sent(&c->s.outbox, r);
     }
 }
-
 static void stws_p_post_heartbeat(stws *c) {
     long long idle = c->now - c->s.last_out_us;
     if (!c->s.heartbeat_out_us || idle < c->s.heartbeat_out_us / 2 || stws_p_pending(&c->s.out)) return;
@@ -4822,7 +4634,6 @@ static int stws_p_leave(stws *c, int code, const char *reason, int final) {
     if (stws_p_reads_frames(c->state)) stws_p_say_goodbye(c, code, reason);
     return stws_p_lost(c, final);
 }
-
 static int stws_p_on_connected(stws *c, stws_event *e) {
     const stws_frame *frame = &c->s.message.frame;
     int accepted;
@@ -4881,7 +4692,6 @@ static int stws_p_settle(stws *c, int number, int result) {
     STWS_P_UNLOCK(c, c->threads);
     return receipt || confirmed;
 }
-
 static int stws_p_on_receipt(stws *c, stws_event *e) {
     int number = stws_p_receipt_number(stws_p_known_value(&c->s, STWS_P_RECEIPT_ID));
     if (number && number == c->disconnect_number) {
@@ -4891,7 +4701,6 @@ static int stws_p_on_receipt(stws *c, stws_event *e) {
     }
     return stws_p_settle(c, number, STWS_OK) ? 0 : stws_p_frame_event(c, e, STWS_EVENT_RECEIPT);
 }
-
 static int stws_p_on_error(stws *c, stws_event *e) {
     int login = c->state == STWS_LOGGING_IN;
     if (c->state == STWS_CLOSING) return 0; /* our DISCONNECT: Spring answers it so */
@@ -5063,7 +4872,6 @@ static int stws_p_grow_input(stws *c) {
 
 /* How long the server may be silent. */
 static long long stws_p_silence(const stws *c) { return c->s.heartbeat_in_us * c->o.heartbeat_grace / 100; }
-
 static void stws_p_note_slack(stws *c) {
     long long left = (c->s.last_in_us + stws_p_silence(c) - c->now) / STWS_P_US;
     if (left < 0) left = 0;
@@ -5113,7 +4921,6 @@ static void stws_p_note_lateness(stws *c) {
     c->s.last_in_us += late;
     if (late + beat / 2 > c->late_us) c->late_us = late + beat / 2;
 }
-
 static void stws_p_judge_silence(stws *c) {
     long long silent = c->now - c->s.last_in_us;
     if (!c->s.heartbeat_in_us || silent < stws_p_silence(c)) return;
@@ -5123,7 +4930,6 @@ static void stws_p_judge_silence(stws *c) {
         stws_result_text(STWS_ERR_HEARTBEAT), silent / STWS_P_US, c->s.heartbeat_in_us / STWS_P_US);
     stws_p_lost(c, 0);
 }
-
 static void stws_p_judge_stall(stws *c) {
     size_t waits;
     STWS_P_LOCK(c, c->threads);
@@ -5155,7 +4961,6 @@ static int stws_p_turn_timers(stws *c) {
     if (c->state == STWS_CONNECTED) stws_p_judge_stall(c);
     return c->state != state;
 }
-
 static void stws_p_sooner(long long *first, long long when) {
     if (when != STWS_P_NEVER && (*first == STWS_P_NEVER || when < *first)) *first = when;
 }
@@ -5208,7 +5013,6 @@ static int stws_p_obey_end(stws *c) {
     STWS_P_UNLOCK(c, c->threads);
     return c->now < c->end_us && (waits || stws_p_reads_frames(c->state)) ? 0 : stws_p_leave(c, 1000, "", 1);
 }
-
 static void stws_p_obey_reconnect(stws *c) {
     if (c->state == STWS_CONNECTED) {
         stws_p_turn_output(c);
@@ -5325,8 +5129,7 @@ static void stws_p_end_wait(stws *c) {
     STWS_P_LOCK(c, c->threads);
     c->waiting = 0;
     STWS_P_UNLOCK(c, c->threads);
-    if (c->wake[0] >= 0)
-        while (read(c->wake[0], scrap, sizeof scrap) > 0) continue;
+    if (c->wake[0] >= 0) while (read(c->wake[0], scrap, sizeof scrap) > 0) continue;
 }
 
 /* When so many milliseconds will be over; STWS_P_NEVER for -1. */
@@ -5363,7 +5166,8 @@ static int stws_p_before_wait(stws *c, struct pollfd *out, int *n) {
     int now = 0, ms = stws_p_until(c, stws_p_begin_wait(c));
     *n = stws_p_pollfds(c, out, &now);
     if (now || c->more) return 0;
-    return c->opened && *n == (c->wake[0] >= 0) && (ms < 0 || ms > STWS_P_BLIND_MS) ? STWS_P_CAST(int, STWS_P_BLIND_MS) : ms;
+    if (c->opened && *n == (c->wake[0] >= 0) && (ms < 0 || ms > STWS_P_BLIND_MS)) ms = STWS_P_BLIND_MS;
+    return ms;
 }
 
 /* Wait for the network, the clock or another thread, at most limit_ms (-1: no limit). */
@@ -5413,21 +5217,16 @@ STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
 /* Hand an event to the callbacks. */
 static void stws_p_dispatch(stws *c, const stws_event *e) {
     c->calling++;
-    if (e->type == STWS_EVENT_MESSAGE && c->o.on_message)
-        c->o.on_message(c, e->message, c->o.user);
-    else if (c->o.on_event)
-        c->o.on_event(c, e, c->o.user);
+    if (e->type == STWS_EVENT_MESSAGE && c->o.on_message) c->o.on_message(c, e->message, c->o.user);
+    else if (c->o.on_event) c->o.on_event(c, e, c->o.user);
     c->calling--;
 }
-
 STOMP_WS_API int stws_run(stws *c) {
     stws_event e;
     int result;
-    while ((result = stws_next(c, &e, -1)) >= 0)
-        if (result > 0) stws_p_dispatch(c, &e);
+    while ((result = stws_next(c, &e, -1)) >= 0) if (result > 0) stws_p_dispatch(c, &e);
     return result == STWS_CLOSED ? 0 : result;
 }
-
 STOMP_WS_API int stws_step(stws *c) {
     stws_event e;
     int result, i;
@@ -5439,14 +5238,12 @@ STOMP_WS_API int stws_step(stws *c) {
     c->more = 1;
     return 0;
 }
-
 STOMP_WS_API int stws_fds(stws *c, stws_fd *out, int cap) {
     int now = 0;
     if (!c || c->broken || c->state == STWS_ENDED) return 0;
     stws_p_begin_wait(c);
     return stws_p_collect_fds(c, out, cap, &now);
 }
-
 STOMP_WS_API long long stws_deadline(stws *c) {
     struct pollfd polled[3];
     int n;
@@ -5468,7 +5265,6 @@ static void stws_p_wait_many(stws *const *clients, int count, int limit_ms) {
     }
     poll(polled, STWS_P_CAST(nfds_t, n), ms);
 }
-
 STOMP_WS_API int stws_run_many(stws *const *clients, int count, int timeout_ms) {
     long long until = stws_p_system_clock(NULL) + stws_p_ms(timeout_ms), left;
     int i, alive;
@@ -5480,7 +5276,6 @@ STOMP_WS_API int stws_run_many(stws *const *clients, int count, int timeout_ms) 
         stws_p_wait_many(clients, count, timeout_ms < 0 ? -1 : STWS_P_CAST(int, left));
     }
 }
-
 STOMP_WS_API int stws_connect(stws *c, int timeout_ms) {
     long long until;
     stws_event e;
@@ -5505,7 +5300,6 @@ static void *stws_p_thread(void *client) {
     STWS_P_CAST(stws *, client)->run_result = stws_run(STWS_P_CAST(stws *, client));
     return NULL;
 }
-
 STOMP_WS_API int stws_start(stws *c) {
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!c->threads || c->running) return STWS_ERR_STATE;
@@ -5515,7 +5309,6 @@ STOMP_WS_API int stws_start(stws *c) {
     STWS_P_UNLOCK(c, 1);
     return c->running ? STWS_OK : STWS_ERR_MEMORY;
 }
-
 STOMP_WS_API int stws_join(stws *c) {
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!c->running) return STWS_ERR_STATE;
@@ -5541,13 +5334,11 @@ static void stws_p_unlock_and_wake(stws *c) {
     STWS_P_UNLOCK(c, c->threads);
     if (poke) stws_p_poke(c->wake[1]);
 }
-
 STOMP_WS_API void stws_stop(stws *c) {
     if (!c || c->broken) return;
     STWS_P_STORE(&c->stop, 1);
     stws_p_poke(c->wake[1]);
 }
-
 STOMP_WS_API int stws_disconnect(stws *c, int timeout_ms) {
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     STWS_P_LOCK(c, c->threads);
@@ -5558,7 +5349,6 @@ STOMP_WS_API int stws_disconnect(stws *c, int timeout_ms) {
     stws_p_unlock_and_wake(c);
     return STWS_OK;
 }
-
 STOMP_WS_API int stws_reconnect_now(stws *c) {
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     STWS_P_LOCK(c, c->threads);
@@ -5623,19 +5413,17 @@ static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind
 
 /* The end of every call of this section: write when a batch is full and this thread may, or wake the one that does. */
 static int stws_p_finish_call(stws *c, int result) {
-    int batch = stws_p_pending(&c->s.out) >= STWS_P_BATCH && !c->write_error && STWS_P_LOAD(&c->state) == STWS_CONNECTED;
+    int batch = stws_p_pending(&c->s.out) >= STWS_P_BATCH && !c->write_error;
     if (!stws_p_is_driver(c)) {
         stws_p_unlock_and_wake(c);
     } else {
         STWS_P_UNLOCK(c, c->threads);
-        if (batch) stws_p_write_once(c, c->clock.now_us(c->clock.ctx));
+        if (batch && c->state == STWS_CONNECTED) stws_p_write_once(c, c->clock.now_us(c->clock.ctx));
     }
     return result;
 }
-
 static int stws_p_header_list_valid(const char *const *list) {
-    for (; list && list[0]; list += 2)
-        if (!list[1] || !*list[0]) return 0;
+    for (; list && list[0]; list += 2) if (!list[1] || !*list[0]) return 0;
     return 1;
 }
 
@@ -5655,7 +5443,6 @@ static int stws_p_subscribe(stws *c, const char *destination, const stws_subscri
     stws_p_remove_sub(&c->s.subs, sub);
     return STWS_ERR_LIMIT;
 }
-
 STOMP_WS_API int stws_subscribe(stws *c, const char *destination, const stws_subscription *options) {
     static const stws_subscription none = {NULL, NULL, NULL, 0, NULL, NULL};
     const stws_subscription *o = options ? options : &none;
@@ -5669,12 +5456,10 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination, const stws_sub
     stws_p_add(&c->s, &frame, "id", o->id);
     stws_p_add(&c->s, &frame, "ack", o->ack);
     stws_p_add_list(&c->s, &frame, o->headers);
-    if (o->id && stws_p_id_taken(&c->s.subs, o->id))
-        result = STWS_ERR_USAGE;
-    else if (c->s.overfull)
-        result = STWS_ERR_LIMIT;
-    else
-        result = stws_p_can_say(c, &frame) ? stws_p_subscribe(c, destination, o) : STWS_P_CAST(int, STWS_ERR_FRAME_BUILD);
+    if (o->id && stws_p_id_taken(&c->s.subs, o->id)) result = STWS_ERR_USAGE;
+    else if (c->s.overfull) result = STWS_ERR_LIMIT;
+    else if (!stws_p_can_say(c, &frame)) result = STWS_ERR_FRAME_BUILD;
+    else result = stws_p_subscribe(c, destination, o);
     return stws_p_finish_call(c, result);
 }
 
@@ -5683,7 +5468,6 @@ static void stws_p_unsubscribed(stws *c, stws_p_sub *sub) {
     stws_p_forget_receipt(&c->s, sub->receipt);
     stws_p_remove_sub(&c->s.subs, sub);
 }
-
 STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
     stws_frame frame;
     stws_p_sub *sub;
@@ -5703,10 +5487,8 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
     if (result == STWS_OK) stws_p_unsubscribed(c, sub);
     return stws_p_finish_call(c, result);
 }
-
 static int stws_p_has_header(const char *const *list, const char *name) {
-    for (; list && list[0]; list += 2)
-        if (strcmp(list[0], name) == 0) return 1;
+    for (; list && list[0]; list += 2) if (strcmp(list[0], name) == 0) return 1;
     return 0;
 }
 
@@ -5760,7 +5542,6 @@ static int stws_p_await_room(stws *c, long long *until) {
     if (!*until) *until = stws_p_in(c, c->o.outbox_block_ms);
     return stws_p_await_driver(c, *until) ? STWS_P_CAST(int, STWS_P_AGAIN) : STWS_P_CAST(int, STWS_ERR_TIMEOUT);
 }
-
 STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
     long long until = 0;
     stws_frame frame;
@@ -5777,7 +5558,6 @@ STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
     } while (result == STWS_P_AGAIN);
     return stws_p_finish_call(c, result);
 }
-
 STOMP_WS_API int stws_send(stws *c, const char *destination, const void *body, size_t body_len) {
     stws_outgoing m;
     memset(&m, 0, sizeof m);
@@ -5786,7 +5566,6 @@ STOMP_WS_API int stws_send(stws *c, const char *destination, const void *body, s
     m.body_len = body_len;
     return stws_send_ex(c, &m);
 }
-
 static int stws_p_acknowledge(stws *c, const stws_message *m, int command_id, const char *transaction) {
     stws_frame frame;
     int result;
@@ -5805,18 +5584,14 @@ static int stws_p_acknowledge(stws *c, const stws_message *m, int command_id, co
     }
     return stws_p_finish_call(c, result);
 }
-
 STOMP_WS_API int stws_ack(stws *c, const stws_message *m) { return stws_ack_in(c, m, NULL); }
 STOMP_WS_API int stws_nack(stws *c, const stws_message *m) { return stws_nack_in(c, m, NULL); }
-
 STOMP_WS_API int stws_ack_in(stws *c, const stws_message *message, const char *transaction) {
     return stws_p_acknowledge(c, message, STWS_COMMAND_ACK, transaction);
 }
-
 STOMP_WS_API int stws_nack_in(stws *c, const stws_message *message, const char *transaction) {
     return stws_p_acknowledge(c, message, STWS_COMMAND_NACK, transaction);
 }
-
 static int stws_p_transact(stws *c, int command_id, const char *transaction) {
     stws_frame frame;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
@@ -5826,7 +5601,6 @@ static int stws_p_transact(stws *c, int command_id, const char *transaction) {
     stws_p_add(&c->s, &frame, "transaction", transaction);
     return stws_p_finish_call(c, stws_p_submit(c, &frame, 0, STWS_P_FOR_ANY_SESSION));
 }
-
 STOMP_WS_API int stws_begin(stws *c, const char *name) { return stws_p_transact(c, STWS_COMMAND_BEGIN, name); }
 STOMP_WS_API int stws_commit(stws *c, const char *name) { return stws_p_transact(c, STWS_COMMAND_COMMIT, name); }
 STOMP_WS_API int stws_abort(stws *c, const char *name) { return stws_p_transact(c, STWS_COMMAND_ABORT, name); }
@@ -5887,7 +5661,6 @@ static int stws_p_drive_once(stws *c, int timeout_ms) {
     c->has_kept = 1;
     return STWS_ERR_STATE;
 }
-
 static int stws_p_flush_here(stws *c, long long until) {
     int result, left, flushed;
     for (;;) {
@@ -5897,14 +5670,11 @@ static int stws_p_flush_here(stws *c, long long until) {
         left = stws_p_until(c, until);
         if (flushed) return STWS_OK;
         if (left == 0) return STWS_ERR_TIMEOUT;
-        if (c->state == STWS_CONNECTED && !c->o.confirm)
-            result = stws_p_push_output(c, left);
-        else
-            result = c->calling ? STWS_P_CAST(int, STWS_ERR_STATE) : stws_p_drive_once(c, left);
+        if (c->state == STWS_CONNECTED && !c->o.confirm) result = stws_p_push_output(c, left);
+        else result = c->calling ? STWS_P_CAST(int, STWS_ERR_STATE) : stws_p_drive_once(c, left);
         if (result < 0) return result;
     }
 }
-
 STOMP_WS_API int stws_flush(stws *c, int timeout_ms) {
     long long until;
     int result = STWS_OK, mine;
@@ -5926,7 +5696,6 @@ typedef struct stws_p_reply {
     stws_message *copy;
     int arrived;
 } stws_p_reply;
-
 static void stws_p_take_reply(stws *c, const stws_message *m, void *user) {
     stws_p_reply *reply = STWS_P_CAST(stws_p_reply *, user);
     const char *correlation = stws_header_get(m, "correlation-id");
@@ -5934,7 +5703,6 @@ static void stws_p_take_reply(stws *c, const stws_message *m, void *user) {
     reply->copy = stws_message_copy(m);
     reply->arrived = c->yield = 1;
 }
-
 static int stws_p_post_request(stws *c, const stws_outgoing *m, const stws_p_reply *reply) {
     stws_frame frame;
     STWS_P_LOCK(c, c->threads);
@@ -5953,14 +5721,12 @@ static int stws_p_await_reply(stws *c, stws_p_reply *reply, long long until) {
         if (result > 0 && e.type == STWS_EVENT_MESSAGE && e.message->subscription &&
             strcmp(e.message->subscription, reply->to) == 0)
             stws_p_take_reply(c, e.message, reply);
-        else if (result > 0)
-            stws_p_dispatch(c, &e);
+        else if (result > 0) stws_p_dispatch(c, &e);
         if (result == 0 && left == 0) return STWS_ERR_TIMEOUT;
         if (result > 0 && e.type == STWS_EVENT_ERROR) return STWS_ERR_BROKER;
     }
     return reply->copy ? STWS_P_CAST(int, STWS_OK) : STWS_P_CAST(int, STWS_ERR_MEMORY);
 }
-
 STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_message **reply, int timeout_ms) {
     stws_subscription own;
     stws_p_reply wanted;
@@ -5997,27 +5763,22 @@ STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_messag
 
 /* ==== >>looking: state, errors, numbers ==== */
 STOMP_WS_API int stws_state(const stws *c) { return c ? STWS_P_LOAD(&c->state) : STWS_P_CAST(int, STWS_ENDED); }
-
 STOMP_WS_API const char *stws_state_name(int state) {
     static const char *const names[] = {"idle",       "resolving", "connecting", "TLS handshake", "upgrading",
                                         "logging in", "connected", "closing",    "backing off",   "ended"};
     return state >= STWS_IDLE && state <= STWS_ENDED ? names[state] : "unknown";
 }
-
 STOMP_WS_API int stws_broker(const stws *c) {
     return c ? STWS_P_LOAD(&c->s.broker) : STWS_P_CAST(int, STWS_BROKER_UNKNOWN);
 }
-
 STOMP_WS_API int stws_version(const stws *c) {
     return c ? STWS_P_LOAD(&c->s.version) : STWS_P_CAST(int, STWS_STOMP_NONE);
 }
-
 STOMP_WS_API int stws_error(const stws *c) { return c ? STWS_P_LOAD(&c->error) : STWS_P_CAST(int, STWS_ERR_MEMORY); }
 STOMP_WS_API const char *stws_error_text(const stws *c) { return c ? c->text : stws_result_text(STWS_ERR_MEMORY); }
 STOMP_WS_API int stws_http_status(const stws *c) { return c ? STWS_P_LOAD(&c->http_status) : 0; }
 STOMP_WS_API int stws_close_code(const stws *c) { return c ? STWS_P_LOAD(&c->close_code) : 0; }
 STOMP_WS_API void *stws_user(const stws *c) { return c ? c->o.user : NULL; }
-
 STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
     memset(out, 0, sizeof *out);
     if (!c || c->broken) return;

@@ -1267,8 +1267,9 @@ static void on_request(struct connection *c) {
 static int step_request(struct connection *c) {
     size_t used;
     int result = stws_handshake_parse(buffer_view(&c->in), c->in.len, &c->http, &used);
+    int is_answer = result == STWS_DONE && !c->http.method; /* "HTTP/1.1 200" is a head, too */
     if (result == STWS_ERR_HTTP_LIMIT) http_fail(c, "431 Request Header Fields Too Large");
-    else if (result < 0) http_fail(c, "400 Bad Request");
+    else if (result < 0 || is_answer) http_fail(c, "400 Bad Request");
     else if (result == STWS_DONE) on_request(c);
     buffer_take(c->broker, &c->in, used);
     return result == STWS_DONE;

@@ -125,13 +125,21 @@ static void test_injection_through_the_url(void) {
     static const struct {
         const char *text;
         size_t len;
-    } evil[] = {{"/a HTTP/1.1\r\nX: y", 17}, {"/a\nb", 4}, {"/a\r", 3}, {"/a\0b", 4}};
+    } evil[] = {{"/a HTTP/1.1\r\nX: y", 17},
+                {"/a\nb", 4},
+                {"/a\r", 3},
+                {"/a\0b", 4},
+                {"/\r\n", 3},
+                {"/\n", 2}};
     stws_url url;
     size_t i;
     for (i = 0; i < sizeof evil / sizeof *evil; i++) {
         stws_handshake h = handshake_to("ws://h/", &url);
         url.target = evil[i].text;
         url.target_len = evil[i].len;
+        check_refused(&h);
+        url.target = evil[i].text + 1;
+        url.target_len = evil[i].len - 1;
         check_refused(&h);
         h = handshake_to("ws://h/", &url);
         url.host = evil[i].text + 1;
