@@ -2712,53 +2712,46 @@ static int stws_p_receiver(const stws_p_subs *t, int handle, stws_on_message *ca
 }
 static size_t stws_p_align(size_t n) { return (n + 15) & ~STWS_P_CAST(size_t, 15); }
 
+/* The number to give away now; the next one, which is positive, takes its place. */
+static int stws_p_number_from(int *next) {
+    int number = *next;
+    *next = number == 2147483647 ? 1 : number + 1;
+    return number;
+}
+
 /* The next handle whose slot is free and whose id nobody has taken; 0 when the table is full. */
 static int stws_p_new_handle(stws_p_subs *t) {
     char id[24];
     int tries;
     for (tries = 0; tries <= t->count && t->live < t->count; tries++) {
-        int handle = t->next_handle;
-        t->next_handle = handle == 2147483647 ? 1 : handle + 1;
+        int handle = stws_p_number_from(&t->next_handle);
         if (t->slots[handle % t->count].handle || t->slots[handle % t->count].pinned) continue;
         stws_p_number_text(id, "sub-", STWS_P_CAST(unsigned, handle));
         if (!stws_p_find_custom(t, id, strlen(id))) return handle;
     }
     return 0;
 }
-static size_t stws_p_copy_text(char *to, const char *text) {
-    size_t len = strlen(text) + 1;
-    memcpy(to, text, len);
-    return len;
-}
-
-/* Octets of a subscription's texts; header_count counts its headers. */
-static size_t stws_p_sub_size(const char *id, const char *destination, const char *ack, const char *const *headers,
-                              int *header_count) {
-    size_t size = strlen(id) + strlen(destination) + strlen(ack) + 3;
-    for (*header_count = 0; headers && headers[0]; headers += 2, ++*header_count)
-        size += strlen(headers[0]) + strlen(headers[1]) + 2;
-    return size;
-}
-
 /* Enter a subscription; its handle, or an error. Under the lock. */
 static int stws_p_add_sub(stws_p_subs *t, const char *destination, const stws_subscription *o) {
-    char own_id[24], *text;
-    int handle = stws_p_new_handle(t), slot = handle % t->count, header_count;
-    const char *id = o->id, *ack = stws_p_or(o->ack, "auto");
-    const char *const *header;
+    int handle = stws_p_new_handle(t), slot = handle % t->count, i;
+    const char *texts[3];
     stws_p_sub *sub = &t->slots[slot];
-    if (!id) id = stws_p_number_text(own_id, "sub-", STWS_P_CAST(unsigned, handle));
-    if (!handle || stws_p_sub_size(id, destination, ack, o->headers, &header_count) > t->text_size)
-        return STWS_ERR_LIMIT;
-    text = stws_p_sub_destination(t, sub);
-    text += stws_p_copy_text(text, destination);
-    text += stws_p_copy_text(text, id);
-    text += stws_p_copy_text(text, ack);
-    for (header = o->headers; header && *header; header++) text += stws_p_copy_text(text, *header);
+    stws_p_out out;
+    char own_id[24];
+    if (!handle) return STWS_ERR_LIMIT;
+    out.at = stws_p_sub_destination(t, sub);
+    out.room = t->text_size;
+    out.need = 0;
+    texts[0] = destination;
+    texts[1] = o->id ? o->id : stws_p_number_text(own_id, "sub-", STWS_P_CAST(unsigned, handle));
+    texts[2] = stws_p_or(o->ack, "auto");
+    for (i = 0; i < 3; i++) stws_p_put(&out, texts[i], strlen(texts[i]) + 1);
+    for (i = 0; o->headers && o->headers[i]; i++) stws_p_put(&out, o->headers[i], strlen(o->headers[i]) + 1);
+    if (out.need > t->text_size) return STWS_ERR_LIMIT;
     STWS_P_STORE(&sub->on_message, o->on_message);
     STWS_P_STORE(&sub->user, o->user);
     STWS_P_STORE(&sub->custom_id, STWS_P_CAST(unsigned char, o->id != NULL));
-    sub->header_count = header_count;
+    sub->header_count = i / 2;
     sub->receipt = 0;
     sub->sent = 0;
     sub->wants_receipt = STWS_P_CAST(unsigned char, o->receipt != 0);
@@ -2824,19 +2817,13 @@ static stws_p_receipt *stws_p_receipt_in(const stws_p_session *s, int from, int 
     }
     return NULL;
 }
-static int stws_p_new_number(stws_p_session *s) {
-    int number = s->next_receipt;
-    s->next_receipt = number == 2147483647 ? 1 : number + 1;
-    return number;
-}
-
 /* Enter a receipt to wait for; its number, or 0 when the table is full. */
 static int stws_p_add_receipt(stws_p_session *s, int handle) {
     int behind = s->oldest_receipt + s->receipts_waiting + s->receipts_done;
     stws_p_receipt *r = stws_p_receipt_in(s, behind, STWS_P_RECEIPT_FREE, 0);
     if (!r) return 0;
     r->state = STWS_P_RECEIPT_WAITING;
-    r->number = stws_p_new_number(s);
+    r->number = stws_p_number_from(&s->next_receipt);
     r->handle = handle;
     r->sent_us = 0;
     r->deadline_us = STWS_P_UNSENT;
@@ -2939,7 +2926,6 @@ static void *stws_p_ring_put(stws_p_ring *r, size_t size) {
     }
     memcpy(r->data + at, &size, sizeof size);
     if (r->untaken == 0) r->next = at;
-    else if (r->next == r->wrap) r->next = 0;
     r->tail = at + size;
     r->count++;
     r->untaken++;
@@ -3205,11 +3191,8 @@ static int stws_p_nonblocking(int fd) {
 }
 static int stws_p_tcp_socket(const stws_p_address *a) {
     int fd = socket(a->any.sa_family, SOCK_STREAM, 0), on = 1;
+    if (fd >= 0 && !stws_p_nonblocking(fd)) stws_p_close_fd(&fd);
     if (fd < 0) return -1;
-    if (!stws_p_nonblocking(fd)) {
-        close(fd);
-        return -1;
-    }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 #ifdef SO_NOSIGPIPE
     setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
@@ -3236,12 +3219,10 @@ static void stws_p_tcp_start(stws_p_tcp *t, int *fd) {
 
 /* Has a connect of ours come to its end? 1: connected; 0: not yet; a failed one is closed. */
 static int stws_p_tcp_finished(stws_p_tcp *t, int *fd) {
-    struct pollfd p;
+    struct pollfd p = {-1, POLLOUT, 0};
     int error = 0;
     socklen_t len = sizeof error;
     p.fd = *fd;
-    p.events = POLLOUT;
-    p.revents = 0;
     if (*fd < 0 || poll(&p, 1, 0) <= 0) return 0;
     if (getsockopt(*fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) error = errno;
     if (error == 0) return 1;
@@ -3475,23 +3456,19 @@ static void stws_p_poke(int fd) {
     int saved = errno;
     if (fd >= 0 && write(fd, "", 1) < 0) errno = saved;
 }
-static void stws_p_queue_wake_clients(stws_queue *q) {
-    while (q->waiters) {
-        stws_p_waiter *waiter = q->waiters;
-        q->waiters = waiter->next;
-        STWS_P_STORE(&waiter->listed, 0);
-        stws_p_poke(waiter->fd);
-    }
-}
-
-/* A message comes back: its place is free once all before it are. */
+/* A message comes back: its place is free once all before it are, and clients that wait for room may ask again. */
 static void stws_p_queue_give_back(stws_queue *q, const stws_message *m) {
     stws_p_ring *r = &q->ring;
     size_t at = r->head, i;
     for (i = 0; i < r->count - r->untaken; i++, at = stws_p_ring_after(r, at))
         if (stws_p_queued_at(q, at)->message == m) stws_p_queued_at(q, at)->given_back = 1;
     while (r->count > r->untaken && stws_p_queued_at(q, r->head)->given_back) stws_p_ring_drop(r);
-    stws_p_queue_wake_clients(q);
+    while (q->waiters) {
+        stws_p_waiter *waiter = q->waiters;
+        q->waiters = waiter->next;
+        STWS_P_STORE(&waiter->listed, 0);
+        stws_p_poke(waiter->fd);
+    }
 }
 
 /* Sleep until there is a message, the queue is closed, or the time is over. Under the lock. */
@@ -3856,10 +3833,17 @@ STOMP_WS_API stws *stws_create(const stws_options *options) {
     c->block_size = size;
     return c;
 }
+/* The buffers in the block are in use again. */
 static void stws_p_free_heap_buffers(stws *c) {
-    if (c->s.in.on_heap) c->allocator.release(c->allocator.ctx, c->s.in.data, c->s.in.cap);
-    if (c->s.out.on_heap) c->allocator.release(c->allocator.ctx, c->s.out.data, c->s.out.cap);
-    c->s.in.on_heap = c->s.out.on_heap = 0;
+    stws_p_input *in = &c->s.in;
+    stws_p_buffer *out = &c->s.out;
+    if (in->on_heap) c->allocator.release(c->allocator.ctx, in->data, in->cap);
+    if (out->on_heap) c->allocator.release(c->allocator.ctx, out->data, out->cap);
+    in->on_heap = out->on_heap = 0;
+    in->data = c->block_in;
+    in->cap = c->o.rx_buffer;
+    out->data = c->block_out;
+    out->cap = c->o.tx_buffer;
 }
 static void stws_p_close_transport(stws *c) {
     if (c->opened) c->io.close(c->io.ctx);
@@ -3918,10 +3902,8 @@ static const char *stws_p_websocket_url(const stws *c, char out[256]) {
 }
 static void stws_p_say_sockjs(stws *c, int error, const char *what) {
     char url[256];
-    stws_p_say(c, error,
-               "%s at %s: this looks like a SockJS endpoint (Spring's withSockJS); raw WebSocket is "
-               "at the end of it, so append /websocket: %s",
-               what, stws_p_where(c), stws_p_websocket_url(c, url));
+    stws_p_say(c, error, "%s at %s: this looks like a SockJS endpoint (Spring's withSockJS); raw WebSocket is "
+               "at the end of it, so append /websocket: %s", what, stws_p_where(c), stws_p_websocket_url(c, url));
 }
 
 /* What a number means, for a sentence; a table of these ends with what the others mean. */
@@ -3986,8 +3968,7 @@ static void stws_p_say_not_http(stws *c, const char *data, size_t len) {
     stws_p_quote(quote, sizeof quote, data, len);
     stws_p_say(c, STWS_ERR_HTTP,
                "the answer at %s is not HTTP (it begins \"%s\"): is this the port of another protocol, such as a "
-               "broker's plain STOMP or AMQP port?",
-               stws_p_where(c), quote);
+               "broker's plain STOMP or AMQP port?", stws_p_where(c), quote);
 }
 static int stws_p_error_has(const stws_frame *frame, const char *words) {
     return strstr(stws_p_or(stws_frame_header(frame, "message"), ""), words) || strstr(frame->body, words);
@@ -4008,10 +3989,8 @@ static const char *stws_p_late_hint(const stws *c, char out[160]) {
     long long promised = c->s.heartbeat_out_us;
     out[0] = 0;
     if (promised && c->late_us > promised)
-        snprintf(out, 160,
-                 "; our own loop was late: %lld ms passed between two of its turns, with a heart-beat "
-                 "promised every %lld ms",
-                 c->late_us / STWS_P_US, promised / STWS_P_US);
+        snprintf(out, 160, "; our own loop was late: %lld ms passed between two of its turns, with a heart-beat "
+                 "promised every %lld ms", c->late_us / STWS_P_US, promised / STWS_P_US);
     return out;
 }
 static void stws_p_say_error_frame(stws *c, int error, const stws_frame *frame) {
@@ -4148,14 +4127,7 @@ static void stws_p_end(stws *c, int error) {
 static void stws_p_leave_session(stws *c) {
     stws_p_close_transport(c);
     STWS_P_LOCK(c, c->threads);
-    if (c->has_heap) {
-        char *in = c->block_in, *out = c->block_out;
-        stws_p_free_heap_buffers(c);
-        c->s.in.data = in;
-        c->s.in.cap = c->o.rx_buffer;
-        c->s.out.data = out;
-        c->s.out.cap = c->o.tx_buffer;
-    }
+    stws_p_free_heap_buffers(c);
     stws_p_finish_receipts(&c->s, STWS_P_SENT, STWS_ERR_LOST);
     stws_p_all_unsent(&c->s.subs);
     stws_p_record_all_unsent(&c->s.outbox);
@@ -4163,8 +4135,7 @@ static void stws_p_leave_session(stws *c) {
     STWS_P_STORE(&c->state, STWS_BACKOFF);
     stws_p_signal(c);
     STWS_P_UNLOCK(c, c->threads);
-    c->held = 0;
-    c->close_sent = 0;
+    c->held = c->close_sent = 0;
     c->hook_us = 0;
     c->error_close_us = STWS_P_NEVER;
 }
@@ -4247,7 +4218,6 @@ static void stws_p_begin_attempt(stws *c) {
         return;
     }
     STWS_P_LOCK(c, c->threads);
-    stws_p_note_driver(c); /* before there is a connection that another thread could take for its own */
     stws_p_session_reset(&c->s, c->now);
     c->write_error = 0;
     STWS_P_UNLOCK(c, c->threads);
@@ -4289,13 +4259,12 @@ static int stws_p_turn_resolving(stws *c) {
 
 /* Write the upgrade request into the output. */
 static int stws_p_post_upgrade(stws *c) {
+    stws_handshake h = {NULL, NULL, NULL, NULL, NULL, NULL};
     unsigned char random[16];
-    stws_handshake h;
     size_t need = 0;
     int result;
     if (stws_p_random(&c->s, random, sizeof random) != 0) return STWS_ERR_IO;
     stws_handshake_key(random, c->key);
-    memset(&h, 0, sizeof h);
     h.url = &c->url;
     h.key = c->key;
     h.subprotocols = c->o.subprotocols;
@@ -4529,7 +4498,7 @@ static void stws_p_post_disconnect(stws *c) {
     char id[24];
     int unconfirmed = c->o.confirm && c->s.outbox.count && c->now < c->end_us, number;
     if (c->asked != STWS_P_ASKED_END || c->disconnect_number || c->s.outbox.untaken || unconfirmed) return;
-    number = stws_p_new_number(&c->s);
+    number = stws_p_number_from(&c->s.next_receipt);
     stws_p_compose(&c->s, &frame, STWS_COMMAND_DISCONNECT);
     stws_p_add(&c->s, &frame, "receipt", stws_p_receipt_id(id, number));
     if (stws_p_post_growing(c, &frame) != STWS_OK) return;
@@ -4590,7 +4559,6 @@ static int stws_p_turn_output(stws *c) {
         long n;
         size_t left;
         STWS_P_LOCK(c, c->threads);
-        stws_p_note_driver(c);
         if (stws_p_reads_frames(c->state)) stws_p_prepare_output(c);
         left = c->s.outbox.untaken + STWS_P_CAST(size_t, c->s.subs.unsent);
         STWS_P_UNLOCK(c, c->threads);
@@ -4779,14 +4747,6 @@ static int stws_p_on_frame(stws *c, stws_event *e) {
     return stws_p_frame_event(c, e, STWS_EVENT_UNHANDLED);
 }
 
-/* The server has closed the WebSocket: answer, and see what it means. */
-static int stws_p_on_close(stws *c) {
-    int code = c->s.peer_close_code;
-    STWS_P_STORE(&c->close_code, code);
-    if (c->state != STWS_CLOSING && c->error_close_us == STWS_P_NEVER) stws_p_say_closed(c);
-    return stws_p_leave(c, code == 1005 ? 0 : code, "", 0);
-}
-
 /* SockJS frames begin o, h, a[ or c[; no STOMP frame does. */
 static int stws_p_looks_like_sockjs(const stws *c) {
     const char *at = c->s.in.data + c->s.in.begin;
@@ -4796,10 +4756,14 @@ static int stws_p_looks_like_sockjs(const stws *c) {
            (*at == 'o' && (at[1] == 'a' || at[1] == 'h'));
 }
 
-/* The input cannot be read on. */
+/* The input cannot be read on: the server has closed the WebSocket, which is answered, or what it sent is wrong. */
 static int stws_p_on_bad_input(stws *c, int error) {
     int code = error <= STWS_ERR_FRAME_HEADERS && error >= STWS_ERR_FRAME_BODY ? 1009 : 1002;
-    if (error == STWS_ERR_WS_CLOSE) return stws_p_on_close(c);
+    if (error == STWS_ERR_WS_CLOSE) {
+        STWS_P_STORE(&c->close_code, c->s.peer_close_code);
+        if (c->state != STWS_CLOSING && c->error_close_us == STWS_P_NEVER) stws_p_say_closed(c);
+        return stws_p_leave(c, c->close_code == 1005 ? 0 : c->close_code, "", 0);
+    }
     if (error == STWS_ERR_FRAME_COMMAND && stws_p_looks_like_sockjs(c)) error = STWS_ERR_SOCKJS;
     if (c->s.ws.close_code) code = c->s.ws.close_code;
     stws_p_say_input(c, error);
@@ -4924,8 +4888,7 @@ static void stws_p_note_lateness(stws *c) {
 static void stws_p_judge_silence(stws *c) {
     long long silent = c->now - c->s.last_in_us;
     if (!c->s.heartbeat_in_us || silent < stws_p_silence(c)) return;
-    stws_p_say(
-        c, STWS_ERR_HEARTBEAT,
+    stws_p_say(c, STWS_ERR_HEARTBEAT,
         "%s: nothing came for %lld ms, with a heart-beat promised every %lld ms: the network or the server is gone",
         stws_result_text(STWS_ERR_HEARTBEAT), silent / STWS_P_US, c->s.heartbeat_in_us / STWS_P_US);
     stws_p_lost(c, 0);
@@ -4941,17 +4904,14 @@ static void stws_p_judge_stall(stws *c) {
     stws_p_lost(c, 0);
 }
 
-/* The state's own deadline has passed. */
-static int stws_p_on_deadline(stws *c) {
-    if (c->state == STWS_CLOSING) return stws_p_leave(c, 1000, "", 1);
-    stws_p_say_timeout(c);
-    return stws_p_leave(c, 1002, "no CONNECTED", 0);
-}
-
 /* What time alone brings about, once the socket has been read empty: 1 when it changed the state. */
 static int stws_p_turn_timers(stws *c) {
     int state = c->state;
-    if (c->deadline_us != STWS_P_NEVER && c->now >= c->deadline_us) return stws_p_on_deadline(c);
+    if (c->deadline_us != STWS_P_NEVER && c->now >= c->deadline_us) {
+        if (state == STWS_CLOSING) return stws_p_leave(c, 1000, "", 1);
+        stws_p_say_timeout(c);
+        return stws_p_leave(c, 1002, "no CONNECTED", 0);
+    }
     if (c->error_close_us != STWS_P_NEVER && c->now >= c->error_close_us) return stws_p_leave(c, 1000, "", 0);
     if (c->held) c->s.last_in_us = c->now; /* we do not listen: silence means nothing */
     STWS_P_LOCK(c, c->threads);
@@ -5064,7 +5024,7 @@ static int stws_p_turn(stws *c) {
     if (c->state == STWS_ENDED) return 0;
     c->now = c->clock.now_us(c->clock.ctx);
     STWS_P_LOCK(c, c->threads);
-    stws_p_note_driver(c);
+    stws_p_note_driver(c); /* before there is a connection that another thread could take for its own */
     c->called = 0;
     STWS_P_UNLOCK(c, c->threads);
     stws_p_note_lateness(c);
@@ -5369,21 +5329,20 @@ static int stws_p_may_post(const stws *c) {
 
 /* Put a copy of the frame into the outbox; NULL, and *result says why not. */
 static stws_p_record *stws_p_queue_frame(stws *c, const stws_frame *frame, int *result) {
-    stws_p_record *record = NULL, *oldest;
-    int full = 0;
+    stws_p_ring *outbox = &c->s.outbox;
+    stws_p_record *record = NULL, *oldest = NULL;
     *result = STWS_ERR_LIMIT;
     if (!c->has_heap && stws_p_head_bound(frame) + frame->body_len > c->s.out.cap - 15) return NULL;
-    if (stws_p_record_size(frame) > c->s.outbox.cap) return NULL;
-    *result = stws_p_can_say(c, frame) ? STWS_P_CAST(int, STWS_ERR_FULL) : STWS_P_CAST(int, STWS_ERR_FRAME_BUILD);
-    while (*result == STWS_ERR_FULL && !record && !full) {
-        if (!c->o.outbox_count || c->s.outbox.count < c->o.outbox_count)
-            record = stws_p_record_put(&c->s.outbox, frame);
-        if (record) break;
-        oldest = c->o.outbox_policy == STWS_FULL_DROP_OLDEST ? stws_p_record_oldest(&c->s.outbox) : NULL;
-        full = !oldest;
+    if (stws_p_record_size(frame) > outbox->cap) return NULL;
+    *result = STWS_ERR_FRAME_BUILD;
+    if (!stws_p_can_say(c, frame)) return NULL;
+    *result = STWS_ERR_FULL;
+    do {
         if (oldest) stws_p_drop_record(c, oldest, STWS_ERR_FULL);
-        stws_p_record_sweep(&c->s.outbox);
-    }
+        stws_p_record_sweep(outbox);
+        if (!c->o.outbox_count || outbox->count < c->o.outbox_count) record = stws_p_record_put(outbox, frame);
+        oldest = c->o.outbox_policy == STWS_FULL_DROP_OLDEST ? stws_p_record_oldest(outbox) : NULL;
+    } while (!record && oldest);
     return record;
 }
 
@@ -5465,6 +5424,7 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination, const stws_sub
 
 /* The subscription is out of the table, and nobody hears of its receipt. Under the lock. */
 static void stws_p_unsubscribed(stws *c, stws_p_sub *sub) {
+    if (!sub) return;
     stws_p_forget_receipt(&c->s, sub->receipt);
     stws_p_remove_sub(&c->s.subs, sub);
 }
@@ -5487,16 +5447,17 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
     if (result == STWS_OK) stws_p_unsubscribed(c, sub);
     return stws_p_finish_call(c, result);
 }
-static int stws_p_has_header(const char *const *list, const char *name) {
-    for (; list && list[0]; list += 2) if (strcmp(list[0], name) == 0) return 1;
-    return 0;
+static int stws_p_outgoing_valid(const stws_outgoing *m) {
+    return m->destination && *m->destination && (m->body || !m->body_len) && stws_p_header_list_valid(m->headers);
 }
 
 /* The content type: what the user says, or, where he does not, the one that keeps Spring from taking a body that is not
    UTF-8 for text, and ruining it. */
 static const char *stws_p_content_type(const stws_outgoing *m) {
+    const char *const *h = m->headers;
     if (m->content_type || stws_utf8_valid(m->body, m->body_len)) return m->content_type;
-    return stws_p_has_header(m->headers, "content-type") ? NULL : "application/octet-stream";
+    for (; h && h[0]; h += 2) if (strcmp(h[0], "content-type") == 0) return NULL;
+    return "application/octet-stream";
 }
 
 /* The frame of a SEND, in the table, but for its receipt. */
@@ -5513,7 +5474,7 @@ static void stws_p_compose_send(stws *c, stws_frame *frame, const stws_outgoing 
 
 /* A SEND with a receipt of ours. Returns its number if the user wants to hear of it, 0, or an error. Under the lock. */
 static int stws_p_submit_with_receipt(stws *c, stws_frame *frame, int told) {
-    int number = told ? stws_p_add_receipt(&c->s, 0) : stws_p_new_number(&c->s), result;
+    int number = told ? stws_p_add_receipt(&c->s, 0) : stws_p_number_from(&c->s.next_receipt), result;
     char id[24];
     if (!number) return STWS_ERR_LIMIT;
     stws_p_add(&c->s, frame, "receipt", stws_p_receipt_id(id, number));
@@ -5547,8 +5508,7 @@ STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
     stws_frame frame;
     int result;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
-    if (!m->destination || !*m->destination || (m->body_len && !m->body) || !stws_p_header_list_valid(m->headers))
-        return STWS_ERR_USAGE;
+    if (!stws_p_outgoing_valid(m)) return STWS_ERR_USAGE;
     STWS_P_LOCK(c, c->threads);
     do {
         stws_p_compose_send(c, &frame, m);
@@ -5559,8 +5519,7 @@ STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
     return stws_p_finish_call(c, result);
 }
 STOMP_WS_API int stws_send(stws *c, const char *destination, const void *body, size_t body_len) {
-    stws_outgoing m;
-    memset(&m, 0, sizeof m);
+    stws_outgoing m = {NULL, NULL, 0, NULL, NULL, NULL, 0, 0};
     m.destination = destination;
     m.body = STWS_P_CAST(const char *, body);
     m.body_len = body_len;
@@ -5728,25 +5687,22 @@ static int stws_p_await_reply(stws *c, stws_p_reply *reply, long long until) {
     return reply->copy ? STWS_P_CAST(int, STWS_OK) : STWS_P_CAST(int, STWS_ERR_MEMORY);
 }
 STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_message **reply, int timeout_ms) {
-    stws_subscription own;
-    stws_p_reply wanted;
+    stws_subscription own = {NULL, NULL, NULL, 0, stws_p_take_reply, NULL};
+    stws_p_reply wanted = {NULL, NULL, NULL, 0};
     char to[48], correlation[24];
     long long until;
-    int result, handle = 0;
+    int result, handle = 0, number;
     *reply = NULL;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
+    if (!stws_p_outgoing_valid(message)) return STWS_ERR_USAGE;
     until = stws_p_in(c, timeout_ms);
     result = stws_connect(c, timeout_ms);
     if (result != STWS_OK) return result;
     STWS_P_LOCK(c, c->threads);
-    stws_p_number_text(correlation, "", STWS_P_CAST(unsigned, stws_p_new_number(&c->s)));
+    number = stws_p_number_from(&c->s.next_receipt);
     STWS_P_UNLOCK(c, c->threads);
-    memset(&wanted, 0, sizeof wanted);
-    wanted.correlation = correlation;
-    wanted.to = to;
-    snprintf(to, sizeof to, "/temp-queue/stws-%s", correlation);
-    memset(&own, 0, sizeof own);
-    own.on_message = stws_p_take_reply;
+    wanted.correlation = stws_p_number_text(correlation, "", STWS_P_CAST(unsigned, number));
+    wanted.to = stws_p_number_text(to, "/temp-queue/stws-", STWS_P_CAST(unsigned, number));
     own.user = &wanted;
     if (c->s.broker != STWS_BROKER_RABBITMQ) handle = stws_subscribe(c, to, &own);
     if (handle < 0) return handle;
