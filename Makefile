@@ -76,13 +76,13 @@ tsan: all $(addprefix build/tsan/,$(THREADED_TESTS)) ## tests that start threads
 	@TSAN_OPTIONS=halt_on_error=1 sh tests/run.sh $(filter build/tsan/%,$^)
 
 valgrind: all $(call built,plain) ## the tests under valgrind's memcheck
-	@UNDER='valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=all' \
+	@UNDER='valgrind -q --error-exitcode=99 --leak-check=full' \
 	    TIME_LIMIT=300 sh tests/run.sh $(call commands,plain)
 
 interop: all ## against Spring, RabbitMQ, ActiveMQ, Artemis (as root: it installs them)
 	sh tests/interop/install.sh
 	@echo 'The brokers are built and started now, which takes some minutes.'
-	@TIME_LIMIT=1200 sh tests/run.sh 'build/venv/bin/python -m pytest -q tests/interop'
+	@TIME_LIMIT=1400 sh tests/run.sh 'build/venv/bin/python -m pytest -q tests/interop'
 
 AUTOBAHN_CLIENT = build/asan/tests/tools/autobahn_client
 autobahn: $(AUTOBAHN_CLIENT) ## the Autobahn WebSocket cases, from PyPI, with ASan and UBSan

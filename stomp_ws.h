@@ -2562,7 +2562,7 @@ static int stws_p_accept_connected(stws_p_session *s, const stws_frame *frame) {
 static void stws_p_join(stws_p_input *in, char *piece, size_t len) {
     size_t at = STWS_P_CAST(size_t, piece - in->data);
     if (in->begin == in->end) in->begin = in->end = at;
-    else if (at != in->end) memmove(in->data + in->end, piece, len);
+    else if (len && at != in->end) memmove(in->data + in->end, piece, len);
     in->end += len;
 }
 static int stws_p_control_frame(stws_p_session *s, const stws_ws_event *e) {

@@ -1,4 +1,4 @@
-"""Our side of the interop tests: programs on stomp_ws.h, built with sanitizers, and driven from here.
+"""Our side of the interop tests: programs on stomp_ws.h, built with sanitizers, driven from here.
 
 `Client` is one probe (probe.c says what it takes and prints). `cat` runs stomp_cat, `start` any
 program. All strings hold octets that are no UTF-8 as Python's surrogate escapes, both ways.

@@ -1,5 +1,5 @@
-/* A client that a test drives: commands come on stdin, one a line, and whatever happens is printed on
-   stdout, one JSON object a line.
+/* A client that a test drives: commands come on stdin, one a line, and whatever happens is printed
+   on stdout, one JSON object a line.
 
        connect URL [NAME=VALUE]...      an option of stws_options, with '-' for '_'; header lists as
                                         connect-header:NAME=VALUE, http-header:NAME=VALUE; trace=1
@@ -13,9 +13,10 @@
        flush MS, disconnect MS, stop, stats
        sleep MS                         drive nothing meanwhile, as a callback that blocks
 
-   Words are separated by one space and percent-encoded. Each command is answered by {"event":"done",
-   "result":R}, R being what the library returned; events of the client may come before and after. In
-   strings only what JSON asks for is escaped, so that octets that are no UTF-8 come as they are. */
+   Words are separated by one space and percent-encoded. Each command is answered by
+   {"event":"done","result":R}, R being what the library returned; events of the client may come
+   before and after. In strings only what JSON asks for is escaped, so that octets that are no UTF-8
+   come as they are. */
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
@@ -97,7 +98,9 @@ static void print_frame(const stws_frame *frame) {
     print_string(frame->body ? frame->body : "", frame->body_len);
 }
 
-static void begin_event(const char *name) { printf("{\"event\":\"%s\"", name); }
+static void begin_event(const char *name) {
+    printf("{\"event\":\"%s\"", name);
+}
 
 static void end_event(void) {
     puts("}");
@@ -125,7 +128,8 @@ static void keep(struct probe *probe, const stws_message *message) {
             realloc(probe->messages, (size_t)probe->message_capacity * sizeof *probe->messages);
         if (!probe->messages) die("no memory");
     }
-    probe->messages[probe->message_count++] = stws_message_copy(message);
+    probe->messages[probe->message_count] = stws_message_copy(message);
+    if (!probe->messages[probe->message_count++]) die("no memory");
 }
 
 static void on_message(stws *client, const stws_message *message, void *user) {
@@ -136,30 +140,30 @@ static void on_message(stws *client, const stws_message *message, void *user) {
 
 static const char *event_name(int type) {
     switch (type) {
-    case STWS_EVENT_CONNECTED: return "connected";
-    case STWS_EVENT_RECEIPT: return "receipt";
-    case STWS_EVENT_ERROR: return "error";
-    case STWS_EVENT_DISCONNECTED: return "disconnected";
-    default: return "unhandled";
+        case STWS_EVENT_CONNECTED: return "connected";
+        case STWS_EVENT_RECEIPT: return "receipt";
+        case STWS_EVENT_ERROR: return "error";
+        case STWS_EVENT_DISCONNECTED: return "disconnected";
+        default: return "unhandled";
     }
 }
 
 static const char *broker_name(int broker) {
     switch (broker) {
-    case STWS_BROKER_SPRING: return "spring";
-    case STWS_BROKER_RABBITMQ: return "rabbitmq";
-    case STWS_BROKER_ACTIVEMQ: return "activemq";
-    case STWS_BROKER_ARTEMIS: return "artemis";
-    default: return "unknown";
+        case STWS_BROKER_SPRING: return "spring";
+        case STWS_BROKER_RABBITMQ: return "rabbitmq";
+        case STWS_BROKER_ACTIVEMQ: return "activemq";
+        case STWS_BROKER_ARTEMIS: return "artemis";
+        default: return "unknown";
     }
 }
 
 static const char *version_name(int version) {
     switch (version) {
-    case STWS_STOMP_10: return "1.0";
-    case STWS_STOMP_11: return "1.1";
-    case STWS_STOMP_12: return "1.2";
-    default: return "none";
+        case STWS_STOMP_10: return "1.0";
+        case STWS_STOMP_11: return "1.1";
+        case STWS_STOMP_12: return "1.2";
+        default: return "none";
     }
 }
 
@@ -280,12 +284,14 @@ struct option {
     const char *name;
     size_t offset;
 };
-#define OPTION(name, member) {name, offsetof(stws_options, member)}
+#define OPTION(name, member)                                                                       \
+    { name, offsetof(stws_options, member) }
 
 static void set_strings(stws_options *options, const struct line *line) {
     static const struct option table[] = {
-        OPTION("login", login),   OPTION("passcode", passcode), OPTION("host", host),
-        OPTION("origin", origin), OPTION("cookie", cookie),     OPTION("subprotocols", subprotocols),
+        OPTION("login", login),   OPTION("passcode", passcode),
+        OPTION("host", host),     OPTION("origin", origin),
+        OPTION("cookie", cookie), OPTION("subprotocols", subprotocols),
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         const char *text = text_of(line, table[i].name);
@@ -475,14 +481,11 @@ static void run(struct probe *probe, const struct line *line) {
         const char *name;
         int (*run)(struct probe *, const struct line *);
     } commands[] = {
-        {"connect", run_connect},         {"subscribe", run_subscribe},
-        {"unsubscribe", run_unsubscribe}, {"send", run_send},
-        {"request", run_request},         {"ack", run_ack},
-        {"nack", run_nack},               {"begin", run_begin},
-        {"commit", run_commit},           {"abort", run_abort},
-        {"flush", run_flush},             {"disconnect", run_disconnect},
-        {"stop", run_stop},               {"stats", run_stats},
-        {"sleep", run_sleep},
+        {"connect", run_connect}, {"subscribe", run_subscribe}, {"unsubscribe", run_unsubscribe},
+        {"send", run_send},       {"request", run_request},     {"ack", run_ack},
+        {"nack", run_nack},       {"begin", run_begin},         {"commit", run_commit},
+        {"abort", run_abort},     {"flush", run_flush},         {"disconnect", run_disconnect},
+        {"stop", run_stop},       {"stats", run_stats},         {"sleep", run_sleep},
     };
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         if (strcmp(plain(line, 0), commands[i].name) != 0) continue;

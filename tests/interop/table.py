@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The table of brokers and features, as the interop tests measured it.
 
-The tests write build/interop/table.json and table.md; this prints the JSON as Markdown again:
+The tests write build/interop/table.json and table.md, or table-partial.* where they did not run in
+full. This prints the JSON as Markdown again:
 
     python3 tests/interop/table.py [FILE.json]
 """
@@ -30,14 +31,15 @@ class Results:
         self._rows = {}
 
     def add(self, group, feature, kind, passed, reason=None):
-        """One cell: it works, or, with a reason, the broker cannot; or the test of either failed."""
+        """One cell: it works; or, with a reason, the broker cannot; or the test of either failed."""
         cells = self._rows.setdefault((group, feature), {})
         if not passed:
             cells[kind] = "FAILED"
         elif cells.get(kind) != "FAILED":
             cells[kind] = reason or YES
 
-    def write(self):
+    def write(self, complete):
+        """Write both files, and never those of the whole table after a part of the tests."""
         data = {
             "brokers": [{"kind": kind, "name": name, "version": self.versions.get(kind)}
                         for kind, name in BROKERS.items()],
@@ -47,8 +49,9 @@ class Results:
         }
         OUTPUT.mkdir(parents=True, exist_ok=True)
         text = json.dumps(data, ensure_ascii=False, indent=2)
-        (OUTPUT / "table.json").write_text(text + "\n", "utf-8")
-        (OUTPUT / "table.md").write_text(markdown(data), "utf-8")
+        name = "table" if complete else "table-partial"
+        (OUTPUT / f"{name}.json").write_text(text + "\n", "utf-8")
+        (OUTPUT / f"{name}.md").write_text(markdown(data), "utf-8")
 
 
 def markdown(data):

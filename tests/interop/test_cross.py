@@ -1,4 +1,4 @@
-"""Other people's clients and ours, through every broker, both ways: the same octets or a known fault.
+"""Other people's clients and ours, through every broker, both ways: same octets, or a known fault.
 
     build/venv/bin/python -m pytest tests/interop/test_cross.py [-k 'stomp.js and rabbitmq']
 

@@ -80,7 +80,7 @@ def test_minimal_tries_again(run):
 
 
 class Lines:
-    """The lines that a process prints, read in the background: how often each body came, and where."""
+    """The lines that a process prints, read in the background: where each body came."""
 
     def __init__(self, process):
         self._process = process
