@@ -2476,8 +2476,8 @@ static void stws_p_add_list(stws_p_session *s, stws_frame *frame, const char *co
     s->overfull |= list && list[0];
 }
 
-/* "12" into text, as a C string. */
-static const char *stws_p_number_text(char text[24], const char *prefix, unsigned long long n) {
+/* "prefix12" into text, which has room for the prefix, 20 digits and a NUL. */
+static const char *stws_p_number_text(char *text, const char *prefix, unsigned long long n) {
     size_t len = strlen(prefix);
     memcpy(text, prefix, len);
     text[len + stws_p_digits(n, text + len)] = 0;
