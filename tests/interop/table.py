@@ -20,11 +20,13 @@ BROKERS = {
     "activemq": "ActiveMQ Classic",
     "artemis": "ActiveMQ Artemis",
 }
+GROUPS = ["Connecting", "Destinations", "Acknowledging", "Transactions and receipts", "Bodies",
+          "Headers", "Errors and endings", "Other clients"]
 YES = "✓"
 
 
 class Results:
-    """What was found, cell by cell, in the order it came."""
+    """What was found, cell by cell; in each group the rows are in the order in which they came."""
 
     def __init__(self):
         self.versions = {}
@@ -40,12 +42,13 @@ class Results:
 
     def write(self, complete):
         """Write both files, and never those of the whole table after a part of the tests."""
+        rows = sorted(self._rows.items(), key=lambda row: GROUPS.index(row[0][0]))
         data = {
             "brokers": [{"kind": kind, "name": name, "version": self.versions.get(kind)}
                         for kind, name in BROKERS.items()],
             "rows": [{"group": group, "feature": feature,
                       "cells": {kind: cells.get(kind, "not run") for kind in BROKERS}}
-                     for (group, feature), cells in self._rows.items()],
+                     for (group, feature), cells in rows],
         }
         OUTPUT.mkdir(parents=True, exist_ok=True)
         text = json.dumps(data, ensure_ascii=False, indent=2)
