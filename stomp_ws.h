@@ -2191,7 +2191,7 @@ STOMP_WS_API int stws_frame_build(char *buf, size_t cap, int version, const stws
 /* ==== >>session: one STOMP session and its tables: bytes in, bytes out, no system call ==== */
 #define STWS_P_US 1000LL /* microseconds in a millisecond: options are in ms, the clock in us */
 #define STWS_P_NEVER (-1LL) /* as a time or a deadline */
-#define STWS_P_UNSENT 9223372036854775807LL /* deadline of a receipt whose frame still waits */
+#define STWS_P_UNSENT 9223372036854775807LL /* later than any time */
 #define STWS_P_SENT (STWS_P_UNSENT - 1)
 enum { STWS_P_POOL = 256 };   /* octets of randomness asked for at a time: 64 masking keys */
 enum { STWS_P_PIECE = 8192 }; /* what Tomcat takes as one WebSocket message by default */
@@ -2243,7 +2243,7 @@ enum { STWS_P_RECEIPT_FREE, STWS_P_RECEIPT_WAITING, STWS_P_RECEIPT_DONE };
 
 typedef struct stws_p_receipt {
     int number, state, result, handle;
-    long long sent_us, deadline_us;
+    long long sent_us, deadline_us; /* deadline_us: STWS_P_UNSENT while its frame waits */
 } stws_p_receipt;
 
 /* A frame that waits, whole: its headers and texts lie behind it. */
@@ -2251,10 +2251,8 @@ typedef struct stws_p_record {
     size_t size;
     stws_frame frame;
     int receipt;    /* number of the receipt that confirms it; 0: none */
-    int told;       /* the user wants an event for it */
     unsigned epoch; /* it means something in this session only; 0: in any */
     unsigned char confirm, sent, done;
-    int result;
     long long sent_us;
 } stws_p_record;
 
@@ -2273,7 +2271,8 @@ typedef struct stws_p_session {
     stws_p_input in;
     stws_ws ws;
     stws_frame_state parser;
-    stws_header *build_headers; /* table for the frame being built, under the lock */
+    stws_header *build_headers; /* table for the frame being composed, under the lock */
+    int overfull;               /* it had more headers than max_headers, or one without a value */
     stws_message message;
     size_t taken;  /* octets of the frame that was handed out last */
     int in_opcode; /* of the message its bytes came in */
@@ -2314,25 +2313,20 @@ static int stws_p_masking_key(stws_p_session *s, unsigned char key[4]) {
 
 /* ---- trace: what the user may see of a frame ---- */
 
-static int stws_p_is_secret(const stws_header *h) {
-    return stws_p_list_has("passcode,authorization,proxy-authorization,cookie,set-cookie,x-csrf-token", h->name,
-                           stws_p_len_or_strlen(h->name, h->name_len), 1);
-}
-
 enum { STWS_P_TRACE_HEADERS = 24 }; /* a trace shows no more: its table lies on the stack */
 
 static void stws_p_trace(const stws_p_session *s, int direction, const stws_frame *frame) {
-    stws_header shown[STWS_P_TRACE_HEADERS];
+    static const char secrets[] = "passcode,authorization,proxy-authorization,cookie,set-cookie,x-csrf-token";
+    stws_header shown[STWS_P_TRACE_HEADERS], *h;
     stws_frame copy;
-    size_t i;
     if (!s->options->on_trace) return;
     copy = *frame;
     if (copy.header_count > STWS_P_TRACE_HEADERS) copy.header_count = STWS_P_TRACE_HEADERS;
-    for (i = 0; i < copy.header_count; i++) {
-        shown[i] = frame->headers[i];
-        if (stws_p_is_secret(&shown[i])) shown[i].value = "***";
-        shown[i].name_len = stws_p_len_or_strlen(shown[i].name, shown[i].name_len);
-        shown[i].value_len = strlen(shown[i].value);
+    if (copy.header_count) memcpy(shown, frame->headers, copy.header_count * sizeof *h);
+    for (h = shown; h < shown + copy.header_count; h++) {
+        h->name_len = stws_p_len_or_strlen(h->name, h->name_len);
+        if (stws_p_list_has(secrets, h->name, h->name_len, 1)) h->value = "***";
+        h->value_len = strlen(h->value);
     }
     copy.headers = shown;
     if (!copy.command) copy.command = stws_command_name(copy.command_id);
@@ -2341,7 +2335,6 @@ static void stws_p_trace(const stws_p_session *s, int direction, const stws_fram
 }
 static void stws_p_trace_word(const stws_p_session *s, int direction, const char *word) {
     stws_frame frame;
-    if (!s->options->on_trace) return;
     memset(&frame, 0, sizeof frame);
     frame.command = word;
     stws_p_trace(s, direction, &frame);
@@ -2381,37 +2374,31 @@ static size_t stws_p_head_bound(const stws_frame *frame) {
     return bound;
 }
 
-/* How large a WebSocket message of ours may be: see DESIGN of the cut in the manual, "Large frames". */
+/* How large a WebSocket message of ours may be, 0 for any size: see "Large frames" in the manual. */
 static size_t stws_p_cut_size(const stws_p_session *s) {
-    if (s->options->max_ws_message == STWS_WHOLE) return 0;
-    if (s->options->max_ws_message) return s->options->max_ws_message;
-    return s->broker == STWS_BROKER_SPRING || s->broker == STWS_BROKER_RABBITMQ || s->broker == STWS_BROKER_ARTEMIS
-               ? STWS_P_PIECE
-               : 0;
+    size_t asked = s->options->max_ws_message;
+    int b = s->broker, joins = b == STWS_BROKER_SPRING || b == STWS_BROKER_RABBITMQ || b == STWS_BROKER_ARTEMIS;
+    if (asked) return asked == STWS_WHOLE ? 0 : asked;
+    return joins ? STWS_P_PIECE : 0;
 }
 
 /* The plain frame lies at the end of the room that was made; cut it into masked messages from the front. What is
    written never overtakes what is still to be read, as a head is put in front of each piece only once. */
 static int stws_p_post_pieces(stws_p_session *s, size_t plain, size_t len, size_t cut, int opcode) {
-    char *data = s->out.data;
-    size_t end = s->out.end;
+    char *data = s->out.data, *to = data + s->out.end;
     unsigned char key[4];
     while (len) {
-        size_t piece = len < cut ? len : cut, need = 0;
-        char *to;
+        size_t piece = len < cut ? len : cut;
         if (opcode == STWS_WS_TEXT) piece = stws_p_utf8_cut(data + plain, piece, len);
-        if (!stws_p_masking_key(s, key)) {
-            s->out.end = end; /* no half of a frame stays */
-            return STWS_ERR_IO;
-        }
-        need = stws_p_ws_head_len(piece, 1);
-        to = stws_p_ws_put_head(data + s->out.end, opcode, 1, piece, key);
+        if (!stws_p_masking_key(s, key)) return STWS_ERR_IO;
+        to = stws_p_ws_put_head(to, opcode, 1, piece, key);
         memmove(to, data + plain, piece);
         stws_ws_mask(to, to, piece, key, 0);
-        s->out.end += need + piece;
+        to += piece;
         plain += piece;
         len -= piece;
     }
+    s->out.end = STWS_P_CAST(size_t, to - data); /* only now: no half of a frame stays */
     return STWS_OK;
 }
 static int stws_p_post_cut(stws_p_session *s, const stws_frame *frame, size_t total, size_t cut, size_t *need) {
@@ -2458,7 +2445,7 @@ static int stws_p_post(stws_p_session *s, const stws_frame *frame, size_t *need)
     if (result != STWS_OK) return result;
     s->stats.frames_out++;
     if (frame->command_id == STWS_COMMAND_SEND) s->stats.messages_out++;
-    if (s->options->on_trace) stws_p_trace(s, '>', frame);
+    stws_p_trace(s, '>', frame);
     return STWS_OK;
 }
 
@@ -2469,27 +2456,28 @@ static void stws_p_compose(stws_p_session *s, stws_frame *frame, int command_id)
     frame->command_id = command_id;
     frame->headers = s->build_headers;
     frame->body = "";
+    s->overfull = 0;
 }
 
-/* Add a header; 0 when the table is full. No value, no header. */
-static int stws_p_add(stws_p_session *s, stws_frame *frame, const char *name, const char *value) {
-    stws_header *h;
-    if (!value) return 1;
-    if (frame->header_count == s->options->max_headers) return 0;
-    h = &s->build_headers[frame->header_count++];
+/* Add a header. No value, no header. */
+static void stws_p_add(stws_p_session *s, stws_frame *frame, const char *name, const char *value) {
+    stws_header *h = &s->build_headers[frame->header_count];
+    if (!value) return;
+    s->overfull |= frame->header_count == s->options->max_headers;
+    if (s->overfull) return;
     h->name = name;
     h->name_len = strlen(name);
     h->value = value;
     h->value_len = strlen(value);
-    return 1;
+    frame->header_count++;
 }
-static int stws_p_add_list(stws_p_session *s, stws_frame *frame, const char *const *list) {
-    for (; list && list[0]; list += 2) if (!list[1] || !stws_p_add(s, frame, list[0], list[1])) return 0;
-    return 1;
+static void stws_p_add_list(stws_p_session *s, stws_frame *frame, const char *const *list) {
+    for (; list && list[0] && list[1]; list += 2) stws_p_add(s, frame, list[0], list[1]);
+    s->overfull |= list && list[0];
 }
 
-/* "12" into text, as a C string. */
-static const char *stws_p_number_text(char text[24], const char *prefix, unsigned long long n) {
+/* "prefix12" into text, which has room for the prefix, 20 digits and a NUL. */
+static const char *stws_p_number_text(char *text, const char *prefix, unsigned long long n) {
     size_t len = strlen(prefix);
     memcpy(text, prefix, len);
     text[len + stws_p_digits(n, text + len)] = 0;
@@ -2513,12 +2501,13 @@ static int stws_p_post_connect(stws_p_session *s, const stws_attempt *attempt, s
     stws_p_number_text(heartbeat, "", STWS_P_CAST(unsigned, o->heartbeat_out_ms));
     stws_p_number_text(heartbeat + strlen(heartbeat), ",", STWS_P_CAST(unsigned, o->heartbeat_in_ms));
     stws_p_compose(s, &frame, STWS_COMMAND_CONNECT);
-    if (!stws_p_add(s, &frame, "accept-version", stws_p_accept_version[o->versions]) ||
-        !stws_p_add(s, &frame, "host", o->host) ||
-        !stws_p_add(s, &frame, "heart-beat", heartbeat) || !stws_p_add(s, &frame, "login", attempt->login) ||
-        !stws_p_add(s, &frame, "passcode", attempt->passcode) || !stws_p_add_list(s, &frame, attempt->connect_headers))
-        return STWS_ERR_LIMIT;
-    return stws_p_post(s, &frame, need);
+    stws_p_add(s, &frame, "accept-version", stws_p_accept_version[o->versions]);
+    stws_p_add(s, &frame, "host", o->host);
+    stws_p_add(s, &frame, "heart-beat", heartbeat);
+    stws_p_add(s, &frame, "login", attempt->login);
+    stws_p_add(s, &frame, "passcode", attempt->passcode);
+    stws_p_add_list(s, &frame, attempt->connect_headers);
+    return s->overfull ? STWS_P_CAST(int, STWS_ERR_LIMIT) : stws_p_post(s, &frame, need);
 }
 
 /* CONNECTED's version: its bit; 0 when nobody offered it. No version is 1.0 (STOMP 1.1, "Protocol Negotiation"). */
@@ -2616,45 +2605,42 @@ static int stws_p_next_piece(stws_p_session *s) {
 static int stws_p_next_frame(stws_p_session *s, stws_frame *frame) {
     stws_p_input *in = &s->in;
     size_t used = 0, beats;
-    int result = STWS_MORE;
+    int result = STWS_DONE;
     in->begin += s->taken;
-    s->taken = 0;
-    for (;;) {
-        if (in->begin < in->end) {
-            beats = s->parser.heartbeats;
-            result = stws_frame_parse(in->data + in->begin, in->end - in->begin, &s->parser, frame, &used);
-            s->stats.heartbeats_in += s->parser.heartbeats - beats;
-            if (result < 0) return result;
-            if (result == STWS_DONE) break;
-            in->begin += used;
+    for (s->taken = 0; result == STWS_DONE; result = stws_p_next_piece(s)) {
+        if (in->begin == in->end) continue;
+        beats = s->parser.heartbeats;
+        result = stws_frame_parse(in->data + in->begin, in->end - in->begin, &s->parser, frame, &used);
+        s->stats.heartbeats_in += s->parser.heartbeats - beats;
+        if (result < 0) return result;
+        if (result == STWS_DONE) {
+            s->taken = used;
+            s->stats.frames_in++;
+            stws_p_trace(s, '<', frame);
+            return STWS_DONE;
         }
-        result = stws_p_next_piece(s);
-        if (result != STWS_DONE) return result;
+        in->begin += used;
     }
-    s->taken = used;
-    s->stats.frames_in++;
-    if (s->options->on_trace) stws_p_trace(s, '<', frame);
-    return STWS_DONE;
+    return result;
 }
 
-/* Gather free room behind the raw bytes: the size of it. Both stretches go to the front, the gap between them goes. */
-static size_t stws_p_input_room(stws_p_input *in) {
+/* Put both stretches at the front of `to`, which is the buffer itself or a larger one; the gap between them goes. */
+static void stws_p_input_gather(stws_p_input *in, char *to) {
     size_t stomp = in->end - in->begin, raw = in->raw_end - in->raw;
-    if (raw == 0) in->raw = in->raw_end = in->end;
-    if (stomp == 0 && raw == 0) {
-        in->begin = in->end = in->raw = in->raw_end = 0;
-    } else if (in->cap - in->raw_end < in->cap / 4) {
-        memmove(in->data, in->data + in->begin, stomp);
-        memmove(in->data + stomp, in->data + in->raw, raw);
-        in->begin = 0;
-        in->end = in->raw = stomp;
-        in->raw_end = stomp + raw;
-    }
-    return in->cap - in->raw_end;
+    memmove(to, in->data + in->begin, stomp);
+    memmove(to + stomp, in->data + in->raw, raw);
+    in->data = to;
+    in->begin = 0;
+    in->end = in->raw = stomp;
+    in->raw_end = stomp + raw;
 }
-static void stws_p_input_reset(stws_p_session *s) {
-    s->in.begin = s->in.end = s->in.raw = s->in.raw_end = 0;
-    s->taken = 0;
+
+/* Gather free room behind the raw bytes, when there is little: the size of it. */
+static size_t stws_p_input_room(stws_p_input *in) {
+    int empty = in->begin == in->end && in->raw == in->raw_end;
+    if (in->raw == in->raw_end) in->raw = in->raw_end = in->end;
+    if (empty || in->cap - in->raw_end < in->cap / 4) stws_p_input_gather(in, in->data);
+    return in->cap - in->raw_end;
 }
 static const char *stws_p_known_value(const stws_p_session *s, int known) {
     unsigned index = s->parser.known[known];
@@ -2726,53 +2712,46 @@ static int stws_p_receiver(const stws_p_subs *t, int handle, stws_on_message *ca
 }
 static size_t stws_p_align(size_t n) { return (n + 15) & ~STWS_P_CAST(size_t, 15); }
 
+/* The number to give away now; the next one, which is positive, takes its place. */
+static int stws_p_number_from(int *next) {
+    int number = *next;
+    *next = number == 2147483647 ? 1 : number + 1;
+    return number;
+}
+
 /* The next handle whose slot is free and whose id nobody has taken; 0 when the table is full. */
 static int stws_p_new_handle(stws_p_subs *t) {
     char id[24];
     int tries;
     for (tries = 0; tries <= t->count && t->live < t->count; tries++) {
-        int handle = t->next_handle;
-        t->next_handle = handle == 2147483647 ? 1 : handle + 1;
+        int handle = stws_p_number_from(&t->next_handle);
         if (t->slots[handle % t->count].handle || t->slots[handle % t->count].pinned) continue;
         stws_p_number_text(id, "sub-", STWS_P_CAST(unsigned, handle));
         if (!stws_p_find_custom(t, id, strlen(id))) return handle;
     }
     return 0;
 }
-static size_t stws_p_copy_text(char *to, const char *text) {
-    size_t len = strlen(text) + 1;
-    memcpy(to, text, len);
-    return len;
-}
-
-/* Octets of a subscription's texts; header_count counts its headers. */
-static size_t stws_p_sub_size(const char *id, const char *destination, const char *ack, const char *const *headers,
-                              int *header_count) {
-    size_t size = strlen(id) + strlen(destination) + strlen(ack) + 3;
-    for (*header_count = 0; headers && headers[0]; headers += 2, ++*header_count)
-        size += strlen(headers[0]) + strlen(headers[1]) + 2;
-    return size;
-}
-
 /* Enter a subscription; its handle, or an error. Under the lock. */
 static int stws_p_add_sub(stws_p_subs *t, const char *destination, const stws_subscription *o) {
-    char own_id[24], *text;
-    int handle = stws_p_new_handle(t), slot = handle % t->count, header_count;
-    const char *id = o->id, *ack = stws_p_or(o->ack, "auto");
-    const char *const *header;
+    int handle = stws_p_new_handle(t), slot = handle % t->count, i;
+    const char *texts[3];
     stws_p_sub *sub = &t->slots[slot];
-    if (!id) id = stws_p_number_text(own_id, "sub-", STWS_P_CAST(unsigned, handle));
-    if (!handle || stws_p_sub_size(id, destination, ack, o->headers, &header_count) > t->text_size)
-        return STWS_ERR_LIMIT;
-    text = stws_p_sub_destination(t, sub);
-    text += stws_p_copy_text(text, destination);
-    text += stws_p_copy_text(text, id);
-    text += stws_p_copy_text(text, ack);
-    for (header = o->headers; header && *header; header++) text += stws_p_copy_text(text, *header);
+    stws_p_out out;
+    char own_id[24];
+    if (!handle) return STWS_ERR_LIMIT;
+    out.at = stws_p_sub_destination(t, sub);
+    out.room = t->text_size;
+    out.need = 0;
+    texts[0] = destination;
+    texts[1] = o->id ? o->id : stws_p_number_text(own_id, "sub-", STWS_P_CAST(unsigned, handle));
+    texts[2] = stws_p_or(o->ack, "auto");
+    for (i = 0; i < 3; i++) stws_p_put(&out, texts[i], strlen(texts[i]) + 1);
+    for (i = 0; o->headers && o->headers[i]; i++) stws_p_put(&out, o->headers[i], strlen(o->headers[i]) + 1);
+    if (out.need > t->text_size) return STWS_ERR_LIMIT;
     STWS_P_STORE(&sub->on_message, o->on_message);
     STWS_P_STORE(&sub->user, o->user);
     STWS_P_STORE(&sub->custom_id, STWS_P_CAST(unsigned char, o->id != NULL));
-    sub->header_count = header_count;
+    sub->header_count = i / 2;
     sub->receipt = 0;
     sub->sent = 0;
     sub->wants_receipt = STWS_P_CAST(unsigned char, o->receipt != 0);
@@ -2810,59 +2789,50 @@ static stws_p_sub *stws_p_next_unsent(stws_p_subs *t) {
 }
 
 /* SUBSCRIBE for an entry; headers, when given, stand for the entry's own. */
-static int stws_p_compose_subscribe(stws_p_session *s, stws_frame *frame, const stws_p_sub *sub,
-                                    const char *const *headers, const char *receipt) {
+static void stws_p_compose_subscribe(stws_p_session *s, stws_frame *frame, const stws_p_sub *sub,
+                                     const char *const *headers, const char *receipt) {
     const char *destination = stws_p_sub_destination(&s->subs, sub);
-    const char *id = stws_p_after(destination), *ack = stws_p_after(id), *name = stws_p_after(ack);
+    const char *id = stws_p_after(destination), *ack = stws_p_after(id), *name = stws_p_after(ack), *value;
     int i;
     stws_p_compose(s, frame, STWS_COMMAND_SUBSCRIBE);
-    if (!stws_p_add(s, frame, "id", id) || !stws_p_add(s, frame, "destination", destination) ||
-        !stws_p_add(s, frame, "ack", ack) || !stws_p_add(s, frame, "receipt", receipt))
-        return 0;
-    if (headers) return stws_p_add_list(s, frame, headers);
-    for (i = 0; i < sub->header_count; i++) {
-        const char *value = stws_p_after(name);
-        if (!stws_p_add(s, frame, name, value)) return 0;
-        name = stws_p_after(value);
+    stws_p_add(s, frame, "id", id);
+    stws_p_add(s, frame, "destination", destination);
+    stws_p_add(s, frame, "ack", ack);
+    stws_p_add(s, frame, "receipt", receipt);
+    stws_p_add_list(s, frame, headers);
+    for (i = 0; i < sub->header_count && !headers; i++, name = stws_p_after(value)) {
+        value = stws_p_after(name);
+        stws_p_add(s, frame, name, value);
     }
-    return 1;
 }
 
 /* ---- receipts: each asked for ends, one way or another ---- */
 
-static stws_p_receipt *stws_p_receipt_at(const stws_p_session *s, int index) {
-    return &s->receipts[index % s->options->max_receipts];
-}
-static int stws_p_new_number(stws_p_session *s) {
-    int number = s->next_receipt;
-    s->next_receipt = number == 2147483647 ? 1 : number + 1;
-    return number;
-}
-
-/* Enter a receipt to wait for; its number, or 0 when the table is full. */
-static int stws_p_add_receipt(stws_p_session *s, int handle) {
-    stws_p_receipt *r;
-    int used = s->receipts_waiting + s->receipts_done, i;
-    for (i = 0; i < s->options->max_receipts; i++) {
-        r = stws_p_receipt_at(s, s->oldest_receipt + used + i);
-        if (r->state != STWS_P_RECEIPT_FREE) continue;
-        r->state = STWS_P_RECEIPT_WAITING;
-        r->number = stws_p_new_number(s);
-        r->handle = handle;
-        r->sent_us = 0;
-        r->deadline_us = STWS_P_UNSENT;
-        s->receipts_waiting++;
-        return r->number;
-    }
-    return 0;
-}
-static stws_p_receipt *stws_p_find_receipt(const stws_p_session *s, int number) {
-    int i;
-    for (i = 0; i < s->options->max_receipts && s->receipts_waiting; i++) {
-        stws_p_receipt *r = stws_p_receipt_at(s, s->oldest_receipt + i);
-        if (r->state == STWS_P_RECEIPT_WAITING && r->number == number) return r;
+/* The first one in that state (and, but for 0, of that number), looking from there on; or NULL. */
+static stws_p_receipt *stws_p_receipt_in(const stws_p_session *s, int from, int state, int number) {
+    int count = s->options->max_receipts, i;
+    for (i = 0; i < count; i++) {
+        stws_p_receipt *r = &s->receipts[(from + i) % count];
+        if (r->state == state && (!number || r->number == number)) return r;
     }
     return NULL;
+}
+/* Enter a receipt to wait for; its number, or 0 when the table is full. */
+static int stws_p_add_receipt(stws_p_session *s, int handle) {
+    int behind = s->oldest_receipt + s->receipts_waiting + s->receipts_done;
+    stws_p_receipt *r = stws_p_receipt_in(s, behind, STWS_P_RECEIPT_FREE, 0);
+    if (!r) return 0;
+    r->state = STWS_P_RECEIPT_WAITING;
+    r->number = stws_p_number_from(&s->next_receipt);
+    r->handle = handle;
+    r->sent_us = 0;
+    r->deadline_us = STWS_P_UNSENT;
+    s->receipts_waiting++;
+    return r->number;
+}
+static stws_p_receipt *stws_p_find_receipt(const stws_p_session *s, int number) {
+    if (!number || !s->receipts_waiting) return NULL;
+    return stws_p_receipt_in(s, s->oldest_receipt, STWS_P_RECEIPT_WAITING, number);
 }
 static void stws_p_finish_receipt(stws_p_session *s, stws_p_receipt *r, int result) {
     r->state = STWS_P_RECEIPT_DONE;
@@ -2897,6 +2867,17 @@ static void stws_p_forget_receipt(stws_p_session *s, int number) {
     s->receipts_waiting--;
 }
 
+/* The frame that asked for it will not be sent. */
+static void stws_p_fail_receipt(stws_p_session *s, int number, int result) {
+    stws_p_receipt *r = stws_p_find_receipt(s, number);
+    if (r) stws_p_finish_receipt(s, r, result);
+}
+
+/* Its id as the header says it; NULL for 0, which is no receipt. */
+static const char *stws_p_receipt_id(char id[24], int number) {
+    return number ? stws_p_number_text(id, "receipt-", STWS_P_CAST(unsigned, number)) : NULL;
+}
+
 /* The frame that asked for it is on its way: from now on it has a deadline. */
 static void stws_p_receipt_sent(stws_p_session *s, int number, long long now) {
     stws_p_receipt *r = stws_p_find_receipt(s, number);
@@ -2907,17 +2888,13 @@ static void stws_p_receipt_sent(stws_p_session *s, int number, long long now) {
 
 /* Take one that has ended out of the table: 1, and what it was. */
 static int stws_p_take_receipt(stws_p_session *s, stws_p_receipt *taken) {
-    int i;
-    for (i = 0; i < s->options->max_receipts && s->receipts_done; i++) {
-        stws_p_receipt *r = stws_p_receipt_at(s, s->oldest_receipt + i);
-        if (r->state != STWS_P_RECEIPT_DONE) continue;
-        *taken = *r;
-        r->state = STWS_P_RECEIPT_FREE;
-        STWS_P_STORE(&s->receipts_done, s->receipts_done - 1);
-        s->oldest_receipt = (s->oldest_receipt + i + 1) % s->options->max_receipts;
-        return 1;
-    }
-    return 0;
+    stws_p_receipt *r = stws_p_receipt_in(s, s->oldest_receipt, STWS_P_RECEIPT_DONE, 0);
+    if (!r) return 0;
+    *taken = *r;
+    r->state = STWS_P_RECEIPT_FREE;
+    STWS_P_STORE(&s->receipts_done, s->receipts_done - 1);
+    s->oldest_receipt = STWS_P_CAST(int, r - s->receipts + 1) % s->options->max_receipts;
+    return 1;
 }
 
 /* ---- rings: for the outbox here and for the queue below ---- */
@@ -2949,7 +2926,6 @@ static void *stws_p_ring_put(stws_p_ring *r, size_t size) {
     }
     memcpy(r->data + at, &size, sizeof size);
     if (r->untaken == 0) r->next = at;
-    else if (r->next == r->wrap) r->next = 0;
     r->tail = at + size;
     r->count++;
     r->untaken++;
@@ -2973,10 +2949,22 @@ static void stws_p_ring_drop(stws_p_ring *r) {
 static stws_p_record *stws_p_record_at(const stws_p_ring *b, size_t offset) {
     return STWS_P_CAST(stws_p_record *, stws_p_ring_at(b, offset));
 }
-static size_t stws_p_record_size(const stws_frame *frame) {
-    size_t size = sizeof(stws_p_record) + frame->header_count * sizeof(stws_header) + frame->body_len + 1, i;
+
+/* The record after that one, or, after NULL, the first; NULL at the end. */
+static stws_p_record *stws_p_record_next(const stws_p_ring *b, const stws_p_record *r) {
+    size_t at = b->head;
+    if (r) at = stws_p_ring_after(b, STWS_P_CAST(size_t, STWS_P_POINTER(const char *, r) - b->data));
+    return b->count && at != b->tail ? stws_p_record_at(b, at) : NULL;
+}
+
+/* Octets of a frame that is kept: its header table, and every text with its NUL. */
+static size_t stws_p_kept_size(const stws_frame *frame) {
+    size_t size = frame->header_count * sizeof(stws_header) + stws_p_strlen(frame->command) + frame->body_len + 2, i;
     for (i = 0; i < frame->header_count; i++) size += frame->headers[i].name_len + frame->headers[i].value_len + 2;
-    return stws_p_align(size);
+    return size;
+}
+static size_t stws_p_record_size(const stws_frame *frame) {
+    return stws_p_align(sizeof(stws_p_record) + stws_p_kept_size(frame));
 }
 static const char *stws_p_keep(char **to, const char *text, size_t len) {
     char *kept = *to;
@@ -2986,31 +2974,30 @@ static const char *stws_p_keep(char **to, const char *text, size_t len) {
     return kept;
 }
 
-/* Copy the headers of a frame into a table and the text behind it. */
-static const stws_header *stws_p_keep_headers(stws_header *headers, char **text, const stws_frame *frame) {
+/* Make *frame a copy of itself whose headers and texts lie in that place. */
+static void stws_p_keep_frame(stws_frame *frame, void *place) {
+    stws_header *headers = STWS_P_CAST(stws_header *, place);
+    char *text = STWS_P_POINTER(char *, headers + frame->header_count);
     size_t i;
     for (i = 0; i < frame->header_count; i++) {
         headers[i] = frame->headers[i];
-        headers[i].name = stws_p_keep(text, headers[i].name, headers[i].name_len);
-        headers[i].value = stws_p_keep(text, headers[i].value, headers[i].value_len);
+        headers[i].name = stws_p_keep(&text, headers[i].name, headers[i].name_len);
+        headers[i].value = stws_p_keep(&text, headers[i].value, headers[i].value_len);
     }
-    return headers;
+    frame->headers = headers;
+    if (frame->command) frame->command = stws_p_keep(&text, frame->command, strlen(frame->command));
+    frame->body = stws_p_keep(&text, frame->body, frame->body_len);
 }
 
 /* Copy a frame into the outbox; NULL when it is full. */
 static stws_p_record *stws_p_record_put(stws_p_ring *b, const stws_frame *frame) {
     size_t size = stws_p_record_size(frame);
     stws_p_record *r = STWS_P_CAST(stws_p_record *, stws_p_ring_put(b, size));
-    stws_header *headers;
-    char *text;
     if (!r) return NULL;
     memset(r, 0, sizeof *r);
     r->size = size;
     r->frame = *frame;
-    headers = STWS_P_POINTER(stws_header *, r + 1);
-    text = STWS_P_POINTER(char *, headers + frame->header_count);
-    r->frame.headers = stws_p_keep_headers(headers, &text, frame);
-    r->frame.body = stws_p_keep(&text, frame->body, frame->body_len);
+    stws_p_keep_frame(&r->frame, r + 1);
     return r;
 }
 
@@ -3037,9 +3024,8 @@ static void stws_p_record_mark_sent(stws_p_ring *b, stws_p_record *r) {
 
 /* A new session: what is still there goes again, but for what meant the old session only. */
 static void stws_p_record_all_unsent(stws_p_ring *b) {
-    size_t at = b->head, i;
-    for (i = 0; i < b->count; i++, at = stws_p_ring_after(b, at)) {
-        stws_p_record *r = stws_p_record_at(b, at);
+    stws_p_record *r;
+    for (r = stws_p_record_next(b, NULL); r; r = stws_p_record_next(b, r)) {
         r->sent = 0;
         if (r->epoch) r->done = 1;
     }
@@ -3050,43 +3036,35 @@ static void stws_p_record_all_unsent(stws_p_ring *b) {
 
 /* The record whose confirmation has that number; usually the first. */
 static stws_p_record *stws_p_record_find(const stws_p_ring *b, int receipt) {
-    size_t at = b->head, i;
-    for (i = 0; i < b->count; i++, at = stws_p_ring_after(b, at)) {
-        stws_p_record *r = stws_p_record_at(b, at);
-        if (r->receipt == receipt && !r->done) return r;
-    }
-    return NULL;
+    stws_p_record *r = receipt ? stws_p_record_next(b, NULL) : NULL;
+    while (r && (r->receipt != receipt || r->done)) r = stws_p_record_next(b, r);
+    return r;
 }
 
 /* The oldest message that was not sent yet, or NULL. */
 static stws_p_record *stws_p_record_oldest(const stws_p_ring *b) {
-    size_t at = b->head, i;
-    for (i = 0; i < b->count; i++, at = stws_p_ring_after(b, at)) {
-        stws_p_record *r = stws_p_record_at(b, at);
-        if (!r->done && !r->sent && r->frame.command_id == STWS_COMMAND_SEND) return r;
-    }
-    return NULL;
+    stws_p_record *r = stws_p_record_next(b, NULL);
+    while (r && (r->done || r->sent || r->frame.command_id != STWS_COMMAND_SEND)) r = stws_p_record_next(b, r);
+    return r;
 }
 
 /* ---- ACK and NACK, as each version says them ---- */
 
+/* 0 when the message lacks what its acknowledgement has to name. */
 static int stws_p_compose_ack(stws_p_session *s, stws_frame *frame, int command_id, const stws_message *m,
                               const char *transaction) {
-    const char *id = m->ack ? m->ack : m->message_id;
+    const char *id = s->version != STWS_STOMP_12 ? m->message_id : m->ack ? m->ack : m->message_id;
     stws_p_compose(s, frame, command_id);
-    if (s->version == STWS_STOMP_12) {
-        if (!id || !stws_p_add(s, frame, "id", id)) return 0;
-    } else {
-        if (!m->message_id || !stws_p_add(s, frame, "message-id", m->message_id)) return 0;
-        if (s->version == STWS_STOMP_11 && !stws_p_add(s, frame, "subscription", m->subscription)) return 0;
-    }
-    return stws_p_add(s, frame, "transaction", transaction);
+    stws_p_add(s, frame, s->version == STWS_STOMP_12 ? "id" : "message-id", id);
+    if (s->version == STWS_STOMP_11) stws_p_add(s, frame, "subscription", m->subscription);
+    stws_p_add(s, frame, "transaction", transaction);
+    return id != NULL;
 }
 
 /* A session begins: nothing of the last one counts any more. */
 static void stws_p_session_reset(stws_p_session *s, long long now) {
     stws_header *headers = s->parser.headers;
-    stws_p_input_reset(s);
+    s->in.begin = s->in.end = s->in.raw = s->in.raw_end = s->taken = 0;
     s->out.begin = s->out.end = 0;
     memset(&s->ws, 0, sizeof s->ws);
     memset(&s->parser, 0, sizeof s->parser);
@@ -3213,11 +3191,8 @@ static int stws_p_nonblocking(int fd) {
 }
 static int stws_p_tcp_socket(const stws_p_address *a) {
     int fd = socket(a->any.sa_family, SOCK_STREAM, 0), on = 1;
+    if (fd >= 0 && !stws_p_nonblocking(fd)) stws_p_close_fd(&fd);
     if (fd < 0) return -1;
-    if (!stws_p_nonblocking(fd)) {
-        close(fd);
-        return -1;
-    }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 #ifdef SO_NOSIGPIPE
     setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
@@ -3235,23 +3210,19 @@ static int stws_p_tcp_connect(int fd, stws_p_address *a, int port) {
 static void stws_p_tcp_start(stws_p_tcp *t, int *fd) {
     stws_p_address *a = &t->addresses[t->next++];
     *fd = stws_p_tcp_socket(a);
-    if (*fd >= 0 && stws_p_tcp_connect(*fd, a, t->port) != 0 && errno != EINPROGRESS && errno != EINTR) {
+    if (*fd < 0 || (stws_p_tcp_connect(*fd, a, t->port) != 0 && errno != EINPROGRESS && errno != EINTR)) {
         t->error = errno;
         stws_p_close_fd(fd);
-    } else if (*fd < 0) {
-        t->error = errno;
     }
     t->race_us = t->clock->now_us(t->clock->ctx) + STWS_P_RACE_US;
 }
 
 /* Has a connect of ours come to its end? 1: connected; 0: not yet; a failed one is closed. */
 static int stws_p_tcp_finished(stws_p_tcp *t, int *fd) {
-    struct pollfd p;
+    struct pollfd p = {-1, POLLOUT, 0};
     int error = 0;
     socklen_t len = sizeof error;
     p.fd = *fd;
-    p.events = POLLOUT;
-    p.revents = 0;
     if (*fd < 0 || poll(&p, 1, 0) <= 0) return 0;
     if (getsockopt(*fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) error = errno;
     if (error == 0) return 1;
@@ -3329,16 +3300,8 @@ static void stws_p_tcp_init(stws_p_tcp *t, const stws_clock *clock, stws_transpo
 }
 
 /* ==== >>copy: messages that outlive the receive buffer ==== */
-static size_t stws_p_text_room(const char *s) { return s ? strlen(s) + 1 : 0; }
-
-/* Octets of a copy: the struct, its header table, and every text with its NUL. */
 static size_t stws_p_message_size(const stws_message *m) {
-    size_t size = sizeof *m + m->frame.header_count * sizeof(stws_header) + stws_p_text_room(m->frame.command) +
-                  m->body_len + 1,
-           i;
-    for (i = 0; i < m->frame.header_count; i++)
-        size += m->frame.headers[i].name_len + m->frame.headers[i].value_len + 2;
-    return stws_p_align(size);
+    return stws_p_align(sizeof *m + stws_p_kept_size(&m->frame));
 }
 
 /* The copy's own of a value that the original takes from its headers. */
@@ -3350,12 +3313,11 @@ static const char *stws_p_moved_value(const stws_message *from, const stws_heade
 }
 static stws_message *stws_p_message_write(void *block, const stws_message *m) {
     stws_message *copy = STWS_P_CAST(stws_message *, block);
-    stws_header *headers = STWS_P_POINTER(stws_header *, copy + 1);
-    char *text = STWS_P_POINTER(char *, headers + m->frame.header_count);
+    const stws_header *headers;
     *copy = *m;
-    copy->frame.headers = stws_p_keep_headers(headers, &text, &m->frame);
-    if (m->frame.command) copy->frame.command = stws_p_keep(&text, m->frame.command, strlen(m->frame.command));
-    copy->body = copy->frame.body = stws_p_keep(&text, m->body, m->body_len);
+    stws_p_keep_frame(&copy->frame, copy + 1);
+    headers = copy->frame.headers;
+    copy->body = copy->frame.body;
     copy->destination = stws_p_moved_value(m, headers, m->destination);
     copy->message_id = stws_p_moved_value(m, headers, m->message_id);
     copy->subscription = stws_p_moved_value(m, headers, m->subscription);
@@ -3378,7 +3340,9 @@ STOMP_WS_API const char *stws_header_get(const stws_message *message, const char
 #ifdef STOMP_WS_NO_THREADS
 #define STWS_P_LOCK(object, threads) ((void)(threads))
 #define STWS_P_UNLOCK(object, threads) ((void)(threads))
+#define STWS_P_WITH_THREADS(code)
 #else
+#define STWS_P_WITH_THREADS(code) code
 #define STWS_P_LOCK(object, threads) ((threads) ? (void)pthread_mutex_lock(&(object)->mutex) : (void)0)
 #define STWS_P_UNLOCK(object, threads) ((threads) ? (void)pthread_mutex_unlock(&(object)->mutex) : (void)0)
 
@@ -3432,7 +3396,6 @@ struct stws_queue {
     pthread_cond_t filled;
 #endif
 };
-
 STOMP_WS_API stws_queue *stws_queue_create(size_t capacity) {
     size_t cap = stws_p_align(capacity ? capacity : 65536);
     stws_queue *q = STWS_P_CAST(stws_queue *, STOMP_WS_MALLOC(stws_p_align(sizeof *q) + cap));
@@ -3440,26 +3403,20 @@ STOMP_WS_API stws_queue *stws_queue_create(size_t capacity) {
     memset(q, 0, sizeof *q);
     q->ring.data = STWS_P_POINTER(char *, q) + stws_p_align(sizeof *q);
     q->ring.cap = cap;
-#ifndef STOMP_WS_NO_THREADS
-    pthread_mutex_init(&q->mutex, NULL);
-    stws_p_cond_init(&q->filled);
-#endif
+    STWS_P_WITH_THREADS(pthread_mutex_init(&q->mutex, NULL);)
+    STWS_P_WITH_THREADS(stws_p_cond_init(&q->filled);)
     return q;
 }
 STOMP_WS_API void stws_queue_destroy(stws_queue *q) {
     if (!q) return;
-#ifndef STOMP_WS_NO_THREADS
-    pthread_cond_destroy(&q->filled);
-    pthread_mutex_destroy(&q->mutex);
-#endif
+    STWS_P_WITH_THREADS(pthread_cond_destroy(&q->filled);)
+    STWS_P_WITH_THREADS(pthread_mutex_destroy(&q->mutex);)
     STOMP_WS_FREE(q);
 }
 STOMP_WS_API void stws_queue_close(stws_queue *q) {
     STWS_P_LOCK(q, 1);
     q->closed = 1;
-#ifndef STOMP_WS_NO_THREADS
-    pthread_cond_broadcast(&q->filled);
-#endif
+    STWS_P_WITH_THREADS(pthread_cond_broadcast(&q->filled);)
     STWS_P_UNLOCK(q, 1);
 }
 static stws_p_queued *stws_p_queued_at(const stws_queue *q, size_t offset) {
@@ -3476,9 +3433,7 @@ static int stws_p_queue_push(stws_queue *q, const stws_message *m, stws_p_waiter
     if (entry) {
         entry->given_back = 0;
         entry->message = stws_p_message_write(STWS_P_POINTER(char *, entry) + head, m);
-#ifndef STOMP_WS_NO_THREADS
-        if (q->ring.untaken == 1) pthread_cond_signal(&q->filled);
-#endif
+        STWS_P_WITH_THREADS(if (q->ring.untaken == 1) pthread_cond_signal(&q->filled);)
     } else if (!waiter->listed) {
         waiter->next = q->waiters;
         q->waiters = waiter;
@@ -3501,23 +3456,19 @@ static void stws_p_poke(int fd) {
     int saved = errno;
     if (fd >= 0 && write(fd, "", 1) < 0) errno = saved;
 }
-static void stws_p_queue_wake_clients(stws_queue *q) {
-    while (q->waiters) {
-        stws_p_waiter *waiter = q->waiters;
-        q->waiters = waiter->next;
-        STWS_P_STORE(&waiter->listed, 0);
-        stws_p_poke(waiter->fd);
-    }
-}
-
-/* A message comes back: its place is free once all before it are. */
+/* A message comes back: its place is free once all before it are, and clients that wait for room may ask again. */
 static void stws_p_queue_give_back(stws_queue *q, const stws_message *m) {
     stws_p_ring *r = &q->ring;
     size_t at = r->head, i;
     for (i = 0; i < r->count - r->untaken; i++, at = stws_p_ring_after(r, at))
         if (stws_p_queued_at(q, at)->message == m) stws_p_queued_at(q, at)->given_back = 1;
     while (r->count > r->untaken && stws_p_queued_at(q, r->head)->given_back) stws_p_ring_drop(r);
-    stws_p_queue_wake_clients(q);
+    while (q->waiters) {
+        stws_p_waiter *waiter = q->waiters;
+        q->waiters = waiter->next;
+        STWS_P_STORE(&waiter->listed, 0);
+        stws_p_poke(waiter->fd);
+    }
 }
 
 /* Sleep until there is a message, the queue is closed, or the time is over. Under the lock. */
@@ -3542,9 +3493,7 @@ STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int
     if (q->ring.untaken) {
         *message = stws_p_queued_at(q, q->ring.next)->message;
         stws_p_ring_take(&q->ring);
-#ifndef STOMP_WS_NO_THREADS
-        if (q->ring.untaken) pthread_cond_signal(&q->filled); /* for another who pops */
-#endif
+        STWS_P_WITH_THREADS(if (q->ring.untaken) pthread_cond_signal(&q->filled);) /* for another who pops */
         result = 1;
     } else if (q->closed) {
         result = STWS_CLOSED;
@@ -3563,7 +3512,7 @@ struct stws {
     stws_p_session s;
     size_t block_size, secret_size; /* of it all; of its beginning, where secrets lie */
     int state, error, final, http_status, close_code, stop;
-    int asked, asked_seen;             /* STWS_P_ASKED_*, under the lock; whether the driving thread knows */
+    int asked;                         /* STWS_P_ASKED_*, under the lock */
     int close_sent, disconnect_number; /* of a graceful end: how far it is */
     int reconnect_asked, waiting, threads, has_heap, broken, refused;
     int failures, url_index; /* failures in a row, since the last stable session */
@@ -3571,6 +3520,7 @@ struct stws {
     int held, event_due;     /* a message waits for room in the queue; DISCONNECTED waits to be told */
     int drained, opened;     /* the last read left nothing in the socket; the transport has to be closed */
     int calling;             /* a callback is running: the message it looks at has to stay where it is */
+    int called;              /* another thread has left something since the last turn began; under the lock */
     int more, waited;        /* the last step left off before all was done; we said what to wait for, and are gone */
     int yield, has_kept;     /* stws_next is to return without an event, or with the one kept */
     stws_event kept;         /* that stws_flush met and that nobody had a callback for */
@@ -3629,7 +3579,6 @@ typedef struct stws_p_arena {
     char *base;
     size_t used;
 } stws_p_arena;
-
 static void *stws_p_carve(stws_p_arena *a, size_t size) {
     void *part = a->base ? a->base + a->used : NULL;
     a->used += stws_p_align(size);
@@ -3697,9 +3646,6 @@ static void stws_p_default_int(int *option, int value) {
     if (*option == 0) *option = value;
     if (*option < 0) *option = 0;
 }
-static void stws_p_default_size(size_t *option, size_t value) {
-    if (*option == 0) *option = value;
-}
 
 #define STWS_P_DEFAULT(name, value) stws_p_default_int(&o->name, value)
 
@@ -3719,14 +3665,14 @@ static void stws_p_default_times(stws_options *o) {
 enum { STWS_P_MIN_BUFFER = 1024 };
 
 static void stws_p_default_sizes(stws_options *o) {
-    stws_p_default_size(&o->max_body, STWS_P_CAST(size_t, 16) << 20);
-    stws_p_default_size(&o->max_line, 65536);
-    stws_p_default_size(&o->max_headers, 128);
-    stws_p_default_size(&o->rx_buffer, 65536);
-    stws_p_default_size(&o->tx_buffer, 131072);
-    stws_p_default_size(&o->outbox_bytes, STWS_P_CAST(size_t, 1) << 20);
     STWS_P_DEFAULT(max_subscriptions, 256), STWS_P_DEFAULT(max_receipts, 256);
-    stws_p_default_size(&o->subscription_bytes, 256);
+    if (!o->max_body) o->max_body = STWS_P_CAST(size_t, 16) << 20;
+    if (!o->max_line) o->max_line = 65536;
+    if (!o->max_headers) o->max_headers = 128;
+    if (!o->rx_buffer) o->rx_buffer = 65536;
+    if (!o->tx_buffer) o->tx_buffer = 131072;
+    if (!o->outbox_bytes) o->outbox_bytes = STWS_P_CAST(size_t, 1) << 20;
+    if (!o->subscription_bytes) o->subscription_bytes = 256;
     if (o->rx_buffer < STWS_P_MIN_BUFFER) o->rx_buffer = STWS_P_MIN_BUFFER;
     if (o->tx_buffer < STWS_P_MIN_BUFFER) o->tx_buffer = STWS_P_MIN_BUFFER;
     if (o->max_headers < 16) o->max_headers = 16;
@@ -3748,13 +3694,16 @@ static int stws_p_connect_headers_valid(const char *const *h) {
     return 1;
 }
 
-/* NULL when the options can be used, or a sentence. */
-static const char *stws_p_options_wrong(const stws_options *o) {
+/* NULL when the options can be used; or a sentence, and its code. */
+static const char *stws_p_options_wrong(const stws_options *o, int *code) {
     const char *why = NULL;
     stws_url url;
     int i;
+    *code = STWS_ERR_USAGE;
     if (!o->url && (!o->urls || !o->urls[0])) return "options.url is missing";
+    *code = STWS_ERR_URL;
     if (o->url && stws_url_parse(o->url, &url, &why) != STWS_OK) return why;
+    *code = STWS_ERR_USAGE;
     for (i = 0; o->urls && o->urls[i]; i++) if (stws_url_parse(o->urls[i], &url, &why) != STWS_OK) return why;
     if (i > STWS_P_MAX_URLS) return "options.urls has more than 64 entries";
     if (!stws_p_is_raw_text(o->login) || !stws_p_is_raw_text(o->passcode) || !stws_p_is_raw_text(o->host))
@@ -3775,13 +3724,6 @@ static const char *stws_p_options_wrong(const stws_options *o) {
     return NULL;
 }
 
-/* The code for options that are wrong. */
-static int stws_p_wrong_code(const stws_options *o) {
-    stws_url url;
-    if (o && o->url && stws_url_parse(o->url, &url, NULL) != STWS_OK) return STWS_ERR_URL;
-    return STWS_ERR_USAGE;
-}
-
 /* Lay a client out in the block, or, without one, find out how large it must be. */
 static size_t stws_p_layout(stws *c, const stws_options *options) {
     stws_p_arena arena;
@@ -3800,35 +3742,26 @@ static size_t stws_p_layout(stws *c, const stws_options *options) {
     return arena.used;
 }
 STOMP_WS_API size_t stws_size(const stws_options *options) {
-    return options && !stws_p_options_wrong(options) ? stws_p_layout(NULL, options) : 0;
+    int code;
+    return options && !stws_p_options_wrong(options, &code) ? stws_p_layout(NULL, options) : 0;
 }
-static void *stws_p_heap_alloc(void *ctx, size_t size) {
-    (void)ctx;
-    return STOMP_WS_MALLOC(size);
-}
-static void stws_p_heap_release(void *ctx, void *block, size_t size) {
-    (void)ctx;
-    (void)size;
-    STOMP_WS_FREE(block);
-}
+static void *stws_p_heap_alloc(void *ctx, size_t size) { return (void)ctx, STOMP_WS_MALLOC(size); }
+static void stws_p_heap_release(void *ctx, void *block, size_t size) { (void)ctx, (void)size, STOMP_WS_FREE(block); }
 
 /* The wake pipe: 0 when the system has none left. */
 static int stws_p_wake_init(stws *c) {
     c->wake[0] = c->wake[1] = -1;
-    if (!c->threads) return 1;
-    if (pipe(c->wake) != 0) return 0;
-    if (stws_p_nonblocking(c->wake[0]) && stws_p_nonblocking(c->wake[1])) return 1;
+    if (c->threads && pipe(c->wake) != 0) return 0;
+    if (!c->threads || (stws_p_nonblocking(c->wake[0]) && stws_p_nonblocking(c->wake[1]))) return 1;
     stws_p_close_fd(&c->wake[0]);
     stws_p_close_fd(&c->wake[1]);
     return 0;
 }
 static void stws_p_plug(stws *c) {
-    c->clock.ctx = NULL;
-    c->clock.now_us = stws_p_system_clock;
-    c->s.random.ctx = NULL;
-    c->s.random.fill = stws_p_system_random;
-    if (c->o.clock) c->clock = *c->o.clock;
-    if (c->o.random) c->s.random = *c->o.random;
+    static const stws_clock system_clock = {NULL, stws_p_system_clock};
+    static const stws_random system_random = {NULL, stws_p_system_random};
+    c->clock = c->o.clock ? *c->o.clock : system_clock;
+    c->s.random = c->o.random ? *c->o.random : system_random;
     stws_p_tcp_init(&c->tcp, &c->clock, &c->io);
     if (c->o.transport) c->io = *c->o.transport;
 }
@@ -3856,15 +3789,13 @@ static int stws_p_setup(stws *c, const stws_options *options) {
     if (!c->o.subprotocols) c->o.subprotocols = stws_p_subprotocols[c->o.versions];
     if (!stws_p_wake_init(c)) return STWS_ERR_IO;
     c->waiter.fd = c->wake[1];
-#ifndef STOMP_WS_NO_THREADS
-    pthread_mutex_init(&c->mutex, NULL);
-    stws_p_cond_init(&c->changed);
-#endif
+    STWS_P_WITH_THREADS(pthread_mutex_init(&c->mutex, NULL);)
+    STWS_P_WITH_THREADS(stws_p_cond_init(&c->changed);)
     return STWS_OK;
 }
 STOMP_WS_API int stws_init(void *memory, size_t size, const stws_options *options, stws **client, const char **why) {
-    const char *wrong = options ? stws_p_options_wrong(options) : "there are no options";
-    int result = wrong ? stws_p_wrong_code(options) : STWS_P_CAST(int, STWS_OK);
+    int result = STWS_ERR_USAGE;
+    const char *wrong = options ? stws_p_options_wrong(options, &result) : "there are no options";
     *client = NULL;
     if (!wrong && (!memory || size < stws_p_layout(NULL, options))) {
         result = STWS_ERR_MEMORY;
@@ -3887,24 +3818,32 @@ static void stws_p_break(stws *c, int error, const char *why) {
 STOMP_WS_API stws *stws_create(const stws_options *options) {
     stws_options nothing = stws_options_default();
     const stws_options *o = options ? options : &nothing;
-    const char *wrong = stws_p_options_wrong(o);
+    int code = STWS_OK;
+    const char *wrong = stws_p_options_wrong(o, &code);
     stws_allocator a = {NULL, stws_p_heap_alloc, stws_p_heap_release};
     size_t size = wrong ? sizeof(stws) : stws_p_layout(NULL, o);
     stws *c;
     if (o->allocator) a = *o->allocator;
     c = STWS_P_CAST(stws *, a.alloc(a.ctx, size));
     if (!c) return NULL;
-    if (wrong) stws_p_break(c, stws_p_wrong_code(o), wrong);
+    if (wrong) stws_p_break(c, code, wrong);
     else if (stws_p_setup(c, o) != STWS_OK) stws_p_break(c, STWS_ERR_IO, stws_p_no_descriptors);
     c->has_heap = 1;
     c->allocator = a;
     c->block_size = size;
     return c;
 }
+/* The buffers in the block are in use again. */
 static void stws_p_free_heap_buffers(stws *c) {
-    if (c->s.in.on_heap) c->allocator.release(c->allocator.ctx, c->s.in.data, c->s.in.cap);
-    if (c->s.out.on_heap) c->allocator.release(c->allocator.ctx, c->s.out.data, c->s.out.cap);
-    c->s.in.on_heap = c->s.out.on_heap = 0;
+    stws_p_input *in = &c->s.in;
+    stws_p_buffer *out = &c->s.out;
+    if (in->on_heap) c->allocator.release(c->allocator.ctx, in->data, in->cap);
+    if (out->on_heap) c->allocator.release(c->allocator.ctx, out->data, out->cap);
+    in->on_heap = out->on_heap = 0;
+    in->data = c->block_in;
+    in->cap = c->o.rx_buffer;
+    out->data = c->block_out;
+    out->cap = c->o.tx_buffer;
 }
 static void stws_p_close_transport(stws *c) {
     if (c->opened) c->io.close(c->io.ctx);
@@ -3927,10 +3866,8 @@ STOMP_WS_API void stws_destroy(stws *c) {
         stws_p_close_fd(&c->wake[0]);
         stws_p_close_fd(&c->wake[1]);
         stws_p_free_heap_buffers(c);
-#ifndef STOMP_WS_NO_THREADS
-        pthread_cond_destroy(&c->changed);
-        pthread_mutex_destroy(&c->mutex);
-#endif
+        STWS_P_WITH_THREADS(pthread_cond_destroy(&c->changed);)
+        STWS_P_WITH_THREADS(pthread_mutex_destroy(&c->mutex);)
     }
     a = c->allocator;
     size = c->block_size;
@@ -3965,41 +3902,42 @@ static const char *stws_p_websocket_url(const stws *c, char out[256]) {
 }
 static void stws_p_say_sockjs(stws *c, int error, const char *what) {
     char url[256];
-    stws_p_say(c, error,
-               "%s at %s: this looks like a SockJS endpoint (Spring's withSockJS); raw WebSocket is "
-               "at the end of it, so append /websocket: %s",
-               what, stws_p_where(c), stws_p_websocket_url(c, url));
+    stws_p_say(c, error, "%s at %s: this looks like a SockJS endpoint (Spring's withSockJS); raw WebSocket is "
+               "at the end of it, so append /websocket: %s", what, stws_p_where(c), stws_p_websocket_url(c, url));
 }
 
-/* What to try for a status other than 101. */
-static const char *stws_p_status_remedy(int status) {
-    switch (status) {
-        case 400: return "the server did not take it for a WebSocket upgrade: check the path, and proxies in between";
-        case 401:
-            return "the HTTP layer wants credentials: put an Authorization header into http_headers (connect_headers "
-                   "and login only reach STOMP)";
-        case 403:
-            return "forbidden: the server may not allow this Origin (option origin), or wants credentials in "
-                   "http_headers or a cookie";
-        case 404: return "nothing is there: check the path of the URL";
-        case 407: return "a proxy wants credentials";
-        case 426: return "the server wants another WebSocket version or protocol on this path";
-        case 429: return "too many requests: the next attempt waits";
-        case 503: return "the server is overloaded or starting: the next attempt waits";
-        default: break;
-    }
-    if (status >= 500) return "the server or a proxy before it failed: the next attempt waits";
+/* What a number means, for a sentence; a table of these ends with what the others mean. */
+typedef struct stws_p_meaning {
+    int number;
+    const char *text;
+} stws_p_meaning;
+static const char *stws_p_meaning_of(int number, const stws_p_meaning *table) {
+    while (table->number && table->number != number) table++;
+    return table->text;
+}
+
+/* What to try for an answer other than 101. */
+static const char *stws_p_status_remedy(const stws_http *answer) {
+    static const stws_p_meaning remedies[] = {
+        {200, "an ordinary page answered: check the path of the URL"},
+        {400, "the server did not take it for a WebSocket upgrade: check the path, and proxies in between"},
+        {401, "the HTTP layer wants credentials: put an Authorization header into http_headers (connect_headers and "
+              "login only reach STOMP)"},
+        {403, "forbidden: the server may not allow this Origin (option origin), or wants credentials in http_headers "
+              "or a cookie"},
+        {404, "nothing is there: check the path of the URL"},
+        {407, "a proxy wants credentials"},
+        {426, "the server wants another WebSocket version or protocol on this path"},
+        {429, "too many requests: the next attempt waits"},
+        {503, "the server is overloaded or starting: the next attempt waits"},
+        {0, "the server did not switch to WebSocket"}};
+    int status = answer->status;
+    if (status == 500 && stws_http_header(answer, "Sec-WebSocket-Protocol")) /* fails, and names one all the same */
+        return "ActiveMQ answers so when no STOMP subprotocol was offered: leave option subprotocols at its default";
+    if (status >= 500 && status != 503) return "the server or a proxy before it failed: the next attempt waits";
     if (status >= 300 && status < 400)
         return "redirects are not followed, so that no header goes to a stranger: use that URL";
-    if (status == 200) return "an ordinary page answered: check the path of the URL";
-    return "the server did not switch to WebSocket";
-}
-
-/* ActiveMQ fails with 500 where none of its subprotocols was offered, and names one all the same. */
-static const char *stws_p_answer_remedy(const stws_http *answer) {
-    if (answer->status == 500 && stws_http_header(answer, "Sec-WebSocket-Protocol"))
-        return "ActiveMQ answers so when no STOMP subprotocol was offered: leave option subprotocols at its default";
-    return stws_p_status_remedy(answer->status);
+    return stws_p_meaning_of(status, remedies);
 }
 
 /* Statuses that another attempt will not change. */
@@ -4009,15 +3947,14 @@ static int stws_p_status_is_final(int status) {
 static void stws_p_say_status(stws *c, const stws_http *answer, const char *body, size_t body_len) {
     const char *location = stws_http_header(answer, "Location");
     char quote[96];
-    int sockjs = (answer->status == 200 || answer->status == 400) && !stws_p_ends_in_websocket(&c->url);
-    if (sockjs) {
+    if ((answer->status == 200 || answer->status == 400) && !stws_p_ends_in_websocket(&c->url)) {
         snprintf(quote, sizeof quote, "HTTP %d instead of 101", answer->status);
         stws_p_say_sockjs(c, STWS_ERR_HTTP_STATUS, quote);
         return;
     }
     stws_p_quote(quote, sizeof quote, body, body_len);
     stws_p_say(c, STWS_ERR_HTTP_STATUS, "HTTP %d %.60s instead of 101 at %s: %s%s%.120s%s%s", answer->status,
-               answer->reason, stws_p_where(c), stws_p_answer_remedy(answer), location ? "; Location: " : "",
+               answer->reason, stws_p_where(c), stws_p_status_remedy(answer), location ? "; Location: " : "",
                stws_p_or(location, ""), *quote ? "; it says: " : "", quote);
 }
 
@@ -4031,13 +3968,7 @@ static void stws_p_say_not_http(stws *c, const char *data, size_t len) {
     stws_p_quote(quote, sizeof quote, data, len);
     stws_p_say(c, STWS_ERR_HTTP,
                "the answer at %s is not HTTP (it begins \"%s\"): is this the port of another protocol, such as a "
-               "broker's plain STOMP or AMQP port?",
-               stws_p_where(c), quote);
-}
-
-/* First line of a frame's body. */
-static const char *stws_p_body_line(const stws_frame *frame, char out[200]) {
-    return stws_p_quote(out, 200, frame->body, frame->body_len);
+               "broker's plain STOMP or AMQP port?", stws_p_where(c), quote);
 }
 static int stws_p_error_has(const stws_frame *frame, const char *words) {
     return strstr(stws_p_or(stws_frame_header(frame, "message"), ""), words) || strstr(frame->body, words);
@@ -4058,43 +3989,41 @@ static const char *stws_p_late_hint(const stws *c, char out[160]) {
     long long promised = c->s.heartbeat_out_us;
     out[0] = 0;
     if (promised && c->late_us > promised)
-        snprintf(out, 160,
-                 "; our own loop was late: %lld ms passed between two of its turns, with a heart-beat "
-                 "promised every %lld ms",
-                 c->late_us / STWS_P_US, promised / STWS_P_US);
+        snprintf(out, 160, "; our own loop was late: %lld ms passed between two of its turns, with a heart-beat "
+                 "promised every %lld ms", c->late_us / STWS_P_US, promised / STWS_P_US);
     return out;
 }
 static void stws_p_say_error_frame(stws *c, int error, const stws_frame *frame) {
     char line[200], late[160];
     const char *message = stws_p_or(stws_frame_header(frame, "message"), "");
-    stws_p_body_line(frame, line);
+    stws_p_quote(line, sizeof line, frame->body, frame->body_len);
     stws_p_say(c, error, "%s: \"%.160s\"%s%s%s%s%s",
                error == STWS_ERR_LOGIN ? "the server refused CONNECT with an ERROR" : "the server sent an ERROR",
                message, *line ? ": \"" : "", line, *line ? "\"" : "", stws_p_error_hint(frame, &c->o),
                stws_p_late_hint(c, late));
 }
 static const char *stws_p_close_meaning(int code, int broker) {
+    static const stws_p_meaning meanings[] = {
+        {1000, "normal closure"},
+        {1001, "the server is going away"},
+        {1002, "protocol error, says the server"},
+        {1003, "a kind of data that the server does not take"},
+        {1005, "no code given"},
+        {1007, "data that is not UTF-8, or not what the server expects"},
+        {1008, "policy violation"},
+        {1009, "our message was too big for the server: set option max_ws_message to its limit, or raise the limit "
+               "there (Tomcat: 8192 octets by default)"},
+        {1011, "internal error of the server"},
+        {1012, "the server restarts"},
+        {1013, "the server is overloaded: try again later"},
+        {4500, "Spring: its send buffer for us overflowed (setSendBufferSizeLimit), or we read too slowly"},
+        {0, "no code that RFC 6455 names"}};
     if (code == 1009 && broker == STWS_BROKER_ACTIVEMQ)
         return "our message was too big for ActiveMQ, which takes a frame whole or not at all: raise "
                "websocket.maxTextMessageSize on its connector (65536 by default)";
-    switch (code) {
-        case 1000: return "normal closure";
-        case 1001: return "the server is going away";
-        case 1002: return "protocol error, says the server";
-        case 1003: return "a kind of data that the server does not take";
-        case 1005: return "no code given";
-        case 1007: return "data that is not UTF-8, or not what the server expects";
-        case 1008: return "policy violation";
-        case 1009:
-            return "our message was too big for the server: set option max_ws_message to its limit, or raise the limit "
-                   "there (Tomcat: 8192 octets by default)";
-        case 1011: return "internal error of the server";
-        case 1012: return "the server restarts";
-        case 1013: return "the server is overloaded: try again later";
-        case 4500: return "Spring: its send buffer for us overflowed (setSendBufferSizeLimit), or we read too slowly";
-        default: return "no code that RFC 6455 names";
-    }
+    return stws_p_meaning_of(code, meanings);
 }
+
 /* Two brokers end a session that is silent by agreement. */
 static const char *stws_p_idle_hint(const stws *c) {
     if (c->s.heartbeat_out_us || c->state != STWS_CONNECTED) return "";
@@ -4103,60 +4032,51 @@ static const char *stws_p_idle_hint(const stws *c) {
     return "";
 }
 static void stws_p_say_closed(stws *c) {
+    const char *reason = c->s.peer_close_reason, *quote = *reason ? "\"" : "";
     char late[160];
     stws_p_late_hint(c, late);
     stws_p_say(c, *late ? STWS_P_CAST(int, STWS_ERR_LATE) : STWS_P_CAST(int, STWS_ERR_WS_CLOSE),
-               "the server closed the connection with code %d (%s)%s%s%s%s%s", c->s.peer_close_code,
-               stws_p_close_meaning(c->s.peer_close_code, c->s.broker), *c->s.peer_close_reason ? ": \"" : "",
-               c->s.peer_close_reason, *c->s.peer_close_reason ? "\"" : "", stws_p_idle_hint(c), late);
-}
-
-/* A limit of ours and its option; 0 when it was none of those. */
-static size_t stws_p_limit(const stws *c, int error, const char **option) {
-    *option = error == STWS_ERR_FRAME_HEADERS ? "max_headers" : error == STWS_ERR_FRAME_LINE ? "max_line" : "max_body";
-    if (error == STWS_ERR_FRAME_HEADERS) return c->o.max_headers;
-    if (error == STWS_ERR_FRAME_LINE) return c->o.max_line;
-    return error == STWS_ERR_FRAME_BODY ? c->o.max_body : 0;
+               "the server closed the connection with code %d (%s)%s%s%s%s%s%s", c->s.peer_close_code,
+               stws_p_close_meaning(c->s.peer_close_code, c->s.broker), *reason ? ": " : "", quote, reason, quote,
+               stws_p_idle_hint(c), late);
 }
 
 /* What came in was wrong: a frame of either layer. */
 static void stws_p_say_input(stws *c, int error) {
-    const char *at = c->s.in.data + c->s.in.begin, *option;
-    size_t len = c->s.in.end - c->s.in.begin, limit = stws_p_limit(c, error, &option);
+    const stws_p_input *in = &c->s.in;
+    const char *text = stws_result_text(error);
     char quote[48];
     if (error == STWS_ERR_SOCKJS) stws_p_say_sockjs(c, error, "SockJS frames (o, h, a[...]) instead of STOMP");
-    else if (limit) stws_p_say(c, error, "%s (%zu); raise option %s", stws_result_text(error), limit, option);
+    else if (error == STWS_ERR_FRAME_HEADERS)
+        stws_p_say(c, error, "%s (%zu); raise option max_headers", text, c->o.max_headers);
+    else if (error == STWS_ERR_FRAME_LINE) stws_p_say(c, error, "%s (%zu); raise option max_line", text, c->o.max_line);
+    else if (error == STWS_ERR_FRAME_BODY) stws_p_say(c, error, "%s (%zu); raise option max_body", text, c->o.max_body);
     else if (error == STWS_ERR_FRAME_COMMAND)
-        stws_p_say(c, error, "%s: \"%s\"", stws_result_text(error), stws_p_quote(quote, sizeof quote, at, len));
+        stws_p_say(c, error, "%s: \"%s\"", text,
+                   stws_p_quote(quote, sizeof quote, in->data + in->begin, in->end - in->begin));
     else if (error <= STWS_ERR_WS_PROTOCOL && error > STWS_ERR_WS_CLOSE)
-        stws_p_say(c, error, "%s: %s", stws_result_text(error), stws_p_or(c->s.ws.reason, ""));
-    else stws_p_say(c, error, "%s", stws_result_text(error));
-}
-static const char *stws_p_silent_state(int state) {
-    switch (state) {
-        case STWS_CONNECTING: return "no TCP connection within connect_timeout_ms: a firewall may drop the packets";
-        case STWS_TLS: return "the TLS handshake did not end within connect_timeout_ms";
-        case STWS_UPGRADING: return "no answer to the HTTP upgrade within handshake_timeout_ms";
-        case STWS_LOGGING_IN:
-            return "the server answered CONNECT with neither CONNECTED nor ERROR within connected_timeout_ms: it may "
-                   "speak none of the versions offered, or not speak STOMP on this path";
-        default: return "the state's deadline passed";
-    }
+        stws_p_say(c, error, "%s: %s", text, stws_p_or(c->s.ws.reason, ""));
+    else stws_p_say(c, error, "%s", text);
 }
 static void stws_p_say_timeout(stws *c) {
-    stws_p_say(c, STWS_ERR_TIMEOUT, "time-out at %s: %s", stws_p_where(c), stws_p_silent_state(c->state));
+    static const stws_p_meaning silences[] = {
+        {STWS_CONNECTING, "no TCP connection within connect_timeout_ms: a firewall may drop the packets"},
+        {STWS_TLS, "the TLS handshake did not end within connect_timeout_ms"},
+        {STWS_UPGRADING, "no answer to the HTTP upgrade within handshake_timeout_ms"},
+        {STWS_LOGGING_IN, "the server answered CONNECT with neither CONNECTED nor ERROR within connected_timeout_ms: "
+                          "it may speak none of the versions offered, or not speak STOMP on this path"},
+        {0, "the state's deadline passed"}};
+    stws_p_say(c, STWS_ERR_TIMEOUT, "time-out at %s: %s", stws_p_where(c), stws_p_meaning_of(c->state, silences));
 }
 static void stws_p_say_io(stws *c, int error) {
-    const char *why = c->io.error ? c->io.error(c->io.ctx) : NULL;
+    const char *why = c->io.error ? c->io.error(c->io.ctx) : NULL, *text = stws_result_text(error);
     char late[160];
-    if (error == STWS_ERR_EOF) {
-        stws_p_say(c, error, "%s%s%s%s", stws_result_text(error),
+    stws_p_late_hint(c, late);
+    if (error == STWS_ERR_EOF)
+        stws_p_say(c, error, "%s%s%s%s", text,
                    c->state == STWS_UPGRADING ? ", before it answered the upgrade: is this a WebSocket port?" : "",
-                   stws_p_idle_hint(c), stws_p_late_hint(c, late));
-    } else {
-        stws_p_say(c, error, "%s at %s: %s%s", stws_result_text(error), stws_p_where(c),
-                   stws_p_or(why, "no reason known"), stws_p_late_hint(c, late));
-    }
+                   stws_p_idle_hint(c), late);
+    else stws_p_say(c, error, "%s at %s: %s%s", text, stws_p_where(c), stws_p_or(why, "no reason known"), late);
 }
 
 /* ==== >>attempt: from a URL to CONNECTED ==== */
@@ -4175,21 +4095,17 @@ static long long stws_p_random_up_to(stws *c, long long limit) {
 
 /* Milliseconds before the next attempt: min * factor^n, capped, with jitter up (positive) or down (negative). */
 static long long stws_p_backoff_ms(stws *c) {
-    long long delay = c->o.reconnect_min_ms, spread;
+    long long delay = c->o.reconnect_min_ms, jitter = c->o.reconnect_jitter, spread;
     int i;
     for (i = 1; i < c->failures && delay < c->o.reconnect_max_ms; i++) delay = delay * c->o.reconnect_factor / 100;
     if (delay > c->o.reconnect_max_ms) delay = c->o.reconnect_max_ms;
-    spread = stws_p_random_up_to(
-        c, delay * (c->o.reconnect_jitter < 0 ? -c->o.reconnect_jitter : c->o.reconnect_jitter) / 100);
-    delay += c->o.reconnect_jitter < 0 ? -spread : spread;
+    spread = stws_p_random_up_to(c, delay * (jitter < 0 ? -jitter : jitter) / 100);
+    delay += jitter < 0 ? -spread : spread;
     return delay > c->retry_after_ms ? delay : c->retry_after_ms;
 }
 static void stws_p_signal(stws *c) {
-#ifndef STOMP_WS_NO_THREADS
-    if (c->threads) pthread_cond_broadcast(&c->changed);
-#else
     (void)c;
-#endif
+    STWS_P_WITH_THREADS(if (c->threads) pthread_cond_broadcast(&c->changed);)
 }
 
 /* The client has ended for good. */
@@ -4211,14 +4127,7 @@ static void stws_p_end(stws *c, int error) {
 static void stws_p_leave_session(stws *c) {
     stws_p_close_transport(c);
     STWS_P_LOCK(c, c->threads);
-    if (c->has_heap) {
-        char *in = c->block_in, *out = c->block_out;
-        stws_p_free_heap_buffers(c);
-        c->s.in.data = in;
-        c->s.in.cap = c->o.rx_buffer;
-        c->s.out.data = out;
-        c->s.out.cap = c->o.tx_buffer;
-    }
+    stws_p_free_heap_buffers(c);
     stws_p_finish_receipts(&c->s, STWS_P_SENT, STWS_ERR_LOST);
     stws_p_all_unsent(&c->s.subs);
     stws_p_record_all_unsent(&c->s.outbox);
@@ -4226,36 +4135,35 @@ static void stws_p_leave_session(stws *c) {
     STWS_P_STORE(&c->state, STWS_BACKOFF);
     stws_p_signal(c);
     STWS_P_UNLOCK(c, c->threads);
-    c->held = 0;
-    c->close_sent = 0;
+    c->held = c->close_sent = 0;
     c->hook_us = 0;
     c->error_close_us = STWS_P_NEVER;
 }
 
-/* This attempt or session is over, c->error says why: end, or wait for the next attempt. */
-static void stws_p_lost(stws *c, int final) {
-    int asked = STWS_P_LOAD(&c->reconnect_asked);
+/* This attempt or session is over, c->error says why: end, or wait for the next attempt. Always 1: a new state. */
+static int stws_p_lost(stws *c, int final) {
+    int again = STWS_P_LOAD(&c->reconnect_asked);
     if (c->state == STWS_CONNECTED && c->now - c->session_us >= stws_p_ms(c->o.stable_ms)) c->failures = 0;
     c->failures++;
     stws_p_leave_session(c);
     c->retry_ms = -1;
-    c->event_due = 1;
-    if (STWS_P_LOAD(&c->asked)) {
+    c->event_due = !STWS_P_LOAD(&c->asked);
+    if (!c->event_due) {
         stws_p_end(c, STWS_CLOSED);
-        c->event_due = 0;
-    } else if (final || (c->o.reconnect == STWS_OFF && !asked)) {
+    } else if (final || (c->o.reconnect == STWS_OFF && !again)) {
         stws_p_end(c, c->error);
-    } else if (c->o.reconnect_attempts > 0 && c->failures > c->o.reconnect_attempts && !asked) {
+    } else if (c->o.reconnect_attempts > 0 && c->failures > c->o.reconnect_attempts && !again) {
         char why[STWS_P_TEXT];
         memcpy(why, c->text, sizeof why);
         stws_p_say(c, STWS_ERR_GAVE_UP, "gave up after %d attempts; the last: %.500s", c->failures, why);
         stws_p_end(c, STWS_ERR_GAVE_UP);
     } else {
-        c->retry_ms = asked ? 0 : stws_p_backoff_ms(c);
+        c->retry_ms = again ? 0 : stws_p_backoff_ms(c);
         c->deadline_us = c->now + c->retry_ms * STWS_P_US;
     }
     STWS_P_STORE(&c->reconnect_asked, 0);
     c->retry_after_ms = 0;
+    return 1;
 }
 static const char *stws_p_pick_url(stws *c) {
     int count = 0;
@@ -4284,12 +4192,9 @@ static int stws_p_may_connect(stws *c) {
 
 /* This thread is the one that drives. Under the lock. */
 static void stws_p_note_driver(stws *c) {
-#ifdef STOMP_WS_NO_THREADS
     (void)c;
-#else
-    c->driver = pthread_self();
-    c->has_driver = 1;
-#endif
+    STWS_P_WITH_THREADS(c->driver = pthread_self();)
+    STWS_P_WITH_THREADS(c->has_driver = 1;)
 }
 
 /* A new attempt: choose, ask, parse; then RESOLVING. */
@@ -4313,7 +4218,6 @@ static void stws_p_begin_attempt(stws *c) {
         return;
     }
     STWS_P_LOCK(c, c->threads);
-    stws_p_note_driver(c); /* before there is a connection that another thread could take for its own */
     stws_p_session_reset(&c->s, c->now);
     c->write_error = 0;
     STWS_P_UNLOCK(c, c->threads);
@@ -4339,38 +4243,28 @@ static int stws_p_resolve(stws *c, const char *host) {
     stws_p_say(c, STWS_ERR_RESOLVE, "the host name \"%s\" could not be resolved: %s", host, gai_strerror(result));
     return 0;
 }
-static void stws_p_host_text(const stws *c, char out[256]) {
-    memcpy(out, c->url.host, c->url.host_len);
-    out[c->url.host_len] = 0;
-}
-static void stws_p_turn_resolving(stws *c) {
+static int stws_p_turn_resolving(stws *c) {
     char host[256];
-    stws_p_host_text(c, host);
-    if (!c->o.transport) {
-        if (c->url.secure) {
-            stws_p_say(c, STWS_ERR_TLS,
-                       "%s needs TLS: compile the implementation with STOMP_WS_BEARSSL, or set option transport",
-                       stws_p_where(c));
-            stws_p_lost(c, 1);
-            return;
-        }
-        if (!stws_p_resolve(c, host)) {
-            stws_p_lost(c, 0);
-            return;
-        }
+    snprintf(host, sizeof host, "%.*s", STWS_P_CAST(int, c->url.host_len), c->url.host);
+    if (!c->o.transport && c->url.secure) {
+        stws_p_say(c, STWS_ERR_TLS,
+                   "%s needs TLS: compile the implementation with STOMP_WS_BEARSSL, or set option transport",
+                   stws_p_where(c));
+        return stws_p_lost(c, 1);
     }
+    if (!c->o.transport && !stws_p_resolve(c, host)) return stws_p_lost(c, 0);
     stws_p_enter(c, STWS_CONNECTING, c->o.connect_timeout_ms);
+    return 1;
 }
 
 /* Write the upgrade request into the output. */
 static int stws_p_post_upgrade(stws *c) {
+    stws_handshake h = {NULL, NULL, NULL, NULL, NULL, NULL};
     unsigned char random[16];
-    stws_handshake h;
     size_t need = 0;
     int result;
     if (stws_p_random(&c->s, random, sizeof random) != 0) return STWS_ERR_IO;
     stws_handshake_key(random, c->key);
-    memset(&h, 0, sizeof h);
     h.url = &c->url;
     h.key = c->key;
     h.subprotocols = c->o.subprotocols;
@@ -4384,18 +4278,20 @@ static int stws_p_post_upgrade(stws *c) {
     return result;
 }
 static void stws_p_trace_upgrade(stws *c) {
+    size_t path = strcspn(c->url.target, "?");
     char word[128];
-    if (!c->o.on_trace) return;
-    snprintf(word, sizeof word, "GET %.*s%s HTTP/1.1",
-             STWS_P_CAST(int, strcspn(c->url.target, "?") > 90 ? 90 : strcspn(c->url.target, "?")),
-             c->url.target_len ? c->url.target : "/", strchr(c->url.target, '?') ? "?***" : "");
+    snprintf(word, sizeof word, "GET %.*s%s HTTP/1.1", path > 90 ? 90 : STWS_P_CAST(int, path),
+             c->url.target_len ? c->url.target : "/", c->url.target[path] ? "?***" : "");
     stws_p_trace_word(&c->s, '>', word);
 }
+
+/* 1 when the state changed, 0 when more is needed. */
 static int stws_p_turn_connecting(stws *c) {
+    const char *why = NULL;
     char host[256];
     stws_endpoint to;
     int result;
-    stws_p_host_text(c, host);
+    snprintf(host, sizeof host, "%.*s", STWS_P_CAST(int, c->url.host_len), c->url.host);
     to.host = host;
     to.port = c->url.port;
     to.secure = c->url.secure;
@@ -4403,20 +4299,18 @@ static int stws_p_turn_connecting(stws *c) {
     result = c->io.open(c->io.ctx, &to);
     if (result == STWS_MORE) return 0;
     if (result < 0) {
-        const char *why = c->io.error ? c->io.error(c->io.ctx) : NULL;
-        stws_p_say(c, result, "no connection to %s port %d: %s", host, c->url.port,
-                   stws_p_or(why, stws_result_text(result)));
-        stws_p_lost(c, result == STWS_ERR_TLS_TRUST);
-        return 1;
+        if (c->io.error) why = c->io.error(c->io.ctx);
+        why = stws_p_or(why, stws_result_text(result));
+        stws_p_say(c, result, "no connection to %s port %d: %s", host, to.port, why);
+        return stws_p_lost(c, result == STWS_ERR_TLS_TRUST);
     }
     result = stws_p_post_upgrade(c);
     if (result != STWS_OK) {
-        stws_p_say(c, result,
+        stws_p_say(c, result, "%s",
                    result == STWS_ERR_SPACE ? "the upgrade request does not fit into tx_buffer"
                    : result == STWS_ERR_IO  ? "the system gives no random numbers"
                                             : "a header of the upgrade request is not valid (before_connect?)");
-        stws_p_lost(c, 1);
-        return 1;
+        return stws_p_lost(c, 1);
     }
     stws_p_trace_upgrade(c);
     stws_p_enter(c, STWS_UPGRADING, c->o.handshake_timeout_ms);
@@ -4425,16 +4319,9 @@ static int stws_p_turn_connecting(stws *c) {
 
 /* ---- the upgrade's answer ---- */
 
-static void stws_p_note_retry_after(stws *c, const stws_http *answer) {
-    const char *value = stws_http_header(answer, "Retry-After");
-    size_t seconds = 0;
-    if (value && stws_p_number(value, strlen(value), 86400, &seconds) == 1)
-        c->retry_after_ms = STWS_P_CAST(long long, seconds) * 1000;
-}
 static void stws_p_trace_answer(stws *c, const stws_http *answer) {
     stws_frame frame;
     char word[64];
-    if (!c->o.on_trace) return;
     memset(&frame, 0, sizeof frame);
     snprintf(word, sizeof word, "HTTP/1.1 %d %.40s", answer->status, answer->reason);
     frame.command = word;
@@ -4442,19 +4329,20 @@ static void stws_p_trace_answer(stws *c, const stws_http *answer) {
     frame.header_count = answer->header_count;
     stws_p_trace(&c->s, '<', &frame);
 }
-static void stws_p_refused_upgrade(stws *c, const stws_http *answer, int result, const char *why) {
-    const char *body = c->s.in.data + c->s.in.raw;
+static int stws_p_refused_upgrade(stws *c, const stws_http *answer, int result, const char *why) {
+    const char *retry_after = stws_http_header(answer, "Retry-After"), *culprit = NULL;
+    const stws_p_input *in = &c->s.in;
+    size_t seconds = 0;
     if (result == STWS_ERR_HTTP_STATUS) {
-        stws_p_note_retry_after(c, answer);
-        stws_p_say_status(c, answer, body, c->s.in.raw_end - c->s.in.raw);
-        stws_p_lost(c, stws_p_status_is_final(answer->status));
-    } else {
-        const char *culprit = result == STWS_ERR_HTTP_SUBPROTOCOL  ? stws_http_header(answer, "Sec-WebSocket-Protocol")
-                              : result == STWS_ERR_HTTP_EXTENSION ? stws_http_header(answer, "Sec-WebSocket-Extensions")
-                                                                  : NULL;
-        stws_p_say(c, result, "%s%s%.60s", why, culprit ? ": " : "", stws_p_or(culprit, ""));
-        stws_p_lost(c, 1);
+        if (retry_after && stws_p_number(retry_after, strlen(retry_after), 86400, &seconds) == 1)
+            c->retry_after_ms = STWS_P_CAST(long long, seconds) * 1000;
+        stws_p_say_status(c, answer, in->data + in->raw, in->raw_end - in->raw);
+        return stws_p_lost(c, stws_p_status_is_final(answer->status));
     }
+    if (result == STWS_ERR_HTTP_SUBPROTOCOL) culprit = stws_http_header(answer, "Sec-WebSocket-Protocol");
+    if (result == STWS_ERR_HTTP_EXTENSION) culprit = stws_http_header(answer, "Sec-WebSocket-Extensions");
+    stws_p_say(c, result, "%s%s%.60s", why, culprit ? ": " : "", stws_p_or(culprit, ""));
+    return stws_p_lost(c, 1);
 }
 
 /* Look at what came: 1 when the state changed, 0 when more is needed. */
@@ -4471,33 +4359,25 @@ static int stws_p_turn_upgrading(stws *c) {
     if (in->raw == in->raw_end) return 0;
     result = stws_handshake_parse(in->data + in->raw, in->raw_end - in->raw, &answer, &used);
     if (result == STWS_MORE) return 0;
-    if (result < 0) {
-        if (result == STWS_ERR_HTTP) stws_p_say_not_http(c, in->data + in->raw, in->raw_end - in->raw);
-        else
-            stws_p_say(c, result,
-                       "the HTTP head of the answer at %s is over %zu octets or %zu headers (option max_headers)",
-                       stws_p_where(c), answer.max_bytes, c->o.max_headers);
-        stws_p_lost(c, 1);
-        return 1;
-    }
+    if (result == STWS_ERR_HTTP) stws_p_say_not_http(c, in->data + in->raw, in->raw_end - in->raw);
+    if (result == STWS_ERR_HTTP_LIMIT)
+        stws_p_say(c, result, "the HTTP head at %s is over %zu octets or %zu headers (option max_headers)",
+                   stws_p_where(c), answer.max_bytes, c->o.max_headers);
+    if (result < 0) return stws_p_lost(c, 1);
     in->raw += used;
     in->begin = in->end = in->raw;
     if (answer.status >= 100 && answer.status < 200 && answer.status != 101) return 1;
     STWS_P_STORE(&c->http_status, answer.status);
     stws_p_trace_answer(c, &answer);
     result = stws_handshake_check(&answer, c->key, c->o.subprotocols, NULL, &why);
-    if (result != STWS_OK) {
-        stws_p_refused_upgrade(c, &answer, result, why);
-        return 1;
-    }
+    if (result != STWS_OK) return stws_p_refused_upgrade(c, &answer, result, why);
     STWS_P_LOCK(c, c->threads);
     result = stws_p_post_connect(&c->s, &c->try_now, &need);
     STWS_P_UNLOCK(c, c->threads);
     if (result != STWS_OK) {
         stws_p_say(c, result, "CONNECT cannot be sent: %s",
                    result == STWS_ERR_SPACE ? "it does not fit into tx_buffer" : stws_result_text(result));
-        stws_p_lost(c, 1);
-        return 1;
+        return stws_p_lost(c, 1);
     }
     stws_p_enter(c, STWS_LOGGING_IN, c->o.connected_timeout_ms);
     return 1;
@@ -4553,31 +4433,26 @@ static int stws_p_ask_before_subscribe(stws *c, stws_p_sub *sub, stws_subscribin
 
 /* Send one SUBSCRIBE: 1; 0 when it has to wait. Under the lock. */
 static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
+    stws_p_session *s = &c->s;
     stws_subscribing asked;
     stws_frame frame;
     char id[24];
-    int handle = sub->handle, number = 0, result = STWS_ERR_STATE;
-    int answer = stws_p_ask_before_subscribe(c, sub, &asked);
+    int handle = sub->handle, result = STWS_ERR_STATE, answer = stws_p_ask_before_subscribe(c, sub, &asked);
     if (sub->handle != handle) return 1; /* unsubscribed meanwhile */
     if (answer > 0) c->hook_us = c->now + stws_p_ms(answer);
     if (answer > 0) return 0;
     if (answer == 0) {
-        if (sub->wants_receipt && !sub->receipt) sub->receipt = stws_p_add_receipt(&c->s, handle);
-        number = sub->receipt;
-        if (!stws_p_compose_subscribe(&c->s, &frame, sub, asked.headers,
-                                      number ? stws_p_number_text(id, "receipt-", STWS_P_CAST(unsigned, number))
-                                             : NULL))
-            result = STWS_ERR_LIMIT;
-        else result = stws_p_post_growing(c, &frame);
+        if (sub->wants_receipt && !sub->receipt) sub->receipt = stws_p_add_receipt(s, handle);
+        stws_p_compose_subscribe(s, &frame, sub, asked.headers, stws_p_receipt_id(id, sub->receipt));
+        result = s->overfull ? STWS_P_CAST(int, STWS_ERR_LIMIT) : stws_p_post_growing(c, &frame);
         if (result == STWS_ERR_SPACE) return 0;
-        if (result == STWS_OK) stws_p_receipt_sent(&c->s, number, c->now);
-        if (result != STWS_OK) c->s.stats.dropped++;
+        s->stats.dropped += result != STWS_OK;
     }
-    if (result != STWS_OK && sub->receipt)
-        stws_p_finish_receipt(&c->s, stws_p_find_receipt(&c->s, sub->receipt), result);
+    if (result == STWS_OK) stws_p_receipt_sent(s, sub->receipt, c->now);
+    else stws_p_fail_receipt(s, sub->receipt, result);
     sub->sent = 1;
     sub->receipt = 0;
-    c->s.subs.unsent--;
+    s->subs.unsent--;
     return 1;
 }
 static void stws_p_post_subscriptions(stws *c) {
@@ -4590,8 +4465,7 @@ static void stws_p_post_subscriptions(stws *c) {
 
 /* A record whose frame will never be sent. */
 static void stws_p_drop_record(stws *c, stws_p_record *r, int result) {
-    stws_p_receipt *receipt = r->receipt ? stws_p_find_receipt(&c->s, r->receipt) : NULL;
-    if (receipt) stws_p_finish_receipt(&c->s, receipt, result);
+    stws_p_fail_receipt(&c->s, r->receipt, result);
     c->s.stats.dropped++;
     r->done = 1;
     stws_p_signal(c);
@@ -4601,15 +4475,12 @@ static void stws_p_drop_record(stws *c, stws_p_record *r, int result) {
 static void stws_p_post_outbox(stws *c, long long now) {
     stws_p_record *r;
     while ((r = stws_p_record_unsent(&c->s.outbox)) != NULL) {
-        int result =
-            r->epoch && r->epoch != c->s.epoch ? STWS_P_CAST(int, STWS_ERR_STALE) : stws_p_post_growing(c, &r->frame);
+        int stale = r->epoch && r->epoch != c->s.epoch;
+        int result = stale ? STWS_P_CAST(int, STWS_ERR_STALE) : stws_p_post_growing(c, &r->frame);
         if (result == STWS_ERR_SPACE) return;
-        if (result != STWS_OK) {
-            stws_p_drop_record(c, r, result);
-        } else {
-            r->sent_us = now;
-            if (r->receipt && !r->confirm) stws_p_receipt_sent(&c->s, r->receipt, now);
-        }
+        if (result != STWS_OK) stws_p_drop_record(c, r, result);
+        r->sent_us = now;
+        if (!r->confirm) stws_p_receipt_sent(&c->s, r->receipt, now);
         stws_p_record_mark_sent(&c->s.outbox, r);
     }
 }
@@ -4625,17 +4496,13 @@ static void stws_p_post_heartbeat(stws *c) {
 static void stws_p_post_disconnect(stws *c) {
     stws_frame frame;
     char id[24];
-    if (c->asked != STWS_P_ASKED_END || c->disconnect_number || c->s.outbox.untaken ||
-        (c->o.confirm && c->s.outbox.count && c->now < c->end_us))
-        return;
-    c->disconnect_number = stws_p_new_number(&c->s);
+    int unconfirmed = c->o.confirm && c->s.outbox.count && c->now < c->end_us, number;
+    if (c->asked != STWS_P_ASKED_END || c->disconnect_number || c->s.outbox.untaken || unconfirmed) return;
+    number = stws_p_number_from(&c->s.next_receipt);
     stws_p_compose(&c->s, &frame, STWS_COMMAND_DISCONNECT);
-    stws_p_add(&c->s, &frame, "receipt",
-               stws_p_number_text(id, "receipt-", STWS_P_CAST(unsigned, c->disconnect_number)));
-    if (stws_p_post_growing(c, &frame) != STWS_OK) {
-        c->disconnect_number = 0;
-        return;
-    }
+    stws_p_add(&c->s, &frame, "receipt", stws_p_receipt_id(id, number));
+    if (stws_p_post_growing(c, &frame) != STWS_OK) return;
+    c->disconnect_number = number;
     STWS_P_STORE(&c->state, STWS_CLOSING);
     c->deadline_us = c->end_us;
 }
@@ -4692,7 +4559,6 @@ static int stws_p_turn_output(stws *c) {
         long n;
         size_t left;
         STWS_P_LOCK(c, c->threads);
-        stws_p_note_driver(c);
         if (stws_p_reads_frames(c->state)) stws_p_prepare_output(c);
         left = c->s.outbox.untaken + STWS_P_CAST(size_t, c->s.subs.unsent);
         STWS_P_UNLOCK(c, c->threads);
@@ -4711,6 +4577,13 @@ static void stws_p_event(stws_event *e, int type) {
     e->text = "";
 }
 
+/* An event about the frame that came; always 1. */
+static int stws_p_frame_event(stws *c, stws_event *e, int type) {
+    stws_p_event(e, type);
+    e->message = &c->s.message;
+    return 1;
+}
+
 /* Close with a code of ours: one try to say so, then the socket goes. */
 static void stws_p_say_goodbye(stws *c, int code, const char *reason) {
     char payload[125];
@@ -4723,14 +4596,20 @@ static void stws_p_say_goodbye(stws *c, int code, const char *reason) {
     STWS_P_UNLOCK(c, c->threads);
     while (stws_p_write_once(c, c->now) > 0) continue;
 }
+
+/* The same, and the session is over. */
+static int stws_p_leave(stws *c, int code, const char *reason, int final) {
+    if (stws_p_reads_frames(c->state)) stws_p_say_goodbye(c, code, reason);
+    return stws_p_lost(c, final);
+}
 static int stws_p_on_connected(stws *c, stws_event *e) {
+    const stws_frame *frame = &c->s.message.frame;
     int accepted;
     STWS_P_LOCK(c, c->threads);
-    accepted = stws_p_accept_connected(&c->s, &c->s.message.frame);
+    accepted = stws_p_accept_connected(&c->s, frame);
     if (accepted) {
         c->s.epoch++;
-        c->s.stats.sessions++;
-        if (c->s.stats.sessions > 1) c->s.stats.reconnects++;
+        c->s.stats.reconnects += c->s.stats.sessions++ > 0;
         STWS_P_STORE(&c->state, STWS_CONNECTED);
         c->deadline_us = STWS_P_NEVER;
         stws_p_signal(c);
@@ -4739,18 +4618,15 @@ static int stws_p_on_connected(stws *c, stws_event *e) {
     if (!accepted) {
         stws_p_say(c, STWS_ERR_VERSION,
                    "the server answers with STOMP version %.20s, which was not offered: see option versions",
-                   stws_p_or(stws_frame_header(&c->s.message.frame, "version"), "1.0"));
-        stws_p_say_goodbye(c, 1002, "version");
-        stws_p_lost(c, 1);
+                   stws_p_or(stws_frame_header(frame, "version"), "1.0"));
+        stws_p_leave(c, 1002, "version", 1);
         return 0;
     }
     c->session_us = c->now;
     c->late_us = 0;
     c->text[0] = 0;
     STWS_P_STORE(&c->error, STWS_OK);
-    stws_p_event(e, STWS_EVENT_CONNECTED);
-    e->message = &c->s.message;
-    return 1;
+    return stws_p_frame_event(c, e, STWS_EVENT_CONNECTED);
 }
 
 /* A receipt's number out of its id, "receipt-17"; 0 when it is none of ours. */
@@ -4765,16 +4641,16 @@ static int stws_p_settle(stws *c, int number, int result) {
     stws_p_record *record;
     stws_p_receipt *receipt;
     long long sent_us = 0;
-    int ours;
+    int confirmed;
     STWS_P_LOCK(c, c->threads);
-    record = number ? stws_p_record_find(&c->s.outbox, number) : NULL;
-    receipt = number ? stws_p_find_receipt(&c->s, number) : NULL;
+    record = stws_p_record_find(&c->s.outbox, number);
+    receipt = stws_p_find_receipt(&c->s, number);
+    confirmed = record && record->confirm;
     if (receipt) {
         sent_us = receipt->sent_us;
         stws_p_finish_receipt(&c->s, receipt, result);
     }
-    ours = receipt || (record && record->confirm);
-    if (record && record->confirm && record->sent) {
+    if (confirmed && record->sent) {
         sent_us = record->sent_us;
         record->done = 1;
         stws_p_record_sweep(&c->s.outbox);
@@ -4782,34 +4658,26 @@ static int stws_p_settle(stws *c, int number, int result) {
     }
     if (sent_us) c->s.stats.rtt_us = c->now - sent_us;
     STWS_P_UNLOCK(c, c->threads);
-    return ours;
+    return receipt || confirmed;
 }
 static int stws_p_on_receipt(stws *c, stws_event *e) {
-    const char *id = stws_p_known_value(&c->s, STWS_P_RECEIPT_ID);
-    int number = stws_p_receipt_number(id);
+    int number = stws_p_receipt_number(stws_p_known_value(&c->s, STWS_P_RECEIPT_ID));
     if (number && number == c->disconnect_number) {
         c->disconnect_number = 0;
-        c->deadline_us = c->end_us;
         stws_p_say_goodbye(c, 1000, "");
         return 0;
     }
-    if (stws_p_settle(c, number, STWS_OK)) return 0;
-    stws_p_event(e, STWS_EVENT_RECEIPT);
-    e->message = &c->s.message;
-    return 1;
+    return stws_p_settle(c, number, STWS_OK) ? 0 : stws_p_frame_event(c, e, STWS_EVENT_RECEIPT);
 }
 static int stws_p_on_error(stws *c, stws_event *e) {
-    const stws_frame *frame = &c->s.message.frame;
+    int login = c->state == STWS_LOGGING_IN;
     if (c->state == STWS_CLOSING) return 0; /* our DISCONNECT: Spring answers it so */
-    stws_p_say_error_frame(c, c->state == STWS_LOGGING_IN ? STWS_ERR_LOGIN : STWS_ERR_BROKER, frame);
-    stws_p_event(e, STWS_EVENT_ERROR);
-    e->message = &c->s.message;
+    stws_p_say_error_frame(c, login ? STWS_ERR_LOGIN : STWS_ERR_BROKER, &c->s.message.frame);
+    stws_p_frame_event(c, e, STWS_EVENT_ERROR);
     e->result = c->error;
     e->text = c->text;
-    if (c->state == STWS_LOGGING_IN) {
-        c->refused = 1;
-        return 1;
-    }
+    c->refused = login;
+    if (login) return 1;
     stws_p_settle(c, stws_p_receipt_number(stws_p_known_value(&c->s, STWS_P_RECEIPT_ID)), STWS_ERR_BROKER);
     if (c->error_close_us == STWS_P_NEVER) c->error_close_us = c->now + stws_p_ms(c->o.close_timeout_ms);
     return 1;
@@ -4863,35 +4731,20 @@ static int stws_p_on_message_frame(stws *c, stws_event *e) {
         c->calling--;
         return 0;
     }
-    if (c->o.queue) {
-        stws_p_enqueue(c);
-        return 0;
-    }
-    stws_p_event(e, STWS_EVENT_MESSAGE);
-    e->message = &c->s.message;
-    return 1;
+    if (!c->o.queue) return stws_p_frame_event(c, e, STWS_EVENT_MESSAGE);
+    stws_p_enqueue(c);
+    return 0;
 }
 
 /* What a frame does: 1 when it makes an event. */
 static int stws_p_on_frame(stws *c, stws_event *e) {
-    int command = c->s.message.frame.command_id;
-    if (command == STWS_COMMAND_MESSAGE && c->state != STWS_LOGGING_IN) return stws_p_on_message_frame(c, e);
+    int command = c->s.message.frame.command_id, login = c->state == STWS_LOGGING_IN;
+    if (command == STWS_COMMAND_MESSAGE && !login) return stws_p_on_message_frame(c, e);
     stws_p_fill_message(&c->s);
-    if (command == STWS_COMMAND_CONNECTED && c->state == STWS_LOGGING_IN) return stws_p_on_connected(c, e);
+    if (command == STWS_COMMAND_CONNECTED && login) return stws_p_on_connected(c, e);
     if (command == STWS_COMMAND_ERROR) return stws_p_on_error(c, e);
-    if (command == STWS_COMMAND_RECEIPT && c->state != STWS_LOGGING_IN) return stws_p_on_receipt(c, e);
-    stws_p_event(e, STWS_EVENT_UNHANDLED);
-    e->message = &c->s.message;
-    return 1;
-}
-
-/* The server has closed the WebSocket: answer, and see what it means. */
-static void stws_p_on_close(stws *c) {
-    int code = c->s.peer_close_code;
-    STWS_P_STORE(&c->close_code, code);
-    stws_p_say_goodbye(c, code == 1005 ? 0 : code, "");
-    if (c->state != STWS_CLOSING && c->error_close_us == STWS_P_NEVER) stws_p_say_closed(c);
-    stws_p_lost(c, 0);
+    if (command == STWS_COMMAND_RECEIPT && !login) return stws_p_on_receipt(c, e);
+    return stws_p_frame_event(c, e, STWS_EVENT_UNHANDLED);
 }
 
 /* SockJS frames begin o, h, a[ or c[; no STOMP frame does. */
@@ -4903,64 +4756,59 @@ static int stws_p_looks_like_sockjs(const stws *c) {
            (*at == 'o' && (at[1] == 'a' || at[1] == 'h'));
 }
 
-/* The input cannot be read on. */
-static void stws_p_on_bad_input(stws *c, int error) {
+/* The input cannot be read on: the server has closed the WebSocket, which is answered, or what it sent is wrong. */
+static int stws_p_on_bad_input(stws *c, int error) {
     int code = error <= STWS_ERR_FRAME_HEADERS && error >= STWS_ERR_FRAME_BODY ? 1009 : 1002;
     if (error == STWS_ERR_WS_CLOSE) {
-        stws_p_on_close(c);
-        return;
+        STWS_P_STORE(&c->close_code, c->s.peer_close_code);
+        if (c->state != STWS_CLOSING && c->error_close_us == STWS_P_NEVER) stws_p_say_closed(c);
+        return stws_p_leave(c, c->close_code == 1005 ? 0 : c->close_code, "", 0);
     }
     if (error == STWS_ERR_FRAME_COMMAND && stws_p_looks_like_sockjs(c)) error = STWS_ERR_SOCKJS;
     if (c->s.ws.close_code) code = c->s.ws.close_code;
     stws_p_say_input(c, error);
-    stws_p_say_goodbye(c, code, stws_result_text(error));
-    stws_p_lost(c, error == STWS_ERR_SOCKJS);
+    return stws_p_leave(c, code, stws_result_text(error), error == STWS_ERR_SOCKJS);
 }
 
 /* An event out of what is already here: 1, or 0. Never touches the socket but to say goodbye. */
 static int stws_p_pull_frames(stws *c, stws_event *e) {
+    int result = STWS_DONE;
     if (c->held && !stws_p_enqueue(c)) return 0;
-    while (stws_p_reads_frames(c->state) && !c->held && !STWS_P_LOAD(&c->stop)) {
-        int result = stws_p_next_frame(&c->s, &c->s.message.frame);
-        if (result == STWS_MORE) return 0;
-        if (result < 0) {
-            stws_p_on_bad_input(c, result);
-            return 0;
-        }
-        if (stws_p_on_frame(c, e)) return 1;
+    while (result == STWS_DONE && stws_p_reads_frames(c->state) && !c->held && !STWS_P_LOAD(&c->stop)) {
+        result = stws_p_next_frame(&c->s, &c->s.message.frame);
+        if (result == STWS_DONE && stws_p_on_frame(c, e)) return 1;
+        if (result < 0) stws_p_on_bad_input(c, result);
     }
     return 0;
-}
-static int stws_p_pull_receipt(stws *c, stws_event *e) {
-    stws_p_receipt receipt;
-    int taken;
-    if (!STWS_P_LOAD(&c->s.receipts_done)) return 0;
-    STWS_P_LOCK(c, c->threads);
-    taken = stws_p_take_receipt(&c->s, &receipt);
-    STWS_P_UNLOCK(c, c->threads);
-    if (!taken) return 0;
-    stws_p_event(e, STWS_EVENT_RECEIPT);
-    e->receipt = receipt.number;
-    e->result = receipt.result;
-    e->handle = receipt.handle;
-    return 1;
 }
 
 /* An event that no frame brings: a receipt that has ended, the end of a connection. */
 static int stws_p_pull_other(stws *c, stws_event *e) {
+    stws_p_receipt receipt;
+    int taken = 0;
     if (c->refused) {
         c->refused = 0;
-        stws_p_say_goodbye(c, 1000, "");
-        stws_p_lost(c, 1);
+        stws_p_leave(c, 1000, "", 1);
     }
-    if (stws_p_pull_receipt(c, e)) return 1;
-    if (!c->event_due) return 0;
-    c->event_due = 0;
-    stws_p_event(e, STWS_EVENT_DISCONNECTED);
-    e->result = c->error;
-    e->text = c->text;
-    e->retry_ms = c->retry_ms;
-    return 1;
+    if (STWS_P_LOAD(&c->s.receipts_done)) {
+        STWS_P_LOCK(c, c->threads);
+        taken = stws_p_take_receipt(&c->s, &receipt);
+        STWS_P_UNLOCK(c, c->threads);
+    }
+    if (taken) {
+        stws_p_event(e, STWS_EVENT_RECEIPT);
+        e->receipt = receipt.number;
+        e->result = receipt.result;
+        e->handle = receipt.handle;
+    } else if (c->event_due) {
+        c->event_due = 0;
+        stws_p_event(e, STWS_EVENT_DISCONNECTED);
+        e->result = c->error;
+        e->text = c->text;
+        e->retry_ms = c->retry_ms;
+        taken = 1;
+    }
+    return taken;
 }
 
 /* The next event: 1; 0 when the network has to bring something first; negative: the client has ended. */
@@ -4971,35 +4819,19 @@ static int stws_p_pull(stws *c, stws_event *e) {
 }
 
 /* ==== >>input: reading ==== */
-static size_t stws_p_input_limit(const stws *c) {
-    size_t head = c->o.max_line + 65536;
-    return c->o.max_body > SIZE_MAX - head ? SIZE_MAX : c->o.max_body + head;
-}
-
 /* A frame fills the whole buffer: double it, up to the largest frame that the limits allow. */
 static int stws_p_grow_input(stws *c) {
     stws_p_input *in = &c->s.in;
-    size_t limit = stws_p_input_limit(c), cap = in->cap > limit / 2 ? limit : in->cap * 2;
-    size_t stomp = in->end - in->begin, raw = in->raw_end - in->raw;
-    char *data;
-    if (!c->has_heap || cap <= in->cap) return 0;
-    data = STWS_P_CAST(char *, c->allocator.alloc(c->allocator.ctx, cap));
+    size_t head = c->o.max_line + 65536, limit = c->o.max_body > SIZE_MAX - head ? SIZE_MAX : c->o.max_body + head;
+    size_t old_cap = in->cap, cap = old_cap > limit / 2 ? limit : old_cap * 2;
+    char *old = in->data, *data = NULL;
+    if (c->has_heap && cap > old_cap) data = STWS_P_CAST(char *, c->allocator.alloc(c->allocator.ctx, cap));
     if (!data) return 0;
-    memcpy(data, in->data + in->begin, stomp);
-    memcpy(data + stomp, in->data + in->raw, raw);
-    if (in->on_heap) c->allocator.release(c->allocator.ctx, in->data, in->cap);
-    in->data = data;
+    stws_p_input_gather(in, data);
+    if (in->on_heap) c->allocator.release(c->allocator.ctx, old, old_cap);
     in->cap = cap;
     in->on_heap = 1;
-    in->begin = 0;
-    in->end = in->raw = stomp;
-    in->raw_end = stomp + raw;
     return 1;
-}
-static void stws_p_say_no_room(stws *c) {
-    stws_p_say(c, STWS_ERR_LIMIT, "a message does not fit into rx_buffer (%zu octets)%s", c->s.in.cap,
-               c->has_heap ? ", and there is no memory to let it grow, or max_body forbids it"
-                           : ", which cannot grow in memory of your own: raise option rx_buffer");
 }
 
 /* How long the server may be silent. */
@@ -5015,14 +4847,11 @@ static long stws_p_read_once(stws *c) {
     stws_p_input *in = &c->s.in;
     size_t room = stws_p_input_room(in);
     long n;
-    if (room == 0) {
-        if (!stws_p_grow_input(c)) return STWS_ERR_LIMIT;
-        room = stws_p_input_room(in);
-    }
+    if (room == 0 && !stws_p_grow_input(c)) return STWS_ERR_LIMIT;
+    room = in->cap - in->raw_end;
     n = c->io.read(c->io.ctx, in->data + in->raw_end, room);
     if (n <= 0) return n;
     in->raw_end += STWS_P_CAST(size_t, n);
-    if (in->begin == in->end && in->raw == in->end) in->begin = in->end = in->raw;
     c->s.stats.bytes_in += STWS_P_CAST(unsigned long long, n);
     c->s.stats.reads++;
     c->drained = STWS_P_CAST(size_t, n) < room;
@@ -5032,19 +4861,16 @@ static long stws_p_read_once(stws *c) {
 }
 
 /* The stream has broken. After our own farewell that is how it ends. */
-static void stws_p_on_io_error(stws *c, long error) {
-    int code = STWS_P_CAST(int, error);
-    if (c->state == STWS_CLOSING && STWS_P_LOAD(&c->asked)) {
-        stws_p_lost(c, 1);
-        return;
+static int stws_p_on_io_error(stws *c, long error) {
+    if (c->state == STWS_CLOSING && STWS_P_LOAD(&c->asked)) return stws_p_lost(c, 1);
+    if (error == STWS_ERR_LIMIT) {
+        stws_p_say(c, STWS_ERR_LIMIT, "a message does not fit into rx_buffer (%zu octets)%s", c->s.in.cap,
+                   c->has_heap ? ", and there is no memory to let it grow, or max_body forbids it"
+                               : ", which cannot grow in memory of your own: raise option rx_buffer");
+        return stws_p_leave(c, 1009, "message too big", 0);
     }
-    if (code == STWS_ERR_LIMIT) {
-        stws_p_say_no_room(c);
-        stws_p_say_goodbye(c, 1009, "message too big");
-    } else if (c->error_close_us == STWS_P_NEVER) {
-        stws_p_say_io(c, code);
-    }
-    stws_p_lost(c, 0);
+    if (c->error_close_us == STWS_P_NEVER) stws_p_say_io(c, STWS_P_CAST(int, error));
+    return stws_p_lost(c, 0);
 }
 
 /* ==== >>timers: heart-beats and deadlines ==== */
@@ -5062,55 +4888,38 @@ static void stws_p_note_lateness(stws *c) {
 static void stws_p_judge_silence(stws *c) {
     long long silent = c->now - c->s.last_in_us;
     if (!c->s.heartbeat_in_us || silent < stws_p_silence(c)) return;
-    stws_p_say(
-        c, STWS_ERR_HEARTBEAT,
+    stws_p_say(c, STWS_ERR_HEARTBEAT,
         "%s: nothing came for %lld ms, with a heart-beat promised every %lld ms: the network or the server is gone",
         stws_result_text(STWS_ERR_HEARTBEAT), silent / STWS_P_US, c->s.heartbeat_in_us / STWS_P_US);
     stws_p_lost(c, 0);
 }
 static void stws_p_judge_stall(stws *c) {
-    long long since;
+    size_t waits;
     STWS_P_LOCK(c, c->threads);
-    since = c->stalled_us;
+    waits = c->stalled_us && c->now - c->stalled_us >= stws_p_ms(c->o.write_timeout_ms) ? stws_p_pending(&c->s.out) : 0;
     STWS_P_UNLOCK(c, c->threads);
-    if (!since || !c->o.write_timeout_ms || c->now - since < stws_p_ms(c->o.write_timeout_ms)) return;
-    stws_p_say(c, STWS_ERR_IO, "the server takes no more data: %zu octets waited for %d ms (write_timeout_ms)",
-               stws_p_pending(&c->s.out), c->o.write_timeout_ms);
+    if (!waits || !c->o.write_timeout_ms) return;
+    stws_p_say(c, STWS_ERR_IO, "the server takes no more data: %zu octets waited for %d ms (write_timeout_ms)", waits,
+               c->o.write_timeout_ms);
     stws_p_lost(c, 0);
 }
-static void stws_p_time_receipts(stws *c) {
+
+/* What time alone brings about, once the socket has been read empty: 1 when it changed the state. */
+static int stws_p_turn_timers(stws *c) {
+    int state = c->state;
+    if (c->deadline_us != STWS_P_NEVER && c->now >= c->deadline_us) {
+        if (state == STWS_CLOSING) return stws_p_leave(c, 1000, "", 1);
+        stws_p_say_timeout(c);
+        return stws_p_leave(c, 1002, "no CONNECTED", 0);
+    }
+    if (c->error_close_us != STWS_P_NEVER && c->now >= c->error_close_us) return stws_p_leave(c, 1000, "", 0);
+    if (c->held) c->s.last_in_us = c->now; /* we do not listen: silence means nothing */
     STWS_P_LOCK(c, c->threads);
     if (c->s.receipts_waiting) stws_p_finish_receipts(&c->s, c->now, STWS_ERR_TIMEOUT);
     STWS_P_UNLOCK(c, c->threads);
-}
-
-/* The state's own deadline has passed. */
-static void stws_p_on_deadline(stws *c) {
-    if (c->state == STWS_CLOSING) {
-        stws_p_say_goodbye(c, 1000, "");
-        stws_p_lost(c, 1);
-        return;
-    }
-    stws_p_say_timeout(c);
-    if (c->state == STWS_LOGGING_IN) stws_p_say_goodbye(c, 1002, "no CONNECTED");
-    stws_p_lost(c, 0);
-}
-
-/* What time alone brings about, once the socket has been read empty. */
-static void stws_p_turn_timers(stws *c) {
-    if (c->deadline_us != STWS_P_NEVER && c->now >= c->deadline_us) {
-        stws_p_on_deadline(c);
-        return;
-    }
-    if (c->error_close_us != STWS_P_NEVER && c->now >= c->error_close_us) {
-        stws_p_say_goodbye(c, 1000, "");
-        stws_p_lost(c, 0);
-        return;
-    }
-    if (c->held) c->s.last_in_us = c->now; /* we do not listen: silence means nothing */
-    stws_p_time_receipts(c);
     if (c->state == STWS_CONNECTED) stws_p_judge_silence(c);
     if (c->state == STWS_CONNECTED) stws_p_judge_stall(c);
+    return c->state != state;
 }
 static void stws_p_sooner(long long *first, long long when) {
     if (when != STWS_P_NEVER && (*first == STWS_P_NEVER || when < *first)) *first = when;
@@ -5122,9 +4931,8 @@ static long long stws_p_due(stws *c) {
     const stws_p_session *s = &c->s;
     long long first = c->deadline_us;
     if (STWS_P_LOAD(&c->stop) || c->event_due || c->refused || STWS_P_LOAD(&s->receipts_done)) return 0;
-    if (c->state == STWS_IDLE || c->state == STWS_RESOLVING || c->reconnect_asked) return 0;
-    if (STWS_P_LOAD(&c->asked) && !c->asked_seen) return 0;
-    if (c->asked_seen) stws_p_sooner(&first, c->end_us);
+    if (c->state == STWS_IDLE || c->state == STWS_RESOLVING || c->called) return 0;
+    if (STWS_P_LOAD(&c->asked)) stws_p_sooner(&first, c->end_us);
     if (c->state == STWS_CONNECTING && !c->o.transport && c->tcp.next < c->tcp.count)
         stws_p_sooner(&first, c->tcp.race_us);
     if (c->state != STWS_CONNECTED) return first;
@@ -5143,7 +4951,7 @@ static long long stws_p_due(stws *c) {
 
 /* ==== >>turn: one non-blocking turn of the state machine ==== */
 /* stws_stop: say farewell without waiting for anything. */
-static void stws_p_obey_stop(stws *c) {
+static int stws_p_obey_stop(stws *c) {
     stws_frame frame;
     size_t need;
     STWS_P_STORE(&c->asked, STWS_P_ASKED_STOP);
@@ -5154,8 +4962,7 @@ static void stws_p_obey_stop(stws *c) {
         stws_p_post(&c->s, &frame, &need);
         STWS_P_UNLOCK(c, c->threads);
     }
-    if (stws_p_reads_frames(c->state)) stws_p_say_goodbye(c, 1000, "");
-    stws_p_lost(c, 1);
+    return stws_p_leave(c, 1000, "", 1);
 }
 
 /* stws_disconnect: with no connection there is nothing to end, unless something still waits to be sent. */
@@ -5164,23 +4971,16 @@ static int stws_p_obey_end(stws *c) {
     STWS_P_LOCK(c, c->threads);
     waits = c->s.outbox.count;
     STWS_P_UNLOCK(c, c->threads);
-    if (c->now < c->end_us && (waits || stws_p_reads_frames(c->state))) return 0;
-    if (stws_p_reads_frames(c->state)) stws_p_say_goodbye(c, 1000, "");
-    stws_p_lost(c, 1);
-    return 1;
+    return c->now < c->end_us && (waits || stws_p_reads_frames(c->state)) ? 0 : stws_p_leave(c, 1000, "", 1);
 }
 static void stws_p_obey_reconnect(stws *c) {
-    if (c->state == STWS_BACKOFF) {
-        c->deadline_us = c->now;
-        STWS_P_STORE(&c->reconnect_asked, 0);
-    } else if (c->state == STWS_CONNECTED) {
+    if (c->state == STWS_CONNECTED) {
         stws_p_turn_output(c);
-        stws_p_say_goodbye(c, 1000, "");
         stws_p_say(c, STWS_OK, "reconnecting, as stws_reconnect_now asked");
-        stws_p_lost(c, 0);
-    } else {
-        STWS_P_STORE(&c->reconnect_asked, 0); /* a new connection is being made anyway */
+        stws_p_leave(c, 1000, "", 0);
     }
+    if (c->state == STWS_BACKOFF) c->deadline_us = c->now;
+    STWS_P_STORE(&c->reconnect_asked, 0); /* in any other state a new connection is being made anyway */
 }
 
 /* Write, then read: 1 when something moved. */
@@ -5202,36 +5002,31 @@ static int stws_p_turn_stream(stws *c) {
     if (n < 0) stws_p_on_io_error(c, n);
     return moved || n != 0;
 }
-static int stws_p_turn_session(stws *c) {
-    int state = c->state, moved = stws_p_turn_stream(c);
+
+/* In a state that lives on what the network brings: 1 when something moved. */
+static int stws_p_turn_network(stws *c) {
+    int state = c->state, connecting = state == STWS_CONNECTING || state == STWS_TLS;
+    int moved = connecting ? stws_p_turn_connecting(c) : stws_p_turn_stream(c);
     if (c->state == STWS_UPGRADING) moved |= stws_p_turn_upgrading(c);
-    if (moved || c->state != state) return 1;
-    stws_p_turn_timers(c);
-    return c->state != state;
+    return moved || c->state != state || stws_p_turn_timers(c);
 }
 
-/* What was asked for from outside: 1 when it changed something. */
+/* What was asked for from outside: 1 when it ended the client. */
 static int stws_p_turn_asked(stws *c) {
-    if (STWS_P_LOAD(&c->stop)) {
-        stws_p_obey_stop(c);
-        return 1;
-    }
-    c->asked_seen = STWS_P_LOAD(&c->asked);
-    if (c->asked_seen && stws_p_obey_end(c)) return 1;
+    if (STWS_P_LOAD(&c->stop)) return stws_p_obey_stop(c);
+    if (STWS_P_LOAD(&c->asked) && stws_p_obey_end(c)) return 1;
     if (STWS_P_LOAD(&c->reconnect_asked)) stws_p_obey_reconnect(c);
     return 0;
-}
-static int stws_p_turn_connect(stws *c) {
-    int state = c->state;
-    if (stws_p_turn_connecting(c) || c->state != state) return 1;
-    stws_p_turn_timers(c);
-    return c->state != state;
 }
 
 /* One turn: 1 when something moved, so that another may move more; 0 when it is time to wait. */
 static int stws_p_turn(stws *c) {
     if (c->state == STWS_ENDED) return 0;
     c->now = c->clock.now_us(c->clock.ctx);
+    STWS_P_LOCK(c, c->threads);
+    stws_p_note_driver(c); /* before there is a connection that another thread could take for its own */
+    c->called = 0;
+    STWS_P_UNLOCK(c, c->threads);
     stws_p_note_lateness(c);
     c->due_us = STWS_P_NEVER;
     if (stws_p_turn_asked(c)) return 1;
@@ -5241,10 +5036,8 @@ static int stws_p_turn(stws *c) {
             if (c->now < c->deadline_us) return 0;
             stws_p_begin_attempt(c);
             return 1;
-        case STWS_RESOLVING: stws_p_turn_resolving(c); return 1;
-        case STWS_CONNECTING:
-        case STWS_TLS: return stws_p_turn_connect(c);
-        default: return stws_p_turn_session(c);
+        case STWS_RESOLVING: return stws_p_turn_resolving(c);
+        default: return stws_p_turn_network(c);
     }
 }
 
@@ -5296,8 +5089,7 @@ static void stws_p_end_wait(stws *c) {
     STWS_P_LOCK(c, c->threads);
     c->waiting = 0;
     STWS_P_UNLOCK(c, c->threads);
-    if (c->wake[0] >= 0)
-        while (read(c->wake[0], scrap, sizeof scrap) > 0) continue;
+    if (c->wake[0] >= 0) while (read(c->wake[0], scrap, sizeof scrap) > 0) continue;
 }
 
 /* When so many milliseconds will be over; STWS_P_NEVER for -1. */
@@ -5329,13 +5121,20 @@ static int stws_p_pollfds(stws *c, struct pollfd *out, int *now) {
 /* A transport without a descriptor has to be asked again and again. */
 enum { STWS_P_BLIND_MS = 10 };
 
+/* Make ready to wait: what to poll for, and at most how many milliseconds (-1: any; 0: not at all). */
+static int stws_p_before_wait(stws *c, struct pollfd *out, int *n) {
+    int now = 0, ms = stws_p_until(c, stws_p_begin_wait(c));
+    *n = stws_p_pollfds(c, out, &now);
+    if (now || c->more) return 0;
+    if (c->opened && *n == (c->wake[0] >= 0) && (ms < 0 || ms > STWS_P_BLIND_MS)) ms = STWS_P_BLIND_MS;
+    return ms;
+}
+
 /* Wait for the network, the clock or another thread, at most limit_ms (-1: no limit). */
 static void stws_p_wait(stws *c, int limit_ms) {
     struct pollfd polled[3];
-    int now = 0, ms = stws_p_until(c, stws_p_begin_wait(c)), n = stws_p_pollfds(c, polled, &now);
+    int n, ms = stws_p_before_wait(c, polled, &n);
     if (limit_ms >= 0 && (ms < 0 || ms > limit_ms)) ms = limit_ms;
-    if (now) ms = 0;
-    if (c->opened && n == (c->wake[0] >= 0) && (ms < 0 || ms > STWS_P_BLIND_MS)) ms = STWS_P_BLIND_MS;
     poll(polled, STWS_P_CAST(nfds_t, n), ms);
     stws_p_end_wait(c);
     c->drained = 0;
@@ -5358,9 +5157,9 @@ STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
         return 1;
     }
     until = timeout_ms > 0 ? stws_p_in(c, timeout_ms) : STWS_P_NEVER;
-    c->yield = 0;
     stws_p_end_wait(c);
-    if (timeout_ms == 0) c->drained = c->more = 0;
+    c->yield = c->more = 0;
+    if (timeout_ms == 0) c->drained = 0;
     for (;;) {
         result = stws_p_pull(c, e);
         if (result != 0 || c->yield) return result;
@@ -5406,28 +5205,23 @@ STOMP_WS_API int stws_fds(stws *c, stws_fd *out, int cap) {
     return stws_p_collect_fds(c, out, cap, &now);
 }
 STOMP_WS_API long long stws_deadline(stws *c) {
-    stws_fd fds[3];
-    int now = 0, n, ms;
-    if (!c || c->broken || c->state == STWS_ENDED) return 0;
-    ms = stws_p_until(c, stws_p_begin_wait(c));
-    n = stws_p_collect_fds(c, fds, 3, &now);
-    if (now || c->more) return 0;
-    if (c->opened && n == (c->wake[0] >= 0) && (ms < 0 || ms > STWS_P_BLIND_MS)) return STWS_P_BLIND_MS;
-    return ms;
+    struct pollfd polled[3];
+    int n;
+    return !c || c->broken || c->state == STWS_ENDED ? 0 : stws_p_before_wait(c, polled, &n);
 }
 
 enum { STWS_P_MANY = 64 }; /* clients that one poll covers; more are asked every STWS_P_BLIND_MS */
 
 /* Which descriptor belongs to which client does not matter: after a wait all are asked. */
 static void stws_p_wait_many(stws *const *clients, int count, int limit_ms) {
-    struct pollfd polled[3 * STWS_P_MANY];
-    int n = 0, i, ms = limit_ms, each, now;
+    struct pollfd polled[3 * STWS_P_MANY + 3];
+    int n = 0, i, ms = limit_ms, each, found;
     for (i = 0; i < count; i++) {
         if (stws_state(clients[i]) == STWS_ENDED) continue;
-        each = STWS_P_CAST(int, stws_deadline(clients[i]));
+        each = stws_p_before_wait(clients[i], polled + n, &found);
+        if (i < STWS_P_MANY) n += found;
         if (i >= STWS_P_MANY && (each < 0 || each > STWS_P_BLIND_MS)) each = STWS_P_BLIND_MS;
         if (each >= 0 && (ms < 0 || each < ms)) ms = each;
-        if (i < STWS_P_MANY) n += stws_p_pollfds(clients[i], polled + n, &now);
     }
     poll(polled, STWS_P_CAST(nfds_t, n), ms);
 }
@@ -5487,18 +5281,16 @@ STOMP_WS_API int stws_join(stws *c) {
 /* ==== >>talking: subscribe, send, acknowledge ==== */
 /* 1 when this thread drives the client, or nobody has yet. Under the lock. */
 static int stws_p_is_driver(const stws *c) {
-#ifdef STOMP_WS_NO_THREADS
+    STWS_P_WITH_THREADS(if (c->threads && c->has_driver) return pthread_equal(c->driver, pthread_self());)
     (void)c;
     return 1;
-#else
-    return !c->threads || !c->has_driver || pthread_equal(c->driver, pthread_self());
-#endif
 }
 
 /* Leave the lock, and wake the driving thread if it sleeps. */
 static void stws_p_unlock_and_wake(stws *c) {
     int poke = c->waiting;
     c->waiting = 0;
+    c->called = 1;
     STWS_P_UNLOCK(c, c->threads);
     if (poke) stws_p_poke(c->wake[1]);
 }
@@ -5530,28 +5322,27 @@ static int stws_p_can_say(const stws *c, const stws_frame *frame) {
     return stws_p_say_head(NULL, c->s.version ? c->s.version : STWS_P_CAST(int, STWS_STOMP_12), frame) != 0;
 }
 
-/* May a frame go straight into the output, or are others before it? */
+/* May frames go into the output, or are subscriptions before them? */
 static int stws_p_may_post(const stws *c) {
-    return STWS_P_LOAD(&c->state) == STWS_CONNECTED && !c->s.subs.unsent && !c->s.outbox.untaken && !c->write_error;
+    return STWS_P_LOAD(&c->state) == STWS_CONNECTED && !c->s.subs.unsent && !c->write_error;
 }
 
 /* Put a copy of the frame into the outbox; NULL, and *result says why not. */
 static stws_p_record *stws_p_queue_frame(stws *c, const stws_frame *frame, int *result) {
-    stws_p_record *record = NULL, *oldest;
-    int full = 0;
+    stws_p_ring *outbox = &c->s.outbox;
+    stws_p_record *record = NULL, *oldest = NULL;
     *result = STWS_ERR_LIMIT;
     if (!c->has_heap && stws_p_head_bound(frame) + frame->body_len > c->s.out.cap - 15) return NULL;
-    if (stws_p_record_size(frame) > c->s.outbox.cap) return NULL;
-    *result = stws_p_can_say(c, frame) ? STWS_P_CAST(int, STWS_ERR_FULL) : STWS_P_CAST(int, STWS_ERR_FRAME_BUILD);
-    while (*result == STWS_ERR_FULL && !record && !full) {
-        if (!c->o.outbox_count || c->s.outbox.count < c->o.outbox_count)
-            record = stws_p_record_put(&c->s.outbox, frame);
-        if (record) break;
-        oldest = c->o.outbox_policy == STWS_FULL_DROP_OLDEST ? stws_p_record_oldest(&c->s.outbox) : NULL;
-        full = !oldest;
+    if (stws_p_record_size(frame) > outbox->cap) return NULL;
+    *result = STWS_ERR_FRAME_BUILD;
+    if (!stws_p_can_say(c, frame)) return NULL;
+    *result = STWS_ERR_FULL;
+    do {
         if (oldest) stws_p_drop_record(c, oldest, STWS_ERR_FULL);
-        stws_p_record_sweep(&c->s.outbox);
-    }
+        stws_p_record_sweep(outbox);
+        if (!c->o.outbox_count || outbox->count < c->o.outbox_count) record = stws_p_record_put(outbox, frame);
+        oldest = c->o.outbox_policy == STWS_FULL_DROP_OLDEST ? stws_p_record_oldest(outbox) : NULL;
+    } while (!record && oldest);
     return record;
 }
 
@@ -5562,9 +5353,10 @@ enum { STWS_P_AGAIN = STWS_RESULT_END }; /* no code of a call: what it tried is 
 static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind) {
     stws_p_record *record;
     int result;
+    if (c->s.overfull) return STWS_ERR_LIMIT;
     if (STWS_P_LOAD(&c->state) == STWS_ENDED || STWS_P_LOAD(&c->stop)) return STWS_CLOSED;
     if (STWS_P_LOAD(&c->asked)) return STWS_ERR_STATE;
-    if (kind != STWS_P_CONFIRMED && stws_p_may_post(c)) {
+    if (kind != STWS_P_CONFIRMED && stws_p_may_post(c) && !c->s.outbox.untaken) {
         result = stws_p_post_growing(c, frame);
         if (result == STWS_OK && receipt) stws_p_receipt_sent(&c->s, receipt, c->clock.now_us(c->clock.ctx));
         if (result != STWS_ERR_SPACE) return result;
@@ -5574,20 +5366,18 @@ static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind
     record->receipt = receipt;
     record->epoch = kind == STWS_P_FOR_THIS_SESSION ? c->s.epoch : 0;
     record->confirm = kind == STWS_P_CONFIRMED;
-    if (STWS_P_LOAD(&c->state) == STWS_CONNECTED && !c->s.subs.unsent && !c->write_error)
-        stws_p_post_outbox(c, c->clock.now_us(c->clock.ctx));
+    if (stws_p_may_post(c)) stws_p_post_outbox(c, c->clock.now_us(c->clock.ctx));
     return STWS_OK;
 }
 
 /* The end of every call of this section: write when a batch is full and this thread may, or wake the one that does. */
 static int stws_p_finish_call(stws *c, int result) {
+    int batch = stws_p_pending(&c->s.out) >= STWS_P_BATCH && !c->write_error;
     if (!stws_p_is_driver(c)) {
         stws_p_unlock_and_wake(c);
-    } else if (stws_p_pending(&c->s.out) < STWS_P_BATCH || c->write_error || c->state != STWS_CONNECTED) {
-        STWS_P_UNLOCK(c, c->threads);
     } else {
         STWS_P_UNLOCK(c, c->threads);
-        stws_p_write_once(c, c->clock.now_us(c->clock.ctx));
+        if (batch && c->state == STWS_CONNECTED) stws_p_write_once(c, c->clock.now_us(c->clock.ctx));
     }
     return result;
 }
@@ -5601,33 +5391,42 @@ static int stws_p_id_taken(const stws_p_subs *t, const char *id) {
     size_t len = strlen(id);
     return stws_p_find_custom(t, id, len) || stws_p_find_handle(t, stws_p_own_id(id, len));
 }
+
+/* Enter a subscription, and its receipt. Under the lock. */
+static int stws_p_subscribe(stws *c, const char *destination, const stws_subscription *o) {
+    int handle = stws_p_add_sub(&c->s.subs, destination, o);
+    stws_p_sub *sub = stws_p_find_handle(&c->s.subs, handle);
+    if (!sub || !o->receipt) return handle;
+    sub->receipt = stws_p_add_receipt(&c->s, handle);
+    if (sub->receipt) return handle;
+    stws_p_remove_sub(&c->s.subs, sub);
+    return STWS_ERR_LIMIT;
+}
 STOMP_WS_API int stws_subscribe(stws *c, const char *destination, const stws_subscription *options) {
     static const stws_subscription none = {NULL, NULL, NULL, 0, NULL, NULL};
     const stws_subscription *o = options ? options : &none;
     stws_frame frame;
-    stws_p_sub *sub;
-    int handle;
+    int result;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!destination || !*destination || !stws_p_header_list_valid(o->headers)) return STWS_ERR_USAGE;
     STWS_P_LOCK(c, c->threads);
     stws_p_compose(&c->s, &frame, STWS_COMMAND_SUBSCRIBE);
-    if (o->id && stws_p_id_taken(&c->s.subs, o->id)) {
-        handle = STWS_ERR_USAGE;
-    } else if (!stws_p_add(&c->s, &frame, "destination", destination) || !stws_p_add(&c->s, &frame, "id", o->id) ||
-               !stws_p_add(&c->s, &frame, "ack", o->ack) || !stws_p_add_list(&c->s, &frame, o->headers)) {
-        handle = STWS_ERR_LIMIT;
-    } else if (!stws_p_can_say(c, &frame)) {
-        handle = STWS_ERR_FRAME_BUILD;
-    } else {
-        handle = stws_p_add_sub(&c->s.subs, destination, o);
-        sub = stws_p_find_handle(&c->s.subs, handle);
-        if (sub && o->receipt) sub->receipt = stws_p_add_receipt(&c->s, handle);
-        if (sub && o->receipt && !sub->receipt) {
-            stws_p_remove_sub(&c->s.subs, sub);
-            handle = STWS_ERR_LIMIT;
-        }
-    }
-    return stws_p_finish_call(c, handle);
+    stws_p_add(&c->s, &frame, "destination", destination);
+    stws_p_add(&c->s, &frame, "id", o->id);
+    stws_p_add(&c->s, &frame, "ack", o->ack);
+    stws_p_add_list(&c->s, &frame, o->headers);
+    if (o->id && stws_p_id_taken(&c->s.subs, o->id)) result = STWS_ERR_USAGE;
+    else if (c->s.overfull) result = STWS_ERR_LIMIT;
+    else if (!stws_p_can_say(c, &frame)) result = STWS_ERR_FRAME_BUILD;
+    else result = stws_p_subscribe(c, destination, o);
+    return stws_p_finish_call(c, result);
+}
+
+/* The subscription is out of the table, and nobody hears of its receipt. Under the lock. */
+static void stws_p_unsubscribed(stws *c, stws_p_sub *sub) {
+    if (!sub) return;
+    stws_p_forget_receipt(&c->s, sub->receipt);
+    stws_p_remove_sub(&c->s.subs, sub);
 }
 STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
     stws_frame frame;
@@ -5636,91 +5435,91 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     STWS_P_LOCK(c, c->threads);
     sub = stws_p_find_handle(&c->s.subs, handle);
-    if (!sub) return stws_p_finish_call(c, STWS_ERR_USAGE);
-    if (sub->sent && STWS_P_LOAD(&c->state) == STWS_CONNECTED) {
+    if (!sub) {
+        result = STWS_ERR_USAGE;
+    } else if (sub->sent && STWS_P_LOAD(&c->state) == STWS_CONNECTED) {
         stws_p_compose(&c->s, &frame, STWS_COMMAND_UNSUBSCRIBE);
         stws_p_add(&c->s, &frame, "id", stws_p_sub_id(&c->s.subs, sub));
-        stws_p_add(&c->s, &frame, "destination",
-                   c->s.version == STWS_STOMP_10 ? stws_p_sub_destination(&c->s.subs, sub) : NULL);
+        if (c->s.version == STWS_STOMP_10)
+            stws_p_add(&c->s, &frame, "destination", stws_p_sub_destination(&c->s.subs, sub));
         result = stws_p_submit(c, &frame, 0, STWS_P_FOR_THIS_SESSION);
     }
-    if (result == STWS_OK && sub->receipt) stws_p_forget_receipt(&c->s, sub->receipt);
-    if (result == STWS_OK) stws_p_remove_sub(&c->s.subs, sub);
+    if (result == STWS_OK) stws_p_unsubscribed(c, sub);
     return stws_p_finish_call(c, result);
 }
-static int stws_p_has_header(const char *const *list, const char *name) {
-    for (; list && list[0]; list += 2) if (strcmp(list[0], name) == 0) return 1;
-    return 0;
+static int stws_p_outgoing_valid(const stws_outgoing *m) {
+    return m->destination && *m->destination && (m->body || !m->body_len) && stws_p_header_list_valid(m->headers);
 }
 
 /* The content type: what the user says, or, where he does not, the one that keeps Spring from taking a body that is not
    UTF-8 for text, and ruining it. */
 static const char *stws_p_content_type(const stws_outgoing *m) {
+    const char *const *h = m->headers;
     if (m->content_type || stws_utf8_valid(m->body, m->body_len)) return m->content_type;
-    return stws_p_has_header(m->headers, "content-type") ? NULL : "application/octet-stream";
+    for (; h && h[0]; h += 2) if (strcmp(h[0], "content-type") == 0) return NULL;
+    return "application/octet-stream";
 }
 
 /* The frame of a SEND, in the table, but for its receipt. */
-static int stws_p_compose_send(stws *c, stws_frame *frame, const stws_outgoing *m) {
+static void stws_p_compose_send(stws *c, stws_frame *frame, const stws_outgoing *m) {
     stws_p_compose(&c->s, frame, STWS_COMMAND_SEND);
     if (m->body_len) frame->body = m->body;
     frame->body_len = m->body_len;
     frame->no_content_length = m->no_content_length;
-    return stws_p_add(&c->s, frame, "destination", m->destination) &&
-           stws_p_add(&c->s, frame, "content-type", stws_p_content_type(m)) &&
-           stws_p_add(&c->s, frame, "transaction", m->transaction) && stws_p_add_list(&c->s, frame, m->headers);
+    stws_p_add(&c->s, frame, "destination", m->destination);
+    stws_p_add(&c->s, frame, "content-type", stws_p_content_type(m));
+    stws_p_add(&c->s, frame, "transaction", m->transaction);
+    stws_p_add_list(&c->s, frame, m->headers);
 }
 
 /* A SEND with a receipt of ours. Returns its number if the user wants to hear of it, 0, or an error. Under the lock. */
 static int stws_p_submit_with_receipt(stws *c, stws_frame *frame, int told) {
+    int number = told ? stws_p_add_receipt(&c->s, 0) : stws_p_number_from(&c->s.next_receipt), result;
     char id[24];
-    int number = told ? stws_p_add_receipt(&c->s, 0) : stws_p_new_number(&c->s), result;
     if (!number) return STWS_ERR_LIMIT;
-    stws_p_number_text(id, "receipt-", STWS_P_CAST(unsigned, number));
-    if (stws_p_add(&c->s, frame, "receipt", id))
-        result = stws_p_submit(c, frame, number, c->o.confirm ? STWS_P_CONFIRMED : STWS_P_FOR_ANY_SESSION);
-    else result = STWS_ERR_LIMIT;
+    stws_p_add(&c->s, frame, "receipt", stws_p_receipt_id(id, number));
+    result = stws_p_submit(c, frame, number, c->o.confirm ? STWS_P_CONFIRMED : STWS_P_FOR_ANY_SESSION);
     if (result != STWS_OK && told) stws_p_forget_receipt(&c->s, number);
     return result == STWS_OK && told ? number : result;
 }
 
-/* The outbox is full. STWS_P_AGAIN: there may be room now; else the error. Under the lock, which it leaves meanwhile:
-   so no frame may be half composed. */
-static int stws_p_await_room(stws *c, long long *until) {
-#ifndef STOMP_WS_NO_THREADS
-    int left;
-    if (c->o.outbox_policy != STWS_FULL_BLOCK || stws_p_is_driver(c)) return STWS_ERR_FULL;
-    if (!*until) *until = stws_p_in(c, c->o.outbox_block_ms);
-    left = stws_p_until(c, *until);
-    if (left == 0) return STWS_ERR_TIMEOUT;
+/* Sleep until the driving thread has moved something: 1; 0 when the time is over. Under the lock, which it leaves
+   meanwhile: so no frame may be half composed. */
+static int stws_p_await_driver(stws *c, long long until) {
+#ifdef STOMP_WS_NO_THREADS
+    return (void)c, (void)until, 0;
+#else
+    int left = stws_p_until(c, until);
+    if (left == 0) return 0;
     if (c->waiting) stws_p_poke(c->wake[1]);
     stws_p_cond_wait(&c->changed, &c->mutex, left);
-    return STWS_P_AGAIN;
-#else
-    (void)c;
-    (void)until;
-    return STWS_ERR_FULL;
+    return 1;
 #endif
+}
+
+/* The outbox is full. STWS_P_AGAIN: there may be room now; else the error. */
+static int stws_p_await_room(stws *c, long long *until) {
+    if (c->o.outbox_policy != STWS_FULL_BLOCK || stws_p_is_driver(c)) return STWS_ERR_FULL;
+    if (!*until) *until = stws_p_in(c, c->o.outbox_block_ms);
+    return stws_p_await_driver(c, *until) ? STWS_P_CAST(int, STWS_P_AGAIN) : STWS_P_CAST(int, STWS_ERR_TIMEOUT);
 }
 STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
     long long until = 0;
     stws_frame frame;
     int result;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
-    if (!m->destination || !*m->destination || (m->body_len && !m->body) || !stws_p_header_list_valid(m->headers))
-        return STWS_ERR_USAGE;
+    if (!stws_p_outgoing_valid(m)) return STWS_ERR_USAGE;
     STWS_P_LOCK(c, c->threads);
     do {
-        if (!stws_p_compose_send(c, &frame, m)) result = STWS_ERR_LIMIT;
-        else if (m->receipt || c->o.confirm) result = stws_p_submit_with_receipt(c, &frame, m->receipt);
-        else result = stws_p_submit(c, &frame, 0, STWS_P_FOR_ANY_SESSION);
+        stws_p_compose_send(c, &frame, m);
+        result = m->receipt || c->o.confirm ? stws_p_submit_with_receipt(c, &frame, m->receipt)
+                                            : stws_p_submit(c, &frame, 0, STWS_P_FOR_ANY_SESSION);
         if (result == STWS_ERR_FULL) result = stws_p_await_room(c, &until);
     } while (result == STWS_P_AGAIN);
     return stws_p_finish_call(c, result);
 }
 STOMP_WS_API int stws_send(stws *c, const char *destination, const void *body, size_t body_len) {
-    stws_outgoing m;
-    memset(&m, 0, sizeof m);
+    stws_outgoing m = {NULL, NULL, 0, NULL, NULL, NULL, 0, 0};
     m.destination = destination;
     m.body = STWS_P_CAST(const char *, body);
     m.body_len = body_len;
@@ -5770,28 +5569,23 @@ static int stws_p_is_flushed(const stws *c) {
     return !stws_p_pending(&c->s.out) && !c->s.outbox.count && !c->s.subs.unsent;
 }
 
-#ifndef STOMP_WS_NO_THREADS
 /* Another thread drives: wait until it has flushed. Under the lock. */
 static int stws_p_flush_elsewhere(stws *c, long long until) {
     while (!stws_p_is_flushed(c)) {
-        int left = stws_p_until(c, until);
         if (STWS_P_LOAD(&c->state) == STWS_ENDED) return STWS_CLOSED;
-        if (left == 0) return STWS_ERR_TIMEOUT;
-        if (c->waiting) stws_p_poke(c->wake[1]);
-        stws_p_cond_wait(&c->changed, &c->mutex, left);
+        if (!stws_p_await_driver(c, until)) return STWS_ERR_TIMEOUT;
     }
     return STWS_OK;
 }
-#endif
 
 /* Write while the connection stands, and read no more than there is room for: the frames wait for stws_next. Inside a
-   callback the message it looks at must stay, as one held back for the queue must: then nothing is read, and in a
-   callback the connection is not given up. */
+   callback the message it looks at must stay, as one held back for the queue or kept for stws_next must: then nothing
+   is read, and in a callback the connection is not given up. */
 static int stws_p_push_output(stws *c, int left) {
     struct pollfd polled[3];
     int now = 0, n, can_read = 0, moved;
     long got = 0;
-    if (!c->calling && !c->held) {
+    if (!c->calling && !c->held && !c->has_kept) {
         c->s.in.begin += c->s.taken;
         c->s.taken = 0;
         can_read = stws_p_input_room(&c->s.in) >= c->s.in.cap / 4;
@@ -5847,9 +5641,7 @@ STOMP_WS_API int stws_flush(stws *c, int timeout_ms) {
     until = stws_p_in(c, timeout_ms);
     STWS_P_LOCK(c, c->threads);
     mine = stws_p_is_driver(c);
-#ifndef STOMP_WS_NO_THREADS
     if (!mine) result = stws_p_flush_elsewhere(c, until);
-#endif
     STWS_P_UNLOCK(c, c->threads);
     return mine ? stws_p_flush_here(c, until) : result;
 }
@@ -5863,7 +5655,6 @@ typedef struct stws_p_reply {
     stws_message *copy;
     int arrived;
 } stws_p_reply;
-
 static void stws_p_take_reply(stws *c, const stws_message *m, void *user) {
     stws_p_reply *reply = STWS_P_CAST(stws_p_reply *, user);
     const char *correlation = stws_header_get(m, "correlation-id");
@@ -5873,12 +5664,11 @@ static void stws_p_take_reply(stws *c, const stws_message *m, void *user) {
 }
 static int stws_p_post_request(stws *c, const stws_outgoing *m, const stws_p_reply *reply) {
     stws_frame frame;
-    int result = STWS_ERR_LIMIT;
     STWS_P_LOCK(c, c->threads);
-    if (stws_p_compose_send(c, &frame, m) && stws_p_add(&c->s, &frame, "reply-to", reply->to) &&
-        stws_p_add(&c->s, &frame, "correlation-id", reply->correlation))
-        result = stws_p_submit(c, &frame, 0, STWS_P_FOR_ANY_SESSION);
-    return stws_p_finish_call(c, result);
+    stws_p_compose_send(c, &frame, m);
+    stws_p_add(&c->s, &frame, "reply-to", reply->to);
+    stws_p_add(&c->s, &frame, "correlation-id", reply->correlation);
+    return stws_p_finish_call(c, stws_p_submit(c, &frame, 0, STWS_P_FOR_ANY_SESSION));
 }
 
 /* RabbitMQ sends replies to a /temp-queue without a SUBSCRIBE; they come as nobody's subscription. */
@@ -5897,25 +5687,22 @@ static int stws_p_await_reply(stws *c, stws_p_reply *reply, long long until) {
     return reply->copy ? STWS_P_CAST(int, STWS_OK) : STWS_P_CAST(int, STWS_ERR_MEMORY);
 }
 STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_message **reply, int timeout_ms) {
-    stws_subscription own;
-    stws_p_reply wanted;
+    stws_subscription own = {NULL, NULL, NULL, 0, stws_p_take_reply, NULL};
+    stws_p_reply wanted = {NULL, NULL, NULL, 0};
     char to[48], correlation[24];
     long long until;
-    int result, handle = 0;
+    int result, handle = 0, number;
     *reply = NULL;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
+    if (!stws_p_outgoing_valid(message)) return STWS_ERR_USAGE;
     until = stws_p_in(c, timeout_ms);
     result = stws_connect(c, timeout_ms);
     if (result != STWS_OK) return result;
     STWS_P_LOCK(c, c->threads);
-    stws_p_number_text(correlation, "", STWS_P_CAST(unsigned, stws_p_new_number(&c->s)));
+    number = stws_p_number_from(&c->s.next_receipt);
     STWS_P_UNLOCK(c, c->threads);
-    memset(&wanted, 0, sizeof wanted);
-    wanted.correlation = correlation;
-    wanted.to = to;
-    snprintf(to, sizeof to, "/temp-queue/stws-%s", correlation);
-    memset(&own, 0, sizeof own);
-    own.on_message = stws_p_take_reply;
+    wanted.correlation = stws_p_number_text(correlation, "", STWS_P_CAST(unsigned, number));
+    wanted.to = stws_p_number_text(to, "/temp-queue/stws-", STWS_P_CAST(unsigned, number));
     own.user = &wanted;
     if (c->s.broker != STWS_BROKER_RABBITMQ) handle = stws_subscribe(c, to, &own);
     if (handle < 0) return handle;
@@ -5923,7 +5710,7 @@ STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_messag
     if (result == STWS_OK) result = stws_p_await_reply(c, &wanted, until);
     if (handle && stws_unsubscribe(c, handle) != STWS_OK) { /* `wanted` ends here, so the callback must, too */
         STWS_P_LOCK(c, c->threads);
-        stws_p_remove_sub(&c->s.subs, stws_p_find_handle(&c->s.subs, handle));
+        stws_p_unsubscribed(c, stws_p_find_handle(&c->s.subs, handle));
         STWS_P_UNLOCK(c, c->threads);
     }
     *reply = wanted.copy;
@@ -5976,6 +5763,7 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 #undef STWS_P_UNSENT
 #undef STWS_P_US
 #undef STWS_P_UTF8_DUE
+#undef STWS_P_WITH_THREADS
 
 #endif /* STOMP_WS_IMPLEMENTED */
 #endif /* STOMP_WS_IMPLEMENTATION */
