@@ -4784,7 +4784,7 @@ static int stws_p_pull_frames(stws *c, stws_event *e) {
 
 /* An event that no frame brings: a receipt that has ended, the end of a connection. */
 static int stws_p_pull_other(stws *c, stws_event *e) {
-    stws_p_receipt receipt;
+    stws_p_receipt receipt = {0, 0, 0, 0, 0, 0};
     int taken = 0;
     if (c->refused) {
         c->refused = 0;
