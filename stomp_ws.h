@@ -3523,6 +3523,7 @@ struct stws {
     int called;              /* another thread has left something since the last turn began; under the lock */
     int more, waited;        /* the last step left off before all was done; we said what to wait for, and are gone */
     int yield, has_kept;     /* stws_next is to return without an event, or with the one kept */
+    int flushing;            /* stws_flush waits for the outbox to be confirmed */
     stws_event kept;         /* that stws_flush met and that nobody had a callback for */
     long long now, deadline_us, error_close_us, hook_us, due_us, stalled_us, session_us, end_us;
     long long late_us, retry_ms, retry_after_ms;
@@ -4654,6 +4655,7 @@ static int stws_p_settle(stws *c, int number, int result) {
         sent_us = record->sent_us;
         record->done = 1;
         stws_p_record_sweep(&c->s.outbox);
+        if (c->flushing && !c->s.outbox.count) c->yield = 1;
         stws_p_signal(c);
     }
     if (sent_us) c->s.stats.rtt_us = c->now - sent_us;
@@ -5629,8 +5631,10 @@ static int stws_p_flush_here(stws *c, long long until) {
         left = stws_p_until(c, until);
         if (flushed) return STWS_OK;
         if (left == 0) return STWS_ERR_TIMEOUT;
+        c->flushing = 1;
         if (c->state == STWS_CONNECTED && !c->o.confirm) result = stws_p_push_output(c, left);
         else result = c->calling ? STWS_P_CAST(int, STWS_ERR_STATE) : stws_p_drive_once(c, left);
+        c->flushing = 0;
         if (result < 0) return result;
     }
 }

@@ -974,6 +974,7 @@ static void test_flush_to_a_server_that_takes_nothing(void) {
 
 static void test_flush_with_confirm(void) {
     struct peer p;
+    long long begun;
     confirming(&p);
     p.tick_us = 1000;
     p.automatic &= ~AUTO_RECEIPT;
@@ -983,7 +984,9 @@ static void test_flush_with_confirm(void) {
     CHECK_STR("one ", bodies(&p));
     p.automatic |= AUTO_RECEIPT;
     stws_reconnect_now(p.client);
+    begun = p.now_us;
     CHECK_INT(0, stws_flush(p.client, 10000));
+    CHECK(p.now_us - begun < 1000000); /* the receipt ends it, not the time-out */
     CHECK_STR("one one ", bodies(&p));
     peer_free(&p);
 }
