@@ -82,7 +82,8 @@ valgrind: all $(call built,plain) ## the tests under valgrind's memcheck
 interop: all ## against Spring, RabbitMQ, ActiveMQ, Artemis (as root: it installs them)
 	sh tests/interop/install.sh
 	@echo 'The brokers are built and started now, which takes some minutes.'
-	@TIME_LIMIT=1400 sh tests/run.sh 'build/venv/bin/python -m pytest -q tests/interop'
+	@TIME_LIMIT=1400 sh tests/run.sh 'build/venv/bin/python -m pytest -q tests/interop' && \
+	    echo 'The table of brokers and features is build/interop/table.md.'
 
 AUTOBAHN_CLIENT = build/asan/tests/tools/autobahn_client
 autobahn: $(AUTOBAHN_CLIENT) ## the Autobahn WebSocket cases, from PyPI, with ASan and UBSan

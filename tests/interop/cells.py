@@ -42,6 +42,7 @@ class Cell:
     def __init__(self, kind, servers, reason):
         self.kind = kind
         self.reason = reason
+        self.exception = None
         self.asked = False
         self.clients = contextlib.ExitStack()
         self._servers = servers
@@ -52,10 +53,16 @@ class Cell:
         self.asked = True
         return self.reason is not None
 
-    def explain(self, reason):
-        """Give the reason where a test finds out by itself."""
-        self.asked = True
-        self.reason = reason
+    def all_but(self, exception):
+        """It works, but for this, which the test has to assert: another client gets it wrong."""
+        self.exception = exception
+
+    @property
+    def result(self):
+        """What the table says of it, when the test has passed."""
+        if self.reason:
+            return table.cannot(self.reason)
+        return table.all_but(self.exception) if self.exception else table.YES
 
     def server(self, big=False):
         return self._servers.get(self.kind, big)

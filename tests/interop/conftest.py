@@ -75,9 +75,10 @@ def make_cell(request, servers, measured):
             yield cell
         assert cell.asked or cell.reason is None, f"nobody looked at what {kind} cannot"
     except BaseException:
-        measured.add(group, title, kind, False)
+        measured.add(group, title, kind, table.FAILED)
         raise
-    measured.add(group, title, kind, getattr(request.node, "passed", False), cell.reason)
+    passed = getattr(request.node, "passed", False)
+    measured.add(group, title, kind, cell.result if passed else table.FAILED)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -23,6 +23,20 @@ BROKERS = {
 GROUPS = ["Connecting", "Destinations", "Acknowledging", "Transactions and receipts", "Bodies",
           "Headers", "Errors and endings", "Other clients"]
 YES = "✓"
+FAILED = "FAILED"
+NOT_RUN = "not run"
+CANNOT = "cannot: "
+ALL_BUT = YES + " but for "
+
+
+def cannot(reason):
+    """The result where a broker does something else, and the test has seen it do that."""
+    return CANNOT + reason
+
+
+def all_but(exception):
+    """The result where it works, but for something that another client gets wrong."""
+    return ALL_BUT + exception
 
 
 class Results:
@@ -32,13 +46,11 @@ class Results:
         self.versions = {}
         self._rows = {}
 
-    def add(self, group, feature, kind, passed, reason=None):
-        """One cell: it works; or, with a reason, the broker cannot; or the test of either failed."""
+    def add(self, group, feature, kind, result):
+        """One cell: YES, one of `cannot` and `all_but`, or FAILED."""
         cells = self._rows.setdefault((group, feature), {})
-        if not passed:
-            cells[kind] = "FAILED"
-        elif cells.get(kind) != "FAILED":
-            cells[kind] = reason or YES
+        if cells.get(kind) != FAILED:
+            cells[kind] = result
 
     def write(self, complete):
         """Write both files, and never those of the whole table after a part of the tests."""
@@ -47,7 +59,7 @@ class Results:
             "brokers": [{"kind": kind, "name": name, "version": self.versions.get(kind)}
                         for kind, name in BROKERS.items()],
             "rows": [{"group": group, "feature": feature,
-                      "cells": {kind: cells.get(kind, "not run") for kind in BROKERS}}
+                      "cells": {kind: cells.get(kind, NOT_RUN) for kind in BROKERS}}
                      for (group, feature), cells in rows],
         }
         OUTPUT.mkdir(parents=True, exist_ok=True)
@@ -68,7 +80,7 @@ def markdown(data):
             lines += head(group, data["brokers"])
         cells = [cell(row["cells"][broker["kind"]], notes) for broker in data["brokers"]]
         lines.append(f"| {row['feature']} | {' | '.join(cells)} |")
-    lines += ["", "What the brokers do instead:", ""]
+    lines += ["", "What is done instead, or left out:", ""]
     lines += [f"{number}. {note}" for number, note in enumerate(notes, start=1)]
     return "\n".join(lines).lstrip("\n") + "\n"
 
@@ -79,12 +91,14 @@ def head(group, brokers):
 
 
 def cell(text, notes):
-    """A tick, or "cannot" with the number of the note that says why."""
-    if text in (YES, "FAILED", "not run"):
-        return text
-    if text not in notes:
-        notes.append(text)
-    return f"cannot [{notes.index(text) + 1}]"
+    """A result, with the number of a note in the place of a reason."""
+    for kind, short in ((CANNOT, "cannot"), (ALL_BUT, YES)):
+        if text.startswith(kind):
+            note = text.removeprefix(kind)
+            if note not in notes:
+                notes.append(note)
+            return f"{short} [{notes.index(note) + 1}]"
+    return text
 
 
 def main():

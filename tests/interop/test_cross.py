@@ -91,7 +91,7 @@ def test_to_ours(cell, connect, peer):
     if escapes_names:
         assert values(message, NAME) == ["v"]
     else:
-        cell.explain(f"all but a header name with a colon, which {peer} does not escape")
+        cell.all_but(f"a colon in a header's name, which {peer} does not escape")
         assert values(message, "x:b") == []
         assert values(message, "x") == [unescaped_name(cell.kind)]
 
@@ -106,7 +106,7 @@ def test_article_to_ours(cell, connect):
     message = client.message()
     assert message["body"] == BODY
     if cell.kind == "artemis":
-        cell.explain("all but colons, which stomper does not escape, and Artemis then removes")
+        cell.all_but("colons, which stomper does not escape, and Artemis then removes")
         sent["x-colon"] = "abc"
     assert {key: values(message, key) for key in sent} == {
         key: [value] for key, value in sent.items()}
@@ -126,8 +126,8 @@ def test_from_ours(cell, connect, peer):
     assert message.body == BODY.encode()
     expected, name = dict(HOSTILE), NAME
     if peer == "stomp.js":
-        cell.explain("all but blanks around values (stomp.js trims), a backslash before n, r or c, "
-                     "and escapes in names (it decodes both wrongly)")
+        cell.all_but("blanks around values (stomp.js trims them), a backslash before n, r or c (it "
+                     "decodes them twice), and escapes in names (it does not decode them)")
         expected |= {"x-blanks": "a", "x-backslash": r"a\b \\",
                      "x-escapes": "C:\\" + "\n" + "ew\\" + ":olon"}
         name = ESCAPED_NAME
@@ -139,7 +139,8 @@ def test_from_ours(cell, connect, peer):
 
 @feature(GROUP, "ours to " + ARTICLE)
 def test_ours_to_article(cell, connect):
-    cell.explain("UTF-8 text, but stomper decodes no header, and strips and joins the body's lines")
+    cell.all_but("escapes in headers, which stomper does not decode, and lines, which it strips "
+                 "and joins")
     destination = topic()
     other = connect(ARTICLE)
     subscribed(cell, other, destination)

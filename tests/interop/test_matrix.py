@@ -538,7 +538,10 @@ def test_confirm(cell):
 def test_10000_in_order(cell):
     destination = topic()
     client = cell.subscriber(destination, {"big": True})
-    sender = cell.connected(big=True)
+    # RabbitMQ 3.10 has a race between heart-beats and flow control (rabbit_heartbeat meets an
+    # unexpected "resume"), in which it resets the connection of who sends so fast.
+    quiet = {"heartbeat_out_ms": ours.OFF, "heartbeat_in_ms": ours.OFF}
+    sender = cell.connected(big=True, **(quiet if cell.kind == "rabbitmq" else {}))
     sender.send(destination, count=10000)
     assert [m["body"] for m in client.messages(10000)] == [str(n) for n in range(1, 10001)]
 
