@@ -141,6 +141,9 @@ class Broker:
             process.wait()
         self._processes = []
 
+    def settle(self):
+        """Return once a crash would not lose the queues that are there."""
+
     def restart(self):
         """Stop it, and start it on the same port with the same data."""
         self.stop()
@@ -350,6 +353,13 @@ class RabbitMq(Broker):
         # Not the one in the PATH, which becomes the user rabbitmq first.
         self._spawn(["/usr/lib/rabbitmq/bin/rabbitmq-server"], ready="Server startup complete",
                     environment=self._environment())
+
+    def settle(self):
+        # It confirms a message whose queue it may not have written yet: Erlang's disk_log keeps
+        # that back for up to two seconds, and a message without its queue does not come back.
+        control = ["/usr/lib/rabbitmq/bin/rabbitmqctl", "eval", "ok = mnesia:sync_log()."]
+        subprocess.run(control, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                       cwd=self.data, env={**os.environ, **self._environment()})
 
     def _configuration(self):
         listener = "web_stomp.ssl" if self.tls else "web_stomp.tcp"

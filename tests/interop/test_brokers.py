@@ -151,6 +151,7 @@ def test_broker_lives_crashes_and_comes_back(kind):
         with connect(server) as peer:
             round_trip(peer)
         store(server, "/queue/a", "kept")
+        server.settle()
         server.kill()
         assert server.pids == []
         server.start()
