@@ -292,7 +292,7 @@ typedef struct stws_frame_state {
     size_t max_headers, max_line, max_body, heartbeats;
     const char *base; /* private from here on */
     size_t line, scanned, colon, header_count, body_len;
-    int phase, command_id, has_length, escaped;
+    int phase, command_id, has_length, odd;
     unsigned known[8];
 } stws_frame_state;
 STOMP_WS_API int stws_frame_parse(char *buf, size_t len, stws_frame_state *state, stws_frame *frame, size_t *used);
@@ -866,14 +866,15 @@ static void stws_p_trim(const char **s, size_t *len) {
 
 /* A decimal number without sign: 1 and *value; 0 when it is none; -1 when it is over limit, however many digits. */
 static int stws_p_number(const char *s, size_t len, size_t limit, size_t *value) {
-    size_t i, n = 0;
+    const char *end = s + len;
+    size_t n = 0;
     int over = 0;
     if (len == 0) return 0;
-    for (i = 0; i < len; i++) {
-        unsigned digit = STWS_P_CAST(unsigned char, s[i]) ^ 0x30u; /* '0' to '9' are 0x30 to 0x39 */
+    for (; s < end; s++) {
+        unsigned digit = STWS_P_CAST(unsigned char, *s) ^ 0x30u; /* '0' to '9' are 0x30 to 0x39 */
         if (digit > 9) return 0;
-        if (n > SIZE_MAX / 10 - 1) over = 1;
-        if (!over) n = n * 10 + digit;
+        over |= n > SIZE_MAX / 10 - 1;
+        n = n * 10 + digit;
     }
     *value = n;
     return over || n > limit ? -1 : 1;
@@ -1755,32 +1756,47 @@ static long stws_p_unescape(char *s, size_t len, int escaping) {
     return STWS_P_CAST(long, to);
 }
 
-/* Octets looked at together while a head is scanned: one bit each in a mask. */
+/* Octets looked at together while a head is scanned, and which of them mean something there: a bit for each. */
 enum { STWS_P_BLOCK = 32 };
 
-/* Which of n <= STWS_P_BLOCK octets mean something in a header: NUL, LF, CR, backslash, ':' (and, by the way of
-   testing, the other control characters up to CR, which cost the caller a comparison). */
-static uint32_t stws_p_specials(const char *p, size_t n) {
-    uint32_t mask = 0;
+typedef struct stws_p_marks {
+    uint32_t colons;
+    uint32_t stops; /* LF, NUL, CR, backslash (and, by the way of testing, controls up to CR: a comparison more) */
+} stws_p_marks;
+
 #if STWS_P_SSE2
+static uint32_t stws_p_mark_bits(__m128i low, __m128i high) {
+    return STWS_P_CAST(uint32_t, _mm_movemask_epi8(low)) | STWS_P_CAST(uint32_t, _mm_movemask_epi8(high)) << 16;
+}
+static inline stws_p_marks stws_p_mark_block(const char *p) {
     const __m128i controls = _mm_set1_epi8('\r'), backslash = _mm_set1_epi8('\\'), colon = _mm_set1_epi8(':');
-    char copy[STWS_P_BLOCK];
-    __m128i a, b;
-    if (n < STWS_P_BLOCK) p = STWS_P_CAST(const char *, memcpy(copy, p, n));
-    a = _mm_loadu_si128(STWS_P_POINTER(const __m128i *, p));
-    b = _mm_loadu_si128(STWS_P_POINTER(const __m128i *, p + 16));
-    a = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(a, controls), a), _mm_cmpeq_epi8(a, backslash)),
-                     _mm_cmpeq_epi8(a, colon));
-    b = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(b, controls), b), _mm_cmpeq_epi8(b, backslash)),
-                     _mm_cmpeq_epi8(b, colon));
-    mask = STWS_P_CAST(uint32_t, _mm_movemask_epi8(a)) | STWS_P_CAST(uint32_t, _mm_movemask_epi8(b)) << 16;
-    return n < STWS_P_BLOCK ? mask & ((1u << n) - 1) : mask;
+    __m128i a = _mm_loadu_si128(STWS_P_POINTER(const __m128i *, p));
+    __m128i b = _mm_loadu_si128(STWS_P_POINTER(const __m128i *, p + 16));
+    stws_p_marks m;
+    m.colons = stws_p_mark_bits(_mm_cmpeq_epi8(a, colon), _mm_cmpeq_epi8(b, colon));
+    a = _mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(a, controls), a), _mm_cmpeq_epi8(a, backslash));
+    b = _mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(b, controls), b), _mm_cmpeq_epi8(b, backslash));
+    m.stops = stws_p_mark_bits(a, b);
+    return m;
+}
 #else
-    size_t i;
-    for (i = 0; i < n; i++)
-        if (STWS_P_CAST(unsigned char, p[i]) <= '\r' || p[i] == '\\' || p[i] == ':') mask |= 1u << i;
-    return mask;
+static inline stws_p_marks stws_p_mark_block(const char *p) {
+    stws_p_marks m = {0, 0};
+    unsigned i;
+    for (i = 0; i < STWS_P_BLOCK; i++) {
+        if (p[i] == ':') m.colons |= 1u << i;
+        else if (STWS_P_CAST(unsigned char, p[i]) <= '\r' || p[i] == '\\') m.stops |= 1u << i;
+    }
+    return m;
+}
 #endif
+
+/* The marks of what may not fill a block, which is therefore not read in place. */
+static stws_p_marks stws_p_mark_rest(const char *p, size_t n) {
+    char copy[STWS_P_BLOCK];
+    memset(copy, ' ', sizeof copy);
+    memcpy(copy, p, n);
+    return stws_p_mark_block(copy);
 }
 
 /* Index of the lowest bit of a mask that has one. */
@@ -1796,24 +1812,25 @@ static unsigned stws_p_lowest_bit(uint32_t mask) {
 
 /* The headers that a client looks at in every message are told apart once, while parsing. */
 enum { STWS_P_DESTINATION, STWS_P_MESSAGE_ID, STWS_P_SUBSCRIPTION, STWS_P_CONTENT_TYPE, STWS_P_ACK, STWS_P_RECEIPT_ID,
-       STWS_P_CONTENT_LENGTH };
+       STWS_P_CONTENT_LENGTH, STWS_P_UNKNOWN };
 
-static int stws_p_known_header(const char *name, size_t len) {
+static inline int stws_p_known_header(const char *name, size_t len) {
     switch (len) {
-        case 3: return memcmp(name, "ack", 3) == 0 ? STWS_P_ACK : -1;
+        case 3: return memcmp(name, "ack", 3) == 0 ? STWS_P_ACK : STWS_P_UNKNOWN;
         case 10:
             if (memcmp(name, "message-id", 10) == 0) return STWS_P_MESSAGE_ID;
-            return memcmp(name, "receipt-id", 10) == 0 ? STWS_P_RECEIPT_ID : -1;
-        case 11: return memcmp(name, "destination", 11) == 0 ? STWS_P_DESTINATION : -1;
+            return memcmp(name, "receipt-id", 10) == 0 ? STWS_P_RECEIPT_ID : STWS_P_UNKNOWN;
+        case 11: return memcmp(name, "destination", 11) == 0 ? STWS_P_DESTINATION : STWS_P_UNKNOWN;
         case 12:
             if (memcmp(name, "subscription", 12) == 0) return STWS_P_SUBSCRIPTION;
-            return memcmp(name, "content-type", 12) == 0 ? STWS_P_CONTENT_TYPE : -1;
-        case 14: return memcmp(name, "content-length", 14) == 0 ? STWS_P_CONTENT_LENGTH : -1;
-        default: return -1;
+            return memcmp(name, "content-type", 12) == 0 ? STWS_P_CONTENT_TYPE : STWS_P_UNKNOWN;
+        case 14: return memcmp(name, "content-length", 14) == 0 ? STWS_P_CONTENT_LENGTH : STWS_P_UNKNOWN;
+        default: return STWS_P_UNKNOWN;
     }
 }
 
 enum { STWS_P_BETWEEN, STWS_P_COMMAND, STWS_P_HEADERS, STWS_P_BODY_COUNTED, STWS_P_BODY_TO_NUL };
+enum { STWS_P_WITH_ESCAPES = 1, STWS_P_PADDED = 2 }; /* why a header is odd */
 
 /* The bytes lie elsewhere now: so do the names and values that were found before. */
 static void stws_p_frame_moved(stws_frame_state *s, const char *frame) {
@@ -1851,8 +1868,11 @@ static void stws_p_frame_begin(stws_frame_state *s, const char *frame) {
     s->base = frame;
     s->line = s->scanned = s->colon = 0;
     s->header_count = s->body_len = 0;
-    s->has_length = s->escaped = 0;
+    s->has_length = 0;
+    s->odd = s->version == STWS_STOMP_10 ? STWS_P_PADDED : 0;
     s->command_id = STWS_COMMAND_OTHER;
+    if (!s->max_line) s->max_line = 65536;
+    if (!s->max_body) s->max_body = STWS_P_CAST(size_t, 16) << 20;
     memset(s->known, 0, sizeof s->known);
     s->phase = STWS_P_COMMAND;
 }
@@ -1889,14 +1909,14 @@ static int stws_p_parse_command(char *frame, size_t len, stws_frame_state *s) {
 }
 
 /* content-length: digits, perhaps padded. Anything else is fatal, since a guess is how frames are smuggled. */
-static int stws_p_content_length(const stws_header *h, stws_frame_state *s, size_t max_body) {
+static int stws_p_content_length(const stws_header *h, stws_frame_state *s) {
     const char *value = h->value;
     size_t len = h->value_len;
     int is_number;
-    is_number = stws_p_number(value, len, max_body, &s->body_len);
+    is_number = stws_p_number(value, len, s->max_body, &s->body_len);
     if (is_number == 0) {
         stws_p_trim(&value, &len);
-        is_number = stws_p_number(value, len, max_body, &s->body_len);
+        is_number = stws_p_number(value, len, s->max_body, &s->body_len);
     }
     if (is_number == 0) return STWS_ERR_FRAME_LENGTH;
     if (is_number < 0) return STWS_ERR_FRAME_BODY;
@@ -1912,7 +1932,7 @@ static char *stws_p_trim_in_place(char *s, size_t *len) {
 }
 
 /* The rarer work on a header: 1.0's padding goes, escapes are undone. */
-static int stws_p_decode_header(char *name, char *value, stws_header *h, const stws_frame_state *s, int escaped) {
+static int stws_p_decode_header(char *name, char *value, stws_header *h, const stws_frame_state *s) {
     int escaping = stws_p_escaping(s->version, s->command_id);
     long name_len, value_len;
     if (s->version == STWS_STOMP_10) {
@@ -1920,7 +1940,7 @@ static int stws_p_decode_header(char *name, char *value, stws_header *h, const s
         value = stws_p_trim_in_place(value, &h->value_len);
         if (h->name_len == 0) return STWS_ERR_FRAME_HEADER;
     }
-    if (escaped && escaping != STWS_P_RAW) {
+    if (escaping != STWS_P_RAW) {
         name_len = stws_p_unescape(name, h->name_len, escaping);
         value_len = stws_p_unescape(value, h->value_len, escaping);
         if (name_len < 0 || value_len < 0) return STWS_ERR_FRAME_ESCAPE;
@@ -1934,27 +1954,34 @@ static int stws_p_decode_header(char *name, char *value, stws_header *h, const s
     return STWS_DONE;
 }
 
-/* A line is whole: make it header number count. */
-static int stws_p_header_done(char *line, char *colon, char *end, stws_frame_state *s, size_t count, int escaped,
-                              size_t max_body) {
-    stws_header *h = s->headers + count;
+static int stws_p_header_wrong(size_t len, size_t name_len, const stws_frame_state *s) {
+    if (len > s->max_line) return STWS_ERR_FRAME_LINE;
+    return name_len - 1 >= len ? STWS_ERR_FRAME_HEADER : STWS_ERR_FRAME_HEADERS;
+}
+
+/* A line is whole: make it a header. `odd`: it has escapes or padding. No colon is NULL, which is far away. */
+static int stws_p_header_done(char *line, char *colon, char *end, stws_frame_state *s, int odd) {
+    stws_header *h = s->headers + s->header_count;
+    size_t len = STWS_P_CAST(size_t, end - line), name_len;
     int known;
-    if (colon == NULL || colon == line) return STWS_ERR_FRAME_HEADER;
-    if (count == s->max_headers) return STWS_ERR_FRAME_HEADERS;
+    name_len = STWS_P_POINTER(uintptr_t, colon) - STWS_P_POINTER(uintptr_t, line);
+    if (len > s->max_line || name_len - 1 >= len || s->header_count == s->max_headers)
+        return stws_p_header_wrong(len, name_len, s);
+    s->header_count++;
     h->name = line;
     h->value = colon + 1;
-    h->name_len = STWS_P_CAST(size_t, colon - line);
-    h->value_len = STWS_P_CAST(size_t, end - h->value);
-    if (escaped || s->version == STWS_STOMP_10) {
-        int result = stws_p_decode_header(line, colon + 1, h, s, escaped);
+    h->name_len = name_len;
+    h->value_len = len - name_len - 1;
+    if (odd) {
+        int result = stws_p_decode_header(line, colon + 1, h, s);
         if (result < 0) return result;
     }
     known = stws_p_known_header(h->name, h->name_len);
     *colon = 0;
     *end = 0;
-    if (known < 0 || s->known[known]) return STWS_DONE;
-    s->known[known] = STWS_P_CAST(unsigned, count + 1);
-    return known == STWS_P_CONTENT_LENGTH ? stws_p_content_length(h, s, max_body) : STWS_DONE;
+    if (s->known[known]) return STWS_DONE;
+    s->known[known] = STWS_P_CAST(unsigned, s->header_count);
+    return known == STWS_P_CONTENT_LENGTH ? stws_p_content_length(h, s) : STWS_DONE;
 }
 
 /* The head has ended at body: now the body's end is known, or has to be looked for. */
@@ -1965,59 +1992,66 @@ static int stws_p_head_done(size_t body, stws_frame_state *s) {
 }
 
 /* Keep where the scan stands, for when more has come. */
-static int stws_p_head_pause(const char *frame, const char *line, const char *colon, size_t scanned, int escaped,
-                             stws_frame_state *s, size_t max_line) {
+static int stws_p_head_pause(const char *frame, const char *line, const char *colon, const char *scanned, int odd,
+                             stws_frame_state *s) {
     s->line = STWS_P_CAST(size_t, line - frame);
     s->colon = colon ? STWS_P_CAST(size_t, colon - frame) : 0;
-    s->escaped = escaped;
-    s->scanned = scanned;
-    if (scanned - s->line > max_line) return STWS_ERR_FRAME_LINE;
+    s->odd = odd;
+    s->scanned = STWS_P_CAST(size_t, scanned - frame);
+    if (s->scanned - s->line > s->max_line) return STWS_ERR_FRAME_LINE;
     return STWS_MORE;
 }
 
+/* What stands in a line beside its colon and its end. STWS_MORE: the next octet has to tell. */
+static int stws_p_head_other(const char *at, const char *end, int version, int *odd) {
+    if (*at == 0) return STWS_ERR_FRAME_NUL;
+    if (*at == '\\') *odd |= STWS_P_WITH_ESCAPES;
+    if (*at != '\r') return STWS_DONE;
+    if (at + 1 == end) return STWS_MORE;
+    return at[1] != '\n' && version == STWS_STOMP_12 ? STWS_P_CAST(int, STWS_ERR_FRAME_CR) : STWS_DONE;
+}
+
 /* All header lines that are there, every octet looked at once. STWS_DONE: the head has ended. */
-static int stws_p_parse_head(char *frame, size_t len, stws_frame_state *s, size_t max_line, size_t max_body) {
-    char *line = frame + s->line, *colon = s->colon ? frame + s->colon : NULL, *at, *end;
-    size_t offset = s->scanned, n, count = s->header_count; /* a local: no store through a char pointer can alias it */
-    int escaped = s->escaped, result;
-    uint32_t mask;
-    for (; offset < len; offset += n) {
-        n = len - offset < STWS_P_BLOCK ? len - offset : STWS_P_CAST(size_t, STWS_P_BLOCK);
-        for (mask = stws_p_specials(frame + offset, n); mask; mask &= mask - 1) {
-            at = frame + offset + stws_p_lowest_bit(mask);
-            if (*at == ':') {
-                if (!colon) colon = at;
-            } else if (*at == '\n') {
-                end = at > line && at[-1] == '\r' ? at - 1 : at;
-                if (end == line) return stws_p_head_done(STWS_P_CAST(size_t, at - frame) + 1, s);
-                if (STWS_P_CAST(size_t, end - line) > max_line) return STWS_ERR_FRAME_LINE;
-                result = stws_p_header_done(line, colon, end, s, count, escaped, max_body);
+static int stws_p_parse_head(char *frame, size_t len, stws_frame_state *s) {
+    char *line = frame + s->line, *colon = s->colon ? frame + s->colon : NULL, *block = frame + s->scanned;
+    char *const all_end = frame + len;
+    int odd = s->odd, result;
+    for (; block < all_end; block += STWS_P_BLOCK) {
+        size_t rest = STWS_P_CAST(size_t, all_end - block);
+        stws_p_marks marks = rest < STWS_P_BLOCK ? stws_p_mark_rest(block, rest) : stws_p_mark_block(block);
+        for (; marks.stops; marks.stops &= marks.stops - 1) {
+            unsigned bit = stws_p_lowest_bit(marks.stops);
+            char *at = block + bit, *end = at;
+            uint32_t colons = marks.colons & ((1u << bit) - 1);
+            if (!colon && colons) colon = block + stws_p_lowest_bit(colons);
+            if (*at != '\n') {
+                result = stws_p_head_other(at, all_end, s->version, &odd);
+                if (result == STWS_MORE) return stws_p_head_pause(frame, line, colon, at, odd, s);
                 if (result < 0) return result;
-                s->header_count = ++count;
-                line = at + 1;
-                colon = NULL;
-                escaped = 0;
-            } else if (*at == 0) {
-                return STWS_ERR_FRAME_NUL;
-            } else if (*at == '\\') {
-                escaped = 1;
-            } else if (*at == '\r') {
-                if (at + 1 == frame + len) return stws_p_head_pause(frame, line, colon, len - 1, escaped, s, max_line);
-                if (at[1] != '\n' && s->version == STWS_STOMP_12) return STWS_ERR_FRAME_CR;
+                continue;
             }
+            marks.colons ^= colons;
+            if (at[-1] == '\r') end--; /* of this line: the one before ends in LF or NUL */
+            if (end == line) return stws_p_head_done(STWS_P_CAST(size_t, at - frame) + 1, s);
+            result = stws_p_header_done(line, colon, end, s, odd);
+            if (result < 0) return result;
+            line = at + 1;
+            colon = NULL;
+            odd &= STWS_P_PADDED;
         }
+        if (!colon && marks.colons) colon = block + stws_p_lowest_bit(marks.colons);
     }
-    return stws_p_head_pause(frame, line, colon, len, escaped, s, max_line);
+    return stws_p_head_pause(frame, line, colon, all_end, odd, s);
 }
 
 /* The body: STWS_DONE when its NUL is there. */
-static int stws_p_parse_body(const char *frame, size_t len, stws_frame_state *s, size_t max_body) {
+static int stws_p_parse_body(const char *frame, size_t len, stws_frame_state *s) {
     if (s->phase == STWS_P_BODY_TO_NUL) {
         const char *nul =
             STWS_P_CAST(const char *, len > s->scanned ? memchr(frame + s->scanned, 0, len - s->scanned) : NULL);
         s->scanned = nul ? STWS_P_CAST(size_t, nul - frame) : len;
         s->body_len = s->scanned - s->line;
-        if (s->body_len > max_body) return STWS_ERR_FRAME_BODY;
+        if (s->body_len > s->max_body) return STWS_ERR_FRAME_BODY;
         return nul ? STWS_DONE : STWS_MORE;
     }
     if (len - s->line <= s->body_len) return STWS_MORE;
@@ -2025,8 +2059,6 @@ static int stws_p_parse_body(const char *frame, size_t len, stws_frame_state *s,
     return STWS_DONE;
 }
 STOMP_WS_API int stws_frame_parse(char *buf, size_t len, stws_frame_state *s, stws_frame *frame, size_t *used) {
-    size_t max_line = s->max_line ? s->max_line : 65536;
-    size_t max_body = s->max_body ? s->max_body : STWS_P_CAST(size_t, 16) << 20;
     char *at = buf;
     int result = STWS_DONE;
     *used = 0;
@@ -2040,8 +2072,8 @@ STOMP_WS_API int stws_frame_parse(char *buf, size_t len, stws_frame_state *s, st
         stws_p_frame_moved(s, at);
     }
     if (s->phase == STWS_P_COMMAND) result = stws_p_parse_command(at, len, s);
-    if (result == STWS_DONE && s->phase == STWS_P_HEADERS) result = stws_p_parse_head(at, len, s, max_line, max_body);
-    if (result == STWS_DONE) result = stws_p_parse_body(at, len, s, max_body);
+    if (result == STWS_DONE && s->phase == STWS_P_HEADERS) result = stws_p_parse_head(at, len, s);
+    if (result == STWS_DONE) result = stws_p_parse_body(at, len, s);
     if (result != STWS_DONE) return result;
     frame->command = at;
     frame->command_id = s->command_id;
@@ -2076,10 +2108,12 @@ static int stws_p_escape_for(char c, int escaping, int in_name) {
     return 0;
 }
 
+static int stws_p_marked(stws_p_marks m) { return (m.colons | m.stops) != 0; }
+
 /* Has the text an octet that headers escape? Most have none, and are then copied as they are. */
 static int stws_p_is_plain(const char *s, size_t len) {
-    for (; len >= STWS_P_BLOCK; s += STWS_P_BLOCK, len -= STWS_P_BLOCK) if (stws_p_specials(s, STWS_P_BLOCK)) return 0;
-    return len == 0 || stws_p_specials(s, len) == 0;
+    for (; len >= STWS_P_BLOCK; s += STWS_P_BLOCK, len -= STWS_P_BLOCK) if (stws_p_marked(stws_p_mark_block(s))) return 0;
+    return len == 0 || !stws_p_marked(stws_p_mark_rest(s, len));
 }
 
 /* Header text as the version says it, written to where `to` points, or only measured when that is NULL: its octets, or
@@ -2127,7 +2161,7 @@ static int stws_p_wants_length(const stws_frame *frame) {
    */
 static size_t stws_p_say_header(char *to, const stws_header *h, size_t name_len, int known, int escaping) {
     size_t name = name_len, value;
-    if (known < 0) name = stws_p_say_text(to, h->name, name_len, escaping, 1);
+    if (known == STWS_P_UNKNOWN) name = stws_p_say_text(to, h->name, name_len, escaping, 1);
     else if (to) memcpy(to, h->name, name_len);
     if (name == 0 || name == SIZE_MAX) return SIZE_MAX;
     value = stws_p_len_or_strlen(h->value, h->value_len);
@@ -2272,6 +2306,7 @@ typedef struct stws_p_session {
     stws_ws ws;
     stws_frame_state parser;
     stws_header *build_headers; /* table for the frame being composed, under the lock */
+    const char *utf8_body;      /* of the frame composed last: found to be UTF-8, so that it is not read again */
     int overfull;               /* it had more headers than max_headers, or one without a value */
     stws_message message;
     size_t taken;  /* octets of the frame that was handed out last */
@@ -2315,11 +2350,10 @@ static int stws_p_masking_key(stws_p_session *s, unsigned char key[4]) {
 
 enum { STWS_P_TRACE_HEADERS = 24 }; /* a trace shows no more: its table lies on the stack */
 
-static void stws_p_trace(const stws_p_session *s, int direction, const stws_frame *frame) {
+static void stws_p_trace_shown(const stws_p_session *s, int direction, const stws_frame *frame) {
     static const char secrets[] = "passcode,authorization,proxy-authorization,cookie,set-cookie,x-csrf-token";
     stws_header shown[STWS_P_TRACE_HEADERS], *h;
     stws_frame copy;
-    if (!s->options->on_trace) return;
     copy = *frame;
     if (copy.header_count > STWS_P_TRACE_HEADERS) copy.header_count = STWS_P_TRACE_HEADERS;
     if (copy.header_count) memcpy(shown, frame->headers, copy.header_count * sizeof *h);
@@ -2332,6 +2366,9 @@ static void stws_p_trace(const stws_p_session *s, int direction, const stws_fram
     if (!copy.command) copy.command = stws_command_name(copy.command_id);
     if (!copy.body) copy.body = "";
     s->options->on_trace(s->client, direction, &copy, s->options->user);
+}
+static void stws_p_trace(const stws_p_session *s, int direction, const stws_frame *frame) {
+    if (s->options->on_trace) stws_p_trace_shown(s, direction, frame);
 }
 static void stws_p_trace_word(const stws_p_session *s, int direction, const char *word) {
     stws_frame frame;
@@ -2416,7 +2453,8 @@ static int stws_p_post_cut(stws_p_session *s, const stws_frame *frame, size_t to
 static int stws_p_post_whole(stws_p_session *s, const stws_frame *frame, char *head, size_t head_len, size_t gap) {
     size_t len = head_len + frame->body_len + 1, need = stws_p_ws_head_len(len, 1);
     unsigned char key[4];
-    int text = !s->options->binary && stws_utf8_valid(head, head_len) && stws_utf8_valid(frame->body, frame->body_len);
+    int text = !s->options->binary && stws_utf8_valid(head, head_len) &&
+               (frame->body == s->utf8_body || stws_utf8_valid(frame->body, frame->body_len));
     char *to = s->out.data + s->out.end;
     if (!stws_p_masking_key(s, key)) return STWS_ERR_IO;
     if (need < gap) memmove(to + need, head, head_len);
@@ -2456,6 +2494,7 @@ static void stws_p_compose(stws_p_session *s, stws_frame *frame, int command_id)
     frame->command_id = command_id;
     frame->headers = s->build_headers;
     frame->body = "";
+    s->utf8_body = NULL;
     s->overfull = 0;
 }
 
@@ -3519,6 +3558,7 @@ struct stws {
     int write_error;         /* writing has failed; what was sent to us is still read */
     int held, event_due;     /* a message waits for room in the queue; DISCONNECTED waits to be told */
     int drained, opened;     /* the last read left nothing in the socket; the transport has to be closed */
+    int calls_back;          /* stws_run and stws_step do: a message need not become an event first */
     int calling;             /* a callback is running: the message it looks at has to stay where it is */
     int called;              /* another thread has left something since the last turn began; under the lock */
     int more, waited;        /* the last step left off before all was done; we said what to wait for, and are gone */
@@ -4727,7 +4767,11 @@ static int stws_p_on_message_frame(stws *c, stws_event *e) {
     void *user = NULL;
     c->s.stats.messages_in++;
     stws_p_fill_message(&c->s);
-    if (stws_p_find_receiver(c, &call, &user)) {
+    if (!stws_p_find_receiver(c, &call, &user) && c->calls_back && !c->o.queue) {
+        call = c->o.on_message;
+        user = c->o.user;
+    }
+    if (call) {
         c->calling++;
         call(c, &c->s.message, user);
         c->calling--;
@@ -5186,7 +5230,9 @@ static void stws_p_dispatch(stws *c, const stws_event *e) {
 STOMP_WS_API int stws_run(stws *c) {
     stws_event e;
     int result;
+    if (!stws_p_unusable(c)) c->calls_back = 1;
     while ((result = stws_next(c, &e, -1)) >= 0) if (result > 0) stws_p_dispatch(c, &e);
+    if (!stws_p_unusable(c)) c->calls_back = 0;
     return result == STWS_CLOSED ? 0 : result;
 }
 STOMP_WS_API int stws_step(stws *c) {
@@ -5455,9 +5501,10 @@ static int stws_p_outgoing_valid(const stws_outgoing *m) {
 
 /* The content type: what the user says, or, where he does not, the one that keeps Spring from taking a body that is not
    UTF-8 for text, and ruining it. */
-static const char *stws_p_content_type(const stws_outgoing *m) {
+static const char *stws_p_content_type(stws_p_session *s, const stws_outgoing *m) {
     const char *const *h = m->headers;
-    if (m->content_type || stws_utf8_valid(m->body, m->body_len)) return m->content_type;
+    if (stws_utf8_valid(m->body, m->body_len)) s->utf8_body = m->body;
+    if (m->content_type || s->utf8_body) return m->content_type;
     for (; h && h[0]; h += 2) if (strcmp(h[0], "content-type") == 0) return NULL;
     return "application/octet-stream";
 }
@@ -5469,7 +5516,7 @@ static void stws_p_compose_send(stws *c, stws_frame *frame, const stws_outgoing 
     frame->body_len = m->body_len;
     frame->no_content_length = m->no_content_length;
     stws_p_add(&c->s, frame, "destination", m->destination);
-    stws_p_add(&c->s, frame, "content-type", stws_p_content_type(m));
+    stws_p_add(&c->s, frame, "content-type", stws_p_content_type(&c->s, m));
     stws_p_add(&c->s, frame, "transaction", m->transaction);
     stws_p_add_list(&c->s, frame, m->headers);
 }
