@@ -495,7 +495,8 @@ typedef struct stws_allocator {
    urls                  or several, NULL at the end, tried in turn; shuffle_urls: begin anywhere
    addresses             numeric addresses instead of asking DNS, NULL at the end
    login, passcode       for CONNECT
-   host                  CONNECT's host, the vhost; "/"
+   host, client_id       CONNECT's host, the vhost, "/"; and its client-id, which durable subscriptions need; none
+   broker                STWS_BROKER_*: who the server is, whatever it says itself
    connect_headers       more headers for CONNECT
    http_headers          more headers for the HTTP upgrade: not the same thing
    origin, cookie        for the HTTP upgrade; none
@@ -575,7 +576,7 @@ enum { STWS_FULL_FAIL = 0, STWS_FULL_DROP_OLDEST = 1, STWS_FULL_BLOCK = 2 };
 typedef struct stws_options {
     const char *url;
     const char *const *urls, *const *addresses;
-    const char *login, *passcode, *host;
+    const char *login, *passcode, *host, *client_id;
     const char *const *connect_headers, *const *http_headers;
     const char *origin, *cookie, *subprotocols;
     int versions;
@@ -589,7 +590,7 @@ typedef struct stws_options {
     int outbox_policy, outbox_block_ms, confirm;
     int max_subscriptions, max_receipts;
     size_t subscription_bytes;
-    int utf8, binary, single_thread;
+    int utf8, binary, single_thread, broker;
     stws_on_message on_message;
     stws_on_event on_event;
     stws_on_trace on_trace;
@@ -656,15 +657,20 @@ STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
 
    stws_subscription  id: on the wire, else one of ours; ack: "auto" (also NULL), "client", "client-individual";
                       headers: more of them; receipt: 1: an event when the server has confirmed it; on_message with its
-                      user: instead of the options' callback.
+                      user: instead of the options' callback. Said as each broker has it, unless headers do: prefetch:
+                      how many messages it may send ahead of their ACKs (Artemis counts octets: 1,024 for each);
+                      durable: the name under which a topic's messages are kept while nobody is here, and the id where
+                      there is none (set client_id too; Spring's simple broker keeps nothing).
    stws_outgoing      A message: body of body_len octets; content_type (NULL: none, and for a body that is not UTF-8
                       application/octet-stream), headers, transaction may be NULL; receipt: 1: an
-                      event tells how it ended; no_content_length: 1: leave that out (ActiveMQ: TextMessage).
+                      event tells how it ended; no_content_length: 1: leave that out; STWS_AS_TEXT: only where the
+                      broker takes that for text (ActiveMQ and Artemis make a TextMessage of it).
    stws_subscribe(client, destination, options)
        A handle > 0, good across reconnects. options may be NULL. STOMP 1.2, "SUBSCRIBE".
    stws_unsubscribe(client, handle)
-       0. Messages under way may still come, as nobody's.
-   stws_send(client, destination, body, body_len), stws_send_ex(client, message)
+       0. Messages under way may still come, as nobody's. The broker forgets a durable one, too.
+   stws_send(client, destination, body, body_len), stws_send_text(client, destination, text), stws_send_ex(client,
+   message)
        0, or the receipt's number (> 0). The body is copied, masked, into the output at once, or into the outbox. STOMP
        1.2, "SEND".
    stws_ack(client, message), stws_nack(client, message), stws_ack_in(client, message, transaction), stws_nack_in(...)
@@ -676,10 +682,11 @@ STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
        Send with a reply-to and a correlation-id of its own, and wait for the answer: 0 and *reply, to be freed with
        stws_message_free; STWS_ERR_TIMEOUT, STWS_ERR_BROKER, or an error. Drives, calling back: the driving thread only.
        */
+enum { STWS_AS_TEXT = 2 };
 typedef struct stws_subscription {
-    const char *id, *ack;
+    const char *id, *ack, *durable;
     const char *const *headers;
-    int receipt;
+    int receipt, prefetch;
     stws_on_message on_message;
     void *user;
 } stws_subscription;
@@ -693,6 +700,7 @@ typedef struct stws_outgoing {
 STOMP_WS_API int stws_subscribe(stws *client, const char *destination, const stws_subscription *options);
 STOMP_WS_API int stws_unsubscribe(stws *client, int handle);
 STOMP_WS_API int stws_send(stws *client, const char *destination, const void *body, size_t body_len);
+STOMP_WS_API int stws_send_text(stws *client, const char *destination, const char *text);
 STOMP_WS_API int stws_send_ex(stws *client, const stws_outgoing *message);
 STOMP_WS_API int stws_ack(stws *client, const stws_message *message);
 STOMP_WS_API int stws_nack(stws *client, const stws_message *message);
@@ -706,7 +714,8 @@ STOMP_WS_API int stws_request(stws *client, const stws_outgoing *message, stws_m
 /* Threads: any, but for stws_error_text: the driving one, or any after the end. None allocates or blocks. No text is
    NULL.
    stws_state(client), stws_state_name(state)  An enum stws_state_number, and a word for it.
-   stws_broker(client)       Who the server is, by CONNECTED's server header: an enum stws_broker_number.
+   stws_broker(client)       Who the server is, by options.broker or CONNECTED's server header: an enum
+                             stws_broker_number.
    stws_version(client)      The version negotiated, STWS_STOMP_*.
    stws_error(client)        The last error; 0 again once connected. stws_error_text(client): its sentence, or "".
    stws_http_status(client)  Of the last upgrade's answer; stws_close_code(client): of the server's last close frame; or
@@ -2112,7 +2121,8 @@ static int stws_p_marked(stws_p_marks m) { return (m.colons | m.stops) != 0; }
 
 /* Has the text an octet that headers escape? Most have none, and are then copied as they are. */
 static int stws_p_is_plain(const char *s, size_t len) {
-    for (; len >= STWS_P_BLOCK; s += STWS_P_BLOCK, len -= STWS_P_BLOCK) if (stws_p_marked(stws_p_mark_block(s))) return 0;
+    for (; len >= STWS_P_BLOCK; s += STWS_P_BLOCK, len -= STWS_P_BLOCK)
+        if (stws_p_marked(stws_p_mark_block(s))) return 0;
     return len == 0 || !stws_p_marked(stws_p_mark_rest(s, len));
 }
 
@@ -2261,7 +2271,8 @@ typedef struct stws_p_sub {
     stws_on_message on_message;
     void *user;
     int receipt;      /* number of the one it will ask for; 0: none */
-    int header_count; /* its texts: destination, id, ack mode, then names and values, each with its NUL */
+    int prefetch;
+    int header_count; /* its texts: destination, id, ack mode, durable name, then names and values, each with its NUL */
     unsigned char custom_id, sent, wants_receipt, pinned; /* pinned: somebody reads its texts without the lock */
 } stws_p_sub;
 
@@ -2307,6 +2318,7 @@ typedef struct stws_p_session {
     stws_frame_state parser;
     stws_header *build_headers; /* table for the frame being composed, under the lock */
     const char *utf8_body;      /* of the frame composed last: found to be UTF-8, so that it is not read again */
+    char digits[24];            /* of a number in it */
     int overfull;               /* it had more headers than max_headers, or one without a value */
     stws_message message;
     size_t taken;  /* octets of the frame that was handed out last */
@@ -2466,14 +2478,22 @@ static int stws_p_post_whole(stws_p_session *s, const stws_frame *frame, char *h
     return STWS_OK;
 }
 
+/* STWS_AS_TEXT, settled for the broker that is there. */
+static void stws_p_settle_text(const stws_p_session *s, stws_frame *frame) {
+    int is_jms = s->broker == STWS_BROKER_ACTIVEMQ || s->broker == STWS_BROKER_ARTEMIS;
+    if (frame->no_content_length == STWS_AS_TEXT) frame->no_content_length = is_jms;
+}
+
 /* Build a frame into the output. STWS_ERR_SPACE: it does not fit, *need octets would. STWS_ERR_FRAME_BUILD. */
-static int stws_p_post(stws_p_session *s, const stws_frame *frame, size_t *need) {
+static int stws_p_post(stws_p_session *s, const stws_frame *asked, size_t *need) {
+    stws_frame settled = *asked, *frame = &settled;
     size_t bound = stws_p_head_bound(frame), cut = stws_p_cut_size(s), gap, total, head_len;
     char *head;
     int result;
     gap = stws_p_ws_head_len(bound + frame->body_len + 1, 1);
     *need = gap + bound + frame->body_len + 1;
     if (!stws_p_make_room(&s->out, *need)) return STWS_ERR_SPACE;
+    stws_p_settle_text(s, frame);
     head = s->out.data + s->out.end + gap;
     head_len = stws_p_say_head(head, s->version, frame);
     if (!head_len) return STWS_ERR_FRAME_BUILD;
@@ -2545,6 +2565,7 @@ static int stws_p_post_connect(stws_p_session *s, const stws_attempt *attempt, s
     stws_p_add(s, &frame, "heart-beat", heartbeat);
     stws_p_add(s, &frame, "login", attempt->login);
     stws_p_add(s, &frame, "passcode", attempt->passcode);
+    stws_p_add(s, &frame, "client-id", s->options->client_id);
     stws_p_add_list(s, &frame, attempt->connect_headers);
     return s->overfull ? STWS_P_CAST(int, STWS_ERR_LIMIT) : stws_p_post(s, &frame, need);
 }
@@ -2591,7 +2612,7 @@ static int stws_p_accept_connected(stws_p_session *s, const stws_frame *frame) {
     stws_p_parse_heartbeat(stws_frame_header(frame, "heart-beat"), &sx, &sy);
     s->heartbeat_out_us = stws_p_interval_us(STWS_P_CAST(size_t, o->heartbeat_out_ms), sy);
     s->heartbeat_in_us = stws_p_interval_us(STWS_P_CAST(size_t, o->heartbeat_in_ms), sx);
-    STWS_P_STORE(&s->broker, stws_p_detect_broker(stws_frame_header(frame, "server")));
+    STWS_P_STORE(&s->broker, o->broker ? o->broker : stws_p_detect_broker(stws_frame_header(frame, "server")));
     return 1;
 }
 
@@ -2714,6 +2735,10 @@ static const char *stws_p_sub_id(const stws_p_subs *t, const stws_p_sub *sub) {
     return stws_p_after(stws_p_sub_destination(t, sub));
 }
 
+static const char *stws_p_sub_durable(const stws_p_subs *t, const stws_p_sub *sub) {
+    return stws_p_after(stws_p_after(stws_p_sub_id(t, sub)));
+}
+
 /* The number in an id of ours, "sub-17"; 0 when it is none. */
 static int stws_p_own_id(const char *id, size_t len) {
     size_t number = 0;
@@ -2770,10 +2795,13 @@ static int stws_p_new_handle(stws_p_subs *t) {
     }
     return 0;
 }
+static const char *stws_p_wanted_id(const stws_subscription *o) { return o->id ? o->id : o->durable; }
+
 /* Enter a subscription; its handle, or an error. Under the lock. */
 static int stws_p_add_sub(stws_p_subs *t, const char *destination, const stws_subscription *o) {
     int handle = stws_p_new_handle(t), slot = handle % t->count, i;
-    const char *texts[3];
+    const char *id = stws_p_wanted_id(o);
+    const char *texts[4];
     stws_p_sub *sub = &t->slots[slot];
     stws_p_out out;
     char own_id[24];
@@ -2782,19 +2810,21 @@ static int stws_p_add_sub(stws_p_subs *t, const char *destination, const stws_su
     out.room = t->text_size;
     out.need = 0;
     texts[0] = destination;
-    texts[1] = o->id ? o->id : stws_p_number_text(own_id, "sub-", STWS_P_CAST(unsigned, handle));
+    texts[1] = id ? id : stws_p_number_text(own_id, "sub-", STWS_P_CAST(unsigned, handle));
     texts[2] = stws_p_or(o->ack, "auto");
-    for (i = 0; i < 3; i++) stws_p_put(&out, texts[i], strlen(texts[i]) + 1);
+    texts[3] = stws_p_or(o->durable, "");
+    for (i = 0; i < 4; i++) stws_p_put(&out, texts[i], strlen(texts[i]) + 1);
     for (i = 0; o->headers && o->headers[i]; i++) stws_p_put(&out, o->headers[i], strlen(o->headers[i]) + 1);
     if (out.need > t->text_size) return STWS_ERR_LIMIT;
     STWS_P_STORE(&sub->on_message, o->on_message);
     STWS_P_STORE(&sub->user, o->user);
-    STWS_P_STORE(&sub->custom_id, STWS_P_CAST(unsigned char, o->id != NULL));
+    STWS_P_STORE(&sub->custom_id, STWS_P_CAST(unsigned char, id != NULL));
     sub->header_count = i / 2;
+    sub->prefetch = o->prefetch;
     sub->receipt = 0;
     sub->sent = 0;
     sub->wants_receipt = STWS_P_CAST(unsigned char, o->receipt != 0);
-    t->custom += o->id != NULL;
+    t->custom += id != NULL;
     if (t->unsent == 0) t->cursor = slot;
     t->live++;
     t->unsent++;
@@ -2827,22 +2857,54 @@ static stws_p_sub *stws_p_next_unsent(stws_p_subs *t) {
     return NULL;
 }
 
+/* How a broker wants to be told what all of them can do, but no two alike. No value is the subscription's name. */
+typedef struct stws_p_profile {
+    const char *prefetch;
+    unsigned long long prefetch_unit;
+    const char *durable[4];
+} stws_p_profile;
+
+static const stws_p_profile *stws_p_profile_of(int broker) {
+    static const stws_p_profile profiles[] = { /* in the order of enum stws_broker_number */
+        {NULL, 0, {NULL, NULL, NULL, NULL}},
+        {NULL, 0, {NULL, NULL, NULL, NULL}},
+        {"prefetch-count", 1, {"durable", "true", "auto-delete", "false"}},
+        {"activemq.prefetchSize", 1, {"activemq.subscriptionName", NULL, NULL, NULL}},
+        {"consumer-window-size", 1024, {"durable-subscription-name", NULL, NULL, NULL}}};
+    return &profiles[broker];
+}
+
+/* Add a header, unless the user has said it already. */
+static void stws_p_add_missing(stws_p_session *s, stws_frame *frame, const char *name, const char *value) {
+    if (!stws_frame_header(frame, name)) stws_p_add(s, frame, name, value);
+}
+static void stws_p_add_durable(stws_p_session *s, stws_frame *frame, const char *durable) {
+    const char *const *header = stws_p_profile_of(s->broker)->durable;
+    int i;
+    for (i = 0; i < 4 && header[i] && *durable; i += 2)
+        stws_p_add_missing(s, frame, header[i], stws_p_or(header[i + 1], durable));
+}
+
 /* SUBSCRIBE for an entry; headers, when given, stand for the entry's own. */
 static void stws_p_compose_subscribe(stws_p_session *s, stws_frame *frame, const stws_p_sub *sub,
                                      const char *const *headers, const char *receipt) {
-    const char *destination = stws_p_sub_destination(&s->subs, sub);
-    const char *id = stws_p_after(destination), *ack = stws_p_after(id), *name = stws_p_after(ack), *value;
+    const stws_p_profile *profile = stws_p_profile_of(s->broker);
+    const char *destination = stws_p_sub_destination(&s->subs, sub), *id = stws_p_after(destination);
+    const char *durable = stws_p_sub_durable(&s->subs, sub), *name = stws_p_after(durable), *value;
     int i;
     stws_p_compose(s, frame, STWS_COMMAND_SUBSCRIBE);
     stws_p_add(s, frame, "id", id);
     stws_p_add(s, frame, "destination", destination);
-    stws_p_add(s, frame, "ack", ack);
+    stws_p_add(s, frame, "ack", stws_p_after(id));
     stws_p_add(s, frame, "receipt", receipt);
     stws_p_add_list(s, frame, headers);
     for (i = 0; i < sub->header_count && !headers; i++, name = stws_p_after(value)) {
         value = stws_p_after(name);
         stws_p_add(s, frame, name, value);
     }
+    stws_p_add_durable(s, frame, durable);
+    stws_p_number_text(s->digits, "", STWS_P_CAST(unsigned, sub->prefetch) * profile->prefetch_unit);
+    if (sub->prefetch > 0 && profile->prefetch) stws_p_add_missing(s, frame, profile->prefetch, s->digits);
 }
 
 /* ---- receipts: each asked for ends, one way or another ---- */
@@ -3649,6 +3711,7 @@ static void stws_p_carve_strings(stws_p_arena *a, stws_options *o) {
     o->addresses = stws_p_carve_list(a, o->addresses);
     o->login = stws_p_carve_string(a, o->login);
     o->passcode = stws_p_carve_string(a, o->passcode);
+    o->client_id = stws_p_carve_string(a, o->client_id);
     o->host = stws_p_carve_string(a, o->host);
     o->connect_headers = stws_p_carve_list(a, o->connect_headers);
     o->http_headers = stws_p_carve_list(a, o->http_headers);
@@ -3747,8 +3810,9 @@ static const char *stws_p_options_wrong(const stws_options *o, int *code) {
     *code = STWS_ERR_USAGE;
     for (i = 0; o->urls && o->urls[i]; i++) if (stws_url_parse(o->urls[i], &url, &why) != STWS_OK) return why;
     if (i > STWS_P_MAX_URLS) return "options.urls has more than 64 entries";
-    if (!stws_p_is_raw_text(o->login) || !stws_p_is_raw_text(o->passcode) || !stws_p_is_raw_text(o->host))
-        return "login, passcode or host holds a line end, which CONNECT cannot say";
+    if (!stws_p_is_raw_text(o->login) || !stws_p_is_raw_text(o->passcode) || !stws_p_is_raw_text(o->host) ||
+        !stws_p_is_raw_text(o->client_id))
+        return "login, passcode, host or client_id holds a line end, which CONNECT cannot say";
     if (!stws_p_connect_headers_valid(o->connect_headers))
         return "connect_headers holds a name without value, or a line end, or a colon in a name";
     if (!stws_p_http_headers_valid(o->http_headers))
@@ -3759,6 +3823,7 @@ static const char *stws_p_options_wrong(const stws_options *o, int *code) {
         return "origin, cookie or subprotocols holds a control character such as CR or LF";
     if (o->versions & ~(STWS_STOMP_10 | STWS_STOMP_11 | STWS_STOMP_12))
         return "options.versions has a bit that is no STOMP version";
+    if (o->broker < 0 || o->broker > STWS_BROKER_ARTEMIS) return "options.broker is none of STWS_BROKER_*";
 #ifdef STOMP_WS_NO_THREADS
     if (!o->single_thread) return "STOMP_WS_NO_THREADS was defined: set options.single_thread";
 #endif
@@ -5451,8 +5516,9 @@ static int stws_p_subscribe(stws *c, const char *destination, const stws_subscri
     return STWS_ERR_LIMIT;
 }
 STOMP_WS_API int stws_subscribe(stws *c, const char *destination, const stws_subscription *options) {
-    static const stws_subscription none = {NULL, NULL, NULL, 0, NULL, NULL};
+    static const stws_subscription none = {NULL, NULL, NULL, NULL, 0, 0, NULL, NULL};
     const stws_subscription *o = options ? options : &none;
+    const char *id = stws_p_wanted_id(o);
     stws_frame frame;
     int result;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
@@ -5460,10 +5526,10 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination, const stws_sub
     STWS_P_LOCK(c, c->threads);
     stws_p_compose(&c->s, &frame, STWS_COMMAND_SUBSCRIBE);
     stws_p_add(&c->s, &frame, "destination", destination);
-    stws_p_add(&c->s, &frame, "id", o->id);
+    stws_p_add(&c->s, &frame, "id", id);
     stws_p_add(&c->s, &frame, "ack", o->ack);
     stws_p_add_list(&c->s, &frame, o->headers);
-    if (o->id && stws_p_id_taken(&c->s.subs, o->id)) result = STWS_ERR_USAGE;
+    if (id && stws_p_id_taken(&c->s.subs, id)) result = STWS_ERR_USAGE;
     else if (c->s.overfull) result = STWS_ERR_LIMIT;
     else if (!stws_p_can_say(c, &frame)) result = STWS_ERR_FRAME_BUILD;
     else result = stws_p_subscribe(c, destination, o);
@@ -5490,6 +5556,7 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
         stws_p_add(&c->s, &frame, "id", stws_p_sub_id(&c->s.subs, sub));
         if (c->s.version == STWS_STOMP_10)
             stws_p_add(&c->s, &frame, "destination", stws_p_sub_destination(&c->s.subs, sub));
+        stws_p_add_durable(&c->s, &frame, stws_p_sub_durable(&c->s.subs, sub));
         result = stws_p_submit(c, &frame, 0, STWS_P_FOR_THIS_SESSION);
     }
     if (result == STWS_OK) stws_p_unsubscribed(c, sub);
@@ -5574,6 +5641,13 @@ STOMP_WS_API int stws_send(stws *c, const char *destination, const void *body, s
     m.body_len = body_len;
     return stws_send_ex(c, &m);
 }
+STOMP_WS_API int stws_send_text(stws *c, const char *destination, const char *text) {
+    stws_outgoing m = {NULL, NULL, 0, "text/plain;charset=utf-8", NULL, NULL, 0, STWS_AS_TEXT};
+    m.destination = destination;
+    m.body = text;
+    m.body_len = stws_p_strlen(text);
+    return stws_send_ex(c, &m);
+}
 static int stws_p_acknowledge(stws *c, const stws_message *m, int command_id, const char *transaction) {
     stws_frame frame;
     int result;
@@ -5618,11 +5692,22 @@ static int stws_p_is_flushed(const stws *c) {
     return !stws_p_pending(&c->s.out) && !c->s.outbox.count && !c->s.subs.unsent;
 }
 
+/* Spring's simple broker sends no receipts but for DISCONNECT: what waits for one will wait in vain. */
+static int stws_p_confirms(const stws *c) { return STWS_P_LOAD(&c->s.broker) != STWS_BROKER_SPRING; }
+
+/* When a flush has to give up: at the user's limit, or earlier when no receipt will come. Under the lock. */
+static long long stws_p_flush_limit(const stws *c, long long until) {
+    const stws_p_record *oldest = c->o.confirm ? stws_p_record_next(&c->s.outbox, NULL) : NULL;
+    long long limit = oldest ? oldest->sent_us + stws_p_ms(c->o.receipt_timeout_ms) : STWS_P_NEVER;
+    if (!oldest || !oldest->sent || stws_p_confirms(c)) return until;
+    return until == STWS_P_NEVER || limit < until ? limit : until;
+}
+
 /* Another thread drives: wait until it has flushed. Under the lock. */
 static int stws_p_flush_elsewhere(stws *c, long long until) {
     while (!stws_p_is_flushed(c)) {
         if (STWS_P_LOAD(&c->state) == STWS_ENDED) return STWS_CLOSED;
-        if (!stws_p_await_driver(c, until)) return STWS_ERR_TIMEOUT;
+        if (!stws_p_await_driver(c, stws_p_flush_limit(c, until))) return STWS_ERR_TIMEOUT;
     }
     return STWS_OK;
 }
@@ -5670,13 +5755,17 @@ static int stws_p_drive_once(stws *c, int timeout_ms) {
     return STWS_ERR_STATE;
 }
 static int stws_p_flush_here(stws *c, long long until) {
+    long long limit;
     int result, left, flushed;
     for (;;) {
         STWS_P_LOCK(c, c->threads);
         flushed = stws_p_is_flushed(c);
+        limit = stws_p_flush_limit(c, until);
         STWS_P_UNLOCK(c, c->threads);
-        left = stws_p_until(c, until);
+        left = stws_p_until(c, limit);
         if (flushed) return STWS_OK;
+        if (left == 0 && limit != until)
+            stws_p_say(c, STWS_ERR_TIMEOUT, "Spring's simple broker gives no receipts: do without option confirm");
         if (left == 0) return STWS_ERR_TIMEOUT;
         c->flushing = 1;
         if (c->state == STWS_CONNECTED && !c->o.confirm) result = stws_p_push_output(c, left);
@@ -5738,7 +5827,7 @@ static int stws_p_await_reply(stws *c, stws_p_reply *reply, long long until) {
     return reply->copy ? STWS_P_CAST(int, STWS_OK) : STWS_P_CAST(int, STWS_ERR_MEMORY);
 }
 STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_message **reply, int timeout_ms) {
-    stws_subscription own = {NULL, NULL, NULL, 0, stws_p_take_reply, NULL};
+    stws_subscription own = {NULL, NULL, NULL, NULL, 0, 0, stws_p_take_reply, NULL};
     stws_p_reply wanted = {NULL, NULL, NULL, 0};
     char to[48], correlation[24];
     long long until;

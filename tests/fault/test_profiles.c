@@ -1,0 +1,221 @@
+/* test_profiles.c - what brokers want said in words of their own: the client finds out who it talks
+   to, and says it; and the user can always say it otherwise. */
+#include "scripted.h"
+
+static const char SPRING[] = "CONNECTED\nversion:1.2\nheart-beat:0,0\n\n";
+static const char RABBITMQ[] = "CONNECTED\nversion:1.2\nserver:RabbitMQ/3.10.8\nheart-beat:0,0\n\n";
+static const char ACTIVEMQ[] = "CONNECTED\nversion:1.2\nserver:ActiveMQ/5.18.6\nheart-beat:0,0\n\n";
+static const char ARTEMIS[] =
+    "CONNECTED\nversion:1.2\nserver:ActiveMQ-Artemis/2.44.0\nheart-beat:0,0\n\n";
+static const char STRANGER[] = "CONNECTED\nversion:1.2\nserver:Unheard/1\nheart-beat:0,0\n\n";
+
+static void meet(struct peer *p, const char *frame) {
+    stws_options o;
+    peer_init(p);
+    o = peer_options(p);
+    p->connected = frame;
+    peer_start(p, &o);
+}
+
+/* The header of the SUBSCRIBE that a broker gets for that subscription; "" when it has none. */
+static char *subscribed(const char *frame, const stws_subscription *options, const char *name) {
+    static char value[64];
+    const char *found;
+    struct peer p;
+    meet(&p, frame);
+    CHECK(stws_subscribe(p.client, "/topic/a", options) > 0); /* before it is known who answers */
+    CHECK(peer_connect(&p));
+    peer_turn(&p);
+    found = stws_frame_header(&peer_sent(&p, "SUBSCRIBE", 0)->frame, name);
+    snprintf(value, sizeof value, "%s", found ? found : "");
+    peer_free(&p);
+    return value;
+}
+
+static void test_prefetch(void) {
+    stws_subscription few = {.ack = "client-individual", .prefetch = 7};
+    CHECK_STR("7", subscribed(RABBITMQ, &few, "prefetch-count"));
+    CHECK_STR("7", subscribed(ACTIVEMQ, &few, "activemq.prefetchSize"));
+    CHECK_STR("7168", subscribed(ARTEMIS, &few, "consumer-window-size"));
+    CHECK_STR("", subscribed(SPRING, &few, "prefetch-count"));
+    CHECK_STR("", subscribed(STRANGER, &few, "prefetch-count"));
+    CHECK_STR("", subscribed(RABBITMQ, &few, "activemq.prefetchSize"));
+}
+
+static void test_no_prefetch_unless_asked_for(void) {
+    CHECK_STR("", subscribed(RABBITMQ, NULL, "prefetch-count"));
+    CHECK_STR("", subscribed(RABBITMQ, NULL, "durable"));
+}
+
+static void test_durable(void) {
+    stws_subscription kept = {.durable = "mine"};
+    CHECK_STR("true", subscribed(RABBITMQ, &kept, "durable"));
+    CHECK_STR("false", subscribed(RABBITMQ, &kept, "auto-delete"));
+    CHECK_STR("mine", subscribed(RABBITMQ, &kept, "id"));
+    CHECK_STR("mine", subscribed(ACTIVEMQ, &kept, "activemq.subscriptionName"));
+    CHECK_STR("mine", subscribed(ARTEMIS, &kept, "durable-subscription-name"));
+    CHECK_STR("", subscribed(SPRING, &kept, "durable"));
+    kept.id = "other";
+    CHECK_STR("other", subscribed(ARTEMIS, &kept, "id"));
+    CHECK_STR("mine", subscribed(ARTEMIS, &kept, "durable-subscription-name"));
+}
+
+static void test_the_users_own_words_come_first(void) {
+    static const char *const own[] = {"prefetch-count", "1", "durable", "false", NULL};
+    stws_subscription both = {.prefetch = 7, .durable = "mine", .headers = own};
+    CHECK_STR("1", subscribed(RABBITMQ, &both, "prefetch-count"));
+    CHECK_STR("false", subscribed(RABBITMQ, &both, "durable"));
+    CHECK_STR("false", subscribed(RABBITMQ, &both, "auto-delete"));
+}
+
+static void test_the_end_of_a_durable_subscription(void) {
+    stws_subscription kept = {.durable = "mine"};
+    struct peer p;
+    int handle;
+    meet(&p, ACTIVEMQ);
+    CHECK(peer_connect(&p));
+    handle = stws_subscribe(p.client, "/topic/a", &kept);
+    peer_turn(&p);
+    CHECK_INT(0, stws_unsubscribe(p.client, handle));
+    peer_turn(&p);
+    CHECK_STR("UNSUBSCRIBE\nid:mine\nactivemq.subscriptionName:mine\n\n",
+              peer_sent(&p, "UNSUBSCRIBE", 0)->raw);
+    peer_free(&p);
+}
+
+/* It takes part in the rule that no two subscriptions have one id. */
+static void test_a_durable_name_is_an_id(void) {
+    stws_subscription kept = {.durable = "mine"}, other = {.id = "mine"};
+    struct peer p;
+    meet(&p, RABBITMQ);
+    CHECK(stws_subscribe(p.client, "/topic/a", &kept) > 0);
+    CHECK_INT(STWS_ERR_USAGE, stws_subscribe(p.client, "/topic/b", &kept));
+    CHECK_INT(STWS_ERR_USAGE, stws_subscribe(p.client, "/topic/b", &other));
+    peer_free(&p);
+}
+
+/* The first SEND that a broker gets, with a text that was sent before it was known who answers. */
+static char *sent_text(const char *frame) {
+    static char raw[256];
+    struct peer p;
+    meet(&p, frame);
+    CHECK_INT(0, stws_send_text(p.client, "/queue/a", "hey"));
+    CHECK(peer_connect(&p));
+    CHECK_INT(0, stws_send_text(p.client, "/queue/a", "hey"));
+    peer_turn(&p);
+    CHECK_STR(peer_sent(&p, "SEND", 0)->raw, peer_sent(&p, "SEND", 1)->raw);
+    snprintf(raw, sizeof raw, "%s", peer_sent(&p, "SEND", 0)->raw);
+    peer_free(&p);
+    return raw;
+}
+
+static void test_text(void) {
+    static const char with[] = "SEND\ndestination:/queue/a\n"
+                               "content-type:text/plain;charset=utf-8\ncontent-length:3\n\nhey";
+    static const char without[] = "SEND\ndestination:/queue/a\n"
+                                  "content-type:text/plain;charset=utf-8\n\nhey";
+    CHECK_STR(with, sent_text(SPRING));
+    CHECK_STR(with, sent_text(RABBITMQ));
+    CHECK_STR(with, sent_text(STRANGER));
+    CHECK_STR(without, sent_text(ACTIVEMQ));
+    CHECK_STR(without, sent_text(ARTEMIS));
+}
+
+static void test_text_that_holds_a_nul_has_a_length(void) {
+    stws_outgoing m = {.destination = "/queue/a", .body = "a\0b", .body_len = 3};
+    struct peer p;
+    m.no_content_length = STWS_AS_TEXT;
+    meet(&p, ACTIVEMQ);
+    CHECK(peer_connect(&p));
+    CHECK_INT(0, stws_send_ex(p.client, &m));
+    peer_turn(&p);
+    CHECK_STR("3", sent_header(peer_sent(&p, "SEND", 0), "content-length"));
+    peer_free(&p);
+}
+
+static void test_arguments_of_a_text(void) {
+    struct peer p;
+    meet(&p, SPRING);
+    CHECK_INT(0, stws_send_text(p.client, "/queue/a", NULL)); /* as empty as "" */
+    CHECK_INT(STWS_ERR_USAGE, stws_send_text(p.client, NULL, "hey"));
+    CHECK_INT(STWS_ERR_USAGE, stws_send_text(p.client, "", "hey"));
+    CHECK_INT(STWS_ERR_MEMORY, stws_send_text(NULL, "/queue/a", "hey"));
+    peer_free(&p);
+}
+
+static void test_the_user_knows_better_who_answers(void) {
+    stws_subscription few = {.prefetch = 7};
+    stws_options o;
+    struct peer p;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.broker = STWS_BROKER_RABBITMQ;
+    p.connected = STRANGER;
+    peer_start(&p, &o);
+    CHECK(stws_subscribe(p.client, "/topic/a", &few) > 0);
+    CHECK(peer_connect(&p));
+    peer_turn(&p);
+    CHECK_INT(STWS_BROKER_RABBITMQ, stws_broker(p.client));
+    CHECK_STR("7", sent_header(peer_sent(&p, "SUBSCRIBE", 0), "prefetch-count"));
+    peer_free(&p);
+}
+
+static void test_no_such_broker(void) {
+    stws_options o = {.url = "ws://broker.test/"};
+    stws *client;
+    o.broker = STWS_BROKER_ARTEMIS + 1;
+    client = stws_create(&o);
+    CHECK_INT(STWS_ERR_USAGE, stws_run(client));
+    CHECK_HAS("options.broker", stws_error_text(client));
+    stws_destroy(client);
+}
+
+static void test_the_client_id(void) {
+    stws_options o;
+    struct peer p;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.client_id = "gauge-7";
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    CHECK_STR("gauge-7", sent_header(peer_sent(&p, "CONNECT", 0), "client-id"));
+    peer_free(&p);
+}
+
+/* Spring's simple broker sends no receipts: a flush that waits for them says so, and does not wait
+   for ever. */
+static void test_a_flush_that_nobody_confirms(void) {
+    stws_options o;
+    struct peer p;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.confirm = 1;
+    o.receipt_timeout_ms = 3000;
+    p.connected = SPRING;
+    p.automatic &= ~AUTO_RECEIPT;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    CHECK_INT(0, stws_send(p.client, "/topic/a", "1", 1));
+    peer_turn(&p);
+    peer_advance(&p, 3001);
+    CHECK_INT(STWS_ERR_TIMEOUT, stws_flush(p.client, -1));
+    CHECK_HAS("Spring's simple broker gives no receipts", stws_error_text(p.client));
+    peer_free(&p);
+}
+
+int main(void) {
+    RUN(test_prefetch);
+    RUN(test_no_prefetch_unless_asked_for);
+    RUN(test_durable);
+    RUN(test_the_users_own_words_come_first);
+    RUN(test_the_end_of_a_durable_subscription);
+    RUN(test_a_durable_name_is_an_id);
+    RUN(test_text);
+    RUN(test_text_that_holds_a_nul_has_a_length);
+    RUN(test_arguments_of_a_text);
+    RUN(test_the_user_knows_better_who_answers);
+    RUN(test_no_such_broker);
+    RUN(test_the_client_id);
+    RUN(test_a_flush_that_nobody_confirms);
+    return test_report();
+}
