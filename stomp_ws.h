@@ -910,11 +910,9 @@ typedef struct stws_p_out {
 
 static void stws_p_put(stws_p_out *out, const char *data, size_t len) {
     out->need += len;
-    if (len > out->room) {
-        out->room = 0;
-        return;
-    }
-    if (len) memcpy(out->at, data, len);
+    if (len > out->room) out->room = 0;
+    if (len > out->room || len == 0) return; /* without any room `at` may be NULL, and NULL + 0 is undefined */
+    memcpy(out->at, data, len);
     out->at += len;
     out->room -= len;
 }

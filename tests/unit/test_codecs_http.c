@@ -70,6 +70,18 @@ static void check_first_lines(const char *url_text, const char *expected) {
     CHECK_MEM(expected, strlen(expected), buf, strlen(expected));
 }
 
+/* To measure there need not be a buffer, not even for parts that are empty. */
+static void test_measured_without_a_buffer(void) {
+    stws_handshake h = {0};
+    stws_url url;
+    size_t need = 0;
+    CHECK_INT(STWS_OK, stws_url_parse("ws://example.com", &url, NULL));
+    h.url = &url;
+    h.key = KEY;
+    CHECK_INT(STWS_ERR_SPACE, stws_handshake_request(NULL, 0, &h, &need));
+    CHECK(need > 100);
+}
+
 static void test_host_and_target(void) {
     check_first_lines("ws://h", "GET / HTTP/1.1\r\nHost: h\r\n");
     check_first_lines("ws://h:80/x", "GET /x HTTP/1.1\r\nHost: h\r\n");
@@ -356,6 +368,7 @@ static void test_broken_heads(void) {
 int main(void) {
     RUN(test_smallest_request);
     RUN(test_largest_request);
+    RUN(test_measured_without_a_buffer);
     RUN(test_host_and_target);
     RUN(test_injection);
     RUN(test_injection_through_the_url);
