@@ -1963,16 +1963,15 @@ static int stws_p_decode_header(char *name, char *value, stws_header *h, const s
 
 static int stws_p_header_wrong(size_t len, size_t name_len, const stws_frame_state *s) {
     if (len > s->max_line) return STWS_ERR_FRAME_LINE;
-    return name_len - 1 >= len ? STWS_ERR_FRAME_HEADER : STWS_ERR_FRAME_HEADERS;
+    return name_len ? STWS_ERR_FRAME_HEADERS : STWS_ERR_FRAME_HEADER;
 }
 
-/* A line is whole: make it a header. `odd`: it has escapes or padding. No colon is NULL, which is far away. */
+/* A line is whole: make it a header. `odd`: it has escapes or padding. */
 static int stws_p_header_done(char *line, char *colon, char *end, stws_frame_state *s, int odd) {
     stws_header *h = s->headers + s->header_count;
-    size_t len = STWS_P_CAST(size_t, end - line), name_len;
+    size_t len = STWS_P_CAST(size_t, end - line), name_len = colon ? STWS_P_CAST(size_t, colon - line) : 0;
     int known;
-    name_len = STWS_P_POINTER(uintptr_t, colon) - STWS_P_POINTER(uintptr_t, line);
-    if (len > s->max_line || name_len - 1 >= len || s->header_count == s->max_headers)
+    if (len > s->max_line || !name_len || s->header_count == s->max_headers)
         return stws_p_header_wrong(len, name_len, s);
     s->header_count++;
     h->name = line;
@@ -4987,7 +4986,7 @@ static int stws_p_on_io_error(stws *c, long error) {
 static void stws_p_note_lateness(stws *c) {
     long long beat = c->s.heartbeat_out_us, late;
     if (!beat || (c->s.heartbeat_in_us && c->s.heartbeat_in_us < beat)) beat = c->s.heartbeat_in_us;
-    if (!beat || c->due_us == STWS_P_NEVER || c->state != STWS_CONNECTED) return;
+    if (!beat || c->due_us <= 0 || c->state != STWS_CONNECTED) return; /* never, or at once, cannot be missed */
     late = c->now - c->due_us;
     if (late <= beat / 2) return;
     c->s.stats.late_loops++;
@@ -5048,7 +5047,8 @@ static long long stws_p_due(stws *c) {
     if ((s->subs.unsent && !c->hook_us) || (s->outbox.untaken && !s->subs.unsent))
         if (!stws_p_pending(&s->out) && !c->write_error) return 0;
     if (c->hook_us) stws_p_sooner(&first, c->hook_us);
-    if (s->heartbeat_out_us) stws_p_sooner(&first, s->last_out_us + s->heartbeat_out_us / 2);
+    if (s->heartbeat_out_us && !stws_p_pending(&s->out)) /* what waits is sign of life enough, once it can go */
+        stws_p_sooner(&first, s->last_out_us + s->heartbeat_out_us / 2);
     if (s->heartbeat_in_us && !c->held) stws_p_sooner(&first, s->last_in_us + stws_p_silence(c));
     if (s->receipts_waiting) stws_p_sooner(&first, stws_p_receipt_deadline(s));
     if (c->stalled_us && c->o.write_timeout_ms) stws_p_sooner(&first, c->stalled_us + stws_p_ms(c->o.write_timeout_ms));
@@ -5083,7 +5083,7 @@ static int stws_p_obey_end(stws *c) {
     return c->now < c->end_us && (waits || stws_p_reads_frames(c->state)) ? 0 : stws_p_leave(c, 1000, "", 1);
 }
 static void stws_p_obey_reconnect(stws *c) {
-    if (c->state == STWS_CONNECTED) {
+    if (c->state == STWS_CONNECTED && !STWS_P_LOAD(&c->asked)) { /* an end that was asked for is not cut short */
         stws_p_turn_output(c);
         stws_p_say(c, STWS_OK, "reconnecting, as stws_reconnect_now asked");
         stws_p_leave(c, 1000, "", 0);
@@ -5125,7 +5125,7 @@ static int stws_p_turn_asked(stws *c) {
     if (STWS_P_LOAD(&c->stop)) return stws_p_obey_stop(c);
     if (STWS_P_LOAD(&c->asked) && stws_p_obey_end(c)) return 1;
     if (STWS_P_LOAD(&c->reconnect_asked)) stws_p_obey_reconnect(c);
-    return 0;
+    return c->state == STWS_ENDED;
 }
 
 /* One turn: 1 when something moved, so that another may move more; 0 when it is time to wait. */
@@ -5540,8 +5540,18 @@ static void stws_p_unsubscribed(stws *c, stws_p_sub *sub) {
     stws_p_forget_receipt(&c->s, sub->receipt);
     stws_p_remove_sub(&c->s.subs, sub);
 }
-STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
+/* UNSUBSCRIBE, which names a durable subscription if the broker is to forget it. */
+static int stws_p_submit_unsubscribe(stws *c, const stws_p_sub *sub, const char *durable) {
     stws_frame frame;
+    stws_p_compose(&c->s, &frame, STWS_COMMAND_UNSUBSCRIBE);
+    stws_p_add(&c->s, &frame, "id", stws_p_sub_id(&c->s.subs, sub));
+    if (c->s.version == STWS_STOMP_10)
+        stws_p_add(&c->s, &frame, "destination", stws_p_sub_destination(&c->s.subs, sub));
+    stws_p_add_durable(&c->s, &frame, durable);
+    return stws_p_submit(c, &frame, 0, STWS_P_FOR_THIS_SESSION);
+}
+STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
+    const char *durable;
     stws_p_sub *sub;
     int result = STWS_OK;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
@@ -5550,12 +5560,10 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
     if (!sub) {
         result = STWS_ERR_USAGE;
     } else if (sub->sent && STWS_P_LOAD(&c->state) == STWS_CONNECTED) {
-        stws_p_compose(&c->s, &frame, STWS_COMMAND_UNSUBSCRIBE);
-        stws_p_add(&c->s, &frame, "id", stws_p_sub_id(&c->s.subs, sub));
-        if (c->s.version == STWS_STOMP_10)
-            stws_p_add(&c->s, &frame, "destination", stws_p_sub_destination(&c->s.subs, sub));
-        stws_p_add_durable(&c->s, &frame, stws_p_sub_durable(&c->s.subs, sub));
-        result = stws_p_submit(c, &frame, 0, STWS_P_FOR_THIS_SESSION);
+        durable = stws_p_sub_durable(&c->s.subs, sub);
+        /* ActiveMQ forgets a durable one when it has no consumer any more: so that ends first. */
+        if (*durable && c->s.broker == STWS_BROKER_ACTIVEMQ) result = stws_p_submit_unsubscribe(c, sub, "");
+        if (result == STWS_OK) result = stws_p_submit_unsubscribe(c, sub, durable);
     }
     if (result == STWS_OK) stws_p_unsubscribed(c, sub);
     return stws_p_finish_call(c, result);

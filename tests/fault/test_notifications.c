@@ -30,12 +30,12 @@ static long long now_ms(void) {
 
 /* ==== the broker, a process of its own ==== */
 
-/* Read what it prints until the line "READY url" is whole, for at most ten seconds; 0 when it
+/* Read what it prints until the line "READY url" is whole, for at most a minute; 0 when it
    does not come. */
 static int read_ready(int fd) {
     char line[160];
     size_t len = 0;
-    long long until = now_ms() + 10000, left;
+    long long until = now_ms() + 60000, left;
     while (len + 1 < sizeof line && (left = until - now_ms()) > 0) {
         struct pollfd polled = {0, POLLIN, 0};
         ssize_t n;
@@ -142,7 +142,7 @@ static void count_receipt(stws *client, const stws_event *event, void *user) {
 }
 
 static int all_subscribed(void) {
-    long long until = now_ms() + 10000;
+    long long until = now_ms() + 60000;
     int count = 0;
     while (count < CLIENTS * DESTINATIONS && now_ms() < until) {
         poll(NULL, 0, 2);
@@ -188,7 +188,7 @@ static void read_queue(struct runner *r) {
     const stws_message *m = NULL;
     long long until = now_ms() + 90000;
     while (now_ms() < until) {
-        int result = stws_queue_pop(r->queue, &m, r->total < TOTAL ? 10000 : 200);
+        int result = stws_queue_pop(r->queue, &m, r->total < TOTAL ? 30000 : 200);
         if (result != 1) break;
         take(r, m);
     }
@@ -220,7 +220,7 @@ static void test_eight_clients_and_one_queue(void) {
     CHECK_INT(0, r.strangers);
     for (i = 0; i < CLIENTS; i++)
         for (k = 0; k < DESTINATIONS; k++) CHECK_INT(PER_DESTINATION, r.next[i][k]);
-    CHECK(stop_clients(&r) < 100);
+    CHECK(stop_clients(&r) < 5000); /* no deadline of theirs is so near */
     for (i = 0; i < CLIENTS; i++) stws_destroy(r.clients[i]);
     stws_queue_destroy(r.queue);
 }

@@ -68,6 +68,7 @@ static void test_the_users_own_words_come_first(void) {
     CHECK_STR("false", subscribed(RABBITMQ, &both, "auto-delete"));
 }
 
+/* ActiveMQ forgets it once it has no consumer any more, so that ends first. */
 static void test_the_end_of_a_durable_subscription(void) {
     stws_subscription kept = {.durable = "mine"};
     struct peer p;
@@ -78,8 +79,9 @@ static void test_the_end_of_a_durable_subscription(void) {
     peer_turn(&p);
     CHECK_INT(0, stws_unsubscribe(p.client, handle));
     peer_turn(&p);
+    CHECK_STR("UNSUBSCRIBE\nid:mine\n\n", peer_sent(&p, "UNSUBSCRIBE", 0)->raw);
     CHECK_STR("UNSUBSCRIBE\nid:mine\nactivemq.subscriptionName:mine\n\n",
-              peer_sent(&p, "UNSUBSCRIBE", 0)->raw);
+              peer_sent(&p, "UNSUBSCRIBE", 1)->raw);
     peer_free(&p);
 }
 

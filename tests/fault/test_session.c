@@ -429,6 +429,25 @@ static void test_our_heart_beat(void) {
     peer_free(&p);
 }
 
+/* A wait that was to end at once cannot have ended too late. */
+static void test_a_silent_server_after_something_to_do_at_once(void) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    p.now_us = 86400000000; /* the machine has been up for a day */
+    o = peer_options(&p);
+    p.connected = "CONNECTED\nversion:1.2\nheart-beat:4000,0\n\n";
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    CHECK(stws_subscribe(p.client, "/topic/a", NULL) > 0);
+    CHECK_INT(0, stws_deadline(p.client));
+    peer_turn(&p);
+    peer_advance(&p, 60000);
+    CHECK(p.retry_ms >= 0);
+    CHECK_HAS("heart-beat", bytes_text(&p.why));
+    peer_free(&p);
+}
+
 /* The larger of both numbers counts. */
 static void test_the_servers_number_is_larger(void) {
     struct peer p;
@@ -1103,6 +1122,23 @@ static void test_disconnect_that_nobody_answers(void) {
     peer_free(&p);
 }
 
+/* The end was asked for: a reconnect does not cut it short, nor does it begin anew. */
+static void test_disconnect_and_then_reconnect(void) {
+    struct peer p;
+    connected(&p, CONNECTED_12);
+    p.automatic = 0;
+    stws_disconnect(p.client, 3000);
+    stws_reconnect_now(p.client);
+    peer_turn(&p);
+    peer_advance(&p, 2900);
+    CHECK_INT(STWS_CLOSING, stws_state(p.client));
+    peer_advance(&p, 200);
+    CHECK_INT(STWS_CLOSED, p.ended);
+    CHECK_INT(1, p.sessions);
+    CHECK_HAS("DISCONNECT CLOSE(1000) ", bytes_text(&p.order));
+    peer_free(&p);
+}
+
 /* The RECEIPT comes, but then the server leaves the closing to us, as Spring does. */
 static void test_disconnect_without_an_answer_to_the_close(void) {
     struct peer p;
@@ -1161,6 +1197,23 @@ static void test_a_stalled_server(void) {
     CHECK(p.retry_ms >= 0);
     CHECK_HAS("write_timeout_ms", bytes_text(&p.why));
     CHECK_INT(0, p.is_open);
+    peer_free(&p);
+}
+
+/* A heart-beat that is due while nothing can be written waits for that, and nobody spins. */
+static void test_a_stalled_server_that_wants_heart_beats(void) {
+    struct peer p;
+    beating(&p, 10000, 10000, "heart-beat:0,4000");
+    p.write_blocked = 1;
+    CHECK_INT(0, stws_send(p.client, "/queue/a", "x", 1));
+    peer_turn(&p);
+    peer_advance(&p, 20000);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    p.write_blocked = 0;
+    peer_turn(&p);
+    peer_advance(&p, 20000);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    CHECK(p.beats >= 3);
     peer_free(&p);
 }
 
@@ -1235,6 +1288,7 @@ int main(void) {
     RUN(test_a_message_of_nobodys_subscription);
     RUN(test_a_mebibyte_each_way);
     RUN(test_our_heart_beat);
+    RUN(test_a_silent_server_after_something_to_do_at_once);
     RUN(test_the_servers_number_is_larger);
     RUN(test_what_is_sent_anyway_is_a_heart_beat);
     RUN(test_the_servers_heart_beat);
@@ -1264,10 +1318,12 @@ int main(void) {
     RUN(test_disconnect_answered_by_error_and_1002);
     RUN(test_disconnect_answered_by_the_end);
     RUN(test_disconnect_that_nobody_answers);
+    RUN(test_disconnect_and_then_reconnect);
     RUN(test_disconnect_without_an_answer_to_the_close);
     RUN(test_error_without_a_close);
     RUN(test_the_servers_close_is_answered);
     RUN(test_a_stalled_server);
+    RUN(test_a_stalled_server_that_wants_heart_beats);
     RUN(test_the_trace_holds_no_secret);
     return test_report();
 }

