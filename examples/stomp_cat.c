@@ -2,6 +2,7 @@
 #define STOMP_WS_IMPLEMENTATION
 #include "../stomp_ws.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,41 +13,66 @@
 static const char help[] =
     "stomp_cat - subscribe and send over STOMP on WebSocket\n"
     "\n"
-    "usage: stomp_cat URL [-s DEST [-H 'name:value']...]... [-d DEST [-H 'name:value']... [-m TEXT | -f FILE]] "
-    "[options]\n"
+    "usage: stomp_cat URL [-s DEST [-H 'name:value']...]...\n"
+    "                 [-d DEST [-H 'name:value']... [-m TEXT | -f FILE...]] [options]\n"
     "\n"
-    "  -s DEST              subscribe; -H after it adds a header (id:X names the subscription)\n"
-    "  -d DEST              send; -H after it adds a header. Without -m or -f each line of stdin is a message\n"
-    "  -m TEXT, -f FILE     the body\n"
+    "  -s DEST              subscribe; -H after it adds a header, of which id:X names\n"
+    "                       the subscription and ack:MODE is its own --ack\n"
+    "  -d DEST              send; -H after it adds a header. Without -m or -f each\n"
+    "                       line of stdin is a message\n"
+    "  -H 'name:value'      a header for the -s or -d before it\n"
+    "  -m TEXT              the body\n"
+    "  -f FILE              a whole file as the body, - for stdin; more of them are\n"
+    "                       more messages\n"
     "  -n, --count N        end after N messages received (also without -s: replies)\n"
-    "  -t, --timeout S      end after S seconds (0.5 is half a one), back-off included: exit 3 when -n was not\n"
-    "                       reached, nothing was connected, or something sent was not confirmed\n"
-    "  -u LOGIN -p PASSCODE\n"
+    "  -t, --timeout S      end after S seconds (0.5 is half a one), back-off included:\n"
+    "                       exit 3 when -n was not reached, nothing was connected, or\n"
+    "                       something sent was not confirmed\n"
+    "  -u LOGIN, -p PASSCODE\n"
     "  --host VHOST         the vhost (default /)\n"
-    "  --connect-header 'name:value', --http-header 'Name: value'   for CONNECT; for the HTTP upgrade\n"
+    "  --connect-header 'name:value'   for CONNECT\n"
+    "  --http-header 'Name: value'     for the HTTP upgrade\n"
     "  --versions 1.2,1.1   STOMP versions to offer\n"
     "  --ack MODE           auto, client or client-individual\n"
     "  --heartbeat OUT,IN   milliseconds, 0 for none\n"
-    "  --no-reconnect, --reconnect MIN,MAX   milliseconds\n"
+    "  --no-reconnect       end with the first connection\n"
+    "  --reconnect MIN,MAX  milliseconds before another attempt, at first and at most\n"
     "  --content-type T     of what is sent\n"
     "  --receipt            end only when the server has confirmed every message\n"
-    "  --confirm            the same, and send again after a reconnect what was not confirmed\n"
+    "  --confirm            the same, and send again after a reconnect what was not\n"
+    "                       confirmed\n"
     "  --request            send, and print the reply\n"
     "  --rate N             send at most N messages a second\n"
     "  --json               print one JSON object a message\n"
     "  --trace              print every frame to stderr, secrets masked\n"
+    "  -h, --help, --version\n"
     "\n"
-    "exit: 0 done, 1 connection or broker error, 2 usage, 3 time-out\n"
+    "exit: 0 done, 1 connection or broker error, 2 usage, 3 time-out, 130 SIGINT,\n"
+    "      143 SIGTERM\n"
     "\n"
-    "  Spring Boot   stomp_cat ws://localhost:8080/notifications/websocket -s /topic/notifications\n"
-    "  RabbitMQ      stomp_cat ws://localhost:15674/ws -u guest -p guest -d /queue/jobs -m hello --receipt\n"
-    "  ActiveMQ      stomp_cat ws://localhost:61614 -s /queue/jobs --ack client-individual -n 1 --json\n"
-    "  Artemis       journalctl -f | stomp_cat ws://localhost:61613 -d /topic/log\n";
+    "Spring Boot\n"
+    "  stomp_cat ws://localhost:8080/notifications/websocket -s /topic/notifications\n"
+    "RabbitMQ\n"
+    "  stomp_cat ws://localhost:15674/ws -u guest -p guest -d /queue/jobs -m hello \\\n"
+    "      --receipt\n"
+    "ActiveMQ\n"
+    "  stomp_cat ws://localhost:61614 -s /queue/jobs --ack client-individual -n 1 --json\n"
+    "Artemis\n"
+    "  journalctl -f | stomp_cat ws://localhost:61613 -d /topic/log\n";
 
 enum { DONE = 0, FAILED = 1, USAGE = 2, TIMED_OUT = 3 };
-enum { MAX_SUBS = 1024, MAX_HEADERS = 64, END_MS = 2000, TICK_MS = 200, ANSWER_MS = 30000 };
-enum { EVENTS_A_TURN = 256 };         // between two looks at the clock and the signals
-enum { CONFIRM_OUTBOX = 64 << 20 };   // a line of stdin that waits for its receipt fits
+enum {
+    MAX_SUBS = 1024,
+    MAX_HEADERS = 64,
+    MAX_FILES = 1024,
+    END_MS = 2000,
+    TICK_MS = 200,
+    ANSWER_MS = 30000
+};
+enum { EVENTS_A_TURN = 256 };       // between two looks at the clock and the signals
+enum { CONFIRM_OUTBOX = 64 << 20 }; // a line of stdin that waits for its receipt fits
+enum { CATCH_UP_US = 50000 };
+enum { MANY = 100, PROGRESS_US = 1000000, PROGRESS_WIDTH = 70 };
 
 // Flat, as the library takes them: name, value, ..., NULL.
 typedef struct header_list {
@@ -63,12 +89,20 @@ typedef struct settings {
     stws_options options;
     subscription subs[MAX_SUBS];
     size_t sub_count;
-    const char *destination, *text, *file, *content_type, *ack;
+    const char *destination, *text, *content_type, *ack;
+    const char *files[MAX_FILES];
+    size_t file_count;
     header_list headers, connect_headers, http_headers;
     long count, rate;
     double seconds;
     int receipt, json, request, trace, acks; // acks: some subscription wants them
+    int help, version;
 } settings;
+
+typedef struct body {
+    char *data;
+    size_t len;
+} body;
 
 typedef struct run {
     const settings *set;
@@ -78,18 +112,25 @@ typedef struct run {
     int connected, was_connected, ending, code, sent_all;
     char told[800];    // the last error sentence printed, so that none is said twice
     char refused[800]; // what the server said against a message when DISCONNECT was already out
+    body bodies[MAX_FILES]; // what -m or -f want sent; none where it comes from stdin
+    size_t body_count;
     const char *body;
     size_t body_len;
     int has_body; // a body that the library has not taken yet
-    char *input;  // what was read of stdin and is not sent: [input_at, input_len); up to input_seen no line ends
+    char *
+        input; // what was read of stdin and is not sent: [input_at, input_len); up to input_seen no line ends
     size_t input_size, input_at, input_len, input_seen, line_len;
     int input_over;
-    long long deadline_us, next_send_us, progress_us, answered_us;
+    long long deadline_us, next_send_us, answered_us;
+    long long progress_us; // when it was shown last, or the run began
+    long progress_count;   // of messages, then
+    int progress_shown;    // a line that is not ended
     unsigned long long frames_in;
 } run;
 
 static volatile sig_atomic_t signalled;
-static stws *volatile requesting; // a client that stws_request drives just now: it cannot look at `signalled`
+static stws
+    *volatile requesting; // a client that stws_request drives just now: it cannot look at `signalled`
 
 static void on_signal(int number) {
     signalled = number;
@@ -105,7 +146,8 @@ static long long now_us(void) {
 // ---- usage ----
 
 static int usage(const char *what, const char *argument) {
-    fprintf(stderr, "stomp_cat: %s%s%s (see stomp_cat --help)\n", what, argument ? ": " : "", argument ? argument : "");
+    fprintf(stderr, "stomp_cat: %s%s%s (see stomp_cat --help)\n", what, argument ? ": " : "",
+            argument ? argument : "");
     return USAGE;
 }
 
@@ -115,6 +157,12 @@ static char *copy_text(const char *text, size_t len) {
     memcpy(copy, text, len);
     copy[len] = 0;
     return copy;
+}
+
+static int add_file(settings *set, const char *path) {
+    if (set->text || set->file_count == MAX_FILES) return 0;
+    set->files[set->file_count++] = path;
+    return 1;
 }
 
 // 'name:value'; blanks after the colon go for HTTP, and are data for STOMP. CONNECT and HTTP cannot say line ends.
@@ -130,7 +178,8 @@ static int add_header(header_list *list, const char *text, int trim) {
 }
 
 static int is_ack_mode(const char *text) {
-    return strcmp(text, "auto") == 0 || strcmp(text, "client") == 0 || strcmp(text, "client-individual") == 0;
+    return strcmp(text, "auto") == 0 || strcmp(text, "client") == 0 ||
+           strcmp(text, "client-individual") == 0;
 }
 
 static int add_sub_header(subscription *sub, const char *text) {
@@ -165,7 +214,9 @@ static int parse_pair(const char *text, int *first, int *second) {
 
 static int parse_versions(const char *text, int *versions) {
     for (*versions = 0; *text; text += text[3] ? 4 : 3) {
-        if (strncmp(text, "1.", 2) != 0 || text[2] < '0' || text[2] > '2' || (text[3] && text[3] != ',')) return 0;
+        if (strncmp(text, "1.", 2) != 0 || text[2] < '0' || text[2] > '2' ||
+            (text[3] && text[3] != ','))
+            return 0;
         *versions |= 1 << (text[2] - '0');
     }
     return *versions != 0;
@@ -213,8 +264,8 @@ static int set_value(settings *set, const char *name, const char *value, const c
     if (strcmp(name, "-s") == 0) return *last = "s", set_subscription(set, value);
     if (strcmp(name, "-d") == 0) return *last = "d", set_destination(set, value);
     if (strcmp(name, "-H") == 0) return set_header(set, value, *last);
-    if (strcmp(name, "-m") == 0) return set->text = value, !set->file;
-    if (strcmp(name, "-f") == 0) return set->file = value, !set->text;
+    if (strcmp(name, "-m") == 0) return set->text = value, !set->file_count;
+    if (strcmp(name, "-f") == 0) return add_file(set, value);
     if (strcmp(name, "-u") == 0) return o->login = value, 1;
     if (strcmp(name, "-p") == 0) return o->passcode = value, 1;
     if (strcmp(name, "--host") == 0) return o->host = value, 1;
@@ -222,12 +273,15 @@ static int set_value(settings *set, const char *name, const char *value, const c
     if (strcmp(name, "--http-header") == 0) return add_header(&set->http_headers, value, 1);
     if (strcmp(name, "--versions") == 0) return parse_versions(value, &o->versions);
     if (strcmp(name, "--ack") == 0) return set->ack = value, is_ack_mode(value);
-    if (strcmp(name, "--heartbeat") == 0) return parse_pair(value, &o->heartbeat_out_ms, &o->heartbeat_in_ms);
+    if (strcmp(name, "--heartbeat") == 0)
+        return parse_pair(value, &o->heartbeat_out_ms, &o->heartbeat_in_ms);
     if (strcmp(name, "--reconnect") == 0) return set_reconnect(set, value);
     if (strcmp(name, "--content-type") == 0) return set->content_type = value, 1;
     if (strcmp(name, "--rate") == 0) return parse_number(value, 1, 1000000, &set->rate);
-    if (strcmp(name, "-n") == 0 || strcmp(name, "--count") == 0) return parse_number(value, 1, 2000000000, &set->count);
-    if (strcmp(name, "-t") == 0 || strcmp(name, "--timeout") == 0) return parse_seconds(value, &set->seconds);
+    if (strcmp(name, "-n") == 0 || strcmp(name, "--count") == 0)
+        return parse_number(value, 1, 2000000000, &set->count);
+    if (strcmp(name, "-t") == 0 || strcmp(name, "--timeout") == 0)
+        return parse_seconds(value, &set->seconds);
     return -1;
 }
 
@@ -238,7 +292,7 @@ static const char *wanted(const char *name) {
         {"-d", "one destination, once"},
         {"-H", "'name:value', after the -s or -d that it belongs to"},
         {"-m", "a text, and no -f beside it"},
-        {"-f", "a file, and no -m beside it"},
+        {"-f", "a file (at most 1024 of them), and no -m beside it"},
         {"--connect-header", "'name:value'"},
         {"--http-header", "'Name: value' in one line"},
         {"--versions", "a list of 1.0, 1.1 and 1.2"},
@@ -254,13 +308,13 @@ static const char *wanted(const char *name) {
     return "a number from 1 on";
 }
 
-static void print_trace(int direction, const stws_frame *frame) {
+static void print_trace(FILE *out, int direction, const stws_frame *frame) {
     size_t i;
-    fprintf(stderr, "%c %s", direction, *frame->command ? frame->command : "(heart-beat)");
+    fprintf(out, "%c %s", direction, *frame->command ? frame->command : "(heart-beat)");
     for (i = 0; i < frame->header_count; i++)
-        fprintf(stderr, "%s%s:%s", i ? ", " : " ", frame->headers[i].name, frame->headers[i].value);
-    if (frame->body_len) fprintf(stderr, " (%zu octets)", frame->body_len);
-    fputc('\n', stderr);
+        fprintf(out, "%s%s:%s", i ? ", " : " ", frame->headers[i].name, frame->headers[i].value);
+    if (frame->body_len) fprintf(out, " (%zu octets)", frame->body_len);
+    fputc('\n', out);
 }
 
 static int set_flag(settings *set, const char *name) {
@@ -270,6 +324,8 @@ static int set_flag(settings *set, const char *name) {
     if (strcmp(name, "--json") == 0) return set->json = 1;
     if (strcmp(name, "--request") == 0) return set->request = 1;
     if (strcmp(name, "--trace") == 0) return set->trace = 1;
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) return set->help = 1;
+    if (strcmp(name, "--version") == 0) return set->version = 1;
     return 0;
 }
 
@@ -289,8 +345,8 @@ static int parse_argument(settings *set, char **argument, const char **last, int
     if (known < 0) return usage("no such option", text), 0;
     if (!value) return usage("the option wants a value", text), 0;
     if (!known) {
-        fprintf(stderr, "stomp_cat: %s does not take \"%.*s\": it wants %s\n", name, (int)strcspn(value, "\r\n"), value,
-                wanted(name));
+        fprintf(stderr, "stomp_cat: %s does not take \"%.*s\": it wants %s\n", name,
+                (int)strcspn(value, "\r\n"), value, wanted(name));
         return 0;
     }
     return text[1] == '-' && equals ? 1 : 2;
@@ -301,15 +357,18 @@ static int ids_differ(const settings *set) {
     size_t i, j;
     for (i = 0; i < set->sub_count; i++)
         for (j = 0; j < i; j++)
-            if (set->subs[i].id && set->subs[j].id && strcmp(set->subs[i].id, set->subs[j].id) == 0) return 0;
+            if (set->subs[i].id && set->subs[j].id && strcmp(set->subs[i].id, set->subs[j].id) == 0)
+                return 0;
     return 1;
 }
 
 static int check_settings(const settings *set) {
     if (!set->options.url) return usage("the URL is missing", NULL);
-    if (!set->destination && (set->text || set->file)) return usage("-m and -f need -d", NULL);
+    if (!set->destination && (set->text || set->file_count))
+        return usage("-m and -f need -d", NULL);
     if (!set->destination && set->request) return usage("--request needs -d", NULL);
-    if (!set->sub_count && !set->destination) return usage("nothing to do: -s or -d is missing", NULL);
+    if (!set->sub_count && !set->destination)
+        return usage("nothing to do: -s or -d is missing", NULL);
     if (!ids_differ(set)) return usage("the same id for two subscriptions", NULL);
     return DONE;
 }
@@ -332,6 +391,7 @@ static int parse_arguments(int argc, char **argv, settings *set) {
         }
         used = parse_argument(set, argv + i, &last, over);
         if (!used) return USAGE;
+        if (set->help || set->version) return DONE;
     }
     if (set->connect_headers.count) set->options.connect_headers = set->connect_headers.items;
     if (set->http_headers.count) set->options.http_headers = set->http_headers.items;
@@ -420,11 +480,47 @@ static int print_message(const run *r, const stws_message *m) {
     return fflush(stdout) == 0 && !ferror(stdout);
 }
 
-// How far we are, for somebody who watches a terminal.
+// ---- progress: one line of a terminal, written again and again ----
+
+// stderr, free of that line, for something that has to be said.
+static FILE *notes(run *r) {
+    if (r->progress_shown) fprintf(stderr, "\r%*s\r", PROGRESS_WIDTH, "");
+    r->progress_shown = 0;
+    return stderr;
+}
+
+// Is it about many messages, and does somebody watch who does not see them go by?
+static int wants_progress(const run *r) {
+    const settings *set = r->set;
+    int prints = set->sub_count || set->request || set->count;
+    if (set->count < MANY && r->received + r->sent < MANY) return 0;
+    return isatty(STDERR_FILENO) && !(prints && isatty(STDOUT_FILENO));
+}
+
+static void print_progress(run *r, long a_second) {
+    char line[PROGRESS_WIDTH + 1], goal[32] = "";
+    if (r->set->count) snprintf(goal, sizeof goal, " of %ld", r->set->count);
+    snprintf(line, sizeof line, "%ld%s received, %ld sent, %ld/s", r->received, goal, r->sent,
+             a_second);
+    fprintf(stderr, "\r%-*s", PROGRESS_WIDTH, line);
+    r->progress_shown = 1;
+}
+
 static void show_progress(run *r, long long now) {
-    if (!isatty(STDERR_FILENO) || isatty(STDOUT_FILENO) || now < r->progress_us) return;
-    if (r->progress_us) fprintf(stderr, "\r%ld received, %ld sent ", r->received, r->sent);
-    r->progress_us = now + 1000000;
+    long count = r->received + r->sent;
+    long long elapsed_us = now - r->progress_us;
+    if (r->ending || elapsed_us < PROGRESS_US) return;
+    if (wants_progress(r))
+        print_progress(r, (long)((count - r->progress_count) * 1000000LL / elapsed_us));
+    r->progress_us = now;
+    r->progress_count = count;
+}
+
+// The line stays, with what it came to.
+static void end_progress(run *r) {
+    if (!r->progress_shown) return;
+    notes(r);
+    fprintf(stderr, "%ld received, %ld sent\n", r->received, r->sent);
 }
 
 // ---- the run ----
@@ -443,7 +539,7 @@ static void finish(run *r, int code) {
 // An error's sentence, unless it has just been said.
 static void say(run *r, const char *sentence) {
     if (strcmp(r->told, sentence) == 0) return;
-    fprintf(stderr, "stomp_cat: %s\n", sentence);
+    fprintf(notes(r), "stomp_cat: %s\n", sentence);
     snprintf(r->told, sizeof r->told, "%s", sentence);
 }
 
@@ -474,7 +570,7 @@ static int deliver(run *r, const stws_message *m) {
 static void on_message(run *r, const stws_message *m) {
     if (r->ending) return;
     if (!m->handle)
-        fprintf(stderr, "stomp_cat: a message for subscription \"%s\", which is none of ours\n",
+        fprintf(notes(r), "stomp_cat: a message for subscription \"%s\", which is none of ours\n",
                 m->subscription ? m->subscription : "");
     if (!deliver(r, m)) return;
     if (wants_ack(r, m)) stws_ack(r->client, m);
@@ -485,28 +581,28 @@ static void on_receipt(run *r, const stws_event *e) {
     if (!e->receipt || r->ending) return;
     r->waiting_receipts--;
     if (e->result == STWS_OK) return;
-    fprintf(stderr, "stomp_cat: receipt %d: %s\n", e->receipt, stws_result_text(e->result));
+    fprintf(notes(r), "stomp_cat: receipt %d: %s\n", e->receipt, stws_result_text(e->result));
     finish(r, FAILED);
 }
 
 // All of an ERROR's body where the sentence has quoted only its first line.
-static void print_body(const stws_message *m) {
+static void print_body(FILE *out, const stws_message *m) {
     size_t len = m->body_len < 4096 ? m->body_len : 4096, i;
     if (!memchr(m->body, '\n', len) && len < 200) return;
-    fputs("    ", stderr);
+    fputs("    ", out);
     for (i = 0; i < len; i++) {
         unsigned char c = (unsigned char)m->body[i];
         if (c == '\n' && i + 1 < len)
-            fputs("\n    ", stderr);
+            fputs("\n    ", out);
         else if (c >= 32 && c != 127)
-            fputc(c, stderr);
+            fputc(c, out);
     }
-    fputc('\n', stderr);
+    fputc('\n', out);
 }
 
 static void on_error(run *r, const stws_event *e) {
     say(r, e->text);
-    print_body(e->message);
+    print_body(notes(r), e->message);
     if (r->set->destination && r->was_connected) finish(r, FAILED);
 }
 
@@ -514,7 +610,7 @@ static void on_disconnected(run *r, const stws_event *e) {
     r->connected = 0;
     if (e->retry_ms < 0) return;
     say(r, e->text);
-    fprintf(stderr, "stomp_cat: trying again in %lld ms\n", e->retry_ms);
+    fprintf(notes(r), "stomp_cat: trying again in %lld ms\n", e->retry_ms);
 }
 
 static void on_connected(run *r) {
@@ -545,16 +641,26 @@ static void call_event(stws *client, const stws_event *event, void *user) {
     on_event(user, event);
 }
 
-// After our DISCONNECT the library takes an ERROR for a clean end, as Spring says farewell with one ("Session closed").
-// Any other that names no receipt is about a message on its way, and whoever sent it has to hear of it.
+// Spring, and Spring as a relay, may say farewell with an ERROR.
+static int is_farewell(const char *message) {
+    static const char *const farewells[] = {"Session closed", "Connection to broker closed"};
+    size_t i;
+    for (i = 0; message && i < sizeof farewells / sizeof *farewells; i++)
+        if (strncmp(message, farewells[i], strlen(farewells[i])) == 0) return 1;
+    return 0;
+}
+
+// After our DISCONNECT the library takes an ERROR for a clean end. One that is no farewell and names no receipt is
+// about a message on its way, and whoever sent it has to hear of it.
 static void watch(stws *client, int direction, const stws_frame *frame, void *user) {
     run *r = user;
     const char *message = stws_frame_header(frame, "message");
     (void)client;
-    if (r->set->trace) print_trace(direction, frame);
+    if (r->set->trace) print_trace(notes(r), direction, frame);
     if (direction != '<' || strcmp(frame->command, "ERROR") != 0 || !r->ending || !r->sent) return;
-    if (stws_frame_header(frame, "receipt-id") || (message && strncmp(message, "Session closed", 14) == 0)) return;
-    snprintf(r->refused, sizeof r->refused, "the server sent an ERROR after the last message: \"%.200s\": \"%.400s\"",
+    if (stws_frame_header(frame, "receipt-id") || is_farewell(message)) return;
+    snprintf(r->refused, sizeof r->refused,
+             "the server sent an ERROR after the last message: \"%.200s\": \"%.400s\"",
              message ? message : "", frame->body);
 }
 
@@ -564,24 +670,48 @@ static char *grow(char *data, size_t size) {
     return grown;
 }
 
-// A whole file as one body; NULL when it cannot be read.
-static char *read_file(const char *path, size_t *len) {
-    FILE *file = fopen(path, "rb");
-    size_t size = 65536, n;
-    char *data = malloc(size);
-    *len = 0;
-    while (file && data && (n = fread(data + *len, 1, size - *len, file)) > 0) {
-        *len += n;
-        if (*len < size) continue;
-        data = grow(data, size *= 2);
+// All that is left of a file: 1, or 0 when it cannot be read, or a signal came: then a pipe may stay silent for ever.
+static int read_all(int fd, body *out) {
+    size_t size = 65536;
+    ssize_t n = 1;
+    out->len = 0;
+    out->data = grow(NULL, size);
+    while (n > 0 && !signalled) {
+        struct pollfd input = {fd, POLLIN, 0};
+        if (poll(&input, 1, TICK_MS) <= 0) continue;
+        n = read(fd, out->data + out->len, size - out->len);
+        if (n > 0) out->len += (size_t)n;
+        if (out->len == size) out->data = grow(out->data, size *= 2);
     }
-    if (file && !ferror(file)) {
-        fclose(file);
-        return data;
+    return n == 0;
+}
+
+static int read_file(const char *path, body *out) {
+    int fd = strcmp(path, "-") == 0 ? STDIN_FILENO : open(path, O_RDONLY);
+    int is_read = fd >= 0 && read_all(fd, out);
+    if (fd > STDIN_FILENO) close(fd);
+    return is_read;
+}
+
+// What -m or -f want sent. Files are read before anything is: with one that cannot be, nothing is sent.
+static int read_bodies(run *r) {
+    const settings *set = r->set;
+    if (set->text) {
+        r->bodies[0].len = strlen(set->text);
+        r->bodies[0].data = copy_text(set->text, r->bodies[0].len);
+        r->body_count = 1;
     }
-    if (file) fclose(file);
-    free(data);
-    return NULL;
+    for (; !set->text && r->body_count < set->file_count; r->body_count++) {
+        const char *path = set->files[r->body_count];
+        if (read_file(path, r->bodies + r->body_count)) continue;
+        return signalled ? 128 + signalled : usage("-f: the file cannot be read", path);
+    }
+    return DONE;
+}
+
+static void free_bodies(run *r) {
+    size_t i;
+    for (i = 0; i < MAX_FILES; i++) free(r->bodies[i].data);
 }
 
 // More of stdin, if there is any just now.
@@ -605,7 +735,8 @@ static void read_input(run *r) {
 // Where the first line that was read ends, or NULL. No octet is looked at twice.
 static const char *line_end(run *r) {
     const char *end = NULL;
-    if (r->input_len > r->input_seen) end = memchr(r->input + r->input_seen, '\n', r->input_len - r->input_seen);
+    if (r->input_len > r->input_seen)
+        end = memchr(r->input + r->input_seen, '\n', r->input_len - r->input_seen);
     r->input_seen = end ? (size_t)(end - r->input) : r->input_len;
     return end;
 }
@@ -633,15 +764,22 @@ static void drop_line(run *r) {
     r->line_len = 0;
 }
 
+// The next body of -m or -f: 1, or 0 when there is none any more.
+static int next_given(run *r) {
+    const body *next = r->bodies + r->sent;
+    if ((size_t)r->sent == r->body_count) return 0;
+    r->body = next->data;
+    r->body_len = next->len;
+    return 1;
+}
+
 // The next body: 1; 0 when there is none now. sent_all is set when there will be none any more.
 static int next_body(run *r) {
     if (r->has_body) return 1;
-    if (r->set->text || r->set->file) {
-        r->sent_all = r->sent > 0;
-        r->has_body = !r->sent_all;
-    } else {
+    if (r->body_count)
+        r->sent_all = !(r->has_body = next_given(r));
+    else
         r->has_body = !r->sent_all && next_line(r);
-    }
     return r->has_body;
 }
 
@@ -651,7 +789,8 @@ static int request(run *r, const stws_outgoing *m) {
     long long left_ms = r->deadline_us ? (r->deadline_us - now_us()) / 1000 + 1 : ANSWER_MS;
     int result;
     requesting = r->client;
-    result = signalled ? STWS_CLOSED : stws_request(r->client, m, &reply, left_ms > 0 ? (int)left_ms : 0);
+    result = signalled ? STWS_CLOSED
+                       : stws_request(r->client, m, &reply, left_ms > 0 ? (int)left_ms : 0);
     requesting = NULL;
     if (reply && !r->ending && deliver(r, reply) && ++r->received == r->set->count) finish(r, DONE);
     stws_message_free(reply);
@@ -671,9 +810,13 @@ static int send_body(run *r) {
 }
 
 // Is there nothing left that waits to be written or, with --confirm, for its receipt?
-static int is_flushed(const run *r) { return stws_flush(r->client, 0) == STWS_OK; }
+static int is_flushed(const run *r) {
+    return stws_flush(r->client, 0) == STWS_OK;
+}
 
-static int is_late(const run *r) { return r->deadline_us && now_us() >= r->deadline_us; }
+static int is_late(const run *r) {
+    return r->deadline_us && now_us() >= r->deadline_us;
+}
 
 // A send was not taken: 1 when it is to be tried again or somebody else says why, 0 when that was all.
 static int may_come_later(const run *r, int result) {
@@ -688,15 +831,23 @@ static void say_not_sent(run *r, int result) {
     if (r->set->request && result == STWS_ERR_TIMEOUT)
         snprintf(sentence, sizeof sentence, "no reply came within %d ms", ANSWER_MS);
     else
-        snprintf(sentence, sizeof sentence, "the message was not sent: %s", stws_result_text(result));
+        snprintf(sentence, sizeof sentence, "the message was not sent: %s",
+                 stws_result_text(result));
     fail(r, sentence);
+}
+
+// When --rate allows the next message. A short delay is made good, or the clock's ticks would slow us down; a pause of
+// the input is not.
+static long long next_turn(const run *r, long long now) {
+    long long began = now - r->next_send_us < CATCH_UP_US ? r->next_send_us : now;
+    return began + 1000000 / r->set->rate;
 }
 
 // Send what there is, as fast as the library takes it or --rate allows, but look at the clock in between.
 static void pump(run *r) {
     int turns = 0;
-    while (r->connected && !r->ending && !r->sent_all && now_us() >= r->next_send_us && turns++ < EVENTS_A_TURN &&
-           next_body(r)) {
+    while (r->connected && !r->ending && !r->sent_all && now_us() >= r->next_send_us &&
+           turns++ < EVENTS_A_TURN && next_body(r)) {
         int result = send_body(r);
         if (result < 0) {
             if (!may_come_later(r, result)) say_not_sent(r, result);
@@ -706,7 +857,7 @@ static void pump(run *r) {
         if (r->line_len) drop_line(r);
         r->sent++;
         r->waiting_receipts += result > 0;
-        if (r->set->rate) r->next_send_us = now_us() + 1000000 / r->set->rate;
+        if (r->set->rate) r->next_send_us = next_turn(r, now_us());
     }
 }
 
@@ -718,13 +869,15 @@ static void check_confirmations(run *r) {
     if (numbers.frames_in != r->frames_in || is_flushed(r)) r->answered_us = now_us();
     r->frames_in = numbers.frames_in;
     if (now_us() - r->answered_us < ANSWER_MS * 1000LL) return;
-    fail(r, "no RECEIPT came for 30 s: does this server send any? (Spring's simple broker does not)");
+    fail(r,
+         "no RECEIPT came for 30 s: does this server send any? (Spring's simple broker does not)");
 }
 
 // Has everything that was asked for been done?
 static void check_done(run *r) {
     check_confirmations(r);
-    if (r->ending || !r->set->destination || !r->sent_all || r->set->sub_count || r->set->count) return;
+    if (r->ending || !r->set->destination || !r->sent_all || r->set->sub_count || r->set->count)
+        return;
     if (r->waiting_receipts || (r->set->options.confirm && !is_flushed(r))) return;
     finish(r, DONE);
 }
@@ -737,8 +890,9 @@ static const char *undone(const run *r, char out[200]) {
         snprintf(out, 200, "no connection (%s)", stws_state_name(stws_state(r->client)));
     else if (set->count && r->received < set->count)
         snprintf(out, 200, "%ld of %ld messages came", r->received, set->count);
-    else if (r->has_body || ((set->text || set->file) && !r->sent))
-        snprintf(out, 200, "%s", set->request ? "no reply came" : "a message could not be sent yet");
+    else if (r->has_body || (size_t)r->sent < r->body_count)
+        snprintf(out, 200, "%s",
+                 set->request ? "no reply came" : "a message could not be sent yet");
     else if (r->waiting_receipts)
         snprintf(out, 200, "no RECEIPT came for %ld of %ld messages", r->waiting_receipts, r->sent);
     else if (r->sent && (set->options.confirm || !set->sub_count) && !is_flushed(r))
@@ -755,7 +909,8 @@ static void check_limits(run *r) {
     if (signalled) finish(r, 128 + signalled);
     if (r->ending || !is_late(r)) return;
     missing = undone(r, text);
-    if (missing) fprintf(stderr, "stomp_cat: time-out after %g s: %s\n", r->set->seconds, missing);
+    if (missing)
+        fprintf(notes(r), "stomp_cat: time-out after %g s: %s\n", r->set->seconds, missing);
     finish(r, missing ? TIMED_OUT : DONE);
 }
 
@@ -765,12 +920,12 @@ static void wait_a_while(run *r) {
     stws_fd fds[3];
     int n = stws_fds(r->client, fds, 3), i;
     long long ms = stws_deadline(r->client), left;
-    int wants_line = r->connected && !r->ending && !r->sent_all && r->set->destination && !r->has_body &&
-                     !r->set->text && !r->set->file && now_us() >= r->next_send_us;
+    int wants_line = r->connected && !r->ending && !r->sent_all && r->set->destination &&
+                     !r->has_body && !r->body_count && now_us() >= r->next_send_us;
     for (i = 0; i < n; i++) {
         polled[i].fd = fds[i].fd;
-        polled[i].events =
-            (short)((fds[i].wants & STWS_WANT_READ ? POLLIN : 0) | (fds[i].wants & STWS_WANT_WRITE ? POLLOUT : 0));
+        polled[i].events = (short)((fds[i].wants & STWS_WANT_READ ? POLLIN : 0) |
+                                   (fds[i].wants & STWS_WANT_WRITE ? POLLOUT : 0));
     }
     if (wants_line) {
         polled[n].fd = STDIN_FILENO;
@@ -805,7 +960,8 @@ static int judge_end(run *r) {
     if (!r->ending) return signalled ? 128 + signalled : FAILED;
     if (r->code != DONE || !r->sent) return r->code;
     if (close_code > 1002 && close_code != 1005)
-        snprintf(r->refused, sizeof r->refused, "the server closed with code %d after the last message%s", close_code,
+        snprintf(r->refused, sizeof r->refused,
+                 "the server closed with code %d after the last message%s", close_code,
                  close_code == 1009 ? ": it was too big for it" : "");
     if (!r->refused[0]) return DONE;
     say(r, r->refused);
@@ -816,7 +972,8 @@ static int drive(run *r) {
     stws_event e;
     int result, i;
     for (;;) {
-        for (i = 0; i < EVENTS_A_TURN && (result = stws_next(r->client, &e, 0)) > 0; i++) on_event(r, &e);
+        for (i = 0; i < EVENTS_A_TURN && (result = stws_next(r->client, &e, 0)) > 0; i++)
+            on_event(r, &e);
         if (result < 0) break;
         check_limits(r);
         if (r->set->destination) pump(r);
@@ -824,7 +981,7 @@ static int drive(run *r) {
         show_progress(r, now_us());
         wait_a_while(r);
     }
-    if (r->progress_us) fputc('\n', stderr);
+    end_progress(r);
     if (result == STWS_CLOSED) return judge_end(r);
     if (!r->ending) say(r, stws_error_text(r->client));
     return r->ending ? r->code : FAILED;
@@ -840,16 +997,18 @@ static size_t subscription_size(const subscription *sub) {
 static stws_options options_for(run *r) {
     const settings *set = r->set;
     stws_options o = set->options;
-    size_t i, size;
+    size_t i, size, longest = 0;
     o.max_subscriptions = MAX_SUBS + 1;
     o.subscription_bytes = 256;
     for (i = 0; i < set->sub_count; i++) {
         size = subscription_size(&set->subs[i]);
         if (size > o.subscription_bytes) o.subscription_bytes = size;
     }
-    o.outbox_bytes = (1 << 20) + r->body_len;
-    if (o.confirm && !set->text && !set->file) o.outbox_bytes = CONFIRM_OUTBOX;
-    o.single_thread = !set->request; // only with a wake descriptor no signal is too early for stws_request to see
+    for (i = 0; i < r->body_count; i++)
+        if (r->bodies[i].len > longest) longest = r->bodies[i].len;
+    o.outbox_bytes = o.confirm && !r->body_count ? CONFIRM_OUTBOX : (1 << 20) + longest;
+    o.single_thread =
+        !set->request; // only with a wake descriptor no signal is too early for stws_request to see
     o.on_message = call_message;
     o.on_event = call_event;
     o.on_trace = set->trace || set->destination ? watch : NULL;
@@ -868,19 +1027,16 @@ static int prepare(run *r) {
 
 static int run_client(const settings *set) {
     static run r;
-    char *file = NULL;
     int code;
     r.set = set;
-    r.body = set->text;
-    r.body_len = set->text ? strlen(set->text) : 0;
-    if (set->file) r.body = file = read_file(set->file, &r.body_len);
-    if (set->file && !file) return usage("-f: the file cannot be read", set->file);
-    if (set->seconds > 0) r.deadline_us = now_us() + (long long)(set->seconds * 1e6);
-    code = prepare(&r);
+    code = read_bodies(&r);
+    r.progress_us = now_us();
+    if (set->seconds > 0) r.deadline_us = r.progress_us + (long long)(set->seconds * 1e6);
+    if (code == DONE) code = prepare(&r);
     if (code == DONE) code = drive(&r);
     stws_destroy(r.client);
+    free_bodies(&r);
     free(r.input);
-    free(file);
     return code;
 }
 
@@ -888,12 +1044,14 @@ int main(int argc, char **argv) {
     static settings set;
     struct sigaction action;
     int code;
-    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) return fputs(help, stdout), DONE;
     code = parse_arguments(argc, argv, &set);
     if (code != DONE) return code;
+    if (set.help) return fputs(help, stdout), DONE;
+    if (set.version) return puts("stomp_cat " STOMP_WS_VERSION), DONE;
     memset(&action, 0, sizeof action);
     action.sa_handler = SIG_IGN;
-    sigaction(SIGPIPE, &action, NULL); // a closed stdout is an error to report, with a farewell to the server
+    sigaction(SIGPIPE, &action,
+              NULL); // a closed stdout is an error to report, with a farewell to the server
     action.sa_handler = on_signal;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);

@@ -38,13 +38,13 @@ give_up() {
 # The client may not have subscribed yet when the first one is sent, and a topic keeps nothing: so
 # it is sent again until it is heard.
 publish() {
-    tries=4
+    tries=10
     printf '\n$ %s/stomp_cat %s -d %s -m '\''%s'\''\n' "$programs" "$url" "$topic" "$1"
     while [ "$tries" -gt 0 ]; do
         tries=$((tries - 1))
-        timeout 5 "$programs/stomp_cat" "$url" -d "$topic" -m "$1" >"$work/stomp_cat" 2>&1 ||
+        timeout 30 "$programs/stomp_cat" "$url" -d "$topic" -m "$1" >"$work/stomp_cat" 2>&1 ||
             give_up "stomp_cat could not publish"
-        if wait_for "$work/minimal" "$1" 10; then
+        if wait_for "$work/minimal" "$1" 30; then
             printf 'minimal printed: %s\n' "$(grep -F "$1" "$work/minimal")"
             return
         fi
@@ -54,14 +54,14 @@ publish() {
 
 "$programs/mini_broker" --port 0 >"$work/mini_broker" 2>"$work/mini_broker.log" &
 processes=$!
-wait_for "$work/mini_broker" READY 20 || give_up "the broker did not start"
+wait_for "$work/mini_broker" READY 300 || give_up "the broker did not start"
 url=$(sed -n 's/^READY //p' "$work/mini_broker")
 printf '$ %s/mini_broker &\nlistens at %s\n' "$programs" "$url"
 
 printf '\n$ %s/minimal %s &\n' "$programs" "$url"
 "$programs/minimal" "$url" >"$work/minimal" 2>&1 &
 processes="$processes $!"
-wait_for "$work/mini_broker.log" connected 50 || give_up "minimal did not connect"
+wait_for "$work/mini_broker.log" connected 300 || give_up "minimal did not connect"
 printf 'the broker says: %s\n' "$(head -n 1 "$work/mini_broker.log")"
 
 publish 'Build 4711 is green'

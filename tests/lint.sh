@@ -60,6 +60,7 @@ for script in $scripts; do
 done
 check "bash -n .ci/run" bash -n .ci/run
 check "shellcheck" shellcheck -x $scripts .ci/run
+check "shellcheck, completion" shellcheck -s bash examples/completion/stomp_cat.bash
 
 check "the header's style" python3 tests/tools/check_header.py
 

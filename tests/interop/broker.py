@@ -25,6 +25,7 @@ import hashlib
 import os
 import pathlib
 import random
+import re
 import secrets
 import shutil
 import signal
@@ -52,8 +53,10 @@ PORTS = iter(random.sample(range(20000, 32768), k=12768))
 # helpers of Erlang leave both process group and session.
 MARK = "INTEROP_BROKER"
 
-START_SECONDS = 90
-STOP_SECONDS = 20
+START_SECONDS = 180
+STOP_SECONDS = 40
+START_ATTEMPTS = 3
+PORT_IS_TAKEN = re.compile("already in use|eaddrinuse", re.IGNORECASE)
 MAVEN_ATTEMPTS = 3
 KEY_STORE_PASSWORD = "interop"
 BIG_MESSAGE = 32 * 1024 * 1024
@@ -75,7 +78,10 @@ class Broker:
     path = "/"
 
     def __init__(self, port=0, data=None, tls=None, login=None, settings=None):
-        self.port = port or free_port()
+        self.port = port
+        self._ports_are_ours = not port
+        if self._ports_are_ours:
+            self._choose_ports()
         self.tls = tls
         self.login = login
         self.settings = settings or {}
@@ -115,12 +121,24 @@ class Broker:
         if self.running():
             return self
         self.kill()
-        try:
-            self._launch()
-        except BaseException:
-            self.kill()
-            raise
-        return self
+        for attempt in range(1, START_ATTEMPTS + 1):
+            try:
+                self._launch()
+                self._ports_are_ours = False
+                return self
+            except BaseException as error:
+                self.kill()
+                if attempt == START_ATTEMPTS or not self._may_move(error):
+                    raise
+                self._choose_ports()
+
+    def _may_move(self, error):
+        """Whether a port was taken that nobody knows of yet: it was free when it was chosen."""
+        return (self._ports_are_ours and isinstance(error, BrokerError)
+                and PORT_IS_TAKEN.search(str(error)))
+
+    def _choose_ports(self):
+        self.port = free_port()
 
     def stop(self):
         """End the broker as an administrator would; SIGKILL what does not end in time."""
@@ -337,7 +355,14 @@ class RabbitMq(Broker):
     path = "/ws"
 
     def __init__(self, **options):
+        self._choose_other_ports()
         super().__init__(**options)
+
+    def _choose_ports(self):
+        super()._choose_ports()
+        self._choose_other_ports()
+
+    def _choose_other_ports(self):
         self.stomp_port = free_port()
         self._node_port = free_port()
         self._epmd_port = free_port()

@@ -42,7 +42,9 @@ def collect_measurements(request):
     """The results of this session; whoever adds to it gets the table written at the end."""
     results = table.Results()
     yield results
-    results.write(complete=has_all_rows(request.session) and not request.session.shouldstop)
+    session = request.session
+    cut_short = session.shouldstop or session.shouldfail
+    results.write(complete=has_all_rows(session) and not cut_short)
 
 
 def has_all_rows(session):

@@ -24,7 +24,7 @@ import broker
 import ours
 from peer_article import ArticlePeer, PeerError
 
-SECONDS = 15
+SECONDS = 60
 NODE_MODULES = ours.ROOT / "build" / "npm" / "node_modules"
 
 

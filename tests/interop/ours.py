@@ -23,7 +23,8 @@ COMPILE = [*os.environ.get("CC", "cc").split(), "-O1", "-g", "-fno-omit-frame-po
 # What a sanitizer exits with, so that it is mistaken for nothing else.
 ENVIRONMENT = {**os.environ, "ASAN_OPTIONS": "exitcode=99", "UBSAN_OPTIONS": "print_stacktrace=1"}
 
-SECONDS = 10
+# How long to wait for what has to come: a slow machine is no fault of ours.
+SECONDS = 60
 STOMP_10, STOMP_11, STOMP_12 = 1, 2, 4
 OFF = -1
 
@@ -135,7 +136,7 @@ class Client:
     def flush(self, ms=1000 * SECONDS):
         return self._call("flush", [ms])
 
-    def disconnect(self, ms=2000):
+    def disconnect(self, ms=10_000):
         return self._call("disconnect", [ms])
 
     def stop(self):
@@ -176,6 +177,11 @@ class Client:
     def ended(self, timeout=SECONDS):
         return self.expect("ended", timeout)
 
+    def never_retried(self):
+        """Assert that so far it has not set out to try again."""
+        retry = self._take(0, lambda e: e["event"] == "disconnected" and e["retry_ms"] >= 0)
+        assert retry is None, retry
+
     def receipt(self, number, result="STWS_OK", timeout=SECONDS):
         """The receipt of the sending call that returned that number."""
         return self.expect("receipt", timeout, receipt=number, result=result)
@@ -213,7 +219,7 @@ class Client:
             words += [f"{name}:{quote(key)}={quote(value)}" for key, value in pairs]
         self._process.stdin.write(" ".join(words) + "\n")
         self._process.stdin.flush()
-        done = self.expect("done", timeout=4 * SECONDS, command=command)
+        done = self.expect("done", timeout=2 * SECONDS, command=command)
         if done["result"] < 0:
             raise Refused(command, done["name"])
         return done["result"]

@@ -10,6 +10,7 @@ bodies as stomper reads them: as text, each line stripped, the line ends gone.
 """
 
 import argparse
+import contextlib
 import queue
 import sys
 import threading
@@ -17,7 +18,7 @@ import threading
 import stomper
 import websocket
 
-CONNECT_SECONDS = 10
+CONNECT_SECONDS = 60
 CLOSE_SECONDS = 3
 
 
@@ -68,7 +69,9 @@ class ArticlePeer:
     def close(self):
         """Close the WebSocket. No DISCONNECT: that of stomper lacks the blank line after its head,
         and a server would wait for the rest."""
-        self._socket.send_close()
+        # The server may have been faster.
+        with contextlib.suppress(OSError, websocket.WebSocketException):
+            self._socket.send_close()
         self._thread.join(CLOSE_SECONDS)
         self._socket.shutdown()
 

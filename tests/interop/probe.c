@@ -3,10 +3,11 @@
 
        connect URL [NAME=VALUE]...      an option of stws_options, with '-' for '_'; header lists as
                                         connect-header:NAME=VALUE, http-header:NAME=VALUE; trace=1
-       subscribe DESTINATION [id=] [ack=] [receipt=1] [header:NAME=VALUE]...
+       subscribe DESTINATION [id=] [ack=] [receipt=1] [prefetch=N] [durable=] [header:NAME=VALUE]...
        unsubscribe HANDLE
-       send DESTINATION [body=] [type=] [tx=] [receipt=1] [bare=1] [count=N] [header:NAME=VALUE]...
-                                        bare: without content-length; count: N times, numbered
+       send DESTINATION [body=] [type=] [tx=] [receipt=1] [bare=1] [text=1] [count=N] [header:NAME=VALUE]...
+                                        bare: without content-length, text: where the broker takes
+                                        that for text; count: N times, numbered
        request DESTINATION [body=] [timeout=MS] [header:NAME=VALUE]...
        ack N [TX], nack N [TX]          message number N, from 1
        begin TX, commit TX, abort TX
@@ -289,9 +290,10 @@ struct option {
 
 static void set_strings(stws_options *options, const struct line *line) {
     static const struct option table[] = {
-        OPTION("login", login),   OPTION("passcode", passcode),
-        OPTION("host", host),     OPTION("origin", origin),
-        OPTION("cookie", cookie), OPTION("subprotocols", subprotocols),
+        OPTION("login", login),         OPTION("passcode", passcode),
+        OPTION("host", host),           OPTION("origin", origin),
+        OPTION("cookie", cookie),       OPTION("subprotocols", subprotocols),
+        OPTION("client-id", client_id),
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         const char *text = text_of(line, table[i].name);
@@ -352,7 +354,9 @@ static int run_subscribe(struct probe *probe, const struct line *line) {
     stws_subscription options = {0};
     options.id = text_of(line, "id");
     options.ack = text_of(line, "ack");
+    options.durable = text_of(line, "durable");
     options.receipt = number_of(line, "receipt", 0);
+    options.prefetch = number_of(line, "prefetch", 0);
     options.headers = headers_of(line, "header", headers);
     return stws_subscribe(probe->client, plain(line, 1), &options);
 }
@@ -372,6 +376,7 @@ static stws_outgoing outgoing(const struct line *line, const char *list[MAX_LIST
     message.headers = headers_of(line, "header", list);
     message.receipt = number_of(line, "receipt", 0);
     message.no_content_length = number_of(line, "bare", 0);
+    if (number_of(line, "text", 0)) message.no_content_length = STWS_AS_TEXT;
     return message;
 }
 

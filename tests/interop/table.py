@@ -2,7 +2,7 @@
 """The table of brokers and features, as the interop tests measured it.
 
 The tests write build/interop/table.json and table.md, or table-partial.* where they did not run in
-full. This prints the JSON as Markdown again:
+full. This writes the Markdown anew from the JSON, and prints it:
 
     python3 tests/interop/table.py [FILE.json]
 """
@@ -103,7 +103,12 @@ def cell(text, notes):
 
 def main():
     file = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else OUTPUT / "table.json"
-    print(markdown(json.loads(file.read_text("utf-8"))), end="")
+    try:
+        text = markdown(json.loads(file.read_text("utf-8")))
+    except FileNotFoundError:
+        sys.exit(f"There is no table: {file} has not been written.")
+    file.with_suffix(".md").write_text(text, "utf-8")
+    print(text, end="")
 
 
 if __name__ == "__main__":

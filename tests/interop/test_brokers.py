@@ -39,7 +39,7 @@ def round_trip(peer, destination=TOPIC, text=TEXT, send_to=None):
 
 def store(server, destination, body):
     """Send a message, and wait until the broker confirms that it will keep it."""
-    socket = websocket.create_connection(server.url, timeout=10, subprotocols=["v11.stomp"])
+    socket = websocket.create_connection(server.url, timeout=60, subprotocols=["v11.stomp"])
     socket.send(stomper.connect("guest", "guest", "/"))
     assert stomper.unpack_frame(text_from(socket))["cmd"] == "CONNECTED"
     frame = stomper.Frame()
@@ -59,7 +59,7 @@ def text_from(socket):
 
 def post(url, body, content_type):
     request = urllib.request.Request(url, body.encode(), {"Content-Type": content_type})
-    urllib.request.urlopen(request, timeout=10).close()
+    urllib.request.urlopen(request, timeout=60).close()
 
 
 @pytest.fixture(name="certificate", scope="module")
@@ -118,7 +118,7 @@ def test_spring_keeps_the_order(spring):
 
 def test_spring_over_http(spring):
     for path, answer in (("/health", b"ok\n"), ("/", b"<p>the page</p>")):
-        with urllib.request.urlopen(spring.http + path, timeout=10) as response:
+        with urllib.request.urlopen(spring.http + path, timeout=60) as response:
             assert response.read() == answer
 
 
@@ -219,9 +219,9 @@ def test_command_lines():
                                       stderr=subprocess.PIPE, text=True)
         assert subscriber.stderr.readline() == "SUBSCRIBED\n"
         subprocess.run([*peer, "send", TOPIC, "first", NOTIFICATION], check=True)
-        assert subscriber.communicate(timeout=10) == (f"first\n{NOTIFICATION}\n", "")
+        assert subscriber.communicate(timeout=60) == (f"first\n{NOTIFICATION}\n", "")
     finally:
         server.terminate()
-    assert server.wait(timeout=10) == 0
+    assert server.wait(timeout=60) == 0
     with pytest.raises(ConnectionRefusedError):
         websocket.create_connection(url)

@@ -198,34 +198,69 @@ def test_octets_from_ours(cell, connect, peer):
     if not cell.cannot:
         assert other.receive().body == ALL_OCTETS
         return
-    words = {"activemq": "nothing came", "rabbitmq": "closed|ended|lost"}[cell.kind]
+    words, seconds = {"activemq": ("nothing came", 2),
+                      "rabbitmq": ("closed|ended|lost", ours.SECONDS)}[cell.kind]
     with pytest.raises(PeerError, match=words):
-        other.receive(timeout=2)
+        other.receive(timeout=seconds)
 
 
-# ---- one message, read by all ----
+# ---- one message, sent by each, read by all ----
 
 @feature(GROUP, "one message with hostile headers: the same JSON from ours, stomp.js, stomp.py and "
-         "Spring's client")
+         "Spring's client, whoever sent it")
 def test_the_same_json(cell, connect):
-    """The JSON stays in build/interop/cross, one file a broker and client."""
+    """The JSON stays in build/interop/cross, a file for each broker, sender and reader."""
     destination = topic()
     others = {name: connect(name) for name in BINARY_PEERS}
     for other in others.values():
         subscribed(cell, other, destination)
     client = cell.subscriber(destination)
-    cell.connected().send(destination, BODY, headers=HARMLESS.items(), type="text/plain")
-    message = client.message()
-    texts = {"ours": as_json(message["headers"], octets(message["body"]))}
+    headers = [*HARMLESS.items(), ("content-type", "text/plain")]
+    texts = {}
+    for sender in ("ours", *others):
+        if sender == "ours":
+            cell.connected().send(destination, BODY, headers=HARMLESS.items(), type="text/plain")
+        else:
+            others[sender].send(destination, BODY.encode(), headers)
+        message = client.message()
+        texts[sender, "ours"] = as_json(message["headers"], octets(message["body"]))
+        for name, other in others.items():
+            message = other.receive()
+            texts[sender, name] = as_json(message.headers, message.body)
+    save(cell.kind, texts)
+    assert texts == dict.fromkeys(texts, as_json(headers, BODY.encode()))
+
+
+@feature(GROUP, "one message with hostile headers: the same JSON from stomp_cat --json, whoever of "
+         "ours, stomp.js, stomp.py and Spring's client sent it")
+def test_the_same_json_from_stomp_cat(cell, connect):
+    """These headers have all that stomp.js and others get wrong when they read; ours does not."""
+    destination = topic()
+    others = {name: connect(name) for name in BINARY_PEERS}
+    headers = [*HOSTILE.items(), ("content-type", "text/plain")]
+    login, passcode = LOGIN
+    reader = cell.clients.enter_context(ours.start(
+        "stomp_cat", cell.server().url, "-u", login, "-p", passcode, "--json", "-s", destination,
+        "-d", destination, "-m", "the fence", "-n", str(2 + len(others)), "-t", "60"))
+    assert json.loads(reader.stdout.readline())["body"] == "the fence"
+    cell.connected().send(destination, BODY, headers=HOSTILE.items(), type="text/plain")
+    lines = {"ours": reader.stdout.readline()}
     for name, other in others.items():
-        message = other.receive()
-        texts[name] = as_json(message.headers, message.body)
+        other.send(destination, BODY.encode(), headers)
+        lines[name] = reader.stdout.readline()
+    assert (reader.communicate(timeout=60), reader.returncode) == (("", ""), 0)
+    messages = {name: json.loads(line) for name, line in lines.items()}
+    texts = {(name, "stomp_cat"): as_json(message["headers"], message["body"].encode())
+             for name, message in messages.items()}
+    save(cell.kind, texts)
+    assert texts == dict.fromkeys(texts, as_json(headers, BODY.encode()))
+
+
+def save(kind, texts):
     JSON_FOLDER.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        file = JSON_FOLDER / f"{cell.kind}-{name.replace(' ', '-')}.json"
-        file.write_text(text + "\n", "utf-8")
-    expected = as_json([*HARMLESS.items(), ("content-type", "text/plain")], BODY.encode())
-    assert texts == dict.fromkeys(texts, expected)
+    for (sender, reader), text in texts.items():
+        name = f"{kind}-{sender}-to-{reader}".replace(" ", "-").replace("'", "")
+        (JSON_FOLDER / f"{name}.json").write_text(text + "\n", "utf-8")
 
 
 def as_json(headers, body):

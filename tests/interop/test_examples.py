@@ -43,7 +43,7 @@ def first_line(process, server, body, destination=TOPIC):
     lines = []
     reading = threading.Thread(target=lambda: lines.append(process.stdout.readline()), daemon=True)
     reading.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while reading.is_alive():
         assert time.monotonic() < deadline, "nothing was printed"
         post(server, destination, body)
@@ -63,7 +63,7 @@ def test_minimal_prints_notifications(spring, run):
 
 def test_minimal_says_what_is_missing_in_the_url(spring, run):
     minimal = run("minimal", spring.url.removesuffix("/websocket"))
-    output, errors = minimal.communicate(timeout=5)
+    output, errors = minimal.communicate(timeout=60)
     assert (minimal.returncode, output) == (1, "")
     assert "append" in errors and "/websocket" in errors
 
@@ -103,7 +103,7 @@ class Lines:
 
     def join(self):
         """Wait until the process has closed its output."""
-        self._reader.join(5)
+        self._reader.join(60)
 
     def _read(self):
         for position, line in enumerate(self._process.stdout):
@@ -122,7 +122,7 @@ def test_notifications_gets_everything_once_and_in_order(spring, run):
     last = first + more
     for body in range(first + 1, last + 1):
         publish(spring, destinations, body)
-    assert lines.wait(destinations, last, clients, timeout=10)
+    assert lines.wait(destinations, last, clients, timeout=60)
     for destination in destinations:
         columns = [lines.positions(destination, body) for body in range(first, last + 1)]
         assert [len(column) for column in columns] == [clients] * (more + 1)
@@ -131,8 +131,8 @@ def test_notifications_gets_everything_once_and_in_order(spring, run):
             assert all(a < b for a, b in zip(before, after, strict=True))
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=5) == 0
-    assert time.monotonic() - began < 1
+    assert process.wait(timeout=60) == 0
+    assert time.monotonic() - began < 5
     lines.join()
     assert [len(lines.positions(name, last)) for name in destinations] == 4 * [clients]
 
@@ -144,7 +144,7 @@ def publish(server, destinations, body):
 
 def publish_until_all_get_it(server, lines, destinations, clients):
     """Publish numbers until one comes to every client from every destination; return that one."""
-    for body in range(100):
+    for body in range(300):
         publish(server, destinations, body)
         if lines.wait(destinations, body, clients, timeout=0.2):
             return body

@@ -22,6 +22,8 @@ SPRINGS = ("spring", "spring-relay")
 KIB = 1024
 IDLE_SECONDS = 15
 SILENT_SECONDS = 70
+# For a message of many MiB, there and back.
+BIG_SECONDS = 60
 
 # How each broker writes what STOMP does not say.
 MANY_LEVELS = {
@@ -56,23 +58,37 @@ def header(message, name):
     return [value for key, value in message["headers"] if key == name]
 
 
-@pytest.fixture(name="idle", scope="module", autouse=True)
-def start_idle_clients(request, servers):
-    """Clients that do nothing while the other rows run, if any test of the session wants them."""
-    rows = {"test_heartbeats": {"heartbeat_out_ms": 1000, "heartbeat_in_ms": 1000},
-            "test_idle_without_heartbeats": {"heartbeat_out_ms": ours.OFF,
-                                             "heartbeat_in_ms": ours.OFF}}
-    clients = {}
-    login, passcode = LOGIN
-    with contextlib.ExitStack() as stack:
-        for item in request.session.items:
-            name = getattr(item, "originalname", None)
-            if name in rows:
+class IdleClients:
+    """Clients that do nothing, one for each broker that takes part in a test of the session."""
+
+    def __init__(self, stack, servers, items, test, **options):
+        self._clients = {}
+        login, passcode = LOGIN
+        for item in items:
+            if getattr(item, "originalname", None) == test:
                 kind = item.callspec.params["cell"]
-                clients[name, kind] = stack.enter_context(Client(
-                    servers.get(kind).url, login=login, passcode=passcode, **rows[name]))
-                clients[name, kind].since = time.monotonic()
-        yield lambda name, kind: clients[name, kind]
+                client = Client(servers.get(kind).url, login=login, passcode=passcode, **options)
+                client.since = time.monotonic()
+                self._clients[kind] = stack.enter_context(client)
+
+    def __getitem__(self, kind):
+        return self._clients[kind]
+
+
+@pytest.fixture(name="silent", scope="module", autouse=True)
+def start_silent_clients(request, servers):
+    """They need no attention, so that they are silent while the other rows run."""
+    with contextlib.ExitStack() as stack:
+        yield IdleClients(stack, servers, request.session.items, "test_idle_without_heartbeats",
+                          heartbeat_out_ms=ours.OFF, heartbeat_in_ms=ours.OFF)
+
+
+@pytest.fixture(name="beating", scope="module")
+def start_beating_clients(request, servers):
+    """All at once, but when nothing else runs: nobody is to be late because of it."""
+    with contextlib.ExitStack() as stack:
+        yield IdleClients(stack, servers, request.session.items, "test_heartbeats",
+                          heartbeat_out_ms=1000, heartbeat_in_ms=1000)
 
 
 # ---- connecting ----
@@ -203,15 +219,28 @@ def test_queue(cell):
     destination = queue()
     consumers = [cell.subscriber(destination) for _ in range(2)]
     sender = cell.connected()
-    for number in range(10):
-        cell.send(sender, destination, str(number))
-    time.sleep(0.2)
-    got = [[m["body"] for m in drain(client)] for client in consumers]
     sent = [str(number) for number in range(10)]
+    for body in sent:
+        cell.send(sender, destination, body)
     if cell.cannot:
-        assert got == [sent, sent]
-    else:
-        assert sorted(got[0] + got[1]) == sent
+        for client in consumers:
+            comes(client, sent)
+        return
+    got = []
+    deadline = time.monotonic() + ours.SECONDS
+    while len(got) < len(sent) and time.monotonic() < deadline:
+        got += [m["body"] for client in consumers for m in drain(client)]
+    assert sorted(got) == sent
+    for client in consumers:
+        client.nothing()
+
+
+def comes(client, bodies):
+    """Assert that just these come, in this order; return the messages."""
+    messages = client.messages(len(bodies))
+    assert [m["body"] for m in messages] == bodies
+    client.nothing()
+    return messages
 
 
 def drain(client, within=0.3):
@@ -243,7 +272,7 @@ def test_wildcard(cell):
     sender = cell.connected()
     for name in (f"{base}{level}a", f"{base}{level}a{level}b", f"{base}x"):
         cell.send(sender, name, name)
-    assert [m["body"] for m in drain(client)] == [f"{base}{level}a"]
+    comes(client, [f"{base}{level}a"])
 
 
 @feature("Destinations", "wildcard for many levels")
@@ -254,7 +283,7 @@ def test_wildcard_for_many_levels(cell):
     names = [f"{base}{level}a", f"{base}{level}a{level}b"]
     for name in (*names, f"{base}x"):
         cell.send(sender, name, name)
-    assert [m["body"] for m in drain(client)] == names
+    comes(client, names)
 
 
 @feature("Destinations", "selector",
@@ -266,7 +295,7 @@ def test_selector(cell):
     sender = cell.connected()
     for colour in ("blue", "red"):
         cell.send(sender, destination, colour, headers=[("colour", colour)])
-    assert [m["body"] for m in drain(client)] == (["blue", "red"] if cell.cannot else ["red"])
+    comes(client, ["blue", "red"] if cell.cannot else ["red"])
 
 
 @feature("Destinations", "UNSUBSCRIBE stops delivery")
@@ -300,6 +329,37 @@ def test_durable_subscription(cell):
         assert second.message()["body"] == "missed"
 
 
+@feature("Destinations", "durable subscription, as client_id and durable say it",
+         spring="keeps nothing for who is not there")
+def test_durable_option(cell):
+    destination = topic()
+    options, name = {"client_id": f"client{next(NAMES)}"}, f"durable{next(NAMES)}"
+    gone(cell.subscriber(destination, options, durable=name))
+    cell.send(cell.connected(), destination, "missed")
+    second = cell.subscriber(destination, options, durable=name)
+    if cell.cannot:
+        second.nothing()
+    else:
+        assert second.message()["body"] == "missed"
+
+
+@feature("Destinations", "durable subscription: UNSUBSCRIBE makes the broker forget it")
+def test_durable_unsubscribed(cell):
+    destination = topic()
+    options, name = {"client_id": f"client{next(NAMES)}"}, f"durable{next(NAMES)}"
+    first = cell.connected(**options)
+    first.unsubscribe(cell.subscribe(first, destination, durable=name))
+    cell.fence(first)
+    gone(first)
+    cell.send(cell.connected(), destination, "for nobody")
+    cell.subscriber(destination, options, durable=name).nothing()
+
+
+def gone(client):
+    client.disconnect()
+    client.ended()
+
+
 @feature("Destinations", "request and reply over a temporary queue",
          spring="has no temporary queues: the request times out (user destinations do that)",
          spring_relay="relays /topic and /queue only: who replies must be at RabbitMQ itself")
@@ -311,7 +371,7 @@ def test_request(cell):
         assert ask(client, destination, replier)["body"] == "the answer to a question"
         return
     with pytest.raises(ours.Refused, match="STWS_ERR_TIMEOUT"):
-        ask(client, destination, replier)
+        ask(client, destination, replier, timeout=2000)
     if cell.kind == "spring-relay":
         replier.disconnect()
         replier.ended()
@@ -321,7 +381,7 @@ def test_request(cell):
         assert ask(client, destination, behind)["body"] == "the answer to a question"
 
 
-def ask(client, destination, replier):
+def ask(client, destination, replier, timeout=30_000):
     """A request, which another client answers meanwhile."""
     def answer():
         question = replier.message()
@@ -333,7 +393,7 @@ def ask(client, destination, replier):
     answering = threading.Thread(target=answer)
     answering.start()
     try:
-        return client.request(destination, "a question", timeout=2000)
+        return client.request(destination, "a question", timeout=timeout)
     finally:
         answering.join()
 
@@ -366,8 +426,8 @@ def test_ack_auto(cell):
     cell.subscriber(destination).nothing()
 
 
-def consume(cell, mode, acknowledge, **options):
-    """Have a client take three messages and acknowledge some; return what the next client gets."""
+def consume(cell, mode, acknowledge, rest, **options):
+    """Have a client take three messages and acknowledge some; assert what the next client gets."""
     destination = queue()
     client = cell.subscriber(destination, options, ack=mode)
     for body in "abc":
@@ -379,7 +439,7 @@ def consume(cell, mode, acknowledge, **options):
         cell.fence(client)
     client.disconnect()
     client.ended()
-    return drain(cell.subscriber(destination), 1)
+    return comes(cell.subscriber(destination), rest)
 
 
 NO_ACKS = "has no ack modes: no ack header, no redelivery"
@@ -387,20 +447,20 @@ NO_ACKS = "has no ack modes: no ack header, no redelivery"
 
 @feature("Acknowledging", "client: one ACK for all before it", spring=NO_ACKS)
 def test_ack_client(cell):
-    rest = consume(cell, "client", lambda client, messages: client.ack(messages[1]))
-    assert [m["body"] for m in rest] == ([] if cell.cannot else ["c"])
+    consume(cell, "client", lambda client, messages: client.ack(messages[1]),
+            [] if cell.cannot else ["c"])
 
 
 @feature("Acknowledging", "client-individual: each by itself", spring=NO_ACKS)
 def test_ack_client_individual(cell):
-    rest = consume(cell, "client-individual", lambda client, messages: client.ack(messages[1]))
-    assert [m["body"] for m in rest] == ([] if cell.cannot else ["a", "c"])
+    consume(cell, "client-individual", lambda client, messages: client.ack(messages[1]),
+            [] if cell.cannot else ["a", "c"])
 
 
 @feature("Acknowledging", "without an ACK: redelivered, and marked so", spring=NO_ACKS)
 def test_redelivery(cell):
-    rest = consume(cell, "client-individual", lambda client, messages: None)
-    assert [m["body"] for m in rest] == ([] if cell.cannot else ["a", "b", "c"])
+    rest = consume(cell, "client-individual", lambda client, messages: None,
+                   [] if cell.cannot else ["a", "b", "c"])
     if not cell.cannot:
         assert header(rest[0], "redelivered") == ["true"]
 
@@ -408,9 +468,8 @@ def test_redelivery(cell):
 @feature("Acknowledging", "ACK as STOMP 1.0 and 1.1 have it", spring=NO_ACKS)
 def test_ack_of_old_versions(cell):
     for bits in (ours.STOMP_10, ours.STOMP_11):
-        rest = consume(cell, "client", lambda client, messages: client.ack(messages[0]),
-                       versions=bits)
-        assert [m["body"] for m in rest] == ([] if cell.cannot else ["b", "c"])
+        consume(cell, "client", lambda client, messages: client.ack(messages[0]),
+                [] if cell.cannot else ["b", "c"], versions=bits)
 
 
 @feature("Acknowledging", "NACK: delivered again", spring=NO_ACKS,
@@ -436,20 +495,31 @@ def test_nack(cell):
         assert dead.message(body=destination)
 
 
-@feature("Acknowledging", "prefetch or credit: the consumer's pace is the broker's",
-         spring="delivers at once, whatever is asked")
+AT_ONCE = "delivers at once, whatever is asked"
+
+
+@feature("Acknowledging", "prefetch or credit: the consumer's pace is the broker's", spring=AT_ONCE)
 def test_prefetch(cell):
+    two_at_a_time(cell, 100, headers=[PREFETCH[cell.kind]])
+
+
+@feature("Acknowledging", "prefetch or credit, as prefetch says it", spring=AT_ONCE)
+def test_prefetch_option(cell):
+    two_at_a_time(cell, KIB, prefetch=2)
+
+
+def two_at_a_time(cell, size, **subscription):
     destination = queue()
-    client = cell.subscriber(destination, ack="client-individual", headers=[PREFETCH[cell.kind]])
+    client = cell.subscriber(destination, ack="client-individual", **subscription)
     sender = cell.connected()
     for number in range(10):
-        sender.send(destination, f"{number} " + "x" * 100)
+        sender.send(destination, f"{number} " + "x" * size)
     cell.fence(sender)
-    came = drain(client, 0.7)
     if cell.cannot:
-        assert len(came) == 10
+        client.messages(10)
         return
-    assert len(came) == 2
+    came = client.messages(2)
+    client.nothing(within=0.7)
     for number in range(2, 10):
         client.ack(came.pop(0))
         came.append(client.message())
@@ -502,15 +572,15 @@ def test_abort_of_an_ack(cell):
         client.ack(messages[1], "ty")
         client.commit("ty")
 
-    rest = consume(cell, "client-individual", acknowledge)
     instead = {"spring": [], "artemis": ["c"]}
-    assert [m["body"] for m in rest] == (instead[cell.kind] if cell.cannot else ["a", "c"])
+    consume(cell, "client-individual", acknowledge,
+            instead[cell.kind] if cell.cannot else ["a", "c"])
 
 
 @feature("Transactions and receipts", "receipts for SEND and SUBSCRIBE",
          spring="sends receipts for DISCONNECT only: they time out")
 def test_receipts(cell):
-    client = cell.connected(receipt_timeout_ms=500)
+    client = cell.connected(receipt_timeout_ms=500 if cell.cannot else 0)
     expected = "STWS_ERR_TIMEOUT" if cell.cannot else "STWS_OK"
     client.receipt(client.send(topic(), "x", receipt=1), expected)
     client.subscribe(topic(), receipt=1)
@@ -521,7 +591,7 @@ def test_receipts(cell):
 def test_confirm(cell):
     destination = topic()
     client = cell.subscriber(destination)
-    sender = cell.connected(confirm=1, receipt_timeout_ms=500)
+    sender = cell.connected(confirm=1, receipt_timeout_ms=500 if cell.cannot else 0)
     for number in range(10):
         sender.send(destination, str(number))
     if cell.cannot:
@@ -530,18 +600,25 @@ def test_confirm(cell):
     else:
         began = time.monotonic()
         sender.flush()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < ours.SECONDS / 2
     assert [m["body"] for m in client.messages(10)] == [str(number) for number in range(10)]
+
+
+def for_a_flood(cell):
+    """Options for who sends very much.
+
+    RabbitMQ 3.10 has a race between heart-beats and flow control (rabbit_heartbeat meets an
+    unexpected "resume"), in which it resets the connection.
+    """
+    quiet = {"heartbeat_out_ms": ours.OFF, "heartbeat_in_ms": ours.OFF}
+    return quiet if cell.kind in ("rabbitmq", "spring-relay") else {}
 
 
 @feature("Transactions and receipts", "10,000 messages in order (with the send buffer raised)")
 def test_10000_in_order(cell):
     destination = topic()
     client = cell.subscriber(destination, {"big": True})
-    # RabbitMQ 3.10 has a race between heart-beats and flow control (rabbit_heartbeat meets an
-    # unexpected "resume"), in which it resets the connection of who sends so fast.
-    quiet = {"heartbeat_out_ms": ours.OFF, "heartbeat_in_ms": ours.OFF}
-    sender = cell.connected(big=True, **(quiet if cell.kind == "rabbitmq" else {}))
+    sender = cell.connected(big=True, **for_a_flood(cell))
     sender.send(destination, count=10000)
     assert [m["body"] for m in client.messages(10000)] == [str(n) for n in range(1, 10001)]
 
@@ -583,16 +660,18 @@ def test_body_of_1_mib(cell):
     same_body(cell, "0123456789abcdef" * (64 * KIB), big=True)
 
 
-NO_LIMIT = "has no limit that 4 MiB would exceed"
+# What stws_options.max_body is by default.
+OUR_LIMIT = 16 * KIB * KIB
+NO_LIMIT = "passes on 16 MiB + 1, where our own default limit ends it, with max_body in the error"
 
 
-@feature("Bodies", "over the server's limit: the error names limit and option",
+@feature("Bodies", "over the server's default limit: the error names limit and option",
          rabbitmq=NO_LIMIT, artemis=NO_LIMIT)
 def test_over_the_limit(cell):
-    client = cell.connected()
     if cell.cannot:
-        cell.send(client, topic(), "x" * (4 * KIB * KIB))
+        over_our_limit(cell, OUR_LIMIT)
         return
+    client = cell.connected()
     client.send(topic(), "x" * (64 * KIB + 1))
     text = client.ended()["text"]
     if cell.kind == "activemq":
@@ -601,14 +680,30 @@ def test_over_the_limit(cell):
         assert "65536" in text and "setMessageSizeLimit" in text
 
 
-@feature("Bodies", "over our own limit: the error names limit and option")
+@feature("Bodies", "one octet over our own default limit of 16 MiB (with the server's raised): "
+         "the error names limit and option")
+def test_over_our_default_limit(cell):
+    over_our_limit(cell, OUR_LIMIT, big=True)
+
+
+@feature("Bodies", "one octet over a limit of our own choice: the error names limit and option")
 def test_over_our_limit(cell):
+    over_our_limit(cell, 1000, max_body=1000)
+
+
+def over_our_limit(cell, limit, big=False, **options):
+    """Of two messages a client takes the one that is as long as its limit, not the one over it."""
     destination = topic()
-    client = cell.subscriber(destination, {"max_body": 1000})
-    cell.connected().send(destination, "x" * 1001)
-    ended = client.ended()
+    client = cell.subscriber(destination, {"big": big, **options})
+    sender = cell.connected(big=big, outbox_bytes=limit + 64 * KIB, **for_a_flood(cell))
+    sender.send(destination, "x" * limit)
+    # In a variable, for nobody wants pytest to compare it letter by letter.
+    same = client.message(BIG_SECONDS)["body"] == "x" * limit
+    assert same
+    sender.send(destination, "x" * (limit + 1))
+    ended = client.ended(BIG_SECONDS)
     assert ended["result"] == "STWS_ERR_FRAME_BODY"
-    assert "1000" in ended["text"] and "max_body" in ended["text"]
+    assert str(limit) in ended["text"] and "max_body" in ended["text"]
 
 
 @feature("Bodies", "text with NULs")
@@ -631,7 +726,7 @@ def test_body_of_all_octets(cell):
 def binary_body(cell, **options):
     """The message that came, unless it could not."""
     destination = topic()
-    client = cell.subscriber(destination, {"receipt_timeout_ms": 1000})
+    client = cell.subscriber(destination, {"receipt_timeout_ms": 3000})
     number = client.send(destination, ALL_OCTETS, receipt=1, **options)
     if cell.kind == "activemq":
         assert cell.cannot
@@ -675,6 +770,18 @@ def test_jms_types(cell):
     assert text["body"] == octets_["body"] == "Grüße"
     assert header(octets_, "content-length") == ["7"]
     assert header(text, "content-length") == (["7"] if cell.cannot else [])
+
+
+@feature("Bodies", "text said as the broker wants it: ActiveMQ and Artemis without content-length")
+def test_as_text(cell):
+    destination = topic()
+    client = cell.subscriber(destination, {"versions": ours.STOMP_10})
+    # Not to STOMP 1.0, which hears no server's name.
+    cell.connected().send(destination, "Grüße", text=1)
+    message = client.message()
+    jms = cell.kind in ("activemq", "artemis")
+    assert message["body"] == "Grüße"
+    assert header(message, "content-length") == ([] if jms else ["7"])
 
 
 # ---- headers ----
@@ -775,7 +882,7 @@ def test_bad_destination(cell):
 def test_bad_destination_leaves_the_connection_open(cell):
     """As long as close_timeout_ms, that is: then our client closes, for STOMP says it is over."""
     destination, words = BAD_DESTINATION[cell.kind]
-    client = cell.connected(close_timeout_ms=1500)
+    client = cell.connected(close_timeout_ms=6000)
     client.send(destination, "x")
     if words is None:
         assert cell.cannot
@@ -784,12 +891,12 @@ def test_bad_destination_leaves_the_connection_open(cell):
     client.expect("error")
     began = time.monotonic()
     client.ended()
-    assert (time.monotonic() - began < 1) == cell.cannot
+    assert (time.monotonic() - began < 3) == cell.cannot
 
 
 @feature("Errors and endings", "heart-beats each second, both ways, 15 s idle")
-def test_heartbeats(cell, idle):
-    client = idle("test_heartbeats", cell.kind)
+def test_heartbeats(cell, beating):
+    client = beating[cell.kind]
     client.connected()
     client.nothing("disconnected", within=max(0, client.since + IDLE_SECONDS - time.monotonic()))
     seconds = time.monotonic() - client.since
@@ -803,12 +910,12 @@ def test_heartbeats(cell, idle):
 @feature("Errors and endings", "60 s idle without heart-beats",
          rabbitmq="closes a WebSocket that was idle for 60 s (web_stomp.ws_opts.idle_timeout)",
          artemis="ends a client that it has not heard of for 60 s (connection TTL)")
-def test_idle_without_heartbeats(cell, idle):
-    client = idle("test_idle_without_heartbeats", cell.kind)
+def test_idle_without_heartbeats(cell, silent):
+    client = silent[cell.kind]
     client.connected()
     left = max(0, client.since + SILENT_SECONDS - time.monotonic())
     if cell.cannot:
-        text = client.ended(timeout=left)["text"]
+        text = client.ended(timeout=left + ours.SECONDS)["text"]
         assert "heartbeat_out_ms" in text, text
     else:
         client.nothing("disconnected", within=left)
@@ -825,5 +932,5 @@ def test_server_stopped(cell):
     assert lost["retry_ms"] >= 0 and lost["text"]
     client.send(destination, "sent while it was down")
     cell.server().start()
-    client.connected(timeout=20)
+    client.connected()
     assert client.message()["body"] == "sent while it was down"

@@ -18,6 +18,8 @@ TOPIC = "/topic/notifications"
 # Tomcat takes 8,192 octets in one WebSocket message, Spring 65,536 in one STOMP frame.
 OVER_TOMCAT = 8 * 1024 + 1
 UNDER_SPRING = 60 * 1024
+# After which stomp_cat gives up.
+SECONDS = "60"
 HEARTBEAT_MS = 1000
 
 
@@ -81,12 +83,12 @@ def awaiting_replies(client):
 # ---- the tool ----
 
 def test_cat_prints_what_http_published(spring, publishing):
-    result = cat(spring.url, "-s", TOPIC, "-n", "1", "-t", "10")
+    result = cat(spring.url, "-s", TOPIC, "-n", "1", "-t", SECONDS)
     assert (result.returncode, result.stdout, result.stderr) == (0, f"{publishing}\n", "")
 
 
 def test_cat_prints_json(spring, publishing):
-    result = cat(spring.url, "-s", TOPIC, "-H", "id:mine", "-n", "1", "-t", "10", "--json")
+    result = cat(spring.url, "-s", TOPIC, "-H", "id:mine", "-n", "1", "-t", SECONDS, "--json")
     message = json.loads(result.stdout)
     assert message["destination"] == TOPIC
     assert message["subscription"] == "mine"
@@ -97,13 +99,13 @@ def test_cat_prints_json(spring, publishing):
 
 def test_cat_gets_the_echo(spring):
     result = cat(spring.url, "-s", "/topic/echo", "-d", "/app/echo", "-m", "Grüße: 5 €",
-                 "-n", "1", "-t", "10")
+                 "-n", "1", "-t", SECONDS)
     assert (result.returncode, result.stdout) == (0, "Grüße: 5 €\n")
 
 
 def test_cat_sends_each_line_and_gets_them_in_order(spring):
     lines = "".join(f"line {number}\n" for number in range(100))
-    result = cat(spring.url, "-s", "/topic/echo", "-d", "/app/echo", "-n", "100", "-t", "10",
+    result = cat(spring.url, "-s", "/topic/echo", "-d", "/app/echo", "-n", "100", "-t", SECONDS,
                  text=lines)
     assert (result.returncode, result.stdout) == (0, lines)
 
@@ -112,17 +114,16 @@ def test_cat_gets_a_reply_for_its_user_only(spring):
     with Client(spring.url) as other:
         awaiting_replies(other)
         result = cat(spring.url, "-s", "/user/queue/reply", "-d", "/app/reply", "-m", "for me",
-                     "-n", "1", "-t", "10", "--json")
+                     "-n", "1", "-t", SECONDS, "--json")
         assert json.loads(result.stdout)["destination"] == "/user/queue/reply"
         assert json.loads(result.stdout)["body"] == "for me"
         other.nothing()
 
 
 def test_cat_says_what_is_missing_in_the_url(spring):
-    began = time.monotonic()
     result = cat(without_websocket(spring.url), "-s", TOPIC, "-n", "1")
     assert result.returncode == 1
-    assert time.monotonic() - began < 1
+    assert "trying again" not in result.stderr
     assert "400" in result.stderr and "/websocket" in result.stderr and "append" in result.stderr
 
 
@@ -141,7 +142,7 @@ def test_cat_with_a_path_that_is_not_there(spring):
 def test_cat_logs_in(guarded):
     login = ["-u", "ada", "-p", "pass:word"]
     result = cat(guarded.url, *login, "-s", "/topic/echo", "-d", "/app/echo", "-m", "in",
-                 "-n", "1", "-t", "10")
+                 "-n", "1", "-t", SECONDS)
     assert (result.returncode, result.stdout) == (0, "in\n")
 
 
@@ -161,7 +162,7 @@ def test_cat_masks_secrets_in_its_trace(guarded):
 
 
 def test_cat_out_of_time_disconnects_in_order(spring):
-    result = cat(spring.url, "-s", "/topic/silence", "-n", "1", "-t", "1", "--trace")
+    result = cat(spring.url, "-s", "/topic/silence", "-n", "1", "-t", "5", "--trace")
     assert (result.returncode, result.stdout) == (3, "")
     assert "DISCONNECT" in result.stderr and "RECEIPT" in result.stderr
 
@@ -204,7 +205,8 @@ def test_a_refused_upgrade_is_final(spring, how):
         "wrong path": (spring.url.replace("/notifications", "/nowhere"), {}, 404, []),
     }[how]
     with Client(url, reconnect=0, **options) as client:
-        ended = client.ended(timeout=1)
+        ended = client.ended()
+        client.never_retried()
         assert ended["result"] == "STWS_ERR_HTTP_STATUS"
         assert client.stats()["http_status"] == status
         for word in [str(status), *words]:
@@ -229,6 +231,7 @@ def test_a_wrong_password_is_final(guarded):
     with Client(guarded.url, login="ada", passcode="wrong", reconnect=0) as client:
         assert client.expect("error")["result"] == "STWS_ERR_LOGIN"
         ended = client.ended()
+        client.never_retried()
         assert ended["result"] == "STWS_ERR_LOGIN"
         assert "Wrong login or passcode" in ended["text"]
 
@@ -245,7 +248,7 @@ def test_heartbeats_hold_an_idle_connection(spring):
         client.connected()
         client.nothing("disconnected", within=10)
         stats = client.stats()
-        assert stats["heartbeats_in"] >= 8 and stats["heartbeats_out"] >= 8
+        assert stats["heartbeats_in"] >= 6 and stats["heartbeats_out"] >= 6
         assert stats["heartbeat_slack_ms"] > 0
         fence(client)
 
@@ -350,14 +353,14 @@ def test_back_again_after_a_crash():
 
 def test_cat_back_again_after_a_crash():
     with broker.create("spring") as spring:
-        process = ours.start("stomp_cat", spring.url, "-s", TOPIC, "-n", "2", "-t", "30",
+        process = ours.start("stomp_cat", spring.url, "-s", TOPIC, "-n", "2", "-t", "120",
                              "--reconnect", "100,500")
         for body in ("first", "second"):
             publish_until(spring, body, lambda: process_printed(process, f"{body}\n"))
             if body == "first":
                 spring.kill()
                 spring.start()
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
 
 
@@ -365,7 +368,7 @@ def publish_until(server, body, done):
     """Publish until a thread that waits for the effect returns."""
     waiting = threading.Thread(target=done, daemon=True)
     waiting.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while waiting.is_alive():
         assert time.monotonic() < deadline, f"{body} did not arrive"
         post(server, TOPIC, body)

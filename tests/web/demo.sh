@@ -36,7 +36,7 @@ start_broker() {
     build/mini_broker --files build/web/site --port "${DEMO_PORT:-0}" --quiet \
         >"$work/broker.log" 2>&1 &
     broker=$!
-    tenths=50
+    tenths=300
     until grep -q '^READY' "$work/broker.log"; do
         tenths=$((tenths - 1))
         { [ "$tenths" -gt 0 ] && kill -0 "$broker" 2>/dev/null; } || give_up "no broker"
@@ -48,7 +48,7 @@ start_broker() {
 }
 
 stomp_cat() {
-    build/stomp_cat "$url" -d "$topic" -t 10 "$@" >"$work/stomp_cat.log" 2>&1 ||
+    build/stomp_cat "$url" -d "$topic" -t 60 "$@" >"$work/stomp_cat.log" 2>&1 ||
         give_up "stomp_cat could not publish"
 }
 

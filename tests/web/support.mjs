@@ -52,7 +52,7 @@ function within(seconds, promise) {
 }
 
 /* Repeats assertions until they hold; what they say at the end is the failure. */
-export async function eventually(assertions, seconds = 15) {
+export async function eventually(assertions, seconds = 30) {
     const deadline = performance.now() + 1000 * seconds;
     for (;;) {
         try {
@@ -137,7 +137,7 @@ export function startCat(url, options, input) {
 
 /* Publishes as a C program does: one message, or, without -m in the options, one a line. */
 export async function publish(server, options, input) {
-    const cat = startCat(server.url, ["-d", TOPIC, "-t", "20", ...options], input);
+    const cat = startCat(server.url, ["-d", TOPIC, "-t", "60", ...options], input);
     assert.equal(await cat.status(), 0, cat.errors);
 }
 
@@ -256,7 +256,7 @@ export class View {
     texts() { return this.page.locator("#list .text").allInnerTexts(); }
     async number(selector) { return Number((await this.text(selector)).replace(/\D/g, "")); }
 
-    async isConnected(seconds = 20) {
+    async isConnected(seconds = 30) {
         await eventually(async () => {
             assert.equal(await this.text("#state"), "Connected");
             assert.equal(await this.text("#detail"), this.server.connected);
@@ -264,7 +264,7 @@ export class View {
     }
 
     /* The newest item with that text. */
-    async item(text, seconds = 10) {
+    async item(text, seconds = 30) {
         return eventually(async () => {
             const texts = await this.texts();
             const index = texts.indexOf(text);

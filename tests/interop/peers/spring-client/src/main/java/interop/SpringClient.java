@@ -25,7 +25,7 @@ import org.springframework.web.socket.messaging.WebSocketStompClient;
  */
 public final class SpringClient extends StompSessionHandlerAdapter {
 
-    private static final int CONNECT_SECONDS = 10;
+    private static final int CONNECT_SECONDS = 60;
     /** Tomcat's default in both directions, which an untouched server takes. */
     private static final int WEBSOCKET_BUFFER = 8192;
 

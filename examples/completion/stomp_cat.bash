@@ -1,0 +1,61 @@
+# Completion of stomp_cat for bash 3.2 and later. Source it, or have it installed by `make install`.
+# shellcheck shell=bash
+
+_stomp_cat_options='-s -d -H -m -f -n --count -t --timeout -u -p --host --connect-header
+    --http-header --versions --ack --heartbeat --no-reconnect --reconnect --content-type --receipt
+    --confirm --request --rate --json --trace -h --help --version'
+
+# Words that begin as the one under the cursor; a word of bash may be a piece of what was typed, for
+# it breaks at = and colons.
+_stomp_cat_words() {
+    local IFS=$' \t\n'
+    # shellcheck disable=SC2207 # no candidate holds a blank or a wildcard
+    COMPREPLY=($(compgen -W "$1" -- "$cur"))
+}
+
+# What may follow the last comma of a list, with all that stands before it.
+_stomp_cat_list() {
+    local before='' value candidates=''
+    [[ $cur == *,* ]] && before=${cur%,*},
+    for value in $1; do
+        [[ ,$before == *,$value,* ]] || candidates+="$before$value "
+    done
+    _stomp_cat_words "$candidates"
+}
+
+_stomp_cat_files() {
+    local file
+    while IFS= read -r file; do
+        COMPREPLY+=("$file")
+    done < <(compgen -f -- "$cur")
+    compopt -o filenames 2>/dev/null
+}
+
+# The beginning of a value: no blank is to follow it.
+_stomp_cat_beginnings() {
+    _stomp_cat_words "$1"
+    compopt -o nospace 2>/dev/null
+}
+
+_stomp_cat() {
+    local cur=${COMP_WORDS[COMP_CWORD]} option=${COMP_WORDS[COMP_CWORD - 1]}
+    COMPREPLY=()
+    if [[ $cur == = ]]; then
+        cur=
+    elif [[ $option == = ]] && ((COMP_CWORD >= 2)); then
+        option=${COMP_WORDS[COMP_CWORD - 2]}
+    fi
+    case $option in
+        --ack) _stomp_cat_words 'auto client client-individual' ;;
+        --versions) _stomp_cat_list '1.2 1.1 1.0' ;;
+        -f) _stomp_cat_files ;;
+        -s | -d) _stomp_cat_beginnings '/topic/ /queue/ /app/ /user/queue/' ;;
+        --content-type) _stomp_cat_words 'text/plain application/json application/octet-stream' ;;
+        --heartbeat) _stomp_cat_words '10000,10000 0,0' ;;
+        -H | -m | -n | --count | -t | --timeout | -u | -p | --host | --connect-header | \
+            --http-header | --reconnect | --rate) ;;
+        *) [[ $cur != -* ]] || _stomp_cat_words "$_stomp_cat_options" ;;
+    esac
+}
+
+complete -F _stomp_cat stomp_cat

@@ -1,0 +1,585 @@
+"""stomp_cat as a tool in a shell: bodies, progress, signals, its man page and its completions.
+
+    build/venv/bin/python -m pytest tests/interop/test_stomp_cat.py
+
+How it talks to a real Spring stands in test_spring.py; here it has the mini broker, and the other
+brokers for what only they do.
+"""
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import pty
+import re
+import select
+import shlex
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+import ours
+from cells import LOGIN, NAMES, queue, topic
+from ours import Client, cat
+
+EXAMPLES = ours.ROOT / "examples"
+MAN_PAGE = EXAMPLES / "stomp_cat.1"
+BASH_COMPLETION = EXAMPLES / "completion" / "stomp_cat.bash"
+ZSH_COMPLETION = EXAMPLES / "completion" / "_stomp_cat"
+DESTINATIONS = ["/topic/", "/queue/", "/app/", "/user/queue/"]
+SECONDS = ours.SECONDS
+
+
+@pytest.fixture(name="url", scope="module")
+def start_mini_broker():
+    broker = ours.start("mini_broker", "--quiet")
+    try:
+        yield broker.stdout.readline().split()[1]
+    finally:
+        broker.terminate()
+        broker.communicate(timeout=SECONDS)
+
+
+@pytest.fixture(name="start")
+def start_cat():
+    """Starts stomp_cat; what a test leaves running is killed after it."""
+    processes = []
+
+    def start(*arguments, **options):
+        processes.append(ours.start("stomp_cat", *arguments, **options))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@contextlib.contextmanager
+def subscriber(url, destination):
+    with Client(url) as client:
+        client.receipt(client.subscribe(destination, receipt=1))
+        yield client
+
+
+def option_list():
+    """The options of --help, as they stand there first."""
+    text = cat("--help").stdout
+    text = text[text.index("\n  -"):text.index("\nexit:")]
+    return sorted(set(re.findall(r"(?<![\w-])(--[a-z][a-z-]*|-[A-Za-z])(?![\w-])", text)))
+
+
+def wants_value(option):
+    return "wants a value" in cat(option).stderr
+
+
+# ---- bodies ----
+
+def test_each_file_is_a_message(url, tmp_path):
+    """Text, one that is all octets, an empty one and one of a MiB, with stdin among them."""
+    bodies = [b"first\nsecond\n", bytes(range(256)), b"", b"x" * (1 << 20)]
+    files = [tmp_path / str(number) for number in range(len(bodies))]
+    for file, body in zip(files, bodies, strict=True):
+        file.write_bytes(body)
+    destination = topic()
+    with subscriber(url, destination) as client:
+        words = [word for file in [*files[:2], "-", *files[2:]] for word in ("-f", file)]
+        result = cat(url, "-d", destination, *words, "--receipt", "-t", str(SECONDS), text="a\nb")
+        assert (result.returncode, result.stderr) == (0, "")
+        got = [ours.octets(message["body"]) for message in client.messages(5)]
+    assert got == [*bodies[:2], b"a\nb", *bodies[2:]]
+
+
+def test_one_file_that_cannot_be_read_sends_none(url, tmp_path):
+    readable = tmp_path / "readable"
+    readable.write_text("x")
+    destination = topic()
+    for unreadable in (tmp_path / "missing", tmp_path):
+        with subscriber(url, destination) as client:
+            result = cat(url, "-d", destination, "-f", readable, "-f", unreadable)
+            assert result.returncode == 2 and f"cannot be read: {unreadable}" in result.stderr
+            client.nothing()
+
+
+def test_text_and_file_do_not_go_together(url):
+    for words in (["-m", "x", "-f", "y"], ["-f", "y", "-m", "x"]):
+        assert cat(url, "-d", "/topic/x", *words).returncode == 2
+
+
+def test_lines_of_stdin(url):
+    """The last one has no line feed, one is empty, one is longer than any buffer."""
+    lines = ["first", "", "x" * 300_000, "Grüße"]
+    destination = topic()
+    with subscriber(url, destination) as client:
+        result = cat(url, "-d", destination, "--receipt", text="\n".join(lines))
+        assert (result.returncode, result.stderr) == (0, "")
+        assert [message["body"] for message in client.messages(4)] == lines
+
+
+def test_json_of_octets_and_of_control_characters(url, tmp_path):
+    file = tmp_path / "body"
+    all_octets = bytes(range(256))
+    for body, key, value in [
+            (all_octets, "body_base64", base64.b64encode(all_octets).decode()),
+            ("\"\\\0\x1b\n€".encode(), "body", "\"\\\0\x1b\n€")]:
+        file.write_bytes(body)
+        destination = topic()
+        result = cat(url, "-s", destination, "-H", 'id:a"b', "-d", destination, "-H", "x\n:ü\\ ",
+                     "-f", file, "-n", "1", "-t", str(SECONDS), "--json")
+        assert (result.returncode, result.stderr) == (0, "")
+        message = json.loads(result.stdout)
+        assert message[key] == value and message["subscription"] == 'a"b'
+        assert ["x\n", "ü\\ "] in message["headers"]
+        assert (message["destination"], bool(message["message_id"])) == (destination, True)
+
+
+def test_rate(url):
+    began = time.monotonic()
+    result = cat(url, "-d", topic(), "--rate", "100", text="x\n" * 101)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert time.monotonic() - began >= 1
+
+
+@pytest.mark.parametrize("kind", ["rabbitmq", "activemq", "artemis"])
+def test_request(servers, start, kind):
+    url, (login, passcode) = servers.get(kind).url, LOGIN
+    destination = queue()
+    with Client(url, login=login, passcode=passcode) as replier:
+        replier.receipt(replier.subscribe(destination, receipt=1))
+        asking = start(url, "-u", login, "-p", passcode, "-d", destination, "--request",
+                       "-m", "a question", "-n", "1", "-t", str(SECONDS))
+        question = replier.message(SECONDS, body="a question")
+        headers = dict(question["headers"])
+        replier.send(headers["reply-to"], "the answer",
+                     headers=[("correlation-id", headers["correlation-id"])])
+        assert asking.communicate(timeout=SECONDS) == ("the answer\n", "")
+    assert asking.returncode == 0
+
+
+# ---- an ERROR after our DISCONNECT ----
+
+def serve_one(listener, message):
+    """A server for one client, which answers DISCONNECT with an ERROR, and closes."""
+    connection, _ = listener.accept()
+    with connection, connection.makefile("rwb") as stream:
+        head = b"".join(iter(stream.readline, b"\r\n")).decode()
+        key = re.search(r"^Sec-WebSocket-Key: (.*)\r$", head, re.MULTILINE)[1]
+        digest = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
+        stream.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                     b"Connection: Upgrade\r\nSec-WebSocket-Accept: "
+                     + base64.b64encode(digest) + b"\r\n\r\n")
+        say(stream, "CONNECTED\nversion:1.2\n\n")
+        while not next_message(stream).startswith(b"DISCONNECT"):
+            pass
+        say(stream, f"ERROR\nmessage:{message}\n\n")
+        stream.write(b"\x88\x02\x03\xe8")
+        stream.flush()
+        stream.read()
+
+
+def say(stream, frame):
+    stream.write(bytes([0x81, len(frame) + 1]) + frame.encode() + b"\0")
+    stream.flush()
+
+
+def next_message(stream):
+    """The next WebSocket message of a client; its length fits 16 bits."""
+    length = stream.read(2)[1] & 127
+    if length == 126:
+        length = int.from_bytes(stream.read(2), "big")
+    key = stream.read(4)
+    return bytes(octet ^ key[i % 4] for i, octet in enumerate(stream.read(length)))
+
+
+@pytest.mark.parametrize("message, status", [
+    ("Session closed.", 0),  # Spring's simple broker
+    ("Connection to broker closed.", 0),  # Spring as a relay
+    ("not a valid destination", 1),
+])
+def test_an_error_after_our_disconnect(message, status):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=serve_one, args=(listener, message), daemon=True)
+        server.start()
+        result = cat(f"ws://127.0.0.1:{listener.getsockname()[1]}/", "-d", "/topic/x", "-m", "x",
+                     "-t", str(SECONDS))
+        server.join(SECONDS)
+    assert (result.returncode, message in result.stderr) == (status, status == 1)
+
+
+# ---- progress ----
+
+def in_terminal(*arguments, text="", stdout=None):
+    """What stomp_cat prints to a terminal: on stderr, and on stdout too if none is given."""
+    ours_end, its_end = pty.openpty()
+    process = ours.start("stomp_cat", *arguments, stdin=subprocess.PIPE, stderr=its_end,
+                         stdout=its_end if stdout is None else stdout)
+    os.close(its_end)
+    process.stdin.write(text)
+    process.stdin.close()
+    printed = read_terminal(ours_end)
+    assert process.wait(SECONDS) == 0, printed
+    return printed
+
+
+def read_terminal(descriptor):
+    """All that comes, until nobody has the terminal's other end any more."""
+    printed = b""
+    deadline = time.monotonic() + SECONDS
+    with contextlib.suppress(OSError):
+        while select.select([descriptor], [], [], max(0, deadline - time.monotonic()))[0]:
+            printed += os.read(descriptor, 65536)
+    os.close(descriptor)
+    return printed.decode()
+
+
+def test_progress_of_sending_many(url):
+    printed = in_terminal(url, "-d", topic(), "--rate", "200", text="x\n" * 500)
+    shown = re.findall(r"\r0 received, (\d+) sent, (\d+)/s *", printed)
+    assert shown and all(100 <= int(sent) <= 500 and int(rate) > 0 for sent, rate in shown)
+    assert printed.endswith("\r0 received, 500 sent\r\n")
+
+
+def test_progress_of_receiving_many(url):
+    """The goal of -n makes it known from the first second on that there will be many."""
+    destination = topic()
+    loop = [url, "-s", destination, "-d", destination, "--rate", "60", "-n", "130"]
+    lines = "x\n" * 130
+    printed = in_terminal(*loop, text=lines, stdout=subprocess.DEVNULL)
+    shown = re.findall(r"\r(\d+) of 130 received, \d+ sent, \d+/s *", printed)
+    assert shown and int(shown[0]) < 100
+    assert printed.endswith("\r130 received, 130 sent\r\n")
+
+
+def test_no_progress_among_messages_on_the_same_terminal(url):
+    destination = topic()
+    printed = in_terminal(url, "-s", destination, "-d", destination, "--rate", "100", "-n", "130",
+                          text="x\n" * 130)
+    assert printed == "x\r\n" * 130
+
+
+def test_no_progress_of_few_or_without_a_terminal(url):
+    assert in_terminal(url, "-d", topic(), "--rate", "2", text="x\n" * 5) == ""
+    result = cat(url, "-d", topic(), "--rate", "100", text="x\n" * 150)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_an_error_stands_in_a_line_of_its_own(start):
+    with ours.start("mini_broker", "--quiet") as broker:
+        url = broker.stdout.readline().split()[1]
+        ours_end, its_end = pty.openpty()
+        process = start(url, "-d", topic(), "--rate", "150", stdin=subprocess.PIPE, stderr=its_end)
+        os.close(its_end)
+        process.stdin.write("x\n" * 10_000)
+        process.stdin.flush()
+        printed = read_until(ours_end, " sent, ")
+        broker.kill()
+        printed += read_until(ours_end, "trying again")
+    process.send_signal(signal.SIGINT)
+    read_terminal(ours_end)
+    assert process.wait(SECONDS) == 130
+    assert re.search(r"/s +\r {70}\rstomp_cat: .*\r\nstomp_cat: trying again$", printed), printed
+
+
+def read_until(descriptor, text):
+    printed = ""
+    deadline = time.monotonic() + SECONDS
+    while text not in printed:
+        assert select.select([descriptor], [], [], max(0, deadline - time.monotonic()))[0], printed
+        printed += os.read(descriptor, 1).decode()
+    return printed
+
+
+# ---- signals ----
+
+def wait_for_line(stream, text):
+    """Read until a line has that text; return what was read."""
+    read = ""
+    while text not in read:
+        line = stream.readline()
+        assert line, f"it ended without {text!r}: {read}"
+        read += line
+    return read
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_disconnects(url, start, number, status):
+    process = start(url, "-s", topic(), "--trace")
+    wait_for_line(process.stderr, "> SUBSCRIBE")
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=SECONDS)
+    assert (process.returncode, output) == (status, "")
+    assert "> DISCONNECT receipt:" in errors and "< RECEIPT" in errors
+
+
+def test_a_signal_while_it_waits_for_stdin(url, start):
+    process = start(url, "-d", topic(), "--trace", stdin=subprocess.PIPE)
+    process.stdin.write("whole line\nhalf a li")
+    process.stdin.flush()
+    wait_for_line(process.stderr, "> SEND")
+    process.send_signal(signal.SIGINT)
+    errors = process.stderr.read()
+    assert process.wait(SECONDS) == 130
+    assert "> SEND" not in errors and "> DISCONNECT" in errors
+
+
+def test_a_signal_while_it_waits_for_a_reply(url, start):
+    process = start(url, "-d", queue(), "-m", "x", "--request", "--trace")
+    wait_for_line(process.stderr, "> SEND")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=SECONDS)
+    assert process.returncode == 130
+
+
+def test_a_signal_between_two_attempts(start):
+    process = start("ws://127.0.0.1:1/", "-s", "/topic/x", "--reconnect", "60000,60000")
+    wait_for_line(process.stderr, "trying again")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=SECONDS)
+    assert process.returncode == 130
+
+
+def test_a_signal_while_it_reads_a_file(url, start, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    process = start(url, "-d", "/topic/x", "-f", pipe)
+    with pipe.open("wb"):  # which lasts until the program has opened it too
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=SECONDS)
+    assert (process.returncode, errors) == (130, "")
+
+
+# ---- --help and the man page ----
+
+HEADINGS = {"Spring Boot": "spring", "RabbitMQ": "rabbitmq", "ActiveMQ": "activemq",
+            "Artemis": "artemis"}
+
+
+def help_examples():
+    """The command for each broker, by its kind."""
+    lines = cat("--help").stdout.replace("\\\n", "").splitlines()
+    return {kind: lines[lines.index(heading) + 1] for heading, kind in HEADINGS.items()}
+
+
+@pytest.mark.parametrize("kind", HEADINGS.values())
+def test_the_examples_of_help_work(servers, kind):
+    """As they stand there, but for the address, the login, and an end for what has none."""
+    words = shlex.split(help_examples()[kind])
+    words = words[words.index("stomp_cat") + 1:]
+    server, (login, passcode) = servers.get(kind), LOGIN
+    address = re.match(r"ws://localhost:\d+", words[0])[0]
+    url = words[0].replace(address, f"ws://127.0.0.1:{server.port}")
+    credentials = ["-u", login, "-p", passcode]
+    if kind == "activemq":
+        sent = cat(url, *credentials, "-d", "/queue/jobs", "-m", "a job", "--receipt")
+        assert sent.returncode == 0, sent.stderr
+    result = cat(url, *words[1:], *credentials, "-t", "3" if kind == "spring" else str(SECONDS),
+                 text="a line\n", timeout=2 * SECONDS)
+    assert (result.returncode, result.stderr) == (0, "")
+    if kind == "activemq":
+        assert json.loads(result.stdout)["body"] == "a job"
+
+
+@pytest.mark.parametrize("command", [
+    ["mandoc", "-T", "lint", "-W", "style"],
+    ["groff", "-ww", "-mandoc", "-Tutf8", "-z"],
+])
+def test_man_page_is_clean(command):
+    result = subprocess.run([*command, MAN_PAGE], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_man_page_says_what_takes_a_value():
+    source = MAN_PAGE.read_text()
+    entries = re.findall(r"^\.It (Fl .*)$", source, re.MULTILINE)
+    values = {f"-{name}": bool(value) for entry in entries for name, value in
+              re.findall(r"Fl (\S+)( Ar \S+)?", entry)}
+    assert values == {option: wants_value(option) for option in option_list()}
+
+
+def test_man_page_has_the_examples_of_help():
+    source = MAN_PAGE.read_text()
+    for command in help_examples().values():
+        assert f".Dl {' '.join(command.split())}\n" in source
+
+
+# ---- completion in bash ----
+
+COMPLETE = r"""
+source "$1"
+shift
+[[ $(complete -p stomp_cat) == 'complete -F _stomp_cat stomp_cat' ]] || exit 1
+COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+_stomp_cat stomp_cat "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+printf '%s\n' "${COMPREPLY[@]}"
+"""
+
+
+def bash_completes(*words, folder=None):
+    result = subprocess.run(["bash", "--norc", "-c", COMPLETE, "bash", BASH_COMPLETION,
+                             "stomp_cat", *words], cwd=folder, capture_output=True, text=True,
+                            check=True)
+    assert result.stderr == ""
+    return sorted(result.stdout.split("\n")[:-1]) if result.stdout != "\n" else []
+
+
+def test_bash_completes_options():
+    assert bash_completes("ws", ":", "//h", "-") == option_list()
+    assert bash_completes("--re") == ["--receipt", "--reconnect", "--request"]
+    assert bash_completes("--junk") == []
+    assert bash_completes("") == []
+
+
+def test_bash_completes_values():
+    assert bash_completes("--ack", "") == ["auto", "client", "client-individual"]
+    assert bash_completes("--ack", "=", "cl") == ["client", "client-individual"]
+    assert bash_completes("--ack", "=") == ["auto", "client", "client-individual"]
+    assert bash_completes("--versions", "") == ["1.0", "1.1", "1.2"]
+    assert bash_completes("--versions", "1.2,") == ["1.2,1.0", "1.2,1.1"]
+    assert bash_completes("--versions", "=", "1.2,1.1,1") == ["1.2,1.1,1.0"]
+    assert bash_completes("-s", "") == sorted(DESTINATIONS)
+    assert bash_completes("-d", "/t") == ["/topic/"]
+
+
+def test_bash_offers_options_where_no_value_is_wanted():
+    for option in option_list():
+        offered = bash_completes(option, "-")
+        assert (offered == option_list()) != wants_value(option), option
+
+
+def test_bash_completes_files(tmp_path):
+    for name in ("a file", "a.txt", "b"):
+        (tmp_path / name).write_text("")
+    assert bash_completes("-f", "a", folder=tmp_path) == ["a file", "a.txt"]
+
+
+def test_the_program_takes_the_values_that_are_offered():
+    for option in ("--ack", "--versions", "--heartbeat", "--content-type"):
+        values = bash_completes(option, "")
+        assert values
+        for value in values:
+            # Past its options, so that only the URL is missing.
+            assert "the URL is missing" in cat("-s", "/topic/x", option, value).stderr
+
+
+class Shell:
+    """An interactive shell in a terminal. Ctrl-G makes it write its command line to a file."""
+
+    def __init__(self, command, folder, setup):
+        self.line = folder.parent / f"line{next(NAMES)}"
+        self._master, slave = pty.openpty()
+        self._process = subprocess.Popen(command, cwd=folder, stdin=slave, stdout=slave,
+                                         stderr=slave, start_new_session=True,
+                                         env={**os.environ, "TERM": "dumb", "LINE": self.line})
+        os.close(slave)
+        self._printed = ""
+        for line in [*setup, "echo re''ady"]:
+            os.write(self._master, f"{line}\n".encode())
+        self._until(lambda: "ready\r" in self._printed)
+
+    def complete(self, typed):
+        """What the command line is after a tabulator."""
+        self.line.unlink(missing_ok=True)
+        # Ctrl-U: an empty line to begin with.
+        os.write(self._master, f"\x15{typed}\t\x07".encode())
+        self._until(lambda: self.line.exists() and self.line.read_text().endswith("\n"))
+        return self.line.read_text()[:-1]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._process.kill()
+        self._process.wait()
+        os.close(self._master)
+
+    def _until(self, condition):
+        deadline = time.monotonic() + SECONDS
+        while not condition():
+            assert time.monotonic() < deadline, self._printed
+            if select.select([self._master], [], [], 0.05)[0]:
+                self._printed += os.read(self._master, 65536).decode(errors="replace")
+
+
+@pytest.fixture(name="folder")
+def make_folder(tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "some file.txt").write_text("")
+    return folder
+
+
+# What is typed, and what becomes of it; in both shells.
+TYPED = {
+    "stomp_cat ws://127.0.0.1:1/x --trac": "stomp_cat ws://127.0.0.1:1/x --trace ",
+    "stomp_cat ws://127.0.0.1:1/x --ack client-": "stomp_cat ws://127.0.0.1:1/x --ack "
+                                                  "client-individual ",
+    "stomp_cat --ack=au": "stomp_cat --ack=auto ",
+    "stomp_cat --versions 1.2,1.1,": "stomp_cat --versions 1.2,1.1,1.0 ",
+    "stomp_cat --versions=1.2,1.1,": "stomp_cat --versions=1.2,1.1,1.0 ",
+    "stomp_cat ws://h -f so": "stomp_cat ws://h -f some\\ file.txt ",
+    "stomp_cat ws://h -s /us": "stomp_cat ws://h -s /user/queue/",
+}
+
+
+def test_in_a_real_bash(folder):
+    setup = [f"source {shlex.quote(str(BASH_COMPLETION))}", "PS1=",
+             "write() { printf '%s\\n' \"$READLINE_LINE\" >\"$LINE\"; }",
+             "bind -x '\"\\C-g\": write'"]
+    with Shell(["bash", "--norc", "--noprofile", "-i"], folder, setup) as bash:
+        assert {typed: bash.complete(typed) for typed in TYPED} == TYPED
+
+
+# ---- completion in zsh ----
+
+ZSH_SETUP = [
+    "PS1= PS2= RPS1=; unsetopt zle_bracketed_paste; bindkey -e",
+    "autoload -Uz compinit && compinit -u -D",
+    "show() { print -r -- $BUFFER >$LINE }; zle -N show; bindkey '^G' show",
+    # Writes down what is offered, in passing.
+    "compadd() { local -a found; [[ ${@[(r)-[OAD]]} ]] || { builtin compadd -O found \"$@\"; "
+    "print -rl -- $found >>$LINE.offered }; builtin compadd \"$@\" }",
+]
+
+
+@pytest.fixture(name="zsh")
+def start_zsh(folder):
+    setup = [f"fpath=({shlex.quote(str(ZSH_COMPLETION.parent))} $fpath)", *ZSH_SETUP]
+    with Shell(["zsh", "-f", "-i"], folder, setup) as zsh:
+        yield zsh
+
+
+def zsh_offers(zsh, typed):
+    file = pathlib.Path(f"{zsh.line}.offered")
+    file.unlink(missing_ok=True)
+    zsh.complete(typed)
+    return sorted(set(file.read_text().split())) if file.exists() else []
+
+
+def test_zsh_takes_the_file():
+    subprocess.run(["zsh", "-n", ZSH_COMPLETION], check=True)
+
+
+def test_in_a_real_zsh(zsh):
+    assert {typed: zsh.complete(typed) for typed in TYPED} == TYPED
+
+
+def test_zsh_offers_options_and_values(zsh):
+    assert zsh_offers(zsh, "stomp_cat ws://h -") == option_list()
+    assert zsh_offers(zsh, "stomp_cat ws://h --ack ") == ["auto", "client", "client-individual"]
+    assert zsh_offers(zsh, "stomp_cat ws://h --versions ") == ["1.0", "1.1", "1.2"]
+    assert zsh_offers(zsh, "stomp_cat ws://h -d ") == sorted(DESTINATIONS)
+
+
+def test_zsh_offers_options_where_no_value_is_wanted(zsh):
+    """And nothing at all after what ends the program at once."""
+    at_once = {"-h", "--help", "--version"}
+    for option in option_list():
+        offered = zsh_offers(zsh, f"stomp_cat ws://h {option} --")
+        expected = not wants_value(option) and option not in at_once
+        assert ("--host" in offered) == expected, option
