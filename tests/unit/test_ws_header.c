@@ -49,13 +49,13 @@ static int is_control(unsigned opcode) {
 static int breaks_a_rule(const unsigned char *head, const struct setting *s) {
     unsigned fin = head[0] >> 7, reserved = head[0] >> 4 & 7, opcode = head[0] & 15;
     unsigned masked = head[1] >> 7;
-    if (reserved != 0) return 1;                 /* "MUST be 0 unless an extension is negotiated" */
-    if ((int)masked != s->server) return 1;      /* 5.1: a client masks, a server does not */
-    if (opcode >= 3 && opcode <= 7) return 1;    /* reserved for further non-control frames */
-    if (opcode >= 11) return 1;                  /* and for further control frames */
-    if (is_control(opcode) && !fin) return 1;    /* 5.5: MUST NOT be fragmented */
+    if (reserved != 0) return 1;              /* "MUST be 0 unless an extension is negotiated" */
+    if ((int)masked != s->server) return 1;   /* 5.1: a client masks, a server does not */
+    if (opcode >= 3 && opcode <= 7) return 1; /* reserved for further non-control frames */
+    if (opcode >= 11) return 1;               /* and for further control frames */
+    if (is_control(opcode) && !fin) return 1; /* 5.5: MUST NOT be fragmented */
     if (is_control(opcode) && (head[1] & 0x7F) > 125) return 1; /* 5.5: 125 bytes or less */
-    if (opcode == 0 && !s->inside) return 1;     /* 5.4: a continuation continues something */
+    if (opcode == 0 && !s->inside) return 1;          /* 5.4: a continuation continues something */
     return (opcode == 1 || opcode == 2) && s->inside; /* 5.4: messages are not interleaved */
 }
 
@@ -89,7 +89,7 @@ static unsigned long long tried;
 static void differ(const unsigned char *head, size_t len, const struct setting *s,
                    const char *what) {
     size_t i;
-    CHECK(!"the parser and the oracle differ");
+    test_case_failures++;
     if (test_case_failures > 5) return;
     printf("%s: server %d, inside %d, limit %zu, octets", what, s->server, s->inside,
            s->max_message);
@@ -171,7 +171,8 @@ static void check_whole(const unsigned char *head, const struct setting *s, cons
         return;
     }
     if (!is_event_of(&event, head[0], s, h)) differ(head, h->octets, s, "another event");
-    if (event.data + event.len != block + len) differ(head, h->octets, s, "octets of another place");
+    if (event.data + event.len != block + len)
+        differ(head, h->octets, s, "octets of another place");
     if (event.len != there - (opcode == STWS_WS_CLOSE && there ? 2u : 0u))
         differ(head, h->octets, s, "another length");
 }
@@ -266,14 +267,15 @@ static void test_heads_from_a_client_inside_a_message(void) {
 /* Eight passes over 256 first octets and, for either value of the mask bit, 126 second ones that are
    a length, one with 12 lengths behind it, and one with all. */
 static void test_none_was_left_out(void) {
-    CHECK_INT(8ULL * 256 * (2 * (126 + 12 + LENGTHS)), tried);
+    CHECK_INT(8ULL * 256 * 2 * (126ULL + 12 + LENGTHS), tried);
 }
 
 /* The oracle itself, on the examples of section 5.7 and on what the text forbids by name. */
 static void test_oracle_alone(void) {
     static const struct setting client = {0, 0, 0}, server = {1, 0, 0}, inside = {0, 1, 0};
-    static const unsigned char hello[] = {0x81, 0x05}, masked[] = {0x81, 0x85}, ping[] = {0x89, 0x05},
-                               rest[] = {0x80, 0x02}, small[] = {0x82, 0x7E, 0x01, 0x00},
+    static const unsigned char hello[] = {0x81, 0x05}, masked[] = {0x81, 0x85},
+                               ping[] = {0x89, 0x05}, rest[] = {0x80, 0x02},
+                               small[] = {0x82, 0x7E, 0x01, 0x00},
                                large[] = {0x82, 0x7F, 0, 0, 0, 0, 0, 1, 0, 0};
     CHECK_INT(STWS_MORE, oracle(hello, &client).result);
     CHECK_INT(STWS_ERR_WS_PROTOCOL, oracle(hello, &server).result);
