@@ -22,13 +22,13 @@ VECTOR_TEST = $(basename $(wildcard tests/conformance/run_vectors.c))
 TESTS = $(UNIT_TESTS) $(FAULT_TESTS)
 THREADED_TESTS = $(basename $(shell grep -lE 'pthread_create|stws_start' $(addsuffix .c,$(TESTS))))
 
-.PHONY: all help demo demo-web test tsan valgrind interop autobahn web lint format cover install \
-    clean FORCE
+.PHONY: all help demo demo-web test bench bench-quick bench-instructions size fuzz fuzz-replay \
+    fuzz-minimise tsan valgrind interop autobahn web lint format cover install clean FORCE
 
 all: $(PROGRAMS) ## build the examples and tools (the default)
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
 
 vpath %.c examples tests/tools tests/bench
 build/%: %.c $(HEADERS)
@@ -79,6 +79,35 @@ valgrind: all $(call built,plain) ## the tests under valgrind's memcheck
 	@UNDER='valgrind -q --error-exitcode=99 --leak-check=full' \
 	    TIME_LIMIT=300 sh tests/run.sh $(call commands,plain)
 
+# The fuzz targets, three times: build/fuzz with libFuzzer, build/asan with a main of their own that
+# replays the corpora, build/profile to see what these cover. clang has libFuzzer, gcc has not.
+CLANG ?= clang
+T ?= 60
+FUZZ_TARGETS = $(basename $(wildcard tests/fuzz/fuzz_*.c))
+FLAGS_fuzz = -O1 -g -fno-omit-frame-pointer -DFUZZ_LIBFUZZER -fsanitize=fuzzer,address,undefined \
+    -fno-sanitize-recover=undefined
+FLAGS_profile = -O0 -g -fprofile-instr-generate -fcoverage-mapping
+
+build/fuzz/%: %.c $(HEADERS)
+	@mkdir -p $(@D)
+	$(CLANG) $(WARNINGS) $(FLAGS_fuzz) -I. -o $@ $<
+
+build/profile/%: %.c $(HEADERS)
+	@mkdir -p $(@D)
+	$(CLANG) $(WARNINGS) $(FLAGS_profile) -I. -o $@ $< -pthread
+
+$(foreach name,fuzz asan profile,build/$(name)/tests/fuzz/fuzz_broker): examples/mini_broker.c
+
+fuzz: $(addprefix build/fuzz/,$(FUZZ_TARGETS)) ## each fuzz target for T seconds: make fuzz T=60
+	@sh tests/fuzz/run.sh fuzz $(T)
+
+fuzz-replay: $(addprefix build/asan/,$(FUZZ_TARGETS)) $(addprefix build/profile/,$(FUZZ_TARGETS))
+fuzz-replay: ## the fuzz corpora with ASan and UBSan, and the coverage of the parsers by them
+	@sh tests/fuzz/run.sh replay
+
+fuzz-minimise: $(addprefix build/fuzz/,$(FUZZ_TARGETS)) ## put what fuzzing found into the corpora
+	@sh tests/fuzz/run.sh minimise
+
 interop: all ## against Spring, RabbitMQ, ActiveMQ, Artemis (as root: it installs them)
 	sh tests/interop/install.sh
 	@echo 'The brokers are built and started now, which takes some minutes.'
@@ -96,6 +125,22 @@ web: $(addprefix build/,mini_broker stomp_cat) ## the web page in Chromium (as r
 
 demo-web: $(addprefix build/,mini_broker stomp_cat) ## the web page, live (needs npm)
 	@sh tests/web/demo.sh
+
+# ---- measuring: aims are printed as met or missed, what could not be measured is a failure ----
+
+BENCH = $(addprefix build/,bench_client bench_server bench_raw bench_time)
+bench: $(BENCH) ## beside the kernel and other clients, with a chart (as root: installs them)
+	@sh tests/bench/install.sh; python3 tests/bench/run.py; status=$$?; \
+	    build/venv-bench/bin/python tests/bench/chart.py && exit $$status
+
+bench-quick: $(BENCH) ## the same in a minute, with the clients that are built already
+	@python3 tests/bench/run.py --quick
+
+bench-instructions: $(addprefix build/,bench_count bench_server) ## against the recorded counts
+	@python3 tests/bench/instructions.py
+
+size: ## text, stack and compile time of the header
+	@python3 tests/bench/size.py
 
 # ---- the rest ----
 

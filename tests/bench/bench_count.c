@@ -1,0 +1,323 @@
+// Work of a known amount, for instructions.py to count the instructions of. Each mode is run for
+// two amounts, so that what is not said per message drops out.
+#define STOMP_WS_IMPLEMENTATION
+#include "../../stomp_ws.h"
+#include <stdlib.h>
+
+static const char usage_text[] = "usage: bench_count receive|receive-next|receive-locked URL\n"
+                                 "       bench_count publish|publish-locked URL COUNT SIZE\n"
+                                 "       bench_count parse|build HEADERS COUNT\n"
+                                 "       bench_count pieces SIZE PIECE\n";
+
+enum { SILENCE_MS = 60000, MAX_HEADERS = 512, MAX_FRAME = 64 << 10 };
+
+static size_t seen, allocations;
+
+static void check(int ok, const char *what) {
+    if (ok) return;
+    fprintf(stderr, "bench_count: %s\n", what);
+    exit(EXIT_FAILURE);
+}
+
+static void *allocate(void *ctx, size_t size) {
+    (void)ctx;
+    allocations++;
+    return malloc(size);
+}
+
+static void release(void *ctx, void *block, size_t size) {
+    (void)ctx, (void)size;
+    free(block);
+}
+
+static const stws_allocator allocator = {NULL, allocate, release};
+
+static stws_options options(const char *url) {
+    stws_options o;
+    memset(&o, 0, sizeof o);
+    o.url = url;
+    o.single_thread = 1;
+    o.reconnect = STWS_OFF;
+    o.allocator = &allocator;
+    return o;
+}
+
+// ---- a real socket, with build/bench_server at its other end ----
+
+static void read_message(stws *client, const stws_message *m, void *user) {
+    (void)user;
+    if (strcmp(m->destination, "/topic/end") == 0)
+        stws_stop(client);
+    else
+        seen += m->body_len + (unsigned char)m->message_id[0];
+}
+
+static void report(stws *client, size_t allocations_before) {
+    stws_stats_numbers n;
+    stws_stats(client, &n);
+    printf("{\"allocations\":%zu,\"bytes_in\":%llu,\"reads\":%llu,\"bytes_out\":%llu,"
+           "\"writes\":%llu}\n",
+           allocations - allocations_before, n.bytes_in, n.reads, n.bytes_out, n.writes);
+}
+
+static stws *connect_to(const stws_options *o) {
+    stws *client = stws_create(o);
+    int result = stws_connect(client, SILENCE_MS);
+    check(result == STWS_OK, stws_error_text(client));
+    return client;
+}
+
+static void receive(const char *url, int single_thread) {
+    stws_options o = options(url);
+    size_t before;
+    stws *client;
+    o.single_thread = single_thread;
+    o.on_message = read_message;
+    client = connect_to(&o);
+    before = allocations;
+    stws_subscribe(client, "/topic/bench", NULL);
+    check(stws_run(client) == STWS_OK && seen > 0, stws_error_text(client));
+    report(client, before);
+    stws_destroy(client);
+}
+
+static void receive_next(const char *url) {
+    stws_options o = options(url);
+    stws *client = connect_to(&o);
+    size_t before = allocations;
+    stws_event e;
+    int result;
+    stws_subscribe(client, "/topic/bench", NULL);
+    while ((result = stws_next(client, &e, SILENCE_MS)) > 0)
+        if (e.type == STWS_EVENT_MESSAGE) read_message(client, e.message, NULL);
+    check(result == STWS_CLOSED && seen > 0, stws_error_text(client));
+    report(client, before);
+    stws_destroy(client);
+}
+
+static void publish(const char *url, long count, size_t size, int single_thread) {
+    stws_options o = options(url);
+    char *body = (char *)malloc(size + 1);
+    size_t before;
+    stws *client;
+    check(body != NULL, "no memory");
+    memset(body, 'x', size);
+    o.single_thread = single_thread;
+    client = connect_to(&o);
+    before = allocations;
+    for (; count > 0; count--) {
+        int result = stws_send(client, "/topic/sink", body, size);
+        if (result == STWS_ERR_FULL && stws_flush(client, SILENCE_MS) == STWS_OK)
+            result = stws_send(client, "/topic/sink", body, size);
+        check(result == STWS_OK, stws_error_text(client));
+    }
+    check(stws_flush(client, SILENCE_MS) == STWS_OK, stws_error_text(client));
+    report(client, before);
+    stws_destroy(client);
+    free(body);
+}
+
+// ---- the codecs alone ----
+
+// Headers of a MESSAGE: the ones that every broker sends first, then others.
+static size_t make_headers(stws_header *headers, char (*names)[32], size_t count) {
+    static const char *const usual[][2] = {
+        {"destination", "/topic/bench"}, {"message-id", "session-1234-0000001"},
+        {"subscription", "sub-1"},       {"content-type", "text/plain;charset=utf-8"},
+        {"timestamp", "1700000000000"},  {"priority", "4"},
+    };
+    size_t i;
+    memset(headers, 0, count * sizeof *headers);
+    for (i = 0; i < count; i++) {
+        int is_usual = i < sizeof usual / sizeof usual[0];
+        if (!is_usual) sprintf(names[i], "x-application-%03u", (unsigned)i);
+        headers[i].name = is_usual ? usual[i][0] : names[i];
+        headers[i].value = is_usual ? usual[i][1] : "some value of 24 octets.";
+    }
+    return count;
+}
+
+// The frame lives in static tables: it is made once, and built as often as asked.
+static const stws_frame *make_frame(size_t header_count) {
+    static char names[MAX_HEADERS][32];
+    static stws_header headers[MAX_HEADERS];
+    static const char body[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    static stws_frame frame;
+    check(header_count <= MAX_HEADERS, "too many headers");
+    frame.command_id = STWS_COMMAND_MESSAGE;
+    frame.headers = headers;
+    frame.header_count = make_headers(headers, names, header_count);
+    frame.body = body;
+    frame.body_len = sizeof body - 1;
+    return &frame;
+}
+
+static size_t build_one(char *out, const stws_frame *frame) {
+    size_t need;
+    check(stws_frame_build(out, MAX_FRAME, STWS_STOMP_12, frame, &need) == STWS_OK,
+          "a frame that cannot be built");
+    return need;
+}
+
+static void build(size_t header_count, long count) {
+    static char out[MAX_FRAME];
+    const stws_frame *frame = make_frame(header_count);
+    for (; count > 0; count--) seen += build_one(out, frame);
+}
+
+// Parsing changes a frame in place, so each has to be put there again: memcpy is counted too.
+static void parse(size_t header_count, long count) {
+    static char original[MAX_FRAME], copy[MAX_FRAME];
+    static stws_header headers[MAX_HEADERS + 1];
+    size_t len = build_one(original, make_frame(header_count)), used;
+    for (; count > 0; count--) {
+        stws_frame_state state;
+        stws_frame frame;
+        memset(&state, 0, sizeof state);
+        state.version = STWS_STOMP_12;
+        state.headers = headers;
+        state.max_headers = MAX_HEADERS + 1;
+        memcpy(copy, original, len);
+        check(stws_frame_parse(copy, len, &state, &frame, &used) == STWS_DONE && used == len,
+              "a frame that cannot be parsed");
+        seen += frame.header_count;
+    }
+}
+
+// ---- a whole client on a server in memory, which hands out a message in pieces ----
+
+typedef struct script {
+    char answer[1024];
+    size_t message_len, len, at, piece;
+    char *message;
+    const char *out;
+    int stage;
+} script;
+
+static void say(script *s, const char *out, size_t len) {
+    s->out = out;
+    s->len = len;
+    s->at = 0;
+}
+
+static void answer_upgrade(script *s, const char *data, size_t len) {
+    char request[4096];
+    stws_header headers[32];
+    stws_http http;
+    size_t used, need;
+    memset(&http, 0, sizeof http);
+    http.headers = headers;
+    http.max_headers = 32;
+    check(len < sizeof request, "a long request");
+    memcpy(request, data, len);
+    check(stws_handshake_parse(request, len, &http, &used) == STWS_DONE, "no request");
+    stws_handshake_answer(s->answer, sizeof s->answer, &http, "v12.stomp", &need);
+    say(s, s->answer, need);
+}
+
+static void answer_connect(script *s) {
+    static const char connected[] = "CONNECTED\nversion:1.2\nheart-beat:0,0\n\n";
+    size_t need;
+    stws_ws_build(s->answer, sizeof s->answer, STWS_WS_TEXT, 1, connected, sizeof connected, NULL,
+                  &need);
+    say(s, s->answer, need);
+}
+
+static int script_open(void *ctx, const stws_endpoint *to) {
+    (void)ctx, (void)to;
+    return STWS_DONE;
+}
+
+static long script_write(void *ctx, const char *data, size_t len) {
+    script *s = (script *)ctx;
+    switch (s->stage++) {
+        case 0: answer_upgrade(s, data, len); break;
+        case 1: answer_connect(s); break;
+        case 2: say(s, s->message, s->message_len); break;
+        default: break;
+    }
+    return (long)len;
+}
+
+static long script_read(void *ctx, char *out, size_t len) {
+    script *s = (script *)ctx;
+    if (len > s->piece) len = s->piece;
+    if (len > s->len - s->at) len = s->len - s->at;
+    memcpy(out, s->out + s->at, len);
+    s->at += len;
+    return (long)len;
+}
+
+static void script_close(void *ctx) {
+    (void)ctx;
+}
+
+static int script_fd(void *ctx) {
+    (void)ctx;
+    return -1;
+}
+
+static int script_wants(void *ctx, int wants) {
+    const script *s = (const script *)ctx;
+    return s->at < s->len ? wants | STWS_WANT_NOW : wants;
+}
+
+static void make_message(script *s, size_t size) {
+    char *frame = (char *)malloc(size + 256);
+    size_t len;
+    s->message = (char *)malloc(size + 512);
+    check(frame && s->message, "no memory");
+    len = (size_t)sprintf(frame,
+                          "MESSAGE\nsubscription:1\nmessage-id:m\ndestination:/topic/a\n"
+                          "content-length:%zu\n\n",
+                          size);
+    memset(frame + len, 'x', size);
+    frame[len + size] = 0;
+    stws_ws_build(s->message, size + 512, STWS_WS_TEXT, 1, frame, len + size + 1, NULL,
+                  &s->message_len);
+    free(frame);
+}
+
+static void stop_after(stws *client, const stws_message *m, void *user) {
+    check(m->body_len == *(const size_t *)user, "a body was cut");
+    seen += m->body_len;
+    stws_stop(client);
+}
+
+static void pieces(size_t size, size_t piece) {
+    static script s;
+    stws_transport transport = {&s,           script_open, script_read,  script_write,
+                                script_close, script_fd,   script_wants, NULL};
+    stws_options o = options("ws://127.0.0.1/pieces");
+    stws *client;
+    make_message(&s, size);
+    s.piece = piece;
+    o.transport = &transport;
+    o.max_body = size;
+    o.on_message = stop_after;
+    o.user = &size;
+    client = stws_create(&o);
+    stws_subscribe(client, "/topic/a", NULL);
+    check(stws_run(client) == STWS_OK && seen == size, stws_error_text(client));
+    stws_destroy(client);
+    free(s.message);
+}
+
+static int run(const char *mode, const char *first, const char *second, const char *third) {
+    size_t number = (size_t)atol(first);
+    if (strcmp(mode, "receive") == 0) return receive(first, 1), 0;
+    if (strcmp(mode, "receive-locked") == 0) return receive(first, 0), 0;
+    if (strcmp(mode, "receive-next") == 0) return receive_next(first), 0;
+    if (!second) return -1;
+    if (strcmp(mode, "parse") == 0) return parse(number, atol(second)), 0;
+    if (strcmp(mode, "build") == 0) return build(number, atol(second)), 0;
+    if (strcmp(mode, "pieces") == 0) return pieces(number, (size_t)atol(second)), 0;
+    if (!third || strncmp(mode, "publish", 7) != 0) return -1;
+    return publish(first, atol(second), (size_t)atol(third), !strstr(mode, "locked")), 0;
+}
+
+int main(int argc, char **argv) {
+    if (argc < 3 || run(argv[1], argv[2], argv[3], argc > 4 ? argv[4] : NULL) != 0)
+        return fputs(usage_text, stderr), 2;
+    return EXIT_SUCCESS;
+}

@@ -1,0 +1,40 @@
+// Runs a command with a deadline and adds a line to its output: the CPU time it took, and the most
+// memory it had. A small program has to do that: the peak of a process begins with that of the one
+// which started it, so that an interpreter would measure itself.
+#define _POSIX_C_SOURCE 200809L
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static pid_t child;
+
+static void end_child(int signal_number) {
+    (void)signal_number;
+    kill(child, SIGKILL);
+}
+
+static double seconds(struct timeval t) {
+    return (double)t.tv_sec + (double)t.tv_usec / 1e6;
+}
+
+int main(int argc, char **argv) {
+    struct rusage used;
+    int status;
+    if (argc < 3) return fputs("usage: bench_time SECONDS COMMAND [ARGUMENT]...\n", stderr), 2;
+    child = fork();
+    if (child == 0) {
+        execvp(argv[2], argv + 2);
+        perror(argv[2]);
+        _exit(127);
+    }
+    signal(SIGALRM, end_child);
+    alarm((unsigned)atoi(argv[1]));
+    while (waitpid(child, &status, 0) < 0) continue;
+    getrusage(RUSAGE_CHILDREN, &used);
+    printf("{\"cpu_secs\":%.6f,\"peak_kib\":%ld}\n",
+           seconds(used.ru_utime) + seconds(used.ru_stime), used.ru_maxrss);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
+}

@@ -1,0 +1,86 @@
+#!/bin/sh
+# Installs and builds the other clients of the benchmark, on a bare Debian 12 and as root: below
+# build/bench, the Python ones in build/venv-bench, stomp.js in build/npm. Each is one check, so
+# that one which cannot be had is said and does not keep the others away. Go and Rust are not
+# installed where they are missing: Debian's are older than what these clients need.
+#
+#     tests/bench/install.sh [--quick]      --quick builds with what is installed already
+set -u
+
+cd "$(dirname "$0")/../.." || exit 1
+. tests/checks.sh
+peers=tests/bench/peers
+out=build/bench
+mkdir -p $out
+PATH=$PATH:$HOME/.cargo/bin:/usr/local/go/bin
+
+debian() {
+    for package in "$@"; do
+        case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) in
+            installed) continue ;;
+        esac
+        [ -n "${updated:-}" ] || apt-get update -q || return
+        updated=1
+        DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$package" ||
+            return
+    done
+}
+
+# The copy of requirements.txt is made last: it says that all of it is installed.
+python_packages() {
+    venv=build/venv-bench
+    cmp -s tests/bench/requirements.txt $venv/requirements.txt && return
+    debian python3-venv && python3 -m venv --clear $venv &&
+        $venv/bin/pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt &&
+        cp tests/bench/requirements.txt $venv/requirements.txt
+}
+
+# Others may have packages of theirs in build/npm: they stay.
+npm_packages() {
+    mkdir -p build/npm
+    for package in @stomp/stompjs@7.5.0 ws@8.23.0; do
+        name=${package%@*}
+        grep -qs "\"version\": \"${package##*@}\"" "build/npm/node_modules/$name/package.json" ||
+            npm install --prefix build/npm --no-audit --no-fund --loglevel=error --save-exact \
+                "$package" || return
+    done
+}
+
+c_peer() {
+    ${CC:-cc} -std=gnu99 -O2 -Wall -Wextra -Wshadow -Werror -o "$out/$1" "$peers/$1.c" "-l$2"
+}
+
+beast() {
+    ${CXX:-c++} -std=c++17 -O2 -Wall -Wextra -o $out/beast $peers/beast.cpp -pthread
+}
+
+gorilla() {
+    (cd $peers/gorilla && go build -o ../../../../$out/gorilla .)
+}
+
+tungstenite() {
+    cargo build --quiet --release --locked --manifest-path $peers/tungstenite/Cargo.toml \
+        --target-dir $out/cargo && cp $out/cargo/release/tungstenite $out/tungstenite
+}
+
+spring() {
+    mvn -q -B -f $peers/spring/pom.xml package && cp $out/spring/spring.jar $out/spring.jar
+}
+
+if [ "${1:-}" != --quick ]; then
+    check "a C and a C++ compiler, make, valgrind" debian gcc g++ libc6-dev make valgrind binutils
+    check "gcc for thumb2" debian gcc-arm-linux-gnueabihf libc6-dev-armhf-cross
+    check "wslay" debian libwslay-dev
+    check "Boost" debian libboost-dev
+    check "libwebsockets" debian libwebsockets-dev
+    check "a JDK and Maven" debian openjdk-17-jdk-headless maven
+    check "the Python packages" python_packages
+    check "the JavaScript packages" npm_packages
+fi
+check "wslay's client" c_peer wslay wslay
+check "Beast's client" beast
+check "libwebsockets' client" c_peer lws websockets
+check "tungstenite's client" tungstenite
+check "gorilla's client" gorilla
+check "Spring's client" spring
+report

@@ -1,0 +1,335 @@
+#!/usr/bin/env python3
+"""How fast is the client, beside the kernel and beside other clients?
+
+Every client runs against the same server on the loopback interface, through its normal API. In each
+round all of them run once, one right after the other, and only what ran in the same round is
+compared, so that other work on the machine falls on all of them. `ours` runs twice: how far the two
+differ is what the other ratios are to be doubted by.
+
+    run.py          5 rounds, bodies of 64 octets to 1 MiB; a missing client is a failure
+    run.py --quick  3 short rounds with the clients that are there, bodies to 16 KiB
+    run.py --only NAME,NAME
+
+Results: a table, and build/bench/results.json, of which chart.py makes a picture.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import time
+
+from loopback import BUILD, Server
+
+PEERS = pathlib.Path(__file__).parent / "peers"
+RESULTS = BUILD / "bench" / "results.json"
+PYTHON = BUILD / "venv-bench" / "bin" / "python"
+NODE_MODULES = BUILD / "npm" / "node_modules"
+
+KIB, MIB = 1 << 10, 1 << 20
+MODES = ("burst", "sink", "pingpong")
+TITLES = {"burst": "receive", "sink": "publish", "pingpong": "round trip"}
+RUN_SECONDS = 60
+MOST_MESSAGES = 2_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Client:
+    """A program with the arguments of bench.h, and the file without which it is not installed."""
+
+    name: str
+    command: tuple
+    needs: pathlib.Path
+
+
+def program(name, path):
+    return Client(name, (path,), path)
+
+
+RAW, OURS, AGAIN = "raw", "ours", "ours, again"
+CLIENTS = (
+    program(RAW, BUILD / "bench_raw"),
+    program(OURS, BUILD / "bench_client"),
+    program(AGAIN, BUILD / "bench_client"),
+    program("Beast", BUILD / "bench" / "beast"),
+    program("wslay", BUILD / "bench" / "wslay"),
+    program("libwebsockets", BUILD / "bench" / "lws"),
+    program("tungstenite + stomp-parser", BUILD / "bench" / "tungstenite"),
+    program("gorilla + go-stomp", BUILD / "bench" / "gorilla"),
+    Client("Spring", ("java", "-XX:+UseSerialGC", "-jar", BUILD / "bench" / "spring.jar"),
+           BUILD / "bench" / "spring.jar"),
+    Client("stomp.js", ("node", PEERS / "stompjs.cjs"), NODE_MODULES / "@stomp" / "stompjs"),
+    Client("picows + stomper", (PYTHON, PEERS / "picows_stomper.py"), PYTHON),
+    Client("websocket-client + stomper", (PYTHON, PEERS / "article.py"), PYTHON),
+)
+
+
+class RunError(Exception):
+    """A client ended badly."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    rounds: int
+    seconds: float  # of each run, about
+    sizes: tuple
+
+
+FULL = Plan(5, 0.3, (64, KIB, 16 * KIB, MIB))
+QUICK = Plan(3, 0.04, (64, KIB, 16 * KIB))
+
+
+class Cell:
+    """One mode with bodies of one size: all clients, in rounds."""
+
+    def __init__(self, server, prefix, mode, size):
+        self._server, self._prefix = server, prefix
+        self.mode, self.size = mode, size
+        self.runs = {}     # of each client, by name
+        self._counts = {}  # how many messages it is given
+        self._startup = {}  # CPU seconds of a run with one message
+
+    def run_once(self, client, count):
+        arguments = ("--url", self._server.url(self.mode, count, self.size), "--mode", self.mode,
+                     "--count", count, "--size", self.size)
+        command = (*self._prefix, BUILD / "bench_time", RUN_SECONDS, *client.command, *arguments)
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False,
+                              env={**os.environ, "NODE_PATH": str(NODE_MODULES)})
+        lines = done.stdout.splitlines()
+        if done.returncode != 0 or len(lines) != 2:
+            raise RunError(f"{client.name}, {TITLES[self.mode]} of {self.size}: status "
+                           f"{done.returncode}: {done.stderr.strip()[-300:]}")
+        result = {**json.loads(lines[0]), **json.loads(lines[1])}
+        if result["msgs"] != count:
+            raise RunError(f"{client.name}: {result['msgs']} messages instead of {count}")
+        return result
+
+    def calibrate(self, client, seconds):
+        """Find the number of messages that takes about so long."""
+        self._startup[client.name] = self.run_once(client, 1)["cpu_secs"]
+        count = max(1, min(64, MIB // self.size))
+        while True:
+            taken = self.run_once(client, count)["secs"]
+            if taken >= seconds / 5 or count >= MOST_MESSAGES:
+                break
+            count = min(MOST_MESSAGES, count * 16)
+        self._counts[client.name] = max(8, min(MOST_MESSAGES, int(count * seconds / taken)))
+        self.runs[client.name] = []
+
+    def measure(self, client):
+        result = self.run_once(client, self._counts[client.name])
+        result["rate"] = result["msgs"] / result["secs"]
+        result["cpu_us"] = self._cpu_us(client, result)
+        self.runs[client.name].append(result)
+
+    def _cpu_us(self, client, result):
+        """For each message; None when the start of the program is nearly all of its time."""
+        startup = self._startup[client.name]
+        messages = result["cpu_secs"] - startup
+        return messages / result["msgs"] * 1e6 if messages > startup / 4 else None
+
+    def speed(self, run):
+        """More is better."""
+        return 1 / run["p50_us"] if self.mode == "pingpong" else run["rate"]
+
+    def ratios(self, name, to):
+        """How many times as fast as another, in each round."""
+        return [self.speed(a) / self.speed(b)
+                for a, b in zip(self.runs[name], self.runs[to], strict=True)]
+
+    def median(self, name, figure):
+        """Of the rounds; None when none has that figure."""
+        values = [run[figure] for run in self.runs[name] if run[figure] is not None]
+        return statistics.median(values) if values else None
+
+    def has(self, *names):
+        return all(self.runs.get(name) for name in names)
+
+    def summary(self):
+        """What goes into the file."""
+        return {"mode": self.mode, "size": self.size, "runs": self.runs}
+
+
+class Benchmark:
+    def __init__(self, clients, plan):
+        self._clients, self._plan = clients, plan
+        self.cells = []
+        self.passed = self.failed = 0
+
+    def fail(self, sentence):
+        self.failed += 1
+        print(f"FAILED {sentence}", flush=True)
+
+    def run(self):
+        # Round trips are steady only when both ends share a core.
+        core = str(max(os.sched_getaffinity(0)))
+        pin = ("taskset", "-c", core)
+        with Server() as server, Server(pin) as pinned:
+            for mode in MODES:
+                for size in self._plan.sizes:
+                    one_core = mode == "pingpong"
+                    cell = Cell(pinned if one_core else server, pin if one_core else (), mode, size)
+                    self._run_cell(cell)
+                    print_cell(cell)
+                    self.cells.append(cell)
+
+    def _run_cell(self, cell):
+        def attempt(action, client, *arguments):
+            try:
+                action(client, *arguments)
+                return True
+            except (RunError, ValueError) as error:
+                self.fail(str(error))
+                return False
+
+        clients = [client for client in self._clients
+                   if attempt(cell.calibrate, client, self._plan.seconds)]
+        for round_number in range(self._plan.rounds):
+            turn = round_number % len(clients)
+            for client in clients[turn:] + clients[:turn]:
+                if client.name in cell.runs and not attempt(cell.measure, client):
+                    del cell.runs[client.name]
+        self.passed += len(cell.runs)
+
+
+# ---- what it says ----
+
+def size_text(size):
+    return f"{size // MIB} MiB" if size >= MIB else f"{size // KIB} KiB" if size >= KIB else f"{size} B"
+
+
+def short(value):
+    """Three digits, and never an exponent."""
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.2g}"
+
+
+def spread(values):
+    return f"{short(statistics.median(values))} ({short(min(values))} to {short(max(values))})"
+
+
+ROW = "  {:27}{:>25}  {:>24}{:>24}{:>10}{:>10}"
+
+
+def print_cell(cell):
+    print(f"\n{TITLES[cell.mode]}, bodies of {size_text(cell.size)}")
+    if cell.has(OURS, AGAIN):
+        print(f"  the same program twice differs by {spread(cell.ratios(AGAIN, OURS))}")
+    speed = "p50/p99/p99.9 us" if cell.mode == "pingpong" else "messages/s"
+    print(ROW.format("client", speed, "times raw", "ours is faster by", "CPU us", "peak MiB"))
+    for name in sorted(cell.runs, key=lambda name: -statistics.median(map(cell.speed,
+                                                                          cell.runs[name]))):
+        print_row(cell, name)
+
+
+def print_row(cell, name):
+    figure = f"{cell.median(name, 'rate'):,.0f}"
+    if cell.mode == "pingpong":
+        figure = "/".join(f"{cell.median(name, key):.1f}"
+                          for key in ("p50_us", "p99_us", "p999_us"))
+    cpu_us = cell.median(name, "cpu_us")
+    print(ROW.format(name, figure, spread(cell.ratios(name, RAW)) if cell.has(RAW) else "",
+                     spread(cell.ratios(OURS, name)) if cell.has(OURS) else "",
+                     "-" if cpu_us is None else f"{cpu_us:.2f}",
+                     f"{cell.median(name, 'peak_kib') / KIB:.1f}"), flush=True)
+
+
+# The aims of the project: ours to raw, by size; a round trip may take so many times raw's.
+AT_LEAST_RAW = {
+    "burst": {64: 0.42, KIB: 0.73, 16 * KIB: 0.72, MIB: 0.94},
+    "sink": {64: 0.42, KIB: 0.39, 16 * KIB: 0.41, MIB: 0.84},
+}
+ROUND_TRIP_AT_MOST = {64: 1.03, KIB: 1.03, 16 * KIB: 1.07, MIB: 1.2}
+# Receiving small bodies, ours is to be faster by that than these.
+FASTER_THAN = {"Beast": 2.5, "websocket-client + stomper": 300}
+PEAK_KIB = 2 * KIB
+
+
+def print_target(met, sentence):
+    print(f"target {'met' if met else 'missed'}: {sentence}")
+
+
+def print_cell_targets(cell):
+    what = f"{TITLES[cell.mode]}, {size_text(cell.size)}"
+    ratio = statistics.median(cell.ratios(OURS, RAW))
+    if cell.mode == "pingpong":
+        longer, most = 1 / ratio, ROUND_TRIP_AT_MOST[cell.size]
+        print_target(longer <= most, f"{what}: {longer:.2f} times raw's, to be at most {most}")
+        return
+    least = AT_LEAST_RAW[cell.mode][cell.size]
+    print_target(ratio >= least, f"{what}: {ratio:.2f} of raw's rate, to be at least {least}")
+    for peer, times in FASTER_THAN.items():
+        if cell.mode == "burst" and cell.size <= KIB and cell.has(peer):
+            faster = statistics.median(cell.ratios(OURS, peer))
+            print_target(faster >= times,
+                         f"{what}: {faster:.1f} times {peer}, to be at least {times}")
+
+
+def print_targets(cells):
+    print()
+    cells = [cell for cell in cells if cell.has(RAW, OURS)]
+    for cell in cells:
+        print_cell_targets(cell)
+    peak = max((cell.median(OURS, "peak_kib") for cell in cells if cell.size <= 16 * KIB),
+               default=0)
+    print_target(peak <= PEAK_KIB, f"peak memory, bodies to 16 KiB: {peak:.0f} KiB, "
+                                   f"to be at most {PEAK_KIB}")
+
+
+def processor():
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def write(cells, plan):
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps({
+        "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "processor": processor(), "cores": os.cpu_count(), "system": platform.release(),
+        "rounds": plan.rounds, "cells": [cell.summary() for cell in cells]}, indent=1) + "\n")
+
+
+def choose(benchmark_only, quick):
+    """The clients that run, and a sentence for each that cannot."""
+    wanted = [client for client in CLIENTS
+              if not benchmark_only or client.name in (RAW, OURS, AGAIN, *benchmark_only)]
+    present = [client for client in wanted if client.needs.exists()]
+    missing = [f"{client.name}: not installed; tests/bench/install.sh does that, and says why not"
+               for client in wanted if client not in present]
+    if quick:
+        # A virtual machine that takes a second to start has no place in a minute.
+        present = [client for client in present if client.command[0] != "java"]
+    return present, missing
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="in less than a minute")
+    parser.add_argument("--only", type=lambda names: names.split(","), default=[],
+                        help="these clients beside raw and ours")
+    arguments = parser.parse_args()
+    plan = QUICK if arguments.quick else FULL
+    clients, missing = choose(arguments.only, arguments.quick)
+    benchmark = Benchmark(clients, plan)
+    for sentence in missing:
+        if arguments.quick:
+            print(f"left out: {sentence}")
+        else:
+            benchmark.fail(sentence)
+    benchmark.run()
+    print_targets(benchmark.cells)
+    write(benchmark.cells, plan)
+    print(f"{benchmark.passed} passed, {benchmark.failed} failed")
+    return benchmark.failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+#!/bin/sh
+# The fuzz targets. What makes them is in the Makefile, what they check in fuzz_*.c.
+#
+#     tests/fuzz/run.sh fuzz SECONDS     each target for so long, from its corpus on
+#     tests/fuzz/run.sh replay           the corpora, and how much of the parsers they cover
+#     tests/fuzz/run.sh minimise         put what fuzzing has found into the corpora, and make them
+#                                        as small as they can be with the same coverage
+#
+# A crash, a leak, a time-out and a lack of memory are failures; the file that makes it happen is
+# named. It, and what else fuzzing finds, is kept in build/fuzz.
+# shellcheck disable=SC2046,SC2086 # lists of words
+set -u
+
+cd "$(dirname "$0")/../.." || exit 1
+. tests/checks.sh
+
+out=build/fuzz
+corpora=tests/fuzz/corpus
+targets=$(printf '%s\n' tests/fuzz/fuzz_*.c | sed 's|.*/fuzz_\(.*\)\.c|\1|')
+most_octets=2048 # of an input
+parsers='utf8 url handshake websocket frame'
+goal=99 # percent of the lines of each of them
+export UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_stack_use_after_return=1:quarantine_size_mb=64
+
+# The words that a target's input is made of.
+dictionary() {
+    case $1 in
+        url | utf8 | websocket) cat tests/fuzz/$1.dict ;;
+        handshake) cat tests/fuzz/http.dict ;;
+        stomp*) cat tests/fuzz/stomp.dict ;;
+        *) cat tests/fuzz/http.dict tests/fuzz/stomp.dict ;;
+    esac
+}
+
+# ---- fuzzing ----
+
+# What libFuzzer said in the end, as words for a line.
+outcome() {
+    awk '/^#[0-9]+.* cov: / { for (i = 1; i < NF; i++) if ($i == "cov:") edges = $(i + 1) }
+        /^stat::number_of_executed_units:/ { runs = $2 }
+        /^stat::new_units_added:/ { fresh = $2 }
+        /^stat::peak_rss_mb:/ { memory = $2 }
+        END { printf "%d runs, %d edges, %d new inputs, %d MiB\n", runs, edges, fresh, memory }' "$1"
+}
+
+fuzz_target() {
+    log=$out/$1.log
+    mkdir -p $out/corpus/$1 $out/found
+    dictionary $1 >$out/$1.dict
+    timeout -k 10 $((seconds + 120)) $out/tests/fuzz/fuzz_$1 -max_total_time=$seconds \
+        -max_len=$most_octets -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=256 \
+        -print_final_stats=1 -dict=$out/$1.dict -artifact_prefix=$out/found/$1- \
+        $out/corpus/$1 $corpora/$1 >$log 2>&1 && grep -q '^stat::number_of_executed_units: [1-9]' $log &&
+        return
+    echo "reproduced by: $(sed -n 's/.*Test unit written to //p' $log)"
+    grep -E 'not true|runtime error|ERROR: |SUMMARY|differ|^ALARM|: [0-9]+ passed' $log | head -n 10
+    echo "all of it: $log"
+    return 1
+}
+
+fuzz_all() {
+    seconds=$1
+    for target in $targets; do
+        check "fuzzing $target" fuzz_target $target
+        printf '%-16s %s\n' "$target:" "$(outcome $out/$target.log)"
+    done
+}
+
+# ---- replaying ----
+
+replay_target() {
+    timeout -k 10 600 build/asan/tests/fuzz/fuzz_$1 $corpora/$1
+}
+
+llvm() {
+    tool=$(clang -print-prog-name=$1)
+    shift
+    $tool "$@"
+}
+
+# Which lines of the header the corpora reach: "line|count|text" for each in build/fuzz/lines.
+measure() {
+    profiles=build/profile
+    object= # llvm-cov takes the first program without a flag
+    rm -f $profiles/*.profraw
+    for target in $targets; do
+        LLVM_PROFILE_FILE=$profiles/$target-%m.profraw \
+            $profiles/tests/fuzz/fuzz_$target $corpora/$target || return 1
+    done
+    llvm llvm-profdata merge -o $profiles/all.profdata $profiles/*.profraw &&
+        llvm llvm-cov show -show-instantiations=0 -instr-profile=$profiles/all.profdata \
+            $(for target in $targets; do echo $object $profiles/tests/fuzz/fuzz_$target; object=-object; done) \
+            stomp_ws.h >$out/lines
+}
+
+# The share of a section's lines, and those that are missing; wrong when it is under the goal.
+cover_section() {
+    awk -F '|' -v section=">>$1:" -v goal="$2" '
+        $3 ~ /^\/\* ==== / { inside = index($3, section) }
+        inside && $2 ~ /[0-9]/ {
+            all++
+            if ($2 ~ /^ *0$/) missing = missing "    " $1 + 0 ": " substr($0, index($0, $3)) "\n"
+            else reached++
+        }
+        END {
+            share = all ? 100 * reached / all : 0
+            printf "%-16s %5.1f %% of %d lines\n", substr(section, 3), share, all
+            if (goal) printf "%s", missing
+            exit share < goal
+        }' $out/lines
+}
+
+replay_all() {
+    mkdir -p $out
+    for target in $targets; do
+        check "replaying the corpus of $target" replay_target $target
+        printf '%-16s %d inputs\n' "$target:" $(find $corpora/$target -type f | wc -l)
+    done
+    check "measuring the coverage" measure
+    echo "Covered by the corpora:"
+    for section in $parsers; do
+        check "coverage of $section" cover_section $section $goal
+        cover_section $section $goal
+    done
+    for section in session output dispatch input timers turn talking; do
+        cover_section $section 0
+    done
+}
+
+# ---- minimising ----
+
+# An input for each edge is enough; counters and values are for the search only.
+minimise_target() {
+    rm -rf $out/minimal
+    mkdir -p $out/minimal $out/corpus/$1 $corpora/$1
+    $out/tests/fuzz/fuzz_$1 -merge=1 -use_counters=0 -max_len=$most_octets -timeout=10 \
+        $out/minimal $corpora/$1 $out/corpus/$1 || return 1
+    rm -rf "${corpora:?}/$1"
+    mv $out/minimal $corpora/$1
+}
+
+minimise_all() {
+    for target in $targets; do
+        check "minimising $target" minimise_target $target
+        printf '%-16s %d inputs\n' "$target:" $(find $corpora/$target -type f | wc -l)
+    done
+}
+
+case ${1:-} in
+    fuzz) fuzz_all "${2:-60}" ;;
+    replay) replay_all ;;
+    minimise) minimise_all ;;
+    *) sed -n '4,7s/^# *//p' "$0" && exit 2 ;;
+esac
+report
