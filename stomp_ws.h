@@ -2420,12 +2420,31 @@ static size_t stws_p_head_bound(const stws_frame *frame) {
     return bound;
 }
 
+/* What brokers differ in, in the order of enum stws_broker_number. */
+typedef struct stws_p_profile {
+    int joins;               /* STOMP frames out of several WebSocket messages: large ones may be cut */
+    int takes_bare_as_text;  /* a SEND without content-length becomes a TextMessage */
+    int ends_before_forgets; /* a durable subscription is forgotten only when it has no consumer any more */
+    const char *prefetch;    /* the header for it, and what one message counts there */
+    unsigned long long prefetch_unit;
+    const char *durable[4];  /* headers; no value is the subscription's name */
+} stws_p_profile;
+
+static const stws_p_profile *stws_p_profile_of(int broker) {
+    static const stws_p_profile profiles[] = {
+        {0, 0, 0, NULL, 0, {NULL, NULL, NULL, NULL}},
+        {1, 0, 0, NULL, 0, {NULL, NULL, NULL, NULL}},
+        {1, 0, 0, "prefetch-count", 1, {"durable", "true", "auto-delete", "false"}},
+        {0, 1, 1, "activemq.prefetchSize", 1, {"activemq.subscriptionName", NULL, NULL, NULL}},
+        {1, 1, 0, "consumer-window-size", 1024, {"durable-subscription-name", NULL, NULL, NULL}}};
+    return &profiles[broker];
+}
+
 /* How large a WebSocket message of ours may be, 0 for any size: see "Large frames" in the manual. */
 static size_t stws_p_cut_size(const stws_p_session *s) {
     size_t asked = s->options->max_ws_message;
-    int b = s->broker, joins = b == STWS_BROKER_SPRING || b == STWS_BROKER_RABBITMQ || b == STWS_BROKER_ARTEMIS;
     if (asked) return asked == STWS_WHOLE ? 0 : asked;
-    return joins ? STWS_P_PIECE : 0;
+    return stws_p_profile_of(s->broker)->joins ? STWS_P_PIECE : 0;
 }
 
 /* The plain frame lies at the end of the room that was made; cut it into masked messages from the front. What is
@@ -2477,8 +2496,8 @@ static int stws_p_post_whole(stws_p_session *s, const stws_frame *frame, char *h
 
 /* STWS_AS_TEXT, settled for the broker that is there. */
 static void stws_p_settle_text(const stws_p_session *s, stws_frame *frame) {
-    int is_jms = s->broker == STWS_BROKER_ACTIVEMQ || s->broker == STWS_BROKER_ARTEMIS;
-    if (frame->no_content_length == STWS_AS_TEXT) frame->no_content_length = is_jms;
+    if (frame->no_content_length == STWS_AS_TEXT)
+        frame->no_content_length = stws_p_profile_of(s->broker)->takes_bare_as_text;
 }
 
 /* Build a frame into the output. STWS_ERR_SPACE: it does not fit, *need octets would. STWS_ERR_FRAME_BUILD. */
@@ -2854,23 +2873,6 @@ static stws_p_sub *stws_p_next_unsent(stws_p_subs *t) {
     return NULL;
 }
 
-/* How a broker wants to be told what all of them can do, but no two alike. No value is the subscription's name. */
-typedef struct stws_p_profile {
-    const char *prefetch;
-    unsigned long long prefetch_unit;
-    const char *durable[4];
-} stws_p_profile;
-
-static const stws_p_profile *stws_p_profile_of(int broker) {
-    static const stws_p_profile profiles[] = { /* in the order of enum stws_broker_number */
-        {NULL, 0, {NULL, NULL, NULL, NULL}},
-        {NULL, 0, {NULL, NULL, NULL, NULL}},
-        {"prefetch-count", 1, {"durable", "true", "auto-delete", "false"}},
-        {"activemq.prefetchSize", 1, {"activemq.subscriptionName", NULL, NULL, NULL}},
-        {"consumer-window-size", 1024, {"durable-subscription-name", NULL, NULL, NULL}}};
-    return &profiles[broker];
-}
-
 /* Add a header, unless the user has said it already. */
 static void stws_p_add_missing(stws_p_session *s, stws_frame *frame, const char *name, const char *value) {
     if (!stws_frame_header(frame, name)) stws_p_add(s, frame, name, value);
@@ -2900,8 +2902,9 @@ static void stws_p_compose_subscribe(stws_p_session *s, stws_frame *frame, const
         stws_p_add(s, frame, name, value);
     }
     stws_p_add_durable(s, frame, durable);
+    if (sub->prefetch <= 0 || !profile->prefetch) return;
     stws_p_number_text(s->digits, "", STWS_P_CAST(unsigned, sub->prefetch) * profile->prefetch_unit);
-    if (sub->prefetch > 0 && profile->prefetch) stws_p_add_missing(s, frame, profile->prefetch, s->digits);
+    stws_p_add_missing(s, frame, profile->prefetch, s->digits);
 }
 
 /* ---- receipts: each asked for ends, one way or another ---- */
@@ -3617,7 +3620,7 @@ struct stws {
     int write_error;         /* writing has failed; what was sent to us is still read */
     int held, event_due;     /* a message waits for room in the queue; DISCONNECTED waits to be told */
     int drained, opened;     /* the last read left nothing in the socket; the transport has to be closed */
-    int calls_back;          /* stws_run and stws_step do: a message need not become an event first */
+    int calls_back;          /* stws_run does: a message need not become an event first */
     int calling;             /* a callback is running: the message it looks at has to stay where it is */
     int called;              /* another thread has left something since the last turn began; under the lock */
     int more, waited;        /* the last step left off before all was done; we said what to wait for, and are gone */
@@ -5293,9 +5296,10 @@ static void stws_p_dispatch(stws *c, const stws_event *e) {
 STOMP_WS_API int stws_run(stws *c) {
     stws_event e;
     int result;
-    if (!stws_p_unusable(c)) c->calls_back = 1;
+    if (stws_p_unusable(c)) return stws_p_unusable(c);
+    c->calls_back = 1;
     while ((result = stws_next(c, &e, -1)) >= 0) if (result > 0) stws_p_dispatch(c, &e);
-    if (!stws_p_unusable(c)) c->calls_back = 0;
+    c->calls_back = 0;
     return result == STWS_CLOSED ? 0 : result;
 }
 STOMP_WS_API int stws_step(stws *c) {
@@ -5561,8 +5565,8 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
         result = STWS_ERR_USAGE;
     } else if (sub->sent && STWS_P_LOAD(&c->state) == STWS_CONNECTED) {
         durable = stws_p_sub_durable(&c->s.subs, sub);
-        /* ActiveMQ forgets a durable one when it has no consumer any more: so that ends first. */
-        if (*durable && c->s.broker == STWS_BROKER_ACTIVEMQ) result = stws_p_submit_unsubscribe(c, sub, "");
+        if (*durable && stws_p_profile_of(c->s.broker)->ends_before_forgets)
+            result = stws_p_submit_unsubscribe(c, sub, "");
         if (result == STWS_OK) result = stws_p_submit_unsubscribe(c, sub, durable);
     }
     if (result == STWS_OK) stws_p_unsubscribed(c, sub);

@@ -117,8 +117,8 @@ typedef struct run {
     const char *body;
     size_t body_len;
     int has_body; // a body that the library has not taken yet
-    char *
-        input; // what was read of stdin and is not sent: [input_at, input_len); up to input_seen no line ends
+    // What was read of stdin and is not sent: [input_at, input_len); up to input_seen no line ends.
+    char *input;
     size_t input_size, input_at, input_len, input_seen, line_len;
     int input_over;
     long long deadline_us, next_send_us, answered_us;
@@ -129,8 +129,8 @@ typedef struct run {
 } run;
 
 static volatile sig_atomic_t signalled;
-static stws
-    *volatile requesting; // a client that stws_request drives just now: it cannot look at `signalled`
+// A client that stws_request drives just now: it cannot look at `signalled`.
+static stws *volatile requesting;
 
 static void on_signal(int number) {
     signalled = number;
@@ -1007,8 +1007,8 @@ static stws_options options_for(run *r) {
     for (i = 0; i < r->body_count; i++)
         if (r->bodies[i].len > longest) longest = r->bodies[i].len;
     o.outbox_bytes = o.confirm && !r->body_count ? CONFIRM_OUTBOX : (1 << 20) + longest;
-    o.single_thread =
-        !set->request; // only with a wake descriptor no signal is too early for stws_request to see
+    // Only with a wake descriptor no signal is too early for stws_request to see.
+    o.single_thread = !set->request;
     o.on_message = call_message;
     o.on_event = call_event;
     o.on_trace = set->trace || set->destination ? watch : NULL;
@@ -1050,8 +1050,8 @@ int main(int argc, char **argv) {
     if (set.version) return puts("stomp_cat " STOMP_WS_VERSION), DONE;
     memset(&action, 0, sizeof action);
     action.sa_handler = SIG_IGN;
-    sigaction(SIGPIPE, &action,
-              NULL); // a closed stdout is an error to report, with a farewell to the server
+    // A closed stdout is an error to report, with a farewell to the server.
+    sigaction(SIGPIPE, &action, NULL);
     action.sa_handler = on_signal;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);

@@ -10,11 +10,8 @@ static const char ARTEMIS[] =
 static const char STRANGER[] = "CONNECTED\nversion:1.2\nserver:Unheard/1\nheart-beat:0,0\n\n";
 
 static void meet(struct peer *p, const char *frame) {
-    stws_options o;
-    peer_init(p);
-    o = peer_options(p);
+    peer_begin(p);
     p->connected = frame;
-    peer_start(p, &o);
 }
 
 /* The header of the SUBSCRIBE that a broker gets for that subscription; "" when it has none. */

@@ -8,11 +8,8 @@ static const char CONNECTED_12[] = "CONNECTED\nversion:1.2\nheart-beat:0,0\n\n";
 
 /* A client that is connected to a server which said that. */
 static void connected(struct peer *p, const char *frame) {
-    stws_options o;
-    peer_init(p);
-    o = peer_options(p);
+    peer_begin(p);
     p->connected = frame;
-    peer_start(p, &o);
     CHECK(peer_connect(p));
 }
 
