@@ -7,6 +7,12 @@ LDLIBS ?= -pthread
 PREFIX ?= /usr/local
 SANITIZE ?= -fsanitize=address,undefined -fno-sanitize-recover=undefined
 
+# make BEARSSL=1: the examples and tools have wss:// (needs libbearssl-dev)
+ifdef BEARSSL
+CFLAGS += -DSTOMP_WS_BEARSSL
+LDLIBS += -lbearssl
+endif
+
 WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wcast-qual \
     -Wstrict-prototypes -Wundef
 VERSION = $(shell sed -n 's/^.define STOMP_WS_VERSION "\(.*\)"/\1/p' stomp_ws.h)
@@ -23,7 +29,7 @@ TESTS = $(UNIT_TESTS) $(FAULT_TESTS)
 THREADED_TESTS = $(basename $(shell grep -lE 'pthread_create|stws_start' $(addsuffix .c,$(TESTS))))
 
 .PHONY: all help demo demo-web test bench bench-quick bench-instructions size fuzz fuzz-replay \
-    fuzz-minimise tsan valgrind interop autobahn web lint format cover install clean FORCE
+    fuzz-minimise tls tsan valgrind interop autobahn web lint format cover install clean FORCE
 
 all: $(PROGRAMS) ## build the examples and tools (the default)
 
@@ -44,6 +50,7 @@ FLAGS_asan = -O1 -g -fno-omit-frame-pointer $(SANITIZE)
 FLAGS_tsan = -O1 -g -fsanitize=thread
 FLAGS_plain = -O1 -g
 FLAGS_cover = -O0 -g --coverage
+FLAGS_bearssl = $(FLAGS_asan) -DSTOMP_WS_BEARSSL
 
 # The file `flags` changes when the programs must be built anew since the compiler or its flags have
 # changed. A compiler that cannot take them is found out there.
@@ -62,7 +69,7 @@ build/$(1)/flags: FORCE
 	    rm $$(@D)/probe*; \
 	    echo '$$(CC) $$(FLAGS_$(1)) $$(LDFLAGS)' > $$@; }
 endef
-$(foreach name,asan tsan plain cover,$(eval $(call flavour,$(name))))
+$(foreach name,asan tsan plain cover bearssl,$(eval $(call flavour,$(name))))
 
 # $(call built,FLAVOUR): what `make test` needs. $(call commands,FLAVOUR): how tests/run.sh is told.
 built = $(addprefix build/$(1)/,$(TESTS) $(VECTOR_TEST))
@@ -71,6 +78,10 @@ commands = $(addprefix build/$(1)/,$(TESTS)) $(VECTOR_TEST:%='build/$(1)/% tests
 test: all $(call built,asan) ## everything that needs no network peer, with ASan and UBSan
 	@ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	    sh tests/run.sh $(call commands,asan) 'sh tests/compile/run.sh' 'sh tests/stomp_cat.sh'
+
+build/bearssl/%: LDLIBS += -lbearssl
+tls: $(addprefix build/bearssl/,tests/tls/probe examples/stomp_cat) ## wss:// by BearSSL (libbearssl-dev, openssl)
+	@TIME_LIMIT=300 sh tests/run.sh 'python3 tests/tls/run.py $^' 'sh tests/tls/compile.sh'
 
 tsan: all $(addprefix build/tsan/,$(THREADED_TESTS)) ## tests that start threads, with TSan
 	@TSAN_OPTIONS=halt_on_error=1 sh tests/run.sh $(filter build/tsan/%,$^)

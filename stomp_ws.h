@@ -9,7 +9,7 @@ Do this in one C or C++ file, before any system header:
     #include "stomp_ws.h"
 
 and include it plainly wherever else you want it. Libraries: define STOMP_WS_STATIC too, and nothing of it leaves your
-object file. Nothing is to be linked but, on old systems, -pthread.
+object file. Nothing is to be linked but, on old systems, -pthread; and -lbearssl for wss://, see STOMP_WS_BEARSSL.
 
 Contents; search for ">>" and the name:
 
@@ -18,7 +18,7 @@ Contents; search for ">>" and the name:
     >>url >>handshake >>websocket                                                  RFC 6455
     >>frame                                                                        STOMP frames, parsed and built
     >>session        versions, heart-beats, subscriptions, receipts, outbox: bytes in, bytes out, no system call
-    >>random >>transport >>copy >>queue                                            the outside world
+    >>random >>transport >>tls >>copy >>queue                                      the outside world
     >>options >>diagnosis >>attempt >>output >>dispatch >>input >>timers >>turn    the client's state machine
     >>driving >>talking >>looking >>end                                            the public calls on it
 
@@ -134,7 +134,8 @@ the code that RFC 6455 gives for it (1002, 1007, 1009), and the error names the 
 
 ## Caveats
 - getaddrinfo blocks for as long as the resolver takes; numeric hosts and options.addresses avoid it.
-- No permessage-deflate, no HTTP proxy, no redirects. wss:// needs a transport of your own for now (options.transport).
+- No permessage-deflate, no HTTP proxy, no redirects. wss:// needs STOMP_WS_BEARSSL (TLS 1.2 only, no revocation
+  lists; CA and key files are read at each handshake, which blocks as files do) or a transport of your own.
 - Without `confirm` a message that was written when the connection broke may be lost, as with any client.
 - After fork() the child may destroy a client but not drive it.
 
@@ -145,6 +146,7 @@ the code that RFC 6455 gives for it (1002, 1007, 1009), and the error names the 
     | STOMP_WS_IMPLEMENTATION          | this file gets the implementation                                    |
     | STOMP_WS_STATIC                  | public functions are static, and none warns when it is not used      |
     | STOMP_WS_API                     | what stands before public functions (default: extern)                |
+    | STOMP_WS_BEARSSL                 | wss:// by BearSSL (bearssl.h, -lbearssl)                             |
     | STOMP_WS_NO_IO                   | codecs only: no sockets, no client, no system header but string.h    |
     | STOMP_WS_NO_THREADS              | no pthread.h; options.single_thread must be set                      |
     | STOMP_WS_NO_SIMD                 | no SSE2                                                              |
@@ -504,7 +506,7 @@ typedef struct stws_allocator {
    versions              STWS_STOMP_12 | ...; all three
    heartbeat_out_ms, heartbeat_in_ms        offered to the server, wanted from it; 10,000 each
    heartbeat_grace       percent of its interval that the server may be silent; 300
-   connect_timeout_ms    TCP (and TLS); 10,000      handshake_timeout_ms  the upgrade's answer; 10,000
+   connect_timeout_ms    TCP, and again TLS; 10,000 handshake_timeout_ms  the upgrade's answer; 10,000
    connected_timeout_ms  CONNECTED; 10,000          receipt_timeout_ms    15,000
    close_timeout_ms      an ending, and the wait for it after an ERROR; 2,000
    write_timeout_ms      output of which the server takes nothing; 30,000
@@ -535,6 +537,10 @@ typedef struct stws_allocator {
    before_subscribe      the same before each SUBSCRIBE; headers, when set, stand for the subscription's own
    user                  handed to these callbacks
    queue                 messages go there instead
+   tls_ca_file, tls_ca_pem                  whom wss:// trusts: a file, or text, of PEM; the system's CAs
+   tls_cert_file, tls_key_file              the client's certificate with its chain, and RSA or EC key, in PEM; none
+   tls_pin               SHA-256 of the server's public key (SPKI), hex or base64, or several: one more check
+   tls_insecure_no_verify                   1: anybody may be the server, but for tls_pin. For tests only
    transport, clock, random, allocator      of your own; see >>plug
    stws_options_default()
        Everything at its default: for C++, which has no designated initialisers before C++20.
@@ -598,6 +604,8 @@ typedef struct stws_options {
     int (*before_subscribe)(stws *client, stws_subscribing *subscribing, void *user);
     void *user;
     stws_queue *queue;
+    const char *tls_ca_file, *tls_ca_pem, *tls_cert_file, *tls_key_file, *tls_pin;
+    int tls_insecure_no_verify;
     const stws_transport *transport;
     const stws_clock *clock;
     const stws_random *random;
@@ -807,6 +815,9 @@ STOMP_WS_API void stws_queue_destroy(stws_queue *queue);
 #endif
 #ifndef STOMP_WS_NO_THREADS
 #include <pthread.h>
+#endif
+#ifdef STOMP_WS_BEARSSL
+#include <bearssl.h>
 #endif
 #ifndef STOMP_WS_MALLOC
 #include <stdlib.h>
@@ -3372,6 +3383,16 @@ static void stws_p_tcp_close(void *ctx) {
 }
 static int stws_p_tcp_fd(void *ctx) { return STWS_P_CAST(stws_p_tcp *, ctx)->fd; }
 
+/* What a number means, for a sentence; a table of these ends with what the others mean. */
+typedef struct stws_p_meaning {
+    int number;
+    const char *text;
+} stws_p_meaning;
+static const char *stws_p_meaning_of(int number, const stws_p_meaning *table) {
+    while (table->number && table->number != number) table++;
+    return table->text;
+}
+
 /* What the usual errors mean to somebody who does not know errno (strerror may not be called from threads). */
 static const char *stws_p_errno_text(int error) {
     switch (error) {
@@ -3399,6 +3420,449 @@ static void stws_p_tcp_init(stws_p_tcp *t, const stws_clock *clock, stws_transpo
     *io = tcp;
     io->ctx = t;
 }
+
+/* ==== >>tls: TLS 1.2 by BearSSL over TCP ==== */
+#ifdef STOMP_WS_BEARSSL
+enum { STWS_P_HAS_TLS = 1 };
+/* All of TLS's memory is one struct in the client's block. A bundle of CAs has 150 certificates, a chain needs one of
+   them: so no anchors are kept, but the server's chain is put by as it comes, and then the bundle is read for the CAs
+   that it names. That bounds memory whatever the bundle's size, and a renewed one holds from the next handshake on. */
+enum { STWS_P_CHAIN = 8, STWS_P_ANCHORS = 6, STWS_P_DER_ROOM = 32768 };
+enum { STWS_P_SUBJECT = 4, STWS_P_KEY, STWS_P_REST, STWS_P_PARTS }; /* RFC 5280, 4.1 */
+
+typedef br_x500_name stws_p_der; /* octets of DER: data and len */
+
+typedef struct stws_p_tls {
+    const br_x509_class *verifier; /* first: BearSSL knows us by its address */
+    const stws_options *options;
+    const stws_random *random;
+    stws_p_tcp *tcp;
+    br_ssl_client_context client;
+    br_x509_minimal_context minimal;
+    br_x509_decoder_context decoders[STWS_P_ANCHORS];
+    br_x509_trust_anchor anchors[STWS_P_ANCHORS];
+    br_ssl_session_parameters session;
+    br_pem_decoder_context pem;
+    br_skey_decoder_context key;
+    br_x509_certificate own[STWS_P_CHAIN]; /* the client's */
+    stws_p_der chain[STWS_P_CHAIN];        /* the server's */
+    size_t own_count, chain_count, anchor_count, found, ip_len;
+    size_t used, part, taken;          /* of der: what stays, what comes; of the client's output: what BearSSL has */
+    int begun, final, overflow, port;  /* port: of the session that may be resumed, or 0 */
+    char host[256], why[320];
+    unsigned char ip[16], der[STWS_P_DER_ROOM], buffer[BR_SSL_BUFSIZE_BIDI];
+} stws_p_tls;
+typedef void (*stws_p_pem_use)(stws_p_tls *t, const char *name, stws_p_der der);
+
+/* Take the first element off: its tag, or 0 when there is none or it is cut off. whole (may be NULL) has its head. */
+static int stws_p_der_next(stws_p_der *rest, stws_p_der *whole, stws_p_der *content) {
+    unsigned char *from = rest->data;
+    size_t head = 2, len = rest->len < 2 ? 0 : from[1], i;
+    if (len & 0x80) head += len & 0x7F;
+    if (rest->len < 2 || head > 5 || rest->len < head) return 0;
+    for (i = 2, len = head > 2 ? 0 : len; i < head; i++) len = len << 8 | from[i];
+    if (len > rest->len - head) return 0;
+    rest->data += head + len;
+    rest->len -= head + len;
+    if (whole) whole->data = from, whole->len = head + len;
+    content->data = from + head;
+    content->len = len;
+    return *from;
+}
+
+/* Go on to the first element of that tag and take it off: 1, or 0 without one. */
+static int stws_p_der_find(stws_p_der *rest, int tag, stws_p_der *content) {
+    int found;
+    while ((found = stws_p_der_next(rest, NULL, content)) != 0 && found != tag) continue;
+    return found != 0;
+}
+static int stws_p_der_equal(stws_p_der a, const void *b, size_t len) { return a.len == len && !memcmp(a.data, b, len); }
+
+/* The fields of a certificate, without its version: 1, or 0 when it is none. */
+static int stws_p_der_certificate(stws_p_der der, stws_p_der parts[STWS_P_PARTS]) {
+    stws_p_der *rest = &parts[STWS_P_REST], content;
+    int i = 0, tag = stws_p_der_next(&der, NULL, &der) == 0x30 && stws_p_der_next(&der, NULL, rest) == 0x30;
+    for (; i < STWS_P_REST && tag; i += tag != 0xA0) tag = stws_p_der_next(rest, &parts[i], &content);
+    return tag != 0;
+}
+
+/* Does a certificate name this address (RFC 5280, 4.2.1.6)? BearSSL looks at names only. */
+static int stws_p_der_names_ip(stws_p_der list, const unsigned char *ip, size_t ip_len) {
+    stws_p_der extension, value, name;
+    if (!stws_p_der_find(&list, 0xA3, &list) || !stws_p_der_find(&list, 0x30, &list)) return 0;
+    while (stws_p_der_find(&list, 0x30, &extension))
+        if (stws_p_der_find(&extension, 6, &value) && stws_p_der_equal(value, "\x55\x1D\x11", 3) &&
+            stws_p_der_find(&extension, 4, &value) && stws_p_der_find(&value, 0x30, &value))
+            while (stws_p_der_find(&value, 0x87, &name)) if (stws_p_der_equal(name, ip, ip_len)) return 1;
+    return 0;
+}
+static void stws_p_pem_store(void *ctx, const void *data, size_t len) {
+    stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
+    if (len > sizeof t->der - t->used - t->part) return; /* what lacks a piece is no certificate */
+    memcpy(t->der + t->used + t->part, data, len);
+    t->part += len;
+}
+static void stws_p_pem_text(stws_p_tls *t, const char *text, size_t len, stws_p_pem_use use) {
+    while (len > 0) {
+        const char *cr = STWS_P_CAST(const char *, memchr(text, '\r', len)); /* BearSSL knows LF only */
+        size_t n = br_pem_decoder_push(&t->pem, text, cr ? STWS_P_CAST(size_t, cr - text) : len);
+        int event = br_pem_decoder_event(&t->pem);
+        stws_p_der der = {t->der + t->used, t->part};
+        if (text + n == cr) n++;
+        text += n;
+        len -= n;
+        if (event == BR_PEM_BEGIN_OBJ) br_pem_decoder_setdest(&t->pem, stws_p_pem_store, t);
+        if (event == BR_PEM_END_OBJ) use(t, br_pem_decoder_name(&t->pem), der);
+        if (event) t->part = 0;
+    }
+}
+
+/* Hand over each object of a text or else of a file. How many certificates were among them. */
+static size_t stws_p_pem_read(stws_p_tls *t, const char *pem, const char *file, stws_p_pem_use use) {
+    int fd = pem || !file ? -1 : open(file, O_RDONLY | O_CLOEXEC);
+    char text[1024];
+    ssize_t n;
+    t->found = t->part = 0;
+    br_pem_decoder_init(&t->pem);
+    stws_p_pem_text(t, pem, stws_p_strlen(pem), use);
+    while (fd >= 0 && (n = read(fd, text, sizeof text)) > 0) stws_p_pem_text(t, text, STWS_P_CAST(size_t, n), use);
+    stws_p_pem_text(t, "\n", 1, use); /* without a line end BearSSL does not see the last line */
+    stws_p_close_fd(&fd);
+    return t->found;
+}
+static int stws_p_pem_certificate(stws_p_tls *t, const char *name, stws_p_der der, stws_p_der parts[STWS_P_PARTS]) {
+    int named = strcmp(name, "CERTIFICATE") == 0 || strcmp(name, "X509 CERTIFICATE") == 0;
+    if (!named || !stws_p_der_certificate(der, parts)) return 0;
+    t->found++;
+    return 1;
+}
+
+/* ---- whom to trust: the verifier that BearSSL calls ---- */
+
+static stws_p_tls *stws_p_tls_of(const br_x509_class **ctx) { return STWS_P_POINTER(stws_p_tls *, ctx); }
+static void stws_p_tls_start_chain(const br_x509_class **ctx, const char *name) { (void)ctx, (void)name; }
+static void stws_p_tls_start_cert(const br_x509_class **ctx, uint32_t len) {
+    stws_p_tls *t = stws_p_tls_of(ctx);
+    t->overflow |= len > sizeof t->der - t->used || t->chain_count == STWS_P_CHAIN;
+    if (t->overflow) return;
+    t->chain[t->chain_count].data = t->der + t->used;
+    t->chain[t->chain_count++].len = len;
+}
+static void stws_p_tls_append(const br_x509_class **ctx, const unsigned char *data, size_t len) {
+    stws_p_tls *t = stws_p_tls_of(ctx);
+    if (t->overflow) return;
+    memcpy(t->der + t->used, data, len);
+    t->used += len;
+}
+static void stws_p_tls_end_cert(const br_x509_class **ctx) { (void)ctx; }
+
+/* A certificate of the bundle: it stays when its subject stands anywhere in the chain. That is only so as not to keep
+   them all: what is trusted is for BearSSL to find out. */
+static void stws_p_tls_use_anchor(stws_p_tls *t, const char *name, stws_p_der der) {
+    br_x509_decoder_context *decoder = &t->decoders[t->anchor_count];
+    br_x509_trust_anchor *anchor = &t->anchors[t->anchor_count];
+    stws_p_der parts[STWS_P_PARTS], *subject = &parts[STWS_P_SUBJECT], *last = &t->chain[t->chain_count - 1];
+    const unsigned char *at = t->chain[0].data, *end = last->data + last->len;
+    if (!stws_p_pem_certificate(t, name, der, parts) || t->anchor_count == STWS_P_ANCHORS) return;
+    while (STWS_P_CAST(size_t, end - at) >= subject->len && memcmp(at, subject->data, subject->len) != 0) at++;
+    if (STWS_P_CAST(size_t, end - at) < subject->len) return;
+    br_x509_decoder_init(decoder, NULL, NULL);
+    br_x509_decoder_push(decoder, der.data, der.len);
+    if (!br_x509_decoder_get_pkey(decoder)) return; /* a kind of key that BearSSL does not know */
+    anchor->dn = *subject;
+    anchor->flags = br_x509_decoder_isCA(decoder) ? BR_X509_TA_CA : 0;
+    anchor->pkey = *br_x509_decoder_get_pkey(decoder);
+    t->anchor_count++;
+    t->used += der.len;
+}
+
+/* Is the key's hash in tls_pin? Encodings are compared, so that there is nothing to decode. */
+static int stws_p_tls_pinned(const char *pin, stws_p_der key) {
+    unsigned char hash[br_sha256_SIZE];
+    char base64[48], hex[2][2 * sizeof hash + 1];
+    br_sha256_context sha256;
+    size_t i;
+    br_sha256_init(&sha256);
+    br_sha256_update(&sha256, key.data, key.len);
+    br_sha256_out(&sha256, hash);
+    stws_p_base64(hash, sizeof hash, base64);
+    for (i = 0; i < 2 * sizeof hash; i++) snprintf(&hex[i & 1][i & ~1u], 3, i & 1 ? "%02X" : "%02x", hash[i / 2]);
+    return strstr(pin, base64) || strstr(pin, hex[0]) || strstr(pin, hex[1]);
+}
+
+/* Has the chain an anchor, and its first certificate our server's name? 0, or BearSSL's error. */
+static unsigned stws_p_tls_check_chain(stws_p_tls *t, stws_p_der rest) {
+    const br_x509_class **x = &t->minimal.vtable;
+    unsigned error;
+    size_t i;
+    br_x509_minimal_init_full(&t->minimal, t->anchors, t->anchor_count);
+    br_x509_minimal_set_hash(&t->minimal, br_sha1_ID, NULL); /* broken */
+    br_x509_minimal_set_minrsa(&t->minimal, 256);
+    (*x)->start_chain(x, t->ip_len ? NULL : t->host);
+    for (i = 0; i < t->chain_count; i++) {
+        (*x)->start_cert(x, STWS_P_CAST(uint32_t, t->chain[i].len));
+        (*x)->append(x, t->chain[i].data, t->chain[i].len);
+        (*x)->end_cert(x);
+    }
+    error = (*x)->end_chain(x);
+    if (error || !t->ip_len || stws_p_der_names_ip(rest, t->ip, t->ip_len)) return error;
+    return BR_ERR_X509_BAD_SERVER_NAME;
+}
+
+static unsigned stws_p_tls_untrusted(stws_p_tls *t, const char *why) {
+    snprintf(t->why, sizeof t->why, "%s", why);
+    return BR_ERR_X509_NOT_TRUSTED;
+}
+
+/* The chain is there: 0, or BearSSL's error. No environment variable has a say in whom we trust. */
+static unsigned stws_p_tls_end_chain(const br_x509_class **ctx) {
+    static const char *const bundles[] = {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
+                                          "/etc/ssl/cert.pem", "/etc/ssl/ca-bundle.pem"};
+    stws_p_tls *t = stws_p_tls_of(ctx);
+    const stws_options *o = t->options;
+    stws_p_der parts[STWS_P_PARTS];
+    size_t i;
+    if (t->overflow) return stws_p_tls_untrusted(t, "the server's chain has over 8 certificates or 32 KiB");
+    if (!t->chain_count || !stws_p_der_certificate(t->chain[0], parts)) return BR_ERR_X509_EMPTY_CHAIN;
+    if (o->tls_pin && !stws_p_tls_pinned(o->tls_pin, parts[STWS_P_KEY]))
+        return stws_p_tls_untrusted(t, "the server's key is not that of tls_pin");
+    if (o->tls_insecure_no_verify) {
+        br_x509_decoder_init(t->decoders, NULL, NULL);
+        br_x509_decoder_push(t->decoders, t->chain[0].data, t->chain[0].len);
+        return br_x509_decoder_get_pkey(t->decoders) ? 0 : BR_ERR_X509_WRONG_KEY_TYPE;
+    }
+    stws_p_pem_read(t, o->tls_ca_pem, o->tls_ca_file, stws_p_tls_use_anchor);
+    for (i = 0; !o->tls_ca_pem && !o->tls_ca_file && !t->found && i < sizeof bundles / sizeof *bundles; i++)
+        stws_p_pem_read(t, NULL, bundles[i], stws_p_tls_use_anchor);
+    if (!t->found)
+        return stws_p_tls_untrusted(t, "there is no CA to trust: tls_ca_file, tls_ca_pem or the system's bundle cannot "
+                                       "be read, or has no certificate in PEM");
+    return stws_p_tls_check_chain(t, parts[STWS_P_REST]);
+}
+static const br_x509_pkey *stws_p_tls_get_pkey(const br_x509_class *const *ctx, unsigned *usages) {
+    const stws_p_tls *t = STWS_P_POINTER(const stws_p_tls *, ctx);
+    if (!t->options->tls_insecure_no_verify) return t->minimal.vtable->get_pkey(&t->minimal.vtable, usages);
+    if (usages) *usages = BR_KEYTYPE_KEYX | BR_KEYTYPE_SIGN;
+    return &t->decoders[0].pkey;
+}
+
+/* ---- the transport ---- */
+
+/* Something of ours that another attempt will not change. */
+static int stws_p_tls_refuse(stws_p_tls *t, const char *why, const char *file) {
+    snprintf(t->why, sizeof t->why, "%s: %.200s", why, file);
+    t->final = 1;
+    return STWS_ERR_TLS;
+}
+
+/* The engine has closed: the error, and a sentence. What has a meaning of its own is final. */
+static int stws_p_tls_ended(stws_p_tls *t) {
+    enum { ALERT = BR_ERR_RECV_FATAL_ALERT };
+    static const stws_p_meaning meanings[] = {
+        {BR_ERR_UNSUPPORTED_VERSION, "what answers is not TLS 1.2: is this a port for ws://?"},
+        {BR_ERR_X509_EXPIRED, "a certificate of the server has expired or is not valid yet; is our clock right?"},
+        {BR_ERR_X509_BAD_SERVER_NAME, "the server's certificate is for another host"},
+        {BR_ERR_X509_WEAK_PUBLIC_KEY, "a key in the server's chain is too weak (RSA needs 2048 bits)"},
+        {BR_ERR_X509_NOT_CA, "the server's chain has an issuer that is no CA"},
+        {BR_ERR_X509_UNSUPPORTED, "the server's chain uses algorithms that are broken or unknown (such as SHA-1)"},
+        {BR_ERR_X509_NOT_TRUSTED, "the CA of the server's certificate is not known here: see tls_ca_file"},
+        {ALERT + BR_ALERT_HANDSHAKE_FAILURE, "the server finds no cipher in common (offered: ECDHE with AES-GCM or "
+                                             "ChaCha20), or wants a client certificate (tls_cert_file)"},
+        {ALERT + BR_ALERT_PROTOCOL_VERSION, "this server speaks only TLS 1.3 (or older ones), BearSSL ends at 1.2"},
+        {ALERT + 112, "the server knows no host of this name (SNI)"},
+        {0, NULL}};
+    int error = br_ssl_engine_last_error(&t->client.eng), trust = error >= BR_ERR_X509_OK && error < ALERT;
+    const char *meaning = stws_p_meaning_of(error, meanings);
+    if (error == BR_ERR_OK) return STWS_ERR_EOF;
+    if ((error >= ALERT + 42 && error <= ALERT + 49) || error == ALERT + BR_ALERT_DECRYPT_ERROR)
+        meaning = "the server does not take our certificate: see tls_cert_file and tls_key_file";
+    t->final = meaning != NULL;
+    if (!*t->why)
+        snprintf(t->why, sizeof t->why, "%s (%s, %s %d)",
+                 stws_p_or(meaning, trust ? "the server's certificate is not valid" : "TLS broke down"), t->host,
+                 error < ALERT ? "BearSSL error" : "TLS alert", error % ALERT);
+    return trust ? STWS_P_CAST(int, STWS_ERR_TLS_TRUST) : STWS_P_CAST(int, STWS_ERR_TLS);
+}
+
+/* One record, or a part of it, to or from the socket. */
+static long stws_p_tls_send(stws_p_tls *t) {
+    size_t len = 0;
+    const unsigned char *from = br_ssl_engine_sendrec_buf(&t->client.eng, &len);
+    long n = stws_p_tcp_write(t->tcp, STWS_P_POINTER(const char *, from), len);
+    if (n > 0) br_ssl_engine_sendrec_ack(&t->client.eng, STWS_P_CAST(size_t, n));
+    return n;
+}
+static long stws_p_tls_receive(stws_p_tls *t) {
+    size_t len = 0;
+    unsigned char *to = br_ssl_engine_recvrec_buf(&t->client.eng, &len);
+    long n = stws_p_tcp_read(t->tcp, STWS_P_POINTER(char *, to), len);
+    if (n > 0) br_ssl_engine_recvrec_ack(&t->client.eng, STWS_P_CAST(size_t, n));
+    if (n != STWS_ERR_EOF) return n;
+    snprintf(t->why, sizeof t->why, "%s", t->port ? "the connection was cut off, without the end that TLS asks for"
+             : "the server ended the connection in the handshake: does this port speak TLS?");
+    return STWS_ERR_TLS;
+}
+
+/* Move records until the engine gives or takes data (until): STWS_DONE; STWS_MORE when the socket is not ready; or an
+   error. What cannot be sent does not keep us from receiving: the peer may wait for just that, or have said why. */
+static int stws_p_tls_pump(stws_p_tls *t, unsigned until) {
+    for (;;) {
+        unsigned state = br_ssl_engine_current_state(&t->client.eng);
+        long n = 0, received = 0;
+        if (state & BR_SSL_CLOSED) return stws_p_tls_ended(t);
+        if (state & BR_SSL_SENDREC) n = stws_p_tls_send(t);
+        if (n == 0 && (state & until)) return STWS_DONE;
+        if (n <= 0 && (state & BR_SSL_RECVREC)) received = stws_p_tls_receive(t);
+        if (n <= 0 && received <= 0) return STWS_P_CAST(int, n < 0 ? n : received);
+    }
+}
+static void stws_p_tls_use_own(stws_p_tls *t, const char *name, stws_p_der der) {
+    stws_p_der parts[STWS_P_PARTS];
+    if (t->own_count == STWS_P_CHAIN || !stws_p_pem_certificate(t, name, der, parts)) return;
+    t->own[t->own_count].data = der.data;
+    t->own[t->own_count++].data_len = der.len;
+    t->used += der.len;
+}
+static void stws_p_tls_use_key(stws_p_tls *t, const char *name, stws_p_der der) {
+    if (!strstr(name, "PRIVATE KEY") || strstr(name, "ENCRYPTED")) return;
+    br_skey_decoder_init(&t->key);
+    br_skey_decoder_push(&t->key, der.data, der.len);
+}
+
+/* The client's certificate and key, read for each handshake. */
+static int stws_p_tls_identify(stws_p_tls *t) {
+    const char *file = t->options->tls_cert_file, *key_file = stws_p_or(t->options->tls_key_file, file);
+    if (!file) return STWS_DONE;
+    if (!stws_p_pem_read(t, NULL, file, stws_p_tls_use_own))
+        return stws_p_tls_refuse(t, "tls_cert_file cannot be read, or has no certificate in PEM", file);
+    br_skey_decoder_init(&t->key);
+    stws_p_pem_read(t, NULL, key_file, stws_p_tls_use_key);
+    if (br_skey_decoder_key_type(&t->key) == BR_KEYTYPE_RSA)
+        br_ssl_client_set_single_rsa(&t->client, t->own, t->own_count, br_skey_decoder_get_rsa(&t->key),
+                                     br_rsa_pkcs1_sign_get_default());
+    else if (br_skey_decoder_key_type(&t->key) == BR_KEYTYPE_EC)
+        br_ssl_client_set_single_ec(&t->client, t->own, t->own_count, br_skey_decoder_get_ec(&t->key),
+            BR_KEYTYPE_SIGN, BR_KEYTYPE_EC, br_ec_get_default(), br_ecdsa_sign_asn1_get_default());
+    else return stws_p_tls_refuse(t, "tls_key_file cannot be read, or has no RSA or EC key without password", key_file);
+    return STWS_DONE;
+}
+
+/* TCP stands: get the engine ready. The last session is resumed when it was with the same host and port (and so, within
+   one client, under the same options); only one that comes about again is kept. */
+static int stws_p_tls_begin(stws_p_tls *t, const stws_endpoint *to) {
+    static const uint16_t suites[] = {/* ECDHE: four of AES-GCM, two of ChaCha20, which come first without AES-NI */
+        0xC02B, 0xC02F, 0xC02C, 0xC030, 0xCCA9, 0xCCA8, 0xC02B, 0xC02F, 0xC02C, 0xC030};
+    br_ssl_engine_context *e = &t->client.eng;
+    int fast = br_aes_x86ni_ctr_get_vtable() && br_ghash_pclmul_get(), result;
+    int resume = t->port == to->port && strcmp(t->host, to->host) == 0;
+    unsigned char seed[32];
+    snprintf(t->host, sizeof t->host, "%s", to->host);
+    t->ip_len = inet_pton(AF_INET, t->host, t->ip) == 1 ? 4 : inet_pton(AF_INET6, t->host, t->ip) == 1 ? 16 : 0;
+    t->port = 0;
+    br_ssl_client_init_full(&t->client, &t->minimal, NULL, 0);
+    br_ssl_engine_set_versions(e, BR_TLS12, BR_TLS12);
+    br_ssl_engine_set_suites(e, fast ? suites : suites + 4, 6);
+    br_ssl_engine_add_flags(e, BR_OPT_NO_RENEGOTIATION);
+    br_ssl_engine_set_x509(e, &t->verifier);
+    br_ssl_engine_set_buffer(e, t->buffer, sizeof t->buffer, 1);
+    if (t->random->fill(t->random->ctx, seed, sizeof seed) != 0)
+        return stws_p_tls_refuse(t, "the system gives no random numbers", t->host);
+    br_ssl_engine_inject_entropy(e, seed, sizeof seed);
+    result = stws_p_tls_identify(t);
+    if (result != STWS_DONE) return result;
+    if (resume) br_ssl_engine_set_session_parameters(e, &t->session);
+    t->begun = br_ssl_client_reset(&t->client, t->ip_len ? NULL : t->host, resume); /* an address is no server name */
+    return t->begun ? STWS_P_CAST(int, STWS_DONE) : stws_p_tls_ended(t);
+}
+static int stws_p_tls_open(void *ctx, const stws_endpoint *to) {
+    stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
+    int result = t->begun ? STWS_P_CAST(int, STWS_DONE) : stws_p_tcp_open(t->tcp, to);
+    if (result == STWS_DONE && !t->begun) result = stws_p_tls_begin(t, to);
+    if (result == STWS_DONE) result = stws_p_tls_pump(t, BR_SSL_SENDAPP);
+    if (result != STWS_DONE) return result;
+    t->port = to->port;
+    br_ssl_engine_get_session_parameters(&t->client.eng, &t->session);
+    return result;
+}
+
+/* As many records as are there: less than len means that the socket is empty. An error waits until the data are out. */
+static long stws_p_tls_read(void *ctx, char *buf, size_t len) {
+    stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
+    size_t done = 0, n = 0;
+    int result = STWS_DONE;
+    while (done < len && (result = stws_p_tls_pump(t, BR_SSL_RECVAPP)) == STWS_DONE) {
+        const unsigned char *from = br_ssl_engine_recvapp_buf(&t->client.eng, &n);
+        if (n > len - done) n = len - done;
+        memcpy(buf + done, from, n);
+        br_ssl_engine_recvapp_ack(&t->client.eng, n);
+        done += n;
+    }
+    return done ? STWS_P_CAST(long, done) : STWS_P_CAST(long, result);
+}
+
+/* Octets count as written when their record is out. Until then they are offered to us again, and stand in the client's
+   numbers and deadlines as what waits. */
+static long stws_p_tls_write(void *ctx, const char *buf, size_t len) {
+    stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
+    size_t done = 0;
+    int result = stws_p_tls_pump(t, BR_SSL_SENDAPP);
+    while (result == STWS_DONE && (done += t->taken) < len) {
+        unsigned char *to = br_ssl_engine_sendapp_buf(&t->client.eng, &t->taken);
+        if (t->taken > len - done) t->taken = len - done;
+        memcpy(to, buf + done, t->taken);
+        br_ssl_engine_sendapp_ack(&t->client.eng, t->taken);
+        br_ssl_engine_flush(&t->client.eng, 0);
+        result = stws_p_tls_pump(t, BR_SSL_SENDAPP);
+    }
+    if (result == STWS_DONE) t->taken = 0;
+    return done ? STWS_P_CAST(long, done) : STWS_P_CAST(long, result);
+}
+static void stws_p_tls_close(void *ctx) {
+    stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
+    br_ssl_engine_context *e = &t->client.eng;
+    if (t->begun && t->port) br_ssl_engine_close(e); /* close_notify: one try to say it */
+    while (t->begun && (br_ssl_engine_current_state(e) & BR_SSL_SENDREC) && stws_p_tls_send(t) > 0) continue;
+    t->begun = 0;
+    stws_p_tcp_close(t->tcp);
+}
+static int stws_p_tls_fd(void *ctx) { return stws_p_tcp_fd(STWS_P_CAST(stws_p_tls *, ctx)->tcp); }
+
+/* Records go both ways whatever is wanted; data that are inside already make no socket ready. */
+static int stws_p_tls_wants(void *ctx, int wants) {
+    unsigned state = br_ssl_engine_current_state(&STWS_P_CAST(stws_p_tls *, ctx)->client.eng);
+    int out = state & BR_SSL_SENDREC || (wants & STWS_WANT_WRITE && state & BR_SSL_SENDAPP) ? STWS_WANT_WRITE : 0;
+    if (state & BR_SSL_RECVREC) out |= wants & STWS_WANT_READ;
+    return wants & STWS_WANT_READ && state & (BR_SSL_RECVAPP | BR_SSL_CLOSED) ? out | STWS_WANT_NOW : out;
+}
+static const char *stws_p_tls_error(void *ctx) {
+    stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
+    return *t->why ? t->why : stws_p_tcp_error(t->tcp);
+}
+
+/* Get ready for an attempt. What is left of the last one is the session. */
+static void stws_p_tls_plug(stws_p_tls *t, const stws_options *o, const stws_random *r, stws_p_tcp *tcp,
+                            stws_transport *io) {
+    static const br_x509_class verifier = {sizeof *t, stws_p_tls_start_chain, stws_p_tls_start_cert, stws_p_tls_append,
+                                           stws_p_tls_end_cert, stws_p_tls_end_chain, stws_p_tls_get_pkey};
+    static const stws_transport tls = {NULL, stws_p_tls_open, stws_p_tls_read, stws_p_tls_write, stws_p_tls_close,
+                                       stws_p_tls_fd, stws_p_tls_wants, stws_p_tls_error};
+    t->verifier = &verifier, t->options = o, t->random = r, t->tcp = tcp;
+    t->own_count = t->chain_count = t->anchor_count = t->used = t->taken = 0;
+    t->begun = t->final = t->overflow = 0;
+    t->why[0] = 0;
+    *io = tls;
+    io->ctx = t;
+}
+#else
+enum { STWS_P_HAS_TLS = 0 };
+typedef struct stws_p_tls {
+    int begun, final;
+} stws_p_tls;
+static void stws_p_tls_plug(stws_p_tls *t, const stws_options *o, const stws_random *r, stws_p_tcp *tcp,
+                            stws_transport *io) {
+    (void)t, (void)o, (void)r, (void)tcp, (void)io;
+}
+#endif
 
 /* ==== >>copy: messages that outlive the receive buffer ==== */
 static size_t stws_p_message_size(const stws_message *m) {
@@ -3636,6 +4100,7 @@ struct stws {
     char key[25], text[STWS_P_TEXT];
     stws_transport io;
     stws_p_tcp tcp;
+    stws_p_tls *tls; /* NULL when no URL of the options is wss:// */
     stws_clock clock;
     stws_allocator allocator;
     stws_p_waiter waiter;
@@ -3718,6 +4183,11 @@ static void stws_p_carve_strings(stws_p_arena *a, stws_options *o) {
     o->origin = stws_p_carve_string(a, o->origin);
     o->cookie = stws_p_carve_string(a, o->cookie);
     o->subprotocols = stws_p_carve_string(a, o->subprotocols);
+    o->tls_ca_file = stws_p_carve_string(a, o->tls_ca_file);
+    o->tls_ca_pem = stws_p_carve_string(a, o->tls_ca_pem);
+    o->tls_cert_file = stws_p_carve_string(a, o->tls_cert_file);
+    o->tls_key_file = stws_p_carve_string(a, o->tls_key_file);
+    o->tls_pin = stws_p_carve_string(a, o->tls_pin);
 }
 static void stws_p_carve_tables(stws_p_arena *a, stws_p_session *s, const stws_options *o) {
     size_t subs = STWS_P_CAST(size_t, o->max_subscriptions);
@@ -3830,11 +4300,20 @@ static const char *stws_p_options_wrong(const stws_options *o, int *code) {
     return NULL;
 }
 
+/* Is there a use for TLS? */
+static int stws_p_is_secure(const stws_options *o) {
+    stws_url url;
+    int secure = o->url && stws_url_parse(o->url, &url, NULL) == STWS_OK && url.secure, i;
+    for (i = 0; o->urls && o->urls[i]; i++) secure |= stws_url_parse(o->urls[i], &url, NULL) == STWS_OK && url.secure;
+    return STWS_P_HAS_TLS && secure && !o->transport;
+}
+
 /* Lay a client out in the block, or, without one, find out how large it must be. */
 static size_t stws_p_layout(stws *c, const stws_options *options) {
     stws_p_arena arena;
     stws_options counted = *options;
     stws_p_session scratch;
+    stws_p_tls *tls = NULL;
     stws_options *o = c ? &c->o : &counted;
     arena.base = STWS_P_POINTER(char *, c);
     arena.used = 0;
@@ -3843,6 +4322,9 @@ static size_t stws_p_layout(stws *c, const stws_options *options) {
     stws_p_resolve_options(o);
     stws_p_carve_strings(&arena, o);
     stws_p_carve_tables(&arena, c ? &c->s : &scratch, o);
+    if (stws_p_is_secure(options)) tls = STWS_P_CAST(stws_p_tls *, stws_p_carve(&arena, sizeof *tls));
+    if (tls) memset(tls, 0, sizeof *tls);
+    if (c) c->tls = tls;
     if (c) c->secret_size = arena.used;
     stws_p_carve_buffers(&arena, c ? &c->s : &scratch, o);
     return arena.used;
@@ -4010,16 +4492,6 @@ static void stws_p_say_sockjs(stws *c, int error, const char *what) {
     char url[256];
     stws_p_say(c, error, "%s at %s: this looks like a SockJS endpoint (Spring's withSockJS); raw WebSocket is "
                "at the end of it, so append /websocket: %s", what, stws_p_where(c), stws_p_websocket_url(c, url));
-}
-
-/* What a number means, for a sentence; a table of these ends with what the others mean. */
-typedef struct stws_p_meaning {
-    int number;
-    const char *text;
-} stws_p_meaning;
-static const char *stws_p_meaning_of(int number, const stws_p_meaning *table) {
-    while (table->number && table->number != number) table++;
-    return table->text;
 }
 
 /* What to try for an answer other than 101. */
@@ -4352,10 +4824,12 @@ static int stws_p_resolve(stws *c, const char *host) {
 static int stws_p_turn_resolving(stws *c) {
     char host[256];
     snprintf(host, sizeof host, "%.*s", STWS_P_CAST(int, c->url.host_len), c->url.host);
-    if (!c->o.transport && c->url.secure) {
-        stws_p_say(c, STWS_ERR_TLS,
-                   "%s needs TLS: compile the implementation with STOMP_WS_BEARSSL, or set option transport",
-                   stws_p_where(c));
+    if (!c->o.transport) stws_p_tcp_init(&c->tcp, &c->clock, &c->io);
+    if (c->tls && c->url.secure) {
+        stws_p_tls_plug(c->tls, &c->o, &c->s.random, &c->tcp, &c->io);
+    } else if (!c->o.transport && c->url.secure) {
+        stws_p_say(c, STWS_ERR_TLS, "%s needs TLS: compile the implementation with STOMP_WS_BEARSSL (and let a wss:// "
+                   "URL be in the options from the beginning), or set option transport", stws_p_where(c));
         return stws_p_lost(c, 1);
     }
     if (!c->o.transport && !stws_p_resolve(c, host)) return stws_p_lost(c, 0);
@@ -4403,12 +4877,13 @@ static int stws_p_turn_connecting(stws *c) {
     to.secure = c->url.secure;
     c->opened = 1;
     result = c->io.open(c->io.ctx, &to);
+    if (c->state == STWS_CONNECTING && c->tls && c->tls->begun) stws_p_enter(c, STWS_TLS, c->o.connect_timeout_ms);
     if (result == STWS_MORE) return 0;
     if (result < 0) {
         if (c->io.error) why = c->io.error(c->io.ctx);
         why = stws_p_or(why, stws_result_text(result));
         stws_p_say(c, result, "no connection to %s port %d: %s", host, to.port, why);
-        return stws_p_lost(c, result == STWS_ERR_TLS_TRUST);
+        return stws_p_lost(c, result == STWS_ERR_TLS_TRUST || (result == STWS_ERR_TLS && c->tls && c->tls->final));
     }
     result = stws_p_post_upgrade(c);
     if (result != STWS_OK) {

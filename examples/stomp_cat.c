@@ -32,6 +32,11 @@ static const char help[] =
     "  --host VHOST         the vhost (default /)\n"
     "  --connect-header 'name:value'   for CONNECT\n"
     "  --http-header 'Name: value'     for the HTTP upgrade\n"
+    "  --ca FILE            for wss://: whom to trust, PEM (default: the system's CAs)\n"
+    "  --cert FILE          the client's certificate, PEM\n"
+    "  --key FILE           and its key, PEM\n"
+    "  --pin HASH           the SHA-256 of the server's key, hex or base64\n"
+    "  --insecure           for tests: with wss:// talk to whoever answers\n"
     "  --versions 1.2,1.1   STOMP versions to offer\n"
     "  --ack MODE           auto, client or client-individual\n"
     "  --heartbeat OUT,IN   milliseconds, 0 for none\n"
@@ -271,6 +276,10 @@ static int set_value(settings *set, const char *name, const char *value, const c
     if (strcmp(name, "--host") == 0) return o->host = value, 1;
     if (strcmp(name, "--connect-header") == 0) return add_header(&set->connect_headers, value, 0);
     if (strcmp(name, "--http-header") == 0) return add_header(&set->http_headers, value, 1);
+    if (strcmp(name, "--ca") == 0) return o->tls_ca_file = value, 1;
+    if (strcmp(name, "--cert") == 0) return o->tls_cert_file = value, 1;
+    if (strcmp(name, "--key") == 0) return o->tls_key_file = value, 1;
+    if (strcmp(name, "--pin") == 0) return o->tls_pin = value, 1;
     if (strcmp(name, "--versions") == 0) return parse_versions(value, &o->versions);
     if (strcmp(name, "--ack") == 0) return set->ack = value, is_ack_mode(value);
     if (strcmp(name, "--heartbeat") == 0)
@@ -319,6 +328,7 @@ static void print_trace(FILE *out, int direction, const stws_frame *frame) {
 
 static int set_flag(settings *set, const char *name) {
     if (strcmp(name, "--no-reconnect") == 0) return set->options.reconnect = STWS_OFF, 1;
+    if (strcmp(name, "--insecure") == 0) return set->options.tls_insecure_no_verify = 1;
     if (strcmp(name, "--receipt") == 0) return set->receipt = 1;
     if (strcmp(name, "--confirm") == 0) return set->options.confirm = 1;
     if (strcmp(name, "--json") == 0) return set->json = 1;

@@ -1,0 +1,63 @@
+#!/bin/sh
+# The header with BearSSL in it, as tests/lint.sh and tests/compile look at it without: strictly in
+# both languages, and by the analysers.
+# shellcheck disable=SC2086 # flags are several words
+set -u
+
+cd "$(dirname "$0")/../.." || exit 1
+. tests/checks.sh
+out=build/bearssl
+mkdir -p $out
+
+warnings="-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wcast-qual -Wundef
+    -Werror"
+header="-DSTOMP_WS_IMPLEMENTATION -DSTOMP_WS_BEARSSL stomp_ws.h"
+
+for cc in gcc clang; do
+    for std in c99 c11 c17 c2x gnu11; do
+        check "$cc -std=$std" $cc -std=$std -O1 $warnings -Wstrict-prototypes -x c -c \
+            -o $out/scrap.o $header
+    done
+    check "$cc, STATIC" $cc -O1 $warnings -DSTOMP_WS_STATIC -x c -c -o $out/scrap.o $header
+    check "$cc, no threads" $cc -O1 $warnings -DSTOMP_WS_NO_THREADS -x c -c -o $out/scrap.o $header
+    check "$cc, no I/O" $cc -O1 $warnings -DSTOMP_WS_NO_IO -x c -c -o $out/scrap.o $header
+done
+for cxx in g++ clang++; do
+    for std in c++11 c++17 c++20; do
+        check "$cxx -std=$std" $cxx -std=$std -O1 $warnings -Wold-style-cast -x c++ -c \
+            -o $out/scrap.o $header
+    done
+done
+
+# What it leaves to the program's linker to see: the same functions as without BearSSL.
+symbols() {
+    gcc -O1 "$@" -DSTOMP_WS_IMPLEMENTATION -x c -c -o $out/scrap.o stomp_ws.h &&
+        nm -g --defined-only -P $out/scrap.o | cut -d ' ' -f 1
+}
+same_symbols() {
+    symbols >$out/without && symbols -DSTOMP_WS_BEARSSL >$out/with && diff $out/without $out/with
+}
+check "the same public functions" same_symbols
+
+# The declarations, and so the layout of every public struct, do not depend on it.
+declarations() {
+    echo '#include "stomp_ws.h"' | gcc -E -P -I. "$@" -
+}
+same_declarations() {
+    declarations >$out/without && declarations -DSTOMP_WS_BEARSSL >$out/with &&
+        diff $out/without $out/with
+}
+check "the same declarations" same_declarations
+
+clang_analyze() {
+    clang --analyze -Xclang -analyzer-werror -o $out/plist "$@"
+}
+check "gcc -fanalyzer" gcc -fanalyzer -O1 -Werror -std=c11 -x c -c -o $out/scrap.o $header
+check "clang --analyze" clang_analyze -std=c11 -x c $header
+check "clang-tidy" clang-tidy --quiet --warnings-as-errors='*' stomp_ws.h -- -x c -std=c11 \
+    -DSTOMP_WS_IMPLEMENTATION -DSTOMP_WS_BEARSSL
+check "cppcheck" cppcheck -q --error-exitcode=1 --enable=warning,performance,portability \
+    --std=c99 --library=posix --library=gnu --suppress=missingIncludeSystem --language=c \
+    -DAI_PASSIVE=1 -DCLOCK_MONOTONIC=1 -DSTOMP_WS_IMPLEMENTATION -DSTOMP_WS_BEARSSL stomp_ws.h
+
+report

@@ -1,0 +1,149 @@
+/* One client over wss:// for tests/tls/run.py: connects, sends to itself, ends, and says on stdout what came of it.
+
+       probe name=value...
+
+   url, address, ca, pem (a file that becomes tls_ca_pem), cert, key, pin, insecure=1: options of the client;
+   size=N: octets of each body; sends=N: messages; rounds=N: connections, one after the other; timeout=MS.
+   The client lives in memory of exactly stws_size octets, and a call of malloc by the library ends the program. */
+#ifndef STOMP_WS_BEARSSL
+#define STOMP_WS_BEARSSL
+#endif
+#define STOMP_WS_IMPLEMENTATION
+#define STOMP_WS_MALLOC(size) must_not_allocate(size)
+#define STOMP_WS_FREE(block) ((void)(block))
+#include <stddef.h>
+static void *must_not_allocate(size_t size);
+#include "stomp_ws.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct probe {
+    stws_options options;
+    const char *addresses[2];
+    size_t size;
+    int sends, rounds, timeout_ms;
+    int received, wrong, saw_tls;
+    char *body;
+} probe;
+
+static void *must_not_allocate(size_t size) {
+    printf("the library asked for %zu octets of heap\n", size);
+    exit(3);
+}
+
+static char *read_text(const char *file) {
+    static char text[65536];
+    FILE *f = fopen(file, "rb");
+    if (!f || fread(text, 1, sizeof text - 1, f) == 0) exit(2);
+    fclose(f);
+    return text;
+}
+
+static int set_number(probe *p, const char *name, const char *value) {
+    int number = atoi(value);
+    if (!strcmp(name, "insecure")) p->options.tls_insecure_no_verify = number;
+    else if (!strcmp(name, "size")) p->size = (size_t)number;
+    else if (!strcmp(name, "sends")) p->sends = number;
+    else if (!strcmp(name, "rounds")) p->rounds = number;
+    else if (!strcmp(name, "timeout")) p->timeout_ms = number;
+    else if (!strcmp(name, "handshake")) p->options.connect_timeout_ms = number;
+    else return 0;
+    return 1;
+}
+
+static void set(probe *p, const char *name, const char *value) {
+    stws_options *o = &p->options;
+    if (!strcmp(name, "url")) o->url = value;
+    else if (!strcmp(name, "address")) p->addresses[0] = value, o->addresses = p->addresses;
+    else if (!strcmp(name, "ca")) o->tls_ca_file = value;
+    else if (!strcmp(name, "pem")) o->tls_ca_pem = read_text(value);
+    else if (!strcmp(name, "cert")) o->tls_cert_file = value;
+    else if (!strcmp(name, "key")) o->tls_key_file = value;
+    else if (!strcmp(name, "pin")) o->tls_pin = value;
+    else if (!set_number(p, name, value)) exit(2);
+}
+
+static void take(probe *p, const stws_message *message) {
+    p->received++;
+    p->wrong += message->body_len != p->size || memcmp(message->body, p->body, p->size) != 0;
+}
+
+/* Drives until something has come true, or the client or the time has ended. */
+static int drive_until(stws *c, probe *p, int state, int received) {
+    stws_event event;
+    long long end = stws_p_system_clock(NULL) + p->timeout_ms * 1000LL;
+    while (stws_p_system_clock(NULL) < end) {
+        int result = stws_next(c, &event, 5);
+        p->saw_tls |= stws_state(c) == STWS_TLS;
+        if (result < 0) return result;
+        if (result && event.type == STWS_EVENT_MESSAGE) take(p, event.message);
+        if (result && event.type == STWS_EVENT_DISCONNECTED && event.retry_ms >= 0 && event.result)
+            return event.result;
+        if (stws_state(c) == state && p->received >= received) return STWS_OK;
+    }
+    return STWS_ERR_TIMEOUT;
+}
+
+/* One connection: as many messages as asked for go out and come back. */
+static int talk(stws *c, probe *p) {
+    int i, result = drive_until(c, p, STWS_CONNECTED, p->received), goal = p->received + p->sends;
+    for (i = 0; result == STWS_OK && i < p->sends; i++) {
+        result = stws_send(c, "/topic/echo", p->body, p->size);
+        if (result == STWS_ERR_FULL) result = drive_until(c, p, STWS_CONNECTED, p->received + 1), i--;
+    }
+    return result == STWS_OK ? drive_until(c, p, STWS_CONNECTED, goal) : result;
+}
+
+static int holds(const char *memory, size_t size, const void *part, size_t len) {
+    size_t i;
+    for (i = 0; i + len <= size; i++)
+        if (memcmp(memory + i, part, len) == 0) return 1;
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    probe p = {.size = 100, .sends = 1, .rounds = 1, .timeout_ms = 5000};
+    unsigned char master[48];
+    char *memory;
+    const char *why = "", *equals;
+    size_t size, i;
+    stws *c = NULL;
+    int arg, round, result, final;
+    for (arg = 1; arg < argc; arg++) {
+        char name[16];
+        equals = strchr(argv[arg], '=');
+        if (!equals || equals - argv[arg] > 15) return 2;
+        snprintf(name, sizeof name, "%.*s", (int)(equals - argv[arg]), argv[arg]);
+        set(&p, name, equals + 1);
+    }
+    p.options.single_thread = 1;
+    p.options.passcode = "open-sesame-4711";
+    p.options.rx_buffer = p.options.tx_buffer = p.size + 100000;
+    p.body = malloc(p.size + 1);
+    size = stws_size(&p.options);
+    memory = malloc(size);
+    if (!p.body || !memory) return 2;
+    for (i = 0; i < p.size; i++) p.body[i] = (char)('a' + i % 26);
+    result = stws_init(memory, size, &p.options, &c, &why);
+    if (result != STWS_OK) return printf("%s\n%s\n", stws_result_name(result), why), 1;
+    stws_subscribe(c, "/topic/echo", NULL);
+    for (round = 0; result == STWS_OK && round < p.rounds; round++) {
+        if (round) stws_reconnect_now(c);
+        if (round) drive_until(c, &p, STWS_BACKOFF, p.received);
+        result = talk(c, &p);
+    }
+    final = stws_state(c) == STWS_ENDED;
+    printf("%s\n%s\n", stws_result_name(result), stws_error_text(c));
+    if (c->tls) memcpy(master, c->tls->client.eng.session.master_secret, sizeof master);
+    if (result == STWS_OK) stws_disconnect(c, 2000), drive_until(c, &p, STWS_ENDED, 0);
+    stws_destroy(c);
+    printf("%s, received %d, wrong %d, TLS state %s\n", final ? "final" : "retried", p.received, p.wrong,
+           p.saw_tls ? "seen" : "not seen");
+    if (result == STWS_OK)
+        printf("secrets %s\n", holds(memory, size, p.options.passcode, 16) || holds(memory, size, master, 48)
+               ? "left" : "wiped");
+    free(memory);
+    free(p.body);
+    return result == STWS_OK ? 0 : 1;
+}

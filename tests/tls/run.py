@@ -1,0 +1,464 @@
+#!/usr/bin/env python3
+"""wss:// by BearSSL, against Python's and openssl's servers, with certificates made here.
+
+    tests/tls/run.py PROBE STOMP_CAT
+
+Both programs are built with STOMP_WS_BEARSSL. Each test is one check; the last line counts them.
+"""
+
+import base64
+import pathlib
+import re
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import traceback
+
+from certificates import AUTHORITY, Folder
+from server import Listener, Relay, Server, context
+
+PROBE, STOMP_CAT = (str(pathlib.Path(argument).resolve()) for argument in sys.argv[1:3])
+RUN_SECONDS = 60
+SYSTEM_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+LOCALHOST = "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1"
+made = None
+
+
+class Outcome:
+    """What a probe printed: the result's name, the error sentence, and what it counted."""
+
+    def __init__(self, output, status):
+        lines = output.splitlines()
+        self.status, self.output = status, output
+        self.result, self.text = (lines + ["", ""])[:2]
+        self.final = "\nfinal" in output
+        self.wiped = "secrets wiped" in output
+        self.saw_tls = "TLS state seen" in output
+        found = re.search(r"received (\d+), wrong (\d+)", output)
+        self.received, self.wrong = map(int, found.groups()) if found else (0, 0)
+
+
+def run_probe(url, **options):
+    words = [f"{name}={value}" for name, value in options.items()]
+    done = subprocess.run([PROBE, f"url={url}", *words], capture_output=True, text=True,
+                          check=False, timeout=RUN_SECONDS)
+    assert "Sanitizer" not in done.stderr and "runtime error" not in done.stderr, done.stderr
+    return Outcome(done.stdout, done.returncode)
+
+
+def visit(server, host="localhost", **options):
+    options.setdefault("ca", made.path / "root.crt")
+    options = {name: value for name, value in options.items() if value is not None}
+    return run_probe(f"wss://{host}:{server.port}/stomp", **options)
+
+
+def check_good(outcome, received=1):
+    assert outcome.result == "STWS_OK", outcome.output
+    assert (outcome.received, outcome.wrong) == (received, 0), outcome.output
+    assert outcome.wiped, outcome.output
+
+
+def check_bad(outcome, result, *words, final=True):
+    assert outcome.result == result, outcome.output
+    assert outcome.final == final, outcome.output
+    for word in words:
+        assert word in outcome.text, f"{word!r} is not in {outcome.text!r}"
+    assert outcome.received == 0, outcome.output
+
+
+def serve(name, **options):
+    """A server with the certificates of NAME.pem."""
+    settings = {key: options.pop(key) for key in ("piece", "cut") if key in options}
+    return Server(context(made.path / f"{name}.pem", **options), **settings)
+
+
+def make_certificates():
+    made.self_signed("root")
+    made.self_signed("other")
+    made.issue("root", "middle", AUTHORITY)
+    made.issue("middle", "server", LOCALHOST, chain=["middle"])
+    made.issue("middle", "lonely", LOCALHOST)  # sent without what is between it and the root
+    made.issue("root", "rsa", LOCALHOST, key="rsa")
+    made.issue("root", "weak", LOCALHOST, key="weak")
+    made.issue("root", "expired", LOCALHOST, start="20200101000000Z", end="20210101000000Z")
+    made.issue("root", "early", LOCALHOST, start="20480101000000Z", end="20490101000000Z")
+    made.issue("root", "far", LOCALHOST, start="20520101000000Z", end="20530101000000Z")
+    made.issue("root", "elsewhere", "subjectAltName=DNS:elsewhere.example")
+    made.issue("root", "wildcard", "subjectAltName=DNS:*.stomp.example")
+    made.issue("root", "common", "basicConstraints=CA:FALSE", common="localhost")
+    made.issue("root", "address", "subjectAltName=IP:127.0.0.1")
+    made.issue("root", "nameonly", "subjectAltName=DNS:localhost", common="127.0.0.1")
+    made.issue("root", "textip", "subjectAltName=DNS:127.0.0.1,IP:127.0.0.2")
+    made.issue("middle", "impostor", LOCALHOST)
+    made.issue("impostor", "forged", LOCALHOST, chain=["impostor", "middle"])
+    made.self_signed("selfsigned", ("basicConstraints=CA:FALSE", LOCALHOST))
+    made.issue("root", "client-ec", "extendedKeyUsage=clientAuth")
+    made.issue("root", "client-rsa", "extendedKeyUsage=clientAuth", key="rsa")
+    made.issue("other", "client-stranger", "extendedKeyUsage=clientAuth")
+    made.issue("middle", "client-below", "extendedKeyUsage=clientAuth", chain=["middle"])
+    made.run("pkey", "-in", "client-ec.key", "-aes128", "-passout", "pass:x", "-out", "locked.key")
+    made.run("ec", "-in", "client-ec.key", "-out", "client-sec1.key")
+    made.run("rsa", "-in", "client-rsa.key", "-traditional", "-out", "client-pkcs1.key")
+
+
+# ---- whom it trusts ----
+
+def test_a_chain_with_an_intermediate():
+    with serve("server") as server:
+        check_good(visit(server))
+        assert server.names == ["localhost"]
+        assert server.ended == ["close_notify"]
+
+
+def test_the_ca_as_text():
+    with serve("server") as server:
+        check_good(visit(server, ca=None, pem=made.path / "root.crt"))
+
+
+def test_the_ca_in_a_large_bundle():
+    bundle = made.write("bundle.pem", pathlib.Path(SYSTEM_BUNDLE).read_text() + made.text("root.crt"))
+    with serve("server") as server:
+        check_good(visit(server, ca=bundle))
+
+
+def test_a_ca_without_its_last_line_end():
+    short = made.write("short.pem", made.text("root.crt").rstrip("\n"))
+    with serve("server") as server:
+        check_good(visit(server, ca=short))
+        check_good(visit(server, ca=None, pem=short))
+
+
+def test_a_bundle_with_other_things_in_it():
+    mixed = made.write("mixed.pem", "# words\r\n" + made.text("other.key")
+                       + "-----BEGIN CERTIFICATE-----\nMIIBAAAA\n-----END CERTIFICATE-----\n"
+                       + "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n"
+                       + made.text("root.crt").replace("\n", "\r\n"))
+    with serve("server") as server:
+        check_good(visit(server, ca=mixed))
+
+
+def test_a_cut_off_certificate_is_no_ca():
+    cut = made.write("cut.pem", made.text("root.crt")[:300])
+    with serve("server") as server:
+        check_bad(visit(server, ca=cut), "STWS_ERR_TLS_TRUST", "no CA")
+
+
+def test_no_ca_at_all_is_an_error():
+    empty = made.write("empty.pem", "")
+    with serve("server") as server:
+        for file in (empty, made.path / "missing.pem", made.path / "root.key", made.path):
+            check_bad(visit(server, ca=file), "STWS_ERR_TLS_TRUST", "tls_ca_file")
+        check_bad(visit(server, ca=None, pem=made.path / "root.key"), "STWS_ERR_TLS_TRUST", "no CA")
+
+
+def test_the_system_does_not_know_our_ca():
+    with serve("server") as server:
+        check_bad(visit(server, ca=None), "STWS_ERR_TLS_TRUST", "not known")
+        assert server.ended == [] # the handshake never ended
+
+
+def test_another_ca():
+    with serve("server") as server:
+        check_bad(visit(server, ca=made.path / "other.crt"), "STWS_ERR_TLS_TRUST", "not known")
+
+
+def test_a_missing_intermediate():
+    with serve("lonely") as server:
+        check_bad(visit(server), "STWS_ERR_TLS_TRUST", "not known")
+        check_good(visit(server, ca=made.path / "middle.crt"))
+
+
+def test_a_self_signed_certificate():
+    with serve("selfsigned") as server:
+        check_bad(visit(server), "STWS_ERR_TLS_TRUST", "not known")
+        check_good(visit(server, ca=made.path / "selfsigned.crt"))
+
+
+def test_an_issuer_that_is_no_ca():
+    with serve("forged") as server:
+        check_bad(visit(server), "STWS_ERR_TLS_TRUST", "no CA")
+
+
+def test_expired():
+    with serve("expired") as server:
+        check_bad(visit(server), "STWS_ERR_TLS_TRUST", "has expired or", "clock")
+
+
+def test_not_yet_valid():
+    for name in ("early", "far"):
+        with serve(name) as server:
+            check_bad(visit(server), "STWS_ERR_TLS_TRUST", "not valid yet", "clock")
+
+
+def test_a_weak_key():
+    with serve("weak") as server:
+        check_bad(visit(server), "STWS_ERR_TLS_TRUST", "too weak")
+
+
+def test_insecure_takes_anybody():
+    for name in ("selfsigned", "expired", "elsewhere", "weak", "rsa"):
+        with serve(name) as server:
+            check_good(visit(server, ca=None, insecure=1))
+
+
+# ---- names and addresses ----
+
+def test_another_name():
+    with serve("elsewhere") as server:
+        check_bad(visit(server), "STWS_ERR_TLS_TRUST", "another host", "localhost")
+
+
+def test_the_common_name_where_there_is_no_other():
+    with serve("common") as server:
+        check_good(visit(server))
+
+
+def test_wildcards():
+    with serve("wildcard") as server:
+        for host in ("a.stomp.example", "A.Stomp.EXAMPLE"):
+            check_good(visit(server, host, address="127.0.0.1"))
+        for host in ("a.b.stomp.example", "stomp.example", "astomp.example"):
+            check_bad(visit(server, host, address="127.0.0.1"), "STWS_ERR_TLS_TRUST", "another host")
+
+
+def test_an_address():
+    with serve("address") as server:
+        check_good(visit(server, "127.0.0.1"))
+        assert server.names == [None]  # an address is no server name
+        check_bad(visit(server), "STWS_ERR_TLS_TRUST", "another host")
+
+
+def test_an_address_that_is_only_a_name():
+    for name in ("nameonly", "textip", "elsewhere"):
+        with serve(name) as server:
+            check_bad(visit(server, "127.0.0.1"), "STWS_ERR_TLS_TRUST", "another host", "127.0.0.1")
+
+
+def test_an_ipv6_address():
+    with serve("server") as server:
+        check_good(visit(server, "[::1]", address="127.0.0.1"))
+        check_bad(visit(server, "[::2]", address="127.0.0.1"), "STWS_ERR_TLS_TRUST", "another host")
+
+
+# ---- pins ----
+
+def test_pins():
+    pin, wrong = made.spki_hash("server"), made.spki_hash("root")
+    good = (pin.hex(), pin.hex().upper(), base64.b64encode(pin).decode(),
+            "sha256//" + base64.b64encode(pin).decode(), f"{wrong.hex()};{pin.hex()}")
+    with serve("server") as server:
+        for text in good:
+            check_good(visit(server, pin=text))
+        for text in (wrong.hex(), pin.hex()[:-1], "", "x"):
+            check_bad(visit(server, pin=text), "STWS_ERR_TLS_TRUST", "tls_pin")
+
+
+def test_a_pin_is_no_substitute_for_the_rest():
+    pin = made.spki_hash("selfsigned").hex()
+    with serve("selfsigned") as server:
+        check_bad(visit(server, pin=pin), "STWS_ERR_TLS_TRUST", "not known")
+        check_good(visit(server, ca=None, pin=pin, insecure=1))
+        check_bad(visit(server, ca=None, pin="00" * 32, insecure=1), "STWS_ERR_TLS_TRUST", "tls_pin")
+
+
+# ---- the client's certificate ----
+
+def test_client_certificates():
+    keys = {"client-ec": ("client-ec.key", "client-sec1.key", "client-ec.pem"),
+            "client-rsa": ("client-rsa.key", "client-pkcs1.key", "client-rsa.pem"),
+            "client-below": ("client-below.key",)}
+    with serve("server", client_ca=made.path / "root.crt") as server:
+        for name, files in keys.items():
+            for file in files:
+                check_good(visit(server, cert=made.path / f"{name}.pem", key=made.path / file))
+                subject = server.peers[-1]["subject"]
+                assert subject == ((("commonName", name),),), subject
+        check_good(visit(server, cert=made.path / "client-ec.pem"))  # the key is in the same file
+
+
+def test_a_missing_client_certificate():
+    with serve("server", client_ca=made.path / "root.crt") as server:
+        check_bad(visit(server), "STWS_ERR_TLS", "tls_cert_file")
+
+
+def test_a_client_certificate_of_a_stranger():
+    with serve("server", client_ca=made.path / "root.crt") as server:
+        check_bad(visit(server, cert=made.path / "client-stranger.pem"), "STWS_ERR_TLS",
+                  "tls_cert_file", "alert 48")
+
+
+def test_client_files_that_cannot_be_used():
+    with serve("server") as server:
+        for file in ("missing.pem", "client-ec.key"):
+            check_bad(visit(server, cert=made.path / file), "STWS_ERR_TLS", "tls_cert_file", file)
+        for file in ("missing.pem", "client-ec.crt", "locked.key"):
+            check_bad(visit(server, cert=made.path / "client-ec.crt", key=made.path / file),
+                      "STWS_ERR_TLS", "tls_key_file", file)
+
+
+# ---- the protocol ----
+
+def test_rsa_and_ciphers():
+    gcm_first = "aes" in pathlib.Path("/proc/cpuinfo").read_text().split()
+    with serve("rsa") as server:
+        check_good(visit(server))
+    with serve("rsa", ciphers="ECDHE+CHACHA20@SECLEVEL=0") as server:
+        check_good(visit(server))
+    with serve("rsa", ciphers="ECDHE+AESGCM@SECLEVEL=0") as server:
+        check_good(visit(server))
+        assert not gcm_first or server.ciphers == ["ECDHE-RSA-AES128-GCM-SHA256"]
+
+
+def test_no_cipher_in_common():
+    with serve("rsa", ciphers="AES128-SHA@SECLEVEL=0") as server:
+        check_bad(visit(server), "STWS_ERR_TLS", "cipher in common", "ECDHE")
+
+
+def test_a_server_with_tls_1_3_only():
+    newest = ssl.TLSVersion.TLSv1_3
+    with serve("server", oldest=newest, newest=newest) as server:
+        check_bad(visit(server), "STWS_ERR_TLS", "speaks only TLS 1.3", "BearSSL ends at 1.2")
+
+
+def test_a_server_that_offers_tls_1_3_too():
+    with serve("server", newest=ssl.TLSVersion.TLSv1_3) as server:
+        check_good(visit(server))
+
+
+def test_a_server_with_tls_1_1_only():
+    oldest = ssl.TLSVersion.TLSv1_1
+    with serve("server", oldest=oldest, newest=oldest) as server:
+        outcome = visit(server)
+        check_bad(outcome, "STWS_ERR_TLS")
+
+
+class Answer(Listener):
+    """Says the same to whatever comes, and ends its half of the connection."""
+
+    def __init__(self, data):
+        self._data = data
+        super().__init__()
+
+    def serve(self, connection):
+        connection.recv(65536)
+        connection.sendall(self._data)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):
+            pass
+
+
+def test_what_is_no_tls_server():
+    answers = {b"HTTP/1.1 400 Bad Request\r\n\r\n": ("not TLS", True), b"": ("speak TLS", False),
+               b"CONNECTED\nversion:1.2\n\n\0": ("not TLS", True)}
+    for data, (words, final) in answers.items():
+        with Answer(data) as server:
+            check_bad(visit(server), "STWS_ERR_TLS", words, final=final)
+
+
+def test_alerts():
+    cases = {40: ("cipher", True), 70: ("TLS 1.3", True), 48: ("tls_cert_file", True),
+             112: ("SNI", True), 80: ("alert 80", False), 22: ("alert 22", False)}
+    for number, (words, final) in cases.items():
+        with Answer(bytes([21, 3, 3, 0, 2, 2, number])) as server:
+            check_bad(visit(server), "STWS_ERR_TLS", words, final=final)
+
+
+def test_a_handshake_that_does_not_end():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"wss://localhost:{silent.getsockname()[1]}/"
+        check_bad(run_probe(url, ca=made.path / "root.crt", handshake=300), "STWS_ERR_TIMEOUT",
+                  "TLS handshake", final=False)
+
+
+def test_octet_by_octet():
+    with serve("server") as server, Relay(server.port) as relay:
+        outcome = visit(relay)
+        check_good(outcome)
+        assert outcome.saw_tls, outcome.output
+
+
+def test_records_of_one_octet():
+    with serve("server", piece=1) as server:
+        check_good(visit(server, sends=3), received=3)
+
+
+def test_large_bodies_both_ways():
+    with serve("server") as server:
+        check_good(visit(server, size=1000000, sends=5, timeout=20000), received=5)
+        check_good(visit(server, size=100, sends=2000, timeout=20000), received=2000)
+
+
+def test_cut_off_in_the_handshake():
+    with serve("server") as server:
+        for limit in (1, 100, 1000):
+            with Relay(server.port, limit=limit) as relay:
+                check_bad(visit(relay), "STWS_ERR_TLS", "handshake", final=False)
+
+
+def test_cut_off_in_the_session():
+    def cut(stream):
+        stream.shutdown(socket.SHUT_RDWR)
+
+    with serve("server", cut=cut) as server:
+        check_bad(visit(server), "STWS_ERR_TLS", "cut off", final=False)
+
+
+def test_close_notify_without_a_close_frame():
+    def cut(stream):
+        stream.unwrap()
+
+    with serve("server", cut=cut) as server:
+        check_bad(visit(server), "STWS_ERR_EOF", final=False)
+
+
+def test_sessions_are_resumed():
+    with serve("server") as server:
+        check_good(visit(server, rounds=3), received=3)
+        assert server.resumed == [False, True, True], server.resumed
+
+
+def test_stomp_cat():
+    with serve("server", client_ca=made.path / "root.crt") as server:
+        url = f"wss://localhost:{server.port}/stomp"
+        words = ["--ca", made.path / "root.crt", "--cert", made.path / "client-ec.crt", "--key",
+                 made.path / "client-ec.key", "--pin", made.spki_hash("server").hex()]
+        done = subprocess.run([STOMP_CAT, url, *words, "-s", "/topic/a", "-d", "/topic/a", "-m",
+                               "über TLS", "-n", "1", "-t", "10"], capture_output=True, text=True,
+                              check=False, timeout=RUN_SECONDS)
+        assert (done.returncode, done.stdout) == (0, "über TLS\n"), done
+    with serve("expired") as server:
+        url = f"wss://localhost:{server.port}/stomp"
+        words = [STOMP_CAT, url, "-s", "/topic/a", "-d", "/topic/a", "-m", "x", "-n", "1", "-t", "10"]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=RUN_SECONDS)
+        assert done.returncode == 1 and "expired" in done.stderr, done
+        done = subprocess.run([*words, "--insecure"], capture_output=True, text=True, check=False,
+                              timeout=RUN_SECONDS)
+        assert (done.returncode, done.stdout) == (0, "x\n"), done
+
+
+def main():
+    global made
+    tests = [(name, test) for name, test in globals().items() if name.startswith("test_")]
+    wanted = sys.argv[3:]
+    failed = passed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        made = Folder(pathlib.Path(folder))
+        make_certificates()
+        for name, test in tests:
+            if wanted and name not in wanted:
+                continue
+            try:
+                test()
+                passed += 1
+            except Exception:  # whatever it is, it is one failed check, shown in full
+                failed += 1
+                print(f"FAILED {name}", flush=True)
+                traceback.print_exc(file=sys.stdout)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

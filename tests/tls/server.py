@@ -1,0 +1,220 @@
+"""A TLS server that speaks enough WebSocket and STOMP to send a client its own messages; loopback only."""
+
+import base64
+import hashlib
+import re
+import socket
+import ssl
+import struct
+import threading
+
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+STEP_SECONDS = 10  # no single read or write of a test takes longer
+
+
+def context(chain, client_ca=None, oldest=ssl.TLSVersion.TLSv1_2, newest=ssl.TLSVersion.TLSv1_2,
+            ciphers=None):
+    """What `Server` needs: chain is a file with certificates and key; client_ca: ask for one's."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.set_ciphers(ciphers or "ALL:@SECLEVEL=0")
+    made.minimum_version, made.maximum_version = oldest, newest
+    made.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE  # the client's order is what is tested
+    made.load_cert_chain(chain)
+    if client_ca:
+        made.verify_mode = ssl.CERT_REQUIRED
+        made.load_verify_locations(client_ca)
+    return made
+
+
+class Listener:
+    """Accepts on a free port of the loopback, a thread for each connection, until the `with` ends."""
+
+    def __init__(self):
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self._open = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            connection.settimeout(STEP_SECONDS)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._open.append(connection)
+            threading.Thread(target=self._run, args=(connection,), daemon=True).start()
+
+    def _run(self, connection):
+        try:
+            self.serve(connection)
+        except (OSError, EOFError, ValueError):  # the last: a test has ended TLS by itself
+            pass
+        finally:
+            end(connection)
+
+    def serve(self, connection):
+        raise NotImplementedError
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._socket.close()
+        for connection in self._open:
+            end(connection)
+
+
+def end(connection):
+    """Close a socket, also for a thread that waits for it."""
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+    connection.close()
+
+
+class Server(Listener):
+    """Each SEND comes back as a MESSAGE. `piece`: octets of a record at most. It notes what it saw:
+    `resumed` (one flag a connection), `names` (SNI), `ciphers`, `peers` (client certificates), and
+    how each connection `ended`: "close_notify" or the error."""
+
+    def __init__(self, tls, piece=16384, cut=None):
+        self._tls, self._piece, self._cut = tls, piece, cut
+        self.resumed, self.names, self.ciphers, self.peers, self.ended = [], [], [], [], []
+        tls.sni_callback = lambda _, name, __: self.names.append(name)
+        super().__init__()
+
+    def serve(self, connection):
+        stream = self._tls.wrap_socket(connection, server_side=True, suppress_ragged_eofs=False)
+        self.resumed.append(stream.session_reused)
+        self.ciphers.append(stream.cipher()[0])
+        self.peers.append(stream.getpeercert())
+        try:
+            Session(stream, self._piece, self._cut).run()
+        except EOFError:
+            self.ended.append("close_notify")
+            stream.unwrap()
+        except OSError as error:
+            self.ended.append(str(error))
+        finally:
+            stream.close()
+
+
+class Session:
+    """One connection behind TLS."""
+
+    def __init__(self, stream, piece, cut):
+        self._stream, self._piece, self._cut = stream, piece, cut
+        self._buffer = b""
+        self._subscription = "0"
+        self._count = 0
+
+    def _more(self):
+        data = self._stream.recv(65536)
+        if not data:
+            raise EOFError
+        self._buffer += data
+
+    def _take(self, length):
+        while len(self._buffer) < length:
+            self._more()
+        taken, self._buffer = self._buffer[:length], self._buffer[length:]
+        return taken
+
+    def _write(self, data):
+        for start in range(0, len(data), self._piece):
+            self._stream.sendall(data[start:start + self._piece])
+
+    def run(self):
+        while b"\r\n\r\n" not in self._buffer:
+            self._more()
+        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+        key = re.search(rb"(?i)Sec-WebSocket-Key: *(\S+)", head)[1]
+        accept = base64.b64encode(hashlib.sha1(key + GUID).digest())
+        self._write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                    b"Connection: Upgrade\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+        message = b""
+        while True:
+            final, opcode, payload = self._frame()
+            if opcode == 8:
+                self._send(8, payload)
+                while True:
+                    self._take(1)
+            message += payload
+            if final:
+                self._on_message(message)
+                message = b""
+
+    def _frame(self):
+        first, second = self._take(2)
+        length = second & 127
+        if length == 126:
+            length, = struct.unpack(">H", self._take(2))
+        elif length == 127:
+            length, = struct.unpack(">Q", self._take(8))
+        key = self._take(4)
+        masked = self._take(length)
+        pad = (key * (length // 4 + 1))[:length]
+        payload = (int.from_bytes(masked, "big") ^ int.from_bytes(pad, "big")).to_bytes(length, "big")
+        return first & 128, first & 15, payload
+
+    def _send(self, opcode, payload):
+        length = len(payload)
+        head = bytes([128 | opcode])
+        if length < 126:
+            head += bytes([length])
+        elif length < 65536:
+            head += struct.pack(">BH", 126, length)
+        else:
+            head += struct.pack(">BQ", 127, length)
+        self._write(head + payload)
+
+    def _on_message(self, frame):
+        head, _, body = frame.lstrip(b"\r\n").partition(b"\n\n")
+        command, *lines = head.decode().split("\n")
+        headers = dict(line.split(":", 1) for line in lines)
+        if command in ("CONNECT", "STOMP"):
+            self._send(1, b"CONNECTED\nversion:1.2\nserver:ActiveMQ/0\nheart-beat:0,0\n\n\0")
+            if self._cut:
+                self._cut(self._stream)
+        elif command == "SUBSCRIBE":
+            self._subscription = headers["id"]
+        elif command == "SEND":
+            self._count += 1
+            answer = (f"MESSAGE\nsubscription:{self._subscription}\nmessage-id:{self._count}\n"
+                      f"destination:{headers['destination']}\n"
+                      f"content-length:{len(body) - 1}\n\n").encode()
+            self._send(1, answer + body)
+        if "receipt" in headers:
+            self._send(1, f"RECEIPT\nreceipt-id:{headers['receipt']}\n\n\0".encode())
+
+
+class Relay(Listener):
+    """Between a client and a server, octet by octet: `piece` octets a write. After `limit` octets
+    from the server both connections end."""
+
+    def __init__(self, port, piece=1, limit=None):
+        self._to, self._piece, self._limit = port, piece, limit
+        super().__init__()
+
+    def serve(self, connection):
+        server = socket.create_connection(("127.0.0.1", self._to), STEP_SECONDS)
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with server:
+            threading.Thread(target=self._pass, args=(connection, server, None), daemon=True).start()
+            self._pass(server, connection, self._limit)
+
+    def _pass(self, source, goal, limit):
+        passed = 0
+        try:
+            while data := source.recv(65536):
+                for start in range(0, len(data), self._piece):
+                    goal.sendall(data[start:start + self._piece])
+                    passed += self._piece
+                    if limit and passed >= limit:
+                        return
+            goal.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
