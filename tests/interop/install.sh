@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the interop tests need on a bare Debian 12: a C compiler, a JDK, Maven, RabbitMQ,
-# node and npm, curl to publish by hand, zsh and two readers of man pages for what belongs to
+# Installs what the interop tests need on a bare Debian 12: a C compiler, BearSSL, a JDK, Maven,
+# RabbitMQ, node and npm, curl to publish by hand, zsh and two readers of man pages for what belongs to
 # stomp_cat, the Python packages of requirements.txt in build/venv and the JavaScript client in
 # build/npm. Run it as root; a second run has nothing to do.
 set -eu
@@ -13,8 +13,8 @@ policy=/usr/sbin/policy-rc.d
 saved_policy=$policy.before-interop
 
 missing_packages() {
-    for package in ca-certificates curl gcc groff-base libc6-dev mandoc maven \
-        openjdk-17-jdk-headless openssl python3 python3-venv rabbitmq-server zsh; do
+    for package in ca-certificates curl gcc groff-base libbearssl-dev libc6-dev mandoc \
+        maven openjdk-17-jdk-headless openssl python3 python3-venv rabbitmq-server zsh; do
         case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) in
             installed) ;;
             *) printf '%s ' "$package" ;;
