@@ -2306,6 +2306,8 @@ typedef struct stws_p_record {
     int receipt;    /* number of the receipt that confirms it; 0: none */
     unsigned epoch; /* it means something in this session only; 0: in any */
     unsigned char confirm, sent, done;
+    unsigned char tied, confirmed; /* part of a transaction, which keeps it until that is over, also when confirmed */
+    unsigned char broken;          /* a BEGIN whose transaction cannot be said whole any more */
     long long sent_us;
 } stws_p_record;
 
@@ -2326,6 +2328,7 @@ typedef struct stws_p_session {
     stws_frame_state parser;
     stws_header *build_headers; /* table for the frame being composed, under the lock */
     const char *utf8_body;      /* of the frame composed last: found to be UTF-8, so that it is not read again */
+    const char *transaction;    /* that it is part of, or NULL */
     char digits[24];            /* of a number in it */
     int overfull;               /* it had more headers than max_headers, or one without a value */
     stws_message message;
@@ -2541,7 +2544,7 @@ static void stws_p_compose(stws_p_session *s, stws_frame *frame, int command_id)
     frame->command_id = command_id;
     frame->headers = s->build_headers;
     frame->body = "";
-    s->utf8_body = NULL;
+    s->utf8_body = s->transaction = NULL;
     s->overfull = 0;
 }
 
@@ -3122,42 +3125,99 @@ static void stws_p_record_sweep(stws_p_ring *b) {
 static stws_p_record *stws_p_record_unsent(stws_p_ring *b) {
     while (b->untaken) {
         stws_p_record *r = stws_p_record_at(b, b->next);
-        if (!r->done) return r;
+        if (!r->done && !r->broken) return r;
         stws_p_ring_take(b);
     }
     return NULL;
 }
-static void stws_p_record_mark_sent(stws_p_ring *b, stws_p_record *r) {
-    r->sent = 1;
-    r->done |= STWS_P_CAST(unsigned char, r->confirm == 0);
-    stws_p_ring_take(b);
-    stws_p_record_sweep(b);
-}
 
-/* A new session: what is still there goes again, but for what meant the old session only. */
-static void stws_p_record_all_unsent(stws_p_ring *b) {
-    stws_p_record *r;
-    for (r = stws_p_record_next(b, NULL); r; r = stws_p_record_next(b, r)) {
-        r->sent = 0;
-        if (r->epoch) r->done = 1;
-    }
-    b->next = b->head;
-    b->untaken = b->count;
-    stws_p_record_sweep(b);
+/* The first record whose confirmation is to come, or NULL: there are only parts of transactions before it. */
+static stws_p_record *stws_p_record_unconfirmed(const stws_p_ring *b) {
+    stws_p_record *r = stws_p_record_next(b, NULL);
+    while (r && (!r->confirm || r->confirmed || r->done)) r = stws_p_record_next(b, r);
+    return r;
 }
 
 /* The record whose confirmation has that number; usually the first. */
 static stws_p_record *stws_p_record_find(const stws_p_ring *b, int receipt) {
     stws_p_record *r = receipt ? stws_p_record_next(b, NULL) : NULL;
-    while (r && (r->receipt != receipt || r->done)) r = stws_p_record_next(b, r);
+    while (r && (r->receipt != receipt || r->done || r->confirmed)) r = stws_p_record_next(b, r);
     return r;
 }
 
-/* The oldest message that was not sent yet, or NULL. */
+/* The oldest record when it may be dropped for a newer one: a message that was not sent yet and that stands alone. Behind
+   another one nothing is gained by dropping: a ring frees from its head. */
 static stws_p_record *stws_p_record_oldest(const stws_p_ring *b) {
     stws_p_record *r = stws_p_record_next(b, NULL);
-    while (r && (r->done || r->sent || r->frame.command_id != STWS_COMMAND_SEND)) r = stws_p_record_next(b, r);
-    return r;
+    return r && !r->sent && !r->tied && r->frame.command_id == STWS_COMMAND_SEND ? r : NULL;
+}
+
+/* A record whose frame will never be sent. */
+static void stws_p_record_drop(stws_p_session *s, stws_p_record *r, int result) {
+    stws_p_fail_receipt(s, r->receipt, result);
+    s->stats.dropped++;
+    r->done = 1;
+}
+
+/* ---- transactions: kept until they are over, so that a new session gets them whole or not at all ---- */
+
+static int stws_p_record_ends(int command_id) {
+    return command_id == STWS_COMMAND_COMMIT || command_id == STWS_COMMAND_ABORT;
+}
+static int stws_p_record_part_of(const stws_p_record *r, const char *transaction) {
+    return r->tied && !r->done && strcmp(stws_frame_header(&r->frame, "transaction"), transaction) == 0;
+}
+
+/* The last BEGIN of that transaction (NULL: of none) before a record, or before the end; NULL when there is none. */
+static stws_p_record *stws_p_record_begin(const stws_p_ring *b, const char *transaction, const stws_p_record *before) {
+    stws_p_record *r = transaction ? stws_p_record_next(b, NULL) : NULL, *begin = NULL;
+    for (; r && r != before; r = stws_p_record_next(b, r))
+        if (r->frame.command_id == STWS_COMMAND_BEGIN && stws_p_record_part_of(r, transaction)) begin = r;
+    return begin;
+}
+
+/* A record was sent and, where that is asked for, confirmed: it goes, but within a transaction only with its end. */
+static void stws_p_record_through(stws_p_ring *b, stws_p_record *r) {
+    const char *transaction = r->tied ? stws_frame_header(&r->frame, "transaction") : NULL;
+    stws_p_record *part;
+    r->confirmed = 1;
+    if (r->tied && !stws_p_record_ends(r->frame.command_id)) return;
+    for (part = stws_p_record_begin(b, transaction, r); part && part != r; part = stws_p_record_next(b, part))
+        if (stws_p_record_part_of(part, transaction)) part->done = 1;
+    r->done = 1;
+}
+static void stws_p_record_mark_sent(stws_p_ring *b, stws_p_record *r) {
+    r->sent = 1;
+    stws_p_ring_take(b);
+    if (!r->confirm) stws_p_record_through(b, r);
+    stws_p_record_sweep(b);
+}
+
+/* A part of a transaction cannot be said (again): no part of it is. The BEGIN stays and has what is still to come
+   refused, up to the COMMIT or ABORT. What a broker has of it ends with the session. */
+static void stws_p_record_break(stws_p_session *s, const stws_p_record *culprit) {
+    const char *transaction = stws_frame_header(&culprit->frame, "transaction");
+    stws_p_record *begin = stws_p_record_begin(&s->outbox, transaction, culprit), *r = begin;
+    if (begin) begin->broken = 1;
+    while (r && !begin->done && (r = stws_p_record_next(&s->outbox, r)) != NULL) {
+        if (!stws_p_record_part_of(r, transaction)) continue;
+        begin->done = STWS_P_CAST(unsigned char, stws_p_record_ends(r->frame.command_id));
+        stws_p_record_drop(s, r, STWS_ERR_STALE);
+    }
+}
+
+/* A new session: what is still there goes again, but for what meant the old session only. */
+static void stws_p_record_all_unsent(stws_p_session *s) {
+    stws_p_ring *b = &s->outbox;
+    stws_p_record *r;
+    for (r = stws_p_record_next(b, NULL); r; r = stws_p_record_next(b, r)) {
+        r->sent = r->confirmed = 0;
+        if (r->epoch && r->tied && !r->done) stws_p_record_break(s, r);
+        if (r->epoch) r->done = 1;
+    }
+    b->next = b->head;
+    b->untaken = b->count;
+    stws_p_record_sweep(b);
 }
 
 /* ---- ACK and NACK, as each version says them ---- */
@@ -3170,6 +3230,7 @@ static int stws_p_compose_ack(stws_p_session *s, stws_frame *frame, int command_
     stws_p_add(s, frame, s->version == STWS_STOMP_12 ? "id" : "message-id", id);
     if (s->version == STWS_STOMP_11) stws_p_add(s, frame, "subscription", m->subscription);
     stws_p_add(s, frame, "transaction", transaction);
+    s->transaction = transaction;
     return id != NULL;
 }
 
@@ -4708,7 +4769,7 @@ static void stws_p_leave_session(stws *c) {
     stws_p_free_heap_buffers(c);
     stws_p_finish_receipts(&c->s, STWS_P_SENT, STWS_ERR_LOST);
     stws_p_all_unsent(&c->s.subs);
-    stws_p_record_all_unsent(&c->s.outbox);
+    stws_p_record_all_unsent(&c->s);
     stws_p_session_reset(&c->s, c->now);
     STWS_P_STORE(&c->state, STWS_BACKOFF);
     stws_p_signal(c);
@@ -5044,11 +5105,10 @@ static void stws_p_post_subscriptions(stws *c) {
         if (!stws_p_post_subscribe(c, sub)) return;
 }
 
-/* A record whose frame will never be sent. */
+/* The same for those who wait for its end; a transaction goes as a whole. */
 static void stws_p_drop_record(stws *c, stws_p_record *r, int result) {
-    stws_p_fail_receipt(&c->s, r->receipt, result);
-    c->s.stats.dropped++;
-    r->done = 1;
+    stws_p_record_drop(&c->s, r, result);
+    if (r->tied) stws_p_record_break(&c->s, r);
     stws_p_signal(c);
 }
 
@@ -5077,7 +5137,7 @@ static void stws_p_post_heartbeat(stws *c) {
 static void stws_p_post_disconnect(stws *c) {
     stws_frame frame;
     char id[24];
-    int unconfirmed = c->o.confirm && c->s.outbox.count && c->now < c->end_us, number;
+    int unconfirmed = stws_p_record_unconfirmed(&c->s.outbox) && c->now < c->end_us, number;
     if (c->asked != STWS_P_ASKED_END || c->disconnect_number || c->s.outbox.untaken || unconfirmed) return;
     number = stws_p_number_from(&c->s.next_receipt);
     stws_p_compose(&c->s, &frame, STWS_COMMAND_DISCONNECT);
@@ -5233,9 +5293,9 @@ static int stws_p_settle(stws *c, int number, int result) {
     }
     if (confirmed && record->sent) {
         sent_us = record->sent_us;
-        record->done = 1;
+        stws_p_record_through(&c->s.outbox, record);
         stws_p_record_sweep(&c->s.outbox);
-        if (c->flushing && !c->s.outbox.count) c->yield = 1;
+        if (c->flushing && !stws_p_record_unconfirmed(&c->s.outbox)) c->yield = 1;
         stws_p_signal(c);
     }
     if (sent_us) c->s.stats.rtt_us = c->now - sent_us;
@@ -5939,14 +5999,22 @@ static stws_p_record *stws_p_queue_frame(stws *c, const stws_frame *frame, int *
 enum { STWS_P_FOR_ANY_SESSION = 0, STWS_P_FOR_THIS_SESSION = 1, STWS_P_CONFIRMED = 2 };
 enum { STWS_P_AGAIN = STWS_RESULT_END }; /* no code of a call: what it tried is to be tried anew */
 
+/* A transaction was broken: its parts are refused, and its end is the end of that. */
+static int stws_p_refuse_part(stws *c, stws_p_record *begin, int command_id) {
+    begin->done = STWS_P_CAST(unsigned char, stws_p_record_ends(command_id));
+    stws_p_record_sweep(&c->s.outbox);
+    return command_id == STWS_COMMAND_ABORT ? STWS_P_CAST(int, STWS_OK) : STWS_P_CAST(int, STWS_ERR_STALE);
+}
+
 /* Send a composed frame now, or keep it for later. Under the lock. */
 static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind) {
-    stws_p_record *record;
-    int result;
+    stws_p_record *record, *begin = stws_p_record_begin(&c->s.outbox, c->s.transaction, NULL);
+    int result, tied = begin || frame->command_id == STWS_COMMAND_BEGIN;
     if (c->s.overfull) return STWS_ERR_LIMIT;
     if (STWS_P_LOAD(&c->state) == STWS_ENDED || STWS_P_LOAD(&c->stop)) return STWS_CLOSED;
     if (STWS_P_LOAD(&c->asked)) return STWS_ERR_STATE;
-    if (kind != STWS_P_CONFIRMED && stws_p_may_post(c) && !c->s.outbox.untaken) {
+    if (begin && begin->broken) return stws_p_refuse_part(c, begin, frame->command_id);
+    if (kind != STWS_P_CONFIRMED && !tied && stws_p_may_post(c) && !c->s.outbox.untaken) {
         result = stws_p_post_growing(c, frame);
         if (result == STWS_OK && receipt) stws_p_receipt_sent(&c->s, receipt, c->clock.now_us(c->clock.ctx));
         if (result != STWS_ERR_SPACE) return result;
@@ -5956,6 +6024,7 @@ static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind
     record->receipt = receipt;
     record->epoch = kind == STWS_P_FOR_THIS_SESSION ? c->s.epoch : 0;
     record->confirm = kind == STWS_P_CONFIRMED;
+    record->tied = STWS_P_CAST(unsigned char, tied);
     if (stws_p_may_post(c)) stws_p_post_outbox(c, c->clock.now_us(c->clock.ctx));
     return STWS_OK;
 }
@@ -6070,6 +6139,7 @@ static void stws_p_compose_send(stws *c, stws_frame *frame, const stws_outgoing 
     stws_p_add(&c->s, frame, "destination", m->destination);
     stws_p_add(&c->s, frame, "content-type", stws_p_content_type(&c->s, m));
     stws_p_add(&c->s, frame, "transaction", m->transaction);
+    c->s.transaction = m->transaction;
     stws_p_add_list(&c->s, frame, m->headers);
 }
 
@@ -6161,12 +6231,17 @@ STOMP_WS_API int stws_nack_in(stws *c, const stws_message *message, const char *
 }
 static int stws_p_transact(stws *c, int command_id, const char *transaction) {
     stws_frame frame;
+    int result;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!transaction || !*transaction) return STWS_ERR_USAGE;
     STWS_P_LOCK(c, c->threads);
     stws_p_compose(&c->s, &frame, command_id);
     stws_p_add(&c->s, &frame, "transaction", transaction);
-    return stws_p_finish_call(c, stws_p_submit(c, &frame, 0, STWS_P_FOR_ANY_SESSION));
+    c->s.transaction = transaction;
+    result = command_id == STWS_COMMAND_COMMIT && c->o.confirm
+                 ? stws_p_submit_with_receipt(c, &frame, 0)
+                 : stws_p_submit(c, &frame, 0, STWS_P_FOR_ANY_SESSION);
+    return stws_p_finish_call(c, result);
 }
 STOMP_WS_API int stws_begin(stws *c, const char *name) { return stws_p_transact(c, STWS_COMMAND_BEGIN, name); }
 STOMP_WS_API int stws_commit(stws *c, const char *name) { return stws_p_transact(c, STWS_COMMAND_COMMIT, name); }
@@ -6174,7 +6249,8 @@ STOMP_WS_API int stws_abort(stws *c, const char *name) { return stws_p_transact(
 
 /* Has everything gone out and, with confirm, been confirmed? Under the lock. */
 static int stws_p_is_flushed(const stws *c) {
-    return !stws_p_pending(&c->s.out) && !c->s.outbox.count && !c->s.subs.unsent;
+    const stws_p_ring *outbox = &c->s.outbox;
+    return !stws_p_pending(&c->s.out) && !outbox->untaken && !c->s.subs.unsent && !stws_p_record_unconfirmed(outbox);
 }
 
 /* Spring's simple broker sends no receipts but for DISCONNECT: what waits for one will wait in vain. */
@@ -6182,7 +6258,7 @@ static int stws_p_confirms(const stws *c) { return STWS_P_LOAD(&c->s.broker) != 
 
 /* When a flush has to give up: at the user's limit, or earlier when no receipt will come. Under the lock. */
 static long long stws_p_flush_limit(const stws *c, long long until) {
-    const stws_p_record *oldest = c->o.confirm ? stws_p_record_next(&c->s.outbox, NULL) : NULL;
+    const stws_p_record *oldest = stws_p_record_unconfirmed(&c->s.outbox);
     long long limit = oldest ? oldest->sent_us + stws_p_ms(c->o.receipt_timeout_ms) : STWS_P_NEVER;
     if (!oldest || !oldest->sent || stws_p_confirms(c)) return until;
     return until == STWS_P_NEVER || limit < until ? limit : until;

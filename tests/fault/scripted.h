@@ -653,6 +653,34 @@ static inline int peer_connect(struct peer *p) {
     return stws_state(p->client) == STWS_CONNECTED;
 }
 
+static inline stws_stats_numbers peer_stats(const struct peer *p) {
+    stws_stats_numbers numbers;
+    stws_stats(p->client, &numbers);
+    return numbers;
+}
+
+static inline void peer_send(struct peer *p, const char *text) {
+    CHECK_INT(0, stws_send(p->client, "/queue/a", text, strlen(text)));
+}
+
+/* The bodies of all SENDs so far, one after the other. */
+static inline const char *peer_bodies(struct peer *p) {
+    static struct bytes all;
+    int i;
+    bytes_free(&all);
+    for (i = 0; peer_sent(p, "SEND", i); i++)
+        bytes_print(&all, "%s ", peer_sent(p, "SEND", i)->frame.body);
+    return bytes_text(&all);
+}
+
+/* The connection breaks. */
+static inline void peer_cut(struct peer *p) {
+    peer_end(p);
+    peer_turn(p);
+    CHECK_INT(STWS_BACKOFF, stws_state(p->client));
+    peer_forget(p);
+}
+
 /* Every test ends here, and so each also checks that the client kept the protocols and never
    spun. */
 static inline void peer_free(struct peer *p) {

@@ -3,34 +3,6 @@
    callback. */
 #include "scripted.h"
 
-static stws_stats_numbers stats_of(const struct peer *p) {
-    stws_stats_numbers numbers;
-    stws_stats(p->client, &numbers);
-    return numbers;
-}
-
-static void send_text(struct peer *p, const char *text) {
-    CHECK_INT(0, stws_send(p->client, "/queue/a", text, strlen(text)));
-}
-
-/* The bodies of all SENDs so far, one after the other. */
-static const char *bodies(struct peer *p) {
-    static struct bytes all;
-    int i;
-    bytes_free(&all);
-    for (i = 0; peer_sent(p, "SEND", i); i++)
-        bytes_print(&all, "%s ", peer_sent(p, "SEND", i)->frame.body);
-    return bytes_text(&all);
-}
-
-/* The connection breaks. */
-static void cut(struct peer *p) {
-    peer_end(p);
-    peer_turn(p);
-    CHECK_INT(STWS_BACKOFF, stws_state(p->client));
-    peer_forget(p);
-}
-
 /* ==== back-off ==== */
 
 /* A client whose first attempts fail, so many of them; the delays before each next one. */
@@ -109,8 +81,8 @@ static void test_a_stable_session_resets_the_delay(void) {
     peer_end(&p);
     peer_turn(&p);
     CHECK_INT(1000, p.retry_ms);
-    CHECK_INT(2, stats_of(&p).sessions);
-    CHECK_INT(1, stats_of(&p).reconnects);
+    CHECK_INT(2, peer_stats(&p).sessions);
+    CHECK_INT(1, peer_stats(&p).reconnects);
     peer_free(&p);
 }
 
@@ -182,7 +154,7 @@ static void test_reconnect_now(void) {
     CHECK_INT(STWS_CONNECTED, stws_state(p.client));
     CHECK_STR("CLOSE(1000) CONNECT SUBSCRIBE ", bytes_text(&p.order));
     p.open_result = STWS_ERR_CONNECT;
-    cut(&p);
+    peer_cut(&p);
     peer_advance(&p, 10000);
     p.open_result = STWS_DONE;
     stws_reconnect_now(p.client);
@@ -235,7 +207,7 @@ static void test_subscriptions_come_back(void) {
     CHECK(peer_connect(&p));
     CHECK_STR("CONNECT SUBSCRIBE SUBSCRIBE ", bytes_text(&p.order));
     snprintf(first_id, sizeof first_id, "%s", sent_header(peer_sent(&p, "SUBSCRIBE", 0), "id"));
-    cut(&p);
+    peer_cut(&p);
     CHECK(peer_connect(&p));
     CHECK_STR("CONNECT SUBSCRIBE SUBSCRIBE ", bytes_text(&p.order));
     CHECK_STR(first_id, sent_header(peer_sent(&p, "SUBSCRIBE", 0), "id"));
@@ -243,7 +215,7 @@ static void test_subscriptions_come_back(void) {
     CHECK_STR("mine", sent_header(peer_sent(&p, "SUBSCRIBE", 1), "id"));
     CHECK_STR("client", sent_header(peer_sent(&p, "SUBSCRIBE", 1), "ack"));
     CHECK_INT(0, stws_unsubscribe(p.client, a));
-    cut(&p);
+    peer_cut(&p);
     CHECK_INT(0, stws_unsubscribe(p.client, b));
     CHECK(stws_subscribe(p.client, "/topic/d", NULL) > 0);
     CHECK(peer_connect(&p));
@@ -255,20 +227,20 @@ static void test_subscriptions_come_back(void) {
 static void test_what_was_sent_before_the_connection(void) {
     struct peer p;
     peer_begin(&p);
-    send_text(&p, "one");
+    peer_send(&p, "one");
     stws_subscribe(p.client, "/topic/a", NULL);
-    send_text(&p, "two");
+    peer_send(&p, "two");
     stws_subscribe(p.client, "/topic/b", NULL);
     CHECK(peer_connect(&p));
-    send_text(&p, "three");
+    peer_send(&p, "three");
     peer_turn(&p);
     CHECK_STR("CONNECT SUBSCRIBE SUBSCRIBE SEND SEND SEND ", bytes_text(&p.order));
-    CHECK_STR("one two three ", bodies(&p));
-    cut(&p);
-    send_text(&p, "four");
+    CHECK_STR("one two three ", peer_bodies(&p));
+    peer_cut(&p);
+    peer_send(&p, "four");
     CHECK(peer_connect(&p));
     CHECK_STR("CONNECT SUBSCRIBE SUBSCRIBE SEND ", bytes_text(&p.order));
-    CHECK_STR("four ", bodies(&p));
+    CHECK_STR("four ", peer_bodies(&p));
     peer_free(&p);
 }
 
@@ -280,7 +252,7 @@ static void test_the_outbox_speaks_the_new_sessions_version(void) {
     p.connected = "CONNECTED\nversion:1.0\n\n";
     CHECK(peer_connect(&p));
     CHECK_HAS("\ndestination:/queue/a:b\n", peer_sent(&p, "SEND", 0)->raw);
-    cut(&p);
+    peer_cut(&p);
     CHECK_INT(0, stws_send(p.client, "/queue/a:b", "x", 1));
     CHECK_INT(0, stws_send(p.client, "/queue/a\rb", "x", 1));
     p.connected = "CONNECTED\nversion:1.1\n\n";
@@ -288,7 +260,7 @@ static void test_the_outbox_speaks_the_new_sessions_version(void) {
     CHECK_INT(1,
               peer_count(&p, "SEND")); /* 1.1 cannot say CR, so that one is dropped, and counted */
     CHECK_HAS("\ndestination:/queue/a\\cb\n", peer_sent(&p, "SEND", 0)->raw);
-    CHECK_INT(1, stats_of(&p).dropped);
+    CHECK_INT(1, peer_stats(&p).dropped);
     peer_free(&p);
 }
 
@@ -308,7 +280,7 @@ static void test_a_stale_ack(void) {
     peer_stomp(&p, "MESSAGE\nsubscription:sub-1\nmessage-id:1\nack:1\ndestination:/queue/a\n\nx");
     peer_turn(&p);
     CHECK_INT(1, copy->epoch);
-    cut(&p);
+    peer_cut(&p);
     CHECK_INT(STWS_ERR_STALE, stws_ack(p.client, copy));
     CHECK(peer_connect(&p));
     CHECK_INT(STWS_ERR_STALE, stws_ack(p.client, copy));
@@ -316,7 +288,7 @@ static void test_a_stale_ack(void) {
     peer_turn(&p);
     CHECK_INT(0, peer_count(&p, "ACK"));
     CHECK_INT(0, peer_count(&p, "NACK"));
-    CHECK_INT(3, stats_of(&p).stale_acks);
+    CHECK_INT(3, peer_stats(&p).stale_acks);
     peer_free(&p);
     stws_message_free(copy);
 }
@@ -346,13 +318,13 @@ static void test_a_full_outbox_fails(void) {
     }
     CHECK(taken > 10 && taken < 100);
     CHECK_INT(STWS_ERR_FULL, stws_send(p.client, "/queue/a", body, sizeof body));
-    CHECK_INT(0, stats_of(&p).dropped);
+    CHECK_INT(0, peer_stats(&p).dropped);
     CHECK(peer_connect(&p));
     CHECK_INT(taken, peer_count(&p, "SEND"));
-    send_text(&p, "again");
+    peer_send(&p, "again");
     peer_free(&p);
     outbox(&p, STWS_FULL_FAIL, 0, 3);
-    for (i = 0; i < 3; i++) send_text(&p, "x");
+    for (i = 0; i < 3; i++) peer_send(&p, "x");
     CHECK_INT(STWS_ERR_FULL, stws_send(p.client, "/queue/a", "x", 1));
     CHECK_INT(STWS_ERR_FULL, stws_send(p.client, "/queue/a", "x", 1));
     peer_free(&p);
@@ -365,11 +337,11 @@ static void test_a_full_outbox_drops_the_oldest(void) {
     outbox(&p, STWS_FULL_DROP_OLDEST, 0, 3);
     for (i = 0; i < 10; i++) {
         snprintf(text, sizeof text, "m%d", i);
-        send_text(&p, text);
+        peer_send(&p, text);
     }
-    CHECK_INT(7, stats_of(&p).dropped);
+    CHECK_INT(7, peer_stats(&p).dropped);
     CHECK(peer_connect(&p));
-    CHECK_STR("m7 m8 m9 ", bodies(&p));
+    CHECK_STR("m7 m8 m9 ", peer_bodies(&p));
     peer_free(&p);
 }
 
@@ -378,10 +350,10 @@ static void test_a_message_that_never_fits(void) {
     char body[5000];
     memset(body, 'x', sizeof body);
     outbox(&p, STWS_FULL_DROP_OLDEST, 4096, 0);
-    send_text(&p, "kept");
+    peer_send(&p, "kept");
     CHECK_INT(STWS_ERR_LIMIT, stws_send(p.client, "/queue/a", body, sizeof body));
     CHECK(peer_connect(&p));
-    CHECK_STR("kept ", bodies(&p));
+    CHECK_STR("kept ", peer_bodies(&p));
     CHECK_INT(0, stws_send(p.client, "/queue/a", body, sizeof body));
     peer_turn(&p);
     CHECK_INT(2, peer_count(&p, "SEND"));
@@ -410,7 +382,7 @@ static void test_the_outbox_goes_round(void) {
         CHECK_INT(taken, peer_count(&p, "SEND"));
         for (i = 0; i < taken; i++) CHECK_INT(next + i, atoi(peer_sent(&p, "SEND", i)->frame.body));
         next += taken;
-        cut(&p);
+        peer_cut(&p);
         if (test_case_failures) break;
     }
     CHECK(next > 900);
@@ -434,32 +406,32 @@ static void test_what_is_not_confirmed_goes_again(void) {
     stws_subscribe(p.client, "/topic/a", NULL);
     CHECK(peer_connect(&p));
     p.automatic &= ~AUTO_RECEIPT;
-    send_text(&p, "one");
-    send_text(&p, "two");
-    send_text(&p, "three");
+    peer_send(&p, "one");
+    peer_send(&p, "two");
+    peer_send(&p, "three");
     peer_turn(&p);
-    CHECK_STR("one two three ", bodies(&p));
+    CHECK_STR("one two three ", peer_bodies(&p));
     peer_receipt(&p, sent_header(peer_sent(&p, "SEND", 0), "receipt"));
     peer_turn(&p);
     snprintf(second, sizeof second, "%s", sent_header(peer_sent(&p, "SEND", 1), "receipt"));
     CHECK(*second != 0);
-    cut(&p);
-    send_text(&p, "four");
+    peer_cut(&p);
+    peer_send(&p, "four");
     CHECK(peer_connect(&p));
     CHECK_STR("CONNECT SUBSCRIBE SEND SEND SEND ", bytes_text(&p.order));
-    CHECK_STR("two three four ", bodies(&p));
+    CHECK_STR("two three four ", peer_bodies(&p));
     peer_receipt(&p, sent_header(peer_sent(&p, "SEND", 2), "receipt")); /* out of order */
     peer_receipt(&p, sent_header(peer_sent(&p, "SEND", 0), "receipt"));
     peer_turn(&p);
-    cut(&p);
+    peer_cut(&p);
     p.automatic |= AUTO_RECEIPT;
     CHECK(peer_connect(&p));
     peer_turn(&p);
-    CHECK_STR("three ", bodies(&p));
-    cut(&p);
+    CHECK_STR("three ", peer_bodies(&p));
+    peer_cut(&p);
     CHECK(peer_connect(&p));
-    CHECK_STR("", bodies(&p));
-    CHECK_INT(0, stats_of(&p).dropped);
+    CHECK_STR("", peer_bodies(&p));
+    CHECK_INT(0, peer_stats(&p).dropped);
     CHECK_STR("CONNECTED\n", bytes_text(&p.log));
     peer_free(&p);
 }
@@ -478,7 +450,7 @@ static void test_a_receipt_with_confirm(void) {
     CHECK(number > 0);
     peer_turn(&p);
     CHECK_INT(1, peer_count(&p, "SEND"));
-    cut(&p);
+    peer_cut(&p);
     p.automatic |= AUTO_RECEIPT;
     CHECK(peer_connect(&p));
     peer_turn(&p);
@@ -494,7 +466,7 @@ static void test_disconnect_waits_for_confirmations(void) {
     confirming(&p);
     CHECK(peer_connect(&p));
     p.automatic &= ~AUTO_RECEIPT;
-    send_text(&p, "one");
+    peer_send(&p, "one");
     stws_disconnect(p.client, 10000);
     peer_turn(&p);
     peer_advance(&p, 500);
@@ -563,7 +535,7 @@ static void test_before_connect_brings_a_fresh_token(void) {
     CHECK_STR("old", sent_header(peer_sent(&p, "CONNECT", 0), "passcode"));
     h.passcode = "new";
     h.headers = headers;
-    cut(&p);
+    peer_cut(&p);
     CHECK(peer_connect(&p));
     CHECK_INT(2, h.calls);
     CHECK_INT(2, h.last_number);
@@ -611,7 +583,7 @@ static void test_before_subscribe(void) {
     hooked(&p, &h, 0);
     stws_subscribe(p.client, "/topic/a", NULL);
     stws_subscribe(p.client, "/topic/b", NULL);
-    send_text(&p, "after");
+    peer_send(&p, "after");
     h.answer = 300;
     CHECK(peer_connect(&p));
     CHECK_STR("CONNECT ", bytes_text(&p.order));
@@ -621,7 +593,7 @@ static void test_before_subscribe(void) {
     CHECK_STR("CONNECT SUBSCRIBE SUBSCRIBE SEND ", bytes_text(&p.order));
     CHECK_STR("2", sent_header(peer_sent(&p, "SUBSCRIBE", 1), "token"));
     CHECK_INT(3, h.calls);
-    cut(&p);
+    peer_cut(&p);
     CHECK(peer_connect(&p));
     CHECK_INT(5, h.calls);
     peer_free(&p);
@@ -646,7 +618,7 @@ static void bring_to(struct peer *p, int state, int stepping) {
     if (state == STWS_LOGGING_IN) p->automatic = AUTO_UPGRADE;
     peer_start(p, &o);
     CHECK(stws_subscribe(p->client, "/topic/a", NULL) > 0);
-    send_text(p, "waits");
+    peer_send(p, "waits");
     if (state != STWS_IDLE) peer_turn(p);
     if (state == STWS_CLOSING) {
         p->automatic = 0;
@@ -672,7 +644,7 @@ static void test_stop_in_every_state_takes_one_step(void) {
     for (i = 0; i < STATES; i++) {
         struct peer p;
         bring_to(&p, states[i], 1);
-        if (states[i] != STWS_CLOSING) send_text(&p, "last");
+        if (states[i] != STWS_CLOSING) peer_send(&p, "last");
         stws_stop(p.client);
         check_stopped(&p);
         if (states[i] == STWS_CONNECTED)
@@ -695,7 +667,7 @@ static void test_stop_while_nothing_can_be_written(void) {
     struct peer p;
     bring_to(&p, STWS_CONNECTED, 1);
     p.write_blocked = 1;
-    send_text(&p, "stuck");
+    peer_send(&p, "stuck");
     peer_turn(&p);
     stws_stop(p.client);
     check_stopped(&p);
@@ -887,7 +859,7 @@ static void test_a_busy_callback(void) {
         peer_turn(&p);
         CHECK_STR("CONNECT SUBSCRIBE SEND UNSUBSCRIBE SEND DISCONNECT CLOSE(1000) ",
                   bytes_text(&p.order));
-        CHECK_STR("hello first ", bodies(&p));
+        CHECK_STR("hello first ", peer_bodies(&p));
         CHECK_INT(STWS_CLOSED, p.ended);
         peer_free(&p);
     }
@@ -923,17 +895,17 @@ static void test_flush(void) {
     long long begun;
     peer_begin(&p);
     p.tick_us = 50;
-    send_text(&p, "one");
+    peer_send(&p, "one");
     CHECK_INT(0, stws_flush(p.client, 5000));
     peer_listen(&p);
-    CHECK_STR("one ", bodies(&p));
-    send_text(&p, "two");
+    CHECK_STR("one ", peer_bodies(&p));
+    peer_send(&p, "two");
     CHECK_INT(0, stws_flush(p.client, -1));
     peer_listen(&p);
-    CHECK_STR("one two ", bodies(&p));
+    CHECK_STR("one two ", peer_bodies(&p));
     p.tick_us = 50000;
     p.write_blocked = 1;
-    send_text(&p, "three");
+    peer_send(&p, "three");
     begun = p.now_us;
     CHECK_INT(STWS_ERR_TIMEOUT, stws_flush(p.client, 2000));
     CHECK(p.now_us - begun >= 2000000 && p.now_us - begun < 3000000);
@@ -951,7 +923,7 @@ static void stuck(struct peer *p) {
     CHECK_INT(0, stws_connect(p->client, 5000));
     p->write_blocked = 1;
     p->tick_us = 500000;
-    send_text(p, "stuck");
+    peer_send(p, "stuck");
 }
 
 /* However long a flush may take, write_timeout_ms ends it before, and so does the end of the
@@ -979,15 +951,15 @@ static void test_flush_with_confirm(void) {
     p.tick_us = 1000;
     p.automatic &= ~AUTO_RECEIPT;
     CHECK_INT(0, stws_connect(p.client, 5000));
-    send_text(&p, "one");
+    peer_send(&p, "one");
     CHECK_INT(STWS_ERR_TIMEOUT, stws_flush(p.client, 1000));
-    CHECK_STR("one ", bodies(&p));
+    CHECK_STR("one ", peer_bodies(&p));
     p.automatic |= AUTO_RECEIPT;
     stws_reconnect_now(p.client);
     begun = p.now_us;
     CHECK_INT(0, stws_flush(p.client, 10000));
     CHECK(p.now_us - begun < 1000000); /* the receipt ends it, not the time-out */
-    CHECK_STR("one one ", bodies(&p));
+    CHECK_STR("one one ", peer_bodies(&p));
     peer_free(&p);
 }
 

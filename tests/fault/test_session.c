@@ -13,12 +13,6 @@ static void connected(struct peer *p, const char *frame) {
     CHECK(peer_connect(p));
 }
 
-static stws_stats_numbers stats_of(const struct peer *p) {
-    stws_stats_numbers numbers;
-    stws_stats(p->client, &numbers);
-    return numbers;
-}
-
 /* ==== the first octets ==== */
 
 static void test_the_upgrade_request(void) {
@@ -318,7 +312,7 @@ static void test_a_message(void) {
        "content-type:text/plain\nx:first\nx:second\ncontent-length:5\n\nab\0cd\0");
     peer_turn(p);
     CHECK_STR("CONNECTED\nMESSAGE /topic/a 7 ab\n", bytes_text(&p->log));
-    CHECK_INT(1, stats_of(p).messages_in);
+    CHECK_INT(1, peer_stats(p).messages_in);
     peer_free(p);
 }
 
@@ -376,7 +370,7 @@ static void test_a_message_of_nobodys_subscription(void) {
     peer_message(&p, "/temp-queue/x", "1", "/queue/y", "reply");
     peer_turn(&p);
     CHECK_STR("CONNECTED\nMESSAGE /queue/y 1 reply\n", bytes_text(&p.log));
-    CHECK_INT(1, stats_of(&p).unknown_subscription);
+    CHECK_INT(1, peer_stats(&p).unknown_subscription);
     peer_free(&p);
 }
 
@@ -421,7 +415,7 @@ static void test_our_heart_beat(void) {
     CHECK_INT(STWS_CONNECTED, stws_state(p.client));
     CHECK(p.longest_silence_us <= 5010000);
     CHECK(p.beats >= 19 && p.beats <= 40);
-    CHECK_INT(p.beats, stats_of(&p).heartbeats_out);
+    CHECK_INT(p.beats, peer_stats(&p).heartbeats_out);
     CHECK_INT(p.beats + 1, p.ws_messages); /* CONNECT, and each beat in a message of its own */
     peer_free(&p);
 }
@@ -478,14 +472,14 @@ static void test_the_servers_heart_beat(void) {
     CHECK_INT(STWS_CONNECTED, stws_state(p.client));
     peer_ws(&p, STWS_WS_TEXT, 1, "\n", 1);
     peer_turn(&p);
-    CHECK_INT(1, stats_of(&p).heartbeats_in);
+    CHECK_INT(1, peer_stats(&p).heartbeats_in);
     peer_advance(&p, 2990);
     CHECK_INT(STWS_CONNECTED, stws_state(p.client));
     peer_advance(&p, 20);
     CHECK_STR("CONNECTED\nDISCONNECTED STWS_ERR_HEARTBEAT\n", bytes_text(&p.log));
     CHECK_INT(0, p.beats);
     CHECK_INT(0, p.is_open);
-    CHECK(stats_of(&p).heartbeat_slack_ms >= 0 && stats_of(&p).heartbeat_slack_ms <= 20);
+    CHECK(peer_stats(&p).heartbeat_slack_ms >= 0 && peer_stats(&p).heartbeat_slack_ms <= 20);
     peer_free(&p);
 }
 
@@ -558,8 +552,8 @@ static void test_the_socket_is_read_before_the_server_is_judged(void) {
     for (i = 0; i < 10; i++) peer_ws(&p, STWS_WS_TEXT, 1, "\n", 1);
     peer_turn(&p);
     CHECK_INT(STWS_CONNECTED, stws_state(p.client));
-    CHECK_INT(10, stats_of(&p).heartbeats_in);
-    CHECK_INT(1, stats_of(&p).late_loops);
+    CHECK_INT(10, peer_stats(&p).heartbeats_in);
+    CHECK_INT(1, peer_stats(&p).late_loops);
     peer_advance(&p, 2900);
     CHECK_INT(STWS_CONNECTED, stws_state(p.client));
     peer_free(&p);
@@ -595,7 +589,7 @@ static void test_a_receipt(void) {
     peer_receipt(&p, sent_header(peer_sent(&p, "SEND", 1), "receipt"));
     peer_turn(&p);
     check_receipt(&p, second, "STWS_OK");
-    CHECK_INT(40000, stats_of(&p).rtt_us);
+    CHECK_INT(40000, peer_stats(&p).rtt_us);
     peer_receipt(&p, sent_header(peer_sent(&p, "SEND", 0), "receipt"));
     peer_turn(&p);
     check_receipt(&p, first, "STWS_OK");
@@ -897,7 +891,7 @@ static void test_send(void) {
     CHECK_MEM("a\0b", 3, s->frame.body, s->frame.body_len);
     CHECK_STR("SEND\ndestination:/queue/a\n\ntext", peer_sent(&p, "SEND", 1)->raw);
     CHECK_INT(0, peer_sent(&p, "SEND", 2)->frame.body_len);
-    CHECK_INT(3, stats_of(&p).messages_out);
+    CHECK_INT(3, peer_stats(&p).messages_out);
     peer_free(&p);
 }
 
@@ -907,11 +901,11 @@ static void test_sends_are_batched(void) {
     unsigned long long before;
     int i;
     connected(&p, CONNECTED_12);
-    before = stats_of(&p).writes;
+    before = peer_stats(&p).writes;
     for (i = 0; i < 50; i++) CHECK_INT(0, stws_send(p.client, "/queue/a", "0123456789", 10));
-    CHECK_INT(before, stats_of(&p).writes);
+    CHECK_INT(before, peer_stats(&p).writes);
     peer_turn(&p);
-    CHECK_INT(before + 1, stats_of(&p).writes);
+    CHECK_INT(before + 1, peer_stats(&p).writes);
     CHECK_INT(50, peer_count(&p, "SEND"));
     peer_free(&p);
 }
@@ -1022,10 +1016,10 @@ static void test_text_that_is_not_utf8(void) {
     peer_turn(p);
     CHECK_INT(0, is_utf8);
     CHECK_STR("CONNECTED\nMESSAGE /a 1 \xFF\xFE\n", bytes_text(&p->log));
-    CHECK_INT(1, stats_of(p).invalid_utf8);
+    CHECK_INT(1, peer_stats(p).invalid_utf8);
     WS(STWS_WS_BINARY, 1, BINARY_BODY);
     peer_turn(p);
-    CHECK_INT(1, stats_of(p).invalid_utf8);
+    CHECK_INT(1, peer_stats(p).invalid_utf8);
     peer_free(p);
     peer_init(p);
     o = peer_options(p);
