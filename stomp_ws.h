@@ -17,6 +17,7 @@ Contents; search for ">>" and the name:
     >>includes >>util >>sha1 >>base64 >>utf8                                       implementation: plain tools
     >>url >>handshake >>websocket                                                  RFC 6455
     >>frame                                                                        STOMP frames, parsed and built
+    >>dedup                                                                        ids of the last messages
     >>session        versions, heart-beats, subscriptions, receipts, outbox: bytes in, bytes out, no system call
     >>random >>transport >>tls >>copy >>queue                                      the outside world
     >>options >>diagnosis >>attempt >>output >>dispatch >>input >>timers >>turn    the client's state machine
@@ -105,17 +106,50 @@ wrong URL, HTTP 200, 3xx, 400, 401, 403, 404, an answer that is no WebSocket upg
 nobody offered, a certificate that is not to be trusted. Retried: no route, refused, reset, time-outs, 429, 5xx (with
 Retry-After), a lost heart-beat, an ERROR in a session, a close.
 
+`urls` names several servers, tried in turn. `before_connect` and `before_subscribe` are asked before each attempt and
+each SUBSCRIBE, and may bring a fresh URL, token or header, or say "not yet". `stws_reconnect_now` and `max_session_ms`
+leave a good session for a new one at once (the old one ends first: two sessions at a time would deliver twice). What
+comes first in a session: CONNECT, all SUBSCRIBEs in their old order, then the outbox.
+
 A receipt ends as STWS_OK, STWS_ERR_BROKER (an ERROR named it), STWS_ERR_TIMEOUT or STWS_ERR_LOST: nothing waits for
 ever. Spring's simple broker sends receipts for DISCONNECT only.
 
 After an ERROR the server has close_timeout_ms to close the connection, as STOMP asks it to; then we do.
 
+## Delivery guarantees
+What is promised, for which set-up:
+- **Sending, by default: at most once.** A message waits in the outbox (outbox_bytes, outbox_count) while there is no
+  connection; once written it is gone, and lost if the connection then breaks. Calls of one thread go out in their
+  order, ACKs too: one that overtook the answer sent before it would lose that if the program died in between.
+- **Sending with `confirm`: at least once.** A SEND stays in the outbox until its RECEIPT and goes again, in order, in
+  the next session. It may come twice, when the receipt was lost: `stable_id` gives it an id that stays, and
+  `stws_dedup`, or a broker with duplicate detection, drops the second one. It is kept in memory: a program that dies
+  takes along what was not confirmed. `stws_flush` waits for all receipts. What a receipt means is up to the broker:
+  RabbitMQ's, ActiveMQ's and Artemis's tell that a persistent message for a durable queue is stored (say
+  `persistent:true`). Spring's simple broker sends none, and the flush says so. There is a receipt for each SEND, as
+  one for a batch would tell only of its last frame (STOMP 1.2, "RECEIPT").
+- **Transactions: whole or not at all.** From BEGIN to COMMIT all parts stay in the outbox, so a broken connection,
+  which makes the broker forget them, has them sent again from BEGIN on; with `confirm` until the COMMIT's receipt. An
+  ACK of the old session cannot be said again: a transaction with one is given up as a whole (receipts end as
+  STWS_ERR_STALE, as do its further parts and its COMMIT), and the broker delivers that message again.
+- **Receiving, with ack "auto": at most once.** The broker counts a message as done when it has written it.
+- **Receiving, with "client-individual" (or "client"): at least once**, where the broker keeps the messages: a queue,
+  or a `durable` subscription. Acknowledge when the work is done, or let `ack_on` do it; what was not acknowledged
+  comes again in the next session. An ACK for an earlier session is never sent (STWS_ERR_STALE).
+- **A slow consumer** is never drowned: when the queue is full, or the callback busy, nothing is read, and TCP holds
+  the broker back; with `prefetch` and ack_on = STWS_ACK_ON_RETURN it holds itself back. A broker may cut off who reads
+  too slowly (Spring's send buffer limit): the error names that.
+- **Topics without `durable`** have gaps: what is published between two sessions is nobody's.
+- **Order** is the broker's, per destination; with `confirm` a message that goes again comes after later ones only
+  where these were confirmed before.
+
 ## Heart-beats
 Offered are heartbeat_out_ms and heartbeat_in_ms (10 s each); what holds is the larger of ours and the server's, and
 none when either is 0. We send after half the interval without other output. The server may be silent for
 heartbeat_grace (300) percent of its interval; whatever comes counts, and the socket is read empty before it is judged.
-When the loop itself came late (a callback blocked, the machine slept) the server gets that time on top, statistics
-count it, and an error that follows says so.
+When the loop itself came late (a callback blocked, it was not called, the machine slept) the server gets that time on
+top, statistics count it, and an error that follows says which. Of a server that is silent the error tells whether its
+machine still acknowledges what we send (Linux).
 
 ## Large frames
 max_ws_message = 0 cuts frames over 8 KiB into several WebSocket messages where the server is Spring's simple broker
@@ -136,7 +170,6 @@ the code that RFC 6455 gives for it (1002, 1007, 1009), and the error names the 
 - getaddrinfo blocks for as long as the resolver takes; numeric hosts and options.addresses avoid it.
 - No permessage-deflate, no HTTP proxy, no redirects. wss:// needs STOMP_WS_BEARSSL (TLS 1.2 only, no revocation
   lists; CA and key files are read at each handshake, which blocks as files do) or a transport of your own.
-- Without `confirm` a message that was written when the connection broke may be lost, as with any client.
 - After fork() the child may destroy a client but not drive it.
 
 ## Configuration macros
@@ -406,14 +439,28 @@ STOMP_WS_API int stws_handshake_check(const stws_http *answer, const char *key, 
                                       const char **subprotocol, const char **why);
 STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *request, const char *supported,
                                        size_t *need);
+/* Duplicates. At least once means that a message may come twice; these remember the ids of the last ones, exactly, in
+   memory of a fixed size. Threads: any, a state each. They neither allocate nor block.
+
+   stws_dedup_size(count)
+       Octets for the last count ids (24 for each), aligned as malloc aligns.
+   stws_dedup_init(memory, count)
+       A memory of that many; it needs no end.
+   stws_dedup_seen(dedup, id)
+       1: the id (what the header of options.stable_id says, say) is among the last count; 0: not, and now it is. NULL
+       is no id: 0. */
+typedef struct stws_dedup stws_dedup;
+STOMP_WS_API size_t stws_dedup_size(size_t count);
+STOMP_WS_API stws_dedup *stws_dedup_init(void *memory, size_t count);
+STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
 #ifndef STOMP_WS_NO_IO
 /* ==== >>message: what arrives ==== */
 /* stws_message     A frame from the server: a MESSAGE, or, as event.message, an ERROR, RECEIPT, CONNECTED or unknown
                     one. Views that hold until the next driving call, or, in a callback, until it returns. A header that
                     is not there is NULL; body never is, and body[body_len] is a NUL. ack is what STOMP 1.2's ACK names;
                     subscription the id on the wire, handle the stws_subscribe behind it (0: nobody's, as with
-                    RabbitMQ's /temp-queue); epoch the number of the session; frame has everything, all headers in
-                    order.
+                    RabbitMQ's /temp-queue); epoch the number of the session; ack_on its subscription's; frame has
+                    everything, all headers in order.
    stws_event       type, and with it:
        CONNECTED     message: the CONNECTED frame
        MESSAGE       message
@@ -423,6 +470,7 @@ STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *r
        ERROR         message: the ERROR frame; result and text: the error and its sentence
        DISCONNECTED  result and text: why; retry_ms: when the next attempt comes, -1: never
        UNHANDLED     message: a frame of a command that nobody knows
+       OUTBOX_HIGH, OUTBOX_LOW   the outbox fills: send less; it has emptied: go on (options outbox_high, outbox_low)
    stws_on_trace    Each frame sent ('>') or received ('<'), the HTTP heads too (command "GET /path HTTP/1.1");
                     passcodes, Authorization and cookies read "***". A heart-beat has an empty command. It runs under
                     the client's lock: no call of the library from it.
@@ -437,14 +485,15 @@ typedef struct stws_message {
     const char *destination, *message_id, *subscription, *content_type, *ack;
     const char *body;
     size_t body_len;
-    int body_is_utf8, handle;
+    int body_is_utf8, handle, ack_on;
     unsigned epoch;
     stws *client;
     stws_frame frame;
+    int *answered; /* private */
 } stws_message;
 enum stws_event_type {
     STWS_EVENT_NONE, STWS_EVENT_CONNECTED, STWS_EVENT_MESSAGE, STWS_EVENT_RECEIPT, STWS_EVENT_ERROR,
-    STWS_EVENT_DISCONNECTED, STWS_EVENT_UNHANDLED
+    STWS_EVENT_DISCONNECTED, STWS_EVENT_UNHANDLED, STWS_EVENT_OUTBOX_HIGH, STWS_EVENT_OUTBOX_LOW
 };
 typedef struct stws_event {
     int type, result, receipt, handle;
@@ -467,7 +516,8 @@ STOMP_WS_API void stws_message_free(stws_message *copy);
        fd            what to poll; -1: nothing (then it is asked every 10 ms)
        wants         NULL, or: from STWS_WANT_READ, _WRITE to what is to be polled for; STWS_WANT_NOW: data wait inside
        error         NULL, or: a sentence for what failed last
-   stws_clock       now_us: microseconds, monotonic.
+   stws_clock       now_us: microseconds, monotonic. slept_us: NULL, or: how many of them the machine has slept, which
+                    now_us leaves out.
    stws_random      fill: 0, or -1 when there is no randomness, which makes the connection fail.
    stws_allocator   Instead of STOMP_WS_MALLOC and STOMP_WS_FREE. */
 enum { STWS_WANT_READ = 1, STWS_WANT_WRITE = 2, STWS_WANT_NOW = 4 };
@@ -482,7 +532,11 @@ typedef struct stws_transport {
     int (*wants)(void *ctx, int wants);
     const char *(*error)(void *ctx);
 } stws_transport;
-typedef struct stws_clock { void *ctx; long long (*now_us)(void *ctx); } stws_clock;
+typedef struct stws_clock {
+    void *ctx;
+    long long (*now_us)(void *ctx);
+    long long (*slept_us)(void *ctx);
+} stws_clock;
 typedef struct stws_random { void *ctx; int (*fill)(void *ctx, void *out, size_t len); } stws_random;
 typedef struct stws_allocator {
     void *ctx;
@@ -516,12 +570,16 @@ typedef struct stws_allocator {
    reconnect_jitter      percent of the delay added at most, or, below -1, taken off; STWS_OFF: none; -100 (full jitter)
    reconnect_attempts    in a row, after a first failure; no limit
    stable_ms             a session that lived so long resets the delay; 5,000
+   max_session_ms        a session that is older is left for a new one, up to a tenth earlier by chance; no limit
    max_body, max_line, max_headers          of a frame; 16 MiB (or what the buffer holds, without a heap), 65,536, 128
    max_ws_message        cut frames into WebSocket messages of that size; 0: as the server needs it; STWS_WHOLE: never
    rx_buffer, tx_buffer  65,536 and 131,072; both grow for larger frames where there is a heap
    outbox_bytes, outbox_count               what waits without a connection, or for its receipt; 1 MiB, any number
+   outbox_high, outbox_low                  octets waiting there at which STWS_EVENT_OUTBOX_HIGH is told, and
+                         below which, after that, _LOW; none, and half of high
    outbox_policy         when it is full: STWS_FULL_FAIL, _DROP_OLDEST, _BLOCK (not the driving thread); fail
    outbox_block_ms       STWS_FULL_BLOCK waits so long; 10,000
+   stable_id             a header that every SEND gets, with an id that stays when it goes again: for stws_dedup; none
    confirm               1: every SEND asks for a receipt, is kept until it comes, and sent again after a reconnect
    max_subscriptions     256; subscription_bytes: for the destination, id and headers of each; 256
    max_receipts          waited for at a time; 256
@@ -584,15 +642,15 @@ typedef struct stws_options {
     const char *const *urls, *const *addresses;
     const char *login, *passcode, *host, *client_id;
     const char *const *connect_headers, *const *http_headers;
-    const char *origin, *cookie, *subprotocols;
+    const char *origin, *cookie, *subprotocols, *stable_id;
     int versions;
     int heartbeat_out_ms, heartbeat_in_ms, heartbeat_grace;
     int connect_timeout_ms, handshake_timeout_ms, connected_timeout_ms;
     int receipt_timeout_ms, close_timeout_ms, write_timeout_ms;
     int reconnect, reconnect_min_ms, reconnect_max_ms, reconnect_factor, reconnect_jitter, reconnect_attempts;
-    int stable_ms, shuffle_urls;
+    int stable_ms, max_session_ms, shuffle_urls;
     size_t max_body, max_line, max_headers, max_ws_message;
-    size_t rx_buffer, tx_buffer, outbox_bytes, outbox_count;
+    size_t rx_buffer, tx_buffer, outbox_bytes, outbox_count, outbox_high, outbox_low;
     int outbox_policy, outbox_block_ms, confirm;
     int max_subscriptions, max_receipts;
     size_t subscription_bytes;
@@ -664,6 +722,11 @@ STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
    after stws_disconnect.
 
    stws_subscription  id: on the wire, else one of ours; ack: "auto" (also NULL), "client", "client-individual";
+                      ack_on: when the library acknowledges by itself (ack is "client-individual" then, if NULL):
+                      STWS_ACK_ON_HANDOVER, once the queue or you have the message, STWS_ACK_ON_RETURN, when you are
+                      done with it: the callback returns, the next driving call or stws_queue_pop comes; not when you
+                      said stws_ack or stws_nack yourself. With prefetch that is credit: a broker sends no more than you
+                      get done;
                       headers: more of them; receipt: 1: an event when the server has confirmed it; on_message with its
                       user: instead of the options' callback. Said as each broker has it, unless headers do: prefetch:
                       how many messages it may send ahead of their ACKs (Artemis counts octets: 1,024 for each);
@@ -691,10 +754,11 @@ STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
        stws_message_free; STWS_ERR_TIMEOUT, STWS_ERR_BROKER, or an error. Drives, calling back: the driving thread only.
        */
 enum { STWS_AS_TEXT = 2 };
+enum { STWS_ACK_BY_CALL = 0, STWS_ACK_ON_HANDOVER = 1, STWS_ACK_ON_RETURN = 2 };
 typedef struct stws_subscription {
     const char *id, *ack, *durable;
     const char *const *headers;
-    int receipt, prefetch;
+    int receipt, prefetch, ack_on;
     stws_on_message on_message;
     void *user;
 } stws_subscription;
@@ -808,6 +872,7 @@ STOMP_WS_API void stws_queue_destroy(stws_queue *queue);
 #include <time.h>
 #include <unistd.h>
 #if defined(__linux__)
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #endif
 #if !defined(AI_PASSIVE) || !defined(CLOCK_MONOTONIC)
@@ -2238,6 +2303,58 @@ STOMP_WS_API int stws_frame_build(char *buf, size_t cap, int version, const stws
     return STWS_OK;
 }
 
+/* ==== >>dedup: the ids of the last messages, in fixed memory ==== */
+/* The first 16 octets of an id's SHA-1 stand for it: two ids that share them are not to be met, nor, but by who may
+   choose both, to be made. Entries are a ring; the same places also are the buckets of a hash table with chains. */
+typedef struct stws_p_dedup_entry {
+    unsigned char digest[16];
+    uint32_t next; /* in its chain; places count from 1, 0 is none */
+    uint32_t head; /* of the chain whose bucket has this place's number */
+} stws_p_dedup_entry;
+struct stws_dedup {
+    uint32_t count, used, oldest;
+    uint32_t unused; /* keeps the entries aligned as the struct is */
+};
+static stws_p_dedup_entry *stws_p_dedup_entries(stws_dedup *d) { return STWS_P_POINTER(stws_p_dedup_entry *, d + 1); }
+static uint32_t *stws_p_dedup_chain(stws_dedup *d, const unsigned char *digest) {
+    uint32_t hash;
+    memcpy(&hash, digest, sizeof hash);
+    return &stws_p_dedup_entries(d)[hash % d->count].head;
+}
+STOMP_WS_API size_t stws_dedup_size(size_t count) {
+    return sizeof(stws_dedup) + (count ? count : 1) * sizeof(stws_p_dedup_entry);
+}
+STOMP_WS_API stws_dedup *stws_dedup_init(void *memory, size_t count) {
+    stws_dedup *d = STWS_P_CAST(stws_dedup *, memory);
+    memset(d, 0, stws_dedup_size(count));
+    d->count = STWS_P_CAST(uint32_t, count ? count : 1);
+    return d;
+}
+
+/* Take the oldest out of its chain. */
+static void stws_p_dedup_forget(stws_dedup *d) {
+    stws_p_dedup_entry *entries = stws_p_dedup_entries(d);
+    uint32_t *at = stws_p_dedup_chain(d, entries[d->oldest].digest);
+    while (*at != d->oldest + 1) at = &entries[*at - 1].next;
+    *at = entries[d->oldest].next;
+}
+STOMP_WS_API int stws_dedup_seen(stws_dedup *d, const char *id) {
+    stws_p_dedup_entry *entries = stws_p_dedup_entries(d), *entry = &entries[d->oldest];
+    unsigned char digest[20];
+    uint32_t *chain, i;
+    if (!id) return 0;
+    stws_p_sha1(id, strlen(id), digest);
+    chain = stws_p_dedup_chain(d, digest);
+    for (i = *chain; i; i = entries[i - 1].next) if (!memcmp(entries[i - 1].digest, digest, 16)) return 1;
+    if (d->used == d->count) stws_p_dedup_forget(d);
+    else d->used++;
+    memcpy(entry->digest, digest, 16);
+    entry->next = *chain;
+    *chain = d->oldest + 1;
+    d->oldest = (d->oldest + 1) % d->count;
+    return 0;
+}
+
 #ifndef STOMP_WS_NO_IO
 
 /* ==== >>session: one STOMP session and its tables: bytes in, bytes out, no system call ==== */
@@ -2247,7 +2364,7 @@ STOMP_WS_API int stws_frame_build(char *buf, size_t cap, int version, const stws
 #define STWS_P_SENT (STWS_P_UNSENT - 1)
 enum { STWS_P_POOL = 256 };   /* octets of randomness asked for at a time: 64 masking keys */
 enum { STWS_P_PIECE = 8192 }; /* what Tomcat takes as one WebSocket message by default */
-enum { STWS_P_TEXT = 640 };   /* longest error sentence */
+enum { STWS_P_TEXT = 640, STWS_P_LATE = 208 }; /* longest error sentence; longest part of it about our own lateness */
 
 /* Values that another thread may be reading while we write them. */
 #if defined(__GNUC__) || defined(__clang__)
@@ -2279,7 +2396,7 @@ typedef struct stws_p_sub {
     stws_on_message on_message;
     void *user;
     int receipt;      /* number of the one it will ask for; 0: none */
-    int prefetch;
+    int prefetch, ack_on;
     int header_count; /* its texts: destination, id, ack mode, durable name, then names and values, each with its NUL */
     unsigned char custom_id, sent, wants_receipt, pinned; /* pinned: somebody reads its texts without the lock */
 } stws_p_sub;
@@ -2330,8 +2447,11 @@ typedef struct stws_p_session {
     const char *utf8_body;      /* of the frame composed last: found to be UTF-8, so that it is not read again */
     const char *transaction;    /* that it is part of, or NULL */
     char digits[24];            /* of a number in it */
+    char stable_id[48];         /* of a SEND; its first part, up to the '-', is this client's for good */
+    unsigned long long last_id; /* the number in it */
     int overfull;               /* it had more headers than max_headers, or one without a value */
     stws_message message;
+    int answered;  /* the user has sent an ACK or NACK for it */
     size_t taken;  /* octets of the frame that was handed out last */
     int in_opcode; /* of the message its bytes came in */
     unsigned char pool[STWS_P_POOL];
@@ -2748,7 +2868,8 @@ static void stws_p_fill_message(stws_p_session *s) {
     m->body = m->frame.body;
     m->body_len = m->frame.body_len;
     m->body_is_utf8 = stws_utf8_valid(m->body, m->body_len);
-    m->handle = 0;
+    m->handle = m->ack_on = s->answered = 0;
+    m->answered = &s->answered;
     m->epoch = s->epoch;
     m->client = s->client;
     if (!m->body_is_utf8 && s->in_opcode == STWS_WS_TEXT) s->stats.invalid_utf8++;
@@ -2797,11 +2918,12 @@ static stws_p_sub *stws_p_find_handle(const stws_p_subs *t, int handle) {
 
 /* Who gets a message: found without the lock for ids of ours. Another thread may be giving the slot away just now, so
    the handle, which is never used twice, is read again after the rest. */
-static int stws_p_receiver(const stws_p_subs *t, int handle, stws_on_message *call, void **user) {
+static int stws_p_receiver(const stws_p_subs *t, int handle, stws_on_message *call, void **user, int *ack_on) {
     const stws_p_sub *sub = &t->slots[handle % t->count];
     if (STWS_P_LOAD(&sub->handle) != handle || STWS_P_LOAD(&sub->custom_id)) return 0;
     *call = STWS_P_LOAD(&sub->on_message);
     *user = STWS_P_LOAD(&sub->user);
+    *ack_on = STWS_P_LOAD(&sub->ack_on);
     return STWS_P_LOAD(&sub->handle) == handle;
 }
 static size_t stws_p_align(size_t n) { return (n + 15) & ~STWS_P_CAST(size_t, 15); }
@@ -2841,13 +2963,14 @@ static int stws_p_add_sub(stws_p_subs *t, const char *destination, const stws_su
     out.need = 0;
     texts[0] = destination;
     texts[1] = id ? id : stws_p_number_text(own_id, "sub-", STWS_P_CAST(unsigned, handle));
-    texts[2] = stws_p_or(o->ack, "auto");
+    texts[2] = stws_p_or(o->ack, o->ack_on ? "client-individual" : "auto");
     texts[3] = stws_p_or(o->durable, "");
     for (i = 0; i < 4; i++) stws_p_put(&out, texts[i], strlen(texts[i]) + 1);
     for (i = 0; o->headers && o->headers[i]; i++) stws_p_put(&out, o->headers[i], strlen(o->headers[i]) + 1);
     if (out.need > t->text_size) return STWS_ERR_LIMIT;
     STWS_P_STORE(&sub->on_message, o->on_message);
     STWS_P_STORE(&sub->user, o->user);
+    STWS_P_STORE(&sub->ack_on, o->ack_on);
     STWS_P_STORE(&sub->custom_id, STWS_P_CAST(unsigned char, id != NULL));
     sub->header_count = i / 2;
     sub->prefetch = o->prefetch;
@@ -2890,6 +3013,21 @@ static stws_p_sub *stws_p_next_unsent(stws_p_subs *t) {
 /* Add a header, unless the user has said it already. */
 static void stws_p_add_missing(stws_p_session *s, stws_frame *frame, const char *name, const char *value) {
     if (!stws_frame_header(frame, name)) stws_p_add(s, frame, name, value);
+}
+
+/* "0123456789abcdef-17": one client of 2^64, and its message. 0 without randomness. */
+static int stws_p_add_stable_id(stws_p_session *s, stws_frame *frame) {
+    static const char digits[] = "0123456789abcdef";
+    unsigned char random[8];
+    int i;
+    if (!s->options->stable_id) return 1;
+    if (!s->stable_id[0]) {
+        if (stws_p_random(s, random, sizeof random) != 0) return 0;
+        for (i = 0; i < 16; i++) s->stable_id[i] = digits[random[i / 2] >> (i & 1 ? 0 : 4) & 15];
+    }
+    stws_p_number_text(s->stable_id + 16, "-", ++s->last_id);
+    stws_p_add_missing(s, frame, s->options->stable_id, s->stable_id);
+    return 1;
 }
 static void stws_p_add_durable(stws_p_session *s, stws_frame *frame, const char *durable) {
     const char *const *header = stws_p_profile_of(s->broker)->durable;
@@ -3051,6 +3189,12 @@ static void stws_p_ring_take(stws_p_ring *r) {
     r->untaken--;
 }
 
+/* Octets between head and tail. */
+static size_t stws_p_ring_used(const stws_p_ring *r) {
+    if (r->count == 0) return 0;
+    return r->tail > r->head ? r->tail - r->head : r->wrap - r->head + r->tail;
+}
+
 /* Let the entry at the head go; one that was never taken counts as taken. */
 static void stws_p_ring_drop(stws_p_ring *r) {
     if (r->count == r->untaken) stws_p_ring_take(r);
@@ -3145,8 +3289,8 @@ static stws_p_record *stws_p_record_find(const stws_p_ring *b, int receipt) {
     return r;
 }
 
-/* The oldest record when it may be dropped for a newer one: a message that was not sent yet and that stands alone. Behind
-   another one nothing is gained by dropping: a ring frees from its head. */
+/* The oldest record when it may be dropped for a newer one: a message that was not sent yet and that stands alone.
+   Behind another one nothing is gained by dropping: a ring frees from its head. */
 static stws_p_record *stws_p_record_oldest(const stws_p_ring *b) {
     stws_p_record *r = stws_p_record_next(b, NULL);
     return r && !r->sent && !r->tied && r->frame.command_id == STWS_COMMAND_SEND ? r : NULL;
@@ -3283,6 +3427,16 @@ static long long stws_p_system_clock(void *ctx) {
     (void)ctx;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return STWS_P_CAST(long long, t.tv_sec) * 1000000 + t.tv_nsec / 1000;
+}
+
+/* Time that the machine slept, where the system counts it. */
+static long long stws_p_system_slept(void *ctx) {
+#ifdef CLOCK_BOOTTIME
+    struct timespec t;
+    if (clock_gettime(CLOCK_BOOTTIME, &t) == 0)
+        return STWS_P_CAST(long long, t.tv_sec) * 1000000 + t.tv_nsec / 1000 - stws_p_system_clock(ctx);
+#endif
+    return (void)ctx, 0;
 }
 
 /* ==== >>transport: TCP, with IPv6 and IPv4 raced (RFC 8305) ==== */
@@ -3949,6 +4103,7 @@ static stws_message *stws_p_message_write(void *block, const stws_message *m) {
     copy->subscription = stws_p_moved_value(m, headers, m->subscription);
     copy->content_type = stws_p_moved_value(m, headers, m->content_type);
     copy->ack = stws_p_moved_value(m, headers, m->ack);
+    copy->answered = NULL;
     return copy;
 }
 STOMP_WS_API stws_message *stws_message_copy(const stws_message *message) {
@@ -4009,7 +4164,7 @@ typedef struct stws_p_waiter {
 /* Messages stand in a ring, each whole; a popped one keeps its place until it is given back. */
 typedef struct stws_p_queued {
     size_t size;
-    int given_back;
+    int given_back, answered;
     stws_message *message;
 } stws_p_queued;
 
@@ -4057,8 +4212,9 @@ static int stws_p_queue_push(stws_queue *q, const stws_message *m, stws_p_waiter
     STWS_P_LOCK(q, 1);
     if (!q->closed) entry = STWS_P_CAST(stws_p_queued *, stws_p_ring_put(&q->ring, size));
     if (entry) {
-        entry->given_back = 0;
+        entry->given_back = entry->answered = 0;
         entry->message = stws_p_message_write(STWS_P_POINTER(char *, entry) + head, m);
+        entry->message->answered = &entry->answered;
         STWS_P_WITH_THREADS(if (q->ring.untaken == 1) pthread_cond_signal(&q->filled);)
     } else if (!waiter->listed) {
         waiter->next = q->waiters;
@@ -4110,8 +4266,14 @@ static void stws_p_queue_await(stws_queue *q, int timeout_ms) {
     }
 #endif
 }
+
+/* The user is done with a message, or has it, as `when` says: acknowledge it if the library is to. */
+static void stws_p_acknowledge_on(const stws_message *m, int when) {
+    if (m->ack_on == when && !*m->answered) stws_ack(m->client, m);
+}
 STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int timeout_ms) {
     int result = 0;
+    if (*message) stws_p_acknowledge_on(*message, STWS_ACK_ON_RETURN);
     STWS_P_LOCK(q, 1);
     if (*message) stws_p_queue_give_back(q, *message);
     *message = NULL;
@@ -4145,14 +4307,19 @@ struct stws {
     int write_error;         /* writing has failed; what was sent to us is still read */
     int held, event_due;     /* a message waits for room in the queue; DISCONNECTED waits to be told */
     int drained, opened;     /* the last read left nothing in the socket; the transport has to be closed */
+    int late_in_call;        /* what late_us counts passed in a callback, or in the program, not in a wait */
     int calls_back;          /* stws_run does: a message need not become an event first */
     int calling;             /* a callback is running: the message it looks at has to stay where it is */
     int called;              /* another thread has left something since the last turn began; under the lock */
     int more, waited;        /* the last step left off before all was done; we said what to wait for, and are gone */
     int yield, has_kept;     /* stws_next is to return without an event, or with the one kept */
     int flushing;            /* stws_flush waits for the outbox to be confirmed */
+    int ack_due;             /* the message that stws_next returned is to be acknowledged when it comes again */
+    int above_high;          /* the outbox has been over outbox_high, and not under outbox_low since */
     stws_event kept;         /* that stws_flush met and that nobody had a callback for */
     long long now, deadline_us, error_close_us, hook_us, due_us, stalled_us, session_us, end_us;
+    long long slept_us; /* what the clock said of sleep when the session began */
+    long long renew_us; /* when the session is to be left for a new one */
     long long late_us, retry_ms, retry_after_ms;
     char *block_in, *block_out;      /* the buffers in the block, while larger ones stand in */
     stws_stats_numbers shared_stats; /* a copy of the driving thread's, for the others */
@@ -4244,6 +4411,7 @@ static void stws_p_carve_strings(stws_p_arena *a, stws_options *o) {
     o->origin = stws_p_carve_string(a, o->origin);
     o->cookie = stws_p_carve_string(a, o->cookie);
     o->subprotocols = stws_p_carve_string(a, o->subprotocols);
+    o->stable_id = stws_p_carve_string(a, o->stable_id);
     o->tls_ca_file = stws_p_carve_string(a, o->tls_ca_file);
     o->tls_ca_pem = stws_p_carve_string(a, o->tls_ca_pem);
     o->tls_cert_file = stws_p_carve_string(a, o->tls_cert_file);
@@ -4292,6 +4460,7 @@ static void stws_p_default_times(stws_options *o) {
     STWS_P_DEFAULT(close_timeout_ms, 2000), STWS_P_DEFAULT(write_timeout_ms, 30000);
     STWS_P_DEFAULT(reconnect_min_ms, 1000), STWS_P_DEFAULT(reconnect_max_ms, 30000);
     STWS_P_DEFAULT(reconnect_factor, 200), STWS_P_DEFAULT(stable_ms, 5000), STWS_P_DEFAULT(outbox_block_ms, 10000);
+    STWS_P_DEFAULT(max_session_ms, 0);
     if (o->reconnect_jitter == 0) o->reconnect_jitter = -100;
     else if (o->reconnect_jitter == STWS_OFF) o->reconnect_jitter = 0;
 }
@@ -4307,6 +4476,7 @@ static void stws_p_default_sizes(stws_options *o) {
     if (!o->rx_buffer) o->rx_buffer = 65536;
     if (!o->tx_buffer) o->tx_buffer = 131072;
     if (!o->outbox_bytes) o->outbox_bytes = STWS_P_CAST(size_t, 1) << 20;
+    if (!o->outbox_low) o->outbox_low = o->outbox_high / 2;
     if (!o->subscription_bytes) o->subscription_bytes = 256;
     if (o->rx_buffer < STWS_P_MIN_BUFFER) o->rx_buffer = STWS_P_MIN_BUFFER;
     if (o->tx_buffer < STWS_P_MIN_BUFFER) o->tx_buffer = STWS_P_MIN_BUFFER;
@@ -4354,6 +4524,8 @@ static const char *stws_p_options_wrong(const stws_options *o, int *code) {
         return "origin, cookie or subprotocols holds a control character such as CR or LF";
     if (o->versions & ~(STWS_STOMP_10 | STWS_STOMP_11 | STWS_STOMP_12))
         return "options.versions has a bit that is no STOMP version";
+    if (o->outbox_low > o->outbox_high) return "outbox_low is above outbox_high";
+    if (o->stable_id && !*o->stable_id) return "options.stable_id is empty: it is the name of a header";
     if (o->broker < 0 || o->broker > STWS_BROKER_ARTEMIS) return "options.broker is none of STWS_BROKER_*";
 #ifdef STOMP_WS_NO_THREADS
     if (!o->single_thread) return "STOMP_WS_NO_THREADS was defined: set options.single_thread";
@@ -4407,7 +4579,7 @@ static int stws_p_wake_init(stws *c) {
     return 0;
 }
 static void stws_p_plug(stws *c) {
-    static const stws_clock system_clock = {NULL, stws_p_system_clock};
+    static const stws_clock system_clock = {NULL, stws_p_system_clock, stws_p_system_slept};
     static const stws_random system_random = {NULL, stws_p_system_random};
     c->clock = c->o.clock ? *c->o.clock : system_clock;
     c->s.random = c->o.random ? *c->o.random : system_random;
@@ -4430,7 +4602,7 @@ static int stws_p_setup(stws *c, const stws_options *options) {
     memset(c->s.receipts, 0, STWS_P_CAST(size_t, c->o.max_receipts) * sizeof *c->s.receipts);
     stws_p_plug(c);
     c->now = c->clock.now_us(c->clock.ctx);
-    c->deadline_us = c->error_close_us = c->due_us = STWS_P_NEVER;
+    c->deadline_us = c->error_close_us = c->due_us = c->renew_us = STWS_P_NEVER;
     c->block_in = c->s.in.data;
     c->block_out = c->s.out.data;
     c->url_index = -1;
@@ -4623,17 +4795,26 @@ static const char *stws_p_error_hint(const stws_frame *frame, const stws_options
     return "";
 }
 
-/* The loop that drives us came too late with a heart-beat: then the server may rightly have left. */
-static const char *stws_p_late_hint(const stws *c, char out[160]) {
-    long long promised = c->s.heartbeat_out_us;
+/* How long the machine has slept since the session began, in microseconds. */
+static long long stws_p_slept(const stws *c) {
+    return c->clock.slept_us ? c->clock.slept_us(c->clock.ctx) - c->slept_us : 0;
+}
+
+/* Why the server may rightly have left: the machine slept, or the loop that drives us was late with a heart-beat. */
+static const char *stws_p_late_hint(const stws *c, char out[STWS_P_LATE]) {
+    long long promised = c->s.heartbeat_out_us, slept = c->state == STWS_CONNECTED ? stws_p_slept(c) : 0;
     out[0] = 0;
-    if (promised && c->late_us > promised)
-        snprintf(out, 160, "; our own loop was late: %lld ms passed between two of its turns, with a heart-beat "
-                 "promised every %lld ms", c->late_us / STWS_P_US, promised / STWS_P_US);
+    if (slept > 1000 * STWS_P_US && slept > promised)
+        snprintf(out, STWS_P_LATE, "; this machine slept for %lld s of that session", slept / 1000000);
+    else if (promised && c->late_us > promised)
+        snprintf(out, STWS_P_LATE, "; our own loop was late: %lld ms passed between two of its turns (%s), with a "
+                 "heart-beat promised every %lld ms", c->late_us / STWS_P_US,
+                 c->late_in_call ? "a callback, or the program between two calls, took them"
+                                 : "it was not called, or the process was stopped", promised / STWS_P_US);
     return out;
 }
 static void stws_p_say_error_frame(stws *c, int error, const stws_frame *frame) {
-    char line[200], late[160];
+    char line[200], late[STWS_P_LATE];
     const char *message = stws_p_or(stws_frame_header(frame, "message"), "");
     stws_p_quote(line, sizeof line, frame->body, frame->body_len);
     stws_p_say(c, error, "%s: \"%.160s\"%s%s%s%s%s",
@@ -4672,7 +4853,7 @@ static const char *stws_p_idle_hint(const stws *c) {
 }
 static void stws_p_say_closed(stws *c) {
     const char *reason = c->s.peer_close_reason, *quote = *reason ? "\"" : "";
-    char late[160];
+    char late[STWS_P_LATE];
     stws_p_late_hint(c, late);
     stws_p_say(c, *late ? STWS_P_CAST(int, STWS_ERR_LATE) : STWS_P_CAST(int, STWS_ERR_WS_CLOSE),
                "the server closed the connection with code %d (%s)%s%s%s%s%s%s", c->s.peer_close_code,
@@ -4709,7 +4890,7 @@ static void stws_p_say_timeout(stws *c) {
 }
 static void stws_p_say_io(stws *c, int error) {
     const char *why = c->io.error ? c->io.error(c->io.ctx) : NULL, *text = stws_result_text(error);
-    char late[160];
+    char late[STWS_P_LATE];
     stws_p_late_hint(c, late);
     if (error == STWS_ERR_EOF)
         stws_p_say(c, error, "%s%s%s%s", text,
@@ -4741,6 +4922,12 @@ static long long stws_p_backoff_ms(stws *c) {
     spread = stws_p_random_up_to(c, delay * (jitter < 0 ? -jitter : jitter) / 100);
     delay += jitter < 0 ? -spread : spread;
     return delay > c->retry_after_ms ? delay : c->retry_after_ms;
+}
+
+/* When a session that begins now is too old; early by chance, so that a thousand clients do not come back together. */
+static long long stws_p_session_end(stws *c) {
+    long long ms = c->o.max_session_ms;
+    return ms ? c->now + (ms - stws_p_random_up_to(c, ms / 10)) * STWS_P_US : STWS_P_NEVER;
 }
 static void stws_p_signal(stws *c) {
     (void)c;
@@ -4776,7 +4963,7 @@ static void stws_p_leave_session(stws *c) {
     STWS_P_UNLOCK(c, c->threads);
     c->held = c->close_sent = 0;
     c->hook_us = 0;
-    c->error_close_us = STWS_P_NEVER;
+    c->error_close_us = c->renew_us = STWS_P_NEVER;
 }
 
 /* This attempt or session is over, c->error says why: end, or wait for the next attempt. Always 1: a new state. */
@@ -5264,7 +5451,9 @@ static int stws_p_on_connected(stws *c, stws_event *e) {
         return 0;
     }
     c->session_us = c->now;
+    c->renew_us = stws_p_session_end(c);
     c->late_us = 0;
+    c->slept_us += stws_p_slept(c);
     c->text[0] = 0;
     STWS_P_STORE(&c->error, STWS_OK);
     return stws_p_frame_event(c, e, STWS_EVENT_CONNECTED);
@@ -5329,6 +5518,7 @@ static int stws_p_on_error(stws *c, stws_event *e) {
 static int stws_p_enqueue(stws *c) {
     int result = stws_p_queue_push(c->o.queue, &c->s.message, &c->waiter);
     c->held = result == 0;
+    if (result > 0) stws_p_acknowledge_on(&c->s.message, STWS_ACK_ON_HANDOVER);
     if (result < 0) {
         STWS_P_LOCK(c, c->threads);
         c->s.stats.dropped++;
@@ -5344,7 +5534,7 @@ static int stws_p_find_receiver(stws *c, stws_on_message *call, void **user) {
     size_t len = stws_p_strlen(m->subscription);
     int handle = m->subscription ? stws_p_own_id(m->subscription, len) : 0;
     *call = NULL;
-    if (handle && stws_p_receiver(t, handle, call, user)) {
+    if (handle && stws_p_receiver(t, handle, call, user, &m->ack_on)) {
         m->handle = handle;
     } else if (m->subscription) {
         stws_p_sub *sub;
@@ -5354,6 +5544,7 @@ static int stws_p_find_receiver(stws *c, stws_on_message *call, void **user) {
             m->handle = sub->handle;
             *call = sub->on_message;
             *user = sub->user;
+            m->ack_on = sub->ack_on;
         }
         STWS_P_UNLOCK(c, c->threads);
     }
@@ -5375,11 +5566,16 @@ static int stws_p_on_message_frame(stws *c, stws_event *e) {
         c->calling++;
         call(c, &c->s.message, user);
         c->calling--;
+        if (c->s.message.ack_on && !c->s.answered) stws_ack(c, &c->s.message);
         return 0;
     }
-    if (!c->o.queue) return stws_p_frame_event(c, e, STWS_EVENT_MESSAGE);
-    stws_p_enqueue(c);
-    return 0;
+    if (c->o.queue) {
+        stws_p_enqueue(c);
+        return 0;
+    }
+    stws_p_acknowledge_on(&c->s.message, STWS_ACK_ON_HANDOVER);
+    c->ack_due = c->s.message.ack_on == STWS_ACK_ON_RETURN;
+    return stws_p_frame_event(c, e, STWS_EVENT_MESSAGE);
 }
 
 /* What a frame does: 1 when it makes an event. */
@@ -5416,9 +5612,16 @@ static int stws_p_on_bad_input(stws *c, int error) {
     return stws_p_leave(c, code, stws_result_text(error), error == STWS_ERR_SOCKJS);
 }
 
+/* The message that was returned is let go. */
+static void stws_p_let_go(stws *c) {
+    if (c->ack_due) stws_p_acknowledge_on(&c->s.message, STWS_ACK_ON_RETURN);
+    c->ack_due = 0;
+}
+
 /* An event out of what is already here: 1, or 0. Never touches the socket but to say goodbye. */
 static int stws_p_pull_frames(stws *c, stws_event *e) {
     int result = STWS_DONE;
+    stws_p_let_go(c);
     if (c->held && !stws_p_enqueue(c)) return 0;
     while (result == STWS_DONE && stws_p_reads_frames(c->state) && !c->held && !STWS_P_LOAD(&c->stop)) {
         result = stws_p_next_frame(&c->s, &c->s.message.frame);
@@ -5428,7 +5631,21 @@ static int stws_p_pull_frames(stws *c, stws_event *e) {
     return 0;
 }
 
-/* An event that no frame brings: a receipt that has ended, the end of a connection. */
+/* Has the outbox crossed one of its marks? */
+static int stws_p_crossed_mark(stws *c) {
+    size_t used;
+    int above;
+    if (!c->o.outbox_high) return 0;
+    STWS_P_LOCK(c, c->threads);
+    used = stws_p_ring_used(&c->s.outbox);
+    STWS_P_UNLOCK(c, c->threads);
+    above = c->above_high ? used > c->o.outbox_low : used >= c->o.outbox_high;
+    if (above == c->above_high) return 0;
+    c->above_high = above;
+    return 1;
+}
+
+/* An event that no frame brings: a receipt that has ended, the end of a connection, a mark of the outbox. */
 static int stws_p_pull_other(stws *c, stws_event *e) {
     stws_p_receipt receipt = {0, 0, 0, 0, 0, 0};
     int taken = 0;
@@ -5452,6 +5669,9 @@ static int stws_p_pull_other(stws *c, stws_event *e) {
         e->result = c->error;
         e->text = c->text;
         e->retry_ms = c->retry_ms;
+        taken = 1;
+    } else if (stws_p_crossed_mark(c)) {
+        stws_p_event(e, c->above_high ? STWS_EVENT_OUTBOX_HIGH : STWS_EVENT_OUTBOX_LOW);
         taken = 1;
     }
     return taken;
@@ -5520,23 +5740,37 @@ static int stws_p_on_io_error(stws *c, long error) {
 }
 
 /* ==== >>timers: heart-beats and deadlines ==== */
-/* We come later than we asked to be called: then neither our silence nor the server's is the server's fault. */
-static void stws_p_note_lateness(stws *c) {
-    long long beat = c->s.heartbeat_out_us, late;
+/* We come later than we asked to be called, or, when we did not wait, than the last turn was over: then neither our
+   silence nor the server's is the server's fault. */
+static void stws_p_note_lateness(stws *c, long long last) {
+    long long beat = c->s.heartbeat_out_us, late = c->now - (c->due_us > 0 ? c->due_us : last);
     if (!beat || (c->s.heartbeat_in_us && c->s.heartbeat_in_us < beat)) beat = c->s.heartbeat_in_us;
-    if (!beat || c->due_us <= 0 || c->state != STWS_CONNECTED) return; /* never, or at once, cannot be missed */
-    late = c->now - c->due_us;
-    if (late <= beat / 2) return;
+    if (!beat || late <= beat / 2 || c->state != STWS_CONNECTED) return;
     c->s.stats.late_loops++;
     c->s.last_in_us += late;
-    if (late + beat / 2 > c->late_us) c->late_us = late + beat / 2;
+    if (c->due_us > 0) late += beat / 2; /* since our last output: so early we had asked to be called */
+    if (late <= c->late_us) return;
+    c->late_us = late;
+    c->late_in_call = c->due_us == STWS_P_NEVER;
+}
+
+/* What the system knows of a server that is silent. */
+static const char *stws_p_silence_cause(const stws *c) {
+#ifdef TIOCOUTQ
+    int unacknowledged = 0;
+    if (!c->o.transport && ioctl(c->tcp.fd, TIOCOUTQ, &unacknowledged) == 0)
+        return unacknowledged ? "nor is what we sent acknowledged: the network or the whole machine is gone"
+                              : "its machine acknowledges what we send, so that the server hangs or breaks its promise";
+#endif
+    return (void)c, "the network or the server is gone";
 }
 static void stws_p_judge_silence(stws *c) {
     long long silent = c->now - c->s.last_in_us;
     if (!c->s.heartbeat_in_us || silent < stws_p_silence(c)) return;
     stws_p_say(c, STWS_ERR_HEARTBEAT,
-        "%s: nothing came for %lld ms, with a heart-beat promised every %lld ms: the network or the server is gone",
-        stws_result_text(STWS_ERR_HEARTBEAT), silent / STWS_P_US, c->s.heartbeat_in_us / STWS_P_US);
+        "%s: nothing came for %lld ms, with a heart-beat promised every %lld ms; %s",
+        stws_result_text(STWS_ERR_HEARTBEAT), silent / STWS_P_US, c->s.heartbeat_in_us / STWS_P_US,
+        stws_p_silence_cause(c));
     stws_p_lost(c, 0);
 }
 static void stws_p_judge_stall(stws *c) {
@@ -5550,6 +5784,13 @@ static void stws_p_judge_stall(stws *c) {
     stws_p_lost(c, 0);
 }
 
+/* Leave a good session for a new one, at once: what waits is written as far as it goes. Always 1. */
+static int stws_p_renew(stws *c) {
+    stws_p_turn_output(c);
+    STWS_P_STORE(&c->reconnect_asked, 1);
+    return stws_p_leave(c, 1000, "", 0);
+}
+
 /* What time alone brings about, once the socket has been read empty: 1 when it changed the state. */
 static int stws_p_turn_timers(stws *c) {
     int state = c->state;
@@ -5559,6 +5800,10 @@ static int stws_p_turn_timers(stws *c) {
         return stws_p_leave(c, 1002, "no CONNECTED", 0);
     }
     if (c->error_close_us != STWS_P_NEVER && c->now >= c->error_close_us) return stws_p_leave(c, 1000, "", 0);
+    if (c->renew_us != STWS_P_NEVER && c->now >= c->renew_us) {
+        stws_p_say(c, STWS_OK, "the session is over max_session_ms (%d) old: a new one is made", c->o.max_session_ms);
+        return stws_p_renew(c);
+    }
     if (c->held) c->s.last_in_us = c->now; /* we do not listen: silence means nothing */
     STWS_P_LOCK(c, c->threads);
     if (c->s.receipts_waiting) stws_p_finish_receipts(&c->s, c->now, STWS_ERR_TIMEOUT);
@@ -5591,6 +5836,7 @@ static long long stws_p_due(stws *c) {
     if (s->receipts_waiting) stws_p_sooner(&first, stws_p_receipt_deadline(s));
     if (c->stalled_us && c->o.write_timeout_ms) stws_p_sooner(&first, c->stalled_us + stws_p_ms(c->o.write_timeout_ms));
     stws_p_sooner(&first, c->error_close_us);
+    stws_p_sooner(&first, c->renew_us);
     if (c->held && !STWS_P_LOAD(&c->waiter.listed)) return 0; /* there was room */
     if (c->held && c->waiter.fd < 0) stws_p_sooner(&first, c->now + 10 * STWS_P_US); /* nobody can wake us */
     return first;
@@ -5622,9 +5868,8 @@ static int stws_p_obey_end(stws *c) {
 }
 static void stws_p_obey_reconnect(stws *c) {
     if (c->state == STWS_CONNECTED && !STWS_P_LOAD(&c->asked)) { /* an end that was asked for is not cut short */
-        stws_p_turn_output(c);
         stws_p_say(c, STWS_OK, "reconnecting, as stws_reconnect_now asked");
-        stws_p_leave(c, 1000, "", 0);
+        stws_p_renew(c);
     }
     if (c->state == STWS_BACKOFF) c->deadline_us = c->now;
     STWS_P_STORE(&c->reconnect_asked, 0); /* in any other state a new connection is being made anyway */
@@ -5668,13 +5913,15 @@ static int stws_p_turn_asked(stws *c) {
 
 /* One turn: 1 when something moved, so that another may move more; 0 when it is time to wait. */
 static int stws_p_turn(stws *c) {
+    long long last;
     if (c->state == STWS_ENDED) return 0;
+    last = c->now;
     c->now = c->clock.now_us(c->clock.ctx);
     STWS_P_LOCK(c, c->threads);
     stws_p_note_driver(c); /* before there is a connection that another thread could take for its own */
     c->called = 0;
     STWS_P_UNLOCK(c, c->threads);
-    stws_p_note_lateness(c);
+    stws_p_note_lateness(c, last);
     c->due_us = STWS_P_NEVER;
     if (stws_p_turn_asked(c)) return 1;
     switch (c->state) {
@@ -5721,7 +5968,7 @@ static long long stws_p_begin_wait(stws *c) {
     STWS_P_LOCK(c, c->threads);
     stws_p_note_driver(c);
     due = stws_p_due(c);
-    c->due_us = due;
+    c->due_us = due == STWS_P_NEVER ? STWS_P_UNSENT : due;
     c->waiting = c->waited = 1;
     c->shared_stats = c->s.stats;
     STWS_P_UNLOCK(c, c->threads);
@@ -6062,13 +6309,14 @@ static int stws_p_subscribe(stws *c, const char *destination, const stws_subscri
     return STWS_ERR_LIMIT;
 }
 STOMP_WS_API int stws_subscribe(stws *c, const char *destination, const stws_subscription *options) {
-    static const stws_subscription none = {NULL, NULL, NULL, NULL, 0, 0, NULL, NULL};
+    static const stws_subscription none = {NULL, NULL, NULL, NULL, 0, 0, 0, NULL, NULL};
     const stws_subscription *o = options ? options : &none;
     const char *id = stws_p_wanted_id(o);
     stws_frame frame;
     int result;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!destination || !*destination || !stws_p_header_list_valid(o->headers)) return STWS_ERR_USAGE;
+    if (o->ack_on && o->ack && strcmp(o->ack, "auto") == 0) return STWS_ERR_USAGE;
     STWS_P_LOCK(c, c->threads);
     stws_p_compose(&c->s, &frame, STWS_COMMAND_SUBSCRIBE);
     stws_p_add(&c->s, &frame, "destination", destination);
@@ -6130,8 +6378,8 @@ static const char *stws_p_content_type(stws_p_session *s, const stws_outgoing *m
     return "application/octet-stream";
 }
 
-/* The frame of a SEND, in the table, but for its receipt. */
-static void stws_p_compose_send(stws *c, stws_frame *frame, const stws_outgoing *m) {
+/* The frame of a SEND, in the table, but for its receipt. STWS_OK, or STWS_ERR_IO without randomness. */
+static int stws_p_compose_send(stws *c, stws_frame *frame, const stws_outgoing *m) {
     stws_p_compose(&c->s, frame, STWS_COMMAND_SEND);
     if (m->body_len) frame->body = m->body;
     frame->body_len = m->body_len;
@@ -6141,6 +6389,7 @@ static void stws_p_compose_send(stws *c, stws_frame *frame, const stws_outgoing 
     stws_p_add(&c->s, frame, "transaction", m->transaction);
     c->s.transaction = m->transaction;
     stws_p_add_list(&c->s, frame, m->headers);
+    return stws_p_add_stable_id(&c->s, frame) ? STWS_P_CAST(int, STWS_OK) : STWS_P_CAST(int, STWS_ERR_IO);
 }
 
 /* A SEND with a receipt of ours. Returns its number if the user wants to hear of it, 0, or an error. Under the lock. */
@@ -6182,7 +6431,8 @@ STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
     if (!stws_p_outgoing_valid(m)) return STWS_ERR_USAGE;
     STWS_P_LOCK(c, c->threads);
     do {
-        stws_p_compose_send(c, &frame, m);
+        result = stws_p_compose_send(c, &frame, m);
+        if (result != STWS_OK) break;
         result = m->receipt || c->o.confirm ? stws_p_submit_with_receipt(c, &frame, m->receipt)
                                             : stws_p_submit(c, &frame, 0, STWS_P_FOR_ANY_SESSION);
         if (result == STWS_ERR_FULL) result = stws_p_await_room(c, &until);
@@ -6219,6 +6469,7 @@ static int stws_p_acknowledge(stws *c, const stws_message *m, int command_id, co
     } else {
         result = stws_p_submit(c, &frame, 0, STWS_P_FOR_THIS_SESSION);
     }
+    if (result == STWS_OK && m->answered) *m->answered = 1;
     return stws_p_finish_call(c, result);
 }
 STOMP_WS_API int stws_ack(stws *c, const stws_message *m) { return stws_ack_in(c, m, NULL); }
@@ -6281,6 +6532,7 @@ static int stws_p_push_output(stws *c, int left) {
     int now = 0, n, can_read = 0, moved;
     long got = 0;
     if (!c->calling && !c->held && !c->has_kept) {
+        stws_p_let_go(c);
         c->s.in.begin += c->s.taken;
         c->s.taken = 0;
         can_read = stws_p_input_room(&c->s.in) >= c->s.in.cap / 4;
@@ -6365,11 +6617,13 @@ static void stws_p_take_reply(stws *c, const stws_message *m, void *user) {
 }
 static int stws_p_post_request(stws *c, const stws_outgoing *m, const stws_p_reply *reply) {
     stws_frame frame;
+    int result;
     STWS_P_LOCK(c, c->threads);
-    stws_p_compose_send(c, &frame, m);
+    result = stws_p_compose_send(c, &frame, m);
     stws_p_add(&c->s, &frame, "reply-to", reply->to);
     stws_p_add(&c->s, &frame, "correlation-id", reply->correlation);
-    return stws_p_finish_call(c, stws_p_submit(c, &frame, 0, STWS_P_FOR_ANY_SESSION));
+    if (result == STWS_OK) result = stws_p_submit(c, &frame, 0, STWS_P_FOR_ANY_SESSION);
+    return stws_p_finish_call(c, result);
 }
 
 /* RabbitMQ sends replies to a /temp-queue without a SUBSCRIBE; they come as nobody's subscription. */
@@ -6388,7 +6642,7 @@ static int stws_p_await_reply(stws *c, stws_p_reply *reply, long long until) {
     return reply->copy ? STWS_P_CAST(int, STWS_OK) : STWS_P_CAST(int, STWS_ERR_MEMORY);
 }
 STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_message **reply, int timeout_ms) {
-    stws_subscription own = {NULL, NULL, NULL, NULL, 0, 0, stws_p_take_reply, NULL};
+    stws_subscription own = {NULL, NULL, NULL, NULL, 0, 0, 0, stws_p_take_reply, NULL};
     stws_p_reply wanted = {NULL, NULL, NULL, 0};
     char to[48], correlation[24];
     long long until;

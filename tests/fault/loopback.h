@@ -3,6 +3,7 @@
    besides,
 
        SUBSCRIBE to /flood/N       is answered by N messages with the bodies 0, 1, ... N-1
+       SUBSCRIBE to /deaf          cuts the line: no packet of the client's arrives any more
        SEND to /slam               ends the connection with a reset
        SEND with a reply-to        is answered there: "re: " and the body
 
@@ -12,6 +13,10 @@
 #define LOOPBACK_H
 
 #include "scripted.h"
+
+#ifdef __linux__
+#include <linux/filter.h>
+#endif
 
 enum { LINK_SUBSCRIPTIONS = 64, LINK_HEADERS = 32, MAX_LINKS = 64 };
 
@@ -32,7 +37,8 @@ struct link {
 
 struct loopback {
     int listener, port;
-    int mute; /* connections are taken, and nothing is ever answered */
+    int mute;         /* connections are taken, and nothing is ever answered */
+    int heartbeat_ms; /* offered and wanted, but never sent */
     int wake[2];
     char url[80];
     pthread_t thread;
@@ -86,6 +92,16 @@ static inline const char *link_header(struct loopback *s, const stws_frame *f, c
     return value ? value : "";
 }
 
+static inline void link_deafen(struct link *l) {
+#ifdef SO_ATTACH_FILTER
+    struct sock_filter nothing = {BPF_RET | BPF_K, 0, 0, 0};
+    struct sock_fprog filter = {1, &nothing};
+    if (setsockopt(l->fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) != 0) abort();
+#else
+    (void)l;
+#endif
+}
+
 static inline void link_subscribe(struct loopback *s, struct link *l, const stws_frame *f) {
     struct link_subscription *sub = &l->subscriptions[l->subscription_count];
     char number[16];
@@ -102,6 +118,7 @@ static inline void link_subscribe(struct loopback *s, struct link *l, const stws
         int len = snprintf(number, sizeof number, "%d", i);
         link_deliver(s, l, sub, "", number, (size_t)len);
     }
+    if (strcmp(sub->destination, "/deaf") == 0) link_deafen(l);
 }
 
 static inline void link_unsubscribe(struct loopback *s, struct link *l, const char *id) {
@@ -139,11 +156,13 @@ static inline void link_send(struct loopback *s, struct link *l, const stws_fram
 }
 
 static inline void link_frame(struct loopback *s, struct link *l, const stws_frame *f) {
-    static const char connected[] = "CONNECTED\nversion:1.2\nserver:ActiveMQ/0\nheart-beat:0,0\n\n";
     const char *receipt = stws_frame_header(f, "receipt");
+    struct bytes b = {0};
     switch (f->command_id) {
         case STWS_COMMAND_CONNECT:
-            bytes_add_ws(&l->out, STWS_WS_TEXT, 1, connected, sizeof connected);
+            bytes_print(&b, "CONNECTED\nversion:1.2\nserver:ActiveMQ/0\nheart-beat:%d,%d\n\n",
+                        s->heartbeat_ms, s->heartbeat_ms);
+            link_say(l, &b);
             break;
         case STWS_COMMAND_SUBSCRIBE: link_subscribe(s, l, f); break;
         case STWS_COMMAND_UNSUBSCRIBE: link_unsubscribe(s, l, link_header(s, f, "id")); break;
@@ -152,6 +171,7 @@ static inline void link_frame(struct loopback *s, struct link *l, const stws_fra
         default: break;
     }
     if (receipt) link_receipt(l, receipt);
+    bytes_free(&b);
 }
 
 /* The client broke a protocol. */

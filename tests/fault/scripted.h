@@ -116,6 +116,7 @@ struct peer {
     size_t write_piece;    /* octets that one write takes at most; 0: all */
     int write_blocked;     /* 1: a write takes nothing */
     int end_result;        /* what a read gives after peer_end; default STWS_ERR_EOF */
+    long long slept_us;    /* for a clock that counts sleep */
     long long tick_us;     /* clock and answers move by themselves: for calls that wait */
     const char *trouble;   /* what transport.error says */
     void *extra;           /* for the test's callbacks */
@@ -530,6 +531,8 @@ static inline void peer_log_event(struct peer *p, const stws_event *e) {
         case STWS_EVENT_RECEIPT:
             bytes_print(&p->log, "RECEIPT %d %s\n", e->receipt, stws_result_name(e->result));
             break;
+        case STWS_EVENT_OUTBOX_HIGH: bytes_print(&p->log, "OUTBOX_HIGH\n"); break;
+        case STWS_EVENT_OUTBOX_LOW: bytes_print(&p->log, "OUTBOX_LOW\n"); break;
         case STWS_EVENT_UNHANDLED: bytes_print(&p->log, "UNHANDLED %s\n", m->frame.command); break;
         default: peer_log_trouble(p, e); break;
     }

@@ -1,7 +1,7 @@
 /* test_diagnosis.c - everything that can be wrong with a server, one thing at a time: the
    error's code, the facts that its sentence must hold, and whether the client tries again. All
    of it in simulated time, but for the last part. */
-#include "scripted.h"
+#include "loopback.h"
 
 /* What becomes of the client: it has ended, or it tries again. */
 enum fate { FINAL, RETRIED };
@@ -555,6 +555,50 @@ static void test_our_own_loop_was_late(void) {
     peer_free(&p);
 }
 
+static void take_a_minute(stws *client, const stws_message *message, void *user) {
+    (void)client, (void)message;
+    ((struct peer *)user)->now_us += 60000000;
+}
+
+/* The same by a callback that blocks, and by a machine that sleeps: each is told from the other. */
+static void test_a_callback_blocked_the_loop(void) {
+    struct peer p;
+    stws_subscription slow = {.id = "s", .on_message = take_a_minute, .user = &p};
+    session(&p, "CONNECTED\nversion:1.2\nheart-beat:0,1000\n\n");
+    CHECK(stws_subscribe(p.client, "/topic/a", &slow) > 0);
+    peer_turn(&p);
+    peer_message(&p, "s", "1", "/topic/a", "x");
+    peer_turn(&p);
+    CHECK_INT(1, peer_stats(&p).late_loops);
+    peer_close(&p, 1000, "STOMP died");
+    peer_end(&p);
+    until_trouble(&p);
+    CHECK_STR("STWS_ERR_LATE", stws_result_name(p.result));
+    CHECK_HAS("60000 ms", why(&p));
+    CHECK_HAS("callback", why(&p));
+    peer_free(&p);
+}
+
+static long long slept(void *ctx) {
+    return ((struct peer *)ctx)->slept_us;
+}
+
+static void test_the_machine_slept(void) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    p.clock.slept_us = slept;
+    p.slept_us = 5000000; /* before the session */
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    p.slept_us += 3600000000;
+    peer_end(&p);
+    until_trouble(&p);
+    CHECK_HAS("slept for 3600 s", why(&p));
+    peer_free(&p);
+}
+
 static void test_an_end_without_a_close_frame(void) {
     struct peer p;
     session(&p, NULL);
@@ -868,6 +912,36 @@ static void test_wss_without_tls_compiled_in(void) {
     peer_free(&p);
 }
 
+/* A server that is silent, and whether its machine still takes what we send. */
+static void check_silence(int deaf, const char *fact) {
+    static const char silent[] = "heart-beat stayed out";
+    struct loopback server;
+    stws_options o = stws_options_default();
+    stws_event e = {0};
+    stws *client;
+    int i;
+    loopback_start(&server, 0, 0);
+    server.heartbeat_ms = 300; /* no client is there yet */
+    o.url = server.url;
+    o.heartbeat_in_ms = o.heartbeat_out_ms = 300;
+    client = stws_create(&o);
+    if (deaf) stws_subscribe(client, "/deaf", NULL);
+    for (i = 0; i < 200 && e.type != STWS_EVENT_DISCONNECTED; i++) stws_next(client, &e, 100);
+    CHECK_STR("STWS_ERR_HEARTBEAT", stws_result_name(e.result));
+    CHECK_HAS(silent, stws_error_text(client));
+    CHECK_HAS(fact, stws_error_text(client));
+    stws_destroy(client);
+    loopback_stop(&server);
+}
+
+static void test_a_server_that_hangs(void) {
+    check_silence(0, "its machine acknowledges");
+}
+
+static void test_a_line_that_is_cut(void) {
+    check_silence(1, "nor is what we sent acknowledged");
+}
+
 int main(void) {
     RUN(test_200_at_a_sockjs_endpoint);
     RUN(test_400_at_a_sockjs_endpoint);
@@ -901,6 +975,8 @@ int main(void) {
     RUN(test_a_message_over_the_servers_limit);
     RUN(test_a_lost_heart_beat);
     RUN(test_our_own_loop_was_late);
+    RUN(test_a_callback_blocked_the_loop);
+    RUN(test_the_machine_slept);
     RUN(test_an_end_without_a_close_frame);
     RUN(test_a_broken_read);
     RUN(test_a_refused_open);
@@ -914,5 +990,7 @@ int main(void) {
     RUN(test_connection_refused);
     RUN(test_a_name_that_does_not_exist);
     RUN(test_wss_without_tls_compiled_in);
+    RUN(test_a_server_that_hangs);
+    RUN(test_a_line_that_is_cut);
     return test_report();
 }

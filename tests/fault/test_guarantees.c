@@ -199,6 +199,276 @@ static void test_a_full_outbox_takes_no_part_of_it(void) {
     peer_free(&p);
 }
 
+/* ==== the marks of the outbox ==== */
+
+static void test_the_marks_of_the_outbox(void) {
+    static char kilobyte[1024];
+    struct peer p;
+    stws_options o;
+    int i;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.outbox_high = 10000;
+    o.outbox_low = 3000;
+    peer_start(&p, &o);
+    p.open_result = STWS_ERR_CONNECT;
+    for (i = 0; i < 5; i++) stws_send(p.client, "/queue/a", kilobyte, sizeof kilobyte);
+    peer_turn(&p);
+    CHECK(!strstr(bytes_text(&p.log), "OUTBOX"));
+    for (i = 0; i < 6; i++) stws_send(p.client, "/queue/a", kilobyte, sizeof kilobyte);
+    peer_turn(&p);
+    CHECK_HAS("OUTBOX_HIGH\n", bytes_text(&p.log));
+    stws_send(p.client, "/queue/a", kilobyte, sizeof kilobyte);
+    peer_turn(&p);
+    p.open_result = STWS_DONE;
+    bytes_clear(&p.log);
+    CHECK(peer_connect(&p));
+    peer_turn(&p);
+    CHECK_STR("CONNECTED\nOUTBOX_LOW\n", bytes_text(&p.log));
+    peer_free(&p);
+}
+
+static void test_marks_in_the_wrong_order(void) {
+    stws_options o = {.url = "ws://localhost/x", .outbox_high = 10, .outbox_low = 11};
+    stws *client = stws_create(&o);
+    CHECK_INT(STWS_ERR_USAGE, stws_run(client));
+    CHECK_HAS("outbox_low", stws_error_text(client));
+    stws_destroy(client);
+}
+
+/* ==== the age of a session ==== */
+
+static void test_a_session_that_is_too_old_is_left_for_a_new_one(void) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.max_session_ms = 60000;
+    peer_start(&p, &o);
+    CHECK(stws_subscribe(p.client, "/topic/a", NULL) > 0);
+    CHECK(peer_connect(&p));
+    peer_advance(&p, 53900);
+    CHECK_INT(1, p.sessions);
+    peer_forget(&p);
+    peer_advance(&p, 6200);
+    CHECK_INT(2, p.sessions);
+    CHECK_HAS("max_session_ms", bytes_text(&p.why));
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    CHECK_STR("CLOSE(1000) CONNECT SUBSCRIBE ", said(&p));
+    peer_advance(&p, 120200);
+    CHECK_INT(4, p.sessions);
+    peer_free(&p);
+}
+
+/* ==== ids that stay ==== */
+
+static void test_an_id_stays_when_its_message_goes_again(void) {
+    struct peer p;
+    stws_options o;
+    char first[64], second[64];
+    peer_init(&p);
+    o = peer_options(&p);
+    o.confirm = 1;
+    o.stable_id = "message-uid";
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    p.automatic &= ~AUTO_RECEIPT;
+    peer_send(&p, "one");
+    peer_send(&p, "two");
+    peer_turn(&p);
+    snprintf(first, sizeof first, "%s", sent_header(peer_sent(&p, "SEND", 0), "message-uid"));
+    snprintf(second, sizeof second, "%s", sent_header(peer_sent(&p, "SEND", 1), "message-uid"));
+    CHECK_INT(18, strlen(first));
+    CHECK_STR("-1", first + 16);
+    CHECK_STR("-2", second + 16);
+    CHECK(strncmp(first, second, 16) == 0);
+    peer_cut(&p);
+    CHECK(peer_connect(&p));
+    CHECK_STR(first, sent_header(peer_sent(&p, "SEND", 0), "message-uid"));
+    CHECK_STR(second, sent_header(peer_sent(&p, "SEND", 1), "message-uid"));
+    peer_free(&p);
+}
+
+static void test_an_id_of_the_users_own_stands(void) {
+    static const char *const own[] = {"message-uid", "mine", NULL};
+    stws_outgoing m = {.destination = "/queue/a", .headers = own};
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.stable_id = "message-uid";
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    CHECK_INT(0, stws_send_ex(p.client, &m));
+    peer_turn(&p);
+    CHECK_STR("mine", sent_header(peer_sent(&p, "SEND", 0), "message-uid"));
+    CHECK(!strstr(peer_sent(&p, "SEND", 0)->raw, "-1\n"));
+    peer_free(&p);
+}
+
+static int seen(stws_dedup *d, int number) {
+    char id[24];
+    snprintf(id, sizeof id, "id-%d", number);
+    return stws_dedup_seen(d, id);
+}
+
+/* Against a list: exactly the last so many ids are known, whichever come and however often. */
+static void test_dedup_knows_the_last_ids_exactly(void) {
+    enum { COUNT = 7, IDS = 20 };
+    int last[COUNT], known = 0, next = 0, round, i;
+    unsigned random = 1;
+    void *memory = malloc(stws_dedup_size(COUNT));
+    stws_dedup *d = stws_dedup_init(memory, COUNT);
+    for (round = 0; round < 20000; round++) {
+        int id, expected = 0;
+        random = random * 1103515245u + 12345u;
+        id = (int)(random >> 16) % IDS;
+        for (i = 0; i < known; i++) expected |= last[i] == id;
+        if (seen(d, id) != expected) break;
+        if (expected) continue;
+        last[next] = id;
+        next = (next + 1) % COUNT;
+        if (known < COUNT) known++;
+    }
+    CHECK_INT(20000, round);
+    CHECK_INT(0, stws_dedup_seen(d, NULL));
+    CHECK_INT(0, stws_dedup_seen(d, NULL));
+    free(memory);
+}
+
+static void test_dedup_of_one(void) {
+    void *memory = malloc(stws_dedup_size(0));
+    stws_dedup *d = stws_dedup_init(memory, 0);
+    CHECK_INT(0, seen(d, 1));
+    CHECK_INT(1, seen(d, 1));
+    CHECK_INT(0, seen(d, 2));
+    CHECK_INT(0, seen(d, 1));
+    free(memory);
+}
+
+/* ==== acknowledged by the library ==== */
+
+static void note(stws *client, const stws_message *message, void *user) {
+    struct peer *p = (struct peer *)user;
+    (void)client;
+    bytes_print(&p->log, "%s, %d acks before\n", message->body, peer_count(p, "ACK"));
+}
+
+static void refuse(stws *client, const stws_message *message, void *user) {
+    (void)user;
+    CHECK_INT(0, stws_nack(client, message));
+}
+
+static void test_acknowledged_when_the_callback_returns(void) {
+    struct peer p;
+    stws_subscription own = {.ack_on = STWS_ACK_ON_RETURN, .on_message = note, .user = &p};
+    stws_subscription by_hand = own;
+    stws_subscription bad = {.ack_on = STWS_ACK_ON_RETURN, .on_message = refuse};
+    by_hand.ack_on = STWS_ACK_BY_CALL;
+    connected(&p, 0);
+    bytes_clear(&p.log);
+    CHECK_INT(1, stws_subscribe(p.client, "/queue/a", &own));
+    CHECK_INT(2, stws_subscribe(p.client, "/queue/b", &bad));
+    CHECK_INT(3, stws_subscribe(p.client, "/queue/c", &by_hand));
+    peer_turn(&p);
+    CHECK_STR("client-individual", sent_header(peer_sent(&p, "SUBSCRIBE", 0), "ack"));
+    peer_message(&p, "sub-1", "1", "/queue/a", "good");
+    peer_message(&p, "sub-2", "2", "/queue/b", "bad");
+    peer_turn(&p);
+    peer_message(&p, "sub-3", "3", "/queue/c", "later");
+    peer_turn(&p);
+    CHECK_STR("SUBSCRIBE SUBSCRIBE SUBSCRIBE ACK NACK ", said(&p));
+    CHECK_STR("good, 0 acks before\nlater, 1 acks before\n", bytes_text(&p.log));
+    peer_free(&p);
+}
+
+/* stws_next returns it: acknowledged by the next one, or before it returns. */
+static void acknowledged_as_an_event(int ack_on, int acks_at_once) {
+    struct peer p;
+    stws_event e;
+    stws_subscription own = {.id = "s", .ack_on = ack_on};
+    connected(&p, 0);
+    CHECK(stws_subscribe(p.client, "/queue/a", &own) > 0);
+    peer_turn(&p);
+    peer_message(&p, "s", "1", "/queue/a", "work");
+    CHECK_INT(1, stws_next(p.client, &e, 0));
+    CHECK_INT(ack_on, e.message->ack_on);
+    stws_send(p.client, "/queue/b", "result", 6);
+    stws_next(p.client, &e, 0);
+    peer_turn(&p);
+    CHECK_STR(acks_at_once ? "SUBSCRIBE ACK SEND " : "SUBSCRIBE SEND ACK ", said(&p));
+    peer_free(&p);
+}
+
+static void test_acknowledged_as_an_event(void) {
+    acknowledged_as_an_event(STWS_ACK_ON_HANDOVER, 1);
+    acknowledged_as_an_event(STWS_ACK_ON_RETURN, 0);
+}
+
+/* Through a queue: when it is in there, or when who popped it comes again. */
+static void acknowledged_through_a_queue(int ack_on) {
+    struct peer p;
+    stws_options o;
+    stws_queue *queue = stws_queue_create(65536);
+    const stws_message *m = NULL;
+    stws_subscription own = {.id = "s", .ack_on = ack_on};
+    peer_init(&p);
+    o = peer_options(&p);
+    o.queue = queue;
+    peer_start(&p, &o);
+    CHECK(stws_subscribe(p.client, "/queue/a", &own) > 0);
+    CHECK(peer_connect(&p));
+    peer_message(&p, "s", "1", "/queue/a", "one");
+    peer_message(&p, "s", "2", "/queue/a", "two");
+    peer_message(&p, "s", "3", "/queue/a", "three");
+    peer_turn(&p);
+    CHECK_INT(ack_on == STWS_ACK_ON_HANDOVER ? 3 : 0, peer_count(&p, "ACK"));
+    CHECK_INT(1, stws_queue_pop(queue, &m, 0));
+    CHECK_INT(1, stws_queue_pop(queue, &m, 0));
+    peer_turn(&p);
+    CHECK_INT(ack_on == STWS_ACK_ON_HANDOVER ? 3 : 1, peer_count(&p, "ACK"));
+    if (ack_on == STWS_ACK_ON_RETURN) CHECK_INT(0, stws_nack(p.client, m));
+    CHECK_INT(1, stws_queue_pop(queue, &m, 0));
+    CHECK_INT(0, stws_queue_pop(queue, &m, 0));
+    peer_turn(&p);
+    CHECK_INT(ack_on == STWS_ACK_ON_HANDOVER ? 3 : 2, peer_count(&p, "ACK"));
+    CHECK_INT(ack_on == STWS_ACK_ON_HANDOVER ? 0 : 1, peer_count(&p, "NACK"));
+    peer_free(&p);
+    stws_queue_destroy(queue);
+}
+
+static void test_acknowledged_through_a_queue(void) {
+    acknowledged_through_a_queue(STWS_ACK_ON_HANDOVER);
+    acknowledged_through_a_queue(STWS_ACK_ON_RETURN);
+}
+
+/* A message of an earlier session is not acknowledged in this one, whoever is to do it. */
+static void test_not_in_another_session(void) {
+    struct peer p;
+    stws_event e;
+    stws_subscription own = {.id = "s", .ack_on = STWS_ACK_ON_RETURN};
+    connected(&p, 0);
+    CHECK(stws_subscribe(p.client, "/queue/a", &own) > 0);
+    peer_turn(&p);
+    peer_message(&p, "s", "1", "/queue/a", "work");
+    CHECK_INT(1, stws_next(p.client, &e, 0));
+    stws_reconnect_now(p.client);
+    CHECK(peer_connect(&p));
+    peer_turn(&p);
+    CHECK(peer_count(&p, "ACK") <= 1);
+    CHECK_INT(1, peer_stats(&p).stale_acks + (unsigned)peer_count(&p, "ACK"));
+    CHECK(!peer_sent(&p, "ACK", 0) || peer_sent(&p, "ACK", 0)->session == 1);
+    peer_free(&p);
+}
+
+static void test_auto_needs_no_acknowledgement(void) {
+    struct peer p;
+    stws_subscription wrong = {.ack = "auto", .ack_on = STWS_ACK_ON_RETURN};
+    connected(&p, 0);
+    CHECK_INT(STWS_ERR_USAGE, stws_subscribe(p.client, "/queue/a", &wrong));
+    peer_free(&p);
+}
+
 int main(void) {
     RUN(test_an_open_transaction_goes_again_whole);
     RUN(test_with_confirm_it_stays_until_the_commit_is_confirmed);
@@ -208,5 +478,17 @@ int main(void) {
     RUN(test_a_committed_one_with_an_ack_is_not_said_in_part);
     RUN(test_the_receipt_of_a_broken_one_tells);
     RUN(test_a_full_outbox_takes_no_part_of_it);
+    RUN(test_the_marks_of_the_outbox);
+    RUN(test_marks_in_the_wrong_order);
+    RUN(test_a_session_that_is_too_old_is_left_for_a_new_one);
+    RUN(test_an_id_stays_when_its_message_goes_again);
+    RUN(test_an_id_of_the_users_own_stands);
+    RUN(test_dedup_knows_the_last_ids_exactly);
+    RUN(test_dedup_of_one);
+    RUN(test_acknowledged_when_the_callback_returns);
+    RUN(test_acknowledged_as_an_event);
+    RUN(test_acknowledged_through_a_queue);
+    RUN(test_not_in_another_session);
+    RUN(test_auto_needs_no_acknowledgement);
     return test_report();
 }
