@@ -2399,6 +2399,7 @@ typedef struct stws_p_sub {
     int prefetch, ack_on;
     int header_count; /* its texts: destination, id, ack mode, durable name, then names and values, each with its NUL */
     unsigned char custom_id, sent, wants_receipt, pinned; /* pinned: somebody reads its texts without the lock */
+    unsigned char behind; /* waits for the UNSUBSCRIBE in the outbox that frees its id, and counts as sent until then */
 } stws_p_sub;
 
 typedef struct stws_p_subs {
@@ -2949,6 +2950,12 @@ static int stws_p_new_handle(stws_p_subs *t) {
 }
 static const char *stws_p_wanted_id(const stws_subscription *o) { return o->id ? o->id : o->durable; }
 
+/* It is to be sent. */
+static void stws_p_sub_unsent(stws_p_subs *t, stws_p_sub *sub) {
+    sub->sent = sub->behind = 0;
+    if (t->unsent++ == 0) t->cursor = STWS_P_CAST(int, sub - t->slots);
+}
+
 /* Enter a subscription; its handle, or an error. Under the lock. */
 static int stws_p_add_sub(stws_p_subs *t, const char *destination, const stws_subscription *o) {
     int handle = stws_p_new_handle(t), slot = handle % t->count, i;
@@ -2975,12 +2982,10 @@ static int stws_p_add_sub(stws_p_subs *t, const char *destination, const stws_su
     sub->header_count = i / 2;
     sub->prefetch = o->prefetch;
     sub->receipt = 0;
-    sub->sent = 0;
     sub->wants_receipt = STWS_P_CAST(unsigned char, o->receipt != 0);
     t->custom += id != NULL;
-    if (t->unsent == 0) t->cursor = slot;
     t->live++;
-    t->unsent++;
+    stws_p_sub_unsent(t, sub);
     STWS_P_STORE(&sub->handle, handle);
     return handle;
 }
@@ -2992,7 +2997,7 @@ static void stws_p_remove_sub(stws_p_subs *t, stws_p_sub *sub) {
 }
 static void stws_p_all_unsent(stws_p_subs *t) {
     int i;
-    for (i = 0; i < t->count; i++) t->slots[i].sent = 0;
+    for (i = 0; i < t->count; i++) t->slots[i].sent = t->slots[i].behind = 0;
     t->unsent = t->live;
     t->cursor = t->next_handle % t->count;
 }
@@ -3287,6 +3292,16 @@ static stws_p_record *stws_p_record_find(const stws_p_ring *b, int receipt) {
     stws_p_record *r = receipt ? stws_p_record_next(b, NULL) : NULL;
     while (r && (r->receipt != receipt || r->done || r->confirmed)) r = stws_p_record_next(b, r);
     return r;
+}
+
+/* Does an UNSUBSCRIBE of that id still wait? */
+static int stws_p_record_unsubscribes(const stws_p_ring *b, const char *id) {
+    const stws_p_record *r = b->untaken ? stws_p_record_next(b, NULL) : NULL;
+    for (; r; r = stws_p_record_next(b, r)) {
+        if (r->done || r->sent || r->frame.command_id != STWS_COMMAND_UNSUBSCRIBE) continue;
+        if (strcmp(stws_frame_header(&r->frame, "id"), id) == 0) return 1;
+    }
+    return 0;
 }
 
 /* The oldest record when it may be dropped for a newer one: a message that was not sent yet and that stands alone.
@@ -5299,16 +5314,25 @@ static void stws_p_drop_record(stws *c, stws_p_record *r, int result) {
     stws_p_signal(c);
 }
 
-/* Move what waits in the outbox into the output, as far as there is room. */
+/* Its UNSUBSCRIBE has gone: the subscription that has the id now may go. */
+static void stws_p_free_id(stws_p_session *s, const stws_p_record *unsubscribe) {
+    const char *id = stws_frame_header(&unsubscribe->frame, "id");
+    stws_p_sub *sub = stws_p_find_custom(&s->subs, id, strlen(id));
+    if (sub && sub->behind && !stws_p_record_unsubscribes(&s->outbox, id)) stws_p_sub_unsent(&s->subs, sub);
+}
+
+/* Move what waits in the outbox into the output, as far as there is room and no subscription is before it. */
 static void stws_p_post_outbox(stws *c, long long now) {
     stws_p_record *r;
-    while ((r = stws_p_record_unsent(&c->s.outbox)) != NULL) {
+    while (!c->s.subs.unsent && (r = stws_p_record_unsent(&c->s.outbox)) != NULL) {
         int stale = r->epoch && r->epoch != c->s.epoch;
         int result = stale ? STWS_P_CAST(int, STWS_ERR_STALE) : stws_p_post_growing(c, &r->frame);
         if (result == STWS_ERR_SPACE) return;
         if (result != STWS_OK) stws_p_drop_record(c, r, result);
         r->sent_us = now;
         if (!r->confirm) stws_p_receipt_sent(&c->s, r->receipt, now);
+        r->sent = 1;
+        if (r->frame.command_id == STWS_COMMAND_UNSUBSCRIBE) stws_p_free_id(&c->s, r);
         stws_p_record_mark_sent(&c->s.outbox, r);
     }
 }
@@ -6302,6 +6326,10 @@ static int stws_p_id_taken(const stws_p_subs *t, const char *id) {
 static int stws_p_subscribe(stws *c, const char *destination, const stws_subscription *o) {
     int handle = stws_p_add_sub(&c->s.subs, destination, o);
     stws_p_sub *sub = stws_p_find_handle(&c->s.subs, handle);
+    if (sub && sub->custom_id && stws_p_record_unsubscribes(&c->s.outbox, stws_p_wanted_id(o))) {
+        sub->sent = sub->behind = 1;
+        c->s.subs.unsent--;
+    }
     if (!sub || !o->receipt) return handle;
     sub->receipt = stws_p_add_receipt(&c->s, handle);
     if (sub->receipt) return handle;
@@ -6355,7 +6383,7 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
     sub = stws_p_find_handle(&c->s.subs, handle);
     if (!sub) {
         result = STWS_ERR_USAGE;
-    } else if (sub->sent && STWS_P_LOAD(&c->state) == STWS_CONNECTED) {
+    } else if (sub->sent && !sub->behind && STWS_P_LOAD(&c->state) == STWS_CONNECTED) {
         durable = stws_p_sub_durable(&c->s.subs, sub);
         if (*durable && stws_p_profile_of(c->s.broker)->ends_before_forgets)
             result = stws_p_submit_unsubscribe(c, sub, "");

@@ -115,6 +115,7 @@ struct peer {
     size_t split;          /* after so many octets of a session one read gives nothing; 0: none */
     size_t write_piece;    /* octets that one write takes at most; 0: all */
     int write_blocked;     /* 1: a write takes nothing */
+    int write_error;       /* what a write gives instead of taking anything; 0: it takes */
     int end_result;        /* what a read gives after peer_end; default STWS_ERR_EOF */
     long long slept_us;    /* for a clock that counts sleep */
     long long tick_us;     /* clock and answers move by themselves: for calls that wait */
@@ -269,6 +270,7 @@ static inline long peer_t_read(void *ctx, char *buf, size_t len) {
 static inline long peer_t_write(void *ctx, const char *buf, size_t len) {
     struct peer *p = (struct peer *)ctx;
     long long silence = p->now_us - p->last_write_us;
+    if (p->write_error) return p->write_error;
     if (p->write_blocked) return 0;
     if (p->write_piece && len > p->write_piece) len = p->write_piece;
     bytes_add(&p->in, buf, len);
