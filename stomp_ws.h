@@ -5368,6 +5368,7 @@ static void stws_p_prepare_output(stws *c) {
     }
     if (c->state != STWS_CONNECTED) return;
     if (s->subs.unsent) stws_p_post_subscriptions(c);
+    else c->hook_us = 0; /* the one it was about is unsubscribed */
     if (s->outbox.untaken && !s->subs.unsent) stws_p_post_outbox(c, c->now);
     stws_p_post_heartbeat(c);
     stws_p_post_disconnect(c);
@@ -5853,8 +5854,8 @@ static long long stws_p_due(stws *c) {
     if (c->state != STWS_CONNECTED) return first;
     if ((s->subs.unsent && !c->hook_us) || (s->outbox.untaken && !s->subs.unsent))
         if (!stws_p_pending(&s->out) && !c->write_error) return 0;
-    if (c->hook_us) stws_p_sooner(&first, c->hook_us);
-    if (s->heartbeat_out_us && !stws_p_pending(&s->out)) /* what waits is sign of life enough, once it can go */
+    if (c->hook_us && !c->write_error) stws_p_sooner(&first, c->hook_us);
+    if (s->heartbeat_out_us && !stws_p_pending(&s->out) && !c->write_error) /* what waits is sign of life enough */
         stws_p_sooner(&first, s->last_out_us + s->heartbeat_out_us / 2);
     if (s->heartbeat_in_us && !c->held) stws_p_sooner(&first, s->last_in_us + stws_p_silence(c));
     if (s->receipts_waiting) stws_p_sooner(&first, stws_p_receipt_deadline(s));
@@ -5907,6 +5908,7 @@ static int stws_p_turn_stream(stws *c) {
         STWS_P_LOCK(c, c->threads);
         c->write_error = moved;
         c->s.out.begin = c->s.out.end = 0;
+        c->stalled_us = 0;
         STWS_P_UNLOCK(c, c->threads);
         c->drained = 0;
         moved = 0;
@@ -6566,6 +6568,8 @@ static int stws_p_push_output(stws *c, int left) {
         can_read = stws_p_input_room(&c->s.in) >= c->s.in.cap / 4;
     }
     c->now = c->clock.now_us(c->clock.ctx);
+    stws_p_note_lateness(c);
+    c->due_us = STWS_P_NEVER;
     moved = stws_p_turn_output(c);
     if (moved >= 0 && can_read) got = stws_p_read_once(c);
     if (c->calling && moved < 0) return moved;
@@ -6575,7 +6579,7 @@ static int stws_p_push_output(stws *c, int left) {
     if (!c->calling && c->state == STWS_CONNECTED) stws_p_turn_timers(c);
     if (c->state != STWS_CONNECTED) return c->error;
     n = stws_p_pollfds(c, polled, &now);
-    if (n && !can_read) polled[0].events = POLLOUT;
+    if (n && !can_read) polled[0].events = stws_p_pending(&c->s.out) ? POLLOUT : 0;
     poll(polled, n ? 1 : 0, left < 0 || left > STWS_P_BLIND_MS ? STWS_P_CAST(int, STWS_P_BLIND_MS) : left);
     return STWS_OK;
 }

@@ -64,14 +64,132 @@ static void test_a_reused_id_that_ends_at_once(void) {
 
 /* ==== waits that were none: peer_free() sees the client spin ==== */
 
+static int not_yet(stws *client, stws_subscribing *asked, void *user) {
+    (void)client, (void)asked, (void)user;
+    return 100;
+}
+static void test_unsubscribed_while_the_hook_says_not_yet(void) {
+    struct peer p;
+    stws_options o;
+    int handle;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.before_subscribe = not_yet;
+    peer_start(&p, &o);
+    handle = stws_subscribe(p.client, "/topic/a", NULL);
+    CHECK(peer_connect(&p));
+    stws_unsubscribe(p.client, handle);
+    peer_advance(&p, 1000);
+    CHECK_STR("CONNECT ", bytes_text(&p.order));
+    peer_free(&p);
+}
+
+/* A client that the queue holds back, with a heart-beat of its own to send. */
+static stws_queue *held_back(struct peer *p) {
+    stws_queue *queue = stws_queue_create(1024);
+    stws_options o;
+    int i;
+    peer_init(p);
+    o = peer_options(p);
+    o.queue = queue;
+    o.heartbeat_out_ms = 1000;
+    o.write_timeout_ms = 2000;
+    p->connected = "CONNECTED\nversion:1.2\nheart-beat:0,1000\n\n";
+    peer_start(p, &o);
+    CHECK(peer_connect(p));
+    for (i = 0; i < 20; i++) peer_message(p, "sub-1", "1", "/topic/a", "0123456789012345678901234567");
+    peer_turn(p);
+    return queue;
+}
+static void test_writing_fails_while_the_queue_is_full(void) {
+    struct peer p;
+    stws_queue *queue = held_back(&p);
+    p.write_error = STWS_ERR_IO;
+    peer_advance(&p, 5000);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client)); /* what was sent to us is still to be read */
+    peer_free(&p);
+    stws_queue_destroy(queue);
+}
+static void test_writing_stalls_and_fails_while_the_queue_is_full(void) {
+    struct peer p;
+    stws_queue *queue = held_back(&p);
+    p.write_blocked = 1;
+    CHECK_INT(0, stws_send(p.client, "/queue/a", "x", 1));
+    peer_advance(&p, 500);
+    p.write_error = STWS_ERR_IO;
+    peer_advance(&p, 5000);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    peer_free(&p);
+    stws_queue_destroy(queue);
+}
+
 /* ==== times ==== */
+
+/* A flush drives: the time it takes is no lateness of ours, for which the server is to be spared. */
+static void test_a_flush_is_no_lateness(void) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.heartbeat_in_ms = o.heartbeat_out_ms = 1000;
+    o.before_subscribe = not_yet;
+    p.connected = "CONNECTED\nversion:1.2\nheart-beat:1000,1000\n\n";
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    stws_subscribe(p.client, "/topic/a", NULL);
+    peer_turn(&p);
+    CHECK(stws_deadline(p.client) > 0);
+    p.tick_us = 20000;
+    CHECK_INT(STWS_ERR_TIMEOUT, stws_flush(p.client, 2500));
+    p.tick_us = 0;
+    peer_turn(&p);
+    peer_advance(&p, 1000);
+    CHECK_INT(STWS_ERR_HEARTBEAT, p.result);
+    peer_free(&p);
+}
 
 /* ==== answers ==== */
 
 /* ==== a flush that cannot read, and has nothing to write yet ==== */
 
+static int count_waits(void *ctx, int wants) {
+    struct peer *p = (struct peer *)ctx;
+    p->moved++;
+    return wants & ~STWS_WANT_NOW;
+}
+
+/* The descriptor of a pipe that can always be written to. */
+static int writable_fd(void *ctx) {
+    return ((const struct peer *)ctx)->pipe[1];
+}
+static void test_a_flush_that_has_to_wait_sleeps(void) {
+    struct peer p;
+    stws_options o;
+    int i;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.rx_buffer = 1024;
+    o.before_subscribe = not_yet;
+    o.clock = NULL;
+    p.transport.wants = count_waits;
+    p.transport.fd = writable_fd;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    for (i = 0; i < 20; i++) peer_message(&p, "sub-1", "1", "/topic/a", "0123456789012345678901234567");
+    stws_subscribe(p.client, "/topic/a", NULL);
+    p.moved = 0;
+    CHECK_INT(STWS_ERR_TIMEOUT, stws_flush(p.client, 80));
+    CHECK(p.moved < 200);
+    peer_free(&p);
+}
+
 int main(void) {
     RUN(test_a_reused_id_waits_for_its_unsubscribe);
     RUN(test_a_reused_id_that_ends_at_once);
+    RUN(test_unsubscribed_while_the_hook_says_not_yet);
+    RUN(test_writing_fails_while_the_queue_is_full);
+    RUN(test_writing_stalls_and_fails_while_the_queue_is_full);
+    RUN(test_a_flush_is_no_lateness);
+    RUN(test_a_flush_that_has_to_wait_sleeps);
     return test_report();
 }
