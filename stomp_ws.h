@@ -4984,11 +4984,12 @@ static void stws_p_leave_session(stws *c) {
 /* This attempt or session is over, c->error says why: end, or wait for the next attempt. Always 1: a new state. */
 static int stws_p_lost(stws *c, int final) {
     int again = STWS_P_LOAD(&c->reconnect_asked);
+    c->now = c->clock.now_us(c->clock.ctx); /* callbacks may have taken their time */
     if (c->state == STWS_CONNECTED && c->now - c->session_us >= stws_p_ms(c->o.stable_ms)) c->failures = 0;
     c->failures++;
     stws_p_leave_session(c);
     c->retry_ms = -1;
-    c->event_due = !STWS_P_LOAD(&c->asked);
+    c->event_due = !STWS_P_LOAD(&c->asked) && !STWS_P_LOAD(&c->stop);
     if (!c->event_due) {
         stws_p_end(c, STWS_CLOSED);
     } else if (final || (c->o.reconnect == STWS_OFF && !again)) {
@@ -5362,7 +5363,7 @@ static void stws_p_post_disconnect(stws *c) {
 /* Everything that is due in a session, in its order: pong, subscriptions, what waits, heart-beat, farewell. */
 static void stws_p_prepare_output(stws *c) {
     stws_p_session *s = &c->s;
-    if (s->pong_due && stws_p_post_short(s, STWS_WS_PONG, s->pong, s->pong_len) == STWS_OK) {
+    if (s->pong_due && !c->close_sent && stws_p_post_short(s, STWS_WS_PONG, s->pong, s->pong_len) == STWS_OK) {
         s->pong_due = 0;
         stws_p_trace_word(s, '>', "PONG");
     }
@@ -5929,12 +5930,12 @@ static int stws_p_turn_network(stws *c) {
     return moved || c->state != state || stws_p_turn_timers(c);
 }
 
-/* What was asked for from outside: 1 when it ended the client. */
+/* What was asked for from outside: 1 when it ended the connection, which is to be told first. */
 static int stws_p_turn_asked(stws *c) {
     if (STWS_P_LOAD(&c->stop)) return stws_p_obey_stop(c);
     if (STWS_P_LOAD(&c->asked) && stws_p_obey_end(c)) return 1;
     if (STWS_P_LOAD(&c->reconnect_asked)) stws_p_obey_reconnect(c);
-    return c->state == STWS_ENDED;
+    return c->state == STWS_ENDED || c->event_due;
 }
 
 /* One turn: 1 when something moved, so that another may move more; 0 when it is time to wait. */
@@ -6531,7 +6532,8 @@ STOMP_WS_API int stws_abort(stws *c, const char *name) { return stws_p_transact(
 /* Has everything gone out and, with confirm, been confirmed? Under the lock. */
 static int stws_p_is_flushed(const stws *c) {
     const stws_p_ring *outbox = &c->s.outbox;
-    return !stws_p_pending(&c->s.out) && !outbox->untaken && !c->s.subs.unsent && !stws_p_record_unconfirmed(outbox);
+    int sent = !stws_p_pending(&c->s.out) && !outbox->untaken && !c->s.subs.unsent && !c->write_error;
+    return sent && !stws_p_record_unconfirmed(outbox);
 }
 
 /* Spring's simple broker sends no receipts but for DISCONNECT: what waits for one will wait in vain. */
@@ -6570,12 +6572,12 @@ static int stws_p_push_output(stws *c, int left) {
     c->now = c->clock.now_us(c->clock.ctx);
     stws_p_note_lateness(c);
     c->due_us = STWS_P_NEVER;
-    moved = stws_p_turn_output(c);
+    moved = c->write_error ? c->write_error : stws_p_turn_output(c);
     if (moved >= 0 && can_read) got = stws_p_read_once(c);
     if (c->calling && moved < 0) return moved;
     if (c->calling && moved == 0 && !stws_p_pending(&c->s.out)) return STWS_ERR_STATE;
     if (moved < 0 || got < 0) stws_p_on_io_error(c, moved < 0 ? moved : got);
-    if (moved > 0 || got > 0) return STWS_OK;
+    else if (moved > 0 || got > 0) return STWS_OK;
     if (!c->calling && c->state == STWS_CONNECTED) stws_p_turn_timers(c);
     if (c->state != STWS_CONNECTED) return c->error;
     n = stws_p_pollfds(c, polled, &now);

@@ -62,6 +62,48 @@ static void test_a_reused_id_that_ends_at_once(void) {
     peer_free(&p);
 }
 
+static int tell_of_attempt(stws *client, stws_attempt *attempt, void *user) {
+    struct peer *p = (struct peer *)user;
+    (void)client;
+    bytes_print(&p->log, "ATTEMPT %d\n", attempt->number);
+    return 0;
+}
+
+/* The end of one connection is told before the next one is asked about. */
+static void test_reconnect_now_tells_before_it_asks(void) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.before_connect = tell_of_attempt;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    peer_forget(&p);
+    stws_reconnect_now(p.client);
+    peer_turn(&p);
+    CHECK_STR("DISCONNECTED STWS_OK\nATTEMPT 2\nCONNECTED\n", bytes_text(&p.log));
+    peer_free(&p);
+}
+static void test_no_pong_after_our_close(void) {
+    stws_stats_numbers before, after;
+    struct peer p;
+    peer_begin(&p);
+    CHECK(peer_connect(&p));
+    p.automatic &= ~AUTO_CLOSE;
+    stws_disconnect(p.client, 1000);
+    peer_turn(&p);
+    CHECK_STR("CONNECT DISCONNECT CLOSE(1000) ", bytes_text(&p.order));
+    stws_stats(p.client, &before);
+    peer_ws(&p, STWS_WS_PING, 1, "late", 4);
+    peer_turn(&p);
+    stws_stats(p.client, &after);
+    CHECK(after.bytes_in > before.bytes_in);
+    CHECK_INT(before.bytes_out, after.bytes_out);
+    peer_advance(&p, 1100);
+    CHECK_INT(STWS_CLOSED, p.ended);
+    peer_free(&p);
+}
+
 /* ==== waits that were none: peer_free() sees the client spin ==== */
 
 static int not_yet(stws *client, stws_subscribing *asked, void *user) {
@@ -125,6 +167,34 @@ static void test_writing_stalls_and_fails_while_the_queue_is_full(void) {
 
 /* ==== times ==== */
 
+static void dawdle(struct peer *p, const stws_event *e) {
+    if (e->type == STWS_EVENT_MESSAGE) p->now_us += 900000;
+}
+
+/* The delay before the next attempt begins when the connection is found to be gone, however long
+   a callback took before. */
+static void test_the_delay_begins_after_a_slow_callback(void) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.on_event = peer_on_event;
+    p.stepping = 1;
+    p.on_event = dawdle;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    peer_message(&p, "sub-1", "1", "/topic/a", "slow");
+    peer_close(&p, 1001, "");
+    peer_turn(&p);
+    CHECK_INT(STWS_BACKOFF, stws_state(p.client));
+    CHECK_INT(1000, p.retry_ms);
+    peer_advance(&p, 990);
+    CHECK_INT(1, p.sessions);
+    peer_advance(&p, 20);
+    CHECK_INT(2, p.sessions);
+    peer_free(&p);
+}
+
 /* A flush drives: the time it takes is no lateness of ours, for which the server is to be spared. */
 static void test_a_flush_is_no_lateness(void) {
     struct peer p;
@@ -149,6 +219,43 @@ static void test_a_flush_is_no_lateness(void) {
 }
 
 /* ==== answers ==== */
+
+static void flush_here(struct peer *p, const stws_event *e) {
+    if (e->type == STWS_EVENT_MESSAGE)
+        bytes_print(&p->log, "FLUSH %s\n", stws_result_name(stws_flush(p->client, 10)));
+}
+
+/* What could not be written is not flushed, although it does not wait any more. */
+static void test_a_flush_after_a_failed_write(void) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    p.stepping = 1;
+    o = peer_options(&p);
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    peer_forget(&p);
+    p.on_event = flush_here;
+    p.write_error = STWS_ERR_IO;
+    CHECK_INT(0, stws_send(p.client, "/queue/a", "lost", 4));
+    peer_message(&p, "sub-1", "1", "/topic/a", "x");
+    peer_turn(&p);
+    CHECK_STR("MESSAGE /topic/a 1 x\nFLUSH STWS_ERR_IO\nDISCONNECTED STWS_ERR_IO\n", bytes_text(&p.log));
+    peer_free(&p);
+}
+
+static void stop_here(struct peer *p, const stws_event *e) {
+    if (e->type == STWS_EVENT_ERROR) stws_stop(p->client);
+}
+static void test_stop_when_the_login_is_refused(void) {
+    struct peer p;
+    peer_begin(&p);
+    p.on_event = stop_here;
+    p.connected = "ERROR\nmessage:not you\n\n";
+    peer_turn(&p);
+    CHECK_STR("ERROR not you\nEND STWS_CLOSED\n", bytes_text(&p.log));
+    peer_free(&p);
+}
 
 /* ==== a flush that cannot read, and has nothing to write yet ==== */
 
@@ -186,10 +293,15 @@ static void test_a_flush_that_has_to_wait_sleeps(void) {
 int main(void) {
     RUN(test_a_reused_id_waits_for_its_unsubscribe);
     RUN(test_a_reused_id_that_ends_at_once);
+    RUN(test_reconnect_now_tells_before_it_asks);
+    RUN(test_no_pong_after_our_close);
     RUN(test_unsubscribed_while_the_hook_says_not_yet);
     RUN(test_writing_fails_while_the_queue_is_full);
     RUN(test_writing_stalls_and_fails_while_the_queue_is_full);
+    RUN(test_the_delay_begins_after_a_slow_callback);
     RUN(test_a_flush_is_no_lateness);
+    RUN(test_a_flush_after_a_failed_write);
+    RUN(test_stop_when_the_login_is_refused);
     RUN(test_a_flush_that_has_to_wait_sleeps);
     return test_report();
 }
