@@ -6603,10 +6603,11 @@ static int stws_p_drive_once(stws *c, int timeout_ms) {
 }
 static int stws_p_flush_here(stws *c, long long until) {
     long long limit;
-    int result, left, flushed;
+    int result, left, flushed, unconfirmed;
     for (;;) {
         STWS_P_LOCK(c, c->threads);
         flushed = stws_p_is_flushed(c);
+        unconfirmed = c->o.confirm && c->s.outbox.count;
         limit = stws_p_flush_limit(c, until);
         STWS_P_UNLOCK(c, c->threads);
         left = stws_p_until(c, limit);
@@ -6615,7 +6616,7 @@ static int stws_p_flush_here(stws *c, long long until) {
             stws_p_say(c, STWS_ERR_TIMEOUT, "Spring's simple broker gives no receipts: do without option confirm");
         if (left == 0) return STWS_ERR_TIMEOUT;
         c->flushing = 1;
-        if (c->state == STWS_CONNECTED && !c->o.confirm) result = stws_p_push_output(c, left);
+        if (c->state == STWS_CONNECTED && !unconfirmed) result = stws_p_push_output(c, left);
         else result = c->calling ? STWS_P_CAST(int, STWS_ERR_STATE) : stws_p_drive_once(c, left);
         c->flushing = 0;
         if (result < 0) return result;

@@ -963,6 +963,35 @@ static void test_flush_with_confirm(void) {
     peer_free(&p);
 }
 
+static void come_back(struct peer *p, const struct sent *s) {
+    if (s->frame.command_id == STWS_COMMAND_SEND)
+        peer_message(p, "sub-1", "1", "/queue/a", s->frame.body);
+}
+
+static void acknowledge(stws *client, const stws_message *message, void *user) {
+    (void)user;
+    CHECK_INT(0, stws_ack(client, message));
+}
+
+/* The last receipt comes while ACKs still have to go out: that they do ends it, too. */
+static void test_flush_with_confirm_and_acks(void) {
+    stws_subscription individual = {.ack = "client-individual", .on_message = acknowledge};
+    struct peer p;
+    long long begun;
+    confirming(&p);
+    p.tick_us = 1000;
+    p.on_sent = come_back;
+    CHECK(stws_subscribe(p.client, "/queue/a", &individual) > 0);
+    CHECK_INT(0, stws_connect(p.client, 5000));
+    send_text(&p, "one");
+    begun = p.now_us;
+    CHECK_INT(0, stws_flush(p.client, 10000));
+    CHECK(p.now_us - begun < 1000000);
+    peer_listen(&p);
+    CHECK_INT(1, peer_count(&p, "ACK"));
+    peer_free(&p);
+}
+
 /* Answer a request: to the subscription of its reply-to, or, as RabbitMQ does, to the queue's
    name itself. */
 static void answer_request(struct peer *p, const struct sent *s) {
@@ -1111,6 +1140,7 @@ int main(void) {
     RUN(test_flush);
     RUN(test_flush_to_a_server_that_takes_nothing);
     RUN(test_flush_with_confirm);
+    RUN(test_flush_with_confirm_and_acks);
     RUN(test_request);
     RUN(test_a_full_queue_holds_the_server_back);
     RUN(test_stop_with_a_full_queue);
