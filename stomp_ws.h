@@ -5780,6 +5780,14 @@ static void stws_p_note_lateness(stws *c, long long last) {
     c->late_in_call = c->due_us == STWS_P_NEVER;
 }
 
+/* It is later now; and nobody has been told to come again yet. */
+static void stws_p_note_time(stws *c) {
+    long long last = c->now;
+    c->now = c->clock.now_us(c->clock.ctx);
+    stws_p_note_lateness(c, last);
+    c->due_us = STWS_P_NEVER;
+}
+
 /* What the system knows of a server that is silent. */
 static const char *stws_p_silence_cause(const stws *c) {
 #ifdef TIOCOUTQ
@@ -5940,16 +5948,12 @@ static int stws_p_turn_asked(stws *c) {
 
 /* One turn: 1 when something moved, so that another may move more; 0 when it is time to wait. */
 static int stws_p_turn(stws *c) {
-    long long last;
     if (c->state == STWS_ENDED) return 0;
-    last = c->now;
-    c->now = c->clock.now_us(c->clock.ctx);
+    stws_p_note_time(c);
     STWS_P_LOCK(c, c->threads);
     stws_p_note_driver(c); /* before there is a connection that another thread could take for its own */
     c->called = 0;
     STWS_P_UNLOCK(c, c->threads);
-    stws_p_note_lateness(c, last);
-    c->due_us = STWS_P_NEVER;
     if (stws_p_turn_asked(c)) return 1;
     switch (c->state) {
         case STWS_IDLE: stws_p_begin_attempt(c); return 1;
@@ -6569,9 +6573,7 @@ static int stws_p_push_output(stws *c, int left) {
         c->s.taken = 0;
         can_read = stws_p_input_room(&c->s.in) >= c->s.in.cap / 4;
     }
-    c->now = c->clock.now_us(c->clock.ctx);
-    stws_p_note_lateness(c);
-    c->due_us = STWS_P_NEVER;
+    stws_p_note_time(c);
     moved = c->write_error ? c->write_error : stws_p_turn_output(c);
     if (moved >= 0 && can_read) got = stws_p_read_once(c);
     if (c->calling && moved < 0) return moved;
@@ -6607,7 +6609,7 @@ static int stws_p_flush_here(stws *c, long long until) {
     for (;;) {
         STWS_P_LOCK(c, c->threads);
         flushed = stws_p_is_flushed(c);
-        unconfirmed = c->o.confirm && c->s.outbox.count;
+        unconfirmed = stws_p_record_unconfirmed(&c->s.outbox) != NULL;
         limit = stws_p_flush_limit(c, until);
         STWS_P_UNLOCK(c, c->threads);
         left = stws_p_until(c, limit);

@@ -983,7 +983,7 @@ static void test_flush_with_confirm_and_acks(void) {
     p.on_sent = come_back;
     CHECK(stws_subscribe(p.client, "/queue/a", &individual) > 0);
     CHECK_INT(0, stws_connect(p.client, 5000));
-    send_text(&p, "one");
+    peer_send(&p, "one");
     begun = p.now_us;
     CHECK_INT(0, stws_flush(p.client, 10000));
     CHECK(p.now_us - begun < 1000000);
