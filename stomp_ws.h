@@ -19,7 +19,7 @@ Contents; search for ">>" and the name:
     >>frame                                                                        STOMP frames, parsed and built
     >>dedup                                                                        ids of the last messages
     >>session        versions, heart-beats, subscriptions, receipts, outbox: bytes in, bytes out, no system call
-    >>random >>transport >>tls >>copy >>queue                                      the outside world
+    >>random >>transport >>proxy >>tls >>copy >>queue                              the outside world
     >>options >>diagnosis >>attempt >>output >>dispatch >>input >>timers >>turn    the client's state machine
     >>driving >>talking >>looking >>end                                            the public calls on it
 
@@ -162,14 +162,22 @@ it the server answers 200 or 400 instead of 101, and the error says so. CONNECT 
 ChannelInterceptor) and HTTP headers (Authorization, Cookie, what Spring Security sees at the upgrade) are two different
 things, and two options.
 
+## Proxies
+options.proxy is a URL: http:// (CONNECT, Basic) or socks5:// (no login, or user and password); characters of these that
+are special in a URL are written %XX. The proxy gets the server's name, so that no local DNS is asked for it, or of
+options.addresses one an attempt. STWS_PROXY_FROM_ENVIRONMENT looks into https_proxy or HTTPS_PROXY (wss://), http_proxy
+(ws://), all_proxy or ALL_PROXY, and no_proxy or NO_PROXY (hosts, domains, or *), at each attempt, by getenv: no thread
+may change the environment meanwhile.
+
 ## Limits
 Every buffer, table and wait has one, as an option with a default. A peer that breaks a limit or a rule is closed with
 the code that RFC 6455 gives for it (1002, 1007, 1009), and the error names the option.
 
 ## Caveats
 - getaddrinfo blocks for as long as the resolver takes; numeric hosts and options.addresses avoid it.
-- No permessage-deflate, no HTTP proxy, no redirects. wss:// needs STOMP_WS_BEARSSL (TLS 1.2 only, no revocation
-  lists; CA and key files are read at each handshake, which blocks as files do) or a transport of your own.
+- No permessage-deflate, no redirects. What a proxy is told, credentials included, goes to it in the clear.
+- wss:// needs STOMP_WS_BEARSSL (TLS 1.2 only, no revocation lists; CA and key files are read at each handshake, which
+  blocks as files do) or a transport of your own.
 - After fork() the child may destroy a client but not drive it.
 
 ## Configuration macros
@@ -245,6 +253,7 @@ extern "C" {
     X(STWS_ERR_EOF, -23, "the peer ended the connection without a close frame")                                        \
     X(STWS_ERR_TLS, -24, "TLS failed, or is not compiled in")                                                          \
     X(STWS_ERR_TLS_TRUST, -25, "the server's certificate is not to be trusted")                                        \
+    X(STWS_ERR_PROXY, -26, "the proxy does not let the connection through")                                            \
     X(STWS_ERR_HTTP, -30, "the answer to the upgrade request is not HTTP")                                             \
     X(STWS_ERR_HTTP_STATUS, -31, "the server did not switch to WebSocket (status not 101)")                            \
     X(STWS_ERR_HTTP_UPGRADE, -32, "the 101 answer lacks or distorts Upgrade, Connection or Sec-WebSocket-Accept")      \
@@ -550,6 +559,8 @@ typedef struct stws_allocator {
    url                   ws://host[:port]/path; Spring with SockJS: it ends in /websocket
    urls                  or several, NULL at the end, tried in turn; shuffle_urls: begin anywhere
    addresses             numeric addresses instead of asking DNS, NULL at the end
+   proxy                 http://[user:password@]host:port, which is asked to CONNECT, or the same with socks5://; or
+                         STWS_PROXY_FROM_ENVIRONMENT; none. See "Proxies" above
    login, passcode       for CONNECT
    host, client_id       CONNECT's host, the vhost, "/"; and its client-id, which durable subscriptions need; none
    broker                STWS_BROKER_*: who the server is, whatever it says itself
@@ -560,7 +571,8 @@ typedef struct stws_allocator {
    versions              STWS_STOMP_12 | ...; all three
    heartbeat_out_ms, heartbeat_in_ms        offered to the server, wanted from it; 10,000 each
    heartbeat_grace       percent of its interval that the server may be silent; 300
-   connect_timeout_ms    TCP, and again TLS; 10,000 handshake_timeout_ms  the upgrade's answer; 10,000
+   connect_timeout_ms    TCP, again the proxy, again TLS; 10,000
+   handshake_timeout_ms  the upgrade's answer; 10,000
    connected_timeout_ms  CONNECTED; 10,000          receipt_timeout_ms    15,000
    close_timeout_ms      an ending, and the wait for it after an ERROR; 2,000
    write_timeout_ms      output of which the server takes nothing; 30,000
@@ -637,9 +649,11 @@ typedef struct stws_subscribing {
 enum { STWS_UTF8_LENIENT = 0, STWS_UTF8_STRICT = 1 };
 enum { STWS_FULL_FAIL = 0, STWS_FULL_DROP_OLDEST = 1, STWS_FULL_BLOCK = 2 };
 #define STWS_WHOLE (sizeof(char) - 2) /* the largest size_t */
+#define STWS_PROXY_FROM_ENVIRONMENT "environment"
 typedef struct stws_options {
     const char *url;
     const char *const *urls, *const *addresses;
+    const char *proxy;
     const char *login, *passcode, *host, *client_id;
     const char *const *connect_headers, *const *http_headers;
     const char *origin, *cookie, *subprotocols, *stable_id;
@@ -868,6 +882,7 @@ STOMP_WS_API void stws_queue_destroy(stws_queue *queue);
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -885,7 +900,6 @@ STOMP_WS_API void stws_queue_destroy(stws_queue *queue);
 #include <bearssl.h>
 #endif
 #ifndef STOMP_WS_MALLOC
-#include <stdlib.h>
 #define STOMP_WS_MALLOC(size) malloc(size)
 #define STOMP_WS_FREE(block) free(block)
 #endif
@@ -3478,6 +3492,7 @@ typedef struct stws_p_tcp {
     int error;         /* errno of the last failure */
     long long race_us; /* when the next address joins */
     const stws_clock *clock;
+    struct stws_p_proxy *proxy; /* whom to ask for the way, or NULL */
 } stws_p_tcp;
 
 /* First of each family in turn, in the order in which the resolver ranked them (RFC 8305, section 4). */
@@ -3640,10 +3655,231 @@ static const char *stws_p_errno_text(int error) {
         default: return "the system reports an error";
     }
 }
-static const char *stws_p_tcp_error(void *ctx) { return stws_p_errno_text(STWS_P_CAST(stws_p_tcp *, ctx)->error); }
+
+/* ==== >>proxy: the way through one: HTTP CONNECT (RFC 9110, 9.3.6) or SOCKS 5 (RFC 1928 and 1929) ==== */
+typedef struct stws_p_proxy_url {
+    int socks, port;
+    char host[256], user[256], password[256];
+} stws_p_proxy_url;
+typedef struct stws_p_proxy {
+    stws_p_proxy_url at;
+    int step, final, port, saying; /* saying: data has what goes out, and not what has come in */
+    size_t sent, len;              /* of data */
+    char target[256], data[4096], why[360]; /* target and port: where the proxy is to lead us */
+} stws_p_proxy;
+enum { STWS_P_DIAL, STWS_P_ASK_METHOD, STWS_P_ASK_LOGIN, STWS_P_ASK_WAY };
+
+static const char stws_p_no_proxy[] = "a proxy is http://[user:password@]host:port, or the same with socks5://; in "
+                                      "user and password, of 255 octets at most, what is special is %XX";
+
+/* Undo %XX, into a string: 0 when it is none, or too long. What ends s in its URL is no digit. */
+static int stws_p_percent_decode(const char *s, const char *end, char out[256]) {
+    unsigned n, c;
+    for (n = 0; s < end && n < 255; n++) {
+        c = STWS_P_CAST(unsigned char, *s++);
+        if (c == '%' && (strspn(s, "0123456789ABCDEFabcdef") < 2 || sscanf(s, "%2x", &c) != 1 || c == 0)) return 0;
+        if (s[-1] == '%') s += 2;
+        out[n] = STWS_P_CAST(char, c);
+    }
+    out[n] = 0;
+    return s == end;
+}
+
+/* 1; or 0 when it is no proxy's URL. One without a scheme, as the environment may have it, is http://. */
+static int stws_p_proxy_parse(stws_p_proxy_url *out, const char *url) {
+    const char *scheme_end = strstr(url, "://"), *p = scheme_end ? scheme_end + 3 : url, *end, *colon, *why;
+    stws_url place;
+    memset(out, 0, sizeof *out);
+    memset(&place, 0, sizeof place);
+    out->socks = stws_p_is_scheme(url, "socks5://") || stws_p_is_scheme(url, "socks5h://");
+    if (scheme_end && !out->socks && !stws_p_is_scheme(url, "http://")) return 0;
+    for (end = p + strcspn(p, "/?#"); end > p && *end != '@';) end--;
+    for (colon = p; colon < end && *colon != ':';) colon++;
+    if (!stws_p_percent_decode(p, colon, out->user)) return 0;
+    if (colon < end && !stws_p_percent_decode(colon + 1, end, out->password)) return 0;
+    p = stws_p_url_host(*end == '@' ? end + 1 : p, &place, &why);
+    if (p) p = stws_p_url_port(p, &place, &why);
+    if (!p || (*p && strcmp(p, "/") != 0)) return 0;
+    memcpy(out->host, place.host, place.host_len);
+    out->port = out->socks && !place.has_port ? 1080 : place.port;
+    return 1;
+}
+
+/* Is the host, or a domain that it is in, on a list such as no_proxy? */
+static int stws_p_proxy_spares(const char *list, const char *host) {
+    const char *word, *tail;
+    size_t len;
+    while (stws_p_next_word(&list, &word, &len)) {
+        if (len == 1 && *word == '*') return 1;
+        if (*word == '.') word++, len--;
+        tail = host + strlen(host) - (strlen(host) < len ? 0 : len);
+        if (stws_p_equal_nocase(tail, strlen(tail), word, len) && (tail == host || tail[-1] == '.')) return 1;
+    }
+    return 0;
+}
+
+/* The proxy that the environment has for a host, or NULL. Not HTTP_PROXY: in CGI that is a request's header. */
+static const char *stws_p_proxy_from_environment(const char *host, int secure) {
+    const char *spared = stws_p_or(getenv("no_proxy"), getenv("NO_PROXY"));
+    const char *url = secure ? stws_p_or(getenv("https_proxy"), getenv("HTTPS_PROXY")) : getenv("http_proxy");
+    if (!url) url = stws_p_or(getenv("all_proxy"), getenv("ALL_PROXY"));
+    return url && *url && !stws_p_proxy_spares(stws_p_or(spared, ""), host) ? url : NULL;
+}
+static void stws_p_proxy_ask_http(stws_p_proxy *p, stws_p_out *out) {
+    char place[280], *pair = p->data + 2048, *basic = p->data + 3072;
+    snprintf(place, sizeof place, strchr(p->target, ':') ? "[%s]:%d" : "%s:%d", p->target, p->port);
+    memcpy(basic, "Basic ", 6);
+    stws_p_base64(pair, STWS_P_CAST(size_t, snprintf(pair, 1024, "%s:%s", p->at.user, p->at.password)), basic + 6);
+    stws_p_put_string(out, "CONNECT ");
+    stws_p_put_string(out, place);
+    stws_p_put_string(out, " HTTP/1.1\r\n");
+    stws_p_put_header(out, "Host", place);
+    stws_p_put_header(out, "Proxy-Authorization", pair[1] ? basic : NULL);
+    stws_p_put(out, "\r\n", 2);
+}
+
+/* Names go as names: it is for the proxy to ask for their addresses. */
+static void stws_p_proxy_ask_socks(stws_p_proxy *p, stws_p_out *out) {
+    char address[16];
+    int v4 = inet_pton(AF_INET, p->target, address) == 1, v6 = inet_pton(AF_INET6, p->target, address) == 1;
+    stws_p_put(out, v4 ? "\5\1\0\1" : v6 ? "\5\1\0\4" : "\5\1\0\3", 4);
+    if (!v4 && !v6) stws_p_put_char(out, STWS_P_CAST(char, strlen(p->target)));
+    stws_p_put(out, v4 || v6 ? address : p->target, v4 ? 4 : v6 ? 16 : strlen(p->target));
+    stws_p_put_char(out, STWS_P_CAST(char, p->port >> 8));
+    stws_p_put_char(out, STWS_P_CAST(char, p->port & 255));
+}
+static void stws_p_proxy_say(stws_p_proxy *p, int step) {
+    const char *user = p->at.user, *password = p->at.password;
+    stws_p_out out = {NULL, 2048, 0};
+    out.at = p->data;
+    if (step == STWS_P_ASK_METHOD) stws_p_put(&out, *user ? "\5\2\0\2" : "\5\1\0", *user ? 4 : 3);
+    else if (step == STWS_P_ASK_LOGIN)
+        out.need = STWS_P_CAST(size_t, snprintf(p->data, out.room, "\1%c%s%c%s", STWS_P_CAST(int, strlen(user)), user,
+                                                STWS_P_CAST(int, strlen(password)), password));
+    else if (p->at.socks) stws_p_proxy_ask_socks(p, &out);
+    else stws_p_proxy_ask_http(p, &out);
+    p->step = step;
+    p->saying = 1;
+    p->sent = 0;
+    p->len = out.need;
+}
+static int stws_p_proxy_refuse(stws_p_proxy *p, int final, const char *what, const char *cause) {
+    snprintf(p->why, sizeof p->why, "the proxy %.80s port %d %s%s", p->at.host, p->at.port, what, cause);
+    p->final = final;
+    return STWS_ERR_PROXY;
+}
+
+/* Statuses that another attempt will not change. */
+static int stws_p_status_is_final(int status) {
+    return status < 500 && status != 408 && status != 425 && status != 429;
+}
+
+/* It says no, with a reply of SOCKS or a status of HTTP. */
+static int stws_p_proxy_says_no(stws_p_proxy *p, int code, const char *reason) {
+    static const stws_p_meaning meanings[] = {
+        {1, "it failed, and does not say why"},
+        {2, "its rules forbid that host or port"},
+        {3, "it has no route to the server's network"},
+        {4, "it cannot reach the host, or does not know its name"},
+        {5, "connection refused: nothing listens at that host and port"},
+        {6, "the server is too far away (TTL)"},
+        {7, "it does not do CONNECT"},
+        {8, "it does not take that kind of address"},
+        {255, "it wants credentials, as in socks5://user:password@host:port in options.proxy, or others than these"},
+        {256, "it does not take the user and password of options.proxy"}, /* no reply has this number */
+        {403, "it forbids that host or port (many allow port 443 only)"},
+        {407, "it wants credentials: put them into options.proxy, as http://user:password@host:port (Basic only)"},
+        {502, "it cannot reach the server"},
+        {503, "it cannot reach the server, or is overloaded"},
+        {504, "the server does not answer it"},
+        {0, "does it do CONNECT for that host and port?"}};
+    int socks = p->at.socks, final = socks ? code == 2 || code > 6 : stws_p_status_is_final(code);
+    char what[100];
+    snprintf(what, sizeof what, "says no by %s %d %.60s: ", socks ? "SOCKS reply" : "HTTP", code, reason);
+    return stws_p_proxy_refuse(p, final, what, stws_p_meaning_of(code, meanings));
+}
+
+/* Look at an answer, of *used octets: STWS_DONE; STWS_MORE when it is not whole; or an error. */
+static int stws_p_proxy_hear_http(stws_p_proxy *p, size_t *used) {
+    stws_header headers[64];
+    stws_http http;
+    int result;
+    memset(&http, 0, sizeof http);
+    http.headers = headers;
+    http.max_headers = sizeof headers / sizeof *headers;
+    http.max_bytes = sizeof p->data;
+    result = stws_handshake_parse(p->data, p->len, &http, used);
+    if (result == STWS_ERR_HTTP_LIMIT)
+        return stws_p_proxy_refuse(p, 1, "answers with a head of over 4096 octets or 64 headers", "");
+    if (result < 0 || (result == STWS_DONE && !http.status))
+        return stws_p_proxy_refuse(p, 1, "does not answer in HTTP: is it of another kind, such as socks5://?", "");
+    if (result == STWS_DONE && http.status / 100 != 2) return stws_p_proxy_says_no(p, http.status, http.reason);
+    return result;
+}
+static int stws_p_proxy_hear_socks(stws_p_proxy *p, size_t *used) {
+    const unsigned char *in = STWS_P_POINTER(const unsigned char *, p->data);
+    int way = p->step == STWS_P_ASK_WAY, login = p->step == STWS_P_ASK_LOGIN;
+    if (!login && in[0] != 5)
+        return stws_p_proxy_refuse(p, 1, "does not answer in SOCKS 5: is it of another kind, such as http://?", "");
+    if (p->len < 2) return STWS_MORE;
+    if (in[1] && (way || login || in[1] != 2 || !*p->at.user))
+        return stws_p_proxy_says_no(p, way ? in[1] : login ? 256 : 255, "");
+    if (way && p->len < 5) return STWS_MORE;
+    *used = !way ? 2 : in[3] == 1 ? 10 : in[3] == 4 ? 22 : 7u + in[4];
+    return p->len < *used ? STWS_MORE : STWS_DONE;
+}
+
+/* What comes behind an answer is nobody's: the server, and this proxy, wait for us to begin. */
+static int stws_p_proxy_hear(stws_p_proxy *p) {
+    size_t used = 0;
+    int result = p->at.socks ? stws_p_proxy_hear_socks(p, &used) : stws_p_proxy_hear_http(p, &used);
+    if (result == STWS_DONE && p->len > used)
+        return stws_p_proxy_refuse(p, 1, "sends octets of its own behind its answer", "");
+    if (result != STWS_DONE || p->step == STWS_P_ASK_WAY) return result;
+    stws_p_proxy_say(p, p->data[1] ? STWS_P_ASK_LOGIN : STWS_P_ASK_WAY);
+    return STWS_MORE;
+}
+
+/* As stws_p_tcp_open, and then on through the proxy, when there is one. */
+static int stws_p_proxy_open(void *ctx, const stws_endpoint *to) {
+    stws_p_tcp *t = STWS_P_CAST(stws_p_tcp *, ctx);
+    stws_p_proxy *p = t->proxy;
+    stws_endpoint first = *to;
+    int result = STWS_MORE;
+    if (p) first.port = p->at.port;
+    if (!p || !p->step) result = stws_p_tcp_open(t, &first);
+    if (p && result < 0) stws_p_proxy_refuse(p, 0, "cannot be reached: ", stws_p_errno_text(t->error));
+    if (p && result == STWS_DONE) {
+        p->port = to->port;
+        t->next = t->count; /* none of its other addresses has to join */
+        stws_p_proxy_say(p, p->at.socks ? STWS_P_ASK_METHOD : STWS_P_ASK_WAY);
+        result = STWS_MORE;
+    }
+    while (p && p->step && result == STWS_MORE) {
+        size_t *at = p->saying ? &p->sent : &p->len;
+        long n = p->saying ? stws_p_tcp_write(t, p->data + p->sent, p->len - p->sent)
+                           : stws_p_tcp_read(t, p->data + p->len, sizeof p->data - p->len);
+        if (n == 0) return STWS_MORE;
+        if (n < 0) return stws_p_proxy_refuse(p, 0, "broke the connection off before it had answered", "");
+        *at += STWS_P_CAST(size_t, n);
+        if (!p->saying) result = stws_p_proxy_hear(p);
+        else if (p->sent == p->len) p->saying = 0, p->len = 0;
+    }
+    return result;
+}
+static int stws_p_proxy_asked(const stws_p_tcp *t) { return t->proxy && t->proxy->step; }
+
+/* What TCP's first descriptor is to be polled for until the connection stands. */
+static int stws_p_proxy_wants(const stws_p_tcp *t) {
+    return stws_p_proxy_asked(t) && !t->proxy->saying ? STWS_WANT_READ : STWS_WANT_WRITE;
+}
+static const char *stws_p_proxy_error(void *ctx) {
+    const stws_p_tcp *t = STWS_P_CAST(stws_p_tcp *, ctx);
+    return t->proxy && *t->proxy->why ? t->proxy->why : stws_p_errno_text(t->error);
+}
 static void stws_p_tcp_init(stws_p_tcp *t, const stws_clock *clock, stws_transport *io) {
-    static const stws_transport tcp = {NULL, stws_p_tcp_open, stws_p_tcp_read, stws_p_tcp_write,
-                                       stws_p_tcp_close, stws_p_tcp_fd, NULL, stws_p_tcp_error};
+    static const stws_transport tcp = {NULL, stws_p_proxy_open, stws_p_tcp_read, stws_p_tcp_write,
+                                       stws_p_tcp_close, stws_p_tcp_fd, NULL, stws_p_proxy_error};
     memset(t, 0, sizeof *t);
     t->fd = t->rival = -1;
     t->clock = clock;
@@ -4006,7 +4242,7 @@ static int stws_p_tls_begin(stws_p_tls *t, const stws_endpoint *to) {
 }
 static int stws_p_tls_open(void *ctx, const stws_endpoint *to) {
     stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
-    int result = t->begun ? STWS_P_CAST(int, STWS_DONE) : stws_p_tcp_open(t->tcp, to);
+    int result = t->begun ? STWS_P_CAST(int, STWS_DONE) : stws_p_proxy_open(t->tcp, to);
     if (result == STWS_DONE && !t->begun) result = stws_p_tls_begin(t, to);
     if (result == STWS_DONE) result = stws_p_tls_pump(t, BR_SSL_SENDAPP);
     if (result != STWS_DONE) return result;
@@ -4066,7 +4302,7 @@ static int stws_p_tls_wants(void *ctx, int wants) {
 }
 static const char *stws_p_tls_error(void *ctx) {
     stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
-    return *t->why ? t->why : stws_p_tcp_error(t->tcp);
+    return *t->why ? t->why : stws_p_proxy_error(t->tcp);
 }
 
 /* Get ready for an attempt. What is left of the last one is the session. */
@@ -4344,6 +4580,7 @@ struct stws {
     stws_transport io;
     stws_p_tcp tcp;
     stws_p_tls *tls; /* NULL when no URL of the options is wss:// */
+    stws_p_proxy *proxy; /* NULL without the option */
     stws_clock clock;
     stws_allocator allocator;
     stws_p_waiter waiter;
@@ -4417,6 +4654,7 @@ static void stws_p_carve_strings(stws_p_arena *a, stws_options *o) {
     o->url = stws_p_carve_string(a, o->url);
     o->urls = stws_p_carve_list(a, o->urls);
     o->addresses = stws_p_carve_list(a, o->addresses);
+    o->proxy = stws_p_carve_string(a, o->proxy);
     o->login = stws_p_carve_string(a, o->login);
     o->passcode = stws_p_carve_string(a, o->passcode);
     o->client_id = stws_p_carve_string(a, o->client_id);
@@ -4517,6 +4755,7 @@ static int stws_p_connect_headers_valid(const char *const *h) {
 /* NULL when the options can be used; or a sentence, and its code. */
 static const char *stws_p_options_wrong(const stws_options *o, int *code) {
     const char *why = NULL;
+    stws_p_proxy_url proxy;
     stws_url url;
     int i;
     *code = STWS_ERR_USAGE;
@@ -4542,6 +4781,9 @@ static const char *stws_p_options_wrong(const stws_options *o, int *code) {
     if (o->outbox_low > o->outbox_high) return "outbox_low is above outbox_high";
     if (o->stable_id && !*o->stable_id) return "options.stable_id is empty: it is the name of a header";
     if (o->broker < 0 || o->broker > STWS_BROKER_ARTEMIS) return "options.broker is none of STWS_BROKER_*";
+    if (o->proxy && o->transport) return "options.proxy is for TCP: a transport of your own finds its own way";
+    if (o->proxy && strcmp(o->proxy, STWS_PROXY_FROM_ENVIRONMENT) != 0 && !stws_p_proxy_parse(&proxy, o->proxy))
+        return stws_p_no_proxy;
 #ifdef STOMP_WS_NO_THREADS
     if (!o->single_thread) return "STOMP_WS_NO_THREADS was defined: set options.single_thread";
 #endif
@@ -4562,6 +4804,7 @@ static size_t stws_p_layout(stws *c, const stws_options *options) {
     stws_options counted = *options;
     stws_p_session scratch;
     stws_p_tls *tls = NULL;
+    stws_p_proxy *proxy = NULL;
     stws_options *o = c ? &c->o : &counted;
     arena.base = STWS_P_POINTER(char *, c);
     arena.used = 0;
@@ -4573,6 +4816,8 @@ static size_t stws_p_layout(stws *c, const stws_options *options) {
     if (stws_p_is_secure(options)) tls = STWS_P_CAST(stws_p_tls *, stws_p_carve(&arena, sizeof *tls));
     if (tls) memset(tls, 0, sizeof *tls);
     if (c) c->tls = tls;
+    if (o->proxy) proxy = STWS_P_CAST(stws_p_proxy *, stws_p_carve(&arena, sizeof *proxy));
+    if (c) c->proxy = proxy;
     if (c) c->secret_size = arena.used;
     stws_p_carve_buffers(&arena, c ? &c->s : &scratch, o);
     return arena.used;
@@ -4766,10 +5011,6 @@ static const char *stws_p_status_remedy(const stws_http *answer) {
     return stws_p_meaning_of(status, remedies);
 }
 
-/* Statuses that another attempt will not change. */
-static int stws_p_status_is_final(int status) {
-    return status < 500 && status != 408 && status != 425 && status != 429;
-}
 static void stws_p_say_status(stws *c, const stws_http *answer, const char *body, size_t body_len) {
     const char *location = stws_http_header(answer, "Location");
     char quote[96];
@@ -4901,7 +5142,9 @@ static void stws_p_say_timeout(stws *c) {
         {STWS_LOGGING_IN, "the server answered CONNECT with neither CONNECTED nor ERROR within connected_timeout_ms: "
                           "it may speak none of the versions offered, or not speak STOMP on this path"},
         {0, "the state's deadline passed"}};
-    stws_p_say(c, STWS_ERR_TIMEOUT, "time-out at %s: %s", stws_p_where(c), stws_p_meaning_of(c->state, silences));
+    const char *silence = c->state == STWS_CONNECTING && c->tcp.proxy
+        ? "the proxy did not open the way within connect_timeout_ms" : stws_p_meaning_of(c->state, silences);
+    stws_p_say(c, STWS_ERR_TIMEOUT, "time-out at %s: %s", stws_p_where(c), silence);
 }
 static void stws_p_say_io(stws *c, int error) {
     const char *why = c->io.error ? c->io.error(c->io.ctx) : NULL, *text = stws_result_text(error);
@@ -5075,7 +5318,7 @@ static int stws_p_resolve(stws *c, const char *host) {
     c->tcp.count = c->tcp.next = 0;
     c->tcp.race_us = 0;
     c->tcp.error = 0;
-    for (i = 0; c->o.addresses && c->o.addresses[i]; i++)
+    for (i = 0; !c->tcp.proxy && c->o.addresses && c->o.addresses[i]; i++)
         if (!stws_p_tcp_numeric(&c->tcp, c->o.addresses[i])) stws_p_tcp_resolve(&c->tcp, c->o.addresses[i], 1);
     if (c->tcp.count || stws_p_tcp_numeric(&c->tcp, host)) return 1;
     result = stws_p_tcp_resolve(&c->tcp, host, 0);
@@ -5085,10 +5328,30 @@ static int stws_p_resolve(stws *c, const char *host) {
     stws_p_say(c, STWS_ERR_RESOLVE, "the host name \"%s\" could not be resolved: %s", host, gai_strerror(result));
     return 0;
 }
+
+/* Is there a proxy for this attempt, and for what to ask it: the host, or one of the addresses, one attempt after the
+   other. 0 when it cannot be used. */
+static int stws_p_choose_proxy(stws *c, const char *host) {
+    const char *url = c->o.proxy, *const *addresses = c->o.addresses;
+    int count = 0;
+    if (url && strcmp(url, STWS_PROXY_FROM_ENVIRONMENT) == 0) url = stws_p_proxy_from_environment(host, c->url.secure);
+    if (!url) return 1;
+    memset(c->proxy, 0, sizeof *c->proxy);
+    c->tcp.proxy = c->proxy;
+    if (!stws_p_proxy_parse(&c->proxy->at, url)) {
+        stws_p_say(c, STWS_ERR_USAGE, "the environment's proxy: %s", stws_p_no_proxy);
+        return 0;
+    }
+    while (addresses && addresses[count]) count++;
+    if (count) host = addresses[(c->try_now.number - 1) % count];
+    snprintf(c->proxy->target, sizeof c->proxy->target, "%s", host);
+    return 1;
+}
 static int stws_p_turn_resolving(stws *c) {
     char host[256];
     snprintf(host, sizeof host, "%.*s", STWS_P_CAST(int, c->url.host_len), c->url.host);
     if (!c->o.transport) stws_p_tcp_init(&c->tcp, &c->clock, &c->io);
+    if (!stws_p_choose_proxy(c, host)) return stws_p_lost(c, 1);
     if (c->tls && c->url.secure) {
         stws_p_tls_plug(c->tls, &c->o, &c->s.random, &c->tcp, &c->io);
     } else if (!c->o.transport && c->url.secure) {
@@ -5096,7 +5359,7 @@ static int stws_p_turn_resolving(stws *c) {
                    "URL be in the options from the beginning), or set option transport", stws_p_where(c));
         return stws_p_lost(c, 1);
     }
-    if (!c->o.transport && !stws_p_resolve(c, host)) return stws_p_lost(c, 0);
+    if (!c->o.transport && !stws_p_resolve(c, c->tcp.proxy ? c->tcp.proxy->at.host : host)) return stws_p_lost(c, 0);
     stws_p_enter(c, STWS_CONNECTING, c->o.connect_timeout_ms);
     return 1;
 }
@@ -5134,20 +5397,22 @@ static int stws_p_turn_connecting(stws *c) {
     const char *why = NULL;
     char host[256];
     stws_endpoint to;
-    int result;
+    int result, asked = stws_p_proxy_asked(&c->tcp);
     snprintf(host, sizeof host, "%.*s", STWS_P_CAST(int, c->url.host_len), c->url.host);
     to.host = host;
     to.port = c->url.port;
     to.secure = c->url.secure;
     c->opened = 1;
     result = c->io.open(c->io.ctx, &to);
+    if (!asked && stws_p_proxy_asked(&c->tcp)) stws_p_enter(c, STWS_CONNECTING, c->o.connect_timeout_ms);
     if (c->state == STWS_CONNECTING && c->tls && c->tls->begun) stws_p_enter(c, STWS_TLS, c->o.connect_timeout_ms);
     if (result == STWS_MORE) return 0;
     if (result < 0) {
         if (c->io.error) why = c->io.error(c->io.ctx);
         why = stws_p_or(why, stws_result_text(result));
         stws_p_say(c, result, "no connection to %s port %d: %s", host, to.port, why);
-        return stws_p_lost(c, result == STWS_ERR_TLS_TRUST || (result == STWS_ERR_TLS && c->tls && c->tls->final));
+        return stws_p_lost(c, result == STWS_ERR_TLS_TRUST || (result == STWS_ERR_TLS && c->tls && c->tls->final) ||
+                              (result == STWS_ERR_PROXY && c->tcp.proxy && c->tcp.proxy->final));
     }
     result = stws_p_post_upgrade(c);
     if (result != STWS_OK) {
@@ -5981,7 +6246,7 @@ static int stws_p_collect_fds(stws *c, stws_fd *out, int cap, int *now) {
     pending = stws_p_pending(&c->s.out) != 0;
     STWS_P_UNLOCK(c, c->threads);
     if (!c->o.transport && c->state == STWS_CONNECTING) {
-        n = stws_p_add_fd(out, cap, n, c->tcp.fd, STWS_WANT_WRITE);
+        n = stws_p_add_fd(out, cap, n, c->tcp.fd, stws_p_proxy_wants(&c->tcp));
         n = stws_p_add_fd(out, cap, n, c->tcp.rival, STWS_WANT_WRITE);
     } else if (c->opened) {
         if (c->held) wants = 0;
