@@ -29,7 +29,7 @@ TESTS = $(UNIT_TESTS) $(FAULT_TESTS)
 THREADED_TESTS = $(basename $(shell grep -lE 'pthread_create|stws_start' $(addsuffix .c,$(TESTS))))
 
 .PHONY: all help demo demo-web test bench bench-quick bench-instructions size fuzz fuzz-replay \
-    fuzz-minimise tls tsan valgrind interop autobahn web lint format cover install clean FORCE
+    fuzz-minimise tls proxy tsan valgrind interop autobahn web lint format cover install clean FORCE
 
 all: $(PROGRAMS) ## build the examples and tools (the default)
 
@@ -82,6 +82,11 @@ test: all $(call built,asan) ## everything that needs no network peer, with ASan
 build/bearssl/%: LDLIBS += -lbearssl
 tls: $(addprefix build/bearssl/,tests/tls/probe examples/stomp_cat) ## wss:// by BearSSL (libbearssl-dev, openssl)
 	@TIME_LIMIT=300 sh tests/run.sh 'python3 tests/tls/run.py $^' 'sh tests/tls/compile.sh'
+
+PROXY_PROGRAMS = build/bearssl/examples/stomp_cat build/bearssl/examples/mini_broker
+proxy: $(PROXY_PROGRAMS) ## through tinyproxy and microsocks (as root: installs them), ws:// and wss://
+	sh tests/proxy/install.sh
+	@TIME_LIMIT=300 sh tests/run.sh 'python3 tests/proxy/run.py $^'
 
 tsan: all $(addprefix build/tsan/,$(THREADED_TESTS)) ## tests that start threads, with TSan
 	@TSAN_OPTIONS=halt_on_error=1 sh tests/run.sh $(filter build/tsan/%,$^)

@@ -3789,14 +3789,12 @@ static int stws_p_proxy_says_no(stws_p_proxy *p, int code, const char *reason) {
         {256, "it does not take the user and password of options.proxy"}, /* no reply has this number */
         {403, "it forbids that host or port (many allow port 443 only)"},
         {407, "it wants credentials: put them into options.proxy, as http://user:password@host:port (Basic only)"},
-        {502, "it cannot reach the server"},
-        {503, "it cannot reach the server, or is overloaded"},
-        {504, "the server does not answer it"},
+        {500, "it cannot reach the server, or is in trouble itself"},
         {0, "does it do CONNECT for that host and port?"}};
     int socks = p->at.socks, final = socks ? code == 2 || code > 6 : stws_p_status_is_final(code);
     char what[100];
-    snprintf(what, sizeof what, "says no by %s %d %.60s: ", socks ? "SOCKS reply" : "HTTP", code, reason);
-    return stws_p_proxy_refuse(p, final, what, stws_p_meaning_of(code, meanings));
+    snprintf(what, sizeof what, "says no by %s %d%.60s: ", socks ? "SOCKS reply" : "HTTP", code, reason);
+    return stws_p_proxy_refuse(p, final, what, stws_p_meaning_of(code >= 500 ? 500 : code, meanings));
 }
 
 /* Look at an answer, of *used octets: STWS_DONE; STWS_MORE when it is not whole; or an error. */
@@ -3813,7 +3811,8 @@ static int stws_p_proxy_hear_http(stws_p_proxy *p, size_t *used) {
         return stws_p_proxy_refuse(p, 1, "answers with a head of over 4096 octets or 64 headers", "");
     if (result < 0 || (result == STWS_DONE && !http.status))
         return stws_p_proxy_refuse(p, 1, "does not answer in HTTP: is it of another kind, such as socks5://?", "");
-    if (result == STWS_DONE && http.status / 100 != 2) return stws_p_proxy_says_no(p, http.status, http.reason);
+    if (result == STWS_DONE && http.status / 100 != 2) /* the line still has its blank before the reason */
+        return stws_p_proxy_says_no(p, http.status, *http.reason ? http.reason - 1 : "");
     return result;
 }
 static int stws_p_proxy_hear_socks(stws_p_proxy *p, size_t *used) {
@@ -5137,14 +5136,14 @@ static void stws_p_say_input(stws *c, int error) {
 static void stws_p_say_timeout(stws *c) {
     static const stws_p_meaning silences[] = {
         {STWS_CONNECTING, "no TCP connection within connect_timeout_ms: a firewall may drop the packets"},
+        {-1, "the proxy did not open the way within connect_timeout_ms: is it of the kind that its URL says?"},
         {STWS_TLS, "the TLS handshake did not end within connect_timeout_ms"},
         {STWS_UPGRADING, "no answer to the HTTP upgrade within handshake_timeout_ms"},
         {STWS_LOGGING_IN, "the server answered CONNECT with neither CONNECTED nor ERROR within connected_timeout_ms: "
                           "it may speak none of the versions offered, or not speak STOMP on this path"},
         {0, "the state's deadline passed"}};
-    const char *silence = c->state == STWS_CONNECTING && c->tcp.proxy
-        ? "the proxy did not open the way within connect_timeout_ms" : stws_p_meaning_of(c->state, silences);
-    stws_p_say(c, STWS_ERR_TIMEOUT, "time-out at %s: %s", stws_p_where(c), silence);
+    int state = c->state == STWS_CONNECTING && c->tcp.proxy ? -1 : c->state;
+    stws_p_say(c, STWS_ERR_TIMEOUT, "time-out at %s: %s", stws_p_where(c), stws_p_meaning_of(state, silences));
 }
 static void stws_p_say_io(stws *c, int error) {
     const char *why = c->io.error ? c->io.error(c->io.ctx) : NULL, *text = stws_result_text(error);

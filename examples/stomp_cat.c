@@ -37,6 +37,8 @@ static const char help[] =
     "  --key FILE           and its key, PEM\n"
     "  --pin HASH           the SHA-256 of the server's key, hex or base64\n"
     "  --insecure           for tests: with wss:// talk to whoever answers\n"
+    "  --proxy URL          http://[user:password@]host:port or the same with socks5://;\n"
+    "                       environment: look into https_proxy and its like\n"
     "  --versions 1.2,1.1   STOMP versions to offer\n"
     "  --ack MODE           auto, client or client-individual\n"
     "  --heartbeat OUT,IN   milliseconds, 0 for none\n"
@@ -280,6 +282,7 @@ static int set_value(settings *set, const char *name, const char *value, const c
     if (strcmp(name, "--cert") == 0) return o->tls_cert_file = value, 1;
     if (strcmp(name, "--key") == 0) return o->tls_key_file = value, 1;
     if (strcmp(name, "--pin") == 0) return o->tls_pin = value, 1;
+    if (strcmp(name, "--proxy") == 0) return o->proxy = value, 1;
     if (strcmp(name, "--versions") == 0) return parse_versions(value, &o->versions);
     if (strcmp(name, "--ack") == 0) return set->ack = value, is_ack_mode(value);
     if (strcmp(name, "--heartbeat") == 0)

@@ -2,8 +2,9 @@
 # shellcheck shell=bash
 
 _stomp_cat_options='-s -d -H -m -f -n --count -t --timeout -u -p --host --connect-header
-    --http-header --ca --cert --key --pin --insecure --versions --ack --heartbeat --no-reconnect
-    --reconnect --content-type --receipt --confirm --request --rate --json --trace -h --help --version'
+    --http-header --ca --cert --key --pin --insecure --proxy --versions --ack --heartbeat
+    --no-reconnect --reconnect --content-type --receipt --confirm --request --rate --json --trace
+    -h --help --version'
 
 # Words that begin as the one under the cursor; a word of bash may be a piece of what was typed, for
 # it breaks at = and colons.
@@ -52,6 +53,7 @@ _stomp_cat() {
         -s | -d) _stomp_cat_beginnings '/topic/ /queue/ /app/ /user/queue/' ;;
         --content-type) _stomp_cat_words 'text/plain application/json application/octet-stream' ;;
         --heartbeat) _stomp_cat_words '10000,10000 0,0' ;;
+        --proxy) _stomp_cat_beginnings 'http:// socks5:// environment' ;;
         -H | -m | -n | --count | -t | --timeout | -u | -p | --host | --connect-header | \
             --http-header | --pin | --reconnect | --rate) ;;
         *) [[ $cur != -* ]] || _stomp_cat_words "$_stomp_cat_options" ;;

@@ -340,9 +340,9 @@ static void test_http_says_no(void) {
     CHECK_REFUSED("http://h:1", "HTTP/1.1 302 Found\r\nLocation: http://x/\r\n\r\n", "HTTP 302", 1);
     CHECK_REFUSED("http://h:1", "HTTP/1.1 429 Many\r\n\r\n", "HTTP 429", 0);
     CHECK_REFUSED("http://h:1", "HTTP/1.1 500 \r\n\r\n", "HTTP 500", 0);
-    CHECK_REFUSED("http://h:1", "HTTP/1.1 502 Bad Gateway\r\n\r\n", "cannot reach the server", 0);
-    CHECK_REFUSED("http://h:1", "HTTP/1.1 503 \r\n\r\n", "overloaded", 0);
-    CHECK_REFUSED("http://h:1", "HTTP/1.1 504 \r\n\r\n", "does not answer it", 0);
+    CHECK_REFUSED("http://h:1", "HTTP/1.1 502 Bad Gateway\r\n\r\n", "HTTP 502 Bad Gateway: it cannot reach", 0);
+    CHECK_REFUSED("http://h:1", "HTTP/1.1 503 \r\n\r\n", "HTTP 503: it cannot reach", 0);
+    CHECK_REFUSED("http://h:1", "HTTP/1.1 504\r\n\r\n", "HTTP 504: it cannot reach", 0);
 }
 
 static void test_what_is_no_http(void) {
@@ -390,7 +390,7 @@ static void test_socks_says_no(void) {
         int final;
     } replies[] = {{"does not say why", 0}, {"rules forbid", 1},       {"no route", 0},
                    {"cannot reach", 0},     {"connection refused", 0}, {"TTL", 0},
-                   {"not do CONNECT", 1},   {"kind of address", 1},    {"SOCKS reply 9 ", 1}};
+                   {"not do CONNECT", 1},   {"kind of address", 1},    {"SOCKS reply 9:", 1}};
     char answer[12] = "\5\0\5\0\0\1";
     int i;
     for (i = 0; i < 9; i++) {
@@ -398,7 +398,7 @@ static void test_socks_says_no(void) {
         check_refused("socks5://h:1", answer, sizeof answer, replies[i].words, replies[i].final);
         check_refused("socks5://h:1", answer, 4, replies[i].words, replies[i].final);
     }
-    CHECK_REFUSED("socks5://h:1", "\5\0\5\377", "SOCKS reply 255 ", 1);
+    CHECK_REFUSED("socks5://h:1", "\5\0\5\377", "SOCKS reply 255:", 1);
     CHECK_REFUSED("socks5://h:1", "\5\377", "socks5://user:password@host:port", 1);
     CHECK_REFUSED("socks5://h:1", "\5\2", "wants credentials", 1);
     CHECK_REFUSED("socks5://ada:sesame@h:1", "\5\377", "or others than these", 1);
