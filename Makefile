@@ -106,15 +106,16 @@ FLAGS_profile = -O0 -g -fprofile-instr-generate -fcoverage-mapping
 
 build/fuzz/%: %.c $(HEADERS)
 	@mkdir -p $(@D)
-	$(CLANG) $(WARNINGS) $(FLAGS_fuzz) -I. -o $@ $<
+	$(CLANG) $(WARNINGS) $(FLAGS_fuzz) -I. -o $@ $< $(LDLIBS)
 
 build/profile/%: %.c $(HEADERS)
 	@mkdir -p $(@D)
-	$(CLANG) $(WARNINGS) $(FLAGS_profile) -I. -o $@ $< -pthread
+	$(CLANG) $(WARNINGS) $(FLAGS_profile) -I. -o $@ $< $(LDLIBS)
 
 $(foreach name,fuzz asan profile,build/$(name)/tests/fuzz/fuzz_broker): examples/mini_broker.c
+$(foreach name,fuzz asan profile,build/$(name)/tests/fuzz/fuzz_pem): LDLIBS += -lbearssl
 
-fuzz: $(addprefix build/fuzz/,$(FUZZ_TARGETS)) ## each fuzz target for T seconds: make fuzz T=60
+fuzz: $(addprefix build/fuzz/,$(FUZZ_TARGETS)) ## each fuzz target for T seconds, two at a time
 	@sh tests/fuzz/run.sh fuzz $(T)
 
 fuzz-replay: $(addprefix build/asan/,$(FUZZ_TARGETS)) $(addprefix build/profile/,$(FUZZ_TARGETS))

@@ -1,0 +1,187 @@
+/* What TLS reads before it trusts anybody: PEM files of CAs, certificates and keys, the server's
+   chain, names and pins. However a file is cut it holds the same objects, fields lie inside their
+   certificate, and no chain is trusted without a CA, or with another key than the pinned one. */
+#define STOMP_WS_BEARSSL
+#define STOMP_WS_IMPLEMENTATION
+#include "stomp_ws.h"
+
+#include "tests/fuzz/fuzz.h"
+
+static stws_p_tls tls; /* 84 KB: cleared by each input, not allocated anew */
+static stws_options options;
+static struct fuzz_text objects;
+
+static void reset(void) {
+    stws_transport unused;
+    memset(&tls, 0, sizeof tls);
+    memset(&options, 0, sizeof options);
+    stws_p_tls_plug(&tls, &options, NULL, NULL, &unused);
+    snprintf(tls.host, sizeof tls.host, "localhost");
+    FUZZ_CHECK(unused.ctx == &tls);
+}
+
+static int is_inside(stws_p_der part, const unsigned char *block, size_t len) {
+    return part.data >= block && part.len <= len && part.data - block <= (ptrdiff_t)(len - part.len);
+}
+
+/* ==== PEM: the same objects, whole or in pieces ==== */
+
+static void note_object(stws_p_tls *t, const char *name, stws_p_der der) {
+    stws_p_der parts[STWS_P_PARTS];
+    FUZZ_CHECK(is_inside(der, t->der, sizeof t->der));
+    fuzz_add_span(&objects, name, strlen(name));
+    fuzz_add_span(&objects, der.data, der.len);
+    if (stws_p_pem_certificate(t, name, der, parts))
+        FUZZ_CHECK(is_inside(parts[STWS_P_KEY], der.data, der.len));
+}
+
+static void read_in_pieces(struct fuzz_cuts cuts, const char *text, size_t len) {
+    reset();
+    br_pem_decoder_init(&tls.pem);
+    while (len > 0) {
+        size_t n = fuzz_cut(&cuts, len);
+        char *piece = fuzz_copy(text, n);
+        stws_p_pem_text(&tls, piece, n, note_object);
+        free(piece);
+        text += n;
+        len -= n;
+    }
+    stws_p_pem_text(&tls, "\n", 1, note_object);
+}
+
+static size_t occurrences(const char *text, const char *part) {
+    size_t count = 0;
+    while ((text = strstr(text, part)) != NULL) text++, count++;
+    return count;
+}
+
+static void check_objects(struct fuzz_input *in) {
+    struct fuzz_cuts cuts = fuzz_cuts_of(in);
+    char *text = fuzz_string(in->data, in->left);
+    struct fuzz_text whole;
+    size_t found;
+    reset();
+    memset(&objects, 0, sizeof objects);
+    found = stws_p_pem_read(&tls, text, NULL, note_object);
+    FUZZ_CHECK(found <= occurrences(text, "-----BEGIN "));
+    whole = objects;
+    memset(&objects, 0, sizeof objects);
+    read_in_pieces(cuts, text, strlen(text));
+    FUZZ_CHECK(tls.found == found && fuzz_same(&whole, &objects));
+    fuzz_text_free(&whole);
+    fuzz_text_free(&objects);
+    free(text);
+}
+
+/* ==== DER: elements follow one another, and fields lie in the certificate ==== */
+
+static void check_elements(stws_p_der der) {
+    unsigned char *end = der.data + der.len;
+    stws_p_der whole, content;
+    while (stws_p_der_next(&der, &whole, &content)) {
+        FUZZ_CHECK(is_inside(content, whole.data, whole.len));
+        FUZZ_CHECK(whole.data + whole.len == der.data && der.data + der.len == end);
+        FUZZ_CHECK(content.data + content.len == der.data && whole.len >= content.len + 2);
+    }
+}
+
+static void check_certificate(struct fuzz_input *in) {
+    char *block = fuzz_copy(in->data, in->left);
+    stws_p_der der = {(unsigned char *)block, in->left}, parts[STWS_P_PARTS];
+    int i;
+    check_elements(der);
+    if (stws_p_der_certificate(der, parts)) {
+        for (i = 0; i < STWS_P_PARTS; i++) FUZZ_CHECK(is_inside(parts[i], der.data, der.len));
+        check_elements(parts[STWS_P_REST]);
+        stws_p_der_names_ip(parts[STWS_P_REST], (const unsigned char *)"\x7F\0\0\1", 4);
+    }
+    free(block);
+}
+
+/* ==== the client's own certificate and key ==== */
+
+static void check_identity(struct fuzz_input *in) {
+    char *text = fuzz_string(in->data, in->left);
+    size_t i;
+    reset();
+    FUZZ_CHECK(stws_p_pem_read(&tls, text, NULL, stws_p_tls_use_own) >= tls.own_count);
+    FUZZ_CHECK(tls.own_count <= STWS_P_CHAIN && tls.used <= sizeof tls.der);
+    for (i = 0; i < tls.own_count; i++) {
+        stws_p_der der = {tls.own[i].data, tls.own[i].data_len};
+        FUZZ_CHECK(is_inside(der, tls.der, tls.used));
+    }
+    br_skey_decoder_init(&tls.key);
+    stws_p_pem_read(&tls, text, NULL, stws_p_tls_use_key);
+    if (br_skey_decoder_key_type(&tls.key)) FUZZ_CHECK(strstr(text, "PRIVATE KEY") != NULL);
+    free(text);
+}
+
+/* ==== the server's chain ==== */
+
+/* Certificates as TLS hands them over, in pieces. */
+static void receive_chain(struct fuzz_input *in, struct fuzz_cuts cuts) {
+    const br_x509_class **x = &tls.verifier;
+    unsigned count = fuzz_below(in, STWS_P_CHAIN + 2);
+    (*x)->start_chain(x, tls.host);
+    while (count-- > 0) {
+        size_t len = fuzz_number(in), n;
+        (*x)->start_cert(x, (uint32_t)len);
+        if (len > in->left) len = in->left;
+        for (; len > 0; len -= n, in->data += n, in->left -= n) {
+            n = fuzz_cut(&cuts, len);
+            (*x)->append(x, in->data, n);
+        }
+        (*x)->end_cert(x);
+    }
+}
+
+static void set_host(struct fuzz_input *in) {
+    static const char *const hosts[] = {"localhost", "a.stomp.example", "127.0.0.1"};
+    snprintf(tls.host, sizeof tls.host, "%s", hosts[fuzz_below(in, 3)]);
+    tls.ip_len = inet_pton(AF_INET, tls.host, tls.ip) == 1 ? 4 : 0;
+}
+
+/* The hash of the first certificate's key, when the chain has one. */
+static void pin_first(char pin[65]) {
+    stws_p_der parts[STWS_P_PARTS];
+    unsigned char hash[br_sha256_SIZE];
+    br_sha256_context sha256;
+    size_t i;
+    if (!tls.chain_count || !stws_p_der_certificate(tls.chain[0], parts)) return;
+    br_sha256_init(&sha256);
+    br_sha256_update(&sha256, parts[STWS_P_KEY].data, parts[STWS_P_KEY].len);
+    br_sha256_out(&sha256, hash);
+    for (i = 0; i < sizeof hash; i++) snprintf(pin + 2 * i, 3, "%02x", hash[i]);
+}
+
+static void check_chain(struct fuzz_input *in) {
+    enum { INSECURE = 1, PINNED = 2, WRONG_PIN = 4 };
+    struct fuzz_cuts cuts = fuzz_cuts_of(in);
+    unsigned flags = fuzz_octet(in), error;
+    char pin[65] = "", *text;
+    reset();
+    set_host(in);
+    receive_chain(in, cuts);
+    text = fuzz_string(in->data, in->left);
+    options.tls_ca_pem = text;
+    options.tls_insecure_no_verify = flags & INSECURE;
+    if (flags & PINNED) pin_first(pin);
+    if (flags & (PINNED | WRONG_PIN)) options.tls_pin = flags & WRONG_PIN ? "none" : pin;
+    error = tls.verifier->end_chain(&tls.verifier);
+    FUZZ_CHECK(tls.chain_count <= STWS_P_CHAIN && tls.anchor_count <= STWS_P_ANCHORS);
+    FUZZ_CHECK(tls.used <= sizeof tls.der);
+    if (flags & WRONG_PIN || tls.overflow || tls.chain_count == 0) FUZZ_CHECK(error != 0);
+    if (!(flags & INSECURE) && tls.anchor_count == 0) FUZZ_CHECK(error != 0);
+    if (!error) FUZZ_CHECK(tls.verifier->get_pkey(&tls.verifier, NULL) != NULL);
+    free(text);
+}
+
+static void fuzz_one(const unsigned char *data, size_t size) {
+    struct fuzz_input in = {data, size};
+    switch (fuzz_below(&in, 4)) {
+        case 0: check_objects(&in); break;
+        case 1: check_certificate(&in); break;
+        case 2: check_identity(&in); break;
+        default: check_chain(&in); break;
+    }
+}
