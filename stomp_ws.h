@@ -491,8 +491,7 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
 typedef struct stws stws;
 typedef struct stws_queue stws_queue;
 typedef struct stws_message {
-    const char *destination, *message_id, *subscription, *content_type, *ack;
-    const char *body;
+    const char *destination, *message_id, *subscription, *content_type, *ack, *body;
     size_t body_len;
     int body_is_utf8, handle, ack_on;
     unsigned epoch;
@@ -541,11 +540,7 @@ typedef struct stws_transport {
     int (*wants)(void *ctx, int wants);
     const char *(*error)(void *ctx);
 } stws_transport;
-typedef struct stws_clock {
-    void *ctx;
-    long long (*now_us)(void *ctx);
-    long long (*slept_us)(void *ctx);
-} stws_clock;
+typedef struct stws_clock { void *ctx; long long (*now_us)(void *ctx), (*slept_us)(void *ctx); } stws_clock;
 typedef struct stws_random { void *ctx; int (*fill)(void *ctx, void *out, size_t len); } stws_random;
 typedef struct stws_allocator {
     void *ctx;
@@ -653,8 +648,7 @@ enum { STWS_FULL_FAIL = 0, STWS_FULL_DROP_OLDEST = 1, STWS_FULL_BLOCK = 2 };
 typedef struct stws_options {
     const char *url;
     const char *const *urls, *const *addresses;
-    const char *proxy;
-    const char *login, *passcode, *host, *client_id;
+    const char *proxy, *login, *passcode, *host, *client_id;
     const char *const *connect_headers, *const *http_headers;
     const char *origin, *cookie, *subprotocols, *stable_id;
     int versions;
