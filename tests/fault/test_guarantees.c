@@ -315,7 +315,7 @@ static int seen(stws_dedup *d, int number) {
 /* Against a list: exactly the last so many ids are known, whichever come and however often. */
 static void test_dedup_knows_the_last_ids_exactly(void) {
     enum { COUNT = 7, IDS = 20 };
-    int last[COUNT], known = 0, next = 0, round, i;
+    int last[COUNT] = {0}, known = 0, next = 0, round, i;
     unsigned random = 1;
     void *memory = malloc(stws_dedup_size(COUNT));
     stws_dedup *d = stws_dedup_init(memory, COUNT);
