@@ -336,8 +336,8 @@ typedef struct stws_frame_state {
     size_t max_headers, max_line, max_body, heartbeats;
     const char *base; /* private from here on */
     size_t line, scanned, colon, header_count, body_len;
-    int phase, command_id, has_length, odd;
-    unsigned known[8];
+    int phase, command_id, odd;
+    const stws_header *known[8];
 } stws_frame_state;
 STOMP_WS_API int stws_frame_parse(char *buf, size_t len, stws_frame_state *state, stws_frame *frame, size_t *used);
 STOMP_WS_API int stws_frame_build(char *buf, size_t cap, int version, const stws_frame *frame, size_t *need);
@@ -360,7 +360,7 @@ STOMP_WS_API const char *stws_command_name(int command_id);
        STWS_ERR_SPACE, or STWS_ERR_USAGE for what may not be sent (a control frame over 125 octets or in pieces, a
        reserved opcode). *need: its octets. payload may lie in buf only where it belongs anyway.
    stws_ws_mask(dst, src, len, key, offset)
-       dst[i] = src[i] ^ key[(offset + i) % 4], for len octets. dst may be src.
+       dst[i] = src[i] ^ key[(offset + i) % 4], for len octets. dst may be src, or begin before it.
    stws_ws_close_payload(out, code, reason)
        The payload of a close frame: code, and as much of reason as 123 octets hold, cut between characters. Its length;
        0 for code 0 (5.5.1).
@@ -960,28 +960,24 @@ static void stws_p_trim(const char **s, size_t *len) {
 /* A decimal number without sign: 1 and *value; 0 when it is none; -1 when it is over limit, however many digits. */
 static int stws_p_number(const char *s, size_t len, size_t limit, size_t *value) {
     const char *end = s + len;
-    size_t n = 0;
-    int over = 0;
+    size_t n = 0, before_last = 0; /* all values but the last, or'ed: as long as these are small, nothing wraps */
     if (len == 0) return 0;
     for (; s < end; s++) {
         unsigned digit = STWS_P_CAST(unsigned char, *s) ^ 0x30u; /* '0' to '9' are 0x30 to 0x39 */
         if (digit > 9) return 0;
-        over |= n > SIZE_MAX / 10 - 1;
+        before_last |= n;
         n = n * 10 + digit;
     }
     *value = n;
-    return over || n > limit ? -1 : 1;
+    return before_last > SIZE_MAX / 16 || n > limit ? -1 : 1;
 }
 
 /* Decimal digits of n into out (20 octets are enough for 64 bits); returns how many. */
 static size_t stws_p_digits(unsigned long long n, char out[20]) {
-    char reversed[20];
-    size_t len = 0, i;
-    do {
-        reversed[len++] = STWS_P_CAST(char, '0' + n % 10);
-        n /= 10;
-    } while (n);
-    for (i = 0; i < len; i++) out[i] = reversed[len - 1 - i];
+    unsigned long long left = n;
+    size_t len = 1, i;
+    while (left >= 10) left /= 10, len++;
+    for (i = len; i-- > 0; n /= 10) out[i] = STWS_P_CAST(char, '0' + n % 10);
     return len;
 }
 
@@ -1109,26 +1105,26 @@ static unsigned stws_p_utf8_lead(unsigned char c) {
     return 0;
 }
 
-/* Past the ASCII octets at p, 64 and 16 at a time: most text on the wire is nothing else. */
-static const unsigned char *stws_p_skip_ascii(const unsigned char *p, const unsigned char *end) {
 #if STWS_P_SSE2
-    while (end - p >= 64) {
-        const __m128i *v = STWS_P_POINTER(const __m128i *, p);
-        __m128i low = _mm_or_si128(_mm_loadu_si128(v), _mm_loadu_si128(v + 1));
-        __m128i high = _mm_or_si128(_mm_loadu_si128(v + 2), _mm_loadu_si128(v + 3));
-        if (_mm_movemask_epi8(_mm_or_si128(low, high))) break;
-        p += 64;
-    }
-    while (end - p >= 16) {
-        if (_mm_movemask_epi8(_mm_loadu_si128(STWS_P_POINTER(const __m128i *, p)))) break;
-        p += 16;
-    }
+static inline __m128i stws_p_load(const void *p) { return _mm_loadu_si128(STWS_P_CAST(const __m128i *, p)); }
+static inline __m128i stws_p_or_64(const unsigned char *p) {
+    return _mm_or_si128(_mm_or_si128(stws_p_load(p), stws_p_load(p + 16)),
+                        _mm_or_si128(stws_p_load(p + 32), stws_p_load(p + 48)));
+}
+#endif
+
+/* Past the ASCII octets at p, 128 and 16 at a time: most text on the wire is nothing else. */
+static const unsigned char *stws_p_skip_ascii(const unsigned char *p, const unsigned char *end) {
+    size_t n;
+#if STWS_P_SSE2
+    for (n = STWS_P_CAST(size_t, end - p) / 128; n > 0; n--, p += 128)
+        if (_mm_movemask_epi8(_mm_or_si128(stws_p_or_64(p), stws_p_or_64(p + 64)))) break;
+    for (n = STWS_P_CAST(size_t, end - p) / 16; n > 0; n--, p += 16) if (_mm_movemask_epi8(stws_p_load(p))) break;
 #else
-    while (end - p >= 8) {
+    for (n = STWS_P_CAST(size_t, end - p) / 8; n > 0; n--, p += 8) {
         uint64_t word;
         memcpy(&word, p, 8);
         if (word & 0x8080808080808080u) break;
-        p += 8;
     }
 #endif
     while (p < end && *p < 0x80) p++;
@@ -1565,26 +1561,32 @@ static uint64_t stws_p_key_word(const unsigned char key[4], size_t offset) {
     memcpy(&word, twice + (offset & 3), 4);
     return STWS_P_CAST(uint64_t, word) << 32 | word;
 }
+#if STWS_P_SSE2
+static inline void stws_p_mask_16(unsigned char *to, const unsigned char *from, __m128i key) {
+    _mm_storeu_si128(STWS_P_POINTER(__m128i *, to), _mm_xor_si128(stws_p_load(from), key));
+}
+static inline void stws_p_mask_64(unsigned char *to, const unsigned char *from, __m128i key) {
+    stws_p_mask_16(to, from, key);
+    stws_p_mask_16(to + 16, from + 16, key);
+    stws_p_mask_16(to + 32, from + 32, key);
+    stws_p_mask_16(to + 48, from + 48, key);
+}
+#endif
 STOMP_WS_API void stws_ws_mask(void *dst, const void *src, size_t len, const unsigned char key[4], size_t offset) {
-    unsigned char *to = STWS_P_CAST(unsigned char *, dst);
+    unsigned char *to = STWS_P_CAST(unsigned char *, dst), tail[8];
     const unsigned char *from = STWS_P_CAST(const unsigned char *, src);
     uint64_t pattern = stws_p_key_word(key, offset), word;
-    unsigned char tail[8];
     size_t i = 0;
 #if STWS_P_SSE2
+    size_t n;
     __m128i wide = _mm_set_epi32(0, 0, 0, 0);
     memcpy(&wide, &pattern, 8);
     wide = _mm_unpacklo_epi64(wide, wide);
-    for (; len - i >= 64; i += 64) {
-        const __m128i *s = STWS_P_POINTER(const __m128i *, from + i);
-        __m128i *d = STWS_P_POINTER(__m128i *, to + i);
-        __m128i a = _mm_loadu_si128(s), b = _mm_loadu_si128(s + 1);
-        __m128i c = _mm_loadu_si128(s + 2), e = _mm_loadu_si128(s + 3);
-        _mm_storeu_si128(d, _mm_xor_si128(a, wide));
-        _mm_storeu_si128(d + 1, _mm_xor_si128(b, wide));
-        _mm_storeu_si128(d + 2, _mm_xor_si128(c, wide));
-        _mm_storeu_si128(d + 3, _mm_xor_si128(e, wide));
+    for (n = len / 128; n > 0; n--, i += 128) {
+        stws_p_mask_64(to + i, from + i, wide);
+        stws_p_mask_64(to + i + 64, from + i + 64, wide);
     }
+    for (n = (len - i) / 16; n > 0; n--, i += 16) stws_p_mask_16(to + i, from + i, wide);
 #endif
     for (; len - i >= 8; i += 8) {
         memcpy(&word, from + i, 8);
@@ -1764,10 +1766,10 @@ static size_t stws_p_ws_head_len(size_t len, int masked) {
 static char *stws_p_ws_put_head(char *out, int opcode, int fin, size_t len, const unsigned char *key) {
     unsigned char *p = STWS_P_POINTER(unsigned char *, out);
     unsigned masked = key ? 0x80u : 0u;
-    size_t octets = len < 126 ? 0 : len < 65536 ? 2 : 8, i;
+    int shift = len < 126 ? 0 : len < 65536 ? 16 : 64;
     *p++ = STWS_P_CAST(unsigned char, (fin ? 0x80 : 0) | opcode);
-    *p++ = STWS_P_CAST(unsigned char, masked | (octets == 0 ? len : octets == 2 ? 126u : 127u));
-    for (i = octets; i-- > 0;) *p++ = STWS_P_CAST(unsigned char, STWS_P_CAST(unsigned long long, len) >> (8 * i));
+    *p++ = STWS_P_CAST(unsigned char, masked | (shift == 0 ? len : shift == 16 ? 126u : 127u));
+    while (shift) *p++ = STWS_P_CAST(unsigned char, STWS_P_CAST(unsigned long long, len) >> (shift -= 8));
     if (key) {
         memcpy(p, key, 4);
         p += 4;
@@ -1861,8 +1863,7 @@ static uint32_t stws_p_mark_bits(__m128i low, __m128i high) {
 }
 static inline stws_p_marks stws_p_mark_block(const char *p) {
     const __m128i controls = _mm_set1_epi8('\r'), backslash = _mm_set1_epi8('\\'), colon = _mm_set1_epi8(':');
-    __m128i a = _mm_loadu_si128(STWS_P_POINTER(const __m128i *, p));
-    __m128i b = _mm_loadu_si128(STWS_P_POINTER(const __m128i *, p + 16));
+    __m128i a = stws_p_load(p), b = stws_p_load(p + 16);
     stws_p_marks m;
     m.colons = stws_p_mark_bits(_mm_cmpeq_epi8(a, colon), _mm_cmpeq_epi8(b, colon));
     a = _mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(a, controls), a), _mm_cmpeq_epi8(a, backslash));
@@ -1901,27 +1902,41 @@ static unsigned stws_p_lowest_bit(uint32_t mask) {
 #endif
 }
 
+/* The bits below the lowest one; all of them when there is none. */
+static uint32_t stws_p_below(uint32_t mask) { return (mask - 1) & ~mask; }
+
 /* The headers that a client looks at in every message are told apart once, while parsing. */
 enum { STWS_P_DESTINATION, STWS_P_MESSAGE_ID, STWS_P_SUBSCRIPTION, STWS_P_CONTENT_TYPE, STWS_P_ACK, STWS_P_RECEIPT_ID,
        STWS_P_CONTENT_LENGTH, STWS_P_UNKNOWN };
+
+static inline uint64_t stws_p_word(const char *s) {
+    uint64_t word;
+    memcpy(&word, s, 8);
+    return word;
+}
+
+/* Does a name that is one octet or more longer than 8 equal that literal? Two words that overlap. */
+#define STWS_P_IS(name, literal) \
+    (stws_p_word(name) == stws_p_word(literal) && \
+     stws_p_word((name) + sizeof literal - 9) == stws_p_word(&literal[sizeof literal - 9]))
 
 static inline int stws_p_known_header(const char *name, size_t len) {
     switch (len) {
         case 3: return memcmp(name, "ack", 3) == 0 ? STWS_P_ACK : STWS_P_UNKNOWN;
         case 10:
-            if (memcmp(name, "message-id", 10) == 0) return STWS_P_MESSAGE_ID;
-            return memcmp(name, "receipt-id", 10) == 0 ? STWS_P_RECEIPT_ID : STWS_P_UNKNOWN;
-        case 11: return memcmp(name, "destination", 11) == 0 ? STWS_P_DESTINATION : STWS_P_UNKNOWN;
+            if (STWS_P_IS(name, "message-id")) return STWS_P_MESSAGE_ID;
+            return STWS_P_IS(name, "receipt-id") ? STWS_P_RECEIPT_ID : STWS_P_UNKNOWN;
+        case 11: return STWS_P_IS(name, "destination") ? STWS_P_DESTINATION : STWS_P_UNKNOWN;
         case 12:
-            if (memcmp(name, "subscription", 12) == 0) return STWS_P_SUBSCRIPTION;
-            return memcmp(name, "content-type", 12) == 0 ? STWS_P_CONTENT_TYPE : STWS_P_UNKNOWN;
-        case 14: return memcmp(name, "content-length", 14) == 0 ? STWS_P_CONTENT_LENGTH : STWS_P_UNKNOWN;
+            if (STWS_P_IS(name, "subscription")) return STWS_P_SUBSCRIPTION;
+            return STWS_P_IS(name, "content-type") ? STWS_P_CONTENT_TYPE : STWS_P_UNKNOWN;
+        case 14: return STWS_P_IS(name, "content-length") ? STWS_P_CONTENT_LENGTH : STWS_P_UNKNOWN;
         default: return STWS_P_UNKNOWN;
     }
 }
 
 enum { STWS_P_BETWEEN, STWS_P_COMMAND, STWS_P_HEADERS, STWS_P_BODY_COUNTED, STWS_P_BODY_TO_NUL };
-enum { STWS_P_WITH_ESCAPES = 1, STWS_P_PADDED = 2 }; /* why a header is odd */
+enum { STWS_P_PADDED = STWS_STOMP_10, STWS_P_WITH_ESCAPES = 2 }; /* why a header is odd */
 
 /* The bytes lie elsewhere now: so do the names and values that were found before. */
 static void stws_p_frame_moved(stws_frame_state *s, const char *frame) {
@@ -1959,8 +1974,7 @@ static void stws_p_frame_begin(stws_frame_state *s, const char *frame) {
     s->base = frame;
     s->line = s->scanned = s->colon = 0;
     s->header_count = s->body_len = 0;
-    s->has_length = 0;
-    s->odd = s->version == STWS_STOMP_10 ? STWS_P_PADDED : 0;
+    s->odd = s->version & STWS_P_PADDED;
     s->command_id = STWS_COMMAND_OTHER;
     if (!s->max_line) s->max_line = 65536;
     if (!s->max_body) s->max_body = STWS_P_CAST(size_t, 16) << 20;
@@ -2000,19 +2014,13 @@ static int stws_p_parse_command(char *frame, size_t len, stws_frame_state *s) {
 }
 
 /* content-length: digits, perhaps padded. Anything else is fatal, since a guess is how frames are smuggled. */
-static int stws_p_content_length(const stws_header *h, stws_frame_state *s) {
-    const char *value = h->value;
-    size_t len = h->value_len;
-    int is_number;
-    is_number = stws_p_number(value, len, s->max_body, &s->body_len);
-    if (is_number == 0) {
-        stws_p_trim(&value, &len);
-        is_number = stws_p_number(value, len, s->max_body, &s->body_len);
-    }
-    if (is_number == 0) return STWS_ERR_FRAME_LENGTH;
+static int stws_p_content_length(const char *value, size_t len, stws_frame_state *s) {
+    int is_number = stws_p_number(value, len, s->max_body, &s->body_len);
+    if (is_number > 0) return STWS_DONE;
+    stws_p_trim(&value, &len);
+    if (is_number == 0) is_number = stws_p_number(value, len, s->max_body, &s->body_len);
     if (is_number < 0) return STWS_ERR_FRAME_BODY;
-    s->has_length = 1;
-    return STWS_DONE;
+    return is_number ? STWS_P_CAST(int, STWS_DONE) : STWS_P_CAST(int, STWS_ERR_FRAME_LENGTH);
 }
 
 /* STOMP 1.0's own examples pad ("login: <username>"); from 1.1 on blanks are data. */
@@ -2070,14 +2078,14 @@ static int stws_p_header_done(char *line, char *colon, char *end, stws_frame_sta
     *colon = 0;
     *end = 0;
     if (s->known[known]) return STWS_DONE;
-    s->known[known] = STWS_P_CAST(unsigned, s->header_count);
-    return known == STWS_P_CONTENT_LENGTH ? stws_p_content_length(h, s) : STWS_DONE;
+    s->known[known] = h;
+    if (known != STWS_P_CONTENT_LENGTH) return STWS_DONE;
+    return stws_p_content_length(h->value, h->value_len, s);
 }
 
-/* The head has ended at body: now the body's end is known, or has to be looked for. */
-static int stws_p_head_done(size_t body, stws_frame_state *s) {
-    s->line = s->scanned = body;
-    s->phase = s->has_length ? STWS_P_BODY_COUNTED : STWS_P_BODY_TO_NUL;
+static int stws_p_head_done(const char *frame, const char *line_end, stws_frame_state *s) {
+    s->line = s->scanned = STWS_P_CAST(size_t, line_end + 1 - frame);
+    s->phase = s->known[STWS_P_CONTENT_LENGTH] ? STWS_P_BODY_COUNTED : STWS_P_BODY_TO_NUL;
     return STWS_DONE;
 }
 
@@ -2101,44 +2109,81 @@ static int stws_p_head_other(const char *at, const char *end, int version, int *
     return at[1] != '\n' && version == STWS_STOMP_12 ? STWS_P_CAST(int, STWS_ERR_FRAME_CR) : STWS_DONE;
 }
 
-/* All header lines that are there, every octet looked at once. STWS_DONE: the head has ended. */
-static int stws_p_parse_head(char *frame, size_t len, stws_frame_state *s) {
-    char *line = frame + s->line, *colon = s->colon ? frame + s->colon : NULL, *block = frame + s->scanned;
-    char *const all_end = frame + len;
-    int odd = s->odd, result;
-    for (; block < all_end; block += STWS_P_BLOCK) {
-        size_t rest = STWS_P_CAST(size_t, all_end - block);
-        stws_p_marks marks = rest < STWS_P_BLOCK ? stws_p_mark_rest(block, rest) : stws_p_mark_block(block);
-        for (; marks.stops; marks.stops &= marks.stops - 1) {
-            unsigned bit = stws_p_lowest_bit(marks.stops);
-            char *at = block + bit, *end = at;
-            uint32_t colons = marks.colons & ((1u << bit) - 1);
-            if (!colon && colons) colon = block + stws_p_lowest_bit(colons);
-            if (*at != '\n') {
-                result = stws_p_head_other(at, all_end, s->version, &odd);
-                if (result == STWS_MORE) return stws_p_head_pause(frame, line, colon, at, odd, s);
-                if (result < 0) return result;
-                continue;
-            }
-            marks.colons ^= colons;
-            if (at[-1] == '\r') end--; /* of this line: the one before ends in LF or NUL */
-            if (end == line) return stws_p_head_done(STWS_P_CAST(size_t, at - frame) + 1, s);
-            result = stws_p_header_done(line, colon, end, s, odd);
-            if (result < 0) return result;
-            line = at + 1;
-            colon = NULL;
-            odd &= STWS_P_PADDED;
+/* The usual lines: here to their ends, with a colon in the first block, and with nothing odd in them. The line after
+   them, be it one that needs another look or the empty one. */
+static char *stws_p_usual_lines(char *line, const char *last_block, stws_frame_state *s) {
+    stws_header *h = s->headers + s->header_count, *const headers_end = s->headers + s->max_headers;
+    while (line <= last_block && *line != '\n' && h < headers_end) {
+        stws_p_marks marks = stws_p_mark_block(line);
+        size_t end = 0, name_len;
+        int known;
+        if (!marks.colons) break;
+        while (!marks.stops && line + end + STWS_P_BLOCK <= last_block) {
+            end += STWS_P_BLOCK;
+            marks.stops = stws_p_mark_block(line + end).stops;
         }
-        if (!colon && marks.colons) colon = block + stws_p_lowest_bit(marks.colons);
+        if (!marks.stops) break;
+        end += stws_p_lowest_bit(marks.stops);
+        name_len = stws_p_lowest_bit(marks.colons);
+        if (line[end] != '\n' || name_len - 1 >= end || end > s->max_line) break;
+        h->name = line;
+        h->name_len = name_len;
+        h->value = line + name_len + 1;
+        h->value_len = end - name_len - 1;
+        known = stws_p_known_header(line, name_len);
+        if (!s->known[known]) {
+            if (known == STWS_P_CONTENT_LENGTH && stws_p_content_length(h->value, h->value_len, s) < 0) break;
+            s->known[known] = h;
+        }
+        line[name_len] = line[end] = 0;
+        line += end + 1;
+        h++;
     }
-    return stws_p_head_pause(frame, line, colon, all_end, odd, s);
+    s->header_count = STWS_P_CAST(size_t, h - s->headers);
+    return line;
+}
+
+/* All header lines that are there, each from block to block up to its end. STWS_DONE: the head has ended. */
+static int stws_p_parse_head(char *frame, size_t len, stws_frame_state *s) {
+    char *line = frame + s->line, *colon = s->colon ? frame + s->colon : NULL, *at = frame + s->scanned, *end;
+    int odd = s->odd, result;
+    if (at == line && !odd && len >= STWS_P_BLOCK) {
+        line = at = stws_p_usual_lines(line, frame + len - STWS_P_BLOCK, s);
+        if (at < frame + len && *at == '\n') return stws_p_head_done(frame, at, s);
+    }
+    while (at < frame + len) {
+        size_t rest = STWS_P_CAST(size_t, frame + len - at);
+        stws_p_marks marks = rest < STWS_P_BLOCK ? stws_p_mark_rest(at, rest) : stws_p_mark_block(at);
+        marks.colons &= stws_p_below(marks.stops);
+        if (!colon && marks.colons) colon = at + stws_p_lowest_bit(marks.colons);
+        if (!marks.stops) {
+            at += rest < STWS_P_BLOCK ? rest : STWS_P_CAST(size_t, STWS_P_BLOCK);
+            continue;
+        }
+        at += stws_p_lowest_bit(marks.stops);
+        if (*at != '\n') {
+            result = stws_p_head_other(at, frame + len, s->version, &odd);
+            if (result == STWS_MORE) break;
+            if (result < 0) return result;
+            at++;
+            continue;
+        }
+        end = at[-1] == '\r' ? at - 1 : at; /* of this line: the one before ends in LF or NUL */
+        if (end == line) return stws_p_head_done(frame, at, s);
+        result = stws_p_header_done(line, colon, end, s, odd);
+        if (result < 0) return result;
+        line = ++at;
+        colon = NULL;
+        odd &= STWS_P_PADDED;
+    }
+    return stws_p_head_pause(frame, line, colon, at, odd, s);
 }
 
 /* The body: STWS_DONE when its NUL is there. */
 static int stws_p_parse_body(const char *frame, size_t len, stws_frame_state *s) {
     if (s->phase == STWS_P_BODY_TO_NUL) {
-        const char *nul =
-            STWS_P_CAST(const char *, len > s->scanned ? memchr(frame + s->scanned, 0, len - s->scanned) : NULL);
+        const void *found = len > s->scanned ? memchr(frame + s->scanned, 0, len - s->scanned) : NULL;
+        const char *nul = STWS_P_CAST(const char *, found);
         s->scanned = nul ? STWS_P_CAST(size_t, nul - frame) : len;
         s->body_len = s->scanned - s->line;
         if (s->body_len > s->max_body) return STWS_ERR_FRAME_BODY;
@@ -2167,7 +2212,7 @@ STOMP_WS_API int stws_frame_parse(char *buf, size_t len, stws_frame_state *s, st
     if (result != STWS_DONE) return result;
     frame->command = at;
     frame->command_id = s->command_id;
-    frame->no_content_length = !s->has_length;
+    frame->no_content_length = s->phase == STWS_P_BODY_TO_NUL;
     frame->headers = s->headers;
     frame->header_count = s->header_count;
     frame->body = at + s->line;
@@ -2229,10 +2274,12 @@ static int stws_p_may_have_body(int command_id) {
     return command_id == STWS_COMMAND_SEND || command_id == STWS_COMMAND_MESSAGE || command_id == STWS_COMMAND_ERROR ||
            command_id == STWS_COMMAND_OTHER;
 }
-static int stws_p_is_command(const char *name) {
-    size_t len = 0;
-    while (name[len] >= 'A' && name[len] <= 'Z') len++;
-    return len > 0 && len <= STWS_P_MAX_COMMAND && !name[len];
+
+/* The command, written or measured like header text; 0 when it is none. */
+static size_t stws_p_say_command(char *to, const char *command) {
+    size_t n = 0;
+    for (; command[n] >= 'A' && command[n] <= 'Z' && n < STWS_P_MAX_COMMAND; n++) if (to) to[n] = command[n];
+    return command[n] ? 0 : n;
 }
 
 /* A content-length of the caller's own: it must be right. */
@@ -2265,16 +2312,25 @@ static size_t stws_p_say_header(char *to, const stws_header *h, size_t name_len,
     return name + value + 2;
 }
 
+enum { STWS_P_LENGTH_LINE = 36 };
+
+/* The line of a content-length: its octets. */
+static size_t stws_p_say_length(char *to, size_t body_len) {
+    size_t digits = stws_p_digits(body_len, to + 15);
+    memcpy(to, "content-length:", 15);
+    to[15 + digits] = '\n';
+    return 16 + digits;
+}
+
 /* Everything up to the body, written to `to`, or only measured when that is NULL: its octets; 0 when it cannot be said.
    */
 static size_t stws_p_say_head(char *to, int version, const stws_frame *frame) {
     const char *command = frame->command ? frame->command : stws_command_name(frame->command_id);
-    size_t n = strlen(command), i, octets;
+    size_t n = stws_p_say_command(to, command), i, octets;
     int id = frame->command ? stws_p_command_find(command, n) : frame->command_id;
     int escaping = stws_p_escaping(version, id), wants_length = stws_p_wants_length(frame), has_length = 0;
-    char digits[20];
-    if (!stws_p_is_command(command) || (frame->body_len && !stws_p_may_have_body(id))) return 0;
-    if (to) memcpy(to, command, n);
+    char line[STWS_P_LENGTH_LINE];
+    if (!n || (frame->body_len && !stws_p_may_have_body(id))) return 0;
     if (to) to[n] = '\n';
     n++;
     for (i = 0; i < frame->header_count; i++) {
@@ -2289,23 +2345,29 @@ static size_t stws_p_say_head(char *to, int version, const stws_frame *frame) {
         if (octets == SIZE_MAX) return 0;
         n += octets;
     }
-    if (wants_length) {
-        octets = stws_p_digits(frame->body_len, digits);
-        if (to) memcpy(to + n, "content-length:", 15);
-        if (to) memcpy(to + n + 15, digits, octets);
-        if (to) to[n + 15 + octets] = '\n';
-        n += 16 + octets;
-    }
+    if (wants_length) n += stws_p_say_length(to ? to + n : line, frame->body_len);
     if (to) to[n] = '\n';
     return n + 1;
 }
+
+/* Upper bound of a frame's head: every octet escaped, the longest command, content-length and all line ends. */
+static size_t stws_p_head_bound(const stws_frame *frame) {
+    size_t bound = STWS_P_MAX_COMMAND + 64, i;
+    for (i = 0; i < frame->header_count; i++) {
+        const stws_header *h = &frame->headers[i];
+        bound += 2 * (stws_p_len_or_strlen(h->name, h->name_len) + stws_p_len_or_strlen(h->value, h->value_len)) + 2;
+    }
+    return bound;
+}
 STOMP_WS_API int stws_frame_build(char *buf, size_t cap, int version, const stws_frame *frame, size_t *need) {
-    size_t head = stws_p_say_head(NULL, version, frame);
+    size_t bound = stws_p_head_bound(frame);
+    int fits = bound < cap && frame->body_len < cap - bound; /* then it need not be measured first */
+    size_t head = stws_p_say_head(fits ? buf : NULL, version, frame);
     *need = 0;
     if (!head) return STWS_ERR_FRAME_BUILD;
     *need = head + frame->body_len + 1;
     if (*need > cap) return STWS_ERR_SPACE;
-    stws_p_say_head(buf, version, frame);
+    if (!fits) stws_p_say_head(buf, version, frame);
     if (frame->body_len) memcpy(buf + head, frame->body, frame->body_len);
     buf[head + frame->body_len] = 0;
     return STWS_OK;
@@ -2371,8 +2433,11 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *d, const char *id) {
 #define STWS_P_UNSENT 9223372036854775807LL /* later than any time */
 #define STWS_P_SENT (STWS_P_UNSENT - 1)
 enum { STWS_P_POOL = 256 };   /* octets of randomness asked for at a time: 64 masking keys */
+enum { STWS_P_WS_HEAD = 14 }; /* the longest head of a WebSocket frame */
+enum { STWS_P_SAID_BEGIN = sizeof "SEND\ndestination:" - 1 };
 enum { STWS_P_PIECE = 8192 }; /* what Tomcat takes as one WebSocket message by default */
 enum { STWS_P_TEXT = 640, STWS_P_LATE = 208 }; /* longest error sentence; longest part of it about our own lateness */
+enum { STWS_P_SAID = 288 };   /* longest head of a SEND that is kept for the next one */
 
 /* Values that another thread may be reading while we write them. */
 #if defined(__GNUC__) || defined(__clang__)
@@ -2458,6 +2523,9 @@ typedef struct stws_p_session {
     char digits[24];            /* of a number in it */
     char stable_id[48];         /* of a SEND; its first part, up to the '-', is this client's for good */
     unsigned long long last_id; /* the number in it */
+    char said[STWS_P_SAID];     /* see stws_p_note_said: a head, and how long it is in all, */
+    size_t said_len, said_body, said_own, said_destination; /* for what body, without content-length, its destination */
+    uintptr_t said_to;          /* where the destination of the last SEND lies */
     int overfull;               /* it had more headers than max_headers, or one without a value */
     stws_message message;
     int answered;  /* the user has sent an ACK or NACK for it */
@@ -2555,14 +2623,6 @@ static int stws_p_post_short(stws_p_session *s, int opcode, const char *payload,
     return STWS_OK;
 }
 
-/* Upper bound of a frame's head: every octet escaped, the longest command, content-length and all line ends. */
-static size_t stws_p_head_bound(const stws_frame *frame) {
-    size_t bound = STWS_P_MAX_COMMAND + 64, i;
-    for (i = 0; i < frame->header_count; i++)
-        bound += 2 * (frame->headers[i].name_len + frame->headers[i].value_len) + 2;
-    return bound;
-}
-
 /* What brokers differ in, in the order of enum stws_broker_number. */
 typedef struct stws_p_profile {
     int joins;               /* STOMP frames out of several WebSocket messages: large ones may be cut */
@@ -2600,8 +2660,7 @@ static int stws_p_post_pieces(stws_p_session *s, size_t plain, size_t len, size_
         if (opcode == STWS_WS_TEXT) piece = stws_p_utf8_cut(data + plain, piece, len);
         if (!stws_p_masking_key(s, key)) return STWS_ERR_IO;
         to = stws_p_ws_put_head(to, opcode, 1, piece, key);
-        memmove(to, data + plain, piece);
-        stws_ws_mask(to, to, piece, key, 0);
+        stws_ws_mask(to, data + plain, piece, key, 0);
         to += piece;
         plain += piece;
         len -= piece;
@@ -2620,45 +2679,97 @@ static int stws_p_post_cut(stws_p_session *s, const stws_frame *frame, size_t to
     return stws_p_post_pieces(s, plain, total, cut, opcode);
 }
 
-/* The usual case: head and body go straight into place, and the body is masked while it is copied. */
-static int stws_p_post_whole(stws_p_session *s, const stws_frame *frame, char *head, size_t head_len, size_t gap) {
-    size_t len = head_len + frame->body_len + 1, need = stws_p_ws_head_len(len, 1);
+/* The usual case: the body is masked while it is copied; the head lies behind its place, and is masked into it. */
+static int stws_p_post_whole(stws_p_session *s, int opcode, const char *head, size_t head_len, const char *body,
+                             size_t body_len) {
+    size_t len = head_len + body_len + 1;
     unsigned char key[4];
-    int text = !s->options->binary && stws_utf8_valid(head, head_len) &&
-               (frame->body == s->utf8_body || stws_utf8_valid(frame->body, frame->body_len));
-    char *to = s->out.data + s->out.end;
+    char *to;
     if (!stws_p_masking_key(s, key)) return STWS_ERR_IO;
-    if (need < gap) memmove(to + need, head, head_len);
-    to = stws_p_ws_put_head(to, text ? STWS_WS_TEXT : STWS_WS_BINARY, 1, len, key);
-    stws_ws_mask(to, to, head_len, key, 0);
-    stws_ws_mask(to + head_len, frame->body, frame->body_len, key, head_len);
+    to = stws_p_ws_put_head(s->out.data + s->out.end, opcode, 1, len, key);
+    stws_ws_mask(to, head, head_len, key, 0);
+    stws_ws_mask(to + head_len, body, body_len, key, head_len);
     to[len - 1] = STWS_P_CAST(char, key[(len - 1) & 3]); /* the NUL, masked */
-    s->out.end += need + len;
+    s->out.end = STWS_P_CAST(size_t, to + len - s->out.data);
     return STWS_OK;
+}
+static int stws_p_is_text(const stws_p_session *s, const stws_frame *frame, const char *head, size_t head_len) {
+    return !s->options->binary && stws_utf8_valid(head, head_len) &&
+           (frame->body == s->utf8_body || stws_utf8_valid(frame->body, frame->body_len));
+}
+
+/* The content-length of the head that is kept, and its end. */
+static void stws_p_say_again(stws_p_session *s, size_t body_len) {
+    s->said_body = body_len;
+    s->said_len = s->said_own + (body_len ? stws_p_say_length(s->said + s->said_own, body_len) : 0) + 1;
+    s->said[s->said_len - 1] = '\n';
+}
+
+/* Who sends once more to where he has just sent probably goes on so. Then the head is kept; but only one of UTF-8, with
+   a destination and perhaps a content type, that stand in it as they are. */
+static void stws_p_note_said(stws_p_session *s, const stws_frame *frame, const char *head) {
+    const stws_header *h = frame->headers;
+    size_t len = STWS_P_SAID_BEGIN + h->value_len + 1, i;
+    int again = s->said_to == STWS_P_POINTER(uintptr_t, h->value);
+    s->said_to = STWS_P_POINTER(uintptr_t, h->value);
+    if (!again || frame->header_count > 2) return;
+    if (frame->header_count == 2 && strcmp(h[1].name, "content-type") != 0) return;
+    if (frame->header_count == 2) len += 14 + h[1].value_len;
+    for (i = 0; i < frame->header_count; i++) if (!stws_p_is_plain(h[i].value, h[i].value_len)) return;
+    if (len >= STWS_P_SAID - STWS_P_LENGTH_LINE || !stws_utf8_valid(head, len)) return;
+    memcpy(s->said, head, len);
+    s->said_own = len;
+    s->said_destination = h->value_len;
+    stws_p_say_again(s, frame->body_len);
+}
+
+/* Is that what the kept head says? */
+static int stws_p_was_said(const stws_p_session *s, const char *destination, const char *content_type) {
+    const char *said = s->said + STWS_P_SAID_BEGIN, *type = said + s->said_destination + 14;
+    const char *end = s->said + s->said_own - 1; /* its last LF */
+    if (!s->said_own || strncmp(destination, said, s->said_destination) != 0 || destination[s->said_destination])
+        return 0;
+    if (!content_type || end < type) return !content_type && end < type;
+    return strncmp(content_type, type, STWS_P_CAST(size_t, end - type)) == 0 && !content_type[end - type];
+}
+
+/* A SEND with the kept head and a body of UTF-8: 1, or 0 when there is no room or it would have to be cut. */
+static int stws_p_post_again(stws_p_session *s, const char *body, size_t body_len) {
+    size_t cut = stws_p_cut_size(s), total;
+    if (body_len != s->said_body) stws_p_say_again(s, body_len);
+    total = s->said_len + body_len + 1;
+    if ((cut && total > cut) || !stws_p_make_room(&s->out, STWS_P_WS_HEAD + total)) return 0;
+    if (stws_p_post_whole(s, STWS_WS_TEXT, s->said, s->said_len, body, body_len) != STWS_OK) return 0;
+    s->stats.frames_out++;
+    s->stats.messages_out++;
+    return 1;
 }
 
 /* STWS_AS_TEXT, settled for the broker that is there. */
-static void stws_p_settle_text(const stws_p_session *s, stws_frame *frame) {
-    if (frame->no_content_length == STWS_AS_TEXT)
-        frame->no_content_length = stws_p_profile_of(s->broker)->takes_bare_as_text;
+static const stws_frame *stws_p_settle_text(const stws_p_session *s, const stws_frame *asked, stws_frame *settled) {
+    *settled = *asked;
+    settled->no_content_length = stws_p_profile_of(s->broker)->takes_bare_as_text;
+    return settled;
 }
 
 /* Build a frame into the output. STWS_ERR_SPACE: it does not fit, *need octets would. STWS_ERR_FRAME_BUILD. */
 static int stws_p_post(stws_p_session *s, const stws_frame *asked, size_t *need) {
-    stws_frame settled = *asked, *frame = &settled;
-    size_t bound = stws_p_head_bound(frame), cut = stws_p_cut_size(s), gap, total, head_len;
+    const stws_frame *frame = asked;
+    stws_frame settled;
+    size_t cut = stws_p_cut_size(s), total, head_len;
     char *head;
     int result;
-    gap = stws_p_ws_head_len(bound + frame->body_len + 1, 1);
-    *need = gap + bound + frame->body_len + 1;
+    *need = STWS_P_WS_HEAD + stws_p_head_bound(asked) + asked->body_len + 1;
     if (!stws_p_make_room(&s->out, *need)) return STWS_ERR_SPACE;
-    stws_p_settle_text(s, frame);
-    head = s->out.data + s->out.end + gap;
+    if (asked->no_content_length == STWS_AS_TEXT) frame = stws_p_settle_text(s, asked, &settled);
+    head = s->out.data + s->out.end + STWS_P_WS_HEAD;
     head_len = stws_p_say_head(head, s->version, frame);
     if (!head_len) return STWS_ERR_FRAME_BUILD;
     total = head_len + frame->body_len + 1;
-    result = cut && total > cut ? stws_p_post_cut(s, frame, total, cut, need)
-                                : stws_p_post_whole(s, frame, head, head_len, gap);
+    if (frame->command_id == STWS_COMMAND_SEND) stws_p_note_said(s, frame, head);
+    if (cut && total > cut) result = stws_p_post_cut(s, frame, total, cut, need);
+    else result = stws_p_post_whole(s, stws_p_is_text(s, frame, head, head_len) ? STWS_WS_TEXT : STWS_WS_BINARY, head,
+                                    head_len, frame->body, frame->body_len);
     if (result != STWS_OK) return result;
     s->stats.frames_out++;
     if (frame->command_id == STWS_COMMAND_SEND) s->stats.messages_out++;
@@ -2678,16 +2789,19 @@ static void stws_p_compose(stws_p_session *s, stws_frame *frame, int command_id)
 }
 
 /* Add a header. No value, no header. */
-static void stws_p_add(stws_p_session *s, stws_frame *frame, const char *name, const char *value) {
+static void stws_p_add_header(stws_p_session *s, stws_frame *frame, const char *name, size_t name_len,
+                              const char *value) {
     stws_header *h = &s->build_headers[frame->header_count];
-    if (!value) return;
     s->overfull |= frame->header_count == s->options->max_headers;
     if (s->overfull) return;
     h->name = name;
-    h->name_len = strlen(name);
+    h->name_len = name_len;
     h->value = value;
     h->value_len = strlen(value);
     frame->header_count++;
+}
+static inline void stws_p_add(stws_p_session *s, stws_frame *frame, const char *name, const char *value) {
+    if (value) stws_p_add_header(s, frame, name, strlen(name), value);
 }
 static void stws_p_add_list(stws_p_session *s, stws_frame *frame, const char *const *list) {
     for (; list && list[0] && list[1]; list += 2) stws_p_add(s, frame, list[0], list[1]);
@@ -2862,8 +2976,8 @@ static size_t stws_p_input_room(stws_p_input *in) {
     return in->cap - in->raw_end;
 }
 static const char *stws_p_known_value(const stws_p_session *s, int known) {
-    unsigned index = s->parser.known[known];
-    return index ? s->parser.headers[index - 1].value : NULL;
+    const stws_header *h = s->parser.known[known];
+    return h ? h->value : NULL;
 }
 
 /* The frame as the user sees it. */
@@ -3419,6 +3533,7 @@ static void stws_p_session_reset(stws_p_session *s, long long now) {
     s->last_in_us = s->last_out_us = now;
     s->pong_due = 0;
     s->peer_close_code = 0;
+    s->said_own = 0;
     s->pool_left = 0; /* also what keeps two processes after a fork() from masking alike */
 }
 
@@ -5815,15 +5930,15 @@ static int stws_p_enqueue(stws *c) {
 static int stws_p_find_receiver(stws *c, stws_on_message *call, void **user) {
     stws_message *m = &c->s.message;
     stws_p_subs *t = &c->s.subs;
-    size_t len = stws_p_strlen(m->subscription);
-    int handle = m->subscription ? stws_p_own_id(m->subscription, len) : 0;
+    const stws_header *id = c->s.parser.known[STWS_P_SUBSCRIPTION];
+    int handle = id ? stws_p_own_id(id->value, id->value_len) : 0;
     *call = NULL;
     if (handle && stws_p_receiver(t, handle, call, user, &m->ack_on)) {
         m->handle = handle;
-    } else if (m->subscription) {
+    } else if (id) {
         stws_p_sub *sub;
         STWS_P_LOCK(c, c->threads);
-        sub = stws_p_find_custom(t, m->subscription, len);
+        sub = stws_p_find_custom(t, id->value, id->value_len);
         if (sub) {
             m->handle = sub->handle;
             *call = sub->on_message;
@@ -6681,7 +6796,7 @@ static int stws_p_compose_send(stws *c, stws_frame *frame, const stws_outgoing *
     stws_p_add(&c->s, frame, "content-type", stws_p_content_type(&c->s, m));
     stws_p_add(&c->s, frame, "transaction", m->transaction);
     c->s.transaction = m->transaction;
-    stws_p_add_list(&c->s, frame, m->headers);
+    if (m->headers) stws_p_add_list(&c->s, frame, m->headers);
     return stws_p_add_stable_id(&c->s, frame) ? STWS_P_CAST(int, STWS_OK) : STWS_P_CAST(int, STWS_ERR_IO);
 }
 
@@ -6716,6 +6831,17 @@ static int stws_p_await_room(stws *c, long long *until) {
     if (!*until) *until = stws_p_in(c, c->o.outbox_block_ms);
     return stws_p_await_driver(c, *until) ? STWS_P_CAST(int, STWS_P_AGAIN) : STWS_P_CAST(int, STWS_ERR_TIMEOUT);
 }
+
+/* A message like the one before, when nothing has to wait: 1 when it is on its way; 0: all the rest is to be done. */
+static int stws_p_send_again(stws *c, const stws_outgoing *m) {
+    int bare = m->no_content_length == STWS_AS_TEXT ? stws_p_profile_of(c->s.broker)->takes_bare_as_text
+                                                    : m->no_content_length;
+    if (bare || m->receipt || m->transaction || m->headers) return 0;
+    if (c->o.confirm || c->o.stable_id || c->o.binary || c->o.on_trace) return 0;
+    if (STWS_P_LOAD(&c->stop) || STWS_P_LOAD(&c->asked) || !stws_p_may_post(c) || c->s.outbox.untaken) return 0;
+    return stws_p_was_said(&c->s, m->destination, m->content_type) && stws_utf8_valid(m->body, m->body_len) &&
+           stws_p_post_again(&c->s, m->body, m->body_len);
+}
 STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
     long long until = 0;
     stws_frame frame;
@@ -6723,6 +6849,7 @@ STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!stws_p_outgoing_valid(m)) return STWS_ERR_USAGE;
     STWS_P_LOCK(c, c->threads);
+    if (stws_p_send_again(c, m)) return stws_p_finish_call(c, STWS_OK);
     do {
         result = stws_p_compose_send(c, &frame, m);
         if (result != STWS_OK) break;

@@ -1,0 +1,264 @@
+/* test_same_head.c - the head of a SEND is kept for the next one to the same destination: what goes
+   out must be, octet by octet, what stws_frame_build makes of the same message, in whatever order
+   destinations, types, bodies and flags follow one another. */
+#include "scripted.h"
+
+static const char RABBITMQ[] = "CONNECTED\nversion:1.2\nserver:RabbitMQ/3.10.8\nheart-beat:0,0\n\n";
+static const char ACTIVEMQ[] = "CONNECTED\nversion:1.1\nserver:ActiveMQ/5.18.6\nheart-beat:0,0\n\n";
+static const char OLD[] = "CONNECTED\nserver:Unheard/1\n\n";
+
+/* Some begin as others do, some need escapes, and one looks as another does with its escapes. */
+static const char *const destinations[] = {"/q",   "/queue/a", "/queue/ab", "/queue/b", "/q\xC3\xA4",
+                                           "/a:b", "/a\\cb",   "/a\\c",     "/\xFF"};
+static const char *const types[] = {NULL, NULL, "text/plain", "text/pl", "a:b", "", "text/plain;x=1"};
+static const char *const more[] = {"priority", "4", "content-type", "text/x", NULL};
+static char bodies[5][10000];
+static const size_t body_lens[] = {0, 1, 64, 300, 9000};
+
+enum { DESTINATIONS = 9, TYPES = 7, BODIES = 5, LENS = 5, ROUNDS = 4000 };
+
+static unsigned chance(unsigned below) {
+    static unsigned long long seed = 1;
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return (unsigned)(seed >> 33) % below;
+}
+
+static void fill_bodies(void) {
+    int i;
+    for (i = 0; i < BODIES; i++) memset(bodies[i], 'a' + i, sizeof bodies[i]);
+    memcpy(bodies[1], "\xE2\x82\xAC", 3); /* of one octet it is no UTF-8 any more */
+    bodies[2][0] = '\xFF';
+    bodies[3][63] = 0;
+}
+
+static void add(stws_frame *frame, stws_header *headers, const char *name, const char *value) {
+    stws_header *h = &headers[frame->header_count++];
+    h->name = name;
+    h->value = value;
+    h->name_len = strlen(name);
+    h->value_len = strlen(value);
+}
+
+/* What the contract says about the type of such a message. */
+static const char *expected_type(const stws_outgoing *m) {
+    if (m->content_type || m->headers || stws_utf8_valid(m->body, m->body_len))
+        return m->content_type;
+    return "application/octet-stream";
+}
+
+static void expect(const stws_outgoing *m, int version, int bare_is_text, int receipt,
+                   const struct sent *s) {
+    static char built[32000];
+    stws_header headers[8];
+    stws_frame frame = {0};
+    char id[32];
+    size_t need = 0, i;
+    int text;
+    frame.command_id = STWS_COMMAND_SEND;
+    frame.headers = headers;
+    frame.body = m->body;
+    frame.body_len = m->body_len;
+    frame.no_content_length =
+        m->no_content_length == STWS_AS_TEXT ? bare_is_text : m->no_content_length;
+    add(&frame, headers, "destination", m->destination);
+    if (expected_type(m)) add(&frame, headers, "content-type", expected_type(m));
+    if (m->transaction) add(&frame, headers, "transaction", m->transaction);
+    for (i = 0; m->headers && m->headers[i]; i += 2)
+        add(&frame, headers, m->headers[i], m->headers[i + 1]);
+    snprintf(id, sizeof id, "receipt-%d", receipt);
+    if (receipt) add(&frame, headers, "receipt", id);
+    CHECK_INT(STWS_OK, stws_frame_build(built, sizeof built, version, &frame, &need));
+    CHECK(s != NULL);
+    if (!s) return;
+    CHECK_MEM(built, need, s->raw, s->raw_len);
+    text = stws_utf8_valid(built, need);
+    CHECK_INT(text ? STWS_WS_TEXT : STWS_WS_BINARY, s->opcode);
+}
+
+static stws_outgoing any_message(char destination[16]) {
+    stws_outgoing m = {0};
+    const char *to = destinations[chance(DESTINATIONS)];
+    m.destination = to;
+    if (chance(2)) m.destination = strcpy(destination, to); /* one place, another text */
+    m.body = bodies[chance(BODIES)];
+    m.body_len = body_lens[chance(chance(8) ? LENS - 1 : LENS)];
+    m.content_type = types[chance(TYPES)];
+    if (chance(6) == 0) m.headers = more;
+    if (chance(6) == 0) m.transaction = "t";
+    if (chance(6) == 0) m.receipt = 1;
+    if (chance(4) == 0) m.no_content_length = chance(2) ? 1 : STWS_AS_TEXT;
+    return m;
+}
+
+/* Each message two to four times, so that heads are kept, and many different ones. */
+static void send_all(const char *connected, int version, int bare_is_text, size_t largest) {
+    char destination[16];
+    struct peer p;
+    int i, times, result;
+    fill_bodies();
+    peer_begin(&p);
+    p.connected = connected;
+    CHECK(peer_connect(&p));
+    for (i = 0; i < ROUNDS && !test_case_failures; i++) {
+        stws_outgoing m = any_message(destination);
+        for (times = 2 + (int)chance(3); times > 0; times--) {
+            if (chance(3) == 0) m.body_len = body_lens[chance(LENS - 1)];
+            peer_forget(&p);
+            result = stws_send_ex(p.client, &m);
+            CHECK(m.receipt ? result > 0 : result == 0);
+            peer_turn(&p);
+            expect(&m, version, bare_is_text, result, peer_sent(&p, "SEND", 0));
+            CHECK_INT(1, peer_count(&p, "SEND"));
+            CHECK(p.ws_largest <= largest);
+        }
+    }
+    peer_free(&p);
+}
+
+/* 1.2, and large frames in pieces, as the manual says. */
+static void test_as_built_for_rabbitmq(void) {
+    send_all(RABBITMQ, STWS_STOMP_12, 0, 8192);
+}
+
+static void test_as_built_for_activemq(void) {
+    send_all(ACTIVEMQ, STWS_STOMP_11, 1, 16384);
+}
+
+static void test_as_built_in_stomp_10(void) {
+    send_all(OLD, STWS_STOMP_10, 0, 16384);
+}
+
+/* A head is kept for its session only: the next one may speak another version. */
+static void test_the_next_session_begins_anew(void) {
+    struct peer p;
+    int i;
+    peer_begin(&p);
+    CHECK(peer_connect(&p));
+    for (i = 0; i < 3; i++) CHECK_INT(0, stws_send(p.client, "/a\\b", "x", 1));
+    peer_turn(&p);
+    CHECK_STR("SEND\ndestination:/a\\\\b\ncontent-length:1\n\nx", peer_sent(&p, "SEND", 2)->raw);
+    for (i = 0; i < 3; i++) CHECK_INT(0, stws_send(p.client, "/a", "x", 1));
+    p.connected = OLD;
+    peer_turn(&p);
+    peer_forget(&p);
+    peer_end(&p);
+    peer_advance(&p, 5000);
+    CHECK(stws_state(p.client) == STWS_CONNECTED);
+    for (i = 0; i < 3; i++) CHECK_INT(0, stws_send(p.client, "/a", "xy", 2));
+    for (i = 0; i < 3; i++) CHECK_INT(0, stws_send(p.client, "/a\\b", "x", 1));
+    peer_turn(&p);
+    CHECK_STR("SEND\ndestination:/a\ncontent-length:2\n\nxy", peer_sent(&p, "SEND", 2)->raw);
+    CHECK_STR("SEND\ndestination:/a\\b\ncontent-length:1\n\nx", peer_sent(&p, "SEND", 5)->raw);
+    peer_free(&p);
+}
+
+/* Where it is counted, or shown, it makes no difference. */
+static int traced;
+static void count_trace(stws *client, int direction, const stws_frame *frame, void *user) {
+    (void)client, (void)user;
+    traced += direction == '>' && frame->command_id == STWS_COMMAND_SEND;
+}
+
+static void test_counted_and_traced(void) {
+    struct peer p;
+    stws_options o;
+    stws_stats_numbers before, after;
+    int i;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.on_trace = count_trace;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    for (i = 0; i < 5; i++) CHECK_INT(0, stws_send_text(p.client, "/a", "x"));
+    CHECK_INT(5, traced);
+    peer_free(&p);
+    peer_begin(&p);
+    CHECK(peer_connect(&p));
+    stws_stats(p.client, &before);
+    for (i = 0; i < 5; i++) CHECK_INT(0, stws_send_text(p.client, "/a", "x"));
+    stws_stats(p.client, &after);
+    CHECK_INT(5, after.messages_out - before.messages_out);
+    CHECK_INT(5, after.frames_out - before.frames_out);
+    peer_free(&p);
+}
+
+/* Every message has an id of its own, even where the type's name is chosen for it. */
+static void test_stable_ids_differ(void) {
+    static const char *const names[] = {"id", "content-type"};
+    struct peer p;
+    stws_options o;
+    int i, j;
+    for (i = 0; i < 2; i++) {
+        peer_init(&p);
+        o = peer_options(&p);
+        o.stable_id = names[i];
+        peer_start(&p, &o);
+        CHECK(peer_connect(&p));
+        for (j = 0; j < 4; j++) CHECK_INT(0, stws_send(p.client, "/a", "x", 1));
+        peer_turn(&p);
+        for (j = 1; j < 4; j++)
+            CHECK(strcmp(sent_header(peer_sent(&p, "SEND", j - 1), names[i]),
+                         sent_header(peer_sent(&p, "SEND", j), names[i])) != 0);
+        peer_free(&p);
+    }
+}
+
+/* When the output is full, and in memory that cannot grow, what does not fit waits in its order. */
+static void test_full(void) {
+    struct peer p;
+    stws_options o;
+    char body[16], expected[16];
+    int i, sent = 0;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.tx_buffer = 1024;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    p.write_blocked = 1;
+    for (i = 0; i < 200; i++) {
+        snprintf(body, sizeof body, "%d", i);
+        CHECK_INT(0, stws_send_text(p.client, "/queue/a", body));
+    }
+    p.write_blocked = 0;
+    peer_turn(&p);
+    for (; peer_sent(&p, "SEND", sent); sent++) {
+        snprintf(expected, sizeof expected, "%d", sent);
+        CHECK_STR(expected, peer_sent(&p, "SEND", sent)->frame.body);
+    }
+    CHECK_INT(200, sent);
+    peer_free(&p);
+}
+
+/* A message that would still fit does not overtake a larger one that waits. */
+static void test_no_overtaking(void) {
+    static const char large[600] = "large";
+    struct peer p;
+    stws_options o;
+    int i;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.tx_buffer = 1024;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    p.write_blocked = 1;
+    for (i = 0; i < 3; i++) CHECK_INT(0, stws_send(p.client, "/queue/a", "small", 5));
+    for (i = 0; i < 2; i++) CHECK_INT(0, stws_send(p.client, "/queue/a", large, sizeof large));
+    CHECK_INT(0, stws_send(p.client, "/queue/a", "small", 5));
+    p.write_blocked = 0;
+    peer_turn(&p);
+    for (i = 0; i < 6; i++)
+        CHECK_STR(i == 3 || i == 4 ? "large" : "small", peer_sent(&p, "SEND", i)->frame.body);
+    peer_free(&p);
+}
+
+int main(void) {
+    RUN(test_as_built_for_rabbitmq);
+    RUN(test_as_built_for_activemq);
+    RUN(test_as_built_in_stomp_10);
+    RUN(test_the_next_session_begins_anew);
+    RUN(test_counted_and_traced);
+    RUN(test_stable_ids_differ);
+    RUN(test_full);
+    RUN(test_no_overtaking);
+    return test_report();
+}
