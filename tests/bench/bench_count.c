@@ -5,9 +5,10 @@
 #include <stdlib.h>
 
 static const char usage_text[] = "usage: bench_count receive|receive-next|receive-locked URL\n"
-                                 "       bench_count publish|publish-locked URL COUNT SIZE\n"
+                                 "       bench_count publish|publish-locked|publish-in-turn URL "
+                                 "COUNT SIZE\n"
                                  "       bench_count parse|build HEADERS COUNT\n"
-                                 "       bench_count pieces SIZE PIECE\n";
+                                 "       bench_count pieces|parse-pieces SIZE PIECE\n";
 
 enum { SILENCE_MS = 60000, MAX_HEADERS = 512, MAX_FRAME = 64 << 10 };
 
@@ -95,20 +96,24 @@ static void receive_next(const char *url) {
     stws_destroy(client);
 }
 
-static void publish(const char *url, long count, size_t size, int single_thread) {
+// In turn: no two messages one after the other go to the same place, so that no head can be kept.
+static void publish(const char *url, long count, size_t size, const char *mode) {
+    static const char *const sinks[] = {"/topic/sink", "/topic/sunk"};
+    int in_turn = strcmp(mode, "publish-in-turn") == 0;
     stws_options o = options(url);
     char *body = (char *)malloc(size + 1);
     size_t before;
     stws *client;
     check(body != NULL, "no memory");
     memset(body, 'x', size);
-    o.single_thread = single_thread;
+    o.single_thread = strcmp(mode, "publish-locked") != 0;
     client = connect_to(&o);
     before = allocations;
     for (; count > 0; count--) {
-        int result = stws_send(client, "/topic/sink", body, size);
+        const char *sink = sinks[in_turn ? count & 1 : 0];
+        int result = stws_send(client, sink, body, size);
         if (result == STWS_ERR_FULL && stws_flush(client, SILENCE_MS) == STWS_OK)
-            result = stws_send(client, "/topic/sink", body, size);
+            result = stws_send(client, sink, body, size);
         check(result == STWS_OK, stws_error_text(client));
     }
     check(stws_flush(client, SILENCE_MS) == STWS_OK, stws_error_text(client));
@@ -303,6 +308,38 @@ static void pieces(size_t size, size_t piece) {
     free(s.message);
 }
 
+// The same for the parsers alone: what has come grows at its end, and both are asked each time.
+static void parse_pieces(size_t size, size_t piece) {
+    static script s;
+    static stws_header headers[MAX_HEADERS];
+    stws_ws ws;
+    stws_ws_event event;
+    stws_frame_state state;
+    stws_frame frame;
+    size_t at, used, stomp = 0, parsed = 0;
+    char *begin = NULL;
+    int result = STWS_MORE;
+    memset(&ws, 0, sizeof ws);
+    memset(&state, 0, sizeof state);
+    state.version = STWS_STOMP_12;
+    state.headers = headers;
+    state.max_headers = MAX_HEADERS;
+    state.max_body = size;
+    make_message(&s, size);
+    for (at = 0; at < s.message_len; at += used) {
+        size_t here = s.message_len - at < piece ? s.message_len - at : piece;
+        // A head of the WebSocket is whole or not there: it is given at once.
+        if (at == 0) here = s.message_len - (size + 1) < 14 ? s.message_len : 14;
+        if (stws_ws_parse(s.message + at, here, &ws, &event, &used) != STWS_DONE) exit(1);
+        if (!begin) begin = event.data;
+        stomp += event.len;
+        result = stws_frame_parse(begin, stomp, &state, &frame, &parsed);
+        check(result >= 0 && used > 0, "a message that cannot be parsed");
+    }
+    check(result == STWS_DONE && frame.body_len == size, "a body was cut");
+    free(s.message);
+}
+
 static int run(const char *mode, const char *first, const char *second, const char *third) {
     size_t number = (size_t)atol(first);
     if (strcmp(mode, "receive") == 0) return receive(first, 1), 0;
@@ -311,9 +348,11 @@ static int run(const char *mode, const char *first, const char *second, const ch
     if (!second) return -1;
     if (strcmp(mode, "parse") == 0) return parse(number, atol(second)), 0;
     if (strcmp(mode, "build") == 0) return build(number, atol(second)), 0;
+    if (strcmp(mode, "parse-pieces") == 0)
+        return parse_pieces(number, (size_t)atol(second)), 0;
     if (strcmp(mode, "pieces") == 0) return pieces(number, (size_t)atol(second)), 0;
     if (!third || strncmp(mode, "publish", 7) != 0) return -1;
-    return publish(first, atol(second), (size_t)atol(third), !strstr(mode, "locked")), 0;
+    return publish(first, atol(second), (size_t)atol(third), mode), 0;
 }
 
 int main(int argc, char **argv) {

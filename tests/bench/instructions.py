@@ -83,6 +83,7 @@ def measure_all(server):
     for size in (64, 1024):
         yield f"publish {size}", publish(server, "publish", size)
         yield f"publish {size}, with locks", publish(server, "publish-locked", size)
+        yield f"publish {size}, to two places in turn", publish(server, "publish-in-turn", size)
     for mode in ("parse", "build"):
         for headers in (2, 6, 20):
             yield f"{mode} {headers} headers", codec(mode, headers)
@@ -133,9 +134,11 @@ def check_growth(checks, what, sizes, run):
 def check_all_growth(checks):
     check_growth(checks, "octets of a frame in pieces of 64 KiB", (4 * MIB, 8 * MIB, 16 * MIB),
                  lambda size: count("pieces", size, 64 * KIB)[0])
-    check_growth(checks, "octets of a frame in pieces of one octet",
+    check_growth(checks, "octets of a frame in pieces of one octet (the client)",
                  (64 * KIB, 128 * KIB, 256 * KIB),
                  lambda size: count("pieces", size, 1)[0])
+    check_growth(checks, "octets of a frame of which one comes at a time (the parsers)",
+                 (4 * MIB, 8 * MIB, 16 * MIB), lambda size: count("parse-pieces", size, 1)[0])
     check_growth(checks, "the pieces of a frame of 1 MiB", (4096, 16384, 65536),
                  lambda pieces: count("pieces", MIB, MIB // pieces)[0])
     # Not more headers: from some 4 KiB on memcpy copies by one instruction that is counted for
