@@ -2518,6 +2518,7 @@ typedef struct stws_p_session {
     stws_ws ws;
     stws_frame_state parser;
     stws_header *build_headers; /* table for the frame being composed, under the lock */
+    stws_header *trace_headers; /* table for the one that on_trace sees */
     const char *utf8_body;      /* of the frame composed last: found to be UTF-8, so that it is not read again */
     const char *transaction;    /* that it is part of, or NULL */
     char digits[24];            /* of a number in it */
@@ -2568,14 +2569,12 @@ static int stws_p_masking_key(stws_p_session *s, unsigned char key[4]) {
 
 /* ---- trace: what the user may see of a frame ---- */
 
-enum { STWS_P_TRACE_HEADERS = 24 }; /* a trace shows no more: its table lies on the stack */
-
 static void stws_p_trace_shown(const stws_p_session *s, int direction, const stws_frame *frame) {
     static const char secrets[] = "passcode,authorization,proxy-authorization,cookie,set-cookie,x-csrf-token";
-    stws_header shown[STWS_P_TRACE_HEADERS], *h;
+    stws_header *shown = s->trace_headers, *h;
     stws_frame copy;
     copy = *frame;
-    if (copy.header_count > STWS_P_TRACE_HEADERS) copy.header_count = STWS_P_TRACE_HEADERS;
+    if (copy.header_count > s->options->max_headers) copy.header_count = s->options->max_headers;
     if (copy.header_count) memcpy(shown, frame->headers, copy.header_count * sizeof *h);
     for (h = shown; h < shown + copy.header_count; h++) {
         h->name_len = stws_p_len_or_strlen(h->name, h->name_len);
@@ -4781,19 +4780,28 @@ static void stws_p_carve_strings(stws_p_arena *a, stws_options *o) {
 }
 static void stws_p_carve_tables(stws_p_arena *a, stws_p_session *s, const stws_options *o) {
     size_t subs = STWS_P_CAST(size_t, o->max_subscriptions);
-    s->parser.headers = STWS_P_CAST(stws_header *, stws_p_carve(a, o->max_headers * sizeof(stws_header)));
-    s->build_headers = STWS_P_CAST(stws_header *, stws_p_carve(a, o->max_headers * sizeof(stws_header)));
-    s->subs.slots = STWS_P_CAST(stws_p_sub *, stws_p_carve(a, subs * sizeof(stws_p_sub)));
-    s->subs.texts = STWS_P_CAST(char *, stws_p_carve(a, subs * o->subscription_bytes));
-    s->receipts =
-        STWS_P_CAST(stws_p_receipt *, stws_p_carve(a, STWS_P_CAST(size_t, o->max_receipts) * sizeof(stws_p_receipt)));
+    void *headers = stws_p_carve(a, o->max_headers * sizeof(stws_header));
+    void *build_headers = stws_p_carve(a, o->max_headers * sizeof(stws_header));
+    void *trace_headers = stws_p_carve(a, o->on_trace ? o->max_headers * sizeof(stws_header) : 0);
+    void *slots = stws_p_carve(a, subs * sizeof(stws_p_sub)), *texts = stws_p_carve(a, subs * o->subscription_bytes);
+    void *receipts = stws_p_carve(a, STWS_P_CAST(size_t, o->max_receipts) * sizeof(stws_p_receipt));
+    if (!s) return;
+    s->parser.headers = STWS_P_CAST(stws_header *, headers);
+    s->build_headers = STWS_P_CAST(stws_header *, build_headers);
+    s->trace_headers = STWS_P_CAST(stws_header *, trace_headers);
+    s->subs.slots = STWS_P_CAST(stws_p_sub *, slots);
+    s->subs.texts = STWS_P_CAST(char *, texts);
+    s->receipts = STWS_P_CAST(stws_p_receipt *, receipts);
     s->subs.text_size = o->subscription_bytes;
     s->subs.count = o->max_subscriptions;
 }
 static void stws_p_carve_buffers(stws_p_arena *a, stws_p_session *s, const stws_options *o) {
-    s->in.data = STWS_P_CAST(char *, stws_p_carve(a, o->rx_buffer));
-    s->out.data = STWS_P_CAST(char *, stws_p_carve(a, o->tx_buffer));
-    s->outbox.data = STWS_P_CAST(char *, stws_p_carve(a, o->outbox_bytes));
+    void *in = stws_p_carve(a, o->rx_buffer), *out = stws_p_carve(a, o->tx_buffer);
+    void *outbox = stws_p_carve(a, o->outbox_bytes);
+    if (!s) return;
+    s->in.data = STWS_P_CAST(char *, in);
+    s->out.data = STWS_P_CAST(char *, out);
+    s->outbox.data = STWS_P_CAST(char *, outbox);
     s->in.cap = o->rx_buffer;
     s->out.cap = o->tx_buffer;
     s->outbox.cap = o->outbox_bytes & ~STWS_P_CAST(size_t, 15);
@@ -4910,7 +4918,7 @@ static int stws_p_is_secure(const stws_options *o) {
 static size_t stws_p_layout(stws *c, const stws_options *options) {
     stws_p_arena arena;
     stws_options counted = *options;
-    stws_p_session scratch;
+    stws_p_session *s = c ? &c->s : NULL;
     stws_p_tls *tls = NULL;
     stws_p_proxy *proxy = NULL;
     stws_options *o = c ? &c->o : &counted;
@@ -4920,14 +4928,14 @@ static size_t stws_p_layout(stws *c, const stws_options *options) {
     *o = *options;
     stws_p_resolve_options(o);
     stws_p_carve_strings(&arena, o);
-    stws_p_carve_tables(&arena, c ? &c->s : &scratch, o);
+    stws_p_carve_tables(&arena, s, o);
     if (stws_p_is_secure(options)) tls = STWS_P_CAST(stws_p_tls *, stws_p_carve(&arena, sizeof *tls));
     if (tls) memset(tls, 0, sizeof *tls);
     if (c) c->tls = tls;
     if (o->proxy) proxy = STWS_P_CAST(stws_p_proxy *, stws_p_carve(&arena, sizeof *proxy));
     if (c) c->proxy = proxy;
     if (c) c->secret_size = arena.used;
-    stws_p_carve_buffers(&arena, c ? &c->s : &scratch, o);
+    stws_p_carve_buffers(&arena, s, o);
     return arena.used;
 }
 STOMP_WS_API size_t stws_size(const stws_options *options) {
