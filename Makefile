@@ -28,8 +28,9 @@ VECTOR_TEST = $(basename $(wildcard tests/conformance/run_vectors.c))
 TESTS = $(UNIT_TESTS) $(FAULT_TESTS)
 THREADED_TESTS = $(basename $(shell grep -lE 'pthread_create|stws_start' $(addsuffix .c,$(TESTS))))
 
-.PHONY: all help demo demo-web test bench bench-quick bench-instructions size fuzz fuzz-replay \
-    fuzz-minimise tls proxy tsan valgrind interop autobahn web lint format cover install clean FORCE
+.PHONY: all help demo demo-web test bench bench-quick bench-instructions bench-many \
+    size fuzz fuzz-replay fuzz-minimise tls proxy tsan valgrind interop autobahn web lint format \
+    cover install clean FORCE
 
 all: $(PROGRAMS) ## build the examples and tools (the default)
 
@@ -155,6 +156,9 @@ bench-quick: $(BENCH) ## the same in a minute, with the clients that are built a
 
 bench-instructions: $(addprefix build/,bench_count bench_server) ## against the recorded counts
 	@python3 tests/bench/instructions.py
+
+bench-many: build/many_clients ## 10,000 clients on one thread: memory, connections, messages
+	@build/many_clients
 
 size: ## text, stack and compile time of the header
 	@python3 tests/bench/size.py
