@@ -1673,13 +1673,17 @@ static int stws_p_ws_close_event(stws_ws *ws, stws_ws_event *event) {
         return stws_p_ws_fail(ws, STWS_ERR_WS_UTF8, 1007, "a close reason that is not UTF-8");
     return STWS_DONE;
 }
-static int stws_p_ws_control(char *payload, size_t len, unsigned opcode, stws_ws *ws, stws_ws_event *event) {
-    if (ws->server) stws_ws_mask(payload, payload, len, ws->key, 0);
-    event->opcode = STWS_P_CAST(int, opcode);
+static int stws_p_ws_whole(char *payload, size_t len, int opcode, stws_ws_event *event) {
+    event->opcode = opcode;
     event->first = event->last = 1;
     event->data = payload;
     event->len = len;
     event->close_code = 0;
+    return STWS_DONE;
+}
+static int stws_p_ws_control(char *payload, size_t len, unsigned opcode, stws_ws *ws, stws_ws_event *event) {
+    if (ws->server) stws_ws_mask(payload, payload, len, ws->key, 0);
+    stws_p_ws_whole(payload, len, STWS_P_CAST(int, opcode), event);
     return opcode == STWS_WS_CLOSE ? stws_p_ws_close_event(ws, event) : STWS_DONE;
 }
 
@@ -1707,33 +1711,30 @@ static int stws_p_ws_data(char *data, size_t len, stws_ws *ws, stws_ws_event *ev
 }
 
 /* What nearly every frame from a server is: a whole message of up to 64 KiB, unmasked, and here to its last octet. Told
-   by a few comparisons; its length, or 0 when it is anything else (or an error), which goes the long way. */
-static size_t stws_p_ws_usual(char *buf, size_t len, const stws_ws *ws, stws_ws_event *event) {
+   by a few comparisons; the octets of its head, or 0 when it is anything else (or an error), which goes the long way.
+   */
+static inline size_t stws_p_ws_usual(const char *buf, size_t len, const stws_ws *ws, size_t *payload) {
     const unsigned char *p = STWS_P_POINTER(const unsigned char *, buf);
-    size_t head = 2, payload;
-    if (len < 4 || (p[0] != 0x81 && p[0] != 0x82) || p[1] > 126) return 0;
+    size_t head = 2;
+    if (len < 4 || p[0] - 0x81u > 1 || p[1] > 126) return 0;
     if (ws->server | ws->in_frame | ws->message_opcode | ws->closed | ws->check_utf8) return 0;
-    payload = p[1];
-    if (payload == 126) {
-        payload = STWS_P_CAST(size_t, p[2]) << 8 | p[3];
+    *payload = p[1];
+    if (p[1] == 126) {
+        *payload = STWS_P_CAST(size_t, p[2]) << 8 | p[3];
         head = 4;
-        if (payload < 126) return 0;
+        if (*payload < 126) return 0;
     }
-    if (len - head < payload || (ws->max_message && payload > ws->max_message)) return 0;
-    event->opcode = p[0] & 15;
-    event->first = event->last = 1;
-    event->data = buf + head;
-    event->len = payload;
-    event->close_code = 0;
-    return head + payload;
+    if (len - head < *payload || *payload > ws->max_message - 1) return 0; /* 0 - 1 is the largest number */
+    return head;
 }
 STOMP_WS_API int stws_ws_parse(char *buf, size_t len, stws_ws *ws, stws_ws_event *event, size_t *used) {
     const unsigned char *p = STWS_P_POINTER(const unsigned char *, buf);
     unsigned long long payload;
-    size_t octets, head;
+    size_t octets, head, whole;
     int result;
-    *used = stws_p_ws_usual(buf, len, ws, event);
-    if (*used) return STWS_DONE;
+    head = stws_p_ws_usual(buf, len, ws, &whole);
+    *used = head ? head + whole : 0;
+    if (head) return stws_p_ws_whole(buf + head, whole, p[0] & 15, event);
     if (ws->in_frame) return stws_p_ws_data(buf, len, ws, event, used);
     if (ws->closed) *used = len; /* RFC 6455, 5.5.1: nothing counts after a close frame */
     if (ws->closed || len < 2) return STWS_MORE;
@@ -2917,8 +2918,15 @@ static int stws_p_control_frame(stws_p_session *s, const stws_ws_event *e) {
 static int stws_p_next_piece(stws_p_session *s) {
     stws_p_input *in = &s->in;
     stws_ws_event event;
-    size_t used;
+    size_t used, head = stws_p_ws_usual(in->data + in->raw, in->raw_end - in->raw, &s->ws, &used);
     int result;
+    if (head) {
+        char *frame = in->data + in->raw;
+        s->in_opcode = *frame & 15;
+        in->raw += head + used;
+        stws_p_join(in, frame + head, used);
+        return STWS_DONE;
+    }
     memset(&event, 0, sizeof event);
     for (;;) {
         result = stws_ws_parse(in->data + in->raw, in->raw_end - in->raw, &s->ws, &event, &used);
@@ -2936,14 +2944,14 @@ static int stws_p_next_piece(stws_p_session *s) {
 /* The next STOMP frame of what came in: STWS_DONE, STWS_MORE, or an error. Before it, the one handed out is let go. */
 static int stws_p_next_frame(stws_p_session *s, stws_frame *frame) {
     stws_p_input *in = &s->in;
-    size_t used = 0, beats;
+    size_t used = 0;
     int result = STWS_DONE;
     in->begin += s->taken;
     for (s->taken = 0; result == STWS_DONE; result = stws_p_next_piece(s)) {
         if (in->begin == in->end) continue;
-        beats = s->parser.heartbeats;
         result = stws_frame_parse(in->data + in->begin, in->end - in->begin, &s->parser, frame, &used);
-        s->stats.heartbeats_in += s->parser.heartbeats - beats;
+        s->stats.heartbeats_in += s->parser.heartbeats;
+        s->parser.heartbeats = 0;
         if (result < 0) return result;
         if (result == STWS_DONE) {
             s->taken = used;
