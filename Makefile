@@ -28,7 +28,7 @@ VECTOR_TEST = $(basename $(wildcard tests/conformance/run_vectors.c))
 TESTS = $(UNIT_TESTS) $(FAULT_TESTS)
 THREADED_TESTS = $(basename $(shell grep -lE 'pthread_create|stws_start' $(addsuffix .c,$(TESTS))))
 
-.PHONY: all help demo demo-web test bench bench-quick bench-instructions bench-many \
+.PHONY: all help demo demo-web test bench bench-quick bench-instructions bench-many bench-micro \
     size fuzz fuzz-replay fuzz-minimise tls proxy tsan valgrind interop autobahn web lint format \
     cover install clean FORCE
 
@@ -156,6 +156,9 @@ bench-quick: $(BENCH) ## the same in a minute, with the clients that are built a
 
 bench-instructions: $(addprefix build/,bench_count bench_server) ## against the recorded counts
 	@python3 tests/bench/instructions.py
+
+bench-micro: build/bench_micro ## the codecs alone, beside other libraries (as root: installs them)
+	@sh tests/bench/install.sh --micro; python3 tests/bench/micro.py
 
 bench-many: build/many_clients ## 10,000 clients on one thread: memory, connections, messages
 	@build/many_clients

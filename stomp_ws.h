@@ -1137,7 +1137,7 @@ static int stws_p_utf8_feed(unsigned *state, const void *data, size_t len) {
     unsigned due = *state;
     while (p < end) {
         if (due == 0) {
-            p = stws_p_skip_ascii(p, end);
+            if (*p < 0x80) p = stws_p_skip_ascii(p, end);
             if (p == end) break;
             due = stws_p_utf8_lead(*p++);
             if (due == 0) return 0;
@@ -1862,14 +1862,16 @@ typedef struct stws_p_marks {
 static uint32_t stws_p_mark_bits(__m128i low, __m128i high) {
     return STWS_P_CAST(uint32_t, _mm_movemask_epi8(low)) | STWS_P_CAST(uint32_t, _mm_movemask_epi8(high)) << 16;
 }
+static inline __m128i stws_p_stops(__m128i v) {
+    return _mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8('\r')), v),
+                        _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+}
 static inline stws_p_marks stws_p_mark_block(const char *p) {
-    const __m128i controls = _mm_set1_epi8('\r'), backslash = _mm_set1_epi8('\\'), colon = _mm_set1_epi8(':');
+    const __m128i colon = _mm_set1_epi8(':');
     __m128i a = stws_p_load(p), b = stws_p_load(p + 16);
     stws_p_marks m;
     m.colons = stws_p_mark_bits(_mm_cmpeq_epi8(a, colon), _mm_cmpeq_epi8(b, colon));
-    a = _mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(a, controls), a), _mm_cmpeq_epi8(a, backslash));
-    b = _mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(b, controls), b), _mm_cmpeq_epi8(b, backslash));
-    m.stops = stws_p_mark_bits(a, b);
+    m.stops = stws_p_mark_bits(stws_p_stops(a), stws_p_stops(b));
     return m;
 }
 #else
@@ -2244,13 +2246,29 @@ static int stws_p_escape_for(char c, int escaping, int in_name) {
     return 0;
 }
 
-static int stws_p_marked(stws_p_marks m) { return (m.colons | m.stops) != 0; }
-
 /* Has the text an octet that headers escape? Most have none, and are then copied as they are. */
+#if STWS_P_SSE2
+static inline __m128i stws_p_escaped(__m128i v) {
+    return _mm_or_si128(stws_p_stops(v), _mm_cmpeq_epi8(v, _mm_set1_epi8(':')));
+}
+#endif
 static int stws_p_is_plain(const char *s, size_t len) {
-    for (; len >= STWS_P_BLOCK; s += STWS_P_BLOCK, len -= STWS_P_BLOCK)
-        if (stws_p_marked(stws_p_mark_block(s))) return 0;
-    return len == 0 || !stws_p_marked(stws_p_mark_rest(s, len));
+#if STWS_P_SSE2
+    __m128i escaped; /* the last octets are looked at together with some that were before, if need be */
+    if (len >= 16) {
+        const char *last = s + len - 16;
+        for (escaped = stws_p_escaped(stws_p_load(last)); s < last; s += 16)
+            escaped = _mm_or_si128(escaped, stws_p_escaped(stws_p_load(s)));
+        return _mm_movemask_epi8(escaped) == 0;
+    }
+    if (len >= 8) {
+        escaped = _mm_loadl_epi64(STWS_P_POINTER(const __m128i *, s));
+        escaped = _mm_unpacklo_epi64(escaped, _mm_loadl_epi64(STWS_P_POINTER(const __m128i *, s + len - 8)));
+        return _mm_movemask_epi8(stws_p_escaped(escaped)) == 0;
+    }
+#endif
+    for (; len > 0; s++, len--) if (STWS_P_CAST(unsigned char, *s) <= '\r' || *s == '\\' || *s == ':') return 0;
+    return 1;
 }
 
 /* Header text as the version says it, written to where `to` points, or only measured when that is NULL: its octets, or

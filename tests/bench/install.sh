@@ -4,7 +4,9 @@
 # that one which cannot be had is said and does not keep the others away. Go and Rust are not
 # installed where they are missing: Debian's are older than what these clients need.
 #
-#     tests/bench/install.sh [--quick]      --quick builds with what is installed already
+#     tests/bench/install.sh [--quick|--micro]
+#
+# --quick builds with what is installed already; --micro is only for `make bench-micro`.
 set -u
 
 cd "$(dirname "$0")/../.." || exit 1
@@ -58,6 +60,11 @@ gorilla() {
     (cd $peers/gorilla && go build -o ../../../../$out/gorilla .)
 }
 
+micro() {
+    cargo build --quiet --release --locked --manifest-path $peers/micro/Cargo.toml \
+        --target-dir $out/cargo && cp $out/cargo/release/micro $out/micro
+}
+
 tungstenite() {
     cargo build --quiet --release --locked --manifest-path $peers/tungstenite/Cargo.toml \
         --target-dir $out/cargo && cp $out/cargo/release/tungstenite $out/tungstenite
@@ -67,6 +74,13 @@ spring() {
     mvn -q -B -f $peers/spring/pom.xml package && cp $out/spring/spring.jar $out/spring.jar
 }
 
+if [ "${1:-}" = --micro ]; then
+    check "the Python packages" python_packages
+    check "the JavaScript packages" npm_packages
+    check "stomp-parser and simdutf8, without a socket" micro
+    report
+    exit
+fi
 if [ "${1:-}" != --quick ]; then
     check "a C and a C++ compiler, make, valgrind" debian gcc g++ libc6-dev make valgrind binutils
     check "gcc for thumb2" debian gcc-arm-linux-gnueabihf libc6-dev-armhf-cross
@@ -81,6 +95,7 @@ check "wslay's client" c_peer wslay wslay
 check "Beast's client" beast
 check "libwebsockets' client" c_peer lws websockets
 check "tungstenite's client" tungstenite
+check "stomp-parser and simdutf8, without a socket" micro
 check "gorilla's client" gorilla
 check "Spring's client" spring
 report

@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+"""Parsing, building, masking and UTF-8 without a socket, beside other libraries.
+
+All run in rounds, one right after the other; of each the median over the rounds is shown, itself
+the best of many repetitions. The aims of the project are printed as met or missed; a library that
+is not there (tests/bench/install.sh) is a failure.
+"""
+
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+
+from loopback import BUILD
+
+PEERS = pathlib.Path(__file__).parent / "peers"
+OURS = "ours"
+PROGRAMS = {
+    OURS: [BUILD / "bench_micro"],
+    "Rust: stomp-parser, simdutf8": [BUILD / "bench" / "micro"],
+    "stomp.js": ["node", PEERS / "micro_stompjs.cjs"],
+    "stomper": [BUILD / "venv-bench" / "bin" / "python", PEERS / "micro_stomper.py"],
+}
+ROUNDS = 5
+SECONDS = 120
+
+
+def run(command):
+    """What a program measured, by its name."""
+    environment = {**os.environ, "NODE_PATH": str(BUILD / "npm" / "node_modules")}
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True,
+                          timeout=SECONDS, env=environment)
+    return {one["name"]: one for one in map(json.loads, done.stdout.splitlines())}
+
+
+def measure_all():
+    """Medians in nanoseconds, by program and name; and the programs that failed."""
+    runs, failed = {name: [] for name in PROGRAMS}, {}
+    for _ in range(ROUNDS):
+        for name, command in PROGRAMS.items():
+            if name in failed:
+                continue
+            try:
+                runs[name].append(run(command))
+            except (OSError, subprocess.SubprocessError) as error:
+                failed[name] = error
+    return {name: {what: statistics.median(one[what]["ns"] for one in done) for what in done[0]}
+            for name, done in runs.items() if name not in failed}, failed
+
+
+def print_table(medians):
+    for what in medians[OURS]:
+        others = [f"{name} {found[what]:,.1f} ({found[what] / medians[OURS][what]:.1f} times)"
+                  for name, found in medians.items() if name != OURS and what in found]
+        print(f"{what}: ours {medians[OURS][what]:,.1f} ns"
+              + "".join(f"; {other}" for other in others))
+
+
+def print_target(met, sentence):
+    print(f"target {'met' if met else 'missed'}: {sentence}")
+
+
+def print_targets(medians):
+    ours, rust = medians[OURS], medians["Rust: stomp-parser, simdutf8"]
+    print_target(ours["decode 6"] <= 35,
+                 f"a MESSAGE with six headers and 64 octets: {ours['decode 6']:.1f} ns, to be at "
+                 "most 35")
+    print_target(ours["mask 1024"] <= ours["mask by sse2 1024"],
+                 f"masking 1 KiB: {ours['mask 1024']:.1f} ns, a plain SSE2 loop "
+                 f"{ours['mask by sse2 1024']:.1f}")
+    for what, share in (("utf8 ascii", 0.8), ("utf8 mixed", 0.5)):
+        speed = rust[f"{what} 1048576"] / ours[f"{what} 1048576"]
+        print_target(speed >= share, f"{what}: {speed:.2f} times as fast as simdutf8, to be at "
+                     f"least {share}")
+
+
+def main():
+    medians, failed = measure_all()
+    for name, error in failed.items():
+        print(f"FAILED {name}: {error}\n{getattr(error, 'stderr', '') or ''}")
+    if OURS in medians:
+        print_table(medians)
+    if not failed:
+        print_targets(medians)
+    print(f"{len(medians)} passed, {len(failed)} failed")
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
