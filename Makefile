@@ -28,9 +28,9 @@ VECTOR_TEST = $(basename $(wildcard tests/conformance/run_vectors.c))
 TESTS = $(UNIT_TESTS) $(FAULT_TESTS)
 THREADED_TESTS = $(basename $(shell grep -lE 'pthread_create|stws_start' $(addsuffix .c,$(TESTS))))
 
-.PHONY: all help demo demo-web test bench bench-quick bench-instructions bench-many bench-micro \
-    size fuzz fuzz-replay fuzz-minimise tls proxy tsan valgrind interop autobahn web lint format \
-    cover install clean FORCE
+    .PHONY: all help demo demo-web test bench bench-quick bench-instructions bench-many \
+    bench-micro size fuzz fuzz-replay fuzz-minimise tls proxy tsan valgrind interop autobahn web \
+    lint format cover install clean bench-tls FORCE
 
 all: $(PROGRAMS) ## build the examples and tools (the default)
 
@@ -52,6 +52,8 @@ FLAGS_tsan = -O1 -g -fsanitize=thread
 FLAGS_plain = -O1 -g
 FLAGS_cover = -O0 -g --coverage
 FLAGS_bearssl = $(FLAGS_asan) -DSTOMP_WS_BEARSSL
+FLAGS_bearssl_plain = $(FLAGS_plain) -DSTOMP_WS_BEARSSL
+FLAGS_bearssl_tsan = $(FLAGS_tsan) -DSTOMP_WS_BEARSSL
 
 # The file `flags` changes when the programs must be built anew since the compiler or its flags have
 # changed. A compiler that cannot take them is found out there.
@@ -70,7 +72,7 @@ build/$(1)/flags: FORCE
 	    rm $$(@D)/probe*; \
 	    echo '$$(CC) $$(FLAGS_$(1)) $$(LDFLAGS)' > $$@; }
 endef
-$(foreach name,asan tsan plain cover bearssl,$(eval $(call flavour,$(name))))
+$(foreach name,asan tsan plain cover bearssl bearssl_plain bearssl_tsan,$(eval $(call flavour,$(name))))
 
 # $(call built,FLAVOUR): what `make test` needs. $(call commands,FLAVOUR): how tests/run.sh is told.
 built = $(addprefix build/$(1)/,$(TESTS) $(VECTOR_TEST))
@@ -80,9 +82,22 @@ test: all $(call built,asan) ## everything that needs no network peer, with ASan
 	@ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	    sh tests/run.sh $(call commands,asan) 'sh tests/compile/run.sh' 'sh tests/stomp_cat.sh'
 
-build/bearssl/%: LDLIBS += -lbearssl
-tls: $(addprefix build/bearssl/,tests/tls/probe examples/stomp_cat) ## wss:// by BearSSL (libbearssl-dev, openssl)
-	@TIME_LIMIT=300 sh tests/run.sh 'python3 tests/tls/run.py $^' 'sh tests/tls/compile.sh'
+# With ASan and UBSan; the threads with TSan; some of it under valgrind; and what compilers say.
+build/bearssl/% build/bearssl_plain/% build/bearssl_tsan/%: LDLIBS += -lbearssl
+TLS_PROBE = build/bearssl_plain/tests/tls/probe
+TLS_PROGRAMS = $(addprefix build/bearssl/,tests/tls/probe examples/stomp_cat) \
+    build/bearssl_tsan/tests/tls/threads
+tls: $(TLS_PROGRAMS) $(TLS_PROBE) ## wss:// by BearSSL (libbearssl-dev, openssl, valgrind)
+	@TIME_LIMIT=400 TSAN_OPTIONS=halt_on_error=1 sh tests/run.sh \
+	    'python3 tests/tls/run.py $(TLS_PROGRAMS)' \
+	    'python3 tests/tls/run.py --valgrind $(TLS_PROBE)' 'sh tests/tls/compile.sh'
+
+build/bench_tls: tests/tls/bench.c $(HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(WARNINGS) -I. -o $@ $< $(LDFLAGS) -lbearssl $(LDLIBS)
+
+bench-tls: build/bench_tls ## the CPU time of wss:// beside that of BearSSL alone
+	@python3 tests/tls/bench.py $<
 
 PROXY_PROGRAMS = build/bearssl/examples/stomp_cat build/bearssl/examples/mini_broker
 proxy: $(PROXY_PROGRAMS) ## through tinyproxy and microsocks (as root: installs them), ws:// and wss://

@@ -4264,6 +4264,7 @@ static int stws_p_tls_ended(stws_p_tls *t) {
         {BR_ERR_X509_WEAK_PUBLIC_KEY, "a key in the server's chain is too weak (RSA needs 2048 bits)"},
         {BR_ERR_X509_NOT_CA, "the server's chain has an issuer that is no CA"},
         {BR_ERR_X509_UNSUPPORTED, "the server's chain uses algorithms that are broken or unknown (such as SHA-1)"},
+        {BR_ERR_X509_DN_MISMATCH, "the server's chain is out of order, or has certificates that do not belong to it"},
         {BR_ERR_X509_NOT_TRUSTED, "the CA of the server's certificate is not known here: see tls_ca_file"},
         {ALERT + BR_ALERT_HANDSHAKE_FAILURE, "the server finds no cipher in common (offered: ECDHE with AES-GCM or "
                                              "ChaCha20), or wants a client certificate (tls_cert_file)"},
@@ -4275,6 +4276,8 @@ static int stws_p_tls_ended(stws_p_tls *t) {
     if (error == BR_ERR_OK) return STWS_ERR_EOF;
     if ((error >= ALERT + 42 && error <= ALERT + 49) || error == ALERT + BR_ALERT_DECRYPT_ERROR)
         meaning = "the server does not take our certificate: see tls_cert_file and tls_key_file";
+    if (t->port && error == ALERT + BR_ALERT_HANDSHAKE_FAILURE)
+        meaning = "the server wants a handshake anew in the middle of a session, which is not done";
     t->final = meaning != NULL;
     if (!*t->why)
         snprintf(t->why, sizeof t->why, "%s (%s, %s %d)",

@@ -3,7 +3,8 @@
        probe name=value...
 
    url, address, ca, pem (a file that becomes tls_ca_pem), cert, key, pin, insecure=1: options of the client;
-   size=N: octets of each body; sends=N: messages; rounds=N: connections, one after the other; timeout=MS.
+   size=N: octets of each body; sends=N: messages; rounds=N: connections, one after the other; timeout=MS;
+   search=0: do not look for secrets in the memory afterwards, of which parts were never written.
    The client lives in memory of exactly stws_size octets, and a call of malloc by the library ends the program. */
 #ifndef STOMP_WS_BEARSSL
 #define STOMP_WS_BEARSSL
@@ -22,7 +23,7 @@ typedef struct probe {
     stws_options options;
     const char *addresses[2];
     size_t size;
-    int sends, rounds, timeout_ms;
+    int sends, rounds, timeout_ms, search;
     int received, wrong, saw_tls;
     char *body;
 } probe;
@@ -42,26 +43,43 @@ static char *read_text(const char *file) {
 
 static int set_number(probe *p, const char *name, const char *value) {
     int number = atoi(value);
-    if (!strcmp(name, "insecure")) p->options.tls_insecure_no_verify = number;
-    else if (!strcmp(name, "size")) p->size = (size_t)number;
-    else if (!strcmp(name, "sends")) p->sends = number;
-    else if (!strcmp(name, "rounds")) p->rounds = number;
-    else if (!strcmp(name, "timeout")) p->timeout_ms = number;
-    else if (!strcmp(name, "handshake")) p->options.connect_timeout_ms = number;
-    else return 0;
+    if (!strcmp(name, "insecure"))
+        p->options.tls_insecure_no_verify = number;
+    else if (!strcmp(name, "size"))
+        p->size = (size_t)number;
+    else if (!strcmp(name, "sends"))
+        p->sends = number;
+    else if (!strcmp(name, "rounds"))
+        p->rounds = number;
+    else if (!strcmp(name, "timeout"))
+        p->timeout_ms = number;
+    else if (!strcmp(name, "search"))
+        p->search = number;
+    else if (!strcmp(name, "handshake"))
+        p->options.connect_timeout_ms = number;
+    else
+        return 0;
     return 1;
 }
 
 static void set(probe *p, const char *name, const char *value) {
     stws_options *o = &p->options;
-    if (!strcmp(name, "url")) o->url = value;
-    else if (!strcmp(name, "address")) p->addresses[0] = value, o->addresses = p->addresses;
-    else if (!strcmp(name, "ca")) o->tls_ca_file = value;
-    else if (!strcmp(name, "pem")) o->tls_ca_pem = read_text(value);
-    else if (!strcmp(name, "cert")) o->tls_cert_file = value;
-    else if (!strcmp(name, "key")) o->tls_key_file = value;
-    else if (!strcmp(name, "pin")) o->tls_pin = value;
-    else if (!set_number(p, name, value)) exit(2);
+    if (!strcmp(name, "url"))
+        o->url = value;
+    else if (!strcmp(name, "address"))
+        p->addresses[0] = value, o->addresses = p->addresses;
+    else if (!strcmp(name, "ca"))
+        o->tls_ca_file = value;
+    else if (!strcmp(name, "pem"))
+        o->tls_ca_pem = read_text(value);
+    else if (!strcmp(name, "cert"))
+        o->tls_cert_file = value;
+    else if (!strcmp(name, "key"))
+        o->tls_key_file = value;
+    else if (!strcmp(name, "pin"))
+        o->tls_pin = value;
+    else if (!set_number(p, name, value))
+        exit(2);
 }
 
 static void take(probe *p, const stws_message *message) {
@@ -78,7 +96,8 @@ static int drive_until(stws *c, probe *p, int state, int received) {
         p->saw_tls |= stws_state(c) == STWS_TLS;
         if (result < 0) return result;
         if (result && event.type == STWS_EVENT_MESSAGE) take(p, event.message);
-        if (result && event.type == STWS_EVENT_DISCONNECTED && event.retry_ms >= 0 && event.result)
+        if (result && event.type == STWS_EVENT_DISCONNECTED && event.retry_ms >= 0 &&
+            (event.result || state == STWS_BACKOFF))
             return event.result;
         if (stws_state(c) == state && p->received >= received) return STWS_OK;
     }
@@ -90,7 +109,8 @@ static int talk(stws *c, probe *p) {
     int i, result = drive_until(c, p, STWS_CONNECTED, p->received), goal = p->received + p->sends;
     for (i = 0; result == STWS_OK && i < p->sends; i++) {
         result = stws_send(c, "/topic/echo", p->body, p->size);
-        if (result == STWS_ERR_FULL) result = drive_until(c, p, STWS_CONNECTED, p->received + 1), i--;
+        if (result == STWS_ERR_FULL)
+            result = drive_until(c, p, STWS_CONNECTED, p->received + 1), i--;
     }
     return result == STWS_OK ? drive_until(c, p, STWS_CONNECTED, goal) : result;
 }
@@ -103,7 +123,7 @@ static int holds(const char *memory, size_t size, const void *part, size_t len) 
 }
 
 int main(int argc, char **argv) {
-    probe p = {.size = 100, .sends = 1, .rounds = 1, .timeout_ms = 5000};
+    probe p = {.size = 100, .sends = 1, .rounds = 1, .timeout_ms = 5000, .search = 1};
     unsigned char master[48];
     char *memory;
     const char *why = "", *equals;
@@ -138,11 +158,13 @@ int main(int argc, char **argv) {
     if (c->tls) memcpy(master, c->tls->client.eng.session.master_secret, sizeof master);
     if (result == STWS_OK) stws_disconnect(c, 2000), drive_until(c, &p, STWS_ENDED, 0);
     stws_destroy(c);
-    printf("%s, received %d, wrong %d, TLS state %s\n", final ? "final" : "retried", p.received, p.wrong,
-           p.saw_tls ? "seen" : "not seen");
-    if (result == STWS_OK)
-        printf("secrets %s\n", holds(memory, size, p.options.passcode, 16) || holds(memory, size, master, 48)
-               ? "left" : "wiped");
+    printf("%s, received %d, wrong %d, TLS state %s\n", final ? "final" : "retried", p.received,
+           p.wrong, p.saw_tls ? "seen" : "not seen");
+    if (result == STWS_OK && p.search)
+        printf("secrets %s\n",
+               holds(memory, size, p.options.passcode, 16) || holds(memory, size, master, 48)
+                   ? "left"
+                   : "wiped");
     free(memory);
     free(p.body);
     return result == STWS_OK ? 0 : 1;

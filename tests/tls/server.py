@@ -105,9 +105,10 @@ class Server(Listener):
 class Session:
     """One connection behind TLS."""
 
-    def __init__(self, stream, piece, cut):
+    def __init__(self, stream, piece, cut, begun=b""):
         self._stream, self._piece, self._cut = stream, piece, cut
-        self._buffer = b""
+        self._buffer = begun
+        self.on_subscribe = None
         self._subscription = "0"
         self._count = 0
 
@@ -123,7 +124,7 @@ class Session:
         taken, self._buffer = self._buffer[:length], self._buffer[length:]
         return taken
 
-    def _write(self, data):
+    def write(self, data):
         for start in range(0, len(data), self._piece):
             self._stream.sendall(data[start:start + self._piece])
 
@@ -133,13 +134,13 @@ class Session:
         head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
         key = re.search(rb"(?i)Sec-WebSocket-Key: *(\S+)", head)[1]
         accept = base64.b64encode(hashlib.sha1(key + GUID).digest())
-        self._write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+        self.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
                     b"Connection: Upgrade\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n")
         message = b""
         while True:
             final, opcode, payload = self._frame()
             if opcode == 8:
-                self._send(8, payload)
+                self.send(8, payload)
                 while True:
                     self._take(1)
             message += payload
@@ -160,7 +161,7 @@ class Session:
         payload = (int.from_bytes(masked, "big") ^ int.from_bytes(pad, "big")).to_bytes(length, "big")
         return first & 128, first & 15, payload
 
-    def _send(self, opcode, payload):
+    def send(self, opcode, payload):
         length = len(payload)
         head = bytes([128 | opcode])
         if length < 126:
@@ -169,26 +170,28 @@ class Session:
             head += struct.pack(">BH", 126, length)
         else:
             head += struct.pack(">BQ", 127, length)
-        self._write(head + payload)
+        self.write(head + payload)
 
     def _on_message(self, frame):
         head, _, body = frame.lstrip(b"\r\n").partition(b"\n\n")
         command, *lines = head.decode().split("\n")
         headers = dict(line.split(":", 1) for line in lines)
         if command in ("CONNECT", "STOMP"):
-            self._send(1, b"CONNECTED\nversion:1.2\nserver:ActiveMQ/0\nheart-beat:0,0\n\n\0")
+            self.send(1, b"CONNECTED\nversion:1.2\nserver:ActiveMQ/0\nheart-beat:0,0\n\n\0")
             if self._cut:
                 self._cut(self._stream)
         elif command == "SUBSCRIBE":
             self._subscription = headers["id"]
+            if self.on_subscribe:
+                self.on_subscribe()
         elif command == "SEND":
             self._count += 1
             answer = (f"MESSAGE\nsubscription:{self._subscription}\nmessage-id:{self._count}\n"
                       f"destination:{headers['destination']}\n"
                       f"content-length:{len(body) - 1}\n\n").encode()
-            self._send(1, answer + body)
+            self.send(1, answer + body)
         if "receipt" in headers:
-            self._send(1, f"RECEIPT\nreceipt-id:{headers['receipt']}\n\n\0".encode())
+            self.send(1, f"RECEIPT\nreceipt-id:{headers['receipt']}\n\n\0".encode())
 
 
 class Relay(Listener):

@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""How much of BearSSL's throughput is left when the client is around it?
+
+    tests/tls/bench.py BENCH
+
+The same octets go from and to the same server once through the client and once through BearSSL's
+engine alone, in turn. What is compared is the CPU time for an octet, of two runs that followed each
+other: so neither the server's speed nor other work on the machine has a say. The aim is printed as
+met or missed; a run that goes wrong is a failure.
+"""
+
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+
+from certificates import Folder
+from server import Listener, Session, context
+
+AIM = 0.9
+ROUNDS = 5
+OCTETS = 100 << 20
+SIZES = (256, 1024, 16384, 262144)
+RUN_SECONDS = 120
+
+
+def message(size):
+    """A MESSAGE as it stands on the wire."""
+    sent = []
+    session = Session(None, 1 << 30, None)
+    session.write = sent.append
+    frame = (f"MESSAGE\nsubscription:1\nmessage-id:1\ndestination:/topic/flood\n"
+             f"content-length:{size}\n\n").encode() + size * b"x" + b"\0"
+    session.send(1, frame)
+    return b"".join(sent)
+
+
+class Flood(Listener):
+    """Floods whoever asks for /raw, or subscribes at /client; of what it is sent it looks at nothing."""
+
+    def __init__(self, tls):
+        self._tls = tls
+        self.size = self.count = 0
+        self.sending = False
+        super().__init__()
+
+    def serve(self, connection):
+        connection.settimeout(RUN_SECONDS)
+        stream = self._tls.wrap_socket(connection, server_side=True)
+        head = stream.recv(4096)
+        if head.startswith(b"GET /raw"):
+            self._flood(stream)
+        else:
+            session = Session(stream, 1 << 30, self._flood if self.sending else None, head)
+            session.on_subscribe = lambda: self._flood(stream)
+            session.run()
+        stream.unwrap()
+
+    def _flood(self, stream):
+        if self.sending:
+            while stream.recv(1 << 20):
+                pass
+            return
+        one = message(self.size)
+        together = max(1, (1 << 20) // len(one))
+        for _ in range(self.count // together):
+            stream.sendall(one * together)
+        stream.sendall(one * (self.count % together))
+
+
+def run(program, *words):
+    done = subprocess.run([program, *map(str, words)], capture_output=True, text=True, check=False,
+                          timeout=RUN_SECONDS)
+    if done.returncode:
+        sys.exit(f"bench {' '.join(map(str, words))}: {done.stderr}\n0 passed, 1 failed")
+    octets, seconds = done.stdout.split()
+    return float(seconds) / int(octets)
+
+
+def compare(program, server, direction, size):
+    server.size, server.count = size, max(1, OCTETS // size)
+    server.sending = direction == "send"
+    words = (server.port, size, server.count)
+    ratios, costs = [], []
+    for _ in range(ROUNDS):
+        raw = run(program, direction, "raw", *words)
+        ours = run(program, direction, "client", *words)
+        ratios.append(raw / ours)
+        costs.append((raw * 1e9, ours * 1e9))
+    raw, ours = (statistics.median(column) for column in zip(*costs))
+    ratio = statistics.median(ratios)
+    print(f"{direction:8} {size:7}  BearSSL {raw:6.3f} ns  client {ours:6.3f} ns  ratio {ratio:.2f}"
+          f"  {'met' if ratio >= AIM else 'missed'}", flush=True)
+    return ratio >= AIM
+
+
+def main():
+    program = pathlib.Path(sys.argv[1]).resolve()
+    sizes = tuple(map(int, sys.argv[2:])) or SIZES
+    with tempfile.TemporaryDirectory() as folder:
+        made = Folder(pathlib.Path(folder))
+        chain = made.self_signed("server")
+        print(f"CPU time for an octet; the aim is a ratio of {AIM}")
+        with Flood(context(chain)) as server:
+            for direction in ("receive", "send"):
+                for size in sizes:
+                    compare(program, server, direction, size)
+
+
+if __name__ == "__main__":
+    main()
