@@ -3,6 +3,7 @@
        probe name=value...
 
    url, address, ca, pem (a file that becomes tls_ca_pem), cert, key, pin, insecure=1: options of the client;
+   later: the URL that before_connect puts in url's place;
    size=N: octets of each body; sends=N: messages; rounds=N: connections, one after the other; timeout=MS;
    search=0: do not look for secrets in the memory afterwards, of which parts were never written.
    The client lives in memory of exactly stws_size octets, and a call of malloc by the library ends the program. */
@@ -21,6 +22,7 @@ static void *must_not_allocate(size_t size);
 
 typedef struct probe {
     stws_options options;
+    const char *later_url;
     const char *addresses[2];
     size_t size;
     int sends, rounds, timeout_ms, search;
@@ -62,6 +64,12 @@ static int set_number(probe *p, const char *name, const char *value) {
     return 1;
 }
 
+static int change_url(stws *client, stws_attempt *attempt, void *user) {
+    (void)client;
+    attempt->url = ((probe *)user)->later_url;
+    return 0;
+}
+
 static void set(probe *p, const char *name, const char *value) {
     stws_options *o = &p->options;
     if (!strcmp(name, "url"))
@@ -78,6 +86,8 @@ static void set(probe *p, const char *name, const char *value) {
         o->tls_key_file = value;
     else if (!strcmp(name, "pin"))
         o->tls_pin = value;
+    else if (!strcmp(name, "later"))
+        p->later_url = value, o->before_connect = change_url, o->user = p;
     else if (!set_number(p, name, value))
         exit(2);
 }
