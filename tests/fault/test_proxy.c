@@ -327,7 +327,7 @@ static void step_until_asked(stws *c) {
 
 /* It has a share of its own of connect_timeout_ms, and waits without spinning. */
 static void test_silence(void) {
-    static const stws_clock clock = {NULL, read_hands, NULL};
+    static const stws_clock clock = {.now_us = read_hands};
     struct proxy p = {.script = {EXCHANGE(HEARD / 2, "")}, .exchanges = 1};
     stws_fd fds[3];
     stws_options o;

@@ -156,7 +156,7 @@ static void run_raw(bench *b, unsigned long long octets) {
     static const char request[] = "GET /raw HTTP/1.1\r\n\r\n";
     stws_options o = stws_options_default();
     stws_endpoint to = {"127.0.0.1", 0, 1};
-    stws_clock clock = {NULL, stws_p_system_clock};
+    stws_clock clock = {.now_us = stws_p_system_clock};
     stws_random random = {NULL, stws_p_system_random};
     stws_transport io;
     stws_p_tcp tcp;
