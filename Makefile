@@ -17,8 +17,16 @@ WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wca
     -Wstrict-prototypes -Wundef
 VERSION = $(shell sed -n 's/^.define STOMP_WS_VERSION "\(.*\)"/\1/p' stomp_ws.h)
 
+# Examples that need a library beside libc: NEEDS_name is what their compiler is told. They are built
+# and tested by `make examples-embedding`, everything else by `make` and `make test`.
+WITH_LIBRARIES = libuv glib wss
+NEEDS_libuv = $(shell pkg-config --cflags --libs libuv)
+NEEDS_glib = $(shell pkg-config --cflags --libs glib-2.0)
+NEEDS_wss = -lbearssl
+
 # What there is to build. A new example, tool or test needs no line here.
-SOURCES = $(wildcard examples/*.c tests/tools/*.c tests/bench/*.c)
+EXAMPLES = $(filter-out $(WITH_LIBRARIES),$(basename $(notdir $(wildcard examples/*.c))))
+SOURCES = $(EXAMPLES:%=examples/%.c) $(wildcard tests/tools/*.c tests/bench/*.c)
 HEADERS = stomp_ws.h $(wildcard tests/*.h tests/*/*.h)
 PROGRAMS = $(patsubst %.c,build/%,$(notdir $(SOURCES)))
 
@@ -30,7 +38,7 @@ THREADED_TESTS = $(basename $(shell grep -lE 'pthread_create|stws_start' $(addsu
 
     .PHONY: all help demo demo-web test bench bench-quick bench-instructions bench-many \
     bench-micro size fuzz fuzz-replay fuzz-minimise tls proxy tsan valgrind interop autobahn web \
-    lint format cover install clean bench-tls FORCE
+    lint format cover install clean bench-tls examples-embedding FORCE
 
 all: $(PROGRAMS) ## build the examples and tools (the default)
 
@@ -78,9 +86,10 @@ $(foreach name,asan tsan plain cover bearssl bearssl_plain bearssl_tsan,$(eval $
 built = $(addprefix build/$(1)/,$(TESTS) $(VECTOR_TEST))
 commands = $(addprefix build/$(1)/,$(TESTS)) $(VECTOR_TEST:%='build/$(1)/% tests/conformance')
 
-test: all $(call built,asan) ## everything that needs no network peer, with ASan and UBSan
+test: all $(call built,asan) $(EXAMPLES:%=build/asan/examples/%) ## everything that needs no network peer, with ASan and UBSan
 	@ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
-	    sh tests/run.sh $(call commands,asan) 'sh tests/compile/run.sh' 'sh tests/stomp_cat.sh'
+	    sh tests/run.sh $(call commands,asan) 'sh tests/compile/run.sh' 'sh tests/stomp_cat.sh' \
+	        'sh tests/examples/run.sh build/asan/examples $(WITH_LIBRARIES)'
 
 # With ASan and UBSan; the threads with TSan; some of it under valgrind; and what compilers say.
 build/bearssl/% build/bearssl_plain/% build/bearssl_tsan/%: LDLIBS += -lbearssl
@@ -155,6 +164,10 @@ autobahn: $(AUTOBAHN_CLIENT) ## the Autobahn WebSocket cases, from PyPI, with AS
 web: $(addprefix build/,mini_broker stomp_cat) ## the web page in Chromium (as root: installs it)
 	sh tests/web/install.sh
 	@TIME_LIMIT=400 sh tests/run.sh 'node tests/web/test_web.mjs'
+
+examples-embedding: build/mini_broker ## examples for event loops and TLS (libuv, GLib, BearSSL)
+	@TIME_LIMIT=300 sh tests/run.sh \
+	    $(foreach name,$(WITH_LIBRARIES),'sh tests/examples/embedding.sh $(name) $(NEEDS_$(name))')
 
 demo-web: $(addprefix build/,mini_broker stomp_cat) ## the web page, live (needs npm)
 	@sh tests/web/demo.sh

@@ -7,27 +7,8 @@ set -u
 
 programs=${1:-build}
 topic=/topic/notifications
-work=$(mktemp -d) || exit 1
-processes=
-
-clean_up() {
-    # shellcheck disable=SC2086 # a list
-    [ -z "$processes" ] || kill $processes 2>/dev/null
-    wait
-    rm -rf "$work"
-}
-trap clean_up EXIT
-trap 'exit 130' HUP INT TERM
-
-# wait_for FILE TEXT TENTHS: whether the text gets into the file within so many tenths of a second.
-wait_for() {
-    tenths=$3
-    until grep -qF "$2" "$1" 2>/dev/null; do
-        tenths=$((tenths - 1))
-        [ "$tenths" -gt 0 ] || return 1
-        sleep 0.1
-    done
-}
+# shellcheck source=tests/processes.sh
+. "$(dirname "$0")/processes.sh"
 
 give_up() {
     printf 'demo: %s\n' "$1"
@@ -52,15 +33,11 @@ publish() {
     give_up "minimal did not get \"$1\""
 }
 
-"$programs/mini_broker" --port 0 >"$work/mini_broker" 2>"$work/mini_broker.log" &
-processes=$!
-wait_for "$work/mini_broker" READY 300 || give_up "the broker did not start"
-url=$(sed -n 's/^READY //p' "$work/mini_broker")
+start_broker "$programs/mini_broker" || give_up "the broker did not start"
 printf '$ %s/mini_broker &\nlistens at %s\n' "$programs" "$url"
 
 printf '\n$ %s/minimal %s &\n' "$programs" "$url"
-"$programs/minimal" "$url" >"$work/minimal" 2>&1 &
-processes="$processes $!"
+start minimal "$programs/minimal" "$url"
 wait_for "$work/mini_broker.log" connected 300 || give_up "minimal did not connect"
 printf 'the broker says: %s\n' "$(head -n 1 "$work/mini_broker.log")"
 

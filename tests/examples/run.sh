@@ -1,0 +1,209 @@
+#!/bin/sh
+# Each example begins with the question that it answers, compiles as C99 and as C++17, and does what
+# it says, against a broker on the loopback.
+#
+#     tests/examples/run.sh DIRECTORY-OF-THE-EXAMPLES NAME-OF-ONE-THAT-NEEDS-A-LIBRARY...
+# shellcheck disable=SC2086 # flags are several words
+set -u
+
+cd "$(dirname "$0")/../.." || exit 1
+. tests/checks.sh
+# shellcheck source=tests/processes.sh
+. tests/processes.sh
+trap 'clean_up; rm -f "$checks_output"' EXIT
+examples=$1
+shift
+with_libraries=" $* "
+cat=build/stomp_cat
+out=build/tests/examples
+rm -rf $out
+mkdir -p $out
+LIMIT=600 # tenths of a second until something that has to come must have come
+
+# ---- what a reader sees first ----
+
+asks() {
+    head -n 1 "$1" | grep -q '^/[/*] .*?$'
+}
+for source in examples/*.c examples/*.cpp; do
+    case $source in */mini_broker.c | */stomp_cat.c) continue ;; esac # tools, with a --help
+    check "$source begins with its question" asks "$source"
+done
+
+# ---- compilers ----
+
+# strict COMPILER ARGUMENTS...: g++ and clang++ also object to {0}, which C has for a zeroed struct.
+strict() {
+    strict_compiler=$1
+    shift
+    case $strict_compiler in
+        *++) strict_language="-Wno-missing-field-initializers -x c++ -std=c++17" ;;
+        *) strict_language="-Wstrict-prototypes -std=c99" ;;
+    esac
+    $strict_compiler -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wcast-qual \
+        -Wundef -Werror $strict_language -I. "$@"
+}
+
+# C++17 has no designated initialisers: an example that uses them is one for C alone, and so are the
+# tools, with their flexible array members and jumps.
+is_c_alone() {
+    case $1 in */mini_broker.c | */stomp_cat.c) return ;; esac
+    grep -qE '\{ ?\.[a-z_]+ =' "$1"
+}
+
+for compiler in gcc clang g++ clang++; do
+    command -v $compiler >/dev/null || continue
+    for source in examples/*.c; do
+        name=$(basename "$source" .c)
+        case $with_libraries in *" $name "*) continue ;; esac
+        case $compiler in *++) ! is_c_alone "$source" || continue ;; esac
+        check "$compiler $source" strict $compiler -fsyntax-only "$source"
+    done
+done
+for compiler in g++ clang++; do
+    command -v $compiler >/dev/null || continue
+    check "$compiler examples/cpp.cpp" strict $compiler -Wold-style-cast -g \
+        -fsanitize=address,undefined -fno-sanitize-recover=undefined \
+        -o $out/cpp.$compiler examples/cpp.cpp -pthread
+    check "$compiler stomp_ws.hpp without exceptions" strict $compiler -Wold-style-cast \
+        -fno-exceptions -fsyntax-only tests/examples/no_exceptions.cpp
+done
+
+# ---- what they do ----
+
+prints() {
+    expected=$1
+    shift
+    found=$(timeout 60 "$@" 2>&1)
+    printf '%s\n' "$found"
+    [ "$found" = "$expected" ]
+}
+
+# publish NAME DESTINATION TEXT OPTION...: until it stands in $work/NAME, as a topic keeps nothing
+# for who has not subscribed yet.
+publish() {
+    publish_to=$1 publish_destination=$2 publish_text=$3 tries=20
+    shift 3
+    while [ $tries -gt 0 ]; do
+        tries=$((tries - 1))
+        timeout 30 $cat "$url" -d "$publish_destination" -m "$publish_text" "$@"
+        if wait_for "$work/$publish_to" "$publish_text" 30; then return; fi
+    done
+    cat "$work/$publish_to.log"
+    return 1
+}
+
+end_broker() {
+    kill "$broker"
+    wait "$broker" 2>/dev/null
+}
+
+# Another broker where the last one was.
+start_again() {
+    port=${url#ws://*:}
+    start_broker build/mini_broker --port "${port%%/*}" "$@"
+}
+
+check "the broker starts" start_broker build/mini_broker
+
+start minimal "$examples/minimal" "$url"
+check "minimal prints" publish minimal /topic/notifications "for minimal"
+start notifications "$examples/notifications" "$url" -c 2 -d /topic/one -d /topic/two
+check "notifications prints" publish notifications /topic/two "for notifications"
+check "event_loop ticks" prints "tick 1" "$examples/event_loop" "$url" 1
+check "static_memory" sh -c "'$examples/static_memory' '$url' | grep -x 'no heap was used'"
+
+no_allocator() {
+    strict gcc -g -o $out/static_memory examples/static_memory.c tests/examples/no_malloc.c -pthread &&
+        timeout 60 $out/static_memory "$url" && ! timeout 60 $out/static_memory
+}
+for compiler in g++ clang++; do
+    command -v $compiler >/dev/null || continue
+    check "cpp, by $compiler" prints "/topic/numbers: 19, sum 19
+/topic/numbers: 23, sum 42
+none is not a number" $out/cpp.$compiler "$url"
+done
+
+start service "$examples/request_reply" "$url" serve
+check "request_reply" prints "14 octets" "$examples/request_reply" "$url" ask "How long am I?"
+
+# A worker dies over a job: another one gets it. Its program waits at a gate meanwhile.
+mkfifo "$work/gate" "$work/lines"
+cat >"$work/hold" <<'END'
+cat >>"$0.taken"
+read -r _ <"${0%/*}/gate"
+END
+worker_dies() {
+    start first "$examples/work_queue" "$url" /queue/jobs sh "$work/hold"
+    first=$!
+    $cat "$url" -d /queue/jobs -m "job one" --receipt && wait_for "$work/hold.taken" "job one" $LIMIT
+    kill -KILL $first
+    wait $first 2>/dev/null
+    echo >"$work/gate"
+    start second "$examples/work_queue" "$url" /queue/jobs cat
+    wait_for "$work/second" "job one" $LIMIT
+}
+check "work_queue: a job survives its worker" worker_dies
+
+cat >"$work/fail" <<'END'
+cat >>"$0.tried"
+echo >>"$0.tried"
+exit 1
+END
+job_fails() {
+    start third "$examples/work_queue" "$url" /queue/hopeless sh "$work/fail"
+    $cat "$url" -d /queue/hopeless -m "job two" --receipt && wait_for "$work/fail.tried" "job two
+job two" $LIMIT
+}
+check "work_queue: a job that fails is given out again" job_fails
+
+# The broker falls silent, then dies, with lines sent that it has not confirmed.
+nothing_is_lost() {
+    exec 9<>"$work/lines"
+    "$examples/confirmed_publisher" "$url" /queue/safe <"$work/lines" 9>&- \
+        >"$work/publisher" 2>"$work/publisher.log" &
+    processes="$processes $!"
+    wait_for "$work/mini_broker.log" "connected" $LIMIT || return
+    kill -STOP "$broker"
+    printf 'one\ntwo\nthree\n' >&9
+    kill -KILL "$broker"
+    wait "$broker" 2>/dev/null
+    start_again 9>&- || return
+    exec 9>&-
+    wait_for "$work/publisher" "3 confirmed" $LIMIT && prints "one
+two
+three" $cat "$url" -s /queue/safe -n 3
+}
+end_broker
+check "the broker starts again" start_again
+check "confirmed_publisher: nothing is lost" nothing_is_lost
+
+# The token comes late, and changes while the broker is away.
+token_is_fresh() {
+    end_broker
+    start_again --login token:early || return
+    start refresh "$examples/token_refresh" "$url" "$work/token" /topic/t
+    echo early >"$work/new" && mv "$work/new" "$work/token"
+    publish refresh /topic/t "with the first" -u token -p early || return
+    echo late >"$work/new" && mv "$work/new" "$work/token"
+    end_broker
+    start_again --login token:late && publish refresh /topic/t "with the second" -u token -p late
+}
+check "token_refresh" token_is_fresh
+
+through_a_pipe() {
+    seq 3000 >"$work/numbers"
+    sed 's|^|/topic/pipe: |' "$work/numbers" >"$work/expected"
+    "$examples/sans_io" write /topic/pipe <"$work/numbers" | $1 | "$examples/sans_io" read |
+        cmp - "$work/expected"
+}
+check "sans_io" through_a_pipe cat
+check "sans_io, octet by octet" through_a_pipe "dd bs=1 status=none"
+refuse "sans_io takes no rubbish" "a WebSocket frame breaks RFC 6455" \
+    sh -c "echo rubbish | '$examples/sans_io' read"
+
+# static_memory once more, for libc's calls too; there is no such linking with a sanitizer.
+start_broker build/mini_broker || exit 1
+check "static_memory calls no allocator, nor does libc for it" no_allocator
+
+report

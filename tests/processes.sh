@@ -1,0 +1,42 @@
+# To be sourced by a POSIX sh script that starts processes on the loopback: what they print goes into
+# $work, and clean_up ends them and removes it.
+# shellcheck shell=sh disable=SC2034 # what it sets is for that script
+
+work=$(mktemp -d) || exit 1
+processes=
+
+clean_up() {
+    # shellcheck disable=SC2086 # a list
+    [ -z "$processes" ] || kill $processes 2>/dev/null
+    wait
+    rm -rf "$work"
+}
+trap clean_up EXIT
+trap 'exit 130' HUP INT TERM
+
+# start NAME COMMAND...: in the background, its output in $work/NAME and $work/NAME.log; $! is it.
+start() {
+    start_name=$1
+    shift
+    rm -f "$work/$start_name" "$work/$start_name.log" # the child may open them late
+    "$@" >"$work/$start_name" 2>"$work/$start_name.log" &
+    processes="$processes $!"
+}
+
+# wait_for FILE TEXT TENTHS: whether the text gets into the file within so many tenths of a second.
+wait_for() {
+    tenths=$3
+    until grep -qF "$2" "$1" 2>/dev/null; do
+        tenths=$((tenths - 1))
+        [ "$tenths" -gt 0 ] || return 1
+        sleep 0.1
+    done
+}
+
+# start_broker PROGRAM OPTION...: a broker that listens, at $url, and is the process $broker.
+start_broker() {
+    start mini_broker "$@"
+    broker=$!
+    wait_for "$work/mini_broker" READY 300 || return
+    url=$(sed -n 's/^READY //p' "$work/mini_broker")
+}
