@@ -38,7 +38,7 @@ THREADED_TESTS = $(basename $(shell grep -lE 'pthread_create|stws_start' $(addsu
 
     .PHONY: all help demo demo-web test bench bench-quick bench-instructions bench-many \
     bench-micro size fuzz fuzz-replay fuzz-minimise tls proxy tsan valgrind interop autobahn web \
-    lint format cover install clean bench-tls examples-embedding FORCE
+    lint format cover install clean bench-tls examples-embedding packaging FORCE
 
 all: $(PROGRAMS) ## build the examples and tools (the default)
 
@@ -214,15 +214,20 @@ build/stomp_ws.pc: stomp_ws.h FORCE
 	    'Description: STOMP over WebSocket for C, in one header' 'Version: $(VERSION)' \
 	    'Cflags: -I$${includedir}' 'Libs: -pthread' > $@
 
-install: build/stomp_cat build/stomp_ws.pc ## header, stomp_ws.pc, stomp_cat (PREFIX, DESTDIR)
+install: build/stomp_cat build/stomp_ws.pc ## header, for pkg-config and CMake, stomp_cat (PREFIX, DESTDIR)
 	install -D -m 644 stomp_ws.h $(DESTDIR)$(PREFIX)/include/stomp_ws.h
 	install -D -m 755 build/stomp_cat $(DESTDIR)$(PREFIX)/bin/stomp_cat
 	install -D -m 644 build/stomp_ws.pc $(DESTDIR)$(PREFIX)/share/pkgconfig/stomp_ws.pc
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/cmake/stomp_ws \
+	    $(wildcard tests/packaging/cmake/*-*.cmake)
 	install -D -m 644 examples/stomp_cat.1 $(DESTDIR)$(PREFIX)/share/man/man1/stomp_cat.1
 	install -D -m 644 examples/completion/stomp_cat.bash \
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/stomp_cat
 	install -D -m 644 examples/completion/_stomp_cat \
 	    $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_stomp_cat
+
+packaging: build/stomp_cat ## pkg-config, CMake, Meson, Conan: each from installation to a program
+	@TIME_LIMIT=600 sh tests/run.sh 'sh tests/packaging/run.sh'
 
 clean: ## remove build/
 	rm -rf build

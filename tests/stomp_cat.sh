@@ -83,6 +83,8 @@ cat >$out/expected <<END
 ./opt/x/bin/stomp_cat
 ./opt/x/include/stomp_ws.h
 ./opt/x/share/bash-completion/completions/stomp_cat
+./opt/x/share/cmake/stomp_ws/stomp_ws-config-version.cmake
+./opt/x/share/cmake/stomp_ws/stomp_ws-config.cmake
 ./opt/x/share/man/man1/stomp_cat.1
 ./opt/x/share/pkgconfig/stomp_ws.pc
 ./opt/x/share/zsh/site-functions/_stomp_cat

@@ -1,0 +1,136 @@
+#!/bin/sh
+# Each way of having stomp_ws.h in a program is tried, from its installation to the program's run.
+set -u
+
+cd "$(dirname "$0")/../.." || exit 1
+. tests/checks.sh
+root=$PWD
+here=$root/tests/packaging
+out=$root/build/packaging
+rm -rf "$out/work"
+mkdir -p "$out/work"
+version=$(sed -n 's/^.define STOMP_WS_VERSION "\(.*\)"/\1/p' stomp_ws.h)
+
+for tool in cc make cmake ninja meson pkg-config git python3; do
+    check "$tool is installed" command -v $tool
+done
+
+runs() {
+    "$1" | grep -x "stomp_ws $version works"
+}
+
+# user NAME: a copy of that user's project, so that none of it can find the header by accident.
+user() {
+    cp -r "$here/users" "$out/work/$1"
+    cd "$out/work/$1/$1" || exit
+    cp ../program.c .
+}
+
+# ---- installed ----
+
+check "make install" env MAKEFLAGS= make -s install DESTDIR="$out/work/stage" PREFIX=/usr/local
+prefix=$out/work/stage/usr/local
+
+# staged COMMAND...: pkg-config finds what is installed in the stage, for a package's root.
+staged() {
+    PKG_CONFIG_PATH=$prefix/share/pkgconfig PKG_CONFIG_SYSROOT_DIR=$out/work/stage "$@"
+}
+
+by_pkg_config() (
+    user pkg-config
+    [ "$(staged pkg-config --modversion stomp_ws)" = "$version" ] && staged make && runs ./program
+)
+by_find_package() (
+    user find_package
+    cmake -B build -DCMAKE_PREFIX_PATH="$prefix" && cmake --build build && runs build/program
+)
+too_new() (
+    user find_package
+    sed -i 's/stomp_ws 0.1/stomp_ws 0.2/' CMakeLists.txt
+    cmake -B build -DCMAKE_PREFIX_PATH="$prefix"
+)
+by_meson() (
+    user meson
+    rm -r subprojects
+    staged meson setup build && ninja -C build && runs build/program
+)
+check "pkg-config" by_pkg_config
+check "CMake's find_package" by_find_package
+rm -rf "$out/work/find_package"
+refuse "find_package does not take 0.1 for 0.2" "requested version \"0.2\"" too_new
+check "meson, by pkg-config" by_meson
+rm -rf "$out/work/meson"
+
+# ---- from a repository: one with this tree in it, and the tag of its version ----
+
+make_origin() (
+    mkdir -p "$out/work/origin/tests" && cd "$out/work/origin" &&
+        cp -r "$root/stomp_ws.h" "$root/LICENSE" . && cp -r "$here" tests/packaging &&
+        git init -q && git add . &&
+        git -c user.name=test -c user.email=test@example.invalid commit -qm "A release" &&
+        git tag "v$version"
+)
+check "a repository for the test" make_origin
+
+by_add_subdirectory() (
+    user add_subdirectory
+    mkdir third_party && cp -r "$out/work/origin" third_party/stomp_ws
+    cmake -G Ninja -B build && cmake --build build && runs build/program
+)
+by_fetch_content() (
+    user fetch_content
+    cmake -B build -DSTOMP_WS_REPOSITORY="file://$out/work/origin" && cmake --build build &&
+        runs build/program
+)
+by_wrap() (
+    user meson
+    sed -i "s|@STOMP_WS_REPOSITORY@|file://$out/work/origin|" subprojects/stomp_ws.wrap
+    meson setup --wrap-mode=forcefallback build && ninja -C build && runs build/program
+)
+check "CMake's add_subdirectory" by_add_subdirectory
+check "CMake's FetchContent" by_fetch_content
+check "meson's wrap" by_wrap
+
+# ---- recipes ----
+
+venv=$out/venv
+install_conan() {
+    cmp -s "$here/requirements.txt" "$venv/requirements.txt" && return
+    python3 -m venv "$venv" && "$venv/bin/pip" install --quiet -r "$here/requirements.txt" &&
+        cp "$here/requirements.txt" "$venv"
+}
+by_conan() (
+    export CONAN_HOME="$out/work/conan"
+    cp -r "$out/work/origin" "$out/work/recipe" && cd "$out/work/recipe" || exit
+    "$venv/bin/conan" profile detect &&
+        "$venv/bin/conan" create tests/packaging/conan >"$out/conan.log" 2>&1 &&
+        grep "stomp_ws $version works" "$out/conan.log" && return
+    tail -n 40 "$out/conan.log"
+    return 1
+)
+check "conan comes from PyPI" install_conan
+check "conan create" by_conan
+
+# clib takes files by their names from a repository; there is nothing of it to run here.
+clib_is_right() {
+    python3 - "$here/clib.json" "$version" <<'END'
+import json, pathlib, sys
+recipe = json.loads(pathlib.Path(sys.argv[1]).read_text())
+assert recipe["version"] == sys.argv[2], recipe["version"]
+assert recipe["src"] and all(pathlib.Path(name).is_file() for name in recipe["src"]), recipe["src"]
+END
+}
+check "clib.json has the version, and files that are there" clib_is_right
+
+# What has to name the version names this one.
+names_the_version() {
+    grep -q "$1" "$2" || { echo "$2 does not have: $1"; return 1; }
+}
+check "the tag in FetchContent" names_the_version "GIT_TAG v$version\$" \
+    "$here/users/fetch_content/CMakeLists.txt"
+check "the tag in the wrap" names_the_version "revision = v$version\$" \
+    "$here/users/meson/subprojects/stomp_ws.wrap"
+check "the version for meson" names_the_version "version: '$version'" \
+    "$here/users/meson/subprojects/packagefiles/stomp_ws/meson.build"
+
+report
