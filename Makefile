@@ -38,7 +38,8 @@ THREADED_TESTS = $(basename $(shell grep -lE 'pthread_create|stws_start' $(addsu
 
     .PHONY: all help demo demo-web test bench bench-quick bench-instructions bench-many \
     bench-micro size fuzz fuzz-replay fuzz-minimise tls proxy tsan valgrind interop autobahn web \
-    lint format cover install clean bench-tls examples-embedding packaging FORCE
+    lint format cover install clean bench-tls examples-embedding packaging docs gdb-minimal \
+    FORCE
 
 all: $(PROGRAMS) ## build the examples and tools (the default)
 
@@ -200,13 +201,24 @@ lint: ## strict warnings, static analysers, the header's style: no finding at al
 	@sh tests/lint.sh
 
 format: ## clang-format over examples and tests (the tables of the header are set by hand)
-	clang-format -i $(wildcard examples/*.[ch] tests/*.h tests/*/*.[ch])
+	clang-format -i $(wildcard examples/*.[ch] examples/*.[ch]pp tests/*.h tests/*/*.[ch] \
+	    tests/*/*.cpp)
 
-cover: all $(call built,cover) ## line and branch coverage of stomp_ws.h by the tests (needs gcovr)
+build/debug/%: %.c $(HEADERS)
+	@mkdir -p $(@D)
+	$(CC) -Og -g3 $(WARNINGS) -I. -o $@ $< $(LDFLAGS) $(LDLIBS)
+
+gdb-minimal: build/debug/minimal build/mini_broker build/stomp_cat ## gdb in a callback, with a broker
+	@sh tests/gdb.sh
+
+cover: all $(call built,cover) ## coverage of stomp_ws.h by the tests, as HTML (needs gcovr)
 	@find build/cover -name '*.gcda' -delete
 	-@sh tests/run.sh $(call commands,cover)
-	@gcovr --root . --filter stomp_ws.h --branches build/cover
-	@gcovr --root . --filter stomp_ws.h build/cover
+	@mkdir -p build/cover/html
+	@gcovr --root . --filter stomp_ws.h --html-details build/cover/html/index.html \
+	    --print-summary build/cover > build/cover/summary
+	@awk '{ printf "%s%s", sep, $$0; sep = "; " } END { print "; build/cover/html/index.html" }' \
+	    build/cover/summary
 
 build/stomp_ws.pc: stomp_ws.h FORCE
 	@mkdir -p $(@D)
@@ -214,12 +226,21 @@ build/stomp_ws.pc: stomp_ws.h FORCE
 	    'Description: STOMP over WebSocket for C, in one header' 'Version: $(VERSION)' \
 	    'Cflags: -I$${includedir}' 'Libs: -pthread' > $@
 
-install: build/stomp_cat build/stomp_ws.pc ## header, for pkg-config and CMake, stomp_cat (PREFIX, DESTDIR)
+build/docs/stomp_ws.3: stomp_ws.h tests/docs/manual.awk tests/docs/man.awk
+	@mkdir -p $(@D)
+	awk -f tests/docs/manual.awk stomp_ws.h | awk -v date="$$(date +%Y-%m-%d)" \
+	    -f tests/docs/man.awk > $@
+
+docs: build/docs/stomp_ws.3 ## the manual as HTML, from the header itself, and as stomp_ws(3)
+	@sh tests/docs/run.sh
+
+install: build/stomp_cat build/stomp_ws.pc build/docs/stomp_ws.3 ## header, manual, stomp_cat (PREFIX, DESTDIR)
 	install -D -m 644 stomp_ws.h $(DESTDIR)$(PREFIX)/include/stomp_ws.h
 	install -D -m 755 build/stomp_cat $(DESTDIR)$(PREFIX)/bin/stomp_cat
 	install -D -m 644 build/stomp_ws.pc $(DESTDIR)$(PREFIX)/share/pkgconfig/stomp_ws.pc
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/cmake/stomp_ws \
 	    $(wildcard tests/packaging/cmake/*-*.cmake)
+	install -D -m 644 build/docs/stomp_ws.3 $(DESTDIR)$(PREFIX)/share/man/man3/stomp_ws.3
 	install -D -m 644 examples/stomp_cat.1 $(DESTDIR)$(PREFIX)/share/man/man1/stomp_cat.1
 	install -D -m 644 examples/completion/stomp_cat.bash \
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/stomp_cat

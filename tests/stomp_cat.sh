@@ -86,6 +86,7 @@ cat >$out/expected <<END
 ./opt/x/share/cmake/stomp_ws/stomp_ws-config-version.cmake
 ./opt/x/share/cmake/stomp_ws/stomp_ws-config.cmake
 ./opt/x/share/man/man1/stomp_cat.1
+./opt/x/share/man/man3/stomp_ws.3
 ./opt/x/share/pkgconfig/stomp_ws.pc
 ./opt/x/share/zsh/site-functions/_stomp_cat
 END

@@ -1,0 +1,23 @@
+#!/bin/sh
+# gdb in the callback of examples/minimal.c: a broker, a message every second, and a breakpoint where
+# the message arrives. From there `up` leads through the client, `next` back to it.
+#
+#     tests/gdb.sh [GDB-ARGUMENT]...
+set -u
+
+cd "$(dirname "$0")/.." || exit 1
+# shellcheck source=tests/processes.sh
+. tests/processes.sh
+
+command -v gdb >/dev/null || { echo "gdb is not installed"; exit 1; }
+start_broker build/mini_broker || { echo "the broker did not start"; exit 1; }
+
+publish() {
+    while sleep 1; do
+        build/stomp_cat "$url" -d /topic/notifications -m "the time is $(date +%T)"
+    done
+}
+start publisher publish
+
+trap '' INT # Ctrl-C is for gdb
+gdb -q -ex 'break print' -ex run -ex backtrace "$@" --args build/debug/minimal "$url"
