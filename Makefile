@@ -39,7 +39,7 @@ THREADED_TESTS = $(basename $(shell grep -lE 'pthread_create|stws_start' $(addsu
     .PHONY: all help demo demo-web test bench bench-quick bench-instructions bench-many \
     bench-micro size fuzz fuzz-replay fuzz-minimise tls proxy tsan valgrind interop autobahn web \
     lint format cover install clean bench-tls examples-embedding packaging docs gdb-minimal \
-    FORCE
+    picture FORCE
 
 all: $(PROGRAMS) ## build the examples and tools (the default)
 
@@ -207,6 +207,11 @@ format: ## clang-format over examples and tests (the tables of the header are se
 build/debug/%: %.c $(HEADERS)
 	@mkdir -p $(@D)
 	$(CC) -Og -g3 $(WARNINGS) -I. -o $@ $< $(LDFLAGS) $(LDLIBS)
+
+picture: $(addprefix build/,minimal mini_broker stomp_cat) ## record the terminal picture of the README
+	@python3 -m venv build/venv-picture && build/venv-picture/bin/pip install --quiet \
+	    --disable-pip-version-check -r tests/picture/requirements.txt
+	@build/venv-picture/bin/python tests/picture/record.py examples/terminal.svg
 
 gdb-minimal: build/debug/minimal build/mini_broker build/stomp_cat ## gdb in a callback, with a broker
 	@sh tests/gdb.sh
