@@ -39,7 +39,7 @@ THREADED_TESTS = $(basename $(shell grep -lE 'pthread_create|stws_start' $(addsu
     .PHONY: all help demo demo-web test bench bench-quick bench-instructions bench-many \
     bench-micro size fuzz fuzz-replay fuzz-minimise tls proxy tsan valgrind interop autobahn web \
     lint format cover install clean bench-tls examples-embedding packaging docs gdb-minimal \
-    picture FORCE
+    picture sim FORCE
 
 all: $(PROGRAMS) ## build the examples and tools (the default)
 
@@ -59,6 +59,7 @@ demo: $(addprefix build/,minimal mini_broker stomp_cat) ## a broker and two clie
 FLAGS_asan = -O1 -g -fno-omit-frame-pointer $(SANITIZE)
 FLAGS_tsan = -O1 -g -fsanitize=thread
 FLAGS_plain = -O1 -g
+FLAGS_sim = -O2 -g
 FLAGS_cover = -O0 -g --coverage
 FLAGS_bearssl = $(FLAGS_asan) -DSTOMP_WS_BEARSSL
 FLAGS_bearssl_plain = $(FLAGS_plain) -DSTOMP_WS_BEARSSL
@@ -82,6 +83,7 @@ build/$(1)/flags: FORCE
 	    echo '$$(CC) $$(FLAGS_$(1)) $$(LDFLAGS)' > $$@; }
 endef
 $(foreach name,asan tsan plain cover bearssl bearssl_plain bearssl_tsan,$(eval $(call flavour,$(name))))
+$(foreach name,asan tsan plain sim cover bearssl,$(eval $(call flavour,$(name))))
 
 # $(call built,FLAVOUR): what `make test` needs. $(call commands,FLAVOUR): how tests/run.sh is told.
 built = $(addprefix build/$(1)/,$(TESTS) $(VECTOR_TEST))
@@ -121,6 +123,17 @@ tsan: all $(addprefix build/tsan/,$(THREADED_TESTS)) ## tests that start threads
 valgrind: all $(call built,plain) ## the tests under valgrind's memcheck
 	@UNDER='valgrind -q --error-exitcode=99 --leak-check=full' \
 	    TIME_LIMIT=300 sh tests/run.sh $(call commands,plain)
+
+# Stories of clients, brokers and a network that fails, each from a seed: the first of them with the
+# sanitizers, too. A failing seed prints itself.
+SEEDS ?= 20000
+FROM ?= 1
+SIM = build/sim/tests/sim/sim
+sim: $(SIM) $(SIM:build/sim/%=build/asan/%) ## SEEDS simulated stories: make sim SEEDS=20000 FROM=1
+	@echo 'With ASan and UBSan:'
+	@$(SIM:build/sim/%=build/asan/%) --from $(FROM) --seeds 2000
+	@echo 'As fast as it goes:'
+	@$(SIM) --from $(FROM) --seeds $(SEEDS)
 
 # The fuzz targets, three times: build/fuzz with libFuzzer, build/asan with a main of their own that
 # replays the corpora, build/profile to see what these cover. clang has libFuzzer, gcc has not.

@@ -1,0 +1,232 @@
+/* check.h - what must hold: at every octet the client writes, at every event it tells, and after
+   every turn it takes. */
+#ifndef SIM_CHECK_H
+#define SIM_CHECK_H
+
+#include "broker.h"
+
+enum { SLACK = 3 }; /* ms: deadlines are rounded up to whole ones */
+
+/* ==== at every frame that the client writes ==== */
+
+static void check_sub_first(struct conn *c, const struct parcel *p, int uid) {
+    const struct user *u = c->user;
+    int i;
+    for (i = 0; i < u->sub_count; i++) {
+        const struct user_sub *s = &u->subs[i];
+        if (!s->live || s->wire_conn == c->number) continue;
+        if (s->at_connect == c->number)
+            broken(c->w, "connection %d: m%d before the subscription %s", c->number, uid, s->id);
+        else if (s->call < p->call)
+            broken(c->w, "connection %d: m%d overtakes the subscription %s", c->number, uid, s->id);
+    }
+}
+static void check_send(struct conn *c, const struct stomp *f) {
+    struct world *w = c->w;
+    int uid = parcel_of(w, f->body, f->body_len);
+    struct parcel *p = &w->parcels[uid < 0 ? 0 : uid];
+    const char *said = field(f, "note");
+    char expected[32];
+    if (uid < 0 || !p->call || p->user != c->user->number || p->incarnation != c->user->incarnation) {
+        broken(w, "connection %d: a SEND that nobody asked for", c->number);
+        return;
+    }
+    parcel_note(w, uid, expected);
+    if (!said || strcmp(said, expected) != 0) broken(w, "m%d: its header came out as %.60s", uid, said ? said : "none");
+    if (p->written && (!w->p.confirm || p->written_conn == c->number))
+        broken(w, "m%d is sent twice", uid);
+    if (p->confirmed && c->number > p->confirmed_conn) broken(w, "m%d is sent after it was confirmed", uid);
+    if ((field(f, "receipt") != NULL) != (w->p.confirm || p->told)) broken(w, "m%d: its receipt header is wrong", uid);
+    if (p->written++) happened(w, WRITE_SEND_AGAIN);
+    p->written_conn = c->number;
+    p->written_at = w->now_us;
+    check_sub_first(c, p, uid);
+}
+static void check_subscribe(struct conn *c, const struct stomp *f) {
+    struct user_sub *s, *found = NULL;
+    const char *id = field(f, "id"), *destination = field(f, "destination");
+    for (s = c->user->subs; s < c->user->subs + c->user->sub_count; s++) {
+        if (s->wire_conn == c->number || (!s->live && s->left_conn != c->number)) continue;
+        if (strcmp(s->id, id) != 0 || strcmp(place_name[s->place], destination) != 0) continue;
+        if (!found || s->live) found = s;
+    }
+    if (found && found->wire_conn) happened(c->w, WRITE_SUBSCRIBE_AGAIN);
+    if (found) found->wire_conn = c->number;
+    else broken(c->w, "connection %d: SUBSCRIBE %s to %s, which nobody asked for", c->number, id, destination);
+}
+static void check_ack(struct conn *c, const struct stomp *f) {
+    struct delivery *d = named_delivery(c, f);
+    if (!d) return;
+    if (!d->ack_called) broken(c->w, "connection %d: %s of m%d, which nobody asked for", c->number, f->command, d->uid);
+    if (d->ack_written) broken(c->w, "connection %d: %s of m%d is written twice", c->number, f->command, d->uid);
+    d->ack_written = 1;
+}
+static void count_frame(struct world *w, const char *command) {
+    static const char *const commands[] = {"CONNECT", "SEND",  "SUBSCRIBE", "UNSUBSCRIBE", "ACK",
+                                           "NACK",    "BEGIN", "COMMIT",    "ABORT",       "DISCONNECT"};
+    static const enum kind kinds[] = {WRITE_CONNECT, WRITE_SEND,  WRITE_SUBSCRIBE, WRITE_UNSUBSCRIBE, WRITE_ACK,
+                                      WRITE_NACK,    WRITE_BEGIN, WRITE_COMMIT,    WRITE_ABORT,       WRITE_DISCONNECT};
+    size_t i;
+    for (i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strcmp(command, commands[i]) == 0) happened(w, kinds[i]);
+}
+static void check_frame(struct conn *c, const struct stomp *f) {
+    count_frame(c->w, f->command);
+    note(c->w, "user %d writes %s%s%s on connection %d", c->user->number, f->command,
+         f->body_len ? " " : "", f->body_len ? "m" : "", c->number);
+    if (strcmp(f->command, "SEND") == 0) check_send(c, f);
+    if (strcmp(f->command, "SUBSCRIBE") == 0) check_subscribe(c, f);
+    if (strcmp(f->command + (f->command[0] == 'N'), "ACK") == 0) check_ack(c, f);
+}
+
+/* ==== at every event ==== */
+
+static struct receipt_note *find_receipt(struct user *u, int number) {
+    int i;
+    for (i = u->receipt_count - 1; i >= 0; i--)
+        if (u->receipts[i].number == number) return &u->receipts[i];
+    return NULL;
+}
+static void count_receipt(struct world *w, int result) {
+    if (result == STWS_OK) happened(w, HEAR_RECEIPT);
+    if (result == STWS_ERR_BROKER) happened(w, HEAR_RECEIPT_ERROR);
+    if (result == STWS_ERR_TIMEOUT) happened(w, HEAR_RECEIPT_TIMEOUT);
+    if (result == STWS_ERR_LOST) happened(w, HEAR_RECEIPT_LOST);
+    if (result == STWS_ERR_FULL) happened(w, HEAR_RECEIPT_FULL);
+}
+static void check_receipt(struct user *u, const stws_event *e) {
+    struct receipt_note *r = find_receipt(u, e->receipt);
+    struct parcel *p;
+    count_receipt(u->w, e->result);
+    if (e->receipt == 0 || e->handle) return; /* too late for its time-out; or a subscription's */
+    if (!r || r->ended) {
+        broken(u->w, "user %d: receipt %d ends %s", u->number, e->receipt, r ? "twice" : "although nobody asked for it");
+        return;
+    }
+    r->ended = 1;
+    p = &u->w->parcels[r->uid];
+    if (e->result == STWS_OK) {
+        p->confirmed = 1;
+        p->confirmed_conn = u->conn ? u->conn->number : u->w->conn_count;
+        if (!p->accepted && !p->transacted) broken(u->w, "m%d is confirmed, but the broker does not have it", r->uid);
+    } else {
+        p->refused = 1;
+    }
+}
+
+/* Why a connection has ended: those that the user may be told. */
+static void count_loss(struct world *w, int result) {
+    static const int results[] = {STWS_OK,         STWS_ERR_CONNECT,   STWS_ERR_RESOLVE, STWS_ERR_TIMEOUT,
+                                  STWS_ERR_HTTP_STATUS, STWS_ERR_IO,   STWS_ERR_EOF,     STWS_ERR_WS_CLOSE,
+                                  STWS_ERR_BROKER, STWS_ERR_LOGIN,     STWS_ERR_HEARTBEAT, STWS_ERR_LIMIT, STWS_ERR_LATE};
+    int i, known = 0, count = (int)(sizeof results / sizeof *results);
+    for (i = 0; i < count; i++) {
+        if (result != results[i]) continue;
+        happened(w, (enum kind)(LOST_ASKED + i));
+        known = 1;
+    }
+    if (!known) broken(w, "a connection ends with %s", stws_result_name(result));
+}
+static void check_disconnected(struct user *u, const stws_event *e, const struct conn *last) {
+    const struct world *w = u->w;
+    count_loss(u->w, e->result);
+    if (!e->text || !*e->text) broken(u->w, "user %d: a disconnection without a sentence", u->number);
+    if (e->result == STWS_ERR_HEARTBEAT && last && w->now_us - last->last_read < last->beat_every * 3 - 2 * MS)
+        broken(u->w, "user %d: the server is judged after %d ms", u->number, (int)((w->now_us - last->last_read) / MS));
+    if (e->retry_ms > 60000) broken(u->w, "user %d: the next attempt in %d ms", u->number, (int)e->retry_ms);
+    u->retry_at = e->retry_ms >= 0 && !w->p.hooks && !u->hurried ? w->now_us + e->retry_ms * MS : NEVER;
+    u->error_by = NEVER;
+    u->final = e->retry_ms < 0;
+}
+
+/* ==== after every turn, when the client says that it has nothing to do now ==== */
+
+static void check_late(struct user *u, const char *what, long long since, long long limit_ms) {
+    long long now = u->w->now_us;
+    if (since == NEVER || now - since <= (limit_ms + SLACK) * MS) return;
+    broken(u->w, "user %d: %s lasts %d ms, over its limit of %d", u->number, what, (int)((now - since) / MS), (int)limit_ms);
+}
+static void check_beats(struct user *u) {
+    struct conn *c = u->conn;
+    long long now = u->w->now_us, jumped = u->w->jumped_at;
+    if (!c || !c->told || u->state != STWS_CONNECTED) return;
+    if (c->client_beat && !c->stalled && !c->reset && jumped < c->last_write && now - c->last_write > c->client_beat)
+        broken(u->w, "user %d: no heart-beat for %d ms", u->number, (int)((now - c->last_write) / MS));
+    if (c->beat_every && !u->queue && jumped < c->last_read &&
+        now - c->last_read > c->beat_every * 3 + SLACK * MS)
+        broken(u->w, "user %d: a silent server goes unnoticed for %d ms", u->number, (int)((now - c->last_read) / MS));
+}
+static void check_receipt_times(struct user *u) {
+    int i;
+    if (u->w->p.confirm) return;
+    for (i = 0; i < u->receipt_count; i++) {
+        const struct parcel *p = &u->w->parcels[u->receipts[i].uid];
+        if (!u->receipts[i].ended && p->written)
+            check_late(u, "a receipt", p->written_at, u->options.receipt_timeout_ms);
+    }
+}
+static void check_quiet(struct user *u) {
+    const stws_options *o = &u->options;
+    if (u->state == STWS_CONNECTING) check_late(u, "CONNECTING", u->state_since, o->connect_timeout_ms);
+    if (u->state == STWS_UPGRADING) check_late(u, "UPGRADING", u->state_since, o->handshake_timeout_ms);
+    if (u->state == STWS_LOGGING_IN) check_late(u, "LOGGING_IN", u->state_since, o->connected_timeout_ms);
+    if (u->state == STWS_BACKOFF) check_late(u, "BACKOFF", u->retry_at, 0);
+    check_late(u, "the end", u->end_by, 0);
+    check_late(u, "the wait after an ERROR", u->error_by, 0);
+    check_beats(u);
+    check_receipt_times(u);
+}
+static void check_turn(struct user *u) {
+    int state = stws_state(u->client), conn = u->conn ? u->conn->number : 0;
+    if (state != u->state || conn != u->last_conn) u->state_since = u->w->now_us;
+    u->state = state;
+    u->last_conn = conn;
+    if (u->stopped && !u->ended && !u->leaves) broken(u->w, "user %d: stopped, and it goes on", u->number);
+    if (!u->ended && u->due_us > u->w->now_us) check_quiet(u);
+}
+
+/* The client has ended: whatever was asked for has had its answer. */
+static void check_ended(struct user *u) {
+    int i;
+    happened(u->w, u->result != STWS_CLOSED ? END_FINAL : u->asked == 2 ? END_STOPPED : END_DISCONNECTED);
+    for (i = 0; i < u->receipt_count; i++)
+        if (!u->receipts[i].ended) broken(u->w, "user %d: receipt %d never ends", u->number, u->receipts[i].number);
+    if (u->conn) broken(u->w, "user %d has ended with its connection open", u->number);
+    if (u->asked && u->result != STWS_CLOSED && !u->late_end)
+        broken(u->w, "user %d was asked to end, and says %s", u->number, stws_result_name(u->result));
+}
+
+/* Flushed: with confirm the broker has everything; without, all of this connection is written. */
+static void check_flushed(struct user *u, const char *when) {
+    struct world *w = u->w;
+    stws_stats_numbers n;
+    int uid, missing = 0, example = 0, conn = u->conn ? u->conn->number : -1;
+    stws_stats(u->client, &n);
+    for (uid = 1; uid < w->parcel_count; uid++) {
+        const struct parcel *p = &w->parcels[uid];
+        if (p->user != u->number || p->incarnation != u->incarnation || !p->wanted || p->refused) continue;
+        if (w->p.confirm ? p->accepted || p->transacted : p->written || p->sent_conn != conn) continue;
+        missing++;
+        example = uid;
+    }
+    if (missing > (int)n.dropped)
+        broken(w, "user %d, %s: %d messages are missing, such as m%d, and %d were dropped", u->number, when,
+               missing, example, (int)n.dropped);
+}
+
+/* In how many subscriptions the user's book and the broker's differ, on the connection that stands. */
+static int subs_differ(const struct user *u) {
+    const struct conn *c = u->conn;
+    int i, k, there, differ = 0;
+    for (i = 0; i < u->sub_count; i++) {
+        const struct user_sub *s = &u->subs[i];
+        for (there = k = 0; s->live && c && k < c->sub_count; k++)
+            there += c->subs[k].live && c->subs[k].place == s->place && strcmp(c->subs[k].id, s->id) == 0;
+        differ += there != s->live;
+    }
+    for (k = 0; c && k < c->sub_count; k++) differ += c->subs[k].live;
+    for (i = 0; i < u->sub_count; i++) differ -= u->subs[i].live;
+    return differ;
+}
+
+#endif

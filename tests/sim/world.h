@@ -1,0 +1,306 @@
+/* world.h - what everything in the simulator shares: one clock that only the simulator moves, one
+   seeded generator that all chance comes from, the tables of parcels, stores, brokers,
+   connections and users, the last lines of the log, and the first thing that broke.
+
+   Nothing here reads the time, a descriptor or an address, so a seed is the same story whenever
+   it is told. */
+#ifndef SIM_WORLD_H
+#define SIM_WORLD_H
+
+#include <poll.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+/* The client's blocking calls wait in poll(): here that lets the world go on instead. */
+static int sim_poll(struct pollfd *fds, nfds_t count, int ms);
+#define poll(fds, count, ms) sim_poll(fds, count, ms)
+#include "../fault/scripted.h"
+#undef poll
+
+#include "kinds.h"
+
+#define MS 1000LL
+#define NEVER 9223372036854775807LL
+
+enum { USERS = 3, BROKERS = 3, STORES = 2, PLACES = 4, QUEUES = 3, CONN_SUBS = 48, USER_SUBS = 12 };
+enum { GRIPS = 24, LINES = 90 };
+
+/* Where messages go: the queues first, then a topic. */
+static const char *const place_name[PLACES] = {"/queue/a", "/queue/b:c\\d", "/queue/a.long", "/topic/t"};
+
+/* A message by its life: from the send that took it to the callback that got it. */
+struct parcel {
+    int user, incarnation, place, told, kind;
+    int wanted, written, accepted, delivered; /* counts, but for wanted: the send took it */
+    int confirmed, refused;                   /* its receipt said OK; or it was dropped, and told so */
+    int receipt, transacted;
+    int sent_conn; /* connection that stood when it was sent; 0: none */
+    int confirmed_conn, call, written_conn;
+    long long written_at;
+    size_t size;
+};
+
+enum { ENTRY_READY, ENTRY_OUT, ENTRY_GONE };
+struct entry {
+    int uid, state, nacks, times;
+};
+struct shelf {
+    struct entry *entries;
+    int count, cap, first;
+};
+struct store {
+    struct shelf shelves[PLACES];
+};
+
+struct broker {
+    int store, versions;
+    const char *server; /* its name in CONNECTED, or NULL */
+    int beat_out, beat_in;
+    long long down_until, refuse_until, secret_until; /* secret: refuses CONNECT */
+    int down_how; /* an error of open, or STWS_MORE: it hangs */
+    int refuse_status, retry_after;
+};
+
+struct segment {
+    size_t len;
+    long long at_us;
+};
+/* One direction of a connection: octets that are there, and octets under way. */
+struct stream {
+    struct bytes data;
+    struct segment *segments;
+    int count, cap;
+    size_t ready;
+    long long last_us;
+    int hole; /* what is put in vanishes */
+    size_t swallowed;
+};
+
+struct wire {
+    struct bytes raw, stomp;
+    int http_done, closed, checks, partial;
+    unsigned char key[4];
+    int has_key;
+};
+
+struct server_sub {
+    char id[24];
+    int place, ack, out, live;
+};
+enum { ACK_AUTO, ACK_CLIENT, ACK_EACH };
+
+enum { DELIVERY_OUT, DELIVERY_ACKED, DELIVERY_RETURNED };
+struct delivery {
+    int uid, sub, place, entry, state, seen, ack_called, ack_written;
+};
+
+struct conn {
+    struct conn *next;
+    struct world *w;
+    struct user *user;
+    int number, broker;
+    struct stream up, down;
+    long long open_at, stuck_until, deaf_until, fin_down_at, fin_up_at, drop_at;
+    int open_result, client_open, server_open, reset, logged_in, version, told;
+    struct wire server, check;
+    struct bytes outgoing; /* STOMP that the server has said in this turn */
+    struct server_sub subs[CONN_SUBS];
+    int sub_count;
+    struct delivery *deliveries;
+    int delivery_count, delivery_cap, seen;
+    long long beat_due, beat_every, client_beat; /* us; the server's next; the client's duty */
+    long long last_write, last_read, told_at;
+    int no_beats, errors, stalled, receipts_owed, blurred;
+    char owed[16][32];
+    char transaction[16];
+    int transaction_uids[32], transaction_count;
+    int pings, disconnected, goodbye;
+    int last_uid[PLACES]; /* of what the broker took on this connection */
+    long long owed_at;
+};
+
+struct user_sub {
+    int handle, place, ack, live, call, at_connect;
+    char id[24];
+    int wire_conn; /* number of the connection on which its SUBSCRIBE was last seen */
+    int left_conn; /* number of the connection that stood when it was unsubscribed */
+};
+struct receipt_note {
+    int number, uid, ended;
+};
+/* A message that was kept for a later ACK. */
+struct grip {
+    stws_message *copy;
+    int conn, serial;
+};
+struct user {
+    struct world *w;
+    int number, incarnation, made;
+    stws *client;
+    stws_options options;
+    stws_transport transport;
+    stws_clock clock;
+    stws_random random;
+    stws_allocator allocator;
+    stws_queue *queue;
+    const stws_message *popped;
+    struct conn *conn;
+    long long due_us, state_since, end_by, error_by, next_action, retry_at;
+    int wants, busy, calling, state, stopped, ended, result, asked, connected_events, style;
+    int in_transaction, transactions, dead, last_conn;
+    int fifo_conn, fifo_next, epoch, late_end;
+    int final;   /* DISCONNECTED has said that no other attempt follows */
+    int hurried; /* stws_reconnect_now was called since the last attempt */
+    int starved; /* memory was short once: a frame larger than tx_buffer may have been given up */
+    int leaves;  /* the last turn left events behind */
+    char transaction[16];
+    struct user_sub *subs; /* all that there ever were */
+    int sub_count, sub_cap;
+    struct receipt_note *receipts;
+    int receipt_count, receipt_cap;
+    struct grip grips[GRIPS];
+    size_t live_bytes, bound;
+    int blocks;
+    const char *urls[BROKERS + 1];
+};
+
+struct profile {
+    int users, brokers, confirm, versions, partial, tiny, large, latency_us, cut, prefetch, queue;
+    int fault_every_ms, action_every_ms, hooks, transactions, out_of_order, policy, blocking, spare;
+};
+
+struct world {
+    uint64_t seed, random;
+    long long now_us, next_fault, end_us, alloc_fail_until;
+    int verbose, faults, draining, parting;
+    int last_first[USERS][PLACES];
+    long long jumped_at;
+    struct profile p;
+    struct parcel *parcels;
+    int parcel_count, parcel_cap, calls, conn_count, steps_now, looks;
+    long long looked_at;
+    struct store stores[STORES];
+    struct broker brokers[BROKERS];
+    struct conn *conns;
+    struct user users[USERS];
+    unsigned long long hash; /* of the whole story: the same seed gives the same */
+    unsigned kinds[KINDS];
+    int is_broken;
+    char broken[400];
+    char lines[LINES][200];
+    int line_count;
+};
+
+/* splitmix64: every draw is independent of how many octets the client asked for before it. */
+static uint64_t draw(struct world *w) {
+    uint64_t z = (w->random += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+static int below(struct world *w, int limit) {
+    return limit > 0 ? (int)(draw(w) % (unsigned)limit) : 0;
+}
+/* True so often in a thousand. */
+static int chance(struct world *w, int permille) {
+    return below(w, 1000) < permille;
+}
+static int between(struct world *w, int low, int high) {
+    return low + below(w, high - low + 1);
+}
+
+static void note(struct world *w, const char *format, ...) {
+    char *line = w->lines[w->line_count++ % LINES];
+    va_list list;
+    const char *at;
+    int n = snprintf(line, sizeof w->lines[0], "%9.3f ", (double)w->now_us / 1000.0);
+    va_start(list, format);
+    vsnprintf(line + n, sizeof w->lines[0] - (size_t)n, format, list);
+    va_end(list);
+    for (at = line; *at; at++) w->hash = (w->hash ^ (unsigned char)*at) * 1099511628211u;
+    if (w->verbose) printf("%s\n", line);
+}
+
+static void happened(struct world *w, enum kind kind) {
+    w->kinds[kind]++;
+}
+
+/* The first thing that broke is the one that counts. */
+static void broken(struct world *w, const char *format, ...) {
+    va_list list;
+    if (w->is_broken) return;
+    w->is_broken = 1;
+    va_start(list, format);
+    vsnprintf(w->broken, sizeof w->broken, format, list);
+    va_end(list);
+    note(w, "BROKEN: %s", w->broken);
+}
+
+static void *grow(void *data, int count, int *cap, size_t size) {
+    if (count < *cap) return data;
+    *cap = *cap ? 2 * *cap : 16;
+    data = realloc(data, (size_t)*cap * size);
+    if (!data) abort();
+    return data;
+}
+
+/* ==== parcels: a body says whose it is, and the rest of it follows from that ==== */
+
+static uint64_t scramble(uint64_t x) {
+    x = (x ^ (x >> 33)) * 0xff51afd7ed558ccdu;
+    x = (x ^ (x >> 33)) * 0xc4ceb9fe1a85ec53u;
+    return x ^ (x >> 33);
+}
+
+enum { KIND_TEXT, KIND_OCTETS, KIND_WIDE };
+
+static int new_parcel(struct world *w, int user, int place) {
+    struct parcel *p;
+    w->parcels = (struct parcel *)grow(w->parcels, w->parcel_count, &w->parcel_cap,
+                                       sizeof *w->parcels);
+    p = &w->parcels[w->parcel_count];
+    memset(p, 0, sizeof *p);
+    p->user = user;
+    p->place = place;
+    p->kind = chance(w, 150) ? KIND_OCTETS : chance(w, 150) ? KIND_WIDE : KIND_TEXT;
+    p->size = (size_t)(10 + below(w, chance(w, 200) ? 900 : 60));
+    if (w->p.large && chance(w, 120)) p->size = (size_t)below(w, 24000) + 10;
+    return w->parcel_count++;
+}
+
+static void parcel_body(const struct world *w, int uid, struct bytes *out) {
+    const struct parcel *p = &w->parcels[uid];
+    uint64_t x = scramble((uint64_t)uid + 77);
+    char c;
+    bytes_clear(out);
+    bytes_print(out, "m%06d:", uid);
+    while (out->len < p->size) {
+        x = x * 6364136223846793005u + 1442695040888963407u;
+        c = (char)('a' + (int)((x >> 40) % 26));
+        if (p->kind == KIND_OCTETS) c = (char)(x >> 48);
+        if (p->kind == KIND_WIDE && (x >> 60) < 6) bytes_add(out, "\xe2\x82\xac", 3);
+        bytes_add(out, &c, 1);
+    }
+}
+
+/* Whose body is it? -1 when it is not exactly the one of a parcel. */
+static int parcel_of(const struct world *w, const char *body, size_t len) {
+    struct bytes expected = {0};
+    int uid = 0, same;
+    if (len < 8 || body[0] != 'm' || body[7] != ':') return -1;
+    uid = atoi(body + 1);
+    if (uid < 0 || uid >= w->parcel_count) return -1;
+    parcel_body(w, uid, &expected);
+    same = expected.len == len && memcmp(expected.data, body, len) == 0;
+    bytes_free(&expected);
+    return same ? uid : -1;
+}
+
+/* A header that needs escapes, where every version in play has them. */
+static void parcel_note(const struct world *w, int uid, char out[32]) {
+    uint64_t x = scramble((uint64_t)uid + 5);
+    const char *odd = w->p.versions & STWS_STOMP_10 ? "=" : (x & 1) ? ":\\\n" : "\\c:";
+    snprintf(out, 32, "n%d%s%d", uid, odd, (int)(x >> 50));
+}
+
+#endif
