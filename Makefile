@@ -39,7 +39,7 @@ THREADED_TESTS = $(basename $(shell grep -lE 'pthread_create|stws_start' $(addsu
     .PHONY: all help demo demo-web test bench bench-quick bench-instructions bench-many \
     bench-micro size fuzz fuzz-replay fuzz-minimise tls proxy tsan valgrind interop autobahn web \
     lint format cover install clean bench-tls examples-embedding packaging docs gdb-minimal \
-    picture sim FORCE
+    picture sim sim-mutants FORCE
 
 all: $(PROGRAMS) ## build the examples and tools (the default)
 
@@ -134,6 +134,9 @@ sim: $(SIM) $(SIM:build/sim/%=build/asan/%) ## SEEDS simulated stories: make sim
 	@$(SIM:build/sim/%=build/asan/%) --from $(FROM) --seeds 2000
 	@echo 'As fast as it goes:'
 	@$(SIM) --from $(FROM) --seeds $(SEEDS)
+
+sim-mutants: ## defects put into copies of the header: the simulator finds each
+	@python3 tests/sim/mutants.py
 
 # The fuzz targets, three times: build/fuzz with libFuzzer, build/asan with a main of their own that
 # replays the corpora, build/profile to see what these cover. clang has libFuzzer, gcc has not.

@@ -38,6 +38,7 @@ static void net_say_ws(struct conn *c, int opcode, int fin, const char *data, si
 }
 static void server_ping(struct conn *c) {
     char text[8];
+    if (c->down.hole) return;
     happened(c->w, SAY_PING);
     snprintf(text, sizeof text, "p%d", ++c->pings % 1000);
     net_say_ws(c, 9, 1, text, strlen(text));
@@ -248,7 +249,7 @@ static void check_order(struct conn *c, int uid) {
     if (!p->transacted && c->last_uid[p->place] >= uid + 1)
         broken(w, "order: m%d came after m%d on connection %d", uid, c->last_uid[p->place] - 1, c->number);
     if (!p->transacted) c->last_uid[p->place] = uid + 1;
-    if (!w->p.confirm || p->accepted || p->incarnation != u->incarnation) return;
+    if (!w->p.confirm || p->accepted || p->refused || p->incarnation != u->incarnation) return;
     if (w->p.policy != STWS_FULL_FAIL || u->starved) return;
     if (*last && w->parcels[*last].incarnation == p->incarnation && *last > uid)
         broken(w, "order: m%d arrived for the first time after m%d", uid, *last);
@@ -269,7 +270,11 @@ static void on_send(struct conn *c, const struct stomp *f) {
         broken(c->w, "connection %d: the broker got a body or destination that nobody sent", c->number);
         return;
     }
-    if (!transaction) {
+    if (!transaction && chance(c->w, c->w->p.refusals)) {
+        happened(c->w, SAY_REFUSAL);
+        c->w->parcels[uid].refused = 1;
+        server_error(c, "no room", field(f, "receipt"));
+    } else if (!transaction) {
         take_parcel(c, uid);
     } else if (strcmp(transaction, c->transaction) != 0) {
         server_error(c, "no such transaction", field(f, "receipt"));
@@ -411,13 +416,19 @@ static void server_control(struct conn *c, int opcode, const char *data, size_t 
     net_say_ws(c, 8, 1, data, len >= 2 ? 2 : 0);
     server_end(c, "the client closed");
 }
+
+/* The answer to the upgrade. */
 static void server_request(struct conn *c, const char *key) {
     struct broker *b = &c->w->brokers[c->broker];
     struct bytes out = {0};
     char accept[29];
     if (b->refuse_until > c->w->now_us) {
         bytes_print(&out, "HTTP/1.1 %d No\r\n", b->refuse_status);
-        if (b->retry_after) bytes_print(&out, "Retry-After: %d\r\n", b->retry_after);
+        if (b->retry_after) {
+            bytes_print(&out, "Retry-After: %d\r\n", b->retry_after);
+            happened(c->w, SAY_RETRY_AFTER);
+        }
+        c->retry_after = b->retry_after;
         bytes_print(&out, "Content-Length: 4\r\n\r\nbusy");
     } else {
         stws_handshake_accept(key, accept);

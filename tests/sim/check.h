@@ -133,6 +133,9 @@ static void check_disconnected(struct user *u, const stws_event *e, const struct
     if (!e->text || !*e->text) broken(u->w, "user %d: a disconnection without a sentence", u->number);
     if (e->result == STWS_ERR_HEARTBEAT && last && w->now_us - last->last_read < last->beat_every * 3 - 2 * MS)
         broken(u->w, "user %d: the server is judged after %d ms", u->number, (int)((w->now_us - last->last_read) / MS));
+    if (e->result == STWS_ERR_HTTP_STATUS && last && e->retry_ms >= 0 && !u->hurried &&
+        e->retry_ms < last->retry_after * 1000)
+        broken(u->w, "user %d: an attempt in %d ms, before Retry-After", u->number, (int)e->retry_ms);
     if (e->retry_ms > 60000) broken(u->w, "user %d: the next attempt in %d ms", u->number, (int)e->retry_ms);
     u->retry_at = e->retry_ms >= 0 && !w->p.hooks && !u->hurried ? w->now_us + e->retry_ms * MS : NEVER;
     u->error_by = NEVER;
@@ -156,6 +159,14 @@ static void check_beats(struct user *u) {
         now - c->last_read > c->beat_every * 3 + SLACK * MS)
         broken(u->w, "user %d: a silent server goes unnoticed for %d ms", u->number, (int)((now - c->last_read) / MS));
 }
+
+/* The client has read all there is, and can write. */
+static void check_pong(struct user *u) {
+    const struct conn *c = u->conn;
+    if (!c || !c->told || u->state != STWS_CONNECTED || u->queue || u->leaves) return;
+    if (c->down.data.len || c->stalled || c->reset || c->check.closed) return;
+    if (c->pong != c->pings % 1000) broken(u->w, "user %d: ping %d is not answered", u->number, c->pings);
+}
 static void check_receipt_times(struct user *u) {
     int i;
     if (u->w->p.confirm) return;
@@ -174,6 +185,7 @@ static void check_quiet(struct user *u) {
     check_late(u, "the end", u->end_by, 0);
     check_late(u, "the wait after an ERROR", u->error_by, 0);
     check_beats(u);
+    check_pong(u);
     check_receipt_times(u);
 }
 static void check_turn(struct user *u) {

@@ -28,6 +28,8 @@
     X(SAY_PING, "a broker sends a ping")                                                          \
     X(SAY_CUT, "a broker's frame comes in several messages")                                      \
     X(SAY_LATE_RECEIPT, "a receipt comes late and out of order")                                  \
+    X(SAY_REFUSAL, "a broker answers a SEND with an ERROR")                                      \
+    X(SAY_RETRY_AFTER, "a broker says when to come again")                                        \
     X(SAY_REDELIVERY, "a message is delivered again")                                             \
     X(CALLBACK_BLOCKS, "a callback blocks")                                                       \
     X(CALLBACK_ACTS, "a callback calls the client")                                               \

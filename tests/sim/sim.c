@@ -41,6 +41,7 @@ static void make_profile(struct world *w) {
     p->out_of_order = chance(w, 500) ? between(w, 50, 600) : 0;
     p->policy = chance(w, 250) ? STWS_FULL_DROP_OLDEST : STWS_FULL_FAIL;
     p->blocking = chance(w, 250);
+    p->refusals = chance(w, 200) ? 15 : 0;
 }
 static void make_brokers(struct world *w) {
     static const char *const names[] = {NULL, "RabbitMQ/3.13.0", "ActiveMQ-Artemis/2.31", "ActiveMQ/5.18", "other"};
@@ -305,6 +306,7 @@ static void tell_failure(const struct world *w, const char *program) {
     for (i = from; i < w->line_count && !w->verbose; i++) printf("    %s\n", w->lines[i % LINES]);
     printf("FAILED seed %llu: %s\n", (unsigned long long)w->seed, w->broken);
     printf("    once more, alone: %s --seed %llu --verbose\n", program, (unsigned long long)w->seed);
+    fflush(stdout);
 }
 
 /* One story from beginning to end. The caller looks at it and lets it go. */
@@ -407,6 +409,7 @@ int main(int argc, char **argv) {
     int verbose = has_option(argc, argv, "--verbose"), only_first = has_option(argc, argv, "--first"), ends[PROCESSES];
     struct tally t;
     memset(&t, 0, sizeof t);
+    setvbuf(stdout, NULL, _IOFBF, 1 << 16); /* a failure is told in one piece */
     if (has_option(argc, argv, "--seed")) {
         tell_one(&t, number_after(argc, argv, "--seed", 1), verbose, argv[0]);
     } else if (only_first) {

@@ -201,6 +201,7 @@ static void wire_payload(struct conn *c, struct wire *r, int opcode, const char 
     } else if (opcode >= 8) {
         r->closed = opcode == 8;
         if (r->checks) happened(c->w, opcode == 8 ? WRITE_CLOSE : WRITE_PONG);
+        if (opcode == 10 && r->checks && len > 1) c->pong = atoi(data + 1);
         if (!r->checks) server_control(c, opcode, data, len);
         else if (opcode == 8 && len == 1) broken(c->w, "a close frame with half a code");
     } else {

@@ -114,7 +114,7 @@ struct conn {
     char owed[16][32];
     char transaction[16];
     int transaction_uids[32], transaction_count;
-    int pings, disconnected, goodbye;
+    int pings, pong, disconnected, goodbye, retry_after; /* the last ping, and the last one answered */
     int last_uid[PLACES]; /* of what the broker took on this connection */
     long long owed_at;
 };
@@ -166,7 +166,7 @@ struct user {
 
 struct profile {
     int users, brokers, confirm, versions, partial, tiny, large, latency_us, cut, prefetch, queue;
-    int fault_every_ms, action_every_ms, hooks, transactions, out_of_order, policy, blocking, spare;
+    int fault_every_ms, action_every_ms, hooks, transactions, out_of_order, policy, blocking, refusals;
 };
 
 struct world {

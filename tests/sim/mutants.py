@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+"""Named defects, put into a copy of stomp_ws.h one at a time: the simulator has to find each.
+
+    mutants.py [NAME...]      all of them, or those
+
+A defect is a function and what is to stand in it instead of what. One that does not apply any more
+is a failure: the code has moved on, and the defect has to follow it.
+"""
+
+import concurrent.futures
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+OUT = ROOT / "build" / "mutants"
+SEEDS = 4000
+SECONDS = 200
+
+# name: (function, old, new), or several of them
+DEFECTS = {
+    # From one session to the next.
+    "subscriptions are not made again":
+        ("stws_p_leave_session", "stws_p_all_unsent(&c->s.subs);", ""),
+    "the outbox goes before the subscriptions": [
+        ("stws_p_post_outbox", "!c->s.subs.unsent && ", ""),
+        ("stws_p_prepare_output", "if (s->subs.unsent) stws_p_post_subscriptions(c);\n",
+         "if (s->outbox.untaken) stws_p_post_outbox(c, c->now);\n"
+         "    if (s->subs.unsent) stws_p_post_subscriptions(c);\n")],
+    "a send does not wait for the outbox":
+        ("stws_p_submit", " && !c->s.outbox.untaken", ""),
+    "a send does not wait for subscriptions":
+        ("stws_p_may_post", " && !c->s.subs.unsent", ""),
+    "what is sent is taken for confirmed":
+        ("stws_p_record_mark_sent", "r->done |= STWS_P_CAST(unsigned char, r->confirm == 0);",
+         "r->done = 1;"),
+    "what is not confirmed is not sent again":
+        ("stws_p_leave_session", "stws_p_record_all_unsent(&c->s.outbox);", ""),
+    "a receipt confirms the oldest message":
+        ("stws_p_record_find", "r->receipt != receipt || r->done", "r->done"),
+    "a confirmed message stays in the outbox":
+        ("stws_p_settle", "record->done = 1;", ""),
+    "a refused message counts as confirmed":
+        ("stws_p_on_error", "STWS_ERR_BROKER);\n    if (c->error_close_us", "STWS_OK);\n    if (c->error_close_us"),
+    "the next attempt does not wait":
+        ("stws_p_lost", "c->now + c->retry_ms * STWS_P_US", "c->now"),
+    "Retry-After is not heeded":
+        ("stws_p_backoff_ms", "return delay > c->retry_after_ms ? delay : c->retry_after_ms;", "return delay;"),
+    "the parser keeps half a message of the last session":
+        ("stws_p_session_reset", "memset(&s->ws, 0, sizeof s->ws);", ""),
+    "half a frame of the last session is written":
+        ("stws_p_session_reset", "s->out.begin = s->out.end = 0;", ""),
+    # Acknowledgements.
+    "the epoch is forgotten":
+        ("stws_p_acknowledge", "m->epoch != c->s.epoch || ", ""),
+    "the epoch does not move on":
+        ("stws_p_on_connected", "c->s.epoch++;", ""),
+    "an ACK in the outbox outlives its session": [
+        ("stws_p_record_all_unsent", "if (r->epoch) r->done = 1;", ""),
+        ("stws_p_post_outbox", "int stale = r->epoch && r->epoch != c->s.epoch;", "int stale = 0;")],
+    "an ACK names the wrong header":
+        ("stws_p_compose_ack", 's->version == STWS_STOMP_12 ? "id" : "message-id"', '"message-id"'),
+    "a message is dropped when the queue is full":
+        ("stws_p_enqueue", "c->held = result == 0;", "c->held = 0;"),
+    # Subscriptions.
+    "UNSUBSCRIBE is not sent":
+        ("stws_unsubscribe", "} else if (sub->sent && ", "} else if (0 && "),
+    "a reused id overtakes its UNSUBSCRIBE":
+        ("stws_p_subscribe", "sub->sent = sub->behind = 1;\n        c->s.subs.unsent--;", ""),
+    "a taken id is given again":
+        ("stws_subscribe", "if (id && stws_p_id_taken(&c->s.subs, id)) result = STWS_ERR_USAGE;\n    else if",
+         "if"),
+    # Heart-beats and times.
+    "our heart-beat is counted from what came in":
+        ("stws_p_post_heartbeat", "c->now - c->s.last_out_us", "c->now - c->s.last_in_us"),
+    "silence is counted from what we wrote":
+        ("stws_p_judge_silence", "c->now - c->s.last_in_us", "c->now - c->s.last_out_us"),
+    "the server has no grace":
+        ("stws_p_silence", "c->s.heartbeat_in_us * c->o.heartbeat_grace / 100", "c->s.heartbeat_in_us"),
+    "a wait that ended at once makes a dead server live for ever":
+        ("stws_p_note_lateness", "c->due_us <= 0", "c->due_us == STWS_P_NEVER"),
+    "a heart-beat is due while output waits":
+        ("stws_p_due", " && !stws_p_pending(&s->out) && !c->write_error)", ")"),
+    "connecting may last for ever":
+        ("stws_p_turn_resolving", "stws_p_enter(c, STWS_CONNECTING, c->o.connect_timeout_ms);",
+         "stws_p_enter(c, STWS_CONNECTING, 0);"),
+    "the login may last for ever":
+        ("stws_p_turn_upgrading", "c->o.connected_timeout_ms", "0"),
+    "nobody closes after an ERROR":
+        ("stws_p_on_error", "c->error_close_us = c->now + stws_p_ms(c->o.close_timeout_ms);", ";"),
+    "a receipt has no time-out":
+        ("stws_p_turn_timers", "stws_p_finish_receipts(&c->s, c->now, STWS_ERR_TIMEOUT)", "(void)0"),
+    "a receipt does not end with its connection":
+        ("stws_p_leave_session", "stws_p_finish_receipts(&c->s, STWS_P_SENT, STWS_ERR_LOST);", ""),
+    "stop is heard only when connected":
+        ("stws_p_turn_asked", "if (STWS_P_LOAD(&c->stop))", "if (STWS_P_LOAD(&c->stop) && c->state == STWS_CONNECTED)"),
+    "a flush does not wait for confirmations":
+        ("stws_p_is_flushed", "!c->s.outbox.count", "!c->s.outbox.untaken"),
+    # The wire.
+    "one masking key serves many frames":
+        ("stws_p_masking_key", "memcpy(key, s->pool + s->pool_left, 4);", "memcpy(key, s->pool, 4);"),
+    "a message is cut within a character":
+        ("stws_p_post_pieces", "if (opcode == STWS_WS_TEXT) piece", "if (0) piece"),
+    "max_ws_message is not kept":
+        ("stws_p_cut_size", "return asked == STWS_WHOLE ? 0 : asked;", "return 0;"),
+    "headers are escaped for another version":
+        ("stws_p_post", "stws_p_say_head(head, s->version, frame)", "stws_p_say_head(head, STWS_STOMP_12, frame)"),
+    "a ping is not answered":
+        ("stws_p_control_frame", "s->pong_due = 1;", ""),
+    # Memory and life.
+    "an outgrown buffer is not released":
+        ("stws_p_grow_output", "if (b->on_heap) c->allocator.release(c->allocator.ctx, b->data, b->cap);", ""),
+    "the input grows without a limit":
+        ("stws_p_grow_input", "old_cap > limit / 2 ? limit : old_cap * 2", "old_cap * 64"),
+    "an event is told twice":
+        ("stws_p_pull_other", "c->event_due = 0;\n", "c->event_due = c->failures & 1 && !c->yield, c->yield = 1;\n"),
+}
+
+
+def edit(source, function, old, new):
+    """The source with one thing in that function replaced; None when it is not there, or twice."""
+    start = re.search(rf"(?m)^[A-Za-z].*\b{function}\(.*(?:\n {{8,}}.*)*\{{", source)
+    if not start:
+        return None
+    end = source.index("\n", start.end()) if source[start.start():].split("\n", 1)[0].endswith("}") \
+        else source.index("\n}", start.end())
+    body = source[start.start():end]
+    if body.count(old) != 1:
+        return None
+    return source[:start.start()] + body.replace(old, new) + source[end:]
+
+
+def build(name, edits):
+    """The simulator on a header with that defect; None when it does not apply or compile."""
+    source = (ROOT / "stomp_ws.h").read_text()
+    for function, old, new in edits if isinstance(edits, list) else [edits]:
+        source = edit(source, function, old, new)
+        if source is None:
+            print(f"FAILED {name}: does not apply to {function} any more")
+            return None
+    place = OUT / re.sub(r"\W+", "_", name)
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "stomp_ws.h").write_text(source)
+    program = place / "sim"
+    command = ["cc", "-O1", "-w", f"-I{place}", "-I.", "-o", program, "tests/sim/sim.c", "-pthread"]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if made.returncode == 0:
+        return program
+    print(f"FAILED {name}: does not compile\n{made.stderr}")
+    return None
+
+
+def is_found(name, edits):
+    """Does the simulator find it?"""
+    program = build(name, edits)
+    if not program:
+        return False
+    try:
+        ran = subprocess.run([program, "--first", "--seeds", str(SEEDS)], capture_output=True, text=True,
+                             errors="replace", timeout=SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        print(f"FAILED {name}: not found in {SECONDS} s")
+        return False
+    said = re.search(r"FAILED (seed \d+: .*)", ran.stdout)
+    if ran.returncode < 0:
+        said = re.match("(.*)", f"it crashes with signal {-ran.returncode}")
+    if not said:
+        print(f"FAILED {name}: not found in {SEEDS} seeds")
+        return False
+    print(f"{name}: {said.group(1)[:110]}", flush=True)
+    return True
+
+
+def main():
+    unknown = [name for name in sys.argv[1:] if name not in DEFECTS]
+    chosen = {name: DEFECTS[name] for name in sys.argv[1:] if name in DEFECTS} or DEFECTS
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda item: is_found(*item), chosen.items()))
+    failed = found.count(False) + len(unknown)
+    print(f"{found.count(True)} passed, {failed} failed")
+    return 1 if failed or unknown else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
