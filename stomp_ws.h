@@ -5362,9 +5362,10 @@ static void stws_p_leave_session(stws *c) {
     stws_p_record_all_unsent(&c->s);
     stws_p_session_reset(&c->s, c->now);
     STWS_P_STORE(&c->state, STWS_BACKOFF);
+    c->close_sent = 0;
     stws_p_signal(c);
     STWS_P_UNLOCK(c, c->threads);
-    c->held = c->close_sent = 0;
+    c->held = 0;
     c->hook_us = 0;
     c->error_close_us = c->renew_us = STWS_P_NEVER;
 }
@@ -6662,7 +6663,7 @@ static int stws_p_can_say(const stws *c, const stws_frame *frame) {
 
 /* May frames go into the output, or are subscriptions before them? */
 static int stws_p_may_post(const stws *c) {
-    return STWS_P_LOAD(&c->state) == STWS_CONNECTED && !c->s.subs.unsent && !c->write_error;
+    return STWS_P_LOAD(&c->state) == STWS_CONNECTED && !c->s.subs.unsent && !c->write_error && !c->close_sent;
 }
 
 /* Put a copy of the frame into the outbox; NULL, and *result says why not. */

@@ -290,6 +290,47 @@ static void test_a_flush_that_has_to_wait_sleeps(void) {
     peer_free(&p);
 }
 
+/* ==== another thread, while the driving one says goodbye ==== */
+
+static void *send_from_aside(void *client) {
+    CHECK_INT(0, stws_send((stws *)client, "/queue/a", "aside", 5));
+    return NULL;
+}
+
+/* The transport takes the last octets of a session: just then somebody sends. */
+static long write_slowly(void *ctx, const char *buf, size_t len) {
+    struct peer *p = (struct peer *)ctx;
+    pthread_t other;
+    long taken = peer_t_write(ctx, buf, len);
+    if (p->extra) {
+        p->extra = NULL;
+        if (pthread_create(&other, NULL, send_from_aside, p->client) != 0) abort();
+        pthread_join(other, NULL);
+    }
+    return taken;
+}
+static void test_a_send_during_the_goodbye_waits_for_the_next_session(void) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.single_thread = 0;
+    p.transport.write = write_slowly;
+    p.automatic &= ~AUTO_CLOSE;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    p.extra = &p;
+    stws_reconnect_now(p.client);
+    peer_turn(&p);
+    CHECK(p.extra == NULL);
+    CHECK(peer_connect(&p));
+    peer_turn(&p);
+    CHECK_STR("aside", peer_sent(&p, "SEND", 0) ? peer_sent(&p, "SEND", 0)->frame.body : "nothing");
+    CHECK_INT(1, peer_count(&p, "SEND"));
+    CHECK_INT(2, peer_sent(&p, "SEND", 0) ? peer_sent(&p, "SEND", 0)->session : 0);
+    peer_free(&p);
+}
+
 int main(void) {
     RUN(test_a_reused_id_waits_for_its_unsubscribe);
     RUN(test_a_reused_id_that_ends_at_once);
@@ -303,5 +344,6 @@ int main(void) {
     RUN(test_a_flush_after_a_failed_write);
     RUN(test_stop_when_the_login_is_refused);
     RUN(test_a_flush_that_has_to_wait_sleeps);
+    RUN(test_a_send_during_the_goodbye_waits_for_the_next_session);
     return test_report();
 }
