@@ -61,6 +61,13 @@ static void check_ack(struct conn *c, const struct stomp *f) {
     if (d->ack_written) broken(c->w, "connection %d: %s of m%d is written twice", c->number, f->command, d->uid);
     d->ack_written = 1;
 }
+/* A session begins: what is subscribed now goes before all else. */
+static void check_connect(struct conn *c) {
+    struct user *u = c->user;
+    int i;
+    for (i = 0; i < u->sub_count; i++)
+        if (u->subs[i].live) u->subs[i].at_connect = c->number;
+}
 static void count_frame(struct world *w, const char *command) {
     static const char *const commands[] = {"CONNECT", "SEND",  "SUBSCRIBE", "UNSUBSCRIBE", "ACK",
                                            "NACK",    "BEGIN", "COMMIT",    "ABORT",       "DISCONNECT"};
@@ -72,6 +79,7 @@ static void count_frame(struct world *w, const char *command) {
 }
 static void check_frame(struct conn *c, const struct stomp *f) {
     count_frame(c->w, f->command);
+    if (strcmp(f->command, "CONNECT") == 0) check_connect(c);
     note(c->w, "user %d writes %s%s%s on connection %d", c->user->number, f->command,
          f->body_len ? " " : "", f->body_len ? "m" : "", c->number);
     if (strcmp(f->command, "SEND") == 0) check_send(c, f);
@@ -193,7 +201,8 @@ static void check_turn(struct user *u) {
     if (state != u->state || conn != u->last_conn) u->state_since = u->w->now_us;
     u->state = state;
     u->last_conn = conn;
-    if (u->stopped && !u->ended && !u->leaves) broken(u->w, "user %d: stopped, and it goes on", u->number);
+    if (u->stopped == 1 && !u->ended && !u->leaves) broken(u->w, "user %d: stopped, and it goes on", u->number);
+    if (u->stopped == 2) u->stopped = 1; /* another thread did: from the next turn on it counts */
     if (!u->ended && u->due_us > u->w->now_us) check_quiet(u);
 }
 
@@ -208,22 +217,21 @@ static void check_ended(struct user *u) {
         broken(u->w, "user %d was asked to end, and says %s", u->number, stws_result_name(u->result));
 }
 
-/* Flushed: with confirm the broker has everything; without, all of this connection is written. */
-static void check_flushed(struct user *u, const char *when) {
+/* Flushed, up to that call: with confirm the broker has everything; without, all of this connection
+   is written. */
+static void check_flushed(struct user *u, int call, const char *when) {
     struct world *w = u->w;
-    stws_stats_numbers n;
-    int uid, missing = 0, example = 0, conn = u->conn ? u->conn->number : -1;
-    stws_stats(u->client, &n);
+    int dropped = (int)u->client->s.stats.dropped, uid, missing = 0, example = 0, conn = u->conn ? u->conn->number : -1;
     for (uid = 1; uid < w->parcel_count; uid++) {
         const struct parcel *p = &w->parcels[uid];
-        if (p->user != u->number || p->incarnation != u->incarnation || !p->wanted || p->refused) continue;
+        if (p->user != u->number || p->incarnation != u->incarnation || !p->wanted || p->refused || p->call > call) continue;
         if (w->p.confirm ? p->accepted || p->transacted : p->written || p->sent_conn != conn) continue;
         missing++;
         example = uid;
     }
-    if (missing > (int)n.dropped)
+    if (missing > dropped)
         broken(w, "user %d, %s: %d messages are missing, such as m%d, and %d were dropped", u->number, when,
-               missing, example, (int)n.dropped);
+               missing, example, dropped);
 }
 
 /* In how many subscriptions the user's book and the broker's differ, on the connection that stands. */

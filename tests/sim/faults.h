@@ -29,6 +29,7 @@ static void fault_hole(struct world *w, struct broker *b, struct conn *c) {
 static void fault_close(struct world *w, struct broker *b, struct conn *c) {
     static const char codes[] = "\x03\xe8\x03\xe9\x03\xf3\x03\xea";
     (void)b;
+    if (!c->server_open) return;
     server_flush(c);
     if (chance(w, 600) && c->server.http_done) net_say_ws(c, 8, 1, codes + 2 * below(w, 4), 2);
     server_end(c, "it wants to");

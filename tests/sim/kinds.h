@@ -35,6 +35,10 @@
     X(CALLBACK_ACTS, "a callback calls the client")                                               \
     X(CALLBACK_ENDS, "a callback ends the client")                                                \
     X(HOOK_WAITS, "a hook says not yet")                                                          \
+    X(THREAD_CALLS, "another thread calls the client between two steps")                          \
+    X(THREAD_COMES_BETWEEN, "another thread calls the client in the middle of a step")            \
+    X(THREAD_WAKES, "another thread wakes the driving one")                                       \
+    X(THREAD_ENDS, "another thread ends the client")                                              \
     X(WRITE_CONNECT, "the client writes CONNECT")                                                 \
     X(WRITE_SEND, "the client writes SEND")                                                       \
     X(WRITE_SEND_AGAIN, "the client writes the same SEND again")                                  \

@@ -108,11 +108,28 @@ DEFECTS = {
         ("stws_p_post", "stws_p_say_head(head, s->version, frame)", "stws_p_say_head(head, STWS_STOMP_12, frame)"),
     "a ping is not answered":
         ("stws_p_control_frame", "s->pong_due = 1;", ""),
+    # Threads.
+    "a sleeping thread is not woken":
+        ("stws_p_unlock_and_wake", "if (poke) stws_p_poke(c->wake[1]);", "(void)poke;"),
+    "a send follows our close frame":
+        ("stws_p_may_post", " && !c->close_sent", ""),
+    "output moves while it is being written":
+        ("stws_p_make_room", "b->busy || ", ""),
+    "output grows while it is being written":
+        ("stws_p_grow_output", "b->busy || ", ""),
+    "a hook is called with the lock held": [
+        ("stws_p_ask_before_subscribe", "STWS_P_UNLOCK(c, c->threads);\n", ""),
+        ("stws_p_ask_before_subscribe", "STWS_P_LOCK(c, c->threads);\n", "")],
     # Memory and life.
     "an outgrown buffer is not released":
         ("stws_p_grow_output", "if (b->on_heap) c->allocator.release(c->allocator.ctx, b->data, b->cap);", ""),
     "the input grows without a limit":
         ("stws_p_grow_input", "old_cap > limit / 2 ? limit : old_cap * 2", "old_cap * 64"),
+    "a connection outlives its client":
+        ("stws_destroy", "stws_p_close_transport(c);", ""),
+    "a callback comes after stws_destroy":
+        ("stws_destroy", "if (!c) return;\n", "if (!c) return;\n    if (c->o.on_event) { stws_event e; "
+         "stws_p_event(&e, STWS_EVENT_DISCONNECTED); c->o.on_event(c, &e, c->o.user); }\n"),
     "an event is told twice":
         ("stws_p_pull_other", "c->event_due = 0;\n", "c->event_due = c->failures & 1 && !c->yield, c->yield = 1;\n"),
 }

@@ -57,6 +57,14 @@ static int conn_writable(const struct conn *c, long long now) {
 
 /* ==== the client's end of it ==== */
 
+static void come_between(struct world *w);
+
+/* The client calls out: never with its lock, so that another thread may call it just now. */
+static void called_out(struct user *u, const char *what) {
+    if (u->w->held[0]) broken(u->w, "user %d: %s is called with the lock held", u->number, what);
+    come_between(u->w);
+}
+
 static struct conn *new_conn(struct user *u, const stws_endpoint *to) {
     struct world *w = u->w;
     struct conn *c = (struct conn *)calloc(1, sizeof *c);
@@ -105,6 +113,7 @@ static long net_read(void *ctx, char *buf, size_t len) {
         broken(u->w, "user %d reads without a connection", u->number);
         return STWS_ERR_IO;
     }
+    called_out(u, "read");
     stream_arrive(&c->down, u->w->now_us);
     if (c->stuck_until > u->w->now_us) return 0;
     n = c->down.ready < len ? c->down.ready : len;
@@ -127,6 +136,7 @@ static long net_write(void *ctx, const char *buf, size_t len) {
         broken(w, "user %d writes without a connection", u->number);
         return STWS_ERR_IO;
     }
+    called_out(u, "write");
     if (c->reset) return STWS_ERR_IO;
     if (c->stuck_until > w->now_us || c->up.swallowed >= 4000) {
         c->stalled = 1;
@@ -160,7 +170,7 @@ static void net_close(void *ctx) {
     note(u->w, "user %d closes connection %d", u->number, c->number);
 }
 static int net_fd(void *ctx) {
-    return 1000 + ((const struct user *)ctx)->number;
+    return NET_FD + ((const struct user *)ctx)->number;
 }
 /* The client asks for the time; one that asks for ever at the same instant is in a loop. */
 static long long net_now(void *ctx) {

@@ -7,9 +7,10 @@
 
    world.h has the state, kinds.h counts what comes up in it, wire.h reads what clients write,
    net.h carries it, broker.h answers, faults.h breaks it, check.h is what must hold all the same,
-   and user.h the programs around the clients. */
+   acts.h and user.h are the programs around the clients, threads.h is other threads. */
 #define _POSIX_C_SOURCE 200809L
 #include "faults.h"
+#include "threads.h"
 #include "user.h"
 
 #include <sys/wait.h>
@@ -42,6 +43,7 @@ static void make_profile(struct world *w) {
     p->policy = chance(w, 250) ? STWS_FULL_DROP_OLDEST : STWS_FULL_FAIL;
     p->blocking = chance(w, 250);
     p->refusals = chance(w, 200) ? 15 : 0;
+    p->interrupts = chance(w, 400) ? between(w, 2, 60) : 0;
 }
 static void make_brokers(struct world *w) {
     static const char *const names[] = {NULL, "RabbitMQ/3.13.0", "ActiveMQ-Artemis/2.31", "ActiveMQ/5.18", "other"};
@@ -74,7 +76,8 @@ static void make_world(struct world *w, uint64_t seed, int verbose) {
         u->w = w;
         u->number = i;
         u->style = below(w, 2);
-        u->due_us = NEVER;
+        u->due_us = u->next_other = NEVER;
+        u->wake_fd = -1;
         u->next_action = w->now_us + below(w, 20000);
         if (w->p.queue && u->style == 0) u->queue = stws_queue_create(w->p.large ? 65536 : 4096);
     }
@@ -86,7 +89,7 @@ static int user_ready(const struct user *u) {
     const struct conn *c = u->conn;
     long long now = u->w->now_us;
     if (!u->client || u->busy || u->ended) return 0;
-    if (u->due_us <= now) return 1;
+    if (u->due_us <= now || is_woken(u->wake_fd)) return 1;
     return c && (((u->wants & STWS_WANT_READ) && conn_readable(c, now)) ||
                  ((u->wants & STWS_WANT_WRITE) && conn_writable(c, now)));
 }
@@ -94,7 +97,9 @@ static int user_ready(const struct user *u) {
 /* A user acts: on its client, or by making one. */
 static void user_turn(struct user *u) {
     struct world *w = u->w;
+    if (u->next_other <= w->now_us) other_calls(u);
     if (u->busy) return;
+    become(u);
     if (u->next_action <= w->now_us) {
         u->next_action = w->now_us + below(w, 2 * w->p.action_every_ms * 1000) + 1;
         if (!u->client && !w->parting) user_make(u);
@@ -152,6 +157,7 @@ static long long world_next(struct world *w) {
     for (c = w->conns; c; c = c->next) sooner(&first, conn_next(c));
     for (i = 0; i < w->p.users; i++) {
         struct user *u = &w->users[i];
+        sooner(&first, u->next_other);
         if (u->busy) continue;
         sooner(&first, u->next_action);
         if (u->client) sooner(&first, u->due_us);
@@ -173,20 +179,32 @@ static void world_advance(struct world *w, long long limit) {
     }
     world_turn(w);
 }
-static struct world *sim_world; /* for poll(), which has no other way to know */
-
+/* What a real poll would say: there is a connection, and what wakes user 0, who alone may block. */
+static int poll_ready(const struct world *w, const struct pollfd *fds, nfds_t count) {
+    const struct user *u = &w->users[0];
+    const struct conn *c = u->conn;
+    nfds_t i;
+    for (i = 0; i < count; i++) {
+        if (fds[i].fd != NET_FD + u->number) {
+            if ((fds[i].events & POLLIN) && is_woken(fds[i].fd)) return 1;
+            continue;
+        }
+        if (c && (fds[i].events & POLLIN) && conn_readable(c, w->now_us)) return 1;
+        if (c && (fds[i].events & POLLOUT) && conn_writable(c, w->now_us)) return 1;
+    }
+    return 0;
+}
 static int sim_poll(struct pollfd *fds, nfds_t count, int ms) {
     struct world *w = sim_world;
     long long until = ms < 0 ? NEVER : w->now_us + ms * MS;
-    struct conn *c;
+    int thread = w->thread;
     for (;;) {
-        c = w->users[0].conn;
-        if (count && c && (fds[0].events & POLLIN) && conn_readable(c, w->now_us)) return 1;
-        if (count && c && (fds[0].events & POLLOUT) && conn_writable(c, w->now_us)) return 1;
+        if (poll_ready(w, fds, count)) return 1;
         if (w->is_broken) w->now_us += 1000 * MS; /* whatever waits is to give up */
         if (w->now_us >= until || w->is_broken) return 0;
         if (ms < 0 && w->now_us > w->end_us + DRAIN_MS * MS) broken(w, "a wait without end");
         world_advance(w, until);
+        w->thread = thread;
     }
 }
 
@@ -201,6 +219,7 @@ static int shelf_left(const struct world *w, int store) {
 }
 static int user_left(struct user *u) {
     int i, left = 0;
+    become(u);
     if (!u->client || !is_connected(u)) return 1;
     for (i = 0; i < u->receipt_count; i++) left += !u->receipts[i].ended;
     for (i = 0; i < GRIPS; i++) left += u->grips[i].copy != NULL;
@@ -229,6 +248,7 @@ static void listen_to_all(struct world *w) {
     struct user *u = &w->users[0];
     int place, i, listens;
     if (!u->client || u->asked) return;
+    become(u);
     for (i = 0; i < u->sub_count; i++)
         if (u->subs[i].live && u->subs[i].place >= QUEUES) act_unsubscribe(u, &u->subs[i]);
     for (place = 0; place < QUEUES; place++) {
@@ -249,7 +269,7 @@ static void drain(struct world *w, int store) {
         for (i = 0; i < w->p.users; i++) left += user_left(&w->users[i]);
     }
     if (left && !w->is_broken) broken(w, "at the end %d things are left (%d on the shelves)", left, shelf_left(w, store));
-    for (i = 0; i < w->p.users && !w->is_broken; i++) check_flushed(&w->users[i], "at the end");
+    for (i = 0; i < w->p.users && !w->is_broken; i++) check_flushed(&w->users[i], w->calls, "at the end");
 }
 
 /* An orderly end, with nothing in its way. */
@@ -260,6 +280,7 @@ static void part(struct world *w) {
     for (i = 0; i < w->p.users; i++) {
         struct user *u = &w->users[i];
         if (!u->client) continue;
+        become(u);
         stws_disconnect(u->client, 5000);
         u->asked = 1;
         u->late_end = 0;

@@ -8,14 +8,25 @@
 #define SIM_WORLD_H
 
 #include <poll.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 
-/* The client's blocking calls wait in poll(): here that lets the world go on instead. */
+/* The client's blocking calls wait in poll(): here that lets the world go on instead. Its lock is
+   only watched, as there is but one thread; which one it takes that for, the simulator says. */
 static int sim_poll(struct pollfd *fds, nfds_t count, int ms);
+static int sim_lock(const pthread_mutex_t *mutex);
+static int sim_unlock(const pthread_mutex_t *mutex);
+static pthread_t sim_self(void);
 #define poll(fds, count, ms) sim_poll(fds, count, ms)
+#define pthread_mutex_lock(mutex) sim_lock(mutex)
+#define pthread_mutex_unlock(mutex) sim_unlock(mutex)
+#define pthread_self() sim_self()
 #include "../fault/scripted.h"
 #undef poll
+#undef pthread_mutex_lock
+#undef pthread_mutex_unlock
+#undef pthread_self
 
 #include "kinds.h"
 
@@ -23,7 +34,7 @@ static int sim_poll(struct pollfd *fds, nfds_t count, int ms);
 #define NEVER 9223372036854775807LL
 
 enum { USERS = 3, BROKERS = 3, STORES = 2, PLACES = 4, QUEUES = 3, CONN_SUBS = 48, USER_SUBS = 12 };
-enum { GRIPS = 24, LINES = 90 };
+enum { GRIPS = 24, LINES = 90, NET_FD = 100000 /* descriptors from here on are connections */ };
 
 /* Where messages go: the queues first, then a topic. */
 static const char *const place_name[PLACES] = {"/queue/a", "/queue/b:c\\d", "/queue/a.long", "/topic/t"};
@@ -152,6 +163,9 @@ struct user {
     int final;   /* DISCONNECTED has said that no other attempt follows */
     int hurried; /* stws_reconnect_now was called since the last attempt */
     int starved; /* memory was short once: a frame larger than tx_buffer may have been given up */
+    int taken;             /* sends that the client took */
+    int threaded, wake_fd; /* others may call its client, and wake it by this descriptor */
+    long long next_other;  /* when another thread calls */
     int leaves;  /* the last turn left events behind */
     char transaction[16];
     struct user_sub *subs; /* all that there ever were */
@@ -166,13 +180,16 @@ struct user {
 
 struct profile {
     int users, brokers, confirm, versions, partial, tiny, large, latency_us, cut, prefetch, queue;
-    int fault_every_ms, action_every_ms, hooks, transactions, out_of_order, policy, blocking, refusals;
+    int fault_every_ms, action_every_ms, hooks, transactions, out_of_order, policy, blocking, refusals, interrupts;
 };
 
 struct world {
     uint64_t seed, random;
     long long now_us, next_fault, end_us, alloc_fail_until;
     int verbose, faults, draining, parting;
+    int thread;                     /* who is calling: 1 and more drive the users' clients, 100 is another */
+    int interrupted;                /* another thread has come between, or must not */
+    const pthread_mutex_t *held[2]; /* locks that are taken */
     int last_first[USERS][PLACES];
     long long jumped_at;
     struct profile p;
@@ -190,6 +207,8 @@ struct world {
     char lines[LINES][200];
     int line_count;
 };
+
+static struct world *sim_world; /* for poll() and the lock, which have no other way to know */
 
 /* splitmix64: every draw is independent of how many octets the client asked for before it. */
 static uint64_t draw(struct world *w) {
