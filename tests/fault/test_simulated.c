@@ -139,7 +139,8 @@ static stws_queue *held_back(struct peer *p) {
     p->connected = "CONNECTED\nversion:1.2\nheart-beat:0,1000\n\n";
     peer_start(p, &o);
     CHECK(peer_connect(p));
-    for (i = 0; i < 20; i++) peer_message(p, "sub-1", "1", "/topic/a", "0123456789012345678901234567");
+    for (i = 0; i < 20; i++)
+        peer_message(p, "sub-1", "1", "/topic/a", "0123456789012345678901234567");
     peer_turn(p);
     return queue;
 }
@@ -195,7 +196,8 @@ static void test_the_delay_begins_after_a_slow_callback(void) {
     peer_free(&p);
 }
 
-/* A flush drives: the time it takes is no lateness of ours, for which the server is to be spared. */
+/* A flush drives: the time it takes is no lateness of ours, for which the server is to be
+   spared. */
 static void test_a_flush_is_no_lateness(void) {
     struct peer p;
     stws_options o;
@@ -240,7 +242,8 @@ static void test_a_flush_after_a_failed_write(void) {
     CHECK_INT(0, stws_send(p.client, "/queue/a", "lost", 4));
     peer_message(&p, "sub-1", "1", "/topic/a", "x");
     peer_turn(&p);
-    CHECK_STR("MESSAGE /topic/a 1 x\nFLUSH STWS_ERR_IO\nDISCONNECTED STWS_ERR_IO\n", bytes_text(&p.log));
+    CHECK_STR("MESSAGE /topic/a 1 x\nFLUSH STWS_ERR_IO\nDISCONNECTED STWS_ERR_IO\n",
+              bytes_text(&p.log));
     peer_free(&p);
 }
 
@@ -282,7 +285,8 @@ static void test_a_flush_that_has_to_wait_sleeps(void) {
     p.transport.fd = writable_fd;
     peer_start(&p, &o);
     CHECK(peer_connect(&p));
-    for (i = 0; i < 20; i++) peer_message(&p, "sub-1", "1", "/topic/a", "0123456789012345678901234567");
+    for (i = 0; i < 20; i++)
+        peer_message(&p, "sub-1", "1", "/topic/a", "0123456789012345678901234567");
     stws_subscribe(p.client, "/topic/a", NULL);
     p.moved = 0;
     CHECK_INT(STWS_ERR_TIMEOUT, stws_flush(p.client, 80));

@@ -23,9 +23,11 @@ static struct user_sub *live_sub(struct user *u, const char *id) {
 static int left_sub(const struct user *u, const char *id) {
     int i, found = 0;
     for (i = 0; i < u->sub_count && u->conn; i++)
-        found |= !u->subs[i].live && u->subs[i].left_conn == u->conn->number && strcmp(u->subs[i].id, id) == 0;
+        found |= !u->subs[i].live && u->subs[i].left_conn == u->conn->number &&
+                 strcmp(u->subs[i].id, id) == 0;
     return found;
 }
+
 /* Does another thread call just now, perhaps while the book of the driving one is open? */
 static int is_other(const struct user *u) {
     return u->w->thread != u->number + 1;
@@ -48,14 +50,18 @@ static void acknowledge(struct user *u, const stws_message *m, int conn, int ser
     struct conn *c = conn_by_number(u->w, conn);
     struct delivery *d = c && c->client_open ? &c->deliveries[serial] : NULL;
     int nack = stws_version(u->client) != STWS_STOMP_10 && chance(u->w, u->w->draining ? 10 : 100);
-    int was = d ? d->ack_called : 0, here = u->conn && u->conn->number == conn && is_connected(u), result;
+    int was = d ? d->ack_called : 0, here = u->conn && u->conn->number == conn && is_connected(u),
+        result;
     if (was) return;
     if (d) d->ack_called = 1;
     result = nack ? stws_nack(u->client, m) : stws_ack(u->client, m);
     if (d) d->ack_called = result == STWS_OK;
-    note(u->w, "user %d %s %d-%d: %s", u->number, nack ? "nacks" : "acks", conn, serial, stws_result_name(result));
-    if (result == STWS_OK && !here && !is_other(u)) broken(u->w, "user %d: an ACK is taken for connection %d, which is over", u->number, conn);
-    if (result == STWS_ERR_STALE && here && !is_other(u)) broken(u->w, "user %d: an ACK for the connection that stands is stale", u->number);
+    note(u->w, "user %d %s %d-%d: %s", u->number, nack ? "nacks" : "acks", conn, serial,
+         stws_result_name(result));
+    if (result == STWS_OK && !here && !is_other(u))
+        broken(u->w, "user %d: an ACK is taken for connection %d, which is over", u->number, conn);
+    if (result == STWS_ERR_STALE && here && !is_other(u))
+        broken(u->w, "user %d: an ACK for the connection that stands is stale", u->number);
     if (result == STWS_ERR_STALE) happened(u->w, ASK_STALE);
     if (result == STWS_ERR_FULL || result == STWS_ERR_LIMIT) keep(u, m, conn, serial);
 }
@@ -70,32 +76,51 @@ static void release_grip(struct user *u) {
 }
 static void check_place_in_line(struct user *u, int conn, int serial) {
     if (conn == u->fifo_conn ? serial != u->fifo_next : conn < u->fifo_conn || serial != 0)
-        broken(u->w, "user %d: message %d-%d comes after %d-%d", u->number, conn, serial, u->fifo_conn, u->fifo_next - 1);
+        broken(u->w, "user %d: message %d-%d comes after %d-%d", u->number, conn, serial,
+               u->fifo_conn, u->fifo_next - 1);
     u->fifo_conn = conn;
     u->fifo_next = serial + 1;
 }
-static void user_message(struct user *u, const stws_message *m, int queued) {
+
+/* Whose is it? The number of the parcel, and the connection and serial number that it came as; 0
+   when it is nobody's. */
+static int check_message(struct user *u, const stws_message *m, int *conn, int *serial) {
     struct world *w = u->w;
-    struct user_sub *s = live_sub(u, m->subscription);
     const char *said = stws_header_get(m, "note");
-    int uid = parcel_of(w, m->body, m->body_len), conn = 0, serial = -1;
+    int uid = parcel_of(w, m->body, m->body_len);
     struct conn *c;
     char expected[32];
-    if (uid < 0 || !m->message_id || sscanf(m->message_id, "%d-%d", &conn, &serial) != 2 || !said) {
+    if (uid < 0 || !m->message_id || sscanf(m->message_id, "%d-%d", conn, serial) != 2 || !said) {
         broken(w, "user %d: a message that no broker sent", u->number);
-        return;
+        return 0;
     }
-    note(w, "user %d gets m%d as %d-%d", u->number, uid, conn, serial);
-    check_place_in_line(u, conn, serial);
+    note(w, "user %d gets m%d as %d-%d", u->number, uid, *conn, *serial);
+    check_place_in_line(u, *conn, *serial);
     parcel_note(w, uid, expected);
-    if (strcmp(said, expected) != 0 || strcmp(m->destination, place_name[w->parcels[uid].place]) != 0)
+    if (strcmp(said, expected) != 0 ||
+        strcmp(m->destination, place_name[w->parcels[uid].place]) != 0)
         broken(w, "m%d: a header came as %.60s", uid, said);
-    if (!queued && !u->threaded && (s ? s->handle : 0) != m->handle) broken(w, "m%d: handle %d, not that of %s", uid, m->handle, m->subscription);
-    if (!queued && (!u->conn || u->conn->number != conn)) broken(w, "m%d comes from a connection that is over", uid);
-    c = conn_by_number(w, conn);
-    if (c && c->deliveries[serial].uid != uid) broken(w, "m%d came as %d-%d, which is another", uid, conn, serial);
-    if (c) c->deliveries[serial].seen = 1;
-    w->parcels[uid].delivered++;
+    c = conn_by_number(w, *conn);
+    if (c && c->deliveries[*serial].uid != uid)
+        broken(w, "m%d came as %d-%d, which is another", uid, *conn, *serial);
+    if (c) c->deliveries[*serial].seen = 1;
+    return uid;
+}
+
+/* Of a message that comes by callback or event, and so at once. */
+static void check_at_once(struct user *u, const stws_message *m, int uid, int conn) {
+    const struct user_sub *s = live_sub(u, m->subscription);
+    if (!u->threaded && (s ? s->handle : 0) != m->handle)
+        broken(u->w, "m%d: handle %d, not that of %s", uid, m->handle, m->subscription);
+    if (!u->conn || u->conn->number != conn)
+        broken(u->w, "m%d comes from a connection that is over", uid);
+}
+static void user_message(struct user *u, const stws_message *m, int queued) {
+    struct world *w = u->w;
+    const struct user_sub *s = live_sub(u, m->subscription);
+    int conn = 0, serial = -1, uid = check_message(u, m, &conn, &serial);
+    if (!uid) return;
+    if (!queued) check_at_once(u, m, uid, conn);
     happened(w, queued ? HEAR_QUEUED : HEAR_MESSAGE);
     if (chance(w, 5) && !w->draining) { /* a callback that blocks */
         happened(w, CALLBACK_BLOCKS);
@@ -103,54 +128,63 @@ static void user_message(struct user *u, const stws_message *m, int queued) {
         w->jumped_at = w->now_us;
     }
     if (!s || s->ack != ACK_AUTO) {
-        if (w->draining || chance(w, 700)) acknowledge(u, m, conn, serial);
-        else if (chance(w, 800)) keep(u, m, conn, serial);
+        if (w->draining || chance(w, 700))
+            acknowledge(u, m, conn, serial);
+        else if (chance(w, 800))
+            keep(u, m, conn, serial);
     }
     if (chance(w, 60) && !w->draining) user_act(u);
 }
 
 /* ==== what a user may do at any time ==== */
 
+static void note_send(struct user *u, int uid, int result) {
+    struct world *w = u->w;
+    struct parcel *p = &w->parcels[uid];
+    p->wanted = result >= 0;
+    if (result < 0)
+        p->call = 0;
+    else
+        u->taken++;
+    note(w, "user %d sends m%d (%d octets): %s", u->number, uid, (int)p->size,
+         result >= 0 ? "taken" : stws_result_name(result));
+    if (result == STWS_ERR_FULL) happened(w, ASK_FULL);
+    if (result == STWS_ERR_LIMIT) happened(w, ASK_LIMIT);
+    if (result == STWS_ERR_STATE) happened(w, ASK_STATE);
+    if (result == STWS_ERR_USAGE || result == STWS_ERR_FRAME_BUILD ||
+        (result > 0) != (p->told && result >= 0))
+        broken(w, "user %d: a send returns %d", u->number, result);
+    if (result <= 0) return;
+    u->receipts = (struct receipt_note *)grow(u->receipts, u->receipt_count, &u->receipt_cap,
+                                              sizeof *u->receipts);
+    u->receipts[u->receipt_count].number = result;
+    u->receipts[u->receipt_count].ended = 0;
+    u->receipts[u->receipt_count++].uid = uid;
+}
 static void act_send(struct user *u) {
     struct world *w = u->w;
-    int place = below(w, PLACES), uid = new_parcel(w, u->number, place), result, told = chance(w, 300);
+    int place = below(w, PLACES), uid = new_parcel(w, u->number, place);
     struct parcel *p = &w->parcels[uid];
     struct bytes body = {0};
     const char *headers[3] = {"note", NULL, NULL};
     stws_outgoing m;
     char text[32];
-    memset(&m, 0, sizeof m);
     parcel_body(w, uid, &body);
     parcel_note(w, uid, text);
     headers[1] = text;
+    p->told = chance(w, 300);
+    p->transacted = u->in_transaction && chance(w, 500);
+    p->incarnation = u->incarnation;
+    p->sent_conn = u->conn && is_connected(u) ? u->conn->number : 0;
+    p->call = ++w->calls;
+    memset(&m, 0, sizeof m);
     m.destination = place_name[place];
     m.body = body.data;
     m.body_len = body.len;
     m.headers = headers;
-    m.receipt = told;
-    if (u->in_transaction && chance(w, 500)) m.transaction = u->transaction;
-    p->transacted = m.transaction != NULL;
-    p->told = told;
-    p->incarnation = u->incarnation;
-    p->sent_conn = u->conn && is_connected(u) ? u->conn->number : 0;
-    p->call = ++w->calls;
-    result = stws_send_ex(u->client, &m);
-    p = &w->parcels[uid]; /* the table may have moved */
-    p->wanted = result >= 0;
-    if (result < 0) p->call = 0;
-    else u->taken++;
-    note(w, "user %d sends m%d (%d octets): %s", u->number, uid, (int)body.len, result >= 0 ? "taken" : stws_result_name(result));
-    if (result == STWS_ERR_FULL) happened(w, ASK_FULL);
-    if (result == STWS_ERR_LIMIT) happened(w, ASK_LIMIT);
-    if (result == STWS_ERR_STATE) happened(w, ASK_STATE);
-    if (result == STWS_ERR_USAGE || result == STWS_ERR_FRAME_BUILD || (result > 0) != (told && result >= 0))
-        broken(w, "user %d: a send returns %d", u->number, result);
-    if (result > 0) {
-        u->receipts = (struct receipt_note *)grow(u->receipts, u->receipt_count, &u->receipt_cap, sizeof *u->receipts);
-        u->receipts[u->receipt_count].number = result;
-        u->receipts[u->receipt_count].ended = 0;
-        u->receipts[u->receipt_count++].uid = uid;
-    }
+    m.receipt = p->told;
+    if (p->transacted) m.transaction = u->transaction;
+    note_send(u, uid, stws_send_ex(u->client, &m));
     bytes_free(&body);
 }
 static void act_subscribe(struct user *u, int place, int ack) {
@@ -173,9 +207,11 @@ static void act_subscribe(struct user *u, int place, int ack) {
     fresh.ack = ack;
     fresh.call = ++w->calls;
     fresh.handle = stws_subscribe(u->client, place_name[place], &o);
-    note(w, "user %d subscribes to %s as %s: %d", u->number, place_name[place], o.id ? id : "its handle", fresh.handle);
+    note(w, "user %d subscribes to %s as %s: %d", u->number, place_name[place],
+         o.id ? id : "its handle", fresh.handle);
     if (fresh.handle == STWS_ERR_USAGE) happened(w, ASK_TAKEN);
-    if (fresh.handle == STWS_ERR_USAGE && !taken && !is_other(u)) broken(w, "user %d: the free id %s is refused", u->number, id);
+    if (fresh.handle == STWS_ERR_USAGE && !taken && !is_other(u))
+        broken(w, "user %d: the free id %s is refused", u->number, id);
     if (fresh.handle <= 0) return;
     if (taken && !is_other(u)) broken(w, "user %d: the taken id %s is given again", u->number, id);
     if (o.id && left_sub(u, id)) happened(w, ASK_REUSE);
@@ -190,11 +226,13 @@ static void act_unsubscribe(struct user *u, struct user_sub *s) {
     result = stws_unsubscribe(u->client, s->handle);
     s = &u->subs[index]; /* the table may have moved */
     note(u->w, "user %d unsubscribes %s: %s", u->number, s->id, stws_result_name(result));
-    if (result == STWS_ERR_USAGE && s->live && !is_other(u)) broken(u->w, "user %d: %s is not known any more", u->number, s->id);
+    if (result == STWS_ERR_USAGE && s->live && !is_other(u))
+        broken(u->w, "user %d: %s is not known any more", u->number, s->id);
     if (result != STWS_OK) return;
     s->live = 0;
     s->left_conn = before;
 }
+
 /* One of those that live, or NULL. */
 static struct user_sub *some_sub(struct user *u) {
     struct user_sub *found = NULL;
@@ -211,27 +249,34 @@ static void act_transaction(struct user *u) {
         result = stws_begin(u->client, u->transaction);
     } else {
         aborts = chance(u->w, 300);
-        result = aborts ? stws_abort(u->client, u->transaction) : stws_commit(u->client, u->transaction);
+        result =
+            aborts ? stws_abort(u->client, u->transaction) : stws_commit(u->client, u->transaction);
     }
     if (result == STWS_OK) u->in_transaction = !u->in_transaction;
 }
 static void act_flush(struct user *u) {
-    int wait = u->number == 0 && u->w->p.blocking && !u->calling && !is_other(u) ? below(u->w, 800) : 0, result;
+    int wait = u->number == 0 && u->w->p.blocking && !u->calling && !is_other(u) ? below(u->w, 800)
+                                                                                 : 0,
+        result;
     int calls = u->w->calls;
     long long began = u->w->now_us;
     u->busy++;
     result = stws_flush(u->client, wait);
     u->busy--;
     note(u->w, "user %d flushes: %s", u->number, stws_result_name(result));
-    happened(u->w, result == STWS_OK ? ASK_FLUSHED : result == STWS_ERR_TIMEOUT ? ASK_FLUSH_TIMEOUT : ASK_FLUSH_LOST);
+    happened(u->w, result == STWS_OK            ? ASK_FLUSHED
+                   : result == STWS_ERR_TIMEOUT ? ASK_FLUSH_TIMEOUT
+                                                : ASK_FLUSH_LOST);
     if (result == STWS_OK) check_flushed(u, calls, "flushed");
     if (u->w->jumped_at < began) check_late(u, "a flush", began, wait);
 }
 static void act_end(struct user *u) {
     struct world *w = u->w;
     int timeout = below(w, 1500);
-    if (is_other(u)) happened(w, THREAD_ENDS);
-    else if (u->calling) happened(w, CALLBACK_ENDS);
+    if (is_other(u))
+        happened(w, THREAD_ENDS);
+    else if (u->calling)
+        happened(w, CALLBACK_ENDS);
     u->late_end = u->asked ? u->late_end : u->final || stws_state(u->client) == STWS_ENDED;
     if (chance(w, 400)) {
         stws_stop(u->client);
@@ -257,14 +302,22 @@ static void user_act(struct user *u) {
     int what = below(w, 1000);
     if (!u->client || u->dead || w->is_broken) return;
     if (u->calling && !is_other(u)) happened(w, CALLBACK_ACTS);
-    if (what < 500) act_send(u);
-    else if (what < 600) release_grip(u);
-    else if (what < 720) act_subscribe(u, below(w, PLACES), chance(w, 700) ? ACK_EACH : below(w, 3));
-    else if (what < 810) act_unsubscribe(u, some_sub(u));
-    else if (what < 880) act_transaction(u);
-    else if (what < 950) act_flush(u);
-    else if (what < 975) act_reconnect(u);
-    else if (what < 985 && chance(w, 500)) act_end(u);
+    if (what < 500)
+        act_send(u);
+    else if (what < 600)
+        release_grip(u);
+    else if (what < 720)
+        act_subscribe(u, below(w, PLACES), chance(w, 700) ? ACK_EACH : below(w, 3));
+    else if (what < 810)
+        act_unsubscribe(u, some_sub(u));
+    else if (what < 880)
+        act_transaction(u);
+    else if (what < 950)
+        act_flush(u);
+    else if (what < 975)
+        act_reconnect(u);
+    else if (what < 985 && chance(w, 500))
+        act_end(u);
 }
 
 #endif

@@ -74,11 +74,16 @@ static void say_header(struct conn *c, const char *name, const char *value) {
     struct bytes *b = &c->outgoing;
     bytes_print(b, "%s:", name);
     for (; *value; value++) {
-        if (c->version <= STWS_STOMP_10) bytes_add(b, value, 1);
-        else if (*value == '\n') bytes_add(b, "\\n", 2);
-        else if (*value == ':') bytes_add(b, "\\c", 2);
-        else if (*value == '\\') bytes_add(b, "\\\\", 2);
-        else bytes_add(b, value, 1);
+        if (c->version <= STWS_STOMP_10)
+            bytes_add(b, value, 1);
+        else if (*value == '\n')
+            bytes_add(b, "\\n", 2);
+        else if (*value == ':')
+            bytes_add(b, "\\c", 2);
+        else if (*value == '\\')
+            bytes_add(b, "\\\\", 2);
+        else
+            bytes_add(b, value, 1);
     }
     bytes_print(b, "\n");
 }
@@ -247,7 +252,8 @@ static void check_order(struct conn *c, int uid) {
     const struct user *u = &w->users[p->user];
     int *last = &w->last_first[p->user][p->place];
     if (!p->transacted && c->last_uid[p->place] >= uid + 1)
-        broken(w, "order: m%d came after m%d on connection %d", uid, c->last_uid[p->place] - 1, c->number);
+        broken(w, "order: m%d came after m%d on connection %d", uid, c->last_uid[p->place] - 1,
+               c->number);
     if (!p->transacted) c->last_uid[p->place] = uid + 1;
     if (!w->p.confirm || p->accepted || p->refused || p->incarnation != u->incarnation) return;
     if (w->p.policy != STWS_FULL_FAIL || u->starved) return;
@@ -267,7 +273,8 @@ static void on_send(struct conn *c, const struct stomp *f) {
     int uid = parcel_of(c->w, f->body, f->body_len), place = place_of(field(f, "destination"));
     const char *transaction = field(f, "transaction");
     if (uid < 0 || place < 0 || c->w->parcels[uid].place != place) {
-        broken(c->w, "connection %d: the broker got a body or destination that nobody sent", c->number);
+        broken(c->w, "connection %d: the broker got a body or destination that nobody sent",
+               c->number);
         return;
     }
     if (!transaction && chance(c->w, c->w->p.refusals)) {
@@ -314,7 +321,9 @@ static void on_subscribe(struct conn *c, const struct stomp *f) {
     memset(s, 0, sizeof *s);
     snprintf(s->id, sizeof s->id, "%.23s", id);
     s->place = place_of(field(f, "destination"));
-    s->ack = !ack || strcmp(ack, "auto") == 0 ? ACK_AUTO : strcmp(ack, "client") == 0 ? ACK_CLIENT : ACK_EACH;
+    s->ack = !ack || strcmp(ack, "auto") == 0 ? ACK_AUTO
+             : strcmp(ack, "client") == 0     ? ACK_CLIENT
+                                              : ACK_EACH;
     s->live = 1;
     c->sub_count++;
 }
@@ -337,9 +346,11 @@ static struct delivery *named_delivery(struct conn *c, const struct stomp *f) {
     if (!id || sscanf(id, "%d-%d", &conn, &serial) != 2) {
         broken(c->w, "an %s that names nothing", f->command);
     } else if (conn != c->number) {
-        broken(c->w, "connection %d: %s of a message of connection %d", c->number, f->command, conn);
+        broken(c->w, "connection %d: %s of a message of connection %d", c->number, f->command,
+               conn);
     } else if (serial < 0 || serial >= c->delivery_count) {
-        broken(c->w, "connection %d: %s of %d, which was never sent", c->number, f->command, serial);
+        broken(c->w, "connection %d: %s of %d, which was never sent", c->number, f->command,
+               serial);
     } else {
         return &c->deliveries[serial];
     }
@@ -381,7 +392,8 @@ static void on_connect(struct conn *c, const struct stomp *f) {
                                                                            : STWS_STOMP_10;
     c->logged_in = 1;
     bytes_print(&c->outgoing, "CONNECTED\nversion:1.%d\nheart-beat:%d,%d\n",
-                c->version == STWS_STOMP_12 ? 2 : c->version == STWS_STOMP_11, b->beat_out, b->beat_in);
+                c->version == STWS_STOMP_12 ? 2 : c->version == STWS_STOMP_11, b->beat_out,
+                b->beat_in);
     if (b->server) bytes_print(&c->outgoing, "server:%s\n", b->server);
     bytes_add(&c->outgoing, "\n", 2);
     c->client_beat = cx && b->beat_in ? (cx > b->beat_in ? cx : b->beat_in) * MS : 0;
@@ -396,14 +408,22 @@ static void server_frame(struct conn *c, const struct stomp *f) {
         broken(c->w, "connection %d: %s after DISCONNECT", c->number, f->command);
         return;
     }
-    if (!c->logged_in && strcmp(f->command, "CONNECT") != 0) broken(c->w, "%s before CONNECT", f->command);
-    if (strcmp(f->command, "CONNECT") == 0) on_connect(c, f);
-    else if (strcmp(f->command, "SEND") == 0) on_send(c, f);
-    else if (strcmp(f->command, "SUBSCRIBE") == 0) on_subscribe(c, f);
-    else if (strcmp(f->command, "UNSUBSCRIBE") == 0) on_unsubscribe(c, f);
-    else if (strcmp(f->command + (f->command[0] == 'N'), "ACK") == 0) on_ack(c, f);
-    else if (strcmp(f->command, "DISCONNECT") == 0) c->disconnected = 1;
-    else on_transaction(c, f);
+    if (!c->logged_in && strcmp(f->command, "CONNECT") != 0)
+        broken(c->w, "%s before CONNECT", f->command);
+    if (strcmp(f->command, "CONNECT") == 0)
+        on_connect(c, f);
+    else if (strcmp(f->command, "SEND") == 0)
+        on_send(c, f);
+    else if (strcmp(f->command, "SUBSCRIBE") == 0)
+        on_subscribe(c, f);
+    else if (strcmp(f->command, "UNSUBSCRIBE") == 0)
+        on_unsubscribe(c, f);
+    else if (strcmp(f->command + (f->command[0] == 'N'), "ACK") == 0)
+        on_ack(c, f);
+    else if (strcmp(f->command, "DISCONNECT") == 0)
+        c->disconnected = 1;
+    else
+        on_transaction(c, f);
     if (c->disconnected) server_pay_receipts(c);
     if (!c->errors) server_owe_receipt(c, receipt);
 }
@@ -412,7 +432,6 @@ static void server_control(struct conn *c, int opcode, const char *data, size_t 
     if (opcode == 9) net_say_ws(c, 10, 1, data, len);
     if (opcode != 8) return;
     server_flush(c);
-    c->goodbye = 1;
     net_say_ws(c, 8, 1, data, len >= 2 ? 2 : 0);
     server_end(c, "the client closed");
 }
@@ -434,7 +453,8 @@ static void server_request(struct conn *c, const char *key) {
         stws_handshake_accept(key, accept);
         if (chance(c->w, 50)) bytes_print(&out, "HTTP/1.1 100 Continue\r\n\r\n");
         bytes_print(&out, "HTTP/1.1 101 Switching Protocols\r\nupgrade: WebSocket\r\n");
-        bytes_print(&out, "Connection: keep-alive, Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n", accept);
+        bytes_print(&out, "Connection: keep-alive, Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+                    accept);
     }
     stream_put(c->w, &c->down, out.data, out.len);
     bytes_free(&out);

@@ -27,16 +27,20 @@ static void check_send(struct conn *c, const struct stomp *f) {
     struct parcel *p = &w->parcels[uid < 0 ? 0 : uid];
     const char *said = field(f, "note");
     char expected[32];
-    if (uid < 0 || !p->call || p->user != c->user->number || p->incarnation != c->user->incarnation) {
+    if (uid < 0 || !p->call || p->user != c->user->number ||
+        p->incarnation != c->user->incarnation) {
         broken(w, "connection %d: a SEND that nobody asked for", c->number);
         return;
     }
     parcel_note(w, uid, expected);
-    if (!said || strcmp(said, expected) != 0) broken(w, "m%d: its header came out as %.60s", uid, said ? said : "none");
+    if (!said || strcmp(said, expected) != 0)
+        broken(w, "m%d: its header came out as %.60s", uid, said ? said : "none");
     if (p->written && (!w->p.confirm || p->written_conn == c->number))
         broken(w, "m%d is sent twice", uid);
-    if (p->confirmed && c->number > p->confirmed_conn) broken(w, "m%d is sent after it was confirmed", uid);
-    if ((field(f, "receipt") != NULL) != (w->p.confirm || p->told)) broken(w, "m%d: its receipt header is wrong", uid);
+    if (p->confirmed && c->number > p->confirmed_conn)
+        broken(w, "m%d is sent after it was confirmed", uid);
+    if ((field(f, "receipt") != NULL) != (w->p.confirm || p->told))
+        broken(w, "m%d: its receipt header is wrong", uid);
     if (p->written++) happened(w, WRITE_SEND_AGAIN);
     p->written_conn = c->number;
     p->written_at = w->now_us;
@@ -51,16 +55,23 @@ static void check_subscribe(struct conn *c, const struct stomp *f) {
         if (!found || s->live) found = s;
     }
     if (found && found->wire_conn) happened(c->w, WRITE_SUBSCRIBE_AGAIN);
-    if (found) found->wire_conn = c->number;
-    else broken(c->w, "connection %d: SUBSCRIBE %s to %s, which nobody asked for", c->number, id, destination);
+    if (found)
+        found->wire_conn = c->number;
+    else
+        broken(c->w, "connection %d: SUBSCRIBE %s to %s, which nobody asked for", c->number, id,
+               destination);
 }
 static void check_ack(struct conn *c, const struct stomp *f) {
     struct delivery *d = named_delivery(c, f);
     if (!d) return;
-    if (!d->ack_called) broken(c->w, "connection %d: %s of m%d, which nobody asked for", c->number, f->command, d->uid);
-    if (d->ack_written) broken(c->w, "connection %d: %s of m%d is written twice", c->number, f->command, d->uid);
+    if (!d->ack_called)
+        broken(c->w, "connection %d: %s of m%d, which nobody asked for", c->number, f->command,
+               d->uid);
+    if (d->ack_written)
+        broken(c->w, "connection %d: %s of m%d is written twice", c->number, f->command, d->uid);
     d->ack_written = 1;
 }
+
 /* A session begins: what is subscribed now goes before all else. */
 static void check_connect(struct conn *c) {
     struct user *u = c->user;
@@ -69,10 +80,12 @@ static void check_connect(struct conn *c) {
         if (u->subs[i].live) u->subs[i].at_connect = c->number;
 }
 static void count_frame(struct world *w, const char *command) {
-    static const char *const commands[] = {"CONNECT", "SEND",  "SUBSCRIBE", "UNSUBSCRIBE", "ACK",
-                                           "NACK",    "BEGIN", "COMMIT",    "ABORT",       "DISCONNECT"};
-    static const enum kind kinds[] = {WRITE_CONNECT, WRITE_SEND,  WRITE_SUBSCRIBE, WRITE_UNSUBSCRIBE, WRITE_ACK,
-                                      WRITE_NACK,    WRITE_BEGIN, WRITE_COMMIT,    WRITE_ABORT,       WRITE_DISCONNECT};
+    static const char *const commands[] = {"CONNECT", "SEND",      "SUBSCRIBE", "UNSUBSCRIBE",
+                                           "ACK",     "NACK",      "BEGIN",     "COMMIT",
+                                           "ABORT",   "DISCONNECT"};
+    static const enum kind kinds[] = {
+        WRITE_CONNECT, WRITE_SEND,  WRITE_SUBSCRIBE, WRITE_UNSUBSCRIBE, WRITE_ACK,
+        WRITE_NACK,    WRITE_BEGIN, WRITE_COMMIT,    WRITE_ABORT,       WRITE_DISCONNECT};
     size_t i;
     for (i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strcmp(command, commands[i]) == 0) happened(w, kinds[i]);
@@ -108,7 +121,8 @@ static void check_receipt(struct user *u, const stws_event *e) {
     count_receipt(u->w, e->result);
     if (e->receipt == 0 || e->handle) return; /* too late for its time-out; or a subscription's */
     if (!r || r->ended) {
-        broken(u->w, "user %d: receipt %d ends %s", u->number, e->receipt, r ? "twice" : "although nobody asked for it");
+        broken(u->w, "user %d: receipt %d ends %s", u->number, e->receipt,
+               r ? "twice" : "although nobody asked for it");
         return;
     }
     r->ended = 1;
@@ -116,7 +130,8 @@ static void check_receipt(struct user *u, const stws_event *e) {
     if (e->result == STWS_OK) {
         p->confirmed = 1;
         p->confirmed_conn = u->conn ? u->conn->number : u->w->conn_count;
-        if (!p->accepted && !p->transacted) broken(u->w, "m%d is confirmed, but the broker does not have it", r->uid);
+        if (!p->accepted && !p->transacted)
+            broken(u->w, "m%d is confirmed, but the broker does not have it", r->uid);
     } else {
         p->refused = 1;
     }
@@ -124,9 +139,11 @@ static void check_receipt(struct user *u, const stws_event *e) {
 
 /* Why a connection has ended: those that the user may be told. */
 static void count_loss(struct world *w, int result) {
-    static const int results[] = {STWS_OK,         STWS_ERR_CONNECT,   STWS_ERR_RESOLVE, STWS_ERR_TIMEOUT,
-                                  STWS_ERR_HTTP_STATUS, STWS_ERR_IO,   STWS_ERR_EOF,     STWS_ERR_WS_CLOSE,
-                                  STWS_ERR_BROKER, STWS_ERR_LOGIN,     STWS_ERR_HEARTBEAT, STWS_ERR_LIMIT, STWS_ERR_LATE};
+    static const int results[] = {STWS_OK,          STWS_ERR_CONNECT,     STWS_ERR_RESOLVE,
+                                  STWS_ERR_TIMEOUT, STWS_ERR_HTTP_STATUS, STWS_ERR_IO,
+                                  STWS_ERR_EOF,     STWS_ERR_WS_CLOSE,    STWS_ERR_BROKER,
+                                  STWS_ERR_LOGIN,   STWS_ERR_HEARTBEAT,   STWS_ERR_LIMIT,
+                                  STWS_ERR_LATE};
     int i, known = 0, count = (int)(sizeof results / sizeof *results);
     for (i = 0; i < count; i++) {
         if (result != results[i]) continue;
@@ -138,14 +155,20 @@ static void count_loss(struct world *w, int result) {
 static void check_disconnected(struct user *u, const stws_event *e, const struct conn *last) {
     const struct world *w = u->w;
     count_loss(u->w, e->result);
-    if (!e->text || !*e->text) broken(u->w, "user %d: a disconnection without a sentence", u->number);
-    if (e->result == STWS_ERR_HEARTBEAT && last && w->now_us - last->last_read < last->beat_every * 3 - 2 * MS)
-        broken(u->w, "user %d: the server is judged after %d ms", u->number, (int)((w->now_us - last->last_read) / MS));
+    if (!e->text || !*e->text)
+        broken(u->w, "user %d: a disconnection without a sentence", u->number);
+    if (e->result == STWS_ERR_HEARTBEAT && last &&
+        w->now_us - last->last_read < last->beat_every * 3 - 2 * MS)
+        broken(u->w, "user %d: the server is judged after %d ms", u->number,
+               (int)((w->now_us - last->last_read) / MS));
     if (e->result == STWS_ERR_HTTP_STATUS && last && e->retry_ms >= 0 && !u->hurried &&
         e->retry_ms < last->retry_after * 1000)
-        broken(u->w, "user %d: an attempt in %d ms, before Retry-After", u->number, (int)e->retry_ms);
-    if (e->retry_ms > 60000) broken(u->w, "user %d: the next attempt in %d ms", u->number, (int)e->retry_ms);
-    u->retry_at = e->retry_ms >= 0 && !w->p.hooks && !u->hurried ? w->now_us + e->retry_ms * MS : NEVER;
+        broken(u->w, "user %d: an attempt in %d ms, before Retry-After", u->number,
+               (int)e->retry_ms);
+    if (e->retry_ms > 60000)
+        broken(u->w, "user %d: the next attempt in %d ms", u->number, (int)e->retry_ms);
+    u->retry_at =
+        e->retry_ms >= 0 && !w->p.hooks && !u->hurried ? w->now_us + e->retry_ms * MS : NEVER;
     u->error_by = NEVER;
     u->final = e->retry_ms < 0;
 }
@@ -155,17 +178,21 @@ static void check_disconnected(struct user *u, const stws_event *e, const struct
 static void check_late(struct user *u, const char *what, long long since, long long limit_ms) {
     long long now = u->w->now_us;
     if (since == NEVER || now - since <= (limit_ms + SLACK) * MS) return;
-    broken(u->w, "user %d: %s lasts %d ms, over its limit of %d", u->number, what, (int)((now - since) / MS), (int)limit_ms);
+    broken(u->w, "user %d: %s lasts %d ms, over its limit of %d", u->number, what,
+           (int)((now - since) / MS), (int)limit_ms);
 }
 static void check_beats(struct user *u) {
     struct conn *c = u->conn;
     long long now = u->w->now_us, jumped = u->w->jumped_at;
     if (!c || !c->told || u->state != STWS_CONNECTED) return;
-    if (c->client_beat && !c->stalled && !c->reset && jumped < c->last_write && now - c->last_write > c->client_beat)
-        broken(u->w, "user %d: no heart-beat for %d ms", u->number, (int)((now - c->last_write) / MS));
+    if (c->client_beat && !c->stalled && !c->reset && jumped < c->last_write &&
+        now - c->last_write > c->client_beat)
+        broken(u->w, "user %d: no heart-beat for %d ms", u->number,
+               (int)((now - c->last_write) / MS));
     if (c->beat_every && !u->queue && jumped < c->last_read &&
         now - c->last_read > c->beat_every * 3 + SLACK * MS)
-        broken(u->w, "user %d: a silent server goes unnoticed for %d ms", u->number, (int)((now - c->last_read) / MS));
+        broken(u->w, "user %d: a silent server goes unnoticed for %d ms", u->number,
+               (int)((now - c->last_read) / MS));
 }
 
 /* The client has read all there is, and can write. */
@@ -173,7 +200,8 @@ static void check_pong(struct user *u) {
     const struct conn *c = u->conn;
     if (!c || !c->told || u->state != STWS_CONNECTED || u->queue || u->leaves) return;
     if (c->down.data.len || c->stalled || c->reset || c->check.closed) return;
-    if (c->pong != c->pings % 1000) broken(u->w, "user %d: ping %d is not answered", u->number, c->pings);
+    if (c->pong != c->pings % 1000)
+        broken(u->w, "user %d: ping %d is not answered", u->number, c->pings);
 }
 static void check_receipt_times(struct user *u) {
     int i;
@@ -186,9 +214,12 @@ static void check_receipt_times(struct user *u) {
 }
 static void check_quiet(struct user *u) {
     const stws_options *o = &u->options;
-    if (u->state == STWS_CONNECTING) check_late(u, "CONNECTING", u->state_since, o->connect_timeout_ms);
-    if (u->state == STWS_UPGRADING) check_late(u, "UPGRADING", u->state_since, o->handshake_timeout_ms);
-    if (u->state == STWS_LOGGING_IN) check_late(u, "LOGGING_IN", u->state_since, o->connected_timeout_ms);
+    if (u->state == STWS_CONNECTING)
+        check_late(u, "CONNECTING", u->state_since, o->connect_timeout_ms);
+    if (u->state == STWS_UPGRADING)
+        check_late(u, "UPGRADING", u->state_since, o->handshake_timeout_ms);
+    if (u->state == STWS_LOGGING_IN)
+        check_late(u, "LOGGING_IN", u->state_since, o->connected_timeout_ms);
     if (u->state == STWS_BACKOFF) check_late(u, "BACKOFF", u->retry_at, 0);
     check_late(u, "the end", u->end_by, 0);
     check_late(u, "the wait after an ERROR", u->error_by, 0);
@@ -201,7 +232,8 @@ static void check_turn(struct user *u) {
     if (state != u->state || conn != u->last_conn) u->state_since = u->w->now_us;
     u->state = state;
     u->last_conn = conn;
-    if (u->stopped == 1 && !u->ended && !u->leaves) broken(u->w, "user %d: stopped, and it goes on", u->number);
+    if (u->stopped == 1 && !u->ended && !u->leaves)
+        broken(u->w, "user %d: stopped, and it goes on", u->number);
     if (u->stopped == 2) u->stopped = 1; /* another thread did: from the next turn on it counts */
     if (!u->ended && u->due_us > u->w->now_us) check_quiet(u);
 }
@@ -209,39 +241,49 @@ static void check_turn(struct user *u) {
 /* The client has ended: whatever was asked for has had its answer. */
 static void check_ended(struct user *u) {
     int i;
-    happened(u->w, u->result != STWS_CLOSED ? END_FINAL : u->asked == 2 ? END_STOPPED : END_DISCONNECTED);
+    happened(u->w, u->result != STWS_CLOSED ? END_FINAL
+                   : u->asked == 2          ? END_STOPPED
+                                            : END_DISCONNECTED);
     for (i = 0; i < u->receipt_count; i++)
-        if (!u->receipts[i].ended) broken(u->w, "user %d: receipt %d never ends", u->number, u->receipts[i].number);
+        if (!u->receipts[i].ended)
+            broken(u->w, "user %d: receipt %d never ends", u->number, u->receipts[i].number);
     if (u->conn) broken(u->w, "user %d has ended with its connection open", u->number);
     if (u->asked && u->result != STWS_CLOSED && !u->late_end)
-        broken(u->w, "user %d was asked to end, and says %s", u->number, stws_result_name(u->result));
+        broken(u->w, "user %d was asked to end, and says %s", u->number,
+               stws_result_name(u->result));
 }
 
 /* Flushed, up to that call: with confirm the broker has everything; without, all of this connection
    is written. */
 static void check_flushed(struct user *u, int call, const char *when) {
     struct world *w = u->w;
-    int dropped = (int)u->client->s.stats.dropped, uid, missing = 0, example = 0, conn = u->conn ? u->conn->number : -1;
+    int dropped = (int)u->client->s.stats.dropped, uid, missing = 0, example = 0,
+        conn = u->conn ? u->conn->number : -1;
     for (uid = 1; uid < w->parcel_count; uid++) {
         const struct parcel *p = &w->parcels[uid];
-        if (p->user != u->number || p->incarnation != u->incarnation || !p->wanted || p->refused || p->call > call) continue;
-        if (w->p.confirm ? p->accepted || p->transacted : p->written || p->sent_conn != conn) continue;
+        if (p->user != u->number || p->incarnation != u->incarnation || !p->wanted || p->refused ||
+            p->call > call)
+            continue;
+        if (w->p.confirm ? p->accepted || p->transacted : p->written || p->sent_conn != conn)
+            continue;
         missing++;
         example = uid;
     }
     if (missing > dropped)
-        broken(w, "user %d, %s: %d messages are missing, such as m%d, and %d were dropped", u->number, when,
-               missing, example, dropped);
+        broken(w, "user %d, %s: %d messages are missing, such as m%d, and %d were dropped",
+               u->number, when, missing, example, dropped);
 }
 
-/* In how many subscriptions the user's book and the broker's differ, on the connection that stands. */
+/* In how many subscriptions the user's book and the broker's differ, on the connection that
+   stands. */
 static int subs_differ(const struct user *u) {
     const struct conn *c = u->conn;
     int i, k, there, differ = 0;
     for (i = 0; i < u->sub_count; i++) {
         const struct user_sub *s = &u->subs[i];
         for (there = k = 0; s->live && c && k < c->sub_count; k++)
-            there += c->subs[k].live && c->subs[k].place == s->place && strcmp(c->subs[k].id, s->id) == 0;
+            there += c->subs[k].live && c->subs[k].place == s->place &&
+                     strcmp(c->subs[k].id, s->id) == 0;
         differ += there != s->live;
     }
     for (k = 0; c && k < c->sub_count; k++) differ += c->subs[k].live;

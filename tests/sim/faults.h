@@ -92,18 +92,25 @@ static void strike(struct world *w) {
         enum kind kind;
         int weight, needs_conn;
         void (*strike)(struct world *w, struct broker *b, struct conn *c);
-    } faults[] = {{FAULT_RESET, 20, 1, fault_reset},        {FAULT_HOLE, 10, 1, fault_hole},
-                  {FAULT_CLOSE, 10, 1, fault_close},        {FAULT_ERROR, 10, 1, fault_error},
-                  {FAULT_STUCK, 10, 1, fault_stuck},        {FAULT_DEAF, 10, 1, fault_deaf},
-                  {FAULT_NO_BEATS, 10, 1, fault_no_beats},  {FAULT_CRASH, 14, 0, fault_crash},
-                  {FAULT_CRASH_EMPTY, 6, 0, fault_crash_empty}, {FAULT_REFUSE, 10, 0, fault_refuse},
-                  {FAULT_JUMP, 10, 0, fault_jump},          {FAULT_MEMORY, 10, 0, fault_memory},
+    } faults[] = {{FAULT_RESET, 20, 1, fault_reset},
+                  {FAULT_HOLE, 10, 1, fault_hole},
+                  {FAULT_CLOSE, 10, 1, fault_close},
+                  {FAULT_ERROR, 10, 1, fault_error},
+                  {FAULT_STUCK, 10, 1, fault_stuck},
+                  {FAULT_DEAF, 10, 1, fault_deaf},
+                  {FAULT_NO_BEATS, 10, 1, fault_no_beats},
+                  {FAULT_CRASH, 14, 0, fault_crash},
+                  {FAULT_CRASH_EMPTY, 6, 0, fault_crash_empty},
+                  {FAULT_REFUSE, 10, 0, fault_refuse},
+                  {FAULT_JUMP, 10, 0, fault_jump},
+                  {FAULT_MEMORY, 10, 0, fault_memory},
                   {FAULT_SECRET, 3, 0, fault_secret}};
     struct conn *c = some_conn(w);
     int broker = below(w, w->p.brokers), pick = below(w, 133), i = 0;
     for (; pick >= faults[i].weight; i++) pick -= faults[i].weight;
     if (!c && faults[i].needs_conn) return;
-    note(w, "%s: connection %d, broker %d", kind_sentence[faults[i].kind], c ? c->number : 0, broker);
+    note(w, "%s: connection %d, broker %d", kind_sentence[faults[i].kind], c ? c->number : 0,
+         broker);
     happened(w, faults[i].kind);
     faults[i].strike(w, &w->brokers[broker], c);
 }

@@ -3,95 +3,95 @@
 #ifndef SIM_KINDS_H
 #define SIM_KINDS_H
 
-#define SIM_KINDS(X)                                                                              \
-    X(FAULT_RESET, "a connection is reset")                                                       \
-    X(FAULT_HOLE, "a connection turns into a black hole")                                         \
-    X(FAULT_CLOSE, "a broker closes a connection")                                                \
-    X(FAULT_ERROR, "a broker sends an ERROR out of the blue")                                     \
-    X(FAULT_STUCK, "a connection carries nothing for a while")                                    \
-    X(FAULT_DEAF, "a broker hears nothing for a while")                                           \
-    X(FAULT_NO_BEATS, "a broker forgets its heart-beat")                                          \
-    X(FAULT_CRASH, "a broker dies, and knows everything when it is back")                         \
-    X(FAULT_CRASH_EMPTY, "a broker dies, and knows nothing when it is back")                      \
-    X(FAULT_REFUSE, "a broker refuses upgrades")                                                  \
-    X(FAULT_JUMP, "the clock jumps")                                                              \
-    X(FAULT_MEMORY, "memory is short for a while")                                                \
-    X(FAULT_SECRET, "a broker refuses CONNECT")                                                   \
-    X(NET_REFUSED, "an attempt finds no broker")                                                  \
-    X(NET_UNKNOWN, "an attempt finds no address")                                                 \
-    X(NET_HANGS, "an attempt gets no answer")                                                     \
-    X(NET_READ_PART, "a read gives only a part")                                                  \
-    X(NET_WRITE_PART, "a write takes only a part")                                                \
-    X(NET_WRITE_NOTHING, "a write takes nothing")                                                 \
-    X(NET_NO_MEMORY, "an allocation fails")                                                       \
-    X(SAY_FRAGMENTS, "a broker's message comes in fragments")                                     \
-    X(SAY_PING, "a broker sends a ping")                                                          \
-    X(SAY_CUT, "a broker's frame comes in several messages")                                      \
-    X(SAY_LATE_RECEIPT, "a receipt comes late and out of order")                                  \
-    X(SAY_REFUSAL, "a broker answers a SEND with an ERROR")                                      \
-    X(SAY_RETRY_AFTER, "a broker says when to come again")                                        \
-    X(SAY_REDELIVERY, "a message is delivered again")                                             \
-    X(CALLBACK_BLOCKS, "a callback blocks")                                                       \
-    X(CALLBACK_ACTS, "a callback calls the client")                                               \
-    X(CALLBACK_ENDS, "a callback ends the client")                                                \
-    X(HOOK_WAITS, "a hook says not yet")                                                          \
-    X(THREAD_CALLS, "another thread calls the client between two steps")                          \
-    X(THREAD_COMES_BETWEEN, "another thread calls the client in the middle of a step")            \
-    X(THREAD_WAKES, "another thread wakes the driving one")                                       \
-    X(THREAD_ENDS, "another thread ends the client")                                              \
-    X(WRITE_CONNECT, "the client writes CONNECT")                                                 \
-    X(WRITE_SEND, "the client writes SEND")                                                       \
-    X(WRITE_SEND_AGAIN, "the client writes the same SEND again")                                  \
-    X(WRITE_SUBSCRIBE, "the client writes SUBSCRIBE")                                             \
-    X(WRITE_SUBSCRIBE_AGAIN, "the client writes the same SUBSCRIBE again")                        \
-    X(WRITE_UNSUBSCRIBE, "the client writes UNSUBSCRIBE")                                         \
-    X(WRITE_ACK, "the client writes ACK")                                                         \
-    X(WRITE_NACK, "the client writes NACK")                                                       \
-    X(WRITE_BEGIN, "the client writes BEGIN")                                                     \
-    X(WRITE_COMMIT, "the client writes COMMIT")                                                   \
-    X(WRITE_ABORT, "the client writes ABORT")                                                     \
-    X(WRITE_DISCONNECT, "the client writes DISCONNECT")                                           \
-    X(WRITE_BEAT, "the client writes a heart-beat")                                               \
-    X(WRITE_PONG, "the client writes a pong")                                                     \
-    X(WRITE_CLOSE, "the client writes a close frame")                                             \
-    X(WRITE_CUT, "the client cuts a frame into several messages")                                 \
-    X(WRITE_BINARY, "the client writes a binary message")                                         \
-    X(ASK_FULL, "a send is refused: the outbox is full")                                          \
-    X(ASK_LIMIT, "a call is refused: a limit is reached")                                         \
-    X(ASK_STALE, "an ACK is refused: its session is over")                                        \
-    X(ASK_STATE, "a call is refused: the end was asked for")                                      \
-    X(ASK_TAKEN, "a subscription is refused: its id is taken")                                    \
-    X(ASK_REUSE, "an id is given anew on the same connection")                                    \
-    X(ASK_FLUSHED, "a flush succeeds")                                                            \
-    X(ASK_FLUSH_TIMEOUT, "a flush ends at its time-out")                                          \
-    X(ASK_FLUSH_LOST, "a flush ends with the connection")                                         \
-    X(ASK_RECONNECT, "a reconnection is asked for")                                               \
-    X(HEAR_CONNECTED, "CONNECTED is told")                                                        \
-    X(HEAR_MESSAGE, "a message is told")                                                          \
-    X(HEAR_QUEUED, "a message comes out of the queue")                                            \
-    X(HEAR_HELD, "a full queue holds the client back")                                            \
-    X(HEAR_ERROR, "an ERROR is told")                                                             \
-    X(HEAR_RECEIPT, "a receipt ends well")                                                        \
-    X(HEAR_RECEIPT_ERROR, "a receipt ends with an ERROR")                                         \
-    X(HEAR_RECEIPT_TIMEOUT, "a receipt ends at its time-out")                                     \
-    X(HEAR_RECEIPT_LOST, "a receipt ends with its connection")                                    \
-    X(HEAR_RECEIPT_FULL, "a receipt ends with its message dropped")                               \
-    X(LOST_ASKED, "a connection ends since that was asked for")                                   \
-    X(LOST_CONNECT, "a connection cannot be made")                                                \
-    X(LOST_RESOLVE, "an address cannot be found")                                                 \
-    X(LOST_TIMEOUT, "a state lasts too long")                                                     \
-    X(LOST_STATUS, "an upgrade is refused")                                                       \
-    X(LOST_IO, "a connection breaks")                                                             \
-    X(LOST_EOF, "a connection ends without a close frame")                                        \
-    X(LOST_CLOSE, "a connection is closed by the broker")                                         \
-    X(LOST_ERROR, "a connection ends after an ERROR")                                             \
-    X(LOST_LOGIN, "a login is refused")                                                           \
-    X(LOST_HEARTBEAT, "a silent broker is given up")                                              \
-    X(LOST_LIMIT, "a message finds no memory")                                                    \
-    X(LOST_LATE, "a connection ends after we were late")                                          \
-    X(END_STOPPED, "a client ends after stws_stop")                                               \
-    X(END_DISCONNECTED, "a client ends after stws_disconnect")                                    \
-    X(END_FINAL, "a client ends by itself")                                                       \
+#define SIM_KINDS(X)                                                                               \
+    X(FAULT_RESET, "a connection is reset")                                                        \
+    X(FAULT_HOLE, "a connection turns into a black hole")                                          \
+    X(FAULT_CLOSE, "a broker closes a connection")                                                 \
+    X(FAULT_ERROR, "a broker sends an ERROR out of the blue")                                      \
+    X(FAULT_STUCK, "a connection carries nothing for a while")                                     \
+    X(FAULT_DEAF, "a broker hears nothing for a while")                                            \
+    X(FAULT_NO_BEATS, "a broker forgets its heart-beat")                                           \
+    X(FAULT_CRASH, "a broker dies, and knows everything when it is back")                          \
+    X(FAULT_CRASH_EMPTY, "a broker dies, and knows nothing when it is back")                       \
+    X(FAULT_REFUSE, "a broker refuses upgrades")                                                   \
+    X(FAULT_JUMP, "the clock jumps")                                                               \
+    X(FAULT_MEMORY, "memory is short for a while")                                                 \
+    X(FAULT_SECRET, "a broker refuses CONNECT")                                                    \
+    X(NET_REFUSED, "an attempt finds no broker")                                                   \
+    X(NET_UNKNOWN, "an attempt finds no address")                                                  \
+    X(NET_HANGS, "an attempt gets no answer")                                                      \
+    X(NET_READ_PART, "a read gives only a part")                                                   \
+    X(NET_WRITE_PART, "a write takes only a part")                                                 \
+    X(NET_WRITE_NOTHING, "a write takes nothing")                                                  \
+    X(NET_NO_MEMORY, "an allocation fails")                                                        \
+    X(SAY_FRAGMENTS, "a broker's message comes in fragments")                                      \
+    X(SAY_PING, "a broker sends a ping")                                                           \
+    X(SAY_CUT, "a broker's frame comes in several messages")                                       \
+    X(SAY_LATE_RECEIPT, "a receipt comes late and out of order")                                   \
+    X(SAY_REFUSAL, "a broker answers a SEND with an ERROR")                                        \
+    X(SAY_RETRY_AFTER, "a broker says when to come again")                                         \
+    X(SAY_REDELIVERY, "a message is delivered again")                                              \
+    X(CALLBACK_BLOCKS, "a callback blocks")                                                        \
+    X(CALLBACK_ACTS, "a callback calls the client")                                                \
+    X(CALLBACK_ENDS, "a callback ends the client")                                                 \
+    X(HOOK_WAITS, "a hook says not yet")                                                           \
+    X(THREAD_CALLS, "another thread calls the client between two steps")                           \
+    X(THREAD_COMES_BETWEEN, "another thread calls the client in the middle of a step")             \
+    X(THREAD_WAKES, "another thread wakes the driving one")                                        \
+    X(THREAD_ENDS, "another thread ends the client")                                               \
+    X(WRITE_CONNECT, "the client writes CONNECT")                                                  \
+    X(WRITE_SEND, "the client writes SEND")                                                        \
+    X(WRITE_SEND_AGAIN, "the client writes the same SEND again")                                   \
+    X(WRITE_SUBSCRIBE, "the client writes SUBSCRIBE")                                              \
+    X(WRITE_SUBSCRIBE_AGAIN, "the client writes the same SUBSCRIBE again")                         \
+    X(WRITE_UNSUBSCRIBE, "the client writes UNSUBSCRIBE")                                          \
+    X(WRITE_ACK, "the client writes ACK")                                                          \
+    X(WRITE_NACK, "the client writes NACK")                                                        \
+    X(WRITE_BEGIN, "the client writes BEGIN")                                                      \
+    X(WRITE_COMMIT, "the client writes COMMIT")                                                    \
+    X(WRITE_ABORT, "the client writes ABORT")                                                      \
+    X(WRITE_DISCONNECT, "the client writes DISCONNECT")                                            \
+    X(WRITE_BEAT, "the client writes a heart-beat")                                                \
+    X(WRITE_PONG, "the client writes a pong")                                                      \
+    X(WRITE_CLOSE, "the client writes a close frame")                                              \
+    X(WRITE_CUT, "the client cuts a frame into several messages")                                  \
+    X(WRITE_BINARY, "the client writes a binary message")                                          \
+    X(ASK_FULL, "a send is refused: the outbox is full")                                           \
+    X(ASK_LIMIT, "a call is refused: a limit is reached")                                          \
+    X(ASK_STALE, "an ACK is refused: its session is over")                                         \
+    X(ASK_STATE, "a call is refused: the end was asked for")                                       \
+    X(ASK_TAKEN, "a subscription is refused: its id is taken")                                     \
+    X(ASK_REUSE, "an id is given anew on the same connection")                                     \
+    X(ASK_FLUSHED, "a flush succeeds")                                                             \
+    X(ASK_FLUSH_TIMEOUT, "a flush ends at its time-out")                                           \
+    X(ASK_FLUSH_LOST, "a flush ends with the connection")                                          \
+    X(ASK_RECONNECT, "a reconnection is asked for")                                                \
+    X(HEAR_CONNECTED, "CONNECTED is told")                                                         \
+    X(HEAR_MESSAGE, "a message is told")                                                           \
+    X(HEAR_QUEUED, "a message comes out of the queue")                                             \
+    X(HEAR_HELD, "a full queue holds the client back")                                             \
+    X(HEAR_ERROR, "an ERROR is told")                                                              \
+    X(HEAR_RECEIPT, "a receipt ends well")                                                         \
+    X(HEAR_RECEIPT_ERROR, "a receipt ends with an ERROR")                                          \
+    X(HEAR_RECEIPT_TIMEOUT, "a receipt ends at its time-out")                                      \
+    X(HEAR_RECEIPT_LOST, "a receipt ends with its connection")                                     \
+    X(HEAR_RECEIPT_FULL, "a receipt ends with its message dropped")                                \
+    X(LOST_ASKED, "a connection ends since that was asked for")                                    \
+    X(LOST_CONNECT, "a connection cannot be made")                                                 \
+    X(LOST_RESOLVE, "an address cannot be found")                                                  \
+    X(LOST_TIMEOUT, "a state lasts too long")                                                      \
+    X(LOST_STATUS, "an upgrade is refused")                                                        \
+    X(LOST_IO, "a connection breaks")                                                              \
+    X(LOST_EOF, "a connection ends without a close frame")                                         \
+    X(LOST_CLOSE, "a connection is closed by the broker")                                          \
+    X(LOST_ERROR, "a connection ends after an ERROR")                                              \
+    X(LOST_LOGIN, "a login is refused")                                                            \
+    X(LOST_HEARTBEAT, "a silent broker is given up")                                               \
+    X(LOST_LIMIT, "a message finds no memory")                                                     \
+    X(LOST_LATE, "a connection ends after we were late")                                           \
+    X(END_STOPPED, "a client ends after stws_stop")                                                \
+    X(END_DISCONNECTED, "a client ends after stws_disconnect")                                     \
+    X(END_FINAL, "a client ends by itself")                                                        \
     X(END_DESTROYED, "a client is destroyed in the middle")
 
 #define SIM_KIND_NUMBER(name, sentence) name,

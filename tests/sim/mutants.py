@@ -129,7 +129,7 @@ DEFECTS = {
         ("stws_destroy", "stws_p_close_transport(c);", ""),
     "a callback comes after stws_destroy":
         ("stws_destroy", "if (!c) return;\n", "if (!c) return;\n    if (c->o.on_event) { stws_event e; "
-         "stws_p_event(&e, STWS_EVENT_DISCONNECTED); c->o.on_event(c, &e, c->o.user); }\n"),
+         "memset(&e, 0, sizeof e); e.text = \"\"; c->o.on_event(c, &e, c->o.user); }\n"),
     "an event is told twice":
         ("stws_p_pull_other", "c->event_due = 0;\n", "c->event_due = c->failures & 1 && !c->yield, c->yield = 1;\n"),
 }

@@ -98,7 +98,8 @@ static int net_open(void *ctx, const stws_endpoint *to) {
     if (!u->conn) {
         u->conn = new_conn(u, to);
         if (u->retry_at != NEVER && u->w->now_us < u->retry_at - MS)
-            broken(u->w, "user %d: an attempt %d us before it was due", u->number, (int)(u->retry_at - u->w->now_us));
+            broken(u->w, "user %d: an attempt %d us before it was due", u->number,
+                   (int)(u->retry_at - u->w->now_us));
         u->retry_at = NEVER;
         u->hurried = 0;
     }
@@ -117,7 +118,10 @@ static long net_read(void *ctx, char *buf, size_t len) {
     stream_arrive(&c->down, u->w->now_us);
     if (c->stuck_until > u->w->now_us) return 0;
     n = c->down.ready < len ? c->down.ready : len;
-    if (n == 0) return c->reset ? STWS_ERR_IO : c->fin_down_at <= u->w->now_us && !c->down.data.len ? STWS_ERR_EOF : 0;
+    if (n == 0)
+        return c->reset                                              ? STWS_ERR_IO
+               : c->fin_down_at <= u->w->now_us && !c->down.data.len ? STWS_ERR_EOF
+                                                                     : 0;
     if (u->w->p.partial && chance(u->w, u->w->p.partial)) {
         n = (size_t)below(u->w, (int)n) + 1;
         happened(u->w, NET_READ_PART);
@@ -164,14 +168,17 @@ static void net_close(void *ctx) {
     }
     c->client_open = 0;
     c->fin_up_at = c->up.last_us > u->w->now_us ? c->up.last_us : u->w->now_us;
-    if (c->up.hole) c->fin_up_at = NEVER;
-    else if (chance(u->w, 300)) c->reset = 1; /* unread data make it a reset */
+    if (c->up.hole)
+        c->fin_up_at = NEVER;
+    else if (chance(u->w, 300))
+        c->reset = 1; /* unread data make it a reset */
     u->conn = NULL;
     note(u->w, "user %d closes connection %d", u->number, c->number);
 }
 static int net_fd(void *ctx) {
     return NET_FD + ((const struct user *)ctx)->number;
 }
+
 /* The client asks for the time; one that asks for ever at the same instant is in a loop. */
 static long long net_now(void *ctx) {
     struct world *w = ((struct user *)ctx)->w;

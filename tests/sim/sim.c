@@ -46,12 +46,14 @@ static void make_profile(struct world *w) {
     p->interrupts = chance(w, 400) ? between(w, 2, 60) : 0;
 }
 static void make_brokers(struct world *w) {
-    static const char *const names[] = {NULL, "RabbitMQ/3.13.0", "ActiveMQ-Artemis/2.31", "ActiveMQ/5.18", "other"};
+    static const char *const names[] = {NULL, "RabbitMQ/3.13.0", "ActiveMQ-Artemis/2.31",
+                                        "ActiveMQ/5.18", "other"};
     int i, shared = chance(w, 700);
     for (i = 0; i < w->p.brokers; i++) {
         struct broker *b = &w->brokers[i];
         b->store = shared ? 0 : i % STORES;
-        do b->versions = between(w, 1, 7); while (!(b->versions & w->p.versions));
+        do b->versions = between(w, 1, 7);
+        while (!(b->versions & w->p.versions));
         b->server = names[below(w, 5)];
         b->beat_out = chance(w, 150) ? 0 : between(w, 300, 1500);
         b->beat_in = chance(w, 150) ? 0 : between(w, 300, 1500);
@@ -70,7 +72,8 @@ static void make_world(struct world *w, uint64_t seed, int verbose) {
     make_brokers(w);
     new_parcel(w, 0, 0); /* number 0 is nobody's */
     w->end_us = w->now_us + between(w, 3000, 15000) * MS;
-    w->next_fault = w->p.fault_every_ms ? w->now_us + below(w, 2 * w->p.fault_every_ms * 1000) : NEVER;
+    w->next_fault =
+        w->p.fault_every_ms ? w->now_us + below(w, 2 * w->p.fault_every_ms * 1000) : NEVER;
     for (i = 0; i < w->p.users; i++) {
         struct user *u = &w->users[i];
         u->w = w;
@@ -102,9 +105,12 @@ static void user_turn(struct user *u) {
     become(u);
     if (u->next_action <= w->now_us) {
         u->next_action = w->now_us + below(w, 2 * w->p.action_every_ms * 1000) + 1;
-        if (!u->client && !w->parting) user_make(u);
-        else if (!w->draining) user_act(u);
-        else release_grip(u);
+        if (!u->client && !w->parting)
+            user_make(u);
+        else if (!w->draining)
+            user_act(u);
+        else
+            release_grip(u);
         user_pop(u);
         if (u->client && !w->draining && chance(w, 4)) {
             happened(w, END_DESTROYED);
@@ -139,8 +145,10 @@ static void world_turn(struct world *w) {
     struct conn *c;
     int i;
     for (c = w->conns; c; c = c->next) {
-        if (c->server_open) server_turn(c);
-        else stream_lose(&c->up);
+        if (c->server_open)
+            server_turn(c);
+        else
+            stream_lose(&c->up);
         stream_arrive(&c->down, w->now_us);
     }
     serve_all(w);
@@ -179,6 +187,7 @@ static void world_advance(struct world *w, long long limit) {
     }
     world_turn(w);
 }
+
 /* What a real poll would say: there is a connection, and what wakes user 0, who alone may block. */
 static int poll_ready(const struct world *w, const struct pollfd *fds, nfds_t count) {
     const struct user *u = &w->users[0];
@@ -252,7 +261,8 @@ static void listen_to_all(struct world *w) {
     for (i = 0; i < u->sub_count; i++)
         if (u->subs[i].live && u->subs[i].place >= QUEUES) act_unsubscribe(u, &u->subs[i]);
     for (place = 0; place < QUEUES; place++) {
-        for (listens = i = 0; i < u->sub_count; i++) listens |= u->subs[i].live && u->subs[i].place == place;
+        for (listens = i = 0; i < u->sub_count; i++)
+            listens |= u->subs[i].live && u->subs[i].place == place;
         if (!listens) act_subscribe(u, place, ACK_EACH);
     }
     user_look(u);
@@ -268,8 +278,10 @@ static void drain(struct world *w, int store) {
         left = shelf_left(w, store);
         for (i = 0; i < w->p.users; i++) left += user_left(&w->users[i]);
     }
-    if (left && !w->is_broken) broken(w, "at the end %d things are left (%d on the shelves)", left, shelf_left(w, store));
-    for (i = 0; i < w->p.users && !w->is_broken; i++) check_flushed(&w->users[i], w->calls, "at the end");
+    if (left && !w->is_broken)
+        broken(w, "at the end %d things are left (%d on the shelves)", left, shelf_left(w, store));
+    for (i = 0; i < w->p.users && !w->is_broken; i++)
+        check_flushed(&w->users[i], w->calls, "at the end");
 }
 
 /* An orderly end, with nothing in its way. */
@@ -326,7 +338,8 @@ static void tell_failure(const struct world *w, const char *program) {
     int i, from = w->line_count > LINES ? w->line_count - LINES : 0;
     for (i = from; i < w->line_count && !w->verbose; i++) printf("    %s\n", w->lines[i % LINES]);
     printf("FAILED seed %llu: %s\n", (unsigned long long)w->seed, w->broken);
-    printf("    once more, alone: %s --seed %llu --verbose\n", program, (unsigned long long)w->seed);
+    printf("    once more, alone: %s --seed %llu --verbose\n", program,
+           (unsigned long long)w->seed);
     fflush(stdout);
 }
 
@@ -352,7 +365,8 @@ static struct world *tell(uint64_t seed, int verbose) {
 static int is_same_again(const struct world *w) {
     struct world *again = tell(w->seed, 0);
     int same = again->hash == w->hash;
-    if (!same) printf("FAILED seed %llu: told again, it is another story\n", (unsigned long long)w->seed);
+    if (!same)
+        printf("FAILED seed %llu: told again, it is another story\n", (unsigned long long)w->seed);
     free(again);
     return same;
 }
@@ -385,7 +399,7 @@ static int tell_aside(uint64_t from, uint64_t end, unsigned step, const char *pr
     close(ends[0]);
     for (; from < end; from += step) tell_one(&t, from, 0, program);
     fflush(stdout);
-    _exit(write(ends[1], &t, sizeof t) != (ssize_t)sizeof t);
+    _exit(write(ends[1], &t, sizeof t) == (ssize_t)sizeof t ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 static void add_tally(struct tally *sum, int fd) {
     struct tally t;
@@ -426,8 +440,10 @@ static int has_option(int argc, char **argv, const char *name) {
 }
 int main(int argc, char **argv) {
     enum { PROCESSES = 2 };
-    uint64_t from = number_after(argc, argv, "--from", 1), end = from + number_after(argc, argv, "--seeds", 1000), i;
-    int verbose = has_option(argc, argv, "--verbose"), only_first = has_option(argc, argv, "--first"), ends[PROCESSES];
+    uint64_t from = number_after(argc, argv, "--from", 1),
+             end = from + number_after(argc, argv, "--seeds", 1000), i;
+    int verbose = has_option(argc, argv, "--verbose"),
+        only_first = has_option(argc, argv, "--first"), ends[PROCESSES];
     struct tally t;
     memset(&t, 0, sizeof t);
     setvbuf(stdout, NULL, _IOFBF, 1 << 16); /* a failure is told in one piece */

@@ -32,7 +32,8 @@ static void other_acts(struct user *u) {
     w->thread = thread;
 }
 
-/* Another thread calls between two steps. What it asks for has to reach the driving one, which sleeps. */
+/* Another thread calls between two steps. What it asks for has to reach the driving one, which
+   sleeps. */
 static void other_calls(struct user *u) {
     struct world *w = u->w;
     int taken = u->taken, slept = !u->busy && u->due_us > w->now_us && !is_woken(u->wake_fd);
@@ -41,14 +42,18 @@ static void other_calls(struct user *u) {
     happened(w, THREAD_CALLS);
     other_acts(u);
     if (!slept) return;
-    if (is_woken(u->wake_fd)) happened(w, THREAD_WAKES);
-    else if (u->taken != taken) broken(w, "user %d: another thread has sent, and nobody is woken", u->number);
+    if (is_woken(u->wake_fd))
+        happened(w, THREAD_WAKES);
+    else if (u->taken != taken)
+        broken(w, "user %d: another thread has sent, and nobody is woken", u->number);
 }
 
 /* The client has let go of its lock, or calls out: another thread may come between. */
 static void come_between(struct world *w) {
     struct user *u = &w->users[below(w, w->p.users)];
-    if (!w->p.interrupts || w->interrupted || w->draining || w->is_broken || !chance(w, w->p.interrupts)) return;
+    if (!w->p.interrupts || w->interrupted || w->draining || w->is_broken ||
+        !chance(w, w->p.interrupts))
+        return;
     if (!u->client || !u->threaded || u->ended || u->dead) return;
     happened(w, THREAD_COMES_BETWEEN);
     other_acts(u);

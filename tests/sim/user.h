@@ -8,21 +8,21 @@
 /* ==== events ==== */
 
 static void user_connected(struct user *u) {
-    u->epoch++;
     if (!u->conn || u->conn->told || !u->conn->logged_in) {
         broken(u->w, "user %d: CONNECTED out of place", u->number);
         return;
     }
     happened(u->w, HEAR_CONNECTED);
     u->conn->told = 1;
-    u->conn->told_at = u->w->now_us;
 }
 static void user_event(struct user *u, const stws_event *e) {
-    static const char *const names[] = {"NONE", "CONNECTED", "MESSAGE", "RECEIPT", "ERROR", "DISCONNECTED", "UNHANDLED"};
+    static const char *const names[] = {"NONE",  "CONNECTED",    "MESSAGE",  "RECEIPT",
+                                        "ERROR", "DISCONNECTED", "UNHANDLED"};
     struct world *w = u->w;
     struct conn *last = w->conns;
     if (e->type != STWS_EVENT_MESSAGE)
-        note(w, "user %d hears %s %d %s %.90s", u->number, names[e->type], e->receipt, stws_result_name(e->result), e->text);
+        note(w, "user %d hears %s %d %s %.90s", u->number, names[e->type], e->receipt,
+             stws_result_name(e->result), e->text);
     while (last && last->user != u) last = last->next;
     if (u->dead) broken(w, "a callback after destroy");
     if (e->type == STWS_EVENT_CONNECTED) user_connected(u);
@@ -33,7 +33,8 @@ static void user_event(struct user *u, const stws_event *e) {
     if (e->type == STWS_EVENT_ERROR) {
         happened(w, HEAR_ERROR);
         if (!u->conn || !u->conn->errors) broken(w, "an ERROR that no broker sent");
-        if (u->error_by == NEVER && u->state == STWS_CONNECTED) u->error_by = w->now_us + u->options.close_timeout_ms * MS;
+        if (u->error_by == NEVER && u->state == STWS_CONNECTED)
+            u->error_by = w->now_us + u->options.close_timeout_ms * MS;
     }
     if (chance(w, 60) && !w->draining) user_act(u);
 }
@@ -151,8 +152,9 @@ static void user_make(struct user *u) {
     u->due_us = w->now_us;
     u->state_since = u->end_by = u->error_by = u->retry_at = NEVER;
     u->incarnation++;
-    u->epoch = u->asked = u->stopped = u->ended = u->dead = u->result = u->in_transaction = 0;
-    u->wants = u->state = u->late_end = u->final = u->hurried = u->starved = u->receipt_count = u->sub_count = 0;
+    u->asked = u->stopped = u->ended = u->dead = u->result = u->in_transaction = 0;
+    u->wants = u->state = u->late_end = u->final = u->hurried = u->starved = u->receipt_count =
+        u->sub_count = 0;
     w->interrupted++;
     u->client = stws_create(o);
     w->interrupted--;
@@ -174,7 +176,8 @@ static void user_destroy(struct user *u) {
     stws_destroy(client);
     u->w->interrupted--;
     if (u->conn) broken(u->w, "user %d: destroyed with its connection open", u->number);
-    if (u->live_bytes || u->blocks) broken(u->w, "user %d: destroyed, and %d octets are left", u->number, (int)u->live_bytes);
+    if (u->live_bytes || u->blocks)
+        broken(u->w, "user %d: destroyed, and %d octets are left", u->number, (int)u->live_bytes);
     note(u->w, "user %d is destroyed", u->number);
     u->next_action = u->w->now_us + below(u->w, 500000);
     u->due_us = NEVER;

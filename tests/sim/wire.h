@@ -32,7 +32,12 @@ static const char *field(const struct stomp *f, const char *name) {
 static int is_utf8(const char *data, size_t len) {
     const unsigned char *p = (const unsigned char *)data, *end = p + len;
     while (p < end) {
-        int more = *p < 0x80 ? 0 : *p < 0xc2 ? -1 : *p < 0xe0 ? 1 : *p < 0xf0 ? 2 : *p < 0xf5 ? 3 : -1;
+        int more = *p < 0x80   ? 0
+                   : *p < 0xc2 ? -1
+                   : *p < 0xe0 ? 1
+                   : *p < 0xf0 ? 2
+                   : *p < 0xf5 ? 3
+                               : -1;
         unsigned low = 0x80, high = 0xbf;
         if (more < 0 || end - p <= more) return 0;
         if (*p == 0xe0) low = 0xa0;
@@ -73,9 +78,9 @@ static void wire_request(struct conn *c, struct wire *r) {
     used = (size_t)(end - r->raw.data) + 4;
     end[2] = 0;
     if (!http_value(r->raw.data, "Host", value) || !http_value(r->raw.data, "Upgrade", value) ||
-        strcmp(value, "websocket") != 0 || !http_value(r->raw.data, "Sec-WebSocket-Version", value) ||
-        strcmp(value, "13") != 0 || !http_value(r->raw.data, "Sec-WebSocket-Key", key) ||
-        strlen(key) != 24)
+        strcmp(value, "websocket") != 0 ||
+        !http_value(r->raw.data, "Sec-WebSocket-Version", value) || strcmp(value, "13") != 0 ||
+        !http_value(r->raw.data, "Sec-WebSocket-Key", key) || strlen(key) != 24)
         broken(c->w, "the upgrade request is no upgrade request");
     r->http_done = 1;
     bytes_drop(&r->raw, used);
@@ -94,11 +99,16 @@ static int unescape(char *s, int version) {
             continue;
         }
         s++;
-        if (*s == 'n') *to++ = '\n';
-        else if (*s == 'c') *to++ = ':';
-        else if (*s == '\\') *to++ = '\\';
-        else if (*s == 'r' && version == STWS_STOMP_12) *to++ = '\r';
-        else return 0;
+        if (*s == 'n')
+            *to++ = '\n';
+        else if (*s == 'c')
+            *to++ = ':';
+        else if (*s == '\\')
+            *to++ = '\\';
+        else if (*s == 'r' && version == STWS_STOMP_12)
+            *to++ = '\r';
+        else
+            return 0;
     }
     *to = 0;
     return 1;
@@ -114,13 +124,15 @@ static int frame_is_complete(const struct stomp *f, int version) {
     if (!strstr(commands, word)) return 0;
     if (f->body_len && strcmp(f->command, "SEND") != 0) return 0;
     if (version == STWS_STOMP_10 && strcmp(f->command, "NACK") == 0) return 0;
-    if (version == STWS_STOMP_11 && (!needs(f, "ACK", "subscription") || !needs(f, "NACK", "subscription")))
+    if (version == STWS_STOMP_11 &&
+        (!needs(f, "ACK", "subscription") || !needs(f, "NACK", "subscription")))
         return 0;
     if (version == STWS_STOMP_12) return needs(f, "ACK", "id") && needs(f, "NACK", "id");
-    return (version == 0) == (strcmp(f->command, "CONNECT") == 0) && needs(f, "ACK", "message-id") &&
-           needs(f, "SEND", "destination") && needs(f, "SUBSCRIBE", "destination") &&
-           needs(f, "SUBSCRIBE", "id") && needs(f, "BEGIN", "transaction") &&
-           needs(f, "CONNECT", "accept-version") && needs(f, "CONNECT", "host");
+    return (version == 0) == (strcmp(f->command, "CONNECT") == 0) &&
+           needs(f, "ACK", "message-id") && needs(f, "SEND", "destination") &&
+           needs(f, "SUBSCRIBE", "destination") && needs(f, "SUBSCRIBE", "id") &&
+           needs(f, "BEGIN", "transaction") && needs(f, "CONNECT", "accept-version") &&
+           needs(f, "CONNECT", "host");
 }
 
 /* One header line, in place. */
@@ -147,8 +159,10 @@ static long stomp_parse(char *data, size_t len, int version, struct stomp *f) {
         *eol = 0;
         if (strlen(at) != (size_t)(eol - at)) return -1;
         if (eol == at) break;
-        if (!f->command) f->command = at;
-        else if (!stomp_header(f, at, version)) return -1;
+        if (!f->command)
+            f->command = at;
+        else if (!stomp_header(f, at, version))
+            return -1;
         at = eol + 1;
     }
     if (!f->command) return -1;
@@ -187,8 +201,10 @@ static void wire_stomp(struct conn *c, struct wire *r, int opcode) {
         broken(c->w, "connection %d: more behind the frame in its message", c->number);
     else if (used > 0) {
         bytes_clear(&r->stomp);
-        if (r->checks) check_frame(c, &f);
-        else server_frame(c, &f);
+        if (r->checks)
+            check_frame(c, &f);
+        else
+            server_frame(c, &f);
     }
     bytes_free(&copy);
 }
@@ -202,10 +218,13 @@ static void wire_payload(struct conn *c, struct wire *r, int opcode, const char 
         r->closed = opcode == 8;
         if (r->checks) happened(c->w, opcode == 8 ? WRITE_CLOSE : WRITE_PONG);
         if (opcode == 10 && r->checks && len > 1) c->pong = atoi(data + 1);
-        if (!r->checks) server_control(c, opcode, data, len);
-        else if (opcode == 8 && len == 1) broken(c->w, "a close frame with half a code");
+        if (!r->checks)
+            server_control(c, opcode, data, len);
+        else if (opcode == 8 && len == 1)
+            broken(c->w, "a close frame with half a code");
     } else {
-        if (opcode == 1 && !is_utf8(data, len)) broken(c->w, "connection %d: a text that is not UTF-8", c->number);
+        if (opcode == 1 && !is_utf8(data, len))
+            broken(c->w, "connection %d: a text that is not UTF-8", c->number);
         if (c->w->p.cut && len > (size_t)c->w->p.cut + 8)
             broken(c->w, "a WebSocket message of %d octets, over max_ws_message", (int)len);
         bytes_add(&r->stomp, data, len);
@@ -223,7 +242,8 @@ static size_t wire_head(struct conn *c, const struct wire *r, size_t *len) {
     extra = *len == 126 ? 2 : *len == 127 ? 8 : 0;
     if ((b[0] & 0xf0) != 0x80 || !(b[1] & 0x80) || (opcode > 2 && opcode < 8) || opcode > 10 ||
         opcode == 0 || (opcode >= 8 && extra))
-        broken(c->w, "connection %d: no masked frame of RFC 6455: %02x %02x", c->number, b[0], b[1]);
+        broken(c->w, "connection %d: no masked frame of RFC 6455: %02x %02x", c->number, b[0],
+               b[1]);
     if (r->raw.len < 2 + extra + 4) return 0;
     if (extra) *len = 0;
     for (i = 0; i < extra; i++) *len = *len << 8 | b[2 + i];

@@ -37,27 +37,35 @@ enum { USERS = 3, BROKERS = 3, STORES = 2, PLACES = 4, QUEUES = 3, CONN_SUBS = 4
 enum { GRIPS = 24, LINES = 90, NET_FD = 100000 /* descriptors from here on are connections */ };
 
 /* Where messages go: the queues first, then a topic. */
-static const char *const place_name[PLACES] = {"/queue/a", "/queue/b:c\\d", "/queue/a.long", "/topic/t"};
+static const char *const place_name[PLACES] = {"/queue/a", "/queue/b:c\\d", "/queue/a.long",
+                                               "/topic/t"};
 
 /* A message by its life: from the send that took it to the callback that got it. */
 struct parcel {
-    int user, incarnation, place, told, kind;
-    int wanted, written, accepted, delivered; /* counts, but for wanted: the send took it */
-    int confirmed, refused;                   /* its receipt said OK; or it was dropped, and told so */
-    int receipt, transacted;
-    int sent_conn; /* connection that stood when it was sent; 0: none */
-    int confirmed_conn, call, written_conn;
-    long long written_at;
+    int user, incarnation, place, kind;
     size_t size;
+    int call;       /* number of the call that sent it; 0: refused */
+    int wanted;     /* the call took it */
+    int told;       /* it asked for a receipt */
+    int transacted; /* it is part of a transaction */
+    int sent_conn;  /* connection that stood when it was sent; 0: none */
+    int written;    /* how often; last on that connection, at that time */
+    int written_conn;
+    long long written_at;
+    int accepted;  /* how often by a broker */
+    int confirmed; /* its receipt said OK, while that connection was the last */
+    int confirmed_conn;
+    int refused; /* a broker answered with an ERROR; or it was dropped, and the user told so */
 };
 
+/* A broker's queue: a shelf of entries. Several brokers may share a store of them. */
 enum { ENTRY_READY, ENTRY_OUT, ENTRY_GONE };
 struct entry {
     int uid, state, nacks, times;
 };
 struct shelf {
     struct entry *entries;
-    int count, cap, first;
+    int count, cap, first; /* all before the first are gone */
 };
 struct store {
     struct shelf shelves[PLACES];
@@ -67,16 +75,16 @@ struct broker {
     int store, versions;
     const char *server; /* its name in CONNECTED, or NULL */
     int beat_out, beat_in;
-    long long down_until, refuse_until, secret_until; /* secret: refuses CONNECT */
-    int down_how; /* an error of open, or STWS_MORE: it hangs */
-    int refuse_status, retry_after;
+    long long down_until, refuse_until, secret_until; /* secret: it refuses CONNECT */
+    int down_how;                                     /* an error of open, or STWS_MORE: it hangs */
+    int refuse_status, retry_after; /* of the answers to upgrades while it refuses them */
 };
 
+/* One direction of a connection: octets that are there, and octets under way. */
 struct segment {
     size_t len;
     long long at_us;
 };
-/* One direction of a connection: octets that are there, and octets under way. */
 struct stream {
     struct bytes data;
     struct segment *segments;
@@ -87,22 +95,24 @@ struct stream {
     size_t swallowed;
 };
 
+/* A reader of what the client writes. */
 struct wire {
     struct bytes raw, stomp;
-    int http_done, closed, checks, partial;
-    unsigned char key[4];
-    int has_key;
+    int checks; /* it looks at what is written; otherwise it is the broker's */
+    int http_done, closed, has_key;
+    unsigned char key[4]; /* of the last frame */
 };
 
+enum { ACK_AUTO, ACK_CLIENT, ACK_EACH };
 struct server_sub {
     char id[24];
-    int place, ack, out, live;
+    int place, ack, out, live; /* out: messages that wait for their ACK */
 };
-enum { ACK_AUTO, ACK_CLIENT, ACK_EACH };
 
 enum { DELIVERY_OUT, DELIVERY_ACKED, DELIVERY_RETURNED };
 struct delivery {
-    int uid, sub, place, entry, state, seen, ack_called, ack_written;
+    int uid, sub, place, entry, state;
+    int seen, ack_called, ack_written;
 };
 
 struct conn {
@@ -111,97 +121,130 @@ struct conn {
     struct user *user;
     int number, broker;
     struct stream up, down;
-    long long open_at, stuck_until, deaf_until, fin_down_at, fin_up_at, drop_at;
-    int open_result, client_open, server_open, reset, logged_in, version, told;
     struct wire server, check;
-    struct bytes outgoing; /* STOMP that the server has said in this turn */
+
+    /* The network. */
+    long long open_at, stuck_until, deaf_until, fin_down_at, fin_up_at;
+    int open_result, client_open, server_open, reset;
+    long long last_write, last_read;
+    int stalled; /* a write took nothing, once */
+
+    /* The session. */
+    int logged_in, version, told; /* told: the user has heard CONNECTED */
+    int disconnected, errors;
+    struct bytes outgoing;                       /* STOMP that the server has said in this turn */
+    long long drop_at;                           /* when the server leaves after an ERROR */
+    long long beat_due, beat_every, client_beat; /* us; the server's next; the client's duty */
+    int no_beats;
+    int pings, pong; /* the last ping, and the last one answered */
+    int retry_after;
+
+    /* What the server knows of it. */
     struct server_sub subs[CONN_SUBS];
     int sub_count;
     struct delivery *deliveries;
-    int delivery_count, delivery_cap, seen;
-    long long beat_due, beat_every, client_beat; /* us; the server's next; the client's duty */
-    long long last_write, last_read, told_at;
-    int no_beats, errors, stalled, receipts_owed, blurred;
-    char owed[16][32];
+    int delivery_count, delivery_cap;
+    char owed[16][32]; /* receipts to come, at that time */
+    int receipts_owed;
+    long long owed_at;
     char transaction[16];
     int transaction_uids[32], transaction_count;
-    int pings, pong, disconnected, goodbye, retry_after; /* the last ping, and the last one answered */
     int last_uid[PLACES]; /* of what the broker took on this connection */
-    long long owed_at;
 };
 
 struct user_sub {
-    int handle, place, ack, live, call, at_connect;
+    int handle, place, ack, live, call;
     char id[24];
-    int wire_conn; /* number of the connection on which its SUBSCRIBE was last seen */
-    int left_conn; /* number of the connection that stood when it was unsubscribed */
+    int at_connect; /* number of the connection on which it has to go before all else */
+    int wire_conn;  /* number of the connection on which its SUBSCRIBE was last seen */
+    int left_conn;  /* number of the connection that stood when it was unsubscribed */
 };
 struct receipt_note {
     int number, uid, ended;
 };
+
 /* A message that was kept for a later ACK. */
 struct grip {
     stws_message *copy;
     int conn, serial;
 };
+
+/* A program, with one client after the other. */
 struct user {
     struct world *w;
-    int number, incarnation, made;
+    int number, incarnation, style; /* style: 0 is called back, 1 asks for the next event */
     stws *client;
     stws_options options;
     stws_transport transport;
     stws_clock clock;
     stws_random random;
     stws_allocator allocator;
+    const char *urls[BROKERS + 1];
     stws_queue *queue;
     const stws_message *popped;
     struct conn *conn;
-    long long due_us, state_since, end_by, error_by, next_action, retry_at;
-    int wants, busy, calling, state, stopped, ended, result, asked, connected_events, style;
-    int in_transaction, transactions, dead, last_conn;
-    int fifo_conn, fifo_next, epoch, late_end;
-    int final;   /* DISCONNECTED has said that no other attempt follows */
-    int hurried; /* stws_reconnect_now was called since the last attempt */
+
+    /* How it is driven. */
+    long long due_us, next_action;
+    int wants, busy, calling; /* busy: in a driving call; calling: in a callback */
+    int leaves;               /* the last turn left events behind */
+    int threaded, wake_fd;    /* others may call its client, and wake it by this descriptor */
+    long long next_other;     /* when another thread calls */
+
+    /* What the client has said, and what it has to keep. */
+    int state, last_conn, ended, result, dead;
+    int final; /* DISCONNECTED has said that no other attempt follows */
+    long long state_since, end_by, error_by, retry_at;
+    int fifo_conn, fifo_next; /* the message that has to come next */
     int starved; /* memory was short once: a frame larger than tx_buffer may have been given up */
+    size_t live_bytes, bound;
+    int blocks;
+
+    /* What it has asked for. */
+    int asked, stopped;    /* asked: 1 stws_disconnect, 2 stws_stop; late_end: after the end */
+    int late_end, hurried; /* hurried: stws_reconnect_now was called since the last attempt */
     int taken;             /* sends that the client took */
-    int threaded, wake_fd; /* others may call its client, and wake it by this descriptor */
-    long long next_other;  /* when another thread calls */
-    int leaves;  /* the last turn left events behind */
+    int in_transaction, transactions;
     char transaction[16];
     struct user_sub *subs; /* all that there ever were */
     int sub_count, sub_cap;
     struct receipt_note *receipts;
     int receipt_count, receipt_cap;
     struct grip grips[GRIPS];
-    size_t live_bytes, bound;
-    int blocks;
-    const char *urls[BROKERS + 1];
 };
 
+/* What kind of world it is: sizes, times in ms, and chances in a thousand. */
 struct profile {
     int users, brokers, confirm, versions, partial, tiny, large, latency_us, cut, prefetch, queue;
-    int fault_every_ms, action_every_ms, hooks, transactions, out_of_order, policy, blocking, refusals, interrupts;
+    int fault_every_ms, action_every_ms, hooks, transactions, out_of_order, policy, blocking;
+    int refusals, interrupts;
 };
 
 struct world {
     uint64_t seed, random;
-    long long now_us, next_fault, end_us, alloc_fail_until;
-    int verbose, faults, draining, parting;
-    int thread;                     /* who is calling: 1 and more drive the users' clients, 100 is another */
-    int interrupted;                /* another thread has come between, or must not */
-    const pthread_mutex_t *held[2]; /* locks that are taken */
-    int last_first[USERS][PLACES];
-    long long jumped_at;
     struct profile p;
-    struct parcel *parcels;
-    int parcel_count, parcel_cap, calls, conn_count, steps_now, looks;
+    int verbose, faults, draining, parting;
+    long long now_us, next_fault, end_us, alloc_fail_until;
+    long long jumped_at;  /* the clock, or a callback that took its time */
+    int steps_now, looks; /* at the same instant: of the world, and of clients at the clock */
     long long looked_at;
+
+    /* Threads. */
+    int thread;      /* who is calling: 1 and more drive the users' clients, 100 is another */
+    int interrupted; /* another thread has come between, or must not */
+    const pthread_mutex_t *held[2]; /* locks that are taken */
+
+    struct parcel *parcels;
+    int parcel_count, parcel_cap, calls, conn_count;
+    int last_first[USERS][PLACES]; /* of what arrived for the first time */
     struct store stores[STORES];
     struct broker brokers[BROKERS];
     struct conn *conns;
     struct user users[USERS];
-    unsigned long long hash; /* of the whole story: the same seed gives the same */
+
+    /* What came of it. */
     unsigned kinds[KINDS];
+    unsigned long long hash; /* of the whole story: the same seed gives the same */
     int is_broken;
     char broken[400];
     char lines[LINES][200];
@@ -220,6 +263,7 @@ static uint64_t draw(struct world *w) {
 static int below(struct world *w, int limit) {
     return limit > 0 ? (int)(draw(w) % (unsigned)limit) : 0;
 }
+
 /* True so often in a thousand. */
 static int chance(struct world *w, int permille) {
     return below(w, 1000) < permille;
@@ -275,8 +319,8 @@ enum { KIND_TEXT, KIND_OCTETS, KIND_WIDE };
 
 static int new_parcel(struct world *w, int user, int place) {
     struct parcel *p;
-    w->parcels = (struct parcel *)grow(w->parcels, w->parcel_count, &w->parcel_cap,
-                                       sizeof *w->parcels);
+    w->parcels =
+        (struct parcel *)grow(w->parcels, w->parcel_count, &w->parcel_cap, sizeof *w->parcels);
     p = &w->parcels[w->parcel_count];
     memset(p, 0, sizeof *p);
     p->user = user;
