@@ -5715,8 +5715,8 @@ static void stws_p_post_subscriptions(stws *c) {
     stws_p_sub *sub;
     if (c->hook_us > c->now) return;
     c->hook_us = 0;
-    while ((sub = stws_p_next_unsent(&c->s.subs)) != NULL && !sub->pinned) /* pinned: a caller of ours asks */
-        if (!stws_p_post_subscribe(c, sub)) return;
+    do sub = stws_p_next_unsent(&c->s.subs);
+    while (sub && !sub->pinned && stws_p_post_subscribe(c, sub)); /* pinned: a caller of ours asks */
 }
 
 /* The same for those who wait for its end; a transaction goes as a whole. */
