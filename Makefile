@@ -39,7 +39,7 @@ THREADED_TESTS = $(basename $(shell grep -lE 'pthread_create|stws_start' $(addsu
     .PHONY: all help demo demo-web test bench bench-quick bench-instructions bench-many \
     bench-micro size fuzz fuzz-replay fuzz-minimise tls proxy tsan valgrind interop autobahn web \
     lint format cover install clean bench-tls examples-embedding packaging docs gdb-minimal \
-    picture sim sim-mutants FORCE
+    picture sim sim-mutants matrix FORCE
 
 all: $(PROGRAMS) ## build the examples and tools (the default)
 
@@ -116,6 +116,9 @@ PROXY_PROGRAMS = build/bearssl/examples/stomp_cat build/bearssl/examples/mini_br
 proxy: $(PROXY_PROGRAMS) ## through tinyproxy and microsocks (as root: installs them), ws:// and wss://
 	sh tests/proxy/install.sh
 	@TIME_LIMIT=300 sh tests/run.sh 'python3 tests/proxy/run.py $^'
+build/bearssl/%: LDLIBS += -lbearssl
+tls: $(addprefix build/bearssl/,tests/tls/probe examples/stomp_cat) ## wss:// by BearSSL (libbearssl-dev, openssl)
+	@TIME_LIMIT=600 sh tests/run.sh 'python3 tests/tls/run.py $^' 'sh tests/tls/compile.sh'
 
 tsan: all $(addprefix build/tsan/,$(THREADED_TESTS)) ## tests that start threads, with TSan
 	@TSAN_OPTIONS=halt_on_error=1 sh tests/run.sh $(filter build/tsan/%,$^)
@@ -167,6 +170,15 @@ fuzz-replay: ## the fuzz corpora with ASan and UBSan, and the coverage of the pa
 
 fuzz-minimise: $(addprefix build/fuzz/,$(FUZZ_TARGETS)) ## put what fuzzing found into the corpora
 	@sh tests/fuzz/run.sh minimise
+
+# zig has the C libraries of other systems; the compilers and emulators of Debian are in .ci/run.
+build/venv-matrix/done: tests/matrix/requirements.txt
+	python3 -m venv $(@D)
+	$(@D)/bin/pip install -q -r $<
+	@touch $@
+
+matrix: build/venv-matrix/done ## other systems, processors, C libraries: compiled, and run by qemu
+	@python3 tests/matrix/run.py
 
 interop: all ## against Spring, RabbitMQ, ActiveMQ, Artemis (as root: it installs them)
 	sh tests/interop/install.sh
