@@ -3563,6 +3563,12 @@ static void stws_p_session_reset(stws_p_session *s, long long now) {
 }
 
 /* ==== >>random: the system's CSPRNG ==== */
+/* Overwrite in a way that no compiler takes for useless. */
+static void stws_p_wipe(void *data, size_t len) {
+    volatile unsigned char *p = STWS_P_CAST(volatile unsigned char *, data);
+    while (len--) *p++ = 0;
+}
+
 /* getrandom where there is one, /dev/urandom otherwise, and never a guess: 0, or -1. */
 static int stws_p_system_random(void *ctx, void *out, size_t len) {
     char *to = STWS_P_CAST(char *, out);
@@ -4126,6 +4132,7 @@ static size_t stws_p_pem_read(stws_p_tls *t, const char *pem, const char *file, 
     stws_p_pem_text(t, pem, stws_p_strlen(pem), use);
     while (fd >= 0 && (n = read(fd, text, sizeof text)) > 0) stws_p_pem_text(t, text, STWS_P_CAST(size_t, n), use);
     stws_p_pem_text(t, "\n", 1, use); /* without a line end BearSSL does not see the last line */
+    stws_p_wipe(text, sizeof text);    /* it may have been a key */
     stws_p_close_fd(&fd);
     return t->found;
 }
@@ -4685,7 +4692,7 @@ enum { STWS_P_MAX_URLS = 64 };
 struct stws {
     stws_options o; /* resolved: no default is left at 0 */
     stws_p_session s;
-    size_t block_size, secret_size; /* of it all; of its beginning, where secrets lie */
+    size_t block_size;
     int state, error, final, http_status, close_code, stop;
     int asked;                         /* STWS_P_ASKED_*, under the lock */
     int close_sent, disconnect_number; /* of a graceful end: how far it is */
@@ -4712,7 +4719,7 @@ struct stws {
     stws_stats_numbers shared_stats; /* a copy of the driving thread's, for the others */
     stws_attempt try_now;
     stws_url url;
-    char key[25], text[STWS_P_TEXT];
+    char key[25], where[300], text[STWS_P_TEXT];
     stws_transport io;
     stws_p_tcp tcp;
     stws_p_tls *tls; /* NULL when no URL of the options is wss:// */
@@ -4963,7 +4970,6 @@ static size_t stws_p_layout(stws *c, const stws_options *options) {
     if (c) c->tls = tls;
     if (o->proxy) proxy = STWS_P_CAST(stws_p_proxy *, stws_p_carve(&arena, sizeof *proxy));
     if (c) c->proxy = proxy;
-    if (c) c->secret_size = arena.used;
     stws_p_carve_buffers(&arena, s, o);
     return arena.used;
 }
@@ -5059,12 +5065,18 @@ STOMP_WS_API stws *stws_create(const stws_options *options) {
     c->block_size = size;
     return c;
 }
+/* What was in a buffer may have been a secret. */
+static void stws_p_release(stws *c, char *data, size_t size) {
+    stws_p_wipe(data, size);
+    c->allocator.release(c->allocator.ctx, data, size);
+}
+
 /* The buffers in the block are in use again. */
 static void stws_p_free_heap_buffers(stws *c) {
     stws_p_input *in = &c->s.in;
     stws_p_buffer *out = &c->s.out;
-    if (in->on_heap) c->allocator.release(c->allocator.ctx, in->data, in->cap);
-    if (out->on_heap) c->allocator.release(c->allocator.ctx, out->data, out->cap);
+    if (in->on_heap) stws_p_release(c, in->data, in->cap);
+    if (out->on_heap) stws_p_release(c, out->data, out->cap);
     in->on_heap = out->on_heap = 0;
     in->data = c->block_in;
     in->cap = c->o.rx_buffer;
@@ -5074,12 +5086,6 @@ static void stws_p_free_heap_buffers(stws *c) {
 static void stws_p_close_transport(stws *c) {
     if (c->opened) c->io.close(c->io.ctx);
     c->opened = 0;
-}
-
-/* Overwrite in a way that no compiler takes for useless. */
-static void stws_p_wipe(void *data, size_t len) {
-    volatile unsigned char *p = STWS_P_CAST(volatile unsigned char *, data);
-    while (len--) *p++ = 0;
 }
 STOMP_WS_API void stws_destroy(stws *c) {
     stws_allocator a;
@@ -5098,12 +5104,22 @@ STOMP_WS_API void stws_destroy(stws *c) {
     a = c->allocator;
     size = c->block_size;
     has_heap = c->has_heap;
-    stws_p_wipe(c, c->broken ? size : c->secret_size);
+    stws_p_wipe(c, size);
     if (has_heap) a.release(a.ctx, c, size);
 }
 
 /* ==== >>diagnosis: from what went wrong to a sentence with a remedy ==== */
-static const char *stws_p_where(const stws *c) { return stws_p_or(c->try_now.url, stws_p_or(c->o.url, "?")); }
+/* The URL for a sentence: without its query and a user:password@, which may be secrets. */
+static const char *stws_p_where(stws *c) {
+    const char *url = stws_p_or(c->try_now.url, stws_p_or(c->o.url, "no URL"));
+    const char *scheme = strstr(url, "://");
+    size_t len = strcspn(url, "?"), host = scheme ? STWS_P_CAST(size_t, scheme - url) + 3 : 0;
+    size_t user = host + strcspn(url + host, "/?#@");
+    if (url[user] != '@') user = 0;
+    snprintf(c->where, sizeof c->where, "%s%.*s%s", user ? "***" : "", STWS_P_CAST(int, len - user), url + user,
+             url[len] ? "?***" : "");
+    return c->where;
+}
 
 /* Does the URL's path already end in /websocket? (a query may follow) */
 static int stws_p_ends_in_websocket(const stws_url *url) {
@@ -5117,13 +5133,14 @@ static int stws_p_ends_in_websocket(const stws_url *url) {
 /* "ws://host/notifications/websocket", the URL that a SockJS endpoint wants: one level below its base, or, where
    SockJS's own base/server/session/websocket was given, the base's. */
 static const char *stws_p_websocket_url(const stws *c, char out[256]) {
-    const char *url = stws_p_where(c), *target = c->url.target;
-    size_t path = STWS_P_CAST(size_t, target - url), len = strcspn(target, "?"), query = len;
+    const char *url = c->try_now.url, *target = c->url.target;
+    size_t path = STWS_P_CAST(size_t, target - url), len = strcspn(target, "?");
+    const char *query = target[len] ? "?***" : "";
     int drop = stws_p_ends_in_websocket(&c->url) ? 3 : 0;
     while (len > 0 && target[len - 1] == '/') len--;
     for (; drop > 0 && len > 0; drop--) while (len > 0 && target[--len] != '/') continue;
     if (path + len > 200) path = len = 0;
-    snprintf(out, 256, "%.*s/websocket%.40s", STWS_P_CAST(int, path + len), url, path + len ? target + query : "");
+    snprintf(out, 256, "%.*s/websocket%s", STWS_P_CAST(int, path + len), url, path + len ? query : "");
     return out;
 }
 static void stws_p_say_sockjs(stws *c, int error, const char *what) {
@@ -5652,7 +5669,7 @@ static int stws_p_grow_output(stws *c, size_t need) {
     data = STWS_P_CAST(char *, c->allocator.alloc(c->allocator.ctx, need));
     if (!data) return 0;
     memcpy(data, b->data + b->begin, stws_p_pending(b));
-    if (b->on_heap) c->allocator.release(c->allocator.ctx, b->data, b->cap);
+    if (b->on_heap) stws_p_release(c, b->data, b->cap);
     b->end -= b->begin;
     b->begin = 0;
     b->data = data;
@@ -6131,7 +6148,7 @@ static int stws_p_grow_input(stws *c) {
     if (c->has_heap && cap > old_cap) data = STWS_P_CAST(char *, c->allocator.alloc(c->allocator.ctx, cap));
     if (!data) return 0;
     stws_p_input_gather(in, data);
-    if (in->on_heap) c->allocator.release(c->allocator.ctx, old, old_cap);
+    if (in->on_heap) stws_p_release(c, old, old_cap);
     in->cap = cap;
     in->on_heap = 1;
     return 1;
