@@ -67,5 +67,6 @@ check "shellcheck" shellcheck -x $scripts .ci/run
 check "shellcheck, completion" shellcheck -s bash examples/completion/stomp_cat.bash
 
 check "the header's style" python3 tests/tools/check_header.py
+check "the attack table" python3 tests/tools/check_attacks.py
 
 report

@@ -6,9 +6,12 @@
 /* Each secret begins like this, and nothing else does. */
 #define MARK "hush"
 
-static const char *const http_headers[] = {"Authorization",       "Bearer hush-http",
-                                           "proxy-authorization", "Basic hush-proxy",
-                                           "X-CSRF-TOKEN",        "hush-csrf",
+static const char *const http_headers[] = {"Authorization",
+                                           "Bearer hush-http",
+                                           "proxy-authorization",
+                                           "Basic hush-proxy",
+                                           "X-CSRF-TOKEN",
+                                           "hush-csrf",
                                            NULL};
 static const char *const connect_headers[] = {"authorization", "Bearer hush-connect", NULL};
 
@@ -144,8 +147,7 @@ static void test_failures_show_none(void) {
     check_failure("HTTP/1.1 403 \r\n\r\n", NULL, NULL, STWS_ERR_HTTP_STATUS);
     check_failure("HTTP/1.1 404 \r\n\r\n", NULL, NULL, STWS_ERR_HTTP_STATUS);
     check_failure("HTTP/1.1 503 \r\nRetry-After: 1\r\n\r\n", NULL, NULL, STWS_ERR_HTTP_STATUS);
-    check_failure("HTTP/1.1 101 \r\nSet-Cookie: a=hush\r\n\r\n", NULL, NULL,
-                  STWS_ERR_HTTP_UPGRADE);
+    check_failure("HTTP/1.1 101 \r\nSet-Cookie: a=hush\r\n\r\n", NULL, NULL, STWS_ERR_HTTP_UPGRADE);
     check_failure("SSH-2.0-x\r\n", NULL, NULL, STWS_ERR_HTTP);
     check_failure(NULL, "ERROR\nmessage:Bad CONNECT\n\nAccess refused\n", NULL, STWS_ERR_LOGIN);
     check_failure(NULL, "CONNECTED\nversion:9\n\n", NULL, STWS_ERR_VERSION);
