@@ -4521,15 +4521,23 @@ STOMP_WS_API const char *stws_header_get(const stws_message *message, const char
 #define STWS_P_LOCK(object, threads) ((threads) ? (void)pthread_mutex_lock(&(object)->mutex) : (void)0)
 #define STWS_P_UNLOCK(object, threads) ((threads) ? (void)pthread_mutex_unlock(&(object)->mutex) : (void)0)
 
-/* A condition that waits by the monotonic clock, where the system lets us choose. */
-static void stws_p_cond_init(pthread_cond_t *cond) {
+/* A condition that waits by the monotonic clock, where the system lets us choose: 1, or 0 without memory. */
+static int stws_p_cond_init(pthread_cond_t *cond) {
     pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
+    int made;
+    if (pthread_condattr_init(&attributes) != 0) return 0;
 #if !defined(__APPLE__)
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
 #endif
-    pthread_cond_init(cond, &attributes);
+    made = pthread_cond_init(cond, &attributes) == 0;
     pthread_condattr_destroy(&attributes);
+    return made;
+}
+static int stws_p_sync_init(pthread_mutex_t *mutex, pthread_cond_t *cond) {
+    if (pthread_mutex_init(mutex, NULL) != 0) return 0;
+    if (stws_p_cond_init(cond)) return 1;
+    pthread_mutex_destroy(mutex);
+    return 0;
 }
 
 /* Wait until signalled or until that many milliseconds are over (-1: no limit); 0 when they are. */
@@ -4576,10 +4584,14 @@ STOMP_WS_API stws_queue *stws_queue_create(size_t capacity) {
     stws_queue *q = STWS_P_CAST(stws_queue *, STOMP_WS_MALLOC(stws_p_align(sizeof *q) + cap));
     if (!q) return NULL;
     memset(q, 0, sizeof *q);
+#ifndef STOMP_WS_NO_THREADS
+    if (!stws_p_sync_init(&q->mutex, &q->filled)) {
+        STOMP_WS_FREE(q);
+        return NULL;
+    }
+#endif
     q->ring.data = STWS_P_POINTER(char *, q) + stws_p_align(sizeof *q);
     q->ring.cap = cap;
-    STWS_P_WITH_THREADS(pthread_mutex_init(&q->mutex, NULL);)
-    STWS_P_WITH_THREADS(stws_p_cond_init(&q->filled);)
     return q;
 }
 STOMP_WS_API void stws_queue_destroy(stws_queue *q) {
@@ -4630,7 +4642,8 @@ static void stws_p_queue_forget(stws_queue *q, stws_p_waiter *waiter) {
 /* One octet into a wake pipe. When it is full, a wake-up is under way anyway. Async-signal-safe. */
 static void stws_p_poke(int fd) {
     int saved = errno;
-    if (fd >= 0 && write(fd, "", 1) < 0) errno = saved;
+    while (fd >= 0 && write(fd, "", 1) < 0 && errno == EINTR) continue;
+    errno = saved;
 }
 /* A message comes back: its place is free once all before it are, and clients that wait for room may ask again. */
 static void stws_p_queue_give_back(stws_queue *q, const stws_message *m) {
@@ -4997,9 +5010,12 @@ static void stws_p_plug(stws *c) {
     stws_p_tcp_init(&c->tcp, &c->clock, &c->io);
     if (c->o.transport) c->io = *c->o.transport;
 }
-static const char stws_p_no_descriptors[] = "the process has no descriptors left for the wake pipe";
+static const char *stws_p_setup_text(int result) {
+    if (result == STWS_ERR_IO) return "the process has no descriptors left for the wake pipe";
+    return result == STWS_ERR_MEMORY ? "the system has no memory for a mutex and a condition" : NULL;
+}
 
-/* Make the block a client. STWS_OK, or STWS_ERR_IO without descriptors for the wake pipe. */
+/* Make the block a client. STWS_OK, or what stws_p_setup_text has a sentence for. */
 static int stws_p_setup(stws *c, const stws_options *options) {
     memset(c, 0, sizeof *c);
     c->block_size = stws_p_layout(c, options);
@@ -5021,8 +5037,13 @@ static int stws_p_setup(stws *c, const stws_options *options) {
     if (!c->o.subprotocols) c->o.subprotocols = stws_p_subprotocols[c->o.versions];
     if (!stws_p_wake_init(c)) return STWS_ERR_IO;
     c->waiter.fd = c->wake[1];
-    STWS_P_WITH_THREADS(pthread_mutex_init(&c->mutex, NULL);)
-    STWS_P_WITH_THREADS(stws_p_cond_init(&c->changed);)
+#ifndef STOMP_WS_NO_THREADS
+    if (!stws_p_sync_init(&c->mutex, &c->changed)) {
+        stws_p_close_fd(&c->wake[0]);
+        stws_p_close_fd(&c->wake[1]);
+        return STWS_ERR_MEMORY;
+    }
+#endif
     return STWS_OK;
 }
 STOMP_WS_API int stws_init(void *memory, size_t size, const stws_options *options, stws **client, const char **why) {
@@ -5033,9 +5054,11 @@ STOMP_WS_API int stws_init(void *memory, size_t size, const stws_options *option
         result = STWS_ERR_MEMORY;
         wrong = "the memory is smaller than stws_size() says";
     }
-    if (!wrong) result = stws_p_setup(STWS_P_CAST(stws *, memory), options);
+    if (!wrong) {
+        result = stws_p_setup(STWS_P_CAST(stws *, memory), options);
+        wrong = stws_p_setup_text(result);
+    }
     if (result == STWS_OK) *client = STWS_P_CAST(stws *, memory);
-    if (result == STWS_ERR_IO) wrong = stws_p_no_descriptors;
     if (why) *why = stws_p_or(wrong, "");
     return result;
 }
@@ -5058,8 +5081,11 @@ STOMP_WS_API stws *stws_create(const stws_options *options) {
     if (o->allocator) a = *o->allocator;
     c = STWS_P_CAST(stws *, a.alloc(a.ctx, size));
     if (!c) return NULL;
+    if (!wrong) {
+        code = stws_p_setup(c, o);
+        wrong = stws_p_setup_text(code);
+    }
     if (wrong) stws_p_break(c, code, wrong);
-    else if (stws_p_setup(c, o) != STWS_OK) stws_p_break(c, STWS_ERR_IO, stws_p_no_descriptors);
     c->has_heap = 1;
     c->allocator = a;
     c->block_size = size;
