@@ -37,8 +37,10 @@ struct link {
 
 struct loopback {
     int listener, port;
-    int mute;         /* connections are taken, and nothing is ever answered */
-    int heartbeat_ms; /* offered and wanted, but never sent */
+    int mute;      /* connections are taken, and nothing is ever answered */
+    int silent_ms; /* a heart-beat that it promises and wants, but never sends; 0: none */
+    int beat_ms;   /* one that it promises and sends; 0: none */
+    void (*on_send)(const stws_frame *frame); /* each SEND, in the server's thread; or NULL */
     int wake[2];
     char url[80];
     pthread_t thread;
@@ -141,6 +143,7 @@ static inline void link_send(struct loopback *s, struct link *l, const stws_fram
     const char *destination = link_header(s, f, "destination"),
                *reply_to = stws_frame_header(f, "reply-to");
     s->sends++;
+    if (s->on_send) s->on_send(f);
     if (strcmp(destination, "/slam") == 0) {
         link_slam(l);
     } else if (reply_to) {
@@ -161,7 +164,7 @@ static inline void link_frame(struct loopback *s, struct link *l, const stws_fra
     switch (f->command_id) {
         case STWS_COMMAND_CONNECT:
             bytes_print(&b, "CONNECTED\nversion:1.2\nserver:ActiveMQ/0\nheart-beat:%d,%d\n\n",
-                        s->heartbeat_ms, s->heartbeat_ms);
+                        s->beat_ms + s->silent_ms, s->silent_ms);
             link_say(l, &b);
             break;
         case STWS_COMMAND_SUBSCRIBE: link_subscribe(s, l, f); break;
@@ -288,6 +291,15 @@ static inline void loopback_sweep(struct loopback *s, int all) {
     }
 }
 
+/* Nothing has happened for so long. */
+static inline void loopback_beat(struct loopback *s) {
+    struct link *l;
+    for (l = s->links; l; l = l->next) {
+        if (l->upgraded) bytes_add_ws(&l->out, STWS_WS_TEXT, 1, "\n", 1);
+        if (l->upgraded) link_write(l);
+    }
+}
+
 static inline void *loopback_thread(void *server) {
     struct loopback *s = (struct loopback *)server;
     struct link *l;
@@ -300,7 +312,7 @@ static inline void *loopback_thread(void *server) {
             polled[n].fd = l->fd;
             polled[n].events = (short)(POLLIN | (l->out.len ? POLLOUT : 0));
         }
-        poll(polled, n, -1);
+        if (poll(polled, n, s->beat_ms ? s->beat_ms : -1) == 0) loopback_beat(s);
         if (polled[0].revents) break;
         for (l = s->links; l && i < n; l = l->next, i++)
             if (polled[i].revents & (POLLIN | POLLHUP | POLLERR)) link_read(s, l);
@@ -335,13 +347,20 @@ static inline int loopback_listen(int ipv6, int *port) {
     return fd;
 }
 
-static inline void loopback_start(struct loopback *s, int ipv6, int mute) {
+static inline void loopback_start_with(struct loopback *s, int ipv6, int mute, int beat_ms,
+                                       void (*on_send)(const stws_frame *frame)) {
     memset(s, 0, sizeof *s);
     s->mute = mute;
+    s->beat_ms = beat_ms;
+    s->on_send = on_send;
     s->listener = loopback_listen(ipv6, &s->port);
     snprintf(s->url, sizeof s->url, "ws://%s:%d/stomp/websocket", ipv6 ? "[::1]" : "127.0.0.1",
              s->port);
     if (pipe(s->wake) != 0 || pthread_create(&s->thread, NULL, loopback_thread, s) != 0) abort();
+}
+
+static inline void loopback_start(struct loopback *s, int ipv6, int mute) {
+    loopback_start_with(s, ipv6, mute, 0, NULL);
 }
 
 static inline void loopback_stop(struct loopback *s) {

@@ -923,7 +923,7 @@ static void check_silence(int deaf, const char *fact) {
     stws *client;
     int i;
     loopback_start(&server, 0, 0);
-    server.heartbeat_ms = 300; /* no client is there yet */
+    server.silent_ms = 300; /* no client is there yet */
     o.url = server.url;
     o.heartbeat_in_ms = o.heartbeat_out_ms = 300;
     client = stws_create(&o);

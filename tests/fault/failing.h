@@ -1,0 +1,422 @@
+/* failing.h - the system under the header, one call of which fails when it is told to.
+
+   To be included before the implementation, whose calls of the system and of the heap then come
+   here. Each is looked up in a table of call sites (which function calls what, and with which
+   errors that may fail); struct plan says which call of which site is to fail, and how. Everything
+   else, and every call from outside the header, goes on to the real system.
+
+   open, read, write and close are members of stws_transport too, so that a macro can only rename
+   them: which function calls them is told by the descriptor. */
+#ifndef FAILING_H
+#define FAILING_H
+
+#if defined(__STRICT_ANSI__) && !defined(_POSIX_C_SOURCE)
+#define _POSIX_C_SOURCE 200809L /* as the header does where it comes first */
+#endif
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+/* What can go wrong without an errno: fewer octets than asked for, the end of the stream, a call
+   that says too early that nothing is ready, and an error as the value of SO_ERROR. */
+enum { FAIL_SHORT = 10001, FAIL_END, FAIL_EARLY, FAIL_VALUE = 20000 };
+
+/* Time that passes with each of lasting failures, so that time-outs need not be waited for, and how
+   much at most. */
+enum { FAIL_STEP_US = 20000, FAIL_STEPS_US = 20000000 };
+
+/* Where the header calls what can fail: times that the call stands in the text of the function, and
+   what can go wrong there. */
+struct site {
+    const char *function, *call;
+    int times;
+    int errors[10];
+};
+
+static const struct site sites[] = {
+    {"stws_p_system_random", "getrandom", 1, {EINTR, ENOSYS, FAIL_SHORT}},
+    {"stws_p_system_random", "open", 1, {EMFILE, ENFILE, ENOENT, EACCES}},
+    {"stws_p_system_random", "read", 1, {EINTR, EIO, FAIL_SHORT, FAIL_END}},
+    {"stws_p_system_random", "close", 1, {EINTR, EIO}},
+    {"stws_p_tcp_resolve",
+     "getaddrinfo",
+     1,
+     {EAI_AGAIN, EAI_FAIL, EAI_NONAME, EAI_MEMORY, EAI_SYSTEM}},
+    {"stws_p_nonblocking", "fcntl", 3, {EPERM, EINTR}},
+    {"stws_p_tcp_socket", "socket", 1, {EMFILE, ENFILE, ENOBUFS, ENOMEM, EAFNOSUPPORT, EACCES}},
+    {"stws_p_tcp_socket", "setsockopt", 2, {ENOBUFS, EINVAL}},
+    {"stws_p_tcp_connect",
+     "connect",
+     1,
+     {ECONNREFUSED, ETIMEDOUT, ENETUNREACH, EHOSTUNREACH, EADDRNOTAVAIL, EACCES, EAGAIN, EINTR}},
+    {"stws_p_tcp_finished", "poll", 1, {EINTR, ENOMEM, FAIL_EARLY}},
+    {"stws_p_tcp_finished",
+     "getsockopt",
+     1,
+     {ENOBUFS, FAIL_VALUE + ECONNREFUSED, FAIL_VALUE + ETIMEDOUT, FAIL_VALUE + ENETUNREACH}},
+    {"stws_p_tcp_read",
+     "recv",
+     1,
+     {EINTR, EAGAIN, ECONNRESET, ETIMEDOUT, ENOMEM, FAIL_SHORT, FAIL_END}},
+    {"stws_p_tcp_write",
+     "send",
+     1,
+     {EINTR, EAGAIN, EPIPE, ECONNRESET, ENOBUFS, ENETUNREACH, FAIL_SHORT}},
+    {"stws_p_close_fd", "close", 1, {EINTR, EIO}},
+    {"stws_p_wake_init", "pipe", 1, {EMFILE, ENFILE}},
+    {"stws_p_poke", "write", 1, {EINTR}},
+    {"stws_p_end_wait", "read", 1, {EINTR}},
+    {"stws_p_wait", "poll", 1, {EINTR, ENOMEM, FAIL_EARLY}},
+    {"stws_p_wait_many", "poll", 1, {EINTR, ENOMEM, FAIL_EARLY}},
+    {"stws_p_push_output", "poll", 1, {EINTR, ENOMEM, FAIL_EARLY}},
+    {"stws_start", "pthread_create", 1, {EAGAIN, EPERM}},
+    {"stws_p_sync_init", "pthread_mutex_init", 1, {EAGAIN, ENOMEM}},
+    {"stws_p_cond_init", "pthread_condattr_init", 1, {ENOMEM}},
+    {"stws_p_cond_init", "pthread_cond_init", 1, {EAGAIN, ENOMEM}},
+    {"stws_p_cond_wait", "pthread_cond_wait", 1, {FAIL_EARLY}},
+    {"stws_p_cond_wait", "pthread_cond_timedwait", 1, {FAIL_EARLY, ETIMEDOUT}},
+    {"stws_message_copy", "STOMP_WS_MALLOC", 1, {ENOMEM}},
+    {"stws_queue_create", "STOMP_WS_MALLOC", 1, {ENOMEM}},
+    {"stws_p_heap_alloc", "STOMP_WS_MALLOC", 1, {ENOMEM}},
+};
+enum { SITES = sizeof sites / sizeof *sites };
+
+/* Where it calls what cannot, and why, or what is not in this program. */
+struct sure_site {
+    const char *function, *call;
+    int times;
+    const char *why;
+};
+
+static const struct sure_site sure_sites[] = {
+    {"stws_p_system_clock", "clock_gettime", 1, "the clock is there"},
+    {"stws_p_tcp_resolve", "freeaddrinfo", 1, "it returns nothing"},
+    {"stws_message_free", "STOMP_WS_FREE", 1, "it returns nothing"},
+    {"stws_queue_destroy", "STOMP_WS_FREE", 1, "it returns nothing"},
+    {"stws_p_heap_release", "STOMP_WS_FREE", 1, "it returns nothing"},
+    {"stws_p_cond_wait", "clock_gettime", 2, "the clock is there"},
+    {"stws_p_cond_init", "pthread_condattr_setclock", 1, "the clock is there"},
+    {"stws_p_pem_read", "open", 1, "with STOMP_WS_BEARSSL only: tests/tls"},
+    {"stws_p_pem_read", "read", 1, "with STOMP_WS_BEARSSL only: tests/tls"},
+    {"STWS_P_LOCK", "pthread_mutex_lock", 1, "it fails only where misused"},
+    {"STWS_P_UNLOCK", "pthread_mutex_unlock", 1, "it fails only where misused"},
+    {"stws_join", "pthread_join", 1, "it fails only where misused"},
+    {"stws_p_sync_init", "pthread_mutex_destroy", 1, "only where misused"},
+    {"stws_queue_create", "STOMP_WS_FREE", 1, "it returns nothing"},
+    {"stws_queue_destroy", "pthread_cond_destroy", 1, "only where misused"},
+    {"stws_queue_destroy", "pthread_mutex_destroy", 1, "only where misused"},
+    {"stws_destroy", "pthread_cond_destroy", 1, "only where misused"},
+    {"stws_destroy", "pthread_mutex_destroy", 1, "only where misused"},
+    {"stws_p_cond_init", "pthread_condattr_destroy", 1, "only where misused"},
+    {"stws_queue_close", "pthread_cond_broadcast", 1, "only where misused"},
+    {"stws_p_signal", "pthread_cond_broadcast", 1, "only where misused"},
+    {"stws_p_queue_push", "pthread_cond_signal", 1, "only where misused"},
+    {"stws_queue_pop", "pthread_cond_signal", 1, "only where misused"},
+    {"stws_p_note_driver", "pthread_self", 1, "it always succeeds"},
+    {"stws_p_is_driver", "pthread_self", 1, "it always succeeds"},
+    {"stws_p_is_driver", "pthread_equal", 1, "it always succeeds"},
+};
+enum { SURE_SITES = sizeof sure_sites / sizeof *sure_sites };
+
+/* What a descriptor of the header's is, and so who uses it. */
+enum { FD_NONE, FD_SOCKET, FD_WAKE, FD_FILE, FD_LIMIT = 1024 };
+
+static struct plan {
+    pthread_mutex_t mutex;
+    int site; /* whose nth call fails, and, when lasting, each one after that; -1: none */
+    int nth, error, lasting;
+    int without_getrandom; /* the system has none, all the time */
+    int slow;              /* every other send takes nothing */
+    int fired;
+    int calls[SITES]; /* of each site */
+    int strangers;    /* calls from a site that the table does not know, or on a wrong descriptor */
+    int blocks;       /* of the heap that are in use */
+    long long skew_us;
+    char kinds[FD_LIMIT];
+} plan = {.mutex = PTHREAD_MUTEX_INITIALIZER, .site = -1};
+
+/* -1: there is none. */
+static int site_of(const char *function, const char *call) {
+    int i;
+    for (i = 0; i < SITES; i++)
+        if (strcmp(sites[i].function, function) == 0 && strcmp(sites[i].call, call) == 0) return i;
+    return -1;
+}
+
+static int is_ours(const char *function) {
+    return strncmp(function, "stws_", 5) == 0;
+}
+
+/* Counts a call: 0 when it is to go on, or how it is to fail. */
+static int strike(const char *function, const char *call) {
+    int site, error = 0;
+    if (!is_ours(function)) return 0;
+    site = site_of(function, call);
+    pthread_mutex_lock(&plan.mutex);
+    if (site < 0)
+        plan.strangers++;
+    else if (++plan.calls[site] == plan.nth || (plan.lasting && plan.calls[site] > plan.nth))
+        error = site == plan.site ? plan.error : 0;
+    if (error) plan.fired++;
+    if (error && error != FAIL_SHORT && plan.lasting && plan.skew_us < FAIL_STEPS_US)
+        plan.skew_us += FAIL_STEP_US;
+    if (!error && plan.without_getrandom && strcmp(call, "getrandom") == 0) error = ENOSYS;
+    if (!error && plan.slow && strcmp(call, "send") == 0 && plan.calls[site] % 2) error = EAGAIN;
+    pthread_mutex_unlock(&plan.mutex);
+    return error;
+}
+
+/* Under that errno: -1. */
+static int fail(int error) {
+    errno = error;
+    return -1;
+}
+
+static int kind_of(int fd) {
+    int kind;
+    pthread_mutex_lock(&plan.mutex);
+    kind = fd >= 0 && fd < FD_LIMIT ? plan.kinds[fd] : FD_NONE;
+    pthread_mutex_unlock(&plan.mutex);
+    return kind;
+}
+
+static void set_kind(int fd, int kind) {
+    pthread_mutex_lock(&plan.mutex);
+    if (fd >= FD_LIMIT) abort();
+    if (fd >= 0) plan.kinds[fd] = (char)kind;
+    pthread_mutex_unlock(&plan.mutex);
+}
+
+/* From the system's time to that of the plan (sign 1), or back (-1). */
+static void shift(struct timespec *t, int sign) {
+    long long us;
+    pthread_mutex_lock(&plan.mutex);
+    us = sign * plan.skew_us;
+    pthread_mutex_unlock(&plan.mutex);
+    us += (long long)t->tv_sec * 1000000 + t->tv_nsec / 1000;
+    t->tv_sec = (time_t)(us / 1000000);
+    t->tv_nsec = (long)(us % 1000000) * 1000;
+}
+
+/* ==== the calls ==== */
+
+static inline int f_getaddrinfo(const char *from, const char *host, const char *service,
+                                const struct addrinfo *hints, struct addrinfo **list) {
+    int error = strike(from, "getaddrinfo");
+    if (error == EAI_SYSTEM) errno = EMFILE;
+    return error ? error : getaddrinfo(host, service, hints, list);
+}
+
+static inline int f_socket(const char *from, int family, int type, int protocol) {
+    int error = strike(from, "socket"), fd = error ? fail(error) : socket(family, type, protocol);
+    if (is_ours(from)) set_kind(fd, FD_SOCKET);
+    return fd;
+}
+
+/* Interrupted, or short of memory, it goes on by itself: that is what makes the first special. */
+static inline int f_connect(const char *from, int fd, const struct sockaddr *to, socklen_t len) {
+    int error = strike(from, "connect");
+    if (error == EINTR && connect(fd, to, len) != 0 && errno != EINPROGRESS) return -1;
+    return error ? fail(error) : connect(fd, to, len);
+}
+
+static inline int f_getsockopt(const char *from, int fd, int level, int name, void *value,
+                               socklen_t *len) {
+    int error = strike(from, "getsockopt");
+    if (error >= FAIL_VALUE) {
+        *(int *)value = error - FAIL_VALUE;
+        return 0;
+    }
+    return error ? fail(error) : getsockopt(fd, level, name, value, len);
+}
+
+static inline int f_setsockopt(const char *from, int fd, int level, int name, const void *value,
+                               socklen_t len) {
+    int error = strike(from, "setsockopt");
+    return error ? fail(error) : setsockopt(fd, level, name, value, len);
+}
+
+static inline int f_fcntl(const char *from, int fd, int command, int argument) {
+    int error = strike(from, "fcntl");
+    return error ? fail(error) : fcntl(fd, command, argument);
+}
+
+static inline int f_poll(const char *from, struct pollfd *fds, nfds_t n, int ms) {
+    int error = strike(from, "poll");
+    if (error == FAIL_EARLY) return 0;
+    return error ? fail(error) : poll(fds, n, ms);
+}
+
+static inline ssize_t f_recv(const char *from, int fd, void *buf, size_t len, int flags) {
+    int error = strike(from, "recv");
+    if (error == FAIL_END) return 0;
+    if (error == FAIL_SHORT) return recv(fd, buf, 1, flags);
+    return error ? fail(error) : recv(fd, buf, len, flags);
+}
+
+static inline ssize_t f_send(const char *from, int fd, const void *buf, size_t len, int flags) {
+    int error = strike(from, "send");
+    if (error == FAIL_SHORT) return send(fd, buf, 1, flags);
+    return error ? fail(error) : send(fd, buf, len, flags);
+}
+
+static inline ssize_t f_getrandom(const char *from, void *buf, size_t len, unsigned flags) {
+    int error = strike(from, "getrandom");
+    if (error == FAIL_SHORT) return getrandom(buf, 1, flags);
+    return error ? fail(error) : getrandom(buf, len, flags);
+}
+
+static inline int f_pipe(const char *from, int fds[2]) {
+    int error = strike(from, "pipe"), result = error ? fail(error) : pipe(fds);
+    if (result == 0 && is_ours(from)) set_kind(fds[0], FD_WAKE), set_kind(fds[1], FD_WAKE);
+    return result;
+}
+
+static inline int f_clock_gettime(const char *from, clockid_t clock, struct timespec *t) {
+    int result = clock_gettime(clock, t);
+    (void)from;
+    shift(t, 1);
+    return result;
+}
+
+static inline int f_pthread_create(const char *from, pthread_t *thread,
+                                   const pthread_attr_t *attributes, void *(*run)(void *),
+                                   void *argument) {
+    int error = strike(from, "pthread_create");
+    return error ? error : pthread_create(thread, attributes, run, argument);
+}
+
+/* What was not made must not be used: so that it shows, it is garbage. */
+static inline int f_pthread_mutex_init(const char *from, pthread_mutex_t *mutex,
+                                       const pthread_mutexattr_t *attributes) {
+    int error = strike(from, "pthread_mutex_init");
+    if (error) memset(mutex, 0xA5, sizeof *mutex);
+    return error ? error : pthread_mutex_init(mutex, attributes);
+}
+
+static inline int f_pthread_condattr_init(const char *from, pthread_condattr_t *attributes) {
+    int error = strike(from, "pthread_condattr_init");
+    if (error) memset(attributes, 0xA5, sizeof *attributes);
+    return error ? error : pthread_condattr_init(attributes);
+}
+
+static inline int f_pthread_cond_init(const char *from, pthread_cond_t *cond,
+                                      const pthread_condattr_t *attributes) {
+    int error = strike(from, "pthread_cond_init");
+    if (error) memset(cond, 0xA5, sizeof *cond);
+    return error ? error : pthread_cond_init(cond, attributes);
+}
+
+/* Wakes up for nothing, as POSIX lets it; others have had the mutex meanwhile. */
+static inline void wake_early(pthread_mutex_t *mutex) {
+    pthread_mutex_unlock(mutex);
+    sched_yield();
+    pthread_mutex_lock(mutex);
+}
+
+static inline int f_pthread_cond_wait(const char *from, pthread_cond_t *cond,
+                                      pthread_mutex_t *mutex) {
+    if (!strike(from, "pthread_cond_wait")) return pthread_cond_wait(cond, mutex);
+    wake_early(mutex);
+    return 0;
+}
+
+static inline int f_pthread_cond_timedwait(const char *from, pthread_cond_t *cond,
+                                           pthread_mutex_t *mutex, const struct timespec *until) {
+    int error = strike(from, "pthread_cond_timedwait");
+    struct timespec shifted = *until;
+    if (error) {
+        wake_early(mutex);
+        return error == FAIL_EARLY ? 0 : error;
+    }
+    shift(&shifted, -1);
+    return pthread_cond_timedwait(cond, mutex, &shifted);
+}
+
+static inline void *f_malloc(const char *from, size_t size) {
+    void *block = strike(from, "STOMP_WS_MALLOC") ? NULL : malloc(size);
+    pthread_mutex_lock(&plan.mutex);
+    plan.blocks += block != NULL;
+    pthread_mutex_unlock(&plan.mutex);
+    return block;
+}
+
+static inline void f_free(void *block) {
+    pthread_mutex_lock(&plan.mutex);
+    plan.blocks--;
+    pthread_mutex_unlock(&plan.mutex);
+    free(block);
+}
+
+static inline int f_open(const char *path, int flags) {
+    int error = strike("stws_p_system_random", "open"),
+        fd = error ? fail(error) : open(path, flags);
+    set_kind(fd, FD_FILE);
+    return fd;
+}
+
+static inline ssize_t f_read(int fd, void *buf, size_t len) {
+    int kind = kind_of(fd), error = 0;
+    if (kind == FD_WAKE) error = strike("stws_p_end_wait", "read");
+    if (kind == FD_FILE) error = strike("stws_p_system_random", "read");
+    if (error == FAIL_END) return 0;
+    if (error == FAIL_SHORT) return read(fd, buf, 1);
+    return error ? fail(error) : read(fd, buf, len);
+}
+
+static inline ssize_t f_write(int fd, const void *buf, size_t len) {
+    int error = kind_of(fd) == FD_WAKE ? strike("stws_p_poke", "write") : 0;
+    return error ? fail(error) : write(fd, buf, len);
+}
+
+/* Whatever it says, the descriptor is gone, as on Linux. */
+static inline int f_close(int fd) {
+    int kind = kind_of(fd), error = 0, result;
+    if (kind != FD_NONE)
+        error = strike(kind == FD_FILE ? "stws_p_system_random" : "stws_p_close_fd", "close");
+    if (kind != FD_NONE) set_kind(fd, FD_NONE);
+    result = close(fd);
+    return error ? fail(error) : result;
+}
+
+#define getaddrinfo(host, service, hints, list) f_getaddrinfo(__func__, host, service, hints, list)
+#define socket(family, type, protocol) f_socket(__func__, family, type, protocol)
+#define connect(fd, to, len) f_connect(__func__, fd, to, len)
+#define getsockopt(fd, level, name, value, len) f_getsockopt(__func__, fd, level, name, value, len)
+#define setsockopt(fd, level, name, value, len) f_setsockopt(__func__, fd, level, name, value, len)
+#define fcntl(fd, command, argument) f_fcntl(__func__, fd, command, argument)
+#define poll(fds, n, ms) f_poll(__func__, fds, n, ms)
+#define recv(fd, buf, len, flags) f_recv(__func__, fd, buf, len, flags)
+#define send(fd, buf, len, flags) f_send(__func__, fd, buf, len, flags)
+#define getrandom(buf, len, flags) f_getrandom(__func__, buf, len, flags)
+#define pipe(fds) f_pipe(__func__, fds)
+#define clock_gettime(clock, t) f_clock_gettime(__func__, clock, t)
+#define pthread_create(thread, attributes, run, argument)                                          \
+    f_pthread_create(__func__, thread, attributes, run, argument)
+#define pthread_mutex_init(mutex, attributes) f_pthread_mutex_init(__func__, mutex, attributes)
+#define pthread_condattr_init(attributes) f_pthread_condattr_init(__func__, attributes)
+#define pthread_cond_init(cond, attributes) f_pthread_cond_init(__func__, cond, attributes)
+#define pthread_cond_wait(cond, mutex) f_pthread_cond_wait(__func__, cond, mutex)
+#define pthread_cond_timedwait(cond, mutex, until)                                                 \
+    f_pthread_cond_timedwait(__func__, cond, mutex, until)
+#define STOMP_WS_MALLOC(size) f_malloc(__func__, size)
+#define STOMP_WS_FREE(block) f_free(block)
+#define open f_open
+#define read f_read
+#define write f_write
+#define close f_close
+
+#endif

@@ -1,0 +1,653 @@
+/* test_calls.c - every system call and every allocation of the header, failed one at a time, once
+   and for good, with each error that it may have: never a crash, a leak, a hang or a lie.
+
+   failing.h has the table of the call sites, which is compared with the text of the header. For
+   each of them three programs are run against a real server on loopback, over and over, while
+   another of its calls fails: `talk` (one thread: connect, subscribe, send with confirm, large
+   messages, a request, reconnect, end), `threads` (a client in its own thread, a small queue, sends
+   from outside) and `many` (clients in memory of the caller's, without getrandom, driven
+   together). What is checked after each run:
+
+     - it ended within its time: an alarm says what hangs
+     - no descriptor is open, no block of memory in use (and ASan says what else it sees)
+     - every send has an outcome; what was confirmed has reached the server; without an error told
+       everything has come back
+     - what ended has a code, and a sentence to it */
+#include "failing.h"
+
+#include "loopback.h"
+
+#include "call_sites.h"
+
+#include <signal.h>
+
+enum { BODIES = 8, LARGE = 70000, LAST_CALL = 40, RUN_SECONDS = 60, BEAT_MS = 2000 };
+
+/* The most that a program may take, on the shifted clock: several attempts and their time-outs. */
+enum { MOST_MS = 45000 };
+
+static struct loopback server;
+
+/* ==== what reached the server ==== */
+
+static struct arrived {
+    pthread_mutex_t mutex;
+    int run;
+    int bodies[BODIES];
+} arrived = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+/* Bodies are "RUN NUMBER" and, for the large one, blanks. -1: not of this run. */
+static int number_of(const char *body, int run) {
+    int of_run = -1, number = -1;
+    if (sscanf(body, "%d %d", &of_run, &number) != 2 || of_run != run) return -1;
+    return number >= 0 && number < BODIES ? number : -1;
+}
+
+static void note_arrival(const stws_frame *frame) {
+    int number;
+    pthread_mutex_lock(&arrived.mutex);
+    number = number_of(frame->body, arrived.run);
+    if (number >= 0) arrived.bodies[number]++;
+    pthread_mutex_unlock(&arrived.mutex);
+}
+
+static int has_arrived(int number) {
+    int count;
+    pthread_mutex_lock(&arrived.mutex);
+    count = arrived.bodies[number];
+    pthread_mutex_unlock(&arrived.mutex);
+    return count > 0;
+}
+
+/* ==== one run: what was asked of a client, and what it told ==== */
+
+struct outcome {
+    const stws *client; /* NULL: nothing was asked */
+    int receipt, told, result;
+};
+
+struct run {
+    pthread_mutex_t mutex; /* with a client in its own thread two look at this */
+    int number, late;
+    char destination[32];
+    struct outcome outcomes[BODIES];
+    int seen[BODIES];
+    int errors; /* told in whatever way */
+    int mute;   /* of these, without a sentence */
+    int acks_refused;
+    stws_queue *queue; /* to be closed when not everything will come any more */
+    int stops;         /* a client is stopped when it has told how its message ended */
+    long long begun_ms;
+    int patience_ms; /* for calls that wait: an answer may never come where something fails */
+};
+
+static int run_number;
+
+static long long now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static int is_late(struct run *r) {
+    if (now_ms() - r->begun_ms < MOST_MS) return 0;
+    r->late = 1;
+    return 1;
+}
+
+static void note_error(struct run *r, int result, const char *text) {
+    if (result == STWS_OK || result == STWS_CLOSED) return; /* as asked */
+    r->errors++;
+    if (!text || !*text) r->mute++;
+}
+
+static void count_error(struct run *r) {
+    pthread_mutex_lock(&r->mutex);
+    r->errors++;
+    pthread_mutex_unlock(&r->mutex);
+}
+
+static void on_event(stws *client, const stws_event *e, void *user) {
+    struct run *r = (struct run *)user;
+    int i, told = 0;
+    pthread_mutex_lock(&r->mutex);
+    if (e->type == STWS_EVENT_DISCONNECTED || e->type == STWS_EVENT_ERROR)
+        note_error(r, e->result, e->text);
+    for (i = 0; i < BODIES && e->type == STWS_EVENT_RECEIPT; i++) {
+        struct outcome *o = &r->outcomes[i];
+        if (o->client != client || o->receipt != e->receipt) continue;
+        o->told++;
+        o->result = e->result;
+        told = 1;
+    }
+    pthread_mutex_unlock(&r->mutex);
+    if (told && r->stops) stws_stop(client);
+    if (r->queue &&
+        ((told && e->result != STWS_OK) || (e->type == STWS_EVENT_DISCONNECTED && e->retry_ms < 0)))
+        stws_queue_close(r->queue);
+}
+
+static void note_seen(struct run *r, const char *body) {
+    int number = number_of(body, r->number);
+    pthread_mutex_lock(&r->mutex);
+    if (number >= 0) r->seen[number]++;
+    pthread_mutex_unlock(&r->mutex);
+}
+
+static void on_message(stws *client, const stws_message *message, void *user) {
+    struct run *r = (struct run *)user;
+    stws_message *copy = stws_message_copy(message);
+    note_seen(r, message->body);
+    if (!copy) r->errors++;
+    if (copy) CHECK_MEM(message->body, message->body_len, copy->body, copy->body_len);
+    stws_message_free(copy);
+    if (stws_ack(client, message) != 0) r->acks_refused++;
+}
+
+static void ask(struct run *r, stws *client, int number, size_t len) {
+    struct outcome *o = &r->outcomes[number];
+    stws_outgoing m = {.destination = r->destination, .receipt = 1};
+    char *body = (char *)malloc(len + 32);
+    if (!body) abort();
+    memset(body, ' ', len + 32);
+    m.body_len = (size_t)snprintf(body, 32, "%d %d ", r->number, number);
+    body[m.body_len] = ' ';
+    m.body_len += len;
+    m.body = body;
+    pthread_mutex_lock(&r->mutex);
+    o->receipt = stws_send_ex(client, &m);
+    o->client = client;
+    if (o->receipt < 0) o->told = 1, o->result = o->receipt, r->errors++;
+    pthread_mutex_unlock(&r->mutex);
+    free(body);
+}
+
+static int is_told(struct run *r, int number) {
+    int told;
+    pthread_mutex_lock(&r->mutex);
+    told = r->outcomes[number].told;
+    pthread_mutex_unlock(&r->mutex);
+    return told;
+}
+
+static void begin_run(struct run *r, const char *name) {
+    memset(r, 0, sizeof *r);
+    pthread_mutex_init(&r->mutex, NULL);
+    r->number = ++run_number;
+    snprintf(r->destination, sizeof r->destination, "/topic/%s-%d", name, r->number);
+    pthread_mutex_lock(&arrived.mutex);
+    arrived.run = r->number;
+    memset(arrived.bodies, 0, sizeof arrived.bodies);
+    pthread_mutex_unlock(&arrived.mutex);
+    r->begun_ms = now_ms();
+}
+
+/* What has to hold at the end of any run, after the client is gone. */
+static void end_run(struct run *r) {
+    int i;
+    CHECK_INT(0, r->late);
+    CHECK_INT(0, r->mute);
+    for (i = 0; i < BODIES; i++) {
+        const struct outcome *o = &r->outcomes[i];
+        if (!o->client) continue;
+        CHECK_INT(1, o->told);
+        if (o->told && o->result == STWS_OK) CHECK(has_arrived(i));
+        if (!r->seen[i] && o->result == STWS_OK) CHECK(r->errors > 0);
+    }
+    pthread_mutex_destroy(&r->mutex);
+}
+
+static stws_options options_of(struct run *r) {
+    stws_options o = stws_options_default();
+    o.url = server.url;
+    o.on_event = on_event;
+    o.on_message = on_message;
+    o.user = r;
+    o.confirm = 1;
+    o.reconnect_min_ms = 1;
+    o.reconnect_max_ms = 5;
+    o.reconnect_jitter = STWS_OFF;
+    o.reconnect_attempts = 3;
+    o.stable_ms = 1;
+    o.connect_timeout_ms = o.handshake_timeout_ms = o.connected_timeout_ms = 2000;
+    o.receipt_timeout_ms = o.write_timeout_ms = 3000;
+    return o;
+}
+
+/* ==== talk: one thread ==== */
+
+/* Until the client has nothing more to tell of that message: 0, or how it ended. */
+static int drive_until_told(struct run *r, stws *client, int number) {
+    int result = stws_step(client);
+    while (result >= 0 && !is_told(r, number) && !is_late(r)) {
+        stws_fd fds[3];
+        struct pollfd polled[3];
+        long long ms = stws_deadline(client);
+        int i, n = stws_fds(client, fds, 3);
+        for (i = 0; i < n; i++) {
+            polled[i].fd = fds[i].fd;
+            polled[i].revents = 0;
+            polled[i].events = (short)((fds[i].wants & STWS_WANT_READ ? POLLIN : 0) |
+                                       (fds[i].wants & STWS_WANT_WRITE ? POLLOUT : 0));
+        }
+        poll(polled, (nfds_t)n, ms < 0 || ms > 1000 ? 1000 : (int)ms);
+        result = stws_step(client);
+    }
+    return result < 0 ? result : 0;
+}
+
+static int converse(struct run *r, stws *client) {
+    stws_subscription individual = {.ack = "client-individual", .receipt = 1};
+    stws_outgoing question = {.destination = "/queue/rpc", .body = "?", .body_len = 1};
+    stws_message *reply = NULL;
+    int result;
+    CHECK(stws_subscribe(client, r->destination, &individual) > 0);
+    ask(r, client, 0, 0);
+    result = stws_connect(client, 10000);
+    if (result < 0) r->errors++;
+    if (result < 0 && stws_state(client) == STWS_ENDED) return result;
+    result = drive_until_told(r, client, 0);
+    if (result < 0) return result;
+    ask(r, client, 1, LARGE);
+    ask(r, client, 2, 0);
+    result = stws_flush(client, r->patience_ms);
+    if (result < 0) r->errors++;
+    result = stws_request(client, &question, &reply, r->patience_ms);
+    if (result < 0) r->errors++;
+    if (reply) CHECK_STR("re: ?", reply->body);
+    CHECK_INT(result == 0, reply != NULL);
+    stws_message_free(reply);
+    CHECK_INT(0, stws_reconnect_now(client));
+    ask(r, client, 3, 0);
+    result = drive_until_told(r, client, 3);
+    if (result < 0) return result;
+    CHECK_INT(0, stws_disconnect(client, r->patience_ms));
+    return stws_run(client) < 0 ? stws_error(client) : STWS_CLOSED;
+}
+
+/* After the end there is a code, and a sentence to it. */
+static void check_end(struct run *r, stws *client, int result) {
+    CHECK_INT(STWS_ENDED, stws_state(client));
+    if (result != STWS_CLOSED) note_error(r, result, stws_error_text(client));
+    stws_destroy(client);
+}
+
+/* A client, or NULL, for which there were reasons. */
+static stws *create(struct run *r, const stws_options *o) {
+    stws *client = stws_create(o);
+    int result;
+    if (client && stws_state(client) != STWS_ENDED) return client;
+    result = stws_connect(client, 1000);
+    CHECK(result == STWS_ERR_MEMORY || (client && result == STWS_ERR_IO));
+    note_error(r, result, stws_error_text(client));
+    stws_destroy(client);
+    return NULL;
+}
+
+static void talk(struct run *r) {
+    stws_options o = options_of(r);
+    char url[80];
+    stws *client;
+    snprintf(url, sizeof url, "ws://localhost:%d/stomp/websocket", server.port);
+    o.url = url;
+    client = create(r, &o);
+    if (client) check_end(r, client, converse(r, client));
+}
+
+/* ==== threads: a client in its own, and a queue too small for what comes ==== */
+
+enum { FLOOD = 40, QUEUE = 2048 };
+
+/* Both sends have an outcome: 2 when it is a bad one, after which not everything comes. */
+static int are_told(struct run *r) {
+    int i, told = 0, bad = 0;
+    pthread_mutex_lock(&r->mutex);
+    for (i = 0; i < 2; i++) {
+        told += r->outcomes[i].told;
+        bad |= r->outcomes[i].result != STWS_OK;
+    }
+    pthread_mutex_unlock(&r->mutex);
+    return told < 2 ? 0 : 1 + bad;
+}
+
+/* Pop until the flood and all outcomes are here, or on_event has closed the queue. */
+static void pop_all(struct run *r, stws_queue *queue) {
+    const stws_message *message = NULL;
+    int flood = 0, result = 0;
+    while (result != STWS_CLOSED && !is_late(r)) {
+        int told = are_told(r);
+        if (told == 2 || (told && flood >= FLOOD)) break;
+        result = stws_queue_pop(queue, &message, flood < FLOOD / 2 && !told ? -1 : 5);
+        if (result == 1 && strcmp(message->destination, r->destination) != 0) flood++;
+        if (result == 1) note_seen(r, message->body);
+    }
+    while (result != STWS_CLOSED && stws_queue_pop(queue, &message, 0) == 1)
+        note_seen(r, message->body);
+}
+
+static void run_in_thread(struct run *r, stws_queue *queue, stws *client) {
+    char flood[32];
+    int result;
+    snprintf(flood, sizeof flood, "/flood/%d", FLOOD);
+    CHECK(stws_subscribe(client, r->destination, NULL) > 0);
+    CHECK(stws_subscribe(client, flood, NULL) > 0);
+    result = stws_start(client);
+    if (result < 0) {
+        note_error(r, result, stws_result_text(result));
+        stws_destroy(client);
+        return;
+    }
+    ask(r, client, 0, 0);
+    ask(r, client, 1, 0);
+    pop_all(r, queue);
+    if (stws_flush(client, r->patience_ms) < 0) count_error(r);
+    stws_queue_close(queue);
+    if (stws_disconnect(client, r->patience_ms) < 0) count_error(r);
+    result = stws_join(client);
+    check_end(r, client, result == 0 ? STWS_CLOSED : result);
+}
+
+static void threads(struct run *r) {
+    stws_queue *queue = stws_queue_create(QUEUE);
+    stws_options o = options_of(r);
+    stws *client;
+    if (!queue) {
+        r->errors++;
+        return;
+    }
+    o.on_message = NULL;
+    o.queue = r->queue = queue;
+    client = create(r, &o);
+    if (client) run_in_thread(r, queue, client);
+    stws_queue_destroy(queue);
+}
+
+/* ==== many: clients in memory of ours, without getrandom, over two addresses ==== */
+
+enum { CLIENTS = 2, MEMORY = 1 << 22 };
+
+static stws *init_one(struct run *r, void *memory, int i) {
+    static const char *const addresses[] = {"::1", "127.0.0.1", NULL};
+    stws_options o = options_of(r);
+    const char *why = NULL;
+    stws *client = NULL;
+    o.single_thread = i;
+    o.addresses = addresses;
+    if (stws_init(memory, MEMORY, &o, &client, &why) == STWS_OK) return client;
+    note_error(r, STWS_ERR_IO, why);
+    CHECK(client == NULL);
+    return NULL;
+}
+
+static void many(struct run *r) {
+    static long long memory[CLIENTS][MEMORY / sizeof(long long)];
+    stws *clients[CLIENTS];
+    int i, n = 0;
+    plan.without_getrandom = r->stops = 1;
+    for (i = 0; i < CLIENTS; i++) {
+        clients[n] = init_one(r, memory[i], i);
+        if (!clients[n]) continue;
+        CHECK(stws_subscribe(clients[n], r->destination, NULL) > 0);
+        ask(r, clients[n], i, 0);
+        n++;
+    }
+    CHECK_INT(0, stws_run_many(clients, n, MOST_MS));
+    for (i = 0; i < n; i++) check_end(r, clients[i], stws_error(clients[i]));
+}
+
+/* ==== plain: without confirm, to a network that takes little at a time ==== */
+
+static void plain(struct run *r) {
+    stws_options o = options_of(r);
+    stws *client;
+    int result;
+    plan.slow = r->stops = 1;
+    o.confirm = 0;
+    o.single_thread = 1;
+    client = create(r, &o);
+    if (!client) return;
+    CHECK(stws_subscribe(client, r->destination, NULL) > 0);
+    if (stws_connect(client, r->patience_ms) < 0) r->errors++;
+    ask(r, client, 0, LARGE);
+    if (stws_flush(client, r->patience_ms) < 0) count_error(r);
+    result = stws_run(client);
+    check_end(r, client, result == 0 ? STWS_CLOSED : result);
+}
+
+/* ==== failing ==== */
+
+static const struct program {
+    const char *name;
+    void (*run)(struct run *r);
+} programs[] = {{"talk", talk}, {"threads", threads}, {"many", many}, {"plain", plain}};
+enum { PROGRAMS = sizeof programs / sizeof *programs };
+
+static int most[PROGRAMS][SITES], failures[SITES];
+static char doing[200]; /* for the alarm */
+
+static void on_alarm(int number) {
+    static const char text[] = "\nHANGS\n0 passed, 1 failed\n";
+    (void)number;
+    if (write(1, doing, strlen(doing)) < 0 || write(1, text, sizeof text - 1) < 0) _exit(2);
+    _exit(1);
+}
+
+static int open_descriptors(void) {
+    int fd, count = 0;
+    for (fd = 0; fd < FD_LIMIT; fd++) count += kind_of(fd) != FD_NONE;
+    return count;
+}
+
+static void make_plan(int site, int nth, int error, int lasting) {
+    pthread_mutex_lock(&plan.mutex);
+    memset(plan.calls, 0, sizeof plan.calls);
+    memset(plan.kinds, FD_NONE, sizeof plan.kinds);
+    plan.site = site;
+    plan.nth = nth;
+    plan.error = error;
+    plan.lasting = lasting;
+    plan.fired = plan.strangers = plan.blocks = plan.without_getrandom = plan.slow = 0;
+    plan.skew_us = 0;
+    pthread_mutex_unlock(&plan.mutex);
+}
+
+/* One run with that failure (site -1: with none). 1 when there was such a call. */
+static int run_once(int program, int site, int nth, int error, int lasting) {
+    int before = test_case_failures, i;
+    struct run r;
+    make_plan(site, nth, error, lasting);
+    snprintf(doing, sizeof doing, "%s: %s in %s, call %d%s, error %d", programs[program].name,
+             site < 0 ? "nothing fails" : sites[site].call, site < 0 ? "it" : sites[site].function,
+             nth, lasting ? " and all after it" : "", error);
+
+    alarm(RUN_SECONDS);
+    begin_run(&r, programs[program].name);
+    r.patience_ms = site < 0 ? 20000 : 300;
+    programs[program].run(&r);
+    end_run(&r);
+    alarm(0);
+    CHECK_INT(0, plan.strangers);
+    CHECK_INT(0, plan.blocks);
+    CHECK_INT(0, open_descriptors());
+    if (site < 0) CHECK_INT(0, r.errors);
+    for (i = 0; i < SITES; i++)
+        if (plan.calls[i] > most[program][i] && site < 0) most[program][i] = plan.calls[i];
+    if (test_case_failures != before) printf("... %s\n", doing);
+    return plan.fired != 0;
+}
+
+/* Each of the site's calls once, and the first and the middle one for good. */
+static void fail_site_in(int program, int site) {
+    const int *error;
+    int nth, last = most[program][site] < LAST_CALL ? most[program][site] : LAST_CALL;
+    for (error = sites[site].errors; *error; error++) {
+        for (nth = 1; nth <= last; nth++) failures[site] += run_once(program, site, nth, *error, 0);
+        if (*error == EINTR) continue; /* no signal comes for ever */
+        if (last) failures[site] += run_once(program, site, 1, *error, 1);
+        if (last > 3) failures[site] += run_once(program, site, last / 2, *error, 1);
+    }
+}
+
+/* ==== the table is that of the header ==== */
+
+static int is_one_of(const char *name, const char *const *list) {
+    for (; *list; list++)
+        if (strcmp(name, *list) == 0) return 1;
+    return 0;
+}
+
+/* What is no call, what cannot fail, and what only computes. */
+static int is_harmless(const char *name) {
+    static const char *const names[] = {"if",
+                                        "for",
+                                        "while",
+                                        "switch",
+                                        "return",
+                                        "sizeof",
+                                        "defined",
+                                        "void",
+                                        "memcpy",
+                                        "memset",
+                                        "memcmp",
+                                        "memchr",
+                                        "memmove",
+                                        "strlen",
+                                        "strchr",
+                                        "strcmp",
+                                        "strncmp",
+                                        "strstr",
+                                        "strcspn",
+                                        "snprintf",
+                                        "htons",
+                                        "vsnprintf",
+                                        "va_start",
+                                        "va_end",
+                                        "inet_pton",
+                                        "gai_strerror",
+                                        "malloc",
+                                        "free",
+                                        "format",
+                                        "__attribute__",
+                                        "__builtin_ctz",
+                                        "__atomic_load_n",
+                                        "__atomic_store_n",
+                                        "STOMP_WS_ASSERT",
+                                        NULL};
+    static const char *const prefixes[] = {"stws_", "STWS_", "br_", "_mm_", NULL};
+    int i;
+    for (i = 0; prefixes[i]; i++)
+        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0) return 1;
+    return is_one_of(name, names);
+}
+
+/* How often the table says that this stands there; 0: it does not know it. */
+static int times_in_table(const char *function, const char *call) {
+    int i, site = site_of(function, call);
+    for (i = 0; i < SURE_SITES; i++)
+        if (strcmp(sure_sites[i].function, function) == 0 && strcmp(sure_sites[i].call, call) == 0)
+            return sure_sites[i].times;
+    return site < 0 ? 0 : sites[site].times;
+}
+
+static int times_in_header(const char *function, const char *call) {
+    struct scan scan;
+    int times = 0;
+    CHECK(scan_open(&scan, "stomp_ws.h"));
+    while (scan_next(&scan))
+        times += strcmp(scan.within, function) == 0 && strcmp(scan.call, call) == 0;
+    scan_close(&scan);
+    return times;
+}
+
+/* Members of structs of function pointers and parameters that are called by their name. */
+static int is_callback(const char *name) {
+    static const char *const names[] = {"use", "call", NULL};
+    return is_one_of(name, names);
+}
+
+static void check_table_row(const char *function, const char *call, int times) {
+    int found = times_in_header(function, call);
+    if (found == times) return;
+    CHECK_INT(times, found);
+    printf("... %s in %s\n", call, function);
+}
+
+static void test_the_table_is_that_of_the_header(void) {
+    struct scan scan;
+    int i, calls = 0;
+    CHECK(scan_open(&scan, "stomp_ws.h"));
+    while (scan_next(&scan)) {
+        if (is_harmless(scan.call) || is_callback(scan.call)) continue;
+        calls++;
+        if (times_in_table(scan.within, scan.call)) continue;
+        CHECK_STR("a call that the table knows", scan.call);
+        printf("... in %s\n", scan.within);
+    }
+    scan_close(&scan);
+    CHECK(calls > 50);
+    for (i = 0; i < SITES; i++) check_table_row(sites[i].function, sites[i].call, sites[i].times);
+    for (i = 0; i < SURE_SITES; i++)
+        check_table_row(sure_sites[i].function, sure_sites[i].call, sure_sites[i].times);
+}
+
+/* ==== all of them ==== */
+
+static void test_nothing_fails(void) {
+    int i;
+    for (i = 0; i < PROGRAMS; i++) run_once(i, -1, 0, 0, 0);
+}
+
+static int this_site;
+
+static void test_this_site(void) {
+    int program;
+    for (program = 0; program < PROGRAMS; program++) fail_site_in(program, this_site);
+    CHECK(failures[this_site] > 0);
+}
+
+static int descriptors_before;
+
+static int descriptors_of_process(void) {
+    int fd, count = 0;
+    for (fd = 0; fd < FD_LIMIT; fd++) count += fcntl(fd, F_GETFD, 0) >= 0;
+    return count;
+}
+
+static void test_the_server_saw_nothing_odd(void) {
+    loopback_stop(&server);
+    CHECK_INT(0, server.odd);
+    CHECK_INT(descriptors_before, descriptors_of_process());
+}
+
+static void print_sites(void) {
+    int i, total = 0;
+    for (i = 0; i < SITES; i++) {
+        printf("%-24s in %-24s failed %4d times\n", sites[i].call, sites[i].function, failures[i]);
+        total += failures[i];
+    }
+    for (i = 0; i < SURE_SITES; i++)
+        printf("%-24s in %-24s never: %s\n", sure_sites[i].call, sure_sites[i].function,
+               sure_sites[i].why);
+    printf("%d calls failed at %d sites; %d sites cannot fail\n", total, SITES, SURE_SITES);
+}
+
+/* All sites, or those whose name contains the argument. */
+int main(int argc, char **argv) {
+    struct sigaction action;
+    char name[100];
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_alarm;
+    sigaction(SIGALRM, &action, NULL);
+    descriptors_before = descriptors_of_process();
+    RUN(test_the_table_is_that_of_the_header);
+    loopback_start_with(&server, 0, 0, BEAT_MS, note_arrival);
+    RUN(test_nothing_fails);
+    for (this_site = 0; this_site < SITES; this_site++) {
+        snprintf(name, sizeof name, "%s in %s", sites[this_site].call, sites[this_site].function);
+        if (argc < 2 || strstr(name, argv[1])) test_run(name, test_this_site);
+    }
+    RUN(test_the_server_saw_nothing_odd);
+    print_sites();
+    return test_report();
+}
