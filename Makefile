@@ -39,7 +39,7 @@ THREADED_TESTS = $(basename $(shell grep -lE 'pthread_create|stws_start' $(addsu
     .PHONY: all help demo demo-web test bench bench-quick bench-instructions bench-many \
     bench-micro size fuzz fuzz-replay fuzz-minimise tls proxy tsan valgrind interop autobahn web \
     lint format cover install clean bench-tls examples-embedding packaging docs gdb-minimal \
-    picture sim sim-mutants matrix FORCE
+    picture sim sim-mutants matrix soak FORCE
 
 all: $(PROGRAMS) ## build the examples and tools (the default)
 
@@ -184,6 +184,11 @@ interop: all ## against Spring, RabbitMQ, ActiveMQ, Artemis (as root: it install
 	sh tests/interop/install.sh
 	@echo 'The brokers are built and started now, which takes some minutes.'
 	@sh tests/interop/run.sh
+
+soak: ## brokers killed and the network disturbed under load: make soak T=120 (as root, installs)
+	sh tests/interop/install.sh
+	sh tests/soak/install.sh
+	@python3 tests/soak/run.py $(T)
 
 AUTOBAHN_CLIENT = build/asan/tests/tools/autobahn_client
 autobahn: $(AUTOBAHN_CLIENT) ## the Autobahn WebSocket cases, from PyPI, with ASan and UBSan

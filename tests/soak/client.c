@@ -1,0 +1,207 @@
+/* client.c - the load of the soak test: one client publishes numbered messages with confirm, another
+   consumes them client-individual, each in its own thread, whatever happens to the broker.
+
+       client URL DESTINATION [CA.pem]
+
+   It prints READY once both are connected, and "N" for each line on stdin: how many are confirmed so
+   far. At the end of stdin no more is published; once all are confirmed and consumed, or after a
+   time without any progress, it prints one line of JSON: what was published, confirmed, consumed
+   and lost. A body is made of its number, so that a wrong one is seen. */
+#define STOMP_WS_IMPLEMENTATION
+#include "stomp_ws.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { MOST = 1 << 20, LONGEST = 3000, PATIENCE_MS = 60000, RECEIPTS = 1024 };
+
+static struct soak {
+    pthread_mutex_t mutex;
+    unsigned char confirmed[MOST], consumed[MOST]; /* how often, up to 255 */
+    int numbers[MOST];                             /* of the message that a receipt is for */
+    int published, all_confirmed, refused;
+    int distinct, duplicates, damaged, stale_acks;
+    int ready;
+} soak = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+static void lock(void) {
+    pthread_mutex_lock(&soak.mutex);
+}
+
+static void unlock(void) {
+    pthread_mutex_unlock(&soak.mutex);
+}
+
+static int look(const int *number) {
+    int value;
+    lock();
+    value = *number;
+    unlock();
+    return value;
+}
+
+/* The body of that number, and its length: letters that no other number has in that order. */
+static int make_body(int number, char body[LONGEST + 32]) {
+    unsigned state = (unsigned)number * 2654435761u + 1;
+    int len = sprintf(body, "%d ", number), end = len + (int)(state >> 7) % LONGEST;
+    while (len < end) {
+        state = state * 1664525u + 1013904223u;
+        body[len++] = (char)('a' + (state >> 24) % 26);
+    }
+    return len;
+}
+
+/* ==== publishing ==== */
+
+static void on_event(stws *client, const stws_event *e, void *user) {
+    (void)client, (void)user;
+    lock();
+    if (e->type == STWS_EVENT_CONNECTED) soak.ready++;
+    if (e->type == STWS_EVENT_RECEIPT && e->receipt > 0 && e->receipt < MOST) {
+        if (e->result != STWS_OK) soak.refused++;
+        if (e->result == STWS_OK && !soak.confirmed[soak.numbers[e->receipt]]++)
+            soak.all_confirmed++;
+    }
+    unlock();
+}
+
+/* 1 when the next message is with the client, which knows its receipt before it can come. */
+static int publish(stws *client, const char *destination) {
+    static const char *const persistent[] = {"persistent", "true", NULL};
+    char body[LONGEST + 32];
+    stws_outgoing m = {.destination = destination, .headers = persistent, .receipt = 1};
+    int receipt;
+    m.body = body;
+    m.body_len = (size_t)make_body(soak.published, body);
+    lock();
+    receipt = stws_send_ex(client, &m);
+    if (receipt > 0 && receipt < MOST) soak.numbers[receipt] = soak.published++;
+    unlock();
+    return receipt > 0;
+}
+
+/* ==== consuming ==== */
+
+static int is_whole(int number, const stws_message *message) {
+    char body[LONGEST + 32];
+    size_t len = (size_t)make_body(number, body);
+    return message->body_len == len && memcmp(message->body, body, len) == 0;
+}
+
+static void on_message(stws *client, const stws_message *message, void *user) {
+    int number = atoi(message->body), stale;
+    (void)user;
+    lock();
+    if (number < 0 || number >= MOST || !is_whole(number, message))
+        soak.damaged++;
+    else if (soak.consumed[number]++)
+        soak.duplicates++;
+    else
+        soak.distinct++;
+    unlock();
+    stale = stws_ack(client, message) != STWS_OK;
+    lock();
+    soak.stale_acks += stale;
+    unlock();
+}
+
+/* ==== both ==== */
+
+static stws *start(const char *url, const char *ca, int publishes, const char *destination) {
+    stws_options o = stws_options_default();
+    stws_subscription individual = {.ack = "client-individual", .prefetch = 100};
+    stws *client;
+    o.url = url;
+    o.tls_ca_file = ca;
+    o.login = o.passcode = "soak";
+    o.on_event = on_event;
+    o.on_message = on_message;
+    o.confirm = publishes;
+    o.max_receipts = RECEIPTS;
+    o.heartbeat_in_ms = o.heartbeat_out_ms = 1000;
+    o.reconnect_min_ms = 50;
+    o.reconnect_max_ms = 500;
+    o.connect_timeout_ms = o.handshake_timeout_ms = o.connected_timeout_ms = 5000;
+    client = stws_create(&o);
+    if (!publishes && stws_subscribe(client, destination, &individual) < 0) abort();
+    if (stws_start(client) != STWS_OK) {
+        fprintf(stderr, "%s\n", stws_error_text(client));
+        exit(1);
+    }
+    return client;
+}
+
+/* The total moves on, or the time for that is over. */
+static int progresses(const int *total, int enough) {
+    int waited, before = look(total);
+    for (waited = 0; waited < PATIENCE_MS; waited += 10) {
+        if (look(total) > before || look(total) >= enough) return 1;
+        poll(NULL, 0, 10);
+    }
+    return 0;
+}
+
+static void wait_for(const int *total, int enough) {
+    while (look(total) < enough && progresses(total, enough)) continue;
+}
+
+/* Until stdin ends; a line there is answered at once. */
+static void publish_all(stws *client, const char *destination) {
+    struct pollfd input = {0, POLLIN, 0};
+    char line[64];
+    for (;;) {
+        int published = publish(client, destination);
+        if (poll(&input, 1, published ? 1 : 5) <= 0) continue;
+        if (read(0, line, sizeof line) <= 0) return;
+        printf("%d\n", look(&soak.all_confirmed));
+        fflush(stdout);
+    }
+}
+
+static void report(stws *publisher, stws *consumer) {
+    stws_stats_numbers out, in;
+    int i, lost = 0;
+    stws_stats(publisher, &out);
+    stws_stats(consumer, &in);
+    lock();
+    for (i = 0; i < soak.published; i++) lost += soak.confirmed[i] && !soak.consumed[i];
+    printf("{\"published\": %d, \"confirmed\": %d, \"refused\": %d, \"consumed\": %d, "
+           "\"duplicates\": %d, \"damaged\": %d, \"lost\": %d, \"stale_acks\": %d, "
+           "\"publisher_sessions\": %llu, \"consumer_sessions\": %llu}\n",
+           soak.published, soak.all_confirmed, soak.refused, soak.distinct, soak.duplicates,
+           soak.damaged, lost, soak.stale_acks, out.sessions, in.sessions);
+    unlock();
+}
+
+static int end(stws *client) {
+    int result;
+    stws_disconnect(client, 5000);
+    result = stws_join(client);
+    if (result != STWS_OK) fprintf(stderr, "%s\n", stws_error_text(client));
+    return result;
+}
+
+int main(int argc, char **argv) {
+    const char *ca = argc > 3 ? argv[3] : NULL;
+    stws *consumer, *publisher;
+    int failed;
+    if (argc < 3) {
+        fputs("client URL DESTINATION [CA.pem]\n", stderr);
+        return 2;
+    }
+    consumer = start(argv[1], ca, 0, argv[2]);
+    wait_for(&soak.ready, 1); /* who subscribes makes the queue */
+    publisher = start(argv[1], ca, 1, argv[2]);
+    wait_for(&soak.ready, 2);
+    puts("READY");
+    fflush(stdout);
+    publish_all(publisher, argv[2]);
+    wait_for(&soak.all_confirmed, soak.published);
+    wait_for(&soak.distinct, soak.all_confirmed);
+    failed = end(publisher) != 0;
+    failed |= end(consumer) != 0;
+    report(publisher, consumer);
+    stws_destroy(publisher);
+    stws_destroy(consumer);
+    return failed;
+}
