@@ -6376,7 +6376,7 @@ static int stws_p_turn_stream(stws *c) {
         c->drained = 0;
         moved = 0;
     }
-    if (c->held || c->drained) return moved;
+    if (c->held || (c->drained && !c->write_error)) return moved;
     n = stws_p_read_once(c);
     if (n == 0) c->drained = 1;
     if (n == 0 && c->write_error) n = c->write_error;

@@ -944,6 +944,39 @@ static void test_flush_to_a_server_that_takes_nothing(void) {
     peer_free(&p);
 }
 
+/* Once p.extra is set the descriptor has to announce what comes, and has nothing to announce. */
+static int wants_nothing_now(void *ctx, int wants) {
+    return ((const struct peer *)ctx)->extra ? wants : peer_t_wants(ctx, wants);
+}
+
+/* What the server had said before is still read, but then the connection is given up, although
+   nothing says that it has ended. */
+static void test_a_write_that_fails(void) {
+    stws_event event = {0};
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    p.transport.wants = wants_nothing_now;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    peer_message(&p, "sub-1", "1", "/queue/a", "the last words");
+    p.write_error = STWS_ERR_IO;
+    p.tick_us = 1000;
+    p.extra = &p;
+    send_text(&p, "one");
+    CHECK_INT(1, stws_next(p.client, &event, 50));
+    CHECK_INT(STWS_EVENT_MESSAGE, event.type);
+    CHECK_INT(1, stws_next(p.client, &event, 50));
+    CHECK_INT(STWS_EVENT_DISCONNECTED, event.type);
+    CHECK_INT(STWS_ERR_IO, event.result);
+    p.write_error = 0;
+    p.tick_us = 0;
+    p.extra = NULL;
+    CHECK(peer_connect(&p));
+    peer_free(&p);
+}
+
 static void test_flush_with_confirm(void) {
     struct peer p;
     long long begun;
@@ -1139,6 +1172,7 @@ int main(void) {
     RUN(test_connect);
     RUN(test_flush);
     RUN(test_flush_to_a_server_that_takes_nothing);
+    RUN(test_a_write_that_fails);
     RUN(test_flush_with_confirm);
     RUN(test_flush_with_confirm_and_acks);
     RUN(test_request);
