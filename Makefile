@@ -36,10 +36,10 @@ VECTOR_TEST = $(basename $(wildcard tests/conformance/run_vectors.c))
 TESTS = $(UNIT_TESTS) $(FAULT_TESTS)
 THREADED_TESTS = $(basename $(shell grep -lE 'pthread_create|stws_start' $(addsuffix .c,$(TESTS))))
 
-    .PHONY: all help demo demo-web test bench bench-quick bench-instructions bench-many \
-    bench-micro size fuzz fuzz-replay fuzz-minimise tls proxy tsan valgrind interop autobahn web \
-    lint format cover install clean bench-tls examples-embedding packaging docs gdb-minimal \
-    picture sim sim-mutants matrix soak FORCE
+.PHONY: all help demo demo-web test bench bench-quick bench-instructions bench-many bench-micro \
+    size fuzz fuzz-replay fuzz-minimise tls proxy tsan valgrind interop autobahn web lint format \
+    cover install clean bench-tls examples-embedding packaging docs gdb-minimal picture sim \
+    sim-mutants matrix soak FORCE
 
 all: $(PROGRAMS) ## build the examples and tools (the default)
 
@@ -82,8 +82,8 @@ build/$(1)/flags: FORCE
 	    rm $$(@D)/probe*; \
 	    echo '$$(CC) $$(FLAGS_$(1)) $$(LDFLAGS)' > $$@; }
 endef
-$(foreach name,asan tsan plain cover bearssl bearssl_plain bearssl_tsan,$(eval $(call flavour,$(name))))
-$(foreach name,asan tsan plain sim cover bearssl,$(eval $(call flavour,$(name))))
+$(foreach name,asan tsan plain sim cover bearssl bearssl_plain bearssl_tsan,\
+    $(eval $(call flavour,$(name))))
 
 # $(call built,FLAVOUR): what `make test` needs. $(call commands,FLAVOUR): how tests/run.sh is told.
 built = $(addprefix build/$(1)/,$(TESTS) $(VECTOR_TEST))
@@ -116,9 +116,6 @@ PROXY_PROGRAMS = build/bearssl/examples/stomp_cat build/bearssl/examples/mini_br
 proxy: $(PROXY_PROGRAMS) ## through tinyproxy and microsocks (as root: installs them), ws:// and wss://
 	sh tests/proxy/install.sh
 	@TIME_LIMIT=300 sh tests/run.sh 'python3 tests/proxy/run.py $^'
-build/bearssl/%: LDLIBS += -lbearssl
-tls: $(addprefix build/bearssl/,tests/tls/probe examples/stomp_cat) ## wss:// by BearSSL (libbearssl-dev, openssl)
-	@TIME_LIMIT=600 sh tests/run.sh 'python3 tests/tls/run.py $^' 'sh tests/tls/compile.sh'
 
 tsan: all $(addprefix build/tsan/,$(THREADED_TESTS)) ## tests that start threads, with TSan
 	@TSAN_OPTIONS=halt_on_error=1 sh tests/run.sh $(filter build/tsan/%,$^)

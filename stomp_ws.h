@@ -7207,6 +7207,7 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 /* ==== >>end: what is not for those who include this, and the licence ==== */
 #undef STWS_P_CAST
 #undef STWS_P_DEFAULT
+#undef STWS_P_IS
 #undef STWS_P_LOAD
 #undef STWS_P_LOCK
 #undef STWS_P_NEVER

@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 USERS = ("*.c", "*.h", "*.cc", "*.py", "*.sh", "*.txt")
 
-MAX_LINES = 7200
+MAX_LINES = 7400
 MAX_COLUMNS = 120
 MAX_FUNCTION_LINES = 80
 MAX_MEDIAN_LINES = 12
@@ -125,7 +125,7 @@ def words_of_users():
 # ---- the rules: each yields what breaks it ----
 
 def size(header):
-    """The file has at most 7,200 lines."""
+    """The file has at most 7,400 lines."""
     if len(header.lines) > MAX_LINES:
         yield f"{len(header.lines)} lines, more than {MAX_LINES}"
 
