@@ -138,10 +138,12 @@ static void user_message(struct user *u, const stws_message *m, int queued) {
 
 /* ==== what a user may do at any time ==== */
 
-static void note_send(struct user *u, int uid, int result) {
+static void note_send(struct user *u, int uid, int result, long long began) {
     struct world *w = u->w;
     struct parcel *p = &w->parcels[uid];
     p->wanted = result >= 0;
+    p->waited = w->now_us != began;
+    if (p->waited) p->call = ++w->calls; /* only now did the client take it */
     if (result < 0)
         p->call = 0;
     else
@@ -151,6 +153,9 @@ static void note_send(struct user *u, int uid, int result) {
     if (result == STWS_ERR_FULL) happened(w, ASK_FULL);
     if (result == STWS_ERR_LIMIT) happened(w, ASK_LIMIT);
     if (result == STWS_ERR_STATE) happened(w, ASK_STATE);
+    if (p->waited) happened(w, THREAD_WAITS_FOR_ROOM);
+    if (p->waited && w->jumped_at < began)
+        check_late(u, "a send", began, u->options.outbox_block_ms);
     if (result == STWS_ERR_USAGE || result == STWS_ERR_FRAME_BUILD ||
         (result > 0) != (p->told && result >= 0))
         broken(w, "user %d: a send returns %d", u->number, result);
@@ -166,6 +171,7 @@ static void act_send(struct user *u) {
     int place = below(w, PLACES), uid = new_parcel(w, u->number, place);
     struct parcel *p = &w->parcels[uid];
     struct bytes body = {0};
+    long long began = w->now_us;
     const char *headers[3] = {"note", NULL, NULL};
     stws_outgoing m;
     char text[32];
@@ -184,7 +190,7 @@ static void act_send(struct user *u) {
     m.headers = headers;
     m.receipt = p->told;
     if (p->transacted) m.transaction = u->transaction;
-    note_send(u, uid, stws_send_ex(u->client, &m));
+    note_send(u, uid, stws_send_ex(u->client, &m), began);
     bytes_free(&body);
 }
 static void act_subscribe(struct user *u, int place, int ack) {
@@ -254,16 +260,20 @@ static void act_transaction(struct user *u) {
     }
     if (result == STWS_OK) u->in_transaction = !u->in_transaction;
 }
+
+/* May this call wait? User 0 may while it drives, unless another thread does already. */
+static int may_wait(const struct user *u) {
+    if (is_other(u)) return u->w->may_wait;
+    return u->number == 0 && u->w->p.blocking && !u->calling && !u->w->other_waits;
+}
 static void act_flush(struct user *u) {
-    int wait = u->number == 0 && u->w->p.blocking && !u->calling && !is_other(u) ? below(u->w, 800)
-                                                                                 : 0,
-        result;
-    int calls = u->w->calls;
+    int wait = may_wait(u) ? below(u->w, 800) : 0, result, calls = u->w->calls, other = is_other(u);
     long long began = u->w->now_us;
-    u->busy++;
+    u->busy += !other;
     result = stws_flush(u->client, wait);
-    u->busy--;
+    u->busy -= !other;
     note(u->w, "user %d flushes: %s", u->number, stws_result_name(result));
+    if (other && u->w->now_us > began) happened(u->w, THREAD_WAITS_TO_FLUSH);
     happened(u->w, result == STWS_OK            ? ASK_FLUSHED
                    : result == STWS_ERR_TIMEOUT ? ASK_FLUSH_TIMEOUT
                                                 : ASK_FLUSH_LOST);

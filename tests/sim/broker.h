@@ -251,12 +251,13 @@ static void check_order(struct conn *c, int uid) {
     const struct parcel *p = &w->parcels[uid];
     const struct user *u = &w->users[p->user];
     int *last = &w->last_first[p->user][p->place];
-    if (!p->transacted && c->last_uid[p->place] >= uid + 1)
+    if (p->transacted || p->waited) return;
+    if (c->last_uid[p->place] >= uid + 1)
         broken(w, "order: m%d came after m%d on connection %d", uid, c->last_uid[p->place] - 1,
                c->number);
-    if (!p->transacted) c->last_uid[p->place] = uid + 1;
+    c->last_uid[p->place] = uid + 1;
     if (!w->p.confirm || p->accepted || p->refused || p->incarnation != u->incarnation) return;
-    if (w->p.policy != STWS_FULL_FAIL || u->starved) return;
+    if (w->p.policy == STWS_FULL_DROP_OLDEST || u->starved) return;
     if (*last && w->parcels[*last].incarnation == p->incarnation && *last > uid)
         broken(w, "order: m%d arrived for the first time after m%d", uid, *last);
     *last = uid;

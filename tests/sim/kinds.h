@@ -38,6 +38,8 @@
     X(THREAD_CALLS, "another thread calls the client between two steps")                           \
     X(THREAD_COMES_BETWEEN, "another thread calls the client in the middle of a step")             \
     X(THREAD_WAKES, "another thread wakes the driving one")                                        \
+    X(THREAD_WAITS_FOR_ROOM, "another thread waits for room in the outbox")                        \
+    X(THREAD_WAITS_TO_FLUSH, "another thread waits for a flush")                                   \
     X(THREAD_ENDS, "another thread ends the client")                                               \
     X(WRITE_CONNECT, "the client writes CONNECT")                                                  \
     X(WRITE_SEND, "the client writes SEND")                                                        \

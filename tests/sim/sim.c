@@ -40,7 +40,9 @@ static void make_profile(struct world *w) {
     p->hooks = chance(w, 200);
     p->transactions = chance(w, 400);
     p->out_of_order = chance(w, 500) ? between(w, 50, 600) : 0;
-    p->policy = chance(w, 250) ? STWS_FULL_DROP_OLDEST : STWS_FULL_FAIL;
+    p->policy = chance(w, 250)   ? STWS_FULL_DROP_OLDEST
+                : chance(w, 400) ? STWS_FULL_BLOCK
+                                 : STWS_FULL_FAIL;
     p->blocking = chance(w, 250);
     p->refusals = chance(w, 200) ? 15 : 0;
     p->interrupts = chance(w, 400) ? between(w, 2, 60) : 0;
@@ -101,7 +103,7 @@ static int user_ready(const struct user *u) {
 static void user_turn(struct user *u) {
     struct world *w = u->w;
     if (u->next_other <= w->now_us) other_calls(u);
-    if (u->busy) return;
+    if (u->busy || u->ended) return;
     become(u);
     if (u->next_action <= w->now_us) {
         u->next_action = w->now_us + below(w, 2 * w->p.action_every_ms * 1000) + 1;
@@ -112,7 +114,7 @@ static void user_turn(struct user *u) {
         else
             release_grip(u);
         user_pop(u);
-        if (u->client && !w->draining && chance(w, 4)) {
+        if (u->client && !u->in_use && !w->draining && chance(w, 4)) {
             happened(w, END_DESTROYED);
             user_destroy(u);
         }
@@ -166,7 +168,7 @@ static long long world_next(struct world *w) {
     for (i = 0; i < w->p.users; i++) {
         struct user *u = &w->users[i];
         sooner(&first, u->next_other);
-        if (u->busy) continue;
+        if (u->busy || u->ended) continue;
         sooner(&first, u->next_action);
         if (u->client) sooner(&first, u->due_us);
         if (user_ready(u)) return w->now_us;
@@ -217,6 +219,29 @@ static int sim_poll(struct pollfd *fds, nfds_t count, int ms) {
     }
 }
 
+/* Another thread waits for a driving one, at most until then. */
+static int sim_cond_wait(const pthread_mutex_t *mutex, const struct timespec *until) {
+    struct world *w = sim_world;
+    long long end = until->tv_sec * 1000000LL + until->tv_nsec / 1000;
+    int thread = w->thread, interrupted = w->interrupted;
+    if (!w->may_wait) broken(w, "a call waits that must not");
+    w->held[0] = NULL;
+    w->interrupted = w->may_wait = w->signals = 0;
+    while (!w->signals && w->now_us < end && !w->is_broken) world_advance(w, end);
+    if (w->is_broken) w->now_us += 1000 * MS; /* whatever waits is to give up */
+    w->may_wait = 1;
+    w->interrupted = interrupted;
+    w->thread = thread;
+    if (w->held[0]) broken(w, "a driving thread has kept a lock");
+    w->held[0] = mutex;
+    return w->now_us < end ? 0 : ETIMEDOUT;
+}
+static int sim_time(struct timespec *now) {
+    now->tv_sec = (time_t)(sim_world->now_us / 1000000);
+    now->tv_nsec = (long)(sim_world->now_us % 1000000) * 1000;
+    return 0;
+}
+
 /* ==== the end: no faults any more, and everything has to arrive ==== */
 
 static int shelf_left(const struct world *w, int store) {
@@ -263,7 +288,9 @@ static void listen_to_all(struct world *w) {
     for (place = 0; place < QUEUES; place++) {
         for (listens = i = 0; i < u->sub_count; i++)
             listens |= u->subs[i].live && u->subs[i].place == place;
-        if (!listens) act_subscribe(u, place, ACK_EACH);
+        if (listens) continue;
+        if (chance(w, 300)) act_unsubscribe(u, some_sub(u)); /* there may be no room */
+        act_subscribe(u, place, ACK_EACH);
     }
     user_look(u);
 }

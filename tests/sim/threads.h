@@ -22,6 +22,10 @@ static int is_woken(int fd) {
     return fd >= 0 && poll(&polled, 1, 0) == 1;
 }
 
+/* With that policy a send may wait for room. */
+static int never_waits(const struct user *u) {
+    return u->options.outbox_policy != STWS_FULL_BLOCK;
+}
 static void other_acts(struct user *u) {
     struct world *w = u->w;
     int thread = w->thread;
@@ -32,20 +36,44 @@ static void other_acts(struct user *u) {
     w->thread = thread;
 }
 
-/* Another thread calls between two steps. What it asks for has to reach the driving one, which
+/* May a call wait now? Only where no other call that waits is under way: their times would add up. */
+static int all_are_idle(const struct world *w) {
+    int i, busy = w->other_waits;
+    for (i = 0; i < w->p.users; i++) busy |= w->users[i].busy;
+    return !busy;
+}
+
+/* Another thread makes a call that waits for the driving one, which goes on meanwhile. */
+static void other_waits(struct user *u) {
+    if (!all_are_idle(u->w)) return;
+    u->in_use = u->w->other_waits = u->w->may_wait = 1;
+    other_acts(u);
+    u->in_use = u->w->other_waits = u->w->may_wait = 0;
+    if (u->ended && !u->w->is_broken) user_destroy(u);
+}
+
+/* Another thread makes one that does not. What it asks for has to reach the driving one, which
    sleeps. */
+static void other_pokes(struct user *u) {
+    int taken = u->taken, slept = !u->busy && u->due_us > u->w->now_us && !is_woken(u->wake_fd);
+    if (never_waits(u)) other_acts(u);
+    if (!slept) return;
+    if (is_woken(u->wake_fd))
+        happened(u->w, THREAD_WAKES);
+    else if (u->taken != taken)
+        broken(u->w, "user %d: another thread has sent, and nobody is woken", u->number);
+}
+
+/* Another thread calls between two steps. */
 static void other_calls(struct user *u) {
     struct world *w = u->w;
-    int taken = u->taken, slept = !u->busy && u->due_us > w->now_us && !is_woken(u->wake_fd);
     u->next_other = w->draining ? NEVER : w->now_us + below(w, 4 * w->p.action_every_ms * 1000) + 1;
     if (!u->client || u->ended || w->draining) return;
     happened(w, THREAD_CALLS);
-    other_acts(u);
-    if (!slept) return;
-    if (is_woken(u->wake_fd))
-        happened(w, THREAD_WAKES);
-    else if (u->taken != taken)
-        broken(w, "user %d: another thread has sent, and nobody is woken", u->number);
+    if (chance(w, 200))
+        other_waits(u);
+    else
+        other_pokes(u);
 }
 
 /* The client has let go of its lock, or calls out: another thread may come between. */
@@ -54,7 +82,7 @@ static void come_between(struct world *w) {
     if (!w->p.interrupts || w->interrupted || w->draining || w->is_broken ||
         !chance(w, w->p.interrupts))
         return;
-    if (!u->client || !u->threaded || u->ended || u->dead) return;
+    if (!u->client || !u->threaded || u->ended || u->dead || !never_waits(u)) return;
     happened(w, THREAD_COMES_BETWEEN);
     other_acts(u);
 }
@@ -62,6 +90,10 @@ static int sim_lock(const pthread_mutex_t *mutex) {
     struct world *w = sim_world;
     if (w->held[0] == mutex || w->held[1]) broken(w, "a thread waits for a lock that it has");
     w->held[w->held[0] != NULL] = mutex;
+    return 0;
+}
+static int sim_signal(void) {
+    sim_world->signals++;
     return 0;
 }
 static int sim_unlock(const pthread_mutex_t *mutex) {

@@ -103,6 +103,7 @@ static void user_limits(struct user *u, stws_options *o) {
     o->outbox_bytes = w->p.large ? 131072 : w->p.tiny ? 8192 : 32768;
     o->outbox_count = chance(w, 200) ? 8 : 0;
     o->outbox_policy = w->p.policy;
+    o->outbox_block_ms = 400;
     o->max_ws_message = (size_t)w->p.cut;
 }
 static void user_times(stws_options *o, struct world *w) {
@@ -171,6 +172,7 @@ static void user_destroy(struct user *u) {
     while (u->queue && stws_queue_pop(u->queue, &u->popped, 0) == 1) continue;
     u->popped = NULL;
     u->client = NULL;
+    u->ended = 0;
     u->next_other = NEVER;
     u->w->interrupted++;
     stws_destroy(client);
@@ -201,7 +203,7 @@ static int user_drive(struct user *u) {
     u->leaves = 0;
     if (u->style == 0) return stws_step(u->client);
     for (i = 0; i < 20; i++) {
-        wait = u->number == 0 && u->w->p.blocking && chance(u->w, 200) ? below(u->w, 300) : 0;
+        wait = may_wait(u) && chance(u->w, 200) ? below(u->w, 300) : 0;
         result = stws_next(u->client, &e, wait);
         if (result <= 0) return result;
         user_event(u, &e);
@@ -232,7 +234,7 @@ static void user_step(struct user *u) {
     check_turn(u);
     if (!u->ended) return;
     check_ended(u);
-    if (!u->w->is_broken) user_destroy(u);
+    if (!u->w->is_broken && !u->in_use) user_destroy(u);
 }
 
 #endif

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <time.h>
 
 /* The client's blocking calls wait in poll(): here that lets the world go on instead. Its lock is
    only watched, as there is but one thread; which one it takes that for, the simulator says. */
@@ -18,15 +19,24 @@ static int sim_poll(struct pollfd *fds, nfds_t count, int ms);
 static int sim_lock(const pthread_mutex_t *mutex);
 static int sim_unlock(const pthread_mutex_t *mutex);
 static pthread_t sim_self(void);
+static int sim_cond_wait(const pthread_mutex_t *mutex, const struct timespec *until);
+static int sim_signal(void);
+static int sim_time(struct timespec *now);
 #define poll(fds, count, ms) sim_poll(fds, count, ms)
 #define pthread_mutex_lock(mutex) sim_lock(mutex)
 #define pthread_mutex_unlock(mutex) sim_unlock(mutex)
 #define pthread_self() sim_self()
+#define pthread_cond_timedwait(cond, mutex, until) sim_cond_wait(mutex, until)
+#define pthread_cond_broadcast(cond) sim_signal()
+#define clock_gettime(clock, now) sim_time(now)
 #include "../fault/scripted.h"
 #undef poll
 #undef pthread_mutex_lock
 #undef pthread_mutex_unlock
 #undef pthread_self
+#undef pthread_cond_timedwait
+#undef pthread_cond_broadcast
+#undef clock_gettime
 
 #include "kinds.h"
 
@@ -48,6 +58,7 @@ struct parcel {
     int wanted;     /* the call took it */
     int told;       /* it asked for a receipt */
     int transacted; /* it is part of a transaction */
+    int waited;     /* its call waited for room, and others may have come before */
     int sent_conn;  /* connection that stood when it was sent; 0: none */
     int written;    /* how often; last on that connection, at that time */
     int written_conn;
@@ -190,6 +201,7 @@ struct user {
     int leaves;               /* the last turn left events behind */
     int threaded, wake_fd;    /* others may call its client, and wake it by this descriptor */
     long long next_other;     /* when another thread calls */
+    int in_use;               /* another thread is in a call that waits */
 
     /* What the client has said, and what it has to keep. */
     int state, last_conn, ended, result, dead;
@@ -232,6 +244,9 @@ struct world {
     /* Threads. */
     int thread;      /* who is calling: 1 and more drive the users' clients, 100 is another */
     int interrupted; /* another thread has come between, or must not */
+    int other_waits; /* another thread is in a call that may wait */
+    int signals;     /* of driving threads that something has moved */
+    int may_wait;    /* and is the one that is calling just now */
     const pthread_mutex_t *held[2]; /* locks that are taken */
 
     struct parcel *parcels;
