@@ -90,7 +90,7 @@ built = $(addprefix build/$(1)/,$(TESTS) $(VECTOR_TEST))
 commands = $(addprefix build/$(1)/,$(TESTS)) $(VECTOR_TEST:%='build/$(1)/% tests/conformance')
 
 test: all $(call built,asan) $(EXAMPLES:%=build/asan/examples/%) ## everything that needs no network peer, with ASan and UBSan
-	@ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	@ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 TIME_LIMIT=300 \
 	    sh tests/run.sh $(call commands,asan) 'sh tests/compile/run.sh' 'sh tests/stomp_cat.sh' \
 	        'sh tests/readme.sh' \
 	        'sh tests/examples/run.sh build/asan/examples $(WITH_LIBRARIES)'
