@@ -964,7 +964,7 @@ static void test_a_write_that_fails(void) {
     p.write_error = STWS_ERR_IO;
     p.tick_us = 1000;
     p.extra = &p;
-    send_text(&p, "one");
+    peer_send(&p, "one");
     CHECK_INT(1, stws_next(p.client, &event, 50));
     CHECK_INT(STWS_EVENT_MESSAGE, event.type);
     CHECK_INT(1, stws_next(p.client, &event, 50));
