@@ -2734,7 +2734,7 @@ static void stws_p_note_said(stws_p_session *s, const stws_frame *frame, const c
     if (frame->header_count == 2 && strcmp(h[1].name, "content-type") != 0) return;
     if (frame->header_count == 2) len += 14 + h[1].value_len;
     for (i = 0; i < frame->header_count; i++) if (!stws_p_is_plain(h[i].value, h[i].value_len)) return;
-    if (len >= STWS_P_SAID - STWS_P_LENGTH_LINE || !stws_utf8_valid(head, len)) return;
+    if (len >= STWS_P_CAST(size_t, STWS_P_SAID) - STWS_P_LENGTH_LINE || !stws_utf8_valid(head, len)) return;
     memcpy(s->said, head, len);
     s->said_own = len;
     s->said_destination = h->value_len;
@@ -4981,7 +4981,7 @@ static size_t stws_p_layout(stws *c, const stws_options *options) {
     if (stws_p_is_secure(options)) tls = STWS_P_CAST(stws_p_tls *, stws_p_carve(&arena, sizeof *tls));
     if (tls) memset(tls, 0, sizeof *tls);
     if (c) c->tls = tls;
-    if (o->proxy) proxy = STWS_P_CAST(stws_p_proxy *, stws_p_carve(&arena, sizeof *proxy));
+    if (options->proxy) proxy = STWS_P_CAST(stws_p_proxy *, stws_p_carve(&arena, sizeof *proxy));
     if (c) c->proxy = proxy;
     stws_p_carve_buffers(&arena, s, o);
     return arena.used;
