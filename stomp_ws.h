@@ -6225,7 +6225,7 @@ static int stws_p_on_io_error(stws *c, long error) {
 static void stws_p_note_lateness(stws *c, long long last) {
     long long beat = c->s.heartbeat_out_us, late = c->now - (c->due_us > 0 ? c->due_us : last);
     if (!beat || (c->s.heartbeat_in_us && c->s.heartbeat_in_us < beat)) beat = c->s.heartbeat_in_us;
-    if (!beat || late <= beat / 2 || c->state != STWS_CONNECTED) return;
+    if (!c->due_us || !beat || late <= beat / 2 || c->state != STWS_CONNECTED) return; /* at once cannot be missed */
     c->s.stats.late_loops++;
     c->s.last_in_us += late;
     if (c->due_us > 0) late += beat / 2; /* since our last output: so early we had asked to be called */

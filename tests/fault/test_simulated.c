@@ -220,6 +220,31 @@ static void test_a_flush_is_no_lateness(void) {
     peer_free(&p);
 }
 
+/* Whoever wants to be called at once is not late, however long he had nothing to do before: a
+   program that subscribes now and then notices that the server is dead all the same. */
+static void test_at_once_is_not_late(void) {
+    struct peer p;
+    stws_options o;
+    int i;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.heartbeat_in_ms = 1000;
+    o.heartbeat_out_ms = STWS_OFF;
+    p.connected = "CONNECTED\nversion:1.2\nheart-beat:1000,0\n\n";
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    for (i = 0; i < 4; i++) {
+        CHECK(stws_deadline(p.client) >= 700);
+        p.now_us += 700000;
+        stws_subscribe(p.client, "/topic/a", NULL);
+        CHECK_INT(0, stws_deadline(p.client));
+        peer_turn(&p);
+    }
+    peer_advance(&p, 300);
+    CHECK_INT(STWS_ERR_HEARTBEAT, p.result);
+    peer_free(&p);
+}
+
 /* ==== answers ==== */
 
 static void flush_here(struct peer *p, const stws_event *e) {
@@ -345,6 +370,7 @@ int main(void) {
     RUN(test_writing_stalls_and_fails_while_the_queue_is_full);
     RUN(test_the_delay_begins_after_a_slow_callback);
     RUN(test_a_flush_is_no_lateness);
+    RUN(test_at_once_is_not_late);
     RUN(test_a_flush_after_a_failed_write);
     RUN(test_stop_when_the_login_is_refused);
     RUN(test_a_flush_that_has_to_wait_sleeps);
