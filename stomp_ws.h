@@ -3482,21 +3482,26 @@ static stws_p_record *stws_p_record_begin(const stws_p_ring *b, const char *tran
     return begin;
 }
 
-/* A record was sent and, where that is asked for, confirmed: it goes, but within a transaction only with its end. */
-static void stws_p_record_through(stws_p_ring *b, stws_p_record *r) {
+/* A record was sent and, where that is asked for, confirmed: it goes, but within a transaction only with its end. No
+   session after this one asks for their receipts again, so these end with it, or in time. */
+static void stws_p_record_through(stws_p_session *s, stws_p_record *r) {
     const char *transaction = r->tied ? stws_frame_header(&r->frame, "transaction") : NULL;
+    stws_p_ring *b = &s->outbox;
     stws_p_record *part;
     r->confirmed = 1;
     if (r->tied && !stws_p_record_ends(r->frame.command_id)) return;
-    for (part = stws_p_record_begin(b, transaction, r); part && part != r; part = stws_p_record_next(b, part))
-        if (stws_p_record_part_of(part, transaction)) part->done = 1;
+    for (part = stws_p_record_begin(b, transaction, r); part && part != r; part = stws_p_record_next(b, part)) {
+        if (!stws_p_record_part_of(part, transaction)) continue;
+        part->done = 1;
+        if (part->confirm) stws_p_receipt_sent(s, part->receipt, r->sent_us);
+    }
     r->done = 1;
 }
-static void stws_p_record_mark_sent(stws_p_ring *b, stws_p_record *r) {
+static void stws_p_record_mark_sent(stws_p_session *s, stws_p_record *r) {
     r->sent = 1;
-    stws_p_ring_take(b);
-    if (!r->confirm) stws_p_record_through(b, r);
-    stws_p_record_sweep(b);
+    stws_p_ring_take(&s->outbox);
+    if (!r->confirm) stws_p_record_through(s, r);
+    stws_p_record_sweep(&s->outbox);
 }
 
 /* A part of a transaction cannot be said (again): no part of it is. The BEGIN stays and has what is still to come
@@ -5788,7 +5793,7 @@ static void stws_p_post_outbox(stws *c, long long now) {
         if (!r->confirm) stws_p_receipt_sent(&c->s, r->receipt, now);
         r->sent = 1;
         if (r->frame.command_id == STWS_COMMAND_UNSUBSCRIBE) stws_p_free_id(&c->s, r);
-        stws_p_record_mark_sent(&c->s.outbox, r);
+        stws_p_record_mark_sent(&c->s, r);
     }
 }
 static void stws_p_post_heartbeat(stws *c) {
@@ -5962,7 +5967,7 @@ static int stws_p_settle(stws *c, int number, int result) {
     }
     if (confirmed && record->sent) {
         sent_us = record->sent_us;
-        stws_p_record_through(&c->s.outbox, record);
+        stws_p_record_through(&c->s, record);
         stws_p_record_sweep(&c->s.outbox);
         if (c->flushing && !stws_p_record_unconfirmed(&c->s.outbox)) c->yield = 1;
         stws_p_signal(c);

@@ -319,6 +319,45 @@ static void test_a_flush_that_has_to_wait_sleeps(void) {
     peer_free(&p);
 }
 
+/* A message in a transaction is confirmed, or not, in the session that has seen the transaction's
+   end: when that breaks before its receipt came, no other session will bring it. */
+static void check_receipt_in_transaction(int (*end)(stws *client, const char *transaction)) {
+    stws_outgoing m = {0};
+    struct peer p;
+    stws_options o;
+    int receipt;
+    peer_init(&p);
+    p.automatic &= ~AUTO_RECEIPT;
+    o = peer_options(&p);
+    o.confirm = 1;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    m.destination = "/queue/a";
+    m.body = "x";
+    m.body_len = 1;
+    m.transaction = "t";
+    m.receipt = 1;
+    CHECK_INT(0, stws_begin(p.client, "t"));
+    receipt = stws_send_ex(p.client, &m);
+    CHECK(receipt > 0);
+    CHECK_INT(0, end(p.client, "t"));
+    peer_turn(&p);
+    if (peer_sent(&p, "COMMIT", 0))
+        peer_receipt(&p, sent_header(peer_sent(&p, "COMMIT", 0), "receipt"));
+    peer_turn(&p);
+    peer_forget(&p);
+    peer_end(&p);
+    peer_turn(&p);
+    CHECK_HAS("RECEIPT", bytes_text(&p.log));
+    CHECK(peer_connect(&p));
+    CHECK_INT(0, peer_count(&p, "SEND"));
+    peer_free(&p);
+}
+static void test_a_receipt_out_of_a_transaction_ends(void) {
+    check_receipt_in_transaction(stws_abort);
+    check_receipt_in_transaction(stws_commit);
+}
+
 /* ==== another thread, while the driving one says goodbye ==== */
 
 static void *send_from_aside(void *client) {
@@ -374,6 +413,7 @@ int main(void) {
     RUN(test_a_flush_after_a_failed_write);
     RUN(test_stop_when_the_login_is_refused);
     RUN(test_a_flush_that_has_to_wait_sleeps);
+    RUN(test_a_receipt_out_of_a_transaction_ends);
     RUN(test_a_send_during_the_goodbye_waits_for_the_next_session);
     return test_report();
 }
