@@ -179,7 +179,7 @@ static void act_send(struct user *u) {
     parcel_note(w, uid, text);
     headers[1] = text;
     p->told = chance(w, 300);
-    p->transacted = u->in_transaction && chance(w, 500);
+    p->transacted = u->in_transaction && chance(w, 500) ? u->transactions : 0;
     p->incarnation = u->incarnation;
     p->sent_conn = u->conn && is_connected(u) ? u->conn->number : 0;
     p->call = ++w->calls;
@@ -249,7 +249,7 @@ static struct user_sub *some_sub(struct user *u) {
 }
 static void act_transaction(struct user *u) {
     int result, aborts;
-    if (u->w->p.confirm || !u->w->p.transactions) return;
+    if (!u->w->p.transactions || u->threaded) return; /* threads would have to agree on them */
     if (!u->in_transaction) {
         snprintf(u->transaction, sizeof u->transaction, "t%d", ++u->transactions);
         result = stws_begin(u->client, u->transaction);
@@ -258,7 +258,10 @@ static void act_transaction(struct user *u) {
         result =
             aborts ? stws_abort(u->client, u->transaction) : stws_commit(u->client, u->transaction);
     }
+    note(u->w, "user %d begins or ends %s: %s", u->number, u->transaction,
+         stws_result_name(result));
     if (result == STWS_OK) u->in_transaction = !u->in_transaction;
+    if (result == STWS_ERR_STALE) u->in_transaction = 0; /* it was given up, and this was its end */
 }
 
 /* May this call wait? User 0 may while it drives, unless another thread does already. */

@@ -285,18 +285,35 @@ static void on_send(struct conn *c, const struct stomp *f) {
     } else if (!transaction) {
         take_parcel(c, uid);
     } else if (strcmp(transaction, c->transaction) != 0) {
-        server_error(c, "no such transaction", field(f, "receipt"));
-    } else if (c->transaction_count < 32) {
+        broken(c->w, "connection %d: m%d is part of a transaction that is not open", c->number,
+               uid);
+    } else {
+        c->transaction_uids = (int *)grow(c->transaction_uids, c->transaction_count,
+                                          &c->transaction_cap, sizeof *c->transaction_uids);
         c->transaction_uids[c->transaction_count++] = uid;
     }
+}
+/* All parts that the client took, or it is no transaction. */
+static void check_whole(struct conn *c) {
+    struct world *w = c->w;
+    int number = atoi(c->transaction + 1), uid, parts = 0;
+    for (uid = 1; uid < w->parcel_count; uid++) {
+        const struct parcel *p = &w->parcels[uid];
+        parts += p->transacted == number && p->user == c->user->number && p->wanted &&
+                 p->incarnation == c->user->incarnation;
+    }
+    if (parts != c->transaction_count && c->client_open && !c->user->starved)
+        broken(w, "connection %d: %d of %d parts of %s are committed", c->number,
+               c->transaction_count, parts, c->transaction);
 }
 static void on_transaction(struct conn *c, const struct stomp *f) {
     const char *name = field(f, "transaction");
     int begins = f->command[0] == 'B', i;
     if (!name || (strcmp(name, c->transaction) != 0) != begins) {
-        server_error(c, "transaction out of place", NULL);
+        broken(c->w, "connection %d: %s out of place", c->number, f->command);
         return;
     }
+    if (f->command[0] == 'C') check_whole(c);
     for (i = 0; f->command[0] == 'C' && i < c->transaction_count; i++)
         take_parcel(c, c->transaction_uids[i]);
     c->transaction_count = 0;

@@ -35,9 +35,10 @@ static void check_send(struct conn *c, const struct stomp *f) {
     parcel_note(w, uid, expected);
     if (!said || strcmp(said, expected) != 0)
         broken(w, "m%d: its header came out as %.60s", uid, said ? said : "none");
-    if (p->written && (!w->p.confirm || p->written_conn == c->number))
+    if (p->written && p->transacted) happened(w, WRITE_TRANSACTION_AGAIN);
+    if (p->written && ((!w->p.confirm && !p->transacted) || p->written_conn == c->number))
         broken(w, "m%d is sent twice", uid);
-    if (p->confirmed && c->number > p->confirmed_conn)
+    if (p->confirmed && !p->transacted && c->number > p->confirmed_conn)
         broken(w, "m%d is sent after it was confirmed", uid);
     if ((field(f, "receipt") != NULL) != (w->p.confirm || p->told))
         broken(w, "m%d: its receipt header is wrong", uid);

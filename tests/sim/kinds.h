@@ -44,6 +44,7 @@
     X(WRITE_CONNECT, "the client writes CONNECT")                                                  \
     X(WRITE_SEND, "the client writes SEND")                                                        \
     X(WRITE_SEND_AGAIN, "the client writes the same SEND again")                                   \
+    X(WRITE_TRANSACTION_AGAIN, "the client writes a part of a transaction again")                  \
     X(WRITE_SUBSCRIBE, "the client writes SUBSCRIBE")                                              \
     X(WRITE_SUBSCRIBE_AGAIN, "the client writes the same SUBSCRIBE again")                         \
     X(WRITE_UNSUBSCRIBE, "the client writes UNSUBSCRIBE")                                          \

@@ -138,6 +138,7 @@ static void prune(struct world *w) {
         bytes_free(&c->check.stomp);
         bytes_free(&c->outgoing);
         free(c->deliveries);
+        free(c->transaction_uids);
         free(c);
     }
 }
@@ -254,6 +255,7 @@ static int shelf_left(const struct world *w, int store) {
 static int user_left(struct user *u) {
     int i, left = 0;
     become(u);
+    if (u->client && u->in_transaction) act_transaction(u);
     if (!u->client || !is_connected(u)) return 1;
     for (i = 0; i < u->receipt_count; i++) left += !u->receipts[i].ended;
     for (i = 0; i < GRIPS; i++) left += u->grips[i].copy != NULL;

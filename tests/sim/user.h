@@ -78,7 +78,7 @@ static int before_subscribe(stws *client, stws_subscribing *asked, void *user) {
 }
 static void user_plug(struct user *u) {
     stws_transport t = {u, net_open, net_read, net_write, net_close, net_fd, NULL, NULL};
-    stws_clock k = {u, net_now};
+    stws_clock k = {u, net_now, NULL};
     stws_random r = {u, net_random};
     stws_allocator a = {u, net_alloc, net_release};
     u->transport = t;

@@ -57,7 +57,7 @@ struct parcel {
     int call;       /* number of the call that sent it; 0: refused */
     int wanted;     /* the call took it */
     int told;       /* it asked for a receipt */
-    int transacted; /* it is part of a transaction */
+    int transacted; /* number of the transaction that it is part of; 0: none */
     int waited;     /* its call waited for room, and others may have come before */
     int sent_conn;  /* connection that stood when it was sent; 0: none */
     int written;    /* how often; last on that connection, at that time */
@@ -159,7 +159,7 @@ struct conn {
     int receipts_owed;
     long long owed_at;
     char transaction[16];
-    int transaction_uids[32], transaction_count;
+    int *transaction_uids, transaction_count, transaction_cap;
     int last_uid[PLACES]; /* of what the broker took on this connection */
 };
 
