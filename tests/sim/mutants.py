@@ -33,20 +33,24 @@ DEFECTS = {
     "a send does not wait for subscriptions":
         ("stws_p_may_post", " && !c->s.subs.unsent", ""),
     "what is sent is taken for confirmed":
-        ("stws_p_record_mark_sent", "r->done |= STWS_P_CAST(unsigned char, r->confirm == 0);",
-         "r->done = 1;"),
+        ("stws_p_record_mark_sent", "if (!r->confirm) stws_p_record_through", "stws_p_record_through"),
     "what is not confirmed is not sent again":
-        ("stws_p_leave_session", "stws_p_record_all_unsent(&c->s.outbox);", ""),
+        ("stws_p_leave_session", "stws_p_record_all_unsent(&c->s);", ""),
     "a receipt confirms the oldest message":
         ("stws_p_record_find", "r->receipt != receipt || r->done", "r->done"),
     "a confirmed message stays in the outbox":
-        ("stws_p_settle", "record->done = 1;", ""),
+        ("stws_p_settle", "stws_p_record_through(&c->s, record);", ""),
     "a refused message counts as confirmed":
         ("stws_p_on_error", "STWS_ERR_BROKER);\n    if (c->error_close_us", "STWS_OK);\n    if (c->error_close_us"),
     "the next attempt does not wait":
         ("stws_p_lost", "c->now + c->retry_ms * STWS_P_US", "c->now"),
     "Retry-After is not heeded":
         ("stws_p_backoff_ms", "return delay > c->retry_after_ms ? delay : c->retry_after_ms;", "return delay;"),
+    "a transaction does not go again from its beginning":
+        ("stws_p_record_through", "if (r->tied && !stws_p_record_ends(r->frame.command_id)) return;",
+         ""),
+    "a receipt out of a transaction never ends":
+        ("stws_p_record_through", "if (part->confirm) stws_p_receipt_sent(s, part->receipt, r->sent_us);", ";"),
     "the parser keeps half a message of the last session":
         ("stws_p_session_reset", "memset(&s->ws, 0, sizeof s->ws);", ""),
     "half a frame of the last session is written":
@@ -79,7 +83,7 @@ DEFECTS = {
     "the server has no grace":
         ("stws_p_silence", "c->s.heartbeat_in_us * c->o.heartbeat_grace / 100", "c->s.heartbeat_in_us"),
     "a wait that ended at once makes a dead server live for ever":
-        ("stws_p_note_lateness", "c->due_us <= 0", "c->due_us == STWS_P_NEVER"),
+        ("stws_p_note_lateness", "if (!c->due_us || !beat", "if (!beat"),
     "a heart-beat is due while output waits":
         ("stws_p_due", " && !stws_p_pending(&s->out) && !c->write_error)", ")"),
     "connecting may last for ever":
@@ -96,7 +100,7 @@ DEFECTS = {
     "stop is heard only when connected":
         ("stws_p_turn_asked", "if (STWS_P_LOAD(&c->stop))", "if (STWS_P_LOAD(&c->stop) && c->state == STWS_CONNECTED)"),
     "a flush does not wait for confirmations":
-        ("stws_p_is_flushed", "!c->s.outbox.count", "!c->s.outbox.untaken"),
+        ("stws_p_is_flushed", " && !stws_p_record_unconfirmed(outbox)", ""),
     # The wire.
     "one masking key serves many frames":
         ("stws_p_masking_key", "memcpy(key, s->pool + s->pool_left, 4);", "memcpy(key, s->pool, 4);"),
@@ -122,7 +126,7 @@ DEFECTS = {
         ("stws_p_ask_before_subscribe", "STWS_P_LOCK(c, c->threads);\n", "")],
     # Memory and life.
     "an outgrown buffer is not released":
-        ("stws_p_grow_output", "if (b->on_heap) c->allocator.release(c->allocator.ctx, b->data, b->cap);", ""),
+        ("stws_p_grow_output", "if (b->on_heap) stws_p_release(c, b->data, b->cap);", ""),
     "the input grows without a limit":
         ("stws_p_grow_input", "old_cap > limit / 2 ? limit : old_cap * 2", "old_cap * 64"),
     "a connection outlives its client":

@@ -36,7 +36,8 @@ static void other_acts(struct user *u) {
     w->thread = thread;
 }
 
-/* May a call wait now? Only where no other call that waits is under way: their times would add up. */
+/* May a call wait now? Only where no other call that waits is under way: their times would add
+   up. */
 static int all_are_idle(const struct world *w) {
     int i, busy = w->other_waits;
     for (i = 0; i < w->p.users; i++) busy |= w->users[i].busy;
