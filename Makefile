@@ -19,10 +19,11 @@ VERSION = $(shell sed -n 's/^.define STOMP_WS_VERSION "\(.*\)"/\1/p' stomp_ws.h)
 
 # Examples that need a library beside libc: NEEDS_name is what their compiler is told. They are built
 # and tested by `make examples-embedding`, everything else by `make` and `make test`.
-WITH_LIBRARIES = libuv glib wss
+WITH_LIBRARIES = libuv glib wss transport_openssl
 NEEDS_libuv = $(shell pkg-config --cflags --libs libuv)
 NEEDS_glib = $(shell pkg-config --cflags --libs glib-2.0)
 NEEDS_wss = -lbearssl
+NEEDS_transport_openssl = -lssl -lcrypto
 
 # What there is to build. A new example, tool or test needs no line here.
 EXAMPLES = $(filter-out $(WITH_LIBRARIES),$(basename $(notdir $(wildcard examples/*.c))))
@@ -197,7 +198,7 @@ web: $(addprefix build/,mini_broker stomp_cat) ## the web page in Chromium (as r
 	sh tests/web/install.sh
 	@TIME_LIMIT=400 sh tests/run.sh 'node tests/web/test_web.mjs'
 
-examples-embedding: build/mini_broker ## examples for event loops and TLS (libuv, GLib, BearSSL)
+examples-embedding: build/mini_broker ## examples for event loops and TLS (libuv, GLib, BearSSL, OpenSSL)
 	@TIME_LIMIT=300 sh tests/run.sh \
 	    $(foreach name,$(WITH_LIBRARIES),'sh tests/examples/embedding.sh $(name) $(NEEDS_$(name))')
 
