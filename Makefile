@@ -5,6 +5,7 @@ CC ?= cc
 CFLAGS ?= -O2 -g
 LDLIBS ?= -pthread
 PREFIX ?= /usr/local
+CLANG ?= clang
 SANITIZE ?= -fsanitize=address,undefined -fno-sanitize-recover=undefined
 
 # make BEARSSL=1: the examples and tools have wss:// (needs libbearssl-dev)
@@ -40,7 +41,7 @@ THREADED_TESTS = $(basename $(shell grep -lE 'pthread_create|stws_start' $(addsu
 .PHONY: all help demo demo-web test bench bench-quick bench-instructions bench-many bench-micro \
     size fuzz fuzz-replay fuzz-minimise tls proxy tsan valgrind interop autobahn web lint format \
     cover install clean bench-tls examples-embedding packaging docs gdb-minimal picture sim \
-    sim-mutants matrix soak FORCE
+    sim-mutants matrix soak sanitize FORCE
 
 all: $(PROGRAMS) ## build the examples and tools (the default)
 
@@ -63,6 +64,12 @@ FLAGS_plain = -O1 -g
 FLAGS_sim = -O2 -g
 FLAGS_cover = -O0 -g --coverage
 FLAGS_bearssl = $(FLAGS_asan) -DSTOMP_WS_BEARSSL
+# What gcc's sanitizers have not. Of clang's integer checks those are left out that forbid what C
+# defines: unsigned numbers that go round, which is what SHA-1 is made of.
+FLAGS_ubsan = -O1 -g -fsanitize=undefined,integer,implicit-conversion,nullability,local-bounds \
+    -fno-sanitize=unsigned-integer-overflow,unsigned-shift-base -fno-sanitize-recover=all
+FLAGS_msan = -O1 -g -fno-omit-frame-pointer -fsanitize=memory -fsanitize-memory-track-origins \
+    -fno-sanitize-recover=all
 FLAGS_bearssl_plain = $(FLAGS_plain) -DSTOMP_WS_BEARSSL
 FLAGS_bearssl_tsan = $(FLAGS_tsan) -DSTOMP_WS_BEARSSL
 
@@ -83,7 +90,7 @@ build/$(1)/flags: FORCE
 	    rm $$(@D)/probe*; \
 	    echo '$$(CC) $$(FLAGS_$(1)) $$(LDFLAGS)' > $$@; }
 endef
-$(foreach name,asan tsan plain sim cover bearssl bearssl_plain bearssl_tsan,\
+$(foreach name,asan tsan plain sim cover ubsan msan bearssl bearssl_plain bearssl_tsan,\
     $(eval $(call flavour,$(name))))
 
 # $(call built,FLAVOUR): what `make test` needs. $(call commands,FLAVOUR): how tests/run.sh is told.
@@ -121,6 +128,11 @@ proxy: $(PROXY_PROGRAMS) ## through tinyproxy and microsocks (as root: installs 
 tsan: all $(addprefix build/tsan/,$(THREADED_TESTS)) ## tests that start threads, with TSan
 	@TSAN_OPTIONS=halt_on_error=1 sh tests/run.sh $(filter build/tsan/%,$^)
 
+build/ubsan/% build/msan/%: CC = $(CLANG)
+sanitize: all $(call built,ubsan) $(call built,msan) ## the tests with clang's UBSan and MSan
+	@UBSAN_OPTIONS=print_stacktrace=1 TIME_LIMIT=300 sh tests/run.sh $(call commands,ubsan) \
+	    $(call commands,msan)
+
 valgrind: all $(call built,plain) ## the tests under valgrind's memcheck
 	@UNDER='valgrind -q --error-exitcode=99 --leak-check=full' \
 	    TIME_LIMIT=300 sh tests/run.sh $(call commands,plain)
@@ -141,7 +153,6 @@ sim-mutants: ## defects put into copies of the header: the simulator finds each
 
 # The fuzz targets, three times: build/fuzz with libFuzzer, build/asan with a main of their own that
 # replays the corpora, build/profile to see what these cover. clang has libFuzzer, gcc has not.
-CLANG ?= clang
 T ?= 60
 FUZZ_TARGETS = $(basename $(wildcard tests/fuzz/fuzz_*.c))
 FLAGS_fuzz = -O1 -g -fno-omit-frame-pointer -DFUZZ_LIBFUZZER -fsanitize=fuzzer,address,undefined \
