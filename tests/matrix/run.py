@@ -42,8 +42,8 @@ def without(tests, *words):
 EVERYTHING = [*without(UNIT + FAULT, "build/"), VECTORS]
 # NO_IO leaves the codecs; NO_THREADS refuses a client that is not `single_thread`, and so the tests
 # that choose themselves whether it is.
-CODECS = [*without(UNIT, "STWS_IDLE"), VECTORS]
-SINGLE = [*UNIT, *without(FAULT, "build/", "single_thread", "stws_options_default"), VECTORS]
+CODECS = [*without(UNIT, "STWS_IDLE", "stws_options"), VECTORS]
+SINGLE = [*without(UNIT + FAULT, "build/", "single_thread", "stws_options_default"), VECTORS]
 
 
 @dataclasses.dataclass
