@@ -258,7 +258,8 @@ static void turn(struct all *a, int index) {
 /* Wait for any of them. */
 static void turn_all(struct all *a) {
     struct epoll_event events[EVENTS];
-    long long left = a->heap_len ? due_at(a, 0) - now_ms() : (long long)SILENCE_MS;
+    long long left = SILENCE_MS;
+    if (a->heap_len) left = due_at(a, 0) - now_ms();
     int i, n;
     if (left > SILENCE_MS) left = SILENCE_MS;
     n = epoll_wait(a->set, events, EVENTS, left < 0 ? 0 : (int)left);

@@ -99,10 +99,12 @@ names_of_the_header() {
     missing_from stomp_ws.h tests/packaging/users <$out/names
 }
 names_of_tests() {
-    words '\btest_[a-z0-9_]+' | missing_from tests/unit tests/fault --include='*.c'
+    words '\btest_[a-z0-9_]+' | missing_from tests --include='*.c' --include='*.py'
 }
 names_of_options() {
-    words '`[a-z]+(_[a-z]+)+`' | tr -d '`' | grep -v '^test_' | missing_from stomp_ws.h tests/web examples
+    words '`[a-z]+(_[a-z]+)+`' | tr -d '`' |
+        missing_from stomp_ws.h tests examples --include='*.[chj]*' --include='*.py' |
+        while read -r name; do [ -f "tests/fuzz/$name.c" ] || echo "$name"; done
 }
 names_of_targets() {
     grep -oE '(`|^)make [a-z-]+' README.md | sed 's/.*make //' | sort -u |
@@ -116,7 +118,7 @@ options_of_stomp_cat() {
 }
 check_silent "names of the header" names_of_the_header
 check_silent "names of tests" names_of_tests
-check_silent "names of options" names_of_options
+check_silent "names of options and programs" names_of_options
 check_silent "names of targets" names_of_targets
 check_silent "options of stomp_cat" options_of_stomp_cat
 

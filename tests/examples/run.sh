@@ -111,6 +111,7 @@ check "minimal prints" publish minimal /topic/notifications "for minimal"
 start notifications "$examples/notifications" "$url" -c 2 -d /topic/one -d /topic/two
 check "notifications prints" publish notifications /topic/two "for notifications"
 check "event_loop ticks" prints "tick 1" "$examples/event_loop" "$url" 1
+check "many_clients measures itself" sh -c "'$examples/many_clients' 50 20 | grep -E '^[0-9]'"
 check "static_memory" sh -c "'$examples/static_memory' '$url' | grep -x 'no heap was used'"
 
 no_allocator() {
