@@ -944,20 +944,23 @@ static void test_flush_to_a_server_that_takes_nothing(void) {
     peer_free(&p);
 }
 
-/* Once p.extra is set the descriptor has to announce what comes, and has nothing to announce. */
-static int wants_nothing_now(void *ctx, int wants) {
-    return ((const struct peer *)ctx)->extra ? wants : peer_t_wants(ctx, wants);
+/* Once p.extra is set there is a heart-beat to read after every wait. */
+static int wants_and_beats(void *ctx, int wants) {
+    struct peer *p = (struct peer *)ctx;
+    if (!p->extra) return peer_t_wants(ctx, wants);
+    peer_ws(p, STWS_WS_TEXT, 1, "\n", 1);
+    return wants;
 }
 
 /* What the server had said before is still read, but then the connection is given up, although
-   nothing says that it has ended. */
+   the server goes on to send heart-beats. */
 static void test_a_write_that_fails(void) {
     stws_event event = {0};
     struct peer p;
     stws_options o;
     peer_init(&p);
     o = peer_options(&p);
-    p.transport.wants = wants_nothing_now;
+    p.transport.wants = wants_and_beats;
     peer_start(&p, &o);
     CHECK(peer_connect(&p));
     peer_message(&p, "sub-1", "1", "/queue/a", "the last words");
