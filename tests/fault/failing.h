@@ -25,6 +25,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -76,6 +77,7 @@ static const struct site sites[] = {
      1,
      {EINTR, EAGAIN, EPIPE, ECONNRESET, ENOBUFS, ENETUNREACH, FAIL_SHORT}},
     {"stws_p_close_fd", "close", 1, {EINTR, EIO}},
+    {"stws_p_silence_cause", "ioctl", 1, {ENOTTY, EINVAL}},
     {"stws_p_wake_init", "pipe", 1, {EMFILE, ENFILE}},
     {"stws_p_poke", "write", 1, {EINTR}},
     {"stws_p_end_wait", "read", 1, {EINTR}},
@@ -103,6 +105,7 @@ struct sure_site {
 
 static const struct sure_site sure_sites[] = {
     {"stws_p_system_clock", "clock_gettime", 1, "the clock is there"},
+    {"stws_p_system_slept", "clock_gettime", 1, "the clock is there"},
     {"stws_p_tcp_resolve", "freeaddrinfo", 1, "it returns nothing"},
     {"stws_message_free", "STOMP_WS_FREE", 1, "it returns nothing"},
     {"stws_queue_destroy", "STOMP_WS_FREE", 1, "it returns nothing"},
@@ -260,6 +263,11 @@ static inline int f_poll(const char *from, struct pollfd *fds, nfds_t n, int ms)
     return error ? fail(error) : poll(fds, n, ms);
 }
 
+static inline int f_ioctl(const char *from, int fd, unsigned long request, int *value) {
+    int error = strike(from, "ioctl");
+    return error ? fail(error) : ioctl(fd, request, value);
+}
+
 static inline ssize_t f_recv(const char *from, int fd, void *buf, size_t len, int flags) {
     int error = strike(from, "recv");
     if (error == FAIL_END) return 0;
@@ -399,6 +407,7 @@ static inline int f_close(int fd) {
 #define setsockopt(fd, level, name, value, len) f_setsockopt(__func__, fd, level, name, value, len)
 #define fcntl(fd, command, argument) f_fcntl(__func__, fd, command, argument)
 #define poll(fds, n, ms) f_poll(__func__, fds, n, ms)
+#define ioctl(fd, request, value) f_ioctl(__func__, fd, request, value)
 #define recv(fd, buf, len, flags) f_recv(__func__, fd, buf, len, flags)
 #define send(fd, buf, len, flags) f_send(__func__, fd, buf, len, flags)
 #define getrandom(buf, len, flags) f_getrandom(__func__, buf, len, flags)
