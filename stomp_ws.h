@@ -1107,18 +1107,16 @@ static unsigned stws_p_utf8_lead(unsigned char c) {
 
 #if STWS_P_SSE2
 static inline __m128i stws_p_load(const void *p) { return _mm_loadu_si128(STWS_P_CAST(const __m128i *, p)); }
-static inline __m128i stws_p_or_64(const unsigned char *p) {
-    return _mm_or_si128(_mm_or_si128(stws_p_load(p), stws_p_load(p + 16)),
-                        _mm_or_si128(stws_p_load(p + 32), stws_p_load(p + 48)));
-}
 #endif
 
-/* Past the ASCII octets at p, 128 and 16 at a time: most text on the wire is nothing else. */
+/* Past the ASCII octets at p, 64 and 16 at a time: most text on the wire is nothing else. */
 static const unsigned char *stws_p_skip_ascii(const unsigned char *p, const unsigned char *end) {
     size_t n;
 #if STWS_P_SSE2
-    for (n = STWS_P_CAST(size_t, end - p) / 128; n > 0; n--, p += 128)
-        if (_mm_movemask_epi8(_mm_or_si128(stws_p_or_64(p), stws_p_or_64(p + 64)))) break;
+    for (n = STWS_P_CAST(size_t, end - p) / 64; n > 0; n--, p += 64) {
+        __m128i low = _mm_or_si128(stws_p_load(p), stws_p_load(p + 16));
+        if (_mm_movemask_epi8(_mm_or_si128(low, _mm_or_si128(stws_p_load(p + 32), stws_p_load(p + 48))))) break;
+    }
     for (n = STWS_P_CAST(size_t, end - p) / 16; n > 0; n--, p += 16) if (_mm_movemask_epi8(stws_p_load(p))) break;
 #else
     for (n = STWS_P_CAST(size_t, end - p) / 8; n > 0; n--, p += 8) {
@@ -1565,12 +1563,6 @@ static uint64_t stws_p_key_word(const unsigned char key[4], size_t offset) {
 static inline void stws_p_mask_16(unsigned char *to, const unsigned char *from, __m128i key) {
     _mm_storeu_si128(STWS_P_POINTER(__m128i *, to), _mm_xor_si128(stws_p_load(from), key));
 }
-static inline void stws_p_mask_64(unsigned char *to, const unsigned char *from, __m128i key) {
-    stws_p_mask_16(to, from, key);
-    stws_p_mask_16(to + 16, from + 16, key);
-    stws_p_mask_16(to + 32, from + 32, key);
-    stws_p_mask_16(to + 48, from + 48, key);
-}
 #endif
 STOMP_WS_API void stws_ws_mask(void *dst, const void *src, size_t len, const unsigned char key[4], size_t offset) {
     unsigned char *to = STWS_P_CAST(unsigned char *, dst), tail[8];
@@ -1582,9 +1574,11 @@ STOMP_WS_API void stws_ws_mask(void *dst, const void *src, size_t len, const uns
     __m128i wide = _mm_set_epi32(0, 0, 0, 0);
     memcpy(&wide, &pattern, 8);
     wide = _mm_unpacklo_epi64(wide, wide);
-    for (n = len / 128; n > 0; n--, i += 128) {
-        stws_p_mask_64(to + i, from + i, wide);
-        stws_p_mask_64(to + i + 64, from + i + 64, wide);
+    for (n = len / 64; n > 0; n--, i += 64) {
+        stws_p_mask_16(to + i, from + i, wide);
+        stws_p_mask_16(to + i + 16, from + i + 16, wide);
+        stws_p_mask_16(to + i + 32, from + i + 32, wide);
+        stws_p_mask_16(to + i + 48, from + i + 48, wide);
     }
     for (n = (len - i) / 16; n > 0; n--, i += 16) stws_p_mask_16(to + i, from + i, wide);
 #endif
@@ -2062,7 +2056,7 @@ static int stws_p_header_wrong(size_t len, size_t name_len, const stws_frame_sta
 }
 
 /* A line is whole: make it a header. `odd`: it has escapes or padding. */
-static int stws_p_header_done(char *line, char *colon, char *end, stws_frame_state *s, int odd) {
+static inline int stws_p_header_done(char *line, char *colon, char *end, stws_frame_state *s, int odd) {
     stws_header *h = s->headers + s->header_count;
     size_t len = STWS_P_CAST(size_t, end - line), name_len = colon ? STWS_P_CAST(size_t, colon - line) : 0;
     int known;
@@ -2112,38 +2106,24 @@ static int stws_p_head_other(const char *at, const char *end, int version, int *
     return at[1] != '\n' && version == STWS_STOMP_12 ? STWS_P_CAST(int, STWS_ERR_FRAME_CR) : STWS_DONE;
 }
 
-/* The usual lines: here to their ends, with a colon in the first block, and with nothing odd in them. The line after
-   them, be it one that needs another look or the empty one. */
-static char *stws_p_usual_lines(char *line, const char *last_block, stws_frame_state *s) {
-    stws_header *h = s->headers + s->header_count, *const headers_end = s->headers + s->max_headers;
-    while (line <= last_block && *line != '\n' && h < headers_end) {
+/* The usual lines: here to their ends, with a colon in the first block, and with nothing odd in them. *at moves on to
+   the line after them, be it one that needs another look or the empty one. */
+static int stws_p_usual_lines(char **at, const char *last_block, stws_frame_state *s) {
+    char *line;
+    for (line = *at; line <= last_block && *line != '\n'; line = *at) {
         stws_p_marks marks = stws_p_mark_block(line);
-        size_t end = 0, name_len;
-        int known;
-        if (!marks.colons) break;
-        while (!marks.stops && line + end + STWS_P_BLOCK <= last_block) {
-            end += STWS_P_BLOCK;
-            marks.stops = stws_p_mark_block(line + end).stops;
-        }
-        if (!marks.stops) break;
+        char *end = line, *colon;
+        int result;
+        while (!marks.stops && (end += STWS_P_BLOCK) <= last_block) marks.stops = stws_p_mark_block(end).stops;
+        if (!marks.stops || !marks.colons) break;
         end += stws_p_lowest_bit(marks.stops);
-        name_len = stws_p_lowest_bit(marks.colons);
-        if (line[end] != '\n' || name_len - 1 >= end || end > s->max_line) break;
-        h->name = line;
-        h->name_len = name_len;
-        h->value = line + name_len + 1;
-        h->value_len = end - name_len - 1;
-        known = stws_p_known_header(line, name_len);
-        if (!s->known[known]) {
-            if (known == STWS_P_CONTENT_LENGTH && stws_p_content_length(h->value, h->value_len, s) < 0) break;
-            s->known[known] = h;
-        }
-        line[name_len] = line[end] = 0;
-        line += end + 1;
-        h++;
+        colon = line + stws_p_lowest_bit(marks.colons);
+        if (*end != '\n' || colon > end) break;
+        result = stws_p_header_done(line, colon, end, s, 0);
+        if (result < 0) return result;
+        *at = end + 1;
     }
-    s->header_count = STWS_P_CAST(size_t, h - s->headers);
-    return line;
+    return STWS_DONE;
 }
 
 /* All header lines that are there, each from block to block up to its end. STWS_DONE: the head has ended. */
@@ -2151,7 +2131,9 @@ static int stws_p_parse_head(char *frame, size_t len, stws_frame_state *s) {
     char *line = frame + s->line, *colon = s->colon ? frame + s->colon : NULL, *at = frame + s->scanned, *end;
     int odd = s->odd, result;
     if (at == line && !odd && len >= STWS_P_BLOCK) {
-        line = at = stws_p_usual_lines(line, frame + len - STWS_P_BLOCK, s);
+        result = stws_p_usual_lines(&at, frame + len - STWS_P_BLOCK, s);
+        if (result < 0) return result;
+        line = at;
         if (at < frame + len && *at == '\n') return stws_p_head_done(frame, at, s);
     }
     while (at < frame + len) {
@@ -2254,17 +2236,11 @@ static inline __m128i stws_p_escaped(__m128i v) {
 #endif
 static int stws_p_is_plain(const char *s, size_t len) {
 #if STWS_P_SSE2
-    __m128i escaped; /* the last octets are looked at together with some that were before, if need be */
-    if (len >= 16) {
+    if (len >= 16) { /* the last 16 octets first, then from the front up to them */
         const char *last = s + len - 16;
-        for (escaped = stws_p_escaped(stws_p_load(last)); s < last; s += 16)
-            escaped = _mm_or_si128(escaped, stws_p_escaped(stws_p_load(s)));
+        __m128i escaped = stws_p_escaped(stws_p_load(last));
+        for (; s < last; s += 16) escaped = _mm_or_si128(escaped, stws_p_escaped(stws_p_load(s)));
         return _mm_movemask_epi8(escaped) == 0;
-    }
-    if (len >= 8) {
-        escaped = _mm_loadl_epi64(STWS_P_POINTER(const __m128i *, s));
-        escaped = _mm_unpacklo_epi64(escaped, _mm_loadl_epi64(STWS_P_POINTER(const __m128i *, s + len - 8)));
-        return _mm_movemask_epi8(stws_p_escaped(escaped)) == 0;
     }
 #endif
     for (; len > 0; s++, len--) if (STWS_P_CAST(unsigned char, *s) <= '\r' || *s == '\\' || *s == ':') return 0;
@@ -2686,36 +2662,30 @@ static int stws_p_post_pieces(stws_p_session *s, size_t plain, size_t len, size_
     s->out.end = STWS_P_CAST(size_t, to - data); /* only now: no half of a frame stays */
     return STWS_OK;
 }
-static int stws_p_post_cut(stws_p_session *s, const stws_frame *frame, size_t total, size_t cut, size_t *need) {
+static int stws_p_post_cut(stws_p_session *s, const stws_frame *frame, int text, size_t total, size_t cut,
+                           size_t *need) {
     size_t pieces = total / (cut > 8 ? cut - 3 : cut) + 1, plain, built = 0;
-    int opcode;
     *need = total + pieces * 14;
     if (!stws_p_make_room(&s->out, *need)) return STWS_ERR_SPACE;
     plain = s->out.end + *need - total;
     stws_frame_build(s->out.data + plain, total, s->version, frame, &built);
-    opcode = !s->options->binary && stws_utf8_valid(s->out.data + plain, total) ? STWS_WS_TEXT : STWS_WS_BINARY;
-    return stws_p_post_pieces(s, plain, total, cut, opcode);
+    return stws_p_post_pieces(s, plain, total, cut, text ? STWS_WS_TEXT : STWS_WS_BINARY);
 }
 
 /* The usual case: the body is masked while it is copied; the head lies behind its place, and is masked into it. */
-static int stws_p_post_whole(stws_p_session *s, int opcode, const char *head, size_t head_len, const char *body,
+static int stws_p_post_whole(stws_p_session *s, int text, const char *head, size_t head_len, const char *body,
                              size_t body_len) {
     size_t len = head_len + body_len + 1;
     unsigned char key[4];
     char *to;
     if (!stws_p_masking_key(s, key)) return STWS_ERR_IO;
-    to = stws_p_ws_put_head(s->out.data + s->out.end, opcode, 1, len, key);
+    to = stws_p_ws_put_head(s->out.data + s->out.end, text ? STWS_WS_TEXT : STWS_WS_BINARY, 1, len, key);
     stws_ws_mask(to, head, head_len, key, 0);
     stws_ws_mask(to + head_len, body, body_len, key, head_len);
     to[len - 1] = STWS_P_CAST(char, key[(len - 1) & 3]); /* the NUL, masked */
     s->out.end = STWS_P_CAST(size_t, to + len - s->out.data);
     return STWS_OK;
 }
-static int stws_p_is_text(const stws_p_session *s, const stws_frame *frame, const char *head, size_t head_len) {
-    return !s->options->binary && stws_utf8_valid(head, head_len) &&
-           (frame->body == s->utf8_body || stws_utf8_valid(frame->body, frame->body_len));
-}
-
 /* The content-length of the head that is kept, and its end. */
 static void stws_p_say_again(stws_p_session *s, size_t body_len) {
     s->said_body = body_len;
@@ -2734,7 +2704,7 @@ static void stws_p_note_said(stws_p_session *s, const stws_frame *frame, const c
     if (frame->header_count == 2 && strcmp(h[1].name, "content-type") != 0) return;
     if (frame->header_count == 2) len += 14 + h[1].value_len;
     for (i = 0; i < frame->header_count; i++) if (!stws_p_is_plain(h[i].value, h[i].value_len)) return;
-    if (len >= STWS_P_CAST(size_t, STWS_P_SAID) - STWS_P_LENGTH_LINE || !stws_utf8_valid(head, len)) return;
+    if (len + STWS_P_LENGTH_LINE >= STWS_P_SAID || !stws_utf8_valid(head, len)) return;
     memcpy(s->said, head, len);
     s->said_own = len;
     s->said_destination = h->value_len;
@@ -2757,17 +2727,10 @@ static int stws_p_post_again(stws_p_session *s, const char *body, size_t body_le
     if (body_len != s->said_body) stws_p_say_again(s, body_len);
     total = s->said_len + body_len + 1;
     if ((cut && total > cut) || !stws_p_make_room(&s->out, STWS_P_WS_HEAD + total)) return 0;
-    if (stws_p_post_whole(s, STWS_WS_TEXT, s->said, s->said_len, body, body_len) != STWS_OK) return 0;
+    if (stws_p_post_whole(s, 1, s->said, s->said_len, body, body_len) != STWS_OK) return 0;
     s->stats.frames_out++;
     s->stats.messages_out++;
     return 1;
-}
-
-/* STWS_AS_TEXT, settled for the broker that is there. */
-static const stws_frame *stws_p_settle_text(const stws_p_session *s, const stws_frame *asked, stws_frame *settled) {
-    *settled = *asked;
-    settled->no_content_length = stws_p_profile_of(s->broker)->takes_bare_as_text;
-    return settled;
 }
 
 /* Build a frame into the output. STWS_ERR_SPACE: it does not fit, *need octets would. STWS_ERR_FRAME_BUILD. */
@@ -2776,18 +2739,23 @@ static int stws_p_post(stws_p_session *s, const stws_frame *asked, size_t *need)
     stws_frame settled;
     size_t cut = stws_p_cut_size(s), total, head_len;
     char *head;
-    int result;
+    int result, text;
     *need = STWS_P_WS_HEAD + stws_p_head_bound(asked) + asked->body_len + 1;
     if (!stws_p_make_room(&s->out, *need)) return STWS_ERR_SPACE;
-    if (asked->no_content_length == STWS_AS_TEXT) frame = stws_p_settle_text(s, asked, &settled);
+    if (asked->no_content_length == STWS_AS_TEXT) { /* settled for the broker that is there */
+        settled = *asked;
+        settled.no_content_length = stws_p_profile_of(s->broker)->takes_bare_as_text;
+        frame = &settled;
+    }
     head = s->out.data + s->out.end + STWS_P_WS_HEAD;
     head_len = stws_p_say_head(head, s->version, frame);
     if (!head_len) return STWS_ERR_FRAME_BUILD;
     total = head_len + frame->body_len + 1;
     if (frame->command_id == STWS_COMMAND_SEND) stws_p_note_said(s, frame, head);
-    if (cut && total > cut) result = stws_p_post_cut(s, frame, total, cut, need);
-    else result = stws_p_post_whole(s, stws_p_is_text(s, frame, head, head_len) ? STWS_WS_TEXT : STWS_WS_BINARY, head,
-                                    head_len, frame->body, frame->body_len);
+    text = !s->options->binary && stws_utf8_valid(head, head_len) &&
+           (frame->body == s->utf8_body || stws_utf8_valid(frame->body, frame->body_len));
+    if (cut && total > cut) result = stws_p_post_cut(s, frame, text, total, cut, need);
+    else result = stws_p_post_whole(s, text, head, head_len, frame->body, frame->body_len);
     if (result != STWS_OK) return result;
     s->stats.frames_out++;
     if (frame->command_id == STWS_COMMAND_SEND) s->stats.messages_out++;
