@@ -3538,8 +3538,13 @@ static void stws_p_session_reset(stws_p_session *s, long long now) {
 /* ==== >>random: the system's CSPRNG ==== */
 /* Overwrite in a way that no compiler takes for useless. */
 static void stws_p_wipe(void *data, size_t len) {
+#if defined(__GNUC__) || defined(__clang__)
+    memset(data, 0, len);
+    __asm__ volatile("" : : "r"(data) : "memory"); /* somebody looks at it, for all the compiler knows */
+#else
     volatile unsigned char *p = STWS_P_CAST(volatile unsigned char *, data);
     while (len--) *p++ = 0;
+#endif
 }
 
 /* getrandom where there is one, /dev/urandom otherwise, and never a guess: 0, or -1. */
