@@ -1915,7 +1915,7 @@ static inline uint64_t stws_p_word(const char *s) {
 /* Does a name that is one octet or more longer than 8 equal that literal? Two words that overlap. */
 #define STWS_P_IS(name, literal) \
     (stws_p_word(name) == stws_p_word(literal) && \
-     stws_p_word((name) + sizeof literal - 9) == stws_p_word(&literal[sizeof literal - 9]))
+     stws_p_word((name) + sizeof(literal) - 9) == stws_p_word(&(literal)[sizeof(literal) - 9]))
 
 static inline int stws_p_known_header(const char *name, size_t len) {
     switch (len) {
@@ -2108,9 +2108,8 @@ static int stws_p_head_other(const char *at, const char *end, int version, int *
 
 /* The usual lines: here to their ends, with a colon in the first block, and with nothing odd in them. *at moves on to
    the line after them, be it one that needs another look or the empty one. */
-static int stws_p_usual_lines(char **at, const char *last_block, stws_frame_state *s) {
-    char *line;
-    for (line = *at; line <= last_block && *line != '\n'; line = *at) {
+static int stws_p_usual_lines(char *line, const char *last_block, stws_frame_state *s, char **at) {
+    for (; line <= last_block && *line != '\n'; line = *at) {
         stws_p_marks marks = stws_p_mark_block(line);
         char *end = line, *colon;
         int result;
@@ -2131,7 +2130,7 @@ static int stws_p_parse_head(char *frame, size_t len, stws_frame_state *s) {
     char *line = frame + s->line, *colon = s->colon ? frame + s->colon : NULL, *at = frame + s->scanned, *end;
     int odd = s->odd, result;
     if (at == line && !odd && len >= STWS_P_BLOCK) {
-        result = stws_p_usual_lines(&at, frame + len - STWS_P_BLOCK, s);
+        result = stws_p_usual_lines(line, frame + len - STWS_P_BLOCK, s, &at);
         if (result < 0) return result;
         line = at;
         if (at < frame + len && *at == '\n') return stws_p_head_done(frame, at, s);

@@ -156,7 +156,7 @@ static void validate(char *to, const char *from, size_t len) {
 
 static void measure(const char *name, work *volatile function, const char *from, size_t len) {
     char *to = (char *)malloc(len);
-    size_t times = 4 * MIB / len + 1, i;
+    size_t times = (size_t)4 * MIB / len + 1, i;
     double best = 1e12;
     int round;
     check(to != NULL, "no memory");
