@@ -259,8 +259,8 @@ static void turn(struct all *a, int index) {
 static void turn_all(struct all *a) {
     struct epoll_event events[EVENTS];
     long long left = SILENCE_MS;
-    if (a->heap_len) left = due_at(a, 0) - now_ms();
     int i, n;
+    if (a->heap_len) left = due_at(a, 0) - now_ms();
     if (left > SILENCE_MS) left = SILENCE_MS;
     n = epoll_wait(a->set, events, EVENTS, left < 0 ? 0 : (int)left);
     for (i = 0; i < n; i++) turn(a, (int)events[i].data.u32);
