@@ -6,8 +6,8 @@ tests run.
 
 Each target compiles the header strictly with each set of configuration macros, and links a program.
 Where Debian has an emulator, or none is needed, the unit and fault tests and the conformance
-vectors are built for it and run. zig comes from PyPI (build/venv-matrix), the rest from Debian: what is
-missing is a failure. The last line counts the compilations and the checks of the tests.
+vectors are built for it and run. zig comes from PyPI (build/venv-matrix), the rest from Debian:
+what is missing is a failure. The last line counts the compilations and the checks of the tests.
 """
 
 import concurrent.futures
