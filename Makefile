@@ -259,14 +259,23 @@ picture: $(addprefix build/,minimal mini_broker stomp_cat) ## record the termina
 gdb-minimal: build/debug/minimal build/mini_broker build/stomp_cat ## gdb in a callback, with a broker
 	@sh tests/gdb.sh
 
-cover: all $(call built,cover) ## coverage of stomp_ws.h by the tests, as HTML (needs gcovr)
+# Without >>tls, which is another build of the header: gcovr cannot add up the two. The bars are what
+# was reached; the aims are 98 and 92.
+COVER_FUZZ = $(addprefix build/cover/,$(filter-out %/fuzz_pem %/fuzz_broker,$(FUZZ_TARGETS)))
+COVER_LINES = 99
+COVER_BRANCHES = 92
+cover: $(call built,cover) $(COVER_FUZZ) ## lines and branches that tests and corpora reach, as HTML (needs gcovr)
 	@find build/cover -name '*.gcda' -delete
-	-@sh tests/run.sh $(call commands,cover)
+	@TIME_LIMIT=400 sh tests/run.sh $(call commands,cover) \
+	    'sh tests/fuzz/corpora.sh build/cover/tests/fuzz' >build/cover/log || \
+	    { cat build/cover/log; exit 1; }
 	@mkdir -p build/cover/html
 	@gcovr --root . --filter stomp_ws.h --html-details build/cover/html/index.html \
-	    --print-summary build/cover > build/cover/summary
-	@awk '{ printf "%s%s", sep, $$0; sep = "; " } END { print "; build/cover/html/index.html" }' \
-	    build/cover/summary
+	    --print-summary --fail-under-line $(COVER_LINES) --fail-under-branch $(COVER_BRANCHES) \
+	    build/cover >build/cover/summary; status=$$?; \
+	    awk '{ printf "%s%s", sep, $$0; sep = "; " } END { print "; build/cover/html/index.html" }' \
+	        build/cover/summary; \
+	    echo 'The bars: $(COVER_LINES) % of lines, $(COVER_BRANCHES) % of branches.'; exit $$status
 
 build/stomp_ws.pc: stomp_ws.h FORCE
 	@mkdir -p $(@D)
