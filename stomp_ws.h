@@ -3940,7 +3940,6 @@ static int stws_p_proxy_hear_socks(stws_p_proxy *p, size_t *used) {
     if (p->len < 2) return STWS_MORE;
     if (in[1] && (way || login || in[1] != 2 || !*p->at.user))
         return stws_p_proxy_says_no(p, way ? in[1] : login ? 256 : 255, "");
-    if (way && p->len < 5) return STWS_MORE;
     *used = !way ? 2 : in[3] == 1 ? 10 : in[3] == 4 ? 22 : 7u + in[4];
     return p->len < *used ? STWS_MORE : STWS_DONE;
 }
@@ -4214,9 +4213,8 @@ static unsigned stws_p_tls_end_chain(const br_x509_class **ctx) {
         br_x509_decoder_push(t->decoders, t->chain[0].data, t->chain[0].len);
         return br_x509_decoder_get_pkey(t->decoders) ? 0 : BR_ERR_X509_WRONG_KEY_TYPE;
     }
-    stws_p_pem_read(t, o->tls_ca_pem, o->tls_ca_file, stws_p_tls_use_anchor);
-    for (i = 0; !o->tls_ca_pem && !o->tls_ca_file && !t->found && i < sizeof bundles / sizeof *bundles; i++)
-        stws_p_pem_read(t, NULL, bundles[i], stws_p_tls_use_anchor);
+    for (t->found = i = 0; !t->found && i < sizeof bundles / sizeof *bundles; i++)
+        stws_p_pem_read(t, o->tls_ca_pem, stws_p_or(o->tls_ca_file, bundles[i]), stws_p_tls_use_anchor);
     if (!t->found)
         return stws_p_tls_untrusted(t, "there is no CA to trust: tls_ca_file, tls_ca_pem or the system's bundle cannot "
                                        "be read, or has no certificate in PEM");
@@ -4271,18 +4269,12 @@ static int stws_p_tls_ended(stws_p_tls *t) {
 }
 
 /* One record, or a part of it, to or from the socket. */
-static long stws_p_tls_send(stws_p_tls *t) {
+static long stws_p_tls_move(stws_p_tls *t, int out) {
+    br_ssl_engine_context *e = &t->client.eng;
     size_t len = 0;
-    const unsigned char *from = br_ssl_engine_sendrec_buf(&t->client.eng, &len);
-    long n = stws_p_tcp_write(t->tcp, STWS_P_POINTER(const char *, from), len);
-    if (n > 0) br_ssl_engine_sendrec_ack(&t->client.eng, STWS_P_CAST(size_t, n));
-    return n;
-}
-static long stws_p_tls_receive(stws_p_tls *t) {
-    size_t len = 0;
-    unsigned char *to = br_ssl_engine_recvrec_buf(&t->client.eng, &len);
-    long n = stws_p_tcp_read(t->tcp, STWS_P_POINTER(char *, to), len);
-    if (n > 0) br_ssl_engine_recvrec_ack(&t->client.eng, STWS_P_CAST(size_t, n));
+    char *at = STWS_P_POINTER(char *, out ? br_ssl_engine_sendrec_buf(e, &len) : br_ssl_engine_recvrec_buf(e, &len));
+    long n = out ? stws_p_tcp_write(t->tcp, at, len) : stws_p_tcp_read(t->tcp, at, len);
+    if (n > 0) (out ? br_ssl_engine_sendrec_ack : br_ssl_engine_recvrec_ack)(e, STWS_P_CAST(size_t, n));
     if (n != STWS_ERR_EOF) return n;
     snprintf(t->why, sizeof t->why, "%s", t->port ? "the connection was cut off, without the end that TLS asks for"
              : "the server ended the connection in the handshake: does this port speak TLS?");
@@ -4296,9 +4288,9 @@ static int stws_p_tls_pump(stws_p_tls *t, unsigned until) {
         unsigned state = br_ssl_engine_current_state(&t->client.eng);
         long n = 0, received = 0;
         if (state & BR_SSL_CLOSED) return stws_p_tls_ended(t);
-        if (state & BR_SSL_SENDREC) n = stws_p_tls_send(t);
+        if (state & BR_SSL_SENDREC) n = stws_p_tls_move(t, 1);
         if (n == 0 && (state & until)) return STWS_DONE;
-        if (n <= 0 && (state & BR_SSL_RECVREC)) received = stws_p_tls_receive(t);
+        if (n <= 0 && (state & BR_SSL_RECVREC)) received = stws_p_tls_move(t, 0);
         if (n <= 0 && received <= 0) return STWS_P_CAST(int, n < 0 ? n : received);
     }
 }
@@ -4407,7 +4399,7 @@ static void stws_p_tls_close(void *ctx) {
     stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
     br_ssl_engine_context *e = &t->client.eng;
     if (t->begun && t->port) br_ssl_engine_close(e); /* close_notify: one try to say it */
-    while (t->begun && (br_ssl_engine_current_state(e) & BR_SSL_SENDREC) && stws_p_tls_send(t) > 0) continue;
+    while (t->begun && (br_ssl_engine_current_state(e) & BR_SSL_SENDREC) && stws_p_tls_move(t, 1) > 0) continue;
     t->begun = 0;
     stws_p_tcp_close(t->tcp);
 }

@@ -340,6 +340,8 @@ static void test_silence(void) {
     c = stws_create(&o);
     while (stws_state(c) != STWS_CONNECTING) stws_step(c);
     CHECK_INT(10000, stws_deadline(c));
+    c->tcp.addresses[1] = c->tcp.addresses[0]; /* a second one, that does not have to join later */
+    c->tcp.count = 2;
     hands_us += 9000000;
     step_until_asked(c);
     stws_step(c);
