@@ -58,120 +58,123 @@ Quick start (examples/minimal.c):
     }
 
 # Manual
+A tag such as [G2] marks a promise; the tests that hold us to it bear it, too.
 
 ## The model
 A client (`stws`) is one connection to one broker, made again when it breaks. Its table of subscriptions is the truth:
 `stws_subscribe` may be called at any time, also before the first connection, and each new session subscribes anew with
-the same handles. `stws_send` may be called at any time too: what cannot be sent now waits in the outbox, and goes out
-after the subscriptions. A connection counts as made only when the server has answered CONNECT with CONNECTED: before
-that nothing is delivered.
+the same handles. [M1] `stws_send` may be called at any time too: what cannot be sent now waits in the outbox, and goes
+out after the subscriptions. [M2] A connection counts as made only when the server has answered CONNECT with CONNECTED:
+before that nothing is delivered. [M3]
 
 ## Three ways to drive it
-1. `stws_run` blocks and calls back. `stws_start` and `stws_join` do it in a thread of its own.
+1. `stws_run` blocks and calls back. `stws_start` and `stws_join` do it in a thread of its own. [D1]
 2. `stws_next` returns one event after another, as sqlite3_step returns rows; `stws_run` is a short loop over it, and
-   `stws_run_many` one over several clients.
+   `stws_run_many` one over several clients. [D2]
 3. `stws_fds`, `stws_deadline` and `stws_step` fit any event loop: wait for the descriptors or the deadline, then step.
+   [D3]
 
 With `options.queue` the messages of any number of clients go to one queue, and `stws_queue_pop` takes them out in
 another thread; when it is full the clients stop reading, so that the broker and TCP hold back, and memory stays
-bounded.
+bounded. [D4]
 
 ## Memory
-`stws_create` allocates one block. After CONNECTED nothing more is allocated as long as frames fit into rx_buffer and
-tx_buffer; for a larger one the buffer grows (never from a length that a peer only declares) and shrinks back when the
-connection ends. `stws_init` puts a client into memory of yours, of the size that `stws_size` says, and then there is no
-heap at all: the buffers are the limit. A message is a view into the receive buffer, unescaped where it lies; every
-name, value and body also ends in a NUL octet, so that each is a C string (a body may hold NULs of its own: see
-body_len).
+`stws_create` allocates one block. [Y1] After CONNECTED nothing more is allocated as long as frames fit into rx_buffer
+and tx_buffer; for a larger one the buffer grows (never from a length that a peer only declares) and shrinks back when
+the connection ends. [Y2] `stws_init` puts a client into memory of yours, of the size that `stws_size` says, and then
+there is no heap at all: the buffers are the limit. [Y3] A message is a view into the receive buffer, unescaped where
+it lies; every name, value and body also ends in a NUL octet, so that each is a C string (a body may hold NULs of its
+own: see body_len). [Y4]
 
 ## Threads
 One thread at a time drives a client. What other threads may do meanwhile:
 
 Any thread, callbacks included, may subscribe, send, acknowledge, open and close transactions, flush, disconnect,
-reconnect, and ask for state, statistics, error code, broker and version; `stws_stop` may come from a signal handler
-too. `stws_next`, `_run`, `_step`, `_fds`, `_deadline`, `_connect`, `_request` and `stws_error_text` belong to the
-thread that drives, and `stws_destroy` to whoever is the last. Codecs are pure: any thread, each with a state of its
-own. Each group of declarations says it again.
+reconnect, and ask for state, statistics, error code, broker and version; [T1] `stws_stop` may come from a signal
+handler too. [T2] `stws_next`, `_run`, `_step`, `_fds`, `_deadline`, `_connect`, `_request` and `stws_error_text`
+belong to the thread that drives, and `stws_destroy` to whoever is the last. Codecs are pure: any thread, each with a
+state of its own. Each group of declarations says it again.
 
 Callbacks run in the thread that drives, without a lock held (on_trace, which runs under it, may not call the client).
-They may call anything but the driving calls and stws_destroy. `options.single_thread` removes lock and wake
+They may call anything but the driving calls and stws_destroy. [T3] `options.single_thread` removes lock and wake
 descriptor: then everything, stws_stop in a signal handler excepted, has to come from one thread.
 
 ## Errors and reconnecting
 A call returns 0 or more, or a negative code. When a connection fails, STWS_EVENT_DISCONNECTED says why and when the
-next attempt comes, and `stws_error_text` has a sentence with cause and remedy. Attempts wait reconnect_min_ms, then
-twice as long each time up to reconnect_max_ms, less a random part (so that a thousand clients do not come back
-together); a session that lived for stable_ms starts over. Final at once, as another attempt would not change them: a
-wrong URL, HTTP 200, 3xx, 400, 401, 403, 404, an answer that is no WebSocket upgrade, a refused CONNECT, a version
-nobody offered, a certificate that is not to be trusted. Retried: no route, refused, reset, time-outs, 429, 5xx (with
-Retry-After), a lost heart-beat, an ERROR in a session, a close.
+next attempt comes, and `stws_error_text` has a sentence with cause and remedy. [E1] Attempts wait reconnect_min_ms,
+then twice as long each time up to reconnect_max_ms, less a random part (so that a thousand clients do not come back
+together); a session that lived for stable_ms starts over. [E2] Final at once, as another attempt would not change
+them: a wrong URL, HTTP 200, 3xx, 400, 401, 403, 404, an answer that is no WebSocket upgrade, a refused CONNECT, a
+version nobody offered, a certificate that is not to be trusted. [E3] Retried: no route, refused, reset, time-outs,
+429, 5xx (with Retry-After), a lost heart-beat, an ERROR in a session, a close. [E4]
 
-`urls` names several servers, tried in turn. `before_connect` and `before_subscribe` are asked before each attempt and
-each SUBSCRIBE, and may bring a fresh URL, token or header, or say "not yet". `stws_reconnect_now` and `max_session_ms`
-leave a good session for a new one at once (the old one ends first: two sessions at a time would deliver twice). What
-comes first in a session: CONNECT, all SUBSCRIBEs in their old order, then the outbox.
+`urls` names several servers, tried in turn. [E5] `before_connect` and `before_subscribe` are asked before each attempt
+and each SUBSCRIBE, and may bring a fresh URL, token or header, or say "not yet". [E6] `stws_reconnect_now` and
+`max_session_ms` leave a good session for a new one at once (the old one ends first: two sessions at a time would
+deliver twice). [E7] What comes first in a session: CONNECT, all SUBSCRIBEs in their old order, then the outbox. [E8]
 
 A receipt ends as STWS_OK, STWS_ERR_BROKER (an ERROR named it), STWS_ERR_TIMEOUT or STWS_ERR_LOST: nothing waits for
-ever. Spring's simple broker sends receipts for DISCONNECT only.
+ever. [E9] Spring's simple broker sends receipts for DISCONNECT only.
 
-After an ERROR the server has close_timeout_ms to close the connection, as STOMP asks it to; then we do.
+After an ERROR the server has close_timeout_ms to close the connection, as STOMP asks it to; then we do. [E10]
 
 ## Delivery guarantees
 What is promised, for which set-up:
 - **Sending, by default: at most once.** A message waits in the outbox (outbox_bytes, outbox_count) while there is no
   connection; once written it is gone, and lost if the connection then breaks. Calls of one thread go out in their
-  order, ACKs too: one that overtook the answer sent before it would lose that if the program died in between.
+  order, ACKs too: one that overtook the answer sent before it would lose that if the program died in between. [G1]
 - **Sending with `confirm`: at least once.** A SEND stays in the outbox until its RECEIPT and goes again, in order, in
-  the next session. It may come twice, when the receipt was lost: `stable_id` gives it an id that stays, and
-  `stws_dedup`, or a broker with duplicate detection, drops the second one. It is kept in memory: a program that dies
-  takes along what was not confirmed. `stws_flush` waits for all receipts. What a receipt means is up to the broker:
-  RabbitMQ's, ActiveMQ's and Artemis's tell that a persistent message for a durable queue is stored (say
-  `persistent:true`). Spring's simple broker sends none, and the flush says so. There is a receipt for each SEND, as
-  one for a batch would tell only of its last frame (STOMP 1.2, "RECEIPT").
+  the next session. [G2] It may come twice, when the receipt was lost: `stable_id` gives it an id that stays, and
+  `stws_dedup`, or a broker with duplicate detection, drops the second one. [G3] It is kept in memory: a program that
+  dies takes along what was not confirmed. A receipt may take as long as its session lives (a broker short of memory
+  holds back for minutes); heart-beats end a dead session. `stws_flush` waits for all receipts. [G4] What a receipt
+  means is up to the broker: RabbitMQ's, ActiveMQ's and Artemis's tell that a persistent message for a durable queue is
+  stored (say `persistent:true`). Spring's simple broker sends none, and the flush says so. [G5] There is a receipt for
+  each SEND, as one for a batch would tell only of its last frame (STOMP 1.2, "RECEIPT").
 - **Transactions: whole or not at all.** From BEGIN to COMMIT all parts stay in the outbox, so a broken connection,
-  which makes the broker forget them, has them sent again from BEGIN on; with `confirm` until the COMMIT's receipt. An
-  ACK of the old session cannot be said again: a transaction with one is given up as a whole (receipts end as
-  STWS_ERR_STALE, as do its further parts and its COMMIT), and the broker delivers that message again.
+  which makes the broker forget them, has them sent again from BEGIN on; with `confirm` until the COMMIT's receipt.
+  [G6] An ACK of the old session cannot be said again: a transaction with one is given up as a whole (receipts end as
+  STWS_ERR_STALE, as do its further parts and its COMMIT), and the broker delivers that message again. [G7]
 - **Receiving, with ack "auto": at most once.** The broker counts a message as done when it has written it.
 - **Receiving, with "client-individual" (or "client"): at least once**, where the broker keeps the messages: a queue,
-  or a `durable` subscription. Acknowledge when the work is done, or let `ack_on` do it; what was not acknowledged
-  comes again in the next session. An ACK for an earlier session is never sent (STWS_ERR_STALE).
+  or a `durable` subscription. Acknowledge when the work is done, or let `ack_on` do it; [G8] what was not acknowledged
+  comes again in the next session. An ACK for an earlier session is never sent (STWS_ERR_STALE). [G9]
 - **A slow consumer** is never drowned: when the queue is full, or the callback busy, nothing is read, and TCP holds
-  the broker back; with `prefetch` and ack_on = STWS_ACK_ON_RETURN it holds itself back. A broker may cut off who reads
-  too slowly (Spring's send buffer limit): the error names that.
+  the broker back; [G10] with `prefetch` and ack_on = STWS_ACK_ON_RETURN it holds itself back. A broker may cut off who
+  reads too slowly (Spring's send buffer limit): the error names that.
 - **Topics without `durable`** have gaps: what is published between two sessions is nobody's.
 - **Order** is the broker's, per destination; with `confirm` a message that goes again comes after later ones only
   where these were confirmed before.
 
 ## Heart-beats
 Offered are heartbeat_out_ms and heartbeat_in_ms (10 s each); what holds is the larger of ours and the server's, and
-none when either is 0. We send after half the interval without other output. The server may be silent for
+none when either is 0. [H1] We send after half the interval without other output. [H2] The server may be silent for
 heartbeat_grace (300) percent of its interval; whatever comes counts, and the socket is read empty before it is judged.
-When the loop itself came late (a callback blocked, it was not called, the machine slept) the server gets that time on
-top, statistics count it, and an error that follows says which. Of a server that is silent the error tells whether its
-machine still acknowledges what we send (Linux).
+[H3] When the loop itself came late (a callback blocked, it was not called, the machine slept) the server gets that
+time on top, statistics count it, and an error that follows says which. [H4] Of a server that is silent the error tells
+whether its machine still acknowledges what we send (Linux). [H5]
 
 ## Large frames
 max_ws_message = 0 cuts frames over 8 KiB into several WebSocket messages where the server is Spring's simple broker
 (Tomcat refuses larger ones), RabbitMQ or Artemis, which join them again, and never for ActiveMQ or a server of unknown
-kind, which take one STOMP frame as one message only. A body that is not UTF-8 makes its frame binary.
+kind, which take one STOMP frame as one message only. [L1] A body that is not UTF-8 makes its frame binary. [L2]
 
 ## Spring and SockJS
 The URL of a Spring endpoint registered `.withSockJS()` ends in /websocket: ws://host/notifications/websocket. Without
-it the server answers 200 or 400 instead of 101, and the error says so. CONNECT headers (login, tokens for a
-ChannelInterceptor) and HTTP headers (Authorization, Cookie, what Spring Security sees at the upgrade) are two different
-things, and two options.
+it the server answers 200 or 400 instead of 101, and the error says so. [S1] CONNECT headers (login, tokens for a
+ChannelInterceptor) and HTTP headers (Authorization, Cookie, what Spring Security sees at the upgrade) are two
+different things, and two options. [S2]
 
 ## Proxies
-options.proxy is a URL: http:// (CONNECT, Basic) or socks5:// (no login, or user and password); characters of these that
-are special in a URL are written %XX. The proxy gets the server's name, so that no local DNS is asked for it, or of
-options.addresses one an attempt. STWS_PROXY_FROM_ENVIRONMENT looks into https_proxy or HTTPS_PROXY (wss://), http_proxy
-(ws://), all_proxy or ALL_PROXY, and no_proxy or NO_PROXY (hosts, domains, or *), at each attempt, by getenv: no thread
-may change the environment meanwhile.
+options.proxy is a URL: http:// (CONNECT, Basic) or socks5:// (no login, or user and password); characters of these
+that are special in a URL are written %XX. The proxy gets the server's name, so that no local DNS is asked for it, or
+of options.addresses one an attempt. [P1] STWS_PROXY_FROM_ENVIRONMENT looks into https_proxy or HTTPS_PROXY (wss://),
+http_proxy (ws://), all_proxy or ALL_PROXY, and no_proxy or NO_PROXY (hosts, domains, or *), at each attempt, by
+getenv: no thread may change the environment meanwhile. [P2]
 
 ## Limits
 Every buffer, table and wait has one, as an option with a default. A peer that breaks a limit or a rule is closed with
-the code that RFC 6455 gives for it (1002, 1007, 1009), and the error names the option.
+the code that RFC 6455 gives for it (1002, 1007, 1009), and the error names the option. [I1]
 
 ## Caveats
 - getaddrinfo blocks for as long as the resolver takes; numeric hosts and options.addresses avoid it.

@@ -923,9 +923,9 @@ static void check_silence(int deaf, const char *fact) {
     stws *client;
     int i;
     loopback_start(&server, 0, 0);
-    server.silent_ms = 300; /* no client is there yet */
+    server.silent_ms = 1000; /* no client is there yet */
     o.url = server.url;
-    o.heartbeat_in_ms = o.heartbeat_out_ms = 300;
+    o.heartbeat_in_ms = o.heartbeat_out_ms = 1000;
     client = stws_create(&o);
     if (deaf) stws_subscribe(client, "/deaf", NULL);
     for (i = 0; i < 200 && e.type != STWS_EVENT_DISCONNECTED; i++) stws_next(client, &e, 100);
@@ -945,17 +945,17 @@ static void test_a_line_that_is_cut(void) {
 }
 
 int main(void) {
-    RUN(test_200_at_a_sockjs_endpoint);
-    RUN(test_400_at_a_sockjs_endpoint);
+    RUN(test_200_at_a_sockjs_endpoint); /* [S1] */
+    RUN(test_400_at_a_sockjs_endpoint); /* [S1] */
     RUN(test_the_advice_names_a_url_that_works);
     RUN(test_sockjs_framing);
-    RUN(test_401);
-    RUN(test_403);
-    RUN(test_404);
+    RUN(test_401); /* [E3] */
+    RUN(test_403); /* [E3] */
+    RUN(test_404); /* [E3] */
     RUN(test_426);
     RUN(test_a_redirect_names_its_goal);
-    RUN(test_a_server_in_trouble_is_tried_again);
-    RUN(test_503_with_retry_after);
+    RUN(test_a_server_in_trouble_is_tried_again); /* [E1] */
+    RUN(test_503_with_retry_after);               /* [E4] */
     RUN(test_a_tls_server_on_a_plain_url);
     RUN(test_not_http_at_all);
     RUN(test_101_that_breaks_the_handshake);
@@ -966,33 +966,33 @@ int main(void) {
     RUN(test_a_dripping_http_answer);
     RUN(test_no_connected_in_time);
     RUN(test_heart_beats_instead_of_connected);
-    RUN(test_a_refused_login);
+    RUN(test_a_refused_login); /* [E3] */
     RUN(test_a_refused_vhost);
     RUN(test_a_refusal_with_odd_escapes);
-    RUN(test_versions_that_do_not_meet);
-    RUN(test_a_message_before_connected);
+    RUN(test_versions_that_do_not_meet);  /* [E3] */
+    RUN(test_a_message_before_connected); /* [M3] */
     RUN(test_the_close_code_and_reason);
     RUN(test_a_close_code_of_springs);
-    RUN(test_a_message_over_our_limits);
+    RUN(test_a_message_over_our_limits); /* [I1] */
     RUN(test_a_message_over_the_servers_limit);
-    RUN(test_a_lost_heart_beat);
-    RUN(test_our_own_loop_was_late);
-    RUN(test_a_callback_blocked_the_loop);
-    RUN(test_the_machine_slept);
+    RUN(test_a_lost_heart_beat);           /* [E4] */
+    RUN(test_our_own_loop_was_late);       /* [H4] */
+    RUN(test_a_callback_blocked_the_loop); /* [H4] */
+    RUN(test_the_machine_slept);           /* [H4] */
     RUN(test_an_end_without_a_close_frame);
     RUN(test_a_broken_read);
     RUN(test_a_refused_open);
     RUN(test_ten_gibibytes_announced);
     RUN(test_endless_garbage);
     RUN(test_bad_stomp_frames);
-    RUN(test_bad_websocket_frames);
+    RUN(test_bad_websocket_frames); /* [I1] */
     RUN(test_bad_urls);
     RUN(test_no_url);
     RUN(test_an_injected_line_is_refused);
-    RUN(test_connection_refused);
+    RUN(test_connection_refused); /* [E4] */
     RUN(test_a_name_that_does_not_exist);
     RUN(test_wss_without_tls_compiled_in);
-    RUN(test_a_server_that_hangs);
-    RUN(test_a_line_that_is_cut);
+    RUN(test_a_server_that_hangs); /* [H5] */
+    RUN(test_a_line_that_is_cut);  /* [H5] */
     return test_report();
 }

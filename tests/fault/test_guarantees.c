@@ -470,25 +470,25 @@ static void test_auto_needs_no_acknowledgement(void) {
 }
 
 int main(void) {
-    RUN(test_an_open_transaction_goes_again_whole);
-    RUN(test_with_confirm_it_stays_until_the_commit_is_confirmed);
+    RUN(test_an_open_transaction_goes_again_whole);                /* [G6] */
+    RUN(test_with_confirm_it_stays_until_the_commit_is_confirmed); /* [G6] */
     RUN(test_a_name_that_is_used_again);
-    RUN(test_an_ack_of_an_earlier_session_breaks_it);
+    RUN(test_an_ack_of_an_earlier_session_breaks_it); /* [G7] */
     RUN(test_a_broken_one_may_be_aborted);
     RUN(test_a_committed_one_with_an_ack_is_not_said_in_part);
-    RUN(test_the_receipt_of_a_broken_one_tells);
+    RUN(test_the_receipt_of_a_broken_one_tells); /* [G7] */
     RUN(test_a_full_outbox_takes_no_part_of_it);
     RUN(test_the_marks_of_the_outbox);
     RUN(test_marks_in_the_wrong_order);
-    RUN(test_a_session_that_is_too_old_is_left_for_a_new_one);
-    RUN(test_an_id_stays_when_its_message_goes_again);
+    RUN(test_a_session_that_is_too_old_is_left_for_a_new_one); /* [E7] */
+    RUN(test_an_id_stays_when_its_message_goes_again);         /* [G3] */
     RUN(test_an_id_of_the_users_own_stands);
-    RUN(test_dedup_knows_the_last_ids_exactly);
+    RUN(test_dedup_knows_the_last_ids_exactly); /* [G3] */
     RUN(test_dedup_of_one);
-    RUN(test_acknowledged_when_the_callback_returns);
-    RUN(test_acknowledged_as_an_event);
-    RUN(test_acknowledged_through_a_queue);
-    RUN(test_not_in_another_session);
+    RUN(test_acknowledged_when_the_callback_returns); /* [G8] */
+    RUN(test_acknowledged_as_an_event);               /* [G8] */
+    RUN(test_acknowledged_through_a_queue);           /* [G8] */
+    RUN(test_not_in_another_session);                 /* [G9] */
     RUN(test_auto_needs_no_acknowledgement);
     return test_report();
 }

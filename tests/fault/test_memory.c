@@ -432,14 +432,14 @@ static void test_a_request_without_memory(void) {
 }
 
 int main(void) {
-    RUN(test_create_allocates_one_block);
+    RUN(test_create_allocates_one_block); /* [Y1] */
     RUN(test_an_allocator_of_ones_own);
-    RUN(test_init_allocates_nothing);
+    RUN(test_init_allocates_nothing); /* [Y3] */
     RUN(test_destroy_wipes_secrets);
     RUN(test_a_message_over_the_buffer);
     RUN(test_a_send_over_the_buffer);
-    RUN(test_buffers_grow_and_shrink);
-    RUN(test_announcements_allocate_nothing);
+    RUN(test_buffers_grow_and_shrink);        /* [Y2] */
+    RUN(test_announcements_allocate_nothing); /* [Y2] */
     RUN(test_each_allocation_fails_in_turn);
     RUN(test_a_request_without_memory);
     return test_report();

@@ -215,6 +215,6 @@ int main(void) {
     RUN(test_the_user_knows_better_who_answers);
     RUN(test_no_such_broker);
     RUN(test_the_client_id);
-    RUN(test_a_flush_that_nobody_confirms);
+    RUN(test_a_flush_that_nobody_confirms); /* [G5] */
     return test_report();
 }

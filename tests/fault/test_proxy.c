@@ -430,17 +430,17 @@ static void test_memory_of_the_users(void) {
 }
 
 int main(void) {
-    RUN(test_http_by_name);
-    RUN(test_socks_by_name);
+    RUN(test_http_by_name);  /* [P1] */
+    RUN(test_socks_by_name); /* [P1] */
     RUN(test_socks_with_a_login);
-    RUN(test_addresses);
+    RUN(test_addresses); /* [P1] */
     RUN(test_truncated_answers);
     RUN(test_an_end_behind_the_answer);
     RUN(test_refusals);
     RUN(test_octets_behind_the_answer);
     RUN(test_nobody_listens);
     RUN(test_silence);
-    RUN(test_from_the_environment);
+    RUN(test_from_the_environment); /* [P2] */
     RUN(test_memory_of_the_users);
     return test_report();
 }

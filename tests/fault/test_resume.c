@@ -1137,29 +1137,29 @@ static void test_stop_with_a_full_queue(void) {
 }
 
 int main(void) {
-    RUN(test_the_delay_grows_up_to_its_cap);
-    RUN(test_the_jitter);
-    RUN(test_a_stable_session_resets_the_delay);
+    RUN(test_the_delay_grows_up_to_its_cap);     /* [E2] */
+    RUN(test_the_jitter);                        /* [E2] */
+    RUN(test_a_stable_session_resets_the_delay); /* [E2] */
     RUN(test_the_attempts_are_used_up);
     RUN(test_one_attempt_after_a_stable_session);
     RUN(test_no_reconnect);
-    RUN(test_reconnect_now);
-    RUN(test_several_urls);
-    RUN(test_subscriptions_come_back);
-    RUN(test_what_was_sent_before_the_connection);
+    RUN(test_reconnect_now);                       /* [E7] */
+    RUN(test_several_urls);                        /* [E5] */
+    RUN(test_subscriptions_come_back);             /* [M1] */
+    RUN(test_what_was_sent_before_the_connection); /* [M2] [E8] */
     RUN(test_the_outbox_speaks_the_new_sessions_version);
-    RUN(test_a_stale_ack);
+    RUN(test_a_stale_ack); /* [G9] */
     RUN(test_a_full_outbox_fails);
     RUN(test_a_full_outbox_drops_the_oldest);
     RUN(test_a_message_that_never_fits);
     RUN(test_the_outbox_goes_round);
-    RUN(test_what_is_not_confirmed_goes_again);
+    RUN(test_what_is_not_confirmed_goes_again); /* [E8] [G2] */
     RUN(test_a_receipt_with_confirm);
     RUN(test_disconnect_waits_for_confirmations);
-    RUN(test_before_connect_brings_a_fresh_token);
-    RUN(test_before_connect_says_not_yet);
+    RUN(test_before_connect_brings_a_fresh_token); /* [E6] */
+    RUN(test_before_connect_says_not_yet);         /* [E6] */
     RUN(test_before_connect_ends_the_client);
-    RUN(test_before_subscribe);
+    RUN(test_before_subscribe); /* [E6] */
     RUN(test_stop_in_every_state_takes_one_step);
     RUN(test_stop_before_anything);
     RUN(test_stop_while_nothing_can_be_written);
@@ -1168,18 +1168,18 @@ int main(void) {
     RUN(test_disconnect_in_every_state_ends_in_time);
     RUN(test_disconnect_without_a_connection_ends_at_once);
     RUN(test_reconnect_now_in_every_state);
-    RUN(test_stop_from_on_message);
+    RUN(test_stop_from_on_message); /* [T3] */
     RUN(test_stop_from_on_event);
     RUN(test_stop_from_the_hooks);
-    RUN(test_a_busy_callback);
+    RUN(test_a_busy_callback); /* [T3] */
     RUN(test_connect);
     RUN(test_flush);
     RUN(test_flush_to_a_server_that_takes_nothing);
     RUN(test_a_write_that_fails);
-    RUN(test_flush_with_confirm);
-    RUN(test_flush_with_confirm_and_acks);
+    RUN(test_flush_with_confirm);          /* [G4] */
+    RUN(test_flush_with_confirm_and_acks); /* [G4] */
     RUN(test_request);
-    RUN(test_a_full_queue_holds_the_server_back);
+    RUN(test_a_full_queue_holds_the_server_back); /* [G10] */
     RUN(test_stop_with_a_full_queue);
     return test_report();
 }

@@ -8,9 +8,10 @@ static const char ACTIVEMQ[] = "CONNECTED\nversion:1.1\nserver:ActiveMQ/5.18.6\n
 static const char OLD[] = "CONNECTED\nserver:Unheard/1\n\n";
 
 /* Some begin as others do, some need escapes, and one looks as another does with its escapes. */
-static const char *const destinations[] = {"/q",   "/queue/a", "/queue/ab", "/queue/b", "/q\xC3\xA4",
-                                           "/a:b", "/a\\cb",   "/a\\c",     "/\xFF"};
-static const char *const types[] = {NULL, NULL, "text/plain", "text/pl", "a:b", "", "text/plain;x=1"};
+static const char *const destinations[] = {
+    "/q", "/queue/a", "/queue/ab", "/queue/b", "/q\xC3\xA4", "/a:b", "/a\\cb", "/a\\c", "/\xFF"};
+static const char *const types[] = {NULL,  NULL, "text/plain",    "text/pl",
+                                    "a:b", "",   "text/plain;x=1"};
 static const char *const more[] = {"priority", "4", "content-type", "text/x", NULL};
 static char bodies[5][10000];
 static const size_t body_lens[] = {0, 1, 64, 300, 9000};
@@ -259,6 +260,6 @@ int main(void) {
     RUN(test_counted_and_traced);
     RUN(test_stable_ids_differ);
     RUN(test_full);
-    RUN(test_no_overtaking);
+    RUN(test_no_overtaking); /* [G1] */
     return test_report();
 }

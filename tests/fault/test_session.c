@@ -1263,9 +1263,9 @@ static void test_the_trace_holds_no_secret(void) {
 }
 
 int main(void) {
-    RUN(test_the_upgrade_request);
+    RUN(test_the_upgrade_request); /* [S2] */
     RUN(test_no_origin_unless_asked_for);
-    RUN(test_the_connect_frame);
+    RUN(test_the_connect_frame); /* [S2] */
     RUN(test_fewer_versions);
     RUN(test_who_the_server_is);
     RUN(test_whole);
@@ -1273,24 +1273,24 @@ int main(void) {
     RUN(test_in_small_pieces);
     RUN(test_written_in_small_pieces);
     RUN(test_a_ping_between_fragments);
-    RUN(test_a_message);
+    RUN(test_a_message); /* [Y4] */
     RUN(test_a_copy_outlives_the_client);
     RUN(test_a_callback_of_the_subscriptions_own);
     RUN(test_a_message_of_nobodys_subscription);
     RUN(test_a_mebibyte_each_way);
-    RUN(test_our_heart_beat);
+    RUN(test_our_heart_beat); /* [H2] */
     RUN(test_a_silent_server_after_something_to_do_at_once);
-    RUN(test_the_servers_number_is_larger);
-    RUN(test_what_is_sent_anyway_is_a_heart_beat);
+    RUN(test_the_servers_number_is_larger);        /* [H1] */
+    RUN(test_what_is_sent_anyway_is_a_heart_beat); /* [H2] */
     RUN(test_the_servers_heart_beat);
-    RUN(test_the_grace_is_an_option);
-    RUN(test_any_octet_is_a_sign_of_life);
-    RUN(test_no_heart_beat);
-    RUN(test_the_socket_is_read_before_the_server_is_judged);
-    RUN(test_a_receipt);
-    RUN(test_a_receipt_that_never_comes);
-    RUN(test_a_receipt_that_is_an_error);
-    RUN(test_a_receipt_lost_with_the_connection);
+    RUN(test_the_grace_is_an_option);                         /* [H3] */
+    RUN(test_any_octet_is_a_sign_of_life);                    /* [H3] */
+    RUN(test_no_heart_beat);                                  /* [H1] */
+    RUN(test_the_socket_is_read_before_the_server_is_judged); /* [H3] */
+    RUN(test_a_receipt);                                      /* [E9] */
+    RUN(test_a_receipt_that_never_comes);                     /* [E9] */
+    RUN(test_a_receipt_that_is_an_error);                     /* [E9] */
+    RUN(test_a_receipt_lost_with_the_connection);             /* [E9] */
     RUN(test_a_receipt_header_is_no_receipt);
     RUN(test_a_receipt_for_subscribe);
     RUN(test_too_many_receipts);
@@ -1301,9 +1301,9 @@ int main(void) {
     RUN(test_a_full_subscription_table);
     RUN(test_send);
     RUN(test_sends_are_batched);
-    RUN(test_large_frames_are_cut_as_the_server_needs_it);
+    RUN(test_large_frames_are_cut_as_the_server_needs_it); /* [L1] */
     RUN(test_frames_around_the_limit);
-    RUN(test_text_or_binary);
+    RUN(test_text_or_binary); /* [L2] */
     RUN(test_text_that_is_not_utf8);
     RUN(test_disconnect);
     RUN(test_disconnect_answered_by_error_and_1002);
@@ -1311,7 +1311,7 @@ int main(void) {
     RUN(test_disconnect_that_nobody_answers);
     RUN(test_disconnect_and_then_reconnect);
     RUN(test_disconnect_without_an_answer_to_the_close);
-    RUN(test_error_without_a_close);
+    RUN(test_error_without_a_close); /* [E10] */
     RUN(test_the_servers_close_is_answered);
     RUN(test_a_stalled_server);
     RUN(test_a_stalled_server_that_wants_heart_beats);

@@ -572,7 +572,8 @@ static void test_a_loop_of_ones_own(void) {
     while (now_ms() < until && result == 0) {
         long long left, due;
         result = stws_step(client);
-        if (!after && shared_get(&count) == 10) after = until = now_ms() + 300; /* and nothing more */
+        if (!after && shared_get(&count) == 10)
+            after = until = now_ms() + 300; /* and nothing more */
         left = until > now_ms() ? until - now_ms() : 0;
         due = stws_deadline(client);
         n = stws_fds(client, fds, 3);
@@ -701,19 +702,19 @@ static void test_many_short_lives(void) {
 }
 
 int main(void) {
-    RUN(test_senders_in_four_threads);
+    RUN(test_senders_in_four_threads); /* [T1] */
     RUN(test_senders_that_block);
     RUN(test_senders_with_confirm_over_ipv6);
     RUN(test_a_blocked_sender_gives_up);
     RUN(test_connect_here_and_drive_there);
-    RUN(test_subscribers_in_three_threads);
-    RUN(test_stop_wakes_a_blocked_run);
-    RUN(test_stop_from_a_signal_handler);
+    RUN(test_subscribers_in_three_threads); /* [T1] */
+    RUN(test_stop_wakes_a_blocked_run);     /* [D1] */
+    RUN(test_stop_from_a_signal_handler);   /* [T2] */
     RUN(test_a_queue_between_three_and_three);
-    RUN(test_a_small_queue_holds_the_clients_back);
+    RUN(test_a_small_queue_holds_the_clients_back); /* [D4] */
     RUN(test_waiting_at_an_empty_queue);
-    RUN(test_run_many);
-    RUN(test_a_loop_of_ones_own);
+    RUN(test_run_many);           /* [D2] */
+    RUN(test_a_loop_of_ones_own); /* [D3] */
     RUN(test_a_request_and_its_reply);
     RUN(test_a_reset_while_sending);
     RUN(test_addresses);
