@@ -16,6 +16,7 @@ endif
 
 WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wcast-qual \
     -Wstrict-prototypes -Wundef
+CORES = $(shell getconf _NPROCESSORS_ONLN)
 VERSION = $(shell sed -n 's/^.define STOMP_WS_VERSION "\(.*\)"/\1/p' stomp_ws.h)
 
 # Examples that need a library beside libc: NEEDS_name is what their compiler is told. They are built
@@ -134,8 +135,8 @@ sanitize: all $(call built,ubsan) $(call built,msan) ## the tests with clang's U
 	    $(call commands,msan)
 
 valgrind: all $(call built,plain) ## the tests under valgrind's memcheck
-	@UNDER='valgrind -q --error-exitcode=99 --leak-check=full' \
-	    TIME_LIMIT=300 sh tests/run.sh $(call commands,plain)
+	@UNDER='valgrind -q --error-exitcode=99 --leak-check=full' JOBS=$(CORES) \
+	    TIME_LIMIT=600 sh tests/run.sh $(call commands,plain)
 
 # Stories of clients, brokers and a network that fails, each from a seed: the first of them with the
 # sanitizers, too. A failing seed prints itself.

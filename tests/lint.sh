@@ -1,13 +1,16 @@
 #!/bin/sh
 # What can be found without running anything: compilers' warnings, four analysers, the style of the
 # header, and the scripts. No finding is accepted, and a tool that is missing is a failure.
+#
+#     tests/lint.sh [header | scripts | SOURCE]      # that part; all of them, a core each
 # shellcheck disable=SC2086 # flags are several words
 set -u
 
 cd "$(dirname "$0")/.." || exit 1
 . tests/checks.sh
-out=build/lint
+out=build/lint/$$
 mkdir -p $out
+trap 'rm -rf "$out" "$checks_output"' EXIT
 
 warnings="-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wcast-qual
     -Wstrict-prototypes -Wundef -Werror"
@@ -18,10 +21,6 @@ with_libraries=$(sed -n 's/^WITH_LIBRARIES = //p' Makefile | tr ' ' '|')
 sources=$(find examples tests -name '*.c' ! -path 'tests/compile/*' ! -path 'tests/bench/peers/*' |
     grep -vE "^examples/($with_libraries)\.c$" | sort)
 scripts=$(find tests -name '*.sh' | sort)
-
-for tool in gcc clang clang-tidy cppcheck shellcheck bash python3; do
-    check "$tool is installed" command -v $tool
-done
 
 # cppcheck sees no system headers, and so is told of the two macros that the header looks for.
 cpp_check() {
@@ -43,30 +42,48 @@ clang_tidy() {
 }
 
 # The header is a program's main file here: some tools pass over the functions of an included one.
-check "gcc -fanalyzer stomp_ws.h" gcc -fanalyzer -O1 -Werror -c -o $out/object.o $header
-check "clang --analyze stomp_ws.h" clang_analyze $header
-check "clang-tidy stomp_ws.h" clang_tidy stomp_ws.h -x c -std=c11 -DSTOMP_WS_IMPLEMENTATION
-check "cppcheck stomp_ws.h" cpp_check -DSTOMP_WS_IMPLEMENTATION --language=c stomp_ws.h
+lint_header() {
+    for tool in gcc clang clang-tidy cppcheck shellcheck bash python3; do
+        check "$tool is installed" command -v $tool
+    done
+    check "gcc -fanalyzer stomp_ws.h" gcc -fanalyzer -O1 -Werror -c -o $out/object.o $header
+    check "clang --analyze stomp_ws.h" clang_analyze $header
+    check "clang-tidy stomp_ws.h" clang_tidy stomp_ws.h -x c -std=c11 -DSTOMP_WS_IMPLEMENTATION
+    check "cppcheck stomp_ws.h" cpp_check -DSTOMP_WS_IMPLEMENTATION --language=c stomp_ws.h
+    check "the header's style" python3 tests/tools/check_header.py
+    check "the attack table" python3 tests/tools/check_attacks.py
+}
 
-for source in $sources; do
-    case $source in examples/*) check "clang --analyze $source" clang_analyze "$source" ;; esac
-done
 # What cppcheck has to say of the header it has said above.
-for source in $sources; do
-    check "gcc, strictly: $source" gcc -std=c99 -O1 $warnings -I. -c -o $out/object.o "$source"
-    check "clang, strictly: $source" clang -std=c2x $warnings -I. -fsyntax-only "$source"
-    check "clang-tidy $source" clang_tidy "$source"
-    check "cppcheck $source" cpp_check '--suppress=*:*stomp_ws.h' "$source"
-done
+lint_source() {
+    case $1 in examples/*) check "clang --analyze $1" clang_analyze "$1" ;; esac
+    check "gcc, strictly: $1" gcc -std=c99 -O1 $warnings -I. -c -o $out/object.o "$1"
+    check "clang, strictly: $1" clang -std=c2x $warnings -I. -fsyntax-only "$1"
+    check "clang-tidy $1" clang_tidy "$1"
+    check "cppcheck $1" cpp_check '--suppress=*:*stomp_ws.h' "$1"
+}
 
-for script in $scripts; do
-    check "sh -n $script" sh -n "$script"
-done
-check "bash -n .ci/run" bash -n .ci/run
-check "shellcheck" shellcheck -x $scripts .ci/run
-check "shellcheck, completion" shellcheck -s bash examples/completion/stomp_cat.bash
+lint_scripts() {
+    for script in $scripts; do
+        check "sh -n $script" sh -n "$script"
+    done
+    check "bash -n .ci/run" bash -n .ci/run
+    check "shellcheck" shellcheck -x $scripts .ci/run
+    check "shellcheck, completion" shellcheck -s bash examples/completion/stomp_cat.bash
+}
 
-check "the header's style" python3 tests/tools/check_header.py
-check "the attack table" python3 tests/tools/check_attacks.py
+lint_all() {
+    set -- 'sh tests/lint.sh header' 'sh tests/lint.sh scripts'
+    for source in $sources; do
+        set -- "$@" "sh tests/lint.sh $source"
+    done
+    JOBS=$(getconf _NPROCESSORS_ONLN) TIME_LIMIT=600 sh tests/run.sh "$@"
+}
 
+case ${1:-all} in
+    all) lint_all; exit ;;
+    header) lint_header ;;
+    scripts) lint_scripts ;;
+    *) lint_source "$1" ;;
+esac
 report

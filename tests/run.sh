@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs test programs, one after the other, and adds up what they count.
+# Runs test programs, JOBS at a time (1), and adds up what they count.
 #
-#     [TIME_LIMIT=SECONDS] [UNDER='TOOL OPTIONS'] tests/run.sh 'PROGRAM [ARGUMENT]...'...
+#     [JOBS=N] [TIME_LIMIT=SECONDS] [UNDER='TOOL OPTIONS'] tests/run.sh 'PROGRAM [ARGUMENT]...'...
 #
 # A program counts its own checks and ends with the line "N passed, N failed" (the last line of
 # pytest will do too). One that crashes, runs out of time, counts nothing or forgets to count is a
@@ -9,10 +9,11 @@
 # shellcheck disable=SC2086,SC2046 # a command is several words
 set -u
 
+jobs=${JOBS:-1}
 time_limit=${TIME_LIMIT:-120}
 under=${UNDER:-}
-log=${TMPDIR:-/tmp}/run.$$
-trap 'rm -f "$log"' EXIT
+logs=$(mktemp -d "${TMPDIR:-/tmp}/run.XXXXXX") || exit 1
+trap 'rm -rf "$logs"' EXIT
 trap 'exit 130' HUP INT TERM
 
 # What the last line that counts something says, as "PASSED FAILED": errors, skipped tests and tests
@@ -47,11 +48,16 @@ fault() {
     fi
 }
 
-all_passed=0
-all_failed=0
-for program in "$@"; do
-    timeout -k 5 "$time_limit" $under $program >"$log" 2>&1 </dev/null
-    status=$?
+# run PROGRAM NUMBER: its output and its status are kept under that number.
+run() {
+    timeout -k 5 "$time_limit" $under $1 >"$logs/$2" 2>&1 </dev/null
+    echo $? >"$logs/$2.status"
+}
+
+# told PROGRAM NUMBER: what came of it.
+told() {
+    program=$1 log=$logs/$2
+    status=$(cat "$log.status")
     set -- $(counts "$log")
     passed=$1 failed=$2
     fault=$(fault "$status" "$passed" "$failed")
@@ -60,6 +66,22 @@ for program in "$@"; do
     printf '%s: %s passed, %s failed%s\n' "$program" "$passed" "$failed" "${fault:+ ($fault)}"
     all_passed=$((all_passed + passed))
     all_failed=$((all_failed + failed))
+}
+
+all_passed=0
+all_failed=0
+while [ $# -gt 0 ]; do
+    number=0
+    for program in "$@"; do
+        [ "$number" -lt "$jobs" ] || break
+        number=$((number + 1))
+        run "$program" $number &
+    done
+    wait
+    for finished in $(seq $number); do
+        told "$1" "$finished"
+        shift
+    done
 done
 
 printf '%s passed, %s failed\n' "$all_passed" "$all_failed"
