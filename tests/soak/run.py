@@ -258,7 +258,8 @@ def build():
     OUTPUT.mkdir(parents=True, exist_ok=True)
     subprocess.run([*COMPILE, "-o", OUTPUT / "client", HERE / "client.c", "-lbearssl", "-pthread"],
                    check=True)
-    subprocess.run(["go", "build", "-o", OUTPUT / "proxy", "."], cwd=HERE / "proxy", check=True,
+    subprocess.run(["go", "build", "-buildvcs=false", "-o", OUTPUT / "proxy", "."],
+                   cwd=HERE / "proxy", check=True,
                    env={**os.environ, "PATH": os.environ["PATH"] + ":/usr/local/go/bin"})
     broker.build("artemis")
 
