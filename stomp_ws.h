@@ -126,11 +126,12 @@ What is promised, for which set-up:
 - **Sending with `confirm`: at least once.** A SEND stays in the outbox until its RECEIPT and goes again, in order, in
   the next session. [G2] It may come twice, when the receipt was lost: `stable_id` gives it an id that stays, and
   `stws_dedup`, or a broker with duplicate detection, drops the second one. [G3] It is kept in memory: a program that
-  dies takes along what was not confirmed. A receipt may take as long as its session lives (a broker short of memory
-  holds back for minutes); heart-beats end a dead session. `stws_flush` waits for all receipts. [G4] What a receipt
-  means is up to the broker: RabbitMQ's, ActiveMQ's and Artemis's tell that a persistent message for a durable queue is
-  stored (say `persistent:true`). Spring's simple broker sends none, and the flush says so. [G5] There is a receipt for
-  each SEND, as one for a batch would tell only of its last frame (STOMP 1.2, "RECEIPT").
+  dies takes along what was not confirmed. A frame that tx_buffer does not hold needs memory when its turn comes, and
+  ends as STWS_ERR_LIMIT without. A receipt may take as long as its session lives (a broker short of memory holds back
+  for minutes); heart-beats end a dead session. `stws_flush` waits for all receipts. [G4] What a receipt means is up to
+  the broker: RabbitMQ's, ActiveMQ's and Artemis's tell that a persistent message for a durable queue is stored (say
+  `persistent:true`). Spring's simple broker sends none, and the flush says so. [G5] There is a receipt for each SEND,
+  as one for a batch would tell only of its last frame (STOMP 1.2, "RECEIPT").
 - **Transactions: whole or not at all.** From BEGIN to COMMIT all parts stay in the outbox, so a broken connection,
   which makes the broker forget them, has them sent again from BEGIN on; with `confirm` until the COMMIT's receipt.
   [G6] An ACK of the old session cannot be said again: a transaction with one is given up as a whole (receipts end as
