@@ -98,7 +98,8 @@ $(foreach name,asan tsan plain sim cover ubsan msan bearssl bearssl_plain bearss
 built = $(addprefix build/$(1)/,$(TESTS) $(VECTOR_TEST))
 commands = $(addprefix build/$(1)/,$(TESTS)) $(VECTOR_TEST:%='build/$(1)/% tests/conformance')
 
-test: all $(call built,asan) $(EXAMPLES:%=build/asan/examples/%) ## everything that needs no network peer, with ASan and UBSan
+test: all $(call built,asan) $(EXAMPLES:%=build/asan/examples/%)
+test: ## everything that needs no network peer, with ASan and UBSan
 	@ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 TIME_LIMIT=300 \
 	    sh tests/run.sh $(call commands,asan) 'sh tests/compile/run.sh' 'sh tests/stomp_cat.sh' \
 	        'sh tests/readme.sh' \
@@ -131,8 +132,8 @@ tsan: all $(addprefix build/tsan/,$(THREADED_TESTS)) ## tests that start threads
 
 build/ubsan/% build/msan/%: CC = $(CLANG)
 sanitize: all $(call built,ubsan) $(call built,msan) ## the tests with clang's UBSan and MSan
-	@UBSAN_OPTIONS=print_stacktrace=1 TIME_LIMIT=300 sh tests/run.sh $(call commands,ubsan) \
-	    $(call commands,msan)
+	@UBSAN_OPTIONS=print_stacktrace=1 JOBS=$(CORES) TIME_LIMIT=600 \
+	    sh tests/run.sh $(call commands,ubsan) $(call commands,msan)
 
 valgrind: all $(call built,plain) ## the tests under valgrind's memcheck
 	@UNDER='valgrind -q --error-exitcode=99 --leak-check=full' JOBS=$(CORES) \
