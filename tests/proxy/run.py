@@ -18,11 +18,11 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tls"))
 # pylint: disable=wrong-import-position
 from certificates import Folder  # noqa: E402
+from counting import run_tests  # noqa: E402
 from server import Listener, context  # noqa: E402
 
 STOMP_CAT, MINI_BROKER = (str(pathlib.Path(argument).resolve()) for argument in sys.argv[1:3])
@@ -255,9 +255,7 @@ def test_a_proxy_that_comes_back():
 
 def main():
     global made, broker_port, tls_port
-    tests = [(name, test) for name, test in globals().items() if name.startswith("test_")]
     wanted = sys.argv[3:]
-    failed = passed = 0
     for name in ("tinyproxy", "microsocks"):
         if not shutil.which(name):
             print(f"{name} is missing: sh tests/proxy/install.sh\n0 passed, 1 failed")
@@ -274,18 +272,7 @@ def main():
         made.issue("root", "elsewhere", "subjectAltName=DNS:elsewhere.example")
         with Terminator(context(made.path / "server.pem", newest=ssl.TLSVersion.TLSv1_3)) as terminator:
             tls_port = terminator.port
-            for name, test in tests:
-                if wanted and name not in wanted:
-                    continue
-                try:
-                    test()
-                    passed += 1
-                except Exception:  # whatever it is, it is one failed check, shown in full
-                    failed += 1
-                    print(f"FAILED {name}", flush=True)
-                    traceback.print_exc(file=sys.stdout)
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed or not passed else 0
+            return run_tests(globals(), wanted)
 
 
 if __name__ == "__main__":

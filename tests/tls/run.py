@@ -15,9 +15,9 @@ import ssl
 import subprocess
 import sys
 import tempfile
-import traceback
 
 from certificates import AUTHORITY, Folder
+from counting import run_tests
 from openssl_server import OpensslServer
 from server import Listener, Relay, Server, context
 
@@ -519,24 +519,11 @@ SOON_DONE = (
 
 def main():
     global made
-    tests = [(name, test) for name, test in globals().items() if name.startswith("test_")]
     wanted = SOON_DONE if SLOWLY else sys.argv[4:]
-    failed = passed = 0
     with tempfile.TemporaryDirectory() as folder:
         made = Folder(pathlib.Path(folder))
         make_certificates()
-        for name, test in tests:
-            if wanted and name not in wanted:
-                continue
-            try:
-                test()
-                passed += 1
-            except Exception:  # whatever it is, it is one failed check, shown in full
-                failed += 1
-                print(f"FAILED {name}", flush=True)
-                traceback.print_exc(file=sys.stdout)
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed or not passed else 0
+        return run_tests(globals(), wanted)
 
 
 if __name__ == "__main__":
