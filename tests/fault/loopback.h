@@ -14,10 +14,6 @@
 
 #include "scripted.h"
 
-#ifdef __linux__
-#include <linux/filter.h>
-#endif
-
 enum { LINK_SUBSCRIPTIONS = 64, LINK_HEADERS = 32, MAX_LINKS = 64 };
 
 struct link_subscription {
@@ -94,10 +90,19 @@ static inline const char *link_header(struct loopback *s, const stws_frame *f, c
     return value ? value : "";
 }
 
+/* A filter of one instruction, "return 0", takes no packet. Its structs are those of linux/filter.h,
+   which is not there for every C library. */
 static inline void link_deafen(struct link *l) {
 #ifdef SO_ATTACH_FILTER
-    struct sock_filter nothing = {BPF_RET | BPF_K, 0, 0, 0};
-    struct sock_fprog filter = {1, &nothing};
+    struct {
+        unsigned short code;
+        unsigned char if_true, if_false;
+        unsigned int value;
+    } nothing = {6, 0, 0, 0};
+    struct {
+        unsigned short len;
+        void *filter;
+    } filter = {1, &nothing};
     if (setsockopt(l->fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) != 0) abort();
 #else
     (void)l;
