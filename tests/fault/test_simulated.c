@@ -10,22 +10,27 @@ static void fill_output(struct peer *p) {
     for (i = 0; i < 4; i++) CHECK_INT(0, stws_send(p->client, "/queue/a", bulk, sizeof bulk));
 }
 
+/* A client whose UNSUBSCRIBE of that subscription waits behind a full output. */
+static void unsubscribing(struct peer *p, const stws_subscription *subscription) {
+    stws_options o;
+    int handle;
+    peer_init(p);
+    o = peer_options(p);
+    o.tx_buffer = 4096;
+    peer_start(p, &o);
+    handle = stws_subscribe(p->client, "/topic/a", subscription);
+    CHECK(peer_connect(p));
+    peer_forget(p);
+    fill_output(p);
+    CHECK_INT(0, stws_unsubscribe(p->client, handle));
+}
+
 /* An id is given anew while its UNSUBSCRIBE waits: the broker hears of the end first. */
 static void test_a_reused_id_waits_for_its_unsubscribe(void) {
-    stws_subscription mine = {0};
-    stws_options o;
+    stws_subscription mine = {.id = "mine"};
     struct peer p;
-    int handle, again;
-    peer_init(&p);
-    o = peer_options(&p);
-    o.tx_buffer = 4096;
-    peer_start(&p, &o);
-    mine.id = "mine";
-    handle = stws_subscribe(p.client, "/topic/a", &mine);
-    CHECK(peer_connect(&p));
-    peer_forget(&p);
-    fill_output(&p);
-    CHECK_INT(0, stws_unsubscribe(p.client, handle));
+    int again;
+    unsubscribing(&p, &mine);
     again = stws_subscribe(p.client, "/topic/b", &mine);
     CHECK(again > 0);
     CHECK_INT(0, stws_send(p.client, "/queue/a", "last", 4));
@@ -38,20 +43,10 @@ static void test_a_reused_id_waits_for_its_unsubscribe(void) {
 
 /* One that ends again before it was sent leaves no trace. */
 static void test_a_reused_id_that_ends_at_once(void) {
-    stws_subscription mine = {0};
-    stws_options o;
+    stws_subscription mine = {.id = "mine"};
     struct peer p;
     int handle;
-    peer_init(&p);
-    o = peer_options(&p);
-    o.tx_buffer = 4096;
-    peer_start(&p, &o);
-    mine.id = "mine";
-    handle = stws_subscribe(p.client, "/topic/a", &mine);
-    CHECK(peer_connect(&p));
-    peer_forget(&p);
-    fill_output(&p);
-    CHECK_INT(0, stws_unsubscribe(p.client, handle));
+    unsubscribing(&p, &mine);
     handle = stws_subscribe(p.client, "/topic/b", &mine);
     CHECK_INT(0, stws_unsubscribe(p.client, handle));
     CHECK(stws_subscribe(p.client, "/topic/c", &mine) > 0);
@@ -84,6 +79,7 @@ static void test_reconnect_now_tells_before_it_asks(void) {
     CHECK_STR("DISCONNECTED STWS_OK\nATTEMPT 2\nCONNECTED\n", bytes_text(&p.log));
     peer_free(&p);
 }
+
 static void test_no_pong_after_our_close(void) {
     stws_stats_numbers before, after;
     struct peer p;
