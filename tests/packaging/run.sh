@@ -7,8 +7,8 @@ cd "$(dirname "$0")/../.." || exit 1
 root=$PWD
 here=$root/tests/packaging
 out=$root/build/packaging
-rm -rf "$out/work"
-mkdir -p "$out/work"
+rm -rf "$out/tried"
+mkdir -p "$out/tried"
 version=$(sed -n 's/^.define STOMP_WS_VERSION "\(.*\)"/\1/p' stomp_ws.h)
 
 for tool in cc make cmake ninja meson pkg-config git python3; do
@@ -21,19 +21,19 @@ runs() {
 
 # user NAME: a copy of that user's project, so that none of it can find the header by accident.
 user() {
-    cp -r "$here/users" "$out/work/$1"
-    cd "$out/work/$1/$1" || exit
+    cp -r "$here/users" "$out/tried/$1"
+    cd "$out/tried/$1/$1" || exit
     cp ../program.c .
 }
 
 # ---- installed ----
 
-check "make install" env MAKEFLAGS= make -s install DESTDIR="$out/work/stage" PREFIX=/usr/local
-prefix=$out/work/stage/usr/local
+check "make install" env MAKEFLAGS= make -s install DESTDIR="$out/tried/stage" PREFIX=/usr/local
+prefix=$out/tried/stage/usr/local
 
 # staged COMMAND...: pkg-config finds what is installed in the stage, for a package's root.
 staged() {
-    PKG_CONFIG_PATH=$prefix/share/pkgconfig PKG_CONFIG_SYSROOT_DIR=$out/work/stage "$@"
+    PKG_CONFIG_PATH=$prefix/share/pkgconfig PKG_CONFIG_SYSROOT_DIR=$out/tried/stage "$@"
 }
 
 by_pkg_config() (
@@ -56,15 +56,15 @@ by_meson() (
 )
 check "pkg-config" by_pkg_config
 check "CMake's find_package" by_find_package
-rm -rf "$out/work/find_package"
+rm -rf "$out/tried/find_package"
 refuse "find_package does not take 0.1 for 0.2" "requested version \"0.2\"" too_new
 check "meson, by pkg-config" by_meson
-rm -rf "$out/work/meson"
+rm -rf "$out/tried/meson"
 
 # ---- from a repository: one with this tree in it, and the tag of its version ----
 
 make_origin() (
-    mkdir -p "$out/work/origin/tests" && cd "$out/work/origin" &&
+    mkdir -p "$out/tried/origin/tests" && cd "$out/tried/origin" &&
         cp -r "$root/stomp_ws.h" "$root/LICENSE" . && cp -r "$here" tests/packaging &&
         git init -q && git add . &&
         git -c user.name=test -c user.email=test@example.invalid commit -qm "A release" &&
@@ -74,17 +74,17 @@ check "a repository for the test" make_origin
 
 by_add_subdirectory() (
     user add_subdirectory
-    mkdir third_party && cp -r "$out/work/origin" third_party/stomp_ws
+    mkdir third_party && cp -r "$out/tried/origin" third_party/stomp_ws
     cmake -G Ninja -B build && cmake --build build && runs build/program
 )
 by_fetch_content() (
     user fetch_content
-    cmake -B build -DSTOMP_WS_REPOSITORY="file://$out/work/origin" && cmake --build build &&
+    cmake -B build -DSTOMP_WS_REPOSITORY="file://$out/tried/origin" && cmake --build build &&
         runs build/program
 )
 by_wrap() (
     user meson
-    sed -i "s|@STOMP_WS_REPOSITORY@|file://$out/work/origin|" subprojects/stomp_ws.wrap
+    sed -i "s|@STOMP_WS_REPOSITORY@|file://$out/tried/origin|" subprojects/stomp_ws.wrap
     meson setup --wrap-mode=forcefallback build && ninja -C build && runs build/program
 )
 check "CMake's add_subdirectory" by_add_subdirectory
@@ -100,8 +100,8 @@ install_conan() {
         cp "$here/requirements.txt" "$venv"
 }
 by_conan() (
-    export CONAN_HOME="$out/work/conan"
-    cp -r "$out/work/origin" "$out/work/recipe" && cd "$out/work/recipe" || exit
+    export CONAN_HOME="$out/tried/conan"
+    cp -r "$out/tried/origin" "$out/tried/recipe" && cd "$out/tried/recipe" || exit
     "$venv/bin/conan" profile detect &&
         "$venv/bin/conan" create tests/packaging/conan >"$out/conan.log" 2>&1 &&
         grep "stomp_ws $version works" "$out/conan.log" && return
