@@ -2668,7 +2668,7 @@ static int stws_p_post_pieces(stws_p_session *s, size_t plain, size_t len, size_
 static int stws_p_post_cut(stws_p_session *s, const stws_frame *frame, int text, size_t total, size_t cut,
                            size_t *need) {
     size_t pieces = total / (cut > 8 ? cut - 3 : cut) + 1, plain, built = 0;
-    *need = total + pieces * 14;
+    *need = total + pieces * STWS_P_WS_HEAD;
     if (!stws_p_make_room(&s->out, *need)) return STWS_ERR_SPACE;
     plain = s->out.end + *need - total;
     stws_frame_build(s->out.data + plain, total, s->version, frame, &built);
@@ -4647,9 +4647,9 @@ static void stws_p_queue_await(stws_queue *q, int timeout_ms) {
 #endif
 }
 
-/* The user is done with a message, or has it, as `when` says: acknowledge it if the library is to. */
+/* The user is done with a message, or has it, as `when` says, or both: acknowledge it if the library is to. */
 static void stws_p_acknowledge_on(const stws_message *m, int when) {
-    if (m->ack_on == when && !*m->answered) stws_ack(m->client, m);
+    if ((m->ack_on & when) && !*m->answered) stws_ack(m->client, m);
 }
 STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int timeout_ms) {
     int result = 0;
@@ -6019,7 +6019,7 @@ static int stws_p_on_message_frame(stws *c, stws_event *e) {
         c->calling++;
         call(c, &c->s.message, user);
         c->calling--;
-        if (c->s.message.ack_on && !c->s.answered) stws_ack(c, &c->s.message);
+        stws_p_acknowledge_on(&c->s.message, STWS_ACK_ON_HANDOVER | STWS_ACK_ON_RETURN);
         return 0;
     }
     if (c->o.queue) {
