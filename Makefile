@@ -306,7 +306,7 @@ install: build/stomp_cat build/stomp_ws.pc build/docs/stomp_ws.3 ## header, manu
 	install -D -m 644 examples/completion/_stomp_cat \
 	    $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_stomp_cat
 
-packaging: build/stomp_cat ## pkg-config, CMake, Meson, Conan: each from installation to a program
+packaging: build/stomp_cat ## pkg-config, CMake, Meson, Conan, vcpkg, clib: from installation to a program
 	@TIME_LIMIT=600 sh tests/run.sh 'sh tests/packaging/run.sh'
 
 clean: ## remove build/

@@ -111,16 +111,52 @@ by_conan() (
 check "conan comes from PyPI" install_conan
 check "conan create" by_conan
 
-# clib takes files by their names from a repository; there is nothing of it to run here.
-clib_is_right() {
-    python3 - "$here/clib.json" "$version" <<'END'
-import json, pathlib, sys
-recipe = json.loads(pathlib.Path(sys.argv[1]).read_text())
-assert recipe["version"] == sys.argv[2], recipe["version"]
-assert recipe["src"] and all(pathlib.Path(name).is_file() for name in recipe["src"]), recipe["src"]
+# clib looks for clib.json in the root of a repository, and puts what that names into deps/NAME.
+by_clib() (
+    mkdir "$out/tried/clib" && cd "$out/tried/clib" || exit
+    python3 - "$root" "$version" <<'END' &&
+import json, pathlib, shutil, sys
+root, version = pathlib.Path(sys.argv[1]), sys.argv[2]
+recipe = json.loads((root / "clib.json").read_text())
+assert recipe["version"] == version, recipe["version"]
+folder = pathlib.Path("deps") / recipe["name"]
+folder.mkdir(parents=True)
+for name in recipe["src"]:
+    shutil.copy(root / name, folder / pathlib.Path(name).name)
 END
+        cc -Ideps/stomp_ws "$here/users/program.c" -o program -pthread && runs ./program
+)
+check "what clib.json names" by_clib
+
+# vcpkg's port is a script of CMake's, which runs here with the one function of vcpkg that it calls.
+# With VCPKG, the real tool (and VCPKG_ROOT, its scripts), that one installs it.
+port=$here/vcpkg/stomp-ws
+port_by_cmake() {
+    cat >"$out/tried/port.cmake" <<'END'
+function(vcpkg_install_copyright label file)
+    configure_file("${file}" "${CURRENT_PACKAGES_DIR}/share/${PORT}/copyright" COPYONLY)
+endfunction()
+include("${PORTFILE}")
+END
+    cmake -DPORT=stomp-ws -DPORTFILE="$port/portfile.cmake" -DCURRENT_PACKAGES_DIR="$1" \
+        -P "$out/tried/port.cmake"
 }
-check "clib.json has the version, and files that are there" clib_is_right
+port_by_vcpkg() {
+    "$VCPKG" install stomp-ws --classic --overlay-ports="$here/vcpkg" --x-install-root="$1"
+}
+by_vcpkg() (
+    user find_package
+    if [ -n "${VCPKG:-}" ]; then
+        port_by_vcpkg "$out/tried/vcpkg" &&
+            cmake -B build -DVCPKG_INSTALLED_DIR="$out/tried/vcpkg" -DVCPKG_MANIFEST_MODE=OFF \
+                -DCMAKE_TOOLCHAIN_FILE="$VCPKG_ROOT/scripts/buildsystems/vcpkg.cmake"
+    else
+        port_by_cmake "$out/tried/vcpkg" && test -s "$out/tried/vcpkg/share/stomp-ws/copyright" &&
+            cmake -B build -DCMAKE_PREFIX_PATH="$out/tried/vcpkg"
+    fi && cmake --build build && runs build/program
+)
+rm -rf "$out/tried/find_package"
+check "${VCPKG:-the port of vcpkg, by CMake}" by_vcpkg
 
 # What has to name the version names this one.
 names_the_version() {
@@ -130,6 +166,7 @@ check "the tag in FetchContent" names_the_version "GIT_TAG v$version\$" \
     "$here/users/fetch_content/CMakeLists.txt"
 check "the tag in the wrap" names_the_version "revision = v$version\$" \
     "$here/users/meson/subprojects/stomp_ws.wrap"
+check "the version for vcpkg" names_the_version "\"version-semver\": \"$version\"" "$port/vcpkg.json"
 check "the version for meson" names_the_version "version: '$version'" \
     "$here/users/meson/subprojects/packagefiles/stomp_ws/meson.build"
 
