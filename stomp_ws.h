@@ -231,11 +231,11 @@ None of them changes a public struct. Everything else is an option.
 extern "C" {
 #endif
 /* ==== >>results: every code the library returns, with its name and its sentence ==== */
-/* A call returns 0 or more for success and one of these for failure. The bands tell whose matter it is: -1 yours or
-   your limits', -20 the network's, -30 the HTTP upgrade's, -40 RFC 6455's, -50 a STOMP frame's, -60 the STOMP
-   session's.
+/* A call returns 0 or more for success and one of these (enum stws_result) for failure. The bands tell whose matter it
+   is: -1 yours or your limits', -20 the network's, -30 the HTTP upgrade's, -40 RFC 6455's, -50 a STOMP frame's, -60 the
+   STOMP session's.
    stws_result_text(result), stws_result_name(result)
-       The sentence ("the server refused CONNECT") and the name ("STWS_ERR_LOGIN") of a code; never NULL.
+       The sentence ("the server refused CONNECT") and the name ("STWS_ERR_LOGIN") of a result; never NULL.
        Threads: any. Does not allocate or block.
 
    Parsers return STWS_DONE or STWS_MORE (more octets are needed) besides errors. As an option, STWS_OFF switches off
@@ -294,30 +294,30 @@ enum { STWS_MORE = 0, STWS_DONE = 1, STWS_OFF = -1 };
 STOMP_WS_API const char *stws_result_text(int result);
 STOMP_WS_API const char *stws_result_name(int result);
 /* ==== >>codecs: STOMP frames, WebSocket frames and the handshake, without any I/O ==== */
-/* STOMP. None of these calls allocates, blocks or keeps anything outside of its arguments: any thread, a state each.
+/* Threads: any, a state each. No codec allocates, blocks, or keeps anything outside of its arguments. buf holds len
+   octets, or room for cap; *used are done with, *need is what building takes. STOMP 1.0, 1.1, 1.2: "Augmented BNF".
 
    stws_header      A header; both strings also end in a NUL octet. To be built: a length of 0 means strlen().
    STWS_STOMP_*     A version, and a bit of stws_options.versions. STWS_STOMP_NONE is the time before CONNECTED.
    stws_frame       Parsed: views into the caller's buffer, headers in wire order and decoded, body[body_len] is a NUL.
-                    To be built: command, or, where it is NULL, command_id; no_content_length leaves that header out
-                    (ActiveMQ then makes a TextMessage of it). body_len is in octets.
+                    To be built: command, or, where it is NULL, command_id (an enum stws_command); no_content_length
+                    leaves that header out (ActiveMQ then makes a TextMessage of it).
    stws_frame_state Zero it, then set version, headers and max_headers (the table for one frame's headers), max_line
                     (octets in a header line; 0: 65,536) and max_body (octets; 0: 16 MiB). heartbeats counts the
                     end-of-lines seen between frames. What follows it is the parser's own.
    stws_frame_parse(buf, len, state, frame, used)
        Parse one frame where it lies: octets of buf[0..len) are unescaped and terminated in place. STWS_DONE: *frame
        holds until these octets change, and *used of them are done with. STWS_MORE: *used octets (end-of-lines) must go;
-       call again with the rest and more behind it, there or moved elsewhere: nothing is looked at twice.
-       STWS_ERR_FRAME_*: the stream is lost. STOMP 1.0, 1.1, 1.2: "Frames and Headers", "Augmented BNF".
+       come again with the rest and more, there or elsewhere: none is seen twice. STWS_ERR_FRAME_*: the stream is lost.
    stws_frame_build(buf, cap, version, frame, need)
        Write the frame as that version says it. STWS_OK; STWS_ERR_SPACE when it is longer than cap octets (nothing is
        written); STWS_ERR_FRAME_BUILD when it cannot be said: LF, CR or NUL where there is no escape, ':' in a name that
-       may not be escaped, a content-length that is wrong, a body where none may be. *need: its octets. A body gets a
-       content-length unless the frame has one or wants none; one with a NUL gets it all the same.
+       may not be escaped, a content-length that is wrong, a body where none may be. A body gets a content-length
+       unless the frame has one or wants none; one with a NUL gets it all the same.
    stws_frame_header(frame, name)
        The value of the first header of that name ("Repeated Header Entries"), or NULL.
    stws_command_name(command_id)
-       "MESSAGE"; "" for STWS_COMMAND_OTHER. */
+       "MESSAGE" of a command_id; "" for STWS_COMMAND_OTHER. */
 typedef struct stws_header { const char *name, *value; size_t name_len, value_len; } stws_header;
 enum { STWS_STOMP_NONE = 0, STWS_STOMP_10 = 1, STWS_STOMP_11 = 2, STWS_STOMP_12 = 4 };
 enum stws_command {
@@ -348,7 +348,7 @@ STOMP_WS_API int stws_frame_parse(char *buf, size_t len, stws_frame_state *state
 STOMP_WS_API int stws_frame_build(char *buf, size_t cap, int version, const stws_frame *frame, size_t *need);
 STOMP_WS_API const char *stws_frame_header(const stws_frame *frame, const char *name);
 STOMP_WS_API const char *stws_command_name(int command_id);
-/* WebSocket frames (RFC 6455, section 5), pure like the above.
+/* WebSocket frames (RFC 6455, section 5).
 
    stws_ws          One direction of a connection. Zero it, then set server (1: the peer's frames must be masked; 0:
                     must not), check_utf8 (1: text is checked as it streams), max_message (octets; 0: any),
@@ -361,14 +361,14 @@ STOMP_WS_API const char *stws_command_name(int command_id);
        done with; come again with the rest and more. Data come in pieces as they are there, so that no message has to
        fit anywhere; control frames come whole. STWS_ERR_WS_PROTOCOL, _UTF8, _LIMIT: close with ws->close_code.
    stws_ws_build(buf, cap, opcode, fin, payload, len, key, need)
-       Write one frame. key: four octets from a CSPRNG, fresh for every frame (client, 5.3), or NULL (server). STWS_OK,
-       STWS_ERR_SPACE, or STWS_ERR_USAGE for what may not be sent (a control frame over 125 octets or in pieces, a
-       reserved opcode). *need: its octets. payload may lie in buf only where it belongs anyway.
+       Write one frame (opcode: STWS_WS_*; fin: it ends a message). key: four octets from a CSPRNG, fresh each time
+       (client, 5.3), or NULL (server). STWS_OK, STWS_ERR_SPACE, or STWS_ERR_USAGE for what may not be sent (a control
+       frame over 125 octets or in pieces, a reserved opcode). payload may lie in buf only where it belongs anyway.
    stws_ws_mask(dst, src, len, key, offset)
        dst[i] = src[i] ^ key[(offset + i) % 4], for len octets. dst may be src, or begin before it.
    stws_ws_close_payload(out, code, reason)
-       The payload of a close frame: code, and as much of reason as 123 octets hold, cut between characters. Its length;
-       0 for code 0 (5.5.1).
+       Put a close frame's payload into out: code, and as much of reason as 123 octets hold, cut between characters. Its
+       length; 0 for code 0 (5.5.1).
    stws_utf8_valid(data, len)
        1 when it is UTF-8 (RFC 3629: no surrogates, no overlong forms, nothing above U+10FFFF), else 0. */
 enum {
@@ -397,17 +397,17 @@ STOMP_WS_API int stws_ws_build(char *buf, size_t cap, int opcode, int fin, const
 STOMP_WS_API void stws_ws_mask(void *dst, const void *src, size_t len, const unsigned char key[4], size_t offset);
 STOMP_WS_API size_t stws_ws_close_payload(char out[125], int code, const char *reason);
 STOMP_WS_API int stws_utf8_valid(const void *data, size_t len);
-/* URL and handshake (RFC 6455, sections 3 and 4), pure like the above.
+/* URL and handshake (RFC 6455, sections 3 and 4).
 
-   stws_url         Views into a URL: host without brackets; target is path and query, "" for "/"; port is 80 or 443
-                    where the URL has none; secure is 1 for wss://.
+   stws_url         Views into a URL: host, without brackets if is_ipv6; target is path and query, "" for "/"; port is
+                    80 or 443 unless has_port; secure is 1 for wss://.
    stws_http        The head of an HTTP/1.1 request or answer. Zero it, then set headers and max_headers (a table) and
                     max_bytes (of the head; 0: 16,384). Answer: status and reason, which may be ""; request: method and
                     target. minor: the x of HTTP/1.x. scanned is private.
    stws_handshake   What goes into an upgrade request: subprotocols ("v12.stomp, v11.stomp"), origin, cookie and headers
                     (name, value, name, value, ..., NULL) may be NULL.
    stws_url_parse(url, out, why)
-       STWS_OK, or STWS_ERR_URL and in *why (may be NULL) a sentence.
+       Take a url apart. STWS_OK, or STWS_ERR_URL and in *why (may be NULL) a sentence.
    stws_handshake_parse(buf, len, http, used)
        A head, in place. STWS_DONE: *used octets were its own; what follows is WebSocket already. STWS_MORE,
        STWS_ERR_HTTP, STWS_ERR_HTTP_LIMIT.
@@ -415,16 +415,16 @@ STOMP_WS_API int stws_utf8_valid(const void *data, size_t len);
        The first header of that name or NULL; 1 when a comma-separated value of the headers of that name is token. Both
        without regard to case.
    stws_handshake_key(random, key), stws_handshake_accept(key, accept)
-       Sec-WebSocket-Key from 16 random octets; the Sec-WebSocket-Accept that belongs to a key.
+       Sec-WebSocket-Key from 16 random octets; the Sec-WebSocket-Accept that belongs to a key, into accept.
    stws_handshake_request(buf, cap, handshake, need)
        The request. STWS_OK; STWS_ERR_SPACE; STWS_ERR_USAGE when a string holds a control character such as CR or LF, or
-       a header is one of the handshake's own. *need: its octets.
+       a header is one of the handshake's own.
    stws_handshake_check(answer, key, offered, subprotocol, why)
-       Is it the answer of a WebSocket server to us? STWS_OK, STWS_ERR_HTTP_STATUS, _UPGRADE, _SUBPROTOCOL or
-       _EXTENSION; *subprotocol: the chosen one or NULL; *why: a sentence. Both may be NULL.
+       Is it an answer to a request with key and these subprotocols offered? STWS_OK, STWS_ERR_HTTP_STATUS, _UPGRADE,
+       _SUBPROTOCOL or _EXTENSION; *subprotocol: the chosen one or NULL; *why: a sentence. Both may be NULL.
    stws_handshake_answer(buf, cap, request, supported, need)
        The server's half: a 101 answer with the client's first subprotocol out of supported (a comma list; NULL: none),
-       STWS_OK; or, when the request is no upgrade, a whole 400 or 426 answer and STWS_ERR_HTTP_UPGRADE. */
+       STWS_OK; or, for a request that is no upgrade, a 400 or 426 answer, STWS_ERR_HTTP_UPGRADE; or STWS_ERR_SPACE. */
 typedef struct stws_url {
     int secure, port, has_port, is_ipv6;
     const char *host, *target;
@@ -453,13 +453,12 @@ STOMP_WS_API int stws_handshake_check(const stws_http *answer, const char *key, 
                                       const char **subprotocol, const char **why);
 STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *request, const char *supported,
                                        size_t *need);
-/* Duplicates. At least once means that a message may come twice; these remember the ids of the last ones, exactly, in
-   memory of a fixed size. Threads: any, a state each. They neither allocate nor block.
+/* Duplicates. At least once means that a message may come twice: these remember the last ids, in memory of fixed size.
 
    stws_dedup_size(count)
        Octets for the last count ids (24 for each), aligned as malloc aligns.
    stws_dedup_init(memory, count)
-       A memory of that many; it needs no end.
+       A memory of the last count ids; it needs no end.
    stws_dedup_seen(dedup, id)
        1: the id (what the header of options.stable_id says, say) is among the last count; 0: not, and now it is. NULL
        is no id: 0. */
@@ -470,12 +469,12 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
 #ifndef STOMP_WS_NO_IO
 /* ==== >>message: what arrives ==== */
 /* stws_message     A frame from the server: a MESSAGE, or, as event.message, an ERROR, RECEIPT, CONNECTED or unknown
-                    one. Views that hold until the next driving call, or, in a callback, until it returns. A header that
-                    is not there is NULL; body never is, and body[body_len] is a NUL. ack is what STOMP 1.2's ACK names;
-                    subscription the id on the wire, handle the stws_subscribe behind it (0: nobody's, as with
-                    RabbitMQ's /temp-queue); epoch the number of the session; ack_on its subscription's; frame has
-                    everything, all headers in order.
-   stws_event       type, and with it:
+                    one. Views that hold until the next driving call, or, in a callback, until it returns: its headers
+                    destination, message_id, subscription, content_type and ack (which STOMP 1.2's ACK names), NULL if
+                    not there; body, which never is (body[body_len] is a NUL; body_is_utf8: 1 for text); handle, of its
+                    stws_subscribe (0: nobody's, as with RabbitMQ's /temp-queue), with its ack_on; epoch, the number
+                    of the session; frame, which has everything, all headers in order.
+   stws_event       type (STWS_EVENT_NONE: none), and with it:
        CONNECTED     message: the CONNECTED frame
        MESSAGE       message
        RECEIPT       receipt: the number that the sending call returned (0: nobody's); result: STWS_OK, STWS_ERR_BROKER,
@@ -485,6 +484,7 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
        DISCONNECTED  result and text: why; retry_ms: when the next attempt comes, -1: never
        UNHANDLED     message: a frame of a command that nobody knows
        OUTBOX_HIGH, OUTBOX_LOW   the outbox fills: send less; it has emptied: go on (options outbox_high, outbox_low)
+   stws_on_message, stws_on_event   Called back with what the options or the subscription have as user.
    stws_on_trace    Each frame sent ('>') or received ('<'), the HTTP heads too (command "GET /path HTTP/1.1");
                     passcodes, Authorization and cookies read "***". A heart-beat has an empty command. It runs under
                     the client's lock: no call of the library from it.
@@ -492,7 +492,7 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
        The value of the first header of that name, or NULL. Threads: any. Neither allocates nor blocks; linear in the
        number of headers. STOMP 1.2, "Repeated Header Entries".
    stws_message_copy(message), stws_message_free(copy)
-       A copy in one block of memory, NULL without memory; and its end (NULL is fine). Threads: any. Allocates. */
+       A copy in one block, NULL without memory; and its end (NULL is fine). Threads: any. Allocates, does not block. */
 typedef struct stws stws;
 typedef struct stws_queue stws_queue;
 typedef struct stws_message {
@@ -521,8 +521,8 @@ STOMP_WS_API const char *stws_header_get(const stws_message *message, const char
 STOMP_WS_API stws_message *stws_message_copy(const stws_message *message);
 STOMP_WS_API void stws_message_free(stws_message *copy);
 /* ==== >>plug: transport, clock, randomness and memory of your own ==== */
-/* stws_transport   A byte stream instead of TCP (OpenSSL, a serial line, a test), one for each client; ctx is handed to
-                    every call. Called by the driving thread only, without a lock, and never to block:
+/* stws_transport   A byte stream instead of TCP (OpenSSL, a serial line, a test), one for each client; ctx goes to each
+                    call, by the driving thread, without a lock, not to block. stws_endpoint: host, port, secure (wss)
        open          begin, or go on: STWS_DONE when it stands, STWS_MORE (asked again when fd is ready), or an error
        read, write   octets moved; 0: none just now; STWS_ERR_EOF at the end of the stream; or an error
        close         also after an open that failed
@@ -532,7 +532,7 @@ STOMP_WS_API void stws_message_free(stws_message *copy);
    stws_clock       now_us: microseconds, monotonic. slept_us: NULL, or: how many of them the machine has slept, which
                     now_us leaves out.
    stws_random      fill: 0, or -1 when there is no randomness, which makes the connection fail.
-   stws_allocator   Instead of STOMP_WS_MALLOC and STOMP_WS_FREE. */
+   stws_allocator   alloc, release: instead of STOMP_WS_MALLOC and STOMP_WS_FREE. */
 enum { STWS_WANT_READ = 1, STWS_WANT_WRITE = 2, STWS_WANT_NOW = 4 };
 typedef struct stws_endpoint { const char *host; int port, secure; } stws_endpoint;
 typedef struct stws_transport {
@@ -602,9 +602,9 @@ typedef struct stws_allocator {
    on_message            for subscriptions without a callback of their own
    on_event              for everything else
    on_trace              for every frame
-   before_connect        before each attempt; may change it (its strings live until the next one). 0: go; > 0: ask again
-                         in so many ms; < 0: end
-   before_subscribe      the same before each SUBSCRIBE; headers, when set, stand for the subscription's own
+   before_connect        before each attempt; may change it, stws_attempt (its strings live until the next). 0: go; > 0:
+                         ask again in so many ms; < 0: end
+   before_subscribe      the same before each SUBSCRIBE, stws_subscribing a handle; headers, if set, stand for its own
    user                  handed to these callbacks
    queue                 messages go there instead
    tls_ca_file, tls_ca_pem                  whom wss:// trusts: a file, or text, of PEM; the system's CAs
@@ -613,7 +613,7 @@ typedef struct stws_allocator {
    tls_insecure_no_verify                   1: anybody may be the server, but for tls_pin. For tests only
    transport, clock, random, allocator      of your own; see >>plug
    stws_options_default()
-       Everything at its default: for C++, which has no designated initialisers before C++20.
+       The options, all at their defaults: for C++, which has no designated initialisers before C++20.
        Threads: any. Does not allocate or block.
    stws_size(options)
        Octets that stws_init needs for them; 0 when they are wrong. Threads: any. Does not allocate or block.
@@ -623,10 +623,10 @@ typedef struct stws_allocator {
        a sentence. Threads: any. Does not allocate or block.
    stws_create(options)
        The same in one block from the allocator. NULL only without memory: with wrong options there is a client too, and
-       its first driving call returns the error. Threads: any. Allocates.
+       its first driving call returns the error. Threads: any. Allocates, does not block.
    stws_destroy(client)
        Close at once, wipe secrets, release. NULL is fine. Threads: the driving one, outside callbacks, when no other
-       uses the client any more. Does not block. No callback comes after it.
+       uses the client any more. Does not allocate or block. No callback comes after it.
    stws_stop(client)
        End: what waits is written as far as it goes at once, then DISCONNECT and close. stws_run returns 0, stws_next
        STWS_CLOSED. Threads: any, callbacks, signal handlers. Does not allocate or block.
@@ -703,12 +703,12 @@ STOMP_WS_API int stws_reconnect_now(stws *client);
        The same for several, until all have ended: 0, or STWS_ERR_TIMEOUT. A turn costs O(count) and a wait covers 64
        clients at once: for thousands use an event loop and the calls below.
    stws_connect(client, timeout_ms)
-       Wait for CONNECTED, calling back: 0, or the error. Not needed, as every driving call connects.
+       Wait for CONNECTED, calling back: 0, STWS_ERR_TIMEOUT, or the error. Not needed: every driving call connects.
    stws_start(client), stws_join(client)
        stws_run in a thread of its own: 0, STWS_ERR_STATE (single_thread, or running), STWS_ERR_MEMORY; and what it
        returned.
    stws_fds(client, out, cap)
-       The descriptors to wait for, at most three, and for what: how many. Ask again after each step.
+       Into out[cap] each fd to wait for, with what it wants, 3 stws_fd at most: how many. Ask again after each step.
    stws_deadline(client)
        Milliseconds after which stws_step has to come even if none is ready; 0: at once; -1: whenever.
    stws_step(client)
@@ -731,15 +731,15 @@ STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
 /* ==== >>talk: subscribe, send, acknowledge ==== */
 /* Threads: any, callbacks too, in every state. They allocate only to let tx_buffer grow for a larger frame, and block
    only with STWS_FULL_BLOCK (and stws_request). All may return STWS_ERR_USAGE, STWS_ERR_LIMIT (an option's),
-   STWS_ERR_FULL (outbox_policy), STWS_ERR_FRAME_BUILD (no STOMP version can say it), STWS_CLOSED, and STWS_ERR_STATE
-   after stws_disconnect.
+   STWS_ERR_FULL (outbox_policy), STWS_ERR_FRAME_BUILD (no STOMP version can say it), STWS_ERR_MEMORY, STWS_CLOSED, and
+   STWS_ERR_STATE after stws_disconnect.
 
    stws_subscription  id: on the wire, else one of ours; ack: "auto" (also NULL), "client", "client-individual";
-                      ack_on: when the library acknowledges by itself (ack is "client-individual" then, if NULL):
-                      STWS_ACK_ON_HANDOVER, once the queue or you have the message, STWS_ACK_ON_RETURN, when you are
-                      done with it: the callback returns, the next driving call or stws_queue_pop comes; not when you
-                      said stws_ack or stws_nack yourself. With prefetch that is credit: a broker sends no more than you
-                      get done;
+                      ack_on: STWS_ACK_BY_CALL, or when the library acknowledges (ack NULL is "client-individual"
+                      then): STWS_ACK_ON_HANDOVER, once the queue or you have the message, STWS_ACK_ON_RETURN, when you
+                      are done with it: the callback returns, the next driving call or stws_queue_pop comes; not when
+                      you said stws_ack or stws_nack yourself. With prefetch that is credit: a broker sends no more than
+                      you get done;
                       headers: more of them; receipt: 1: an event when the server has confirmed it; on_message with its
                       user: instead of the options' callback. Said as each broker has it, unless headers do: prefetch:
                       how many messages it may send ahead of their ACKs (Artemis counts octets: 1,024 for each);
@@ -750,22 +750,22 @@ STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
                       event tells how it ended; no_content_length: 1: leave that out; STWS_AS_TEXT: only where the
                       broker takes that for text (ActiveMQ and Artemis make a TextMessage of it).
    stws_subscribe(client, destination, options)
-       A handle > 0, good across reconnects. options may be NULL. STOMP 1.2, "SUBSCRIBE".
+       A handle > 0, good across reconnects, of a destination. options may be NULL. STOMP 1.2, "SUBSCRIBE".
    stws_unsubscribe(client, handle)
-       0. Messages under way may still come, as nobody's. The broker forgets a durable one, too.
+       End a handle: 0. Messages may still come, as nobody's; a durable one is forgotten. STOMP 1.2, "UNSUBSCRIBE".
    stws_send(client, destination, body, body_len), stws_send_text(client, destination, text), stws_send_ex(client,
    message)
-       0, or the receipt's number (> 0). The body is copied, masked, into the output at once, or into the outbox. STOMP
-       1.2, "SEND".
+       0, or the receipt's number (> 0). The body goes to destination, or into the outbox, by copy. STOMP 1.2, "SEND".
    stws_ack(client, message), stws_nack(client, message), stws_ack_in(client, message, transaction), stws_nack_in(...)
        As the version says it: id, or message-id and subscription. STWS_ERR_STALE when the message came in an earlier
        session: nothing is sent. STWS_ERR_FRAME_BUILD for NACK in STOMP 1.0. STOMP 1.2, "ACK", "NACK".
    stws_begin(client, transaction), stws_commit(...), stws_abort(...)
-       A transaction of that name, for stws_outgoing.transaction and stws_ack_in.
+       A transaction of that name, for stws_outgoing.transaction and stws_ack_in: 0, or STWS_ERR_STALE after an ACK of
+       another session. STOMP 1.2, "BEGIN", "COMMIT", "ABORT".
    stws_request(client, message, reply, timeout_ms)
        Send with a reply-to and a correlation-id of its own, and wait for the answer: 0 and *reply, to be freed with
-       stws_message_free; STWS_ERR_TIMEOUT, STWS_ERR_BROKER, or an error. Drives, calling back: the driving thread only.
-       */
+       stws_message_free; STWS_ERR_TIMEOUT after timeout_ms, STWS_ERR_BROKER, or an error. Drives: the driving thread
+       only, calling back. */
 enum { STWS_AS_TEXT = 2 };
 enum { STWS_ACK_BY_CALL = 0, STWS_ACK_ON_HANDOVER = 1, STWS_ACK_ON_RETURN = 2 };
 typedef struct stws_subscription {
@@ -797,16 +797,16 @@ STOMP_WS_API int stws_abort(stws *client, const char *transaction);
 STOMP_WS_API int stws_request(stws *client, const stws_outgoing *message, stws_message **reply, int timeout_ms);
 /* ==== >>look: state, errors, numbers ==== */
 /* Threads: any, but for stws_error_text: the driving one, or any after the end. None allocates or blocks. No text is
-   NULL.
-   stws_state(client), stws_state_name(state)  An enum stws_state_number, and a word for it.
+   NULL. A client that is NULL (no memory) has STWS_ERR_MEMORY.
+   stws_state(client), stws_state_name(state)  An enum stws_state_number, and a word for a state.
    stws_broker(client)       Who the server is, by options.broker or CONNECTED's server header: an enum
                              stws_broker_number.
    stws_version(client)      The version negotiated, STWS_STOMP_*.
    stws_error(client)        The last error; 0 again once connected. stws_error_text(client): its sentence, or "".
    stws_http_status(client)  Of the last upgrade's answer; stws_close_code(client): of the server's last close frame; or
                              0.
-   stws_user(client)         options.user.
-   stws_stats(client, out)   Numbers since the beginning:
+   stws_user(client)         The user of the options.
+   stws_stats(client, out)   Numbers since the beginning, an stws_stats_numbers:
        bytes_in, bytes_out, reads, writes       octets on the transport, and the calls that moved them
        frames_in, frames_out, messages_in, messages_out, heartbeats_in, heartbeats_out       STOMP
        sessions, reconnects
@@ -841,16 +841,16 @@ STOMP_WS_API int stws_close_code(const stws *client);
 STOMP_WS_API void *stws_user(const stws *client);
 STOMP_WS_API void stws_stats(stws *client, stws_stats_numbers *out);
 /* ==== >>inbox: one queue over many clients ==== */
-/* A bounded queue of messages: clients put in (options.queue), whoever likes takes out. When it is full the clients
-   stop reading until there is room. Threads: any, but for create and destroy, which come before and after the clients.
+/* A bounded queue of messages: clients put in (options.queue), whoever likes takes out. While it is full they read
+   nothing. Threads: any; create and destroy come before and after the clients. Only create allocates, only pop blocks.
    stws_queue_create(capacity)
-       A queue of that many octets, in one block; NULL without memory. Allocates.
+       A queue for capacity octets, in one block of memory; NULL without it.
    stws_queue_pop(queue, message, timeout_ms)
        1 and *message; 0 after timeout_ms (-1: no limit); STWS_CLOSED once it is closed and empty. *message on entry is
        the one taken before, and given back by this call, or NULL: so set a variable to NULL once, and loop. Each thread
-       has its own. message->client is whose it is, for stws_ack. Blocks. Does not allocate.
+       has its own. message->client is whose it is, for stws_ack.
    stws_queue_close(queue)
-       Nothing more goes in, and all who wait wake up. Does not block.
+       Nothing more goes in, and all who wait wake up.
    stws_queue_destroy(queue)
        NULL is fine. */
 STOMP_WS_API stws_queue *stws_queue_create(size_t capacity);

@@ -51,6 +51,7 @@ lint_header() {
     check "clang-tidy stomp_ws.h" clang_tidy stomp_ws.h -x c -std=c11 -DSTOMP_WS_IMPLEMENTATION
     check "cppcheck stomp_ws.h" cpp_check -DSTOMP_WS_IMPLEMENTATION --language=c stomp_ws.h
     check "the header's style" python3 tests/tools/check_header.py
+    check "the declarations' comments" python3 tests/tools/check_interface.py
     check "the attack table" python3 tests/tools/check_attacks.py
 }
 
