@@ -46,8 +46,10 @@ Quick start (examples/minimal.c):
     }
 
     int main(int argc, char **argv) {
-        stws_options options = {.on_message = print, .on_event = explain};
+        stws_options options = stws_options_default();
         options.url = argc > 1 ? argv[1] : "ws://localhost:8080/notifications/websocket";
+        options.on_message = print;
+        options.on_event = explain;
 
         stws *client = stws_create(&options);
         stws_subscribe(client, "/topic/notifications", NULL);
@@ -71,8 +73,7 @@ before that nothing is delivered. [M3]
 1. `stws_run` blocks and calls back. `stws_start` and `stws_join` do it in a thread of its own. [D1]
 2. `stws_next` returns one event after another, as sqlite3_step returns rows; `stws_run` is a short loop over it, and
    `stws_run_many` one over several clients. [D2]
-3. `stws_fds`, `stws_deadline` and `stws_step` fit any event loop: wait for the descriptors or the deadline, then step.
-   [D3]
+3. `stws_fds`, `stws_deadline` and `stws_step` fit any event loop: wait for descriptors or deadline, then step. [D3]
 
 With `options.queue` the messages of any number of clients go to one queue, and `stws_queue_pop` takes them out in
 another thread; when it is full the clients stop reading, so that the broker and TCP hold back, and memory stays
@@ -799,8 +800,7 @@ STOMP_WS_API int stws_request(stws *client, const stws_outgoing *message, stws_m
 /* Threads: any, but for stws_error_text: the driving one, or any after the end. None allocates or blocks. No text is
    NULL. A client that is NULL (no memory) has STWS_ERR_MEMORY.
    stws_state(client), stws_state_name(state)  An enum stws_state_number, and a word for a state.
-   stws_broker(client)       Who the server is, by options.broker or CONNECTED's server header: an enum
-                             stws_broker_number.
+   stws_broker(client)       Who the server is, by options.broker or CONNECTED: an enum stws_broker_number.
    stws_version(client)      The version negotiated, STWS_STOMP_*.
    stws_error(client)        The last error; 0 again once connected. stws_error_text(client): its sentence, or "".
    stws_http_status(client)  Of the last upgrade's answer; stws_close_code(client): of the server's last close frame; or

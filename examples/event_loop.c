@@ -75,7 +75,11 @@ static void explain(stws *client, const stws_event *event, void *user) {
 }
 
 static stws *make_client(const char *url, char *name) {
-    stws_options options = {.url = url, .on_message = print, .on_event = explain, .user = name};
+    stws_options options = stws_options_default();
+    options.url = url;
+    options.on_message = print;
+    options.on_event = explain;
+    options.user = name;
     return stws_create(&options);
 }
 

@@ -98,7 +98,7 @@ struct message {
     int references, deliveries;
     const char *destination, *body;
     size_t body_len, header_count;
-    stws_header headers[];
+    stws_header *headers; /* behind it */
 };
 
 struct destination {
@@ -108,7 +108,7 @@ struct destination {
     size_t held;
     size_t users;                   /* subscriptions that point here, listening or not */
     enum kind kind;
-    char name[];
+    const char *name;               /* behind it */
 };
 
 struct subscription {
@@ -118,7 +118,7 @@ struct subscription {
     struct destination *destination;
     enum ack ack;
     int implicit;                       /* made by a reply-to, not by SUBSCRIBE */
-    char id[];
+    const char *id;                     /* behind it */
 };
 
 /* A MESSAGE that waits for its ACK; without a subscription it is settled. In order of number. */
@@ -138,7 +138,7 @@ struct operation {
 struct transaction {
     struct transaction *next;
     struct buffer operations;
-    char name[];
+    const char *name; /* behind it */
 };
 
 struct connection {
@@ -201,7 +201,7 @@ static void *claim(struct broker *b, void *old, size_t size) {
     union block *block = old ? (union block *)old - 1 : NULL, *moved;
     size_t had = block ? block->size : 0;
     if (size > had && size - had > MEMORY_LIMIT - b->memory) return NULL;
-    moved = realloc(block, sizeof *block + size);
+    moved = (union block *)realloc(block, sizeof *block + size);
     if (!moved) return NULL;
     moved->size = size;
     b->memory = b->memory - had + size;
@@ -214,13 +214,13 @@ static void give_back(struct broker *b, void *old) {
     free(block);
 }
 
-/* A zeroed struct whose last member is a name. */
-static void *claim_named(struct broker *b, size_t name_at, const char *name) {
+/* A zeroed struct of that size with a name behind it. */
+static void *claim_named(struct broker *b, size_t size, const char *name) {
     size_t len = strlen(name) + 1;
-    char *p = claim(b, NULL, name_at + len);
+    char *p = (char *)claim(b, NULL, size + len);
     if (!p) return NULL;
-    memset(p, 0, name_at);
-    memcpy(p + name_at, name, len);
+    memset(p, 0, size);
+    memcpy(p + size, name, len);
     return p;
 }
 
@@ -238,7 +238,7 @@ static char *buffer_room(struct broker *b, struct buffer *f, size_t n) {
         f->start = 0;
     }
     while (cap - f->start - f->len < n) cap *= 2;
-    if (cap != f->cap) data = claim(b, f->data, cap);
+    if (cap != f->cap) data = (char *)claim(b, f->data, cap);
     if (!data) return NULL;
     f->data = data;
     f->cap = cap;
@@ -379,9 +379,10 @@ static struct message *message_new(struct broker *b, const char *destination, co
     struct message *m;
     char *at;
     for (i = 0; i < count; i++) size += headers[i].name_len + headers[i].value_len + 2;
-    m = claim(b, NULL, size);
+    m = (struct message *)claim(b, NULL, size);
     if (!m) return NULL;
     memset(m, 0, head);
+    m->headers = (stws_header *)(m + 1);
     at = (char *)m + head;
     m->references = 1;
     m->destination = copy_text(&at, destination, strlen(destination));
@@ -422,8 +423,9 @@ static enum kind kind_of(const char *name) {
 static struct destination *destination_make(struct broker *b, const char *name) {
     struct destination *d = destination_find(b, name), **bucket = destination_bucket(b, name);
     if (d || b->destination_count >= MAX_DESTINATIONS) return d;
-    d = claim_named(b, offsetof(struct destination, name), name);
+    d = (struct destination *)claim_named(b, sizeof *d, name);
     if (!d) return NULL;
+    d->name = (const char *)(d + 1);
     d->kind = kind_of(name);
     d->next = *bucket;
     *bucket = d;
@@ -644,9 +646,10 @@ static struct subscription *subscribe(struct connection *c, const char *name, co
     struct subscription *s;
     if (c->subscription_count >= MAX_SUBSCRIPTIONS) return NULL;
     d = destination_make(b, name);
-    s = d ? claim_named(b, offsetof(struct subscription, id), id) : NULL;
+    s = d ? (struct subscription *)claim_named(b, sizeof *s, id) : NULL;
     if (d && !s) destination_tidy(b, d);
     if (!s) return NULL;
+    s->id = (const char *)(s + 1);
     s->ack = ack;
     s->connection = c;
     s->destination = d;
@@ -973,8 +976,9 @@ static const char *on_begin(struct connection *c, const stws_frame *f) {
     if (!name) return "there is no transaction";
     if (*transaction_find(c, name)) return "the transaction has begun already";
     if (c->transaction_count >= MAX_TRANSACTIONS) return "there are too many transactions";
-    t = claim_named(c->broker, offsetof(struct transaction, name), name);
+    t = (struct transaction *)claim_named(c->broker, sizeof *t, name);
     if (!t) return "the broker has no memory left";
+    t->name = (const char *)(t + 1);
     t->next = c->transactions;
     c->transactions = t;
     c->transaction_count++;
@@ -1157,7 +1161,7 @@ static char *read_file(struct broker *b, int fd, size_t *size) {
     char *data;
     if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode) || info.st_size > MAX_FILE) return NULL;
     *size = (size_t)info.st_size;
-    data = claim(b, NULL, *size + 1);
+    data = (char *)claim(b, NULL, *size + 1);
     while (data && len < *size && n > 0) {
         n = read(fd, data + len, *size - len);
         if (n > 0) len += (size_t)n;
@@ -1278,7 +1282,7 @@ static int step_request(struct connection *c) {
 /* ==== connections: octets in, octets out ==== */
 
 static struct connection *connection_open(struct broker *b) {
-    struct connection *c = claim(b, NULL, sizeof *c);
+    struct connection *c = (struct connection *)claim(b, NULL, sizeof *c);
     if (!c) return NULL;
     memset(c, 0, sizeof *c);
     c->broker = b;
@@ -1633,8 +1637,9 @@ static int listen_on(const struct settings *o, char port[PORT_TEXT]) {
 }
 
 static int catch_signals(void) {
-    struct sigaction action = {0};
+    struct sigaction action;
     if (pipe(wake_pipe) != 0) return 0;
+    memset(&action, 0, sizeof action);
     make_nonblocking(wake_pipe[0]);
     make_nonblocking(wake_pipe[1]);
     action.sa_handler = on_signal;

@@ -16,8 +16,10 @@ static void explain(stws *client, const stws_event *event, void *user) {
 }
 
 int main(int argc, char **argv) {
-    stws_options options = {.on_message = print, .on_event = explain};
+    stws_options options = stws_options_default();
     options.url = argc > 1 ? argv[1] : "ws://localhost:8080/notifications/websocket";
+    options.on_message = print;
+    options.on_event = explain;
 
     stws *client = stws_create(&options);
     stws_subscribe(client, "/topic/notifications", NULL);

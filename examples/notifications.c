@@ -79,7 +79,10 @@ static int take_arguments(struct arguments *a, int argc, char **argv) {
 
 /* Make the clients, and only then let Ctrl-C reach them. */
 static void make_clients(const struct arguments *a, stws_queue *queue) {
-    stws_options options = {.url = a->url, .queue = queue, .on_event = explain};
+    stws_options options = stws_options_default();
+    options.url = a->url;
+    options.queue = queue;
+    options.on_event = explain;
     for (int i = 0; i < a->clients; i++) {
         clients[i] = stws_create(&options);
         for (int k = 0; k < a->destination_count; k++)

@@ -106,10 +106,10 @@ typedef struct settings {
     int help, version;
 } settings;
 
-typedef struct body {
+typedef struct content {
     char *data;
     size_t len;
-} body;
+} content;
 
 typedef struct run {
     const settings *set;
@@ -119,7 +119,7 @@ typedef struct run {
     int connected, was_connected, ending, code, sent_all;
     char told[800];    // the last error sentence printed, so that none is said twice
     char refused[800]; // what the server said against a message when DISCONNECT was already out
-    body bodies[MAX_FILES]; // what -m or -f want sent; none where it comes from stdin
+    content bodies[MAX_FILES]; // what -m or -f want sent; none where it comes from stdin
     size_t body_count;
     const char *body;
     size_t body_len;
@@ -159,7 +159,7 @@ static int usage(const char *what, const char *argument) {
 }
 
 static char *copy_text(const char *text, size_t len) {
-    char *copy = malloc(len + 1);
+    char *copy = (char *)malloc(len + 1);
     if (!copy) abort();
     memcpy(copy, text, len);
     copy[len] = 0;
@@ -646,12 +646,12 @@ static void on_event(run *r, const stws_event *e) {
 // What comes while stws_request drives.
 static void call_message(stws *client, const stws_message *message, void *user) {
     (void)client;
-    on_message(user, message);
+    on_message((run *)user, message);
 }
 
 static void call_event(stws *client, const stws_event *event, void *user) {
     (void)client;
-    on_event(user, event);
+    on_event((run *)user, event);
 }
 
 // Spring, and Spring as a relay, may say farewell with an ERROR.
@@ -666,7 +666,7 @@ static int is_farewell(const char *message) {
 // After our DISCONNECT the library takes an ERROR for a clean end. One that is no farewell and names no receipt is
 // about a message on its way, and whoever sent it has to hear of it.
 static void watch(stws *client, int direction, const stws_frame *frame, void *user) {
-    run *r = user;
+    run *r = (run *)user;
     const char *message = stws_frame_header(frame, "message");
     (void)client;
     if (r->set->trace) print_trace(notes(r), direction, frame);
@@ -678,13 +678,13 @@ static void watch(stws *client, int direction, const stws_frame *frame, void *us
 }
 
 static char *grow(char *data, size_t size) {
-    char *grown = realloc(data, size);
+    char *grown = (char *)realloc(data, size);
     if (!grown) abort();
     return grown;
 }
 
 // All that is left of a file: 1, or 0 when it cannot be read, or a signal came: then a pipe may stay silent for ever.
-static int read_all(int fd, body *out) {
+static int read_all(int fd, content *out) {
     size_t size = 65536;
     ssize_t n = 1;
     out->len = 0;
@@ -699,7 +699,7 @@ static int read_all(int fd, body *out) {
     return n == 0;
 }
 
-static int read_file(const char *path, body *out) {
+static int read_file(const char *path, content *out) {
     int fd = strcmp(path, "-") == 0 ? STDIN_FILENO : open(path, O_RDONLY);
     int is_read = fd >= 0 && read_all(fd, out);
     if (fd > STDIN_FILENO) close(fd);
@@ -749,7 +749,7 @@ static void read_input(run *r) {
 static const char *line_end(run *r) {
     const char *end = NULL;
     if (r->input_len > r->input_seen)
-        end = memchr(r->input + r->input_seen, '\n', r->input_len - r->input_seen);
+        end = (const char *)memchr(r->input + r->input_seen, '\n', r->input_len - r->input_seen);
     r->input_seen = end ? (size_t)(end - r->input) : r->input_len;
     return end;
 }
@@ -779,7 +779,7 @@ static void drop_line(run *r) {
 
 // The next body of -m or -f: 1, or 0 when there is none any more.
 static int next_given(run *r) {
-    const body *next = r->bodies + r->sent;
+    const content *next = r->bodies + r->sent;
     if ((size_t)r->sent == r->body_count) return 0;
     r->body = next->data;
     r->body_len = next->len;
@@ -799,7 +799,7 @@ static int next_body(run *r) {
 // Send with a reply-to, and print what comes back. A signal reaches the client itself meanwhile.
 static int request(run *r, const stws_outgoing *m) {
     stws_message *reply = NULL;
-    long long left_ms = r->deadline_us ? (r->deadline_us - now_us()) / 1000 + 1 : ANSWER_MS;
+    long long left_ms = r->deadline_us ? (r->deadline_us - now_us()) / 1000 + 1 : (long long)ANSWER_MS;
     int result;
     requesting = r->client;
     result = signalled ? STWS_CLOSED
@@ -1019,7 +1019,7 @@ static stws_options options_for(run *r) {
     }
     for (i = 0; i < r->body_count; i++)
         if (r->bodies[i].len > longest) longest = r->bodies[i].len;
-    o.outbox_bytes = o.confirm && !r->body_count ? CONFIRM_OUTBOX : (1 << 20) + longest;
+    o.outbox_bytes = o.confirm && !r->body_count ? (size_t)CONFIRM_OUTBOX : (1 << 20) + longest;
     // Only with a wake descriptor no signal is too early for stws_request to see.
     o.single_thread = !set->request;
     o.on_message = call_message;

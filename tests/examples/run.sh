@@ -44,24 +44,14 @@ strict() {
         -Wundef -Werror $strict_language -I. "$@"
 }
 
-# C++17 has no designated initialisers: an example that uses them is one for C alone, and so are the
-# tools, with their flexible array members and jumps.
-is_c_alone() {
-    case $1 in */mini_broker.c | */stomp_cat.c) return ;; esac
-    grep -qE '\{ ?\.[a-z_]+ =' "$1"
-}
-
 for compiler in gcc clang g++ clang++; do
-    command -v $compiler >/dev/null || continue
     for source in examples/*.c; do
         name=$(basename "$source" .c)
         case $with_libraries in *" $name "*) continue ;; esac
-        case $compiler in *++) ! is_c_alone "$source" || continue ;; esac
-        check "$compiler $source" strict $compiler -fsyntax-only "$source"
+        check "$compiler $source" strict $compiler -o $out/$compiler "$source" -pthread
     done
 done
 for compiler in g++ clang++; do
-    command -v $compiler >/dev/null || continue
     check "$compiler examples/cpp.cpp" strict $compiler -Wold-style-cast -g \
         -fsanitize=address,undefined -fno-sanitize-recover=undefined \
         -o $out/cpp.$compiler examples/cpp.cpp -pthread
@@ -119,7 +109,6 @@ no_allocator() {
         timeout 60 $out/static_memory "$url" && ! timeout 60 $out/static_memory
 }
 for compiler in g++ clang++; do
-    command -v $compiler >/dev/null || continue
     check "cpp, by $compiler" prints "/topic/numbers: 19, sum 19
 /topic/numbers: 23, sum 42
 none is not a number" $out/cpp.$compiler "$url"
