@@ -14,8 +14,7 @@ CFLAGS += -DSTOMP_WS_BEARSSL
 LDLIBS += -lbearssl
 endif
 
-WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wcast-qual \
-    -Wstrict-prototypes -Wundef
+WARNINGS := $(shell cat tests/warnings) -Wstrict-prototypes
 CORES = $(shell getconf _NPROCESSORS_ONLN)
 VERSION = $(shell sed -n 's/^.define STOMP_WS_VERSION "\(.*\)"/\1/p' stomp_ws.h)
 

@@ -12,8 +12,7 @@ out=build/lint/$$
 mkdir -p $out
 trap 'rm -rf "$out" "$checks_output"' EXIT
 
-warnings="-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wcast-qual
-    -Wstrict-prototypes -Wundef -Werror"
+warnings="$(cat tests/warnings) -Wstrict-prototypes -Werror"
 header="-x c -std=c11 -DSTOMP_WS_IMPLEMENTATION stomp_ws.h"
 # Other people's clients in the benchmark need libraries of theirs, which its install.sh has.
 # Examples that need a library are looked at where that is, by `make examples-embedding`.

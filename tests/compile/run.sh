@@ -13,8 +13,7 @@ root=../..
 out=$root/build/compile
 mkdir -p $out
 
-warnings="-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wcast-qual -Wundef
-    -Werror"
+warnings="$(cat $root/tests/warnings) -Werror"
 only_look=-fsyntax-only
 object="-c -o $out/scrap.o"
 

@@ -25,8 +25,7 @@ for flag in "$@"; do
     esac
 done
 flags="$compile_flags $flags"
-warnings="-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wcast-qual -Wundef
-    -Werror"
+warnings="$(cat tests/warnings) -Werror"
 
 check "the library of $name is there" test $# -gt 0
 for compiler in gcc clang; do

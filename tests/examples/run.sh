@@ -32,6 +32,8 @@ done
 
 # ---- compilers ----
 
+warnings=$(cat tests/warnings)
+
 # strict COMPILER ARGUMENTS...: g++ and clang++ also object to {0}, which C has for a zeroed struct.
 strict() {
     strict_compiler=$1
@@ -40,8 +42,7 @@ strict() {
         *++) strict_language="-Wno-missing-field-initializers -x c++ -std=c++17" ;;
         *) strict_language="-Wstrict-prototypes -std=c99" ;;
     esac
-    $strict_compiler -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wcast-qual \
-        -Wundef -Werror $strict_language -I. "$@"
+    $strict_compiler $warnings -Werror $strict_language -I. "$@"
 }
 
 for compiler in gcc clang g++ clang++; do

@@ -70,6 +70,14 @@ static inline void bytes_print(struct bytes *b, const char *format, ...) {
     bytes_add(b, line, (size_t)len < sizeof line ? (size_t)len : sizeof line - 1);
 }
 
+/* A frame as on_trace sees it, without its body: "< MESSAGE name=value". */
+static inline void bytes_print_traced(struct bytes *b, int direction, const stws_frame *frame) {
+    size_t i;
+    bytes_print(b, "%c %s", direction, frame->command);
+    for (i = 0; i < frame->header_count; i++)
+        bytes_print(b, " %s=%s", frame->headers[i].name, frame->headers[i].value);
+}
+
 /* A WebSocket frame as a server sends it. */
 static inline void bytes_add_ws(struct bytes *b, int opcode, int fin, const void *payload,
                                 size_t len) {

@@ -52,11 +52,8 @@ static const stws_allocator inspecting = {&heap, heap_alloc, heap_release};
 
 static void keep_trace(stws *client, int direction, const stws_frame *frame, void *user) {
     struct bytes *output = (struct bytes *)((struct peer *)user)->extra;
-    size_t i;
     (void)client;
-    bytes_print(output, "%c %s", direction, frame->command);
-    for (i = 0; i < frame->header_count; i++)
-        bytes_print(output, " %s=%s", frame->headers[i].name, frame->headers[i].value);
+    bytes_print_traced(output, direction, frame);
     bytes_print(output, " %.*s\n", (int)frame->body_len, frame->body);
 }
 

@@ -1212,11 +1212,8 @@ static void test_a_stalled_server_that_wants_heart_beats(void) {
 
 static void keep_trace(stws *client, int direction, const stws_frame *frame, void *user) {
     struct bytes *trace = (struct bytes *)((struct peer *)user)->extra;
-    size_t i;
     (void)client;
-    bytes_print(trace, "%c %s", direction, frame->command);
-    for (i = 0; i < frame->header_count; i++)
-        bytes_print(trace, " %s=%s", frame->headers[i].name, frame->headers[i].value);
+    bytes_print_traced(trace, direction, frame);
     bytes_print(trace, "\n");
 }
 

@@ -22,8 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 OUT = ROOT / "build" / "matrix"
 PROGRAM = "tests/compile/one_call.c"
 ZIG = [str(ROOT / "build/venv-matrix/bin/python"), "-m", "ziglang", "cc"]
-STRICT = ("-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wcast-qual"
-          " -Wstrict-prototypes -Wundef -Werror").split()
+STRICT = [*(ROOT / "tests/warnings").read_text().split(), "-Wstrict-prototypes", "-Werror"]
 SETS = {"all": [], "no SIMD": ["-DSTOMP_WS_NO_SIMD"], "no threads": ["-DSTOMP_WS_NO_THREADS"],
         "no I/O": ["-DSTOMP_WS_NO_IO"]}
 STEP_SECONDS = 280

@@ -9,8 +9,7 @@ cd "$(dirname "$0")/../.." || exit 1
 out=build/bearssl
 mkdir -p $out
 
-warnings="-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wcast-qual -Wundef
-    -Werror"
+warnings="$(cat tests/warnings) -Werror"
 header="-DSTOMP_WS_IMPLEMENTATION -DSTOMP_WS_BEARSSL stomp_ws.h"
 
 for cc in gcc clang; do
