@@ -23,8 +23,8 @@ Contents; search for ">>" and the name:
     >>options >>diagnosis >>attempt >>output >>dispatch >>input >>timers >>turn    the client's state machine
     >>driving >>talking >>looking >>end                                            the public calls on it
 
-    Where is ...?  A header unescaped: stws_p_unescape. Heart-beats sent: stws_p_post_heartbeat; judged: the section
-    of the timers. What bounds memory: stws_p_default_sizes. What an ERROR does: stws_p_on_error.
+    Where is ...?  A header unescaped: stws_p_unescape. Heart-beats sent: stws_p_post_heartbeat; judged:
+    stws_p_judge_silence. What bounds memory: stws_p_default_sizes. What an ERROR does: stws_p_on_error.
 
 Quick start (examples/minimal.c):
 

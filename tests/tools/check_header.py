@@ -2,6 +2,7 @@
 """Holds stomp_ws.h to the style that no compiler checks.
 
     tests/tools/check_header.py [HEADER]
+    tests/tools/check_header.py --numbers [HEADER]     # lists them, for who looks for nameless ones
 
 A rule is one check; what breaks it is printed line by line. "Used" means by a test.
 "The manual" is the comment that the header begins with. The lines of its contents table begin with
@@ -178,6 +179,16 @@ def contents_table(header):
         yield "the file has:  " + " ".join(sections)
 
 
+def signposts(header):
+    """A function that the manual names is one step away: its first place in the code defines it."""
+    defined = {name: number for name, number, _ in functions(header)}
+    for name in dict.fromkeys(re.findall(r"\bstws_p_\w+", header.manual)):
+        places = (number for number, line in header.implementation()
+                  if re.search(rf"\b{name}\b", line))
+        if defined.get(name) != next(places, None) or name not in defined:
+            yield name
+
+
 def pragmas(header):
     """There is no pragma."""
     for number, line in enumerate(header.code_lines, 1):
@@ -264,9 +275,26 @@ def things_to_do(header):
             yield f"line {number}: {mark[1]}"
 
 
-RULES = (size, columns, longest_function, median_function, banner_form, contents_table, pragmas,
-         uses, manual_names_macros, promises, private_names,
+RULES = (size, columns, longest_function, median_function, banner_form, contents_table, signposts,
+         pragmas, uses, manual_names_macros, promises, private_names,
          private_enumerators, underscores, undefined_macros, things_to_do)
+
+
+# Where numbers are the algorithm's own.
+ALGORITHMS = re.compile(r"stws_p_(?:sha1|base64|utf8|rotate|skip_ascii|mask_16|key_word|digits)")
+
+
+def numbers(header):
+    """The numbers in functions other than 0, 1 and 2, with the functions: which of them want a name?"""
+    found = {}
+    for name, number, lines in functions(header):
+        if number <= header.implementation_at or ALGORITHMS.match(name):
+            continue
+        body = "\n".join(header.code_lines[number - 1:number - 1 + lines])
+        for literal in set(re.findall(r"(?<![\w.])(0[xX]\w+|\d+)[uUlL]*\b", body)) - {"0", "1", "2"}:
+            found.setdefault(literal, []).append(f"{name}:{number}")
+    for literal, places in sorted(found.items(), key=lambda item: (len(item[0]), item[0])):
+        yield f"{literal}: {' '.join(places)}"
 
 
 def report(subject, rules):
@@ -283,7 +311,12 @@ def report(subject, rules):
 
 
 def main():
-    return report(Header(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "stomp_ws.h"), RULES)
+    arguments = [argument for argument in sys.argv[1:] if argument != "--numbers"]
+    header = Header(Path(arguments[0]) if arguments else ROOT / "stomp_ws.h")
+    if "--numbers" in sys.argv:
+        print(*numbers(header), sep="\n")
+        return 0
+    return report(header, RULES)
 
 
 if __name__ == "__main__":
