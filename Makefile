@@ -244,8 +244,9 @@ size: ## text, stack and compile time of the header
 lint: ## strict warnings, static analysers, the header's style: no finding at all
 	@sh tests/lint.sh
 
+FORMAT = clang-format -i
 format: ## clang-format over examples and tests (the tables of the header are set by hand)
-	clang-format -i $(wildcard examples/*.[ch] examples/*.[ch]pp tests/*.h tests/*/*.[ch] \
+	$(FORMAT) $(wildcard examples/*.[ch] examples/*.[ch]pp tests/*.h tests/*/*.[ch] \
 	    tests/*/*.cpp)
 
 build/debug/%: %.c $(HEADERS)

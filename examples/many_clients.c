@@ -169,10 +169,14 @@ static void serve(int listener, int orders, int most) {
     while ((n = epoll_wait(s.set, events, EVENTS, SILENCE_MS)) > 0) {
         for (i = 0; i < n; i++) {
             int index = (int)events[i].data.u32;
-            if (index == most) take_in(&s, most);
-            else if (index > most) obey(&s);
-            else if (events[i].events & EPOLLOUT) send_messages(&s, &s.peers[index], index);
-            else hear(&s, &s.peers[index]);
+            if (index == most)
+                take_in(&s, most);
+            else if (index > most)
+                obey(&s);
+            else if (events[i].events & EPOLLOUT)
+                send_messages(&s, &s.peers[index], index);
+            else
+                hear(&s, &s.peers[index]);
         }
     }
     exit(EXIT_FAILURE);
@@ -182,9 +186,9 @@ static void serve(int listener, int orders, int most) {
 
 struct one {
     stws *client;
-    int fd, wants;   /* as the epoll set has them; fd -1: not in it */
-    long long due;   /* when it wants to be called; -1: never */
-    int place;       /* in the heap */
+    int fd, wants; /* as the epoll set has them; fd -1: not in it */
+    long long due; /* when it wants to be called; -1: never */
+    int place;     /* in the heap */
 };
 
 struct all {

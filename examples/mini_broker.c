@@ -39,28 +39,28 @@
 /* ==== limits: octets, counts and milliseconds ==== */
 
 enum {
-    MEMORY_LIMIT = 512 << 20,   /* everything together */
-    OUTPUT_LIMIT = 64 << 20,    /* waiting for one peer: beyond it, it is a slow consumer */
-    HIGH_WATER = 1 << 20,       /* from here on, who publishes has to wait */
-    READ_CHUNK = 64 << 10,      /* read at once, and kept by an idle buffer at most */
+    MEMORY_LIMIT = 512 << 20, /* everything together */
+    OUTPUT_LIMIT = 64 << 20,  /* waiting for one peer: beyond it, it is a slow consumer */
+    HIGH_WATER = 1 << 20,     /* from here on, who publishes has to wait */
+    READ_CHUNK = 64 << 10,    /* read at once, and kept by an idle buffer at most */
     MAX_BODY = 32 << 20,
-    MAX_BODY_STRANGER = 1024,   /* before CONNECTED */
+    MAX_BODY_STRANGER = 1024, /* before CONNECTED */
     MAX_FILE = 16 << 20,
     MAX_LINE = 8192,
-    MAX_NAME = 1024,            /* a destination, a path */
+    MAX_NAME = 1024, /* a destination, a path */
     MAX_HEADERS = 128,
     MAX_CONNECTIONS = 16384,
     MAX_DESTINATIONS = 65536,
-    MAX_SUBSCRIPTIONS = 4096,   /* per connection, as the next two */
+    MAX_SUBSCRIPTIONS = 4096, /* per connection, as the next two */
     MAX_UNACKED = 131072,
     MAX_TRANSACTIONS = 32,
-    MAX_OPERATIONS = 65536,     /* per transaction */
-    MAX_HELD = 65536,           /* per queue */
-    MAX_DELIVERIES = 6,         /* of one message: the next NACK drops it */
-    LOGIN_MS = 10000,           /* from accept to the request's end, or to CONNECTED */
-    CLOSE_MS = 2000,            /* for the peer's part in an ending */
-    STALL_MS = 5000,            /* over HIGH_WATER and nothing taken: a slow consumer */
-    RETRY_MS = 200,             /* until accept() is tried again */
+    MAX_OPERATIONS = 65536, /* per transaction */
+    MAX_HELD = 65536,       /* per queue */
+    MAX_DELIVERIES = 6,     /* of one message: the next NACK drops it */
+    LOGIN_MS = 10000,       /* from accept to the request's end, or to CONNECTED */
+    CLOSE_MS = 2000,        /* for the peer's part in an ending */
+    STALL_MS = 5000,        /* over HIGH_WATER and nothing taken: a slow consumer */
+    RETRY_MS = 200,         /* until accept() is tried again */
     PORT_TEXT = 16
 };
 
@@ -70,19 +70,19 @@ enum kind { KIND_TOPIC, KIND_QUEUE, KIND_REPLY };
 enum ack { ACK_AUTO, ACK_CLIENT, ACK_INDIVIDUAL };
 
 enum phase {
-    PHASE_HTTP,     /* the head of a request is coming */
-    PHASE_POST,     /* and its body */
-    PHASE_SESSION,  /* the WebSocket is open */
-    PHASE_CLOSING,  /* our close frame is out, the peer's is not yet in */
-    PHASE_DRAIN,    /* the last output leaves, input is thrown away */
-    PHASE_GONE      /* nothing to do but connection_free() */
+    PHASE_HTTP,    /* the head of a request is coming */
+    PHASE_POST,    /* and its body */
+    PHASE_SESSION, /* the WebSocket is open */
+    PHASE_CLOSING, /* our close frame is out, the peer's is not yet in */
+    PHASE_DRAIN,   /* the last output leaves, input is thrown away */
+    PHASE_GONE     /* nothing to do but connection_free() */
 };
 
 struct settings {
     const char *bind, *port;
-    const char *base;               /* "/notifications" */
-    const char *files;              /* directory, or NULL */
-    const char *login;              /* "USER:PASS", or NULL: everybody may in */
+    const char *base;  /* "/notifications" */
+    const char *files; /* directory, or NULL */
+    const char *login; /* "USER:PASS", or NULL: everybody may in */
     long long beat_out, beat_in;
     int quiet;
 };
@@ -104,11 +104,11 @@ struct message {
 struct destination {
     struct destination *next;
     struct subscription *listeners;
-    struct message *first, *last;   /* held, since nobody could take them yet */
+    struct message *first, *last; /* held, since nobody could take them yet */
     size_t held;
-    size_t users;                   /* subscriptions that point here, listening or not */
+    size_t users; /* subscriptions that point here, listening or not */
     enum kind kind;
-    const char *name;               /* behind it */
+    const char *name; /* behind it */
 };
 
 struct subscription {
@@ -117,15 +117,15 @@ struct subscription {
     struct connection *connection;
     struct destination *destination;
     enum ack ack;
-    int implicit;                       /* made by a reply-to, not by SUBSCRIBE */
-    const char *id;                     /* behind it */
+    int implicit;   /* made by a reply-to, not by SUBSCRIBE */
+    const char *id; /* behind it */
 };
 
 /* A MESSAGE that waits for its ACK; without a subscription it is settled. In order of number. */
 struct delivery {
     unsigned long long number;
     struct subscription *subscription;
-    struct message *message;            /* NULL for topics, which never send it again */
+    struct message *message; /* NULL for topics, which never send it again */
 };
 
 /* What a transaction holds back: a message to publish, or a number to ACK or NACK. */
@@ -144,30 +144,30 @@ struct transaction {
 struct connection {
     struct connection *next;
     struct broker *broker;
-    int fd, output_ended;               /* the sockets' */
+    int fd, output_ended; /* the sockets' */
     int input_ended;
     enum phase phase;
-    const char *doom;                   /* why broker_settle() shall end it */
-    struct buffer in, stomp, out;       /* from the peer; STOMP out of it; to the peer */
+    const char *doom;             /* why broker_settle() shall end it */
+    struct buffer in, stomp, out; /* from the peer; STOMP out of it; to the peer */
     stws_http http;
     stws_ws ws;
     stws_frame_state frames;
-    stws_header headers[MAX_HEADERS];   /* of the request, later of a frame */
+    stws_header headers[MAX_HEADERS]; /* of the request, later of a frame */
 
-    int head_only;                      /* a HEAD request */
+    int head_only; /* a HEAD request */
     size_t post_len;
     char post_destination[MAX_NAME], post_type[128];
 
     unsigned long long session;
-    int version;                        /* STWS_STOMP_NONE until CONNECTED */
+    int version; /* STWS_STOMP_NONE until CONNECTED */
     struct subscription *subscriptions;
     struct transaction *transactions;
     size_t subscription_count, transaction_count;
-    struct buffer unacked;              /* of struct delivery */
-    unsigned long long delivered;       /* number of the last MESSAGE */
+    struct buffer unacked;        /* of struct delivery */
+    unsigned long long delivered; /* number of the last MESSAGE */
     int publishes, congested;
 
-    long long deadline;                 /* of the phase; 0: none */
+    long long deadline; /* of the phase; 0: none */
     long long last_in, last_out, progress, beat_out, beat_in;
 };
 
@@ -175,12 +175,12 @@ enum { BUCKETS = 1024 };
 
 struct broker {
     struct settings settings;
-    long long now;                      /* milliseconds, monotonic */
+    long long now; /* milliseconds, monotonic */
     size_t memory;
     struct connection *connections;
     size_t connection_count, destination_count, congested;
     unsigned long long sessions;
-    int doomed;                         /* somebody is */
+    int doomed; /* somebody is */
     struct destination *destinations[BUCKETS];
 };
 
@@ -573,8 +573,10 @@ static const char *publish(struct broker *b, struct message *m) {
 
 /* One delivery is over. Again: the message goes back to where it came from, first in line. */
 static void delivery_settle(struct broker *b, struct delivery *d, int again) {
-    if (d->message && again) hold(d->subscription->destination, d->message, 1);
-    else message_release(b, d->message);
+    if (d->message && again)
+        hold(d->subscription->destination, d->message, 1);
+    else
+        message_release(b, d->message);
     d->message = NULL;
     d->subscription = NULL;
 }
@@ -603,8 +605,10 @@ static struct delivery *delivery_find(const struct connection *c, unsigned long 
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (d[middle].number == number) return d[middle].subscription ? &d[middle] : NULL;
-        if (d[middle].number < number) low = middle + 1;
-        else high = middle;
+        if (d[middle].number < number)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return NULL;
 }
@@ -766,8 +770,10 @@ static void broker_settle(struct broker *b) {
     while (b->doomed) {
         b->doomed = 0;
         for (c = b->connections; c; c = c->next) {
-            if (c->doom && c->phase == PHASE_SESSION) refuse(c, NULL, c->doom);
-            else if (c->doom) set_phase(c, PHASE_GONE, 0);
+            if (c->doom && c->phase == PHASE_SESSION)
+                refuse(c, NULL, c->doom);
+            else if (c->doom)
+                set_phase(c, PHASE_GONE, 0);
             c->doom = NULL;
         }
     }
@@ -783,10 +789,12 @@ static const char *resolve(const struct connection *c, const char *name, char ou
     if (!name || !*name) return "there is no destination";
     while ((unsigned char)*p >= ' ' && *p != 127) p++;
     if (*p) return "the destination holds a control character";
-    if (starts_with(name, "/app/")) n = snprintf(out, MAX_NAME, "/topic/%s", name + 5);
+    if (starts_with(name, "/app/"))
+        n = snprintf(out, MAX_NAME, "/topic/%s", name + 5);
     else if (starts_with(name, "/temp-queue/"))
         n = snprintf(out, MAX_NAME, "/reply-queue/%llu/%s", c->session, name + 12);
-    else n = snprintf(out, MAX_NAME, "%s", name);
+    else
+        n = snprintf(out, MAX_NAME, "%s", name);
     return n < MAX_NAME ? NULL : "the destination is too long";
 }
 
@@ -817,8 +825,9 @@ static long long beat_interval(long long can, long long wants) {
 static void put_connected(struct connection *c, const char *version) {
     char beat[48], session[24];
     const struct settings *o = &c->broker->settings;
-    const char *list[] = {"version", version, "session", session, "server",
-                          "mini-broker/" STOMP_WS_VERSION, "heart-beat", beat, NULL};
+    const char *list[] = {"version",    version,  "session",
+                          session,      "server", "mini-broker/" STOMP_WS_VERSION,
+                          "heart-beat", beat,     NULL};
     snprintf(session, sizeof session, "%llu", c->session);
     snprintf(beat, sizeof beat, "%lld,%lld", o->beat_out, o->beat_in);
     put_reply(c, STWS_COMMAND_CONNECTED, list, "");
@@ -847,8 +856,8 @@ static const char *on_connect(struct connection *c, const stws_frame *f) {
 
 /* Headers of a SEND that end here: they speak to the broker, or MESSAGE has them of its own. */
 static int is_passed_on(const char *name) {
-    static const char *const own[] = {"destination", "receipt", "transaction", "content-length",
-                                      "subscription", "message-id", "ack", "redelivered"};
+    static const char *const own[] = {"destination",  "receipt",    "transaction", "content-length",
+                                      "subscription", "message-id", "ack",         "redelivered"};
     size_t i;
     for (i = 0; i < sizeof own / sizeof *own; i++)
         if (strcmp(name, own[i]) == 0) return 0;
@@ -897,9 +906,12 @@ static const char *perform(struct connection *c, const stws_frame *f, struct ope
     if (t && t->operations.len < MAX_OPERATIONS * sizeof *o &&
         buffer_append(c->broker, &t->operations, o, sizeof *o))
         return NULL;
-    if (name) why = t ? "the transaction is too large" : "no such transaction";
-    else if (o->message) why = publish(c->broker, o->message);
-    else acknowledge(c, o->number, o->nack);
+    if (name)
+        why = t ? "the transaction is too large" : "no such transaction";
+    else if (o->message)
+        why = publish(c->broker, o->message);
+    else
+        acknowledge(c, o->number, o->nack);
     message_release(c->broker, o->message);
     return why;
 }
@@ -995,8 +1007,10 @@ static const char *on_commit_or_abort(struct connection *c, const stws_frame *f)
     o = (struct operation *)(void *)buffer_view(&(*link)->operations);
     count = f->command_id == STWS_COMMAND_ABORT ? 0 : (*link)->operations.len / sizeof *o;
     for (i = 0; i < count && !why; i++) {
-        if (o[i].message) why = publish(c->broker, o[i].message);
-        else acknowledge(c, o[i].number, o[i].nack);
+        if (o[i].message)
+            why = publish(c->broker, o[i].message);
+        else
+            acknowledge(c, o[i].number, o[i].nack);
     }
     transaction_free(c, link);
     return why;
@@ -1020,13 +1034,17 @@ static void on_frame(struct connection *c, const stws_frame *f) {
     static const struct {
         int command;
         const char *(*handle)(struct connection *, const stws_frame *);
-    } handlers[] = {
-        {STWS_COMMAND_CONNECT, on_connect},        {STWS_COMMAND_STOMP, on_connect},
-        {STWS_COMMAND_SEND, on_send},              {STWS_COMMAND_ACK, on_ack},
-        {STWS_COMMAND_SUBSCRIBE, on_subscribe},    {STWS_COMMAND_UNSUBSCRIBE, on_unsubscribe},
-        {STWS_COMMAND_NACK, on_ack},               {STWS_COMMAND_BEGIN, on_begin},
-        {STWS_COMMAND_COMMIT, on_commit_or_abort}, {STWS_COMMAND_ABORT, on_commit_or_abort},
-        {STWS_COMMAND_DISCONNECT, on_disconnect}};
+    } handlers[] = {{STWS_COMMAND_CONNECT, on_connect},
+                    {STWS_COMMAND_STOMP, on_connect},
+                    {STWS_COMMAND_SEND, on_send},
+                    {STWS_COMMAND_ACK, on_ack},
+                    {STWS_COMMAND_SUBSCRIBE, on_subscribe},
+                    {STWS_COMMAND_UNSUBSCRIBE, on_unsubscribe},
+                    {STWS_COMMAND_NACK, on_ack},
+                    {STWS_COMMAND_BEGIN, on_begin},
+                    {STWS_COMMAND_COMMIT, on_commit_or_abort},
+                    {STWS_COMMAND_ABORT, on_commit_or_abort},
+                    {STWS_COMMAND_DISCONNECT, on_disconnect}};
     const char *why = "a client may not send this command";
     size_t i = 0, count = sizeof handlers / sizeof *handlers;
     while (i < count && handlers[i].command != f->command_id) i++;
@@ -1034,8 +1052,10 @@ static void on_frame(struct connection *c, const stws_frame *f) {
         why = "CONNECT comes first";
     else if (i < count)
         why = handlers[i].handle(c, f);
-    if (why) refuse(c, f, why);
-    else if (c->phase == PHASE_SESSION) put_receipt(c, f);
+    if (why)
+        refuse(c, f, why);
+    else if (c->phase == PHASE_SESSION)
+        put_receipt(c, f);
 }
 
 /* ==== the WebSocket: pieces of messages in, STOMP frames out of them ==== */
@@ -1043,15 +1063,20 @@ static void on_frame(struct connection *c, const stws_frame *f) {
 /* The peer's close frame: answer it, unless it is the answer to ours. Nothing comes behind it. */
 static void on_close(struct connection *c, int code) {
     c->input_ended = 1;
-    if (c->phase == PHASE_SESSION) session_close(c, code == 1005 ? 0 : code, NULL, PHASE_DRAIN);
-    else set_phase(c, PHASE_DRAIN, CLOSE_MS);
+    if (c->phase == PHASE_SESSION)
+        session_close(c, code == 1005 ? 0 : code, NULL, PHASE_DRAIN);
+    else
+        set_phase(c, PHASE_DRAIN, CLOSE_MS);
 }
 
 /* To STOMP, text and binary messages are one stream of octets, whatever pieces they come in. */
 static void on_piece(struct connection *c, const stws_ws_event *event) {
-    if (event->opcode == STWS_WS_CLOSE) on_close(c, event->close_code);
-    else if (c->phase != PHASE_SESSION || event->opcode == STWS_WS_PONG) return;
-    else if (event->opcode == STWS_WS_PING) put_websocket(c, STWS_WS_PONG, event->data, event->len);
+    if (event->opcode == STWS_WS_CLOSE)
+        on_close(c, event->close_code);
+    else if (c->phase != PHASE_SESSION || event->opcode == STWS_WS_PONG)
+        return;
+    else if (event->opcode == STWS_WS_PING)
+        put_websocket(c, STWS_WS_PONG, event->data, event->len);
     else if (!buffer_append(c->broker, &c->stomp, event->data, event->len))
         connection_doom(c, "the broker has no memory left");
 }
@@ -1085,13 +1110,15 @@ static int step_websocket(struct connection *c) {
 
 /* ==== HTTP: what else is asked for on the same port ==== */
 
-static void http_reply(struct connection *c, const char *status, const char *type,
-                       const void *body, size_t len) {
+static void http_reply(struct connection *c, const char *status, const char *type, const void *body,
+                       size_t len) {
     char head[320];
     int n = snprintf(head, sizeof head, "HTTP/1.1 %s\r\nConnection: close\r\n", status);
     put(c, head, (size_t)n);
-    n = snprintf(head, sizeof head, "Content-Length: %zu\r\nContent-Type: %s\r\n"
-                 "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n", len, type);
+    n = snprintf(head, sizeof head,
+                 "Content-Length: %zu\r\nContent-Type: %s\r\n"
+                 "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n",
+                 len, type);
     if (type[0]) put(c, head, (size_t)n);
     put(c, "\r\n", 2);
     if (!c->head_only) put(c, body, len);
@@ -1132,7 +1159,8 @@ static int open_below(const char *dir, const char *path) {
         is_last = path[len] == 0;
         snprintf(name, sizeof name, "%.*s", (int)len, path);
         next = len && len < sizeof name && name[0] != '.'
-                   ? openat(at, name, is_last ? flags : flags | O_DIRECTORY) : -1;
+                   ? openat(at, name, is_last ? flags : flags | O_DIRECTORY)
+                   : -1;
         close(at);
         path += len;
     }
@@ -1140,12 +1168,15 @@ static int open_below(const char *dir, const char *path) {
 }
 
 static const char *content_type(const char *path) {
-    static const char *const types[][2] = {
-        {".html", "text/html; charset=utf-8"}, {".js", "text/javascript; charset=utf-8"},
-        {".css", "text/css; charset=utf-8"},   {".txt", "text/plain; charset=utf-8"},
-        {".md", "text/plain; charset=utf-8"},  {".json", "application/json"},
-        {".svg", "image/svg+xml"},             {".png", "image/png"},
-        {".ico", "image/x-icon"}};
+    static const char *const types[][2] = {{".html", "text/html; charset=utf-8"},
+                                           {".js", "text/javascript; charset=utf-8"},
+                                           {".css", "text/css; charset=utf-8"},
+                                           {".txt", "text/plain; charset=utf-8"},
+                                           {".md", "text/plain; charset=utf-8"},
+                                           {".json", "application/json"},
+                                           {".svg", "image/svg+xml"},
+                                           {".png", "image/png"},
+                                           {".ico", "image/x-icon"}};
     const char *dot = strrchr(path, '.');
     size_t i;
     for (i = 0; dot && i < sizeof types / sizeof *types; i++)
@@ -1180,8 +1211,10 @@ static void serve_file(struct connection *c, const char *path) {
     fd = dir ? open_below(dir, path) : -1;
     if (fd >= 0) data = read_file(c->broker, fd, &size);
     if (fd >= 0) close(fd);
-    if (data) http_reply(c, "200 OK", content_type(path), data, size);
-    else http_fail(c, "404 Not Found");
+    if (data)
+        http_reply(c, "200 OK", content_type(path), data, size);
+    else
+        http_fail(c, "404 Not Found");
     give_back(c->broker, data);
 }
 
@@ -1191,8 +1224,10 @@ static void open_websocket(struct connection *c) {
     int result = stws_handshake_answer(answer, sizeof answer, &c->http,
                                        "v12.stomp,v11.stomp,v10.stomp", &size);
     if (result != STWS_ERR_SPACE) put(c, answer, size);
-    if (result == STWS_OK) c->phase = PHASE_SESSION; /* the deadline stays: it is CONNECT's now */
-    else set_phase(c, PHASE_DRAIN, CLOSE_MS);
+    if (result == STWS_OK)
+        c->phase = PHASE_SESSION; /* the deadline stays: it is CONNECT's now */
+    else
+        set_phase(c, PHASE_DRAIN, CLOSE_MS);
 }
 
 /* Spring's SockJS endpoint in small: what a client meets that forgot the final /websocket. */
@@ -1203,12 +1238,16 @@ static void on_get(struct connection *c, const char *path) {
     const char *base = c->broker->settings.base;
     const char *rest = starts_with(path, base) ? path + strlen(base) : "/";
     int is_info = strcmp(rest, "/info") == 0;
-    if (strcmp(rest, "/websocket") == 0) open_websocket(c);
-    else if (is_info) http_reply(c, "200 OK", "application/json", info, strlen(info));
-    else if (*rest) serve_file(c, path);
+    if (strcmp(rest, "/websocket") == 0)
+        open_websocket(c);
+    else if (is_info)
+        http_reply(c, "200 OK", "application/json", info, strlen(info));
+    else if (*rest)
+        serve_file(c, path);
     else if (stws_http_has_token(&c->http, "Upgrade", "websocket"))
         http_reply(c, "400 Bad Request", "text/plain", "", 0);
-    else http_reply(c, "200 OK", "text/plain", welcome, strlen(welcome));
+    else
+        http_reply(c, "200 OK", "text/plain", welcome, strlen(welcome));
 }
 
 /* The value of a parameter of the query, decoded. */
@@ -1227,10 +1266,13 @@ static void on_post(struct connection *c, const char *path, const char *query) {
     const char *length = stws_http_header(&c->http, "Content-Length");
     const char *type = stws_http_header(&c->http, "Content-Type"), *fault = NULL;
     char name[MAX_NAME];
-    if (strcmp(path, "/publish") != 0) fault = "404 Not Found";
+    if (strcmp(path, "/publish") != 0)
+        fault = "404 Not Found";
     else if (!query_value(query, "destination", c->post_destination, MAX_NAME) ||
-             resolve(c, c->post_destination, name)) fault = "400 Bad Request";
-    else if (!length || !is_number(length)) fault = "411 Length Required";
+             resolve(c, c->post_destination, name))
+        fault = "400 Bad Request";
+    else if (!length || !is_number(length))
+        fault = "411 Length Required";
     else if (strlen(length) > 9 || strtoul(length, NULL, 10) > MAX_BODY)
         fault = "413 Content Too Large";
     if (fault) {
@@ -1251,8 +1293,10 @@ static int step_post(struct connection *c) {
     resolve(c, c->post_destination, name);
     set_header(&type, "content-type", c->post_type);
     m = message_new(c->broker, name, buffer_view(&c->in), c->post_len, &type, 1);
-    if (m && !publish(c->broker, m)) http_reply(c, "204 No Content", "", "", 0);
-    else http_fail(c, "503 Service Unavailable");
+    if (m && !publish(c->broker, m))
+        http_reply(c, "204 No Content", "", "", 0);
+    else
+        http_fail(c, "503 Service Unavailable");
     message_release(c->broker, m);
     return 0;
 }
@@ -1262,19 +1306,26 @@ static void on_request(struct connection *c) {
     char path[MAX_NAME];
     int is_path = percent_decode(target, (size_t)(query - target), path, sizeof path);
     c->head_only = strcmp(c->http.method, "HEAD") == 0;
-    if (!is_path) http_fail(c, "400 Bad Request");
-    else if (c->head_only || strcmp(c->http.method, "GET") == 0) on_get(c, path);
-    else if (strcmp(c->http.method, "POST") == 0) on_post(c, path, query + (*query == '?'));
-    else http_fail(c, "405 Method Not Allowed");
+    if (!is_path)
+        http_fail(c, "400 Bad Request");
+    else if (c->head_only || strcmp(c->http.method, "GET") == 0)
+        on_get(c, path);
+    else if (strcmp(c->http.method, "POST") == 0)
+        on_post(c, path, query + (*query == '?'));
+    else
+        http_fail(c, "405 Method Not Allowed");
 }
 
 static int step_request(struct connection *c) {
     size_t used;
     int result = stws_handshake_parse(buffer_view(&c->in), c->in.len, &c->http, &used);
     int is_answer = result == STWS_DONE && !c->http.method; /* "HTTP/1.1 200" is a head, too */
-    if (result == STWS_ERR_HTTP_LIMIT) http_fail(c, "431 Request Header Fields Too Large");
-    else if (result < 0 || is_answer) http_fail(c, "400 Bad Request");
-    else if (result == STWS_DONE) on_request(c);
+    if (result == STWS_ERR_HTTP_LIMIT)
+        http_fail(c, "431 Request Header Fields Too Large");
+    else if (result < 0 || is_answer)
+        http_fail(c, "400 Bad Request");
+    else if (result == STWS_DONE)
+        on_request(c);
     buffer_take(c->broker, &c->in, used);
     return result == STWS_DONE;
 }
@@ -1330,10 +1381,14 @@ static int connection_waits(const struct connection *c) {
 static void connection_process(struct connection *c) {
     int goes_on = c->in.len || c->stomp.len;
     while (goes_on && !c->doom && !connection_waits(c)) {
-        if (c->phase == PHASE_HTTP) goes_on = step_request(c);
-        else if (c->phase == PHASE_POST) goes_on = step_post(c);
-        else if (c->phase <= PHASE_CLOSING) goes_on = step_websocket(c);
-        else goes_on = 0;
+        if (c->phase == PHASE_HTTP)
+            goes_on = step_request(c);
+        else if (c->phase == PHASE_POST)
+            goes_on = step_post(c);
+        else if (c->phase <= PHASE_CLOSING)
+            goes_on = step_websocket(c);
+        else
+            goes_on = 0;
     }
     if (c->phase >= PHASE_DRAIN) buffer_free(c->broker, &c->in);
     broker_settle(c->broker);
@@ -1388,13 +1443,18 @@ static void connection_tick(struct connection *c) {
     long long now = c->broker->now;
     if (connection_waits(c)) c->last_in = now; /* it may have sent: nobody looked */
     if (connection_due(c) > now) return;
-    if (c->phase == PHASE_HTTP || c->phase == PHASE_POST) http_fail(c, "408 Request Timeout");
-    else if (c->phase != PHASE_SESSION) set_phase(c, PHASE_GONE, 0);
-    else if (c->deadline && c->deadline <= now) connection_doom(c, "CONNECT did not come in time");
-    else if (c->congested && c->progress + STALL_MS <= now) connection_doom(c, "slow consumer");
+    if (c->phase == PHASE_HTTP || c->phase == PHASE_POST)
+        http_fail(c, "408 Request Timeout");
+    else if (c->phase != PHASE_SESSION)
+        set_phase(c, PHASE_GONE, 0);
+    else if (c->deadline && c->deadline <= now)
+        connection_doom(c, "CONNECT did not come in time");
+    else if (c->congested && c->progress + STALL_MS <= now)
+        connection_doom(c, "slow consumer");
     else if (c->beat_in && c->last_in + 3 * c->beat_in <= now)
         connection_doom(c, "your heart-beat stayed out");
-    else put_websocket(c, STWS_WS_TEXT, "\n", 1);
+    else
+        put_websocket(c, STWS_WS_TEXT, "\n", 1);
 }
 
 /* What time brings. Those who had to wait go on here. */
@@ -1472,9 +1532,12 @@ static int is_just_not_now(void) {
 static void read_from(struct connection *c) {
     char chunk[READ_CHUNK];
     ssize_t n = recv(c->fd, chunk, sizeof chunk, 0);
-    if (n > 0) connection_feed(c, chunk, (size_t)n);
-    else if (n == 0) connection_input_ended(c);
-    else if (!is_just_not_now()) connection_lost(c);
+    if (n > 0)
+        connection_feed(c, chunk, (size_t)n);
+    else if (n == 0)
+        connection_input_ended(c);
+    else if (!is_just_not_now())
+        connection_lost(c);
 }
 
 /* What a turn has brought leaves together. Behind the last octet our end is told and the peer's is
@@ -1483,8 +1546,10 @@ static void write_to(struct connection *c) {
     size_t len;
     const char *data = connection_output(c, &len);
     ssize_t n = len && c->phase != PHASE_GONE ? send(c->fd, data, len, MSG_NOSIGNAL) : 0;
-    if (n > 0) connection_written(c, (size_t)n);
-    else if (n < 0 && !is_just_not_now()) connection_lost(c);
+    if (n > 0)
+        connection_written(c, (size_t)n);
+    else if (n < 0 && !is_just_not_now())
+        connection_lost(c);
     if (c->phase != PHASE_DRAIN || c->out.len) return;
     if (!c->output_ended) shutdown(c->fd, SHUT_WR);
     c->output_ended = 1;
@@ -1496,8 +1561,10 @@ static int wants_input(const struct connection *c) {
 }
 
 static void react(struct connection *c, int revents) {
-    if ((revents & ~POLLOUT) && wants_input(c)) read_from(c);
-    else if (revents & (POLLHUP | POLLERR | POLLNVAL)) connection_lost(c);
+    if ((revents & ~POLLOUT) && wants_input(c))
+        read_from(c);
+    else if (revents & (POLLHUP | POLLERR | POLLNVAL))
+        connection_lost(c);
 }
 
 static void reap(struct broker *b) {
@@ -1544,8 +1611,10 @@ static void turn(struct broker *b, struct pollfd *polls, int listener, long long
 static void say_goodbye(struct broker *b) {
     struct connection *c;
     for (c = b->connections; c; c = c->next) {
-        if (c->phase == PHASE_SESSION) session_close(c, 1001, "it shuts down", PHASE_CLOSING);
-        else if (c->phase < PHASE_SESSION) connection_lost(c);
+        if (c->phase == PHASE_SESSION)
+            session_close(c, 1001, "it shuts down", PHASE_CLOSING);
+        else if (c->phase < PHASE_SESSION)
+            connection_lost(c);
     }
 }
 
@@ -1574,7 +1643,8 @@ static int usage(FILE *out, int status) {
           "A STOMP-over-WebSocket broker on the loopback. Port 0, the default, is a free one; the\n"
           "URL is printed behind READY. Heart-beats are in milliseconds, 10000,10000 by default.\n"
           "With --files it serves a directory, too; POST /publish?destination=/topic/x sends the\n"
-          "body to that destination.\n", out);
+          "body to that destination.\n",
+          out);
     return status;
 }
 
@@ -1588,13 +1658,20 @@ static int parse_base(char *text, const char **base) {
 }
 
 static int parse_option(struct settings *o, const char *name, char *value) {
-    if (strcmp(name, "--bind") == 0) o->bind = value;
-    else if (strcmp(name, "--port") == 0) o->port = value;
-    else if (strcmp(name, "--files") == 0) o->files = value;
-    else if (strcmp(name, "--login") == 0) o->login = value;
-    else if (strcmp(name, "--base") == 0) return parse_base(value, &o->base);
-    else if (strcmp(name, "--heartbeat") == 0) return parse_pair(value, &o->beat_out, &o->beat_in);
-    else return 0;
+    if (strcmp(name, "--bind") == 0)
+        o->bind = value;
+    else if (strcmp(name, "--port") == 0)
+        o->port = value;
+    else if (strcmp(name, "--files") == 0)
+        o->files = value;
+    else if (strcmp(name, "--login") == 0)
+        o->login = value;
+    else if (strcmp(name, "--base") == 0)
+        return parse_base(value, &o->base);
+    else if (strcmp(name, "--heartbeat") == 0)
+        return parse_pair(value, &o->beat_out, &o->beat_in);
+    else
+        return 0;
     return 1;
 }
 

@@ -799,7 +799,8 @@ static int next_body(run *r) {
 // Send with a reply-to, and print what comes back. A signal reaches the client itself meanwhile.
 static int request(run *r, const stws_outgoing *m) {
     stws_message *reply = NULL;
-    long long left_ms = r->deadline_us ? (r->deadline_us - now_us()) / 1000 + 1 : (long long)ANSWER_MS;
+    long long left_ms =
+        r->deadline_us ? (r->deadline_us - now_us()) / 1000 + 1 : (long long)ANSWER_MS;
     int result;
     requesting = r->client;
     result = signalled ? STWS_CLOSED

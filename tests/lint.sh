@@ -42,7 +42,7 @@ clang_tidy() {
 
 # The header is a program's main file here: some tools pass over the functions of an included one.
 lint_header() {
-    for tool in gcc clang clang-tidy cppcheck shellcheck bash python3; do
+    for tool in gcc clang clang-tidy clang-format cppcheck shellcheck bash python3; do
         check "$tool is installed" command -v $tool
     done
     check "gcc -fanalyzer stomp_ws.h" gcc -fanalyzer -O1 -Werror -c -o $out/object.o $header
@@ -64,6 +64,8 @@ lint_source() {
 }
 
 lint_scripts() {
+    check "all is as make format leaves it" \
+        env MAKEFLAGS= make -s format FORMAT='clang-format --dry-run -Werror'
     for script in $scripts; do
         check "sh -n $script" sh -n "$script"
     done

@@ -9,12 +9,12 @@
 
 static int test_passed, test_failed, test_case_failures;
 
-#define CHECK(condition)                                                                          \
-    ((condition) ? (void)0                                                                        \
-                 : (void)(test_case_failures++,                                                   \
+#define CHECK(condition)                                                                           \
+    ((condition) ? (void)0                                                                         \
+                 : (void)(test_case_failures++,                                                    \
                           printf("%s:%d: not true: %s\n", __FILE__, __LINE__, #condition)))
 
-#define CHECK_INT(expected, actual)                                                               \
+#define CHECK_INT(expected, actual)                                                                \
     test_check_int(__FILE__, __LINE__, #actual, (long long)(expected), (long long)(actual))
 
 #define CHECK_STR(expected, actual) test_check_str(__FILE__, __LINE__, #actual, expected, actual)
@@ -22,7 +22,7 @@ static int test_passed, test_failed, test_case_failures;
 /* True when text holds part: for error sentences, whose wording is free but for its facts. */
 #define CHECK_HAS(part, text) test_check_has(__FILE__, __LINE__, #text, part, text)
 
-#define CHECK_MEM(expected, expected_len, actual, actual_len)                                     \
+#define CHECK_MEM(expected, expected_len, actual, actual_len)                                      \
     test_check_mem(__FILE__, __LINE__, #actual, expected, expected_len, actual, actual_len)
 
 #define RUN(function) test_run(#function, function)

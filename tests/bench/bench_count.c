@@ -348,8 +348,7 @@ static int run(const char *mode, const char *first, const char *second, const ch
     if (!second) return -1;
     if (strcmp(mode, "parse") == 0) return parse(number, atol(second)), 0;
     if (strcmp(mode, "build") == 0) return build(number, atol(second)), 0;
-    if (strcmp(mode, "parse-pieces") == 0)
-        return parse_pieces(number, (size_t)atol(second)), 0;
+    if (strcmp(mode, "parse-pieces") == 0) return parse_pieces(number, (size_t)atol(second)), 0;
     if (strcmp(mode, "pieces") == 0) return pieces(number, (size_t)atol(second)), 0;
     if (!third || strncmp(mode, "publish", 7) != 0) return -1;
     return publish(first, atol(second), (size_t)atol(third), mode), 0;

@@ -172,10 +172,12 @@ static void measure(const char *name, work *volatile function, const char *from,
 
 // Text of characters of one to four octets, as one finds it outside of English.
 static void make_mixed(char *text, size_t len) {
-    static const char piece[] = "Gr\xC3\xBC\xC3\x9F" "e \xE6\x97\xA5\xE6\x9C\xAC \xF0\x9F\x98\x80 abc, ";
+    static const char piece[] = "Gr\xC3\xBC\xC3\x9F"
+                                "e \xE6\x97\xA5\xE6\x9C\xAC \xF0\x9F\x98\x80 abc, ";
     size_t i;
     memset(text, ' ', len);
-    for (i = 0; i + sizeof piece <= len; i += sizeof piece - 1) memcpy(text + i, piece, sizeof piece - 1);
+    for (i = 0; i + sizeof piece <= len; i += sizeof piece - 1)
+        memcpy(text + i, piece, sizeof piece - 1);
 }
 
 int main(void) {

@@ -22,8 +22,7 @@
 
 static void fuzz_one(const unsigned char *data, size_t size);
 
-#define FUZZ_CHECK(condition)                                                                      \
-    ((condition) ? (void)0 : fuzz_fail(__FILE__, __LINE__, #condition))
+#define FUZZ_CHECK(condition) ((condition) ? (void)0 : fuzz_fail(__FILE__, __LINE__, #condition))
 
 static inline void fuzz_fail(const char *file, int line, const char *what) {
     fprintf(stderr, "%s:%d: not true: %s\n", file, line, what);

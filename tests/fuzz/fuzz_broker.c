@@ -175,10 +175,11 @@ static void do_upgrade(struct world *w, struct peer *p) {
 }
 
 static void do_connect(struct world *w, struct peer *p) {
-    static const char *const frames[] = {"CONNECT\naccept-version:1.2\nhost:/\n\n",
-                                         "CONNECT\naccept-version:1.0,1.1\nheart-beat:100,100\n\n",
-                                         "CONNECT\nlogin:a\npasscode:b\n\n",
-                                         "STOMP\naccept-version:1.2\nlogin:user\npasscode:pass\n\n"};
+    static const char *const frames[] = {
+        "CONNECT\naccept-version:1.2\nhost:/\n\n",
+        "CONNECT\naccept-version:1.0,1.1\nheart-beat:100,100\n\n",
+        "CONNECT\nlogin:a\npasscode:b\n\n",
+        "STOMP\naccept-version:1.2\nlogin:user\npasscode:pass\n\n"};
     const char *frame = frames[fuzz_below(&w->in, 4)];
     do_upgrade(w, p);
     feed_websocket(p, 0x81, frame, strlen(frame) + 1);
@@ -254,8 +255,8 @@ static void do_take(struct world *w, struct peer *p) {
 }
 
 static void (*const records[])(struct world *w, struct peer *p) = {
-    do_open, do_upgrade, do_connect, do_raw,  do_stomp, do_websocket, do_frame,
-    do_end,  do_leave,   do_tick,    do_slow, do_take};
+    do_open,  do_upgrade, do_connect, do_raw,  do_stomp, do_websocket,
+    do_frame, do_end,     do_leave,   do_tick, do_slow,  do_take};
 
 enum { RECORDS = sizeof records / sizeof *records };
 

@@ -30,7 +30,8 @@ struct world {
     long long ms_left;
 };
 
-static const char *const destinations[DESTINATIONS] = {"/topic/a", "/queue/b", "/topic/a:\\c", "/x"};
+static const char *const destinations[DESTINATIONS] = {"/topic/a", "/queue/b", "/topic/a:\\c",
+                                                       "/x"};
 
 /* ---- memory and randomness, which may fail ---- */
 
@@ -176,7 +177,8 @@ static void do_ack(struct world *w) {
     const char *transaction = choice & 2 ? "t" : NULL;
     stws *c = w->peer.client;
     if (!w->last) return;
-    called(choice & 1 ? stws_nack_in(c, w->last, transaction) : stws_ack_in(c, w->last, transaction));
+    called(choice & 1 ? stws_nack_in(c, w->last, transaction)
+                      : stws_ack_in(c, w->last, transaction));
 }
 
 static void do_transaction(struct world *w) {
@@ -190,9 +192,12 @@ static void do_transaction(struct world *w) {
 
 static void do_end(struct world *w) {
     unsigned choice = fuzz_octet(&w->in);
-    if (choice % 3 == 0) stws_stop(w->peer.client);
-    else if (choice % 3 == 1) called(stws_disconnect(w->peer.client, (int)choice - 1));
-    else called(stws_reconnect_now(w->peer.client));
+    if (choice % 3 == 0)
+        stws_stop(w->peer.client);
+    else if (choice % 3 == 1)
+        called(stws_disconnect(w->peer.client, (int)choice - 1));
+    else
+        called(stws_reconnect_now(w->peer.client));
 }
 
 static void do_flush(struct world *w) {
@@ -297,7 +302,8 @@ static void set_answer(struct world *w) {
     static const char *const answers[] = {
         PEER_ANSWER,
         "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nWelcome to SockJS!\n\n",
-        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: "
+        "upgrade\r\n"
         "Sec-WebSocket-Accept: @\r\n\r\n",
         "HTTP/1.1 503 Busy\r\nRetry-After: 3\r\n\r\nlater",
         "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
@@ -360,11 +366,11 @@ static void do_turn(struct world *w) {
 /* ---- an input ---- */
 
 static void (*const records[])(struct world *w) = {
-    do_turn,     say_text,      say_stomp,     say_any_frame, say_raw,       say_message,
-    say_receipt, say_close,     say_end,       set_automatic, set_answer,    set_connected,
-    pass_time,   oversleep,     set_transport, set_faults,    do_subscribe,  do_unsubscribe,
-    do_send,     do_send_header, do_ack,       do_transaction, do_end,       do_flush,
-    do_callback, do_pop,        do_look};
+    do_turn,     say_text,       say_stomp,     say_any_frame,  say_raw,      say_message,
+    say_receipt, say_close,      say_end,       set_automatic,  set_answer,   set_connected,
+    pass_time,   oversleep,      set_transport, set_faults,     do_subscribe, do_unsubscribe,
+    do_send,     do_send_header, do_ack,        do_transaction, do_end,       do_flush,
+    do_callback, do_pop,         do_look};
 
 enum { RECORDS = sizeof records / sizeof *records };
 

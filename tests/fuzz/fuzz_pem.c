@@ -21,7 +21,8 @@ static void reset(void) {
 }
 
 static int is_inside(stws_p_der part, const unsigned char *block, size_t len) {
-    return part.data >= block && part.len <= len && part.data - block <= (ptrdiff_t)(len - part.len);
+    return part.data >= block && part.len <= len &&
+           part.data - block <= (ptrdiff_t)(len - part.len);
 }
 
 /* ==== PEM: the same objects, whole or in pieces ==== */

@@ -33,8 +33,8 @@ static void read_window(struct reading *r, const struct fuzz_stomp_settings *s,
         stws_frame frame;
         size_t used = 0;
         const char *start = fuzz_window_at(w);
-        r->result = stws_frame_parse(fuzz_window_at(w), fuzz_window_len(w), &r->state, &frame,
-                                     &used);
+        r->result =
+            stws_frame_parse(fuzz_window_at(w), fuzz_window_len(w), &r->state, &frame, &used);
         fuzz_window_used(w, used);
         r->used += used;
         if (r->result == STWS_DONE) {

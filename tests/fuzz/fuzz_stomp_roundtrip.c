@@ -115,8 +115,8 @@ static int may_say_headers(const struct made *m) {
 
 static int may_say(const struct made *m) {
     static const char *const bodiless[] = {
-        "CONNECT", "STOMP", "CONNECTED", "SUBSCRIBE", "UNSUBSCRIBE", "ACK",     "NACK",
-        "BEGIN",   "COMMIT", "ABORT",    "DISCONNECT", "RECEIPT",    NULL};
+        "CONNECT", "STOMP",  "CONNECTED", "SUBSCRIBE",  "UNSUBSCRIBE", "ACK", "NACK",
+        "BEGIN",   "COMMIT", "ABORT",     "DISCONNECT", "RECEIPT",     NULL};
     if (!fuzz_is_command(command_of(m))) return 0;
     if (m->frame.body_len && is_one_of(command_of(m), bodiless)) return 0;
     return may_say_headers(m);

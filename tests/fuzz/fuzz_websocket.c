@@ -83,8 +83,7 @@ static void read_window(struct reading *r, struct fuzz_window *w) {
     do {
         stws_ws_event event = {0};
         size_t used = 0;
-        r->result =
-            stws_ws_parse(fuzz_window_at(w), fuzz_window_len(w), &r->ws, &event, &used);
+        r->result = stws_ws_parse(fuzz_window_at(w), fuzz_window_len(w), &r->ws, &event, &used);
         if (r->result == STWS_DONE) {
             check_event(w, &event, used);
             if (event.opcode >= STWS_WS_CLOSE)
@@ -146,8 +145,7 @@ static void check_mask(const unsigned char *data, size_t len, size_t offset) {
     if (len >= 4) memcpy(key, data, 4);
     stws_ws_mask(to, from, half, key, offset);
     stws_ws_mask(to + half, from + half, len - half, key, offset + half);
-    for (i = 0; i < len; i++)
-        FUZZ_CHECK((unsigned char)to[i] == (data[i] ^ key[(offset + i) % 4]));
+    for (i = 0; i < len; i++) FUZZ_CHECK((unsigned char)to[i] == (data[i] ^ key[(offset + i) % 4]));
     stws_ws_mask(from, from, len, key, offset);
     FUZZ_CHECK(len == 0 || memcmp(from, to, len) == 0);
     free(from);

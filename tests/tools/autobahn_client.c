@@ -55,7 +55,8 @@ static void post(echo *e, int opcode, const void *payload, size_t len) {
     size_t need = 0;
     if (stws_p_system_random(NULL, key, sizeof key) != 0) abort();
     reserve(&e->out, &e->out_cap, e->out_len + len + 14);
-    if (stws_ws_build(e->out + e->out_len, e->out_cap - e->out_len, opcode, 1, payload, len, key, &need) != STWS_OK)
+    if (stws_ws_build(e->out + e->out_len, e->out_cap - e->out_len, opcode, 1, payload, len, key,
+                      &need) != STWS_OK)
         abort();
     e->out_len += need;
 }
@@ -86,7 +87,8 @@ static int take_all(echo *e) {
     size_t at = 0, used = 0;
     stws_ws_event event;
     int result;
-    while ((result = stws_ws_parse(e->in + at, e->in_len - at, &e->ws, &event, &used)) == STWS_DONE) {
+    while ((result = stws_ws_parse(e->in + at, e->in_len - at, &e->ws, &event, &used)) ==
+           STWS_DONE) {
         at += used;
         take(e, &event);
     }
@@ -139,7 +141,8 @@ static int shake_hands(echo *e) {
     h.url = &e->url;
     h.key = key;
     reserve(&e->out, &e->out_cap, 4096);
-    if (stws_handshake_request(e->out, e->out_cap, &h, &e->out_len) != STWS_OK || !flush(e)) return 0;
+    if (stws_handshake_request(e->out, e->out_cap, &h, &e->out_len) != STWS_OK || !flush(e))
+        return 0;
     memset(&answer, 0, sizeof answer);
     answer.headers = headers;
     answer.max_headers = 64;
@@ -162,7 +165,8 @@ static int run(echo *e) {
     while (open) {
         open = take_all(e);
         if (!flush(e))
-            return e->close_seen || e->close_sent ? EXIT_SUCCESS : fail("the connection broke while writing");
+            return e->close_seen || e->close_sent ? EXIT_SUCCESS
+                                                  : fail("the connection broke while writing");
         if (!open) break;
         open = receive(e);
     }

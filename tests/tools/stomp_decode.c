@@ -5,8 +5,9 @@
 #include "tool_json.h"
 #include <errno.h>
 
-static const char usage_text[] = "usage: stomp_decode [--version 1.0|1.1|1.2|none] [--chunk N] [--max-headers N] "
-                                 "[--max-line N] [--max-body N]\n";
+static const char usage_text[] =
+    "usage: stomp_decode [--version 1.0|1.1|1.2|none] [--chunk N] [--max-headers N] "
+    "[--max-line N] [--max-body N]\n";
 
 enum { DEFAULT_HEADERS = 1000, MAX_HEADERS = 1 << 24, READ_SIZE = 65536 };
 
@@ -39,7 +40,8 @@ static int decode(decoder *d) {
     stws_frame frame;
     size_t used = 0, at = 0;
     int result;
-    while ((result = stws_frame_parse(d->data + at, d->len - at, &d->state, &frame, &used)) == STWS_DONE) {
+    while ((result = stws_frame_parse(d->data + at, d->len - at, &d->state, &frame, &used)) ==
+           STWS_DONE) {
         print_frame(&frame);
         at += used;
     }
@@ -74,7 +76,8 @@ static int decode_input(decoder *d) {
     int result = STWS_MORE;
     size_t n;
     while ((n = fread(bytes, 1, sizeof bytes, stdin)) > 0)
-        if (result == STWS_MORE) result = feed(d, bytes, n); // after an error only read, for whoever writes to us
+        if (result == STWS_MORE)
+            result = feed(d, bytes, n); // after an error only read, for whoever writes to us
     return result;
 }
 
@@ -112,7 +115,8 @@ int main(int argc, char **argv) {
     memset(&d, 0, sizeof d);
     d.state.max_headers = DEFAULT_HEADERS;
     for (i = 1; i < argc; i += 2)
-        if (i + 1 == argc || !parse_option(&d, argv[i], argv[i + 1])) return fputs(usage_text, stderr), 2;
+        if (i + 1 == argc || !parse_option(&d, argv[i], argv[i + 1]))
+            return fputs(usage_text, stderr), 2;
     d.state.headers = (stws_header *)calloc(d.state.max_headers + 1, sizeof(stws_header));
     if (!d.state.headers) abort();
     print_end(&d, decode_input(&d));

@@ -58,7 +58,8 @@ static int read_member(json_cursor *c, request *r) {
     if (!json_string(c, &key, &len) || !json_take(c, ':')) return 0;
     if (is_key(key, len, "command")) return read_command(c, r);
     if (is_key(key, len, "headers_hex")) return r->frame.header_count == 0 && read_headers(c, r);
-    if (is_key(key, len, "body_hex")) return !r->body && (r->body = json_hex(c, &r->frame.body_len)) != NULL;
+    if (is_key(key, len, "body_hex"))
+        return !r->body && (r->body = json_hex(c, &r->frame.body_len)) != NULL;
     if (is_key(key, len, "auto_length")) {
         if (!json_boolean(c, &automatic)) return 0;
         r->frame.no_content_length = !automatic;

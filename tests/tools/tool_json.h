@@ -121,7 +121,8 @@ static inline int json_skip_value(json_cursor *c, int depth) {
     if (*c->at == '"') return json_string(c, &text, &len);
     if (json_take(c, '[')) return json_skip_members(c, ']', depth);
     if (json_take(c, '{')) return json_skip_members(c, '}', depth);
-    return json_word(c, "true") || json_word(c, "false") || json_word(c, "null") || json_skip_number(c);
+    return json_word(c, "true") || json_word(c, "false") || json_word(c, "null") ||
+           json_skip_number(c);
 }
 
 static inline int json_nibble(char c) {

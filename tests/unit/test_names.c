@@ -4,9 +4,9 @@
 
 #include "tests/test.h"
 
-#define CHECK_RESULT(code, number, sentence)                                                                           \
-    CHECK_INT(number, code);                                                                                           \
-    CHECK_STR(#code, stws_result_name(code));                                                                          \
+#define CHECK_RESULT(code, number, sentence)                                                       \
+    CHECK_INT(number, code);                                                                       \
+    CHECK_STR(#code, stws_result_name(code));                                                      \
     CHECK_STR(sentence, stws_result_text(code));
 
 static void test_every_result_has_a_name_and_a_sentence(void) {
@@ -21,7 +21,8 @@ static void test_a_number_that_is_no_result(void) {
 
 static void test_states(void) {
     int state;
-    for (state = STWS_IDLE; state <= STWS_ENDED; state++) CHECK(strcmp("unknown", stws_state_name(state)) != 0);
+    for (state = STWS_IDLE; state <= STWS_ENDED; state++)
+        CHECK(strcmp("unknown", stws_state_name(state)) != 0);
     CHECK_STR("resolving", stws_state_name(STWS_RESOLVING));
     CHECK_STR("TLS handshake", stws_state_name(STWS_TLS));
     CHECK_STR("unknown", stws_state_name(STWS_ENDED + 1));
@@ -38,7 +39,8 @@ static void test_commands(void) {
 
 static void test_the_version_is_said_twice_alike(void) {
     char text[32];
-    snprintf(text, sizeof text, "%d.%d.%d", STOMP_WS_VERSION_MAJOR, STOMP_WS_VERSION_MINOR, STOMP_WS_VERSION_PATCH);
+    snprintf(text, sizeof text, "%d.%d.%d", STOMP_WS_VERSION_MAJOR, STOMP_WS_VERSION_MINOR,
+             STOMP_WS_VERSION_PATCH);
     CHECK_STR(STOMP_WS_VERSION, text);
 }
 

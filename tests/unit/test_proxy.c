@@ -340,7 +340,8 @@ static void test_http_says_no(void) {
     CHECK_REFUSED("http://h:1", "HTTP/1.1 302 Found\r\nLocation: http://x/\r\n\r\n", "HTTP 302", 1);
     CHECK_REFUSED("http://h:1", "HTTP/1.1 429 Many\r\n\r\n", "HTTP 429", 0);
     CHECK_REFUSED("http://h:1", "HTTP/1.1 500 \r\n\r\n", "HTTP 500", 0);
-    CHECK_REFUSED("http://h:1", "HTTP/1.1 502 Bad Gateway\r\n\r\n", "HTTP 502 Bad Gateway: it cannot reach", 0);
+    CHECK_REFUSED("http://h:1", "HTTP/1.1 502 Bad Gateway\r\n\r\n",
+                  "HTTP 502 Bad Gateway: it cannot reach", 0);
     CHECK_REFUSED("http://h:1", "HTTP/1.1 503 \r\n\r\n", "HTTP 503: it cannot reach", 0);
     CHECK_REFUSED("http://h:1", "HTTP/1.1 504\r\n\r\n", "HTTP 504: it cannot reach", 0);
 }
