@@ -41,7 +41,7 @@ THREADED_TESTS = $(basename $(shell grep -lE 'pthread_create|stws_start' $(addsu
 .PHONY: all help demo demo-web test bench bench-quick bench-instructions bench-many bench-micro \
     size fuzz fuzz-replay fuzz-minimise tls proxy tsan valgrind interop autobahn web lint format \
     cover install clean bench-tls examples-embedding packaging docs gdb-minimal picture sim \
-    sim-mutants matrix soak sanitize FORCE
+    sim-mutants matrix soak sanitize release FORCE
 
 all: $(PROGRAMS) ## build the examples and tools (the default)
 
@@ -308,6 +308,9 @@ install: build/stomp_cat build/stomp_ws.pc build/docs/stomp_ws.3 ## header, manu
 
 packaging: build/stomp_cat ## pkg-config, CMake, Meson, Conan, vcpkg, clib: from installation to a program
 	@TIME_LIMIT=600 sh tests/run.sh 'sh tests/packaging/run.sh'
+
+release: ## whether this tree can be tagged as its version, and by what commands
+	@sh tests/release.sh tag
 
 clean: ## remove build/
 	rm -rf build

@@ -52,6 +52,14 @@ lint_header() {
     check "the header's style" python3 tests/tools/check_header.py
     check "the declarations' comments" python3 tests/tools/check_interface.py
     check "the attack table" python3 tests/tools/check_attacks.py
+    check "the version" sh tests/release.sh
+    check_silent "make help has every target" undocumented_targets
+}
+
+# Targets, which may have several lines, of which none is for `make help`.
+undocumented_targets() {
+    awk -F: '/^[a-z-]+:/ { seen[$1]; if (/:.*## /) said[$1] }
+        END { for (target in seen) if (!(target in said)) print "make " target }' Makefile
 }
 
 # What cppcheck has to say of the header it has said above.

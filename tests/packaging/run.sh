@@ -158,16 +158,4 @@ by_vcpkg() (
 rm -rf "$out/tried/find_package"
 check "${VCPKG:-the port of vcpkg, by CMake}" by_vcpkg
 
-# What has to name the version names this one.
-names_the_version() {
-    grep -q "$1" "$2" || { echo "$2 does not have: $1"; return 1; }
-}
-check "the tag in FetchContent" names_the_version "GIT_TAG v$version\$" \
-    "$here/users/fetch_content/CMakeLists.txt"
-check "the tag in the wrap" names_the_version "revision = v$version\$" \
-    "$here/users/meson/subprojects/stomp_ws.wrap"
-check "the version for vcpkg" names_the_version "\"version-semver\": \"$version\"" "$port/vcpkg.json"
-check "the version for meson" names_the_version "version: '$version'" \
-    "$here/users/meson/subprojects/packagefiles/stomp_ws/meson.build"
-
 report

@@ -1,0 +1,48 @@
+#!/bin/sh
+# A release is a tag: what is in the repository is what is released, the header as it stands. This
+# checks that one version is meant everywhere, and, before the tag is set, that the tree is clean.
+#
+#     tests/release.sh          # the version
+#     tests/release.sh tag      # that it can be tagged now, and by what commands
+set -u
+
+cd "$(dirname "$0")/.." || exit 1
+. tests/checks.sh
+
+# macro NAME: what the header defines it as, without quotes.
+macro() {
+    sed -n "s/^#define STOMP_WS_$1 \"*\([0-9.]*\)\"*$/\1/p" stomp_ws.h
+}
+version=$(macro VERSION)
+packaging=tests/packaging
+
+is_semantic() {
+    echo "$version" | grep -xE '(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}'
+}
+# named FILE LINE: the file has that line, which may be indented, or part of a sentence.
+named() {
+    grep -qF -e "$2" "$1" || { echo "$1 does not say: $2"; return 1; }
+}
+history_begins_with() {
+    sed -n '/^## History$/{n;p;}' stomp_ws.h | grep -E "^- $version: .+"
+}
+check "STOMP_WS_VERSION is MAJOR.MINOR.PATCH" is_semantic
+check "its parts" test "$version" = \
+    "$(macro VERSION_MAJOR).$(macro VERSION_MINOR).$(macro VERSION_PATCH)"
+check "the header's first line" sh -c "head -n 1 stomp_ws.h | grep -F 'stomp_ws.h - v$version - '"
+check "the History begins with it" history_begins_with
+check "clib" named clib.json "\"version\": \"$version\""
+check "vcpkg" named $packaging/vcpkg/stomp-ws/vcpkg.json "\"version-semver\": \"$version\""
+check "meson" named $packaging/users/meson/subprojects/packagefiles/stomp_ws/meson.build \
+    "version: '$version'"
+check "meson's wrap" named $packaging/users/meson/subprojects/stomp_ws.wrap "revision = v$version"
+check "FetchContent" named $packaging/users/fetch_content/CMakeLists.txt "GIT_TAG v$version"
+check "the README's tags" sh -c "! grep -oE '(@|GIT_TAG )v[0-9.]+' README.md | grep -v 'v$version$'"
+
+if [ "${1:-}" = tag ]; then
+    check_silent "no uncommitted change" git status --porcelain
+    check "v$version is new" sh -c "! git rev-parse -q --verify refs/tags/v$version"
+    [ "$checks_failed" -ne 0 ] ||
+        printf '%s\n' "git tag -a v$version -m 'stomp_ws.h $version'" "git push origin v$version"
+fi
+report
