@@ -204,18 +204,23 @@ static void test_stable_ids_differ(void) {
     }
 }
 
+/* Connected, with little room for output, of which nothing is taken. */
+static void connected_and_blocked(struct peer *p) {
+    stws_options o;
+    peer_init(p);
+    o = peer_options(p);
+    o.tx_buffer = 1024;
+    peer_start(p, &o);
+    CHECK(peer_connect(p));
+    p->write_blocked = 1;
+}
+
 /* When the output is full, and in memory that cannot grow, what does not fit waits in its order. */
 static void test_full(void) {
     struct peer p;
-    stws_options o;
     char body[16], expected[16];
     int i, sent = 0;
-    peer_init(&p);
-    o = peer_options(&p);
-    o.tx_buffer = 1024;
-    peer_start(&p, &o);
-    CHECK(peer_connect(&p));
-    p.write_blocked = 1;
+    connected_and_blocked(&p);
     for (i = 0; i < 200; i++) {
         snprintf(body, sizeof body, "%d", i);
         CHECK_INT(0, stws_send_text(p.client, "/queue/a", body));
@@ -234,14 +239,8 @@ static void test_full(void) {
 static void test_no_overtaking(void) {
     static const char large[600] = "large";
     struct peer p;
-    stws_options o;
     int i;
-    peer_init(&p);
-    o = peer_options(&p);
-    o.tx_buffer = 1024;
-    peer_start(&p, &o);
-    CHECK(peer_connect(&p));
-    p.write_blocked = 1;
+    connected_and_blocked(&p);
     for (i = 0; i < 3; i++) CHECK_INT(0, stws_send(p.client, "/queue/a", "small", 5));
     for (i = 0; i < 2; i++) CHECK_INT(0, stws_send(p.client, "/queue/a", large, sizeof large));
     CHECK_INT(0, stws_send(p.client, "/queue/a", "small", 5));

@@ -575,6 +575,16 @@ static void check_receipt(const struct peer *p, int number, const char *result) 
     bytes_free(&line);
 }
 
+/* Connected, with a SEND out whose RECEIPT has not come: its number. */
+static int connected_awaiting_a_receipt(struct peer *p) {
+    int number;
+    connected(p, CONNECTED_12);
+    p->automatic &= ~AUTO_RECEIPT;
+    number = send_with_receipt(p);
+    peer_turn(p);
+    return number;
+}
+
 static void test_a_receipt(void) {
     struct peer p;
     int first, second;
@@ -600,11 +610,7 @@ static void test_a_receipt(void) {
 
 static void test_a_receipt_that_never_comes(void) {
     struct peer p;
-    int number;
-    connected(&p, CONNECTED_12);
-    p.automatic &= ~AUTO_RECEIPT;
-    number = send_with_receipt(&p);
-    peer_turn(&p);
+    int number = connected_awaiting_a_receipt(&p);
     peer_advance(&p, 14900);
     CHECK_STR("CONNECTED\n", bytes_text(&p.log));
     peer_advance(&p, 200);
@@ -645,11 +651,7 @@ static void test_a_receipt_that_is_an_error(void) {
 
 static void test_a_receipt_lost_with_the_connection(void) {
     struct peer p;
-    int number;
-    connected(&p, CONNECTED_12);
-    p.automatic &= ~AUTO_RECEIPT;
-    number = send_with_receipt(&p);
-    peer_turn(&p);
+    int number = connected_awaiting_a_receipt(&p);
     peer_end(&p);
     peer_turn(&p);
     check_receipt(&p, number, "STWS_ERR_LOST");
