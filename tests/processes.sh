@@ -40,3 +40,16 @@ start_broker() {
     wait_for "$work/mini_broker" READY 300 || return
     url=$(sed -n 's/^READY //p' "$work/mini_broker")
 }
+
+# end_broker [-SIGNAL]: it is gone when this returns.
+end_broker() {
+    kill "$@" "$broker"
+    wait "$broker" 2>/dev/null
+}
+
+# start_broker_again PROGRAM OPTION...: another one where the last one was.
+start_broker_again() {
+    again_program=$1 port=${url#ws://*:}
+    shift
+    start_broker "$again_program" --port "${port%%/*}" "$@"
+}

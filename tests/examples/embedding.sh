@@ -57,10 +57,8 @@ tick 5" ]
 ticks_after_a_reconnect() {
     start ticking "$1" "$url" 100
     wait_for "$work/ticking" "tick 3" 600 || return
-    port=${url#ws://*:}
-    kill -KILL "$broker"
-    wait "$broker" 2>/dev/null
-    start_broker build/mini_broker --port "${port%%/*}" && wait_for "$work/ticking" "tick 100" 600
+    end_broker -KILL
+    start_broker_again build/mini_broker && wait_for "$work/ticking" "tick 100" 600
 }
 
 if [ -f "tests/examples/$name.py" ]; then

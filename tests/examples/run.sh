@@ -84,17 +84,6 @@ publish() {
     return 1
 }
 
-end_broker() {
-    kill "$broker"
-    wait "$broker" 2>/dev/null
-}
-
-# Another broker where the last one was.
-start_again() {
-    port=${url#ws://*:}
-    start_broker build/mini_broker --port "${port%%/*}" "$@"
-}
-
 check "the broker starts" start_broker build/mini_broker
 
 start minimal "$examples/minimal" "$url"
@@ -157,28 +146,27 @@ nothing_is_lost() {
     wait_for "$work/mini_broker.log" "connected" $LIMIT || return
     kill -STOP "$broker"
     printf 'one\ntwo\nthree\n' >&9
-    kill -KILL "$broker"
-    wait "$broker" 2>/dev/null
-    start_again 9>&- || return
+    end_broker -KILL
+    start_broker_again build/mini_broker 9>&- || return
     exec 9>&-
     wait_for "$work/publisher" "3 confirmed" $LIMIT && prints "one
 two
 three" $cat "$url" -s /queue/safe -n 3
 }
 end_broker
-check "the broker starts again" start_again
+check "the broker starts again" start_broker_again build/mini_broker
 check "confirmed_publisher: nothing is lost" nothing_is_lost
 
 # The token comes late, and changes while the broker is away.
 token_is_fresh() {
     end_broker
-    start_again --login token:early || return
+    start_broker_again build/mini_broker --login token:early || return
     start refresh "$examples/token_refresh" "$url" "$work/token" /topic/t
     echo early >"$work/new" && mv "$work/new" "$work/token"
     publish refresh /topic/t "with the first" -u token -p early || return
     echo late >"$work/new" && mv "$work/new" "$work/token"
     end_broker
-    start_again --login token:late && publish refresh /topic/t "with the second" -u token -p late
+    start_broker_again build/mini_broker --login token:late && publish refresh /topic/t "with the second" -u token -p late
 }
 check "token_refresh" token_is_fresh
 
