@@ -172,7 +172,8 @@ static int add_file(settings *set, const char *path) {
     return 1;
 }
 
-// 'name:value'; blanks after the colon go for HTTP, and are data for STOMP. CONNECT and HTTP cannot say line ends.
+// 'name:value'; blanks after the colon go for HTTP, and are data for STOMP. CONNECT and HTTP cannot
+// say line ends.
 static int add_header(header_list *list, const char *text, int trim) {
     const char *colon = strchr(text, ':'), *value;
     if (!colon || colon == text || list->count == MAX_HEADERS) return 0;
@@ -571,7 +572,8 @@ static int wants_ack(const run *r, const stws_message *m) {
     return 0;
 }
 
-// Print and count. A message that could not be printed is not acknowledged either, so that the broker keeps it.
+// Print and count. A message that could not be printed is not acknowledged either, so that the
+// broker keeps it.
 static int deliver(run *r, const stws_message *m) {
     char sentence[128];
     if (print_message(r, m)) return 1;
@@ -663,8 +665,8 @@ static int is_farewell(const char *message) {
     return 0;
 }
 
-// After our DISCONNECT the library takes an ERROR for a clean end. One that is no farewell and names no receipt is
-// about a message on its way, and whoever sent it has to hear of it.
+// After our DISCONNECT the library takes an ERROR for a clean end. One that is no farewell and
+// names no receipt is about a message on its way, and whoever sent it has to hear of it.
 static void watch(stws *client, int direction, const stws_frame *frame, void *user) {
     run *r = (run *)user;
     const char *message = stws_frame_header(frame, "message");
@@ -683,7 +685,8 @@ static char *grow(char *data, size_t size) {
     return grown;
 }
 
-// All that is left of a file: 1, or 0 when it cannot be read, or a signal came: then a pipe may stay silent for ever.
+// All that is left of a file: 1, or 0 when it cannot be read, or a signal came: then a pipe may
+// stay silent for ever.
 static int read_all(int fd, content *out) {
     size_t size = 65536;
     ssize_t n = 1;
@@ -706,7 +709,8 @@ static int read_file(const char *path, content *out) {
     return is_read;
 }
 
-// What -m or -f want sent. Files are read before anything is: with one that cannot be, nothing is sent.
+// What -m or -f want sent. Files are read before anything is: with one that cannot be, nothing is
+// sent.
 static int read_bodies(run *r) {
     const settings *set = r->set;
     if (set->text) {
@@ -832,7 +836,8 @@ static int is_late(const run *r) {
     return r->deadline_us && now_us() >= r->deadline_us;
 }
 
-// A send was not taken: 1 when it is to be tried again or somebody else says why, 0 when that was all.
+// A send was not taken: 1 when it is to be tried again or somebody else says why, 0 when that was
+// all.
 static int may_come_later(const run *r, int result) {
     if (r->ending || signalled || stws_state(r->client) == STWS_ENDED) return 1;
     if (result == STWS_ERR_FULL) return 1;
@@ -850,14 +855,15 @@ static void say_not_sent(run *r, int result) {
     fail(r, sentence);
 }
 
-// When --rate allows the next message. A short delay is made good, or the clock's ticks would slow us down; a pause of
-// the input is not.
+// When --rate allows the next message. A short delay is made good, or the clock's ticks would slow
+// us down; a pause of the input is not.
 static long long next_turn(const run *r, long long now) {
     long long began = now - r->next_send_us < CATCH_UP_US ? r->next_send_us : now;
     return began + 1000000 / r->set->rate;
 }
 
-// Send what there is, as fast as the library takes it or --rate allows, but look at the clock in between.
+// Send what there is, as fast as the library takes it or --rate allows, but look at the clock in
+// between.
 static void pump(run *r) {
     int turns = 0;
     while (r->connected && !r->ending && !r->sent_all && now_us() >= r->next_send_us &&
@@ -896,7 +902,8 @@ static void check_done(run *r) {
     finish(r, DONE);
 }
 
-// What -t leaves undone, as a sentence; NULL when that is nothing. A stdin that goes on is nobody's fault.
+// What -t leaves undone, as a sentence; NULL when that is nothing. A stdin that goes on is nobody's
+// fault.
 static const char *undone(const run *r, char out[200]) {
     const settings *set = r->set;
     const char *error = stws_error_text(r->client);
@@ -928,7 +935,8 @@ static void check_limits(run *r) {
     finish(r, missing ? TIMED_OUT : DONE);
 }
 
-// Wait for the network, for stdin when a line is wanted, and never so long that a signal or a deadline is missed.
+// Wait for the network, for stdin when a line is wanted, and never so long that a signal or a
+// deadline is missed.
 static void wait_a_while(run *r) {
     struct pollfd polled[4];
     stws_fd fds[3];
@@ -968,7 +976,8 @@ static int subscribe_all(run *r) {
     return DONE;
 }
 
-// We have ended as we wanted to; but has the server refused what we sent last, when DISCONNECT was already out?
+// We have ended as we wanted to; but has the server refused what we sent last, when DISCONNECT was
+// already out?
 static int judge_end(run *r) {
     int close_code = stws_close_code(r->client);
     if (!r->ending) return signalled ? 128 + signalled : FAILED;
@@ -1007,7 +1016,8 @@ static size_t subscription_size(const subscription *sub) {
     return size;
 }
 
-// The options, with room for all that the arguments ask for; stws_request has a subscription of its own.
+// The options, with room for all that the arguments ask for; stws_request has a subscription of its
+// own.
 static stws_options options_for(run *r) {
     const settings *set = r->set;
     stws_options o = set->options;

@@ -140,7 +140,7 @@ class client {
         if (!parts_->handle) no_memory();
     }
 
-    /* The handler lives as long as the client, also after unsubscribe(): messages may be under way. */
+    /* The handler lives as long as the client, even after unsubscribe(): messages may follow. */
     result subscribe(const std::string &destination, message_handler handler,
                      stws_subscription options = {}) {
         parts_->handlers.push_back({parts_.get(), std::move(handler)});

@@ -1,6 +1,6 @@
 #!/bin/sh
-# gdb in the callback of examples/minimal.c: a broker, a message every second, and a breakpoint where
-# the message arrives. From there `up` leads through the client, `next` back to it.
+# gdb in the callback of examples/minimal.c: a broker, a message every second, and a breakpoint
+# where the message arrives. From there `up` leads through the client, `next` back to it.
 #
 #     tests/gdb.sh [GDB-ARGUMENT]...
 set -u

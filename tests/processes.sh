@@ -1,5 +1,5 @@
-# To be sourced by a POSIX sh script that starts processes on the loopback: what they print goes into
-# $work, and clean_up ends them and removes it.
+# To be sourced by a POSIX sh script that starts processes on the loopback: what they print goes
+# into $work, and clean_up ends them and removes it.
 # shellcheck shell=sh disable=SC2034 # what it sets is for that script
 
 work=$(mktemp -d) || exit 1

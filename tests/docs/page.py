@@ -14,7 +14,8 @@ import sys
 try:
     import markdown
 except ModuleNotFoundError:
-    sys.exit("docs: Python has no markdown: apt-get install python3-markdown, or pip install markdown")
+    sys.exit("docs: Python has no markdown: apt-get install python3-markdown, or pip install "
+             "markdown")
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --back: #8881; --link: #06c; }

@@ -95,7 +95,8 @@ check "many_clients measures itself" sh -c "'$examples/many_clients' 50 20 | gre
 check "static_memory" sh -c "'$examples/static_memory' '$url' | grep -x 'no heap was used'"
 
 no_allocator() {
-    strict gcc -g -o $out/static_memory examples/static_memory.c tests/examples/no_malloc.c -pthread &&
+    strict gcc -g -o $out/static_memory examples/static_memory.c tests/examples/no_malloc.c \
+        -pthread &&
         timeout 60 $out/static_memory "$url" && ! timeout 60 $out/static_memory
 }
 for compiler in g++ clang++; do
@@ -116,7 +117,8 @@ END
 worker_dies() {
     start first "$examples/work_queue" "$url" /queue/jobs sh "$work/hold"
     first=$!
-    $cat "$url" -d /queue/jobs -m "job one" --receipt && wait_for "$work/hold.taken" "job one" $LIMIT
+    $cat "$url" -d /queue/jobs -m "job one" --receipt &&
+        wait_for "$work/hold.taken" "job one" $LIMIT
     kill -KILL $first
     wait $first 2>/dev/null
     echo >"$work/gate"
@@ -166,7 +168,8 @@ token_is_fresh() {
     publish refresh /topic/t "with the first" -u token -p early || return
     echo late >"$work/new" && mv "$work/new" "$work/token"
     end_broker
-    start_broker_again build/mini_broker --login token:late && publish refresh /topic/t "with the second" -u token -p late
+    start_broker_again build/mini_broker --login token:late &&
+        publish refresh /topic/t "with the second" -u token -p late
 }
 check "token_refresh" token_is_fresh
 

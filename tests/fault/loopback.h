@@ -90,8 +90,8 @@ static inline const char *link_header(struct loopback *s, const stws_frame *f, c
     return value ? value : "";
 }
 
-/* A filter of one instruction, "return 0", takes no packet. Its structs are those of linux/filter.h,
-   which is not there for every C library. */
+/* A filter of one instruction, "return 0", takes no packet. Its structs are those of
+   linux/filter.h, which is not there for every C library. */
 static inline void link_deafen(struct link *l) {
 #ifdef SO_ATTACH_FILTER
     struct {

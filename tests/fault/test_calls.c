@@ -6,8 +6,8 @@
    another of its calls fails: `talk` (one thread: connect, subscribe, send with confirm, large
    messages, a request, reconnect, end), `threads` (a client in its own thread, a small queue, sends
    from outside), `many` (clients in memory of the caller's, without getrandom, driven
-   together), `plain` (without confirm, to a slow network) and `quiet` (no heart-beat comes). What is
-   checked after each run:
+   together), `plain` (without confirm, to a slow network) and `quiet` (no heart-beat comes). What
+   is checked after each run:
 
      - it ended within its time: an alarm says what hangs
      - no descriptor is open, no block of memory in use (and ASan says what else it sees)

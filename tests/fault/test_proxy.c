@@ -44,7 +44,8 @@ static void say_all(int fd, const char *data, size_t len, size_t piece) {
     }
 }
 
-/* Hear what an exchange waits for, octet by octet, so that nothing of the stream behind it is taken: 0 at the end. */
+/* Hear what an exchange waits for, octet by octet, so that nothing of the stream behind it is
+   taken: 0 at the end. */
 static int hear_request(struct proxy *p, int fd, size_t octets) {
     size_t begin = p->heard_len;
     for (;;) {
@@ -260,7 +261,7 @@ static void test_truncated_answers(void) {
     check_truncated("socks5", &socks);
 }
 
-/* What is said after the way was opened is the server's, and its errors are no longer the proxy's. */
+/* What is said after the way was opened is the server's, and errors are no longer the proxy's. */
 static void test_an_end_behind_the_answer(void) {
     struct proxy p = {.script = {EXCHANGE(0, OPEN_HTTP), EXCHANGE(0, "")}, .exchanges = 2};
     stws_options o;
@@ -402,7 +403,8 @@ static int holds(const char *memory, size_t size, const char *part) {
     return 0;
 }
 
-/* Memory of exactly the size that was asked for, which keeps no password at the end, in whatever form. */
+/* Memory of exactly the size that was asked for, which keeps no password at the end, in whatever
+   form. */
 static void test_memory_of_the_users(void) {
     struct loopback s;
     struct proxy p = {.script = {EXCHANGE(0, OPEN_HTTP)}, .exchanges = 1};

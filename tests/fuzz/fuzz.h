@@ -29,7 +29,7 @@ static inline void fuzz_fail(const char *file, int line, const char *what) {
     abort();
 }
 
-/* ==== blocks: exactly as long as what is in them, so that a sanitizer sees one octet too many ==== */
+/* ==== blocks: as long as what is in them, so that a sanitizer sees one octet too many ==== */
 
 static inline char *fuzz_room(size_t len) {
     char *block = (char *)calloc(len ? len : 1, 1);

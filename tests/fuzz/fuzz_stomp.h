@@ -1,5 +1,5 @@
-/* fuzz_stomp.h - what the targets of STOMP frames have in common: the octets of an input that choose
-   version and limits, and what holds for every frame that a parser has brought. */
+/* fuzz_stomp.h - what the targets of STOMP frames have in common: the octets of an input that
+   choose version and limits, and what holds for every frame that a parser has brought. */
 #ifndef FUZZ_STOMP_H
 #define FUZZ_STOMP_H
 

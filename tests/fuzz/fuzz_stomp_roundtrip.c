@@ -1,5 +1,5 @@
-/* A STOMP frame of anything, built and parsed: it comes back as it was, the builder keeps within its
-   room, and it refuses exactly what the version cannot say. */
+/* A STOMP frame of anything, built and parsed: it comes back as it was, the builder keeps within
+   its room, and it refuses exactly what the version cannot say. */
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 

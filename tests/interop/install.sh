@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the interop tests need on a bare Debian 12: a C compiler, BearSSL, a JDK, Maven,
-# RabbitMQ, node and npm, curl to publish by hand, zsh and two readers of man pages for what belongs to
-# stomp_cat, the Python packages of requirements.txt in build/venv and the JavaScript client in
+# RabbitMQ, node and npm, curl to publish by hand, zsh and two readers of man pages for what belongs
+# to stomp_cat, the Python packages of requirements.txt in build/venv and the JavaScript client in
 # build/npm. Run it as root; a second run has nothing to do.
 set -eu
 

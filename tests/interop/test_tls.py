@@ -21,7 +21,7 @@ def openssl(folder, *arguments):
 
 @pytest.fixture(name="folder", scope="module")
 def make_certificates(tmp_path_factory):
-    """A CA (ca.pem), and of it what a server has: chain.pem and key.pem, for an address and a name."""
+    """A CA (ca.pem), and of it what a server has: chain.pem and key.pem, for address and name."""
     folder = tmp_path_factory.mktemp("tls")
     openssl(folder, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
             "/CN=interop CA", "-keyout", "ca.key", "-out", "ca.pem")

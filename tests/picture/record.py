@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Records a session at the terminal, as it really runs, and draws it: an SVG whose lines appear when
+"""Records a session at the terminal, as it runs, and draws it: an SVG whose lines appear when
 they appeared. Loopback only.
 
     tests/picture/record.py PICTURE
@@ -42,8 +42,8 @@ class Recording:
     def run(self, command, shown):
         """Start it, and show it as it would be typed."""
         self.show(f"$ {shown}", "bold green")
-        process = subprocess.Popen([str(BUILD / command[0]), *command[1:]], stdin=subprocess.DEVNULL,
-                                   stdout=self.input, stderr=self.input)
+        process = subprocess.Popen([str(BUILD / command[0]), *command[1:]],
+                                   stdin=subprocess.DEVNULL, stdout=self.input, stderr=self.input)
         self.processes.append(process)
         return process
 

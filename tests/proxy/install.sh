@@ -5,4 +5,5 @@ set -eu
 
 command -v tinyproxy >/dev/null && command -v microsocks >/dev/null && exit
 apt-get update -q
-DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends tinyproxy-bin microsocks
+DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
+    tinyproxy-bin microsocks

@@ -112,8 +112,9 @@ def url(scheme, host="127.0.0.1", port=None):
 def cat(where, *words, environment=None, **options):
     """Run stomp_cat: its status, stdout and stderr. No output of it may ever hold a password."""
     command = [STOMP_CAT, where, "--ca", made.path / "root.crt", *words]
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False,
-                          timeout=2 * SECONDS, env={**os.environ, **(environment or {})}, **options)
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True,
+                          check=False, timeout=2 * SECONDS,
+                          env={**os.environ, **(environment or {})}, **options)
     assert "Sanitizer" not in done.stderr and "runtime error" not in done.stderr, done.stderr
     for secret in SECRETS:
         assert secret not in done.stdout + done.stderr, done
@@ -147,8 +148,10 @@ def test_http_with_a_login():
     with tinyproxy(f"BasicAuth ada {PLAIN}") as proxy:
         for scheme in ("ws", "wss"):
             check_echo(url(scheme), "--trace", "--proxy", f"http://ada:{PLAIN}@{proxy}")
-            check_refused(url(scheme), f"http://{proxy}", "HTTP 407", "http://user:password@host:port")
-        check_refused(url("ws"), f"http://{ENCODED}@{proxy}", "the proxy 127.0.0.1 port", "HTTP 401")
+            check_refused(url(scheme), f"http://{proxy}", "HTTP 407",
+                          "http://user:password@host:port")
+        check_refused(url("ws"), f"http://{ENCODED}@{proxy}", "the proxy 127.0.0.1 port",
+                      "HTTP 401")
 
 
 def test_http_that_forbids_the_port():
@@ -159,8 +162,8 @@ def test_http_that_forbids_the_port():
 def test_http_without_a_server_behind_it():
     with tinyproxy() as proxy:
         check_refused(url("ws", port=free_port()), f"http://{proxy}", "HTTP 500")
-        check_refused(url("ws", "nobody.invalid"), f"http://{proxy}", "no connection to nobody.invalid",
-                      "HTTP 500")
+        check_refused(url("ws", "nobody.invalid"), f"http://{proxy}",
+                      "no connection to nobody.invalid", "HTTP 500")
 
 
 # ---- SOCKS ----
@@ -177,15 +180,16 @@ def test_socks_with_a_login():
         for scheme in ("ws", "wss"):
             check_echo(url(scheme), "--trace", "--proxy", f"socks5://{ENCODED}@{proxy}")
         check_refused(url("ws"), f"socks5://{proxy}", "socks5://user:password@host:port")
-        check_refused(url("ws"), f"socks5://{ENCODED}x@{proxy}", "does not take the user and password")
+        check_refused(url("ws"), f"socks5://{ENCODED}x@{proxy}",
+                      "does not take the user and password")
 
 
 def test_socks_without_a_server_behind_it():
     with microsocks() as proxy:
         check_refused(url("ws", port=free_port()), f"socks5://{proxy}", "SOCKS reply 5",
                       "connection refused")
-        check_refused(url("ws", "nobody.invalid"), f"socks5://{proxy}", "no connection to nobody.invalid",
-                      "SOCKS reply ")
+        check_refused(url("ws", "nobody.invalid"), f"socks5://{proxy}",
+                      "no connection to nobody.invalid", "SOCKS reply ")
 
 
 # ---- both ----
@@ -198,7 +202,8 @@ def test_the_wrong_kind():
 
 
 def test_nobody_listens():
-    check_refused(url("wss"), f"http://127.0.0.1:{free_port()}", "cannot be reached: connection refused")
+    check_refused(url("wss"), f"http://127.0.0.1:{free_port()}",
+                  "cannot be reached: connection refused")
 
 
 def test_no_trust_because_of_a_proxy():
@@ -216,8 +221,8 @@ def test_a_large_body():
         for proxy in (f"http://{http}", f"socks5://{socks}"):
             lines = "".join(f"{number} {500 * 'x'}\n" for number in range(2000))
             for scheme in ("ws", "wss"):
-                done = cat(url(scheme), "-s", "/topic/a", "-d", "/topic/a", "-n", "2000", "-t", SECONDS,
-                           "--proxy", proxy, input=lines)
+                done = cat(url(scheme), "-s", "/topic/a", "-d", "/topic/a", "-n", "2000", "-t",
+                           SECONDS, "--proxy", proxy, input=lines)
                 assert (done.returncode, done.stdout) == (0, lines), done.stderr
 
 
@@ -230,7 +235,8 @@ def test_the_environment():
         check_echo(url("wss"), "--proxy", "environment", environment=secure)
     refused = {"all_proxy": nobody}
     check_refused(url("wss"), "environment", "cannot be reached", environment=refused)
-    check_echo(url("wss"), "--proxy", "environment", environment={**refused, "no_proxy": "127.0.0.1"})
+    check_echo(url("wss"), "--proxy", "environment",
+               environment={**refused, "no_proxy": "127.0.0.1"})
     check_echo(url("wss"), environment=refused)  # not asked to look there
 
 
@@ -270,7 +276,8 @@ def main():
         made.self_signed("other")
         made.issue("root", "server", "subjectAltName=DNS:localhost,IP:127.0.0.1")
         made.issue("root", "elsewhere", "subjectAltName=DNS:elsewhere.example")
-        with Terminator(context(made.path / "server.pem", newest=ssl.TLSVersion.TLSv1_3)) as terminator:
+        tls = context(made.path / "server.pem", newest=ssl.TLSVersion.TLSv1_3)
+        with Terminator(tls) as terminator:
             tls_port = terminator.port
             return run_tests(globals(), wanted)
 

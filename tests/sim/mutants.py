@@ -33,7 +33,8 @@ DEFECTS = {
     "a send does not wait for subscriptions":
         ("stws_p_may_post", " && !c->s.subs.unsent", ""),
     "what is sent is taken for confirmed":
-        ("stws_p_record_mark_sent", "if (!r->confirm) stws_p_record_through", "stws_p_record_through"),
+        ("stws_p_record_mark_sent", "if (!r->confirm) stws_p_record_through",
+         "stws_p_record_through"),
     "what is not confirmed is not sent again":
         ("stws_p_leave_session", "stws_p_record_all_unsent(&c->s);", ""),
     "a receipt confirms the oldest message":
@@ -41,16 +42,19 @@ DEFECTS = {
     "a confirmed message stays in the outbox":
         ("stws_p_settle", "stws_p_record_through(&c->s, record);", ""),
     "a refused message counts as confirmed":
-        ("stws_p_on_error", "STWS_ERR_BROKER);\n    if (c->error_close_us", "STWS_OK);\n    if (c->error_close_us"),
+        ("stws_p_on_error", "STWS_ERR_BROKER);\n    if (c->error_close_us",
+         "STWS_OK);\n    if (c->error_close_us"),
     "the next attempt does not wait":
         ("stws_p_lost", "c->now + c->retry_ms * STWS_P_US", "c->now"),
     "Retry-After is not heeded":
-        ("stws_p_backoff_ms", "return delay > c->retry_after_ms ? delay : c->retry_after_ms;", "return delay;"),
+        ("stws_p_backoff_ms", "return delay > c->retry_after_ms ? delay : c->retry_after_ms;",
+         "return delay;"),
     "a transaction does not go again from its beginning":
-        ("stws_p_record_through", "if (r->tied && !stws_p_record_ends(r->frame.command_id)) return;",
-         ""),
+        ("stws_p_record_through",
+         "if (r->tied && !stws_p_record_ends(r->frame.command_id)) return;", ""),
     "a receipt out of a transaction never ends":
-        ("stws_p_record_through", "if (part->confirm) stws_p_receipt_sent(s, part->receipt, r->sent_us);", ";"),
+        ("stws_p_record_through",
+         "if (part->confirm) stws_p_receipt_sent(s, part->receipt, r->sent_us);", ";"),
     "the parser keeps half a message of the last session":
         ("stws_p_session_reset", "memset(&s->ws, 0, sizeof s->ws);", ""),
     "half a frame of the last session is written":
@@ -62,7 +66,8 @@ DEFECTS = {
         ("stws_p_on_connected", "c->s.epoch++;", ""),
     "an ACK in the outbox outlives its session": [
         ("stws_p_record_all_unsent", "if (r->epoch) r->done = 1;", ""),
-        ("stws_p_post_outbox", "int stale = r->epoch && r->epoch != c->s.epoch;", "int stale = 0;")],
+        ("stws_p_post_outbox", "int stale = r->epoch && r->epoch != c->s.epoch;",
+         "int stale = 0;")],
     "an ACK names the wrong header":
         ("stws_p_compose_ack", 's->version == STWS_STOMP_12 ? "id" : "message-id"', '"message-id"'),
     "a message is dropped when the queue is full":
@@ -73,7 +78,8 @@ DEFECTS = {
     "a reused id overtakes its UNSUBSCRIBE":
         ("stws_p_subscribe", "sub->sent = sub->behind = 1;\n        c->s.subs.unsent--;", ""),
     "a taken id is given again":
-        ("stws_subscribe", "if (id && stws_p_id_taken(&c->s.subs, id)) result = STWS_ERR_USAGE;\n    else if",
+        ("stws_subscribe",
+         "if (id && stws_p_id_taken(&c->s.subs, id)) result = STWS_ERR_USAGE;\n    else if",
          "if"),
     # Heart-beats and times.
     "our heart-beat is counted from what came in":
@@ -81,7 +87,8 @@ DEFECTS = {
     "silence is counted from what we wrote":
         ("stws_p_judge_silence", "c->now - c->s.last_in_us", "c->now - c->s.last_out_us"),
     "the server has no grace":
-        ("stws_p_silence", "c->s.heartbeat_in_us * c->o.heartbeat_grace / 100", "c->s.heartbeat_in_us"),
+        ("stws_p_silence", "c->s.heartbeat_in_us * c->o.heartbeat_grace / 100",
+         "c->s.heartbeat_in_us"),
     "a wait that ended at once makes a dead server live for ever":
         ("stws_p_note_lateness", "if (!c->due_us || !beat", "if (!beat"),
     "a heart-beat is due while output waits":
@@ -94,22 +101,26 @@ DEFECTS = {
     "nobody closes after an ERROR":
         ("stws_p_on_error", "c->error_close_us = c->now + stws_p_ms(c->o.close_timeout_ms);", ";"),
     "a receipt has no time-out":
-        ("stws_p_turn_timers", "stws_p_finish_receipts(&c->s, c->now, STWS_ERR_TIMEOUT)", "(void)0"),
+        ("stws_p_turn_timers", "stws_p_finish_receipts(&c->s, c->now, STWS_ERR_TIMEOUT)",
+         "(void)0"),
     "a receipt does not end with its connection":
         ("stws_p_leave_session", "stws_p_finish_receipts(&c->s, STWS_P_SENT, STWS_ERR_LOST);", ""),
     "stop is heard only when connected":
-        ("stws_p_turn_asked", "if (STWS_P_LOAD(&c->stop))", "if (STWS_P_LOAD(&c->stop) && c->state == STWS_CONNECTED)"),
+        ("stws_p_turn_asked", "if (STWS_P_LOAD(&c->stop))",
+         "if (STWS_P_LOAD(&c->stop) && c->state == STWS_CONNECTED)"),
     "a flush does not wait for confirmations":
         ("stws_p_is_flushed", " && !stws_p_record_unconfirmed(outbox)", ""),
     # The wire.
     "one masking key serves many frames":
-        ("stws_p_masking_key", "memcpy(key, s->pool + s->pool_left, 4);", "memcpy(key, s->pool, 4);"),
+        ("stws_p_masking_key", "memcpy(key, s->pool + s->pool_left, 4);",
+         "memcpy(key, s->pool, 4);"),
     "a message is cut within a character":
         ("stws_p_post_pieces", "if (opcode == STWS_WS_TEXT) piece", "if (0) piece"),
     "max_ws_message is not kept":
         ("stws_p_cut_size", "return asked == STWS_WHOLE ? 0 : asked;", "return 0;"),
     "headers are escaped for another version":
-        ("stws_p_post", "stws_p_say_head(head, s->version, frame)", "stws_p_say_head(head, STWS_STOMP_12, frame)"),
+        ("stws_p_post", "stws_p_say_head(head, s->version, frame)",
+         "stws_p_say_head(head, STWS_STOMP_12, frame)"),
     "a ping is not answered":
         ("stws_p_control_frame", "s->pong_due = 1;", ""),
     # Threads.
@@ -132,10 +143,12 @@ DEFECTS = {
     "a connection outlives its client":
         ("stws_destroy", "stws_p_close_transport(c);", ""),
     "a callback comes after stws_destroy":
-        ("stws_destroy", "if (!c) return;\n", "if (!c) return;\n    if (c->o.on_event) { stws_event e; "
+        ("stws_destroy", "if (!c) return;\n",
+         "if (!c) return;\n    if (c->o.on_event) { stws_event e; "
          "memset(&e, 0, sizeof e); e.text = \"\"; c->o.on_event(c, &e, c->o.user); }\n"),
     "an event is told twice":
-        ("stws_p_pull_other", "c->event_due = 0;\n", "c->event_due = c->failures & 1 && !c->yield, c->yield = 1;\n"),
+        ("stws_p_pull_other", "c->event_due = 0;\n",
+         "c->event_due = c->failures & 1 && !c->yield, c->yield = 1;\n"),
 }
 
 
@@ -144,8 +157,8 @@ def edit(source, function, old, new):
     start = re.search(rf"(?m)^[A-Za-z].*\b{function}\(.*(?:\n {{8,}}.*)*\{{", source)
     if not start:
         return None
-    end = source.index("\n", start.end()) if source[start.start():].split("\n", 1)[0].endswith("}") \
-        else source.index("\n}", start.end())
+    first_line = source[start.start():].split("\n", 1)[0]
+    end = source.index("\n" if first_line.endswith("}") else "\n}", start.end())
     body = source[start.start():end]
     if body.count(old) != 1:
         return None
@@ -178,8 +191,8 @@ def is_found(name, edits):
     if not program:
         return False
     try:
-        ran = subprocess.run([program, "--first", "--seeds", str(SEEDS)], capture_output=True, text=True,
-                             errors="replace", timeout=SECONDS, check=False)
+        ran = subprocess.run([program, "--first", "--seeds", str(SEEDS)], capture_output=True,
+                             text=True, errors="replace", timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired:
         print(f"FAILED {name}: not found in {SECONDS} s")
         return False

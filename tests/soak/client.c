@@ -1,10 +1,10 @@
-/* client.c - the load of the soak test: one client publishes numbered messages with confirm, another
-   consumes them client-individual, each in its own thread, whatever happens to the broker.
+/* client.c - the load of the soak test: one client publishes numbered messages with confirm,
+   another consumes them client-individual, each in its own thread, whatever happens to the broker.
 
        client URL DESTINATION [CA.pem]
 
-   It prints READY once both are connected, and "N" for each line on stdin: how many are confirmed so
-   far. At the end of stdin no more is published; once all are confirmed and consumed, or after a
+   It prints READY once both are connected, and "N" for each line on stdin: how many are confirmed
+   so far. At the end of stdin no more is published; once all are confirmed and consumed, or after a
    time without any progress, it prints one line of JSON: what was published, confirmed, consumed
    and lost. A body is made of its number, so that a wrong one is seen. */
 #define STOMP_WS_IMPLEMENTATION

@@ -1,10 +1,11 @@
-/* What wss:// costs beside BearSSL alone, for bench.py: the same octets from or to the same server, once by the client
-   and once by BearSSL's engine with nothing else around it.
+/* What wss:// costs beside BearSSL alone, for bench.py: the same octets from or to the same server,
+   once by the client and once by BearSSL's engine with nothing else around it.
 
        bench receive|send client|raw PORT SIZE COUNT
 
-   SIZE and COUNT are of the messages. It prints the octets of TLS's data, and the CPU seconds that they took, the
-   handshake left out. The raw one is handed the octets of the client's stream, and does not look at them. */
+   SIZE and COUNT are of the messages. It prints the octets of TLS's data, and the CPU seconds that
+   they took, the handshake left out. The raw one is handed the octets of the client's stream, and
+   does not look at them. */
 #ifndef STOMP_WS_BEARSSL
 #define STOMP_WS_BEARSSL
 #endif

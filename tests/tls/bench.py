@@ -38,7 +38,7 @@ def message(size):
 
 
 class Flood(Listener):
-    """Floods whoever asks for /raw, or subscribes at /client; of what it is sent it looks at nothing."""
+    """Floods whoever asks for /raw, or subscribes at /client; what it is sent it ignores."""
 
     def __init__(self, tls):
         self._tls = tls

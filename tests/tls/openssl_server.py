@@ -1,4 +1,4 @@
-"""`openssl s_server` as the TLS of a STOMP server: what it decrypts and encrypts goes through its pipes."""
+"""`openssl s_server` as the TLS of a STOMP server: its pipes have what it decrypts and encrypts."""
 
 import os
 import socket
@@ -25,8 +25,8 @@ class OpensslServer:
         self.said = b""
         self._renegotiate, self._begun = renegotiate, False
         quiet = [] if renegotiate else ["-quiet"]  # a quiet one takes no commands
-        command = ["openssl", "s_server", "-accept", f"127.0.0.1:{self.port}", "-cert", chain, "-key",
-                   chain, "-tls1_2", *quiet, *options]
+        command = ["openssl", "s_server", "-accept", f"127.0.0.1:{self.port}", "-cert", chain,
+                   "-key", chain, "-tls1_2", *quiet, *options]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                          stderr=subprocess.STDOUT, bufsize=0)
         self._wait()
@@ -35,7 +35,8 @@ class OpensslServer:
     def _wait(self):
         end = time.monotonic() + STEP_SECONDS
         while not self._listens():
-            assert self._process.poll() is None and time.monotonic() < end, "s_server does not listen"
+            runs = self._process.poll() is None
+            assert runs and time.monotonic() < end, "s_server does not listen"
             time.sleep(0.02)
 
     def _listens(self):

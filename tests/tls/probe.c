@@ -1,12 +1,14 @@
-/* One client over wss:// for tests/tls/run.py: connects, sends to itself, ends, and says on stdout what came of it.
+/* One client over wss:// for tests/tls/run.py: connects, sends to itself, ends, and says on stdout
+   what came of it.
 
        probe name=value...
 
-   url, address, ca, pem (a file that becomes tls_ca_pem), cert, key, pin, insecure=1: options of the client;
+   url, address, ca, pem (a file that becomes tls_ca_pem), cert, key, pin, insecure=1: options;
    later: the URL that before_connect puts in url's place;
-   size=N: octets of each body; sends=N: messages; rounds=N: connections, one after the other; timeout=MS;
-   search=0: do not look for secrets in the memory afterwards, of which parts were never written.
-   The client lives in memory of exactly stws_size octets, and a call of malloc by the library ends the program. */
+   size=N: octets of each body; sends=N: messages; rounds=N: connections, one after the other;
+   timeout=MS; search=0: do not look for secrets in the memory afterwards, of which parts were never
+   written. The client lives in memory of exactly stws_size octets, and a call of malloc by the
+   library ends the program. */
 #ifndef STOMP_WS_BEARSSL
 #define STOMP_WS_BEARSSL
 #endif
@@ -125,7 +127,7 @@ static int talk(stws *c, probe *p) {
     return result == STWS_OK ? drive_until(c, p, STWS_CONNECTED, goal) : result;
 }
 
-/* Nothing is left: neither passcode, nor private key, nor master secret, however they are encoded. */
+/* Nothing is left: no passcode, no private key, no master secret, however they are encoded. */
 static int is_clean(const char *memory, size_t size) {
     size_t i;
     for (i = 0; i < size; i++)

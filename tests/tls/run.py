@@ -126,7 +126,8 @@ def test_the_ca_as_text():
 
 
 def test_the_ca_in_a_large_bundle():
-    bundle = made.write("bundle.pem", pathlib.Path(SYSTEM_BUNDLE).read_text() + made.text("root.crt"))
+    system = pathlib.Path(SYSTEM_BUNDLE).read_text()
+    bundle = made.write("bundle.pem", system + made.text("root.crt"))
     with serve("server") as server:
         check_good(visit(server, ca=bundle))
 
@@ -228,7 +229,8 @@ def test_wildcards():
         for host in ("a.stomp.example", "A.Stomp.EXAMPLE"):
             check_good(visit(server, host, address="127.0.0.1"))
         for host in ("a.b.stomp.example", "stomp.example", "astomp.example"):
-            check_bad(visit(server, host, address="127.0.0.1"), "STWS_ERR_TLS_TRUST", "another host")
+            check_bad(visit(server, host, address="127.0.0.1"), "STWS_ERR_TLS_TRUST",
+                      "another host")
 
 
 def test_an_address():
@@ -268,7 +270,8 @@ def test_a_pin_is_no_substitute_for_the_rest():
     with serve("selfsigned") as server:
         check_bad(visit(server, pin=pin), "STWS_ERR_TLS_TRUST", "not known")
         check_good(visit(server, ca=None, pin=pin, insecure=1))
-        check_bad(visit(server, ca=None, pin="00" * 32, insecure=1), "STWS_ERR_TLS_TRUST", "tls_pin")
+        check_bad(visit(server, ca=None, pin="00" * 32, insecure=1), "STWS_ERR_TLS_TRUST",
+                  "tls_pin")
 
 
 # ---- the client's certificate ----
@@ -492,8 +495,10 @@ def test_stomp_cat():
         assert (done.returncode, done.stdout) == (0, "über TLS\n"), done
     with serve("expired") as server:
         url = f"wss://localhost:{server.port}/stomp"
-        words = [STOMP_CAT, url, "-s", "/topic/a", "-d", "/topic/a", "-m", "x", "-n", "1", "-t", "10"]
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=RUN_SECONDS)
+        words = [STOMP_CAT, url, "-s", "/topic/a", "-d", "/topic/a", "-m", "x", "-n", "1",
+                 "-t", "10"]
+        done = subprocess.run(words, capture_output=True, text=True, check=False,
+                              timeout=RUN_SECONDS)
         assert done.returncode == 1 and "expired" in done.stderr, done
         done = subprocess.run([*words, "--insecure"], capture_output=True, text=True, check=False,
                               timeout=RUN_SECONDS)
@@ -503,14 +508,16 @@ def test_stomp_cat():
 def test_threads():
     with serve("server") as server:
         words = [THREADS, f"wss://localhost:{server.port}/stomp", made.path / "root.crt", "500"]
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=2 * RUN_SECONDS)
+        done = subprocess.run(words, capture_output=True, text=True, check=False,
+                              timeout=2 * RUN_SECONDS)
         assert (done.returncode, done.stdout) == (0, "done\n\n"), done
 
 
 # One of each kind: all parts of the header that only wss:// has.
 SOON_DONE = (
-    "test_a_chain_with_an_intermediate", "test_the_ca_as_text", "test_a_bundle_with_other_things_in_it",
-    "test_no_ca_at_all_is_an_error", "test_insecure_takes_anybody", "test_an_address", "test_expired",
+    "test_a_chain_with_an_intermediate", "test_the_ca_as_text",
+    "test_a_bundle_with_other_things_in_it", "test_no_ca_at_all_is_an_error",
+    "test_insecure_takes_anybody", "test_an_address", "test_expired",
     "test_a_pin_is_no_substitute_for_the_rest", "test_client_files_that_cannot_be_used",
     "test_a_missing_client_certificate", "test_rsa_and_ciphers", "test_what_is_no_tls_server",
     "test_cut_off_in_the_handshake", "test_cut_off_in_the_session", "test_sessions_are_resumed",

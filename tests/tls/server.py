@@ -1,4 +1,4 @@
-"""A TLS server that speaks enough WebSocket and STOMP to send a client its own messages; loopback only."""
+"""A TLS server on the loopback, with WebSocket and STOMP enough to return a client's messages."""
 
 import base64
 import hashlib
@@ -27,7 +27,7 @@ def context(chain, client_ca=None, oldest=ssl.TLSVersion.TLSv1_2, newest=ssl.TLS
 
 
 class Listener:
-    """Accepts on a free port of the loopback, a thread for each connection, until the `with` ends."""
+    """Accepts on a free port of the loopback, a thread a connection, until the `with` ends."""
 
     def __init__(self):
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -158,7 +158,8 @@ class Session:
         key = self._take(4)
         masked = self._take(length)
         pad = (key * (length // 4 + 1))[:length]
-        payload = (int.from_bytes(masked, "big") ^ int.from_bytes(pad, "big")).to_bytes(length, "big")
+        unmasked = int.from_bytes(masked, "big") ^ int.from_bytes(pad, "big")
+        payload = unmasked.to_bytes(length, "big")
         return first & 128, first & 15, payload
 
     def send(self, opcode, payload):
@@ -206,7 +207,8 @@ class Relay(Listener):
         server = socket.create_connection(("127.0.0.1", self._to), STEP_SECONDS)
         server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with server:
-            threading.Thread(target=self._pass, args=(connection, server, None), daemon=True).start()
+            threading.Thread(target=self._pass, args=(connection, server, None),
+                             daemon=True).start()
             self._pass(server, connection, self._limit)
 
     def _pass(self, source, goal, limit):

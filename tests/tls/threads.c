@@ -1,7 +1,7 @@
-/* One wss:// client in a thread of its own, others that send through it, and the main thread that takes what comes
-   back out of a queue, while one more asks for numbers: for run.py, and for TSan.
+/* One wss:// client in a thread of its own, others that send through it, and the main thread that
+   takes what comes back out of a queue, while one more asks for numbers: for run.py, and for TSan.
 
-       threads URL CA COUNT      COUNT messages from each of the threads; "done" when all have come back */
+       threads URL CA COUNT      COUNT messages from each thread; "done" when all have come back */
 #ifndef STOMP_WS_BEARSSL
 #define STOMP_WS_BEARSSL
 #endif

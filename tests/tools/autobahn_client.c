@@ -1,4 +1,5 @@
-// Does the WebSocket layer keep RFC 6455? autobahn_client URL: echo every message until the connection ends.
+// Does the WebSocket layer keep RFC 6455? autobahn_client URL: echo every message until the
+// connection ends.
 #define STOMP_WS_IMPLEMENTATION
 #include "../../stomp_ws.h"
 #include <stdio.h>
@@ -99,7 +100,8 @@ static int take_all(echo *e) {
     return result >= 0;
 }
 
-// More octets: 1, or 0 at the end of the connection. Read in small bites, so that bad text is answered while it comes.
+// More octets: 1, or 0 at the end of the connection. Read in small bites, so that bad text is
+// answered while it comes.
 static int receive(echo *e) {
     long n;
     reserve(&e->in, &e->in_cap, e->in_len + 65536);
@@ -157,7 +159,8 @@ static int shake_hands(echo *e) {
     return 1;
 }
 
-// Until the connection ends. After both close frames, or after a fault, the server has a moment to hang up.
+// Until the connection ends. After both close frames, or after a fault, the server has a moment to
+// hang up.
 static int run(echo *e) {
     int open = 1;
     e->ws.check_utf8 = 1;

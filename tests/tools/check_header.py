@@ -211,7 +211,7 @@ def manual_names_macros(header):
 
 
 def promises(header):
-    """Every promise of the manual has a test that bears its tag, and every such tag is a promise's."""
+    """Every promise of the manual has a test that bears its tag, and every tag is a promise's."""
     promised = set(re.findall(PROMISE, header.manual.partition("\n## ")[2]))
     tested = set()
     for path in sorted((ROOT / "tests").rglob("test_*.c")):
@@ -285,13 +285,14 @@ ALGORITHMS = re.compile(r"stws_p_(?:sha1|base64|utf8|rotate|skip_ascii|mask_16|k
 
 
 def numbers(header):
-    """The numbers in functions other than 0, 1 and 2, with the functions: which of them want a name?"""
+    """The numbers in functions, other than 0, 1 and 2: which of them want a name?"""
     found = {}
     for name, number, lines in functions(header):
         if number <= header.implementation_at or ALGORITHMS.match(name):
             continue
         body = "\n".join(header.code_lines[number - 1:number - 1 + lines])
-        for literal in set(re.findall(r"(?<![\w.])(0[xX]\w+|\d+)[uUlL]*\b", body)) - {"0", "1", "2"}:
+        literals = set(re.findall(r"(?<![\w.])(0[xX]\w+|\d+)[uUlL]*\b", body))
+        for literal in literals - {"0", "1", "2"}:
             found.setdefault(literal, []).append(f"{name}:{number}")
     for literal, places in sorted(found.items(), key=lambda item: (len(item[0]), item[0])):
         yield f"{literal}: {' '.join(places)}"

@@ -1,4 +1,5 @@
-// How does the builder write this frame? One JSON frame a line on stdin, one line of hex or "error: ..." each on stdout.
+// How does the builder write this frame? One JSON frame a line on stdin, each a line of hex or
+// "error: ..." on stdout.
 #define STOMP_WS_IMPLEMENTATION
 #define STOMP_WS_NO_IO
 #include "../../stomp_ws.h"
@@ -13,7 +14,8 @@ typedef struct request {
     char *command, *body;
 } request;
 
-// A header whose decoded text holds a NUL or is empty cannot be told from one without a length: keep both exact.
+// A header whose decoded text holds a NUL or is empty cannot be told from one without a length:
+// keep both exact.
 static int read_header(json_cursor *c, request *r) {
     stws_header *h = &r->headers[r->frame.header_count];
     char **texts = &r->texts[2 * r->frame.header_count];

@@ -24,7 +24,7 @@ static inline void json_put_hex(const char *data, size_t len) {
     putchar('"');
 }
 
-// ---- in: a cursor over one line; every reader returns 0 where the text is not what it should be ----
+// ---- in: a cursor over one line; readers return 0 where the text is not what it should be ----
 
 typedef struct json_cursor {
     const char *at, *end;
@@ -51,7 +51,8 @@ static inline size_t json_escape_size(const json_cursor *c) {
     return 5;
 }
 
-// The text between quotes, as it stands: 1. Escapes are only stepped over, as no key or hex string needs one.
+// The text between quotes, as it stands: 1. Escapes are only stepped over, as no key or hex string
+// needs one.
 static inline int json_string(json_cursor *c, const char **text, size_t *len) {
     if (!json_take(c, '"')) return 0;
     for (*text = c->at; c->at < c->end && *c->at != '"';) {

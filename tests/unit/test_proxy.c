@@ -246,7 +246,8 @@ static void test_the_longest_requests(void) {
 
 /* ==== what it answers ==== */
 
-/* Give it the answers, each when it has asked for it: up to `split` octets at once, then `piece` a time. */
+/* Give it the answers, each when it has asked for it: up to `split` octets at once, then `piece` a
+   time. */
 static int hear(stws_p_proxy *p, const char *answer, size_t len, size_t split, size_t piece) {
     int result = STWS_MORE;
     size_t at = 0;

@@ -1,7 +1,7 @@
 /* The head of a WebSocket frame, all of them: every first two octets, with every form of length at
-   its boundaries, for both roles, before and inside a fragmented message. What stws_ws_parse makes of
-   each is compared with an oracle that is written from the words of RFC 6455, section 5.2, and knows
-   nothing of the parser. */
+   its boundaries, for both roles, before and inside a fragmented message. What stws_ws_parse makes
+   of each is compared with an oracle that is written from the words of RFC 6455, section 5.2, and
+   knows nothing of the parser. */
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
@@ -26,8 +26,8 @@ struct head {
     unsigned long long payload; /* octets announced */
 };
 
-/* "If 0-125, that is the payload length. If 126, the following 2 bytes [...] If 127, the following 8
-   bytes". */
+/* "If 0-125, that is the payload length. If 126, the following 2 bytes [...] If 127, the following
+   8 bytes". */
 static size_t length_octets(unsigned second) {
     unsigned seven = second & 0x7F;
     return seven == 126 ? 2 : seven == 127 ? 8 : 0;
@@ -112,8 +112,8 @@ static stws_ws ws_of(const struct setting *s) {
     return ws;
 }
 
-/* One octet too few, at the very end of a block: nothing may be decided but what the octets that are
-   there decide, and nothing be read behind them. */
+/* One octet too few, at the very end of a block: nothing may be decided but what the octets that
+   are there decide, and nothing be read behind them. */
 static void check_cut(const unsigned char *head, size_t len, const struct setting *s,
                       const stws_ws *fresh, const struct head *expected) {
     stws_ws ws = *fresh;
@@ -264,8 +264,8 @@ static void test_heads_from_a_client_inside_a_message(void) {
     check_all(1, 1, LIMIT);
 }
 
-/* Eight passes over 256 first octets and, for either value of the mask bit, 126 second ones that are
-   a length, one with 12 lengths behind it, and one with all. */
+/* Eight passes over 256 first octets and, for either value of the mask bit, 126 second ones that
+   are a length, one with 12 lengths behind it, and one with all. */
 static void test_none_was_left_out(void) {
     CHECK_INT(8ULL * 256 * 2 * (126ULL + 12 + LENGTHS), tried);
 }
