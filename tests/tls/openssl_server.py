@@ -17,8 +17,8 @@ def free_port():
 
 
 class OpensslServer:
-    """One connection. `renegotiate`: once the client is connected, ask for a handshake anew, and answer
-    nothing any more; `said` has what s_server says of it."""
+    """One connection. `renegotiate`: once the client is connected, ask for a handshake anew, and
+    answer nothing any more; `said` has what s_server says of it."""
 
     def __init__(self, chain, *options, renegotiate=False):
         self.port = free_port()
