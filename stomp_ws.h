@@ -472,7 +472,7 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
 /* stws_message     A frame from the server: a MESSAGE, or, as event.message, an ERROR, RECEIPT, CONNECTED or unknown
                     one. Views that hold until the next driving call, or, in a callback, until it returns: its headers
                     destination, message_id, subscription, content_type and ack (which STOMP 1.2's ACK names), NULL if
-                    not there; body, which never is (body[body_len] is a NUL; body_is_utf8: 1 for text); handle, of its
+                    not there; body, which never is (body[body_len] is a NUL; body_is_utf8: 1 if so); handle, of its
                     stws_subscribe (0: nobody's, as with RabbitMQ's /temp-queue), with its ack_on; epoch, the number
                     of the session; frame, which has everything, all headers in order.
    stws_event       type (STWS_EVENT_NONE: none), and with it:
@@ -605,7 +605,7 @@ typedef struct stws_allocator {
    on_trace              for every frame
    before_connect        before each attempt; may change it, stws_attempt (its strings live until the next). 0: go; > 0:
                          ask again in so many ms; < 0: end
-   before_subscribe      the same before each SUBSCRIBE, stws_subscribing a handle; headers, if set, stand for its own
+   before_subscribe      the same before each SUBSCRIBE (stws_subscribing, a handle); headers, if set, stand for its own
    user                  handed to these callbacks
    queue                 messages go there instead
    tls_ca_file, tls_ca_pem                  whom wss:// trusts: a file, or text, of PEM; the system's CAs
@@ -751,12 +751,12 @@ STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
                       event tells how it ended; no_content_length: 1: leave that out; STWS_AS_TEXT: only where the
                       broker takes that for text (ActiveMQ and Artemis make a TextMessage of it).
    stws_subscribe(client, destination, options)
-       A handle > 0, good across reconnects, of a destination. options may be NULL. STOMP 1.2, "SUBSCRIBE".
+       A handle > 0 for a destination, good across reconnects. options may be NULL. STOMP 1.2, "SUBSCRIBE".
    stws_unsubscribe(client, handle)
        End a handle: 0. Messages may still come, as nobody's; a durable one is forgotten. STOMP 1.2, "UNSUBSCRIBE".
    stws_send(client, destination, body, body_len), stws_send_text(client, destination, text), stws_send_ex(client,
    message)
-       0, or the receipt's number (> 0). The body goes to destination, or into the outbox, by copy. STOMP 1.2, "SEND".
+       Copy a body for destination to output or outbox: 0, or the receipt's number (> 0). STOMP 1.2, "SEND".
    stws_ack(client, message), stws_nack(client, message), stws_ack_in(client, message, transaction), stws_nack_in(...)
        As the version says it: id, or message-id and subscription. STWS_ERR_STALE when the message came in an earlier
        session: nothing is sent. STWS_ERR_FRAME_BUILD for NACK in STOMP 1.0. STOMP 1.2, "ACK", "NACK".
