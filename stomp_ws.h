@@ -925,20 +925,22 @@ STOMP_WS_API void stws_queue_destroy(stws_queue *queue);
 #endif
 
 /* ==== >>util: small things that every section below uses ==== */
-#define STWS_P_RESULT_TEXT(name, number, sentence) case name: return sentence;
-#define STWS_P_RESULT_NAME(name, number, sentence) case name: return #name;
+#define STWS_P_RESULT_NUMBER(name, number, sentence) number,
+#define STWS_P_RESULT_NAME(name, number, sentence) #name "\0"
+#define STWS_P_RESULT_TEXT(name, number, sentence) sentence "\0"
 
+/* Out of the strings of all results, which stand one behind the other, that of one; the last is for what is none. */
+static const char *stws_p_result_in(const char *strings, int result) {
+    static const signed char numbers[] = {STWS_RESULTS(STWS_P_RESULT_NUMBER) 0};
+    size_t i;
+    for (i = 0; i + 1 < sizeof numbers && numbers[i] != result; i++) strings += strlen(strings) + 1;
+    return strings;
+}
 STOMP_WS_API const char *stws_result_text(int result) {
-    switch (result) {
-        STWS_RESULTS(STWS_P_RESULT_TEXT)
-        default: return "an unknown result";
-    }
+    return stws_p_result_in(STWS_RESULTS(STWS_P_RESULT_TEXT) "an unknown result", result);
 }
 STOMP_WS_API const char *stws_result_name(int result) {
-    switch (result) {
-        STWS_RESULTS(STWS_P_RESULT_NAME)
-        default: return "STWS_UNKNOWN";
-    }
+    return stws_p_result_in(STWS_RESULTS(STWS_P_RESULT_NAME) "STWS_UNKNOWN", result);
 }
 
 /* strlen is 0 for no string at all, so that an absent option needs no special case. */
@@ -955,6 +957,9 @@ static int stws_p_equal_nocase(const char *a, size_t a_len, const char *b, size_
     return 1;
 }
 static int stws_p_is_blank(char c) { return c == ' ' || c == '\t'; }
+static int stws_p_is_alphanumeric(char c) {
+    return (c >= '0' && c <= '9') || (stws_p_lower(c) >= 'a' && stws_p_lower(c) <= 'z');
+}
 
 /* Take blanks off both ends of a span (HTTP's OWS; STOMP 1.0's padding; numbers in STOMP headers). */
 static void stws_p_trim(const char **s, size_t *len) {
@@ -1011,11 +1016,9 @@ static void stws_p_put_number(stws_p_out *out, unsigned long long n) {
 /* The words of a comma-separated list, one after the other: 0 at its end. Empty words are passed over. */
 static int stws_p_next_word(const char **list, const char **word, size_t *len) {
     while (**list) {
-        const char *start = *list;
-        while (**list && **list != ',') ++*list;
-        *word = start;
-        *len = STWS_P_CAST(size_t, *list - start);
-        if (**list) ++*list;
+        *word = *list;
+        *len = strcspn(*list, ",");
+        *list += *len + ((*list)[*len] != 0);
         stws_p_trim(word, len);
         if (*len) return 1;
     }
@@ -1040,24 +1043,19 @@ static uint32_t stws_p_sha1_f(int t, uint32_t b, uint32_t c, uint32_t d) {
     return (b ^ c ^ d) + 0xCA62C1D6u;
 }
 static void stws_p_sha1_block(uint32_t h[5], const unsigned char *block) {
-    uint32_t w[80], a = h[0], b = h[1], c = h[2], d = h[3], e = h[4];
+    uint32_t w[80], v[5]; /* v: a, b, c, d, e */
     int t;
+    memcpy(v, h, sizeof v);
     memset(w, 0, sizeof w);
     for (t = 0; t < 64; t++) w[t / 4] = w[t / 4] << 8 | block[t];
     for (t = 16; t < 80; t++) w[t] = stws_p_rotate_left(w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16], 1);
     for (t = 0; t < 80; t++) {
-        uint32_t next = stws_p_rotate_left(a, 5) + stws_p_sha1_f(t, b, c, d) + e + w[t];
-        e = d;
-        d = c;
-        c = stws_p_rotate_left(b, 30);
-        b = a;
-        a = next;
+        uint32_t next = stws_p_rotate_left(v[0], 5) + stws_p_sha1_f(t, v[1], v[2], v[3]) + v[4] + w[t];
+        memmove(v + 1, v, 4 * sizeof *v);
+        v[0] = next;
+        v[2] = stws_p_rotate_left(v[2], 30);
     }
-    h[0] += a;
-    h[1] += b;
-    h[2] += c;
-    h[3] += d;
-    h[4] += e;
+    for (t = 0; t < 5; t++) h[t] += v[t];
 }
 static void stws_p_sha1(const void *data, size_t len, unsigned char out[20]) {
     uint32_t h[5] = {0x67452301u, 0xEFCDAB89u, 0x98BADCFEu, 0x10325476u, 0xC3D2E1F0u};
@@ -1167,10 +1165,6 @@ static size_t stws_p_utf8_cut(const char *data, size_t len, size_t total) {
 }
 
 /* ==== >>url: ws:// and wss:// (RFC 6455, section 3; RFC 3986) ==== */
-static int stws_p_url_fail(const char **why, const char *sentence) {
-    if (why) *why = sentence;
-    return STWS_ERR_URL;
-}
 static int stws_p_is_scheme(const char *url, const char *scheme) {
     return strlen(url) >= strlen(scheme) && stws_p_equal_nocase(url, strlen(scheme), scheme, strlen(scheme));
 }
@@ -1184,9 +1178,7 @@ static const char *stws_p_url_scheme(const char *url, stws_url *out, const char 
     return NULL;
 }
 static int stws_p_is_host_char(char c, int in_brackets) {
-    if (in_brackets)
-        return (c >= '0' && c <= '9') || (stws_p_lower(c) >= 'a' && stws_p_lower(c) <= 'z') ||
-               strchr(":.%-_", c) != NULL;
+    if (in_brackets) return stws_p_is_alphanumeric(c) || strchr(":.%-_", c) != NULL;
     return c > ' ' && c < 127 && strchr("[]@:/?#\\\"<>^`{|}%", c) == NULL;
 }
 
@@ -1225,18 +1217,12 @@ static const char *stws_p_url_port(const char *p, stws_url *out, const char **wh
     out->has_port = 1;
     return p + digits;
 }
-static int stws_p_url_target(const char *p, stws_url *out, const char **why) {
-    out->target = p;
-    for (; *p; p++) {
-        if (*p == '#')
-            return stws_p_url_fail(why, "the URL has a #fragment, which a WebSocket URL may not "
-                                        "have; write a literal # as %23");
-        if (*p <= ' ' || *p >= 127)
-            return stws_p_url_fail(why, "the URL holds a blank, a control character or one beyond "
-                                        "ASCII; percent-encode it");
-    }
+static const char *stws_p_url_target(const char *p, stws_url *out, const char **why) {
+    for (out->target = p; *p > ' ' && *p < 127 && *p != '#';) p++;
     out->target_len = STWS_P_CAST(size_t, p - out->target);
-    return STWS_OK;
+    if (*p == '#') *why = "the URL has a #fragment, which a WebSocket URL may not have; write a literal # as %23";
+    else *why = "the URL holds a blank, a control character or one beyond ASCII; percent-encode it";
+    return *p ? NULL : p;
 }
 STOMP_WS_API int stws_url_parse(const char *url, stws_url *out, const char **why) {
     const char *sentence = "there is no URL", *p = url;
@@ -1244,8 +1230,9 @@ STOMP_WS_API int stws_url_parse(const char *url, stws_url *out, const char **why
     if (p) p = stws_p_url_scheme(p, out, &sentence);
     if (p) p = stws_p_url_host(p, out, &sentence);
     if (p) p = stws_p_url_port(p, out, &sentence);
-    if (!p) return stws_p_url_fail(why, sentence);
-    return stws_p_url_target(p, out, why);
+    if (p) p = stws_p_url_target(p, out, &sentence);
+    if (!p && why) *why = sentence;
+    return p ? STWS_OK : STWS_ERR_URL;
 }
 
 /* ==== >>handshake: the HTTP upgrade, both halves (RFC 6455, section 4) ==== */
@@ -1264,8 +1251,7 @@ STOMP_WS_API void stws_handshake_accept(const char *key, char accept[29]) {
 
 /* RFC 9110, 5.6.2: what names of methods and headers are made of. */
 static int stws_p_is_token_char(char c) {
-    return (c >= '0' && c <= '9') || (stws_p_lower(c) >= 'a' && stws_p_lower(c) <= 'z') ||
-           (c && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+    return stws_p_is_alphanumeric(c) || (c && strchr("!#$%&'*+-.^_`|~", c) != NULL);
 }
 static int stws_p_is_token(const char *s, size_t len) {
     size_t i;
@@ -1401,8 +1387,7 @@ static int stws_p_http_first_line(char *line, size_t len, stws_http *http) {
 static int stws_p_http_field(char *line, size_t len, stws_http *http) {
     char *colon = STWS_P_CAST(char *, memchr(line, ':', len));
     stws_header *h;
-    if (!colon) return STWS_ERR_HTTP;
-    if (!stws_p_is_token(line, STWS_P_CAST(size_t, colon - line))) return STWS_ERR_HTTP;
+    if (!colon || !stws_p_is_token(line, STWS_P_CAST(size_t, colon - line))) return STWS_ERR_HTTP;
     if (http->header_count == http->max_headers) return STWS_ERR_HTTP_LIMIT;
     h = &http->headers[http->header_count++];
     h->name = line;
@@ -1462,55 +1447,44 @@ STOMP_WS_API int stws_http_has_token(const stws_http *http, const char *name, co
         if (stws_p_list_has(h->value, token, strlen(token), 1)) return 1;
     return 0;
 }
-static int stws_p_http_count(const stws_http *http, const char *name) {
+
+/* The value of the one header of that name; NULL when there are more, or none. */
+static const char *stws_p_http_only(const stws_http *http, const char *name) {
     size_t from = 0;
-    int count = 0;
-    while (stws_p_http_find(http, name, &from)) count++;
-    return count;
-}
-static int stws_p_handshake_fail(int result, const char **why, const char *sentence) {
-    if (why) *why = sentence;
-    return result;
+    const stws_header *h = stws_p_http_find(http, name, &from);
+    return h && !stws_p_http_find(http, name, &from) ? h->value : NULL;
 }
 
-/* The answer's Upgrade, Connection and Accept: what proves that a WebSocket server understood us. */
-static int stws_p_handshake_proof(const stws_http *answer, const char *key, const char **why) {
-    const char *accept = stws_http_header(answer, "Sec-WebSocket-Accept");
+/* What the answer is worth; *why is set where there is more to say than the code does. */
+static int stws_p_handshake_judge(const stws_http *answer, const char *key, const char *offered, const char **why) {
+    const char *accept = stws_p_http_only(answer, "Sec-WebSocket-Accept");
+    const char *chosen = stws_p_http_only(answer, "Sec-WebSocket-Protocol");
+    const stws_header *extension;
     char expected[29];
-    if (!stws_http_has_token(answer, "Upgrade", "websocket"))
-        return stws_p_handshake_fail(STWS_ERR_HTTP_UPGRADE, why, "the 101 answer has no \"Upgrade: websocket\"");
-    if (!stws_http_has_token(answer, "Connection", "Upgrade"))
-        return stws_p_handshake_fail(STWS_ERR_HTTP_UPGRADE, why, "the 101 answer has no \"Connection: Upgrade\"");
+    size_t from = 0;
+    if (answer->status != 101) return STWS_ERR_HTTP_STATUS;
     stws_handshake_accept(key, expected);
-    if (!accept || stws_p_http_count(answer, "Sec-WebSocket-Accept") != 1 || strcmp(accept, expected) != 0)
-        return stws_p_handshake_fail(STWS_ERR_HTTP_UPGRADE, why,
-                                     "the 101 answer's Sec-WebSocket-Accept does not belong to our "
-                                     "key: a proxy or cache answered, or it is no WebSocket server");
+    if (!stws_http_has_token(answer, "Upgrade", "websocket")) *why = "the 101 answer has no \"Upgrade: websocket\"";
+    else if (!stws_http_has_token(answer, "Connection", "Upgrade"))
+        *why = "the 101 answer has no \"Connection: Upgrade\"";
+    else if (!accept || strcmp(accept, expected) != 0)
+        *why = "the 101 answer's Sec-WebSocket-Accept does not belong to our key: a proxy or cache answered, or it is "
+               "no WebSocket server";
+    if (*why) return STWS_ERR_HTTP_UPGRADE;
+    if (chosen ? !stws_p_list_has(stws_p_or(offered, ""), chosen, strlen(chosen), 0)
+               : stws_http_header(answer, "Sec-WebSocket-Protocol") != NULL)
+        return STWS_ERR_HTTP_SUBPROTOCOL;
+    while ((extension = stws_p_http_find(answer, "Sec-WebSocket-Extensions", &from)) != NULL)
+        if (extension->value_len) return STWS_ERR_HTTP_EXTENSION;
     return STWS_OK;
 }
 STOMP_WS_API int stws_handshake_check(const stws_http *answer, const char *key, const char *offered,
                                       const char **subprotocol, const char **why) {
-    const char *chosen = stws_http_header(answer, "Sec-WebSocket-Protocol");
-    const stws_header *extension;
-    size_t from = 0;
-    int result;
-    if (subprotocol) *subprotocol = chosen;
-    if (answer->status != 101)
-        return stws_p_handshake_fail(STWS_ERR_HTTP_STATUS, why, stws_result_text(STWS_ERR_HTTP_STATUS));
-    result = stws_p_handshake_proof(answer, key, why);
-    if (result != STWS_OK) return result;
-    if (chosen && (stws_p_http_count(answer, "Sec-WebSocket-Protocol") != 1 ||
-                   !stws_p_list_has(stws_p_or(offered, ""), chosen, strlen(chosen), 0)))
-        return stws_p_handshake_fail(STWS_ERR_HTTP_SUBPROTOCOL, why, stws_result_text(STWS_ERR_HTTP_SUBPROTOCOL));
-    while ((extension = stws_p_http_find(answer, "Sec-WebSocket-Extensions", &from)) != NULL)
-        if (extension->value_len)
-            return stws_p_handshake_fail(STWS_ERR_HTTP_EXTENSION, why, stws_result_text(STWS_ERR_HTTP_EXTENSION));
-    return STWS_OK;
-}
-static int stws_p_handshake_refuse(stws_p_out *out, size_t cap, size_t *need, const char *answer) {
-    stws_p_put_string(out, answer);
-    *need = out->need;
-    return out->need > cap ? STWS_ERR_SPACE : STWS_ERR_HTTP_UPGRADE;
+    const char *sentence = NULL;
+    int result = stws_p_handshake_judge(answer, key, offered, &sentence);
+    if (subprotocol) *subprotocol = stws_http_header(answer, "Sec-WebSocket-Protocol");
+    if (why && result != STWS_OK) *why = stws_p_or(sentence, stws_result_text(result));
+    return result;
 }
 
 /* The first of the client's subprotocols that we have too: its order is its preference. */
@@ -1531,27 +1505,28 @@ static void stws_p_put_subprotocol(stws_p_out *out, const stws_http *request, co
 }
 STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *request, const char *supported,
                                        size_t *need) {
-    const char *key = stws_http_header(request, "Sec-WebSocket-Key");
+    const char *key = stws_p_http_only(request, "Sec-WebSocket-Key"), *refusal = NULL;
     stws_p_out out = {buf, cap, 0};
     char accept[29];
     if (!request->method || strcmp(request->method, "GET") != 0 || request->minor < 1 || !key || strlen(key) != 24 ||
-        stws_p_http_count(request, "Sec-WebSocket-Key") != 1 || !stws_http_header(request, "Host") ||
-        !stws_http_has_token(request, "Upgrade", "websocket") || !stws_http_has_token(request, "Connection", "Upgrade"))
-        return stws_p_handshake_refuse(&out, cap, need,
-                                       "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n"
-                                       "Connection: close\r\n\r\n");
-    if (!stws_http_has_token(request, "Sec-WebSocket-Version", "13"))
-        return stws_p_handshake_refuse(&out, cap, need,
-                                       "HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n"
-                                       "Sec-WebSocket-Version: 13\r\nConnection: close\r\n\r\n");
-    stws_handshake_accept(key, accept);
-    stws_p_put_string(&out, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-                            "Connection: Upgrade\r\n");
-    stws_p_put_header(&out, "Sec-WebSocket-Accept", accept);
-    stws_p_put_subprotocol(&out, request, supported);
-    stws_p_put(&out, "\r\n", 2);
+        !stws_http_header(request, "Host") || !stws_http_has_token(request, "Upgrade", "websocket") ||
+        !stws_http_has_token(request, "Connection", "Upgrade"))
+        refusal = "400 Bad Request";
+    else if (!stws_http_has_token(request, "Sec-WebSocket-Version", "13"))
+        refusal = "426 Upgrade Required\r\nSec-WebSocket-Version: 13";
+    stws_p_put_string(&out, "HTTP/1.1 ");
+    if (refusal) {
+        stws_p_put_string(&out, refusal);
+        stws_p_put_string(&out, "\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    } else {
+        stws_handshake_accept(key, accept);
+        stws_p_put_string(&out, "101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
+        stws_p_put_header(&out, "Sec-WebSocket-Accept", accept);
+        stws_p_put_subprotocol(&out, request, supported);
+        stws_p_put(&out, "\r\n", 2);
+    }
     *need = out.need;
-    return out.need > cap ? STWS_ERR_SPACE : STWS_OK;
+    return out.need > cap ? STWS_ERR_SPACE : refusal ? STWS_ERR_HTTP_UPGRADE : STWS_OK;
 }
 
 /* ==== >>websocket: frames and messages (RFC 6455, sections 5 to 8) ==== */
@@ -5184,11 +5159,10 @@ static const char *stws_p_where(stws *c) {
 
 /* Does the URL's path already end in /websocket? (a query may follow) */
 static int stws_p_ends_in_websocket(const stws_url *url) {
-    static const char tail[] = "/websocket";
     size_t len = strcspn(url->target, "?");
     if (len > url->target_len) len = url->target_len;
     while (len > 0 && url->target[len - 1] == '/') len--;
-    return len >= 10 && memcmp(url->target + len - 10, tail, 10) == 0;
+    return len >= 10 && memcmp(url->target + len - 10, "/websocket", 10) == 0;
 }
 
 /* "ws://host/notifications/websocket", the URL that a SockJS endpoint wants: one level below its base, or, where
@@ -5233,7 +5207,6 @@ static const char *stws_p_status_remedy(const stws_http *answer) {
         return "redirects are not followed, so that no header goes to a stranger: use that URL";
     return stws_p_meaning_of(status, remedies);
 }
-
 static void stws_p_say_status(stws *c, const stws_http *answer, const char *body, size_t body_len) {
     const char *location = stws_http_header(answer, "Location");
     char quote[96];
@@ -5343,13 +5316,14 @@ static void stws_p_say_closed(stws *c) {
 /* What came in was wrong: a frame of either layer. */
 static void stws_p_say_input(stws *c, int error) {
     const stws_p_input *in = &c->s.in;
-    const char *text = stws_result_text(error);
+    const char *text = stws_result_text(error), *option = NULL;
+    size_t limit = 0;
     char quote[48];
+    if (error == STWS_ERR_FRAME_HEADERS) option = "max_headers", limit = c->o.max_headers;
+    if (error == STWS_ERR_FRAME_LINE) option = "max_line", limit = c->o.max_line;
+    if (error == STWS_ERR_FRAME_BODY) option = "max_body", limit = c->o.max_body;
     if (error == STWS_ERR_SOCKJS) stws_p_say_sockjs(c, error, "SockJS frames (o, h, a[...]) instead of STOMP");
-    else if (error == STWS_ERR_FRAME_HEADERS)
-        stws_p_say(c, error, "%s (%zu); raise option max_headers", text, c->o.max_headers);
-    else if (error == STWS_ERR_FRAME_LINE) stws_p_say(c, error, "%s (%zu); raise option max_line", text, c->o.max_line);
-    else if (error == STWS_ERR_FRAME_BODY) stws_p_say(c, error, "%s (%zu); raise option max_body", text, c->o.max_body);
+    else if (option) stws_p_say(c, error, "%s (%zu); raise option %s", text, limit, option);
     else if (error == STWS_ERR_FRAME_COMMAND)
         stws_p_say(c, error, "%s: \"%s\"", text,
                    stws_p_quote(quote, sizeof quote, in->data + in->begin, in->end - in->begin));
@@ -7041,14 +7015,12 @@ static int stws_p_is_flushed(const stws *c) {
     return sent && !stws_p_record_unconfirmed(outbox);
 }
 
-/* Spring's simple broker sends no receipts but for DISCONNECT: what waits for one will wait in vain. */
-static int stws_p_confirms(const stws *c) { return STWS_P_LOAD(&c->s.broker) != STWS_BROKER_SPRING; }
-
-/* When a flush has to give up: at the user's limit, or earlier when no receipt will come. Under the lock. */
+/* When a flush has to give up: at the user's limit, or earlier when no receipt will come, as Spring's simple broker
+   sends none but for DISCONNECT. Under the lock. */
 static long long stws_p_flush_limit(const stws *c, long long until) {
     const stws_p_record *oldest = stws_p_record_unconfirmed(&c->s.outbox);
     long long limit = oldest ? oldest->sent_us + stws_p_ms(c->o.receipt_timeout_ms) : STWS_P_NEVER;
-    if (!oldest || !oldest->sent || stws_p_confirms(c)) return until;
+    if (!oldest || !oldest->sent || STWS_P_LOAD(&c->s.broker) != STWS_BROKER_SPRING) return until;
     return until == STWS_P_NEVER || limit < until ? limit : until;
 }
 
@@ -7249,6 +7221,7 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 #undef STWS_P_NEVER
 #undef STWS_P_POINTER
 #undef STWS_P_RESULT_NAME
+#undef STWS_P_RESULT_NUMBER
 #undef STWS_P_RESULT_TEXT
 #undef STWS_P_SEND_FLAGS
 #undef STWS_P_SENT
