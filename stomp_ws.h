@@ -196,6 +196,8 @@ the code that RFC 6455 gives for it (1002, 1007, 1009), and the error names the 
     | STOMP_WS_NO_IO                   | codecs only: no sockets, no client, no system header but string.h    |
     | STOMP_WS_NO_THREADS              | no pthread.h; options.single_thread must be set                      |
     | STOMP_WS_NO_SIMD                 | no SSE2                                                              |
+    | STOMP_WS_NO_PROXY                | no option proxy: 5 KB less                                           |
+    | STOMP_WS_NO_TEXTS                | a short stws_error_text, always that of stws_result_text: 8 KB less  |
     | STOMP_WS_MALLOC, STOMP_WS_FREE   | instead of malloc and free (both or none)                            |
     | STOMP_WS_ASSERT(condition)       | checks of what cannot happen (default: none)                         |
 
@@ -3825,6 +3827,11 @@ typedef struct stws_p_proxy {
     size_t sent, len;              /* of data */
     char target[256], data[4096], why[360]; /* target and port: where the proxy is to lead us */
 } stws_p_proxy;
+#ifdef STOMP_WS_NO_PROXY
+#define STWS_P_HAS_PROXY 0 /* and so the compiler leaves out what follows */
+#else
+#define STWS_P_HAS_PROXY 1
+#endif
 enum { STWS_P_DIAL, STWS_P_ASK_METHOD, STWS_P_ASK_LOGIN, STWS_P_ASK_WAY };
 
 static const char stws_p_no_proxy[] = "a proxy is http://[user:password@]host:port, or the same with socks5://; in "
@@ -3999,7 +4006,7 @@ static int stws_p_proxy_hear(stws_p_proxy *p) {
 /* As stws_p_tcp_open, and then on through the proxy, when there is one. */
 static int stws_p_proxy_open(void *ctx, const stws_endpoint *to) {
     stws_p_tcp *t = STWS_P_CAST(stws_p_tcp *, ctx);
-    stws_p_proxy *p = t->proxy;
+    stws_p_proxy *p = STWS_P_HAS_PROXY ? t->proxy : NULL;
     stws_endpoint first = *to;
     int result = STWS_MORE;
     if (p) first.port = p->at.port;
@@ -4772,6 +4779,10 @@ static void stws_p_say(stws *c, int error, const char *format, ...) {
     va_end(arguments);
     STWS_P_STORE(&c->error, error);
 }
+#ifdef STOMP_WS_NO_TEXTS /* the compiler leaves out what is there for a longer sentence only */
+#define stws_p_say(c, error, ...) \
+    (0 ? stws_p_say(c, error, __VA_ARGS__) : stws_p_say(c, error, "%s", stws_result_text(error)))
+#endif
 
 /* Printable beginning of what a peer sent, for a sentence: one line, at most cap - 1 octets. */
 static const char *stws_p_quote(char *out, size_t cap, const char *data, size_t len) {
@@ -4956,6 +4967,7 @@ static const char *stws_p_options_wrong(const stws_options *o, int *code) {
     if (o->outbox_low > o->outbox_high) return "outbox_low is above outbox_high";
     if (o->stable_id && !*o->stable_id) return "options.stable_id is empty: it is the name of a header";
     if (o->broker < 0 || o->broker > STWS_BROKER_ARTEMIS) return "options.broker is none of STWS_BROKER_*";
+    if (o->proxy && !STWS_P_HAS_PROXY) return "STOMP_WS_NO_PROXY was defined: leave options.proxy out";
     if (o->proxy && o->transport) return "options.proxy is for TCP: a transport of your own finds its own way";
     if (o->proxy && strcmp(o->proxy, STWS_PROXY_FROM_ENVIRONMENT) != 0 && !stws_p_proxy_parse(&proxy, o->proxy))
         return stws_p_no_proxy;
@@ -5530,7 +5542,7 @@ static int stws_p_resolve(stws *c, const char *host) {
 /* Is there a proxy for this attempt, and for what to ask it: the host, or one of the addresses, one attempt after the
    other. 0 when it cannot be used. */
 static int stws_p_choose_proxy(stws *c, const char *host) {
-    const char *url = c->o.proxy, *const *addresses = c->o.addresses;
+    const char *url = STWS_P_HAS_PROXY ? c->o.proxy : NULL, *const *addresses = c->o.addresses;
     int count = 0;
     if (url && strcmp(url, STWS_PROXY_FROM_ENVIRONMENT) == 0) url = stws_p_proxy_from_environment(host, c->url.secure);
     if (!url) return 1;
@@ -7214,6 +7226,7 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 /* ==== >>end: what is not for those who include this, and the licence ==== */
 #undef STWS_P_CAST
 #undef STWS_P_DEFAULT
+#undef STWS_P_HAS_PROXY
 #undef STWS_P_IS
 #undef STWS_P_LIKELY
 #undef STWS_P_LOAD
@@ -7232,6 +7245,7 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 #undef STWS_P_US
 #undef STWS_P_UTF8_DUE
 #undef STWS_P_WITH_THREADS
+#undef stws_p_say
 
 #endif /* STOMP_WS_IMPLEMENTED */
 #endif /* STOMP_WS_IMPLEMENTATION */

@@ -101,6 +101,34 @@ static int codecs_are_wrong(void) {
 }
 
 #ifndef STOMP_WS_NO_IO
+/* Without TLS a wss:// URL is an error; its sentence is the short one of its code with NO_TEXTS. */
+static int text_is_wrong(stws_options options) {
+    stws_event event;
+    stws *client;
+    int plain;
+    options.url = "wss://127.0.0.1:1/";
+    client = stws_create(&options);
+    if (!client || stws_next(client, &event, 0) != 1) return wrong("no event for wss://");
+    plain = strcmp(stws_error_text(client), stws_result_text(STWS_ERR_TLS)) == 0;
+    stws_destroy(client);
+#ifdef STOMP_WS_NO_TEXTS
+    return !plain && wrong("NO_TEXTS");
+#else
+    return plain && wrong("the sentence");
+#endif
+}
+
+static int proxy_is_wrong(stws_options options) {
+    int taken;
+    options.proxy = "http://127.0.0.1:1";
+    taken = stws_size(&options) != 0;
+#ifdef STOMP_WS_NO_PROXY
+    return taken && wrong("NO_PROXY");
+#else
+    return !taken && wrong("the proxy");
+#endif
+}
+
 /* A client is made, takes a subscription and goes, all without a connection. */
 static int client_is_wrong(void) {
     stws_options options = stws_options_default();
@@ -114,6 +142,7 @@ static int client_is_wrong(void) {
     if (stws_subscribe(client, "/topic/a", NULL) <= 0) return wrong("subscribe");
     if (stws_state(client) != STWS_IDLE) return wrong("state");
     stws_destroy(client);
+    if (text_is_wrong(options) || proxy_is_wrong(options)) return 1;
 #ifdef WITH_MEMORY_HOOKS
     if (blocks_made == 0 || blocks_left != 0) return wrong("the memory hooks");
 #endif

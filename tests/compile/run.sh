@@ -110,7 +110,8 @@ for cc in $cxx_compilers; do
     done
 done
 
-# ---- sets of configuration macros: in these eight, any two meet in all four ways ----
+# ---- sets of configuration macros: in these eight, any two meet in all four ways, where those two
+# count as one that make it small ----
 
 # structs DIRECTORY FLAGS...: the public structs that the declarations have, for matrix.c to show.
 structs() {
@@ -151,7 +152,8 @@ for io in '' -DSTOMP_WS_NO_IO; do
             static=$(when_different "$io" "$threads" -DSTOMP_WS_STATIC)
             memory=$(when_different "$io" "$simd" -DWITH_MEMORY_HOOKS)
             assertion=$(when_different "$threads" "$simd" -DWITH_ASSERT_HOOK)
-            set -- $io $threads $simd $static $memory $assertion
+            small=$(when_different "$static" "$simd" "-DSTOMP_WS_NO_PROXY -DSTOMP_WS_NO_TEXTS")
+            set -- $io $threads $simd $static $memory $assertion $small
             for cc in $c_compilers $cxx_compilers; do
                 check "$cc, macros: ${*:-none}" matrix $cc "$@"
             done
