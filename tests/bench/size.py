@@ -17,6 +17,8 @@ import time
 ROOT = pathlib.Path(__file__).parents[2]
 OUT = ROOT / "build" / "size"
 HEADER = ["-x", "c", "-std=c11", "-DSTOMP_WS_IMPLEMENTATION", ROOT / "stomp_ws.h"]
+SMALL = ["-DSTOMP_WS_NO_PROXY", "-DSTOMP_WS_NO_TEXTS", "-DSTOMP_WS_NO_THREADS",
+         "-fno-asynchronous-unwind-tables"]
 THUMB = "arm-linux-gnueabihf-gcc"
 KIB = 1024
 ROUNDS = 7
@@ -35,10 +37,10 @@ def report(name, value, target, unit):
     print(f"target {word}: {name}: {value:.0f} {unit}, to be at most {target}", flush=True)
 
 
-def text_size(compiler, *flags):
+def text_size(compiler, *flags, source=HEADER):
     """Code and constants, in octets."""
     out = OUT / "object.o"
-    run(compiler, *flags, "-Os", "-c", "-o", out, *HEADER)
+    run(compiler, *flags, "-Os", "-c", "-o", out, *source)
     return int(run("size", out).splitlines()[1].split()[0])
 
 
@@ -47,6 +49,16 @@ def measure_text(compiler):
            "octets")
     codecs = text_size(compiler, "-DSTOMP_WS_NO_IO")
     print(f"of which the codecs alone (STOMP_WS_NO_IO): {codecs} octets")
+    measure_program(compiler)
+
+
+def measure_program(compiler, *flags):
+    """What the smallest example takes, as a device would build it."""
+    program = ["-DSTOMP_WS_STATIC", "-x", "c", "-std=c11", ROOT / "examples" / "minimal.c"]
+    whole = text_size(compiler, *flags, source=program)
+    small = text_size(compiler, *flags, *SMALL, source=program)
+    print(f"examples/minimal.c with STOMP_WS_STATIC: {whole} octets; and with {' '.join(SMALL)}:"
+          f" {small} octets")
 
 
 def measure_thumb():
@@ -54,6 +66,7 @@ def measure_thumb():
         raise FileNotFoundError(f"{THUMB}: tests/bench/install.sh installs it")
     report("text of the whole client, -Os, thumb2", text_size(THUMB, "-mthumb"),
            TEXT_TARGETS["thumb2"], "octets")
+    measure_program(THUMB, "-mthumb")
 
 
 def call_graph(compiler):
