@@ -38,7 +38,7 @@ VECTOR_TEST = $(basename $(wildcard tests/conformance/run_vectors.c))
 TESTS = $(UNIT_TESTS) $(FAULT_TESTS)
 THREADED_TESTS = $(basename $(shell grep -lE 'pthread_create|stws_start' $(addsuffix .c,$(TESTS))))
 
-.PHONY: all help demo demo-web test bench bench-quick bench-instructions bench-many bench-micro \
+.PHONY: all help demo demo-web test bench bench-quick charts bench-instructions bench-many bench-micro \
     size fuzz fuzz-replay fuzz-minimise tls proxy tsan valgrind interop autobahn web lint format \
     cover install clean bench-tls examples-embedding packaging docs gdb-minimal picture sim \
     sim-mutants matrix soak sanitize release FORCE
@@ -219,10 +219,19 @@ demo-web: $(addprefix build/,mini_broker stomp_cat) ## the web page, live (needs
 
 # ---- measuring: aims are printed as met or missed, what could not be measured is a failure ----
 
+# `make bench` runs them all, and ends with one table of aims. ROUNDS=9 takes more rounds.
 BENCH = $(addprefix build/,bench_client bench_server bench_raw bench_time)
-bench: $(BENCH) ## beside the kernel and other clients, with a chart (as root: installs them)
-	@sh tests/bench/install.sh; python3 tests/bench/run.py; status=$$?; \
-	    build/venv-bench/bin/python tests/bench/chart.py && exit $$status
+bench: $(BENCH) $(addprefix build/,bench_count bench_micro many_clients) ## all aims, and nine other clients (as root: installs them)
+	@failed=0; rm -rf build/bench/targets; \
+	for part in 'sh tests/bench/install.sh' 'python3 tests/bench/run.py --rounds $(or $(ROUNDS),5)' \
+	    'python3 tests/bench/instructions.py --full' 'python3 tests/bench/micro.py' \
+	    'python3 tests/bench/many.py' 'python3 tests/bench/size.py' \
+	    'python3 tests/bench/targets.py'; do \
+	    printf '\n%s\n' "$$part"; $$part || failed=1; \
+	done; exit $$failed
+
+charts: ## of what `make bench` has left: pictures, numbers and README's section on speed
+	@build/venv-bench/bin/python tests/bench/chart.py && python3 tests/bench/readme.py
 
 bench-quick: $(BENCH) ## the same in a minute, with the clients that are built already
 	@python3 tests/bench/run.py --quick
@@ -233,8 +242,8 @@ bench-instructions: $(addprefix build/,bench_count bench_server) ## against the 
 bench-micro: build/bench_micro ## the codecs alone, beside other libraries (as root: installs them)
 	@sh tests/bench/install.sh --micro; python3 tests/bench/micro.py
 
-bench-many: build/many_clients ## 10,000 clients on one thread: memory, connections, messages
-	@build/many_clients
+bench-many: build/many_clients ## 10,000 clients on one thread: memory, connections, messages (needs gdb)
+	@python3 tests/bench/many.py
 
 size: ## text, stack and compile time of the header
 	@python3 tests/bench/size.py

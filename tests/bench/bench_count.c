@@ -8,7 +8,8 @@ static const char usage_text[] = "usage: bench_count receive|receive-next|receiv
                                  "       bench_count publish|publish-locked|publish-in-turn URL "
                                  "COUNT SIZE\n"
                                  "       bench_count parse|build HEADERS COUNT\n"
-                                 "       bench_count pieces|parse-pieces SIZE PIECE\n";
+                                 "       bench_count pieces|parse-pieces SIZE PIECE\n"
+                                 "       bench_count subscriptions|subscriptions-named MANY COUNT\n";
 
 enum { SILENCE_MS = 60000, MAX_HEADERS = 512, MAX_FRAME = 64 << 10 };
 
@@ -340,6 +341,92 @@ static void parse_pieces(size_t size, size_t piece) {
     free(s.message);
 }
 
+// ---- many subscriptions: messages to them in turn, far apart from each other ----
+
+enum { IN_BLOCK = 100 }; // messages that are made, and then said again and again
+
+static int whose(long message, int many) {
+    return (int)(message % IN_BLOCK * 7919 % many);
+}
+
+static void make_messages(script *s, int many, const char *id) {
+    static const char rest[] = "\nmessage-id:session-1234-0000001\ndestination:/topic/a\n\nbody";
+    const size_t room = 256;
+    long i;
+    s->message = (char *)malloc(IN_BLOCK * room);
+    check(s->message != NULL, "no memory");
+    for (i = 0; i < IN_BLOCK; i++) {
+        char frame[128 + sizeof rest];
+        int len = sprintf(frame, "MESSAGE\nsubscription:%s%d%s", id, whose(i, many) + 1, rest);
+        size_t need;
+        stws_ws_build(s->message + s->message_len, room, STWS_WS_TEXT, 1, frame, (size_t)len + 1,
+                      NULL, &need);
+        s->message_len += need;
+    }
+}
+
+// How many are still to come, to this subscription and in all.
+typedef struct awaited {
+    long here, *all;
+} awaited;
+
+static void await_less(stws *client, const stws_message *m, void *user) {
+    awaited *a = (awaited *)user;
+    seen += m->body_len;
+    a->here--;
+    if (--*a->all == 0) stws_stop(client);
+}
+
+static long read_again(void *ctx, char *out, size_t len) {
+    script *s = (script *)ctx;
+    if (s->out == s->message && s->at == s->len) s->at = 0;
+    return script_read(ctx, out, len);
+}
+
+static int wants_again(void *ctx, int wants) {
+    const script *s = (const script *)ctx;
+    return s->out == s->message ? wants | STWS_WANT_NOW : script_wants(ctx, wants);
+}
+
+static void subscribe_all(stws *client, awaited *each, int many, const char *id) {
+    int i;
+    for (i = 0; i < many; i++) {
+        char name[32];
+        stws_subscription o;
+        memset(&o, 0, sizeof o);
+        sprintf(name, "%s%d", id, i + 1);
+        if (strcmp(id, "sub-") != 0) o.id = name;
+        o.on_message = await_less;
+        o.user = &each[i];
+        check(stws_subscribe(client, "/topic/a", &o) > 0, stws_error_text(client));
+    }
+}
+
+static void subscriptions(int many, long count, const char *id) {
+    static script s;
+    stws_transport transport = {&s,           script_open, read_again,  script_write,
+                                script_close, script_fd,   wants_again, NULL};
+    stws_options o = options("ws://127.0.0.1/subscriptions");
+    awaited *each = (awaited *)calloc((size_t)many, sizeof *each);
+    long i, left = count;
+    stws *client;
+    check(each != NULL, "no memory");
+    for (i = 0; i < many; i++) each[i].all = &left;
+    for (i = 0; i < count; i++) each[whose(i, many)].here++;
+    make_messages(&s, many, id);
+    s.piece = 64 << 10;
+    o.transport = &transport;
+    o.max_subscriptions = many;
+    o.subscription_bytes = 64;
+    client = stws_create(&o);
+    subscribe_all(client, each, many, id);
+    check(stws_run(client) == STWS_OK && left == 0, stws_error_text(client));
+    for (i = 0; i < many; i++) check(each[i].here == 0, "a message went to another subscription");
+    stws_destroy(client);
+    free(s.message);
+    free(each);
+}
+
 static int run(const char *mode, const char *first, const char *second, const char *third) {
     size_t number = (size_t)atol(first);
     if (strcmp(mode, "receive") == 0) return receive(first, 1), 0;
@@ -350,6 +437,10 @@ static int run(const char *mode, const char *first, const char *second, const ch
     if (strcmp(mode, "build") == 0) return build(number, atol(second)), 0;
     if (strcmp(mode, "parse-pieces") == 0) return parse_pieces(number, (size_t)atol(second)), 0;
     if (strcmp(mode, "pieces") == 0) return pieces(number, (size_t)atol(second)), 0;
+    if (strcmp(mode, "subscriptions") == 0)
+        return subscriptions((int)number, atol(second), "sub-"), 0;
+    if (strcmp(mode, "subscriptions-named") == 0)
+        return subscriptions((int)number, atol(second), "box-"), 0;
     if (!third || strncmp(mode, "publish", 7) != 0) return -1;
     return publish(first, atol(second), (size_t)atol(third), mode), 0;
 }

@@ -156,7 +156,7 @@ static void pingpong(raw *r) {
         got = get(r);
         whole = whole_frame((const unsigned char *)r->in + TAIL);
         while (got < whole) got += get(r);
-        r->bench.times[r->bench.messages] = bench_now() - sent;
+        bench_note_trip(&r->bench, bench_now() - sent);
     }
     r->bench.ended = bench_now();
     free(ping);

@@ -82,7 +82,8 @@ if [ "${1:-}" = --micro ]; then
     exit
 fi
 if [ "${1:-}" != --quick ]; then
-    check "a C and a C++ compiler, make, valgrind" debian gcc g++ libc6-dev make valgrind binutils
+    check "a C and a C++ compiler, make" debian gcc g++ libc6-dev make binutils
+    check "what takes profiles" debian valgrind strace gdb
     check "gcc for thumb2" debian gcc-arm-linux-gnueabihf libc6-dev-armhf-cross
     check "wslay" debian libwslay-dev
     check "Boost" debian libboost-dev

@@ -4,10 +4,12 @@
 Times differ from run to run, instruction counts do not: valgrind's callgrind counts those in user
 space of build/bench_count, for two run lengths, and the difference is what the messages cost. They
 are compared with instructions.json: over 3 % more is a failure. What grows is measured for three
-sizes: cost has to grow as the size does.
+sizes: cost has to grow as the size does, or, where it is to stay the same, not at all.
 
     instructions.py          compare
     instructions.py --write  renew instructions.json
+    instructions.py --full   other clients, too (into build/bench/peers.json), and profiles of what
+                             is over the project's aims
 """
 
 import argparse
@@ -17,21 +19,28 @@ import re
 import subprocess
 import sys
 
+import callgrind
+from callgrind import LONG, per_message
 from loopback import BUILD, Server
+from targets import Targets
 
 HERE = pathlib.Path(__file__).parent
 FILE = HERE / "instructions.json"
+PEERS_FILE = BUILD / "bench" / "peers.json"
 COUNTER = BUILD / "bench_count"
-SHORT, LONG = 5000, 15000
 TOLERANCE = 1.03
 GROWTH_TOLERANCE = 1.1
 # Of 64; the server may not have filled them all when a client asks.
 LEAST_AT_A_TIME = 32
-SECONDS = 300
 KIB, MIB = 1 << 10, 1 << 20
 
 # What a message may cost, by the project's own aims.
 TARGETS = {"receive 64": 700, "receive 1024": 900, "publish 64": 600, "publish 1024": 1000}
+
+# Other clients that are compiled to machine code: valgrind cannot run Go's, and what a virtual
+# machine or an interpreter executes is not the client's alone.
+PEERS = {"Beast": "beast", "wslay": "wslay", "libwebsockets": "lws",
+         "tungstenite + stomp-parser": "tungstenite"}
 
 
 class Checks:
@@ -48,18 +57,19 @@ class Checks:
 
 def count(*arguments):
     """Instructions of one run of the program, and what it printed as JSON (or None)."""
-    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", COUNTER,
-               *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
-    collected = re.search(r"Collected : (\d+)", done.stderr)
-    if done.returncode != 0 or not collected:
-        sys.exit(f"bench_count {' '.join(map(str, arguments))}:\n{done.stderr}")
-    return int(collected[1]), json.loads(done.stdout) if done.stdout else None
+    return callgrind.run((COUNTER, *arguments))
 
 
-def per_message(run):
-    """What one more message costs: run(COUNT) gives the instructions for so many."""
-    return (run(LONG) - run(SHORT)) / (LONG - SHORT)
+def command(server, name):
+    """How bench_count is told to run what TARGETS names, for so many messages."""
+    mode, size = name.split()
+    kind = {"receive": "burst", "publish": "sink"}[mode]
+
+    def of_length(n):
+        more = (n, size) if mode == "publish" else ()
+        return (COUNTER, mode, server.url(kind, n, size), *more)
+
+    return of_length
 
 
 def receive(server, mode, size):
@@ -98,29 +108,73 @@ def compare(checks, name, now, before):
                  f"{name}: {now:.0f} instructions, {change:+.1f} % from {before:.0f}")
 
 
-def print_targets(counts):
+def look_at_targets(targets, server, counts):
     for name, target in TARGETS.items():
-        word = "met" if counts[name] <= target else "missed"
-        print(f"target {word}: {name}: {counts[name]:.0f}, to be at most {target}")
+        targets.at_most(2, f"instructions, {name} octets", counts[name], target,
+                        why=lambda name=name: callgrind.profile(command(server, name)))
 
 
-def check_steady_state(checks, server):
+def peer_count(server, binary, mode, size):
+    kind = {"receive": "burst", "publish": "sink"}[mode]
+    return per_message(lambda n: callgrind.run(
+        (BUILD / "bench" / binary, "--url", server.url(kind, n, size), "--mode", kind,
+         "--count", n, "--size", size))[0])
+
+
+def measure_peers(checks, server, ours):
+    """Through the same server, each by the library's usual calls (peers/)."""
+    found = {"ours": {name: ours[name] for name in TARGETS}}
+    for peer, binary in PEERS.items():
+        found[peer] = {}
+        for name in TARGETS:
+            mode, size = name.split()
+            try:
+                found[peer][name] = round(peer_count(server, binary, mode, int(size)), 1)
+                checks.check(True, f"{peer}, {name}: {found[peer][name]:.0f} instructions")
+            except (OSError, ValueError) as error:
+                checks.check(False, f"{peer}, {name}: {error}")
+    PEERS_FILE.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def look_at_steady_state(checks, targets, server):
     """Nothing is allocated after the login, and the system is called for 64 KiB at a time."""
     size, messages = 1024, LONG
     _, got = count("receive", server.url("burst", messages, size))
     _, put = count("publish", server.url("sink", messages, size), messages, size)
-    checks.check(got["allocations"] == 0, f"receiving: {got['allocations']} allocations")
-    checks.check(put["allocations"] == 0, f"publishing: {put['allocations']} allocations")
     # The first few carry little: handshake, login, the first piece of the burst.
     spare = 8
-    for what, calls, octets in (("recv", got["reads"], got["bytes_in"]),
-                                ("send", put["writes"], put["bytes_out"])):
+    for what, numbers, calls, octets in (("receive", got, "reads", "bytes_in"),
+                                         ("publish", put, "writes", "bytes_out")):
+        allocations, calls, octets = numbers["allocations"], numbers[calls], numbers[octets]
+        checks.check(allocations == 0, f"{what}: {allocations} allocations")
         checks.check(calls <= octets / (LEAST_AT_A_TIME * KIB) + spare,
                      f"{what}: {calls} calls for {octets} octets, "
                      f"{octets / calls / KIB:.1f} KiB each")
+        targets.at_most(2, f"allocations in {messages:,} messages, {what}", allocations, 0)
+        call = {"receive": "recv", "publish": "send"}[what]
+        # The last call, and those of the login, are not full.
+        targets.at_least(2, f"octets a {call} under load", octets / max(calls - spare, 1) / KIB, 64,
+                         "KiB", why=lambda call=call: system_calls(server, call))
 
 
-def check_growth(checks, what, sizes, run):
+def system_calls(server, call):
+    """How much was asked for in each call, and how much came: seen by strace."""
+    kind, mode = {"recv": ("burst", "receive"), "send": ("sink", "publish")}[call]
+    more = (LONG, KIB) if mode == "publish" else ()
+    done = subprocess.run(["strace", "-qq", "-e", "trace=recvfrom,sendto", COUNTER, mode,
+                           server.url(kind, LONG, KIB), *map(str, more)],
+                          capture_output=True, text=True, check=True, timeout=60)
+    calls = [tuple(map(int, one)) for one in
+             re.findall(rf'^{call}.*"\.*, (\d+), .*\) = (\d+)$', done.stderr, re.MULTILINE)]
+    asked = [one[0] for one in calls]
+    full = sum(got == wanted for wanted, got in calls)
+    return (f"strace: of {len(calls)} calls {full} moved all that they could; asked for were "
+            f"{min(asked) / KIB:.1f} to {max(asked) / KIB:.1f} KiB, on average "
+            f"{sum(asked) / len(asked) / KIB:.1f}: the rest of the buffer holds the part of a frame "
+            "that had come already")
+
+
+def check_growth(checks, targets, what, sizes, run):
     """From size to size the cost may grow as much as the size does, and hardly more."""
     costs = [run(size) for size in sizes]
     expected = (sizes[2] - sizes[1]) / (sizes[1] - sizes[0])
@@ -129,23 +183,45 @@ def check_growth(checks, what, sizes, run):
     checks.check(grown <= expected * GROWTH_TOLERANCE,
                  f"linear in {what} {sizes}: grows by {grown:.2f}, linear is {expected:.2f}; "
                  f"{unit:.2f} instructions each")
+    targets.at_most(7, f"linear in {what}", grown / expected, GROWTH_TOLERANCE, "times linear")
 
 
-def check_all_growth(checks):
-    check_growth(checks, "octets of a frame in pieces of 64 KiB", (4 * MIB, 8 * MIB, 16 * MIB),
+def check_all_growth(checks, targets):
+    check_growth(checks, targets, "octets, in pieces of 64 KiB", (4 * MIB, 8 * MIB, 16 * MIB),
                  lambda size: count("pieces", size, 64 * KIB)[0])
-    check_growth(checks, "octets of a frame in pieces of one octet (the client)",
+    check_growth(checks, targets, "octets, one at a time (client)",
                  (64 * KIB, 128 * KIB, 256 * KIB),
                  lambda size: count("pieces", size, 1)[0])
-    check_growth(checks, "octets of a frame of which one comes at a time (the parsers)",
+    check_growth(checks, targets, "octets, one at a time (parsers, to 16 MiB)",
                  (4 * MIB, 8 * MIB, 16 * MIB), lambda size: count("parse-pieces", size, 1)[0])
-    check_growth(checks, "the pieces of a frame of 1 MiB", (4096, 16384, 65536),
+    check_growth(checks, targets, "pieces of a frame of 1 MiB", (4096, 16384, 65536),
                  lambda pieces: count("pieces", MIB, MIB // pieces)[0])
     # Not more headers: from some 4 KiB on memcpy copies by one instruction that is counted for
     # each octet.
     for mode in ("parse", "build"):
-        check_growth(checks, f"the headers of a frame ({mode})", (8, 32, 128),
+        check_growth(checks, targets, f"headers of a frame ({mode})", (8, 32, 128),
                      lambda headers, mode=mode: codec(mode, headers))
+
+
+def check_subscriptions(checks, targets):
+    """A message costs as much with 100,000 subscriptions as with one. Ids of the user's own are
+    looked for among all such ids, as the manual says: what that costs is an aim that is missed."""
+    def dispatch(mode, subscriptions, short, long):
+        return per_message(lambda n: count(mode, subscriptions, n)[0], short, long)
+
+    one, *more = (dispatch("subscriptions", n, 2000, 6000) for n in (1, 1000, 100_000))
+    for n, cost in zip((1000, 100_000), more, strict=True):
+        checks.check(cost <= one * GROWTH_TOLERANCE,
+                     f"a message to one of {n:,} subscriptions: {cost:.0f} instructions, to the "
+                     f"only one {one:.0f}")
+        targets.at_most(5, f"a message, with {n:,} subscriptions", cost / one, GROWTH_TOLERANCE,
+                        "times one")
+    few, many = (dispatch("subscriptions-named", n, 100, 300) for n in (100, 1000))
+    targets.at_most(5, "a message, ids of one's own, 1,000 instead of 100", many / few,
+                    GROWTH_TOLERANCE, "times", why=lambda: (
+                        f"{few:.0f} and {many:.0f} instructions, {(many - few) / 900:.1f} for each "
+                        "subscription with such an id. " + callgrind.profile(
+                            lambda n: (COUNTER, "subscriptions-named", 1000, n), 2, 100, 300)))
 
 
 def compiler():
@@ -158,21 +234,27 @@ def compiler():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--write", action="store_true", help=f"renew {FILE.name}")
-    write = parser.parse_args().write
+    parser.add_argument("--full", action="store_true", help="other clients, and profiles")
+    arguments = parser.parse_args()
+    write = arguments.write
     recorded = {} if write else json.loads(FILE.read_text())
     if not write and recorded["compiler"] != compiler():
         print(f"note: {FILE.name} is of {recorded['compiler']}, this is {compiler()}")
-    checks = Checks()
+    checks, targets = Checks(), Targets("instructions", profiles=arguments.full)
     counts = {}
     with Server() as server:
         for name, now in measure_all(server):
             counts[name] = round(now, 1)
             compare(checks, name, now, now if write else recorded["counts"].get(name))
-        check_steady_state(checks, server)
-    check_all_growth(checks)
-    print_targets(counts)
+        if arguments.full:
+            measure_peers(checks, server, counts)
+        look_at_targets(targets, server, counts)
+        look_at_steady_state(checks, targets, server)
+    check_subscriptions(checks, targets)
+    check_all_growth(checks, targets)
     if write:
         FILE.write_text(json.dumps({"compiler": compiler(), "counts": counts}, indent=2) + "\n")
+    targets.write()
     print(f"{checks.passed} passed, {checks.failed} failed")
     return checks.failed > 0
 

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """How large is the client? Text for two processors, stack, and the time it takes to compile.
 
-The aims of the project are printed as met or missed; what could not be measured is a failure. All
-output goes to build/size.
+The aims of the project are printed as met or missed; what could not be measured is a failure. Beside
+what is missed stands where it goes: the text by the header's sections, the stack by function, the
+time by what is compiled. All output goes to build/size.
 """
 
+import bisect
 import collections
 import os
 import pathlib
@@ -13,6 +15,8 @@ import shutil
 import subprocess
 import sys
 import time
+
+from targets import Targets
 
 ROOT = pathlib.Path(__file__).parents[2]
 OUT = ROOT / "build" / "size"
@@ -32,11 +36,6 @@ def run(*command):
     return subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout
 
 
-def report(name, value, target, unit):
-    word = "met" if value <= target else "missed"
-    print(f"target {word}: {name}: {value:.0f} {unit}, to be at most {target}", flush=True)
-
-
 def text_size(compiler, *flags, source=HEADER):
     """Code and constants, in octets."""
     out = OUT / "object.o"
@@ -44,9 +43,45 @@ def text_size(compiler, *flags, source=HEADER):
     return int(run("size", out).splitlines()[1].split()[0])
 
 
-def measure_text(compiler):
-    report("text of the whole client, -Os, x86-64", text_size(compiler), TEXT_TARGETS["x86-64"],
-           "octets")
+def section_of(line, banners):
+    """The name in the last `==== >>name` above a line of the header."""
+    place = bisect.bisect_right(banners, (line, chr(0x10FFFF))) - 1
+    return banners[place][1] if place >= 0 else "declarations"
+
+
+def text_by_section(compiler, tool_prefix, *flags):
+    """Each function counts where its first line is; what has no line is the compiler's."""
+    out = OUT / "sections.o"
+    run(compiler, *flags, "-Os", "-g", "-c", "-o", out, *HEADER)
+    banners = [(number, found[1]) for number, line in enumerate(
+        (ROOT / "stomp_ws.h").read_text().splitlines(), 1)
+        if (found := re.match(r"/\* ==== >>(\w+)", line))]
+    octets = collections.Counter()
+    for line in run(f"{tool_prefix}nm", "-S", "-l", out).splitlines():
+        found = re.match(r"\w+ (\w+) [tTrR] \S+(?:\s.*:(\d+))?", line)
+        if found:
+            where = section_of(int(found[2]), banners) if found[2] else "no line"
+            octets[where] += int(found[1], 16)
+    named = ", ".join(f"{name} {size:,}" for name, size in octets.most_common(9))
+    rest = sum(size for _, size in octets.most_common()[9:])
+    return (f"size -A: {parts_of(f'{tool_prefix}size', out)}. nm, functions and tables by the "
+            f"header's sections: {named}, all others {rest:,}")
+
+
+def parts_of(tool, file):
+    """Code, the texts of errors and other constants, tables for unwinding the stack."""
+    octets = collections.Counter()
+    for line in run(tool, "-A", file).splitlines():
+        found = re.match(r"\.(text|rodata|data\.rel\.ro|eh_frame|ARM\.extab|ARM\.exidx)\S* +(\d+)",
+                         line)
+        if found:
+            octets[found[1]] += int(found[2])
+    return ", ".join(f".{name} {size:,}" for name, size in octets.most_common() if size)
+
+
+def measure_text(targets, compiler):
+    targets.at_most(6, "text of the client, -Os, x86-64", text_size(compiler),
+                    TEXT_TARGETS["x86-64"], "octets", lambda: text_by_section(compiler, ""))
     codecs = text_size(compiler, "-DSTOMP_WS_NO_IO")
     print(f"of which the codecs alone (STOMP_WS_NO_IO): {codecs} octets")
     measure_program(compiler)
@@ -61,11 +96,12 @@ def measure_program(compiler, *flags):
           f" {small} octets")
 
 
-def measure_thumb():
+def measure_thumb(targets):
     if not shutil.which(THUMB):
         raise FileNotFoundError(f"{THUMB}: tests/bench/install.sh installs it")
-    report("text of the whole client, -Os, thumb2", text_size(THUMB, "-mthumb"),
-           TEXT_TARGETS["thumb2"], "octets")
+    targets.at_most(6, "text of the client, -Os, thumb2", text_size(THUMB, "-mthumb"),
+                    TEXT_TARGETS["thumb2"], "octets",
+                    lambda: text_by_section(THUMB, THUMB.removesuffix("gcc"), "-mthumb"))
     measure_program(THUMB, "-mthumb")
 
 
@@ -98,10 +134,13 @@ def deepest(own, calls):
     return max(depth(function, ()) for function in list(own))
 
 
-def measure_stack(compiler):
-    octets, path = deepest(*call_graph(compiler))
-    report("stack, -O2, without callbacks and the C library", octets, STACK_TARGET, "octets")
-    print("  by " + " > ".join(re.sub(r"^.*:", "", name) for name in path))
+def measure_stack(targets, compiler):
+    own, calls = call_graph(compiler)
+    octets, path = deepest(own, calls)
+    chain = " > ".join(f"{re.sub('^.*:', '', name)} {own.get(name, 0)}" for name in path)
+    print(f"deepest, with the octets of each: {chain}")
+    targets.at_most(6, "stack, -O2, without callbacks and C library", octets, STACK_TARGET,
+                    "octets", lambda: "the deepest chain of calls, as gcc writes it down: " + chain)
 
 
 def fastest_ms(*command):
@@ -113,27 +152,57 @@ def fastest_ms(*command):
     return min(once() for _ in range(ROUNDS))
 
 
-def measure_compilation(compiler):
-    empty = OUT / "empty.c"
-    empty.write_text("int stomp_ws_empty;\n")
-    ours = fastest_ms(compiler, "-O0", "-c", "-o", OUT / "object.o", *HEADER)
-    nothing = fastest_ms(compiler, "-O0", "-c", "-o", OUT / "object.o", empty)
-    report(f"compile time at -O0 over an empty file, best of {ROUNDS}", ours - nothing,
-           COMPILE_TARGET_MS, "ms")
+def compile_ms(compiler, text):
+    """Of a file with this text, over an empty one."""
+    source = OUT / "compiled.c"
+    source.write_text(f"{text}\nint stomp_ws_empty;\n")
+    return fastest_ms(compiler, "-O0", "-I", ROOT, "-c", "-o", OUT / "object.o", source)
+
+
+def measure_compilation(targets, compiler):
+    header = (ROOT / "stomp_ws.h").read_text()
+    system = re.findall(r"^#include <(?!bearssl|emmintrin)[^>]+>", header, re.MULTILINE)
+    empty = compile_ms(compiler, "")
+    ours = compile_ms(compiler, '#define STOMP_WS_IMPLEMENTATION\n#include "stomp_ws.h"') - empty
+
+    def parts():
+        includes = compile_ms(compiler, "\n".join(system)) - empty
+        vectors = compile_ms(compiler, "#ifdef __SSE2__\n#include <emmintrin.h>\n#endif") - empty
+        declared = compile_ms(compiler, '#include "stomp_ws.h"') - empty
+        own = ours - includes - vectors
+        return (f"the system's headers {includes:.0f} ms, emmintrin.h {vectors:.0f} ms, our public "
+                f"declarations {declared:.0f} ms; the rest of the implementation {own:.0f} ms, "
+                f"{own / len(header.splitlines()) * 1000:.0f} us a line of the header. "
+                + compiler_says(compiler))
+
+    targets.at_most(6, f"compile time, -O0, over an empty file (best of {ROUNDS})", ours,
+                    COMPILE_TARGET_MS, "ms", parts)
+
+
+def compiler_says(compiler):
+    """The phases, as gcc's -ftime-report has them."""
+    done = subprocess.run([compiler, "-O0", "-ftime-report", "-c", "-o", OUT / "object.o", *HEADER],
+                          check=True, capture_output=True, text=True)
+    phases = re.findall(r"^ phase ([\w ]+?) *:.*?\( *\d+%\).*?\( *\d+%\) +[\d.]+ \( *(\d+)%\)",
+                        done.stderr, re.MULTILINE)
+    return "-ftime-report: " + ", ".join(f"{name} {share} %" for name, share in phases
+                                         if int(share) > 1)
 
 
 def main():
     compiler = os.environ.get("CC", "cc")
     OUT.mkdir(parents=True, exist_ok=True)
+    targets = Targets("size")
     passed = failed = 0
-    for measure, arguments in ((measure_text, [compiler]), (measure_thumb, []),
-                               (measure_stack, ["gcc"]), (measure_compilation, [compiler])):
+    for measure, *arguments in ((measure_text, compiler), (measure_thumb,),
+                                (measure_stack, "gcc"), (measure_compilation, compiler)):
         try:
-            measure(*arguments)
+            measure(targets, *arguments)
             passed += 1
         except (OSError, RecursionError, subprocess.CalledProcessError) as error:
             failed += 1
             print(f"FAILED {measure.__name__}: {error}\n{getattr(error, 'stderr', '')}")
+    targets.write()
     print(f"{passed} passed, {failed} failed")
     return failed > 0
 

@@ -53,7 +53,7 @@ public:
             double sent = bench_now();
             send("/topic/echo");
             receive(m);
-            bench_.times[bench_.messages] = bench_now() - sent;
+            bench_note_trip(&bench_, bench_now() - sent);
             by_hand_read(&bench_, &m);
         }
     }
@@ -92,7 +92,7 @@ private:
 };
 
 int main(int argc, char **argv) {
-    bench b;
+    static bench b;
     bench_begin(&b, argc, argv);
     try {
         Peer peer(b);

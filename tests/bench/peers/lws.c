@@ -57,7 +57,7 @@ static void on_writable(peer *p) {
 
 static void on_echo(peer *p, const by_hand *m) {
     bench *b = &p->bench;
-    b->times[b->messages] = bench_now() - p->sent;
+    bench_note_trip(b, bench_now() - p->sent);
     by_hand_read(b, m);
     p->ended = b->messages == b->count;
     if (!p->ended) lws_callback_on_writable(p->wsi);

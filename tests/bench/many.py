@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""Ten thousand clients on one thread: what one costs that is idle, and whether it costs the others.
+
+build/many_clients is run with 100, 1,000 and 10,000 clients, of which 100 are busy: the cost of a
+message is to stay the same. Where an idle client's memory is says gdb.
+"""
+
+import json
+import re
+import subprocess
+import sys
+
+from loopback import BUILD
+from targets import Targets
+
+PROGRAM = BUILD / "many_clients"
+RESULTS = BUILD / "bench" / "many.json"
+MANY = (100, 1000, 10_000)
+BUSY_MESSAGES = 1_000_000
+ROUNDS = 5
+IDLE_TARGET = 3 * 1024
+FLAT = 1.25  # times: this is a time, and not a count
+SECONDS = 120
+
+
+def run(clients):
+    """What it printed, as numbers."""
+    done = subprocess.run([PROGRAM, str(clients), str(BUSY_MESSAGES // clients)],
+                          capture_output=True, text=True, timeout=SECONDS, check=False)
+    if done.returncode != 0:
+        raise ValueError(f"many_clients {clients}: {done.stderr.strip()} (10,000 clients and their "
+                         "server need 10,016 descriptors each: ulimit -Hn)")
+    connected = re.search(r"connected: (\d+) a second", done.stdout)
+    idle = re.search(r"client: (\d+) by stws_size, (-?\d+) resident", done.stdout)
+    busy = re.findall(r"idle: (\d+) a second, ([\d.]+) us", done.stdout)
+    return {"connected": int(connected[1]), "octets": int(idle[1]), "resident": int(idle[2]),
+            "all_rate": int(busy[0][0]), "all_us": float(busy[0][1]),
+            "few_rate": int(busy[1][0]), "few_us": float(busy[1][1])}
+
+
+def best(runs):
+    """The least of costs, the most of rates: what disturbs only ever slows down."""
+    return {key: (max if key in ("connected", "all_rate", "few_rate") else min)(
+        one[key] for one in runs) for key in runs[0]}
+
+
+def members(kind):
+    """The size of each member, as the debugger has it."""
+    done = subprocess.run(["gdb", "-batch", "-ex", f"ptype /o {kind}", PROGRAM],
+                          capture_output=True, text=True, check=True, timeout=SECONDS)
+    found = re.findall(r"^/\* +\d+ +\| +(\d+) \*/    (?:.*\W)?(\w+)(?:\[\d+\])*;$", done.stdout,
+                       re.MULTILINE)
+    return sorted(((int(octets), name) for octets, name in found), reverse=True)
+
+
+def where_memory_is(octets):
+    """The example has three buffers of 1 KiB; the rest is tables and the client itself."""
+    parts = members("struct stws")
+    whole = sum(size for size, _ in parts)
+    named = ", ".join(f"{name} {size}" for size, name in parts[:7])
+    session = ", ".join(f"{name} {size}" for size, name in members("stws_p_session")[:6])
+    return (f"buffers 3,072; gdb: struct stws {whole} ({named}), of its session s: {session}; "
+            f"tables and texts {octets - 3072 - whole}")
+
+
+def main():
+    targets = Targets("many")
+    try:
+        found = {clients: best([run(clients) for _ in range(ROUNDS)]) for clients in MANY}
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        print(f"FAILED {error}\n0 passed, 1 failed")
+        return 1
+    for clients, one in found.items():
+        print(f"{clients:6} clients: {one['connected']:,} connected a second; "
+              f"{one['all_rate']:,} messages a second to all of them ({one['all_us']:.2f} us of CPU "
+              f"each), {one['few_rate']:,} to 100 ({one['few_us']:.2f} us); {one['octets']:,} octets "
+              f"a client, {one['resident']:,} resident")
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+    least, most = found[MANY[0]], found[MANY[-1]]
+    targets.at_most(5, "octets of an idle client, buffers of 1 KiB", most["octets"], IDLE_TARGET,
+                    "octets", lambda: where_memory_is(most["octets"]))
+    targets.at_most(5, "CPU a message, 9,900 idle clients beside", most["few_us"] / least["few_us"],
+                    FLAT, "times none",
+                    lambda: f"{least['few_us']:.2f} and {most['few_us']:.2f} us")
+    targets.at_most(5, "resident octets of a client, 10,000 or 1,000",
+                    most["resident"] / found[1000]["resident"], FLAT, "times",
+                    lambda: f"{found[1000]['resident']} and {most['resident']}")
+    targets.write()
+    print(f"{len(MANY)} passed, 0 failed")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
