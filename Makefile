@@ -231,7 +231,8 @@ bench: $(BENCH) $(addprefix build/,bench_count bench_micro many_clients) ## all 
 	done; exit $$failed
 
 charts: ## of what `make bench` has left: pictures, numbers and README's section on speed
-	@build/venv-bench/bin/python tests/bench/chart.py && python3 tests/bench/readme.py
+	@python3 tests/bench/summary.py && build/venv-bench/bin/python tests/bench/chart.py
+	@python3 tests/bench/readme.py
 
 bench-quick: $(BENCH) ## the same in a minute, with the clients that are built already
 	@python3 tests/bench/run.py --quick

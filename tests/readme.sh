@@ -67,6 +67,9 @@ for block in "$out"/*.cmake "$out"/*.meson; do
     check "$block is tried" is_in_packaging "$block"
 done
 
+# What is measured is not copied by hand.
+check "the numbers on speed" python3 tests/bench/readme.py --check
+
 # ---- links ----
 
 sed -n 's/^##* //p' README.md | tr '[:upper:]' '[:lower:]' | sed 's/[^a-z0-9 _-]//g; s/ /-/g' |

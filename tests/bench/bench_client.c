@@ -83,9 +83,9 @@ static int run(bench *b) {
     o.single_thread = 1;
     o.reconnect = STWS_OFF;
     o.max_body = ((size_t)16 << 20) + (size_t)b->size;
-    // Who publishes faster than the network takes it fills what it is given: as much as tx_buffer is
-    // enough. The default is 1 MiB, which is then in use.
-    o.outbox_bytes = ((size_t)128 << 10) + 2 * (size_t)b->size;
+    // Who publishes faster than the network takes it fills what it is given: 64 KiB are enough. The
+    // default is 1 MiB, and then in use.
+    o.outbox_bytes = ((size_t)64 << 10) + 2 * (size_t)b->size;
     client = stws_create(&o);
     if (stws_connect(client, CONNECT_MS) != STWS_OK)
         code = fail(b, client, "no connection");

@@ -4,12 +4,14 @@
 #include "../../stomp_ws.h"
 #include <stdlib.h>
 
-static const char usage_text[] = "usage: bench_count receive|receive-next|receive-locked URL\n"
-                                 "       bench_count publish|publish-locked|publish-in-turn URL "
-                                 "COUNT SIZE\n"
-                                 "       bench_count parse|build HEADERS COUNT\n"
-                                 "       bench_count pieces|parse-pieces SIZE PIECE\n"
-                                 "       bench_count subscriptions|subscriptions-named MANY COUNT\n";
+static const char usage_text[] =
+    "usage: bench_count receive|receive-next|receive-locked URL\n"
+    "       bench_count publish|publish-locked|publish-in-turn URL "
+    "COUNT SIZE\n"
+    "       bench_count parse|build HEADERS COUNT\n"
+    "       bench_count utf8 SIZE COUNT\n"
+    "       bench_count pieces|parse-pieces SIZE PIECE\n"
+    "       bench_count subscriptions|subscriptions-named MANY COUNT\n";
 
 enum { SILENCE_MS = 60000, MAX_HEADERS = 512, MAX_FRAME = 64 << 10 };
 
@@ -188,6 +190,20 @@ static void parse(size_t header_count, long count) {
               "a frame that cannot be parsed");
         seen += frame.header_count;
     }
+}
+
+// Text of characters of one to four octets.
+static void utf8(size_t size, long count) {
+    static const char piece[] = "Gr\xC3\xBC\xC3\x9F"
+                                "e \xE6\x97\xA5\xE6\x9C\xAC \xF0\x9F\x98\x80 abc, ";
+    char *text = (char *)malloc(size);
+    size_t i;
+    check(text != NULL, "no memory");
+    memset(text, ' ', size);
+    for (i = 0; i + sizeof piece <= size; i += sizeof piece - 1)
+        memcpy(text + i, piece, sizeof piece - 1);
+    for (; count > 0; count--) check(stws_utf8_valid(text, size), "text that is not valid");
+    free(text);
 }
 
 // ---- a whole client on a server in memory, which hands out a message in pieces ----
@@ -435,6 +451,7 @@ static int run(const char *mode, const char *first, const char *second, const ch
     if (!second) return -1;
     if (strcmp(mode, "parse") == 0) return parse(number, atol(second)), 0;
     if (strcmp(mode, "build") == 0) return build(number, atol(second)), 0;
+    if (strcmp(mode, "utf8") == 0) return utf8(number, atol(second)), 0;
     if (strcmp(mode, "parse-pieces") == 0) return parse_pieces(number, (size_t)atol(second)), 0;
     if (strcmp(mode, "pieces") == 0) return pieces(number, (size_t)atol(second)), 0;
     if (strcmp(mode, "subscriptions") == 0)

@@ -1,109 +1,205 @@
 #!/usr/bin/env python3
-"""Draws build/bench/results.json, which run.py leaves, as build/bench/chart.svg.
+"""Draws the charts of README's section on speed into tests/bench/charts, of results.json beside it.
 
-    build/venv-bench/bin/python tests/bench/chart.py [RESULTS [CHART]]
+    build/venv-bench/bin/python tests/bench/chart.py
 
-Three panels: receive, publish, round trip. A dot is the median of a client's rounds, beside what
-the kernel allows in the same round; the bar through it reaches from the least to the most.
+A dot is the median of the rounds, the bar through it reaches from the least to the most. The same
+results make the same files. Light and dark are one file: what is not a colour of its own follows the
+reader's.
 """
 
 import json
-import pathlib
-import statistics
-import sys
+import re
 
 import matplotlib
 
+from summary import KEPT, OURS, PERCENTILES, RAW
+
 matplotlib.use("svg")
-matplotlib.rcParams["svg.hashsalt"] = "stomp_ws"  # the same results make the same file
-matplotlib.rcParams["svg.fonttype"] = "none"
-from matplotlib import pyplot  # noqa: E402 (the backend comes first)
-from matplotlib.ticker import FuncFormatter  # noqa: E402
+# Colours that stand for others: see THEME.
+INK, FAINT, BAND = "#010203", "#040506", "#070809"
+matplotlib.rcParams.update({
+    "svg.hashsalt": "stomp_ws", "svg.fonttype": "none", "font.size": 10, "text.color": INK,
+    "axes.edgecolor": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
+    "legend.frameon": False})
+from matplotlib import pyplot  # noqa: E402 (the settings come first)
+from matplotlib.ticker import FuncFormatter, NullFormatter  # noqa: E402
 
-BUILD = pathlib.Path(__file__).parents[2] / "build"
-RESULTS = BUILD / "bench" / "results.json"
-
-RAW, OURS, AGAIN = "raw", "ours", "ours, again"
-PANELS = (("burst", "receive: messages a second,\nof what bare recv() takes in"),
-          ("sink", "publish: messages a second,\nof what bare send() puts out"),
-          ("pingpong", "round trip: median,\nin times that of bare TCP"))
-COLOURS = {64: "#3b6fb6", 1 << 10: "#d9822b", 1 << 14: "#4f9d69", 1 << 20: "#8a5a9e"}
-SIZES = {64: "64 B", 1 << 10: "1 KiB", 1 << 14: "16 KiB", 1 << 20: "1 MiB"}
-BAND = 0.72  # of the height that a client has, for its sizes
-
-
-def speeds(cell, name):
-    """Of each round; a round trip counts by its length."""
-    key = "p50_us" if cell["mode"] == "pingpong" else "rate"
-    return [run[key] for run in cell["runs"][name]]
-
-
-def ratios(cell, name):
-    return [mine / raw for mine, raw in zip(speeds(cell, name), speeds(cell, RAW), strict=True)]
-
-
-def order_of(cells):
-    """Clients, the fastest receiver of small messages first."""
-    names = {name: None for cell in cells for name in cell["runs"] if name not in (RAW, AGAIN)}
-    first = cells[0]["runs"]
-
-    def rank(name):
-        return -statistics.median(speeds(cells[0], name)) if name in first else 0
-
-    return sorted(names, key=rank)
-
-
-def draw_cell(axes, cell, clients, offset):
-    for row, name in enumerate(clients):
-        if name not in cell["runs"]:
-            continue
-        values = ratios(cell, name)
-        middle = statistics.median(values)
-        axes.errorbar(middle, row + offset, color=COLOURS[cell["size"]], marker="o", markersize=5,
-                      xerr=[[middle - min(values)], [max(values) - middle]], linewidth=1.2,
-                      label=SIZES[cell["size"]] if name == clients[0] else None)
+CHARTS = KEPT.parent / "charts"
+# By the name in the style sheet: what it is in light, and in dark.
+THEME = {INK: ("ink", "#24292f", "#e6edf3"), FAINT: ("faint", "#d0d7de", "#3d444d"),
+         BAND: ("band", "#f3f5f8", "#1a1f27")}
+KIB, MIB = 1 << 10, 1 << 20
+COLOURS = {64: "#3f82e0", KIB: "#dd8420", 16 * KIB: "#3c9d66", MIB: "#a767c5"}
+SIZES = {64: "64 B", KIB: "1 KiB", 16 * KIB: "16 KiB", MIB: "1 MiB"}
+NAMES = {OURS: "stomp_ws.h", RAW: "the kernel alone"}
+TITLES = {"burst": "receive", "sink": "publish"}
+PARTS = {"p50_us": ("half", "o"), "p99_us": ("99 %", "^"), "p999_us": ("99.9 %", "s")}
+SPREAD = 0.7  # of a client's height, for its dots
 
 
 def plain(value, _):
-    return f"{value:g}"
+    if value >= 1e6:
+        return f"{value / 1e6:g} M"
+    return f"{value / 1e3:g} k" if value >= 1e4 else f"{value:g}"
 
 
-def draw_panel(axes, title, cells, clients):
-    for index, cell in enumerate(cells):
-        place = (index + 0.5) / len(cells) - 0.5
-        draw_cell(axes, cell, clients, place * BAND)
+def cells_of(results, mode):
+    return [cell for cell in results["cells"] if cell["mode"] == mode]
+
+
+def by_speed(cell, best):
+    """Its clients, the best one first, but the kernel above all."""
+    names = sorted((name for name in cell["clients"] if name != RAW),
+                   key=lambda name: best(cell["clients"][name]))
+    return [RAW, *names] if RAW in cell["clients"] else names
+
+
+def dot(axes, row, values, **look):
+    """Median, least, most."""
+    middle, least, most = values
+    axes.errorbar(middle, row, xerr=[[middle - least], [most - middle]], markersize=5,
+                  linewidth=1.2, linestyle="none", **look)
+
+
+def place(index, count):
+    """Where the dots of one row stand beneath each other."""
+    return SPREAD * ((index + 0.5) / count - 0.5)
+
+
+def dress(axes, names, title, label):
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(plain))
-    axes.set_title(title, fontsize=10)
-    axes.axvline(1, color="#888888", linewidth=1)
-    axes.grid(axis="x", color="#dddddd", linewidth=0.6)
-    for row in range(0, len(clients), 2):
-        axes.axhspan(row - 0.5, row + 0.5, color="#f4f4f4", zorder=-5)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_title(title, fontsize=11)
+    axes.set_xlabel(label)
+    axes.grid(axis="x", color=FAINT, linewidth=0.7)
+    axes.set_axisbelow(True)
+    for row in range(0, len(names), 2):
+        axes.axhspan(row - 0.5, row + 0.5, color=BAND, zorder=-5)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.tick_params(axis="y", length=0)
+    axes.set_yticks(range(len(names)), [NAMES.get(name, name) for name in names])
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    for label in axes.get_yticklabels():
+        if label.get_text() == NAMES[OURS]:
+            label.set_fontweight("bold")
+
+
+def doubt(results, modes):
+    """How far a program is from itself."""
+    again = [cell["again"][0] for cell in results["cells"] if cell["mode"] in modes]
+    return f"the same program, run twice, differs by {min(again):.2f} to {max(again):.2f}"
+
+
+def source(results):
+    return (f"{results['when']}, {results['processor']}, {results['cores']} cores, Linux "
+            f"{results['system']}, loopback; {results['rounds']} rounds")
+
+
+def themed(svg):
+    """The stand-ins become variables; a viewer that knows none sees the light ones."""
+    for stand_in, (name, light, _) in THEME.items():
+        svg = re.sub(rf"(fill|stroke): {stand_in}", rf"\1: {light}; \1: var(--{name})", svg)
+    light = " ".join(f"--{name}: {colour};" for name, colour, _ in THEME.values())
+    dark = " ".join(f"--{name}: {colour};" for name, _, colour in THEME.values())
+    style = (f"svg {{ {light} }} @media (prefers-color-scheme: dark) {{ svg {{ {dark} }} }}")
+    svg = re.sub(r"font: ([^;\"]*?)'DejaVu Sans'[^;\"]*", r"font: \1system-ui, sans-serif", svg)
+    return svg.replace("</style>", f"{style}</style>", 1)
+
+
+def save(figure, results, name, note):
+    figure.supxlabel(f"{source(results)}; {note}", fontsize=8)
+    CHARTS.mkdir(exist_ok=True)
+    file = CHARTS / f"{name}.svg"
+    figure.savefig(file, transparent=True, metadata={"Date": None, "Creator": None})
+    pyplot.close(figure)
+    text = themed(file.read_text())
+    file.write_text(re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE))
+    print(file)
+
+
+def legend(figure, axes, title, **where):
+    """One entry a label, however many rows have it."""
+    handles, labels = axes.get_legend_handles_labels()
+    entries = dict(zip(labels, handles, strict=True))
+    figure.legend(entries.values(), entries.keys(), title=title,
+                  **(where or {"loc": "outside right upper"}))
+
+
+def draw_rates(results):
+    figure, panels = pyplot.subplots(1, 2, layout="constrained", figsize=(11.5, 5.4), sharey=True)
+    names = by_speed(cells_of(results, "burst")[0], lambda one: -one["rate"][0])
+    for axes, (mode, title) in zip(panels, TITLES.items(), strict=True):
+        cells = cells_of(results, mode)
+        for index, cell in enumerate(cells):
+            for row, name in enumerate(names):
+                if name in cell["clients"]:
+                    dot(axes, row + place(index, len(cells)), cell["clients"][name]["rate"],
+                        marker="o", color=COLOURS[cell["size"]], label=SIZES[cell["size"]])
+        dress(axes, names, title, "messages a second (log scale; right is better)")
+    legend(figure, panels[0], "bodies of")
+    save(figure, results, "rates", doubt(results, TITLES))
+
+
+def draw_trips(results):
+    cells = cells_of(results, "pingpong")
+    names = by_speed(cells[0], lambda one: one["p50_us"][0])
+    figure, panels = pyplot.subplots(1, len(cells), layout="constrained", figsize=(11.5, 5.4),
+                                     sharey=True)
+    for axes, cell in zip(panels, cells, strict=True):
+        for row, name in enumerate(names):
+            if name not in cell["clients"]:
+                continue
+            for index, part in enumerate(PERCENTILES):
+                label, marker = PARTS[part]
+                dot(axes, row + place(index, len(PERCENTILES)), cell["clients"][name][part],
+                    marker=marker, color=COLOURS[cell["size"]], label=label)
+        dress(axes, names, f"round trip, {SIZES[cell['size']]}", "us (log; left is better)")
+    legend(figure, panels[0], "so many\nare within")
+    save(figure, results, "trips", doubt(results, ("pingpong",)) + "; both ends on one core")
+
+
+def draw_instructions(axes, results):
+    counts = results["instructions"]
+    names = sorted(counts, key=lambda name: counts[name]["receive 64"])
+    kinds = list(counts[OURS])
+    for row, name in enumerate(names):
+        for index, kind in enumerate(kinds):
+            mode, size = kind.split()
+            axes.plot(counts[name][kind], row + place(index, len(kinds)), linestyle="none",
+                      marker="o" if mode == "receive" else "D", markersize=5,
+                      color=COLOURS[int(size)], label=f"{mode}, {SIZES[int(size)]}")
+    dress(axes, names, "instructions", "a message, in user space (log)")
+
+
+def draw_cell(axes, cell, figure_of, title, label):
+    known = {name: figure_of(one) for name, one in cell["clients"].items()
+             if figure_of(one) is not None}
+    names = sorted(known, key=known.get)
+    for row, name in enumerate(names):
+        axes.plot(known[name], row, linestyle="none", marker="o", markersize=6,
+                  color=COLOURS[cell["size"]])
+    dress(axes, names, title, label)
+
+
+def draw_costs(results):
+    figure, panels = pyplot.subplots(1, 3, layout="constrained", figsize=(12.5, 4.6))
+    cell = next(cell for cell in cells_of(results, "burst") if cell["size"] == KIB)
+    draw_instructions(panels[0], results)
+    legend(figure, panels[0], None, loc="outside upper left", ncols=4, fontsize=8)
+    draw_cell(panels[1], cell, lambda one: one["cpu_us"], "CPU time, receive", "us a message (log)")
+    draw_cell(panels[2], cell, lambda one: one["peak_kib"] / KIB, "peak memory, receive",
+              "MiB (log)")
+    save(figure, results, "costs", "left is better; instructions by callgrind")
 
 
 def main():
-    source = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else RESULTS
-    target = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else source.with_name("chart.svg")
-    results = json.loads(source.read_text())
-    cells = [cell for cell in results["cells"] if RAW in cell["runs"]]
-    clients = order_of(cells)
-    figure, panels = pyplot.subplots(1, len(PANELS), sharey=True, layout="constrained",
-                                     figsize=(11, 1.6 + 0.5 * len(clients)))
-    for axes, (mode, title) in zip(panels, PANELS, strict=True):
-        draw_panel(axes, title, [cell for cell in cells if cell["mode"] == mode], clients)
-    labels = ["stomp_ws.h" if name == OURS else name for name in clients]
-    panels[0].set_yticks(range(len(clients)), labels, fontsize=10)
-    panels[0].get_yticklabels()[clients.index(OURS)].set_fontweight("bold")
-    panels[0].set_ylim(len(clients) - 0.5, -0.5)
-    handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, title="bodies of", loc="outside right upper", frameon=False)
-    figure.supxlabel(f"1 = the kernel alone, in the same round; {results['rounds']} rounds, "
-                     f"{results['processor']}, {results['when']}", fontsize=8, color="#666666")
-    figure.savefig(target, metadata={"Date": None})
-    print(target)
+    results = json.loads(KEPT.read_text())
+    draw_rates(results)
+    draw_trips(results)
+    draw_costs(results)
 
 
 if __name__ == "__main__":

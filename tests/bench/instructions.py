@@ -138,7 +138,7 @@ def measure_peers(checks, server, ours):
 
 def look_at_steady_state(checks, targets, server):
     """Nothing is allocated after the login, and the system is called for 64 KiB at a time."""
-    size, messages = 1024, LONG
+    size, messages = KIB, 4 * LONG
     _, got = count("receive", server.url("burst", messages, size))
     _, put = count("publish", server.url("sink", messages, size), messages, size)
     # The first few carry little: handshake, login, the first piece of the burst.

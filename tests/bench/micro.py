@@ -81,8 +81,10 @@ def look_at_targets(medians):
         mine, other = ours[f"{what} 1048576"], rust[f"{what} 1048576"]
         targets.at_least(4, f"{what}, 1 MiB, beside simdutf8", other / mine, share,
                          "times its speed",
-                         lambda mine=mine, other=other: f"{MIB / mine:.1f} GB/s and "
-                                                        f"{MIB / other:.1f} GB/s")
+                         lambda mine=mine, other=other: (
+                             f"{MIB / mine:.1f} GB/s and {MIB / other:.1f} GB/s; instructions for "
+                             "1 KiB: " + callgrind.profile(
+                                 lambda n: (BUILD / "bench_count", "utf8", 1024, n), 3, 100, 300)))
     targets.write()
 
 
