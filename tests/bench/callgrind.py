@@ -1,4 +1,4 @@
-"""Instructions in user space, by valgrind's callgrind: of a whole run, or of each function in it."""
+"""Instructions in user space, by valgrind's callgrind: of a whole run, or of its functions."""
 
 import collections
 import json
@@ -24,7 +24,7 @@ def run(command, out="/dev/null"):
 
 
 def functions(command):
-    """What each function took by itself; what the compiler put into another counts as that one's."""
+    """What each function took by itself, with what the compiler has put into it."""
     OUT.parent.mkdir(parents=True, exist_ok=True)
     run(command, OUT)
     text = subprocess.run(["callgrind_annotate", "--auto=no", "--threshold=100", OUT],

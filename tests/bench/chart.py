@@ -4,8 +4,8 @@
     build/venv-bench/bin/python tests/bench/chart.py
 
 A dot is the median of the rounds, the bar through it reaches from the least to the most. The same
-results make the same files. Light and dark are one file: what is not a colour of its own follows the
-reader's.
+results make the same files. Light and dark are one file: what is not a colour of its own follows
+the reader's.
 """
 
 import json

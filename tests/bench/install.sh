@@ -77,7 +77,10 @@ spring() {
 if [ "${1:-}" = --micro ]; then
     check "the Python packages" python_packages
     check "the JavaScript packages" npm_packages
+    check "a JDK and Maven" debian openjdk-17-jdk-headless maven
     check "stomp-parser and simdutf8, without a socket" micro
+    check "go-stomp" gorilla
+    check "Spring" spring
     report
     exit
 fi

@@ -170,8 +170,8 @@ def system_calls(server, call):
     full = sum(got == wanted for wanted, got in calls)
     return (f"strace: of {len(calls)} calls {full} moved all that they could; asked for were "
             f"{min(asked) / KIB:.1f} to {max(asked) / KIB:.1f} KiB, on average "
-            f"{sum(asked) / len(asked) / KIB:.1f}: the rest of the buffer holds the part of a frame "
-            "that had come already")
+            f"{sum(asked) / len(asked) / KIB:.1f}: the rest of the buffer holds the part of a "
+            "frame that had come already")
 
 
 def check_growth(checks, targets, what, sizes, run):

@@ -72,9 +72,9 @@ def main():
         return 1
     for clients, one in found.items():
         print(f"{clients:6} clients: {one['connected']:,} connected a second; "
-              f"{one['all_rate']:,} messages a second to all of them ({one['all_us']:.2f} us of CPU "
-              f"each), {one['few_rate']:,} to 100 ({one['few_us']:.2f} us); {one['octets']:,} octets "
-              f"a client, {one['resident']:,} resident")
+              f"{one['all_rate']:,} messages a second to all of them ({one['all_us']:.2f} us of "
+              f"CPU each), {one['few_rate']:,} to 100 ({one['few_us']:.2f} us); "
+              f"{one['octets']:,} octets a client, {one['resident']:,} resident")
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     least, most = found[MANY[0]], found[MANY[-1]]
     targets.at_most(5, "octets of an idle client, buffers of 1 KiB", most["octets"], IDLE_TARGET,

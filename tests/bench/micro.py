@@ -22,6 +22,9 @@ OURS = "ours"
 PROGRAMS = {
     OURS: [BUILD / "bench_micro"],
     "Rust: stomp-parser, simdutf8": [BUILD / "bench" / "micro"],
+    "go-stomp": [BUILD / "bench" / "gorilla", "--mode", "micro"],
+    "Spring": ["java", "-XX:+UseSerialGC", "-jar", BUILD / "bench" / "spring.jar",
+               "--mode", "micro"],
     "stomp.js": ["node", PEERS / "micro_stompjs.cjs"],
     "stomper": [BUILD / "venv-bench" / "bin" / "python", PEERS / "micro_stomper.py"],
 }
@@ -72,7 +75,8 @@ def look_at_targets(medians):
                 f"{(ours['parse 20'] - ours['parse 6']) / 14:.1f} a header. Instructions: "
                 + callgrind.profile(lambda n: (BUILD / "bench_count", "parse", 6, n)))
 
-    targets.at_most(4, "decode a MESSAGE, six headers, 64 octets", ours["decode 6"], 35, "ns", shares)
+    targets.at_most(4, "decode a MESSAGE, six headers, 64 octets", ours["decode 6"], 35, "ns",
+                    shares)
     targets.at_most(4, "masking 1 KiB, beside a plain SSE2 loop",
                     ours["mask 1024"] / ours["mask by sse2 1024"], 1, "times its time",
                     lambda: f"{ours['mask 1024']:.1f} ns and {ours['mask by sse2 1024']:.1f} ns; "

@@ -47,7 +47,8 @@ def speeds(results):
         found = trips["clients"].get(name)
         row.append(f"{shown(found['p50_us'][0])}, {shown(found['p99_us'][0])}" if found else "–")
         found = cells[1]["clients"].get(name)
-        row += [shown(found["cpu_us"]), f"{found['peak_kib'] / KIB:.1f}"] if found else ["–", "–"]
+        row += [shown(found["cpu_us"]) if found else "–",
+                f"{found['peak_kib'] / KIB:.1f}" if found else "–"]
         rows.append(row)
     return table(["client", "receive 64 B", "1 KiB", "publish 64 B", "1 KiB",
                   "round trip, µs: half, 99 %", "CPU, µs", "peak, MiB"], rows)
@@ -61,6 +62,15 @@ def instructions(results):
     return table(["client", *titles], [
         [NAMES.get(name, name), *(f"{counts[name][kind]:,.0f}" for kind in kinds)]
         for name in order])
+
+
+def parsers(results):
+    micro = results["micro"]
+    order = sorted(micro, key=lambda name: micro[name]["parse 6"])
+    rows = [[NAMES.get(name, name.removeprefix("Rust: ").removesuffix(", simdutf8")),
+             *(shown(micro[name].get(f"parse {headers}")) for headers in (2, 6, 20))]
+            for name in order]
+    return table(["parser", "2 headers", "6 headers", "20 headers"], rows)
 
 
 def doubt(results):
@@ -94,6 +104,7 @@ def text(results):
         "User-space instructions a message, by callgrind:", instructions(results),
         "Messages a second; CPU time and peak memory are those of receiving 1 KiB:",
         speeds(results),
+        "Nanoseconds to parse a MESSAGE of 64 octets, without a socket:", parsers(results),
         prose(f"Ten thousand clients on one thread: {many['octets']:,} octets each with the "
               f"smallest buffers, {many['connected']:,} connected a second, {many['all_rate']:,} "
               "messages a second to all of them."),

@@ -249,7 +249,9 @@ class Benchmark:
 # ---- what it says ----
 
 def size_text(size):
-    return f"{size // MIB} MiB" if size >= MIB else f"{size // KIB} KiB" if size >= KIB else f"{size} B"
+    if size >= KIB:
+        return f"{size // MIB} MiB" if size >= MIB else f"{size // KIB} KiB"
+    return f"{size} B"
 
 
 def spread(values):
@@ -383,7 +385,8 @@ def write(cells, plan):
     RESULTS.write_text(json.dumps({
         "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "processor": processor(), "cores": os.cpu_count(), "system": platform.release(),
-        "rounds": plan.rounds, "seconds": plan.seconds, "cells": [cell.summary() for cell in cells]}, indent=1) + "\n")
+        "rounds": plan.rounds, "seconds": plan.seconds,
+        "cells": [cell.summary() for cell in cells]}, indent=1) + "\n")
 
 
 def choose(benchmark_only, quick):

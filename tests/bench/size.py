@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """How large is the client? Text for two processors, stack, and the time it takes to compile.
 
-The aims of the project are printed as met or missed; what could not be measured is a failure. Beside
-what is missed stands where it goes: the text by the header's sections, the stack by function, the
-time by what is compiled. All output goes to build/size.
+The aims of the project are printed as met or missed; what could not be measured is a failure.
+Beside what is missed stands where it goes: the text by the header's sections, the stack by
+function, the time by what is compiled. All output goes to build/size.
 """
 
 import bisect

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""What of a run of `make bench` is kept: tests/bench/results.json, from which the charts are drawn and
-README's section on speed is written. Medians, and the least and most of the rounds; nothing by hand.
+"""What of a run of `make bench` is kept: tests/bench/results.json, from which the charts are drawn
+and README's section on speed is written. Medians, and the least and most of the rounds; nothing by
+hand.
 """
 
 import json

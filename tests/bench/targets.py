@@ -24,15 +24,15 @@ def short(value):
 
 
 class Targets:
-    """Those of one program. `item` is where the project's list has it; `why` takes a profile, and is
-    called for what is missed only, if profiles are wanted."""
+    """Those of one program. `item` is where the project's list has it; `why` takes a profile, and
+    is called for what is missed only, if profiles are wanted."""
 
     def __init__(self, program, profiles=True):
         self._file, self._found, self._profiles = FOLDER / f"{program}.json", [], profiles
 
     def at_most(self, item, name, now, wanted, unit="", why=None):
-        self.add(item, name, now <= wanted, f"at most {short(wanted)} {unit}", f"{short(now)} {unit}",
-                 why)
+        self.add(item, name, now <= wanted, f"at most {short(wanted)} {unit}",
+                 f"{short(now)} {unit}", why)
 
     def at_least(self, item, name, now, wanted, unit="", why=None):
         self.add(item, name, now >= wanted, f"at least {short(wanted)} {unit}",

@@ -15,7 +15,7 @@ import (
 
 var (
 	url   = flag.String("url", "", "ws://127.0.0.1:PORT/MODE/COUNT/SIZE")
-	mode  = flag.String("mode", "burst", "burst, sink or pingpong")
+	mode  = flag.String("mode", "burst", "burst, sink or pingpong; or micro, without a socket")
 	count = flag.Int("count", 1000, "messages")
 	size  = flag.Int("size", 64, "octets of a body")
 )
@@ -127,6 +127,10 @@ func (p *peer) percentile(share int) float64 {
 
 func main() {
 	flag.Parse()
+	if *mode == "micro" {
+		micro()
+		return
+	}
 	dialer := websocket.Dialer{Subprotocols: []string{"v12.stomp", "v11.stomp"}}
 	socket, _, err := dialer.Dial(*url, nil)
 	check(err)

@@ -45,6 +45,10 @@ public final class SpringBench extends StompSessionHandlerAdapter {
     }
 
     public static void main(String[] arguments) throws Exception {
+        if (List.of(arguments).equals(List.of("--mode", "micro"))) {
+            SpringMicro.main();
+            return;
+        }
         SpringBench bench = new SpringBench(arguments);
         bench.connect();
         switch (bench.argument("--mode")) {
