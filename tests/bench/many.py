@@ -75,6 +75,7 @@ def main():
               f"{one['all_rate']:,} messages a second to all of them ({one['all_us']:.2f} us of "
               f"CPU each), {one['few_rate']:,} to 100 ({one['few_us']:.2f} us); "
               f"{one['octets']:,} octets a client, {one['resident']:,} resident")
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     least, most = found[MANY[0]], found[MANY[-1]]
     targets.at_most(5, "octets of an idle client, buffers of 1 KiB", most["octets"], IDLE_TARGET,

@@ -85,10 +85,11 @@ class Plan:
     rounds: int
     seconds: float  # of each run, about
     sizes: tuple
+    profiles: bool  # of what is missed; of short runs they say little
 
 
-FULL = Plan(5, 0.3, (64, KIB, 16 * KIB, MIB))
-QUICK = Plan(3, 0.04, (64, KIB, 16 * KIB))
+FULL = Plan(5, 0.3, (64, KIB, 16 * KIB, MIB), True)
+QUICK = Plan(3, 0.04, (64, KIB, 16 * KIB), False)
 
 
 class Cell:
@@ -225,7 +226,7 @@ class Benchmark:
                     self._run_cell(cell)
                     print_cell(cell)
                     self.cells.append(cell)
-            look_at_targets(self.cells)
+            look_at_targets(self.cells, self._plan.profiles)
 
     def _run_cell(self, cell):
         def attempt(action, client, *arguments):
@@ -352,9 +353,9 @@ def resident(cell):
     return ", ".join(f"{name} {size}" for name, size in kib.most_common() if size)
 
 
-def look_at_targets(cells):
+def look_at_targets(cells, profiles):
     print()
-    targets = Targets("run")
+    targets = Targets("run", profiles)
     cells = [cell for cell in cells if cell.has(RAW, OURS)]
     for cell in cells:
         look_at_cell(targets, cell)

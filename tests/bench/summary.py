@@ -60,6 +60,8 @@ def left_by(program):
 
 def main():
     results = left_by("results")
+    if results["rounds"] < 5:
+        sys.exit("build/bench/results.json is of a quick run: `make bench` makes one to keep")
     targets, missing = collect()
     if missing:
         sys.exit(f"{', '.join(missing)}: no targets; `make bench` has not run to its end")
