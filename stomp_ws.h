@@ -2470,12 +2470,13 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *d, const char *id) {
 #define STWS_P_NEVER (-1LL) /* as a time or a deadline */
 #define STWS_P_UNSENT 9223372036854775807LL /* later than any time */
 #define STWS_P_SENT (STWS_P_UNSENT - 1)
-enum { STWS_P_POOL = 256 };   /* octets of randomness asked for at a time: 64 masking keys */
+enum { STWS_P_POOL = 256 };   /* octets of randomness asked for at a time, at most: 64 masking keys */
 enum { STWS_P_WS_HEAD = 14 }; /* the longest head of a WebSocket frame */
 enum { STWS_P_SAID_BEGIN = sizeof "SEND\ndestination:" - 1 };
 enum { STWS_P_PIECE = 8192 }; /* what Tomcat takes as one WebSocket message by default */
-enum { STWS_P_TEXT = 640, STWS_P_LATE = 208 }; /* longest error sentence; longest part of it about our own lateness */
-enum { STWS_P_SAID = 288 };   /* longest head of a SEND that is kept for the next one */
+enum { STWS_P_TEXT = 640, STWS_P_MIN_TEXT = 256, STWS_P_LATE = 208 }; /* longest error sentence, at most; longest part of it about our own lateness */
+enum { STWS_P_SAID = 288 };   /* longest head of a SEND that is kept for the next one, at most */
+enum { STWS_P_STABLE_ID = 48 };
 
 /* Values that another thread may be reading while we write them. */
 #if defined(__GNUC__) || defined(__clang__)
@@ -2560,18 +2561,18 @@ typedef struct stws_p_session {
     const char *utf8_body;      /* of the frame composed last: found to be UTF-8, so that it is not read again */
     const char *transaction;    /* that it is part of, or NULL */
     char digits[24];            /* of a number in it */
-    char stable_id[48];         /* of a SEND; its first part, up to the '-', is this client's for good */
+    char *stable_id;            /* of a SEND; its first part, up to the '-', is this client's for good */
     unsigned long long last_id; /* the number in it */
-    char said[STWS_P_SAID];     /* see stws_p_note_said: a head, and how long it is in all, */
-    size_t said_len, said_body, said_own, said_destination; /* for what body, without content-length, its destination */
+    char *said;                 /* see stws_p_note_said: a head, and how long it is in all, */
+    size_t said_cap, said_len, said_body, said_own, said_destination; /* for what body, without content-length, its destination */
     uintptr_t said_to;          /* where the destination of the last SEND lies */
     int overfull;               /* it had more headers than max_headers, or one without a value */
     stws_message message;
     int answered;  /* the user has sent an ACK or NACK for it */
     size_t taken;  /* octets of the frame that was handed out last */
     int in_opcode; /* of the message its bytes came in */
-    unsigned char pool[STWS_P_POOL];
-    size_t pool_left;
+    unsigned char *pool;
+    size_t pool_size, pool_left;
     stws_random random;
     int version, broker;
     unsigned epoch;
@@ -2596,8 +2597,8 @@ static int stws_p_masking_key(stws_p_session *s, unsigned char key[4]) {
     static const unsigned char zero[4] = {0, 0, 0, 0};
     do {
         if (s->pool_left < 4) {
-            if (stws_p_random(s, s->pool, sizeof s->pool) != 0) return 0;
-            s->pool_left = sizeof s->pool;
+            if (stws_p_random(s, s->pool, s->pool_size) != 0) return 0;
+            s->pool_left = s->pool_size;
         }
         s->pool_left -= 4;
         memcpy(key, s->pool + s->pool_left, 4);
@@ -2747,7 +2748,7 @@ static void stws_p_note_said(stws_p_session *s, const stws_frame *frame, const c
     if (frame->header_count == 2 && strcmp(h[1].name, "content-type") != 0) return;
     if (frame->header_count == 2) len += 14 + h[1].value_len;
     for (i = 0; i < frame->header_count; i++) if (!stws_p_is_plain(h[i].value, h[i].value_len)) return;
-    if (len + STWS_P_LENGTH_LINE >= STWS_P_SAID || !stws_utf8_valid(head, len)) return;
+    if (len + STWS_P_LENGTH_LINE >= s->said_cap || !stws_utf8_valid(head, len)) return;
     memcpy(s->said, head, len);
     s->said_own = len;
     s->said_destination = h->value_len;
@@ -3646,7 +3647,7 @@ typedef union stws_p_address {
 } stws_p_address;
 
 typedef struct stws_p_tcp {
-    stws_p_address addresses[STWS_P_ADDRESSES];
+    stws_p_address *addresses; /* STWS_P_ADDRESSES of them, which nobody needs once it stands */
     int count, next, port;
     int fd, rival;     /* while addresses race there are two */
     int error;         /* errno of the last failure */
@@ -4535,8 +4536,8 @@ STOMP_WS_API const char *stws_header_get(const stws_message *message, const char
 #define STWS_P_WITH_THREADS(code)
 #else
 #define STWS_P_WITH_THREADS(code) code
-#define STWS_P_LOCK(object, threads) ((threads) ? (void)pthread_mutex_lock(&(object)->mutex) : (void)0)
-#define STWS_P_UNLOCK(object, threads) ((threads) ? (void)pthread_mutex_unlock(&(object)->mutex) : (void)0)
+#define STWS_P_LOCK(object, threads) ((threads) ? (void)pthread_mutex_lock((object)->mutex) : (void)0)
+#define STWS_P_UNLOCK(object, threads) ((threads) ? (void)pthread_mutex_unlock((object)->mutex) : (void)0)
 
 /* A condition that waits by the monotonic clock, where the system lets us choose: 1, or 0 without memory. */
 static int stws_p_cond_init(pthread_cond_t *cond) {
@@ -4592,7 +4593,7 @@ struct stws_queue {
     int closed;
     stws_p_waiter *waiters;
 #ifndef STOMP_WS_NO_THREADS
-    pthread_mutex_t mutex;
+    pthread_mutex_t mutex[1]; /* so that STWS_P_LOCK finds a pointer, as in a client */
     pthread_cond_t filled;
 #endif
 };
@@ -4602,7 +4603,7 @@ STOMP_WS_API stws_queue *stws_queue_create(size_t capacity) {
     if (!q) return NULL;
     memset(q, 0, sizeof *q);
 #ifndef STOMP_WS_NO_THREADS
-    if (!stws_p_sync_init(&q->mutex, &q->filled)) {
+    if (!stws_p_sync_init(q->mutex, &q->filled)) {
         STOMP_WS_FREE(q);
         return NULL;
     }
@@ -4614,7 +4615,7 @@ STOMP_WS_API stws_queue *stws_queue_create(size_t capacity) {
 STOMP_WS_API void stws_queue_destroy(stws_queue *q) {
     if (!q) return;
     STWS_P_WITH_THREADS(pthread_cond_destroy(&q->filled);)
-    STWS_P_WITH_THREADS(pthread_mutex_destroy(&q->mutex);)
+    STWS_P_WITH_THREADS(pthread_mutex_destroy(q->mutex);)
     STOMP_WS_FREE(q);
 }
 STOMP_WS_API void stws_queue_close(stws_queue *q) {
@@ -4686,7 +4687,7 @@ static void stws_p_queue_await(stws_queue *q, int timeout_ms) {
     long long until = stws_p_system_clock(NULL) + STWS_P_CAST(long long, timeout_ms) * STWS_P_US, left = 1;
     while (!q->ring.untaken && !q->closed && left > 0 && timeout_ms != 0) {
         if (timeout_ms > 0) left = (until - stws_p_system_clock(NULL) + STWS_P_US - 1) / STWS_P_US;
-        if (left > 0) stws_p_cond_wait(&q->filled, &q->mutex, timeout_ms < 0 ? -1 : left);
+        if (left > 0) stws_p_cond_wait(&q->filled, q->mutex, timeout_ms < 0 ? -1 : left);
     }
 #endif
 }
@@ -4746,10 +4747,12 @@ struct stws {
     long long renew_us; /* when the session is to be left for a new one */
     long long late_us, retry_ms, retry_after_ms;
     char *block_in, *block_out;      /* the buffers in the block, while larger ones stand in */
-    stws_stats_numbers shared_stats; /* a copy of the driving thread's, for the others */
+    stws_stats_numbers *shared_stats; /* a copy of the driving thread's, for the others; NULL when there are none */
     stws_attempt try_now;
     stws_url url;
-    char key[25], where[300], text[STWS_P_TEXT];
+    char key[25];
+    char *text, *where; /* the error's sentence, text_size octets, and its URL, half of that */
+    size_t text_size;
     stws_transport io;
     stws_p_tcp tcp;
     stws_p_tls *tls; /* NULL when no URL of the options is wss:// */
@@ -4759,8 +4762,8 @@ struct stws {
     stws_p_waiter waiter;
     int wake[2];
 #ifndef STOMP_WS_NO_THREADS
-    pthread_mutex_t mutex;
-    pthread_cond_t changed; /* room in the output, or all confirmed, or the end */
+    pthread_mutex_t *mutex;  /* this and the next: with threads only */
+    pthread_cond_t *changed; /* room in the output, or all confirmed, or the end */
     pthread_t driver, runner;
     int has_driver, running, run_result;
 #endif
@@ -4775,7 +4778,7 @@ static void stws_p_say(stws *c, int error, const char *format, ...) __attribute_
 static void stws_p_say(stws *c, int error, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(c->text, sizeof c->text, format, arguments);
+    vsnprintf(c->text, c->text_size, format, arguments);
     va_end(arguments);
     STWS_P_STORE(&c->error, error);
 }
@@ -4848,6 +4851,43 @@ static void stws_p_carve_strings(stws_p_arena *a, stws_options *o) {
     o->tls_key_file = stws_p_carve_string(a, o->tls_key_file);
     o->tls_pin = stws_p_carve_string(a, o->tls_pin);
 }
+static size_t stws_p_within(size_t n, size_t low, size_t high) { return n < low ? low : n > high ? high : n; }
+
+/* What is large for the sake of speed is small beside a small output; error sentences, beside a small input. */
+static void stws_p_carve_scratch(stws_p_arena *a, stws *c, const stws_options *o) {
+    size_t said = stws_p_within(o->tx_buffer / 4, 64, STWS_P_SAID);
+    size_t pool = stws_p_within(o->tx_buffer / 64 & ~STWS_P_CAST(size_t, 3), 16, STWS_P_POOL);
+    size_t text = stws_p_within(o->rx_buffer / 4, STWS_P_MIN_TEXT, STWS_P_TEXT);
+    void *parts[5];
+    parts[0] = stws_p_carve(a, said);
+    parts[1] = stws_p_carve(a, pool);
+    parts[2] = stws_p_carve(a, text);
+    parts[3] = stws_p_carve(a, text / 2);
+    parts[4] = stws_p_carve(a, o->stable_id ? STWS_P_STABLE_ID : 0);
+    if (!c) return;
+    c->s.said = STWS_P_CAST(char *, parts[0]);
+    c->s.pool = STWS_P_CAST(unsigned char *, parts[1]);
+    c->text = STWS_P_CAST(char *, parts[2]);
+    c->where = STWS_P_CAST(char *, parts[3]);
+    c->s.stable_id = STWS_P_CAST(char *, parts[4]);
+    c->s.said_cap = said;
+    c->s.pool_size = pool;
+    c->text_size = text;
+    c->text[0] = 0;
+    if (o->stable_id) c->s.stable_id[0] = 0;
+}
+
+/* What only threads need. */
+static void stws_p_carve_shared(stws_p_arena *a, stws *c) {
+    void *stats = stws_p_carve(a, sizeof(stws_stats_numbers));
+    STWS_P_WITH_THREADS(void *mutex = stws_p_carve(a, sizeof(pthread_mutex_t));)
+    STWS_P_WITH_THREADS(void *changed = stws_p_carve(a, sizeof(pthread_cond_t));)
+    if (!c) return;
+    c->shared_stats = STWS_P_CAST(stws_stats_numbers *, stats);
+    memset(c->shared_stats, 0, sizeof *c->shared_stats);
+    STWS_P_WITH_THREADS(c->mutex = STWS_P_CAST(pthread_mutex_t *, mutex);)
+    STWS_P_WITH_THREADS(c->changed = STWS_P_CAST(pthread_cond_t *, changed);)
+}
 static void stws_p_carve_tables(stws_p_arena *a, stws_p_session *s, const stws_options *o) {
     size_t subs = STWS_P_CAST(size_t, o->max_subscriptions);
     void *headers = stws_p_carve(a, o->max_headers * sizeof(stws_header));
@@ -4904,8 +4944,8 @@ static void stws_p_default_times(stws_options *o) {
     else if (o->reconnect_jitter == STWS_OFF) o->reconnect_jitter = 0;
 }
 
-/* Smallest buffers: an HTTP head has to fit, and one frame of ours. */
-enum { STWS_P_MIN_BUFFER = 1024 };
+/* Smallest buffers: a short HTTP head fits, CONNECT, and the addresses to choose from, see stws_p_resolve. */
+enum { STWS_P_MIN_BUFFER = 256 };
 
 static void stws_p_default_sizes(stws_options *o) {
     STWS_P_DEFAULT(max_subscriptions, 256), STWS_P_DEFAULT(max_receipts, 256);
@@ -4919,7 +4959,7 @@ static void stws_p_default_sizes(stws_options *o) {
     if (!o->subscription_bytes) o->subscription_bytes = 256;
     if (o->rx_buffer < STWS_P_MIN_BUFFER) o->rx_buffer = STWS_P_MIN_BUFFER;
     if (o->tx_buffer < STWS_P_MIN_BUFFER) o->tx_buffer = STWS_P_MIN_BUFFER;
-    if (o->max_headers < 16) o->max_headers = 16;
+    if (o->max_headers < 8) o->max_headers = 8;
     if (o->max_subscriptions < 1) o->max_subscriptions = 1;
     if (o->max_receipts < 4) o->max_receipts = 4;
 }
@@ -4999,6 +5039,8 @@ static size_t stws_p_layout(stws *c, const stws_options *options) {
     *o = *options;
     stws_p_resolve_options(o);
     stws_p_carve_strings(&arena, o);
+    stws_p_carve_scratch(&arena, c, o);
+    if (!o->single_thread) stws_p_carve_shared(&arena, c);
     stws_p_carve_tables(&arena, s, o);
     if (stws_p_is_secure(options)) tls = STWS_P_CAST(stws_p_tls *, stws_p_carve(&arena, sizeof *tls));
     if (tls) memset(tls, 0, sizeof *tls);
@@ -5060,7 +5102,7 @@ static int stws_p_setup(stws *c, const stws_options *options) {
     if (!stws_p_wake_init(c)) return STWS_ERR_IO;
     c->waiter.fd = c->wake[1];
 #ifndef STOMP_WS_NO_THREADS
-    if (!stws_p_sync_init(&c->mutex, &c->changed)) {
+    if (c->threads && !stws_p_sync_init(c->mutex, c->changed)) {
         stws_p_close_fd(&c->wake[0]);
         stws_p_close_fd(&c->wake[1]);
         return STWS_ERR_MEMORY;
@@ -5090,6 +5132,8 @@ static void stws_p_break(stws *c, int error, const char *why) {
     memset(c, 0, sizeof *c);
     c->broken = c->final = 1;
     c->state = STWS_ENDED;
+    c->text = STWS_P_POINTER(char *, c + 1);
+    c->text_size = STWS_P_MIN_TEXT;
     stws_p_say(c, error, "%s", why);
 }
 STOMP_WS_API stws *stws_create(const stws_options *options) {
@@ -5098,7 +5142,7 @@ STOMP_WS_API stws *stws_create(const stws_options *options) {
     int code = STWS_OK;
     const char *wrong = stws_p_options_wrong(o, &code);
     stws_allocator a = {NULL, stws_p_heap_alloc, stws_p_heap_release};
-    size_t size = wrong ? sizeof(stws) : stws_p_layout(NULL, o);
+    size_t size = wrong ? sizeof(stws) + STWS_P_MIN_TEXT : stws_p_layout(NULL, o);
     stws *c;
     if (o->allocator) a = *o->allocator;
     c = STWS_P_CAST(stws *, a.alloc(a.ctx, size));
@@ -5146,8 +5190,8 @@ STOMP_WS_API void stws_destroy(stws *c) {
         stws_p_close_fd(&c->wake[0]);
         stws_p_close_fd(&c->wake[1]);
         stws_p_free_heap_buffers(c);
-        STWS_P_WITH_THREADS(pthread_cond_destroy(&c->changed);)
-        STWS_P_WITH_THREADS(pthread_mutex_destroy(&c->mutex);)
+        STWS_P_WITH_THREADS(if (c->threads) pthread_cond_destroy(c->changed);)
+        STWS_P_WITH_THREADS(if (c->threads) pthread_mutex_destroy(c->mutex);)
     }
     a = c->allocator;
     size = c->block_size;
@@ -5164,7 +5208,7 @@ static const char *stws_p_where(stws *c) {
     size_t len = strcspn(url, "?"), host = scheme ? STWS_P_CAST(size_t, scheme - url) + 3 : 0;
     size_t user = host + strcspn(url + host, "/?#@");
     if (url[user] != '@') user = 0;
-    snprintf(c->where, sizeof c->where, "%s%.*s%s", user ? "***" : "", STWS_P_CAST(int, len - user), url + user,
+    snprintf(c->where, c->text_size / 2, "%s%.*s%s", user ? "***" : "", STWS_P_CAST(int, len - user), url + user,
              url[len] ? "?***" : "");
     return c->where;
 }
@@ -5398,7 +5442,7 @@ static long long stws_p_session_end(stws *c) {
 }
 static void stws_p_signal(stws *c) {
     (void)c;
-    STWS_P_WITH_THREADS(if (c->threads) pthread_cond_broadcast(&c->changed);)
+    STWS_P_WITH_THREADS(if (c->threads) pthread_cond_broadcast(c->changed);)
 }
 
 /* The client has ended for good. */
@@ -5434,6 +5478,17 @@ static void stws_p_leave_session(stws *c) {
     c->error_close_us = c->renew_us = STWS_P_NEVER;
 }
 
+/* The last error's sentence moves up for what stands before it. */
+static void stws_p_say_gave_up(stws *c) {
+    char head[64];
+    size_t len = STWS_P_CAST(size_t, snprintf(head, sizeof head, "gave up after %d attempts; the last: ", c->failures));
+    size_t kept = stws_p_within(strlen(c->text), 0, c->text_size - 1 - len);
+    memmove(c->text + len, c->text, kept);
+    memcpy(c->text, head, len);
+    c->text[len + kept] = 0;
+    STWS_P_STORE(&c->error, STWS_ERR_GAVE_UP);
+}
+
 /* This attempt or session is over, c->error says why: end, or wait for the next attempt. Always 1: a new state. */
 static int stws_p_lost(stws *c, int final) {
     int again = STWS_P_LOAD(&c->reconnect_asked);
@@ -5448,9 +5503,7 @@ static int stws_p_lost(stws *c, int final) {
     } else if (final || (c->o.reconnect == STWS_OFF && !again)) {
         stws_p_end(c, c->error);
     } else if (c->o.reconnect_attempts > 0 && c->failures > c->o.reconnect_attempts && !again) {
-        char why[STWS_P_TEXT];
-        memcpy(why, c->text, sizeof why);
-        stws_p_say(c, STWS_ERR_GAVE_UP, "gave up after %d attempts; the last: %.500s", c->failures, why);
+        stws_p_say_gave_up(c);
         stws_p_end(c, STWS_ERR_GAVE_UP);
     } else {
         c->retry_ms = again ? 0 : stws_p_backoff_ms(c);
@@ -5525,6 +5578,7 @@ static void stws_p_begin_attempt(stws *c) {
 /* Fill the address list: 1, or 0 when the attempt failed. */
 static int stws_p_resolve(stws *c, const char *host) {
     int result, i;
+    c->tcp.addresses = STWS_P_POINTER(stws_p_address *, c->block_in); /* nothing is read before the connection stands */
     c->tcp.count = c->tcp.next = 0;
     c->tcp.race_us = 0;
     c->tcp.error = 0;
@@ -5574,6 +5628,8 @@ static int stws_p_turn_resolving(stws *c) {
     return 1;
 }
 
+static int stws_p_grow_output(stws *c, size_t need);
+
 /* Write the upgrade request into the output. */
 static int stws_p_post_upgrade(stws *c) {
     stws_handshake h = {NULL, NULL, NULL, NULL, NULL, NULL};
@@ -5590,6 +5646,8 @@ static int stws_p_post_upgrade(stws *c) {
     h.headers = c->try_now.http_headers;
     STWS_P_LOCK(c, c->threads);
     result = stws_handshake_request(c->s.out.data, c->s.out.cap, &h, &need);
+    if (result == STWS_ERR_SPACE && stws_p_grow_output(c, need))
+        result = stws_handshake_request(c->s.out.data, c->s.out.cap, &h, &need);
     if (result == STWS_OK) c->s.out.end = need;
     STWS_P_UNLOCK(c, c->threads);
     return result;
@@ -5665,6 +5723,17 @@ static int stws_p_refused_upgrade(stws *c, const stws_http *answer, int result, 
     return stws_p_lost(c, 1);
 }
 
+/* Where the heads of HTTP were larger than the buffers in the block, these are enough from now on. */
+static void stws_p_end_upgrade(stws *c) {
+    stws_p_input *in = &c->s.in;
+    size_t left = in->raw_end - in->raw;
+    if (stws_p_pending(&c->s.out) || left > c->o.rx_buffer) return;
+    memmove(c->block_in, in->data + in->raw, left);
+    stws_p_free_heap_buffers(c);
+    in->begin = in->end = in->raw = c->s.out.begin = c->s.out.end = 0;
+    in->raw_end = left;
+}
+
 /* Look at what came: 1 when the state changed, 0 when more is needed. */
 static int stws_p_turn_upgrading(stws *c) {
     stws_p_input *in = &c->s.in;
@@ -5675,7 +5744,7 @@ static int stws_p_turn_upgrading(stws *c) {
     memset(&answer, 0, sizeof answer);
     answer.headers = c->s.parser.headers;
     answer.max_headers = c->o.max_headers;
-    answer.max_bytes = in->cap < 16384 ? in->cap : 16384;
+    answer.max_bytes = c->has_heap || in->cap > 16384 ? 16384 : in->cap;
     if (in->raw == in->raw_end) return 0;
     result = stws_handshake_parse(in->data + in->raw, in->raw_end - in->raw, &answer, &used);
     if (result == STWS_MORE) return 0;
@@ -5692,7 +5761,10 @@ static int stws_p_turn_upgrading(stws *c) {
     result = stws_handshake_check(&answer, c->key, c->o.subprotocols, NULL, &why);
     if (result != STWS_OK) return stws_p_refused_upgrade(c, &answer, result, why);
     STWS_P_LOCK(c, c->threads);
+    stws_p_end_upgrade(c);
     result = stws_p_post_connect(&c->s, &c->try_now, &need);
+    if (result == STWS_ERR_SPACE && stws_p_grow_output(c, need))
+        result = stws_p_post_connect(&c->s, &c->try_now, &need);
     STWS_P_UNLOCK(c, c->threads);
     if (result != STWS_OK) {
         stws_p_say(c, result, "CONNECT cannot be sent: %s",
@@ -6476,7 +6548,7 @@ static long long stws_p_begin_wait(stws *c) {
     due = stws_p_due(c);
     c->due_us = due == STWS_P_NEVER ? STWS_P_UNSENT : due;
     c->waiting = c->waited = 1;
-    c->shared_stats = c->s.stats;
+    if (c->shared_stats) *c->shared_stats = c->s.stats;
     STWS_P_UNLOCK(c, c->threads);
     return due;
 }
@@ -6922,7 +6994,7 @@ static int stws_p_await_driver(stws *c, long long until) {
     int left = stws_p_until(c, until);
     if (left == 0) return 0;
     if (c->waiting) stws_p_poke(c->wake[1]);
-    stws_p_cond_wait(&c->changed, &c->mutex, left);
+    stws_p_cond_wait(c->changed, c->mutex, left);
     return 1;
 #endif
 }
@@ -7216,8 +7288,8 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
     memset(out, 0, sizeof *out);
     if (!c || c->broken) return;
     STWS_P_LOCK(c, c->threads);
-    if (stws_p_is_driver(c)) c->shared_stats = c->s.stats;
-    *out = c->shared_stats;
+    if (c->shared_stats && stws_p_is_driver(c)) *c->shared_stats = c->s.stats;
+    *out = c->shared_stats ? *c->shared_stats : c->s.stats;
     STWS_P_UNLOCK(c, c->threads);
 }
 

@@ -290,8 +290,8 @@ static stws_options small_options(struct all *a, const char *url) {
     o.on_message = note_message;
     o.user = a;
     o.single_thread = 1;
-    o.rx_buffer = o.tx_buffer = o.outbox_bytes = 1024;
-    o.max_headers = 16;
+    o.rx_buffer = o.tx_buffer = o.outbox_bytes = 256;
+    o.max_headers = 8;
     o.max_subscriptions = 1;
     o.max_receipts = 4;
     o.subscription_bytes = 64;
@@ -333,7 +333,7 @@ static void connect_all(struct all *a, const char *url) {
     }
     printf("%d clients connected: %.0f a second\n", a->count, rate(a->count, began));
     printf("octets per idle client: %zu by stws_size, %ld resident (rx_buffer, tx_buffer and\n"
-           "    outbox_bytes 1,024 each, max_headers 16, one subscription)\n",
+           "    outbox_bytes 256 each, max_headers 8, one subscription)\n",
            stws_size(&options), (resident_octets() - before) / a->count);
 }
 

@@ -11,6 +11,7 @@ enum { WAIT_MS = 30000, MAX_MESSAGE = 64 << 20 };
 typedef struct echo {
     stws_transport io;
     stws_p_tcp tcp;
+    stws_p_address addresses[STWS_P_ADDRESSES];
     stws_clock clock;
     stws_url url;
     stws_ws ws;
@@ -123,6 +124,7 @@ static int open_connection(echo *e) {
     to.secure = 0;
     e->clock.now_us = stws_p_system_clock;
     stws_p_tcp_init(&e->tcp, &e->clock, &e->io);
+    e->tcp.addresses = e->addresses;
     if (!stws_p_tcp_numeric(&e->tcp, host) && stws_p_tcp_resolve(&e->tcp, host, 0) != 0) return 0;
     while ((result = e->io.open(e->io.ctx, &to)) == STWS_MORE) wait_for(e, POLLOUT);
     return result == STWS_DONE;
