@@ -2478,11 +2478,13 @@ enum { STWS_P_TEXT = 640, STWS_P_MIN_TEXT = 256, STWS_P_LATE = 208 }; /* longest
 enum { STWS_P_SAID = 288 };   /* longest head of a SEND that is kept for the next one, at most */
 enum { STWS_P_STABLE_ID = 48 };
 
-/* Values that another thread may be reading while we write them. */
+/* What compilers say in their own ways; values that another thread may be reading while we write them. */
 #if defined(__GNUC__) || defined(__clang__)
+#define STWS_P_APART __attribute__((noinline)) /* keeps the large locals of what is rare off the stack of what is not */
 #define STWS_P_LOAD(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define STWS_P_STORE(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
 #else
+#define STWS_P_APART
 #define STWS_P_LOAD(p) (*(p))
 #define STWS_P_STORE(p, v) (void)(*(p) = (v))
 #endif
@@ -2580,7 +2582,7 @@ typedef struct stws_p_session {
     char pong[125];
     unsigned char pong_len, pong_due;
     int peer_close_code;
-    char peer_close_reason[124];
+    char *peer_close_reason; /* lies in the client's `where`, and is looked at once, before that is used */
     stws_p_subs subs;
     stws_p_receipt *receipts;
     int next_receipt, receipts_waiting, receipts_done, oldest_receipt;
@@ -3827,6 +3829,7 @@ typedef struct stws_p_proxy {
     int step, final, port, saying; /* saying: data has what goes out, and not what has come in */
     size_t sent, len;              /* of data */
     char target[256], data[4096], why[360]; /* target and port: where the proxy is to lead us */
+    stws_header headers[64];
 } stws_p_proxy;
 #ifdef STOMP_WS_NO_PROXY
 #define STWS_P_HAS_PROXY 0 /* and so the compiler leaves out what follows */
@@ -3965,12 +3968,11 @@ static int stws_p_proxy_says_no(stws_p_proxy *p, int code, const char *reason) {
 
 /* Look at an answer, of *used octets: STWS_DONE; STWS_MORE when it is not whole; or an error. */
 static int stws_p_proxy_hear_http(stws_p_proxy *p, size_t *used) {
-    stws_header headers[64];
     stws_http http;
     int result;
     memset(&http, 0, sizeof http);
-    http.headers = headers;
-    http.max_headers = sizeof headers / sizeof *headers;
+    http.headers = p->headers;
+    http.max_headers = sizeof p->headers / sizeof *p->headers;
     http.max_bytes = sizeof p->data;
     result = stws_handshake_parse(p->data, p->len, &http, used);
     if (result == STWS_ERR_HTTP_LIMIT)
@@ -4725,22 +4727,22 @@ struct stws {
     stws_p_session s;
     size_t block_size;
     int state, error, final, http_status, close_code, stop;
-    int asked;                         /* STWS_P_ASKED_*, under the lock */
-    int close_sent, disconnect_number; /* of a graceful end: how far it is */
-    int reconnect_asked, waiting, threads, has_heap, broken, refused;
+    int asked;             /* STWS_P_ASKED_*, under the lock */
+    int disconnect_number; /* of a graceful end */
     int failures, url_index; /* failures in a row, since the last stable session */
     int write_error;         /* writing has failed; what was sent to us is still read */
-    int held, event_due;     /* a message waits for room in the queue; DISCONNECTED waits to be told */
-    int drained, opened;     /* the last read left nothing in the socket; the transport has to be closed */
-    int late_in_call;        /* what late_us counts passed in a callback, or in the program, not in a wait */
-    int calls_back;          /* stws_run does: a message need not become an event first */
     int calling;             /* a callback is running: the message it looks at has to stay where it is */
-    int called;              /* another thread has left something since the last turn began; under the lock */
-    int more, waited;        /* the last step left off before all was done; we said what to wait for, and are gone */
-    int yield, has_kept;     /* stws_next is to return without an event, or with the one kept */
-    int flushing;            /* stws_flush waits for the outbox to be confirmed */
-    int ack_due;             /* the message that stws_next returned is to be acknowledged when it comes again */
-    int above_high;          /* the outbox has been over outbox_high, and not under outbox_low since */
+    unsigned char close_sent, reconnect_asked, waiting, threads, has_heap, broken;
+    unsigned char held, event_due;     /* a message waits for room in the queue; DISCONNECTED waits to be told */
+    unsigned char drained, opened;     /* the last read left nothing in the socket; the transport has to be closed */
+    unsigned char late_in_call;        /* what late_us counts passed in a callback, or in the program, not in a wait */
+    unsigned char calls_back;          /* stws_run does: a message need not become an event first */
+    unsigned char called;              /* another thread has left something since the last turn; under the lock */
+    unsigned char more, waited;        /* the last step left off before all was done; we said what to wait for */
+    unsigned char yield, has_kept;     /* stws_next is to return without an event, or with the one kept */
+    unsigned char flushing;            /* stws_flush waits for the outbox to be confirmed */
+    unsigned char ack_due;             /* the message that stws_next returned is to be acknowledged when it comes again */
+    int refused, above_high;           /* the outbox has been over outbox_high, and not under outbox_low since */
     stws_event kept;         /* that stws_flush met and that nobody had a callback for */
     long long now, deadline_us, error_close_us, hook_us, due_us, stalled_us, session_us, end_us;
     long long slept_us; /* what the clock said of sleep when the session began */
@@ -4858,23 +4860,18 @@ static void stws_p_carve_scratch(stws_p_arena *a, stws *c, const stws_options *o
     size_t said = stws_p_within(o->tx_buffer / 4, 64, STWS_P_SAID);
     size_t pool = stws_p_within(o->tx_buffer / 64 & ~STWS_P_CAST(size_t, 3), 16, STWS_P_POOL);
     size_t text = stws_p_within(o->rx_buffer / 4, STWS_P_MIN_TEXT, STWS_P_TEXT);
-    void *parts[5];
-    parts[0] = stws_p_carve(a, said);
-    parts[1] = stws_p_carve(a, pool);
-    parts[2] = stws_p_carve(a, text);
-    parts[3] = stws_p_carve(a, text / 2);
-    parts[4] = stws_p_carve(a, o->stable_id ? STWS_P_STABLE_ID : 0);
+    size_t size = text + text / 2 + said + pool + (o->stable_id ? STWS_P_STABLE_ID : 0);
+    char *at = STWS_P_CAST(char *, stws_p_carve(a, size));
     if (!c) return;
-    c->s.said = STWS_P_CAST(char *, parts[0]);
-    c->s.pool = STWS_P_CAST(unsigned char *, parts[1]);
-    c->text = STWS_P_CAST(char *, parts[2]);
-    c->where = STWS_P_CAST(char *, parts[3]);
-    c->s.stable_id = STWS_P_CAST(char *, parts[4]);
+    memset(at, 0, size);
+    c->text = at;
+    c->where = c->s.peer_close_reason = at + text;
+    c->s.said = at + text + text / 2;
+    c->s.pool = STWS_P_POINTER(unsigned char *, c->s.said + said);
+    c->s.stable_id = c->s.said + said + pool;
+    c->text_size = text;
     c->s.said_cap = said;
     c->s.pool_size = pool;
-    c->text_size = text;
-    c->text[0] = 0;
-    if (o->stable_id) c->s.stable_id[0] = 0;
 }
 
 /* What only threads need. */
@@ -5130,25 +5127,24 @@ STOMP_WS_API int stws_init(void *memory, size_t size, const stws_options *option
 /* A client that can only say why it is none. */
 static void stws_p_break(stws *c, int error, const char *why) {
     memset(c, 0, sizeof *c);
-    c->broken = c->final = 1;
+    c->broken = 1;
+    c->final = 1;
     c->state = STWS_ENDED;
     c->text = STWS_P_POINTER(char *, c + 1);
     c->text_size = STWS_P_MIN_TEXT;
     stws_p_say(c, error, "%s", why);
 }
 STOMP_WS_API stws *stws_create(const stws_options *options) {
-    stws_options nothing = stws_options_default();
-    const stws_options *o = options ? options : &nothing;
-    int code = STWS_OK;
-    const char *wrong = stws_p_options_wrong(o, &code);
+    int code = STWS_ERR_USAGE;
+    const char *wrong = options ? stws_p_options_wrong(options, &code) : "options.url is missing";
     stws_allocator a = {NULL, stws_p_heap_alloc, stws_p_heap_release};
-    size_t size = wrong ? sizeof(stws) + STWS_P_MIN_TEXT : stws_p_layout(NULL, o);
+    size_t size = wrong ? sizeof(stws) + STWS_P_MIN_TEXT : stws_p_layout(NULL, options);
     stws *c;
-    if (o->allocator) a = *o->allocator;
+    if (options && options->allocator) a = *options->allocator;
     c = STWS_P_CAST(stws *, a.alloc(a.ctx, size));
     if (!c) return NULL;
     if (!wrong) {
-        code = stws_p_setup(c, o);
+        code = stws_p_setup(c, options);
         wrong = stws_p_setup_text(code);
     }
     if (wrong) stws_p_break(c, code, wrong);
@@ -5359,7 +5355,7 @@ static const char *stws_p_idle_hint(const stws *c) {
     if (c->s.broker == STWS_BROKER_RABBITMQ) return "; RabbitMQ ends idle WebSockets after 60 s: set heartbeat_out_ms";
     return "";
 }
-static void stws_p_say_closed(stws *c) {
+STWS_P_APART static void stws_p_say_closed(stws *c) {
     const char *reason = c->s.peer_close_reason, *quote = *reason ? "\"" : "";
     char late[STWS_P_LATE];
     stws_p_late_hint(c, late);
@@ -5611,7 +5607,7 @@ static int stws_p_choose_proxy(stws *c, const char *host) {
     snprintf(c->proxy->target, sizeof c->proxy->target, "%s", host);
     return 1;
 }
-static int stws_p_turn_resolving(stws *c) {
+STWS_P_APART static int stws_p_turn_resolving(stws *c) {
     char host[256];
     snprintf(host, sizeof host, "%.*s", STWS_P_CAST(int, c->url.host_len), c->url.host);
     if (!c->o.transport) stws_p_tcp_init(&c->tcp, &c->clock, &c->io);
@@ -5652,7 +5648,7 @@ static int stws_p_post_upgrade(stws *c) {
     STWS_P_UNLOCK(c, c->threads);
     return result;
 }
-static void stws_p_trace_upgrade(stws *c) {
+STWS_P_APART static void stws_p_trace_upgrade(stws *c) {
     size_t path = strcspn(c->url.target, "?");
     char word[128];
     snprintf(word, sizeof word, "GET %.*s%s HTTP/1.1", path > 90 ? 90 : STWS_P_CAST(int, path),
@@ -5735,7 +5731,7 @@ static void stws_p_end_upgrade(stws *c) {
 }
 
 /* Look at what came: 1 when the state changed, 0 when more is needed. */
-static int stws_p_turn_upgrading(stws *c) {
+STWS_P_APART static int stws_p_turn_upgrading(stws *c) {
     stws_p_input *in = &c->s.in;
     const char *why = "";
     stws_http answer;
