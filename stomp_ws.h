@@ -85,7 +85,19 @@ and tx_buffer; for a larger one the buffer grows (never from a length that a pee
 the connection ends. [Y2] `stws_init` puts a client into memory of yours, of the size that `stws_size` says, and then
 there is no heap at all: the buffers are the limit. [Y3] A message is a view into the receive buffer, unescaped where
 it lies; every name, value and body also ends in a NUL octet, so that each is a C string (a body may hold NULs of its
-own: see body_len). [Y4]
+own: see body_len). [Y4] Small buffers suit many idle clients: what the upgrade needs beyond them is the heap's until it
+is over. Their error sentences are shorter (rx_buffer / 4, but 256 to 640 octets). What the block is made of: [Y5]
+
+    | what                                          | octets on 64-bit systems |
+    |-----------------------------------------------|--------------------------|
+    | a client with the least of all, single_thread | 4,100                    |
+    | more without single_thread                    | 256                      |
+    | an octet of rx_buffer, tx_buffer, outbox_bytes | 1                       |
+    | one of max_headers                            | 64                       |
+    | one of max_headers, more with on_trace        | 32                       |
+    | one of max_subscriptions, and its subscription_bytes | 48                |
+    | one of max_receipts                           | 32                       |
+    | a proxy                                       | 7,600                    |
 
 ## Threads
 One thread at a time drives a client. What other threads may do meanwhile:
@@ -96,9 +108,10 @@ handler too. [T2] `stws_next`, `_run`, `_step`, `_fds`, `_deadline`, `_connect`,
 belong to the thread that drives, and `stws_destroy` to whoever is the last. Codecs are pure: any thread, each with a
 state of its own. Each group of declarations says it again.
 
-Callbacks run in the thread that drives, without a lock held (on_trace, which runs under it, may not call the client).
-They may call anything but the driving calls and stws_destroy. [T3] `options.single_thread` removes lock and wake
-descriptor: then everything, stws_stop in a signal handler excepted, has to come from one thread.
+Callbacks run in the thread that drives, without a lock held; but on_trace runs in the one that sends, often under it,
+and may not call the client. The others may call anything but the driving calls and stws_destroy. [T3]
+`options.single_thread` removes lock and wake descriptor: then everything, stws_stop in a signal handler excepted, has
+to come from one thread.
 
 ## Errors and reconnecting
 A call returns 0 or more, or a negative code. When a connection fails, STWS_EVENT_DISCONNECTED says why and when the
@@ -489,8 +502,8 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
        OUTBOX_HIGH, OUTBOX_LOW   the outbox fills: send less; it has emptied: go on (options outbox_high, outbox_low)
    stws_on_message, stws_on_event   Called back with what the options or the subscription have as user.
    stws_on_trace    Each frame sent ('>') or received ('<'), the HTTP heads too (command "GET /path HTTP/1.1");
-                    passcodes, Authorization and cookies read "***". A heart-beat has an empty command. It runs under
-                    the client's lock: no call of the library from it.
+                    passcodes, Authorization and cookies read "***". A heart-beat has an empty command. It runs in
+                    the thread that sends or reads, maybe under the lock: no call of the library from it.
    stws_header_get(message, name)
        The value of the first header of that name, or NULL. Threads: any. Neither allocates nor blocks; linear in the
        number of headers. STOMP 1.2, "Repeated Header Entries".
@@ -2474,7 +2487,7 @@ enum { STWS_P_POOL = 256 };   /* octets of randomness asked for at a time, at mo
 enum { STWS_P_WS_HEAD = 14 }; /* the longest head of a WebSocket frame */
 enum { STWS_P_SAID_BEGIN = sizeof "SEND\ndestination:" - 1 };
 enum { STWS_P_PIECE = 8192 }; /* what Tomcat takes as one WebSocket message by default */
-enum { STWS_P_TEXT = 640, STWS_P_MIN_TEXT = 256, STWS_P_LATE = 208 }; /* longest error sentence, at most; longest part of it about our own lateness */
+enum { STWS_P_TEXT = 640, STWS_P_MIN_TEXT = 256, STWS_P_LATE = 208 }; /* of error sentences; of our lateness therein */
 enum { STWS_P_SAID = 288 };   /* longest head of a SEND that is kept for the next one, at most */
 enum { STWS_P_STABLE_ID = 48 };
 
@@ -2566,15 +2579,15 @@ typedef struct stws_p_session {
     char *stable_id;            /* of a SEND; its first part, up to the '-', is this client's for good */
     unsigned long long last_id; /* the number in it */
     char *said;                 /* see stws_p_note_said: a head, and how long it is in all, */
-    size_t said_cap, said_len, said_body, said_own, said_destination; /* for what body, without content-length, its destination */
+    size_t said_len, said_body, said_own, said_destination; /* for what body, without content-length, its destination */
     uintptr_t said_to;          /* where the destination of the last SEND lies */
     int overfull;               /* it had more headers than max_headers, or one without a value */
     stws_message message;
     int answered;  /* the user has sent an ACK or NACK for it */
     size_t taken;  /* octets of the frame that was handed out last */
     int in_opcode; /* of the message its bytes came in */
-    unsigned char *pool;
-    size_t pool_size, pool_left;
+    unsigned char *pool; /* as large as the output asks for, like `said` */
+    size_t said_cap, pool_size, pool_left;
     stws_random random;
     int version, broker;
     unsigned epoch;
@@ -4741,7 +4754,7 @@ struct stws {
     unsigned char more, waited;        /* the last step left off before all was done; we said what to wait for */
     unsigned char yield, has_kept;     /* stws_next is to return without an event, or with the one kept */
     unsigned char flushing;            /* stws_flush waits for the outbox to be confirmed */
-    unsigned char ack_due;             /* the message that stws_next returned is to be acknowledged when it comes again */
+    unsigned char ack_due;             /* the message that stws_next returned is to be acknowledged at its return */
     int refused, above_high;           /* the outbox has been over outbox_high, and not under outbox_low since */
     stws_event kept;         /* that stws_flush met and that nobody had a callback for */
     long long now, deadline_us, error_close_us, hook_us, due_us, stalled_us, session_us, end_us;
@@ -5138,12 +5151,12 @@ STOMP_WS_API stws *stws_create(const stws_options *options) {
     int code = STWS_ERR_USAGE;
     const char *wrong = options ? stws_p_options_wrong(options, &code) : "options.url is missing";
     stws_allocator a = {NULL, stws_p_heap_alloc, stws_p_heap_release};
-    size_t size = wrong ? sizeof(stws) + STWS_P_MIN_TEXT : stws_p_layout(NULL, options);
+    size_t size = options && !wrong ? stws_p_layout(NULL, options) : sizeof(stws) + STWS_P_MIN_TEXT;
     stws *c;
     if (options && options->allocator) a = *options->allocator;
     c = STWS_P_CAST(stws *, a.alloc(a.ctx, size));
     if (!c) return NULL;
-    if (!wrong) {
+    if (options && !wrong) {
         code = stws_p_setup(c, options);
         wrong = stws_p_setup_text(code);
     }
@@ -7135,7 +7148,7 @@ static int stws_p_push_output(stws *c, int left) {
     else if (moved > 0 || got > 0) return STWS_OK;
     if (!c->calling && c->state == STWS_CONNECTED) stws_p_turn_timers(c);
     if (c->state != STWS_CONNECTED) return c->error;
-    n = stws_p_pollfds(c, polled, &now);
+    n = stws_p_pollfds(c, polled, &now) - (c->wake[0] >= 0); /* an octet in the wake pipe stays until the next wait */
     if (n && !can_read) polled[0].events = stws_p_pending(&c->s.out) ? POLLOUT : 0;
     poll(polled, n ? 1 : 0, left < 0 || left > STWS_P_BLIND_MS ? STWS_P_CAST(int, STWS_P_BLIND_MS) : left);
     return STWS_OK;
@@ -7294,6 +7307,7 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 /* ==== >>end: what is not for those who include this, and the licence ==== */
 #undef STWS_P_CAST
 #undef STWS_P_DEFAULT
+#undef STWS_P_APART
 #undef STWS_P_HAS_PROXY
 #undef STWS_P_IS
 #undef STWS_P_LIKELY

@@ -431,6 +431,80 @@ static void test_a_request_without_memory(void) {
     CHECK_INT(0, heap.live);
 }
 
+/* ==== small buffers ==== */
+
+/* A request and an answer of over 256 octets each. */
+static stws_options small_options(struct peer *p) {
+    static char url[600] = "ws://broker.test:8080/", answer[900];
+    stws_options o;
+    peer_init(p);
+    o = peer_options(p);
+    memset(url + 22, 'a', 500);
+    snprintf(answer, sizeof answer,
+             "HTTP/1.1 101 Switching Protocols\r\nX-Long: %s\r\nUpgrade: websocket\r\n"
+             "Connection: Upgrade\r\nSec-WebSocket-Accept: @\r\n\r\n",
+             url);
+    p->answer = answer;
+    o.url = url;
+    o.rx_buffer = o.tx_buffer = 256;
+    return o;
+}
+
+static void test_the_upgrade_borrows_from_the_heap(void) {
+    struct peer p;
+    stws_options o;
+    int calls;
+    heap_reset(0);
+    o = small_options(&p);
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    CHECK(heap.calls > 1);
+    CHECK_INT(1, heap.live);
+    calls = heap.calls;
+    CHECK_INT(0, stws_send(p.client, "/queue/a", "fits", 4));
+    peer_turn(&p);
+    CHECK_INT(1, peer_count(&p, "SEND"));
+    CHECK_INT(calls, heap.calls);
+    peer_free(&p);
+    check_heap(calls);
+}
+
+static void test_the_upgrade_without_a_heap_says_what_is_small(void) {
+    struct peer p;
+    stws_options o = small_options(&p);
+    unsigned char *memory;
+    size_t size;
+    heap_reset(0);
+    memory = start_in_place(&p, &o, &size);
+    CHECK(!peer_connect(&p));
+    CHECK_HAS("tx_buffer", stws_error_text(p.client));
+    end_in_place(&p, memory, size);
+    o = small_options(&p);
+    o.tx_buffer = 1024;
+    heap_reset(0);
+    memory = start_in_place(&p, &o, &size);
+    CHECK(!peer_connect(&p));
+    CHECK_INT(STWS_ERR_HTTP_LIMIT, stws_error(p.client));
+    CHECK_HAS("256 octets", stws_error_text(p.client));
+    end_in_place(&p, memory, size);
+}
+
+/* The sentence of the last error is cut, not lost, where there is little room for it. */
+static void test_a_short_error_sentence(void) {
+    struct peer p;
+    stws_options o = small_options(&p);
+    o.reconnect_attempts = 1;
+    heap_reset(0);
+    p.answer = "HTTP/1.1 503 Busy\r\n\r\n";
+    peer_start(&p, &o);
+    CHECK(!peer_connect(&p));
+    peer_advance(&p, 60000);
+    CHECK_INT(STWS_ERR_GAVE_UP, p.result);
+    CHECK_HAS("gave up after 2 attempts; the last: HTTP 503 Busy", stws_error_text(p.client));
+    CHECK_INT(255, strlen(stws_error_text(p.client)));
+    peer_free(&p);
+}
+
 int main(void) {
     RUN(test_create_allocates_one_block); /* [Y1] */
     RUN(test_an_allocator_of_ones_own);
@@ -442,5 +516,8 @@ int main(void) {
     RUN(test_announcements_allocate_nothing); /* [Y2] */
     RUN(test_each_allocation_fails_in_turn);
     RUN(test_a_request_without_memory);
+    RUN(test_the_upgrade_borrows_from_the_heap);
+    RUN(test_the_upgrade_without_a_heap_says_what_is_small);
+    RUN(test_a_short_error_sentence);
     return test_report();
 }

@@ -315,6 +315,32 @@ static void test_a_flush_that_has_to_wait_sleeps(void) {
     peer_free(&p);
 }
 
+static int no_fd(void *ctx) {
+    return (void)ctx, -1;
+}
+
+/* Where there is nothing to poll, the wake pipe is not polled instead: its octet would end each
+   wait. */
+static void test_a_flush_without_descriptor_sleeps(void) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.single_thread = 0;
+    o.before_subscribe = not_yet;
+    o.clock = NULL;
+    p.transport.wants = count_waits;
+    p.transport.fd = no_fd;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    stws_subscribe(p.client, "/topic/a", NULL);
+    CHECK_INT(1, write(p.client->wake[1], "", 1));
+    p.moved = 0;
+    CHECK_INT(STWS_ERR_TIMEOUT, stws_flush(p.client, 80));
+    CHECK(p.moved < 200);
+    peer_free(&p);
+}
+
 /* A message in a transaction is confirmed, or not, in the session that has seen the transaction's
    end: when that breaks before its receipt came, no other session will bring it. */
 static void check_receipt_in_transaction(int (*end)(stws *client, const char *transaction)) {
@@ -409,6 +435,7 @@ int main(void) {
     RUN(test_a_flush_after_a_failed_write);
     RUN(test_stop_when_the_login_is_refused);
     RUN(test_a_flush_that_has_to_wait_sleeps);
+    RUN(test_a_flush_without_descriptor_sleeps);
     RUN(test_a_receipt_out_of_a_transaction_ends);
     RUN(test_a_send_during_the_goodbye_waits_for_the_next_session);
     return test_report();

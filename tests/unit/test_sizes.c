@@ -1,0 +1,99 @@
+/* test_sizes.c - what the options cost: the manual's table against stws_size. */
+#define STOMP_WS_IMPLEMENTATION
+#include "stomp_ws.h"
+
+#include "tests/test.h"
+
+static void ignore_frame(stws *client, int direction, const stws_frame *frame, void *user) {
+    (void)client, (void)direction, (void)frame, (void)user;
+}
+
+/* The number in the manual's row that begins so; -1 when there is no such row. */
+static long stated(const char *what) {
+    char line[256], row[128];
+    long number = -1;
+    FILE *file = fopen("stomp_ws.h", "r");
+    if (!file) return -1;
+    snprintf(row, sizeof row, "    | %s ", what);
+    while (number < 0 && fgets(line, sizeof line, file)) {
+        const char *p = line + strlen(row);
+        if (strncmp(line, row, strlen(row)) != 0) continue;
+        p += strspn(p, " |");
+        for (number = 0; *p == ',' || (*p >= '0' && *p <= '9'); p++)
+            if (*p != ',') number = 10 * number + (*p - '0');
+    }
+    fclose(file);
+    return number;
+}
+
+/* What is exact is stated exactly; a whole struct may be a little smaller than the manual says, and
+   all is where pointers are. */
+static void check_row(const char *what, size_t measured, int exact) {
+    long says = stated(what), is = (long)measured;
+    int good = is <= says && (sizeof(void *) < 8 || (exact ? is == says : is >= says - says / 10));
+    CHECK(is > 0);
+    CHECK(good);
+    if (!good) printf("%s: %ld octets, the manual says %ld\n", what, is, says);
+}
+
+static stws_options least(void) {
+    stws_options o = stws_options_default();
+    o.url = "ws://localhost/";
+    o.single_thread = 1;
+    o.rx_buffer = o.tx_buffer = o.outbox_bytes = o.subscription_bytes = o.max_headers = 1;
+    o.max_subscriptions = o.max_receipts = 1;
+    return o;
+}
+
+static void test_the_least_client(void) {
+    stws_options o = least(), more = o;
+    check_row("a client with the least of all, single_thread", stws_size(&o), 0);
+    more.single_thread = 0;
+    check_row("more without single_thread", stws_size(&more) - stws_size(&o), 0);
+    more = o;
+    more.proxy = "http://proxy:3128";
+    check_row("a proxy", stws_size(&more) - stws_size(&o), 0);
+}
+
+/* From 64 KiB on nothing else grows along with a buffer. */
+static void test_buffers(void) {
+    static const char row[] = "an octet of rx_buffer, tx_buffer, outbox_bytes";
+    stws_options o = least(), more;
+    o.rx_buffer = o.tx_buffer = o.outbox_bytes = 65536;
+    more = o;
+    more.rx_buffer += 65536;
+    check_row(row, (stws_size(&more) - stws_size(&o)) / 65536, 1);
+    more.tx_buffer += 65536;
+    check_row(row, (stws_size(&more) - stws_size(&o)) / 131072, 1);
+    more.outbox_bytes += 65536;
+    check_row(row, (stws_size(&more) - stws_size(&o)) / 196608, 1);
+}
+
+static void test_tables(void) {
+    stws_options o = least(), more;
+    size_t plain, traced;
+    o.max_headers = 100;
+    o.max_subscriptions = o.max_receipts = 100;
+    o.subscription_bytes = 16;
+    more = o;
+    more.max_headers += 100;
+    plain = stws_size(&more) - stws_size(&o);
+    check_row("one of max_headers", plain / 100, 1);
+    o.on_trace = more.on_trace = ignore_frame;
+    traced = stws_size(&more) - stws_size(&o);
+    check_row("one of max_headers, more with on_trace", (traced - plain) / 100, 1);
+    more = o;
+    more.max_receipts += 100;
+    check_row("one of max_receipts", (stws_size(&more) - stws_size(&o)) / 100, 1);
+    more = o;
+    more.max_subscriptions += 100;
+    check_row("one of max_subscriptions, and its subscription_bytes",
+              (stws_size(&more) - stws_size(&o)) / 100 - o.subscription_bytes, 1);
+}
+
+int main(void) {
+    RUN(test_the_least_client); /* [Y5] */
+    RUN(test_buffers);
+    RUN(test_tables);
+    return test_report();
+}
