@@ -1141,9 +1141,68 @@ static unsigned stws_p_utf8_lead(unsigned char c) {
 static inline __m128i stws_p_load(const void *p) { return _mm_loadu_si128(STWS_P_CAST(const __m128i *, p)); }
 #endif
 
-/* Past the ASCII octets at p, 64 and 16 at a time: most text on the wire is nothing else. */
-static const unsigned char *stws_p_skip_ascii(const unsigned char *p, const unsigned char *end) {
+#ifdef STWS_P_TOPS
+#define STWS_P_AT(type, p) STWS_P_CAST(const stws_p_##type *, STWS_P_CAST(const void *, p))
+
+/* Which errors two neighbours may make, by the first one's upper half, its lower half, and the second one's upper half:
+   they make those that stand in all three rows (Keiser and Lemire, "Validating UTF-8 In Less Than One Instruction Per
+   Byte"). 01: no continuation where one is due; 02: one after ASCII; 04, 08, 40: an overlong form of 2, 3, 4 octets;
+   10: a surrogate; 20, 40: over U+10FFFF; 80: two continuations, which are right when the second is due. */
+#define STWS_P_TWICE(...) {__VA_ARGS__, __VA_ARGS__}
+static const unsigned char stws_p_utf8_rows[3][32] = {
+    STWS_P_TWICE(2, 2, 2, 2, 2, 2, 2, 2, 0x80, 0x80, 0x80, 0x80, 0x05, 0x01, 0x19, 0x61),
+    STWS_P_TWICE(0xCF, 0x87, 0x83, 0x83, 0xA3, 0xE3, 0xE3, 0xE3, 0xE3, 0xE3, 0xE3, 0xE3, 0xE3, 0xF3, 0xE3, 0xE3),
+    STWS_P_TWICE(1, 1, 1, 1, 1, 1, 1, 1, 0xCE, 0xAE, 0xB6, 0xB6, 1, 1, 1, 1)};
+
+/* How far text that begins with a character is UTF-8 for sure, by vectors: to where a character begins, the last one or
+   one shortly before an error. Three octets before the text are read, and it must fill a vector; the last overlaps. */
+#define STWS_P_UTF8_BY(bits, target, name)                                                                             \
+    typedef unsigned char stws_p_v##bits __attribute__((vector_size(bits / 8), aligned(1), may_alias));                \
+    typedef char stws_p_char##bits __attribute__((vector_size(bits / 8), aligned(1), may_alias));                      \
+    target static const unsigned char *name(const unsigned char *text, const unsigned char *end) {                     \
+        const unsigned char *p = text;                                                                                 \
+        while (p != end) {                                                                                             \
+            stws_p_v##bits back3 = *STWS_P_AT(v##bits, p - 3), back1 = *STWS_P_AT(v##bits, p - 1), due, errors;        \
+            stws_p_v##bits here = *STWS_P_AT(v##bits, p);                                                              \
+            if (STWS_P_TOPS(bits, back3 | here)) {                                                                     \
+                due = STWS_P_POINTER(stws_p_v##bits, (*STWS_P_AT(v##bits, p - 2) >= 0xE0) | (back3 >= 0xF0)) & 0x80;   \
+                errors = STWS_P_LOOK_UP(bits, 0, back1 >> 4) & STWS_P_LOOK_UP(bits, 1, back1 & 15) &                   \
+                         STWS_P_LOOK_UP(bits, 2, here >> 4);                                                           \
+                if (STWS_P_TOPS(bits, errors != due)) break;                                                           \
+            }                                                                                                          \
+            p = end - p >= bits / 4 ? p + bits / 8 : p == end - bits / 8 ? end : end - bits / 8;                       \
+        }                                                                                                              \
+        while (p > text && (*--p & 0xC0) == 0x80) {}                                                                   \
+        return p;                                                                                                      \
+    }
+#ifdef STWS_P_AVX2
+STWS_P_UTF8_BY(128, __attribute__((target("ssse3"))), stws_p_utf8_by_128)
+STWS_P_UTF8_BY(256, __attribute__((target("avx2"))), stws_p_utf8_by_256)
+static const unsigned char *stws_p_utf8_skip(const unsigned char *text, const unsigned char *end) {
+    if (__builtin_cpu_supports("avx2")) return stws_p_utf8_by_256(text, end);
+    return __builtin_cpu_supports("ssse3") ? stws_p_utf8_by_128(text, end) : text;
+}
+__attribute__((target("avx2"))) static size_t stws_p_ascii_by_256(const unsigned char *text, size_t len) {
+    const stws_p_v256 *at = STWS_P_AT(v256, text);
+    size_t n = 0;
+    for (; len - n >= 128 && !STWS_P_TOPS(256, at[0] | at[1] | at[2] | at[3]); n += 128) at += 4;
+    return n;
+}
+#else
+STWS_P_UTF8_BY(128, , stws_p_utf8_skip)
+#endif
+#else
+static const unsigned char *stws_p_utf8_skip(const unsigned char *text, const unsigned char *end) {
+    return end ? text : NULL;
+}
+#endif
+
+/* Past the ASCII octets at p, many at a time: most text on the wire is nothing else. */
+static inline const unsigned char *stws_p_skip_ascii(const unsigned char *p, const unsigned char *end) {
     size_t n;
+#ifdef STWS_P_AVX2
+    if (end - p >= 256 && __builtin_cpu_supports("avx2")) p += stws_p_ascii_by_256(p, STWS_P_CAST(size_t, end - p));
+#endif
 #if STWS_P_SSE2
     for (n = STWS_P_CAST(size_t, end - p) / 64; n > 0; n--, p += 64) {
         __m128i low = _mm_or_si128(stws_p_load(p), stws_p_load(p + 16));
@@ -1161,73 +1220,16 @@ static const unsigned char *stws_p_skip_ascii(const unsigned char *p, const unsi
     return p;
 }
 
-#ifdef STWS_P_TOPS
-#define STWS_P_AT(type, p) STWS_P_CAST(const stws_p_##type *, STWS_P_CAST(const void *, p))
-
-/* Which errors two neighbours may make, by the first one's upper half, its lower half, and the second one's upper half:
-   they make those that stand in all three rows (Keiser and Lemire, "Validating UTF-8 In Less Than One Instruction Per
-   Byte"). 01: no continuation where one is due; 02: one after ASCII; 04, 08, 40: an overlong form of 2, 3, 4 octets;
-   10: a surrogate; 20, 40: over U+10FFFF; 80: two continuations, which are right when the second is due. */
-#define STWS_P_TWICE(...) {__VA_ARGS__, __VA_ARGS__}
-static const unsigned char stws_p_utf8_rows[3][32] = {
-    STWS_P_TWICE(2, 2, 2, 2, 2, 2, 2, 2, 0x80, 0x80, 0x80, 0x80, 0x05, 0x01, 0x19, 0x61),
-    STWS_P_TWICE(0xCF, 0x87, 0x83, 0x83, 0xA3, 0xE3, 0xE3, 0xE3, 0xE3, 0xE3, 0xE3, 0xE3, 0xE3, 0xF3, 0xE3, 0xE3),
-    STWS_P_TWICE(1, 1, 1, 1, 1, 1, 1, 1, 0xCE, 0xAE, 0xB6, 0xB6, 1, 1, 1, 1)};
-
-/* How far text that begins with a character is UTF-8 for sure, by vectors: to where a character begins, the last one or
-   one shortly before an error. Three octets before the text are read, and it must fill a vector; the last overlaps. */
-#define STWS_P_UTF8_BY(bits, target)                                                                                   \
-    typedef unsigned char stws_p_v##bits __attribute__((vector_size(bits / 8), aligned(1), may_alias));                \
-    typedef char stws_p_char##bits __attribute__((vector_size(bits / 8), aligned(1), may_alias));                      \
-    target static const unsigned char *stws_p_utf8_by_##bits(const unsigned char *text, const unsigned char *end) {    \
-        const unsigned char *p = text;                                                                                 \
-        while (p != end) {                                                                                             \
-            const stws_p_v##bits *here = STWS_P_AT(v##bits, p);                                                        \
-            stws_p_v##bits back3 = *STWS_P_AT(v##bits, p - 3), back1 = *STWS_P_AT(v##bits, p - 1), due, errors;        \
-            if (STWS_P_TOPS(bits, back3 | *here)) {                                                                    \
-                due = STWS_P_POINTER(stws_p_v##bits, (*STWS_P_AT(v##bits, p - 2) >= 0xE0) | (back3 >= 0xF0)) & 0x80;   \
-                errors = STWS_P_LOOK_UP(bits, 0, back1 >> 4) & STWS_P_LOOK_UP(bits, 1, back1 & 15) &                   \
-                         STWS_P_LOOK_UP(bits, 2, *here >> 4);                                                          \
-                if (STWS_P_TOPS(bits, errors != due)) break;                                                           \
-            } else {                                                                                                   \
-                for (; end - p >= 5 * bits / 8; p += bits / 2, here += 4)                                              \
-                    if (STWS_P_TOPS(bits, here[1] | here[2] | here[3] | here[4])) break;                               \
-            }                                                                                                          \
-            p = end - p >= bits / 4 ? p + bits / 8 : p == end - bits / 8 ? end : end - bits / 8;                       \
-        }                                                                                                              \
-        while (p > text && (*--p & 0xC0) == 0x80) {}                                                                   \
-        return p;                                                                                                      \
-    }
-#ifdef STWS_P_AVX2
-STWS_P_UTF8_BY(128, __attribute__((target("ssse3"))))
-STWS_P_UTF8_BY(256, __attribute__((target("avx2"))))
-#else
-STWS_P_UTF8_BY(128, )
-#endif
-#endif
-static const unsigned char *stws_p_utf8_skip(const unsigned char *text, const unsigned char *end) {
-#ifdef STWS_P_AVX2
-    if (__builtin_cpu_supports("avx2")) return stws_p_utf8_by_256(text, end);
-    if (__builtin_cpu_supports("ssse3")) return stws_p_utf8_by_128(text, end);
-#elif defined(STWS_P_TOPS)
-    return stws_p_utf8_by_128(text, end);
-#endif
-    return end ? text : NULL;
-}
-
-/* Feed a piece: 1 while it may still become valid UTF-8, 0 at the first octet that cannot. Vectors only skip what is
-   right: they have one turn, in a long piece from its fourth octet on, in any other where it ceases to be ASCII. */
+/* Feed a piece: 1 while it may still become valid UTF-8, 0 at the first octet that cannot. Vectors have one turn, and
+   skip only what is right: of errors, and of characters that are cut, they know nothing. */
 static int stws_p_utf8_feed(unsigned *state, const void *data, size_t len) {
-    const unsigned char *begin = STWS_P_CAST(const unsigned char *, data), *p = begin, *end = p + len;
-    const unsigned char *turn = len < 256 ? end : p + 3;
+    const unsigned char *p = STWS_P_CAST(const unsigned char *, data), *begin = p, *end = p + len;
     unsigned due = *state;
     while (p < end) {
-        if (due == 0 && *p < 0x80 && p < turn) {
-            p = stws_p_skip_ascii(p, turn);
-        } else if (due == 0 && begin && end - p >= 32 && p - begin >= 3) {
-            p = stws_p_utf8_skip(p, turn = end);
-            begin = NULL;
-        } else if (due == 0) {
+        if (due == 0) {
+            if (end - p >= 32 && p - begin >= 3) p = stws_p_utf8_skip(p, begin = end);
+            if (*p < 0x80) p = stws_p_skip_ascii(p, end);
+            if (p == end) break;
             due = stws_p_utf8_lead(*p++);
             if (due == 0) return 0;
         } else {
@@ -1240,8 +1242,10 @@ static int stws_p_utf8_feed(unsigned *state, const void *data, size_t len) {
     return 1;
 }
 STOMP_WS_API int stws_utf8_valid(const void *data, size_t len) {
+    const unsigned char *p = STWS_P_CAST(const unsigned char *, data), *end = len ? p + len : p;
     unsigned state = 0;
-    return len == 0 || (stws_p_utf8_feed(&state, data, len) && state == 0);
+    if (len && *p < 0x80) p = stws_p_skip_ascii(p, end);
+    return p == end || (stws_p_utf8_feed(&state, p, STWS_P_CAST(size_t, end - p)) && state == 0);
 }
 
 /* The largest cut <= len that does not part a character (of text known to be valid). */
@@ -1639,9 +1643,7 @@ STOMP_WS_API void stws_ws_mask(void *dst, const void *src, size_t len, const uns
     size_t i = 0;
 #if STWS_P_SSE2
     size_t n;
-    __m128i wide = _mm_set_epi32(0, 0, 0, 0);
-    memcpy(&wide, &pattern, 8);
-    wide = _mm_unpacklo_epi64(wide, wide);
+    __m128i wide = _mm_set1_epi64x(STWS_P_CAST(long long, pattern));
     for (n = len / 64; n > 0; n--, i += 64) {
         stws_p_mask_16(to + i, from + i, wide);
         stws_p_mask_16(to + i + 16, from + i + 16, wide);
