@@ -18,14 +18,14 @@ out=build/fuzz
 corpora=tests/fuzz/corpus
 targets=$(printf '%s\n' tests/fuzz/fuzz_*.c | sed 's|.*/fuzz_\(.*\)\.c|\1|')
 most_octets=2048 # of an input
-parsers='utf8 url handshake websocket frame'
+parsers='utf8 url handshake websocket frame proxy'
 goal=99 # percent of the lines of each of them
 export UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_stack_use_after_return=1:quarantine_size_mb=64
 
 # The words that a target's input is made of.
 dictionary() {
     case $1 in
-        url | utf8 | websocket) cat tests/fuzz/$1.dict ;;
+        url | utf8 | websocket | proxy) cat tests/fuzz/$1.dict ;;
         handshake) cat tests/fuzz/http.dict ;;
         stomp*) cat tests/fuzz/stomp.dict ;;
         pem) cat tests/fuzz/pem.dict ;;
