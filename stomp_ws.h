@@ -4237,18 +4237,20 @@ static void stws_p_pem_text(stws_p_tls *t, const char *text, size_t len, stws_p_
     }
 }
 
-/* Hand over each object of a text or else of a file. How many certificates were among them. */
+/* Hand over each object of a text or else of a file. How many certificates were among them; of half a file none. */
 static size_t stws_p_pem_read(stws_p_tls *t, const char *pem, const char *file, stws_p_pem_use use) {
     int fd = pem || !file ? -1 : open(file, O_RDONLY | O_CLOEXEC);
     char text[1024];
-    ssize_t n;
+    ssize_t n = 0;
     t->found = t->part = 0;
     br_pem_decoder_init(&t->pem);
     stws_p_pem_text(t, pem, stws_p_strlen(pem), use);
-    while (fd >= 0 && (n = read(fd, text, sizeof text)) > 0) stws_p_pem_text(t, text, STWS_P_CAST(size_t, n), use);
+    while (fd >= 0 && ((n = read(fd, text, sizeof text)) > 0 || (n < 0 && errno == EINTR)))
+        stws_p_pem_text(t, text, n < 0 ? 0 : STWS_P_CAST(size_t, n), use);
     stws_p_pem_text(t, "\n", 1, use); /* without a line end BearSSL does not see the last line */
     stws_p_wipe(text, sizeof text);    /* it may have been a key */
     stws_p_close_fd(&fd);
+    if (n < 0) t->found = 0;
     return t->found;
 }
 static int stws_p_pem_certificate(stws_p_tls *t, const char *name, stws_p_der der, stws_p_der parts[STWS_P_PARTS]) {
@@ -4830,6 +4832,7 @@ struct stws {
     unsigned char yield, has_kept;     /* stws_next is to return without an event, or with the one kept */
     unsigned char flushing;            /* stws_flush waits for the outbox to be confirmed */
     unsigned char ack_due;             /* the message that stws_next returned is to be acknowledged at its return */
+    unsigned refusals;                 /* calls that would have written, but the socket was full */
     int refused, above_high;           /* the outbox has been over outbox_high, and not under outbox_low since */
     stws_event kept;         /* that stws_flush met and that nobody had a callback for */
     long long now, deadline_us, error_close_us, hook_us, due_us, stalled_us, session_us, end_us;
@@ -6938,12 +6941,14 @@ static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind
     return STWS_OK;
 }
 
-/* The end of every call of this section: write when a batch is full and this thread may, or wake the one that does. */
+/* The end of every call of this section: write when a batch is full and this thread may, or wake the one that does. A
+   socket that takes no more is not asked by every call. */
 static int stws_p_finish_call(stws *c, int result) {
     int batch = stws_p_pending(&c->s.out) >= STWS_P_BATCH && !c->write_error;
     if (!stws_p_is_driver(c)) {
         stws_p_unlock_and_wake(c);
     } else {
+        if (batch && c->stalled_us && result >= 0) batch = (++c->refusals & 31) == 0;
         STWS_P_UNLOCK(c, c->threads);
         if (batch && c->state == STWS_CONNECTED) stws_p_write_once(c, c->clock.now_us(c->clock.ctx));
     }

@@ -199,6 +199,45 @@ static void test_a_full_outbox_takes_no_part_of_it(void) {
     peer_free(&p);
 }
 
+/* ==== a socket that is full ==== */
+
+static int writes;
+
+static long count_writes(void *ctx, const char *buf, size_t len) {
+    writes++;
+    return peer_t_write(ctx, buf, len);
+}
+
+static void send_kilobytes(struct peer *p, int count) {
+    static char kilobyte[1024];
+    while (count-- > 0) CHECK_INT(0, stws_send(p->client, "/queue/a", kilobyte, sizeof kilobyte));
+}
+
+/* Asking costs more than building a small frame; but who only ever sends goes on once there is room. */
+static void test_a_full_socket_is_not_asked_by_every_call(void) {
+    struct peer p;
+    stws_options o;
+    int asked;
+    peer_init(&p);
+    o = peer_options(&p);
+    p.transport.write = count_writes;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    p.write_blocked = 1;
+    writes = 0;
+    send_kilobytes(&p, 64);
+    CHECK_INT(1, writes);
+    send_kilobytes(&p, 320);
+    CHECK(writes > 1 && writes <= 20);
+    p.write_blocked = 0;
+    asked = writes;
+    send_kilobytes(&p, 64);
+    CHECK(writes > asked);
+    peer_turn(&p);
+    CHECK_INT(448, (int)peer_stats(&p).messages_out);
+    peer_free(&p);
+}
+
 /* ==== the marks of the outbox ==== */
 
 static void test_the_marks_of_the_outbox(void) {
@@ -478,6 +517,7 @@ int main(void) {
     RUN(test_a_committed_one_with_an_ack_is_not_said_in_part);
     RUN(test_the_receipt_of_a_broken_one_tells); /* [G7] */
     RUN(test_a_full_outbox_takes_no_part_of_it);
+    RUN(test_a_full_socket_is_not_asked_by_every_call);
     RUN(test_the_marks_of_the_outbox);
     RUN(test_marks_in_the_wrong_order);
     RUN(test_a_session_that_is_too_old_is_left_for_a_new_one); /* [E7] */

@@ -7,8 +7,8 @@
    later: the URL that before_connect puts in url's place;
    size=N: octets of each body; sends=N: messages; rounds=N: connections, one after the other;
    timeout=MS; search=0: do not look for secrets in the memory afterwards, of which parts were never
-   written. The client lives in memory of exactly stws_size octets, and a call of malloc by the
-   library ends the program. */
+   written; fault=ERRNO: of the reads of files every second one fails so. The client lives in memory
+   of exactly stws_size octets, and a call of malloc by the library ends the program. */
 #ifndef STOMP_WS_BEARSSL
 #define STOMP_WS_BEARSSL
 #endif
@@ -16,11 +16,18 @@
 #define STOMP_WS_MALLOC(size) must_not_allocate(size)
 #define STOMP_WS_FREE(block) ((void)(block))
 #include <stddef.h>
+#include <unistd.h>
 static void *must_not_allocate(size_t size);
+static ssize_t read_with_faults(int fd, void *buf, size_t len);
+#define read read_with_faults
 #include "stomp_ws.h"
+#undef read
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+
+static int fault;
 
 typedef struct probe {
     stws_options options;
@@ -35,6 +42,15 @@ typedef struct probe {
 static void *must_not_allocate(size_t size) {
     printf("the library asked for %zu octets of heap\n", size);
     exit(3);
+}
+
+static ssize_t read_with_faults(int fd, void *buf, size_t len) {
+    static int reads;
+    struct stat file;
+    if (!fault || fstat(fd, &file) != 0 || !S_ISREG(file.st_mode)) return read(fd, buf, len);
+    if (++reads % 2) return read(fd, buf, len);
+    errno = fault;
+    return -1;
 }
 
 static char *read_text(const char *file) {
@@ -59,6 +75,8 @@ static int set_number(probe *p, const char *name, const char *value) {
         p->timeout_ms = number;
     else if (!strcmp(name, "search"))
         p->search = number;
+    else if (!strcmp(name, "fault"))
+        fault = number;
     else if (!strcmp(name, "handshake"))
         p->options.connect_timeout_ms = number;
     else

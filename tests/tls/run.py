@@ -8,6 +8,7 @@ The programs are built with STOMP_WS_BEARSSL. Each test is one check; the last l
 """
 
 import base64
+import errno
 import pathlib
 import re
 import socket
@@ -152,6 +153,19 @@ def test_a_cut_off_certificate_is_no_ca():
     cut = made.write("cut.pem", made.text("root.crt")[:300])
     with serve("server") as server:
         check_bad(visit(server, ca=cut), "STWS_ERR_TLS_TRUST", "no CA")
+
+
+def test_a_bundle_whose_reading_is_interrupted():
+    long = made.write("long.pem", 300 * "# words\n" + made.text("root.crt"))
+    with serve("server", client_ca=made.path / "root.crt") as server:
+        check_good(visit(server, ca=long, cert=made.path / "client-ec.pem", fault=errno.EINTR))
+
+
+def test_files_that_cannot_be_read_to_their_end():
+    with serve("server") as server:
+        check_bad(visit(server, fault=errno.EIO), "STWS_ERR_TLS_TRUST", "tls_ca_file")
+        check_bad(visit(server, ca=None, insecure=1, cert=made.path / "client-ec.crt", fault=errno.EIO),
+                  "STWS_ERR_TLS", "tls_cert_file")
 
 
 def test_no_ca_at_all_is_an_error():
