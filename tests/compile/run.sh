@@ -187,10 +187,18 @@ object_is_clean() {
     diff $out/declared $out/defined && ! grep . $out/writable
 }
 
-# With NO_IO it needs a few functions for octets and strings, and what the compiler brings itself.
+# needs_no_more_than NAMES COMPILER...: with NO_IO, a few functions for octets and strings, and what
+# the compiler brings itself, of which NAMES.
+needs_no_more_than() {
+    names="^(mem|str)[a-z]+\$|^_GLOBAL_OFFSET_|^__stack_chk_fail\$|$1"
+    shift
+    strict "$@" -DSTOMP_WS_NO_IO -c -o $out/no_io.o implementation.c &&
+        ! symbols U $out/no_io.o | grep -vE "$names"
+}
+
+# The compiler says which processor it is in a hosted program; freestanding, nobody is asked.
 is_freestanding() {
-    strict $1 -DSTOMP_WS_NO_IO -c -o $out/no_io.o implementation.c &&
-        ! symbols U $out/no_io.o | grep -vE '^(mem|str)[a-z]+$|^_GLOBAL_OFFSET_|^__stack_chk_fail$'
+    needs_no_more_than '^__cpu_model$' $1 && needs_no_more_than '^$' $1 -ffreestanding
 }
 
 # A definition of one's own of STOMP_WS_API is taken: a shared library's, which names its exports.

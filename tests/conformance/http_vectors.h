@@ -319,17 +319,20 @@ static void run_url(const vector *v) {
 
 /* ---- UTF-8 ---- */
 
-/* In the middle of plain text, at every distance from the blocks in which a validator may work. */
+/* In the middle of text that is right, at every distance from the blocks in which a validator may
+   work. The text is of such characters, and before them of ASCII as far as they do not fill it. */
 static void check_utf8_within(const vector *v, const bytes *octets, int valid, size_t before,
-                              size_t after) {
-    size_t len = before + octets->len + after;
+                              size_t after, const char *character) {
+    size_t len = before + octets->len + after, size = strlen(character), at;
     char *text = must(malloc(len ? len : 1));
     memset(text, 'a', len ? len : 1);
+    for (at = before % size; at < before; at += size) memcpy(text + at, character, size);
+    for (at = len - after; len - at >= size; at += size) memcpy(text + at, character, size);
     if (octets->len) memcpy(text + before, octets->data, octets->len);
     if (stws_utf8_valid(text, len) != valid) {
         CHECK_INT(valid, !valid);
-        printf("%s:%d: \"%s\", behind %lu and before %lu octets of ASCII\n", v->file,
-               v->lines[0].number, v->name, (unsigned long)before, (unsigned long)after);
+        printf("%s:%d: \"%s\", behind %lu and before %lu octets of %s\n", v->file,
+               v->lines[0].number, v->name, (unsigned long)before, (unsigned long)after, character);
     }
     runs++;
     free(text);
@@ -337,16 +340,18 @@ static void check_utf8_within(const vector *v, const bytes *octets, int valid, s
 
 static void run_utf8(const vector *v) {
     int valid = line_says(v, "valid", "yes");
+    static const char *const characters[] = {"a", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80"};
     bytes octets = {NULL, 0, 0};
-    size_t before;
+    size_t before, i;
     check_keys(v, " vector clause octets valid ");
     if (!valid && !line_says(v, "valid", "no")) malformed(v, &v->lines[0], "valid: yes or no");
     if (!collect(v, "octets", &octets)) malformed(v, &v->lines[0], "the vector has no octets");
-    for (before = 0; before <= 80 && !test_case_failures; before++) {
-        check_utf8_within(v, &octets, valid, before, 0);
-        check_utf8_within(v, &octets, valid, before, 1);
-        check_utf8_within(v, &octets, valid, before, 80 - before);
-    }
+    for (before = 0; before <= 80 && !test_case_failures; before++)
+        for (i = 0; i < sizeof characters / sizeof *characters; i++) {
+            check_utf8_within(v, &octets, valid, before, 0, characters[i]);
+            check_utf8_within(v, &octets, valid, before, 1, characters[i]);
+            check_utf8_within(v, &octets, valid, before, 80 - before, characters[i]);
+        }
     bytes_free(&octets);
 }
 

@@ -1,5 +1,6 @@
 /* UTF-8: the validator, in one go and in pieces, against one that goes octet by octet and computes
-   code points; and what is cut between characters. */
+   code points; and what is cut between characters. With each kind of vectors the processor has. */
+#include "tests/features.h"
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
@@ -85,13 +86,16 @@ static void check_cut(const unsigned char *data, size_t len, size_t at) {
 static void fuzz_one(const unsigned char *data, size_t size) {
     struct fuzz_input in = {data, size};
     struct fuzz_cuts cuts = fuzz_cuts_of(&in);
-    size_t shift = fuzz_below(&in, 16), at = fuzz_number(&in);
+    size_t shift = fuzz_below(&in, 16), at = fuzz_number(&in), i;
     char *block = fuzz_room(shift + in.left);
     int expected = reference(in.data, in.left);
     memset(block, 0xFF, shift);
     if (in.left) memcpy(block + shift, in.data, in.left);
-    FUZZ_CHECK(stws_utf8_valid(block + shift, in.left) == (expected == VALID));
+    for (i = 0; i < FEATURE_SETS; i++) {
+        features_allowed = feature_sets[i];
+        FUZZ_CHECK(stws_utf8_valid(block + shift, in.left) == (expected == VALID));
+        check_pieces(in.data, in.left, cuts);
+    }
     free(block);
-    check_pieces(in.data, in.left, cuts);
     if (expected == VALID) check_cut(in.data, in.left, in.left ? at % (in.left + 1) : 0);
 }

@@ -1,5 +1,6 @@
 /* UTF-8 against a reference that decodes one octet at a time, in one go and as a stream of pieces
-   and fragments. */
+   and fragments; with each kind of vectors that the processor has. */
+#include "tests/features.h"
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
@@ -203,7 +204,107 @@ static void test_around_blocks(void) {
             }
 }
 
+/* Octets in the midst of characters of so many octets: so many octets of them before, ASCII in front
+   of those where they do not come out even, and a few after. */
+static size_t put_within(const char *character, size_t before, const unsigned char *octets,
+                         size_t n, unsigned char *out) {
+    size_t size = strlen(character), at;
+    memset(out, 'a', before % size);
+    for (at = before % size; at < before; at += size) memcpy(out + at, character, size);
+    memcpy(out + at, octets, n);
+    for (at += n; at < before + 70; at += size) memcpy(out + at, character, size);
+    return at;
+}
+
+static const char *const characters[] = {"x", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80"};
+enum { CHARACTERS = sizeof characters / sizeof *characters };
+
+/* All threes of octets at the edges of every range, around the edges of the first vectors. */
+static void test_threes_around_vectors(void) {
+    static const unsigned char edges[] = {0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC1,
+                                          0xC2, 0xE0, 0xED, 0xEF, 0xF0, 0xF4, 0xF5};
+    enum { EDGES = sizeof edges };
+    unsigned char text[MOST], three[3];
+    size_t n, i, before;
+    for (n = 0; n < EDGES * EDGES * EDGES; n++) {
+        three[0] = edges[n / EDGES / EDGES];
+        three[1] = edges[n / EDGES % EDGES];
+        three[2] = edges[n % EDGES];
+        for (i = 0; i < CHARACTERS; i++)
+            for (before = 30 + n % 2; before < 39; before += 2)
+                compare(text, put_within(characters[i], before, three, 3, text));
+    }
+}
+
+/* Every first two octets before and behind a continuation, at changing places. */
+static void test_pairs_in_vectors(void) {
+    unsigned char text[MOST], octets[4] = {0, 0, 0x80, 0x80};
+    size_t n;
+    for (n = 0; n < 0x10000; n++) {
+        octets[0] = (unsigned char)(n >> 8);
+        octets[1] = (unsigned char)n;
+        compare(text, put_within(characters[n % CHARACTERS], 3 + n % 67, octets, 2, text));
+        compare(text, put_within(characters[n % CHARACTERS], 3 + n % 71, octets, 3, text));
+        compare(text, put_within(characters[n % CHARACTERS], 3 + n % 73, octets, 4, text));
+    }
+}
+
+/* Cut at both ends at every place, each in a block of its own. */
+static void test_cut_everywhere(void) {
+    unsigned char text[MOST];
+    size_t i, from, len, all;
+    for (i = 0; i < CHARACTERS; i++) {
+        all = put_within(characters[i], 75, (const unsigned char *)"\xf0\x9f\x98\x80\xc3\xa9", 6,
+                         text);
+        for (from = 0; from < 6; from++)
+            for (len = 0; len <= all - from; len++) {
+                char *copy = exact_copy(text + from, len);
+                compare((const unsigned char *)copy, len);
+                free(copy);
+            }
+    }
+}
+
 /* ---- as a stream ---- */
+
+/* Two pieces end as the same octets do one by one: refused in the piece with the first wrong one, or
+   in the same state. */
+static void check_pieces(const unsigned char *text, size_t len, const unsigned *states,
+                         size_t wrong) {
+    size_t a;
+    for (a = 0; a <= len; a++) {
+        char *one = exact_copy(text, a), *two = exact_copy(text + a, len - a);
+        unsigned state = 0;
+        int goes_on = stws_p_utf8_feed(&state, one, a);
+        if (goes_on != (wrong >= a)) CHECK_INT((long)wrong, (long)a);
+        if (goes_on && wrong >= a) {
+            if (state != states[a]) CHECK_INT(states[a], state);
+            goes_on = stws_p_utf8_feed(&state, two, len - a);
+            if (goes_on != (wrong >= len)) CHECK_INT((long)wrong, (long)len);
+            if (goes_on && state != states[len]) CHECK_INT(states[len], state);
+        }
+        free(one);
+        free(two);
+    }
+}
+
+/* states[n]: after n octets, one at a time. */
+static void test_pieces_of_random_text(void) {
+    unsigned char text[MOST];
+    unsigned states[MOST + 1];
+    dice d = dice_of(9);
+    int i;
+    for (i = 0; i < 600; i++) {
+        size_t len = roll_text(&d, text, MOST), n = 0;
+        if (one_in(&d, 2)) len = spoil(&d, text, len);
+        for (states[0] = 0; n < len; n++) {
+            states[n + 1] = states[n];
+            if (!stws_p_utf8_feed(&states[n + 1], text + n, 1)) break;
+        }
+        CHECK_INT(reference_valid(text, len), n == len && states[n] == 0);
+        check_pieces(text, len, states, n);
+    }
+}
 
 enum { TEXT_HEAD = 4 };
 
@@ -343,12 +444,20 @@ static void test_refused_at_once(void) {
 }
 
 int main(void) {
+    size_t i;
     RUN(test_all_of_one_and_two_octets);
     RUN(test_all_of_three_octets);
     RUN(test_edges_of_four_octets);
     RUN(test_all_characters);
-    RUN(test_random_text);
-    RUN(test_around_blocks);
+    for (i = 0; i < FEATURE_SETS; i++) {
+        features_allowed = feature_sets[i];
+        RUN(test_random_text);
+        RUN(test_around_blocks);
+        RUN(test_threes_around_vectors);
+        RUN(test_pairs_in_vectors);
+        RUN(test_cut_everywhere);
+        RUN(test_pieces_of_random_text);
+    }
     RUN(test_streams_of_few_characters);
     RUN(test_random_streams);
     RUN(test_refused_at_once);
