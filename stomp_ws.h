@@ -4007,8 +4007,7 @@ static void stws_p_proxy_ask_socks(stws_p_proxy *p, stws_p_out *out) {
 }
 static void stws_p_proxy_say(stws_p_proxy *p, int step) {
     const char *user = p->at.user, *password = p->at.password;
-    stws_p_out out = {NULL, 2048, 0};
-    out.at = p->data;
+    stws_p_out out = {p->data, 2048, 0};
     if (step == STWS_P_ASK_METHOD) stws_p_put(&out, *user ? "\5\2\0\2" : "\5\1\0", *user ? 4 : 3);
     else if (step == STWS_P_ASK_LOGIN)
         out.need = STWS_P_CAST(size_t, snprintf(p->data, out.room, "\1%c%s%c%s", STWS_P_CAST(int, strlen(user)), user,
@@ -4100,16 +4099,17 @@ static int stws_p_proxy_open(void *ctx, const stws_endpoint *to) {
     stws_p_proxy *p = STWS_P_HAS_PROXY ? t->proxy : NULL;
     stws_endpoint first = *to;
     int result = STWS_MORE;
-    if (p) first.port = p->at.port;
-    if (!p || !p->step) result = stws_p_tcp_open(t, &first);
-    if (p && result < 0) stws_p_proxy_refuse(p, 0, "cannot be reached: ", stws_p_errno_text(t->error));
-    if (p && result == STWS_DONE) {
+    if (!p) return stws_p_tcp_open(t, to);
+    first.port = p->at.port;
+    if (!p->step) result = stws_p_tcp_open(t, &first);
+    if (result < 0) stws_p_proxy_refuse(p, 0, "cannot be reached: ", stws_p_errno_text(t->error));
+    if (result == STWS_DONE) {
         p->port = to->port;
         t->next = t->count; /* none of its other addresses has to join */
         stws_p_proxy_say(p, p->at.socks ? STWS_P_ASK_METHOD : STWS_P_ASK_WAY);
         result = STWS_MORE;
     }
-    while (p && p->step && result == STWS_MORE) {
+    while (p->step && result == STWS_MORE) {
         size_t *at = p->saying ? &p->sent : &p->len;
         long n = p->saying ? stws_p_tcp_write(t, p->data + p->sent, p->len - p->sent)
                            : stws_p_tcp_read(t, p->data + p->len, sizeof p->data - p->len);
@@ -7123,17 +7123,12 @@ STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
     return stws_p_finish_call(c, result);
 }
 STOMP_WS_API int stws_send(stws *c, const char *destination, const void *body, size_t body_len) {
-    stws_outgoing m = {NULL, NULL, 0, NULL, NULL, NULL, 0, 0};
-    m.destination = destination;
-    m.body = STWS_P_CAST(const char *, body);
-    m.body_len = body_len;
+    stws_outgoing m = {destination, STWS_P_CAST(const char *, body), body_len, NULL, NULL, NULL, 0, 0};
     return stws_send_ex(c, &m);
 }
 STOMP_WS_API int stws_send_text(stws *c, const char *destination, const char *text) {
-    stws_outgoing m = {NULL, NULL, 0, "text/plain;charset=utf-8", NULL, NULL, 0, STWS_AS_TEXT};
-    m.destination = destination;
-    m.body = text;
-    m.body_len = stws_p_strlen(text);
+    static const char type[] = "text/plain;charset=utf-8";
+    stws_outgoing m = {destination, text, stws_p_strlen(text), type, NULL, NULL, 0, STWS_AS_TEXT};
     return stws_send_ex(c, &m);
 }
 static int stws_p_acknowledge(stws *c, const stws_message *m, int command_id, const char *transaction) {
@@ -7325,9 +7320,9 @@ static int stws_p_await_reply(stws *c, stws_p_reply *reply, long long until) {
     return reply->copy ? STWS_P_CAST(int, STWS_OK) : STWS_P_CAST(int, STWS_ERR_MEMORY);
 }
 STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_message **reply, int timeout_ms) {
-    stws_subscription own = {NULL, NULL, NULL, NULL, 0, 0, 0, stws_p_take_reply, NULL};
-    stws_p_reply wanted = {NULL, NULL, NULL, 0};
     char to[48], correlation[24];
+    stws_p_reply wanted = {to, correlation, NULL, 0};
+    stws_subscription own = {NULL, NULL, NULL, NULL, 0, 0, 0, stws_p_take_reply, &wanted};
     long long until;
     int result, handle = 0, number;
     *reply = NULL;
@@ -7339,9 +7334,8 @@ STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_messag
     STWS_P_LOCK(c, c->threads);
     number = stws_p_number_from(&c->s.next_receipt);
     STWS_P_UNLOCK(c, c->threads);
-    wanted.correlation = stws_p_number_text(correlation, "", STWS_P_CAST(unsigned, number));
-    wanted.to = stws_p_number_text(to, "/temp-queue/stws-", STWS_P_CAST(unsigned, number));
-    own.user = &wanted;
+    stws_p_number_text(correlation, "", STWS_P_CAST(unsigned, number));
+    stws_p_number_text(to, "/temp-queue/stws-", STWS_P_CAST(unsigned, number));
     if (c->s.broker != STWS_BROKER_RABBITMQ) handle = stws_subscribe(c, to, &own);
     if (handle < 0) return handle;
     result = stws_p_post_request(c, message, &wanted);
