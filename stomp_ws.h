@@ -489,7 +489,7 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
                     destination, message_id, subscription, content_type and ack (which STOMP 1.2's ACK names), NULL if
                     not there; body, which never is (body[body_len] is a NUL; body_is_utf8: 1 if so); handle, of its
                     stws_subscribe (0: nobody's, as with RabbitMQ's /temp-queue), with its ack_on; epoch, the number
-                    of the session; frame, which has everything, all headers in order.
+                    of the session; client, whose it is; frame, which has everything, all headers in order.
    stws_event       type (STWS_EVENT_NONE: none), and with it:
        CONNECTED     message: the CONNECTED frame
        MESSAGE       message

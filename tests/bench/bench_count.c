@@ -50,7 +50,8 @@ static stws_options options(const char *url) {
 
 static void read_message(stws *client, const stws_message *m, void *user) {
     (void)user;
-    if (m->destination[7] == 'e') // "/topic/end"; told by an octet, as it is the client that is counted
+    if (m->destination[7] ==
+        'e') // "/topic/end"; told by an octet, as it is the client that is counted
         stws_stop(client);
     else
         seen += m->body_len + (unsigned char)m->message_id[0];

@@ -29,7 +29,7 @@ dictionary() {
         handshake) cat tests/fuzz/http.dict ;;
         stomp*) cat tests/fuzz/stomp.dict ;;
         pem) cat tests/fuzz/pem.dict ;;
-        tls) echo '"\x00"' ;; # its octets are acts, not words
+        tls) printf '%s\n' '"\x00"' ;; # its octets are acts, not words
         *) cat tests/fuzz/http.dict tests/fuzz/stomp.dict ;;
     esac
 }
