@@ -1328,6 +1328,8 @@ STOMP_WS_API int stws_url_parse(const char *url, stws_url *out, const char **why
 }
 
 /* ==== >>handshake: the HTTP upgrade, both halves (RFC 6455, section 4) ==== */
+enum { STWS_P_MAX_HEAD = 16384 }; /* octets of an HTTP head when no limit is set */
+
 STOMP_WS_API void stws_handshake_key(const unsigned char random[16], char key[25]) { stws_p_base64(random, 16, key); }
 STOMP_WS_API void stws_handshake_accept(const char *key, char accept[29]) {
     static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; /* RFC 6455, 1.3 */
@@ -1492,7 +1494,7 @@ static int stws_p_http_field(char *line, size_t len, stws_http *http) {
     return STWS_OK;
 }
 STOMP_WS_API int stws_handshake_parse(char *buf, size_t len, stws_http *http, size_t *used) {
-    size_t limit = http->max_bytes ? http->max_bytes : 16384, end, line_len;
+    size_t limit = http->max_bytes ? http->max_bytes : STWS_P_CAST(size_t, STWS_P_MAX_HEAD), end, line_len;
     char *line = buf, *next;
     int result;
     *used = 0;
@@ -1622,6 +1624,11 @@ STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *r
 }
 
 /* ==== >>websocket: frames and messages (RFC 6455, sections 5 to 8) ==== */
+/* Codes of a close frame (7.4.1); no code is what stands for none. */
+enum { STWS_P_CLOSE_NORMAL = 1000, STWS_P_CLOSE_PROTOCOL = 1002, STWS_P_CLOSE_NO_CODE = 1005,
+       STWS_P_CLOSE_BAD_DATA = 1007, STWS_P_CLOSE_TOO_BIG = 1009 };
+enum { STWS_P_MAX_FRAGMENTS = 65537 }; /* the default: 64 Ki and an empty one at the end */
+
 /* The key repeated over a word, rotated so that it begins at that offset, whatever the byte order. */
 static uint64_t stws_p_key_word(const unsigned char key[4], size_t offset) {
     unsigned char twice[8];
@@ -1666,7 +1673,7 @@ static int stws_p_ws_fail(stws_ws *ws, int result, int close_code, const char *r
     return result;
 }
 static int stws_p_ws_broken(stws_ws *ws, const char *reason) {
-    return stws_p_ws_fail(ws, STWS_ERR_WS_PROTOCOL, 1002, reason);
+    return stws_p_ws_fail(ws, STWS_ERR_WS_PROTOCOL, STWS_P_CLOSE_PROTOCOL, reason);
 }
 
 /* What the first two octets of a frame alone can be wrong in (5.2, 5.4, 5.5). */
@@ -1690,16 +1697,17 @@ static int stws_p_ws_check_first(stws_ws *ws, unsigned first, unsigned second) {
 
 /* Begin a data frame of that length: limits first, and never an addition that could wrap. */
 static int stws_p_ws_begin_data(stws_ws *ws, unsigned first, unsigned long long len) {
-    size_t limit = ws->max_fragments ? ws->max_fragments : 65537;
+    size_t limit = ws->max_fragments ? ws->max_fragments : STWS_P_CAST(size_t, STWS_P_MAX_FRAGMENTS);
     if (first & 15) {
         ws->message_opcode = STWS_P_CAST(int, first & 15);
         ws->message_len = 0;
         ws->fragments = 0;
         ws->utf8_state = 0;
     }
-    if (++ws->fragments > limit) return stws_p_ws_fail(ws, STWS_ERR_WS_LIMIT, 1009, "a message in too many fragments");
+    if (++ws->fragments > limit)
+        return stws_p_ws_fail(ws, STWS_ERR_WS_LIMIT, STWS_P_CLOSE_TOO_BIG, "a message in too many fragments");
     if (ws->max_message && len > ws->max_message - ws->message_len)
-        return stws_p_ws_fail(ws, STWS_ERR_WS_LIMIT, 1009, "a message over the limit");
+        return stws_p_ws_fail(ws, STWS_ERR_WS_LIMIT, STWS_P_CLOSE_TOO_BIG, "a message over the limit");
     ws->fin = (first & 0x80) != 0;
     ws->remaining = len;
     ws->key_offset = 0;
@@ -1725,7 +1733,7 @@ static int stws_p_ws_close_code_valid(int code) {
 static int stws_p_ws_close_event(stws_ws *ws, stws_ws_event *event) {
     const unsigned char *p = STWS_P_POINTER(const unsigned char *, event->data);
     ws->closed = 1;
-    event->close_code = 1005;
+    event->close_code = STWS_P_CLOSE_NO_CODE;
     if (event->len == 0) return STWS_DONE;
     if (event->len == 1) return stws_p_ws_broken(ws, "a close frame with half a code");
     event->close_code = p[0] << 8 | p[1];
@@ -1734,7 +1742,7 @@ static int stws_p_ws_close_event(stws_ws *ws, stws_ws_event *event) {
     if (!stws_p_ws_close_code_valid(event->close_code))
         return stws_p_ws_broken(ws, "a close code that may not be sent");
     if (!stws_utf8_valid(event->data, event->len))
-        return stws_p_ws_fail(ws, STWS_ERR_WS_UTF8, 1007, "a close reason that is not UTF-8");
+        return stws_p_ws_fail(ws, STWS_ERR_WS_UTF8, STWS_P_CLOSE_BAD_DATA, "a close reason that is not UTF-8");
     return STWS_DONE;
 }
 static int stws_p_ws_whole(char *payload, size_t len, int opcode, stws_ws_event *event) {
@@ -1769,7 +1777,7 @@ static int stws_p_ws_data(char *data, size_t len, stws_ws *ws, stws_ws_event *ev
     *used += n;
     if (ws->check_utf8 && ws->message_opcode == STWS_WS_TEXT &&
         (!stws_p_utf8_feed(&ws->utf8_state, data, n) || (event->last && ws->utf8_state)))
-        return stws_p_ws_fail(ws, STWS_ERR_WS_UTF8, 1007, "a text message that is not UTF-8");
+        return stws_p_ws_fail(ws, STWS_ERR_WS_UTF8, STWS_P_CLOSE_BAD_DATA, "a text message that is not UTF-8");
     if (event->last) ws->message_opcode = 0;
     return STWS_DONE;
 }
@@ -2015,6 +2023,9 @@ static const stws_p_name stws_p_names[] = {
     {"destination:", 11}, {"message-id:", 10}, {"subscription:", 12}, {"content-type:", 12}, {"", 7},
     {"receipt-id:", 10}, {{'c', 'o', 'n', 't', 'e', 'n', 't', '-', 'l', 'e', 'n', 'g', 't', 'h', ':'}, 14}, {"", 7}};
 
+/* The limits of a frame when none are set, in octets. */
+enum { STWS_P_MAX_LINE = 65536, STWS_P_MAX_BODY = 16 << 20 };
+
 enum { STWS_P_BETWEEN, STWS_P_COMMAND, STWS_P_HEADERS, STWS_P_BODY_COUNTED, STWS_P_BODY_TO_NUL };
 enum { STWS_P_PADDED = STWS_STOMP_10, STWS_P_WITH_ESCAPES = 2 }; /* why a header is odd */
 
@@ -2060,8 +2071,8 @@ static void stws_p_frame_begin(stws_frame_state *s, const char *frame) {
     s->header_count = s->body_len = 0;
     s->odd = s->version & STWS_P_PADDED;
     s->command_id = STWS_COMMAND_OTHER;
-    if (!s->max_line) s->max_line = 65536;
-    if (!s->max_body) s->max_body = STWS_P_CAST(size_t, 16) << 20;
+    if (!s->max_line) s->max_line = STWS_P_MAX_LINE;
+    if (!s->max_body) s->max_body = STWS_P_MAX_BODY;
     for (i = 0; i < sizeof s->known / sizeof *s->known; i++) s->known[i] = &stws_p_absent;
     s->phase = STWS_P_COMMAND;
 }
@@ -3139,11 +3150,14 @@ static const char *stws_p_sub_durable(const stws_p_subs *t, const stws_p_sub *su
     return stws_p_after(stws_p_after(stws_p_sub_id(t, sub)));
 }
 
+/* Handles and receipts are counted up to INT_MAX; the longest text of one is "receipt-2147483647". */
+enum { STWS_P_MAX_NUMBER = 2147483647, STWS_P_ID_TEXT = 24 };
+
 /* The number in an id of ours, "sub-17"; 0 when it is none. */
 static int stws_p_own_id(const char *id, size_t len) {
     size_t number = 0;
     if (len < 5 || memcmp(id, "sub-", 4) != 0 || id[4] == '0') return 0;
-    return stws_p_number(id + 4, len - 4, 2147483647u, &number) == 1 ? STWS_P_CAST(int, number) : 0;
+    return stws_p_number(id + 4, len - 4, STWS_P_MAX_NUMBER, &number) == 1 ? STWS_P_CAST(int, number) : 0;
 }
 
 /* The slot of an id that the user chose, or NULL: found by looking at all of them, so that only ids of ours are free of
@@ -3180,13 +3194,13 @@ static size_t stws_p_align(size_t n) { return (n + 15) & ~STWS_P_CAST(size_t, 15
 /* The number to give away now; the next one, which is positive, takes its place. */
 static int stws_p_number_from(int *next) {
     int number = *next;
-    *next = number == 2147483647 ? 1 : number + 1;
+    *next = number == STWS_P_MAX_NUMBER ? 1 : number + 1;
     return number;
 }
 
 /* The next handle whose slot is free and whose id nobody has taken; 0 when the table is full. */
 static int stws_p_new_handle(stws_p_subs *t) {
-    char id[24];
+    char id[STWS_P_ID_TEXT];
     int tries;
     for (tries = 0; tries <= t->count && t->live < t->count; tries++) {
         int handle = stws_p_number_from(&t->next_handle);
@@ -3211,7 +3225,7 @@ static int stws_p_add_sub(stws_p_subs *t, const char *destination, const stws_su
     const char *texts[4];
     stws_p_sub *sub = &t->slots[slot];
     stws_p_out out;
-    char own_id[24];
+    char own_id[STWS_P_ID_TEXT];
     if (!handle) return STWS_ERR_LIMIT;
     out.at = stws_p_sub_destination(t, sub);
     out.room = t->text_size;
@@ -3380,7 +3394,7 @@ static void stws_p_fail_receipt(stws_p_session *s, int number, int result) {
 }
 
 /* Its id as the header says it; NULL for 0, which is no receipt. */
-static const char *stws_p_receipt_id(char id[24], int number) {
+static const char *stws_p_receipt_id(char id[STWS_P_ID_TEXT], int number) {
     return number ? stws_p_number_text(id, "receipt-", STWS_P_CAST(unsigned, number)) : NULL;
 }
 
@@ -5037,8 +5051,8 @@ enum { STWS_P_MIN_BUFFER = 256 };
 
 static void stws_p_default_sizes(stws_options *o) {
     STWS_P_DEFAULT(max_subscriptions, 256), STWS_P_DEFAULT(max_receipts, 256);
-    if (!o->max_body) o->max_body = STWS_P_CAST(size_t, 16) << 20;
-    if (!o->max_line) o->max_line = 65536;
+    if (!o->max_body) o->max_body = STWS_P_MAX_BODY;
+    if (!o->max_line) o->max_line = STWS_P_MAX_LINE;
     if (!o->max_headers) o->max_headers = 128;
     if (!o->rx_buffer) o->rx_buffer = 65536;
     if (!o->tx_buffer) o->tx_buffer = 131072;
@@ -5831,7 +5845,7 @@ STWS_P_APART static int stws_p_turn_upgrading(stws *c) {
     memset(&answer, 0, sizeof answer);
     answer.headers = c->s.parser.headers;
     answer.max_headers = c->o.max_headers;
-    answer.max_bytes = c->has_heap || in->cap > 16384 ? 16384 : in->cap;
+    answer.max_bytes = c->has_heap || in->cap > STWS_P_MAX_HEAD ? STWS_P_CAST(size_t, STWS_P_MAX_HEAD) : in->cap;
     if (in->raw == in->raw_end) return 0;
     result = stws_handshake_parse(in->data + in->raw, in->raw_end - in->raw, &answer, &used);
     if (result == STWS_MORE) return 0;
@@ -5915,7 +5929,7 @@ static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
     stws_p_session *s = &c->s;
     stws_subscribing asked;
     stws_frame frame;
-    char id[24];
+    char id[STWS_P_ID_TEXT];
     int handle = sub->handle, result = STWS_ERR_STATE, answer = stws_p_ask_before_subscribe(c, sub, &asked);
     if (sub->handle != handle) return 1; /* unsubscribed meanwhile */
     if (answer > 0) c->hook_us = c->now + stws_p_ms(answer);
@@ -5982,7 +5996,7 @@ static void stws_p_post_heartbeat(stws *c) {
 /* DISCONNECT with a receipt, once everything before it has gone out. */
 static void stws_p_post_disconnect(stws *c) {
     stws_frame frame;
-    char id[24];
+    char id[STWS_P_ID_TEXT];
     int unconfirmed = stws_p_record_unconfirmed(&c->s.outbox) && c->now < c->end_us, number;
     if (c->asked != STWS_P_ASKED_END || c->disconnect_number || c->s.outbox.untaken || unconfirmed) return;
     number = stws_p_number_from(&c->s.next_receipt);
@@ -6107,7 +6121,7 @@ static int stws_p_on_connected(stws *c, stws_event *e) {
         stws_p_say(c, STWS_ERR_VERSION,
                    "the server answers with STOMP version %.20s, which was not offered: see option versions",
                    stws_p_or(stws_frame_header(frame, "version"), "1.0"));
-        stws_p_leave(c, 1002, "version", 1);
+        stws_p_leave(c, STWS_P_CLOSE_PROTOCOL, "version", 1);
         return 0;
     }
     c->session_us = c->now;
@@ -6123,7 +6137,7 @@ static int stws_p_on_connected(stws *c, stws_event *e) {
 static int stws_p_receipt_number(const char *id) {
     size_t number = 0;
     if (!stws_p_starts(id, "receipt-")) return 0;
-    return stws_p_number(id + 8, strlen(id + 8), 2147483647u, &number) == 1 ? STWS_P_CAST(int, number) : 0;
+    return stws_p_number(id + 8, strlen(id + 8), STWS_P_MAX_NUMBER, &number) == 1 ? STWS_P_CAST(int, number) : 0;
 }
 
 /* A receipt has come, or its frame was refused: settle what waits for it. 1 when it was one of ours. */
@@ -6155,7 +6169,7 @@ static int stws_p_on_receipt(stws *c, stws_event *e) {
     int number = stws_p_receipt_number(stws_p_known_value(&c->s, STWS_P_RECEIPT_ID));
     if (number && number == c->disconnect_number) {
         c->disconnect_number = 0;
-        stws_p_say_goodbye(c, 1000, "");
+        stws_p_say_goodbye(c, STWS_P_CLOSE_NORMAL, "");
         return 0;
     }
     return stws_p_settle(c, number, STWS_OK) ? 0 : stws_p_frame_event(c, e, STWS_EVENT_RECEIPT);
@@ -6260,11 +6274,12 @@ static int stws_p_looks_like_sockjs(const stws *c) {
 
 /* The input cannot be read on: the server has closed the WebSocket, which is answered, or what it sent is wrong. */
 static int stws_p_on_bad_input(stws *c, int error) {
-    int code = error <= STWS_ERR_FRAME_HEADERS && error >= STWS_ERR_FRAME_BODY ? 1009 : 1002;
+    int too_big = error <= STWS_ERR_FRAME_HEADERS && error >= STWS_ERR_FRAME_BODY;
+    int code = too_big ? STWS_P_CLOSE_TOO_BIG : STWS_P_CLOSE_PROTOCOL;
     if (error == STWS_ERR_WS_CLOSE) {
         STWS_P_STORE(&c->close_code, c->s.peer_close_code);
         if (c->state != STWS_CLOSING && c->error_close_us == STWS_P_NEVER) stws_p_say_closed(c);
-        return stws_p_leave(c, c->close_code == 1005 ? 0 : c->close_code, "", 0);
+        return stws_p_leave(c, c->close_code == STWS_P_CLOSE_NO_CODE ? 0 : c->close_code, "", 0);
     }
     if (error == STWS_ERR_FRAME_COMMAND && stws_p_looks_like_sockjs(c)) error = STWS_ERR_SOCKJS;
     if (c->s.ws.close_code) code = c->s.ws.close_code;
@@ -6311,7 +6326,7 @@ static int stws_p_pull_other(stws *c, stws_event *e) {
     int taken = 0;
     if (c->refused) {
         c->refused = 0;
-        stws_p_leave(c, 1000, "", 1);
+        stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 1);
     }
     if (STWS_P_LOAD(&c->s.receipts_done)) {
         STWS_P_LOCK(c, c->threads);
@@ -6393,7 +6408,7 @@ static int stws_p_on_io_error(stws *c, long error) {
         stws_p_say(c, STWS_ERR_LIMIT, "a message does not fit into rx_buffer (%zu octets)%s", c->s.in.cap,
                    c->has_heap ? ", and there is no memory to let it grow, or max_body forbids it"
                                : ", which cannot grow in memory of your own: raise option rx_buffer");
-        return stws_p_leave(c, 1009, "message too big", 0);
+        return stws_p_leave(c, STWS_P_CLOSE_TOO_BIG, "message too big", 0);
     }
     if (c->error_close_us == STWS_P_NEVER) stws_p_say_io(c, STWS_P_CAST(int, error));
     return stws_p_lost(c, 0);
@@ -6456,18 +6471,19 @@ static void stws_p_judge_stall(stws *c) {
 static int stws_p_renew(stws *c) {
     stws_p_turn_output(c);
     STWS_P_STORE(&c->reconnect_asked, 1);
-    return stws_p_leave(c, 1000, "", 0);
+    return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 0);
 }
 
 /* What time alone brings about, once the socket has been read empty: 1 when it changed the state. */
 static int stws_p_turn_timers(stws *c) {
     int state = c->state;
     if (c->deadline_us != STWS_P_NEVER && c->now >= c->deadline_us) {
-        if (state == STWS_CLOSING) return stws_p_leave(c, 1000, "", 1);
+        if (state == STWS_CLOSING) return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 1);
         stws_p_say_timeout(c);
-        return stws_p_leave(c, 1002, "no CONNECTED", 0);
+        return stws_p_leave(c, STWS_P_CLOSE_PROTOCOL, "no CONNECTED", 0);
     }
-    if (c->error_close_us != STWS_P_NEVER && c->now >= c->error_close_us) return stws_p_leave(c, 1000, "", 0);
+    if (c->error_close_us != STWS_P_NEVER && c->now >= c->error_close_us)
+        return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 0);
     if (c->renew_us != STWS_P_NEVER && c->now >= c->renew_us) {
         stws_p_say(c, STWS_OK, "the session is over max_session_ms (%d) old: a new one is made", c->o.max_session_ms);
         return stws_p_renew(c);
@@ -6523,7 +6539,7 @@ static int stws_p_obey_stop(stws *c) {
         stws_p_post(&c->s, &frame, &need);
         STWS_P_UNLOCK(c, c->threads);
     }
-    return stws_p_leave(c, 1000, "", 1);
+    return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 1);
 }
 
 /* stws_disconnect: with no connection there is nothing to end, unless something still waits to be sent. */
@@ -6532,7 +6548,8 @@ static int stws_p_obey_end(stws *c) {
     STWS_P_LOCK(c, c->threads);
     waits = c->s.outbox.count;
     STWS_P_UNLOCK(c, c->threads);
-    return c->now < c->end_us && (waits || stws_p_reads_frames(c->state)) ? 0 : stws_p_leave(c, 1000, "", 1);
+    if (c->now < c->end_us && (waits || stws_p_reads_frames(c->state))) return 0;
+    return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 1);
 }
 static void stws_p_obey_reconnect(stws *c) {
     if (c->state == STWS_CONNECTED && !STWS_P_LOAD(&c->asked)) { /* an end that was asked for is not cut short */
@@ -7066,7 +7083,7 @@ static int stws_p_compose_send(stws *c, stws_frame *frame, const stws_outgoing *
 /* A SEND with a receipt of ours. Returns its number if the user wants to hear of it, 0, or an error. Under the lock. */
 static int stws_p_submit_with_receipt(stws *c, stws_frame *frame, int told) {
     int number = told ? stws_p_add_receipt(&c->s, 0) : stws_p_number_from(&c->s.next_receipt), result;
-    char id[24];
+    char id[STWS_P_ID_TEXT];
     if (!number) return STWS_ERR_LIMIT;
     stws_p_add(&c->s, frame, "receipt", stws_p_receipt_id(id, number));
     result = stws_p_submit(c, frame, number, c->o.confirm ? STWS_P_CONFIRMED : STWS_P_FOR_ANY_SESSION);
@@ -7320,7 +7337,7 @@ static int stws_p_await_reply(stws *c, stws_p_reply *reply, long long until) {
     return reply->copy ? STWS_P_CAST(int, STWS_OK) : STWS_P_CAST(int, STWS_ERR_MEMORY);
 }
 STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_message **reply, int timeout_ms) {
-    char to[48], correlation[24];
+    char to[48], correlation[STWS_P_ID_TEXT];
     stws_p_reply wanted = {to, correlation, NULL, 0};
     stws_subscription own = {NULL, NULL, NULL, NULL, 0, 0, 0, stws_p_take_reply, &wanted};
     long long until;

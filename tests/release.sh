@@ -31,7 +31,7 @@ check "its parts" test "$version" = \
     "$(macro VERSION_MAJOR).$(macro VERSION_MINOR).$(macro VERSION_PATCH)"
 check "the header's first line" sh -c "head -n 1 stomp_ws.h | grep -F 'stomp_ws.h - v$version - '"
 check "the History begins with it" history_begins_with
-check "clib" named clib.json "\"version\": \"$version\""
+check "clib" named $packaging/clib.json "\"version\": \"$version\""
 check "vcpkg" named $packaging/vcpkg/stomp-ws/vcpkg.json "\"version-semver\": \"$version\""
 check "meson" named $packaging/users/meson/subprojects/packagefiles/stomp_ws/meson.build \
     "version: '$version'"

@@ -111,13 +111,14 @@ by_conan() (
 check "conan comes from PyPI" install_conan
 check "conan create" by_conan
 
-# clib looks for clib.json in the root of a repository, and puts what that names into deps/NAME.
+# clib looks for clib.json in the root of a repository, where a fork or mirror that serves clib puts
+# it; what that names goes into deps/NAME.
 by_clib() (
     mkdir "$out/tried/clib" && cd "$out/tried/clib" || exit
     python3 - "$root" "$version" <<'END' &&
 import json, pathlib, shutil, sys
 root, version = pathlib.Path(sys.argv[1]), sys.argv[2]
-recipe = json.loads((root / "clib.json").read_text())
+recipe = json.loads((root / "tests/packaging/clib.json").read_text())
 assert recipe["version"] == version, recipe["version"]
 folder = pathlib.Path("deps") / recipe["name"]
 folder.mkdir(parents=True)
