@@ -231,11 +231,13 @@ static void run_raw(bench *b, unsigned long long octets) {
     stws_clock clock = {.now_us = stws_p_system_clock};
     stws_random random = {NULL, stws_p_system_random};
     stws_transport io;
+    stws_p_address addresses[STWS_P_ADDRESSES];
     stws_p_tcp tcp;
     int result;
     to.port = b->port;
     o.tls_insecure_no_verify = 1;
     stws_p_tcp_init(&tcp, &clock, &io);
+    tcp.addresses = addresses;
     stws_p_tcp_numeric(&tcp, to.host);
     stws_p_tls_plug(&tls, &o, &random, &tcp, &io);
     while ((result = io.open(io.ctx, &to)) == STWS_MORE) poll(NULL, 0, 1);
