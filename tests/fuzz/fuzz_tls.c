@@ -289,9 +289,12 @@ static void on_sent(struct peer *p, const struct sent *s) {
 
 /* ==== what the input may have done ==== */
 
+/* What is passed on without the client being told comes together with what follows. */
 static void do_pass_in(void) {
-    pass_in(fuzz_octet(&world.in));
-    net_drive(&world.peer);
+    unsigned n = fuzz_octet(&world.in);
+    pass_in(n & 127);
+    if (n < 128) net_drive(&world.peer);
+    if (!world.hostile) serve();
 }
 
 static void do_pass_out(void) {

@@ -25,11 +25,10 @@ export UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_stack_use_after_retu
 # The words that a target's input is made of.
 dictionary() {
     case $1 in
-        url | utf8 | websocket | proxy) cat tests/fuzz/$1.dict ;;
+        url | utf8 | websocket | proxy | tls) cat tests/fuzz/$1.dict ;;
         handshake) cat tests/fuzz/http.dict ;;
         stomp*) cat tests/fuzz/stomp.dict ;;
         pem) cat tests/fuzz/pem.dict ;;
-        tls) printf '%s\n' '"\x00"' ;; # its octets are acts, not words
         *) cat tests/fuzz/http.dict tests/fuzz/stomp.dict ;;
     esac
 }
