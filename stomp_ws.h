@@ -398,7 +398,7 @@ typedef struct stws_ws {
     const char *reason;
     unsigned long long remaining; /* private from here on */
     size_t message_len, fragments, key_offset;
-    int in_frame, fin, opcode, message_opcode, closed;
+    int in_frame, fin, message_opcode, closed;
     unsigned utf8_state;
     unsigned char key[4];
 } stws_ws;
@@ -2149,7 +2149,6 @@ static int stws_p_decode_header(char *name, char *value, stws_header *h, const s
     value[h->value_len] = 0;
     return STWS_DONE;
 }
-
 static int stws_p_header_wrong(size_t len, size_t name_len, const stws_frame_state *s) {
     if (len > s->max_line) return STWS_ERR_FRAME_LINE;
     return name_len ? STWS_ERR_FRAME_HEADERS : STWS_ERR_FRAME_HEADER;
@@ -2177,7 +2176,6 @@ static int stws_p_header_done(char *line, char *colon, char *end, stws_frame_sta
     s->known[known] = h;
     return known == STWS_P_CONTENT_LENGTH ? stws_p_content_length(s) : STWS_P_CAST(int, STWS_DONE);
 }
-
 static int stws_p_head_done(const char *frame, const char *line_end, stws_frame_state *s) {
     s->line = s->scanned = STWS_P_CAST(size_t, line_end + 1 - frame);
     s->phase = s->known[STWS_P_CONTENT_LENGTH]->value ? STWS_P_BODY_COUNTED : STWS_P_BODY_TO_NUL;
@@ -3145,7 +3143,6 @@ static char *stws_p_sub_destination(const stws_p_subs *t, const stws_p_sub *sub)
 static const char *stws_p_sub_id(const stws_p_subs *t, const stws_p_sub *sub) {
     return stws_p_after(stws_p_sub_destination(t, sub));
 }
-
 static const char *stws_p_sub_durable(const stws_p_subs *t, const stws_p_sub *sub) {
     return stws_p_after(stws_p_after(stws_p_sub_id(t, sub)));
 }
@@ -3221,19 +3218,13 @@ static void stws_p_sub_unsent(stws_p_subs *t, stws_p_sub *sub) {
 /* Enter a subscription; its handle, or an error. Under the lock. */
 static int stws_p_add_sub(stws_p_subs *t, const char *destination, const stws_subscription *o) {
     int handle = stws_p_new_handle(t), slot = handle % t->count, i;
-    const char *id = stws_p_wanted_id(o);
-    const char *texts[4];
-    stws_p_sub *sub = &t->slots[slot];
-    stws_p_out out;
+    const char *id = stws_p_wanted_id(o), *ack = stws_p_or(o->ack, o->ack_on ? "client-individual" : "auto");
     char own_id[STWS_P_ID_TEXT];
+    const char *texts[] = {destination, id ? id : own_id, ack, stws_p_or(o->durable, "")};
+    stws_p_sub *sub = &t->slots[slot];
+    stws_p_out out = {stws_p_sub_destination(t, sub), t->text_size, 0};
     if (!handle) return STWS_ERR_LIMIT;
-    out.at = stws_p_sub_destination(t, sub);
-    out.room = t->text_size;
-    out.need = 0;
-    texts[0] = destination;
-    texts[1] = id ? id : stws_p_number_text(own_id, "sub-", STWS_P_CAST(unsigned, handle));
-    texts[2] = stws_p_or(o->ack, o->ack_on ? "client-individual" : "auto");
-    texts[3] = stws_p_or(o->durable, "");
+    stws_p_number_text(own_id, "sub-", STWS_P_CAST(unsigned, handle));
     for (i = 0; i < 4; i++) stws_p_put(&out, texts[i], strlen(texts[i]) + 1);
     for (i = 0; o->headers && o->headers[i]; i++) stws_p_put(&out, o->headers[i], strlen(o->headers[i]) + 1);
     if (out.need > t->text_size) return STWS_ERR_LIMIT;
@@ -3841,10 +3832,9 @@ static void stws_p_tcp_start(stws_p_tcp *t, int *fd) {
 
 /* Has a connect of ours come to its end? 1: connected; 0: not yet; a failed one is closed. */
 static int stws_p_tcp_finished(stws_p_tcp *t, int *fd) {
-    struct pollfd p = {-1, POLLOUT, 0};
+    struct pollfd p = {*fd, POLLOUT, 0};
     int error = 0;
     socklen_t len = sizeof error;
-    p.fd = *fd;
     if (*fd < 0 || poll(&p, 1, 0) <= 0) return 0;
     if (getsockopt(*fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) error = errno;
     if (error == 0) return 1;
@@ -5129,14 +5119,12 @@ static int stws_p_is_secure(const stws_options *o) {
 
 /* Lay a client out in the block, or, without one, find out how large it must be. */
 static size_t stws_p_layout(stws *c, const stws_options *options) {
-    stws_p_arena arena;
+    stws_p_arena arena = {STWS_P_POINTER(char *, c), 0};
     stws_options counted = *options;
     stws_p_session *s = c ? &c->s : NULL;
     stws_p_tls *tls = NULL;
     stws_p_proxy *proxy = NULL;
     stws_options *o = c ? &c->o : &counted;
-    arena.base = STWS_P_POINTER(char *, c);
-    arena.used = 0;
     stws_p_carve(&arena, sizeof *c);
     *o = *options;
     stws_p_resolve_options(o);
@@ -5733,18 +5721,12 @@ static int stws_p_grow_output(stws *c, size_t need);
 
 /* Write the upgrade request into the output. */
 static int stws_p_post_upgrade(stws *c) {
-    stws_handshake h = {NULL, NULL, NULL, NULL, NULL, NULL};
+    stws_handshake h = {&c->url, c->key, c->o.subprotocols, c->o.origin, c->o.cookie, c->try_now.http_headers};
     unsigned char random[16];
     size_t need = 0;
     int result;
     if (stws_p_random(&c->s, random, sizeof random) != 0) return STWS_ERR_IO;
     stws_handshake_key(random, c->key);
-    h.url = &c->url;
-    h.key = c->key;
-    h.subprotocols = c->o.subprotocols;
-    h.origin = c->o.origin;
-    h.cookie = c->o.cookie;
-    h.headers = c->try_now.http_headers;
     STWS_P_LOCK(c, c->threads);
     result = stws_handshake_request(c->s.out.data, c->s.out.cap, &h, &need);
     if (result == STWS_ERR_SPACE && stws_p_grow_output(c, need))
@@ -5765,12 +5747,9 @@ STWS_P_APART static void stws_p_trace_upgrade(stws *c) {
 static int stws_p_turn_connecting(stws *c) {
     const char *why = NULL;
     char host[256];
-    stws_endpoint to;
+    stws_endpoint to = {host, c->url.port, c->url.secure};
     int result, asked = stws_p_proxy_asked(&c->tcp);
     snprintf(host, sizeof host, "%.*s", STWS_P_CAST(int, c->url.host_len), c->url.host);
-    to.host = host;
-    to.port = c->url.port;
-    to.secure = c->url.secure;
     c->opened = 1;
     result = c->io.open(c->io.ctx, &to);
     if (!asked && stws_p_proxy_asked(&c->tcp)) stws_p_enter(c, STWS_CONNECTING, c->o.connect_timeout_ms);
