@@ -2220,13 +2220,14 @@ static inline char *stws_p_find_stop(char *at, const char *last_block) {
     return NULL;
 }
 
-/* The usual lines: here to their ends and a block more, and with nothing odd in them. Servers put headers in the same
-   order each time, so a name is first compared with what stood there in the frame before. The line after them is
-   returned, be it one that needs another look or the empty one. */
+/* Usual lines, a turn of them: here to their ends and a block more, and with nothing odd in them. Servers put headers
+   in the same order each time, so a name is first compared with what stood there in the frame before. The line after
+   them is returned, be it one that needs another look or the empty one. */
 static char *stws_p_usual_lines(char *line, const char *last_block, stws_frame_state *s) {
-    size_t most = s->max_headers < sizeof s->expected ? s->max_headers : sizeof s->expected;
-    stws_header *h = s->headers + s->header_count, *full = s->headers + most;
-    unsigned char *expected = s->expected + s->header_count;
+    size_t room = s->max_headers - s->header_count;
+    stws_header *h = s->headers + s->header_count;
+    const stws_header *full = h + (room < sizeof s->expected ? room : sizeof s->expected);
+    unsigned char *expected = s->expected;
     const char *last_line = last_block - STWS_P_BLOCK;
     for (; h < full && line <= last_line; h++, expected++) {
         size_t known = *expected, len = stws_p_names[known].len;
@@ -2257,12 +2258,17 @@ static char *stws_p_usual_lines(char *line, const char *last_block, stws_frame_s
 
 /* The first look at a head, which is the last one unless something in it is unusual, or not here yet. */
 static int stws_p_begin_head(char *frame, size_t len, stws_frame_state *s) {
-    size_t near = len - s->line; /* so far that no line could be too long */
+    size_t near = len - s->line, before; /* near: so far that no line could be too long */
     char *at = frame + s->line;
+    const char *last_block;
     int result = STWS_DONE;
     if (near > s->max_line) near = s->max_line;
     if (s->odd || near < STWS_P_BLOCK + STWS_P_BLOCK) return STWS_DONE;
-    at = stws_p_usual_lines(at, at + near - STWS_P_BLOCK, s);
+    last_block = at + near - STWS_P_BLOCK;
+    do {
+        before = s->header_count;
+        at = stws_p_usual_lines(at, last_block, s);
+    } while (s->header_count - before == sizeof s->expected); /* as many as it takes in a turn: there may be more */
     s->line = s->scanned = STWS_P_CAST(size_t, at - frame);
     if (s->known[STWS_P_CONTENT_LENGTH]->value) result = stws_p_content_length(s);
     if (result < 0 || at == frame + len || *at != '\n') return result;
@@ -6299,6 +6305,12 @@ static int stws_p_crossed_mark(stws *c) {
     return 1;
 }
 
+/* How long it still is to the next attempt: a callback may have taken its time since that was decided. */
+static long long stws_p_retry_left(const stws *c) {
+    long long left = (c->deadline_us - c->clock.now_us(c->clock.ctx)) / STWS_P_US;
+    return left > 0 ? left : 0;
+}
+
 /* An event that no frame brings: a receipt that has ended, the end of a connection, a mark of the outbox. */
 static int stws_p_pull_other(stws *c, stws_event *e) {
     stws_p_receipt receipt = {0, 0, 0, 0, 0, 0};
@@ -6322,7 +6334,7 @@ static int stws_p_pull_other(stws *c, stws_event *e) {
         stws_p_event(e, STWS_EVENT_DISCONNECTED);
         e->result = c->error;
         e->text = c->text;
-        e->retry_ms = c->retry_ms;
+        e->retry_ms = c->retry_ms > 0 ? stws_p_retry_left(c) : c->retry_ms;
         taken = 1;
     } else if (stws_p_crossed_mark(c)) {
         stws_p_event(e, c->above_high ? STWS_EVENT_OUTBOX_HIGH : STWS_EVENT_OUTBOX_LOW);
@@ -6490,7 +6502,7 @@ static long long stws_p_due(stws *c) {
     if (c->state == STWS_CONNECTING && !c->o.transport && c->tcp.next < c->tcp.count)
         stws_p_sooner(&first, c->tcp.race_us);
     if (c->state != STWS_CONNECTED) return first;
-    if ((s->subs.unsent && !c->hook_us) || (s->outbox.untaken && !s->subs.unsent))
+    if (s->pong_due || (s->subs.unsent && !c->hook_us) || (s->outbox.untaken && !s->subs.unsent))
         if (!stws_p_pending(&s->out) && !c->write_error) return 0;
     if (c->hook_us && !c->write_error) stws_p_sooner(&first, c->hook_us);
     if (s->heartbeat_out_us && !stws_p_pending(&s->out) && !c->write_error) /* what waits is sign of life enough */
