@@ -1,19 +1,17 @@
-/* features.h - which instructions the header may find in the processor, for tests of all its ways.
-   To be included before stomp_ws.h: a way is taken only if the processor has it, too. */
+/* features.h - which vectors the header may find in the processor, for tests of all its ways. A way
+   is taken only if the processor has it, too. To be included before stomp_ws.h, and so without any
+   header of the system. */
 #ifndef FEATURES_H
 #define FEATURES_H
 
-#include <string.h>
+enum { NO_VECTORS, SSSE3_ONLY, ALL_VECTORS };
 
-static const char *const feature_sets[] = {"", "ssse3", "ssse3 avx2"};
-enum { FEATURE_SETS = sizeof feature_sets / sizeof *feature_sets };
+static int vectors_allowed = ALL_VECTORS;
 
-static const char *features_allowed = "ssse3 avx2";
-
-static inline int feature_allowed(const char *name) {
-    return strstr(features_allowed, name) != NULL;
+static inline int vectors_are_allowed(const char *name) {
+    return vectors_allowed >= (name[0] == 'a' ? ALL_VECTORS : SSSE3_ONLY);
 }
 
-#define __builtin_cpu_supports(name) (feature_allowed(name) && __builtin_cpu_supports(name))
+#define __builtin_cpu_supports(name) (vectors_are_allowed(name) && __builtin_cpu_supports(name))
 
 #endif

@@ -86,13 +86,12 @@ static void check_cut(const unsigned char *data, size_t len, size_t at) {
 static void fuzz_one(const unsigned char *data, size_t size) {
     struct fuzz_input in = {data, size};
     struct fuzz_cuts cuts = fuzz_cuts_of(&in);
-    size_t shift = fuzz_below(&in, 16), at = fuzz_number(&in), i;
+    size_t shift = fuzz_below(&in, 16), at = fuzz_number(&in);
     char *block = fuzz_room(shift + in.left);
     int expected = reference(in.data, in.left);
     memset(block, 0xFF, shift);
     if (in.left) memcpy(block + shift, in.data, in.left);
-    for (i = 0; i < FEATURE_SETS; i++) {
-        features_allowed = feature_sets[i];
+    for (vectors_allowed = NO_VECTORS; vectors_allowed <= ALL_VECTORS; vectors_allowed++) {
         FUZZ_CHECK(stws_utf8_valid(block + shift, in.left) == (expected == VALID));
         check_pieces(in.data, in.left, cuts);
     }

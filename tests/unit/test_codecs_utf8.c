@@ -226,7 +226,7 @@ static void test_threes_around_vectors(void) {
     enum { EDGES = sizeof edges };
     unsigned char text[MOST], three[3];
     size_t n, i, before;
-    for (n = 0; n < EDGES * EDGES * EDGES; n++) {
+    for (n = 0; n < (size_t)EDGES * EDGES * EDGES; n++) {
         three[0] = edges[n / EDGES / EDGES];
         three[1] = edges[n / EDGES % EDGES];
         three[2] = edges[n % EDGES];
@@ -262,6 +262,19 @@ static void test_cut_everywhere(void) {
                 compare((const unsigned char *)copy, len);
                 free(copy);
             }
+    }
+}
+
+/* ASCII of every length, in a block of its own, and with one octet that is none. */
+static void test_long_ascii(void) {
+    size_t len;
+    for (len = 200; len < 700; len++) {
+        unsigned char *text = exact_block(len);
+        memset(text, 'a', len);
+        compare(text, len);
+        text[len - 1 - len % 199] = 0x80;
+        compare(text, len);
+        free(text);
     }
 }
 
@@ -444,18 +457,17 @@ static void test_refused_at_once(void) {
 }
 
 int main(void) {
-    size_t i;
     RUN(test_all_of_one_and_two_octets);
     RUN(test_all_of_three_octets);
     RUN(test_edges_of_four_octets);
     RUN(test_all_characters);
-    for (i = 0; i < FEATURE_SETS; i++) {
-        features_allowed = feature_sets[i];
+    for (vectors_allowed = NO_VECTORS; vectors_allowed <= ALL_VECTORS; vectors_allowed++) {
         RUN(test_random_text);
         RUN(test_around_blocks);
         RUN(test_threes_around_vectors);
         RUN(test_pairs_in_vectors);
         RUN(test_cut_everywhere);
+        RUN(test_long_ascii);
         RUN(test_pieces_of_random_text);
     }
     RUN(test_streams_of_few_characters);
