@@ -1002,7 +1002,7 @@ static int stws_p_number(const char *s, size_t len, size_t limit, size_t *value)
     size_t n = 0, before_last = 0; /* all values but the last, or'ed: as long as these are small, nothing wraps */
     if (len == 0) return 0;
     for (; s < end; s++) {
-        unsigned digit = STWS_P_CAST(unsigned char, *s) ^ 0x30u; /* '0' to '9' are 0x30 to 0x39 */
+        size_t digit = STWS_P_CAST(size_t, STWS_P_CAST(unsigned char, *s)) - '0'; /* what is below '0' goes round */
         if (digit > 9) return 0;
         before_last |= n;
         n = n * 10 + digit;
@@ -2183,10 +2183,10 @@ static int stws_p_head_done(const char *frame, const char *line_end, stws_frame_
 }
 
 /* Keep where the scan stands, for when more has come. */
-static int stws_p_head_pause(const char *frame, const char *line, const char *colon, const char *scanned, int odd,
+static int stws_p_head_pause(const char *frame, const char *line, size_t colon, const char *scanned, int odd,
                              stws_frame_state *s) {
     s->line = STWS_P_CAST(size_t, line - frame);
-    s->colon = colon ? STWS_P_CAST(size_t, colon - frame) : 0;
+    s->colon = colon;
     s->odd = odd;
     s->scanned = STWS_P_CAST(size_t, scanned - frame);
     if (s->scanned - s->line > s->max_line) return STWS_ERR_FRAME_LINE;
@@ -2220,13 +2220,12 @@ static inline char *stws_p_find_stop(char *at, const char *last_block) {
     return NULL;
 }
 
-/* Usual lines, a turn of them: here to their ends and a block more, and with nothing odd in them. Servers put headers
-   in the same order each time, so a name is first compared with what stood there in the frame before. The line after
-   them is returned, be it one that needs another look or the empty one. */
+/* The first lines, as far as they are usual: here to their ends and a block more, and with nothing odd in them. Servers
+   put headers in the same order each time, so a name is first compared with what stood there in the frame before. The
+   line after them is returned, be it one that needs another look or the empty one. */
 static char *stws_p_usual_lines(char *line, const char *last_block, stws_frame_state *s) {
-    size_t room = s->max_headers - s->header_count;
-    stws_header *h = s->headers + s->header_count;
-    const stws_header *full = h + (room < sizeof s->expected ? room : sizeof s->expected);
+    stws_header *h = s->headers;
+    const stws_header *full = h + (s->max_headers < sizeof s->expected ? s->max_headers : sizeof s->expected);
     unsigned char *expected = s->expected;
     const char *last_line = last_block - STWS_P_BLOCK;
     for (; h < full && line <= last_line; h++, expected++) {
@@ -2258,17 +2257,12 @@ static char *stws_p_usual_lines(char *line, const char *last_block, stws_frame_s
 
 /* The first look at a head, which is the last one unless something in it is unusual, or not here yet. */
 static int stws_p_begin_head(char *frame, size_t len, stws_frame_state *s) {
-    size_t near = len - s->line, before; /* near: so far that no line could be too long */
+    size_t near = len - s->line; /* so far that no line could be too long */
     char *at = frame + s->line;
-    const char *last_block;
     int result = STWS_DONE;
     if (near > s->max_line) near = s->max_line;
     if (s->odd || near < STWS_P_BLOCK + STWS_P_BLOCK) return STWS_DONE;
-    last_block = at + near - STWS_P_BLOCK;
-    do {
-        before = s->header_count;
-        at = stws_p_usual_lines(at, last_block, s);
-    } while (s->header_count - before == sizeof s->expected); /* as many as it takes in a turn: there may be more */
+    at = stws_p_usual_lines(at, at + near - STWS_P_BLOCK, s);
     s->line = s->scanned = STWS_P_CAST(size_t, at - frame);
     if (s->known[STWS_P_CONTENT_LENGTH]->value) result = stws_p_content_length(s);
     if (result < 0 || at == frame + len || *at != '\n') return result;
@@ -2277,13 +2271,14 @@ static int stws_p_begin_head(char *frame, size_t len, stws_frame_state *s) {
 
 /* All header lines that are there, each from block to block up to its end. STWS_DONE: the head has ended. */
 static int stws_p_parse_head(char *frame, size_t len, stws_frame_state *s) {
-    char *line = frame + s->line, *colon = s->colon ? frame + s->colon : NULL, *at = frame + s->scanned, *end;
+    char *line = frame + s->line, *at = frame + s->scanned, *end;
+    size_t colon = s->colon; /* where it stands in the frame, 0: not seen yet */
     int odd = s->odd, result;
     while (at < frame + len) {
         size_t rest = STWS_P_CAST(size_t, frame + len - at);
         stws_p_marks marks = rest < STWS_P_BLOCK ? stws_p_mark_rest(at, rest) : stws_p_mark_block(at);
         marks.colons &= stws_p_below(marks.stops);
-        if (!colon && marks.colons) colon = at + stws_p_lowest_bit(marks.colons);
+        if (!colon && marks.colons) colon = STWS_P_CAST(size_t, at - frame) + stws_p_lowest_bit(marks.colons);
         if (!marks.stops) {
             at += rest < STWS_P_BLOCK ? rest : STWS_P_CAST(size_t, STWS_P_BLOCK);
             continue;
@@ -2298,10 +2293,10 @@ static int stws_p_parse_head(char *frame, size_t len, stws_frame_state *s) {
         }
         end = at[-1] == '\r' ? at - 1 : at; /* of this line: the one before ends in LF or NUL */
         if (end == line) return stws_p_head_done(frame, at, s);
-        result = stws_p_header_done(line, colon, end, s, odd);
+        result = stws_p_header_done(line, colon ? frame + colon : NULL, end, s, odd);
         if (result < 0) return result;
         line = ++at;
-        colon = NULL;
+        colon = 0;
         odd &= STWS_P_PADDED;
     }
     return stws_p_head_pause(frame, line, colon, at, odd, s);
@@ -2651,7 +2646,7 @@ typedef struct stws_p_record {
 typedef struct stws_p_ring {
     char *data;
     size_t cap, head, tail, wrap, next;
-    size_t count, untaken;
+    size_t count, untaken, used; /* used: octets at its begin that ever held something */
 } stws_p_ring;
 
 typedef struct stws_p_session {
@@ -3444,6 +3439,7 @@ static void *stws_p_ring_put(stws_p_ring *r, size_t size) {
     memcpy(r->data + at, &size, sizeof size);
     if (r->untaken == 0) r->next = at;
     r->tail = at + size;
+    if (r->tail > r->used) r->used = r->tail;
     r->count++;
     r->untaken++;
     return r->data + at;
@@ -5291,7 +5287,8 @@ STOMP_WS_API void stws_destroy(stws *c) {
     a = c->allocator;
     size = c->block_size;
     has_heap = c->has_heap;
-    stws_p_wipe(c, size);
+    /* The outbox comes last in the block: pages that it never used are not touched for the first time now. */
+    stws_p_wipe(c, c->broken ? size : size - (c->o.outbox_bytes - c->s.outbox.used));
     if (has_heap) a.release(a.ctx, c, size);
 }
 
