@@ -1182,11 +1182,13 @@ static const unsigned char *stws_p_utf8_skip(const unsigned char *text, const un
     if (__builtin_cpu_supports("avx2")) return stws_p_utf8_by_256(text, end);
     return __builtin_cpu_supports("ssse3") ? stws_p_utf8_by_128(text, end) : text;
 }
-__attribute__((target("avx2"))) static size_t stws_p_ascii_by_256(const unsigned char *text, size_t len) {
-    const stws_p_v256 *at = STWS_P_AT(v256, text);
-    size_t n = 0;
-    for (; len - n >= 128 && !STWS_P_TOPS(256, at[0] | at[1] | at[2] | at[3]); n += 128) at += 4;
-    return n;
+__attribute__((target("avx2"))) static const unsigned char *stws_p_ascii_by_256(const unsigned char *p, size_t len) {
+    const unsigned char *end = p + len / 128 * 128;
+    for (; p != end; p += 128) {
+        const stws_p_v256 *at = STWS_P_AT(v256, p);
+        if (STWS_P_TOPS(256, at[0] | at[1] | at[2] | at[3])) break;
+    }
+    return p;
 }
 #else
 STWS_P_UTF8_BY(128, , stws_p_utf8_skip)
@@ -1201,7 +1203,7 @@ static const unsigned char *stws_p_utf8_skip(const unsigned char *text, const un
 static inline const unsigned char *stws_p_skip_ascii(const unsigned char *p, const unsigned char *end) {
     size_t n;
 #ifdef STWS_P_AVX2
-    if (end - p >= 256 && __builtin_cpu_supports("avx2")) p += stws_p_ascii_by_256(p, STWS_P_CAST(size_t, end - p));
+    if (end - p >= 256 && __builtin_cpu_supports("avx2")) p = stws_p_ascii_by_256(p, STWS_P_CAST(size_t, end - p));
 #endif
 #if STWS_P_SSE2
     for (n = STWS_P_CAST(size_t, end - p) / 64; n > 0; n--, p += 64) {
