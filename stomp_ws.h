@@ -1156,11 +1156,12 @@ static const unsigned char stws_p_utf8_rows[3][32] = {
 
 /* How far text that begins with a character is UTF-8 for sure, by vectors: to where a character begins, the last one or
    one shortly before an error. Three octets before the text are read, and it must fill a vector; the last overlaps. */
-#define STWS_P_UTF8_BY(bits, target, name)                                                                             \
-    typedef unsigned char stws_p_v##bits __attribute__((vector_size(bits / 8), aligned(1), may_alias));                \
-    typedef char stws_p_char##bits __attribute__((vector_size(bits / 8), aligned(1), may_alias));                      \
-    target static const unsigned char *name(const unsigned char *text, const unsigned char *end) {                     \
+#define STWS_P_UTF8_BY(bits, name)                                                                                     \
+    typedef unsigned char stws_p_v##bits __attribute__((vector_size((bits) / 8), aligned(1), may_alias));              \
+    typedef char stws_p_char##bits __attribute__((vector_size((bits) / 8), aligned(1), may_alias));                    \
+    STWS_P_UTF8_ON_##bits static const unsigned char *name(const unsigned char *text, const unsigned char *end) {      \
         const unsigned char *p = text;                                                                                 \
+        const long width = (bits) / 8;                                                                                 \
         while (p != end) {                                                                                             \
             stws_p_v##bits back3 = *STWS_P_AT(v##bits, p - 3), back1 = *STWS_P_AT(v##bits, p - 1), due, errors;        \
             stws_p_v##bits here = *STWS_P_AT(v##bits, p);                                                              \
@@ -1170,19 +1171,21 @@ static const unsigned char stws_p_utf8_rows[3][32] = {
                          STWS_P_LOOK_UP(bits, 2, here >> 4);                                                           \
                 if (STWS_P_TOPS(bits, errors != due)) break;                                                           \
             }                                                                                                          \
-            p = end - p >= bits / 4 ? p + bits / 8 : p == end - bits / 8 ? end : end - bits / 8;                       \
+            p = end - p >= 2 * width ? p + width : p == end - width ? end : end - width;                               \
         }                                                                                                              \
         while (p > text && (*--p & 0xC0) == 0x80) {}                                                                   \
         return p;                                                                                                      \
     }
 #ifdef STWS_P_AVX2
-STWS_P_UTF8_BY(128, __attribute__((target("ssse3"))), stws_p_utf8_by_128)
-STWS_P_UTF8_BY(256, __attribute__((target("avx2"))), stws_p_utf8_by_256)
+#define STWS_P_UTF8_ON_128 __attribute__((target("ssse3")))
+#define STWS_P_UTF8_ON_256 __attribute__((target("avx2")))
+STWS_P_UTF8_BY(128, stws_p_utf8_by_128)
+STWS_P_UTF8_BY(256, stws_p_utf8_by_256)
 static const unsigned char *stws_p_utf8_skip(const unsigned char *text, const unsigned char *end) {
     if (__builtin_cpu_supports("avx2")) return stws_p_utf8_by_256(text, end);
     return __builtin_cpu_supports("ssse3") ? stws_p_utf8_by_128(text, end) : text;
 }
-__attribute__((target("avx2"))) static const unsigned char *stws_p_ascii_by_256(const unsigned char *p, size_t len) {
+STWS_P_UTF8_ON_256 static const unsigned char *stws_p_ascii_by_256(const unsigned char *p, size_t len) {
     const unsigned char *end = p + len / 128 * 128;
     for (; p != end; p += 128) {
         const stws_p_v256 *at = STWS_P_AT(v256, p);
@@ -1191,7 +1194,8 @@ __attribute__((target("avx2"))) static const unsigned char *stws_p_ascii_by_256(
     return p;
 }
 #else
-STWS_P_UTF8_BY(128, , stws_p_utf8_skip)
+#define STWS_P_UTF8_ON_128
+STWS_P_UTF8_BY(128, stws_p_utf8_skip)
 #endif
 #else
 static const unsigned char *stws_p_utf8_skip(const unsigned char *text, const unsigned char *end) {
@@ -7413,6 +7417,8 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 #undef STWS_P_US
 #undef STWS_P_UTF8_BY
 #undef STWS_P_UTF8_DUE
+#undef STWS_P_UTF8_ON_128
+#undef STWS_P_UTF8_ON_256
 #undef STWS_P_WITH_THREADS
 #undef stws_p_say
 

@@ -571,12 +571,19 @@ static int is_harmless(const char *name) {
                                         "free",
                                         "format",
                                         "__attribute__",
-                                        "__builtin_ctz",
+                                        "vector_size",
+                                        "aligned",
+                                        "target",
+                                        "vld1q_u8",
+                                        "vqtbl1q_u8",
+                                        "vmaxvq_u8",
+                                        "bits",
+                                        "name",
                                         "__atomic_load_n",
                                         "__atomic_store_n",
                                         "STOMP_WS_ASSERT",
                                         NULL};
-    static const char *const prefixes[] = {"stws_", "STWS_", "br_", "_mm_", NULL};
+    static const char *const prefixes[] = {"stws_", "STWS_", "br_", "_mm_", "__builtin_", NULL};
     int i;
     for (i = 0; prefixes[i]; i++)
         if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0) return 1;
