@@ -12,6 +12,9 @@
 #ifndef STOMP_WS_BEARSSL
 #define STOMP_WS_BEARSSL
 #endif
+#if defined(__STRICT_ANSI__) && !defined(_POSIX_C_SOURCE)
+#define _POSIX_C_SOURCE 200809L /* as the header does where it comes first */
+#endif
 #define STOMP_WS_IMPLEMENTATION
 #define STOMP_WS_MALLOC(size) must_not_allocate(size)
 #define STOMP_WS_FREE(block) ((void)(block))
