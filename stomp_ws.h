@@ -5676,7 +5676,8 @@ static void stws_p_begin_attempt(stws *c) {
 /* Fill the address list: 1, or 0 when the attempt failed. */
 static int stws_p_resolve(stws *c, const char *host) {
     int result, i;
-    c->tcp.addresses = STWS_P_POINTER(stws_p_address *, c->block_in); /* nothing is read before the connection stands */
+    /* Nothing is read before the connection stands. */
+    c->tcp.addresses = STWS_P_CAST(stws_p_address *, STWS_P_CAST(void *, c->block_in));
     c->tcp.count = c->tcp.next = 0;
     c->tcp.race_us = 0;
     c->tcp.error = 0;
