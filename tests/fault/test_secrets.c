@@ -250,7 +250,7 @@ static void test_memory_given_to_init(void) {
         struct peer p;
         stws_options o = secret_options(&p, &output);
         size_t size = stws_size(&o);
-        void *memory = malloc(size);
+        void *memory = calloc(1, size);
         if (!memory) abort();
         CHECK_INT(STWS_OK, stws_init(memory, size, &o, &p.client, NULL));
         come_to(&p, states[i]);
