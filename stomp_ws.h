@@ -1199,7 +1199,7 @@ STWS_P_UTF8_BY(128, stws_p_utf8_skip)
 #endif
 #else
 static const unsigned char *stws_p_utf8_skip(const unsigned char *text, const unsigned char *end) {
-    return end ? text : NULL;
+    return (void)end, text;
 }
 #endif
 
@@ -2208,19 +2208,13 @@ static int stws_p_head_other(const char *at, const char *end, int version, int *
     return at[1] != '\n' && version == STWS_STOMP_12 ? STWS_P_CAST(int, STWS_ERR_FRAME_CR) : STWS_DONE;
 }
 
-/* From block to block up to the next colon or stop. NULL: none is in the blocks that are here; `at` begins in one. */
-static char *stws_p_find_colon(char *at, const char *last_block) {
-    stws_p_marks marks = stws_p_mark_block(at);
-    while (!(marks.colons | marks.stops)) {
-        if ((at += STWS_P_BLOCK) > last_block) return NULL;
-        marks = stws_p_mark_block(at);
-    }
-    return at + stws_p_lowest_bit(marks.colons | marks.stops);
-}
-static inline char *stws_p_find_stop(char *at, const char *last_block) {
+/* From block to block up to the next stop, or colon if one is looked for. NULL: none is in the blocks that are here;
+   `at` begins in one. */
+static inline char *stws_p_find_mark(char *at, const char *last_block, int or_colon) {
     do {
-        uint32_t stops = stws_p_mark_block(at).stops;
-        if (STWS_P_LIKELY(stops)) return at + stws_p_lowest_bit(stops);
+        stws_p_marks marks = stws_p_mark_block(at);
+        uint32_t found = or_colon ? marks.colons | marks.stops : marks.stops;
+        if (STWS_P_LIKELY(found)) return at + stws_p_lowest_bit(found);
         at += STWS_P_BLOCK;
     } while (at <= last_block);
     return NULL;
@@ -2240,14 +2234,14 @@ static char *stws_p_usual_lines(char *line, const char *last_block, stws_frame_s
         char *value = line + len + 1, *end;
         if (!STWS_P_LIKELY(stws_p_word(line) == stws_p_word(name)) ||
             !STWS_P_LIKELY(stws_p_word(value - 8) == stws_p_word(name + len - 7))) {
-            char *colon = *line == '\n' ? NULL : stws_p_find_colon(line, last_block);
+            char *colon = *line == '\n' ? NULL : stws_p_find_mark(line, last_block, 1);
             if (!colon || *colon != ':' || colon == line || colon >= last_block) break;
             len = STWS_P_CAST(size_t, colon - line);
             value = colon + 1;
             known = STWS_P_CAST(size_t, stws_p_known_header(line, len));
             *expected = STWS_P_CAST(unsigned char, known);
         }
-        end = stws_p_find_stop(value, last_block);
+        end = stws_p_find_mark(value, last_block, 0);
         if (!end || *end != '\n') break;
         h->name = line;
         h->name_len = len;

@@ -293,26 +293,36 @@ static int count_waits(void *ctx, int wants) {
 static int writable_fd(void *ctx) {
     return ((const struct peer *)ctx)->pipe[1];
 }
-static void test_a_flush_that_has_to_wait_sleeps(void) {
-    struct peer p;
+
+/* Options with which a flush has to wait for its subscription, by the real clock. */
+static stws_options waiting_options(struct peer *p, int (*fd)(void *)) {
     stws_options o;
-    int i;
-    peer_init(&p);
-    o = peer_options(&p);
-    o.rx_buffer = 1024;
+    peer_init(p);
+    o = peer_options(p);
     o.before_subscribe = not_yet;
     o.clock = NULL;
-    p.transport.wants = count_waits;
-    p.transport.fd = writable_fd;
+    p->transport.wants = count_waits;
+    p->transport.fd = fd;
+    return o;
+}
+static void check_flush_sleeps(struct peer *p) {
+    p->moved = 0;
+    CHECK_INT(STWS_ERR_TIMEOUT, stws_flush(p->client, 80));
+    CHECK(p->moved < 200);
+    peer_free(p);
+}
+
+static void test_a_flush_that_has_to_wait_sleeps(void) {
+    struct peer p;
+    stws_options o = waiting_options(&p, writable_fd);
+    int i;
+    o.rx_buffer = 1024;
     peer_start(&p, &o);
     CHECK(peer_connect(&p));
     for (i = 0; i < 20; i++)
         peer_message(&p, "sub-1", "1", "/topic/a", "0123456789012345678901234567");
     stws_subscribe(p.client, "/topic/a", NULL);
-    p.moved = 0;
-    CHECK_INT(STWS_ERR_TIMEOUT, stws_flush(p.client, 80));
-    CHECK(p.moved < 200);
-    peer_free(&p);
+    check_flush_sleeps(&p);
 }
 
 static int no_fd(void *ctx) {
@@ -323,22 +333,13 @@ static int no_fd(void *ctx) {
    wait. */
 static void test_a_flush_without_descriptor_sleeps(void) {
     struct peer p;
-    stws_options o;
-    peer_init(&p);
-    o = peer_options(&p);
+    stws_options o = waiting_options(&p, no_fd);
     o.single_thread = 0;
-    o.before_subscribe = not_yet;
-    o.clock = NULL;
-    p.transport.wants = count_waits;
-    p.transport.fd = no_fd;
     peer_start(&p, &o);
     CHECK(peer_connect(&p));
     stws_subscribe(p.client, "/topic/a", NULL);
     CHECK_INT(1, write(p.client->wake[1], "", 1));
-    p.moved = 0;
-    CHECK_INT(STWS_ERR_TIMEOUT, stws_flush(p.client, 80));
-    CHECK(p.moved < 200);
-    peer_free(&p);
+    check_flush_sleeps(&p);
 }
 
 /* A message in a transaction is confirmed, or not, in the session that has seen the transaction's
