@@ -2019,15 +2019,17 @@ static inline int stws_p_known_header(const char *name, size_t len) {
     }
 }
 
-/* Their names in the same order, each with its colon, to be compared by words: "ack" is too short for that. */
+/* Their names in the same order, each with its colon, to be compared by words. "ack" is too short for that, and never
+   expected; of those that are unknown here RabbitMQ and Artemis have this one in each message. */
 typedef struct stws_p_name {
     char text[15];
     unsigned char len;
 } stws_p_name;
 
 static const stws_p_name stws_p_names[] = {
-    {"destination:", 11}, {"message-id:", 10}, {"subscription:", 12}, {"content-type:", 12}, {"", 7},
-    {"receipt-id:", 10}, {{'c', 'o', 'n', 't', 'e', 'n', 't', '-', 'l', 'e', 'n', 'g', 't', 'h', ':'}, 14}, {"", 7}};
+    {"destination:", 11}, {"message-id:", 10}, {"subscription:", 12}, {"content-type:", 12}, {"ack:", 3},
+    {"receipt-id:", 10}, {{'c', 'o', 'n', 't', 'e', 'n', 't', '-', 'l', 'e', 'n', 'g', 't', 'h', ':'}, 14},
+    {"redelivered:", 11}};
 
 /* The limits of a frame when none are set, in octets. */
 enum { STWS_P_MAX_LINE = 65536, STWS_P_MAX_BODY = 16 << 20 };
@@ -2239,7 +2241,7 @@ static char *stws_p_usual_lines(char *line, const char *last_block, stws_frame_s
             len = STWS_P_CAST(size_t, colon - line);
             value = colon + 1;
             known = STWS_P_CAST(size_t, stws_p_known_header(line, len));
-            *expected = STWS_P_CAST(unsigned char, known);
+            *expected = STWS_P_CAST(unsigned char, known == STWS_P_ACK ? STWS_P_UNKNOWN : known);
         }
         end = stws_p_find_mark(value, last_block, 0);
         if (!end || *end != '\n') break;

@@ -158,14 +158,17 @@ static void put_frame(dice *d, text *t) {
     put_body(d, t, body, len);
 }
 
-/* Change, take out or put in an octet, mostly one that means something. */
+/* Change, take out or put in an octet, mostly one that means something; or change several, to one and
+   the same or to what stands elsewhere, as a parser that compares words may take part of one for it. */
 static void mutate(dice *d, text *t) {
     static const char octets[] = "\n\r\0:\\ \tAZaznrct0189-\xff";
-    size_t at;
+    size_t at, most, from;
     char c = octets[roll_below(d, sizeof octets - 1)];
     if (t->len == 0 || t->len == MOST_OCTETS) return;
     at = roll_below(d, t->len);
-    switch (roll_below(d, 4)) {
+    most = t->len - at < 20 ? t->len - at : 20;
+    from = roll_below(d, t->len - most + 1);
+    switch (roll_below(d, 6)) {
         case 0:
             memmove(t->data + at, t->data + at + 1, t->len - at - 1);
             t->len--;
@@ -175,6 +178,8 @@ static void mutate(dice *d, text *t) {
             t->data[at] = c;
             t->len++;
             break;
+        case 2: memset(t->data + at, c, 1 + roll_below(d, most)); break;
+        case 3: memmove(t->data + at, t->data + from, 1 + roll_below(d, most)); break;
         default: t->data[at] = c;
     }
 }
@@ -204,15 +209,8 @@ static void print_octets(const text *t) {
     putchar('\n');
 }
 
-static void compare(unsigned long seed, dice *d, const text *t, ref_settings settings) {
-    static const int versions[] = {STWS_STOMP_NONE, STWS_STOMP_10, STWS_STOMP_11, STWS_STOMP_12,
-                                   STWS_STOMP_12};
-    static const size_t pieces[] = {0, 1, 2, 5, 40, 300};
-    cutting c = {NULL, 0};
+static void compare_cut(unsigned long seed, cutting c, const text *t, ref_settings settings) {
     const char *difference;
-    c.d = d;
-    c.most = pieces[roll_below(d, sizeof pieces / sizeof *pieces)];
-    settings.version = versions[roll_below(d, sizeof versions / sizeof *versions)];
     settings.next_piece = next_piece;
     settings.ctx = &c;
     difference = ref_compare(t->data, t->len, &settings);
@@ -222,6 +220,17 @@ static void compare(unsigned long seed, dice *d, const text *t, ref_settings set
            (unsigned long)c.most, (unsigned long)settings.max_headers,
            (unsigned long)settings.max_line, (unsigned long)settings.max_body);
     print_octets(t);
+}
+
+static void compare(unsigned long seed, dice *d, const text *t, ref_settings settings) {
+    static const int versions[] = {STWS_STOMP_NONE, STWS_STOMP_10, STWS_STOMP_11, STWS_STOMP_12,
+                                   STWS_STOMP_12};
+    static const size_t pieces[] = {0, 1, 2, 5, 40, 300};
+    cutting c = {NULL, 0};
+    c.d = d;
+    c.most = pieces[roll_below(d, sizeof pieces / sizeof *pieces)];
+    settings.version = versions[roll_below(d, sizeof versions / sizeof *versions)];
+    compare_cut(seed, c, t, settings);
 }
 
 /* Streams of one to four frames, made from that seed; mutations of them as many as told. */
@@ -290,6 +299,32 @@ static void test_all_short_heads(void) {
     }
 }
 
+/* A line that begins with any octet, so often, where another header stood in the frame before: the
+   parser expects that one again. */
+static void test_where_others_stood(void) {
+    static const char *const before[] = {"ack:1\n",          "x:1\n",
+                                         "destination:1\n",  "message-id:1\n",
+                                         "receipt-id:1\n",   "subscription:1\n",
+                                         "content-type:1\n", "content-length:0\n"};
+    enum { FRAMES = 8, OCTETS = 256, TIMES = 16 };
+    static text t;
+    unsigned n;
+    for (n = 0; n < FRAMES * OCTETS * TIMES; n++) {
+        ref_settings settings = {STWS_STOMP_12, 8, 100, 100, NULL, NULL};
+        cutting whole = {NULL, 0};
+        char octet = (char)(n / FRAMES % OCTETS);
+        unsigned times = 1 + n / FRAMES / OCTETS;
+        t.len = 0;
+        put_string(&t, "MESSAGE\n");
+        put_string(&t, before[n % FRAMES]);
+        put(&t, "\n\0MESSAGE\n", 10);
+        while (times-- > 0) put(&t, &octet, 1);
+        put_string(&t, ":value\n\nand a body of more octets than are looked at together");
+        put(&t, "", 1);
+        compare_cut(n, whole, &t, settings);
+    }
+}
+
 /* The reference itself, on what the rules spell out: it must not agree with the parser by being
    wrong alike. */
 static void test_reference_alone(void) {
@@ -344,5 +379,6 @@ int main(void) {
     RUN(test_tight_limits);
     RUN(test_soup);
     RUN(test_all_short_heads);
+    RUN(test_where_others_stood);
     return test_report();
 }
