@@ -9,6 +9,7 @@ import org.apache.activemq.artemis.core.config.impl.SecurityConfiguration;
 import org.apache.activemq.artemis.core.security.Role;
 import org.apache.activemq.artemis.core.server.JournalType;
 import org.apache.activemq.artemis.core.server.embedded.EmbeddedActiveMQ;
+import org.apache.activemq.artemis.core.settings.impl.AddressSettings;
 import org.apache.activemq.artemis.spi.core.security.ActiveMQJAASSecurityManager;
 import org.apache.activemq.artemis.spi.core.security.jaas.InVMLoginModule;
 
@@ -65,7 +66,19 @@ public final class ArtemisServer {
                 .setSecurityEnabled(System.getProperty("login") != null)
                 .addAcceptorConfiguration(ACCEPTOR, acceptorUri());
         configuration.putSecurityRoles("#", Set.of(mayDoAnything()));
+        configuration.addAddressSetting("#", losingNothing());
         return configuration;
+    }
+
+    /**
+     * As it comes, Artemis throws a message away that was delivered ten times without an ACK, and
+     * deletes a queue when its last consumer goes and it is empty, while a message that it has
+     * just confirmed may be on its way into it: under a network that breaks again and again, both
+     * lose messages.
+     */
+    private static AddressSettings losingNothing() {
+        return new AddressSettings().setMaxDeliveryAttempts(-1).setAutoDeleteQueues(false)
+                .setAutoDeleteAddresses(false);
     }
 
     /**
