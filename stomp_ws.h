@@ -357,7 +357,8 @@ typedef struct stws_frame_state {
     const char *base; /* private from here on */
     size_t line, scanned, colon, header_count, body_len;
     int phase, command_id, odd;
-    const stws_header *known[8];
+    const stws_header *known[8], *known_in;
+    size_t known_count;
     unsigned char expected[24];
 } stws_frame_state;
 STOMP_WS_API int stws_frame_parse(char *buf, size_t len, stws_frame_state *state, stws_frame *frame, size_t *used);
@@ -995,6 +996,16 @@ static void stws_p_trim(const char **s, size_t *len) {
     while (*len > 0 && stws_p_is_blank(**s)) ++*s, --*len;
     while (*len > 0 && stws_p_is_blank((*s)[*len - 1])) --*len;
 }
+
+/* Where a wrong guess of the compiler's costs two jumps for each header (33 instructions a message), and where what is
+   rare would take registers from what is not (20). */
+#if defined(__GNUC__) || defined(__clang__)
+#define STWS_P_LIKELY(condition) __builtin_expect((condition) != 0, 1)
+#define STWS_P_APART __attribute__((noinline))
+#else
+#define STWS_P_LIKELY(condition) ((condition) != 0)
+#define STWS_P_APART
+#endif
 
 /* A decimal number without sign: 1 and *value; 0 when it is none; -1 when it is over limit, however many digits. */
 static int stws_p_number(const char *s, size_t len, size_t limit, size_t *value) {
@@ -1928,13 +1939,6 @@ static long stws_p_unescape(char *s, size_t len, int escaping) {
     return STWS_P_CAST(long, to);
 }
 
-/* Where a wrong guess of the compiler's costs two jumps for each header: 33 instructions a message. */
-#if defined(__GNUC__) || defined(__clang__)
-#define STWS_P_LIKELY(condition) __builtin_expect((condition) != 0, 1)
-#else
-#define STWS_P_LIKELY(condition) ((condition) != 0)
-#endif
-
 /* Octets looked at together while a head is scanned, and which of them mean something there: a bit for each. */
 enum { STWS_P_BLOCK = 16 };
 
@@ -2019,17 +2023,12 @@ static inline int stws_p_known_header(const char *name, size_t len) {
     }
 }
 
-/* Their names in the same order, each with its colon, to be compared by words. "ack" is too short for that, and never
-   expected; of those that are unknown here RabbitMQ and Artemis have this one in each message. */
-typedef struct stws_p_name {
-    char text[15];
-    unsigned char len;
-} stws_p_name;
-
-static const stws_p_name stws_p_names[] = {
-    {"destination:", 11}, {"message-id:", 10}, {"subscription:", 12}, {"content-type:", 12}, {"ack:", 3},
-    {"receipt-id:", 10}, {{'c', 'o', 'n', 't', 'e', 'n', 't', '-', 'l', 'e', 'n', 'g', 't', 'h', ':'}, 14},
-    {"redelivered:", 11}};
+/* Their names in the same order, each behind its length and with its colon, to be compared by two words, the first 8
+   octets and the last. "ack" is too short for that: its second word begins with the octet before the line, which is no
+   6. Of those that are unknown here RabbitMQ and Artemis have this one in each message. */
+static const char stws_p_names[][16] = {
+    "\13destination:", "\12message-id:", "\14subscription:", "\14content-type:", "\6", "\12receipt-id:",
+    {14, 'c', 'o', 'n', 't', 'e', 'n', 't', '-', 'l', 'e', 'n', 'g', 't', 'h', ':'}, "\13redelivered:"};
 
 /* The limits of a frame when none are set, in octets. */
 enum { STWS_P_MAX_LINE = 65536, STWS_P_MAX_BODY = 16 << 20 };
@@ -2039,6 +2038,16 @@ enum { STWS_P_PADDED = STWS_STOMP_10, STWS_P_WITH_ESCAPES = 2 }; /* why a header
 
 /* What stands for a header of the known ones that is not there. */
 static const stws_header stws_p_absent = {NULL, NULL, 0, 0};
+
+/* Which headers the known ones are, by what is now expected. It stays so for all frames with the same ones in the same
+   order, which need no look at it. */
+static void stws_p_know(stws_frame_state *s) {
+    size_t i;
+    for (i = 0; i < sizeof s->known / sizeof *s->known; i++) s->known[i] = &stws_p_absent;
+    for (i = s->header_count; i > 0; i--) s->known[s->expected[i - 1]] = &s->headers[i - 1]; /* the first of each */
+    s->known_in = s->headers;
+    s->known_count = s->header_count + 1; /* 0: not so */
+}
 
 /* The bytes lie elsewhere now: so do the names and values that were found before. */
 static void stws_p_frame_moved(stws_frame_state *s, const char *frame) {
@@ -2073,7 +2082,6 @@ static int stws_p_between_frames(const char *buf, size_t len, stws_frame_state *
     return result;
 }
 static void stws_p_frame_begin(stws_frame_state *s, const char *frame) {
-    size_t i;
     s->base = frame;
     s->line = s->scanned = s->colon = 0;
     s->header_count = s->body_len = 0;
@@ -2081,7 +2089,6 @@ static void stws_p_frame_begin(stws_frame_state *s, const char *frame) {
     s->command_id = STWS_COMMAND_OTHER;
     if (!s->max_line) s->max_line = STWS_P_MAX_LINE;
     if (!s->max_body) s->max_body = STWS_P_MAX_BODY;
-    for (i = 0; i < sizeof s->known / sizeof *s->known; i++) s->known[i] = &stws_p_absent;
     s->phase = STWS_P_COMMAND;
 }
 
@@ -2097,7 +2104,7 @@ static int stws_p_command_done(char *frame, size_t len, size_t line_end, stws_fr
     return STWS_DONE;
 }
 static int stws_p_parse_command(char *frame, size_t len, stws_frame_state *s) {
-    if (s->scanned == 0 && len >= 8 && memcmp(frame, "MESSAGE\n", 8) == 0) {
+    if (len >= 8 && memcmp(frame, "MESSAGE\n", 8) == 0) {
         s->command_id = STWS_COMMAND_MESSAGE; /* nearly all that comes */
         frame[7] = 0;
         s->line = s->scanned = 8;
@@ -2117,15 +2124,19 @@ static int stws_p_parse_command(char *frame, size_t len, stws_frame_state *s) {
 }
 
 /* content-length: digits, perhaps padded. Anything else is fatal, since a guess is how frames are smuggled. */
-static int stws_p_content_length(stws_frame_state *s) {
+static STWS_P_APART int stws_p_padded_length(stws_frame_state *s) {
     const char *value = s->known[STWS_P_CONTENT_LENGTH]->value;
     size_t len = s->known[STWS_P_CONTENT_LENGTH]->value_len;
-    int is_number = stws_p_number(value, len, s->max_body, &s->body_len);
-    if (is_number > 0) return STWS_DONE;
+    int is_number;
     stws_p_trim(&value, &len);
-    if (is_number == 0) is_number = stws_p_number(value, len, s->max_body, &s->body_len);
+    is_number = stws_p_number(value, len, s->max_body, &s->body_len);
     if (is_number < 0) return STWS_ERR_FRAME_BODY;
     return is_number ? STWS_P_CAST(int, STWS_DONE) : STWS_P_CAST(int, STWS_ERR_FRAME_LENGTH);
+}
+static int stws_p_content_length(stws_frame_state *s) {
+    const stws_header *h = s->known[STWS_P_CONTENT_LENGTH];
+    if (STWS_P_LIKELY(stws_p_number(h->value, h->value_len, s->max_body, &s->body_len) > 0)) return STWS_DONE;
+    return stws_p_padded_length(s);
 }
 
 /* STOMP 1.0's own examples pad ("login: <username>"); from 1.1 on blanks are data. */
@@ -2182,6 +2193,7 @@ static int stws_p_header_done(char *line, char *colon, char *end, stws_frame_sta
     known = stws_p_known_header(h->name, h->name_len);
     if (s->known[known] != &stws_p_absent) return STWS_DONE; /* STOMP 1.2, "Repeated Header Entries" */
     s->known[known] = h;
+    s->known_count = 0;
     return known == STWS_P_CONTENT_LENGTH ? stws_p_content_length(s) : STWS_P_CAST(int, STWS_DONE);
 }
 static int stws_p_head_done(const char *frame, const char *line_end, stws_frame_state *s) {
@@ -2222,6 +2234,18 @@ static inline char *stws_p_find_mark(char *at, const char *last_block, int or_co
     return NULL;
 }
 
+/* The colon behind a name that was not expected here, and is from now on. NULL: the line needs another look. */
+static STWS_P_APART char *stws_p_other_name(char *line, const char *last_block, stws_frame_state *s,
+                                            unsigned char *expected) {
+    char *colon = stws_p_find_mark(line, last_block, 1);
+    int known;
+    if (!colon || *colon != ':' || colon == line || colon >= last_block) return NULL;
+    known = stws_p_known_header(line, STWS_P_CAST(size_t, colon - line));
+    if (known != *expected) s->known_count = 0;
+    *expected = STWS_P_CAST(unsigned char, known);
+    return colon;
+}
+
 /* The first lines, as far as they are usual: here to their ends and a block more, and with nothing odd in them. Servers
    put headers in the same order each time, so a name is first compared with what stood there in the frame before. The
    line after them is returned, be it one that needs another look or the empty one. */
@@ -2231,17 +2255,15 @@ static char *stws_p_usual_lines(char *line, const char *last_block, stws_frame_s
     unsigned char *expected = s->expected;
     const char *last_line = last_block - STWS_P_BLOCK;
     for (; h < full && line <= last_line; h++, expected++) {
-        size_t known = *expected, len = stws_p_names[known].len;
-        const char *name = stws_p_names[known].text;
+        const char *name = stws_p_names[*expected];
+        size_t len = STWS_P_CAST(size_t, *name);
         char *value = line + len + 1, *end;
-        if (!STWS_P_LIKELY(stws_p_word(line) == stws_p_word(name)) ||
-            !STWS_P_LIKELY(stws_p_word(value - 8) == stws_p_word(name + len - 7))) {
-            char *colon = *line == '\n' ? NULL : stws_p_find_mark(line, last_block, 1);
-            if (!colon || *colon != ':' || colon == line || colon >= last_block) break;
+        if (!STWS_P_LIKELY(stws_p_word(line) == stws_p_word(name + 1)) ||
+            !STWS_P_LIKELY(stws_p_word(value - 8) == stws_p_word(name + len - 6))) {
+            char *colon = *line == '\n' ? NULL : stws_p_other_name(line, last_block, s, expected);
+            if (!colon) break;
             len = STWS_P_CAST(size_t, colon - line);
             value = colon + 1;
-            known = STWS_P_CAST(size_t, stws_p_known_header(line, len));
-            *expected = STWS_P_CAST(unsigned char, known == STWS_P_ACK ? STWS_P_UNKNOWN : known);
         }
         end = stws_p_find_mark(value, last_block, 0);
         if (!end || *end != '\n') break;
@@ -2250,10 +2272,10 @@ static char *stws_p_usual_lines(char *line, const char *last_block, stws_frame_s
         h->value = value;
         h->value_len = STWS_P_CAST(size_t, end - value);
         value[-1] = *end = 0;
-        if (STWS_P_LIKELY(s->known[known] == &stws_p_absent)) s->known[known] = h;
         line = end + 1;
     }
     s->header_count = STWS_P_CAST(size_t, h - s->headers);
+    if (s->headers != s->known_in || s->header_count + 1 != s->known_count) stws_p_know(s);
     return line;
 }
 
@@ -2263,7 +2285,10 @@ static int stws_p_begin_head(char *frame, size_t len, stws_frame_state *s) {
     char *at = frame + s->line;
     int result = STWS_DONE;
     if (near > s->max_line) near = s->max_line;
-    if (s->odd || near < STWS_P_BLOCK + STWS_P_BLOCK) return STWS_DONE;
+    if (s->odd || near < STWS_P_BLOCK + STWS_P_BLOCK) {
+        stws_p_know(s);
+        return STWS_DONE;
+    }
     at = stws_p_usual_lines(at, at + near - STWS_P_BLOCK, s);
     s->line = s->scanned = STWS_P_CAST(size_t, at - frame);
     if (s->known[STWS_P_CONTENT_LENGTH]->value) result = stws_p_content_length(s);
@@ -2272,7 +2297,7 @@ static int stws_p_begin_head(char *frame, size_t len, stws_frame_state *s) {
 }
 
 /* All header lines that are there, each from block to block up to its end. STWS_DONE: the head has ended. */
-static int stws_p_parse_head(char *frame, size_t len, stws_frame_state *s) {
+static STWS_P_APART int stws_p_parse_head(char *frame, size_t len, stws_frame_state *s) {
     char *line = frame + s->line, *at = frame + s->scanned, *end;
     size_t colon = s->colon; /* where it stands in the frame, 0: not seen yet */
     int odd = s->odd, result;
@@ -3154,7 +3179,7 @@ static const char *stws_p_sub_durable(const stws_p_subs *t, const stws_p_sub *su
 enum { STWS_P_MAX_NUMBER = 2147483647, STWS_P_ID_TEXT = 24 };
 
 /* The number in an id of ours, "sub-17"; 0 when it is none. */
-static int stws_p_own_id(const char *id, size_t len) {
+static inline int stws_p_own_id(const char *id, size_t len) {
     size_t number = 0;
     if (len < 5 || memcmp(id, "sub-", 4) != 0 || id[4] == '0') return 0;
     return stws_p_number(id + 4, len - 4, STWS_P_MAX_NUMBER, &number) == 1 ? STWS_P_CAST(int, number) : 0;
@@ -7395,6 +7420,7 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 #undef STWS_P_HAS_PROXY
 #undef STWS_P_IS
 #undef STWS_P_LIKELY
+#undef STWS_P_APART
 #undef STWS_P_LOAD
 #undef STWS_P_LOCK
 #undef STWS_P_LOOK_UP

@@ -327,6 +327,26 @@ static const char *ref_compare_frame(const ref_stomp *r, const stws_frame *frame
     return ref_same(&r->body, frame->body, frame->body_len) ? NULL : "the body differs";
 }
 
+/* What the parser tells the client about a frame beside its headers: where the known ones are, of
+   several with the same name the first. */
+static const char *ref_compare_known(const stws_frame_state *state, const stws_frame *frame) {
+    static const struct {
+        int known;
+        const char *name;
+    } names[] = {{STWS_P_DESTINATION, "destination"},
+                 {STWS_P_MESSAGE_ID, "message-id"},
+                 {STWS_P_SUBSCRIPTION, "subscription"},
+                 {STWS_P_CONTENT_TYPE, "content-type"},
+                 {STWS_P_CONTENT_LENGTH, "content-length"},
+                 {STWS_P_RECEIPT_ID, "receipt-id"},
+                 {STWS_P_ACK, "ack"}};
+    size_t i;
+    for (i = 0; i < sizeof names / sizeof *names; i++)
+        if (state->known[names[i].known]->value != stws_frame_header(frame, names[i].name))
+            return "another header is taken for one that is known";
+    return NULL;
+}
+
 /* The parser says a frame ends there: so must the reference, and not before. */
 static const char *ref_compare_done(ref_stomp *r, const char *in, size_t until,
                                     const stws_frame *frame) {
@@ -369,6 +389,7 @@ static const char *ref_compare_piece(ref_stomp *r, stws_frame_state *state, cons
         if (used > have - *settled) return "more octets used than there were";
         *settled += used;
         if (*result == STWS_DONE) difference = ref_compare_done(r, in, *settled, &frame);
+        if (*result == STWS_DONE && !difference) difference = ref_compare_known(state, &frame);
         if (*result == STWS_MORE) difference = ref_compare_more(r, in, have, *settled);
         if (*result < 0) difference = ref_compare_error(r, in, have, *result);
         if (!difference && *result >= 0 && state->heartbeats != r->heartbeats)

@@ -324,6 +324,33 @@ static void test_version_changes_between_frames(void) {
     CHECK_INT(sizeof wire, at + used);
 }
 
+/* A parser that remembers where content-length stood must look for it where the headers are now. */
+static void test_headers_go_elsewhere_between_frames(void) {
+    static const char first[] = "MESSAGE\na:1\ncontent-length:2\n\nxy\0";
+    static const char second[] = "MESSAGE\na:1\ncontent-length:9\n\n123456789\0";
+    char wire[4][64];
+    stws_header tables[2][4], *used_by[4];
+    stws_frame_state s = state_of(STWS_STOMP_12, tables[0], 4);
+    stws_frame frame;
+    size_t used, i;
+    used_by[0] = tables[0];
+    used_by[1] = tables[0] + 1;
+    used_by[2] = tables[1];
+    used_by[3] = tables[0];
+    memset(wire, 'x', sizeof wire);
+    for (i = 0; i < 4; i++) {
+        const char *text = i & 1 ? second : first;
+        size_t len = i & 1 ? sizeof second - 1 : sizeof first - 1;
+        memcpy(wire[i], text, len);
+        s.headers = used_by[i];
+        s.max_headers = 3;
+        CHECK_INT(STWS_DONE, stws_frame_parse(wire[i], sizeof wire[i], &s, &frame, &used));
+        CHECK_INT(len, used);
+        CHECK_INT(i & 1 ? 9 : 2, frame.body_len);
+        CHECK_MEM(&used_by[i], sizeof used_by[i], &frame.headers, sizeof frame.headers);
+    }
+}
+
 /* ---- names ---- */
 
 static void test_command_names(void) {
@@ -368,6 +395,7 @@ int main(void) {
     RUN(test_header_lookup);
     RUN(test_lookup_of_a_decoded_name);
     RUN(test_version_changes_between_frames);
+    RUN(test_headers_go_elsewhere_between_frames);
     RUN(test_command_names);
     RUN(test_results);
     return test_report();
