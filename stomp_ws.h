@@ -2632,18 +2632,20 @@ typedef struct stws_p_input {
 
 typedef struct stws_p_sub {
     int handle; /* 0: free; read without the lock, see stws_p_receiver */
+    int head;   /* of the chain of the users' ids whose hash is this place's number; places count from 1, 0 is none */
     stws_on_message on_message;
     void *user;
-    int receipt;      /* number of the one it will ask for; 0: none */
-    int prefetch, ack_on;
+    int receipt; /* number of the one it will ask for; 0: none */
+    int next;    /* in its chain */
+    int prefetch;
     int header_count; /* its texts: destination, id, ack mode, durable name, then names and values, each with its NUL */
-    unsigned char custom_id, sent, wants_receipt, pinned; /* pinned: somebody reads its texts without the lock */
+    unsigned char custom_id, ack_on, sent, wants_receipt, pinned; /* pinned: its texts are read without the lock */
     unsigned char behind; /* waits for the UNSUBSCRIBE in the outbox that frees its id, and counts as sent until then */
 } stws_p_sub;
 
 typedef struct stws_p_subs {
     stws_p_sub *slots;
-    int count, live, custom; /* slots; those taken; those with an id that the user chose */
+    int count, live; /* slots; those taken */
     int next_handle, unsent, cursor; /* cursor: slot where the search for the unsent begins */
     char *texts;                     /* text_size octets a slot */
     size_t text_size;
@@ -3185,17 +3187,22 @@ static inline int stws_p_own_id(const char *id, size_t len) {
     return stws_p_number(id + 4, len - 4, STWS_P_MAX_NUMBER, &number) == 1 ? STWS_P_CAST(int, number) : 0;
 }
 
-/* The slot of an id that the user chose, or NULL: found by looking at all of them, so that only ids of ours are free of
-   cost. Under the lock. */
-static stws_p_sub *stws_p_find_custom(const stws_p_subs *t, const char *id, size_t len) {
-    int i;
-    for (i = 0; i < t->count && t->custom; i++) {
-        const char *other;
-        if (!t->slots[i].handle || !t->slots[i].custom_id) continue;
-        other = stws_p_sub_id(t, &t->slots[i]);
-        if (stws_p_equal(other, strlen(other), id, len)) return &t->slots[i];
+/* The link to the slot of an id that the user chose, in the chain of its hash (FNV-1a, draft-eastlake-fnv), or the end
+   of that chain. No server can make one long: it holds only what the user chose. Under the lock. */
+static int *stws_p_custom_link(const stws_p_subs *t, const char *id, size_t len) {
+    uint32_t hash = 2166136261u;
+    size_t i;
+    int *link;
+    for (i = 0; i < len; i++) hash = (hash ^ STWS_P_CAST(unsigned char, id[i])) * 16777619u;
+    for (link = &t->slots[hash % STWS_P_CAST(uint32_t, t->count)].head; *link; link = &t->slots[*link - 1].next) {
+        const char *other = stws_p_sub_id(t, &t->slots[*link - 1]);
+        if (stws_p_equal(other, strlen(other), id, len)) break;
     }
-    return NULL;
+    return link;
+}
+static stws_p_sub *stws_p_find_custom(const stws_p_subs *t, const char *id, size_t len) {
+    int place = *stws_p_custom_link(t, id, len);
+    return place ? &t->slots[place - 1] : NULL;
 }
 static stws_p_sub *stws_p_find_handle(const stws_p_subs *t, int handle) {
     stws_p_sub *sub;
@@ -3258,20 +3265,22 @@ static int stws_p_add_sub(stws_p_subs *t, const char *destination, const stws_su
     if (out.need > t->text_size) return STWS_ERR_LIMIT;
     STWS_P_STORE(&sub->on_message, o->on_message);
     STWS_P_STORE(&sub->user, o->user);
-    STWS_P_STORE(&sub->ack_on, o->ack_on);
+    STWS_P_STORE(&sub->ack_on, STWS_P_CAST(unsigned char, o->ack_on));
     STWS_P_STORE(&sub->custom_id, STWS_P_CAST(unsigned char, id != NULL));
     sub->header_count = i / 2;
     sub->prefetch = o->prefetch;
     sub->receipt = 0;
     sub->wants_receipt = STWS_P_CAST(unsigned char, o->receipt != 0);
-    t->custom += id != NULL;
+    sub->next = 0;
+    if (id) *stws_p_custom_link(t, id, strlen(id)) = slot + 1;
     t->live++;
     stws_p_sub_unsent(t, sub);
     STWS_P_STORE(&sub->handle, handle);
     return handle;
 }
 static void stws_p_remove_sub(stws_p_subs *t, stws_p_sub *sub) {
-    t->custom -= sub->custom_id;
+    const char *id = stws_p_sub_id(t, sub);
+    if (sub->custom_id) *stws_p_custom_link(t, id, strlen(id)) = sub->next;
     if (!sub->sent) t->unsent--;
     t->live--;
     STWS_P_STORE(&sub->handle, 0);

@@ -867,6 +867,136 @@ static void test_a_full_subscription_table(void) {
     peer_free(&p);
 }
 
+/* ==== ids of one's own: found by hash, in chains ==== */
+
+enum { MANY_OWN = 500 };
+
+/* Ids, the handle of each (0: not subscribed), and the messages that its callback had. */
+struct own_ids {
+    struct peer peer;
+    int count, handles[MANY_OWN], had[MANY_OWN];
+};
+
+static void own_begin(struct own_ids *all, int count, int max_subscriptions) {
+    stws_options o;
+    memset(all, 0, sizeof *all);
+    all->count = count;
+    peer_init(&all->peer);
+    all->peer.stepping = 1;
+    o = peer_options(&all->peer);
+    o.max_subscriptions = max_subscriptions;
+    o.subscription_bytes = 64;
+    peer_start(&all->peer, &o);
+    CHECK(peer_connect(&all->peer));
+}
+
+/* Those of one digit begin those of two and three. */
+static void own_id(char id[16], int i) {
+    snprintf(id, 16, "own-%d", i);
+}
+
+static int own_subscribe(struct own_ids *all, int i) {
+    char id[16];
+    stws_subscription own = {.id = id, .on_message = count_message, .user = &all->had[i]};
+    own_id(id, i);
+    return stws_subscribe(all->peer.client, "/topic/a", &own);
+}
+
+static void own_enter(struct own_ids *all, int i) {
+    CHECK((all->handles[i] = own_subscribe(all, i)) > 0);
+}
+
+static void own_leave(struct own_ids *all, int i) {
+    CHECK_INT(0, stws_unsubscribe(all->peer.client, all->handles[i]));
+    all->handles[i] = 0;
+}
+
+/* A message to each of them reaches its own callback, if it has one; an id that is taken is
+   refused. */
+static void own_check(struct own_ids *all) {
+    unsigned long long nobodys = peer_stats(&all->peer).unknown_subscription;
+    int i, absent = 0;
+    memset(all->had, 0, sizeof all->had);
+    peer_turn(&all->peer);
+    for (i = 0; i < all->count; i++) {
+        char id[16];
+        own_id(id, i);
+        peer_message(&all->peer, id, "1", "/topic/a", "x");
+        peer_turn(&all->peer);
+        CHECK_INT(all->handles[i] != 0, all->had[i]);
+        if (all->handles[i]) CHECK_INT(STWS_ERR_USAGE, own_subscribe(all, i));
+        absent += !all->handles[i];
+    }
+    CHECK_INT(absent, peer_stats(&all->peer).unknown_subscription - nobodys);
+    peer_forget(&all->peer);
+}
+
+static void own_reconnect(struct own_ids *all) {
+    int i, present = 0;
+    for (i = 0; i < all->count; i++) present += all->handles[i] != 0;
+    peer_cut(&all->peer);
+    CHECK(peer_connect(&all->peer));
+    CHECK_INT(present, peer_count(&all->peer, "SUBSCRIBE"));
+    own_check(all);
+}
+
+/* In a table of three, every three of twelve ids: whatever the hash is, some are all in one chain.
+   Its last goes and comes again, then its second, then its first. */
+static void test_ids_of_ones_own_that_collide(void) {
+    struct own_ids all;
+    int n;
+    own_begin(&all, 12, 3);
+    for (n = 0; n < 12 * 12 * 12; n++) {
+        int own[3] = {n / 144, n / 12 % 12, n % 12}, i;
+        if (own[0] >= own[1] || own[1] >= own[2]) continue;
+        for (i = 0; i < 3; i++) own_enter(&all, own[i]);
+        own_check(&all);
+        for (i = 2; i >= 0; i--) {
+            own_leave(&all, own[i]);
+            own_check(&all);
+            own_enter(&all, own[i]);
+            own_check(&all);
+        }
+        own_reconnect(&all);
+        for (i = 0; i < 3; i++) own_leave(&all, own[(i + n) % 3]);
+        own_check(&all);
+    }
+    peer_free(&all.peer);
+}
+
+static void test_many_ids_of_ones_own(void) {
+    static struct own_ids all;
+    int i;
+    own_begin(&all, MANY_OWN, 400);
+    for (i = 0; i < 400; i++) own_enter(&all, i);
+    CHECK_INT(STWS_ERR_LIMIT, own_subscribe(&all, 400));
+    own_check(&all);
+    for (i = 0; i < 400; i += 3) own_leave(&all, i);
+    own_check(&all);
+    for (i = 399; i >= 300; i -= 3) own_enter(&all, i);
+    for (i = 400; i < MANY_OWN; i++) own_enter(&all, i);
+    own_reconnect(&all);
+    for (i = MANY_OWN - 1; i >= 0; i--)
+        if (all.handles[i]) own_leave(&all, i);
+    own_check(&all);
+    for (i = 0; i < 400; i++) own_enter(&all, i);
+    own_reconnect(&all);
+    peer_free(&all.peer);
+}
+
+/* An id that looks like one of ours, for a handle not given yet: that handle is passed over. */
+static void test_an_id_of_ones_own_like_ours(void) {
+    stws_subscription own = {.id = "sub-3"};
+    struct peer p;
+    connected(&p, CONNECTED_12);
+    CHECK_INT(1, stws_subscribe(p.client, "/topic/a", &own));
+    CHECK_INT(2, stws_subscribe(p.client, "/topic/b", NULL));
+    CHECK_INT(4, stws_subscribe(p.client, "/topic/c", NULL));
+    own.id = "sub-4";
+    CHECK_INT(STWS_ERR_USAGE, stws_subscribe(p.client, "/topic/d", &own));
+    peer_free(&p);
+}
+
 static void test_send(void) {
     static const char *const headers[] = {"x:y", "a\nb\\", "empty", "", NULL};
     stws_outgoing m = {.destination = "/queue/a",
@@ -1298,6 +1428,9 @@ int main(void) {
     RUN(test_subscribe_and_unsubscribe);
     RUN(test_arguments_that_are_refused);
     RUN(test_a_full_subscription_table);
+    RUN(test_ids_of_ones_own_that_collide);
+    RUN(test_many_ids_of_ones_own);
+    RUN(test_an_id_of_ones_own_like_ours);
     RUN(test_send);
     RUN(test_sends_are_batched);
     RUN(test_large_frames_are_cut_as_the_server_needs_it); /* [L1] */
