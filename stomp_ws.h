@@ -602,7 +602,7 @@ typedef struct stws_allocator {
    max_session_ms        a session that is older is left for a new one, up to a tenth earlier by chance; no limit
    max_body, max_line, max_headers          of a frame; 16 MiB (or what the buffer holds, without a heap), 65,536, 128
    max_ws_message        cut frames into WebSocket messages of that size; 0: as the server needs it; STWS_WHOLE: never
-   rx_buffer, tx_buffer  65,536 and 131,072; both grow for larger frames where there is a heap
+   rx_buffer, tx_buffer  69,632 and 131,072; both grow for larger frames where there is a heap
    outbox_bytes, outbox_count               what waits without a connection, or for its receipt; 1 MiB, any number
    outbox_high, outbox_low                  octets waiting there at which STWS_EVENT_OUTBOX_HIGH is told, and
                          below which, after that, _LOW; none, and half of high
@@ -4852,6 +4852,7 @@ STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int
 /* ==== >>options: defaults, memory, and the life of a client ==== */
 enum { STWS_P_ASKED_NOTHING, STWS_P_ASKED_END, STWS_P_ASKED_STOP };
 enum { STWS_P_BATCH = 65536 }; /* what is built is written when so much waits */
+enum { STWS_P_READ = STWS_P_BATCH + 4096 }; /* so much is read beside a part of a frame that has come before */
 enum { STWS_P_MAX_URLS = 64 };
 
 struct stws {
@@ -5082,7 +5083,7 @@ static void stws_p_default_sizes(stws_options *o) {
     if (!o->max_body) o->max_body = STWS_P_MAX_BODY;
     if (!o->max_line) o->max_line = STWS_P_MAX_LINE;
     if (!o->max_headers) o->max_headers = 128;
-    if (!o->rx_buffer) o->rx_buffer = 65536;
+    if (!o->rx_buffer) o->rx_buffer = STWS_P_READ;
     if (!o->tx_buffer) o->tx_buffer = 131072;
     if (!o->outbox_bytes) o->outbox_bytes = STWS_P_CAST(size_t, 1) << 20;
     if (!o->outbox_low) o->outbox_low = o->outbox_high / 2;
