@@ -4665,13 +4665,13 @@ STOMP_WS_API const char *stws_header_get(const stws_message *message, const char
 
 /* ==== >>queue: messages of many clients for whoever pops ==== */
 #ifdef STOMP_WS_NO_THREADS
-#define STWS_P_LOCK(object, threads) ((void)(threads))
-#define STWS_P_UNLOCK(object, threads) ((void)(threads))
+#define STWS_P_LOCK(object) ((void)(object))
+#define STWS_P_UNLOCK(object) ((void)(object))
 #define STWS_P_WITH_THREADS(code)
 #else
 #define STWS_P_WITH_THREADS(code) code
-#define STWS_P_LOCK(object, threads) ((threads) ? (void)pthread_mutex_lock((object)->mutex) : (void)0)
-#define STWS_P_UNLOCK(object, threads) ((threads) ? (void)pthread_mutex_unlock((object)->mutex) : (void)0)
+#define STWS_P_LOCK(object) ((void)pthread_mutex_lock((object)->mutex))
+#define STWS_P_UNLOCK(object) ((void)pthread_mutex_unlock((object)->mutex))
 
 /* A condition that waits by the monotonic clock, where the system lets us choose: 1, or 0 without memory. */
 static int stws_p_cond_init(pthread_cond_t *cond) {
@@ -4753,10 +4753,10 @@ STOMP_WS_API void stws_queue_destroy(stws_queue *q) {
     STOMP_WS_FREE(q);
 }
 STOMP_WS_API void stws_queue_close(stws_queue *q) {
-    STWS_P_LOCK(q, 1);
+    STWS_P_LOCK(q);
     q->closed = 1;
     STWS_P_WITH_THREADS(pthread_cond_broadcast(&q->filled);)
-    STWS_P_UNLOCK(q, 1);
+    STWS_P_UNLOCK(q);
 }
 static stws_p_queued *stws_p_queued_at(const stws_queue *q, size_t offset) {
     return STWS_P_CAST(stws_p_queued *, stws_p_ring_at(&q->ring, offset));
@@ -4767,7 +4767,7 @@ static int stws_p_queue_push(stws_queue *q, const stws_message *m, stws_p_waiter
     size_t head = stws_p_align(sizeof(stws_p_queued)), size = head + stws_p_message_size(m);
     stws_p_queued *entry = NULL;
     if (size > q->ring.cap) return STWS_ERR_LIMIT;
-    STWS_P_LOCK(q, 1);
+    STWS_P_LOCK(q);
     if (!q->closed) entry = STWS_P_CAST(stws_p_queued *, stws_p_ring_put(&q->ring, size));
     if (entry) {
         entry->given_back = entry->answered = 0;
@@ -4779,16 +4779,16 @@ static int stws_p_queue_push(stws_queue *q, const stws_message *m, stws_p_waiter
         q->waiters = waiter;
         STWS_P_STORE(&waiter->listed, 1);
     }
-    STWS_P_UNLOCK(q, 1);
+    STWS_P_UNLOCK(q);
     return entry != NULL;
 }
 static void stws_p_queue_forget(stws_queue *q, stws_p_waiter *waiter) {
     stws_p_waiter **at;
-    STWS_P_LOCK(q, 1);
+    STWS_P_LOCK(q);
     for (at = &q->waiters; *at && *at != waiter;) at = &(*at)->next;
     if (*at) *at = waiter->next;
     STWS_P_STORE(&waiter->listed, 0);
-    STWS_P_UNLOCK(q, 1);
+    STWS_P_UNLOCK(q);
 }
 
 /* One octet into a wake pipe. When it is full, a wake-up is under way anyway. Async-signal-safe. */
@@ -4833,7 +4833,7 @@ static void stws_p_acknowledge_on(const stws_message *m, int when) {
 STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int timeout_ms) {
     int result = 0;
     if (*message) stws_p_acknowledge_on(*message, STWS_ACK_ON_RETURN);
-    STWS_P_LOCK(q, 1);
+    STWS_P_LOCK(q);
     if (*message) stws_p_queue_give_back(q, *message);
     *message = NULL;
     stws_p_queue_await(q, timeout_ms);
@@ -4845,7 +4845,7 @@ STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int
     } else if (q->closed) {
         result = STWS_CLOSED;
     }
-    STWS_P_UNLOCK(q, 1);
+    STWS_P_UNLOCK(q);
     return result;
 }
 
@@ -4904,6 +4904,8 @@ struct stws {
     int has_driver, running, run_result;
 #endif
 };
+static void stws_p_lock(const stws *c) { if (c->threads) STWS_P_LOCK(c); }
+static void stws_p_unlock(const stws *c) { if (c->threads) STWS_P_UNLOCK(c); }
 
 /* ---- error sentences ---- */
 
@@ -5576,13 +5578,13 @@ static void stws_p_signal(stws *c) {
 
 /* The client has ended for good. */
 static void stws_p_end(stws *c, int error) {
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     STWS_P_STORE(&c->state, STWS_ENDED);
     c->final = error;
     c->deadline_us = STWS_P_NEVER;
     stws_p_finish_receipts(&c->s, STWS_P_UNSENT, STWS_ERR_LOST);
     stws_p_signal(c);
-    STWS_P_UNLOCK(c, c->threads);
+    stws_p_unlock(c);
     if (error == STWS_CLOSED) {
         c->text[0] = 0;
         STWS_P_STORE(&c->error, STWS_CLOSED);
@@ -5592,7 +5594,7 @@ static void stws_p_end(stws *c, int error) {
 /* The connection is gone: receipts end, subscriptions and outbox wait for the next one. */
 static void stws_p_leave_session(stws *c) {
     stws_p_close_transport(c);
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     stws_p_free_heap_buffers(c);
     stws_p_finish_receipts(&c->s, STWS_P_SENT, STWS_ERR_LOST);
     stws_p_all_unsent(&c->s.subs);
@@ -5601,7 +5603,7 @@ static void stws_p_leave_session(stws *c) {
     STWS_P_STORE(&c->state, STWS_BACKOFF);
     c->close_sent = 0;
     stws_p_signal(c);
-    STWS_P_UNLOCK(c, c->threads);
+    stws_p_unlock(c);
     c->held = 0;
     c->hook_us = 0;
     c->error_close_us = c->renew_us = STWS_P_NEVER;
@@ -5694,10 +5696,10 @@ static void stws_p_begin_attempt(stws *c) {
         stws_p_lost(c, 1);
         return;
     }
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     stws_p_session_reset(&c->s, c->now);
     c->write_error = 0;
-    STWS_P_UNLOCK(c, c->threads);
+    stws_p_unlock(c);
     STWS_P_STORE(&c->http_status, 0);
     STWS_P_STORE(&c->close_code, 0);
     c->stalled_us = 0;
@@ -5768,12 +5770,12 @@ static int stws_p_post_upgrade(stws *c) {
     int result;
     if (stws_p_random(&c->s, random, sizeof random) != 0) return STWS_ERR_IO;
     stws_handshake_key(random, c->key);
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     result = stws_handshake_request(c->s.out.data, c->s.out.cap, &h, &need);
     if (result == STWS_ERR_SPACE && stws_p_grow_output(c, need))
         result = stws_handshake_request(c->s.out.data, c->s.out.cap, &h, &need);
     if (result == STWS_OK) c->s.out.end = need;
-    STWS_P_UNLOCK(c, c->threads);
+    stws_p_unlock(c);
     return result;
 }
 STWS_P_APART static void stws_p_trace_upgrade(stws *c) {
@@ -5881,12 +5883,12 @@ STWS_P_APART static int stws_p_turn_upgrading(stws *c) {
     stws_p_trace_answer(c, &answer);
     result = stws_handshake_check(&answer, c->key, c->o.subprotocols, NULL, &why);
     if (result != STWS_OK) return stws_p_refused_upgrade(c, &answer, result, why);
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     stws_p_end_upgrade(c);
     result = stws_p_post_connect(&c->s, &c->try_now, &need);
     if (result == STWS_ERR_SPACE && stws_p_grow_output(c, need))
         result = stws_p_post_connect(&c->s, &c->try_now, &need);
-    STWS_P_UNLOCK(c, c->threads);
+    stws_p_unlock(c);
     if (result != STWS_OK) {
         stws_p_say(c, result, "CONNECT cannot be sent: %s",
                    result == STWS_ERR_SPACE ? "it does not fit into tx_buffer" : stws_result_text(result));
@@ -5935,11 +5937,11 @@ static int stws_p_ask_before_subscribe(stws *c, stws_p_sub *sub, stws_subscribin
     asked->headers = NULL;
     if (!c->o.before_subscribe) return 0;
     sub->pinned = 1;
-    STWS_P_UNLOCK(c, c->threads);
+    stws_p_unlock(c);
     c->calling++;
     answer = c->o.before_subscribe(c, asked, c->o.user);
     c->calling--;
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     sub->pinned = 0;
     return answer;
 }
@@ -6050,14 +6052,14 @@ static long stws_p_write_once(stws *c, long long now) {
     const char *from;
     size_t len;
     long n;
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     from = b->data + b->begin;
     len = b->busy ? 0 : stws_p_pending(b);
     b->busy |= len != 0;
-    STWS_P_UNLOCK(c, c->threads);
+    stws_p_unlock(c);
     if (len == 0) return 0;
     n = c->io.write(c->io.ctx, from, len);
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     b->busy = 0;
     if (n > 0) {
         b->begin += STWS_P_CAST(size_t, n);
@@ -6070,7 +6072,7 @@ static long stws_p_write_once(stws *c, long long now) {
     } else if (n == 0 && !c->stalled_us) {
         c->stalled_us = now;
     }
-    STWS_P_UNLOCK(c, c->threads);
+    stws_p_unlock(c);
     return n;
 }
 
@@ -6080,10 +6082,10 @@ static int stws_p_turn_output(stws *c) {
     for (;;) {
         long n;
         size_t left;
-        STWS_P_LOCK(c, c->threads);
+        stws_p_lock(c);
         if (stws_p_reads_frames(c->state)) stws_p_prepare_output(c);
         left = c->s.outbox.untaken + STWS_P_CAST(size_t, c->s.subs.unsent);
-        STWS_P_UNLOCK(c, c->threads);
+        stws_p_unlock(c);
         n = stws_p_write_once(c, c->now);
         if (n < 0) return STWS_P_CAST(int, n);
         if (n == 0) return moved;
@@ -6110,12 +6112,12 @@ static int stws_p_frame_event(stws *c, stws_event *e, int type) {
 static void stws_p_say_goodbye(stws *c, int code, const char *reason) {
     char payload[125];
     size_t len = stws_ws_close_payload(payload, code, reason);
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     if (!c->close_sent && stws_p_post_short(&c->s, STWS_WS_CLOSE, payload, len) == STWS_OK) {
         c->close_sent = 1;
         stws_p_trace_word(&c->s, '>', "CLOSE");
     }
-    STWS_P_UNLOCK(c, c->threads);
+    stws_p_unlock(c);
     while (stws_p_write_once(c, c->now) > 0) continue;
 }
 
@@ -6127,7 +6129,7 @@ static int stws_p_leave(stws *c, int code, const char *reason, int final) {
 static int stws_p_on_connected(stws *c, stws_event *e) {
     const stws_frame *frame = &c->s.message.frame;
     int accepted;
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     accepted = stws_p_accept_connected(&c->s, frame);
     if (accepted) {
         c->s.epoch++;
@@ -6136,7 +6138,7 @@ static int stws_p_on_connected(stws *c, stws_event *e) {
         c->deadline_us = STWS_P_NEVER;
         stws_p_signal(c);
     }
-    STWS_P_UNLOCK(c, c->threads);
+    stws_p_unlock(c);
     if (!accepted) {
         stws_p_say(c, STWS_ERR_VERSION,
                    "the server answers with STOMP version %.20s, which was not offered: see option versions",
@@ -6166,7 +6168,7 @@ static int stws_p_settle(stws *c, int number, int result) {
     stws_p_receipt *receipt;
     long long sent_us = 0;
     int confirmed;
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     record = stws_p_record_find(&c->s.outbox, number);
     receipt = stws_p_find_receipt(&c->s, number);
     confirmed = record && record->confirm;
@@ -6182,7 +6184,7 @@ static int stws_p_settle(stws *c, int number, int result) {
         stws_p_signal(c);
     }
     if (sent_us) c->s.stats.rtt_us = c->now - sent_us;
-    STWS_P_UNLOCK(c, c->threads);
+    stws_p_unlock(c);
     return receipt || confirmed;
 }
 static int stws_p_on_receipt(stws *c, stws_event *e) {
@@ -6214,9 +6216,9 @@ static int stws_p_enqueue(stws *c) {
     c->held = result == 0;
     if (result > 0) stws_p_acknowledge_on(&c->s.message, STWS_ACK_ON_HANDOVER);
     if (result < 0) {
-        STWS_P_LOCK(c, c->threads);
+        stws_p_lock(c);
         c->s.stats.dropped++;
-        STWS_P_UNLOCK(c, c->threads);
+        stws_p_unlock(c);
     }
     return !c->held;
 }
@@ -6232,7 +6234,7 @@ static int stws_p_find_receiver(stws *c, stws_on_message *call, void **user) {
         m->handle = handle;
     } else if (id->value) {
         stws_p_sub *sub;
-        STWS_P_LOCK(c, c->threads);
+        stws_p_lock(c);
         sub = stws_p_find_custom(t, id->value, id->value_len);
         if (sub) {
             m->handle = sub->handle;
@@ -6240,7 +6242,7 @@ static int stws_p_find_receiver(stws *c, stws_on_message *call, void **user) {
             *user = sub->user;
             m->ack_on = sub->ack_on;
         }
-        STWS_P_UNLOCK(c, c->threads);
+        stws_p_unlock(c);
     }
     if (!m->handle) c->s.stats.unknown_subscription++;
     return *call != NULL;
@@ -6331,9 +6333,9 @@ static int stws_p_crossed_mark(stws *c) {
     size_t used;
     int above;
     if (!c->o.outbox_high) return 0;
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     used = stws_p_ring_used(&c->s.outbox);
-    STWS_P_UNLOCK(c, c->threads);
+    stws_p_unlock(c);
     above = c->above_high ? used > c->o.outbox_low : used >= c->o.outbox_high;
     if (above == c->above_high) return 0;
     c->above_high = above;
@@ -6355,9 +6357,9 @@ static int stws_p_pull_other(stws *c, stws_event *e) {
         stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 1);
     }
     if (STWS_P_LOAD(&c->s.receipts_done)) {
-        STWS_P_LOCK(c, c->threads);
+        stws_p_lock(c);
         taken = stws_p_take_receipt(&c->s, &receipt);
-        STWS_P_UNLOCK(c, c->threads);
+        stws_p_unlock(c);
     }
     if (taken) {
         stws_p_event(e, STWS_EVENT_RECEIPT);
@@ -6484,9 +6486,9 @@ static void stws_p_judge_silence(stws *c) {
 }
 static void stws_p_judge_stall(stws *c) {
     size_t waits;
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     waits = c->stalled_us && c->now - c->stalled_us >= stws_p_ms(c->o.write_timeout_ms) ? stws_p_pending(&c->s.out) : 0;
-    STWS_P_UNLOCK(c, c->threads);
+    stws_p_unlock(c);
     if (!waits || !c->o.write_timeout_ms) return;
     stws_p_say(c, STWS_ERR_IO, "the server takes no more data: %zu octets waited for %d ms (write_timeout_ms)", waits,
                c->o.write_timeout_ms);
@@ -6515,9 +6517,9 @@ static int stws_p_turn_timers(stws *c) {
         return stws_p_renew(c);
     }
     if (c->held) c->s.last_in_us = c->now; /* we do not listen: silence means nothing */
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     if (c->s.receipts_waiting) stws_p_finish_receipts(&c->s, c->now, STWS_ERR_TIMEOUT);
-    STWS_P_UNLOCK(c, c->threads);
+    stws_p_unlock(c);
     if (c->state == STWS_CONNECTED) stws_p_judge_silence(c);
     if (c->state == STWS_CONNECTED) stws_p_judge_stall(c);
     return c->state != state;
@@ -6560,10 +6562,10 @@ static int stws_p_obey_stop(stws *c) {
     STWS_P_STORE(&c->asked, STWS_P_ASKED_STOP);
     if (c->state == STWS_CONNECTED) {
         stws_p_turn_output(c);
-        STWS_P_LOCK(c, c->threads);
+        stws_p_lock(c);
         stws_p_compose(&c->s, &frame, STWS_COMMAND_DISCONNECT);
         stws_p_post(&c->s, &frame, &need);
-        STWS_P_UNLOCK(c, c->threads);
+        stws_p_unlock(c);
     }
     return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 1);
 }
@@ -6571,9 +6573,9 @@ static int stws_p_obey_stop(stws *c) {
 /* stws_disconnect: with no connection there is nothing to end, unless something still waits to be sent. */
 static int stws_p_obey_end(stws *c) {
     size_t waits;
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     waits = c->s.outbox.count;
-    STWS_P_UNLOCK(c, c->threads);
+    stws_p_unlock(c);
     if (c->now < c->end_us && (waits || stws_p_reads_frames(c->state))) return 0;
     return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 1);
 }
@@ -6591,11 +6593,11 @@ static int stws_p_turn_stream(stws *c) {
     long n;
     int moved = c->write_error ? 0 : stws_p_turn_output(c);
     if (moved < 0) {
-        STWS_P_LOCK(c, c->threads);
+        stws_p_lock(c);
         c->write_error = moved;
         c->s.out.begin = c->s.out.end = 0;
         c->stalled_us = 0;
-        STWS_P_UNLOCK(c, c->threads);
+        stws_p_unlock(c);
         c->drained = 0;
         moved = 0;
     }
@@ -6627,10 +6629,10 @@ static int stws_p_turn_asked(stws *c) {
 static int stws_p_turn(stws *c) {
     if (c->state == STWS_ENDED) return 0;
     stws_p_note_time(c);
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     stws_p_note_driver(c); /* before there is a connection that another thread could take for its own */
     c->called = 0;
-    STWS_P_UNLOCK(c, c->threads);
+    stws_p_unlock(c);
     if (stws_p_turn_asked(c)) return 1;
     switch (c->state) {
         case STWS_IDLE: stws_p_begin_attempt(c); return 1;
@@ -6654,9 +6656,9 @@ static int stws_p_add_fd(stws_fd *out, int cap, int n, int fd, int wants) {
 /* The descriptors to wait for; *now is set when the transport holds data that no descriptor will announce. */
 static int stws_p_collect_fds(stws *c, stws_fd *out, int cap, int *now) {
     int n = 0, wants = STWS_WANT_READ, pending;
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     pending = stws_p_pending(&c->s.out) != 0;
-    STWS_P_UNLOCK(c, c->threads);
+    stws_p_unlock(c);
     if (!c->o.transport && c->state == STWS_CONNECTING) {
         n = stws_p_add_fd(out, cap, n, c->tcp.fd, stws_p_proxy_wants(&c->tcp));
         n = stws_p_add_fd(out, cap, n, c->tcp.rival, STWS_WANT_WRITE);
@@ -6673,13 +6675,13 @@ static int stws_p_collect_fds(stws *c, stws_fd *out, int cap, int *now) {
 /* This thread drives, and is about to wait: from now on others have to wake it. The due time, as stws_p_due. */
 static long long stws_p_begin_wait(stws *c) {
     long long due;
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     stws_p_note_driver(c);
     due = stws_p_due(c);
     c->due_us = due == STWS_P_NEVER ? STWS_P_UNSENT : due;
     c->waiting = c->waited = 1;
     if (c->shared_stats) *c->shared_stats = c->s.stats;
-    STWS_P_UNLOCK(c, c->threads);
+    stws_p_unlock(c);
     return due;
 }
 
@@ -6688,9 +6690,9 @@ static void stws_p_end_wait(stws *c) {
     char scrap[64];
     if (!c->waited) return;
     c->waited = 0;
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     c->waiting = 0;
-    STWS_P_UNLOCK(c, c->threads);
+    stws_p_unlock(c);
     if (c->wake[0] >= 0) while (read(c->wake[0], scrap, sizeof scrap) > 0) continue;
 }
 
@@ -6868,10 +6870,10 @@ static void *stws_p_thread(void *client) {
 STOMP_WS_API int stws_start(stws *c) {
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!c->threads || c->running) return STWS_ERR_STATE;
-    STWS_P_LOCK(c, 1);
+    STWS_P_LOCK(c);
     c->running = c->has_driver = pthread_create(&c->runner, NULL, stws_p_thread, c) == 0;
     c->driver = c->runner;
-    STWS_P_UNLOCK(c, 1);
+    STWS_P_UNLOCK(c);
     return c->running ? STWS_OK : STWS_ERR_MEMORY;
 }
 STOMP_WS_API int stws_join(stws *c) {
@@ -6896,7 +6898,7 @@ static void stws_p_unlock_and_wake(stws *c) {
     int poke = c->waiting;
     c->waiting = 0;
     c->called = 1;
-    STWS_P_UNLOCK(c, c->threads);
+    stws_p_unlock(c);
     if (poke) stws_p_poke(c->wake[1]);
 }
 STOMP_WS_API void stws_stop(stws *c) {
@@ -6906,7 +6908,7 @@ STOMP_WS_API void stws_stop(stws *c) {
 }
 STOMP_WS_API int stws_disconnect(stws *c, int timeout_ms) {
     if (stws_p_unusable(c)) return stws_p_unusable(c);
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     if (!c->asked) {
         c->end_us = stws_p_in(c, timeout_ms < 0 ? c->o.close_timeout_ms : timeout_ms);
         STWS_P_STORE(&c->asked, STWS_P_ASKED_END);
@@ -6916,7 +6918,7 @@ STOMP_WS_API int stws_disconnect(stws *c, int timeout_ms) {
 }
 STOMP_WS_API int stws_reconnect_now(stws *c) {
     if (stws_p_unusable(c)) return stws_p_unusable(c);
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     STWS_P_STORE(&c->reconnect_asked, 1);
     stws_p_unlock_and_wake(c);
     return STWS_OK;
@@ -6992,7 +6994,7 @@ static int stws_p_finish_call(stws *c, int result) {
         stws_p_unlock_and_wake(c);
     } else {
         if (batch && c->stalled_us && result >= 0) batch = (++c->refusals & 31) == 0;
-        STWS_P_UNLOCK(c, c->threads);
+        stws_p_unlock(c);
         if (batch && c->state == STWS_CONNECTED) stws_p_write_once(c, c->clock.now_us(c->clock.ctx));
     }
     return result;
@@ -7031,7 +7033,7 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination, const stws_sub
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!destination || !*destination || !stws_p_header_list_valid(o->headers)) return STWS_ERR_USAGE;
     if (o->ack_on && o->ack && strcmp(o->ack, "auto") == 0) return STWS_ERR_USAGE;
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     stws_p_compose(&c->s, &frame, STWS_COMMAND_SUBSCRIBE);
     stws_p_add(&c->s, &frame, "destination", destination);
     stws_p_add(&c->s, &frame, "id", id);
@@ -7065,7 +7067,7 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
     stws_p_sub *sub;
     int result = STWS_OK;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     sub = stws_p_find_handle(&c->s.subs, handle);
     if (!sub) {
         result = STWS_ERR_USAGE;
@@ -7154,7 +7156,7 @@ STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
     int result;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!stws_p_outgoing_valid(m)) return STWS_ERR_USAGE;
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     if (stws_p_send_again(c, m)) return stws_p_finish_call(c, STWS_OK);
     do {
         result = stws_p_compose_send(c, &frame, m);
@@ -7179,7 +7181,7 @@ static int stws_p_acknowledge(stws *c, const stws_message *m, int command_id, co
     int result;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!m || m->client != c) return STWS_ERR_USAGE;
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     if (m->epoch != c->s.epoch || STWS_P_LOAD(&c->state) != STWS_CONNECTED) {
         c->s.stats.stale_acks++;
         result = STWS_ERR_STALE;
@@ -7206,7 +7208,7 @@ static int stws_p_transact(stws *c, int command_id, const char *transaction) {
     int result;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!transaction || !*transaction) return STWS_ERR_USAGE;
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     stws_p_compose(&c->s, &frame, command_id);
     stws_p_add(&c->s, &frame, "transaction", transaction);
     c->s.transaction = transaction;
@@ -7291,11 +7293,11 @@ static int stws_p_flush_here(stws *c, long long until) {
     long long limit;
     int result, left, flushed, unconfirmed;
     for (;;) {
-        STWS_P_LOCK(c, c->threads);
+        stws_p_lock(c);
         flushed = stws_p_is_flushed(c);
         unconfirmed = stws_p_record_unconfirmed(&c->s.outbox) != NULL;
         limit = stws_p_flush_limit(c, until);
-        STWS_P_UNLOCK(c, c->threads);
+        stws_p_unlock(c);
         left = stws_p_until(c, limit);
         if (flushed) return STWS_OK;
         if (left == 0 && limit != until)
@@ -7313,10 +7315,10 @@ STOMP_WS_API int stws_flush(stws *c, int timeout_ms) {
     int result = STWS_OK, mine;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     until = stws_p_in(c, timeout_ms);
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     mine = stws_p_is_driver(c);
     if (!mine) result = stws_p_flush_elsewhere(c, until);
-    STWS_P_UNLOCK(c, c->threads);
+    stws_p_unlock(c);
     return mine ? stws_p_flush_here(c, until) : result;
 }
 
@@ -7339,7 +7341,7 @@ static void stws_p_take_reply(stws *c, const stws_message *m, void *user) {
 static int stws_p_post_request(stws *c, const stws_outgoing *m, const stws_p_reply *reply) {
     stws_frame frame;
     int result;
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     result = stws_p_compose_send(c, &frame, m);
     stws_p_add(&c->s, &frame, "reply-to", reply->to);
     stws_p_add(&c->s, &frame, "correlation-id", reply->correlation);
@@ -7374,9 +7376,9 @@ STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_messag
     until = stws_p_in(c, timeout_ms);
     result = stws_connect(c, timeout_ms);
     if (result != STWS_OK) return result;
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     number = stws_p_number_from(&c->s.next_receipt);
-    STWS_P_UNLOCK(c, c->threads);
+    stws_p_unlock(c);
     stws_p_number_text(correlation, "", STWS_P_CAST(unsigned, number));
     stws_p_number_text(to, "/temp-queue/stws-", STWS_P_CAST(unsigned, number));
     if (c->s.broker != STWS_BROKER_RABBITMQ) handle = stws_subscribe(c, to, &own);
@@ -7384,9 +7386,9 @@ STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_messag
     result = stws_p_post_request(c, message, &wanted);
     if (result == STWS_OK) result = stws_p_await_reply(c, &wanted, until);
     if (handle && stws_unsubscribe(c, handle) != STWS_OK) { /* `wanted` ends here, so the callback must, too */
-        STWS_P_LOCK(c, c->threads);
+        stws_p_lock(c);
         stws_p_unsubscribed(c, stws_p_find_handle(&c->s.subs, handle));
-        STWS_P_UNLOCK(c, c->threads);
+        stws_p_unlock(c);
     }
     *reply = wanted.copy;
     return result;
@@ -7413,10 +7415,10 @@ STOMP_WS_API void *stws_user(const stws *c) { return c ? c->o.user : NULL; }
 STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
     memset(out, 0, sizeof *out);
     if (!c || c->broken) return;
-    STWS_P_LOCK(c, c->threads);
+    stws_p_lock(c);
     if (c->shared_stats && stws_p_is_driver(c)) *c->shared_stats = c->s.stats;
     *out = c->shared_stats ? *c->shared_stats : c->s.stats;
-    STWS_P_UNLOCK(c, c->threads);
+    stws_p_unlock(c);
 }
 
 #endif /* STOMP_WS_NO_IO */

@@ -133,8 +133,8 @@ DEFECTS = {
     "output grows while it is being written":
         ("stws_p_grow_output", "b->busy || ", ""),
     "a hook is called with the lock held": [
-        ("stws_p_ask_before_subscribe", "STWS_P_UNLOCK(c, c->threads);\n", ""),
-        ("stws_p_ask_before_subscribe", "STWS_P_LOCK(c, c->threads);\n", "")],
+        ("stws_p_ask_before_subscribe", "stws_p_unlock(c);\n", ""),
+        ("stws_p_ask_before_subscribe", "stws_p_lock(c);\n", "")],
     # Memory and life.
     "an outgrown buffer is not released":
         ("stws_p_grow_output", "if (b->on_heap) stws_p_release(c, b->data, b->cap);", ""),
