@@ -154,9 +154,9 @@ What is promised, for which set-up:
 - **Receiving, with "client-individual" (or "client"): at least once**, where the broker keeps the messages: a queue,
   or a `durable` subscription. Acknowledge when the work is done, or let `ack_on` do it; [G8] what was not acknowledged
   comes again in the next session. An ACK for an earlier session is never sent (STWS_ERR_STALE). [G9]
-- **A slow consumer** is never drowned: when the queue is full, or the callback busy, nothing is read, and TCP holds
-  the broker back; [G10] with `prefetch` and ack_on = STWS_ACK_ON_RETURN it holds itself back. A broker may cut off who
-  reads too slowly (Spring's send buffer limit): the error names that.
+- **A slow consumer** is never drowned: when the queue is full, the callback busy, or no room for the ACK that is due,
+  nothing is read, and TCP holds the broker back; [G10] with `prefetch` and ack_on = STWS_ACK_ON_RETURN it holds itself
+  back. A broker may cut off who reads too slowly (Spring's send buffer limit): the error names that.
 - **Topics without `durable`** have gaps: what is published between two sessions is nobody's.
 - **Order** is the broker's, per destination; with `confirm` a message that goes again comes after later ones only
   where these were confirmed before.
@@ -864,7 +864,9 @@ STOMP_WS_API void stws_stats(stws *client, stws_stats_numbers *out);
    stws_queue_pop(queue, message, timeout_ms)
        1 and *message; 0 after timeout_ms (-1: no limit); STWS_CLOSED once it is closed and empty. *message on entry is
        the one taken before, and given back by this call, or NULL: so set a variable to NULL once, and loop. Each thread
-       has its own. message->client is whose it is, for stws_ack.
+       has its own. While there is no room for the ACK that is due when it is given back, it stays, and 0 is returned
+       after timeout_ms, to the driving thread at once. message->client is whose it is, for stws_ack, or NULL when that
+       was destroyed.
    stws_queue_close(queue)
        Nothing more goes in, and all who wait wake up.
    stws_queue_destroy(queue)
@@ -4782,12 +4784,20 @@ static int stws_p_queue_push(stws_queue *q, const stws_message *m, stws_p_waiter
     STWS_P_UNLOCK(q);
     return entry != NULL;
 }
-static void stws_p_queue_forget(stws_queue *q, stws_p_waiter *waiter) {
+/* A client goes: nobody waits for room any more, and nobody acknowledges its messages. */
+static void stws_p_queue_forget(stws_queue *q, const stws *client, stws_p_waiter *waiter) {
     stws_p_waiter **at;
+    size_t place, i;
     STWS_P_LOCK(q);
     for (at = &q->waiters; *at && *at != waiter;) at = &(*at)->next;
     if (*at) *at = waiter->next;
     STWS_P_STORE(&waiter->listed, 0);
+    for (i = 0, place = q->ring.head; i < q->ring.count; i++, place = stws_p_ring_after(&q->ring, place)) {
+        stws_p_queued *entry = stws_p_queued_at(q, place);
+        if (entry->message->client != client) continue;
+        entry->answered = 1;
+        if (i >= q->ring.count - q->ring.untaken) entry->message->client = NULL; /* the others are in users' hands */
+    }
     STWS_P_UNLOCK(q);
 }
 
@@ -4826,13 +4836,15 @@ static void stws_p_queue_await(stws_queue *q, int timeout_ms) {
 #endif
 }
 
-/* The user is done with a message, or has it, as `when` says, or both: acknowledge it if the library is to. */
-static void stws_p_acknowledge_on(const stws_message *m, int when) {
-    if ((m->ack_on & when) && !*m->answered) stws_ack(m->client, m);
+/* The user is done with a message, or has it, as `when` says, or both: acknowledge it if the library is to. 0: there is
+   no room for that now. */
+static int stws_p_acknowledge_on(const stws_message *m, int when) {
+    return !(m->ack_on & when) || *m->answered || stws_ack(m->client, m) != STWS_ERR_FULL;
 }
+static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms);
 STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int timeout_ms) {
     int result = 0;
-    if (*message) stws_p_acknowledge_on(*message, STWS_ACK_ON_RETURN);
+    if (*message && !stws_p_acknowledge_waiting(*message, timeout_ms)) return 0;
     STWS_P_LOCK(q);
     if (*message) stws_p_queue_give_back(q, *message);
     *message = NULL;
@@ -4855,6 +4867,7 @@ enum { STWS_P_BATCH = 65536 }; /* what is built is written when so much waits */
 enum { STWS_P_READ = STWS_P_BATCH + 4096 }; /* so much is read beside a part of a frame that has come before */
 enum { STWS_P_MAX_URLS = 64 };
 
+enum { STWS_P_HELD_BY_QUEUE = 1, STWS_P_HELD_BY_ACK }; /* a message, or the last one's ACK, waits for room there */
 struct stws {
     stws_options o; /* resolved: no default is left at 0 */
     stws_p_session s;
@@ -4866,7 +4879,7 @@ struct stws {
     int write_error;         /* writing has failed; what was sent to us is still read */
     int calling;             /* a callback is running: the message it looks at has to stay where it is */
     unsigned char close_sent, reconnect_asked, waiting, threads, has_heap, broken;
-    unsigned char held, event_due;     /* a message waits for room in the queue; DISCONNECTED waits to be told */
+    unsigned char held, event_due;     /* why nothing is read, STWS_P_HELD_; DISCONNECTED waits to be told */
     unsigned char drained, opened;     /* the last read left nothing in the socket; the transport has to be closed */
     unsigned char late_in_call;        /* what late_us counts passed in a callback, or in the program, not in a wait */
     unsigned char calls_back;          /* stws_run does: a message need not become an event first */
@@ -4874,7 +4887,7 @@ struct stws {
     unsigned char more, waited;        /* the last step left off before all was done; we said what to wait for */
     unsigned char yield, has_kept;     /* stws_next is to return without an event, or with the one kept */
     unsigned char flushing;            /* stws_flush waits for the outbox to be confirmed */
-    unsigned char ack_due;             /* the message that stws_next returned is to be acknowledged at its return */
+    unsigned char ack_due;             /* the last message is to be acknowledged, at the latest when we come again */
     unsigned refusals;                 /* calls that would have written, but the socket was full */
     int refused, above_high;           /* the outbox has been over outbox_high, and not under outbox_low since */
     stws_event kept;         /* that stws_flush met and that nobody had a callback for */
@@ -5118,7 +5131,7 @@ static const char *stws_p_options_wrong(const stws_options *o, int *code) {
     stws_url url;
     int i;
     *code = STWS_ERR_USAGE;
-    if (!o->url && (!o->urls || !o->urls[0])) return "options.url is missing";
+    if (!o || (!o->url && (!o->urls || !o->urls[0]))) return "options.url is missing";
     *code = STWS_ERR_URL;
     if (o->url && stws_url_parse(o->url, &url, &why) != STWS_OK) return why;
     *code = STWS_ERR_USAGE;
@@ -5183,7 +5196,7 @@ static size_t stws_p_layout(stws *c, const stws_options *options) {
 }
 STOMP_WS_API size_t stws_size(const stws_options *options) {
     int code;
-    return options && !stws_p_options_wrong(options, &code) ? stws_p_layout(NULL, options) : 0;
+    return !stws_p_options_wrong(options, &code) ? stws_p_layout(NULL, options) : 0;
 }
 static void *stws_p_heap_alloc(void *ctx, size_t size) { return (void)ctx, STOMP_WS_MALLOC(size); }
 static void stws_p_heap_release(void *ctx, void *block, size_t size) { (void)ctx, (void)size, STOMP_WS_FREE(block); }
@@ -5205,13 +5218,9 @@ static void stws_p_plug(stws *c) {
     stws_p_tcp_init(&c->tcp, &c->clock, &c->io);
     if (c->o.transport) c->io = *c->o.transport;
 }
-static const char *stws_p_setup_text(int result) {
-    if (result == STWS_ERR_IO) return "the process has no descriptors left for the wake pipe";
-    return result == STWS_ERR_MEMORY ? "the system has no memory for a mutex and a condition" : NULL;
-}
 
-/* Make the block a client. STWS_OK, or what stws_p_setup_text has a sentence for. */
-static int stws_p_setup(stws *c, const stws_options *options) {
+/* Make the block a client: NULL; or a sentence, and its code. */
+static const char *stws_p_setup(stws *c, const stws_options *options, int *code) {
     memset(c, 0, sizeof *c);
     c->block_size = stws_p_layout(c, options);
     c->threads = !c->o.single_thread;
@@ -5230,30 +5239,30 @@ static int stws_p_setup(stws *c, const stws_options *options) {
     c->url_index = -1;
     stws_p_session_reset(&c->s, c->now);
     if (!c->o.subprotocols) c->o.subprotocols = stws_p_subprotocols[c->o.versions];
-    if (!stws_p_wake_init(c)) return STWS_ERR_IO;
+    *code = STWS_ERR_IO;
+    if (!stws_p_wake_init(c)) return "the process has no descriptors left for the wake pipe";
     c->waiter.fd = c->wake[1];
 #ifndef STOMP_WS_NO_THREADS
+    *code = STWS_ERR_MEMORY;
     if (c->threads && !stws_p_sync_init(c->mutex, c->changed)) {
         stws_p_close_fd(&c->wake[0]);
         stws_p_close_fd(&c->wake[1]);
-        return STWS_ERR_MEMORY;
+        return "the system has no memory for a mutex and a condition";
     }
 #endif
-    return STWS_OK;
+    *code = STWS_OK;
+    return NULL;
 }
 STOMP_WS_API int stws_init(void *memory, size_t size, const stws_options *options, stws **client, const char **why) {
-    int result = STWS_ERR_USAGE;
-    const char *wrong = options ? stws_p_options_wrong(options, &result) : "there are no options";
+    int result;
+    const char *wrong = stws_p_options_wrong(options, &result);
     *client = NULL;
     if (!wrong && (!memory || size < stws_p_layout(NULL, options))) {
         result = STWS_ERR_MEMORY;
         wrong = "the memory is smaller than stws_size() says";
     }
-    if (!wrong) {
-        result = stws_p_setup(STWS_P_CAST(stws *, memory), options);
-        wrong = stws_p_setup_text(result);
-    }
-    if (result == STWS_OK) *client = STWS_P_CAST(stws *, memory);
+    if (!wrong) wrong = stws_p_setup(STWS_P_CAST(stws *, memory), options, &result);
+    if (!wrong) *client = STWS_P_CAST(stws *, memory);
     if (why) *why = stws_p_or(wrong, "");
     return result;
 }
@@ -5269,18 +5278,15 @@ static void stws_p_break(stws *c, int error, const char *why) {
     stws_p_say(c, error, "%s", why);
 }
 STOMP_WS_API stws *stws_create(const stws_options *options) {
-    int code = STWS_ERR_USAGE;
-    const char *wrong = options ? stws_p_options_wrong(options, &code) : "options.url is missing";
+    int code;
+    const char *wrong = stws_p_options_wrong(options, &code);
     stws_allocator a = {NULL, stws_p_heap_alloc, stws_p_heap_release};
-    size_t size = options && !wrong ? stws_p_layout(NULL, options) : sizeof(stws) + STWS_P_MIN_TEXT;
+    size_t size = !wrong ? stws_p_layout(NULL, options) : sizeof(stws) + STWS_P_MIN_TEXT;
     stws *c;
     if (options && options->allocator) a = *options->allocator;
     c = STWS_P_CAST(stws *, a.alloc(a.ctx, size));
     if (!c) return NULL;
-    if (options && !wrong) {
-        code = stws_p_setup(c, options);
-        wrong = stws_p_setup_text(code);
-    }
+    if (!wrong) wrong = stws_p_setup(c, options, &code);
     if (wrong) stws_p_break(c, code, wrong);
     c->has_heap = 1;
     c->allocator = a;
@@ -5315,7 +5321,7 @@ STOMP_WS_API void stws_destroy(stws *c) {
     int has_heap;
     if (!c) return;
     if (!c->broken) {
-        if (c->o.queue) stws_p_queue_forget(c->o.queue, &c->waiter);
+        if (c->o.queue) stws_p_queue_forget(c->o.queue, c, &c->waiter);
         stws_p_close_transport(c);
         stws_p_close_fd(&c->wake[0]);
         stws_p_close_fd(&c->wake[1]);
@@ -6210,11 +6216,23 @@ static int stws_p_on_error(stws *c, stws_event *e) {
     return 1;
 }
 
+/* The last message is let go. Where there is no room for its ACK, nothing more is read until there is: with prefetch
+   nothing more might come anyway. */
+static void stws_p_let_go(stws *c) {
+    if (!c->ack_due) return;
+    c->ack_due = !stws_p_acknowledge_on(&c->s.message, STWS_ACK_ON_HANDOVER | STWS_ACK_ON_RETURN);
+    c->held = c->ack_due ? STWS_P_HELD_BY_ACK : 0;
+}
+static void stws_p_acknowledge_now(stws *c) {
+    c->ack_due = 1;
+    stws_p_let_go(c);
+}
+
 /* Give a message to the queue: 1 done, 0 it is full and the message is held back. */
 static int stws_p_enqueue(stws *c) {
     int result = stws_p_queue_push(c->o.queue, &c->s.message, &c->waiter);
-    c->held = result == 0;
-    if (result > 0) stws_p_acknowledge_on(&c->s.message, STWS_ACK_ON_HANDOVER);
+    c->held = result == 0 ? STWS_P_HELD_BY_QUEUE : 0;
+    if (result > 0 && c->s.message.ack_on == STWS_ACK_ON_HANDOVER) stws_p_acknowledge_now(c);
     if (result < 0) {
         stws_p_lock(c);
         c->s.stats.dropped++;
@@ -6262,15 +6280,15 @@ static int stws_p_on_message_frame(stws *c, stws_event *e) {
         c->calling++;
         call(c, &c->s.message, user);
         c->calling--;
-        stws_p_acknowledge_on(&c->s.message, STWS_ACK_ON_HANDOVER | STWS_ACK_ON_RETURN);
+        if (c->s.message.ack_on) stws_p_acknowledge_now(c);
         return 0;
     }
     if (c->o.queue) {
         stws_p_enqueue(c);
         return 0;
     }
-    stws_p_acknowledge_on(&c->s.message, STWS_ACK_ON_HANDOVER);
     c->ack_due = c->s.message.ack_on == STWS_ACK_ON_RETURN;
+    if (c->s.message.ack_on == STWS_ACK_ON_HANDOVER) stws_p_acknowledge_now(c);
     return stws_p_frame_event(c, e, STWS_EVENT_MESSAGE);
 }
 
@@ -6309,17 +6327,11 @@ static int stws_p_on_bad_input(stws *c, int error) {
     return stws_p_leave(c, code, stws_result_text(error), error == STWS_ERR_SOCKJS);
 }
 
-/* The message that was returned is let go. */
-static void stws_p_let_go(stws *c) {
-    if (c->ack_due) stws_p_acknowledge_on(&c->s.message, STWS_ACK_ON_RETURN);
-    c->ack_due = 0;
-}
-
 /* An event out of what is already here: 1, or 0. Never touches the socket but to say goodbye. */
 static int stws_p_pull_frames(stws *c, stws_event *e) {
     int result = STWS_DONE;
     stws_p_let_go(c);
-    if (c->held && !stws_p_enqueue(c)) return 0;
+    if (c->held == STWS_P_HELD_BY_ACK || (c->held && !stws_p_enqueue(c))) return 0;
     while (result == STWS_DONE && stws_p_reads_frames(c->state) && !c->held && !STWS_P_LOAD(&c->stop)) {
         result = stws_p_next_frame(&c->s, &c->s.message.frame);
         if (result == STWS_DONE && stws_p_on_frame(c, e)) return 1;
@@ -6549,8 +6561,9 @@ static long long stws_p_due(stws *c) {
     if (c->stalled_us && c->o.write_timeout_ms) stws_p_sooner(&first, c->stalled_us + stws_p_ms(c->o.write_timeout_ms));
     stws_p_sooner(&first, c->error_close_us);
     stws_p_sooner(&first, c->renew_us);
-    if (c->held && !STWS_P_LOAD(&c->waiter.listed)) return 0; /* there was room */
-    if (c->held && c->waiter.fd < 0) stws_p_sooner(&first, c->now + 10 * STWS_P_US); /* nobody can wake us */
+    if (c->held != STWS_P_HELD_BY_QUEUE) return first;
+    if (!STWS_P_LOAD(&c->waiter.listed)) return 0; /* there was room */
+    if (c->waiter.fd < 0) stws_p_sooner(&first, c->now + 10 * STWS_P_US); /* nobody can wake us */
     return first;
 }
 
@@ -7007,7 +7020,7 @@ static int stws_p_header_list_valid(const char *const *list) {
 /* Does the id belong to another subscription that lives? */
 static int stws_p_id_taken(const stws_p_subs *t, const char *id) {
     size_t len = strlen(id);
-    return stws_p_find_custom(t, id, len) || stws_p_find_handle(t, stws_p_own_id(id, len));
+    return *stws_p_custom_link(t, id, len) || stws_p_find_handle(t, stws_p_own_id(id, len));
 }
 
 /* Enter a subscription, and its receipt. Under the lock. */
@@ -7133,6 +7146,21 @@ static int stws_p_await_driver(stws *c, long long until) {
 #endif
 }
 
+/* Say the ACK of a message that is given back. Where there is no room, another thread may make some; 0: it did not. */
+static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms) {
+    stws *c = m->client;
+    long long until = 0;
+    int moved;
+    while (!stws_p_acknowledge_on(m, STWS_ACK_ON_RETURN)) {
+        if (!until) until = timeout_ms < 0 ? STWS_P_NEVER : stws_p_in(c, timeout_ms);
+        stws_p_lock(c);
+        moved = timeout_ms != 0 && !stws_p_is_driver(c) && stws_p_await_driver(c, until);
+        stws_p_unlock(c);
+        if (!moved) return 0;
+    }
+    return 1;
+}
+
 /* The outbox is full. STWS_P_AGAIN: there may be room now; else the error. */
 static int stws_p_await_room(stws *c, long long *until) {
     if (c->o.outbox_policy != STWS_FULL_BLOCK || stws_p_is_driver(c)) return STWS_ERR_FULL;
@@ -7179,6 +7207,7 @@ STOMP_WS_API int stws_send_text(stws *c, const char *destination, const char *te
 static int stws_p_acknowledge(stws *c, const stws_message *m, int command_id, const char *transaction) {
     stws_frame frame;
     int result;
+    if (m && !m->client) return STWS_ERR_STALE; /* from a queue, after stws_destroy */
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!m || m->client != c) return STWS_ERR_USAGE;
     stws_p_lock(c);
@@ -7192,6 +7221,7 @@ static int stws_p_acknowledge(stws *c, const stws_message *m, int command_id, co
     } else {
         result = stws_p_submit(c, &frame, 0, STWS_P_FOR_THIS_SESSION);
     }
+    if (result == STWS_ERR_LIMIT && stws_p_pending(&c->s.out)) result = STWS_ERR_FULL; /* for a while only */
     if (result == STWS_OK && m->answered) *m->answered = 1;
     return stws_p_finish_call(c, result);
 }
@@ -7255,9 +7285,11 @@ static int stws_p_push_output(stws *c, int left) {
     long got = 0;
     if (!c->calling && !c->held && !c->has_kept) {
         stws_p_let_go(c);
-        c->s.in.begin += c->s.taken;
-        c->s.taken = 0;
-        can_read = stws_p_input_room(&c->s.in) >= c->s.in.cap / 4;
+        if (!c->held) {
+            c->s.in.begin += c->s.taken;
+            c->s.taken = 0;
+            can_read = stws_p_input_room(&c->s.in) >= c->s.in.cap / 4;
+        }
     }
     stws_p_note_time(c);
     moved = c->write_error ? c->write_error : stws_p_turn_output(c);

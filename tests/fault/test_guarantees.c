@@ -481,6 +481,153 @@ static void test_acknowledged_through_a_queue(void) {
     acknowledged_through_a_queue(STWS_ACK_ON_RETURN);
 }
 
+/* Messages outlive the client that they came by: there is nobody any more to acknowledge them to. */
+static void test_a_queue_outlives_its_client(void) {
+    struct peer p;
+    stws_options o;
+    stws_queue *queue = stws_queue_create(65536);
+    const stws_message *m = NULL;
+    stws_subscription own = {.id = "s", .ack_on = STWS_ACK_ON_RETURN};
+    peer_init(&p);
+    o = peer_options(&p);
+    o.queue = queue;
+    peer_start(&p, &o);
+    CHECK(stws_subscribe(p.client, "/queue/a", &own) > 0);
+    CHECK(peer_connect(&p));
+    peer_message(&p, "s", "1", "/queue/a", "one");
+    peer_message(&p, "s", "2", "/queue/a", "two");
+    peer_turn(&p);
+    CHECK_INT(1, stws_queue_pop(queue, &m, 0));
+    peer_free(&p);
+    CHECK_STR("one", m->body);
+    CHECK_INT(1, stws_queue_pop(queue, &m, 0));
+    CHECK_STR("two", m->body);
+    CHECK_INT(STWS_ERR_STALE, stws_ack(m->client, m));
+    CHECK_INT(0, stws_queue_pop(queue, &m, 0));
+    stws_queue_destroy(queue);
+}
+
+/* ---- when there is no room for the ACK ---- */
+
+/* An ACK for it needs more room than the shortest of the messages that have filled the outbox. */
+#define LONG_ID "an-id-that-is-much-longer-than-the-destination-of-that-message-"
+
+/* A client whose socket takes nothing, with a full outbox, and two messages that have come. */
+static void nothing_goes_out(struct peer *p, stws_options *o, int ack_on, stws_on_message call) {
+    static char body[400];
+    stws_subscription own = {.id = "s", .prefetch = 1, .ack_on = ack_on};
+    own.on_message = call;
+    own.user = p;
+    o->tx_buffer = 1024;
+    o->outbox_bytes = 2048;
+    peer_start(p, o);
+    CHECK(stws_subscribe(p->client, "/queue/a", &own) > 0);
+    CHECK(peer_connect(p));
+    peer_turn(p);
+    bytes_clear(&p->log);
+    p->write_blocked = 1;
+    while (stws_send(p->client, "/queue/b", body, sizeof body) == STWS_OK) continue;
+    while (stws_send(p->client, "/queue/b", "", 0) == STWS_OK) continue;
+    peer_message(p, "s", LONG_ID "1", "/queue/a", "one");
+    peer_message(p, "s", LONG_ID "2", "/queue/a", "two");
+}
+
+/* The first one's ACK waits, and the second one with it, whatever the broker has sent ahead; once the
+   socket takes something again both are acknowledged, in the same session. */
+static void test_an_ack_waits_for_room_after_a_callback(void) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    nothing_goes_out(&p, &o, STWS_ACK_ON_RETURN, note);
+    peer_turn(&p);
+    CHECK_STR("one, 0 acks before\n", bytes_text(&p.log));
+    CHECK_INT(0, peer_count(&p, "ACK"));
+    p.write_blocked = 0;
+    peer_turn(&p);
+    CHECK_STR("one, 0 acks before\ntwo, 0 acks before\n", bytes_text(&p.log));
+    CHECK_INT(2, peer_count(&p, "ACK"));
+    CHECK_INT(1, peer_stats(&p).sessions);
+    peer_free(&p);
+}
+
+static void an_ack_waits_for_room_after_an_event(int ack_on) {
+    struct peer p;
+    stws_options o;
+    stws_event e;
+    peer_init(&p);
+    o = peer_options(&p);
+    nothing_goes_out(&p, &o, ack_on, NULL);
+    p.tick_us = 1000;
+    CHECK_INT(1, stws_next(p.client, &e, 0));
+    CHECK_STR("one", e.message->body);
+    CHECK_INT(0, stws_next(p.client, &e, 0));
+    CHECK_INT(0, peer_count(&p, "ACK"));
+    p.write_blocked = 0;
+    CHECK_INT(1, stws_next(p.client, &e, 1000));
+    CHECK_STR("two", e.message->body);
+    CHECK_INT(0, stws_next(p.client, &e, 0));
+    CHECK_INT(2, peer_count(&p, "ACK"));
+    peer_free(&p);
+}
+
+static void test_an_ack_waits_for_room_after_an_event(void) {
+    an_ack_waits_for_room_after_an_event(STWS_ACK_ON_RETURN);
+    an_ack_waits_for_room_after_an_event(STWS_ACK_ON_HANDOVER);
+}
+
+/* At hand-over it is the client that waits; afterwards who pops, and keeps its message meanwhile. */
+static void an_ack_waits_for_room_in_a_queue(int ack_on, int popped_at_once) {
+    struct peer p;
+    stws_options o;
+    const stws_message *m = NULL, *first;
+    stws_queue *queue = stws_queue_create(65536);
+    peer_init(&p);
+    o = peer_options(&p);
+    o.queue = queue;
+    nothing_goes_out(&p, &o, ack_on, NULL);
+    peer_turn(&p);
+    CHECK_INT(1, stws_queue_pop(queue, &m, 0));
+    first = m;
+    CHECK_STR("one", m->body);
+    CHECK_INT(popped_at_once, stws_queue_pop(queue, &m, 0));
+    if (!popped_at_once) CHECK(m == first || ack_on == STWS_ACK_ON_HANDOVER);
+    CHECK_INT(0, peer_count(&p, "ACK"));
+    p.write_blocked = 0;
+    peer_turn(&p);
+    while (stws_queue_pop(queue, &m, 0) == 1) CHECK_STR("two", m->body);
+    peer_turn(&p);
+    CHECK_INT(2, peer_count(&p, "ACK"));
+    peer_free(&p);
+    stws_queue_destroy(queue);
+}
+
+static void test_an_ack_waits_for_room_in_a_queue(void) {
+    an_ack_waits_for_room_in_a_queue(STWS_ACK_ON_RETURN, 0);
+    an_ack_waits_for_room_in_a_queue(STWS_ACK_ON_HANDOVER, 0);
+}
+
+/* When the session ends meanwhile, the message comes again in the next one, and is acknowledged there. */
+static void test_an_ack_that_waits_for_room_ends_with_its_session(void) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    nothing_goes_out(&p, &o, STWS_ACK_ON_RETURN, note);
+    peer_turn(&p);
+    CHECK_STR("one, 0 acks before\n", bytes_text(&p.log));
+    p.write_blocked = 0;
+    stws_reconnect_now(p.client);
+    CHECK(peer_connect(&p));
+    peer_turn(&p);
+    CHECK_INT(0, peer_count(&p, "ACK"));
+    peer_message(&p, "s", "3", "/queue/a", "one");
+    peer_turn(&p);
+    CHECK_INT(1, peer_count(&p, "ACK"));
+    CHECK_INT(2, peer_sent(&p, "ACK", 0)->session);
+    peer_free(&p);
+}
+
 /* A message of an earlier session is not acknowledged in this one, whoever is to do it. */
 static void test_not_in_another_session(void) {
     struct peer p;
@@ -528,7 +675,12 @@ int main(void) {
     RUN(test_acknowledged_when_the_callback_returns); /* [G8] */
     RUN(test_acknowledged_as_an_event);               /* [G8] */
     RUN(test_acknowledged_through_a_queue);           /* [G8] */
-    RUN(test_not_in_another_session);                 /* [G9] */
+    RUN(test_a_queue_outlives_its_client);
+    RUN(test_an_ack_waits_for_room_after_a_callback); /* [G8] */
+    RUN(test_an_ack_waits_for_room_after_an_event);
+    RUN(test_an_ack_waits_for_room_in_a_queue);
+    RUN(test_an_ack_that_waits_for_room_ends_with_its_session);
+    RUN(test_not_in_another_session); /* [G9] */
     RUN(test_auto_needs_no_acknowledgement);
     return test_report();
 }
