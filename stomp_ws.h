@@ -6217,10 +6217,10 @@ static int stws_p_on_error(stws *c, stws_event *e) {
 }
 
 /* The last message is let go. Where there is no room for its ACK, nothing more is read until there is: with prefetch
-   nothing more might come anyway. */
+   nothing more might come anyway. When nothing goes out any more there will be none. */
 static void stws_p_let_go(stws *c) {
     if (!c->ack_due) return;
-    c->ack_due = !stws_p_acknowledge_on(&c->s.message, STWS_ACK_ON_HANDOVER | STWS_ACK_ON_RETURN);
+    c->ack_due = !stws_p_acknowledge_on(&c->s.message, STWS_ACK_ON_HANDOVER | STWS_ACK_ON_RETURN) && !c->write_error;
     c->held = c->ack_due ? STWS_P_HELD_BY_ACK : 0;
 }
 static void stws_p_acknowledge_now(stws *c) {
@@ -6610,6 +6610,7 @@ static int stws_p_turn_stream(stws *c) {
         c->write_error = moved;
         c->s.out.begin = c->s.out.end = 0;
         c->stalled_us = 0;
+        stws_p_signal(c); /* who waits for room waits in vain */
         stws_p_unlock(c);
         c->drained = 0;
         moved = 0;
@@ -7150,13 +7151,14 @@ static int stws_p_await_driver(stws *c, long long until) {
 static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms) {
     stws *c = m->client;
     long long until = 0;
-    int moved;
-    while (!stws_p_acknowledge_on(m, STWS_ACK_ON_RETURN)) {
+    int goes_on, ends = 0;
+    while (!ends && !stws_p_acknowledge_on(m, STWS_ACK_ON_RETURN)) {
         if (!until) until = timeout_ms < 0 ? STWS_P_NEVER : stws_p_in(c, timeout_ms);
         stws_p_lock(c);
-        moved = timeout_ms != 0 && !stws_p_is_driver(c) && stws_p_await_driver(c, until);
+        ends = c->write_error != 0; /* of its session */
+        goes_on = ends || (timeout_ms != 0 && !stws_p_is_driver(c) && stws_p_await_driver(c, until));
         stws_p_unlock(c);
-        if (!moved) return 0;
+        if (!goes_on) return 0;
     }
     return 1;
 }
@@ -7283,7 +7285,7 @@ static int stws_p_push_output(stws *c, int left) {
     struct pollfd polled[3];
     int now = 0, n, can_read = 0, moved;
     long got = 0;
-    if (!c->calling && !c->held && !c->has_kept) {
+    if (!c->calling && c->held != STWS_P_HELD_BY_QUEUE && !c->has_kept) {
         stws_p_let_go(c);
         if (!c->held) {
             c->s.in.begin += c->s.taken;

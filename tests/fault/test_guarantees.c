@@ -551,6 +551,24 @@ static void test_an_ack_waits_for_room_after_a_callback(void) {
     peer_free(&p);
 }
 
+/* A flush makes room, and then reads what it has to wait for. */
+static void test_a_flush_makes_room_for_the_ack(void) {
+    struct peer p;
+    stws_options o;
+    stws_event e;
+    peer_init(&p);
+    p.tick_us = 1000;
+    o = peer_options(&p);
+    o.confirm = 1;
+    nothing_goes_out(&p, &o, STWS_ACK_ON_RETURN, note);
+    CHECK_INT(0, stws_next(p.client, &e, 0));
+    CHECK_STR("one, 0 acks before\n", bytes_text(&p.log));
+    p.write_blocked = 0;
+    CHECK_INT(0, stws_flush(p.client, 5000));
+    CHECK(peer_count(&p, "ACK") > 0);
+    peer_free(&p);
+}
+
 static void an_ack_waits_for_room_after_an_event(int ack_on) {
     struct peer p;
     stws_options o;
@@ -678,6 +696,7 @@ int main(void) {
     RUN(test_a_queue_outlives_its_client);
     RUN(test_an_ack_waits_for_room_after_a_callback); /* [G8] */
     RUN(test_an_ack_waits_for_room_after_an_event);
+    RUN(test_a_flush_makes_room_for_the_ack);
     RUN(test_an_ack_waits_for_room_in_a_queue);
     RUN(test_an_ack_that_waits_for_room_ends_with_its_session);
     RUN(test_not_in_another_session); /* [G9] */

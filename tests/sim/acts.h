@@ -63,6 +63,7 @@ static void acknowledge(struct user *u, const stws_message *m, int conn, int ser
     if (result == STWS_ERR_STALE && here && !is_other(u))
         broken(u->w, "user %d: an ACK for the connection that stands is stale", u->number);
     if (result == STWS_ERR_STALE) happened(u->w, ASK_STALE);
+    if (m->ack_on) return; /* then the library does */
     if (result == STWS_ERR_FULL || result == STWS_ERR_LIMIT) keep(u, m, conn, serial);
 }
 static void release_grip(struct user *u) {
@@ -127,7 +128,9 @@ static void user_message(struct user *u, const stws_message *m, int queued) {
         w->now_us += below(w, 3000) * MS;
         w->jumped_at = w->now_us;
     }
-    if (!s || s->ack != ACK_AUTO) {
+    if (m->ack_on) { /* by the library, unless we do it before */
+        if (m->ack_on == STWS_ACK_ON_RETURN && chance(w, 50)) acknowledge(u, m, conn, serial);
+    } else if (!s || s->ack != ACK_AUTO) {
         if (w->draining || chance(w, 700))
             acknowledge(u, m, conn, serial);
         else if (chance(w, 800))
@@ -204,6 +207,7 @@ static void act_subscribe(struct user *u, int place, int ack) {
     memset(&fresh, 0, sizeof fresh);
     snprintf(id, sizeof id, "mine:%d", below(w, 4));
     o.ack = modes[ack];
+    if (ack == ACK_EACH && chance(w, 400)) o.ack_on = between(w, 1, 2);
     o.receipt = chance(w, 200);
     if (chance(w, 400)) o.id = id;
     if (!o.id) id[0] = 0;
@@ -211,6 +215,7 @@ static void act_subscribe(struct user *u, int place, int ack) {
     memcpy(fresh.id, id, sizeof id);
     fresh.place = place;
     fresh.ack = ack;
+    fresh.ack_on = o.ack_on;
     fresh.call = ++w->calls;
     fresh.handle = stws_subscribe(u->client, place_name[place], &o);
     note(w, "user %d subscribes to %s as %s: %d", u->number, place_name[place],

@@ -65,7 +65,9 @@ static void check_subscribe(struct conn *c, const struct stomp *f) {
 static void check_ack(struct conn *c, const struct stomp *f) {
     struct delivery *d = named_delivery(c, f);
     if (!d) return;
-    if (!d->ack_called)
+    if (!d->ack_called && ack_on_of(c, d))
+        happened(c->w, WRITE_ACK_BY_ITSELF);
+    else if (!d->ack_called)
         broken(c->w, "connection %d: %s of m%d, which nobody asked for", c->number, f->command,
                d->uid);
     if (d->ack_written)

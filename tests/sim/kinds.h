@@ -40,6 +40,7 @@
     X(THREAD_WAKES, "another thread wakes the driving one")                                        \
     X(THREAD_WAITS_FOR_ROOM, "another thread waits for room in the outbox")                        \
     X(THREAD_WAITS_TO_FLUSH, "another thread waits for a flush")                                   \
+    X(THREAD_WAITS_TO_POP, "another thread waits for a message, or for room for the ACK of one")   \
     X(THREAD_ENDS, "another thread ends the client")                                               \
     X(WRITE_CONNECT, "the client writes CONNECT")                                                  \
     X(WRITE_SEND, "the client writes SEND")                                                        \
@@ -71,6 +72,8 @@
     X(ASK_RECONNECT, "a reconnection is asked for")                                                \
     X(HEAR_CONNECTED, "CONNECTED is told")                                                         \
     X(HEAR_MESSAGE, "a message is told")                                                           \
+    X(HEAR_NO_ROOM, "a message cannot be given back, as its ACK finds no room")                    \
+    X(WRITE_ACK_BY_ITSELF, "a client acknowledges by itself")                                      \
     X(HEAR_QUEUED, "a message comes out of the queue")                                             \
     X(HEAR_HELD, "a full queue holds the client back")                                             \
     X(HEAR_ERROR, "an ERROR is told")                                                              \

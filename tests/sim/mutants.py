@@ -121,6 +121,10 @@ DEFECTS = {
     "headers are escaped for another version":
         ("stws_p_post", "stws_p_say_head(head, s->version, frame)",
          "stws_p_say_head(head, STWS_STOMP_12, frame)"),
+    "the library's own ACK is dropped where there is no room for it":
+        ("stws_p_let_go", "c->held = c->ack_due ? STWS_P_HELD_BY_ACK : 0;", "c->ack_due = c->held = 0;"),
+    "a client that cannot write any more waits for room":
+        ("stws_p_let_go", " && !c->write_error", ""),
     "a ping is not answered":
         ("stws_p_control_frame", "s->pong_due = 1;", ""),
     # Threads.

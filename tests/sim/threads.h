@@ -36,6 +36,19 @@ static void other_acts(struct user *u) {
     w->thread = thread;
 }
 
+/* Another thread takes a message, and gives the one before back, which may have to wait for room. */
+static void other_pops(struct user *u) {
+    struct world *w = u->w;
+    int thread = w->thread;
+    long long began = w->now_us;
+    w->thread = OTHER_THREAD;
+    w->interrupted++;
+    pop(u, below(w, 800));
+    w->interrupted--;
+    w->thread = thread;
+    if (u->popped && w->now_us > began) happened(w, THREAD_WAITS_TO_POP);
+}
+
 /* May a call wait now? Only where no other call that waits is under way: their times would add
    up. */
 static int all_are_idle(const struct world *w) {
@@ -48,7 +61,10 @@ static int all_are_idle(const struct world *w) {
 static void other_waits(struct user *u) {
     if (!all_are_idle(u->w)) return;
     u->in_use = u->w->other_waits = u->w->may_wait = 1;
-    other_acts(u);
+    if (u->queue && chance(u->w, 500))
+        other_pops(u);
+    else
+        other_acts(u);
     u->in_use = u->w->other_waits = u->w->may_wait = 0;
     if (u->ended && !u->w->is_broken) user_destroy(u);
 }

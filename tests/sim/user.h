@@ -5,6 +5,25 @@
 
 #include "acts.h"
 
+/* ==== the queue ==== */
+
+/* 1 when a message came in that time, which is the user's until the next call. */
+static int pop(struct user *u, int ms) {
+    const stws_message *before = u->popped;
+    int result = stws_queue_pop(u->queue, &u->popped, ms);
+    if (result == 0 && u->popped) {
+        happened(u->w, HEAR_NO_ROOM);
+        if (u->popped != before) broken(u->w, "user %d: a message came as none", u->number);
+    }
+    if (result != 1) return 0;
+    if (u->client && u->popped->client == u->client) user_message(u, u->popped, 1);
+    return 1;
+}
+static void user_pop(struct user *u) {
+    while (u->queue && !u->in_use && chance(u->w, u->w->draining ? 900 : 300))
+        if (!pop(u, 0)) return;
+}
+
 /* ==== events ==== */
 
 static void user_connected(struct user *u) {
@@ -169,8 +188,7 @@ static void user_destroy(struct user *u) {
         u->grips[i].copy = NULL;
     }
     u->dead = 1;
-    while (u->queue && stws_queue_pop(u->queue, &u->popped, 0) == 1) continue;
-    u->popped = NULL;
+    while (u->queue && !chance(u->w, 300) && stws_queue_pop(u->queue, &u->popped, 0) == 1) continue;
     u->client = NULL;
     u->ended = 0;
     u->next_other = NEVER;
@@ -210,15 +228,6 @@ static int user_drive(struct user *u) {
     }
     u->leaves = 1;
     return 0;
-}
-static void user_pop(struct user *u) {
-    while (u->queue && chance(u->w, u->w->draining ? 900 : 300)) {
-        if (stws_queue_pop(u->queue, &u->popped, 0) != 1) {
-            u->popped = NULL;
-            return;
-        }
-        if (u->client && u->popped->client == u->client) user_message(u, u->popped, 1);
-    }
 }
 static void user_step(struct user *u) {
     int result;

@@ -164,7 +164,7 @@ struct conn {
 };
 
 struct user_sub {
-    int handle, place, ack, live, call;
+    int handle, place, ack, ack_on, live, call;
     char id[24];
     int at_connect; /* number of the connection on which it has to go before all else */
     int wire_conn;  /* number of the connection on which its SUBSCRIBE was last seen */
