@@ -71,7 +71,7 @@ DEFECTS = {
     "an ACK names the wrong header":
         ("stws_p_compose_ack", 's->version == STWS_STOMP_12 ? "id" : "message-id"', '"message-id"'),
     "a message is dropped when the queue is full":
-        ("stws_p_enqueue", "c->held = result == 0;", "c->held = 0;"),
+        ("stws_p_enqueue", "c->held = result == 0 ? STWS_P_HELD_BY_QUEUE : 0;", "c->held = 0;"),
     # Subscriptions.
     "UNSUBSCRIBE is not sent":
         ("stws_unsubscribe", "} else if (sub->sent && ", "} else if (0 && "),
@@ -121,8 +121,6 @@ DEFECTS = {
     "headers are escaped for another version":
         ("stws_p_post", "stws_p_say_head(head, s->version, frame)",
          "stws_p_say_head(head, STWS_STOMP_12, frame)"),
-    "the library's own ACK is dropped where there is no room for it":
-        ("stws_p_let_go", "c->held = c->ack_due ? STWS_P_HELD_BY_ACK : 0;", "c->ack_due = c->held = 0;"),
     "a client that cannot write any more waits for room":
         ("stws_p_let_go", " && !c->write_error", ""),
     "a ping is not answered":
