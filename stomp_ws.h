@@ -5281,12 +5281,12 @@ STOMP_WS_API stws *stws_create(const stws_options *options) {
     int code;
     const char *wrong = stws_p_options_wrong(options, &code);
     stws_allocator a = {NULL, stws_p_heap_alloc, stws_p_heap_release};
-    size_t size = !wrong ? stws_p_layout(NULL, options) : sizeof(stws) + STWS_P_MIN_TEXT;
+    size_t size = options && !wrong ? stws_p_layout(NULL, options) : sizeof(stws) + STWS_P_MIN_TEXT;
     stws *c;
     if (options && options->allocator) a = *options->allocator;
     c = STWS_P_CAST(stws *, a.alloc(a.ctx, size));
     if (!c) return NULL;
-    if (!wrong) wrong = stws_p_setup(c, options, &code);
+    if (options && !wrong) wrong = stws_p_setup(c, options, &code);
     if (wrong) stws_p_break(c, code, wrong);
     c->has_heap = 1;
     c->allocator = a;

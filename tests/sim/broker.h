@@ -385,18 +385,10 @@ static void finish_delivery(struct conn *c, struct delivery *d, int nack) {
     if (e->state == ENTRY_READY && d->entry < store_of(c)->shelves[d->place].first)
         store_of(c)->shelves[d->place].first = d->entry;
 }
-/* When subscriptions of that id, which may have been several, acknowledge by themselves. */
-static int ack_on_of(const struct conn *c, const struct delivery *d) {
-    const struct user *u = c->user;
-    int i, when = STWS_ACK_BY_CALL;
-    for (i = 0; i < u->sub_count; i++)
-        if (strcmp(u->subs[i].id, c->subs[d->sub].id) == 0) when |= u->subs[i].ack_on;
-    return when;
-}
 static void on_ack(struct conn *c, const struct stomp *f) {
     struct delivery *d = named_delivery(c, f), *other;
     if (!d) return;
-    if (!d->seen && !(ack_on_of(c, d) & STWS_ACK_ON_HANDOVER))
+    if (!d->seen && !(d->ack_on & STWS_ACK_ON_HANDOVER))
         broken(c->w, "%s of m%d, which no callback got", f->command, d->uid);
     if (d->state == DELIVERY_ACKED && c->subs[d->sub].ack == ACK_EACH)
         broken(c->w, "connection %d: %s of m%d, twice", c->number, f->command, d->uid);

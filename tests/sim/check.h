@@ -62,10 +62,19 @@ static void check_subscribe(struct conn *c, const struct stomp *f) {
         broken(c->w, "connection %d: SUBSCRIBE %s to %s, which nobody asked for", c->number, id,
                destination);
 }
+/* When subscriptions of that id, which may have been several, acknowledge by themselves. */
+static int ack_on_of(const struct conn *c, const struct delivery *d) {
+    const struct user *u = c->user;
+    int i, when = STWS_ACK_BY_CALL;
+    for (i = 0; i < u->sub_count; i++)
+        if (strcmp(u->subs[i].id, c->subs[d->sub].id) == 0) when |= u->subs[i].ack_on;
+    return when;
+}
 static void check_ack(struct conn *c, const struct stomp *f) {
     struct delivery *d = named_delivery(c, f);
     if (!d) return;
-    if (!d->ack_called && ack_on_of(c, d))
+    d->ack_on = ack_on_of(c, d);
+    if (!d->ack_called && d->ack_on)
         happened(c->w, WRITE_ACK_BY_ITSELF);
     else if (!d->ack_called)
         broken(c->w, "connection %d: %s of m%d, which nobody asked for", c->number, f->command,

@@ -124,6 +124,7 @@ enum { DELIVERY_OUT, DELIVERY_ACKED, DELIVERY_RETURNED };
 struct delivery {
     int uid, sub, place, entry, state;
     int seen, ack_called, ack_written;
+    int ack_on; /* of the subscription that it was acknowledged for */
 };
 
 struct conn {
