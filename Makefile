@@ -110,7 +110,7 @@ TLS_PROBE = build/bearssl_plain/tests/tls/probe
 TLS_PROGRAMS = $(addprefix build/bearssl/,tests/tls/probe examples/stomp_cat) \
     build/bearssl_tsan/tests/tls/threads
 tls: $(TLS_PROGRAMS) $(TLS_PROBE) ## wss:// by BearSSL (libbearssl-dev, openssl, valgrind)
-	@TIME_LIMIT=400 TSAN_OPTIONS=halt_on_error=1 sh tests/run.sh \
+	@TIME_LIMIT=900 TSAN_OPTIONS=halt_on_error=1 sh tests/run.sh \
 	    'python3 tests/tls/run.py $(TLS_PROGRAMS)' \
 	    'python3 tests/tls/run.py --valgrind $(TLS_PROBE)' 'sh tests/tls/compile.sh'
 

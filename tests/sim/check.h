@@ -195,16 +195,17 @@ static void check_late(struct user *u, const char *what, long long since, long l
 }
 static void check_beats(struct user *u) {
     struct conn *c = u->conn;
-    long long now = u->w->now_us, jumped = u->w->jumped_at;
+    long long now = u->w->now_us, jumped = u->w->jumped_at, heard;
     if (!c || !c->told || u->state != STWS_CONNECTED) return;
+    heard = c->last_read > u->held_at ? c->last_read : u->held_at;
     if (c->client_beat && !c->stalled && !c->reset && jumped < c->last_write &&
         now - c->last_write > c->client_beat)
         broken(u->w, "user %d: no heart-beat for %d ms", u->number,
                (int)((now - c->last_write) / MS));
-    if (c->beat_every && !u->queue && jumped < c->last_read &&
-        now - c->last_read > c->beat_every * 3 + SLACK * MS)
+    if (c->beat_every && !u->queue && jumped < heard &&
+        now - heard > c->beat_every * 3 + SLACK * MS)
         broken(u->w, "user %d: a silent server goes unnoticed for %d ms", u->number,
-               (int)((now - c->last_read) / MS));
+               (int)((now - heard) / MS));
 }
 
 /* The client has read all there is, and can write. */
@@ -212,6 +213,7 @@ static void check_pong(struct user *u) {
     const struct conn *c = u->conn;
     if (!c || !c->told || u->state != STWS_CONNECTED || u->queue || u->leaves) return;
     if (c->down.data.len || c->stalled || c->reset || c->check.closed) return;
+    if (u->held_at == u->w->now_us) return; /* what it has read waits in its buffer */
     if (c->pong != c->pings % 1000)
         broken(u->w, "user %d: ping %d is not answered", u->number, c->pings);
 }

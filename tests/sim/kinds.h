@@ -75,6 +75,7 @@
     X(HEAR_NO_ROOM, "a message cannot be given back, as its ACK finds no room")                    \
     X(WRITE_ACK_BY_ITSELF, "a client acknowledges by itself")                                      \
     X(HEAR_QUEUED, "a message comes out of the queue")                                             \
+    X(HEAR_HELD_BY_ACK, "an ACK without room holds the client back")                               \
     X(HEAR_HELD, "a full queue holds the client back")                                             \
     X(HEAR_ERROR, "an ERROR is told")                                                              \
     X(HEAR_RECEIPT, "a receipt ends well")                                                         \

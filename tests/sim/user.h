@@ -213,7 +213,9 @@ static void user_look(struct user *u) {
     n = stws_fds(u->client, fds, 3);
     u->wants = n > u->threaded ? fds[0].wants : 0;
     if (u->threaded && n) u->wake_fd = fds[n - 1].fd;
-    if (u->queue && is_connected(u) && !(u->wants & STWS_WANT_READ)) happened(u->w, HEAR_HELD);
+    if (!is_connected(u) || (u->wants & STWS_WANT_READ)) return;
+    u->held_at = u->w->now_us;
+    happened(u->w, u->queue ? HEAR_HELD : HEAR_HELD_BY_ACK);
 }
 static int user_drive(struct user *u) {
     stws_event e;

@@ -198,6 +198,7 @@ struct user {
 
     /* How it is driven. */
     long long due_us, next_action;
+    long long held_at;        /* when it last did not want to read */
     int wants, busy, calling; /* busy: in a driving call; calling: in a callback */
     int leaves;               /* the last turn left events behind */
     int threaded, wake_fd;    /* others may call its client, and wake it by this descriptor */
