@@ -87,7 +87,7 @@ lint_all() {
     for source in $sources; do
         set -- "$@" "sh tests/lint.sh $source"
     done
-    JOBS=$(getconf _NPROCESSORS_ONLN) TIME_LIMIT=600 sh tests/run.sh "$@"
+    JOBS=$(getconf _NPROCESSORS_ONLN) TIME_LIMIT=1200 sh tests/run.sh "$@"
 }
 
 case ${1:-all} in
