@@ -9,12 +9,8 @@
 # shellcheck disable=SC2086,SC2046 # a command is several words
 set -u
 
-jobs=${JOBS:-1}
 time_limit=${TIME_LIMIT:-120}
 under=${UNDER:-}
-logs=$(mktemp -d "${TMPDIR:-/tmp}/run.XXXXXX") || exit 1
-trap 'rm -rf "$logs"' EXIT
-trap 'exit 130' HUP INT TERM
 
 # What the last line that counts something says, as "PASSED FAILED": errors, skipped tests and tests
 # that are expected to fail have not passed. Of pytest's line, colours, ruler and time are left out.
@@ -48,41 +44,39 @@ fault() {
     fi
 }
 
-# run PROGRAM NUMBER: its output and its status are kept under that number.
-run() {
-    timeout -k 5 "$time_limit" $under $1 >"$logs/$2" 2>&1 </dev/null
-    echo $? >"$logs/$2.status"
-}
-
-# told PROGRAM NUMBER: what came of it.
-told() {
-    program=$1 log=$logs/$2
-    status=$(cat "$log.status")
+# run_one PROGRAM: runs it and says what came of it, in one piece, as others run beside it. What it
+# counted is left for the sum.
+run_one() {
+    program=$1 log=$logs/$$ began=$(date +%s)
+    timeout -k 5 "$time_limit" $under $1 >"$log" 2>&1 </dev/null
+    status=$?
+    seconds=$(($(date +%s) - began))
     set -- $(counts "$log")
     passed=$1 failed=$2
     fault=$(fault "$status" "$passed" "$failed")
     [ -z "$fault" ] || failed=$((failed + 1))
-    [ "$failed" -eq 0 ] || cat "$log"
-    printf '%s: %s passed, %s failed%s\n' "$program" "$passed" "$failed" "${fault:+ ($fault)}"
-    all_passed=$((all_passed + passed))
-    all_failed=$((all_failed + failed))
+    [ "$failed" -ne 0 ] || : >"$log"
+    printf '%s: %s passed, %s failed, %s s%s\n' \
+        "$program" "$passed" "$failed" "$seconds" "${fault:+ ($fault)}" >>"$log"
+    cat "$log"
+    echo "$passed $failed" >>"$logs/counts"
 }
 
-all_passed=0
-all_failed=0
-while [ $# -gt 0 ]; do
-    number=0
-    for program in "$@"; do
-        [ "$number" -lt "$jobs" ] || break
-        number=$((number + 1))
-        run "$program" $number &
-    done
-    wait
-    for finished in $(seq $number); do
-        told "$1" "$finished"
-        shift
-    done
-done
+if [ "${1:-}" = --one ]; then
+    logs=$2
+    run_one "$3"
+    exit 0
+fi
 
-printf '%s passed, %s failed\n' "$all_passed" "$all_failed"
-[ "$all_failed" -eq 0 ] && [ "$all_passed" -gt 0 ]
+logs=$(mktemp -d "${TMPDIR:-/tmp}/run.XXXXXX") || exit 1
+trap 'rm -rf "$logs"' EXIT
+trap 'exit 130' HUP INT TERM
+: >"$logs/counts"
+printf '%s\0' "$@" | xargs -0 -n 1 -P "${JOBS:-1}" sh "$0" --one "$logs"
+awk -v programs=$# '
+    { passed += $1; failed += $2 }
+    END {
+        failed += programs - NR # one that was killed with its shell has left nothing
+        print passed + 0 " passed, " failed + 0 " failed"
+        exit failed || !passed
+    }' "$logs/counts"

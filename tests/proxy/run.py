@@ -7,6 +7,7 @@ stomp_cat is built with STOMP_WS_BEARSSL; for wss:// a relay of ours ends the TL
 Each test is one check; the last line counts them.
 """
 
+import asyncio
 import contextlib
 import os
 import pathlib
@@ -23,7 +24,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tls"))
 # pylint: disable=wrong-import-position
 from certificates import Folder  # noqa: E402
 from counting import run_tests  # noqa: E402
-from server import Listener, context  # noqa: E402
+from server import context  # noqa: E402
 
 STOMP_CAT, MINI_BROKER = (str(pathlib.Path(argument).resolve()) for argument in sys.argv[1:3])
 SECONDS = 60  # what has to come comes within that, also on a busy machine
@@ -81,27 +82,34 @@ def microsocks(*words):
         yield f"127.0.0.1:{port}"
 
 
-class Terminator(Listener):
-    """Ends TLS, and passes what is in it on to the broker."""
+class Terminator:
+    """Ends TLS, and passes what is in it on to the broker: a thread with an event loop, as OpenSSL
+    lets no two threads read and write a connection at a time."""
 
     def __init__(self, tls):
-        self._tls = tls
-        super().__init__()
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        serving = asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
+        self._server = asyncio.run_coroutine_threadsafe(serving, self._loop).result(SECONDS)
+        self.port = self._server.sockets[0].getsockname()[1]
 
-    def serve(self, connection):
-        connection.settimeout(SECONDS)
-        stream = self._tls.wrap_socket(connection, server_side=True)
-        with socket.create_connection(("127.0.0.1", broker_port), SECONDS) as server:
-            threading.Thread(target=self._back, args=(server, stream), daemon=True).start()
-            while data := stream.recv(65536):
-                server.sendall(data)
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._loop.call_soon_threadsafe(self._server.close)
+
+    async def _serve(self, client, client_out):
+        broker, broker_out = await asyncio.open_connection("127.0.0.1", broker_port)
+        await asyncio.gather(self._pass(client, broker_out), self._pass(broker, client_out))
 
     @staticmethod
-    def _back(server, stream):
-        with contextlib.suppress(OSError, ValueError):
-            while data := server.recv(65536):
-                stream.sendall(data)
-            stream.unwrap()
+    async def _pass(source, goal):
+        with contextlib.suppress(OSError):
+            while data := await source.read(65536):
+                goal.write(data)
+                await goal.drain()
+        goal.close()
 
 
 def url(scheme, host="127.0.0.1", port=None):
