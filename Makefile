@@ -58,6 +58,9 @@ demo: $(addprefix build/,minimal mini_broker stomp_cat) ## a broker and two clie
 
 # ---- tests: build/FLAVOUR/tests/unit/test_x is tests/unit/test_x.c, built with FLAGS_FLAVOUR ----
 
+# Tests without an implementation of their own are linked with one that is built once a flavour.
+LINKED = $(basename $(shell grep -L '^.define STOMP_WS_IMPLEMENTATION' $(addsuffix .c,$(TESTS) $(VECTOR_TEST))))
+
 FLAGS_asan = -O1 -g -fno-omit-frame-pointer $(SANITIZE)
 FLAGS_tsan = -O1 -g -fsanitize=thread
 FLAGS_plain = -O1 -g
@@ -78,7 +81,13 @@ FLAGS_bearssl_tsan = $(FLAGS_tsan) -DSTOMP_WS_BEARSSL
 define flavour
 build/$(1)/%: %.c $$(HEADERS) build/$(1)/flags
 	@mkdir -p $$(@D)
-	$$(CC) $$(WARNINGS) $$(FLAGS_$(1)) -I. -o $$@ $$< $$(LDFLAGS) $$(LDLIBS)
+	$$(CC) $$(WARNINGS) $$(FLAGS_$(1)) -I. -o $$@ $$< $$(filter %.o,$$^) $$(LDFLAGS) $$(LDLIBS)
+
+build/$(1)/%.o: %.c stomp_ws.h build/$(1)/flags
+	@mkdir -p $$(@D)
+	$$(CC) $$(WARNINGS) $$(FLAGS_$(1)) -I. -c -o $$@ $$<
+
+$(LINKED:%=build/$(1)/%): build/$(1)/tests/implementation.o
 
 build/$(1)/flags: FORCE
 	@mkdir -p $$(@D)
@@ -99,10 +108,10 @@ commands = $(addprefix build/$(1)/,$(TESTS)) $(VECTOR_TEST:%='build/$(1)/% tests
 
 test: all $(call built,asan) $(EXAMPLES:%=build/asan/examples/%)
 test: ## everything that needs no network peer, with ASan and UBSan
-	@ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 TIME_LIMIT=300 \
-	    sh tests/run.sh $(call commands,asan) 'sh tests/compile/run.sh' 'sh tests/stomp_cat.sh' \
-	        'sh tests/readme.sh' \
-	        'sh tests/examples/run.sh build/asan/examples $(WITH_LIBRARIES)'
+	@ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	    JOBS=$(CORES) TIME_LIMIT=600 sh tests/run.sh 'sh tests/compile/run.sh' \
+	        'sh tests/examples/run.sh build/asan/examples $(WITH_LIBRARIES)' $(call commands,asan) \
+	        'sh tests/stomp_cat.sh' 'sh tests/readme.sh'
 
 # With ASan and UBSan; the threads with TSan; some of it under valgrind; and what compilers say.
 build/bearssl/% build/bearssl_plain/% build/bearssl_tsan/%: LDLIBS += -lbearssl

@@ -13,6 +13,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #ifndef __linux__
 int main(void) {
@@ -20,10 +21,15 @@ int main(void) {
     return EXIT_SUCCESS;
 }
 #else
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 enum {
     AT_ONCE = 200, /* connections being made at a time */

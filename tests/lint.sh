@@ -62,13 +62,19 @@ undocumented_targets() {
         END { for (target in seen) if (!(target in said)) print "make " target }' Makefile
 }
 
-# What cppcheck has to say of the header it has said above.
+# What there is to say of the header is said above: a program that needs only its declarations is
+# looked at with these, in a tenth of the time. None but test programs need more.
 lint_source() {
-    case $1 in examples/*) check "clang --analyze $1" clang_analyze "$1" ;; esac
-    check "gcc, strictly: $1" gcc -std=c99 -O1 $warnings -I. -c -o $out/object.o "$1"
-    check "clang, strictly: $1" clang -std=c2x $warnings -I. -fsyntax-only "$1"
-    check "clang-tidy $1" clang_tidy "$1"
-    check "cppcheck $1" cpp_check '--suppress=*:*stomp_ws.h' "$1"
+    posix=-D_POSIX_C_SOURCE=200809L
+    only=-DSTOMP_WS_IMPLEMENTED
+    case $1 in
+        examples/*) check "clang --analyze $1" clang_analyze $only "$1" ;;
+        *) clang -std=c2x $posix $warnings -I. -fsyntax-only $only "$1" 2>/dev/null || only= ;;
+    esac
+    check "gcc, strictly: $1" gcc -std=c99 $posix -O1 $warnings -I. $only -c -o $out/object.o "$1"
+    check "clang, strictly: $1" clang -std=c2x $posix $warnings -I. $only -fsyntax-only "$1"
+    check "clang-tidy $1" clang_tidy "$1" $only
+    check "cppcheck $1" cpp_check '--suppress=*:*stomp_ws.h' $only "$1"
 }
 
 lint_scripts() {

@@ -2,7 +2,9 @@
 // two amounts, so that what is not said per message drops out.
 #define STOMP_WS_IMPLEMENTATION
 #include "../../stomp_ws.h"
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char usage_text[] =
     "usage: bench_count receive|receive-next|receive-locked URL\n"

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 enum { ROUNDS = 200, COPIES = 64, MAX_HEADERS = 20, ROOM = 1024, MIB = 1 << 20 };

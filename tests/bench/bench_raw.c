@@ -4,6 +4,8 @@
 #define STOMP_WS_IMPLEMENTATION
 #include "../../stomp_ws.h"
 #include "bench.h"
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <sys/time.h>
 
 enum { BLOCK = 64 << 10, HEAD = 256, TAIL = 16, SILENCE_SECONDS = 30 };

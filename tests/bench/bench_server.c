@@ -10,7 +10,15 @@
 // /sink/…      after COUNT SENDs one MESSAGE from /topic/end
 #define STOMP_WS_IMPLEMENTATION
 #include "../../stomp_ws.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 enum {
     LIFETIME_SECONDS = 300,

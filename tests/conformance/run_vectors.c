@@ -1,7 +1,6 @@
 /* Runs the conformance vectors: run_vectors FILE-OR-DIRECTORY... Every vector is run whole, cut in
    two at every octet, octet by octet in memory that moves and in memory that does not, and cut off
    after every octet; STOMP frames also twice in a row and behind every other vector's. */
-#define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
 #include <dirent.h>

@@ -14,6 +14,14 @@
 
 #include "scripted.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <time.h>
+
 enum { LINK_SUBSCRIPTIONS = 64, LINK_HEADERS = 32, MAX_LINKS = 64 };
 
 struct link_subscription {

@@ -11,10 +11,10 @@
 #ifndef SCRIPTED_H
 #define SCRIPTED_H
 
-#define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
 #include <stdarg.h>
+#include <unistd.h>
 
 #include "../test.h"
 

@@ -8,6 +8,7 @@ static void heap_free(void *block);
 #define STOMP_WS_MALLOC(size) heap_alloc(size)
 #define STOMP_WS_FREE(block) heap_free(block)
 
+#define STOMP_WS_IMPLEMENTATION
 #include "scripted.h"
 
 /* ==== a heap that counts, and fails when it is told to ==== */

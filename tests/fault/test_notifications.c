@@ -3,11 +3,14 @@
    exactly once and in order per destination.
 
        test_notifications [mini_broker]    by default $MINI_BROKER, or build/mini_broker */
-#define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "../test.h"
 

@@ -2,6 +2,7 @@
 
    The proxy runs in a thread: it takes one connection after the other, and in each waits for what
    the script expects, and answers; then it joins the connection with the server, or hangs up. */
+#define STOMP_WS_IMPLEMENTATION
 #include "loopback.h"
 
 enum { SECONDS = 30, HEARD = 2048, EXCHANGES = 3 };

@@ -1,4 +1,5 @@
 /* test_simulated.c - what tests/sim has found in stomp_ws.h, each in as few steps as it needs. */
+#define STOMP_WS_IMPLEMENTATION
 #include "scripted.h"
 
 /* Fill the output, so that from now on the outbox takes what is sent. */

@@ -4,6 +4,7 @@
 
    Whatever happens, the client keeps both protocols, never spins, never holds more memory than its
    options say, explains each failure in a sentence, and ends when it is asked to. */
+#define STOMP_WS_IMPLEMENTATION
 #include "tests/fault/scripted.h"
 
 #include "tests/fuzz/fuzz.h"

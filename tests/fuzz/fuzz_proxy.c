@@ -5,6 +5,7 @@
    what the RFCs ask for, and what the server says behind the answer reaches the session whole.
 
    Also the URLs of proxies, and the choice that the environment makes. */
+#define STOMP_WS_IMPLEMENTATION
 #include "net.h"
 
 #include "tests/fault/scripted.h"

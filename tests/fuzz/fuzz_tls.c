@@ -7,6 +7,7 @@
    else ever is; damage is an error with a sentence; and a connection that was cut off is not taken
    for one that was closed. */
 #define STOMP_WS_BEARSSL
+#define STOMP_WS_IMPLEMENTATION
 #include "net.h"
 
 #include "tests/fault/scripted.h"

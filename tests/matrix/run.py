@@ -31,6 +31,7 @@ WORKERS = 2
 UNIT = sorted(ROOT.glob("tests/unit/test_*.c"))
 FAULT = sorted(ROOT.glob("tests/fault/test_*.c"))
 VECTORS = ROOT / "tests/conformance/run_vectors.c"
+IMPLEMENTATION = ROOT / "tests/implementation.c"  # of the tests that have none of their own
 
 
 def without(tests, *words):
@@ -58,6 +59,7 @@ class Target:
     flags: list = dataclasses.field(default_factory=list)  # of the programs
     warnings: list = dataclasses.field(default_factory=lambda: STRICT)
     why_not_run: str = ""
+    implementation: concurrent.futures.Future = None  # once begun: what is wrong with it, or ""
 
 
 def zig(name, target, *flags, **settings):
@@ -156,11 +158,21 @@ def counts(text):
     return map(int, found[-1]) if found else (0, 0)
 
 
+def build(target, *words):
+    status, text = run(*target.compiler, *target.flags, "-w", "-O1", "-I.", *words)
+    return text or f"status {status}" if status else ""
+
+
+def own_implementation(test):
+    return re.search("^#define STOMP_WS_IMPLEMENTATION", test.read_text(), re.MULTILINE)
+
+
 def run_test(target, test):
     program = place(target, test.stem)
-    status, text = run(*target.compiler, *target.flags, "-w", "-O1", "-I.", "-o", program, test,
-                       "-pthread")
-    if status:
+    linked = [] if own_implementation(test) else [place(target, "implementation.o")]
+    text = target.implementation.result() if linked else ""
+    text = text or build(target, "-o", program, test, *linked, "-pthread")
+    if text:
         return Outcome(0, 1, text)
     arguments = [VECTORS.parent] if test == VECTORS else []
     status, text = run(*target.emulator, program, *arguments)
@@ -209,6 +221,9 @@ def check(target, pool):
         done.set_result(Outcome(0, 1, sentence))
         return [done], []
     compiled = [pool.submit(compile_set, target, name) for name in target.sets]
+    if target.tests:  # before the tests in the queue, and so none waits for what has not begun
+        target.implementation = pool.submit(build, target, "-c", "-o",
+                                            place(target, "implementation.o"), IMPLEMENTATION)
     return compiled, [pool.submit(run_test, target, test) for test in target.tests or ()]
 
 

@@ -9,6 +9,7 @@
    net.h carries it, broker.h answers, faults.h breaks it, check.h is what must hold all the same,
    acts.h and user.h are the programs around the clients, threads.h is other threads. */
 #define _POSIX_C_SOURCE 200809L
+#define STOMP_WS_IMPLEMENTATION
 #include "faults.h"
 #include "threads.h"
 #include "user.h"

@@ -10,8 +10,12 @@
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
+#include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 enum { MOST = 1 << 20, LONGEST = 3000, PATIENCE_MS = 60000, RECEIPTS = 1024 };
 

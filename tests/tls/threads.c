@@ -7,6 +7,8 @@
 #endif
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
+#include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 

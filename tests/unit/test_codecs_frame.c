@@ -1,6 +1,5 @@
 /* STOMP frames: built and parsed back, whatever octets their headers hold; and the small calls
    around them. */
-#define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
 #include "tests/test.h"

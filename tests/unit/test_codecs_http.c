@@ -1,5 +1,4 @@
 /* The handshake: requests built, answers judged, both halves against each other. */
-#define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
 #include "tests/test.h"

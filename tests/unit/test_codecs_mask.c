@@ -1,5 +1,4 @@
 /* Masking against its definition, one octet at a time, and the building of WebSocket frames. */
-#define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
 #include "tests/test.h"

@@ -1,5 +1,4 @@
 /* URLs: what the vectors of tests/conformance/url.txt do not reach. */
-#define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
 #include "tests/test.h"

@@ -1,6 +1,5 @@
 /* WebSocket frames: every head there is, messages there and back in any pieces, limits, close
    payloads. */
-#define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
 #include "tests/test.h"

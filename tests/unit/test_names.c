@@ -1,5 +1,4 @@
 /* test_names.c - what has a name says it: results, states, commands, versions. */
-#define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
 #include "tests/test.h"

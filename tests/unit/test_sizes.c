@@ -1,5 +1,4 @@
 /* test_sizes.c - what the options cost: the manual's table against stws_size. */
-#define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
 #include "tests/test.h"

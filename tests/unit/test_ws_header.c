@@ -2,7 +2,6 @@
    its boundaries, for both roles, before and inside a fragmented message. What stws_ws_parse makes
    of each is compared with an oracle that is written from the words of RFC 6455, section 5.2, and
    knows nothing of the parser. */
-#define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
 #include "tests/test.h"
