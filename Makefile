@@ -136,7 +136,7 @@ proxy: $(PROXY_PROGRAMS) ## through tinyproxy and microsocks (as root: installs 
 	@TIME_LIMIT=300 sh tests/run.sh 'python3 tests/proxy/run.py $^'
 
 tsan: all $(addprefix build/tsan/,$(THREADED_TESTS)) ## tests that start threads, with TSan
-	@TSAN_OPTIONS=halt_on_error=1 sh tests/run.sh $(filter build/tsan/%,$^)
+	@TSAN_OPTIONS=halt_on_error=1 TIME_LIMIT=400 sh tests/run.sh $(filter build/tsan/%,$^)
 
 build/ubsan/% build/msan/%: CC = $(CLANG)
 sanitize: all $(call built,ubsan) $(call built,msan) ## the tests with clang's UBSan and MSan

@@ -90,7 +90,7 @@ is over. Their error sentences are shorter (rx_buffer / 4, but 256 to 640 octets
 
     | what                                          | octets on 64-bit systems |
     |-----------------------------------------------|--------------------------|
-    | a client with the least of all, single_thread | 4,100                    |
+    | a client with the least of all, single_thread | 4,130                    |
     | more without single_thread                    | 256                      |
     | an octet of rx_buffer, tx_buffer, outbox_bytes | 1                       |
     | one of max_headers                            | 64                       |
@@ -195,7 +195,7 @@ the code that RFC 6455 gives for it (1002, 1007, 1009), and the error names the 
 - getaddrinfo blocks for as long as the resolver takes; numeric hosts and options.addresses avoid it.
 - No permessage-deflate, no redirects. What a proxy is told, credentials included, goes to it in the clear.
 - wss:// needs STOMP_WS_BEARSSL (TLS 1.2 only, no revocation lists; CA and key files are read at each handshake, which
-  blocks as files do) or a transport of your own.
+  blocks as files do; one that resumes this client's last session asks no CA) or a transport of your own.
 - After fork() the child may destroy a client but not drive it.
 
 ## Configuration macros
@@ -258,7 +258,7 @@ extern "C" {
    what would have a default at 0. */
 #define STWS_RESULTS(X)                                                                                                \
     X(STWS_OK, 0, "success")                                                                                           \
-    X(STWS_CLOSED, -1, "the client has ended, as it was asked to")                                                     \
+    X(STWS_CLOSED, -1, "the client has ended; stws_error says why")                                                    \
     X(STWS_ERR_USAGE, -2, "an argument or an option is not valid")                                                     \
     X(STWS_ERR_STATE, -3, "not possible in this state")                                                                \
     X(STWS_ERR_MEMORY, -4, "no memory, or the memory given is too small")                                              \
@@ -323,8 +323,9 @@ STOMP_WS_API const char *stws_result_name(int result);
                     end-of-lines seen between frames. What follows it is the parser's own.
    stws_frame_parse(buf, len, state, frame, used)
        Parse one frame where it lies: octets of buf[0..len) are unescaped and terminated in place. STWS_DONE: *frame
-       holds until these octets change, and *used of them are done with. STWS_MORE: *used octets (end-of-lines) must go;
-       come again with the rest and more, there or elsewhere: none is seen twice. STWS_ERR_FRAME_*: the stream is lost.
+       holds until these octets change or state parses on, and *used of them are done with. STWS_MORE: *used octets
+       (end-of-lines) must go; come again with the rest and more, there or elsewhere: none is seen twice.
+       STWS_ERR_FRAME_*: the stream is lost.
    stws_frame_build(buf, cap, version, frame, need)
        Write the frame as that version says it. STWS_OK; STWS_ERR_SPACE when it is longer than cap octets (nothing is
        written); STWS_ERR_FRAME_BUILD when it cannot be said: LF, CR or NUL where there is no escape, ':' in a name that
@@ -385,7 +386,7 @@ STOMP_WS_API const char *stws_command_name(int command_id);
        dst[i] = src[i] ^ key[(offset + i) % 4], for len octets. dst may be src, or begin before it.
    stws_ws_close_payload(out, code, reason)
        Put a close frame's payload into out: code, and as much of reason as 123 octets hold, cut between characters. Its
-       length; 0 for code 0 (5.5.1).
+       length; 0 for code 0, and for 1005, which says that there was none (5.5.1, 7.4.1).
    stws_utf8_valid(data, len)
        1 when it is UTF-8 (RFC 3629: no surrogates, no overlong forms, nothing above U+10FFFF), else 0. */
 enum {
@@ -621,9 +622,11 @@ typedef struct stws_allocator {
    on_trace              for every frame
    before_connect        before each attempt; may change it, stws_attempt (its strings live until the next). 0: go; > 0:
                          ask again in so many ms; < 0: end
-   before_subscribe      the same before each SUBSCRIBE (stws_subscribing, a handle); headers, if set, stand for its own
+   before_subscribe      the same before each SUBSCRIBE (stws_subscribing, a handle); headers, if set, replace its own.
+                         < 0: not in this session
    user                  handed to these callbacks
-   queue                 messages go there instead
+   queue                 messages go there instead, but for those of a subscription with a callback of its own, and one
+                         that is larger than the queue, which goes to on_message, or is an event of stws_next
    tls_ca_file, tls_ca_pem                  whom wss:// trusts: a file, or text, of PEM; the system's CAs
    tls_cert_file, tls_key_file              the client's certificate with its chain, and RSA or EC key, in PEM; none
    tls_pin               SHA-256 of the server's public key (SPKI), hex or base64, or several: one more check
@@ -860,13 +863,14 @@ STOMP_WS_API void stws_stats(stws *client, stws_stats_numbers *out);
 /* A bounded queue of messages: clients put in (options.queue), whoever likes takes out. While it is full they read
    nothing. Threads: any; create and destroy come before and after the clients. Only create allocates, only pop blocks.
    stws_queue_create(capacity)
-       A queue for capacity octets, in one block of memory; NULL without it.
+       A queue for capacity octets (0: 65,536), in one block of memory; NULL without it. The clients' end does not
+       close it.
    stws_queue_pop(queue, message, timeout_ms)
-       1 and *message; 0 after timeout_ms (-1: no limit); STWS_CLOSED once it is closed and empty. *message on entry is
-       the one taken before, and given back by this call, or NULL: so set a variable to NULL once, and loop. Each thread
-       has its own. While there is no room for the ACK that is due when it is given back, it stays, and 0 is returned
-       after timeout_ms, to the driving thread at once. message->client is whose it is, for stws_ack, or NULL when that
-       was destroyed.
+       1 and *message; 0 after timeout_ms (-1: no limit); STWS_CLOSED once it is closed and empty; STWS_ERR_MEMORY of a
+       queue that is NULL. *message on entry is the one taken before, and given back by this call, or NULL: so set a
+       variable to NULL once, and loop. Each thread has its own. While there is no room for the ACK that is due when it
+       is given back, it stays, and 0 is returned after timeout_ms, to the driving thread at once. message->client is
+       whose it is, for stws_ack, or NULL when that was destroyed.
    stws_queue_close(queue)
        Nothing more goes in, and all who wait wake up.
    stws_queue_destroy(queue)
@@ -1408,9 +1412,16 @@ static void stws_p_put_header(stws_p_out *out, const char *name, const char *val
     stws_p_put_string(out, value);
     stws_p_put(out, "\r\n", 2);
 }
+static void stws_p_put_option(stws_p_out *out, const char *name, const char *value) {
+    if (value && *value) stws_p_put_header(out, name, value);
+}
+
+/* Without the zone of an IPv6 address, which is of this machine only (RFC 6874, section 4). */
 static void stws_p_put_host(stws_p_out *out, const stws_url *url) {
+    const void *zone = url->is_ipv6 ? memchr(url->host, '%', url->host_len) : NULL;
     stws_p_put_string(out, url->is_ipv6 ? "Host: [" : "Host: ");
-    stws_p_put(out, url->host, url->host_len);
+    stws_p_put(out, url->host,
+               zone ? STWS_P_CAST(size_t, STWS_P_CAST(const char *, zone) - url->host) : url->host_len);
     if (url->is_ipv6) stws_p_put_char(out, ']');
     if (url->port != (url->secure ? 443 : 80)) {
         stws_p_put_char(out, ':');
@@ -1430,9 +1441,9 @@ STOMP_WS_API int stws_handshake_request(char *buf, size_t cap, const stws_handsh
     stws_p_put_string(&out, "Upgrade: websocket\r\nConnection: Upgrade\r\n");
     stws_p_put_header(&out, "Sec-WebSocket-Key", h->key);
     stws_p_put_header(&out, "Sec-WebSocket-Version", "13");
-    stws_p_put_header(&out, "Sec-WebSocket-Protocol", h->subprotocols);
-    stws_p_put_header(&out, "Origin", h->origin);
-    stws_p_put_header(&out, "Cookie", h->cookie);
+    stws_p_put_option(&out, "Sec-WebSocket-Protocol", h->subprotocols);
+    stws_p_put_option(&out, "Origin", h->origin);
+    stws_p_put_option(&out, "Cookie", h->cookie);
     for (header = h->headers; header && *header; header += 2) stws_p_put_header(&out, header[0], header[1]);
     stws_p_put(&out, "\r\n", 2);
     *need = out.need;
@@ -1524,6 +1535,7 @@ STOMP_WS_API int stws_handshake_parse(char *buf, size_t len, stws_http *http, si
     http->header_count = 0;
     http->scanned = 0;
     http->status = 0;
+    http->method = http->target = http->reason = NULL;
     line_len = end;
     next = stws_p_http_line(line, &line_len);
     if (!next || !stws_p_http_first_line(line, line_len, http)) return STWS_ERR_HTTP;
@@ -1616,17 +1628,23 @@ static void stws_p_put_subprotocol(stws_p_out *out, const stws_http *request, co
         }
     }
 }
+
+/* Base64 of 16 octets? (RFC 6455, 4.2.1) */
+static int stws_p_is_key(const char *s) {
+    size_t n = strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
+    return n == 22 && strcmp(s + n, "==") == 0;
+}
 STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *request, const char *supported,
                                        size_t *need) {
     const char *key = stws_p_http_only(request, "Sec-WebSocket-Key"), *refusal = NULL;
     stws_p_out out = {buf, cap, 0};
     char accept[29];
-    if (!request->method || strcmp(request->method, "GET") != 0 || request->minor < 1 || !key || strlen(key) != 24 ||
-        !stws_http_header(request, "Host") || !stws_http_has_token(request, "Upgrade", "websocket") ||
+    if (!request->method || strcmp(request->method, "GET") != 0 || request->minor < 1 || !key || !stws_p_is_key(key) ||
+        !stws_p_http_only(request, "Host") || !stws_http_has_token(request, "Upgrade", "websocket") ||
         !stws_http_has_token(request, "Connection", "Upgrade"))
         refusal = "400 Bad Request";
     else if (!stws_http_has_token(request, "Sec-WebSocket-Version", "13"))
-        refusal = "426 Upgrade Required\r\nSec-WebSocket-Version: 13";
+        refusal = "426 Upgrade Required\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13";
     stws_p_put_string(&out, "HTTP/1.1 ");
     if (refusal) {
         stws_p_put_string(&out, refusal);
@@ -1875,7 +1893,7 @@ STOMP_WS_API int stws_ws_build(char *buf, size_t cap, int opcode, int fin, const
     *need = 0;
     if (opcode < 0 || opcode > STWS_WS_PONG || (opcode > STWS_WS_BINARY && opcode < STWS_WS_CLOSE))
         return STWS_ERR_USAGE;
-    if (opcode >= STWS_WS_CLOSE && (!fin || len > 125)) return STWS_ERR_USAGE;
+    if (opcode >= STWS_WS_CLOSE && (!fin || len > 125 || (opcode == STWS_WS_CLOSE && len == 1))) return STWS_ERR_USAGE;
     *need = head + len;
     if (cap < head || cap - head < len) return STWS_ERR_SPACE;
     to = stws_p_ws_put_head(buf, opcode, fin, len, key);
@@ -1885,7 +1903,7 @@ STOMP_WS_API int stws_ws_build(char *buf, size_t cap, int opcode, int fin, const
 }
 STOMP_WS_API size_t stws_ws_close_payload(char out[125], int code, const char *reason) {
     size_t len = stws_p_strlen(reason);
-    if (code == 0) return 0;
+    if (code == 0 || code == STWS_P_CLOSE_NO_CODE) return 0;
     out[0] = STWS_P_CAST(char, code >> 8 & 255);
     out[1] = STWS_P_CAST(char, code & 255);
     if (len > 123) len = stws_p_utf8_cut(reason, 123, len);
@@ -2065,10 +2083,12 @@ static void stws_p_frame_moved(stws_frame_state *s, const char *frame) {
 
 /* Between frames stand end-of-lines, which are heart-beats or padding (nobody can tell), and stray NULs. */
 static int stws_p_between_frames(const char *buf, size_t len, stws_frame_state *s, size_t *used) {
-    const char *p = buf, *end = buf + len;
+    const char *p = buf, *end;
     int result = STWS_MORE;
     *used = 0;
-    if (len && *buf >= 'A') return STWS_DONE; /* the usual case */
+    if (!len) return result;
+    if (*buf >= 'A') return STWS_DONE; /* the usual case */
+    end = buf + len;
     for (; p < end; p++) {
         if (*p == '\n') {
             s->heartbeats++;
@@ -2193,7 +2213,7 @@ static int stws_p_header_done(char *line, char *colon, char *end, stws_frame_sta
     }
     *colon = *end = 0;
     known = stws_p_known_header(h->name, h->name_len);
-    if (s->known[known] != &stws_p_absent) return STWS_DONE; /* STOMP 1.2, "Repeated Header Entries" */
+    if (s->known[known]->value) return STWS_DONE; /* STOMP 1.2, "Repeated Header Entries" */
     s->known[known] = h;
     s->known_count = 0;
     return known == STWS_P_CONTENT_LENGTH ? stws_p_content_length(s) : STWS_P_CAST(int, STWS_DONE);
@@ -2487,6 +2507,11 @@ static size_t stws_p_say_length(char *to, size_t body_len) {
     return 16 + digits;
 }
 
+/* A reader of 1.0 would take the blanks off such a name. */
+static int stws_p_is_padded(const char *s, size_t len) {
+    return len && (*s == ' ' || *s == '\t' || s[len - 1] == ' ' || s[len - 1] == '\t');
+}
+
 /* Everything up to the body, written to `to`, or only measured when that is NULL: its octets; 0 when it cannot be said.
    */
 static size_t stws_p_say_head(char *to, int version, const stws_frame *frame) {
@@ -2502,6 +2527,7 @@ static size_t stws_p_say_head(char *to, int version, const stws_frame *frame) {
         const stws_header *h = &frame->headers[i];
         size_t name_len = stws_p_len_or_strlen(h->name, h->name_len);
         int known = stws_p_known_header(h->name, name_len);
+        if (known == STWS_P_UNKNOWN && version == STWS_STOMP_10 && stws_p_is_padded(h->name, name_len)) return 0;
         if (known == STWS_P_CONTENT_LENGTH) {
             if (has_length++ || !stws_p_length_is(h, frame->body_len)) return 0;
             wants_length = 0;
@@ -2520,7 +2546,9 @@ static size_t stws_p_head_bound(const stws_frame *frame) {
     size_t bound = STWS_P_MAX_COMMAND + 64, i;
     for (i = 0; i < frame->header_count; i++) {
         const stws_header *h = &frame->headers[i];
-        bound += 2 * (stws_p_len_or_strlen(h->name, h->name_len) + stws_p_len_or_strlen(h->value, h->value_len)) + 2;
+        size_t text = stws_p_len_or_strlen(h->name, h->name_len) + stws_p_len_or_strlen(h->value, h->value_len);
+        if (sizeof text < 8 && text > (SIZE_MAX / 2 - bound) / 2 - 1) return SIZE_MAX / 2; /* no buffer is so large */
+        bound += 2 * text + 2;
     }
     return bound;
 }
@@ -2631,6 +2659,8 @@ typedef struct stws_p_input {
     size_t cap, begin, end, raw, raw_end;
     int on_heap;
 } stws_p_input;
+
+enum { STWS_P_SKIPPED = 2 }; /* instead of sent: this session has not got it, and will not */
 
 typedef struct stws_p_sub {
     int handle; /* 0: free; read without the lock, see stws_p_receiver */
@@ -3433,6 +3463,7 @@ static void stws_p_receipt_sent(stws_p_session *s, int number, long long now) {
     stws_p_receipt *r = stws_p_find_receipt(s, number);
     if (!r) return;
     r->sent_us = now;
+    if (s->options->receipt_timeout_ms <= 0) return; /* STWS_OFF: it ends with the session at the latest */
     r->deadline_us = now + STWS_P_CAST(long long, s->options->receipt_timeout_ms) * STWS_P_US;
 }
 
@@ -3767,6 +3798,7 @@ static long long stws_p_system_slept(void *ctx) {
 /* ==== >>transport: TCP, with IPv6 and IPv4 raced (RFC 8305) ==== */
 enum { STWS_P_ADDRESSES = 8 };    /* tried at most, of what DNS gives */
 enum { STWS_P_RACE_US = 250000 }; /* RFC 8305, section 8: Connection Attempt Delay */
+enum { STWS_P_PATIENCE = 8 };     /* times that: until the older of two that are silent makes way for the next */
 
 #ifndef MSG_NOSIGNAL
 #define STWS_P_SEND_FLAGS 0 /* SO_NOSIGPIPE does it there */
@@ -3805,6 +3837,13 @@ static void stws_p_tcp_interleave(stws_p_tcp *t) {
     }
 }
 
+/* Is there an address of another family behind this one? */
+static int stws_p_has_other_family(const struct addrinfo *list) {
+    const struct addrinfo *each = list->ai_next;
+    while (each && each->ai_family == list->ai_family) each = each->ai_next;
+    return each != NULL;
+}
+
 /* Names by getaddrinfo, which blocks for as long as the resolver takes; numeric: without asking anybody. 0, or its
    code. */
 static int stws_p_tcp_resolve(stws_p_tcp *t, const char *host, int numeric) {
@@ -3816,9 +3855,11 @@ static int stws_p_tcp_resolve(stws_p_tcp *t, const char *host, int numeric) {
     hints.ai_flags = numeric ? AI_NUMERICHOST : 0;
     result = getaddrinfo(host, NULL, &hints, &list);
     if (result != 0) return result;
-    for (each = list; each && t->count < STWS_P_ADDRESSES; each = each->ai_next)
-        if (each->ai_addrlen <= sizeof(stws_p_address))
-            memcpy(&t->addresses[t->count++], each->ai_addr, each->ai_addrlen);
+    for (each = list; each && t->count < STWS_P_ADDRESSES; each = each->ai_next) {
+        if (each->ai_addrlen > sizeof(stws_p_address)) continue;
+        if (t->count == STWS_P_ADDRESSES - 1 && stws_p_has_other_family(each)) continue; /* its place is kept */
+        memcpy(&t->addresses[t->count++], each->ai_addr, each->ai_addrlen);
+    }
     freeaddrinfo(list);
     return t->count ? 0 : EAI_NONAME;
 }
@@ -3867,7 +3908,7 @@ static void stws_p_tcp_start(stws_p_tcp *t, int *fd) {
         t->error = errno;
         stws_p_close_fd(fd);
     }
-    t->race_us = t->clock->now_us(t->clock->ctx) + STWS_P_RACE_US;
+    t->race_us = t->clock->now_us(t->clock->ctx) + (t->rival < 0 ? 1 : STWS_P_PATIENCE) * STWS_P_RACE_US;
 }
 
 /* Has a connect of ours come to its end? 1: connected; 0: not yet; a failed one is closed. */
@@ -3896,8 +3937,14 @@ static int stws_p_tcp_open(void *ctx, const stws_endpoint *to) {
         return STWS_DONE;
     }
     while (t->next < t->count && t->fd < 0 && t->rival < 0) stws_p_tcp_start(t, &t->fd);
-    if (t->next < t->count && (t->fd < 0 || t->rival < 0) && t->clock->now_us(t->clock->ctx) >= t->race_us)
+    if (t->next < t->count && t->clock->now_us(t->clock->ctx) >= t->race_us) {
+        if (t->fd >= 0 && t->rival >= 0) { /* two that are silent must not keep the others from being tried */
+            stws_p_close_fd(&t->fd);
+            t->fd = t->rival;
+            t->rival = -1;
+        }
         stws_p_tcp_start(t, t->fd < 0 ? &t->fd : &t->rival);
+    }
     return t->fd < 0 && t->rival < 0 && t->next >= t->count ? STWS_P_CAST(int, STWS_ERR_CONNECT)
                                                             : STWS_P_CAST(int, STWS_MORE);
 }
@@ -4190,7 +4237,8 @@ static void stws_p_tcp_init(stws_p_tcp *t, const stws_clock *clock, stws_transpo
 enum { STWS_P_HAS_TLS = 1 };
 /* All of TLS's memory is one struct in the client's block. A bundle of CAs has 150 certificates, a chain needs one of
    them: so no anchors are kept, but the server's chain is put by as it comes, and then the bundle is read for the CAs
-   that it names. That bounds memory whatever the bundle's size, and a renewed one holds from the next handshake on. */
+   that it names. That bounds memory whatever the bundle's size, and a renewed one holds from the next handshake on that
+   resumes no session. */
 enum { STWS_P_CHAIN = 8, STWS_P_ANCHORS = 6, STWS_P_DER_ROOM = 32768 };
 enum { STWS_P_SUBJECT = 4, STWS_P_KEY, STWS_P_REST, STWS_P_PARTS }; /* RFC 5280, 4.1 */
 
@@ -4440,7 +4488,8 @@ static int stws_p_tls_ended(stws_p_tls *t) {
         {0, NULL}};
     int error = br_ssl_engine_last_error(&t->client.eng), trust = error >= BR_ERR_X509_OK && error < ALERT;
     const char *meaning = stws_p_meaning_of(error, meanings);
-    if (error == BR_ERR_OK) return STWS_ERR_EOF;
+    if (error == BR_ERR_OK && t->port) return STWS_ERR_EOF;
+    if (error == BR_ERR_OK) snprintf(t->why, sizeof t->why, "the server ended the connection in the handshake");
     if ((error >= ALERT + 42 && error <= ALERT + 49) || error == ALERT + BR_ALERT_DECRYPT_ERROR)
         meaning = "the server does not take our certificate: see tls_cert_file and tls_key_file";
     if (t->port && error == ALERT + BR_ALERT_HANDSHAKE_FAILURE)
@@ -4466,10 +4515,13 @@ static long stws_p_tls_move(stws_p_tls *t, int out) {
     return STWS_ERR_TLS;
 }
 
+enum { STWS_P_TLS_MOVES = 256 };
+
 /* Move records until the engine gives or takes data (until): STWS_DONE; STWS_MORE when the socket is not ready; or an
    error. What cannot be sent does not keep us from receiving: the peer may wait for just that, or have said why. */
 static int stws_p_tls_pump(stws_p_tls *t, unsigned until) {
-    for (;;) {
+    int moves;
+    for (moves = 0; moves < STWS_P_TLS_MOVES; moves++) {
         unsigned state = br_ssl_engine_current_state(&t->client.eng);
         long n = 0, received = 0;
         if (state & BR_SSL_CLOSED) return stws_p_tls_ended(t);
@@ -4478,6 +4530,7 @@ static int stws_p_tls_pump(stws_p_tls *t, unsigned until) {
         if (n <= 0 && (state & BR_SSL_RECVREC)) received = stws_p_tls_move(t, 0);
         if (n <= 0 && received <= 0) return STWS_P_CAST(int, n < 0 ? n : received);
     }
+    return STWS_MORE; /* for now: records with nothing in them are no reason to stay here */
 }
 static void stws_p_tls_use_own(stws_p_tls *t, const char *name, stws_p_der der) {
     stws_p_der parts[STWS_P_PARTS];
@@ -4518,8 +4571,9 @@ static int stws_p_tls_begin(stws_p_tls *t, const stws_endpoint *to) {
     br_ssl_engine_context *e = &t->client.eng;
     int fast = br_aes_x86ni_ctr_get_vtable() && br_ghash_pclmul_get(), result;
     int resume = t->port == to->port && strcmp(t->host, to->host) == 0;
+    size_t len = strlen(to->host); /* a dot at its end is for DNS, and in no certificate */
     unsigned char seed[32];
-    snprintf(t->host, sizeof t->host, "%s", to->host);
+    snprintf(t->host, sizeof t->host, "%.*s", STWS_P_CAST(int, len - (len && to->host[len - 1] == '.')), to->host);
     t->ip_len = inet_pton(AF_INET, t->host, t->ip) == 1 ? 4 : inet_pton(AF_INET6, t->host, t->ip) == 1 ? 16 : 0;
     t->port = 0;
     br_ssl_client_init_full(&t->client, &t->minimal, NULL, 0);
@@ -4755,6 +4809,7 @@ STOMP_WS_API void stws_queue_destroy(stws_queue *q) {
     STOMP_WS_FREE(q);
 }
 STOMP_WS_API void stws_queue_close(stws_queue *q) {
+    if (!q) return;
     STWS_P_LOCK(q);
     q->closed = 1;
     STWS_P_WITH_THREADS(pthread_cond_broadcast(&q->filled);)
@@ -4844,6 +4899,7 @@ static int stws_p_acknowledge_on(const stws_message *m, int when) {
 static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms);
 STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int timeout_ms) {
     int result = 0;
+    if (!q) return STWS_ERR_MEMORY;
     if (*message && !stws_p_acknowledge_waiting(*message, timeout_ms)) return 0;
     STWS_P_LOCK(q);
     if (*message) stws_p_queue_give_back(q, *message);
@@ -4878,6 +4934,10 @@ struct stws {
     int failures, url_index; /* failures in a row, since the last stable session */
     int write_error;         /* writing has failed; what was sent to us is still read */
     int calling;             /* a callback is running: the message it looks at has to stay where it is */
+    int busy_turns;          /* in a row, in which something moved */
+    int frames_left;         /* until time is looked at again */
+    unsigned long long losses; /* sessions that ended with output unwritten */
+    size_t http_scanned;     /* of the answer's head, in vain: not to be looked at again */
     unsigned char close_sent, reconnect_asked, waiting, threads, has_heap, broken;
     unsigned char held, event_due;     /* why nothing is read, STWS_P_HELD_; DISCONNECTED waits to be told */
     unsigned char drained, opened;     /* the last read left nothing in the socket; the transport has to be closed */
@@ -4928,9 +4988,11 @@ static void stws_p_say(stws *c, int error, const char *format, ...) __attribute_
 
 static void stws_p_say(stws *c, int error, const char *format, ...) {
     va_list arguments;
+    char *at;
     va_start(arguments, format);
     vsnprintf(c->text, c->text_size, format, arguments);
     va_end(arguments);
+    for (at = c->text; *at; at++) if (STWS_P_CAST(unsigned char, *at) < ' ' || *at == 127) *at = '.'; /* a peer's */
     STWS_P_STORE(&c->error, error);
 }
 #ifdef STOMP_WS_NO_TEXTS /* the compiler leaves out what is there for a longer sentence only */
@@ -5124,6 +5186,12 @@ static int stws_p_connect_headers_valid(const char *const *h) {
     return 1;
 }
 
+/* Does it look like a numeric address, perhaps with an IPv6 zone? */
+static int stws_p_is_address(const char *s) {
+    size_t digits = strspn(s, "0123456789abcdefABCDEF:.");
+    return digits && (!s[digits] || (s[digits] == '%' && stws_p_is_visible(s + digits, strlen(s + digits))));
+}
+
 /* NULL when the options can be used; or a sentence, and its code. */
 static const char *stws_p_options_wrong(const stws_options *o, int *code) {
     const char *why = NULL;
@@ -5137,6 +5205,8 @@ static const char *stws_p_options_wrong(const stws_options *o, int *code) {
     *code = STWS_ERR_USAGE;
     for (i = 0; o->urls && o->urls[i]; i++) if (stws_url_parse(o->urls[i], &url, &why) != STWS_OK) return why;
     if (i > STWS_P_MAX_URLS) return "options.urls has more than 64 entries";
+    for (i = 0; o->addresses && o->addresses[i]; i++)
+        if (!stws_p_is_address(o->addresses[i])) return "options.addresses holds what is no numeric address";
     if (!stws_p_is_raw_text(o->login) || !stws_p_is_raw_text(o->passcode) || !stws_p_is_raw_text(o->host) ||
         !stws_p_is_raw_text(o->client_id))
         return "login, passcode, host or client_id holds a line end, which CONNECT cannot say";
@@ -5150,6 +5220,9 @@ static const char *stws_p_options_wrong(const stws_options *o, int *code) {
         return "origin, cookie or subprotocols holds a control character such as CR or LF";
     if (o->versions & ~(STWS_STOMP_10 | STWS_STOMP_11 | STWS_STOMP_12))
         return "options.versions has a bit that is no STOMP version";
+    if (o->outbox_policy < STWS_FULL_FAIL || o->outbox_policy > STWS_FULL_BLOCK)
+        return "options.outbox_policy is none of STWS_FULL_*";
+    if (o->utf8 < STWS_UTF8_LENIENT || o->utf8 > STWS_UTF8_STRICT) return "options.utf8 is none of STWS_UTF8_*";
     if (o->outbox_low > o->outbox_high) return "outbox_low is above outbox_high";
     if (o->stable_id && !*o->stable_id) return "options.stable_id is empty: it is the name of a header";
     if (o->broker < 0 || o->broker > STWS_BROKER_ARTEMIS) return "options.broker is none of STWS_BROKER_*";
@@ -5261,8 +5334,11 @@ STOMP_WS_API int stws_init(void *memory, size_t size, const stws_options *option
         result = STWS_ERR_MEMORY;
         wrong = "the memory is smaller than stws_size() says";
     }
-    if (!wrong) wrong = stws_p_setup(STWS_P_CAST(stws *, memory), options, &result);
-    if (!wrong) *client = STWS_P_CAST(stws *, memory);
+    if (!wrong) {
+        wrong = stws_p_setup(STWS_P_CAST(stws *, memory), options, &result);
+        if (wrong) stws_p_wipe(memory, size); /* the options' secrets were in it */
+        else *client = STWS_P_CAST(stws *, memory);
+    }
     if (why) *why = stws_p_or(wrong, "");
     return result;
 }
@@ -5342,8 +5418,10 @@ STOMP_WS_API void stws_destroy(stws *c) {
 static const char *stws_p_where(stws *c) {
     const char *url = stws_p_or(c->try_now.url, stws_p_or(c->o.url, "no URL"));
     const char *scheme = strstr(url, "://");
-    size_t len = strcspn(url, "?"), host = scheme ? STWS_P_CAST(size_t, scheme - url) + 3 : 0;
+    size_t len = strcspn(url, "?#"), host = scheme ? STWS_P_CAST(size_t, scheme - url) + 3 : 0;
     size_t user = host + strcspn(url + host, "/?#@");
+    stws_url parts;
+    if (stws_url_parse(url, &parts, NULL) != STWS_OK) for (user = len; user > host && url[user] != '@';) user--;
     if (url[user] != '@') user = 0;
     snprintf(c->where, c->text_size / 2, "%s%.*s%s", user ? "***" : "", STWS_P_CAST(int, len - user), url + user,
              url[len] ? "?***" : "");
@@ -5400,10 +5478,16 @@ static const char *stws_p_status_remedy(const stws_http *answer) {
         return "redirects are not followed, so that no header goes to a stranger: use that URL";
     return stws_p_meaning_of(status, remedies);
 }
+
+/* Is it what SockJS answers at its base, or at an upgrade on a path that takes none? Its words may be on their way. */
+static int stws_p_is_sockjs(int status, const char *body, size_t len) {
+    const char *words = status == 200 ? "Welcome to SockJS" : "Can \"Upgrade\" only to";
+    return (status == 200 || status == 400) && (len == 0 || (len > 17 && memcmp(body, words, 17) == 0));
+}
 static void stws_p_say_status(stws *c, const stws_http *answer, const char *body, size_t body_len) {
     const char *location = stws_http_header(answer, "Location");
     char quote[96];
-    if ((answer->status == 200 || answer->status == 400) && !stws_p_ends_in_websocket(&c->url)) {
+    if (stws_p_is_sockjs(answer->status, body, body_len) && !stws_p_ends_in_websocket(&c->url)) {
         snprintf(quote, sizeof quote, "HTTP %d instead of 101", answer->status);
         stws_p_say_sockjs(c, STWS_ERR_HTTP_STATUS, quote);
         return;
@@ -5588,6 +5672,7 @@ static void stws_p_end(stws *c, int error) {
     STWS_P_STORE(&c->state, STWS_ENDED);
     c->final = error;
     c->deadline_us = STWS_P_NEVER;
+    if (c->shared_stats) *c->shared_stats = c->s.stats;
     stws_p_finish_receipts(&c->s, STWS_P_UNSENT, STWS_ERR_LOST);
     stws_p_signal(c);
     stws_p_unlock(c);
@@ -5601,6 +5686,7 @@ static void stws_p_end(stws *c, int error) {
 static void stws_p_leave_session(stws *c) {
     stws_p_close_transport(c);
     stws_p_lock(c);
+    c->losses += stws_p_pending(&c->s.out) || c->write_error;
     stws_p_free_heap_buffers(c);
     stws_p_finish_receipts(&c->s, STWS_P_SENT, STWS_ERR_LOST);
     stws_p_all_unsent(&c->s.subs);
@@ -5629,9 +5715,10 @@ static void stws_p_say_gave_up(stws *c) {
 /* This attempt or session is over, c->error says why: end, or wait for the next attempt. Always 1: a new state. */
 static int stws_p_lost(stws *c, int final) {
     int again = STWS_P_LOAD(&c->reconnect_asked);
+    STWS_P_STORE(&c->reconnect_asked, 0); /* what is asked for from here on is for the next attempt */
     c->now = c->clock.now_us(c->clock.ctx); /* callbacks may have taken their time */
     if (c->state == STWS_CONNECTED && c->now - c->session_us >= stws_p_ms(c->o.stable_ms)) c->failures = 0;
-    c->failures++;
+    c->failures += !again;
     stws_p_leave_session(c);
     c->retry_ms = -1;
     c->event_due = !STWS_P_LOAD(&c->asked) && !STWS_P_LOAD(&c->stop);
@@ -5646,7 +5733,6 @@ static int stws_p_lost(stws *c, int final) {
         c->retry_ms = again ? 0 : stws_p_backoff_ms(c);
         c->deadline_us = c->now + c->retry_ms * STWS_P_US;
     }
-    STWS_P_STORE(&c->reconnect_asked, 0);
     c->retry_after_ms = 0;
     return 1;
 }
@@ -5680,6 +5766,7 @@ static void stws_p_note_driver(stws *c) {
     (void)c;
     STWS_P_WITH_THREADS(c->driver = pthread_self();)
     STWS_P_WITH_THREADS(c->has_driver = 1;)
+    STWS_P_WITH_THREADS(while (c->s.out.busy) stws_p_cond_wait(c->changed, c->mutex, 10);) /* by the one before */
 }
 
 /* A new attempt: choose, ask, parse; then RESOLVING. */
@@ -5705,6 +5792,7 @@ static void stws_p_begin_attempt(stws *c) {
     stws_p_lock(c);
     stws_p_session_reset(&c->s, c->now);
     c->write_error = 0;
+    c->http_scanned = 0;
     stws_p_unlock(c);
     STWS_P_STORE(&c->http_status, 0);
     STWS_P_STORE(&c->close_code, 0);
@@ -5723,7 +5811,7 @@ static int stws_p_resolve(stws *c, const char *host) {
     for (i = 0; !c->tcp.proxy && c->o.addresses && c->o.addresses[i]; i++)
         if (!stws_p_tcp_numeric(&c->tcp, c->o.addresses[i])) stws_p_tcp_resolve(&c->tcp, c->o.addresses[i], 1);
     if (c->tcp.count || stws_p_tcp_numeric(&c->tcp, host)) return 1;
-    result = stws_p_tcp_resolve(&c->tcp, host, 0);
+    result = i ? EAI_NONAME : stws_p_tcp_resolve(&c->tcp, host, 0);
     c->now = c->clock.now_us(c->clock.ctx);
     stws_p_tcp_interleave(&c->tcp);
     if (result == 0) return 1;
@@ -5873,9 +5961,11 @@ STWS_P_APART static int stws_p_turn_upgrading(stws *c) {
     memset(&answer, 0, sizeof answer);
     answer.headers = c->s.parser.headers;
     answer.max_headers = c->o.max_headers;
+    answer.scanned = c->http_scanned;
     answer.max_bytes = c->has_heap || in->cap > STWS_P_MAX_HEAD ? STWS_P_CAST(size_t, STWS_P_MAX_HEAD) : in->cap;
     if (in->raw == in->raw_end) return 0;
     result = stws_handshake_parse(in->data + in->raw, in->raw_end - in->raw, &answer, &used);
+    c->http_scanned = answer.scanned;
     if (result == STWS_MORE) return 0;
     if (result == STWS_ERR_HTTP) stws_p_say_not_http(c, in->data + in->raw, in->raw_end - in->raw);
     if (result == STWS_ERR_HTTP_LIMIT)
@@ -5971,9 +6061,9 @@ static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
     }
     if (result == STWS_OK) stws_p_receipt_sent(s, sub->receipt, c->now);
     else stws_p_fail_receipt(s, sub->receipt, result);
-    sub->sent = 1;
+    sub->sent = result == STWS_OK ? 1 : STWS_P_SKIPPED;
     sub->receipt = 0;
-    s->subs.unsent--;
+    if (--s->subs.unsent == 0) stws_p_signal(c);
     return 1;
 }
 static void stws_p_post_subscriptions(stws *c) {
@@ -6051,6 +6141,13 @@ static void stws_p_prepare_output(stws *c) {
     stws_p_post_disconnect(c);
 }
 
+/* 1 when this thread drives the client, or nobody has yet. Under the lock. */
+static int stws_p_is_driver(const stws *c) {
+    STWS_P_WITH_THREADS(if (c->threads && c->has_driver) return pthread_equal(c->driver, pthread_self());)
+    (void)c;
+    return 1;
+}
+
 /* Write as much as the transport takes: octets, or an error. Without the lock while it writes; and only one thread at a
    time does, even while one hands the client over to another. */
 static long stws_p_write_once(stws *c, long long now) {
@@ -6060,7 +6157,7 @@ static long stws_p_write_once(stws *c, long long now) {
     long n;
     stws_p_lock(c);
     from = b->data + b->begin;
-    len = b->busy ? 0 : stws_p_pending(b);
+    len = b->busy || !stws_p_is_driver(c) ? 0 : stws_p_pending(b);
     b->busy |= len != 0;
     stws_p_unlock(c);
     if (len == 0) return 0;
@@ -6184,6 +6281,7 @@ static int stws_p_settle(stws *c, int number, int result) {
     }
     if (confirmed && record->sent) {
         sent_us = record->sent_us;
+        if (result != STWS_OK && record->tied) stws_p_record_break(&c->s, record); /* refused once is enough */
         stws_p_record_through(&c->s, record);
         stws_p_record_sweep(&c->s.outbox);
         if (c->flushing && !stws_p_record_unconfirmed(&c->s.outbox)) c->yield = 1;
@@ -6228,17 +6326,14 @@ static void stws_p_acknowledge_now(stws *c) {
     stws_p_let_go(c);
 }
 
-/* Give a message to the queue: 1 done, 0 it is full and the message is held back. */
+/* Give a message to the queue: 1 done, 0 it is full and the message is held back; an error: it does not fit. */
 static int stws_p_enqueue(stws *c) {
     int result = stws_p_queue_push(c->o.queue, &c->s.message, &c->waiter);
     c->held = result == 0 ? STWS_P_HELD_BY_QUEUE : 0;
     if (result > 0 && c->s.message.ack_on == STWS_ACK_ON_HANDOVER) stws_p_acknowledge_now(c);
-    if (result < 0) {
-        stws_p_lock(c);
-        c->s.stats.dropped++;
-        stws_p_unlock(c);
-    }
-    return !c->held;
+    if (result == STWS_ERR_LIMIT)
+        stws_p_say(c, result, "a message of %zu octets does not fit into the queue", c->s.message.body_len);
+    return result;
 }
 
 /* Who listens? A callback of the subscription's own, or 0. */
@@ -6283,10 +6378,7 @@ static int stws_p_on_message_frame(stws *c, stws_event *e) {
         if (c->s.message.ack_on) stws_p_acknowledge_now(c);
         return 0;
     }
-    if (c->o.queue) {
-        stws_p_enqueue(c);
-        return 0;
-    }
+    if (c->o.queue && stws_p_enqueue(c) >= 0) return 0;
     c->ack_due = c->s.message.ack_on == STWS_ACK_ON_RETURN;
     if (c->s.message.ack_on == STWS_ACK_ON_HANDOVER) stws_p_acknowledge_now(c);
     return stws_p_frame_event(c, e, STWS_EVENT_MESSAGE);
@@ -6327,12 +6419,22 @@ static int stws_p_on_bad_input(stws *c, int error) {
     return stws_p_leave(c, code, stws_result_text(error), error == STWS_ERR_SOCKJS);
 }
 
+/* What came at once may be many frames, and each may take its user long: heart-beats, answers and what threads want
+   do not wait for the last of them. Time is looked at after some frames, and where these are slow after each. */
+enum { STWS_P_FRAMES_AT_ONCE = 16, STWS_P_SLOW_US = 5000 };
+
+static int stws_p_owes_turn(stws *c) {
+    int owes = c->clock.now_us(c->clock.ctx) - c->now >= STWS_P_SLOW_US;
+    c->frames_left = owes ? 1 : STWS_P_FRAMES_AT_ONCE;
+    return owes;
+}
 /* An event out of what is already here: 1, or 0. Never touches the socket but to say goodbye. */
 static int stws_p_pull_frames(stws *c, stws_event *e) {
     int result = STWS_DONE;
     stws_p_let_go(c);
     if (c->held == STWS_P_HELD_BY_ACK || (c->held && !stws_p_enqueue(c))) return 0;
     while (result == STWS_DONE && stws_p_reads_frames(c->state) && !c->held && !STWS_P_LOAD(&c->stop)) {
+        if (--c->frames_left < 0 && stws_p_owes_turn(c)) return 0;
         result = stws_p_next_frame(&c->s, &c->s.message.frame);
         if (result == STWS_DONE && stws_p_on_frame(c, e)) return 1;
         if (result < 0) stws_p_on_bad_input(c, result);
@@ -6416,7 +6518,9 @@ static int stws_p_grow_input(stws *c) {
 }
 
 /* How long the server may be silent. */
-static long long stws_p_silence(const stws *c) { return c->s.heartbeat_in_us * c->o.heartbeat_grace / 100; }
+static long long stws_p_silence(const stws *c) {
+    return c->o.heartbeat_grace <= 0 ? 1LL << 60 : c->s.heartbeat_in_us * c->o.heartbeat_grace / 100;
+}
 static void stws_p_note_slack(stws *c) {
     long long left = (c->s.last_in_us + stws_p_silence(c) - c->now) / STWS_P_US;
     if (left < 0) left = 0;
@@ -6524,7 +6628,7 @@ static int stws_p_turn_timers(stws *c) {
     }
     if (c->error_close_us != STWS_P_NEVER && c->now >= c->error_close_us)
         return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 0);
-    if (c->renew_us != STWS_P_NEVER && c->now >= c->renew_us) {
+    if (c->renew_us != STWS_P_NEVER && c->now >= c->renew_us && !STWS_P_LOAD(&c->asked)) {
         stws_p_say(c, STWS_OK, "the session is over max_session_ms (%d) old: a new one is made", c->o.max_session_ms);
         return stws_p_renew(c);
     }
@@ -6623,12 +6727,22 @@ static int stws_p_turn_stream(stws *c) {
     return moved || n != 0;
 }
 
+/* After so many turns a call that may not block leaves, and time is looked at, however much the network brings. */
+enum { STWS_P_TURNS = 64 };
+
 /* In a state that lives on what the network brings: 1 when something moved. */
 static int stws_p_turn_network(stws *c) {
     int state = c->state, connecting = state == STWS_CONNECTING || state == STWS_TLS;
-    int moved = connecting ? stws_p_turn_connecting(c) : stws_p_turn_stream(c);
+    int moved;
+    if (++c->busy_turns >= STWS_P_TURNS) { /* a network that always brings more does not stop the clock */
+        c->busy_turns = 0;
+        if (stws_p_turn_timers(c)) return 1;
+    }
+    moved = connecting ? stws_p_turn_connecting(c) : stws_p_turn_stream(c);
     if (c->state == STWS_UPGRADING) moved |= stws_p_turn_upgrading(c);
-    return moved || c->state != state || stws_p_turn_timers(c);
+    if (moved || c->state != state) return 1;
+    c->busy_turns = 0;
+    return stws_p_turn_timers(c);
 }
 
 /* What was asked for from outside: 1 when it ended the connection, which is to be told first. */
@@ -6738,12 +6852,15 @@ static int stws_p_pollfds(stws *c, struct pollfd *out, int *now) {
 
 /* A transport without a descriptor has to be asked again and again. */
 enum { STWS_P_BLIND_MS = 10 };
+/* Without a wake pipe, stws_stop from a signal handler just before poll() is seen so much later. */
+enum { STWS_P_DEAF_MS = 1000 };
 
 /* Make ready to wait: what to poll for, and at most how many milliseconds (-1: any; 0: not at all). */
 static int stws_p_before_wait(stws *c, struct pollfd *out, int *n) {
     int now = 0, ms = stws_p_until(c, stws_p_begin_wait(c));
     *n = stws_p_pollfds(c, out, &now);
     if (now || c->more) return 0;
+    if (c->held && *n) return ms; /* who makes room wakes us */
     if (c->opened && *n == (c->wake[0] >= 0) && (ms < 0 || ms > STWS_P_BLIND_MS)) ms = STWS_P_BLIND_MS;
     return ms;
 }
@@ -6753,6 +6870,7 @@ static void stws_p_wait(stws *c, int limit_ms) {
     struct pollfd polled[3];
     int n, ms = stws_p_before_wait(c, polled, &n);
     if (limit_ms >= 0 && (ms < 0 || ms > limit_ms)) ms = limit_ms;
+    if (c->wake[0] < 0 && (ms < 0 || ms > STWS_P_DEAF_MS)) ms = STWS_P_DEAF_MS;
     poll(polled, STWS_P_CAST(nfds_t, n), ms);
     stws_p_end_wait(c);
     c->drained = 0;
@@ -6761,14 +6879,17 @@ static void stws_p_wait(stws *c, int limit_ms) {
 /* A client that is none: the code that says so; 0 for a good one. */
 static int stws_p_unusable(const stws *c) { return !c ? STWS_P_CAST(int, STWS_ERR_MEMORY) : c->broken ? c->error : 0; }
 
-/* A call that may not block leaves after so many turns, however much the network brings. */
-enum { STWS_P_TURNS = 64 };
+/* One that cannot be driven now: from a callback, whose message has to stay where it is. */
+static int stws_p_undrivable(const stws *c) {
+    int unusable = stws_p_unusable(c);
+    return unusable || !c->calling ? unusable : STWS_P_CAST(int, STWS_ERR_STATE);
+}
 
 STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
     long long until;
     int turns = 0, result, left;
     stws_p_event(e, STWS_EVENT_NONE);
-    if (stws_p_unusable(c)) return stws_p_unusable(c);
+    if (stws_p_unusable(c) || c->calling) return stws_p_undrivable(c);
     if (c->has_kept) {
         *e = c->kept;
         c->has_kept = 0;
@@ -6801,8 +6922,8 @@ static void stws_p_dispatch(stws *c, const stws_event *e) {
 }
 STOMP_WS_API int stws_run(stws *c) {
     stws_event e;
-    int result;
-    if (stws_p_unusable(c)) return stws_p_unusable(c);
+    int result = stws_p_undrivable(c);
+    if (result) return result;
     c->calls_back = 1;
     while ((result = stws_next(c, &e, -1)) >= 0) if (result > 0) stws_p_dispatch(c, &e);
     c->calls_back = 0;
@@ -6900,12 +7021,6 @@ STOMP_WS_API int stws_join(stws *c) {
 #endif
 
 /* ==== >>talking: subscribe, send, acknowledge ==== */
-/* 1 when this thread drives the client, or nobody has yet. Under the lock. */
-static int stws_p_is_driver(const stws *c) {
-    STWS_P_WITH_THREADS(if (c->threads && c->has_driver) return pthread_equal(c->driver, pthread_self());)
-    (void)c;
-    return 1;
-}
 
 /* Leave the lock, and wake the driving thread if it sleeps. */
 static void stws_p_unlock_and_wake(stws *c) {
@@ -7024,6 +7139,10 @@ static int stws_p_id_taken(const stws_p_subs *t, const char *id) {
     return *stws_p_custom_link(t, id, len) || stws_p_find_handle(t, stws_p_own_id(id, len));
 }
 
+static int stws_p_is_one_of(const char *word, const char *const *words) {
+    while (*words && strcmp(word, *words) != 0) words++;
+    return *words != NULL;
+}
 /* Enter a subscription, and its receipt. Under the lock. */
 static int stws_p_subscribe(stws *c, const char *destination, const stws_subscription *o) {
     int handle = stws_p_add_sub(&c->s.subs, destination, o);
@@ -7040,13 +7159,15 @@ static int stws_p_subscribe(stws *c, const char *destination, const stws_subscri
 }
 STOMP_WS_API int stws_subscribe(stws *c, const char *destination, const stws_subscription *options) {
     static const stws_subscription none = {NULL, NULL, NULL, NULL, 0, 0, 0, NULL, NULL};
+    static const char *const acks[] = {"auto", "client", "client-individual", NULL};
     const stws_subscription *o = options ? options : &none;
     const char *id = stws_p_wanted_id(o);
     stws_frame frame;
     int result;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!destination || !*destination || !stws_p_header_list_valid(o->headers)) return STWS_ERR_USAGE;
-    if (o->ack_on && o->ack && strcmp(o->ack, "auto") == 0) return STWS_ERR_USAGE;
+    if (o->ack && !stws_p_is_one_of(o->ack, acks + (o->ack_on != 0))) return STWS_ERR_USAGE;
+    if (o->ack_on < STWS_ACK_BY_CALL || o->ack_on > STWS_ACK_ON_RETURN || o->prefetch < 0) return STWS_ERR_USAGE;
     stws_p_lock(c);
     stws_p_compose(&c->s, &frame, STWS_COMMAND_SUBSCRIBE);
     stws_p_add(&c->s, &frame, "destination", destination);
@@ -7065,6 +7186,7 @@ static void stws_p_unsubscribed(stws *c, stws_p_sub *sub) {
     if (!sub) return;
     stws_p_forget_receipt(&c->s, sub->receipt);
     stws_p_remove_sub(&c->s.subs, sub);
+    if (!c->s.subs.unsent) stws_p_signal(c);
 }
 /* UNSUBSCRIBE, which names a durable subscription if the broker is to forget it. */
 static int stws_p_submit_unsubscribe(stws *c, const stws_p_sub *sub, const char *durable) {
@@ -7085,7 +7207,7 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
     sub = stws_p_find_handle(&c->s.subs, handle);
     if (!sub) {
         result = STWS_ERR_USAGE;
-    } else if (sub->sent && !sub->behind && STWS_P_LOAD(&c->state) == STWS_CONNECTED) {
+    } else if (sub->sent == 1 && !sub->behind && STWS_P_LOAD(&c->state) == STWS_CONNECTED) {
         durable = stws_p_sub_durable(&c->s.subs, sub);
         if (*durable && stws_p_profile_of(c->s.broker)->ends_before_forgets)
             result = stws_p_submit_unsubscribe(c, sub, "");
@@ -7185,7 +7307,7 @@ STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
     stws_frame frame;
     int result;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
-    if (!stws_p_outgoing_valid(m)) return STWS_ERR_USAGE;
+    if (!m || !stws_p_outgoing_valid(m)) return STWS_ERR_USAGE;
     stws_p_lock(c);
     if (stws_p_send_again(c, m)) return stws_p_finish_call(c, STWS_OK);
     do {
@@ -7271,10 +7393,12 @@ static long long stws_p_flush_limit(const stws *c, long long until) {
 
 /* Another thread drives: wait until it has flushed. Under the lock. */
 static int stws_p_flush_elsewhere(stws *c, long long until) {
+    unsigned long long losses = c->losses;
     while (!stws_p_is_flushed(c)) {
         if (STWS_P_LOAD(&c->state) == STWS_ENDED) return STWS_CLOSED;
         if (!stws_p_await_driver(c, stws_p_flush_limit(c, until))) return STWS_ERR_TIMEOUT;
     }
+    if (losses != c->losses && !c->o.confirm) return STWS_ERR_LOST;
     return STWS_OK;
 }
 
@@ -7300,6 +7424,7 @@ static int stws_p_push_output(stws *c, int left) {
     if (c->calling && moved == 0 && !stws_p_pending(&c->s.out)) return STWS_ERR_STATE;
     if (moved < 0 || got < 0) stws_p_on_io_error(c, moved < 0 ? moved : got);
     else if (moved > 0 || got > 0) return STWS_OK;
+    if (!can_read) c->s.last_in_us = c->now; /* we do not listen: silence means nothing */
     if (!c->calling && c->state == STWS_CONNECTED) stws_p_turn_timers(c);
     if (c->state != STWS_CONNECTED) return c->error;
     n = stws_p_pollfds(c, polled, &now) - (c->wake[0] >= 0); /* an octet in the wake pipe stays until the next wait */
@@ -7388,11 +7513,12 @@ static int stws_p_await_reply(stws *c, stws_p_reply *reply, long long until) {
     stws_event e;
     while (!reply->arrived) {
         int left = stws_p_until(c, until), result = stws_next(c, &e, left);
-        if (result < 0) return result;
+        if (result < 0 && !reply->arrived) return result;
         if (result > 0 && e.type == STWS_EVENT_MESSAGE && e.message->subscription &&
             strcmp(e.message->subscription, reply->to) == 0)
             stws_p_take_reply(c, e.message, reply);
         else if (result > 0) stws_p_dispatch(c, &e);
+        if (reply->arrived) break;
         if (result == 0 && left == 0) return STWS_ERR_TIMEOUT;
         if (result > 0 && e.type == STWS_EVENT_ERROR) return STWS_ERR_BROKER;
     }
@@ -7404,9 +7530,9 @@ STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_messag
     stws_subscription own = {NULL, NULL, NULL, NULL, 0, 0, 0, stws_p_take_reply, &wanted};
     long long until;
     int result, handle = 0, number;
+    if (stws_p_undrivable(c)) return stws_p_undrivable(c);
+    if (!reply || !message || !stws_p_outgoing_valid(message)) return STWS_ERR_USAGE;
     *reply = NULL;
-    if (stws_p_unusable(c)) return stws_p_unusable(c);
-    if (!stws_p_outgoing_valid(message)) return STWS_ERR_USAGE;
     until = stws_p_in(c, timeout_ms);
     result = stws_connect(c, timeout_ms);
     if (result != STWS_OK) return result;
@@ -7466,7 +7592,6 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 #undef STWS_P_HAS_PROXY
 #undef STWS_P_IS
 #undef STWS_P_LIKELY
-#undef STWS_P_APART
 #undef STWS_P_LOAD
 #undef STWS_P_LOCK
 #undef STWS_P_LOOK_UP

@@ -7,10 +7,8 @@
 
 #ifdef WITH_MEMORY_HOOKS
 void *hook_malloc(size_t size);
-void *hook_realloc(void *block, size_t size);
 void hook_free(void *block);
 #define STOMP_WS_MALLOC(size) hook_malloc(size)
-#define STOMP_WS_REALLOC(block, size) hook_realloc(block, size)
 #define STOMP_WS_FREE(block) hook_free(block)
 #endif
 

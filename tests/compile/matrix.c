@@ -17,11 +17,6 @@ void *hook_malloc(size_t size) {
     return malloc(size);
 }
 
-void *hook_realloc(void *block, size_t size) {
-    if (!block) blocks_left++;
-    return realloc(block, size);
-}
-
 void hook_free(void *block) {
     if (block) blocks_left--;
     free(block);

@@ -64,6 +64,22 @@ static void test_200_at_a_sockjs_endpoint(void) {
     peer_free(&p);
 }
 
+static void test_200_at_an_ordinary_page(void) {
+    struct peer p;
+    answered(&p, SPRING, "HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n<!doctype html>");
+    check_trouble(&p, STWS_ERR_HTTP_STATUS, FINAL);
+    CHECK_HAS("an ordinary page answered", why(&p));
+    CHECK(!strstr(why(&p), "SockJS"));
+    peer_free(&p);
+}
+
+static void test_a_password_with_a_slash(void) {
+    struct peer p;
+    answered(&p, "ws://user:pa/SECRET@broker.test/#token=SECRET", "HTTP/1.1 404 \r\n\r\n");
+    CHECK(!strstr(stws_error_text(p.client), "SECRET"));
+    peer_free(&p);
+}
+
 static void test_400_at_a_sockjs_endpoint(void) {
     struct peer p;
     answered(&p, SPRING, "HTTP/1.1 400 \r\nContent-Length: 0\r\n\r\n");
@@ -946,6 +962,8 @@ static void test_a_line_that_is_cut(void) {
 
 int main(void) {
     RUN(test_200_at_a_sockjs_endpoint); /* [S1] */
+    RUN(test_200_at_an_ordinary_page);
+    RUN(test_a_password_with_a_slash);
     RUN(test_400_at_a_sockjs_endpoint); /* [S1] */
     RUN(test_the_advice_names_a_url_that_works);
     RUN(test_sockjs_framing);

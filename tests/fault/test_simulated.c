@@ -77,7 +77,7 @@ static void test_reconnect_now_tells_before_it_asks(void) {
     peer_forget(&p);
     stws_reconnect_now(p.client);
     peer_turn(&p);
-    CHECK_STR("DISCONNECTED STWS_OK\nATTEMPT 2\nCONNECTED\n", bytes_text(&p.log));
+    CHECK_STR("DISCONNECTED STWS_OK\nATTEMPT 1\nCONNECTED\n", bytes_text(&p.log));
     peer_free(&p);
 }
 

@@ -100,11 +100,20 @@ static int is_right_length(const struct made *m, const stws_header *h) {
     return strcmp(value, digits) == 0;
 }
 
+/* A reader of 1.0 would take the blanks off, and find another name. */
+static int is_padded(const stws_header *h) {
+    const char *name = h->name;
+    size_t len = h->name_len;
+    stws_p_trim(&name, &len);
+    return len != h->name_len;
+}
+
 static int may_say_headers(const struct made *m) {
     size_t i, lengths = 0;
     for (i = 0; i < m->frame.header_count; i++) {
         const stws_header *h = &m->headers[i];
         if (h->name_len == 0 || (is_raw(m) && memchr(h->name, ':', h->name_len))) return 0;
+        if (m->version == STWS_STOMP_10 && is_padded(h)) return 0;
         if (!may_say_text(m, h->name, h->name_len)) return 0;
         if (!may_say_text(m, h->value, h->value_len)) return 0;
         if (!is_length(h)) continue;
@@ -144,25 +153,12 @@ static void check_headers(const struct made *m, const stws_frame *f) {
     FUZZ_CHECK(is_length(&f->headers[i]) && is_right_length(m, &f->headers[i]));
 }
 
-/* 1.0's padding makes a name of blanks none, and "content-length " one: not ours to compare. */
-static int is_padded(const struct made *m) {
-    size_t i;
-    for (i = 0; i < m->frame.header_count; i++) {
-        const char *name = m->headers[i].name;
-        size_t len = m->headers[i].name_len;
-        stws_p_trim(&name, &len);
-        if (len != m->headers[i].name_len) return 1;
-    }
-    return 0;
-}
-
 static void check_parsed(const struct made *m, char *octets, size_t len) {
     struct fuzz_stomp_settings s = {0, MAX_HEADERS + 1, 1024, 1024};
     stws_header headers[MAX_HEADERS + 1];
     stws_frame_state state = {0};
     stws_frame frame;
     size_t used = 0;
-    if (m->version == STWS_STOMP_10 && is_padded(m)) return;
     state.version = s.version = m->version;
     state.headers = headers;
     state.max_headers = MAX_HEADERS + 1;

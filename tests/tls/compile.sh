@@ -51,7 +51,9 @@ check "the same declarations" same_declarations
 clang_analyze() {
     clang --analyze -Xclang -analyzer-werror -o $out/plist "$@"
 }
-check "gcc -fanalyzer" gcc -fanalyzer -O1 -Werror -std=c11 -x c -c -o $out/scrap.o $header
+# As in tests/lint.sh.
+check "gcc -fanalyzer" gcc -fanalyzer --param "analyzer-bb-explosion-factor=${DEPTH:-2}" \
+    -O1 -Werror -std=c11 -x c -c -o $out/scrap.o $header
 check "clang --analyze" clang_analyze -std=c11 -x c $header
 check "clang-tidy" clang-tidy --quiet --warnings-as-errors='*' stomp_ws.h -- -x c -std=c11 \
     -DSTOMP_WS_IMPLEMENTATION -DSTOMP_WS_BEARSSL

@@ -374,6 +374,36 @@ class Answer(Listener):
             pass
 
 
+class Flood(Listener):
+    """Sends the same again and again, until its peer goes."""
+
+    def __init__(self, data):
+        self._data = 2000 * data
+        super().__init__()
+
+    def serve(self, connection):
+        connection.recv(65536)
+        while True:
+            connection.sendall(self._data)
+
+
+def test_records_with_nothing_in_them():
+    with Flood(bytes([21, 3, 3, 0, 2, 1, 90])) as flood:  # warnings that say nothing
+        url = f"wss://localhost:{flood.port}/"
+        check_bad(run_probe(url, ca=made.path / "root.crt", handshake=300), "STWS_ERR_TIMEOUT",
+                  "TLS handshake", final=False)
+
+
+def test_an_end_before_the_beginning():
+    with Answer(bytes([21, 3, 3, 0, 2, 1, 0])) as server:  # close_notify
+        check_bad(visit(server), "STWS_ERR_TLS", "in the handshake", final=False)
+
+
+def test_a_name_with_its_dot():
+    with serve("server") as server:
+        check_good(visit(server, host="localhost.", address="127.0.0.1"))
+
+
 def test_what_is_no_tls_server():
     answers = {b"HTTP/1.1 400 Bad Request\r\n\r\n": ("not TLS", True), b"": ("speak TLS", False),
                b"CONNECTED\nversion:1.2\n\n\0": ("not TLS", True)}

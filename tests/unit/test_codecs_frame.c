@@ -68,20 +68,6 @@ static int can_be_said(const made *m, const char *s, size_t len, int is_name) {
     return m->version == STWS_STOMP_12 || !holds(s, len, '\r');
 }
 
-static int frame_can_be_said(const made *m) {
-    int id = m->frame.command_id;
-    size_t i;
-    if (m->frame.body_len && id != STWS_COMMAND_SEND && id != STWS_COMMAND_MESSAGE &&
-        id != STWS_COMMAND_ERROR)
-        return 0;
-    for (i = 0; i < m->frame.header_count; i++) {
-        const stws_header *h = &m->headers[i];
-        if (!can_be_said(m, h->name, h->name_len, 1) || !can_be_said(m, h->value, h->value_len, 0))
-            return 0;
-    }
-    return 1;
-}
-
 /* What 1.0 leaves of a text: the reader trims it. */
 static const char *trimmed(const made *m, const char *s, size_t *len) {
     if (m->version != STWS_STOMP_10) return s;
@@ -91,6 +77,23 @@ static const char *trimmed(const made *m, const char *s, size_t *len) {
         --*len;
     }
     return s;
+}
+
+static int frame_can_be_said(const made *m) {
+    int id = m->frame.command_id;
+    size_t i;
+    if (m->frame.body_len && id != STWS_COMMAND_SEND && id != STWS_COMMAND_MESSAGE &&
+        id != STWS_COMMAND_ERROR)
+        return 0;
+    for (i = 0; i < m->frame.header_count; i++) {
+        const stws_header *h = &m->headers[i];
+        size_t len = h->name_len;
+        trimmed(m, h->name, &len);
+        if (len != h->name_len) return 0; /* would be another name there */
+        if (!can_be_said(m, h->name, h->name_len, 1) || !can_be_said(m, h->value, h->value_len, 0))
+            return 0;
+    }
+    return 1;
 }
 
 static void check_text(const made *m, const char *sent, size_t sent_len, const char *got,
@@ -385,6 +388,28 @@ static void test_results(void) {
     for (code = -1100; code < 50; code++) CHECK(stws_result_name(code) && *stws_result_text(code));
 }
 
+/* A reader of 1.0 takes blanks off, so that " content-length" would come to be another header. */
+static void test_padded_names_in_1_0(void) {
+    stws_header padded[] = {{" content-length", "1", 0, 0}, {"a\t", "b", 0, 0}, {"a b", "c", 0, 0}};
+    stws_frame frame = {.command_id = STWS_COMMAND_SEND, .header_count = 1};
+    char buf[200];
+    size_t need, i;
+    for (i = 0; i < 3; i++) {
+        frame.headers = &padded[i];
+        CHECK_INT(i < 2 ? STWS_ERR_FRAME_BUILD : STWS_OK,
+                  stws_frame_build(buf, sizeof buf, STWS_STOMP_10, &frame, &need));
+        CHECK_INT(STWS_OK, stws_frame_build(buf, sizeof buf, STWS_STOMP_12, &frame, &need));
+    }
+}
+
+static void test_nothing_to_parse(void) {
+    stws_frame_state state = {0};
+    stws_frame frame;
+    size_t used = 1;
+    CHECK_INT(STWS_MORE, stws_frame_parse(NULL, 0, &state, &frame, &used));
+    CHECK_INT(0, (long)used);
+}
+
 int main(void) {
     RUN(test_there_and_back);
     RUN(test_every_octet);
@@ -397,5 +422,7 @@ int main(void) {
     RUN(test_headers_go_elsewhere_between_frames);
     RUN(test_command_names);
     RUN(test_results);
+    RUN(test_padded_names_in_1_0);
+    RUN(test_nothing_to_parse);
     return test_report();
 }

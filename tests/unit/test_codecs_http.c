@@ -364,6 +364,58 @@ static void test_broken_heads(void) {
     }
 }
 
+/* ==== what a server refuses, and a client leaves out ==== */
+
+#define UPGRADE "GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+#define GOOD_KEY "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+
+static void check_refusal(const char *head, int result, const char *part) {
+    char answer[BUFFER], *buf = exact_copy(head, strlen(head));
+    size_t used = 0, need = 0;
+    stws_http http;
+    CHECK_INT(STWS_DONE, parse(buf, strlen(head), &http, &used));
+    CHECK_INT(result, stws_handshake_answer(answer, sizeof answer - 1, &http, NULL, &need));
+    answer[need] = 0;
+    CHECK_HAS(part, answer);
+    free(buf);
+}
+
+static void test_refusals(void) {
+    check_refusal(UPGRADE GOOD_KEY "Host: a\r\nSec-WebSocket-Version: 13\r\n\r\n", STWS_OK,
+                  " 101 ");
+    check_refusal(UPGRADE GOOD_KEY "Host: a\r\nHost: b\r\nSec-WebSocket-Version: 13\r\n\r\n",
+                  STWS_ERR_HTTP_UPGRADE, " 400 ");
+    check_refusal(UPGRADE "Sec-WebSocket-Key: !!!!!!!!!!!!!!!!!!!!!!!!\r\nHost: a\r\n"
+                          "Sec-WebSocket-Version: 13\r\n\r\n",
+                  STWS_ERR_HTTP_UPGRADE, " 400 ");
+    check_refusal(UPGRADE GOOD_KEY "Host: a\r\nSec-WebSocket-Version: 8\r\n\r\n",
+                  STWS_ERR_HTTP_UPGRADE, "\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
+}
+
+static void test_what_is_left_out(void) {
+    char request[BUFFER];
+    stws_handshake h = {.key = KEY, .subprotocols = "", .origin = "", .cookie = ""};
+    stws_url url;
+    size_t need = 0;
+    CHECK_INT(STWS_OK, stws_url_parse("ws://[fe80::1%eth0]:81/x", &url, NULL));
+    h.url = &url;
+    CHECK_INT(STWS_OK, stws_handshake_request(request, sizeof request - 1, &h, &need));
+    request[need] = 0;
+    CHECK_HAS("\r\nHost: [fe80::1]:81\r\n", request);
+    CHECK(!strstr(request, "Protocol") && !strstr(request, "Origin") && !strstr(request, "Cookie"));
+}
+
+static void test_an_answer_after_a_request(void) {
+    char request[] = UPGRADE "\r\n", answer[] = "HTTP/1.1 200 OK\r\n\r\n";
+    size_t used = 0;
+    stws_http http;
+    CHECK_INT(STWS_DONE, parse(request, sizeof request - 1, &http, &used));
+    CHECK_STR("GET", http.method);
+    CHECK_INT(STWS_DONE, stws_handshake_parse(answer, sizeof answer - 1, &http, &used));
+    CHECK_INT(200, http.status);
+    CHECK_STR(NULL, http.method);
+}
+
 int main(void) {
     RUN(test_smallest_request);
     RUN(test_largest_request);
@@ -378,5 +430,8 @@ int main(void) {
     RUN(test_interim_answers);
     RUN(test_both_halves);
     RUN(test_broken_heads);
+    RUN(test_refusals);
+    RUN(test_what_is_left_out);
+    RUN(test_an_answer_after_a_request);
     return test_report();
 }

@@ -496,6 +496,15 @@ static void test_close_there_and_back(void) {
     CHECK_INT(need, used);
 }
 
+/* 1005 says that there was no code, and so is never sent: the echo of an empty close is one. */
+static void test_no_code_is_not_sent(void) {
+    char payload[125], wire[16];
+    size_t need;
+    CHECK_INT(0, (long)stws_ws_close_payload(payload, 1005, "nothing"));
+    CHECK_INT(STWS_ERR_USAGE,
+              stws_ws_build(wire, sizeof wire, STWS_WS_CLOSE, 1, "x", 1, NULL, &need));
+}
+
 int main(void) {
     RUN(test_every_head);
     RUN(test_every_head_with_utf8);
@@ -507,5 +516,6 @@ int main(void) {
     RUN(test_close_payload_of_every_length);
     RUN(test_every_close_code);
     RUN(test_close_there_and_back);
+    RUN(test_no_code_is_not_sent);
     return test_report();
 }

@@ -1,0 +1,437 @@
+/* test_manners.c - what a peer, or the program itself, may do that is not nice: a network that
+   never pauses, sentences with control characters, calls from the wrong place, options and
+   messages that do not fit. */
+#include "loopback.h"
+
+#include <fcntl.h>
+
+static void begin(struct peer *p) {
+    stws_options o;
+    peer_init(p);
+    o = peer_options(p);
+    peer_start(p, &o);
+}
+
+/* ==== a network that always brings more ==== */
+
+/* Driven as by an event loop, with something to read at every turn: by when has the client left? */
+static long long drive_in_a_flood(struct peer *p, const char *more, long long until_us) {
+    stws_event e;
+    long long begun = p->now_us;
+    int i, result = 0;
+    p->piece = 1;
+    while (p->now_us - begun < until_us && result >= 0 && p->retry_ms == -2) {
+        while (p->out.len < 1000) peer_say(p, more);
+        for (i = 0; i < 3 && result >= 0; i++) {
+            result = stws_next(p->client, &e, 0);
+            if (result > 0) peer_log_event(p, &e);
+        }
+        p->now_us += 10000;
+    }
+    return (p->now_us - begun) / 1000;
+}
+
+static void test_a_flood_instead_of_connected(void) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.connected_timeout_ms = 1000;
+    p.automatic &= ~AUTO_LOGIN;
+    peer_start(&p, &o);
+    peer_turn(&p);
+    CHECK_INT(STWS_LOGGING_IN, stws_state(p.client));
+    CHECK(drive_in_a_flood(&p, "\x81\x01\n", 5000000) < 1200);
+    CHECK_INT(STWS_ERR_TIMEOUT, p.result);
+    peer_free(&p);
+}
+
+static void test_a_flood_instead_of_101(void) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.handshake_timeout_ms = 1000;
+    p.answer = "";
+    peer_start(&p, &o);
+    peer_turn(&p);
+    CHECK_INT(STWS_UPGRADING, stws_state(p.client));
+    CHECK(drive_in_a_flood(&p, "HTTP/1.1 100 Continue\r\n\r\n", 5000000) < 1200);
+    CHECK_INT(STWS_ERR_TIMEOUT, p.result);
+    peer_free(&p);
+}
+
+static void test_a_receipt_that_does_not_come_in_a_flood(void) {
+    stws_outgoing m = {.destination = "/queue/a", .body = "x", .body_len = 1, .receipt = 1};
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.receipt_timeout_ms = 1000;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    p.automatic = 0;
+    CHECK(stws_send_ex(p.client, &m) > 0);
+    drive_in_a_flood(&p, "\x81\x01\n", 1500000);
+    CHECK_HAS("RECEIPT 1 STWS_ERR_TIMEOUT", bytes_text(&p.log));
+    peer_free(&p);
+}
+
+/* ==== what a peer says, in our sentences ==== */
+
+static void check_printable(struct peer *p, const char *part) {
+    const char *at = bytes_text(&p->why);
+    CHECK_HAS(part, at);
+    for (; *at; at++) CHECK((unsigned char)*at >= 32 && *at != 127);
+}
+
+static void test_sentences_are_one_line(void) {
+    struct peer p;
+    begin(&p);
+    CHECK(peer_connect(&p));
+    peer_stomp(&p, "ERROR\nmessage:bad\\n2026-01-01 root\\c login ok\x1b[2J\n\n");
+    peer_turn(&p);
+    check_printable(&p, "bad.2026-01-01 root: login ok.[2J");
+    peer_free(&p);
+    begin(&p);
+    CHECK(peer_connect(&p));
+    peer_close(&p, 1008, "bye\nroot: in\x1b[2J");
+    peer_turn(&p);
+    check_printable(&p, "bye.root: in.[2J");
+    peer_free(&p);
+}
+
+/* ==== calls from the wrong place, and of nothing ==== */
+
+struct inside {
+    int results[4];
+    char body[32];
+};
+
+static void drive_inside(stws *c, const stws_message *message, void *user) {
+    struct inside *inside = (struct inside *)((struct peer *)user)->extra;
+    stws_outgoing m = {.destination = "/queue/a", .body = "x", .body_len = 1};
+    stws_message *reply = NULL;
+    stws_event e;
+    inside->results[0] = stws_next(c, &e, 0);
+    inside->results[1] = stws_step(c);
+    inside->results[2] = stws_run(c);
+    inside->results[3] = stws_request(c, &m, &reply, 0);
+    snprintf(inside->body, sizeof inside->body, "%s", message->body);
+}
+
+static void test_a_callback_does_not_drive(void) {
+    stws_subscription own = {.on_message = drive_inside};
+    struct inside inside = {{0}, ""};
+    struct peer p;
+    int i;
+    begin(&p);
+    CHECK(peer_connect(&p));
+    p.extra = &inside;
+    own.user = &p;
+    CHECK(stws_subscribe(p.client, "/topic/a", &own) > 0);
+    peer_message(&p, "sub-1", "1", "/topic/a", "as it was");
+    peer_message(&p, "sub-1", "2", "/topic/a", "as it was");
+    peer_turn(&p);
+    for (i = 0; i < 4; i++) CHECK_INT(STWS_ERR_STATE, inside.results[i]);
+    CHECK_STR("as it was", inside.body);
+    peer_free(&p);
+}
+
+static void test_nothing_where_something_belongs(void) {
+    stws_outgoing m = {.destination = "/queue/a", .body = "x", .body_len = 1};
+    const stws_message *message = NULL;
+    stws_message *reply;
+    struct peer p;
+    begin(&p);
+    CHECK_INT(STWS_ERR_USAGE, stws_send_ex(p.client, NULL));
+    CHECK_INT(STWS_ERR_USAGE, stws_request(p.client, NULL, &reply, 0));
+    CHECK_INT(STWS_ERR_USAGE, stws_request(p.client, &m, NULL, 0));
+    CHECK_INT(STWS_ERR_MEMORY, stws_queue_pop(NULL, &message, 0));
+    stws_queue_close(NULL);
+    stws_queue_destroy(NULL);
+    peer_free(&p);
+}
+
+/* ==== options and arguments that mean nothing ==== */
+
+static void check_options(stws_options o, const char *part) {
+    const char *why = NULL;
+    stws *client;
+    o.url = "ws://broker.test/";
+    CHECK_INT(0, (long)stws_size(&o));
+    CHECK_INT(STWS_ERR_USAGE, stws_init(NULL, 0, &o, &client, &why));
+    CHECK_HAS(part, why);
+}
+
+static void test_options_that_mean_nothing(void) {
+    static const char *const smuggled[] = {"1.2.3.4\r\nX-Injected: yes", NULL};
+    static const char *const name[] = {"127.0.0.1", "broker.test", NULL};
+    static const char *const good[] = {"127.0.0.1", "::1", "fe80::1%eth0", NULL};
+    stws_options o = {.addresses = smuggled};
+    check_options(o, "options.addresses");
+    o.addresses = name;
+    check_options(o, "options.addresses");
+    o.addresses = good;
+    o.url = "ws://broker.test/";
+    CHECK(stws_size(&o) > 0);
+    o.outbox_policy = 9;
+    check_options(o, "options.outbox_policy");
+    o.outbox_policy = 0;
+    o.utf8 = 9;
+    check_options(o, "options.utf8");
+}
+
+static void test_subscriptions_that_mean_nothing(void) {
+    static const stws_subscription wrong[] = {
+        {.ack = "clientindividual"},
+        {.ack_on = 7},
+        {.prefetch = -1},
+        {.ack = "auto", .ack_on = STWS_ACK_ON_RETURN},
+    };
+    size_t i;
+    struct peer p;
+    begin(&p);
+    for (i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        CHECK_INT(STWS_ERR_USAGE, stws_subscribe(p.client, "/topic/a", &wrong[i]));
+    peer_free(&p);
+}
+
+/* ==== a message that no queue can hold ==== */
+
+static void test_a_message_larger_than_the_queue(void) {
+    static char large[5000];
+    const stws_message *message = NULL;
+    stws_queue *queue = stws_queue_create(1000);
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.queue = queue;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    CHECK(stws_subscribe(p.client, "/topic/a", NULL) > 0);
+    memset(large, 'x', sizeof large - 1);
+    peer_message(&p, "sub-1", "1", "/topic/a", "small");
+    peer_message(&p, "sub-1", "2", "/topic/a", large);
+    peer_message(&p, "sub-1", "3", "/topic/a", "small");
+    peer_turn(&p);
+    CHECK_HAS("MESSAGE /topic/a 2 xxx", bytes_text(&p.log));
+    CHECK_INT(STWS_ERR_LIMIT, stws_error(p.client));
+    CHECK_HAS("queue", stws_error_text(p.client));
+    CHECK_INT(1, stws_queue_pop(queue, &message, 0));
+    CHECK_INT(1, stws_queue_pop(queue, &message, 0));
+    CHECK_STR("3", message->message_id);
+    CHECK_INT(0, stws_queue_pop(queue, &message, 0));
+    peer_free(&p);
+    stws_queue_destroy(queue);
+}
+
+/* ==== slow users ==== */
+
+static void work_slowly(stws *c, const stws_message *message, void *user) {
+    struct peer *p = (struct peer *)user;
+    (void)c;
+    (void)message;
+    p->now_us += 100000;
+}
+
+/* 900 messages in one read, a tenth of a second of work for each: the server hears of us all the same. */
+static void test_heart_beats_between_messages_that_came_at_once(void) {
+    stws_subscription slow = {.on_message = work_slowly};
+    struct peer p;
+    stws_options o;
+    int i;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.heartbeat_out_ms = 10000;
+    p.connected = "CONNECTED\nversion:1.2\nheart-beat:0,10000\n\n";
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    slow.user = &p;
+    CHECK(stws_subscribe(p.client, "/topic/a", &slow) > 0);
+    peer_turn(&p);
+    p.longest_silence_us = 0;
+    for (i = 0; i < 900; i++) peer_message(&p, "sub-1", "1", "/topic/a", "x");
+    for (i = 0; i < 900; i++) peer_turn(&p);
+    CHECK_INT(900, (long)peer_stats(&p).messages_in);
+    CHECK(p.beats > 5);
+    CHECK(p.longest_silence_us > 0 && p.longest_silence_us <= 10000000);
+    peer_free(&p);
+}
+
+/* ==== the end, asked for while something else is due ==== */
+
+static void test_an_old_session_that_is_asked_to_end(void) {
+    stws_outgoing m = {.destination = "/queue/a", .body = "x", .body_len = 1, .receipt = 1};
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.max_session_ms = 10000;
+    o.receipt_timeout_ms = 60000;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    p.automatic &= ~AUTO_RECEIPT;
+    CHECK(stws_send_ex(p.client, &m) > 0);
+    peer_advance(&p, 8000);
+    CHECK_INT(0, stws_disconnect(p.client, 60000));
+    peer_advance(&p, 8000);
+    CHECK_INT(1, p.sessions);
+    CHECK_INT(0, p.ended);
+    peer_free(&p);
+}
+
+static void test_off_is_not_at_once(void) {
+    stws_outgoing m = {.destination = "/queue/a", .body = "x", .body_len = 1, .receipt = 1};
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.receipt_timeout_ms = STWS_OFF;
+    o.heartbeat_grace = STWS_OFF;
+    o.heartbeat_in_ms = 10000;
+    p.connected = "CONNECTED\nversion:1.2\nheart-beat:10000,0\n\n";
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    p.automatic &= ~AUTO_RECEIPT;
+    CHECK(stws_send_ex(p.client, &m) > 0);
+    peer_advance(&p, 100000);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    CHECK(!strstr(bytes_text(&p.log), "RECEIPT"));
+    peer_free(&p);
+}
+
+static void test_reconnects_that_were_asked_for_are_no_failures(void) {
+    struct peer p;
+    stws_options o;
+    int i;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.reconnect_attempts = 3;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    for (i = 0; i < 5; i++) {
+        stws_reconnect_now(p.client);
+        peer_turn(&p);
+        CHECK(peer_connect(&p));
+    }
+    peer_cut(&p);
+    peer_turn(&p);
+    CHECK_INT(0, p.ended);
+    CHECK(p.result != STWS_ERR_GAVE_UP);
+    peer_free(&p);
+}
+
+/* A part of a transaction that the server refuses is not sent in each session anew. */
+static void test_a_refused_part_goes_once(void) {
+    stws_outgoing part = {
+        .destination = "/queue/a", .body = "x", .body_len = 1, .transaction = "tx", .receipt = 1};
+    struct peer p;
+    stws_options o;
+    struct bytes error = {0};
+    peer_init(&p);
+    o = peer_options(&p);
+    o.confirm = 1;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    p.automatic &= ~AUTO_RECEIPT;
+    CHECK_INT(0, stws_begin(p.client, "tx"));
+    CHECK(stws_send_ex(p.client, &part) > 0);
+    peer_turn(&p);
+    bytes_print(&error, "ERROR\nreceipt-id:%s\nmessage:no\n\n",
+                sent_header(peer_sent(&p, "SEND", 0), "receipt"));
+    peer_stomp(&p, error.data);
+    peer_turn(&p);
+    peer_end(&p);
+    peer_advance(&p, 100000);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    CHECK_INT(1, peer_count(&p, "SEND"));
+    bytes_free(&error);
+    peer_free(&p);
+}
+
+static int skip(stws *c, stws_subscribing *subscribing, void *user) {
+    (void)c;
+    (void)subscribing;
+    (void)user;
+    return -1;
+}
+
+static void test_what_was_skipped_is_not_unsubscribed(void) {
+    struct peer p;
+    stws_options o;
+    int handle;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.before_subscribe = skip;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    handle = stws_subscribe(p.client, "/topic/a", NULL);
+    peer_turn(&p);
+    CHECK_INT(0, stws_unsubscribe(p.client, handle));
+    peer_turn(&p);
+    CHECK_INT(0, peer_count(&p, "SUBSCRIBE"));
+    CHECK_INT(0, peer_count(&p, "UNSUBSCRIBE"));
+    peer_free(&p);
+}
+
+/* ==== addresses that swallow what they are sent ==== */
+
+/* A port of 127.0.0.<last> whose backlog is full, so that no connection is made or refused. */
+static int silent_port(int last, int port, int fillers[4]) {
+    struct sockaddr_in at;
+    int fd = socket(AF_INET, SOCK_STREAM, 0), i;
+    memset(&at, 0, sizeof at);
+    at.sin_family = AF_INET;
+    at.sin_addr.s_addr = htonl(0x7F000000u + (unsigned)last);
+    at.sin_port = htons((unsigned short)port);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof at) != 0 || listen(fd, 0) != 0) abort();
+    for (i = 0; i < 4; i++) {
+        fillers[i] = socket(AF_INET, SOCK_STREAM, 0);
+        fcntl(fillers[i], F_SETFL, O_NONBLOCK);
+        connect(fillers[i], (struct sockaddr *)&at, sizeof at);
+    }
+    return fd;
+}
+
+static void test_two_silent_addresses_and_a_third(void) {
+    static const char *const addresses[] = {"127.0.0.2", "127.0.0.3", "127.0.0.1", NULL};
+    static struct loopback server;
+    stws_options o = {0};
+    stws_event e;
+    int fillers[8], silent[2], i;
+    stws *client;
+    loopback_start(&server, 0, 0);
+    silent[0] = silent_port(2, server.port, fillers);
+    silent[1] = silent_port(3, server.port, fillers + 4);
+    o.url = server.url;
+    o.addresses = addresses;
+    client = stws_create(&o);
+    CHECK_INT(1, stws_next(client, &e, 9000));
+    CHECK_INT(STWS_EVENT_CONNECTED, e.type);
+    stws_destroy(client);
+    for (i = 0; i < 8; i++) close(fillers[i]);
+    for (i = 0; i < 2; i++) close(silent[i]);
+    loopback_stop(&server);
+}
+
+int main(void) {
+    RUN(test_a_flood_instead_of_connected);
+    RUN(test_a_flood_instead_of_101);
+    RUN(test_a_receipt_that_does_not_come_in_a_flood); /* [E9] */
+    RUN(test_sentences_are_one_line);
+    RUN(test_a_callback_does_not_drive);
+    RUN(test_nothing_where_something_belongs);
+    RUN(test_options_that_mean_nothing);
+    RUN(test_subscriptions_that_mean_nothing);
+    RUN(test_a_message_larger_than_the_queue);
+    RUN(test_heart_beats_between_messages_that_came_at_once); /* [H1] */
+    RUN(test_an_old_session_that_is_asked_to_end);
+    RUN(test_off_is_not_at_once);
+    RUN(test_reconnects_that_were_asked_for_are_no_failures);
+    RUN(test_a_refused_part_goes_once);
+    RUN(test_what_was_skipped_is_not_unsubscribed);
+    RUN(test_two_silent_addresses_and_a_third);
+    return test_report();
+}
