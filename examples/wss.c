@@ -13,8 +13,13 @@
 
 int main(int argc, char **argv) {
     stws_options options = stws_options_default();
+    stws_url url;
     if (argc < 2) {
         fputs("usage: wss URL [CA_FILE [PIN]]\n", stderr);
+        return 2;
+    }
+    if (stws_url_parse(argv[1], &url, NULL) == STWS_OK && !url.secure) {
+        fputs("wss: the URL does not begin with wss://: nobody would be asked who he is\n", stderr);
         return 2;
     }
     options.url = argv[1];
