@@ -9,19 +9,28 @@
 #include "../stomp_ws.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { MAX_LINE = 4096, FLUSH_MS = 60000 };
+enum { FLUSH_MS = 60000 };
+
+static void explain(stws *client, const stws_event *event, void *user) {
+    (void)user;
+    if (event->type == STWS_EVENT_DISCONNECTED && event->retry_ms >= 0)
+        fprintf(stderr, "%s; trying again\n", stws_error_text(client));
+}
 
 /* Hand over all lines; returns how many, and in *result how it ended. */
 static long publish(stws *client, const char *destination, int *result) {
-    char line[MAX_LINE];
+    char *line = NULL; /* of getline, which makes room for any length */
+    size_t size = 0;
     long count = 0;
-    while (*result >= 0 && fgets(line, sizeof line, stdin)) {
+    while (*result >= 0 && getline(&line, &size, stdin) >= 0) {
         line[strcspn(line, "\n")] = 0;
         *result = stws_send_text(client, destination, line);
         if (*result >= 0) count++;
     }
+    free(line);
     return count;
 }
 
@@ -32,8 +41,9 @@ int main(int argc, char **argv) {
         return 2;
     }
     options.url = argv[1];
+    options.on_event = explain;
     options.confirm = 1;
-    options.outbox_policy = STWS_FULL_BLOCK; /* a full outbox holds fgets back, not memory */
+    options.outbox_policy = STWS_FULL_BLOCK; /* a full outbox holds getline back, not memory */
     options.outbox_block_ms = FLUSH_MS;
 
     stws *client = stws_create(&options);
