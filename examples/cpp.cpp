@@ -44,7 +44,12 @@ int main(int argc, char **argv) {
         return 2;
     }
     try {
-        stomp_ws::client client(arguments[1]);
+        stws_options options = stws_options_default();
+        options.url = arguments[1].c_str();
+        stomp_ws::client client(options, {}, [](const stws_event &event) {
+            if (event.type == STWS_EVENT_DISCONNECTED && event.retry_ms >= 0)
+                std::cerr << event.text << "; trying again\n";
+        });
         stomp_ws::client moved = std::move(client); /* what the lambdas point at stays in place */
         add_up(moved);
     } catch (const not_a_number &e) {

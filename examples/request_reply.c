@@ -52,6 +52,12 @@ static int ask(stws *client, const char *text) {
     return result;
 }
 
+static void explain(stws *client, const stws_event *event, void *user) {
+    (void)user;
+    if (event->type == STWS_EVENT_DISCONNECTED && event->retry_ms >= 0)
+        fprintf(stderr, "%s; trying again\n", stws_error_text(client));
+}
+
 int main(int argc, char **argv) {
     int serving = argc == 3 && strcmp(argv[2], "serve") == 0;
     if (!serving && (argc != 4 || strcmp(argv[2], "ask") != 0)) {
@@ -60,6 +66,7 @@ int main(int argc, char **argv) {
     }
     stws_options options = stws_options_default();
     options.url = argv[1];
+    options.on_event = explain;
     stws *client = stws_create(&options);
     int result = serving ? serve(client) : ask(client, argv[3]);
     if (result < 0) fprintf(stderr, "%s: %s\n", stws_result_text(result), stws_error_text(client));

@@ -50,6 +50,12 @@ static void print(stws *client, const stws_message *message, void *user) {
     fflush(stdout);
 }
 
+static void explain(stws *client, const stws_event *event, void *user) {
+    (void)user;
+    if (event->type == STWS_EVENT_DISCONNECTED && event->retry_ms >= 0)
+        fprintf(stderr, "%s; trying again\n", stws_error_text(client));
+}
+
 int main(int argc, char **argv) {
     static struct token token;
     stws_options options = stws_options_default();
@@ -62,6 +68,7 @@ int main(int argc, char **argv) {
     options.login = "token";
     options.before_connect = take_token;
     options.on_message = print;
+    options.on_event = explain;
     options.user = &token;
 
     stws *client = stws_create(&options);

@@ -29,6 +29,11 @@ static int work(char **program, const stws_message *job) {
     return status == 0;
 }
 
+static void explain(stws *client, const stws_event *event) {
+    if (event->type == STWS_EVENT_DISCONNECTED && event->retry_ms >= 0)
+        fprintf(stderr, "%s; trying again\n", stws_error_text(client));
+}
+
 int main(int argc, char **argv) {
     stws_options options = stws_options_default();
     stws_subscription subscription = {0};
@@ -46,6 +51,7 @@ int main(int argc, char **argv) {
     stws *client = stws_create(&options);
     stws_subscribe(client, argv[2], &subscription);
     while ((result = stws_next(client, &event, -1)) >= 0) {
+        if (result > 0) explain(client, &event);
         if (result == 0 || event.type != STWS_EVENT_MESSAGE) continue;
         /* An ACK from before a reconnect is dropped: the broker gives that job out again. */
         if (work(argv + 3, event.message))
