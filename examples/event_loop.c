@@ -83,16 +83,16 @@ static stws *make_client(const char *url, char *name) {
     return stws_create(&options);
 }
 
-/* One turn of each client; returns how many still run. */
-static int step(stws *const *clients, int count) {
+/* One turn of each client; returns how many still run, and in *failed whether one could not. */
+static int step(stws *const *clients, int count, int *failed) {
     int running = 0;
     for (int i = 0; i < count; i++) {
         if (stws_state(clients[i]) == STWS_ENDED) continue;
         int result = stws_step(clients[i]);
-        if (result >= 0)
-            running++;
-        else if (result != STWS_CLOSED)
-            fprintf(stderr, "%s\n", stws_error_text(clients[i]));
+        running += result >= 0;
+        if (result >= 0 || result == STWS_CLOSED) continue;
+        fprintf(stderr, "%s\n", stws_error_text(clients[i]));
+        *failed = 1;
     }
     return running;
 }
@@ -122,9 +122,11 @@ int main(int argc, char **argv) {
     char publisher[] = "publisher", reader[] = "reader";
     stws *clients[] = {make_client(url, publisher), make_client(url, reader)};
     long long next_tick = now_ms() + TICK_MS;
+    int failed = stws_error(clients[0]) < 0; /* no URL that can be used */
+    if (failed) fprintf(stderr, "%s\n", stws_error_text(clients[0]));
     stws_subscribe(clients[1], destination, NULL);
 
-    while (step(clients, 2) > 0) {
+    while (step(clients, 2, &failed) > 0) {
         long long left = next_tick - now_ms();
         if (left > 0) {
             wait_for_clients(clients, 2, left);
@@ -137,5 +139,5 @@ int main(int argc, char **argv) {
         next_tick += TICK_MS;
     }
     for (int i = 0; i < 2; i++) stws_destroy(clients[i]);
-    return 0;
+    return failed;
 }
