@@ -112,9 +112,12 @@ static int read_messages(void) {
 }
 
 int main(int argc, char **argv) {
-    int result = STWS_ERR_USAGE;
-    if (argc == 3 && strcmp(argv[1], "write") == 0) result = write_lines(argv[2]);
-    if (argc == 2 && strcmp(argv[1], "read") == 0) result = read_messages();
+    int writing = argc == 3 && strcmp(argv[1], "write") == 0;
+    if (!writing && (argc != 2 || strcmp(argv[1], "read") != 0)) {
+        fputs("usage: sans_io write DESTINATION < lines | sans_io read\n", stderr);
+        return 2;
+    }
+    int result = writing ? write_lines(argv[2]) : read_messages();
     if (result < 0) fprintf(stderr, "sans_io: %s\n", stws_result_text(result));
     return result < 0;
 }
