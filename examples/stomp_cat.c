@@ -1041,12 +1041,19 @@ static stws_options options_for(run *r) {
     return o;
 }
 
+// A URL to be printed; NULL when something in it may be secret.
+static const char *shown_url(const char *url) {
+    return strpbrk(url, "@?") ? NULL : url;
+}
+
 // The client, and its subscriptions; USAGE when the arguments are not good for one.
 static int prepare(run *r) {
     stws_options o = options_for(r);
     r->client = stws_create(&o);
     if (!r->client) abort();
-    if (stws_error(r->client) != STWS_OK) return usage(stws_error_text(r->client), "URL or option");
+    if (stws_error(r->client) == STWS_ERR_URL)
+        return usage(stws_error_text(r->client), shown_url(r->set->options.url));
+    if (stws_error(r->client) != STWS_OK) return usage(stws_error_text(r->client), NULL);
     return subscribe_all(r);
 }
 
