@@ -33,7 +33,8 @@ static const char help[] =
     "  --host VHOST         the vhost (default /)\n"
     "  --connect-header 'name:value'   for CONNECT\n"
     "  --http-header 'Name: value'     for the HTTP upgrade\n"
-    "  --ca FILE            for wss://: whom to trust, PEM (default: the system's CAs)\n"
+    "  --ca FILE            for wss://, which like the next four needs make BEARSSL=1:\n"
+    "                       whom to trust, PEM (default: the system's CAs)\n"
     "  --cert FILE          the client's certificate, PEM\n"
     "  --key FILE           and its key, PEM\n"
     "  --pin HASH           the SHA-256 of the server's key, hex or base64\n"
@@ -68,6 +69,11 @@ static const char help[] =
     "Artemis\n"
     "  journalctl -f | stomp_cat ws://localhost:61613 -d /topic/log\n";
 
+#ifdef STOMP_WS_BEARSSL
+enum { HAS_TLS = 1 };
+#else
+enum { HAS_TLS = 0 };
+#endif
 enum { DONE = 0, FAILED = 1, USAGE = 2, TIMED_OUT = 3 };
 enum {
     MAX_SUBS = 1024,
@@ -377,6 +383,11 @@ static int ids_differ(const settings *set) {
     return 1;
 }
 
+static int wants_tls(const char *text) {
+    stws_url url;
+    return stws_url_parse(text, &url, NULL) == STWS_OK && url.secure;
+}
+
 static int check_settings(const settings *set) {
     if (!set->options.url) return usage("the URL is missing", NULL);
     if (!set->destination && (set->text || set->file_count))
@@ -385,7 +396,9 @@ static int check_settings(const settings *set) {
     if (!set->sub_count && !set->destination)
         return usage("nothing to do: -s or -d is missing", NULL);
     if (!ids_differ(set)) return usage("the same id for two subscriptions", NULL);
-    return DONE;
+    if (HAS_TLS || !wants_tls(set->options.url)) return DONE;
+    fputs("stomp_cat: built without TLS; make BEARSSL=1\n", stderr);
+    return FAILED;
 }
 
 static int any_acks(const settings *set) {
