@@ -393,6 +393,8 @@ static int check_settings(const settings *set) {
     if (!set->destination && (set->text || set->file_count))
         return usage("-m and -f need -d", NULL);
     if (!set->destination && set->request) return usage("--request needs -d", NULL);
+    if (!set->destination && (set->receipt || set->options.confirm))
+        return usage("--receipt and --confirm need -d", NULL);
     if (!set->sub_count && !set->destination)
         return usage("nothing to do: -s or -d is missing", NULL);
     if (!ids_differ(set)) return usage("the same id for two subscriptions", NULL);
