@@ -328,11 +328,25 @@ static const char *wanted(const char *name) {
     return "a number from 1 on";
 }
 
+// A peer's words for a terminal, which is not to obey them.
+static void print_plain(FILE *out, const char *text) {
+    for (; *text; text++)
+        if ((unsigned char)*text < 32 || *text == 127)
+            fprintf(out, "\\x%02x", (unsigned char)*text);
+        else
+            fputc(*text, out);
+}
+
 static void print_trace(FILE *out, int direction, const stws_frame *frame) {
     size_t i;
-    fprintf(out, "%c %s", direction, *frame->command ? frame->command : "(heart-beat)");
-    for (i = 0; i < frame->header_count; i++)
-        fprintf(out, "%s%s:%s", i ? ", " : " ", frame->headers[i].name, frame->headers[i].value);
+    fprintf(out, "%c ", direction);
+    print_plain(out, *frame->command ? frame->command : "(heart-beat)");
+    for (i = 0; i < frame->header_count; i++) {
+        fputs(i ? ", " : " ", out);
+        print_plain(out, frame->headers[i].name);
+        fputc(':', out);
+        print_plain(out, frame->headers[i].value);
+    }
     if (frame->body_len) fprintf(out, " (%zu octets)", frame->body_len);
     fputc('\n', out);
 }
@@ -569,7 +583,9 @@ static void finish(run *r, int code) {
 // An error's sentence, unless it has just been said.
 static void say(run *r, const char *sentence) {
     if (strcmp(r->told, sentence) == 0) return;
-    fprintf(notes(r), "stomp_cat: %s\n", sentence);
+    fputs("stomp_cat: ", notes(r));
+    print_plain(stderr, sentence);
+    fputc('\n', stderr);
     snprintf(r->told, sizeof r->told, "%s", sentence);
 }
 
@@ -600,9 +616,11 @@ static int deliver(run *r, const stws_message *m) {
 
 static void on_message(run *r, const stws_message *m) {
     if (r->ending) return;
-    if (!m->handle)
-        fprintf(notes(r), "stomp_cat: a message for subscription \"%s\", which is none of ours\n",
-                m->subscription ? m->subscription : "");
+    if (!m->handle) {
+        fputs("stomp_cat: a message for subscription \"", notes(r));
+        print_plain(stderr, m->subscription ? m->subscription : "");
+        fputs("\", which is none of ours\n", stderr);
+    }
     if (!deliver(r, m)) return;
     if (wants_ack(r, m)) stws_ack(r->client, m);
     if (++r->received == r->set->count) finish(r, DONE);
@@ -627,6 +645,8 @@ static void print_body(FILE *out, const stws_message *m) {
             fputs("\n    ", out);
         else if (c >= 32 && c != 127)
             fputc(c, out);
+        else if (c != '\n')
+            fputc('.', out);
     }
     fputc('\n', out);
 }
@@ -946,8 +966,11 @@ static void check_limits(run *r) {
     if (signalled) finish(r, 128 + signalled);
     if (r->ending || !is_late(r)) return;
     missing = undone(r, text);
-    if (missing)
-        fprintf(notes(r), "stomp_cat: time-out after %g s: %s\n", r->set->seconds, missing);
+    if (missing) {
+        fprintf(notes(r), "stomp_cat: time-out after %g s: ", r->set->seconds);
+        print_plain(stderr, missing);
+        fputc('\n', stderr);
+    }
     finish(r, missing ? TIMED_OUT : DONE);
 }
 
