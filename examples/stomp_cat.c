@@ -445,6 +445,11 @@ static int parse_arguments(int argc, char **argv, settings *set) {
 
 // ---- printing ----
 
+// Is stdout needed?
+static int prints(const settings *set) {
+    return set->help || set->version || set->sub_count || set->request || set->count;
+}
+
 static void json_text(const char *s, size_t len) {
     size_t i = 0;
     putchar('"');
@@ -536,9 +541,8 @@ static FILE *notes(run *r) {
 // Is it about many messages, and does somebody watch who does not see them go by?
 static int wants_progress(const run *r) {
     const settings *set = r->set;
-    int prints = set->sub_count || set->request || set->count;
     if (set->count < MANY && r->received + r->sent < MANY) return 0;
-    return isatty(STDERR_FILENO) && !(prints && isatty(STDOUT_FILENO));
+    return isatty(STDERR_FILENO) && !(prints(set) && isatty(STDOUT_FILENO));
 }
 
 static void print_progress(run *r, long a_second) {
@@ -1110,12 +1114,28 @@ static int run_client(const settings *set) {
     return code;
 }
 
+// What of stdin, stdout and stderr is closed would become the socket. /dev/null has the place, opened
+// so that reading or writing fails as before. Returns whether stdout was open.
+static int occupy_standard_files(void) {
+    int fd, had_stdout = 1;
+    for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0) continue;
+        if (open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd) exit(FAILED);
+        if (fd == STDOUT_FILENO) had_stdout = 0;
+    }
+    return had_stdout;
+}
+
 int main(int argc, char **argv) {
     static settings set;
     struct sigaction action;
-    int code;
+    int code, has_stdout = occupy_standard_files();
     code = parse_arguments(argc, argv, &set);
     if (code != DONE) return code;
+    if (!has_stdout && prints(&set)) {
+        fputs("stomp_cat: stdout is closed, and there would be something to print\n", stderr);
+        return FAILED;
+    }
     if (set.help) return fputs(help, stdout), DONE;
     if (set.version) return puts("stomp_cat " STOMP_WS_VERSION), DONE;
     memset(&action, 0, sizeof action);
