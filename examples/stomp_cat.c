@@ -649,8 +649,8 @@ static void print_body(FILE *out, const stws_message *m) {
             fputs("\n    ", out);
         else if (c >= 32 && c != 127)
             fputc(c, out);
-        else if (c != '\n')
-            fputc('.', out);
+        else if (c != '\n' && c != '\r')
+            fputc(c == '\t' ? ' ' : '.', out);
     }
     fputc('\n', out);
 }

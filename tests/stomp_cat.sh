@@ -65,6 +65,16 @@ while read -r option; do
 done <$out/help
 refuse "stomp_cat does not take --junk" "no such option: --junk" $cat --junk
 
+# What cannot be done is refused before anything is connected.
+for option in --confirm --receipt; do
+    refuse "$option without -d" "need -d" $cat ws://127.0.0.1:1 -s /topic/x $option
+done
+refuse "a URL that is none is named" "begin with ws:// or wss://: junk" $cat junk -s /topic/x
+refuse "with stdout closed" "stdout is closed" \
+    sh -c "$cat ws://127.0.0.1:1 -s /topic/x --no-reconnect >&-"
+refuse "a sender does without stdin and stdout" "connection refused" \
+    sh -c "$cat ws://127.0.0.1:1 -d /topic/x -m hello --no-reconnect <&- >&-"
+
 check "--help wherever it stands" sh -c "$cat ws://127.0.0.1 -s /topic/x --help | grep -q '^usage:'"
 check "--version" sh -c "[ \"\$($cat --version)\" = \"stomp_cat \$(sed -n \
     's/^.define STOMP_WS_VERSION \"\(.*\)\"/\1/p' stomp_ws.h)\" ]"
