@@ -117,8 +117,9 @@ struct subscription {
     struct connection *connection;
     struct destination *destination;
     enum ack ack;
-    int implicit;   /* made by a reply-to, not by SUBSCRIBE */
-    const char *id; /* behind it */
+    unsigned long long acknowledged; /* in client mode: nothing up to here waits for an ACK */
+    int implicit;                    /* made by a reply-to, not by SUBSCRIBE */
+    const char *id;                  /* behind it */
 };
 
 /* A MESSAGE that waits for its ACK; without a subscription it is settled. In order of number. */
@@ -623,8 +624,9 @@ static void acknowledge(struct connection *c, unsigned long long number, int nac
     for (;; d--) {
         int again = nack && d->message && d->message->deliveries < MAX_DELIVERIES;
         if (d->subscription == s) delivery_settle(c->broker, d, again);
-        if (s->ack == ACK_INDIVIDUAL || d == first) break;
+        if (s->ack == ACK_INDIVIDUAL || d == first || d[-1].number <= s->acknowledged) break;
     }
+    if (s->ack != ACK_INDIVIDUAL) s->acknowledged = number;
     forget_settled(c);
     pump(c->broker, s->destination);
 }
@@ -1691,26 +1693,27 @@ static int parse_options(int argc, char **argv, struct settings *o) {
            (strcmp(o->bind, "127.0.0.1") == 0 || strcmp(o->bind, "::1") == 0);
 }
 
-/* A listening socket, or -1; port becomes the one it got. */
+/* A listening socket, or -1 and errno; port becomes the one it got. */
 static int listen_on(const struct settings *o, char port[PORT_TEXT]) {
     struct addrinfo hints = {0}, *found;
     struct sockaddr_storage name;
     socklen_t len = sizeof name;
-    int fd, on = 1;
+    int fd, listens, error, on = 1;
     hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE;
     hints.ai_socktype = SOCK_STREAM;
+    errno = EINVAL; /* what getaddrinfo cannot take is no number */
     if (getaddrinfo(o->bind, o->port, &hints, &found) != 0) return -1;
     fd = socket(found->ai_family, SOCK_STREAM, 0);
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (fd >= 0 && (bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, 1024) != 0 ||
-                    getsockname(fd, (struct sockaddr *)&name, &len) != 0 ||
-                    getnameinfo((struct sockaddr *)&name, len, NULL, 0, port, PORT_TEXT,
-                                NI_NUMERICSERV) != 0)) {
-        close(fd);
-        fd = -1;
-    }
+    listens =
+        fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+        bind(fd, found->ai_addr, found->ai_addrlen) == 0 && listen(fd, 1024) == 0 &&
+        getsockname(fd, (struct sockaddr *)&name, &len) == 0 &&
+        getnameinfo((struct sockaddr *)&name, len, NULL, 0, port, PORT_TEXT, NI_NUMERICSERV) == 0;
+    error = errno;
+    if (fd >= 0 && !listens) close(fd);
     freeaddrinfo(found);
-    return fd;
+    errno = error;
+    return listens ? fd : -1;
 }
 
 static int catch_signals(void) {
@@ -1739,7 +1742,8 @@ int main(int argc, char **argv) {
     if (!parse_options(argc, argv, o)) return usage(stderr, 2);
     listener = catch_signals() ? listen_on(o, port) : -1;
     if (listener < 0) {
-        fprintf(stderr, "mini_broker: cannot listen on %s, port %s\n", o->bind, o->port);
+        fprintf(stderr, "mini_broker: cannot listen on %s, port %s: %s\n", o->bind, o->port,
+                strerror(errno));
         return 1;
     }
     make_nonblocking(listener);
