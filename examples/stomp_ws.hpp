@@ -20,10 +20,12 @@
 #include "../stomp_ws.h"
 #endif
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <new>
 #include <string>
@@ -235,7 +237,9 @@ class client {
 #endif
     }
     static int count(milliseconds time) noexcept {
-        return static_cast<int>(time.count());
+        using limits = std::numeric_limits<int>;
+        return static_cast<int>(
+            std::clamp<milliseconds::rep>(time.count(), limits::min(), limits::max()));
     }
 
     /* No exception may cross the C code between: it waits until the driving call has returned. */
@@ -270,7 +274,8 @@ class client {
     result say(int code) {
         if (code >= 0) return rethrow(result(code, {}));
         std::string text = stws_result_text(code);
-        if (!parts_->running && *stws_error_text(get())) text = stws_error_text(get());
+        const bool has_sentence = !parts_->running && stws_error(get()) == code;
+        if (has_sentence && *stws_error_text(get())) text = stws_error_text(get());
         return rethrow(result(code, std::move(text)));
     }
     result rethrow(result r) {
