@@ -1114,8 +1114,8 @@ static int run_client(const settings *set) {
     return code;
 }
 
-// What of stdin, stdout and stderr is closed would become the socket. /dev/null has the place, opened
-// so that reading or writing fails as before. Returns whether stdout was open.
+// What of stdin, stdout and stderr is closed would become the socket. /dev/null takes its place,
+// opened so that reading or writing fails as before. Returns whether stdout was open.
 static int occupy_standard_files(void) {
     int fd, had_stdout = 1;
     for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
