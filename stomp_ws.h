@@ -7092,6 +7092,20 @@ static int stws_p_refuse_part(stws *c, stws_p_record *begin, int command_id) {
     return command_id == STWS_COMMAND_ABORT ? STWS_P_CAST(int, STWS_OK) : STWS_P_CAST(int, STWS_ERR_STALE);
 }
 
+/* There is no room for an ABORT, and what takes it is what is to go: no session gets that again, and this one is told
+   if it can be. */
+static int stws_p_abort_anyway(stws *c, const stws_frame *frame, int receipt) {
+    stws_p_ring *outbox = &c->s.outbox;
+    stws_p_record *r = NULL;
+    int told = stws_p_may_post(c) && !outbox->untaken && stws_p_post_growing(c, frame) == STWS_OK;
+    if (told) stws_p_receipt_sent(&c->s, receipt, c->clock.now_us(c->clock.ctx));
+    else stws_p_fail_receipt(&c->s, receipt, STWS_OK);
+    while ((r = stws_p_record_next(outbox, r)) != NULL)
+        if (stws_p_record_part_of(r, c->s.transaction)) stws_p_record_drop(&c->s, r, STWS_ERR_STALE);
+    stws_p_record_sweep(outbox);
+    return STWS_OK;
+}
+
 /* Send a composed frame now, or keep it for later. Under the lock. */
 static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind) {
     stws_p_record *record, *begin = stws_p_record_begin(&c->s.outbox, c->s.transaction, NULL);
@@ -7106,6 +7120,7 @@ static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind
         if (result != STWS_ERR_SPACE) return result;
     }
     record = stws_p_queue_frame(c, frame, &result);
+    if (!record && begin && frame->command_id == STWS_COMMAND_ABORT) return stws_p_abort_anyway(c, frame, receipt);
     if (!record) return result;
     record->receipt = receipt;
     record->epoch = kind == STWS_P_FOR_THIS_SESSION ? c->s.epoch : 0;

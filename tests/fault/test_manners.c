@@ -351,6 +351,41 @@ static void test_a_refused_part_goes_once(void) {
     peer_free(&p);
 }
 
+/* A transaction that fills the outbox leaves no room for its end. */
+static void check_a_transaction_without_room(int is_connected, size_t octets, size_t count) {
+    stws_outgoing part = {
+        .destination = "/queue/a", .body = "some text", .body_len = 9, .transaction = "tx"};
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.outbox_bytes = octets;
+    o.outbox_count = count;
+    peer_start(&p, &o);
+    if (is_connected) CHECK(peer_connect(&p));
+    CHECK_INT(0, stws_begin(p.client, "tx"));
+    while (stws_send_ex(p.client, &part) == STWS_OK) continue;
+    part.body_len = 0;
+    while (stws_send_ex(p.client, &part) == STWS_OK) continue;
+    while (stws_begin(p.client, "a") == STWS_OK) continue;
+    CHECK_INT(0, stws_abort(p.client, "tx"));
+    CHECK_INT(0, stws_send(p.client, "/queue/b", "x", 1));
+    CHECK(peer_connect(&p));
+    peer_turn(&p);
+    CHECK_INT(is_connected, peer_count(&p, "ABORT"));
+    CHECK_STR("/queue/b",
+              sent_header(peer_sent(&p, "SEND", peer_count(&p, "SEND") - 1), "destination"));
+    if (!is_connected) CHECK_INT(1, peer_count(&p, "SEND"));
+    peer_free(&p);
+}
+
+static void test_a_transaction_without_room(void) {
+    check_a_transaction_without_room(1, 4096, 0);
+    check_a_transaction_without_room(0, 4096, 0);
+    check_a_transaction_without_room(1, 0, 10);
+    check_a_transaction_without_room(0, 0, 10);
+}
+
 static int skip(stws *c, stws_subscribing *subscribing, void *user) {
     (void)c;
     (void)subscribing;
@@ -431,6 +466,7 @@ int main(void) {
     RUN(test_off_is_not_at_once);
     RUN(test_reconnects_that_were_asked_for_are_no_failures);
     RUN(test_a_refused_part_goes_once);
+    RUN(test_a_transaction_without_room);
     RUN(test_what_was_skipped_is_not_unsubscribed);
     RUN(test_two_silent_addresses_and_a_third);
     return test_report();
