@@ -6664,7 +6664,7 @@ static long long stws_p_due(stws *c) {
     if (s->receipts_waiting) stws_p_sooner(&first, stws_p_receipt_deadline(s));
     if (c->stalled_us && c->o.write_timeout_ms) stws_p_sooner(&first, c->stalled_us + stws_p_ms(c->o.write_timeout_ms));
     stws_p_sooner(&first, c->error_close_us);
-    stws_p_sooner(&first, c->renew_us);
+    if (!STWS_P_LOAD(&c->asked)) stws_p_sooner(&first, c->renew_us);
     if (c->held != STWS_P_HELD_BY_QUEUE) return first;
     if (!STWS_P_LOAD(&c->waiter.listed)) return 0; /* there was room */
     if (c->waiter.fd < 0) stws_p_sooner(&first, c->now + 10 * STWS_P_US); /* nobody can wake us */

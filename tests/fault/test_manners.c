@@ -279,6 +279,7 @@ static void test_an_old_session_that_is_asked_to_end(void) {
     peer_advance(&p, 8000);
     CHECK_INT(1, p.sessions);
     CHECK_INT(0, p.ended);
+    CHECK(stws_deadline(p.client) > 1000); /* and nothing is due at once, again and again */
     peer_free(&p);
 }
 
