@@ -3463,8 +3463,8 @@ static void stws_p_receipt_sent(stws_p_session *s, int number, long long now) {
     stws_p_receipt *r = stws_p_find_receipt(s, number);
     if (!r) return;
     r->sent_us = now;
-    if (s->options->receipt_timeout_ms <= 0) return; /* STWS_OFF: it ends with the session at the latest */
     r->deadline_us = now + STWS_P_CAST(long long, s->options->receipt_timeout_ms) * STWS_P_US;
+    if (s->options->receipt_timeout_ms <= 0) r->deadline_us = STWS_P_SENT; /* STWS_OFF: it ends with the session */
 }
 
 /* Take one that has ended out of the table: 1, and what it was. */

@@ -300,6 +300,10 @@ static void test_off_is_not_at_once(void) {
     peer_advance(&p, 100000);
     CHECK_INT(STWS_CONNECTED, stws_state(p.client));
     CHECK(!strstr(bytes_text(&p.log), "RECEIPT"));
+    CHECK(stws_deadline(p.client) != 0);
+    peer_end(&p);
+    peer_turn(&p);
+    CHECK_HAS("RECEIPT 1 STWS_ERR_LOST", bytes_text(&p.log));
     peer_free(&p);
 }
 
