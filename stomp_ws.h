@@ -3798,7 +3798,7 @@ static long long stws_p_system_slept(void *ctx) {
 /* ==== >>transport: TCP, with IPv6 and IPv4 raced (RFC 8305) ==== */
 enum { STWS_P_ADDRESSES = 8 };    /* tried at most, of what DNS gives */
 enum { STWS_P_RACE_US = 250000 }; /* RFC 8305, section 8: Connection Attempt Delay */
-enum { STWS_P_PATIENCE = 8 };     /* times that: until the older of two that are silent makes way for the next */
+enum { STWS_P_PATIENCE_US = 2000000 }; /* until the older of two that are silent makes way for the next */
 
 #ifndef MSG_NOSIGNAL
 #define STWS_P_SEND_FLAGS 0 /* SO_NOSIGPIPE does it there */
@@ -3908,7 +3908,7 @@ static void stws_p_tcp_start(stws_p_tcp *t, int *fd) {
         t->error = errno;
         stws_p_close_fd(fd);
     }
-    t->race_us = t->clock->now_us(t->clock->ctx) + (t->rival < 0 ? 1 : STWS_P_PATIENCE) * STWS_P_RACE_US;
+    t->race_us = t->clock->now_us(t->clock->ctx) + (t->rival < 0 ? STWS_P_RACE_US : STWS_P_PATIENCE_US);
 }
 
 /* Has a connect of ours come to its end? 1: connected; 0: not yet; a failed one is closed. */

@@ -430,7 +430,7 @@ static int silent_port(int last, int port, int fillers[4]) {
     for (i = 0; i < 4; i++) {
         fillers[i] = socket(AF_INET, SOCK_STREAM, 0);
         fcntl(fillers[i], F_SETFL, O_NONBLOCK);
-        connect(fillers[i], (struct sockaddr *)&at, sizeof at);
+        if (connect(fillers[i], (struct sockaddr *)&at, sizeof at) == 0) continue;
     }
     return fd;
 }
