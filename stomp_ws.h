@@ -4936,6 +4936,7 @@ struct stws {
     int calling;             /* a callback is running: the message it looks at has to stay where it is */
     int busy_turns;          /* in a row, in which something moved */
     int frames_left;         /* until time is looked at again */
+    int owes_turn;           /* frames are left, but a turn comes first: no waiting */
     unsigned long long losses; /* sessions that ended with output unwritten */
     size_t http_scanned;     /* of the answer's head, in vain: not to be looked at again */
     unsigned char close_sent, reconnect_asked, waiting, threads, has_heap, broken;
@@ -6424,18 +6425,20 @@ static int stws_p_on_bad_input(stws *c, int error) {
 enum { STWS_P_FRAMES_AT_ONCE = 16, STWS_P_SLOW_US = 5000 };
 
 static int stws_p_owes_turn(stws *c) {
-    int owes = c->clock.now_us(c->clock.ctx) - c->now >= STWS_P_SLOW_US;
-    c->frames_left = owes ? 1 : STWS_P_FRAMES_AT_ONCE;
-    return owes;
+    c->owes_turn = c->clock.now_us(c->clock.ctx) - c->now >= STWS_P_SLOW_US;
+    c->frames_left = c->owes_turn ? 0 : STWS_P_FRAMES_AT_ONCE;
+    return c->owes_turn;
 }
 /* An event out of what is already here: 1, or 0. Never touches the socket but to say goodbye. */
 static int stws_p_pull_frames(stws *c, stws_event *e) {
     int result = STWS_DONE;
+    c->owes_turn = 0;
     stws_p_let_go(c);
     if (c->held == STWS_P_HELD_BY_ACK || (c->held && !stws_p_enqueue(c))) return 0;
     while (result == STWS_DONE && stws_p_reads_frames(c->state) && !c->held && !STWS_P_LOAD(&c->stop)) {
-        if (--c->frames_left < 0 && stws_p_owes_turn(c)) return 0;
+        if (c->frames_left < 0 && stws_p_owes_turn(c)) return 0;
         result = stws_p_next_frame(&c->s, &c->s.message.frame);
+        if (result == STWS_DONE) c->frames_left--;
         if (result == STWS_DONE && stws_p_on_frame(c, e)) return 1;
         if (result < 0) stws_p_on_bad_input(c, result);
     }
@@ -6887,7 +6890,7 @@ static int stws_p_undrivable(const stws *c) {
 
 STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
     long long until;
-    int turns = 0, result, left;
+    int turns = 0, result, left, owed;
     stws_p_event(e, STWS_EVENT_NONE);
     if (stws_p_unusable(c) || c->calling) return stws_p_undrivable(c);
     if (c->has_kept) {
@@ -6902,14 +6905,16 @@ STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
     for (;;) {
         result = stws_p_pull(c, e);
         if (result != 0 || c->yield) return result;
-        if (stws_p_turn(c)) {
+        owed = c->owes_turn;
+        if (stws_p_turn(c) || owed) {
             if (timeout_ms ? until == STWS_P_NEVER || c->now < until : ++turns < STWS_P_TURNS) continue;
             c->more = timeout_ms == 0;
         }
         result = stws_p_pull(c, e);
         left = timeout_ms ? stws_p_until(c, until) : 0;
+        c->more |= c->owes_turn && left == 0;
         if (result != 0 || left == 0 || c->yield) return result;
-        stws_p_wait(c, left);
+        if (!c->owes_turn) stws_p_wait(c, left);
     }
 }
 

@@ -260,6 +260,52 @@ static void test_heart_beats_between_messages_that_came_at_once(void) {
     peer_free(&p);
 }
 
+/* A frame that is left for after a turn is not left until the network brings another. */
+static void test_frames_are_not_left_behind(void) {
+    struct peer p;
+    stws_event e;
+    int i;
+    begin(&p);
+    CHECK(peer_connect(&p));
+    CHECK(stws_subscribe(p.client, "/topic/a", NULL) > 0);
+    peer_turn(&p);
+    for (i = 0; i < 100; i++) peer_message(&p, "sub-1", "1", "/topic/a", "x");
+    p.tick_us = 6000;
+    for (i = 0; i < 100; i++) CHECK_INT(1, stws_next(p.client, &e, 100));
+    p.tick_us = 0;
+    peer_free(&p);
+}
+
+static void work_really_slowly(stws *c, const stws_message *message, void *user) {
+    struct timespec six_ms = {0, 6000000};
+    (void)c;
+    (void)message;
+    nanosleep(&six_ms, NULL);
+    ++*(int *)user;
+}
+
+/* The same over a socket, which has nothing more to wake us. */
+static void test_frames_are_not_left_behind_a_wait(void) {
+    static struct loopback server;
+    stws_subscription slow = {.on_message = work_really_slowly};
+    stws_options o = {0};
+    stws_event e;
+    int i, count = 0;
+    stws *client;
+    loopback_start(&server, 0, 0);
+    o.url = server.url;
+    o.heartbeat_in_ms = o.heartbeat_out_ms = STWS_OFF;
+    client = stws_create(&o);
+    CHECK_INT(0, stws_connect(client, 9000));
+    slow.user = &count;
+    CHECK(stws_subscribe(client, "/topic/a", &slow) > 0);
+    for (i = 0; i < 100; i++) CHECK_INT(0, stws_send(client, "/topic/a", "x", 1));
+    for (i = 0; i < 10 && count < 100; i++) stws_next(client, &e, 1000);
+    CHECK_INT(100, count);
+    stws_destroy(client);
+    loopback_stop(&server);
+}
+
 /* ==== the end, asked for while something else is due ==== */
 
 static void test_an_old_session_that_is_asked_to_end(void) {
@@ -467,6 +513,8 @@ int main(void) {
     RUN(test_subscriptions_that_mean_nothing);
     RUN(test_a_message_larger_than_the_queue);
     RUN(test_heart_beats_between_messages_that_came_at_once); /* [H1] */
+    RUN(test_frames_are_not_left_behind);
+    RUN(test_frames_are_not_left_behind_a_wait);
     RUN(test_an_old_session_that_is_asked_to_end);
     RUN(test_off_is_not_at_once);
     RUN(test_reconnects_that_were_asked_for_are_no_failures);
