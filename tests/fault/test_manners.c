@@ -168,7 +168,7 @@ static void test_options_that_mean_nothing(void) {
     static const char *const smuggled[] = {"1.2.3.4\r\nX-Injected: yes", NULL};
     static const char *const name[] = {"127.0.0.1", "broker.test", NULL};
     static const char *const good[] = {"127.0.0.1", "::1", "fe80::1%eth0", NULL};
-    stws_options o = {.addresses = smuggled};
+    stws_options o = {.addresses = smuggled, .single_thread = 1};
     check_options(o, "options.addresses");
     o.addresses = name;
     check_options(o, "options.addresses");
@@ -294,6 +294,7 @@ static void test_frames_are_not_left_behind_a_wait(void) {
     stws *client;
     loopback_start(&server, 0, 0);
     o.url = server.url;
+    o.single_thread = 1;
     o.heartbeat_in_ms = o.heartbeat_out_ms = STWS_OFF;
     client = stws_create(&o);
     CHECK_INT(0, stws_connect(client, 9000));
@@ -492,6 +493,7 @@ static void test_two_silent_addresses_and_a_third(void) {
     silent[0] = silent_port(2, server.port, fillers);
     silent[1] = silent_port(3, server.port, fillers + 4);
     o.url = server.url;
+    o.single_thread = 1;
     o.addresses = addresses;
     client = stws_create(&o);
     CHECK_INT(1, stws_next(client, &e, 9000));
