@@ -3797,8 +3797,10 @@ static long long stws_p_system_slept(void *ctx) {
 
 /* ==== >>transport: TCP, with IPv6 and IPv4 raced (RFC 8305) ==== */
 enum { STWS_P_ADDRESSES = 8 };    /* tried at most, of what DNS gives */
-enum { STWS_P_RACE_US = 250000 }; /* RFC 8305, section 8: Connection Attempt Delay */
-enum { STWS_P_PATIENCE_US = 2000000 }; /* until the older of two that are silent makes way for the next */
+enum {
+    STWS_P_RACE_US = 250000,     /* RFC 8305, section 8: Connection Attempt Delay */
+    STWS_P_PATIENCE_US = 2000000 /* until the older of two that are silent makes way for the next */
+};
 
 #ifndef MSG_NOSIGNAL
 #define STWS_P_SEND_FLAGS 0 /* SO_NOSIGPIPE does it there */
