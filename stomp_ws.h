@@ -1893,7 +1893,7 @@ STOMP_WS_API int stws_ws_build(char *buf, size_t cap, int opcode, int fin, const
     *need = 0;
     if (opcode < 0 || opcode > STWS_WS_PONG || (opcode > STWS_WS_BINARY && opcode < STWS_WS_CLOSE))
         return STWS_ERR_USAGE;
-    if (opcode >= STWS_WS_CLOSE && (!fin || len > 125 || (opcode == STWS_WS_CLOSE && len == 1))) return STWS_ERR_USAGE;
+    if (opcode >= STWS_WS_CLOSE && (!fin || len > 125)) return STWS_ERR_USAGE;
     *need = head + len;
     if (cap < head || cap - head < len) return STWS_ERR_SPACE;
     to = stws_p_ws_put_head(buf, opcode, fin, len, key);

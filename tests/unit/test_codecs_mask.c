@@ -154,7 +154,6 @@ static void test_build_every_kind(void) {
             }
     for (i = 0; lengths[i] <= 125; i++)
         for (opcode = STWS_WS_CLOSE; opcode <= STWS_WS_PONG; opcode++) {
-            if (opcode == STWS_WS_CLOSE && lengths[i] == 1) continue; /* half a code */
             check_built(payload, lengths[i], opcode, 1, key);
             check_built(payload, lengths[i], opcode, 1, NULL);
         }

@@ -498,11 +498,8 @@ static void test_close_there_and_back(void) {
 
 /* 1005 says that there was no code, and so is never sent: the echo of an empty close is one. */
 static void test_no_code_is_not_sent(void) {
-    char payload[125], wire[16];
-    size_t need;
+    char payload[125];
     CHECK_INT(0, (long)stws_ws_close_payload(payload, 1005, "nothing"));
-    CHECK_INT(STWS_ERR_USAGE,
-              stws_ws_build(wire, sizeof wire, STWS_WS_CLOSE, 1, "x", 1, NULL, &need));
 }
 
 int main(void) {
