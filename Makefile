@@ -286,7 +286,7 @@ gdb-minimal: build/debug/minimal build/mini_broker build/stomp_cat ## gdb in a c
 COVER_FUZZ = $(addprefix build/cover/,$(filter-out %/fuzz_pem %/fuzz_tls %/fuzz_broker,$(FUZZ_TARGETS)))
 COVER_LINES = 99
 COVER_BRANCHES = 92
-cover: $(call built,cover) $(COVER_FUZZ) ## lines and branches that tests and corpora reach, as HTML (needs gcovr)
+cover: build/mini_broker $(call built,cover) $(COVER_FUZZ) ## lines and branches that tests and corpora reach, as HTML (needs gcovr)
 	@find build/cover -name '*.gcda' -delete
 	@TIME_LIMIT=400 sh tests/run.sh $(call commands,cover) \
 	    'sh tests/fuzz/corpora.sh build/cover/tests/fuzz' >build/cover/log || \
