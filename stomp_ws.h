@@ -1119,19 +1119,20 @@ static void stws_p_sha1(const void *data, size_t len, unsigned char out[20]) {
 }
 
 /* ==== >>base64: RFC 4648, section 4 ==== */
+static const char stws_p_base64_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
 /* Writes (len + 2) / 3 * 4 characters and a NUL; returns the number of characters. */
 static size_t stws_p_base64(const void *data, size_t len, char *out) {
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const unsigned char *p = STWS_P_CAST(const unsigned char *, data);
     size_t i, n = 0;
     for (i = 0; i < len; i += 3) {
         size_t left = len - i;
         unsigned second = left > 1 ? p[i + 1] : 0u, third = left > 2 ? p[i + 2] : 0u;
         unsigned group = STWS_P_CAST(unsigned, p[i]) << 16 | second << 8 | third;
-        out[n++] = alphabet[group >> 18];
-        out[n++] = alphabet[group >> 12 & 63];
-        out[n++] = left > 1 ? alphabet[group >> 6 & 63] : '=';
-        out[n++] = left > 2 ? alphabet[group & 63] : '=';
+        out[n++] = stws_p_base64_alphabet[group >> 18];
+        out[n++] = stws_p_base64_alphabet[group >> 12 & 63];
+        out[n++] = left > 1 ? stws_p_base64_alphabet[group >> 6 & 63] : '=';
+        out[n++] = left > 2 ? stws_p_base64_alphabet[group & 63] : '=';
     }
     out[n] = 0;
     return n;
@@ -1631,7 +1632,7 @@ static void stws_p_put_subprotocol(stws_p_out *out, const stws_http *request, co
 
 /* Base64 of 16 octets? (RFC 6455, 4.2.1) */
 static int stws_p_is_key(const char *s) {
-    size_t n = strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
+    size_t n = strspn(s, stws_p_base64_alphabet);
     return n == 22 && strcmp(s + n, "==") == 0;
 }
 STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *request, const char *supported,
@@ -6892,9 +6893,9 @@ static int stws_p_undrivable(const stws *c) {
 
 STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
     long long until;
-    int turns = 0, result, left, owed;
+    int turns = 0, result = stws_p_undrivable(c), left, owed;
     stws_p_event(e, STWS_EVENT_NONE);
-    if (stws_p_unusable(c) || c->calling) return stws_p_undrivable(c);
+    if (result) return result;
     if (c->has_kept) {
         *e = c->kept;
         c->has_kept = 0;
@@ -7028,7 +7029,6 @@ STOMP_WS_API int stws_join(stws *c) {
 #endif
 
 /* ==== >>talking: subscribe, send, acknowledge ==== */
-
 /* Leave the lock, and wake the driving thread if it sleeps. */
 static void stws_p_unlock_and_wake(stws *c) {
     int poke = c->waiting;
@@ -7165,6 +7165,7 @@ static int stws_p_is_one_of(const char *word, const char *const *words) {
     while (*words && strcmp(word, *words) != 0) words++;
     return *words != NULL;
 }
+
 /* Enter a subscription, and its receipt. Under the lock. */
 static int stws_p_subscribe(stws *c, const char *destination, const stws_subscription *o) {
     int handle = stws_p_add_sub(&c->s.subs, destination, o);
@@ -7551,8 +7552,8 @@ STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_messag
     stws_p_reply wanted = {to, correlation, NULL, 0};
     stws_subscription own = {NULL, NULL, NULL, NULL, 0, 0, 0, stws_p_take_reply, &wanted};
     long long until;
-    int result, handle = 0, number;
-    if (stws_p_undrivable(c)) return stws_p_undrivable(c);
+    int result = stws_p_undrivable(c), handle = 0, number;
+    if (result) return result;
     if (!reply || !message || !stws_p_outgoing_valid(message)) return STWS_ERR_USAGE;
     *reply = NULL;
     until = stws_p_in(c, timeout_ms);

@@ -5,13 +5,6 @@
 
 #include <fcntl.h>
 
-static void begin(struct peer *p) {
-    stws_options o;
-    peer_init(p);
-    o = peer_options(p);
-    peer_start(p, &o);
-}
-
 /* ==== a network that always brings more ==== */
 
 /* Driven as by an event loop, with something to read at every turn: by when has the client left? */
@@ -87,13 +80,13 @@ static void check_printable(struct peer *p, const char *part) {
 
 static void test_sentences_are_one_line(void) {
     struct peer p;
-    begin(&p);
+    peer_begin(&p);
     CHECK(peer_connect(&p));
     peer_stomp(&p, "ERROR\nmessage:bad\\n2026-01-01 root\\c login ok\x1b[2J\n\n");
     peer_turn(&p);
     check_printable(&p, "bad.2026-01-01 root: login ok.[2J");
     peer_free(&p);
-    begin(&p);
+    peer_begin(&p);
     CHECK(peer_connect(&p));
     peer_close(&p, 1008, "bye\nroot: in\x1b[2J");
     peer_turn(&p);
@@ -125,7 +118,7 @@ static void test_a_callback_does_not_drive(void) {
     struct inside inside = {{0}, ""};
     struct peer p;
     int i;
-    begin(&p);
+    peer_begin(&p);
     CHECK(peer_connect(&p));
     p.extra = &inside;
     own.user = &p;
@@ -143,7 +136,7 @@ static void test_nothing_where_something_belongs(void) {
     const stws_message *message = NULL;
     stws_message *reply;
     struct peer p;
-    begin(&p);
+    peer_begin(&p);
     CHECK_INT(STWS_ERR_USAGE, stws_send_ex(p.client, NULL));
     CHECK_INT(STWS_ERR_USAGE, stws_request(p.client, NULL, &reply, 0));
     CHECK_INT(STWS_ERR_USAGE, stws_request(p.client, &m, NULL, 0));
@@ -191,7 +184,7 @@ static void test_subscriptions_that_mean_nothing(void) {
     };
     size_t i;
     struct peer p;
-    begin(&p);
+    peer_begin(&p);
     for (i = 0; i < sizeof wrong / sizeof *wrong; i++)
         CHECK_INT(STWS_ERR_USAGE, stws_subscribe(p.client, "/topic/a", &wrong[i]));
     peer_free(&p);
@@ -265,7 +258,7 @@ static void test_frames_are_not_left_behind(void) {
     struct peer p;
     stws_event e;
     int i;
-    begin(&p);
+    peer_begin(&p);
     CHECK(peer_connect(&p));
     CHECK(stws_subscribe(p.client, "/topic/a", NULL) > 0);
     peer_turn(&p);
