@@ -65,7 +65,7 @@ FLAGS_asan = -O1 -g -fno-omit-frame-pointer $(SANITIZE)
 FLAGS_tsan = -O1 -g -fsanitize=thread
 FLAGS_plain = -O1 -g
 FLAGS_sim = -O2 -g
-FLAGS_cover = -O0 -g --coverage
+FLAGS_cover = -O0 -g --coverage -fprofile-update=atomic # or threads lose counts: gcov sees negative ones
 FLAGS_bearssl = $(FLAGS_asan) -DSTOMP_WS_BEARSSL
 # What gcc's sanitizers have not. Of clang's integer checks those are left out that forbid what C
 # defines: unsigned numbers that go round, which is what SHA-1 is made of.
