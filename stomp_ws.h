@@ -124,8 +124,8 @@ version nobody offered, a certificate that is not to be trusted. [E3] Retried: n
 
 `urls` names several servers, tried in turn. [E5] `before_connect` and `before_subscribe` are asked before each attempt
 and each SUBSCRIBE, and may bring a fresh URL, token or header, or say "not yet". [E6] `stws_reconnect_now` and
-`max_session_ms` leave a good session for a new one at once (the old one ends first: two sessions at a time would
-deliver twice). [E7] What comes first in a session: CONNECT, all SUBSCRIBEs in their old order, then the outbox. [E8]
+`max_session_ms` leave a good session for a new one at once (the old one ends first: two would deliver twice). [E7]
+A session begins with CONNECT, the SUBSCRIBEs (of the last max_subscriptions the oldest first), and the outbox. [E8]
 
 A receipt ends as STWS_OK, STWS_ERR_BROKER (an ERROR named it), STWS_ERR_TIMEOUT or STWS_ERR_LOST: nothing waits for
 ever. [E9] Spring's simple broker sends receipts for DISCONNECT only.
@@ -736,7 +736,7 @@ STOMP_WS_API int stws_reconnect_now(stws *client);
    stws_flush(client, timeout_ms)
        Write what waits: 0 when all is out and, with confirm, confirmed; STWS_ERR_TIMEOUT, or an error. The driving
        thread drives meanwhile, another waits for it; a callback only writes. STWS_ERR_STATE: that is not enough, or an
-       event without a callback waits for stws_next. */
+       event without a callback waits for stws_next (CONNECTED and DISCONNECTED do not, and are then not told). */
 typedef struct stws_fd { int fd, wants; } stws_fd;
 STOMP_WS_API int stws_next(stws *client, stws_event *event, int timeout_ms);
 STOMP_WS_API int stws_run(stws *client);
@@ -1004,7 +1004,7 @@ static void stws_p_trim(const char **s, size_t *len) {
 }
 
 /* Where a wrong guess of the compiler's costs two jumps for each header (33 instructions a message), and where what is
-   rare would take registers from what is not (20). */
+   rare would take registers from what is not (20), or room on the stack for its large locals. */
 #if defined(__GNUC__) || defined(__clang__)
 #define STWS_P_LIKELY(condition) __builtin_expect((condition) != 0, 1)
 #define STWS_P_APART __attribute__((noinline))
@@ -2636,11 +2636,9 @@ enum { STWS_P_STABLE_ID = 48 };
 
 /* What compilers say in their own ways; values that another thread may be reading while we write them. */
 #if defined(__GNUC__) || defined(__clang__)
-#define STWS_P_APART __attribute__((noinline)) /* keeps the large locals of what is rare off the stack of what is not */
 #define STWS_P_LOAD(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define STWS_P_STORE(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
 #else
-#define STWS_P_APART
 #define STWS_P_LOAD(p) (*(p))
 #define STWS_P_STORE(p, v) (void)(*(p) = (v))
 #endif
@@ -2661,8 +2659,8 @@ typedef struct stws_p_input {
     int on_heap;
 } stws_p_input;
 
-enum { STWS_P_SKIPPED = 2 }; /* instead of sent: this session has not got it, and will not */
-
+/* Instead of sent: this session has not got it, and will not; or it has ended, and is still to be forgotten. */
+enum { STWS_P_SKIPPED = 2, STWS_P_ENDED = 3 };
 typedef struct stws_p_sub {
     int handle; /* 0: free; read without the lock, see stws_p_receiver */
     int head;   /* of the chain of the users' ids whose hash is this place's number; places count from 1, 0 is none */
@@ -2685,7 +2683,6 @@ typedef struct stws_p_subs {
 } stws_p_subs;
 
 enum { STWS_P_RECEIPT_FREE, STWS_P_RECEIPT_WAITING, STWS_P_RECEIPT_DONE };
-
 typedef struct stws_p_receipt {
     int number, state, result, handle;
     long long sent_us, deadline_us; /* deadline_us: STWS_P_UNSENT while its frame waits */
@@ -3325,8 +3322,8 @@ static void stws_p_all_unsent(stws_p_subs *t) {
     t->cursor = t->next_handle % t->count;
 }
 
-/* The next unsent subscription. Slots follow the handles, so a new session subscribes in the old order; the cursor
-   makes a round over n subscriptions cost n steps, not n * n. */
+/* The next unsent subscription. Slots follow the handles, so a new session subscribes in the old order, but for those
+   older than a lap of the table; the cursor makes a round over n subscriptions cost n steps, not n * n. */
 static stws_p_sub *stws_p_next_unsent(stws_p_subs *t) {
     int i;
     for (i = 0; i < t->count && t->unsent; i++) {
@@ -4715,9 +4712,7 @@ STOMP_WS_API stws_message *stws_message_copy(const stws_message *message) {
     void *block = STOMP_WS_MALLOC(stws_p_message_size(message));
     return block ? stws_p_message_write(block, message) : NULL;
 }
-STOMP_WS_API void stws_message_free(stws_message *copy) {
-    if (copy) STOMP_WS_FREE(copy);
-}
+STOMP_WS_API void stws_message_free(stws_message *copy) { if (copy) STOMP_WS_FREE(copy); }
 STOMP_WS_API const char *stws_header_get(const stws_message *message, const char *name) {
     return stws_frame_header(&message->frame, name);
 }
@@ -4807,8 +4802,7 @@ STOMP_WS_API stws_queue *stws_queue_create(size_t capacity) {
 }
 STOMP_WS_API void stws_queue_destroy(stws_queue *q) {
     if (!q) return;
-    STWS_P_WITH_THREADS(pthread_cond_destroy(&q->filled);)
-    STWS_P_WITH_THREADS(pthread_mutex_destroy(q->mutex);)
+    STWS_P_WITH_THREADS(pthread_cond_destroy(&q->filled); pthread_mutex_destroy(q->mutex);)
     STOMP_WS_FREE(q);
 }
 STOMP_WS_API void stws_queue_close(stws_queue *q) {
@@ -4883,8 +4877,7 @@ static void stws_p_queue_give_back(stws_queue *q, const stws_message *m) {
 /* Sleep until there is a message, the queue is closed, or the time is over. Under the lock. */
 static void stws_p_queue_await(stws_queue *q, int timeout_ms) {
 #ifdef STOMP_WS_NO_THREADS
-    (void)q;
-    (void)timeout_ms;
+    (void)q, (void)timeout_ms;
 #else
     long long until = stws_p_system_clock(NULL) + STWS_P_CAST(long long, timeout_ms) * STWS_P_US, left = 1;
     while (!q->ring.untaken && !q->closed && left > 0 && timeout_ms != 0) {
@@ -4939,7 +4932,6 @@ struct stws {
     int calling;             /* a callback is running: the message it looks at has to stay where it is */
     int busy_turns;          /* in a row, in which something moved */
     int frames_left;         /* until time is looked at again */
-    int owes_turn;           /* frames are left, but a turn comes first: no waiting */
     unsigned long long losses; /* sessions that ended with output unwritten */
     size_t http_scanned;     /* of the answer's head, in vain: not to be looked at again */
     unsigned char close_sent, reconnect_asked, waiting, threads, has_heap, broken;
@@ -4950,11 +4942,13 @@ struct stws {
     unsigned char called;              /* another thread has left something since the last turn; under the lock */
     unsigned char more, waited;        /* the last step left off before all was done; we said what to wait for */
     unsigned char yield, has_kept;     /* stws_next is to return without an event, or with the one kept */
-    unsigned char flushing;            /* stws_flush waits for the outbox to be confirmed */
+    unsigned char flushing, above_high; /* stws_flush waits for receipts; OUTBOX_HIGH was told, OUTBOX_LOW not yet */
+    unsigned char owes_turn;           /* frames are left, but a turn comes first: no waiting */
     unsigned char ack_due;             /* the last message is to be acknowledged, at the latest when we come again */
     unsigned refusals;                 /* calls that would have written, but the socket was full */
-    int refused, above_high;           /* the outbox has been over outbox_high, and not under outbox_low since */
+    int refused;                       /* CONNECT was, by an ERROR */
     stws_event kept;         /* that stws_flush met and that nobody had a callback for */
+    const stws_subscription *implied; /* that the broker makes itself, of a stws_request that waits; or NULL */
     long long now, deadline_us, error_close_us, hook_us, due_us, stalled_us, session_us, end_us;
     long long slept_us; /* what the clock said of sleep when the session began */
     long long renew_us; /* when the session is to be left for a new one */
@@ -5048,25 +5042,13 @@ static const char *const *stws_p_carve_list(stws_p_arena *a, const char *const *
     return copy;
 }
 static void stws_p_carve_strings(stws_p_arena *a, stws_options *o) {
-    o->url = stws_p_carve_string(a, o->url);
-    o->urls = stws_p_carve_list(a, o->urls);
-    o->addresses = stws_p_carve_list(a, o->addresses);
-    o->proxy = stws_p_carve_string(a, o->proxy);
-    o->login = stws_p_carve_string(a, o->login);
-    o->passcode = stws_p_carve_string(a, o->passcode);
-    o->client_id = stws_p_carve_string(a, o->client_id);
-    o->host = stws_p_carve_string(a, o->host);
-    o->connect_headers = stws_p_carve_list(a, o->connect_headers);
-    o->http_headers = stws_p_carve_list(a, o->http_headers);
-    o->origin = stws_p_carve_string(a, o->origin);
-    o->cookie = stws_p_carve_string(a, o->cookie);
-    o->subprotocols = stws_p_carve_string(a, o->subprotocols);
-    o->stable_id = stws_p_carve_string(a, o->stable_id);
-    o->tls_ca_file = stws_p_carve_string(a, o->tls_ca_file);
-    o->tls_ca_pem = stws_p_carve_string(a, o->tls_ca_pem);
-    o->tls_cert_file = stws_p_carve_string(a, o->tls_cert_file);
-    o->tls_key_file = stws_p_carve_string(a, o->tls_key_file);
-    o->tls_pin = stws_p_carve_string(a, o->tls_pin);
+    const char **strings[] = {&o->url,           &o->proxy,        &o->login,      &o->passcode,  &o->client_id,
+                              &o->host,          &o->origin,       &o->cookie,     &o->stable_id, &o->subprotocols,
+                              &o->tls_cert_file, &o->tls_key_file, &o->tls_ca_pem, &o->tls_pin,   &o->tls_ca_file};
+    const char *const **lists[] = {&o->urls, &o->addresses, &o->connect_headers, &o->http_headers};
+    size_t i;
+    for (i = 0; i < sizeof strings / sizeof *strings; i++) *strings[i] = stws_p_carve_string(a, *strings[i]);
+    for (i = 0; i < sizeof lists / sizeof *lists; i++) *lists[i] = stws_p_carve_list(a, *lists[i]);
 }
 static size_t stws_p_within(size_t n, size_t low, size_t high) { return n < low ? low : n > high ? high : n; }
 
@@ -5278,13 +5260,14 @@ STOMP_WS_API size_t stws_size(const stws_options *options) {
 static void *stws_p_heap_alloc(void *ctx, size_t size) { return (void)ctx, STOMP_WS_MALLOC(size); }
 static void stws_p_heap_release(void *ctx, void *block, size_t size) { (void)ctx, (void)size, STOMP_WS_FREE(block); }
 
+static void stws_p_close_wake(stws *c) { stws_p_close_fd(&c->wake[0]), stws_p_close_fd(&c->wake[1]); }
+
 /* The wake pipe: 0 when the system has none left. */
 static int stws_p_wake_init(stws *c) {
     c->wake[0] = c->wake[1] = -1;
     if (c->threads && pipe(c->wake) != 0) return 0;
     if (!c->threads || (stws_p_nonblocking(c->wake[0]) && stws_p_nonblocking(c->wake[1]))) return 1;
-    stws_p_close_fd(&c->wake[0]);
-    stws_p_close_fd(&c->wake[1]);
+    stws_p_close_wake(c);
     return 0;
 }
 static void stws_p_plug(stws *c) {
@@ -5322,8 +5305,7 @@ static const char *stws_p_setup(stws *c, const stws_options *options, int *code)
 #ifndef STOMP_WS_NO_THREADS
     *code = STWS_ERR_MEMORY;
     if (c->threads && !stws_p_sync_init(c->mutex, c->changed)) {
-        stws_p_close_fd(&c->wake[0]);
-        stws_p_close_fd(&c->wake[1]);
+        stws_p_close_wake(c);
         return "the system has no memory for a mutex and a condition";
     }
 #endif
@@ -5403,8 +5385,7 @@ STOMP_WS_API void stws_destroy(stws *c) {
     if (!c->broken) {
         if (c->o.queue) stws_p_queue_forget(c->o.queue, c, &c->waiter);
         stws_p_close_transport(c);
-        stws_p_close_fd(&c->wake[0]);
-        stws_p_close_fd(&c->wake[1]);
+        stws_p_close_wake(c);
         stws_p_free_heap_buffers(c);
         STWS_P_WITH_THREADS(if (c->threads) pthread_cond_destroy(c->changed);)
         STWS_P_WITH_THREADS(if (c->threads) pthread_mutex_destroy(c->mutex);)
@@ -5768,8 +5749,7 @@ static int stws_p_may_connect(stws *c) {
 /* This thread is the one that drives. Under the lock. */
 static void stws_p_note_driver(stws *c) {
     (void)c;
-    STWS_P_WITH_THREADS(c->driver = pthread_self();)
-    STWS_P_WITH_THREADS(c->has_driver = 1;)
+    STWS_P_WITH_THREADS(c->driver = pthread_self(); c->has_driver = 1;)
     STWS_P_WITH_THREADS(while (c->s.out.busy) stws_p_cond_wait(c->changed, c->mutex, 10);) /* by the one before */
 }
 
@@ -6358,10 +6338,13 @@ static int stws_p_find_receiver(stws *c, stws_on_message *call, void **user) {
             *call = sub->on_message;
             *user = sub->user;
             m->ack_on = sub->ack_on;
+        } else if (c->implied && strcmp(id->value, c->implied->id) == 0) {
+            *call = c->implied->on_message;
+            *user = c->implied->user;
         }
         stws_p_unlock(c);
     }
-    if (!m->handle) c->s.stats.unknown_subscription++;
+    if (!m->handle && !*call) c->s.stats.unknown_subscription++;
     return *call != NULL;
 }
 
@@ -6448,18 +6431,19 @@ static int stws_p_pull_frames(stws *c, stws_event *e) {
     return 0;
 }
 
-/* Has the outbox crossed one of its marks? */
-static int stws_p_crossed_mark(stws *c) {
-    size_t used;
-    int above;
+/* Is the outbox beyond one of its marks, and nobody was told? Under the lock. */
+static int stws_p_crosses_mark(const stws *c) {
+    size_t used = stws_p_ring_used(&c->s.outbox);
+    return c->o.outbox_high && (c->above_high ? used <= c->o.outbox_low : used >= c->o.outbox_high);
+}
+static int stws_p_cross_mark(stws *c) {
+    int crosses;
     if (!c->o.outbox_high) return 0;
     stws_p_lock(c);
-    used = stws_p_ring_used(&c->s.outbox);
+    crosses = stws_p_crosses_mark(c);
     stws_p_unlock(c);
-    above = c->above_high ? used > c->o.outbox_low : used >= c->o.outbox_high;
-    if (above == c->above_high) return 0;
-    c->above_high = above;
-    return 1;
+    if (crosses) c->above_high = !c->above_high;
+    return crosses;
 }
 
 /* How long it still is to the next attempt: a callback may have taken its time since that was decided. */
@@ -6493,7 +6477,7 @@ static int stws_p_pull_other(stws *c, stws_event *e) {
         e->text = c->text;
         e->retry_ms = c->retry_ms > 0 ? stws_p_retry_left(c) : c->retry_ms;
         taken = 1;
-    } else if (stws_p_crossed_mark(c)) {
+    } else if (stws_p_cross_mark(c)) {
         stws_p_event(e, c->above_high ? STWS_EVENT_OUTBOX_HIGH : STWS_EVENT_OUTBOX_LOW);
         taken = 1;
     }
@@ -6656,7 +6640,7 @@ static long long stws_p_due(stws *c) {
     const stws_p_session *s = &c->s;
     long long first = c->deadline_us;
     if (STWS_P_LOAD(&c->stop) || c->event_due || c->refused || STWS_P_LOAD(&s->receipts_done)) return 0;
-    if (c->state == STWS_IDLE || c->state == STWS_RESOLVING || c->called) return 0;
+    if (c->state == STWS_IDLE || c->state == STWS_RESOLVING || c->called || stws_p_crosses_mark(c)) return 0;
     if (STWS_P_LOAD(&c->asked)) stws_p_sooner(&first, c->end_us);
     if (c->state == STWS_CONNECTING && !c->o.transport && c->tcp.next < c->tcp.count)
         stws_p_sooner(&first, c->tcp.race_us);
@@ -6711,18 +6695,23 @@ static void stws_p_obey_reconnect(stws *c) {
     STWS_P_STORE(&c->reconnect_asked, 0); /* in any other state a new connection is being made anyway */
 }
 
+/* Nothing can be written any more: what was sent to us is still read, and then the stream has ended. */
+static void stws_p_end_output(stws *c, int error) {
+    stws_p_lock(c);
+    c->write_error = error;
+    c->s.out.begin = c->s.out.end = 0;
+    c->stalled_us = 0;
+    stws_p_signal(c); /* who waits for room waits in vain */
+    stws_p_unlock(c);
+    c->drained = 0;
+}
+
 /* Write, then read: 1 when something moved. */
 static int stws_p_turn_stream(stws *c) {
     long n;
     int moved = c->write_error ? 0 : stws_p_turn_output(c);
     if (moved < 0) {
-        stws_p_lock(c);
-        c->write_error = moved;
-        c->s.out.begin = c->s.out.end = 0;
-        c->stalled_us = 0;
-        stws_p_signal(c); /* who waits for room waits in vain */
-        stws_p_unlock(c);
-        c->drained = 0;
+        stws_p_end_output(c, moved);
         moved = 0;
     }
     if (c->held || (c->drained && !c->write_error)) return moved;
@@ -7113,13 +7102,19 @@ static int stws_p_abort_anyway(stws *c, const stws_frame *frame, int receipt) {
     return STWS_OK;
 }
 
+/* Why nothing new is taken: the client has ended, or is to end. */
+static int stws_p_leaving(const stws *c) {
+    if (STWS_P_LOAD(&c->state) == STWS_ENDED || STWS_P_LOAD(&c->stop)) return STWS_CLOSED;
+    return STWS_P_LOAD(&c->asked) ? STWS_P_CAST(int, STWS_ERR_STATE) : STWS_P_CAST(int, STWS_OK);
+}
+
 /* Send a composed frame now, or keep it for later. Under the lock. */
 static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind) {
     stws_p_record *record, *begin = stws_p_record_begin(&c->s.outbox, c->s.transaction, NULL);
     int result, tied = begin || frame->command_id == STWS_COMMAND_BEGIN;
     if (c->s.overfull) return STWS_ERR_LIMIT;
-    if (STWS_P_LOAD(&c->state) == STWS_ENDED || STWS_P_LOAD(&c->stop)) return STWS_CLOSED;
-    if (STWS_P_LOAD(&c->asked)) return STWS_ERR_STATE;
+    result = stws_p_leaving(c);
+    if (result != STWS_OK) return result;
     if (begin && begin->broken) return stws_p_refuse_part(c, begin, frame->command_id);
     if (kind != STWS_P_CONFIRMED && !tied && stws_p_may_post(c) && !c->s.outbox.untaken) {
         result = stws_p_post_growing(c, frame);
@@ -7197,6 +7192,8 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination, const stws_sub
     stws_p_add(&c->s, &frame, "id", id);
     stws_p_add(&c->s, &frame, "ack", o->ack);
     stws_p_add_list(&c->s, &frame, o->headers);
+    result = stws_p_leaving(c);
+    if (result != STWS_OK) return stws_p_finish_call(c, result);
     if (id && stws_p_id_taken(&c->s.subs, id)) result = STWS_ERR_USAGE;
     else if (c->s.overfull) result = STWS_ERR_LIMIT;
     else if (!stws_p_can_say(c, &frame)) result = STWS_ERR_FRAME_BUILD;
@@ -7230,10 +7227,11 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
     sub = stws_p_find_handle(&c->s.subs, handle);
     if (!sub) {
         result = STWS_ERR_USAGE;
-    } else if (sub->sent == 1 && !sub->behind && STWS_P_LOAD(&c->state) == STWS_CONNECTED) {
+    } else if (sub->sent && sub->sent != STWS_P_SKIPPED && !sub->behind && STWS_P_LOAD(&c->state) == STWS_CONNECTED) {
         durable = stws_p_sub_durable(&c->s.subs, sub);
-        if (*durable && stws_p_profile_of(c->s.broker)->ends_before_forgets)
+        if (*durable && stws_p_profile_of(c->s.broker)->ends_before_forgets && sub->sent != STWS_P_ENDED)
             result = stws_p_submit_unsubscribe(c, sub, "");
+        if (result == STWS_OK) sub->sent = STWS_P_ENDED;
         if (result == STWS_OK) result = stws_p_submit_unsubscribe(c, sub, durable);
     }
     if (result == STWS_OK) stws_p_unsubscribed(c, sub);
@@ -7441,12 +7439,12 @@ static int stws_p_push_output(stws *c, int left) {
         }
     }
     stws_p_note_time(c);
-    moved = c->write_error ? c->write_error : stws_p_turn_output(c);
+    moved = stws_p_turn_output(c);
     if (moved >= 0 && can_read) got = stws_p_read_once(c);
     if (c->calling && moved < 0) return moved;
     if (c->calling && moved == 0 && !stws_p_pending(&c->s.out)) return STWS_ERR_STATE;
-    if (moved < 0 || got < 0) stws_p_on_io_error(c, moved < 0 ? moved : got);
-    else if (moved > 0 || got > 0) return STWS_OK;
+    if (moved < 0 || got < 0) stws_p_end_output(c, moved < 0 ? moved : STWS_P_CAST(int, got));
+    if (moved || got) return STWS_OK;
     if (!can_read) c->s.last_in_us = c->now; /* we do not listen: silence means nothing */
     if (!c->calling && c->state == STWS_CONNECTED) stws_p_turn_timers(c);
     if (c->state != STWS_CONNECTED) return c->error;
@@ -7472,6 +7470,7 @@ static int stws_p_drive_once(stws *c, int timeout_ms) {
     return STWS_ERR_STATE;
 }
 static int stws_p_flush_here(stws *c, long long until) {
+    unsigned long long losses = c->losses;
     long long limit;
     int result, left, flushed, unconfirmed;
     for (;;) {
@@ -7481,13 +7480,15 @@ static int stws_p_flush_here(stws *c, long long until) {
         limit = stws_p_flush_limit(c, until);
         stws_p_unlock(c);
         left = stws_p_until(c, limit);
+        if (losses != c->losses && !c->o.confirm) return c->error ? c->error : STWS_P_CAST(int, STWS_ERR_LOST);
         if (flushed) return STWS_OK;
         if (left == 0 && limit != until)
             stws_p_say(c, STWS_ERR_TIMEOUT, "Spring's simple broker gives no receipts: do without option confirm");
         if (left == 0) return STWS_ERR_TIMEOUT;
         c->flushing = 1;
-        if (c->state == STWS_CONNECTED && !unconfirmed) result = stws_p_push_output(c, left);
-        else result = c->calling ? STWS_P_CAST(int, STWS_ERR_STATE) : stws_p_drive_once(c, left);
+        if (c->state == STWS_CONNECTED && !unconfirmed && !c->write_error) result = stws_p_push_output(c, left);
+        else if (c->calling) result = c->write_error ? c->write_error : STWS_P_CAST(int, STWS_ERR_STATE);
+        else result = stws_p_drive_once(c, left);
         c->flushing = 0;
         if (result < 0) return result;
     }
@@ -7531,16 +7532,12 @@ static int stws_p_post_request(stws *c, const stws_outgoing *m, const stws_p_rep
     return stws_p_finish_call(c, result);
 }
 
-/* RabbitMQ sends replies to a /temp-queue without a SUBSCRIBE; they come as nobody's subscription. */
 static int stws_p_await_reply(stws *c, stws_p_reply *reply, long long until) {
     stws_event e;
     while (!reply->arrived) {
         int left = stws_p_until(c, until), result = stws_next(c, &e, left);
         if (result < 0 && !reply->arrived) return result;
-        if (result > 0 && e.type == STWS_EVENT_MESSAGE && e.message->subscription &&
-            strcmp(e.message->subscription, reply->to) == 0)
-            stws_p_take_reply(c, e.message, reply);
-        else if (result > 0) stws_p_dispatch(c, &e);
+        if (result > 0) stws_p_dispatch(c, &e);
         if (reply->arrived) break;
         if (result == 0 && left == 0) return STWS_ERR_TIMEOUT;
         if (result > 0 && e.type == STWS_EVENT_ERROR) return STWS_ERR_BROKER;
@@ -7564,7 +7561,9 @@ STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_messag
     stws_p_unlock(c);
     stws_p_number_text(correlation, "", STWS_P_CAST(unsigned, number));
     stws_p_number_text(to, "/temp-queue/stws-", STWS_P_CAST(unsigned, number));
-    if (c->s.broker != STWS_BROKER_RABBITMQ) handle = stws_subscribe(c, to, &own);
+    own.id = c->s.broker == STWS_BROKER_RABBITMQ ? to : NULL;
+    if (own.id) c->implied = &own;
+    else handle = stws_subscribe(c, to, &own);
     if (handle < 0) return handle;
     result = stws_p_post_request(c, message, &wanted);
     if (result == STWS_OK) result = stws_p_await_reply(c, &wanted, until);
@@ -7573,6 +7572,7 @@ STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_messag
         stws_p_unsubscribed(c, stws_p_find_handle(&c->s.subs, handle));
         stws_p_unlock(c);
     }
+    c->implied = NULL;
     *reply = wanted.copy;
     return result;
 }

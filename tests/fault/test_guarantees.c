@@ -254,8 +254,11 @@ static void test_the_marks_of_the_outbox(void) {
     for (i = 0; i < 5; i++) stws_send(p.client, "/queue/a", kilobyte, sizeof kilobyte);
     peer_turn(&p);
     CHECK(!strstr(bytes_text(&p.log), "OUTBOX"));
+    CHECK(stws_deadline(p.client) != 0);
     for (i = 0; i < 6; i++) stws_send(p.client, "/queue/a", kilobyte, sizeof kilobyte);
+    CHECK_INT(0, (int)stws_deadline(p.client)); /* an event loop is to come at once */
     peer_turn(&p);
+    CHECK(stws_deadline(p.client) != 0);
     CHECK_HAS("OUTBOX_HIGH\n", bytes_text(&p.log));
     stws_send(p.client, "/queue/a", kilobyte, sizeof kilobyte);
     peer_turn(&p);

@@ -192,6 +192,22 @@ static void test_subscriptions_that_mean_nothing(void) {
 
 /* ==== a message that no queue can hold ==== */
 
+/* A handle from a client that has ended would never come to anything. */
+static void test_nothing_is_begun_at_the_end(void) {
+    struct peer p;
+    peer_begin(&p);
+    CHECK(peer_connect(&p));
+    stws_disconnect(p.client, -1);
+    CHECK_INT(STWS_ERR_STATE, stws_subscribe(p.client, "/topic/a", NULL));
+    CHECK_INT(STWS_ERR_STATE, stws_send_text(p.client, "/topic/a", "x"));
+    peer_turn(&p);
+    CHECK_INT(STWS_ENDED, stws_state(p.client));
+    CHECK_INT(STWS_CLOSED, stws_subscribe(p.client, "/topic/a", NULL));
+    CHECK_INT(STWS_CLOSED, stws_send_text(p.client, "/topic/a", "x"));
+    CHECK_INT(0, peer_count(&p, "SUBSCRIBE"));
+    peer_free(&p);
+}
+
 static void test_a_message_larger_than_the_queue(void) {
     static char large[5000];
     const stws_message *message = NULL;
@@ -506,6 +522,7 @@ int main(void) {
     RUN(test_nothing_where_something_belongs);
     RUN(test_options_that_mean_nothing);
     RUN(test_subscriptions_that_mean_nothing);
+    RUN(test_nothing_is_begun_at_the_end);
     RUN(test_a_message_larger_than_the_queue);
     RUN(test_heart_beats_between_messages_that_came_at_once); /* [H1] */
     RUN(test_frames_are_not_left_behind);

@@ -82,6 +82,36 @@ static void test_the_end_of_a_durable_subscription(void) {
     peer_free(&p);
 }
 
+/* Where there is room for the first of the two only, the call fails; anew, it says the other one. */
+static void test_a_durable_subscription_ends_once(void) {
+    static char body[700], name[100];
+    stws_subscription kept = {.durable = name};
+    struct peer p;
+    stws_options o;
+    int handle;
+    memset(name, 'n', sizeof name - 1);
+    peer_init(&p);
+    p.connected = ACTIVEMQ;
+    o = peer_options(&p);
+    o.tx_buffer = 1024;
+    o.outbox_count = 1;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    handle = stws_subscribe(p.client, "/topic/a", &kept);
+    peer_turn(&p);
+    p.write_blocked = 1;
+    CHECK_INT(0, stws_send(p.client, "/queue/a", body, sizeof body));
+    CHECK_STR("STWS_ERR_FULL", stws_result_name(stws_unsubscribe(p.client, handle)));
+    p.write_blocked = 0;
+    peer_turn(&p);
+    CHECK_INT(0, stws_unsubscribe(p.client, handle));
+    peer_turn(&p);
+    CHECK_INT(2, peer_count(&p, "UNSUBSCRIBE"));
+    CHECK_STR(name, sent_header(peer_sent(&p, "UNSUBSCRIBE", 1), "activemq.subscriptionName"));
+    CHECK_INT(STWS_ERR_USAGE, stws_unsubscribe(p.client, handle));
+    peer_free(&p);
+}
+
 /* It takes part in the rule that no two subscriptions have one id. */
 static void test_a_durable_name_is_an_id(void) {
     stws_subscription kept = {.durable = "mine"}, other = {.id = "mine"};
@@ -208,6 +238,7 @@ int main(void) {
     RUN(test_durable);
     RUN(test_the_users_own_words_come_first);
     RUN(test_the_end_of_a_durable_subscription);
+    RUN(test_a_durable_subscription_ends_once);
     RUN(test_a_durable_name_is_an_id);
     RUN(test_text);
     RUN(test_text_that_holds_a_nul_has_a_length);

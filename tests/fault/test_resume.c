@@ -912,14 +912,18 @@ static void test_flush(void) {
     peer_free(&p);
 }
 
-/* A connected client with output that the server does not take, and no second attempt. */
-static void stuck(struct peer *p) {
-    stws_options o;
-    peer_init(p);
+/* No second attempt. */
+static void begin_alone(struct peer *p) {
+    stws_options o = peer_options(p);
     p->tick_us = 1000;
-    o = peer_options(p);
     o.reconnect = STWS_OFF;
     peer_start(p, &o);
+}
+
+/* A connected client with output that the server does not take. */
+static void stuck(struct peer *p) {
+    peer_init(p);
+    begin_alone(p);
     CHECK_INT(0, stws_connect(p->client, 5000));
     p->write_blocked = 1;
     p->tick_us = 500000;
@@ -942,6 +946,34 @@ static void test_flush_to_a_server_that_takes_nothing(void) {
     CHECK_STR("STWS_ERR_EOF", stws_result_name(stws_flush(p.client, 100000)));
     CHECK(p.now_us - begun < 5000000);
     peer_free(&p);
+}
+
+/* What had arrived is handed out before a flush fails, however the connection ended. */
+static void check_a_flush_that_fails(int write_error, int expected) {
+    char log[100];
+    struct peer p;
+    peer_init(&p);
+    p.stepping = 1;
+    begin_alone(&p);
+    CHECK_INT(0, stws_connect(p.client, 5000));
+    bytes_clear(&p.log);
+    peer_message(&p, "sub-1", "1", "/queue/a", "the last words");
+    if (!write_error) peer_end(&p);
+    p.write_blocked = 1;
+    p.write_error = write_error;
+    peer_send(&p, "stuck");
+    CHECK_STR(stws_result_name(expected), stws_result_name(stws_flush(p.client, 5000)));
+    CHECK_INT(expected, stws_error(p.client));
+    peer_turn(&p);
+    snprintf(log, sizeof log, "MESSAGE /queue/a 1 the last words\nDISCONNECTED %s\nEND %s\n",
+             stws_result_name(expected), stws_result_name(expected));
+    CHECK_STR(log, bytes_text(&p.log));
+    peer_free(&p);
+}
+
+static void test_a_flush_that_fails(void) {
+    check_a_flush_that_fails(STWS_ERR_IO, STWS_ERR_IO);
+    check_a_flush_that_fails(0, STWS_ERR_EOF);
 }
 
 /* Once p.extra is set there is a heart-beat to read after every wait. */
@@ -1043,12 +1075,17 @@ static void answer_request(struct peer *p, const struct sent *s) {
     bytes_free(&b);
 }
 
-static void check_request(const char *connected, int subscribes) {
+static void check_request(const char *connected, int subscribes, stws_queue *queue) {
+    const stws_message *queued = NULL;
+    stws_options o;
     stws_outgoing m = {.destination = "/queue/rpc", .body = "ping", .body_len = 4};
     stws_message *reply = NULL;
     struct peer p;
     long long begun;
-    peer_begin(&p);
+    peer_init(&p);
+    o = peer_options(&p);
+    o.queue = queue;
+    peer_start(&p, &o);
     p.tick_us = 1000;
     p.connected = connected;
     p.on_sent = answer_request;
@@ -1061,12 +1098,20 @@ static void check_request(const char *connected, int subscribes) {
     p.on_sent = NULL;
     CHECK_INT(STWS_ERR_TIMEOUT, stws_request(p.client, &m, &reply, 2000));
     CHECK(reply == NULL);
+    if (queue) CHECK_INT(0, stws_queue_pop(queue, &queued, 0));
+    CHECK_INT(0, (int)peer_stats(&p).unknown_subscription);
     peer_free(&p);
 }
 
 static void test_request(void) {
-    check_request("CONNECTED\nversion:1.2\nserver:RabbitMQ/3.10.8\n\n", 0);
-    check_request("CONNECTED\nversion:1.2\nserver:ActiveMQ/6.1.7\n\n", 1);
+    static const char rabbitmq[] = "CONNECTED\nversion:1.2\nserver:RabbitMQ/3.10.8\n\n";
+    static const char activemq[] = "CONNECTED\nversion:1.2\nserver:ActiveMQ/6.1.7\n\n";
+    stws_queue *queue = stws_queue_create(0);
+    check_request(rabbitmq, 0, NULL);
+    check_request(activemq, 1, NULL);
+    check_request(rabbitmq, 0, queue); /* the answer is for who asked, not for who pops */
+    check_request(activemq, 1, queue);
+    stws_queue_destroy(queue);
 }
 
 /* ==== the queue, in one thread ==== */
@@ -1175,6 +1220,7 @@ int main(void) {
     RUN(test_connect);
     RUN(test_flush);
     RUN(test_flush_to_a_server_that_takes_nothing);
+    RUN(test_a_flush_that_fails);
     RUN(test_a_write_that_fails);
     RUN(test_flush_with_confirm);          /* [G4] */
     RUN(test_flush_with_confirm_and_acks); /* [G4] */

@@ -78,6 +78,7 @@ NO_IO = ("no I/O",)
 LARGE_FILES = "-D_FILE_OFFSET_BITS=64"  # for readdir of the vectors on a disk with 64-bit inodes
 TARGETS = [
     emulated("Linux s390x, glibc: 64 bits, big-endian", "s390x-linux-gnu", "qemu-s390x"),
+    emulated("Linux aarch64, glibc: NEON", "aarch64-linux-gnu", "qemu-aarch64"),
     emulated("Linux powerpc, glibc: 32 bits, big-endian", "powerpc-linux-gnu", "qemu-ppc",
              LARGE_FILES),
     emulated("Linux arm, glibc: 32 bits, Thumb-2", "arm-linux-gnueabihf", "qemu-arm", LARGE_FILES),
