@@ -177,12 +177,27 @@ static void check_disconnected(struct user *u, const stws_event *e, const struct
         e->retry_ms < last->retry_after * 1000)
         broken(u->w, "user %d: an attempt in %d ms, before Retry-After", u->number,
                (int)e->retry_ms);
+    if (e->result == STWS_OK && strstr(e->text, "max_session_ms")) {
+        happened(u->w, HEAR_AGE);
+        if (w->now_us - u->session_since < u->options.max_session_ms * 9 / 10 * MS)
+            broken(u->w, "user %d: a session is old after %d ms", u->number,
+                   (int)((w->now_us - u->session_since) / MS));
+    }
+    u->session_since = NEVER;
     if (e->retry_ms > 60000)
         broken(u->w, "user %d: the next attempt in %d ms", u->number, (int)e->retry_ms);
     u->retry_at =
         e->retry_ms >= 0 && !w->p.hooks && !u->hurried ? w->now_us + e->retry_ms * MS : NEVER;
     u->error_by = NEVER;
     u->final = e->retry_ms < 0;
+}
+
+/* The two take turns. */
+static void check_mark(struct user *u, const stws_event *e) {
+    int high = e->type == STWS_EVENT_OUTBOX_HIGH;
+    happened(u->w, high ? HEAR_HIGH : HEAR_LOW);
+    if (high == u->above) broken(u->w, "user %d: a mark of the outbox is told twice", u->number);
+    u->above = high;
 }
 
 /* ==== after every turn, when the client says that it has nothing to do now ==== */
@@ -226,6 +241,13 @@ static void check_receipt_times(struct user *u) {
             check_late(u, "a receipt", p->written_at, u->options.receipt_timeout_ms);
     }
 }
+static void check_marks(struct user *u) {
+    const stws_options *o = &u->client->o; /* without defaults that are still to be put in */
+    size_t used = stws_p_ring_used(&u->client->s.outbox);
+    if (u->threaded) return; /* another may just have sent, and woken this one */
+    if (o->outbox_high && (u->above ? used <= o->outbox_low : used >= o->outbox_high))
+        broken(u->w, "user %d: the outbox has %d octets, and it is not told", u->number, (int)used);
+}
 static void check_quiet(struct user *u) {
     const stws_options *o = &u->options;
     if (u->state == STWS_CONNECTING)
@@ -240,6 +262,9 @@ static void check_quiet(struct user *u) {
     check_beats(u);
     check_pong(u);
     check_receipt_times(u);
+    check_marks(u);
+    if (u->state == STWS_CONNECTED && !u->asked && o->max_session_ms)
+        check_late(u, "a session", u->session_since, o->max_session_ms);
 }
 static void check_turn(struct user *u) {
     int state = stws_state(u->client), conn = u->conn ? u->conn->number : 0;

@@ -78,6 +78,9 @@
     X(HEAR_HELD_BY_ACK, "an ACK without room holds the client back")                               \
     X(HEAR_HELD, "a full queue holds the client back")                                             \
     X(HEAR_ERROR, "an ERROR is told")                                                              \
+    X(HEAR_HIGH, "a full outbox is told")                                                          \
+    X(HEAR_LOW, "an outbox with room again is told")                                               \
+    X(HEAR_AGE, "a session is left for a new one, as it is old")                                   \
     X(HEAR_RECEIPT, "a receipt ends well")                                                         \
     X(HEAR_RECEIPT_ERROR, "a receipt ends with an ERROR")                                          \
     X(HEAR_RECEIPT_TIMEOUT, "a receipt ends at its time-out")                                      \

@@ -16,10 +16,20 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 OUT = ROOT / "build" / "mutants"
 SEEDS = 4000
-SECONDS = 200
+SECONDS = 500
 
 # name: (function, old, new), or several of them
 DEFECTS = {
+    # The marks of the outbox, and the age of a session.
+    "a full outbox is not told at once":
+        ("stws_p_due", " || stws_p_crosses_mark(c)", ""),
+    "a full outbox is told for ever":
+        ("stws_p_cross_mark", "if (crosses) c->above_high = !c->above_high;", ""),
+    "an old session is kept":
+        ("stws_p_turn_timers", " && c->now >= c->renew_us", " && 0"),
+    "a session is old at once":
+        ("stws_p_session_end", "c->now + (ms - stws_p_random_up_to(c, ms / 10)) * STWS_P_US",
+         "c->now + ms"),
     # From one session to the next.
     "subscriptions are not made again":
         ("stws_p_leave_session", "stws_p_all_unsent(&c->s.subs);", ""),

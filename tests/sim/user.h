@@ -33,10 +33,12 @@ static void user_connected(struct user *u) {
     }
     happened(u->w, HEAR_CONNECTED);
     u->conn->told = 1;
+    u->session_since = u->w->now_us;
 }
 static void user_event(struct user *u, const stws_event *e) {
-    static const char *const names[] = {"NONE",  "CONNECTED",    "MESSAGE",  "RECEIPT",
-                                        "ERROR", "DISCONNECTED", "UNHANDLED"};
+    static const char *const names[] = {"NONE",      "CONNECTED",   "MESSAGE",
+                                        "RECEIPT",   "ERROR",       "DISCONNECTED",
+                                        "UNHANDLED", "OUTBOX_HIGH", "OUTBOX_LOW"};
     struct world *w = u->w;
     struct conn *last = w->conns;
     if (e->type != STWS_EVENT_MESSAGE)
@@ -48,6 +50,7 @@ static void user_event(struct user *u, const stws_event *e) {
     if (e->type == STWS_EVENT_MESSAGE) user_message(u, e->message, 0);
     if (e->type == STWS_EVENT_RECEIPT) check_receipt(u, e);
     if (e->type == STWS_EVENT_DISCONNECTED) check_disconnected(u, e, last);
+    if (e->type == STWS_EVENT_OUTBOX_HIGH || e->type == STWS_EVENT_OUTBOX_LOW) check_mark(u, e);
     if (e->type == STWS_EVENT_UNHANDLED) broken(w, "a frame that no broker sends");
     if (e->type == STWS_EVENT_ERROR) {
         happened(w, HEAR_ERROR);
@@ -121,6 +124,7 @@ static void user_limits(struct user *u, stws_options *o) {
     o->tx_buffer = w->p.tiny ? 1024 : 16384;
     o->outbox_bytes = w->p.large ? 131072 : w->p.tiny ? 8192 : 32768;
     o->outbox_count = chance(w, 200) ? 8 : 0;
+    if (chance(w, 400)) o->outbox_high = o->outbox_bytes / (size_t)between(w, 2, 8);
     o->outbox_policy = w->p.policy;
     o->outbox_block_ms = 400;
     o->max_ws_message = (size_t)w->p.cut;
@@ -137,6 +141,7 @@ static void user_times(stws_options *o, struct world *w) {
     o->reconnect_min_ms = 50;
     o->reconnect_max_ms = 1500;
     o->stable_ms = 1000;
+    o->max_session_ms = chance(w, 200) ? between(w, 2000, 8000) : 0;
     o->reconnect_jitter = chance(w, 300) ? 25 : 0;
 }
 static void user_make(struct user *u) {
@@ -170,9 +175,10 @@ static void user_make(struct user *u) {
     o->user = u;
     u->bound = stws_size(o) + 3 * (o->max_body + o->max_line + 2 * 65536);
     u->due_us = w->now_us;
-    u->state_since = u->end_by = u->error_by = u->retry_at = NEVER;
+    u->state_since = u->session_since = u->end_by = u->error_by = u->retry_at = NEVER;
     u->incarnation++;
     u->asked = u->stopped = u->ended = u->dead = u->result = u->in_transaction = 0;
+    u->above = 0;
     u->wants = u->state = u->late_end = u->final = u->hurried = u->starved = u->receipt_count =
         u->sub_count = 0;
     w->interrupted++;

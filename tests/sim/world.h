@@ -208,7 +208,8 @@ struct user {
     /* What the client has said, and what it has to keep. */
     int state, last_conn, ended, result, dead;
     int final; /* DISCONNECTED has said that no other attempt follows */
-    long long state_since, end_by, error_by, retry_at;
+    long long state_since, session_since, end_by, error_by, retry_at;
+    int above;                /* OUTBOX_HIGH was told, and no OUTBOX_LOW since */
     int fifo_conn, fifo_next; /* the message that has to come next */
     int starved; /* memory was short once: a frame larger than tx_buffer may have been given up */
     size_t live_bytes, bound;
