@@ -104,9 +104,9 @@ One thread at a time drives a client. What other threads may do meanwhile:
 
 Any thread, callbacks included, may subscribe, send, acknowledge, open and close transactions, flush, disconnect,
 reconnect, and ask for state, statistics, error code, broker and version; [T1] `stws_stop` may come from a signal
-handler too. [T2] `stws_next`, `_run`, `_step`, `_fds`, `_deadline`, `_connect`, `_request` and `stws_error_text`
-belong to the thread that drives, and `stws_destroy` to whoever is the last. Codecs are pure: any thread, each with a
-state of its own. Each group of declarations says it again.
+handler too. [T2] `stws_next`, `_run`, `_run_many`, `_step`, `_fds`, `_deadline`, `_connect`, `_request` and
+`stws_error_text` belong to the thread that drives, and `stws_destroy` to whoever is the last. Codecs are pure: any
+thread, each with a state of its own. Each group of declarations says it again.
 
 Callbacks run in the thread that drives, without a lock held; but on_trace runs in the one that sends, often under it,
 and may not call the client. The others may call anything but the driving calls and stws_destroy. [T3]
@@ -118,9 +118,9 @@ A call returns 0 or more, or a negative code. When a connection fails, STWS_EVEN
 next attempt comes, and `stws_error_text` has a sentence with cause and remedy. [E1] Attempts wait reconnect_min_ms,
 then twice as long each time up to reconnect_max_ms, less a random part (so that a thousand clients do not come back
 together); a session that lived for stable_ms starts over. [E2] Final at once, as another attempt would not change
-them: a wrong URL, HTTP 200, 3xx, 400, 401, 403, 404, an answer that is no WebSocket upgrade, a refused CONNECT, a
-version nobody offered, a certificate that is not to be trusted. [E3] Retried: no route, refused, reset, time-outs,
-429, 5xx (with Retry-After), a lost heart-beat, an ERROR in a session, a close. [E4]
+them: a wrong URL, an HTTP status below 500 (but 408, 425, 429), an answer that is no WebSocket upgrade, a refused
+CONNECT, a version nobody offered, a certificate that is not to be trusted. [E3] Retried: no route, refused, reset,
+time-outs, HTTP 408, 425, 429, 5xx (with Retry-After), a lost heart-beat, an ERROR in a session, a close. [E4]
 
 `urls` names several servers, tried in turn. [E5] `before_connect` and `before_subscribe` are asked before each attempt
 and each SUBSCRIBE, and may bring a fresh URL, token or header, or say "not yet". [E6] `stws_reconnect_now` and
@@ -2728,17 +2728,16 @@ typedef struct stws_p_session {
     int overfull;               /* it had more headers than max_headers, or one without a value */
     stws_message message;
     int answered;  /* the user has sent an ACK or NACK for it */
-    size_t taken;  /* octets of the frame that was handed out last */
     int in_opcode; /* of the message its bytes came in */
+    size_t taken;  /* octets of the frame that was handed out last */
     unsigned char *pool; /* as large as the output asks for, like `said` */
     size_t said_cap, pool_size, pool_left;
     stws_random random;
-    int version, broker;
+    int version, broker, peer_close_code;
     unsigned epoch;
     long long heartbeat_out_us, heartbeat_in_us, last_in_us, last_out_us;
     char pong[125];
     unsigned char pong_len, pong_due;
-    int peer_close_code;
     char *peer_close_reason; /* lies in the client's `where`, and is looked at once, before that is used */
     stws_p_subs subs;
     stws_p_receipt *receipts;
@@ -4932,7 +4931,8 @@ struct stws {
     int calling;             /* a callback is running: the message it looks at has to stay where it is */
     int busy_turns;          /* in a row, in which something moved */
     int frames_left;         /* until time is looked at again */
-    unsigned long long losses; /* sessions that ended with output unwritten */
+    unsigned losses;         /* sessions that ended with output unwritten */
+    unsigned refusals;       /* calls that would have written, but the socket was full */
     size_t http_scanned;     /* of the answer's head, in vain: not to be looked at again */
     unsigned char close_sent, reconnect_asked, waiting, threads, has_heap, broken;
     unsigned char held, event_due;     /* why nothing is read, STWS_P_HELD_; DISCONNECTED waits to be told */
@@ -4945,8 +4945,8 @@ struct stws {
     unsigned char flushing, above_high; /* stws_flush waits for receipts; OUTBOX_HIGH was told, OUTBOX_LOW not yet */
     unsigned char owes_turn;           /* frames are left, but a turn comes first: no waiting */
     unsigned char ack_due;             /* the last message is to be acknowledged, at the latest when we come again */
-    unsigned refusals;                 /* calls that would have written, but the socket was full */
-    int refused;                       /* CONNECT was, by an ERROR */
+    unsigned char refused;             /* CONNECT was, by an ERROR */
+    char key[25];                      /* Sec-WebSocket-Key */
     stws_event kept;         /* that stws_flush met and that nobody had a callback for */
     const stws_subscription *implied; /* that the broker makes itself, of a stws_request that waits; or NULL */
     long long now, deadline_us, error_close_us, hook_us, due_us, stalled_us, session_us, end_us;
@@ -4957,7 +4957,6 @@ struct stws {
     stws_stats_numbers *shared_stats; /* a copy of the driving thread's, for the others; NULL when there are none */
     stws_attempt try_now;
     stws_url url;
-    char key[25];
     char *text, *where; /* the error's sentence, text_size octets, and its URL, half of that */
     size_t text_size;
     stws_transport io;
@@ -5799,7 +5798,8 @@ static int stws_p_resolve(stws *c, const char *host) {
     c->now = c->clock.now_us(c->clock.ctx);
     stws_p_tcp_interleave(&c->tcp);
     if (result == 0) return 1;
-    stws_p_say(c, STWS_ERR_RESOLVE, "the host name \"%s\" could not be resolved: %s", host, gai_strerror(result));
+    stws_p_say(c, STWS_ERR_RESOLVE, "the %shost name \"%s\" could not be resolved: %s",
+               c->tcp.proxy ? "proxy's " : "", host, gai_strerror(result));
     return 0;
 }
 
@@ -6291,7 +6291,7 @@ static int stws_p_on_error(stws *c, stws_event *e) {
     stws_p_frame_event(c, e, STWS_EVENT_ERROR);
     e->result = c->error;
     e->text = c->text;
-    c->refused = login;
+    c->refused = c->state == STWS_LOGGING_IN;
     if (login) return 1;
     stws_p_settle(c, stws_p_receipt_number(stws_p_known_value(&c->s, STWS_P_RECEIPT_ID)), STWS_ERR_BROKER);
     if (c->error_close_us == STWS_P_NEVER) c->error_close_us = c->now + stws_p_ms(c->o.close_timeout_ms);
@@ -7414,7 +7414,7 @@ static long long stws_p_flush_limit(const stws *c, long long until) {
 
 /* Another thread drives: wait until it has flushed. Under the lock. */
 static int stws_p_flush_elsewhere(stws *c, long long until) {
-    unsigned long long losses = c->losses;
+    unsigned losses = c->losses;
     while (!stws_p_is_flushed(c)) {
         if (STWS_P_LOAD(&c->state) == STWS_ENDED) return STWS_CLOSED;
         if (!stws_p_await_driver(c, stws_p_flush_limit(c, until))) return STWS_ERR_TIMEOUT;
@@ -7470,7 +7470,7 @@ static int stws_p_drive_once(stws *c, int timeout_ms) {
     return STWS_ERR_STATE;
 }
 static int stws_p_flush_here(stws *c, long long until) {
-    unsigned long long losses = c->losses;
+    unsigned losses = c->losses;
     long long limit;
     int result, left, flushed, unconfirmed;
     for (;;) {

@@ -56,6 +56,9 @@ static const char help[] =
     "  --trace              print every frame to stderr, secrets masked\n"
     "  -h, --help, --version\n"
     "\n"
+    "Errors name options of the library: login and passcode are -u and -p here,\n"
+    "connect_headers and http_headers --connect-header and --http-header.\n"
+    "\n"
     "exit: 0 done, 1 connection or broker error, 2 usage, 3 time-out, 130 SIGINT,\n"
     "      143 SIGTERM\n"
     "\n"
@@ -268,6 +271,12 @@ static int set_destination(settings *set, const char *destination) {
     return 1;
 }
 
+static int set_text(settings *set, const char *text) {
+    if (set->text || set->file_count) return 0;
+    set->text = text;
+    return 1;
+}
+
 static int set_header(settings *set, const char *value, const char *last) {
     if (!last) return 0;
     if (*last == 's') return add_sub_header(&set->subs[set->sub_count - 1], value);
@@ -279,7 +288,7 @@ static int set_value(settings *set, const char *name, const char *value, const c
     if (strcmp(name, "-s") == 0) return *last = "s", set_subscription(set, value);
     if (strcmp(name, "-d") == 0) return *last = "d", set_destination(set, value);
     if (strcmp(name, "-H") == 0) return set_header(set, value, *last);
-    if (strcmp(name, "-m") == 0) return set->text = value, !set->file_count;
+    if (strcmp(name, "-m") == 0) return set_text(set, value);
     if (strcmp(name, "-f") == 0) return add_file(set, value);
     if (strcmp(name, "-u") == 0) return o->login = value, 1;
     if (strcmp(name, "-p") == 0) return o->passcode = value, 1;
@@ -311,7 +320,7 @@ static const char *wanted(const char *name) {
         {"-s", "a destination (at most 1024 of them)"},
         {"-d", "one destination, once"},
         {"-H", "'name:value', after the -s or -d that it belongs to"},
-        {"-m", "a text, and no -f beside it"},
+        {"-m", "one text, once, and no -f beside it"},
         {"-f", "a file (at most 1024 of them), and no -m beside it"},
         {"--connect-header", "'name:value'"},
         {"--http-header", "'Name: value' in one line"},
@@ -347,7 +356,8 @@ static void print_trace(FILE *out, int direction, const stws_frame *frame) {
         fputc(':', out);
         print_plain(out, frame->headers[i].value);
     }
-    if (frame->body_len) fprintf(out, " (%zu octets)", frame->body_len);
+    if (frame->body_len)
+        fprintf(out, " (%zu octet%s)", frame->body_len, frame->body_len == 1 ? "" : "s");
     fputc('\n', out);
 }
 

@@ -48,5 +48,5 @@ publish '{"id": 7, "text": "JSON is just text"}'
 cat <<END
 
 Each notification arrived. Next: start $programs/mini_broker and give the URL that it prints to
-$programs/notifications, or to $programs/stomp_cat with "-s $topic".
+$programs/minimal, or to $programs/stomp_cat with "-s $topic".
 END

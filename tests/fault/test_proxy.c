@@ -305,7 +305,8 @@ static void test_nobody_listens(void) {
     o = behind(&p, "ws://broker.invalid:81/");
     check_fails(&o, STWS_ERR_CONNECT, "cannot be reached: connection refused");
     o.proxy = "http://proxy.invalid:1";
-    check_fails(&o, STWS_ERR_RESOLVE, "\"proxy.invalid\" could not be resolved");
+    check_fails(&o, STWS_ERR_RESOLVE,
+                "the proxy's host name \"proxy.invalid\" could not be resolved");
 }
 
 /* ==== time, which is the test's own ==== */

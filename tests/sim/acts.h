@@ -145,7 +145,8 @@ static void note_send(struct user *u, int uid, int result, long long began) {
     struct world *w = u->w;
     struct parcel *p = &w->parcels[uid];
     p->wanted = result >= 0;
-    p->waited = w->now_us != began;
+    p->waited =
+        w->now_us != began || (u->options.outbox_policy == STWS_FULL_BLOCK && w->calls != p->call);
     if (p->waited) p->call = ++w->calls; /* only now did the client take it */
     if (result < 0)
         p->call = 0;
