@@ -1,7 +1,8 @@
 #!/bin/sh
 # The fuzz targets. What makes them is in the Makefile, what they check in fuzz_*.c.
 #
-#     tests/fuzz/run.sh fuzz SECONDS     each target for so long, from its corpus on, JOBS (2) at a time
+#     tests/fuzz/run.sh fuzz SECONDS     each target for so long, from its corpus on, JOBS (2) at a time;
+#                                        with SEED always the same way, so that what fails has changed
 #     tests/fuzz/run.sh replay           the corpora, and how much of the parsers they cover
 #     tests/fuzz/run.sh minimise         put what fuzzing has found into the corpora, and make them
 #                                        as small as they can be with the same coverage
@@ -51,7 +52,7 @@ fuzz_target() {
     dictionary $1 >$out/$1.dict
     timeout -k 10 $((seconds + 120)) $out/tests/fuzz/fuzz_$1 -max_total_time=$seconds \
         -max_len=$most_octets -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=256 \
-        -print_final_stats=1 -dict=$out/$1.dict -artifact_prefix=$out/found/$1- \
+        -print_final_stats=1 -seed="${SEED:-0}" -dict=$out/$1.dict -artifact_prefix=$out/found/$1- \
         $out/corpus/$1 $corpora/$1 >$log 2>&1
     echo $? >$out/$1.status
 }
@@ -160,6 +161,6 @@ case ${1:-} in
     one) seconds=$2 && fuzz_target "$3" && exit ;;
     replay) replay_all ;;
     minimise) minimise_all ;;
-    *) sed -n '4,7s/^# *//p' "$0" && exit 2 ;;
+    *) sed -n '4,8s/^# *//p' "$0" && exit 2 ;;
 esac
 report
