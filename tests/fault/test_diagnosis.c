@@ -123,6 +123,10 @@ static void test_sockjs_framing(void) {
     check_sockjs_frame("h");
     check_sockjs_frame("a[\"CONNECTED\\nversion:1.2\\n\\n\\u0000\"]");
     check_sockjs_frame("c[3000,\"Go away!\"]");
+    check_sockjs_frame("oa[\"what follows in the same read\"]");
+    check_sockjs_frame("oh");
+    check_sockjs_frame("a");
+    check_sockjs_frame("c");
 }
 
 static void test_401(void) {
@@ -181,7 +185,7 @@ static void test_a_redirect_names_its_goal(void) {
 }
 
 static void test_a_server_in_trouble_is_tried_again(void) {
-    static const int status[] = {429, 500, 502, 503, 504};
+    static const int status[] = {408, 425, 429, 500, 502, 503, 504};
     size_t i;
     for (i = 0; i < sizeof status / sizeof *status; i++) {
         struct peer p;
@@ -200,6 +204,21 @@ static void test_a_server_in_trouble_is_tried_again(void) {
     }
 }
 
+static void test_what_another_attempt_does_not_change(void) {
+    static const int status[] = {402, 405, 410, 418, 451};
+    size_t i;
+    for (i = 0; i < sizeof status / sizeof *status; i++) {
+        struct peer p;
+        struct bytes answer = {0};
+        bytes_print(&answer, "HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n", status[i]);
+        answered(&p, RAW, answer.data);
+        check_trouble(&p, STWS_ERR_HTTP_STATUS, FINAL);
+        CHECK_INT(status[i], stws_http_status(p.client));
+        peer_free(&p);
+        bytes_free(&answer);
+    }
+}
+
 static void test_503_with_retry_after(void) {
     struct peer p;
     answered(&p, RAW, "HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n");
@@ -213,18 +232,25 @@ static void test_503_with_retry_after(void) {
     peer_free(&p);
 }
 
-static void test_a_tls_server_on_a_plain_url(void) {
-    static const char alert[] = {0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x46};
+/* The server begins so, and closes: is that TLS? */
+static void check_record(const char record[7], int is_tls) {
     struct peer p;
     begin_at(&p, RAW, "");
     peer_turn(&p);
-    peer_raw(&p, alert, sizeof alert);
+    peer_raw(&p, record, 7);
     peer_end(&p);
     until_trouble(&p);
-    CHECK(p.result == STWS_ERR_HTTP || p.result == STWS_ERR_TLS);
-    CHECK_HAS("TLS", why(&p));
-    CHECK_HAS("wss://", why(&p));
+    CHECK_INT(STWS_ERR_HTTP, p.result);
+    CHECK_HAS(is_tls ? "wss://" : "is not HTTP", why(&p));
+    CHECK_INT(is_tls, strstr(why(&p), "answers with TLS") != NULL);
     peer_free(&p);
+}
+
+static void test_a_tls_server_on_a_plain_url(void) {
+    check_record("\x15\x03\x03\0\x02\x02\x46", 1); /* an alert */
+    check_record("\x16\x03\x03\0\x02\x02\x46", 1); /* a handshake record */
+    check_record("\x16\x04\x03\0\x02\x02\x46", 0);
+    check_record("\x14\x03\x03\0\x02\x02\x46", 0);
 }
 
 static void test_not_http_at_all(void) {
@@ -543,6 +569,37 @@ static void test_a_message_over_the_servers_limit(void) {
         "max_ws_message");
     check_over_the_servers_limit("CONNECTED\nversion:1.2\nserver:some/1\nheart-beat:0,0\n\n",
                                  "max_ws_message", "maxTextMessageSize");
+}
+
+/* An ERROR in a session: what to do about it, where brokers' words tell. */
+static void check_hint(const char *frame, int heartbeat_out_ms, const char *part) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.heartbeat_out_ms = heartbeat_out_ms;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    peer_stomp(&p, frame);
+    peer_turn(&p);
+    if (part)
+        CHECK_HAS(part, why(&p));
+    else
+        CHECK(!strchr(why(&p), ';'));
+    peer_free(&p);
+}
+
+static void test_errors_with_a_remedy(void) {
+    check_hint("ERROR\nmessage:over the configured buffer size limit 65536\n\n", 0,
+               "setMessageSizeLimit");
+    check_hint("ERROR\nmessage:no\n\nThe maximum command length was exceeded", 0,
+               "setMessageSizeLimit");
+    check_hint("ERROR\nmessage:AMQ229014: no data in 60,000 ms\n\n", 0, "heartbeat_out_ms");
+    check_hint("ERROR\nmessage:Session closed.\n\n", STWS_OFF, "heartbeat_out_ms");
+    check_hint("ERROR\nmessage:Session closed.\n\n", 0, NULL);
+    check_hint("ERROR\nmessage:no such vhost\n\n", 0, "virtual host");
+    check_hint("ERROR\nmessage:Supported protocol versions are 1.0\n\n", 0, "option versions");
+    check_hint("ERROR\n\nsomething else", 0, NULL);
 }
 
 static void test_a_lost_heart_beat(void) {
@@ -972,8 +1029,9 @@ int main(void) {
     RUN(test_404); /* [E3] */
     RUN(test_426);
     RUN(test_a_redirect_names_its_goal);
-    RUN(test_a_server_in_trouble_is_tried_again); /* [E1] */
-    RUN(test_503_with_retry_after);               /* [E4] */
+    RUN(test_a_server_in_trouble_is_tried_again);   /* [E1] */
+    RUN(test_what_another_attempt_does_not_change); /* [E3] */
+    RUN(test_503_with_retry_after);                 /* [E4] */
     RUN(test_a_tls_server_on_a_plain_url);
     RUN(test_not_http_at_all);
     RUN(test_101_that_breaks_the_handshake);
@@ -993,6 +1051,7 @@ int main(void) {
     RUN(test_a_close_code_of_springs);
     RUN(test_a_message_over_our_limits); /* [I1] */
     RUN(test_a_message_over_the_servers_limit);
+    RUN(test_errors_with_a_remedy);
     RUN(test_a_lost_heart_beat);           /* [E4] */
     RUN(test_our_own_loop_was_late);       /* [H4] */
     RUN(test_a_callback_blocked_the_loop); /* [H4] */

@@ -170,9 +170,167 @@ static void test_options_that_mean_nothing(void) {
     CHECK(stws_size(&o) > 0);
     o.outbox_policy = 9;
     check_options(o, "options.outbox_policy");
+    o.outbox_policy = -1;
+    check_options(o, "options.outbox_policy");
     o.outbox_policy = 0;
     o.utf8 = 9;
     check_options(o, "options.utf8");
+    o.utf8 = -1;
+    check_options(o, "options.utf8");
+    o.utf8 = 0;
+    o.broker = STWS_BROKER_ARTEMIS + 1;
+    check_options(o, "options.broker");
+    o.broker = -1;
+    check_options(o, "options.broker");
+    o.broker = 0;
+    o.versions = 1 << 9;
+    check_options(o, "options.versions");
+    o.versions = 0;
+    o.stable_id = "";
+    check_options(o, "options.stable_id");
+}
+
+static void test_header_lists_that_mean_nothing(void) {
+    static const char *const lists[][3] = {{"name", NULL, NULL},
+                                           {"", "value", NULL},
+                                           {"na:me", "value", NULL},
+                                           {"na\nme", "value", NULL},
+                                           {"name", "val\rue", NULL}};
+    stws_options o = {.single_thread = 1};
+    size_t i;
+    for (i = 0; i < sizeof lists / sizeof *lists; i++) {
+        o.connect_headers = lists[i];
+        check_options(o, "connect_headers");
+    }
+    o.connect_headers = NULL;
+    o.client_id = "two\rlines";
+    check_options(o, "client_id");
+}
+
+static void test_urls_that_mean_nothing(void) {
+    static const char *urls[66], *const none[] = {NULL};
+    stws_options o = {.urls = urls, .single_thread = 1};
+    const char *why = NULL;
+    stws *client;
+    size_t i;
+    CHECK_INT(STWS_ERR_USAGE, stws_init(NULL, 0, NULL, &client, &why));
+    CHECK_HAS("url is missing", why);
+    for (i = 0; i < 65; i++) urls[i] = "ws://broker.test/";
+    check_options(o, "more than 64");
+    urls[1] = "http://broker.test/";
+    check_options(o, "ws://");
+    o.urls = none;
+    o.url = NULL;
+    CHECK_INT(STWS_ERR_USAGE, stws_init(NULL, 0, &o, &client, &why));
+}
+
+/* ==== no client at all ==== */
+
+static void test_no_client(void) {
+    stws_outgoing m = {.destination = "/queue/a"};
+    stws_message none;
+    stws_message *reply = NULL;
+    stws_stats_numbers numbers;
+    stws_event e;
+    stws_fd fd;
+    memset(&none, 0, sizeof none);
+    stws_stop(NULL);
+    stws_destroy(NULL);
+    CHECK_INT(STWS_ERR_MEMORY, stws_next(NULL, &e, 0));
+    CHECK_INT(STWS_ERR_MEMORY, stws_run(NULL));
+    CHECK_INT(STWS_ERR_MEMORY, stws_step(NULL));
+    CHECK_INT(STWS_ERR_MEMORY, stws_connect(NULL, 0));
+    CHECK_INT(STWS_ERR_MEMORY, stws_start(NULL));
+    CHECK_INT(STWS_ERR_MEMORY, stws_join(NULL));
+    CHECK_INT(STWS_ERR_MEMORY, stws_flush(NULL, 0));
+    CHECK_INT(STWS_ERR_MEMORY, stws_disconnect(NULL, 0));
+    CHECK_INT(STWS_ERR_MEMORY, stws_reconnect_now(NULL));
+    CHECK_INT(STWS_ERR_MEMORY, stws_subscribe(NULL, "/topic/a", NULL));
+    CHECK_INT(STWS_ERR_MEMORY, stws_unsubscribe(NULL, 1));
+    CHECK_INT(STWS_ERR_MEMORY, stws_send(NULL, "/queue/a", "x", 1));
+    CHECK_INT(STWS_ERR_MEMORY, stws_begin(NULL, "t"));
+    CHECK_INT(STWS_ERR_MEMORY, stws_request(NULL, &m, &reply, 0));
+    CHECK_INT(STWS_ERR_STALE, stws_ack(NULL, &none));
+    CHECK_INT(STWS_ERR_MEMORY, stws_nack(NULL, NULL));
+    CHECK_INT(0, stws_fds(NULL, &fd, 1));
+    CHECK_INT(0, (int)stws_deadline(NULL));
+    CHECK_INT(STWS_ENDED, stws_state(NULL));
+    CHECK_INT(STWS_ERR_MEMORY, stws_error(NULL));
+    CHECK_INT(0, stws_broker(NULL) + stws_version(NULL) + stws_http_status(NULL));
+    CHECK_INT(0, stws_close_code(NULL));
+    CHECK(stws_user(NULL) == NULL && *stws_error_text(NULL));
+    stws_stats(NULL, &numbers);
+    CHECK_INT(0, (int)numbers.bytes_in);
+}
+
+/* ==== a flush in a callback: it only writes ==== */
+
+/* Send, and say how a flush ended, and what of it is at the peer already. */
+static void flush_in_callback(struct peer *p, const stws_event *e) {
+    int result;
+    if (e->type != STWS_EVENT_MESSAGE) return;
+    if (p->extra)
+        stws_subscribe(p->client, "/topic/held-back", NULL);
+    else
+        CHECK_INT(0, stws_send(p->client, "/queue/a", "now", 3));
+    result = stws_flush(p->client, 20);
+    bytes_print(&p->log, "%s, %d octets written\n", stws_result_name(result), (int)p->in.len);
+}
+
+static int wait_forever(stws *client, stws_subscribing *asked, void *user) {
+    (void)client, (void)asked, (void)user;
+    return 1000;
+}
+
+static void check_flush_in_callback(int blocked, int write_error, int waits, const char *expected) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    p.stepping = 1;
+    o = peer_options(&p);
+    if (waits) o.before_subscribe = wait_forever;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    peer_forget(&p);
+    p.tick_us = 1000;
+    p.on_event = flush_in_callback;
+    p.extra = waits ? &p : NULL;
+    p.write_blocked = blocked;
+    peer_message(&p, "sub-9", "1", "/topic/a", "x");
+    if (write_error) p.write_error = write_error;
+    stws_step(p.client);
+    CHECK_HAS(expected, bytes_text(&p.log));
+    peer_free(&p);
+}
+
+static void test_a_flush_in_a_callback(void) {
+    check_flush_in_callback(0, 0, 0, "STWS_OK, 54 octets written\n");
+    check_flush_in_callback(1, 0, 0, "STWS_ERR_TIMEOUT, 0 octets written\n");
+    check_flush_in_callback(0, STWS_ERR_IO, 0, "STWS_ERR_IO, 0 octets written\n");
+    check_flush_in_callback(0, 0, 1, "STWS_ERR_STATE, 0 octets written\n");
+}
+
+/* ==== more clients than one wait covers ==== */
+
+static void test_run_many_of_many(void) {
+    enum { MANY = 70 };
+    static struct peer peers[MANY];
+    stws *clients[MANY];
+    stws_options o;
+    int i, beats = 0;
+    for (i = 0; i < MANY; i++) {
+        peer_init(&peers[i]);
+        o = peer_options(&peers[i]);
+        o.clock = NULL; /* they are waited for by the real one */
+        clients[i] = peer_start(&peers[i], &o);
+        peers[i].tick_us = 1;
+    }
+    CHECK_INT(STWS_ERR_TIMEOUT, stws_run_many(clients, MANY, 100));
+    for (i = 0; i < MANY; i++) beats += stws_state(clients[i]) == STWS_CONNECTED;
+    CHECK_INT(MANY, beats);
+    for (i = 0; i < MANY; i++) stws_stop(clients[i]);
+    CHECK_INT(0, stws_run_many(clients, MANY, -1));
+    for (i = 0; i < MANY; i++) peer_free(&peers[i]);
 }
 
 static void test_subscriptions_that_mean_nothing(void) {
@@ -522,6 +680,11 @@ int main(void) {
     RUN(test_nothing_where_something_belongs);
     RUN(test_options_that_mean_nothing);
     RUN(test_subscriptions_that_mean_nothing);
+    RUN(test_header_lists_that_mean_nothing);
+    RUN(test_urls_that_mean_nothing);
+    RUN(test_no_client);
+    RUN(test_a_flush_in_a_callback);
+    RUN(test_run_many_of_many); /* [D2] */
     RUN(test_nothing_is_begun_at_the_end);
     RUN(test_a_message_larger_than_the_queue);
     RUN(test_heart_beats_between_messages_that_came_at_once); /* [H1] */

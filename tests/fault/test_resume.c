@@ -1068,6 +1068,10 @@ static void answer_request(struct peer *p, const struct sent *s) {
     struct bytes b = {0};
     if (s->frame.command_id != STWS_COMMAND_SEND) return;
     CHECK(*to != 0);
+    bytes_print(&b, "MESSAGE\nsubscription:%s\nmessage-id:0\ndestination:%s\ncorrelation-id:x\n\n",
+                sub ? sent_header(sub, "id") : to, to);
+    peer_stomp(p, b.data); /* of another question, which nobody waits for any more */
+    bytes_clear(&b);
     bytes_print(
         &b, "MESSAGE\nsubscription:%s\nmessage-id:1\ndestination:%s\ncorrelation-id:%s\n\nre: %s",
         sub ? sent_header(sub, "id") : to, to, sent_header(s, "correlation-id"), s->frame.body);
@@ -1100,6 +1104,23 @@ static void check_request(const char *connected, int subscribes, stws_queue *que
     CHECK(reply == NULL);
     if (queue) CHECK_INT(0, stws_queue_pop(queue, &queued, 0));
     CHECK_INT(0, (int)peer_stats(&p).unknown_subscription);
+    peer_free(&p);
+}
+
+static void refuse_request(struct peer *p, const struct sent *s) {
+    if (s->frame.command_id == STWS_COMMAND_SEND) peer_stomp(p, "ERROR\nmessage:no such queue\n\n");
+}
+
+static void test_a_request_that_is_refused(void) {
+    stws_outgoing m = {.destination = "/queue/rpc", .body = "ping", .body_len = 4};
+    stws_message *reply = NULL;
+    struct peer p;
+    peer_begin(&p);
+    p.tick_us = 1000;
+    p.on_sent = refuse_request;
+    CHECK_STR("STWS_ERR_BROKER", stws_result_name(stws_request(p.client, &m, &reply, 5000)));
+    CHECK(reply == NULL);
+    CHECK_HAS("no such queue", stws_error_text(p.client));
     peer_free(&p);
 }
 
@@ -1224,6 +1245,7 @@ int main(void) {
     RUN(test_a_write_that_fails);
     RUN(test_flush_with_confirm);          /* [G4] */
     RUN(test_flush_with_confirm_and_acks); /* [G4] */
+    RUN(test_a_request_that_is_refused);
     RUN(test_request);
     RUN(test_a_full_queue_holds_the_server_back); /* [G10] */
     RUN(test_stop_with_a_full_queue);

@@ -84,7 +84,7 @@ DEFECTS = {
         ("stws_p_enqueue", "c->held = result == 0 ? STWS_P_HELD_BY_QUEUE : 0;", "c->held = 0;"),
     # Subscriptions.
     "UNSUBSCRIBE is not sent":
-        ("stws_unsubscribe", "} else if (sub->sent == 1 && ", "} else if (0 && "),
+        ("stws_unsubscribe", "} else if (sub->sent && sub->sent != STWS_P_SKIPPED && ", "} else if (0 && "),
     "a reused id overtakes its UNSUBSCRIBE":
         ("stws_p_subscribe", "sub->sent = sub->behind = 1;\n        c->s.subs.unsent--;", ""),
     "a taken id is given again":
