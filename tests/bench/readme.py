@@ -83,13 +83,18 @@ def doubt(results):
             "nothing.")
 
 
+RATIOS = ("Ratios are medians of those of each round, and so not the quotients of the medians above; "
+          "to decode is to parse, and to take the WebSocket frame off before.")
+
+
 def targets(results):
     found = results["targets"]
     met = sum(one["met"] for one in found)
     rows = [[one["name"], one["wanted"], one["now"], "met" if one["met"] else "**missed**"]
             for one in found]
     return (f"<details><summary>The project's own aims: {met} met, {len(found) - met} missed"
-            "</summary>\n\n" + table(["aim", "wanted", "now", ""], rows) + "\n\n</details>")
+            "</summary>\n\n" + prose(RATIOS) + "\n\n" +
+            table(["aim", "wanted", "now", ""], rows) + "\n\n</details>")
 
 
 def prose(sentences):
