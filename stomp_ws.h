@@ -3907,7 +3907,7 @@ static void stws_p_tcp_start(stws_p_tcp *t, int *fd) {
         t->error = errno;
         stws_p_close_fd(fd);
     }
-    t->race_us = t->clock->now_us(t->clock->ctx) + (t->rival < 0 ? STWS_P_RACE_US : STWS_P_PATIENCE_US);
+    t->race_us = *fd < 0 ? 0 : t->clock->now_us(t->clock->ctx) + (t->rival < 0 ? STWS_P_RACE_US : STWS_P_PATIENCE_US);
 }
 
 /* Has a connect of ours come to its end? 1: connected; 0: not yet; a failed one is closed. */
@@ -3919,9 +3919,11 @@ static int stws_p_tcp_finished(stws_p_tcp *t, int *fd) {
     if (getsockopt(*fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) error = errno;
     if (error == 0) return 1;
     t->error = error;
+    t->race_us = 0; /* the next one need not wait */
     stws_p_close_fd(fd);
     return 0;
 }
+static void stws_p_tcp_promote(stws_p_tcp *t) { stws_p_close_fd(&t->fd), t->fd = t->rival, t->rival = -1; }
 static int stws_p_tcp_open(void *ctx, const stws_endpoint *to) {
     stws_p_tcp *t = STWS_P_CAST(stws_p_tcp *, ctx);
     t->port = to->port;
@@ -3930,18 +3932,12 @@ static int stws_p_tcp_open(void *ctx, const stws_endpoint *to) {
         return STWS_DONE;
     }
     if (stws_p_tcp_finished(t, &t->rival)) {
-        stws_p_close_fd(&t->fd);
-        t->fd = t->rival;
-        t->rival = -1;
+        stws_p_tcp_promote(t);
         return STWS_DONE;
     }
     while (t->next < t->count && t->fd < 0 && t->rival < 0) stws_p_tcp_start(t, &t->fd);
     if (t->next < t->count && t->clock->now_us(t->clock->ctx) >= t->race_us) {
-        if (t->fd >= 0 && t->rival >= 0) { /* two that are silent must not keep the others from being tried */
-            stws_p_close_fd(&t->fd);
-            t->fd = t->rival;
-            t->rival = -1;
-        }
+        if (t->fd >= 0 && t->rival >= 0) stws_p_tcp_promote(t); /* two that are silent must not keep back the others */
         stws_p_tcp_start(t, t->fd < 0 ? &t->fd : &t->rival);
     }
     return t->fd < 0 && t->rival < 0 && t->next >= t->count ? STWS_P_CAST(int, STWS_ERR_CONNECT)
@@ -4936,7 +4932,8 @@ struct stws {
     size_t http_scanned;     /* of the answer's head, in vain: not to be looked at again */
     unsigned char close_sent, reconnect_asked, waiting, threads, has_heap, broken;
     unsigned char held, event_due;     /* why nothing is read, STWS_P_HELD_; DISCONNECTED waits to be told */
-    unsigned char drained, opened;     /* the last read left nothing in the socket; the transport has to be closed */
+    unsigned char drained;             /* the last read left nothing in the socket */
+    unsigned char opened, blind;       /* the transport has to be closed; it has no descriptor to wait for */
     unsigned char late_in_call;        /* what late_us counts passed in a callback, or in the program, not in a wait */
     unsigned char calls_back;          /* stws_run does: a message need not become an event first */
     unsigned char called;              /* another thread has left something since the last turn; under the lock */
@@ -5670,7 +5667,7 @@ static void stws_p_end(stws *c, int error) {
 static void stws_p_leave_session(stws *c) {
     stws_p_close_transport(c);
     stws_p_lock(c);
-    c->losses += stws_p_pending(&c->s.out) || c->write_error;
+    c->losses += c->s.version && (c->write_error || stws_p_pending(&c->s.out)); /* of a session, not of an attempt */
     stws_p_free_heap_buffers(c);
     stws_p_finish_receipts(&c->s, STWS_P_SENT, STWS_ERR_LOST);
     stws_p_all_unsent(&c->s.subs);
@@ -6166,19 +6163,18 @@ static long stws_p_write_once(stws *c, long long now) {
 /* Prepare and write until the transport takes no more or nothing is left: 1 when something moved; 0; or an error. */
 static int stws_p_turn_output(stws *c) {
     int moved = 0;
-    for (;;) {
-        long n;
-        size_t left;
+    size_t left = 1;
+    long n = 1;
+    while (n > 0 && left && !c->write_error) {
         stws_p_lock(c);
         if (stws_p_reads_frames(c->state)) stws_p_prepare_output(c);
         left = c->s.outbox.untaken + STWS_P_CAST(size_t, c->s.subs.unsent);
         stws_p_unlock(c);
         n = stws_p_write_once(c, c->now);
         if (n < 0) return STWS_P_CAST(int, n);
-        if (n == 0) return moved;
-        moved = 1;
-        if (!left) return moved;
+        moved |= n > 0;
     }
+    return moved;
 }
 
 /* ==== >>dispatch: what each frame from the server does ==== */
@@ -6266,7 +6262,7 @@ static int stws_p_settle(stws *c, int number, int result) {
     if (confirmed && record->sent) {
         sent_us = record->sent_us;
         if (result != STWS_OK && record->tied) stws_p_record_break(&c->s, record); /* refused once is enough */
-        stws_p_record_through(&c->s, record);
+        if (!record->done) stws_p_record_through(&c->s, record);
         stws_p_record_sweep(&c->s.outbox);
         if (c->flushing && !stws_p_record_unconfirmed(&c->s.outbox)) c->yield = 1;
         stws_p_signal(c);
@@ -6407,11 +6403,14 @@ static int stws_p_on_bad_input(stws *c, int error) {
 }
 
 /* What came at once may be many frames, and each may take its user long: heart-beats, answers and what threads want
-   do not wait for the last of them. Time is looked at after some frames, and where these are slow after each. */
+   do not wait for the last of them. Time is looked at after some frames, and where these are slow after each. The turn
+   that is owed then does not read: there is still something to look at. */
 enum { STWS_P_FRAMES_AT_ONCE = 16, STWS_P_SLOW_US = 5000 };
 
 static int stws_p_owes_turn(stws *c) {
-    c->owes_turn = c->clock.now_us(c->clock.ctx) - c->now >= STWS_P_SLOW_US;
+    const stws_p_input *in = &c->s.in;
+    int left = in->begin + c->s.taken < in->end || in->raw < in->raw_end;
+    c->owes_turn = left && c->clock.now_us(c->clock.ctx) - c->now >= STWS_P_SLOW_US;
     c->frames_left = c->owes_turn ? 0 : STWS_P_FRAMES_AT_ONCE;
     return c->owes_turn;
 }
@@ -6622,7 +6621,7 @@ static int stws_p_turn_timers(stws *c) {
         stws_p_say(c, STWS_OK, "the session is over max_session_ms (%d) old: a new one is made", c->o.max_session_ms);
         return stws_p_renew(c);
     }
-    if (c->held) c->s.last_in_us = c->now; /* we do not listen: silence means nothing */
+    if (c->held || c->owes_turn) c->s.last_in_us = c->now; /* we do not listen: silence means nothing */
     stws_p_lock(c);
     if (c->s.receipts_waiting) stws_p_finish_receipts(&c->s, c->now, STWS_ERR_TIMEOUT);
     stws_p_unlock(c);
@@ -6709,12 +6708,9 @@ static void stws_p_end_output(stws *c, int error) {
 /* Write, then read: 1 when something moved. */
 static int stws_p_turn_stream(stws *c) {
     long n;
-    int moved = c->write_error ? 0 : stws_p_turn_output(c);
-    if (moved < 0) {
-        stws_p_end_output(c, moved);
-        moved = 0;
-    }
-    if (c->held || (c->drained && !c->write_error)) return moved;
+    int moved = stws_p_turn_output(c);
+    if (moved < 0) stws_p_end_output(c, moved), moved = 0;
+    if (c->held || c->owes_turn || (c->drained && !c->write_error)) return moved;
     n = stws_p_read_once(c);
     if (n == 0) c->drained = 1;
     if (n == 0 && c->write_error) n = c->write_error;
@@ -6790,8 +6786,10 @@ static int stws_p_collect_fds(stws *c, stws_fd *out, int cap, int *now) {
         if (pending || c->state == STWS_CONNECTING) wants |= STWS_WANT_WRITE;
         if (c->io.wants) wants = c->io.wants(c->io.ctx, wants);
         if ((wants & STWS_WANT_NOW) && !c->held) *now = 1;
-        n = stws_p_add_fd(out, cap, n, c->io.fd(c->io.ctx), wants & (STWS_WANT_READ | STWS_WANT_WRITE));
+        wants &= STWS_WANT_READ | STWS_WANT_WRITE;
+        n = stws_p_add_fd(out, cap, n, c->io.fd(c->io.ctx), wants);
     }
+    c->blind = c->opened && wants && !n;
     return stws_p_add_fd(out, cap, n, c->wake[0], STWS_WANT_READ);
 }
 
@@ -6803,6 +6801,7 @@ static long long stws_p_begin_wait(stws *c) {
     due = stws_p_due(c);
     c->due_us = due == STWS_P_NEVER ? STWS_P_UNSENT : due;
     c->waiting = c->waited = 1;
+    c->frames_left = 0; /* what wakes us may take its time from the first frame on */
     if (c->shared_stats) *c->shared_stats = c->s.stats;
     stws_p_unlock(c);
     return due;
@@ -6855,9 +6854,7 @@ static int stws_p_before_wait(stws *c, struct pollfd *out, int *n) {
     int now = 0, ms = stws_p_until(c, stws_p_begin_wait(c));
     *n = stws_p_pollfds(c, out, &now);
     if (now || c->more) return 0;
-    if (c->held && *n) return ms; /* who makes room wakes us */
-    if (c->opened && *n == (c->wake[0] >= 0) && (ms < 0 || ms > STWS_P_BLIND_MS)) ms = STWS_P_BLIND_MS;
-    return ms;
+    return c->blind && (ms < 0 || ms > STWS_P_BLIND_MS) ? STWS_P_CAST(int, STWS_P_BLIND_MS) : ms;
 }
 
 /* Wait for the network, the clock or another thread, at most limit_ms (-1: no limit). */
@@ -6960,6 +6957,7 @@ static void stws_p_wait_many(stws *const *clients, int count, int limit_ms) {
         each = stws_p_before_wait(clients[i], polled + n, &found);
         if (i < STWS_P_MANY) n += found;
         if (i >= STWS_P_MANY && (each < 0 || each > STWS_P_BLIND_MS)) each = STWS_P_BLIND_MS;
+        if (clients[i]->wake[0] < 0 && (each < 0 || each > STWS_P_DEAF_MS)) each = STWS_P_DEAF_MS;
         if (each >= 0 && (ms < 0 || each < ms)) ms = each;
     }
     poll(polled, STWS_P_CAST(nfds_t, n), ms);
@@ -7088,17 +7086,19 @@ static int stws_p_refuse_part(stws *c, stws_p_record *begin, int command_id) {
     return command_id == STWS_COMMAND_ABORT ? STWS_P_CAST(int, STWS_OK) : STWS_P_CAST(int, STWS_ERR_STALE);
 }
 
-/* There is no room for an ABORT, and what takes it is what is to go: no session gets that again, and this one is told
-   if it can be. */
-static int stws_p_abort_anyway(stws *c, const stws_frame *frame, int receipt) {
+/* There is no room for an ABORT, and what takes it is what is to go: no session gets that again. Where this one has got
+   a part of it, it is told, now or, if there is room now, by the outbox. */
+static int stws_p_abort_anyway(stws *c, const stws_frame *frame, stws_p_record *begin) {
     stws_p_ring *outbox = &c->s.outbox;
-    stws_p_record *r = NULL;
-    int told = stws_p_may_post(c) && !outbox->untaken && stws_p_post_growing(c, frame) == STWS_OK;
-    if (told) stws_p_receipt_sent(&c->s, receipt, c->clock.now_us(c->clock.ctx));
-    else stws_p_fail_receipt(&c->s, receipt, STWS_OK);
-    while ((r = stws_p_record_next(outbox, r)) != NULL)
+    stws_p_record *r;
+    int begun = begin->sent, result;
+    for (r = begin; r; r = stws_p_record_next(outbox, r))
         if (stws_p_record_part_of(r, c->s.transaction)) stws_p_record_drop(&c->s, r, STWS_ERR_STALE);
     stws_p_record_sweep(outbox);
+    stws_p_signal(c);
+    if (!begun || (stws_p_may_post(c) && !outbox->untaken && stws_p_post_growing(c, frame) == STWS_OK)) return STWS_OK;
+    r = stws_p_queue_frame(c, frame, &result);
+    if (r) r->epoch = c->s.epoch;
     return STWS_OK;
 }
 
@@ -7122,7 +7122,7 @@ static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind
         if (result != STWS_ERR_SPACE) return result;
     }
     record = stws_p_queue_frame(c, frame, &result);
-    if (!record && begin && frame->command_id == STWS_COMMAND_ABORT) return stws_p_abort_anyway(c, frame, receipt);
+    if (!record && begin && frame->command_id == STWS_COMMAND_ABORT) return stws_p_abort_anyway(c, frame, begin);
     if (!record) return result;
     record->receipt = receipt;
     record->epoch = kind == STWS_P_FOR_THIS_SESSION ? c->s.epoch : 0;
@@ -7408,7 +7408,7 @@ static int stws_p_is_flushed(const stws *c) {
 static long long stws_p_flush_limit(const stws *c, long long until) {
     const stws_p_record *oldest = stws_p_record_unconfirmed(&c->s.outbox);
     long long limit = oldest ? oldest->sent_us + stws_p_ms(c->o.receipt_timeout_ms) : STWS_P_NEVER;
-    if (!oldest || !oldest->sent || STWS_P_LOAD(&c->s.broker) != STWS_BROKER_SPRING) return until;
+    if (!oldest || !oldest->sent || !c->o.receipt_timeout_ms || c->s.broker != STWS_BROKER_SPRING) return until;
     return until == STWS_P_NEVER || limit < until ? limit : until;
 }
 
