@@ -317,7 +317,7 @@ static void test_run_many_of_many(void) {
     static struct peer peers[MANY];
     stws *clients[MANY];
     stws_options o;
-    int i, beats = 0;
+    int i, connected = 0, tries = 300;
     for (i = 0; i < MANY; i++) {
         peer_init(&peers[i]);
         o = peer_options(&peers[i]);
@@ -325,9 +325,12 @@ static void test_run_many_of_many(void) {
         clients[i] = peer_start(&peers[i], &o);
         peers[i].tick_us = 1;
     }
-    CHECK_INT(STWS_ERR_TIMEOUT, stws_run_many(clients, MANY, 100));
-    for (i = 0; i < MANY; i++) beats += stws_state(clients[i]) == STWS_CONNECTED;
-    CHECK_INT(MANY, beats);
+    for (; connected < MANY && tries > 0; tries--) {
+        CHECK_INT(STWS_ERR_TIMEOUT, stws_run_many(clients, MANY, 100));
+        for (connected = i = 0; i < MANY; i++)
+            connected += stws_state(clients[i]) == STWS_CONNECTED;
+    }
+    CHECK_INT(MANY, connected);
     for (i = 0; i < MANY; i++) stws_stop(clients[i]);
     CHECK_INT(0, stws_run_many(clients, MANY, -1));
     for (i = 0; i < MANY; i++) peer_free(&peers[i]);
