@@ -4933,7 +4933,7 @@ struct stws {
     unsigned char close_sent, reconnect_asked, waiting, threads, has_heap, broken;
     unsigned char held, event_due;     /* why nothing is read, STWS_P_HELD_; DISCONNECTED waits to be told */
     unsigned char drained;             /* the last read left nothing in the socket */
-    unsigned char opened, blind;       /* the transport has to be closed; it has no descriptor to wait for */
+    unsigned char opened, blind;       /* the transport has to be closed; it says no descriptor to wait for */
     unsigned char late_in_call;        /* what late_us counts passed in a callback, or in the program, not in a wait */
     unsigned char calls_back;          /* stws_run does: a message need not become an event first */
     unsigned char called;              /* another thread has left something since the last turn; under the lock */
@@ -6774,7 +6774,7 @@ static int stws_p_add_fd(stws_fd *out, int cap, int n, int fd, int wants) {
 
 /* The descriptors to wait for; *now is set when the transport holds data that no descriptor will announce. */
 static int stws_p_collect_fds(stws *c, stws_fd *out, int cap, int *now) {
-    int n = 0, wants = STWS_WANT_READ, pending;
+    int n = 0, wants = STWS_WANT_READ, asked = wants, pending;
     stws_p_lock(c);
     pending = stws_p_pending(&c->s.out) != 0;
     stws_p_unlock(c);
@@ -6784,12 +6784,12 @@ static int stws_p_collect_fds(stws *c, stws_fd *out, int cap, int *now) {
     } else if (c->opened) {
         if (c->held) wants = 0;
         if (pending || c->state == STWS_CONNECTING) wants |= STWS_WANT_WRITE;
+        asked = wants;
         if (c->io.wants) wants = c->io.wants(c->io.ctx, wants);
         if ((wants & STWS_WANT_NOW) && !c->held) *now = 1;
-        wants &= STWS_WANT_READ | STWS_WANT_WRITE;
-        n = stws_p_add_fd(out, cap, n, c->io.fd(c->io.ctx), wants);
+        n = stws_p_add_fd(out, cap, n, c->io.fd(c->io.ctx), wants & (STWS_WANT_READ | STWS_WANT_WRITE));
     }
-    c->blind = c->opened && wants && !n;
+    c->blind = c->opened && asked && !n;
     return stws_p_add_fd(out, cap, n, c->wake[0], STWS_WANT_READ);
 }
 
