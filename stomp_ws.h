@@ -652,10 +652,10 @@ typedef struct stws_allocator {
        STWS_CLOSED. Threads: any, callbacks, signal handlers. Does not allocate or block.
    stws_disconnect(client, timeout_ms)
        End gracefully: send what waits, DISCONNECT with a receipt, wait for it, close 1000, all within timeout_ms (-1:
-       close_timeout_ms). It only asks: drive on until STWS_CLOSED. Messages still come. STWS_OK. Threads: any. Does not
-       allocate or block. STOMP 1.2, "DISCONNECT".
+       close_timeout_ms). It only asks: drive on until STWS_CLOSED. Messages still come. STWS_OK, or STWS_ERR_MEMORY of
+       NULL. Threads: any. Does not allocate or block. STOMP 1.2, "DISCONNECT".
    stws_reconnect_now(client)
-       Leave the connection, and make a new one without delay. STWS_OK. Threads: any. Does not allocate or block. */
+       Leave the connection, make a new one: STWS_OK; NULL: STWS_ERR_MEMORY. Threads: any. Does not allocate or block. */
 typedef struct stws_attempt {
     int number; /* 1 for the first since the last stable session */
     const char *url, *login, *passcode;
@@ -734,9 +734,9 @@ STOMP_WS_API int stws_reconnect_now(stws *client);
    stws_step(client)
        Do what can be done without blocking, calling back: 0; at the end STWS_CLOSED or the error.
    stws_flush(client, timeout_ms)
-       Write what waits: 0 when all is out and, with confirm, confirmed; STWS_ERR_TIMEOUT, or an error. The driving
-       thread drives meanwhile, another waits for it; a callback only writes. STWS_ERR_STATE: that is not enough, or an
-       event without a callback waits for stws_next (CONNECTED and DISCONNECTED do not, and are then not told). */
+       Write what waits: 0 when all is out and, with confirm, confirmed; STWS_ERR_TIMEOUT, STWS_ERR_MEMORY of NULL, or
+       an error. The driving thread drives meanwhile, another waits; a callback only writes. STWS_ERR_STATE: that is not
+       enough, or an event without a callback waits for stws_next (CONNECTED, DISCONNECTED do not, and are not told). */
 typedef struct stws_fd { int fd, wants; } stws_fd;
 STOMP_WS_API int stws_next(stws *client, stws_event *event, int timeout_ms);
 STOMP_WS_API int stws_run(stws *client);
@@ -7532,8 +7532,9 @@ static int stws_p_post_request(stws *c, const stws_outgoing *m, const stws_p_rep
     return stws_p_finish_call(c, result);
 }
 
-static int stws_p_await_reply(stws *c, stws_p_reply *reply, long long until) {
+static int stws_p_await_reply(stws *c, stws_p_reply *reply, const stws_subscription *implied, long long until) {
     stws_event e;
+    c->implied = implied;
     while (!reply->arrived) {
         int left = stws_p_until(c, until), result = stws_next(c, &e, left);
         if (result < 0 && !reply->arrived) return result;
@@ -7562,11 +7563,10 @@ STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_messag
     stws_p_number_text(correlation, "", STWS_P_CAST(unsigned, number));
     stws_p_number_text(to, "/temp-queue/stws-", STWS_P_CAST(unsigned, number));
     own.id = c->s.broker == STWS_BROKER_RABBITMQ ? to : NULL;
-    if (own.id) c->implied = &own;
-    else handle = stws_subscribe(c, to, &own);
+    if (!own.id) handle = stws_subscribe(c, to, &own);
     if (handle < 0) return handle;
     result = stws_p_post_request(c, message, &wanted);
-    if (result == STWS_OK) result = stws_p_await_reply(c, &wanted, until);
+    if (result == STWS_OK) result = stws_p_await_reply(c, &wanted, own.id ? &own : NULL, until);
     if (handle && stws_unsubscribe(c, handle) != STWS_OK) { /* `wanted` ends here, so the callback must, too */
         stws_p_lock(c);
         stws_p_unsubscribed(c, stws_p_find_handle(&c->s.subs, handle));
