@@ -655,7 +655,7 @@ typedef struct stws_allocator {
        close_timeout_ms). It only asks: drive on until STWS_CLOSED. Messages still come. STWS_OK, or STWS_ERR_MEMORY of
        NULL. Threads: any. Does not allocate or block. STOMP 1.2, "DISCONNECT".
    stws_reconnect_now(client)
-       Leave the connection, make a new one: STWS_OK; NULL: STWS_ERR_MEMORY. Threads: any. Does not allocate or block. */
+       Leave the connection for a new one: STWS_OK; NULL: STWS_ERR_MEMORY. Threads: any. Does not allocate or block. */
 typedef struct stws_attempt {
     int number; /* 1 for the first since the last stable session */
     const char *url, *login, *passcode;
