@@ -86,11 +86,10 @@ static void test_a_slow_user_needs_no_more_memory(void) {
 static const stws_outgoing PART = {
     .destination = "/queue/a", .body = "first", .body_len = 5, .transaction = "tx"};
 
-static void begin_small(struct peer *p, size_t octets, size_t count) {
+static void begin_small(struct peer *p, size_t count) {
     stws_options o;
     peer_init(p);
     o = peer_options(p);
-    o.outbox_bytes = octets;
     o.outbox_count = count;
     o.tx_buffer = 512;
     peer_start(p, &o);
@@ -115,7 +114,7 @@ static void send_whole(struct peer *p, const char *body) {
 
 static void test_an_abort_takes_its_own_transaction_only(void) {
     struct peer p;
-    begin_small(&p, 4096, 0);
+    begin_small(&p, 8);
     send_whole(&p, "first");
     CHECK_INT(0, stws_begin(p.client, "tx"));
     fill_with_parts(&p);
@@ -130,7 +129,7 @@ static void test_an_abort_takes_its_own_transaction_only(void) {
 /* The broker, which has a part of it, hears of an ABORT for which there was no room at first. */
 static void test_an_abort_is_said(void) {
     struct peer p;
-    begin_small(&p, 4096, 6);
+    begin_small(&p, 6);
     CHECK(peer_connect(&p));
     peer_forget(&p);
     CHECK_INT(0, stws_begin(p.client, "tx"));
