@@ -6849,21 +6849,22 @@ enum { STWS_P_BLIND_MS = 10 };
 /* Without a wake pipe, stws_stop from a signal handler just before poll() is seen so much later. */
 enum { STWS_P_DEAF_MS = 1000 };
 
+/* Of two times as poll takes them, -1 being no limit, the shorter. */
+static int stws_p_at_most(int ms, int limit) { return limit >= 0 && (ms < 0 || ms > limit) ? limit : ms; }
+
 /* Make ready to wait: what to poll for, and at most how many milliseconds (-1: any; 0: not at all). */
 static int stws_p_before_wait(stws *c, struct pollfd *out, int *n) {
     int now = 0, ms = stws_p_until(c, stws_p_begin_wait(c));
     *n = stws_p_pollfds(c, out, &now);
     if (now || c->more) return 0;
-    return c->blind && (ms < 0 || ms > STWS_P_BLIND_MS) ? STWS_P_CAST(int, STWS_P_BLIND_MS) : ms;
+    return c->blind ? stws_p_at_most(ms, STWS_P_BLIND_MS) : ms;
 }
 
 /* Wait for the network, the clock or another thread, at most limit_ms (-1: no limit). */
 static void stws_p_wait(stws *c, int limit_ms) {
     struct pollfd polled[3];
-    int n, ms = stws_p_before_wait(c, polled, &n);
-    if (limit_ms >= 0 && (ms < 0 || ms > limit_ms)) ms = limit_ms;
-    if (c->wake[0] < 0 && (ms < 0 || ms > STWS_P_DEAF_MS)) ms = STWS_P_DEAF_MS;
-    poll(polled, STWS_P_CAST(nfds_t, n), ms);
+    int n, ms = stws_p_at_most(stws_p_before_wait(c, polled, &n), limit_ms);
+    poll(polled, STWS_P_CAST(nfds_t, n), c->wake[0] < 0 ? stws_p_at_most(ms, STWS_P_DEAF_MS) : ms);
     stws_p_end_wait(c);
     c->drained = 0;
 }
@@ -6956,9 +6957,9 @@ static void stws_p_wait_many(stws *const *clients, int count, int limit_ms) {
         if (stws_state(clients[i]) == STWS_ENDED) continue;
         each = stws_p_before_wait(clients[i], polled + n, &found);
         if (i < STWS_P_MANY) n += found;
-        if (i >= STWS_P_MANY && (each < 0 || each > STWS_P_BLIND_MS)) each = STWS_P_BLIND_MS;
-        if (clients[i]->wake[0] < 0 && (each < 0 || each > STWS_P_DEAF_MS)) each = STWS_P_DEAF_MS;
-        if (each >= 0 && (ms < 0 || each < ms)) ms = each;
+        if (i >= STWS_P_MANY) each = stws_p_at_most(each, STWS_P_BLIND_MS);
+        if (clients[i]->wake[0] < 0) each = stws_p_at_most(each, STWS_P_DEAF_MS);
+        ms = stws_p_at_most(ms, each);
     }
     poll(polled, STWS_P_CAST(nfds_t, n), ms);
 }
@@ -7231,8 +7232,7 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
         durable = stws_p_sub_durable(&c->s.subs, sub);
         if (*durable && stws_p_profile_of(c->s.broker)->ends_before_forgets && sub->sent != STWS_P_ENDED)
             result = stws_p_submit_unsubscribe(c, sub, "");
-        if (result == STWS_OK) sub->sent = STWS_P_ENDED;
-        if (result == STWS_OK) result = stws_p_submit_unsubscribe(c, sub, durable);
+        if (result == STWS_OK) sub->sent = STWS_P_ENDED, result = stws_p_submit_unsubscribe(c, sub, durable);
     }
     if (result == STWS_OK) stws_p_unsubscribed(c, sub);
     return stws_p_finish_call(c, result);
@@ -7450,7 +7450,7 @@ static int stws_p_push_output(stws *c, int left) {
     if (c->state != STWS_CONNECTED) return c->error;
     n = stws_p_pollfds(c, polled, &now) - (c->wake[0] >= 0); /* an octet in the wake pipe stays until the next wait */
     if (n && !can_read) polled[0].events = stws_p_pending(&c->s.out) ? POLLOUT : 0;
-    poll(polled, n ? 1 : 0, left < 0 || left > STWS_P_BLIND_MS ? STWS_P_CAST(int, STWS_P_BLIND_MS) : left);
+    poll(polled, n ? 1 : 0, stws_p_at_most(left, STWS_P_BLIND_MS));
     return STWS_OK;
 }
 

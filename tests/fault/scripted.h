@@ -221,6 +221,14 @@ static inline void peer_close(struct peer *p, int code, const char *reason) {
     peer_ws(p, STWS_WS_CLOSE, 1, payload, stws_ws_close_payload(payload, code, reason));
 }
 
+/* The frame that asked for this receipt is refused. */
+static inline void peer_refuse(struct peer *p, const char *receipt) {
+    struct bytes b = {0};
+    bytes_print(&b, "ERROR\nreceipt-id:%s\nmessage:no\n\n", receipt);
+    peer_stomp(p, b.data);
+    bytes_free(&b);
+}
+
 /* The connection ends when what was said is read. */
 static inline void peer_end(struct peer *p) {
     p->ending = 1;
@@ -601,6 +609,15 @@ static inline stws *peer_begin(struct peer *p) {
     stws_options o;
     peer_init(p);
     o = peer_options(p);
+    return peer_start(p, &o);
+}
+
+/* One that asks for receipts. */
+static inline stws *peer_begin_confirming(struct peer *p) {
+    stws_options o;
+    peer_init(p);
+    o = peer_options(p);
+    o.confirm = 1;
     return peer_start(p, &o);
 }
 

@@ -184,22 +184,27 @@ static void test_a_redirect_names_its_goal(void) {
     }
 }
 
+static void answered_with_status(struct peer *p, int status) {
+    struct bytes answer = {0};
+    bytes_print(&answer, "HTTP/1.1 %d Trouble\r\nContent-Length: 0\r\n\r\n", status);
+    answered(p, RAW, answer.data);
+    bytes_free(&answer);
+}
+
 static void test_a_server_in_trouble_is_tried_again(void) {
     static const int status[] = {408, 425, 429, 500, 502, 503, 504};
     size_t i;
     for (i = 0; i < sizeof status / sizeof *status; i++) {
         struct peer p;
-        struct bytes answer = {0}, number = {0};
+        struct bytes number = {0};
         bytes_print(&number, "%d", status[i]);
-        bytes_print(&answer, "HTTP/1.1 %d Trouble\r\nContent-Length: 0\r\n\r\n", status[i]);
-        answered(&p, RAW, answer.data);
+        answered_with_status(&p, status[i]);
         check_trouble(&p, STWS_ERR_HTTP_STATUS, RETRIED);
         CHECK_HAS(number.data, why(&p));
         p.answer = PEER_ANSWER;
         CHECK(peer_connect(&p));
         CHECK_INT(2, p.sessions);
         peer_free(&p);
-        bytes_free(&answer);
         bytes_free(&number);
     }
 }
@@ -209,13 +214,10 @@ static void test_what_another_attempt_does_not_change(void) {
     size_t i;
     for (i = 0; i < sizeof status / sizeof *status; i++) {
         struct peer p;
-        struct bytes answer = {0};
-        bytes_print(&answer, "HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n", status[i]);
-        answered(&p, RAW, answer.data);
+        answered_with_status(&p, status[i]);
         check_trouble(&p, STWS_ERR_HTTP_STATUS, FINAL);
         CHECK_INT(status[i], stws_http_status(p.client));
         peer_free(&p);
-        bytes_free(&answer);
     }
 }
 

@@ -351,8 +351,6 @@ static void test_subscriptions_that_mean_nothing(void) {
     peer_free(&p);
 }
 
-/* ==== a message that no queue can hold ==== */
-
 /* A handle from a client that has ended would never come to anything. */
 static void test_nothing_is_begun_at_the_end(void) {
     struct peer p;
@@ -368,6 +366,8 @@ static void test_nothing_is_begun_at_the_end(void) {
     CHECK_INT(0, peer_count(&p, "SUBSCRIBE"));
     peer_free(&p);
 }
+
+/* ==== a message that no queue can hold ==== */
 
 static void test_a_message_larger_than_the_queue(void) {
     static char large[5000];
@@ -550,26 +550,18 @@ static void test_a_refused_part_goes_once(void) {
     stws_outgoing part = {
         .destination = "/queue/a", .body = "x", .body_len = 1, .transaction = "tx", .receipt = 1};
     struct peer p;
-    stws_options o;
-    struct bytes error = {0};
-    peer_init(&p);
-    o = peer_options(&p);
-    o.confirm = 1;
-    peer_start(&p, &o);
+    peer_begin_confirming(&p);
     CHECK(peer_connect(&p));
     p.automatic &= ~AUTO_RECEIPT;
     CHECK_INT(0, stws_begin(p.client, "tx"));
     CHECK(stws_send_ex(p.client, &part) > 0);
     peer_turn(&p);
-    bytes_print(&error, "ERROR\nreceipt-id:%s\nmessage:no\n\n",
-                sent_header(peer_sent(&p, "SEND", 0), "receipt"));
-    peer_stomp(&p, error.data);
+    peer_refuse(&p, sent_header(peer_sent(&p, "SEND", 0), "receipt"));
     peer_turn(&p);
     peer_end(&p);
     peer_advance(&p, 100000);
     CHECK_INT(STWS_CONNECTED, stws_state(p.client));
     CHECK_INT(1, peer_count(&p, "SEND"));
-    bytes_free(&error);
     peer_free(&p);
 }
 

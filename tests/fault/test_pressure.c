@@ -150,20 +150,13 @@ static void test_an_abort_is_said(void) {
 
 static void test_a_refused_commit_takes_its_own_transaction_only(void) {
     struct peer p;
-    stws_options o;
-    struct bytes error = {0};
-    peer_init(&p);
-    o = peer_options(&p);
-    o.confirm = 1;
-    peer_start(&p, &o);
+    peer_begin_confirming(&p);
     CHECK(peer_connect(&p));
     p.automatic &= ~AUTO_RECEIPT;
     send_whole(&p, "first");
     send_whole(&p, "second");
     peer_turn(&p);
-    bytes_print(&error, "ERROR\nreceipt-id:%s\nmessage:no\n\n",
-                sent_header(peer_sent(&p, "COMMIT", 1), "receipt"));
-    peer_stomp(&p, error.data);
+    peer_refuse(&p, sent_header(peer_sent(&p, "COMMIT", 1), "receipt"));
     peer_end(&p);
     peer_turn(&p);
     peer_forget(&p);
@@ -172,7 +165,6 @@ static void test_a_refused_commit_takes_its_own_transaction_only(void) {
     peer_turn(&p);
     CHECK_STR("CONNECT BEGIN SEND COMMIT ", bytes_text(&p.order));
     CHECK_STR("first ", peer_bodies(&p));
-    bytes_free(&error);
     peer_free(&p);
 }
 

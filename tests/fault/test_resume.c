@@ -391,18 +391,10 @@ static void test_the_outbox_goes_round(void) {
 
 /* ==== confirm ==== */
 
-static void confirming(struct peer *p) {
-    stws_options o;
-    peer_init(p);
-    o = peer_options(p);
-    o.confirm = 1;
-    peer_start(p, &o);
-}
-
 static void test_what_is_not_confirmed_goes_again(void) {
     struct peer p;
     char second[32];
-    confirming(&p);
+    peer_begin_confirming(&p);
     stws_subscribe(p.client, "/topic/a", NULL);
     CHECK(peer_connect(&p));
     p.automatic &= ~AUTO_RECEIPT;
@@ -443,7 +435,7 @@ static void test_a_receipt_with_confirm(void) {
     stws_outgoing m = {.destination = "/queue/a", .body = "x", .body_len = 1, .receipt = 1};
     struct bytes line = {0};
     int number;
-    confirming(&p);
+    peer_begin_confirming(&p);
     CHECK(peer_connect(&p));
     p.automatic &= ~AUTO_RECEIPT;
     number = stws_send_ex(p.client, &m);
@@ -463,7 +455,7 @@ static void test_a_receipt_with_confirm(void) {
 /* DISCONNECT comes after the last confirmation, so that nothing is in doubt. */
 static void test_disconnect_waits_for_confirmations(void) {
     struct peer p;
-    confirming(&p);
+    peer_begin_confirming(&p);
     CHECK(peer_connect(&p));
     p.automatic &= ~AUTO_RECEIPT;
     peer_send(&p, "one");
@@ -1015,7 +1007,7 @@ static void test_a_write_that_fails(void) {
 static void test_flush_with_confirm(void) {
     struct peer p;
     long long begun;
-    confirming(&p);
+    peer_begin_confirming(&p);
     p.tick_us = 1000;
     p.automatic &= ~AUTO_RECEIPT;
     CHECK_INT(0, stws_connect(p.client, 5000));
@@ -1046,7 +1038,7 @@ static void test_flush_with_confirm_and_acks(void) {
     stws_subscription individual = {.ack = "client-individual", .on_message = acknowledge};
     struct peer p;
     long long begun;
-    confirming(&p);
+    peer_begin_confirming(&p);
     p.tick_us = 1000;
     p.on_sent = come_back;
     CHECK(stws_subscribe(p.client, "/queue/a", &individual) > 0);
