@@ -1,5 +1,5 @@
 # stomp_ws.h is one file and needs no build: this is for its examples and tests. All output goes to
-# build/. `make help` lists the targets.
+# build/. `make help` lists the targets, `make V=1` shows each command.
 
 CC ?= cc
 CFLAGS ?= -O2 -g
@@ -7,6 +7,7 @@ LDLIBS ?= -pthread
 PREFIX ?= /usr/local
 CLANG ?= clang
 SANITIZE ?= -fsanitize=address,undefined -fno-sanitize-recover=undefined
+Q = $(if $(V),,@)
 
 # make BEARSSL=1: the examples and tools have wss:// (needs libbearssl-dev)
 ifdef BEARSSL
@@ -26,11 +27,12 @@ NEEDS_glib = $(shell pkg-config --cflags --libs glib-2.0)
 NEEDS_wss = -lbearssl
 NEEDS_transport_openssl = -lssl -lcrypto
 
-# What there is to build. A new example, tool or test needs no line here.
+# What there is to build. A new example, tool, bench or test needs no line here.
 EXAMPLES = $(filter-out $(WITH_LIBRARIES),$(basename $(notdir $(wildcard examples/*.c))))
-SOURCES = $(EXAMPLES:%=examples/%.c) $(wildcard tests/tools/*.c tests/bench/*.c)
+TOOLS = $(basename $(notdir $(wildcard tests/tools/*.c)))
+BENCHES = $(basename $(notdir $(wildcard tests/bench/*.c)))
+PROGRAMS = $(addprefix build/,$(EXAMPLES) $(TOOLS))
 HEADERS = stomp_ws.h $(wildcard tests/*.h tests/*/*.h)
-PROGRAMS = $(patsubst %.c,build/%,$(notdir $(SOURCES)))
 
 UNIT_TESTS = $(basename $(wildcard tests/unit/test_*.c))
 FAULT_TESTS = $(basename $(wildcard tests/fault/test_*.c))
@@ -38,20 +40,43 @@ VECTOR_TEST = $(basename $(wildcard tests/conformance/run_vectors.c))
 TESTS = $(UNIT_TESTS) $(FAULT_TESTS)
 THREADED_TESTS = $(basename $(shell grep -lE 'pthread_create|stws_start' $(addsuffix .c,$(TESTS))))
 
-.PHONY: all help demo demo-web test bench bench-quick charts bench-instructions bench-many bench-micro \
-    size fuzz fuzz-replay fuzz-minimise tls proxy tsan valgrind interop autobahn web lint format \
-    cover install clean bench-tls examples-embedding packaging docs gdb-minimal picture sim \
-    sim-mutants matrix soak sanitize release FORCE
+.PHONY: all benches help demo demo-web test test-programs check check-rest bare bench bench-quick \
+    charts bench-instructions bench-many bench-micro size fuzz fuzz-replay fuzz-minimise tls proxy tsan \
+    valgrind interop autobahn web lint format cover install clean bench-tls examples-embedding \
+    packaging docs gdb-minimal picture sim sim-mutants matrix soak sanitize release FORCE
+
+# Set for some targets below, and not by the environment.
+LEVEL =
+DEFINES =
 
 all: $(PROGRAMS) ## build the examples and tools (the default)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
 
-vpath %.c examples tests/tools tests/bench
-build/%: %.c $(HEADERS)
+# The header's implementation is compiled once. The programs get its declarations only, because the
+# header takes STOMP_WS_IMPLEMENTED as "implemented elsewhere", and they are linked with it.
+$(EXAMPLES:%=build/%): build/%: examples/%.c build/implementation.o stomp_ws.h
+	@echo 'cc $@'
+	$(Q)$(CC) $(CFLAGS) $(WARNINGS) -DSTOMP_WS_IMPLEMENTED -I. -o $@ $< build/implementation.o \
+	    $(LDFLAGS) $(LDLIBS)
+
+build/implementation.o: tests/implementation.c stomp_ws.h build/flags
+	@echo 'cc $@'
+	$(Q)$(CC) $(CFLAGS) $(WARNINGS) -I. -c -o $@ $<
+
+# Tools and benches have the implementation in their own file: a tool may look inside, and in a bench
+# the compiler can do most with one file.
+benches: $(BENCHES:%=build/%) ## build the programs of `make bench`
+vpath %.c tests/tools tests/bench
+$(addprefix build/,$(TOOLS) $(BENCHES)): build/%: %.c $(HEADERS) build/flags
+	@echo 'cc $@'
+	$(Q)$(CC) $(CFLAGS) $(WARNINGS) -I. -o $@ $< $(LDFLAGS) $(LDLIBS)
+
+build/flags: FORCE
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(WARNINGS) -I. -o $@ $< $(LDFLAGS) $(LDLIBS)
+	@echo '$(CC) $(CFLAGS) $(LDFLAGS) $(LDLIBS)' | cmp -s - $@ || \
+	    echo '$(CC) $(CFLAGS) $(LDFLAGS) $(LDLIBS)' >$@
 
 demo: $(addprefix build/,minimal mini_broker stomp_cat) ## a broker and two clients, in seconds
 	@sh tests/demo.sh build
@@ -61,7 +86,7 @@ demo: $(addprefix build/,minimal mini_broker stomp_cat) ## a broker and two clie
 # Tests without an implementation of their own are linked with one that is built once a flavour.
 LINKED = $(basename $(shell grep -L '^.define STOMP_WS_IMPLEMENTATION' $(addsuffix .c,$(TESTS) $(VECTOR_TEST))))
 
-FLAGS_asan = -O1 -g -fno-omit-frame-pointer $(SANITIZE)
+FLAGS_asan = -O1 -g -fno-omit-frame-pointer $(SANITIZE_HERE)
 FLAGS_tsan = -O1 -g -fsanitize=thread
 FLAGS_plain = -O1 -g
 FLAGS_sim = -O2 -g
@@ -76,42 +101,73 @@ FLAGS_msan = -O1 -g -fno-omit-frame-pointer -fsanitize=memory -fsanitize-memory-
 FLAGS_bearssl_plain = $(FLAGS_plain) -DSTOMP_WS_BEARSSL
 FLAGS_bearssl_tsan = $(FLAGS_tsan) -DSTOMP_WS_BEARSSL
 
-# The file `flags` changes when the programs must be built anew since the compiler or its flags have
-# changed. A compiler that cannot take them is found out there.
+# SANITIZE, or nothing where the compiler cannot link with it. It is found out once, when needed.
+SANITIZE_HERE = $(eval SANITIZE_HERE := \
+    $$(shell CC='$(CC)' sh tests/sanitizers.sh flags $(SANITIZE)))$(SANITIZE_HERE)
+
+# A test's own code is not optimised, because that would take longer than to run it: except the
+# tests that run the header in their own file for long, and where it makes the tools too slow.
+QUICK = $(filter-out tests/fault/test_calls,$(TESTS) $(VECTOR_TEST))
+$(foreach name,asan ubsan msan,$(addprefix build/$(name)/,$(QUICK))): LEVEL = -O0
+
+# The file `flags` changes when the programs must be built again because the compiler or its flags
+# have changed. A compiler that cannot use them is noticed there.
 define flavour
 build/$(1)/%: %.c $$(HEADERS) build/$(1)/flags
 	@mkdir -p $$(@D)
-	$$(CC) $$(WARNINGS) $$(FLAGS_$(1)) -I. -o $$@ $$< $$(filter %.o,$$^) $$(LDFLAGS) $$(LDLIBS)
+	$$(Q)$$(CC) $$(WARNINGS) $$(FLAGS_$(1)) $$(LEVEL) $$(DEFINES) -I. -o $$@ $$< \
+	    $$(filter %.o,$$^) $$(LDFLAGS) $$(LDLIBS)
 
 build/$(1)/%.o: %.c stomp_ws.h build/$(1)/flags
 	@mkdir -p $$(@D)
-	$$(CC) $$(WARNINGS) $$(FLAGS_$(1)) -I. -c -o $$@ $$<
+	$$(Q)$$(CC) $$(WARNINGS) $$(FLAGS_$(1)) -I. -c -o $$@ $$<
 
-$(LINKED:%=build/$(1)/%): build/$(1)/tests/implementation.o
+$(EXAMPLES:%=build/$(1)/examples/%): DEFINES = -DSTOMP_WS_IMPLEMENTED
+$(addprefix build/$(1)/,$(LINKED) $(EXAMPLES:%=examples/%)): build/$(1)/tests/implementation.o
 
 build/$(1)/flags: FORCE
 	@mkdir -p $$(@D)
 	@echo '$$(CC) $$(FLAGS_$(1)) $$(LDFLAGS)' | cmp -s - $$@ || { \
 	    echo 'int main(void) { return 0; }' | $$(CC) $$(FLAGS_$(1)) -x c -o $$(@D)/probe - && \
 	    $$(@D)/probe || { echo '$$(CC) cannot build or run a program with: $$(FLAGS_$(1))'; \
-	        echo 'Install the runtime of its sanitizers, or leave them out: make test SANITIZE='; \
 	        exit 1; }; \
 	    rm $$(@D)/probe*; \
-	    echo '$$(CC) $$(FLAGS_$(1)) $$(LDFLAGS)' > $$@; }
+	    echo '$$(CC) $$(FLAGS_$(1)) $$(LDFLAGS)' >$$@; }
 endef
 $(foreach name,asan tsan plain sim cover ubsan msan bearssl bearssl_plain bearssl_tsan,\
     $(eval $(call flavour,$(name))))
 
-# $(call built,FLAVOUR): what `make test` needs. $(call commands,FLAVOUR): how tests/run.sh is told.
+# $(call built,FLAVOUR): the programs of the tests. $(call commands,FLAVOUR): what runs them, the
+# longest first.
 built = $(addprefix build/$(1)/,$(TESTS) $(VECTOR_TEST))
-commands = $(addprefix build/$(1)/,$(TESTS)) $(VECTOR_TEST:%='build/$(1)/% tests/conformance')
+FIRST = tests/fault/test_calls
+commands = $(FIRST:%=build/$(1)/%) $(VECTOR_TEST:%='build/$(1)/% tests/conformance') \
+    $(addprefix build/$(1)/,$(filter-out $(FIRST),$(TESTS)))
 
-test: all $(call built,asan) $(EXAMPLES:%=build/asan/examples/%)
-test: ## everything that needs no network peer, with ASan and UBSan
-	@ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
-	    JOBS=$(CORES) TIME_LIMIT=600 sh tests/run.sh 'sh tests/compile/run.sh' \
-	        'sh tests/examples/run.sh build/asan/examples $(WITH_LIBRARIES)' $(call commands,asan) \
-	        'sh tests/stomp_cat.sh' 'sh tests/readme.sh'
+# All cores, when make was not told another number with -j.
+PARALLEL = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(CORES))
+IN_POOL = MINI_BROKER=build/asan/examples/mini_broker ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
+    CC='$(CC)' JOBS=$(CORES) TIME_LIMIT=600 sh tests/run.sh
+
+test: ## the tests for which a C compiler, make and libc are enough, with ASan and UBSan
+	@echo 'Builds the tests and runs them: about 100 s of CPU time (a minute with two cores).'
+	@$(MAKE) --no-print-directory $(PARALLEL) test-programs
+	@$(IN_POOL) $(call commands,asan) 'sh tests/examples/run.sh build/asan/examples' \
+	    'sh tests/compile/run.sh quick' 'sh tests/stomp_cat.sh build/asan/examples/stomp_cat' \
+	    'sh tests/readme.sh build/asan/examples/stomp_cat' 'sh tests/sanitizers.sh $(SANITIZE)'
+
+test-programs: ## build what `make test` runs
+test-programs: $(call built,asan) $(EXAMPLES:%=build/asan/examples/%)
+
+check: test check-rest ## everything that needs no peer: also all compilers, standards, benches
+
+bare: ## `make demo` and `make test` on a Debian with gcc, make and libc only (as root, mmdebstrap)
+	@sh tests/bare/run.sh
+
+check-rest: ## what `make check` has beyond `make test`
+	@$(MAKE) --no-print-directory $(PARALLEL) all benches
+	@$(IN_POOL) 'sh tests/compile/run.sh' 'sh tests/examples/compile.sh $(WITH_LIBRARIES)' \
+	    'sh tests/install.sh'
 
 # With ASan and UBSan; the threads with TSan; some of it under valgrind; and what compilers say.
 build/bearssl/% build/bearssl_plain/% build/bearssl_tsan/%: LDLIBS += -lbearssl
@@ -135,15 +191,15 @@ proxy: $(PROXY_PROGRAMS) ## through tinyproxy and microsocks (as root: installs 
 	sh tests/proxy/install.sh
 	@TIME_LIMIT=300 sh tests/run.sh 'python3 tests/proxy/run.py $^'
 
-tsan: all $(addprefix build/tsan/,$(THREADED_TESTS)) ## tests that start threads, with TSan
+tsan: build/mini_broker $(addprefix build/tsan/,$(THREADED_TESTS)) ## tests that start threads, with TSan
 	@TSAN_OPTIONS=halt_on_error=1 TIME_LIMIT=400 sh tests/run.sh $(filter build/tsan/%,$^)
 
 build/ubsan/% build/msan/%: CC = $(CLANG)
-sanitize: all $(call built,ubsan) $(call built,msan) ## the tests with clang's UBSan and MSan
+sanitize: build/mini_broker $(call built,ubsan) $(call built,msan) ## the tests with clang's UBSan and MSan
 	@UBSAN_OPTIONS=print_stacktrace=1 JOBS=$(CORES) TIME_LIMIT=600 \
 	    sh tests/run.sh $(call commands,ubsan) $(call commands,msan)
 
-valgrind: all $(call built,plain) ## the tests under valgrind's memcheck
+valgrind: build/mini_broker $(call built,plain) ## the tests under valgrind's memcheck
 	@UNDER='valgrind -q --error-exitcode=99 --leak-check=full' JOBS=$(CORES) \
 	    TIME_LIMIT=600 sh tests/run.sh $(call commands,plain)
 
@@ -301,9 +357,9 @@ cover: build/mini_broker $(call built,cover) $(COVER_FUZZ) ## lines and branches
 
 build/stomp_ws.pc: stomp_ws.h FORCE
 	@mkdir -p $(@D)
-	@printf '%s\n' 'prefix=$(PREFIX)' 'includedir=$${prefix}/include' '' 'Name: stomp_ws' \
+	@printf '%s\n' "prefix=$(PREFIX)" 'includedir=$${prefix}/include' '' 'Name: stomp_ws' \
 	    'Description: STOMP over WebSocket for C, in one header' 'Version: $(VERSION)' \
-	    'Cflags: -I$${includedir}' 'Libs: -pthread' > $@
+	    'Cflags: -I"$${includedir}"' 'Libs: -pthread' >$@
 
 build/docs/stomp_ws.3: stomp_ws.h tests/docs/manual.awk tests/docs/man.awk
 	@mkdir -p $(@D)
@@ -313,18 +369,19 @@ build/docs/stomp_ws.3: stomp_ws.h tests/docs/manual.awk tests/docs/man.awk
 docs: build/docs/stomp_ws.3 ## the manual as HTML, from the header itself, and as stomp_ws(3)
 	@sh tests/docs/run.sh
 
+INSTALL_TO = $(DESTDIR)$(PREFIX)
 install: build/stomp_cat build/stomp_ws.pc build/docs/stomp_ws.3 ## header, manual, stomp_cat (PREFIX, DESTDIR)
-	install -D -m 644 stomp_ws.h $(DESTDIR)$(PREFIX)/include/stomp_ws.h
-	install -D -m 755 build/stomp_cat $(DESTDIR)$(PREFIX)/bin/stomp_cat
-	install -D -m 644 build/stomp_ws.pc $(DESTDIR)$(PREFIX)/share/pkgconfig/stomp_ws.pc
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/cmake/stomp_ws \
+	install -D -m 644 stomp_ws.h "$(INSTALL_TO)/include/stomp_ws.h"
+	install -D -m 755 build/stomp_cat "$(INSTALL_TO)/bin/stomp_cat"
+	install -D -m 644 build/stomp_ws.pc "$(INSTALL_TO)/share/pkgconfig/stomp_ws.pc"
+	install -D -m 644 -t "$(INSTALL_TO)/share/cmake/stomp_ws" \
 	    $(wildcard tests/packaging/cmake/*-*.cmake)
-	install -D -m 644 build/docs/stomp_ws.3 $(DESTDIR)$(PREFIX)/share/man/man3/stomp_ws.3
-	install -D -m 644 examples/stomp_cat.1 $(DESTDIR)$(PREFIX)/share/man/man1/stomp_cat.1
+	install -D -m 644 build/docs/stomp_ws.3 "$(INSTALL_TO)/share/man/man3/stomp_ws.3"
+	install -D -m 644 examples/stomp_cat.1 "$(INSTALL_TO)/share/man/man1/stomp_cat.1"
 	install -D -m 644 examples/completion/stomp_cat.bash \
-	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/stomp_cat
+	    "$(INSTALL_TO)/share/bash-completion/completions/stomp_cat"
 	install -D -m 644 examples/completion/_stomp_cat \
-	    $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_stomp_cat
+	    "$(INSTALL_TO)/share/zsh/site-functions/_stomp_cat"
 
 packaging: build/stomp_cat ## pkg-config, CMake, Meson, Conan, vcpkg, clib: from installation to a program
 	@TIME_LIMIT=600 sh tests/run.sh 'sh tests/packaging/run.sh'

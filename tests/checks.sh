@@ -1,9 +1,10 @@
-# To be sourced by a POSIX sh script that makes checks: each `check` is one pass or one failure, and
-# `report` prints their number in the form that tests/run.sh adds up.
+# For POSIX sh scripts that make checks; source it. Each `check` is one pass or one failure, each
+# `skip` is one skipped check, and `report` prints the counts in the form that tests/run.sh adds up.
 # shellcheck shell=sh
 
 checks_passed=0
 checks_failed=0
+checks_skipped=0
 checks_output=${TMPDIR:-/tmp}/checks.$$
 trap 'rm -f "$checks_output"' EXIT
 trap 'exit 130' HUP INT TERM
@@ -56,7 +57,30 @@ fails_with() {
     esac
 }
 
+# skip MISSING CHECK: this machine lacks MISSING, and so CHECK cannot be made.
+skip() {
+    checks_skipped=$((checks_skipped + 1))
+    printf 'SKIPPED %s: %s\n' "$1" "$2"
+}
+
+# has TOOL CHECK: whether the tool is installed. CHECK is skipped when the tool is missing.
+has() {
+    command -v "$1" >/dev/null && return
+    skip "$1" "$2"
+    return 1
+}
+
+# cxx_compiler CHECK...: sets cxx to a C++ compiler. Without one the checks are skipped.
+cxx_compiler() {
+    for cxx in ${CXX:-} c++ g++ clang++; do
+        ! command -v "$cxx" >/dev/null || return 0
+    done
+    for cxx_check in "$@"; do skip "a C++ compiler" "$cxx_check"; done
+    return 1
+}
+
 report() {
-    printf '%s passed, %s failed\n' "$checks_passed" "$checks_failed"
+    printf '%s passed, %s failed, %s skipped\n' \
+        "$checks_passed" "$checks_failed" "$checks_skipped"
     [ "$checks_failed" -eq 0 ] && [ "$checks_passed" -gt 0 ]
 }

@@ -11,7 +11,7 @@ topic=/topic/notifications
 . "$(dirname "$0")/processes.sh"
 
 give_up() {
-    printf 'demo: %s\n' "$1"
+    printf '\ndemo: %s\n' "$1"
     head -n 20 "$work"/*
     exit 1
 }
@@ -38,7 +38,13 @@ printf '$ %s/mini_broker &\nlistens at %s\n' "$programs" "$url"
 
 printf '\n$ %s/minimal %s &\n' "$programs" "$url"
 start minimal "$programs/minimal" "$url"
-wait_for "$work/mini_broker.log" connected 300 || give_up "minimal did not connect"
+# minimal tries again for ever. Its first complaint is enough here.
+until wait_for "$work/mini_broker.log" connected 2; do
+    [ ! -s "$work/minimal.log" ] || give_up "minimal cannot connect. \
+Is the loopback interface up? \"ip link set lo up\" starts it."
+    tries=$((${tries:-0} + 1))
+    [ "$tries" -lt 150 ] || give_up "minimal did not connect"
+done
 printf 'the broker says: %s\n' "$(head -n 1 "$work/mini_broker.log")"
 
 publish 'Build 4711 is green'

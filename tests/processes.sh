@@ -23,12 +23,17 @@ start() {
     processes="$processes $!"
 }
 
-# wait_for FILE TEXT TENTHS: whether the text gets into the file within so many tenths of a second.
+# wait_for FILE TEXT TENTHS [PROCESS]: whether the text gets into the file within so many tenths of a
+# second, and before the process has ended.
 wait_for() {
     tenths=$3
     until grep -qF "$2" "$1" 2>/dev/null; do
         tenths=$((tenths - 1))
         [ "$tenths" -gt 0 ] || return 1
+        if [ "${4:-}" ] && ! kill -0 "$4" 2>/dev/null; then
+            grep -qF "$2" "$1" 2>/dev/null # its last words
+            return
+        fi
         sleep 0.1
     done
 }
@@ -37,7 +42,7 @@ wait_for() {
 start_broker() {
     start mini_broker "$@"
     broker=$!
-    wait_for "$work/mini_broker" READY 300 || return
+    wait_for "$work/mini_broker" READY 300 $broker || return
     url=$(sed -n 's/^READY //p' "$work/mini_broker")
 }
 

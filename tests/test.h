@@ -1,5 +1,7 @@
-/* The test harness: a program is a list of cases, a case a list of checks, and its last line counts both outcomes.
-   A failed check prints where it stands and what it saw, and the case goes on; nothing is ever skipped. */
+/* The test harness. A program is a list of cases, and a case is a list of checks. The program's last
+   line counts the cases that passed, failed and were skipped. A failed check prints its place and
+   the value that it found, and the case goes on. A case is skipped only when this machine lacks
+   something that the case needs; SKIP names that thing. */
 #ifndef TEST_H
 #define TEST_H
 
@@ -7,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int test_passed, test_failed, test_case_failures;
+static int test_passed, test_failed, test_skipped, test_case_failures, test_case_skipped;
 
 #define CHECK(condition)                                                                           \
     ((condition) ? (void)0                                                                         \
@@ -24,6 +26,10 @@ static int test_passed, test_failed, test_case_failures;
 
 #define CHECK_MEM(expected, expected_len, actual, actual_len)                                      \
     test_check_mem(__FILE__, __LINE__, #actual, expected, expected_len, actual, actual_len)
+
+/* In a case that is about to return: this machine lacks `missing`, and so `what` cannot be tested. */
+#define SKIP(missing, what)                                                                        \
+    ((void)printf("SKIPPED %s: %s\n", missing, what), (void)(test_case_skipped = 1))
 
 #define RUN(function) test_run(#function, function)
 
@@ -62,11 +68,13 @@ static inline void test_check_mem(const char *file, int line, const char *what,
 }
 
 static inline void test_run(const char *name, void (*function)(void)) {
-    test_case_failures = 0;
+    test_case_failures = test_case_skipped = 0;
     function();
     if (test_case_failures) {
         test_failed++;
         printf("FAILED %s\n", name);
+    } else if (test_case_skipped) {
+        test_skipped++;
     } else {
         test_passed++;
     }
@@ -74,7 +82,7 @@ static inline void test_run(const char *name, void (*function)(void)) {
 
 /* The last line of a test program, which tests/run.sh adds up. */
 static inline int test_report(void) {
-    printf("%d passed, %d failed\n", test_passed, test_failed);
+    printf("%d passed, %d failed, %d skipped\n", test_passed, test_failed, test_skipped);
     return test_failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 

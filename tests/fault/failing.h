@@ -216,11 +216,14 @@ static void shift(struct timespec *t, int sign) {
 
 /* ==== the calls ==== */
 
+/* The name localhost is resolved here, because not every machine can do it. */
 static inline int f_getaddrinfo(const char *from, const char *host, const char *service,
                                 const struct addrinfo *hints, struct addrinfo **list) {
     int error = strike(from, "getaddrinfo");
     if (error == EAI_SYSTEM) errno = EMFILE;
-    return error ? error : getaddrinfo(host, service, hints, list);
+    return error ? error
+                 : getaddrinfo(strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, service, hints,
+                               list);
 }
 
 static inline int f_socket(const char *from, int family, int type, int protocol) {

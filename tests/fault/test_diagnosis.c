@@ -1016,7 +1016,10 @@ static void test_a_server_that_hangs(void) {
 }
 
 static void test_a_line_that_is_cut(void) {
-    check_silence(1, "nor is what we sent acknowledged");
+    if (!loopback_can_deafen())
+        SKIP("the right to attach a filter to a socket", "the error names a line that is cut");
+    else
+        check_silence(1, "nor is what we sent acknowledged");
 }
 
 int main(void) {

@@ -172,6 +172,10 @@ static void test_senders_with_confirm_over_ipv6(void) {
     struct tally tally = {.total = {PTHREAD_MUTEX_INITIALIZER, 0}};
     struct loopback server;
     stws_options o;
+    if (!loopback_has_ipv6()) {
+        SKIP("IPv6 on the loopback interface", "senders over IPv6");
+        return;
+    }
     loopback_start(&server, 1, 0);
     o = options_for(&server);
     o.confirm = 1;

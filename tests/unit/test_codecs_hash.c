@@ -1,4 +1,7 @@
 /* SHA-1, base64 and what the handshake makes of them. */
+#ifndef STOMP_WS_NO_IO
+#define STOMP_WS_NO_IO /* the codecs are enough */
+#endif
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 

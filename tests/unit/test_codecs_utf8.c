@@ -1,6 +1,9 @@
 /* UTF-8 against a reference that decodes one octet at a time, in one go and as a stream of pieces
    and fragments; with each kind of vectors that the processor has. */
 #include "tests/features.h"
+#ifndef STOMP_WS_NO_IO
+#define STOMP_WS_NO_IO /* the codecs are enough */
+#endif
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
