@@ -124,6 +124,10 @@ class Outcome:
     passed: int
     failed: int
     text: str = ""
+    skipped: int = 0
+
+    def line(self):
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
 
 
 def run(*command):
@@ -155,8 +159,9 @@ def compile_set(target, name):
 
 
 def counts(text):
-    found = re.findall(r"^(\d+) passed, (\d+) failed$", text, re.MULTILINE)
-    return map(int, found[-1]) if found else (0, 0)
+    """Passed, failed and skipped, from the last line of a test program."""
+    found = re.findall(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", text, re.MULTILINE)
+    return map(int, found[-1]) if found else (0, 0, 0)
 
 
 def build(target, *words):
@@ -177,10 +182,10 @@ def run_test(target, test):
         return Outcome(0, 1, text)
     arguments = [VECTORS.parent] if test == VECTORS else []
     status, text = run(*target.emulator, program, *arguments)
-    passed, failed = counts(text)
+    passed, failed, skipped = counts(text)
     if not failed and (status or not passed):
         failed, text = 1, f"status {status}\n{text}"
-    return Outcome(passed, failed, text if failed else "")
+    return Outcome(passed, failed, text if failed or skipped else "", skipped)
 
 
 def missing(target):
@@ -191,26 +196,27 @@ def missing(target):
 
 
 def add(outcomes):
-    return sum(outcome.passed for outcome in outcomes), sum(outcome.failed for outcome in outcomes)
+    """One outcome with the counts of all of them."""
+    return Outcome(sum(outcome.passed for outcome in outcomes),
+                   sum(outcome.failed for outcome in outcomes),
+                   skipped=sum(outcome.skipped for outcome in outcomes))
 
 
 def cell(target, compiled, tested):
     """The two columns of a target."""
-    built, not_built = add(compiled)
-    passed, failed = add(tested)
+    builds, tests = add(compiled), add(tested)
     names = ", ".join(target.sets) if len(target.sets) < len(SETS) else f"all {len(SETS)} sets"
     left = f"{names}{', linked' if target.link and 'all' in target.sets else ''}"
-    if not_built:
-        left = f"{not_built} of {built + not_built} failed"
-    right = f"{passed} passed, {failed} failed" if target.tests else target.why_not_run
-    return left, right
+    if builds.failed:
+        left = f"{builds.failed} of {builds.passed + builds.failed} failed"
+    return left, tests.line() if target.tests else target.why_not_run
 
 
 def report(target, compiled, tested):
     left, right = cell(target, compiled, tested)
     print(f"{target.name:44} {left:20} {right}", flush=True)
     for outcome in compiled + tested:
-        if outcome.failed:
+        if outcome.failed or outcome.skipped:
             print("    " + "\n    ".join(outcome.text.strip().splitlines()[:12]))
 
 
@@ -238,18 +244,18 @@ def show_tried(pool):
 def main():
     chosen = [target for target in TARGETS
               if not sys.argv[1:] or any(word in target.name for word in sys.argv[1:])]
-    passed = failed = 0
+    outcomes = []
     print(f"{'target':44} {'compiles':20} tests")
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         for target, work in [(target, check(target, pool)) for target in chosen]:
             compiled, tested = ([future.result() for future in part] for part in work)
             report(target, compiled, tested)
-            more_passed, more_failed = add(compiled + tested)
-            passed, failed = passed + more_passed, failed + more_failed
+            outcomes += compiled + tested
         if not sys.argv[1:]:
             show_tried(pool)
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed or not passed else 0
+    total = add(outcomes)
+    print(total.line())
+    return 1 if total.failed or not total.passed else 0
 
 
 if __name__ == "__main__":
