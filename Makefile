@@ -1,5 +1,5 @@
-# stomp_ws.h is one file and needs no build: this is for its examples and tests. All output goes to
-# build/. `make help` lists the targets, `make V=1` shows each command.
+# stomp_ws.h is one file and needs no build. This Makefile builds and runs the examples and tests.
+# What it builds goes to build/. `make help` lists the targets, and `make V=1` shows each command.
 
 CC ?= cc
 CFLAGS ?= -O2 -g
@@ -11,23 +11,23 @@ Q = $(if $(V),,@)
 
 # make BEARSSL=1: the examples and tools have wss:// (needs libbearssl-dev)
 ifdef BEARSSL
-CFLAGS += -DSTOMP_WS_BEARSSL
-LDLIBS += -lbearssl
+override CFLAGS += -DSTOMP_WS_BEARSSL
+override LDLIBS += -lbearssl
 endif
 
 WARNINGS := $(shell cat tests/warnings) -Wstrict-prototypes
 CORES = $(shell getconf _NPROCESSORS_ONLN)
 VERSION = $(shell sed -n 's/^.define STOMP_WS_VERSION "\(.*\)"/\1/p' stomp_ws.h)
 
-# Examples that need a library beside libc: NEEDS_name is what their compiler is told. They are built
-# and tested by `make examples-embedding`, everything else by `make` and `make test`.
+# Examples that need a library besides libc. NEEDS_name has the compiler's flags for that library.
+# `make examples-embedding` builds and tests these examples; `make` and `make test` leave them out.
 WITH_LIBRARIES = libuv glib wss transport_openssl
 NEEDS_libuv = $(shell pkg-config --cflags --libs libuv)
 NEEDS_glib = $(shell pkg-config --cflags --libs glib-2.0)
 NEEDS_wss = -lbearssl
 NEEDS_transport_openssl = -lssl -lcrypto
 
-# What there is to build. A new example, tool, bench or test needs no line here.
+# The programs. A new example, tool, bench or test needs no line here.
 EXAMPLES = $(filter-out $(WITH_LIBRARIES),$(basename $(notdir $(wildcard examples/*.c))))
 TOOLS = $(basename $(notdir $(wildcard tests/tools/*.c)))
 BENCHES = $(basename $(notdir $(wildcard tests/bench/*.c)))
@@ -45,7 +45,7 @@ THREADED_TESTS = $(basename $(shell grep -lE 'pthread_create|stws_start' $(addsu
     valgrind interop autobahn web lint format cover install clean bench-tls examples-embedding \
     packaging docs gdb-minimal picture sim sim-mutants matrix soak sanitize release FORCE
 
-# Set for some targets below, and not by the environment.
+# Set below for some targets. Empty here, so that the environment cannot set them.
 LEVEL =
 DEFINES =
 
@@ -54,8 +54,8 @@ all: $(PROGRAMS) ## build the examples and tools (the default)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
 
-# The header's implementation is compiled once. The programs get its declarations only, because the
-# header takes STOMP_WS_IMPLEMENTED as "implemented elsewhere", and they are linked with it.
+# The header's implementation is compiled once, and the examples are linked with it. They get only the
+# declarations: with STOMP_WS_IMPLEMENTED the header leaves out its implementation.
 $(EXAMPLES:%=build/%): build/%: examples/%.c build/implementation.o stomp_ws.h
 	@echo 'cc $@'
 	$(Q)$(CC) $(CFLAGS) $(WARNINGS) -DSTOMP_WS_IMPLEMENTED -I. -o $@ $< build/implementation.o \
@@ -65,8 +65,8 @@ build/implementation.o: tests/implementation.c stomp_ws.h build/flags
 	@echo 'cc $@'
 	$(Q)$(CC) $(CFLAGS) $(WARNINGS) -I. -c -o $@ $<
 
-# Tools and benches have the implementation in their own file: a tool may look inside, and in a bench
-# the compiler can do most with one file.
+# A tool and a bench have the implementation in their own file. A tool may use internal functions, and
+# a bench is to be optimised as one file.
 benches: $(BENCHES:%=build/%) ## build the programs of `make bench`
 vpath %.c tests/tools tests/bench
 $(addprefix build/,$(TOOLS) $(BENCHES)): build/%: %.c $(HEADERS) build/flags
@@ -83,7 +83,8 @@ demo: $(addprefix build/,minimal mini_broker stomp_cat) ## a broker and two clie
 
 # ---- tests: build/FLAVOUR/tests/unit/test_x is tests/unit/test_x.c, built with FLAGS_FLAVOUR ----
 
-# Tests without an implementation of their own are linked with one that is built once a flavour.
+# Tests without an implementation in their own file are linked with the one that is built for the
+# flavour.
 LINKED = $(basename $(shell grep -L '^.define STOMP_WS_IMPLEMENTATION' $(addsuffix .c,$(TESTS) $(VECTOR_TEST))))
 
 FLAGS_asan = -O1 -g -fno-omit-frame-pointer $(SANITIZE_HERE)
@@ -101,17 +102,17 @@ FLAGS_msan = -O1 -g -fno-omit-frame-pointer -fsanitize=memory -fsanitize-memory-
 FLAGS_bearssl_plain = $(FLAGS_plain) -DSTOMP_WS_BEARSSL
 FLAGS_bearssl_tsan = $(FLAGS_tsan) -DSTOMP_WS_BEARSSL
 
-# SANITIZE, or nothing where the compiler cannot link with it. It is found out once, when needed.
+# SANITIZE, or nothing if the compiler cannot build and run a program with it. The compiler is asked
+# once, and only if the value is used.
 SANITIZE_HERE = $(eval SANITIZE_HERE := \
     $$(shell CC='$(CC)' sh tests/sanitizers.sh flags $(SANITIZE)))$(SANITIZE_HERE)
 
-# A test's own code is not optimised, because that would take longer than to run it: except the
-# tests that run the header in their own file for long, and where it makes the tools too slow.
-QUICK = $(filter-out tests/fault/test_calls,$(TESTS) $(VECTOR_TEST))
-$(foreach name,asan ubsan msan,$(addprefix build/$(name)/,$(QUICK))): LEVEL = -O0
+# With these sanitizers a test is compiled with -O0, because optimising it takes longer than it saves.
+# The implementation that it is linked with is optimised.
+$(foreach name,asan ubsan msan,$(addprefix build/$(name)/,$(TESTS) $(VECTOR_TEST))): LEVEL = -O0
 
-# The file `flags` changes when the programs must be built again because the compiler or its flags
-# have changed. A compiler that cannot use them is noticed there.
+# The file `flags` changes if the compiler or its flags have changed, and then the programs are built
+# again. This rule also reports a compiler that cannot use the flags.
 define flavour
 build/$(1)/%: %.c $$(HEADERS) build/$(1)/flags
 	@mkdir -p $$(@D)
@@ -137,34 +138,36 @@ endef
 $(foreach name,asan tsan plain sim cover ubsan msan bearssl bearssl_plain bearssl_tsan,\
     $(eval $(call flavour,$(name))))
 
-# $(call built,FLAVOUR): the programs of the tests. $(call commands,FLAVOUR): what runs them, the
-# longest first.
+# $(call built,FLAVOUR): the test programs. $(call commands,FLAVOUR): the commands that run them.
 built = $(addprefix build/$(1)/,$(TESTS) $(VECTOR_TEST))
-FIRST = tests/fault/test_calls
-commands = $(FIRST:%=build/$(1)/%) $(VECTOR_TEST:%='build/$(1)/% tests/conformance') \
-    $(addprefix build/$(1)/,$(filter-out $(FIRST),$(TESTS)))
+commands = $(VECTOR_TEST:%='build/$(1)/% tests/conformance') $(addprefix build/$(1)/,$(TESTS))
 
-# All cores, when make was not told another number with -j.
-PARALLEL = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(CORES))
-IN_POOL = MINI_BROKER=build/asan/examples/mini_broker ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
-    CC='$(CC)' JOBS=$(CORES) TIME_LIMIT=600 sh tests/run.sh
+# The number of jobs is the one that make was given with -j, or the number of cores.
+ASKED = $(filter -j% --jobserver%,$(MAKEFLAGS))
+PARALLEL = $(if $(ASKED),,-j$(CORES))
+JOBS = $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),$(CORES))
+IN_POOL = ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
+    MINI_BROKER=build/asan/examples/mini_broker CC='$(CC)' SANITIZE='$(SANITIZE)' \
+    JOBS=$(JOBS) TIME_LIMIT=600 sh tests/run.sh
 
-test: ## the tests for which a C compiler, make and libc are enough, with ASan and UBSan
-	@echo 'Builds the tests and runs them: about 100 s of CPU time (a minute with two cores).'
+test: ## run the tests that need only a C compiler, make and libc, with ASan and UBSan
+	@echo 'Building and running the tests: about 100 s of CPU time, one minute with two cores.'
 	@$(MAKE) --no-print-directory $(PARALLEL) test-programs
-	@$(IN_POOL) $(call commands,asan) 'sh tests/examples/run.sh build/asan/examples' \
-	    'sh tests/compile/run.sh quick' 'sh tests/stomp_cat.sh build/asan/examples/stomp_cat' \
-	    'sh tests/readme.sh build/asan/examples/stomp_cat' 'sh tests/sanitizers.sh $(SANITIZE)'
+	@$(IN_POOL) 'sh tests/sanitizers.sh $(SANITIZE)' 'sh tests/compile/run.sh quick' \
+	    'sh tests/examples/run.sh build/asan/examples' $(call commands,asan) \
+	    'sh tests/stomp_cat.sh build/asan/examples/stomp_cat' \
+	    'sh tests/readme.sh build/asan/examples/stomp_cat'
 
-test-programs: ## build what `make test` runs
+test-programs: ## build the programs that `make test` runs
 test-programs: $(call built,asan) $(EXAMPLES:%=build/asan/examples/%)
 
-check: test check-rest ## everything that needs no peer: also all compilers, standards, benches
+check: test ## make test, and all installed compilers and standards, installation, building benches
+	@$(MAKE) --no-print-directory check-rest
 
-bare: ## `make demo` and `make test` on a Debian with gcc, make and libc only (as root, mmdebstrap)
+bare: ## run `make demo` and `make test` in a minimal Debian chroot (as root, with mmdebstrap)
 	@sh tests/bare/run.sh
 
-check-rest: ## what `make check` has beyond `make test`
+check-rest: ## the part of `make check` that is not in `make test`
 	@$(MAKE) --no-print-directory $(PARALLEL) all benches
 	@$(IN_POOL) 'sh tests/compile/run.sh' 'sh tests/examples/compile.sh $(WITH_LIBRARIES)' \
 	    'sh tests/install.sh'

@@ -6902,7 +6902,7 @@ STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
         }
         result = stws_p_pull(c, e);
         left = timeout_ms ? stws_p_until(c, until) : 0;
-        c->more |= c->owes_turn && left == 0;
+        if (c->owes_turn && left == 0) c->more = 1;
         if (result != 0 || left == 0 || c->yield) return result;
         if (!c->owes_turn) stws_p_wait(c, left);
     }

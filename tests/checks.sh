@@ -1,5 +1,5 @@
-# For POSIX sh scripts that make checks; source it. Each `check` is one pass or one failure, each
-# `skip` is one skipped check, and `report` prints the counts in the form that tests/run.sh adds up.
+# Functions for POSIX sh test scripts. Source this file. `check` counts one passed or failed check,
+# `skip` counts one skipped check, and `report` prints the counts in the form that tests/run.sh adds up.
 # shellcheck shell=sh
 
 checks_passed=0
@@ -9,7 +9,7 @@ checks_output=${TMPDIR:-/tmp}/checks.$$
 trap 'rm -f "$checks_output"' EXIT
 trap 'exit 130' HUP INT TERM
 
-# check NAME COMMAND...: the command is to succeed; its output is shown when it does not.
+# check NAME COMMAND...: passes if the command exits with 0. Otherwise prints the command's output.
 check() {
     check_name=$1
     shift
@@ -22,7 +22,8 @@ check() {
     fi
 }
 
-# check_silent NAME COMMAND...: as check, for tools that report a finding and yet end with 0.
+# check_silent NAME COMMAND...: like check, but output is also a failure. Some tools report a finding
+# and exit with 0.
 check_silent() {
     check_silent_name=$1
     shift
@@ -35,7 +36,7 @@ run_silently() {
     return 1
 }
 
-# refuse NAME SENTENCE COMMAND...: the command is to fail, and to say so in this sentence.
+# refuse NAME SENTENCE COMMAND...: passes if the command fails and its output contains the sentence.
 refuse() {
     refuse_name=$1
     refuse_sentence=$2
@@ -57,20 +58,21 @@ fails_with() {
     esac
 }
 
-# skip MISSING CHECK: this machine lacks MISSING, and so CHECK cannot be made.
+# skip MISSING CHECK: counts CHECK as skipped, because this machine lacks MISSING.
 skip() {
     checks_skipped=$((checks_skipped + 1))
     printf 'SKIPPED %s: %s\n' "$1" "$2"
 }
 
-# has TOOL CHECK: whether the tool is installed. CHECK is skipped when the tool is missing.
+# has TOOL CHECK: succeeds if the tool is installed. Otherwise counts CHECK as skipped and fails.
 has() {
     command -v "$1" >/dev/null && return
     skip "$1" "$2"
     return 1
 }
 
-# cxx_compiler CHECK...: sets cxx to a C++ compiler. Without one the checks are skipped.
+# cxx_compiler CHECK...: sets cxx to the name of an installed C++ compiler. Without such a compiler it
+# counts each CHECK as skipped and fails.
 cxx_compiler() {
     for cxx in ${CXX:-} c++ g++ clang++; do
         ! command -v "$cxx" >/dev/null || return 0
@@ -79,8 +81,9 @@ cxx_compiler() {
     return 1
 }
 
+# Prints the counts. Fails if a check has failed, or if nothing was checked or skipped.
 report() {
     printf '%s passed, %s failed, %s skipped\n' \
         "$checks_passed" "$checks_failed" "$checks_skipped"
-    [ "$checks_failed" -eq 0 ] && [ "$checks_passed" -gt 0 ]
+    [ "$checks_failed" -eq 0 ] && [ $((checks_passed + checks_skipped)) -gt 0 ]
 }

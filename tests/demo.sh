@@ -1,6 +1,6 @@
 #!/bin/sh
-# The main job, seen from outside: a broker, the smallest client and a publisher, each a process of
-# its own on the loopback. Shows what is published arriving, and ends by itself.
+# Shows the main job of the library. Starts a broker and the smallest client, publishes some messages,
+# and prints what the client prints. Each is a process, and they talk over the loopback interface.
 #
 #     tests/demo.sh [DIRECTORY OF THE PROGRAMS]
 set -u
@@ -16,8 +16,8 @@ give_up() {
     exit 1
 }
 
-# The client may not have subscribed yet when the first one is sent, and a topic keeps nothing: so
-# it is sent again until it is heard.
+# The client may not have subscribed yet when the first message is sent, and a topic stores no messages.
+# So the message is sent again until the client prints it.
 publish() {
     tries=10
     printf '\n$ %s/stomp_cat %s -d %s -m '\''%s'\''\n' "$programs" "$url" "$topic" "$1"
@@ -34,18 +34,18 @@ publish() {
 }
 
 start_broker "$programs/mini_broker" || give_up "the broker did not start"
-printf '$ %s/mini_broker &\nlistens at %s\n' "$programs" "$url"
+printf '$ %s/mini_broker &\nREADY %s\n' "$programs" "$url"
 
 printf '\n$ %s/minimal %s &\n' "$programs" "$url"
 start minimal "$programs/minimal" "$url"
-# minimal tries again for ever. Its first complaint is enough here.
+# If minimal cannot connect, it prints an error and tries again for ever. The first error is enough.
 until wait_for "$work/mini_broker.log" connected 2; do
     [ ! -s "$work/minimal.log" ] || give_up "minimal cannot connect. \
 Is the loopback interface up? \"ip link set lo up\" starts it."
     tries=$((${tries:-0} + 1))
     [ "$tries" -lt 150 ] || give_up "minimal did not connect"
 done
-printf 'the broker says: %s\n' "$(head -n 1 "$work/mini_broker.log")"
+printf 'mini_broker printed: %s\n' "$(head -n 1 "$work/mini_broker.log")"
 
 publish 'Build 4711 is green'
 publish 'Café au lait: 3,50 €'
@@ -53,6 +53,6 @@ publish '{"id": 7, "text": "JSON is just text"}'
 
 cat <<END
 
-Each notification arrived. Next: start $programs/mini_broker and give the URL that it prints to
-$programs/minimal, or to $programs/stomp_cat with "-s $topic".
+Each notification arrived. To try more, start $programs/mini_broker. It prints a URL. Then start
+$programs/minimal URL, or $programs/stomp_cat URL -s $topic
 END

@@ -1,5 +1,6 @@
 #!/bin/sh
-# `make install` puts each file where programs look for it, also below folders with odd names.
+# Checks that `make install` puts each file where programs look for it, also if the path contains
+# blanks and parentheses.
 set -u
 
 cd "$(dirname "$0")/.." || exit 1
@@ -30,35 +31,35 @@ share/zsh/site-functions/_stomp_cat
 END
 }
 
-# names FOLDER TEXT: the text files of the folder that contain it.
-names() {
+# files_with FOLDER TEXT: prints the names of the text files in the folder that contain the text.
+files_with() {
     grep -rlIF -e "$2" "$1"
     return 0
 }
 
-# installs NAME DESTDIR PREFIX
+# installs NAME DESTDIR PREFIX: checks a whole installation. NAME tells it from the others.
 installs() {
     check "make install, $1" install "$2" "$3"
     installed "$2" >$out/installed
     expected "$3" >$out/expected
-    check "each file has its place, $1" diff $out/expected $out/installed
-    check "stomp_cat runs from there, $1" "$2$3/bin/stomp_cat" --version
-    check_silent "no file contains DESTDIR, $1" names "$2" "$2"
+    check "exactly the expected files are installed, $1" diff $out/expected $out/installed
+    check "the installed stomp_cat runs, $1" "$2$3/bin/stomp_cat" --version
+    check_silent "no file contains DESTDIR, $1" files_with "$2" "$2"
 }
 
 installs "plain" "$PWD/$out/root" /opt/x
 installs "with blanks and parentheses" "$PWD/$out/a root (two)" "/opt/my programs (x)"
 
-# Whether a compiler finds the header with the flags that pkg-config prints.
+# Succeeds if the compiler finds the header with the flags that pkg-config prints.
 compiles_with_pkg_config() {
     flags=$(PKG_CONFIG_PATH="$1/share/pkgconfig" pkg-config --cflags stomp_ws) || return
     echo '#include "stomp_ws.h"' >$out/one.c
     eval "${CC:-cc} $flags -fsyntax-only $out/one.c"
 }
 prefix="$PWD/$out/my prefix"
-check "make install, to PREFIX alone" install "" "$prefix"
-if has pkg-config "stomp_ws.pc below a folder with blanks"; then
-    check "pkg-config finds it below a folder with blanks" compiles_with_pkg_config "$prefix"
+check "make install with PREFIX and without DESTDIR" install "" "$prefix"
+if has pkg-config "the flags in stomp_ws.pc"; then
+    check "the flags of pkg-config work if PREFIX contains a blank" compiles_with_pkg_config "$prefix"
 fi
 
 report

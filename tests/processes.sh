@@ -1,12 +1,12 @@
-# To be sourced by a POSIX sh script that starts processes on the loopback: what they print goes
-# into $work, and clean_up ends them and removes it.
-# shellcheck shell=sh disable=SC2034 # what it sets is for that script
+# Functions for POSIX sh scripts that start processes. Source this file. The output of the processes
+# goes to files in the folder $work. clean_up ends the processes and removes the folder.
+# shellcheck shell=sh disable=SC2034 # the script that sources this file uses the variables
 
 work=$(mktemp -d) || exit 1
 processes=
 
 clean_up() {
-    # shellcheck disable=SC2086 # a list
+    # shellcheck disable=SC2086 # $processes holds several process ids
     [ -z "$processes" ] || kill $processes 2>/dev/null
     wait
     rm -rf "$work"
@@ -14,31 +14,33 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 130' HUP INT TERM
 
-# start NAME COMMAND...: in the background, its output in $work/NAME and $work/NAME.log; $! is it.
+# start NAME COMMAND...: starts the command in the background. Its output goes to $work/NAME, its
+# error output to $work/NAME.log, and $! is its process id.
 start() {
     start_name=$1
     shift
-    rm -f "$work/$start_name" "$work/$start_name.log" # the child may open them late
+    rm -f "$work/$start_name" "$work/$start_name.log" # or an old file is read before it is opened anew
     "$@" >"$work/$start_name" 2>"$work/$start_name.log" &
     processes="$processes $!"
 }
 
-# wait_for FILE TEXT TENTHS [PROCESS]: whether the text gets into the file within so many tenths of a
-# second, and before the process has ended.
+# wait_for FILE TEXT TENTHS [PROCESS]: waits until the file contains the text. Fails after this number
+# of tenths of a second, and when the process has ended without writing the text.
 wait_for() {
     tenths=$3
     until grep -qF "$2" "$1" 2>/dev/null; do
         tenths=$((tenths - 1))
         [ "$tenths" -gt 0 ] || return 1
         if [ "${4:-}" ] && ! kill -0 "$4" 2>/dev/null; then
-            grep -qF "$2" "$1" 2>/dev/null # its last words
+            grep -qF "$2" "$1" 2>/dev/null # it may have been written just before the end
             return
         fi
         sleep 0.1
     done
 }
 
-# start_broker PROGRAM OPTION...: a broker that listens, at $url, and is the process $broker.
+# start_broker PROGRAM OPTION...: starts a broker and waits until it listens. Sets url, and broker to
+# its process id.
 start_broker() {
     start mini_broker "$@"
     broker=$!
@@ -46,13 +48,13 @@ start_broker() {
     url=$(sed -n 's/^READY //p' "$work/mini_broker")
 }
 
-# end_broker [-SIGNAL]: it is gone when this returns.
+# end_broker [-SIGNAL]: ends the broker and waits until its process has ended.
 end_broker() {
     kill "$@" "$broker"
     wait "$broker" 2>/dev/null
 }
 
-# start_broker_again PROGRAM OPTION...: another one where the last one was.
+# start_broker_again PROGRAM OPTION...: starts a broker on the port of the last one.
 start_broker_again() {
     again_program=$1 port=${url#ws://*:}
     shift

@@ -1,24 +1,27 @@
 #!/bin/sh
-# Runs test programs, JOBS at a time (1), and adds up their counts.
+# Runs test programs and adds up their counts.
 #
 #     [JOBS=N] [TIME_LIMIT=SECONDS] [UNDER='TOOL OPTIONS'] tests/run.sh 'PROGRAM [ARGUMENT]...'...
 #
+# JOBS is the number of programs that run at the same time (default: 1). TIME_LIMIT is the limit for
+# each program (default: 120). UNDER is a command that runs each program, for example valgrind.
+#
 # Each program gets one line of output. A program counts its own checks, and its last line is
 # "N passed, N failed" or "N passed, N failed, N skipped" (the last line of pytest works too). A
-# program that crashes, runs out of time or counts nothing is a failure. The output of a program is
-# shown when something in it failed. UNDER is a command that runs each program.
+# program that crashes, runs out of time or counts nothing is a failure. If a check of a program fails,
+# the whole output of that program is shown.
 #
-# A check that this machine cannot make is printed by the program as "SKIPPED TOOL: CHECK", where
-# TOOL is the missing thing. All missing things are listed before the last line, each once.
+# If this machine lacks something that a check needs, the program prints "SKIPPED THING: CHECK" and
+# counts the check as skipped. The end of the output names each missing thing once.
 # shellcheck disable=SC2086,SC2046 # a command is several words
 set -u
 
 time_limit=${TIME_LIMIT:-120}
 under=${UNDER:-}
 
-# Prints "PASSED FAILED SKIPPED" from the last line of the output that counts something. Errors, and
-# tests that are expected to fail, count as failed. The colours, the ruler and the time in pytest's
-# line are ignored.
+# counts FILE: prints "PASSED FAILED SKIPPED" from the last line of the file that counts something.
+# In pytest's line, errors and tests marked as expected to fail count as failures, and the colours, the
+# ruler and the time are ignored.
 counts() {
     awk '
         { gsub(/\033\[[0-9;]*m/, "") }
@@ -38,34 +41,34 @@ counts() {
         }' "$1"
 }
 
-# Prints why a program failed although it counted no failure, or nothing.
+# fault STATUS PASSED FAILED SKIPPED: prints the reason if the program ran out of time, ended with an
+# error although it counted no failure, or counted no check.
 fault() {
-    status=$1 passed=$2 failed=$3 skipped=$4
-    if [ "$status" -eq 124 ] || [ "$status" -eq 137 ]; then
-        echo "stopped after $time_limit s (status $status)"
-    elif [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
-        echo "ended with status $status"
-    elif [ "$((passed + failed + skipped))" -eq 0 ]; then
+    if [ "$1" -eq 124 ] || [ "$1" -eq 137 ]; then
+        echo "stopped with status $1; the limit is $time_limit s"
+    elif [ "$1" -ne 0 ] && [ "$3" -eq 0 ]; then
+        echo "ended with status $1"
+    elif [ $(($2 + $3 + $4)) -eq 0 ]; then
         echo "counted no check"
     fi
 }
 
-# run_one PROGRAM: runs it and prints its line in one piece, because other programs run at the same
-# time. Its counts and its skipped checks are kept for the sum.
+# run_one PROGRAM: runs the program and prints its line. The counts and the skipped checks are kept for
+# the totals. All output is printed at once, because other programs print at the same time.
 run_one() {
     program=$1 log=$logs/$$ began=$(date +%s)
     timeout -k 5 "$time_limit" $under $1 >"$log" 2>&1 </dev/null
     status=$?
     seconds=$(($(date +%s) - began))
     set -- $(counts "$log")
-    passed=$1 failed=$2 skipped=$3
+    passed=$1 failed=$2 skipped=$3 skips=
     fault=$(fault "$status" "$passed" "$failed" "$skipped")
     [ -z "$fault" ] || failed=$((failed + 1))
+    [ "$skipped" -eq 0 ] || skips=", $skipped skipped"
     grep '^SKIPPED ' "$log" >>"$logs/skipped"
     [ "$failed" -ne 0 ] || : >"$log"
-    [ "$skipped" -eq 0 ] || skips=", $skipped skipped"
     printf '%s: %s passed, %s failed%s, %s s%s\n' \
-        "$program" "$passed" "$failed" "${skips:-}" "$seconds" "${fault:+ ($fault)}" >>"$log"
+        "$program" "$passed" "$failed" "$skips" "$seconds" "${fault:+ ($fault)}" >>"$log"
     cat "$log"
     echo "$passed $failed $skipped" >>"$logs/counts"
 }
@@ -85,15 +88,16 @@ printf '%s\0' "$@" | xargs -0 -n 1 -P "${JOBS:-1}" sh "$0" --one "$logs"
 
 # Lists the missing things, each once, with the checks that need it.
 sed 's/^SKIPPED //' "$logs/skipped" | sort -u | awk -F ': ' '
-    NR == 1 { print "Skipped, because this machine lacks" }
+    NR == 1 { print "Skipped checks, by the thing that this machine lacks:" }
     $1 != missing { printf "%s    %s: ", sep, missing = $1; sep = "\n"; comma = "" }
     { printf "%s%s", comma, substr($0, length(missing) + 3); comma = ", " }
     END { if (NR) print "" }'
 
+# A program whose shell was killed has no line in the file of counts, and is a failure.
 awk -v programs=$# '
     { passed += $1; failed += $2; skipped += $3 }
     END {
-        failed += programs - NR # a program that was killed with its shell has left no line
+        failed += programs - NR
         printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped
-        exit failed || !passed
+        exit failed || !(passed + skipped)
     }' "$logs/counts"

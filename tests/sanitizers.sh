@@ -1,13 +1,13 @@
 #!/bin/sh
-# Do the sanitizers of the C compiler work on this machine?
+# Finds out whether the sanitizers of the C compiler work on this machine.
 #
-#     tests/sanitizers.sh flags FLAG...    prints the flags if a program can be built and run with
-#                                          them, and nothing otherwise
-#     tests/sanitizers.sh FLAG...          checks that programs built with them report a defect
+#     tests/sanitizers.sh flags FLAG...    prints the flags if the compiler can build and run a program
+#                                          with them. Otherwise prints nothing.
+#     tests/sanitizers.sh FLAG...          checks that programs built with these flags stop at a defect
 #
-# `make test` builds without sanitizers where a compiler has no run-time library for them. The checks
-# are skipped then, which the last lines of `make test` say.
-# shellcheck disable=SC2086 # a compiler, and flags, are several words
+# If the compiler cannot use the flags, `make test` builds without them. The checks here are skipped
+# then, and the end of `make test` names what is missing.
+# shellcheck disable=SC2086 # CC may hold several words
 set -u
 
 cd "$(dirname "$0")/.." || exit 1
@@ -16,7 +16,7 @@ cc=${CC:-cc}
 out=build/tests/sanitizers
 mkdir -p $out
 
-# build NAME BODY FLAG...: the program whose main() has this body.
+# build NAME BODY FLAG...: builds the program NAME, whose main() contains BODY.
 build() {
     program=$out/$1 body=$2
     shift 2
@@ -28,11 +28,15 @@ works() {
     build nothing 'return n - 1;' "$@" && $out/nothing
 }
 
-reports() {
+# stops WORDS NAME BODY FLAG...: the program NAME exits with an error, and its output contains WORDS.
+stops() {
     words=$1 name=$2 body=$3
     shift 3
     build $name "$body" "$@" || return
-    if said=$($out/$name 2>&1); then said="it ended with 0: $said"; fi
+    if said=$($out/$name 2>&1); then
+        echo "the program ended with status 0: $said"
+        return 1
+    fi
     printf '%s\n' "$said"
     case $said in *"$words"*) ;; *) return 1 ;; esac
 }
@@ -43,15 +47,26 @@ if [ "${1:-}" = flags ]; then
     exit
 fi
 
-overflow='char *p = malloc(8); p[7 + n] = 1; return p[0];'
-sum='return INT_MAX + n;'
-if [ $# -gt 0 ] && works "$@" >/dev/null 2>&1; then
-    check "AddressSanitizer reports an overflow" reports heap-buffer-overflow overflow "$overflow" "$@"
-    check "UndefinedBehaviorSanitizer reports a sum" reports 'signed integer overflow' sum "$sum" "$@"
-else
-    lacks="the run-time library of the sanitizers of $cc"
-    [ $# -gt 0 ] || lacks="sanitizers (SANITIZE is empty)"
-    skip "$lacks" "AddressSanitizer in all tests"
-    skip "$lacks" "UndefinedBehaviorSanitizer in all tests"
-fi
+# finds SANITIZER WORDS NAME BODY FLAG...: a check, if the flags ask for this sanitizer and it works.
+finds() {
+    sanitizer=$1
+    shift
+    case " $* " in
+        *" -fsanitize="*"$sanitizer"*) asked=1 ;;
+        *) asked= ;;
+    esac
+    if [ -z "$asked" ]; then
+        skip "$sanitizer in SANITIZE" "running the tests with the sanitizer \"$sanitizer\""
+    elif ! works $flags >/dev/null 2>&1; then
+        skip "a C compiler that can use SANITIZE ($cc cannot)" \
+            "running the tests with the sanitizer \"$sanitizer\""
+    else
+        check "the sanitizer \"$sanitizer\" finds a defect" stops "$@"
+    fi
+}
+
+flags=$*
+finds address heap-buffer-overflow overflow \
+    'char *p = malloc(8); p[7 + n] = 1; return p[0];' $flags
+finds undefined 'signed integer overflow' sum 'return INT_MAX + n;' $flags
 report

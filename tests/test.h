@@ -1,6 +1,6 @@
 /* The test harness. A program is a list of cases, and a case is a list of checks. The program's last
-   line counts the cases that passed, failed and were skipped. A failed check prints its place and
-   the value that it found, and the case goes on. A case is skipped only when this machine lacks
+   line counts the cases that passed, failed and were skipped. A failed check prints its file and line
+   with the condition or the value, and the case goes on. A case is skipped only if this machine lacks
    something that the case needs; SKIP names that thing. */
 #ifndef TEST_H
 #define TEST_H
@@ -27,7 +27,8 @@ static int test_passed, test_failed, test_skipped, test_case_failures, test_case
 #define CHECK_MEM(expected, expected_len, actual, actual_len)                                      \
     test_check_mem(__FILE__, __LINE__, #actual, expected, expected_len, actual, actual_len)
 
-/* In a case that is about to return: this machine lacks `missing`, and so `what` cannot be tested. */
+/* Counts this case as skipped, because this machine lacks `missing` and `what` cannot be tested. The
+   case has to return next. */
 #define SKIP(missing, what)                                                                        \
     ((void)printf("SKIPPED %s: %s\n", missing, what), (void)(test_case_skipped = 1))
 

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Compiles the header in all the ways that a program may: languages, compilers, optimisation,
-# orders of inclusion and sets of configuration macros, always with warnings as errors. It also checks
-# which symbols and macros the header leaves behind.
+# Compiles the header in each supported way: languages, compilers, optimisation, orders of inclusion and
+# sets of configuration macros, always with warnings as errors. Also checks which symbols and macros
+# the header leaves behind.
 #
-#     tests/compile/run.sh          with each of gcc, clang, g++ and clang++ that is installed
-#     tests/compile/run.sh quick    with the C compiler alone, in a few standards and sets of macros
+#     tests/compile/run.sh          uses each of gcc, clang, g++ and clang++ that is installed
+#     tests/compile/run.sh quick    uses $CC only, three standards, and half of the sets of macros
 # shellcheck disable=SC2086 # flags are several words
 set -u
 
@@ -19,7 +19,8 @@ warnings="$(cat $root/tests/warnings) -Werror"
 only_look=-fsyntax-only
 object="-c -o $out/scrap.o"
 
-# strict COMPILER ARGUMENTS...: as that compiler's language, C or C++, with every warning an error.
+# strict COMPILER ARGUMENTS...: compiles as C, or as C++ if the compiler's name ends in ++, with
+# warnings as errors.
 strict() {
     strict_compiler=$1
     shift
@@ -32,12 +33,12 @@ strict() {
 c_compilers=
 cxx_compilers=
 if [ "${1:-}" = quick ]; then
-    printf '#!/bin/sh\nexec %s "$@"\n' "${CC:-cc}" >$out/cc # one word, for the lists below
+    printf '#!/bin/sh\nexec %s "$@"\n' "${CC:-cc}" >$out/cc # CC may hold several words
     chmod +x $out/cc
     c_compilers=$out/cc
     c_standards='c99 gnu17 c2x'
     strict_standards='c99 c2x' gnu_standards=gnu17
-    levels=-O2
+    levels=
     simd_macros=none
 else
     for compiler in gcc clang; do
@@ -264,9 +265,9 @@ done
 # ---- what an includer pays, and the first program that a reader sees ----
 
 declarations_are_short() {
-    lines=$(echo '#include "stomp_ws.h"' | $first_c -E -I$root - | wc -l)
-    echo "an includer sees $lines preprocessed lines; the bar is 300"
-    [ "$lines" -le 300 ]
+    lines=$(echo '#include "stomp_ws.h"' | $first_c -E -I$root - | grep -c '^[^#]')
+    echo "an includer sees $lines preprocessed lines; the limit is 270"
+    [ "$lines" -le 270 ]
 }
 
 minimal_is_short() {
@@ -301,10 +302,19 @@ minimal_is_the_quick_start() {
 check "the cost of the declarations" declarations_are_short
 check "examples/minimal.c is short" minimal_is_short
 check "examples/minimal.c is the header's quick start" minimal_is_the_quick_start
-check "cc examples/minimal.c" cc $root/examples/minimal.c -o $out/minimal
+
+# A C library before glibc 2.34 has its threads in a library of their own.
+if echo '#include <pthread.h>
+int main(void) { return pthread_join(pthread_self(), 0) == 0; }' |
+    $first_c -x c -o $out/threads - 2>/dev/null; then
+    threads=
+else
+    threads=-pthread
+fi
+check "$first_c examples/minimal.c" $first_c $root/examples/minimal.c -o $out/minimal $threads
 for cc in $c_compilers; do
     check "$cc -std=c99 examples/minimal.c" \
-        strict $cc -std=c99 $root/examples/minimal.c -o $out/minimal
+        strict $cc -std=c99 $root/examples/minimal.c -o $out/minimal $threads
 done
 
 report

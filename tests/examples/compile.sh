@@ -1,8 +1,10 @@
 #!/bin/sh
-# Each example compiles without a warning as C99 and as C++17, with each of gcc, clang, g++ and
-# clang++ that is installed; and the one in C++ runs, with sanitizers.
+# Compiles the examples as C99 and as C++17, with warnings as errors, with each of gcc, clang, g++ and
+# clang++ that is installed. Also runs examples/cpp.cpp, built with sanitizers.
 #
 #     tests/examples/compile.sh NAME-OF-AN-EXAMPLE-THAT-NEEDS-A-LIBRARY...
+#
+# The named examples are left out. `make examples-embedding` compiles them.
 # shellcheck disable=SC2086 # flags are several words
 set -u
 
@@ -18,7 +20,8 @@ mkdir -p $out
 
 warnings=$(cat tests/warnings)
 
-# strict COMPILER ARGUMENTS...: g++ and clang++ warn about {0}, which in C makes a whole struct zero.
+# strict COMPILER ARGUMENTS...: compiles as C99 or C++17 with warnings as errors. In C++ the warning
+# about {0} is off: in C this is the usual way to set a struct to zero.
 strict() {
     strict_compiler=$1
     shift
@@ -29,8 +32,8 @@ strict() {
     $strict_compiler $warnings -Werror $strict_language -I. "$@"
 }
 
-# With gcc and g++ the implementation is in each example's file, as a user would build it. clang and
-# clang++ compile the implementation in tests/compile, and here the examples alone.
+# gcc and g++ compile each example together with the implementation, as a user does. clang and clang++
+# compile only the examples here; tests/compile/run.sh compiles the implementation with them.
 for compiler in gcc clang g++ clang++; do
     has $compiler "the examples in strict C99 or C++17" || continue
     case $compiler in
@@ -52,15 +55,17 @@ prints_numbers() {
 none is not a number" ]
 }
 
+url=
 check "the broker starts" start_broker build/mini_broker
 for compiler in g++ clang++; do
     has $compiler "stomp_ws.hpp" || continue
+    sanitize=$(CC=$compiler sh tests/sanitizers.sh flags ${SANITIZE:-})
+    [ "$sanitize" ] || skip "sanitizers of $compiler" "examples/cpp.cpp with sanitizers"
     check "$compiler stomp_ws.hpp without exceptions" strict $compiler -Wold-style-cast \
         -fno-exceptions -fsyntax-only tests/examples/no_exceptions.cpp
-    check "$compiler examples/cpp.cpp" strict $compiler -Wold-style-cast -g \
-        -fsanitize=address,undefined -fno-sanitize-recover=undefined \
-        -o $out/cpp.$compiler examples/cpp.cpp -pthread
-    check "cpp, by $compiler" prints_numbers $out/cpp.$compiler
+    check "$compiler examples/cpp.cpp" strict $compiler -Wold-style-cast -g $sanitize -o \
+        $out/cpp.$compiler examples/cpp.cpp -pthread
+    check "examples/cpp.cpp, built by $compiler, prints the numbers" prints_numbers $out/cpp.$compiler
 done
 
 report

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Each example begins with the question that it answers, and does what it says, against a broker on
-# the loopback interface. compile.sh compiles them with all compilers.
+# Runs each example against a broker on the loopback interface, and checks that each begins with the
+# question that it answers. compile.sh compiles them with all compilers.
 #
 #     tests/examples/run.sh DIRECTORY-OF-THE-EXAMPLES
 # shellcheck disable=SC2086 # a compiler, and flags, are several words
@@ -69,7 +69,7 @@ no_allocator() {
         -pthread &&
         timeout 60 $out/static_memory "$url" && ! timeout 60 $out/static_memory
 }
-# The C++ example; `make check` runs it with sanitizers, too.
+# The example in C++. `make check` also runs it with sanitizers.
 compile_cpp() {
     $cxx -std=c++17 -o $out/cpp examples/cpp.cpp -pthread
 }

@@ -37,7 +37,7 @@ enum { FAIL_SHORT = 10001, FAIL_END, FAIL_EARLY, FAIL_VALUE = 20000 };
 
 /* Time that passes with each of lasting failures, so that time-outs need not be waited for, and how
    much at most. */
-enum { FAIL_STEP_US = 20000, FAIL_STEPS_US = 20000000 };
+enum { FAIL_STEP_US = 20000, FAIL_STEPS_US = 40000000 };
 
 /* Where the header calls what can fail: times that the call stands in the text of the function, and
    what can go wrong there. */

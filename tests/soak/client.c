@@ -157,7 +157,7 @@ static void publish_all(stws *client, const char *destination) {
         int published = publish(client, destination);
         if (poll(&input, 1, published ? 1 : 5) <= 0) continue;
         if (read(0, line, sizeof line) <= 0) return;
-        printf("%d\n", look(&soak.all_confirmed));
+        printf("%d %d\n", look(&soak.all_confirmed), look(&soak.distinct) + look(&soak.duplicates));
         fflush(stdout);
     }
 }

@@ -55,21 +55,23 @@ class Client:
             self.close()
             raise Failure("the client could not begin")
 
-    def confirmed(self):
-        """How many messages are confirmed so far."""
+    def progress(self):
+        """How many messages are confirmed and how many were received so far, duplicates included."""
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
             raise Failure(f"the client ended with status {self._process.wait()}")
-        return int(line)
+        confirmed, received = line.split()
+        return int(confirmed), int(received)
 
     def goes_on(self):
-        """Wait until more is confirmed than now."""
-        before, until = self.confirmed(), time.monotonic() + SECONDS
-        while self.confirmed() <= before:
+        """Wait until more is confirmed and more is received than now: both clients have a session."""
+        before, until = self.progress(), time.monotonic() + SECONDS
+        while any(now <= then for now, then in zip(self.progress(), before)):
             if time.monotonic() > until:
-                raise Failure(f"nothing was confirmed for {SECONDS} s, after {before} messages")
+                raise Failure(f"after {SECONDS} s still at {self.progress()} messages confirmed and "
+                              f"received, from {before}")
             time.sleep(0.05)
 
     def finish(self):
