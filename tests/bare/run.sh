@@ -120,7 +120,7 @@ check "make check-rest" passes user check-rest
 check "the report of make check-rest" reports clang g++ clang++ pkg-config
 check "make install" inside user make install PREFIX="/home/user/my programs (x)"
 check "the installed stomp_cat runs" inside user "/home/user/my programs (x)/bin/stomp_cat" --version
-refuse "make demo without a loopback interface" "Is the loopback interface up?" demo_without_loopback
+refuse "make demo without a loopback interface" "Does the loopback interface work?" demo_without_loopback
 
 begin trixie
 demo_and_test user
