@@ -19,6 +19,10 @@ set -u
 time_limit=${TIME_LIMIT:-120}
 under=${UNDER:-}
 
+# A program in the background of a shell ignores SIGINT. Some tests send that signal.
+heed_signals=
+if env --default-signal=INT,QUIT true 2>/dev/null; then heed_signals='env --default-signal=INT,QUIT'; fi
+
 # counts FILE: prints "PASSED FAILED SKIPPED" from the last line of the file that counts something.
 # In pytest's line, errors and tests marked as expected to fail count as failures, and the colours, the
 # ruler and the time are ignored.
@@ -54,10 +58,14 @@ fault() {
 }
 
 # run_one PROGRAM: runs the program and prints its line. The counts and the skipped checks are kept for
-# the totals. All output is printed at once, because other programs print at the same time.
+# the totals. All output is printed at once, because other programs print at the same time. The program
+# is in the background, so that a signal ends the wait for it. timeout then ends all its processes.
 run_one() {
     program=$1 log=$logs/$$ began=$(date +%s)
-    timeout -k 5 "$time_limit" $under $1 >"$log" 2>&1 </dev/null
+    timeout -k 5 "$time_limit" $heed_signals $under $1 >"$log" 2>&1 </dev/null &
+    child=$!
+    trap 'kill -TERM $child; wait $child; exit 130' HUP INT TERM
+    wait $child
     status=$?
     seconds=$(($(date +%s) - began))
     set -- $(counts "$log")
@@ -80,7 +88,8 @@ if [ "${1:-}" = --one ]; then
 fi
 
 logs=$(mktemp -d "${TMPDIR:-/tmp}/run.XXXXXX") || exit 1
-trap 'rm -rf "$logs"' EXIT
+# After a signal, programs that end now may still write a file there.
+trap 'rm -rf "$logs" 2>/dev/null || { sleep 1; rm -rf "$logs"; }' EXIT
 trap 'exit 130' HUP INT TERM
 : >"$logs/counts"
 : >"$logs/skipped"
@@ -88,7 +97,7 @@ printf '%s\0' "$@" | xargs -0 -n 1 -P "${JOBS:-1}" sh "$0" --one "$logs"
 
 # Lists the missing things, each once, with the checks that need it.
 sed 's/^SKIPPED //' "$logs/skipped" | sort -u | awk -F ': ' '
-    NR == 1 { print "Skipped checks, by the thing that this machine lacks:" }
+    NR == 1 { print "Skipped checks, by what is missing here:" }
     $1 != missing { printf "%s    %s: ", sep, missing = $1; sep = "\n"; comma = "" }
     { printf "%s%s", comma, substr($0, length(missing) + 3); comma = ", " }
     END { if (NR) print "" }'

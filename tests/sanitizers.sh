@@ -56,7 +56,7 @@ finds() {
         *) asked= ;;
     esac
     if [ -z "$asked" ]; then
-        skip "$sanitizer in SANITIZE" "running the tests with the sanitizer \"$sanitizer\""
+        skip "-fsanitize=$sanitizer in SANITIZE" "running the tests with the sanitizer \"$sanitizer\""
     elif ! works $flags >/dev/null 2>&1; then
         skip "a C compiler that can use SANITIZE ($cc cannot)" \
             "running the tests with the sanitizer \"$sanitizer\""

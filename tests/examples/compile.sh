@@ -2,9 +2,9 @@
 # Compiles the examples as C99 and as C++17, with warnings as errors, with each of gcc, clang, g++ and
 # clang++ that is installed. Also runs examples/cpp.cpp, built with sanitizers.
 #
-#     tests/examples/compile.sh NAME-OF-AN-EXAMPLE-THAT-NEEDS-A-LIBRARY...
+#     tests/examples/compile.sh [--without NAME...]
 #
-# The named examples are left out. `make examples-embedding` compiles them.
+# The named examples are left out. They need libraries, and `make examples-embedding` compiles them.
 # shellcheck disable=SC2086 # flags are several words
 set -u
 
@@ -13,7 +13,7 @@ cd "$(dirname "$0")/../.." || exit 1
 # shellcheck source=tests/processes.sh
 . tests/processes.sh
 trap 'clean_up; rm -f "$checks_output"' EXIT
-with_libraries=" $* "
+without=" $* "
 out=build/tests/examples-compile
 rm -rf $out
 mkdir -p $out
@@ -37,13 +37,13 @@ strict() {
 for compiler in gcc clang g++ clang++; do
     has $compiler "the examples in strict C99 or C++17" || continue
     case $compiler in
-        clang*) without=-DSTOMP_WS_IMPLEMENTED ;;
-        *) without= ;;
+        clang*) declarations=-DSTOMP_WS_IMPLEMENTED ;;
+        *) declarations= ;;
     esac
     for source in examples/*.c; do
         name=$(basename "$source" .c)
-        case $with_libraries in *" $name "*) continue ;; esac
-        check "$compiler $source" strict $compiler $without -fsyntax-only "$source"
+        case $without in *" $name "*) continue ;; esac
+        check "$compiler $source" strict $compiler $declarations -fsyntax-only "$source"
     done
 done
 
