@@ -1017,7 +1017,8 @@ static void test_a_server_that_hangs(void) {
 
 static void test_a_line_that_is_cut(void) {
     if (!loopback_can_deafen())
-        SKIP("the right to attach a socket filter, which some kernels give to root only", "the error names a line that is cut");
+        SKIP("the right to attach a socket filter, which some kernels give to root only",
+             "the error names a line that is cut");
     else
         check_silence(1, "nor is what we sent acknowledged");
 }
