@@ -1,6 +1,8 @@
 # stomp_ws.h is one file and needs no build. This Makefile builds and runs the examples and tests.
 # What it builds goes to build/. `make help` lists the targets, and `make V=1` shows each command.
 
+.DELETE_ON_ERROR:
+
 CC ?= cc
 CFLAGS ?= -O2 -g
 LDLIBS ?= -pthread
@@ -75,8 +77,8 @@ $(addprefix build/,$(TOOLS) $(BENCHES)): build/%: %.c $(HEADERS) build/flags
 
 build/flags: FORCE
 	@mkdir -p $(@D)
-	@echo '$(CC) $(CFLAGS) $(LDFLAGS) $(LDLIBS)' | cmp -s - $@ || \
-	    echo '$(CC) $(CFLAGS) $(LDFLAGS) $(LDLIBS)' >$@
+	@echo '$(CC) $(CFLAGS) $(WARNINGS) $(LDFLAGS) $(LDLIBS)' | cmp -s - $@ || \
+	    echo '$(CC) $(CFLAGS) $(WARNINGS) $(LDFLAGS) $(LDLIBS)' >$@
 
 demo: $(addprefix build/,minimal mini_broker stomp_cat) ## a broker and two clients, in seconds
 	@sh tests/demo.sh build
@@ -128,13 +130,13 @@ $(addprefix build/$(1)/,$(LINKED) $(EXAMPLES:%=examples/%)): build/$(1)/tests/im
 
 build/$(1)/flags: FORCE
 	@mkdir -p $$(@D)
-	@echo '$$(CC) $$(FLAGS_$(1)) $$(LDFLAGS)' | cmp -s - $$@ || { \
+	@echo '$$(CC) $$(FLAGS_$(1)) $$(WARNINGS) $$(LDFLAGS)' | cmp -s - $$@ || { \
 	    command -v $$(firstword $$(CC)) >/dev/null || { echo '$$(CC) is not installed'; exit 1; }; \
 	    echo 'int main(void) { return 0; }' | $$(CC) $$(FLAGS_$(1)) -x c -o $$(@D)/probe - && \
 	    $$(@D)/probe || { echo '$$(CC) cannot build or run a program with: $$(FLAGS_$(1))'; \
 	        exit 1; }; \
 	    rm $$(@D)/probe*; \
-	    echo '$$(CC) $$(FLAGS_$(1)) $$(LDFLAGS)' >$$@; }
+	    echo '$$(CC) $$(FLAGS_$(1)) $$(WARNINGS) $$(LDFLAGS)' >$$@; }
 endef
 $(foreach name,asan tsan plain sim cover ubsan msan bearssl bearssl_plain bearssl_tsan,\
     $(eval $(call flavour,$(name))))
@@ -149,6 +151,7 @@ PARALLEL = $(if $(ASKED),,-j$(CORES))
 JOBS = $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),$(CORES))
 IN_POOL = ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
     MINI_BROKER=build/asan/examples/mini_broker CC='$(CC)' SANITIZE='$(SANITIZE)' \
+    SANITIZE_ASKED='$(filter-out file,$(origin SANITIZE))' \
     JOBS=$(JOBS) TIME_LIMIT=600 sh tests/run.sh
 
 test: ## run the tests that need only a C compiler, make and libc, with ASan and UBSan
@@ -369,8 +372,9 @@ build/stomp_ws.pc: stomp_ws.h FORCE
 
 build/docs/stomp_ws.3: stomp_ws.h tests/docs/manual.awk tests/docs/man.awk
 	@mkdir -p $(@D)
-	awk -f tests/docs/manual.awk stomp_ws.h | awk -v date="$$(date +%Y-%m-%d)" \
-	    -f tests/docs/man.awk > $@
+	awk -f tests/docs/manual.awk stomp_ws.h >$@.text
+	awk -v date="$$(date +%Y-%m-%d)" -f tests/docs/man.awk $@.text >$@
+	rm $@.text
 
 docs: build/docs/stomp_ws.3 ## the manual as HTML, from the header itself, and as stomp_ws(3)
 	@sh tests/docs/run.sh

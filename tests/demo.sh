@@ -23,7 +23,7 @@ publish() {
     printf '\n$ %s/stomp_cat %s -d %s -m '\''%s'\''\n' "$programs" "$url" "$topic" "$1"
     while [ "$tries" -gt 0 ]; do
         tries=$((tries - 1))
-        timeout 30 "$programs/stomp_cat" "$url" -d "$topic" -m "$1" >"$work/stomp_cat" 2>&1 ||
+        timeout -k 5 30 "$programs/stomp_cat" "$url" -d "$topic" -m "$1" >"$work/stomp_cat" 2>&1 ||
             give_up "stomp_cat could not publish"
         if wait_for "$work/minimal" "$1" 30; then
             printf 'minimal printed: %s\n' "$(grep -F "$1" "$work/minimal")"

@@ -37,6 +37,20 @@ files_with() {
     return 0
 }
 
+# same_files FOLDER: the installed files are those of the project, and the manual is whole.
+same_files() {
+    cmp stomp_ws.h "$1/include/stomp_ws.h" && cmp examples/stomp_cat.1 "$1/share/man/man1/stomp_cat.1" &&
+        cmp examples/completion/stomp_cat.bash "$1/share/bash-completion/completions/stomp_cat" &&
+        cmp examples/completion/_stomp_cat "$1/share/zsh/site-functions/_stomp_cat" &&
+        grep -qi '^\.SH NAME' "$1/share/man/man3/stomp_ws.3" &&
+        [ "$(wc -l <"$1/share/man/man3/stomp_ws.3")" -gt 200 ]
+}
+
+# unreadable FOLDER: prints the names of the files that not everybody may read.
+unreadable() {
+    find "$1" -type f ! -perm -444
+}
+
 # installs NAME DESTDIR PREFIX: checks a whole installation. NAME tells it from the others.
 installs() {
     check "make install, $1" install "$2" "$3"
@@ -44,6 +58,8 @@ installs() {
     expected "$3" >$out/expected
     check "exactly the expected files are installed, $1" diff $out/expected $out/installed
     check "the installed stomp_cat runs, $1" "$2$3/bin/stomp_cat" --version
+    check "the files are those of the project, $1" same_files "$2$3"
+    check_silent "everybody may read the files, $1" unreadable "$2"
     check_silent "no file contains DESTDIR, $1" files_with "$2" "$2"
 }
 

@@ -11,7 +11,7 @@ set -u
 # Sends a message. The errors of the broker and the client go to one file.
 works() {
     start_broker "$1/mini_broker" &&
-        timeout 20 "$1/stomp_cat" "$url" -d /topic/loopback -m hello --no-reconnect
+        timeout -k 5 20 "$1/stomp_cat" "$url" -d /topic/loopback -m hello --no-reconnect
 } >"$work/error" 2>&1
 
 works "$1" && exit

@@ -96,9 +96,15 @@ check_silent "named files" exist $out/paths
 words() {
     grep -oE "$1" README.md | sort -u
 }
-# missing_from GREP-ARGUMENTS...: those names of stdin that are not there.
+# missing_from GREP-ARGUMENTS...: prints the names from stdin that are not in those files. A name that
+# ends in _ stands for all names that begin with it.
 missing_from() {
-    while read -r name; do grep -rqF -e "$name" "$@" || echo "$name"; done
+    while read -r name; do
+        case $name in
+            *_) grep -rqF -e "$name" "$@" ;;
+            *) grep -rqwF -e "$name" "$@" ;;
+        esac || echo "$name"
+    done
 }
 words '\b(stws|STWS|STOMP_WS)_[A-Za-z0-9_]+' >$out/names
 check "there are names" grep -qx stws_create $out/names

@@ -3,7 +3,8 @@
 #
 #     tests/sanitizers.sh flags FLAG...    prints the flags if the compiler can build and run a program
 #                                          with them. Otherwise prints nothing.
-#     tests/sanitizers.sh FLAG...          checks that programs built with these flags stop at a defect
+#     tests/sanitizers.sh FLAG...          checks that programs built with these flags stop at a defect,
+#                                          and that the test programs in build/asan are built with them
 #
 # If the compiler cannot use the flags, `make test` builds without them. The checks here are skipped
 # then, and the end of `make test` names what is missing.
@@ -47,10 +48,18 @@ if [ "${1:-}" = flags ]; then
     exit
 fi
 
-# finds SANITIZER WORDS NAME BODY FLAG...: a check, if the flags ask for this sanitizer and it works.
+# all_call FUNCTION: each test program, and their implementation, calls this function of a sanitizer.
+all_call() {
+    without=$(find build/asan \( -name 'test_*' -o -name implementation.o \) -type f \
+        -exec grep -L "$1" {} +)
+    [ -z "$without" ] || { echo "without $1: $without"; return 1; }
+}
+
+# finds SANITIZER FUNCTION WORDS NAME BODY FLAG...: two checks, if the flags ask for this sanitizer and
+# it works.
 finds() {
-    sanitizer=$1
-    shift
+    sanitizer=$1 function=$2
+    shift 2
     case " $* " in
         *" -fsanitize="*"$sanitizer"*) asked=1 ;;
         *) asked= ;;
@@ -62,11 +71,15 @@ finds() {
             "running the tests with the sanitizer \"$sanitizer\""
     else
         check "the sanitizer \"$sanitizer\" finds a defect" stops "$@"
+        check "the tests are built with the sanitizer \"$sanitizer\"" all_call $function
     fi
 }
 
 flags=$*
-finds address heap-buffer-overflow overflow \
+if [ "${SANITIZE_ASKED:-}" ] && [ "$flags" ]; then
+    check "programs can be built and run with SANITIZE" works $flags
+fi
+finds address __asan_report heap-buffer-overflow overflow \
     'char *p = malloc(8); p[7 + n] = 1; return p[0];' $flags
-finds undefined 'signed integer overflow' sum 'return INT_MAX + n;' $flags
+finds undefined __ubsan_handle 'signed integer overflow' sum 'return INT_MAX + n;' $flags
 report

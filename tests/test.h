@@ -68,8 +68,17 @@ static inline void test_check_mem(const char *file, int line, const char *what,
            expected_len);
 }
 
-static inline void test_run(const char *name, void (*function)(void)) {
+/* A check that failed outside a case is a failure of its own. */
+static inline void test_end_gap(void) {
+    if (test_case_failures) {
+        test_failed++;
+        printf("FAILED outside a case\n");
+    }
     test_case_failures = test_case_skipped = 0;
+}
+
+static inline void test_run(const char *name, void (*function)(void)) {
+    test_end_gap();
     function();
     if (test_case_failures) {
         test_failed++;
@@ -79,10 +88,12 @@ static inline void test_run(const char *name, void (*function)(void)) {
     } else {
         test_passed++;
     }
+    test_case_failures = 0;
 }
 
 /* The last line of a test program, which tests/run.sh adds up. */
 static inline int test_report(void) {
+    test_end_gap();
     printf("%d passed, %d failed, %d skipped\n", test_passed, test_failed, test_skipped);
     return test_failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -35,7 +35,7 @@ done
 prints() {
     expected=$1
     shift
-    found=$(timeout 60 "$@" 2>&1)
+    found=$(timeout -k 5 60 "$@" 2>&1)
     printf '%s\n' "$found"
     [ "$found" = "$expected" ]
 }
@@ -47,7 +47,7 @@ publish() {
     shift 3
     while [ $tries -gt 0 ]; do
         tries=$((tries - 1))
-        timeout 30 $cat "$url" -d "$publish_destination" -m "$publish_text" "$@"
+        timeout -k 5 30 $cat "$url" -d "$publish_destination" -m "$publish_text" "$@"
         if wait_for "$work/$publish_to" "$publish_text" 30; then return; fi
     done
     cat "$work/$publish_to.log"
@@ -60,6 +60,8 @@ start minimal "$examples/minimal" "$url"
 check "minimal prints" publish minimal /topic/notifications "for minimal"
 start notifications "$examples/notifications" "$url" -c 2 -d /topic/one -d /topic/two
 check "notifications prints" publish notifications /topic/two "for notifications"
+check "notifications prints the destination" \
+    grep -qx "/topic/two: for notifications" "$work/notifications"
 check "event_loop ticks" prints "tick 1" "$examples/event_loop" "$url" 1
 check "many_clients measures itself" sh -c "'$examples/many_clients' 50 20 | grep -E '^[0-9]'"
 check "static_memory" sh -c "'$examples/static_memory' '$url' | grep -x 'no heap was used'"
