@@ -12,7 +12,7 @@ clean_up() {
     rm -rf "$work"
 }
 trap clean_up EXIT
-trap 'exit 130' HUP INT TERM
+trap 'exit 130' HUP INT TERM PIPE
 
 # start NAME COMMAND...: starts the command in the background. Its output goes to $work/NAME, its
 # error output to $work/NAME.log, and $! is its process id.
