@@ -146,8 +146,7 @@ built = $(addprefix build/$(1)/,$(TESTS) $(VECTOR_TEST))
 commands = $(VECTOR_TEST:%='build/$(1)/% tests/conformance') $(addprefix build/$(1)/,$(TESTS))
 
 # The number of jobs is the one that make was given with -j, or the number of cores.
-ASKED = $(filter -j% --jobserver%,$(MAKEFLAGS))
-PARALLEL = $(if $(ASKED),,-j$(CORES))
+PARALLEL = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(CORES))
 JOBS = $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),$(CORES))
 IN_POOL = ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
     MINI_BROKER=build/asan/examples/mini_broker CC='$(CC)' SANITIZE='$(SANITIZE)' \

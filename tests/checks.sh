@@ -58,6 +58,15 @@ fails_with() {
     esac
 }
 
+# prints TEXT COMMAND...: succeeds if the command prints this text and nothing else.
+prints() {
+    expected_text=$1
+    shift
+    found_text=$(timeout -k 5 60 "$@" 2>&1)
+    printf '%s\n' "$found_text"
+    [ "$found_text" = "$expected_text" ]
+}
+
 # skip MISSING CHECK: counts CHECK as skipped, because this machine lacks MISSING.
 skip() {
     checks_skipped=$((checks_skipped + 1))

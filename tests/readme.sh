@@ -50,11 +50,12 @@ for block in "$out"/*.c; do
     found=$((found + 1))
     check "$block compiles" compiles "$block"
 done
-if cxx_compiler "the C++ in the README"; then
+for compiler in g++ clang++; do
+    has $compiler "the C++ in the README" || continue
     for block in "$out"/*.cpp; do
-        check "$block compiles" compiles_as_cpp "$block" "$cxx"
+        check "$compiler compiles $block" compiles_as_cpp "$block" $compiler
     done
-fi
+done
 check "there is code in it" test $found -ge 5
 check "code begins by line 10" sh -c "head -n 10 README.md | grep -qx '\`\`\`c'"
 

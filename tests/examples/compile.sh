@@ -47,14 +47,6 @@ for compiler in gcc clang g++ clang++; do
     done
 done
 
-prints_numbers() {
-    found=$(timeout 60 "$1" "$url" 2>&1)
-    printf '%s\n' "$found"
-    [ "$found" = "/topic/numbers: 19, sum 19
-/topic/numbers: 23, sum 42
-none is not a number" ]
-}
-
 url=
 check "the broker starts" start_broker build/mini_broker
 for compiler in g++ clang++; do
@@ -65,7 +57,8 @@ for compiler in g++ clang++; do
         -fno-exceptions -fsyntax-only tests/examples/no_exceptions.cpp
     check "$compiler examples/cpp.cpp" strict $compiler -Wold-style-cast -g $sanitize -o \
         $out/cpp.$compiler examples/cpp.cpp -pthread
-    check "examples/cpp.cpp, built by $compiler, prints the numbers" prints_numbers $out/cpp.$compiler
+    check "examples/cpp.cpp, built by $compiler, prints the numbers" \
+        prints "$(cat tests/examples/cpp.txt)" $out/cpp.$compiler "$url"
 done
 
 report
