@@ -1306,7 +1306,7 @@ static const char *stws_p_url_host(const char *p, stws_url *out, const char **wh
     for (start = p; *p && stws_p_is_host_char(*p, out->is_ipv6);) p++;
     out->host = start;
     out->host_len = STWS_P_CAST(size_t, p - start);
-    if (out->is_ipv6 && *p++ != ']') {
+    if (out->is_ipv6 && (*p++ != ']' || !memchr(start, ':', out->host_len))) {
         *why = "the URL's [IPv6 address] is not closed or holds something else";
         return NULL;
     }

@@ -56,6 +56,7 @@ static void test_what_is_no_url_of_a_proxy(void) {
                                        "http://a b:1",
                                        "http://h:1\r\n",
                                        "http://[::1:1",
+                                       "http://[h]:1", /* brackets are for IPv6 addresses */
                                        "http://%zz:x@h:1",
                                        "http://%:x@h",
                                        "http://x:%4@h:1",
