@@ -66,7 +66,7 @@ finds() {
     esac
     if [ -z "$asked" ]; then
         skip "-fsanitize=$sanitizer in SANITIZE" "running the tests with the sanitizer \"$sanitizer\""
-    elif ! works $flags >/dev/null 2>&1; then
+    elif [ -z "$usable" ]; then
         skip "a C compiler that can use SANITIZE ($cc cannot)" \
             "running the tests with the sanitizer \"$sanitizer\""
     else
@@ -76,6 +76,7 @@ finds() {
 }
 
 flags=$*
+if works $flags >/dev/null 2>&1; then usable=1; else usable=; fi
 if [ "${SANITIZE_ASKED:-}" ] && [ "$flags" ]; then
     check "programs can be built and run with SANITIZE" works $flags
 fi

@@ -842,6 +842,7 @@ static void check_refused(const stws_options *o, int code, const char *fact) {
     CHECK(client != NULL);
     CHECK_STR(stws_result_name(code), stws_result_name(stws_next(client, &event, 0)));
     CHECK_HAS(fact, stws_error_text(client));
+    CHECK_INT(STWS_ENDED, stws_state(client));
     if (stws_state(client) == STWS_ENDED)
         CHECK_INT(code, stws_run(client)); /* any other would run for ever */
     stws_destroy(client);
