@@ -2748,7 +2748,18 @@ typedef struct stws_p_session {
 
 /* ---- randomness: masking keys out of a pool ---- */
 
-static int stws_p_random(stws_p_session *s, void *out, size_t len) { return s->random.fill(s->random.ctx, out, len); }
+/* 0, or -1 without randomness. A source of nothing but zeros has failed without saying so: eight of them come by chance
+   once in 2^64 times. */
+static int stws_p_random_from(const stws_random *source, void *out, size_t len) {
+    const unsigned char *p = STWS_P_CAST(const unsigned char *, out);
+    size_t i = 0;
+    if (source->fill(source->ctx, out, len) != 0) return -1;
+    while (i < len && !p[i]) i++;
+    return i == len && len >= 8 ? -1 : 0;
+}
+static int stws_p_random(const stws_p_session *s, void *out, size_t len) {
+    return stws_p_random_from(&s->random, out, len);
+}
 
 /* Four fresh octets from the CSPRNG (RFC 6455, 5.3 and 10.3), never all zero, which would mask nothing. */
 static int stws_p_masking_key(stws_p_session *s, unsigned char key[4]) {
@@ -4577,7 +4588,7 @@ static int stws_p_tls_begin(stws_p_tls *t, const stws_endpoint *to) {
     br_ssl_engine_add_flags(e, BR_OPT_NO_RENEGOTIATION);
     br_ssl_engine_set_x509(e, &t->verifier);
     br_ssl_engine_set_buffer(e, t->buffer, sizeof t->buffer, 1);
-    if (t->random->fill(t->random->ctx, seed, sizeof seed) != 0)
+    if (stws_p_random_from(t->random, seed, sizeof seed) != 0)
         return stws_p_tls_refuse(t, "the system gives no random numbers", t->host);
     br_ssl_engine_inject_entropy(e, seed, sizeof seed);
     result = stws_p_tls_identify(t);
