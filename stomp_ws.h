@@ -5793,7 +5793,7 @@ static void stws_p_begin_attempt(stws *c) {
 
 /* Fill the address list: 1, or 0 when the attempt failed. */
 static int stws_p_resolve(stws *c, const char *host) {
-    int result, i;
+    int result, i, local;
     /* Nothing is read before the connection stands. */
     c->tcp.addresses = STWS_P_CAST(stws_p_address *, STWS_P_CAST(void *, c->block_in));
     c->tcp.count = c->tcp.next = 0;
@@ -5806,8 +5806,9 @@ static int stws_p_resolve(stws *c, const char *host) {
     c->now = c->clock.now_us(c->clock.ctx);
     stws_p_tcp_interleave(&c->tcp);
     if (result == 0) return 1;
-    stws_p_say(c, STWS_ERR_RESOLVE, "the %shost name \"%s\" could not be resolved: %s",
-               c->tcp.proxy ? "proxy's " : "", host, gai_strerror(result));
+    local = stws_p_equal_nocase(host, strlen(host), "localhost", 9); /* which small containers do not know */
+    stws_p_say(c, STWS_ERR_RESOLVE, "the %shost name \"%s\" could not be resolved: %s%s", c->tcp.proxy ? "proxy's " : "",
+               host, gai_strerror(result), local ? "; add it to /etc/hosts, or use 127.0.0.1" : "");
     return 0;
 }
 
