@@ -86,6 +86,8 @@ def serve(name, **options):
 def make_certificates():
     made.self_signed("root")
     made.self_signed("other")
+    for i in range(9):
+        made.self_signed(f"twin{i}", common="root")  # as the root is called, with another key
     made.issue("root", "middle", AUTHORITY)
     made.issue("middle", "server", LOCALHOST, chain=["middle"])
     made.issue("middle", "lonely", LOCALHOST)  # sent without what is between it and the root
@@ -191,6 +193,20 @@ def test_a_missing_intermediate():
     with serve("lonely") as server:
         check_bad(visit(server), "STWS_ERR_TLS_TRUST", "not known")
         check_good(visit(server, ca=made.path / "middle.crt"))
+
+
+def test_many_cas_of_one_name():
+    # There is room for six CAs that the chain may need. More of the same name are passed over, and
+    # change nothing.
+    right = made.text("root.crt")
+    twins = [made.text(f"twin{i}.crt") for i in range(9)]
+    with serve("server") as server:
+        for place in (0, 5):
+            bundle = made.write(f"twins{place}.pem", "".join([*twins[:place], right, *twins[place:]]))
+            check_good(visit(server, ca=bundle))
+        for place in (6, 9):
+            bundle = made.write(f"twins{place}.pem", "".join([*twins[:place], right, *twins[place:]]))
+            check_bad(visit(server, ca=bundle), "STWS_ERR_TLS_TRUST", "not known")
 
 
 def test_a_self_signed_certificate():
@@ -472,6 +488,39 @@ def test_sessions_are_resumed():
     with serve("server") as server:
         check_good(visit(server, rounds=3), received=3)
         assert server.resumed == [False, True, True], server.resumed
+
+
+def test_a_session_is_not_resumed_at_another_host():
+    # The same server, and so the same port, under a name that its certificate does not have: a session
+    # that was resumed there would ask for no certificate.
+    with serve("server") as server:
+        stranger = f"wss://elsewhere.example:{server.port}/stomp"
+        outcome = visit(server, again=stranger, address="127.0.0.1", rounds=2)
+        assert outcome.result == "STWS_ERR_TLS_TRUST", outcome.output
+        assert "another host" in outcome.text and "elsewhere.example" in outcome.text, outcome.text
+        assert outcome.final and outcome.received == 1, outcome.output
+        assert server.names == ["localhost", "elsewhere.example"], server.names
+        assert server.resumed == [False], server.resumed  # the second handshake never ended
+
+
+def test_a_session_is_resumed_at_its_own_host_only():
+    with serve("wildcard") as server:
+        again = f"wss://b.stomp.example:{server.port}/stomp"
+        outcome = visit(server, "a.stomp.example", again=again, address="127.0.0.1", rounds=3)
+        check_good(outcome, received=3)
+        assert server.resumed == [False, False, True], server.resumed
+
+
+def test_the_end_is_inside_already():
+    # The last message and the end of TLS come in one packet, and the connection stays open: no
+    # descriptor announces the end.
+    def cut(stream):
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        stream.sendall(b"\x81\x01\n")
+        stream.unwrap()
+
+    with serve("server", cut=cut) as server:
+        check_bad(visit(server, wait=60000, timeout=30000), "STWS_ERR_EOF", final=False)
 
 
 def test_wss_that_only_before_connect_brings():
