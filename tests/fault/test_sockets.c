@@ -230,6 +230,27 @@ static void test_interrupted_calls_are_no_errors(void) {
     CHECK_INT(0, server.odd);
 }
 
+/* ==== randomness that comes in pieces ==== */
+
+/* How many of 64 bytes are not 0, of which one in 256 is by chance, when each call of that site gives
+   one byte. */
+static int bytes_filled(const char *call) {
+    unsigned char out[64] = {0};
+    int filled = 0, i;
+    make_plan(site_of("stws_p_system_random", call), 1, FAIL_SHORT, 1);
+    plan.without_getrandom = strcmp(call, "read") == 0;
+    CHECK_INT(0, stws_p_system_random(NULL, out, sizeof out));
+    CHECK_INT(64, plan.fired);
+    for (i = 0; i < 64; i++) filled += out[i] != 0;
+    plan.without_getrandom = 0;
+    make_plan(-1, 0, 0, 0);
+    return filled;
+}
+static void test_randomness_that_comes_byte_by_byte(void) {
+    CHECK(bytes_filled("getrandom") > 48);
+    CHECK(bytes_filled("read") > 48);
+}
+
 /* ==== a name that is not known here ==== */
 
 /* The sentence after an attempt whose name nobody knows. */
@@ -273,6 +294,7 @@ int main(void) {
     RUN(test_both_sockets_of_a_race_are_waited_for);
     RUN(test_an_address_that_fails_hurries_the_next);
     RUN(test_interrupted_calls_are_no_errors);
+    RUN(test_randomness_that_comes_byte_by_byte);
     RUN(test_localhost_is_not_in_etc_hosts);
     return test_report();
 }
