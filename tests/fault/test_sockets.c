@@ -251,6 +251,21 @@ static void test_randomness_that_comes_byte_by_byte(void) {
     CHECK(bytes_filled("read") > 48);
 }
 
+/* Without the system's randomness there is none: an error, and no guess. */
+static void test_no_randomness_at_all(void) {
+    unsigned char out[64];
+    plan.without_getrandom = 1;
+    make_plan(site_of("stws_p_system_random", "open"), 1, EMFILE, 1);
+    CHECK_INT(-1, stws_p_system_random(NULL, out, sizeof out));
+    make_plan(site_of("stws_p_system_random", "read"), 1, EIO, 1);
+    CHECK_INT(-1, stws_p_system_random(NULL, out, sizeof out));
+    make_plan(site_of("stws_p_system_random", "read"), 2, FAIL_END, 1);
+    CHECK_INT(0, stws_p_system_random(NULL, out, sizeof out));
+    CHECK_INT(-1, stws_p_system_random(NULL, out, sizeof out));
+    plan.without_getrandom = 0;
+    make_plan(-1, 0, 0, 0);
+}
+
 /* ==== a name that is not known here ==== */
 
 /* The sentence after an attempt whose name nobody knows. */
@@ -295,6 +310,7 @@ int main(void) {
     RUN(test_an_address_that_fails_hurries_the_next);
     RUN(test_interrupted_calls_are_no_errors);
     RUN(test_randomness_that_comes_byte_by_byte);
+    RUN(test_no_randomness_at_all);
     RUN(test_localhost_is_not_in_etc_hosts);
     return test_report();
 }

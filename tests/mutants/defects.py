@@ -179,7 +179,6 @@ DEFECTS = {
         "a session of another host": ("stws_p_tls_begin", " && strcmp(t->host, to->host) == 0", ""),
         "a session of another port": ("stws_p_tls_begin", "t->port == to->port && ", "t->port && "),
         "as many CAs as there are": ("stws_p_tls_use_anchor", " || t->anchor_count == STWS_P_ANCHORS", ""),
-        "an end that is inside": ("stws_p_tls_wants", "(BR_SSL_RECVAPP | BR_SSL_CLOSED)", "BR_SSL_RECVAPP"),
         "any address": ("stws_p_tls_check_chain", " || stws_p_der_names_ip(rest, t->ip, t->ip_len)", " || 1"),
         "a pin that is nowhere": ("stws_p_tls_end_chain", "o->tls_pin && ", "0 && "),
     },

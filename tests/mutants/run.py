@@ -41,7 +41,7 @@ LAST = "calls|notifications|manners|diagnosis|vectors|utf8|differential"
 
 def compile_c(source, program, *words):
     """None, or what the compiler says."""
-    made = subprocess.run(["cc", *FLAGS, *words, "-o", program, source, "-pthread"], cwd=ROOT,
+    made = subprocess.run(["cc", *FLAGS, "-o", program, source, *words, "-pthread"], cwd=ROOT,
                           capture_output=True, text=True, check=False)
     return made.stderr if made.returncode else None
 
@@ -92,7 +92,7 @@ def test_programs(section, place, stage):
     def build(*words):
         said = compile_c(*words, *stage)
         if said:
-            raise Unusable(f"does not compile\n{said[:2000]}")
+            raise Unusable(f"does not compile\n{said[:500]}")
 
     include = [f"-I{place}", "-I."]
     if section == "tls":

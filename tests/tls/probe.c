@@ -6,7 +6,7 @@
    url, address, ca, pem (a file that becomes tls_ca_pem), cert, key, pin, insecure=1: options;
    later: the URL that before_connect puts in url's place; again: the same, but for the first attempt;
    size=N: octets of each body; sends=N: messages; rounds=N: connections, one after the other;
-   timeout=MS; wait=MS: how long a single stws_next waits; search=0: do not look for secrets in the memory afterwards, of which parts were never
+   timeout=MS; search=0: do not look for secrets in the memory afterwards, of which parts were never
    written; fault=ERRNO: of the reads of files every second one fails so. The client lives in memory
    of exactly stws_size octets, and a call of malloc by the library ends the program. */
 #ifndef STOMP_WS_BEARSSL
@@ -37,7 +37,7 @@ typedef struct probe {
     const char *later_url, *again_url;
     const char *addresses[2];
     size_t size;
-    int sends, rounds, timeout_ms, wait_ms, search;
+    int sends, rounds, timeout_ms, search;
     int attempts, received, wrong, saw_tls;
     char *body;
 } probe;
@@ -76,8 +76,6 @@ static int set_number(probe *p, const char *name, const char *value) {
         p->rounds = number;
     else if (!strcmp(name, "timeout"))
         p->timeout_ms = number;
-    else if (!strcmp(name, "wait"))
-        p->wait_ms = number;
     else if (!strcmp(name, "search"))
         p->search = number;
     else if (!strcmp(name, "fault"))
@@ -131,7 +129,7 @@ static int drive_until(stws *c, probe *p, int state, int received) {
     stws_event event;
     long long end = stws_p_system_clock(NULL) + p->timeout_ms * 1000LL;
     while (stws_p_system_clock(NULL) < end) {
-        int result = stws_next(c, &event, p->wait_ms);
+        int result = stws_next(c, &event, 5);
         p->saw_tls |= stws_state(c) == STWS_TLS;
         if (result < 0) return result;
         if (result && event.type == STWS_EVENT_MESSAGE) take(p, event.message);
@@ -163,7 +161,7 @@ static int is_clean(const char *memory, size_t size) {
 }
 
 int main(int argc, char **argv) {
-    probe p = {.size = 100, .sends = 1, .rounds = 1, .timeout_ms = 5000, .wait_ms = 5, .search = 1};
+    probe p = {.size = 100, .sends = 1, .rounds = 1, .timeout_ms = 5000, .search = 1};
     char *memory;
     const char *why = "", *equals;
     size_t size, i;

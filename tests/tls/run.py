@@ -16,11 +16,12 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import time
 
 from certificates import AUTHORITY, Folder
 from counting import run_tests
 from openssl_server import OpensslServer
-from server import Listener, Relay, Server, context
+from server import STEP_SECONDS, Listener, Relay, Server, context
 
 VALGRIND = ["valgrind", "-q", "--error-exitcode=99", "--leak-check=full"]
 SLOWLY = sys.argv[1] == "--valgrind"
@@ -61,6 +62,14 @@ def visit(server, host="localhost", **options):
         options.update(search=0, timeout=60000)
     options = {name: value for name, value in options.items() if value is not None}
     return run_probe(f"wss://{host}:{server.port}/stomp", **options)
+
+
+def comes(condition):
+    """Whether it is true, or soon is: the server's thread may be behind the client."""
+    end = time.monotonic() + STEP_SECONDS
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+    return condition()
 
 
 def check_good(outcome, received=1):
@@ -120,7 +129,7 @@ def test_a_chain_with_an_intermediate():
     with serve("server") as server:
         check_good(visit(server))
         assert server.names == ["localhost"]
-        assert server.ended == ["close_notify"]
+        assert comes(lambda: server.ended == ["close_notify"]), server.ended
 
 
 def test_the_ca_as_text():
@@ -503,24 +512,19 @@ def test_a_session_is_not_resumed_at_another_host():
         assert server.resumed == [False], server.resumed  # the second handshake never ended
 
 
+def test_a_session_is_not_resumed_at_another_port():
+    with serve("server") as server, Relay(server.port, piece=16384) as relay:
+        again = f"wss://localhost:{relay.port}/stomp"
+        check_good(visit(server, again=again, rounds=3), received=3)
+        assert server.resumed == [False, False, True], server.resumed
+
+
 def test_a_session_is_resumed_at_its_own_host_only():
     with serve("wildcard") as server:
         again = f"wss://b.stomp.example:{server.port}/stomp"
         outcome = visit(server, "a.stomp.example", again=again, address="127.0.0.1", rounds=3)
         check_good(outcome, received=3)
         assert server.resumed == [False, False, True], server.resumed
-
-
-def test_the_end_is_inside_already():
-    # The last message and the end of TLS come in one packet, and the connection stays open: no
-    # descriptor announces the end.
-    def cut(stream):
-        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
-        stream.sendall(b"\x81\x01\n")
-        stream.unwrap()
-
-    with serve("server", cut=cut) as server:
-        check_bad(visit(server, wait=60000, timeout=30000), "STWS_ERR_EOF", final=False)
 
 
 def test_wss_that_only_before_connect_brings():
@@ -574,7 +578,7 @@ def test_a_chain_that_is_out_of_order():
 def test_renegotiation_is_refused():
     with s_server("server", renegotiate=True) as server:
         check_bad(visit(server, timeout=20000), "STWS_ERR_TLS", "handshake anew", final=False)
-        assert b"no renegotiation" in server.said, server.said
+        assert comes(lambda: b"no renegotiation" in server.said), server.said
 
 
 def test_stomp_cat():
