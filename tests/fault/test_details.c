@@ -419,6 +419,199 @@ static void test_data_inside_the_transport_of_a_client_that_is_held_back(void) {
     stws_queue_destroy(queue);
 }
 
+/* ==== attempts, one after the other ==== */
+
+/* The first answer to the upgrade is cut off after its first bytes. The next one is shorter, and is read
+   from its own beginning. */
+static void test_an_answer_after_half_of_a_longer_one(void) {
+    static char half[600] = "HTTP/1.1 101 \r\nX-Long: ";
+    struct peer p;
+    memset(half + strlen(half), 'x', sizeof half - 1 - strlen(half));
+    peer_begin(&p);
+    p.automatic &= ~AUTO_UPGRADE;
+    peer_turn(&p);
+    peer_say(&p, half);
+    peer_end(&p);
+    peer_turn(&p);
+    CHECK_STR("DISCONNECTED STWS_ERR_EOF\n", bytes_text(&p.log));
+    p.automatic = AUTO_ALL;
+    CHECK(peer_connect(&p));
+    CHECK_INT(2, p.sessions);
+    peer_free(&p);
+}
+
+/* What the last server said does not count for the attempt that is under way. */
+static void test_an_attempt_begins_without_the_numbers_of_the_last(void) {
+    struct peer p;
+    peer_begin(&p);
+    CHECK(peer_connect(&p));
+    CHECK_INT(101, stws_http_status(p.client));
+    peer_close(&p, 1012, "");
+    peer_turn(&p);
+    CHECK_INT(1012, stws_close_code(p.client));
+    p.answer = "HTTP/1.1 503 \r\n\r\n";
+    peer_advance(&p, 1000);
+    CHECK_INT(503, stws_http_status(p.client));
+    CHECK_INT(0, stws_close_code(p.client));
+    p.open_result = STWS_ERR_CONNECT;
+    peer_advance(&p, 2000);
+    CHECK_INT(3, p.sessions);
+    CHECK_STR("STWS_ERR_CONNECT", stws_result_name(p.result));
+    CHECK_INT(0, stws_http_status(p.client));
+    peer_free(&p);
+}
+
+/* ==== error sentences ==== */
+
+static void answered(struct peer *p, const char *url, const char *answer) {
+    stws_options o;
+    peer_init(p);
+    o = peer_options(p);
+    o.url = url;
+    p->answer = answer;
+    peer_start(p, &o);
+    peer_turn(p);
+}
+
+/* SockJS's own path below the base is left out of the advice, which would not work with a part of it. */
+static void check_sockjs_advice(const char *expected, const char *url) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    p.automatic &= ~AUTO_LOGIN;
+    o = peer_options(&p);
+    o.url = url;
+    peer_start(&p, &o);
+    peer_turn(&p);
+    peer_ws(&p, STWS_WS_TEXT, 1, "o", 1);
+    peer_turn(&p);
+    CHECK_STR("STWS_ERR_SOCKJS", stws_result_name(p.result));
+    CHECK_HAS(expected, bytes_text(&p.why));
+    peer_free(&p);
+}
+static void test_the_advice_for_a_sockjs_session(void) {
+    check_sockjs_advice("append /websocket: ws://broker.test/app/websocket",
+                        "ws://broker.test/app/123/a0b1c2d3/websocket");
+    check_sockjs_advice("append /websocket: ws://broker.test/app/websocket?***",
+                        "ws://broker.test/app/123/a0b1c2d3/websocket/?token=7");
+    check_sockjs_advice("append /websocket: ws://broker.test/websocket",
+                        "ws://broker.test/123/a0b1c2d3/websocket");
+    check_sockjs_advice("append /websocket: ws://broker.test/app/websocket",
+                        "ws://broker.test/app");
+}
+
+static void test_all_kinds_of_redirects(void) {
+    static const int statuses[] = {300, 301, 308, 399};
+    char answer[40];
+    struct peer p;
+    size_t i;
+    for (i = 0; i < sizeof statuses / sizeof *statuses; i++) {
+        snprintf(answer, sizeof answer, "HTTP/1.1 %d \r\n\r\n", statuses[i]);
+        answered(&p, "ws://broker.test/", answer);
+        CHECK_HAS("redirects are not followed", bytes_text(&p.why));
+        peer_free(&p);
+    }
+}
+
+/* A sentence is text, also where it quotes only the beginning of a server's text. */
+static void test_a_quotation_ends_with_a_whole_character(void) {
+    static const char head[] = "HTTP/1.1 404 \r\n\r\n";
+    char answer[200];
+    struct peer p;
+    size_t before;
+    for (before = 80; before < 100; before++) {
+        size_t at = sizeof head - 1;
+        memcpy(answer, head, at);
+        memset(answer + at, 'x', before);
+        snprintf(answer + at + before, sizeof answer - at - before, "\xE2\x82\xAC\xE2\x82\xAC");
+        answered(&p, "ws://broker.test/", answer);
+        CHECK_HAS("xxxxxxxx", bytes_text(&p.why));
+        CHECK(stws_utf8_valid(bytes_text(&p.why), p.why.len));
+        peer_free(&p);
+    }
+}
+
+/* The sentence after a session that ended so, with that server and that wish for heart-beats. */
+static const char *ended(const char *server, int beat_ms, int with_close) {
+    static char text[640];
+    struct bytes connected = {0};
+    struct peer p;
+    stws_options o;
+    bytes_print(&connected, "CONNECTED\nversion:1.2\nserver:%s\nheart-beat:0,%d\n\n", server,
+                beat_ms);
+    peer_init(&p);
+    p.connected = connected.data;
+    o = peer_options(&p);
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    if (with_close) peer_close(&p, 1000, "");
+    peer_end(&p);
+    peer_turn(&p);
+    snprintf(text, sizeof text, "%s", bytes_text(&p.why));
+    peer_free(&p);
+    bytes_free(&connected);
+    return text;
+}
+
+/* Two brokers end connections that are silent by agreement. */
+static void test_brokers_that_end_silent_clients(void) {
+    int with_close;
+    for (with_close = 0; with_close < 2; with_close++) {
+        CHECK_HAS("Artemis ends silent clients", ended("ActiveMQ-Artemis/2.30.0", 0, with_close));
+        CHECK_HAS("heartbeat_out_ms", ended("ActiveMQ-Artemis/2.30.0", 0, with_close));
+        CHECK_HAS("RabbitMQ ends idle", ended("RabbitMQ/3.12.0", 0, with_close));
+        CHECK(!strstr(ended("ActiveMQ/5.18", 0, with_close), "heartbeat_out_ms"));
+        CHECK(!strstr(ended("RabbitMQ/3.12.0", 5000, with_close), "heartbeat_out_ms"));
+        CHECK(!strstr(ended("ActiveMQ-Artemis/2.30.0", 5000, with_close), "heartbeat_out_ms"));
+    }
+}
+
+/* A frame that is over a limit: the sentence names the option and its value. */
+static void check_limit(const char *frame, int code, const char *option) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.max_headers = 8;
+    o.max_line = 40;
+    o.max_body = 30;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    peer_stomp(&p, frame);
+    peer_turn(&p);
+    CHECK_STR(stws_result_name(code), stws_result_name(p.result));
+    CHECK_HAS(option, bytes_text(&p.why));
+    peer_free(&p);
+}
+static void test_each_limit_has_its_name(void) {
+    check_limit("MESSAGE\na:1\nb:1\nc:1\nd:1\ne:1\nf:1\ng:1\nh:1\ni:1\n\n", STWS_ERR_FRAME_HEADERS,
+                "(8); raise option max_headers");
+    check_limit("MESSAGE\na:0123456789012345678901234567890123456789\n\n", STWS_ERR_FRAME_LINE,
+                "(40); raise option max_line");
+    check_limit("MESSAGE\n\n0123456789012345678901234567890123456789", STWS_ERR_FRAME_BODY,
+                "(30); raise option max_body");
+}
+
+/* ==== large frames ==== */
+
+/* A limit that is smaller than a character takes it apart, instead of sending nothing for ever. */
+static void test_a_limit_below_a_character(void) {
+    static const char text[] = "\xE2\x82\xAC";
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.max_ws_message = 1;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    p.ws.check_utf8 = 0;
+    peer_send(&p, text);
+    peer_turn(&p);
+    CHECK_STR(text, peer_sent(&p, "SEND", 0) ? peer_sent(&p, "SEND", 0)->frame.body : "nothing");
+    CHECK_INT(1, p.ws_largest);
+    peer_free(&p);
+}
+
 /* ==== duplicates ==== */
 
 /* The last ids are those that came last for the first time: one that comes again keeps its place, and
@@ -455,6 +648,14 @@ int main(void) {
     RUN(test_a_source_of_zeros_is_no_randomness);
     RUN(test_data_inside_the_transport);
     RUN(test_data_inside_the_transport_of_a_client_that_is_held_back);
+    RUN(test_an_answer_after_half_of_a_longer_one);
+    RUN(test_an_attempt_begins_without_the_numbers_of_the_last);
+    RUN(test_the_advice_for_a_sockjs_session); /* [S1] */
+    RUN(test_all_kinds_of_redirects);
+    RUN(test_a_quotation_ends_with_a_whole_character);
+    RUN(test_brokers_that_end_silent_clients);
+    RUN(test_each_limit_has_its_name);                /* [I1] */
+    RUN(test_a_limit_below_a_character);              /* [L1] */
     RUN(test_an_id_that_comes_again_keeps_its_place); /* [G3] */
     return test_report();
 }

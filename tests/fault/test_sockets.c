@@ -266,6 +266,29 @@ static void test_no_randomness_at_all(void) {
     make_plan(-1, 0, 0, 0);
 }
 
+/* ==== no descriptor left ==== */
+
+/* stws_init has copied the options when it finds that there is no wake pipe: it leaves nothing of them in
+   the memory that it gives back. */
+static void test_init_without_a_descriptor(void) {
+    stws_options o = {.url = "ws://broker.test/", .passcode = "open-sesame"};
+    size_t size = stws_size(&o), i;
+    char *memory = (char *)malloc(size);
+    const char *why = NULL;
+    stws *client;
+    if (!memory) abort();
+    memset(memory, 0xA5, size);
+    make_plan(site_of("stws_p_wake_init", "pipe"), 1, EMFILE, 0);
+    CHECK_INT(STWS_ERR_IO, stws_init(memory, size, &o, &client, &why));
+    CHECK_INT(1, plan.fired);
+    make_plan(-1, 0, 0, 0);
+    CHECK(client == NULL);
+    CHECK_HAS("descriptors", why);
+    for (i = 0; i < size && !memory[i];) i++;
+    CHECK_INT(size, i);
+    free(memory);
+}
+
 /* ==== a name that is not known here ==== */
 
 /* The sentence after an attempt whose name nobody knows. */
@@ -311,6 +334,7 @@ int main(void) {
     RUN(test_interrupted_calls_are_no_errors);
     RUN(test_randomness_that_comes_byte_by_byte);
     RUN(test_no_randomness_at_all);
+    RUN(test_init_without_a_descriptor);
     RUN(test_localhost_is_not_in_etc_hosts);
     return test_report();
 }
