@@ -221,6 +221,41 @@ static void test_a_flush_aside_with_confirm(void) {
     peer_free(&p);
 }
 
+/* ==== acknowledgements ==== */
+
+static void keep_copy(stws *client, const stws_message *message, void *user) {
+    (void)client;
+    *(stws_message **)user = stws_message_copy(message);
+}
+static void ack_the_copy(stws *client, const stws_message *message, void *user) {
+    (void)message;
+    CHECK_INT(0, stws_ack(client, *(stws_message **)user));
+}
+
+/* An ACK for a copy is no answer to the message that the callback looks at: that one is acknowledged when
+   the callback returns. */
+static void test_an_ack_for_a_copy(void) {
+    stws_message *copy = NULL;
+    stws_subscription by_call = {
+        .ack = "client-individual", .on_message = keep_copy, .user = &copy};
+    stws_subscription returned = {
+        .ack_on = STWS_ACK_ON_RETURN, .on_message = ack_the_copy, .user = &copy};
+    struct peer p;
+    peer_begin(&p);
+    CHECK_INT(1, stws_subscribe(p.client, "/queue/a", &by_call));
+    CHECK_INT(2, stws_subscribe(p.client, "/queue/b", &returned));
+    CHECK(peer_connect(&p));
+    peer_message(&p, "sub-1", "first", "/queue/a", "x");
+    peer_message(&p, "sub-2", "second", "/queue/b", "x");
+    peer_turn(&p);
+    CHECK(copy != NULL);
+    CHECK_INT(2, peer_count(&p, "ACK"));
+    CHECK_STR("first", sent_header(peer_sent(&p, "ACK", 0), "id"));
+    CHECK_STR("second", sent_header(peer_sent(&p, "ACK", 1), "id"));
+    stws_message_free(copy);
+    peer_free(&p);
+}
+
 /* ==== heart-beats ==== */
 
 /* A connected client with these intervals; 0: none in that direction. */
@@ -327,6 +362,22 @@ static void test_when_a_loop_is_late(void) {
     }
     CHECK_INT(0, late_loops_in_a_callback(250));
     CHECK_INT(1, late_loops_in_a_callback(750));
+}
+
+/* The server is given the time by which our loop was late: 10 s here, on top of a grace of 3 s. */
+static void test_the_server_does_not_pay_for_our_lateness(void) {
+    struct peer p;
+    beating(&p, 1000, 1000, 0);
+    CHECK_INT(500, stws_deadline(p.client)); /* for our own heart-beat */
+    p.now_us += 10500 * 1000;
+    peer_turn(&p);
+    CHECK_INT(1, peer_stats(&p).late_loops);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    peer_advance(&p, 2499);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    peer_advance(&p, 1);
+    CHECK_STR("STWS_ERR_HEARTBEAT", stws_result_name(p.result));
+    peer_free(&p);
 }
 
 /* ==== randomness ==== */
@@ -641,9 +692,11 @@ int main(void) {
     RUN(test_what_waits_for_its_receipt_is_not_dropped);
     RUN(test_a_flush_aside_tells_of_a_loss);
     RUN(test_a_flush_aside_with_confirm); /* [G4] */
+    RUN(test_an_ack_for_a_copy);          /* [G8] */
     RUN(test_the_slack_is_the_least_of_all);
-    RUN(test_the_grace);           /* [H3] */
-    RUN(test_when_a_loop_is_late); /* [H4] */
+    RUN(test_the_grace);                                /* [H3] */
+    RUN(test_when_a_loop_is_late);                      /* [H4] */
+    RUN(test_the_server_does_not_pay_for_our_lateness); /* [H3] */
     RUN(test_no_masking_key_of_zeros);
     RUN(test_a_source_of_zeros_is_no_randomness);
     RUN(test_data_inside_the_transport);

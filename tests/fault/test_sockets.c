@@ -266,6 +266,51 @@ static void test_no_randomness_at_all(void) {
     make_plan(-1, 0, 0, 0);
 }
 
+/* ==== two that wait at a queue ==== */
+
+static void *pop_one(void *queue) {
+    const stws_message *m = NULL;
+    int result = stws_queue_pop((stws_queue *)queue, &m, PATIENCE_MS);
+    return result == 1 ? queue : NULL;
+}
+
+/* How often a thread has begun to wait at a condition; it holds the lock of the condition then. */
+static int waits_begun(void) {
+    int count;
+    pthread_mutex_lock(&plan.mutex);
+    count = plan.calls[site_of("stws_p_cond_wait", "pthread_cond_timedwait")];
+    pthread_mutex_unlock(&plan.mutex);
+    return count;
+}
+
+/* Two messages come at once, and each of the two threads wants one only. */
+static void test_each_of_two_that_wait_is_woken(void) {
+    stws_queue *queue = stws_queue_create(0);
+    pthread_t threads[2];
+    struct peer p;
+    stws_options o;
+    void *got;
+    int i;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.queue = queue;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    make_plan(-1, 0, 0, 0);
+    for (i = 0; i < 2; i++)
+        if (pthread_create(&threads[i], NULL, pop_one, queue) != 0) abort();
+    while (waits_begun() < 2) sched_yield();
+    peer_message(&p, "sub-1", "1", "/topic/a", "one");
+    peer_message(&p, "sub-1", "2", "/topic/a", "two");
+    peer_turn(&p);
+    for (i = 0; i < 2; i++) {
+        pthread_join(threads[i], &got);
+        CHECK(got == queue);
+    }
+    peer_free(&p);
+    stws_queue_destroy(queue);
+}
+
 /* ==== no descriptor left ==== */
 
 /* stws_init has copied the options when it finds that there is no wake pipe: it leaves nothing of them in
@@ -334,6 +379,7 @@ int main(void) {
     RUN(test_interrupted_calls_are_no_errors);
     RUN(test_randomness_that_comes_byte_by_byte);
     RUN(test_no_randomness_at_all);
+    RUN(test_each_of_two_that_wait_is_woken); /* [D4] */
     RUN(test_init_without_a_descriptor);
     RUN(test_localhost_is_not_in_etc_hosts);
     return test_report();
