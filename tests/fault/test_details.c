@@ -206,6 +206,23 @@ static void test_a_flush_aside_tells_of_a_loss(void) {
     peer_free(&p);
 }
 
+/* The same in the driving thread, when the session is left because it is old. */
+static void test_a_flush_here_tells_of_a_loss(void) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.max_session_ms = 1000;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    p.write_blocked = 1;
+    peer_send(&p, "lost");
+    p.tick_us = 20000;
+    CHECK_STR("STWS_ERR_LOST", stws_result_name(stws_flush(p.client, 600000)));
+    p.tick_us = 0;
+    peer_free(&p);
+}
+
 /* With confirm it goes again, and the flush waits for that. */
 static void test_a_flush_aside_with_confirm(void) {
     pthread_t thread;
@@ -380,6 +397,92 @@ static void test_the_server_does_not_pay_for_our_lateness(void) {
     peer_free(&p);
 }
 
+/* ==== what a client wakes up for ==== */
+
+/* For the end of what it waits for, to the millisecond, and for nothing else: there are no heart-beats. */
+static void test_the_time_of_a_receipt(void) {
+    stws_outgoing m = {.destination = "/queue/a", .body = "x", .body_len = 1, .receipt = 1};
+    struct peer p;
+    peer_begin(&p);
+    p.automatic &= ~AUTO_RECEIPT;
+    CHECK(peer_connect(&p));
+    CHECK_INT(-1, stws_deadline(p.client));
+    CHECK_INT(1, stws_send_ex(p.client, &m));
+    peer_turn(&p);
+    CHECK_INT(15000, stws_deadline(p.client));
+    peer_advance(&p, 14999);
+    CHECK_STR("CONNECTED\n", bytes_text(&p.log));
+    CHECK_INT(1, stws_deadline(p.client));
+    peer_advance(&p, 1);
+    CHECK_STR("CONNECTED\nRECEIPT 1 STWS_ERR_TIMEOUT\n", bytes_text(&p.log));
+    CHECK_INT(-1, stws_deadline(p.client));
+    peer_free(&p);
+}
+
+/* Output that the server does not take. */
+static void stall(struct peer *p, int timeout_ms) {
+    stws_options o;
+    peer_init(p);
+    o = peer_options(p);
+    o.write_timeout_ms = timeout_ms;
+    peer_start(p, &o);
+    CHECK(peer_connect(p));
+    p->write_blocked = 1;
+    peer_send(p, "stalls");
+    peer_turn(p);
+}
+static void test_the_time_of_a_stall(void) {
+    struct peer p;
+    stall(&p, 700);
+    CHECK_INT(700, stws_deadline(p.client));
+    peer_advance(&p, 699);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    CHECK_INT(1, stws_deadline(p.client));
+    peer_advance(&p, 1);
+    CHECK_HAS("write_timeout_ms", bytes_text(&p.why));
+    peer_free(&p);
+    stall(&p, STWS_OFF);
+    CHECK_INT(-1, stws_deadline(p.client));
+    peer_advance(&p, 1000000);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    peer_free(&p);
+}
+
+static void test_the_time_of_an_end_after_an_error(void) {
+    struct peer p;
+    peer_begin(&p);
+    CHECK(peer_connect(&p));
+    peer_stomp(&p, "ERROR\nmessage:no\n\n");
+    peer_turn(&p);
+    CHECK_INT(2000, stws_deadline(p.client));
+    peer_advance(&p, 1999);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    CHECK_INT(1, stws_deadline(p.client));
+    peer_advance(&p, 1);
+    CHECK_INT(STWS_BACKOFF, stws_state(p.client));
+    CHECK_INT(1000, stws_deadline(p.client));
+    peer_free(&p);
+}
+
+/* Nobody can wake a client without a wake pipe when there is room in the queue again. */
+static void test_the_time_of_a_full_queue(void) {
+    stws_queue *queue = stws_queue_create(1024);
+    struct peer p;
+    stws_options o;
+    int i;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.queue = queue;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    for (i = 0; i < 20; i++)
+        peer_message(&p, "sub-1", "1", "/topic/a", "0123456789012345678901234567");
+    peer_turn(&p);
+    CHECK_INT(10, stws_deadline(p.client));
+    peer_free(&p);
+    stws_queue_destroy(queue);
+}
+
 /* ==== randomness ==== */
 
 /* Zeros behind the first eight bytes. */
@@ -445,6 +548,12 @@ static void test_data_inside_the_transport(void) {
     peer_free(&p);
 }
 
+/* A transport that tells of data inside whatever is wanted. */
+static int wants_now(void *ctx, int wants) {
+    const struct peer *p = (const struct peer *)ctx;
+    return p->out.len ? wants | STWS_WANT_NOW : wants;
+}
+
 /* While a full queue holds the client back, data inside are no reason to come again at once. */
 static void test_data_inside_the_transport_of_a_client_that_is_held_back(void) {
     stws_queue *queue = stws_queue_create(1024);
@@ -455,6 +564,7 @@ static void test_data_inside_the_transport_of_a_client_that_is_held_back(void) {
     peer_init(&p);
     o = peer_options(&p);
     o.queue = queue;
+    p.transport.wants = wants_now;
     o.single_thread = 0; /* or the client looks at the queue every 10 ms */
     peer_start(&p, &o);
     CHECK(peer_connect(&p));
@@ -691,12 +801,17 @@ int main(void) {
     RUN(test_the_cap_between_two_steps);              /* [E2] */
     RUN(test_what_waits_for_its_receipt_is_not_dropped);
     RUN(test_a_flush_aside_tells_of_a_loss);
+    RUN(test_a_flush_here_tells_of_a_loss);
     RUN(test_a_flush_aside_with_confirm); /* [G4] */
     RUN(test_an_ack_for_a_copy);          /* [G8] */
     RUN(test_the_slack_is_the_least_of_all);
     RUN(test_the_grace);                                /* [H3] */
     RUN(test_when_a_loop_is_late);                      /* [H4] */
     RUN(test_the_server_does_not_pay_for_our_lateness); /* [H3] */
+    RUN(test_the_time_of_a_receipt);                    /* [E9] */
+    RUN(test_the_time_of_a_stall);
+    RUN(test_the_time_of_an_end_after_an_error); /* [E10] */
+    RUN(test_the_time_of_a_full_queue);          /* [D4] */
     RUN(test_no_masking_key_of_zeros);
     RUN(test_a_source_of_zeros_is_no_randomness);
     RUN(test_data_inside_the_transport);
