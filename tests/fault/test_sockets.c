@@ -52,6 +52,17 @@ static int host_of(int fd) {
     return (int)(ntohl(at.sin_addr.s_addr) & 255);
 }
 
+/* The client's sockets that are open. A program that the caller starts inherits none of them. */
+static int open_sockets(void) {
+    int fd, count = 0;
+    for (fd = 0; fd < FD_LIMIT; fd++) {
+        if (kind_of(fd) == FD_NONE) continue;
+        CHECK_INT(FD_CLOEXEC, fcntl(fd, F_GETFD, 0));
+        count += kind_of(fd) == FD_SOCKET;
+    }
+    return count;
+}
+
 /* Waits as stws_fds says, with the clock at rest, until the client is connected. */
 static void finish_race(stws *client) {
     while (stws_state(client) != STWS_CONNECTED) {
@@ -105,6 +116,27 @@ static void check_race(int single_thread) {
 static void test_both_sockets_of_a_race_are_waited_for(void) {
     check_race(1);
     check_race(0);
+}
+
+/* The first of two wins: the other one is closed, and not kept until the session ends. */
+static void test_the_loser_of_a_race_is_closed(void) {
+    static const char *const addresses[] = {"127.0.0.1", "127.0.0.1", NULL};
+    struct loopback server;
+    stws *client;
+    loopback_start(&server, 0, 0);
+    client = begin_race(&server, addresses, 0);
+    make_plan(site_of("stws_p_tcp_finished", "poll"), 1, FAIL_EARLY, 1);
+    CHECK_INT(0, stws_step(client));
+    race_now_us += 250000;
+    CHECK_INT(0, stws_step(client));
+    CHECK_INT(2, open_sockets());
+    make_plan(-1, 0, 0, 0);
+    CHECK_INT(0, stws_step(client));
+    CHECK_INT(1, open_sockets());
+    finish_race(client);
+    stws_destroy(client);
+    CHECK_INT(0, open_sockets());
+    loopback_stop(&server);
 }
 
 /* A port of 127.0.0.2 that takes connections for as long as it is open. */
@@ -283,31 +315,37 @@ static int waits_begun(void) {
     return count;
 }
 
-/* Two messages come at once, and each of the two threads wants one only. */
+/* A message without anything in it, into the queue, as stws_p_queue_push does under the lock. */
+static void put(stws_queue *queue) {
+    static const stws_message nothing;
+    size_t head = stws_p_align(sizeof(stws_p_queued));
+    stws_p_queued *entry =
+        (stws_p_queued *)stws_p_ring_put(&queue->ring, head + stws_p_message_size(&nothing));
+    if (!entry) abort();
+    entry->given_back = entry->answered = 0;
+    entry->message = stws_p_message_write((char *)entry + head, &nothing);
+}
+
+/* The first message wakes one of the two, and the second one comes before he has the lock. Who takes a
+   message and leaves another wakes the next. */
 static void test_each_of_two_that_wait_is_woken(void) {
     stws_queue *queue = stws_queue_create(0);
     pthread_t threads[2];
-    struct peer p;
-    stws_options o;
     void *got;
     int i;
-    peer_init(&p);
-    o = peer_options(&p);
-    o.queue = queue;
-    peer_start(&p, &o);
-    CHECK(peer_connect(&p));
     make_plan(-1, 0, 0, 0);
     for (i = 0; i < 2; i++)
         if (pthread_create(&threads[i], NULL, pop_one, queue) != 0) abort();
     while (waits_begun() < 2) sched_yield();
-    peer_message(&p, "sub-1", "1", "/topic/a", "one");
-    peer_message(&p, "sub-1", "2", "/topic/a", "two");
-    peer_turn(&p);
+    pthread_mutex_lock(queue->mutex);
+    put(queue);
+    put(queue);
+    pthread_cond_signal(&queue->filled);
+    pthread_mutex_unlock(queue->mutex);
     for (i = 0; i < 2; i++) {
         pthread_join(threads[i], &got);
         CHECK(got == queue);
     }
-    peer_free(&p);
     stws_queue_destroy(queue);
 }
 
@@ -375,6 +413,7 @@ static void test_localhost_is_not_in_etc_hosts(void) {
 
 int main(void) {
     RUN(test_both_sockets_of_a_race_are_waited_for);
+    RUN(test_the_loser_of_a_race_is_closed);
     RUN(test_an_address_that_fails_hurries_the_next);
     RUN(test_interrupted_calls_are_no_errors);
     RUN(test_randomness_that_comes_byte_by_byte);
