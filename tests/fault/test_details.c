@@ -351,7 +351,7 @@ static unsigned long long late_loops(int out_ms, int in_ms, int late_ms) {
 }
 
 static void take_long(struct peer *p, const stws_event *e) {
-    if (e->type == STWS_EVENT_MESSAGE) p->now_us += *(const int *)p->extra * 1000;
+    if (e->type == STWS_EVENT_MESSAGE) p->now_us += 1000LL * *(const int *)p->extra;
 }
 
 /* A callback that takes so long. */
@@ -386,7 +386,7 @@ static void test_the_server_does_not_pay_for_our_lateness(void) {
     struct peer p;
     beating(&p, 1000, 1000, 0);
     CHECK_INT(500, stws_deadline(p.client)); /* for our own heart-beat */
-    p.now_us += 10500 * 1000;
+    p.now_us += 10500000;
     peer_turn(&p);
     CHECK_INT(1, peer_stats(&p).late_loops);
     CHECK_INT(STWS_CONNECTED, stws_state(p.client));
