@@ -24,7 +24,7 @@ Contents; search for ">>" and the name:
     >>driving >>talking >>looking >>end                                            the public calls on it
 
     Where is ...?  A header unescaped: stws_p_unescape. Heart-beats sent: stws_p_post_heartbeat; judged:
-    stws_p_judge_silence. What bounds memory: stws_p_default_sizes. What an ERROR does: stws_p_on_error.
+    stws_p_judge_silence. What bounds memory: stws_p_layout. What an ERROR does: stws_p_on_error.
 
 Quick start (examples/minimal.c):
 
@@ -571,7 +571,8 @@ typedef struct stws_allocator {
     void (*release)(void *ctx, void *block, size_t size);
 } stws_allocator;
 /* ==== >>client: options and life ==== */
-/* stws_options: 0 means the default, STWS_OFF switches off. Times are milliseconds (_ms), sizes octets. Lists of
+/* stws_options: 0 means the default, STWS_OFF switches off a time. Times are milliseconds (_ms), sizes are bytes. Every
+   number has a range, and one outside of it is refused with a sentence that names the option and its range. Lists of
    headers are flat: name, value, name, value, ..., NULL. All strings are copied.
 
    url                   ws://host[:port]/path; Spring with SockJS: it ends in /websocket
@@ -605,8 +606,8 @@ typedef struct stws_allocator {
    max_ws_message        cut frames into WebSocket messages of that size; 0: as the server needs it; STWS_WHOLE: never
    rx_buffer, tx_buffer  69,632 and 131,072; both grow for larger frames where there is a heap
    outbox_bytes, outbox_count               what waits without a connection, or for its receipt; 1 MiB, any number
-   outbox_high, outbox_low                  octets waiting there at which STWS_EVENT_OUTBOX_HIGH is told, and
-                         below which, after that, _LOW; none, and half of high
+   outbox_high, outbox_low                  bytes waiting there at which STWS_EVENT_OUTBOX_HIGH is told, and
+                         at which, after that, _LOW; none, and half of high. low has to be below high
    outbox_policy         when it is full: STWS_FULL_FAIL, _DROP_OLDEST, _BLOCK (not the driving thread); fail
    outbox_block_ms       STWS_FULL_BLOCK waits so long; 10,000
    stable_id             a header that every SEND gets, with an id that stays when it goes again: for stws_dedup; none
@@ -863,8 +864,8 @@ STOMP_WS_API void stws_stats(stws *client, stws_stats_numbers *out);
 /* A bounded queue of messages: clients put in (options.queue), whoever likes takes out. While it is full they read
    nothing. Threads: any; create and destroy come before and after the clients. Only create allocates, only pop blocks.
    stws_queue_create(capacity)
-       A queue for capacity octets (0: 65,536), in one block of memory; NULL without it. The clients' end does not
-       close it.
+       A queue for capacity bytes (1 to 2147483647, or 0: 65,536) in one block of memory; NULL without memory, and for
+       a larger capacity. The clients' end does not close it.
    stws_queue_pop(queue, message, timeout_ms)
        1 and *message; 0 after timeout_ms (-1: no limit); STWS_CLOSED once it is closed and empty; STWS_ERR_MEMORY of a
        queue that is NULL. *message on entry is the one taken before, and given back by this call, or NULL: so set a
@@ -4707,7 +4708,11 @@ STOMP_WS_API stws_message *stws_message_copy(const stws_message *message) {
     void *block = STOMP_WS_MALLOC(stws_p_message_size(message));
     return block ? stws_p_message_write(block, message) : NULL;
 }
-STOMP_WS_API void stws_message_free(stws_message *copy) { if (copy) STOMP_WS_FREE(copy); }
+STOMP_WS_API void stws_message_free(stws_message *copy) {
+    if (!copy) return;
+    stws_p_wipe(copy, stws_p_message_size(copy));
+    STOMP_WS_FREE(copy);
+}
 STOMP_WS_API const char *stws_header_get(const stws_message *message, const char *name) {
     return stws_frame_header(&message->frame, name);
 }
@@ -4781,8 +4786,10 @@ struct stws_queue {
 #endif
 };
 STOMP_WS_API stws_queue *stws_queue_create(size_t capacity) {
-    size_t cap = stws_p_align(capacity ? capacity : 65536);
-    stws_queue *q = STWS_P_CAST(stws_queue *, STOMP_WS_MALLOC(stws_p_align(sizeof *q) + cap));
+    size_t head = stws_p_align(sizeof(stws_queue)), cap = stws_p_align(capacity ? capacity : 65536);
+    stws_queue *q;
+    if (capacity > 2147483647) return NULL;
+    q = STWS_P_CAST(stws_queue *, STOMP_WS_MALLOC(head + cap));
     if (!q) return NULL;
     memset(q, 0, sizeof *q);
 #ifndef STOMP_WS_NO_THREADS
@@ -4791,13 +4798,14 @@ STOMP_WS_API stws_queue *stws_queue_create(size_t capacity) {
         return NULL;
     }
 #endif
-    q->ring.data = STWS_P_POINTER(char *, q) + stws_p_align(sizeof *q);
+    q->ring.data = STWS_P_POINTER(char *, q) + head;
     q->ring.cap = cap;
     return q;
 }
 STOMP_WS_API void stws_queue_destroy(stws_queue *q) {
     if (!q) return;
     STWS_P_WITH_THREADS(pthread_cond_destroy(&q->filled); pthread_mutex_destroy(q->mutex);)
+    stws_p_wipe(q->ring.data, q->ring.used); /* messages may be secrets */
     STOMP_WS_FREE(q);
 }
 STOMP_WS_API void stws_queue_close(stws_queue *q) {
@@ -5009,18 +5017,25 @@ static const char *stws_p_quote(char *out, size_t cap, const char *data, size_t 
 
 /* ---- memory: everything of a client in one block ---- */
 
-/* Hands out parts of a block, or, without one, only counts. */
+/* Hands out parts of a block of `size` bytes. Without a block it only counts; a sum that no size_t holds stays at
+   SIZE_MAX. Both passes get the same options, so that they cannot come to different sums. */
 typedef struct stws_p_arena {
     char *base;
-    size_t used;
+    size_t size, used;
 } stws_p_arena;
-static void *stws_p_carve(stws_p_arena *a, size_t size) {
-    void *part = a->base ? a->base + a->used : NULL;
-    a->used += stws_p_align(size);
-    return part;
+
+static void *stws_p_carve(stws_p_arena *a, size_t count, size_t each) {
+    size_t room = SIZE_MAX - 15 - a->used, begin = a->used;
+    int fits = a->used != SIZE_MAX && (!each || count <= room / each);
+    a->used = fits ? begin + stws_p_align(count * each) : SIZE_MAX;
+    if (!a->base) return NULL;
+    STOMP_WS_ASSERT(a->used <= a->size);
+    return a->base + begin;
 }
+
+/* Room for a string, and the copy in it; NULL for NULL and while only counting. */
 static const char *stws_p_carve_string(stws_p_arena *a, const char *s) {
-    char *copy = s ? STWS_P_CAST(char *, stws_p_carve(a, strlen(s) + 1)) : NULL;
+    char *copy = s ? STWS_P_CAST(char *, stws_p_carve(a, strlen(s) + 1, 1)) : NULL;
     if (copy) memcpy(copy, s, strlen(s) + 1);
     return copy;
 }
@@ -5029,7 +5044,7 @@ static const char *const *stws_p_carve_list(stws_p_arena *a, const char *const *
     const char **copy;
     if (!list) return NULL;
     while (list[n]) n++;
-    copy = STWS_P_CAST(const char **, stws_p_carve(a, (n + 1) * sizeof *copy));
+    copy = STWS_P_CAST(const char **, stws_p_carve(a, n + 1, sizeof *copy));
     for (i = 0; i < n; i++) {
         const char *s = stws_p_carve_string(a, list[i]);
         if (copy) copy[i] = s;
@@ -5037,14 +5052,19 @@ static const char *const *stws_p_carve_list(stws_p_arena *a, const char *const *
     if (copy) copy[n] = NULL;
     return copy;
 }
-static void stws_p_carve_strings(stws_p_arena *a, stws_options *o) {
-    const char **strings[] = {&o->url,           &o->proxy,        &o->login,      &o->passcode,  &o->client_id,
-                              &o->host,          &o->origin,       &o->cookie,     &o->stable_id, &o->subprotocols,
-                              &o->tls_cert_file, &o->tls_key_file, &o->tls_ca_pem, &o->tls_pin,   &o->tls_ca_file};
-    const char *const **lists[] = {&o->urls, &o->addresses, &o->connect_headers, &o->http_headers};
+
+/* All strings of the options: from now on the client has its own. */
+static void stws_p_carve_strings(stws_p_arena *a, stws *c, const stws_options *o) {
+    stws_options own = *o;
+    const char **strings[] = {&own.url,           &own.proxy,        &own.login,      &own.passcode,
+                              &own.client_id,     &own.host,         &own.origin,     &own.cookie,
+                              &own.stable_id,     &own.subprotocols, &own.tls_ca_pem, &own.tls_pin,
+                              &own.tls_cert_file, &own.tls_key_file, &own.tls_ca_file};
+    const char *const **lists[] = {&own.urls, &own.addresses, &own.connect_headers, &own.http_headers};
     size_t i;
     for (i = 0; i < sizeof strings / sizeof *strings; i++) *strings[i] = stws_p_carve_string(a, *strings[i]);
     for (i = 0; i < sizeof lists / sizeof *lists; i++) *lists[i] = stws_p_carve_list(a, *lists[i]);
+    if (c) c->o = own;
 }
 static size_t stws_p_within(size_t n, size_t low, size_t high) { return n < low ? low : n > high ? high : n; }
 
@@ -5054,7 +5074,7 @@ static void stws_p_carve_scratch(stws_p_arena *a, stws *c, const stws_options *o
     size_t pool = stws_p_within(o->tx_buffer / 64 & ~STWS_P_CAST(size_t, 3), 16, STWS_P_POOL);
     size_t text = stws_p_within(o->rx_buffer / 4, STWS_P_MIN_TEXT, STWS_P_TEXT);
     size_t size = text + text / 2 + said + pool + (o->stable_id ? STWS_P_STABLE_ID : 0);
-    char *at = STWS_P_CAST(char *, stws_p_carve(a, size));
+    char *at = STWS_P_CAST(char *, stws_p_carve(a, size, 1));
     if (!c) return;
     memset(at, 0, size);
     c->text = at;
@@ -5069,9 +5089,9 @@ static void stws_p_carve_scratch(stws_p_arena *a, stws *c, const stws_options *o
 
 /* What only threads need. */
 static void stws_p_carve_shared(stws_p_arena *a, stws *c) {
-    void *stats = stws_p_carve(a, sizeof(stws_stats_numbers));
-    STWS_P_WITH_THREADS(void *mutex = stws_p_carve(a, sizeof(pthread_mutex_t));)
-    STWS_P_WITH_THREADS(void *changed = stws_p_carve(a, sizeof(pthread_cond_t));)
+    void *stats = stws_p_carve(a, 1, sizeof(stws_stats_numbers));
+    STWS_P_WITH_THREADS(void *mutex = stws_p_carve(a, 1, sizeof(pthread_mutex_t));)
+    STWS_P_WITH_THREADS(void *changed = stws_p_carve(a, 1, sizeof(pthread_cond_t));)
     if (!c) return;
     c->shared_stats = STWS_P_CAST(stws_stats_numbers *, stats);
     memset(c->shared_stats, 0, sizeof *c->shared_stats);
@@ -5080,11 +5100,11 @@ static void stws_p_carve_shared(stws_p_arena *a, stws *c) {
 }
 static void stws_p_carve_tables(stws_p_arena *a, stws_p_session *s, const stws_options *o) {
     size_t subs = STWS_P_CAST(size_t, o->max_subscriptions);
-    void *headers = stws_p_carve(a, o->max_headers * sizeof(stws_header));
-    void *build_headers = stws_p_carve(a, o->max_headers * sizeof(stws_header));
-    void *trace_headers = stws_p_carve(a, o->on_trace ? o->max_headers * sizeof(stws_header) : 0);
-    void *slots = stws_p_carve(a, subs * sizeof(stws_p_sub)), *texts = stws_p_carve(a, subs * o->subscription_bytes);
-    void *receipts = stws_p_carve(a, STWS_P_CAST(size_t, o->max_receipts) * sizeof(stws_p_receipt));
+    void *headers = stws_p_carve(a, o->max_headers, sizeof(stws_header));
+    void *build_headers = stws_p_carve(a, o->max_headers, sizeof(stws_header));
+    void *trace_headers = stws_p_carve(a, o->on_trace ? o->max_headers : 0, sizeof(stws_header));
+    void *slots = stws_p_carve(a, subs, sizeof(stws_p_sub)), *texts = stws_p_carve(a, subs, o->subscription_bytes);
+    void *receipts = stws_p_carve(a, STWS_P_CAST(size_t, o->max_receipts), sizeof(stws_p_receipt));
     if (!s) return;
     s->parser.headers = STWS_P_CAST(stws_header *, headers);
     s->build_headers = STWS_P_CAST(stws_header *, build_headers);
@@ -5096,8 +5116,8 @@ static void stws_p_carve_tables(stws_p_arena *a, stws_p_session *s, const stws_o
     s->subs.count = o->max_subscriptions;
 }
 static void stws_p_carve_buffers(stws_p_arena *a, stws_p_session *s, const stws_options *o) {
-    void *in = stws_p_carve(a, o->rx_buffer), *out = stws_p_carve(a, o->tx_buffer);
-    void *outbox = stws_p_carve(a, o->outbox_bytes);
+    void *in = stws_p_carve(a, o->rx_buffer, 1), *out = stws_p_carve(a, o->tx_buffer, 1);
+    void *outbox = stws_p_carve(a, o->outbox_bytes, 1);
     if (!s) return;
     s->in.data = STWS_P_CAST(char *, in);
     s->out.data = STWS_P_CAST(char *, out);
@@ -5114,50 +5134,109 @@ STOMP_WS_API stws_options stws_options_default(void) {
     memset(&o, 0, sizeof o);
     return o;
 }
-static void stws_p_default_int(int *option, int value) {
-    if (*option == 0) *option = value;
-    if (*option < 0) *option = 0;
-}
 
-#define STWS_P_DEFAULT(name, value) stws_p_default_int(&o->name, value)
-
-static void stws_p_default_times(stws_options *o) {
-    STWS_P_DEFAULT(heartbeat_out_ms, 10000), STWS_P_DEFAULT(heartbeat_in_ms, 10000);
-    STWS_P_DEFAULT(heartbeat_grace, 300);
-    STWS_P_DEFAULT(connect_timeout_ms, 10000), STWS_P_DEFAULT(handshake_timeout_ms, 10000);
-    STWS_P_DEFAULT(connected_timeout_ms, 10000), STWS_P_DEFAULT(receipt_timeout_ms, 15000);
-    STWS_P_DEFAULT(close_timeout_ms, 2000), STWS_P_DEFAULT(write_timeout_ms, 30000);
-    STWS_P_DEFAULT(reconnect_min_ms, 1000), STWS_P_DEFAULT(reconnect_max_ms, 30000);
-    STWS_P_DEFAULT(reconnect_factor, 200), STWS_P_DEFAULT(stable_ms, 5000), STWS_P_DEFAULT(outbox_block_ms, 10000);
-    STWS_P_DEFAULT(max_session_ms, 0);
-    if (o->reconnect_jitter == 0) o->reconnect_jitter = -100;
-    else if (o->reconnect_jitter == STWS_OFF) o->reconnect_jitter = 0;
-}
+/* An option that is a number: its range, and what its 0 stands for. */
+typedef struct stws_p_number_option {
+    size_t at;                         /* where it is in stws_options */
+    unsigned char is_size, may_be_off; /* a size_t, else an int; STWS_OFF makes it 0 */
+    int low, high, fallback;
+    const char *wrong; /* the sentence for a number that is out of range */
+} stws_p_number_option;
 
 /* Smallest buffers: a short HTTP head fits, CONNECT, and the addresses to choose from, see stws_p_resolve. */
-enum { STWS_P_MIN_BUFFER = 256 };
+#define STWS_P_NUMBER(name, is_size, may_be_off, low, high, fallback, range)                                           \
+    {offsetof(stws_options, name), is_size, may_be_off, low, high, fallback, "options." #name " has to be " range}
+#define STWS_P_TIME(name, fallback)                                                                                    \
+    STWS_P_NUMBER(name, 0, 1, 1, 2147483647, fallback, "1 to 2147483647 ms, 0 (the default) or STWS_OFF")
+#define STWS_P_COUNT(name, low, high, fallback)                                                                        \
+    STWS_P_NUMBER(name, 0, 0, low, high, fallback, #low " to " #high ", or 0 (the default)")
+#define STWS_P_SIZE(name, low, high, fallback)                                                                         \
+    STWS_P_NUMBER(name, 1, 0, low, high, fallback, #low " to " #high ", or 0 (the default)")
+#define STWS_P_PERCENT(name, low, high, fallback)                                                                      \
+    STWS_P_NUMBER(name, 0, 1, low, high, fallback, #low " to " #high " percent, 0 (the default) or STWS_OFF")
+#define STWS_P_CHOICE(name, last, names) STWS_P_NUMBER(name, 0, 0, 0, last, 0, names)
+static const stws_p_number_option stws_p_number_options[] = {
+    STWS_P_TIME(heartbeat_out_ms, 10000),
+    STWS_P_TIME(heartbeat_in_ms, 10000),
+    STWS_P_PERCENT(heartbeat_grace, 1, 1000000, 300),
+    STWS_P_TIME(connect_timeout_ms, 10000),
+    STWS_P_TIME(handshake_timeout_ms, 10000),
+    STWS_P_TIME(connected_timeout_ms, 10000),
+    STWS_P_TIME(receipt_timeout_ms, 15000),
+    STWS_P_TIME(close_timeout_ms, 2000),
+    STWS_P_TIME(write_timeout_ms, 30000),
+    STWS_P_NUMBER(reconnect, 0, 0, STWS_OFF, 1, 0, "0, 1 or STWS_OFF"),
+    STWS_P_TIME(reconnect_min_ms, 1000),
+    STWS_P_TIME(reconnect_max_ms, 30000),
+    STWS_P_COUNT(reconnect_factor, 100, 10000, 200),
+    STWS_P_PERCENT(reconnect_jitter, -100, 1000, -100),
+    STWS_P_NUMBER(reconnect_attempts, 0, 1, 1, 2147483647, 0, "1 to 2147483647, 0 or STWS_OFF (no limit)"),
+    STWS_P_TIME(stable_ms, 5000),
+    STWS_P_TIME(max_session_ms, 0),
+    STWS_P_TIME(outbox_block_ms, 10000),
+    STWS_P_SIZE(max_body, 1, 2147483647, STWS_P_MAX_BODY),
+    STWS_P_SIZE(max_line, 1, 2147483647, STWS_P_MAX_LINE),
+    STWS_P_SIZE(max_headers, 8, 1000000, 128),
+    STWS_P_SIZE(rx_buffer, 256, 2147483647, STWS_P_READ),
+    STWS_P_SIZE(tx_buffer, 256, 2147483647, 131072),
+    STWS_P_SIZE(outbox_bytes, 16, 2147483647, 1048576),
+    STWS_P_SIZE(outbox_count, 1, 2147483647, 0),
+    STWS_P_SIZE(outbox_high, 1, 2147483647, 0),
+    STWS_P_SIZE(outbox_low, 1, 2147483647, 0),
+    STWS_P_SIZE(subscription_bytes, 16, 1000000, 256),
+    STWS_P_COUNT(max_subscriptions, 1, 1000000, 256),
+    STWS_P_COUNT(max_receipts, 4, 1000000, 256),
+    STWS_P_CHOICE(versions, 7, "STWS_STOMP_10, STWS_STOMP_11, STWS_STOMP_12, or several of them with |"),
+    STWS_P_CHOICE(outbox_policy, STWS_FULL_BLOCK, "one of STWS_FULL_*"),
+    STWS_P_CHOICE(utf8, STWS_UTF8_STRICT, "one of STWS_UTF8_*"),
+    STWS_P_CHOICE(broker, STWS_BROKER_ARTEMIS, "one of STWS_BROKER_*"),
+    STWS_P_CHOICE(shuffle_urls, 1, "0 or 1"),
+    STWS_P_CHOICE(confirm, 1, "0 or 1"),
+    STWS_P_CHOICE(binary, 1, "0 or 1"),
+    STWS_P_CHOICE(single_thread, 1, "0 or 1"),
+    STWS_P_CHOICE(tls_insecure_no_verify, 1, "0 or 1")
+};
 
-static void stws_p_default_sizes(stws_options *o) {
-    STWS_P_DEFAULT(max_subscriptions, 256), STWS_P_DEFAULT(max_receipts, 256);
-    if (!o->max_body) o->max_body = STWS_P_MAX_BODY;
-    if (!o->max_line) o->max_line = STWS_P_MAX_LINE;
-    if (!o->max_headers) o->max_headers = 128;
-    if (!o->rx_buffer) o->rx_buffer = STWS_P_READ;
-    if (!o->tx_buffer) o->tx_buffer = 131072;
-    if (!o->outbox_bytes) o->outbox_bytes = STWS_P_CAST(size_t, 1) << 20;
-    if (!o->outbox_low) o->outbox_low = o->outbox_high / 2;
-    if (!o->subscription_bytes) o->subscription_bytes = 256;
-    if (o->rx_buffer < STWS_P_MIN_BUFFER) o->rx_buffer = STWS_P_MIN_BUFFER;
-    if (o->tx_buffer < STWS_P_MIN_BUFFER) o->tx_buffer = STWS_P_MIN_BUFFER;
-    if (o->max_headers < 8) o->max_headers = 8;
-    if (o->max_subscriptions < 1) o->max_subscriptions = 1;
-    if (o->max_receipts < 4) o->max_receipts = 4;
+enum { STWS_P_NUMBER_OPTIONS = sizeof stws_p_number_options / sizeof *stws_p_number_options };
+
+/* Is the number in its range? The default and STWS_OFF are. */
+static int stws_p_number_allowed(const stws_p_number_option *n, const stws_options *o) {
+    const char *at = STWS_P_POINTER(const char *, o) + n->at;
+    size_t size = 0;
+    int number = 0;
+    if (n->is_size) {
+        memcpy(&size, at, sizeof size);
+        return !size || (size >= STWS_P_CAST(size_t, n->low) && size <= STWS_P_CAST(size_t, n->high));
+    }
+    memcpy(&number, at, sizeof number);
+    return !number || (n->may_be_off && number == STWS_OFF) || (number >= n->low && number <= n->high);
 }
+
+/* Put the default in the place of 0, and 0 in that of STWS_OFF. */
+static void stws_p_resolve_number(const stws_p_number_option *n, stws_options *o) {
+    char *at = STWS_P_POINTER(char *, o) + n->at;
+    size_t size = 0;
+    int number = 0;
+    if (n->is_size) {
+        memcpy(&size, at, sizeof size);
+        if (!size) size = STWS_P_CAST(size_t, n->fallback);
+        memcpy(at, &size, sizeof size);
+    } else {
+        memcpy(&number, at, sizeof number);
+        number = !number ? n->fallback : n->may_be_off && number == STWS_OFF ? 0 : number;
+        memcpy(at, &number, sizeof number);
+    }
+}
+
+/* All defaults. Where only one of the two delays is given, the default of the other does not contradict it. */
 static void stws_p_resolve_options(stws_options *o) {
+    int has_min = o->reconnect_min_ms != 0, has_max = o->reconnect_max_ms != 0, i;
+    for (i = 0; i < STWS_P_NUMBER_OPTIONS; i++) stws_p_resolve_number(&stws_p_number_options[i], o);
     if (!o->versions) o->versions = STWS_STOMP_10 | STWS_STOMP_11 | STWS_STOMP_12;
     if (!o->host) o->host = "/";
-    stws_p_default_times(o);
-    stws_p_default_sizes(o);
+    if (!o->outbox_low) o->outbox_low = o->outbox_high / 2;
+    if (has_max && !has_min && o->reconnect_min_ms > o->reconnect_max_ms) o->reconnect_min_ms = o->reconnect_max_ms;
+    if (has_min && !has_max && o->reconnect_min_ms > o->reconnect_max_ms) o->reconnect_max_ms = o->reconnect_min_ms;
 }
 
 /* CONNECT has no escapes: what it cannot say, and what would smuggle a header, is refused here. */
@@ -5178,6 +5257,7 @@ static int stws_p_is_address(const char *s) {
 static const char *stws_p_options_wrong(const stws_options *o, int *code) {
     const char *why = NULL;
     stws_p_proxy_url proxy;
+    stws_options resolved;
     stws_url url;
     int i;
     *code = STWS_ERR_USAGE;
@@ -5200,14 +5280,15 @@ static const char *stws_p_options_wrong(const stws_options *o, int *code) {
     if (!stws_p_is_field_text(stws_p_or(o->origin, "")) || !stws_p_is_field_text(stws_p_or(o->cookie, "")) ||
         !stws_p_is_field_text(stws_p_or(o->subprotocols, "")))
         return "origin, cookie or subprotocols holds a control character such as CR or LF";
-    if (o->versions & ~(STWS_STOMP_10 | STWS_STOMP_11 | STWS_STOMP_12))
-        return "options.versions has a bit that is no STOMP version";
-    if (o->outbox_policy < STWS_FULL_FAIL || o->outbox_policy > STWS_FULL_BLOCK)
-        return "options.outbox_policy is none of STWS_FULL_*";
-    if (o->utf8 < STWS_UTF8_LENIENT || o->utf8 > STWS_UTF8_STRICT) return "options.utf8 is none of STWS_UTF8_*";
-    if (o->outbox_low > o->outbox_high) return "outbox_low is above outbox_high";
+    for (i = 0; i < STWS_P_NUMBER_OPTIONS; i++)
+        if (!stws_p_number_allowed(&stws_p_number_options[i], o)) return stws_p_number_options[i].wrong;
+    resolved = *o;
+    stws_p_resolve_options(&resolved);
+    if (resolved.reconnect_min_ms > resolved.reconnect_max_ms && resolved.reconnect_max_ms)
+        return "options.reconnect_min_ms is above options.reconnect_max_ms";
+    if (o->outbox_low && o->outbox_low >= o->outbox_high)
+        return "options.outbox_low has to be below options.outbox_high";
     if (o->stable_id && !*o->stable_id) return "options.stable_id is empty: it is the name of a header";
-    if (o->broker < 0 || o->broker > STWS_BROKER_ARTEMIS) return "options.broker is none of STWS_BROKER_*";
     if (o->proxy && !STWS_P_HAS_PROXY) return "STOMP_WS_NO_PROXY was defined: leave options.proxy out";
     if (o->proxy && o->transport) return "options.proxy is for TCP: a transport of your own finds its own way";
     if (o->proxy && strcmp(o->proxy, STWS_PROXY_FROM_ENVIRONMENT) != 0 && !stws_p_proxy_parse(&proxy, o->proxy))
@@ -5226,32 +5307,43 @@ static int stws_p_is_secure(const stws_options *o) {
     return STWS_P_HAS_TLS && secure && !o->transport;
 }
 
-/* Lay a client out in the block, or, without one, find out how large it must be. */
-static size_t stws_p_layout(stws *c, const stws_options *options) {
-    stws_p_arena arena = {STWS_P_POINTER(char *, c), 0};
-    stws_options counted = *options;
+/* Lay a client out in the block, or, without one, find out how large it must be: SIZE_MAX if no size_t holds that. */
+static size_t stws_p_layout(stws *c, size_t size, const stws_options *options) {
+    stws_p_arena arena = {STWS_P_POINTER(char *, c), size, 0};
+    stws_options o = *options;
     stws_p_session *s = c ? &c->s : NULL;
-    stws_p_tls *tls = NULL;
-    stws_p_proxy *proxy = NULL;
-    stws_options *o = c ? &c->o : &counted;
-    stws_p_carve(&arena, sizeof *c);
-    *o = *options;
-    stws_p_resolve_options(o);
-    stws_p_carve_strings(&arena, o);
-    stws_p_carve_scratch(&arena, c, o);
-    if (!o->single_thread) stws_p_carve_shared(&arena, c);
-    stws_p_carve_tables(&arena, s, o);
-    if (stws_p_is_secure(options)) tls = STWS_P_CAST(stws_p_tls *, stws_p_carve(&arena, sizeof *tls));
-    if (tls) memset(tls, 0, sizeof *tls);
-    if (c) c->tls = tls;
-    if (options->proxy) proxy = STWS_P_CAST(stws_p_proxy *, stws_p_carve(&arena, sizeof *proxy));
-    if (c) c->proxy = proxy;
-    stws_p_carve_buffers(&arena, s, o);
-    return arena.used;
+    void *tls, *proxy;
+    stws_p_resolve_options(&o);
+    stws_p_carve(&arena, 1, sizeof *c);
+    stws_p_carve_strings(&arena, c, &o);
+    stws_p_carve_scratch(&arena, c, &o);
+    if (!o.single_thread) stws_p_carve_shared(&arena, c);
+    stws_p_carve_tables(&arena, s, &o);
+    tls = stws_p_carve(&arena, stws_p_is_secure(&o) ? 1 : 0, sizeof(stws_p_tls));
+    proxy = stws_p_carve(&arena, o.proxy ? 1 : 0, sizeof(stws_p_proxy));
+    stws_p_carve_buffers(&arena, s, &o);
+    if (!c) return arena.used;
+    STOMP_WS_ASSERT(arena.used == size);
+    if (stws_p_is_secure(&o)) c->tls = STWS_P_CAST(stws_p_tls *, memset(tls, 0, sizeof *c->tls));
+    if (o.proxy) c->proxy = STWS_P_CAST(stws_p_proxy *, proxy);
+    return size;
+}
+
+/* What a client with these options takes: its size; 0, with a sentence and its code, where there can be none. */
+static size_t stws_p_measure(const stws_options *options, const char **wrong, int *code) {
+    size_t size;
+    *wrong = stws_p_options_wrong(options, code);
+    if (*wrong) return 0;
+    size = stws_p_layout(NULL, 0, options);
+    if (size != SIZE_MAX) return size;
+    *code = STWS_ERR_USAGE;
+    *wrong = "the options ask for more memory than a pointer can address";
+    return 0;
 }
 STOMP_WS_API size_t stws_size(const stws_options *options) {
+    const char *wrong;
     int code;
-    return !stws_p_options_wrong(options, &code) ? stws_p_layout(NULL, options) : 0;
+    return stws_p_measure(options, &wrong, &code);
 }
 static void *stws_p_heap_alloc(void *ctx, size_t size) { return (void)ctx, STOMP_WS_MALLOC(size); }
 static void stws_p_heap_release(void *ctx, void *block, size_t size) { (void)ctx, (void)size, STOMP_WS_FREE(block); }
@@ -5276,9 +5368,9 @@ static void stws_p_plug(stws *c) {
 }
 
 /* Make the block a client: NULL; or a sentence, and its code. */
-static const char *stws_p_setup(stws *c, const stws_options *options, int *code) {
+static const char *stws_p_setup(stws *c, size_t size, const stws_options *options, int *code) {
     memset(c, 0, sizeof *c);
-    c->block_size = stws_p_layout(c, options);
+    c->block_size = stws_p_layout(c, size, options);
     c->threads = !c->o.single_thread;
     c->s.client = c;
     c->s.options = &c->o;
@@ -5310,15 +5402,16 @@ static const char *stws_p_setup(stws *c, const stws_options *options, int *code)
 }
 STOMP_WS_API int stws_init(void *memory, size_t size, const stws_options *options, stws **client, const char **why) {
     int result;
-    const char *wrong = stws_p_options_wrong(options, &result);
+    const char *wrong;
+    size_t need = stws_p_measure(options, &wrong, &result);
     *client = NULL;
-    if (!wrong && (!memory || size < stws_p_layout(NULL, options))) {
+    if (!wrong && (!memory || size < need)) {
         result = STWS_ERR_MEMORY;
         wrong = "the memory is smaller than stws_size() says";
     }
     if (!wrong) {
-        wrong = stws_p_setup(STWS_P_CAST(stws *, memory), options, &result);
-        if (wrong) stws_p_wipe(memory, size); /* the options' secrets were in it */
+        wrong = stws_p_setup(STWS_P_CAST(stws *, memory), need, options, &result);
+        if (wrong) stws_p_wipe(memory, need); /* the options' secrets were in it */
         else *client = STWS_P_CAST(stws *, memory);
     }
     if (why) *why = stws_p_or(wrong, "");
@@ -5337,14 +5430,14 @@ static void stws_p_break(stws *c, int error, const char *why) {
 }
 STOMP_WS_API stws *stws_create(const stws_options *options) {
     int code;
-    const char *wrong = stws_p_options_wrong(options, &code);
+    const char *wrong;
     stws_allocator a = {NULL, stws_p_heap_alloc, stws_p_heap_release};
-    size_t size = options && !wrong ? stws_p_layout(NULL, options) : sizeof(stws) + STWS_P_MIN_TEXT;
+    size_t need = stws_p_measure(options, &wrong, &code), size = wrong ? sizeof(stws) + STWS_P_MIN_TEXT : need;
     stws *c;
     if (options && options->allocator) a = *options->allocator;
     c = STWS_P_CAST(stws *, a.alloc(a.ctx, size));
     if (!c) return NULL;
-    if (options && !wrong) wrong = stws_p_setup(c, options, &code);
+    if (!wrong) wrong = stws_p_setup(c, size, options, &code);
     if (wrong) stws_p_break(c, code, wrong);
     c->has_heap = 1;
     c->allocator = a;
@@ -7610,7 +7703,6 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 #undef STWS_P_AT
 #undef STWS_P_AVX2
 #undef STWS_P_CAST
-#undef STWS_P_DEFAULT
 #undef STWS_P_APART
 #undef STWS_P_HAS_PROXY
 #undef STWS_P_IS
@@ -7618,7 +7710,13 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 #undef STWS_P_LOAD
 #undef STWS_P_LOCK
 #undef STWS_P_LOOK_UP
+#undef STWS_P_CHOICE
+#undef STWS_P_COUNT
 #undef STWS_P_NEVER
+#undef STWS_P_NUMBER
+#undef STWS_P_PERCENT
+#undef STWS_P_SIZE
+#undef STWS_P_TIME
 #undef STWS_P_POINTER
 #undef STWS_P_RESULT_NAME
 #undef STWS_P_RESULT_NUMBER

@@ -547,6 +547,7 @@ static int is_harmless(const char *name) {
                                         "defined",
                                         "void",
                                         "memcpy",
+                                        "offsetof",
                                         "memset",
                                         "memcmp",
                                         "memchr",
