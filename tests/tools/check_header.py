@@ -126,8 +126,9 @@ def words_of_tests():
 # ---- the rules: each yields what breaks it ----
 
 def size(header):
-    """The implementation has at most 6,200 lines of code, comments and blank lines not counted."""
-    lines = sum(1 for _, line in header.implementation() if line.strip())
+    """The implementation has at most 6,200 lines of code, not counting comments and blank lines; a
+    macro is one line."""
+    lines = sum(1 for _, line in header.implementation() if line.strip() and line[-1] != "\\")
     if lines > MAX_CODE_LINES:
         yield f"{lines} lines of code, more than {MAX_CODE_LINES}"
 
