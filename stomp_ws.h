@@ -671,7 +671,7 @@ typedef struct stws_allocator {
    stws_close(client, timeout_ms)
        stws_disconnect with that timeout_ms, and drive until the end: 0 when nothing was lost, STWS_ERR_LOST, or the
        error that the client has ended with; STWS_ERR_STATE in a callback. While another thread drives, it waits for
-       that. Threads: any, outside callbacks. Does not allocate; blocks. STOMP 1.2, "DISCONNECT".
+       that. NULL: STWS_ERR_MEMORY. Threads: any, outside callbacks. Does not allocate; blocks. STOMP 1.2, "DISCONNECT".
    stws_reconnect_now(client)
        Leave the connection for a new one, once what was accepted is written (close_timeout_ms at most): STWS_OK; NULL:
        STWS_ERR_MEMORY. Threads: any. Does not allocate or block. */
