@@ -141,6 +141,10 @@ endef
 $(foreach name,asan tsan plain sim cover ubsan msan bearssl bearssl_plain bearssl_tsan,\
     $(eval $(call flavour,$(name))))
 
+# These programs include the example.
+$(foreach name,asan plain cover ubsan msan,build/$(name)/tests/fault/test_broker) \
+    $(foreach name,fuzz asan profile,build/$(name)/tests/fuzz/fuzz_broker): examples/mini_broker.c
+
 # $(call built,FLAVOUR): the test programs. $(call commands,FLAVOUR): the commands that run them.
 built = $(addprefix build/$(1)/,$(TESTS) $(VECTOR_TEST))
 commands = $(VECTOR_TEST:%='build/$(1)/% tests/conformance') $(addprefix build/$(1)/,$(TESTS))
@@ -242,7 +246,6 @@ build/profile/%: %.c $(HEADERS)
 	@mkdir -p $(@D)
 	$(CLANG) $(WARNINGS) $(FLAGS_profile) -I. -o $@ $< $(LDLIBS)
 
-$(foreach name,fuzz asan profile,build/$(name)/tests/fuzz/fuzz_broker): examples/mini_broker.c
 $(foreach name,fuzz asan profile,build/$(name)/tests/fuzz/fuzz_pem build/$(name)/tests/fuzz/fuzz_tls): \
     LDLIBS += -lbearssl
 
