@@ -158,7 +158,8 @@ test: ## run the tests that need only a C compiler, make and libc, with ASan and
 	@echo 'This takes about 80 s of CPU time, one minute with two cores. The first third is building.'
 	@$(MAKE) --no-print-directory $(PARALLEL) test-programs
 	@sh tests/loopback.sh build/asan/examples
-	@$(IN_POOL) 'sh tests/sanitizers.sh $(SANITIZE)' 'sh tests/compile/run.sh quick' \
+	@$(IN_POOL) 'sh tests/sanitizers.sh $(SANITIZE)' 'sh tests/harness.sh build/asan/tests' \
+	    'sh tests/compile/run.sh quick' \
 	    'sh tests/examples/run.sh build/asan/examples' $(call commands,asan) \
 	    'sh tests/stomp_cat.sh build/asan/examples/stomp_cat' \
 	    'sh tests/readme.sh build/asan/examples/stomp_cat'

@@ -1,0 +1,108 @@
+#!/bin/sh
+# Checks the test harness itself: small programs and scripts, each with one mistake that must not look
+# like success.
+#
+#     tests/harness.sh DIRECTORY-OF-THE-TEST-PROGRAMS
+# shellcheck disable=SC2086 # CC and flags are several words
+set -u
+
+cd "$(dirname "$0")/.." || exit 1
+. tests/checks.sh
+programs=$1
+cc=${CC:-cc}
+out=build/tests/harness
+rm -rf $out
+mkdir -p $out
+
+# run PROGRAM...: runs these with tests/run.sh, as `make test` does.
+run() {
+    env UNDER= JOBS=1 TIME_LIMIT=60 sh tests/run.sh "$@"
+}
+
+# script NAME: makes a script of the lines on stdin.
+script() {
+    cat >$out/$1
+}
+
+# program NAME: makes a test program of the C code on stdin.
+program() {
+    { echo '#include "tests/test.h"'; cat; } >$out/$1.c
+    $cc -I. -o $out/$1 $out/$1.c
+}
+
+# ---- tests/run.sh: the last line has the counts, and the exit status agrees with it ----
+
+script good <<'END'
+echo '1 passed, 2 failed'
+echo '2 passed, 0 failed, 1 skipped'
+END
+check "counts in the last line" run "sh $out/good"
+
+script pytest <<'END'
+echo 'some output'
+printf '\033[32m===== \033[32m\033[1m3 passed\033[0m, \033[33m1 skipped\033[0m\033[32m in 0.12s (0:01:02) =====\033[0m\n\n'
+END
+check "the last line of pytest" run "sh $out/pytest"
+
+script pytest_error <<'END'
+echo '=== 3 passed, 1 error in 0.12s ==='
+exit 1
+END
+refuse "an error in the last line of pytest" "3 passed, 1 failed" run "sh $out/pytest_error"
+
+script goes_on <<'END'
+echo '2 passed, 0 failed'
+echo 'and something else'
+END
+refuse "output after the counts" "its last line has no counts" run "sh $out/goes_on"
+
+script goes_on_on_stderr <<'END'
+echo '2 passed, 0 failed'
+echo 'and something else' >&2
+END
+refuse "output on stderr after the counts" "its last line has no counts" \
+    run "sh $out/goes_on_on_stderr"
+
+script ends_early <<'END'
+echo '2 passed, 0 failed'
+echo 'the counts above are of a part of this program'
+exit 0
+END
+refuse "an early end after counts" "its last line has no counts" run "sh $out/ends_early"
+
+script silent </dev/null
+refuse "no output" "its last line has no counts" run "sh $out/silent"
+
+script nothing <<'END'
+echo '0 passed, 0 failed'
+END
+refuse "nothing counted" "counted no check" run "sh $out/nothing"
+
+script status <<'END'
+echo '2 passed, 0 failed'
+exit 3
+END
+refuse "an exit status without a failed check" "ended with status 3" run "sh $out/status"
+
+script no_status <<'END'
+echo '2 passed, 1 failed'
+END
+refuse "a failed check without an exit status" "ended with status 0" run "sh $out/no_status"
+
+script crash <<'END'
+echo '2 passed, 1 failed'
+kill -s SEGV $$
+END
+refuse "a crash after a failed check" "ended with status 139" run "sh $out/crash"
+
+script slow <<'END'
+echo '2 passed, 0 failed'
+sleep 100
+END
+refuse "a time limit" "the limit is 1 s" env UNDER= TIME_LIMIT=1 sh tests/run.sh "sh $out/slow"
+
+check "several programs" run "sh $out/good" "sh $out/pytest"
+refuse "one of several programs fails" "5 passed, 1 failed, 2 skipped" \
+    run "sh $out/good" "sh $out/pytest" "sh $out/silent"
+
+report
