@@ -105,4 +105,62 @@ check "several programs" run "sh $out/good" "sh $out/pytest"
 refuse "one of several programs fails" "5 passed, 1 failed, 2 skipped" \
     run "sh $out/good" "sh $out/pytest" "sh $out/silent"
 
+# ---- tests/test.h: a case checks something, and runs before the report ----
+
+program all_checks <<'END'
+static void test_check(void) { CHECK(1); }
+static void test_int(void) { CHECK_INT(1, 1); }
+static void test_str(void) { CHECK_STR("a", "a"); }
+static void test_has(void) { CHECK_HAS("a", "abc"); }
+static void test_mem(void) { CHECK_MEM("a", 1, "a", 1); }
+static void test_skip(void) { SKIP("something", "nothing"); }
+int main(void) {
+    RUN(test_check); RUN(test_int); RUN(test_str); RUN(test_has); RUN(test_mem); RUN(test_skip);
+    return test_report();
+}
+END
+check "each kind of check counts" run $out/all_checks
+check "the counts of each kind of check" sh -c "$out/all_checks | grep -x '5 passed, 0 failed, 1 skipped'"
+
+program all_fail <<'END'
+static void test_check(void) { CHECK(0); }
+static void test_int(void) { CHECK_INT(1, 2); }
+static void test_str(void) { CHECK_STR("a", NULL); }
+static void test_has(void) { CHECK_HAS("a", "bc"); }
+static void test_mem(void) { CHECK_MEM("a", 1, "b", 1); }
+static void test_skip_and_fail(void) { SKIP("something", "nothing"); CHECK(0); }
+int main(void) {
+    RUN(test_check); RUN(test_int); RUN(test_str); RUN(test_has); RUN(test_mem);
+    RUN(test_skip_and_fail);
+    CHECK(0);
+    return test_report();
+}
+END
+refuse "each kind of check can fail" "0 passed, 7 failed" run $out/all_fail
+
+program empty <<'END'
+static void test_something(void) { CHECK(1); }
+static void test_nothing(void) {}
+int main(void) { RUN(test_something); RUN(test_nothing); return test_report(); }
+END
+refuse "a case without a check" "FAILED test_nothing: it checked nothing" run $out/empty
+
+program after <<'END'
+static void test_something(void) { CHECK(1); }
+int main(void) {
+    int status;
+    RUN(test_something);
+    status = test_report();
+    RUN(test_something);
+    return status;
+}
+END
+refuse "a case after the report" "test_something: it ran after test_report" run $out/after
+
+program ignored <<'END'
+static void test_something(void) { CHECK(0); }
+int main(void) { RUN(test_something); test_report(); return 0; }
+END
+refuse "a program that ignores its report" "ended with status 0" run $out/ignored
+
 report
