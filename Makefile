@@ -113,12 +113,15 @@ SANITIZE_HERE = $(eval SANITIZE_HERE := \
 # The implementation that it is linked with is optimised.
 $(foreach name,asan ubsan msan,$(addprefix build/$(name)/,$(TESTS) $(VECTOR_TEST))): LEVEL = -O0
 
+# A test that no RUN() runs is an unused function, and so an error.
+UNUSED = -Werror=unused-function
+
 # The file `flags` changes if the compiler or its flags have changed, and then the programs are built
 # again. This rule also reports a compiler that cannot use the flags.
 define flavour
 build/$(1)/%: %.c $$(HEADERS) build/$(1)/flags
 	@mkdir -p $$(@D)
-	$$(Q)$$(CC) $$(WARNINGS) $$(FLAGS_$(1)) $$(LEVEL) $$(DEFINES) -I. -o $$@ $$< \
+	$$(Q)$$(CC) $$(WARNINGS) $$(UNUSED) $$(FLAGS_$(1)) $$(LEVEL) $$(DEFINES) -I. -o $$@ $$< \
 	    $$(filter %.o,$$^) $$(LDFLAGS) $$(LDLIBS)
 
 build/$(1)/%.o: %.c stomp_ws.h build/$(1)/flags

@@ -163,4 +163,13 @@ int main(void) { RUN(test_something); test_report(); return 0; }
 END
 refuse "a program that ignores its report" "ended with status 0" run $out/ignored
 
+cat >$out/unused.c <<'END'
+#include "tests/test.h"
+static void test_forgotten(void) { CHECK(1); }
+static void test_something(void) { CHECK(1); }
+int main(void) { RUN(test_something); return test_report(); }
+END
+refuse "a case that nobody runs is an error" "unused-function" \
+    env MAKEFLAGS= make -s build/plain/$out/unused
+
 report
