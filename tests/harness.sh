@@ -172,4 +172,60 @@ END
 refuse "a case that nobody runs is an error" "unused-function" \
     env MAKEFLAGS= make -s build/plain/$out/unused
 
+# ---- tests/checks.sh: a script ends at an unknown command ----
+
+# checks NAME: makes a script that uses tests/checks.sh, with the lines on stdin as its checks.
+checks() {
+    { printf 'set -u\n. tests/checks.sh\n'; cat; echo report; } >$out/$1
+}
+
+checks known <<'END'
+fails() { false; }
+if has sh "nothing"; then check "one" true; fi
+fails || check "two" true
+! fails && check "three" true
+refuse "four" "a sentence" sh -c 'echo a sentence; exit 1'
+check_silent "five" true
+skip "something" "nothing"
+END
+check "a script" run "sh $out/known"
+check "the counts of a script" sh -c "sh $out/known | grep -x '5 passed, 0 failed, 1 skipped'"
+
+checks misspelt <<'END'
+check "one" true
+chekc "two" false
+check "three" true
+END
+refuse "a misspelt check" "chekc" run "sh $out/misspelt"
+
+checks misspelt_in_function <<'END'
+both() {
+    chekc "one" false
+    check "two" true
+}
+both
+for word in a b; do both; done
+END
+refuse "a misspelt check in a function" "chekc" run "sh $out/misspelt_in_function"
+
+checks misspelt_in_check <<'END'
+compares() {
+    copmare something
+    true
+}
+check "one" compares
+END
+refuse "a misspelt command in what is checked" "copmare" run "sh $out/misspelt_in_check"
+
+checks unset <<'END'
+check "one" test "$unset_variable" = ""
+END
+refuse "a misspelt variable" "unset_variable" run "sh $out/unset"
+
+checks fails <<'END'
+check "one" false
+check "two" true
+END
+refuse "a check that fails" "1 passed, 1 failed" run "sh $out/fails"
+
 report

@@ -7,7 +7,7 @@ processes=
 
 clean_up() {
     # shellcheck disable=SC2086 # $processes holds several process ids
-    [ -z "$processes" ] || kill $processes 2>/dev/null
+    [ -z "$processes" ] || kill $processes 2>/dev/null || : # some have ended already
     wait
     rm -rf "$work"
 }
@@ -51,7 +51,7 @@ start_broker() {
 # end_broker [-SIGNAL]: ends the broker and waits until its process has ended.
 end_broker() {
     kill "$@" "$broker"
-    wait "$broker" 2>/dev/null
+    wait "$broker" 2>/dev/null || : # the status is that of the signal
 }
 
 # start_broker_again PROGRAM OPTION...: starts a broker on the port of the last one.
