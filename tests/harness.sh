@@ -228,4 +228,74 @@ check "two" true
 END
 refuse "a check that fails" "1 passed, 1 failed" run "sh $out/fails"
 
+# ---- sanitizers: reports of background processes count ----
+
+flags=$(CC=$cc sh tests/sanitizers.sh flags -fsanitize=address,undefined -fno-sanitize-recover=undefined)
+recovers=$(CC=$cc sh tests/sanitizers.sh flags -fsanitize=undefined)
+
+# defect NAME BODY FLAG...: makes a program, whose main() contains BODY.
+defect() {
+    printf '#include <limits.h>\n#include <stdlib.h>\nint main(int n, char **v) { (void)v; %s }\n' \
+        "$2" >$out/$1.c
+    name=$1
+    shift 2
+    $cc -w "$@" -o $out/$name $out/$name.c
+}
+
+# dropped NAME: makes a script that drops the output and the status of this program, and passes.
+dropped() {
+    printf '%s >/dev/null 2>&1 &\nwait\necho "1 passed, 0 failed"\n' $out/$1 | script dropped
+    echo "sh $out/dropped"
+}
+
+# inherited NAME: the program has the script's own stderr.
+inherited() {
+    printf '%s &\nwait\necho "1 passed, 0 failed"\n' $out/$1 | script inherited
+    echo "sh $out/inherited"
+}
+
+# started NAME: the program is started by tests/processes.sh, and then another one with its name.
+started() {
+    printf '. tests/processes.sh\nstart it %s\nwait\nstart it true\necho "1 passed, 0 failed"\n' \
+        $out/$1 | script started
+    echo "sh $out/started"
+}
+
+if [ "$flags" ] && [ "$recovers" ]; then
+    defect nothing 'return n - 1;' $flags
+    defect overflow 'char *p = malloc(8); p[7 + n] = 1; return p[0];' $flags
+    defect leak 'return malloc((size_t)n + 7) == NULL;' $flags
+    defect sum 'return INT_MAX + n;' $flags
+    defect recovering_sum 'return INT_MAX + n;' $recovers
+    for way in dropped inherited started; do
+        check "a background process without a defect, $way" run "$($way nothing)"
+        refuse "an overflow in the background, $way" "heap-buffer-overflow" run "$($way overflow)"
+        refuse "a leak in the background, $way" "LeakSanitizer" run "$($way leak)"
+        refuse "undefined behaviour without an end, $way" "signed integer overflow" \
+            run "$($way recovering_sum)"
+    done
+    for folder in "a folder" "it's a folder"; do
+        mkdir -p "$out/$folder"
+        refuse "an overflow in the background, TMPDIR is \"$folder\"" "heap-buffer-overflow" \
+            env TMPDIR="$PWD/$out/$folder" sh tests/run.sh "$(dropped overflow)"
+    done
+    # By gcc, UBSan writes no file beside ASan.
+    refuse "undefined behaviour in the background, inherited" "signed integer overflow" \
+        run "$(inherited sum)"
+    refuse "undefined behaviour in the background, started" "signed integer overflow" \
+        run "$(started sum)"
+    refuse "undefined behaviour in the background, without tests/run.sh" "signed integer overflow" \
+        sh -c "$(started sum)"
+else
+    skip "a C compiler that can use SANITIZE ($cc cannot)" "reports of background processes"
+fi
+
+script options <<'END'
+echo "options: $ASAN_OPTIONS"
+echo '0 passed, 1 failed'
+exit 1
+END
+refuse "the sanitizers' options of the caller stay" "options: exitcode=7:log_path=" \
+    env ASAN_OPTIONS=exitcode=7 sh tests/run.sh "sh $out/options"
+
 report

@@ -12,6 +12,10 @@
 # something after its counts, or whose exit status does not agree with them. If a check of a program
 # fails, the whole output of that program is shown.
 #
+# Reports of sanitizers are failures, also those of processes that a program starts in the background.
+# Sanitizers write them to files. Where they cannot (UBSan beside ASan, by gcc), the program's output is
+# searched.
+#
 # If this machine lacks something that a check needs, the program prints "SKIPPED THING: CHECK" and
 # counts the check as skipped. The end of the output names each missing thing once.
 # shellcheck disable=SC2086,SC2046 # a command is several words
@@ -63,11 +67,28 @@ fault() {
     fi
 }
 
+# collect_reports FILE: makes the sanitizers of all processes that are started from now on write each
+# report to a file whose name begins with FILE, which may contain blanks or one kind of quotes.
+# shellcheck disable=SC2034 # eval uses $quote
+collect_reports() {
+    case $1 in
+        *\'*) quote='"' ;;
+        *) quote=\' ;;
+    esac
+    for options in ASAN_OPTIONS MSAN_OPTIONS TSAN_OPTIONS UBSAN_OPTIONS; do
+        eval "export $options=\"\${$options:+\$$options:}log_path=\$quote\$1\$quote\""
+    done
+}
+
+# A line of each report.
+REPORT=': runtime error: |(ERROR|WARNING): [A-Za-z]+Sanitizer'
+
 # run_one PROGRAM: runs the program and prints its line. The counts and the skipped checks are kept for
 # the totals. All output is printed at once, because other programs print at the same time. The program
 # is in the background, so that a signal ends the wait for it. timeout then ends all its processes.
 run_one() {
     program=$1 log=$logs/$$ began=$(date +%s)
+    collect_reports "$log.sanitizer"
     timeout -k 5 "$time_limit" $heed_signals $under $1 >"$log" 2>&1 </dev/null &
     child=$!
     trap 'kill -TERM $child; wait $child; exit 130' HUP INT TERM
@@ -77,6 +98,8 @@ run_one() {
     set -- $(counts "$log")
     passed=${1:-0} failed=${2:-0} skipped=${3:-0} skips=
     fault=$(fault "$status" "$@")
+    cat "$log".sanitizer.* >>"$log" 2>/dev/null
+    ! grep -qE "$REPORT" "$log" || fault="${fault:+$fault; }a sanitizer reports an error"
     [ -z "$fault" ] || failed=$((failed + 1))
     [ "$skipped" -eq 0 ] || skips=", $skipped skipped"
     grep '^SKIPPED ' "$log" >>"$logs/skipped"
