@@ -298,4 +298,17 @@ END
 refuse "the sanitizers' options of the caller stay" "options: exitcode=7:log_path=" \
     env ASAN_OPTIONS=exitcode=7 sh tests/run.sh "sh $out/options"
 
+# ---- few file descriptors ----
+
+few_descriptors() {
+    sh -c "ulimit -n 64 && exec timeout 60 $programs/fault/test_manners" >$out/few 2>&1
+    few_status=$?
+    cat $out/few
+    [ $few_status -eq 0 ] && grep '^SKIPPED .*descriptors.*: ' $out/few &&
+        tail -n 1 $out/few | grep -x '[0-9]* passed, 0 failed, 1 skipped'
+}
+check "test_manners with 64 file descriptors" few_descriptors
+refuse "test_manners with 8 file descriptors" "Too many open files" \
+    sh -c "ulimit -n 8 && exec timeout 60 $programs/fault/test_manners"
+
 report

@@ -45,6 +45,13 @@ static inline void test_checked(void) {
 #endif
 }
 
+/* Ends the program with the reason in errno, because this machine has not given it what it needs. */
+static inline void test_give_up(const char *what) {
+    fflush(stdout);
+    perror(what);
+    _Exit(EXIT_FAILURE); /* no sanitizer looks for leaks, and no other thread goes on */
+}
+
 static inline void test_check_int(const char *file, int line, const char *what, long long expected,
                                   long long actual) {
     test_checked();
