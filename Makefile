@@ -113,12 +113,15 @@ SANITIZE_HERE = $(eval SANITIZE_HERE := \
 # The implementation that it is linked with is optimised.
 $(foreach name,asan ubsan msan,$(addprefix build/$(name)/,$(TESTS) $(VECTOR_TEST))): LEVEL = -O0
 
+# A test that no RUN() runs is an unused function, and so an error.
+UNUSED = -Werror=unused-function
+
 # The file `flags` changes if the compiler or its flags have changed, and then the programs are built
 # again. This rule also reports a compiler that cannot use the flags.
 define flavour
 build/$(1)/%: %.c $$(HEADERS) build/$(1)/flags
 	@mkdir -p $$(@D)
-	$$(Q)$$(CC) $$(WARNINGS) $$(FLAGS_$(1)) $$(LEVEL) $$(DEFINES) -I. -o $$@ $$< \
+	$$(Q)$$(CC) $$(WARNINGS) $$(UNUSED) $$(FLAGS_$(1)) $$(LEVEL) $$(DEFINES) -I. -o $$@ $$< \
 	    $$(filter %.o,$$^) $$(LDFLAGS) $$(LDLIBS)
 
 build/$(1)/%.o: %.c stomp_ws.h build/$(1)/flags
@@ -153,7 +156,8 @@ commands = $(VECTOR_TEST:%='build/$(1)/% tests/conformance') $(addprefix build/$
 PARALLEL = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(CORES))
 JOBS = $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),$(CORES))
 IN_POOL = ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
-    MINI_BROKER=build/asan/examples/mini_broker CC='$(CC)' SANITIZE='$(SANITIZE)' \
+    MINI_BROKER=build/asan/examples/mini_broker STOMP_CAT=build/asan/examples/stomp_cat \
+    CC='$(CC)' SANITIZE='$(SANITIZE)' \
     SANITIZE_ASKED='$(filter-out file,$(origin SANITIZE))' \
     JOBS=$(JOBS) TIME_LIMIT=600 sh tests/run.sh
 
@@ -161,7 +165,8 @@ test: ## run the tests that need only a C compiler, make and libc, with ASan and
 	@echo 'This takes about 80 s of CPU time, one minute with two cores. The first third is building.'
 	@$(MAKE) --no-print-directory $(PARALLEL) test-programs
 	@sh tests/loopback.sh build/asan/examples
-	@$(IN_POOL) 'sh tests/sanitizers.sh $(SANITIZE)' 'sh tests/compile/run.sh quick' \
+	@$(IN_POOL) 'sh tests/sanitizers.sh $(SANITIZE)' 'sh tests/harness.sh build/asan/tests' \
+	    'sh tests/compile/run.sh quick' \
 	    'sh tests/examples/run.sh build/asan/examples' $(call commands,asan) \
 	    'sh tests/stomp_cat.sh build/asan/examples/stomp_cat' \
 	    'sh tests/readme.sh build/asan/examples/stomp_cat'
@@ -203,16 +208,16 @@ proxy: $(PROXY_PROGRAMS) ## through tinyproxy and microsocks (as root: installs 
 	sh tests/proxy/install.sh
 	@TIME_LIMIT=300 sh tests/run.sh 'python3 tests/proxy/run.py $^'
 
-tsan: build/mini_broker $(addprefix build/tsan/,$(THREADED_TESTS)) ## tests that start threads, with TSan
+tsan: build/mini_broker build/stomp_cat $(addprefix build/tsan/,$(THREADED_TESTS)) ## tests that start threads, with TSan
 	@TSAN_OPTIONS=halt_on_error=1 TIME_LIMIT=400 sh tests/run.sh $(filter build/tsan/%,$^) \
 	    'sh tests/examples/cpp_threads.sh -fsanitize=thread'
 
 build/ubsan/% build/msan/%: CC = $(CLANG)
-sanitize: build/mini_broker $(call built,ubsan) $(call built,msan) ## the tests with clang's UBSan and MSan
+sanitize: build/mini_broker build/stomp_cat $(call built,ubsan) $(call built,msan) ## the tests with clang's UBSan and MSan
 	@UBSAN_OPTIONS=print_stacktrace=1 JOBS=$(CORES) TIME_LIMIT=600 \
 	    sh tests/run.sh $(call commands,ubsan) $(call commands,msan)
 
-valgrind: build/mini_broker $(call built,plain) ## the tests under valgrind's memcheck
+valgrind: build/mini_broker build/stomp_cat $(call built,plain) ## the tests under valgrind's memcheck
 	@UNDER='valgrind -q --error-exitcode=99 --leak-check=full' JOBS=$(CORES) \
 	    TIME_LIMIT=600 sh tests/run.sh $(call commands,plain)
 
@@ -354,7 +359,7 @@ gdb-minimal: build/debug/minimal build/mini_broker build/stomp_cat ## gdb in a c
 COVER_FUZZ = $(addprefix build/cover/,$(filter-out %/fuzz_pem %/fuzz_tls %/fuzz_broker,$(FUZZ_TARGETS)))
 COVER_LINES = 99
 COVER_BRANCHES = 92
-cover: build/mini_broker $(call built,cover) $(COVER_FUZZ) ## lines and branches that tests and corpora reach, as HTML (needs gcovr)
+cover: build/mini_broker build/stomp_cat $(call built,cover) $(COVER_FUZZ) ## lines and branches that tests and corpora reach, as HTML (needs gcovr)
 	@find build/cover -name '*.gcda' -delete
 	@TIME_LIMIT=400 sh tests/run.sh $(call commands,cover) \
 	    'sh tests/fuzz/corpora.sh build/cover/tests/fuzz' >build/cover/log || \
