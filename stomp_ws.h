@@ -4001,7 +4001,7 @@ typedef struct stws_p_proxy_url {
 typedef struct stws_p_proxy {
     stws_p_proxy_url at;
     int step, final, port, saying; /* saying: data has what goes out, and not what has come in */
-    size_t sent, len;              /* of data */
+    size_t sent, len;              /* of data; sent: or heard of interim answers */
     char target[256], data[4096], why[360]; /* target and port: where the proxy is to lead us */
     stws_header headers[64];
 } stws_p_proxy;
@@ -4012,8 +4012,9 @@ typedef struct stws_p_proxy {
 #endif
 enum { STWS_P_DIAL, STWS_P_ASK_METHOD, STWS_P_ASK_LOGIN, STWS_P_ASK_WAY };
 
-static const char stws_p_no_proxy[] = "a proxy is http://[user:password@]host:port, or the same with socks5://; in "
-                                      "user and password, of 255 octets at most, what is special is %XX";
+static const char stws_p_no_proxy[] = "a proxy is http://[user:password@]host:port, or the same with socks5://; user and "
+                                      "password have at most 255 bytes each, special characters as %XX, and with "
+                                      "http:// no colon in the user and no control character";
 
 /* Undo %XX, into a string: 0 when it is none, or too long. What ends s in its URL is no digit. */
 static int stws_p_percent_decode(const char *s, const char *end, char out[256]) {
@@ -4040,6 +4041,9 @@ static int stws_p_proxy_parse(stws_p_proxy_url *out, const char *url) {
     for (colon = p; colon < end && *colon != ':';) colon++;
     if (!stws_p_percent_decode(p, colon, out->user)) return 0;
     if (colon < end && !stws_p_percent_decode(colon + 1, end, out->password)) return 0;
+    if (!out->socks && (strpbrk(out->user, ":\t") || strchr(out->password, '\t') || !stws_p_is_field_text(out->user) ||
+                        !stws_p_is_field_text(out->password)))
+        return 0; /* RFC 7617, 2: Basic cannot send these */
     p = stws_p_url_host(*end == '@' ? end + 1 : p, &place, &why);
     if (p) p = stws_p_url_port(p, &place, &why);
     if (!p || (*p && strcmp(p, "/") != 0)) return 0;
@@ -4139,15 +4143,21 @@ static int stws_p_proxy_says_no(stws_p_proxy *p, int code, const char *reason) {
     return stws_p_proxy_refuse(p, final, what, stws_p_meaning_of(code >= 500 ? 500 : code, meanings));
 }
 
-/* Look at an answer, of *used octets: STWS_DONE; STWS_MORE when it is not whole; or an error. */
+/* Look at an answer, of *used octets: STWS_DONE; STWS_MORE when it is not whole; or an error. Interim answers (RFC 9110,
+   15.2) are passed over; they and the final one have the same room, so that there is an end to them. */
 static int stws_p_proxy_hear_http(stws_p_proxy *p, size_t *used) {
     stws_http http;
     int result;
-    memset(&http, 0, sizeof http);
-    http.headers = p->headers;
-    http.max_headers = sizeof p->headers / sizeof *p->headers;
-    http.max_bytes = sizeof p->data;
-    result = stws_handshake_parse(p->data, p->len, &http, used);
+    do {
+        p->sent += *used;
+        memset(&http, 0, sizeof http);
+        http.headers = p->headers;
+        http.max_headers = sizeof p->headers / sizeof *p->headers;
+        http.max_bytes = sizeof p->data - p->sent;
+        result = !http.max_bytes ? STWS_P_CAST(int, STWS_ERR_HTTP_LIMIT)
+                                 : stws_handshake_parse(p->data + p->sent, p->len - p->sent, &http, used);
+    } while (result == STWS_DONE && http.status / 100 == 1 && http.status != 101);
+    *used += p->sent;
     if (result == STWS_ERR_HTTP_LIMIT)
         return stws_p_proxy_refuse(p, 1, "answers with a head of over 4096 octets or 64 headers", "");
     if (result < 0 || (result == STWS_DONE && !http.status))
@@ -4158,12 +4168,13 @@ static int stws_p_proxy_hear_http(stws_p_proxy *p, size_t *used) {
 }
 static int stws_p_proxy_hear_socks(stws_p_proxy *p, size_t *used) {
     const unsigned char *in = STWS_P_POINTER(const unsigned char *, p->data);
+    static const char other[] = "does not answer in SOCKS 5: is it of another kind, such as http://?";
     int way = p->step == STWS_P_ASK_WAY, login = p->step == STWS_P_ASK_LOGIN;
-    if (!login && in[0] != 5)
-        return stws_p_proxy_refuse(p, 1, "does not answer in SOCKS 5: is it of another kind, such as http://?", "");
+    if (in[0] != (login ? 1 : 5)) return stws_p_proxy_refuse(p, 1, other, ""); /* RFC 1929 has a version of its own */
     if (p->len < 2) return STWS_MORE;
     if (in[1] && (way || login || in[1] != 2 || !*p->at.user))
         return stws_p_proxy_says_no(p, way ? in[1] : login ? 256 : 255, "");
+    if (way && p->len > 3 && in[3] != 1 && in[3] != 3 && in[3] != 4) return stws_p_proxy_refuse(p, 1, other, "");
     *used = !way ? 2 : in[3] == 1 ? 10 : in[3] == 4 ? 22 : 7u + in[4];
     return p->len < *used ? STWS_MORE : STWS_DONE;
 }
@@ -4203,7 +4214,7 @@ static int stws_p_proxy_open(void *ctx, const stws_endpoint *to) {
         if (n < 0) return stws_p_proxy_refuse(p, 0, "broke the connection off before it had answered", "");
         *at += STWS_P_CAST(size_t, n);
         if (!p->saying) result = stws_p_proxy_hear(p);
-        else if (p->sent == p->len) p->saying = 0, p->len = 0;
+        else if (p->sent == p->len) p->saying = 0, p->sent = p->len = 0;
     }
     return result;
 }
