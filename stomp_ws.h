@@ -1585,12 +1585,14 @@ static const char *stws_p_http_only(const stws_http *http, const char *name) {
 static int stws_p_handshake_judge(const stws_http *answer, const char *key, const char *offered, const char **why) {
     const char *accept = stws_p_http_only(answer, "Sec-WebSocket-Accept");
     const char *chosen = stws_p_http_only(answer, "Sec-WebSocket-Protocol");
+    const char *upgrade = stws_p_http_only(answer, "Upgrade"); /* one protocol; Connection is a list (4.1) */
     const stws_header *extension;
     char expected[29];
     size_t from = 0;
     if (answer->status != 101) return STWS_ERR_HTTP_STATUS;
     stws_handshake_accept(key, expected);
-    if (!stws_http_has_token(answer, "Upgrade", "websocket")) *why = "the 101 answer has no \"Upgrade: websocket\"";
+    if (!upgrade || !stws_p_equal_nocase(upgrade, strlen(upgrade), "websocket", 9))
+        *why = "the 101 answer has no \"Upgrade: websocket\", or names another protocol as well";
     else if (!stws_http_has_token(answer, "Connection", "Upgrade"))
         *why = "the 101 answer has no \"Connection: Upgrade\"";
     else if (!accept || strcmp(accept, expected) != 0)
@@ -1638,13 +1640,14 @@ static int stws_p_is_key(const char *s) {
 STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *request, const char *supported,
                                        size_t *need) {
     const char *key = stws_p_http_only(request, "Sec-WebSocket-Key"), *refusal = NULL;
+    const char *version = stws_p_http_only(request, "Sec-WebSocket-Version");
     stws_p_out out = {buf, cap, 0};
     char accept[29];
     if (!request->method || strcmp(request->method, "GET") != 0 || request->minor < 1 || !key || !stws_p_is_key(key) ||
         !stws_p_http_only(request, "Host") || !stws_http_has_token(request, "Upgrade", "websocket") ||
         !stws_http_has_token(request, "Connection", "Upgrade"))
         refusal = "400 Bad Request";
-    else if (!stws_http_has_token(request, "Sec-WebSocket-Version", "13"))
+    else if (!version || strcmp(version, "13") != 0)
         refusal = "426 Upgrade Required\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13";
     stws_p_put_string(&out, "HTTP/1.1 ");
     if (refusal) {
