@@ -4994,13 +4994,42 @@ static void stws_p_unlock(const stws *c) { if (c->threads) STWS_P_UNLOCK(c); }
 static void stws_p_say(stws *c, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 #endif
 
+/* The length of the next character, and its number: 0 for bytes that are not UTF-8. */
+static size_t stws_p_character(const char *text, uint32_t *number) {
+    unsigned state = 0;
+    size_t len = 0;
+    for (*number = 0; stws_p_utf8_feed(&state, text + len, 1);) {
+        unsigned char c = STWS_P_CAST(unsigned char, text[len++]);
+        *number = len > 1 ? *number << 6 | (c & 0x3F) : state ? c & 0x3Fu >> (state & 3) : c;
+        if (state == 0) return len;
+    }
+    *number = 0;
+    return len ? len : 1;
+}
+
+/* The words of a peer stand in sentences, and these on terminals: one '.' for each character that controls something,
+   changes the direction of the text or cannot be seen, and for bytes that are not UTF-8. */
+static void stws_p_make_harmless(char *text) {
+    static const uint32_t harmful[][2] = {
+        {0, 0x1F}, {0x7F, 0x9F}, {0xAD, 0xAD}, {0x61C, 0x61C}, {0x180E, 0x180E}, {0x200B, 0x200F}, {0x2028, 0x202E},
+        {0x2060, 0x206F}, {0xFEFF, 0xFEFF}, {0xFFF9, 0xFFFB}, {0xE0000, 0xE007F}, {0, UINT32_MAX}};
+    const char *from = text;
+    while (*from) {
+        uint32_t number;
+        size_t len = stws_p_character(from, &number), row = 0;
+        while (number < harmful[row][0] || number > harmful[row][1]) row++;
+        if (harmful[row][1] < UINT32_MAX) *text++ = '.';
+        else memmove(text, from, len), text += len;
+        from += len;
+    }
+    *text = 0;
+}
 static void stws_p_say(stws *c, int error, const char *format, ...) {
     va_list arguments;
-    char *at;
     va_start(arguments, format);
     vsnprintf(c->text, c->text_size, format, arguments);
     va_end(arguments);
-    for (at = c->text; *at; at++) if (STWS_P_CAST(unsigned char, *at) < ' ' || *at == 127) *at = '.'; /* a peer's */
+    stws_p_make_harmless(c->text);
     STWS_P_STORE(&c->error, error);
 }
 #ifdef STOMP_WS_NO_TEXTS /* the compiler leaves out what is there for a longer sentence only */
@@ -5008,16 +5037,11 @@ static void stws_p_say(stws *c, int error, const char *format, ...) {
     (0 ? stws_p_say(c, error, __VA_ARGS__) : stws_p_say(c, error, "%s", stws_result_text(error)))
 #endif
 
-/* Printable beginning of what a peer sent, for a sentence: one line, at most cap - 1 octets. */
+/* The first line of what a peer sent, for stws_p_say: at most cap - 1 bytes. */
 static const char *stws_p_quote(char *out, size_t cap, const char *data, size_t len) {
     size_t i, n = 0;
-    for (i = 0; i < len && n + 1 < cap && data[i] != '\n' && data[i]; i++) {
-        unsigned char ch = STWS_P_CAST(unsigned char, data[i]);
-        if (ch == '\r') continue;
-        out[n++] = STWS_P_CAST(char, ch < 32 || ch == 127 ? '.' : ch);
-    }
+    for (i = 0; i < len && n + 1 < cap && data[i] != '\n' && data[i]; i++) if (data[i] != '\r') out[n++] = data[i];
     out[n] = 0;
-    while (n > 0 && !stws_utf8_valid(out, n)) out[--n] = 0; /* a character cut in two, or what never was text */
     return out;
 }
 
@@ -5409,17 +5433,17 @@ STOMP_WS_API void stws_destroy(stws *c) {
 }
 
 /* ==== >>diagnosis: from what went wrong to a sentence with a remedy ==== */
-/* The URL for a sentence: without its query and a user:password@, which may be secrets. */
+/* How much of a path, or of a Location, may be shown, "***" standing for the rest: all up to its query or fragment,
+   which may be secrets; or nothing when there is an '@', as then it may all be a user and a password. */
+static size_t stws_p_public_len(const char *place) {
+    size_t len = strcspn(place, "?#");
+    return strchr(place, '@') ? *place == '/' : len + (place[len] != 0);
+}
 static const char *stws_p_where(stws *c) {
-    const char *url = stws_p_or(c->try_now.url, stws_p_or(c->o.url, "no URL"));
-    const char *scheme = strstr(url, "://");
-    size_t len = strcspn(url, "?#"), host = scheme ? STWS_P_CAST(size_t, scheme - url) + 3 : 0;
-    size_t user = host + strcspn(url + host, "/?#@");
-    stws_url parts;
-    if (stws_url_parse(url, &parts, NULL) != STWS_OK) for (user = len; user > host && url[user] != '@';) user--;
-    if (url[user] != '@') user = 0;
-    snprintf(c->where, c->text_size / 2, "%s%.*s%s", user ? "***" : "", STWS_P_CAST(int, len - user), url + user,
-             url[len] ? "?***" : "");
+    const char *url = c->try_now.url, *target = c->url.target;
+    size_t len = stws_p_public_len(target);
+    snprintf(c->where, c->text_size / 2, "%.*s%s", STWS_P_CAST(int, STWS_P_CAST(size_t, target - url) + len), url,
+             target[len] ? "***" : "");
     return c->where;
 }
 
@@ -5440,7 +5464,7 @@ static const char *stws_p_websocket_url(const stws *c, char out[256]) {
     int drop = stws_p_ends_in_websocket(&c->url) ? 3 : 0;
     while (len > 0 && target[len - 1] == '/') len--;
     for (; drop > 0 && len > 0; drop--) while (len > 0 && target[--len] != '/') continue;
-    if (path + len > 200) path = len = 0;
+    if (path + len > 200 || strchr(target, '@')) path = len = 0;
     snprintf(out, 256, "%.*s/websocket%s", STWS_P_CAST(int, path + len), url, path + len ? query : "");
     return out;
 }
@@ -5480,7 +5504,8 @@ static int stws_p_is_sockjs(int status, const char *body, size_t len) {
     return (status == 200 || status == 400) && (len == 0 || (len > 17 && memcmp(body, words, 17) == 0));
 }
 static void stws_p_say_status(stws *c, const stws_http *answer, const char *body, size_t body_len) {
-    const char *location = stws_http_header(answer, "Location");
+    const char *location = stws_http_header(answer, "Location"), *place = stws_p_or(location, "");
+    size_t shown = stws_p_public_len(place);
     char quote[96];
     if (stws_p_is_sockjs(answer->status, body, body_len) && !stws_p_ends_in_websocket(&c->url)) {
         snprintf(quote, sizeof quote, "HTTP %d instead of 101", answer->status);
@@ -5488,9 +5513,10 @@ static void stws_p_say_status(stws *c, const stws_http *answer, const char *body
         return;
     }
     stws_p_quote(quote, sizeof quote, body, body_len);
-    stws_p_say(c, STWS_ERR_HTTP_STATUS, "HTTP %d %.60s instead of 101 at %s: %s%s%.120s%s%s", answer->status,
+    stws_p_say(c, STWS_ERR_HTTP_STATUS, "HTTP %d %.60s instead of 101 at %s: %s%s%.*s%s%s%s", answer->status,
                answer->reason, stws_p_where(c), stws_p_status_remedy(answer), location ? "; Location: " : "",
-               stws_p_or(location, ""), *quote ? "; it says: " : "", quote);
+               STWS_P_CAST(int, stws_p_within(shown, 0, 120)), place, place[shown] ? "***" : "",
+               *quote ? "; it says: " : "", quote);
 }
 
 /* The answer to the upgrade was not HTTP. */
@@ -5704,6 +5730,7 @@ static void stws_p_say_gave_up(stws *c) {
     memmove(c->text + len, c->text, kept);
     memcpy(c->text, head, len);
     c->text[len + kept] = 0;
+    stws_p_make_harmless(c->text); /* its last character may have been cut */
     STWS_P_STORE(&c->error, STWS_ERR_GAVE_UP);
 }
 
@@ -5779,7 +5806,7 @@ static void stws_p_begin_attempt(stws *c) {
     if (!stws_p_may_connect(c)) return;
     c->hook_us = 0;
     if (stws_url_parse(c->try_now.url, &c->url, &why) != STWS_OK) {
-        stws_p_say(c, STWS_ERR_URL, "%s: %s", stws_p_where(c), why);
+        stws_p_say(c, STWS_ERR_URL, "before_connect has brought a URL that cannot be used: %s", why);
         stws_p_lost(c, 1);
         return;
     }
@@ -5868,10 +5895,11 @@ static int stws_p_post_upgrade(stws *c) {
     return result;
 }
 STWS_P_APART static void stws_p_trace_upgrade(stws *c) {
-    size_t path = strcspn(c->url.target, "?");
+    const char *target = c->url.target_len ? c->url.target : "/";
+    size_t len = stws_p_public_len(target);
     char word[128];
-    snprintf(word, sizeof word, "GET %.*s%s HTTP/1.1", path > 90 ? 90 : STWS_P_CAST(int, path),
-             c->url.target_len ? c->url.target : "/", c->url.target[path] ? "?***" : "");
+    snprintf(word, sizeof word, "GET %.*s%s HTTP/1.1", STWS_P_CAST(int, stws_p_within(len, 0, 90)), target,
+             target[len] ? "***" : "");
     stws_p_trace_word(&c->s, '>', word);
 }
 
@@ -5961,6 +5989,7 @@ STWS_P_APART static int stws_p_turn_upgrading(stws *c) {
     if (in->raw == in->raw_end) return 0;
     result = stws_handshake_parse(in->data + in->raw, in->raw_end - in->raw, &answer, &used);
     c->http_scanned = answer.scanned;
+    if (result == STWS_DONE && !answer.status) result = STWS_ERR_HTTP; /* a request */
     if (result == STWS_MORE) return 0;
     if (result == STWS_ERR_HTTP) stws_p_say_not_http(c, in->data + in->raw, in->raw_end - in->raw);
     if (result == STWS_ERR_HTTP_LIMIT)
