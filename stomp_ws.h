@@ -2845,7 +2845,7 @@ static const stws_p_profile *stws_p_profile_of(int broker) {
 /* How large a WebSocket message of ours may be, 0 for any size: see "Large frames" in the manual. */
 static size_t stws_p_cut_size(const stws_p_session *s) {
     size_t asked = s->options->max_ws_message;
-    if (asked) return asked == STWS_WHOLE ? 0 : asked;
+    if (asked) return asked == STWS_WHOLE ? 0 : asked < 4 ? 4 : asked; /* the longest character fits */
     return stws_p_profile_of(s->broker)->joins ? STWS_P_PIECE : 0;
 }
 

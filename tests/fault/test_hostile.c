@@ -545,6 +545,39 @@ static void test_interim_answers_without_end(void) {
     end(&p);
 }
 
+/* ==== what we cut ==== */
+
+/* The peer checks that each text message is UTF-8. */
+static void test_pieces_are_whole_characters(void) {
+    static const char *const bodies[] = {"\xE2\x82\xAC",   "a\xF0\x9F\x98\x80", "\xC3\xBC", "x",
+                                         "ab\xE2\x82\xAC", "\xF0\x9F\x98\x80"};
+    size_t cut, i;
+    for (cut = 1; cut < 12; cut++) {
+        struct bytes body = {0};
+        struct peer p;
+        stws_options o;
+        for (i = 0; i < 3000; i++) {
+            const char *text = bodies[i / 500];
+            bytes_add(&body, text, strlen(text));
+        }
+        peer_init(&p);
+        o = peer_options(&p);
+        o.max_ws_message = cut;
+        peer_start(&p, &o);
+        CHECK(peer_connect(&p));
+        peer_forget(&p);
+        CHECK_INT(0, stws_send(p.client, "/queue/a", body.data, body.len));
+        peer_turn(&p);
+        CHECK_INT(1, peer_count(&p, "SEND"));
+        CHECK(p.ws_largest <= (cut < 4 ? 4 : cut));
+        if (peer_sent(&p, "SEND", 0))
+            CHECK_MEM(body.data, body.len, peer_sent(&p, "SEND", 0)->frame.body,
+                      peer_sent(&p, "SEND", 0)->frame.body_len);
+        peer_free(&p);
+        bytes_free(&body);
+    }
+}
+
 int main(void) {
     RUN(test_a_request_is_no_answer);
     RUN(test_no_part_of_a_wrong_url_is_shown);
@@ -561,5 +594,6 @@ int main(void) {
     RUN(test_an_upgrade_to_two_protocols);
     RUN(test_interim_answers_are_passed_over);
     RUN(test_interim_answers_without_end);
+    RUN(test_pieces_are_whole_characters);
     return test_report();
 }
