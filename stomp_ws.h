@@ -4249,7 +4249,7 @@ enum { STWS_P_HAS_TLS = 1 };
    that it names. That bounds memory whatever the bundle's size, and a renewed one holds from the next handshake on that
    resumes no session. */
 enum { STWS_P_CHAIN = 8, STWS_P_ANCHORS = 6, STWS_P_DER_ROOM = 32768 };
-enum { STWS_P_SUBJECT = 4, STWS_P_KEY, STWS_P_REST, STWS_P_PARTS }; /* RFC 5280, 4.1 */
+enum { STWS_P_ISSUER = 2, STWS_P_SUBJECT = 4, STWS_P_KEY, STWS_P_REST, STWS_P_PARTS }; /* RFC 5280, 4.1 */
 
 typedef br_x500_name stws_p_der; /* octets of DER: data and len */
 
@@ -4268,6 +4268,8 @@ typedef struct stws_p_tls {
     br_x509_certificate own[STWS_P_CHAIN]; /* the client's */
     stws_p_der chain[STWS_P_CHAIN];        /* the server's */
     size_t own_count, chain_count, anchor_count, found, ip_len;
+    size_t tried, skip;                /* anchors that were looked at; of these, before this reading of the bundle */
+    int more;                          /* it has anchors for which there was no room */
     size_t used, part, taken;          /* of der: what stays, what comes; of the client's output: what BearSSL has */
     int begun, final, overflow, port;  /* port: of the session that may be resumed, or 0 */
     char host[256], why[320];
@@ -4291,10 +4293,12 @@ static int stws_p_der_next(stws_p_der *rest, stws_p_der *whole, stws_p_der *cont
     return *from;
 }
 
-/* Go on to the first element of that tag and take it off: 1, or 0 without one. */
+/* Go on to the first element of that tag and take it off: 1, or 0 without one. content may be rest. */
 static int stws_p_der_find(stws_p_der *rest, int tag, stws_p_der *content) {
+    stws_p_der each;
     int found;
-    while ((found = stws_p_der_next(rest, NULL, content)) != 0 && found != tag) continue;
+    while ((found = stws_p_der_next(rest, NULL, &each)) != 0 && found != tag) continue;
+    if (found) *content = each;
     return found != 0;
 }
 static int stws_p_der_equal(stws_p_der a, const void *b, size_t len) { return a.len == len && !memcmp(a.data, b, len); }
@@ -4307,15 +4311,38 @@ static int stws_p_der_certificate(stws_p_der der, stws_p_der parts[STWS_P_PARTS]
     return tag != 0;
 }
 
-/* Does a certificate name this address (RFC 5280, 4.2.1.6)? BearSSL looks at names only. */
-static int stws_p_der_names_ip(stws_p_der list, const unsigned char *ip, size_t ip_len) {
-    stws_p_der extension, value, name;
-    if (!stws_p_der_find(&list, 0xA3, &list) || !stws_p_der_find(&list, 0x30, &list)) return 0;
-    while (stws_p_der_find(&list, 0x30, &extension))
-        if (stws_p_der_find(&extension, 6, &value) && stws_p_der_equal(value, "\x55\x1D\x11", 3) &&
-            stws_p_der_find(&extension, 4, &value) && stws_p_der_find(&value, 0x30, &value))
-            while (stws_p_der_find(&value, 0x87, &name)) if (stws_p_der_equal(name, ip, ip_len)) return 1;
+/* The list in the extension of that number, 2.5.29.X: 1; 0 without it; -1 when it is none. */
+static int stws_p_der_extension(stws_p_der rest, unsigned char number, stws_p_der *list) {
+    unsigned char id[3] = {0x55, 0x1D, 0};
+    stws_p_der extension, found;
+    id[2] = number;
+    if (!stws_p_der_find(&rest, 0xA3, &rest) || !stws_p_der_find(&rest, 0x30, &rest)) return 0;
+    while (stws_p_der_find(&rest, 0x30, &extension))
+        if (stws_p_der_find(&extension, 6, &found) && stws_p_der_equal(found, id, sizeof id))
+            return stws_p_der_find(&extension, 4, list) && stws_p_der_find(list, 0x30, list) ? 1 : -1;
     return 0;
+}
+
+/* Has it an element of that tag: this one, or, when that has no length, any? */
+static int stws_p_der_has(stws_p_der list, int tag, const void *element, size_t len) {
+    stws_p_der each;
+    while (stws_p_der_find(&list, tag, &each)) if (!len || stws_p_der_equal(each, element, len)) return 1;
+    return 0;
+}
+
+/* Does a certificate's subjectAltName (RFC 5280, 4.2.1.6) have this address, or without one, any host name? BearSSL
+   does not look at addresses, and takes the common name where there is no host name (against RFC 9110, 4.3.4). */
+static int stws_p_der_names(stws_p_der rest, const unsigned char *ip, size_t ip_len) {
+    stws_p_der names;
+    return stws_p_der_extension(rest, 17, &names) > 0 && stws_p_der_has(names, ip_len ? 0x87 : 0x82, ip, ip_len);
+}
+
+/* May it serve as a TLS server's (RFC 5280, 4.2.1.12)? Its extendedKeyUsage, if any, has serverAuth or "any". */
+static int stws_p_der_is_for_servers(stws_p_der rest) {
+    stws_p_der uses;
+    int has = stws_p_der_extension(rest, 37, &uses);
+    return !has || (has > 0 && (stws_p_der_has(uses, 6, "\x2B\6\1\5\5\7\3\1", 8) ||
+                                stws_p_der_has(uses, 6, "\x55\x1D\x25\0", 4)));
 }
 static void stws_p_pem_store(void *ctx, const void *data, size_t len) {
     stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
@@ -4380,16 +4407,31 @@ static void stws_p_tls_append(const br_x509_class **ctx, const unsigned char *da
 }
 static void stws_p_tls_end_cert(const br_x509_class **ctx) { (void)ctx; }
 
-/* A certificate of the bundle: it stays when its subject stands anywhere in the chain. That is only so as not to keep
-   them all: what is trusted is for BearSSL to find out. */
+/* Is it the issuer or the subject of a certificate of the chain? */
+static int stws_p_tls_is_named(const stws_p_tls *t, stws_p_der name) {
+    stws_p_der parts[STWS_P_PARTS];
+    size_t i;
+    for (i = 0; i < t->chain_count; i++)
+        if (stws_p_der_certificate(t->chain[i], parts) && (stws_p_der_equal(parts[STWS_P_ISSUER], name.data, name.len) ||
+                                                           stws_p_der_equal(parts[STWS_P_SUBJECT], name.data, name.len)))
+            return 1;
+    return 0;
+}
+
+/* A certificate of the bundle: it stays when the chain names it. That is only so as not to keep them all: what is
+   trusted is for BearSSL to find out. */
 static void stws_p_tls_use_anchor(stws_p_tls *t, const char *name, stws_p_der der) {
     br_x509_decoder_context *decoder = &t->decoders[t->anchor_count];
     br_x509_trust_anchor *anchor = &t->anchors[t->anchor_count];
-    stws_p_der parts[STWS_P_PARTS], *subject = &parts[STWS_P_SUBJECT], *last = &t->chain[t->chain_count - 1];
-    const unsigned char *at = t->chain[0].data, *end = last->data + last->len;
-    if (!stws_p_pem_certificate(t, name, der, parts) || t->anchor_count == STWS_P_ANCHORS) return;
-    while (STWS_P_CAST(size_t, end - at) >= subject->len && memcmp(at, subject->data, subject->len) != 0) at++;
-    if (STWS_P_CAST(size_t, end - at) < subject->len) return;
+    stws_p_der parts[STWS_P_PARTS], *subject = &parts[STWS_P_SUBJECT];
+    if (!stws_p_pem_certificate(t, name, der, parts) || !stws_p_tls_is_named(t, *subject)) return;
+    if (t->skip) {
+        t->skip--;
+        return;
+    }
+    t->more = t->anchor_count == STWS_P_ANCHORS;
+    if (t->more) return;
+    t->tried++;
     br_x509_decoder_init(decoder, NULL, NULL);
     br_x509_decoder_push(decoder, der.data, der.len);
     if (!br_x509_decoder_get_pkey(decoder)) return; /* a kind of key that BearSSL does not know */
@@ -4429,8 +4471,7 @@ static unsigned stws_p_tls_check_chain(stws_p_tls *t, stws_p_der rest) {
         (*x)->end_cert(x);
     }
     error = (*x)->end_chain(x);
-    if (error || !t->ip_len || stws_p_der_names_ip(rest, t->ip, t->ip_len)) return error;
-    return BR_ERR_X509_BAD_SERVER_NAME;
+    return error || stws_p_der_names(rest, t->ip, t->ip_len) ? error : BR_ERR_X509_BAD_SERVER_NAME;
 }
 
 static unsigned stws_p_tls_untrusted(stws_p_tls *t, const char *why) {
@@ -4444,8 +4485,9 @@ static unsigned stws_p_tls_end_chain(const br_x509_class **ctx) {
                                           "/etc/ssl/cert.pem", "/etc/ssl/ca-bundle.pem"};
     stws_p_tls *t = stws_p_tls_of(ctx);
     const stws_options *o = t->options;
-    stws_p_der parts[STWS_P_PARTS];
-    size_t i;
+    stws_p_der parts[STWS_P_PARTS], other[STWS_P_PARTS];
+    size_t i, chain_end = t->used;
+    unsigned error;
     if (t->overflow) return stws_p_tls_untrusted(t, "the server's chain has over 8 certificates or 32 KiB");
     if (!t->chain_count || !stws_p_der_certificate(t->chain[0], parts)) return BR_ERR_X509_EMPTY_CHAIN;
     if (o->tls_pin && !stws_p_tls_pinned(o->tls_pin, parts[STWS_P_KEY]))
@@ -4455,12 +4497,22 @@ static unsigned stws_p_tls_end_chain(const br_x509_class **ctx) {
         br_x509_decoder_push(t->decoders, t->chain[0].data, t->chain[0].len);
         return br_x509_decoder_get_pkey(t->decoders) ? 0 : BR_ERR_X509_WRONG_KEY_TYPE;
     }
-    for (t->found = i = 0; !t->found && i < sizeof bundles / sizeof *bundles; i++)
-        stws_p_pem_read(t, o->tls_ca_pem, stws_p_or(o->tls_ca_file, bundles[i]), stws_p_tls_use_anchor);
-    if (!t->found)
-        return stws_p_tls_untrusted(t, "there is no CA to trust: tls_ca_file, tls_ca_pem or the system's bundle cannot "
-                                       "be read, or has no certificate in PEM");
-    return stws_p_tls_check_chain(t, parts[STWS_P_REST]);
+    for (i = 0; i < t->chain_count; i++)
+        if (!stws_p_der_certificate(t->chain[i], other) || !stws_p_der_is_for_servers(other[STWS_P_REST]))
+            return stws_p_tls_untrusted(t, "a certificate of the server's chain is not for TLS servers: its "
+                                           "extendedKeyUsage lacks serverAuth");
+    do { /* again while there are more anchors that the chain names than have room at a time */
+        t->skip = t->tried;
+        t->anchor_count = 0;
+        t->used = chain_end;
+        for (t->more = 0, t->found = i = 0; !t->found && i < sizeof bundles / sizeof *bundles; i++)
+            stws_p_pem_read(t, o->tls_ca_pem, stws_p_or(o->tls_ca_file, bundles[i]), stws_p_tls_use_anchor);
+        if (!t->found)
+            return stws_p_tls_untrusted(t, "there is no CA to trust: tls_ca_file, tls_ca_pem or the system's bundle "
+                                           "cannot be read, or has no certificate in PEM");
+        error = stws_p_tls_check_chain(t, parts[STWS_P_REST]);
+    } while (error == BR_ERR_X509_NOT_TRUSTED && t->more);
+    return error;
 }
 static const br_x509_pkey *stws_p_tls_get_pkey(const br_x509_class *const *ctx, unsigned *usages) {
     const stws_p_tls *t = STWS_P_POINTER(const stws_p_tls *, ctx);
@@ -4484,7 +4536,8 @@ static int stws_p_tls_ended(stws_p_tls *t) {
     static const stws_p_meaning meanings[] = {
         {BR_ERR_UNSUPPORTED_VERSION, "what answers is not TLS 1.2: is this a port for ws://?"},
         {BR_ERR_X509_EXPIRED, "a certificate of the server has expired or is not valid yet; is our clock right?"},
-        {BR_ERR_X509_BAD_SERVER_NAME, "the server's certificate is for another host"},
+        {BR_ERR_X509_BAD_SERVER_NAME, "the server's certificate is for another host (its subjectAltName counts, its "
+                                      "common name does not)"},
         {BR_ERR_X509_WEAK_PUBLIC_KEY, "a key in the server's chain is too weak (RSA needs 2048 bits)"},
         {BR_ERR_X509_NOT_CA, "the server's chain has an issuer that is no CA"},
         {BR_ERR_X509_UNSUPPORTED, "the server's chain uses algorithms that are broken or unknown (such as SHA-1)"},
@@ -4673,7 +4726,7 @@ static void stws_p_tls_plug(stws_p_tls *t, const stws_options *o, const stws_ran
     static const stws_transport tls = {NULL, stws_p_tls_open, stws_p_tls_read, stws_p_tls_write, stws_p_tls_close,
                                        stws_p_tls_fd, stws_p_tls_wants, stws_p_tls_error};
     t->verifier = &verifier, t->options = o, t->random = r, t->tcp = tcp;
-    t->own_count = t->chain_count = t->anchor_count = t->used = t->taken = 0;
+    t->own_count = t->chain_count = t->anchor_count = t->tried = t->used = t->taken = 0;
     t->begun = t->final = t->overflow = 0;
     t->why[0] = 0;
     *io = tls;
