@@ -474,12 +474,13 @@ STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *r
 /* Duplicates. At least once means that a message may come twice: these remember the last ids, in memory of fixed size.
 
    stws_dedup_size(count)
-       Octets for the last count ids (24 for each), aligned as malloc aligns.
+       Octets for the last count ids (32 for each), aligned as malloc aligns.
    stws_dedup_init(memory, count)
        A memory of the last count ids; it needs no end.
    stws_dedup_seen(dedup, id)
-       1: the id (what the header of options.stable_id says, say) is among the last count; 0: not, and now it is. NULL
-       is no id: 0. */
+       1: the id (what the header of options.stable_id says, say) is among the last count; 0: not, and now it is. Either
+       way it is the newest of them now. Its cost grows with the logarithm of count, also for ids that a peer has chosen
+       to make it grow. NULL is no id: 0. */
 typedef struct stws_dedup stws_dedup;
 STOMP_WS_API size_t stws_dedup_size(size_t count);
 STOMP_WS_API stws_dedup *stws_dedup_init(void *memory, size_t count);
@@ -504,8 +505,9 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
        OUTBOX_HIGH, OUTBOX_LOW   the outbox fills: send less; it has emptied: go on (options outbox_high, outbox_low)
    stws_on_message, stws_on_event   Called back with what the options or the subscription have as user.
    stws_on_trace    Each frame sent ('>') or received ('<'), the HTTP heads too (command "GET /path HTTP/1.1");
-                    passcodes, Authorization and cookies read "***". A heart-beat has an empty command. It runs in
-                    the thread that sends or reads, maybe under the lock: no call of the library from it.
+                    passcodes, Authorization and cookies read "***". A heart-beat has an empty command. All else is
+                    as the peer has sent it: escape it before you print it. It runs in the thread that sends or
+                    reads, maybe under the lock: no call of the library from it.
    stws_header_get(message, name)
        The value of the first header of that name, or NULL. Threads: any. Neither allocates nor blocks; linear in the
        number of headers. STOMP 1.2, "Repeated Header Entries".
@@ -2571,55 +2573,68 @@ STOMP_WS_API int stws_frame_build(char *buf, size_t cap, int version, const stws
 }
 
 /* ==== >>dedup: the ids of the last messages, in fixed memory ==== */
-/* The first 16 octets of an id's SHA-1 stand for it: two ids that share them are not to be met, nor, but by who may
-   choose both, to be made. Entries are a ring; the same places also are the buckets of a hash table with chains. */
-typedef struct stws_p_dedup_entry {
-    unsigned char digest[16];
-    uint32_t next; /* in its chain; places count from 1, 0 is none */
-    uint32_t head; /* of the chain whose bucket has this place's number */
-} stws_p_dedup_entry;
+/* An array. The first 16 bytes of an id's SHA-1 stand for the id. They are in a tree, in which the bits of a digest are
+   the way to it, and in a ring by age. A peer that chooses the ids cannot make the way long, as ids that share N bits
+   take 2^N tries: so the cost has a bound without any secret key. Entry 0 has no id: its child 0 is the root, its newer
+   neighbour the oldest entry, its older one the newest. */
 struct stws_dedup {
-    uint32_t count, used, oldest;
-    uint32_t unused; /* keeps the entries aligned as the struct is */
+    unsigned char digest[16];
+    uint32_t child[2], older, newer; /* indices; a child of 0: none */
 };
-static stws_p_dedup_entry *stws_p_dedup_entries(stws_dedup *d) { return STWS_P_POINTER(stws_p_dedup_entry *, d + 1); }
-static uint32_t *stws_p_dedup_chain(stws_dedup *d, const unsigned char *digest) {
-    uint32_t hash;
-    memcpy(&hash, digest, sizeof hash);
-    return &stws_p_dedup_entries(d)[hash % d->count].head;
-}
-STOMP_WS_API size_t stws_dedup_size(size_t count) {
-    return sizeof(stws_dedup) + (count ? count : 1) * sizeof(stws_p_dedup_entry);
-}
+STOMP_WS_API size_t stws_dedup_size(size_t count) { return ((count ? count : 1) + 1) * sizeof(stws_dedup); }
 STOMP_WS_API stws_dedup *stws_dedup_init(void *memory, size_t count) {
     stws_dedup *d = STWS_P_CAST(stws_dedup *, memory);
+    size_t all = (count ? count : 1) + 1, i;
     memset(d, 0, stws_dedup_size(count));
-    d->count = STWS_P_CAST(uint32_t, count ? count : 1);
+    for (i = 0; i < all; i++) {
+        d[i].older = STWS_P_CAST(uint32_t, (i + all - 1) % all);
+        d[i].newer = STWS_P_CAST(uint32_t, (i + 1) % all);
+    }
     return d;
 }
 
-/* Take the oldest out of its chain. */
-static void stws_p_dedup_forget(stws_dedup *d) {
-    stws_p_dedup_entry *entries = stws_p_dedup_entries(d);
-    uint32_t *at = stws_p_dedup_chain(d, entries[d->oldest].digest);
-    while (*at != d->oldest + 1) at = &entries[*at - 1].next;
-    *at = entries[d->oldest].next;
+/* Where the index of a digest's entry stands in the tree, or, when it is 0, has to stand. */
+static uint32_t *stws_p_dedup_find(stws_dedup *d, const unsigned char *digest) {
+    uint32_t *at = &d->child[0];
+    unsigned bit;
+    for (bit = 0; *at && memcmp(d[*at].digest, digest, 16) != 0; bit++)
+        at = &d[*at].child[digest[bit / 8] >> bit % 8 & 1];
+    return at;
+}
+
+/* Take the entry whose index stands there, if one does, out of the tree. Any leaf below takes its place. */
+static void stws_p_dedup_forget(stws_dedup *d, uint32_t *at) {
+    uint32_t *leaf = at, index;
+    if (!*at) return;
+    while (d[*leaf].child[0] | d[*leaf].child[1]) leaf = &d[*leaf].child[!d[*leaf].child[0]];
+    index = *leaf;
+    *leaf = 0;
+    if (leaf == at) return;
+    memcpy(d[index].child, d[*at].child, sizeof d->child);
+    *at = index;
 }
 STOMP_WS_API int stws_dedup_seen(stws_dedup *d, const char *id) {
-    stws_p_dedup_entry *entries = stws_p_dedup_entries(d), *entry = &entries[d->oldest];
     unsigned char digest[20];
-    uint32_t *chain, i;
+    uint32_t index;
+    int found;
     if (!id) return 0;
     stws_p_sha1(id, strlen(id), digest);
-    chain = stws_p_dedup_chain(d, digest);
-    for (i = *chain; i; i = entries[i - 1].next) if (!memcmp(entries[i - 1].digest, digest, 16)) return 1;
-    if (d->used == d->count) stws_p_dedup_forget(d);
-    else d->used++;
-    memcpy(entry->digest, digest, 16);
-    entry->next = *chain;
-    *chain = d->oldest + 1;
-    d->oldest = (d->oldest + 1) % d->count;
-    return 0;
+    index = *stws_p_dedup_find(d, digest);
+    found = index != 0;
+    if (!found) {
+        index = d->newer;
+        stws_p_dedup_forget(d, stws_p_dedup_find(d, d[index].digest));
+        memset(d[index].child, 0, sizeof d->child);
+        memcpy(d[index].digest, digest, 16);
+        *stws_p_dedup_find(d, digest) = index;
+    }
+    d[d[index].older].newer = d[index].newer;
+    d[d[index].newer].older = d[index].older;
+    d[index].older = d->older;
+    d[index].newer = 0;
+    d[d->older].newer = index;
+    d->older = index;
+    return found;
 }
 
 #ifndef STOMP_WS_NO_IO
