@@ -132,6 +132,10 @@ ever. [E9] Spring's simple broker sends receipts for DISCONNECT only.
 
 After an ERROR the server has close_timeout_ms to close the connection, as STOMP asks it to; then we do. [E10]
 
+An error's sentence is one line of UTF-8 that may be printed on a terminal. It shows no query and no password of a URL.
+For each control character in a peer's words, for each character that is invisible or changes the direction of the text,
+and for bytes that are not UTF-8, it shows a '.'. [E11]
+
 ## Delivery guarantees
 What is promised, for which set-up:
 - **Sending, by default: at most once.** A message waits in the outbox (outbox_bytes, outbox_count) while there is no
@@ -185,7 +189,8 @@ options.proxy is a URL: http:// (CONNECT, Basic) or socks5:// (no login, or user
 that are special in a URL are written %XX. The proxy gets the server's name, so that no local DNS is asked for it, or
 of options.addresses one an attempt. [P1] STWS_PROXY_FROM_ENVIRONMENT looks into https_proxy or HTTPS_PROXY (wss://),
 http_proxy (ws://), all_proxy or ALL_PROXY, and no_proxy or NO_PROXY (hosts, domains, or *), at each attempt, by
-getenv: no thread may change the environment meanwhile. [P2]
+getenv: no thread may change the environment meanwhile. [P2] Basic allows no colon in the user, and no control
+characters.
 
 ## Limits
 Every buffer, table and wait has one, as an option with a default. A peer that breaks a limit or a rule is closed with
@@ -196,6 +201,8 @@ the code that RFC 6455 gives for it (1002, 1007, 1009), and the error names the 
 - No permessage-deflate, no redirects. What a proxy is told, credentials included, goes to it in the clear.
 - wss:// needs STOMP_WS_BEARSSL (TLS 1.2 only, no revocation lists; CA and key files are read at each handshake, which
   blocks as files do; one that resumes this client's last session asks no CA) or a transport of your own.
+- The server's certificate must name the host or address in subjectAltName. The common name does not count, as in
+  browsers (RFC 9110, 4.3.4). An extendedKeyUsage, in any certificate of its chain, must include serverAuth or any.
 - After fork() the child may destroy a client but not drive it.
 
 ## Configuration macros
@@ -604,7 +611,8 @@ typedef struct stws_allocator {
    stable_ms             a session that lived so long resets the delay; 5,000
    max_session_ms        a session that is older is left for a new one, up to a tenth earlier by chance; no limit
    max_body, max_line, max_headers          of a frame; 16 MiB (or what the buffer holds, without a heap), 65,536, 128
-   max_ws_message        cut frames into WebSocket messages of that size; 0: as the server needs it; STWS_WHOLE: never
+   max_ws_message        cut frames into WebSocket messages of that size, at least 4 bytes, and never inside a character
+                         of UTF-8; 0: as the server needs it; STWS_WHOLE: never
    rx_buffer, tx_buffer  69,632 and 131,072; both grow for larger frames where there is a heap
    outbox_bytes, outbox_count               what waits without a connection, or for its receipt; 1 MiB, any number
    outbox_high, outbox_low                  octets waiting there at which STWS_EVENT_OUTBOX_HIGH is told, and
@@ -4030,8 +4038,8 @@ typedef struct stws_p_proxy {
 #endif
 enum { STWS_P_DIAL, STWS_P_ASK_METHOD, STWS_P_ASK_LOGIN, STWS_P_ASK_WAY };
 
-static const char stws_p_no_proxy[] = "a proxy is http://[user:password@]host:port, or the same with socks5://; user and "
-                                      "password have at most 255 bytes each, special characters as %XX, and with "
+static const char stws_p_no_proxy[] = "a proxy is http://[user:password@]host:port, or the same with socks5://; user "
+                                      "and password have at most 255 bytes each, special characters as %XX, and with "
                                       "http:// no colon in the user and no control character";
 
 /* Undo %XX, into a string: 0 when it is none, or too long. What ends s in its URL is no digit. */
@@ -4161,8 +4169,8 @@ static int stws_p_proxy_says_no(stws_p_proxy *p, int code, const char *reason) {
     return stws_p_proxy_refuse(p, final, what, stws_p_meaning_of(code >= 500 ? 500 : code, meanings));
 }
 
-/* Look at an answer, of *used octets: STWS_DONE; STWS_MORE when it is not whole; or an error. Interim answers (RFC 9110,
-   15.2) are passed over; they and the final one have the same room, so that there is an end to them. */
+/* Look at an answer, of *used octets: STWS_DONE; STWS_MORE when it is not whole; or an error. Interim answers (RFC
+   9110, 15.2) are passed over; they and the final one share the room for one head, so that there is an end to them. */
 static int stws_p_proxy_hear_http(stws_p_proxy *p, size_t *used) {
     stws_http http;
     int result;
@@ -4283,8 +4291,7 @@ typedef struct stws_p_tls {
     br_x509_certificate own[STWS_P_CHAIN]; /* the client's */
     stws_p_der chain[STWS_P_CHAIN];        /* the server's */
     size_t own_count, chain_count, anchor_count, found, ip_len;
-    size_t tried, skip;                /* anchors that were looked at; of these, before this reading of the bundle */
-    int more;                          /* it has anchors for which there was no room */
+    size_t seen, tried;                /* anchors that the chain names: in this reading of the bundle; in use so far */
     size_t used, part, taken;          /* of der: what stays, what comes; of the client's output: what BearSSL has */
     int begun, final, overflow, port;  /* port: of the session that may be resumed, or 0 */
     char host[256], why[320];
@@ -4326,14 +4333,12 @@ static int stws_p_der_certificate(stws_p_der der, stws_p_der parts[STWS_P_PARTS]
     return tag != 0;
 }
 
-/* The list in the extension of that number, 2.5.29.X: 1; 0 without it; -1 when it is none. */
-static int stws_p_der_extension(stws_p_der rest, unsigned char number, stws_p_der *list) {
-    unsigned char id[3] = {0x55, 0x1D, 0};
+/* The list in the extension of that id: 1; 0 without the extension; -1 when it has no list. */
+static int stws_p_der_extension(stws_p_der rest, const char id[3], stws_p_der *list) {
     stws_p_der extension, found;
-    id[2] = number;
     if (!stws_p_der_find(&rest, 0xA3, &rest) || !stws_p_der_find(&rest, 0x30, &rest)) return 0;
     while (stws_p_der_find(&rest, 0x30, &extension))
-        if (stws_p_der_find(&extension, 6, &found) && stws_p_der_equal(found, id, sizeof id))
+        if (stws_p_der_find(&extension, 6, &found) && stws_p_der_equal(found, id, 3))
             return stws_p_der_find(&extension, 4, list) && stws_p_der_find(list, 0x30, list) ? 1 : -1;
     return 0;
 }
@@ -4349,13 +4354,14 @@ static int stws_p_der_has(stws_p_der list, int tag, const void *element, size_t 
    does not look at addresses, and takes the common name where there is no host name (against RFC 9110, 4.3.4). */
 static int stws_p_der_names(stws_p_der rest, const unsigned char *ip, size_t ip_len) {
     stws_p_der names;
-    return stws_p_der_extension(rest, 17, &names) > 0 && stws_p_der_has(names, ip_len ? 0x87 : 0x82, ip, ip_len);
+    return stws_p_der_extension(rest, "\x55\x1D\x11", &names) > 0 &&
+           stws_p_der_has(names, ip_len ? 0x87 : 0x82, ip, ip_len);
 }
 
 /* May it serve as a TLS server's (RFC 5280, 4.2.1.12)? Its extendedKeyUsage, if any, has serverAuth or "any". */
 static int stws_p_der_is_for_servers(stws_p_der rest) {
     stws_p_der uses;
-    int has = stws_p_der_extension(rest, 37, &uses);
+    int has = stws_p_der_extension(rest, "\x55\x1D\x25", &uses);
     return !has || (has > 0 && (stws_p_der_has(uses, 6, "\x2B\6\1\5\5\7\3\1", 8) ||
                                 stws_p_der_has(uses, 6, "\x55\x1D\x25\0", 4)));
 }
@@ -4424,11 +4430,11 @@ static void stws_p_tls_end_cert(const br_x509_class **ctx) { (void)ctx; }
 
 /* Is it the issuer or the subject of a certificate of the chain? */
 static int stws_p_tls_is_named(const stws_p_tls *t, stws_p_der name) {
-    stws_p_der parts[STWS_P_PARTS];
+    stws_p_der parts[STWS_P_PARTS], *issuer = &parts[STWS_P_ISSUER], *subject = &parts[STWS_P_SUBJECT];
     size_t i;
     for (i = 0; i < t->chain_count; i++)
-        if (stws_p_der_certificate(t->chain[i], parts) && (stws_p_der_equal(parts[STWS_P_ISSUER], name.data, name.len) ||
-                                                           stws_p_der_equal(parts[STWS_P_SUBJECT], name.data, name.len)))
+        if (stws_p_der_certificate(t->chain[i], parts) &&
+            (stws_p_der_equal(*issuer, name.data, name.len) || stws_p_der_equal(*subject, name.data, name.len)))
             return 1;
     return 0;
 }
@@ -4440,13 +4446,8 @@ static void stws_p_tls_use_anchor(stws_p_tls *t, const char *name, stws_p_der de
     br_x509_trust_anchor *anchor = &t->anchors[t->anchor_count];
     stws_p_der parts[STWS_P_PARTS], *subject = &parts[STWS_P_SUBJECT];
     if (!stws_p_pem_certificate(t, name, der, parts) || !stws_p_tls_is_named(t, *subject)) return;
-    if (t->skip) {
-        t->skip--;
-        return;
-    }
-    t->more = t->anchor_count == STWS_P_ANCHORS;
-    if (t->more) return;
-    t->tried++;
+    if (t->seen++ < t->tried || t->anchor_count == STWS_P_ANCHORS) return; /* it had its turn; it will have it */
+    t->tried = t->seen;
     br_x509_decoder_init(decoder, NULL, NULL);
     br_x509_decoder_push(decoder, der.data, der.len);
     if (!br_x509_decoder_get_pkey(decoder)) return; /* a kind of key that BearSSL does not know */
@@ -4517,16 +4518,15 @@ static unsigned stws_p_tls_end_chain(const br_x509_class **ctx) {
             return stws_p_tls_untrusted(t, "a certificate of the server's chain is not for TLS servers: its "
                                            "extendedKeyUsage lacks serverAuth");
     do { /* again while there are more anchors that the chain names than have room at a time */
-        t->skip = t->tried;
-        t->anchor_count = 0;
+        t->anchor_count = t->seen = 0;
         t->used = chain_end;
-        for (t->more = 0, t->found = i = 0; !t->found && i < sizeof bundles / sizeof *bundles; i++)
+        for (t->found = i = 0; !t->found && i < sizeof bundles / sizeof *bundles; i++)
             stws_p_pem_read(t, o->tls_ca_pem, stws_p_or(o->tls_ca_file, bundles[i]), stws_p_tls_use_anchor);
         if (!t->found)
             return stws_p_tls_untrusted(t, "there is no CA to trust: tls_ca_file, tls_ca_pem or the system's bundle "
                                            "cannot be read, or has no certificate in PEM");
         error = stws_p_tls_check_chain(t, parts[STWS_P_REST]);
-    } while (error == BR_ERR_X509_NOT_TRUSTED && t->more);
+    } while (error == BR_ERR_X509_NOT_TRUSTED && t->seen > t->tried);
     return error;
 }
 static const br_x509_pkey *stws_p_tls_get_pkey(const br_x509_class *const *ctx, unsigned *usages) {
@@ -5062,33 +5062,24 @@ static void stws_p_unlock(const stws *c) { if (c->threads) STWS_P_UNLOCK(c); }
 static void stws_p_say(stws *c, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 #endif
 
-/* The length of the next character, and its number: 0 for bytes that are not UTF-8. */
-static size_t stws_p_character(const char *text, uint32_t *number) {
-    unsigned state = 0;
-    size_t len = 0;
-    for (*number = 0; stws_p_utf8_feed(&state, text + len, 1);) {
-        unsigned char c = STWS_P_CAST(unsigned char, text[len++]);
-        *number = len > 1 ? *number << 6 | (c & 0x3F) : state ? c & 0x3Fu >> (state & 3) : c;
-        if (state == 0) return len;
-    }
-    *number = 0;
-    return len ? len : 1;
-}
-
 /* The words of a peer stand in sentences, and these on terminals: one '.' for each character that controls something,
    changes the direction of the text or cannot be seen, and for bytes that are not UTF-8. */
 static void stws_p_make_harmless(char *text) {
-    static const uint32_t harmful[][2] = {
-        {0, 0x1F}, {0x7F, 0x9F}, {0xAD, 0xAD}, {0x61C, 0x61C}, {0x180E, 0x180E}, {0x200B, 0x200F}, {0x2028, 0x202E},
-        {0x2060, 0x206F}, {0xFEFF, 0xFEFF}, {0xFFF9, 0xFFFB}, {0xE0000, 0xE007F}, {0, UINT32_MAX}};
-    const char *from = text;
-    while (*from) {
-        uint32_t number;
-        size_t len = stws_p_character(from, &number), row = 0;
-        while (number < harmful[row][0] || number > harmful[row][1]) row++;
+    static const uint32_t harmful[][2] = {/* the bytes of a character as one number, which keeps their order */
+        {0, 0x1F}, {0x7F, 0x7F}, {0xC280, 0xC29F}, {0xC2AD, 0xC2AD}, {0xD89C, 0xD89C}, {0xE1A08E, 0xE1A08E},
+        {0xE2808B, 0xE2808F}, {0xE280A8, 0xE280AE}, {0xE281A0, 0xE281AF}, {0xEFBBBF, 0xEFBBBF}, {0xEFBFB9, 0xEFBFBB},
+        {0xF3A08080, 0xF3A081BF}, {0, UINT32_MAX}};
+    const char *from;
+    size_t len;
+    for (from = text; *from; from += len ? len : 1) {
+        uint32_t bytes = 0;
+        unsigned state = 0, row = 0;
+        for (len = 0; (!len || state) && stws_p_utf8_feed(&state, from + len, 1); len++)
+            bytes = bytes << 8 | STWS_P_CAST(unsigned char, from[len]);
+        if (!len || state) bytes = 0; /* no UTF-8 */
+        while (bytes < harmful[row][0] || bytes > harmful[row][1]) row++;
         if (harmful[row][1] < UINT32_MAX) *text++ = '.';
         else memmove(text, from, len), text += len;
-        from += len;
     }
     *text = 0;
 }

