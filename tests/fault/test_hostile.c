@@ -306,6 +306,10 @@ static const struct {
     {"a\xC2\xAD"
      "b",
      "a.b"},
+    {"a\xE1\xA0\x8E"
+     "b\xEF\xBF\xB9"
+     "c",
+     "a.b.c"},
     {"a\xFF"
      "b\xC0\xAF"
      "c",
@@ -429,7 +433,7 @@ static void test_words_of_a_transport(void) {
 static void test_sentences_that_are_cut(void) {
     size_t shift;
     for (shift = 0; shift < 4; shift++) {
-        struct bytes frame = {0};
+        struct bytes frame = {0}, answer = {0};
         struct peer p;
         stws_options o;
         int i;
@@ -448,17 +452,18 @@ static void test_sentences_that_are_cut(void) {
         peer_turn(&p);
         check_harmless(why(&p));
         CHECK(strlen(why(&p)) >= 252);
-        p.answer = "HTTP/1.1 503 \xF0\x9F\x98\x80\xF0\x9F\x98\x80\xF0\x9F\x98\x80\xF0\x9F\x98\x80"
-                   "\xF0\x9F\x98\x80\xF0\x9F\x98\x80\xF0\x9F\x98\x80\xF0\x9F\x98\x80\r\n\r\n"
-                   "\xE2\x82\xAC\xE2\x82\xAC\xE2\x82\xAC\xE2\x82\xAC\xE2\x82\xAC\xE2\x82\xAC"
-                   "\xE2\x82\xAC\xE2\x82\xAC\xE2\x82\xAC\xE2\x82\xAC\xE2\x82\xAC\xE2\x82\xAC";
+        bytes_print(&answer, "HTTP/1.1 503 %.*s\r\n\r\n", (int)shift, "zzz");
+        for (i = 0; i < 30; i++) bytes_add(&answer, "\xE2\x82\xAC", 3);
+        p.answer = answer.data;
         peer_end(&p);
         peer_turn(&p);
         for (i = 0; i < 60 && !p.ended; i++) peer_advance(&p, 1000);
         CHECK_STR("STWS_ERR_GAVE_UP", stws_result_name(p.ended));
         check_harmless(stws_error_text(p.client));
+        CHECK(strlen(stws_error_text(p.client)) >= 252);
         peer_free(&p);
         bytes_free(&frame);
+        bytes_free(&answer);
     }
 }
 

@@ -129,6 +129,9 @@ static void test_names(void) {
     check_names(certificate_rest("", 0), 1, 0);
     EXTENSION(SUBJECT_ALT_NAME, "");
     check_names(certificate_rest("", 0), 0, 0);
+    ADD(SUBJECT_ALT_NAME "\x04\3\x82\1a"); /* no list */
+    wrap(0, 0x30);
+    check_names(certificate_rest("", 0), 0, 0);
     EXTENSION("\x06\x03\x55\x1D\x12", "\x82\1a"); /* issuerAltName */
     EXTENSION(EXTENDED_KEY_USAGE, "\x82\1a");
     check_names(certificate_rest("", 0), 0, 0);

@@ -274,6 +274,7 @@ static int hear(stws_p_proxy *p, const char *answer, size_t len, size_t split, s
         room = p->step == STWS_P_ASK_WAY ? sizeof p->data - p->len : 2 - p->len;
         if (n > len - at) n = len - at;
         if (n > room) n = room;
+        if (n == 0) return STWS_OFF; /* it should have come to a verdict before */
         memcpy(p->data + p->len, answer + at, n);
         p->len += n;
         at += n;
