@@ -4067,8 +4067,8 @@ static int stws_p_proxy_parse(stws_p_proxy_url *out, const char *url) {
     for (colon = p; colon < end && *colon != ':';) colon++;
     if (!stws_p_percent_decode(p, colon, out->user)) return 0;
     if (colon < end && !stws_p_percent_decode(colon + 1, end, out->password)) return 0;
-    if (!out->socks && (strpbrk(out->user, ":\t") || strchr(out->password, '\t') || !stws_p_is_field_text(out->user) ||
-                        !stws_p_is_field_text(out->password)))
+    if (!out->socks && (strchr(out->user, ':') || strchr(out->user, '\t') || strchr(out->password, '\t') ||
+                        !stws_p_is_field_text(out->user) || !stws_p_is_field_text(out->password)))
         return 0; /* RFC 7617, 2: Basic cannot send these */
     p = stws_p_url_host(*end == '@' ? end + 1 : p, &place, &why);
     if (p) p = stws_p_url_port(p, &place, &why);
