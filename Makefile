@@ -189,10 +189,11 @@ check-rest: ## the part of `make check` that is not in `make test`
 # With ASan and UBSan; the threads with TSan; some of it under valgrind; and what compilers say.
 build/bearssl/% build/bearssl_plain/% build/bearssl_tsan/%: LDLIBS += -lbearssl
 TLS_PROBE = build/bearssl_plain/tests/tls/probe
+TLS_TESTS = build/bearssl/tests/tls/test_der
 TLS_PROGRAMS = $(addprefix build/bearssl/,tests/tls/probe examples/stomp_cat) \
     build/bearssl_tsan/tests/tls/threads
-tls: $(TLS_PROGRAMS) $(TLS_PROBE) ## wss:// by BearSSL (libbearssl-dev, openssl, valgrind)
-	@TIME_LIMIT=900 TSAN_OPTIONS=halt_on_error=1 sh tests/run.sh \
+tls: $(TLS_PROGRAMS) $(TLS_PROBE) $(TLS_TESTS) ## wss:// by BearSSL (libbearssl-dev, openssl, valgrind)
+	@TIME_LIMIT=900 TSAN_OPTIONS=halt_on_error=1 sh tests/run.sh $(TLS_TESTS) \
 	    'python3 tests/tls/run.py $(TLS_PROGRAMS)' \
 	    'python3 tests/tls/run.py --valgrind $(TLS_PROBE)' 'sh tests/tls/compile.sh'
 
