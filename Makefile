@@ -45,7 +45,7 @@ THREADED_TESTS = $(basename $(shell grep -lE 'pthread_create|stws_start' $(addsu
 .PHONY: all benches help demo demo-web test test-programs check check-rest bare bench bench-quick \
     charts bench-instructions bench-many bench-micro size fuzz fuzz-replay fuzz-minimise tls proxy tsan \
     valgrind interop autobahn web lint format cover install clean bench-tls examples-embedding \
-    packaging docs gdb-minimal picture sim sim-mutants matrix soak sanitize release FORCE
+    packaging docs gdb-minimal picture sim sim-mutants mutants matrix soak sanitize release FORCE
 
 # Set below for some targets. Empty here, so that the environment cannot set them.
 LEVEL =
@@ -235,6 +235,9 @@ sim: $(SIM) $(SIM:build/sim/%=build/asan/%) ## SEEDS simulated stories: make sim
 
 sim-mutants: ## defects put into copies of the header: the simulator finds each
 	@python3 tests/sim/mutants.py
+
+mutants: ## defects put into copies of the header: another test fails for each (takes an hour)
+	@python3 tests/mutants/run.py
 
 # The fuzz targets, three times: build/fuzz with libFuzzer, build/asan with a main of their own that
 # replays the corpora, build/profile to see what these cover. clang has libFuzzer, gcc has not.

@@ -2833,7 +2833,18 @@ typedef struct stws_p_session {
 
 /* ---- randomness: masking keys out of a pool ---- */
 
-static int stws_p_random(stws_p_session *s, void *out, size_t len) { return s->random.fill(s->random.ctx, out, len); }
+/* 0, or -1 without randomness. A source of nothing but zeros has failed without saying so: eight of them come by chance
+   once in 2^64 times. */
+static int stws_p_random_from(const stws_random *source, void *out, size_t len) {
+    const unsigned char *p = STWS_P_CAST(const unsigned char *, out);
+    size_t i = 0;
+    if (source->fill(source->ctx, out, len) != 0) return -1;
+    while (i < len && !p[i]) i++;
+    return i == len && len >= 8 ? -1 : 0;
+}
+static int stws_p_random(const stws_p_session *s, void *out, size_t len) {
+    return stws_p_random_from(&s->random, out, len);
+}
 
 /* Four fresh octets from the CSPRNG (RFC 6455, 5.3 and 10.3), never all zero, which would mask nothing. */
 static int stws_p_masking_key(stws_p_session *s, unsigned char key[4]) {
@@ -4782,7 +4793,7 @@ static int stws_p_tls_begin(stws_p_tls *t, const stws_endpoint *to) {
     br_ssl_engine_add_flags(e, BR_OPT_NO_RENEGOTIATION);
     br_ssl_engine_set_x509(e, &t->verifier);
     br_ssl_engine_set_buffer(e, t->buffer, sizeof t->buffer, 1);
-    if (t->random->fill(t->random->ctx, seed, sizeof seed) != 0)
+    if (stws_p_random_from(t->random, seed, sizeof seed) != 0)
         return stws_p_tls_refuse(t, "the system gives no random numbers", t->host);
     br_ssl_engine_inject_entropy(e, seed, sizeof seed);
     result = stws_p_tls_identify(t);
@@ -6352,7 +6363,7 @@ static void stws_p_begin_attempt(stws *c) {
 
 /* Fill the address list: 1, or 0 when the attempt failed. */
 static int stws_p_resolve(stws *c, const char *host) {
-    int result, i;
+    int result, i, local;
     /* Nothing is read before the connection stands. */
     c->tcp.addresses = STWS_P_CAST(stws_p_address *, STWS_P_CAST(void *, c->block_in));
     c->tcp.count = c->tcp.next = 0;
@@ -6365,8 +6376,9 @@ static int stws_p_resolve(stws *c, const char *host) {
     c->now = c->clock.now_us(c->clock.ctx);
     stws_p_tcp_interleave(&c->tcp);
     if (result == 0) return 1;
-    stws_p_say(c, STWS_ERR_RESOLVE, "the %shost name \"%s\" could not be resolved: %s",
-               c->tcp.proxy ? "proxy's " : "", host, gai_strerror(result));
+    local = stws_p_equal_nocase(host, strlen(host), "localhost", 9); /* which small containers do not know */
+    stws_p_say(c, STWS_ERR_RESOLVE, "the %shost name \"%s\" could not be resolved: %s%s", c->tcp.proxy ? "proxy's " : "",
+               host, gai_strerror(result), local ? "; add it to /etc/hosts, or use 127.0.0.1" : "");
     return 0;
 }
 
