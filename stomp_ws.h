@@ -91,13 +91,13 @@ is over. Their error sentences are shorter (rx_buffer / 4, but 256 to 640 octets
 
     | what                                          | octets on 64-bit systems |
     |-----------------------------------------------|--------------------------|
-    | a client with the least of all, single_thread | 4,130                    |
+    | a client with the least of all, single_thread | 4,350                    |
     | more without single_thread                    | 256                      |
     | an octet of rx_buffer, tx_buffer, outbox_bytes | 1                       |
     | one of max_headers                            | 64                       |
     | one of max_headers, more with on_trace        | 32                       |
     | one of max_subscriptions, and its subscription_bytes | 48                |
-    | one of max_receipts                           | 32                       |
+    | one of max_receipts                           | 40                       |
     | a proxy                                       | 7,600                    |
 
 ## Threads
@@ -2851,8 +2851,7 @@ static int stws_p_masking_key(stws_p_session *s, unsigned char key[4]) {
     static const unsigned char zero[4] = {0, 0, 0, 0};
     do {
         if (s->pool_left < 4) {
-            s->no_random = stws_p_random(s, s->pool, s->pool_size) != 0;
-            if (s->no_random) return 0;
+            if (stws_p_random(s, s->pool, s->pool_size) != 0) return STWS_P_STORE(&s->no_random, 1), 0;
             s->pool_left = s->pool_size;
         }
         s->pool_left -= 4;
@@ -6140,7 +6139,7 @@ static void stws_p_say_timeout(stws *c) {
 static void stws_p_say_io(stws *c, int error) {
     const char *why = c->io.error ? c->io.error(c->io.ctx) : NULL, *text = stws_result_text(error);
     char late[STWS_P_LATE];
-    if (c->s.no_random) why = "the system gives no random numbers, which masking needs";
+    if (STWS_P_LOAD(&c->s.no_random)) why = "the system gives no random numbers, which masking needs";
     stws_p_late_hint(c, late);
     if (error == STWS_ERR_EOF)
         stws_p_say(c, error, "%s%s%s%s", text,
@@ -6268,9 +6267,9 @@ static void stws_p_end_asked(stws *c, size_t left, int lost_output) {
 
 /* Milliseconds before the next attempt. Before the end that was asked for there have to be some attempts more. */
 static long long stws_p_retry_ms(stws *c, int at_once, int asked) {
-    long long ms = at_once ? 0 : stws_p_backoff_ms(c), most = (c->end_us - c->now) / STWS_P_US / 4;
-    if (most < 100) most = 100;
-    return asked && ms > most ? most : ms;
+    long long ms = at_once ? 0 : stws_p_backoff_ms(c), most = asked ? (c->end_us - c->now) / STWS_P_US / 4 : ms;
+    if (asked && most < 100) most = 100;
+    return ms > most ? most : ms;
 }
 
 /* This attempt or session is over, c->error says why: end, or wait for the next attempt. Always 1: a new state. */
@@ -6746,7 +6745,7 @@ static long stws_p_write_once(stws *c, long long now) {
 
 /* Prepare and write until the transport takes no more or nothing is left: 1 when something moved; 0; or an error. */
 static int stws_p_turn_output(stws *c) {
-    int moved = 0;
+    int moved = 0, stuck;
     size_t left = 1;
     long n = 1;
     while (n > 0 && left && !c->write_error) {
@@ -6758,8 +6757,10 @@ static int stws_p_turn_output(stws *c) {
         if (n < 0) return STWS_P_CAST(int, n);
         moved |= n > 0;
     }
-    if (c->s.no_random && !stws_p_pending(&c->s.out)) return STWS_ERR_IO; /* what waits goes in the next session */
-    return moved;
+    stws_p_lock(c);
+    stuck = c->s.no_random && !stws_p_pending(&c->s.out);
+    stws_p_unlock(c);
+    return stuck ? STWS_P_CAST(int, STWS_ERR_IO) : moved; /* what waits goes in the next session */
 }
 
 /* ==== >>dispatch: what each frame from the server does ==== */
@@ -6908,24 +6909,25 @@ static void stws_p_let_go(stws *c) {
     stws_p_free_kept(c, &c->given);
 }
 
-/* The user gets a message: from now on it is in hand, if the library owes its ACK. */
-static void stws_p_hand_over(stws *c, const stws_message *m) {
-    if (!m || !m->ack_on) return;
-    c->hand = m;
+/* The user gets a message: from now on it is in hand, if the library owes its ACK. 0: another thread has just
+   unsubscribed it, and an ACK would mean nothing. */
+static int stws_p_hand_over(stws *c, const stws_message *m) {
+    int lives;
+    if (!m || !m->ack_on) return 1;
     stws_p_lock(c);
-    c->in_hand = m->handle;
+    lives = stws_p_find_handle(&c->s.subs, m->handle) != NULL;
+    if (lives) c->hand = m, c->in_hand = m->handle;
     stws_p_unlock(c);
-    c->ack_due = 1;
+    if (lives) c->ack_due = 1;
+    return lives;
 }
 
 /* Give a message to the queue: 1 done, 0 it is full and the message is held back; an error: it does not fit. */
 static int stws_p_enqueue(stws *c) {
     int result = stws_p_queue_push(c->o.queue, &c->s.message, &c->waiter);
     c->held = result == 0 ? STWS_P_HELD_BY_QUEUE : 0;
-    if (result > 0 && c->s.message.ack_on == STWS_ACK_ON_HANDOVER) {
-        stws_p_hand_over(c, &c->s.message);
+    if (result > 0 && c->s.message.ack_on == STWS_ACK_ON_HANDOVER && stws_p_hand_over(c, &c->s.message))
         stws_p_let_go(c);
-    }
     if (result == STWS_ERR_LIMIT)
         stws_p_say(c, result, "a message of %zu octets does not fit into the queue", c->s.message.body_len);
     return result;
@@ -6986,7 +6988,7 @@ static int stws_p_on_message_frame(stws *c, stws_event *e) {
         user = c->o.user;
     }
     if (call) {
-        stws_p_hand_over(c, &c->s.message);
+        if (!stws_p_hand_over(c, &c->s.message)) return 0;
         c->calling++;
         call(c, &c->s.message, user);
         c->calling--;
@@ -7142,8 +7144,8 @@ static int stws_p_pull_event(stws *c, stws_event *e) {
 static int stws_p_pull(stws *c, stws_event *e) {
     int result = stws_p_pull_event(c, e);
     if (result > 0 && e->type == STWS_EVENT_MESSAGE && !c->keeping) {
-        stws_p_hand_over(c, e->message);
-        if (e->message->ack_on == STWS_ACK_ON_HANDOVER && !c->given) stws_p_let_go(c);
+        int owed = stws_p_hand_over(c, e->message);
+        if (owed && e->message->ack_on == STWS_ACK_ON_HANDOVER && !c->given) stws_p_let_go(c);
     }
     return result;
 }
@@ -7320,7 +7322,8 @@ static long long stws_p_due(stws *c) {
     if (STWS_P_LOAD(&c->stop) || STWS_P_LOAD(&s->receipts_done)) return 0;
     if (stws_p_gives_way(c) || c->event_due || c->refused) return 0;
     if (c->state == STWS_IDLE || c->state == STWS_RESOLVING || c->called || stws_p_crosses_mark(c)) return 0;
-    if (c->kept_first || c->has_kept || (c->ack_due && !c->held) || stws_p_has_unparsed(c)) return 0;
+    if ((!c->keeping && (c->kept_first || c->has_kept)) || (c->ack_due && !c->held) || stws_p_has_unparsed(c)) return 0;
+    if (s->no_random && !c->write_error && !stws_p_pending(&s->out)) return 0;
     if (s->pong_due && stws_p_reads_frames(c->state) && !c->close_sent && !stws_p_pending(&s->out) && !c->write_error)
         return 0;
     if (STWS_P_LOAD(&c->asked)) stws_p_sooner(&first, c->end_us);
@@ -7736,7 +7739,7 @@ static int stws_p_next_aside(stws *c, int timeout_ms, int *type) {
     if (result <= 0) return result;
     *type = e.type;
     if (c->o.on_event || (e.type == STWS_EVENT_MESSAGE && c->o.on_message)) {
-        if (e.type == STWS_EVENT_MESSAGE) stws_p_hand_over(c, e.message);
+        if (e.type == STWS_EVENT_MESSAGE) (void)stws_p_hand_over(c, e.message);
         stws_p_dispatch(c, &e);
     } else if (e.type != STWS_EVENT_CONNECTED && e.type != STWS_EVENT_DISCONNECTED) {
         result = stws_p_keep_event(c, &e);
@@ -8335,6 +8338,7 @@ static int stws_p_push_output(stws *c, int left) {
     if (moved || got) return STWS_OK;
     if (!can_read) c->s.last_in_us = c->now; /* we do not listen: silence means nothing */
     if (!c->calling && c->state == STWS_CONNECTED) stws_p_turn_timers(c);
+    if (!c->calling && c->renewing) stws_p_turn_renewing(c);
     if (c->state != STWS_CONNECTED) return c->error;
     n = stws_p_pollfds(c, polled, &now) - (c->wake[0] >= 0); /* an octet in the wake pipe stays until the next wait */
     if (n && !can_read) polled[0].events = stws_p_pending(&c->s.out) ? POLLOUT : 0;
