@@ -27,6 +27,7 @@ static void act_record(struct actor *a);
 static int may_drive(const struct actor *a) {
     const struct world *w = a->w;
     int i;
+    if (w->threaded) return a->number == 1;
     if (w->runner || w->destroyed) return 0;
     if (w->o.single_thread && a->number != 0) return 0;
     for (i = 0; i < ACTORS; i++)
@@ -46,7 +47,7 @@ static void drive_begin(struct actor *a, const char *name) {
     calls_verbose("%s", name);
     a->doing = name;
     if (!a->in_callback) {
-        w->flushed = 0;
+        w->may_be_left = 0;
         a->driving = 1;
         a->drove = 0;
         if (w->hand) given_back(w, w->hand_delivery);
@@ -55,14 +56,17 @@ static void drive_begin(struct actor *a, const char *name) {
     world_leave(w);
 }
 
-static int drive_end(struct actor *a, int result, int ends) {
+enum { ENDS_IT = 1, LEAVES_MORE = 2 };
+
+static int drive_end(struct actor *a, int result, int how) {
     struct world *w = a->w;
     world_enter(w);
     calls_verbose("%s: %d", a->doing, result);
     if (!a->in_callback) a->driving = 0;
     a->doing = NULL;
     called(result);
-    if (ends && !a->in_callback && result != STWS_ERR_STATE) {
+    if (how == LEAVES_MORE) w->may_be_left = 1;
+    if (how == ENDS_IT && !a->in_callback && result != STWS_ERR_STATE) {
         HOLDS(!w->ended || w->end_result == result, "two ends: %d and %d", w->end_result, result);
         w->ended = 1;
         w->end_result = result;
@@ -87,6 +91,7 @@ static void told(struct actor *a, const stws_event *e, int returned) {
         HOLDS(++w->marks < 6, "the outbox's marks are told again and again");
     else
         world_moved(w);
+    if (returned) w->may_be_left = 1;
     if (returned && e->message) w->hand = e->message, w->hand_delivery = i;
     world_leave(w);
 }
@@ -100,25 +105,28 @@ static void act_in_callback(struct actor *a, int kind, const stws_message *m) {
     n = (w->armed == kind || w->armed == 7) && w->armed_left > 0 ? w->armed_left : 0;
     if (n) w->armed_left = 0;
     world_leave(w);
-    if (n && m) {
+    if (n && m && !w->threaded) {
         w->hand = m;
         w->hand_delivery = -1;
     }
     a->in_callback++;
     for (; n > 0; n--) act_record(a);
     a->in_callback--;
-    if (m) w->hand = before;
+    if (m && !w->threaded) w->hand = before;
     fiber_chance();
 }
 
 static void on_event(stws *client, const stws_event *e, void *user) {
     struct world *w = (struct world *)user;
     struct actor *a = world_actor(w);
-    int i = e->type == STWS_EVENT_MESSAGE ? delivery_of(w, e->message->body) : -1;
+    int i;
     HOLDS(client == w->peer.client, "an event of another client");
     told(a, e, 0);
     act_in_callback(a, e->type == STWS_EVENT_MESSAGE ? 1 : 2, e->message);
+    world_enter(w);
+    i = e->type == STWS_EVENT_MESSAGE ? delivery_of(w, e->message->body) : -1;
     given_back(w, i);
+    world_leave(w);
 }
 
 static void on_message(stws *client, const stws_message *m, void *user) {
@@ -132,37 +140,40 @@ static void on_message(stws *client, const stws_message *m, void *user) {
     calls_verbose("message m%d, ack_on %d", i, m->ack_on);
     world_leave(w);
     act_in_callback(a, 1, m);
+    world_enter(w);
     HOLDS(m->body[m->body_len] == 0 && (i < 0 || delivery_of(w, m->body) == i),
           "a message changes while it is looked at");
     given_back(w, i);
+    world_leave(w);
 }
 
 /* It reads all that it is given, and another thread may come between. */
 static void on_trace(stws *client, int direction, const stws_frame *frame, void *user) {
     struct world *w = (struct world *)user;
-    unsigned sum = (unsigned)direction;
-    size_t i;
-    const char *at;
+    size_t i, len = 0;
     (void)client;
     if (direction == '<') fiber_chance();
     for (i = 0; i < frame->header_count; i++)
-        for (at = frame->headers[i].value; *at; at++) sum += (unsigned char)*at;
-    for (i = 0; i < frame->body_len; i++) sum += (unsigned char)frame->body[i];
-    for (at = frame->command; *at; at++) sum += (unsigned char)*at;
-    if (sum == 1) world_moved(w);
+        len += strlen(frame->headers[i].name) + strlen(frame->headers[i].value);
+    if (frame->body_len && memchr(frame->body, 1, frame->body_len)) len++;
+    if (len + strlen(frame->command) == 1000000) world_moved(w);
 }
 
 static int hook_answer(struct world *w) {
-    if (w->hooks_left == 0) return 0;
-    w->hooks_left--;
-    return w->hook_answer;
+    int answer = 0;
+    world_enter(w);
+    if (w->hooks_left > 0) w->hooks_left--, answer = w->hook_answer;
+    world_leave(w);
+    return w->threaded && answer > 5 ? 5 : answer;
 }
 
 static int before_connect(stws *client, stws_attempt *attempt, void *user) {
     static const char *const fresh[] = {"token", "fresh", NULL};
     struct world *w = (struct world *)user;
     (void)client;
+    world_enter(w);
     world_moved(w);
+    world_leave(w);
     attempt->connect_headers = fresh;
     act_in_callback(world_actor(w), 3, NULL);
     return hook_answer(w);
@@ -172,8 +183,10 @@ static int before_subscribe(stws *client, stws_subscribing *asked, void *user) {
     static const char *const fresh[] = {"selector", "a > 1", NULL};
     struct world *w = (struct world *)user;
     (void)client;
-    world_moved(w);
+    world_enter(w);
+    fibers.idle = 0;
     if (w->hook_answer & 1) asked->headers = fresh;
+    world_leave(w);
     act_in_callback(world_actor(w), 4, NULL);
     return hook_answer(w);
 }
@@ -227,7 +240,7 @@ static void check_idle(struct actor *a) {
     unsigned long moves, changes;
     int state;
     if (w->threaded || a->in_callback || w->ended || !may_drive(a) || fibers_alive()) return;
-    if (w->flushed && calls_without("after_flush")) return;
+    if (w->may_be_left && calls_without("left")) return;
     if (is_due(w)) return;
     moves = w->moves;
     changes = fibers.changes;
@@ -267,7 +280,7 @@ static void act_run(struct actor *a) {
     if (!may_drive(a) || (w->next_driven && !w->ended)) return;
     drive_begin(a, "stws_run");
     result = stws_run(w->peer.client);
-    drive_end(a, result == 0 ? (int)STWS_CLOSED : result, 1);
+    drive_end(a, result == 0 ? (int)STWS_CLOSED : result, ENDS_IT);
 }
 
 static void act_connect(struct actor *a) {
@@ -276,15 +289,16 @@ static void act_connect(struct actor *a) {
     if (!may_drive(a) || (w->next_driven && calls_without("connect"))) return;
     drive_begin(a, "stws_connect");
     result = stws_connect(w->peer.client, ms);
-    drive_end(a, result, 0);
+    drive_end(a, result, LEAVES_MORE);
 }
 
 static void act_flush(struct actor *a) {
     struct world *w = a->w;
-    int ms = act_timeout(a), before = w->send_count, result;
+    int ms = act_timeout(a), before, result;
     if (w->o.single_thread && a->number != 0) return;
     if (calls_without("flush") || (calls_without("flush_elsewhere") && !may_drive(a))) return;
     world_enter(w);
+    before = w->send_count;
     calls_verbose("stws_flush(%d)", ms);
     a->doing = "stws_flush";
     a->driving = a->driving ? a->driving : 2;
@@ -296,7 +310,7 @@ static void act_flush(struct actor *a) {
     calls_verbose("stws_flush: %d", result);
     if (a->driving == 2) a->driving = 0;
     a->doing = NULL;
-    w->flushed = 1;
+    w->may_be_left = 1;
     a->others = 0;
     if (result == STWS_OK && !w->threaded) check_none_missing(w, before, "stws_flush is done");
     world_leave(w);
@@ -313,7 +327,7 @@ static void act_request(struct actor *a) {
     out.body_len = 5;
     drive_begin(a, "stws_request");
     result = stws_request(w->peer.client, choice == 255 ? NULL : &out, &reply, ms);
-    drive_end(a, result, 0);
+    drive_end(a, result, LEAVES_MORE);
     HOLDS(result != STWS_OK || (reply && strcmp(reply->body, "reply") == 0), "no reply");
     stws_message_free(reply);
 }
@@ -326,12 +340,17 @@ static void act_idle(struct actor *a) {
 static void act_pass(struct actor *a) {
     struct world *w = a->w;
     int choice = act_octet(a), turns = 0;
-    long long ms = choice < 128 ? choice : (choice - 127) * 100LL, end = w->peer.now_us + ms * 1000;
-    if (w->threaded || a->in_callback) return;
+    long long ms = choice < 128 ? choice : (choice - 127) * 100LL, end;
+    if (a->in_callback) return;
+    if (w->threaded) {
+        (poll)(NULL, 0, choice % 3);
+        return;
+    }
     if (!may_drive(a) || w->ended) {
         calls_poll(NULL, 0, (int)ms);
         return;
     }
+    end = w->peer.now_us + ms * 1000;
     while (!w->ended && may_drive(a) && turns++ < 400) {
         long long due;
         unsigned long moves = w->moves;
@@ -451,8 +470,6 @@ static void send_checked(struct world *w, const stws_outgoing *out, int i, int r
           "a message was dropped, and the new one is refused");
 }
 
-static char calls_body[100000];
-
 static void act_send(struct actor *a) {
     static const size_t sizes[] = {0, 0, 40, 200, 700, 3000, 20000, 90000};
     static const char *const types[] = {NULL, "text/plain"};
@@ -495,17 +512,19 @@ static void act_send(struct actor *a) {
 
 static void act_send_plain(struct actor *a) {
     struct world *w = a->w;
-    int n = 1 + act_octet(a) % 24, i;
+    int n = 1 + act_octet(a) % 24, i, result = 0;
     size_t pad = (size_t)(act_octet(a) * 4);
-    while (n-- > 0) {
+    char *body = fuzz_room(pad + 16); /* kept: the client may know the head of the last one */
+    while (n-- > 0 && result >= 0) {
         i = send_begin(w, 0);
-        if (i >= SENDS) return;
-        int len = snprintf(calls_body, 16, "s%d ", i);
-        calls_body[len] = 'p';
-        calls_verbose("plain send %d", i);
-        send_end(w, i, stws_send(w->peer.client, destinations[0], calls_body, (size_t)len + pad), 0);
-        calls_body[len] = 'p';
+        if (i >= SENDS) break;
+        memset(body, 'p', pad + 16);
+        snprintf(body, 16, "s%d ", i);
+        body[strlen(body)] = 'p';
+        result = stws_send(w->peer.client, destinations[0], body, 6 + pad);
+        send_end(w, i, result, 0);
     }
+    free(body);
 }
 
 static void act_send_text(struct actor *a) {
@@ -523,7 +542,7 @@ static void act_ack(struct actor *a) {
     int choice = act_octet(a), i, result;
     const char *transaction = choice & 4 ? transactions[choice >> 4 & 3] : NULL;
     const stws_message *m = choice & 2 && a->copy ? a->copy : a->popped ? a->popped : a->copy;
-    if (!(choice & 2) && !a->popped && w->hand && !w->threaded && (a->in_callback || may_drive(a)))
+    if (!w->threaded && !(choice & 2) && !a->popped && w->hand && (a->in_callback || may_drive(a)))
         m = w->hand;
     if (!m) return;
     world_enter(w);
@@ -543,7 +562,7 @@ static void act_ack(struct actor *a) {
 static void act_copy(struct actor *a) {
     struct world *w = a->w;
     const stws_message *m = a->popped;
-    if (!m && w->hand && !w->threaded && (a->in_callback || may_drive(a))) m = w->hand;
+    if (!w->threaded && !m && w->hand && (a->in_callback || may_drive(a))) m = w->hand;
     if (!m || m->client == NULL) return;
     stws_message_free(a->copy);
     a->copy = stws_message_copy(m);
@@ -582,7 +601,9 @@ static void act_disconnect(struct actor *a) {
 
 static void act_stop(struct actor *a) {
     if (calls_without("stop") || (a->in_callback && calls_without("end_inside"))) return;
+    world_enter(a->w);
     a->w->stopped = 1;
+    world_leave(a->w);
     calls_verbose("stop");
     stws_stop(a->w->peer.client);
 }
@@ -614,7 +635,6 @@ static void act_pop(struct actor *a) {
 
 static void act_close_queue(struct actor *a) {
     if (!a->w->queue || act_octet(a) % 4) return;
-    a->w->closed_queue = 1;
     stws_queue_close(a->w->queue);
 }
 
@@ -679,26 +699,31 @@ static void act_nothing(struct actor *a) {
 }
 
 /* Send until nothing more is taken, shorter each time: all of the memory is in use then. */
+static int fill_with(struct actor *a, size_t len) {
+    struct world *w = a->w;
+    char body[3001];
+    int result, n = send_begin(w, 0);
+    if (n >= SENDS) return STWS_CLOSED;
+    memset(body, 'f', sizeof body);
+    snprintf(body, 16, "s%d ", n);
+    body[strlen(body)] = 'f';
+    result = stws_send(w->peer.client, "/f", body, len);
+    send_end(w, n, result, 0);
+    return result;
+}
+
 static void act_fill(struct actor *a) {
     struct world *w = a->w;
-    size_t len = 3000, before, i;
-    int result, n;
-    memset(calls_body, 'f', sizeof calls_body);
+    size_t len = 3000, unused = 0, i;
+    int result = 0;
     for (; len >= 8; len = len > 16 ? len * 2 / 3 : len - 8)
-        do {
-            n = send_begin(w, 0);
-            if (n >= SENDS) return;
-            snprintf(calls_body, 16, "s%d ", n);
-            calls_body[strlen(calls_body)] = 'f';
-            result = stws_send(w->peer.client, "/f", calls_body, len);
-            send_end(w, n, result, 0);
-        } while (result == 0);
+        while ((result = fill_with(a, len)) == 0) continue;
     if (result != STWS_ERR_FULL || !w->memory || w->o.outbox_count || w->o.outbox_policy ||
         w->moves || w->threaded || w->wild)
         return;
-    for (before = i = 0; i < 512 && i < w->memory_size; i++)
-        before += ((unsigned char *)w->memory)[w->memory_size - 1 - i] == 0xcd;
-    HOLDS(before < 500, "the outbox is full, and the end of the memory is not used");
+    for (i = 0; i < 512 && i < w->memory_size; i++)
+        unused += ((unsigned char *)w->memory)[w->memory_size - 1 - i] == 0xcd;
+    HOLDS(unused < 500, "the outbox is full, and the end of the memory is not used");
 }
 
 /* ==== callbacks and threads to come ==== */
@@ -723,7 +748,8 @@ static void act_hook(struct actor *a) {
 
 static void act_preempt(struct actor *a) {
     int choice = act_octet(a);
-    if (!a->w->o.single_thread && !calls_without("threads")) fibers.preempt = 1 + choice % 64;
+    if (!a->w->o.single_thread && !a->w->threaded && !calls_without("threads"))
+        fibers.preempt = 1 + choice % 64;
 }
 
 /* Let another thread go on. */

@@ -82,7 +82,7 @@ static void say_receipt(struct actor *a) {
         w->held_count--;
         memmove(w->held[k], w->held[k + 1], (size_t)(w->held_count - k) * sizeof id);
         if (choice & 16 && choice & 32)
-            peer_refuse(&w->peer, id);
+            w->refused[receipt_number(id)] = 1, peer_refuse(&w->peer, id);
         else
             world_say_receipt(w, id);
     }
@@ -108,6 +108,7 @@ static void say_frame(struct actor *a) {
         size_t len = strlen(frame);
         peer_ws(&w->peer, choice & 32 ? STWS_WS_BINARY : STWS_WS_TEXT, 1, frame,
                 *frame == '\n' ? 1 : len + 1);
+        if ((choice & 7) == 7) w->refused[1] = 1;
         if (choice & 64) peer_ws(&w->peer, STWS_WS_PING, 1, "ping", 4);
     }
     world_ring(w);
@@ -159,8 +160,8 @@ static void set_transport(struct actor *a) {
     world_enter(w);
     w->peer.open_result = opens[choice & 3];
     w->peer.write_blocked = choice >> 2 & 1;
-    w->peer.piece = choice & 8 ? 1 + (size_t)(choice >> 6) * 20 : 0;
-    w->peer.write_piece = choice & 16 ? 1 + (size_t)(choice >> 5) * 20 : 0;
+    w->peer.piece = choice & 8 ? 15 + (size_t)(choice >> 6) * 20 : 0;
+    w->peer.write_piece = choice & 16 ? 15 + (size_t)(choice >> 5) * 20 : 0;
     w->peer.write_error = (choice >> 5) == 7 ? STWS_ERR_IO : 0;
     world_leave(w);
 }
@@ -188,7 +189,8 @@ static void set_heal(struct actor *a) {
 
 /* Time passes although the client may have asked to be called before. */
 static void oversleep(struct actor *a) {
-    a->w->peer.now_us += act_octet(a) * 20000LL;
+    int choice = act_octet(a);
+    if (!a->w->threaded) a->w->peer.now_us += choice * 20000LL;
 }
 
 /* ==== records ==== */
@@ -384,6 +386,8 @@ static void world_begin(struct world *w, const unsigned char *data, size_t size)
     int i;
     memset(w, 0, sizeof *w);
     calls_world = w;
+    calls_tell = getenv("CALLS_VERBOSE") != NULL;
+    if ((pthread_mutex_init)(&w->mutex, NULL) != 0) abort();
     peer_init(&w->peer);
     w->in.data = data;
     w->in.left = size;
@@ -441,6 +445,8 @@ static void settle(struct world *w) {
     int i;
     if (w->asked || w->stopped || w->ended || w->runner) return;
     set_heal(&w->actors[0]);
+    if (w->peer.is_open && w->peer.version)
+        while (w->held_count > 0) world_say_receipt(w, w->held[--w->held_count]);
     drive_on(w, 20000, 0);
     for (i = 0; i < 2 && !w->ended; i++) {
         w->peer.now_us += 1;
@@ -518,8 +524,7 @@ static void world_free(struct world *w) {
     stws_destroy(w->peer.client);
     w->peer.client = NULL;
     drain_queue(w, a);
-    if (w->queue && !w->wild) check_handed(w);
-    if (!w->queue) check_handed(w);
+    check_handed(w);
     HOLDS(w->allocated == 0, "%d octets are not given back", (int)w->allocated);
     HOLDS(!w->peer.is_open, "the transport is left open");
     HOLDS(w->peer.busy == 0, "busy");
@@ -537,6 +542,7 @@ static void fuzz_one(const unsigned char *data, size_t size) {
     world_begin(&w, data, size);
     options_of(&w);
     fibers.on = !w.threaded;
+    if (w.threaded) set_quick(&w.o);
     if (!client_begin(&w)) {
         peer_free(&w.peer);
         stws_queue_destroy(w.queue);
