@@ -121,29 +121,30 @@ static void fiber_begin(void) {
     fiber_schedule();
 }
 
+static inline void fiber_prepare(struct fiber *f, char *stack) {
+    if (getcontext(&f->at) != 0) abort();
+    f->at.uc_stack.ss_sp = stack;
+    f->at.uc_stack.ss_size = FIBER_STACK;
+    f->at.uc_link = NULL;
+#ifdef CALLS_ASAN
+    __asan_unpoison_memory_region(stack, FIBER_STACK);
+#endif
+    makecontext(&f->at, fiber_begin, 0);
+}
+
 /* The number of a new one, or 0 when there are too many. */
 static inline int fiber_spawn(void *(*run)(void *), void *argument) {
-    int i;
-    for (i = 1; i < FIBERS; i++) {
-        struct fiber *f = &fibers.all[i];
-        if (f->used) continue;
-        if (getcontext(&f->at) != 0) abort();
-        f->used = 1;
-        f->done = f->signalled = 0;
-        f->fake = NULL;
-        f->run = run;
-        f->argument = argument;
-        f->wait = WAIT_NOTHING;
-        f->at.uc_stack.ss_sp = fiber_stacks[i];
-        f->at.uc_stack.ss_size = FIBER_STACK;
-        f->at.uc_link = NULL;
-#ifdef CALLS_ASAN
-        __asan_unpoison_memory_region(fiber_stacks[i], FIBER_STACK);
-#endif
-        makecontext(&f->at, fiber_begin, 0);
-        return i;
-    }
-    return 0;
+    struct fiber *f = &fibers.all[1];
+    while (f < fibers.all + FIBERS && f->used) f++;
+    if (f == fibers.all + FIBERS) return 0;
+    f->used = 1;
+    f->done = f->signalled = 0;
+    f->fake = NULL;
+    f->run = run;
+    f->argument = argument;
+    f->wait = WAIT_NOTHING;
+    fiber_prepare(f, fiber_stacks[f - fibers.all]);
+    return (int)(f - fibers.all);
 }
 
 /* ==== waiting ==== */
