@@ -24,7 +24,7 @@ Contents; search for ">>" and the name:
     >>driving >>talking >>looking >>end                                            the public calls on it
 
     Where is ...?  A header unescaped: stws_p_unescape. Heart-beats sent: stws_p_post_heartbeat; judged:
-    stws_p_judge_silence. What bounds memory: stws_p_default_sizes. What an ERROR does: stws_p_on_error.
+    stws_p_judge_silence. What bounds memory: stws_p_layout. What an ERROR does: stws_p_on_error.
 
 Quick start (examples/minimal.c):
 
@@ -100,16 +100,21 @@ is over. Their error sentences are shorter (rx_buffer / 4, but 256 to 640 octets
     | a proxy                                       | 7,600                    |
 
 ## Threads
-One thread at a time drives a client. What other threads may do meanwhile:
+One thread at a time drives a client. `stws_next`, `_run`, `_run_many`, `_step`, `_fds`, `_deadline` and `_request` are
+driving calls: while one of them runs, another thread's is refused (STWS_ERR_STATE), as is any that a callback of that
+client makes. `stws_connect` and `stws_flush` wait beside a thread that drives. While no thread does, they drive, and
+call back; a flush gives way as soon as another thread comes to drive. `stws_destroy` stops and joins the thread of
+`stws_start`; beside any other thread that drives, and in a callback, it does nothing. [T3]
 
 Any thread, callbacks included, may subscribe, send, acknowledge, open and close transactions, flush, disconnect,
 reconnect, and ask for state, statistics, error code, broker and version; [T1] `stws_stop` may come from a signal
-handler too. [T2] `stws_next`, `_run`, `_run_many`, `_step`, `_fds`, `_deadline`, `_connect`, `_request` and
-`stws_error_text` belong to the thread that drives, and `stws_destroy` to whoever is the last. Codecs are pure: any
-thread, each with a state of its own. Each group of declarations says it again.
+handler too. [T2] `stws_error_text` is the sentence of the calling thread's last refused call; without one, in the
+thread that drives and after the end, that of the last error; elsewhere, the text of the error's code. Codecs are pure:
+any thread, each with a state of its own. Each group of declarations says it again.
 
-Callbacks run in the thread that drives, without a lock held; but on_trace runs in the one that sends, often under it,
-and may not call the client. The others may call anything but the driving calls and stws_destroy. [T3]
+Callbacks run in the thread that drives, without a lock held. on_trace runs in the thread that sends or reads, under the
+lock, once at a time, and may not call the client. The others may call anything but the driving calls and stws_destroy.
+`random.fill` of your own may run in any thread that calls the client, also under the lock, once at a time.
 `options.single_thread` removes lock and wake descriptor: then everything, stws_stop in a signal handler excepted, has
 to come from one thread.
 
@@ -571,7 +576,8 @@ typedef struct stws_allocator {
     void (*release)(void *ctx, void *block, size_t size);
 } stws_allocator;
 /* ==== >>client: options and life ==== */
-/* stws_options: 0 means the default, STWS_OFF switches off. Times are milliseconds (_ms), sizes octets. Lists of
+/* stws_options: 0 means the default, STWS_OFF switches off a time. Times are milliseconds (_ms), sizes are bytes. Every
+   number has a range, and one outside of it is refused with a sentence that names the option and its range. Lists of
    headers are flat: name, value, name, value, ..., NULL. All strings are copied.
 
    url                   ws://host[:port]/path; Spring with SockJS: it ends in /websocket
@@ -605,8 +611,8 @@ typedef struct stws_allocator {
    max_ws_message        cut frames into WebSocket messages of that size; 0: as the server needs it; STWS_WHOLE: never
    rx_buffer, tx_buffer  69,632 and 131,072; both grow for larger frames where there is a heap
    outbox_bytes, outbox_count               what waits without a connection, or for its receipt; 1 MiB, any number
-   outbox_high, outbox_low                  octets waiting there at which STWS_EVENT_OUTBOX_HIGH is told, and
-                         below which, after that, _LOW; none, and half of high
+   outbox_high, outbox_low                  bytes waiting there at which STWS_EVENT_OUTBOX_HIGH is told, and
+                         at which, after that, _LOW; none, and half of high. low has to be below high
    outbox_policy         when it is full: STWS_FULL_FAIL, _DROP_OLDEST, _BLOCK (not the driving thread); fail
    outbox_block_ms       STWS_FULL_BLOCK waits so long; 10,000
    stable_id             a header that every SEND gets, with an id that stays when it goes again: for stws_dedup; none
@@ -711,8 +717,12 @@ STOMP_WS_API void stws_stop(stws *client);
 STOMP_WS_API int stws_disconnect(stws *client, int timeout_ms);
 STOMP_WS_API int stws_reconnect_now(stws *client);
 /* ==== >>drive: three ways to make it run ==== */
-/* Threads: one at a time drives a client. None of these allocates, but for buffers of frames larger than they are; the
-   resolver may allocate, and blocks. timeout_ms -1 is no limit, 0 does not block.
+/* Threads: one at a time drives a client. A driving call beside another thread's, or in a callback of the client, is
+   refused: STWS_ERR_STATE. stws_connect and stws_flush wait beside a thread that drives; when none does they drive
+   themselves, calling back, and a flush gives way to a thread that comes to drive. None of these allocates, but for
+   buffers of frames larger than they are; the resolver may allocate, and blocks. timeout_ms -1 is no limit, 0 does not
+   block.
+
    stws_next(client, event, timeout_ms)
        The core: connect when there is no connection, and return the next event. 1: *event, whose views hold until the
        next driving call. 0: none came in time. STWS_CLOSED: the end that was asked for; another error: the client has
@@ -720,15 +730,16 @@ STOMP_WS_API int stws_reconnect_now(stws *client);
    stws_run(client)
        Call back until the end: 0 after stws_stop or stws_disconnect, else the final error. Blocks.
    stws_run_many(clients, count, timeout_ms)
-       The same for several, until all have ended: 0, or STWS_ERR_TIMEOUT. A turn costs O(count) and a wait covers 64
-       clients at once: for thousands use an event loop and the calls below.
+       The same for several, until all have ended: 0, or STWS_ERR_TIMEOUT; STWS_ERR_USAGE when clients is NULL. A turn
+       costs O(count) and a wait covers 64 clients at once: for thousands use an event loop and the calls below.
    stws_connect(client, timeout_ms)
        Wait for CONNECTED, calling back: 0, STWS_ERR_TIMEOUT, or the error. Not needed: every driving call connects.
    stws_start(client), stws_join(client)
        stws_run in a thread of its own: 0, STWS_ERR_STATE (single_thread, or running), STWS_ERR_MEMORY; and what it
-       returned.
+       returned, 0 or the final error.
    stws_fds(client, out, cap)
        Into out[cap] each fd to wait for, with what it wants, 3 stws_fd at most: how many. Ask again after each step.
+       STWS_ERR_USAGE when out is NULL.
    stws_deadline(client)
        Milliseconds after which stws_step has to come even if none is ready; 0: at once; -1: whenever.
    stws_step(client)
@@ -863,14 +874,14 @@ STOMP_WS_API void stws_stats(stws *client, stws_stats_numbers *out);
 /* A bounded queue of messages: clients put in (options.queue), whoever likes takes out. While it is full they read
    nothing. Threads: any; create and destroy come before and after the clients. Only create allocates, only pop blocks.
    stws_queue_create(capacity)
-       A queue for capacity octets (0: 65,536), in one block of memory; NULL without it. The clients' end does not
-       close it.
+       A queue for capacity bytes (1 to 2147483647, or 0: 65,536) in one block of memory; NULL without memory, and for
+       a larger capacity. The clients' end does not close it.
    stws_queue_pop(queue, message, timeout_ms)
        1 and *message; 0 after timeout_ms (-1: no limit); STWS_CLOSED once it is closed and empty; STWS_ERR_MEMORY of a
-       queue that is NULL. *message on entry is the one taken before, and given back by this call, or NULL: so set a
-       variable to NULL once, and loop. Each thread has its own. While there is no room for the ACK that is due when it
-       is given back, it stays, and 0 is returned after timeout_ms, to the driving thread at once. message->client is
-       whose it is, for stws_ack, or NULL when that was destroyed.
+       queue that is NULL, STWS_ERR_USAGE where message is. *message on entry is the one taken before, and given back by
+       this call, or NULL: so set a variable to NULL once, and loop. Each thread has its own. While there is no room for
+       the ACK that is due when it is given back, it stays, and 0 is returned after timeout_ms, to the driving thread at
+       once. message->client is whose it is, for stws_ack, or NULL when that was destroyed.
    stws_queue_close(queue)
        Nothing more goes in, and all who wait wake up.
    stws_queue_destroy(queue)
@@ -2638,9 +2649,23 @@ enum { STWS_P_STABLE_ID = 48 };
 #if defined(__GNUC__) || defined(__clang__)
 #define STWS_P_LOAD(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define STWS_P_STORE(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
+#define STWS_P_SWAP(p, v) __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST)
+#define STWS_P_TAKE(p, old, v) __atomic_compare_exchange_n(p, old, v, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
+#define STWS_P_THREAD_LOCAL __thread
 #else
+#define STWS_P_SWAP(p, v) (void)(*(p) = (v))
+#define STWS_P_TAKE(p, old, v) (*(p) == *(old) && ((*(p) = (v)), 1))
+#ifdef __cplusplus
+#define STWS_P_THREAD_LOCAL thread_local
+#else
+#define STWS_P_THREAD_LOCAL _Thread_local
+#endif
 #define STWS_P_LOAD(p) (*(p))
 #define STWS_P_STORE(p, v) (void)(*(p) = (v))
+#endif
+#ifdef STOMP_WS_NO_THREADS
+#undef STWS_P_THREAD_LOCAL
+#define STWS_P_THREAD_LOCAL
 #endif
 
 /* A byte buffer with data in [begin, end). */
@@ -2783,8 +2808,16 @@ static void stws_p_trace_shown(const stws_p_session *s, int direction, const stw
     if (!copy.body) copy.body = "";
     s->options->on_trace(s->client, direction, &copy, s->options->user);
 }
+static void stws_p_lock(const stws *c);
+static void stws_p_unlock(const stws *c);
+
+/* What is sent ('>') is traced under the lock, as it is encoded; what was received ('<') takes the lock for that. So
+   on_trace runs once at a time, and the table of headers has one user. */
 static void stws_p_trace(const stws_p_session *s, int direction, const stws_frame *frame) {
-    if (s->options->on_trace) stws_p_trace_shown(s, direction, frame);
+    if (!s->options->on_trace) return;
+    if (direction == '<') stws_p_lock(s->client);
+    stws_p_trace_shown(s, direction, frame);
+    if (direction == '<') stws_p_unlock(s->client);
 }
 static void stws_p_trace_word(const stws_p_session *s, int direction, const char *word) {
     stws_frame frame;
@@ -4704,12 +4737,16 @@ static stws_message *stws_p_message_write(void *block, const stws_message *m) {
     return copy;
 }
 STOMP_WS_API stws_message *stws_message_copy(const stws_message *message) {
-    void *block = STOMP_WS_MALLOC(stws_p_message_size(message));
+    void *block = message ? STOMP_WS_MALLOC(stws_p_message_size(message)) : NULL;
     return block ? stws_p_message_write(block, message) : NULL;
 }
-STOMP_WS_API void stws_message_free(stws_message *copy) { if (copy) STOMP_WS_FREE(copy); }
+STOMP_WS_API void stws_message_free(stws_message *copy) {
+    if (!copy) return;
+    stws_p_wipe(copy, stws_p_message_size(copy));
+    STOMP_WS_FREE(copy);
+}
 STOMP_WS_API const char *stws_header_get(const stws_message *message, const char *name) {
-    return stws_frame_header(&message->frame, name);
+    return message && name ? stws_frame_header(&message->frame, name) : NULL;
 }
 
 /* ==== >>queue: messages of many clients for whoever pops ==== */
@@ -4773,6 +4810,7 @@ typedef struct stws_p_queued {
 
 struct stws_queue {
     stws_p_ring ring;
+    long pid; /* of the process that made it */
     int closed;
     stws_p_waiter *waiters;
 #ifndef STOMP_WS_NO_THREADS
@@ -4781,8 +4819,10 @@ struct stws_queue {
 #endif
 };
 STOMP_WS_API stws_queue *stws_queue_create(size_t capacity) {
-    size_t cap = stws_p_align(capacity ? capacity : 65536);
-    stws_queue *q = STWS_P_CAST(stws_queue *, STOMP_WS_MALLOC(stws_p_align(sizeof *q) + cap));
+    size_t head = stws_p_align(sizeof(stws_queue)), cap = stws_p_align(capacity ? capacity : 65536);
+    stws_queue *q;
+    if (capacity > 2147483647) return NULL;
+    q = STWS_P_CAST(stws_queue *, STOMP_WS_MALLOC(head + cap));
     if (!q) return NULL;
     memset(q, 0, sizeof *q);
 #ifndef STOMP_WS_NO_THREADS
@@ -4791,13 +4831,20 @@ STOMP_WS_API stws_queue *stws_queue_create(size_t capacity) {
         return NULL;
     }
 #endif
-    q->ring.data = STWS_P_POINTER(char *, q) + stws_p_align(sizeof *q);
+    q->ring.data = STWS_P_POINTER(char *, q) + head;
     q->ring.cap = cap;
+    q->pid = STWS_P_CAST(long, getpid());
     return q;
 }
 STOMP_WS_API void stws_queue_destroy(stws_queue *q) {
     if (!q) return;
-    STWS_P_WITH_THREADS(pthread_cond_destroy(&q->filled); pthread_mutex_destroy(q->mutex);)
+#ifndef STOMP_WS_NO_THREADS
+    if (q->pid == STWS_P_CAST(long, getpid())) { /* a child's threads do not wait there, but these may look so */
+        pthread_cond_destroy(&q->filled);
+        pthread_mutex_destroy(q->mutex);
+    }
+#endif
+    stws_p_wipe(q->ring.data, q->ring.used); /* messages may be secrets */
     STOMP_WS_FREE(q);
 }
 STOMP_WS_API void stws_queue_close(stws_queue *q) {
@@ -4891,6 +4938,7 @@ static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms);
 STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int timeout_ms) {
     int result = 0;
     if (!q) return STWS_ERR_MEMORY;
+    if (!message) return STWS_ERR_USAGE;
     if (*message && !stws_p_acknowledge_waiting(*message, timeout_ms)) return 0;
     STWS_P_LOCK(q);
     if (*message) stws_p_queue_give_back(q, *message);
@@ -4913,6 +4961,7 @@ enum { STWS_P_ASKED_NOTHING, STWS_P_ASKED_END, STWS_P_ASKED_STOP };
 enum { STWS_P_BATCH = 65536 }; /* what is built is written when so much waits */
 enum { STWS_P_READ = STWS_P_BATCH + 4096 }; /* so much is read beside a part of a frame that has come before */
 enum { STWS_P_MAX_URLS = 64 };
+enum { STWS_P_AGAIN = STWS_RESULT_END }; /* no code of a call: what it tried is to be tried anew */
 
 enum { STWS_P_HELD_BY_QUEUE = 1, STWS_P_HELD_BY_ACK }; /* a message, or the last one's ACK, waits for room there */
 struct stws {
@@ -4967,12 +5016,115 @@ struct stws {
 #ifndef STOMP_WS_NO_THREADS
     pthread_mutex_t *mutex;  /* this and the next: with threads only */
     pthread_cond_t *changed; /* room in the output, or all confirmed, or the end */
-    pthread_t driver, runner;
-    int has_driver, running, run_result;
+    pthread_t runner; /* of stws_start */
+    int running, run_result;
 #endif
+    long pid;              /* of the process that made the client: in another one its threads do not exist */
+    uintptr_t driver;      /* the thread that drives, and how, see stws_p_take; 0: none */
+    uintptr_t last_driver; /* the thread of the last driving call */
+    int wanted, watchers;  /* threads that wait to drive; those, and others that wait until nobody drives */
 };
 static void stws_p_lock(const stws *c) { if (c->threads) STWS_P_LOCK(c); }
 static void stws_p_unlock(const stws *c) { if (c->threads) STWS_P_UNLOCK(c); }
+
+/* ---- calls that are refused ---- */
+
+/* Why the last call of this thread was refused, for stws_error_text. Its address also stands for the thread. */
+static STWS_P_THREAD_LOCAL struct stws_p_refusal {
+    const stws *client;
+    const char *why;
+} stws_p_refusal;
+
+static int stws_p_refuse(const stws *c, int error, const char *why) {
+    stws_p_refusal.client = c;
+    stws_p_refusal.why = why;
+    return error;
+}
+
+/* A client that is none: the code that says so; 0 for a good one. */
+static int stws_p_unusable(const stws *c) { return !c ? STWS_P_CAST(int, STWS_ERR_MEMORY) : c->broken ? c->error : 0; }
+
+/* ---- who drives ---- */
+
+static void stws_p_signal(stws *c) {
+    (void)c;
+    STWS_P_WITH_THREADS(if (c->threads) pthread_cond_broadcast(c->changed);)
+}
+
+/* How a thread may hold a client: to drive it; to flush it while nobody drives; to write one full batch. The last two
+   give way to the first. */
+enum { STWS_P_DRIVER = 0, STWS_P_FLUSHER = 1, STWS_P_WRITER = 2, STWS_P_HOLDS = 3 };
+
+static uintptr_t stws_p_me(void) { return STWS_P_POINTER(uintptr_t, &stws_p_refusal); }
+
+/* Does this thread hold the client, as in a callback? With options.single_thread always. */
+static int stws_p_drives(const stws *c) {
+    return !c->threads || (STWS_P_LOAD(&c->driver) & ~STWS_P_CAST(uintptr_t, STWS_P_HOLDS)) == stws_p_me();
+}
+
+/* The thread that usually drives must not wait for somebody to drive. */
+static int stws_p_usually_drives(const stws *c) {
+    uintptr_t last = STWS_P_LOAD(&c->last_driver);
+    return stws_p_drives(c) || !last || last == stws_p_me();
+}
+
+/* Take the client when nobody has it: 1, or 0. */
+static int stws_p_try_take(stws *c, int hold) {
+    uintptr_t nobody = 0;
+    return !c->threads || STWS_P_TAKE(&c->driver, &nobody, stws_p_me() + STWS_P_CAST(uintptr_t, hold));
+}
+
+/* A thread that flushes has the client, and one that wants to drive waits for it. */
+static int stws_p_gives_way(const stws *c) {
+    return (STWS_P_LOAD(&c->driver) & STWS_P_HOLDS) == STWS_P_FLUSHER && STWS_P_LOAD(&c->wanted);
+}
+static void stws_p_let_others_drive(stws *c) {
+    if (!c->threads) return;
+    STWS_P_SWAP(&c->driver, 0);
+    if (!STWS_P_LOAD(&c->watchers)) return;
+    stws_p_lock(c);
+    stws_p_signal(c);
+    stws_p_unlock(c);
+}
+
+/* Count the threads that wait. Before one looks at who has the client, so that none waits for what has passed. */
+static void stws_p_watch(stws *c, int more) { STWS_P_SWAP(&c->watchers, c->watchers + more); }
+
+/* Wait until nobody holds the client, and take it to drive: 1; 0 if another thread drives. */
+static int stws_p_take_from_others(stws *c) {
+#ifdef STOMP_WS_NO_THREADS
+    return (void)c, 0;
+#else
+    int taken, driven = 0;
+    stws_p_lock(c);
+    STWS_P_STORE(&c->wanted, c->wanted + 1);
+    stws_p_watch(c, 1);
+    for (;;) {
+        uintptr_t holder;
+        taken = stws_p_try_take(c, STWS_P_DRIVER);
+        holder = STWS_P_LOAD(&c->driver);
+        driven = !taken && holder && !(holder & STWS_P_HOLDS);
+        if (taken || driven) break;
+        if (holder && c->waiting) stws_p_poke(c->wake[1]);
+        if (holder) stws_p_cond_wait(c->changed, c->mutex, -1);
+    }
+    STWS_P_STORE(&c->wanted, c->wanted - 1);
+    stws_p_watch(c, -1);
+    stws_p_unlock(c);
+    return taken;
+#endif
+}
+
+/* Every driving call begins so, and ends with stws_p_let_others_drive. STWS_OK, or an error with its sentence. */
+static int stws_p_take(stws *c) {
+    if (stws_p_unusable(c)) return stws_p_unusable(c);
+    if (c->threads ? stws_p_drives(c) : c->calling)
+        return stws_p_refuse(c, STWS_ERR_STATE, "a callback may not drive the client that it was called by");
+    if (!stws_p_try_take(c, STWS_P_DRIVER) && !stws_p_take_from_others(c))
+        return stws_p_refuse(c, STWS_ERR_STATE, "another thread drives this client already");
+    if (c->threads) STWS_P_STORE(&c->last_driver, stws_p_me());
+    return STWS_OK;
+}
 
 /* ---- error sentences ---- */
 
@@ -4988,6 +5140,7 @@ static void stws_p_say(stws *c, int error, const char *format, ...) {
     va_end(arguments);
     for (at = c->text; *at; at++) if (STWS_P_CAST(unsigned char, *at) < ' ' || *at == 127) *at = '.'; /* a peer's */
     STWS_P_STORE(&c->error, error);
+    if (stws_p_refusal.client == c) stws_p_refusal.client = NULL; /* that was before */
 }
 #ifdef STOMP_WS_NO_TEXTS /* the compiler leaves out what is there for a longer sentence only */
 #define stws_p_say(c, error, ...) \
@@ -5009,18 +5162,25 @@ static const char *stws_p_quote(char *out, size_t cap, const char *data, size_t 
 
 /* ---- memory: everything of a client in one block ---- */
 
-/* Hands out parts of a block, or, without one, only counts. */
+/* Hands out parts of a block of `size` bytes. Without a block it only counts; a sum that no size_t holds stays at
+   SIZE_MAX. Both passes get the same options, so that they cannot come to different sums. */
 typedef struct stws_p_arena {
     char *base;
-    size_t used;
+    size_t size, used;
 } stws_p_arena;
-static void *stws_p_carve(stws_p_arena *a, size_t size) {
-    void *part = a->base ? a->base + a->used : NULL;
-    a->used += stws_p_align(size);
-    return part;
+
+static void *stws_p_carve(stws_p_arena *a, size_t count, size_t each) {
+    size_t room = SIZE_MAX - 15 - a->used, begin = a->used;
+    int fits = a->used != SIZE_MAX && (!each || count <= room / each);
+    a->used = fits ? begin + stws_p_align(count * each) : SIZE_MAX;
+    if (!a->base) return NULL;
+    STOMP_WS_ASSERT(a->used <= a->size);
+    return a->base + begin;
 }
+
+/* Room for a string, and the copy in it; NULL for NULL and while only counting. */
 static const char *stws_p_carve_string(stws_p_arena *a, const char *s) {
-    char *copy = s ? STWS_P_CAST(char *, stws_p_carve(a, strlen(s) + 1)) : NULL;
+    char *copy = s ? STWS_P_CAST(char *, stws_p_carve(a, strlen(s) + 1, 1)) : NULL;
     if (copy) memcpy(copy, s, strlen(s) + 1);
     return copy;
 }
@@ -5029,7 +5189,7 @@ static const char *const *stws_p_carve_list(stws_p_arena *a, const char *const *
     const char **copy;
     if (!list) return NULL;
     while (list[n]) n++;
-    copy = STWS_P_CAST(const char **, stws_p_carve(a, (n + 1) * sizeof *copy));
+    copy = STWS_P_CAST(const char **, stws_p_carve(a, n + 1, sizeof *copy));
     for (i = 0; i < n; i++) {
         const char *s = stws_p_carve_string(a, list[i]);
         if (copy) copy[i] = s;
@@ -5037,14 +5197,19 @@ static const char *const *stws_p_carve_list(stws_p_arena *a, const char *const *
     if (copy) copy[n] = NULL;
     return copy;
 }
-static void stws_p_carve_strings(stws_p_arena *a, stws_options *o) {
-    const char **strings[] = {&o->url,           &o->proxy,        &o->login,      &o->passcode,  &o->client_id,
-                              &o->host,          &o->origin,       &o->cookie,     &o->stable_id, &o->subprotocols,
-                              &o->tls_cert_file, &o->tls_key_file, &o->tls_ca_pem, &o->tls_pin,   &o->tls_ca_file};
-    const char *const **lists[] = {&o->urls, &o->addresses, &o->connect_headers, &o->http_headers};
+
+/* All strings of the options: from now on the client has its own. */
+static void stws_p_carve_strings(stws_p_arena *a, stws *c, const stws_options *o) {
+    stws_options own = *o;
+    const char **strings[] = {&own.url,           &own.proxy,        &own.login,      &own.passcode,
+                              &own.client_id,     &own.host,         &own.origin,     &own.cookie,
+                              &own.stable_id,     &own.subprotocols, &own.tls_ca_pem, &own.tls_pin,
+                              &own.tls_cert_file, &own.tls_key_file, &own.tls_ca_file};
+    const char *const **lists[] = {&own.urls, &own.addresses, &own.connect_headers, &own.http_headers};
     size_t i;
     for (i = 0; i < sizeof strings / sizeof *strings; i++) *strings[i] = stws_p_carve_string(a, *strings[i]);
     for (i = 0; i < sizeof lists / sizeof *lists; i++) *lists[i] = stws_p_carve_list(a, *lists[i]);
+    if (c) c->o = own;
 }
 static size_t stws_p_within(size_t n, size_t low, size_t high) { return n < low ? low : n > high ? high : n; }
 
@@ -5054,7 +5219,7 @@ static void stws_p_carve_scratch(stws_p_arena *a, stws *c, const stws_options *o
     size_t pool = stws_p_within(o->tx_buffer / 64 & ~STWS_P_CAST(size_t, 3), 16, STWS_P_POOL);
     size_t text = stws_p_within(o->rx_buffer / 4, STWS_P_MIN_TEXT, STWS_P_TEXT);
     size_t size = text + text / 2 + said + pool + (o->stable_id ? STWS_P_STABLE_ID : 0);
-    char *at = STWS_P_CAST(char *, stws_p_carve(a, size));
+    char *at = STWS_P_CAST(char *, stws_p_carve(a, size, 1));
     if (!c) return;
     memset(at, 0, size);
     c->text = at;
@@ -5069,9 +5234,9 @@ static void stws_p_carve_scratch(stws_p_arena *a, stws *c, const stws_options *o
 
 /* What only threads need. */
 static void stws_p_carve_shared(stws_p_arena *a, stws *c) {
-    void *stats = stws_p_carve(a, sizeof(stws_stats_numbers));
-    STWS_P_WITH_THREADS(void *mutex = stws_p_carve(a, sizeof(pthread_mutex_t));)
-    STWS_P_WITH_THREADS(void *changed = stws_p_carve(a, sizeof(pthread_cond_t));)
+    void *stats = stws_p_carve(a, 1, sizeof(stws_stats_numbers));
+    STWS_P_WITH_THREADS(void *mutex = stws_p_carve(a, 1, sizeof(pthread_mutex_t));)
+    STWS_P_WITH_THREADS(void *changed = stws_p_carve(a, 1, sizeof(pthread_cond_t));)
     if (!c) return;
     c->shared_stats = STWS_P_CAST(stws_stats_numbers *, stats);
     memset(c->shared_stats, 0, sizeof *c->shared_stats);
@@ -5080,11 +5245,11 @@ static void stws_p_carve_shared(stws_p_arena *a, stws *c) {
 }
 static void stws_p_carve_tables(stws_p_arena *a, stws_p_session *s, const stws_options *o) {
     size_t subs = STWS_P_CAST(size_t, o->max_subscriptions);
-    void *headers = stws_p_carve(a, o->max_headers * sizeof(stws_header));
-    void *build_headers = stws_p_carve(a, o->max_headers * sizeof(stws_header));
-    void *trace_headers = stws_p_carve(a, o->on_trace ? o->max_headers * sizeof(stws_header) : 0);
-    void *slots = stws_p_carve(a, subs * sizeof(stws_p_sub)), *texts = stws_p_carve(a, subs * o->subscription_bytes);
-    void *receipts = stws_p_carve(a, STWS_P_CAST(size_t, o->max_receipts) * sizeof(stws_p_receipt));
+    void *headers = stws_p_carve(a, o->max_headers, sizeof(stws_header));
+    void *build_headers = stws_p_carve(a, o->max_headers, sizeof(stws_header));
+    void *trace_headers = stws_p_carve(a, o->on_trace ? o->max_headers : 0, sizeof(stws_header));
+    void *slots = stws_p_carve(a, subs, sizeof(stws_p_sub)), *texts = stws_p_carve(a, subs, o->subscription_bytes);
+    void *receipts = stws_p_carve(a, STWS_P_CAST(size_t, o->max_receipts), sizeof(stws_p_receipt));
     if (!s) return;
     s->parser.headers = STWS_P_CAST(stws_header *, headers);
     s->build_headers = STWS_P_CAST(stws_header *, build_headers);
@@ -5096,8 +5261,8 @@ static void stws_p_carve_tables(stws_p_arena *a, stws_p_session *s, const stws_o
     s->subs.count = o->max_subscriptions;
 }
 static void stws_p_carve_buffers(stws_p_arena *a, stws_p_session *s, const stws_options *o) {
-    void *in = stws_p_carve(a, o->rx_buffer), *out = stws_p_carve(a, o->tx_buffer);
-    void *outbox = stws_p_carve(a, o->outbox_bytes);
+    void *in = stws_p_carve(a, o->rx_buffer, 1), *out = stws_p_carve(a, o->tx_buffer, 1);
+    void *outbox = stws_p_carve(a, o->outbox_bytes, 1);
     if (!s) return;
     s->in.data = STWS_P_CAST(char *, in);
     s->out.data = STWS_P_CAST(char *, out);
@@ -5114,50 +5279,109 @@ STOMP_WS_API stws_options stws_options_default(void) {
     memset(&o, 0, sizeof o);
     return o;
 }
-static void stws_p_default_int(int *option, int value) {
-    if (*option == 0) *option = value;
-    if (*option < 0) *option = 0;
-}
 
-#define STWS_P_DEFAULT(name, value) stws_p_default_int(&o->name, value)
-
-static void stws_p_default_times(stws_options *o) {
-    STWS_P_DEFAULT(heartbeat_out_ms, 10000), STWS_P_DEFAULT(heartbeat_in_ms, 10000);
-    STWS_P_DEFAULT(heartbeat_grace, 300);
-    STWS_P_DEFAULT(connect_timeout_ms, 10000), STWS_P_DEFAULT(handshake_timeout_ms, 10000);
-    STWS_P_DEFAULT(connected_timeout_ms, 10000), STWS_P_DEFAULT(receipt_timeout_ms, 15000);
-    STWS_P_DEFAULT(close_timeout_ms, 2000), STWS_P_DEFAULT(write_timeout_ms, 30000);
-    STWS_P_DEFAULT(reconnect_min_ms, 1000), STWS_P_DEFAULT(reconnect_max_ms, 30000);
-    STWS_P_DEFAULT(reconnect_factor, 200), STWS_P_DEFAULT(stable_ms, 5000), STWS_P_DEFAULT(outbox_block_ms, 10000);
-    STWS_P_DEFAULT(max_session_ms, 0);
-    if (o->reconnect_jitter == 0) o->reconnect_jitter = -100;
-    else if (o->reconnect_jitter == STWS_OFF) o->reconnect_jitter = 0;
-}
+/* An option that is a number: its range, and what its 0 stands for. */
+typedef struct stws_p_number_option {
+    size_t at;                         /* where it is in stws_options */
+    unsigned char is_size, may_be_off; /* a size_t, else an int; STWS_OFF makes it 0 */
+    int low, high, fallback;
+    const char *wrong; /* the sentence for a number that is out of range */
+} stws_p_number_option;
 
 /* Smallest buffers: a short HTTP head fits, CONNECT, and the addresses to choose from, see stws_p_resolve. */
-enum { STWS_P_MIN_BUFFER = 256 };
+#define STWS_P_NUMBER(name, is_size, may_be_off, low, high, fallback, range)                                           \
+    {offsetof(stws_options, name), is_size, may_be_off, low, high, fallback, "options." #name " has to be " range}
+#define STWS_P_TIME(name, fallback)                                                                                    \
+    STWS_P_NUMBER(name, 0, 1, 1, 2147483647, fallback, "1 to 2147483647 ms, 0 (the default) or STWS_OFF")
+#define STWS_P_COUNT(name, low, high, fallback)                                                                        \
+    STWS_P_NUMBER(name, 0, 0, low, high, fallback, #low " to " #high ", or 0 (the default)")
+#define STWS_P_SIZE(name, low, high, fallback)                                                                         \
+    STWS_P_NUMBER(name, 1, 0, low, high, fallback, #low " to " #high ", or 0 (the default)")
+#define STWS_P_PERCENT(name, low, high, fallback)                                                                      \
+    STWS_P_NUMBER(name, 0, 1, low, high, fallback, #low " to " #high " percent, 0 (the default) or STWS_OFF")
+#define STWS_P_CHOICE(name, last, names) STWS_P_NUMBER(name, 0, 0, 0, last, 0, names)
+static const stws_p_number_option stws_p_number_options[] = {
+    STWS_P_TIME(heartbeat_out_ms, 10000),
+    STWS_P_TIME(heartbeat_in_ms, 10000),
+    STWS_P_PERCENT(heartbeat_grace, 1, 1000000, 300),
+    STWS_P_TIME(connect_timeout_ms, 10000),
+    STWS_P_TIME(handshake_timeout_ms, 10000),
+    STWS_P_TIME(connected_timeout_ms, 10000),
+    STWS_P_TIME(receipt_timeout_ms, 15000),
+    STWS_P_TIME(close_timeout_ms, 2000),
+    STWS_P_TIME(write_timeout_ms, 30000),
+    STWS_P_NUMBER(reconnect, 0, 0, STWS_OFF, 1, 0, "0, 1 or STWS_OFF"),
+    STWS_P_TIME(reconnect_min_ms, 1000),
+    STWS_P_TIME(reconnect_max_ms, 30000),
+    STWS_P_COUNT(reconnect_factor, 100, 10000, 200),
+    STWS_P_PERCENT(reconnect_jitter, -100, 1000, -100),
+    STWS_P_NUMBER(reconnect_attempts, 0, 1, 1, 2147483647, 0, "1 to 2147483647, 0 or STWS_OFF (no limit)"),
+    STWS_P_TIME(stable_ms, 5000),
+    STWS_P_TIME(max_session_ms, 0),
+    STWS_P_TIME(outbox_block_ms, 10000),
+    STWS_P_SIZE(max_body, 1, 2147483647, STWS_P_MAX_BODY),
+    STWS_P_SIZE(max_line, 1, 2147483647, STWS_P_MAX_LINE),
+    STWS_P_SIZE(max_headers, 8, 1000000, 128),
+    STWS_P_SIZE(rx_buffer, 256, 2147483647, STWS_P_READ),
+    STWS_P_SIZE(tx_buffer, 256, 2147483647, 131072),
+    STWS_P_SIZE(outbox_bytes, 16, 2147483647, 1048576),
+    STWS_P_SIZE(outbox_count, 1, 2147483647, 0),
+    STWS_P_SIZE(outbox_high, 1, 2147483647, 0),
+    STWS_P_SIZE(outbox_low, 1, 2147483647, 0),
+    STWS_P_SIZE(subscription_bytes, 16, 1000000, 256),
+    STWS_P_COUNT(max_subscriptions, 1, 1000000, 256),
+    STWS_P_COUNT(max_receipts, 4, 1000000, 256),
+    STWS_P_CHOICE(versions, 7, "STWS_STOMP_10, STWS_STOMP_11, STWS_STOMP_12, or several of them with |"),
+    STWS_P_CHOICE(outbox_policy, STWS_FULL_BLOCK, "one of STWS_FULL_*"),
+    STWS_P_CHOICE(utf8, STWS_UTF8_STRICT, "one of STWS_UTF8_*"),
+    STWS_P_CHOICE(broker, STWS_BROKER_ARTEMIS, "one of STWS_BROKER_*"),
+    STWS_P_CHOICE(shuffle_urls, 1, "0 or 1"),
+    STWS_P_CHOICE(confirm, 1, "0 or 1"),
+    STWS_P_CHOICE(binary, 1, "0 or 1"),
+    STWS_P_CHOICE(single_thread, 1, "0 or 1"),
+    STWS_P_CHOICE(tls_insecure_no_verify, 1, "0 or 1")
+};
 
-static void stws_p_default_sizes(stws_options *o) {
-    STWS_P_DEFAULT(max_subscriptions, 256), STWS_P_DEFAULT(max_receipts, 256);
-    if (!o->max_body) o->max_body = STWS_P_MAX_BODY;
-    if (!o->max_line) o->max_line = STWS_P_MAX_LINE;
-    if (!o->max_headers) o->max_headers = 128;
-    if (!o->rx_buffer) o->rx_buffer = STWS_P_READ;
-    if (!o->tx_buffer) o->tx_buffer = 131072;
-    if (!o->outbox_bytes) o->outbox_bytes = STWS_P_CAST(size_t, 1) << 20;
-    if (!o->outbox_low) o->outbox_low = o->outbox_high / 2;
-    if (!o->subscription_bytes) o->subscription_bytes = 256;
-    if (o->rx_buffer < STWS_P_MIN_BUFFER) o->rx_buffer = STWS_P_MIN_BUFFER;
-    if (o->tx_buffer < STWS_P_MIN_BUFFER) o->tx_buffer = STWS_P_MIN_BUFFER;
-    if (o->max_headers < 8) o->max_headers = 8;
-    if (o->max_subscriptions < 1) o->max_subscriptions = 1;
-    if (o->max_receipts < 4) o->max_receipts = 4;
+enum { STWS_P_NUMBER_OPTIONS = sizeof stws_p_number_options / sizeof *stws_p_number_options };
+
+/* Is the number in its range? The default and STWS_OFF are. */
+static int stws_p_number_allowed(const stws_p_number_option *n, const stws_options *o) {
+    const char *at = STWS_P_POINTER(const char *, o) + n->at;
+    size_t size = 0;
+    int number = 0;
+    if (n->is_size) {
+        memcpy(&size, at, sizeof size);
+        return !size || (size >= STWS_P_CAST(size_t, n->low) && size <= STWS_P_CAST(size_t, n->high));
+    }
+    memcpy(&number, at, sizeof number);
+    return !number || (n->may_be_off && number == STWS_OFF) || (number >= n->low && number <= n->high);
 }
+
+/* Put the default in the place of 0, and 0 in that of STWS_OFF. */
+static void stws_p_resolve_number(const stws_p_number_option *n, stws_options *o) {
+    char *at = STWS_P_POINTER(char *, o) + n->at;
+    size_t size = 0;
+    int number = 0;
+    if (n->is_size) {
+        memcpy(&size, at, sizeof size);
+        if (!size) size = STWS_P_CAST(size_t, n->fallback);
+        memcpy(at, &size, sizeof size);
+    } else {
+        memcpy(&number, at, sizeof number);
+        number = !number ? n->fallback : n->may_be_off && number == STWS_OFF ? 0 : number;
+        memcpy(at, &number, sizeof number);
+    }
+}
+
+/* All defaults. Where only one of the two delays is given, the default of the other does not contradict it. */
 static void stws_p_resolve_options(stws_options *o) {
+    int has_min = o->reconnect_min_ms != 0, has_max = o->reconnect_max_ms != 0, i;
+    for (i = 0; i < STWS_P_NUMBER_OPTIONS; i++) stws_p_resolve_number(&stws_p_number_options[i], o);
     if (!o->versions) o->versions = STWS_STOMP_10 | STWS_STOMP_11 | STWS_STOMP_12;
     if (!o->host) o->host = "/";
-    stws_p_default_times(o);
-    stws_p_default_sizes(o);
+    if (!o->outbox_low) o->outbox_low = o->outbox_high / 2;
+    if (has_max && !has_min && o->reconnect_min_ms > o->reconnect_max_ms) o->reconnect_min_ms = o->reconnect_max_ms;
+    if (has_min && !has_max && o->reconnect_min_ms > o->reconnect_max_ms) o->reconnect_max_ms = o->reconnect_min_ms;
 }
 
 /* CONNECT has no escapes: what it cannot say, and what would smuggle a header, is refused here. */
@@ -5178,6 +5402,7 @@ static int stws_p_is_address(const char *s) {
 static const char *stws_p_options_wrong(const stws_options *o, int *code) {
     const char *why = NULL;
     stws_p_proxy_url proxy;
+    stws_options resolved;
     stws_url url;
     int i;
     *code = STWS_ERR_USAGE;
@@ -5200,14 +5425,15 @@ static const char *stws_p_options_wrong(const stws_options *o, int *code) {
     if (!stws_p_is_field_text(stws_p_or(o->origin, "")) || !stws_p_is_field_text(stws_p_or(o->cookie, "")) ||
         !stws_p_is_field_text(stws_p_or(o->subprotocols, "")))
         return "origin, cookie or subprotocols holds a control character such as CR or LF";
-    if (o->versions & ~(STWS_STOMP_10 | STWS_STOMP_11 | STWS_STOMP_12))
-        return "options.versions has a bit that is no STOMP version";
-    if (o->outbox_policy < STWS_FULL_FAIL || o->outbox_policy > STWS_FULL_BLOCK)
-        return "options.outbox_policy is none of STWS_FULL_*";
-    if (o->utf8 < STWS_UTF8_LENIENT || o->utf8 > STWS_UTF8_STRICT) return "options.utf8 is none of STWS_UTF8_*";
-    if (o->outbox_low > o->outbox_high) return "outbox_low is above outbox_high";
+    for (i = 0; i < STWS_P_NUMBER_OPTIONS; i++)
+        if (!stws_p_number_allowed(&stws_p_number_options[i], o)) return stws_p_number_options[i].wrong;
+    resolved = *o;
+    stws_p_resolve_options(&resolved);
+    if (resolved.reconnect_min_ms > resolved.reconnect_max_ms && resolved.reconnect_max_ms)
+        return "options.reconnect_min_ms is above options.reconnect_max_ms";
+    if (o->outbox_low && o->outbox_low >= o->outbox_high)
+        return "options.outbox_low has to be below options.outbox_high";
     if (o->stable_id && !*o->stable_id) return "options.stable_id is empty: it is the name of a header";
-    if (o->broker < 0 || o->broker > STWS_BROKER_ARTEMIS) return "options.broker is none of STWS_BROKER_*";
     if (o->proxy && !STWS_P_HAS_PROXY) return "STOMP_WS_NO_PROXY was defined: leave options.proxy out";
     if (o->proxy && o->transport) return "options.proxy is for TCP: a transport of your own finds its own way";
     if (o->proxy && strcmp(o->proxy, STWS_PROXY_FROM_ENVIRONMENT) != 0 && !stws_p_proxy_parse(&proxy, o->proxy))
@@ -5226,32 +5452,43 @@ static int stws_p_is_secure(const stws_options *o) {
     return STWS_P_HAS_TLS && secure && !o->transport;
 }
 
-/* Lay a client out in the block, or, without one, find out how large it must be. */
-static size_t stws_p_layout(stws *c, const stws_options *options) {
-    stws_p_arena arena = {STWS_P_POINTER(char *, c), 0};
-    stws_options counted = *options;
+/* Lay a client out in the block, or, without one, find out how large it must be: SIZE_MAX if no size_t holds that. */
+static size_t stws_p_layout(stws *c, size_t size, const stws_options *options) {
+    stws_p_arena arena = {STWS_P_POINTER(char *, c), size, 0};
+    stws_options o = *options;
     stws_p_session *s = c ? &c->s : NULL;
-    stws_p_tls *tls = NULL;
-    stws_p_proxy *proxy = NULL;
-    stws_options *o = c ? &c->o : &counted;
-    stws_p_carve(&arena, sizeof *c);
-    *o = *options;
-    stws_p_resolve_options(o);
-    stws_p_carve_strings(&arena, o);
-    stws_p_carve_scratch(&arena, c, o);
-    if (!o->single_thread) stws_p_carve_shared(&arena, c);
-    stws_p_carve_tables(&arena, s, o);
-    if (stws_p_is_secure(options)) tls = STWS_P_CAST(stws_p_tls *, stws_p_carve(&arena, sizeof *tls));
-    if (tls) memset(tls, 0, sizeof *tls);
-    if (c) c->tls = tls;
-    if (options->proxy) proxy = STWS_P_CAST(stws_p_proxy *, stws_p_carve(&arena, sizeof *proxy));
-    if (c) c->proxy = proxy;
-    stws_p_carve_buffers(&arena, s, o);
-    return arena.used;
+    void *tls, *proxy;
+    stws_p_resolve_options(&o);
+    stws_p_carve(&arena, 1, sizeof *c);
+    stws_p_carve_strings(&arena, c, &o);
+    stws_p_carve_scratch(&arena, c, &o);
+    if (!o.single_thread) stws_p_carve_shared(&arena, c);
+    stws_p_carve_tables(&arena, s, &o);
+    tls = stws_p_carve(&arena, stws_p_is_secure(&o) ? 1 : 0, sizeof(stws_p_tls));
+    proxy = stws_p_carve(&arena, o.proxy ? 1 : 0, sizeof(stws_p_proxy));
+    stws_p_carve_buffers(&arena, s, &o);
+    if (!c) return arena.used;
+    STOMP_WS_ASSERT(arena.used == size);
+    if (stws_p_is_secure(&o)) c->tls = STWS_P_CAST(stws_p_tls *, memset(tls, 0, sizeof *c->tls));
+    if (o.proxy) c->proxy = STWS_P_CAST(stws_p_proxy *, proxy);
+    return size;
+}
+
+/* What a client with these options takes: its size; 0, with a sentence and its code, where there can be none. */
+static size_t stws_p_measure(const stws_options *options, const char **wrong, int *code) {
+    size_t size;
+    *wrong = stws_p_options_wrong(options, code);
+    if (*wrong) return 0;
+    size = stws_p_layout(NULL, 0, options);
+    if (size != SIZE_MAX) return size;
+    *code = STWS_ERR_USAGE;
+    *wrong = "the options ask for more memory than a pointer can address";
+    return 0;
 }
 STOMP_WS_API size_t stws_size(const stws_options *options) {
+    const char *wrong;
     int code;
-    return !stws_p_options_wrong(options, &code) ? stws_p_layout(NULL, options) : 0;
+    return stws_p_measure(options, &wrong, &code);
 }
 static void *stws_p_heap_alloc(void *ctx, size_t size) { return (void)ctx, STOMP_WS_MALLOC(size); }
 static void stws_p_heap_release(void *ctx, void *block, size_t size) { (void)ctx, (void)size, STOMP_WS_FREE(block); }
@@ -5276,10 +5513,11 @@ static void stws_p_plug(stws *c) {
 }
 
 /* Make the block a client: NULL; or a sentence, and its code. */
-static const char *stws_p_setup(stws *c, const stws_options *options, int *code) {
+static const char *stws_p_setup(stws *c, size_t size, const stws_options *options, int *code) {
     memset(c, 0, sizeof *c);
-    c->block_size = stws_p_layout(c, options);
+    c->block_size = stws_p_layout(c, size, options);
     c->threads = !c->o.single_thread;
+    c->pid = STWS_P_CAST(long, getpid());
     c->s.client = c;
     c->s.options = &c->o;
     c->s.next_receipt = 1;
@@ -5310,15 +5548,17 @@ static const char *stws_p_setup(stws *c, const stws_options *options, int *code)
 }
 STOMP_WS_API int stws_init(void *memory, size_t size, const stws_options *options, stws **client, const char **why) {
     int result;
-    const char *wrong = stws_p_options_wrong(options, &result);
-    *client = NULL;
-    if (!wrong && (!memory || size < stws_p_layout(NULL, options))) {
+    const char *wrong;
+    size_t need = stws_p_measure(options, &wrong, &result);
+    if (client) *client = NULL;
+    if (!wrong && !client) wrong = "stws_init: client is NULL", result = STWS_ERR_USAGE;
+    if (!wrong && (!memory || size < need)) {
         result = STWS_ERR_MEMORY;
         wrong = "the memory is smaller than stws_size() says";
     }
     if (!wrong) {
-        wrong = stws_p_setup(STWS_P_CAST(stws *, memory), options, &result);
-        if (wrong) stws_p_wipe(memory, size); /* the options' secrets were in it */
+        wrong = stws_p_setup(STWS_P_CAST(stws *, memory), need, options, &result);
+        if (wrong) stws_p_wipe(memory, need); /* the options' secrets were in it */
         else *client = STWS_P_CAST(stws *, memory);
     }
     if (why) *why = stws_p_or(wrong, "");
@@ -5337,14 +5577,14 @@ static void stws_p_break(stws *c, int error, const char *why) {
 }
 STOMP_WS_API stws *stws_create(const stws_options *options) {
     int code;
-    const char *wrong = stws_p_options_wrong(options, &code);
+    const char *wrong;
     stws_allocator a = {NULL, stws_p_heap_alloc, stws_p_heap_release};
-    size_t size = options && !wrong ? stws_p_layout(NULL, options) : sizeof(stws) + STWS_P_MIN_TEXT;
+    size_t need = stws_p_measure(options, &wrong, &code), size = wrong ? sizeof(stws) + STWS_P_MIN_TEXT : need;
     stws *c;
     if (options && options->allocator) a = *options->allocator;
     c = STWS_P_CAST(stws *, a.alloc(a.ctx, size));
     if (!c) return NULL;
-    if (options && !wrong) wrong = stws_p_setup(c, options, &code);
+    if (!wrong) wrong = stws_p_setup(c, size, options, &code);
     if (wrong) stws_p_break(c, code, wrong);
     c->has_heap = 1;
     c->allocator = a;
@@ -5373,18 +5613,29 @@ static void stws_p_close_transport(stws *c) {
     if (c->opened) c->io.close(c->io.ctx);
     c->opened = 0;
 }
+/* A thread of stws_start is stopped and waited for. While a callback runs, or another thread drives, the client stays:
+   what they use must not go. After fork() the child has no such threads. */
+static int stws_p_may_destroy(stws *c) {
+    if (c->pid != STWS_P_CAST(long, getpid())) return 1;
+    if (stws_p_drives(c) && c->calling) return stws_p_refuse(c, 0, "stws_destroy: a callback of this client runs");
+#ifndef STOMP_WS_NO_THREADS
+    if (c->running) stws_stop(c), stws_join(c);
+#endif
+    if (!c->threads || !STWS_P_LOAD(&c->driver)) return 1;
+    return stws_p_refuse(c, 0, "stws_destroy: another thread drives this client");
+}
 STOMP_WS_API void stws_destroy(stws *c) {
     stws_allocator a;
     size_t size;
-    int has_heap;
-    if (!c) return;
+    int has_heap, mine = c && c->pid == STWS_P_CAST(long, getpid()); /* a child must not wait for its parent's locks */
+    if (!c || (!c->broken && !stws_p_may_destroy(c))) return;
     if (!c->broken) {
-        if (c->o.queue) stws_p_queue_forget(c->o.queue, c, &c->waiter);
+        if (c->o.queue && mine) stws_p_queue_forget(c->o.queue, c, &c->waiter);
         stws_p_close_transport(c);
         stws_p_close_wake(c);
         stws_p_free_heap_buffers(c);
-        STWS_P_WITH_THREADS(if (c->threads) pthread_cond_destroy(c->changed);)
-        STWS_P_WITH_THREADS(if (c->threads) pthread_mutex_destroy(c->mutex);)
+        STWS_P_WITH_THREADS(if (c->threads && mine) pthread_cond_destroy(c->changed);)
+        STWS_P_WITH_THREADS(if (c->threads && mine) pthread_mutex_destroy(c->mutex);)
     }
     a = c->allocator;
     size = c->block_size;
@@ -5642,25 +5893,20 @@ static long long stws_p_session_end(stws *c) {
     long long ms = c->o.max_session_ms;
     return ms ? c->now + (ms - stws_p_random_up_to(c, ms / 10)) * STWS_P_US : STWS_P_NEVER;
 }
-static void stws_p_signal(stws *c) {
-    (void)c;
-    STWS_P_WITH_THREADS(if (c->threads) pthread_cond_broadcast(c->changed);)
-}
-
 /* The client has ended for good. */
 static void stws_p_end(stws *c, int error) {
     stws_p_lock(c);
-    STWS_P_STORE(&c->state, STWS_ENDED);
+    if (error == STWS_CLOSED) c->text[0] = 0;
+    STWS_P_STORE(&c->state, STWS_ENDED); /* from now on any thread may read the sentence */
     c->final = error;
     c->deadline_us = STWS_P_NEVER;
     if (c->shared_stats) *c->shared_stats = c->s.stats;
     stws_p_finish_receipts(&c->s, STWS_P_UNSENT, STWS_ERR_LOST);
     stws_p_signal(c);
     stws_p_unlock(c);
-    if (error == STWS_CLOSED) {
-        c->text[0] = 0;
-        STWS_P_STORE(&c->error, STWS_CLOSED);
-    }
+    if (error != STWS_CLOSED) return;
+    STWS_P_STORE(&c->error, STWS_CLOSED);
+    if (stws_p_refusal.client == c) stws_p_refusal.client = NULL;
 }
 
 /* The connection is gone: receipts end, subscriptions and outbox wait for the next one. */
@@ -5740,13 +5986,6 @@ static int stws_p_may_connect(stws *c) {
         stws_p_lost(c, 1);
     }
     return 0;
-}
-
-/* This thread is the one that drives. Under the lock. */
-static void stws_p_note_driver(stws *c) {
-    (void)c;
-    STWS_P_WITH_THREADS(c->driver = pthread_self(); c->has_driver = 1;)
-    STWS_P_WITH_THREADS(while (c->s.out.busy) stws_p_cond_wait(c->changed, c->mutex, 10);) /* by the one before */
 }
 
 /* A new attempt: choose, ask, parse; then RESOLVING. */
@@ -5858,7 +6097,9 @@ STWS_P_APART static void stws_p_trace_upgrade(stws *c) {
     char word[128];
     snprintf(word, sizeof word, "GET %.*s%s HTTP/1.1", path > 90 ? 90 : STWS_P_CAST(int, path),
              c->url.target_len ? c->url.target : "/", c->url.target[path] ? "?***" : "");
+    stws_p_lock(c);
     stws_p_trace_word(&c->s, '>', word);
+    stws_p_unlock(c);
 }
 
 /* 1 when the state changed, 0 when more is needed. */
@@ -6122,23 +6363,17 @@ static void stws_p_prepare_output(stws *c) {
     stws_p_post_disconnect(c);
 }
 
-/* 1 when this thread drives the client, or nobody has yet. Under the lock. */
-static int stws_p_is_driver(const stws *c) {
-    STWS_P_WITH_THREADS(if (c->threads && c->has_driver) return pthread_equal(c->driver, pthread_self());)
-    (void)c;
-    return 1;
-}
-
-/* Write as much as the transport takes: octets, or an error. Without the lock while it writes; and only one thread at a
-   time does, even while one hands the client over to another. */
+/* Write as much as the transport takes: bytes, or an error. Without the lock while it writes; only the thread that
+   holds the client does. */
 static long stws_p_write_once(stws *c, long long now) {
     stws_p_buffer *b = &c->s.out;
     const char *from;
     size_t len;
     long n;
+    STOMP_WS_ASSERT(stws_p_drives(c));
     stws_p_lock(c);
     from = b->data + b->begin;
-    len = b->busy || !stws_p_is_driver(c) ? 0 : stws_p_pending(b);
+    len = b->busy ? 0 : stws_p_pending(b);
     b->busy |= len != 0;
     stws_p_unlock(c);
     if (len == 0) return 0;
@@ -6638,7 +6873,8 @@ static void stws_p_sooner(long long *first, long long when) {
 static long long stws_p_due(stws *c) {
     const stws_p_session *s = &c->s;
     long long first = c->deadline_us;
-    if (STWS_P_LOAD(&c->stop) || c->event_due || c->refused || STWS_P_LOAD(&s->receipts_done)) return 0;
+    if (STWS_P_LOAD(&c->stop) || STWS_P_LOAD(&s->receipts_done)) return 0;
+    if (stws_p_gives_way(c) || c->event_due || c->refused) return 0;
     if (c->state == STWS_IDLE || c->state == STWS_RESOLVING || c->called || stws_p_crosses_mark(c)) return 0;
     if (STWS_P_LOAD(&c->asked)) stws_p_sooner(&first, c->end_us);
     if (c->state == STWS_CONNECTING && !c->o.transport && c->tcp.next < c->tcp.count)
@@ -6749,7 +6985,6 @@ static int stws_p_turn(stws *c) {
     if (c->state == STWS_ENDED) return 0;
     stws_p_note_time(c);
     stws_p_lock(c);
-    stws_p_note_driver(c); /* before there is a connection that another thread could take for its own */
     c->called = 0;
     stws_p_unlock(c);
     if (stws_p_turn_asked(c)) return 1;
@@ -6797,7 +7032,6 @@ static int stws_p_collect_fds(stws *c, stws_fd *out, int cap, int *now) {
 static long long stws_p_begin_wait(stws *c) {
     long long due;
     stws_p_lock(c);
-    stws_p_note_driver(c);
     due = stws_p_due(c);
     c->due_us = due == STWS_P_NEVER ? STWS_P_UNSENT : due;
     c->waiting = c->waited = 1;
@@ -6869,20 +7103,11 @@ static void stws_p_wait(stws *c, int limit_ms) {
     c->drained = 0;
 }
 
-/* A client that is none: the code that says so; 0 for a good one. */
-static int stws_p_unusable(const stws *c) { return !c ? STWS_P_CAST(int, STWS_ERR_MEMORY) : c->broken ? c->error : 0; }
-
-/* One that cannot be driven now: from a callback, whose message has to stay where it is. */
-static int stws_p_undrivable(const stws *c) {
-    int unusable = stws_p_unusable(c);
-    return unusable || !c->calling ? unusable : STWS_P_CAST(int, STWS_ERR_STATE);
-}
-
-STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
+/* stws_next for a thread that has the client. One that flushes is also called back when another wants to drive. */
+static int stws_p_next(stws *c, stws_event *e, int timeout_ms) {
     long long until;
-    int turns = 0, result = stws_p_undrivable(c), left, owed;
+    int turns = 0, result, left, owed;
     stws_p_event(e, STWS_EVENT_NONE);
-    if (result) return result;
     if (c->has_kept) {
         *e = c->kept;
         c->has_kept = 0;
@@ -6903,7 +7128,7 @@ STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
         result = stws_p_pull(c, e);
         left = timeout_ms ? stws_p_until(c, until) : 0;
         if (c->owes_turn && left == 0) c->more = 1;
-        if (result != 0 || left == 0 || c->yield) return result;
+        if (result != 0 || left == 0 || c->yield || stws_p_gives_way(c)) return result;
         if (!c->owes_turn) stws_p_wait(c, left);
     }
 }
@@ -6915,36 +7140,71 @@ static void stws_p_dispatch(stws *c, const stws_event *e) {
     else if (c->o.on_event) c->o.on_event(c, e, c->o.user);
     c->calling--;
 }
-STOMP_WS_API int stws_run(stws *c) {
+STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
+    int result;
+    if (!e) return stws_p_refuse(c, STWS_ERR_USAGE, "stws_next: event is NULL");
+    stws_p_event(e, STWS_EVENT_NONE);
+    result = stws_p_take(c);
+    if (result != STWS_OK) return result;
+    result = stws_p_next(c, e, timeout_ms);
+    stws_p_let_others_drive(c);
+    return result;
+}
+static int stws_p_run(stws *c) {
     stws_event e;
-    int result = stws_p_undrivable(c);
-    if (result) return result;
+    int result;
     c->calls_back = 1;
-    while ((result = stws_next(c, &e, -1)) >= 0) if (result > 0) stws_p_dispatch(c, &e);
+    while ((result = stws_p_next(c, &e, -1)) >= 0) if (result > 0) stws_p_dispatch(c, &e);
     c->calls_back = 0;
     return result == STWS_CLOSED ? 0 : result;
 }
-STOMP_WS_API int stws_step(stws *c) {
+STOMP_WS_API int stws_run(stws *c) {
+    int result = stws_p_take(c);
+    if (result != STWS_OK) return result;
+    result = stws_p_run(c);
+    stws_p_let_others_drive(c);
+    return result;
+}
+static int stws_p_step(stws *c) {
     stws_event e;
     int result, i;
     for (i = 0; i < 1024; i++) {
-        result = stws_next(c, &e, 0);
+        result = stws_p_next(c, &e, 0);
         if (result <= 0) return result;
         stws_p_dispatch(c, &e);
     }
     c->more = 1;
     return 0;
 }
+STOMP_WS_API int stws_step(stws *c) {
+    int result = stws_p_take(c);
+    if (result != STWS_OK) return result;
+    result = stws_p_step(c);
+    stws_p_let_others_drive(c);
+    return result;
+}
 STOMP_WS_API int stws_fds(stws *c, stws_fd *out, int cap) {
-    int now = 0;
-    if (!c || c->broken || c->state == STWS_ENDED) return 0;
-    stws_p_begin_wait(c);
-    return stws_p_collect_fds(c, out, cap, &now);
+    int now = 0, n = 0;
+    if (!out && cap > 0) return stws_p_refuse(c, STWS_ERR_USAGE, "stws_fds: out is NULL");
+    if (stws_p_unusable(c)) return 0;
+    n = stws_p_take(c);
+    if (n != STWS_OK) return n;
+    if (c->state != STWS_ENDED) {
+        stws_p_begin_wait(c);
+        n = stws_p_collect_fds(c, out, cap, &now);
+    }
+    stws_p_let_others_drive(c);
+    return n;
 }
 STOMP_WS_API long long stws_deadline(stws *c) {
     struct pollfd polled[3];
-    int n;
-    return !c || c->broken || c->state == STWS_ENDED ? 0 : stws_p_before_wait(c, polled, &n);
+    int n, ms = 0;
+    if (stws_p_unusable(c)) return 0;
+    n = stws_p_take(c);
+    if (n != STWS_OK) return n;
+    if (c->state != STWS_ENDED || c->event_due) ms = stws_p_before_wait(c, polled, &n);
+    stws_p_let_others_drive(c);
+    return ms;
 }
 
 enum { STWS_P_MANY = 64 }; /* clients that one poll covers; more are asked every STWS_P_BLIND_MS */
@@ -6963,26 +7223,47 @@ static void stws_p_wait_many(stws *const *clients, int count, int limit_ms) {
     }
     poll(polled, STWS_P_CAST(nfds_t, n), ms);
 }
-STOMP_WS_API int stws_run_many(stws *const *clients, int count, int timeout_ms) {
+/* Sleep until the driving thread has moved something: 1; 0 when the time is over. Under the lock, which it leaves
+   meanwhile: so no frame may be half composed. */
+static int stws_p_await_driver(stws *c, long long until) {
+#ifdef STOMP_WS_NO_THREADS
+    return (void)c, (void)until, 0;
+#else
+    int left = stws_p_until(c, until);
+    if (left == 0) return 0;
+    if (c->waiting) stws_p_poke(c->wake[1]);
+    stws_p_cond_wait(c->changed, c->mutex, left);
+    return 1;
+#endif
+}
+
+static int stws_p_run_many(stws *const *clients, int count, int timeout_ms) {
     long long until = stws_p_system_clock(NULL) + stws_p_ms(timeout_ms), left;
     int i, alive;
     for (;;) {
-        for (alive = 0, i = 0; i < count; i++) alive |= stws_step(clients[i]) >= 0;
+        for (alive = 0, i = 0; i < count; i++)
+            alive |= !stws_p_unusable(clients[i]) && stws_p_step(clients[i]) >= 0;
         if (!alive) return STWS_OK;
         left = (until - stws_p_system_clock(NULL)) / STWS_P_US;
         if (timeout_ms >= 0 && left <= 0) return STWS_ERR_TIMEOUT;
         stws_p_wait_many(clients, count, timeout_ms < 0 ? -1 : STWS_P_CAST(int, left));
     }
 }
-STOMP_WS_API int stws_connect(stws *c, int timeout_ms) {
-    long long until;
+STOMP_WS_API int stws_run_many(stws *const *clients, int count, int timeout_ms) {
+    int i, result = STWS_OK;
+    if (!clients && count > 0) return stws_p_refuse(NULL, STWS_ERR_USAGE, "stws_run_many: clients is NULL");
+    for (i = 0; i < count && result == STWS_OK; i++) if (!stws_p_unusable(clients[i])) result = stws_p_take(clients[i]);
+    if (result == STWS_OK) result = stws_p_run_many(clients, count, timeout_ms);
+    else i--; /* that one was not taken */
+    while (i-- > 0) if (!stws_p_unusable(clients[i])) stws_p_let_others_drive(clients[i]);
+    return result;
+}
+
+/* Drive until CONNECTED, or another thread wants to. */
+static int stws_p_connect(stws *c, long long until) {
     stws_event e;
-    int result, left;
-    if (stws_p_unusable(c)) return stws_p_unusable(c);
-    until = stws_p_in(c, timeout_ms);
     while (c->state != STWS_CONNECTED) {
-        left = stws_p_until(c, until);
-        result = stws_next(c, &e, left);
+        int left = stws_p_until(c, until), result = stws_p_next(c, &e, left);
         if (result < 0) return result;
         if (result > 0) stws_p_dispatch(c, &e);
         if (result == 0 && left == 0) return c->error ? c->error : STWS_P_CAST(int, STWS_ERR_TIMEOUT);
@@ -6990,28 +7271,74 @@ STOMP_WS_API int stws_connect(stws *c, int timeout_ms) {
     return STWS_OK;
 }
 
+/* Another thread drives: wait until it has connected, has ended, or drives no more, which is STWS_P_AGAIN. */
+static int stws_p_connect_elsewhere(stws *c, long long until) {
+    int result = STWS_P_AGAIN, state;
+    stws_p_lock(c);
+    stws_p_watch(c, 1);
+    while (result == STWS_P_AGAIN && STWS_P_LOAD(&c->driver)) {
+        state = STWS_P_LOAD(&c->state);
+        if (state == STWS_CONNECTED) result = STWS_OK;
+        else if (state == STWS_ENDED) result = c->final;
+        else if (!stws_p_await_driver(c, until)) result = STWS_ERR_TIMEOUT;
+    }
+    stws_p_watch(c, -1);
+    stws_p_unlock(c);
+    return result;
+}
+STOMP_WS_API int stws_connect(stws *c, int timeout_ms) {
+    long long until;
+    int result = stws_p_unusable(c);
+    if (result) return result;
+    until = stws_p_in(c, timeout_ms);
+    do {
+        result = stws_p_take(c);
+        if (result == STWS_OK) {
+            result = stws_p_connect(c, until);
+            stws_p_let_others_drive(c);
+        } else if (!stws_p_drives(c)) {
+            result = stws_p_connect_elsewhere(c, until);
+        }
+    } while (result == STWS_P_AGAIN);
+    return result;
+}
+
 #ifdef STOMP_WS_NO_THREADS
 STOMP_WS_API int stws_start(stws *c) { return c ? STWS_ERR_STATE : STWS_ERR_MEMORY; }
 STOMP_WS_API int stws_join(stws *c) { return c ? STWS_ERR_STATE : STWS_ERR_MEMORY; }
 #else
 static void *stws_p_thread(void *client) {
-    STWS_P_CAST(stws *, client)->run_result = stws_run(STWS_P_CAST(stws *, client));
+    stws *c = STWS_P_CAST(stws *, client);
+    STWS_P_STORE(&c->last_driver, stws_p_me());
+    STWS_P_STORE(&c->driver, stws_p_me());
+    c->run_result = stws_p_run(c);
+    stws_p_let_others_drive(c);
     return NULL;
 }
 STOMP_WS_API int stws_start(stws *c) {
-    if (stws_p_unusable(c)) return stws_p_unusable(c);
-    if (!c->threads || c->running) return STWS_ERR_STATE;
-    STWS_P_LOCK(c);
-    c->running = c->has_driver = pthread_create(&c->runner, NULL, stws_p_thread, c) == 0;
-    c->driver = c->runner;
-    STWS_P_UNLOCK(c);
-    return c->running ? STWS_OK : STWS_ERR_MEMORY;
+    int result = stws_p_unusable(c), made;
+    if (result) return result;
+    if (!c->threads) return stws_p_refuse(c, STWS_ERR_STATE, "stws_start: options.single_thread is set");
+    result = stws_p_take(c);
+    if (result != STWS_OK) return result;
+    if (c->running) {
+        stws_p_let_others_drive(c);
+        return stws_p_refuse(c, STWS_ERR_STATE, "stws_start: the thread of the last one has not been joined");
+    }
+    STWS_P_STORE(&c->last_driver, STWS_P_POINTER(uintptr_t, c)); /* the new thread holds it, whoever that will be */
+    STWS_P_STORE(&c->driver, STWS_P_POINTER(uintptr_t, c));
+    made = pthread_create(&c->runner, NULL, stws_p_thread, c) == 0;
+    c->running = made;
+    if (!made) stws_p_let_others_drive(c);
+    return made ? STWS_OK : stws_p_refuse(c, STWS_ERR_MEMORY, "stws_start: the system gives no thread");
 }
 STOMP_WS_API int stws_join(stws *c) {
     if (stws_p_unusable(c)) return stws_p_unusable(c);
-    if (!c->running) return STWS_ERR_STATE;
+    if (!c->running) return stws_p_refuse(c, STWS_ERR_STATE, "stws_join: no thread of stws_start is running");
+    if (stws_p_drives(c)) return stws_p_refuse(c, STWS_ERR_STATE, "a callback may not wait for its own thread");
     pthread_join(c->runner, NULL);
     c->running = 0;
+    if (stws_p_refusal.client == c) stws_p_refusal.client = NULL;
     return c->run_result;
 }
 #endif
@@ -7078,7 +7405,6 @@ static stws_p_record *stws_p_queue_frame(stws *c, const stws_frame *frame, int *
 }
 
 enum { STWS_P_FOR_ANY_SESSION = 0, STWS_P_FOR_THIS_SESSION = 1, STWS_P_CONFIRMED = 2 };
-enum { STWS_P_AGAIN = STWS_RESULT_END }; /* no code of a call: what it tried is to be tried anew */
 
 /* A transaction was broken: its parts are refused, and its end is the end of that. */
 static int stws_p_refuse_part(stws *c, stws_p_record *begin, int command_id) {
@@ -7133,18 +7459,37 @@ static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind
     return STWS_OK;
 }
 
-/* The end of every call of this section: write when a batch is full and this thread may, or wake the one that does. A
-   socket that takes no more is not asked by every call. */
+/* Why a call of this section was refused, where its code alone would not tell what to do. */
+static const char *stws_p_refusal_of(int error) {
+    static const stws_p_meaning meanings[] = {
+        {STWS_CLOSED, "the client has ended, or stws_stop was called: nothing new is taken"},
+        {STWS_ERR_STATE, "stws_disconnect or stws_close was called: nothing new is taken"},
+        {STWS_ERR_FULL, "the outbox is full: raise option outbox_bytes or outbox_count, or send less"},
+        {STWS_ERR_LIMIT, "a limit is reached: option max_headers, max_subscriptions, subscription_bytes or "
+                         "max_receipts, or outbox_bytes or tx_buffer for a frame that is larger"},
+        {STWS_ERR_STALE, "it belongs to an earlier session, or was let go: its ACK would mean nothing now"},
+        {STWS_ERR_IO, "the system gives no random numbers"},
+        {0, NULL}};
+    const char *why = stws_p_meaning_of(error, meanings);
+    return stws_p_or(why, stws_result_text(error));
+}
+
+/* The end of every call of this section: write when a batch is full and no other thread drives, or wake the one that
+   does. A socket that takes no more is not asked by every call. */
 static int stws_p_finish_call(stws *c, int result) {
-    int batch = stws_p_pending(&c->s.out) >= STWS_P_BATCH && !c->write_error;
-    if (!stws_p_is_driver(c)) {
-        stws_p_unlock_and_wake(c);
-    } else {
-        if (batch && c->stalled_us && result >= 0) batch = (++c->refusals & 31) == 0;
+    int batch = stws_p_pending(&c->s.out) >= STWS_P_BATCH && !c->write_error && c->state == STWS_CONNECTED;
+    int mine = stws_p_drives(c), taken = batch && !mine && stws_p_try_take(c, STWS_P_WRITER);
+    if (batch && c->stalled_us && result >= 0) batch = (++c->refusals & 31) == 0;
+    if (batch && (mine || taken)) {
         stws_p_unlock(c);
-        if (batch && c->state == STWS_CONNECTED) stws_p_write_once(c, c->clock.now_us(c->clock.ctx));
+        stws_p_write_once(c, c->clock.now_us(c->clock.ctx));
+        stws_p_lock(c);
     }
-    return result;
+    if (taken) STWS_P_SWAP(&c->driver, 0);
+    if (taken && c->watchers) stws_p_signal(c);
+    if (mine) stws_p_unlock(c);
+    else stws_p_unlock_and_wake(c);
+    return result < 0 ? stws_p_refuse(c, result, stws_p_refusal_of(result)) : result;
 }
 static int stws_p_header_list_valid(const char *const *list) {
     for (; list && list[0]; list += 2) if (!list[1] || !*list[0]) return 0;
@@ -7176,17 +7521,28 @@ static int stws_p_subscribe(stws *c, const char *destination, const stws_subscri
     stws_p_remove_sub(&c->s.subs, sub);
     return STWS_ERR_LIMIT;
 }
+/* NULL when it can be used; or a sentence. */
+static const char *stws_p_subscription_wrong(const char *destination, const stws_subscription *o) {
+    static const char *const acks[] = {"auto", "client", "client-individual", NULL};
+    if (!destination || !*destination) return "stws_subscribe: there is no destination";
+    if (!stws_p_header_list_valid(o->headers)) return "stws_subscribe: headers has a name without a value, or none";
+    if (o->ack && !stws_p_is_one_of(o->ack, acks))
+        return "stws_subscribe: ack has to be \"auto\", \"client\" or \"client-individual\"";
+    if (o->ack_on < STWS_ACK_BY_CALL || o->ack_on > STWS_ACK_ON_RETURN)
+        return "stws_subscribe: ack_on has to be one of STWS_ACK_*";
+    if (o->ack && o->ack_on && strcmp(o->ack, "auto") == 0)
+        return "stws_subscribe: with ack \"auto\" nothing is acknowledged: leave ack_on out";
+    return o->prefetch < 0 ? "stws_subscribe: prefetch is negative" : NULL;
+}
 STOMP_WS_API int stws_subscribe(stws *c, const char *destination, const stws_subscription *options) {
     static const stws_subscription none = {NULL, NULL, NULL, NULL, 0, 0, 0, NULL, NULL};
-    static const char *const acks[] = {"auto", "client", "client-individual", NULL};
     const stws_subscription *o = options ? options : &none;
-    const char *id = stws_p_wanted_id(o);
+    const char *id = stws_p_wanted_id(o), *wrong;
     stws_frame frame;
     int result;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
-    if (!destination || !*destination || !stws_p_header_list_valid(o->headers)) return STWS_ERR_USAGE;
-    if (o->ack && !stws_p_is_one_of(o->ack, acks + (o->ack_on != 0))) return STWS_ERR_USAGE;
-    if (o->ack_on < STWS_ACK_BY_CALL || o->ack_on > STWS_ACK_ON_RETURN || o->prefetch < 0) return STWS_ERR_USAGE;
+    wrong = stws_p_subscription_wrong(destination, o);
+    if (wrong) return stws_p_refuse(c, STWS_ERR_USAGE, wrong);
     stws_p_lock(c);
     stws_p_compose(&c->s, &frame, STWS_COMMAND_SUBSCRIBE);
     stws_p_add(&c->s, &frame, "destination", destination);
@@ -7195,8 +7551,11 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination, const stws_sub
     stws_p_add_list(&c->s, &frame, o->headers);
     result = stws_p_leaving(c);
     if (result != STWS_OK) return stws_p_finish_call(c, result);
-    if (id && stws_p_id_taken(&c->s.subs, id)) result = STWS_ERR_USAGE;
-    else if (c->s.overfull) result = STWS_ERR_LIMIT;
+    if (id && stws_p_id_taken(&c->s.subs, id)) {
+        stws_p_finish_call(c, STWS_ERR_USAGE);
+        return stws_p_refuse(c, STWS_ERR_USAGE, "stws_subscribe: another subscription has that id");
+    }
+    if (c->s.overfull) result = STWS_ERR_LIMIT;
     else if (!stws_p_can_say(c, &frame)) result = STWS_ERR_FRAME_BUILD;
     else result = stws_p_subscribe(c, destination, o);
     return stws_p_finish_call(c, result);
@@ -7227,8 +7586,10 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
     stws_p_lock(c);
     sub = stws_p_find_handle(&c->s.subs, handle);
     if (!sub) {
-        result = STWS_ERR_USAGE;
-    } else if (sub->sent && sub->sent != STWS_P_SKIPPED && !sub->behind && STWS_P_LOAD(&c->state) == STWS_CONNECTED) {
+        stws_p_unlock(c);
+        return stws_p_refuse(c, STWS_ERR_USAGE, "stws_unsubscribe: no subscription has that handle (any more)");
+    }
+    if (sub->sent && sub->sent != STWS_P_SKIPPED && !sub->behind && STWS_P_LOAD(&c->state) == STWS_CONNECTED) {
         durable = stws_p_sub_durable(&c->s.subs, sub);
         if (*durable && stws_p_profile_of(c->s.broker)->ends_before_forgets && sub->sent != STWS_P_ENDED)
             result = stws_p_submit_unsubscribe(c, sub, "");
@@ -7276,20 +7637,6 @@ static int stws_p_submit_with_receipt(stws *c, stws_frame *frame, int told) {
     return result == STWS_OK && told ? number : result;
 }
 
-/* Sleep until the driving thread has moved something: 1; 0 when the time is over. Under the lock, which it leaves
-   meanwhile: so no frame may be half composed. */
-static int stws_p_await_driver(stws *c, long long until) {
-#ifdef STOMP_WS_NO_THREADS
-    return (void)c, (void)until, 0;
-#else
-    int left = stws_p_until(c, until);
-    if (left == 0) return 0;
-    if (c->waiting) stws_p_poke(c->wake[1]);
-    stws_p_cond_wait(c->changed, c->mutex, left);
-    return 1;
-#endif
-}
-
 /* Say the ACK of a message that is given back. Where there is no room, another thread may make some; 0: it did not. */
 static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms) {
     stws *c = m->client;
@@ -7299,7 +7646,7 @@ static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms) {
         if (!until) until = timeout_ms < 0 ? STWS_P_NEVER : stws_p_in(c, timeout_ms);
         stws_p_lock(c);
         ends = c->write_error != 0; /* of its session */
-        goes_on = ends || (timeout_ms != 0 && !stws_p_is_driver(c) && stws_p_await_driver(c, until));
+        goes_on = ends || (timeout_ms != 0 && !stws_p_usually_drives(c) && stws_p_await_driver(c, until));
         stws_p_unlock(c);
         if (!goes_on) return 0;
     }
@@ -7308,7 +7655,7 @@ static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms) {
 
 /* The outbox is full. STWS_P_AGAIN: there may be room now; else the error. */
 static int stws_p_await_room(stws *c, long long *until) {
-    if (c->o.outbox_policy != STWS_FULL_BLOCK || stws_p_is_driver(c)) return STWS_ERR_FULL;
+    if (c->o.outbox_policy != STWS_FULL_BLOCK || stws_p_usually_drives(c)) return STWS_ERR_FULL;
     if (!*until) *until = stws_p_in(c, c->o.outbox_block_ms);
     return stws_p_await_driver(c, *until) ? STWS_P_CAST(int, STWS_P_AGAIN) : STWS_P_CAST(int, STWS_ERR_TIMEOUT);
 }
@@ -7328,7 +7675,9 @@ STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
     stws_frame frame;
     int result;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
-    if (!m || !stws_p_outgoing_valid(m)) return STWS_ERR_USAGE;
+    if (!m || !stws_p_outgoing_valid(m))
+        return stws_p_refuse(c, STWS_ERR_USAGE, "stws_send: there is no message or destination, body is NULL with a "
+                             "length, or headers has a name without a value");
     stws_p_lock(c);
     if (stws_p_send_again(c, m)) return stws_p_finish_call(c, STWS_OK);
     do {
@@ -7354,7 +7703,8 @@ static int stws_p_acknowledge(stws *c, const stws_message *m, int command_id, co
     int result;
     if (m && !m->client) return STWS_ERR_STALE; /* from a queue, after stws_destroy */
     if (stws_p_unusable(c)) return stws_p_unusable(c);
-    if (!m || m->client != c) return STWS_ERR_USAGE;
+    if (!m || m->client != c)
+        return stws_p_refuse(c, STWS_ERR_USAGE, "stws_ack: the message is NULL, or another client's");
     stws_p_lock(c);
     if (m->epoch != c->s.epoch || STWS_P_LOAD(&c->state) != STWS_CONNECTED) {
         c->s.stats.stale_acks++;
@@ -7382,7 +7732,7 @@ static int stws_p_transact(stws *c, int command_id, const char *transaction) {
     stws_frame frame;
     int result;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
-    if (!transaction || !*transaction) return STWS_ERR_USAGE;
+    if (!transaction || !*transaction) return stws_p_refuse(c, STWS_ERR_USAGE, "the transaction has no name");
     stws_p_lock(c);
     stws_p_compose(&c->s, &frame, command_id);
     stws_p_add(&c->s, &frame, "transaction", transaction);
@@ -7410,17 +7760,6 @@ static long long stws_p_flush_limit(const stws *c, long long until) {
     long long limit = oldest ? oldest->sent_us + stws_p_ms(c->o.receipt_timeout_ms) : STWS_P_NEVER;
     if (!oldest || !oldest->sent || !c->o.receipt_timeout_ms || c->s.broker != STWS_BROKER_SPRING) return until;
     return until == STWS_P_NEVER || limit < until ? limit : until;
-}
-
-/* Another thread drives: wait until it has flushed. Under the lock. */
-static int stws_p_flush_elsewhere(stws *c, long long until) {
-    unsigned losses = c->losses;
-    while (!stws_p_is_flushed(c)) {
-        if (STWS_P_LOAD(&c->state) == STWS_ENDED) return STWS_CLOSED;
-        if (!stws_p_await_driver(c, stws_p_flush_limit(c, until))) return STWS_ERR_TIMEOUT;
-    }
-    if (losses != c->losses && !c->o.confirm) return STWS_ERR_LOST;
-    return STWS_OK;
 }
 
 /* Write while the connection stands, and read no more than there is room for: the frames wait for stws_next. Inside a
@@ -7458,7 +7797,7 @@ static int stws_p_push_output(stws *c, int left) {
 static int stws_p_drive_once(stws *c, int timeout_ms) {
     int result;
     if (c->has_kept) return STWS_ERR_STATE;
-    result = stws_next(c, &c->kept, timeout_ms);
+    result = stws_p_next(c, &c->kept, timeout_ms);
     if (result <= 0) return result;
     if (c->o.on_event || (c->kept.type == STWS_EVENT_MESSAGE && c->o.on_message)) {
         stws_event e = c->kept;
@@ -7469,8 +7808,7 @@ static int stws_p_drive_once(stws *c, int timeout_ms) {
     c->has_kept = 1;
     return STWS_ERR_STATE;
 }
-static int stws_p_flush_here(stws *c, long long until) {
-    unsigned losses = c->losses;
+static int stws_p_flush_here(stws *c, long long until, unsigned losses) {
     long long limit;
     int result, left, flushed, unconfirmed;
     for (;;) {
@@ -7485,6 +7823,7 @@ static int stws_p_flush_here(stws *c, long long until) {
         if (left == 0 && limit != until)
             stws_p_say(c, STWS_ERR_TIMEOUT, "Spring's simple broker gives no receipts: do without option confirm");
         if (left == 0) return STWS_ERR_TIMEOUT;
+        if (stws_p_gives_way(c) || (c->has_kept && !stws_p_usually_drives(c))) return STWS_P_AGAIN;
         c->flushing = 1;
         if (c->state == STWS_CONNECTED && !unconfirmed && !c->write_error) result = stws_p_push_output(c, left);
         else if (c->calling) result = c->write_error ? c->write_error : STWS_P_CAST(int, STWS_ERR_STATE);
@@ -7493,16 +7832,40 @@ static int stws_p_flush_here(stws *c, long long until) {
         if (result < 0) return result;
     }
 }
+
+/* While another thread drives, wait for what that brings about; while none does, flush. An event that stws_next has to
+   give to the other thread is waited for, too. */
+static int stws_p_flush_beside(stws *c, long long until) {
+    int result = STWS_P_AGAIN, kept = 0;
+    unsigned losses;
+    stws_p_lock(c);
+    losses = c->losses;
+    stws_p_watch(c, 1);
+    while (result == STWS_P_AGAIN) {
+        if (!kept && !c->wanted && stws_p_try_take(c, STWS_P_FLUSHER)) {
+            stws_p_unlock(c);
+            result = stws_p_flush_here(c, until, losses);
+            kept = c->has_kept && result == STWS_P_AGAIN;
+            stws_p_let_others_drive(c);
+            stws_p_lock(c);
+            continue;
+        }
+        if (losses != c->losses && !c->o.confirm) result = STWS_ERR_LOST;
+        else if (stws_p_is_flushed(c)) result = STWS_OK;
+        else if (STWS_P_LOAD(&c->state) == STWS_ENDED) result = STWS_CLOSED;
+        else if (stws_p_until(c, stws_p_flush_limit(c, until)) == 0) result = STWS_ERR_TIMEOUT;
+        else stws_p_await_driver(c, kept ? stws_p_in(c, STWS_P_BLIND_MS) : stws_p_flush_limit(c, until));
+        kept = 0;
+    }
+    stws_p_watch(c, -1);
+    stws_p_unlock(c);
+    return result;
+}
 STOMP_WS_API int stws_flush(stws *c, int timeout_ms) {
     long long until;
-    int result = STWS_OK, mine;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     until = stws_p_in(c, timeout_ms);
-    stws_p_lock(c);
-    mine = stws_p_is_driver(c);
-    if (!mine) result = stws_p_flush_elsewhere(c, until);
-    stws_p_unlock(c);
-    return mine ? stws_p_flush_here(c, until) : result;
+    return stws_p_drives(c) ? stws_p_flush_here(c, until, c->losses) : stws_p_flush_beside(c, until);
 }
 
 /* ---- request and reply ---- */
@@ -7536,7 +7899,7 @@ static int stws_p_await_reply(stws *c, stws_p_reply *reply, const stws_subscript
     stws_event e;
     c->implied = implied;
     while (!reply->arrived) {
-        int left = stws_p_until(c, until), result = stws_next(c, &e, left);
+        int left = stws_p_until(c, until), result = stws_p_next(c, &e, left);
         if (result < 0 && !reply->arrived) return result;
         if (result > 0) stws_p_dispatch(c, &e);
         if (reply->arrived) break;
@@ -7545,17 +7908,11 @@ static int stws_p_await_reply(stws *c, stws_p_reply *reply, const stws_subscript
     }
     return reply->copy ? STWS_P_CAST(int, STWS_OK) : STWS_P_CAST(int, STWS_ERR_MEMORY);
 }
-STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_message **reply, int timeout_ms) {
+static int stws_p_request(stws *c, const stws_outgoing *message, stws_message **reply, long long until) {
     char to[48], correlation[STWS_P_ID_TEXT];
     stws_p_reply wanted = {to, correlation, NULL, 0};
     stws_subscription own = {NULL, NULL, NULL, NULL, 0, 0, 0, stws_p_take_reply, &wanted};
-    long long until;
-    int result = stws_p_undrivable(c), handle = 0, number;
-    if (result) return result;
-    if (!reply || !message || !stws_p_outgoing_valid(message)) return STWS_ERR_USAGE;
-    *reply = NULL;
-    until = stws_p_in(c, timeout_ms);
-    result = stws_connect(c, timeout_ms);
+    int result = stws_p_connect(c, until), handle = 0, number;
     if (result != STWS_OK) return result;
     stws_p_lock(c);
     number = stws_p_number_from(&c->s.next_receipt);
@@ -7576,6 +7933,18 @@ STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_messag
     *reply = wanted.copy;
     return result;
 }
+STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_message **reply, int timeout_ms) {
+    int result = stws_p_unusable(c);
+    if (reply) *reply = NULL;
+    if (result) return result;
+    if (!reply || !message || !stws_p_outgoing_valid(message))
+        return stws_p_refuse(c, STWS_ERR_USAGE, "stws_request: reply or message is NULL, or the message is not valid");
+    result = stws_p_take(c);
+    if (result != STWS_OK) return result;
+    result = stws_p_request(c, message, reply, stws_p_in(c, timeout_ms));
+    stws_p_let_others_drive(c);
+    return result;
+}
 
 /* ==== >>looking: state, errors, numbers ==== */
 STOMP_WS_API int stws_state(const stws *c) { return c ? STWS_P_LOAD(&c->state) : STWS_P_CAST(int, STWS_ENDED); }
@@ -7591,16 +7960,26 @@ STOMP_WS_API int stws_version(const stws *c) {
     return c ? STWS_P_LOAD(&c->s.version) : STWS_P_CAST(int, STWS_STOMP_NONE);
 }
 STOMP_WS_API int stws_error(const stws *c) { return c ? STWS_P_LOAD(&c->error) : STWS_P_CAST(int, STWS_ERR_MEMORY); }
-STOMP_WS_API const char *stws_error_text(const stws *c) { return c ? c->text : stws_result_text(STWS_ERR_MEMORY); }
+STOMP_WS_API const char *stws_error_text(const stws *c) {
+    if (!c) return stws_result_text(STWS_ERR_MEMORY);
+    if (stws_p_refusal.client == c) return stws_p_refusal.why;
+    if (c->broken || stws_p_usually_drives(c) || STWS_P_LOAD(&c->state) == STWS_ENDED) return c->text;
+    return stws_error(c) ? stws_result_text(stws_error(c)) : ""; /* the thread that drives may be writing it anew */
+}
 STOMP_WS_API int stws_http_status(const stws *c) { return c ? STWS_P_LOAD(&c->http_status) : 0; }
 STOMP_WS_API int stws_close_code(const stws *c) { return c ? STWS_P_LOAD(&c->close_code) : 0; }
 STOMP_WS_API void *stws_user(const stws *c) { return c ? c->o.user : NULL; }
 STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
+    int taken;
+    if (!out) return;
     memset(out, 0, sizeof *out);
     if (!c || c->broken) return;
     stws_p_lock(c);
-    if (c->shared_stats && stws_p_is_driver(c)) *c->shared_stats = c->s.stats;
+    taken = !stws_p_drives(c) && stws_p_try_take(c, STWS_P_WRITER);
+    if (c->shared_stats && (taken || stws_p_drives(c))) *c->shared_stats = c->s.stats;
     *out = c->shared_stats ? *c->shared_stats : c->s.stats;
+    if (taken) STWS_P_SWAP(&c->driver, 0);
+    if (taken && c->watchers) stws_p_signal(c);
     stws_p_unlock(c);
 }
 
@@ -7610,7 +7989,6 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 #undef STWS_P_AT
 #undef STWS_P_AVX2
 #undef STWS_P_CAST
-#undef STWS_P_DEFAULT
 #undef STWS_P_APART
 #undef STWS_P_HAS_PROXY
 #undef STWS_P_IS
@@ -7618,7 +7996,13 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 #undef STWS_P_LOAD
 #undef STWS_P_LOCK
 #undef STWS_P_LOOK_UP
+#undef STWS_P_CHOICE
+#undef STWS_P_COUNT
 #undef STWS_P_NEVER
+#undef STWS_P_NUMBER
+#undef STWS_P_PERCENT
+#undef STWS_P_SIZE
+#undef STWS_P_TIME
 #undef STWS_P_POINTER
 #undef STWS_P_RESULT_NAME
 #undef STWS_P_RESULT_NUMBER
@@ -7627,6 +8011,9 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 #undef STWS_P_SENT
 #undef STWS_P_SSE2
 #undef STWS_P_STORE
+#undef STWS_P_SWAP
+#undef STWS_P_TAKE
+#undef STWS_P_THREAD_LOCAL
 #undef STWS_P_TOPS
 #undef STWS_P_TWICE
 #undef STWS_P_UNLOCK

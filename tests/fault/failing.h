@@ -128,9 +128,6 @@ static const struct sure_site sure_sites[] = {
     {"stws_p_signal", "pthread_cond_broadcast", 1, "only where misused"},
     {"stws_p_queue_push", "pthread_cond_signal", 1, "only where misused"},
     {"stws_queue_pop", "pthread_cond_signal", 1, "only where misused"},
-    {"stws_p_note_driver", "pthread_self", 1, "it always succeeds"},
-    {"stws_p_is_driver", "pthread_self", 1, "it always succeeds"},
-    {"stws_p_is_driver", "pthread_equal", 1, "it always succeeds"},
 };
 enum { SURE_SITES = sizeof sure_sites / sizeof *sure_sites };
 
