@@ -40,10 +40,7 @@ static int may_drive(const struct actor *a) {
 /* A driving call begins: what it returned last is given back. */
 static void drive_begin(struct actor *a, const char *name) {
     struct world *w = a->w;
-    int i;
     world_enter(w);
-    for (i = 0; i < ACTORS; i++)
-        if (w->actors[i].driving == 2 && &w->actors[i] != a) w->actors[i].others = 1;
     calls_verbose("%s", name);
     a->doing = name;
     if (!a->in_callback) {
@@ -104,6 +101,7 @@ static void act_in_callback(struct actor *a, int kind, const stws_message *m) {
     world_enter(w);
     n = (w->armed == kind || w->armed == 7) && w->armed_left > 0 ? w->armed_left : 0;
     if (n) w->armed_left = 0;
+    world_inside(w);
     world_leave(w);
     if (n && m && !w->threaded) {
         w->hand = m;
@@ -114,6 +112,9 @@ static void act_in_callback(struct actor *a, int kind, const stws_message *m) {
     a->in_callback--;
     if (m && !w->threaded) w->hand = before;
     fiber_chance();
+    world_enter(w);
+    world_outside(w);
+    world_leave(w);
 }
 
 static void on_event(stws *client, const stws_event *e, void *user) {
@@ -249,6 +250,7 @@ static void check_idle(struct actor *a) {
     if (changes != fibers.changes) return;
     HOLDS(moves == w->moves && state == stws_state(w->peer.client),
           "stws_deadline and stws_fds said that nothing is due, and there was something to do");
+    if (w->o.before_subscribe) return; /* while it says "not yet", ACKs wait, too */
     if (stws_state(w->peer.client) == STWS_CONNECTED) check_acked(w, NULL, "all is quiet");
 }
 
@@ -303,7 +305,6 @@ static void act_flush(struct actor *a) {
     a->doing = "stws_flush";
     a->driving = a->driving ? a->driving : 2;
     a->drove = a->driving == 2 ? 0 : a->drove;
-    a->others = 0;
     world_leave(w);
     result = called(stws_flush(w->peer.client, ms));
     world_enter(w);
@@ -311,7 +312,6 @@ static void act_flush(struct actor *a) {
     if (a->driving == 2) a->driving = 0;
     a->doing = NULL;
     w->may_be_left = 1;
-    a->others = 0;
     if (result == STWS_OK && !w->threaded) check_none_missing(w, before, "stws_flush is done");
     world_leave(w);
 }

@@ -1,40 +1,32 @@
-/* calls_fibers.h - threads that are none: each has a stack of its own, and one of them runs at a
-   time. They change where one waits (poll, a lock, a condition, a join), or where the input says
-   so: at any call of the system's that the client makes. So what happens is the same each time.
+/* calls_fibers.h - threads of which one runs at a time. They change where one waits (poll, a lock, a
+   condition, a join), or where the input says so: at any call of the system's that the client makes.
+   So what happens is the same each time. They are real threads that pass a baton, as the client may
+   ask the system who it is called by.
 
    Time passes only when all of them wait. What else may happen then is for fibers.environment. */
 #ifndef CALLS_FIBERS_H
 #define CALLS_FIBERS_H
 
-#include <ucontext.h>
+#include <semaphore.h>
 
 #if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define CALLS_ASAN 1
-#endif
 #if __has_feature(thread_sanitizer)
 #define CALLS_TSAN 1
 #endif
 #endif
-#ifdef __SANITIZE_ADDRESS__
-#define CALLS_ASAN 1
-#endif
 #ifdef __SANITIZE_THREAD__
 #define CALLS_TSAN 1
 #endif
-#ifdef CALLS_ASAN
-#include <sanitizer/asan_interface.h>
-#include <sanitizer/common_interface_defs.h>
-#endif
 
-enum { FIBERS = 4, FIBER_STACK = 1 << 19, FIBER_LOCKS = 8 };
+enum { FIBERS = 4, FIBER_LOCKS = 8 };
 enum fiber_wait { WAIT_NOTHING, WAIT_LOCK, WAIT_POLL, WAIT_SIGNAL, WAIT_END };
 
 static const long long FIBER_NEVER = 9223372036854775807LL;
 
 struct fiber {
-    ucontext_t at;
-    void *fake; /* the sanitizer's */
+    pthread_t thread; /* there for all inputs */
+    sem_t turn;
+    int there;
     void *(*run)(void *);
     void *argument;
     int used, done;
@@ -52,15 +44,13 @@ struct fiber_lock {
 };
 
 static struct fibers {
-    struct fiber all[FIBERS]; /* the first is the program's own stack */
+    struct fiber all[FIBERS]; /* the first is the program's own thread */
     int current;
     int on;
     int created; /* by pthread_create, the last one */
     int preempt; /* after so many chances, somebody else runs; 0: nobody */
     unsigned long changes;
     struct fiber_lock locks[FIBER_LOCKS];
-    const void *bottom; /* of the program's own stack */
-    size_t size;
     long long *now_us;
     int (*is_ready)(const struct pollfd *fd); /* of a descriptor that is not the system's: 0, 1; -1 */
     void (*environment)(void);                /* all wait: make something happen */
@@ -68,68 +58,43 @@ static struct fibers {
     unsigned long idle; /* waits that ended at once, while nothing moved */
 } fibers;
 
-static char fiber_stacks[FIBERS][FIBER_STACK];
-
-static inline void fibers_reset(void) {
-    int i;
-    for (i = 0; i < FIBERS; i++) fibers.all[i].used = fibers.all[i].done = 0;
-    memset(fibers.locks, 0, sizeof fibers.locks);
-    fibers.all[0].used = 1;
-    fibers.all[0].wait = WAIT_NOTHING;
-    fibers.current = fibers.preempt = 0;
-    fibers.changes = fibers.idle = 0;
-}
-
 /* ==== changing over ==== */
 
-static inline void fiber_arrive(int from_end) {
-#ifdef CALLS_ASAN
-    const void *bottom;
-    size_t size;
-    void *fake = from_end ? NULL : fibers.all[fibers.current].fake;
-    __sanitizer_finish_switch_fiber(fake, &bottom, &size);
-    if (fibers.size == 0) {
-        fibers.bottom = bottom;
-        fibers.size = size;
-    }
-#else
-    (void)from_end;
-#endif
+static inline void fiber_await_turn(struct fiber *f) {
+    while (sem_wait(&f->turn) != 0)
+        if (errno != EINTR) abort();
 }
 
 static inline void fiber_switch(int to) {
-    int from = fibers.current;
-    if (from == to) return;
+    struct fiber *from = &fibers.all[fibers.current];
+    int ends = from->done; /* then its place may be taken again as soon as somebody else runs */
+    if (fibers.current == to) return;
     fibers.changes++;
     fibers.current = to;
-#ifdef CALLS_ASAN
-    __sanitizer_start_switch_fiber(fibers.all[from].done ? NULL : &fibers.all[from].fake,
-                                   to ? fiber_stacks[to] : fibers.bottom,
-                                   to ? (size_t)FIBER_STACK : fibers.size);
-#endif
-    if (swapcontext(&fibers.all[from].at, &fibers.all[to].at) != 0) abort();
-    fiber_arrive(0);
+    if (sem_post(&fibers.all[to].turn) != 0) abort();
+    if (!ends) fiber_await_turn(from);
 }
 
 static inline void fiber_schedule(void);
 
-static void fiber_begin(void) {
-    struct fiber *f = &fibers.all[fibers.current];
-    fiber_arrive(1);
-    f->run(f->argument);
-    f->done = 1;
-    fiber_schedule();
+static void *fiber_life(void *argument) {
+    struct fiber *f = (struct fiber *)argument;
+    for (;;) {
+        fiber_await_turn(f);
+        f->run(f->argument);
+        f->done = 1;
+        fiber_schedule();
+    }
+    return NULL;
 }
 
-static inline void fiber_prepare(struct fiber *f, char *stack) {
-    if (getcontext(&f->at) != 0) abort();
-    f->at.uc_stack.ss_sp = stack;
-    f->at.uc_stack.ss_size = FIBER_STACK;
-    f->at.uc_link = NULL;
-#ifdef CALLS_ASAN
-    __asan_unpoison_memory_region(stack, FIBER_STACK);
-#endif
-    makecontext(&f->at, fiber_begin, 0);
+static inline void fiber_prepare(struct fiber *f) {
+    if (f->there) return;
+    f->there = 1;
+    if (sem_init(&f->turn, 0, 0) != 0) abort();
+    if (f == fibers.all) return;
+    if ((pthread_create)(&f->thread, NULL, fiber_life, f) != 0) abort();
+    pthread_detach(f->thread);
 }
 
 /* The number of a new one, or 0 when there are too many. */
@@ -139,12 +104,22 @@ static inline int fiber_spawn(void *(*run)(void *), void *argument) {
     if (f == fibers.all + FIBERS) return 0;
     f->used = 1;
     f->done = f->signalled = 0;
-    f->fake = NULL;
     f->run = run;
     f->argument = argument;
     f->wait = WAIT_NOTHING;
-    fiber_prepare(f, fiber_stacks[f - fibers.all]);
+    fiber_prepare(f);
     return (int)(f - fibers.all);
+}
+
+static inline void fibers_reset(void) {
+    int i;
+    for (i = 0; i < FIBERS; i++) fibers.all[i].used = fibers.all[i].done = 0;
+    memset(fibers.locks, 0, sizeof fibers.locks);
+    fibers.all[0].used = 1;
+    fiber_prepare(&fibers.all[0]);
+    fibers.all[0].wait = WAIT_NOTHING;
+    fibers.current = fibers.preempt = 0;
+    fibers.changes = fibers.idle = 0;
 }
 
 /* ==== waiting ==== */
@@ -331,10 +306,6 @@ static int calls_join(pthread_t thread) {
     fiber_wait(WAIT_END, NULL, FIBER_NEVER);
     fiber_collect(self->other);
     return 0;
-}
-
-static pthread_t calls_self(void) {
-    return fibers.on ? (pthread_t)(fibers.current + 1) : (pthread_self)();
 }
 
 #endif

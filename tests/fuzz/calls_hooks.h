@@ -34,7 +34,6 @@ static int calls_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct
 static int calls_signal(pthread_cond_t *cond, int all);
 static int calls_create(pthread_t *thread, void *(*run)(void *), void *argument);
 static int calls_join(pthread_t thread);
-static pthread_t calls_self(void);
 
 #define STOMP_WS_MALLOC calls_malloc
 #define STOMP_WS_FREE free
@@ -51,6 +50,5 @@ static void calls_broken(const char *what);
 #define pthread_cond_broadcast(cond) calls_signal(cond, 1)
 #define pthread_create(thread, attributes, run, argument) calls_create(thread, run, argument)
 #define pthread_join(thread, result) calls_join(thread)
-#define pthread_self() calls_self()
 
 #endif

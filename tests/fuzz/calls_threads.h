@@ -63,7 +63,7 @@ static void *drive_thread(void *argument) {
     int n = 0;
     calls_actor = a;
     (pthread_mutex_lock)(&watchdog.mutex);
-    watchdog.driver = (pthread_self)();
+    watchdog.driver = pthread_self();
     (pthread_mutex_unlock)(&watchdog.mutex);
     while (a->in->left > 0 && !w->ended && n++ < THREAD_RECORDS) act_record(a);
     while (!w->ended) {

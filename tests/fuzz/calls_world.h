@@ -43,7 +43,7 @@ struct actor {
     const stws_message *popped;  /* out of the queue, and not given back */
     const char *doing;           /* the call that it is in */
     int number, driving, drove;  /* in a driving call (2: a flush); which has used the transport */
-    int others;                  /* drove since this flush began */
+    int inside;                  /* called by the client: a callback, or the transport */
     int in_callback, left;       /* records left to do */
     pthread_t thread;
 };
@@ -414,24 +414,32 @@ static void world_on_sent(struct peer *p, const struct sent *f) {
 
 /* ==== the transport ==== */
 
-/* Who drives, by what it does. Two cannot. */
-static void world_drives(struct world *w) {
+/* The client calls out, to a callback or its transport: only one thread drives. A flush may give way
+   to another thread that drives, and go on later. */
+static void world_inside(struct world *w) {
     struct actor *a = world_actor(w);
     int i;
-    if (!a->driving) return;
-    a->drove = 1;
     for (i = 0; i < ACTORS; i++) {
         const struct actor *b = &w->actors[i];
-        HOLDS(b == a || !b->driving || !b->drove, "two drive: %s and %s", a->doing, b->doing);
+        if (b == a) continue;
+        HOLDS(!b->inside, "two drive: %s and %s", a->doing ? a->doing : "a call",
+              b->doing ? b->doing : "a call");
+        HOLDS(!a->driving || b->driving != 1 || !b->drove, "two drive: %s and %s", a->doing,
+              b->doing);
     }
-    HOLDS(!a->others, "two drive: stws_flush, and what another thread has called meanwhile");
+    a->drove = a->driving;
+    a->inside++;
+}
+
+static void world_outside(struct world *w) {
+    world_actor(w)->inside--;
 }
 
 static int world_open(void *ctx, const stws_endpoint *to) {
     struct world *w = (struct world *)((struct peer *)ctx)->extra;
     int result;
     world_enter(w);
-    world_drives(w);
+    world_inside(w);
     if (!w->peer.is_open) {
         world_moved(w);
         memset(w->subs, 0, sizeof w->subs);
@@ -444,6 +452,9 @@ static int world_open(void *ctx, const stws_endpoint *to) {
     calls_verbose("open: %d", result);
     world_leave(w);
     fiber_chance();
+    world_enter(w);
+    world_outside(w);
+    world_leave(w);
     return result;
 }
 
@@ -451,14 +462,15 @@ static long world_read(void *ctx, char *buf, size_t len) {
     struct world *w = (struct world *)((struct peer *)ctx)->extra;
     char scrap[64];
     long n;
-    fiber_chance();
     world_enter(w);
-    world_drives(w);
+    world_inside(w);
+    fiber_chance();
     n = peer_t_read(ctx, buf, len);
     if (w->threaded && w->peer.out.len == 0)
         while (read(w->peer.pipe[0], scrap, sizeof scrap) > 0) continue;
     if (n) world_moved(w);
     if (n) calls_verbose("read: %ld", n);
+    world_outside(w);
     world_leave(w);
     return n;
 }
@@ -471,9 +483,9 @@ static void world_ring(struct world *w) {
 static long world_write(void *ctx, const char *buf, size_t len) {
     struct world *w = (struct world *)((struct peer *)ctx)->extra;
     long n;
-    fiber_chance();
     world_enter(w);
-    world_drives(w);
+    world_inside(w);
+    fiber_chance();
     n = peer_t_write(ctx, buf, len);
     calls_verbose("write %d: %ld", (int)len, n);
     if (n <= 0 || (size_t)n < len) w->blocked = 1;
@@ -482,6 +494,7 @@ static long world_write(void *ctx, const char *buf, size_t len) {
     HOLDS(w->peer.broken == 0, "the client breaks the protocol: %d", w->peer.broken);
     peer_forget(&w->peer);
     world_ring(w);
+    world_outside(w);
     world_leave(w);
     return n;
 }
@@ -490,7 +503,7 @@ static void world_close(void *ctx) {
     struct world *w = (struct world *)((struct peer *)ctx)->extra;
     int error, i;
     world_enter(w);
-    world_drives(w);
+    if (w->peer.client) world_inside(w);
     world_moved(w);
     error = w->peer.client ? stws_error(w->peer.client) : 0;
     calls_verbose("close: %d", error);
@@ -500,6 +513,7 @@ static void world_close(void *ctx) {
         for (i = 0; i < w->send_count; i++) w->sends[i].exposed = 1;
     w->logged_in = 0;
     memset(w->subs, 0, sizeof w->subs);
+    if (w->peer.client) world_outside(w);
     world_leave(w);
 }
 

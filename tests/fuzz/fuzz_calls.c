@@ -1,7 +1,7 @@
 /* Options and calls. The first octets of an input choose the options, all of them; the rest is a
    list of records: public calls, with all that they may be given, between turns, in callbacks, and
    from other threads in the middle of another call; and what the server, the network and the system
-   do meanwhile. Time, waiting and threads are simulated, so that an input always does the same.
+   do meanwhile. Time is simulated, and one thread runs at a time, so that an input always does the same.
 
    What must hold: what was accepted is written, or its end is told; with confirm the server has it.
    A message is handed out once, none is left out, and acknowledged is what was taken and nothing
