@@ -31,8 +31,8 @@ static int may_drive(const struct actor *a) {
     if (w->runner || w->destroyed) return 0;
     if (w->o.single_thread && a->number != 0) return 0;
     for (i = 0; i < ACTORS; i++)
-        if (&w->actors[i] != a &&
-            (w->actors[i].driving == 1 || (w->actors[i].driving && calls_without("flush_elsewhere"))))
+        if (&w->actors[i] != a && (w->actors[i].driving == 1 ||
+                                   (w->actors[i].driving && calls_without("flush_elsewhere"))))
             return 0;
     return 1;
 }
@@ -46,7 +46,7 @@ static void drive_begin(struct actor *a, const char *name) {
     if (!a->in_callback) {
         w->may_be_left = 0;
         a->driving = 1;
-        a->drove = 0;
+        a->drove = a->interrupted = 0;
         if (w->hand) given_back(w, w->hand_delivery);
         w->hand = NULL;
     }
@@ -299,6 +299,7 @@ static void act_flush(struct actor *a) {
     int ms = act_timeout(a), before, result;
     if (w->o.single_thread && a->number != 0) return;
     if (calls_without("flush") || (calls_without("flush_elsewhere") && !may_drive(a))) return;
+    if (calls_without("flush_elsewhere") && w->next_driven && fibers_alive()) return;
     world_enter(w);
     before = w->send_count;
     calls_verbose("stws_flush(%d)", ms);
@@ -447,7 +448,8 @@ static void send_end(struct world *w, int i, int result, int receipt) {
     world_enter(w);
     calls_verbose("send %d: %d", i, result);
     HOLDS(result < 0 || receipt || result == 0, "a send without a receipt returns %d", result);
-    HOLDS(result < 1 || result >= NUMBERS || !w->taken[result], "receipt %d is given twice", result);
+    HOLDS(result < 1 || result >= NUMBERS || !w->taken[result], "receipt %d is given twice",
+          result);
     HOLDS(result >= 0 || s->written == 0, "send %d was written, and refused (%d)", i, result);
     if (result > 0 && result < NUMBERS) w->taken[result] = 1;
     s->result = result;
@@ -549,7 +551,7 @@ static void act_ack(struct actor *a) {
     i = delivery_of(w, m->body);
     if (i >= 0) w->deliveries[i].user_acks++;
     world_leave(w);
-    result = choice & 1 ? stws_nack_in(w->peer.client, m, transaction)
+    result = choice & 1    ? stws_nack_in(w->peer.client, m, transaction)
              : transaction ? stws_ack_in(w->peer.client, m, transaction)
                            : stws_ack(w->peer.client, m);
     called(result);
@@ -654,7 +656,7 @@ static void act_start(struct actor *a) {
         return;
     }
     w->actors[fibers.created].driving = 1;
-    w->actors[fibers.created].drove = 0;
+    w->actors[fibers.created].drove = w->actors[fibers.created].interrupted = 0;
     w->actors[fibers.created].doing = "stws_start's thread";
     w->runner = fibers.created;
 }

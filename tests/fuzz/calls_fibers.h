@@ -52,10 +52,11 @@ static struct fibers {
     unsigned long changes;
     struct fiber_lock locks[FIBER_LOCKS];
     long long *now_us;
-    int (*is_ready)(const struct pollfd *fd); /* of a descriptor that is not the system's: 0, 1; -1 */
-    void (*environment)(void);                /* all wait: make something happen */
-    void (*intruder)(void);                   /* somebody new is to run */
-    unsigned long idle; /* waits that ended at once, while nothing moved */
+    int (*is_ready)(
+        const struct pollfd *fd); /* of a descriptor that is not the system's: 0, 1; -1 */
+    void (*environment)(void);    /* all wait: make something happen */
+    void (*intruder)(void);       /* somebody new is to run */
+    unsigned long idle;           /* waits that ended at once, while nothing moved */
 } fibers;
 
 /* ==== changing over ==== */

@@ -61,7 +61,7 @@ static size_t calls_large_size(unsigned which) {
 
 /* One option is out of its range, or near the end of it. */
 static void set_wild(struct world *w, stws_options *o, unsigned which, unsigned value) {
-    static const int ints[] = {-1,   -2,      1,        2,          3,     7,
+    static const int ints[] = {-1,   -2,      1,       2,          3,     7,
                                1000, 1 << 20, 1 << 28, 2147483647, -1000, -2147483647 - 1};
     size_t size = value & 64 ? calls_large_size(value & 15) : (size_t)1 << (value & 15);
     int number = ints[value % (sizeof ints / sizeof *ints)];

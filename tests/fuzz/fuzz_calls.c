@@ -99,7 +99,7 @@ static void say_frame(struct actor *a) {
         "MESSAGE\n\n",
         "RECEIPT\n\n",
         "CONNECTED\nversion:1.2\n\n",
-        "ERROR\nreceipt-id:receipt-1\n\n"};
+        "ERROR\nreceipt-id:receipt-4001\n\n"};
     struct world *w = a->w;
     int choice = act_octet(a);
     world_enter(w);
@@ -108,7 +108,6 @@ static void say_frame(struct actor *a) {
         size_t len = strlen(frame);
         peer_ws(&w->peer, choice & 32 ? STWS_WS_BINARY : STWS_WS_TEXT, 1, frame,
                 *frame == '\n' ? 1 : len + 1);
-        if ((choice & 7) == 7) w->refused[1] = 1;
         if (choice & 64) peer_ws(&w->peer, STWS_WS_PING, 1, "ping", 4);
     }
     world_ring(w);
@@ -201,19 +200,19 @@ struct act {
 };
 
 static const struct act acts[] = {
-    {act_step, 0},        {act_step, 0},         {act_pass, 0},      {act_pass, 0},
-    {act_next, 0},        {act_run, 0},          {act_connect, 0},   {act_flush, 0},
-    {act_request, 0},     {act_idle, 0},         {act_look, 0},      {act_subscribe, 0},
-    {act_subscribe, 0},   {act_unsubscribe, 0},  {act_send, 0},      {act_send, 0},
-    {act_send_plain, 0},  {act_send_text, 0},    {act_ack, 0},       {act_ack, 0},
-    {act_copy, 0},        {act_transaction, 0},  {act_disconnect, 0}, {act_stop, 0},
-    {act_reconnect, 0},   {act_pop, 0},          {act_pop, 0},       {act_close_queue, 0},
-    {act_start, 0},       {act_join, 0},         {act_nothing, 0},   {act_fill, 0},
-    {act_arm, 1},         {act_arm, 1},          {act_hook, 1},      {act_preempt, 1},
-    {act_preempt, 1},     {act_yield, 0},        {say_message, 1},   {say_message, 1},
-    {say_messages, 1},    {say_receipt, 1},      {say_receipt, 1},   {say_frame, 1},
-    {say_end, 1},         {say_end, 1},          {set_automatic, 1}, {say_login, 1},
-    {set_answer, 1},      {set_transport, 1},    {set_faults, 1},    {set_heal, 1},
+    {act_step, 0},       {act_step, 0},        {act_pass, 0},       {act_pass, 0},
+    {act_next, 0},       {act_run, 0},         {act_connect, 0},    {act_flush, 0},
+    {act_request, 0},    {act_idle, 0},        {act_look, 0},       {act_subscribe, 0},
+    {act_subscribe, 0},  {act_unsubscribe, 0}, {act_send, 0},       {act_send, 0},
+    {act_send_plain, 0}, {act_send_text, 0},   {act_ack, 0},        {act_ack, 0},
+    {act_copy, 0},       {act_transaction, 0}, {act_disconnect, 0}, {act_stop, 0},
+    {act_reconnect, 0},  {act_pop, 0},         {act_pop, 0},        {act_close_queue, 0},
+    {act_start, 0},      {act_join, 0},        {act_nothing, 0},    {act_fill, 0},
+    {act_arm, 1},        {act_arm, 1},         {act_hook, 1},       {act_preempt, 1},
+    {act_preempt, 1},    {act_yield, 0},       {say_message, 1},    {say_message, 1},
+    {say_messages, 1},   {say_receipt, 1},     {say_receipt, 1},    {say_frame, 1},
+    {say_end, 1},        {say_end, 1},         {set_automatic, 1},  {say_login, 1},
+    {set_answer, 1},     {set_transport, 1},   {set_faults, 1},     {set_heal, 1},
     {oversleep, 1}};
 
 enum { ACTS = sizeof acts / sizeof *acts };
@@ -239,8 +238,8 @@ static void *other_thread(void *argument) {
         (void)d;
         if (stws_queue_pop(a->w->queue, &a->popped, 0) != 0 || !a->popped) given_back(a->w, i);
         if (a->popped && delivery_of(a->w, a->popped->body) != i) handed(a->w, a->popped, 1);
-        if (a->popped) a->w->actors[0].popped = a->w->actors[0].popped ? a->w->actors[0].popped
-                                                                      : a->popped;
+        if (a->popped)
+            a->w->actors[0].popped = a->w->actors[0].popped ? a->w->actors[0].popped : a->popped;
         a->popped = NULL;
     }
     a->doing = NULL;
@@ -504,8 +503,10 @@ static void world_finish(struct world *w) {
     if (!w->ended && !w->asked && !w->stopped) {
         w->asked_until_us = w->peer.now_us + 2000000;
         w->asked = 1;
-        if (choice % 2) w->stopped = 1, stws_stop(w->peer.client);
-        else stws_disconnect(w->peer.client, 2000);
+        if (choice % 2)
+            w->stopped = 1, stws_stop(w->peer.client);
+        else
+            stws_disconnect(w->peer.client, 2000);
     }
     set_heal(a);
     left = (w->asked_until_us - w->peer.now_us) / 1000;
