@@ -451,12 +451,14 @@ static void drain_queue(struct world *w, struct actor *a) {
 
 /* A network that works, and time: everything has to arrive. */
 static void settle(struct world *w) {
+    unsigned long moves = w->moves + 1;
     int i;
     if (w->asked || w->stopped || w->ended || w->runner) return;
     set_heal(&w->actors[0]);
     if (w->peer.is_open && w->peer.version)
         while (w->held_count > 0) world_say_receipt(w, w->held[--w->held_count]);
-    for (i = 0; i < 3 && !w->ended; i++) {
+    for (i = 0; i < DELIVERIES && !w->ended && moves != w->moves; i++) {
+        moves = w->moves;
         drive_on(w, 20000, 0);
         drain_queue(w, &w->actors[0]); /* a full one holds the client back */
     }
