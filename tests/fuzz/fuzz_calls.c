@@ -445,7 +445,7 @@ static void drain_queue(struct world *w, struct actor *a) {
         i = a->popped ? delivery_of(w, a->popped->body) : -1;
         result = stws_queue_pop(w->queue, &a->popped, 0);
         if (result != 0 || !a->popped) given_back(w, i);
-        if (result == 1) handed(w, a->popped, 1);
+        if (result == 1) handed(w, a->popped, 1), world_moved(w);
     }
 }
 
