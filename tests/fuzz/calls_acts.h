@@ -65,9 +65,9 @@ static int drive_end(struct actor *a, int result, int how) {
     if (how == LEAVES_MORE) w->may_be_left = 1;
     if (how == ENDS_IT && !a->in_callback && result != STWS_ERR_STATE) {
         HOLDS(!w->ended || w->end_result == result, "two ends: %d and %d", w->end_result, result);
+        if (!w->ended) w->ended_us = w->peer.now_us, w->ended_by_stop = w->stopped;
         w->ended = 1;
         w->end_result = result;
-        w->final = 1;
     }
     world_leave(w);
     return result;
@@ -477,7 +477,7 @@ static void act_send(struct actor *a) {
     static const char *const types[] = {NULL, "text/plain"};
     struct world *w = a->w;
     const char *headers[7] = {NULL};
-    char note[16], body[16];
+    char *note = fuzz_room(16), body[16];
     stws_outgoing out = {0};
     int choice = act_octet(a), more = act_octet(a), i, n = 0;
     char *own;
@@ -488,7 +488,7 @@ static void act_send(struct actor *a) {
     out.transaction = calls_without("transaction") ? NULL : transactions[choice >> 3 & 3];
     out.content_type = types[choice >> 5 & 1];
     i = send_begin(w, out.transaction != NULL);
-    snprintf(note, sizeof note, "%d", i);
+    snprintf(note, 16, "%d", i);
     snprintf(body, sizeof body, "s%d ", i);
     if (choice & 64) headers[n++] = "u", headers[n++] = note;
     if (choice & 128) headers[n++] = "x", headers[n++] = "a longer value, which takes some room";
@@ -510,6 +510,7 @@ static void act_send(struct actor *a) {
                   out.transaction ? out.transaction : "-");
     send_checked(w, &out, i, out.receipt);
     free(own);
+    free(note);
 }
 
 static void act_send_plain(struct actor *a) {
@@ -671,7 +672,9 @@ static void act_join(struct actor *a) {
     w->actors[w->runner].driving = 0;
     w->actors[w->runner].doing = NULL;
     w->runner = 0;
-    w->ended = w->final = 1;
+    w->ended_us = w->peer.now_us;
+    w->ended_by_stop = w->stopped;
+    w->ended = 1;
     w->end_result = result == 0 ? (int)STWS_CLOSED : result;
 }
 

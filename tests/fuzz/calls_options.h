@@ -65,12 +65,12 @@ static void set_wild(struct world *w, stws_options *o, unsigned which, unsigned 
                                1000, 1 << 20, 1 << 28, 2147483647, -1000, -2147483647 - 1};
     size_t size = value & 64 ? calls_large_size(value & 15) : (size_t)1 << (value & 15);
     int number = ints[value % (sizeof ints / sizeof *ints)];
-    if (which == 0 || which > INTS + SIZES || calls_without("wild")) return;
+    if (calls_without("wild")) return;
     w->wild = 1;
-    if (which <= INTS)
-        memcpy((char *)o + calls_ints[which - 1], &number, sizeof number);
+    if (which < 128)
+        memcpy((char *)o + calls_ints[which % INTS], &number, sizeof number);
     else
-        memcpy((char *)o + calls_sizes[which - INTS - 1], &size, sizeof size);
+        memcpy((char *)o + calls_sizes[which % SIZES], &size, sizeof size);
 }
 
 static void set_strings(stws_options *o, unsigned choice) {

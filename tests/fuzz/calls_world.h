@@ -62,7 +62,7 @@ struct world {
     pthread_mutex_t mutex;
 
     /* the application */
-    int next_driven, watchful, ended, end_result, final;
+    int next_driven, watchful, ended, end_result, ended_by_stop;
     int runner, may_be_left;
     int armed, armed_left; /* callbacks of that kind do so many records */
     int hook_answer, hooks_left;
@@ -70,7 +70,7 @@ struct world {
     const stws_message *hand; /* what stws_next has returned */
     int hand_delivery;
     int asked, stopped, destroyed;
-    long long asked_until_us;
+    long long asked_until_us, ended_us, dry_us;
     int final_told; /* DISCONNECTED that say never */
     int dry;        /* no more is to be read of the input */
     int waits;      /* for time to pass, in a row */

@@ -273,7 +273,7 @@ static void end_from_outside(struct world *w) {
     w->stopped = 1;
     stws_stop(w->peer.client);
     if (w->queue) stws_queue_close(w->queue);
-    w->asked_until_us = w->peer.now_us;
+    w->dry_us = w->peer.now_us;
 }
 
 static void environment(void) {
@@ -299,7 +299,7 @@ static void environment(void) {
         return;
     }
     if (first != FIBER_NEVER) {
-        HOLDS(!w->dry || first <= w->asked_until_us + END_MS * 1000LL, "a call does not return");
+        HOLDS(!w->dry || first <= w->dry_us + END_MS * 1000LL, "a call does not return");
         if (first > w->peer.now_us) w->peer.now_us = first;
         return;
     }
@@ -340,8 +340,7 @@ static void options_of(struct world *w) {
     set_strings(o, fuzz_octet(&w->in));
     which = fuzz_octet(&w->in);
     value = fuzz_octet(&w->in);
-    if (!(b & 64)) which = 0;
-    set_wild(w, o, which, value);
+    if (b & 64) set_wild(w, o, which, value);
     if (!w->next_driven) o->on_event = on_event;
     if (!w->next_driven && !(b & 128)) o->on_message = on_message;
     o->queue = w->queue;
@@ -471,8 +470,8 @@ static void settle(struct world *w) {
 /* The end was told as a success: then nothing was left, unless the time for it was over. */
 static void check_end(struct world *w) {
     int i;
-    if (!w->ended || w->end_result != STWS_CLOSED || !w->asked || w->stopped) return;
-    if (w->peer.now_us + 5000 < w->asked_until_us)
+    if (!w->ended || w->end_result != STWS_CLOSED || !w->asked || w->ended_by_stop) return;
+    if (w->ended_us + 5000 < w->asked_until_us)
         check_none_missing(w, w->send_count, "stws_disconnect ends well before its time");
     for (i = 0; i < NUMBERS; i++)
         HOLDS(!w->told[i] || w->taken[i] || i > 0, "a receipt that nobody has asked for");
@@ -493,7 +492,8 @@ static void world_finish(struct world *w) {
     long long left;
     fibers.preempt = 0;
     w->dry = 1;
-    w->asked_until_us = w->asked ? w->asked_until_us : w->peer.now_us;
+    w->dry_us = w->peer.now_us;
+    if (!w->asked) w->asked_until_us = w->peer.now_us;
     if (w->runner || fibers_alive()) {
         end_from_outside(w);
         wait_for_others(w);
