@@ -81,7 +81,8 @@ bounded. [D4]
 
 ## Memory
 `stws_create` allocates one block. [Y1] After CONNECTED nothing more is allocated as long as frames fit into rx_buffer
-and tx_buffer; for a larger one the buffer grows (never from a length that a peer only declares) and shrinks back when
+and tx_buffer, but by stws_request, stws_connect, stws_close and stws_flush for events that they keep for stws_next; for
+a larger frame the buffer grows (never from a length that a peer only declares) and shrinks back when
 the connection ends. [Y2] `stws_init` puts a client into memory of yours, of the size that `stws_size` says, and then
 there is no heap at all: the buffers are the limit. [Y3] A message is a view into the receive buffer, unescaped where
 it lies; every name, value and body also ends in a NUL octet, so that each is a C string (a body may hold NULs of its
@@ -129,8 +130,9 @@ time-outs, HTTP 408, 425, 429, 5xx (with Retry-After), a lost heart-beat, an ERR
 
 `urls` names several servers, tried in turn. [E5] `before_connect` and `before_subscribe` are asked before each attempt
 and each SUBSCRIBE, and may bring a fresh URL, token or header, or say "not yet". [E6] `stws_reconnect_now` and
-`max_session_ms` leave a good session for a new one at once (the old one ends first: two would deliver twice). [E7]
-A session begins with CONNECT, the SUBSCRIBEs (of the last max_subscriptions the oldest first), and the outbox. [E8]
+`max_session_ms` leave a good session for a new one, once what was accepted is written, within close_timeout_ms (the old
+one ends first: two would deliver twice). [E7] Every end of the client is told: STWS_EVENT_DISCONNECTED with retry_ms
+-1. A session begins with CONNECT, the SUBSCRIBEs (of the last max_subscriptions the oldest first), and the outbox. [E8]
 
 A receipt ends as STWS_OK, STWS_ERR_BROKER (an ERROR named it), STWS_ERR_TIMEOUT or STWS_ERR_LOST: nothing waits for
 ever. [E9] Spring's simple broker sends receipts for DISCONNECT only.
@@ -504,7 +506,8 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
                      STWS_ERR_TIMEOUT, STWS_ERR_LOST, or what kept the frame from being sent; handle: of the
                      subscription that it confirms, or 0
        ERROR         message: the ERROR frame; result and text: the error and its sentence
-       DISCONNECTED  result and text: why; retry_ms: when the next attempt comes, -1: never
+       DISCONNECTED  result and text: why; retry_ms: when the next attempt comes; -1: never, the client has ended, with
+                     STWS_CLOSED where the program asked for that
        UNHANDLED     message: a frame of a command that nobody knows
        OUTBOX_HIGH, OUTBOX_LOW   the outbox fills: send less; it has emptied: go on (options outbox_high, outbox_low)
    stws_on_message, stws_on_event   Called back with what the options or the subscription have as user.
@@ -651,17 +654,27 @@ typedef struct stws_allocator {
        The same in one block from the allocator. NULL only without memory: with wrong options there is a client too, and
        its first driving call returns the error. Threads: any. Allocates, does not block.
    stws_destroy(client)
-       Close at once, wipe secrets, release. NULL is fine. Threads: the driving one, outside callbacks, when no other
-       uses the client any more. Does not allocate or block. No callback comes after it.
+       Discards what was not sent; call stws_close first. Closes at once, wipes secrets, releases the memory. NULL is
+       fine. It stops and joins the thread of stws_start; in a callback, and beside another thread that drives, it does
+       nothing. Threads: any, when no other uses the client any more. Does not allocate, and blocks only to join. No
+       callback comes after it.
    stws_stop(client)
        End: what waits is written as far as it goes at once, then DISCONNECT and close. stws_run returns 0, stws_next
        STWS_CLOSED. Threads: any, callbacks, signal handlers. Does not allocate or block.
    stws_disconnect(client, timeout_ms)
        End gracefully: send what waits, DISCONNECT with a receipt, wait for it, close 1000, all within timeout_ms (-1:
-       close_timeout_ms). It only asks: drive on until STWS_CLOSED. Messages still come. STWS_OK, or STWS_ERR_MEMORY of
-       NULL. Threads: any. Does not allocate or block. STOMP 1.2, "DISCONNECT".
+       close_timeout_ms). It only asks: drive on until the end. Messages still come and can be acknowledged, and the
+       message in hand is acknowledged first, if the library is to do that. Where the connection breaks, the client
+       connects again and goes on; what it cannot send, or what is not confirmed in time, makes the end STWS_ERR_LOST,
+       with a sentence. STWS_OK, or STWS_ERR_MEMORY of NULL. Threads: any. Does not allocate or block. STOMP 1.2,
+       "DISCONNECT".
+   stws_close(client, timeout_ms)
+       stws_disconnect with that timeout_ms, and drive until the end: 0 when nothing was lost, STWS_ERR_LOST, or the
+       error that the client has ended with; STWS_ERR_STATE in a callback. While another thread drives, it waits for
+       that. Threads: any, outside callbacks. Does not allocate; blocks. STOMP 1.2, "DISCONNECT".
    stws_reconnect_now(client)
-       Leave the connection for a new one: STWS_OK; NULL: STWS_ERR_MEMORY. Threads: any. Does not allocate or block. */
+       Leave the connection for a new one, once what was accepted is written (close_timeout_ms at most): STWS_OK; NULL:
+       STWS_ERR_MEMORY. Threads: any. Does not allocate or block. */
 typedef struct stws_attempt {
     int number; /* 1 for the first since the last stable session */
     const char *url, *login, *passcode;
@@ -715,6 +728,7 @@ STOMP_WS_API stws *stws_create(const stws_options *options);
 STOMP_WS_API void stws_destroy(stws *client);
 STOMP_WS_API void stws_stop(stws *client);
 STOMP_WS_API int stws_disconnect(stws *client, int timeout_ms);
+STOMP_WS_API int stws_close(stws *client, int timeout_ms);
 STOMP_WS_API int stws_reconnect_now(stws *client);
 /* ==== >>drive: three ways to make it run ==== */
 /* Threads: one at a time drives a client. A driving call beside another thread's, or in a callback of the client, is
@@ -726,9 +740,12 @@ STOMP_WS_API int stws_reconnect_now(stws *client);
    stws_next(client, event, timeout_ms)
        The core: connect when there is no connection, and return the next event. 1: *event, whose views hold until the
        next driving call. 0: none came in time. STWS_CLOSED: the end that was asked for; another error: the client has
-       ended for good, and stws_error_text says why. Subscriptions with a callback are called back and make no event.
+       ended for good, and stws_error_text says why. Subscriptions with a callback are called back and make no event;
+       the callbacks of the options are not called. One call gives one event: in an event loop of your own call it until
+       it returns 0.
    stws_run(client)
-       Call back until the end: 0 after stws_stop or stws_disconnect, else the final error. Blocks.
+       Call back until the end: 0 after stws_stop or stws_disconnect (STWS_ERR_LOST when that lost something), else the
+       final error. Blocks.
    stws_run_many(clients, count, timeout_ms)
        The same for several, until all have ended: 0, or STWS_ERR_TIMEOUT; STWS_ERR_USAGE when clients is NULL. A turn
        costs O(count) and a wait covers 64 clients at once: for thousands use an event loop and the calls below.
@@ -745,9 +762,11 @@ STOMP_WS_API int stws_reconnect_now(stws *client);
    stws_step(client)
        Do what can be done without blocking, calling back: 0; at the end STWS_CLOSED or the error.
    stws_flush(client, timeout_ms)
-       Write what waits: 0 when all is out and, with confirm, confirmed; STWS_ERR_TIMEOUT, STWS_ERR_MEMORY of NULL, or
-       an error. The driving thread drives meanwhile, another waits; a callback only writes. STWS_ERR_STATE: that is not
-       enough, or an event without a callback waits for stws_next (CONNECTED, DISCONNECTED do not, and are not told). */
+       Write what waits: 0 when all is out and, with confirm, confirmed; STWS_ERR_TIMEOUT, STWS_ERR_MEMORY of NULL,
+       STWS_ERR_FULL, or an error. While another thread drives it waits. Otherwise it drives, calling back. Events
+       without a callback are kept for stws_next: copies of up to rx_buffer bytes, and one more, which is STWS_ERR_FULL
+       (CONNECTED and DISCONNECTED are not kept). It may end the life of the event that stws_next gave last: stws_ack of
+       that one is STWS_ERR_STALE then. A callback only writes; STWS_ERR_STATE: that is not enough. */
 typedef struct stws_fd { int fd, wants; } stws_fd;
 STOMP_WS_API int stws_next(stws *client, stws_event *event, int timeout_ms);
 STOMP_WS_API int stws_run(stws *client);
@@ -781,12 +800,16 @@ STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
                       event tells how it ended; no_content_length: 1: leave that out; STWS_AS_TEXT: only where the
                       broker takes that for text (ActiveMQ and Artemis make a TextMessage of it).
    stws_subscribe(client, destination, options)
-       A handle > 0 for a destination, good across reconnects. options may be NULL. STOMP 1.2, "SUBSCRIBE".
+       A handle > 0 for a destination, good across reconnects: so subscribe once, not at each CONNECTED. options may be
+       NULL. STOMP 1.2, "SUBSCRIBE".
    stws_unsubscribe(client, handle)
-       End a handle: 0. Messages may still come, as nobody's; a durable one is forgotten. STOMP 1.2, "UNSUBSCRIBE".
+       End a handle: 0. Messages may still come, and match no subscription; a durable one is forgotten. While a message
+       of it is in hand that the library is to acknowledge, UNSUBSCRIBE follows that ACK, and the id is free after it.
+       STOMP 1.2, "UNSUBSCRIBE".
    stws_send(client, destination, body, body_len), stws_send_text(client, destination, text), stws_send_ex(client,
    message)
-       Copy a body for destination to output or outbox: 0, or the receipt's number (> 0). STOMP 1.2, "SEND".
+       Copy a body for destination to output or outbox: 0, or the receipt's number (> 0). With STWS_FULL_BLOCK it also
+       waits for one of max_receipts. STOMP 1.2, "SEND".
    stws_ack(client, message), stws_nack(client, message), stws_ack_in(client, message, transaction), stws_nack_in(...)
        As the version says it: id, or message-id and subscription. STWS_ERR_STALE when the message came in an earlier
        session: nothing is sent. STWS_ERR_FRAME_BUILD for NACK in STOMP 1.0. STOMP 1.2, "ACK", "NACK".
@@ -795,8 +818,8 @@ STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
        another session. STOMP 1.2, "BEGIN", "COMMIT", "ABORT".
    stws_request(client, message, reply, timeout_ms)
        Send with a reply-to and a correlation-id of its own, and wait for the answer: 0 and *reply, to be freed with
-       stws_message_free; STWS_ERR_TIMEOUT after timeout_ms, STWS_ERR_BROKER, or an error. Drives: the driving thread
-       only, calling back. */
+       stws_message_free; STWS_ERR_TIMEOUT after timeout_ms, STWS_ERR_BROKER, or an error. Drives, calling
+       back; events without a callback are kept for stws_next, as stws_flush does. */
 enum { STWS_AS_TEXT = 2 };
 enum { STWS_ACK_BY_CALL = 0, STWS_ACK_ON_HANDOVER = 1, STWS_ACK_ON_RETURN = 2 };
 typedef struct stws_subscription {
@@ -842,7 +865,8 @@ STOMP_WS_API int stws_request(stws *client, const stws_outgoing *message, stws_m
        sessions, reconnects
        invalid_utf8             text messages that were none
        stale_acks               ACKs that were not sent, see stws_ack
-       unknown_subscription     messages of nobody's
+       unknown_subscription     messages that match no subscription
+       matched_by_destination   messages that name no subscription, given to that of their destination
        dropped                  sends that outbox_policy took, or that a session could not say
        late_loops               turns that came too late for a heart-beat
        rtt_us                   microseconds from the last SEND with a receipt to that; -1: none yet
@@ -859,6 +883,7 @@ typedef struct stws_stats_numbers {
     unsigned long long frames_in, frames_out, messages_in, messages_out, heartbeats_in, heartbeats_out;
     unsigned long long sessions, reconnects, invalid_utf8, stale_acks, unknown_subscription, dropped, late_loops;
     long long rtt_us, heartbeat_slack_ms;
+    unsigned long long matched_by_destination;
 } stws_stats_numbers;
 STOMP_WS_API int stws_state(const stws *client);
 STOMP_WS_API const char *stws_state_name(int state);
@@ -875,9 +900,11 @@ STOMP_WS_API void stws_stats(stws *client, stws_stats_numbers *out);
    nothing. Threads: any; create and destroy come before and after the clients. Only create allocates, only pop blocks.
    stws_queue_create(capacity)
        A queue for capacity bytes (1 to 2147483647, or 0: 65,536) in one block of memory; NULL without memory, and for
-       a larger capacity. The clients' end does not close it.
+       a larger capacity.
    stws_queue_pop(queue, message, timeout_ms)
-       1 and *message; 0 after timeout_ms (-1: no limit); STWS_CLOSED once it is closed and empty; STWS_ERR_MEMORY of a
+       1 and *message; 0 after timeout_ms (-1: no limit); STWS_CLOSED once it is empty and either closed, or every
+       client that it was given to has ended or is destroyed (a client that is created later opens it again);
+       STWS_ERR_MEMORY of a
        queue that is NULL, STWS_ERR_USAGE where message is. *message on entry is the one taken before, and given back by
        this call, or NULL: so set a variable to NULL once, and loop. Each thread has its own. While there is no room for
        the ACK that is due when it is given back, it stays, and 0 is returned after timeout_ms, to the driving thread at
@@ -2710,6 +2737,7 @@ typedef struct stws_p_subs {
 enum { STWS_P_RECEIPT_FREE, STWS_P_RECEIPT_WAITING, STWS_P_RECEIPT_DONE };
 typedef struct stws_p_receipt {
     int number, state, result, handle;
+    int next_done; /* place of the one that ended after it */
     long long sent_us, deadline_us; /* deadline_us: STWS_P_UNSENT while its frame waits */
 } stws_p_receipt;
 
@@ -2722,6 +2750,7 @@ typedef struct stws_p_record {
     unsigned char confirm, sent, done;
     unsigned char tied, confirmed; /* part of a transaction, which keeps it until that is over, also when confirmed */
     unsigned char broken;          /* a BEGIN whose transaction cannot be said whole any more */
+    uint32_t link;                 /* the next record of its chain, see stws_p_chain_of */
     long long sent_us;
 } stws_p_record;
 
@@ -2755,7 +2784,9 @@ typedef struct stws_p_session {
     int answered;  /* the user has sent an ACK or NACK for it */
     int in_opcode; /* of the message its bytes came in */
     size_t taken;  /* octets of the frame that was handed out last */
+    int dry;       /* what was read has been looked at, and holds no whole frame more */
     unsigned char *pool; /* as large as the output asks for, like `said` */
+    int no_random;       /* there was no masking key: nothing more can be sent in this session */
     size_t said_cap, pool_size, pool_left;
     stws_random random;
     int version, broker, peer_close_code;
@@ -2766,8 +2797,11 @@ typedef struct stws_p_session {
     char *peer_close_reason; /* lies in the client's `where`, and is looked at once, before that is used */
     stws_p_subs subs;
     stws_p_receipt *receipts;
-    int next_receipt, receipts_waiting, receipts_done, oldest_receipt;
+    int next_receipt, receipts_waiting, receipts_done, first_done, last_done;
     stws_p_ring outbox;
+    uint32_t *chains;   /* with confirm: the records by their receipts' numbers */
+    size_t chain_count; /* a power of two */
+    size_t unconfirmed; /* records whose confirmation is to come */
     stws_stats_numbers stats;
 } stws_p_session;
 
@@ -2780,7 +2814,8 @@ static int stws_p_masking_key(stws_p_session *s, unsigned char key[4]) {
     static const unsigned char zero[4] = {0, 0, 0, 0};
     do {
         if (s->pool_left < 4) {
-            if (stws_p_random(s, s->pool, s->pool_size) != 0) return 0;
+            s->no_random = stws_p_random(s, s->pool, s->pool_size) != 0;
+            if (s->no_random) return 0;
             s->pool_left = s->pool_size;
         }
         s->pool_left -= 4;
@@ -3182,6 +3217,7 @@ static int stws_p_next_frame(stws_p_session *s, stws_frame *frame) {
         }
         in->begin += used;
     }
+    s->dry = result == STWS_MORE;
     return result;
 }
 
@@ -3418,44 +3454,46 @@ static void stws_p_compose_subscribe(stws_p_session *s, stws_frame *frame, const
 
 /* ---- receipts: each asked for ends, one way or another ---- */
 
-/* The first one in that state (and, but for 0, of that number), looking from there on; or NULL. */
-static stws_p_receipt *stws_p_receipt_in(const stws_p_session *s, int from, int state, int number) {
-    int count = s->options->max_receipts, i;
-    for (i = 0; i < count; i++) {
-        stws_p_receipt *r = &s->receipts[(from + i) % count];
-        if (r->state == state && (!number || r->number == number)) return r;
-    }
-    return NULL;
+static stws_p_receipt *stws_p_receipt_of(const stws_p_session *s, int number) {
+    return &s->receipts[number % s->options->max_receipts];
 }
-/* Enter a receipt to wait for; its number, or 0 when the table is full. */
+
+/* Enter a receipt to wait for; its number, or 0 when the table is full. A number has one place in the table, so that it
+   is found at once; numbers whose place is taken are passed over. */
 static int stws_p_add_receipt(stws_p_session *s, int handle) {
-    int behind = s->oldest_receipt + s->receipts_waiting + s->receipts_done;
-    stws_p_receipt *r = stws_p_receipt_in(s, behind, STWS_P_RECEIPT_FREE, 0);
-    if (!r) return 0;
+    stws_p_receipt *r;
+    int number;
+    if (s->receipts_waiting + s->receipts_done == s->options->max_receipts) return 0;
+    do r = stws_p_receipt_of(s, number = stws_p_number_from(&s->next_receipt));
+    while (r->state != STWS_P_RECEIPT_FREE);
     r->state = STWS_P_RECEIPT_WAITING;
-    r->number = stws_p_number_from(&s->next_receipt);
+    r->number = number;
     r->handle = handle;
     r->sent_us = 0;
     r->deadline_us = STWS_P_UNSENT;
     s->receipts_waiting++;
-    return r->number;
+    return number;
 }
 static stws_p_receipt *stws_p_find_receipt(const stws_p_session *s, int number) {
-    if (!number || !s->receipts_waiting) return NULL;
-    return stws_p_receipt_in(s, s->oldest_receipt, STWS_P_RECEIPT_WAITING, number);
+    stws_p_receipt *r = stws_p_receipt_of(s, number);
+    return number && r->state == STWS_P_RECEIPT_WAITING && r->number == number ? r : NULL;
 }
 static void stws_p_finish_receipt(stws_p_session *s, stws_p_receipt *r, int result) {
     r->state = STWS_P_RECEIPT_DONE;
     r->result = result;
+    r->next_done = 0;
+    if (s->receipts_done) s->receipts[s->last_done].next_done = STWS_P_CAST(int, r - s->receipts);
+    else s->first_done = STWS_P_CAST(int, r - s->receipts);
+    s->last_done = STWS_P_CAST(int, r - s->receipts);
     s->receipts_waiting--;
     STWS_P_STORE(&s->receipts_done, s->receipts_done + 1);
 }
 
 /* End those that are due at that time, STWS_P_SENT being all that were sent, and STWS_P_UNSENT the others, too. */
 static void stws_p_finish_receipts(stws_p_session *s, long long now, int result) {
-    int i;
-    for (i = 0; i < s->options->max_receipts && s->receipts_waiting; i++) {
-        stws_p_receipt *r = &s->receipts[i];
+    int count = s->options->max_receipts, i;
+    for (i = 0; i < count && s->receipts_waiting; i++) { /* the oldest number first */
+        stws_p_receipt *r = &s->receipts[(s->next_receipt % count + i) % count];
         if (r->state == STWS_P_RECEIPT_WAITING && r->deadline_us <= now) stws_p_finish_receipt(s, r, result);
     }
 }
@@ -3497,14 +3535,14 @@ static void stws_p_receipt_sent(stws_p_session *s, int number, long long now) {
     if (s->options->receipt_timeout_ms <= 0) r->deadline_us = STWS_P_SENT; /* STWS_OFF: it ends with the session */
 }
 
-/* Take one that has ended out of the table: 1, and what it was. */
+/* Take the one that ended first out of the table: 1, and what it was. */
 static int stws_p_take_receipt(stws_p_session *s, stws_p_receipt *taken) {
-    stws_p_receipt *r = stws_p_receipt_in(s, s->oldest_receipt, STWS_P_RECEIPT_DONE, 0);
-    if (!r) return 0;
+    stws_p_receipt *r = &s->receipts[s->first_done];
+    if (!s->receipts_done) return 0;
     *taken = *r;
     r->state = STWS_P_RECEIPT_FREE;
+    s->first_done = r->next_done;
     STWS_P_STORE(&s->receipts_done, s->receipts_done - 1);
-    s->oldest_receipt = STWS_P_CAST(int, r - s->receipts + 1) % s->options->max_receipts;
     return 1;
 }
 
@@ -3520,20 +3558,29 @@ static size_t stws_p_ring_after(const stws_p_ring *r, size_t offset) {
     return next == r->wrap ? 0 : next;
 }
 
-/* A place for an entry of that size, which then counts as untaken; NULL when there is none. The tail never comes up to
-   the head but when the ring is empty. */
+/* Where an entry of that size would begin, and whether there is room for it. The tail never comes up to the head but
+   when the ring is empty. */
+static int stws_p_ring_place(const stws_p_ring *r, size_t size, size_t *at) {
+    int straight = r->tail > r->head;
+    *at = r->count == 0 || (straight && r->cap - r->tail < size) ? 0 : r->tail;
+    if (r->count == 0) return size <= r->cap;
+    if (straight) return *at || r->head > size;
+    return r->head - r->tail > size;
+}
+static int stws_p_ring_has_room(const stws_p_ring *r, size_t size) {
+    size_t at;
+    return stws_p_ring_place(r, size, &at);
+}
+
+/* A place for an entry of that size, which then counts as untaken; NULL when there is none. */
 static void *stws_p_ring_put(stws_p_ring *r, size_t size) {
-    size_t at = r->tail;
+    size_t at;
+    if (!stws_p_ring_place(r, size, &at)) return NULL;
     if (r->count == 0) {
-        r->head = r->next = at = 0;
+        r->head = r->next = 0;
         r->wrap = SIZE_MAX;
-        if (size > r->cap) return NULL;
-    } else if (r->tail > r->head && r->cap - r->tail < size) {
-        if (r->head <= size) return NULL;
+    } else if (at == 0) {
         r->wrap = r->tail;
-        at = 0;
-    } else if (r->tail < r->head && r->head - r->tail <= size) {
-        return NULL;
     }
     memcpy(r->data + at, &size, sizeof size);
     if (r->untaken == 0) r->next = at;
@@ -3619,9 +3666,42 @@ static stws_p_record *stws_p_record_put(stws_p_ring *b, const stws_frame *frame)
     return r;
 }
 
+/* The chain of the records that wait for receipts of numbers like that one. Numbers are given one after the other, so
+   chains are equally long, and a RECEIPT costs the same however much waits, and whatever a server says. A link is the
+   place in the ring, in units of 16 bytes, plus one; 0 ends a chain. */
+static uint32_t *stws_p_chain_of(const stws_p_session *s, int receipt) {
+    return &s->chains[STWS_P_CAST(size_t, receipt) & (s->chain_count - 1)];
+}
+static stws_p_record *stws_p_record_linked(const stws_p_session *s, uint32_t link) {
+    return link ? stws_p_record_at(&s->outbox, (STWS_P_CAST(size_t, link) - 1) * 16) : NULL;
+}
+
+/* The record is to be confirmed by its receipt. */
+static void stws_p_record_confirm(stws_p_session *s, stws_p_record *r, int receipt) {
+    uint32_t *chain = stws_p_chain_of(s, receipt);
+    r->confirm = 1;
+    r->link = *chain;
+    *chain = STWS_P_CAST(uint32_t, STWS_P_CAST(size_t, STWS_P_POINTER(char *, r) - s->outbox.data) / 16 + 1);
+    s->unconfirmed++;
+}
+
+/* Its confirmation has come, or will not come any more, as the record is done. */
+static void stws_p_record_settled(stws_p_session *s, stws_p_record *r, int done) {
+    if (r->confirm && !r->confirmed && !r->done) s->unconfirmed--;
+    r->confirmed = 1;
+    if (done) r->done = 1;
+}
+
 /* Drop what is done from the front. */
-static void stws_p_record_sweep(stws_p_ring *b) {
-    while (b->count && stws_p_record_at(b, b->head)->done) stws_p_ring_drop(b);
+static void stws_p_record_sweep(stws_p_session *s) {
+    stws_p_ring *b = &s->outbox;
+    while (b->count && stws_p_record_at(b, b->head)->done) {
+        stws_p_record *r = stws_p_record_at(b, b->head);
+        uint32_t *link = r->confirm ? stws_p_chain_of(s, r->receipt) : NULL;
+        while (link && stws_p_record_linked(s, *link) != r) link = &stws_p_record_linked(s, *link)->link;
+        if (link) *link = r->link;
+        stws_p_ring_drop(b);
+    }
 }
 
 /* The first record that was not sent yet, past those that are done; NULL when there is none. */
@@ -3641,11 +3721,11 @@ static stws_p_record *stws_p_record_unconfirmed(const stws_p_ring *b) {
     return r;
 }
 
-/* The record whose confirmation has that number; usually the first. */
-static stws_p_record *stws_p_record_find(const stws_p_ring *b, int receipt) {
-    stws_p_record *r = receipt ? stws_p_record_next(b, NULL) : NULL;
-    while (r && (r->receipt != receipt || r->done || r->confirmed)) r = stws_p_record_next(b, r);
-    return r;
+/* The record whose confirmation has that number, and is to come; or NULL. */
+static stws_p_record *stws_p_record_find(const stws_p_session *s, int receipt) {
+    stws_p_record *r = receipt && s->chains ? stws_p_record_linked(s, *stws_p_chain_of(s, receipt)) : NULL;
+    while (r && r->receipt != receipt) r = stws_p_record_linked(s, r->link);
+    return r && !r->done && !r->confirmed ? r : NULL;
 }
 
 /* Does an UNSUBSCRIBE of that id still wait? */
@@ -3658,18 +3738,16 @@ static int stws_p_record_unsubscribes(const stws_p_ring *b, const char *id) {
     return 0;
 }
 
-/* The oldest record when it may be dropped for a newer one: a message that was not sent yet and that stands alone.
-   Behind another one nothing is gained by dropping: a ring frees from its head. */
-static stws_p_record *stws_p_record_oldest(const stws_p_ring *b) {
-    stws_p_record *r = stws_p_record_next(b, NULL);
-    return r && !r->sent && !r->tied && r->frame.command_id == STWS_COMMAND_SEND ? r : NULL;
+/* May it be dropped for a newer one? A message that was not sent yet and that stands alone. */
+static int stws_p_record_may_go(const stws_p_record *r) {
+    return r->done || (!r->sent && !r->tied && r->frame.command_id == STWS_COMMAND_SEND);
 }
 
 /* A record whose frame will never be sent. */
 static void stws_p_record_drop(stws_p_session *s, stws_p_record *r, int result) {
     stws_p_fail_receipt(s, r->receipt, result);
     s->stats.dropped++;
-    r->done = 1;
+    stws_p_record_settled(s, r, 1);
 }
 
 /* ---- transactions: kept until they are over, so that a new session gets them whole or not at all ---- */
@@ -3695,20 +3773,20 @@ static void stws_p_record_through(stws_p_session *s, stws_p_record *r) {
     const char *transaction = r->tied ? stws_frame_header(&r->frame, "transaction") : NULL;
     stws_p_ring *b = &s->outbox;
     stws_p_record *part;
-    r->confirmed = 1;
+    stws_p_record_settled(s, r, 0);
     if (r->tied && !stws_p_record_ends(r->frame.command_id)) return;
     for (part = stws_p_record_begin(b, transaction, r); part && part != r; part = stws_p_record_next(b, part)) {
         if (!stws_p_record_part_of(part, transaction)) continue;
-        part->done = 1;
+        stws_p_record_settled(s, part, 1);
         if (part->confirm) stws_p_receipt_sent(s, part->receipt, r->sent_us);
     }
-    r->done = 1;
+    stws_p_record_settled(s, r, 1);
 }
 static void stws_p_record_mark_sent(stws_p_session *s, stws_p_record *r) {
     r->sent = 1;
     stws_p_ring_take(&s->outbox);
     if (!r->confirm) stws_p_record_through(s, r);
-    stws_p_record_sweep(&s->outbox);
+    stws_p_record_sweep(s);
 }
 
 /* A part of a transaction cannot be said (again): no part of it is. The BEGIN stays and has what is still to come
@@ -3724,18 +3802,26 @@ static void stws_p_record_break(stws_p_session *s, const stws_p_record *culprit)
     }
 }
 
-/* A new session: what is still there goes again, but for what meant the old session only. */
+/* A new session: what is still there is sent again, but for what meant the old session only; and so are its receipts
+   asked for again. */
 static void stws_p_record_all_unsent(stws_p_session *s) {
     stws_p_ring *b = &s->outbox;
+    stws_p_receipt *receipt;
     stws_p_record *r;
     for (r = stws_p_record_next(b, NULL); r; r = stws_p_record_next(b, r)) {
-        r->sent = r->confirmed = 0;
         if (r->epoch && r->tied && !r->done) stws_p_record_break(s, r);
-        if (r->epoch) r->done = 1;
+        if (r->epoch) stws_p_record_settled(s, r, 1);
+    }
+    for (s->unconfirmed = 0, r = stws_p_record_next(b, NULL); r; r = stws_p_record_next(b, r)) {
+        r->sent = r->confirmed = 0;
+        if (r->done) continue;
+        s->unconfirmed += r->confirm;
+        receipt = stws_p_find_receipt(s, r->receipt);
+        if (receipt) receipt->deadline_us = STWS_P_UNSENT;
     }
     b->next = b->head;
     b->untaken = b->count;
-    stws_p_record_sweep(b);
+    stws_p_record_sweep(s);
 }
 
 /* ---- ACK and NACK, as each version says them ---- */
@@ -3744,9 +3830,11 @@ static void stws_p_record_all_unsent(stws_p_session *s) {
 static int stws_p_compose_ack(stws_p_session *s, stws_frame *frame, int command_id, const stws_message *m,
                               const char *transaction) {
     const char *id = s->version != STWS_STOMP_12 ? m->message_id : m->ack ? m->ack : m->message_id;
+    const stws_p_sub *sub = stws_p_find_handle(&s->subs, m->handle);
+    const char *subscription = m->subscription || !sub ? m->subscription : stws_p_sub_id(&s->subs, sub);
     stws_p_compose(s, frame, command_id);
     stws_p_add(s, frame, s->version == STWS_STOMP_12 ? "id" : "message-id", id);
-    if (s->version == STWS_STOMP_11) stws_p_add(s, frame, "subscription", m->subscription);
+    if (s->version == STWS_STOMP_11) stws_p_add(s, frame, "subscription", subscription);
     stws_p_add(s, frame, "transaction", transaction);
     s->transaction = transaction;
     return id != NULL;
@@ -3756,6 +3844,7 @@ static int stws_p_compose_ack(stws_p_session *s, stws_frame *frame, int command_
 static void stws_p_session_reset(stws_p_session *s, long long now) {
     stws_header *headers = s->parser.headers;
     s->in.begin = s->in.end = s->in.raw = s->in.raw_end = s->taken = 0;
+    s->dry = 0;
     s->out.begin = s->out.end = 0;
     memset(&s->ws, 0, sizeof s->ws);
     memset(&s->parser, 0, sizeof s->parser);
@@ -3771,6 +3860,7 @@ static void stws_p_session_reset(stws_p_session *s, long long now) {
     s->pong_due = 0;
     s->peer_close_code = 0;
     s->said_own = 0;
+    s->no_random = 0;
     s->pool_left = 0; /* also what keeps two processes after a fork() from masking alike */
 }
 
@@ -4812,6 +4902,7 @@ struct stws_queue {
     stws_p_ring ring;
     long pid; /* of the process that made it */
     int closed;
+    int feeders, fed; /* clients that may still put something in; there has been one */
     stws_p_waiter *waiters;
 #ifndef STOMP_WS_NO_THREADS
     pthread_mutex_t mutex[1]; /* so that STWS_P_LOCK finds a pointer, as in a client */
@@ -4858,6 +4949,16 @@ static stws_p_queued *stws_p_queued_at(const stws_queue *q, size_t offset) {
     return STWS_P_CAST(stws_p_queued *, stws_p_ring_at(&q->ring, offset));
 }
 
+/* A client comes, or has ended. Nothing more will come when the last one has. */
+static void stws_p_queue_feed(stws_queue *q, int more) {
+    STWS_P_LOCK(q);
+    q->fed = 1;
+    q->feeders += more;
+    STWS_P_WITH_THREADS(if (!q->feeders) pthread_cond_broadcast(&q->filled);)
+    STWS_P_UNLOCK(q);
+}
+static int stws_p_queue_over(const stws_queue *q) { return q->closed || (q->fed && !q->feeders); }
+
 /* Put a copy in: 1; 0 when it is full now (waiter is woken once there is room); an error when it never will be. */
 static int stws_p_queue_push(stws_queue *q, const stws_message *m, stws_p_waiter *waiter) {
     size_t head = stws_p_align(sizeof(stws_p_queued)), size = head + stws_p_message_size(m);
@@ -4889,10 +4990,26 @@ static void stws_p_queue_forget(stws_queue *q, const stws *client, stws_p_waiter
     for (i = 0, place = q->ring.head; i < q->ring.count; i++, place = stws_p_ring_after(&q->ring, place)) {
         stws_p_queued *entry = stws_p_queued_at(q, place);
         if (entry->message->client != client) continue;
-        entry->answered = 1;
+        STWS_P_STORE(&entry->answered, 1);
         if (i >= q->ring.count - q->ring.untaken) entry->message->client = NULL; /* the others are in users' hands */
     }
     STWS_P_UNLOCK(q);
+}
+
+/* Does a user have a message of this client's session, whose ACK the library owes when it comes back? */
+static int stws_p_queue_owes(stws_queue *q, const stws *client, unsigned epoch) {
+    const stws_p_ring *r = &q->ring;
+    size_t place, i;
+    int owes = 0;
+    STWS_P_LOCK(q);
+    for (i = 0, place = r->head; i + r->untaken < r->count; i++, place = stws_p_ring_after(r, place)) {
+        const stws_p_queued *entry = stws_p_queued_at(q, place);
+        const stws_message *m = entry->message;
+        owes |= m->client == client && m->epoch == epoch && (m->ack_on & STWS_ACK_ON_RETURN) && !entry->given_back &&
+                !STWS_P_LOAD(&entry->answered);
+    }
+    STWS_P_UNLOCK(q);
+    return owes;
 }
 
 /* One octet into a wake pipe. When it is full, a wake-up is under way anyway. Async-signal-safe. */
@@ -4922,7 +5039,7 @@ static void stws_p_queue_await(stws_queue *q, int timeout_ms) {
     (void)q, (void)timeout_ms;
 #else
     long long until = stws_p_system_clock(NULL) + STWS_P_CAST(long long, timeout_ms) * STWS_P_US, left = 1;
-    while (!q->ring.untaken && !q->closed && left > 0 && timeout_ms != 0) {
+    while (!q->ring.untaken && !stws_p_queue_over(q) && left > 0 && timeout_ms != 0) {
         if (timeout_ms > 0) left = (until - stws_p_system_clock(NULL) + STWS_P_US - 1) / STWS_P_US;
         if (left > 0) stws_p_cond_wait(&q->filled, q->mutex, timeout_ms < 0 ? -1 : left);
     }
@@ -4932,7 +5049,7 @@ static void stws_p_queue_await(stws_queue *q, int timeout_ms) {
 /* The user is done with a message, or has it, as `when` says, or both: acknowledge it if the library is to. 0: there is
    no room for that now. */
 static int stws_p_acknowledge_on(const stws_message *m, int when) {
-    return !(m->ack_on & when) || *m->answered || stws_ack(m->client, m) != STWS_ERR_FULL;
+    return !(m->ack_on & when) || STWS_P_LOAD(m->answered) || stws_ack(m->client, m) != STWS_ERR_FULL;
 }
 static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms);
 STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int timeout_ms) {
@@ -4949,7 +5066,7 @@ STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int
         stws_p_ring_take(&q->ring);
         STWS_P_WITH_THREADS(if (q->ring.untaken) pthread_cond_signal(&q->filled);) /* for another who pops */
         result = 1;
-    } else if (q->closed) {
+    } else if (stws_p_queue_over(q)) {
         result = STWS_CLOSED;
     }
     STWS_P_UNLOCK(q);
@@ -4962,6 +5079,14 @@ enum { STWS_P_BATCH = 65536 }; /* what is built is written when so much waits */
 enum { STWS_P_READ = STWS_P_BATCH + 4096 }; /* so much is read beside a part of a frame that has come before */
 enum { STWS_P_MAX_URLS = 64 };
 enum { STWS_P_AGAIN = STWS_RESULT_END }; /* no code of a call: what it tried is to be tried anew */
+
+/* An event that waits for stws_next, with a copy of its message behind it. */
+typedef struct stws_p_kept {
+    struct stws_p_kept *next;
+    size_t size;
+    int answered;
+    stws_event event;
+} stws_p_kept;
 
 enum { STWS_P_HELD_BY_QUEUE = 1, STWS_P_HELD_BY_ACK }; /* a message, or the last one's ACK, waits for room there */
 struct stws {
@@ -4987,17 +5112,28 @@ struct stws {
     unsigned char calls_back;          /* stws_run does: a message need not become an event first */
     unsigned char called;              /* another thread has left something since the last turn; under the lock */
     unsigned char more, waited;        /* the last step left off before all was done; we said what to wait for */
-    unsigned char yield, has_kept;     /* stws_next is to return without an event, or with the one kept */
+    unsigned char yield;               /* stws_next is to return without an event */
+    unsigned char keeping;             /* a call that is not stws_next drives: it gives no kept event */
+    unsigned char has_kept;            /* `kept` is for stws_next, after those in `kept_first` */
+    unsigned char feeds;               /* it counts among those that feed options.queue */
+    unsigned char renewing;            /* a good session is to be left once its output is written */
+    unsigned char ends_in_hand;        /* the subscription of the message in hand was unsubscribed; under the lock */
     unsigned char flushing, above_high; /* stws_flush waits for receipts; OUTBOX_HIGH was told, OUTBOX_LOW not yet */
     unsigned char owes_turn;           /* frames are left, but a turn comes first: no waiting */
-    unsigned char ack_due;             /* the last message is to be acknowledged, at the latest when we come again */
+    unsigned char ack_due;             /* the message in hand is to be acknowledged, at the latest when we come again */
     unsigned char refused;             /* CONNECT was, by an ERROR */
     char key[25];                      /* Sec-WebSocket-Key */
-    stws_event kept;         /* that stws_flush met and that nobody had a callback for */
+    stws_event kept;         /* that a call other than stws_next met, without a callback for it */
+    stws_p_kept *kept_first, **kept_last; /* copies of those before it, on the heap */
+    stws_p_kept *given;                   /* the one that stws_next gave last, whose views the user looks at */
+    size_t kept_bytes;                    /* of all of these */
+    const stws_message *hand; /* the message in hand: the user has it, and the library owes its ACK; NULL: none */
+    int in_hand;              /* its subscription's handle; under the lock */
+    size_t unwritten;         /* bytes that waited when the close frame was posted */
     const stws_subscription *implied; /* that the broker makes itself, of a stws_request that waits; or NULL */
     long long now, deadline_us, error_close_us, hook_us, due_us, stalled_us, session_us, end_us;
     long long slept_us; /* what the clock said of sleep when the session began */
-    long long renew_us; /* when the session is to be left for a new one */
+    long long renew_us, renew_by_us; /* when the session is to be left for a new one; when at the latest, with output */
     long long late_us, retry_ms, retry_after_ms;
     char *block_in, *block_out;      /* the buffers in the block, while larger ones stand in */
     stws_stats_numbers *shared_stats; /* a copy of the driving thread's, for the others; NULL when there are none */
@@ -5010,6 +5146,7 @@ struct stws {
     stws_p_tls *tls; /* NULL when no URL of the options is wss:// */
     stws_p_proxy *proxy; /* NULL without the option */
     stws_clock clock;
+    stws_random locked_random; /* for TLS */
     stws_allocator allocator;
     stws_p_waiter waiter;
     int wake[2];
@@ -5022,6 +5159,7 @@ struct stws {
     long pid;              /* of the process that made the client: in another one its threads do not exist */
     uintptr_t driver;      /* the thread that drives, and how, see stws_p_take; 0: none */
     uintptr_t last_driver; /* the thread of the last driving call */
+    int lent;              /* stws_next has given an event, whose views have to stay until the next driving call */
     int wanted, watchers;  /* threads that wait to drive; those, and others that wait until nobody drives */
 };
 static void stws_p_lock(const stws *c) { if (c->threads) STWS_P_LOCK(c); }
@@ -5029,7 +5167,7 @@ static void stws_p_unlock(const stws *c) { if (c->threads) STWS_P_UNLOCK(c); }
 
 /* ---- calls that are refused ---- */
 
-/* Why the last call of this thread was refused, for stws_error_text. Its address also stands for the thread. */
+/* Why the last call of this thread was refused, for stws_error_text. */
 static STWS_P_THREAD_LOCAL struct stws_p_refusal {
     const stws *client;
     const char *why;
@@ -5054,8 +5192,17 @@ static void stws_p_signal(stws *c) {
 /* How a thread may hold a client: to drive it; to flush it while nobody drives; to write one full batch. The last two
    give way to the first. */
 enum { STWS_P_DRIVER = 0, STWS_P_FLUSHER = 1, STWS_P_WRITER = 2, STWS_P_HOLDS = 3 };
+#define STWS_P_COMING (~STWS_P_CAST(uintptr_t, STWS_P_HOLDS)) /* a thread of stws_start that has not begun yet */
 
-static uintptr_t stws_p_me(void) { return STWS_P_POINTER(uintptr_t, &stws_p_refusal); }
+/* What the calling thread is known by: not 0, and a multiple of STWS_P_HOLDS + 1. */
+static uintptr_t stws_p_me(void) {
+    uintptr_t me = 1;
+#ifndef STOMP_WS_NO_THREADS
+    pthread_t self = pthread_self();
+    memcpy(&me, &self, sizeof self < sizeof me ? sizeof self : sizeof me);
+#endif
+    return (me ? me : 1) * (STWS_P_HOLDS + 1);
+}
 
 /* Does this thread hold the client, as in a callback? With options.single_thread always. */
 static int stws_p_drives(const stws *c) {
@@ -5123,6 +5270,7 @@ static int stws_p_take(stws *c) {
     if (!stws_p_try_take(c, STWS_P_DRIVER) && !stws_p_take_from_others(c))
         return stws_p_refuse(c, STWS_ERR_STATE, "another thread drives this client already");
     if (c->threads) STWS_P_STORE(&c->last_driver, stws_p_me());
+    STWS_P_STORE(&c->lent, 0);
     return STWS_OK;
 }
 
@@ -5262,7 +5410,11 @@ static void stws_p_carve_tables(stws_p_arena *a, stws_p_session *s, const stws_o
 }
 static void stws_p_carve_buffers(stws_p_arena *a, stws_p_session *s, const stws_options *o) {
     void *in = stws_p_carve(a, o->rx_buffer, 1), *out = stws_p_carve(a, o->tx_buffer, 1);
-    void *outbox = stws_p_carve(a, o->outbox_bytes, 1);
+    void *chains, *outbox;
+    size_t count = 16;
+    while (count < o->outbox_bytes / 1024) count *= 2;
+    chains = stws_p_carve(a, o->confirm ? count : 0, sizeof(uint32_t));
+    outbox = stws_p_carve(a, o->outbox_bytes, 1); /* the last, see stws_destroy */
     if (!s) return;
     s->in.data = STWS_P_CAST(char *, in);
     s->out.data = STWS_P_CAST(char *, out);
@@ -5270,6 +5422,8 @@ static void stws_p_carve_buffers(stws_p_arena *a, stws_p_session *s, const stws_
     s->in.cap = o->rx_buffer;
     s->out.cap = o->tx_buffer;
     s->outbox.cap = o->outbox_bytes & ~STWS_P_CAST(size_t, 15);
+    if (o->confirm) s->chains = STWS_P_CAST(uint32_t *, memset(chains, 0, count * sizeof(uint32_t)));
+    s->chain_count = count;
 }
 
 /* ---- options: defaults and checks ---- */
@@ -5531,6 +5685,7 @@ static const char *stws_p_setup(stws *c, size_t size, const stws_options *option
     c->block_in = c->s.in.data;
     c->block_out = c->s.out.data;
     c->url_index = -1;
+    c->kept_last = &c->kept_first;
     stws_p_session_reset(&c->s, c->now);
     if (!c->o.subprotocols) c->o.subprotocols = stws_p_subprotocols[c->o.versions];
     *code = STWS_ERR_IO;
@@ -5543,6 +5698,8 @@ static const char *stws_p_setup(stws *c, size_t size, const stws_options *option
         return "the system has no memory for a mutex and a condition";
     }
 #endif
+    if (c->o.queue) stws_p_queue_feed(c->o.queue, 1);
+    c->feeds = c->o.queue != NULL;
     *code = STWS_OK;
     return NULL;
 }
@@ -5597,6 +5754,15 @@ static void stws_p_release(stws *c, char *data, size_t size) {
     c->allocator.release(c->allocator.ctx, data, size);
 }
 
+/* Free the first of a chain of events. */
+static void stws_p_free_kept(stws *c, stws_p_kept **at) {
+    stws_p_kept *kept = *at;
+    if (!kept) return;
+    *at = kept->next;
+    c->kept_bytes -= kept->size;
+    stws_p_release(c, STWS_P_POINTER(char *, kept), kept->size);
+}
+
 /* The buffers in the block are in use again. */
 static void stws_p_free_heap_buffers(stws *c) {
     stws_p_input *in = &c->s.in;
@@ -5613,6 +5779,12 @@ static void stws_p_close_transport(stws *c) {
     if (c->opened) c->io.close(c->io.ctx);
     c->opened = 0;
 }
+/* Nothing of this client comes into its queue any more. */
+static void stws_p_feed_no_more(stws *c) {
+    if (c->feeds && c->o.queue) stws_p_queue_feed(c->o.queue, -1);
+    c->feeds = 0;
+}
+
 /* A thread of stws_start is stopped and waited for. While a callback runs, or another thread drives, the client stays:
    what they use must not go. After fork() the child has no such threads. */
 static int stws_p_may_destroy(stws *c) {
@@ -5631,9 +5803,12 @@ STOMP_WS_API void stws_destroy(stws *c) {
     if (!c || (!c->broken && !stws_p_may_destroy(c))) return;
     if (!c->broken) {
         if (c->o.queue && mine) stws_p_queue_forget(c->o.queue, c, &c->waiter);
+        if (mine) stws_p_feed_no_more(c);
         stws_p_close_transport(c);
         stws_p_close_wake(c);
         stws_p_free_heap_buffers(c);
+        stws_p_free_kept(c, &c->given);
+        while (c->kept_first) stws_p_free_kept(c, &c->kept_first);
         STWS_P_WITH_THREADS(if (c->threads && mine) pthread_cond_destroy(c->changed);)
         STWS_P_WITH_THREADS(if (c->threads && mine) pthread_mutex_destroy(c->mutex);)
     }
@@ -5855,6 +6030,7 @@ static void stws_p_say_timeout(stws *c) {
 static void stws_p_say_io(stws *c, int error) {
     const char *why = c->io.error ? c->io.error(c->io.ctx) : NULL, *text = stws_result_text(error);
     char late[STWS_P_LATE];
+    if (c->s.no_random) why = "the system gives no random numbers, which masking needs";
     stws_p_late_hint(c, late);
     if (error == STWS_ERR_EOF)
         stws_p_say(c, error, "%s%s%s%s", text,
@@ -5865,15 +6041,39 @@ static void stws_p_say_io(stws *c, int error) {
 
 /* ==== >>attempt: from a URL to CONNECTED ==== */
 static long long stws_p_ms(int ms) { return STWS_P_CAST(long long, ms) * STWS_P_US; }
+
+/* When so many milliseconds will be over; STWS_P_NEVER for -1. */
+static long long stws_p_in(const stws *c, int ms) {
+    return ms < 0 ? STWS_P_NEVER : c->clock.now_us(c->clock.ctx) + stws_p_ms(ms);
+}
+
+/* Milliseconds from now until then, rounded up, as poll takes them: -1 for STWS_P_NEVER, and an hour at most. */
+static int stws_p_until(const stws *c, long long when) {
+    long long left = when <= 0 ? when : when - c->clock.now_us(c->clock.ctx);
+    if (when == STWS_P_NEVER) return -1;
+    if (left <= 0) return 0;
+    return left > 3600000 * STWS_P_US ? 3600000 : STWS_P_CAST(int, (left + STWS_P_US - 1) / STWS_P_US);
+}
+
 static void stws_p_enter(stws *c, int state, int timeout_ms) {
     STWS_P_STORE(&c->state, state);
     c->deadline_us = timeout_ms ? c->now + stws_p_ms(timeout_ms) : STWS_P_NEVER;
 }
 
+/* The randomness that a thread asks for while it does not have the lock: fill runs once at a time. */
+static int stws_p_locked_random(void *client, void *out, size_t len) {
+    stws *c = STWS_P_CAST(stws *, client);
+    int result;
+    stws_p_lock(c);
+    result = stws_p_random(&c->s, out, len);
+    stws_p_unlock(c);
+    return result;
+}
+
 /* A number from 0 to limit out of the client's randomness. */
 static long long stws_p_random_up_to(stws *c, long long limit) {
     uint32_t r = 0;
-    if (limit <= 0 || stws_p_random(&c->s, &r, sizeof r) != 0) return 0;
+    if (limit <= 0 || stws_p_locked_random(c, &r, sizeof r) != 0) return 0;
     return STWS_P_CAST(long long, r % (STWS_P_CAST(unsigned long long, limit) + 1));
 }
 
@@ -5904,6 +6104,7 @@ static void stws_p_end(stws *c, int error) {
     stws_p_finish_receipts(&c->s, STWS_P_UNSENT, STWS_ERR_LOST);
     stws_p_signal(c);
     stws_p_unlock(c);
+    stws_p_feed_no_more(c);
     if (error != STWS_CLOSED) return;
     STWS_P_STORE(&c->error, STWS_CLOSED);
     if (stws_p_refusal.client == c) stws_p_refusal.client = NULL;
@@ -5913,11 +6114,13 @@ static void stws_p_end(stws *c, int error) {
 static void stws_p_leave_session(stws *c) {
     stws_p_close_transport(c);
     stws_p_lock(c);
+    c->disconnect_number = 0;
+    c->renewing = 0;
     c->losses += c->s.version && (c->write_error || stws_p_pending(&c->s.out)); /* of a session, not of an attempt */
     stws_p_free_heap_buffers(c);
-    stws_p_finish_receipts(&c->s, STWS_P_SENT, STWS_ERR_LOST);
     stws_p_all_unsent(&c->s.subs);
     stws_p_record_all_unsent(&c->s);
+    stws_p_finish_receipts(&c->s, STWS_P_SENT, STWS_ERR_LOST);
     stws_p_session_reset(&c->s, c->now);
     STWS_P_STORE(&c->state, STWS_BACKOFF);
     c->close_sent = 0;
@@ -5929,35 +6132,63 @@ static void stws_p_leave_session(stws *c) {
 }
 
 /* The last error's sentence moves up for what stands before it. */
-static void stws_p_say_gave_up(stws *c) {
-    char head[64];
-    size_t len = STWS_P_CAST(size_t, snprintf(head, sizeof head, "gave up after %d attempts; the last: ", c->failures));
+static void stws_p_say_before(stws *c, int error, const char *head) {
+    size_t len = stws_p_within(strlen(head), 0, c->text_size - 1);
     size_t kept = stws_p_within(strlen(c->text), 0, c->text_size - 1 - len);
     memmove(c->text + len, c->text, kept);
     memcpy(c->text, head, len);
     c->text[len + kept] = 0;
-    STWS_P_STORE(&c->error, STWS_ERR_GAVE_UP);
+    STWS_P_STORE(&c->error, error);
+}
+
+/* The end that the program asked for. With stws_disconnect it tells what is lost by it. */
+static void stws_p_end_asked(stws *c, size_t left, int lost_output) {
+    const char *last = *c->text ? "; the last error: " : "";
+    char head[160];
+    if (STWS_P_LOAD(&c->stop) || (!left && !lost_output)) {
+        stws_p_end(c, STWS_CLOSED);
+        return;
+    }
+    if (left) snprintf(head, sizeof head, "ended with %zu frames that were not sent or not confirmed%s", left, last);
+    else snprintf(head, sizeof head, "ended before all output was written%s", last);
+    stws_p_say_before(c, STWS_ERR_LOST, head);
+    stws_p_end(c, STWS_ERR_LOST);
+}
+
+/* Milliseconds before the next attempt. Before the end that was asked for there have to be some attempts more. */
+static long long stws_p_retry_ms(stws *c, int at_once, int asked) {
+    long long ms = at_once ? 0 : stws_p_backoff_ms(c), most = (c->end_us - c->now) / STWS_P_US / 4;
+    if (most < 100) most = 100;
+    return asked && ms > most ? most : ms;
 }
 
 /* This attempt or session is over, c->error says why: end, or wait for the next attempt. Always 1: a new state. */
 static int stws_p_lost(stws *c, int final) {
-    int again = STWS_P_LOAD(&c->reconnect_asked);
+    int again = c->renewing, asked = STWS_P_LOAD(&c->asked) || STWS_P_LOAD(&c->stop), lost_output, gave_up;
+    size_t left;
+    char head[64];
     STWS_P_STORE(&c->reconnect_asked, 0); /* what is asked for from here on is for the next attempt */
     c->now = c->clock.now_us(c->clock.ctx); /* callbacks may have taken their time */
     if (c->state == STWS_CONNECTED && c->now - c->session_us >= stws_p_ms(c->o.stable_ms)) c->failures = 0;
     c->failures += !again;
+    lost_output = c->s.version && (c->state != STWS_CLOSING || c->disconnect_number) &&
+                  (c->write_error || (c->close_sent ? c->unwritten : stws_p_pending(&c->s.out)));
     stws_p_leave_session(c);
+    stws_p_lock(c);
+    left = c->s.outbox.count;
+    stws_p_unlock(c);
     c->retry_ms = -1;
-    c->event_due = !STWS_P_LOAD(&c->asked) && !STWS_P_LOAD(&c->stop);
-    if (!c->event_due) {
-        stws_p_end(c, STWS_CLOSED);
-    } else if (final || (c->o.reconnect == STWS_OFF && !again)) {
+    c->event_due = 1;
+    gave_up = c->o.reconnect_attempts > 0 && c->failures > c->o.reconnect_attempts && !again;
+    final |= (c->o.reconnect == STWS_OFF && !again) || gave_up;
+    if (asked && (final || !left || STWS_P_LOAD(&c->stop) || stws_p_until(c, c->end_us) == 0)) {
+        stws_p_end_asked(c, left, lost_output);
+    } else if (final) {
+        snprintf(head, sizeof head, "gave up after %d attempts; the last: ", c->failures);
+        if (gave_up) stws_p_say_before(c, STWS_ERR_GAVE_UP, head);
         stws_p_end(c, c->error);
-    } else if (c->o.reconnect_attempts > 0 && c->failures > c->o.reconnect_attempts && !again) {
-        stws_p_say_gave_up(c);
-        stws_p_end(c, STWS_ERR_GAVE_UP);
     } else {
-        c->retry_ms = again ? 0 : stws_p_backoff_ms(c);
+        c->retry_ms = stws_p_retry_ms(c, again, asked);
         c->deadline_us = c->now + c->retry_ms * STWS_P_US;
     }
     c->retry_after_ms = 0;
@@ -6063,7 +6294,9 @@ STWS_P_APART static int stws_p_turn_resolving(stws *c) {
     if (!c->o.transport) stws_p_tcp_init(&c->tcp, &c->clock, &c->io);
     if (!stws_p_choose_proxy(c, host)) return stws_p_lost(c, 1);
     if (c->tls && c->url.secure) {
-        stws_p_tls_plug(c->tls, &c->o, &c->s.random, &c->tcp, &c->io);
+        c->locked_random.ctx = c;
+        c->locked_random.fill = stws_p_locked_random;
+        stws_p_tls_plug(c->tls, &c->o, &c->locked_random, &c->tcp, &c->io);
     } else if (!c->o.transport && c->url.secure) {
         stws_p_say(c, STWS_ERR_TLS, "%s needs TLS: compile the implementation with STOMP_WS_BEARSSL (and let a wss:// "
                    "URL be in the options from the beginning), or set option transport", stws_p_where(c));
@@ -6082,7 +6315,7 @@ static int stws_p_post_upgrade(stws *c) {
     unsigned char random[16];
     size_t need = 0;
     int result;
-    if (stws_p_random(&c->s, random, sizeof random) != 0) return STWS_ERR_IO;
+    if (stws_p_locked_random(c, random, sizeof random) != 0) return STWS_ERR_IO;
     stws_handshake_key(random, c->key);
     stws_p_lock(c);
     result = stws_handshake_request(c->s.out.data, c->s.out.cap, &h, &need);
@@ -6278,7 +6511,7 @@ static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
         if (sub->wants_receipt && !sub->receipt) sub->receipt = stws_p_add_receipt(s, handle);
         stws_p_compose_subscribe(s, &frame, sub, asked.headers, stws_p_receipt_id(id, sub->receipt));
         result = s->overfull ? STWS_P_CAST(int, STWS_ERR_LIMIT) : stws_p_post_growing(c, &frame);
-        if (result == STWS_ERR_SPACE) return 0;
+        if (result == STWS_ERR_SPACE || s->no_random) return 0;
         s->stats.dropped += result != STWS_OK;
     }
     if (result == STWS_OK) stws_p_receipt_sent(s, sub->receipt, c->now);
@@ -6316,7 +6549,7 @@ static void stws_p_post_outbox(stws *c, long long now) {
     while (!c->s.subs.unsent && (r = stws_p_record_unsent(&c->s.outbox)) != NULL) {
         int stale = r->epoch && r->epoch != c->s.epoch;
         int result = stale ? STWS_P_CAST(int, STWS_ERR_STALE) : stws_p_post_growing(c, &r->frame);
-        if (result == STWS_ERR_SPACE) return;
+        if (result == STWS_ERR_SPACE || c->s.no_random) return; /* later, or in another session */
         if (result != STWS_OK) stws_p_drop_record(c, r, result);
         r->sent_us = now;
         if (!r->confirm) stws_p_receipt_sent(&c->s, r->receipt, now);
@@ -6337,8 +6570,10 @@ static void stws_p_post_heartbeat(stws *c) {
 static void stws_p_post_disconnect(stws *c) {
     stws_frame frame;
     char id[STWS_P_ID_TEXT];
-    int unconfirmed = stws_p_record_unconfirmed(&c->s.outbox) && c->now < c->end_us, number;
-    if (c->asked != STWS_P_ASKED_END || c->disconnect_number || c->s.outbox.untaken || unconfirmed) return;
+    int number;
+    if (c->asked != STWS_P_ASKED_END || c->disconnect_number || c->s.outbox.untaken) return;
+    if (c->s.unconfirmed && stws_p_until(c, c->end_us) != 0) return;
+    if ((c->in_hand && !*c->hand->answered) || (c->o.queue && stws_p_queue_owes(c->o.queue, c, c->s.epoch))) return;
     number = stws_p_number_from(&c->s.next_receipt);
     stws_p_compose(&c->s, &frame, STWS_COMMAND_DISCONNECT);
     stws_p_add(&c->s, &frame, "receipt", stws_p_receipt_id(id, number));
@@ -6355,7 +6590,7 @@ static void stws_p_prepare_output(stws *c) {
         s->pong_due = 0;
         stws_p_trace_word(s, '>', "PONG");
     }
-    if (c->state != STWS_CONNECTED) return;
+    if (c->state != STWS_CONNECTED || c->renewing) return;
     if (s->subs.unsent) stws_p_post_subscriptions(c);
     else c->hook_us = 0; /* the one it was about is unsubscribed */
     if (s->outbox.untaken && !s->subs.unsent) stws_p_post_outbox(c, c->now);
@@ -6409,6 +6644,7 @@ static int stws_p_turn_output(stws *c) {
         if (n < 0) return STWS_P_CAST(int, n);
         moved |= n > 0;
     }
+    if (c->s.no_random && !stws_p_pending(&c->s.out)) return STWS_ERR_IO; /* what waits goes in the next session */
     return moved;
 }
 
@@ -6431,6 +6667,7 @@ static void stws_p_say_goodbye(stws *c, int code, const char *reason) {
     char payload[125];
     size_t len = stws_ws_close_payload(payload, code, reason);
     stws_p_lock(c);
+    if (!c->close_sent) c->unwritten = stws_p_pending(&c->s.out);
     if (!c->close_sent && stws_p_post_short(&c->s, STWS_WS_CLOSE, payload, len) == STWS_OK) {
         c->close_sent = 1;
         stws_p_trace_word(&c->s, '>', "CLOSE");
@@ -6487,7 +6724,7 @@ static int stws_p_settle(stws *c, int number, int result) {
     long long sent_us = 0;
     int confirmed;
     stws_p_lock(c);
-    record = stws_p_record_find(&c->s.outbox, number);
+    record = stws_p_record_find(&c->s, number);
     receipt = stws_p_find_receipt(&c->s, number);
     confirmed = record && record->confirm;
     if (receipt) {
@@ -6498,8 +6735,8 @@ static int stws_p_settle(stws *c, int number, int result) {
         sent_us = record->sent_us;
         if (result != STWS_OK && record->tied) stws_p_record_break(&c->s, record); /* refused once is enough */
         if (!record->done) stws_p_record_through(&c->s, record);
-        stws_p_record_sweep(&c->s.outbox);
-        if (c->flushing && !stws_p_record_unconfirmed(&c->s.outbox)) c->yield = 1;
+        stws_p_record_sweep(&c->s);
+        if (c->flushing && !c->s.unconfirmed) c->yield = 1;
         stws_p_signal(c);
     }
     if (sent_us) c->s.stats.rtt_us = c->now - sent_us;
@@ -6529,26 +6766,70 @@ static int stws_p_on_error(stws *c, stws_event *e) {
     return 1;
 }
 
-/* The last message is let go. Where there is no room for its ACK, nothing more is read until there is: with prefetch
-   nothing more might come anyway. When nothing goes out any more there will be none. */
+/* The message in hand is let go: the user is done with it. Where there is no room for its ACK nothing more is read
+   until there is: with prefetch nothing more might come anyway. When nothing goes out any more there will be none. Only
+   then does its subscription end, if the user has unsubscribed it meanwhile. */
 static void stws_p_let_go(stws *c) {
-    if (!c->ack_due) return;
-    c->ack_due = !stws_p_acknowledge_on(&c->s.message, STWS_ACK_ON_HANDOVER | STWS_ACK_ON_RETURN) && !c->write_error;
-    c->held = c->ack_due ? STWS_P_HELD_BY_ACK : 0;
+    int ended, full = 0;
+    if (!c->ack_due) {
+        stws_p_free_kept(c, &c->given);
+        return;
+    }
+    full = !stws_p_acknowledge_on(c->hand, STWS_ACK_ON_HANDOVER | STWS_ACK_ON_RETURN) && !c->write_error;
+    stws_p_lock(c);
+    ended = c->ends_in_hand && !full ? c->in_hand : 0;
+    if (!full) c->in_hand = c->ends_in_hand = 0;
+    stws_p_unlock(c);
+    if (ended && stws_unsubscribe(c, ended) == STWS_ERR_FULL && !c->write_error) {
+        full = 1;
+        stws_p_lock(c);
+        c->in_hand = ended;
+        c->ends_in_hand = 1;
+        stws_p_unlock(c);
+    }
+    c->ack_due = STWS_P_CAST(unsigned char, full);
+    c->held = full ? STWS_P_HELD_BY_ACK : 0;
+    if (full) return;
+    c->hand = NULL;
+    stws_p_free_kept(c, &c->given);
 }
-static void stws_p_acknowledge_now(stws *c) {
+
+/* The user gets a message: from now on it is in hand, if the library owes its ACK. */
+static void stws_p_hand_over(stws *c, const stws_message *m) {
+    if (!m || !m->ack_on) return;
+    c->hand = m;
+    stws_p_lock(c);
+    c->in_hand = m->handle;
+    stws_p_unlock(c);
     c->ack_due = 1;
-    stws_p_let_go(c);
 }
 
 /* Give a message to the queue: 1 done, 0 it is full and the message is held back; an error: it does not fit. */
 static int stws_p_enqueue(stws *c) {
     int result = stws_p_queue_push(c->o.queue, &c->s.message, &c->waiter);
     c->held = result == 0 ? STWS_P_HELD_BY_QUEUE : 0;
-    if (result > 0 && c->s.message.ack_on == STWS_ACK_ON_HANDOVER) stws_p_acknowledge_now(c);
+    if (result > 0 && c->s.message.ack_on == STWS_ACK_ON_HANDOVER) {
+        stws_p_hand_over(c, &c->s.message);
+        stws_p_let_go(c);
+    }
     if (result == STWS_ERR_LIMIT)
         stws_p_say(c, result, "a message of %zu octets does not fit into the queue", c->s.message.body_len);
     return result;
+}
+
+/* The subscription of a message that names none, as in STOMP 1.0: that of its destination; in later versions, which ask
+   for the name, if there is just one. Under the lock. */
+static stws_p_sub *stws_p_sub_by_destination(const stws_p_session *s) {
+    stws_p_sub *found = NULL;
+    int i, seen = 0, count = 0;
+    for (i = 0; s->message.destination && i < s->subs.count && seen < s->subs.live; i++) {
+        stws_p_sub *sub = &s->subs.slots[i];
+        if (!sub->handle) continue;
+        seen++;
+        if (!sub->sent || strcmp(stws_p_sub_destination(&s->subs, sub), s->message.destination) != 0) continue;
+        if (count++ == 0 || sub->handle < found->handle) found = sub;
+    }
+    return count == 1 || s->version == STWS_STOMP_10 ? found : NULL;
 }
 
 /* Who listens? A callback of the subscription's own, or 0. */
@@ -6560,16 +6841,17 @@ static int stws_p_find_receiver(stws *c, stws_on_message *call, void **user) {
     *call = NULL;
     if (handle && stws_p_receiver(t, handle, call, user, &m->ack_on)) {
         m->handle = handle;
-    } else if (id->value) {
+    } else {
         stws_p_sub *sub;
         stws_p_lock(c);
-        sub = stws_p_find_custom(t, id->value, id->value_len);
+        sub = id->value ? stws_p_find_custom(t, id->value, id->value_len) : stws_p_sub_by_destination(&c->s);
+        c->s.stats.matched_by_destination += sub && !id->value;
         if (sub) {
             m->handle = sub->handle;
             *call = sub->on_message;
             *user = sub->user;
             m->ack_on = sub->ack_on;
-        } else if (c->implied && strcmp(id->value, c->implied->id) == 0) {
+        } else if (c->implied && id->value && strcmp(id->value, c->implied->id) == 0) {
             *call = c->implied->on_message;
             *user = c->implied->user;
         }
@@ -6590,15 +6872,14 @@ static int stws_p_on_message_frame(stws *c, stws_event *e) {
         user = c->o.user;
     }
     if (call) {
+        stws_p_hand_over(c, &c->s.message);
         c->calling++;
         call(c, &c->s.message, user);
         c->calling--;
-        if (c->s.message.ack_on) stws_p_acknowledge_now(c);
+        stws_p_let_go(c);
         return 0;
     }
     if (c->o.queue && stws_p_enqueue(c) >= 0) return 0;
-    c->ack_due = c->s.message.ack_on == STWS_ACK_ON_RETURN;
-    if (c->s.message.ack_on == STWS_ACK_ON_HANDOVER) stws_p_acknowledge_now(c);
     return stws_p_frame_event(c, e, STWS_EVENT_MESSAGE);
 }
 
@@ -6655,6 +6936,7 @@ static int stws_p_pull_frames(stws *c, stws_event *e) {
     c->owes_turn = 0;
     stws_p_let_go(c);
     if (c->held == STWS_P_HELD_BY_ACK || (c->held && !stws_p_enqueue(c))) return 0;
+    c->s.message.epoch = 0; /* its views end, and an ACK of it would name another message */
     while (result == STWS_DONE && stws_p_reads_frames(c->state) && !c->held && !STWS_P_LOAD(&c->stop)) {
         if (c->frames_left < 0 && stws_p_owes_turn(c)) return 0;
         result = stws_p_next_frame(&c->s, &c->s.message.frame);
@@ -6688,7 +6970,7 @@ static long long stws_p_retry_left(const stws *c) {
 
 /* An event that no frame brings: a receipt that has ended, the end of a connection, a mark of the outbox. */
 static int stws_p_pull_other(stws *c, stws_event *e) {
-    stws_p_receipt receipt = {0, 0, 0, 0, 0, 0};
+    stws_p_receipt receipt = {0, 0, 0, 0, 0, 0, 0};
     int taken = 0;
     if (c->refused) {
         c->refused = 0;
@@ -6697,6 +6979,7 @@ static int stws_p_pull_other(stws *c, stws_event *e) {
     if (STWS_P_LOAD(&c->s.receipts_done)) {
         stws_p_lock(c);
         taken = stws_p_take_receipt(&c->s, &receipt);
+        stws_p_signal(c); /* who waits for a place in the table */
         stws_p_unlock(c);
     }
     if (taken) {
@@ -6708,7 +6991,7 @@ static int stws_p_pull_other(stws *c, stws_event *e) {
         c->event_due = 0;
         stws_p_event(e, STWS_EVENT_DISCONNECTED);
         e->result = c->error;
-        e->text = c->text;
+        e->text = c->error == STWS_CLOSED ? "the program ended the client" : c->text;
         e->retry_ms = c->retry_ms > 0 ? stws_p_retry_left(c) : c->retry_ms;
         taken = 1;
     } else if (stws_p_cross_mark(c)) {
@@ -6718,11 +7001,37 @@ static int stws_p_pull_other(stws *c, stws_event *e) {
     return taken;
 }
 
+/* An event that another call met and kept: 1, or 0. */
+static int stws_p_pull_kept(stws *c, stws_event *e) {
+    stws_p_let_go(c);
+    if (c->held == STWS_P_HELD_BY_ACK) return 0;
+    if (c->kept_first) {
+        c->given = c->kept_first;
+        c->kept_first = c->given->next;
+        c->given->next = NULL;
+        if (!c->kept_first) c->kept_last = &c->kept_first;
+        *e = c->given->event;
+    } else {
+        c->has_kept = 0;
+        *e = c->kept;
+    }
+    return 1;
+}
+
 /* The next event: 1; 0 when the network has to bring something first; negative: the client has ended. */
-static int stws_p_pull(stws *c, stws_event *e) {
+static int stws_p_pull_event(stws *c, stws_event *e) {
+    if ((c->kept_first || c->has_kept) && !c->keeping) return stws_p_pull_kept(c, e);
     if ((c->refused | c->event_due | STWS_P_LOAD(&c->s.receipts_done)) && stws_p_pull_other(c, e)) return 1;
     if (stws_p_pull_frames(c, e) || stws_p_pull_other(c, e)) return 1;
     return c->state == STWS_ENDED ? c->final : 0;
+}
+static int stws_p_pull(stws *c, stws_event *e) {
+    int result = stws_p_pull_event(c, e);
+    if (result > 0 && e->type == STWS_EVENT_MESSAGE && !c->keeping) {
+        stws_p_hand_over(c, e->message);
+        if (e->message->ack_on == STWS_ACK_ON_HANDOVER && !c->given) stws_p_let_go(c);
+    }
+    return result;
 }
 
 /* ==== >>input: reading ==== */
@@ -6761,6 +7070,7 @@ static long stws_p_read_once(stws *c) {
     n = c->io.read(c->io.ctx, in->data + in->raw_end, room);
     if (n <= 0) return n;
     in->raw_end += STWS_P_CAST(size_t, n);
+    c->s.dry = 0;
     c->s.stats.bytes_in += STWS_P_CAST(unsigned long long, n);
     c->s.stats.reads++;
     c->drained = STWS_P_CAST(size_t, n) < room;
@@ -6835,11 +7145,23 @@ static void stws_p_judge_stall(stws *c) {
     stws_p_lost(c, 0);
 }
 
-/* Leave a good session for a new one, at once: what waits is written as far as it goes. Always 1. */
-static int stws_p_renew(stws *c) {
+/* Leave a good session for a new one, once what was accepted is written, within close_timeout_ms. New frames wait for
+   the new session meanwhile. */
+static void stws_p_renew(stws *c) {
+    if (c->renewing) return;
     stws_p_turn_output(c);
-    STWS_P_STORE(&c->reconnect_asked, 1);
-    return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 0);
+    c->renewing = 1;
+    c->renew_by_us = c->now + stws_p_ms(c->o.close_timeout_ms);
+}
+
+/* 1 when the session was left. */
+static int stws_p_turn_renewing(stws *c) {
+    int waits;
+    stws_p_lock(c);
+    waits = stws_p_pending(&c->s.out) && !c->write_error && c->now < c->renew_by_us;
+    stws_p_unlock(c);
+    if (STWS_P_LOAD(&c->asked) || c->state != STWS_CONNECTED) c->renewing = 0;
+    return c->renewing && !waits ? stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 0) : 0;
 }
 
 /* What time alone brings about, once the socket has been read empty: 1 when it changed the state. */
@@ -6852,9 +7174,10 @@ static int stws_p_turn_timers(stws *c) {
     }
     if (c->error_close_us != STWS_P_NEVER && c->now >= c->error_close_us)
         return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 0);
-    if (c->renew_us != STWS_P_NEVER && c->now >= c->renew_us && !STWS_P_LOAD(&c->asked)) {
+    if (c->renew_us != STWS_P_NEVER && c->now >= c->renew_us && !STWS_P_LOAD(&c->asked) && !c->renewing) {
         stws_p_say(c, STWS_OK, "the session is over max_session_ms (%d) old: a new one is made", c->o.max_session_ms);
-        return stws_p_renew(c);
+        stws_p_renew(c);
+        return 1;
     }
     if (c->held || c->owes_turn) c->s.last_in_us = c->now; /* we do not listen: silence means nothing */
     stws_p_lock(c);
@@ -6868,6 +7191,13 @@ static void stws_p_sooner(long long *first, long long when) {
     if (when != STWS_P_NEVER && (*first == STWS_P_NEVER || when < *first)) *first = when;
 }
 
+/* Is there something that was read, and not looked at? */
+static int stws_p_has_unparsed(const stws *c) {
+    const stws_p_input *in = &c->s.in;
+    return stws_p_reads_frames(c->state) && !c->held && !c->s.dry &&
+           (in->begin + c->s.taken < in->end || in->raw < in->raw_end);
+}
+
 /* When the client has to be called again even if no descriptor is ready; STWS_P_NEVER, or 0 for at once. Under the
    lock. */
 static long long stws_p_due(stws *c) {
@@ -6876,11 +7206,18 @@ static long long stws_p_due(stws *c) {
     if (STWS_P_LOAD(&c->stop) || STWS_P_LOAD(&s->receipts_done)) return 0;
     if (stws_p_gives_way(c) || c->event_due || c->refused) return 0;
     if (c->state == STWS_IDLE || c->state == STWS_RESOLVING || c->called || stws_p_crosses_mark(c)) return 0;
+    if (c->kept_first || c->has_kept || (c->ack_due && !c->held) || stws_p_has_unparsed(c)) return 0;
+    if (s->pong_due && stws_p_reads_frames(c->state) && !c->close_sent && !stws_p_pending(&s->out) && !c->write_error)
+        return 0;
     if (STWS_P_LOAD(&c->asked)) stws_p_sooner(&first, c->end_us);
     if (c->state == STWS_CONNECTING && !c->o.transport && c->tcp.next < c->tcp.count)
         stws_p_sooner(&first, c->tcp.race_us);
     if (c->state != STWS_CONNECTED) return first;
-    if (s->pong_due || (s->subs.unsent && !c->hook_us) || (s->outbox.untaken && !s->subs.unsent))
+    if (c->renewing) {
+        if (!stws_p_pending(&s->out) || c->write_error) return 0;
+        stws_p_sooner(&first, c->renew_by_us);
+    }
+    if (((s->subs.unsent && !c->hook_us) || (s->outbox.untaken && !s->subs.unsent)) && !c->renewing)
         if (!stws_p_pending(&s->out) && !c->write_error) return 0;
     if (c->hook_us && !c->write_error) stws_p_sooner(&first, c->hook_us);
     if (s->heartbeat_out_us && !stws_p_pending(&s->out) && !c->write_error) /* what waits is sign of life enough */
@@ -6889,7 +7226,7 @@ static long long stws_p_due(stws *c) {
     if (s->receipts_waiting) stws_p_sooner(&first, stws_p_receipt_deadline(s));
     if (c->stalled_us && c->o.write_timeout_ms) stws_p_sooner(&first, c->stalled_us + stws_p_ms(c->o.write_timeout_ms));
     stws_p_sooner(&first, c->error_close_us);
-    if (!STWS_P_LOAD(&c->asked)) stws_p_sooner(&first, c->renew_us);
+    if (!STWS_P_LOAD(&c->asked) && !c->renewing) stws_p_sooner(&first, c->renew_us);
     if (c->held != STWS_P_HELD_BY_QUEUE) return first;
     if (!STWS_P_LOAD(&c->waiter.listed)) return 0; /* there was room */
     if (c->waiter.fd < 0) stws_p_sooner(&first, c->now + 10 * STWS_P_US); /* nobody can wake us */
@@ -6977,6 +7314,7 @@ static int stws_p_turn_asked(stws *c) {
     if (STWS_P_LOAD(&c->stop)) return stws_p_obey_stop(c);
     if (STWS_P_LOAD(&c->asked) && stws_p_obey_end(c)) return 1;
     if (STWS_P_LOAD(&c->reconnect_asked)) stws_p_obey_reconnect(c);
+    if (c->renewing && stws_p_turn_renewing(c)) return 1;
     return c->state == STWS_ENDED || c->event_due;
 }
 
@@ -7052,19 +7390,6 @@ static void stws_p_end_wait(stws *c) {
     if (c->wake[0] >= 0) while (read(c->wake[0], scrap, sizeof scrap) > 0) continue;
 }
 
-/* When so many milliseconds will be over; STWS_P_NEVER for -1. */
-static long long stws_p_in(const stws *c, int ms) {
-    return ms < 0 ? STWS_P_NEVER : c->clock.now_us(c->clock.ctx) + stws_p_ms(ms);
-}
-
-/* Milliseconds from now until then, rounded up, as poll takes them: -1 for STWS_P_NEVER, and an hour at most. */
-static int stws_p_until(const stws *c, long long when) {
-    long long left = when <= 0 ? when : when - c->clock.now_us(c->clock.ctx);
-    if (when == STWS_P_NEVER) return -1;
-    if (left <= 0) return 0;
-    return left > 3600000 * STWS_P_US ? 3600000 : STWS_P_CAST(int, (left + STWS_P_US - 1) / STWS_P_US);
-}
-
 /* The same for poll; how many. */
 static int stws_p_pollfds(stws *c, struct pollfd *out, int *now) {
     stws_fd fds[3] = {{-1, 0}, {-1, 0}, {-1, 0}};
@@ -7108,11 +7433,6 @@ static int stws_p_next(stws *c, stws_event *e, int timeout_ms) {
     long long until;
     int turns = 0, result, left, owed;
     stws_p_event(e, STWS_EVENT_NONE);
-    if (c->has_kept) {
-        *e = c->kept;
-        c->has_kept = 0;
-        return 1;
-    }
     until = timeout_ms > 0 ? stws_p_in(c, timeout_ms) : STWS_P_NEVER;
     stws_p_end_wait(c);
     c->yield = c->more = 0;
@@ -7147,6 +7467,7 @@ STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
     result = stws_p_take(c);
     if (result != STWS_OK) return result;
     result = stws_p_next(c, e, timeout_ms);
+    STWS_P_STORE(&c->lent, result > 0);
     stws_p_let_others_drive(c);
     return result;
 }
@@ -7259,13 +7580,63 @@ STOMP_WS_API int stws_run_many(stws *const *clients, int count, int timeout_ms) 
     return result;
 }
 
+/* Keep an event for stws_next: a copy of it, as long as all copies take no more than rx_buffer bytes; then one more
+   where it lies, and STWS_ERR_FULL: nothing can come before stws_next has taken it. */
+static int stws_p_keep_event(stws *c, const stws_event *e) {
+    size_t head = stws_p_align(sizeof(stws_p_kept)), text = stws_p_align(strlen(e->text) + 1);
+    size_t size = head + text + (e->message ? stws_p_message_size(e->message) : 0);
+    stws_p_kept *kept = NULL;
+    if (c->has_heap && c->kept_bytes + size <= c->o.rx_buffer)
+        kept = STWS_P_CAST(stws_p_kept *, c->allocator.alloc(c->allocator.ctx, size));
+    if (kept) {
+        char *at = STWS_P_POINTER(char *, kept) + head;
+        memset(kept, 0, sizeof *kept);
+        kept->size = size;
+        kept->event = *e;
+        kept->event.text = STWS_P_CAST(const char *, memcpy(at, e->text, strlen(e->text) + 1));
+        if (e->message) {
+            stws_message *copy = stws_p_message_write(at + text, e->message);
+            copy->answered = &kept->answered;
+            kept->event.message = copy;
+        }
+        *c->kept_last = kept;
+        c->kept_last = &kept->next;
+        c->kept_bytes += size;
+        return STWS_OK;
+    }
+    c->kept = *e;
+    c->has_kept = 1;
+    return stws_p_refuse(c, STWS_ERR_FULL, "more than rx_buffer bytes of events wait for stws_next: take these first");
+}
+
+/* Drive within another call than stws_next: events go to their callbacks, and those without one are kept for stws_next;
+   but for CONNECTED and DISCONNECTED, which this call's result tells. 1 when there was one, of that type. */
+static int stws_p_next_aside(stws *c, int timeout_ms, int *type) {
+    stws_event e;
+    int result;
+    *type = STWS_EVENT_NONE;
+    if (c->has_kept) return stws_p_refuse(c, STWS_ERR_FULL, "an event waits for stws_next: take it first");
+    c->keeping++;
+    result = stws_p_next(c, &e, timeout_ms);
+    c->keeping--;
+    if (result <= 0) return result;
+    *type = e.type;
+    if (c->o.on_event || (e.type == STWS_EVENT_MESSAGE && c->o.on_message)) {
+        if (e.type == STWS_EVENT_MESSAGE) stws_p_hand_over(c, e.message);
+        stws_p_dispatch(c, &e);
+    } else if (e.type != STWS_EVENT_CONNECTED && e.type != STWS_EVENT_DISCONNECTED) {
+        result = stws_p_keep_event(c, &e);
+        if (result < 0) return result;
+    }
+    return 1;
+}
+
 /* Drive until CONNECTED, or another thread wants to. */
 static int stws_p_connect(stws *c, long long until) {
-    stws_event e;
+    int type;
     while (c->state != STWS_CONNECTED) {
-        int left = stws_p_until(c, until), result = stws_p_next(c, &e, left);
+        int left = stws_p_until(c, until), result = stws_p_next_aside(c, left, &type);
         if (result < 0) return result;
-        if (result > 0) stws_p_dispatch(c, &e);
         if (result == 0 && left == 0) return c->error ? c->error : STWS_P_CAST(int, STWS_ERR_TIMEOUT);
     }
     return STWS_OK;
@@ -7325,8 +7696,8 @@ STOMP_WS_API int stws_start(stws *c) {
         stws_p_let_others_drive(c);
         return stws_p_refuse(c, STWS_ERR_STATE, "stws_start: the thread of the last one has not been joined");
     }
-    STWS_P_STORE(&c->last_driver, STWS_P_POINTER(uintptr_t, c)); /* the new thread holds it, whoever that will be */
-    STWS_P_STORE(&c->driver, STWS_P_POINTER(uintptr_t, c));
+    STWS_P_STORE(&c->last_driver, STWS_P_COMING); /* the new thread has it, whatever that is known by */
+    STWS_P_STORE(&c->driver, STWS_P_COMING);
     made = pthread_create(&c->runner, NULL, stws_p_thread, c) == 0;
     c->running = made;
     if (!made) stws_p_let_others_drive(c);
@@ -7367,6 +7738,40 @@ STOMP_WS_API int stws_disconnect(stws *c, int timeout_ms) {
     stws_p_unlock_and_wake(c);
     return STWS_OK;
 }
+
+/* Another thread drives: wait for the end, or until it drives no more, which is STWS_P_AGAIN. */
+static int stws_p_end_elsewhere(stws *c) {
+    int result = STWS_P_AGAIN;
+    stws_p_lock(c);
+    stws_p_watch(c, 1);
+    while (result == STWS_P_AGAIN && STWS_P_LOAD(&c->driver)) {
+        if (STWS_P_LOAD(&c->state) == STWS_ENDED) result = c->final;
+        else stws_p_await_driver(c, STWS_P_NEVER);
+    }
+    stws_p_watch(c, -1);
+    stws_p_unlock(c);
+    return result;
+}
+STOMP_WS_API int stws_close(stws *c, int timeout_ms) {
+    int result = stws_p_unusable(c), type;
+    if (result) return result;
+    if (c->threads ? stws_p_drives(c) : c->calling)
+        return stws_p_refuse(c, STWS_ERR_STATE, "a callback may not wait for the end: stws_disconnect asks for it");
+    stws_disconnect(c, timeout_ms);
+    do {
+        result = stws_p_take(c);
+        if (result == STWS_OK) {
+            do {
+                result = stws_p_next_aside(c, -1, &type);
+                if (c->has_kept) c->has_kept = 0, result = 0; /* no room for it: it stays without an ACK, for later */
+            } while (result >= 0);
+            stws_p_let_others_drive(c);
+        } else {
+            result = stws_p_end_elsewhere(c);
+        }
+    } while (result == STWS_P_AGAIN);
+    return result == STWS_CLOSED ? STWS_P_CAST(int, STWS_OK) : result;
+}
 STOMP_WS_API int stws_reconnect_now(stws *c) {
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     stws_p_lock(c);
@@ -7382,26 +7787,45 @@ static int stws_p_can_say(const stws *c, const stws_frame *frame) {
 
 /* May frames go into the output, or are subscriptions before them? */
 static int stws_p_may_post(const stws *c) {
-    return STWS_P_LOAD(&c->state) == STWS_CONNECTED && !c->s.subs.unsent && !c->write_error && !c->close_sent;
+    return STWS_P_LOAD(&c->state) == STWS_CONNECTED && !c->s.subs.unsent && !c->write_error &&
+           !c->close_sent && !c->renewing && !c->s.no_random;
+}
+
+/* How many records have to be dropped from the front, so that one of that size has room: 0 without need, -1 when room
+   cannot be made so. Tried on a copy of the ring's bounds. */
+static int stws_p_drops_for(const stws *c, size_t size) {
+    stws_p_ring ring = c->s.outbox;
+    int drops = 0;
+    while ((c->o.outbox_count && ring.count >= c->o.outbox_count) || !stws_p_ring_has_room(&ring, size)) {
+        if (c->o.outbox_policy != STWS_FULL_DROP_OLDEST || !ring.count) return -1;
+        if (!stws_p_record_may_go(stws_p_record_at(&ring, ring.head))) return -1;
+        stws_p_ring_drop(&ring);
+        drops++;
+    }
+    return drops;
 }
 
 /* Put a copy of the frame into the outbox; NULL, and *result says why not. */
 static stws_p_record *stws_p_queue_frame(stws *c, const stws_frame *frame, int *result) {
     stws_p_ring *outbox = &c->s.outbox;
-    stws_p_record *record = NULL, *oldest = NULL;
+    int drops;
     *result = STWS_ERR_LIMIT;
     if (!c->has_heap && stws_p_head_bound(frame) + frame->body_len > c->s.out.cap - 15) return NULL;
     if (stws_p_record_size(frame) > outbox->cap) return NULL;
     *result = STWS_ERR_FRAME_BUILD;
     if (!stws_p_can_say(c, frame)) return NULL;
     *result = STWS_ERR_FULL;
-    do {
-        if (oldest) stws_p_drop_record(c, oldest, STWS_ERR_FULL);
-        stws_p_record_sweep(outbox);
-        if (!c->o.outbox_count || outbox->count < c->o.outbox_count) record = stws_p_record_put(outbox, frame);
-        oldest = c->o.outbox_policy == STWS_FULL_DROP_OLDEST ? stws_p_record_oldest(outbox) : NULL;
-    } while (!record && oldest);
-    return record;
+    stws_p_record_sweep(&c->s);
+    drops = stws_p_drops_for(c, stws_p_record_size(frame));
+    if (drops < 0) return NULL;
+    for (; drops > 0; drops--) { /* those that were done already are swept along */
+        stws_p_record *oldest = stws_p_record_at(outbox, outbox->head);
+        size_t count = outbox->count;
+        stws_p_drop_record(c, oldest, STWS_ERR_FULL);
+        stws_p_record_sweep(&c->s);
+        drops -= STWS_P_CAST(int, count - outbox->count) - 1;
+    }
+    return stws_p_record_put(outbox, frame);
 }
 
 enum { STWS_P_FOR_ANY_SESSION = 0, STWS_P_FOR_THIS_SESSION = 1, STWS_P_CONFIRMED = 2 };
@@ -7409,7 +7833,7 @@ enum { STWS_P_FOR_ANY_SESSION = 0, STWS_P_FOR_THIS_SESSION = 1, STWS_P_CONFIRMED
 /* A transaction was broken: its parts are refused, and its end is the end of that. */
 static int stws_p_refuse_part(stws *c, stws_p_record *begin, int command_id) {
     begin->done = STWS_P_CAST(unsigned char, stws_p_record_ends(command_id));
-    stws_p_record_sweep(&c->s.outbox);
+    stws_p_record_sweep(&c->s);
     return command_id == STWS_COMMAND_ABORT ? STWS_P_CAST(int, STWS_OK) : STWS_P_CAST(int, STWS_ERR_STALE);
 }
 
@@ -7421,7 +7845,7 @@ static int stws_p_abort_anyway(stws *c, const stws_frame *frame, stws_p_record *
     int begun = begin->sent, result;
     for (r = begin; r; r = stws_p_record_next(outbox, r))
         if (stws_p_record_part_of(r, c->s.transaction)) stws_p_record_drop(&c->s, r, STWS_ERR_STALE);
-    stws_p_record_sweep(outbox);
+    stws_p_record_sweep(&c->s);
     stws_p_signal(c);
     if (!begun || (stws_p_may_post(c) && !outbox->untaken && stws_p_post_growing(c, frame) == STWS_OK)) return STWS_OK;
     r = stws_p_queue_frame(c, frame, &result);
@@ -7441,7 +7865,8 @@ static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind
     int result, tied = begin || frame->command_id == STWS_COMMAND_BEGIN;
     if (c->s.overfull) return STWS_ERR_LIMIT;
     result = stws_p_leaving(c);
-    if (result != STWS_OK) return result;
+    if (result != STWS_OK && !(kind == STWS_P_FOR_THIS_SESSION && STWS_P_LOAD(&c->state) == STWS_CONNECTED))
+        return result; /* what settles a message still goes, before DISCONNECT */
     if (begin && begin->broken) return stws_p_refuse_part(c, begin, frame->command_id);
     if (kind != STWS_P_CONFIRMED && !tied && stws_p_may_post(c) && !c->s.outbox.untaken) {
         result = stws_p_post_growing(c, frame);
@@ -7453,7 +7878,7 @@ static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind
     if (!record) return result;
     record->receipt = receipt;
     record->epoch = kind == STWS_P_FOR_THIS_SESSION ? c->s.epoch : 0;
-    record->confirm = kind == STWS_P_CONFIRMED;
+    if (kind == STWS_P_CONFIRMED) stws_p_record_confirm(&c->s, record, receipt);
     record->tied = STWS_P_CAST(unsigned char, tied);
     if (stws_p_may_post(c)) stws_p_post_outbox(c, c->clock.now_us(c->clock.ctx));
     return STWS_OK;
@@ -7589,6 +8014,10 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
         stws_p_unlock(c);
         return stws_p_refuse(c, STWS_ERR_USAGE, "stws_unsubscribe: no subscription has that handle (any more)");
     }
+    if (handle == c->in_hand && !STWS_P_LOAD(c->hand->answered)) {
+        c->ends_in_hand = 1; /* its message is to be acknowledged first */
+        return stws_p_finish_call(c, STWS_OK);
+    }
     if (sub->sent && sub->sent != STWS_P_SKIPPED && !sub->behind && STWS_P_LOAD(&c->state) == STWS_CONNECTED) {
         durable = stws_p_sub_durable(&c->s.subs, sub);
         if (*durable && stws_p_profile_of(c->s.broker)->ends_before_forgets && sub->sent != STWS_P_ENDED)
@@ -7606,7 +8035,7 @@ static int stws_p_outgoing_valid(const stws_outgoing *m) {
    UTF-8 for text, and ruining it. */
 static const char *stws_p_content_type(stws_p_session *s, const stws_outgoing *m) {
     const char *const *h = m->headers;
-    if (stws_utf8_valid(m->body, m->body_len)) s->utf8_body = m->body;
+    if (stws_utf8_valid(m->body, m->body_len)) s->utf8_body = m->body_len ? m->body : "";
     if (m->content_type || s->utf8_body) return m->content_type;
     for (; h && h[0]; h += 2) if (strcmp(h[0], "content-type") == 0) return NULL;
     return "application/octet-stream";
@@ -7653,9 +8082,14 @@ static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms) {
     return 1;
 }
 
-/* The outbox is full. STWS_P_AGAIN: there may be room now; else the error. */
-static int stws_p_await_room(stws *c, long long *until) {
-    if (c->o.outbox_policy != STWS_FULL_BLOCK || stws_p_usually_drives(c)) return STWS_ERR_FULL;
+/* Are all max_receipts taken that a message could be told by? */
+static int stws_p_lacks_receipts(const stws *c, const stws_outgoing *m) {
+    return m->receipt && c->s.receipts_waiting + c->s.receipts_done == c->o.max_receipts;
+}
+
+/* There is no room for a message. STWS_P_AGAIN: there may be some now; else the error. */
+static int stws_p_await_room(stws *c, long long *until, int error) {
+    if (error >= 0 || c->o.outbox_policy != STWS_FULL_BLOCK || stws_p_usually_drives(c)) return error;
     if (!*until) *until = stws_p_in(c, c->o.outbox_block_ms);
     return stws_p_await_driver(c, *until) ? STWS_P_CAST(int, STWS_P_AGAIN) : STWS_P_CAST(int, STWS_ERR_TIMEOUT);
 }
@@ -7685,7 +8119,7 @@ STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
         if (result != STWS_OK) break;
         result = m->receipt || c->o.confirm ? stws_p_submit_with_receipt(c, &frame, m->receipt)
                                             : stws_p_submit(c, &frame, 0, STWS_P_FOR_ANY_SESSION);
-        if (result == STWS_ERR_FULL) result = stws_p_await_room(c, &until);
+        if (result == STWS_ERR_FULL || stws_p_lacks_receipts(c, m)) result = stws_p_await_room(c, &until, result);
     } while (result == STWS_P_AGAIN);
     return stws_p_finish_call(c, result);
 }
@@ -7717,7 +8151,7 @@ static int stws_p_acknowledge(stws *c, const stws_message *m, int command_id, co
         result = stws_p_submit(c, &frame, 0, STWS_P_FOR_THIS_SESSION);
     }
     if (result == STWS_ERR_LIMIT && stws_p_pending(&c->s.out)) result = STWS_ERR_FULL; /* for a while only */
-    if (result == STWS_OK && m->answered) *m->answered = 1;
+    if (result == STWS_OK && m->answered) STWS_P_STORE(m->answered, 1);
     return stws_p_finish_call(c, result);
 }
 STOMP_WS_API int stws_ack(stws *c, const stws_message *m) { return stws_ack_in(c, m, NULL); }
@@ -7750,7 +8184,7 @@ STOMP_WS_API int stws_abort(stws *c, const char *name) { return stws_p_transact(
 static int stws_p_is_flushed(const stws *c) {
     const stws_p_ring *outbox = &c->s.outbox;
     int sent = !stws_p_pending(&c->s.out) && !outbox->untaken && !c->s.subs.unsent && !c->write_error;
-    return sent && !stws_p_record_unconfirmed(outbox);
+    return sent && !c->s.unconfirmed;
 }
 
 /* When a flush has to give up: at the user's limit, or earlier when no receipt will come, as Spring's simple broker
@@ -7772,6 +8206,7 @@ static int stws_p_push_output(stws *c, int left) {
     if (!c->calling && c->held != STWS_P_HELD_BY_QUEUE && !c->has_kept) {
         stws_p_let_go(c);
         if (!c->held) {
+            c->s.message.epoch = 0;
             c->s.in.begin += c->s.taken;
             c->s.taken = 0;
             can_read = stws_p_input_room(&c->s.in) >= c->s.in.cap / 4;
@@ -7793,28 +8228,13 @@ static int stws_p_push_output(stws *c, int left) {
     return STWS_OK;
 }
 
-/* Drive, calling back; an event that no callback takes is kept for stws_next. */
-static int stws_p_drive_once(stws *c, int timeout_ms) {
-    int result;
-    if (c->has_kept) return STWS_ERR_STATE;
-    result = stws_p_next(c, &c->kept, timeout_ms);
-    if (result <= 0) return result;
-    if (c->o.on_event || (c->kept.type == STWS_EVENT_MESSAGE && c->o.on_message)) {
-        stws_event e = c->kept;
-        stws_p_dispatch(c, &e);
-        return STWS_OK;
-    }
-    if (c->kept.type == STWS_EVENT_CONNECTED || c->kept.type == STWS_EVENT_DISCONNECTED) return STWS_OK;
-    c->has_kept = 1;
-    return STWS_ERR_STATE;
-}
 static int stws_p_flush_here(stws *c, long long until, unsigned losses) {
     long long limit;
-    int result, left, flushed, unconfirmed;
+    int result, left, flushed, unconfirmed, type;
     for (;;) {
         stws_p_lock(c);
         flushed = stws_p_is_flushed(c);
-        unconfirmed = stws_p_record_unconfirmed(&c->s.outbox) != NULL;
+        unconfirmed = c->s.unconfirmed != 0;
         limit = stws_p_flush_limit(c, until);
         stws_p_unlock(c);
         left = stws_p_until(c, limit);
@@ -7827,14 +8247,14 @@ static int stws_p_flush_here(stws *c, long long until, unsigned losses) {
         c->flushing = 1;
         if (c->state == STWS_CONNECTED && !unconfirmed && !c->write_error) result = stws_p_push_output(c, left);
         else if (c->calling) result = c->write_error ? c->write_error : STWS_P_CAST(int, STWS_ERR_STATE);
-        else result = stws_p_drive_once(c, left);
+        else result = stws_p_next_aside(c, left, &type);
         c->flushing = 0;
         if (result < 0) return result;
     }
 }
 
-/* While another thread drives, wait for what that brings about; while none does, flush. An event that stws_next has to
-   give to the other thread is waited for, too. */
+/* While another thread drives, wait for what that brings about; while none does, flush. But an event that stws_next has
+   given to another thread, or has to give to it, must stay: then wait for its next call. */
 static int stws_p_flush_beside(stws *c, long long until) {
     int result = STWS_P_AGAIN, kept = 0;
     unsigned losses;
@@ -7842,6 +8262,7 @@ static int stws_p_flush_beside(stws *c, long long until) {
     losses = c->losses;
     stws_p_watch(c, 1);
     while (result == STWS_P_AGAIN) {
+        kept |= STWS_P_LOAD(&c->lent) && !stws_p_usually_drives(c);
         if (!kept && !c->wanted && stws_p_try_take(c, STWS_P_FLUSHER)) {
             stws_p_unlock(c);
             result = stws_p_flush_here(c, until, losses);
@@ -7896,15 +8317,14 @@ static int stws_p_post_request(stws *c, const stws_outgoing *m, const stws_p_rep
 }
 
 static int stws_p_await_reply(stws *c, stws_p_reply *reply, const stws_subscription *implied, long long until) {
-    stws_event e;
+    int type;
     c->implied = implied;
     while (!reply->arrived) {
-        int left = stws_p_until(c, until), result = stws_p_next(c, &e, left);
-        if (result < 0 && !reply->arrived) return result;
-        if (result > 0) stws_p_dispatch(c, &e);
+        int left = stws_p_until(c, until), result = stws_p_next_aside(c, left, &type);
         if (reply->arrived) break;
+        if (result < 0) return result;
         if (result == 0 && left == 0) return STWS_ERR_TIMEOUT;
-        if (result > 0 && e.type == STWS_EVENT_ERROR) return STWS_ERR_BROKER;
+        if (type == STWS_EVENT_ERROR) return STWS_ERR_BROKER;
     }
     return reply->copy ? STWS_P_CAST(int, STWS_OK) : STWS_P_CAST(int, STWS_ERR_MEMORY);
 }
@@ -7997,6 +8417,7 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 #undef STWS_P_LOCK
 #undef STWS_P_LOOK_UP
 #undef STWS_P_CHOICE
+#undef STWS_P_COMING
 #undef STWS_P_COUNT
 #undef STWS_P_NEVER
 #undef STWS_P_NUMBER
