@@ -11,13 +11,13 @@ static int called(int result) {
     return result;
 }
 
-static int act_octet(struct actor *a) {
-    int octet;
+static int act_byte(struct actor *a) {
+    int byte;
     world_enter(a->w);
-    octet = (int)fuzz_octet(a->in);
+    byte = (int)fuzz_octet(a->in);
     a->w->waits = 0;
     world_leave(a->w);
-    return octet;
+    return byte;
 }
 
 static void act_record(struct actor *a);
@@ -255,13 +255,13 @@ static void check_idle(struct actor *a) {
 }
 
 static void act_step(struct actor *a) {
-    int n = 1 + act_octet(a) % 4;
+    int n = 1 + act_byte(a) % 4;
     while (n-- > 0 && may_drive(a) && !a->in_callback && !a->w->ended) drive_step(a);
 }
 
 static int act_timeout(struct actor *a) {
     static const int times[] = {0, 10, 1000, 5000};
-    return a->w->threaded ? times[act_octet(a) % 2] : times[act_octet(a) % 4];
+    return a->w->threaded ? times[act_byte(a) % 2] : times[act_byte(a) % 4];
 }
 
 static void act_next(struct actor *a) {
@@ -321,7 +321,7 @@ static void act_request(struct actor *a) {
     struct world *w = a->w;
     stws_outgoing out = {0};
     stws_message *reply = NULL;
-    int ms = act_timeout(a), choice = act_octet(a), result;
+    int ms = act_timeout(a), choice = act_byte(a), result;
     if (!may_drive(a) || (w->next_driven && calls_without("request"))) return;
     out.destination = destinations[choice & 3];
     out.body = "what?";
@@ -340,7 +340,7 @@ static void act_idle(struct actor *a) {
 /* Time passes, and the driving thread comes when it is asked to. */
 static void act_pass(struct actor *a) {
     struct world *w = a->w;
-    int choice = act_octet(a), turns = 0;
+    int choice = act_byte(a), turns = 0;
     long long ms = choice < 128 ? choice : (choice - 127) * 100LL, end;
     if (a->in_callback) return;
     if (w->threaded) {
@@ -395,7 +395,7 @@ static void act_subscribe(struct actor *a) {
     static const char *const ids[] = {NULL, "own", "sub-3", NULL};
     struct world *w = a->w;
     stws_subscription o = {0};
-    int choice = act_octet(a), more = act_octet(a), handle;
+    int choice = act_byte(a), more = act_byte(a), handle;
     o.ack = acks[choice & 3];
     o.ack_on = (choice >> 2 & 3) % 3;
     if (calls_without("ack_on")) o.ack_on = 0;
@@ -416,7 +416,7 @@ static void act_subscribe(struct actor *a) {
 
 static void act_unsubscribe(struct actor *a) {
     struct world *w = a->w;
-    int choice = act_octet(a), handle;
+    int choice = act_byte(a), handle;
     world_enter(w);
     handle = choice < 200 ? w->handles[choice % SUBS] : choice - 210;
     if (choice >= 128 && choice < 200 && w->handle_count)
@@ -479,7 +479,7 @@ static void act_send(struct actor *a) {
     const char *headers[7] = {NULL};
     char *note = fuzz_room(16), body[16];
     stws_outgoing out = {0};
-    int choice = act_octet(a), more = act_octet(a), i, n = 0;
+    int choice = act_byte(a), more = act_byte(a), i, n = 0;
     char *own;
     size_t len;
     out.destination = destinations[choice & 1];
@@ -515,8 +515,8 @@ static void act_send(struct actor *a) {
 
 static void act_send_plain(struct actor *a) {
     struct world *w = a->w;
-    int n = 1 + act_octet(a) % 24, i, result = 0;
-    size_t pad = (size_t)(act_octet(a) * 4);
+    int n = 1 + act_byte(a) % 24, i, result = 0;
+    size_t pad = (size_t)(act_byte(a) * 4);
     char *body = fuzz_room(pad + 16); /* kept: the client may know the head of the last one */
     while (n-- > 0 && result >= 0) {
         i = send_begin(w, 0);
@@ -542,7 +542,7 @@ static void act_send_text(struct actor *a) {
 /* The message in hand, the one out of the queue, or a copy of another. */
 static void act_ack(struct actor *a) {
     struct world *w = a->w;
-    int choice = act_octet(a), i, result;
+    int choice = act_byte(a), i, result;
     const char *transaction = choice & 4 ? transactions[choice >> 4 & 3] : NULL;
     const stws_message *m = choice & 2 && a->copy ? a->copy : a->popped ? a->popped : a->copy;
     if (!w->threaded && !(choice & 2) && !a->popped && w->hand && (a->in_callback || may_drive(a)))
@@ -575,7 +575,7 @@ static void act_copy(struct actor *a) {
 
 static void act_transaction(struct actor *a) {
     stws *c = a->w->peer.client;
-    int choice = act_octet(a);
+    int choice = act_byte(a);
     const char *name = transactions[choice & 3];
     if (calls_without("transaction")) return;
     calls_verbose("transaction %d %s", choice >> 2 & 3, name ? name : "-");
@@ -587,9 +587,19 @@ static void act_transaction(struct actor *a) {
     }
 }
 
-static void act_disconnect(struct actor *a) {
+/* stws_disconnect, and all that comes until the end. */
+static void act_close(struct actor *a, int ms) {
     struct world *w = a->w;
-    int ms = act_timeout(a);
+    int result;
+    drive_begin(a, "stws_close");
+    result = stws_close(w->peer.client, ms);
+    drive_end(a, result == 0 ? (int)STWS_CLOSED : result, ENDS_IT);
+}
+
+static void act_disconnect(struct actor *a) {
+    static const int times[] = {0, 10, 1000, 5000};
+    struct world *w = a->w;
+    int choice = act_byte(a), ms = times[choice % (w->threaded ? 2 : 4)];
     if (calls_without("disconnect")) return;
     if (a->in_callback && calls_without("end_inside")) return;
     world_enter(w);
@@ -599,7 +609,10 @@ static void act_disconnect(struct actor *a) {
     }
     calls_verbose("disconnect(%d)", ms ? ms : -1);
     world_leave(w);
-    called(stws_disconnect(w->peer.client, ms ? ms : -1));
+    if (choice >= 200 && may_drive(a))
+        act_close(a, ms ? ms : -1);
+    else
+        called(stws_disconnect(w->peer.client, ms ? ms : -1));
 }
 
 static void act_stop(struct actor *a) {
@@ -637,7 +650,7 @@ static void act_pop(struct actor *a) {
 }
 
 static void act_close_queue(struct actor *a) {
-    if (!a->w->queue || act_octet(a) % 4) return;
+    if (!a->w->queue || act_byte(a) % 4) return;
     stws_queue_close(a->w->queue);
 }
 
@@ -683,7 +696,7 @@ static void act_nothing(struct actor *a) {
     stws *c = a->w->peer.client;
     stws_stats_numbers stats;
     stws_event e;
-    switch (act_octet(a) % 16) {
+    switch (act_byte(a) % 16) {
         case 0: HOLDS(stws_subscribe(NULL, "/a", NULL) < 0, "no client"); break;
         case 1: HOLDS(stws_send(c, NULL, "x", 1) < 0, "no destination"); break;
         case 2: HOLDS(stws_send_ex(c, NULL) < 0 && stws_send_ex(NULL, NULL) < 0, "none"); break;
@@ -734,7 +747,7 @@ static void act_fill(struct actor *a) {
 /* ==== callbacks and threads to come ==== */
 
 static void act_arm(struct actor *a) {
-    int choice = act_octet(a);
+    int choice = act_byte(a);
     static const int kinds[] = {1, 2, 7, 1, 3, 4, 7, 1};
     world_enter(a->w);
     a->w->armed = kinds[choice & 7];
@@ -744,7 +757,7 @@ static void act_arm(struct actor *a) {
 
 static void act_hook(struct actor *a) {
     static const int answers[] = {1, 50, 2000, -1};
-    int choice = act_octet(a);
+    int choice = act_byte(a);
     world_enter(a->w);
     a->w->hook_answer = choice >= 240 ? -1 : answers[choice % 3];
     a->w->hooks_left = 1 + (choice >> 4 & 3);
@@ -752,7 +765,7 @@ static void act_hook(struct actor *a) {
 }
 
 static void act_preempt(struct actor *a) {
-    int choice = act_octet(a);
+    int choice = act_byte(a);
     if (!a->w->o.single_thread && !a->w->threaded && !calls_without("threads"))
         fibers.preempt = 1 + choice % 64;
 }

@@ -1,5 +1,5 @@
 /* calls_options.h - the options of the client of fuzz_calls.c: all of them, in their ranges, and one
-   of them out of it. The first octets of an input choose. */
+   of them out of it. The first bytes of an input choose. */
 #ifndef CALLS_OPTIONS_H
 #define CALLS_OPTIONS_H
 

@@ -1,4 +1,4 @@
-/* Options and calls. The first octets of an input choose the options, all of them; the rest is a
+/* Options and calls. The first bytes of an input choose the options, all of them; the rest is a
    list of records: public calls, with all that they may be given, between turns, in callbacks, and
    from other threads in the middle of another call; and what the server, the network and the system
    do meanwhile. Time is simulated, and one thread runs at a time, so that an input always does the same.
@@ -6,9 +6,9 @@
    What must hold: what was accepted is written, or its end is told; with confirm the server has it.
    A message is handed out once, none is left out, and acknowledged is what was taken and nothing
    else. When the client says that nothing is due, there is nothing to do. One thread drives. Every
-   call returns. No octet beyond stws_size() is used.
+   call returns. No byte beyond stws_size() is used.
 
-   Inputs whose first octet has the bits 0xc0 set run with real threads and in real time. A build
+   Inputs whose first byte has the bits 0xc0 set run with real threads and in real time. A build
    with ThreadSanitizer has only these.
 
    CALLS_WITHOUT=word,word leaves out what hides something else: wild, stable_id, marks, renew,
@@ -35,7 +35,7 @@ enum { MOST_RECORDS = 600, MOST_WAITS = 30, END_MS = 120000 };
 static void say_message(struct actor *a) {
     static const size_t pads[] = {0, 10, 60, 300, 1000, 5000, 30, 60000};
     struct world *w = a->w;
-    int choice = act_octet(a), i, nth = choice & 7;
+    int choice = act_byte(a), i, nth = choice & 7;
     world_enter(w);
     for (i = 0; i < SUBS && w->peer.is_open && w->peer.version; i++) {
         if (!w->subs[i].live || nth-- > 0) continue;
@@ -50,7 +50,7 @@ static void say_message(struct actor *a) {
 
 static void say_messages(struct actor *a) {
     struct world *w = a->w;
-    int n = 2 + act_octet(a) % 6, i, live = 0;
+    int n = 2 + act_byte(a) % 6, i, live = 0;
     world_enter(w);
     for (i = 0; i < SUBS * n && w->peer.is_open && w->peer.version; i++) {
         struct broker_sub *s = &w->subs[i % SUBS];
@@ -65,7 +65,7 @@ static void say_messages(struct actor *a) {
 /* Receipts that were held back, or unknown ones. */
 static void say_receipt(struct actor *a) {
     struct world *w = a->w;
-    int choice = act_octet(a), n = choice & 7;
+    int choice = act_byte(a), n = choice & 7;
     char id[24];
     world_enter(w);
     if (!w->peer.is_open || !w->peer.version) {
@@ -101,7 +101,7 @@ static void say_frame(struct actor *a) {
         "CONNECTED\nversion:1.2\n\n",
         "ERROR\nreceipt-id:receipt-4001\n\n"};
     struct world *w = a->w;
-    int choice = act_octet(a);
+    int choice = act_byte(a);
     world_enter(w);
     if (w->peer.is_open && w->peer.upgraded) {
         const char *frame = frames[choice & 7];
@@ -117,7 +117,7 @@ static void say_frame(struct actor *a) {
 static void say_end(struct actor *a) {
     static const int ends[] = {STWS_ERR_EOF, STWS_ERR_IO, STWS_ERR_EOF, STWS_ERR_TLS};
     struct world *w = a->w;
-    int choice = act_octet(a);
+    int choice = act_byte(a);
     world_enter(w);
     if (choice & 4 && w->peer.upgraded && w->peer.is_open)
         peer_close(&w->peer, 1000 + choice / 8, "the reason");
@@ -128,7 +128,7 @@ static void say_end(struct actor *a) {
 }
 
 static void set_automatic(struct actor *a) {
-    int choice = act_octet(a);
+    int choice = act_byte(a);
     world_enter(a->w);
     a->w->peer.automatic = choice & 64 ? AUTO_ALL & ~AUTO_RECEIPT : choice & AUTO_ALL;
     world_leave(a->w);
@@ -145,7 +145,7 @@ static void set_answer(struct actor *a) {
     static const char *const answers[] = {PEER_ANSWER, PEER_ANSWER,
                                           "HTTP/1.1 503 Busy\r\nRetry-After: 3\r\n\r\nlater",
                                           "HTTP/1.1 401 Unauthorized\r\n\r\n"};
-    int choice = act_octet(a);
+    int choice = act_byte(a);
     world_enter(a->w);
     a->w->peer.answer = answers[choice & 3];
     a->w->peer.connected = choice & 64 ? "ERROR\nmessage:no\n\n" : calls_connected[choice >> 3 & 7];
@@ -155,7 +155,7 @@ static void set_answer(struct actor *a) {
 static void set_transport(struct actor *a) {
     static const int opens[] = {STWS_DONE, STWS_DONE, STWS_MORE, STWS_ERR_CONNECT};
     struct world *w = a->w;
-    int choice = act_octet(a);
+    int choice = act_byte(a);
     world_enter(w);
     w->peer.open_result = opens[choice & 3];
     w->peer.write_blocked = choice >> 2 & 1;
@@ -166,7 +166,7 @@ static void set_transport(struct actor *a) {
 }
 
 static void set_faults(struct actor *a) {
-    int choice = act_octet(a);
+    int choice = act_byte(a);
     world_enter(a->w);
     a->w->no_memory = choice & 3;
     if (!calls_without("randomness")) a->w->no_randomness = choice >> 2 & 7;
@@ -188,7 +188,7 @@ static void set_heal(struct actor *a) {
 
 /* Time passes although the client may have asked to be called before. */
 static void oversleep(struct actor *a) {
-    int choice = act_octet(a);
+    int choice = act_byte(a);
     if (!a->w->threaded) a->w->peer.now_us += choice * 20000LL;
 }
 
@@ -220,7 +220,7 @@ enum { ACTS = sizeof acts / sizeof *acts };
 static void act_record(struct actor *a) {
     int which;
     if (a->in->left == 0 || a->w->dry) return;
-    which = act_octet(a) % ACTS;
+    which = act_byte(a) % ACTS;
     acts[which].run(a);
     if (a->w->watchful && !acts[which].outside) check_idle(a);
 }
@@ -283,7 +283,7 @@ static void environment(void) {
         int which = *w->in.data % ACTS;
         if (acts[which].outside) {
             outside_actor.w = w;
-            act_octet(&outside_actor);
+            act_byte(&outside_actor);
             acts[which].run(&outside_actor);
             if (acts[which].run == oversleep && w->peer.now_us > first) w->peer.now_us = first;
             return;
@@ -293,7 +293,7 @@ static void environment(void) {
     if (!w->dry && ++w->waits > MOST_WAITS) {
         w->waits = 0;
         if (w->in.left > 0)
-            act_octet(&outside_actor); /* a call whose turn does not come */
+            act_byte(&outside_actor); /* a call whose turn does not come */
         else
             end_from_outside(w);
         return;
@@ -304,7 +304,7 @@ static void environment(void) {
         return;
     }
     if (w->in.left > 0 && !w->dry) {
-        act_octet(&outside_actor);
+        act_byte(&outside_actor);
         return;
     }
     HOLDS(!w->dry, "calls wait for each other for ever");
@@ -470,6 +470,8 @@ static void settle(struct world *w) {
 /* The end was told as a success: then nothing was left, unless the time for it was over. */
 static void check_end(struct world *w) {
     int i;
+    HOLDS(!w->ended || w->next_driven || !stws_user(w->peer.client) || w->final_told == 1,
+          "the end is not told");
     if (!w->ended || w->end_result != STWS_CLOSED || !w->asked || w->ended_by_stop) return;
     if (w->ended_us + 5000 < w->asked_until_us)
         check_none_missing(w, w->send_count, "stws_disconnect ends well before its time");
@@ -527,7 +529,7 @@ static void world_free(struct world *w) {
     w->peer.client = NULL;
     drain_queue(w, a);
     check_handed(w);
-    HOLDS(w->allocated == 0, "%d octets are not given back", (int)w->allocated);
+    HOLDS(w->allocated == 0, "%d bytes are not given back", (int)w->allocated);
     HOLDS(!w->peer.is_open, "the transport is left open");
     HOLDS(w->peer.busy == 0, "busy");
     peer_free(&w->peer);
