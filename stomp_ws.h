@@ -139,6 +139,10 @@ ever. [E9] Spring's simple broker sends receipts for DISCONNECT only.
 
 After an ERROR the server has close_timeout_ms to close the connection, as STOMP asks it to; then we do. [E10]
 
+An error's sentence is one line of UTF-8 that may be printed on a terminal. It shows no query and no password of a URL.
+For each control character in a peer's words, for each character that is invisible or changes the direction of the text,
+and for bytes that are not UTF-8, it shows a '.'. [E11]
+
 ## Delivery guarantees
 What is promised, for which set-up:
 - **Sending, by default: at most once.** A message waits in the outbox (outbox_bytes, outbox_count) while there is no
@@ -192,7 +196,8 @@ options.proxy is a URL: http:// (CONNECT, Basic) or socks5:// (no login, or user
 that are special in a URL are written %XX. The proxy gets the server's name, so that no local DNS is asked for it, or
 of options.addresses one an attempt. [P1] STWS_PROXY_FROM_ENVIRONMENT looks into https_proxy or HTTPS_PROXY (wss://),
 http_proxy (ws://), all_proxy or ALL_PROXY, and no_proxy or NO_PROXY (hosts, domains, or *), at each attempt, by
-getenv: no thread may change the environment meanwhile. [P2]
+getenv: no thread may change the environment meanwhile. [P2] Basic allows no colon in the user, and no control
+characters.
 
 ## Limits
 Every buffer, table and wait has one, as an option with a default. A peer that breaks a limit or a rule is closed with
@@ -203,6 +208,8 @@ the code that RFC 6455 gives for it (1002, 1007, 1009), and the error names the 
 - No permessage-deflate, no redirects. What a proxy is told, credentials included, goes to it in the clear.
 - wss:// needs STOMP_WS_BEARSSL (TLS 1.2 only, no revocation lists; CA and key files are read at each handshake, which
   blocks as files do; one that resumes this client's last session asks no CA) or a transport of your own.
+- The server's certificate must name the host or address in subjectAltName. The common name does not count, as in
+  browsers (RFC 9110, 4.3.4). An extendedKeyUsage, in any certificate of its chain, must include serverAuth or any.
 - After fork() the child may destroy a client but not drive it.
 
 ## Configuration macros
@@ -481,12 +488,13 @@ STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *r
 /* Duplicates. At least once means that a message may come twice: these remember the last ids, in memory of fixed size.
 
    stws_dedup_size(count)
-       Octets for the last count ids (24 for each), aligned as malloc aligns.
+       Octets for the last count ids (32 for each), aligned as malloc aligns.
    stws_dedup_init(memory, count)
        A memory of the last count ids; it needs no end.
    stws_dedup_seen(dedup, id)
-       1: the id (what the header of options.stable_id says, say) is among the last count; 0: not, and now it is. NULL
-       is no id: 0. */
+       1: the id (what the header of options.stable_id says, say) is among the last count; 0: not, and now it is. Either
+       way it is the newest of them now. Its cost grows with the logarithm of count, also for ids that a peer has chosen
+       to make it grow. NULL is no id: 0. */
 typedef struct stws_dedup stws_dedup;
 STOMP_WS_API size_t stws_dedup_size(size_t count);
 STOMP_WS_API stws_dedup *stws_dedup_init(void *memory, size_t count);
@@ -512,8 +520,9 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
        OUTBOX_HIGH, OUTBOX_LOW   the outbox fills: send less; it has emptied: go on (options outbox_high, outbox_low)
    stws_on_message, stws_on_event   Called back with what the options or the subscription have as user.
    stws_on_trace    Each frame sent ('>') or received ('<'), the HTTP heads too (command "GET /path HTTP/1.1");
-                    passcodes, Authorization and cookies read "***". A heart-beat has an empty command. It runs in
-                    the thread that sends or reads, maybe under the lock: no call of the library from it.
+                    passcodes, Authorization and cookies read "***". A heart-beat has an empty command. All else is
+                    as the peer has sent it: escape it before you print it. It runs in the thread that sends or
+                    reads, maybe under the lock: no call of the library from it.
    stws_header_get(message, name)
        The value of the first header of that name, or NULL. Threads: any. Neither allocates nor blocks; linear in the
        number of headers. STOMP 1.2, "Repeated Header Entries".
@@ -611,7 +620,8 @@ typedef struct stws_allocator {
    stable_ms             a session that lived so long resets the delay; 5,000
    max_session_ms        a session that is older is left for a new one, up to a tenth earlier by chance; no limit
    max_body, max_line, max_headers          of a frame; 16 MiB (or what the buffer holds, without a heap), 65,536, 128
-   max_ws_message        cut frames into WebSocket messages of that size; 0: as the server needs it; STWS_WHOLE: never
+   max_ws_message        cut frames into WebSocket messages of that size, at least 4 bytes, and never inside a character
+                         of UTF-8; 0: as the server needs it; STWS_WHOLE: never
    rx_buffer, tx_buffer  69,632 and 131,072; both grow for larger frames where there is a heap
    outbox_bytes, outbox_count               what waits without a connection, or for its receipt; 1 MiB, any number
    outbox_high, outbox_low                  bytes waiting there at which STWS_EVENT_OUTBOX_HIGH is told, and
@@ -671,7 +681,7 @@ typedef struct stws_allocator {
    stws_close(client, timeout_ms)
        stws_disconnect with that timeout_ms, and drive until the end: 0 when nothing was lost, STWS_ERR_LOST, or the
        error that the client has ended with; STWS_ERR_STATE in a callback. While another thread drives, it waits for
-       that. Threads: any, outside callbacks. Does not allocate; blocks. STOMP 1.2, "DISCONNECT".
+       that. NULL: STWS_ERR_MEMORY. Threads: any, outside callbacks. Does not allocate; blocks. STOMP 1.2, "DISCONNECT".
    stws_reconnect_now(client)
        Leave the connection for a new one, once what was accepted is written (close_timeout_ms at most): STWS_OK; NULL:
        STWS_ERR_MEMORY. Threads: any. Does not allocate or block. */
@@ -1623,12 +1633,14 @@ static const char *stws_p_http_only(const stws_http *http, const char *name) {
 static int stws_p_handshake_judge(const stws_http *answer, const char *key, const char *offered, const char **why) {
     const char *accept = stws_p_http_only(answer, "Sec-WebSocket-Accept");
     const char *chosen = stws_p_http_only(answer, "Sec-WebSocket-Protocol");
+    const char *upgrade = stws_p_http_only(answer, "Upgrade"); /* one protocol; Connection is a list (4.1) */
     const stws_header *extension;
     char expected[29];
     size_t from = 0;
     if (answer->status != 101) return STWS_ERR_HTTP_STATUS;
     stws_handshake_accept(key, expected);
-    if (!stws_http_has_token(answer, "Upgrade", "websocket")) *why = "the 101 answer has no \"Upgrade: websocket\"";
+    if (!upgrade || !stws_p_equal_nocase(upgrade, strlen(upgrade), "websocket", 9))
+        *why = "the 101 answer has no \"Upgrade: websocket\", or names another protocol as well";
     else if (!stws_http_has_token(answer, "Connection", "Upgrade"))
         *why = "the 101 answer has no \"Connection: Upgrade\"";
     else if (!accept || strcmp(accept, expected) != 0)
@@ -1676,13 +1688,14 @@ static int stws_p_is_key(const char *s) {
 STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *request, const char *supported,
                                        size_t *need) {
     const char *key = stws_p_http_only(request, "Sec-WebSocket-Key"), *refusal = NULL;
+    const char *version = stws_p_http_only(request, "Sec-WebSocket-Version");
     stws_p_out out = {buf, cap, 0};
     char accept[29];
     if (!request->method || strcmp(request->method, "GET") != 0 || request->minor < 1 || !key || !stws_p_is_key(key) ||
         !stws_p_http_only(request, "Host") || !stws_http_has_token(request, "Upgrade", "websocket") ||
         !stws_http_has_token(request, "Connection", "Upgrade"))
         refusal = "400 Bad Request";
-    else if (!stws_http_has_token(request, "Sec-WebSocket-Version", "13"))
+    else if (!version || strcmp(version, "13") != 0)
         refusal = "426 Upgrade Required\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13";
     stws_p_put_string(&out, "HTTP/1.1 ");
     if (refusal) {
@@ -2606,55 +2619,68 @@ STOMP_WS_API int stws_frame_build(char *buf, size_t cap, int version, const stws
 }
 
 /* ==== >>dedup: the ids of the last messages, in fixed memory ==== */
-/* The first 16 octets of an id's SHA-1 stand for it: two ids that share them are not to be met, nor, but by who may
-   choose both, to be made. Entries are a ring; the same places also are the buckets of a hash table with chains. */
-typedef struct stws_p_dedup_entry {
-    unsigned char digest[16];
-    uint32_t next; /* in its chain; places count from 1, 0 is none */
-    uint32_t head; /* of the chain whose bucket has this place's number */
-} stws_p_dedup_entry;
+/* An array. The first 16 bytes of an id's SHA-1 stand for the id. They are in a tree, in which the bits of a digest are
+   the way to it, and in a ring by age. A peer that chooses the ids cannot make the way long, as ids that share N bits
+   take 2^N tries: so the cost has a bound without any secret key. Entry 0 has no id: its child 0 is the root, its newer
+   neighbour the oldest entry, its older one the newest. */
 struct stws_dedup {
-    uint32_t count, used, oldest;
-    uint32_t unused; /* keeps the entries aligned as the struct is */
+    unsigned char digest[16];
+    uint32_t child[2], older, newer; /* indices; a child of 0: none */
 };
-static stws_p_dedup_entry *stws_p_dedup_entries(stws_dedup *d) { return STWS_P_POINTER(stws_p_dedup_entry *, d + 1); }
-static uint32_t *stws_p_dedup_chain(stws_dedup *d, const unsigned char *digest) {
-    uint32_t hash;
-    memcpy(&hash, digest, sizeof hash);
-    return &stws_p_dedup_entries(d)[hash % d->count].head;
-}
-STOMP_WS_API size_t stws_dedup_size(size_t count) {
-    return sizeof(stws_dedup) + (count ? count : 1) * sizeof(stws_p_dedup_entry);
-}
+STOMP_WS_API size_t stws_dedup_size(size_t count) { return ((count ? count : 1) + 1) * sizeof(stws_dedup); }
 STOMP_WS_API stws_dedup *stws_dedup_init(void *memory, size_t count) {
     stws_dedup *d = STWS_P_CAST(stws_dedup *, memory);
+    size_t all = (count ? count : 1) + 1, i;
     memset(d, 0, stws_dedup_size(count));
-    d->count = STWS_P_CAST(uint32_t, count ? count : 1);
+    for (i = 0; i < all; i++) {
+        d[i].older = STWS_P_CAST(uint32_t, (i + all - 1) % all);
+        d[i].newer = STWS_P_CAST(uint32_t, (i + 1) % all);
+    }
     return d;
 }
 
-/* Take the oldest out of its chain. */
-static void stws_p_dedup_forget(stws_dedup *d) {
-    stws_p_dedup_entry *entries = stws_p_dedup_entries(d);
-    uint32_t *at = stws_p_dedup_chain(d, entries[d->oldest].digest);
-    while (*at != d->oldest + 1) at = &entries[*at - 1].next;
-    *at = entries[d->oldest].next;
+/* Where the index of a digest's entry stands in the tree, or, when it is 0, has to stand. */
+static uint32_t *stws_p_dedup_find(stws_dedup *d, const unsigned char *digest) {
+    uint32_t *at = &d->child[0];
+    unsigned bit;
+    for (bit = 0; *at && memcmp(d[*at].digest, digest, 16) != 0; bit++)
+        at = &d[*at].child[digest[bit / 8] >> bit % 8 & 1];
+    return at;
+}
+
+/* Take the entry whose index stands there, if one does, out of the tree. Any leaf below takes its place. */
+static void stws_p_dedup_forget(stws_dedup *d, uint32_t *at) {
+    uint32_t *leaf = at, index;
+    if (!*at) return;
+    while (d[*leaf].child[0] | d[*leaf].child[1]) leaf = &d[*leaf].child[!d[*leaf].child[0]];
+    index = *leaf;
+    *leaf = 0;
+    if (leaf == at) return;
+    memcpy(d[index].child, d[*at].child, sizeof d->child);
+    *at = index;
 }
 STOMP_WS_API int stws_dedup_seen(stws_dedup *d, const char *id) {
-    stws_p_dedup_entry *entries = stws_p_dedup_entries(d), *entry = &entries[d->oldest];
     unsigned char digest[20];
-    uint32_t *chain, i;
+    uint32_t index;
+    int found;
     if (!id) return 0;
     stws_p_sha1(id, strlen(id), digest);
-    chain = stws_p_dedup_chain(d, digest);
-    for (i = *chain; i; i = entries[i - 1].next) if (!memcmp(entries[i - 1].digest, digest, 16)) return 1;
-    if (d->used == d->count) stws_p_dedup_forget(d);
-    else d->used++;
-    memcpy(entry->digest, digest, 16);
-    entry->next = *chain;
-    *chain = d->oldest + 1;
-    d->oldest = (d->oldest + 1) % d->count;
-    return 0;
+    index = *stws_p_dedup_find(d, digest);
+    found = index != 0;
+    if (!found) {
+        index = d->newer;
+        stws_p_dedup_forget(d, stws_p_dedup_find(d, d[index].digest));
+        memset(d[index].child, 0, sizeof d->child);
+        memcpy(d[index].digest, digest, 16);
+        *stws_p_dedup_find(d, digest) = index;
+    }
+    d[d[index].older].newer = d[index].newer;
+    d[d[index].newer].older = d[index].older;
+    d[index].older = d->older;
+    d[index].newer = 0;
+    d[d->older].newer = index;
+    d->older = index;
+    return found;
 }
 
 #ifndef STOMP_WS_NO_IO
@@ -2807,7 +2833,18 @@ typedef struct stws_p_session {
 
 /* ---- randomness: masking keys out of a pool ---- */
 
-static int stws_p_random(stws_p_session *s, void *out, size_t len) { return s->random.fill(s->random.ctx, out, len); }
+/* 0, or -1 without randomness. A source of nothing but zeros has failed without saying so: eight of them come by chance
+   once in 2^64 times. */
+static int stws_p_random_from(const stws_random *source, void *out, size_t len) {
+    const unsigned char *p = STWS_P_CAST(const unsigned char *, out);
+    size_t i = 0;
+    if (source->fill(source->ctx, out, len) != 0) return -1;
+    while (i < len && !p[i]) i++;
+    return i == len && len >= 8 ? -1 : 0;
+}
+static int stws_p_random(const stws_p_session *s, void *out, size_t len) {
+    return stws_p_random_from(&s->random, out, len);
+}
 
 /* Four fresh octets from the CSPRNG (RFC 6455, 5.3 and 10.3), never all zero, which would mask nothing. */
 static int stws_p_masking_key(stws_p_session *s, unsigned char key[4]) {
@@ -2910,7 +2947,7 @@ static const stws_p_profile *stws_p_profile_of(int broker) {
 /* How large a WebSocket message of ours may be, 0 for any size: see "Large frames" in the manual. */
 static size_t stws_p_cut_size(const stws_p_session *s) {
     size_t asked = s->options->max_ws_message;
-    if (asked) return asked == STWS_WHOLE ? 0 : asked;
+    if (asked) return asked == STWS_WHOLE ? 0 : asked < 4 ? 4 : asked; /* the longest character fits */
     return stws_p_profile_of(s->broker)->joins ? STWS_P_PIECE : 0;
 }
 
@@ -4124,7 +4161,7 @@ typedef struct stws_p_proxy_url {
 typedef struct stws_p_proxy {
     stws_p_proxy_url at;
     int step, final, port, saying; /* saying: data has what goes out, and not what has come in */
-    size_t sent, len;              /* of data */
+    size_t sent, len;              /* of data; sent: or heard of interim answers */
     char target[256], data[4096], why[360]; /* target and port: where the proxy is to lead us */
     stws_header headers[64];
 } stws_p_proxy;
@@ -4135,8 +4172,9 @@ typedef struct stws_p_proxy {
 #endif
 enum { STWS_P_DIAL, STWS_P_ASK_METHOD, STWS_P_ASK_LOGIN, STWS_P_ASK_WAY };
 
-static const char stws_p_no_proxy[] = "a proxy is http://[user:password@]host:port, or the same with socks5://; in "
-                                      "user and password, of 255 octets at most, what is special is %XX";
+static const char stws_p_no_proxy[] = "a proxy is http://[user:password@]host:port, or the same with socks5://; user "
+                                      "and password have at most 255 bytes each, special characters as %XX, and with "
+                                      "http:// no colon in the user and no control character";
 
 /* Undo %XX, into a string: 0 when it is none, or too long. What ends s in its URL is no digit. */
 static int stws_p_percent_decode(const char *s, const char *end, char out[256]) {
@@ -4163,6 +4201,9 @@ static int stws_p_proxy_parse(stws_p_proxy_url *out, const char *url) {
     for (colon = p; colon < end && *colon != ':';) colon++;
     if (!stws_p_percent_decode(p, colon, out->user)) return 0;
     if (colon < end && !stws_p_percent_decode(colon + 1, end, out->password)) return 0;
+    if (!out->socks && (strchr(out->user, ':') || strchr(out->user, '\t') || strchr(out->password, '\t') ||
+                        !stws_p_is_field_text(out->user) || !stws_p_is_field_text(out->password)))
+        return 0; /* RFC 7617, 2: Basic cannot send these */
     p = stws_p_url_host(*end == '@' ? end + 1 : p, &place, &why);
     if (p) p = stws_p_url_port(p, &place, &why);
     if (!p || (*p && strcmp(p, "/") != 0)) return 0;
@@ -4262,15 +4303,21 @@ static int stws_p_proxy_says_no(stws_p_proxy *p, int code, const char *reason) {
     return stws_p_proxy_refuse(p, final, what, stws_p_meaning_of(code >= 500 ? 500 : code, meanings));
 }
 
-/* Look at an answer, of *used octets: STWS_DONE; STWS_MORE when it is not whole; or an error. */
+/* Look at an answer, of *used octets: STWS_DONE; STWS_MORE when it is not whole; or an error. Interim answers (RFC
+   9110, 15.2) are passed over; they and the final one share the room for one head, so that there is an end to them. */
 static int stws_p_proxy_hear_http(stws_p_proxy *p, size_t *used) {
     stws_http http;
     int result;
-    memset(&http, 0, sizeof http);
-    http.headers = p->headers;
-    http.max_headers = sizeof p->headers / sizeof *p->headers;
-    http.max_bytes = sizeof p->data;
-    result = stws_handshake_parse(p->data, p->len, &http, used);
+    do {
+        p->sent += *used;
+        memset(&http, 0, sizeof http);
+        http.headers = p->headers;
+        http.max_headers = sizeof p->headers / sizeof *p->headers;
+        http.max_bytes = sizeof p->data - p->sent;
+        result = !http.max_bytes ? STWS_P_CAST(int, STWS_ERR_HTTP_LIMIT)
+                                 : stws_handshake_parse(p->data + p->sent, p->len - p->sent, &http, used);
+    } while (result == STWS_DONE && http.status / 100 == 1 && http.status != 101);
+    *used += p->sent;
     if (result == STWS_ERR_HTTP_LIMIT)
         return stws_p_proxy_refuse(p, 1, "answers with a head of over 4096 octets or 64 headers", "");
     if (result < 0 || (result == STWS_DONE && !http.status))
@@ -4281,12 +4328,13 @@ static int stws_p_proxy_hear_http(stws_p_proxy *p, size_t *used) {
 }
 static int stws_p_proxy_hear_socks(stws_p_proxy *p, size_t *used) {
     const unsigned char *in = STWS_P_POINTER(const unsigned char *, p->data);
+    static const char other[] = "does not answer in SOCKS 5: is it of another kind, such as http://?";
     int way = p->step == STWS_P_ASK_WAY, login = p->step == STWS_P_ASK_LOGIN;
-    if (!login && in[0] != 5)
-        return stws_p_proxy_refuse(p, 1, "does not answer in SOCKS 5: is it of another kind, such as http://?", "");
+    if (in[0] != (login ? 1 : 5)) return stws_p_proxy_refuse(p, 1, other, ""); /* RFC 1929 has a version of its own */
     if (p->len < 2) return STWS_MORE;
     if (in[1] && (way || login || in[1] != 2 || !*p->at.user))
         return stws_p_proxy_says_no(p, way ? in[1] : login ? 256 : 255, "");
+    if (way && p->len > 3 && in[3] != 1 && in[3] != 3 && in[3] != 4) return stws_p_proxy_refuse(p, 1, other, "");
     *used = !way ? 2 : in[3] == 1 ? 10 : in[3] == 4 ? 22 : 7u + in[4];
     return p->len < *used ? STWS_MORE : STWS_DONE;
 }
@@ -4326,7 +4374,7 @@ static int stws_p_proxy_open(void *ctx, const stws_endpoint *to) {
         if (n < 0) return stws_p_proxy_refuse(p, 0, "broke the connection off before it had answered", "");
         *at += STWS_P_CAST(size_t, n);
         if (!p->saying) result = stws_p_proxy_hear(p);
-        else if (p->sent == p->len) p->saying = 0, p->len = 0;
+        else if (p->sent == p->len) p->saying = 0, p->sent = p->len = 0;
     }
     return result;
 }
@@ -4358,7 +4406,7 @@ enum { STWS_P_HAS_TLS = 1 };
    that it names. That bounds memory whatever the bundle's size, and a renewed one holds from the next handshake on that
    resumes no session. */
 enum { STWS_P_CHAIN = 8, STWS_P_ANCHORS = 6, STWS_P_DER_ROOM = 32768 };
-enum { STWS_P_SUBJECT = 4, STWS_P_KEY, STWS_P_REST, STWS_P_PARTS }; /* RFC 5280, 4.1 */
+enum { STWS_P_ISSUER = 2, STWS_P_SUBJECT = 4, STWS_P_KEY, STWS_P_REST, STWS_P_PARTS }; /* RFC 5280, 4.1 */
 
 typedef br_x500_name stws_p_der; /* octets of DER: data and len */
 
@@ -4377,6 +4425,7 @@ typedef struct stws_p_tls {
     br_x509_certificate own[STWS_P_CHAIN]; /* the client's */
     stws_p_der chain[STWS_P_CHAIN];        /* the server's */
     size_t own_count, chain_count, anchor_count, found, ip_len;
+    size_t seen, tried;                /* anchors that the chain names: in this reading of the bundle; in use so far */
     size_t used, part, taken;          /* of der: what stays, what comes; of the client's output: what BearSSL has */
     int begun, final, overflow, port;  /* port: of the session that may be resumed, or 0 */
     char host[256], why[320];
@@ -4400,10 +4449,12 @@ static int stws_p_der_next(stws_p_der *rest, stws_p_der *whole, stws_p_der *cont
     return *from;
 }
 
-/* Go on to the first element of that tag and take it off: 1, or 0 without one. */
+/* Go on to the first element of that tag and take it off: 1, or 0 without one. content may be rest. */
 static int stws_p_der_find(stws_p_der *rest, int tag, stws_p_der *content) {
+    stws_p_der each;
     int found;
-    while ((found = stws_p_der_next(rest, NULL, content)) != 0 && found != tag) continue;
+    while ((found = stws_p_der_next(rest, NULL, &each)) != 0 && found != tag) continue;
+    if (found) *content = each;
     return found != 0;
 }
 static int stws_p_der_equal(stws_p_der a, const void *b, size_t len) { return a.len == len && !memcmp(a.data, b, len); }
@@ -4416,15 +4467,37 @@ static int stws_p_der_certificate(stws_p_der der, stws_p_der parts[STWS_P_PARTS]
     return tag != 0;
 }
 
-/* Does a certificate name this address (RFC 5280, 4.2.1.6)? BearSSL looks at names only. */
-static int stws_p_der_names_ip(stws_p_der list, const unsigned char *ip, size_t ip_len) {
-    stws_p_der extension, value, name;
-    if (!stws_p_der_find(&list, 0xA3, &list) || !stws_p_der_find(&list, 0x30, &list)) return 0;
-    while (stws_p_der_find(&list, 0x30, &extension))
-        if (stws_p_der_find(&extension, 6, &value) && stws_p_der_equal(value, "\x55\x1D\x11", 3) &&
-            stws_p_der_find(&extension, 4, &value) && stws_p_der_find(&value, 0x30, &value))
-            while (stws_p_der_find(&value, 0x87, &name)) if (stws_p_der_equal(name, ip, ip_len)) return 1;
+/* The list in the extension of that id: 1; 0 without the extension; -1 when it has no list. */
+static int stws_p_der_extension(stws_p_der rest, const char id[3], stws_p_der *list) {
+    stws_p_der extension, found;
+    if (!stws_p_der_find(&rest, 0xA3, &rest) || !stws_p_der_find(&rest, 0x30, &rest)) return 0;
+    while (stws_p_der_find(&rest, 0x30, &extension))
+        if (stws_p_der_find(&extension, 6, &found) && stws_p_der_equal(found, id, 3))
+            return stws_p_der_find(&extension, 4, list) && stws_p_der_find(list, 0x30, list) ? 1 : -1;
     return 0;
+}
+
+/* Has it an element of that tag: this one, or, when that has no length, any? */
+static int stws_p_der_has(stws_p_der list, int tag, const void *element, size_t len) {
+    stws_p_der each;
+    while (stws_p_der_find(&list, tag, &each)) if (!len || stws_p_der_equal(each, element, len)) return 1;
+    return 0;
+}
+
+/* Does a certificate's subjectAltName (RFC 5280, 4.2.1.6) have this address, or without one, any host name? BearSSL
+   does not look at addresses, and takes the common name where there is no host name (against RFC 9110, 4.3.4). */
+static int stws_p_der_names(stws_p_der rest, const unsigned char *ip, size_t ip_len) {
+    stws_p_der names;
+    return stws_p_der_extension(rest, "\x55\x1D\x11", &names) > 0 &&
+           stws_p_der_has(names, ip_len ? 0x87 : 0x82, ip, ip_len);
+}
+
+/* May it serve as a TLS server's (RFC 5280, 4.2.1.12)? Its extendedKeyUsage, if any, has serverAuth or "any". */
+static int stws_p_der_is_for_servers(stws_p_der rest) {
+    stws_p_der uses;
+    int has = stws_p_der_extension(rest, "\x55\x1D\x25", &uses);
+    return !has || (has > 0 && (stws_p_der_has(uses, 6, "\x2B\6\1\5\5\7\3\1", 8) ||
+                                stws_p_der_has(uses, 6, "\x55\x1D\x25\0", 4)));
 }
 static void stws_p_pem_store(void *ctx, const void *data, size_t len) {
     stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
@@ -4489,16 +4562,26 @@ static void stws_p_tls_append(const br_x509_class **ctx, const unsigned char *da
 }
 static void stws_p_tls_end_cert(const br_x509_class **ctx) { (void)ctx; }
 
-/* A certificate of the bundle: it stays when its subject stands anywhere in the chain. That is only so as not to keep
-   them all: what is trusted is for BearSSL to find out. */
+/* Is it the issuer or the subject of a certificate of the chain? */
+static int stws_p_tls_is_named(const stws_p_tls *t, stws_p_der name) {
+    stws_p_der parts[STWS_P_PARTS], *issuer = &parts[STWS_P_ISSUER], *subject = &parts[STWS_P_SUBJECT];
+    size_t i;
+    for (i = 0; i < t->chain_count; i++)
+        if (stws_p_der_certificate(t->chain[i], parts) &&
+            (stws_p_der_equal(*issuer, name.data, name.len) || stws_p_der_equal(*subject, name.data, name.len)))
+            return 1;
+    return 0;
+}
+
+/* A certificate of the bundle: it stays when the chain names it. That is only so as not to keep them all: what is
+   trusted is for BearSSL to find out. */
 static void stws_p_tls_use_anchor(stws_p_tls *t, const char *name, stws_p_der der) {
     br_x509_decoder_context *decoder = &t->decoders[t->anchor_count];
     br_x509_trust_anchor *anchor = &t->anchors[t->anchor_count];
-    stws_p_der parts[STWS_P_PARTS], *subject = &parts[STWS_P_SUBJECT], *last = &t->chain[t->chain_count - 1];
-    const unsigned char *at = t->chain[0].data, *end = last->data + last->len;
-    if (!stws_p_pem_certificate(t, name, der, parts) || t->anchor_count == STWS_P_ANCHORS) return;
-    while (STWS_P_CAST(size_t, end - at) >= subject->len && memcmp(at, subject->data, subject->len) != 0) at++;
-    if (STWS_P_CAST(size_t, end - at) < subject->len) return;
+    stws_p_der parts[STWS_P_PARTS], *subject = &parts[STWS_P_SUBJECT];
+    if (!stws_p_pem_certificate(t, name, der, parts) || !stws_p_tls_is_named(t, *subject)) return;
+    if (t->seen++ < t->tried || t->anchor_count == STWS_P_ANCHORS) return; /* it had its turn; it will have it */
+    t->tried = t->seen;
     br_x509_decoder_init(decoder, NULL, NULL);
     br_x509_decoder_push(decoder, der.data, der.len);
     if (!br_x509_decoder_get_pkey(decoder)) return; /* a kind of key that BearSSL does not know */
@@ -4538,8 +4621,7 @@ static unsigned stws_p_tls_check_chain(stws_p_tls *t, stws_p_der rest) {
         (*x)->end_cert(x);
     }
     error = (*x)->end_chain(x);
-    if (error || !t->ip_len || stws_p_der_names_ip(rest, t->ip, t->ip_len)) return error;
-    return BR_ERR_X509_BAD_SERVER_NAME;
+    return error || stws_p_der_names(rest, t->ip, t->ip_len) ? error : BR_ERR_X509_BAD_SERVER_NAME;
 }
 
 static unsigned stws_p_tls_untrusted(stws_p_tls *t, const char *why) {
@@ -4553,8 +4635,9 @@ static unsigned stws_p_tls_end_chain(const br_x509_class **ctx) {
                                           "/etc/ssl/cert.pem", "/etc/ssl/ca-bundle.pem"};
     stws_p_tls *t = stws_p_tls_of(ctx);
     const stws_options *o = t->options;
-    stws_p_der parts[STWS_P_PARTS];
-    size_t i;
+    stws_p_der parts[STWS_P_PARTS], other[STWS_P_PARTS];
+    size_t i, chain_end = t->used;
+    unsigned error;
     if (t->overflow) return stws_p_tls_untrusted(t, "the server's chain has over 8 certificates or 32 KiB");
     if (!t->chain_count || !stws_p_der_certificate(t->chain[0], parts)) return BR_ERR_X509_EMPTY_CHAIN;
     if (o->tls_pin && !stws_p_tls_pinned(o->tls_pin, parts[STWS_P_KEY]))
@@ -4564,12 +4647,21 @@ static unsigned stws_p_tls_end_chain(const br_x509_class **ctx) {
         br_x509_decoder_push(t->decoders, t->chain[0].data, t->chain[0].len);
         return br_x509_decoder_get_pkey(t->decoders) ? 0 : BR_ERR_X509_WRONG_KEY_TYPE;
     }
-    for (t->found = i = 0; !t->found && i < sizeof bundles / sizeof *bundles; i++)
-        stws_p_pem_read(t, o->tls_ca_pem, stws_p_or(o->tls_ca_file, bundles[i]), stws_p_tls_use_anchor);
-    if (!t->found)
-        return stws_p_tls_untrusted(t, "there is no CA to trust: tls_ca_file, tls_ca_pem or the system's bundle cannot "
-                                       "be read, or has no certificate in PEM");
-    return stws_p_tls_check_chain(t, parts[STWS_P_REST]);
+    for (i = 0; i < t->chain_count; i++)
+        if (!stws_p_der_certificate(t->chain[i], other) || !stws_p_der_is_for_servers(other[STWS_P_REST]))
+            return stws_p_tls_untrusted(t, "a certificate of the server's chain is not for TLS servers: its "
+                                           "extendedKeyUsage lacks serverAuth");
+    do { /* again while there are more anchors that the chain names than have room at a time */
+        t->anchor_count = t->seen = 0;
+        t->used = chain_end;
+        for (t->found = i = 0; !t->found && i < sizeof bundles / sizeof *bundles; i++)
+            stws_p_pem_read(t, o->tls_ca_pem, stws_p_or(o->tls_ca_file, bundles[i]), stws_p_tls_use_anchor);
+        if (!t->found)
+            return stws_p_tls_untrusted(t, "there is no CA to trust: tls_ca_file, tls_ca_pem or the system's bundle "
+                                           "cannot be read, or has no certificate in PEM");
+        error = stws_p_tls_check_chain(t, parts[STWS_P_REST]);
+    } while (error == BR_ERR_X509_NOT_TRUSTED && t->seen > t->tried);
+    return error;
 }
 static const br_x509_pkey *stws_p_tls_get_pkey(const br_x509_class *const *ctx, unsigned *usages) {
     const stws_p_tls *t = STWS_P_POINTER(const stws_p_tls *, ctx);
@@ -4593,7 +4685,8 @@ static int stws_p_tls_ended(stws_p_tls *t) {
     static const stws_p_meaning meanings[] = {
         {BR_ERR_UNSUPPORTED_VERSION, "what answers is not TLS 1.2: is this a port for ws://?"},
         {BR_ERR_X509_EXPIRED, "a certificate of the server has expired or is not valid yet; is our clock right?"},
-        {BR_ERR_X509_BAD_SERVER_NAME, "the server's certificate is for another host"},
+        {BR_ERR_X509_BAD_SERVER_NAME, "the server's certificate is for another host (its subjectAltName counts, its "
+                                      "common name does not)"},
         {BR_ERR_X509_WEAK_PUBLIC_KEY, "a key in the server's chain is too weak (RSA needs 2048 bits)"},
         {BR_ERR_X509_NOT_CA, "the server's chain has an issuer that is no CA"},
         {BR_ERR_X509_UNSUPPORTED, "the server's chain uses algorithms that are broken or unknown (such as SHA-1)"},
@@ -4700,7 +4793,7 @@ static int stws_p_tls_begin(stws_p_tls *t, const stws_endpoint *to) {
     br_ssl_engine_add_flags(e, BR_OPT_NO_RENEGOTIATION);
     br_ssl_engine_set_x509(e, &t->verifier);
     br_ssl_engine_set_buffer(e, t->buffer, sizeof t->buffer, 1);
-    if (t->random->fill(t->random->ctx, seed, sizeof seed) != 0)
+    if (stws_p_random_from(t->random, seed, sizeof seed) != 0)
         return stws_p_tls_refuse(t, "the system gives no random numbers", t->host);
     br_ssl_engine_inject_entropy(e, seed, sizeof seed);
     result = stws_p_tls_identify(t);
@@ -4782,7 +4875,7 @@ static void stws_p_tls_plug(stws_p_tls *t, const stws_options *o, const stws_ran
     static const stws_transport tls = {NULL, stws_p_tls_open, stws_p_tls_read, stws_p_tls_write, stws_p_tls_close,
                                        stws_p_tls_fd, stws_p_tls_wants, stws_p_tls_error};
     t->verifier = &verifier, t->options = o, t->random = r, t->tcp = tcp;
-    t->own_count = t->chain_count = t->anchor_count = t->used = t->taken = 0;
+    t->own_count = t->chain_count = t->anchor_count = t->tried = t->used = t->taken = 0;
     t->begun = t->final = t->overflow = 0;
     t->why[0] = 0;
     *io = tls;
@@ -5280,13 +5373,33 @@ static int stws_p_take(stws *c) {
 static void stws_p_say(stws *c, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 #endif
 
+/* The words of a peer stand in sentences, and these on terminals: one '.' for each character that controls something,
+   changes the direction of the text or cannot be seen, and for bytes that are not UTF-8. */
+static void stws_p_make_harmless(char *text) {
+    static const uint32_t harmful[][2] = {/* the bytes of a character as one number, which keeps their order */
+        {0, 0x1F}, {0x7F, 0x7F}, {0xC280, 0xC29F}, {0xC2AD, 0xC2AD}, {0xD89C, 0xD89C}, {0xE1A08E, 0xE1A08E},
+        {0xE2808B, 0xE2808F}, {0xE280A8, 0xE280AE}, {0xE281A0, 0xE281AF}, {0xEFBBBF, 0xEFBBBF}, {0xEFBFB9, 0xEFBFBB},
+        {0xF3A08080, 0xF3A081BF}, {0, UINT32_MAX}};
+    const char *from;
+    size_t len;
+    for (from = text; *from; from += len ? len : 1) {
+        uint32_t bytes = 0;
+        unsigned state = 0, row = 0;
+        for (len = 0; (!len || state) && stws_p_utf8_feed(&state, from + len, 1); len++)
+            bytes = bytes << 8 | STWS_P_CAST(unsigned char, from[len]);
+        if (!len || state) bytes = 0; /* no UTF-8 */
+        while (bytes < harmful[row][0] || bytes > harmful[row][1]) row++;
+        if (harmful[row][1] < UINT32_MAX) *text++ = '.';
+        else memmove(text, from, len), text += len;
+    }
+    *text = 0;
+}
 static void stws_p_say(stws *c, int error, const char *format, ...) {
     va_list arguments;
-    char *at;
     va_start(arguments, format);
     vsnprintf(c->text, c->text_size, format, arguments);
     va_end(arguments);
-    for (at = c->text; *at; at++) if (STWS_P_CAST(unsigned char, *at) < ' ' || *at == 127) *at = '.'; /* a peer's */
+    stws_p_make_harmless(c->text);
     STWS_P_STORE(&c->error, error);
     if (stws_p_refusal.client == c) stws_p_refusal.client = NULL; /* that was before */
 }
@@ -5295,16 +5408,11 @@ static void stws_p_say(stws *c, int error, const char *format, ...) {
     (0 ? stws_p_say(c, error, __VA_ARGS__) : stws_p_say(c, error, "%s", stws_result_text(error)))
 #endif
 
-/* Printable beginning of what a peer sent, for a sentence: one line, at most cap - 1 octets. */
+/* The first line of what a peer sent, for stws_p_say: at most cap - 1 bytes. */
 static const char *stws_p_quote(char *out, size_t cap, const char *data, size_t len) {
     size_t i, n = 0;
-    for (i = 0; i < len && n + 1 < cap && data[i] != '\n' && data[i]; i++) {
-        unsigned char ch = STWS_P_CAST(unsigned char, data[i]);
-        if (ch == '\r') continue;
-        out[n++] = STWS_P_CAST(char, ch < 32 || ch == 127 ? '.' : ch);
-    }
+    for (i = 0; i < len && n + 1 < cap && data[i] != '\n' && data[i]; i++) if (data[i] != '\r') out[n++] = data[i];
     out[n] = 0;
-    while (n > 0 && !stws_utf8_valid(out, n)) out[--n] = 0; /* a character cut in two, or what never was text */
     return out;
 }
 
@@ -5821,17 +5929,17 @@ STOMP_WS_API void stws_destroy(stws *c) {
 }
 
 /* ==== >>diagnosis: from what went wrong to a sentence with a remedy ==== */
-/* The URL for a sentence: without its query and a user:password@, which may be secrets. */
+/* How much of a path, or of a Location, may be shown, "***" standing for the rest: all up to its query or fragment,
+   which may be secrets; or nothing when there is an '@', as then it may all be a user and a password. */
+static size_t stws_p_public_len(const char *place) {
+    size_t len = strcspn(place, "?#");
+    return strchr(place, '@') ? *place == '/' : len + (place[len] != 0);
+}
 static const char *stws_p_where(stws *c) {
-    const char *url = stws_p_or(c->try_now.url, stws_p_or(c->o.url, "no URL"));
-    const char *scheme = strstr(url, "://");
-    size_t len = strcspn(url, "?#"), host = scheme ? STWS_P_CAST(size_t, scheme - url) + 3 : 0;
-    size_t user = host + strcspn(url + host, "/?#@");
-    stws_url parts;
-    if (stws_url_parse(url, &parts, NULL) != STWS_OK) for (user = len; user > host && url[user] != '@';) user--;
-    if (url[user] != '@') user = 0;
-    snprintf(c->where, c->text_size / 2, "%s%.*s%s", user ? "***" : "", STWS_P_CAST(int, len - user), url + user,
-             url[len] ? "?***" : "");
+    const char *url = c->try_now.url, *target = c->url.target;
+    size_t len = stws_p_public_len(target);
+    snprintf(c->where, c->text_size / 2, "%.*s%s", STWS_P_CAST(int, STWS_P_CAST(size_t, target - url) + len), url,
+             target[len] ? "***" : "");
     return c->where;
 }
 
@@ -5852,7 +5960,7 @@ static const char *stws_p_websocket_url(const stws *c, char out[256]) {
     int drop = stws_p_ends_in_websocket(&c->url) ? 3 : 0;
     while (len > 0 && target[len - 1] == '/') len--;
     for (; drop > 0 && len > 0; drop--) while (len > 0 && target[--len] != '/') continue;
-    if (path + len > 200) path = len = 0;
+    if (path + len > 200 || strchr(target, '@')) path = len = 0;
     snprintf(out, 256, "%.*s/websocket%s", STWS_P_CAST(int, path + len), url, path + len ? query : "");
     return out;
 }
@@ -5892,7 +6000,8 @@ static int stws_p_is_sockjs(int status, const char *body, size_t len) {
     return (status == 200 || status == 400) && (len == 0 || (len > 17 && memcmp(body, words, 17) == 0));
 }
 static void stws_p_say_status(stws *c, const stws_http *answer, const char *body, size_t body_len) {
-    const char *location = stws_http_header(answer, "Location");
+    const char *location = stws_http_header(answer, "Location"), *place = stws_p_or(location, "");
+    size_t shown = stws_p_public_len(place);
     char quote[96];
     if (stws_p_is_sockjs(answer->status, body, body_len) && !stws_p_ends_in_websocket(&c->url)) {
         snprintf(quote, sizeof quote, "HTTP %d instead of 101", answer->status);
@@ -5900,9 +6009,10 @@ static void stws_p_say_status(stws *c, const stws_http *answer, const char *body
         return;
     }
     stws_p_quote(quote, sizeof quote, body, body_len);
-    stws_p_say(c, STWS_ERR_HTTP_STATUS, "HTTP %d %.60s instead of 101 at %s: %s%s%.120s%s%s", answer->status,
+    stws_p_say(c, STWS_ERR_HTTP_STATUS, "HTTP %d %.60s instead of 101 at %s: %s%s%.*s%s%s%s", answer->status,
                answer->reason, stws_p_where(c), stws_p_status_remedy(answer), location ? "; Location: " : "",
-               stws_p_or(location, ""), *quote ? "; it says: " : "", quote);
+               STWS_P_CAST(int, stws_p_within(shown, 0, 120)), place, place[shown] ? "***" : "",
+               *quote ? "; it says: " : "", quote);
 }
 
 /* The answer to the upgrade was not HTTP. */
@@ -6138,6 +6248,7 @@ static void stws_p_say_before(stws *c, int error, const char *head) {
     memmove(c->text + len, c->text, kept);
     memcpy(c->text, head, len);
     c->text[len + kept] = 0;
+    stws_p_make_harmless(c->text); /* its last character may have been cut */
     STWS_P_STORE(&c->error, error);
 }
 
@@ -6235,7 +6346,7 @@ static void stws_p_begin_attempt(stws *c) {
     if (!stws_p_may_connect(c)) return;
     c->hook_us = 0;
     if (stws_url_parse(c->try_now.url, &c->url, &why) != STWS_OK) {
-        stws_p_say(c, STWS_ERR_URL, "%s: %s", stws_p_where(c), why);
+        stws_p_say(c, STWS_ERR_URL, "before_connect has brought a URL that cannot be used: %s", why);
         stws_p_lost(c, 1);
         return;
     }
@@ -6252,7 +6363,7 @@ static void stws_p_begin_attempt(stws *c) {
 
 /* Fill the address list: 1, or 0 when the attempt failed. */
 static int stws_p_resolve(stws *c, const char *host) {
-    int result, i;
+    int result, i, local;
     /* Nothing is read before the connection stands. */
     c->tcp.addresses = STWS_P_CAST(stws_p_address *, STWS_P_CAST(void *, c->block_in));
     c->tcp.count = c->tcp.next = 0;
@@ -6265,8 +6376,9 @@ static int stws_p_resolve(stws *c, const char *host) {
     c->now = c->clock.now_us(c->clock.ctx);
     stws_p_tcp_interleave(&c->tcp);
     if (result == 0) return 1;
-    stws_p_say(c, STWS_ERR_RESOLVE, "the %shost name \"%s\" could not be resolved: %s",
-               c->tcp.proxy ? "proxy's " : "", host, gai_strerror(result));
+    local = stws_p_equal_nocase(host, strlen(host), "localhost", 9); /* which small containers do not know */
+    stws_p_say(c, STWS_ERR_RESOLVE, "the %shost name \"%s\" could not be resolved: %s%s", c->tcp.proxy ? "proxy's " : "",
+               host, gai_strerror(result), local ? "; add it to /etc/hosts, or use 127.0.0.1" : "");
     return 0;
 }
 
@@ -6326,10 +6438,11 @@ static int stws_p_post_upgrade(stws *c) {
     return result;
 }
 STWS_P_APART static void stws_p_trace_upgrade(stws *c) {
-    size_t path = strcspn(c->url.target, "?");
+    const char *target = c->url.target_len ? c->url.target : "/";
+    size_t len = stws_p_public_len(target);
     char word[128];
-    snprintf(word, sizeof word, "GET %.*s%s HTTP/1.1", path > 90 ? 90 : STWS_P_CAST(int, path),
-             c->url.target_len ? c->url.target : "/", c->url.target[path] ? "?***" : "");
+    snprintf(word, sizeof word, "GET %.*s%s HTTP/1.1", STWS_P_CAST(int, stws_p_within(len, 0, 90)), target,
+             target[len] ? "***" : "");
     stws_p_lock(c);
     stws_p_trace_word(&c->s, '>', word);
     stws_p_unlock(c);
@@ -6421,6 +6534,7 @@ STWS_P_APART static int stws_p_turn_upgrading(stws *c) {
     if (in->raw == in->raw_end) return 0;
     result = stws_handshake_parse(in->data + in->raw, in->raw_end - in->raw, &answer, &used);
     c->http_scanned = answer.scanned;
+    if (result == STWS_DONE && !answer.status) result = STWS_ERR_HTTP; /* a request */
     if (result == STWS_MORE) return 0;
     if (result == STWS_ERR_HTTP) stws_p_say_not_http(c, in->data + in->raw, in->raw_end - in->raw);
     if (result == STWS_ERR_HTTP_LIMIT)

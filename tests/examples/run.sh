@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.." || exit 1
 . tests/checks.sh
 # shellcheck source=tests/processes.sh
 . tests/processes.sh
-trap 'clean_up; rm -f "$checks_output"' EXIT
+trap 'rm -f "$checks_output"; clean_up' EXIT
 examples=$1
 cat=$examples/stomp_cat
 broker_program=$examples/mini_broker
@@ -48,12 +48,20 @@ publish() {
 
 check "the broker starts" start_broker "$broker_program"
 
+# printed NAME TEXT...: $work/NAME consists of lines that are one of these texts, and has each of them.
+printed() {
+    printed_file=$work/$1
+    shift
+    printf '%s\n' "$@" | sort -u >"$work/expected"
+    sort -u "$printed_file" | diff "$work/expected" -
+}
+
 start minimal "$examples/minimal" "$url"
 check "minimal prints" publish minimal /topic/notifications "for minimal"
+check "minimal prints nothing else" printed minimal "for minimal"
 start notifications "$examples/notifications" "$url" -c 2 -d /topic/one -d /topic/two
 check "notifications prints" publish notifications /topic/two "for notifications"
-check "notifications prints the destination" \
-    grep -qx "/topic/two: for notifications" "$work/notifications"
+check "notifications prints the destination" printed notifications "/topic/two: for notifications"
 check "event_loop ticks" prints "tick 1" "$examples/event_loop" "$url" 1
 check "many_clients measures itself" sh -c "'$examples/many_clients' 50 20 | grep -E '^[0-9]'"
 check "static_memory" sh -c "'$examples/static_memory' '$url' | grep -x 'no heap was used'"
@@ -139,6 +147,13 @@ token_is_fresh() {
         publish refresh /topic/t "with the second" -u token -p late
 }
 check "token_refresh" token_is_fresh
+check "token_refresh prints the messages and nothing else" \
+    printed refresh "with the first" "with the second"
+tells_of_the_end() {
+    cat "$work/refresh.log"
+    grep -q . "$work/refresh.log" && ! grep -vx '.*; trying again' "$work/refresh.log"
+}
+check "token_refresh tells of connections that have ended" tells_of_the_end
 
 through_a_pipe() {
     seq 3000 >"$work/numbers"

@@ -183,7 +183,7 @@ static inline void peer_init(struct peer *p) {
     p->seed = 20240817;
     p->retry_ms = -2;
     p->sent_tail = &p->sent;
-    if (pipe(p->pipe) != 0) abort();
+    if (pipe(p->pipe) != 0) test_give_up("cannot make a pipe for a scripted server");
 }
 
 /* ==== what the server says ==== */
@@ -600,7 +600,7 @@ static inline stws *peer_start(struct peer *p, stws_options *o) {
     if (p->stepping && !o->on_event) o->on_event = peer_on_event;
     if (p->stepping && !o->on_message && !o->queue) o->on_message = peer_on_message;
     p->client = stws_create(o);
-    if (!p->client) abort();
+    if (!p->client) test_give_up("cannot create a client");
     return p->client;
 }
 

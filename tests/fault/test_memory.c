@@ -506,6 +506,90 @@ static void test_a_short_error_sentence(void) {
     peer_free(&p);
 }
 
+/* ==== copies of messages ==== */
+
+/* The string lies whole in the block, with its NUL, and is that one. */
+static void check_inside(const struct block *b, const char *expected, size_t len,
+                         const char *found) {
+    const char *begin = (const char *)b->at;
+    CHECK(found >= begin && found + len < begin + b->size);
+    if (test_case_failures) return;
+    CHECK_MEM(expected, len, found, len);
+    CHECK_INT(0, found[len]);
+}
+
+static void check_value_inside(const struct block *b, const char *expected, const char *found) {
+    CHECK(expected != NULL);
+    if (expected) check_inside(b, expected, strlen(expected), found);
+}
+
+static void check_headers_inside(const struct block *b, const stws_frame *expected,
+                                 const stws_frame *found) {
+    const char *begin = (const char *)b->at, *table = (const char *)found->headers;
+    size_t i;
+    CHECK_INT(expected->header_count, found->header_count);
+    CHECK(table >= begin &&
+          table + found->header_count * sizeof *found->headers <= begin + b->size);
+    for (i = 0; i < found->header_count && !test_case_failures; i++) {
+        const stws_header *e = &expected->headers[i], *f = &found->headers[i];
+        CHECK_INT(e->name_len, f->name_len);
+        CHECK_INT(e->value_len, f->value_len);
+        check_inside(b, e->name, e->name_len, f->name);
+        check_inside(b, e->value, e->value_len, f->value);
+    }
+}
+
+/* Everything that the copy points at is in its own block. */
+static void check_copy(struct peer *p, const stws_event *event) {
+    const stws_message *m = event->message;
+    stws_message *copy;
+    int i;
+    if (event->type != STWS_EVENT_MESSAGE) return;
+    copy = stws_message_copy(m);
+    for (i = 0; i < MAX_BLOCKS && heap.blocks[i].at != copy;) i++;
+    if (i == MAX_BLOCKS) abort();
+    check_value_inside(&heap.blocks[i], m->destination, copy->destination);
+    check_value_inside(&heap.blocks[i], m->message_id, copy->message_id);
+    check_value_inside(&heap.blocks[i], m->subscription, copy->subscription);
+    check_value_inside(&heap.blocks[i], m->content_type, copy->content_type);
+    check_value_inside(&heap.blocks[i], m->ack, copy->ack);
+    check_value_inside(&heap.blocks[i], m->frame.command, copy->frame.command);
+    check_inside(&heap.blocks[i], m->body, m->body_len, copy->body);
+    check_inside(&heap.blocks[i], m->body, m->body_len, copy->frame.body);
+    check_headers_inside(&heap.blocks[i], &m->frame, &copy->frame);
+    CHECK_INT(m->body_len, copy->body_len);
+    CHECK_INT(m->frame.body_len, copy->frame.body_len);
+    CHECK_INT(m->frame.command_id, copy->frame.command_id);
+    CHECK_INT(m->handle, copy->handle);
+    CHECK_INT(m->ack_on, copy->ack_on);
+    CHECK_INT(m->epoch, copy->epoch);
+    CHECK_INT(m->body_is_utf8, copy->body_is_utf8);
+    CHECK(m->client == copy->client);
+    stws_message_free(copy);
+    ++*(int *)p->extra;
+}
+
+static void test_a_copy_points_into_its_own_block(void) {
+    static const char frame[] =
+        "MESSAGE\ndestination:/queue/a\nmessage-id:7\nsubscription:sub-1\ncontent-type:text/plain\n"
+        "ack:ack-7\nescaped:a\\cb\\n\nempty:\ndestination:/queue/"
+        "again\ncontent-length:6\n\nbo\0dy\xFF";
+    stws_subscription returned = {.ack_on = STWS_ACK_ON_RETURN};
+    struct peer p;
+    int copies = 0;
+    heap_reset(0);
+    peer_begin(&p);
+    p.on_event = check_copy;
+    p.extra = &copies;
+    CHECK_INT(1, stws_subscribe(p.client, "/queue/a", &returned));
+    CHECK(peer_connect(&p));
+    peer_ws(&p, STWS_WS_TEXT, 1, frame, sizeof frame);
+    peer_turn(&p);
+    CHECK_INT(1, copies);
+    peer_free(&p);
+    check_heap(2);
+}
+
 int main(void) {
     RUN(test_create_allocates_one_block); /* [Y1] */
     RUN(test_an_allocator_of_ones_own);
@@ -520,5 +604,6 @@ int main(void) {
     RUN(test_the_upgrade_borrows_from_the_heap);
     RUN(test_the_upgrade_without_a_heap_says_what_is_small);
     RUN(test_a_short_error_sentence);
+    RUN(test_a_copy_points_into_its_own_block); /* [Y4] */
     return test_report();
 }

@@ -61,8 +61,8 @@ fuzz_target() {
     timeout -k 10 $((seconds + 120)) $out/tests/fuzz/fuzz_$1 -max_total_time=$seconds \
         -max_len=$(longest $1) -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=256 \
         -print_final_stats=1 -seed="${SEED:-0}" -dict=$out/$1.dict -artifact_prefix=$out/found/$1- \
-        $out/corpus/$1 $corpora/$1 >$log 2>&1
-    echo $? >$out/$1.status
+        $out/corpus/$1 $corpora/$1 >$log 2>&1 && fuzz_status=0 || fuzz_status=$?
+    echo $fuzz_status >$out/$1.status
 }
 
 fuzzed_well() {
@@ -77,7 +77,7 @@ fuzzed_well() {
 fuzz_all() {
     mkdir -p $out
     rm -f $out/*.status
-    printf '%s\n' $targets | xargs -n 1 -P "${JOBS:-2}" sh tests/fuzz/run.sh one "$1"
+    printf '%s\n' $targets | xargs -n 1 -P "${JOBS:-2}" sh tests/fuzz/run.sh one "$1" || :
     for target in $targets; do
         check "fuzzing $target" fuzzed_well $target
         printf '%-16s %s\n' "$target:" "$(outcome $out/$target.log)"
@@ -138,10 +138,10 @@ replay_all() {
     echo "Covered by the corpora:"
     for section in $parsers; do
         check "coverage of $section" cover_section $section $goal
-        cover_section $section $goal
+        cover_section $section $goal || :
     done
     for section in tls session output dispatch input timers turn talking; do
-        cover_section $section 0
+        cover_section $section 0 || :
     done
 }
 

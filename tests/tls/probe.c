@@ -4,7 +4,7 @@
        probe name=value...
 
    url, address, ca, pem (a file that becomes tls_ca_pem), cert, key, pin, insecure=1: options;
-   later: the URL that before_connect puts in url's place;
+   later: the URL that before_connect puts in url's place; again: the same, but for the first attempt;
    size=N: octets of each body; sends=N: messages; rounds=N: connections, one after the other;
    timeout=MS; search=0: do not look for secrets in the memory afterwards, of which parts were never
    written; fault=ERRNO: of the reads of files every second one fails so. The client lives in memory
@@ -34,11 +34,11 @@ static int fault;
 
 typedef struct probe {
     stws_options options;
-    const char *later_url;
+    const char *later_url, *again_url;
     const char *addresses[2];
     size_t size;
     int sends, rounds, timeout_ms, search;
-    int received, wrong, saw_tls;
+    int attempts, received, wrong, saw_tls;
     char *body;
 } probe;
 
@@ -88,8 +88,10 @@ static int set_number(probe *p, const char *name, const char *value) {
 }
 
 static int change_url(stws *client, stws_attempt *attempt, void *user) {
+    probe *p = (probe *)user;
     (void)client;
-    attempt->url = ((probe *)user)->later_url;
+    if (p->later_url) attempt->url = p->later_url;
+    if (p->again_url && p->attempts++) attempt->url = p->again_url;
     return 0;
 }
 
@@ -111,6 +113,8 @@ static void set(probe *p, const char *name, const char *value) {
         o->tls_pin = value;
     else if (!strcmp(name, "later"))
         p->later_url = value, o->before_connect = change_url, o->user = p;
+    else if (!strcmp(name, "again"))
+        p->again_url = value, o->before_connect = change_url, o->user = p;
     else if (!set_number(p, name, value))
         exit(2);
 }

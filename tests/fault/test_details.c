@@ -1,0 +1,829 @@
+/* test_details.c - small promises, each of which a defect planted in the header has broken without any
+   other test failing. Their order is that of the header's manual. */
+#include "scripted.h"
+
+#include <poll.h>
+#include <pthread.h>
+
+/* ==== subscriptions in a new session ==== */
+
+/* The destinations of the SUBSCRIBE frames so far, in the order in which they were sent. */
+static const char *subscribed(const struct peer *p) {
+    static struct bytes all;
+    int i;
+    bytes_free(&all);
+    for (i = 0; peer_sent(p, "SUBSCRIBE", i); i++)
+        bytes_print(&all, "%s ", sent_header(peer_sent(p, "SUBSCRIBE", i), "destination"));
+    return bytes_text(&all);
+}
+
+/* A client whose table has room for three subscriptions, and has three. */
+static void with_a_full_table(struct peer *p) {
+    stws_options o;
+    peer_init(p);
+    o = peer_options(p);
+    o.max_subscriptions = 3;
+    peer_start(p, &o);
+    CHECK_INT(1, stws_subscribe(p->client, "/topic/a", NULL));
+    CHECK_INT(2, stws_subscribe(p->client, "/topic/b", NULL));
+    CHECK_INT(3, stws_subscribe(p->client, "/topic/c", NULL));
+    CHECK(peer_connect(p));
+}
+
+/* The third subscription stands in the first slot of the table, and is still the last to be sent. */
+static void test_a_full_table_is_sent_in_its_order(void) {
+    struct peer p;
+    with_a_full_table(&p);
+    CHECK_STR("/topic/a /topic/b /topic/c ", subscribed(&p));
+    peer_cut(&p);
+    CHECK(peer_connect(&p));
+    CHECK_STR("/topic/a /topic/b /topic/c ", subscribed(&p));
+    peer_free(&p);
+}
+
+/* Slots that were given away again do not change the order: it is the order of the handles. */
+static void test_a_slot_that_is_used_again_is_the_last(void) {
+    struct peer p;
+    with_a_full_table(&p);
+    CHECK_INT(0, stws_unsubscribe(p.client, 1));
+    CHECK_INT(4, stws_subscribe(p.client, "/topic/d", NULL));
+    CHECK_INT(0, stws_unsubscribe(p.client, 2));
+    CHECK_INT(5, stws_subscribe(p.client, "/topic/e", NULL));
+    peer_turn(&p);
+    peer_cut(&p);
+    CHECK(peer_connect(&p));
+    CHECK_STR("/topic/c /topic/d /topic/e ", subscribed(&p));
+    peer_free(&p);
+}
+
+static int bring_headers(stws *client, stws_subscribing *asked, void *user) {
+    static const char *const fresh[] = {"selector", "new = 1", "token", "2", NULL};
+    const struct peer *p = (const struct peer *)user;
+    (void)client;
+    if (p->extra) asked->headers = fresh;
+    return 0;
+}
+
+/* How many headers of that name the frame has. */
+static int headers_named(const struct sent *s, const char *name) {
+    size_t i;
+    int n = 0;
+    for (i = 0; s && i < s->frame.header_count; i++)
+        n += strcmp(s->frame.headers[i].name, name) == 0;
+    return n;
+}
+
+/* What before_subscribe sets stands instead of the subscription's own headers. */
+static void test_headers_of_the_hook_replace_the_others(void) {
+    static const char *const own[] = {"selector", "old = 1", "x-own", "yes", NULL};
+    stws_subscription with_headers = {.headers = own};
+    const struct sent *subscribe;
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.before_subscribe = bring_headers;
+    peer_start(&p, &o);
+    CHECK(stws_subscribe(p.client, "/topic/a", &with_headers) > 0);
+    CHECK(peer_connect(&p));
+    subscribe = peer_sent(&p, "SUBSCRIBE", 0);
+    CHECK_STR("old = 1", sent_header(subscribe, "selector"));
+    CHECK_STR("yes", sent_header(subscribe, "x-own"));
+    peer_cut(&p);
+    p.extra = &p;
+    CHECK(peer_connect(&p));
+    subscribe = peer_sent(&p, "SUBSCRIBE", 0);
+    CHECK_STR("new = 1", sent_header(subscribe, "selector"));
+    CHECK_STR("2", sent_header(subscribe, "token"));
+    CHECK_INT(1, headers_named(subscribe, "selector"));
+    CHECK_INT(0, headers_named(subscribe, "x-own"));
+    peer_free(&p);
+}
+
+/* ==== the delay before the next attempt ==== */
+
+/* No delay is longer than the cap, also where no power of the factor hits it. */
+static void test_the_cap_between_two_steps(void) {
+    static const long long expected[] = {1000, 3000, 5000, 5000, 5000};
+    struct peer p;
+    stws_options o;
+    int i;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.reconnect_min_ms = 1000;
+    o.reconnect_factor = 300;
+    o.reconnect_max_ms = 5000;
+    p.open_result = STWS_ERR_CONNECT;
+    peer_start(&p, &o);
+    for (i = 0; i < 5; i++) {
+        peer_turn(&p);
+        CHECK_INT(i + 1, p.sessions);
+        CHECK_INT(expected[i], p.retry_ms);
+        peer_advance(&p, p.retry_ms);
+    }
+    peer_free(&p);
+}
+
+/* ==== the outbox, and what waits for its receipt ==== */
+
+/* STWS_FULL_DROP_OLDEST drops what was not sent yet. A message that was sent may have arrived, and
+   only its receipt can tell. */
+static void test_what_waits_for_its_receipt_is_not_dropped(void) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    p.automatic &= ~AUTO_RECEIPT;
+    o = peer_options(&p);
+    o.confirm = 1;
+    o.outbox_count = 2;
+    o.outbox_policy = STWS_FULL_DROP_OLDEST;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    peer_send(&p, "one");
+    peer_send(&p, "two");
+    peer_turn(&p);
+    CHECK_STR("one two ", peer_bodies(&p));
+    CHECK_INT(STWS_ERR_FULL, stws_send(p.client, "/queue/a", "three", 5));
+    CHECK_INT(0, peer_stats(&p).dropped);
+    peer_cut(&p);
+    CHECK(peer_connect(&p));
+    CHECK_STR("one two ", peer_bodies(&p));
+    peer_receipt(&p, sent_header(peer_sent(&p, "SEND", 0), "receipt"));
+    peer_turn(&p);
+    peer_send(&p, "three");
+    peer_turn(&p);
+    CHECK_STR("one two three ", peer_bodies(&p));
+    CHECK_INT(0, peer_stats(&p).dropped);
+    peer_free(&p);
+}
+
+static void *flush_aside(void *client) {
+    static int result;
+    result = stws_flush((stws *)client, -1);
+    return &result;
+}
+
+/* Starts a flush in another thread, and returns when it waits: it wakes the driving thread before it
+   does, under the lock, which stws_stats takes. */
+static void start_flush(struct peer *p, pthread_t *thread) {
+    stws_stats_numbers numbers;
+    struct pollfd wake = {-1, POLLIN, 0};
+    stws_fd fds[3];
+    int n = stws_fds(p->client, fds, 3);
+    CHECK_INT(2, n);
+    wake.fd = fds[n - 1].fd;
+    if (pthread_create(thread, NULL, flush_aside, p->client) != 0) abort();
+    CHECK_INT(1, poll(&wake, 1, 20000));
+    stws_stats(p->client, &numbers);
+}
+
+static int flushed(pthread_t thread) {
+    void *result;
+    pthread_join(thread, &result);
+    return *(const int *)result;
+}
+
+static void begin_with_threads(struct peer *p, int confirm) {
+    stws_options o;
+    peer_init(p);
+    o = peer_options(p);
+    o.single_thread = 0;
+    o.confirm = confirm;
+    peer_start(p, &o);
+    CHECK(peer_connect(p));
+    p->write_blocked = 1;
+    peer_send(p, "lost?");
+}
+
+/* Nothing waits any more after a loss, and yet not everything was sent. */
+static void test_a_flush_aside_tells_of_a_loss(void) {
+    pthread_t thread;
+    struct peer p;
+    begin_with_threads(&p, 0);
+    start_flush(&p, &thread);
+    peer_cut(&p);
+    CHECK_STR("STWS_ERR_LOST", stws_result_name(flushed(thread)));
+    peer_free(&p);
+}
+
+/* The same in the driving thread, when the session is left because it is old. */
+static void test_a_flush_here_tells_of_a_loss(void) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.max_session_ms = 1000;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    p.write_blocked = 1;
+    peer_send(&p, "lost");
+    p.tick_us = 20000;
+    CHECK_STR("STWS_ERR_LOST", stws_result_name(stws_flush(p.client, 600000)));
+    p.tick_us = 0;
+    peer_free(&p);
+}
+
+/* With confirm it goes again, and the flush waits for that. */
+static void test_a_flush_aside_with_confirm(void) {
+    pthread_t thread;
+    struct peer p;
+    begin_with_threads(&p, 1);
+    start_flush(&p, &thread);
+    peer_cut(&p);
+    p.write_blocked = 0;
+    CHECK(peer_connect(&p));
+    peer_turn(&p);
+    CHECK_STR("STWS_OK", stws_result_name(flushed(thread)));
+    CHECK_STR("lost? ", peer_bodies(&p));
+    peer_free(&p);
+}
+
+/* ==== acknowledgements ==== */
+
+static void keep_copy(stws *client, const stws_message *message, void *user) {
+    (void)client;
+    *(stws_message **)user = stws_message_copy(message);
+}
+static void ack_the_copy(stws *client, const stws_message *message, void *user) {
+    (void)message;
+    CHECK_INT(0, stws_ack(client, *(stws_message **)user));
+}
+
+/* An ACK for a copy is no answer to the message that the callback looks at: that one is acknowledged when
+   the callback returns. */
+static void test_an_ack_for_a_copy(void) {
+    stws_message *copy = NULL;
+    stws_subscription by_call = {
+        .ack = "client-individual", .on_message = keep_copy, .user = &copy};
+    stws_subscription returned = {
+        .ack_on = STWS_ACK_ON_RETURN, .on_message = ack_the_copy, .user = &copy};
+    struct peer p;
+    peer_begin(&p);
+    CHECK_INT(1, stws_subscribe(p.client, "/queue/a", &by_call));
+    CHECK_INT(2, stws_subscribe(p.client, "/queue/b", &returned));
+    CHECK(peer_connect(&p));
+    peer_message(&p, "sub-1", "first", "/queue/a", "x");
+    peer_message(&p, "sub-2", "second", "/queue/b", "x");
+    peer_turn(&p);
+    CHECK(copy != NULL);
+    CHECK_INT(2, peer_count(&p, "ACK"));
+    CHECK_STR("first", sent_header(peer_sent(&p, "ACK", 0), "id"));
+    CHECK_STR("second", sent_header(peer_sent(&p, "ACK", 1), "id"));
+    stws_message_free(copy);
+    peer_free(&p);
+}
+
+/* ==== heart-beats ==== */
+
+/* A connected client with these intervals; 0: none in that direction. */
+static void beating(struct peer *p, int out_ms, int in_ms, int grace) {
+    stws_options o;
+    peer_init(p);
+    o = peer_options(p);
+    o.heartbeat_out_ms = out_ms ? out_ms : STWS_OFF;
+    o.heartbeat_in_ms = in_ms ? in_ms : STWS_OFF;
+    o.heartbeat_grace = grace;
+    p->connected = "CONNECTED\nversion:1.2\nheart-beat:1,1\n\n";
+    peer_start(p, &o);
+    CHECK(peer_connect(p));
+}
+
+static void beat(struct peer *p) {
+    peer_ws(p, STWS_WS_TEXT, 1, "\n", 1);
+    peer_turn(p);
+}
+
+/* The least of what was left of the grace, which is 3,000 ms here; never less than nothing. */
+static void test_the_slack_is_the_least_of_all(void) {
+    static const int pauses[] = {1000, 2400, 100, 2999}, expected[] = {2000, 600, 600, 1};
+    struct peer p;
+    int i;
+    beating(&p, 0, 1000, 0);
+    CHECK_INT(-1, peer_stats(&p).heartbeat_slack_ms);
+    for (i = 0; i < 4; i++) {
+        peer_advance(&p, pauses[i]);
+        beat(&p);
+        CHECK_INT(expected[i], peer_stats(&p).heartbeat_slack_ms);
+    }
+    peer_sleep(&p, 3400); /* too late to be in time, but not so late that it counts as late */
+    beat(&p);
+    CHECK_INT(0, peer_stats(&p).heartbeat_slack_ms);
+    CHECK_INT(0, peer_stats(&p).late_loops);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    peer_free(&p);
+}
+
+/* A server that is silent for longer than the grace, a percentage of 10 s, is given up, and not one
+   that is silent for a little less. */
+static void check_grace(int percent, int ms) {
+    struct peer p;
+    beating(&p, 0, 10000, percent);
+    peer_advance(&p, ms - 1);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    peer_advance(&p, 1);
+    CHECK_STR("STWS_ERR_HEARTBEAT", stws_result_name(p.result));
+    peer_free(&p);
+}
+static void test_the_grace(void) {
+    struct peer p;
+    check_grace(1, 100);
+    check_grace(100, 10000);
+    check_grace(0, 30000);
+    beating(&p, 0, 10000, STWS_OFF); /* no end of patience */
+    peer_advance(&p, 1000000);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    beat(&p);
+    CHECK(peer_stats(&p).heartbeat_slack_ms > 1000000);
+    peer_free(&p);
+}
+
+/* A loop that comes so much later than the client had asked for. */
+static unsigned long long late_loops(int out_ms, int in_ms, int late_ms) {
+    unsigned long long count;
+    struct peer p;
+    beating(&p, out_ms, in_ms, 0);
+    peer_sleep(&p, stws_deadline(p.client) + late_ms);
+    beat(&p);
+    count = peer_stats(&p).late_loops;
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    peer_free(&p);
+    return count;
+}
+
+static void take_long(struct peer *p, const stws_event *e) {
+    if (e->type == STWS_EVENT_MESSAGE) p->now_us += *(const int *)p->extra * 1000;
+}
+
+/* A callback that takes so long. */
+static unsigned long long late_loops_in_a_callback(int ms) {
+    unsigned long long count;
+    struct peer p;
+    beating(&p, 1000, 1000, 0);
+    p.extra = &ms;
+    p.on_event = take_long;
+    peer_message(&p, "sub-1", "1", "/topic/a", "slow");
+    peer_turn(&p);
+    count = peer_stats(&p).late_loops;
+    peer_free(&p);
+    return count;
+}
+
+/* Half a heart-beat is the limit: of the shorter one where there are two. */
+static void test_when_a_loop_is_late(void) {
+    static const int intervals[][2] = {
+        {1000, 0}, {0, 1000}, {1000, 1000}, {1000, 4000}, {4000, 1000}};
+    size_t i;
+    for (i = 0; i < sizeof intervals / sizeof *intervals; i++) {
+        CHECK_INT(0, late_loops(intervals[i][0], intervals[i][1], 250));
+        CHECK_INT(1, late_loops(intervals[i][0], intervals[i][1], 750));
+    }
+    CHECK_INT(0, late_loops_in_a_callback(250));
+    CHECK_INT(1, late_loops_in_a_callback(750));
+}
+
+/* The server is given the time by which our loop was late: 10 s here, on top of a grace of 3 s. */
+static void test_the_server_does_not_pay_for_our_lateness(void) {
+    struct peer p;
+    beating(&p, 1000, 1000, 0);
+    CHECK_INT(500, stws_deadline(p.client)); /* for our own heart-beat */
+    p.now_us += 10500 * 1000;
+    peer_turn(&p);
+    CHECK_INT(1, peer_stats(&p).late_loops);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    peer_advance(&p, 2499);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    peer_advance(&p, 1);
+    CHECK_STR("STWS_ERR_HEARTBEAT", stws_result_name(p.result));
+    peer_free(&p);
+}
+
+/* ==== what a client wakes up for ==== */
+
+/* For the end of what it waits for, to the millisecond, and for nothing else: there are no heart-beats. */
+static void test_the_time_of_a_receipt(void) {
+    stws_outgoing m = {.destination = "/queue/a", .body = "x", .body_len = 1, .receipt = 1};
+    struct peer p;
+    peer_begin(&p);
+    p.automatic &= ~AUTO_RECEIPT;
+    CHECK(peer_connect(&p));
+    CHECK_INT(-1, stws_deadline(p.client));
+    CHECK_INT(1, stws_send_ex(p.client, &m));
+    peer_turn(&p);
+    CHECK_INT(15000, stws_deadline(p.client));
+    peer_advance(&p, 14999);
+    CHECK_STR("CONNECTED\n", bytes_text(&p.log));
+    CHECK_INT(1, stws_deadline(p.client));
+    peer_advance(&p, 1);
+    CHECK_STR("CONNECTED\nRECEIPT 1 STWS_ERR_TIMEOUT\n", bytes_text(&p.log));
+    CHECK_INT(-1, stws_deadline(p.client));
+    peer_free(&p);
+}
+
+/* Output that the server does not take. */
+static void stall(struct peer *p, int timeout_ms) {
+    stws_options o;
+    peer_init(p);
+    o = peer_options(p);
+    o.write_timeout_ms = timeout_ms;
+    peer_start(p, &o);
+    CHECK(peer_connect(p));
+    p->write_blocked = 1;
+    peer_send(p, "stalls");
+    peer_turn(p);
+}
+static void test_the_time_of_a_stall(void) {
+    struct peer p;
+    stall(&p, 700);
+    CHECK_INT(700, stws_deadline(p.client));
+    peer_advance(&p, 699);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    CHECK_INT(1, stws_deadline(p.client));
+    peer_advance(&p, 1);
+    CHECK_HAS("write_timeout_ms", bytes_text(&p.why));
+    peer_free(&p);
+    stall(&p, STWS_OFF);
+    CHECK_INT(-1, stws_deadline(p.client));
+    peer_advance(&p, 1000000);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    peer_free(&p);
+}
+
+static void test_the_time_of_an_end_after_an_error(void) {
+    struct peer p;
+    peer_begin(&p);
+    CHECK(peer_connect(&p));
+    peer_stomp(&p, "ERROR\nmessage:no\n\n");
+    peer_turn(&p);
+    CHECK_INT(2000, stws_deadline(p.client));
+    peer_advance(&p, 1999);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    CHECK_INT(1, stws_deadline(p.client));
+    peer_advance(&p, 1);
+    CHECK_INT(STWS_BACKOFF, stws_state(p.client));
+    CHECK_INT(1000, stws_deadline(p.client));
+    peer_free(&p);
+}
+
+/* Nobody can wake a client without a wake pipe when there is room in the queue again. */
+static void test_the_time_of_a_full_queue(void) {
+    stws_queue *queue = stws_queue_create(1024);
+    struct peer p;
+    stws_options o;
+    int i;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.queue = queue;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    for (i = 0; i < 20; i++)
+        peer_message(&p, "sub-1", "1", "/topic/a", "0123456789012345678901234567");
+    peer_turn(&p);
+    CHECK_INT(10, stws_deadline(p.client));
+    peer_free(&p);
+    stws_queue_destroy(queue);
+}
+
+/* ==== randomness ==== */
+
+/* Zeros behind the first eight bytes. */
+static int fill_with_few(void *ctx, void *out, size_t len) {
+    (void)ctx;
+    memset(out, 0, len);
+    memset(out, 0x5A, len < 8 ? len : 8);
+    return 0;
+}
+
+static int fill_with_zeros(void *ctx, void *out, size_t len) {
+    (void)ctx;
+    memset(out, 0, len);
+    return 0;
+}
+
+static void begin_with_random(struct peer *p, int (*fill)(void *ctx, void *out, size_t len)) {
+    stws_options o;
+    peer_init(p);
+    o = peer_options(p);
+    p->random.fill = fill;
+    peer_start(p, &o);
+}
+
+/* A masking key of zeros would leave the frame as it is, so the client takes the next one. */
+static void test_no_masking_key_of_zeros(void) {
+    struct peer p;
+    begin_with_random(&p, fill_with_few);
+    CHECK(peer_connect(&p));
+    CHECK_MEM("\x5A\x5A\x5A\x5A", 4, p.ws.key, 4);
+    peer_free(&p);
+}
+
+/* A source of nothing but zeros is broken, whatever it returns. The client says so, and does not look
+   for a masking key in it for ever. */
+static void test_a_source_of_zeros_is_no_randomness(void) {
+    struct peer p;
+    begin_with_random(&p, fill_with_zeros);
+    peer_turn(&p);
+    CHECK_STR("STWS_ERR_IO", stws_result_name(p.ended));
+    CHECK_HAS("no random numbers", bytes_text(&p.why));
+    CHECK_INT(0, p.in.len);
+    peer_free(&p);
+}
+
+/* ==== a transport that has data inside ==== */
+
+/* No descriptor announces such data, so the client does not wait. */
+static void test_data_inside_the_transport(void) {
+    struct peer p;
+    stws_fd fds[3];
+    peer_begin(&p);
+    CHECK(peer_connect(&p));
+    CHECK_INT(-1, stws_deadline(p.client));
+    peer_message(&p, "sub-1", "1", "/topic/a", "inside");
+    CHECK_INT(0, stws_deadline(p.client));
+    CHECK_INT(1, stws_fds(p.client, fds, 3));
+    CHECK_INT(p.pipe[0], fds[0].fd);
+    CHECK_INT(STWS_WANT_READ, fds[0].wants);
+    peer_turn(&p);
+    CHECK_HAS("MESSAGE /topic/a 1 inside", bytes_text(&p.log));
+    CHECK_INT(-1, stws_deadline(p.client));
+    peer_free(&p);
+}
+
+/* A transport that tells of data inside whatever is wanted. */
+static int wants_now(void *ctx, int wants) {
+    const struct peer *p = (const struct peer *)ctx;
+    return p->out.len ? wants | STWS_WANT_NOW : wants;
+}
+
+/* While a full queue holds the client back, data inside are no reason to come again at once. */
+static void test_data_inside_the_transport_of_a_client_that_is_held_back(void) {
+    stws_queue *queue = stws_queue_create(1024);
+    const stws_message *m = NULL;
+    struct peer p;
+    stws_options o;
+    int i;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.queue = queue;
+    p.transport.wants = wants_now;
+    o.single_thread = 0; /* or the client looks at the queue every 10 ms */
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    for (i = 0; i < 20; i++)
+        peer_message(&p, "sub-1", "1", "/topic/a", "0123456789012345678901234567");
+    peer_turn(&p);
+    peer_message(&p, "sub-1", "1", "/topic/a", "still inside");
+    CHECK_INT(-1, stws_deadline(p.client));
+    CHECK_INT(1, stws_queue_pop(queue, &m, 0));
+    CHECK_INT(0, stws_queue_pop(queue, &m, 0) < 0);
+    CHECK_INT(0, stws_deadline(p.client));
+    peer_free(&p);
+    stws_queue_destroy(queue);
+}
+
+/* ==== attempts, one after the other ==== */
+
+/* The first answer to the upgrade is cut off after its first bytes. The next one is shorter, and is read
+   from its own beginning. */
+static void test_an_answer_after_half_of_a_longer_one(void) {
+    static char half[600] = "HTTP/1.1 101 \r\nX-Long: ";
+    struct peer p;
+    memset(half + strlen(half), 'x', sizeof half - 1 - strlen(half));
+    peer_begin(&p);
+    p.automatic &= ~AUTO_UPGRADE;
+    peer_turn(&p);
+    peer_say(&p, half);
+    peer_end(&p);
+    peer_turn(&p);
+    CHECK_STR("DISCONNECTED STWS_ERR_EOF\n", bytes_text(&p.log));
+    p.automatic = AUTO_ALL;
+    CHECK(peer_connect(&p));
+    CHECK_INT(2, p.sessions);
+    peer_free(&p);
+}
+
+/* What the last server said does not count for the attempt that is under way. */
+static void test_an_attempt_begins_without_the_numbers_of_the_last(void) {
+    struct peer p;
+    peer_begin(&p);
+    CHECK(peer_connect(&p));
+    CHECK_INT(101, stws_http_status(p.client));
+    peer_close(&p, 1012, "");
+    peer_turn(&p);
+    CHECK_INT(1012, stws_close_code(p.client));
+    p.answer = "HTTP/1.1 503 \r\n\r\n";
+    peer_advance(&p, 1000);
+    CHECK_INT(503, stws_http_status(p.client));
+    CHECK_INT(0, stws_close_code(p.client));
+    p.open_result = STWS_ERR_CONNECT;
+    peer_advance(&p, 2000);
+    CHECK_INT(3, p.sessions);
+    CHECK_STR("STWS_ERR_CONNECT", stws_result_name(p.result));
+    CHECK_INT(0, stws_http_status(p.client));
+    peer_free(&p);
+}
+
+/* ==== error sentences ==== */
+
+static void answered(struct peer *p, const char *url, const char *answer) {
+    stws_options o;
+    peer_init(p);
+    o = peer_options(p);
+    o.url = url;
+    p->answer = answer;
+    peer_start(p, &o);
+    peer_turn(p);
+}
+
+/* SockJS's own path below the base is left out of the advice, which would not work with a part of it. */
+static void check_sockjs_advice(const char *expected, const char *url) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    p.automatic &= ~AUTO_LOGIN;
+    o = peer_options(&p);
+    o.url = url;
+    peer_start(&p, &o);
+    peer_turn(&p);
+    peer_ws(&p, STWS_WS_TEXT, 1, "o", 1);
+    peer_turn(&p);
+    CHECK_STR("STWS_ERR_SOCKJS", stws_result_name(p.result));
+    CHECK_HAS(expected, bytes_text(&p.why));
+    peer_free(&p);
+}
+static void test_the_advice_for_a_sockjs_session(void) {
+    check_sockjs_advice("append /websocket: ws://broker.test/app/websocket",
+                        "ws://broker.test/app/123/a0b1c2d3/websocket");
+    check_sockjs_advice("append /websocket: ws://broker.test/app/websocket?***",
+                        "ws://broker.test/app/123/a0b1c2d3/websocket/?token=7");
+    check_sockjs_advice("append /websocket: ws://broker.test/websocket",
+                        "ws://broker.test/123/a0b1c2d3/websocket");
+    check_sockjs_advice("append /websocket: ws://broker.test/app/websocket",
+                        "ws://broker.test/app");
+}
+
+static void test_all_kinds_of_redirects(void) {
+    static const int statuses[] = {300, 301, 308, 399};
+    char answer[40];
+    struct peer p;
+    size_t i;
+    for (i = 0; i < sizeof statuses / sizeof *statuses; i++) {
+        snprintf(answer, sizeof answer, "HTTP/1.1 %d \r\n\r\n", statuses[i]);
+        answered(&p, "ws://broker.test/", answer);
+        CHECK_HAS("redirects are not followed", bytes_text(&p.why));
+        peer_free(&p);
+    }
+}
+
+/* A sentence is text, also where it quotes only the beginning of a server's text. */
+static void test_a_quotation_ends_with_a_whole_character(void) {
+    static const char head[] = "HTTP/1.1 404 \r\n\r\n";
+    char answer[200];
+    struct peer p;
+    size_t before;
+    for (before = 80; before < 100; before++) {
+        size_t at = sizeof head - 1;
+        memcpy(answer, head, at);
+        memset(answer + at, 'x', before);
+        snprintf(answer + at + before, sizeof answer - at - before, "\xE2\x82\xAC\xE2\x82\xAC");
+        answered(&p, "ws://broker.test/", answer);
+        CHECK_HAS("xxxxxxxx", bytes_text(&p.why));
+        CHECK(stws_utf8_valid(bytes_text(&p.why), p.why.len));
+        peer_free(&p);
+    }
+}
+
+/* The sentence after a session that ended so, with that server and that wish for heart-beats. */
+static const char *ended(const char *server, int beat_ms, int with_close) {
+    static char text[640];
+    struct bytes connected = {0};
+    struct peer p;
+    stws_options o;
+    bytes_print(&connected, "CONNECTED\nversion:1.2\nserver:%s\nheart-beat:0,%d\n\n", server,
+                beat_ms);
+    peer_init(&p);
+    p.connected = connected.data;
+    o = peer_options(&p);
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    if (with_close) peer_close(&p, 1000, "");
+    peer_end(&p);
+    peer_turn(&p);
+    snprintf(text, sizeof text, "%s", bytes_text(&p.why));
+    peer_free(&p);
+    bytes_free(&connected);
+    return text;
+}
+
+/* Two brokers end connections that are silent by agreement. */
+static void test_brokers_that_end_silent_clients(void) {
+    int with_close;
+    for (with_close = 0; with_close < 2; with_close++) {
+        CHECK_HAS("Artemis ends silent clients", ended("ActiveMQ-Artemis/2.30.0", 0, with_close));
+        CHECK_HAS("heartbeat_out_ms", ended("ActiveMQ-Artemis/2.30.0", 0, with_close));
+        CHECK_HAS("RabbitMQ ends idle", ended("RabbitMQ/3.12.0", 0, with_close));
+        CHECK(!strstr(ended("ActiveMQ/5.18", 0, with_close), "heartbeat_out_ms"));
+        CHECK(!strstr(ended("RabbitMQ/3.12.0", 5000, with_close), "heartbeat_out_ms"));
+        CHECK(!strstr(ended("ActiveMQ-Artemis/2.30.0", 5000, with_close), "heartbeat_out_ms"));
+    }
+}
+
+/* A frame that is over a limit: the sentence names the option and its value. */
+static void check_limit(const char *frame, int code, const char *option) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.max_headers = 8;
+    o.max_line = 40;
+    o.max_body = 30;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    peer_stomp(&p, frame);
+    peer_turn(&p);
+    CHECK_STR(stws_result_name(code), stws_result_name(p.result));
+    CHECK_HAS(option, bytes_text(&p.why));
+    peer_free(&p);
+}
+static void test_each_limit_has_its_name(void) {
+    check_limit("MESSAGE\na:1\nb:1\nc:1\nd:1\ne:1\nf:1\ng:1\nh:1\ni:1\n\n", STWS_ERR_FRAME_HEADERS,
+                "(8); raise option max_headers");
+    check_limit("MESSAGE\na:0123456789012345678901234567890123456789\n\n", STWS_ERR_FRAME_LINE,
+                "(40); raise option max_line");
+    check_limit("MESSAGE\n\n0123456789012345678901234567890123456789", STWS_ERR_FRAME_BODY,
+                "(30); raise option max_body");
+}
+
+/* ==== large frames ==== */
+
+/* A limit that is smaller than a character takes it apart, instead of sending nothing for ever. */
+static void test_a_limit_below_a_character(void) {
+    static const char text[] = "\xE2\x82\xAC";
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.max_ws_message = 1;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    p.ws.check_utf8 = 0;
+    peer_send(&p, text);
+    peer_turn(&p);
+    CHECK_STR(text, peer_sent(&p, "SEND", 0) ? peer_sent(&p, "SEND", 0)->frame.body : "nothing");
+    CHECK_INT(1, p.ws_largest);
+    peer_free(&p);
+}
+
+/* ==== duplicates ==== */
+
+/* The last ids are those that came last for the first time: one that comes again keeps its place, and
+   does not push out another. */
+static void test_an_id_that_comes_again_keeps_its_place(void) {
+    void *memory = malloc(stws_dedup_size(3));
+    stws_dedup *d = stws_dedup_init(memory, 3);
+    CHECK_INT(0, stws_dedup_seen(d, "a"));
+    CHECK_INT(0, stws_dedup_seen(d, "b"));
+    CHECK_INT(1, stws_dedup_seen(d, "a"));
+    CHECK_INT(1, stws_dedup_seen(d, "a"));
+    CHECK_INT(0, stws_dedup_seen(d, "c"));
+    CHECK_INT(1, stws_dedup_seen(d, "a"));
+    CHECK_INT(1, stws_dedup_seen(d, "b"));
+    CHECK_INT(0, stws_dedup_seen(d, "d"));
+    CHECK_INT(1, stws_dedup_seen(d, "b"));
+    CHECK_INT(1, stws_dedup_seen(d, "c"));
+    CHECK_INT(0, stws_dedup_seen(d, "a"));
+    free(memory);
+}
+
+int main(void) {
+    RUN(test_a_full_table_is_sent_in_its_order); /* [E8] */
+    RUN(test_a_slot_that_is_used_again_is_the_last);
+    RUN(test_headers_of_the_hook_replace_the_others); /* [E6] */
+    RUN(test_the_cap_between_two_steps);              /* [E2] */
+    RUN(test_what_waits_for_its_receipt_is_not_dropped);
+    RUN(test_a_flush_aside_tells_of_a_loss);
+    RUN(test_a_flush_here_tells_of_a_loss);
+    RUN(test_a_flush_aside_with_confirm); /* [G4] */
+    RUN(test_an_ack_for_a_copy);          /* [G8] */
+    RUN(test_the_slack_is_the_least_of_all);
+    RUN(test_the_grace);                                /* [H3] */
+    RUN(test_when_a_loop_is_late);                      /* [H4] */
+    RUN(test_the_server_does_not_pay_for_our_lateness); /* [H3] */
+    RUN(test_the_time_of_a_receipt);                    /* [E9] */
+    RUN(test_the_time_of_a_stall);
+    RUN(test_the_time_of_an_end_after_an_error); /* [E10] */
+    RUN(test_the_time_of_a_full_queue);          /* [D4] */
+    RUN(test_no_masking_key_of_zeros);
+    RUN(test_a_source_of_zeros_is_no_randomness);
+    RUN(test_data_inside_the_transport);
+    RUN(test_data_inside_the_transport_of_a_client_that_is_held_back);
+    RUN(test_an_answer_after_half_of_a_longer_one);
+    RUN(test_an_attempt_begins_without_the_numbers_of_the_last);
+    RUN(test_the_advice_for_a_sockjs_session); /* [S1] */
+    RUN(test_all_kinds_of_redirects);
+    RUN(test_a_quotation_ends_with_a_whole_character);
+    RUN(test_brokers_that_end_silent_clients);
+    RUN(test_each_limit_has_its_name);                /* [I1] */
+    RUN(test_a_limit_below_a_character);              /* [L1] */
+    RUN(test_an_id_that_comes_again_keeps_its_place); /* [G3] */
+    return test_report();
+}

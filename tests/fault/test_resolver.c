@@ -1,0 +1,99 @@
+/* test_resolver.c - which of the addresses that a resolver gives are tried, and in which order
+   (RFC 8305, section 4). The resolver is the test's, and what it fills in is looked at inside. */
+#if defined(__STRICT_ANSI__) && !defined(_POSIX_C_SOURCE)
+#define _POSIX_C_SOURCE 200809L /* as the header does where it comes first */
+#endif
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#define getaddrinfo(host, service, hints, list) resolve(host, hints, list)
+#define freeaddrinfo(list) ((void)(list))
+static int resolve(const char *host, const struct addrinfo *hints, struct addrinfo **list);
+
+#define STOMP_WS_IMPLEMENTATION
+#include "stomp_ws.h"
+
+#include "../test.h"
+
+/* A name is the families of its addresses: "4" and "6", and "u" for a family that no client knows. Each
+   address has its place in the name as its last byte. */
+static int resolve(const char *host, const struct addrinfo *hints, struct addrinfo **list) {
+    static struct sockaddr_in v4[16];
+    static struct sockaddr_in6 v6[16];
+    static struct sockaddr_storage other;
+    static struct addrinfo all[16];
+    int i;
+    CHECK_INT(SOCK_STREAM, hints->ai_socktype);
+    memset(v4, 0, sizeof v4);
+    memset(v6, 0, sizeof v6);
+    memset(all, 0, sizeof all);
+    for (i = 0; host[i]; i++) {
+        all[i].ai_family = host[i] == '4' ? AF_INET : host[i] == '6' ? AF_INET6 : AF_UNIX;
+        all[i].ai_addr = host[i] == '4'   ? (struct sockaddr *)&v4[i]
+                         : host[i] == '6' ? (struct sockaddr *)&v6[i]
+                                          : (struct sockaddr *)&other;
+        all[i].ai_addrlen = host[i] == '4'   ? sizeof *v4
+                            : host[i] == '6' ? sizeof *v6
+                                             : sizeof other;
+        all[i].ai_next = host[i + 1] ? &all[i + 1] : NULL;
+        v4[i].sin_family = AF_INET;
+        v4[i].sin_addr.s_addr = htonl(0x7F000000u + (unsigned)i);
+        v6[i].sin6_family = AF_INET6;
+        v6[i].sin6_addr.s6_addr[15] = (unsigned char)i;
+    }
+    *list = all;
+    return 0;
+}
+
+/* The addresses to try, in their order: "4a 6c " are an IPv4 address, the first of the name, and an
+   IPv6 address, the third of it. Or the resolver's error. */
+static const char *tried(const char *host) {
+    static char text[64];
+    stws_p_address addresses[STWS_P_ADDRESSES];
+    stws_p_tcp t;
+    stws_transport io;
+    int i, result;
+    stws_p_tcp_init(&t, NULL, &io);
+    t.addresses = addresses;
+    result = stws_p_tcp_resolve(&t, host, 0);
+    if (result != 0) return gai_strerror(result);
+    stws_p_tcp_interleave(&t);
+    for (i = 0; i < t.count; i++) {
+        const stws_p_address *a = &addresses[i];
+        int is_4 = a->any.sa_family == AF_INET;
+        unsigned place = is_4 ? ntohl(a->v4.sin_addr.s_addr) & 255 : a->v6.sin6_addr.s6_addr[15];
+        snprintf(text + 3 * i, sizeof text - 3 * (size_t)i, "%c%c ", is_4 ? '4' : '6',
+                 (int)('a' + place));
+    }
+    return text;
+}
+
+static void test_families_take_turns(void) {
+    CHECK_STR("4a ", tried("4"));
+    CHECK_STR("6a 4b ", tried("64"));
+    CHECK_STR("6a 4d 6b 4e 6c ", tried("66644"));
+    CHECK_STR("4a 6d 4b 4c ", tried("4446"));
+    CHECK_STR("6a 6b 6c ", tried("666"));
+    CHECK_STR("4a 6b 4c 6d ", tried("4646"));
+}
+
+/* Eight addresses are tried. Where the first eight are of one family, the other one has the last place. */
+static void test_as_many_as_there_is_room_for(void) {
+    CHECK_STR("4a 4b 4c 4d 4e 4f 4g 4h ", tried("44444444"));
+    CHECK_STR("4a 4b 4c 4d 4e 4f 4g 4h ", tried("4444444444"));
+    CHECK_STR("6a 4j 6b 6c 6d 6e 6f 6g ", tried("6666666664"));
+}
+
+static void test_families_that_are_unknown(void) {
+    CHECK_STR("4b ", tried("u4"));
+    CHECK_STR("6b 4d ", tried("u6u4u"));
+    CHECK_STR(gai_strerror(EAI_NONAME), tried("u"));
+}
+
+int main(void) {
+    RUN(test_families_take_turns);
+    RUN(test_as_many_as_there_is_room_for);
+    RUN(test_families_that_are_unknown);
+    return test_report();
+}

@@ -1,0 +1,386 @@
+/* test_sockets.c - small promises of the client's own TCP transport, over real sockets: addresses that
+   race, system calls that a signal interrupts, and a name that the machine does not know. failing.h
+   makes single calls fail; the clock of the races is moved by the test alone. */
+#define STOMP_WS_IMPLEMENTATION
+#include "failing.h"
+
+#include "loopback.h"
+
+enum { PATIENCE_MS = 20000 }; /* for what has to come */
+
+/* From now on the nth call of that site fails, with lasting also each one after it. site -1: none. */
+static void make_plan(int site, int nth, int error, int lasting) {
+    pthread_mutex_lock(&plan.mutex);
+    memset(plan.calls, 0, sizeof plan.calls);
+    plan.site = site;
+    plan.nth = nth;
+    plan.error = error;
+    plan.lasting = lasting;
+    plan.fired = 0;
+    pthread_mutex_unlock(&plan.mutex);
+}
+
+/* ==== addresses that race ==== */
+
+static long long race_now_us;
+
+static long long race_now(void *ctx) {
+    return (void)ctx, race_now_us;
+}
+static const stws_clock race_clock = {NULL, race_now, NULL};
+
+static stws *begin_race(const struct loopback *server, const char *const *addresses,
+                        int single_thread) {
+    stws_options o = stws_options_default();
+    stws *client;
+    race_now_us = 1000000;
+    o.url = server->url;
+    o.addresses = addresses;
+    o.single_thread = single_thread;
+    o.clock = &race_clock;
+    client = stws_create(&o);
+    if (!client) abort();
+    return client;
+}
+
+/* The last byte of the IPv4 address that the socket is connected, or connecting, to: 1 for 127.0.0.1. */
+static int host_of(int fd) {
+    struct sockaddr_in at;
+    socklen_t len = sizeof at;
+    memset(&at, 0, sizeof at);
+    CHECK_INT(0, getpeername(fd, (struct sockaddr *)&at, &len));
+    return (int)(ntohl(at.sin_addr.s_addr) & 255);
+}
+
+/* Waits as stws_fds says, with the clock at rest, until the client is connected. */
+static void finish_race(stws *client) {
+    while (stws_state(client) != STWS_CONNECTED) {
+        struct pollfd polled[3];
+        stws_fd fds[3];
+        int n = stws_fds(client, fds, 3), i;
+        for (i = 0; i < n; i++) {
+            polled[i].fd = fds[i].fd;
+            polled[i].events = (short)((fds[i].wants & STWS_WANT_READ ? POLLIN : 0) |
+                                       (fds[i].wants & STWS_WANT_WRITE ? POLLOUT : 0));
+        }
+        CHECK(poll(polled, (nfds_t)n, PATIENCE_MS) > 0);
+        CHECK_INT(0, stws_step(client));
+        if (test_case_failures) break;
+    }
+    CHECK_INT(STWS_CONNECTED, stws_state(client));
+}
+
+/* Two addresses, neither of which has answered yet: both sockets are given to the caller's loop. */
+static void check_race(int single_thread) {
+    static const char *const addresses[] = {"127.0.0.1", "127.0.0.1", NULL};
+    struct loopback server;
+    stws_fd fds[3];
+    stws *client;
+    loopback_start(&server, 0, 0);
+    client = begin_race(&server, addresses, single_thread);
+    make_plan(site_of("stws_p_tcp_finished", "poll"), 1, FAIL_EARLY, 1);
+    CHECK_INT(0, stws_step(client));
+    CHECK_INT(250, stws_deadline(client));
+    CHECK_INT(2 - single_thread, stws_fds(client, fds, 3));
+    race_now_us += 249000;
+    CHECK_INT(0, stws_step(client));
+    CHECK_INT(2 - single_thread, stws_fds(client, fds, 3));
+    race_now_us += 1000;
+    CHECK_INT(0, stws_step(client));
+    CHECK_INT(3 - single_thread, stws_fds(client, fds, 3));
+    CHECK_INT(STWS_WANT_WRITE, fds[0].wants);
+    CHECK_INT(STWS_WANT_WRITE, fds[1].wants);
+    CHECK(fds[0].fd != fds[1].fd);
+    CHECK_INT(1, host_of(fds[0].fd));
+    CHECK_INT(1, host_of(fds[1].fd));
+    make_plan(site_of("stws_p_tcp_finished", "getsockopt"), 1, FAIL_VALUE + ECONNREFUSED, 0);
+    CHECK_INT(0, stws_step(client)); /* the first is refused, so the second one is it */
+    CHECK_INT(1, plan.fired);
+    make_plan(-1, 0, 0, 0);
+    finish_race(client);
+    CHECK_INT(2 - single_thread, stws_fds(client, fds, 3));
+    stws_destroy(client);
+    loopback_stop(&server);
+}
+static void test_both_sockets_of_a_race_are_waited_for(void) {
+    check_race(1);
+    check_race(0);
+}
+
+/* A port of 127.0.0.2 that takes connections for as long as it is open. */
+static int second_host(int port) {
+    struct sockaddr_in at;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    memset(&at, 0, sizeof at);
+    at.sin_family = AF_INET;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1);
+    at.sin_port = htons((unsigned short)port);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof at) != 0 || listen(fd, 8) != 0) abort();
+    return fd;
+}
+
+/* The first of two that race fails: the third joins at once, and not when the second has been silent
+   for two seconds. */
+static void test_an_address_that_fails_hurries_the_next(void) {
+    static const char *const addresses[] = {"127.0.0.2", "127.0.0.1", "127.0.0.1", NULL};
+    struct loopback server;
+    stws_fd fds[3];
+    stws *client;
+    int first;
+    loopback_start(&server, 0, 0);
+    first = second_host(server.port);
+    client = begin_race(&server, addresses, 1);
+    make_plan(site_of("stws_p_tcp_finished", "poll"), 1, FAIL_EARLY, 1);
+    CHECK_INT(0, stws_step(client));
+    race_now_us += 250000;
+    CHECK_INT(0, stws_step(client));
+    CHECK_INT(2, stws_fds(client, fds, 3));
+    CHECK_INT(2, host_of(fds[0].fd));
+    CHECK_INT(1, host_of(fds[1].fd));
+    CHECK_INT(2000, stws_deadline(client));
+    close(first);
+    make_plan(site_of("stws_p_tcp_finished", "poll"), 2, FAIL_EARLY, 0); /* the second is silent */
+    CHECK_INT(0, stws_step(client));
+    CHECK_INT(1, plan.fired);
+    make_plan(-1, 0, 0, 0);
+    CHECK_INT(2, stws_fds(client, fds, 3));
+    CHECK_INT(1, host_of(fds[0].fd));
+    CHECK_INT(1, host_of(fds[1].fd));
+    finish_race(client);
+    stws_destroy(client);
+    loopback_stop(&server);
+}
+
+/* ==== calls that a signal interrupts, or that find nothing to do ==== */
+
+/* Connects, sends itself a message, and ends: one session, without an error. */
+static void talk(const struct loopback *server) {
+    stws_options o = stws_options_default();
+    stws_stats_numbers numbers;
+    stws_event e;
+    stws *client;
+    int messages = 0, errors = 0, result;
+    o.url = server->url;
+    client = stws_create(&o);
+    if (!client) abort();
+    CHECK(stws_subscribe(client, "/topic/a", NULL) > 0);
+    CHECK_INT(0, stws_send(client, "/topic/a", "hello", 5));
+    while ((result = stws_next(client, &e, PATIENCE_MS)) > 0) {
+        if (e.type == STWS_EVENT_MESSAGE) messages++;
+        if (e.type == STWS_EVENT_MESSAGE) stws_disconnect(client, PATIENCE_MS);
+        if (e.type == STWS_EVENT_DISCONNECTED) errors++;
+        if (errors) printf("%s\n", e.text);
+    }
+    CHECK_INT(STWS_CLOSED, result);
+    CHECK_INT(1, messages);
+    CHECK_INT(0, errors);
+    stws_stats(client, &numbers);
+    CHECK_INT(1, numbers.sessions);
+    stws_destroy(client);
+}
+
+/* Each of the site's calls in turn, until there is no such call. How many there were. */
+static int interrupt(const struct loopback *server, int site, int error) {
+    int nth = 0, fired = 1, failures = test_case_failures;
+    while (fired && nth < 100) {
+        make_plan(site, ++nth, error, 0);
+        talk(server);
+        fired = plan.fired;
+        make_plan(-1, 0, 0, 0);
+        if (test_case_failures == failures) continue;
+        printf("... %s in %s, call %d\n", sites[site].call, sites[site].function, nth);
+        break;
+    }
+    CHECK_INT(0, plan.strangers);
+    return nth - 1;
+}
+
+/* Does the client go on after this error as if nothing had happened? */
+static int goes_on_after(int site, int error) {
+    static const char *const calls[] = {"recv", "send",  "poll",    "getrandom",
+                                        "read", "write", "connect", "close"};
+    const char *call = sites[site].call;
+    size_t known = 0;
+    int i;
+    while (known < sizeof calls / sizeof *calls && strcmp(call, calls[known]) != 0) known++;
+    if (known == sizeof calls / sizeof *calls) return 0;
+    if (error == EAGAIN && strcmp(call, "connect") == 0) return 0;
+    for (i = 0; sites[site].errors[i]; i++)
+        if (sites[site].errors[i] == error) return 1;
+    return 0;
+}
+
+static void test_interrupted_calls_are_no_errors(void) {
+    static const int errors[] = {EINTR, EAGAIN, FAIL_SHORT, FAIL_EARLY};
+    struct loopback server;
+    int interrupted[SITES] = {0};
+    int site, i;
+    loopback_start(&server, 0, 0);
+    for (i = 0; i < 4; i++)
+        for (site = 0; site < SITES; site++) {
+            if (goes_on_after(site, errors[i]))
+                interrupted[site] += interrupt(&server, site, errors[i]);
+        }
+    CHECK(interrupted[site_of("stws_p_tcp_read", "recv")] > 12);
+    CHECK(interrupted[site_of("stws_p_tcp_write", "send")] > 12);
+    CHECK(interrupted[site_of("stws_p_tcp_connect", "connect")] > 0);
+    CHECK(interrupted[site_of("stws_p_wait", "poll")] > 0);
+    CHECK(interrupted[site_of("stws_p_system_random", "getrandom")] > 0);
+    loopback_stop(&server);
+    CHECK_INT(0, server.odd);
+}
+
+/* ==== randomness that comes in pieces ==== */
+
+/* How many of 64 bytes are not 0, of which one in 256 is by chance, when each call of that site gives
+   one byte. */
+static int bytes_filled(const char *call) {
+    unsigned char out[64] = {0};
+    int filled = 0, i;
+    make_plan(site_of("stws_p_system_random", call), 1, FAIL_SHORT, 1);
+    plan.without_getrandom = strcmp(call, "read") == 0;
+    CHECK_INT(0, stws_p_system_random(NULL, out, sizeof out));
+    CHECK_INT(64, plan.fired);
+    for (i = 0; i < 64; i++) filled += out[i] != 0;
+    plan.without_getrandom = 0;
+    make_plan(-1, 0, 0, 0);
+    return filled;
+}
+static void test_randomness_that_comes_byte_by_byte(void) {
+    CHECK(bytes_filled("getrandom") > 48);
+    CHECK(bytes_filled("read") > 48);
+}
+
+/* Without the system's randomness there is none: an error, and no guess. */
+static void test_no_randomness_at_all(void) {
+    unsigned char out[64];
+    plan.without_getrandom = 1;
+    make_plan(site_of("stws_p_system_random", "open"), 1, EMFILE, 1);
+    CHECK_INT(-1, stws_p_system_random(NULL, out, sizeof out));
+    make_plan(site_of("stws_p_system_random", "read"), 1, EIO, 1);
+    CHECK_INT(-1, stws_p_system_random(NULL, out, sizeof out));
+    make_plan(site_of("stws_p_system_random", "read"), 2, FAIL_END, 1);
+    CHECK_INT(0, stws_p_system_random(NULL, out, sizeof out));
+    CHECK_INT(-1, stws_p_system_random(NULL, out, sizeof out));
+    plan.without_getrandom = 0;
+    make_plan(-1, 0, 0, 0);
+}
+
+/* ==== two that wait at a queue ==== */
+
+static void *pop_one(void *queue) {
+    const stws_message *m = NULL;
+    int result = stws_queue_pop((stws_queue *)queue, &m, PATIENCE_MS);
+    return result == 1 ? queue : NULL;
+}
+
+/* How often a thread has begun to wait at a condition; it holds the lock of the condition then. */
+static int waits_begun(void) {
+    int count;
+    pthread_mutex_lock(&plan.mutex);
+    count = plan.calls[site_of("stws_p_cond_wait", "pthread_cond_timedwait")];
+    pthread_mutex_unlock(&plan.mutex);
+    return count;
+}
+
+/* Two messages come at once, and each of the two threads wants one only. */
+static void test_each_of_two_that_wait_is_woken(void) {
+    stws_queue *queue = stws_queue_create(0);
+    pthread_t threads[2];
+    struct peer p;
+    stws_options o;
+    void *got;
+    int i;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.queue = queue;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    make_plan(-1, 0, 0, 0);
+    for (i = 0; i < 2; i++)
+        if (pthread_create(&threads[i], NULL, pop_one, queue) != 0) abort();
+    while (waits_begun() < 2) sched_yield();
+    peer_message(&p, "sub-1", "1", "/topic/a", "one");
+    peer_message(&p, "sub-1", "2", "/topic/a", "two");
+    peer_turn(&p);
+    for (i = 0; i < 2; i++) {
+        pthread_join(threads[i], &got);
+        CHECK(got == queue);
+    }
+    peer_free(&p);
+    stws_queue_destroy(queue);
+}
+
+/* ==== no descriptor left ==== */
+
+/* stws_init has copied the options when it finds that there is no wake pipe: it leaves nothing of them in
+   the memory that it gives back. */
+static void test_init_without_a_descriptor(void) {
+    stws_options o = {.url = "ws://broker.test/", .passcode = "open-sesame"};
+    size_t size = stws_size(&o), i;
+    char *memory = (char *)malloc(size);
+    const char *why = NULL;
+    stws *client;
+    if (!memory) abort();
+    memset(memory, 0xA5, size);
+    make_plan(site_of("stws_p_wake_init", "pipe"), 1, EMFILE, 0);
+    CHECK_INT(STWS_ERR_IO, stws_init(memory, size, &o, &client, &why));
+    CHECK_INT(1, plan.fired);
+    make_plan(-1, 0, 0, 0);
+    CHECK(client == NULL);
+    CHECK_HAS("descriptors", why);
+    for (i = 0; i < size && !memory[i];) i++;
+    CHECK_INT(size, i);
+    free(memory);
+}
+
+/* ==== a name that is not known here ==== */
+
+/* The sentence after an attempt whose name nobody knows. */
+static const char *unresolved(const char *url, const char *proxy) {
+    static char text[640];
+    stws_options o = stws_options_default();
+    stws_event e;
+    stws *client;
+    o.url = url;
+    o.proxy = proxy;
+    o.reconnect = STWS_OFF;
+    o.single_thread = 1;
+    client = stws_create(&o);
+    if (!client) abort();
+    make_plan(site_of("stws_p_tcp_resolve", "getaddrinfo"), 1, EAI_NONAME, 1);
+    CHECK_INT(1, stws_next(client, &e, PATIENCE_MS));
+    CHECK_INT(STWS_EVENT_DISCONNECTED, e.type);
+    CHECK_STR("STWS_ERR_RESOLVE", stws_result_name(e.result));
+    make_plan(-1, 0, 0, 0);
+    snprintf(text, sizeof text, "%s", stws_error_text(client));
+    stws_destroy(client);
+    return text;
+}
+
+/* A machine without a line for localhost in /etc/hosts, as many containers are: the sentence says what
+   does not need one. */
+static void test_localhost_is_not_in_etc_hosts(void) {
+    const char *text = unresolved("ws://localhost:8080/stomp", NULL);
+    CHECK_HAS("\"localhost\"", text);
+    CHECK_HAS("/etc/hosts", text);
+    CHECK_HAS("127.0.0.1", text);
+    CHECK_HAS("127.0.0.1", unresolved("ws://LocalHost/", NULL));
+    text = unresolved("ws://broker.test/", "http://localhost:3128");
+    CHECK_HAS("proxy's host name \"localhost\"", text);
+    CHECK_HAS("127.0.0.1", text);
+    CHECK(!strstr(unresolved("ws://broker.test/", NULL), "127.0.0.1"));
+    CHECK(!strstr(unresolved("ws://localhost.test/", NULL), "127.0.0.1"));
+}
+
+int main(void) {
+    RUN(test_both_sockets_of_a_race_are_waited_for);
+    RUN(test_an_address_that_fails_hurries_the_next);
+    RUN(test_interrupted_calls_are_no_errors);
+    RUN(test_randomness_that_comes_byte_by_byte);
+    RUN(test_no_randomness_at_all);
+    RUN(test_each_of_two_that_wait_is_woken); /* [D4] */
+    RUN(test_init_without_a_descriptor);
+    RUN(test_localhost_is_not_in_etc_hosts);
+    return test_report();
+}
