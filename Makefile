@@ -209,8 +209,11 @@ proxy: $(PROXY_PROGRAMS) ## through tinyproxy and microsocks (as root: installs 
 	sh tests/proxy/install.sh
 	@TIME_LIMIT=300 sh tests/run.sh 'python3 tests/proxy/run.py $^'
 
-tsan: build/mini_broker build/stomp_cat $(addprefix build/tsan/,$(THREADED_TESTS)) ## tests that start threads, with TSan
-	@TSAN_OPTIONS=halt_on_error=1 TIME_LIMIT=400 sh tests/run.sh $(filter build/tsan/%,$^) \
+FUZZ_CALLS = tests/fuzz/fuzz_calls
+tsan: build/mini_broker build/stomp_cat $(addprefix build/tsan/,$(THREADED_TESTS) $(FUZZ_CALLS)) ## tests that start threads, with TSan
+	@TSAN_OPTIONS=halt_on_error=1 TIME_LIMIT=400 sh tests/run.sh \
+	    $(addprefix build/tsan/,$(THREADED_TESTS)) \
+	    'build/tsan/$(FUZZ_CALLS) tests/fuzz/corpus/calls' \
 	    'sh tests/examples/cpp_threads.sh -fsanitize=thread'
 
 build/ubsan/% build/msan/%: CC = $(CLANG)
