@@ -6376,8 +6376,8 @@ static int stws_p_resolve(stws *c, const char *host) {
     stws_p_tcp_interleave(&c->tcp);
     if (result == 0) return 1;
     local = stws_p_equal_nocase(host, strlen(host), "localhost", 9); /* which small containers do not know */
-    stws_p_say(c, STWS_ERR_RESOLVE, "the %shost name \"%s\" could not be resolved: %s%s", c->tcp.proxy ? "proxy's " : "",
-               host, gai_strerror(result), local ? "; add it to /etc/hosts, or use 127.0.0.1" : "");
+    stws_p_say(c, STWS_ERR_RESOLVE, "the %shost name \"%s\" could not be resolved: %s%s",
+               c->tcp.proxy ? "proxy's " : "", host, gai_strerror(result), local ? "; add it to /etc/hosts, or use 127.0.0.1" : "");
     return 0;
 }
 
