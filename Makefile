@@ -113,12 +113,15 @@ SANITIZE_HERE = $(eval SANITIZE_HERE := \
 # The implementation that it is linked with is optimised.
 $(foreach name,asan ubsan msan,$(addprefix build/$(name)/,$(TESTS) $(VECTOR_TEST))): LEVEL = -O0
 
+# A test that no RUN() runs is an unused function, and so an error.
+UNUSED = -Werror=unused-function
+
 # The file `flags` changes if the compiler or its flags have changed, and then the programs are built
 # again. This rule also reports a compiler that cannot use the flags.
 define flavour
 build/$(1)/%: %.c $$(HEADERS) build/$(1)/flags
 	@mkdir -p $$(@D)
-	$$(Q)$$(CC) $$(WARNINGS) $$(FLAGS_$(1)) $$(LEVEL) $$(DEFINES) -I. -o $$@ $$< \
+	$$(Q)$$(CC) $$(WARNINGS) $$(UNUSED) $$(FLAGS_$(1)) $$(LEVEL) $$(DEFINES) -I. -o $$@ $$< \
 	    $$(filter %.o,$$^) $$(LDFLAGS) $$(LDLIBS)
 
 build/$(1)/%.o: %.c stomp_ws.h build/$(1)/flags
@@ -141,6 +144,10 @@ endef
 $(foreach name,asan tsan plain sim cover ubsan msan bearssl bearssl_plain bearssl_tsan,\
     $(eval $(call flavour,$(name))))
 
+# These programs include the example.
+$(foreach name,asan plain cover ubsan msan,build/$(name)/tests/fault/test_broker) \
+    $(foreach name,fuzz asan profile,build/$(name)/tests/fuzz/fuzz_broker): examples/mini_broker.c
+
 # $(call built,FLAVOUR): the test programs. $(call commands,FLAVOUR): the commands that run them.
 built = $(addprefix build/$(1)/,$(TESTS) $(VECTOR_TEST))
 commands = $(VECTOR_TEST:%='build/$(1)/% tests/conformance') $(addprefix build/$(1)/,$(TESTS))
@@ -149,7 +156,8 @@ commands = $(VECTOR_TEST:%='build/$(1)/% tests/conformance') $(addprefix build/$
 PARALLEL = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(CORES))
 JOBS = $(or $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS))),$(CORES))
 IN_POOL = ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
-    MINI_BROKER=build/asan/examples/mini_broker CC='$(CC)' SANITIZE='$(SANITIZE)' \
+    MINI_BROKER=build/asan/examples/mini_broker STOMP_CAT=build/asan/examples/stomp_cat \
+    CC='$(CC)' SANITIZE='$(SANITIZE)' \
     SANITIZE_ASKED='$(filter-out file,$(origin SANITIZE))' \
     JOBS=$(JOBS) TIME_LIMIT=600 sh tests/run.sh
 
@@ -157,7 +165,8 @@ test: ## run the tests that need only a C compiler, make and libc, with ASan and
 	@echo 'This takes about 80 s of CPU time, one minute with two cores. The first third is building.'
 	@$(MAKE) --no-print-directory $(PARALLEL) test-programs
 	@sh tests/loopback.sh build/asan/examples
-	@$(IN_POOL) 'sh tests/sanitizers.sh $(SANITIZE)' 'sh tests/compile/run.sh quick' \
+	@$(IN_POOL) 'sh tests/sanitizers.sh $(SANITIZE)' 'sh tests/harness.sh build/asan/tests' \
+	    'sh tests/compile/run.sh quick' \
 	    'sh tests/examples/run.sh build/asan/examples' $(call commands,asan) \
 	    'sh tests/stomp_cat.sh build/asan/examples/stomp_cat' \
 	    'sh tests/readme.sh build/asan/examples/stomp_cat'
@@ -172,18 +181,19 @@ bare: ## run `make demo` and `make test` in a minimal Debian chroot (as root, wi
 	@sh tests/bare/run.sh
 
 check-rest: ## the part of `make check` that is not in `make test`
-	@echo 'With gcc, g++, clang and clang++ this takes about 150 s of CPU time, with gcc alone 50 s.'
+	@echo 'With gcc, g++, clang and clang++ this takes about 160 s of CPU time, with gcc alone 55 s.'
 	@$(MAKE) --no-print-directory $(PARALLEL) all benches
 	@$(IN_POOL) 'sh tests/compile/run.sh' 'sh tests/examples/compile.sh --without $(WITH_LIBRARIES)' \
-	    'sh tests/install.sh'
+	    'sh tests/examples/cpp_threads.sh $(SANITIZE)' 'sh tests/install.sh'
 
 # With ASan and UBSan; the threads with TSan; some of it under valgrind; and what compilers say.
 build/bearssl/% build/bearssl_plain/% build/bearssl_tsan/%: LDLIBS += -lbearssl
 TLS_PROBE = build/bearssl_plain/tests/tls/probe
+TLS_TESTS = build/bearssl/tests/tls/test_der
 TLS_PROGRAMS = $(addprefix build/bearssl/,tests/tls/probe examples/stomp_cat) \
     build/bearssl_tsan/tests/tls/threads
-tls: $(TLS_PROGRAMS) $(TLS_PROBE) ## wss:// by BearSSL (libbearssl-dev, openssl, valgrind)
-	@TIME_LIMIT=900 TSAN_OPTIONS=halt_on_error=1 sh tests/run.sh \
+tls: $(TLS_PROGRAMS) $(TLS_PROBE) $(TLS_TESTS) ## wss:// by BearSSL (libbearssl-dev, openssl, valgrind)
+	@TIME_LIMIT=900 TSAN_OPTIONS=halt_on_error=1 sh tests/run.sh $(TLS_TESTS) \
 	    'python3 tests/tls/run.py $(TLS_PROGRAMS)' \
 	    'python3 tests/tls/run.py --valgrind $(TLS_PROBE)' 'sh tests/tls/compile.sh'
 
@@ -199,15 +209,19 @@ proxy: $(PROXY_PROGRAMS) ## through tinyproxy and microsocks (as root: installs 
 	sh tests/proxy/install.sh
 	@TIME_LIMIT=300 sh tests/run.sh 'python3 tests/proxy/run.py $^'
 
-tsan: build/mini_broker $(addprefix build/tsan/,$(THREADED_TESTS)) ## tests that start threads, with TSan
-	@TSAN_OPTIONS=halt_on_error=1 TIME_LIMIT=400 sh tests/run.sh $(filter build/tsan/%,$^)
+FUZZ_CALLS = tests/fuzz/fuzz_calls
+tsan: build/mini_broker build/stomp_cat $(addprefix build/tsan/,$(THREADED_TESTS) $(FUZZ_CALLS)) ## tests that start threads, with TSan
+	@TSAN_OPTIONS=halt_on_error=1 TIME_LIMIT=400 sh tests/run.sh \
+	    $(addprefix build/tsan/,$(THREADED_TESTS)) \
+	    'build/tsan/$(FUZZ_CALLS) tests/fuzz/corpus/calls' \
+	    'sh tests/examples/cpp_threads.sh -fsanitize=thread'
 
 build/ubsan/% build/msan/%: CC = $(CLANG)
-sanitize: build/mini_broker $(call built,ubsan) $(call built,msan) ## the tests with clang's UBSan and MSan
+sanitize: build/mini_broker build/stomp_cat $(call built,ubsan) $(call built,msan) ## the tests with clang's UBSan and MSan
 	@UBSAN_OPTIONS=print_stacktrace=1 JOBS=$(CORES) TIME_LIMIT=600 \
 	    sh tests/run.sh $(call commands,ubsan) $(call commands,msan)
 
-valgrind: build/mini_broker $(call built,plain) ## the tests under valgrind's memcheck
+valgrind: build/mini_broker build/stomp_cat $(call built,plain) ## the tests under valgrind's memcheck
 	@UNDER='valgrind -q --error-exitcode=99 --leak-check=full' JOBS=$(CORES) \
 	    TIME_LIMIT=600 sh tests/run.sh $(call commands,plain)
 
@@ -244,7 +258,6 @@ build/profile/%: %.c $(HEADERS)
 	@mkdir -p $(@D)
 	$(CLANG) $(WARNINGS) $(FLAGS_profile) -I. -o $@ $< $(LDLIBS)
 
-$(foreach name,fuzz asan profile,build/$(name)/tests/fuzz/fuzz_broker): examples/mini_broker.c
 $(foreach name,fuzz asan profile,build/$(name)/tests/fuzz/fuzz_pem build/$(name)/tests/fuzz/fuzz_tls): \
     LDLIBS += -lbearssl
 
@@ -353,7 +366,7 @@ gdb-minimal: build/debug/minimal build/mini_broker build/stomp_cat ## gdb in a c
 COVER_FUZZ = $(addprefix build/cover/,$(filter-out %/fuzz_pem %/fuzz_tls %/fuzz_broker,$(FUZZ_TARGETS)))
 COVER_LINES = 99
 COVER_BRANCHES = 92
-cover: build/mini_broker $(call built,cover) $(COVER_FUZZ) ## lines and branches that tests and corpora reach, as HTML (needs gcovr)
+cover: build/mini_broker build/stomp_cat $(call built,cover) $(COVER_FUZZ) ## lines and branches that tests and corpora reach, as HTML (needs gcovr)
 	@find build/cover -name '*.gcda' -delete
 	@TIME_LIMIT=400 sh tests/run.sh $(call commands,cover) \
 	    'sh tests/fuzz/corpora.sh build/cover/tests/fuzz' >build/cover/log || \

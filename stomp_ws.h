@@ -24,7 +24,7 @@ Contents; search for ">>" and the name:
     >>driving >>talking >>looking >>end                                            the public calls on it
 
     Where is ...?  A header unescaped: stws_p_unescape. Heart-beats sent: stws_p_post_heartbeat; judged:
-    stws_p_judge_silence. What bounds memory: stws_p_default_sizes. What an ERROR does: stws_p_on_error.
+    stws_p_judge_silence. What bounds memory: stws_p_layout. What an ERROR does: stws_p_on_error.
 
 Quick start (examples/minimal.c):
 
@@ -81,7 +81,8 @@ bounded. [D4]
 
 ## Memory
 `stws_create` allocates one block. [Y1] After CONNECTED nothing more is allocated as long as frames fit into rx_buffer
-and tx_buffer; for a larger one the buffer grows (never from a length that a peer only declares) and shrinks back when
+and tx_buffer, but by stws_request, stws_connect, stws_close and stws_flush for events that they keep for stws_next; for
+a larger frame the buffer grows (never from a length that a peer only declares) and shrinks back when
 the connection ends. [Y2] `stws_init` puts a client into memory of yours, of the size that `stws_size` says, and then
 there is no heap at all: the buffers are the limit. [Y3] A message is a view into the receive buffer, unescaped where
 it lies; every name, value and body also ends in a NUL octet, so that each is a C string (a body may hold NULs of its
@@ -90,26 +91,31 @@ is over. Their error sentences are shorter (rx_buffer / 4, but 256 to 640 octets
 
     | what                                          | octets on 64-bit systems |
     |-----------------------------------------------|--------------------------|
-    | a client with the least of all, single_thread | 4,130                    |
+    | a client with the least of all, single_thread | 4,350                    |
     | more without single_thread                    | 256                      |
     | an octet of rx_buffer, tx_buffer, outbox_bytes | 1                       |
     | one of max_headers                            | 64                       |
     | one of max_headers, more with on_trace        | 32                       |
     | one of max_subscriptions, and its subscription_bytes | 48                |
-    | one of max_receipts                           | 32                       |
+    | one of max_receipts                           | 40                       |
     | a proxy                                       | 7,600                    |
 
 ## Threads
-One thread at a time drives a client. What other threads may do meanwhile:
+One thread at a time drives a client. `stws_next`, `_run`, `_run_many`, `_step`, `_fds`, `_deadline` and `_request` are
+driving calls: while one of them runs, another thread's is refused (STWS_ERR_STATE), as is any that a callback of that
+client makes. `stws_connect` and `stws_flush` wait beside a thread that drives. While no thread does, they drive, and
+call back; a flush gives way as soon as another thread comes to drive. `stws_destroy` stops and joins the thread of
+`stws_start`; beside any other thread that drives, and in a callback, it does nothing. [T3]
 
 Any thread, callbacks included, may subscribe, send, acknowledge, open and close transactions, flush, disconnect,
 reconnect, and ask for state, statistics, error code, broker and version; [T1] `stws_stop` may come from a signal
-handler too. [T2] `stws_next`, `_run`, `_run_many`, `_step`, `_fds`, `_deadline`, `_connect`, `_request` and
-`stws_error_text` belong to the thread that drives, and `stws_destroy` to whoever is the last. Codecs are pure: any
-thread, each with a state of its own. Each group of declarations says it again.
+handler too. [T2] `stws_error_text` is the sentence of the calling thread's last refused call; without one, in the
+thread that drives and after the end, that of the last error; elsewhere, the text of the error's code. Codecs are pure:
+any thread, each with a state of its own. Each group of declarations says it again.
 
-Callbacks run in the thread that drives, without a lock held; but on_trace runs in the one that sends, often under it,
-and may not call the client. The others may call anything but the driving calls and stws_destroy. [T3]
+Callbacks run in the thread that drives, without a lock held. on_trace runs in the thread that sends or reads, under the
+lock, once at a time, and may not call the client. The others may call anything but the driving calls and stws_destroy.
+`random.fill` of your own may run in any thread that calls the client, also under the lock, once at a time.
 `options.single_thread` removes lock and wake descriptor: then everything, stws_stop in a signal handler excepted, has
 to come from one thread.
 
@@ -124,13 +130,18 @@ time-outs, HTTP 408, 425, 429, 5xx (with Retry-After), a lost heart-beat, an ERR
 
 `urls` names several servers, tried in turn. [E5] `before_connect` and `before_subscribe` are asked before each attempt
 and each SUBSCRIBE, and may bring a fresh URL, token or header, or say "not yet". [E6] `stws_reconnect_now` and
-`max_session_ms` leave a good session for a new one at once (the old one ends first: two would deliver twice). [E7]
-A session begins with CONNECT, the SUBSCRIBEs (of the last max_subscriptions the oldest first), and the outbox. [E8]
+`max_session_ms` leave a good session for a new one, once what was accepted is written, within close_timeout_ms (the old
+one ends first: two would deliver twice). [E7] Every end of the client is told: STWS_EVENT_DISCONNECTED with retry_ms
+-1. A session begins with CONNECT, the SUBSCRIBEs (of the last max_subscriptions the oldest first), and the outbox. [E8]
 
 A receipt ends as STWS_OK, STWS_ERR_BROKER (an ERROR named it), STWS_ERR_TIMEOUT or STWS_ERR_LOST: nothing waits for
 ever. [E9] Spring's simple broker sends receipts for DISCONNECT only.
 
 After an ERROR the server has close_timeout_ms to close the connection, as STOMP asks it to; then we do. [E10]
+
+An error's sentence is one line of UTF-8 that may be printed on a terminal. It shows no query and no password of a URL.
+For each control character in a peer's words, for each character that is invisible or changes the direction of the text,
+and for bytes that are not UTF-8, it shows a '.'. [E11]
 
 ## Delivery guarantees
 What is promised, for which set-up:
@@ -185,7 +196,8 @@ options.proxy is a URL: http:// (CONNECT, Basic) or socks5:// (no login, or user
 that are special in a URL are written %XX. The proxy gets the server's name, so that no local DNS is asked for it, or
 of options.addresses one an attempt. [P1] STWS_PROXY_FROM_ENVIRONMENT looks into https_proxy or HTTPS_PROXY (wss://),
 http_proxy (ws://), all_proxy or ALL_PROXY, and no_proxy or NO_PROXY (hosts, domains, or *), at each attempt, by
-getenv: no thread may change the environment meanwhile. [P2]
+getenv: no thread may change the environment meanwhile. [P2] Basic allows no colon in the user, and no control
+characters.
 
 ## Limits
 Every buffer, table and wait has one, as an option with a default. A peer that breaks a limit or a rule is closed with
@@ -196,6 +208,8 @@ the code that RFC 6455 gives for it (1002, 1007, 1009), and the error names the 
 - No permessage-deflate, no redirects. What a proxy is told, credentials included, goes to it in the clear.
 - wss:// needs STOMP_WS_BEARSSL (TLS 1.2 only, no revocation lists; CA and key files are read at each handshake, which
   blocks as files do; one that resumes this client's last session asks no CA) or a transport of your own.
+- The server's certificate must name the host or address in subjectAltName. The common name does not count, as in
+  browsers (RFC 9110, 4.3.4). An extendedKeyUsage, in any certificate of its chain, must include serverAuth or any.
 - After fork() the child may destroy a client but not drive it.
 
 ## Configuration macros
@@ -474,12 +488,13 @@ STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *r
 /* Duplicates. At least once means that a message may come twice: these remember the last ids, in memory of fixed size.
 
    stws_dedup_size(count)
-       Octets for the last count ids (24 for each), aligned as malloc aligns.
+       Octets for the last count ids (32 for each), aligned as malloc aligns.
    stws_dedup_init(memory, count)
        A memory of the last count ids; it needs no end.
    stws_dedup_seen(dedup, id)
-       1: the id (what the header of options.stable_id says, say) is among the last count; 0: not, and now it is. NULL
-       is no id: 0. */
+       1: the id (what the header of options.stable_id says, say) is among the last count; 0: not, and now it is. Either
+       way it is the newest of them now. Its cost grows with the logarithm of count, also for ids that a peer has chosen
+       to make it grow. NULL is no id: 0. */
 typedef struct stws_dedup stws_dedup;
 STOMP_WS_API size_t stws_dedup_size(size_t count);
 STOMP_WS_API stws_dedup *stws_dedup_init(void *memory, size_t count);
@@ -499,13 +514,15 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
                      STWS_ERR_TIMEOUT, STWS_ERR_LOST, or what kept the frame from being sent; handle: of the
                      subscription that it confirms, or 0
        ERROR         message: the ERROR frame; result and text: the error and its sentence
-       DISCONNECTED  result and text: why; retry_ms: when the next attempt comes, -1: never
+       DISCONNECTED  result and text: why; retry_ms: when the next attempt comes; -1: never, the client has ended, with
+                     STWS_CLOSED where the program asked for that
        UNHANDLED     message: a frame of a command that nobody knows
        OUTBOX_HIGH, OUTBOX_LOW   the outbox fills: send less; it has emptied: go on (options outbox_high, outbox_low)
    stws_on_message, stws_on_event   Called back with what the options or the subscription have as user.
    stws_on_trace    Each frame sent ('>') or received ('<'), the HTTP heads too (command "GET /path HTTP/1.1");
-                    passcodes, Authorization and cookies read "***". A heart-beat has an empty command. It runs in
-                    the thread that sends or reads, maybe under the lock: no call of the library from it.
+                    passcodes, Authorization and cookies read "***". A heart-beat has an empty command. All else is
+                    as the peer has sent it: escape it before you print it. It runs in the thread that sends or
+                    reads, maybe under the lock: no call of the library from it.
    stws_header_get(message, name)
        The value of the first header of that name, or NULL. Threads: any. Neither allocates nor blocks; linear in the
        number of headers. STOMP 1.2, "Repeated Header Entries".
@@ -571,7 +588,8 @@ typedef struct stws_allocator {
     void (*release)(void *ctx, void *block, size_t size);
 } stws_allocator;
 /* ==== >>client: options and life ==== */
-/* stws_options: 0 means the default, STWS_OFF switches off. Times are milliseconds (_ms), sizes octets. Lists of
+/* stws_options: 0 means the default, STWS_OFF switches off a time. Times are milliseconds (_ms), sizes are bytes. Every
+   number has a range, and one outside of it is refused with a sentence that names the option and its range. Lists of
    headers are flat: name, value, name, value, ..., NULL. All strings are copied.
 
    url                   ws://host[:port]/path; Spring with SockJS: it ends in /websocket
@@ -602,11 +620,12 @@ typedef struct stws_allocator {
    stable_ms             a session that lived so long resets the delay; 5,000
    max_session_ms        a session that is older is left for a new one, up to a tenth earlier by chance; no limit
    max_body, max_line, max_headers          of a frame; 16 MiB (or what the buffer holds, without a heap), 65,536, 128
-   max_ws_message        cut frames into WebSocket messages of that size; 0: as the server needs it; STWS_WHOLE: never
+   max_ws_message        cut frames into WebSocket messages of that size, at least 4 bytes, and never inside a character
+                         of UTF-8; 0: as the server needs it; STWS_WHOLE: never
    rx_buffer, tx_buffer  69,632 and 131,072; both grow for larger frames where there is a heap
    outbox_bytes, outbox_count               what waits without a connection, or for its receipt; 1 MiB, any number
-   outbox_high, outbox_low                  octets waiting there at which STWS_EVENT_OUTBOX_HIGH is told, and
-                         below which, after that, _LOW; none, and half of high
+   outbox_high, outbox_low                  bytes waiting there at which STWS_EVENT_OUTBOX_HIGH is told, and
+                         at which, after that, _LOW; none, and half of high. low has to be below high
    outbox_policy         when it is full: STWS_FULL_FAIL, _DROP_OLDEST, _BLOCK (not the driving thread); fail
    outbox_block_ms       STWS_FULL_BLOCK waits so long; 10,000
    stable_id             a header that every SEND gets, with an id that stays when it goes again: for stws_dedup; none
@@ -645,17 +664,27 @@ typedef struct stws_allocator {
        The same in one block from the allocator. NULL only without memory: with wrong options there is a client too, and
        its first driving call returns the error. Threads: any. Allocates, does not block.
    stws_destroy(client)
-       Close at once, wipe secrets, release. NULL is fine. Threads: the driving one, outside callbacks, when no other
-       uses the client any more. Does not allocate or block. No callback comes after it.
+       Discards what was not sent; call stws_close first. Closes at once, wipes secrets, releases the memory. NULL is
+       fine. It stops and joins the thread of stws_start; in a callback, and beside another thread that drives, it does
+       nothing. Threads: any, when no other uses the client any more. Does not allocate, and blocks only to join. No
+       callback comes after it.
    stws_stop(client)
        End: what waits is written as far as it goes at once, then DISCONNECT and close. stws_run returns 0, stws_next
        STWS_CLOSED. Threads: any, callbacks, signal handlers. Does not allocate or block.
    stws_disconnect(client, timeout_ms)
        End gracefully: send what waits, DISCONNECT with a receipt, wait for it, close 1000, all within timeout_ms (-1:
-       close_timeout_ms). It only asks: drive on until STWS_CLOSED. Messages still come. STWS_OK, or STWS_ERR_MEMORY of
-       NULL. Threads: any. Does not allocate or block. STOMP 1.2, "DISCONNECT".
+       close_timeout_ms). It only asks: drive on until the end. Messages still come and can be acknowledged, and the
+       message in hand is acknowledged first, if the library is to do that. Where the connection breaks, the client
+       connects again and goes on; what it cannot send, or what is not confirmed in time, makes the end STWS_ERR_LOST,
+       with a sentence. STWS_OK, or STWS_ERR_MEMORY of NULL. Threads: any. Does not allocate or block. STOMP 1.2,
+       "DISCONNECT".
+   stws_close(client, timeout_ms)
+       stws_disconnect with that timeout_ms, and drive until the end: 0 when nothing was lost, STWS_ERR_LOST, or the
+       error that the client has ended with; STWS_ERR_STATE in a callback. While another thread drives, it waits for
+       that. NULL: STWS_ERR_MEMORY. Threads: any, outside callbacks. Does not allocate; blocks. STOMP 1.2, "DISCONNECT".
    stws_reconnect_now(client)
-       Leave the connection for a new one: STWS_OK; NULL: STWS_ERR_MEMORY. Threads: any. Does not allocate or block. */
+       Leave the connection for a new one, once what was accepted is written (close_timeout_ms at most): STWS_OK; NULL:
+       STWS_ERR_MEMORY. Threads: any. Does not allocate or block. */
 typedef struct stws_attempt {
     int number; /* 1 for the first since the last stable session */
     const char *url, *login, *passcode;
@@ -709,34 +738,45 @@ STOMP_WS_API stws *stws_create(const stws_options *options);
 STOMP_WS_API void stws_destroy(stws *client);
 STOMP_WS_API void stws_stop(stws *client);
 STOMP_WS_API int stws_disconnect(stws *client, int timeout_ms);
+STOMP_WS_API int stws_close(stws *client, int timeout_ms);
 STOMP_WS_API int stws_reconnect_now(stws *client);
 /* ==== >>drive: three ways to make it run ==== */
-/* Threads: one at a time drives a client. None of these allocates, but for buffers of frames larger than they are; the
-   resolver may allocate, and blocks. timeout_ms -1 is no limit, 0 does not block.
+/* Threads: one at a time drives a client. A driving call beside another thread's, or in a callback of the client, is
+   refused: STWS_ERR_STATE. stws_connect and stws_flush wait beside a thread that drives; when none does they drive
+   themselves, calling back, and a flush gives way to a thread that comes to drive. None of these allocates, but for
+   buffers of frames larger than they are; the resolver may allocate, and blocks. timeout_ms -1 is no limit, 0 does not
+   block.
+
    stws_next(client, event, timeout_ms)
        The core: connect when there is no connection, and return the next event. 1: *event, whose views hold until the
        next driving call. 0: none came in time. STWS_CLOSED: the end that was asked for; another error: the client has
-       ended for good, and stws_error_text says why. Subscriptions with a callback are called back and make no event.
+       ended for good, and stws_error_text says why. Subscriptions with a callback are called back and make no event;
+       the callbacks of the options are not called. One call gives one event: in an event loop of your own call it until
+       it returns 0.
    stws_run(client)
-       Call back until the end: 0 after stws_stop or stws_disconnect, else the final error. Blocks.
+       Call back until the end: 0 after stws_stop or stws_disconnect (STWS_ERR_LOST when that lost something), else the
+       final error. Blocks.
    stws_run_many(clients, count, timeout_ms)
-       The same for several, until all have ended: 0, or STWS_ERR_TIMEOUT. A turn costs O(count) and a wait covers 64
-       clients at once: for thousands use an event loop and the calls below.
+       The same for several, until all have ended: 0, or STWS_ERR_TIMEOUT; STWS_ERR_USAGE when clients is NULL. A turn
+       costs O(count) and a wait covers 64 clients at once: for thousands use an event loop and the calls below.
    stws_connect(client, timeout_ms)
        Wait for CONNECTED, calling back: 0, STWS_ERR_TIMEOUT, or the error. Not needed: every driving call connects.
    stws_start(client), stws_join(client)
        stws_run in a thread of its own: 0, STWS_ERR_STATE (single_thread, or running), STWS_ERR_MEMORY; and what it
-       returned.
+       returned, 0 or the final error.
    stws_fds(client, out, cap)
        Into out[cap] each fd to wait for, with what it wants, 3 stws_fd at most: how many. Ask again after each step.
+       STWS_ERR_USAGE when out is NULL.
    stws_deadline(client)
        Milliseconds after which stws_step has to come even if none is ready; 0: at once; -1: whenever.
    stws_step(client)
        Do what can be done without blocking, calling back: 0; at the end STWS_CLOSED or the error.
    stws_flush(client, timeout_ms)
-       Write what waits: 0 when all is out and, with confirm, confirmed; STWS_ERR_TIMEOUT, STWS_ERR_MEMORY of NULL, or
-       an error. The driving thread drives meanwhile, another waits; a callback only writes. STWS_ERR_STATE: that is not
-       enough, or an event without a callback waits for stws_next (CONNECTED, DISCONNECTED do not, and are not told). */
+       Write what waits: 0 when all is out and, with confirm, confirmed; STWS_ERR_TIMEOUT, STWS_ERR_MEMORY of NULL,
+       STWS_ERR_FULL, or an error. While another thread drives it waits. Otherwise it drives, calling back. Events
+       without a callback are kept for stws_next: copies of up to rx_buffer bytes, and one more, which is STWS_ERR_FULL
+       (CONNECTED and DISCONNECTED are not kept). It may end the life of the event that stws_next gave last: stws_ack of
+       that one is STWS_ERR_STALE then. A callback only writes; STWS_ERR_STATE: that is not enough. */
 typedef struct stws_fd { int fd, wants; } stws_fd;
 STOMP_WS_API int stws_next(stws *client, stws_event *event, int timeout_ms);
 STOMP_WS_API int stws_run(stws *client);
@@ -770,12 +810,16 @@ STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
                       event tells how it ended; no_content_length: 1: leave that out; STWS_AS_TEXT: only where the
                       broker takes that for text (ActiveMQ and Artemis make a TextMessage of it).
    stws_subscribe(client, destination, options)
-       A handle > 0 for a destination, good across reconnects. options may be NULL. STOMP 1.2, "SUBSCRIBE".
+       A handle > 0 for a destination, good across reconnects: so subscribe once, not at each CONNECTED. options may be
+       NULL. STOMP 1.2, "SUBSCRIBE".
    stws_unsubscribe(client, handle)
-       End a handle: 0. Messages may still come, as nobody's; a durable one is forgotten. STOMP 1.2, "UNSUBSCRIBE".
+       End a handle: 0. Messages may still come, and match no subscription; a durable one is forgotten. While a message
+       of it is in hand that the library is to acknowledge, UNSUBSCRIBE follows that ACK, and the id is free after it.
+       STOMP 1.2, "UNSUBSCRIBE".
    stws_send(client, destination, body, body_len), stws_send_text(client, destination, text), stws_send_ex(client,
    message)
-       Copy a body for destination to output or outbox: 0, or the receipt's number (> 0). STOMP 1.2, "SEND".
+       Copy a body for destination to output or outbox: 0, or the receipt's number (> 0). With STWS_FULL_BLOCK it also
+       waits for one of max_receipts. STOMP 1.2, "SEND".
    stws_ack(client, message), stws_nack(client, message), stws_ack_in(client, message, transaction), stws_nack_in(...)
        As the version says it: id, or message-id and subscription. STWS_ERR_STALE when the message came in an earlier
        session: nothing is sent. STWS_ERR_FRAME_BUILD for NACK in STOMP 1.0. STOMP 1.2, "ACK", "NACK".
@@ -784,8 +828,8 @@ STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
        another session. STOMP 1.2, "BEGIN", "COMMIT", "ABORT".
    stws_request(client, message, reply, timeout_ms)
        Send with a reply-to and a correlation-id of its own, and wait for the answer: 0 and *reply, to be freed with
-       stws_message_free; STWS_ERR_TIMEOUT after timeout_ms, STWS_ERR_BROKER, or an error. Drives: the driving thread
-       only, calling back. */
+       stws_message_free; STWS_ERR_TIMEOUT after timeout_ms, STWS_ERR_BROKER, or an error. Drives, calling
+       back; events without a callback are kept for stws_next, as stws_flush does. */
 enum { STWS_AS_TEXT = 2 };
 enum { STWS_ACK_BY_CALL = 0, STWS_ACK_ON_HANDOVER = 1, STWS_ACK_ON_RETURN = 2 };
 typedef struct stws_subscription {
@@ -831,7 +875,8 @@ STOMP_WS_API int stws_request(stws *client, const stws_outgoing *message, stws_m
        sessions, reconnects
        invalid_utf8             text messages that were none
        stale_acks               ACKs that were not sent, see stws_ack
-       unknown_subscription     messages of nobody's
+       unknown_subscription     messages that match no subscription
+       matched_by_destination   messages that name no subscription, given to that of their destination
        dropped                  sends that outbox_policy took, or that a session could not say
        late_loops               turns that came too late for a heart-beat
        rtt_us                   microseconds from the last SEND with a receipt to that; -1: none yet
@@ -848,6 +893,7 @@ typedef struct stws_stats_numbers {
     unsigned long long frames_in, frames_out, messages_in, messages_out, heartbeats_in, heartbeats_out;
     unsigned long long sessions, reconnects, invalid_utf8, stale_acks, unknown_subscription, dropped, late_loops;
     long long rtt_us, heartbeat_slack_ms;
+    unsigned long long matched_by_destination;
 } stws_stats_numbers;
 STOMP_WS_API int stws_state(const stws *client);
 STOMP_WS_API const char *stws_state_name(int state);
@@ -863,14 +909,16 @@ STOMP_WS_API void stws_stats(stws *client, stws_stats_numbers *out);
 /* A bounded queue of messages: clients put in (options.queue), whoever likes takes out. While it is full they read
    nothing. Threads: any; create and destroy come before and after the clients. Only create allocates, only pop blocks.
    stws_queue_create(capacity)
-       A queue for capacity octets (0: 65,536), in one block of memory; NULL without it. The clients' end does not
-       close it.
+       A queue for capacity bytes (1 to 2147483647, or 0: 65,536) in one block of memory; NULL without memory, and for
+       a larger capacity.
    stws_queue_pop(queue, message, timeout_ms)
-       1 and *message; 0 after timeout_ms (-1: no limit); STWS_CLOSED once it is closed and empty; STWS_ERR_MEMORY of a
-       queue that is NULL. *message on entry is the one taken before, and given back by this call, or NULL: so set a
-       variable to NULL once, and loop. Each thread has its own. While there is no room for the ACK that is due when it
-       is given back, it stays, and 0 is returned after timeout_ms, to the driving thread at once. message->client is
-       whose it is, for stws_ack, or NULL when that was destroyed.
+       1 and *message; 0 after timeout_ms (-1: no limit); STWS_CLOSED once it is empty and either closed, or every
+       client that it was given to has ended or is destroyed (a client that is created later opens it again);
+       STWS_ERR_MEMORY of a
+       queue that is NULL, STWS_ERR_USAGE where message is. *message on entry is the one taken before, and given back by
+       this call, or NULL: so set a variable to NULL once, and loop. Each thread has its own. While there is no room for
+       the ACK that is due when it is given back, it stays, and 0 is returned after timeout_ms, to the driving thread at
+       once. message->client is whose it is, for stws_ack, or NULL when that was destroyed.
    stws_queue_close(queue)
        Nothing more goes in, and all who wait wake up.
    stws_queue_destroy(queue)
@@ -1585,12 +1633,14 @@ static const char *stws_p_http_only(const stws_http *http, const char *name) {
 static int stws_p_handshake_judge(const stws_http *answer, const char *key, const char *offered, const char **why) {
     const char *accept = stws_p_http_only(answer, "Sec-WebSocket-Accept");
     const char *chosen = stws_p_http_only(answer, "Sec-WebSocket-Protocol");
+    const char *upgrade = stws_p_http_only(answer, "Upgrade"); /* one protocol; Connection is a list (4.1) */
     const stws_header *extension;
     char expected[29];
     size_t from = 0;
     if (answer->status != 101) return STWS_ERR_HTTP_STATUS;
     stws_handshake_accept(key, expected);
-    if (!stws_http_has_token(answer, "Upgrade", "websocket")) *why = "the 101 answer has no \"Upgrade: websocket\"";
+    if (!upgrade || !stws_p_equal_nocase(upgrade, strlen(upgrade), "websocket", 9))
+        *why = "the 101 answer has no \"Upgrade: websocket\", or names another protocol as well";
     else if (!stws_http_has_token(answer, "Connection", "Upgrade"))
         *why = "the 101 answer has no \"Connection: Upgrade\"";
     else if (!accept || strcmp(accept, expected) != 0)
@@ -1638,13 +1688,14 @@ static int stws_p_is_key(const char *s) {
 STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *request, const char *supported,
                                        size_t *need) {
     const char *key = stws_p_http_only(request, "Sec-WebSocket-Key"), *refusal = NULL;
+    const char *version = stws_p_http_only(request, "Sec-WebSocket-Version");
     stws_p_out out = {buf, cap, 0};
     char accept[29];
     if (!request->method || strcmp(request->method, "GET") != 0 || request->minor < 1 || !key || !stws_p_is_key(key) ||
         !stws_p_http_only(request, "Host") || !stws_http_has_token(request, "Upgrade", "websocket") ||
         !stws_http_has_token(request, "Connection", "Upgrade"))
         refusal = "400 Bad Request";
-    else if (!stws_http_has_token(request, "Sec-WebSocket-Version", "13"))
+    else if (!version || strcmp(version, "13") != 0)
         refusal = "426 Upgrade Required\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13";
     stws_p_put_string(&out, "HTTP/1.1 ");
     if (refusal) {
@@ -2568,55 +2619,68 @@ STOMP_WS_API int stws_frame_build(char *buf, size_t cap, int version, const stws
 }
 
 /* ==== >>dedup: the ids of the last messages, in fixed memory ==== */
-/* The first 16 octets of an id's SHA-1 stand for it: two ids that share them are not to be met, nor, but by who may
-   choose both, to be made. Entries are a ring; the same places also are the buckets of a hash table with chains. */
-typedef struct stws_p_dedup_entry {
-    unsigned char digest[16];
-    uint32_t next; /* in its chain; places count from 1, 0 is none */
-    uint32_t head; /* of the chain whose bucket has this place's number */
-} stws_p_dedup_entry;
+/* An array. The first 16 bytes of an id's SHA-1 stand for the id. They are in a tree, in which the bits of a digest are
+   the way to it, and in a ring by age. A peer that chooses the ids cannot make the way long, as ids that share N bits
+   take 2^N tries: so the cost has a bound without any secret key. Entry 0 has no id: its child 0 is the root, its newer
+   neighbour the oldest entry, its older one the newest. */
 struct stws_dedup {
-    uint32_t count, used, oldest;
-    uint32_t unused; /* keeps the entries aligned as the struct is */
+    unsigned char digest[16];
+    uint32_t child[2], older, newer; /* indices; a child of 0: none */
 };
-static stws_p_dedup_entry *stws_p_dedup_entries(stws_dedup *d) { return STWS_P_POINTER(stws_p_dedup_entry *, d + 1); }
-static uint32_t *stws_p_dedup_chain(stws_dedup *d, const unsigned char *digest) {
-    uint32_t hash;
-    memcpy(&hash, digest, sizeof hash);
-    return &stws_p_dedup_entries(d)[hash % d->count].head;
-}
-STOMP_WS_API size_t stws_dedup_size(size_t count) {
-    return sizeof(stws_dedup) + (count ? count : 1) * sizeof(stws_p_dedup_entry);
-}
+STOMP_WS_API size_t stws_dedup_size(size_t count) { return ((count ? count : 1) + 1) * sizeof(stws_dedup); }
 STOMP_WS_API stws_dedup *stws_dedup_init(void *memory, size_t count) {
     stws_dedup *d = STWS_P_CAST(stws_dedup *, memory);
+    size_t all = (count ? count : 1) + 1, i;
     memset(d, 0, stws_dedup_size(count));
-    d->count = STWS_P_CAST(uint32_t, count ? count : 1);
+    for (i = 0; i < all; i++) {
+        d[i].older = STWS_P_CAST(uint32_t, (i + all - 1) % all);
+        d[i].newer = STWS_P_CAST(uint32_t, (i + 1) % all);
+    }
     return d;
 }
 
-/* Take the oldest out of its chain. */
-static void stws_p_dedup_forget(stws_dedup *d) {
-    stws_p_dedup_entry *entries = stws_p_dedup_entries(d);
-    uint32_t *at = stws_p_dedup_chain(d, entries[d->oldest].digest);
-    while (*at != d->oldest + 1) at = &entries[*at - 1].next;
-    *at = entries[d->oldest].next;
+/* Where the index of a digest's entry stands in the tree, or, when it is 0, has to stand. */
+static uint32_t *stws_p_dedup_find(stws_dedup *d, const unsigned char *digest) {
+    uint32_t *at = &d->child[0];
+    unsigned bit;
+    for (bit = 0; *at && memcmp(d[*at].digest, digest, 16) != 0; bit++)
+        at = &d[*at].child[digest[bit / 8] >> bit % 8 & 1];
+    return at;
+}
+
+/* Take the entry whose index stands there, if one does, out of the tree. Any leaf below takes its place. */
+static void stws_p_dedup_forget(stws_dedup *d, uint32_t *at) {
+    uint32_t *leaf = at, index;
+    if (!*at) return;
+    while (d[*leaf].child[0] | d[*leaf].child[1]) leaf = &d[*leaf].child[!d[*leaf].child[0]];
+    index = *leaf;
+    *leaf = 0;
+    if (leaf == at) return;
+    memcpy(d[index].child, d[*at].child, sizeof d->child);
+    *at = index;
 }
 STOMP_WS_API int stws_dedup_seen(stws_dedup *d, const char *id) {
-    stws_p_dedup_entry *entries = stws_p_dedup_entries(d), *entry = &entries[d->oldest];
     unsigned char digest[20];
-    uint32_t *chain, i;
+    uint32_t index;
+    int found;
     if (!id) return 0;
     stws_p_sha1(id, strlen(id), digest);
-    chain = stws_p_dedup_chain(d, digest);
-    for (i = *chain; i; i = entries[i - 1].next) if (!memcmp(entries[i - 1].digest, digest, 16)) return 1;
-    if (d->used == d->count) stws_p_dedup_forget(d);
-    else d->used++;
-    memcpy(entry->digest, digest, 16);
-    entry->next = *chain;
-    *chain = d->oldest + 1;
-    d->oldest = (d->oldest + 1) % d->count;
-    return 0;
+    index = *stws_p_dedup_find(d, digest);
+    found = index != 0;
+    if (!found) {
+        index = d->newer;
+        stws_p_dedup_forget(d, stws_p_dedup_find(d, d[index].digest));
+        memset(d[index].child, 0, sizeof d->child);
+        memcpy(d[index].digest, digest, 16);
+        *stws_p_dedup_find(d, digest) = index;
+    }
+    d[d[index].older].newer = d[index].newer;
+    d[d[index].newer].older = d[index].older;
+    d[index].older = d->older;
+    d[index].newer = 0;
+    d[d->older].newer = index;
+    d->older = index;
+    return found;
 }
 
 #ifndef STOMP_WS_NO_IO
@@ -2638,9 +2702,23 @@ enum { STWS_P_STABLE_ID = 48 };
 #if defined(__GNUC__) || defined(__clang__)
 #define STWS_P_LOAD(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define STWS_P_STORE(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
+#define STWS_P_SWAP(p, v) __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST)
+#define STWS_P_TAKE(p, old, v) __atomic_compare_exchange_n(p, old, v, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
+#define STWS_P_THREAD_LOCAL __thread
 #else
+#define STWS_P_SWAP(p, v) (void)(*(p) = (v))
+#define STWS_P_TAKE(p, old, v) (*(p) == *(old) && ((*(p) = (v)), 1))
+#ifdef __cplusplus
+#define STWS_P_THREAD_LOCAL thread_local
+#else
+#define STWS_P_THREAD_LOCAL _Thread_local
+#endif
 #define STWS_P_LOAD(p) (*(p))
 #define STWS_P_STORE(p, v) (void)(*(p) = (v))
+#endif
+#ifdef STOMP_WS_NO_THREADS
+#undef STWS_P_THREAD_LOCAL
+#define STWS_P_THREAD_LOCAL
 #endif
 
 /* A byte buffer with data in [begin, end). */
@@ -2685,6 +2763,7 @@ typedef struct stws_p_subs {
 enum { STWS_P_RECEIPT_FREE, STWS_P_RECEIPT_WAITING, STWS_P_RECEIPT_DONE };
 typedef struct stws_p_receipt {
     int number, state, result, handle;
+    int next_done; /* place of the one that ended after it */
     long long sent_us, deadline_us; /* deadline_us: STWS_P_UNSENT while its frame waits */
 } stws_p_receipt;
 
@@ -2697,6 +2776,7 @@ typedef struct stws_p_record {
     unsigned char confirm, sent, done;
     unsigned char tied, confirmed; /* part of a transaction, which keeps it until that is over, also when confirmed */
     unsigned char broken;          /* a BEGIN whose transaction cannot be said whole any more */
+    uint32_t link;                 /* the next record of its chain, see stws_p_chain_of */
     long long sent_us;
 } stws_p_record;
 
@@ -2730,7 +2810,9 @@ typedef struct stws_p_session {
     int answered;  /* the user has sent an ACK or NACK for it */
     int in_opcode; /* of the message its bytes came in */
     size_t taken;  /* octets of the frame that was handed out last */
+    int dry;       /* what was read has been looked at, and holds no whole frame more */
     unsigned char *pool; /* as large as the output asks for, like `said` */
+    int no_random;       /* there was no masking key: nothing more can be sent in this session */
     size_t said_cap, pool_size, pool_left;
     stws_random random;
     int version, broker, peer_close_code;
@@ -2741,8 +2823,11 @@ typedef struct stws_p_session {
     char *peer_close_reason; /* lies in the client's `where`, and is looked at once, before that is used */
     stws_p_subs subs;
     stws_p_receipt *receipts;
-    int next_receipt, receipts_waiting, receipts_done, oldest_receipt;
+    int next_receipt, receipts_waiting, receipts_done, first_done, last_done;
     stws_p_ring outbox;
+    uint32_t *chains;   /* with confirm: the records by their receipts' numbers */
+    size_t chain_count; /* a power of two */
+    size_t unconfirmed; /* records whose confirmation is to come */
     stws_stats_numbers stats;
 } stws_p_session;
 
@@ -2766,7 +2851,7 @@ static int stws_p_masking_key(stws_p_session *s, unsigned char key[4]) {
     static const unsigned char zero[4] = {0, 0, 0, 0};
     do {
         if (s->pool_left < 4) {
-            if (stws_p_random(s, s->pool, s->pool_size) != 0) return 0;
+            if (stws_p_random(s, s->pool, s->pool_size) != 0) return STWS_P_STORE(&s->no_random, 1), 0;
             s->pool_left = s->pool_size;
         }
         s->pool_left -= 4;
@@ -2794,8 +2879,16 @@ static void stws_p_trace_shown(const stws_p_session *s, int direction, const stw
     if (!copy.body) copy.body = "";
     s->options->on_trace(s->client, direction, &copy, s->options->user);
 }
+static void stws_p_lock(const stws *c);
+static void stws_p_unlock(const stws *c);
+
+/* What is sent ('>') is traced under the lock, as it is encoded; what was received ('<') takes the lock for that. So
+   on_trace runs once at a time, and the table of headers has one user. */
 static void stws_p_trace(const stws_p_session *s, int direction, const stws_frame *frame) {
-    if (s->options->on_trace) stws_p_trace_shown(s, direction, frame);
+    if (!s->options->on_trace) return;
+    if (direction == '<') stws_p_lock(s->client);
+    stws_p_trace_shown(s, direction, frame);
+    if (direction == '<') stws_p_unlock(s->client);
 }
 static void stws_p_trace_word(const stws_p_session *s, int direction, const char *word) {
     stws_frame frame;
@@ -2853,7 +2946,7 @@ static const stws_p_profile *stws_p_profile_of(int broker) {
 /* How large a WebSocket message of ours may be, 0 for any size: see "Large frames" in the manual. */
 static size_t stws_p_cut_size(const stws_p_session *s) {
     size_t asked = s->options->max_ws_message;
-    if (asked) return asked == STWS_WHOLE ? 0 : asked;
+    if (asked) return asked == STWS_WHOLE ? 0 : asked < 4 ? 4 : asked; /* the longest character fits */
     return stws_p_profile_of(s->broker)->joins ? STWS_P_PIECE : 0;
 }
 
@@ -3160,6 +3253,7 @@ static int stws_p_next_frame(stws_p_session *s, stws_frame *frame) {
         }
         in->begin += used;
     }
+    s->dry = result == STWS_MORE;
     return result;
 }
 
@@ -3396,44 +3490,46 @@ static void stws_p_compose_subscribe(stws_p_session *s, stws_frame *frame, const
 
 /* ---- receipts: each asked for ends, one way or another ---- */
 
-/* The first one in that state (and, but for 0, of that number), looking from there on; or NULL. */
-static stws_p_receipt *stws_p_receipt_in(const stws_p_session *s, int from, int state, int number) {
-    int count = s->options->max_receipts, i;
-    for (i = 0; i < count; i++) {
-        stws_p_receipt *r = &s->receipts[(from + i) % count];
-        if (r->state == state && (!number || r->number == number)) return r;
-    }
-    return NULL;
+static stws_p_receipt *stws_p_receipt_of(const stws_p_session *s, int number) {
+    return &s->receipts[number % s->options->max_receipts];
 }
-/* Enter a receipt to wait for; its number, or 0 when the table is full. */
+
+/* Enter a receipt to wait for; its number, or 0 when the table is full. A number has one place in the table, so that it
+   is found at once; numbers whose place is taken are passed over. */
 static int stws_p_add_receipt(stws_p_session *s, int handle) {
-    int behind = s->oldest_receipt + s->receipts_waiting + s->receipts_done;
-    stws_p_receipt *r = stws_p_receipt_in(s, behind, STWS_P_RECEIPT_FREE, 0);
-    if (!r) return 0;
+    stws_p_receipt *r;
+    int number;
+    if (s->receipts_waiting + s->receipts_done == s->options->max_receipts) return 0;
+    do r = stws_p_receipt_of(s, number = stws_p_number_from(&s->next_receipt));
+    while (r->state != STWS_P_RECEIPT_FREE);
     r->state = STWS_P_RECEIPT_WAITING;
-    r->number = stws_p_number_from(&s->next_receipt);
+    r->number = number;
     r->handle = handle;
     r->sent_us = 0;
     r->deadline_us = STWS_P_UNSENT;
     s->receipts_waiting++;
-    return r->number;
+    return number;
 }
 static stws_p_receipt *stws_p_find_receipt(const stws_p_session *s, int number) {
-    if (!number || !s->receipts_waiting) return NULL;
-    return stws_p_receipt_in(s, s->oldest_receipt, STWS_P_RECEIPT_WAITING, number);
+    stws_p_receipt *r = stws_p_receipt_of(s, number);
+    return number && r->state == STWS_P_RECEIPT_WAITING && r->number == number ? r : NULL;
 }
 static void stws_p_finish_receipt(stws_p_session *s, stws_p_receipt *r, int result) {
     r->state = STWS_P_RECEIPT_DONE;
     r->result = result;
+    r->next_done = 0;
+    if (s->receipts_done) s->receipts[s->last_done].next_done = STWS_P_CAST(int, r - s->receipts);
+    else s->first_done = STWS_P_CAST(int, r - s->receipts);
+    s->last_done = STWS_P_CAST(int, r - s->receipts);
     s->receipts_waiting--;
     STWS_P_STORE(&s->receipts_done, s->receipts_done + 1);
 }
 
 /* End those that are due at that time, STWS_P_SENT being all that were sent, and STWS_P_UNSENT the others, too. */
 static void stws_p_finish_receipts(stws_p_session *s, long long now, int result) {
-    int i;
-    for (i = 0; i < s->options->max_receipts && s->receipts_waiting; i++) {
-        stws_p_receipt *r = &s->receipts[i];
+    int count = s->options->max_receipts, i;
+    for (i = 0; i < count && s->receipts_waiting; i++) { /* the oldest number first */
+        stws_p_receipt *r = &s->receipts[(s->next_receipt % count + i) % count];
         if (r->state == STWS_P_RECEIPT_WAITING && r->deadline_us <= now) stws_p_finish_receipt(s, r, result);
     }
 }
@@ -3475,14 +3571,14 @@ static void stws_p_receipt_sent(stws_p_session *s, int number, long long now) {
     if (s->options->receipt_timeout_ms <= 0) r->deadline_us = STWS_P_SENT; /* STWS_OFF: it ends with the session */
 }
 
-/* Take one that has ended out of the table: 1, and what it was. */
+/* Take the one that ended first out of the table: 1, and what it was. */
 static int stws_p_take_receipt(stws_p_session *s, stws_p_receipt *taken) {
-    stws_p_receipt *r = stws_p_receipt_in(s, s->oldest_receipt, STWS_P_RECEIPT_DONE, 0);
-    if (!r) return 0;
+    stws_p_receipt *r = &s->receipts[s->first_done];
+    if (!s->receipts_done) return 0;
     *taken = *r;
     r->state = STWS_P_RECEIPT_FREE;
+    s->first_done = r->next_done;
     STWS_P_STORE(&s->receipts_done, s->receipts_done - 1);
-    s->oldest_receipt = STWS_P_CAST(int, r - s->receipts + 1) % s->options->max_receipts;
     return 1;
 }
 
@@ -3498,20 +3594,29 @@ static size_t stws_p_ring_after(const stws_p_ring *r, size_t offset) {
     return next == r->wrap ? 0 : next;
 }
 
-/* A place for an entry of that size, which then counts as untaken; NULL when there is none. The tail never comes up to
-   the head but when the ring is empty. */
+/* Where an entry of that size would begin, and whether there is room for it. The tail never comes up to the head but
+   when the ring is empty. */
+static int stws_p_ring_place(const stws_p_ring *r, size_t size, size_t *at) {
+    int straight = r->tail > r->head;
+    *at = r->count == 0 || (straight && r->cap - r->tail < size) ? 0 : r->tail;
+    if (r->count == 0) return size <= r->cap;
+    if (straight) return *at || r->head > size;
+    return r->head - r->tail > size;
+}
+static int stws_p_ring_has_room(const stws_p_ring *r, size_t size) {
+    size_t at;
+    return stws_p_ring_place(r, size, &at);
+}
+
+/* A place for an entry of that size, which then counts as untaken; NULL when there is none. */
 static void *stws_p_ring_put(stws_p_ring *r, size_t size) {
-    size_t at = r->tail;
+    size_t at;
+    if (!stws_p_ring_place(r, size, &at)) return NULL;
     if (r->count == 0) {
-        r->head = r->next = at = 0;
+        r->head = r->next = 0;
         r->wrap = SIZE_MAX;
-        if (size > r->cap) return NULL;
-    } else if (r->tail > r->head && r->cap - r->tail < size) {
-        if (r->head <= size) return NULL;
+    } else if (at == 0) {
         r->wrap = r->tail;
-        at = 0;
-    } else if (r->tail < r->head && r->head - r->tail <= size) {
-        return NULL;
     }
     memcpy(r->data + at, &size, sizeof size);
     if (r->untaken == 0) r->next = at;
@@ -3597,9 +3702,42 @@ static stws_p_record *stws_p_record_put(stws_p_ring *b, const stws_frame *frame)
     return r;
 }
 
+/* The chain of the records that wait for receipts of numbers like that one. Numbers are given one after the other, so
+   chains are equally long, and a RECEIPT costs the same however much waits, and whatever a server says. A link is the
+   place in the ring, in units of 16 bytes, plus one; 0 ends a chain. */
+static uint32_t *stws_p_chain_of(const stws_p_session *s, int receipt) {
+    return &s->chains[STWS_P_CAST(size_t, receipt) & (s->chain_count - 1)];
+}
+static stws_p_record *stws_p_record_linked(const stws_p_session *s, uint32_t link) {
+    return link ? stws_p_record_at(&s->outbox, (STWS_P_CAST(size_t, link) - 1) * 16) : NULL;
+}
+
+/* The record is to be confirmed by its receipt. */
+static void stws_p_record_confirm(stws_p_session *s, stws_p_record *r, int receipt) {
+    uint32_t *chain = stws_p_chain_of(s, receipt);
+    r->confirm = 1;
+    r->link = *chain;
+    *chain = STWS_P_CAST(uint32_t, STWS_P_CAST(size_t, STWS_P_POINTER(char *, r) - s->outbox.data) / 16 + 1);
+    s->unconfirmed++;
+}
+
+/* Its confirmation has come, or will not come any more, as the record is done. */
+static void stws_p_record_settled(stws_p_session *s, stws_p_record *r, int done) {
+    if (r->confirm && !r->confirmed && !r->done) s->unconfirmed--;
+    r->confirmed = 1;
+    if (done) r->done = 1;
+}
+
 /* Drop what is done from the front. */
-static void stws_p_record_sweep(stws_p_ring *b) {
-    while (b->count && stws_p_record_at(b, b->head)->done) stws_p_ring_drop(b);
+static void stws_p_record_sweep(stws_p_session *s) {
+    stws_p_ring *b = &s->outbox;
+    while (b->count && stws_p_record_at(b, b->head)->done) {
+        stws_p_record *r = stws_p_record_at(b, b->head);
+        uint32_t *link = r->confirm ? stws_p_chain_of(s, r->receipt) : NULL;
+        while (link && stws_p_record_linked(s, *link) != r) link = &stws_p_record_linked(s, *link)->link;
+        if (link) *link = r->link;
+        stws_p_ring_drop(b);
+    }
 }
 
 /* The first record that was not sent yet, past those that are done; NULL when there is none. */
@@ -3619,11 +3757,11 @@ static stws_p_record *stws_p_record_unconfirmed(const stws_p_ring *b) {
     return r;
 }
 
-/* The record whose confirmation has that number; usually the first. */
-static stws_p_record *stws_p_record_find(const stws_p_ring *b, int receipt) {
-    stws_p_record *r = receipt ? stws_p_record_next(b, NULL) : NULL;
-    while (r && (r->receipt != receipt || r->done || r->confirmed)) r = stws_p_record_next(b, r);
-    return r;
+/* The record whose confirmation has that number, and is to come; or NULL. */
+static stws_p_record *stws_p_record_find(const stws_p_session *s, int receipt) {
+    stws_p_record *r = receipt && s->chains ? stws_p_record_linked(s, *stws_p_chain_of(s, receipt)) : NULL;
+    while (r && r->receipt != receipt) r = stws_p_record_linked(s, r->link);
+    return r && !r->done && !r->confirmed ? r : NULL;
 }
 
 /* Does an UNSUBSCRIBE of that id still wait? */
@@ -3636,18 +3774,16 @@ static int stws_p_record_unsubscribes(const stws_p_ring *b, const char *id) {
     return 0;
 }
 
-/* The oldest record when it may be dropped for a newer one: a message that was not sent yet and that stands alone.
-   Behind another one nothing is gained by dropping: a ring frees from its head. */
-static stws_p_record *stws_p_record_oldest(const stws_p_ring *b) {
-    stws_p_record *r = stws_p_record_next(b, NULL);
-    return r && !r->sent && !r->tied && r->frame.command_id == STWS_COMMAND_SEND ? r : NULL;
+/* May it be dropped for a newer one? A message that was not sent yet and that stands alone. */
+static int stws_p_record_may_go(const stws_p_record *r) {
+    return r->done || (!r->sent && !r->tied && r->frame.command_id == STWS_COMMAND_SEND);
 }
 
 /* A record whose frame will never be sent. */
 static void stws_p_record_drop(stws_p_session *s, stws_p_record *r, int result) {
     stws_p_fail_receipt(s, r->receipt, result);
     s->stats.dropped++;
-    r->done = 1;
+    stws_p_record_settled(s, r, 1);
 }
 
 /* ---- transactions: kept until they are over, so that a new session gets them whole or not at all ---- */
@@ -3673,20 +3809,20 @@ static void stws_p_record_through(stws_p_session *s, stws_p_record *r) {
     const char *transaction = r->tied ? stws_frame_header(&r->frame, "transaction") : NULL;
     stws_p_ring *b = &s->outbox;
     stws_p_record *part;
-    r->confirmed = 1;
+    stws_p_record_settled(s, r, 0);
     if (r->tied && !stws_p_record_ends(r->frame.command_id)) return;
     for (part = stws_p_record_begin(b, transaction, r); part && part != r; part = stws_p_record_next(b, part)) {
         if (!stws_p_record_part_of(part, transaction)) continue;
-        part->done = 1;
+        stws_p_record_settled(s, part, 1);
         if (part->confirm) stws_p_receipt_sent(s, part->receipt, r->sent_us);
     }
-    r->done = 1;
+    stws_p_record_settled(s, r, 1);
 }
 static void stws_p_record_mark_sent(stws_p_session *s, stws_p_record *r) {
     r->sent = 1;
     stws_p_ring_take(&s->outbox);
     if (!r->confirm) stws_p_record_through(s, r);
-    stws_p_record_sweep(&s->outbox);
+    stws_p_record_sweep(s);
 }
 
 /* A part of a transaction cannot be said (again): no part of it is. The BEGIN stays and has what is still to come
@@ -3702,18 +3838,26 @@ static void stws_p_record_break(stws_p_session *s, const stws_p_record *culprit)
     }
 }
 
-/* A new session: what is still there goes again, but for what meant the old session only. */
+/* A new session: what is still there is sent again, but for what meant the old session only; and so are its receipts
+   asked for again. */
 static void stws_p_record_all_unsent(stws_p_session *s) {
     stws_p_ring *b = &s->outbox;
+    stws_p_receipt *receipt;
     stws_p_record *r;
     for (r = stws_p_record_next(b, NULL); r; r = stws_p_record_next(b, r)) {
-        r->sent = r->confirmed = 0;
         if (r->epoch && r->tied && !r->done) stws_p_record_break(s, r);
-        if (r->epoch) r->done = 1;
+        if (r->epoch) stws_p_record_settled(s, r, 1);
+    }
+    for (s->unconfirmed = 0, r = stws_p_record_next(b, NULL); r; r = stws_p_record_next(b, r)) {
+        r->sent = r->confirmed = 0;
+        if (r->done) continue;
+        s->unconfirmed += r->confirm;
+        receipt = stws_p_find_receipt(s, r->receipt);
+        if (receipt) receipt->deadline_us = STWS_P_UNSENT;
     }
     b->next = b->head;
     b->untaken = b->count;
-    stws_p_record_sweep(b);
+    stws_p_record_sweep(s);
 }
 
 /* ---- ACK and NACK, as each version says them ---- */
@@ -3722,9 +3866,11 @@ static void stws_p_record_all_unsent(stws_p_session *s) {
 static int stws_p_compose_ack(stws_p_session *s, stws_frame *frame, int command_id, const stws_message *m,
                               const char *transaction) {
     const char *id = s->version != STWS_STOMP_12 ? m->message_id : m->ack ? m->ack : m->message_id;
+    const stws_p_sub *sub = stws_p_find_handle(&s->subs, m->handle);
+    const char *subscription = m->subscription || !sub ? m->subscription : stws_p_sub_id(&s->subs, sub);
     stws_p_compose(s, frame, command_id);
     stws_p_add(s, frame, s->version == STWS_STOMP_12 ? "id" : "message-id", id);
-    if (s->version == STWS_STOMP_11) stws_p_add(s, frame, "subscription", m->subscription);
+    if (s->version == STWS_STOMP_11) stws_p_add(s, frame, "subscription", subscription);
     stws_p_add(s, frame, "transaction", transaction);
     s->transaction = transaction;
     return id != NULL;
@@ -3734,6 +3880,7 @@ static int stws_p_compose_ack(stws_p_session *s, stws_frame *frame, int command_
 static void stws_p_session_reset(stws_p_session *s, long long now) {
     stws_header *headers = s->parser.headers;
     s->in.begin = s->in.end = s->in.raw = s->in.raw_end = s->taken = 0;
+    s->dry = 0;
     s->out.begin = s->out.end = 0;
     memset(&s->ws, 0, sizeof s->ws);
     memset(&s->parser, 0, sizeof s->parser);
@@ -3749,6 +3896,7 @@ static void stws_p_session_reset(stws_p_session *s, long long now) {
     s->pong_due = 0;
     s->peer_close_code = 0;
     s->said_own = 0;
+    s->no_random = 0;
     s->pool_left = 0; /* also what keeps two processes after a fork() from masking alike */
 }
 
@@ -4012,7 +4160,7 @@ typedef struct stws_p_proxy_url {
 typedef struct stws_p_proxy {
     stws_p_proxy_url at;
     int step, final, port, saying; /* saying: data has what goes out, and not what has come in */
-    size_t sent, len;              /* of data */
+    size_t sent, len;              /* of data; sent: or heard of interim answers */
     char target[256], data[4096], why[360]; /* target and port: where the proxy is to lead us */
     stws_header headers[64];
 } stws_p_proxy;
@@ -4023,8 +4171,9 @@ typedef struct stws_p_proxy {
 #endif
 enum { STWS_P_DIAL, STWS_P_ASK_METHOD, STWS_P_ASK_LOGIN, STWS_P_ASK_WAY };
 
-static const char stws_p_no_proxy[] = "a proxy is http://[user:password@]host:port, or the same with socks5://; in "
-                                      "user and password, of 255 octets at most, what is special is %XX";
+static const char stws_p_no_proxy[] = "a proxy is http://[user:password@]host:port, or the same with socks5://; user "
+                                      "and password have at most 255 bytes each, special characters as %XX, and with "
+                                      "http:// no colon in the user and no control character";
 
 /* Undo %XX, into a string: 0 when it is none, or too long. What ends s in its URL is no digit. */
 static int stws_p_percent_decode(const char *s, const char *end, char out[256]) {
@@ -4051,6 +4200,9 @@ static int stws_p_proxy_parse(stws_p_proxy_url *out, const char *url) {
     for (colon = p; colon < end && *colon != ':';) colon++;
     if (!stws_p_percent_decode(p, colon, out->user)) return 0;
     if (colon < end && !stws_p_percent_decode(colon + 1, end, out->password)) return 0;
+    if (!out->socks && (strchr(out->user, ':') || strchr(out->user, '\t') || strchr(out->password, '\t') ||
+                        !stws_p_is_field_text(out->user) || !stws_p_is_field_text(out->password)))
+        return 0; /* RFC 7617, 2: Basic cannot send these */
     p = stws_p_url_host(*end == '@' ? end + 1 : p, &place, &why);
     if (p) p = stws_p_url_port(p, &place, &why);
     if (!p || (*p && strcmp(p, "/") != 0)) return 0;
@@ -4150,15 +4302,21 @@ static int stws_p_proxy_says_no(stws_p_proxy *p, int code, const char *reason) {
     return stws_p_proxy_refuse(p, final, what, stws_p_meaning_of(code >= 500 ? 500 : code, meanings));
 }
 
-/* Look at an answer, of *used octets: STWS_DONE; STWS_MORE when it is not whole; or an error. */
+/* Look at an answer, of *used octets: STWS_DONE; STWS_MORE when it is not whole; or an error. Interim answers (RFC
+   9110, 15.2) are passed over; they and the final one share the room for one head, so that there is an end to them. */
 static int stws_p_proxy_hear_http(stws_p_proxy *p, size_t *used) {
     stws_http http;
     int result;
-    memset(&http, 0, sizeof http);
-    http.headers = p->headers;
-    http.max_headers = sizeof p->headers / sizeof *p->headers;
-    http.max_bytes = sizeof p->data;
-    result = stws_handshake_parse(p->data, p->len, &http, used);
+    do {
+        p->sent += *used;
+        memset(&http, 0, sizeof http);
+        http.headers = p->headers;
+        http.max_headers = sizeof p->headers / sizeof *p->headers;
+        http.max_bytes = sizeof p->data - p->sent;
+        result = !http.max_bytes ? STWS_P_CAST(int, STWS_ERR_HTTP_LIMIT)
+                                 : stws_handshake_parse(p->data + p->sent, p->len - p->sent, &http, used);
+    } while (result == STWS_DONE && http.status / 100 == 1 && http.status != 101);
+    *used += p->sent;
     if (result == STWS_ERR_HTTP_LIMIT)
         return stws_p_proxy_refuse(p, 1, "answers with a head of over 4096 octets or 64 headers", "");
     if (result < 0 || (result == STWS_DONE && !http.status))
@@ -4169,12 +4327,13 @@ static int stws_p_proxy_hear_http(stws_p_proxy *p, size_t *used) {
 }
 static int stws_p_proxy_hear_socks(stws_p_proxy *p, size_t *used) {
     const unsigned char *in = STWS_P_POINTER(const unsigned char *, p->data);
+    static const char other[] = "does not answer in SOCKS 5: is it of another kind, such as http://?";
     int way = p->step == STWS_P_ASK_WAY, login = p->step == STWS_P_ASK_LOGIN;
-    if (!login && in[0] != 5)
-        return stws_p_proxy_refuse(p, 1, "does not answer in SOCKS 5: is it of another kind, such as http://?", "");
+    if (in[0] != (login ? 1 : 5)) return stws_p_proxy_refuse(p, 1, other, ""); /* RFC 1929 has a version of its own */
     if (p->len < 2) return STWS_MORE;
     if (in[1] && (way || login || in[1] != 2 || !*p->at.user))
         return stws_p_proxy_says_no(p, way ? in[1] : login ? 256 : 255, "");
+    if (way && p->len > 3 && in[3] != 1 && in[3] != 3 && in[3] != 4) return stws_p_proxy_refuse(p, 1, other, "");
     *used = !way ? 2 : in[3] == 1 ? 10 : in[3] == 4 ? 22 : 7u + in[4];
     return p->len < *used ? STWS_MORE : STWS_DONE;
 }
@@ -4214,7 +4373,7 @@ static int stws_p_proxy_open(void *ctx, const stws_endpoint *to) {
         if (n < 0) return stws_p_proxy_refuse(p, 0, "broke the connection off before it had answered", "");
         *at += STWS_P_CAST(size_t, n);
         if (!p->saying) result = stws_p_proxy_hear(p);
-        else if (p->sent == p->len) p->saying = 0, p->len = 0;
+        else if (p->sent == p->len) p->saying = 0, p->sent = p->len = 0;
     }
     return result;
 }
@@ -4246,7 +4405,7 @@ enum { STWS_P_HAS_TLS = 1 };
    that it names. That bounds memory whatever the bundle's size, and a renewed one holds from the next handshake on that
    resumes no session. */
 enum { STWS_P_CHAIN = 8, STWS_P_ANCHORS = 6, STWS_P_DER_ROOM = 32768 };
-enum { STWS_P_SUBJECT = 4, STWS_P_KEY, STWS_P_REST, STWS_P_PARTS }; /* RFC 5280, 4.1 */
+enum { STWS_P_ISSUER = 2, STWS_P_SUBJECT = 4, STWS_P_KEY, STWS_P_REST, STWS_P_PARTS }; /* RFC 5280, 4.1 */
 
 typedef br_x500_name stws_p_der; /* octets of DER: data and len */
 
@@ -4265,6 +4424,7 @@ typedef struct stws_p_tls {
     br_x509_certificate own[STWS_P_CHAIN]; /* the client's */
     stws_p_der chain[STWS_P_CHAIN];        /* the server's */
     size_t own_count, chain_count, anchor_count, found, ip_len;
+    size_t seen, tried;                /* anchors that the chain names: in this reading of the bundle; in use so far */
     size_t used, part, taken;          /* of der: what stays, what comes; of the client's output: what BearSSL has */
     int begun, final, overflow, port;  /* port: of the session that may be resumed, or 0 */
     char host[256], why[320];
@@ -4288,10 +4448,12 @@ static int stws_p_der_next(stws_p_der *rest, stws_p_der *whole, stws_p_der *cont
     return *from;
 }
 
-/* Go on to the first element of that tag and take it off: 1, or 0 without one. */
+/* Go on to the first element of that tag and take it off: 1, or 0 without one. content may be rest. */
 static int stws_p_der_find(stws_p_der *rest, int tag, stws_p_der *content) {
+    stws_p_der each;
     int found;
-    while ((found = stws_p_der_next(rest, NULL, content)) != 0 && found != tag) continue;
+    while ((found = stws_p_der_next(rest, NULL, &each)) != 0 && found != tag) continue;
+    if (found) *content = each;
     return found != 0;
 }
 static int stws_p_der_equal(stws_p_der a, const void *b, size_t len) { return a.len == len && !memcmp(a.data, b, len); }
@@ -4304,15 +4466,37 @@ static int stws_p_der_certificate(stws_p_der der, stws_p_der parts[STWS_P_PARTS]
     return tag != 0;
 }
 
-/* Does a certificate name this address (RFC 5280, 4.2.1.6)? BearSSL looks at names only. */
-static int stws_p_der_names_ip(stws_p_der list, const unsigned char *ip, size_t ip_len) {
-    stws_p_der extension, value, name;
-    if (!stws_p_der_find(&list, 0xA3, &list) || !stws_p_der_find(&list, 0x30, &list)) return 0;
-    while (stws_p_der_find(&list, 0x30, &extension))
-        if (stws_p_der_find(&extension, 6, &value) && stws_p_der_equal(value, "\x55\x1D\x11", 3) &&
-            stws_p_der_find(&extension, 4, &value) && stws_p_der_find(&value, 0x30, &value))
-            while (stws_p_der_find(&value, 0x87, &name)) if (stws_p_der_equal(name, ip, ip_len)) return 1;
+/* The list in the extension of that id: 1; 0 without the extension; -1 when it has no list. */
+static int stws_p_der_extension(stws_p_der rest, const char id[3], stws_p_der *list) {
+    stws_p_der extension, found;
+    if (!stws_p_der_find(&rest, 0xA3, &rest) || !stws_p_der_find(&rest, 0x30, &rest)) return 0;
+    while (stws_p_der_find(&rest, 0x30, &extension))
+        if (stws_p_der_find(&extension, 6, &found) && stws_p_der_equal(found, id, 3))
+            return stws_p_der_find(&extension, 4, list) && stws_p_der_find(list, 0x30, list) ? 1 : -1;
     return 0;
+}
+
+/* Has it an element of that tag: this one, or, when that has no length, any? */
+static int stws_p_der_has(stws_p_der list, int tag, const void *element, size_t len) {
+    stws_p_der each;
+    while (stws_p_der_find(&list, tag, &each)) if (!len || stws_p_der_equal(each, element, len)) return 1;
+    return 0;
+}
+
+/* Does a certificate's subjectAltName (RFC 5280, 4.2.1.6) have this address, or without one, any host name? BearSSL
+   does not look at addresses, and takes the common name where there is no host name (against RFC 9110, 4.3.4). */
+static int stws_p_der_names(stws_p_der rest, const unsigned char *ip, size_t ip_len) {
+    stws_p_der names;
+    return stws_p_der_extension(rest, "\x55\x1D\x11", &names) > 0 &&
+           stws_p_der_has(names, ip_len ? 0x87 : 0x82, ip, ip_len);
+}
+
+/* May it serve as a TLS server's (RFC 5280, 4.2.1.12)? Its extendedKeyUsage, if any, has serverAuth or "any". */
+static int stws_p_der_is_for_servers(stws_p_der rest) {
+    stws_p_der uses;
+    int has = stws_p_der_extension(rest, "\x55\x1D\x25", &uses);
+    return !has || (has > 0 && (stws_p_der_has(uses, 6, "\x2B\6\1\5\5\7\3\1", 8) ||
+                                stws_p_der_has(uses, 6, "\x55\x1D\x25\0", 4)));
 }
 static void stws_p_pem_store(void *ctx, const void *data, size_t len) {
     stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
@@ -4377,16 +4561,26 @@ static void stws_p_tls_append(const br_x509_class **ctx, const unsigned char *da
 }
 static void stws_p_tls_end_cert(const br_x509_class **ctx) { (void)ctx; }
 
-/* A certificate of the bundle: it stays when its subject stands anywhere in the chain. That is only so as not to keep
-   them all: what is trusted is for BearSSL to find out. */
+/* Is it the issuer or the subject of a certificate of the chain? */
+static int stws_p_tls_is_named(const stws_p_tls *t, stws_p_der name) {
+    stws_p_der parts[STWS_P_PARTS], *issuer = &parts[STWS_P_ISSUER], *subject = &parts[STWS_P_SUBJECT];
+    size_t i;
+    for (i = 0; i < t->chain_count; i++)
+        if (stws_p_der_certificate(t->chain[i], parts) &&
+            (stws_p_der_equal(*issuer, name.data, name.len) || stws_p_der_equal(*subject, name.data, name.len)))
+            return 1;
+    return 0;
+}
+
+/* A certificate of the bundle: it stays when the chain names it. That is only so as not to keep them all: what is
+   trusted is for BearSSL to find out. */
 static void stws_p_tls_use_anchor(stws_p_tls *t, const char *name, stws_p_der der) {
     br_x509_decoder_context *decoder = &t->decoders[t->anchor_count];
     br_x509_trust_anchor *anchor = &t->anchors[t->anchor_count];
-    stws_p_der parts[STWS_P_PARTS], *subject = &parts[STWS_P_SUBJECT], *last = &t->chain[t->chain_count - 1];
-    const unsigned char *at = t->chain[0].data, *end = last->data + last->len;
-    if (!stws_p_pem_certificate(t, name, der, parts) || t->anchor_count == STWS_P_ANCHORS) return;
-    while (STWS_P_CAST(size_t, end - at) >= subject->len && memcmp(at, subject->data, subject->len) != 0) at++;
-    if (STWS_P_CAST(size_t, end - at) < subject->len) return;
+    stws_p_der parts[STWS_P_PARTS], *subject = &parts[STWS_P_SUBJECT];
+    if (!stws_p_pem_certificate(t, name, der, parts) || !stws_p_tls_is_named(t, *subject)) return;
+    if (t->seen++ < t->tried || t->anchor_count == STWS_P_ANCHORS) return; /* it had its turn; it will have it */
+    t->tried = t->seen;
     br_x509_decoder_init(decoder, NULL, NULL);
     br_x509_decoder_push(decoder, der.data, der.len);
     if (!br_x509_decoder_get_pkey(decoder)) return; /* a kind of key that BearSSL does not know */
@@ -4426,8 +4620,7 @@ static unsigned stws_p_tls_check_chain(stws_p_tls *t, stws_p_der rest) {
         (*x)->end_cert(x);
     }
     error = (*x)->end_chain(x);
-    if (error || !t->ip_len || stws_p_der_names_ip(rest, t->ip, t->ip_len)) return error;
-    return BR_ERR_X509_BAD_SERVER_NAME;
+    return error || stws_p_der_names(rest, t->ip, t->ip_len) ? error : BR_ERR_X509_BAD_SERVER_NAME;
 }
 
 static unsigned stws_p_tls_untrusted(stws_p_tls *t, const char *why) {
@@ -4441,8 +4634,9 @@ static unsigned stws_p_tls_end_chain(const br_x509_class **ctx) {
                                           "/etc/ssl/cert.pem", "/etc/ssl/ca-bundle.pem"};
     stws_p_tls *t = stws_p_tls_of(ctx);
     const stws_options *o = t->options;
-    stws_p_der parts[STWS_P_PARTS];
-    size_t i;
+    stws_p_der parts[STWS_P_PARTS], other[STWS_P_PARTS];
+    size_t i, chain_end = t->used;
+    unsigned error;
     if (t->overflow) return stws_p_tls_untrusted(t, "the server's chain has over 8 certificates or 32 KiB");
     if (!t->chain_count || !stws_p_der_certificate(t->chain[0], parts)) return BR_ERR_X509_EMPTY_CHAIN;
     if (o->tls_pin && !stws_p_tls_pinned(o->tls_pin, parts[STWS_P_KEY]))
@@ -4452,12 +4646,21 @@ static unsigned stws_p_tls_end_chain(const br_x509_class **ctx) {
         br_x509_decoder_push(t->decoders, t->chain[0].data, t->chain[0].len);
         return br_x509_decoder_get_pkey(t->decoders) ? 0 : BR_ERR_X509_WRONG_KEY_TYPE;
     }
-    for (t->found = i = 0; !t->found && i < sizeof bundles / sizeof *bundles; i++)
-        stws_p_pem_read(t, o->tls_ca_pem, stws_p_or(o->tls_ca_file, bundles[i]), stws_p_tls_use_anchor);
-    if (!t->found)
-        return stws_p_tls_untrusted(t, "there is no CA to trust: tls_ca_file, tls_ca_pem or the system's bundle cannot "
-                                       "be read, or has no certificate in PEM");
-    return stws_p_tls_check_chain(t, parts[STWS_P_REST]);
+    for (i = 0; i < t->chain_count; i++)
+        if (!stws_p_der_certificate(t->chain[i], other) || !stws_p_der_is_for_servers(other[STWS_P_REST]))
+            return stws_p_tls_untrusted(t, "a certificate of the server's chain is not for TLS servers: its "
+                                           "extendedKeyUsage lacks serverAuth");
+    do { /* again while there are more anchors that the chain names than have room at a time */
+        t->anchor_count = t->seen = 0;
+        t->used = chain_end;
+        for (t->found = i = 0; !t->found && i < sizeof bundles / sizeof *bundles; i++)
+            stws_p_pem_read(t, o->tls_ca_pem, stws_p_or(o->tls_ca_file, bundles[i]), stws_p_tls_use_anchor);
+        if (!t->found)
+            return stws_p_tls_untrusted(t, "there is no CA to trust: tls_ca_file, tls_ca_pem or the system's bundle "
+                                           "cannot be read, or has no certificate in PEM");
+        error = stws_p_tls_check_chain(t, parts[STWS_P_REST]);
+    } while (error == BR_ERR_X509_NOT_TRUSTED && t->seen > t->tried);
+    return error;
 }
 static const br_x509_pkey *stws_p_tls_get_pkey(const br_x509_class *const *ctx, unsigned *usages) {
     const stws_p_tls *t = STWS_P_POINTER(const stws_p_tls *, ctx);
@@ -4481,7 +4684,8 @@ static int stws_p_tls_ended(stws_p_tls *t) {
     static const stws_p_meaning meanings[] = {
         {BR_ERR_UNSUPPORTED_VERSION, "what answers is not TLS 1.2: is this a port for ws://?"},
         {BR_ERR_X509_EXPIRED, "a certificate of the server has expired or is not valid yet; is our clock right?"},
-        {BR_ERR_X509_BAD_SERVER_NAME, "the server's certificate is for another host"},
+        {BR_ERR_X509_BAD_SERVER_NAME, "the server's certificate is for another host (its subjectAltName counts, its "
+                                      "common name does not)"},
         {BR_ERR_X509_WEAK_PUBLIC_KEY, "a key in the server's chain is too weak (RSA needs 2048 bits)"},
         {BR_ERR_X509_NOT_CA, "the server's chain has an issuer that is no CA"},
         {BR_ERR_X509_UNSUPPORTED, "the server's chain uses algorithms that are broken or unknown (such as SHA-1)"},
@@ -4670,7 +4874,7 @@ static void stws_p_tls_plug(stws_p_tls *t, const stws_options *o, const stws_ran
     static const stws_transport tls = {NULL, stws_p_tls_open, stws_p_tls_read, stws_p_tls_write, stws_p_tls_close,
                                        stws_p_tls_fd, stws_p_tls_wants, stws_p_tls_error};
     t->verifier = &verifier, t->options = o, t->random = r, t->tcp = tcp;
-    t->own_count = t->chain_count = t->anchor_count = t->used = t->taken = 0;
+    t->own_count = t->chain_count = t->anchor_count = t->tried = t->used = t->taken = 0;
     t->begun = t->final = t->overflow = 0;
     t->why[0] = 0;
     *io = tls;
@@ -4715,12 +4919,16 @@ static stws_message *stws_p_message_write(void *block, const stws_message *m) {
     return copy;
 }
 STOMP_WS_API stws_message *stws_message_copy(const stws_message *message) {
-    void *block = STOMP_WS_MALLOC(stws_p_message_size(message));
+    void *block = message ? STOMP_WS_MALLOC(stws_p_message_size(message)) : NULL;
     return block ? stws_p_message_write(block, message) : NULL;
 }
-STOMP_WS_API void stws_message_free(stws_message *copy) { if (copy) STOMP_WS_FREE(copy); }
+STOMP_WS_API void stws_message_free(stws_message *copy) {
+    if (!copy) return;
+    stws_p_wipe(copy, stws_p_message_size(copy));
+    STOMP_WS_FREE(copy);
+}
 STOMP_WS_API const char *stws_header_get(const stws_message *message, const char *name) {
-    return stws_frame_header(&message->frame, name);
+    return message && name ? stws_frame_header(&message->frame, name) : NULL;
 }
 
 /* ==== >>queue: messages of many clients for whoever pops ==== */
@@ -4784,7 +4992,9 @@ typedef struct stws_p_queued {
 
 struct stws_queue {
     stws_p_ring ring;
+    long pid; /* of the process that made it */
     int closed;
+    int feeders, fed; /* clients that may still put something in; there has been one */
     stws_p_waiter *waiters;
 #ifndef STOMP_WS_NO_THREADS
     pthread_mutex_t mutex[1]; /* so that STWS_P_LOCK finds a pointer, as in a client */
@@ -4792,8 +5002,10 @@ struct stws_queue {
 #endif
 };
 STOMP_WS_API stws_queue *stws_queue_create(size_t capacity) {
-    size_t cap = stws_p_align(capacity ? capacity : 65536);
-    stws_queue *q = STWS_P_CAST(stws_queue *, STOMP_WS_MALLOC(stws_p_align(sizeof *q) + cap));
+    size_t head = stws_p_align(sizeof(stws_queue)), cap = stws_p_align(capacity ? capacity : 65536);
+    stws_queue *q;
+    if (capacity > 2147483647) return NULL;
+    q = STWS_P_CAST(stws_queue *, STOMP_WS_MALLOC(head + cap));
     if (!q) return NULL;
     memset(q, 0, sizeof *q);
 #ifndef STOMP_WS_NO_THREADS
@@ -4802,13 +5014,20 @@ STOMP_WS_API stws_queue *stws_queue_create(size_t capacity) {
         return NULL;
     }
 #endif
-    q->ring.data = STWS_P_POINTER(char *, q) + stws_p_align(sizeof *q);
+    q->ring.data = STWS_P_POINTER(char *, q) + head;
     q->ring.cap = cap;
+    q->pid = STWS_P_CAST(long, getpid());
     return q;
 }
 STOMP_WS_API void stws_queue_destroy(stws_queue *q) {
     if (!q) return;
-    STWS_P_WITH_THREADS(pthread_cond_destroy(&q->filled); pthread_mutex_destroy(q->mutex);)
+#ifndef STOMP_WS_NO_THREADS
+    if (q->pid == STWS_P_CAST(long, getpid())) { /* a child's threads do not wait there, but these may look so */
+        pthread_cond_destroy(&q->filled);
+        pthread_mutex_destroy(q->mutex);
+    }
+#endif
+    stws_p_wipe(q->ring.data, q->ring.used); /* messages may be secrets */
     STOMP_WS_FREE(q);
 }
 STOMP_WS_API void stws_queue_close(stws_queue *q) {
@@ -4821,6 +5040,16 @@ STOMP_WS_API void stws_queue_close(stws_queue *q) {
 static stws_p_queued *stws_p_queued_at(const stws_queue *q, size_t offset) {
     return STWS_P_CAST(stws_p_queued *, stws_p_ring_at(&q->ring, offset));
 }
+
+/* A client comes, or has ended. Nothing more will come when the last one has. */
+static void stws_p_queue_feed(stws_queue *q, int more) {
+    STWS_P_LOCK(q);
+    q->fed = 1;
+    q->feeders += more;
+    STWS_P_WITH_THREADS(if (!q->feeders) pthread_cond_broadcast(&q->filled);)
+    STWS_P_UNLOCK(q);
+}
+static int stws_p_queue_over(const stws_queue *q) { return q->closed || (q->fed && !q->feeders); }
 
 /* Put a copy in: 1; 0 when it is full now (waiter is woken once there is room); an error when it never will be. */
 static int stws_p_queue_push(stws_queue *q, const stws_message *m, stws_p_waiter *waiter) {
@@ -4853,10 +5082,26 @@ static void stws_p_queue_forget(stws_queue *q, const stws *client, stws_p_waiter
     for (i = 0, place = q->ring.head; i < q->ring.count; i++, place = stws_p_ring_after(&q->ring, place)) {
         stws_p_queued *entry = stws_p_queued_at(q, place);
         if (entry->message->client != client) continue;
-        entry->answered = 1;
+        STWS_P_STORE(&entry->answered, 1);
         if (i >= q->ring.count - q->ring.untaken) entry->message->client = NULL; /* the others are in users' hands */
     }
     STWS_P_UNLOCK(q);
+}
+
+/* Does a user have a message of this client's session, whose ACK the library owes when it comes back? */
+static int stws_p_queue_owes(stws_queue *q, const stws *client, unsigned epoch) {
+    const stws_p_ring *r = &q->ring;
+    size_t place, i;
+    int owes = 0;
+    STWS_P_LOCK(q);
+    for (i = 0, place = r->head; i + r->untaken < r->count; i++, place = stws_p_ring_after(r, place)) {
+        const stws_p_queued *entry = stws_p_queued_at(q, place);
+        const stws_message *m = entry->message;
+        owes |= m->client == client && m->epoch == epoch && (m->ack_on & STWS_ACK_ON_RETURN) && !entry->given_back &&
+                !STWS_P_LOAD(&entry->answered);
+    }
+    STWS_P_UNLOCK(q);
+    return owes;
 }
 
 /* One octet into a wake pipe. When it is full, a wake-up is under way anyway. Async-signal-safe. */
@@ -4886,7 +5131,7 @@ static void stws_p_queue_await(stws_queue *q, int timeout_ms) {
     (void)q, (void)timeout_ms;
 #else
     long long until = stws_p_system_clock(NULL) + STWS_P_CAST(long long, timeout_ms) * STWS_P_US, left = 1;
-    while (!q->ring.untaken && !q->closed && left > 0 && timeout_ms != 0) {
+    while (!q->ring.untaken && !stws_p_queue_over(q) && left > 0 && timeout_ms != 0) {
         if (timeout_ms > 0) left = (until - stws_p_system_clock(NULL) + STWS_P_US - 1) / STWS_P_US;
         if (left > 0) stws_p_cond_wait(&q->filled, q->mutex, timeout_ms < 0 ? -1 : left);
     }
@@ -4896,12 +5141,13 @@ static void stws_p_queue_await(stws_queue *q, int timeout_ms) {
 /* The user is done with a message, or has it, as `when` says, or both: acknowledge it if the library is to. 0: there is
    no room for that now. */
 static int stws_p_acknowledge_on(const stws_message *m, int when) {
-    return !(m->ack_on & when) || *m->answered || stws_ack(m->client, m) != STWS_ERR_FULL;
+    return !(m->ack_on & when) || STWS_P_LOAD(m->answered) || stws_ack(m->client, m) != STWS_ERR_FULL;
 }
 static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms);
 STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int timeout_ms) {
     int result = 0;
     if (!q) return STWS_ERR_MEMORY;
+    if (!message) return STWS_ERR_USAGE;
     if (*message && !stws_p_acknowledge_waiting(*message, timeout_ms)) return 0;
     STWS_P_LOCK(q);
     if (*message) stws_p_queue_give_back(q, *message);
@@ -4912,7 +5158,7 @@ STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int
         stws_p_ring_take(&q->ring);
         STWS_P_WITH_THREADS(if (q->ring.untaken) pthread_cond_signal(&q->filled);) /* for another who pops */
         result = 1;
-    } else if (q->closed) {
+    } else if (stws_p_queue_over(q)) {
         result = STWS_CLOSED;
     }
     STWS_P_UNLOCK(q);
@@ -4924,6 +5170,15 @@ enum { STWS_P_ASKED_NOTHING, STWS_P_ASKED_END, STWS_P_ASKED_STOP };
 enum { STWS_P_BATCH = 65536 }; /* what is built is written when so much waits */
 enum { STWS_P_READ = STWS_P_BATCH + 4096 }; /* so much is read beside a part of a frame that has come before */
 enum { STWS_P_MAX_URLS = 64 };
+enum { STWS_P_AGAIN = STWS_RESULT_END }; /* no code of a call: what it tried is to be tried anew */
+
+/* An event that waits for stws_next, with a copy of its message behind it. */
+typedef struct stws_p_kept {
+    struct stws_p_kept *next;
+    size_t size;
+    int answered;
+    stws_event event;
+} stws_p_kept;
 
 enum { STWS_P_HELD_BY_QUEUE = 1, STWS_P_HELD_BY_ACK }; /* a message, or the last one's ACK, waits for room there */
 struct stws {
@@ -4949,17 +5204,28 @@ struct stws {
     unsigned char calls_back;          /* stws_run does: a message need not become an event first */
     unsigned char called;              /* another thread has left something since the last turn; under the lock */
     unsigned char more, waited;        /* the last step left off before all was done; we said what to wait for */
-    unsigned char yield, has_kept;     /* stws_next is to return without an event, or with the one kept */
+    unsigned char yield;               /* stws_next is to return without an event */
+    unsigned char keeping;             /* a call that is not stws_next drives: it gives no kept event */
+    unsigned char has_kept;            /* `kept` is for stws_next, after those in `kept_first` */
+    unsigned char feeds;               /* it counts among those that feed options.queue */
+    unsigned char renewing;            /* a good session is to be left once its output is written */
+    unsigned char ends_in_hand;        /* the subscription of the message in hand was unsubscribed; under the lock */
     unsigned char flushing, above_high; /* stws_flush waits for receipts; OUTBOX_HIGH was told, OUTBOX_LOW not yet */
     unsigned char owes_turn;           /* frames are left, but a turn comes first: no waiting */
-    unsigned char ack_due;             /* the last message is to be acknowledged, at the latest when we come again */
+    unsigned char ack_due;             /* the message in hand is to be acknowledged, at the latest when we come again */
     unsigned char refused;             /* CONNECT was, by an ERROR */
     char key[25];                      /* Sec-WebSocket-Key */
-    stws_event kept;         /* that stws_flush met and that nobody had a callback for */
+    stws_event kept;         /* that a call other than stws_next met, without a callback for it */
+    stws_p_kept *kept_first, **kept_last; /* copies of those before it, on the heap */
+    stws_p_kept *given;                   /* the one that stws_next gave last, whose views the user looks at */
+    size_t kept_bytes;                    /* of all of these */
+    const stws_message *hand; /* the message in hand: the user has it, and the library owes its ACK; NULL: none */
+    int in_hand;              /* its subscription's handle; under the lock */
+    size_t unwritten;         /* bytes that waited when the close frame was posted */
     const stws_subscription *implied; /* that the broker makes itself, of a stws_request that waits; or NULL */
     long long now, deadline_us, error_close_us, hook_us, due_us, stalled_us, session_us, end_us;
     long long slept_us; /* what the clock said of sleep when the session began */
-    long long renew_us; /* when the session is to be left for a new one */
+    long long renew_us, renew_by_us; /* when the session is to be left for a new one; when at the latest, with output */
     long long late_us, retry_ms, retry_after_ms;
     char *block_in, *block_out;      /* the buffers in the block, while larger ones stand in */
     stws_stats_numbers *shared_stats; /* a copy of the driving thread's, for the others; NULL when there are none */
@@ -4972,18 +5238,133 @@ struct stws {
     stws_p_tls *tls; /* NULL when no URL of the options is wss:// */
     stws_p_proxy *proxy; /* NULL without the option */
     stws_clock clock;
+    stws_random locked_random; /* for TLS */
     stws_allocator allocator;
     stws_p_waiter waiter;
     int wake[2];
 #ifndef STOMP_WS_NO_THREADS
     pthread_mutex_t *mutex;  /* this and the next: with threads only */
     pthread_cond_t *changed; /* room in the output, or all confirmed, or the end */
-    pthread_t driver, runner;
-    int has_driver, running, run_result;
+    pthread_t runner; /* of stws_start */
+    int running, run_result;
 #endif
+    long pid;              /* of the process that made the client: in another one its threads do not exist */
+    uintptr_t driver;      /* the thread that drives, and how, see stws_p_take; 0: none */
+    uintptr_t last_driver; /* the thread of the last driving call */
+    int lent;              /* stws_next has given an event, whose views have to stay until the next driving call */
+    int wanted, watchers;  /* threads that wait to drive; those, and others that wait until nobody drives */
 };
 static void stws_p_lock(const stws *c) { if (c->threads) STWS_P_LOCK(c); }
 static void stws_p_unlock(const stws *c) { if (c->threads) STWS_P_UNLOCK(c); }
+
+/* ---- calls that are refused ---- */
+
+/* Why the last call of this thread was refused, for stws_error_text. */
+static STWS_P_THREAD_LOCAL struct stws_p_refusal {
+    const stws *client;
+    const char *why;
+} stws_p_refusal;
+
+static int stws_p_refuse(const stws *c, int error, const char *why) {
+    stws_p_refusal.client = c;
+    stws_p_refusal.why = why;
+    return error;
+}
+
+/* A client that is none: the code that says so; 0 for a good one. */
+static int stws_p_unusable(const stws *c) { return !c ? STWS_P_CAST(int, STWS_ERR_MEMORY) : c->broken ? c->error : 0; }
+
+/* ---- who drives ---- */
+
+static void stws_p_signal(stws *c) {
+    (void)c;
+    STWS_P_WITH_THREADS(if (c->threads) pthread_cond_broadcast(c->changed);)
+}
+
+/* How a thread may hold a client: to drive it; to flush it while nobody drives; to write one full batch. The last two
+   give way to the first. */
+enum { STWS_P_DRIVER = 0, STWS_P_FLUSHER = 1, STWS_P_WRITER = 2, STWS_P_HOLDS = 3 };
+#define STWS_P_COMING (~STWS_P_CAST(uintptr_t, STWS_P_HOLDS)) /* a thread of stws_start that has not begun yet */
+
+/* What the calling thread is known by: not 0, and a multiple of STWS_P_HOLDS + 1. */
+static uintptr_t stws_p_me(void) {
+    uintptr_t me = 1;
+#ifndef STOMP_WS_NO_THREADS
+    pthread_t self = pthread_self();
+    memcpy(&me, &self, sizeof self < sizeof me ? sizeof self : sizeof me);
+#endif
+    return (me ? me : 1) * (STWS_P_HOLDS + 1);
+}
+
+/* Does this thread hold the client, as in a callback? With options.single_thread always. */
+static int stws_p_drives(const stws *c) {
+    return !c->threads || (STWS_P_LOAD(&c->driver) & ~STWS_P_CAST(uintptr_t, STWS_P_HOLDS)) == stws_p_me();
+}
+
+/* The thread that usually drives must not wait for somebody to drive. */
+static int stws_p_usually_drives(const stws *c) {
+    uintptr_t last = STWS_P_LOAD(&c->last_driver);
+    return stws_p_drives(c) || !last || last == stws_p_me();
+}
+
+/* Take the client when nobody has it: 1, or 0. */
+static int stws_p_try_take(stws *c, int hold) {
+    uintptr_t nobody = 0;
+    return !c->threads || STWS_P_TAKE(&c->driver, &nobody, stws_p_me() + STWS_P_CAST(uintptr_t, hold));
+}
+
+/* A thread that flushes has the client, and one that wants to drive waits for it. */
+static int stws_p_gives_way(const stws *c) {
+    return (STWS_P_LOAD(&c->driver) & STWS_P_HOLDS) == STWS_P_FLUSHER && STWS_P_LOAD(&c->wanted);
+}
+static void stws_p_let_others_drive(stws *c) {
+    if (!c->threads) return;
+    STWS_P_SWAP(&c->driver, 0);
+    if (!STWS_P_LOAD(&c->watchers)) return;
+    stws_p_lock(c);
+    stws_p_signal(c);
+    stws_p_unlock(c);
+}
+
+/* Count the threads that wait. Before one looks at who has the client, so that none waits for what has passed. */
+static void stws_p_watch(stws *c, int more) { STWS_P_SWAP(&c->watchers, c->watchers + more); }
+
+/* Wait until nobody holds the client, and take it to drive: 1; 0 if another thread drives. */
+static int stws_p_take_from_others(stws *c) {
+#ifdef STOMP_WS_NO_THREADS
+    return (void)c, 0;
+#else
+    int taken, driven = 0;
+    stws_p_lock(c);
+    STWS_P_STORE(&c->wanted, c->wanted + 1);
+    stws_p_watch(c, 1);
+    for (;;) {
+        uintptr_t holder;
+        taken = stws_p_try_take(c, STWS_P_DRIVER);
+        holder = STWS_P_LOAD(&c->driver);
+        driven = !taken && holder && !(holder & STWS_P_HOLDS);
+        if (taken || driven) break;
+        if (holder && c->waiting) stws_p_poke(c->wake[1]);
+        if (holder) stws_p_cond_wait(c->changed, c->mutex, -1);
+    }
+    STWS_P_STORE(&c->wanted, c->wanted - 1);
+    stws_p_watch(c, -1);
+    stws_p_unlock(c);
+    return taken;
+#endif
+}
+
+/* Every driving call begins so, and ends with stws_p_let_others_drive. STWS_OK, or an error with its sentence. */
+static int stws_p_take(stws *c) {
+    if (stws_p_unusable(c)) return stws_p_unusable(c);
+    if (c->threads ? stws_p_drives(c) : c->calling)
+        return stws_p_refuse(c, STWS_ERR_STATE, "a callback may not drive the client that it was called by");
+    if (!stws_p_try_take(c, STWS_P_DRIVER) && !stws_p_take_from_others(c))
+        return stws_p_refuse(c, STWS_ERR_STATE, "another thread drives this client already");
+    if (c->threads) STWS_P_STORE(&c->last_driver, stws_p_me());
+    STWS_P_STORE(&c->lent, 0);
+    return STWS_OK;
+}
 
 /* ---- error sentences ---- */
 
@@ -4991,47 +5372,70 @@ static void stws_p_unlock(const stws *c) { if (c->threads) STWS_P_UNLOCK(c); }
 static void stws_p_say(stws *c, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 #endif
 
+/* The words of a peer stand in sentences, and these on terminals: one '.' for each character that controls something,
+   changes the direction of the text or cannot be seen, and for bytes that are not UTF-8. */
+static void stws_p_make_harmless(char *text) {
+    static const uint32_t harmful[][2] = {/* the bytes of a character as one number, which keeps their order */
+        {0, 0x1F}, {0x7F, 0x7F}, {0xC280, 0xC29F}, {0xC2AD, 0xC2AD}, {0xD89C, 0xD89C}, {0xE1A08E, 0xE1A08E},
+        {0xE2808B, 0xE2808F}, {0xE280A8, 0xE280AE}, {0xE281A0, 0xE281AF}, {0xEFBBBF, 0xEFBBBF}, {0xEFBFB9, 0xEFBFBB},
+        {0xF3A08080, 0xF3A081BF}, {0, UINT32_MAX}};
+    const char *from;
+    size_t len;
+    for (from = text; *from; from += len ? len : 1) {
+        uint32_t bytes = 0;
+        unsigned state = 0, row = 0;
+        for (len = 0; (!len || state) && stws_p_utf8_feed(&state, from + len, 1); len++)
+            bytes = bytes << 8 | STWS_P_CAST(unsigned char, from[len]);
+        if (!len || state) bytes = 0; /* no UTF-8 */
+        while (bytes < harmful[row][0] || bytes > harmful[row][1]) row++;
+        if (harmful[row][1] < UINT32_MAX) *text++ = '.';
+        else memmove(text, from, len), text += len;
+    }
+    *text = 0;
+}
 static void stws_p_say(stws *c, int error, const char *format, ...) {
     va_list arguments;
-    char *at;
     va_start(arguments, format);
     vsnprintf(c->text, c->text_size, format, arguments);
     va_end(arguments);
-    for (at = c->text; *at; at++) if (STWS_P_CAST(unsigned char, *at) < ' ' || *at == 127) *at = '.'; /* a peer's */
+    stws_p_make_harmless(c->text);
     STWS_P_STORE(&c->error, error);
+    if (stws_p_refusal.client == c) stws_p_refusal.client = NULL; /* that was before */
 }
 #ifdef STOMP_WS_NO_TEXTS /* the compiler leaves out what is there for a longer sentence only */
 #define stws_p_say(c, error, ...) \
     (0 ? stws_p_say(c, error, __VA_ARGS__) : stws_p_say(c, error, "%s", stws_result_text(error)))
 #endif
 
-/* Printable beginning of what a peer sent, for a sentence: one line, at most cap - 1 octets. */
+/* The first line of what a peer sent, for stws_p_say: at most cap - 1 bytes. */
 static const char *stws_p_quote(char *out, size_t cap, const char *data, size_t len) {
     size_t i, n = 0;
-    for (i = 0; i < len && n + 1 < cap && data[i] != '\n' && data[i]; i++) {
-        unsigned char ch = STWS_P_CAST(unsigned char, data[i]);
-        if (ch == '\r') continue;
-        out[n++] = STWS_P_CAST(char, ch < 32 || ch == 127 ? '.' : ch);
-    }
+    for (i = 0; i < len && n + 1 < cap && data[i] != '\n' && data[i]; i++) if (data[i] != '\r') out[n++] = data[i];
     out[n] = 0;
-    while (n > 0 && !stws_utf8_valid(out, n)) out[--n] = 0; /* a character cut in two, or what never was text */
     return out;
 }
 
 /* ---- memory: everything of a client in one block ---- */
 
-/* Hands out parts of a block, or, without one, only counts. */
+/* Hands out parts of a block of `size` bytes. Without a block it only counts; a sum that no size_t holds stays at
+   SIZE_MAX. Both passes get the same options, so that they cannot come to different sums. */
 typedef struct stws_p_arena {
     char *base;
-    size_t used;
+    size_t size, used;
 } stws_p_arena;
-static void *stws_p_carve(stws_p_arena *a, size_t size) {
-    void *part = a->base ? a->base + a->used : NULL;
-    a->used += stws_p_align(size);
-    return part;
+
+static void *stws_p_carve(stws_p_arena *a, size_t count, size_t each) {
+    size_t room = SIZE_MAX - 15 - a->used, begin = a->used;
+    int fits = a->used != SIZE_MAX && (!each || count <= room / each);
+    a->used = fits ? begin + stws_p_align(count * each) : SIZE_MAX;
+    if (!a->base) return NULL;
+    STOMP_WS_ASSERT(a->used <= a->size);
+    return a->base + begin;
 }
+
+/* Room for a string, and the copy in it; NULL for NULL and while only counting. */
 static const char *stws_p_carve_string(stws_p_arena *a, const char *s) {
-    char *copy = s ? STWS_P_CAST(char *, stws_p_carve(a, strlen(s) + 1)) : NULL;
+    char *copy = s ? STWS_P_CAST(char *, stws_p_carve(a, strlen(s) + 1, 1)) : NULL;
     if (copy) memcpy(copy, s, strlen(s) + 1);
     return copy;
 }
@@ -5040,7 +5444,7 @@ static const char *const *stws_p_carve_list(stws_p_arena *a, const char *const *
     const char **copy;
     if (!list) return NULL;
     while (list[n]) n++;
-    copy = STWS_P_CAST(const char **, stws_p_carve(a, (n + 1) * sizeof *copy));
+    copy = STWS_P_CAST(const char **, stws_p_carve(a, n + 1, sizeof *copy));
     for (i = 0; i < n; i++) {
         const char *s = stws_p_carve_string(a, list[i]);
         if (copy) copy[i] = s;
@@ -5048,14 +5452,19 @@ static const char *const *stws_p_carve_list(stws_p_arena *a, const char *const *
     if (copy) copy[n] = NULL;
     return copy;
 }
-static void stws_p_carve_strings(stws_p_arena *a, stws_options *o) {
-    const char **strings[] = {&o->url,           &o->proxy,        &o->login,      &o->passcode,  &o->client_id,
-                              &o->host,          &o->origin,       &o->cookie,     &o->stable_id, &o->subprotocols,
-                              &o->tls_cert_file, &o->tls_key_file, &o->tls_ca_pem, &o->tls_pin,   &o->tls_ca_file};
-    const char *const **lists[] = {&o->urls, &o->addresses, &o->connect_headers, &o->http_headers};
+
+/* All strings of the options: from now on the client has its own. */
+static void stws_p_carve_strings(stws_p_arena *a, stws *c, const stws_options *o) {
+    stws_options own = *o;
+    const char **strings[] = {&own.url,           &own.proxy,        &own.login,      &own.passcode,
+                              &own.client_id,     &own.host,         &own.origin,     &own.cookie,
+                              &own.stable_id,     &own.subprotocols, &own.tls_ca_pem, &own.tls_pin,
+                              &own.tls_cert_file, &own.tls_key_file, &own.tls_ca_file};
+    const char *const **lists[] = {&own.urls, &own.addresses, &own.connect_headers, &own.http_headers};
     size_t i;
     for (i = 0; i < sizeof strings / sizeof *strings; i++) *strings[i] = stws_p_carve_string(a, *strings[i]);
     for (i = 0; i < sizeof lists / sizeof *lists; i++) *lists[i] = stws_p_carve_list(a, *lists[i]);
+    if (c) c->o = own;
 }
 static size_t stws_p_within(size_t n, size_t low, size_t high) { return n < low ? low : n > high ? high : n; }
 
@@ -5065,7 +5474,7 @@ static void stws_p_carve_scratch(stws_p_arena *a, stws *c, const stws_options *o
     size_t pool = stws_p_within(o->tx_buffer / 64 & ~STWS_P_CAST(size_t, 3), 16, STWS_P_POOL);
     size_t text = stws_p_within(o->rx_buffer / 4, STWS_P_MIN_TEXT, STWS_P_TEXT);
     size_t size = text + text / 2 + said + pool + (o->stable_id ? STWS_P_STABLE_ID : 0);
-    char *at = STWS_P_CAST(char *, stws_p_carve(a, size));
+    char *at = STWS_P_CAST(char *, stws_p_carve(a, size, 1));
     if (!c) return;
     memset(at, 0, size);
     c->text = at;
@@ -5080,9 +5489,9 @@ static void stws_p_carve_scratch(stws_p_arena *a, stws *c, const stws_options *o
 
 /* What only threads need. */
 static void stws_p_carve_shared(stws_p_arena *a, stws *c) {
-    void *stats = stws_p_carve(a, sizeof(stws_stats_numbers));
-    STWS_P_WITH_THREADS(void *mutex = stws_p_carve(a, sizeof(pthread_mutex_t));)
-    STWS_P_WITH_THREADS(void *changed = stws_p_carve(a, sizeof(pthread_cond_t));)
+    void *stats = stws_p_carve(a, 1, sizeof(stws_stats_numbers));
+    STWS_P_WITH_THREADS(void *mutex = stws_p_carve(a, 1, sizeof(pthread_mutex_t));)
+    STWS_P_WITH_THREADS(void *changed = stws_p_carve(a, 1, sizeof(pthread_cond_t));)
     if (!c) return;
     c->shared_stats = STWS_P_CAST(stws_stats_numbers *, stats);
     memset(c->shared_stats, 0, sizeof *c->shared_stats);
@@ -5091,11 +5500,11 @@ static void stws_p_carve_shared(stws_p_arena *a, stws *c) {
 }
 static void stws_p_carve_tables(stws_p_arena *a, stws_p_session *s, const stws_options *o) {
     size_t subs = STWS_P_CAST(size_t, o->max_subscriptions);
-    void *headers = stws_p_carve(a, o->max_headers * sizeof(stws_header));
-    void *build_headers = stws_p_carve(a, o->max_headers * sizeof(stws_header));
-    void *trace_headers = stws_p_carve(a, o->on_trace ? o->max_headers * sizeof(stws_header) : 0);
-    void *slots = stws_p_carve(a, subs * sizeof(stws_p_sub)), *texts = stws_p_carve(a, subs * o->subscription_bytes);
-    void *receipts = stws_p_carve(a, STWS_P_CAST(size_t, o->max_receipts) * sizeof(stws_p_receipt));
+    void *headers = stws_p_carve(a, o->max_headers, sizeof(stws_header));
+    void *build_headers = stws_p_carve(a, o->max_headers, sizeof(stws_header));
+    void *trace_headers = stws_p_carve(a, o->on_trace ? o->max_headers : 0, sizeof(stws_header));
+    void *slots = stws_p_carve(a, subs, sizeof(stws_p_sub)), *texts = stws_p_carve(a, subs, o->subscription_bytes);
+    void *receipts = stws_p_carve(a, STWS_P_CAST(size_t, o->max_receipts), sizeof(stws_p_receipt));
     if (!s) return;
     s->parser.headers = STWS_P_CAST(stws_header *, headers);
     s->build_headers = STWS_P_CAST(stws_header *, build_headers);
@@ -5107,8 +5516,12 @@ static void stws_p_carve_tables(stws_p_arena *a, stws_p_session *s, const stws_o
     s->subs.count = o->max_subscriptions;
 }
 static void stws_p_carve_buffers(stws_p_arena *a, stws_p_session *s, const stws_options *o) {
-    void *in = stws_p_carve(a, o->rx_buffer), *out = stws_p_carve(a, o->tx_buffer);
-    void *outbox = stws_p_carve(a, o->outbox_bytes);
+    void *in = stws_p_carve(a, o->rx_buffer, 1), *out = stws_p_carve(a, o->tx_buffer, 1);
+    void *chains, *outbox;
+    size_t count = 16;
+    while (count < o->outbox_bytes / 1024) count *= 2;
+    chains = stws_p_carve(a, o->confirm ? count : 0, sizeof(uint32_t));
+    outbox = stws_p_carve(a, o->outbox_bytes, 1); /* the last, see stws_destroy */
     if (!s) return;
     s->in.data = STWS_P_CAST(char *, in);
     s->out.data = STWS_P_CAST(char *, out);
@@ -5116,6 +5529,8 @@ static void stws_p_carve_buffers(stws_p_arena *a, stws_p_session *s, const stws_
     s->in.cap = o->rx_buffer;
     s->out.cap = o->tx_buffer;
     s->outbox.cap = o->outbox_bytes & ~STWS_P_CAST(size_t, 15);
+    if (o->confirm) s->chains = STWS_P_CAST(uint32_t *, memset(chains, 0, count * sizeof(uint32_t)));
+    s->chain_count = count;
 }
 
 /* ---- options: defaults and checks ---- */
@@ -5125,50 +5540,109 @@ STOMP_WS_API stws_options stws_options_default(void) {
     memset(&o, 0, sizeof o);
     return o;
 }
-static void stws_p_default_int(int *option, int value) {
-    if (*option == 0) *option = value;
-    if (*option < 0) *option = 0;
-}
 
-#define STWS_P_DEFAULT(name, value) stws_p_default_int(&o->name, value)
-
-static void stws_p_default_times(stws_options *o) {
-    STWS_P_DEFAULT(heartbeat_out_ms, 10000), STWS_P_DEFAULT(heartbeat_in_ms, 10000);
-    STWS_P_DEFAULT(heartbeat_grace, 300);
-    STWS_P_DEFAULT(connect_timeout_ms, 10000), STWS_P_DEFAULT(handshake_timeout_ms, 10000);
-    STWS_P_DEFAULT(connected_timeout_ms, 10000), STWS_P_DEFAULT(receipt_timeout_ms, 15000);
-    STWS_P_DEFAULT(close_timeout_ms, 2000), STWS_P_DEFAULT(write_timeout_ms, 30000);
-    STWS_P_DEFAULT(reconnect_min_ms, 1000), STWS_P_DEFAULT(reconnect_max_ms, 30000);
-    STWS_P_DEFAULT(reconnect_factor, 200), STWS_P_DEFAULT(stable_ms, 5000), STWS_P_DEFAULT(outbox_block_ms, 10000);
-    STWS_P_DEFAULT(max_session_ms, 0);
-    if (o->reconnect_jitter == 0) o->reconnect_jitter = -100;
-    else if (o->reconnect_jitter == STWS_OFF) o->reconnect_jitter = 0;
-}
+/* An option that is a number: its range, and what its 0 stands for. */
+typedef struct stws_p_number_option {
+    size_t at;                         /* where it is in stws_options */
+    unsigned char is_size, may_be_off; /* a size_t, else an int; STWS_OFF makes it 0 */
+    int low, high, fallback;
+    const char *wrong; /* the sentence for a number that is out of range */
+} stws_p_number_option;
 
 /* Smallest buffers: a short HTTP head fits, CONNECT, and the addresses to choose from, see stws_p_resolve. */
-enum { STWS_P_MIN_BUFFER = 256 };
+#define STWS_P_NUMBER(name, is_size, may_be_off, low, high, fallback, range)                                           \
+    {offsetof(stws_options, name), is_size, may_be_off, low, high, fallback, "options." #name " has to be " range}
+#define STWS_P_TIME(name, fallback)                                                                                    \
+    STWS_P_NUMBER(name, 0, 1, 1, 2147483647, fallback, "1 to 2147483647 ms, 0 (the default) or STWS_OFF")
+#define STWS_P_COUNT(name, low, high, fallback)                                                                        \
+    STWS_P_NUMBER(name, 0, 0, low, high, fallback, #low " to " #high ", or 0 (the default)")
+#define STWS_P_SIZE(name, low, high, fallback)                                                                         \
+    STWS_P_NUMBER(name, 1, 0, low, high, fallback, #low " to " #high ", or 0 (the default)")
+#define STWS_P_PERCENT(name, low, high, fallback)                                                                      \
+    STWS_P_NUMBER(name, 0, 1, low, high, fallback, #low " to " #high " percent, 0 (the default) or STWS_OFF")
+#define STWS_P_CHOICE(name, last, names) STWS_P_NUMBER(name, 0, 0, 0, last, 0, names)
+static const stws_p_number_option stws_p_number_options[] = {
+    STWS_P_TIME(heartbeat_out_ms, 10000),
+    STWS_P_TIME(heartbeat_in_ms, 10000),
+    STWS_P_PERCENT(heartbeat_grace, 1, 1000000, 300),
+    STWS_P_TIME(connect_timeout_ms, 10000),
+    STWS_P_TIME(handshake_timeout_ms, 10000),
+    STWS_P_TIME(connected_timeout_ms, 10000),
+    STWS_P_TIME(receipt_timeout_ms, 15000),
+    STWS_P_TIME(close_timeout_ms, 2000),
+    STWS_P_TIME(write_timeout_ms, 30000),
+    STWS_P_NUMBER(reconnect, 0, 0, STWS_OFF, 1, 0, "0, 1 or STWS_OFF"),
+    STWS_P_TIME(reconnect_min_ms, 1000),
+    STWS_P_TIME(reconnect_max_ms, 30000),
+    STWS_P_COUNT(reconnect_factor, 100, 10000, 200),
+    STWS_P_PERCENT(reconnect_jitter, -100, 1000, -100),
+    STWS_P_NUMBER(reconnect_attempts, 0, 1, 1, 2147483647, 0, "1 to 2147483647, 0 or STWS_OFF (no limit)"),
+    STWS_P_TIME(stable_ms, 5000),
+    STWS_P_TIME(max_session_ms, 0),
+    STWS_P_TIME(outbox_block_ms, 10000),
+    STWS_P_SIZE(max_body, 1, 2147483647, STWS_P_MAX_BODY),
+    STWS_P_SIZE(max_line, 1, 2147483647, STWS_P_MAX_LINE),
+    STWS_P_SIZE(max_headers, 8, 1000000, 128),
+    STWS_P_SIZE(rx_buffer, 256, 2147483647, STWS_P_READ),
+    STWS_P_SIZE(tx_buffer, 256, 2147483647, 131072),
+    STWS_P_SIZE(outbox_bytes, 16, 2147483647, 1048576),
+    STWS_P_SIZE(outbox_count, 1, 2147483647, 0),
+    STWS_P_SIZE(outbox_high, 1, 2147483647, 0),
+    STWS_P_SIZE(outbox_low, 1, 2147483647, 0),
+    STWS_P_SIZE(subscription_bytes, 16, 1000000, 256),
+    STWS_P_COUNT(max_subscriptions, 1, 1000000, 256),
+    STWS_P_COUNT(max_receipts, 4, 1000000, 256),
+    STWS_P_CHOICE(versions, 7, "STWS_STOMP_10, STWS_STOMP_11, STWS_STOMP_12, or several of them with |"),
+    STWS_P_CHOICE(outbox_policy, STWS_FULL_BLOCK, "one of STWS_FULL_*"),
+    STWS_P_CHOICE(utf8, STWS_UTF8_STRICT, "one of STWS_UTF8_*"),
+    STWS_P_CHOICE(broker, STWS_BROKER_ARTEMIS, "one of STWS_BROKER_*"),
+    STWS_P_CHOICE(shuffle_urls, 1, "0 or 1"),
+    STWS_P_CHOICE(confirm, 1, "0 or 1"),
+    STWS_P_CHOICE(binary, 1, "0 or 1"),
+    STWS_P_CHOICE(single_thread, 1, "0 or 1"),
+    STWS_P_CHOICE(tls_insecure_no_verify, 1, "0 or 1")
+};
 
-static void stws_p_default_sizes(stws_options *o) {
-    STWS_P_DEFAULT(max_subscriptions, 256), STWS_P_DEFAULT(max_receipts, 256);
-    if (!o->max_body) o->max_body = STWS_P_MAX_BODY;
-    if (!o->max_line) o->max_line = STWS_P_MAX_LINE;
-    if (!o->max_headers) o->max_headers = 128;
-    if (!o->rx_buffer) o->rx_buffer = STWS_P_READ;
-    if (!o->tx_buffer) o->tx_buffer = 131072;
-    if (!o->outbox_bytes) o->outbox_bytes = STWS_P_CAST(size_t, 1) << 20;
-    if (!o->outbox_low) o->outbox_low = o->outbox_high / 2;
-    if (!o->subscription_bytes) o->subscription_bytes = 256;
-    if (o->rx_buffer < STWS_P_MIN_BUFFER) o->rx_buffer = STWS_P_MIN_BUFFER;
-    if (o->tx_buffer < STWS_P_MIN_BUFFER) o->tx_buffer = STWS_P_MIN_BUFFER;
-    if (o->max_headers < 8) o->max_headers = 8;
-    if (o->max_subscriptions < 1) o->max_subscriptions = 1;
-    if (o->max_receipts < 4) o->max_receipts = 4;
+enum { STWS_P_NUMBER_OPTIONS = sizeof stws_p_number_options / sizeof *stws_p_number_options };
+
+/* Is the number in its range? The default and STWS_OFF are. */
+static int stws_p_number_allowed(const stws_p_number_option *n, const stws_options *o) {
+    const char *at = STWS_P_POINTER(const char *, o) + n->at;
+    size_t size = 0;
+    int number = 0;
+    if (n->is_size) {
+        memcpy(&size, at, sizeof size);
+        return !size || (size >= STWS_P_CAST(size_t, n->low) && size <= STWS_P_CAST(size_t, n->high));
+    }
+    memcpy(&number, at, sizeof number);
+    return !number || (n->may_be_off && number == STWS_OFF) || (number >= n->low && number <= n->high);
 }
+
+/* Put the default in the place of 0, and 0 in that of STWS_OFF. */
+static void stws_p_resolve_number(const stws_p_number_option *n, stws_options *o) {
+    char *at = STWS_P_POINTER(char *, o) + n->at;
+    size_t size = 0;
+    int number = 0;
+    if (n->is_size) {
+        memcpy(&size, at, sizeof size);
+        if (!size) size = STWS_P_CAST(size_t, n->fallback);
+        memcpy(at, &size, sizeof size);
+    } else {
+        memcpy(&number, at, sizeof number);
+        number = !number ? n->fallback : n->may_be_off && number == STWS_OFF ? 0 : number;
+        memcpy(at, &number, sizeof number);
+    }
+}
+
+/* All defaults. Where only one of the two delays is given, the default of the other does not contradict it. */
 static void stws_p_resolve_options(stws_options *o) {
+    int has_min = o->reconnect_min_ms != 0, has_max = o->reconnect_max_ms != 0, i;
+    for (i = 0; i < STWS_P_NUMBER_OPTIONS; i++) stws_p_resolve_number(&stws_p_number_options[i], o);
     if (!o->versions) o->versions = STWS_STOMP_10 | STWS_STOMP_11 | STWS_STOMP_12;
     if (!o->host) o->host = "/";
-    stws_p_default_times(o);
-    stws_p_default_sizes(o);
+    if (!o->outbox_low) o->outbox_low = o->outbox_high / 2;
+    if (has_max && !has_min && o->reconnect_min_ms > o->reconnect_max_ms) o->reconnect_min_ms = o->reconnect_max_ms;
+    if (has_min && !has_max && o->reconnect_min_ms > o->reconnect_max_ms) o->reconnect_max_ms = o->reconnect_min_ms;
 }
 
 /* CONNECT has no escapes: what it cannot say, and what would smuggle a header, is refused here. */
@@ -5189,6 +5663,7 @@ static int stws_p_is_address(const char *s) {
 static const char *stws_p_options_wrong(const stws_options *o, int *code) {
     const char *why = NULL;
     stws_p_proxy_url proxy;
+    stws_options resolved;
     stws_url url;
     int i;
     *code = STWS_ERR_USAGE;
@@ -5211,14 +5686,15 @@ static const char *stws_p_options_wrong(const stws_options *o, int *code) {
     if (!stws_p_is_field_text(stws_p_or(o->origin, "")) || !stws_p_is_field_text(stws_p_or(o->cookie, "")) ||
         !stws_p_is_field_text(stws_p_or(o->subprotocols, "")))
         return "origin, cookie or subprotocols holds a control character such as CR or LF";
-    if (o->versions & ~(STWS_STOMP_10 | STWS_STOMP_11 | STWS_STOMP_12))
-        return "options.versions has a bit that is no STOMP version";
-    if (o->outbox_policy < STWS_FULL_FAIL || o->outbox_policy > STWS_FULL_BLOCK)
-        return "options.outbox_policy is none of STWS_FULL_*";
-    if (o->utf8 < STWS_UTF8_LENIENT || o->utf8 > STWS_UTF8_STRICT) return "options.utf8 is none of STWS_UTF8_*";
-    if (o->outbox_low > o->outbox_high) return "outbox_low is above outbox_high";
+    for (i = 0; i < STWS_P_NUMBER_OPTIONS; i++)
+        if (!stws_p_number_allowed(&stws_p_number_options[i], o)) return stws_p_number_options[i].wrong;
+    resolved = *o;
+    stws_p_resolve_options(&resolved);
+    if (resolved.reconnect_min_ms > resolved.reconnect_max_ms && resolved.reconnect_max_ms)
+        return "options.reconnect_min_ms is above options.reconnect_max_ms";
+    if (o->outbox_low && o->outbox_low >= o->outbox_high)
+        return "options.outbox_low has to be below options.outbox_high";
     if (o->stable_id && !*o->stable_id) return "options.stable_id is empty: it is the name of a header";
-    if (o->broker < 0 || o->broker > STWS_BROKER_ARTEMIS) return "options.broker is none of STWS_BROKER_*";
     if (o->proxy && !STWS_P_HAS_PROXY) return "STOMP_WS_NO_PROXY was defined: leave options.proxy out";
     if (o->proxy && o->transport) return "options.proxy is for TCP: a transport of your own finds its own way";
     if (o->proxy && strcmp(o->proxy, STWS_PROXY_FROM_ENVIRONMENT) != 0 && !stws_p_proxy_parse(&proxy, o->proxy))
@@ -5237,32 +5713,43 @@ static int stws_p_is_secure(const stws_options *o) {
     return STWS_P_HAS_TLS && secure && !o->transport;
 }
 
-/* Lay a client out in the block, or, without one, find out how large it must be. */
-static size_t stws_p_layout(stws *c, const stws_options *options) {
-    stws_p_arena arena = {STWS_P_POINTER(char *, c), 0};
-    stws_options counted = *options;
+/* Lay a client out in the block, or, without one, find out how large it must be: SIZE_MAX if no size_t holds that. */
+static size_t stws_p_layout(stws *c, size_t size, const stws_options *options) {
+    stws_p_arena arena = {STWS_P_POINTER(char *, c), size, 0};
+    stws_options o = *options;
     stws_p_session *s = c ? &c->s : NULL;
-    stws_p_tls *tls = NULL;
-    stws_p_proxy *proxy = NULL;
-    stws_options *o = c ? &c->o : &counted;
-    stws_p_carve(&arena, sizeof *c);
-    *o = *options;
-    stws_p_resolve_options(o);
-    stws_p_carve_strings(&arena, o);
-    stws_p_carve_scratch(&arena, c, o);
-    if (!o->single_thread) stws_p_carve_shared(&arena, c);
-    stws_p_carve_tables(&arena, s, o);
-    if (stws_p_is_secure(options)) tls = STWS_P_CAST(stws_p_tls *, stws_p_carve(&arena, sizeof *tls));
-    if (tls) memset(tls, 0, sizeof *tls);
-    if (c) c->tls = tls;
-    if (options->proxy) proxy = STWS_P_CAST(stws_p_proxy *, stws_p_carve(&arena, sizeof *proxy));
-    if (c) c->proxy = proxy;
-    stws_p_carve_buffers(&arena, s, o);
-    return arena.used;
+    void *tls, *proxy;
+    stws_p_resolve_options(&o);
+    stws_p_carve(&arena, 1, sizeof *c);
+    stws_p_carve_strings(&arena, c, &o);
+    stws_p_carve_scratch(&arena, c, &o);
+    if (!o.single_thread) stws_p_carve_shared(&arena, c);
+    stws_p_carve_tables(&arena, s, &o);
+    tls = stws_p_carve(&arena, stws_p_is_secure(&o) ? 1 : 0, sizeof(stws_p_tls));
+    proxy = stws_p_carve(&arena, o.proxy ? 1 : 0, sizeof(stws_p_proxy));
+    stws_p_carve_buffers(&arena, s, &o);
+    if (!c) return arena.used;
+    STOMP_WS_ASSERT(arena.used == size);
+    if (stws_p_is_secure(&o)) c->tls = STWS_P_CAST(stws_p_tls *, memset(tls, 0, sizeof *c->tls));
+    if (o.proxy) c->proxy = STWS_P_CAST(stws_p_proxy *, proxy);
+    return size;
+}
+
+/* What a client with these options takes: its size; 0, with a sentence and its code, where there can be none. */
+static size_t stws_p_measure(const stws_options *options, const char **wrong, int *code) {
+    size_t size;
+    *wrong = stws_p_options_wrong(options, code);
+    if (*wrong) return 0;
+    size = stws_p_layout(NULL, 0, options);
+    if (size != SIZE_MAX) return size;
+    *code = STWS_ERR_USAGE;
+    *wrong = "the options ask for more memory than a pointer can address";
+    return 0;
 }
 STOMP_WS_API size_t stws_size(const stws_options *options) {
+    const char *wrong;
     int code;
-    return !stws_p_options_wrong(options, &code) ? stws_p_layout(NULL, options) : 0;
+    return stws_p_measure(options, &wrong, &code);
 }
 static void *stws_p_heap_alloc(void *ctx, size_t size) { return (void)ctx, STOMP_WS_MALLOC(size); }
 static void stws_p_heap_release(void *ctx, void *block, size_t size) { (void)ctx, (void)size, STOMP_WS_FREE(block); }
@@ -5287,10 +5774,11 @@ static void stws_p_plug(stws *c) {
 }
 
 /* Make the block a client: NULL; or a sentence, and its code. */
-static const char *stws_p_setup(stws *c, const stws_options *options, int *code) {
+static const char *stws_p_setup(stws *c, size_t size, const stws_options *options, int *code) {
     memset(c, 0, sizeof *c);
-    c->block_size = stws_p_layout(c, options);
+    c->block_size = stws_p_layout(c, size, options);
     c->threads = !c->o.single_thread;
+    c->pid = STWS_P_CAST(long, getpid());
     c->s.client = c;
     c->s.options = &c->o;
     c->s.next_receipt = 1;
@@ -5304,6 +5792,7 @@ static const char *stws_p_setup(stws *c, const stws_options *options, int *code)
     c->block_in = c->s.in.data;
     c->block_out = c->s.out.data;
     c->url_index = -1;
+    c->kept_last = &c->kept_first;
     stws_p_session_reset(&c->s, c->now);
     if (!c->o.subprotocols) c->o.subprotocols = stws_p_subprotocols[c->o.versions];
     *code = STWS_ERR_IO;
@@ -5316,20 +5805,24 @@ static const char *stws_p_setup(stws *c, const stws_options *options, int *code)
         return "the system has no memory for a mutex and a condition";
     }
 #endif
+    if (c->o.queue) stws_p_queue_feed(c->o.queue, 1);
+    c->feeds = c->o.queue != NULL;
     *code = STWS_OK;
     return NULL;
 }
 STOMP_WS_API int stws_init(void *memory, size_t size, const stws_options *options, stws **client, const char **why) {
     int result;
-    const char *wrong = stws_p_options_wrong(options, &result);
-    *client = NULL;
-    if (!wrong && (!memory || size < stws_p_layout(NULL, options))) {
+    const char *wrong;
+    size_t need = stws_p_measure(options, &wrong, &result);
+    if (client) *client = NULL;
+    if (!wrong && !client) wrong = "stws_init: client is NULL", result = STWS_ERR_USAGE;
+    if (!wrong && (!memory || size < need)) {
         result = STWS_ERR_MEMORY;
         wrong = "the memory is smaller than stws_size() says";
     }
     if (!wrong) {
-        wrong = stws_p_setup(STWS_P_CAST(stws *, memory), options, &result);
-        if (wrong) stws_p_wipe(memory, size); /* the options' secrets were in it */
+        wrong = stws_p_setup(STWS_P_CAST(stws *, memory), need, options, &result);
+        if (wrong) stws_p_wipe(memory, need); /* the options' secrets were in it */
         else *client = STWS_P_CAST(stws *, memory);
     }
     if (why) *why = stws_p_or(wrong, "");
@@ -5348,14 +5841,14 @@ static void stws_p_break(stws *c, int error, const char *why) {
 }
 STOMP_WS_API stws *stws_create(const stws_options *options) {
     int code;
-    const char *wrong = stws_p_options_wrong(options, &code);
+    const char *wrong;
     stws_allocator a = {NULL, stws_p_heap_alloc, stws_p_heap_release};
-    size_t size = options && !wrong ? stws_p_layout(NULL, options) : sizeof(stws) + STWS_P_MIN_TEXT;
+    size_t need = stws_p_measure(options, &wrong, &code), size = wrong ? sizeof(stws) + STWS_P_MIN_TEXT : need;
     stws *c;
     if (options && options->allocator) a = *options->allocator;
     c = STWS_P_CAST(stws *, a.alloc(a.ctx, size));
     if (!c) return NULL;
-    if (options && !wrong) wrong = stws_p_setup(c, options, &code);
+    if (!wrong) wrong = stws_p_setup(c, size, options, &code);
     if (wrong) stws_p_break(c, code, wrong);
     c->has_heap = 1;
     c->allocator = a;
@@ -5366,6 +5859,15 @@ STOMP_WS_API stws *stws_create(const stws_options *options) {
 static void stws_p_release(stws *c, char *data, size_t size) {
     stws_p_wipe(data, size);
     c->allocator.release(c->allocator.ctx, data, size);
+}
+
+/* Free the first of a chain of events. */
+static void stws_p_free_kept(stws *c, stws_p_kept **at) {
+    stws_p_kept *kept = *at;
+    if (!kept) return;
+    *at = kept->next;
+    c->kept_bytes -= kept->size;
+    stws_p_release(c, STWS_P_POINTER(char *, kept), kept->size);
 }
 
 /* The buffers in the block are in use again. */
@@ -5384,18 +5886,38 @@ static void stws_p_close_transport(stws *c) {
     if (c->opened) c->io.close(c->io.ctx);
     c->opened = 0;
 }
+/* Nothing of this client comes into its queue any more. */
+static void stws_p_feed_no_more(stws *c) {
+    if (c->feeds && c->o.queue) stws_p_queue_feed(c->o.queue, -1);
+    c->feeds = 0;
+}
+
+/* A thread of stws_start is stopped and waited for. While a callback runs, or another thread drives, the client stays:
+   what they use must not go. After fork() the child has no such threads. */
+static int stws_p_may_destroy(stws *c) {
+    if (c->pid != STWS_P_CAST(long, getpid())) return 1;
+    if (stws_p_drives(c) && c->calling) return stws_p_refuse(c, 0, "stws_destroy: a callback of this client runs");
+#ifndef STOMP_WS_NO_THREADS
+    if (c->running) stws_stop(c), stws_join(c);
+#endif
+    if (!c->threads || !STWS_P_LOAD(&c->driver)) return 1;
+    return stws_p_refuse(c, 0, "stws_destroy: another thread drives this client");
+}
 STOMP_WS_API void stws_destroy(stws *c) {
     stws_allocator a;
     size_t size;
-    int has_heap;
-    if (!c) return;
+    int has_heap, mine = c && c->pid == STWS_P_CAST(long, getpid()); /* a child must not wait for its parent's locks */
+    if (!c || (!c->broken && !stws_p_may_destroy(c))) return;
     if (!c->broken) {
-        if (c->o.queue) stws_p_queue_forget(c->o.queue, c, &c->waiter);
+        if (c->o.queue && mine) stws_p_queue_forget(c->o.queue, c, &c->waiter);
+        if (mine) stws_p_feed_no_more(c);
         stws_p_close_transport(c);
         stws_p_close_wake(c);
         stws_p_free_heap_buffers(c);
-        STWS_P_WITH_THREADS(if (c->threads) pthread_cond_destroy(c->changed);)
-        STWS_P_WITH_THREADS(if (c->threads) pthread_mutex_destroy(c->mutex);)
+        stws_p_free_kept(c, &c->given);
+        while (c->kept_first) stws_p_free_kept(c, &c->kept_first);
+        STWS_P_WITH_THREADS(if (c->threads && mine) pthread_cond_destroy(c->changed);)
+        STWS_P_WITH_THREADS(if (c->threads && mine) pthread_mutex_destroy(c->mutex);)
     }
     a = c->allocator;
     size = c->block_size;
@@ -5406,17 +5928,17 @@ STOMP_WS_API void stws_destroy(stws *c) {
 }
 
 /* ==== >>diagnosis: from what went wrong to a sentence with a remedy ==== */
-/* The URL for a sentence: without its query and a user:password@, which may be secrets. */
+/* How much of a path, or of a Location, may be shown, "***" standing for the rest: all up to its query or fragment,
+   which may be secrets; or nothing when there is an '@', as then it may all be a user and a password. */
+static size_t stws_p_public_len(const char *place) {
+    size_t len = strcspn(place, "?#");
+    return strchr(place, '@') ? *place == '/' : len + (place[len] != 0);
+}
 static const char *stws_p_where(stws *c) {
-    const char *url = stws_p_or(c->try_now.url, stws_p_or(c->o.url, "no URL"));
-    const char *scheme = strstr(url, "://");
-    size_t len = strcspn(url, "?#"), host = scheme ? STWS_P_CAST(size_t, scheme - url) + 3 : 0;
-    size_t user = host + strcspn(url + host, "/?#@");
-    stws_url parts;
-    if (stws_url_parse(url, &parts, NULL) != STWS_OK) for (user = len; user > host && url[user] != '@';) user--;
-    if (url[user] != '@') user = 0;
-    snprintf(c->where, c->text_size / 2, "%s%.*s%s", user ? "***" : "", STWS_P_CAST(int, len - user), url + user,
-             url[len] ? "?***" : "");
+    const char *url = c->try_now.url, *target = c->url.target;
+    size_t len = stws_p_public_len(target);
+    snprintf(c->where, c->text_size / 2, "%.*s%s", STWS_P_CAST(int, STWS_P_CAST(size_t, target - url) + len), url,
+             target[len] ? "***" : "");
     return c->where;
 }
 
@@ -5437,7 +5959,7 @@ static const char *stws_p_websocket_url(const stws *c, char out[256]) {
     int drop = stws_p_ends_in_websocket(&c->url) ? 3 : 0;
     while (len > 0 && target[len - 1] == '/') len--;
     for (; drop > 0 && len > 0; drop--) while (len > 0 && target[--len] != '/') continue;
-    if (path + len > 200) path = len = 0;
+    if (path + len > 200 || strchr(target, '@')) path = len = 0;
     snprintf(out, 256, "%.*s/websocket%s", STWS_P_CAST(int, path + len), url, path + len ? query : "");
     return out;
 }
@@ -5477,7 +5999,8 @@ static int stws_p_is_sockjs(int status, const char *body, size_t len) {
     return (status == 200 || status == 400) && (len == 0 || (len > 17 && memcmp(body, words, 17) == 0));
 }
 static void stws_p_say_status(stws *c, const stws_http *answer, const char *body, size_t body_len) {
-    const char *location = stws_http_header(answer, "Location");
+    const char *location = stws_http_header(answer, "Location"), *place = stws_p_or(location, "");
+    size_t shown = stws_p_public_len(place);
     char quote[96];
     if (stws_p_is_sockjs(answer->status, body, body_len) && !stws_p_ends_in_websocket(&c->url)) {
         snprintf(quote, sizeof quote, "HTTP %d instead of 101", answer->status);
@@ -5485,9 +6008,10 @@ static void stws_p_say_status(stws *c, const stws_http *answer, const char *body
         return;
     }
     stws_p_quote(quote, sizeof quote, body, body_len);
-    stws_p_say(c, STWS_ERR_HTTP_STATUS, "HTTP %d %.60s instead of 101 at %s: %s%s%.120s%s%s", answer->status,
+    stws_p_say(c, STWS_ERR_HTTP_STATUS, "HTTP %d %.60s instead of 101 at %s: %s%s%.*s%s%s%s", answer->status,
                answer->reason, stws_p_where(c), stws_p_status_remedy(answer), location ? "; Location: " : "",
-               stws_p_or(location, ""), *quote ? "; it says: " : "", quote);
+               STWS_P_CAST(int, stws_p_within(shown, 0, 120)), place, place[shown] ? "***" : "",
+               *quote ? "; it says: " : "", quote);
 }
 
 /* The answer to the upgrade was not HTTP. */
@@ -5615,6 +6139,7 @@ static void stws_p_say_timeout(stws *c) {
 static void stws_p_say_io(stws *c, int error) {
     const char *why = c->io.error ? c->io.error(c->io.ctx) : NULL, *text = stws_result_text(error);
     char late[STWS_P_LATE];
+    if (STWS_P_LOAD(&c->s.no_random)) why = "the system gives no random numbers, which masking needs";
     stws_p_late_hint(c, late);
     if (error == STWS_ERR_EOF)
         stws_p_say(c, error, "%s%s%s%s", text,
@@ -5625,15 +6150,39 @@ static void stws_p_say_io(stws *c, int error) {
 
 /* ==== >>attempt: from a URL to CONNECTED ==== */
 static long long stws_p_ms(int ms) { return STWS_P_CAST(long long, ms) * STWS_P_US; }
+
+/* When so many milliseconds will be over; STWS_P_NEVER for -1. */
+static long long stws_p_in(const stws *c, int ms) {
+    return ms < 0 ? STWS_P_NEVER : c->clock.now_us(c->clock.ctx) + stws_p_ms(ms);
+}
+
+/* Milliseconds from now until then, rounded up, as poll takes them: -1 for STWS_P_NEVER, and an hour at most. */
+static int stws_p_until(const stws *c, long long when) {
+    long long left = when <= 0 ? when : when - c->clock.now_us(c->clock.ctx);
+    if (when == STWS_P_NEVER) return -1;
+    if (left <= 0) return 0;
+    return left > 3600000 * STWS_P_US ? 3600000 : STWS_P_CAST(int, (left + STWS_P_US - 1) / STWS_P_US);
+}
+
 static void stws_p_enter(stws *c, int state, int timeout_ms) {
     STWS_P_STORE(&c->state, state);
     c->deadline_us = timeout_ms ? c->now + stws_p_ms(timeout_ms) : STWS_P_NEVER;
 }
 
+/* The randomness that a thread asks for while it does not have the lock: fill runs once at a time. */
+static int stws_p_locked_random(void *client, void *out, size_t len) {
+    stws *c = STWS_P_CAST(stws *, client);
+    int result;
+    stws_p_lock(c);
+    result = stws_p_random(&c->s, out, len);
+    stws_p_unlock(c);
+    return result;
+}
+
 /* A number from 0 to limit out of the client's randomness. */
 static long long stws_p_random_up_to(stws *c, long long limit) {
     uint32_t r = 0;
-    if (limit <= 0 || stws_p_random(&c->s, &r, sizeof r) != 0) return 0;
+    if (limit <= 0 || stws_p_locked_random(c, &r, sizeof r) != 0) return 0;
     return STWS_P_CAST(long long, r % (STWS_P_CAST(unsigned long long, limit) + 1));
 }
 
@@ -5653,36 +6202,34 @@ static long long stws_p_session_end(stws *c) {
     long long ms = c->o.max_session_ms;
     return ms ? c->now + (ms - stws_p_random_up_to(c, ms / 10)) * STWS_P_US : STWS_P_NEVER;
 }
-static void stws_p_signal(stws *c) {
-    (void)c;
-    STWS_P_WITH_THREADS(if (c->threads) pthread_cond_broadcast(c->changed);)
-}
-
 /* The client has ended for good. */
 static void stws_p_end(stws *c, int error) {
     stws_p_lock(c);
-    STWS_P_STORE(&c->state, STWS_ENDED);
+    if (error == STWS_CLOSED) c->text[0] = 0;
+    STWS_P_STORE(&c->state, STWS_ENDED); /* from now on any thread may read the sentence */
     c->final = error;
     c->deadline_us = STWS_P_NEVER;
     if (c->shared_stats) *c->shared_stats = c->s.stats;
     stws_p_finish_receipts(&c->s, STWS_P_UNSENT, STWS_ERR_LOST);
     stws_p_signal(c);
     stws_p_unlock(c);
-    if (error == STWS_CLOSED) {
-        c->text[0] = 0;
-        STWS_P_STORE(&c->error, STWS_CLOSED);
-    }
+    stws_p_feed_no_more(c);
+    if (error != STWS_CLOSED) return;
+    STWS_P_STORE(&c->error, STWS_CLOSED);
+    if (stws_p_refusal.client == c) stws_p_refusal.client = NULL;
 }
 
 /* The connection is gone: receipts end, subscriptions and outbox wait for the next one. */
 static void stws_p_leave_session(stws *c) {
     stws_p_close_transport(c);
     stws_p_lock(c);
+    c->disconnect_number = 0;
+    c->renewing = 0;
     c->losses += c->s.version && (c->write_error || stws_p_pending(&c->s.out)); /* of a session, not of an attempt */
     stws_p_free_heap_buffers(c);
-    stws_p_finish_receipts(&c->s, STWS_P_SENT, STWS_ERR_LOST);
     stws_p_all_unsent(&c->s.subs);
     stws_p_record_all_unsent(&c->s);
+    stws_p_finish_receipts(&c->s, STWS_P_SENT, STWS_ERR_LOST);
     stws_p_session_reset(&c->s, c->now);
     STWS_P_STORE(&c->state, STWS_BACKOFF);
     c->close_sent = 0;
@@ -5694,35 +6241,64 @@ static void stws_p_leave_session(stws *c) {
 }
 
 /* The last error's sentence moves up for what stands before it. */
-static void stws_p_say_gave_up(stws *c) {
-    char head[64];
-    size_t len = STWS_P_CAST(size_t, snprintf(head, sizeof head, "gave up after %d attempts; the last: ", c->failures));
+static void stws_p_say_before(stws *c, int error, const char *head) {
+    size_t len = stws_p_within(strlen(head), 0, c->text_size - 1);
     size_t kept = stws_p_within(strlen(c->text), 0, c->text_size - 1 - len);
     memmove(c->text + len, c->text, kept);
     memcpy(c->text, head, len);
     c->text[len + kept] = 0;
-    STWS_P_STORE(&c->error, STWS_ERR_GAVE_UP);
+    stws_p_make_harmless(c->text); /* its last character may have been cut */
+    STWS_P_STORE(&c->error, error);
+}
+
+/* The end that the program asked for. With stws_disconnect it tells what is lost by it. */
+static void stws_p_end_asked(stws *c, size_t left, int lost_output) {
+    const char *last = *c->text ? "; the last error: " : "";
+    char head[160];
+    if (STWS_P_LOAD(&c->stop) || (!left && !lost_output)) {
+        stws_p_end(c, STWS_CLOSED);
+        return;
+    }
+    if (left) snprintf(head, sizeof head, "ended with %zu frames that were not sent or not confirmed%s", left, last);
+    else snprintf(head, sizeof head, "ended before all output was written%s", last);
+    stws_p_say_before(c, STWS_ERR_LOST, head);
+    stws_p_end(c, STWS_ERR_LOST);
+}
+
+/* Milliseconds before the next attempt. Before the end that was asked for there have to be some attempts more. */
+static long long stws_p_retry_ms(stws *c, int at_once, int asked) {
+    long long ms = at_once ? 0 : stws_p_backoff_ms(c), most = asked ? (c->end_us - c->now) / STWS_P_US / 4 : ms;
+    if (asked && most < 100) most = 100;
+    return ms > most ? most : ms;
 }
 
 /* This attempt or session is over, c->error says why: end, or wait for the next attempt. Always 1: a new state. */
 static int stws_p_lost(stws *c, int final) {
-    int again = STWS_P_LOAD(&c->reconnect_asked);
+    int again = c->renewing, asked = STWS_P_LOAD(&c->asked) || STWS_P_LOAD(&c->stop), lost_output, gave_up;
+    size_t left;
+    char head[64];
     STWS_P_STORE(&c->reconnect_asked, 0); /* what is asked for from here on is for the next attempt */
     c->now = c->clock.now_us(c->clock.ctx); /* callbacks may have taken their time */
     if (c->state == STWS_CONNECTED && c->now - c->session_us >= stws_p_ms(c->o.stable_ms)) c->failures = 0;
     c->failures += !again;
+    lost_output = c->s.version && (c->state != STWS_CLOSING || c->disconnect_number) &&
+                  (c->write_error || (c->close_sent ? c->unwritten : stws_p_pending(&c->s.out)));
     stws_p_leave_session(c);
+    stws_p_lock(c);
+    left = c->s.outbox.count;
+    stws_p_unlock(c);
     c->retry_ms = -1;
-    c->event_due = !STWS_P_LOAD(&c->asked) && !STWS_P_LOAD(&c->stop);
-    if (!c->event_due) {
-        stws_p_end(c, STWS_CLOSED);
-    } else if (final || (c->o.reconnect == STWS_OFF && !again)) {
+    c->event_due = 1;
+    gave_up = c->o.reconnect_attempts > 0 && c->failures > c->o.reconnect_attempts && !again;
+    final |= (c->o.reconnect == STWS_OFF && !again) || gave_up;
+    if (asked && (final || !left || STWS_P_LOAD(&c->stop) || stws_p_until(c, c->end_us) == 0)) {
+        stws_p_end_asked(c, left, lost_output);
+    } else if (final) {
+        snprintf(head, sizeof head, "gave up after %d attempts; the last: ", c->failures);
+        if (gave_up) stws_p_say_before(c, STWS_ERR_GAVE_UP, head);
         stws_p_end(c, c->error);
-    } else if (c->o.reconnect_attempts > 0 && c->failures > c->o.reconnect_attempts && !again) {
-        stws_p_say_gave_up(c);
-        stws_p_end(c, STWS_ERR_GAVE_UP);
     } else {
-        c->retry_ms = again ? 0 : stws_p_backoff_ms(c);
+        c->retry_ms = stws_p_retry_ms(c, again, asked);
         c->deadline_us = c->now + c->retry_ms * STWS_P_US;
     }
     c->retry_after_ms = 0;
@@ -5753,13 +6329,6 @@ static int stws_p_may_connect(stws *c) {
     return 0;
 }
 
-/* This thread is the one that drives. Under the lock. */
-static void stws_p_note_driver(stws *c) {
-    (void)c;
-    STWS_P_WITH_THREADS(c->driver = pthread_self(); c->has_driver = 1;)
-    STWS_P_WITH_THREADS(while (c->s.out.busy) stws_p_cond_wait(c->changed, c->mutex, 10);) /* by the one before */
-}
-
 /* A new attempt: choose, ask, parse; then RESOLVING. */
 static void stws_p_begin_attempt(stws *c) {
     const char *why = "";
@@ -5776,7 +6345,7 @@ static void stws_p_begin_attempt(stws *c) {
     if (!stws_p_may_connect(c)) return;
     c->hook_us = 0;
     if (stws_url_parse(c->try_now.url, &c->url, &why) != STWS_OK) {
-        stws_p_say(c, STWS_ERR_URL, "%s: %s", stws_p_where(c), why);
+        stws_p_say(c, STWS_ERR_URL, "before_connect has brought a URL that cannot be used: %s", why);
         stws_p_lost(c, 1);
         return;
     }
@@ -5807,8 +6376,8 @@ static int stws_p_resolve(stws *c, const char *host) {
     stws_p_tcp_interleave(&c->tcp);
     if (result == 0) return 1;
     local = stws_p_equal_nocase(host, strlen(host), "localhost", 9); /* which small containers do not know */
-    stws_p_say(c, STWS_ERR_RESOLVE, "the %shost name \"%s\" could not be resolved: %s%s", c->tcp.proxy ? "proxy's " : "",
-               host, gai_strerror(result), local ? "; add it to /etc/hosts, or use 127.0.0.1" : "");
+    stws_p_say(c, STWS_ERR_RESOLVE, "the %shost name \"%s\" could not be resolved: %s%s",
+               c->tcp.proxy ? "proxy's " : "", host, gai_strerror(result), local ? "; add it to /etc/hosts, or use 127.0.0.1" : "");
     return 0;
 }
 
@@ -5836,7 +6405,9 @@ STWS_P_APART static int stws_p_turn_resolving(stws *c) {
     if (!c->o.transport) stws_p_tcp_init(&c->tcp, &c->clock, &c->io);
     if (!stws_p_choose_proxy(c, host)) return stws_p_lost(c, 1);
     if (c->tls && c->url.secure) {
-        stws_p_tls_plug(c->tls, &c->o, &c->s.random, &c->tcp, &c->io);
+        c->locked_random.ctx = c;
+        c->locked_random.fill = stws_p_locked_random;
+        stws_p_tls_plug(c->tls, &c->o, &c->locked_random, &c->tcp, &c->io);
     } else if (!c->o.transport && c->url.secure) {
         stws_p_say(c, STWS_ERR_TLS, "%s needs TLS: compile the implementation with STOMP_WS_BEARSSL (and let a wss:// "
                    "URL be in the options from the beginning), or set option transport", stws_p_where(c));
@@ -5855,7 +6426,7 @@ static int stws_p_post_upgrade(stws *c) {
     unsigned char random[16];
     size_t need = 0;
     int result;
-    if (stws_p_random(&c->s, random, sizeof random) != 0) return STWS_ERR_IO;
+    if (stws_p_locked_random(c, random, sizeof random) != 0) return STWS_ERR_IO;
     stws_handshake_key(random, c->key);
     stws_p_lock(c);
     result = stws_handshake_request(c->s.out.data, c->s.out.cap, &h, &need);
@@ -5866,11 +6437,14 @@ static int stws_p_post_upgrade(stws *c) {
     return result;
 }
 STWS_P_APART static void stws_p_trace_upgrade(stws *c) {
-    size_t path = strcspn(c->url.target, "?");
+    const char *target = c->url.target_len ? c->url.target : "/";
+    size_t len = stws_p_public_len(target);
     char word[128];
-    snprintf(word, sizeof word, "GET %.*s%s HTTP/1.1", path > 90 ? 90 : STWS_P_CAST(int, path),
-             c->url.target_len ? c->url.target : "/", c->url.target[path] ? "?***" : "");
+    snprintf(word, sizeof word, "GET %.*s%s HTTP/1.1", STWS_P_CAST(int, stws_p_within(len, 0, 90)), target,
+             target[len] ? "***" : "");
+    stws_p_lock(c);
     stws_p_trace_word(&c->s, '>', word);
+    stws_p_unlock(c);
 }
 
 /* 1 when the state changed, 0 when more is needed. */
@@ -5959,6 +6533,7 @@ STWS_P_APART static int stws_p_turn_upgrading(stws *c) {
     if (in->raw == in->raw_end) return 0;
     result = stws_handshake_parse(in->data + in->raw, in->raw_end - in->raw, &answer, &used);
     c->http_scanned = answer.scanned;
+    if (result == STWS_DONE && !answer.status) result = STWS_ERR_HTTP; /* a request */
     if (result == STWS_MORE) return 0;
     if (result == STWS_ERR_HTTP) stws_p_say_not_http(c, in->data + in->raw, in->raw_end - in->raw);
     if (result == STWS_ERR_HTTP_LIMIT)
@@ -6049,7 +6624,7 @@ static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
         if (sub->wants_receipt && !sub->receipt) sub->receipt = stws_p_add_receipt(s, handle);
         stws_p_compose_subscribe(s, &frame, sub, asked.headers, stws_p_receipt_id(id, sub->receipt));
         result = s->overfull ? STWS_P_CAST(int, STWS_ERR_LIMIT) : stws_p_post_growing(c, &frame);
-        if (result == STWS_ERR_SPACE) return 0;
+        if (result == STWS_ERR_SPACE || s->no_random) return 0;
         s->stats.dropped += result != STWS_OK;
     }
     if (result == STWS_OK) stws_p_receipt_sent(s, sub->receipt, c->now);
@@ -6087,7 +6662,7 @@ static void stws_p_post_outbox(stws *c, long long now) {
     while (!c->s.subs.unsent && (r = stws_p_record_unsent(&c->s.outbox)) != NULL) {
         int stale = r->epoch && r->epoch != c->s.epoch;
         int result = stale ? STWS_P_CAST(int, STWS_ERR_STALE) : stws_p_post_growing(c, &r->frame);
-        if (result == STWS_ERR_SPACE) return;
+        if (result == STWS_ERR_SPACE || c->s.no_random) return; /* later, or in another session */
         if (result != STWS_OK) stws_p_drop_record(c, r, result);
         r->sent_us = now;
         if (!r->confirm) stws_p_receipt_sent(&c->s, r->receipt, now);
@@ -6108,8 +6683,10 @@ static void stws_p_post_heartbeat(stws *c) {
 static void stws_p_post_disconnect(stws *c) {
     stws_frame frame;
     char id[STWS_P_ID_TEXT];
-    int unconfirmed = stws_p_record_unconfirmed(&c->s.outbox) && c->now < c->end_us, number;
-    if (c->asked != STWS_P_ASKED_END || c->disconnect_number || c->s.outbox.untaken || unconfirmed) return;
+    int number;
+    if (c->asked != STWS_P_ASKED_END || c->disconnect_number || c->s.outbox.untaken) return;
+    if (c->s.unconfirmed && stws_p_until(c, c->end_us) != 0) return;
+    if ((c->in_hand && !*c->hand->answered) || (c->o.queue && stws_p_queue_owes(c->o.queue, c, c->s.epoch))) return;
     number = stws_p_number_from(&c->s.next_receipt);
     stws_p_compose(&c->s, &frame, STWS_COMMAND_DISCONNECT);
     stws_p_add(&c->s, &frame, "receipt", stws_p_receipt_id(id, number));
@@ -6126,7 +6703,7 @@ static void stws_p_prepare_output(stws *c) {
         s->pong_due = 0;
         stws_p_trace_word(s, '>', "PONG");
     }
-    if (c->state != STWS_CONNECTED) return;
+    if (c->state != STWS_CONNECTED || c->renewing) return;
     if (s->subs.unsent) stws_p_post_subscriptions(c);
     else c->hook_us = 0; /* the one it was about is unsubscribed */
     if (s->outbox.untaken && !s->subs.unsent) stws_p_post_outbox(c, c->now);
@@ -6134,23 +6711,17 @@ static void stws_p_prepare_output(stws *c) {
     stws_p_post_disconnect(c);
 }
 
-/* 1 when this thread drives the client, or nobody has yet. Under the lock. */
-static int stws_p_is_driver(const stws *c) {
-    STWS_P_WITH_THREADS(if (c->threads && c->has_driver) return pthread_equal(c->driver, pthread_self());)
-    (void)c;
-    return 1;
-}
-
-/* Write as much as the transport takes: octets, or an error. Without the lock while it writes; and only one thread at a
-   time does, even while one hands the client over to another. */
+/* Write as much as the transport takes: bytes, or an error. Without the lock while it writes; only the thread that
+   holds the client does. */
 static long stws_p_write_once(stws *c, long long now) {
     stws_p_buffer *b = &c->s.out;
     const char *from;
     size_t len;
     long n;
+    STOMP_WS_ASSERT(stws_p_drives(c));
     stws_p_lock(c);
     from = b->data + b->begin;
-    len = b->busy || !stws_p_is_driver(c) ? 0 : stws_p_pending(b);
+    len = b->busy ? 0 : stws_p_pending(b);
     b->busy |= len != 0;
     stws_p_unlock(c);
     if (len == 0) return 0;
@@ -6174,7 +6745,7 @@ static long stws_p_write_once(stws *c, long long now) {
 
 /* Prepare and write until the transport takes no more or nothing is left: 1 when something moved; 0; or an error. */
 static int stws_p_turn_output(stws *c) {
-    int moved = 0;
+    int moved = 0, stuck;
     size_t left = 1;
     long n = 1;
     while (n > 0 && left && !c->write_error) {
@@ -6186,7 +6757,10 @@ static int stws_p_turn_output(stws *c) {
         if (n < 0) return STWS_P_CAST(int, n);
         moved |= n > 0;
     }
-    return moved;
+    stws_p_lock(c);
+    stuck = c->s.no_random && !stws_p_pending(&c->s.out);
+    stws_p_unlock(c);
+    return stuck ? STWS_P_CAST(int, STWS_ERR_IO) : moved; /* what waits goes in the next session */
 }
 
 /* ==== >>dispatch: what each frame from the server does ==== */
@@ -6208,6 +6782,7 @@ static void stws_p_say_goodbye(stws *c, int code, const char *reason) {
     char payload[125];
     size_t len = stws_ws_close_payload(payload, code, reason);
     stws_p_lock(c);
+    if (!c->close_sent) c->unwritten = stws_p_pending(&c->s.out);
     if (!c->close_sent && stws_p_post_short(&c->s, STWS_WS_CLOSE, payload, len) == STWS_OK) {
         c->close_sent = 1;
         stws_p_trace_word(&c->s, '>', "CLOSE");
@@ -6264,7 +6839,7 @@ static int stws_p_settle(stws *c, int number, int result) {
     long long sent_us = 0;
     int confirmed;
     stws_p_lock(c);
-    record = stws_p_record_find(&c->s.outbox, number);
+    record = stws_p_record_find(&c->s, number);
     receipt = stws_p_find_receipt(&c->s, number);
     confirmed = record && record->confirm;
     if (receipt) {
@@ -6275,8 +6850,8 @@ static int stws_p_settle(stws *c, int number, int result) {
         sent_us = record->sent_us;
         if (result != STWS_OK && record->tied) stws_p_record_break(&c->s, record); /* refused once is enough */
         if (!record->done) stws_p_record_through(&c->s, record);
-        stws_p_record_sweep(&c->s.outbox);
-        if (c->flushing && !stws_p_record_unconfirmed(&c->s.outbox)) c->yield = 1;
+        stws_p_record_sweep(&c->s);
+        if (c->flushing && !c->s.unconfirmed) c->yield = 1;
         stws_p_signal(c);
     }
     if (sent_us) c->s.stats.rtt_us = c->now - sent_us;
@@ -6306,26 +6881,71 @@ static int stws_p_on_error(stws *c, stws_event *e) {
     return 1;
 }
 
-/* The last message is let go. Where there is no room for its ACK, nothing more is read until there is: with prefetch
-   nothing more might come anyway. When nothing goes out any more there will be none. */
+/* The message in hand is let go: the user is done with it. Where there is no room for its ACK nothing more is read
+   until there is: with prefetch nothing more might come anyway. When nothing goes out any more there will be none. Only
+   then does its subscription end, if the user has unsubscribed it meanwhile. */
 static void stws_p_let_go(stws *c) {
-    if (!c->ack_due) return;
-    c->ack_due = !stws_p_acknowledge_on(&c->s.message, STWS_ACK_ON_HANDOVER | STWS_ACK_ON_RETURN) && !c->write_error;
-    c->held = c->ack_due ? STWS_P_HELD_BY_ACK : 0;
+    int ended, full = 0;
+    if (!c->ack_due) {
+        stws_p_free_kept(c, &c->given);
+        return;
+    }
+    full = !stws_p_acknowledge_on(c->hand, STWS_ACK_ON_HANDOVER | STWS_ACK_ON_RETURN) && !c->write_error;
+    stws_p_lock(c);
+    ended = c->ends_in_hand && !full ? c->in_hand : 0;
+    if (!full) c->in_hand = c->ends_in_hand = 0;
+    stws_p_unlock(c);
+    if (ended && stws_unsubscribe(c, ended) == STWS_ERR_FULL && !c->write_error) {
+        full = 1;
+        stws_p_lock(c);
+        c->in_hand = ended;
+        c->ends_in_hand = 1;
+        stws_p_unlock(c);
+    }
+    c->ack_due = STWS_P_CAST(unsigned char, full);
+    c->held = full ? STWS_P_HELD_BY_ACK : 0;
+    if (full) return;
+    c->hand = NULL;
+    stws_p_free_kept(c, &c->given);
 }
-static void stws_p_acknowledge_now(stws *c) {
-    c->ack_due = 1;
-    stws_p_let_go(c);
+
+/* The user gets a message: from now on it is in hand, if the library owes its ACK. 0: another thread has just
+   unsubscribed it, and an ACK would mean nothing. */
+static int stws_p_hand_over(stws *c, const stws_message *m) {
+    int lives;
+    if (!m || !m->ack_on) return 1;
+    stws_p_lock(c);
+    lives = stws_p_find_handle(&c->s.subs, m->handle) != NULL;
+    if (lives) c->hand = m, c->in_hand = m->handle;
+    stws_p_unlock(c);
+    if (lives) c->ack_due = 1;
+    return lives;
 }
 
 /* Give a message to the queue: 1 done, 0 it is full and the message is held back; an error: it does not fit. */
 static int stws_p_enqueue(stws *c) {
     int result = stws_p_queue_push(c->o.queue, &c->s.message, &c->waiter);
     c->held = result == 0 ? STWS_P_HELD_BY_QUEUE : 0;
-    if (result > 0 && c->s.message.ack_on == STWS_ACK_ON_HANDOVER) stws_p_acknowledge_now(c);
+    if (result > 0 && c->s.message.ack_on == STWS_ACK_ON_HANDOVER && stws_p_hand_over(c, &c->s.message))
+        stws_p_let_go(c);
     if (result == STWS_ERR_LIMIT)
         stws_p_say(c, result, "a message of %zu octets does not fit into the queue", c->s.message.body_len);
     return result;
+}
+
+/* The subscription of a message that names none, as in STOMP 1.0: that of its destination; in later versions, which ask
+   for the name, if there is just one. Under the lock. */
+static stws_p_sub *stws_p_sub_by_destination(const stws_p_session *s) {
+    stws_p_sub *found = NULL;
+    int i, seen = 0, count = 0;
+    for (i = 0; s->message.destination && i < s->subs.count && seen < s->subs.live; i++) {
+        stws_p_sub *sub = &s->subs.slots[i];
+        if (!sub->handle) continue;
+        seen++;
+        if (!sub->sent || strcmp(stws_p_sub_destination(&s->subs, sub), s->message.destination) != 0) continue;
+        if (count++ == 0 || sub->handle < found->handle) found = sub;
+    }
+    return count == 1 || s->version == STWS_STOMP_10 ? found : NULL;
 }
 
 /* Who listens? A callback of the subscription's own, or 0. */
@@ -6337,16 +6957,17 @@ static int stws_p_find_receiver(stws *c, stws_on_message *call, void **user) {
     *call = NULL;
     if (handle && stws_p_receiver(t, handle, call, user, &m->ack_on)) {
         m->handle = handle;
-    } else if (id->value) {
+    } else {
         stws_p_sub *sub;
         stws_p_lock(c);
-        sub = stws_p_find_custom(t, id->value, id->value_len);
+        sub = id->value ? stws_p_find_custom(t, id->value, id->value_len) : stws_p_sub_by_destination(&c->s);
+        c->s.stats.matched_by_destination += sub && !id->value;
         if (sub) {
             m->handle = sub->handle;
             *call = sub->on_message;
             *user = sub->user;
             m->ack_on = sub->ack_on;
-        } else if (c->implied && strcmp(id->value, c->implied->id) == 0) {
+        } else if (c->implied && id->value && strcmp(id->value, c->implied->id) == 0) {
             *call = c->implied->on_message;
             *user = c->implied->user;
         }
@@ -6367,15 +6988,14 @@ static int stws_p_on_message_frame(stws *c, stws_event *e) {
         user = c->o.user;
     }
     if (call) {
+        if (!stws_p_hand_over(c, &c->s.message)) return 0;
         c->calling++;
         call(c, &c->s.message, user);
         c->calling--;
-        if (c->s.message.ack_on) stws_p_acknowledge_now(c);
+        stws_p_let_go(c);
         return 0;
     }
     if (c->o.queue && stws_p_enqueue(c) >= 0) return 0;
-    c->ack_due = c->s.message.ack_on == STWS_ACK_ON_RETURN;
-    if (c->s.message.ack_on == STWS_ACK_ON_HANDOVER) stws_p_acknowledge_now(c);
     return stws_p_frame_event(c, e, STWS_EVENT_MESSAGE);
 }
 
@@ -6432,6 +7052,7 @@ static int stws_p_pull_frames(stws *c, stws_event *e) {
     c->owes_turn = 0;
     stws_p_let_go(c);
     if (c->held == STWS_P_HELD_BY_ACK || (c->held && !stws_p_enqueue(c))) return 0;
+    c->s.message.epoch = 0; /* its views end, and an ACK of it would name another message */
     while (result == STWS_DONE && stws_p_reads_frames(c->state) && !c->held && !STWS_P_LOAD(&c->stop)) {
         if (c->frames_left < 0 && stws_p_owes_turn(c)) return 0;
         result = stws_p_next_frame(&c->s, &c->s.message.frame);
@@ -6465,7 +7086,7 @@ static long long stws_p_retry_left(const stws *c) {
 
 /* An event that no frame brings: a receipt that has ended, the end of a connection, a mark of the outbox. */
 static int stws_p_pull_other(stws *c, stws_event *e) {
-    stws_p_receipt receipt = {0, 0, 0, 0, 0, 0};
+    stws_p_receipt receipt = {0, 0, 0, 0, 0, 0, 0};
     int taken = 0;
     if (c->refused) {
         c->refused = 0;
@@ -6474,6 +7095,7 @@ static int stws_p_pull_other(stws *c, stws_event *e) {
     if (STWS_P_LOAD(&c->s.receipts_done)) {
         stws_p_lock(c);
         taken = stws_p_take_receipt(&c->s, &receipt);
+        stws_p_signal(c); /* who waits for a place in the table */
         stws_p_unlock(c);
     }
     if (taken) {
@@ -6485,7 +7107,7 @@ static int stws_p_pull_other(stws *c, stws_event *e) {
         c->event_due = 0;
         stws_p_event(e, STWS_EVENT_DISCONNECTED);
         e->result = c->error;
-        e->text = c->text;
+        e->text = c->error == STWS_CLOSED ? "the program ended the client" : c->text;
         e->retry_ms = c->retry_ms > 0 ? stws_p_retry_left(c) : c->retry_ms;
         taken = 1;
     } else if (stws_p_cross_mark(c)) {
@@ -6495,11 +7117,37 @@ static int stws_p_pull_other(stws *c, stws_event *e) {
     return taken;
 }
 
+/* An event that another call met and kept: 1, or 0. */
+static int stws_p_pull_kept(stws *c, stws_event *e) {
+    stws_p_let_go(c);
+    if (c->held == STWS_P_HELD_BY_ACK) return 0;
+    if (c->kept_first) {
+        c->given = c->kept_first;
+        c->kept_first = c->given->next;
+        c->given->next = NULL;
+        if (!c->kept_first) c->kept_last = &c->kept_first;
+        *e = c->given->event;
+    } else {
+        c->has_kept = 0;
+        *e = c->kept;
+    }
+    return 1;
+}
+
 /* The next event: 1; 0 when the network has to bring something first; negative: the client has ended. */
-static int stws_p_pull(stws *c, stws_event *e) {
+static int stws_p_pull_event(stws *c, stws_event *e) {
+    if ((c->kept_first || c->has_kept) && !c->keeping) return stws_p_pull_kept(c, e);
     if ((c->refused | c->event_due | STWS_P_LOAD(&c->s.receipts_done)) && stws_p_pull_other(c, e)) return 1;
     if (stws_p_pull_frames(c, e) || stws_p_pull_other(c, e)) return 1;
     return c->state == STWS_ENDED ? c->final : 0;
+}
+static int stws_p_pull(stws *c, stws_event *e) {
+    int result = stws_p_pull_event(c, e);
+    if (result > 0 && e->type == STWS_EVENT_MESSAGE && !c->keeping) {
+        int owed = stws_p_hand_over(c, e->message);
+        if (owed && e->message->ack_on == STWS_ACK_ON_HANDOVER && !c->given) stws_p_let_go(c);
+    }
+    return result;
 }
 
 /* ==== >>input: reading ==== */
@@ -6538,6 +7186,7 @@ static long stws_p_read_once(stws *c) {
     n = c->io.read(c->io.ctx, in->data + in->raw_end, room);
     if (n <= 0) return n;
     in->raw_end += STWS_P_CAST(size_t, n);
+    c->s.dry = 0;
     c->s.stats.bytes_in += STWS_P_CAST(unsigned long long, n);
     c->s.stats.reads++;
     c->drained = STWS_P_CAST(size_t, n) < room;
@@ -6612,11 +7261,23 @@ static void stws_p_judge_stall(stws *c) {
     stws_p_lost(c, 0);
 }
 
-/* Leave a good session for a new one, at once: what waits is written as far as it goes. Always 1. */
-static int stws_p_renew(stws *c) {
+/* Leave a good session for a new one, once what was accepted is written, within close_timeout_ms. New frames wait for
+   the new session meanwhile. */
+static void stws_p_renew(stws *c) {
+    if (c->renewing) return;
     stws_p_turn_output(c);
-    STWS_P_STORE(&c->reconnect_asked, 1);
-    return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 0);
+    c->renewing = 1;
+    c->renew_by_us = c->now + stws_p_ms(c->o.close_timeout_ms);
+}
+
+/* 1 when the session was left. */
+static int stws_p_turn_renewing(stws *c) {
+    int waits;
+    stws_p_lock(c);
+    waits = stws_p_pending(&c->s.out) && !c->write_error && c->now < c->renew_by_us;
+    stws_p_unlock(c);
+    if (STWS_P_LOAD(&c->asked) || c->state != STWS_CONNECTED) c->renewing = 0;
+    return c->renewing && !waits ? stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 0) : 0;
 }
 
 /* What time alone brings about, once the socket has been read empty: 1 when it changed the state. */
@@ -6629,9 +7290,10 @@ static int stws_p_turn_timers(stws *c) {
     }
     if (c->error_close_us != STWS_P_NEVER && c->now >= c->error_close_us)
         return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 0);
-    if (c->renew_us != STWS_P_NEVER && c->now >= c->renew_us && !STWS_P_LOAD(&c->asked)) {
+    if (c->renew_us != STWS_P_NEVER && c->now >= c->renew_us && !STWS_P_LOAD(&c->asked) && !c->renewing) {
         stws_p_say(c, STWS_OK, "the session is over max_session_ms (%d) old: a new one is made", c->o.max_session_ms);
-        return stws_p_renew(c);
+        stws_p_renew(c);
+        return 1;
     }
     if (c->held || c->owes_turn) c->s.last_in_us = c->now; /* we do not listen: silence means nothing */
     stws_p_lock(c);
@@ -6645,18 +7307,34 @@ static void stws_p_sooner(long long *first, long long when) {
     if (when != STWS_P_NEVER && (*first == STWS_P_NEVER || when < *first)) *first = when;
 }
 
+/* Is there something that was read, and not looked at? */
+static int stws_p_has_unparsed(const stws *c) {
+    const stws_p_input *in = &c->s.in;
+    return stws_p_reads_frames(c->state) && !c->held && !c->s.dry &&
+           (in->begin + c->s.taken < in->end || in->raw < in->raw_end);
+}
+
 /* When the client has to be called again even if no descriptor is ready; STWS_P_NEVER, or 0 for at once. Under the
    lock. */
 static long long stws_p_due(stws *c) {
     const stws_p_session *s = &c->s;
     long long first = c->deadline_us;
-    if (STWS_P_LOAD(&c->stop) || c->event_due || c->refused || STWS_P_LOAD(&s->receipts_done)) return 0;
+    if (STWS_P_LOAD(&c->stop) || STWS_P_LOAD(&s->receipts_done)) return 0;
+    if (stws_p_gives_way(c) || c->event_due || c->refused) return 0;
     if (c->state == STWS_IDLE || c->state == STWS_RESOLVING || c->called || stws_p_crosses_mark(c)) return 0;
+    if ((!c->keeping && (c->kept_first || c->has_kept)) || (c->ack_due && !c->held) || stws_p_has_unparsed(c)) return 0;
+    if (s->no_random && !c->write_error && !stws_p_pending(&s->out)) return 0;
+    if (s->pong_due && stws_p_reads_frames(c->state) && !c->close_sent && !stws_p_pending(&s->out) && !c->write_error)
+        return 0;
     if (STWS_P_LOAD(&c->asked)) stws_p_sooner(&first, c->end_us);
     if (c->state == STWS_CONNECTING && !c->o.transport && c->tcp.next < c->tcp.count)
         stws_p_sooner(&first, c->tcp.race_us);
     if (c->state != STWS_CONNECTED) return first;
-    if (s->pong_due || (s->subs.unsent && !c->hook_us) || (s->outbox.untaken && !s->subs.unsent))
+    if (c->renewing) {
+        if (!stws_p_pending(&s->out) || c->write_error) return 0;
+        stws_p_sooner(&first, c->renew_by_us);
+    }
+    if (((s->subs.unsent && !c->hook_us) || (s->outbox.untaken && !s->subs.unsent)) && !c->renewing)
         if (!stws_p_pending(&s->out) && !c->write_error) return 0;
     if (c->hook_us && !c->write_error) stws_p_sooner(&first, c->hook_us);
     if (s->heartbeat_out_us && !stws_p_pending(&s->out) && !c->write_error) /* what waits is sign of life enough */
@@ -6665,7 +7343,7 @@ static long long stws_p_due(stws *c) {
     if (s->receipts_waiting) stws_p_sooner(&first, stws_p_receipt_deadline(s));
     if (c->stalled_us && c->o.write_timeout_ms) stws_p_sooner(&first, c->stalled_us + stws_p_ms(c->o.write_timeout_ms));
     stws_p_sooner(&first, c->error_close_us);
-    if (!STWS_P_LOAD(&c->asked)) stws_p_sooner(&first, c->renew_us);
+    if (!STWS_P_LOAD(&c->asked) && !c->renewing) stws_p_sooner(&first, c->renew_us);
     if (c->held != STWS_P_HELD_BY_QUEUE) return first;
     if (!STWS_P_LOAD(&c->waiter.listed)) return 0; /* there was room */
     if (c->waiter.fd < 0) stws_p_sooner(&first, c->now + 10 * STWS_P_US); /* nobody can wake us */
@@ -6753,6 +7431,7 @@ static int stws_p_turn_asked(stws *c) {
     if (STWS_P_LOAD(&c->stop)) return stws_p_obey_stop(c);
     if (STWS_P_LOAD(&c->asked) && stws_p_obey_end(c)) return 1;
     if (STWS_P_LOAD(&c->reconnect_asked)) stws_p_obey_reconnect(c);
+    if (c->renewing && stws_p_turn_renewing(c)) return 1;
     return c->state == STWS_ENDED || c->event_due;
 }
 
@@ -6761,7 +7440,6 @@ static int stws_p_turn(stws *c) {
     if (c->state == STWS_ENDED) return 0;
     stws_p_note_time(c);
     stws_p_lock(c);
-    stws_p_note_driver(c); /* before there is a connection that another thread could take for its own */
     c->called = 0;
     stws_p_unlock(c);
     if (stws_p_turn_asked(c)) return 1;
@@ -6809,7 +7487,6 @@ static int stws_p_collect_fds(stws *c, stws_fd *out, int cap, int *now) {
 static long long stws_p_begin_wait(stws *c) {
     long long due;
     stws_p_lock(c);
-    stws_p_note_driver(c);
     due = stws_p_due(c);
     c->due_us = due == STWS_P_NEVER ? STWS_P_UNSENT : due;
     c->waiting = c->waited = 1;
@@ -6828,19 +7505,6 @@ static void stws_p_end_wait(stws *c) {
     c->waiting = 0;
     stws_p_unlock(c);
     if (c->wake[0] >= 0) while (read(c->wake[0], scrap, sizeof scrap) > 0) continue;
-}
-
-/* When so many milliseconds will be over; STWS_P_NEVER for -1. */
-static long long stws_p_in(const stws *c, int ms) {
-    return ms < 0 ? STWS_P_NEVER : c->clock.now_us(c->clock.ctx) + stws_p_ms(ms);
-}
-
-/* Milliseconds from now until then, rounded up, as poll takes them: -1 for STWS_P_NEVER, and an hour at most. */
-static int stws_p_until(const stws *c, long long when) {
-    long long left = when <= 0 ? when : when - c->clock.now_us(c->clock.ctx);
-    if (when == STWS_P_NEVER) return -1;
-    if (left <= 0) return 0;
-    return left > 3600000 * STWS_P_US ? 3600000 : STWS_P_CAST(int, (left + STWS_P_US - 1) / STWS_P_US);
 }
 
 /* The same for poll; how many. */
@@ -6881,25 +7545,11 @@ static void stws_p_wait(stws *c, int limit_ms) {
     c->drained = 0;
 }
 
-/* A client that is none: the code that says so; 0 for a good one. */
-static int stws_p_unusable(const stws *c) { return !c ? STWS_P_CAST(int, STWS_ERR_MEMORY) : c->broken ? c->error : 0; }
-
-/* One that cannot be driven now: from a callback, whose message has to stay where it is. */
-static int stws_p_undrivable(const stws *c) {
-    int unusable = stws_p_unusable(c);
-    return unusable || !c->calling ? unusable : STWS_P_CAST(int, STWS_ERR_STATE);
-}
-
-STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
+/* stws_next for a thread that has the client. One that flushes is also called back when another wants to drive. */
+static int stws_p_next(stws *c, stws_event *e, int timeout_ms) {
     long long until;
-    int turns = 0, result = stws_p_undrivable(c), left, owed;
+    int turns = 0, result, left, owed;
     stws_p_event(e, STWS_EVENT_NONE);
-    if (result) return result;
-    if (c->has_kept) {
-        *e = c->kept;
-        c->has_kept = 0;
-        return 1;
-    }
     until = timeout_ms > 0 ? stws_p_in(c, timeout_ms) : STWS_P_NEVER;
     stws_p_end_wait(c);
     c->yield = c->more = 0;
@@ -6915,7 +7565,7 @@ STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
         result = stws_p_pull(c, e);
         left = timeout_ms ? stws_p_until(c, until) : 0;
         if (c->owes_turn && left == 0) c->more = 1;
-        if (result != 0 || left == 0 || c->yield) return result;
+        if (result != 0 || left == 0 || c->yield || stws_p_gives_way(c)) return result;
         if (!c->owes_turn) stws_p_wait(c, left);
     }
 }
@@ -6927,36 +7577,72 @@ static void stws_p_dispatch(stws *c, const stws_event *e) {
     else if (c->o.on_event) c->o.on_event(c, e, c->o.user);
     c->calling--;
 }
-STOMP_WS_API int stws_run(stws *c) {
+STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
+    int result;
+    if (!e) return stws_p_refuse(c, STWS_ERR_USAGE, "stws_next: event is NULL");
+    stws_p_event(e, STWS_EVENT_NONE);
+    result = stws_p_take(c);
+    if (result != STWS_OK) return result;
+    result = stws_p_next(c, e, timeout_ms);
+    STWS_P_STORE(&c->lent, result > 0);
+    stws_p_let_others_drive(c);
+    return result;
+}
+static int stws_p_run(stws *c) {
     stws_event e;
-    int result = stws_p_undrivable(c);
-    if (result) return result;
+    int result;
     c->calls_back = 1;
-    while ((result = stws_next(c, &e, -1)) >= 0) if (result > 0) stws_p_dispatch(c, &e);
+    while ((result = stws_p_next(c, &e, -1)) >= 0) if (result > 0) stws_p_dispatch(c, &e);
     c->calls_back = 0;
     return result == STWS_CLOSED ? 0 : result;
 }
-STOMP_WS_API int stws_step(stws *c) {
+STOMP_WS_API int stws_run(stws *c) {
+    int result = stws_p_take(c);
+    if (result != STWS_OK) return result;
+    result = stws_p_run(c);
+    stws_p_let_others_drive(c);
+    return result;
+}
+static int stws_p_step(stws *c) {
     stws_event e;
     int result, i;
     for (i = 0; i < 1024; i++) {
-        result = stws_next(c, &e, 0);
+        result = stws_p_next(c, &e, 0);
         if (result <= 0) return result;
         stws_p_dispatch(c, &e);
     }
     c->more = 1;
     return 0;
 }
+STOMP_WS_API int stws_step(stws *c) {
+    int result = stws_p_take(c);
+    if (result != STWS_OK) return result;
+    result = stws_p_step(c);
+    stws_p_let_others_drive(c);
+    return result;
+}
 STOMP_WS_API int stws_fds(stws *c, stws_fd *out, int cap) {
-    int now = 0;
-    if (!c || c->broken || c->state == STWS_ENDED) return 0;
-    stws_p_begin_wait(c);
-    return stws_p_collect_fds(c, out, cap, &now);
+    int now = 0, n = 0;
+    if (!out && cap > 0) return stws_p_refuse(c, STWS_ERR_USAGE, "stws_fds: out is NULL");
+    if (stws_p_unusable(c)) return 0;
+    n = stws_p_take(c);
+    if (n != STWS_OK) return n;
+    if (c->state != STWS_ENDED) {
+        stws_p_begin_wait(c);
+        n = stws_p_collect_fds(c, out, cap, &now);
+    }
+    stws_p_let_others_drive(c);
+    return n;
 }
 STOMP_WS_API long long stws_deadline(stws *c) {
     struct pollfd polled[3];
-    int n;
-    return !c || c->broken || c->state == STWS_ENDED ? 0 : stws_p_before_wait(c, polled, &n);
+    int n, ms = 0;
+    if (stws_p_unusable(c)) return 0;
+    n = stws_p_take(c);
+    if (n != STWS_OK) return n;
+    if (c->state != STWS_ENDED || c->event_due) ms = stws_p_before_wait(c, polled, &n);
+    stws_p_let_others_drive(c);
+    return ms;
 }
 
 enum { STWS_P_MANY = 64 }; /* clients that one poll covers; more are asked every STWS_P_BLIND_MS */
@@ -6975,31 +7661,134 @@ static void stws_p_wait_many(stws *const *clients, int count, int limit_ms) {
     }
     poll(polled, STWS_P_CAST(nfds_t, n), ms);
 }
-STOMP_WS_API int stws_run_many(stws *const *clients, int count, int timeout_ms) {
+/* Sleep until the driving thread has moved something: 1; 0 when the time is over. Under the lock, which it leaves
+   meanwhile: so no frame may be half composed. */
+static int stws_p_await_driver(stws *c, long long until) {
+#ifdef STOMP_WS_NO_THREADS
+    return (void)c, (void)until, 0;
+#else
+    int left = stws_p_until(c, until);
+    if (left == 0) return 0;
+    if (c->waiting) stws_p_poke(c->wake[1]);
+    stws_p_cond_wait(c->changed, c->mutex, left);
+    return 1;
+#endif
+}
+
+static int stws_p_run_many(stws *const *clients, int count, int timeout_ms) {
     long long until = stws_p_system_clock(NULL) + stws_p_ms(timeout_ms), left;
     int i, alive;
     for (;;) {
-        for (alive = 0, i = 0; i < count; i++) alive |= stws_step(clients[i]) >= 0;
+        for (alive = 0, i = 0; i < count; i++)
+            alive |= !stws_p_unusable(clients[i]) && stws_p_step(clients[i]) >= 0;
         if (!alive) return STWS_OK;
         left = (until - stws_p_system_clock(NULL)) / STWS_P_US;
         if (timeout_ms >= 0 && left <= 0) return STWS_ERR_TIMEOUT;
         stws_p_wait_many(clients, count, timeout_ms < 0 ? -1 : STWS_P_CAST(int, left));
     }
 }
-STOMP_WS_API int stws_connect(stws *c, int timeout_ms) {
-    long long until;
+STOMP_WS_API int stws_run_many(stws *const *clients, int count, int timeout_ms) {
+    int i, result = STWS_OK;
+    if (!clients && count > 0) return stws_p_refuse(NULL, STWS_ERR_USAGE, "stws_run_many: clients is NULL");
+    for (i = 0; i < count && result == STWS_OK; i++) if (!stws_p_unusable(clients[i])) result = stws_p_take(clients[i]);
+    if (result == STWS_OK) result = stws_p_run_many(clients, count, timeout_ms);
+    else i--; /* that one was not taken */
+    while (i-- > 0) if (!stws_p_unusable(clients[i])) stws_p_let_others_drive(clients[i]);
+    return result;
+}
+
+/* Keep an event for stws_next: a copy of it, as long as all copies take no more than rx_buffer bytes; then one more
+   where it lies, and STWS_ERR_FULL: nothing can come before stws_next has taken it. */
+static int stws_p_keep_event(stws *c, const stws_event *e) {
+    size_t head = stws_p_align(sizeof(stws_p_kept)), text = stws_p_align(strlen(e->text) + 1);
+    size_t size = head + text + (e->message ? stws_p_message_size(e->message) : 0);
+    stws_p_kept *kept = NULL;
+    if (c->has_heap && c->kept_bytes + size <= c->o.rx_buffer)
+        kept = STWS_P_CAST(stws_p_kept *, c->allocator.alloc(c->allocator.ctx, size));
+    if (kept) {
+        char *at = STWS_P_POINTER(char *, kept) + head;
+        memset(kept, 0, sizeof *kept);
+        kept->size = size;
+        kept->event = *e;
+        kept->event.text = STWS_P_CAST(const char *, memcpy(at, e->text, strlen(e->text) + 1));
+        if (e->message) {
+            stws_message *copy = stws_p_message_write(at + text, e->message);
+            copy->answered = &kept->answered;
+            kept->event.message = copy;
+        }
+        *c->kept_last = kept;
+        c->kept_last = &kept->next;
+        c->kept_bytes += size;
+        return STWS_OK;
+    }
+    c->kept = *e;
+    c->has_kept = 1;
+    return stws_p_refuse(c, STWS_ERR_FULL, "more than rx_buffer bytes of events wait for stws_next: take these first");
+}
+
+/* Drive within another call than stws_next: events go to their callbacks, and those without one are kept for stws_next;
+   but for CONNECTED and DISCONNECTED, which this call's result tells. 1 when there was one, of that type. */
+static int stws_p_next_aside(stws *c, int timeout_ms, int *type) {
     stws_event e;
-    int result, left;
-    if (stws_p_unusable(c)) return stws_p_unusable(c);
-    until = stws_p_in(c, timeout_ms);
-    while (c->state != STWS_CONNECTED) {
-        left = stws_p_until(c, until);
-        result = stws_next(c, &e, left);
+    int result;
+    *type = STWS_EVENT_NONE;
+    if (c->has_kept) return stws_p_refuse(c, STWS_ERR_FULL, "an event waits for stws_next: take it first");
+    c->keeping++;
+    result = stws_p_next(c, &e, timeout_ms);
+    c->keeping--;
+    if (result <= 0) return result;
+    *type = e.type;
+    if (c->o.on_event || (e.type == STWS_EVENT_MESSAGE && c->o.on_message)) {
+        if (e.type == STWS_EVENT_MESSAGE) (void)stws_p_hand_over(c, e.message);
+        stws_p_dispatch(c, &e);
+    } else if (e.type != STWS_EVENT_CONNECTED && e.type != STWS_EVENT_DISCONNECTED) {
+        result = stws_p_keep_event(c, &e);
         if (result < 0) return result;
-        if (result > 0) stws_p_dispatch(c, &e);
+    }
+    return 1;
+}
+
+/* Drive until CONNECTED, or another thread wants to. */
+static int stws_p_connect(stws *c, long long until) {
+    int type;
+    while (c->state != STWS_CONNECTED) {
+        int left = stws_p_until(c, until), result = stws_p_next_aside(c, left, &type);
+        if (result < 0) return result;
         if (result == 0 && left == 0) return c->error ? c->error : STWS_P_CAST(int, STWS_ERR_TIMEOUT);
     }
     return STWS_OK;
+}
+
+/* Another thread drives: wait until it has connected, has ended, or drives no more, which is STWS_P_AGAIN. */
+static int stws_p_connect_elsewhere(stws *c, long long until) {
+    int result = STWS_P_AGAIN, state;
+    stws_p_lock(c);
+    stws_p_watch(c, 1);
+    while (result == STWS_P_AGAIN && STWS_P_LOAD(&c->driver)) {
+        state = STWS_P_LOAD(&c->state);
+        if (state == STWS_CONNECTED) result = STWS_OK;
+        else if (state == STWS_ENDED) result = c->final;
+        else if (!stws_p_await_driver(c, until)) result = STWS_ERR_TIMEOUT;
+    }
+    stws_p_watch(c, -1);
+    stws_p_unlock(c);
+    return result;
+}
+STOMP_WS_API int stws_connect(stws *c, int timeout_ms) {
+    long long until;
+    int result = stws_p_unusable(c);
+    if (result) return result;
+    until = stws_p_in(c, timeout_ms);
+    do {
+        result = stws_p_take(c);
+        if (result == STWS_OK) {
+            result = stws_p_connect(c, until);
+            stws_p_let_others_drive(c);
+        } else if (!stws_p_drives(c)) {
+            result = stws_p_connect_elsewhere(c, until);
+        }
+    } while (result == STWS_P_AGAIN);
+    return result;
 }
 
 #ifdef STOMP_WS_NO_THREADS
@@ -7007,23 +7796,37 @@ STOMP_WS_API int stws_start(stws *c) { return c ? STWS_ERR_STATE : STWS_ERR_MEMO
 STOMP_WS_API int stws_join(stws *c) { return c ? STWS_ERR_STATE : STWS_ERR_MEMORY; }
 #else
 static void *stws_p_thread(void *client) {
-    STWS_P_CAST(stws *, client)->run_result = stws_run(STWS_P_CAST(stws *, client));
+    stws *c = STWS_P_CAST(stws *, client);
+    STWS_P_STORE(&c->last_driver, stws_p_me());
+    STWS_P_STORE(&c->driver, stws_p_me());
+    c->run_result = stws_p_run(c);
+    stws_p_let_others_drive(c);
     return NULL;
 }
 STOMP_WS_API int stws_start(stws *c) {
-    if (stws_p_unusable(c)) return stws_p_unusable(c);
-    if (!c->threads || c->running) return STWS_ERR_STATE;
-    STWS_P_LOCK(c);
-    c->running = c->has_driver = pthread_create(&c->runner, NULL, stws_p_thread, c) == 0;
-    c->driver = c->runner;
-    STWS_P_UNLOCK(c);
-    return c->running ? STWS_OK : STWS_ERR_MEMORY;
+    int result = stws_p_unusable(c), made;
+    if (result) return result;
+    if (!c->threads) return stws_p_refuse(c, STWS_ERR_STATE, "stws_start: options.single_thread is set");
+    result = stws_p_take(c);
+    if (result != STWS_OK) return result;
+    if (c->running) {
+        stws_p_let_others_drive(c);
+        return stws_p_refuse(c, STWS_ERR_STATE, "stws_start: the thread of the last one has not been joined");
+    }
+    STWS_P_STORE(&c->last_driver, STWS_P_COMING); /* the new thread has it, whatever that is known by */
+    STWS_P_STORE(&c->driver, STWS_P_COMING);
+    made = pthread_create(&c->runner, NULL, stws_p_thread, c) == 0;
+    c->running = made;
+    if (!made) stws_p_let_others_drive(c);
+    return made ? STWS_OK : stws_p_refuse(c, STWS_ERR_MEMORY, "stws_start: the system gives no thread");
 }
 STOMP_WS_API int stws_join(stws *c) {
     if (stws_p_unusable(c)) return stws_p_unusable(c);
-    if (!c->running) return STWS_ERR_STATE;
+    if (!c->running) return stws_p_refuse(c, STWS_ERR_STATE, "stws_join: no thread of stws_start is running");
+    if (stws_p_drives(c)) return stws_p_refuse(c, STWS_ERR_STATE, "a callback may not wait for its own thread");
     pthread_join(c->runner, NULL);
     c->running = 0;
+    if (stws_p_refusal.client == c) stws_p_refusal.client = NULL;
     return c->run_result;
 }
 #endif
@@ -7052,6 +7855,40 @@ STOMP_WS_API int stws_disconnect(stws *c, int timeout_ms) {
     stws_p_unlock_and_wake(c);
     return STWS_OK;
 }
+
+/* Another thread drives: wait for the end, or until it drives no more, which is STWS_P_AGAIN. */
+static int stws_p_end_elsewhere(stws *c) {
+    int result = STWS_P_AGAIN;
+    stws_p_lock(c);
+    stws_p_watch(c, 1);
+    while (result == STWS_P_AGAIN && STWS_P_LOAD(&c->driver)) {
+        if (STWS_P_LOAD(&c->state) == STWS_ENDED) result = c->final;
+        else stws_p_await_driver(c, STWS_P_NEVER);
+    }
+    stws_p_watch(c, -1);
+    stws_p_unlock(c);
+    return result;
+}
+STOMP_WS_API int stws_close(stws *c, int timeout_ms) {
+    int result = stws_p_unusable(c), type;
+    if (result) return result;
+    if (c->threads ? stws_p_drives(c) : c->calling)
+        return stws_p_refuse(c, STWS_ERR_STATE, "a callback may not wait for the end: stws_disconnect asks for it");
+    stws_disconnect(c, timeout_ms);
+    do {
+        result = stws_p_take(c);
+        if (result == STWS_OK) {
+            do {
+                result = stws_p_next_aside(c, -1, &type);
+                if (c->has_kept) c->has_kept = 0, result = 0; /* no room for it: it stays without an ACK, for later */
+            } while (result >= 0);
+            stws_p_let_others_drive(c);
+        } else {
+            result = stws_p_end_elsewhere(c);
+        }
+    } while (result == STWS_P_AGAIN);
+    return result == STWS_CLOSED ? STWS_P_CAST(int, STWS_OK) : result;
+}
 STOMP_WS_API int stws_reconnect_now(stws *c) {
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     stws_p_lock(c);
@@ -7067,35 +7904,53 @@ static int stws_p_can_say(const stws *c, const stws_frame *frame) {
 
 /* May frames go into the output, or are subscriptions before them? */
 static int stws_p_may_post(const stws *c) {
-    return STWS_P_LOAD(&c->state) == STWS_CONNECTED && !c->s.subs.unsent && !c->write_error && !c->close_sent;
+    return STWS_P_LOAD(&c->state) == STWS_CONNECTED && !c->s.subs.unsent && !c->write_error &&
+           !c->close_sent && !c->renewing && !c->s.no_random;
+}
+
+/* How many records have to be dropped from the front, so that one of that size has room: 0 without need, -1 when room
+   cannot be made so. Tried on a copy of the ring's bounds. */
+static int stws_p_drops_for(const stws *c, size_t size) {
+    stws_p_ring ring = c->s.outbox;
+    int drops = 0;
+    while ((c->o.outbox_count && ring.count >= c->o.outbox_count) || !stws_p_ring_has_room(&ring, size)) {
+        if (c->o.outbox_policy != STWS_FULL_DROP_OLDEST || !ring.count) return -1;
+        if (!stws_p_record_may_go(stws_p_record_at(&ring, ring.head))) return -1;
+        stws_p_ring_drop(&ring);
+        drops++;
+    }
+    return drops;
 }
 
 /* Put a copy of the frame into the outbox; NULL, and *result says why not. */
 static stws_p_record *stws_p_queue_frame(stws *c, const stws_frame *frame, int *result) {
     stws_p_ring *outbox = &c->s.outbox;
-    stws_p_record *record = NULL, *oldest = NULL;
+    int drops;
     *result = STWS_ERR_LIMIT;
     if (!c->has_heap && stws_p_head_bound(frame) + frame->body_len > c->s.out.cap - 15) return NULL;
     if (stws_p_record_size(frame) > outbox->cap) return NULL;
     *result = STWS_ERR_FRAME_BUILD;
     if (!stws_p_can_say(c, frame)) return NULL;
     *result = STWS_ERR_FULL;
-    do {
-        if (oldest) stws_p_drop_record(c, oldest, STWS_ERR_FULL);
-        stws_p_record_sweep(outbox);
-        if (!c->o.outbox_count || outbox->count < c->o.outbox_count) record = stws_p_record_put(outbox, frame);
-        oldest = c->o.outbox_policy == STWS_FULL_DROP_OLDEST ? stws_p_record_oldest(outbox) : NULL;
-    } while (!record && oldest);
-    return record;
+    stws_p_record_sweep(&c->s);
+    drops = stws_p_drops_for(c, stws_p_record_size(frame));
+    if (drops < 0) return NULL;
+    for (; drops > 0; drops--) { /* those that were done already are swept along */
+        stws_p_record *oldest = stws_p_record_at(outbox, outbox->head);
+        size_t count = outbox->count;
+        stws_p_drop_record(c, oldest, STWS_ERR_FULL);
+        stws_p_record_sweep(&c->s);
+        drops -= STWS_P_CAST(int, count - outbox->count) - 1;
+    }
+    return stws_p_record_put(outbox, frame);
 }
 
 enum { STWS_P_FOR_ANY_SESSION = 0, STWS_P_FOR_THIS_SESSION = 1, STWS_P_CONFIRMED = 2 };
-enum { STWS_P_AGAIN = STWS_RESULT_END }; /* no code of a call: what it tried is to be tried anew */
 
 /* A transaction was broken: its parts are refused, and its end is the end of that. */
 static int stws_p_refuse_part(stws *c, stws_p_record *begin, int command_id) {
     begin->done = STWS_P_CAST(unsigned char, stws_p_record_ends(command_id));
-    stws_p_record_sweep(&c->s.outbox);
+    stws_p_record_sweep(&c->s);
     return command_id == STWS_COMMAND_ABORT ? STWS_P_CAST(int, STWS_OK) : STWS_P_CAST(int, STWS_ERR_STALE);
 }
 
@@ -7107,7 +7962,7 @@ static int stws_p_abort_anyway(stws *c, const stws_frame *frame, stws_p_record *
     int begun = begin->sent, result;
     for (r = begin; r; r = stws_p_record_next(outbox, r))
         if (stws_p_record_part_of(r, c->s.transaction)) stws_p_record_drop(&c->s, r, STWS_ERR_STALE);
-    stws_p_record_sweep(outbox);
+    stws_p_record_sweep(&c->s);
     stws_p_signal(c);
     if (!begun || (stws_p_may_post(c) && !outbox->untaken && stws_p_post_growing(c, frame) == STWS_OK)) return STWS_OK;
     r = stws_p_queue_frame(c, frame, &result);
@@ -7127,7 +7982,8 @@ static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind
     int result, tied = begin || frame->command_id == STWS_COMMAND_BEGIN;
     if (c->s.overfull) return STWS_ERR_LIMIT;
     result = stws_p_leaving(c);
-    if (result != STWS_OK) return result;
+    if (result != STWS_OK && !(kind == STWS_P_FOR_THIS_SESSION && STWS_P_LOAD(&c->state) == STWS_CONNECTED))
+        return result; /* what settles a message still goes, before DISCONNECT */
     if (begin && begin->broken) return stws_p_refuse_part(c, begin, frame->command_id);
     if (kind != STWS_P_CONFIRMED && !tied && stws_p_may_post(c) && !c->s.outbox.untaken) {
         result = stws_p_post_growing(c, frame);
@@ -7139,24 +7995,43 @@ static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind
     if (!record) return result;
     record->receipt = receipt;
     record->epoch = kind == STWS_P_FOR_THIS_SESSION ? c->s.epoch : 0;
-    record->confirm = kind == STWS_P_CONFIRMED;
+    if (kind == STWS_P_CONFIRMED) stws_p_record_confirm(&c->s, record, receipt);
     record->tied = STWS_P_CAST(unsigned char, tied);
     if (stws_p_may_post(c)) stws_p_post_outbox(c, c->clock.now_us(c->clock.ctx));
     return STWS_OK;
 }
 
-/* The end of every call of this section: write when a batch is full and this thread may, or wake the one that does. A
-   socket that takes no more is not asked by every call. */
+/* Why a call of this section was refused, where its code alone would not tell what to do. */
+static const char *stws_p_refusal_of(int error) {
+    static const stws_p_meaning meanings[] = {
+        {STWS_CLOSED, "the client has ended, or stws_stop was called: nothing new is taken"},
+        {STWS_ERR_STATE, "stws_disconnect or stws_close was called: nothing new is taken"},
+        {STWS_ERR_FULL, "the outbox is full: raise option outbox_bytes or outbox_count, or send less"},
+        {STWS_ERR_LIMIT, "a limit is reached: option max_headers, max_subscriptions, subscription_bytes or "
+                         "max_receipts, or outbox_bytes or tx_buffer for a frame that is larger"},
+        {STWS_ERR_STALE, "it belongs to an earlier session, or was let go: its ACK would mean nothing now"},
+        {STWS_ERR_IO, "the system gives no random numbers"},
+        {0, NULL}};
+    const char *why = stws_p_meaning_of(error, meanings);
+    return stws_p_or(why, stws_result_text(error));
+}
+
+/* The end of every call of this section: write when a batch is full and no other thread drives, or wake the one that
+   does. A socket that takes no more is not asked by every call. */
 static int stws_p_finish_call(stws *c, int result) {
-    int batch = stws_p_pending(&c->s.out) >= STWS_P_BATCH && !c->write_error;
-    if (!stws_p_is_driver(c)) {
-        stws_p_unlock_and_wake(c);
-    } else {
-        if (batch && c->stalled_us && result >= 0) batch = (++c->refusals & 31) == 0;
+    int batch = stws_p_pending(&c->s.out) >= STWS_P_BATCH && !c->write_error && c->state == STWS_CONNECTED;
+    int mine = stws_p_drives(c), taken = batch && !mine && stws_p_try_take(c, STWS_P_WRITER);
+    if (batch && c->stalled_us && result >= 0) batch = (++c->refusals & 31) == 0;
+    if (batch && (mine || taken)) {
         stws_p_unlock(c);
-        if (batch && c->state == STWS_CONNECTED) stws_p_write_once(c, c->clock.now_us(c->clock.ctx));
+        stws_p_write_once(c, c->clock.now_us(c->clock.ctx));
+        stws_p_lock(c);
     }
-    return result;
+    if (taken) STWS_P_SWAP(&c->driver, 0);
+    if (taken && c->watchers) stws_p_signal(c);
+    if (mine) stws_p_unlock(c);
+    else stws_p_unlock_and_wake(c);
+    return result < 0 ? stws_p_refuse(c, result, stws_p_refusal_of(result)) : result;
 }
 static int stws_p_header_list_valid(const char *const *list) {
     for (; list && list[0]; list += 2) if (!list[1] || !*list[0]) return 0;
@@ -7188,17 +8063,28 @@ static int stws_p_subscribe(stws *c, const char *destination, const stws_subscri
     stws_p_remove_sub(&c->s.subs, sub);
     return STWS_ERR_LIMIT;
 }
+/* NULL when it can be used; or a sentence. */
+static const char *stws_p_subscription_wrong(const char *destination, const stws_subscription *o) {
+    static const char *const acks[] = {"auto", "client", "client-individual", NULL};
+    if (!destination || !*destination) return "stws_subscribe: there is no destination";
+    if (!stws_p_header_list_valid(o->headers)) return "stws_subscribe: headers has a name without a value, or none";
+    if (o->ack && !stws_p_is_one_of(o->ack, acks))
+        return "stws_subscribe: ack has to be \"auto\", \"client\" or \"client-individual\"";
+    if (o->ack_on < STWS_ACK_BY_CALL || o->ack_on > STWS_ACK_ON_RETURN)
+        return "stws_subscribe: ack_on has to be one of STWS_ACK_*";
+    if (o->ack && o->ack_on && strcmp(o->ack, "auto") == 0)
+        return "stws_subscribe: with ack \"auto\" nothing is acknowledged: leave ack_on out";
+    return o->prefetch < 0 ? "stws_subscribe: prefetch is negative" : NULL;
+}
 STOMP_WS_API int stws_subscribe(stws *c, const char *destination, const stws_subscription *options) {
     static const stws_subscription none = {NULL, NULL, NULL, NULL, 0, 0, 0, NULL, NULL};
-    static const char *const acks[] = {"auto", "client", "client-individual", NULL};
     const stws_subscription *o = options ? options : &none;
-    const char *id = stws_p_wanted_id(o);
+    const char *id = stws_p_wanted_id(o), *wrong;
     stws_frame frame;
     int result;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
-    if (!destination || !*destination || !stws_p_header_list_valid(o->headers)) return STWS_ERR_USAGE;
-    if (o->ack && !stws_p_is_one_of(o->ack, acks + (o->ack_on != 0))) return STWS_ERR_USAGE;
-    if (o->ack_on < STWS_ACK_BY_CALL || o->ack_on > STWS_ACK_ON_RETURN || o->prefetch < 0) return STWS_ERR_USAGE;
+    wrong = stws_p_subscription_wrong(destination, o);
+    if (wrong) return stws_p_refuse(c, STWS_ERR_USAGE, wrong);
     stws_p_lock(c);
     stws_p_compose(&c->s, &frame, STWS_COMMAND_SUBSCRIBE);
     stws_p_add(&c->s, &frame, "destination", destination);
@@ -7207,8 +8093,11 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination, const stws_sub
     stws_p_add_list(&c->s, &frame, o->headers);
     result = stws_p_leaving(c);
     if (result != STWS_OK) return stws_p_finish_call(c, result);
-    if (id && stws_p_id_taken(&c->s.subs, id)) result = STWS_ERR_USAGE;
-    else if (c->s.overfull) result = STWS_ERR_LIMIT;
+    if (id && stws_p_id_taken(&c->s.subs, id)) {
+        stws_p_finish_call(c, STWS_ERR_USAGE);
+        return stws_p_refuse(c, STWS_ERR_USAGE, "stws_subscribe: another subscription has that id");
+    }
+    if (c->s.overfull) result = STWS_ERR_LIMIT;
     else if (!stws_p_can_say(c, &frame)) result = STWS_ERR_FRAME_BUILD;
     else result = stws_p_subscribe(c, destination, o);
     return stws_p_finish_call(c, result);
@@ -7239,8 +8128,14 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
     stws_p_lock(c);
     sub = stws_p_find_handle(&c->s.subs, handle);
     if (!sub) {
-        result = STWS_ERR_USAGE;
-    } else if (sub->sent && sub->sent != STWS_P_SKIPPED && !sub->behind && STWS_P_LOAD(&c->state) == STWS_CONNECTED) {
+        stws_p_unlock(c);
+        return stws_p_refuse(c, STWS_ERR_USAGE, "stws_unsubscribe: no subscription has that handle (any more)");
+    }
+    if (handle == c->in_hand && !STWS_P_LOAD(c->hand->answered)) {
+        c->ends_in_hand = 1; /* its message is to be acknowledged first */
+        return stws_p_finish_call(c, STWS_OK);
+    }
+    if (sub->sent && sub->sent != STWS_P_SKIPPED && !sub->behind && STWS_P_LOAD(&c->state) == STWS_CONNECTED) {
         durable = stws_p_sub_durable(&c->s.subs, sub);
         if (*durable && stws_p_profile_of(c->s.broker)->ends_before_forgets && sub->sent != STWS_P_ENDED)
             result = stws_p_submit_unsubscribe(c, sub, "");
@@ -7257,7 +8152,7 @@ static int stws_p_outgoing_valid(const stws_outgoing *m) {
    UTF-8 for text, and ruining it. */
 static const char *stws_p_content_type(stws_p_session *s, const stws_outgoing *m) {
     const char *const *h = m->headers;
-    if (stws_utf8_valid(m->body, m->body_len)) s->utf8_body = m->body;
+    if (stws_utf8_valid(m->body, m->body_len)) s->utf8_body = m->body_len ? m->body : "";
     if (m->content_type || s->utf8_body) return m->content_type;
     for (; h && h[0]; h += 2) if (strcmp(h[0], "content-type") == 0) return NULL;
     return "application/octet-stream";
@@ -7288,20 +8183,6 @@ static int stws_p_submit_with_receipt(stws *c, stws_frame *frame, int told) {
     return result == STWS_OK && told ? number : result;
 }
 
-/* Sleep until the driving thread has moved something: 1; 0 when the time is over. Under the lock, which it leaves
-   meanwhile: so no frame may be half composed. */
-static int stws_p_await_driver(stws *c, long long until) {
-#ifdef STOMP_WS_NO_THREADS
-    return (void)c, (void)until, 0;
-#else
-    int left = stws_p_until(c, until);
-    if (left == 0) return 0;
-    if (c->waiting) stws_p_poke(c->wake[1]);
-    stws_p_cond_wait(c->changed, c->mutex, left);
-    return 1;
-#endif
-}
-
 /* Say the ACK of a message that is given back. Where there is no room, another thread may make some; 0: it did not. */
 static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms) {
     stws *c = m->client;
@@ -7311,16 +8192,21 @@ static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms) {
         if (!until) until = timeout_ms < 0 ? STWS_P_NEVER : stws_p_in(c, timeout_ms);
         stws_p_lock(c);
         ends = c->write_error != 0; /* of its session */
-        goes_on = ends || (timeout_ms != 0 && !stws_p_is_driver(c) && stws_p_await_driver(c, until));
+        goes_on = ends || (timeout_ms != 0 && !stws_p_usually_drives(c) && stws_p_await_driver(c, until));
         stws_p_unlock(c);
         if (!goes_on) return 0;
     }
     return 1;
 }
 
-/* The outbox is full. STWS_P_AGAIN: there may be room now; else the error. */
-static int stws_p_await_room(stws *c, long long *until) {
-    if (c->o.outbox_policy != STWS_FULL_BLOCK || stws_p_is_driver(c)) return STWS_ERR_FULL;
+/* Are all max_receipts taken that a message could be told by? */
+static int stws_p_lacks_receipts(const stws *c, const stws_outgoing *m) {
+    return m->receipt && c->s.receipts_waiting + c->s.receipts_done == c->o.max_receipts;
+}
+
+/* There is no room for a message. STWS_P_AGAIN: there may be some now; else the error. */
+static int stws_p_await_room(stws *c, long long *until, int error) {
+    if (error >= 0 || c->o.outbox_policy != STWS_FULL_BLOCK || stws_p_usually_drives(c)) return error;
     if (!*until) *until = stws_p_in(c, c->o.outbox_block_ms);
     return stws_p_await_driver(c, *until) ? STWS_P_CAST(int, STWS_P_AGAIN) : STWS_P_CAST(int, STWS_ERR_TIMEOUT);
 }
@@ -7340,7 +8226,9 @@ STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
     stws_frame frame;
     int result;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
-    if (!m || !stws_p_outgoing_valid(m)) return STWS_ERR_USAGE;
+    if (!m || !stws_p_outgoing_valid(m))
+        return stws_p_refuse(c, STWS_ERR_USAGE, "stws_send: there is no message or destination, body is NULL with a "
+                             "length, or headers has a name without a value");
     stws_p_lock(c);
     if (stws_p_send_again(c, m)) return stws_p_finish_call(c, STWS_OK);
     do {
@@ -7348,7 +8236,7 @@ STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
         if (result != STWS_OK) break;
         result = m->receipt || c->o.confirm ? stws_p_submit_with_receipt(c, &frame, m->receipt)
                                             : stws_p_submit(c, &frame, 0, STWS_P_FOR_ANY_SESSION);
-        if (result == STWS_ERR_FULL) result = stws_p_await_room(c, &until);
+        if (result == STWS_ERR_FULL || stws_p_lacks_receipts(c, m)) result = stws_p_await_room(c, &until, result);
     } while (result == STWS_P_AGAIN);
     return stws_p_finish_call(c, result);
 }
@@ -7366,7 +8254,8 @@ static int stws_p_acknowledge(stws *c, const stws_message *m, int command_id, co
     int result;
     if (m && !m->client) return STWS_ERR_STALE; /* from a queue, after stws_destroy */
     if (stws_p_unusable(c)) return stws_p_unusable(c);
-    if (!m || m->client != c) return STWS_ERR_USAGE;
+    if (!m || m->client != c)
+        return stws_p_refuse(c, STWS_ERR_USAGE, "stws_ack: the message is NULL, or another client's");
     stws_p_lock(c);
     if (m->epoch != c->s.epoch || STWS_P_LOAD(&c->state) != STWS_CONNECTED) {
         c->s.stats.stale_acks++;
@@ -7379,7 +8268,7 @@ static int stws_p_acknowledge(stws *c, const stws_message *m, int command_id, co
         result = stws_p_submit(c, &frame, 0, STWS_P_FOR_THIS_SESSION);
     }
     if (result == STWS_ERR_LIMIT && stws_p_pending(&c->s.out)) result = STWS_ERR_FULL; /* for a while only */
-    if (result == STWS_OK && m->answered) *m->answered = 1;
+    if (result == STWS_OK && m->answered) STWS_P_STORE(m->answered, 1);
     return stws_p_finish_call(c, result);
 }
 STOMP_WS_API int stws_ack(stws *c, const stws_message *m) { return stws_ack_in(c, m, NULL); }
@@ -7394,7 +8283,7 @@ static int stws_p_transact(stws *c, int command_id, const char *transaction) {
     stws_frame frame;
     int result;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
-    if (!transaction || !*transaction) return STWS_ERR_USAGE;
+    if (!transaction || !*transaction) return stws_p_refuse(c, STWS_ERR_USAGE, "the transaction has no name");
     stws_p_lock(c);
     stws_p_compose(&c->s, &frame, command_id);
     stws_p_add(&c->s, &frame, "transaction", transaction);
@@ -7412,7 +8301,7 @@ STOMP_WS_API int stws_abort(stws *c, const char *name) { return stws_p_transact(
 static int stws_p_is_flushed(const stws *c) {
     const stws_p_ring *outbox = &c->s.outbox;
     int sent = !stws_p_pending(&c->s.out) && !outbox->untaken && !c->s.subs.unsent && !c->write_error;
-    return sent && !stws_p_record_unconfirmed(outbox);
+    return sent && !c->s.unconfirmed;
 }
 
 /* When a flush has to give up: at the user's limit, or earlier when no receipt will come, as Spring's simple broker
@@ -7422,17 +8311,6 @@ static long long stws_p_flush_limit(const stws *c, long long until) {
     long long limit = oldest ? oldest->sent_us + stws_p_ms(c->o.receipt_timeout_ms) : STWS_P_NEVER;
     if (!oldest || !oldest->sent || !c->o.receipt_timeout_ms || c->s.broker != STWS_BROKER_SPRING) return until;
     return until == STWS_P_NEVER || limit < until ? limit : until;
-}
-
-/* Another thread drives: wait until it has flushed. Under the lock. */
-static int stws_p_flush_elsewhere(stws *c, long long until) {
-    unsigned losses = c->losses;
-    while (!stws_p_is_flushed(c)) {
-        if (STWS_P_LOAD(&c->state) == STWS_ENDED) return STWS_CLOSED;
-        if (!stws_p_await_driver(c, stws_p_flush_limit(c, until))) return STWS_ERR_TIMEOUT;
-    }
-    if (losses != c->losses && !c->o.confirm) return STWS_ERR_LOST;
-    return STWS_OK;
 }
 
 /* Write while the connection stands, and read no more than there is room for: the frames wait for stws_next. Inside a
@@ -7445,6 +8323,7 @@ static int stws_p_push_output(stws *c, int left) {
     if (!c->calling && c->held != STWS_P_HELD_BY_QUEUE && !c->has_kept) {
         stws_p_let_go(c);
         if (!c->held) {
+            c->s.message.epoch = 0;
             c->s.in.begin += c->s.taken;
             c->s.taken = 0;
             can_read = stws_p_input_room(&c->s.in) >= c->s.in.cap / 4;
@@ -7459,6 +8338,7 @@ static int stws_p_push_output(stws *c, int left) {
     if (moved || got) return STWS_OK;
     if (!can_read) c->s.last_in_us = c->now; /* we do not listen: silence means nothing */
     if (!c->calling && c->state == STWS_CONNECTED) stws_p_turn_timers(c);
+    if (!c->calling && c->renewing) stws_p_turn_renewing(c);
     if (c->state != STWS_CONNECTED) return c->error;
     n = stws_p_pollfds(c, polled, &now) - (c->wake[0] >= 0); /* an octet in the wake pipe stays until the next wait */
     if (n && !can_read) polled[0].events = stws_p_pending(&c->s.out) ? POLLOUT : 0;
@@ -7466,29 +8346,13 @@ static int stws_p_push_output(stws *c, int left) {
     return STWS_OK;
 }
 
-/* Drive, calling back; an event that no callback takes is kept for stws_next. */
-static int stws_p_drive_once(stws *c, int timeout_ms) {
-    int result;
-    if (c->has_kept) return STWS_ERR_STATE;
-    result = stws_next(c, &c->kept, timeout_ms);
-    if (result <= 0) return result;
-    if (c->o.on_event || (c->kept.type == STWS_EVENT_MESSAGE && c->o.on_message)) {
-        stws_event e = c->kept;
-        stws_p_dispatch(c, &e);
-        return STWS_OK;
-    }
-    if (c->kept.type == STWS_EVENT_CONNECTED || c->kept.type == STWS_EVENT_DISCONNECTED) return STWS_OK;
-    c->has_kept = 1;
-    return STWS_ERR_STATE;
-}
-static int stws_p_flush_here(stws *c, long long until) {
-    unsigned losses = c->losses;
+static int stws_p_flush_here(stws *c, long long until, unsigned losses) {
     long long limit;
-    int result, left, flushed, unconfirmed;
+    int result, left, flushed, unconfirmed, type;
     for (;;) {
         stws_p_lock(c);
         flushed = stws_p_is_flushed(c);
-        unconfirmed = stws_p_record_unconfirmed(&c->s.outbox) != NULL;
+        unconfirmed = c->s.unconfirmed != 0;
         limit = stws_p_flush_limit(c, until);
         stws_p_unlock(c);
         left = stws_p_until(c, limit);
@@ -7497,24 +8361,50 @@ static int stws_p_flush_here(stws *c, long long until) {
         if (left == 0 && limit != until)
             stws_p_say(c, STWS_ERR_TIMEOUT, "Spring's simple broker gives no receipts: do without option confirm");
         if (left == 0) return STWS_ERR_TIMEOUT;
+        if (stws_p_gives_way(c) || (c->has_kept && !stws_p_usually_drives(c))) return STWS_P_AGAIN;
         c->flushing = 1;
         if (c->state == STWS_CONNECTED && !unconfirmed && !c->write_error) result = stws_p_push_output(c, left);
         else if (c->calling) result = c->write_error ? c->write_error : STWS_P_CAST(int, STWS_ERR_STATE);
-        else result = stws_p_drive_once(c, left);
+        else result = stws_p_next_aside(c, left, &type);
         c->flushing = 0;
         if (result < 0) return result;
     }
 }
+
+/* While another thread drives, wait for what that brings about; while none does, flush. But an event that stws_next has
+   given to another thread, or has to give to it, must stay: then wait for its next call. */
+static int stws_p_flush_beside(stws *c, long long until) {
+    int result = STWS_P_AGAIN, kept = 0;
+    unsigned losses;
+    stws_p_lock(c);
+    losses = c->losses;
+    stws_p_watch(c, 1);
+    while (result == STWS_P_AGAIN) {
+        kept |= STWS_P_LOAD(&c->lent) && !stws_p_usually_drives(c);
+        if (!kept && !c->wanted && stws_p_try_take(c, STWS_P_FLUSHER)) {
+            stws_p_unlock(c);
+            result = stws_p_flush_here(c, until, losses);
+            kept = c->has_kept && result == STWS_P_AGAIN;
+            stws_p_let_others_drive(c);
+            stws_p_lock(c);
+            continue;
+        }
+        if (losses != c->losses && !c->o.confirm) result = STWS_ERR_LOST;
+        else if (stws_p_is_flushed(c)) result = STWS_OK;
+        else if (STWS_P_LOAD(&c->state) == STWS_ENDED) result = STWS_CLOSED;
+        else if (stws_p_until(c, stws_p_flush_limit(c, until)) == 0) result = STWS_ERR_TIMEOUT;
+        else stws_p_await_driver(c, kept ? stws_p_in(c, STWS_P_BLIND_MS) : stws_p_flush_limit(c, until));
+        kept = 0;
+    }
+    stws_p_watch(c, -1);
+    stws_p_unlock(c);
+    return result;
+}
 STOMP_WS_API int stws_flush(stws *c, int timeout_ms) {
     long long until;
-    int result = STWS_OK, mine;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     until = stws_p_in(c, timeout_ms);
-    stws_p_lock(c);
-    mine = stws_p_is_driver(c);
-    if (!mine) result = stws_p_flush_elsewhere(c, until);
-    stws_p_unlock(c);
-    return mine ? stws_p_flush_here(c, until) : result;
+    return stws_p_drives(c) ? stws_p_flush_here(c, until, c->losses) : stws_p_flush_beside(c, until);
 }
 
 /* ---- request and reply ---- */
@@ -7545,29 +8435,22 @@ static int stws_p_post_request(stws *c, const stws_outgoing *m, const stws_p_rep
 }
 
 static int stws_p_await_reply(stws *c, stws_p_reply *reply, const stws_subscription *implied, long long until) {
-    stws_event e;
+    int type;
     c->implied = implied;
     while (!reply->arrived) {
-        int left = stws_p_until(c, until), result = stws_next(c, &e, left);
-        if (result < 0 && !reply->arrived) return result;
-        if (result > 0) stws_p_dispatch(c, &e);
+        int left = stws_p_until(c, until), result = stws_p_next_aside(c, left, &type);
         if (reply->arrived) break;
+        if (result < 0) return result;
         if (result == 0 && left == 0) return STWS_ERR_TIMEOUT;
-        if (result > 0 && e.type == STWS_EVENT_ERROR) return STWS_ERR_BROKER;
+        if (type == STWS_EVENT_ERROR) return STWS_ERR_BROKER;
     }
     return reply->copy ? STWS_P_CAST(int, STWS_OK) : STWS_P_CAST(int, STWS_ERR_MEMORY);
 }
-STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_message **reply, int timeout_ms) {
+static int stws_p_request(stws *c, const stws_outgoing *message, stws_message **reply, long long until) {
     char to[48], correlation[STWS_P_ID_TEXT];
     stws_p_reply wanted = {to, correlation, NULL, 0};
     stws_subscription own = {NULL, NULL, NULL, NULL, 0, 0, 0, stws_p_take_reply, &wanted};
-    long long until;
-    int result = stws_p_undrivable(c), handle = 0, number;
-    if (result) return result;
-    if (!reply || !message || !stws_p_outgoing_valid(message)) return STWS_ERR_USAGE;
-    *reply = NULL;
-    until = stws_p_in(c, timeout_ms);
-    result = stws_connect(c, timeout_ms);
+    int result = stws_p_connect(c, until), handle = 0, number;
     if (result != STWS_OK) return result;
     stws_p_lock(c);
     number = stws_p_number_from(&c->s.next_receipt);
@@ -7588,6 +8471,18 @@ STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_messag
     *reply = wanted.copy;
     return result;
 }
+STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_message **reply, int timeout_ms) {
+    int result = stws_p_unusable(c);
+    if (reply) *reply = NULL;
+    if (result) return result;
+    if (!reply || !message || !stws_p_outgoing_valid(message))
+        return stws_p_refuse(c, STWS_ERR_USAGE, "stws_request: reply or message is NULL, or the message is not valid");
+    result = stws_p_take(c);
+    if (result != STWS_OK) return result;
+    result = stws_p_request(c, message, reply, stws_p_in(c, timeout_ms));
+    stws_p_let_others_drive(c);
+    return result;
+}
 
 /* ==== >>looking: state, errors, numbers ==== */
 STOMP_WS_API int stws_state(const stws *c) { return c ? STWS_P_LOAD(&c->state) : STWS_P_CAST(int, STWS_ENDED); }
@@ -7603,16 +8498,26 @@ STOMP_WS_API int stws_version(const stws *c) {
     return c ? STWS_P_LOAD(&c->s.version) : STWS_P_CAST(int, STWS_STOMP_NONE);
 }
 STOMP_WS_API int stws_error(const stws *c) { return c ? STWS_P_LOAD(&c->error) : STWS_P_CAST(int, STWS_ERR_MEMORY); }
-STOMP_WS_API const char *stws_error_text(const stws *c) { return c ? c->text : stws_result_text(STWS_ERR_MEMORY); }
+STOMP_WS_API const char *stws_error_text(const stws *c) {
+    if (!c) return stws_result_text(STWS_ERR_MEMORY);
+    if (stws_p_refusal.client == c) return stws_p_refusal.why;
+    if (c->broken || stws_p_usually_drives(c) || STWS_P_LOAD(&c->state) == STWS_ENDED) return c->text;
+    return stws_error(c) ? stws_result_text(stws_error(c)) : ""; /* the thread that drives may be writing it anew */
+}
 STOMP_WS_API int stws_http_status(const stws *c) { return c ? STWS_P_LOAD(&c->http_status) : 0; }
 STOMP_WS_API int stws_close_code(const stws *c) { return c ? STWS_P_LOAD(&c->close_code) : 0; }
 STOMP_WS_API void *stws_user(const stws *c) { return c ? c->o.user : NULL; }
 STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
+    int taken;
+    if (!out) return;
     memset(out, 0, sizeof *out);
     if (!c || c->broken) return;
     stws_p_lock(c);
-    if (c->shared_stats && stws_p_is_driver(c)) *c->shared_stats = c->s.stats;
+    taken = !stws_p_drives(c) && stws_p_try_take(c, STWS_P_WRITER);
+    if (c->shared_stats && (taken || stws_p_drives(c))) *c->shared_stats = c->s.stats;
     *out = c->shared_stats ? *c->shared_stats : c->s.stats;
+    if (taken) STWS_P_SWAP(&c->driver, 0);
+    if (taken && c->watchers) stws_p_signal(c);
     stws_p_unlock(c);
 }
 
@@ -7622,7 +8527,6 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 #undef STWS_P_AT
 #undef STWS_P_AVX2
 #undef STWS_P_CAST
-#undef STWS_P_DEFAULT
 #undef STWS_P_APART
 #undef STWS_P_HAS_PROXY
 #undef STWS_P_IS
@@ -7630,7 +8534,14 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 #undef STWS_P_LOAD
 #undef STWS_P_LOCK
 #undef STWS_P_LOOK_UP
+#undef STWS_P_CHOICE
+#undef STWS_P_COMING
+#undef STWS_P_COUNT
 #undef STWS_P_NEVER
+#undef STWS_P_NUMBER
+#undef STWS_P_PERCENT
+#undef STWS_P_SIZE
+#undef STWS_P_TIME
 #undef STWS_P_POINTER
 #undef STWS_P_RESULT_NAME
 #undef STWS_P_RESULT_NUMBER
@@ -7639,6 +8550,9 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 #undef STWS_P_SENT
 #undef STWS_P_SSE2
 #undef STWS_P_STORE
+#undef STWS_P_SWAP
+#undef STWS_P_TAKE
+#undef STWS_P_THREAD_LOCAL
 #undef STWS_P_TOPS
 #undef STWS_P_TWICE
 #undef STWS_P_UNLOCK

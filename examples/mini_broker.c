@@ -1,18 +1,44 @@
-/* mini_broker.c - a small STOMP-over-WebSocket broker on the loopback: for demos, tests, and to
-   learn from.
+/* mini_broker.c - a small STOMP-over-WebSocket broker on the loopback interface: for demos,
+   tests, and to learn from.
 
        mini_broker [--port N] [--bind 127.0.0.1|::1] [--base /notifications] [--files DIR]
                    [--heartbeat OUT,IN] [--login USER:PASS] [--quiet]
 
-   It shows the codecs of stomp_ws.h from the server's side, without the client. All above the
-   section "sockets" is a machine without network and clock: connection_open() makes a peer,
-   connection_feed() takes octets in, connection_output() and connection_written() give them out,
+   It shows the codecs of stomp_ws.h from the server's side, without the client. Everything above
+   the section "sockets" is a machine without network and clock: connection_open() makes a peer,
+   connection_feed() takes bytes in, connection_output() and connection_written() give bytes out,
    connection_input_ended() is the peer's end of file, broker_tick() tells the time, and
    broker_free() ends it all. A fuzz target defines MINI_BROKER_NO_MAIN, includes this file and
    needs no more than a zeroed struct broker with settings.base.
 
-   What a hostile peer can cost is bounded twice: every table and every wait has a limit, and all
-   memory comes out of one budget. There is no TLS and no check of Origin: loopback only. */
+   No peer can stop the others. Nobody waits for a slow reader: if too much waits for it, it
+   loses that, gets an ERROR "slow consumer" (except in the middle of a long frame) and is
+   closed. A queue gives its messages to the consumers that can take them. A limit is an ERROR,
+   or an answer of HTTP, to the peer that asks for more, and to no other one. All memory comes
+   out of one budget: when that is used up, the connection that holds the most is closed. The
+   cost of a frame does not grow with what others have, except for a SEND to a topic, which is
+   copied for each subscriber. The limits:
+
+     connections     1000, fewer if the limit of open files is lower; one more gets a 503
+     login           10 s from accept to the end of the request, and to CONNECT
+     HTTP            16384 bytes of a request's head, 16 MiB of a body, 16 MiB of a file;
+                     10 s to read an answer
+     frame           128 headers, 8192 bytes in a header line, 16 MiB of a body (1024 bytes
+                     before CONNECTED)
+     session         256 subscriptions; 32 transactions, of 1024 frames each and 16 MiB
+                     together; 16384 messages that wait for an ACK; names of 1023 bytes
+     slow consumer   64 MiB wait for it, or it reads less than 64 KiB in 5 s while more
+                     than 1 MiB wait for it
+     queue           65536 messages or 32 MiB, delivered ones without an ACK included
+     all queues      160 MiB; 65536 queues without a subscriber; those are deleted if
+                     nobody uses them for 60 minutes
+     topic           128 MiB for all copies of a message
+     memory          512 MiB; if they are used up, the connection that holds the most is
+                     closed, unless all hold less than 256 KiB
+
+   With --login, CONNECT has to give these credentials, and POST has to give them as
+   "Authorization: Basic". GET needs none: the files of --files are for everybody. There is no
+   TLS and no check of Origin, and so it binds to the loopback interface only. */
 
 #ifndef STOMP_WS_H
 #define STOMP_WS_IMPLEMENTATION
@@ -27,41 +53,62 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <search.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-/* ==== limits: octets, counts and milliseconds ==== */
+/* ==== limits: bytes, counts and milliseconds ==== */
 
 enum {
+    /* Memory. The queues leave enough for FAIR_SHARE of each connection, and for one largest frame
+       wherever it is copied to. */
     MEMORY_LIMIT = 512 << 20, /* everything together */
-    OUTPUT_LIMIT = 64 << 20,  /* waiting for one peer: beyond it, it is a slow consumer */
-    HIGH_WATER = 1 << 20,     /* from here on, who publishes has to wait */
-    READ_CHUNK = 64 << 10,    /* read at once, and kept by an idle buffer at most */
-    MAX_BODY = 32 << 20,
+    QUEUES_LIMIT = 160 << 20, /* all queues */
+    QUEUE_LIMIT = 32 << 20,   /* one queue, and the deliveries of it that are not acknowledged */
+    MAX_HELD = 65536,         /* messages of one queue, counted in the same way */
+    MAX_QUEUES = 65536,       /* queues without a subscriber */
+    FANOUT_LIMIT = 128 << 20, /* one message to all subscribers of a topic */
+    TURN_LIMIT = 4 << 20,     /* output for which one connection's input is handled in a turn */
+    /* One connection. */
+    FAIR_SHARE = 256 << 10,  /* a connection that holds no more is not closed to free memory */
+    OUTPUT_LIMIT = 64 << 20, /* bytes that wait for it: beyond them it is a slow consumer */
+    HIGH_WATER = 1 << 20,    /* with so many it gets nothing from queues, and is not read from */
+    READ_CHUNK = 64 << 10,   /* read at once, and kept by an idle buffer at most */
+    KEPT_LIMIT = 16 << 20,   /* its transactions and subscriptions */
+    MAX_SUBSCRIPTIONS = 256,
+    MAX_TRANSACTIONS = 32,
+    MAX_OPERATIONS = 1024, /* of one transaction */
+    MAX_UNACKED = 16384,
+    MAX_DELIVERIES = 6, /* of one message: the next NACK drops it */
+    /* One frame, request or file. */
+    MAX_BODY = 16 << 20,
     MAX_BODY_STRANGER = 1024, /* before CONNECTED */
     MAX_FILE = 16 << 20,
+    MAX_REQUEST = 16384, /* the head of a request */
     MAX_LINE = 8192,
-    MAX_NAME = 1024, /* a destination, a path */
     MAX_HEADERS = 128,
-    MAX_CONNECTIONS = 16384,
-    MAX_DESTINATIONS = 65536,
-    MAX_SUBSCRIPTIONS = 4096, /* per connection, as the next two */
-    MAX_UNACKED = 131072,
-    MAX_TRANSACTIONS = 32,
-    MAX_OPERATIONS = 65536, /* per transaction */
-    MAX_HELD = 65536,       /* per queue */
-    MAX_DELIVERIES = 6,     /* of one message: the next NACK drops it */
-    LOGIN_MS = 10000,       /* from accept to the request's end, or to CONNECTED */
-    CLOSE_MS = 2000,        /* for the peer's part in an ending */
-    STALL_MS = 5000,        /* over HIGH_WATER and nothing taken: a slow consumer */
-    RETRY_MS = 200,         /* until accept() is tried again */
-    PORT_TEXT = 16
+    MAX_NAME = 1024, /* a destination, a path, the id of a subscription, a transaction */
+    MAX_LOGIN = 256,
+    /* Sockets. With these numbers the usual limit of 1,024 open files is just enough. */
+    MAX_CONNECTIONS = 1000,
+    MAX_REFUSED = 16, /* beyond them, to be told so at the same time */
+    SPARE_FILES = 8,  /* standard streams, signals, the listener, a file that is served */
+    PORT_TEXT = 16,
+    /* Time. */
+    LOGIN_MS = 10000,   /* from accept to the request's end, and to CONNECT */
+    CLOSE_MS = 2000,    /* for the peer's part in an ending */
+    ANSWER_MS = 10000,  /* to read an answer of HTTP */
+    STALL_MS = 5000,    /* over HIGH_WATER, to read READ_CHUNK bytes: else it is a slow consumer */
+    QUEUE_MS = 3600000, /* a queue that nobody uses is deleted then */
+    RETRY_MS = 200      /* until accept() or poll() is tried again after it failed */
 };
 
 /* ==== the parts of the machine ==== */
@@ -80,9 +127,10 @@ enum phase {
 
 struct settings {
     const char *bind, *port;
-    const char *base;  /* "/notifications" */
-    const char *files; /* directory, or NULL */
-    const char *login; /* "USER:PASS", or NULL: everybody may in */
+    const char *base;   /* "/notifications" */
+    const char *files;  /* a directory, or NULL */
+    const char *login;  /* "USER:PASS", or NULL: everybody may come in */
+    size_t connections; /* 0: MAX_CONNECTIONS */
     long long beat_out, beat_in;
     int quiet;
 };
@@ -92,7 +140,18 @@ struct buffer {
     size_t start, len, cap;
 };
 
-/* One block. Topics share it among their subscribers; in a queue it is in one place at a time. */
+/* A list from which a member can leave without a search. A member begins with its struct link. */
+struct link {
+    struct link *before, *after;
+    struct line *line; /* NULL: it is in no line */
+};
+
+struct line {
+    struct link *first, *last;
+    size_t count;
+};
+
+/* One block. Topics share it among their subscribers. In a queue it is in one place at a time. */
 struct message {
     struct message *next;
     int references, deliveries;
@@ -102,37 +161,42 @@ struct message {
 };
 
 struct destination {
-    struct destination *next;
-    struct subscription *listeners;
-    struct message *first, *last; /* held, since nobody could take them yet */
-    size_t held;
-    size_t users; /* subscriptions that point here, listening or not */
+    struct link link;             /* in broker.idle, for a queue without a subscriber */
+    long long idle_since;         /* milliseconds */
+    struct line listeners;        /* topic: all subscriptions; queue: those that can take */
+    struct message *first, *last; /* held, because no consumer could take them yet */
+    size_t count, bytes;          /* of messages, held or delivered and not acknowledged */
+    size_t users;                 /* subscriptions that point here, listening or not */
     enum kind kind;
     const char *name; /* behind it */
 };
 
 struct subscription {
-    struct subscription *next;          /* of the connection */
-    struct subscription *next_listener; /* of the destination */
+    struct link link;          /* in destination.listeners or connection.parked */
+    struct subscription *next; /* of the connection */
     struct connection *connection;
     struct destination *destination;
     enum ack ack;
-    unsigned long long acknowledged; /* in client mode: nothing up to here waits for an ACK */
-    int implicit;                    /* made by a reply-to, not by SUBSCRIBE */
-    const char *id;                  /* behind it */
+    size_t oldest, newest; /* deliveries that wait for an ACK: see struct delivery */
+    int implicit;          /* made by a reply-to, not by SUBSCRIBE */
+    const char *id;        /* behind it */
 };
 
-/* A MESSAGE that waits for its ACK; without a subscription it is settled. In order of number. */
+/* A MESSAGE that waits for its ACK. It lies in a slot; slots are numbered from 1, and 0 is none.
+   The number of the slot is a part of the ack id, so that ACK finds it without a search. Those
+   of a subscription are linked, so that ACK in client mode and UNSUBSCRIBE meet no others. */
 struct delivery {
-    unsigned long long number;
+    unsigned long long number; /* of the MESSAGE; 0: the slot is free */
     struct subscription *subscription;
     struct message *message; /* NULL for topics, which never send it again */
+    size_t older, newer;     /* slots; in a free one, newer is the next free one */
 };
 
-/* What a transaction holds back: a message to publish, or a number to ACK or NACK. */
+/* A transaction keeps it for COMMIT: a message to publish, or a delivery to ACK or NACK. */
 struct operation {
     struct message *message;
     unsigned long long number;
+    size_t slot;
     int nack;
 };
 
@@ -150,6 +214,8 @@ struct connection {
     enum phase phase;
     const char *doom;             /* why broker_settle() shall end it */
     struct buffer in, stomp, out; /* from the peer; STOMP out of it; to the peer */
+    size_t begun;                 /* bytes at the front of out: the rest of a frame begun */
+    int mute;                     /* such a rest was dropped: nothing can be sent any more */
     stws_http http;
     stws_ws ws;
     stws_frame_state frames;
@@ -164,44 +230,84 @@ struct connection {
     struct subscription *subscriptions;
     struct transaction *transactions;
     size_t subscription_count, transaction_count;
-    struct buffer unacked;        /* of struct delivery */
+    size_t kept;                  /* bytes of both */
+    struct line parked;           /* subscriptions to queues, until it can take messages again */
+    struct buffer unacked;        /* slots of struct delivery */
+    size_t unacked_count, unused; /* slots in use; the first free one */
     unsigned long long delivered; /* number of the last MESSAGE */
-    int publishes, congested;
+    int congested;
 
     long long deadline; /* of the phase; 0: none */
-    long long last_in, last_out, progress, beat_out, beat_in;
+    long long last_in, last_out, beat_out, beat_in;
+    long long progress; /* when it was congested, or had read READ_CHUNK bytes since */
+    size_t read_since;  /* bytes, since then */
+    int unfinished;     /* its input waits for the next turn */
 };
-
-enum { BUCKETS = 1024 };
 
 struct broker {
     struct settings settings;
-    long long now; /* milliseconds, monotonic */
-    size_t memory;
+    long long now;         /* milliseconds, monotonic */
+    size_t memory, queued; /* bytes: everything; all queues */
     struct connection *connections;
-    size_t connection_count, destination_count, congested;
+    struct connection *busy; /* its frame or request is being handled, and so in use */
+    size_t connection_count, destination_count;
     unsigned long long sessions;
-    int doomed; /* somebody is */
-    struct destination *destinations[BUCKETS];
+    unsigned long long produced; /* bytes of output */
+    int doomed;                  /* some connection has a doom */
+    void *destinations;          /* a tree by name: see tsearch(3) */
+    struct line idle; /* queues without a subscriber, the one that was used last at the end */
 };
 
 static void log_line(const struct connection *c, const char *what, const char *why) {
     if (!c->broker->settings.quiet) fprintf(stderr, "session %llu %s%s\n", c->session, what, why);
 }
 
+static void leave(struct link *l) {
+    if (!l->line) return;
+    *(l->before ? &l->before->after : &l->line->first) = l->after;
+    *(l->after ? &l->after->before : &l->line->last) = l->before;
+    l->line->count--;
+    l->line = NULL;
+}
+
+/* Goes to the end of a line, out of the one that it is in. */
+static void join(struct line *line, struct link *l) {
+    leave(l);
+    l->before = line->last;
+    l->after = NULL;
+    *(line->last ? &line->last->after : &line->first) = l;
+    line->last = l;
+    line->count++;
+    l->line = line;
+}
+
+/* Ends the session later, when no loop over lists is running any more: see broker_settle(). */
+static void connection_doom(struct connection *c, const char *why) {
+    if (!c->doom) c->doom = why;
+    c->broker->doomed = 1;
+}
+
 /* ==== memory: one budget, and buffers ==== */
 
-/* What stands in front of each block; the other member only aligns. */
+/* It stands in front of each block. The other member only aligns. */
 union block {
     size_t size;
     long double alignment;
 };
 
-/* realloc within the budget: NULL, and nothing has changed, when there is no more. */
-static void *claim(struct broker *b, void *old, size_t size) {
+static size_t block_size(const void *data) {
+    return data ? ((const union block *)data - 1)->size : 0;
+}
+
+static int evict(struct broker *b, const struct connection *asker);
+
+/* Works like realloc, within the budget. If that is used up, another connection may be ended for
+   it, see evict(). Returns NULL if the asker gets none; then old has not changed. */
+static void *claim(struct broker *b, const struct connection *asker, void *old, size_t size) {
     union block *block = old ? (union block *)old - 1 : NULL, *moved;
-    size_t had = block ? block->size : 0;
-    if (size > had && size - had > MEMORY_LIMIT - b->memory) return NULL;
+    size_t had = block_size(old);
+    while (size > had && size - had > MEMORY_LIMIT - b->memory)
+        if (!evict(b, asker)) return NULL;
     moved = (union block *)realloc(block, sizeof *block + size);
     if (!moved) return NULL;
     moved->size = size;
@@ -216,9 +322,9 @@ static void give_back(struct broker *b, void *old) {
 }
 
 /* A zeroed struct of that size with a name behind it. */
-static void *claim_named(struct broker *b, size_t size, const char *name) {
+static void *claim_named(const struct connection *c, size_t size, const char *name) {
     size_t len = strlen(name) + 1;
-    char *p = (char *)claim(b, NULL, size + len);
+    char *p = (char *)claim(c->broker, c, NULL, size + len);
     if (!p) return NULL;
     memset(p, 0, size);
     memcpy(p + size, name, len);
@@ -229,9 +335,9 @@ static char *buffer_view(const struct buffer *f) {
     return f->data ? f->data + f->start : NULL;
 }
 
-/* Room for n octets behind the content, or NULL. The content moves down only into a free half, so
-   that an octet is moved a constant number of times, however the buffer is used. */
-static char *buffer_room(struct broker *b, struct buffer *f, size_t n) {
+/* Room for n bytes behind the content of a connection's buffer, or NULL. The content moves down
+   only into a free half, so that a byte is moved a constant number of times. */
+static char *buffer_room(const struct connection *c, struct buffer *f, size_t n) {
     size_t cap = f->cap ? f->cap : 512;
     char *data = f->data;
     if (f->start && f->start >= f->len && f->cap - f->start - f->len < n) {
@@ -239,15 +345,16 @@ static char *buffer_room(struct broker *b, struct buffer *f, size_t n) {
         f->start = 0;
     }
     while (cap - f->start - f->len < n) cap *= 2;
-    if (cap != f->cap) data = (char *)claim(b, f->data, cap);
+    if (cap != f->cap) data = (char *)claim(c->broker, c, f->data, cap);
     if (!data) return NULL;
     f->data = data;
     f->cap = cap;
     return f->data + f->start + f->len;
 }
 
-static int buffer_append(struct broker *b, struct buffer *f, const void *data, size_t len) {
-    char *room = buffer_room(b, f, len);
+static int buffer_append(const struct connection *c, struct buffer *f, const void *data,
+                         size_t len) {
+    char *room = buffer_room(c, f, len);
     if (!room) return 0;
     if (len) memcpy(room, data, len);
     f->len += len;
@@ -266,6 +373,46 @@ static void buffer_take(struct broker *b, struct buffer *f, size_t n) {
     if (f->len == 0 && f->cap > READ_CHUNK) buffer_free(b, f);
 }
 
+/* Drops the output that waits for the peer, except the rest of a frame that it has read a part
+   of. If this rest is long, it is dropped as well, and nothing more can be sent to the peer. */
+static void output_drop(struct connection *c) {
+    struct buffer *f = &c->out;
+    if (c->phase != PHASE_SESSION || c->begun > READ_CHUNK) {
+        buffer_free(c->broker, f);
+        c->begun = 0;
+        c->mute = 1;
+    } else if (f->cap > READ_CHUNK) {
+        char *data;
+        memmove(f->data, f->data + f->start, c->begun);
+        data = (char *)claim(c->broker, c, f->data, READ_CHUNK);
+        if (data) f->data = data;
+        f->start = 0;
+        f->len = c->begun;
+        f->cap = READ_CHUNK;
+    }
+}
+
+static size_t footprint(const struct connection *c) {
+    return c->in.cap + c->stomp.cap + c->out.cap + c->unacked.cap + c->kept;
+}
+
+/* Frees memory for the asker: the connection that holds the most is ended. Returns 0 if that is
+   the asker itself, or if no connection holds more than FAIR_SHARE. The connection whose frame
+   is being handled is left out, because its buffers are in use. */
+static int evict(struct broker *b, const struct connection *asker) {
+    struct connection *c, *largest = NULL;
+    for (c = b->connections; c; c = c->next)
+        if (!c->doom && (c == asker || c != b->busy) &&
+            (!largest || footprint(c) > footprint(largest)))
+            largest = c;
+    if (!largest || largest == asker || footprint(largest) <= FAIR_SHARE) return 0;
+    if (largest->phase != PHASE_SESSION) buffer_free(b, &largest->in);
+    buffer_free(b, &largest->stomp);
+    output_drop(largest);
+    connection_doom(largest, "the broker needs the memory that this session holds");
+    return 1;
+}
+
 static int starts_with(const char *text, const char *prefix) {
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
@@ -274,28 +421,25 @@ static int is_number(const char *text) {
     return *text && text[strspn(text, "0123456789")] == 0;
 }
 
-/* ==== output: octets for the peer ==== */
+/* ==== output: bytes for the peer ==== */
 
-/* Ends the session once nobody walks over lists any more: see broker_settle(). */
-static void connection_doom(struct connection *c, const char *why) {
-    if (!c->doom) c->doom = why;
-    c->broker->doomed = 1;
-}
-
-/* Who does not read is cut off here. What its ERROR has to say still goes out. */
+/* Room for n bytes of output, or NULL. A peer that does not read is cut off here. */
 static char *output_room(struct connection *c, size_t n) {
-    int is_full = c->out.len > OUTPUT_LIMIT && !c->doom;
-    char *room = is_full ? NULL : buffer_room(c->broker, &c->out, n);
-    if (!room) connection_doom(c, is_full ? "slow consumer" : "the broker has no memory left");
-    return room;
+    int is_slow = c->out.len > OUTPUT_LIMIT && !c->doom;
+    char *room = is_slow ? NULL : buffer_room(c, &c->out, n);
+    if (room || c->doom) return room;
+    output_drop(c);
+    connection_doom(c, is_slow ? "slow consumer" : "the broker has no memory left");
+    return NULL;
 }
 
 static void update_congestion(struct connection *c) {
     size_t mark = c->congested ? HIGH_WATER / 2 : HIGH_WATER;
-    int congested = c->phase == PHASE_SESSION && c->out.len > mark;
-    if (congested && !c->congested) c->broker->congested++;
-    if (!congested && c->congested) c->broker->congested--;
-    c->congested = congested;
+    if (!c->congested || c->read_since >= READ_CHUNK) {
+        c->progress = c->broker->now;
+        c->read_since = 0;
+    }
+    c->congested = c->phase == PHASE_SESSION && c->out.len > mark;
 }
 
 static void set_phase(struct connection *c, enum phase phase, long long wait_ms) {
@@ -305,8 +449,27 @@ static void set_phase(struct connection *c, enum phase phase, long long wait_ms)
 }
 
 static void output_added(struct connection *c, size_t n) {
-    if (c->out.len == 0) c->progress = c->broker->now;
     c->out.len += n;
+    c->broker->produced += n;
+    update_congestion(c);
+}
+
+/* The length of the WebSocket frame that begins there, one of ours: it has no key. */
+static size_t frame_size(const char *data) {
+    const unsigned char *at = (const unsigned char *)data;
+    size_t size = at[1] & 127u, bytes = size == 127 ? 8 : size == 126 ? 2 : 0, i;
+    if (bytes) size = 0;
+    for (i = 0; i < bytes; i++) size = size << 8 | at[2 + i];
+    return 2 + bytes + size;
+}
+
+static void output_left(struct connection *c, size_t n) {
+    while (c->phase == PHASE_SESSION && c->begun < n)
+        c->begun += frame_size(buffer_view(&c->out) + c->begun);
+    c->begun = c->begun > n ? c->begun - n : 0;
+    buffer_take(c->broker, &c->out, n);
+    c->last_out = c->broker->now;
+    c->read_since += n;
     update_congestion(c);
 }
 
@@ -325,7 +488,7 @@ static void put_websocket(struct connection *c, int opcode, const char *payload,
         put(c, frame, size);
 }
 
-/* One STOMP frame as one WebSocket message, built where it leaves from: as text if it can be. */
+/* One STOMP frame as one WebSocket message, built in the output buffer: as text if it is UTF-8. */
 static int put_frame(struct connection *c, const stws_frame *frame) {
     size_t size, framed, head;
     char *room;
@@ -350,7 +513,7 @@ static void set_header(stws_header *h, const char *name, const char *value) {
     h->value_len = strlen(value);
 }
 
-/* A frame from a flat list: name, value, ..., NULL. A header whose value is NULL stays away. */
+/* A frame from a flat list: name, value, ..., NULL. A header whose value is NULL is left out. */
 static int put_reply(struct connection *c, int command, const char *const *list, const char *body) {
     stws_header headers[4];
     stws_frame frame = {0};
@@ -373,14 +536,15 @@ static const char *copy_text(char **at, const char *text, size_t len) {
     return copy;
 }
 
-static struct message *message_new(struct broker *b, const char *destination, const char *body,
-                                   size_t body_len, const stws_header *headers, size_t count) {
+static struct message *message_new(const struct connection *c, const char *destination,
+                                   const char *body, size_t body_len, const stws_header *headers,
+                                   size_t count) {
     size_t head = sizeof(struct message) + count * sizeof *headers, i;
     size_t size = head + strlen(destination) + body_len + 2;
     struct message *m;
     char *at;
     for (i = 0; i < count; i++) size += headers[i].name_len + headers[i].value_len + 2;
-    m = (struct message *)claim(b, NULL, size);
+    m = (struct message *)claim(c->broker, c, NULL, size);
     if (!m) return NULL;
     memset(m, 0, head);
     m->headers = (stws_header *)(m + 1);
@@ -404,16 +568,16 @@ static void message_release(struct broker *b, struct message *m) {
 
 /* ==== destinations ==== */
 
-static struct destination **destination_bucket(struct broker *b, const char *name) {
-    unsigned long hash = 5381;
-    for (; *name; name++) hash = hash * 33 ^ (unsigned char)*name;
-    return &b->destinations[hash % BUCKETS];
+static int compare_destinations(const void *a, const void *b) {
+    return strcmp(((const struct destination *)a)->name, ((const struct destination *)b)->name);
 }
 
 static struct destination *destination_find(struct broker *b, const char *name) {
-    struct destination *d = *destination_bucket(b, name);
-    while (d && strcmp(d->name, name) != 0) d = d->next;
-    return d;
+    struct destination key, **found;
+    memset(&key, 0, sizeof key);
+    key.name = name;
+    found = (struct destination **)tfind(&key, &b->destinations, compare_destinations);
+    return found ? *found : NULL;
 }
 
 static enum kind kind_of(const char *name) {
@@ -421,17 +585,29 @@ static enum kind kind_of(const char *name) {
     return starts_with(name, "/reply-queue/") ? KIND_REPLY : KIND_TOPIC;
 }
 
-static struct destination *destination_make(struct broker *b, const char *name) {
-    struct destination *d = destination_find(b, name), **bucket = destination_bucket(b, name);
-    if (d || b->destination_count >= MAX_DESTINATIONS) return d;
-    d = (struct destination *)claim_named(b, sizeof *d, name);
+/* Returns the destination, a new one if need be. NULL: the memory does not suffice. */
+static struct destination *destination_make(const struct connection *c, const char *name) {
+    struct broker *b = c->broker;
+    struct destination *d = destination_find(b, name);
+    if (d) return d;
+    d = (struct destination *)claim_named(c, sizeof *d, name);
     if (!d) return NULL;
     d->name = (const char *)(d + 1);
     d->kind = kind_of(name);
-    d->next = *bucket;
-    *bucket = d;
+    if (!tsearch(d, &b->destinations, compare_destinations)) {
+        give_back(b, d);
+        return NULL;
+    }
     b->destination_count++;
     return d;
+}
+
+/* The message leaves the queue for good. It has counted there since publish(). */
+static void queue_releases(struct broker *b, struct destination *d, struct message *m) {
+    d->count--;
+    d->bytes -= block_size(m);
+    b->queued -= block_size(m);
+    message_release(b, m);
 }
 
 static void hold(struct destination *d, struct message *m, int in_front) {
@@ -439,49 +615,99 @@ static void hold(struct destination *d, struct message *m, int in_front) {
     if (!in_front && d->last) d->last->next = m;
     if (in_front || !d->first) d->first = m;
     if (!in_front || !m->next) d->last = m;
-    d->held++;
 }
 
 static struct message *unhold(struct destination *d) {
     struct message *m = d->first;
     d->first = m->next;
     if (!d->first) d->last = NULL;
-    d->held--;
     return m;
 }
 
-/* Destinations live as long as somebody uses them, or a queue holds something. */
-static void destination_tidy(struct broker *b, struct destination *d) {
-    struct destination **link = destination_bucket(b, d->name);
-    if (d->users || (d->held && d->kind == KIND_QUEUE)) return;
-    while (d->first) message_release(b, unhold(d));
-    while (*link != d) link = &(*link)->next;
-    *link = d->next;
+static void idle_leave(struct broker *b, struct destination *d) {
+    if (d->link.line) b->queued -= block_size(d);
+    leave(&d->link);
+}
+
+static void destination_free(struct broker *b, struct destination *d) {
+    while (d->first) queue_releases(b, d, unhold(d));
+    idle_leave(b, d);
+    tdelete(d, &b->destinations, compare_destinations);
     b->destination_count--;
     give_back(b, d);
 }
 
+/* A destination lives as long as it has a subscription. A queue that holds messages lives for
+   QUEUE_MS longer, unless all queues together are full. */
+static void destination_tidy(struct broker *b, struct destination *d) {
+    idle_leave(b, d);
+    if (d->users) return;
+    if (d->first && d->kind == KIND_QUEUE && b->queued + block_size(d) <= QUEUES_LIMIT) {
+        b->queued += block_size(d);
+        d->idle_since = b->now;
+        join(&b->idle, &d->link);
+    } else {
+        destination_free(b, d);
+    }
+}
+
 /* ==== deliveries: MESSAGE frames and their ACKs ==== */
 
-static struct delivery *unacked(const struct connection *c, size_t *count) {
-    *count = c->unacked.len / sizeof(struct delivery);
-    return (struct delivery *)(void *)buffer_view(&c->unacked);
+static struct delivery *slot(const struct connection *c, size_t number) {
+    return (struct delivery *)(void *)buffer_view(&c->unacked) + (number - 1);
 }
 
-static int unacked_is_full(const struct connection *c) {
-    return c->unacked.len >= MAX_UNACKED * sizeof(struct delivery);
+static size_t slot_count(const struct connection *c) {
+    return c->unacked.len / sizeof(struct delivery);
 }
 
-/* MESSAGE's own headers stand first, so that they count whatever the sender wrote. Where the STOMP
-   version cannot say one of the sender's (a line feed in 1.0, say), it goes without them. */
-static int put_message(struct subscription *s, const struct message *m, unsigned long long number) {
+/* Returns a slot for a delivery to s, as its newest one. 0: the memory does not suffice. */
+static size_t slot_take(struct subscription *s, const struct delivery *d) {
+    struct connection *c = s->connection;
+    size_t i = c->unused;
+    if (i)
+        c->unused = slot(c, i)->newer;
+    else if (buffer_append(c, &c->unacked, d, sizeof *d))
+        i = slot_count(c);
+    else
+        return 0;
+    *slot(c, i) = *d;
+    slot(c, i)->older = s->newest;
+    *(s->newest ? &slot(c, s->newest)->newer : &s->oldest) = i;
+    s->newest = i;
+    c->unacked_count++;
+    return i;
+}
+
+static void slot_give(struct connection *c, size_t i) {
+    struct delivery *d = slot(c, i);
+    struct subscription *s = d->subscription;
+    *(d->older ? &slot(c, d->older)->newer : &s->oldest) = d->newer;
+    *(d->newer ? &slot(c, d->newer)->older : &s->newest) = d->older;
+    memset(d, 0, sizeof *d);
+    d->newer = c->unused;
+    c->unused = i;
+    if (--c->unacked_count > 0) return;
+    c->unused = 0;
+    buffer_take(c->broker, &c->unacked, c->unacked.len);
+}
+
+/* Whether it can take messages of queues. */
+static int can_take(const struct connection *c) {
+    return !c->doom && !c->congested && c->unacked_count < MAX_UNACKED;
+}
+
+/* MESSAGE's own headers stand first, so that they count whatever the sender wrote. The sender's
+   headers are left out if this STOMP version cannot represent one (a line feed in 1.0, say). */
+static int put_message(struct subscription *s, const struct message *m, unsigned long long number,
+                       size_t i) {
     struct connection *c = s->connection;
     stws_header headers[6 + MAX_HEADERS];
     stws_frame frame = {0};
-    char id[48], length[24];
+    char id[72], length[24];
     size_t own = 0;
     int result;
-    snprintf(id, sizeof id, "%llu-%llu", c->session, number);
+    snprintf(id, sizeof id, i ? "%llu-%llu-%zu" : "%llu-%llu", c->session, number, i);
     snprintf(length, sizeof length, "%zu", m->body_len);
     if (s->id[0]) set_header(&headers[own++], "subscription", s->id);
     set_header(&headers[own++], "message-id", id);
@@ -501,71 +727,101 @@ static int put_message(struct subscription *s, const struct message *m, unsigned
     return put_frame(c, &frame);
 }
 
-/* Send m to one listener and, where it wants to acknowledge, remember it. 0: it did not go out. */
+/* Sends m to one subscription and, if it wants to acknowledge, remembers it. Returns 0 if the
+   message did not go out; then the connection is doomed. */
 static int deliver(struct subscription *s, struct message *m) {
     struct connection *c = s->connection;
     struct delivery d = {0};
+    size_t i = 0;
     int result;
-    if (s->ack && unacked_is_full(c)) connection_doom(c, "too many messages without ACK");
-    if (c->doom) return 0;
     d.number = c->delivered + 1;
     d.subscription = s;
     d.message = s->destination->kind == KIND_TOPIC ? NULL : m;
-    if (s->ack && !buffer_append(c->broker, &c->unacked, &d, sizeof d)) {
+    if (s->ack && c->unacked_count >= MAX_UNACKED)
+        connection_doom(c, "too many messages without ACK");
+    else if (s->ack && !c->doom && (i = slot_take(s, &d)) == 0)
         connection_doom(c, "the broker has no memory left");
-        return 0;
-    }
-    result = put_message(s, m, d.number);
-    if (result == STWS_ERR_FRAME_BUILD) connection_doom(c, "a MESSAGE that it cannot take");
-    if (result != STWS_OK && s->ack) c->unacked.len -= sizeof d;
+    if (c->doom) return 0;
+    result = put_message(s, m, d.number, i);
+    if (result == STWS_ERR_FRAME_BUILD)
+        connection_doom(c, "its STOMP version cannot represent a MESSAGE");
+    if (result != STWS_OK && i) slot_give(c, i);
     if (result != STWS_OK) return 0;
-    if (s->ack && d.message) m->references++;
     c->delivered++;
     return 1;
 }
 
-/* Whose turn it is in a queue: the first who can take a message goes to the end of the line. */
+/* The subscription whose turn it is in a queue, or NULL. Those that cannot take a message leave
+   the line until unpark(), so that they are not looked at again and again. */
 static struct subscription *next_listener(struct destination *d) {
-    struct subscription **link = &d->listeners, *s;
-    for (; (s = *link) != NULL; link = &s->next_listener)
-        if (!s->connection->doom && !s->connection->congested && !unacked_is_full(s->connection))
-            break;
-    if (!s) return NULL;
-    *link = s->next_listener;
-    s->next_listener = NULL;
-    while (*link) link = &(*link)->next_listener;
-    return *link = s;
+    struct subscription *s;
+    while ((s = (struct subscription *)(void *)d->listeners.first) != NULL) {
+        if (can_take(s->connection)) return s;
+        join(&s->connection->parked, &s->link);
+    }
+    return NULL;
 }
 
-/* Hand out what a queue holds, for as long as somebody can take it. */
+/* Hands out the messages that a queue holds, for as long as a consumer can take them. */
 static void pump(struct broker *b, struct destination *d) {
     struct subscription *s;
     while (d->first && (s = next_listener(d)) != NULL) {
         struct message *m = unhold(d);
         m->deliveries++;
-        if (deliver(s, m)) {
-            message_release(b, m);
-        } else {
+        if (!deliver(s, m)) {
             m->deliveries--;
             hold(d, m, 1);
+            continue;
         }
+        if (!s->ack) queue_releases(b, d, m);
+        join(&d->listeners, &s->link);
     }
 }
 
-/* Give m to who listens, or keep it for who will: NULL, or why not. The reference stays with the
-   caller. */
-static const char *publish(struct broker *b, struct message *m) {
-    struct destination *d = destination_find(b, m->destination);
+/* The connection may be able to take messages again. */
+static void unpark(struct connection *c) {
     struct subscription *s;
+    while ((s = (struct subscription *)(void *)c->parked.first) != NULL && can_take(c)) {
+        join(&s->destination->listeners, &s->link);
+        pump(c->broker, s->destination);
+    }
+}
+
+/* Why a queue (NULL: one that is yet to be made) cannot keep a message, or NULL if it can. */
+static const char *queue_limit(const struct broker *b, struct destination *d,
+                               const struct message *m) {
+    const struct subscription *s = d && !d->first ? next_listener(d) : NULL;
+    size_t size = block_size(m) + (d ? 0 : sizeof *d + strlen(m->destination) + 1);
+    if (s && s->ack == ACK_AUTO) return NULL; /* it does not stay */
+    if (!d && b->idle.count >= MAX_QUEUES) return "too many queues have no subscriber";
+    if (b->queued + size > QUEUES_LIMIT) return "all queues together are full";
+    if (d && (d->count >= MAX_HELD || d->bytes + block_size(m) > QUEUE_LIMIT))
+        return "the queue is full";
+    return NULL;
+}
+
+/* Gives m to the subscribers, or keeps it for those to come. Returns NULL, or why it cannot. The
+   reference stays with the caller, who publishes on behalf of c. */
+static const char *publish(const struct connection *c, struct message *m) {
+    struct broker *b = c->broker;
+    struct destination *d = destination_find(b, m->destination);
+    struct link *l;
+    const char *why;
     if (!d && kind_of(m->destination) != KIND_QUEUE) return NULL;
-    if (!d) d = destination_make(b, m->destination);
-    if (!d) return "there are too many destinations";
-    if (d->kind == KIND_TOPIC) {
-        for (s = d->listeners; s; s = s->next_listener) deliver(s, m);
+    if (d && d->kind == KIND_TOPIC) {
+        if (d->users && block_size(m) > FANOUT_LIMIT / d->users)
+            return "the message is too large for so many subscribers";
+        for (l = d->listeners.first; l; l = l->after) deliver((struct subscription *)(void *)l, m);
         return NULL;
     }
-    if (d->held >= MAX_HELD) return "the queue is full";
+    why = queue_limit(b, d, m);
+    if (!why && !d && (d = destination_make(c, m->destination)) == NULL)
+        why = "the broker has no memory left";
+    if (why) return why;
     m->references++;
+    d->count++;
+    d->bytes += block_size(m);
+    b->queued += block_size(m);
     hold(d, m, 0);
     pump(b, d);
     destination_tidy(b, d);
@@ -573,65 +829,32 @@ static const char *publish(struct broker *b, struct message *m) {
 }
 
 /* One delivery is over. Again: the message goes back to where it came from, first in line. */
-static void delivery_settle(struct broker *b, struct delivery *d, int again) {
-    if (d->message && again)
-        hold(d->subscription->destination, d->message, 1);
-    else
-        message_release(b, d->message);
-    d->message = NULL;
-    d->subscription = NULL;
+static void delivery_settle(struct connection *c, size_t i, int again) {
+    struct message *m = slot(c, i)->message;
+    struct destination *d = slot(c, i)->subscription->destination;
+    slot_give(c, i);
+    if (m && again)
+        hold(d, m, 1);
+    else if (m)
+        queue_releases(c->broker, d, m);
 }
 
-/* Settled deliveries at the front are done with; others wait there for those before them. */
-static void forget_settled(struct connection *c) {
-    size_t count, settled = 0;
-    const struct delivery *d = unacked(c, &count);
-    while (settled < count && !d[settled].subscription) settled++;
-    buffer_take(c->broker, &c->unacked, settled * sizeof *d);
-}
-
-/* Take back what s (NULL: anybody) has not acknowledged; the last first, for the old order. */
-static void take_back(struct connection *c, const struct subscription *s) {
-    size_t count;
-    struct delivery *d = unacked(c, &count);
-    while (count-- > 0)
-        if (d[count].subscription && (!s || d[count].subscription == s))
-            delivery_settle(c->broker, &d[count], 1);
-    forget_settled(c);
-}
-
-static struct delivery *delivery_find(const struct connection *c, unsigned long long number) {
-    size_t low = 0, high;
-    struct delivery *d = unacked(c, &high);
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (d[middle].number == number) return d[middle].subscription ? &d[middle] : NULL;
-        if (d[middle].number < number)
-            low = middle + 1;
-        else
-            high = middle;
+/* ACK or NACK, in client mode with all before it. It means nothing for a settled delivery. */
+static void acknowledge(struct connection *c, const struct operation *o) {
+    struct subscription *s;
+    size_t i = o->slot, older = 0;
+    if (i == 0 || i > slot_count(c) || slot(c, i)->number != o->number) return;
+    s = slot(c, i)->subscription;
+    for (; i; i = s->ack == ACK_INDIVIDUAL ? 0 : older) {
+        const struct message *m = slot(c, i)->message;
+        older = slot(c, i)->older;
+        delivery_settle(c, i, o->nack && m && m->deliveries < MAX_DELIVERIES);
     }
-    return NULL;
-}
-
-/* ACK or NACK, in client mode with all before it. For what is settled already it means nothing. */
-static void acknowledge(struct connection *c, unsigned long long number, int nack) {
-    struct delivery *d = delivery_find(c, number), *first;
-    struct subscription *s = d ? d->subscription : NULL;
-    size_t count;
-    if (!s) return;
-    first = unacked(c, &count);
-    for (;; d--) {
-        int again = nack && d->message && d->message->deliveries < MAX_DELIVERIES;
-        if (d->subscription == s) delivery_settle(c->broker, d, again);
-        if (s->ack == ACK_INDIVIDUAL || d == first || d[-1].number <= s->acknowledged) break;
-    }
-    if (s->ack != ACK_INDIVIDUAL) s->acknowledged = number;
-    forget_settled(c);
     pump(c->broker, s->destination);
+    unpark(c);
 }
 
-/* ==== sessions: what a connection owns, and how it ends ==== */
+/* ==== sessions: subscriptions, transactions, and the end ==== */
 
 static struct subscription *subscription_find(const struct connection *c, const char *id) {
     struct subscription *s = c->subscriptions;
@@ -645,43 +868,41 @@ static struct subscription *subscription_to(const struct connection *c, const ch
     return s;
 }
 
-static struct subscription *subscribe(struct connection *c, const char *name, const char *id,
-                                      enum ack ack) {
+/* Returns NULL, or why it cannot. */
+static const char *subscribe(struct connection *c, const char *name, const char *id, enum ack ack,
+                             int implicit) {
     struct broker *b = c->broker;
     struct destination *d;
     struct subscription *s;
-    if (c->subscription_count >= MAX_SUBSCRIPTIONS) return NULL;
-    d = destination_make(b, name);
-    s = d ? (struct subscription *)claim_named(b, sizeof *s, id) : NULL;
+    if (c->subscription_count >= MAX_SUBSCRIPTIONS) return "there are too many subscriptions";
+    d = destination_make(c, name);
+    s = d ? (struct subscription *)claim_named(c, sizeof *s, id) : NULL;
     if (d && !s) destination_tidy(b, d);
-    if (!s) return NULL;
+    if (!s) return "the broker has no memory left";
     s->id = (const char *)(s + 1);
     s->ack = ack;
+    s->implicit = implicit;
     s->connection = c;
     s->destination = d;
     s->next = c->subscriptions;
     c->subscriptions = s;
     c->subscription_count++;
-    s->next_listener = d->listeners;
-    d->listeners = s;
+    c->kept += block_size(s) + block_size(d);
+    join(&d->listeners, &s->link);
     d->users++;
+    idle_leave(b, d);
     pump(b, d);
-    return s;
+    return NULL;
 }
 
-/* From here on nothing is delivered to s. */
-static void stop_listening(struct subscription *s) {
-    struct subscription **link = &s->destination->listeners;
-    while (*link != s) link = &(*link)->next_listener;
-    *link = s->next_listener;
-}
-
+/* It is in no line any more, and has no deliveries. */
 static void subscription_free(struct connection *c, struct subscription *s) {
     struct destination *d = s->destination;
     struct subscription **link = &c->subscriptions;
     while (*link != s) link = &(*link)->next;
     *link = s->next;
     c->subscription_count--;
+    c->kept -= block_size(s) + block_size(d);
     give_back(c->broker, s);
     pump(c->broker, d);
     d->users--;
@@ -689,9 +910,10 @@ static void subscription_free(struct connection *c, struct subscription *s) {
 }
 
 static void unsubscribe(struct connection *c, struct subscription *s) {
-    stop_listening(s);
-    take_back(c, s);
+    leave(&s->link);
+    while (s->newest) delivery_settle(c, s->newest, 1); /* in this order the old one is kept */
     subscription_free(c, s);
+    unpark(c);
 }
 
 static struct transaction **transaction_find(struct connection *c, const char *name) {
@@ -704,24 +926,45 @@ static void transaction_free(struct connection *c, struct transaction **link) {
     struct transaction *t = *link;
     struct operation *o = (struct operation *)(void *)buffer_view(&t->operations);
     size_t count = t->operations.len / sizeof *o, i;
-    for (i = 0; i < count; i++) message_release(c->broker, o[i].message);
+    for (i = 0; i < count; i++) {
+        c->kept -= sizeof *o + block_size(o[i].message);
+        message_release(c->broker, o[i].message);
+    }
     *link = t->next;
     c->transaction_count--;
+    c->kept -= block_size(t);
     buffer_free(c->broker, &t->operations);
     give_back(c->broker, t);
 }
 
-/* The session is over, whatever ended it: others may have what it did not acknowledge. */
-static void session_end(struct connection *c) {
-    struct subscription *s;
-    for (s = c->subscriptions; s; s = s->next) stop_listening(s);
-    take_back(c, NULL);
-    while (c->subscriptions) subscription_free(c, c->subscriptions);
-    while (c->transactions) transaction_free(c, &c->transactions);
+static int compare_deliveries(const void *a, const void *b) {
+    unsigned long long x = ((const struct delivery *)a)->number;
+    unsigned long long y = ((const struct delivery *)b)->number;
+    return x < y ? -1 : x > y;
+}
+
+/* Takes back all messages that are not acknowledged, the newest first. Uses no slot afterwards. */
+static void take_back_all(struct connection *c) {
+    size_t i = slot_count(c);
+    if (i) qsort(slot(c, 1), i, sizeof(struct delivery), compare_deliveries);
+    for (; i > 0 && slot(c, i)->number; i--) {
+        const struct delivery *d = slot(c, i);
+        if (d->message) hold(d->subscription->destination, d->message, 1);
+    }
+    c->unacked_count = c->unused = 0;
     buffer_free(c->broker, &c->unacked);
 }
 
-/* Close the WebSocket. Next is PHASE_CLOSING, or PHASE_DRAIN when no answer is to be expected. */
+/* The session is over. Messages that it did not acknowledge go to others. */
+static void session_end(struct connection *c) {
+    struct subscription *s;
+    for (s = c->subscriptions; s; s = s->next) leave(&s->link);
+    take_back_all(c);
+    while (c->subscriptions) subscription_free(c, c->subscriptions);
+    while (c->transactions) transaction_free(c, &c->transactions);
+}
+
+/* Closes the WebSocket. Next is PHASE_CLOSING, or PHASE_DRAIN if no answer is to be expected. */
 static void session_close(struct connection *c, int code, const char *why, enum phase next) {
     char payload[125];
     set_phase(c, next, CLOSE_MS);
@@ -745,7 +988,7 @@ static int negotiate(const char *list) {
     return best;
 }
 
-/* ERROR and the end. Who asked for a version that we do not speak is told which we do. */
+/* ERROR and the end. A peer that asked for a version that we do not speak is told which we do. */
 static void refuse(struct connection *c, const stws_frame *cause, const char *why) {
     const char *list[9] = {"message", why, "content-type", "text/plain"};
     char body[256];
@@ -760,22 +1003,30 @@ static void refuse(struct connection *c, const stws_frame *cause, const char *wh
         list[n++] = stws_frame_header(cause, "receipt");
     }
     if (put_reply(c, STWS_COMMAND_ERROR, list, body) == STWS_ERR_FRAME_BUILD) {
-        list[4] = NULL; /* a receipt that cannot be said */
+        list[4] = NULL; /* a receipt that cannot be represented */
         put_reply(c, STWS_COMMAND_ERROR, list, body);
     }
     session_close(c, 1002, why, PHASE_CLOSING);
 }
 
-/* End those who were doomed meanwhile. Others get their messages, which may doom others again. */
+/* The peer is lost, or must not be told anything more. */
+static void session_lost(struct connection *c) {
+    set_phase(c, PHASE_GONE, 0);
+    session_end(c);
+}
+
+/* Ends the doomed connections. Others get their messages, which may doom further ones. */
 static void broker_settle(struct broker *b) {
     struct connection *c;
     while (b->doomed) {
         b->doomed = 0;
         for (c = b->connections; c; c = c->next) {
-            if (c->doom && c->phase == PHASE_SESSION)
+            if (c->doom && c->phase == PHASE_SESSION && !c->mute)
                 refuse(c, NULL, c->doom);
-            else if (c->doom)
-                set_phase(c, PHASE_GONE, 0);
+            else if (c->doom) {
+                log_line(c, "lost: ", c->doom);
+                session_lost(c);
+            }
             c->doom = NULL;
         }
     }
@@ -810,15 +1061,28 @@ static int parse_pair(const char *text, long long *first, long long *second) {
            *second <= INT_MAX;
 }
 
-static int may_log_in(const struct settings *settings, const stws_frame *f) {
-    const char *login = stws_frame_header(f, "login"), *passcode = stws_frame_header(f, "passcode");
-    size_t len = settings->login ? strcspn(settings->login, ":") : 0;
-    if (!settings->login) return 1;
-    return login && passcode && strlen(login) == len && strncmp(login, settings->login, len) == 0 &&
-           strcmp(passcode, settings->login + len + 1) == 0;
+/* Compares with a secret. The time that it takes depends only on the length of the given text. */
+static int is_secret(const char *given, const char *secret, size_t len) {
+    size_t given_len = strlen(given), i;
+    int differs = given_len != len;
+    for (i = 0; i < given_len; i++) differs |= given[i] ^ secret[len ? i % len : 0];
+    return !differs;
 }
 
-/* STOMP 1.2, "Heart-beating": the slower of what one can and the other wants; 0 means none. */
+static int may_connect(const struct settings *settings, const stws_frame *f) {
+    const char *login = stws_frame_header(f, "login"), *passcode = stws_frame_header(f, "passcode");
+    const char *user = settings->login, *secret;
+    int is_user, is_right;
+    if (!user) return 1;
+    if (!login || !passcode) return 0;
+    secret = strchr(user, ':') + 1;
+    is_user = is_secret(login, user, (size_t)(secret - 1 - user));
+    is_right = is_secret(passcode, secret, strlen(secret));
+    return is_user && is_right;
+}
+
+/* STOMP 1.2, "Heart-beating": the longer one of the interval that one side can send in and the
+   interval that the other side wants. 0 means no heart-beats. */
 static long long beat_interval(long long can, long long wants) {
     if (!can || !wants) return 0;
     return can > wants ? can : wants;
@@ -843,7 +1107,7 @@ static const char *on_connect(struct connection *c, const stws_frame *f) {
     int version = negotiate(stws_frame_header(f, "accept-version"));
     if (c->version != STWS_STOMP_NONE) return "the session is connected already";
     if (version == STWS_STOMP_NONE) return "no version in common, here are 1.0, 1.1 and 1.2";
-    if (!may_log_in(settings, f)) return "access refused, login or passcode is wrong";
+    if (!may_connect(settings, f)) return "access refused, login or passcode is wrong";
     if (beat && !parse_pair(beat, &can, &wants)) return "heart-beat is not two numbers";
     c->version = c->frames.version = version;
     c->frames.max_body = MAX_BODY;
@@ -866,21 +1130,14 @@ static int is_passed_on(const char *name) {
     return 1;
 }
 
-/* A reply-to:/temp-queue/x becomes a name that others can send to. Who asks need not listen there
-   by itself: it is made to, under the id /temp-queue/x. */
+/* A reply-to:/temp-queue/x becomes a name that others can send to. If the session is not
+   subscribed to it, it gets a subscription whose id is /temp-queue/x. */
 static const char *make_reply_to(struct connection *c, stws_header *h) {
     char name[MAX_NAME];
-    struct subscription *s;
     const char *why = resolve(c, h->value, name);
-    if (why) return why;
-    s = subscription_to(c, name);
-    if (!s) {
-        s = subscribe(c, name, h->value, ACK_AUTO);
-        if (!s) return "there are too many subscriptions";
-        s->implicit = 1;
-    }
-    set_header(h, "reply-to", s->destination->name);
-    return NULL;
+    if (!why && !subscription_to(c, name)) why = subscribe(c, name, h->value, ACK_AUTO, 1);
+    if (!why) set_header(h, "reply-to", subscription_to(c, name)->destination->name);
+    return why;
 }
 
 static const char *message_from(struct connection *c, const stws_frame *f, struct message **m) {
@@ -897,23 +1154,31 @@ static const char *message_from(struct connection *c, const stws_frame *f, struc
             why = make_reply_to(c, h);
     }
     if (why) return why;
-    *m = message_new(c->broker, name, f->body, f->body_len, headers, count);
+    *m = message_new(c, name, f->body, f->body_len, headers, count);
     return *m ? NULL : "the broker has no memory left";
 }
 
-/* Do it now or, when the frame names a transaction, at its COMMIT. o's message is given away. */
-static const char *perform(struct connection *c, const stws_frame *f, struct operation *o) {
-    const char *name = stws_frame_header(f, "transaction"), *why = NULL;
+static const char *perform(struct connection *c, const struct operation *o) {
+    if (o->message) return publish(c, o->message);
+    acknowledge(c, o);
+    return NULL;
+}
+
+/* Does it now or, if the frame names a transaction, at its COMMIT. o's message is given away. */
+static const char *perform_or_postpone(struct connection *c, const stws_frame *f,
+                                       const struct operation *o) {
+    const char *name = stws_frame_header(f, "transaction"), *why = "no such transaction";
     struct transaction *t = name ? *transaction_find(c, name) : NULL;
-    if (t && t->operations.len < MAX_OPERATIONS * sizeof *o &&
-        buffer_append(c->broker, &t->operations, o, sizeof *o))
+    size_t size = sizeof *o + block_size(o->message);
+    if (t && t->operations.len < MAX_OPERATIONS * sizeof *o && c->kept + size <= KEPT_LIMIT &&
+        buffer_append(c, &t->operations, o, sizeof *o)) {
+        c->kept += size;
         return NULL;
-    if (name)
-        why = t ? "the transaction is too large" : "no such transaction";
-    else if (o->message)
-        why = publish(c->broker, o->message);
-    else
-        acknowledge(c, o->number, o->nack);
+    }
+    if (t)
+        why = "the transactions of the session hold too much";
+    else if (!name)
+        why = perform(c, o);
     message_release(c->broker, o->message);
     return why;
 }
@@ -921,8 +1186,7 @@ static const char *perform(struct connection *c, const stws_frame *f, struct ope
 static const char *on_send(struct connection *c, const stws_frame *f) {
     struct operation o = {0};
     const char *why = message_from(c, f, &o.message);
-    c->publishes = 1;
-    return why ? why : perform(c, f, &o);
+    return why ? why : perform_or_postpone(c, f, &o);
 }
 
 static int parse_ack(const char *mode, int version, enum ack *ack) {
@@ -942,13 +1206,14 @@ static const char *on_subscribe(struct connection *c, const stws_frame *f) {
     struct subscription *implicit;
     enum ack ack;
     if (why) return why;
-    if (starts_with(destination, "/reply-queue/")) return "replies are for who asked";
-    if (!parse_ack(stws_frame_header(f, "ack"), c->version, &ack)) return "ack is no mode there is";
+    if (starts_with(destination, "/reply-queue/")) return "replies are for the session that asked";
+    if (!parse_ack(stws_frame_header(f, "ack"), c->version, &ack)) return "ack is an unknown mode";
     if (!id && c->version != STWS_STOMP_10) return "there is no id";
+    if (id && strlen(id) >= MAX_NAME) return "the id is too long";
     implicit = subscription_find(c, destination);
     if (implicit && implicit->implicit) unsubscribe(c, implicit);
     if (id && subscription_find(c, id)) return "the id is in use";
-    return subscribe(c, name, id ? id : "", ack) ? NULL : "there are too many subscriptions";
+    return subscribe(c, name, id ? id : "", ack, 0);
 }
 
 /* STOMP 1.0 may name the destination instead. */
@@ -963,39 +1228,43 @@ static const char *on_unsubscribe(struct connection *c, const stws_frame *f) {
     return NULL;
 }
 
-/* Our message-ids and ack ids are "session-number"; 0 is none of ours. */
-static unsigned long long delivery_number(const struct connection *c, const char *id) {
-    char prefix[24];
+/* Our message-ids and ack ids are "session-number", with "-slot" if the message waits for an
+   ACK. Returns 0 for an id that no message of this session has had. */
+static int parse_id(const struct connection *c, const char *id, struct operation *o) {
+    char prefix[24], *end;
     snprintf(prefix, sizeof prefix, "%llu-", c->session);
-    if (!starts_with(id, prefix) || !is_number(id + strlen(prefix))) return 0;
-    return strtoull(id + strlen(prefix), NULL, 10);
+    if (!starts_with(id, prefix) || !strchr("123456789", id[strlen(prefix)])) return 0;
+    o->number = strtoull(id + strlen(prefix), &end, 10);
+    if (*end == '-' && is_number(end + 1)) o->slot = strtoul(end + 1, &end, 10);
+    return o->number > 0 && o->number <= c->delivered && *end == 0;
 }
 
 static const char *on_ack(struct connection *c, const stws_frame *f) {
     const char *id = stws_frame_header(f, c->version == STWS_STOMP_12 ? "id" : "message-id");
     struct operation o = {0};
     o.nack = f->command_id == STWS_COMMAND_NACK;
-    if (o.nack && c->version == STWS_STOMP_10) return "STOMP 1.0 knows no NACK";
+    if (o.nack && c->version == STWS_STOMP_10) return "STOMP 1.0 has no NACK";
     if (!id) return c->version == STWS_STOMP_12 ? "there is no id" : "there is no message-id";
     if (c->version == STWS_STOMP_11 && !stws_frame_header(f, "subscription"))
         return "there is no subscription";
-    o.number = delivery_number(c, id);
-    if (o.number == 0 || o.number > c->delivered) return "no such message was delivered";
-    return perform(c, f, &o);
+    if (!parse_id(c, id, &o)) return "no such message was delivered";
+    return perform_or_postpone(c, f, &o);
 }
 
 static const char *on_begin(struct connection *c, const stws_frame *f) {
     const char *name = stws_frame_header(f, "transaction");
     struct transaction *t;
     if (!name) return "there is no transaction";
+    if (strlen(name) >= MAX_NAME) return "the transaction's name is too long";
     if (*transaction_find(c, name)) return "the transaction has begun already";
     if (c->transaction_count >= MAX_TRANSACTIONS) return "there are too many transactions";
-    t = (struct transaction *)claim_named(c->broker, sizeof *t, name);
+    t = (struct transaction *)claim_named(c, sizeof *t, name);
     if (!t) return "the broker has no memory left";
     t->name = (const char *)(t + 1);
     t->next = c->transactions;
     c->transactions = t;
     c->transaction_count++;
+    c->kept += block_size(t);
     return NULL;
 }
 
@@ -1008,12 +1277,7 @@ static const char *on_commit_or_abort(struct connection *c, const stws_frame *f)
     if (!*link) return "no such transaction";
     o = (struct operation *)(void *)buffer_view(&(*link)->operations);
     count = f->command_id == STWS_COMMAND_ABORT ? 0 : (*link)->operations.len / sizeof *o;
-    for (i = 0; i < count && !why; i++) {
-        if (o[i].message)
-            why = publish(c->broker, o[i].message);
-        else
-            acknowledge(c, o[i].number, o[i].nack);
-    }
+    for (i = 0; i < count && !why; i++) why = perform(c, &o[i]);
     transaction_free(c, link);
     return why;
 }
@@ -1023,7 +1287,7 @@ static void put_receipt(struct connection *c, const stws_frame *f) {
     if (!list[1] || f->command_id == STWS_COMMAND_CONNECT || f->command_id == STWS_COMMAND_STOMP)
         return;
     if (put_reply(c, STWS_COMMAND_RECEIPT, list, "") == STWS_ERR_FRAME_BUILD)
-        connection_doom(c, "a RECEIPT that cannot be said");
+        connection_doom(c, "its STOMP version cannot represent the RECEIPT");
 }
 
 static const char *on_disconnect(struct connection *c, const stws_frame *f) {
@@ -1062,7 +1326,7 @@ static void on_frame(struct connection *c, const stws_frame *f) {
 
 /* ==== the WebSocket: pieces of messages in, STOMP frames out of them ==== */
 
-/* The peer's close frame: answer it, unless it is the answer to ours. Nothing comes behind it. */
+/* The peer's close frame: answer it, unless it is the answer to ours. Nothing comes after it. */
 static void on_close(struct connection *c, int code) {
     c->input_ended = 1;
     if (c->phase == PHASE_SESSION)
@@ -1071,7 +1335,7 @@ static void on_close(struct connection *c, int code) {
         set_phase(c, PHASE_DRAIN, CLOSE_MS);
 }
 
-/* To STOMP, text and binary messages are one stream of octets, whatever pieces they come in. */
+/* To STOMP, text and binary messages are one stream of bytes, whatever pieces they come in. */
 static void on_piece(struct connection *c, const stws_ws_event *event) {
     if (event->opcode == STWS_WS_CLOSE)
         on_close(c, event->close_code);
@@ -1079,7 +1343,7 @@ static void on_piece(struct connection *c, const stws_ws_event *event) {
         return;
     else if (event->opcode == STWS_WS_PING)
         put_websocket(c, STWS_WS_PONG, event->data, event->len);
-    else if (!buffer_append(c->broker, &c->stomp, event->data, event->len))
+    else if (!buffer_append(c, &c->stomp, event->data, event->len))
         connection_doom(c, "the broker has no memory left");
 }
 
@@ -1110,8 +1374,9 @@ static int step_websocket(struct connection *c) {
     return result != STWS_MORE;
 }
 
-/* ==== HTTP: what else is asked for on the same port ==== */
+/* ==== HTTP: the other requests on the same port ==== */
 
+/* The status may have header lines behind it. */
 static void http_reply(struct connection *c, const char *status, const char *type, const void *body,
                        size_t len) {
     char head[320];
@@ -1124,16 +1389,40 @@ static void http_reply(struct connection *c, const char *status, const char *typ
     if (type[0]) put(c, head, (size_t)n);
     put(c, "\r\n", 2);
     if (!c->head_only) put(c, body, len);
-    set_phase(c, PHASE_DRAIN, CLOSE_MS);
+    set_phase(c, PHASE_DRAIN, ANSWER_MS);
 }
 
-static void http_fail(struct connection *c, const char *status) {
-    char body[64];
-    snprintf(body, sizeof body, "%s\n", status);
-    http_reply(c, status, "text/plain", body, strlen(body));
+static void http_fail(struct connection *c, const char *status, const char *why) {
+    char body[128];
+    int n = snprintf(body, sizeof body, "%.*s%s%s\n", (int)strcspn(status, "\r"), status,
+                     why ? ": " : "", why ? why : "");
+    http_reply(c, status, "text/plain", body, (size_t)n);
 }
 
-/* %XX decoded: 0 when it is none, hides a NUL, or does not fit. */
+/* RFC 4648, section 4. out has room for 4 characters for each 3 bytes begun, and for a NUL. */
+static void base64(const char *text, char *out) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (; *text; text += strnlen(text, 3), out += 4) {
+        size_t n = strnlen(text, 3), i;
+        unsigned long bits = 0;
+        for (i = 0; i < 3; i++) bits = bits << 8 | (i < n ? (unsigned char)text[i] : 0u);
+        for (i = 0; i < 4; i++) out[i] = i <= n ? digits[bits >> (18 - 6 * i) & 63] : '=';
+    }
+    *out = 0;
+}
+
+/* Whether the request has the credentials of --login, if there are any (RFC 7617). */
+static int may_post(const struct connection *c) {
+    const char *login = c->broker->settings.login;
+    const char *given = stws_http_header(&c->http, "Authorization");
+    char wanted[MAX_LOGIN / 3 * 4 + 5];
+    if (!login) return 1;
+    if (!given || strncasecmp(given, "Basic ", 6) != 0) return 0;
+    base64(login, wanted);
+    return is_secret(given + 6 + strspn(given + 6, " "), wanted, strlen(wanted));
+}
+
+/* Decodes %XX. Returns 0 if it is malformed, stands for a NUL, or does not fit. */
 static int percent_decode(const char *text, size_t len, char *out, size_t cap) {
     size_t i, n = 0;
     for (i = 0; i < len && n + 1 < cap; i++) {
@@ -1150,8 +1439,8 @@ static int percent_decode(const char *text, size_t len, char *out, size_t cap) {
     return i == len;
 }
 
-/* Open a file below dir. Each step is opened by itself and no link is followed, so that no path
-   leads outside; names that begin with a dot are nobody's business. */
+/* Opens a file below dir. Each step is opened by itself and no link is followed, so that no path
+   leads outside. Names that begin with a dot are not served. */
 static int open_below(const char *dir, const char *path) {
     int at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), next = -1, is_last = 0;
     char name[256];
@@ -1187,20 +1476,20 @@ static const char *content_type(const char *path) {
 }
 
 /* The whole file in one block, or NULL. */
-static char *read_file(struct broker *b, int fd, size_t *size) {
+static char *read_file(const struct connection *c, int fd, size_t *size) {
     struct stat info;
     size_t len = 0;
     ssize_t n = 1;
     char *data;
     if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode) || info.st_size > MAX_FILE) return NULL;
     *size = (size_t)info.st_size;
-    data = (char *)claim(b, NULL, *size + 1);
+    data = (char *)claim(c->broker, c, NULL, *size + 1);
     while (data && len < *size && n > 0) {
         n = read(fd, data + len, *size - len);
         if (n > 0) len += (size_t)n;
     }
     if (len == *size) return data;
-    give_back(b, data);
+    give_back(c->broker, data);
     return NULL;
 }
 
@@ -1211,12 +1500,12 @@ static void serve_file(struct connection *c, const char *path) {
     int fd;
     if (strcmp(path, "/") == 0) path = "/index.html";
     fd = dir ? open_below(dir, path) : -1;
-    if (fd >= 0) data = read_file(c->broker, fd, &size);
+    if (fd >= 0) data = read_file(c, fd, &size);
     if (fd >= 0) close(fd);
     if (data)
         http_reply(c, "200 OK", content_type(path), data, size);
     else
-        http_fail(c, "404 Not Found");
+        http_fail(c, "404 Not Found", NULL);
     give_back(c->broker, data);
 }
 
@@ -1226,23 +1515,23 @@ static void open_websocket(struct connection *c) {
     int result = stws_handshake_answer(answer, sizeof answer, &c->http,
                                        "v12.stomp,v11.stomp,v10.stomp", &size);
     if (result != STWS_ERR_SPACE) put(c, answer, size);
+    c->begun = c->out.len; /* as a frame would be */
     if (result == STWS_OK)
         c->phase = PHASE_SESSION; /* the deadline stays: it is CONNECT's now */
     else
         set_phase(c, PHASE_DRAIN, CLOSE_MS);
 }
 
-/* Spring's SockJS endpoint in small: what a client meets that forgot the final /websocket. */
+/* A small version of Spring's SockJS endpoint, for clients whose URL lacks the /websocket. */
 static void on_get(struct connection *c, const char *path) {
     static const char welcome[] = "Welcome to SockJS!\n";
     static const char info[] = "{\"websocket\":true,\"origins\":[\"*:*\"],\"cookie_needed\":false,"
                                "\"entropy\":4}\n";
     const char *base = c->broker->settings.base;
     const char *rest = starts_with(path, base) ? path + strlen(base) : "/";
-    int is_info = strcmp(rest, "/info") == 0;
     if (strcmp(rest, "/websocket") == 0)
         open_websocket(c);
-    else if (is_info)
+    else if (strcmp(rest, "/info") == 0)
         http_reply(c, "200 OK", "application/json", info, strlen(info));
     else if (*rest)
         serve_file(c, path);
@@ -1263,13 +1552,15 @@ static int query_value(const char *query, const char *name, char *out, size_t ca
     return 0;
 }
 
-/* POST /publish?destination=/topic/x: sent when the body is there, see step_post(). */
+/* POST /publish?destination=/topic/x: it is published when its body is there, see step_post(). */
 static void on_post(struct connection *c, const char *path, const char *query) {
     const char *length = stws_http_header(&c->http, "Content-Length");
     const char *type = stws_http_header(&c->http, "Content-Type"), *fault = NULL;
     char name[MAX_NAME];
     if (strcmp(path, "/publish") != 0)
         fault = "404 Not Found";
+    else if (!may_post(c))
+        fault = "401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"mini_broker\"";
     else if (!query_value(query, "destination", c->post_destination, MAX_NAME) ||
              resolve(c, c->post_destination, name))
         fault = "400 Bad Request";
@@ -1278,7 +1569,7 @@ static void on_post(struct connection *c, const char *path, const char *query) {
     else if (strlen(length) > 9 || strtoul(length, NULL, 10) > MAX_BODY)
         fault = "413 Content Too Large";
     if (fault) {
-        http_fail(c, fault);
+        http_fail(c, fault, NULL);
         return;
     }
     c->post_len = strtoul(length, NULL, 10);
@@ -1291,14 +1582,16 @@ static int step_post(struct connection *c) {
     char name[MAX_NAME];
     stws_header type;
     struct message *m;
+    const char *why = "the broker has no memory left";
     if (c->in.len < c->post_len) return 0;
     resolve(c, c->post_destination, name);
     set_header(&type, "content-type", c->post_type);
-    m = message_new(c->broker, name, buffer_view(&c->in), c->post_len, &type, 1);
-    if (m && !publish(c->broker, m))
-        http_reply(c, "204 No Content", "", "", 0);
+    m = message_new(c, name, buffer_view(&c->in), c->post_len, &type, 1);
+    if (m) why = publish(c, m);
+    if (why)
+        http_fail(c, "503 Service Unavailable", why);
     else
-        http_fail(c, "503 Service Unavailable");
+        http_reply(c, "204 No Content", "", "", 0);
     message_release(c->broker, m);
     return 0;
 }
@@ -1309,13 +1602,13 @@ static void on_request(struct connection *c) {
     int is_path = percent_decode(target, (size_t)(query - target), path, sizeof path);
     c->head_only = strcmp(c->http.method, "HEAD") == 0;
     if (!is_path)
-        http_fail(c, "400 Bad Request");
+        http_fail(c, "400 Bad Request", NULL);
     else if (c->head_only || strcmp(c->http.method, "GET") == 0)
         on_get(c, path);
     else if (strcmp(c->http.method, "POST") == 0)
         on_post(c, path, query + (*query == '?'));
     else
-        http_fail(c, "405 Method Not Allowed");
+        http_fail(c, "405 Method Not Allowed", NULL);
 }
 
 static int step_request(struct connection *c) {
@@ -1323,25 +1616,30 @@ static int step_request(struct connection *c) {
     int result = stws_handshake_parse(buffer_view(&c->in), c->in.len, &c->http, &used);
     int is_answer = result == STWS_DONE && !c->http.method; /* "HTTP/1.1 200" is a head, too */
     if (result == STWS_ERR_HTTP_LIMIT)
-        http_fail(c, "431 Request Header Fields Too Large");
+        http_fail(c, "431 Request Header Fields Too Large", NULL);
     else if (result < 0 || is_answer)
-        http_fail(c, "400 Bad Request");
+        http_fail(c, "400 Bad Request", NULL);
     else if (result == STWS_DONE)
         on_request(c);
     buffer_take(c->broker, &c->in, used);
     return result == STWS_DONE;
 }
 
-/* ==== connections: octets in, octets out ==== */
+/* ==== connections: bytes in, bytes out ==== */
+
+static size_t connection_limit(const struct broker *b) {
+    return b->settings.connections ? b->settings.connections : (size_t)MAX_CONNECTIONS;
+}
 
 static struct connection *connection_open(struct broker *b) {
-    struct connection *c = (struct connection *)claim(b, NULL, sizeof *c);
+    struct connection *c = (struct connection *)claim(b, NULL, NULL, sizeof *c);
     if (!c) return NULL;
     memset(c, 0, sizeof *c);
     c->broker = b;
     c->session = ++b->sessions;
     c->http.headers = c->frames.headers = c->headers;
     c->http.max_headers = c->frames.max_headers = MAX_HEADERS;
+    c->http.max_bytes = MAX_REQUEST;
     c->frames.max_line = MAX_LINE;
     c->frames.max_body = MAX_BODY_STRANGER;
     c->ws.server = c->ws.check_utf8 = 1;
@@ -1350,39 +1648,41 @@ static struct connection *connection_open(struct broker *b) {
     c->next = b->connections;
     b->connections = c;
     b->connection_count++;
+    if (b->connection_count > connection_limit(b))
+        http_fail(c, "503 Service Unavailable", "there are too many connections");
     return c;
 }
 
-/* The peer is lost. What it did not acknowledge is others' now. */
 static void connection_lost(struct connection *c) {
-    set_phase(c, PHASE_GONE, 0);
-    session_end(c);
+    session_lost(c);
     broker_settle(c->broker);
 }
 
 static void connection_free(struct connection *c) {
     struct broker *b = c->broker;
     struct connection **link = &b->connections;
-    connection_lost(c);
     while (*link != c) link = &(*link)->next;
     *link = c->next;
     b->connection_count--;
+    connection_lost(c);
     buffer_free(b, &c->in);
     buffer_free(b, &c->stomp);
     buffer_free(b, &c->out);
     give_back(b, c);
 }
 
-/* Back-pressure: while somebody is behind, nothing is read from those who publish, nor from who is
-   behind; TCP tells them. Who then makes no headway for STALL_MS has to go. */
+/* A session that does not read is not read from: its own requests may cause the output. */
 static int connection_waits(const struct connection *c) {
-    return c->phase == PHASE_SESSION && (c->congested || (c->publishes && c->broker->congested));
+    return c->phase == PHASE_SESSION && c->congested;
 }
 
-/* Handle what has come in, as far as it goes. */
+/* Handles the input, as far as it goes, or until it has caused TURN_LIMIT bytes of output. */
 static void connection_process(struct connection *c) {
+    struct broker *b = c->broker;
+    unsigned long long stop = b->produced + TURN_LIMIT;
     int goes_on = c->in.len || c->stomp.len;
-    while (goes_on && !c->doom && !connection_waits(c)) {
+    b->busy = c;
+    while (goes_on && !c->doom && !connection_waits(c) && b->produced < stop) {
         if (c->phase == PHASE_HTTP)
             goes_on = step_request(c);
         else if (c->phase == PHASE_POST)
@@ -1392,15 +1692,16 @@ static void connection_process(struct connection *c) {
         else
             goes_on = 0;
     }
-    if (c->phase >= PHASE_DRAIN) buffer_free(c->broker, &c->in);
-    broker_settle(c->broker);
+    b->busy = NULL;
+    c->unfinished = goes_on && b->produced >= stop;
+    if (c->phase >= PHASE_DRAIN) buffer_free(b, &c->in);
+    broker_settle(b);
 }
 
 static void connection_feed(struct connection *c, const char *data, size_t len) {
     c->last_in = c->broker->now;
     if (c->phase >= PHASE_DRAIN) return;
-    if (!buffer_append(c->broker, &c->in, data, len))
-        connection_doom(c, "the broker has no memory left");
+    if (!buffer_append(c, &c->in, data, len)) connection_doom(c, "the broker has no memory left");
     connection_process(c);
 }
 
@@ -1409,24 +1710,20 @@ static const char *connection_output(const struct connection *c, size_t *len) {
     return buffer_view(&c->out);
 }
 
-/* n octets have left. That may let a queue go on that waited for this consumer. */
+/* n bytes have left. Now queues may go on, and the peer's own input. */
 static void connection_written(struct connection *c, size_t n) {
-    int was_congested = c->congested;
-    struct subscription *s;
-    c->last_out = c->progress = c->broker->now;
-    buffer_take(c->broker, &c->out, n);
-    if (c->phase == PHASE_DRAIN) set_phase(c, PHASE_DRAIN, CLOSE_MS);
-    update_congestion(c);
-    if (was_congested && !c->congested)
-        for (s = c->subscriptions; s; s = s->next) pump(c->broker, s->destination);
-    broker_settle(c->broker);
+    output_left(c, n);
+    if (c->phase == PHASE_DRAIN && c->out.len == 0 && c->deadline > c->broker->now + CLOSE_MS)
+        set_phase(c, PHASE_DRAIN, CLOSE_MS);
+    unpark(c);
+    connection_process(c);
 }
 
-/* The peer sends nothing more; what it still is to get, it gets. */
+/* The peer sends nothing more. It still gets the output that waits for it. */
 static void connection_input_ended(struct connection *c) {
     c->input_ended = 1;
     connection_lost(c);
-    if (c->out.len) set_phase(c, PHASE_DRAIN, CLOSE_MS);
+    if (c->out.len) set_phase(c, PHASE_DRAIN, ANSWER_MS);
 }
 
 /* When connection_tick() has something to do. */
@@ -1435,6 +1732,7 @@ static long long connection_due(const struct connection *c) {
     long long stall = c->congested ? c->progress + STALL_MS : LLONG_MAX;
     long long in = c->beat_in ? c->last_in + 3 * c->beat_in : LLONG_MAX;
     long long out = c->beat_out && c->out.len == 0 ? c->last_out + c->beat_out / 2 : LLONG_MAX;
+    if (c->unfinished) return c->broker->now;
     if (c->phase != PHASE_SESSION) return due;
     if (stall < due) due = stall;
     if (in < due) due = in;
@@ -1443,60 +1741,61 @@ static long long connection_due(const struct connection *c) {
 
 static void connection_tick(struct connection *c) {
     long long now = c->broker->now;
-    if (connection_waits(c)) c->last_in = now; /* it may have sent: nobody looked */
+    if (connection_waits(c)) c->last_in = now; /* it may have sent, but was not read from */
     if (connection_due(c) > now) return;
-    if (c->phase == PHASE_HTTP || c->phase == PHASE_POST)
-        http_fail(c, "408 Request Timeout");
+    if (c->unfinished)
+        connection_process(c);
+    else if (c->phase == PHASE_HTTP || c->phase == PHASE_POST)
+        http_fail(c, "408 Request Timeout", NULL);
     else if (c->phase != PHASE_SESSION)
         set_phase(c, PHASE_GONE, 0);
     else if (c->deadline && c->deadline <= now)
         connection_doom(c, "CONNECT did not come in time");
-    else if (c->congested && c->progress + STALL_MS <= now)
+    else if (c->congested && c->progress + STALL_MS <= now) {
+        output_drop(c);
         connection_doom(c, "slow consumer");
-    else if (c->beat_in && c->last_in + 3 * c->beat_in <= now)
-        connection_doom(c, "your heart-beat stayed out");
+    } else if (c->beat_in && c->last_in + 3 * c->beat_in <= now)
+        connection_doom(c, "no heart-beat came from you");
     else
         put_websocket(c, STWS_WS_TEXT, "\n", 1);
 }
 
-/* What time brings. Those who had to wait go on here. */
+/* When the next queue without a subscriber is to be deleted. */
+static long long broker_due(const struct broker *b) {
+    const struct destination *d = (const struct destination *)(const void *)b->idle.first;
+    return d ? d->idle_since + QUEUE_MS : LLONG_MAX;
+}
+
+/* Time has passed. */
 static void broker_tick(struct broker *b, long long now) {
     struct connection *c;
     b->now = now;
-    for (c = b->connections; c; c = c->next) {
-        connection_tick(c);
-        connection_process(c);
-    }
+    while (broker_due(b) <= now) destination_free(b, (struct destination *)(void *)b->idle.first);
+    for (c = b->connections; c; c = c->next) connection_tick(c);
+    broker_settle(b);
 }
 
-/* What queues hold goes as well. Afterwards b->memory is 0. */
+/* Frees the messages of queues, too. Afterwards b->memory is 0. */
 static void broker_free(struct broker *b) {
     struct connection *c, *next;
-    struct destination *d, *next_d;
-    size_t i;
     for (c = b->connections; c; c = next) {
         next = c->next;
         connection_free(c);
     }
-    for (i = 0; i < BUCKETS; i++)
-        for (d = b->destinations[i]; d; d = next_d) {
-            next_d = d->next;
-            d->kind = KIND_TOPIC;
-            destination_tidy(b, d);
-        }
+    while (b->idle.first) destination_free(b, (struct destination *)(void *)b->idle.first);
 }
 
 #ifndef MINI_BROKER_NO_MAIN
 
 /* ==== sockets: one thread, one poll() ==== */
 
-/* A signal handler has no argument, so what it writes to has to be global. */
+/* A signal handler has no argument for it, so that this has to be global. */
 static int wake_pipe[2];
 
 static void on_signal(int number) {
     int saved = errno;
-    char octet = (char)number;
-    if (write(wake_pipe[1], &octet, 1) < 0) octet = 0; /* full: it wakes up anyway */
+    char byte = (char)number;
+    if (write(wake_pipe[1], &byte, 1) < 0) byte = 0; /* full: it wakes up anyway */
     errno = saved;
 }
 
@@ -1511,10 +1810,12 @@ static void make_nonblocking(int fd) {
     fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
-/* Returns 0 when descriptors or memory ran out: it is no use to come back at once. */
+/* Accepts up to MAX_REFUSED more than the limit: these are told that they are too many. Returns
+   0 if descriptors or memory ran out: accept() would fail again at once. */
 static int accept_all(struct broker *b, int listener) {
     int fd = 0, on = 1;
-    while (b->connection_count < MAX_CONNECTIONS && (fd = accept(listener, NULL, NULL)) >= 0) {
+    while (b->connection_count < connection_limit(b) + MAX_REFUSED &&
+           (fd = accept(listener, NULL, NULL)) >= 0) {
         struct connection *c = connection_open(b);
         if (!c) {
             close(fd);
@@ -1542,8 +1843,9 @@ static void read_from(struct connection *c) {
         connection_lost(c);
 }
 
-/* What a turn has brought leaves together. Behind the last octet our end is told and the peer's is
-   awaited: close() with octets unread would reset the connection, and cost it what we said last. */
+/* Everything that a turn has brought leaves together. After the last byte we end our side and
+   wait for the peer's end: close() with unread bytes would reset the connection, and the peer
+   would lose what we have sent last. */
 static void write_to(struct connection *c) {
     size_t len;
     const char *data = connection_output(c, &len);
@@ -1559,7 +1861,7 @@ static void write_to(struct connection *c) {
 }
 
 static int wants_input(const struct connection *c) {
-    return !c->input_ended && !connection_waits(c);
+    return !c->input_ended && !c->unfinished && !connection_waits(c);
 }
 
 static void react(struct connection *c, int revents) {
@@ -1579,13 +1881,14 @@ static void reap(struct broker *b) {
     }
 }
 
-/* Fill in what to wait for; returns how many, and how long in *timeout. */
+/* Fills in the descriptors to wait for. Returns their number, and in *timeout how long to wait. */
 static nfds_t prepare(const struct broker *b, struct pollfd *polls, int listener, long long until,
                       int *timeout) {
     const struct connection *c;
     nfds_t n = 2;
+    if (broker_due(b) < until) until = broker_due(b);
     polls[0].fd = wake_pipe[0];
-    polls[1].fd = b->connection_count < MAX_CONNECTIONS ? listener : -1;
+    polls[1].fd = b->connection_count < connection_limit(b) + MAX_REFUSED ? listener : -1;
     polls[0].events = polls[1].events = POLLIN;
     for (c = b->connections; c; c = c->next, n++) {
         polls[n].fd = c->fd;
@@ -1597,13 +1900,15 @@ static nfds_t prepare(const struct broker *b, struct pollfd *polls, int listener
     return n;
 }
 
-/* Wait, read, let time act, write. Who is accepted has its first turn in the next one. */
+/* Waits, reads, lets time act, writes. New connections come after it, from accept_all(). */
 static void turn(struct broker *b, struct pollfd *polls, int listener, long long until) {
     int timeout;
     nfds_t count = prepare(b, polls, listener, until, &timeout), n = 2;
     struct connection *c;
-    if (poll(polls, count, timeout) < 0) return;
+    int ready = poll(polls, count, timeout);
+    if (ready < 0 && errno != EINTR) poll(NULL, 0, RETRY_MS); /* no memory, say */
     b->now = now_ms();
+    if (ready < 0) return;
     for (c = b->connections; c; c = c->next) react(c, polls[n++].revents);
     broker_tick(b, b->now);
     for (c = b->connections; c; c = c->next) write_to(c);
@@ -1614,13 +1919,13 @@ static void say_goodbye(struct broker *b) {
     struct connection *c;
     for (c = b->connections; c; c = c->next) {
         if (c->phase == PHASE_SESSION)
-            session_close(c, 1001, "it shuts down", PHASE_CLOSING);
+            session_close(c, 1001, "the broker shuts down", PHASE_CLOSING);
         else if (c->phase < PHASE_SESSION)
             connection_lost(c);
     }
 }
 
-/* Serve until a signal comes, and then for CLOSE_MS at most, or until the next signal. */
+/* Serves until a signal comes, and then for CLOSE_MS at most, or until the next signal. */
 static void serve(struct broker *b, struct pollfd *polls, int listener) {
     long long retry_at = 0, stop_at = LLONG_MAX;
     char signals[16];
@@ -1640,17 +1945,40 @@ static void serve(struct broker *b, struct pollfd *polls, int listener) {
 /* ==== the program ==== */
 
 static int usage(FILE *out, int status) {
-    fputs("usage: mini_broker [--port N] [--bind 127.0.0.1|::1] [--base /notifications]\n"
-          "                   [--files DIR] [--heartbeat OUT,IN] [--login USER:PASS] [--quiet]\n"
-          "A STOMP-over-WebSocket broker on the loopback. Port 0, the default, is a free one; the\n"
-          "URL is printed behind READY. Heart-beats are in milliseconds, 10000,10000 by default.\n"
-          "With --files it serves a directory, too; POST /publish?destination=/topic/x sends the\n"
-          "body to that destination.\n",
-          out);
+    static const char text[] =
+        "usage: mini_broker [--port N] [--bind 127.0.0.1|::1] [--base /notifications]\n"
+        "                   [--files DIR] [--heartbeat OUT,IN] [--login USER:PASS] [--quiet]\n"
+        "A STOMP-over-WebSocket broker on the loopback interface. Port 0, the default, is a free\n"
+        "one. The URL is printed after READY. Heart-beats are in milliseconds, 10000,10000 by\n"
+        "default. With --files it also serves a directory. POST /publish?destination=/topic/x\n"
+        "sends the body to that destination. --login is for CONNECT and POST (as Authorization:\n"
+        "Basic). Limits:\n"
+        "  connections     %d, fewer if the limit of open files is lower; one more gets a 503\n"
+        "  login           %d s from accept to the end of the request, and to CONNECT\n"
+        "  HTTP            %d bytes of a request's head, %d MiB of a body, %d MiB of a file;\n"
+        "                  %d s to read an answer\n"
+        "  frame           %d headers, %d bytes in a header line, %d MiB of a body (%d bytes\n"
+        "                  before CONNECTED)\n"
+        "  session         %d subscriptions; %d transactions, of %d frames each and %d MiB\n"
+        "                  together; %d messages that wait for an ACK; names of %d bytes\n"
+        "  slow consumer   %d MiB wait for it, or it reads less than %d KiB in %d s while more\n"
+        "                  than %d MiB wait for it\n"
+        "  queue           %d messages or %d MiB, delivered ones without an ACK included\n"
+        "  all queues      %d MiB; %d queues without a subscriber; those are deleted if\n"
+        "                  nobody uses them for %d minutes\n"
+        "  topic           %d MiB for all copies of a message\n"
+        "  memory          %d MiB; if they are used up, the connection that holds the most is\n"
+        "                  closed, unless all hold less than %d KiB\n";
+    fprintf(out, text, MAX_CONNECTIONS, LOGIN_MS / 1000, MAX_REQUEST, MAX_BODY >> 20,
+            MAX_FILE >> 20, ANSWER_MS / 1000, MAX_HEADERS, MAX_LINE, MAX_BODY >> 20,
+            MAX_BODY_STRANGER, MAX_SUBSCRIPTIONS, MAX_TRANSACTIONS, MAX_OPERATIONS,
+            KEPT_LIMIT >> 20, MAX_UNACKED, MAX_NAME - 1, OUTPUT_LIMIT >> 20, READ_CHUNK >> 10,
+            STALL_MS / 1000, HIGH_WATER >> 20, MAX_HELD, QUEUE_LIMIT >> 20, QUEUES_LIMIT >> 20,
+            MAX_QUEUES, QUEUE_MS / 60000, FANOUT_LIMIT >> 20, MEMORY_LIMIT >> 20, FAIR_SHARE >> 10);
     return status;
 }
 
-/* A slash in front and none behind; "/" alone is no base at all. */
+/* A slash in front and none at the end; "/" alone becomes an empty base. */
 static int parse_base(char *text, const char **base) {
     size_t len = strlen(text);
     int is_path = text[0] == '/' && len < MAX_NAME;
@@ -1689,11 +2017,11 @@ static int parse_options(int argc, char **argv, struct settings *o) {
         }
     }
     return is_number(o->port) && strlen(o->port) <= 5 && strtol(o->port, NULL, 10) <= 65535 &&
-           (!o->login || strchr(o->login, ':')) &&
+           (!o->login || (strchr(o->login, ':') && strlen(o->login) <= MAX_LOGIN)) &&
            (strcmp(o->bind, "127.0.0.1") == 0 || strcmp(o->bind, "::1") == 0);
 }
 
-/* A listening socket, or -1 and errno; port becomes the one it got. */
+/* Returns a listening socket, or -1 and errno. port becomes the one that it got. */
 static int listen_on(const struct settings *o, char port[PORT_TEXT]) {
     struct addrinfo hints = {0}, *found;
     struct sockaddr_storage name;
@@ -1701,7 +2029,7 @@ static int listen_on(const struct settings *o, char port[PORT_TEXT]) {
     int fd, listens, error, on = 1;
     hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE;
     hints.ai_socktype = SOCK_STREAM;
-    errno = EINVAL; /* what getaddrinfo cannot take is no number */
+    errno = EINVAL; /* if getaddrinfo cannot take it, it is no number */
     if (getaddrinfo(o->bind, o->port, &hints, &found) != 0) return -1;
     fd = socket(found->ai_family, SOCK_STREAM, 0);
     listens =
@@ -1714,6 +2042,14 @@ static int listen_on(const struct settings *o, char port[PORT_TEXT]) {
     freeaddrinfo(found);
     errno = error;
     return listens ? fd : -1;
+}
+
+static size_t connections_allowed(void) {
+    struct rlimit files;
+    rlim_t spare = MAX_REFUSED + SPARE_FILES;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= MAX_CONNECTIONS + spare)
+        return MAX_CONNECTIONS;
+    return files.rlim_cur > spare ? (size_t)(files.rlim_cur - spare) : 1;
 }
 
 static int catch_signals(void) {
@@ -1729,7 +2065,7 @@ static int catch_signals(void) {
 
 int main(int argc, char **argv) {
     static struct broker broker;
-    static struct pollfd polls[MAX_CONNECTIONS + 2];
+    static struct pollfd polls[MAX_CONNECTIONS + MAX_REFUSED + 2];
     struct settings *o = &broker.settings;
     const char *host;
     char port[PORT_TEXT];
@@ -1738,6 +2074,7 @@ int main(int argc, char **argv) {
     o->port = "0";
     o->base = "/notifications";
     o->beat_out = o->beat_in = 10000;
+    o->connections = connections_allowed();
     if (argc == 2 && strcmp(argv[1], "--help") == 0) return usage(stdout, 0);
     if (!parse_options(argc, argv, o)) return usage(stderr, 2);
     listener = catch_signals() ? listen_on(o, port) : -1;

@@ -53,6 +53,8 @@ static const char help[] =
     "  --request            send, and print the reply\n"
     "  --rate N             send at most N messages a second\n"
     "  --json               print one JSON object a message\n"
+    "  --raw                print to a terminal as to a pipe: without it, control\n"
+    "                       characters and bytes that are not UTF-8 are shown as \\x1b\n"
     "  --trace              print every frame to stderr, secrets masked\n"
     "  -h, --help, --version\n"
     "\n"
@@ -112,7 +114,7 @@ typedef struct settings {
     header_list headers, connect_headers, http_headers;
     long count, rate;
     double seconds;
-    int receipt, json, request, trace, acks; // acks: some subscription wants them
+    int receipt, json, raw, request, trace, acks; // acks: some subscription wants them
     int help, version;
 } settings;
 
@@ -127,6 +129,7 @@ typedef struct run {
     long received, sent, waiting_receipts;
     int handles[MAX_SUBS]; // of set->subs
     int connected, was_connected, ending, code, sent_all;
+    int escapes;       // bodies go to a terminal, which must not obey them
     char told[800];    // the last error sentence printed, so that none is said twice
     char refused[800]; // what the server said against a message when DISCONNECT was already out
     content bodies[MAX_FILES]; // what -m or -f want sent; none where it comes from stdin
@@ -160,11 +163,66 @@ static long long now_us(void) {
     return (long long)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
+// ---- text for a terminal ----
+
+enum { NO_CHARACTER = 0x110000 };
+
+// Returns the length of the first character of s, and sets *number to its number in Unicode. For a byte
+// that is not part of valid UTF-8 the length is 1 and the number is NO_CHARACTER. len is at least 1.
+static size_t read_character(const char *s, size_t len, unsigned long *number) {
+    unsigned char first = (unsigned char)s[0];
+    size_t n = first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4, i;
+    *number = NO_CHARACTER;
+    if (n > len || !stws_utf8_valid(s, n)) return 1;
+    *number = n == 1 ? first : first & (0x7Fu >> n);
+    for (i = 1; i < n; i++) *number = *number << 6 | ((unsigned char)s[i] & 0x3Fu);
+    return n;
+}
+
+// Is this a control character (C0, DEL, C1), or does it change the direction of the text after it
+// (Unicode's Bidi_Control)? A terminal obeys the first kind. The second kind makes a text look like
+// another text.
+static int is_control(unsigned long number) {
+    return number < 0x20 || (number >= 0x7F && number < 0xA0) || number == 0x061C ||
+           number == 0x200E || number == 0x200F || (number >= 0x202A && number <= 0x202E) ||
+           (number >= 0x2066 && number <= 0x2069);
+}
+
+// Prints text that a peer may have written. Control characters that are not in `kept` are printed as
+// \x1b or \u202e, and a byte that is not part of valid UTF-8 as \x9b.
+static void print_visible(FILE *out, const char *s, size_t len, const char *kept) {
+    size_t n;
+    for (; len > 0; s += n, len -= n) {
+        unsigned long number;
+        n = read_character(s, len, &number);
+        if (number == NO_CHARACTER ||
+            (number < 0x80 && is_control(number) && (number == 0 || !strchr(kept, (int)number))))
+            fprintf(out, "\\x%02x", (unsigned char)*s);
+        else if (number >= 0x80 && is_control(number))
+            fprintf(out, "\\u%04lx", number);
+        else
+            fwrite(s, 1, n, out);
+    }
+}
+
+static void print_plain(FILE *out, const char *text) {
+    print_visible(out, text, strlen(text), "");
+}
+
+// How many of the len bytes are at most `most`, and do not end within a character.
+static size_t cut_length(const char *s, size_t len, size_t most) {
+    int within = 0;
+    if (len <= most) return len;
+    while (most > 0 && within++ < 3 && ((unsigned char)s[most] & 0xC0) == 0x80) most--;
+    return most;
+}
+
 // ---- usage ----
 
 static int usage(const char *what, const char *argument) {
-    fprintf(stderr, "stomp_cat: %s%s%s (see stomp_cat --help)\n", what, argument ? ": " : "",
-            argument ? argument : "");
+    fprintf(stderr, "stomp_cat: %s%s", what, argument ? ": " : "");
+    print_plain(stderr, argument ? argument : "");
+    fputs(" (see stomp_cat --help)\n", stderr);
     return USAGE;
 }
 
@@ -337,15 +395,6 @@ static const char *wanted(const char *name) {
     return "a number from 1 on";
 }
 
-// A peer's words for a terminal, which is not to obey them.
-static void print_plain(FILE *out, const char *text) {
-    for (; *text; text++)
-        if ((unsigned char)*text < 32 || *text == 127)
-            fprintf(out, "\\x%02x", (unsigned char)*text);
-        else
-            fputc(*text, out);
-}
-
 static void print_trace(FILE *out, int direction, const stws_frame *frame) {
     size_t i;
     fprintf(out, "%c ", direction);
@@ -367,6 +416,7 @@ static int set_flag(settings *set, const char *name) {
     if (strcmp(name, "--receipt") == 0) return set->receipt = 1;
     if (strcmp(name, "--confirm") == 0) return set->options.confirm = 1;
     if (strcmp(name, "--json") == 0) return set->json = 1;
+    if (strcmp(name, "--raw") == 0) return set->raw = 1;
     if (strcmp(name, "--request") == 0) return set->request = 1;
     if (strcmp(name, "--trace") == 0) return set->trace = 1;
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) return set->help = 1;
@@ -390,8 +440,9 @@ static int parse_argument(settings *set, char **argument, const char **last, int
     if (known < 0) return usage("no such option", text), 0;
     if (!value) return usage("the option wants a value", text), 0;
     if (!known) {
-        fprintf(stderr, "stomp_cat: %s does not take \"%.*s\": it wants %s\n", name,
-                (int)strcspn(value, "\r\n"), value, wanted(name));
+        fprintf(stderr, "stomp_cat: %s does not take \"", name);
+        print_visible(stderr, value, strcspn(value, "\r\n"), "");
+        fprintf(stderr, "\": it wants %s\n", wanted(name));
         return 0;
     }
     return text[1] == '-' && equals ? 1 : 2;
@@ -460,23 +511,22 @@ static int prints(const settings *set) {
     return set->help || set->version || set->sub_count || set->request || set->count;
 }
 
+// A byte that is not part of valid UTF-8 becomes U+FFFD. Control characters are escaped, also those that
+// JSON would allow: the output may be read on a terminal.
 static void json_text(const char *s, size_t len) {
-    size_t i = 0;
+    size_t n;
     putchar('"');
-    while (i < len) {
-        unsigned char c = (unsigned char)s[i];
-        size_t n = c < 0x80 ? 1 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4;
-        if (n > len - i || !stws_utf8_valid(s + i, n)) {
+    for (; len > 0; s += n, len -= n) {
+        unsigned long number;
+        n = read_character(s, len, &number);
+        if (number == NO_CHARACTER)
             fputs("\\ufffd", stdout);
-            n = 1;
-        } else if (c == '"' || c == '\\') {
-            printf("\\%c", c);
-        } else if (c < 32) {
-            printf("\\u%04x", c);
-        } else {
-            fwrite(s + i, 1, n, stdout);
-        }
-        i += n;
+        else if (is_control(number))
+            printf("\\u%04lx", number);
+        else if (number == '"' || number == '\\')
+            printf("\\%c", *s);
+        else
+            fwrite(s, 1, n, stdout);
     }
     putchar('"');
 }
@@ -533,7 +583,10 @@ static int print_message(const run *r, const stws_message *m) {
     if (r->set->json) {
         print_json(m);
     } else {
-        fwrite(m->body, 1, m->body_len, stdout);
+        if (r->escapes)
+            print_visible(stdout, m->body, m->body_len, "\t\n");
+        else
+            fwrite(m->body, 1, m->body_len, stdout);
         putchar('\n');
     }
     return fflush(stdout) == 0 && !ferror(stdout);
@@ -648,21 +701,20 @@ static void on_receipt(run *r, const stws_event *e) {
     finish(r, FAILED);
 }
 
-// All of an ERROR's body where the sentence has quoted only its first line.
+// Prints all of an ERROR's body if the sentence has quoted only its first line.
 static void print_body(FILE *out, const stws_message *m) {
-    size_t len = m->body_len < 4096 ? m->body_len : 4096, i;
-    if (!memchr(m->body, '\n', len) && len < 200) return;
-    fputs("    ", out);
-    for (i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)m->body[i];
-        if (c == '\n' && i + 1 < len)
-            fputs("\n    ", out);
-        else if (c >= 32 && c != 127)
-            fputc(c, out);
-        else if (c != '\n' && c != '\r')
-            fputc(c == '\t' ? ' ' : '.', out);
+    const char *line = m->body, *end = line + cut_length(line, m->body_len, 4096), *next;
+    if (!memchr(line, '\n', (size_t)(end - line)) && end - line < 200) return;
+    for (; line < end; line = next + 1) {
+        size_t len;
+        next = (const char *)memchr(line, '\n', (size_t)(end - line));
+        if (!next) next = end;
+        len = (size_t)(next - line);
+        if (len > 0 && next < end && line[len - 1] == '\r') len--;
+        fputs("    ", out);
+        print_visible(out, line, len, "\t");
+        fputc('\n', out);
     }
-    fputc('\n', out);
 }
 
 static void on_error(run *r, const stws_event *e) {
@@ -724,9 +776,11 @@ static void watch(stws *client, int direction, const stws_frame *frame, void *us
     if (r->set->trace) print_trace(notes(r), direction, frame);
     if (direction != '<' || strcmp(frame->command, "ERROR") != 0 || !r->ending || !r->sent) return;
     if (stws_frame_header(frame, "receipt-id") || is_farewell(message)) return;
+    if (!message) message = "";
     snprintf(r->refused, sizeof r->refused,
-             "the server sent an ERROR after the last message: \"%.200s\": \"%.400s\"",
-             message ? message : "", frame->body);
+             "the server sent an ERROR after the last message: \"%.*s\": \"%.*s\"",
+             (int)cut_length(message, strlen(message), 200), message,
+             (int)cut_length(frame->body, frame->body_len, 400), frame->body);
 }
 
 static char *grow(char *data, size_t size) {
@@ -1114,6 +1168,7 @@ static int run_client(const settings *set) {
     int code;
     r.set = set;
     code = read_bodies(&r);
+    r.escapes = !set->raw && isatty(STDOUT_FILENO);
     r.progress_us = now_us();
     if (set->seconds > 0) r.deadline_us = r.progress_us + (long long)(set->seconds * 1e6);
     if (code == DONE) code = prepare(&r);

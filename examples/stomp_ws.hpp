@@ -9,8 +9,30 @@
        client.run().or_throw();
 
    A call returns a result: test it, or let or_throw() make an exception of it (where exceptions are
-   compiled in). One that a handler throws stops the client and comes out of run(), never through C.
-   Everything else is as stomp_ws.h says, and get() gives the stws for it. */
+   compiled in). Everything else is as stomp_ws.h says, and get() gives the stws for it.
+
+   Threads. The rule is that of stomp_ws.h: one thread at a time drives a client, and meanwhile any
+   thread may use it.
+   - Any thread, in handlers too: subscribe(), unsubscribe(), send(), flush(), disconnect(), stop(),
+     get(). stop() also in signal handlers.
+   - The thread that drives, outside handlers: run(), connect(), request(), drive(). In a handler of
+     the client they return STWS_ERR_STATE.
+   - One thread at a time, outside handlers: start() and join(). In between, the client's own thread
+     drives. In a handler of the client they return STWS_ERR_STATE.
+   - Moving and destroying, as with any object: when no other thread and no handler uses the object.
+     Handlers and a thread that is in run() use only what the object points to, so it may be moved
+     meanwhile. A handler that has to work after a move uses message.get()->client.
+
+   Handlers run in the thread that drives, one at a time. An exception that a handler throws stops the
+   client, and comes out of the call that ran the handler: run(), connect(), request(), drive(), or a
+   flush() that drove. After start() it comes out of join(). It never comes out of a call in another
+   thread or in another handler. If several handlers throw, the first exception comes out. A driving
+   call of C on get() cannot throw, so the exception waits for join(): use drive() instead.
+
+   The destructor stops the thread of start() and waits until this thread has ended. An exception that
+   no join() has taken is lost. A thread of your own must have left run() before. If a handler destroys
+   its own client, or assigns to it, std::terminate ends the program, because the handler would return
+   into a client that is gone. */
 #ifndef STOMP_WS_HPP
 #define STOMP_WS_HPP
 
@@ -24,16 +46,17 @@
 #include <chrono>
 #include <cstdlib>
 #include <deque>
+#include <exception>
 #include <functional>
 #include <limits>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #if defined(__cpp_exceptions)
-#include <exception>
 #include <stdexcept>
 #endif
 
@@ -80,7 +103,8 @@ class [[nodiscard]] result {
     std::string text_;
 };
 
-/* A view of a message, for as long as the handler runs. A header that is not there is empty. */
+/* A view of a message, for as long as the handler runs; meanwhile any thread may use it. A header that
+   is not there is empty. */
 class message {
   public:
     explicit message(const stws_message *m) noexcept : m_(m) {}
@@ -124,7 +148,9 @@ struct free_message {
 };
 using owned_message = std::unique_ptr<stws_message, free_message>;
 
-/* Move-only. It may be moved while it runs: what handlers and threads see stays where it is. */
+/* Move-only. After a move, the calls on the old object return STWS_ERR_STATE. Any thread may make a
+   call unless its comment or "Threads" above says otherwise. "Drives" means that the call runs handlers
+   and throws what they throw; it belongs to the thread that drives. */
 class client {
   public:
     explicit client(const std::string &url) : client(with_url(url.c_str())) {}
@@ -142,12 +168,22 @@ class client {
         if (!parts_->handle) no_memory();
     }
 
+    client(client &&) noexcept = default;
+    /* First ends the client that was here, as the destructor does. */
+    client &operator=(client &&other) noexcept {
+        if (this != &other) end(), parts_ = std::move(other.parts_);
+        return *this;
+    }
+    ~client() {
+        end();
+    }
+
     /* The handler lives as long as the client, even after unsubscribe(): messages may follow. */
     result subscribe(const std::string &destination, message_handler handler,
                      stws_subscription options = {}) {
-        parts_->handlers.push_back({parts_.get(), std::move(handler)});
+        if (!parts_) return moved_from();
         options.on_message = handle_subscription;
-        options.user = &parts_->handlers.back();
+        options.user = parts_->keep(std::move(handler));
         return say(stws_subscribe(get(), destination.c_str(), &options));
     }
     result unsubscribe(int handle) {
@@ -156,48 +192,73 @@ class client {
     result send(const std::string &destination, std::string_view body) {
         return say(stws_send(get(), destination.c_str(), body.data(), body.size()));
     }
+    /* Drives. */
     result request(const std::string &destination, std::string_view body, owned_message &reply,
                    milliseconds timeout) {
-        stws_outgoing question = {};
-        stws_message *answer = nullptr;
-        question.destination = destination.c_str();
-        question.body = body.data();
-        question.body_len = body.size();
-        int code = stws_request(get(), &question, &answer, count(timeout));
-        reply.reset(answer);
-        return say(code);
+        return drive([&](stws *c) {
+            stws_outgoing question = {};
+            stws_message *answer = nullptr;
+            question.destination = destination.c_str();
+            question.body = body.data();
+            question.body_len = body.size();
+            int code = stws_request(c, &question, &answer, count(timeout));
+            reply.reset(answer);
+            return code;
+        });
     }
 
+    /* Drives. */
     result connect(milliseconds timeout) {
-        return say(stws_connect(get(), count(timeout)));
+        return drive([=](stws *c) { return stws_connect(c, count(timeout)); });
     }
+    /* Drives. */
     result run() {
-        return say(stws_run(get()));
+        return drive(stws_run);
     }
+    /* Drives by any other driving call of stomp_ws.h. Example: client.drive(stws_step). */
+    template <typename Function> result drive(Function function) {
+        if (!parts_) return moved_from();
+        if (in_handler()) return say(STWS_ERR_STATE);
+        return enter(*parts_, function);
+    }
+    /* Drives if no other thread does, otherwise waits for that thread. In a handler it only writes. */
     result flush(milliseconds timeout) {
-        return say(stws_flush(get(), count(timeout)));
+        if (!parts_) return moved_from();
+        return enter(*parts_, [=](stws *c) { return stws_flush(c, count(timeout)); });
     }
     void disconnect(milliseconds timeout) {
         stws_disconnect(get(), count(timeout));
     }
+    /* Signal handlers may call it too. */
     void stop() {
         stws_stop(get());
     }
 
-    /* In a thread of its own, until join(), stop() or the client's end. */
+    /* Starts a thread that drives until stop(), disconnect() or an error that is final. One thread at a
+       time may call start() and join(), and no handler. */
     result start() {
+        if (!parts_) return moved_from();
+        if (in_handler()) return say(STWS_ERR_STATE);
+        parts_->add_driver(1);
         int code = stws_start(get());
-        if (code >= 0) parts_->running = true;
+        if (code < 0) parts_->add_driver(-1);
         return say(code);
     }
+    /* Waits for the end of this thread, returns what its run() returned, and throws what a handler threw
+       in it. */
     result join() {
+        if (!parts_) return moved_from();
+        if (in_handler()) return say(STWS_ERR_STATE);
         int code = stws_join(get());
-        parts_->running = false;
+#if defined(__cpp_exceptions)
+        rethrow(parts_->take());
+#endif
         return say(code);
     }
 
+    /* nullptr after a move. */
     stws *get() const noexcept {
-        return parts_->handle;
+        return parts_ ? parts_->handle : nullptr;
     }
 
   private:
@@ -206,19 +267,67 @@ class client {
         parts *owner;
         message_handler handler;
     };
+
+    /* What handlers and threads use. It stays in place when the object moves. */
     struct parts {
         parts() = default;
         parts(const parts &) = delete;
         parts &operator=(const parts &) = delete;
         ~parts() {
-            if (running) stws_stop(handle), stws_join(handle);
             stws_destroy(handle);
         }
+        void add_driver(int number) {
+            std::lock_guard<std::mutex> lock(mutex);
+            drivers += number;
+        }
+        subscriber *keep(message_handler handler) {
+            std::lock_guard<std::mutex> lock(mutex);
+            handlers.push_back({this, std::move(handler)});
+            return &handlers.back();
+        }
         stws *handle = nullptr;
-        bool running = false; /* in a thread of its own */
         message_handler on_message;
         event_handler on_event;
+        std::mutex mutex;                /* for all below */
+        int drivers = 0;                 /* calls that may drive, and start()'s thread */
         std::deque<subscriber> handlers; /* which never moves its elements */
+#if defined(__cpp_exceptions)
+        void keep(std::exception_ptr exception) {
+            std::lock_guard<std::mutex> lock(mutex);
+            if (!thrown) thrown = std::move(exception);
+        }
+        std::exception_ptr take() {
+            std::lock_guard<std::mutex> lock(mutex);
+            return std::exchange(thrown, nullptr);
+        }
+        std::exception_ptr thrown; /* for join() */
+#endif
+    };
+
+    /* This thread is in a call that may drive, or in a handler. Scopes nest, also those of several
+       clients. A handler's exception goes to the scope of the driving call around the handler, which no
+       other thread can see. */
+    struct scope {
+        scope(parts *its_owner, bool may_drive)
+            : owner(its_owner), driver(may_drive), outer(innermost) {
+            if (driver) owner->add_driver(1);
+            innermost = this;
+        }
+        scope(const scope &) = delete;
+        scope &operator=(const scope &) = delete;
+        ~scope() {
+            innermost = outer;
+            if (driver) owner->add_driver(-1);
+        }
+        static scope *find(const parts *owner) {
+            scope *found = innermost;
+            while (found && found->owner != owner) found = found->outer;
+            return found;
+        }
+        static inline thread_local scope *innermost = nullptr;
+        parts *const owner;
+        const bool driver;
+        scope *const outer;
 #if defined(__cpp_exceptions)
         std::exception_ptr thrown;
 #endif
@@ -242,19 +351,38 @@ class client {
             std::clamp<milliseconds::rep>(time.count(), limits::min(), limits::max()));
     }
 
-    /* No exception may cross the C code between: it waits until the driving call has returned. */
+    bool in_handler() const noexcept {
+        return scope::find(parts_.get()) != nullptr;
+    }
+
+    /* Makes a call that may drive. Uses only the parts, because the object may be moved meanwhile. */
+    template <typename Function> static result enter(parts &p, Function function) {
+        scope here(&p, true);
+        result r = say(p, function(p.handle));
+#if defined(__cpp_exceptions)
+        rethrow(here.thrown);
+#endif
+        return r;
+    }
+
+    /* Calls a handler. No exception may cross the C code between it and the driving call. */
     template <typename Handler, typename Argument>
     static void call(stws *c, parts *owner, const Handler &handler, const Argument &argument) {
         if (!handler) return;
+        scope *driving = scope::find(owner);
+        scope here(owner, false);
 #if defined(__cpp_exceptions)
         try {
             handler(argument);
         } catch (...) {
-            owner->thrown = std::current_exception();
+            if (!driving)
+                owner->keep(std::current_exception());
+            else if (!driving->thrown)
+                driving->thrown = std::current_exception();
             stws_stop(c);
         }
 #else
-        (void)c, (void)owner;
+        (void)c, (void)driving;
         handler(argument);
 #endif
     }
@@ -270,20 +398,37 @@ class client {
         subscriber *s = static_cast<subscriber *>(user);
         call(c, s->owner, s->handler, message(m));
     }
-
-    result say(int code) {
-        if (code >= 0) return rethrow(result(code, {}));
-        std::string text = stws_result_text(code);
-        const bool has_sentence = !parts_->running && stws_error(get()) == code;
-        if (has_sentence && *stws_error_text(get())) text = stws_error_text(get());
-        return rethrow(result(code, std::move(text)));
-    }
-    result rethrow(result r) {
 #if defined(__cpp_exceptions)
-        if (!parts_->running && parts_->thrown)
-            std::rethrow_exception(std::exchange(parts_->thrown, nullptr));
+    static void rethrow(std::exception_ptr thrown) {
+        if (thrown) std::rethrow_exception(std::move(thrown));
+    }
 #endif
-        return r;
+
+    /* The sentence of an error belongs to the thread that drives; after the end, to any thread. So it is
+       read only if no other call can drive meanwhile, or begin to. */
+    static result say(parts &p, int code) {
+        if (code >= 0) return {code, {}};
+        std::lock_guard<std::mutex> lock(p.mutex);
+        const bool alone = p.drivers == 1 && scope::find(&p);
+        const bool readable = alone || stws_state(p.handle) == STWS_ENDED;
+        const char *text =
+            readable && stws_error(p.handle) == code ? stws_error_text(p.handle) : "";
+        return {code, *text ? text : stws_result_text(code)};
+    }
+    result say(int code) const {
+        return parts_ ? say(*parts_, code) : moved_from();
+    }
+    static result moved_from() {
+        return {STWS_ERR_STATE, "this object has no client: it was moved from"};
+    }
+
+    /* Ends the thread of start(). Until then its handlers may use this object, so the object must not
+       change before. */
+    void end() noexcept {
+        if (!parts_) return;
+        if (in_handler()) std::terminate();
+        stws_stop(get());
+        stws_join(get());
     }
 
     std::unique_ptr<parts> parts_;

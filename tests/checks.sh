@@ -1,6 +1,12 @@
 # Functions for POSIX sh test scripts. Source this file. `check` counts one passed or failed check,
 # `skip` counts one skipped check, and `report` prints the counts in the form that tests/run.sh adds up.
+#
+# A script that sources this file ends at the first command that fails outside a check or a condition,
+# so a misspelt name cannot mean fewer checks. Such a script prints no counts, which is a failure. A
+# function that is checked goes on after a command that fails, as everywhere in a condition. In $() some
+# shells forget that, so it is said there.
 # shellcheck shell=sh
+set -eu
 
 checks_passed=0
 checks_failed=0
@@ -9,17 +15,24 @@ checks_output=${TMPDIR:-/tmp}/checks.$$
 trap 'rm -f "$checks_output"' EXIT
 trap 'exit 130' HUP INT TERM
 
-# check NAME COMMAND...: passes if the command exits with 0. Otherwise prints the command's output.
+# check NAME COMMAND...: passes if the command exits with 0, and the shell found each command that this
+# script called for it. Otherwise prints the output.
 check() {
     check_name=$1
     shift
-    if "$@" >"$checks_output" 2>&1; then
+    if "$@" >"$checks_output" 2>&1 && found_all_commands; then
         checks_passed=$((checks_passed + 1))
     else
         checks_failed=$((checks_failed + 1))
         printf 'FAILED %s\n' "$check_name"
         sed 's/^/    /' "$checks_output" | head -n 40
     fi
+}
+
+# The shell reports a command of this script that does not exist as "SCRIPT: LINE: NAME: not found".
+found_all_commands() {
+    [ -s "$checks_output" ] || return 0
+    ! grep -F "$0: " "$checks_output" | grep -q ': \(command \)\{0,1\}not found$'
 }
 
 # check_silent NAME COMMAND...: like check, but output is also a failure. Some tools report a finding
@@ -31,7 +44,7 @@ check_silent() {
 }
 
 run_silently() {
-    silent_output=$("$@" 2>&1) && [ -z "$silent_output" ] && return
+    silent_output=$(set +e; "$@" 2>&1) && [ -z "$silent_output" ] && return
     printf '%s\n' "$silent_output"
     return 1
 }
@@ -47,7 +60,7 @@ refuse() {
 fails_with() {
     expected_sentence=$1
     shift
-    if failure_output=$("$@" 2>&1); then
+    if failure_output=$(set +e; "$@" 2>&1); then
         echo "it succeeded"
         return 1
     fi

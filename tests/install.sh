@@ -54,7 +54,7 @@ unreadable() {
 # installs NAME DESTDIR PREFIX: checks a whole installation. NAME tells it from the others.
 installs() {
     check "make install, $1" install "$2" "$3"
-    installed "$2" >$out/installed
+    installed "$2" >$out/installed || :
     expected "$3" >$out/expected
     check "exactly the expected files are installed, $1" diff $out/expected $out/installed
     check "the installed stomp_cat runs, $1" "$2$3/bin/stomp_cat" --version

@@ -1,15 +1,21 @@
 # Functions for POSIX sh scripts that start processes. Source this file. The output of the processes
-# goes to files in the folder $work. clean_up ends the processes and removes the folder.
+# goes to files in the folder $work. clean_up ends the processes and removes the folder. If a sanitizer
+# has written a report to one of their files, clean_up prints it and ends the script with status 1.
 # shellcheck shell=sh disable=SC2034 # the script that sources this file uses the variables
 
 work=$(mktemp -d) || exit 1
 processes=
+starts=0
 
 clean_up() {
     # shellcheck disable=SC2086 # $processes holds several process ids
-    [ -z "$processes" ] || kill $processes 2>/dev/null
+    [ -z "$processes" ] || kill $processes 2>/dev/null || : # some have ended already
     wait
+    reports=$(grep -E ': runtime error: |(ERROR|WARNING): [A-Za-z]+Sanitizer' -A 40 "$work"/*.log 2>/dev/null) || :
     rm -rf "$work"
+    [ -z "$reports" ] && return
+    printf '%s\n' "$reports"
+    exit 1
 }
 trap clean_up EXIT
 trap 'exit 130' HUP INT TERM PIPE
@@ -19,7 +25,10 @@ trap 'exit 130' HUP INT TERM PIPE
 start() {
     start_name=$1
     shift
-    rm -f "$work/$start_name" "$work/$start_name.log" # or an old file is read before it is opened anew
+    # An old file must not be read before it is opened anew. A log is kept for clean_up.
+    rm -f "$work/$start_name"
+    starts=$((starts + 1))
+    [ ! -e "$work/$start_name.log" ] || mv "$work/$start_name.log" "$work/$start_name.$starts.log"
     "$@" >"$work/$start_name" 2>"$work/$start_name.log" &
     processes="$processes $!"
 }
@@ -51,7 +60,7 @@ start_broker() {
 # end_broker [-SIGNAL]: ends the broker and waits until its process has ended.
 end_broker() {
     kill "$@" "$broker"
-    wait "$broker" 2>/dev/null
+    wait "$broker" 2>/dev/null || : # the status is that of the signal
 }
 
 # start_broker_again PROGRAM OPTION...: starts a broker on the port of the last one.

@@ -8,8 +8,13 @@
 #
 # Each program gets one line of output. A program counts its own checks, and its last line is
 # "N passed, N failed" or "N passed, N failed, N skipped" (the last line of pytest works too). A
-# program that crashes, runs out of time or counts nothing is a failure. If a check of a program fails,
-# the whole output of that program is shown.
+# program that crashes, runs out of time or counts nothing is a failure, and so is one that prints
+# something after its counts, or whose exit status does not agree with them. If a check of a program
+# fails, the whole output of that program is shown.
+#
+# Reports of sanitizers are failures, also those of processes that a program starts in the background.
+# Sanitizers write them to files. Where they cannot (UBSan beside ASan, by gcc), the program's output is
+# searched.
 #
 # If this machine lacks something that a check needs, the program prints "SKIPPED THING: CHECK" and
 # counts the check as skipped. The end of the output names each missing thing once.
@@ -23,16 +28,17 @@ under=${UNDER:-}
 heed_signals=
 if env --default-signal=INT,QUIT true 2>/dev/null; then heed_signals='env --default-signal=INT,QUIT'; fi
 
-# counts FILE: prints "PASSED FAILED SKIPPED" from the last line of the file that counts something.
-# In pytest's line, errors and tests marked as expected to fail count as failures, and the colours, the
-# ruler and the time are ignored.
+# counts FILE: prints "PASSED FAILED SKIPPED" from the last line of the file that is not empty, or nothing
+# if that line counts nothing. In pytest's line, errors and tests marked as expected to fail count as
+# failures, and the colours, the ruler and the time are ignored.
 counts() {
     awk '
         { gsub(/\033\[[0-9;]*m/, "") }
-        /^=* ?([0-9]+ [a-z]+, )*[0-9]+ [a-z]+( in [0-9.]+s.*)?$/ && / (passed|failed|errors?|skipped)/ {
-            line = $0
-        }
+        /[^ ]/ { line = $0 }
         END {
+            if (line !~ /^=* ?([0-9]+ [a-z]+, )*[0-9]+ [a-z]+( in [0-9.]+s.*)?$/ ||
+                line !~ / (passed|failed|errors?|skipped)/)
+                exit
             gsub(/[=,]/, " ", line)
             sub(/ in [0-9].*/, "", line)
             n = split(line, word, " ")
@@ -45,23 +51,44 @@ counts() {
         }' "$1"
 }
 
-# fault STATUS PASSED FAILED SKIPPED: prints the reason if the program ran out of time, ended with an
-# error although it counted no failure, or counted no check.
+# fault STATUS [PASSED FAILED SKIPPED]: prints the reason if the program ran out of time, crashed, did not
+# end with its counts, ended with a status that does not agree with them, or counted no check.
 fault() {
     if [ "$1" -eq 124 ] || [ "$1" -eq 137 ]; then
         echo "stopped with status $1; the limit is $time_limit s"
-    elif [ "$1" -ne 0 ] && [ "$3" -eq 0 ]; then
+    elif [ $# -eq 1 ]; then
+        echo "ended with status $1, and its last line has no counts"
+    elif [ "$1" -ge 128 ] || { [ "$1" -ne 0 ] && [ "$3" -eq 0 ]; }; then
         echo "ended with status $1"
     elif [ $(($2 + $3 + $4)) -eq 0 ]; then
         echo "counted no check"
+    elif [ "$1" -eq 0 ] && [ "$3" -ne 0 ]; then
+        echo "ended with status 0, although a check failed"
     fi
 }
+
+# collect_reports FILE: makes the sanitizers of all processes that are started from now on write each
+# report to a file whose name begins with FILE, which may contain blanks or one kind of quotes.
+# shellcheck disable=SC2034 # eval uses $quote
+collect_reports() {
+    case $1 in
+        *\'*) quote='"' ;;
+        *) quote=\' ;;
+    esac
+    for options in ASAN_OPTIONS MSAN_OPTIONS TSAN_OPTIONS UBSAN_OPTIONS; do
+        eval "export $options=\"\${$options:+\$$options:}log_path=\$quote\$1\$quote\""
+    done
+}
+
+# A line of each report.
+REPORT=': runtime error: |(ERROR|WARNING): [A-Za-z]+Sanitizer'
 
 # run_one PROGRAM: runs the program and prints its line. The counts and the skipped checks are kept for
 # the totals. All output is printed at once, because other programs print at the same time. The program
 # is in the background, so that a signal ends the wait for it. timeout then ends all its processes.
 run_one() {
     program=$1 log=$logs/$$ began=$(date +%s)
+    collect_reports "$log.sanitizer"
     timeout -k 5 "$time_limit" $heed_signals $under $1 >"$log" 2>&1 </dev/null &
     child=$!
     trap 'kill -TERM $child; wait $child; exit 130' HUP INT TERM
@@ -69,8 +96,10 @@ run_one() {
     status=$?
     seconds=$(($(date +%s) - began))
     set -- $(counts "$log")
-    passed=$1 failed=$2 skipped=$3 skips=
-    fault=$(fault "$status" "$passed" "$failed" "$skipped")
+    passed=${1:-0} failed=${2:-0} skipped=${3:-0} skips=
+    fault=$(fault "$status" "$@")
+    cat "$log".sanitizer.* >>"$log" 2>/dev/null
+    ! grep -qE "$REPORT" "$log" || fault="${fault:+$fault; }a sanitizer reports an error"
     [ -z "$fault" ] || failed=$((failed + 1))
     [ "$skipped" -eq 0 ] || skips=", $skipped skipped"
     grep '^SKIPPED ' "$log" >>"$logs/skipped"

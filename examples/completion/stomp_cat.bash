@@ -3,8 +3,8 @@
 
 _stomp_cat_options='-s -d -H -m -f -n --count -t --timeout -u -p --host --connect-header
     --http-header --ca --cert --key --pin --insecure --proxy --versions --ack --heartbeat
-    --no-reconnect --reconnect --content-type --receipt --confirm --request --rate --json --trace
-    -h --help --version'
+    --no-reconnect --reconnect --content-type --receipt --confirm --request --rate --json --raw
+    --trace -h --help --version'
 
 # Words that begin as the one under the cursor; a word of bash may be a piece of what was typed, for
 # it breaks at = and colons.

@@ -43,6 +43,11 @@ static size_t left_of(const vector *v, const vector_line *line, const bytes *in)
 
 static unsigned long runs;
 
+static void count_run(void) {
+    runs++;
+    test_checked();
+}
+
 static void print_mismatch(const vector *v, const char *way, size_t at, const char *expected,
                            const char *actual) {
     test_case_failures++;
@@ -54,7 +59,7 @@ static void print_mismatch(const vector *v, const char *way, size_t at, const ch
 static void check_outcome(const vector *v, const char *way, size_t at, const outcomes *expected,
                           const char *actual) {
     size_t i;
-    runs++;
+    count_run();
     for (i = 0; i < expected->count; i++)
         if (strcmp(expected->text[i].data, actual) == 0) return;
     print_mismatch(v, way, at, expected->text[0].data, actual);
@@ -115,7 +120,7 @@ static void check_truncated(const vector *v, const subject *s, const bytes *in, 
     begin(s, &f);
     feed_piece(&f, in->data, n);
     bytes_put(&expected, whole->log.data, expected_len);
-    runs++;
+    count_run();
     if (strcmp(expected.data, f.log.data) != 0)
         print_mismatch(v, "cut off after", n, expected.data, f.log.data);
     else if (f.result != STWS_MORE && f.result != whole->result)

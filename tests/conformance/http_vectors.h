@@ -311,7 +311,7 @@ static void run_url(const vector *v) {
         CHECK_INT(STWS_OK, stws_url_parse(url, &parts, NULL));
         check_url_parts(v, &parts);
     }
-    runs++;
+    count_run();
     if (test_case_failures) printf("%s:%d: \"%s\"\n", v->file, v->lines[0].number, v->name);
     free(url);
     bytes_free(&text);
@@ -334,7 +334,7 @@ static void check_utf8_within(const vector *v, const bytes *octets, int valid, s
         printf("%s:%d: \"%s\", behind %lu and before %lu octets of %s\n", v->file,
                v->lines[0].number, v->name, (unsigned long)before, (unsigned long)after, character);
     }
-    runs++;
+    count_run();
     free(text);
 }
 

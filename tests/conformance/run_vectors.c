@@ -25,13 +25,9 @@ static const format formats[] = {{"stomp_build", run_stomp_build},
                                  {"utf8", run_utf8}};
 
 static void count_case(const vector *v) {
-    if (test_case_failures) {
-        test_failed++;
-        printf("FAILED %s:%d: %s\n", v->file, v->lines[0].number, v->name);
-    } else {
-        test_passed++;
-    }
-    test_case_failures = 0;
+    char name[400];
+    snprintf(name, sizeof name, "%s:%d: %s", v->file, v->lines[0].number, v->name);
+    test_end_case(name);
 }
 
 static void run_stomp_parse_file(const vector_file *f) {

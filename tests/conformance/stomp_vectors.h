@@ -352,7 +352,7 @@ static void check_build_into(const vector *v, int version, const stws_frame *fra
     if (result == STWS_OK) CHECK_MEM(wire->data, wire->len, buf, need < cap ? need : cap);
     written = result == STWS_OK ? wire->len : 0;
     CHECK_INT(cap + 1 - written, strspn(buf + written, "~"));
-    runs++;
+    count_run();
     if (test_case_failures)
         printf("%s:%d: \"%s\", into %lu octets\n", v->file, v->lines[0].number, v->name,
                (unsigned long)cap);

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.." || exit 1
 . tests/checks.sh
 # shellcheck source=tests/processes.sh
 . tests/processes.sh
-trap 'clean_up; rm -f "$checks_output"' EXIT
+trap 'rm -f "$checks_output"; clean_up' EXIT
 name=$1
 shift
 out=build/tests/embedding

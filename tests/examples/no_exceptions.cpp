@@ -8,6 +8,12 @@ int main() {
     stomp_ws::milliseconds timeout(1);
     client.subscribe("/topic/x", [](const stomp_ws::message &m) { m.ack(); }).ignore();
     client.request("/queue/x", "body", reply, timeout).ignore();
-    stomp_ws::result result = client.run();
+    client.flush(timeout).ignore();
+    client.drive(stws_step).ignore();
+    client.start().ignore();
+    client.stop();
+    client.join().ignore();
+    stomp_ws::client moved = std::move(client);
+    stomp_ws::result result = moved.run();
     return result ? 0 : -result.code();
 }

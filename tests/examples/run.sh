@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.." || exit 1
 . tests/checks.sh
 # shellcheck source=tests/processes.sh
 . tests/processes.sh
-trap 'clean_up; rm -f "$checks_output"' EXIT
+trap 'rm -f "$checks_output"; clean_up' EXIT
 examples=$1
 cat=$examples/stomp_cat
 broker_program=$examples/mini_broker

@@ -281,7 +281,7 @@ static inline void loopback_accept(struct loopback *s) {
     struct link *l = (struct link *)calloc(1, sizeof *l);
     if (!l) abort();
     l->fd = accept(s->listener, NULL, NULL);
-    if (l->fd < 0) abort();
+    if (l->fd < 0) test_give_up("the server of the test cannot accept a connection");
     l->ws.server = l->ws.check_utf8 = 1;
     l->frames.version = STWS_STOMP_12;
     l->frames.headers = l->headers;
@@ -395,7 +395,8 @@ static inline void loopback_start_with(struct loopback *s, int ipv6, int mute, i
     s->listener = loopback_listen(ipv6, &s->port);
     snprintf(s->url, sizeof s->url, "ws://%s:%d/stomp/websocket", ipv6 ? "[::1]" : "127.0.0.1",
              s->port);
-    if (pipe(s->wake) != 0 || pthread_create(&s->thread, NULL, loopback_thread, s) != 0) abort();
+    if (pipe(s->wake) != 0) test_give_up("cannot make a pipe for the server of the test");
+    if (pthread_create(&s->thread, NULL, loopback_thread, s) != 0) abort();
 }
 
 static inline void loopback_start(struct loopback *s, int ipv6, int mute) {

@@ -1,187 +1,366 @@
-/* test_options.c - what stws_create makes of the options: each default that the manual names, and copies
-   of all strings. It looks into the client, because most of this shows only after a long time, or with
-   servers of its own. */
-#define STOMP_WS_IMPLEMENTATION
-#include "stomp_ws.h"
+/* test_options.c - every option, alone and together with others: numbers out of range are refused, and
+   a client uses exactly the memory that stws_size promises, also when every table and buffer is full. */
+#include <stdint.h>
 
-#include "../test.h"
+#include "scripted.h"
 
-static stws *create(const stws_options *o) {
-    stws *client = stws_create(o);
-    if (!client) abort();
-    CHECK_STR("", stws_error_text(client));
-    return client;
+enum { RED_ZONE = 256, COMBINATIONS = 150 };
+
+static const char *const SOME_HEADERS[] = {"name", "value", "other", "one", NULL};
+static const char *const SOME_URLS[] = {"ws://one.test/", "ws://two.test:8080/websocket", NULL};
+
+static void ignore_trace(stws *client, int direction, const stws_frame *frame, void *user) {
+    (void)client, (void)direction, (void)frame, (void)user;
 }
 
-/* ==== defaults ==== */
-
-static void test_defaults_of_times(void) {
-    stws_options o = {.url = "ws://broker.test/"};
-    stws *client = create(&o);
-    CHECK_INT(10000, client->o.heartbeat_out_ms);
-    CHECK_INT(10000, client->o.heartbeat_in_ms);
-    CHECK_INT(300, client->o.heartbeat_grace);
-    CHECK_INT(10000, client->o.connect_timeout_ms);
-    CHECK_INT(10000, client->o.handshake_timeout_ms);
-    CHECK_INT(10000, client->o.connected_timeout_ms);
-    CHECK_INT(15000, client->o.receipt_timeout_ms);
-    CHECK_INT(2000, client->o.close_timeout_ms);
-    CHECK_INT(30000, client->o.write_timeout_ms);
-    CHECK_INT(1000, client->o.reconnect_min_ms);
-    CHECK_INT(30000, client->o.reconnect_max_ms);
-    CHECK_INT(200, client->o.reconnect_factor);
-    CHECK_INT(-100, client->o.reconnect_jitter);
-    CHECK_INT(0, client->o.reconnect_attempts);
-    CHECK_INT(5000, client->o.stable_ms);
-    CHECK_INT(0, client->o.max_session_ms);
-    CHECK_INT(10000, client->o.outbox_block_ms);
-    stws_destroy(client);
+static int allow_connect(stws *client, stws_attempt *attempt, void *user) {
+    (void)client, (void)attempt, (void)user;
+    return 0;
 }
 
-static void test_defaults_of_sizes(void) {
-    stws_options o = {.url = "ws://broker.test/", .outbox_high = 1000};
-    stws *client = create(&o);
-    CHECK_INT(16 << 20, client->o.max_body);
-    CHECK_INT(65536, client->o.max_line);
-    CHECK_INT(128, client->o.max_headers);
-    CHECK_INT(69632, client->o.rx_buffer);
-    CHECK_INT(131072, client->o.tx_buffer);
-    CHECK_INT(1 << 20, client->o.outbox_bytes);
-    CHECK_INT(500, client->o.outbox_low);
-    CHECK_INT(256, client->o.max_subscriptions);
-    CHECK_INT(256, client->o.subscription_bytes);
-    CHECK_INT(256, client->o.max_receipts);
-    stws_destroy(client);
+static int allow_subscribe(stws *client, stws_subscribing *subscribing, void *user) {
+    (void)client, (void)subscribing, (void)user;
+    return 0;
 }
 
-static void test_defaults_of_words(void) {
-    stws_options o = {.url = "ws://broker.test/"};
-    stws *client = create(&o);
-    CHECK_STR("/", client->o.host);
-    CHECK_STR("v12.stomp, v11.stomp, v10.stomp", client->o.subprotocols);
-    CHECK_INT(STWS_STOMP_10 | STWS_STOMP_11 | STWS_STOMP_12, client->o.versions);
-    stws_destroy(client);
-    o.versions = STWS_STOMP_12 | STWS_STOMP_11;
-    client = create(&o);
-    CHECK_STR("v12.stomp, v11.stomp", client->o.subprotocols);
-    stws_destroy(client);
-}
+/* ==== one option at a time; a choice is a number that selects one of its values ==== */
 
-/* What STWS_OFF switches off is 0 inside: no time, no heart-beat, no jitter. */
-static void test_what_is_switched_off(void) {
-    stws_options o = {.url = "ws://broker.test/",
-                      .heartbeat_out_ms = STWS_OFF,
-                      .heartbeat_in_ms = STWS_OFF,
-                      .receipt_timeout_ms = STWS_OFF,
-                      .write_timeout_ms = STWS_OFF,
-                      .reconnect_jitter = STWS_OFF};
-    stws *client = create(&o);
-    CHECK_INT(0, client->o.heartbeat_out_ms);
-    CHECK_INT(0, client->o.heartbeat_in_ms);
-    CHECK_INT(0, client->o.receipt_timeout_ms);
-    CHECK_INT(0, client->o.write_timeout_ms);
-    CHECK_INT(0, client->o.reconnect_jitter);
-    stws_destroy(client);
-    o.reconnect_jitter = -2;
-    client = create(&o);
-    CHECK_INT(-2, client->o.reconnect_jitter);
-    stws_destroy(client);
-}
+#define NUMBER_OPTIONS(X)                                                                          \
+    X(heartbeat_out_ms, 1, 2147483647)                                                             \
+    X(heartbeat_in_ms, 1, 2147483647)                                                              \
+    X(heartbeat_grace, 1, 1000000)                                                                 \
+    X(connect_timeout_ms, 1, 2147483647)                                                           \
+    X(handshake_timeout_ms, 1, 2147483647)                                                         \
+    X(connected_timeout_ms, 1, 2147483647)                                                         \
+    X(receipt_timeout_ms, 1, 2147483647)                                                           \
+    X(close_timeout_ms, 1, 2147483647)                                                             \
+    X(write_timeout_ms, 1, 2147483647)                                                             \
+    X(reconnect, -1, 1)                                                                            \
+    X(reconnect_min_ms, 1, 2147483647)                                                             \
+    X(reconnect_max_ms, 1, 2147483647)                                                             \
+    X(reconnect_factor, 100, 10000)                                                                \
+    X(reconnect_jitter, -100, 1000)                                                                \
+    X(reconnect_attempts, 1, 2147483647)                                                           \
+    X(stable_ms, 1, 2147483647)                                                                    \
+    X(max_session_ms, 1, 2147483647)                                                               \
+    X(outbox_block_ms, 1, 2147483647)                                                              \
+    X(max_body, 1, 2147483647)                                                                     \
+    X(max_line, 1, 2147483647)                                                                     \
+    X(max_headers, 8, 1000000)                                                                     \
+    X(rx_buffer, 256, 2147483647)                                                                  \
+    X(tx_buffer, 256, 2147483647)                                                                  \
+    X(outbox_bytes, 16, 2147483647)                                                                \
+    X(outbox_count, 1, 2147483647)                                                                 \
+    X(outbox_high, 1, 2147483647)                                                                  \
+    X(subscription_bytes, 16, 1000000)                                                             \
+    X(max_subscriptions, 1, 1000000)                                                               \
+    X(max_receipts, 4, 1000000)                                                                    \
+    X(versions, 1, 7)                                                                              \
+    X(outbox_policy, 0, 2)                                                                         \
+    X(utf8, 0, 1)                                                                                  \
+    X(broker, 0, 4)                                                                                \
+    X(shuffle_urls, 0, 1)                                                                          \
+    X(confirm, 0, 1)                                                                               \
+    X(binary, 0, 1)                                                                                \
+    X(single_thread, 0, 1)                                                                         \
+    X(tls_insecure_no_verify, 0, 1)
 
-/* ==== copies ==== */
-
-static int is_inside(const stws *client, const void *at, size_t size) {
-    const char *begin = (const char *)client, *p = (const char *)at;
-    return p >= begin && size <= client->block_size && p <= begin + client->block_size - size;
-}
-
-static void check_string(const stws *client, const char *given, const char *kept) {
-    CHECK_STR(given, kept);
-    CHECK(is_inside(client, kept, strlen(given) + 1));
-}
-
-static void check_list(const stws *client, const char *const *given, const char *const *kept) {
-    size_t i, n = 0;
-    while (given[n]) n++;
-    CHECK(is_inside(client, kept, (n + 1) * sizeof *kept));
-    for (i = 0; i < n; i++) check_string(client, given[i], kept[i]);
-    CHECK(kept[n] == NULL);
-}
-
-/* The program may free or change each string after stws_create. */
-static void test_all_strings_are_copied(void) {
-    static const char *const urls[] = {"ws://one.test/", "ws://two.test/", NULL};
-    static const char *const addresses[] = {"127.0.0.1", "::1", NULL};
-    static const char *const connect[] = {"name", "value", "other", "", NULL};
-    static const char *const http[] = {"Authorization", "Bearer x", NULL};
-    stws_options o = {.url = "ws://broker.test/",
-                      .urls = urls,
-                      .addresses = addresses,
-                      .proxy = "http://proxy.test:3128",
-                      .login = "ada",
-                      .passcode = "sesame",
-                      .host = "vhost",
-                      .client_id = "client",
-                      .connect_headers = connect,
-                      .http_headers = http,
-                      .origin = "https://page.test",
-                      .cookie = "a=b",
-                      .subprotocols = "v12.stomp",
-                      .stable_id = "message-key",
-                      .tls_ca_file = "ca.pem",
-                      .tls_ca_pem = "-----BEGIN",
-                      .tls_cert_file = "cert.pem",
-                      .tls_key_file = "key.pem",
-                      .tls_pin = "sha256//x"};
-    stws *client = create(&o);
-    check_string(client, o.url, client->o.url);
-    check_string(client, o.proxy, client->o.proxy);
-    check_string(client, o.login, client->o.login);
-    check_string(client, o.passcode, client->o.passcode);
-    check_string(client, o.host, client->o.host);
-    check_string(client, o.client_id, client->o.client_id);
-    check_string(client, o.origin, client->o.origin);
-    check_string(client, o.cookie, client->o.cookie);
-    check_string(client, o.subprotocols, client->o.subprotocols);
-    check_string(client, o.stable_id, client->o.stable_id);
-    check_string(client, o.tls_ca_file, client->o.tls_ca_file);
-    check_string(client, o.tls_ca_pem, client->o.tls_ca_pem);
-    check_string(client, o.tls_cert_file, client->o.tls_cert_file);
-    check_string(client, o.tls_key_file, client->o.tls_key_file);
-    check_string(client, o.tls_pin, client->o.tls_pin);
-    check_list(client, urls, client->o.urls);
-    check_list(client, addresses, client->o.addresses);
-    check_list(client, connect, client->o.connect_headers);
-    check_list(client, http, client->o.http_headers);
-    stws_destroy(client);
-}
-
-/* ==== limits ==== */
-
-static void check_options(const char *why, const stws_options *o) {
-    stws *client = stws_create(o);
-    if (!client) abort();
-    CHECK_HAS(why, stws_error_text(client));
-    CHECK_INT(*why != 0, stws_state(client) == STWS_ENDED);
-    stws_destroy(client);
-}
-
-static void test_as_many_urls_as_there_may_be(void) {
-    const char *urls[66] = {NULL};
-    stws_options o = {.urls = urls};
+/* Memory is asked for by these; a test machine does not have that of all largest values. */
+static long long affordable(const char *name, long long value) {
+    static const char *const memory[] = {
+        "max_headers",  "rx_buffer",          "tx_buffer",         "outbox_bytes",
+        "max_receipts", "subscription_bytes", "max_subscriptions", NULL};
     int i;
-    for (i = 0; i < 64; i++) urls[i] = "ws://broker.test/";
-    check_options("", &o);
-    urls[64] = "ws://broker.test/";
-    check_options("more than 64", &o);
+    for (i = 0; memory[i]; i++)
+        if (strcmp(memory[i], name) == 0 && value > 600) return 600 + value % 100;
+    return value;
+}
+
+#define SET_NUMBER(name, low, high)                                                                \
+    if (index-- == 0) {                                                                            \
+        long long value = choice == 0   ? (low)                                                    \
+                          : choice == 1 ? affordable(#name, high)                                  \
+                                        : affordable(#name, (low) + (high) / 2);                   \
+        memset(&o->name, 0, sizeof o->name);                                                       \
+        if (sizeof o->name == sizeof(size_t)) {                                                    \
+            size_t size = (size_t)value;                                                           \
+            memcpy(&o->name, &size, sizeof o->name);                                               \
+        } else {                                                                                   \
+            int number = (int)value;                                                               \
+            memcpy(&o->name, &number, sizeof o->name);                                             \
+        }                                                                                          \
+        return #name;                                                                              \
+    }
+
+#define SET(name, value)                                                                           \
+    if (index-- == 0) {                                                                            \
+        o->name = value;                                                                           \
+        return #name;                                                                              \
+    }
+
+/* Sets the option of that index, and returns its name; NULL behind the last. */
+static const char *set_option(stws_options *o, int index, int choice) {
+    NUMBER_OPTIONS(SET_NUMBER)
+    SET(urls, SOME_URLS)
+    SET(login, "user")
+    SET(passcode, "secret")
+    SET(host, "vhost")
+    SET(client_id, "client-1")
+    SET(connect_headers, SOME_HEADERS)
+    SET(http_headers, SOME_HEADERS)
+    SET(origin, "https://origin.test")
+    SET(cookie, "a=b")
+    SET(subprotocols, "v12.stomp")
+    SET(stable_id, choice ? "x-id" : "a-much-longer-name-of-a-header-that-every-send-gets")
+    SET(on_trace, ignore_trace)
+    SET(before_connect, allow_connect)
+    SET(before_subscribe, allow_subscribe)
+    SET(tls_pin, "0000000000000000000000000000000000000000000000000000000000000000")
+    SET(tls_ca_file, "/nowhere/ca.pem")
+    SET(tls_ca_pem, "-----BEGIN CERTIFICATE-----\n")
+    SET(tls_cert_file, "/nowhere/cert.pem")
+    SET(tls_key_file, "/nowhere/key.pem")
+    SET(max_ws_message, choice ? 100 : STWS_WHOLE)
+    SET(outbox_low, 1)
+    return NULL;
+}
+
+/* Ids, and where a SEND does not fit, sends of all kinds, until nothing more is taken. */
+static void fill_outbox(stws *c) {
+    static const char body[] = "a body";
+    stws_outgoing m = {"/queue/a", body, sizeof body - 1, NULL, NULL, NULL, 0, 0};
+    int kind, result, limit;
+    CHECK(stws_begin(c, "tx") <= 0);
+    for (kind = 0; kind < 8; kind++) {
+        m.receipt = kind & 1;
+        m.headers = kind & 2 ? SOME_HEADERS : NULL;
+        m.transaction = kind & 4 ? "tx" : NULL;
+        for (limit = 0, result = 0; result >= 0 && limit < 600; limit++)
+            result = stws_send_ex(c, &m);
+    }
+    stws_commit(c, "tx");
+}
+
+static void fill_subscriptions(stws *c, int headers) {
+    stws_subscription s = {NULL, NULL, NULL, NULL, 1, 7, 0, NULL, NULL};
+    char destination[64];
+    int i, result = 0;
+    if (headers) s.headers = SOME_HEADERS;
+    for (i = 0; result >= 0 && i < 1000; i++) {
+        snprintf(destination, sizeof destination, "/topic/%d", i);
+        s.durable = i % 3 == 1 ? destination + 1 : NULL;
+        s.id = i % 3 == 2 ? destination + 1 : NULL;
+        result = stws_subscribe(c, destination, &s);
+    }
+}
+
+static void say_headers(struct peer *p, const char *begin, int count) {
+    struct bytes b = {0};
+    int i;
+    bytes_print(&b, "%s", begin);
+    for (i = 0; i < count; i++) bytes_print(&b, "h%d:v\n", i);
+    bytes_print(&b, "\nbody");
+    peer_stomp(p, b.data);
+    bytes_free(&b);
+}
+
+/* Some options let no attempt succeed: so only a few. */
+static void connect_soon(struct peer *p) {
+    int i;
+    peer_turn(p);
+    for (i = 0; i < 4 && !p->ended && stws_state(p->client) != STWS_CONNECTED; i++) {
+        long long wait = stws_deadline(p->client);
+        p->now_us += (wait > 0 ? wait : 1) * 1000;
+        peer_turn(p);
+    }
+}
+
+/* Everything that a client of these options keeps is filled to its end, with and without a connection. */
+static void use_up(struct peer *p, const stws_options *o) {
+    stws *c = p->client;
+    int headers = o->max_headers && o->max_headers < 200 ? (int)o->max_headers : 128, session;
+    fill_subscriptions(c, 0);
+    fill_outbox(c);
+    for (session = 0; session < 2; session++) {
+        p->write_blocked = 0;
+        connect_soon(p);
+        say_headers(p, "MESSAGE\ndestination:/topic/1\nmessage-id:1\nsubscription:sub-1\n",
+                    headers - 3);
+        say_headers(p, "RECEIPT\nreceipt-id:receipt-1\n", headers - 1);
+        peer_turn(p);
+        fill_subscriptions(c, 1);
+        p->write_blocked = 1;
+        fill_outbox(c);
+        peer_turn(p);
+        peer_end(p);
+        peer_turn(p);
+    }
+    p->write_blocked = 0;
+    stws_stop(c);
+    peer_turn(p);
+}
+
+/* A client in memory of the size that stws_size says: nothing is written before or behind it. */
+static void check_memory(const stws_options *given, struct peer *p) {
+    stws_options o = *given;
+    size_t size = stws_size(&o), i;
+    unsigned char *memory = (unsigned char *)malloc(RED_ZONE + size + RED_ZONE);
+    int touched = 0;
+    const char *why = "";
+    if (!memory) abort();
+    memset(memory, 0xA5, RED_ZONE + size + RED_ZONE);
+    if (size) CHECK_INT(STWS_OK, stws_init(memory + RED_ZONE, size, &o, &p->client, &why));
+    CHECK_STR("", why);
+    if (size && p->client) {
+        use_up(p, &o);
+        stws_destroy(p->client);
+    }
+    for (i = 0; i < RED_ZONE; i++)
+        touched += memory[i] != 0xA5 || memory[RED_ZONE + size + i] != 0xA5;
+    CHECK_INT(0, touched);
+    free(memory);
+}
+
+/* The same in a block of stws_create, behind which a sanitizer watches. */
+static void check_created(const stws_options *o, struct peer *p) {
+    p->client = stws_create(o);
+    if (!p->client) abort();
+    if (stws_size(o)) use_up(p, o);
+}
+
+static void check_options(void (*set)(stws_options *o, unsigned seed), unsigned seed) {
+    int created;
+    for (created = 0; created < 2; created++) {
+        struct peer p;
+        stws_options o;
+        peer_init(&p);
+        o = peer_options(&p);
+        o.outbox_bytes = 4096;
+        o.max_subscriptions = 8;
+        o.max_receipts = 8;
+        set(&o, seed);
+        CHECK(stws_size(&o) > 0);
+        if (!created)
+            check_memory(&o, &p);
+        else
+            check_created(&o, &p);
+        if (!created) p.client = NULL;
+        p.broken = p.busy = 0; /* that is other tests' matter */
+        peer_free(&p);
+    }
+}
+
+static void set_one(stws_options *o, unsigned seed) {
+    const char *name = set_option(o, (int)(seed / 3), (int)(seed % 3));
+    if (o->outbox_low) o->outbox_high = 100;
+    if (strcmp(name, "outbox_high") == 0 && o->outbox_high == 1) o->outbox_low = 0;
+}
+
+static void test_each_option_alone(void) {
+    stws_options o = stws_options_default();
+    unsigned i;
+    for (i = 0; set_option(&o, (int)(i / 3), 0); i++) check_options(set_one, i);
+    CHECK(i > 3 * 50);
+}
+
+static void set_many(stws_options *o, unsigned seed) {
+    unsigned long long state = seed * 2654435761u + 1;
+    stws_options scrap;
+    int i;
+    for (i = 0; set_option(&scrap, i, 0); i++) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        if ((state >> 40 & 3) == 0) set_option(o, i, (int)(state >> 50 & 1));
+    }
+    if (o->outbox_low) o->outbox_high = o->outbox_low + 1;
+    if (o->reconnect_min_ms && o->reconnect_max_ms) o->reconnect_min_ms = 1;
+}
+
+static void test_options_together(void) {
+    unsigned seed;
+    for (seed = 0; seed < COMBINATIONS; seed++) check_options(set_many, seed);
+}
+
+/* ==== what is out of range ==== */
+
+static void refused(const stws_options *o, const char *name) {
+    const char *why = NULL;
+    char memory[8];
+    stws *c = NULL;
+    CHECK_INT(0, stws_size(o));
+    CHECK_INT(STWS_ERR_USAGE, stws_init(memory, sizeof memory, o, &c, &why));
+    CHECK(c == NULL);
+    CHECK_HAS(name, why);
+    c = stws_create(o);
+    CHECK_INT(STWS_ERR_USAGE, stws_error(c));
+    CHECK_HAS(name, stws_error_text(c));
+    if (stws_error(c) == STWS_ERR_USAGE) CHECK_INT(STWS_ERR_USAGE, stws_run(c));
+    stws_destroy(c);
+}
+
+#define CHECK_RANGE(name, low, high)                                                               \
+    {                                                                                              \
+        static const long long wrong[] = {(low)-1LL, (high) + 1LL, -7, -2147483648LL};             \
+        size_t i;                                                                                  \
+        for (i = 0; i < sizeof wrong / sizeof *wrong; i++) {                                       \
+            stws_options o = stws_options_default();                                               \
+            int number = (int)wrong[i];                                                            \
+            size_t size = (size_t)wrong[i];                                                        \
+            int is_size = sizeof o.name == sizeof size;                                            \
+            int harmless = (wrong[i] >= (low) && wrong[i] <= (high)) || wrong[i] == 0 ||           \
+                           wrong[i] == STWS_OFF || (!is_size && wrong[i] > 2147483647);            \
+            o.url = "ws://localhost/";                                                             \
+            if (harmless && !is_size) continue;                                                    \
+            if (wrong[i] == 0) continue;                                                           \
+            memcpy(&o.name, is_size ? (const void *)&size : (const void *)&number, sizeof o.name); \
+            refused(&o, #name);                                                                    \
+        }                                                                                          \
+    }
+
+static void test_numbers_out_of_range(void) {
+    NUMBER_OPTIONS(CHECK_RANGE)
+}
+
+/* STWS_OFF is no size, and what wraps around is none either. */
+static void test_sizes_that_would_wrap(void) {
+    static const size_t sizes[] = {(size_t)STWS_OFF, SIZE_MAX - 15, SIZE_MAX / 2,
+                                   SIZE_MAX / 32 + 1};
+    size_t i;
+    for (i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        stws_options o = stws_options_default(), bad;
+        o.url = "ws://localhost/";
+        bad = o, bad.outbox_bytes = sizes[i], refused(&bad, "outbox_bytes");
+        bad = o, bad.max_headers = sizes[i], refused(&bad, "max_headers");
+        bad = o, bad.subscription_bytes = sizes[i], refused(&bad, "subscription_bytes");
+        bad = o, bad.tx_buffer = sizes[i], refused(&bad, "tx_buffer");
+        bad = o, bad.rx_buffer = sizes[i], refused(&bad, "rx_buffer");
+        bad = o, bad.outbox_low = sizes[i], refused(&bad, "outbox_low");
+    }
+    CHECK(stws_queue_create(SIZE_MAX) == NULL);
+    CHECK(stws_queue_create(SIZE_MAX - 15) == NULL);
+    CHECK(stws_queue_create(SIZE_MAX - 200) == NULL);
+}
+
+static void test_delays_that_contradict(void) {
+    stws_options o = stws_options_default();
+    o.url = "ws://localhost/";
+    o.reconnect_min_ms = 2000;
+    o.reconnect_max_ms = 1000;
+    refused(&o, "reconnect_min_ms");
+    o.reconnect_max_ms = 0; /* the default, 30 s, is above */
+    CHECK(stws_size(&o) > 0);
+    o.reconnect_min_ms = 0;
+    o.reconnect_max_ms = 10; /* below the default of the other */
+    CHECK(stws_size(&o) > 0);
+    o.reconnect_max_ms = 0;
+    o.outbox_high = o.outbox_low = 100;
+    refused(&o, "outbox_low");
 }
 
 int main(void) {
-    RUN(test_defaults_of_times);
-    RUN(test_defaults_of_sizes);
-    RUN(test_defaults_of_words);
-    RUN(test_what_is_switched_off);
-    RUN(test_all_strings_are_copied);
-    RUN(test_as_many_urls_as_there_may_be);
+    RUN(test_each_option_alone); /* [Y3] */
+    RUN(test_options_together);
+    RUN(test_numbers_out_of_range);
+    RUN(test_sizes_that_would_wrap);
+    RUN(test_delays_that_contradict);
     return test_report();
 }

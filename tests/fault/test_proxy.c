@@ -286,6 +286,37 @@ static void test_refusals(void) {
     CHECK_INT(2, p.connections);
 }
 
+/* The words of a proxy are made harmless, as those of a server are. */
+static void test_a_refusal_that_would_move_text(void) {
+    struct proxy p = {.script = {EXCHANGE(0, "HTTP/1.1 403 a\x1b[2J\xC2\x9B"
+                                             "b\xE2\x80\xAE\xFF\r\n\r\n")},
+                      .exchanges = 1};
+    stws_options o;
+    proxy_start(&p, "http", "");
+    o = behind(&p, "ws://broker.invalid:81/");
+    check_fails(&o, STWS_ERR_PROXY, "HTTP 403 a.[2J.b..: it forbids that host");
+    proxy_stop(&p);
+}
+
+static void test_interim_answers(void) {
+    struct loopback s;
+    struct proxy p = {.script = {EXCHANGE(0, "HTTP/1.1 100 Continue\r\n\r\n"
+                                             "HTTP/1.1 103 Early\r\nLink: </a>\r\n\r\n"
+                                             "HTTP/1.1 200 Connection established\r\n\r\n")},
+                      .exchanges = 1};
+    stws_options o;
+    loopback_start(&s, 0, 0);
+    for (p.piece = 0; p.piece < 2; p.piece++) {
+        p.server = s.port;
+        proxy_start(&p, "http", "");
+        o = behind(&p, s.url);
+        check_echo(&o);
+        proxy_stop(&p);
+    }
+    loopback_stop(&s);
+    CHECK_INT(2, s.links_total);
+}
+
 static void test_octets_behind_the_answer(void) {
     struct proxy p = {.script = {EXCHANGE(0, "HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 101 Hello\r\n\r\n")},
                       .exchanges = 1};
@@ -441,6 +472,8 @@ int main(void) {
     RUN(test_truncated_answers);
     RUN(test_an_end_behind_the_answer);
     RUN(test_refusals);
+    RUN(test_a_refusal_that_would_move_text);
+    RUN(test_interim_answers);
     RUN(test_octets_behind_the_answer);
     RUN(test_nobody_listens);
     RUN(test_silence);

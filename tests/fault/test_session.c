@@ -1205,7 +1205,7 @@ static void test_disconnect_answered_by_error_and_1002(void) {
     peer_close(&p, 1002, "");
     peer_end(&p);
     peer_turn(&p);
-    CHECK_STR("CONNECTED\nEND STWS_CLOSED\n", bytes_text(&p.log));
+    CHECK_STR("CONNECTED\nDISCONNECTED STWS_CLOSED\nEND STWS_CLOSED\n", bytes_text(&p.log));
     CHECK_STR("", stws_error_text(p.client));
     peer_free(&p);
 }
@@ -1219,7 +1219,7 @@ static void test_disconnect_answered_by_the_end(void) {
     peer_turn(&p);
     peer_close(&p, 1000, "STOMP died");
     peer_turn(&p);
-    CHECK_STR("CONNECTED\nEND STWS_CLOSED\n", bytes_text(&p.log));
+    CHECK_STR("CONNECTED\nDISCONNECTED STWS_CLOSED\nEND STWS_CLOSED\n", bytes_text(&p.log));
     peer_free(&p);
     connected(&p, CONNECTED_12);
     p.automatic &= ~AUTO_RECEIPT;
@@ -1227,7 +1227,7 @@ static void test_disconnect_answered_by_the_end(void) {
     peer_turn(&p);
     peer_end(&p);
     peer_turn(&p);
-    CHECK_STR("CONNECTED\nEND STWS_CLOSED\n", bytes_text(&p.log));
+    CHECK_STR("CONNECTED\nDISCONNECTED STWS_CLOSED\nEND STWS_CLOSED\n", bytes_text(&p.log));
     peer_free(&p);
 }
 

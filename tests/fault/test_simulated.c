@@ -280,7 +280,7 @@ static void test_stop_when_the_login_is_refused(void) {
     p.on_event = stop_here;
     p.connected = "ERROR\nmessage:not you\n\n";
     peer_turn(&p);
-    CHECK_STR("ERROR not you\nEND STWS_CLOSED\n", bytes_text(&p.log));
+    CHECK_STR("ERROR not you\nDISCONNECTED STWS_CLOSED\nEND STWS_CLOSED\n", bytes_text(&p.log));
     peer_free(&p);
 }
 

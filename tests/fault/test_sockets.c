@@ -200,7 +200,7 @@ static void talk(const struct loopback *server) {
     while ((result = stws_next(client, &e, PATIENCE_MS)) > 0) {
         if (e.type == STWS_EVENT_MESSAGE) messages++;
         if (e.type == STWS_EVENT_MESSAGE) stws_disconnect(client, PATIENCE_MS);
-        if (e.type == STWS_EVENT_DISCONNECTED) errors++;
+        if (e.type == STWS_EVENT_DISCONNECTED && e.result != STWS_CLOSED) errors++;
         if (errors) printf("%s\n", e.text);
     }
     CHECK_INT(STWS_CLOSED, result);

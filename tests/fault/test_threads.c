@@ -131,8 +131,9 @@ static void check_senders(const stws_options *from, struct tally *tally) {
     CHECK_INT(0, stws_flush(client, 5000));
     CHECK_INT(0, stws_disconnect(client, 5000));
     CHECK_INT(0, stws_join(client));
-    CHECK_INT(STWS_ERR_STATE, stws_join(client));
     CHECK_STR("", stws_error_text(client));
+    CHECK_INT(STWS_ERR_STATE, stws_join(client));
+    CHECK_HAS("stws_join", stws_error_text(client));
     CHECK_INT(0, tally->disorder);
     for (i = 0; i < SENDERS; i++) CHECK_INT(EACH, tally->next[i]);
     stws_destroy(client);

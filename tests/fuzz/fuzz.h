@@ -180,8 +180,16 @@ static inline void fuzz_check_error(int result) {
 }
 
 static inline void fuzz_check_sentence(const char *text) {
+    const unsigned char *p = (const unsigned char *)text;
     FUZZ_CHECK(text != NULL);
     FUZZ_CHECK(strlen(text) > 10);
+    FUZZ_CHECK(stws_utf8_valid(text, strlen(text)));
+    for (; *p; p++) {
+        FUZZ_CHECK(*p >= 32 && *p != 127);
+        FUZZ_CHECK(*p != 0xC2 || p[1] >= 0xA0);                               /* C1 */
+        FUZZ_CHECK(*p != 0xE2 || p[1] != 0x80 || p[2] < 0xA8 || p[2] > 0xAE); /* U+202E */
+        FUZZ_CHECK(*p != 0xE2 || p[1] != 0x81 || p[2] < 0xA0 || p[2] > 0xAF); /* U+2066 */
+    }
 }
 
 /* ==== the entry, and a main without libFuzzer ==== */

@@ -398,7 +398,7 @@ static stws_options options_of(struct world *w) {
     if (c & 1) o.queue = w->queue = stws_queue_create(2048);
     o.reconnect_attempts = (int)(c >> 1 & 3);
     o.max_subscriptions = c & 8 ? 2 : 0;
-    o.max_receipts = c & 16 ? 2 : 0;
+    o.max_receipts = c & 16 ? 4 : 0;
     o.max_body = MAX_BODY;
     o.max_line = MAX_LINE;
     o.max_headers = MAX_FRAME_HEADERS;

@@ -98,7 +98,9 @@ static void check_certificate(struct fuzz_input *in) {
     if (stws_p_der_certificate(der, parts)) {
         for (i = 0; i < STWS_P_PARTS; i++) FUZZ_CHECK(is_inside(parts[i], der.data, der.len));
         check_elements(parts[STWS_P_REST]);
-        stws_p_der_names_ip(parts[STWS_P_REST], (const unsigned char *)"\x7F\0\0\1", 4);
+        stws_p_der_names(parts[STWS_P_REST], (const unsigned char *)"\x7F\0\0\1", 4);
+        stws_p_der_names(parts[STWS_P_REST], NULL, 0);
+        stws_p_der_is_for_servers(parts[STWS_P_REST]);
     }
     free(block);
 }
@@ -159,6 +161,17 @@ static void pin_first(char pin[65]) {
     for (i = 0; i < sizeof hash; i++) snprintf(pin + 2 * i, 3, "%02x", hash[i]);
 }
 
+/* The host stands in the first certificate, and each is for servers or says nothing of that. */
+static void check_trusted(void) {
+    stws_p_der parts[STWS_P_PARTS];
+    size_t i = tls.chain_count;
+    while (i-- > 0) {
+        FUZZ_CHECK(stws_p_der_certificate(tls.chain[i], parts));
+        FUZZ_CHECK(stws_p_der_is_for_servers(parts[STWS_P_REST]));
+    }
+    FUZZ_CHECK(stws_p_der_names(parts[STWS_P_REST], tls.ip, tls.ip_len));
+}
+
 static void check_chain(struct fuzz_input *in) {
     enum { INSECURE = 1, PINNED = 2, WRONG_PIN = 4 };
     struct fuzz_cuts cuts = fuzz_cuts_of(in);
@@ -178,6 +191,7 @@ static void check_chain(struct fuzz_input *in) {
     if (flags & WRONG_PIN || tls.overflow || tls.chain_count == 0) FUZZ_CHECK(error != 0);
     if (!(flags & INSECURE) && tls.anchor_count == 0) FUZZ_CHECK(error != 0);
     if (!error) FUZZ_CHECK(tls.verifier->get_pkey(&tls.verifier, NULL) != NULL);
+    if (!error && !(flags & INSECURE)) check_trusted();
     free(text);
 }
 

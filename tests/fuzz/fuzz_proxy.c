@@ -23,9 +23,10 @@ enum { MOST_HEAD = 4096, MOST_HEADERS = 64, MOST_FIRST_WORD = 20 };
 static struct judge {
     int socks, has_login;
     int step, why, code, final, logged_in;
-    size_t count; /* octets of the present answer */
+    size_t count; /* octets of the present answer, of HTTP with the interim ones before it */
     size_t whole; /* and how many it has, of SOCKS */
     char head[MOST_HEAD + 1];
+    size_t begin;           /* where the present head begins in there */
     struct fuzz_text stray; /* what was read behind the answer */
 } judge;
 
@@ -86,7 +87,7 @@ static char *take_line(char **at) {
 }
 
 static void judge_head(int is_last) {
-    char *at = judge.head, *line = take_line(&at);
+    char *at = judge.head + judge.begin, *line = take_line(&at);
     int status = line ? status_of(line) : 0, fields = 0;
     if (!status && (!line || !is_request(line))) {
         refuse(NOT_HTTP, 0, 1);
@@ -101,6 +102,8 @@ static void judge_head(int is_last) {
     }
     if (!line || *line || !status)
         refuse(NOT_HTTP, 0, 1);
+    else if (status < 200 && status != 101)
+        judge.begin = judge.count;
     else if (status < 200 || status > 299)
         refuse(SAYS_NO, status, status < 500 && status != 408 && status != 425 && status != 429);
     else if (!is_last)
@@ -110,8 +113,8 @@ static void judge_head(int is_last) {
 }
 
 static void judge_http(int c, int is_last) {
-    const char *head = judge.head;
-    size_t n = judge.count;
+    const char *head = judge.head + judge.begin;
+    size_t n = judge.count - judge.begin;
     if (n <= MOST_FIRST_WORD && !memchr(head, ' ', n)) {
         int ends = c == ' ' && n > 0, goes_on = is_token_octet(c) || c == '/';
         if (!ends && (!goes_on || n == MOST_FIRST_WORD)) {
@@ -124,8 +127,7 @@ static void judge_http(int c, int is_last) {
     if (c == '\n' &&
         ((n >= 2 && head[n - 2] == '\n') || (n >= 3 && head[n - 2] == '\r' && head[n - 3] == '\n')))
         judge_head(is_last);
-    else if (n == MOST_HEAD)
-        refuse(TOO_LONG, 0, 1);
+    if (judge.step == WAY && judge.count == MOST_HEAD) refuse(TOO_LONG, 0, 1);
 }
 
 static void judge_socks_end(int next, int is_last) {
@@ -137,7 +139,7 @@ static void judge_socks_end(int next, int is_last) {
 
 static void judge_socks(int c, int is_last) {
     size_t n = judge.count++;
-    if (judge.step != LOGIN && n == 0 && c != 5) {
+    if (n == 0 && c != (judge.step == LOGIN ? 1 : 5)) {
         refuse(NOT_SOCKS, 0, 1);
     } else if (judge.step == METHOD && n == 1) {
         if (c == 0 || (c == 2 && judge.has_login))
@@ -151,6 +153,7 @@ static void judge_socks(int c, int is_last) {
             refuse(SAYS_NO, 256, 1);
     } else if (judge.step == WAY) {
         if (n == 1 && c) refuse(SAYS_NO, c, c == 2 || c > 6);
+        if (n == 3 && c != 1 && c != 3 && c != 4) refuse(NOT_SOCKS, 0, 1);
         if (n == 3) judge.whole = c == 1 ? 10 : c == 4 ? 22 : 7;
         if (n == 4 && judge.whole == 7) judge.whole += (size_t)c;
         if (n > 4 && n + 1 == judge.whole) judge_socks_end(OPEN, is_last);
@@ -283,6 +286,12 @@ static char *word_of(struct fuzz_input *in) {
     return fuzz_string(data, len);
 }
 
+/* RFC 7617, 2: no control characters; none of these for a user. */
+static void make_basic(char *word, const char *others) {
+    for (; *word; word++)
+        if ((unsigned char)*word < 32 || *word == 127 || strchr(others, *word)) *word = '_';
+}
+
 static size_t put_encoded(char *to, const char *s) {
     size_t len = 0;
     for (; *s; s++) len += (size_t)sprintf(to + len, "%%%02X", (unsigned char)*s);
@@ -408,6 +417,8 @@ static void way_begin(struct way *w, unsigned choice, const unsigned char *data,
     w->to = &targets[choice >> 1 & 3];
     w->user = choice & 8 ? word_of(&w->in) : fuzz_string("", 0);
     w->password = choice & 8 ? word_of(&w->in) : fuzz_string("", 0);
+    if (!judge.socks) make_basic(w->user, ":");
+    if (!judge.socks) make_basic(w->password, "");
     judge.has_login = *w->user != 0;
     for (i = 0; i < 3; i++) net.in.cuts[i] = (unsigned char)fuzz_octet(&w->in);
     for (i = 0; i < 3; i++) net.out.cuts[i] = (unsigned char)fuzz_octet(&w->in);

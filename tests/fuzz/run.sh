@@ -26,11 +26,19 @@ export UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_stack_use_after_retu
 # The words that a target's input is made of.
 dictionary() {
     case $1 in
-        url | utf8 | websocket | proxy | tls) cat tests/fuzz/$1.dict ;;
+        url | utf8 | websocket | proxy | tls | calls) cat tests/fuzz/$1.dict ;;
         handshake) cat tests/fuzz/http.dict ;;
         stomp*) cat tests/fuzz/stomp.dict ;;
         pem) cat tests/fuzz/pem.dict ;;
         *) cat tests/fuzz/http.dict tests/fuzz/stomp.dict ;;
+    esac
+}
+
+# How long an input may be. Many calls are slow, and find no more than some.
+longest() {
+    case $1 in
+        calls) echo 400 ;;
+        *) echo $most_octets ;;
     esac
 }
 
@@ -51,10 +59,10 @@ fuzz_target() {
     mkdir -p $out/corpus/$1 $out/found
     dictionary $1 >$out/$1.dict
     timeout -k 10 $((seconds + 120)) $out/tests/fuzz/fuzz_$1 -max_total_time=$seconds \
-        -max_len=$most_octets -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=256 \
+        -max_len=$(longest $1) -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=256 \
         -print_final_stats=1 -seed="${SEED:-0}" -dict=$out/$1.dict -artifact_prefix=$out/found/$1- \
-        $out/corpus/$1 $corpora/$1 >$log 2>&1
-    echo $? >$out/$1.status
+        $out/corpus/$1 $corpora/$1 >$log 2>&1 && fuzz_status=0 || fuzz_status=$?
+    echo $fuzz_status >$out/$1.status
 }
 
 fuzzed_well() {
@@ -69,7 +77,7 @@ fuzzed_well() {
 fuzz_all() {
     mkdir -p $out
     rm -f $out/*.status
-    printf '%s\n' $targets | xargs -n 1 -P "${JOBS:-2}" sh tests/fuzz/run.sh one "$1"
+    printf '%s\n' $targets | xargs -n 1 -P "${JOBS:-2}" sh tests/fuzz/run.sh one "$1" || :
     for target in $targets; do
         check "fuzzing $target" fuzzed_well $target
         printf '%-16s %s\n' "$target:" "$(outcome $out/$target.log)"
@@ -130,10 +138,10 @@ replay_all() {
     echo "Covered by the corpora:"
     for section in $parsers; do
         check "coverage of $section" cover_section $section $goal
-        cover_section $section $goal
+        cover_section $section $goal || :
     done
     for section in tls session output dispatch input timers turn talking; do
-        cover_section $section 0
+        cover_section $section 0 || :
     done
 }
 
@@ -143,7 +151,7 @@ replay_all() {
 minimise_target() {
     rm -rf $out/minimal
     mkdir -p $out/minimal $out/corpus/$1 $corpora/$1
-    $out/tests/fuzz/fuzz_$1 -merge=1 -use_counters=0 -max_len=$most_octets -timeout=10 \
+    $out/tests/fuzz/fuzz_$1 -merge=1 -use_counters=0 -max_len=$(longest $1) -timeout=10 \
         $out/minimal $corpora/$1 $out/corpus/$1 || return 1
     rm -rf "${corpora:?}/$1"
     mv $out/minimal $corpora/$1

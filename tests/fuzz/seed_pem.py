@@ -44,6 +44,9 @@ def make_certificates(folder):
     folder.issue("root", "near", NAMES, **DATES)
     folder.issue("root", "expired", NAMES, start="20200101000000Z", end="20210101000000Z")
     folder.issue("root", "name", "subjectAltName=DNS:127.0.0.1", **DATES)
+    folder.issue("root", "common", "basicConstraints=CA:FALSE", common="localhost", **DATES)
+    for use in ("serverAuth", "clientAuth", "anyExtendedKeyUsage"):
+        folder.issue("root", use, f"{NAMES}\nextendedKeyUsage={use}", **DATES)
     folder.issue("root", "weak", NAMES, key="weak", **DATES)
     folder.run("ec", "-in", "near.key", "-out", "near-sec1.key")
     folder.run("rsa", "-in", "weak.key", "-traditional", "-out", "weak-pkcs1.key")
@@ -68,6 +71,10 @@ def seeds(folder):
     for name in ("expired", "weak", "root"):
         yield chain(folder, [name], "root")
     yield chain(folder, ["name"], "root", "127.0.0.1")
+    for use in ("serverAuth", "clientAuth", "anyExtendedKeyUsage"):
+        yield bytes([CERTIFICATE]) + der(folder.text(f"{use}.crt"))
+        yield chain(folder, [use], "root")
+    yield chain(folder, ["common"], "root")
     yield chain(folder, [], "root")
     yield chain(folder, ["near"] * 9, "root")
 

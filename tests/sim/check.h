@@ -155,7 +155,7 @@ static void count_loss(struct world *w, int result) {
                                   STWS_ERR_TIMEOUT, STWS_ERR_HTTP_STATUS, STWS_ERR_IO,
                                   STWS_ERR_EOF,     STWS_ERR_WS_CLOSE,    STWS_ERR_BROKER,
                                   STWS_ERR_LOGIN,   STWS_ERR_HEARTBEAT,   STWS_ERR_LIMIT,
-                                  STWS_ERR_LATE};
+                                  STWS_ERR_LATE,    STWS_CLOSED,          STWS_ERR_LOST};
     int i, known = 0, count = (int)(sizeof results / sizeof *results);
     for (i = 0; i < count; i++) {
         if (result != results[i]) continue;

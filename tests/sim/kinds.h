@@ -99,6 +99,8 @@
     X(LOST_HEARTBEAT, "a silent broker is given up")                                               \
     X(LOST_LIMIT, "a message finds no memory")                                                     \
     X(LOST_LATE, "a connection ends after we were late")                                           \
+    X(LOST_CLOSED, "the end that the program asked for is told")                                   \
+    X(LOST_LOSS, "the end that the program asked for tells what is lost")                          \
     X(END_STOPPED, "a client ends after stws_stop")                                                \
     X(END_DISCONNECTED, "a client ends after stws_disconnect")                                     \
     X(END_FINAL, "a client ends by itself")                                                        \

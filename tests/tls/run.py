@@ -30,6 +30,8 @@ STOMP_CAT, THREADS = ("", "") if SLOWLY else sys.argv[2:4]
 RUN_SECONDS = 60
 SYSTEM_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 LOCALHOST = "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1"
+USAGE = "extendedKeyUsage="
+TWINS = 14  # CAs of one name
 made = None
 
 
@@ -108,6 +110,9 @@ def make_certificates():
     made.issue("root", "elsewhere", "subjectAltName=DNS:elsewhere.example")
     made.issue("root", "wildcard", "subjectAltName=DNS:*.stomp.example")
     made.issue("root", "common", "basicConstraints=CA:FALSE", common="localhost")
+    made.issue("root", "ipcommon", "subjectAltName=IP:127.0.0.1", common="localhost")
+    made.issue("root", "othercommon", "subjectAltName=DNS:elsewhere.example", common="localhost")
+    made.issue("root", "mailcommon", "subjectAltName=email:a@localhost", common="localhost")
     made.issue("root", "address", "subjectAltName=IP:127.0.0.1")
     made.issue("root", "nameonly", "subjectAltName=DNS:localhost", common="127.0.0.1")
     made.issue("root", "textip", "subjectAltName=DNS:127.0.0.1,IP:127.0.0.2")
@@ -118,6 +123,18 @@ def make_certificates():
     made.issue("root", "client-rsa", "extendedKeyUsage=clientAuth", key="rsa")
     made.issue("other", "client-stranger", "extendedKeyUsage=clientAuth")
     made.issue("middle", "client-below", "extendedKeyUsage=clientAuth", chain=["middle"])
+    for name, usage in {"for-clients": "clientAuth", "for-code": "codeSigning",
+                        "for-clients-critical": "critical,clientAuth"}.items():
+        made.issue("root", name, f"{LOCALHOST}\n{USAGE}{usage}")
+    for name, usage in {"for-both": "clientAuth,serverAuth", "for-any": "anyExtendedKeyUsage",
+                        "for-servers": "serverAuth"}.items():
+        made.issue("root", name, f"{LOCALHOST}\n{USAGE}{usage}")
+    for use in ("client", "server"):
+        made.issue("root", f"{use}-middle", f"{AUTHORITY}\n{USAGE}{use}Auth")
+        made.issue(f"{use}-middle", f"below-{use}", LOCALHOST, chain=[f"{use}-middle"])
+    for number in range(TWINS):
+        made.self_signed(f"twin{number}", common="twin")
+        made.issue(f"twin{number}", f"child{number}", LOCALHOST)
     made.run("pkey", "-in", "client-ec.key", "-aes128", "-passout", "pass:x", "-out", "locked.key")
     made.run("ec", "-in", "client-ec.key", "-out", "client-sec1.key")
     made.run("rsa", "-in", "client-rsa.key", "-traditional", "-out", "client-pkcs1.key")
@@ -245,8 +262,34 @@ def test_a_weak_key():
         check_bad(visit(server), "STWS_ERR_TLS_TRUST", "too weak")
 
 
+def test_what_a_certificate_is_for():
+    """RFC 5280, 4.2.1.12, in each certificate of the chain."""
+    for name in ("for-servers", "for-both", "for-any", "below-server"):
+        with serve(name) as server:
+            check_good(visit(server))
+    for name in ("for-clients", "for-code", "below-client"):
+        with serve(name) as server:
+            check_bad(visit(server), "STWS_ERR_TLS_TRUST", "extendedKeyUsage", "serverAuth")
+    with serve("for-clients-critical") as server:
+        check_bad(visit(server), "STWS_ERR_TLS_TRUST")
+    with serve("for-clients") as server:  # it is the anchor itself
+        check_bad(visit(server, ca=made.path / "for-clients.crt"), "STWS_ERR_TLS_TRUST",
+                  "extendedKeyUsage")
+
+
+def test_many_cas_of_one_name():
+    bundle = made.write("twins.pem", "".join(made.text(f"twin{n}.crt") for n in range(TWINS)))
+    for number in (0, 5, 6, 7, 12, TWINS - 1):
+        with serve(f"child{number}") as server:
+            check_good(visit(server, ca=bundle))
+    others = made.write("others.pem", "".join(made.text(f"twin{n}.crt")
+                                              for n in range(TWINS) if n != 7))
+    with serve("child7") as server:
+        check_bad(visit(server, ca=others), "STWS_ERR_TLS_TRUST", "not known")
+
+
 def test_insecure_takes_anybody():
-    for name in ("selfsigned", "expired", "elsewhere", "weak", "rsa"):
+    for name in ("selfsigned", "expired", "elsewhere", "weak", "rsa", "common", "for-clients"):
         with serve(name) as server:
             check_good(visit(server, ca=None, insecure=1))
 
@@ -258,9 +301,14 @@ def test_another_name():
         check_bad(visit(server), "STWS_ERR_TLS_TRUST", "another host", "localhost")
 
 
-def test_the_common_name_where_there_is_no_other():
-    with serve("common") as server:
-        check_good(visit(server))
+def test_the_common_name_does_not_count():
+    """RFC 9110, 4.3.4: no client may take it for the server's name."""
+    for name in ("common", "ipcommon", "mailcommon", "othercommon"):
+        with serve(name) as server:
+            check_bad(visit(server), "STWS_ERR_TLS_TRUST", "another host", "localhost",
+                      "subjectAltName")
+    with serve("ipcommon") as server:
+        check_good(visit(server, host="127.0.0.1"))
 
 
 def test_wildcards():

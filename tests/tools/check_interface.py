@@ -157,11 +157,11 @@ def parameters(interface):
 
 
 def units(interface):
-    """A size is said to be octets, unless it is a count of something."""
+    """A size is said to be bytes, unless it is a count of something."""
     for call in interface.calls:
         sizes = [name for kind, name in [*call.parameters, (call.result, "the result")]
                  if "size_t" in kind and name not in ("count", "offset")]
-        if sizes and not re.search(r"\b[Oo]ctets?\b", call.said):
+        if sizes and not re.search(r"\b(?:[Oo]ctet|[Bb]yte)s?\b", call.said):
             yield f"{call.name}: {', '.join(sizes)}"
 
 

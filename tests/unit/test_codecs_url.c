@@ -35,6 +35,7 @@ static void test_every_port(void) {
             CHECK_INT(-1, port);
         if (valid && url.port != port) CHECK_INT(port, url.port);
     }
+    CHECK_INT(70000, port);
 }
 
 /* RFC 3986, 2: unreserved and sub-delims stand in a host name, pchar, '/' and '?' in a target. */

@@ -42,6 +42,7 @@ static int reference_valid(const unsigned char *p, size_t len) {
 
 static void compare(const unsigned char *p, size_t len) {
     int expected = reference_valid(p, len);
+    test_checked();
     if (expected == stws_utf8_valid(p, len)) return;
     CHECK_INT(expected, !expected);
     if (len >= 4)
@@ -70,6 +71,7 @@ static void test_all_of_three_octets(void) {
         p[2] = (unsigned char)n;
         if (reference_valid(p, 3) != stws_utf8_valid(p, 3)) CHECK_INT(-1, (long)n);
     }
+    CHECK_INT(0x1000000, n);
 }
 
 /* All first two octets, and of the last two those at the edges of every range. */
@@ -124,6 +126,7 @@ static void test_all_characters(void) {
         int expected = c <= 0x10FFFF && (c < 0xD800 || c > 0xDFFF);
         if (stws_utf8_valid(p, len) != expected) CHECK_INT(-1, (long)c);
     }
+    CHECK_INT(0x120000, c);
 }
 
 /* ---- in text ---- */

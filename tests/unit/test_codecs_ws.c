@@ -476,6 +476,7 @@ static void test_every_close_code(void) {
             CHECK_INT(-1, code);
         if (result == STWS_DONE && event.close_code != code) CHECK_INT(code, event.close_code);
     }
+    CHECK_INT(65536, code);
 }
 
 /* What our own builders close with, our own parser takes. */

@@ -26,7 +26,9 @@ static void test_urls(void) {
                 {"http://:secret@h:1", 0, 1, "h", "", "secret"},
                 {"http://@h:1", 0, 1, "h", "", ""},
                 {"ada:secret@h:1", 0, 1, "h", "ada", "secret"},
-                {"http://a%3Ab%40c:%2fd%25@h:1", 0, 1, "h", "a:b@c", "/d%"},
+                {"http://a%40c:%2fd%25%3A@h:1", 0, 1, "h", "a@c", "/d%:"},
+                {"socks5://a%3Ab%40c:%2fd%25@h:1", 1, 1, "h", "a:b@c", "/d%"},
+                {"socks5://a%09:%0A@h:1", 1, 1, "h", "a\t", "\n"},
                 {"http://ada:a@b:c@h:1", 0, 1, "h", "ada", "a@b:c"},
                 {"http://%c3%BC:x@h:1", 0, 1, "h", "\xc3\xbc", "x"}};
     size_t i;
@@ -62,11 +64,19 @@ static void test_what_is_no_url_of_a_proxy(void) {
                                        "http://x:%4@h:1",
                                        "http://%00@h:1",
                                        "http://x:%0@h:1",
+                                       "http://a%3Ab:x@h:1", /* RFC 7617, 2: no colon */
+                                       "http://%3A:x@h:1",
+                                       "a%3Ab@h:1",
+                                       "http://a%0D%0Ab:x@h:1", /* nor control characters */
+                                       "http://a:b%09@h:1",
+                                       "http://a%09:b@h:1",
+                                       "http://a:b%1f@h:1",
+                                       "http://a:%7F@h:1",
                                        "://h:1"};
     size_t i;
     stws_p_proxy_url at;
     for (i = 0; i < sizeof urls / sizeof *urls; i++)
-        if (stws_p_proxy_parse(&at, urls[i])) CHECK_STR("no proxy", urls[i]);
+        CHECK_STR(NULL, stws_p_proxy_parse(&at, urls[i]) ? urls[i] : NULL);
 }
 
 /* User and password have 255 octets at most, %XX being one. */
@@ -97,6 +107,12 @@ static void test_options(void) {
     CHECK_INT(STWS_ERR_USAGE, stws_run(client));
     CHECK_HAS("http://[user:password@]host:port", stws_error_text(client));
     CHECK(!strstr(stws_error_text(client), "secret-word"));
+    stws_destroy(client);
+    o.proxy = "http://secret%3Aword:x@h:1";
+    CHECK_INT(0, stws_size(&o));
+    client = stws_create(&o);
+    CHECK_HAS("no colon in the user", stws_error_text(client));
+    CHECK(!strstr(stws_error_text(client), "secret"));
     stws_destroy(client);
     o.proxy = "http://h:1";
     CHECK(stws_size(&o) > 0);
@@ -258,6 +274,7 @@ static int hear(stws_p_proxy *p, const char *answer, size_t len, size_t split, s
         room = p->step == STWS_P_ASK_WAY ? sizeof p->data - p->len : 2 - p->len;
         if (n > len - at) n = len - at;
         if (n > room) n = room;
+        if (n == 0) return STWS_OFF; /* it should have come to a verdict before */
         memcpy(p->data + p->len, answer + at, n);
         p->len += n;
         at += n;
@@ -301,13 +318,15 @@ static void test_the_way_is_open(void) {
     CHECK_OPEN("http://h:1", "HTTP/1.1 200 Connection established\r\n\r\n");
     CHECK_OPEN("http://h:1", "HTTP/1.0 200\r\nVia: x\r\nContent-Length: 5\r\n\r\n");
     CHECK_OPEN("http://h:1", "HTTP/1.1 299 x\n\n");
+    /* RFC 9110, 15.2: interim answers come before the final one */
+    CHECK_OPEN("http://h:1", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n");
+    CHECK_OPEN("http://h:1", "HTTP/1.1 102\r\nA: b\r\n\r\nHTTP/1.1 103 x\n\nHTTP/1.1 200\n\n");
     CHECK_OPEN("socks5://h:1", "\5\0\5\0\0\1\1\2\3\4\5\6");
     CHECK_OPEN("socks5://h:1", "\5\0\5\0\0\3\0\5\6");
     CHECK_OPEN("socks5://h:1", "\5\0\5\0\0\3\5abcde\5\6");
     CHECK_OPEN("socks5://h:1", "\5\0\5\0\0\4abcdefghijklmnop\5\6");
     CHECK_OPEN("socks5://a:b@h:1", "\5\0\5\0\0\1\0\0\0\0\0\0");
     CHECK_OPEN("socks5://a:b@h:1", "\5\2\1\0\5\0\0\1\0\0\0\0\0\0");
-    CHECK_OPEN("socks5://a:b@h:1", "\5\2\5\0\5\0\0\1\0\0\0\0\0\0");
 }
 
 /* The longest address: 255 octets of a name. */
@@ -346,6 +365,9 @@ static void test_http_says_no(void) {
                   "HTTP 502 Bad Gateway: it cannot reach", 0);
     CHECK_REFUSED("http://h:1", "HTTP/1.1 503 \r\n\r\n", "HTTP 503: it cannot reach", 0);
     CHECK_REFUSED("http://h:1", "HTTP/1.1 504\r\n\r\n", "HTTP 504: it cannot reach", 0);
+    CHECK_REFUSED("http://h:1", "HTTP/1.1 100 \r\n\r\nHTTP/1.1 407 Who\r\n\r\n",
+                  "HTTP 407 Who: it wants credentials", 1);
+    CHECK_REFUSED("http://h:1", "HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n", "HTTP 101", 1);
 }
 
 static void test_what_is_no_http(void) {
@@ -372,6 +394,29 @@ static void test_a_head_without_end(void) {
     p = begin("http://h:1", "b", 1);
     memcpy(head + 4096 - 4, "xxx\r\n\r\n", 7);
     CHECK_INT(STWS_ERR_PROXY, hear(&p, head, sizeof head, 0, 1));
+}
+
+/* Interim answers, and the final one, have as much room as one head. */
+static void test_interim_answers_without_end(void) {
+    static const char interim[] = "HTTP/1.1 100\r\n\r\n"; /* 256 of them fill the room */
+    static char heads[3 * 4096];
+    size_t len = 0, whole, step;
+    while (len + sizeof interim < sizeof heads) {
+        memcpy(heads + len, interim, sizeof interim - 1);
+        len += sizeof interim - 1;
+    }
+    for (step = 1; step < 5000; step = 3 * step + 1) {
+        stws_p_proxy p = begin("http://h:1", "b", 1);
+        CHECK_INT(STWS_ERR_PROXY, hear(&p, heads, len, 0, step));
+        CHECK_HAS("over 4096", p.why);
+        CHECK_INT(1, p.final);
+        p = begin("http://h:1", "b", 1);
+        whole = 4096 - 32;
+        memcpy(heads + whole, "HTTP/1.1 200 OK\r\n\r\n", 19);
+        CHECK_INT(STWS_DONE, hear(&p, heads, whole + 19, 0, step));
+        memcpy(heads + whole, interim, 16);
+        memcpy(heads + whole + 16, interim, 16);
+    }
 }
 
 static void test_too_many_headers(void) {
@@ -413,6 +458,13 @@ static void test_what_is_no_socks(void) {
     CHECK_REFUSED("socks5://h:1", "HTTP/1.1 400 Bad Request\r\n\r\n", "not answer in SOCKS 5", 1);
     CHECK_REFUSED("socks5://h:1", "\4\132", "not answer in SOCKS 5", 1);
     CHECK_REFUSED("socks5://h:1", "\5\0\4\0", "not answer in SOCKS 5", 1);
+    /* RFC 1929, 2: the login has a version of its own */
+    CHECK_REFUSED("socks5://a:sesame@h:1", "\5\2\5\0", "not answer in SOCKS 5", 1);
+    CHECK_REFUSED("socks5://a:sesame@h:1", "\5\2\0\0", "not answer in SOCKS 5", 1);
+    CHECK_REFUSED("socks5://a:sesame@h:1", "\5\2\5\1", "not answer in SOCKS 5", 1);
+    /* RFC 1928, 5: kinds of addresses; the length of any other is not known */
+    CHECK_REFUSED("socks5://h:1", "\5\0\5\0\0\2\0\0\0", "not answer in SOCKS 5", 1);
+    CHECK_REFUSED("socks5://h:1", "\5\0\5\0\0\0\0\0\0", "not answer in SOCKS 5", 1);
 }
 
 static void test_who_answers_before_he_is_asked(void) {
@@ -457,6 +509,7 @@ int main(void) {
     RUN(test_http_says_no);
     RUN(test_what_is_no_http);
     RUN(test_a_head_without_end);
+    RUN(test_interim_answers_without_end);
     RUN(test_too_many_headers);
     RUN(test_socks_says_no);
     RUN(test_what_is_no_socks);

@@ -39,8 +39,11 @@ static stws_options least(void) {
     stws_options o = stws_options_default();
     o.url = "ws://localhost/";
     o.single_thread = 1;
-    o.rx_buffer = o.tx_buffer = o.outbox_bytes = o.subscription_bytes = o.max_headers = 1;
-    o.max_subscriptions = o.max_receipts = 1;
+    o.rx_buffer = o.tx_buffer = 256;
+    o.outbox_bytes = o.subscription_bytes = 16;
+    o.max_headers = 8;
+    o.max_subscriptions = 1;
+    o.max_receipts = 4;
     return o;
 }
 

@@ -181,6 +181,7 @@ static void check_head(const unsigned char *head, const struct setting *s, const
     check_whole(head, s, fresh, &h);
     check_cut(head, 1, s, fresh, &h);
     check_cut(head, h.octets - 1, s, fresh, &h);
+    test_checked();
     tried++;
 }
 

@@ -1,0 +1,390 @@
+/* test_driving.c - one thread at a time drives a client: what other threads may call meanwhile, what is
+   refused, and with which sentence. Over real sockets, on the loopback. */
+#include "loopback.h"
+
+#include <sched.h>
+#include <sys/wait.h>
+
+enum { ROUNDS = 150, LONG_MS = 20000 };
+
+static stws_options options_for(const struct loopback *server) {
+    stws_options o = stws_options_default();
+    o.url = server->url;
+    o.reconnect_min_ms = 20;
+    return o;
+}
+
+static long long now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static int wait_for_state(const stws *client, int state) {
+    long long until = now_ms() + 60000;
+    while (stws_state(client) != state && now_ms() < until) sched_yield();
+    return stws_state(client) == state;
+}
+
+static void *run(void *client) {
+    int *result = (int *)malloc(sizeof *result);
+    if (!result) abort();
+    *result = stws_run((stws *)client);
+    return result;
+}
+
+static pthread_t start_thread(void *(*function)(void *), void *argument) {
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, function, argument) != 0) abort();
+    return thread;
+}
+
+/* What the thread's function returned in a block of its own. */
+static int join_thread(pthread_t thread) {
+    void *block = NULL;
+    int result;
+    pthread_join(thread, &block);
+    if (!block) return 0;
+    result = *(int *)block;
+    free(block);
+    return result;
+}
+
+/* ==== flush beside a thread that drives ==== */
+
+static void test_flush_beside_a_running_thread(void) {
+    struct loopback server;
+    stws_options o;
+    int round;
+    loopback_start(&server, 0, 0);
+    o = options_for(&server);
+    o.confirm = 1;
+    for (round = 0; round < ROUNDS; round++) {
+        stws *client = stws_create(&o);
+        pthread_t runner = start_thread(run, client);
+        CHECK_INT(0, stws_send(client, "/queue/a", "1", 1));
+        CHECK_INT(0, stws_flush(client, LONG_MS));
+        CHECK_INT(0, stws_send(client, "/queue/a", "2", 1));
+        CHECK_INT(0, stws_flush(client, LONG_MS));
+        stws_stop(client);
+        CHECK_INT(0, join_thread(runner));
+        stws_destroy(client);
+    }
+    loopback_stop(&server);
+    CHECK_INT(2 * ROUNDS, server.sends);
+    CHECK_INT(0, server.odd);
+}
+
+static void *flush_twice(void *argument) {
+    stws *client = (stws *)argument;
+    int *result = (int *)calloc(1, sizeof *result), i;
+    if (!result) abort();
+    for (i = 0; i < 20 && *result == 0; i++) {
+        *result = stws_send(client, "/queue/a", "x", 1);
+        if (*result >= 0) *result = stws_flush(client, LONG_MS);
+    }
+    return result;
+}
+
+/* Nobody drives but those who flush, and now and then somebody steps. */
+static void test_flush_while_nobody_drives(void) {
+    struct loopback server;
+    stws_options o;
+    stws *client;
+    pthread_t threads[3];
+    int i;
+    loopback_start(&server, 0, 0);
+    o = options_for(&server);
+    o.confirm = 1;
+    client = stws_create(&o);
+    for (i = 0; i < 3; i++) threads[i] = start_thread(flush_twice, client);
+    for (i = 0; i < 50; i++) {
+        stws_step(client);
+        sched_yield();
+    }
+    for (i = 0; i < 3; i++) CHECK_INT(0, join_thread(threads[i]));
+    stws_stop(client);
+    CHECK_INT(0, stws_run(client));
+    stws_destroy(client);
+    loopback_stop(&server);
+    CHECK_INT(60, server.sends);
+    CHECK_INT(0, server.odd);
+}
+
+/* In a callback of the driving thread a flush must not wait for that thread, which is itself. */
+static void flush_when_connected(stws *client, const stws_event *event, void *user) {
+    long long *took = (long long *)user, begin = now_ms();
+    if (event->type != STWS_EVENT_CONNECTED) return;
+    stws_send(client, "/queue/a", "x", 1);
+    stws_flush(client, LONG_MS);
+    *took = now_ms() - begin;
+    stws_disconnect(client, LONG_MS);
+}
+
+static void test_flush_in_the_first_callback(void) {
+    struct loopback server;
+    long long took = -1;
+    stws_options o;
+    stws *client;
+    loopback_start(&server, 0, 0);
+    o = options_for(&server);
+    o.on_event = flush_when_connected;
+    o.user = &took;
+    client = stws_create(&o);
+    CHECK_INT(0, stws_connect(client, 0) == STWS_ERR_TIMEOUT ? 0 : 0); /* this thread drove first */
+    CHECK_INT(0, join_thread(start_thread(run, client)));
+    CHECK(took >= 0 && took < LONG_MS);
+    stws_destroy(client);
+    loopback_stop(&server);
+    CHECK_INT(1, server.sends);
+}
+
+/* ==== who may not drive ==== */
+
+static void check_refused(stws *client, int result) {
+    CHECK_INT(STWS_ERR_STATE, result);
+    CHECK_HAS("another thread drives", stws_error_text(client));
+}
+
+static void test_two_threads_may_not_drive(void) {
+    struct loopback server;
+    stws_options o;
+    stws_message *reply = NULL;
+    stws_outgoing m = {"/queue/a", "x", 1, NULL, NULL, NULL, 0, 0};
+    stws_event event;
+    stws_fd fds[3];
+    stws *client;
+    pthread_t runner;
+    loopback_start(&server, 0, 0);
+    o = options_for(&server);
+    client = stws_create(&o);
+    runner = start_thread(run, client);
+    CHECK(wait_for_state(client, STWS_CONNECTED));
+    CHECK_STR("", stws_error_text(client));
+    check_refused(client, stws_run(client));
+    check_refused(client, stws_next(client, &event, 0));
+    check_refused(client, stws_step(client));
+    check_refused(client, stws_fds(client, fds, 3));
+    check_refused(client, (int)stws_deadline(client));
+    check_refused(client, stws_run_many(&client, 1, 0));
+    check_refused(client, stws_request(client, &m, &reply, 10));
+    check_refused(client, stws_start(client));
+    CHECK_INT(0, stws_connect(client, LONG_MS)); /* it is connected already */
+    stws_destroy(client);                        /* refused, too: the client is still there */
+    CHECK_HAS("another thread drives", stws_error_text(client));
+    stws_stop(client);
+    CHECK_INT(0, join_thread(runner));
+    stws_destroy(client);
+    loopback_stop(&server);
+}
+
+static void drive_in_a_callback(stws *client, const stws_event *event, void *user) {
+    int *refused = (int *)user;
+    stws_event other;
+    if (event->type != STWS_EVENT_CONNECTED) return;
+    *refused += stws_run(client) == STWS_ERR_STATE;
+    *refused += stws_next(client, &other, 0) == STWS_ERR_STATE;
+    *refused += stws_step(client) == STWS_ERR_STATE;
+    *refused += stws_connect(client, 0) == STWS_ERR_STATE;
+    *refused += stws_deadline(client) == STWS_ERR_STATE;
+    *refused += stws_join(client) == STWS_ERR_STATE;
+    stws_destroy(client);
+    *refused += strstr(stws_error_text(client), "callback") != NULL;
+    stws_stop(client);
+}
+
+static void test_a_callback_may_not_drive(void) {
+    struct loopback server;
+    int single;
+    loopback_start(&server, 0, 0);
+    for (single = 0; single < 2; single++) {
+        stws_options o = options_for(&server);
+        int refused = 0;
+        stws *client;
+        o.single_thread = single;
+        o.on_event = drive_in_a_callback;
+        o.user = &refused;
+        client = stws_create(&o);
+        CHECK_INT(0, stws_run(client));
+        CHECK_INT(7, refused);
+        stws_destroy(client);
+    }
+    loopback_stop(&server);
+}
+
+static void test_start_then_connect(void) {
+    struct loopback server;
+    stws_options o;
+    stws *client;
+    loopback_start(&server, 0, 0);
+    o = options_for(&server);
+    client = stws_create(&o);
+    CHECK_INT(0, stws_start(client));
+    CHECK_INT(0, stws_connect(client, LONG_MS));
+    CHECK_INT(STWS_CONNECTED, stws_state(client));
+    stws_destroy(client); /* before stws_join: that thread is stopped and waited for */
+    loopback_stop(&server);
+    CHECK_INT(1, server.disconnects);
+    CHECK_INT(0, server.odd);
+}
+
+static void test_connect_beside_a_thread_that_ends(void) {
+    stws_options o = stws_options_default();
+    stws *client;
+    o.url = "ws://127.0.0.1:1/";
+    o.reconnect = STWS_OFF;
+    client = stws_create(&o);
+    CHECK_INT(0, stws_start(client));
+    CHECK_INT(STWS_ERR_CONNECT, stws_connect(client, LONG_MS));
+    CHECK_INT(STWS_ERR_CONNECT, stws_join(client));
+    CHECK_HAS("127.0.0.1", stws_error_text(client));
+    stws_destroy(client);
+}
+
+/* ==== sentences belong to the thread that was refused ==== */
+
+static void *refuse_here(void *argument) {
+    stws *client = (stws *)argument;
+    int *wrong = (int *)calloc(1, sizeof *wrong);
+    if (!wrong) abort();
+    *wrong += strcmp(stws_error_text(client), "") != 0;
+    *wrong += stws_subscribe(client, NULL, NULL) != STWS_ERR_USAGE;
+    *wrong += strstr(stws_error_text(client), "destination") == NULL;
+    return wrong;
+}
+
+static void test_each_thread_has_its_own_sentence(void) {
+    struct loopback server;
+    stws_options o;
+    stws *client;
+    loopback_start(&server, 0, 0);
+    o = options_for(&server);
+    client = stws_create(&o);
+    CHECK_INT(0, stws_start(client));
+    CHECK_INT(0, stws_connect(client, LONG_MS));
+    CHECK_INT(STWS_ERR_USAGE, stws_unsubscribe(client, 77));
+    CHECK_HAS("handle", stws_error_text(client));
+    CHECK_INT(0, join_thread(start_thread(refuse_here, client)));
+    CHECK_HAS("handle", stws_error_text(client));
+    stws_stop(client);
+    CHECK_INT(0, stws_join(client));
+    CHECK_STR("", stws_error_text(client));
+    stws_destroy(client);
+    loopback_stop(&server);
+}
+
+/* ==== on_trace ==== */
+
+struct traced {
+    int frames, inside, overlaps, shown;
+};
+
+static void look(stws *client, int direction, const stws_frame *frame, void *user) {
+    struct traced *t = (struct traced *)user;
+    size_t i;
+    (void)client;
+    t->overlaps += t->inside++;
+    for (i = 0; i < frame->header_count; i++) {
+        const stws_header *h = &frame->headers[i];
+        int own = direction == '>' ? strcmp(h->name, "in") != 0 : strcmp(h->name, "out") != 0;
+        t->shown += strstr(h->value, "secret") != NULL || !own;
+    }
+    t->frames++;
+    t->inside--;
+}
+
+static void *send_secrets(void *argument) {
+    static const char *const headers[] = {"out", "1", "Authorization", "secret", NULL};
+    stws_outgoing m = {"/topic/a", "x", 1, NULL, NULL, headers, 0, 0};
+    int *failed = (int *)calloc(1, sizeof *failed), i;
+    if (!failed) abort();
+    for (i = 0; i < 300; i++)
+        if (stws_send_ex((stws *)argument, &m) < 0) sched_yield(), i--;
+    return failed;
+}
+
+/* Frames go out by two threads and come in by a third: one trace at a time, each with its own headers. */
+static void test_trace_with_threads(void) {
+    struct traced traced = {0, 0, 0, 0};
+    struct loopback server;
+    stws_options o;
+    stws *client;
+    pthread_t a, b;
+    loopback_start(&server, 0, 0);
+    o = options_for(&server);
+    o.on_trace = look;
+    o.user = &traced;
+    client = stws_create(&o);
+    CHECK(stws_subscribe(client, "/topic/a", NULL) > 0);
+    CHECK_INT(0, stws_start(client));
+    CHECK_INT(0, stws_connect(client, LONG_MS));
+    a = start_thread(send_secrets, client);
+    b = start_thread(send_secrets, client);
+    CHECK_INT(0, join_thread(a) + join_thread(b));
+    CHECK_INT(0, stws_flush(client, LONG_MS));
+    stws_disconnect(client, LONG_MS);
+    CHECK_INT(0, stws_join(client));
+    stws_destroy(client);
+    loopback_stop(&server);
+    CHECK(traced.frames > 600);
+    CHECK_INT(0, traced.overlaps);
+    CHECK_INT(0, traced.shown);
+}
+
+/* ==== after fork() ==== */
+
+static void *pop(void *queue) {
+    const stws_message *message = NULL;
+    while (stws_queue_pop((stws_queue *)queue, &message, -1) == 1) {
+    }
+    return NULL;
+}
+
+/* A thread of the parent waits in both; the child can end them all the same. */
+static void test_destroy_in_a_child(void) {
+    struct loopback server;
+    stws_options o;
+    stws *client;
+    stws_queue *queue = stws_queue_create(0);
+    pthread_t popper;
+    int status = -1;
+    pid_t child;
+    loopback_start(&server, 0, 0);
+    o = options_for(&server);
+    o.queue = queue;
+    client = stws_create(&o);
+    popper = start_thread(pop, queue);
+    CHECK_INT(0, stws_start(client));
+    CHECK_INT(0, stws_connect(client, LONG_MS));
+    child = fork();
+    if (child == 0) {
+        alarm(20); /* where it hangs, it ends so */
+        stws_destroy(client);
+        stws_queue_destroy(queue);
+        _exit(0);
+    }
+    CHECK(child > 0 && waitpid(child, &status, 0) == child);
+    CHECK_INT(0, status);
+    CHECK_INT(0, stws_send(client, "/queue/a", "x", 1)); /* the parent's goes on */
+    CHECK_INT(0, stws_flush(client, LONG_MS));
+    stws_queue_close(queue);
+    pthread_join(popper, NULL);
+    stws_destroy(client);
+    stws_queue_destroy(queue);
+    loopback_stop(&server);
+    CHECK_INT(1, server.sends);
+}
+
+int main(void) {
+    RUN(test_flush_beside_a_running_thread); /* [T1] */
+    RUN(test_flush_while_nobody_drives);
+    RUN(test_flush_in_the_first_callback);
+    RUN(test_two_threads_may_not_drive);
+    RUN(test_a_callback_may_not_drive);
+    RUN(test_start_then_connect);
+    RUN(test_connect_beside_a_thread_that_ends);
+    RUN(test_each_thread_has_its_own_sentence);
+    RUN(test_trace_with_threads);
+    RUN(test_destroy_in_a_child);
+    return test_report();
+}

@@ -1,0 +1,539 @@
+/* test_promises.c - what the manual promises at the end of a session and of a client: what was taken
+   is delivered or told, the message in hand is acknowledged first, and the end is told once. */
+#include "scripted.h"
+
+enum { ON_RETURN = STWS_ACK_ON_RETURN };
+
+static stws_subscription ack_on_return(void) {
+    stws_subscription s = {NULL, NULL, NULL, NULL, 0, 0, ON_RETURN, NULL, NULL};
+    return s;
+}
+
+static void begin(struct peer *p, int stepping, int confirm) {
+    stws_options o;
+    peer_init(p);
+    o = peer_options(p);
+    o.confirm = confirm;
+    p->stepping = stepping;
+    peer_start(p, &o);
+}
+
+/* ==== ending while sends wait for their confirmation ==== */
+
+/* The connection breaks after stws_disconnect: within its time the client goes on. */
+static void test_disconnect_goes_on_over_a_break(void) {
+    struct peer p;
+    begin(&p, 0, 1);
+    CHECK(peer_connect(&p));
+    p.automatic = AUTO_ALL & ~AUTO_RECEIPT;
+    peer_send(&p, "precious");
+    peer_turn(&p);
+    CHECK_INT(0, stws_disconnect(p.client, 10000));
+    peer_end(&p);
+    peer_turn(&p);
+    p.automatic = AUTO_ALL;
+    peer_advance(&p, 9000);
+    CHECK_INT(STWS_CLOSED, p.ended);
+    CHECK_INT(2, peer_count(&p, "SEND"));
+    CHECK_STR("CONNECT SEND CONNECT SEND DISCONNECT CLOSE(1000) ", bytes_text(&p.order));
+    peer_free(&p);
+}
+
+/* It cannot, and says what was not confirmed. */
+static void test_disconnect_that_loses_says_so(void) {
+    struct peer p;
+    begin(&p, 0, 1);
+    CHECK(peer_connect(&p));
+    p.automatic = AUTO_ALL & ~AUTO_RECEIPT;
+    peer_send(&p, "one");
+    peer_send(&p, "two");
+    peer_turn(&p);
+    CHECK_INT(0, stws_disconnect(p.client, 3000));
+    p.open_result = STWS_ERR_CONNECT;
+    peer_end(&p);
+    peer_advance(&p, 4000);
+    CHECK_INT(STWS_ERR_LOST, p.ended);
+    CHECK_HAS("2 frames", bytes_text(&p.why));
+    CHECK_INT(STWS_ERR_LOST, stws_run(p.client));
+    peer_free(&p);
+}
+
+static void test_disconnect_of_a_refused_client_says_so(void) {
+    struct peer p;
+    begin(&p, 0, 0);
+    p.answer = "HTTP/1.1 403 Forbidden\r\n\r\n";
+    peer_send(&p, "one");
+    CHECK_INT(0, stws_disconnect(p.client, 3000));
+    peer_turn(&p);
+    CHECK_INT(STWS_ERR_LOST, p.ended);
+    CHECK_HAS("1 frames", bytes_text(&p.why));
+    CHECK_HAS("403", bytes_text(&p.why));
+    peer_free(&p);
+}
+
+/* ==== stws_close ==== */
+
+static void test_close(void) {
+    struct peer p;
+    begin(&p, 0, 1);
+    p.tick_us = 100;
+    peer_send(&p, "one");
+    CHECK_INT(0, stws_close(p.client, 5000));
+    CHECK_INT(STWS_ENDED, stws_state(p.client));
+    CHECK_STR("CONNECT SEND DISCONNECT CLOSE(1000) ", bytes_text(&p.order));
+    CHECK_INT(0, stws_close(p.client, 5000));
+    peer_free(&p);
+    CHECK_INT(STWS_ERR_MEMORY, stws_close(NULL, 0));
+}
+
+static void test_close_that_loses(void) {
+    struct peer p;
+    begin(&p, 0, 1);
+    p.automatic = AUTO_ALL & ~AUTO_RECEIPT;
+    p.tick_us = 1000;
+    peer_send(&p, "one");
+    CHECK_INT(STWS_ERR_LOST, stws_close(p.client, 500));
+    CHECK_HAS("1 frames", stws_error_text(p.client));
+    peer_free(&p);
+}
+
+static void close_in_callback(struct peer *p, const stws_event *event) {
+    if (event->type != STWS_EVENT_CONNECTED) return;
+    CHECK_INT(STWS_ERR_STATE, stws_close(p->client, 100));
+    CHECK_HAS("stws_disconnect", stws_error_text(p->client));
+}
+
+static void test_close_in_a_callback(void) {
+    struct peer p;
+    begin(&p, 1, 0);
+    p.on_event = close_in_callback;
+    CHECK(peer_connect(&p));
+    peer_free(&p);
+}
+
+/* ==== the message in hand ==== */
+
+enum act { ACT_DISCONNECT, ACT_STOP, ACT_UNSUBSCRIBE, ACT_FLUSH_TOO, ACTS };
+
+static void act(struct peer *p, int what, int handle) {
+    if (what == ACT_DISCONNECT || what == ACT_FLUSH_TOO)
+        CHECK_INT(0, stws_disconnect(p->client, 5000));
+    if (what == ACT_FLUSH_TOO) stws_flush(p->client, 0);
+    if (what == ACT_STOP) stws_stop(p->client);
+    if (what == ACT_UNSUBSCRIBE) CHECK_INT(0, stws_unsubscribe(p->client, handle));
+}
+
+static void act_in_callback(struct peer *p, const stws_event *event) {
+    if (event->type == STWS_EVENT_MESSAGE) act(p, *(int *)p->extra, event->message->handle);
+}
+
+static void check_order(struct peer *p, int what) {
+    const char *order = bytes_text(&p->order), *ack = strstr(order, " ACK ");
+    const char *end = strstr(order, what == ACT_UNSUBSCRIBE ? " UNSUBSCRIBE " : " DISCONNECT ");
+    CHECK(ack && end && ack < end);
+    if (!ack || !end || ack >= end) printf("%d: %s\n", what, order);
+    CHECK_INT(1, peer_count(p, "ACK"));
+}
+
+/* In its callback, or between two stws_next: the ACK goes first. */
+static void test_the_message_in_hand_is_settled_first(void) {
+    int stepping, what, own;
+    for (what = 0; what < ACTS; what++)
+        for (stepping = 0; stepping < 2; stepping++)
+            for (own = 0; own < 2; own++) {
+                stws_subscription s = ack_on_return();
+                struct peer p;
+                s.id = own ? "mine" : NULL;
+                begin(&p, stepping, 0);
+                p.extra = &what;
+                p.on_event = act_in_callback;
+                CHECK(stws_subscribe(p.client, "/queue/a", &s) > 0);
+                CHECK(peer_connect(&p));
+                peer_message(&p, own ? "mine" : "sub-1", "1", "/queue/a", "job");
+                peer_turn(&p);
+                peer_advance(&p, 100);
+                check_order(&p, what);
+                peer_free(&p);
+            }
+}
+
+/* A thread that has popped a message gives it back after stws_disconnect: DISCONNECT waits for that. */
+static void test_a_popped_message_is_settled_first(void) {
+    stws_queue *queue = stws_queue_create(0);
+    const stws_message *m = NULL;
+    stws_subscription s = ack_on_return();
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.queue = queue;
+    peer_start(&p, &o);
+    CHECK(stws_subscribe(p.client, "/queue/a", &s) > 0);
+    CHECK(peer_connect(&p));
+    peer_message(&p, "sub-1", "1", "/queue/a", "job");
+    peer_turn(&p);
+    CHECK_INT(1, stws_queue_pop(queue, &m, 0));
+    CHECK_INT(0, stws_disconnect(p.client, 5000));
+    peer_turn(&p);
+    CHECK_INT(0, peer_count(&p, "DISCONNECT"));
+    CHECK_INT(0, stws_queue_pop(queue, &m, 0));
+    peer_turn(&p);
+    check_order(&p, ACT_DISCONNECT);
+    CHECK_INT(STWS_CLOSED, p.ended);
+    CHECK_INT(STWS_CLOSED, stws_queue_pop(queue, &m, -1));
+    peer_free(&p);
+    stws_queue_destroy(queue);
+}
+
+/* A message that was let go has no ACK any more, even if its struct holds the next one. */
+static void test_an_ack_after_the_end_of_a_message(void) {
+    struct peer p;
+    stws_event event;
+    stws_subscription s = {NULL, "client-individual", NULL, NULL, 0, 0, 0, NULL, NULL};
+    begin(&p, 0, 0);
+    CHECK(stws_subscribe(p.client, "/queue/a", &s) > 0);
+    CHECK(peer_connect(&p));
+    peer_message(&p, "sub-1", "1", "/queue/a", "one");
+    while (stws_next(p.client, &event, 0) == 1 && event.type != STWS_EVENT_MESSAGE) {
+    }
+    CHECK_STR("one", event.message->body);
+    peer_message(&p, "sub-1", "2", "/queue/a", "two");
+    CHECK_INT(0, stws_send(p.client, "/queue/b", "x", 1));
+    CHECK_INT(0, stws_flush(p.client, 100));
+    CHECK_INT(STWS_ERR_STALE, stws_ack(p.client, event.message));
+    peer_turn(&p);
+    CHECK_INT(0, peer_count(&p, "ACK"));
+    peer_free(&p);
+}
+
+/* ==== other calls that drive keep what is stws_next's ==== */
+
+static void request_answered(struct peer *p, const struct sent *sent) {
+    struct bytes b = {0};
+    int i;
+    if (sent->frame.command_id != STWS_COMMAND_SEND) return;
+    for (i = 0; i < 3; i++) peer_message(p, "sub-1", "1", "/queue/a", "job");
+    bytes_print(
+        &b, "MESSAGE\nsubscription:sub-2\nmessage-id:9\ndestination:%s\ncorrelation-id:%s\n\nyes",
+        sent_header(sent, "reply-to"), sent_header(sent, "correlation-id"));
+    peer_stomp(p, b.data);
+    bytes_free(&b);
+}
+
+static void check_request(size_t rx_buffer, int kept) {
+    stws_outgoing m = {"/queue/ask", "?", 1, NULL, NULL, NULL, 0, 0};
+    stws_subscription s = ack_on_return();
+    stws_message *reply = NULL;
+    stws_options o;
+    struct peer p;
+    stws_event event;
+    int result, jobs = 0, i;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.rx_buffer = rx_buffer;
+    peer_start(&p, &o);
+    p.tick_us = 100;
+    p.on_sent = request_answered;
+    CHECK(stws_subscribe(p.client, "/queue/a", &s) > 0);
+    result = stws_request(p.client, &m, &reply, 1000);
+    CHECK_INT(kept ? 0 : STWS_ERR_FULL, result);
+    if (kept && reply) CHECK_STR("yes", reply->body);
+    CHECK_INT(0, peer_count(&p, "ACK"));
+    CHECK_INT(0, stws_deadline(p.client));
+    p.tick_us = 0;
+    for (i = 0; i < 20; i++) {
+        if (stws_next(p.client, &event, 0) != 1 || event.type != STWS_EVENT_MESSAGE) continue;
+        if (event.message->handle != 1) continue; /* an answer that came too late */
+        peer_listen(&p);
+        CHECK(peer_count(&p, "ACK") <= jobs); /* each, once the next one is asked for */
+        CHECK_STR("job", event.message->body);
+        CHECK_STR("/queue/a", event.message->destination);
+        jobs++;
+    }
+    peer_turn(&p);
+    CHECK_INT(3, jobs);
+    CHECK_INT(3, peer_count(&p, "ACK"));
+    stws_message_free(reply);
+    peer_free(&p);
+}
+
+static void test_a_request_keeps_other_messages(void) {
+    check_request(0, 1);
+    check_request(256, 0);
+}
+
+/* ==== replay, renewal, a full outbox, randomness ==== */
+
+static void test_a_receipt_in_a_transaction_that_goes_again(void) {
+    stws_outgoing m = {"/queue/a", "x", 1, NULL, "tx", NULL, 1, 0};
+    struct peer p;
+    begin(&p, 0, 0);
+    CHECK(peer_connect(&p));
+    p.automatic = AUTO_ALL & ~AUTO_RECEIPT;
+    CHECK_INT(0, stws_begin(p.client, "tx"));
+    CHECK(stws_send_ex(p.client, &m) > 0);
+    peer_turn(&p);
+    peer_end(&p);
+    peer_turn(&p);
+    p.automatic = AUTO_ALL;
+    CHECK(!strstr(bytes_text(&p.log), "STWS_ERR_LOST"));
+    CHECK(peer_connect(&p));
+    CHECK_INT(0, stws_commit(p.client, "tx"));
+    peer_turn(&p);
+    CHECK_HAS("STWS_OK", bytes_text(&p.log));
+    CHECK(!strstr(bytes_text(&p.log), "STWS_ERR_LOST"));
+    peer_free(&p);
+}
+
+/* What was taken is written before a good session is left. */
+static void test_leaving_a_session_loses_nothing(void) {
+    int by_age;
+    for (by_age = 0; by_age < 2; by_age++) {
+        struct peer p;
+        stws_options o;
+        peer_init(&p);
+        o = peer_options(&p);
+        if (by_age) o.max_session_ms = 10000;
+        peer_start(&p, &o);
+        CHECK(peer_connect(&p));
+        p.write_blocked = 1;
+        peer_send(&p, "one");
+        if (by_age)
+            peer_advance(&p, 10000);
+        else
+            CHECK_INT(0, stws_reconnect_now(p.client));
+        peer_turn(&p);
+        peer_send(&p, "two"); /* for the next session */
+        p.write_blocked = 0;
+        peer_advance(&p, 100);
+        CHECK_STR("one two ", peer_bodies(&p));
+        CHECK_INT(2, p.sessions);
+        CHECK_INT(1, peer_sent(&p, "SEND", 0)->session);
+        CHECK_INT(2, peer_sent(&p, "SEND", 1)->session);
+        peer_free(&p);
+    }
+}
+
+/* A server that takes nothing does not keep us. */
+static void test_leaving_a_session_ends(void) {
+    struct peer p;
+    begin(&p, 0, 0);
+    CHECK(peer_connect(&p));
+    p.write_blocked = 1;
+    peer_send(&p, "one");
+    CHECK_INT(0, stws_reconnect_now(p.client));
+    peer_advance(&p, 2100);
+    CHECK_INT(2, p.sessions);
+    peer_free(&p);
+}
+
+/* Nothing is dropped for a message that has no room all the same. */
+static void test_drop_oldest_drops_for_a_reason(void) {
+    static const char large[1500] = "";
+    struct peer p;
+    stws_options o;
+    int i;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.outbox_bytes = 2048;
+    o.outbox_policy = STWS_FULL_DROP_OLDEST;
+    peer_start(&p, &o);
+    for (i = 0; i < 3; i++) peer_send(&p, "small");
+    CHECK_INT(0, stws_begin(p.client, "tx")); /* which may not go */
+    CHECK_INT(STWS_ERR_FULL, stws_send(p.client, "/queue/a", large, sizeof large));
+    CHECK_INT(0, peer_stats(&p).dropped);
+    CHECK_INT(0, stws_abort(p.client, "tx"));
+    CHECK(peer_connect(&p));
+    peer_turn(&p);
+    CHECK_STR("small small small ", peer_bodies(&p));
+    peer_free(&p);
+}
+
+/* The randomness of a peer, as long as its `extra` is NULL. */
+static int fill_or_fail(void *ctx, void *out, size_t len) {
+    memset(out, 7, len);
+    return ((struct peer *)ctx)->extra ? -1 : peer_fill(ctx, out, len);
+}
+
+/* Without randomness nothing can be sent; what is to be confirmed stays. */
+static void test_no_randomness_in_a_session(void) {
+    struct peer p;
+    stws_options o;
+    int i;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.confirm = 1;
+    p.random.fill = fill_or_fail;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    p.extra = &p;
+    for (i = 0; i < 200; i++) peer_send(&p, "x"); /* the pool of keys ends */
+    peer_turn(&p);
+    CHECK_INT(STWS_BACKOFF, stws_state(p.client));
+    CHECK_HAS("random", bytes_text(&p.why));
+    p.extra = NULL;
+    CHECK_INT(0, peer_stats(&p).dropped);
+    peer_forget(&p);
+    CHECK(peer_connect(&p));
+    peer_turn(&p);
+    CHECK(peer_count(&p, "SEND") > 100);
+    CHECK_INT(0, stws_flush(p.client, 0));
+    peer_free(&p);
+}
+
+/* ==== small ones ==== */
+
+static void test_a_body_of_null(void) {
+    struct peer p;
+    begin(&p, 0, 0);
+    CHECK(peer_connect(&p));
+    CHECK_INT(0, stws_send(p.client, "/queue/a", NULL, 0));
+    CHECK_INT(0, stws_send(p.client, "/queue/a", "", 0));
+    peer_turn(&p);
+    CHECK_INT(2, peer_count(&p, "SEND"));
+    CHECK_STR(peer_sent(&p, "SEND", 1)->raw, peer_sent(&p, "SEND", 0)->raw);
+    CHECK(!strstr(peer_sent(&p, "SEND", 0)->raw, "content-type"));
+    peer_free(&p);
+}
+
+static void check_by_destination(const char *connected, int subscriptions, int found) {
+    stws_subscription s = ack_on_return();
+    struct peer p;
+    stws_event event;
+    begin(&p, 0, 0);
+    p.connected = connected;
+    p.answer = "HTTP/1.1 101 \r\nUpgrade: websocket\r\nConnection: "
+               "upgrade\r\nSec-WebSocket-Accept: @\r\n\r\n";
+    while (subscriptions-- > 0) CHECK(stws_subscribe(p.client, "/queue/a", &s) > 0);
+    CHECK(stws_subscribe(p.client, "/queue/other", NULL) > 0);
+    CHECK(peer_connect(&p));
+    peer_turn(&p);
+    peer_stomp(&p, "MESSAGE\ndestination:/queue/a\nmessage-id:m-1\n\nbody");
+    CHECK_INT(1, stws_next(p.client, &event, 0));
+    CHECK_INT(STWS_EVENT_MESSAGE, event.type);
+    CHECK_INT(found, event.message->handle);
+    peer_turn(&p);
+    CHECK_INT(found != 0, peer_stats(&p).matched_by_destination);
+    CHECK_INT(found == 0, peer_stats(&p).unknown_subscription);
+    CHECK_INT(found != 0, peer_count(&p, "ACK"));
+    if (found) CHECK_STR("m-1", sent_header(peer_sent(&p, "ACK", 0), "message-id"));
+    if (found && p.version == STWS_STOMP_11)
+        CHECK_STR("sub-1", sent_header(peer_sent(&p, "ACK", 0), "subscription"));
+    peer_free(&p);
+}
+
+static void test_a_message_without_subscription(void) {
+    check_by_destination("CONNECTED\nversion:1.0\n\n", 1, 1);
+    check_by_destination("CONNECTED\nversion:1.0\n\n", 2, 1);
+    check_by_destination("CONNECTED\nversion:1.1\n\n", 1, 1);
+    check_by_destination("CONNECTED\nversion:1.1\n\n", 2, 0);
+    check_by_destination("CONNECTED\nversion:1.1\n\n", 0, 0);
+}
+
+/* The own loop: what a flush has read is looked at in the next turn, without any descriptor. */
+static void test_deadline_after_a_flush(void) {
+    struct peer p;
+    begin(&p, 1, 0);
+    CHECK(peer_connect(&p));
+    peer_message(&p, "sub-9", "1", "/a", "read by the flush");
+    peer_send(&p, "x");
+    CHECK_INT(0, stws_flush(p.client, 100));
+    CHECK_INT(0, stws_deadline(p.client));
+    CHECK_INT(0, stws_step(p.client));
+    CHECK_HAS("read by the flush", bytes_text(&p.log));
+    CHECK_INT(-1, stws_deadline(p.client));
+    peer_free(&p);
+}
+
+/* How often the log has a word. */
+static int peer_told(const struct peer *p, const char *word) {
+    const char *at = bytes_text(&p->log);
+    int n = 0;
+    while ((at = strstr(at, word)) != NULL) n++, at++;
+    return n;
+}
+
+/* Every end is told once, with retry_ms -1. */
+static void test_every_end_is_told(void) {
+    int how;
+    for (how = 0; how < 5; how++) {
+        struct peer p;
+        stws_options o;
+        peer_init(&p);
+        o = peer_options(&p);
+        if (how == 4) o.reconnect = STWS_OFF;
+        p.stepping = how & 1;
+        peer_start(&p, &o);
+        if (how < 3) CHECK(peer_connect(&p));
+        if (how == 0 || how == 3) stws_stop(p.client);
+        if (how == 1) stws_disconnect(p.client, 1000);
+        if (how == 2) p.answer = "HTTP/1.1 404 \r\n\r\n", peer_end(&p);
+        if (how == 4) p.open_result = STWS_ERR_CONNECT;
+        peer_advance(&p, 3000);
+        CHECK(p.ended != 0);
+        CHECK_INT(-1, p.retry_ms);
+        CHECK(p.why.len > 0 || p.ended == STWS_CLOSED);
+        CHECK_INT(how == 2 ? 2 : 1, peer_told(&p, "DISCONNECTED"));
+        peer_free(&p);
+    }
+}
+
+/* Receipts and records are found at once: however much waits, a RECEIPT walks over nothing. Shown by all orders
+   of confirmation, with gaps, repeated and unknown numbers. */
+static void test_receipts_in_any_order(void) {
+    enum { COUNT = 500 };
+    int order, i;
+    for (order = 0; order < 3; order++) {
+        stws_outgoing m = {"/queue/a", "x", 1, NULL, NULL, NULL, 0, 0};
+        struct peer p;
+        stws_options o;
+        peer_init(&p);
+        o = peer_options(&p);
+        o.confirm = 1;
+        peer_start(&p, &o);
+        CHECK(peer_connect(&p));
+        p.automatic = AUTO_ALL & ~AUTO_RECEIPT;
+        for (i = 0; i < COUNT; i++) {
+            m.receipt = i % 10 == 0;
+            CHECK(stws_send_ex(p.client, &m) >= 0);
+        }
+        peer_turn(&p);
+        CHECK_INT(COUNT, peer_count(&p, "SEND"));
+        for (i = 0; i < COUNT; i++) {
+            int nth = order == 0 ? COUNT - 1 - i : order == 1 ? i * 7 % COUNT : i;
+            const char *receipt = sent_header(peer_sent(&p, "SEND", nth), "receipt");
+            CHECK_INT(STWS_ERR_TIMEOUT, stws_flush(p.client, 0));
+            peer_receipt(&p, receipt);
+            peer_receipt(&p, "receipt-1999999999");
+            if (i % 50 == 0) peer_receipt(&p, receipt);
+            peer_turn(&p);
+        }
+        CHECK_INT(0, stws_flush(p.client, 0));
+        for (i = 0; i < 50; i++) CHECK(peer_stats(&p).dropped == 0);
+        peer_free(&p);
+    }
+}
+
+int main(void) {
+    RUN(test_disconnect_goes_on_over_a_break); /* [G2] */
+    RUN(test_disconnect_that_loses_says_so);
+    RUN(test_disconnect_of_a_refused_client_says_so);
+    RUN(test_close);
+    RUN(test_close_that_loses);
+    RUN(test_close_in_a_callback);
+    RUN(test_the_message_in_hand_is_settled_first); /* [G8] */
+    RUN(test_a_popped_message_is_settled_first);
+    RUN(test_an_ack_after_the_end_of_a_message);
+    RUN(test_a_request_keeps_other_messages);
+    RUN(test_a_receipt_in_a_transaction_that_goes_again); /* [G6] */
+    RUN(test_leaving_a_session_loses_nothing);            /* [E7] */
+    RUN(test_leaving_a_session_ends);
+    RUN(test_drop_oldest_drops_for_a_reason);
+    RUN(test_no_randomness_in_a_session);
+    RUN(test_a_body_of_null);
+    RUN(test_a_message_without_subscription);
+    RUN(test_deadline_after_a_flush);
+    RUN(test_every_end_is_told);
+    RUN(test_receipts_in_any_order);
+    return test_report();
+}
