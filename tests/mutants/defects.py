@@ -1,6 +1,7 @@
 """Defects for run.py. By section of stomp_ws.h: name: (function, old text, new text), or several of them.
 
-The old text stands in that function exactly once. Keep it as short as that allows.
+The old text stands in that function, or in the whole file if function is "", exactly once. Keep it as short as
+that allows.
 """
 
 DEFECTS = {
@@ -125,11 +126,11 @@ DEFECTS = {
         "text of 16 bytes is plain": ("stws_p_is_plain", "for (; s < last; s += 16)", "for (; 0; s += 16)"),
     },
     "dedup": {
-        "an id that comes again takes another place": (
-            "stws_dedup_seen", "digest, 16)) return 1;",
-            "digest, 16)) { memset(entries[i - 1].digest + 15, 1, 1); break; }"),
-        "four bytes tell ids apart": ("stws_dedup_seen", "digest, 16)) return", "digest, 4)) return"),
-        "one id less": ("stws_dedup_seen", "d->used == d->count", "d->used + 1 >= d->count"),
+        "an id that comes again is no newer": ("stws_dedup_seen", "if (!found) {", "if (found) return 1;\n    {"),
+        "four bytes tell ids apart": ("stws_p_dedup_find", "digest, 16) != 0", "digest, 4) != 0"),
+        "one id less": ("stws_dedup_init", "(count ? count : 1) + 1", "(count > 1 ? count - 1 : 1) + 1"),
+        "who is forgotten takes others along": ("stws_p_dedup_forget", "memcpy(d[index].child, d[*at].child, "
+                                                "sizeof d->child);", ""),
         "no id is an id": ("stws_dedup_seen", "if (!id) return 0;", "if (!id) id = \"\";"),
     },
     "session": {
@@ -138,7 +139,7 @@ DEFECTS = {
         "zeros are randomness": ("stws_p_random_from", "i == len && len >= 8", "0"),
         "the order of a full table": ("stws_p_all_unsent", "t->cursor = t->next_handle % t->count;", "t->cursor = 0;"),
         "headers of before_subscribe come on top": ("stws_p_compose_subscribe", " && !headers", ""),
-        "what waits for its receipt is dropped": ("stws_p_record_oldest", "!r->sent && ", ""),
+        "what waits for its receipt is dropped": ("stws_p_record_may_go", "!r->sent && ", ""),
     },
     "random": {
         "a few random bytes are enough": ("stws_p_system_random", "if (n < 0 && errno != EINTR) break;\n"
@@ -179,7 +180,8 @@ DEFECTS = {
         "a session of another host": ("stws_p_tls_begin", " && strcmp(t->host, to->host) == 0", ""),
         "a session of another port": ("stws_p_tls_begin", "t->port == to->port && ", "t->port && "),
         "as many CAs as there are": ("stws_p_tls_use_anchor", " || t->anchor_count == STWS_P_ANCHORS", ""),
-        "any address": ("stws_p_tls_check_chain", " || stws_p_der_names_ip(rest, t->ip, t->ip_len)", " || 1"),
+        "any address": ("stws_p_tls_check_chain", "stws_p_der_names(rest, t->ip, t->ip_len) ?", "1 ?"),
+        "a certificate of a client": ("stws_p_der_is_for_servers", "return !has || ", "return 1 || "),
         "a pin that is nowhere": ("stws_p_tls_end_chain", "o->tls_pin && ", "0 && "),
     },
     "copy": {
@@ -201,7 +203,7 @@ DEFECTS = {
         "a message that never fits": ("stws_p_queue_push", "if (size > q->ring.cap) return STWS_ERR_LIMIT;", ""),
         "a closed queue takes more": ("stws_p_queue_push", "if (!q->closed)", ""),
         "a client that has gone is woken": ("stws_p_queue_forget", "if (*at) *at = waiter->next;", ""),
-        "a client that has gone is acknowledged": ("stws_p_queue_forget", "entry->answered = 1;", ""),
+        "a client that has gone is acknowledged": ("stws_p_queue_forget", "STWS_P_STORE(&entry->answered, 1);", ""),
         "a message that is still in use is free": ("stws_p_queue_give_back",
                                                    "r->untaken && stws_p_queued_at(q, r->head)->given_back", "r->untaken"),
         "who waits for room is not woken": ("stws_p_queue_give_back", "stws_p_poke(waiter->fd);", ""),
@@ -211,32 +213,29 @@ DEFECTS = {
         "a colon in a name": ("stws_p_connect_headers_valid", " || strchr(h[0], ':')", ""),
         "a CR in the login": ("stws_p_is_raw_text", " && !strchr(s, '\\r')", ""),
         "64 URLs are too many": ("stws_p_options_wrong", "i > STWS_P_MAX_URLS", "i >= STWS_P_MAX_URLS"),
-        "outbox_low is outbox_high": ("stws_p_default_sizes", "o->outbox_high / 2", "o->outbox_high"),
-        "login is not copied": ("stws_p_carve_strings", "&o->login, ", ""),
-        "client_id is not copied": ("stws_p_carve_strings", "&o->client_id,", ""),
-        "cookie is not copied": ("stws_p_carve_strings", "&o->cookie,", ""),
-        "stable_id is not copied": ("stws_p_carve_strings", "&o->stable_id,", ""),
-        "addresses are not copied": ("stws_p_carve_strings", "&o->addresses, ", ""),
+        "outbox_low is outbox_high": ("stws_p_resolve_options", "o->outbox_high / 2", "o->outbox_high"),
+        "login is not copied": ("stws_p_carve_strings", "&own.login, ", ""),
+        "client_id is not copied": ("stws_p_carve_strings", "&own.client_id,", ""),
+        "cookie is not copied": ("stws_p_carve_strings", "&own.cookie,", ""),
+        "stable_id is not copied": ("stws_p_carve_strings", "&own.stable_id,", ""),
+        "addresses are not copied": ("stws_p_carve_strings", "&own.addresses, ", ""),
         "only a list is copied, without its strings": ("stws_p_carve_list", "stws_p_carve_string(a, list[i])",
                                                        "(stws_p_carve_string(a, list[i]), list[i])"),
-        "the default grace": ("stws_p_default_times", "heartbeat_grace, 300", "heartbeat_grace, 200"),
-        "the default of connect_timeout_ms": ("stws_p_default_times", "connect_timeout_ms, 10000",
-                                              "connect_timeout_ms, 20000"),
-        "the default of receipt_timeout_ms": ("stws_p_default_times", "receipt_timeout_ms, 15000",
-                                              "receipt_timeout_ms, 10000"),
-        "the default of write_timeout_ms": ("stws_p_default_times", "write_timeout_ms, 30000",
-                                            "write_timeout_ms, 20000"),
-        "the default of close_timeout_ms": ("stws_p_default_times", "close_timeout_ms, 2000", "close_timeout_ms, 1000"),
-        "the default of reconnect_max_ms": ("stws_p_default_times", "reconnect_max_ms, 30000", "reconnect_max_ms, 60000"),
-        "the default of stable_ms": ("stws_p_default_times", "stable_ms, 5000", "stable_ms, 4000"),
-        "jitter cannot be switched off": ("stws_p_default_times", "reconnect_jitter == STWS_OFF", "reconnect_jitter == -2"),
+        "the default grace": ("", "(heartbeat_grace, 1, 1000000, 300)", "(heartbeat_grace, 1, 1000000, 200)"),
+        "the default of connect_timeout_ms": ("", "TIME(connect_timeout_ms, 10000)", "TIME(connect_timeout_ms, 20000)"),
+        "the default of receipt_timeout_ms": ("", "TIME(receipt_timeout_ms, 15000)", "TIME(receipt_timeout_ms, 10000)"),
+        "the default of write_timeout_ms": ("", "TIME(write_timeout_ms, 30000)", "TIME(write_timeout_ms, 20000)"),
+        "the default of close_timeout_ms": ("", "TIME(close_timeout_ms, 2000)", "TIME(close_timeout_ms, 1000)"),
+        "the default of reconnect_max_ms": ("", "TIME(reconnect_max_ms, 30000)", "TIME(reconnect_max_ms, 60000)"),
+        "the default of stable_ms": ("", "TIME(stable_ms, 5000)", "TIME(stable_ms, 4000)"),
+        "nothing can be switched off": ("stws_p_resolve_number", "n->may_be_off && number == STWS_OFF ? 0 : number", "number"),
         "addresses may be names": ("stws_p_options_wrong", "!stws_p_is_address(o->addresses[i])", "0"),
         "a proxy beside a transport": ("stws_p_options_wrong", "o->proxy && o->transport", "0"),
-        "the passcode stays in the memory": ("stws_init", "if (wrong) stws_p_wipe(memory, size);", "if (wrong) {}"),
+        "the passcode stays in the memory": ("stws_init", "if (wrong) stws_p_wipe(memory, need);", "if (wrong) {}"),
         "a buffer that grew is not wiped": ("stws_p_release", "stws_p_wipe(data, size);", ""),
     },
     "diagnosis": {
-        "the query is shown": ("stws_p_where", "url[len] ? \"?***\" : \"\"", "url + len"),
+        "the query is shown": ("stws_p_where", "target[len] ? \"***\" : \"\"", "target + len"),
         "a SockJS session is not cut off": ("stws_p_websocket_url", "? 3 : 0", "? 2 : 0"),
         "300 is no redirect": ("stws_p_status_remedy", "status >= 300", "status > 300"),
         "a TLS alert is no TLS": ("stws_p_say_not_http", "data[0] == 0x15 || ", ""),
@@ -244,8 +243,8 @@ DEFECTS = {
         "Artemis ends silent clients": ("stws_p_idle_hint", "c->s.broker == STWS_BROKER_ARTEMIS", "0"),
         "RabbitMQ ends silent clients": ("stws_p_idle_hint", "c->s.broker == STWS_BROKER_RABBITMQ", "0"),
         "a proxy that is silent": ("stws_p_say_timeout", "? -1 : c->state", "? c->state : c->state"),
-        "control characters of a peer's": ("stws_p_say", "< ' ' || *at == 127", "== 127"),
-        "half a character in a quotation": ("stws_p_quote", "while (n > 0 && !stws", "while (0 && !stws"),
+        "control characters of a peer's": ("stws_p_make_harmless", "{0, 0x1F}, ", ""),
+        "half a character in a quotation": ("stws_p_make_harmless", "if (!len || state) bytes = 0;", "if (!len || state) bytes = 0x41;"),
         "the limit's name": ("stws_p_say_input", "option = \"max_line\"", "option = \"max_body\""),
         "a server that wants heart-beats": ("stws_p_error_hint", "stws_p_error_has(frame, \"AMQ229014\") || ", ""),
         "sleep is no excuse": ("stws_p_late_hint", "slept > promised", "0"),
@@ -272,7 +271,7 @@ DEFECTS = {
         "an answer of SOCKS is waited for as long as TCP": (
             "stws_p_turn_connecting", "if (!asked && stws_p_proxy_asked(&c->tcp))", "if (0)"),
         "subprotocols are not offered": ("stws_p_post_upgrade", "c->o.subprotocols, ", "NULL, "),
-        "a long error is cut at its end": ("stws_p_say_gave_up", "c->text_size - 1 - len", "c->text_size - len"),
+        "a long error is cut at its end": ("stws_p_say_before", "c->text_size - 1 - len", "c->text_size - len"),
     },
     "input": {
         "the largest slack": ("stws_p_note_slack", "left < c->s.stats.heartbeat_slack_ms",
@@ -308,8 +307,7 @@ DEFECTS = {
                                         "wants & STWS_WANT_NOW"),
     },
     "talking": {
-        "a flush in another thread tells of no loss": ("stws_p_flush_elsewhere",
-                                                       "losses != c->losses && !c->o.confirm", "0"),
+        "a flush in another thread tells of no loss": ("stws_p_flush_beside", "losses != c->losses && !c->o.confirm", "0"),
         "a flush tells of no loss": ("stws_p_flush_here", "losses != c->losses && !c->o.confirm", "0"),
     },
 }

@@ -48,7 +48,9 @@ DEFECTS = {
     "what is not confirmed is not sent again":
         ("stws_p_leave_session", "stws_p_record_all_unsent(&c->s);", ""),
     "a receipt confirms the oldest message":
-        ("stws_p_record_find", "r->receipt != receipt || r->done", "r->done"),
+        ("stws_p_record_find", "while (r && r->receipt != receipt) r = stws_p_record_linked(s, r->link);",
+         "r = receipt ? stws_p_record_next(&s->outbox, NULL) : NULL;\n"
+         "    while (r && (r->done || r->confirmed)) r = stws_p_record_next(&s->outbox, r);"),
     "a confirmed message stays in the outbox":
         ("stws_p_settle", "stws_p_record_through(&c->s, record);", ""),
     "a refused message counts as confirmed":
@@ -75,7 +77,7 @@ DEFECTS = {
     "the epoch does not move on":
         ("stws_p_on_connected", "c->s.epoch++;", ""),
     "an ACK in the outbox outlives its session": [
-        ("stws_p_record_all_unsent", "if (r->epoch) r->done = 1;", ""),
+        ("stws_p_record_all_unsent", "if (r->epoch) stws_p_record_settled(s, r, 1);", ""),
         ("stws_p_post_outbox", "int stale = r->epoch && r->epoch != c->s.epoch;",
          "int stale = 0;")],
     "an ACK names the wrong header":
@@ -84,13 +86,11 @@ DEFECTS = {
         ("stws_p_enqueue", "c->held = result == 0 ? STWS_P_HELD_BY_QUEUE : 0;", "c->held = 0;"),
     # Subscriptions.
     "UNSUBSCRIBE is not sent":
-        ("stws_unsubscribe", "} else if (sub->sent && sub->sent != STWS_P_SKIPPED && ", "} else if (0 && "),
+        ("stws_unsubscribe", "if (sub->sent && sub->sent != STWS_P_SKIPPED && ", "if (0 && "),
     "a reused id overtakes its UNSUBSCRIBE":
         ("stws_p_subscribe", "sub->sent = sub->behind = 1;\n        c->s.subs.unsent--;", ""),
     "a taken id is given again":
-        ("stws_subscribe",
-         "if (id && stws_p_id_taken(&c->s.subs, id)) result = STWS_ERR_USAGE;\n    else if",
-         "if"),
+        ("stws_subscribe", "if (id && stws_p_id_taken(&c->s.subs, id)) {", "if (0) {"),
     # Heart-beats and times.
     "our heart-beat is counted from what came in":
         ("stws_p_post_heartbeat", "c->now - c->s.last_out_us", "c->now - c->s.last_in_us"),
@@ -102,7 +102,8 @@ DEFECTS = {
     "a wait that ended at once makes a dead server live for ever":
         ("stws_p_note_lateness", "if (!c->due_us || !beat", "if (!beat"),
     "a heart-beat is due while output waits":
-        ("stws_p_due", " && !stws_p_pending(&s->out) && !c->write_error)", ")"),
+        ("stws_p_due", "if (s->heartbeat_out_us && !stws_p_pending(&s->out) && !c->write_error)",
+         "if (s->heartbeat_out_us)"),
     "connecting may last for ever":
         ("stws_p_turn_resolving", "stws_p_enter(c, STWS_CONNECTING, c->o.connect_timeout_ms);",
          "stws_p_enter(c, STWS_CONNECTING, 0);"),
@@ -119,7 +120,7 @@ DEFECTS = {
         ("stws_p_turn_asked", "if (STWS_P_LOAD(&c->stop))",
          "if (STWS_P_LOAD(&c->stop) && c->state == STWS_CONNECTED)"),
     "a flush does not wait for confirmations":
-        ("stws_p_is_flushed", " && !stws_p_record_unconfirmed(outbox)", ""),
+        ("stws_p_is_flushed", "sent && !c->s.unconfirmed", "sent"),
     # The wire.
     "one masking key serves many frames":
         ("stws_p_masking_key", "memcpy(key, s->pool + s->pool_left, 4);",
@@ -127,19 +128,19 @@ DEFECTS = {
     "a message is cut within a character":
         ("stws_p_post_pieces", "if (opcode == STWS_WS_TEXT) piece", "if (0) piece"),
     "max_ws_message is not kept":
-        ("stws_p_cut_size", "return asked == STWS_WHOLE ? 0 : asked;", "return 0;"),
+        ("stws_p_cut_size", "return asked == STWS_WHOLE ? 0 : asked < 4 ? 4 : asked;", "return 0;"),
     "headers are escaped for another version":
         ("stws_p_post", "stws_p_say_head(head, s->version, frame)",
          "stws_p_say_head(head, STWS_STOMP_12, frame)"),
     "a client that cannot write any more waits for room":
-        ("stws_p_let_go", " && !c->write_error", ""),
+        ("stws_p_let_go", "STWS_ACK_ON_RETURN) && !c->write_error;", "STWS_ACK_ON_RETURN);"),
     "a ping is not answered":
         ("stws_p_control_frame", "s->pong_due = 1;", ""),
     # Threads.
     "a sleeping thread is not woken":
         ("stws_p_unlock_and_wake", "if (poke) stws_p_poke(c->wake[1]);", "(void)poke;"),
     "a send follows our close frame":
-        ("stws_p_may_post", " && !c->close_sent", ""),
+        ("stws_p_may_post", "!c->close_sent && ", ""),
     "output moves while it is being written":
         ("stws_p_make_room", "b->busy || ", ""),
     "output grows while it is being written":
@@ -155,8 +156,8 @@ DEFECTS = {
     "a connection outlives its client":
         ("stws_destroy", "stws_p_close_transport(c);", ""),
     "a callback comes after stws_destroy":
-        ("stws_destroy", "if (!c) return;\n",
-         "if (!c) return;\n    if (c->o.on_event) { stws_event e; "
+        ("stws_destroy", "stws_p_close_transport(c);\n",
+         "stws_p_close_transport(c);\n    if (c->o.on_event) { stws_event e; "
          "memset(&e, 0, sizeof e); e.text = \"\"; c->o.on_event(c, &e, c->o.user); }\n"),
     "an event is told twice":
         ("stws_p_pull_other", "c->event_due = 0;\n",
