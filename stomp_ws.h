@@ -6377,7 +6377,8 @@ static int stws_p_resolve(stws *c, const char *host) {
     if (result == 0) return 1;
     local = stws_p_equal_nocase(host, strlen(host), "localhost", 9); /* which small containers do not know */
     stws_p_say(c, STWS_ERR_RESOLVE, "the %shost name \"%s\" could not be resolved: %s%s",
-               c->tcp.proxy ? "proxy's " : "", host, gai_strerror(result), local ? "; add it to /etc/hosts, or use 127.0.0.1" : "");
+               c->tcp.proxy ? "proxy's " : "", host, gai_strerror(result),
+               local ? "; add it to /etc/hosts, or use 127.0.0.1" : "");
     return 0;
 }
 
@@ -6624,7 +6625,7 @@ static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
         if (sub->wants_receipt && !sub->receipt) sub->receipt = stws_p_add_receipt(s, handle);
         stws_p_compose_subscribe(s, &frame, sub, asked.headers, stws_p_receipt_id(id, sub->receipt));
         result = s->overfull ? STWS_P_CAST(int, STWS_ERR_LIMIT) : stws_p_post_growing(c, &frame);
-        if (result == STWS_ERR_SPACE || s->no_random) return 0;
+        if (result == STWS_ERR_SPACE || result == STWS_ERR_IO) return 0;
         s->stats.dropped += result != STWS_OK;
     }
     if (result == STWS_OK) stws_p_receipt_sent(s, sub->receipt, c->now);
@@ -6662,7 +6663,7 @@ static void stws_p_post_outbox(stws *c, long long now) {
     while (!c->s.subs.unsent && (r = stws_p_record_unsent(&c->s.outbox)) != NULL) {
         int stale = r->epoch && r->epoch != c->s.epoch;
         int result = stale ? STWS_P_CAST(int, STWS_ERR_STALE) : stws_p_post_growing(c, &r->frame);
-        if (result == STWS_ERR_SPACE || c->s.no_random) return; /* later, or in another session */
+        if (result == STWS_ERR_SPACE || result == STWS_ERR_IO) return; /* later, or in another session */
         if (result != STWS_OK) stws_p_drop_record(c, r, result);
         r->sent_us = now;
         if (!r->confirm) stws_p_receipt_sent(&c->s, r->receipt, now);
@@ -6703,7 +6704,7 @@ static void stws_p_prepare_output(stws *c) {
         s->pong_due = 0;
         stws_p_trace_word(s, '>', "PONG");
     }
-    if (c->state != STWS_CONNECTED || c->renewing) return;
+    if (c->state != STWS_CONNECTED || c->renewing || s->no_random) return;
     if (s->subs.unsent) stws_p_post_subscriptions(c);
     else c->hook_us = 0; /* the one it was about is unsubscribed */
     if (s->outbox.untaken && !s->subs.unsent) stws_p_post_outbox(c, c->now);

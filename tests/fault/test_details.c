@@ -357,7 +357,7 @@ static unsigned long long late_loops(int out_ms, int in_ms, int late_ms) {
 }
 
 static void take_long(struct peer *p, const stws_event *e) {
-    if (e->type == STWS_EVENT_MESSAGE) p->now_us += *(const int *)p->extra * 1000;
+    if (e->type == STWS_EVENT_MESSAGE) p->now_us += 1000LL * *(const int *)p->extra;
 }
 
 /* A callback that takes so long. */

@@ -63,7 +63,7 @@ static const char *tried(const char *host) {
         const stws_p_address *a = &addresses[i];
         int is_4 = a->any.sa_family == AF_INET;
         unsigned place = is_4 ? ntohl(a->v4.sin_addr.s_addr) & 255 : a->v6.sin6_addr.s6_addr[15];
-        snprintf(text + 3 * i, sizeof text - 3 * (size_t)i, "%c%c ", is_4 ? '4' : '6',
+        snprintf(text + 3 * (size_t)i, sizeof text - 3 * (size_t)i, "%c%c ", is_4 ? '4' : '6',
                  (int)('a' + place));
     }
     return text;
