@@ -392,7 +392,7 @@ static void test_the_server_does_not_pay_for_our_lateness(void) {
     struct peer p;
     beating(&p, 1000, 1000, 0);
     CHECK_INT(500, stws_deadline(p.client)); /* for our own heart-beat */
-    p.now_us += 10500 * 1000;
+    p.now_us += 10500000;
     peer_turn(&p);
     CHECK_INT(1, peer_stats(&p).late_loops);
     CHECK_INT(STWS_CONNECTED, stws_state(p.client));
@@ -470,22 +470,100 @@ static void test_the_time_of_an_end_after_an_error(void) {
     peer_free(&p);
 }
 
+/* A connected client whose messages go to that queue. */
+static void with_queue(struct peer *p, stws_queue *queue) {
+    stws_options o;
+    peer_init(p);
+    o = peer_options(p);
+    o.queue = queue;
+    peer_start(p, &o);
+    CHECK(peer_connect(p));
+}
+
 /* Nobody can wake a client without a wake pipe when there is room in the queue again. */
 static void test_the_time_of_a_full_queue(void) {
     stws_queue *queue = stws_queue_create(1024);
     struct peer p;
-    stws_options o;
     int i;
-    peer_init(&p);
-    o = peer_options(&p);
-    o.queue = queue;
-    peer_start(&p, &o);
-    CHECK(peer_connect(&p));
+    with_queue(&p, queue);
     for (i = 0; i < 20; i++)
         peer_message(&p, "sub-1", "1", "/topic/a", "0123456789012345678901234567");
     peer_turn(&p);
     CHECK_INT(10, stws_deadline(p.client));
     peer_free(&p);
+    stws_queue_destroy(queue);
+}
+
+static int count_not_yet(stws *client, stws_subscribing *asked, void *user) {
+    struct peer *p = (struct peer *)user;
+    (void)client, (void)asked;
+    ++*(int *)p->extra;
+    return 300;
+}
+
+static void test_the_time_of_a_hook_that_says_not_yet(void) {
+    int asked = 0;
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.before_subscribe = count_not_yet;
+    p.extra = &asked;
+    peer_start(&p, &o);
+    CHECK(stws_subscribe(p.client, "/topic/a", NULL) > 0);
+    CHECK(peer_connect(&p));
+    peer_turn(&p);
+    CHECK_INT(1, asked);
+    CHECK_INT(300, stws_deadline(p.client));
+    peer_advance(&p, 299);
+    CHECK_INT(1, asked);
+    CHECK_INT(1, stws_deadline(p.client));
+    peer_advance(&p, 1);
+    CHECK_INT(2, asked);
+    CHECK_INT(300, stws_deadline(p.client));
+    peer_free(&p);
+}
+
+/* ==== queues ==== */
+
+static void test_a_closed_queue_takes_nothing(void) {
+    stws_queue *queue = stws_queue_create(0);
+    const stws_message *m = NULL;
+    struct peer p;
+    with_queue(&p, queue);
+    peer_message(&p, "sub-1", "1", "/topic/a", "before");
+    peer_turn(&p);
+    stws_queue_close(queue);
+    peer_message(&p, "sub-1", "2", "/topic/a", "after");
+    peer_turn(&p);
+    CHECK_INT(1, stws_queue_pop(queue, &m, 0));
+    CHECK_STR("before", m->body);
+    CHECK_INT(STWS_CLOSED, stws_queue_pop(queue, &m, 0));
+    CHECK(m == NULL);
+    peer_free(&p);
+    stws_queue_destroy(queue);
+}
+
+/* What a client has put into a queue stays there after its end; nobody looks for the client when there is
+   room again, and nobody acknowledges the message that was taken out before. */
+static void test_a_client_that_is_gone_waits_for_no_room(void) {
+    stws_subscription returned = {.ack_on = STWS_ACK_ON_RETURN};
+    stws_queue *queue = stws_queue_create(1024);
+    const stws_message *m = NULL;
+    struct peer p;
+    int i, popped = 1;
+    with_queue(&p, queue);
+    CHECK_INT(1, stws_subscribe(p.client, "/topic/a", &returned));
+    for (i = 0; i < 20; i++)
+        peer_message(&p, "sub-1", "1", "/topic/a", "0123456789012345678901234567");
+    peer_turn(&p);
+    CHECK_INT(10, stws_deadline(p.client)); /* it waits for room */
+    CHECK_INT(1, stws_queue_pop(queue, &m, 0));
+    CHECK(m->client == p.client);
+    peer_turn(&p);
+    peer_free(&p);
+    while (stws_queue_pop(queue, &m, 0) == 1) popped += m->client == NULL;
+    CHECK(popped > 1 && popped < 20);
     stws_queue_destroy(queue);
 }
 
@@ -795,8 +873,11 @@ int main(void) {
     RUN(test_the_server_does_not_pay_for_our_lateness); /* [H3] */
     RUN(test_the_time_of_a_receipt);                    /* [E9] */
     RUN(test_the_time_of_a_stall);
-    RUN(test_the_time_of_an_end_after_an_error); /* [E10] */
-    RUN(test_the_time_of_a_full_queue);          /* [D4] */
+    RUN(test_the_time_of_an_end_after_an_error);    /* [E10] */
+    RUN(test_the_time_of_a_full_queue);             /* [D4] */
+    RUN(test_the_time_of_a_hook_that_says_not_yet); /* [E6] */
+    RUN(test_a_closed_queue_takes_nothing);
+    RUN(test_a_client_that_is_gone_waits_for_no_room);
     RUN(test_no_masking_key_of_zeros);
     RUN(test_a_source_of_zeros_is_no_randomness);
     RUN(test_data_inside_the_transport);

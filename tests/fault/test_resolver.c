@@ -49,7 +49,8 @@ static int resolve(const char *host, const struct addrinfo *hints, struct addrin
 /* The addresses to try, in their order: "4a 6c " are an IPv4 address, the first of the name, and an
    IPv6 address, the third of it. Or the resolver's error. */
 static const char *tried(const char *host) {
-    static char text[64];
+    static char text[3 * STWS_P_ADDRESSES + 1];
+    char *at = text;
     stws_p_address addresses[STWS_P_ADDRESSES];
     stws_p_tcp t;
     stws_transport io;
@@ -63,9 +64,11 @@ static const char *tried(const char *host) {
         const stws_p_address *a = &addresses[i];
         int is_4 = a->any.sa_family == AF_INET;
         unsigned place = is_4 ? ntohl(a->v4.sin_addr.s_addr) & 255 : a->v6.sin6_addr.s6_addr[15];
-        snprintf(text + 3 * (size_t)i, sizeof text - 3 * (size_t)i, "%c%c ", is_4 ? '4' : '6',
-                 (int)('a' + place));
+        *at++ = is_4 ? '4' : '6';
+        *at++ = (char)('a' + place);
+        *at++ = ' ';
     }
+    *at = 0;
     return text;
 }
 

@@ -52,6 +52,17 @@ static int host_of(int fd) {
     return (int)(ntohl(at.sin_addr.s_addr) & 255);
 }
 
+/* The client's sockets that are open. A program that the caller starts inherits none of them. */
+static int open_sockets(void) {
+    int fd, count = 0;
+    for (fd = 0; fd < FD_LIMIT; fd++) {
+        if (kind_of(fd) == FD_NONE) continue;
+        CHECK_INT(FD_CLOEXEC, fcntl(fd, F_GETFD, 0));
+        count += kind_of(fd) == FD_SOCKET;
+    }
+    return count;
+}
+
 /* Waits as stws_fds says, with the clock at rest, until the client is connected. */
 static void finish_race(stws *client) {
     while (stws_state(client) != STWS_CONNECTED) {
@@ -105,6 +116,27 @@ static void check_race(int single_thread) {
 static void test_both_sockets_of_a_race_are_waited_for(void) {
     check_race(1);
     check_race(0);
+}
+
+/* The first of two wins: the other one is closed, and not kept until the session ends. */
+static void test_the_loser_of_a_race_is_closed(void) {
+    static const char *const addresses[] = {"127.0.0.1", "127.0.0.1", NULL};
+    struct loopback server;
+    stws *client;
+    loopback_start(&server, 0, 0);
+    client = begin_race(&server, addresses, 0);
+    make_plan(site_of("stws_p_tcp_finished", "poll"), 1, FAIL_EARLY, 1);
+    CHECK_INT(0, stws_step(client));
+    race_now_us += 250000;
+    CHECK_INT(0, stws_step(client));
+    CHECK_INT(2, open_sockets());
+    make_plan(-1, 0, 0, 0);
+    CHECK_INT(0, stws_step(client));
+    CHECK_INT(1, open_sockets());
+    finish_race(client);
+    stws_destroy(client);
+    CHECK_INT(0, open_sockets());
+    loopback_stop(&server);
 }
 
 /* A port of 127.0.0.2 that takes connections for as long as it is open. */
@@ -268,46 +300,69 @@ static void test_no_randomness_at_all(void) {
 
 /* ==== two that wait at a queue ==== */
 
-static void *pop_one(void *queue) {
+static struct poppers {
+    pthread_mutex_t mutex;
+    stws_queue *queue;
+    int got;
+} poppers = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+static void *pop_one(void *nothing) {
     const stws_message *m = NULL;
-    int result = stws_queue_pop((stws_queue *)queue, &m, PATIENCE_MS);
-    return result == 1 ? queue : NULL;
+    int result = stws_queue_pop(poppers.queue, &m, -1);
+    pthread_mutex_lock(&poppers.mutex);
+    poppers.got += result == 1;
+    pthread_mutex_unlock(&poppers.mutex);
+    return nothing;
 }
 
-/* How often a thread has begun to wait at a condition; it holds the lock of the condition then. */
-static int waits_begun(void) {
+static int counted(pthread_mutex_t *mutex, const int *number) {
     int count;
-    pthread_mutex_lock(&plan.mutex);
-    count = plan.calls[site_of("stws_p_cond_wait", "pthread_cond_timedwait")];
-    pthread_mutex_unlock(&plan.mutex);
+    pthread_mutex_lock(mutex);
+    count = *number;
+    pthread_mutex_unlock(mutex);
     return count;
 }
 
-/* Two messages come at once, and each of the two threads wants one only. */
+/* Whether both have got a message, or will have it soon. */
+static int both_got_one(void) {
+    int ms;
+    for (ms = 0; ms < PATIENCE_MS && counted(&poppers.mutex, &poppers.got) < 2; ms++)
+        poll(NULL, 0, 1);
+    return ms < PATIENCE_MS;
+}
+
+/* A message without anything in it, into the queue, as stws_p_queue_push does under the lock. */
+static void put(stws_queue *queue) {
+    static const stws_message nothing;
+    size_t head = stws_p_align(sizeof(stws_p_queued));
+    stws_p_queued *entry =
+        (stws_p_queued *)stws_p_ring_put(&queue->ring, head + stws_p_message_size(&nothing));
+    if (!entry) abort();
+    entry->given_back = entry->answered = 0;
+    entry->message = stws_p_message_write((char *)entry + head, &nothing);
+}
+
+/* The first message wakes one of the two, and the second one comes before he has the lock. Who takes a
+   message and leaves another wakes the next. */
 static void test_each_of_two_that_wait_is_woken(void) {
+    const int *waits = &plan.calls[site_of("stws_p_cond_wait", "pthread_cond_wait")];
     stws_queue *queue = stws_queue_create(0);
     pthread_t threads[2];
-    struct peer p;
-    stws_options o;
-    void *got;
     int i;
-    peer_init(&p);
-    o = peer_options(&p);
-    o.queue = queue;
-    peer_start(&p, &o);
-    CHECK(peer_connect(&p));
+    poppers.queue = queue;
     make_plan(-1, 0, 0, 0);
     for (i = 0; i < 2; i++)
-        if (pthread_create(&threads[i], NULL, pop_one, queue) != 0) abort();
-    while (waits_begun() < 2) sched_yield();
-    peer_message(&p, "sub-1", "1", "/topic/a", "one");
-    peer_message(&p, "sub-1", "2", "/topic/a", "two");
-    peer_turn(&p);
-    for (i = 0; i < 2; i++) {
-        pthread_join(threads[i], &got);
-        CHECK(got == queue);
-    }
-    peer_free(&p);
+        if (pthread_create(&threads[i], NULL, pop_one, NULL) != 0) abort();
+    while (counted(&plan.mutex, waits) < 2) poll(NULL, 0, 1);
+    pthread_mutex_lock(
+        queue->mutex); /* which a thread that counts as waiting gives up by waiting */
+    put(queue);
+    put(queue);
+    pthread_cond_signal(&queue->filled);
+    pthread_mutex_unlock(queue->mutex);
+    CHECK(both_got_one());
+    stws_queue_close(queue);
+    for (i = 0; i < 2; i++) pthread_join(threads[i], NULL);
     stws_queue_destroy(queue);
 }
 
@@ -375,6 +430,7 @@ static void test_localhost_is_not_in_etc_hosts(void) {
 
 int main(void) {
     RUN(test_both_sockets_of_a_race_are_waited_for);
+    RUN(test_the_loser_of_a_race_is_closed);
     RUN(test_an_address_that_fails_hurries_the_next);
     RUN(test_interrupted_calls_are_no_errors);
     RUN(test_randomness_that_comes_byte_by_byte);
