@@ -5849,6 +5849,7 @@ STOMP_WS_API stws *stws_create(const stws_options *options) {
     c = STWS_P_CAST(stws *, a.alloc(a.ctx, size));
     if (!c) return NULL;
     if (!wrong) wrong = stws_p_setup(c, size, options, &code);
+    if (wrong && options && options->queue) stws_p_queue_feed(options->queue, 0); /* nothing will come from it */
     if (wrong) stws_p_break(c, code, wrong);
     c->has_heap = 1;
     c->allocator = a;
