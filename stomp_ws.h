@@ -7004,11 +7004,12 @@ static int stws_p_on_message_frame(stws *c, stws_event *e) {
         user = c->o.user;
     }
     if (call) {
-        if (!stws_p_hand_over(c, &c->s.message)) return 0;
+        int owed = c->s.message.ack_on;
+        if (owed && !stws_p_hand_over_now(c, &c->s.message)) return 0;
         c->calling++;
         call(c, &c->s.message, user);
         c->calling--;
-        stws_p_let_go(c);
+        if (owed) stws_p_let_go(c);
         return 0;
     }
     if (c->o.queue && stws_p_enqueue(c) >= 0) return 0;
