@@ -213,7 +213,7 @@ FUZZ_CALLS = tests/fuzz/fuzz_calls
 tsan: build/mini_broker build/stomp_cat $(addprefix build/tsan/,$(THREADED_TESTS) $(FUZZ_CALLS)) ## tests that start threads, with TSan
 	@TSAN_OPTIONS=halt_on_error=1 TIME_LIMIT=400 sh tests/run.sh \
 	    $(addprefix build/tsan/,$(THREADED_TESTS)) \
-	    'build/tsan/$(FUZZ_CALLS) tests/fuzz/corpus/calls' \
+	    'build/tsan/$(FUZZ_CALLS) $(wildcard tests/fuzz/corpus/calls/[0-1g-z]*)' \
 	    'sh tests/examples/cpp_threads.sh -fsanitize=thread'
 
 build/ubsan/% build/msan/%: CC = $(CLANG)

@@ -2884,11 +2884,13 @@ static void stws_p_unlock(const stws *c);
 
 /* What is sent ('>') is traced under the lock, as it is encoded; what was received ('<') takes the lock for that. So
    on_trace runs once at a time, and the table of headers has one user. */
-static void stws_p_trace(const stws_p_session *s, int direction, const stws_frame *frame) {
-    if (!s->options->on_trace) return;
+STWS_P_APART static void stws_p_trace_now(const stws_p_session *s, int direction, const stws_frame *frame) {
     if (direction == '<') stws_p_lock(s->client);
     stws_p_trace_shown(s, direction, frame);
     if (direction == '<') stws_p_unlock(s->client);
+}
+static void stws_p_trace(const stws_p_session *s, int direction, const stws_frame *frame) {
+    if (s->options->on_trace) stws_p_trace_now(s, direction, frame);
 }
 static void stws_p_trace_word(const stws_p_session *s, int direction, const char *word) {
     stws_frame frame;
@@ -5265,7 +5267,7 @@ static STWS_P_THREAD_LOCAL struct stws_p_refusal {
     const char *why;
 } stws_p_refusal;
 
-static int stws_p_refuse(const stws *c, int error, const char *why) {
+STWS_P_APART static int stws_p_refuse(const stws *c, int error, const char *why) {
     stws_p_refusal.client = c;
     stws_p_refusal.why = why;
     return error;
@@ -5354,13 +5356,21 @@ static int stws_p_take_from_others(stws *c) {
 #endif
 }
 
-/* Every driving call begins so, and ends with stws_p_let_others_drive. STWS_OK, or an error with its sentence. */
-static int stws_p_take(stws *c) {
+/* The client is not free for this thread: wait, or say why not. */
+STWS_P_APART static int stws_p_take_later(stws *c) {
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (c->threads ? stws_p_drives(c) : c->calling)
         return stws_p_refuse(c, STWS_ERR_STATE, "a callback may not drive the client that it was called by");
-    if (!stws_p_try_take(c, STWS_P_DRIVER) && !stws_p_take_from_others(c))
+    if (!stws_p_take_from_others(c))
         return stws_p_refuse(c, STWS_ERR_STATE, "another thread drives this client already");
+    return STWS_OK;
+}
+
+/* Every driving call begins so, and ends with stws_p_let_others_drive. STWS_OK, or an error with its sentence. */
+static int stws_p_take(stws *c) {
+    int result = STWS_OK;
+    if (!c || c->broken || (c->threads ? !stws_p_try_take(c, STWS_P_DRIVER) : c->calling)) result = stws_p_take_later(c);
+    if (result != STWS_OK) return result;
     if (c->threads) STWS_P_STORE(&c->last_driver, stws_p_me());
     STWS_P_STORE(&c->lent, 0);
     return STWS_OK;
@@ -5849,6 +5859,7 @@ STOMP_WS_API stws *stws_create(const stws_options *options) {
     c = STWS_P_CAST(stws *, a.alloc(a.ctx, size));
     if (!c) return NULL;
     if (!wrong) wrong = stws_p_setup(c, size, options, &code);
+    if (wrong && options && options->queue) stws_p_queue_feed(options->queue, 0); /* nothing will come from it */
     if (wrong) stws_p_break(c, code, wrong);
     c->has_heap = 1;
     c->allocator = a;
@@ -6377,7 +6388,8 @@ static int stws_p_resolve(stws *c, const char *host) {
     if (result == 0) return 1;
     local = stws_p_equal_nocase(host, strlen(host), "localhost", 9); /* which small containers do not know */
     stws_p_say(c, STWS_ERR_RESOLVE, "the %shost name \"%s\" could not be resolved: %s%s",
-               c->tcp.proxy ? "proxy's " : "", host, gai_strerror(result), local ? "; add it to /etc/hosts, or use 127.0.0.1" : "");
+               c->tcp.proxy ? "proxy's " : "", host, gai_strerror(result),
+               local ? "; add it to /etc/hosts, or use 127.0.0.1" : "");
     return 0;
 }
 
@@ -6624,7 +6636,7 @@ static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
         if (sub->wants_receipt && !sub->receipt) sub->receipt = stws_p_add_receipt(s, handle);
         stws_p_compose_subscribe(s, &frame, sub, asked.headers, stws_p_receipt_id(id, sub->receipt));
         result = s->overfull ? STWS_P_CAST(int, STWS_ERR_LIMIT) : stws_p_post_growing(c, &frame);
-        if (result == STWS_ERR_SPACE || s->no_random) return 0;
+        if (result == STWS_ERR_SPACE || result == STWS_ERR_IO) return 0;
         s->stats.dropped += result != STWS_OK;
     }
     if (result == STWS_OK) stws_p_receipt_sent(s, sub->receipt, c->now);
@@ -6662,7 +6674,7 @@ static void stws_p_post_outbox(stws *c, long long now) {
     while (!c->s.subs.unsent && (r = stws_p_record_unsent(&c->s.outbox)) != NULL) {
         int stale = r->epoch && r->epoch != c->s.epoch;
         int result = stale ? STWS_P_CAST(int, STWS_ERR_STALE) : stws_p_post_growing(c, &r->frame);
-        if (result == STWS_ERR_SPACE || c->s.no_random) return; /* later, or in another session */
+        if (result == STWS_ERR_SPACE || result == STWS_ERR_IO) return; /* later, or in another session */
         if (result != STWS_OK) stws_p_drop_record(c, r, result);
         r->sent_us = now;
         if (!r->confirm) stws_p_receipt_sent(&c->s, r->receipt, now);
@@ -6703,7 +6715,7 @@ static void stws_p_prepare_output(stws *c) {
         s->pong_due = 0;
         stws_p_trace_word(s, '>', "PONG");
     }
-    if (c->state != STWS_CONNECTED || c->renewing) return;
+    if (c->state != STWS_CONNECTED || c->renewing || s->no_random) return;
     if (s->subs.unsent) stws_p_post_subscriptions(c);
     else c->hook_us = 0; /* the one it was about is unsubscribed */
     if (s->outbox.untaken && !s->subs.unsent) stws_p_post_outbox(c, c->now);
@@ -6884,7 +6896,7 @@ static int stws_p_on_error(stws *c, stws_event *e) {
 /* The message in hand is let go: the user is done with it. Where there is no room for its ACK nothing more is read
    until there is: with prefetch nothing more might come anyway. When nothing goes out any more there will be none. Only
    then does its subscription end, if the user has unsubscribed it meanwhile. */
-static void stws_p_let_go(stws *c) {
+STWS_P_APART static void stws_p_let_go_now(stws *c) {
     int ended, full = 0;
     if (!c->ack_due) {
         stws_p_free_kept(c, &c->given);
@@ -6909,11 +6921,14 @@ static void stws_p_let_go(stws *c) {
     stws_p_free_kept(c, &c->given);
 }
 
+static void stws_p_let_go(stws *c) {
+    if (c->ack_due || c->given) stws_p_let_go_now(c);
+}
+
 /* The user gets a message: from now on it is in hand, if the library owes its ACK. 0: another thread has just
    unsubscribed it, and an ACK would mean nothing. */
-static int stws_p_hand_over(stws *c, const stws_message *m) {
+STWS_P_APART static int stws_p_hand_over_now(stws *c, const stws_message *m) {
     int lives;
-    if (!m || !m->ack_on) return 1;
     stws_p_lock(c);
     lives = stws_p_find_handle(&c->s.subs, m->handle) != NULL;
     if (lives) c->hand = m, c->in_hand = m->handle;
@@ -6921,6 +6936,7 @@ static int stws_p_hand_over(stws *c, const stws_message *m) {
     if (lives) c->ack_due = 1;
     return lives;
 }
+static int stws_p_hand_over(stws *c, const stws_message *m) { return !m->ack_on || stws_p_hand_over_now(c, m); }
 
 /* Give a message to the queue: 1 done, 0 it is full and the message is held back; an error: it does not fit. */
 static int stws_p_enqueue(stws *c) {
@@ -6988,11 +7004,12 @@ static int stws_p_on_message_frame(stws *c, stws_event *e) {
         user = c->o.user;
     }
     if (call) {
-        if (!stws_p_hand_over(c, &c->s.message)) return 0;
+        int owed = c->s.message.ack_on;
+        if (owed && !stws_p_hand_over_now(c, &c->s.message)) return 0;
         c->calling++;
         call(c, &c->s.message, user);
         c->calling--;
-        stws_p_let_go(c);
+        if (owed) stws_p_let_go(c);
         return 0;
     }
     if (c->o.queue && stws_p_enqueue(c) >= 0) return 0;
@@ -7144,8 +7161,8 @@ static int stws_p_pull_event(stws *c, stws_event *e) {
 static int stws_p_pull(stws *c, stws_event *e) {
     int result = stws_p_pull_event(c, e);
     if (result > 0 && e->type == STWS_EVENT_MESSAGE && !c->keeping) {
-        int owed = stws_p_hand_over(c, e->message);
-        if (owed && e->message->ack_on == STWS_ACK_ON_HANDOVER && !c->given) stws_p_let_go(c);
+        if (stws_p_hand_over(c, e->message) && e->message->ack_on == STWS_ACK_ON_HANDOVER && !c->given)
+            stws_p_let_go(c);
     }
     return result;
 }
@@ -7580,9 +7597,11 @@ static void stws_p_dispatch(stws *c, const stws_event *e) {
 STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
     int result;
     if (!e) return stws_p_refuse(c, STWS_ERR_USAGE, "stws_next: event is NULL");
-    stws_p_event(e, STWS_EVENT_NONE);
     result = stws_p_take(c);
-    if (result != STWS_OK) return result;
+    if (result != STWS_OK) {
+        stws_p_event(e, STWS_EVENT_NONE);
+        return result;
+    }
     result = stws_p_next(c, e, timeout_ms);
     STWS_P_STORE(&c->lent, result > 0);
     stws_p_let_others_drive(c);
@@ -7903,7 +7922,7 @@ static int stws_p_can_say(const stws *c, const stws_frame *frame) {
 }
 
 /* May frames go into the output, or are subscriptions before them? */
-static int stws_p_may_post(const stws *c) {
+static inline int stws_p_may_post(const stws *c) {
     return STWS_P_LOAD(&c->state) == STWS_CONNECTED && !c->s.subs.unsent && !c->write_error &&
            !c->close_sent && !c->renewing && !c->s.no_random;
 }
@@ -8002,7 +8021,7 @@ static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind
 }
 
 /* Why a call of this section was refused, where its code alone would not tell what to do. */
-static const char *stws_p_refusal_of(int error) {
+STWS_P_APART static const char *stws_p_refusal_of(int error) {
     static const stws_p_meaning meanings[] = {
         {STWS_CLOSED, "the client has ended, or stws_stop was called: nothing new is taken"},
         {STWS_ERR_STATE, "stws_disconnect or stws_close was called: nothing new is taken"},
@@ -8016,20 +8035,24 @@ static const char *stws_p_refusal_of(int error) {
     return stws_p_or(why, stws_result_text(error));
 }
 
-/* The end of every call of this section: write when a batch is full and no other thread drives, or wake the one that
-   does. A socket that takes no more is not asked by every call. */
-static int stws_p_finish_call(stws *c, int result) {
-    int batch = stws_p_pending(&c->s.out) >= STWS_P_BATCH && !c->write_error && c->state == STWS_CONNECTED;
-    int mine = stws_p_drives(c), taken = batch && !mine && stws_p_try_take(c, STWS_P_WRITER);
-    if (batch && c->stalled_us && result >= 0) batch = (++c->refusals & 31) == 0;
-    if (batch && (mine || taken)) {
+/* A batch is full: write it, unless another thread drives. Under the lock. A socket that takes no more is not asked by
+   every call. */
+STWS_P_APART static void stws_p_write_batch(stws *c, int result) {
+    int mine = stws_p_drives(c), taken = !mine && stws_p_try_take(c, STWS_P_WRITER);
+    if ((mine || taken) && (!c->stalled_us || result < 0 || (++c->refusals & 31) == 0)) {
         stws_p_unlock(c);
         stws_p_write_once(c, c->clock.now_us(c->clock.ctx));
         stws_p_lock(c);
     }
     if (taken) STWS_P_SWAP(&c->driver, 0);
     if (taken && c->watchers) stws_p_signal(c);
-    if (mine) stws_p_unlock(c);
+}
+
+/* The end of every call of this section: write a full batch, and wake the thread that drives. */
+static int stws_p_finish_call(stws *c, int result) {
+    if (stws_p_pending(&c->s.out) >= STWS_P_BATCH && !c->write_error && c->state == STWS_CONNECTED)
+        stws_p_write_batch(c, result);
+    if (stws_p_drives(c)) stws_p_unlock(c);
     else stws_p_unlock_and_wake(c);
     return result < 0 ? stws_p_refuse(c, result, stws_p_refusal_of(result)) : result;
 }

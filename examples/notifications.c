@@ -93,22 +93,12 @@ static void make_clients(const struct arguments *a, stws_queue *queue) {
     signal(SIGTERM, stop_all);
 }
 
-static int all_ended(void) {
-    for (int i = 0; i < client_count; i++)
-        if (stws_state(clients[i]) != STWS_ENDED) return 0;
-    return 1;
-}
-
-/* The main thread's part: take messages until there are enough or no client runs any more;
+/* The main thread's part: take messages until there are enough, or every client has ended;
    returns how many came. */
 static long read_queue(const struct arguments *a, stws_queue *queue) {
     const stws_message *message = NULL; /* given back by the call that takes the next */
     long count = 0;
-    while (a->total == 0 || count < a->total) {
-        int last_round = all_ended();
-        int result = stws_queue_pop(queue, &message, 100);
-        if (result < 0 || (result == 0 && last_round)) break;
-        if (result == 0) continue;
+    while ((a->total == 0 || count < a->total) && stws_queue_pop(queue, &message, -1) > 0) {
         count++;
         if (a->quiet) continue;
         printf("%s: %s\n", message->destination ? message->destination : "", message->body);

@@ -120,7 +120,7 @@ static void publish(const char *url, long count, size_t size, const char *mode) 
         int result = stws_send(client, sink, body, size);
         if (result == STWS_ERR_FULL && stws_flush(client, SILENCE_MS) == STWS_OK)
             result = stws_send(client, sink, body, size);
-        check(result == STWS_OK, stws_error_text(client));
+        if (result != STWS_OK) check(0, stws_error_text(client));
     }
     check(stws_flush(client, SILENCE_MS) == STWS_OK, stws_error_text(client));
     report(client, before);

@@ -205,7 +205,7 @@ object_is_clean() {
     public_functions "$@" >$out/declared
     symbols TDBRVWC -g --defined-only $out/object.o >$out/defined
     symbols dDbBcC $out/object.o >$out/writable
-    diff $out/declared $out/defined && ! grep . $out/writable
+    diff $out/declared $out/defined && ! grep -v '^stws_p_refusal$' $out/writable # a thread's own
 }
 
 # needs_no_more_than NAMES COMPILER...: with NO_IO, a few functions for octets and strings, and what

@@ -630,7 +630,7 @@ static void test_a_reset_while_sending(void) {
     stws_options o;
     stws *client;
     char body[4000];
-    int i, k;
+    int i, k, result;
     memset(body, 'x', sizeof body);
     loopback_start(&server, 0, 0);
     o = options_for(&server);
@@ -651,7 +651,8 @@ static void test_a_reset_while_sending(void) {
     CHECK(stats.reconnects >= 1);
     CHECK(wait_for_state(client, STWS_CONNECTED));
     stws_disconnect(client, 5000);
-    CHECK_INT(0, stws_join(client));
+    result = stws_join(client); /* the last reset may come only now, and take along what was written */
+    CHECK(result == 0 || result == STWS_ERR_LOST);
     stws_destroy(client);
     end_server(&server);
 }

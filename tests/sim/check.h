@@ -277,9 +277,23 @@ static void check_turn(struct user *u) {
     if (!u->ended && u->due_us > u->w->now_us) check_quiet(u);
 }
 
+/* Is there a message of this client, in no transaction, that was taken, and neither confirmed nor told? */
+static int has_open_parcel(const struct user *u) {
+    const struct world *w = u->w;
+    int i, open = 0;
+    for (i = 0; i < w->parcel_count; i++) {
+        const struct parcel *p = &w->parcels[i];
+        if (p->user != u->number || p->incarnation != u->incarnation || p->transacted) continue;
+        open |= p->wanted && !p->confirmed && !p->refused && p->told;
+    }
+    return open;
+}
+
 /* The client has ended: whatever was asked for has had its answer. */
 static void check_ended(struct user *u) {
     int i;
+    if (u->asked == 1 && u->result == STWS_CLOSED && u->options.confirm && has_open_parcel(u))
+        broken(u->w, "user %d has ended as if nothing was lost", u->number);
     happened(u->w, u->result != STWS_CLOSED ? END_FINAL
                    : u->asked == 2          ? END_STOPPED
                                             : END_DISCONNECTED);
@@ -287,7 +301,8 @@ static void check_ended(struct user *u) {
         if (!u->receipts[i].ended)
             broken(u->w, "user %d: receipt %d never ends", u->number, u->receipts[i].number);
     if (u->conn) broken(u->w, "user %d has ended with its connection open", u->number);
-    if (u->asked && u->result != STWS_CLOSED && !u->late_end)
+    if (u->asked && u->result != STWS_CLOSED && !u->late_end &&
+        (u->result != STWS_ERR_LOST || u->asked == 2))
         broken(u->w, "user %d was asked to end, and says %s", u->number,
                stws_result_name(u->result));
 }
