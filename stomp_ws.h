@@ -680,8 +680,9 @@ typedef struct stws_allocator {
        "DISCONNECT".
    stws_close(client, timeout_ms)
        stws_disconnect with that timeout_ms, and drive until the end: 0 when nothing was lost, STWS_ERR_LOST, or the
-       error that the client has ended with; STWS_ERR_STATE in a callback. While another thread drives, it waits for
-       that. NULL: STWS_ERR_MEMORY. Threads: any, outside callbacks. Does not allocate; blocks. STOMP 1.2, "DISCONNECT".
+       error that the client has ended with; STWS_ERR_STATE in a callback. While another thread drives, or
+       looks at an event of stws_next, it waits for that thread. NULL: STWS_ERR_MEMORY. Threads: any, outside callbacks.
+       Does not allocate; blocks. STOMP 1.2, "DISCONNECT".
    stws_reconnect_now(client)
        Leave the connection for a new one, once what was accepted is written (close_timeout_ms at most): STWS_OK; NULL:
        STWS_ERR_MEMORY. Threads: any. Does not allocate or block. */
@@ -814,7 +815,8 @@ STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
        NULL. STOMP 1.2, "SUBSCRIBE".
    stws_unsubscribe(client, handle)
        End a handle: 0. Messages may still come, and match no subscription; a durable one is forgotten. While a message
-       of it is in hand that the library is to acknowledge, UNSUBSCRIBE follows that ACK, and the id is free after it.
+       of it is in hand that the library is to acknowledge, UNSUBSCRIBE follows that ACK (but does not wait for one that
+       a thread has popped from a queue), and the id is free after it.
        STOMP 1.2, "UNSUBSCRIBE".
    stws_send(client, destination, body, body_len), stws_send_text(client, destination, text), stws_send_ex(client,
    message)
@@ -5085,7 +5087,7 @@ static void stws_p_queue_forget(stws_queue *q, const stws *client, stws_p_waiter
         stws_p_queued *entry = stws_p_queued_at(q, place);
         if (entry->message->client != client) continue;
         STWS_P_STORE(&entry->answered, 1);
-        if (i >= q->ring.count - q->ring.untaken) entry->message->client = NULL; /* the others are in users' hands */
+        STWS_P_STORE(&entry->message->client, NULL);
     }
     STWS_P_UNLOCK(q);
 }
@@ -5369,7 +5371,8 @@ STWS_P_APART static int stws_p_take_later(stws *c) {
 /* Every driving call begins so, and ends with stws_p_let_others_drive. STWS_OK, or an error with its sentence. */
 static int stws_p_take(stws *c) {
     int result = STWS_OK;
-    if (!c || c->broken || (c->threads ? !stws_p_try_take(c, STWS_P_DRIVER) : c->calling)) result = stws_p_take_later(c);
+    if (!c || c->broken || (c->threads ? !stws_p_try_take(c, STWS_P_DRIVER) : c->calling))
+        result = stws_p_take_later(c);
     if (result != STWS_OK) return result;
     if (c->threads) STWS_P_STORE(&c->last_driver, stws_p_me());
     STWS_P_STORE(&c->lent, 0);
@@ -6286,22 +6289,26 @@ static long long stws_p_retry_ms(stws *c, int at_once, int asked) {
 /* This attempt or session is over, c->error says why: end, or wait for the next attempt. Always 1: a new state. */
 static int stws_p_lost(stws *c, int final) {
     int again = c->renewing, asked = STWS_P_LOAD(&c->asked) || STWS_P_LOAD(&c->stop), lost_output, gave_up;
-    size_t left;
+    int said = asked && c->state == STWS_CLOSING; /* DISCONNECT: what is left is of transactions that are open */
+    size_t left, unconfirmed;
     char head[64];
     STWS_P_STORE(&c->reconnect_asked, 0); /* what is asked for from here on is for the next attempt */
     c->now = c->clock.now_us(c->clock.ctx); /* callbacks may have taken their time */
     if (c->state == STWS_CONNECTED && c->now - c->session_us >= stws_p_ms(c->o.stable_ms)) c->failures = 0;
     c->failures += !again;
+    stws_p_lock(c);
     lost_output = c->s.version && (c->state != STWS_CLOSING || c->disconnect_number) &&
                   (c->write_error || (c->close_sent ? c->unwritten : stws_p_pending(&c->s.out)));
+    unconfirmed = c->s.unconfirmed;
+    stws_p_unlock(c);
     stws_p_leave_session(c);
     stws_p_lock(c);
-    left = c->s.outbox.count;
+    left = said ? unconfirmed : c->s.outbox.count;
     stws_p_unlock(c);
     c->retry_ms = -1;
     c->event_due = 1;
     gave_up = c->o.reconnect_attempts > 0 && c->failures > c->o.reconnect_attempts && !again;
-    final |= (c->o.reconnect == STWS_OFF && !again) || gave_up;
+    final |= (c->o.reconnect == STWS_OFF && !again) || gave_up || said;
     if (asked && (final || !left || STWS_P_LOAD(&c->stop) || stws_p_until(c, c->end_us) == 0)) {
         stws_p_end_asked(c, left, lost_output);
     } else if (final) {
@@ -6715,7 +6722,7 @@ static void stws_p_prepare_output(stws *c) {
         s->pong_due = 0;
         stws_p_trace_word(s, '>', "PONG");
     }
-    if (c->state != STWS_CONNECTED || c->renewing || s->no_random) return;
+    if (c->state != STWS_CONNECTED || s->no_random) return;
     if (s->subs.unsent) stws_p_post_subscriptions(c);
     else c->hook_us = 0; /* the one it was about is unsubscribed */
     if (s->outbox.untaken && !s->subs.unsent) stws_p_post_outbox(c, c->now);
@@ -7278,20 +7285,19 @@ static void stws_p_judge_stall(stws *c) {
     stws_p_lost(c, 0);
 }
 
-/* Leave a good session for a new one, once what was accepted is written, within close_timeout_ms. New frames wait for
-   the new session meanwhile. */
+/* Leave a good session for a new one, once what was accepted is written, within close_timeout_ms. */
 static void stws_p_renew(stws *c) {
     if (c->renewing) return;
-    stws_p_turn_output(c);
     c->renewing = 1;
     c->renew_by_us = c->now + stws_p_ms(c->o.close_timeout_ms);
+    stws_p_turn_output(c);
 }
 
 /* 1 when the session was left. */
 static int stws_p_turn_renewing(stws *c) {
     int waits;
     stws_p_lock(c);
-    waits = stws_p_pending(&c->s.out) && !c->write_error && c->now < c->renew_by_us;
+    waits = (stws_p_pending(&c->s.out) || c->s.outbox.untaken) && !c->write_error && c->now < c->renew_by_us;
     stws_p_unlock(c);
     if (STWS_P_LOAD(&c->asked) || c->state != STWS_CONNECTED) c->renewing = 0;
     return c->renewing && !waits ? stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 0) : 0;
@@ -7348,10 +7354,10 @@ static long long stws_p_due(stws *c) {
         stws_p_sooner(&first, c->tcp.race_us);
     if (c->state != STWS_CONNECTED) return first;
     if (c->renewing) {
-        if (!stws_p_pending(&s->out) || c->write_error) return 0;
+        if ((!stws_p_pending(&s->out) && !s->outbox.untaken) || c->write_error) return 0;
         stws_p_sooner(&first, c->renew_by_us);
     }
-    if (((s->subs.unsent && !c->hook_us) || (s->outbox.untaken && !s->subs.unsent)) && !c->renewing)
+    if ((s->subs.unsent && !c->hook_us) || (s->outbox.untaken && !s->subs.unsent))
         if (!stws_p_pending(&s->out) && !c->write_error) return 0;
     if (c->hook_us && !c->write_error) stws_p_sooner(&first, c->hook_us);
     if (s->heartbeat_out_us && !stws_p_pending(&s->out) && !c->write_error) /* what waits is sign of life enough */
@@ -7875,6 +7881,14 @@ STOMP_WS_API int stws_disconnect(stws *c, int timeout_ms) {
     return STWS_OK;
 }
 
+/* Another thread looks at an event that stws_next gave it: wait for its next driving call. */
+static void stws_p_await_lent(stws *c, long long until) {
+    stws_p_lock(c);
+    while (STWS_P_LOAD(&c->lent) && !stws_p_usually_drives(c) && stws_p_until(c, until) != 0)
+        stws_p_await_driver(c, stws_p_in(c, STWS_P_BLIND_MS));
+    stws_p_unlock(c);
+}
+
 /* Another thread drives: wait for the end, or until it drives no more, which is STWS_P_AGAIN. */
 static int stws_p_end_elsewhere(stws *c) {
     int result = STWS_P_AGAIN;
@@ -7894,6 +7908,7 @@ STOMP_WS_API int stws_close(stws *c, int timeout_ms) {
     if (c->threads ? stws_p_drives(c) : c->calling)
         return stws_p_refuse(c, STWS_ERR_STATE, "a callback may not wait for the end: stws_disconnect asks for it");
     stws_disconnect(c, timeout_ms);
+    stws_p_await_lent(c, c->end_us);
     do {
         result = stws_p_take(c);
         if (result == STWS_OK) {
@@ -7924,7 +7939,7 @@ static int stws_p_can_say(const stws *c, const stws_frame *frame) {
 /* May frames go into the output, or are subscriptions before them? */
 static inline int stws_p_may_post(const stws *c) {
     return STWS_P_LOAD(&c->state) == STWS_CONNECTED && !c->s.subs.unsent && !c->write_error &&
-           !c->close_sent && !c->renewing && !c->s.no_random;
+           !c->close_sent && !c->s.no_random;
 }
 
 /* How many records have to be dropped from the front, so that one of that size has room: 0 without need, -1 when room
@@ -8208,7 +8223,7 @@ static int stws_p_submit_with_receipt(stws *c, stws_frame *frame, int told) {
 
 /* Say the ACK of a message that is given back. Where there is no room, another thread may make some; 0: it did not. */
 static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms) {
-    stws *c = m->client;
+    stws *c = STWS_P_LOAD(&m->client);
     long long until = 0;
     int goes_on, ends = 0;
     while (!ends && !stws_p_acknowledge_on(m, STWS_ACK_ON_RETURN)) {

@@ -303,15 +303,89 @@ static void test_leaving_a_session_loses_nothing(void) {
         else
             CHECK_INT(0, stws_reconnect_now(p.client));
         peer_turn(&p);
-        peer_send(&p, "two"); /* for the next session */
+        peer_send(&p, "two");
         p.write_blocked = 0;
         peer_advance(&p, 100);
         CHECK_STR("one two ", peer_bodies(&p));
         CHECK_INT(2, p.sessions);
         CHECK_INT(1, peer_sent(&p, "SEND", 0)->session);
-        CHECK_INT(2, peer_sent(&p, "SEND", 1)->session);
         peer_free(&p);
     }
+}
+
+/* An ACK means something in its session only: it is written, too, also where it had to wait in the outbox. */
+static void test_leaving_a_session_writes_its_acks(void) {
+    stws_subscription s = {NULL, "client-individual", NULL, NULL, 0, 0, 0, NULL, NULL};
+    static char body[3000];
+    struct peer p;
+    stws_options o;
+    stws_event event;
+    int i;
+    peer_init(&p);
+    memset(body, 'x', sizeof body);
+    o = peer_options(&p);
+    o.tx_buffer = 4096;
+    peer_start(&p, &o);
+    CHECK(stws_subscribe(p.client, "/queue/a", &s) > 0);
+    CHECK(peer_connect(&p));
+    peer_turn(&p);
+    peer_message(&p, "sub-1", "1", "/queue/a", "job");
+    CHECK_INT(1, stws_next(p.client, &event, 0));
+    p.write_blocked = 1;
+    for (i = 0; i < 3; i++) CHECK_INT(0, stws_send(p.client, "/queue/b", body, sizeof body));
+    CHECK_INT(0, stws_ack(p.client, event.message));
+    CHECK_INT(0, stws_reconnect_now(p.client));
+    peer_turn(&p);
+    p.write_blocked = 0;
+    peer_advance(&p, 100);
+    CHECK_INT(1, peer_count(&p, "ACK"));
+    CHECK_INT(3, peer_count(&p, "SEND"));
+    CHECK_INT(1, peer_sent(&p, "ACK", 0)->session);
+    CHECK_INT(2, p.sessions);
+    peer_free(&p);
+}
+
+/* A transaction that was never committed keeps nobody: the end is one. */
+static void test_disconnect_with_an_open_transaction(void) {
+    stws_outgoing m = {"/queue/a", "x", 1, NULL, "tx", NULL, 0, 0};
+    int confirm;
+    for (confirm = 0; confirm < 2; confirm++) {
+        struct peer p;
+        begin(&p, 0, confirm);
+        CHECK(peer_connect(&p));
+        CHECK_INT(0, stws_begin(p.client, "tx"));
+        CHECK_INT(0, stws_send_ex(p.client, &m));
+        CHECK_INT(0, stws_disconnect(p.client, 3000));
+        peer_advance(&p, 4000);
+        CHECK_INT(STWS_CLOSED, p.ended);
+        CHECK_INT(1, p.sessions);
+        CHECK_STR("CONNECT BEGIN SEND DISCONNECT CLOSE(1000) ", bytes_text(&p.order));
+        peer_free(&p);
+    }
+}
+
+/* A message that somebody has popped knows that its client is gone. */
+static void test_a_popped_message_outlives_its_client(void) {
+    stws_queue *queue = stws_queue_create(0);
+    const stws_message *m = NULL;
+    stws_subscription s = ack_on_return();
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.queue = queue;
+    peer_start(&p, &o);
+    CHECK(stws_subscribe(p.client, "/queue/a", &s) > 0);
+    CHECK(peer_connect(&p));
+    peer_message(&p, "sub-1", "1", "/queue/a", "job");
+    peer_turn(&p);
+    CHECK_INT(1, stws_queue_pop(queue, &m, 0));
+    peer_free(&p);
+    CHECK(m->client == NULL);
+    CHECK_STR("job", m->body);
+    CHECK_INT(STWS_ERR_STALE, stws_ack(m->client, m));
+    CHECK_INT(STWS_CLOSED, stws_queue_pop(queue, &m, -1));
+    stws_queue_destroy(queue);
 }
 
 /* A server that takes nothing does not keep us. */
@@ -527,6 +601,9 @@ int main(void) {
     RUN(test_a_request_keeps_other_messages);
     RUN(test_a_receipt_in_a_transaction_that_goes_again); /* [G6] */
     RUN(test_leaving_a_session_loses_nothing);            /* [E7] */
+    RUN(test_leaving_a_session_writes_its_acks);
+    RUN(test_disconnect_with_an_open_transaction);
+    RUN(test_a_popped_message_outlives_its_client);
     RUN(test_leaving_a_session_ends);
     RUN(test_drop_oldest_drops_for_a_reason);
     RUN(test_no_randomness_in_a_session);

@@ -651,7 +651,8 @@ static void test_a_reset_while_sending(void) {
     CHECK(stats.reconnects >= 1);
     CHECK(wait_for_state(client, STWS_CONNECTED));
     stws_disconnect(client, 5000);
-    result = stws_join(client); /* the last reset may come only now, and take along what was written */
+    result =
+        stws_join(client); /* the last reset may come only now, and take along what was written */
     CHECK(result == 0 || result == STWS_ERR_LOST);
     stws_destroy(client);
     end_server(&server);
