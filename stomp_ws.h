@@ -773,11 +773,12 @@ STOMP_WS_API int stws_reconnect_now(stws *client);
    stws_step(client)
        Do what can be done without blocking, calling back: 0; at the end STWS_CLOSED or the error.
    stws_flush(client, timeout_ms)
-       Write what waits: 0 when all is out and, with confirm, confirmed; STWS_ERR_TIMEOUT, STWS_ERR_MEMORY of NULL,
-       STWS_ERR_FULL, or an error. While another thread drives it waits. Otherwise it drives, calling back. Events
-       without a callback are kept for stws_next: copies of up to rx_buffer bytes, and one more, which is STWS_ERR_FULL
-       (CONNECTED and DISCONNECTED are not kept). It may end the life of the event that stws_next gave last: stws_ack of
-       that one is STWS_ERR_STALE then. A callback only writes; STWS_ERR_STATE: that is not enough. */
+       Write what waits: 0 when all is out and, with confirm, confirmed; STWS_ERR_TIMEOUT, STWS_ERR_FULL,
+       STWS_ERR_MEMORY when client is NULL, or an error. While another thread drives it waits. Otherwise it drives,
+       calling back. Events without a callback are kept for stws_next: as many as fit into rx_buffer bytes, and when one
+       more comes the call ends with STWS_ERR_FULL (CONNECTED and DISCONNECTED are not kept). It may end the life of the
+       event that stws_next gave last: stws_ack of that one is STWS_ERR_STALE then. In a callback it writes and reads
+       nothing: STWS_ERR_STATE when writing is not enough, as with confirm. */
 typedef struct stws_fd { int fd, wants; } stws_fd;
 STOMP_WS_API int stws_next(stws *client, stws_event *event, int timeout_ms);
 STOMP_WS_API int stws_run(stws *client);
@@ -914,17 +915,17 @@ STOMP_WS_API void stws_stats(stws *client, stws_stats_numbers *out);
        A queue for capacity bytes (1 to 2147483647, or 0: 65,536) in one block of memory; NULL without memory, and for
        a larger capacity.
    stws_queue_pop(queue, message, timeout_ms)
-       1 and *message; 0 after timeout_ms (-1: no limit); STWS_CLOSED once it is empty and either closed, or every
-       client that it was given to has ended or is destroyed (a client that is created later opens it again);
-       STWS_ERR_MEMORY of a
-       queue that is NULL, STWS_ERR_USAGE where message is. *message on entry is the one taken before, and given back by
-       this call, or NULL: so set a variable to NULL once, and loop. Each thread has its own. While there is no room for
-       the ACK that is due when it is given back, it stays, and 0 is returned after timeout_ms, to the driving thread at
-       once. message->client is whose it is, for stws_ack, or NULL when that was destroyed.
+       1 and *message; 0 after timeout_ms (-1: no limit); STWS_CLOSED once the queue is empty and either closed, or
+       every client that it was given to has ended or is destroyed (a client that is created later opens it again);
+       STWS_ERR_MEMORY when queue is NULL, STWS_ERR_USAGE when message is. *message on entry is the one taken before,
+       which this call gives back, or NULL: so set a variable to NULL once, and loop. Each thread has its own variable.
+       Giving back acknowledges, if ack_on says so. While there is no room for that ACK, the message stays, and the call
+       returns 0 after timeout_ms, in the driving thread at once. message->client is the client, for stws_ack, or NULL
+       when that was destroyed.
    stws_queue_close(queue)
        Nothing more goes in, and all who wait wake up.
    stws_queue_destroy(queue)
-       NULL is fine. */
+       Destroy the clients first. NULL is fine. */
 STOMP_WS_API stws_queue *stws_queue_create(size_t capacity);
 STOMP_WS_API int stws_queue_pop(stws_queue *queue, const stws_message **message, int timeout_ms);
 STOMP_WS_API void stws_queue_close(stws_queue *queue);
@@ -7168,8 +7169,8 @@ static int stws_p_pull_event(stws *c, stws_event *e) {
 static int stws_p_pull(stws *c, stws_event *e) {
     int result = stws_p_pull_event(c, e);
     if (result > 0 && e->type == STWS_EVENT_MESSAGE && !c->keeping) {
-        if (stws_p_hand_over(c, e->message) && e->message->ack_on == STWS_ACK_ON_HANDOVER && !c->given)
-            stws_p_let_go(c);
+        if (!stws_p_hand_over(c, e->message)) c->s.message.ack_on = 0;
+        else if (e->message->ack_on == STWS_ACK_ON_HANDOVER && !c->given) stws_p_let_go(c);
     }
     return result;
 }
@@ -8386,7 +8387,7 @@ static int stws_p_push_output(stws *c, int left) {
 
 static int stws_p_flush_here(stws *c, long long until, unsigned losses) {
     long long limit;
-    int result, left, flushed, unconfirmed, type;
+    int result, left, flushed, unconfirmed, type, rounds = 0;
     for (;;) {
         stws_p_lock(c);
         flushed = stws_p_is_flushed(c);
@@ -8398,7 +8399,7 @@ static int stws_p_flush_here(stws *c, long long until, unsigned losses) {
         if (flushed) return STWS_OK;
         if (left == 0 && limit != until)
             stws_p_say(c, STWS_ERR_TIMEOUT, "Spring's simple broker gives no receipts: do without option confirm");
-        if (left == 0) return STWS_ERR_TIMEOUT;
+        if (left == 0 && rounds++) return STWS_ERR_TIMEOUT; /* after one round at least */
         if (stws_p_gives_way(c) || (c->has_kept && !stws_p_usually_drives(c))) return STWS_P_AGAIN;
         c->flushing = 1;
         if (c->state == STWS_CONNECTED && !unconfirmed && !c->write_error) result = stws_p_push_output(c, left);
