@@ -4797,6 +4797,7 @@ static int stws_p_tls_begin(stws_p_tls *t, const stws_endpoint *to) {
     br_ssl_engine_add_flags(e, BR_OPT_NO_RENEGOTIATION);
     br_ssl_engine_set_x509(e, &t->verifier);
     br_ssl_engine_set_buffer(e, t->buffer, sizeof t->buffer, 1);
+    memset(seed, 0, sizeof seed);
     if (stws_p_random_from(t->random, seed, sizeof seed) != 0)
         return stws_p_tls_refuse(t, "the system gives no random numbers", t->host);
     br_ssl_engine_inject_entropy(e, seed, sizeof seed);

@@ -133,7 +133,7 @@ DEFECTS = {
         ("stws_p_post", "stws_p_say_head(head, s->version, frame)",
          "stws_p_say_head(head, STWS_STOMP_12, frame)"),
     "a client that cannot write any more waits for room":
-        ("stws_p_let_go", "STWS_ACK_ON_RETURN) && !c->write_error;", "STWS_ACK_ON_RETURN);"),
+        ("stws_p_let_go_now", "STWS_ACK_ON_RETURN) && !c->write_error;", "STWS_ACK_ON_RETURN);"),
     "a ping is not answered":
         ("stws_p_control_frame", "s->pong_due = 1;", ""),
     # Threads.
