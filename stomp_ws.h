@@ -6724,7 +6724,7 @@ static void stws_p_prepare_output(stws *c) {
         s->pong_due = 0;
         stws_p_trace_word(s, '>', "PONG");
     }
-    if (c->state != STWS_CONNECTED || s->no_random) return;
+    if (c->state != STWS_CONNECTED || c->renewing || s->no_random) return;
     if (s->subs.unsent) stws_p_post_subscriptions(c);
     else c->hook_us = 0; /* the one it was about is unsubscribed */
     if (s->outbox.untaken && !s->subs.unsent) stws_p_post_outbox(c, c->now);
@@ -7290,16 +7290,18 @@ static void stws_p_judge_stall(stws *c) {
 /* Leave a good session for a new one, once what was accepted is written, within close_timeout_ms. */
 static void stws_p_renew(stws *c) {
     if (c->renewing) return;
-    c->renewing = 1;
-    c->renew_by_us = c->now + stws_p_ms(c->o.close_timeout_ms);
     stws_p_turn_output(c);
+    stws_p_lock(c);
+    c->renewing = 1;
+    stws_p_unlock(c);
+    c->renew_by_us = c->now + stws_p_ms(c->o.close_timeout_ms);
 }
 
 /* 1 when the session was left. */
 static int stws_p_turn_renewing(stws *c) {
     int waits;
     stws_p_lock(c);
-    waits = (stws_p_pending(&c->s.out) || c->s.outbox.untaken) && !c->write_error && c->now < c->renew_by_us;
+    waits = stws_p_pending(&c->s.out) && !c->write_error && c->now < c->renew_by_us;
     stws_p_unlock(c);
     if (STWS_P_LOAD(&c->asked) || c->state != STWS_CONNECTED) c->renewing = 0;
     return c->renewing && !waits ? stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 0) : 0;
@@ -7356,10 +7358,10 @@ static long long stws_p_due(stws *c) {
         stws_p_sooner(&first, c->tcp.race_us);
     if (c->state != STWS_CONNECTED) return first;
     if (c->renewing) {
-        if ((!stws_p_pending(&s->out) && !s->outbox.untaken) || c->write_error) return 0;
+        if (!stws_p_pending(&s->out) || c->write_error) return 0;
         stws_p_sooner(&first, c->renew_by_us);
     }
-    if ((s->subs.unsent && !c->hook_us) || (s->outbox.untaken && !s->subs.unsent))
+    if (((s->subs.unsent && !c->hook_us) || (s->outbox.untaken && !s->subs.unsent)) && !c->renewing)
         if (!stws_p_pending(&s->out) && !c->write_error) return 0;
     if (c->hook_us && !c->write_error) stws_p_sooner(&first, c->hook_us);
     if (s->heartbeat_out_us && !stws_p_pending(&s->out) && !c->write_error) /* what waits is sign of life enough */
@@ -7386,6 +7388,7 @@ static int stws_p_obey_stop(stws *c) {
         stws_p_lock(c);
         stws_p_compose(&c->s, &frame, STWS_COMMAND_DISCONNECT);
         stws_p_post(&c->s, &frame, &need);
+        STWS_P_STORE(&c->state, STWS_CLOSING); /* nothing follows it */
         stws_p_unlock(c);
     }
     return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 1);
@@ -7941,7 +7944,7 @@ static int stws_p_can_say(const stws *c, const stws_frame *frame) {
 /* May frames go into the output, or are subscriptions before them? */
 static inline int stws_p_may_post(const stws *c) {
     return STWS_P_LOAD(&c->state) == STWS_CONNECTED && !c->s.subs.unsent && !c->write_error &&
-           !c->close_sent && !c->s.no_random;
+           !c->close_sent && !c->renewing && !c->s.no_random;
 }
 
 /* How many records have to be dropped from the front, so that one of that size has room: 0 without need, -1 when room
@@ -8414,10 +8417,11 @@ static int stws_p_flush_here(stws *c, long long until, unsigned losses) {
 /* While another thread drives, wait for what that brings about; while none does, flush. But an event that stws_next has
    given to another thread, or has to give to it, must stay: then wait for its next call. */
 static int stws_p_flush_beside(stws *c, long long until) {
-    int result = STWS_P_AGAIN, kept = 0;
+    int result = STWS_P_AGAIN, kept = 0, slept;
     unsigned losses;
     stws_p_lock(c);
     losses = c->losses;
+    slept = c->waiting; /* in a loop of its own: what it waits for is old now, and nobody would wake it */
     stws_p_watch(c, 1);
     while (result == STWS_P_AGAIN) {
         kept |= STWS_P_LOAD(&c->lent) && !stws_p_usually_drives(c);
@@ -8438,6 +8442,7 @@ static int stws_p_flush_beside(stws *c, long long until) {
     }
     stws_p_watch(c, -1);
     stws_p_unlock(c);
+    if (slept) stws_p_poke(c->wake[1]);
     return result;
 }
 STOMP_WS_API int stws_flush(stws *c, int timeout_ms) {

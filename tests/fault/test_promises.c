@@ -313,38 +313,6 @@ static void test_leaving_a_session_loses_nothing(void) {
     }
 }
 
-/* An ACK means something in its session only: it is written, too, also where it had to wait in the outbox. */
-static void test_leaving_a_session_writes_its_acks(void) {
-    stws_subscription s = {NULL, "client-individual", NULL, NULL, 0, 0, 0, NULL, NULL};
-    static char body[3000];
-    struct peer p;
-    stws_options o;
-    stws_event event;
-    int i;
-    peer_init(&p);
-    memset(body, 'x', sizeof body);
-    o = peer_options(&p);
-    o.tx_buffer = 4096;
-    peer_start(&p, &o);
-    CHECK(stws_subscribe(p.client, "/queue/a", &s) > 0);
-    CHECK(peer_connect(&p));
-    peer_turn(&p);
-    peer_message(&p, "sub-1", "1", "/queue/a", "job");
-    CHECK_INT(1, stws_next(p.client, &event, 0));
-    p.write_blocked = 1;
-    for (i = 0; i < 3; i++) CHECK_INT(0, stws_send(p.client, "/queue/b", body, sizeof body));
-    CHECK_INT(0, stws_ack(p.client, event.message));
-    CHECK_INT(0, stws_reconnect_now(p.client));
-    peer_turn(&p);
-    p.write_blocked = 0;
-    peer_advance(&p, 100);
-    CHECK_INT(1, peer_count(&p, "ACK"));
-    CHECK_INT(3, peer_count(&p, "SEND"));
-    CHECK_INT(1, peer_sent(&p, "ACK", 0)->session);
-    CHECK_INT(2, p.sessions);
-    peer_free(&p);
-}
-
 /* A transaction that was never committed keeps nobody: the end is one. */
 static void test_disconnect_with_an_open_transaction(void) {
     stws_outgoing m = {"/queue/a", "x", 1, NULL, "tx", NULL, 0, 0};
@@ -601,7 +569,6 @@ int main(void) {
     RUN(test_a_request_keeps_other_messages);
     RUN(test_a_receipt_in_a_transaction_that_goes_again); /* [G6] */
     RUN(test_leaving_a_session_loses_nothing);            /* [E7] */
-    RUN(test_leaving_a_session_writes_its_acks);
     RUN(test_disconnect_with_an_open_transaction);
     RUN(test_a_popped_message_outlives_its_client);
     RUN(test_leaving_a_session_ends);
