@@ -2709,15 +2709,36 @@ enum { STWS_P_STABLE_ID = 48 };
 #define STWS_P_TAKE(p, old, v) __atomic_compare_exchange_n(p, old, v, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
 #define STWS_P_THREAD_LOCAL __thread
 #else
-#define STWS_P_SWAP(p, v) (void)(*(p) = (v))
-#define STWS_P_TAKE(p, old, v) (*(p) == *(old) && ((*(p) = (v)), 1))
-#ifdef __cplusplus
-#define STWS_P_THREAD_LOCAL thread_local
-#else
-#define STWS_P_THREAD_LOCAL _Thread_local
-#endif
 #define STWS_P_LOAD(p) (*(p))
 #define STWS_P_STORE(p, v) (void)(*(p) = (v))
+#ifdef __cplusplus
+#define STWS_P_THREAD_LOCAL thread_local
+#elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L && !defined(__STDC_NO_THREADS__)
+#define STWS_P_THREAD_LOCAL _Thread_local
+#else /* then a thread may be told the refusal of another */
+#define STWS_P_THREAD_LOCAL
+#endif
+#if defined(STOMP_WS_NO_THREADS) || defined(STOMP_WS_NO_IO)
+#define STWS_P_SWAP(p, v) (void)(*(p) = (v))
+#define STWS_P_TAKE(p, old, v) (*(p) == *(old) && ((*(p) = (v)), 1))
+#else
+/* The compiler has nothing for this: one lock for all such values. */
+static void stws_p_lock_atomics(int locks) {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    if (locks) pthread_mutex_lock(&lock);
+    else pthread_mutex_unlock(&lock);
+}
+static int stws_p_take_with_lock(uintptr_t *p, uintptr_t old, uintptr_t v) {
+    int taken;
+    stws_p_lock_atomics(1);
+    taken = *p == old;
+    if (taken) *p = v;
+    stws_p_lock_atomics(0);
+    return taken;
+}
+#define STWS_P_SWAP(p, v) (void)(stws_p_lock_atomics(1), *(p) = (v), stws_p_lock_atomics(0))
+#define STWS_P_TAKE(p, old, v) stws_p_take_with_lock(p, *(old), v)
+#endif
 #endif
 #ifdef STOMP_WS_NO_THREADS
 #undef STWS_P_THREAD_LOCAL
@@ -5257,7 +5278,7 @@ struct stws {
     long pid;              /* of the process that made the client: in another one its threads do not exist */
     uintptr_t driver;      /* the thread that drives, and how, see stws_p_take; 0: none */
     uintptr_t last_driver; /* the thread of the last driving call */
-    int lent;              /* stws_next has given an event, whose views have to stay until the next driving call */
+    int lent;              /* what the thread that drives has until its next driving call: STWS_P_EVENT, ... */
     int wanted, watchers;  /* threads that wait to drive; those, and others that wait until nobody drives */
 };
 static void stws_p_lock(const stws *c) { if (c->threads) STWS_P_LOCK(c); }
@@ -5291,6 +5312,10 @@ static void stws_p_signal(stws *c) {
    give way to the first. */
 enum { STWS_P_DRIVER = 0, STWS_P_FLUSHER = 1, STWS_P_WRITER = 2, STWS_P_HOLDS = 3 };
 #define STWS_P_COMING (~STWS_P_CAST(uintptr_t, STWS_P_HOLDS)) /* a thread of stws_start that has not begun yet */
+
+/* What the thread that drives may have between two driving calls: an event of stws_next, whose views have to stay; and
+   times and descriptors of a loop of its own, which waits for them. */
+enum { STWS_P_NOTHING = 0, STWS_P_EVENT = 1, STWS_P_LOOP = 2 };
 
 /* What the calling thread is known by: not 0, and a multiple of STWS_P_HOLDS + 1. */
 static uintptr_t stws_p_me(void) {
@@ -5362,7 +5387,6 @@ static int stws_p_take_from_others(stws *c) {
 
 /* The client is not free for this thread: wait, or say why not. */
 STWS_P_APART static int stws_p_take_later(stws *c) {
-    if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (c->threads ? stws_p_drives(c) : c->calling)
         return stws_p_refuse(c, STWS_ERR_STATE, "a callback may not drive the client that it was called by");
     if (!stws_p_take_from_others(c))
@@ -5373,12 +5397,17 @@ STWS_P_APART static int stws_p_take_later(stws *c) {
 /* Every driving call begins so, and ends with stws_p_let_others_drive. STWS_OK, or an error with its sentence. */
 static int stws_p_take(stws *c) {
     int result = STWS_OK;
-    if (!c || c->broken || (c->threads ? !stws_p_try_take(c, STWS_P_DRIVER) : c->calling))
-        result = stws_p_take_later(c);
-    if (result != STWS_OK) return result;
-    if (c->threads) STWS_P_STORE(&c->last_driver, stws_p_me());
-    STWS_P_STORE(&c->lent, 0);
-    return STWS_OK;
+    if (!c || c->broken) return stws_p_unusable(c);
+    if (c->threads ? !stws_p_try_take(c, STWS_P_DRIVER) : c->calling) result = stws_p_take_later(c);
+    if (result == STWS_OK && c->threads) STWS_P_STORE(&c->last_driver, stws_p_me());
+    return result;
+}
+
+/* The same for a call that ends what the thread that drives has had before: the event, and the wait. */
+static int stws_p_take_back(stws *c) {
+    int result = stws_p_take(c);
+    if (result == STWS_OK) STWS_P_STORE(&c->lent, STWS_P_NOTHING);
+    return result;
 }
 
 /* ---- error sentences ---- */
@@ -6902,11 +6931,19 @@ static int stws_p_on_error(stws *c, stws_event *e) {
     return 1;
 }
 
+/* The subscription is out of the table, and nobody hears of its receipt. Under the lock. */
+static void stws_p_unsubscribed(stws *c, stws_p_sub *sub) {
+    if (!sub) return;
+    stws_p_forget_receipt(&c->s, sub->receipt);
+    stws_p_remove_sub(&c->s.subs, sub);
+    if (!c->s.subs.unsent) stws_p_signal(c);
+}
+
 /* The message in hand is let go: the user is done with it. Where there is no room for its ACK nothing more is read
    until there is: with prefetch nothing more might come anyway. When nothing goes out any more there will be none. Only
    then does its subscription end, if the user has unsubscribed it meanwhile. */
 STWS_P_APART static void stws_p_let_go_now(stws *c) {
-    int ended, full = 0;
+    int ended, full = 0, result;
     if (!c->ack_due) {
         stws_p_free_kept(c, &c->given);
         return;
@@ -6916,11 +6953,12 @@ STWS_P_APART static void stws_p_let_go_now(stws *c) {
     ended = c->ends_in_hand && !full ? c->in_hand : 0;
     if (!full) c->in_hand = c->ends_in_hand = 0;
     stws_p_unlock(c);
-    if (ended && stws_unsubscribe(c, ended) == STWS_ERR_FULL && !c->write_error) {
-        full = 1;
+    if (ended) {
+        result = stws_unsubscribe(c, ended);
+        full = result == STWS_ERR_FULL && !c->write_error;
         stws_p_lock(c);
-        c->in_hand = ended;
-        c->ends_in_hand = 1;
+        if (full) c->in_hand = ended, c->ends_in_hand = 1;
+        else if (result != STWS_OK) stws_p_unsubscribed(c, stws_p_find_handle(&c->s.subs, ended));
         stws_p_unlock(c);
     }
     c->ack_due = STWS_P_CAST(unsigned char, full);
@@ -7363,7 +7401,7 @@ static long long stws_p_due(stws *c) {
     }
     if (((s->subs.unsent && !c->hook_us) || (s->outbox.untaken && !s->subs.unsent)) && !c->renewing)
         if (!stws_p_pending(&s->out) && !c->write_error) return 0;
-    if (c->hook_us && !c->write_error) stws_p_sooner(&first, c->hook_us);
+    if (c->hook_us && !c->write_error && !c->renewing) stws_p_sooner(&first, c->hook_us);
     if (s->heartbeat_out_us && !stws_p_pending(&s->out) && !c->write_error) /* what waits is sign of life enough */
         stws_p_sooner(&first, s->last_out_us + s->heartbeat_out_us / 2);
     if (s->heartbeat_in_us && !c->held) stws_p_sooner(&first, s->last_in_us + stws_p_silence(c));
@@ -7608,13 +7646,13 @@ static void stws_p_dispatch(stws *c, const stws_event *e) {
 STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
     int result;
     if (!e) return stws_p_refuse(c, STWS_ERR_USAGE, "stws_next: event is NULL");
-    result = stws_p_take(c);
+    result = stws_p_take_back(c);
     if (result != STWS_OK) {
         stws_p_event(e, STWS_EVENT_NONE);
         return result;
     }
     result = stws_p_next(c, e, timeout_ms);
-    STWS_P_STORE(&c->lent, result > 0);
+    STWS_P_STORE(&c->lent, result > 0 ? STWS_P_EVENT : STWS_P_NOTHING);
     stws_p_let_others_drive(c);
     return result;
 }
@@ -7627,7 +7665,7 @@ static int stws_p_run(stws *c) {
     return result == STWS_CLOSED ? 0 : result;
 }
 STOMP_WS_API int stws_run(stws *c) {
-    int result = stws_p_take(c);
+    int result = stws_p_take_back(c);
     if (result != STWS_OK) return result;
     result = stws_p_run(c);
     stws_p_let_others_drive(c);
@@ -7645,12 +7683,22 @@ static int stws_p_step(stws *c) {
     return 0;
 }
 STOMP_WS_API int stws_step(stws *c) {
-    int result = stws_p_take(c);
+    int result = stws_p_take_back(c);
     if (result != STWS_OK) return result;
     result = stws_p_step(c);
     stws_p_let_others_drive(c);
     return result;
 }
+/* A loop of the program's own is about to wait: a flush in another thread must wake it. */
+static void stws_p_note_loop(stws *c) { STWS_P_STORE(&c->lent, c->lent | STWS_P_LOOP); }
+
+/* A flush may have read what was to wake that loop, and made its time old. */
+static void stws_p_wake_loop(stws *c) {
+    if (!(c->lent & STWS_P_LOOP)) return;
+    c->waited = 1;
+    stws_p_poke(c->wake[1]);
+}
+
 STOMP_WS_API int stws_fds(stws *c, stws_fd *out, int cap) {
     int now = 0, n = 0;
     if (!out && cap > 0) return stws_p_refuse(c, STWS_ERR_USAGE, "stws_fds: out is NULL");
@@ -7660,6 +7708,7 @@ STOMP_WS_API int stws_fds(stws *c, stws_fd *out, int cap) {
     if (c->state != STWS_ENDED) {
         stws_p_begin_wait(c);
         n = stws_p_collect_fds(c, out, cap, &now);
+        stws_p_note_loop(c);
     }
     stws_p_let_others_drive(c);
     return n;
@@ -7671,6 +7720,7 @@ STOMP_WS_API long long stws_deadline(stws *c) {
     n = stws_p_take(c);
     if (n != STWS_OK) return n;
     if (c->state != STWS_ENDED || c->event_due) ms = stws_p_before_wait(c, polled, &n);
+    stws_p_note_loop(c);
     stws_p_let_others_drive(c);
     return ms;
 }
@@ -7720,7 +7770,8 @@ static int stws_p_run_many(stws *const *clients, int count, int timeout_ms) {
 STOMP_WS_API int stws_run_many(stws *const *clients, int count, int timeout_ms) {
     int i, result = STWS_OK;
     if (!clients && count > 0) return stws_p_refuse(NULL, STWS_ERR_USAGE, "stws_run_many: clients is NULL");
-    for (i = 0; i < count && result == STWS_OK; i++) if (!stws_p_unusable(clients[i])) result = stws_p_take(clients[i]);
+    for (i = 0; i < count && result == STWS_OK; i++)
+        if (!stws_p_unusable(clients[i])) result = stws_p_take_back(clients[i]);
     if (result == STWS_OK) result = stws_p_run_many(clients, count, timeout_ms);
     else i--; /* that one was not taken */
     while (i-- > 0) if (!stws_p_unusable(clients[i])) stws_p_let_others_drive(clients[i]);
@@ -7810,7 +7861,7 @@ STOMP_WS_API int stws_connect(stws *c, int timeout_ms) {
     if (result) return result;
     until = stws_p_in(c, timeout_ms);
     do {
-        result = stws_p_take(c);
+        result = stws_p_take_back(c);
         if (result == STWS_OK) {
             result = stws_p_connect(c, until);
             stws_p_let_others_drive(c);
@@ -7837,7 +7888,7 @@ STOMP_WS_API int stws_start(stws *c) {
     int result = stws_p_unusable(c), made;
     if (result) return result;
     if (!c->threads) return stws_p_refuse(c, STWS_ERR_STATE, "stws_start: options.single_thread is set");
-    result = stws_p_take(c);
+    result = stws_p_take_back(c);
     if (result != STWS_OK) return result;
     if (c->running) {
         stws_p_let_others_drive(c);
@@ -7889,7 +7940,7 @@ STOMP_WS_API int stws_disconnect(stws *c, int timeout_ms) {
 /* Another thread looks at an event that stws_next gave it: wait for its next driving call. */
 static void stws_p_await_lent(stws *c, long long until) {
     stws_p_lock(c);
-    while (STWS_P_LOAD(&c->lent) && !stws_p_usually_drives(c) && stws_p_until(c, until) != 0)
+    while ((STWS_P_LOAD(&c->lent) & STWS_P_EVENT) && !stws_p_usually_drives(c) && stws_p_until(c, until) != 0)
         stws_p_await_driver(c, stws_p_in(c, STWS_P_BLIND_MS));
     stws_p_unlock(c);
 }
@@ -7915,7 +7966,7 @@ STOMP_WS_API int stws_close(stws *c, int timeout_ms) {
     stws_disconnect(c, timeout_ms);
     stws_p_await_lent(c, c->end_us);
     do {
-        result = stws_p_take(c);
+        result = stws_p_take_back(c);
         if (result == STWS_OK) {
             do {
                 result = stws_p_next_aside(c, -1, &type);
@@ -8138,7 +8189,9 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination, const stws_sub
     if (result != STWS_OK) return stws_p_finish_call(c, result);
     if (id && stws_p_id_taken(&c->s.subs, id)) {
         stws_p_finish_call(c, STWS_ERR_USAGE);
-        return stws_p_refuse(c, STWS_ERR_USAGE, "stws_subscribe: another subscription has that id");
+        return stws_p_refuse(c, STWS_ERR_USAGE,
+                            "stws_subscribe: another subscription has that id; one that was ended in its own callback "
+                            "keeps it until the message in hand is acknowledged");
     }
     if (c->s.overfull) result = STWS_ERR_LIMIT;
     else if (!stws_p_can_say(c, &frame)) result = STWS_ERR_FRAME_BUILD;
@@ -8146,13 +8199,6 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination, const stws_sub
     return stws_p_finish_call(c, result);
 }
 
-/* The subscription is out of the table, and nobody hears of its receipt. Under the lock. */
-static void stws_p_unsubscribed(stws *c, stws_p_sub *sub) {
-    if (!sub) return;
-    stws_p_forget_receipt(&c->s, sub->receipt);
-    stws_p_remove_sub(&c->s.subs, sub);
-    if (!c->s.subs.unsent) stws_p_signal(c);
-}
 /* UNSUBSCRIBE, which names a durable subscription if the broker is to forget it. */
 static int stws_p_submit_unsubscribe(stws *c, const stws_p_sub *sub, const char *durable) {
     stws_frame frame;
@@ -8417,18 +8463,18 @@ static int stws_p_flush_here(stws *c, long long until, unsigned losses) {
 /* While another thread drives, wait for what that brings about; while none does, flush. But an event that stws_next has
    given to another thread, or has to give to it, must stay: then wait for its next call. */
 static int stws_p_flush_beside(stws *c, long long until) {
-    int result = STWS_P_AGAIN, kept = 0, slept;
+    int result = STWS_P_AGAIN, kept = 0;
     unsigned losses;
     stws_p_lock(c);
     losses = c->losses;
-    slept = c->waiting; /* in a loop of its own: what it waits for is old now, and nobody would wake it */
     stws_p_watch(c, 1);
     while (result == STWS_P_AGAIN) {
-        kept |= STWS_P_LOAD(&c->lent) && !stws_p_usually_drives(c);
+        kept |= (STWS_P_LOAD(&c->lent) & STWS_P_EVENT) && !stws_p_usually_drives(c);
         if (!kept && !c->wanted && stws_p_try_take(c, STWS_P_FLUSHER)) {
             stws_p_unlock(c);
             result = stws_p_flush_here(c, until, losses);
             kept = c->has_kept && result == STWS_P_AGAIN;
+            stws_p_wake_loop(c);
             stws_p_let_others_drive(c);
             stws_p_lock(c);
             continue;
@@ -8442,7 +8488,6 @@ static int stws_p_flush_beside(stws *c, long long until) {
     }
     stws_p_watch(c, -1);
     stws_p_unlock(c);
-    if (slept) stws_p_poke(c->wake[1]);
     return result;
 }
 STOMP_WS_API int stws_flush(stws *c, int timeout_ms) {
@@ -8522,7 +8567,7 @@ STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_messag
     if (result) return result;
     if (!reply || !message || !stws_p_outgoing_valid(message))
         return stws_p_refuse(c, STWS_ERR_USAGE, "stws_request: reply or message is NULL, or the message is not valid");
-    result = stws_p_take(c);
+    result = stws_p_take_back(c);
     if (result != STWS_OK) return result;
     result = stws_p_request(c, message, reply, stws_p_in(c, timeout_ms));
     stws_p_let_others_drive(c);

@@ -68,6 +68,8 @@ static inline void scan_mark(struct scan *s) {
         s->at += 8;
         s->in_define = 1;
         s->at += scan_name(s, s->within) - 1;
+    } else if (*s->at == '#') { /* #if defined(...) calls nothing */
+        s->at += strcspn(s->at, "\n") - 1;
     } else if (*s->at == '{' && s->depth++ == 0) {
         memcpy(s->function, s->candidate, sizeof s->function);
     } else if (*s->at == '}') {

@@ -114,6 +114,8 @@ static const struct sure_site sure_sites[] = {
     {"stws_p_cond_init", "pthread_condattr_setclock", 1, "the clock is there"},
     {"stws_p_pem_read", "open", 1, "with STOMP_WS_BEARSSL only: tests/tls"},
     {"stws_p_pem_read", "read", 1, "with STOMP_WS_BEARSSL only: tests/tls"},
+    {"stws_p_lock_atomics", "pthread_mutex_lock", 1, "it fails only where misused"},
+    {"stws_p_lock_atomics", "pthread_mutex_unlock", 1, "it fails only where misused"},
     {"STWS_P_LOCK", "pthread_mutex_lock", 1, "it fails only where misused"},
     {"STWS_P_UNLOCK", "pthread_mutex_unlock", 1, "it fails only where misused"},
     {"stws_join", "pthread_join", 1, "it fails only where misused"},

@@ -524,6 +524,30 @@ static void test_the_time_of_a_hook_that_says_not_yet(void) {
     peer_free(&p);
 }
 
+/* The hook's time comes while a session that is left still writes: nobody asks, and the loop sleeps. */
+static void test_the_time_of_a_hook_in_a_session_that_is_left(void) {
+    int asked = 0;
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.before_subscribe = count_not_yet;
+    p.extra = &asked;
+    peer_start(&p, &o);
+    CHECK(stws_subscribe(p.client, "/topic/a", NULL) > 0);
+    CHECK(peer_connect(&p));
+    peer_turn(&p);
+    p.write_blocked = 1;
+    peer_ws(&p, STWS_WS_PING, 1, "x", 1);
+    peer_turn(&p);
+    CHECK_INT(0, stws_reconnect_now(p.client));
+    peer_advance(&p, 600);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    CHECK_INT(1, asked);
+    CHECK_INT(1, p.sessions);
+    peer_free(&p);
+}
+
 /* ==== queues ==== */
 
 static void test_a_closed_queue_takes_nothing(void) {
@@ -876,6 +900,7 @@ int main(void) {
     RUN(test_the_time_of_an_end_after_an_error);    /* [E10] */
     RUN(test_the_time_of_a_full_queue);             /* [D4] */
     RUN(test_the_time_of_a_hook_that_says_not_yet); /* [E6] */
+    RUN(test_the_time_of_a_hook_in_a_session_that_is_left);
     RUN(test_a_closed_queue_takes_nothing);
     RUN(test_a_client_that_is_gone_waits_for_no_room);
     RUN(test_no_masking_key_of_zeros);

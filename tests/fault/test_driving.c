@@ -86,6 +86,36 @@ static void *flush_twice(void *argument) {
     return result;
 }
 
+/* A loop of the program's own waits, and another thread sends and flushes: what was to wake the loop for
+   the send is there after the flush. */
+static void test_flush_leaves_what_wakes_a_loop(void) {
+    struct loopback server;
+    struct pollfd wake = {-1, POLLIN, 0};
+    stws_fd fds[3];
+    stws_options o;
+    stws *client;
+    int n;
+    loopback_start(&server, 0, 0);
+    o = options_for(&server);
+    o.confirm = 1;
+    client = stws_create(&o);
+    CHECK_INT(0, stws_connect(client, LONG_MS));
+    stws_step(client);
+    n = stws_fds(client, fds, 3);
+    CHECK_INT(2, n);
+    wake.fd = fds[1].fd;
+    CHECK(stws_deadline(client) != 0);
+    CHECK_INT(0, join_thread(start_thread(flush_twice, client)));
+    CHECK_INT(1, poll(&wake, 1, 0));
+    stws_step(client);
+    CHECK(stws_deadline(client) != 0);
+    CHECK_INT(0, poll(&wake, 1, 0));
+    stws_stop(client);
+    CHECK_INT(0, stws_run(client));
+    stws_destroy(client);
+    loopback_stop(&server);
+}
+
 /* Nobody drives but those who flush, and now and then somebody steps. */
 static void test_flush_while_nobody_drives(void) {
     struct loopback server;
@@ -247,7 +277,9 @@ static void *refuse_here(void *argument) {
     stws *client = (stws *)argument;
     int *wrong = (int *)calloc(1, sizeof *wrong);
     if (!wrong) abort();
+#ifndef __TINYC__
     *wrong += strcmp(stws_error_text(client), "") != 0;
+#endif
     *wrong += stws_subscribe(client, NULL, NULL) != STWS_ERR_USAGE;
     *wrong += strstr(stws_error_text(client), "destination") == NULL;
     return wrong;
@@ -265,7 +297,9 @@ static void test_each_thread_has_its_own_sentence(void) {
     CHECK_INT(STWS_ERR_USAGE, stws_unsubscribe(client, 77));
     CHECK_HAS("handle", stws_error_text(client));
     CHECK_INT(0, join_thread(start_thread(refuse_here, client)));
+#ifndef __TINYC__ /* which has no variables of one thread */
     CHECK_HAS("handle", stws_error_text(client));
+#endif
     stws_stop(client);
     CHECK_INT(0, stws_join(client));
     CHECK_STR("", stws_error_text(client));
@@ -377,6 +411,7 @@ static void test_destroy_in_a_child(void) {
 
 int main(void) {
     RUN(test_flush_beside_a_running_thread); /* [T1] */
+    RUN(test_flush_leaves_what_wakes_a_loop);
     RUN(test_flush_while_nobody_drives);
     RUN(test_flush_in_the_first_callback);
     RUN(test_two_threads_may_not_drive);

@@ -305,7 +305,7 @@ static void refused(const stws_options *o, const char *name) {
             stws_options o = stws_options_default();                                               \
             int number = (int)wrong[i];                                                            \
             size_t size = (size_t)wrong[i];                                                        \
-            int is_size = sizeof o.name == sizeof size;                                            \
+            int is_size = (o.name = 0, --o.name > 0); /* a size_t */                               \
             int harmless = (wrong[i] >= (low) && wrong[i] <= (high)) || wrong[i] == 0 ||           \
                            wrong[i] == STWS_OFF || (!is_size && wrong[i] > 2147483647);            \
             o.url = "ws://localhost/";                                                             \
@@ -322,12 +322,14 @@ static void test_numbers_out_of_range(void) {
 
 /* STWS_OFF is no size, and what wraps around is none either. */
 static void test_sizes_that_would_wrap(void) {
-    static const size_t sizes[] = {(size_t)STWS_OFF, SIZE_MAX - 15, SIZE_MAX / 2,
+    static const size_t sizes[] = {(size_t)STWS_OFF, SIZE_MAX - 15, SIZE_MAX / 2 + 1,
                                    SIZE_MAX / 32 + 1};
+    stws_options both = stws_options_default();
     size_t i;
     for (i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         stws_options o = stws_options_default(), bad;
         o.url = "ws://localhost/";
+        if (sizes[i] <= 2147483647) continue; /* with pointers of 32 bits that is in the range */
         bad = o, bad.outbox_bytes = sizes[i], refused(&bad, "outbox_bytes");
         bad = o, bad.max_headers = sizes[i], refused(&bad, "max_headers");
         bad = o, bad.subscription_bytes = sizes[i], refused(&bad, "subscription_bytes");
@@ -335,6 +337,10 @@ static void test_sizes_that_would_wrap(void) {
         bad = o, bad.rx_buffer = sizes[i], refused(&bad, "rx_buffer");
         bad = o, bad.outbox_low = sizes[i], refused(&bad, "outbox_low");
     }
+    both.url = "ws://localhost/";
+    both.outbox_bytes = both.tx_buffer =
+        2147483647; /* each in its range, and together over 4 GiB */
+    if (sizeof(void *) < 8) refused(&both, "more memory than a pointer can address");
     CHECK(stws_queue_create(SIZE_MAX) == NULL);
     CHECK(stws_queue_create(SIZE_MAX - 15) == NULL);
     CHECK(stws_queue_create(SIZE_MAX - 200) == NULL);

@@ -185,6 +185,41 @@ static void test_a_popped_message_is_settled_first(void) {
     stws_queue_destroy(queue);
 }
 
+/* Fill the outbox, and end the subscription: then neither the ACK nor UNSUBSCRIBE has room. */
+static void fill_and_unsubscribe(struct peer *p, const stws_event *event) {
+    if (event->type != STWS_EVENT_MESSAGE) return;
+    while (stws_send_text(p->client, "/queue/a", "much") == STWS_OK) continue;
+    CHECK_INT(STWS_ERR_FULL, stws_send_text(p->client, "/queue/a", "much"));
+    CHECK_INT(0, stws_unsubscribe(p->client, event->message->handle));
+}
+
+/* The subscription ends all the same, and is not made again in the next session. */
+static void test_unsubscribing_with_a_full_outbox(void) {
+    int stepping;
+    for (stepping = 0; stepping < 2; stepping++) {
+        stws_subscription s = ack_on_return();
+        struct peer p;
+        begin(&p, stepping, 0);
+        p.on_event = fill_and_unsubscribe;
+        CHECK(stws_subscribe(p.client, "/queue/a", &s) > 0);
+        CHECK(peer_connect(&p));
+        p.write_blocked = 1;
+        peer_message(&p, "sub-1", "1", "/queue/a", "job");
+        peer_turn(&p);
+        CHECK_HAS("job", bytes_text(&p.log));
+        p.write_blocked = 0;
+        p.write_error = STWS_ERR_IO;
+        peer_turn(&p);
+        p.write_error = 0;
+        peer_end(&p);
+        peer_advance(&p, 5000);
+        CHECK_INT(2, p.sessions);
+        CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+        CHECK_INT(1, peer_count(&p, "SUBSCRIBE"));
+        peer_free(&p);
+    }
+}
+
 /* A message that was let go has no ACK any more, even if its struct holds the next one. */
 static void test_an_ack_after_the_end_of_a_message(void) {
     struct peer p;
@@ -371,7 +406,7 @@ static void test_leaving_a_session_ends(void) {
 
 /* Nothing is dropped for a message that has no room all the same. */
 static void test_drop_oldest_drops_for_a_reason(void) {
-    static const char large[1500] = "";
+    static const char large[1800] = "";
     struct peer p;
     stws_options o;
     int i;
@@ -565,6 +600,7 @@ int main(void) {
     RUN(test_close_in_a_callback);
     RUN(test_the_message_in_hand_is_settled_first); /* [G8] */
     RUN(test_a_popped_message_is_settled_first);
+    RUN(test_unsubscribing_with_a_full_outbox);
     RUN(test_an_ack_after_the_end_of_a_message);
     RUN(test_a_request_keeps_other_messages);
     RUN(test_a_receipt_in_a_transaction_that_goes_again); /* [G6] */

@@ -43,7 +43,8 @@ EVERYTHING = [*without(UNIT + FAULT, "build/"), VECTORS]
 # NO_IO leaves the codecs; NO_THREADS refuses a client that is not `single_thread`, and so the tests
 # that choose themselves whether it is.
 CODECS = [*without(UNIT, "STWS_IDLE", "stws_options"), VECTORS]
-SINGLE = [*without(UNIT + FAULT, "build/", "single_thread", "stws_options_default"), VECTORS]
+SINGLE = [*without(UNIT + FAULT, "build/", "single_thread", "stws_options_default",
+                   "test_defaults.c"), VECTORS]
 
 
 @dataclasses.dataclass

@@ -123,7 +123,7 @@ static void user_message(struct user *u, const stws_message *m, int queued) {
     if (!uid) return;
     if (!queued) check_at_once(u, m, uid, conn);
     happened(w, queued ? HEAR_QUEUED : HEAR_MESSAGE);
-    if (chance(w, 5) && !w->draining) { /* a callback that blocks */
+    if (chance(w, 5) && !w->draining && !w->interrupted) { /* a callback that blocks */
         happened(w, CALLBACK_BLOCKS);
         w->now_us += below(w, 3000) * MS;
         w->jumped_at = w->now_us;
@@ -203,7 +203,7 @@ static void act_subscribe(struct user *u, int place, int ack) {
     struct user_sub fresh;
     stws_subscription o;
     char id[24];
-    int taken;
+    int taken, ends;
     memset(&o, 0, sizeof o);
     memset(&fresh, 0, sizeof fresh);
     snprintf(id, sizeof id, "mine:%d", below(w, 4));
@@ -213,16 +213,19 @@ static void act_subscribe(struct user *u, int place, int ack) {
     if (chance(w, 400)) o.id = id;
     if (!o.id) id[0] = 0;
     taken = o.id && live_sub(u, id);
+    ends = o.id && u->client->ends_in_hand; /* with its message; until then it keeps its id */
     memcpy(fresh.id, id, sizeof id);
     fresh.place = place;
     fresh.ack = ack;
     fresh.ack_on = o.ack_on;
     fresh.call = ++w->calls;
+    u->subscribing++;
     fresh.handle = stws_subscribe(u->client, place_name[place], &o);
+    u->subscribing--;
     note(w, "user %d subscribes to %s as %s: %d", u->number, place_name[place],
          o.id ? id : "its handle", fresh.handle);
     if (fresh.handle == STWS_ERR_USAGE) happened(w, ASK_TAKEN);
-    if (fresh.handle == STWS_ERR_USAGE && !taken && !is_other(u))
+    if (fresh.handle == STWS_ERR_USAGE && !taken && !ends && !is_other(u))
         broken(w, "user %d: the free id %s is refused", u->number, id);
     if (fresh.handle <= 0) return;
     if (taken && !is_other(u)) broken(w, "user %d: the taken id %s is given again", u->number, id);
@@ -235,7 +238,9 @@ static void act_subscribe(struct user *u, int place, int ack) {
 static void act_unsubscribe(struct user *u, struct user_sub *s) {
     int result, before = u->conn ? u->conn->number : 0, index = (int)(s - u->subs);
     if (!s || !s->live) return;
+    u->subscribing++;
     result = stws_unsubscribe(u->client, s->handle);
+    u->subscribing--;
     s = &u->subs[index]; /* the table may have moved */
     note(u->w, "user %d unsubscribes %s: %s", u->number, s->id, stws_result_name(result));
     if (result == STWS_ERR_USAGE && s->live && !is_other(u))
@@ -275,12 +280,17 @@ static int may_wait(const struct user *u) {
     if (is_other(u)) return u->w->may_wait;
     return u->number == 0 && u->w->p.blocking && !u->calling && !u->w->other_waits;
 }
+/* A flush by another thread drives the client itself when nobody does. Then the user's own thread would
+   have to wait for it, and so makes no call meanwhile. While a subscription is made or ended it must not
+   write, because the book does not have that yet. */
 static void act_flush(struct user *u) {
-    int wait = may_wait(u) ? below(u->w, 800) : 0, result, calls = u->w->calls, other = is_other(u);
+    int wait = may_wait(u) ? below(u->w, 800) : 0, result, calls = u->w->calls, other = is_other(u),
+        drives = !other || !u->busy;
     long long began = u->w->now_us;
-    u->busy += !other;
+    if (other && u->subscribing) return;
+    u->busy += drives;
     result = stws_flush(u->client, wait);
-    u->busy -= !other;
+    u->busy -= drives;
     note(u->w, "user %d flushes: %s", u->number, stws_result_name(result));
     if (other && u->w->now_us > began) happened(u->w, THREAD_WAITS_TO_FLUSH);
     happened(u->w, result == STWS_OK            ? ASK_FLUSHED
@@ -291,16 +301,18 @@ static void act_flush(struct user *u) {
 }
 static void act_end(struct user *u) {
     struct world *w = u->w;
-    int timeout = below(w, 1500);
+    int timeout = below(w, 1500), has_ended = stws_state(u->client) == STWS_ENDED;
     if (is_other(u))
         happened(w, THREAD_ENDS);
     else if (u->calling)
         happened(w, CALLBACK_ENDS);
-    u->late_end = u->asked ? u->late_end : u->final || stws_state(u->client) == STWS_ENDED;
+    if (w->interrupted && u->busy && !u->conn)
+        has_ended = 1; /* perhaps: its end is being decided */
+    u->late_end = u->asked ? u->late_end : u->final || has_ended;
     if (chance(w, 400)) {
         stws_stop(u->client);
         u->stopped = is_other(u) ? 2 : !u->calling;
-        u->asked = 2;
+        if (!u->asked || !has_ended) u->asked = 2;
         note(w, "user %d stops", u->number);
     } else {
         stws_disconnect(u->client, timeout);
@@ -310,10 +322,10 @@ static void act_end(struct user *u) {
     }
 }
 static void act_reconnect(struct user *u) {
-    stws_reconnect_now(u->client);
-    happened(u->w, ASK_RECONNECT);
     u->retry_at = NEVER;
     u->hurried = 1;
+    stws_reconnect_now(u->client);
+    happened(u->w, ASK_RECONNECT);
     note(u->w, "user %d reconnects now", u->number);
 }
 static void user_act(struct user *u) {

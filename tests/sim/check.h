@@ -173,7 +173,7 @@ static void check_disconnected(struct user *u, const stws_event *e, const struct
         w->now_us - last->last_read < last->beat_every * 3 - 2 * MS)
         broken(u->w, "user %d: the server is judged after %d ms", u->number,
                (int)((w->now_us - last->last_read) / MS));
-    if (e->result == STWS_ERR_HTTP_STATUS && last && e->retry_ms >= 0 && !u->hurried &&
+    if (e->result == STWS_ERR_HTTP_STATUS && last && e->retry_ms >= 0 && !u->hurried && !u->asked &&
         e->retry_ms < last->retry_after * 1000)
         broken(u->w, "user %d: an attempt in %d ms, before Retry-After", u->number,
                (int)e->retry_ms);
@@ -213,7 +213,7 @@ static void check_beats(struct user *u) {
     long long now = u->w->now_us, jumped = u->w->jumped_at, heard;
     if (!c || !c->told || u->state != STWS_CONNECTED) return;
     heard = c->last_read > u->held_at ? c->last_read : u->held_at;
-    if (c->client_beat && !c->stalled && !c->reset && jumped < c->last_write &&
+    if (c->client_beat && c->server_open && !c->stalled && !c->reset && jumped < c->last_write &&
         now - c->last_write > c->client_beat)
         broken(u->w, "user %d: no heart-beat for %d ms", u->number,
                (int)((now - c->last_write) / MS));
@@ -237,6 +237,8 @@ static void check_receipt_times(struct user *u) {
     if (u->w->p.confirm) return;
     for (i = 0; i < u->receipt_count; i++) {
         const struct parcel *p = &u->w->parcels[u->receipts[i].uid];
+        /* what is in a transaction goes again with it, and then its time begins anew */
+        if (p->transacted && (!u->conn || p->written_conn != u->conn->number)) continue;
         if (!u->receipts[i].ended && p->written)
             check_late(u, "a receipt", p->written_at, u->options.receipt_timeout_ms);
     }
@@ -263,8 +265,10 @@ static void check_quiet(struct user *u) {
     check_pong(u);
     check_receipt_times(u);
     check_marks(u);
-    if (u->state == STWS_CONNECTED && !u->asked && o->max_session_ms)
-        check_late(u, "a session", u->session_since, o->max_session_ms);
+    /* the output that waits when a session gets old has close_timeout_ms from then on */
+    if (u->state == STWS_CONNECTED && !u->asked && o->max_session_ms &&
+        u->w->jumped_at + o->close_timeout_ms * MS < u->w->now_us)
+        check_late(u, "a session", u->session_since, o->max_session_ms + o->close_timeout_ms);
 }
 static void check_turn(struct user *u) {
     int state = stws_state(u->client), conn = u->conn ? u->conn->number : 0;

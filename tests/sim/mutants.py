@@ -92,6 +92,9 @@ DEFECTS = {
     "a taken id is given again":
         ("stws_subscribe", "if (id && stws_p_id_taken(&c->s.subs, id)) {", "if (0) {"),
     # Heart-beats and times.
+    "a hook's time makes a loop spin while a session is left":
+        ("stws_p_due", "!c->write_error && !c->renewing) stws_p_sooner(&first, c->hook_us);",
+         "!c->write_error) stws_p_sooner(&first, c->hook_us);"),
     "our heart-beat is counted from what came in":
         ("stws_p_post_heartbeat", "c->now - c->s.last_out_us", "c->now - c->s.last_in_us"),
     "silence is counted from what we wrote":
@@ -139,6 +142,8 @@ DEFECTS = {
     # Threads.
     "a sleeping thread is not woken":
         ("stws_p_unlock_and_wake", "if (poke) stws_p_poke(c->wake[1]);", "(void)poke;"),
+    "a flush takes what was to wake a loop":
+        ("stws_p_flush_beside", "stws_p_wake_loop(c);", ""),
     "a send follows our close frame":
         ("stws_p_may_post", "!c->close_sent && ", ""),
     "output moves while it is being written":

@@ -192,16 +192,13 @@ static void world_advance(struct world *w, long long limit) {
     world_turn(w);
 }
 
-/* What a real poll would say: there is a connection, and what wakes user 0, who alone may block. */
+/* What a real poll would say about the connection of a user, or about a pipe that wakes. */
 static int poll_ready(const struct world *w, const struct pollfd *fds, nfds_t count) {
-    const struct user *u = &w->users[0];
-    const struct conn *c = u->conn;
     nfds_t i;
     for (i = 0; i < count; i++) {
-        if (fds[i].fd != NET_FD + u->number) {
-            if ((fds[i].events & POLLIN) && is_woken(fds[i].fd)) return 1;
-            continue;
-        }
+        int number = fds[i].fd - NET_FD;
+        const struct conn *c = number >= 0 && number < w->p.users ? w->users[number].conn : NULL;
+        if (number < 0 && (fds[i].events & POLLIN) && is_woken(fds[i].fd)) return 1;
         if (c && (fds[i].events & POLLIN) && conn_readable(c, w->now_us)) return 1;
         if (c && (fds[i].events & POLLOUT) && conn_writable(c, w->now_us)) return 1;
     }
@@ -210,15 +207,18 @@ static int poll_ready(const struct world *w, const struct pollfd *fds, nfds_t co
 static int sim_poll(struct pollfd *fds, nfds_t count, int ms) {
     struct world *w = sim_world;
     long long until = ms < 0 ? NEVER : w->now_us + ms * MS;
-    int thread = w->thread;
-    for (;;) {
-        if (poll_ready(w, fds, count)) return 1;
+    int thread = w->thread, may_wait = w->may_wait, interrupted = w->interrupted, ready;
+    while (!(ready = poll_ready(w, fds, count))) {
         if (w->is_broken) w->now_us += 1000 * MS; /* whatever waits is to give up */
-        if (w->now_us >= until || w->is_broken) return 0;
+        if (w->now_us >= until || w->is_broken) break;
         if (ms < 0 && w->now_us > w->end_us + DRAIN_MS * MS) broken(w, "a wait without end");
+        w->may_wait = w->interrupted = 0; /* for those who call meanwhile */
         world_advance(w, until);
         w->thread = thread;
+        w->may_wait = may_wait;
+        w->interrupted = interrupted;
     }
+    return ready;
 }
 
 /* Another thread waits for a driving one, at most until then. */

@@ -200,6 +200,7 @@ struct user {
     long long due_us, next_action;
     long long held_at;        /* when it last did not want to read */
     int wants, busy, calling; /* busy: in a driving call; calling: in a callback */
+    int subscribing;          /* in stws_subscribe or stws_unsubscribe */
     int leaves;               /* the last turn left events behind */
     int threaded, wake_fd;    /* others may call its client, and wake it by this descriptor */
     long long next_other;     /* when another thread calls */
