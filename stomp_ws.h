@@ -629,7 +629,8 @@ typedef struct stws_allocator {
    outbox_policy         when it is full: STWS_FULL_FAIL, _DROP_OLDEST, _BLOCK (not the driving thread); fail
    outbox_block_ms       STWS_FULL_BLOCK waits so long; 10,000
    stable_id             a header that every SEND gets, with an id that stays when it goes again: for stws_dedup; none
-   confirm               1: every SEND asks for a receipt, is kept until it comes, and sent again after a reconnect
+   confirm               1: every SEND asks for a receipt, is kept until it comes, and sent again after a reconnect;
+                         STWS_EVENT_RECEIPT still tells only of sends with a receipt of their own
    max_subscriptions     256; subscription_bytes: for the destination, id and headers of each; 256
    max_receipts          waited for at a time; 256
    utf8                  STWS_UTF8_LENIENT: text that is not UTF-8 is delivered and marked (RabbitMQ sends binary bodies
@@ -758,8 +759,9 @@ STOMP_WS_API int stws_reconnect_now(stws *client);
        Call back until the end: 0 after stws_stop or stws_disconnect (STWS_ERR_LOST when that lost something), else the
        final error. Blocks.
    stws_run_many(clients, count, timeout_ms)
-       The same for several, until all have ended: 0, or STWS_ERR_TIMEOUT; STWS_ERR_USAGE when clients is NULL. A turn
-       costs O(count) and a wait covers 64 clients at once: for thousands use an event loop and the calls below.
+       The same for several, until all have ended: 0, or STWS_ERR_TIMEOUT; STWS_ERR_USAGE when clients is NULL. None of
+       them may be destroyed before it returns. A turn costs O(count) and a wait covers 64 clients at once: for
+       thousands use an event loop and the calls below.
    stws_connect(client, timeout_ms)
        Wait for CONNECTED, calling back: 0, STWS_ERR_TIMEOUT, or the error. Not needed: every driving call connects.
    stws_start(client), stws_join(client)
@@ -767,9 +769,10 @@ STOMP_WS_API int stws_reconnect_now(stws *client);
        returned, 0 or the final error.
    stws_fds(client, out, cap)
        Into out[cap] each fd to wait for, with what it wants, 3 stws_fd at most: how many. Ask again after each step.
-       STWS_ERR_USAGE when out is NULL.
+       STWS_ERR_USAGE when out is NULL, STWS_ERR_STATE as above. A client that is NULL has none.
    stws_deadline(client)
-       Milliseconds after which stws_step has to come even if none is ready; 0: at once; -1: whenever.
+       Milliseconds after which stws_step has to come even if none is ready; 0: at once; -1: whenever;
+       STWS_ERR_STATE as above. For a client that is NULL 0: stws_step then says why.
    stws_step(client)
        Do what can be done without blocking, calling back: 0; at the end STWS_CLOSED or the error.
    stws_flush(client, timeout_ms)
@@ -821,8 +824,8 @@ STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
        STOMP 1.2, "UNSUBSCRIBE".
    stws_send(client, destination, body, body_len), stws_send_text(client, destination, text), stws_send_ex(client,
    message)
-       Copy a body for destination to output or outbox: 0, or the receipt's number (> 0). With STWS_FULL_BLOCK it also
-       waits for one of max_receipts. STOMP 1.2, "SEND".
+       Copy a body for destination to output or outbox: 0, or the receipt's number (> 0). A body or text that is NULL is
+       empty. With STWS_FULL_BLOCK it also waits for one of max_receipts. STOMP 1.2, "SEND".
    stws_ack(client, message), stws_nack(client, message), stws_ack_in(client, message, transaction), stws_nack_in(...)
        As the version says it: id, or message-id and subscription. STWS_ERR_STALE when the message came in an earlier
        session: nothing is sent. STWS_ERR_FRAME_BUILD for NACK in STOMP 1.0. STOMP 1.2, "ACK", "NACK".
@@ -863,12 +866,14 @@ STOMP_WS_API int stws_commit(stws *client, const char *transaction);
 STOMP_WS_API int stws_abort(stws *client, const char *transaction);
 STOMP_WS_API int stws_request(stws *client, const stws_outgoing *message, stws_message **reply, int timeout_ms);
 /* ==== >>look: state, errors, numbers ==== */
-/* Threads: any, but for stws_error_text: the driving one, or any after the end. None allocates or blocks. No text is
-   NULL. A client that is NULL (no memory) has STWS_ERR_MEMORY.
+/* Threads: any. The text of stws_error_text holds until the thread's next call; in the thread that drives, until its
+   next driving call. None allocates or blocks. No text is NULL. A client that is NULL (no memory) has STWS_ERR_MEMORY.
    stws_state(client), stws_state_name(state)  An enum stws_state_number, and a word for a state.
    stws_broker(client)       Who the server is, by options.broker or CONNECTED: an enum stws_broker_number.
    stws_version(client)      The version negotiated, STWS_STOMP_*.
-   stws_error(client)        The last error; 0 again once connected. stws_error_text(client): its sentence, or "".
+   stws_error(client)        The last error; 0 again once connected.
+   stws_error_text(client)   A sentence: why this thread's last call was refused; if it was not, what the last error
+                             was, or "". While another thread drives, this one gets the text of the error's code.
    stws_http_status(client)  Of the last upgrade's answer; stws_close_code(client): of the server's last close frame; or
                              0.
    stws_user(client)         The user of the options.

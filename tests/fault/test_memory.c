@@ -25,6 +25,8 @@ static struct heap {
     int fail_at; /* the number of the one that fails; 0: none */
     int live;
     int wrong; /* blocks given back that are none, or with another size */
+    const char *secret;
+    int secrets; /* blocks given back with this text in them */
     struct block blocks[MAX_BLOCKS];
 } heap;
 
@@ -45,6 +47,14 @@ static void *heap_alloc(size_t size) {
     return heap.blocks[i].at;
 }
 
+static int holds_secret(const struct block *b) {
+    const char *at = (const char *)b->at;
+    size_t len = heap.secret ? strlen(heap.secret) : 0, i;
+    for (i = 0; len && i + len <= b->size; i++)
+        if (memcmp(at + i, heap.secret, len) == 0) return 1;
+    return 0;
+}
+
 /* size 0: the caller does not know it. */
 static void heap_release(void *block, size_t size) {
     int i;
@@ -53,6 +63,7 @@ static void heap_release(void *block, size_t size) {
         heap.wrong++;
         return;
     }
+    heap.secrets += holds_secret(&heap.blocks[i]);
     free(block);
     heap.blocks[i].at = NULL;
     heap.live--;
@@ -590,6 +601,50 @@ static void test_a_copy_points_into_its_own_block(void) {
     check_heap(2);
 }
 
+static void keep_copy(struct peer *p, const stws_event *e) {
+    if (e->type == STWS_EVENT_MESSAGE) *(stws_message **)p->extra = stws_message_copy(e->message);
+}
+
+/* Nor in copies, queues and buffers that were given back. */
+static void test_what_is_released_is_wiped(void) {
+    stws_queue *queue;
+    const stws_message *popped = NULL;
+    stws_message *copy = NULL;
+    struct peer p;
+    stws_options o;
+    heap_reset(0);
+    heap.secret = "hush-hush-hush";
+    peer_begin(&p);
+    p.on_event = keep_copy;
+    p.extra = &copy;
+    CHECK_INT(1, stws_subscribe(p.client, "/queue/a", NULL));
+    CHECK(peer_connect(&p));
+    peer_message(&p, "sub-1", "1", "/queue/a", heap.secret);
+    peer_turn(&p);
+    CHECK(copy != NULL);
+    stws_message_free(copy);
+    CHECK_INT(0, heap.secrets);
+    peer_free(&p);
+    CHECK_INT(0, heap.secrets);
+
+    queue = stws_queue_create(4096);
+    peer_init(&p);
+    o = peer_options(&p);
+    o.queue = queue;
+    peer_start(&p, &o);
+    CHECK_INT(1, stws_subscribe(p.client, "/queue/a", NULL));
+    CHECK(peer_connect(&p));
+    peer_message(&p, "sub-1", "1", "/queue/a", heap.secret);
+    peer_message(&p, "sub-1", "2", "/queue/a", heap.secret);
+    peer_turn(&p);
+    CHECK_INT(1, stws_queue_pop(queue, &popped, 0));
+    CHECK_INT(0, stws_send_text(p.client, "/queue/a", heap.secret));
+    peer_free(&p);
+    stws_queue_destroy(queue);
+    CHECK_INT(0, heap.secrets);
+    check_heap(heap.calls);
+}
+
 int main(void) {
     RUN(test_create_allocates_one_block); /* [Y1] */
     RUN(test_an_allocator_of_ones_own);
@@ -605,5 +660,6 @@ int main(void) {
     RUN(test_the_upgrade_without_a_heap_says_what_is_small);
     RUN(test_a_short_error_sentence);
     RUN(test_a_copy_points_into_its_own_block); /* [Y4] */
+    RUN(test_what_is_released_is_wiped);
     return test_report();
 }

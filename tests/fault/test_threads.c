@@ -187,6 +187,39 @@ static void test_senders_with_confirm_over_ipv6(void) {
     CHECK_INT(SENDERS * EACH, server.sends);
 }
 
+static void count_receipts(stws *client, const stws_event *event, void *user) {
+    struct shared *told = (struct shared *)user;
+    (void)client;
+    if (event->type == STWS_EVENT_RECEIPT && event->result == STWS_OK)
+        shared_set(told, shared_get(told) + 1);
+}
+
+/* All receipts are under way: a send waits for one to come, as it waits for room. */
+static void test_a_sender_that_waits_for_receipts(void) {
+    enum { SENDS = 300 };
+    struct shared told = {PTHREAD_MUTEX_INITIALIZER, 0};
+    stws_outgoing m = {.destination = "/queue/a", .body = "x", .body_len = 1, .receipt = 1};
+    struct loopback server;
+    stws_options o;
+    stws *client;
+    int i;
+    loopback_start(&server, 0, 0);
+    o = options_for(&server);
+    o.max_receipts = 4;
+    o.outbox_policy = STWS_FULL_BLOCK;
+    o.on_event = count_receipts;
+    o.user = &told;
+    client = stws_create(&o);
+    CHECK_INT(0, stws_start(client));
+    for (i = 0; i < SENDS; i++) CHECK(stws_send_ex(client, &m) > 0);
+    CHECK(wait_for_value(&told, SENDS));
+    stws_stop(client);
+    CHECK_INT(0, stws_join(client));
+    stws_destroy(client);
+    end_server(&server);
+    CHECK_INT(SENDS, server.sends);
+}
+
 static void test_a_blocked_sender_gives_up(void) {
     struct loopback server;
     stws_options o;
@@ -716,6 +749,7 @@ int main(void) {
     RUN(test_senders_in_four_threads); /* [T1] */
     RUN(test_senders_that_block);
     RUN(test_senders_with_confirm_over_ipv6);
+    RUN(test_a_sender_that_waits_for_receipts);
     RUN(test_a_blocked_sender_gives_up);
     RUN(test_connect_here_and_drive_there);
     RUN(test_subscribers_in_three_threads); /* [T1] */
