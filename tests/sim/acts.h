@@ -50,11 +50,22 @@ static void acknowledge(struct user *u, const stws_message *m, int conn, int ser
     struct conn *c = conn_by_number(u->w, conn);
     struct delivery *d = c && c->client_open ? &c->deliveries[serial] : NULL;
     int nack = stws_version(u->client) != STWS_STOMP_10 && chance(u->w, u->w->draining ? 10 : 100);
+    const char *in;
     int was = d ? d->ack_called : 0, here = u->conn && u->conn->number == conn && is_connected(u),
         result;
     if (was) return;
     if (d) d->ack_called = 1;
-    result = nack ? stws_nack(u->client, m) : stws_ack(u->client, m);
+    in = u->in_transaction && u->acks_in < TRANSACTION_ACKS && !m->ack_on && chance(u->w, 300)
+             ? u->transaction
+             : NULL;
+    result = nack ? stws_nack_in(u->client, m, in) : stws_ack_in(u->client, m, in);
+    if (in &&
+        result == STWS_ERR_STALE) { /* an ACK of an earlier session has spoilt the transaction */
+        in = NULL;
+        result = nack ? stws_nack(u->client, m) : stws_ack(u->client, m);
+    }
+    u->acks_in += in && result == STWS_OK;
+    if (in && result == STWS_OK) happened(u->w, ASK_ACK_IN);
     if (d) d->ack_called = result == STWS_OK;
     note(u->w, "user %d %s %d-%d: %s", u->number, nack ? "nacks" : "acks", conn, serial,
          stws_result_name(result));
@@ -119,7 +130,12 @@ static void check_at_once(struct user *u, const stws_message *m, int uid, int co
 static void user_message(struct user *u, const stws_message *m, int queued) {
     struct world *w = u->w;
     const struct user_sub *s = live_sub(u, m->subscription);
-    int conn = 0, serial = -1, uid = check_message(u, m, &conn, &serial);
+    int conn = 0, serial = -1, uid;
+    if (strcmp(m->message_id, "reply") == 0) {
+        happened(w, HEAR_LATE_REPLY);
+        return;
+    }
+    uid = check_message(u, m, &conn, &serial);
     if (!uid) return;
     if (!queued) check_at_once(u, m, uid, conn);
     happened(w, queued ? HEAR_QUEUED : HEAR_MESSAGE);
@@ -264,6 +280,7 @@ static void act_transaction(struct user *u) {
     if (!u->in_transaction) {
         snprintf(u->transaction, sizeof u->transaction, "t%d", ++u->transactions);
         result = stws_begin(u->client, u->transaction);
+        u->acks_in = 0;
     } else {
         aborts = chance(u->w, 300);
         result =
@@ -298,6 +315,42 @@ static void act_flush(struct user *u) {
                                                 : ASK_FLUSH_LOST);
     if (result == STWS_OK) check_flushed(u, calls, "flushed");
     if (u->w->jumped_at < began) check_late(u, "a flush", began, wait);
+}
+/* Who may wait asks for something, and has the reply, or has sent it and may get it later, or neither. */
+static void act_request(struct user *u) {
+    struct world *w = u->w;
+    int place = below(w, PLACES), uid = new_parcel(w, u->number, place), result,
+        wait = below(w, 800);
+    struct parcel *p = &w->parcels[uid];
+    struct bytes body = {0};
+    stws_message *reply = NULL;
+    stws_outgoing m;
+    char text[32];
+    const char *headers[3] = {"note", NULL, NULL};
+    long long began = w->now_us;
+    parcel_body(w, uid, &body);
+    parcel_note(w, uid, text);
+    headers[1] = text;
+    p->incarnation = u->incarnation;
+    p->waited = p->requests = 1;
+    p->call = ++w->calls;
+    memset(&m, 0, sizeof m);
+    m.destination = place_name[place];
+    m.body = body.data;
+    m.body_len = body.len;
+    m.headers = headers;
+    u->busy++;
+    result = stws_request(u->client, &m, &reply, wait);
+    u->busy--;
+    bytes_free(&body);
+    note(w, "user %d requests by m%d: %s", u->number, uid, stws_result_name(result));
+    if (result == STWS_OK) happened(w, ASK_REQUEST);
+    if (result == STWS_ERR_TIMEOUT) happened(w, ASK_REQUEST_TIMEOUT);
+    if ((result == STWS_OK) != (reply != NULL && reply->body_len == 5))
+        broken(w, "user %d: a request that says %s has another reply", u->number,
+               stws_result_name(result));
+    stws_message_free(reply);
+    if (w->jumped_at < began) check_late(u, "a request", began, wait);
 }
 static void act_end(struct user *u) {
     struct world *w = u->w;
@@ -345,6 +398,8 @@ static void user_act(struct user *u) {
         act_transaction(u);
     else if (what < 950)
         act_flush(u);
+    else if (what < 955 && !is_other(u) && may_wait(u))
+        act_request(u);
     else if (what < 975)
         act_reconnect(u);
     else if (what < 985 && chance(w, 500))

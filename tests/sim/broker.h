@@ -115,16 +115,19 @@ static void server_owe_receipt(struct conn *c, const char *id) {
 
 /* ==== the end of a session, as the broker sees it ==== */
 
+static void give_back_one(struct conn *c, struct delivery *d) {
+    struct shelf *s = &store_of(c)->shelves[d->place];
+    if (d->state != DELIVERY_OUT) return;
+    c->subs[d->sub].out--;
+    d->state = DELIVERY_RETURNED;
+    if (d->place >= QUEUES) return;
+    s->entries[d->entry].state = ENTRY_READY;
+    if (d->entry < s->first) s->first = d->entry;
+}
 static void give_back(struct conn *c, int sub) {
     int i;
-    for (i = 0; i < c->delivery_count; i++) {
-        struct delivery *d = &c->deliveries[i];
-        if (d->state != DELIVERY_OUT || d->place >= QUEUES || (sub >= 0 && d->sub != sub)) continue;
-        d->state = DELIVERY_RETURNED;
-        store_of(c)->shelves[d->place].entries[d->entry].state = ENTRY_READY;
-        if (d->entry < store_of(c)->shelves[d->place].first)
-            store_of(c)->shelves[d->place].first = d->entry;
-    }
+    for (i = 0; i < c->delivery_count; i++)
+        if (sub < 0 || c->deliveries[i].sub == sub) give_back_one(c, &c->deliveries[i]);
 }
 static void server_end(struct conn *c, const char *why) {
     if (!c->server_open) return;
@@ -262,13 +265,37 @@ static void check_order(struct conn *c, int uid) {
         broken(w, "order: m%d arrived for the first time after m%d", uid, *last);
     *last = uid;
 }
+/* A store that sorts out duplicates by the stable id does so exactly. */
+static void check_duplicate(struct conn *c, const struct parcel *p) {
+    int seen;
+    if (!*p->stable_id) return;
+    seen = stws_dedup_seen(store_of(c)->seen, p->stable_id);
+    if (seen) happened(c->w, SAY_DUPLICATE);
+    if (seen != (p->stored >> c->w->brokers[c->broker].store & 1))
+        broken(c->w, "the id %s is taken for %s", p->stable_id, seen ? "an old one" : "a new one");
+}
 static void take_parcel(struct conn *c, int uid) {
     struct world *w = c->w;
     struct parcel *p = &w->parcels[uid];
     note(w, "broker %d takes m%d on connection %d", c->broker, uid, c->number);
     check_order(c, uid);
+    check_duplicate(c, p);
     p->accepted++;
+    p->stored |= 1 << w->brokers[c->broker].store;
     put_on_shelf(w, w->brokers[c->broker].store, p->place, uid);
+}
+/* The answer goes to the subscription of the temporary queue, or, as RabbitMQ has it, to its name. */
+static void server_reply(struct conn *c, const struct stomp *f) {
+    const char *to = field(f, "reply-to"), *id = to;
+    int i;
+    for (i = 0; i < c->sub_count; i++)
+        if (c->subs[i].live && c->subs[i].place < 0) id = c->subs[i].id;
+    happened(c->w, SAY_REPLY);
+    bytes_print(&c->outgoing, "MESSAGE\n");
+    say_header(c, "subscription", id);
+    say_header(c, "destination", to);
+    bytes_print(&c->outgoing, "message-id:reply\ncorrelation-id:%s\n\nreply%c",
+                field(f, "correlation-id"), 0);
 }
 static void on_send(struct conn *c, const struct stomp *f) {
     int uid = parcel_of(c->w, f->body, f->body_len), place = place_of(field(f, "destination"));
@@ -284,6 +311,7 @@ static void on_send(struct conn *c, const struct stomp *f) {
         server_error(c, "no room", field(f, "receipt"));
     } else if (!transaction) {
         take_parcel(c, uid);
+        if (field(f, "reply-to") && chance(c->w, 700)) server_reply(c, f);
     } else if (strcmp(transaction, c->transaction) != 0) {
         broken(c->w, "connection %d: m%d is part of a transaction that is not open", c->number,
                uid);
@@ -306,6 +334,75 @@ static void check_whole(struct conn *c) {
         broken(w, "connection %d: %d of %d parts of %s are committed", c->number,
                c->transaction_count, parts, c->transaction);
 }
+/* "12-7", or, in STOMP 1.2, "a:12-7": connection and serial number of a delivery. */
+static struct delivery *named_delivery(struct conn *c, const struct stomp *f) {
+    const char *id = field(f, c->version == STWS_STOMP_12 ? "id" : "message-id");
+    int conn = 0, serial = -1;
+    if (id && id[0] == 'a') id += 2;
+    if (!id || sscanf(id, "%d-%d", &conn, &serial) != 2) {
+        broken(c->w, "an %s that names nothing", f->command);
+    } else if (conn != c->number) {
+        broken(c->w, "connection %d: %s of a message of connection %d", c->number, f->command,
+               conn);
+    } else if (serial < 0 || serial >= c->delivery_count) {
+        broken(c->w, "connection %d: %s of %d, which was never sent", c->number, f->command,
+               serial);
+    } else {
+        return &c->deliveries[serial];
+    }
+    return NULL;
+}
+static void finish_delivery(struct conn *c, struct delivery *d, int nack) {
+    struct entry *e;
+    if (d->state != DELIVERY_OUT) return;
+    c->subs[d->sub].out--;
+    d->state = DELIVERY_ACKED;
+    if (d->place >= QUEUES) return;
+    e = &store_of(c)->shelves[d->place].entries[d->entry];
+    e->state = nack && ++e->nacks < 3 ? ENTRY_READY : ENTRY_GONE;
+    if (e->state == ENTRY_READY && d->entry < store_of(c)->shelves[d->place].first)
+        store_of(c)->shelves[d->place].first = d->entry;
+}
+static void finish_deliveries(struct conn *c, struct delivery *d, int nack) {
+    struct delivery *other;
+    for (other = c->deliveries; other < d && c->subs[d->sub].ack == ACK_CLIENT; other++)
+        if (other->sub == d->sub) finish_delivery(c, other, nack);
+    finish_delivery(c, d, nack);
+}
+
+/* The transaction ends: its ACKs count, or the messages are to be had again. */
+static void end_acks(struct conn *c, int commits) {
+    int i;
+    for (i = 0; i < c->ack_count; i++) {
+        int nack = c->transaction_acks[i] < 0;
+        struct delivery *d =
+            &c->deliveries[nack ? ~c->transaction_acks[i] : c->transaction_acks[i]];
+        if (commits)
+            finish_deliveries(c, d, nack);
+        else
+            give_back_one(c, d);
+    }
+    c->ack_count = 0;
+}
+static void on_ack(struct conn *c, const struct stomp *f) {
+    const char *transaction = field(f, "transaction");
+    struct delivery *d = named_delivery(c, f);
+    int nack = f->command[0] == 'N';
+    if (!d) return;
+    if (!d->seen && !(d->ack_on & STWS_ACK_ON_HANDOVER))
+        broken(c->w, "%s of m%d, which no callback got", f->command, d->uid);
+    if (d->state == DELIVERY_ACKED && c->subs[d->sub].ack == ACK_EACH)
+        broken(c->w, "connection %d: %s of m%d, twice", c->number, f->command, d->uid);
+    if (!transaction)
+        finish_deliveries(c, d, nack);
+    else if (strcmp(transaction, c->transaction) != 0 || c->ack_count == TRANSACTION_ACKS)
+        broken(c->w, "connection %d: %s in the transaction %s out of place", c->number, f->command,
+               transaction);
+    else
+        c->transaction_acks[c->ack_count++] =
+            nack ? ~(int)(d - c->deliveries) : (int)(d - c->deliveries);
+}
+
 static void on_transaction(struct conn *c, const struct stomp *f) {
     const char *name = field(f, "transaction");
     int begins = f->command[0] == 'B', i;
@@ -316,6 +413,7 @@ static void on_transaction(struct conn *c, const struct stomp *f) {
     if (f->command[0] == 'C') check_whole(c);
     for (i = 0; f->command[0] == 'C' && i < c->transaction_count; i++)
         take_parcel(c, c->transaction_uids[i]);
+    end_acks(c, f->command[0] == 'C');
     c->transaction_count = 0;
     snprintf(c->transaction, sizeof c->transaction, "%.15s", begins ? name : "");
 }
@@ -354,47 +452,6 @@ static void on_unsubscribe(struct conn *c, const struct stomp *f) {
     }
     c->subs[sub].live = 0;
     give_back(c, sub);
-}
-
-/* "12-7", or, in STOMP 1.2, "a:12-7": connection and serial number of a delivery. */
-static struct delivery *named_delivery(struct conn *c, const struct stomp *f) {
-    const char *id = field(f, c->version == STWS_STOMP_12 ? "id" : "message-id");
-    int conn = 0, serial = -1;
-    if (id && id[0] == 'a') id += 2;
-    if (!id || sscanf(id, "%d-%d", &conn, &serial) != 2) {
-        broken(c->w, "an %s that names nothing", f->command);
-    } else if (conn != c->number) {
-        broken(c->w, "connection %d: %s of a message of connection %d", c->number, f->command,
-               conn);
-    } else if (serial < 0 || serial >= c->delivery_count) {
-        broken(c->w, "connection %d: %s of %d, which was never sent", c->number, f->command,
-               serial);
-    } else {
-        return &c->deliveries[serial];
-    }
-    return NULL;
-}
-static void finish_delivery(struct conn *c, struct delivery *d, int nack) {
-    struct entry *e;
-    if (d->state != DELIVERY_OUT) return;
-    c->subs[d->sub].out--;
-    d->state = DELIVERY_ACKED;
-    if (d->place >= QUEUES) return;
-    e = &store_of(c)->shelves[d->place].entries[d->entry];
-    e->state = nack && ++e->nacks < 3 ? ENTRY_READY : ENTRY_GONE;
-    if (e->state == ENTRY_READY && d->entry < store_of(c)->shelves[d->place].first)
-        store_of(c)->shelves[d->place].first = d->entry;
-}
-static void on_ack(struct conn *c, const struct stomp *f) {
-    struct delivery *d = named_delivery(c, f), *other;
-    if (!d) return;
-    if (!d->seen && !(d->ack_on & STWS_ACK_ON_HANDOVER))
-        broken(c->w, "%s of m%d, which no callback got", f->command, d->uid);
-    if (d->state == DELIVERY_ACKED && c->subs[d->sub].ack == ACK_EACH)
-        broken(c->w, "connection %d: %s of m%d, twice", c->number, f->command, d->uid);
-    for (other = c->deliveries; other < d && c->subs[d->sub].ack == ACK_CLIENT; other++)
-        if (other->sub == d->sub) finish_delivery(c, other, f->command[0] == 'N');
-    finish_delivery(c, d, f->command[0] == 'N');
 }
 
 static void on_connect(struct conn *c, const struct stomp *f) {

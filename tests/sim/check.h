@@ -21,6 +21,17 @@ static void check_sub_first(struct conn *c, const struct parcel *p, int uid) {
             broken(c->w, "connection %d: m%d overtakes the subscription %s", c->number, uid, s->id);
     }
 }
+/* options.stable_id: the same id whenever the SEND goes, and none without the option. */
+static void check_stable_id(struct conn *c, const struct stomp *f, struct parcel *p) {
+    const char *id = field(f, "stable-id");
+    if (!id != !c->user->options.stable_id)
+        broken(c->w, "a SEND has the stable id %.60s", id ? id : "that is none");
+    if (!id) return;
+    if (*p->stable_id && strcmp(p->stable_id, id) != 0)
+        broken(c->w, "the stable id %s becomes %.60s", p->stable_id, id);
+    if (*p->stable_id) happened(c->w, WRITE_STABLE_ID);
+    snprintf(p->stable_id, sizeof p->stable_id, "%.60s", id);
+}
 static void check_send(struct conn *c, const struct stomp *f) {
     struct world *w = c->w;
     int uid = parcel_of(w, f->body, f->body_len);
@@ -35,12 +46,13 @@ static void check_send(struct conn *c, const struct stomp *f) {
     parcel_note(w, uid, expected);
     if (!said || strcmp(said, expected) != 0)
         broken(w, "m%d: its header came out as %.60s", uid, said ? said : "none");
+    check_stable_id(c, f, p);
     if (p->written && p->transacted) happened(w, WRITE_TRANSACTION_AGAIN);
     if (p->written && ((!w->p.confirm && !p->transacted) || p->written_conn == c->number))
         broken(w, "m%d is sent twice", uid);
     if (p->confirmed && !p->transacted && c->number > p->confirmed_conn)
         broken(w, "m%d is sent after it was confirmed", uid);
-    if ((field(f, "receipt") != NULL) != (w->p.confirm || p->told))
+    if ((field(f, "receipt") != NULL) != (!p->requests && (w->p.confirm || p->told)))
         broken(w, "m%d: its receipt header is wrong", uid);
     if (p->written++) happened(w, WRITE_SEND_AGAIN);
     p->written_conn = c->number;
@@ -50,6 +62,7 @@ static void check_send(struct conn *c, const struct stomp *f) {
 static void check_subscribe(struct conn *c, const struct stomp *f) {
     struct user_sub *s, *found = NULL;
     const char *id = field(f, "id"), *destination = field(f, "destination");
+    if (strncmp(destination, "/temp-queue/", 12) == 0) return; /* of a request */
     for (s = c->user->subs; s < c->user->subs + c->user->sub_count; s++) {
         if (s->wire_conn == c->number || (!s->live && s->left_conn != c->number)) continue;
         if (strcmp(s->id, id) != 0 || strcmp(place_name[s->place], destination) != 0) continue;
@@ -344,7 +357,7 @@ static int subs_differ(const struct user *u) {
                      strcmp(c->subs[k].id, s->id) == 0;
         differ += there != s->live;
     }
-    for (k = 0; c && k < c->sub_count; k++) differ += c->subs[k].live;
+    for (k = 0; c && k < c->sub_count; k++) differ += c->subs[k].live && c->subs[k].place >= 0;
     for (i = 0; i < u->sub_count; i++) differ -= u->subs[i].live;
     return differ;
 }

@@ -30,6 +30,8 @@
     X(SAY_LATE_RECEIPT, "a receipt comes late and out of order")                                   \
     X(SAY_REFUSAL, "a broker answers a SEND with an ERROR")                                        \
     X(SAY_RETRY_AFTER, "a broker says when to come again")                                         \
+    X(SAY_REPLY, "a broker answers a request")                                                     \
+    X(SAY_DUPLICATE, "a broker sees by its id that a SEND came before")                            \
     X(SAY_REDELIVERY, "a message is delivered again")                                              \
     X(CALLBACK_BLOCKS, "a callback blocks")                                                        \
     X(CALLBACK_ACTS, "a callback calls the client")                                                \
@@ -49,6 +51,7 @@
     X(WRITE_SUBSCRIBE, "the client writes SUBSCRIBE")                                              \
     X(WRITE_SUBSCRIBE_AGAIN, "the client writes the same SUBSCRIBE again")                         \
     X(WRITE_UNSUBSCRIBE, "the client writes UNSUBSCRIBE")                                          \
+    X(WRITE_STABLE_ID, "the client writes the same id with the same SEND again")                   \
     X(WRITE_ACK, "the client writes ACK")                                                          \
     X(WRITE_NACK, "the client writes NACK")                                                        \
     X(WRITE_BEGIN, "the client writes BEGIN")                                                      \
@@ -69,12 +72,17 @@
     X(ASK_FLUSHED, "a flush succeeds")                                                             \
     X(ASK_FLUSH_TIMEOUT, "a flush ends at its time-out")                                           \
     X(ASK_FLUSH_LOST, "a flush ends with the connection")                                          \
+    X(ASK_REQUEST, "a request gets its reply")                                                     \
+    X(ASK_REQUEST_TIMEOUT, "a request ends at its time-out")                                       \
+    X(ASK_ACK_IN, "a message is acknowledged in a transaction")                                    \
     X(ASK_RECONNECT, "a reconnection is asked for")                                                \
     X(HEAR_CONNECTED, "CONNECTED is told")                                                         \
     X(HEAR_MESSAGE, "a message is told")                                                           \
     X(HEAR_NO_ROOM, "a message cannot be given back, as its ACK finds no room")                    \
     X(WRITE_ACK_BY_ITSELF, "a client acknowledges by itself")                                      \
     X(HEAR_QUEUED, "a message comes out of the queue")                                             \
+    X(HEAR_LATE_REPLY, "a reply comes after its request has ended")                                \
+    X(HEAR_TRACE, "a frame is traced")                                                             \
     X(HEAR_HELD_BY_ACK, "an ACK without room holds the client back")                               \
     X(HEAR_HELD, "a full queue holds the client back")                                             \
     X(HEAR_ERROR, "an ERROR is told")                                                              \

@@ -73,6 +73,11 @@ static void make_world(struct world *w, uint64_t seed, int verbose) {
     w->faults = 1;
     make_profile(w);
     make_brokers(w);
+    for (i = 0; i < STORES; i++) {
+        void *memory = malloc(stws_dedup_size(DEDUP));
+        if (!memory) abort();
+        w->stores[i].seen = stws_dedup_init(memory, DEDUP);
+    }
     new_parcel(w, 0, 0); /* number 0 is nobody's */
     w->end_us = w->now_us + between(w, 3000, 15000) * MS;
     w->next_fault =
@@ -85,7 +90,7 @@ static void make_world(struct world *w, uint64_t seed, int verbose) {
         u->due_us = u->next_other = NEVER;
         u->wake_fd = -1;
         u->next_action = w->now_us + below(w, 20000);
-        if (w->p.queue && u->style == 0) u->queue = stws_queue_create(w->p.large ? 65536 : 4096);
+        if (w->p.queue) u->queue = stws_queue_create(w->p.large ? 65536 : 4096);
     }
 }
 
@@ -352,8 +357,10 @@ static void free_world(struct world *w) {
         stream_lose(&c->down);
     }
     prune(w);
-    for (i = 0; i < STORES; i++)
+    for (i = 0; i < STORES; i++) {
         for (k = 0; k < PLACES; k++) free(w->stores[i].shelves[k].entries);
+        free(w->stores[i].seen);
+    }
     free(w->parcels);
 }
 

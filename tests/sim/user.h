@@ -77,6 +77,18 @@ static void on_message(stws *client, const stws_message *message, void *user) {
     u->calling--;
 }
 
+/* Under the lock. Whatever is shown can be read, and no secret is. */
+static void on_trace(stws *client, int direction, const stws_frame *frame, void *user) {
+    const struct user *u = (const struct user *)user;
+    size_t i;
+    (void)client;
+    happened(u->w, HEAR_TRACE);
+    if (direction != '<' && direction != '>') broken(u->w, "a trace of neither direction");
+    for (i = 0; i < frame->header_count; i++)
+        if (strstr(frame->headers[i].value, SECRET)) broken(u->w, "a trace shows the passcode");
+    for (i = 0; i < frame->body_len; i++) u->w->traced += (unsigned char)frame->body[i];
+}
+
 /* ==== life ==== */
 
 static int before_connect(stws *client, stws_attempt *attempt, void *user) {
@@ -165,6 +177,10 @@ static void user_make(struct user *u) {
     u->next_other = u->threaded ? w->now_us : NEVER;
     u->wake_fd = -1;
     o->single_thread = !u->threaded;
+    if (chance(w, 300)) o->stable_id = "stable-id";
+    if (chance(w, 200)) o->on_trace = on_trace;
+    o->login = "user";
+    o->passcode = SECRET;
     o->on_event = on_event;
     o->on_message = on_message;
     o->queue = u->queue;

@@ -44,7 +44,10 @@ static int sim_time(struct timespec *now);
 #define NEVER 9223372036854775807LL
 
 enum { USERS = 3, BROKERS = 3, STORES = 2, PLACES = 4, QUEUES = 3, CONN_SUBS = 48, USER_SUBS = 12 };
+enum { TRANSACTION_ACKS = 8, DEDUP = 65536 /* more than a story has SENDs */ };
 enum { GRIPS = 24, LINES = 90, NET_FD = 100000 /* descriptors from here on are connections */ };
+
+#define SECRET "hush-hush"
 
 /* Where messages go: the queues first, then a topic. */
 static const char *const place_name[PLACES] = {"/queue/a", "/queue/b:c\\d", "/queue/a.long",
@@ -54,13 +57,16 @@ static const char *const place_name[PLACES] = {"/queue/a", "/queue/b:c\\d", "/qu
 struct parcel {
     int user, incarnation, place, kind;
     size_t size;
-    int call;       /* number of the call that sent it; 0: refused */
-    int wanted;     /* the call took it */
-    int told;       /* it asked for a receipt */
-    int transacted; /* number of the transaction that it is part of; 0: none */
-    int waited;     /* its call waited for room, and others may have come before */
-    int sent_conn;  /* connection that stood when it was sent; 0: none */
-    int written;    /* how often; last on that connection, at that time */
+    int call;           /* number of the call that sent it; 0: refused */
+    int wanted;         /* the call took it */
+    int told;           /* it asked for a receipt */
+    int transacted;     /* number of the transaction that it is part of; 0: none */
+    int requests;       /* by stws_request: its reply is all that confirms it */
+    int waited;         /* its call waited for room, and others may have come before */
+    int stored;         /* the stores that have had it, as bits */
+    char stable_id[64]; /* options.stable_id's header, as it was first written */
+    int sent_conn;      /* connection that stood when it was sent; 0: none */
+    int written;        /* how often; last on that connection, at that time */
     int written_conn;
     long long written_at;
     int accepted;  /* how often by a broker */
@@ -80,6 +86,7 @@ struct shelf {
 };
 struct store {
     struct shelf shelves[PLACES];
+    stws_dedup *seen; /* the stable ids of what came */
 };
 
 struct broker {
@@ -161,6 +168,7 @@ struct conn {
     long long owed_at;
     char transaction[16];
     int *transaction_uids, transaction_count, transaction_cap;
+    int transaction_acks[TRANSACTION_ACKS], ack_count; /* deliveries; of a NACK ~ of the number */
     int last_uid[PLACES]; /* of what the broker took on this connection */
 };
 
@@ -220,7 +228,7 @@ struct user {
     int asked, stopped;    /* asked: 1 stws_disconnect, 2 stws_stop; late_end: after the end */
     int late_end, hurried; /* hurried: stws_reconnect_now was called since the last attempt */
     int taken;             /* sends that the client took */
-    int in_transaction, transactions;
+    int in_transaction, transactions, acks_in; /* acks_in: ACKs in this transaction */
     char transaction[16];
     struct user_sub *subs; /* all that there ever were */
     int sub_count, sub_cap;
@@ -249,6 +257,7 @@ struct world {
     int thread;      /* who is calling: 1 and more drive the users' clients, 100 is another */
     int interrupted; /* another thread has come between, or must not */
     int other_waits; /* another thread is in a call that may wait */
+    unsigned traced; /* of what traces show */
     int signals;     /* of driving threads that something has moved */
     int may_wait;    /* and is the one that is calling just now */
     const pthread_mutex_t *held[2]; /* locks that are taken */
