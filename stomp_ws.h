@@ -6726,6 +6726,17 @@ static void stws_p_post_outbox(stws *c, long long now) {
         stws_p_record_mark_sent(&c->s, r);
     }
 }
+
+/* A session is about to be left, and its ACKs that wait mean nothing in another one: they go before all else that
+   waits, as their messages came by subscriptions that were sent. Under the lock. */
+static void stws_p_post_acks(stws *c) {
+    stws_p_record *r = stws_p_record_next(&c->s.outbox, NULL);
+    for (; r; r = stws_p_record_next(&c->s.outbox, r)) {
+        if (r->epoch != c->s.epoch || r->sent || r->done || r->tied) continue;
+        if (stws_p_post_growing(c, &r->frame) != STWS_OK) return;
+        stws_p_record_settled(&c->s, r, 1);
+    }
+}
 static void stws_p_post_heartbeat(stws *c) {
     long long idle = c->now - c->s.last_out_us;
     if (!c->s.heartbeat_out_us || idle < c->s.heartbeat_out_us / 2 || stws_p_pending(&c->s.out)) return;
@@ -7344,6 +7355,7 @@ static void stws_p_renew(stws *c) {
 static int stws_p_turn_renewing(stws *c) {
     int waits;
     stws_p_lock(c);
+    stws_p_post_acks(c);
     waits = stws_p_pending(&c->s.out) && !c->write_error && c->now < c->renew_by_us;
     stws_p_unlock(c);
     if (STWS_P_LOAD(&c->asked) || c->state != STWS_CONNECTED) c->renewing = 0;
@@ -7429,6 +7441,7 @@ static int stws_p_obey_stop(stws *c) {
     if (c->state == STWS_CONNECTED) {
         stws_p_turn_output(c);
         stws_p_lock(c);
+        stws_p_post_acks(c);
         stws_p_compose(&c->s, &frame, STWS_COMMAND_DISCONNECT);
         stws_p_post(&c->s, &frame, &need);
         STWS_P_STORE(&c->state, STWS_CLOSING); /* nothing follows it */

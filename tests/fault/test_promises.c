@@ -348,6 +348,43 @@ static void test_leaving_a_session_loses_nothing(void) {
     }
 }
 
+static int not_the_second(stws *client, stws_subscribing *asked, void *user) {
+    (void)client, (void)user;
+    return asked->handle == 2 ? 60000 : 0;
+}
+
+/* An ACK that waits behind a subscription which may not go yet is written before the session is left. */
+static void test_an_ack_that_waits_goes_before_the_end(void) {
+    int stops;
+    for (stops = 0; stops < 2; stops++) {
+        stws_subscription s = ack_on_return();
+        struct peer p;
+        stws_options o;
+        peer_init(&p);
+        o = peer_options(&p);
+        o.before_subscribe = not_the_second;
+        peer_start(&p, &o);
+        CHECK_INT(1, stws_subscribe(p.client, "/queue/a", &s));
+        CHECK_INT(2, stws_subscribe(p.client, "/queue/b", &s));
+        CHECK(peer_connect(&p));
+        peer_message(&p, "sub-1", "1", "/queue/a", "job");
+        peer_turn(&p);
+        peer_turn(&p);
+        CHECK_INT(0, peer_count(&p, "ACK"));
+        CHECK_INT(0, stws_send_text(p.client, "/queue/a", "later"));
+        if (stops)
+            stws_stop(p.client);
+        else
+            CHECK_INT(0, stws_reconnect_now(p.client));
+        peer_turn(&p);
+        CHECK_INT(1, peer_count(&p, "ACK"));
+        CHECK_INT(0, peer_count(&p, "SEND"));
+        CHECK_HAS(stops ? "SUBSCRIBE ACK DISCONNECT CLOSE" : "SUBSCRIBE ACK CLOSE",
+                  bytes_text(&p.order));
+        peer_free(&p);
+    }
+}
+
 /* A transaction that was never committed keeps nobody: the end is one. */
 static void test_disconnect_with_an_open_transaction(void) {
     stws_outgoing m = {"/queue/a", "x", 1, NULL, "tx", NULL, 0, 0};
@@ -605,6 +642,7 @@ int main(void) {
     RUN(test_a_request_keeps_other_messages);
     RUN(test_a_receipt_in_a_transaction_that_goes_again); /* [G6] */
     RUN(test_leaving_a_session_loses_nothing);            /* [E7] */
+    RUN(test_an_ack_that_waits_goes_before_the_end);
     RUN(test_disconnect_with_an_open_transaction);
     RUN(test_a_popped_message_outlives_its_client);
     RUN(test_leaving_a_session_ends);
