@@ -7632,7 +7632,7 @@ static void stws_p_wait(stws *c, int limit_ms) {
 /* stws_next for a thread that has the client. One that flushes is also called back when another wants to drive. */
 static int stws_p_next(stws *c, stws_event *e, int timeout_ms) {
     long long until;
-    int turns = 0, result, left, owed;
+    int turns = 0, result, left, moved;
     stws_p_event(e, STWS_EVENT_NONE);
     until = timeout_ms > 0 ? stws_p_in(c, timeout_ms) : STWS_P_NEVER;
     stws_p_end_wait(c);
@@ -7640,18 +7640,18 @@ static int stws_p_next(stws *c, stws_event *e, int timeout_ms) {
     if (timeout_ms == 0) c->drained = 0;
     for (;;) {
         result = stws_p_pull(c, e);
-        if (result != 0 || c->yield) return result;
-        owed = c->owes_turn;
-        if (stws_p_turn(c) || owed) {
-            if (timeout_ms ? until == STWS_P_NEVER || c->now < until : ++turns < STWS_P_TURNS) continue;
-            c->more = timeout_ms == 0;
-        }
+        if (result != 0 || c->yield) break;
+        moved = c->owes_turn;
+        moved |= stws_p_turn(c);
+        if (moved && (timeout_ms ? until == STWS_P_NEVER || c->now < until : ++turns < STWS_P_TURNS)) continue;
         result = stws_p_pull(c, e);
         left = timeout_ms ? stws_p_until(c, until) : 0;
-        if (c->owes_turn && left == 0) c->more = 1;
-        if (result != 0 || left == 0 || c->yield || stws_p_gives_way(c)) return result;
+        c->more = (moved && timeout_ms == 0) || (c->owes_turn && left == 0);
+        if (result != 0 || left == 0 || c->yield || stws_p_gives_way(c)) break;
         if (!c->owes_turn) stws_p_wait(c, left);
     }
+    if (result > 0) c->more = 1; /* behind an event there may be another, or what it lets go out */
+    return result;
 }
 
 /* Hand an event to the callbacks. */

@@ -544,6 +544,28 @@ static void test_a_message_without_subscription(void) {
     check_by_destination("CONNECTED\nversion:1.1\n\n", 0, 0);
 }
 
+/* Behind an event there may be more to do, here the DISCONNECT that waited for CONNECTED. */
+static void test_deadline_after_an_event(void) {
+    struct peer p;
+    stws_event e;
+    begin(&p, 0, 0);
+    p.automatic = AUTO_ALL & ~AUTO_LOGIN;
+    peer_turn(&p);
+    CHECK_INT(STWS_LOGGING_IN, stws_state(p.client));
+    CHECK_INT(0, stws_disconnect(p.client, 5000));
+    CHECK_INT(0, stws_next(p.client, &e, 0));
+    CHECK(stws_deadline(p.client) > 0);
+    peer_stomp(&p, p.connected);
+    CHECK_INT(1, stws_next(p.client, &e, 0));
+    CHECK_INT(STWS_EVENT_CONNECTED, e.type);
+    CHECK_INT(0, (int)stws_deadline(p.client));
+    peer_turn(&p);
+    CHECK_INT(1, peer_count(&p, "DISCONNECT"));
+    peer_advance(&p, 1000);
+    CHECK_INT(STWS_CLOSED, p.ended);
+    peer_free(&p);
+}
+
 /* The own loop: what a flush has read is looked at in the next turn, without any descriptor. */
 static void test_deadline_after_a_flush(void) {
     struct peer p;
@@ -650,6 +672,7 @@ int main(void) {
     RUN(test_no_randomness_in_a_session);
     RUN(test_a_body_of_null);
     RUN(test_a_message_without_subscription);
+    RUN(test_deadline_after_an_event);
     RUN(test_deadline_after_a_flush);
     RUN(test_every_end_is_told);
     RUN(test_receipts_in_any_order);
