@@ -8468,7 +8468,7 @@ static int stws_p_flush_here(stws *c, long long until, unsigned losses) {
         if (left == 0 && limit != until)
             stws_p_say(c, STWS_ERR_TIMEOUT, "Spring's simple broker gives no receipts: do without option confirm");
         if (left == 0 && rounds++) return STWS_ERR_TIMEOUT; /* after one round at least */
-        if (stws_p_gives_way(c) || (c->has_kept && !stws_p_usually_drives(c))) return STWS_P_AGAIN;
+        if (!c->calling && (stws_p_gives_way(c) || (c->has_kept && !stws_p_usually_drives(c)))) return STWS_P_AGAIN;
         c->flushing = 1;
         if (c->state == STWS_CONNECTED && !unconfirmed && !c->write_error) result = stws_p_push_output(c, left);
         else if (c->calling) result = c->write_error ? c->write_error : STWS_P_CAST(int, STWS_ERR_STATE);

@@ -176,6 +176,49 @@ static void check_refused(stws *client, int result) {
     CHECK_HAS("another thread drives", stws_error_text(client));
 }
 
+/* A thread flushes, which calls back; another comes to drive. In that callback a flush ends at once, and
+   with one of the results that there are. */
+struct flush_in_hook {
+    pthread_t other;
+    int begun, result;
+};
+
+static void *drive_once(void *client) {
+    stws_step((stws *)client);
+    return NULL;
+}
+
+static int flush_in_before_connect(stws *client, stws_attempt *attempt, void *user) {
+    struct flush_in_hook *f = (struct flush_in_hook *)user;
+    long long until = now_ms() + 200; /* by then the other one waits */
+    (void)attempt;
+    if (f->begun++) return 0;
+    f->other = start_thread(drive_once, client);
+    while (now_ms() < until) sched_yield();
+    f->result = stws_flush(client, 0);
+    return 0;
+}
+
+static void test_flush_in_a_callback_of_a_flush(void) {
+    struct flush_in_hook f = {0};
+    struct loopback server;
+    stws_options o;
+    stws *client;
+    loopback_start(&server, 0, 0);
+    o = options_for(&server);
+    o.before_connect = flush_in_before_connect;
+    o.user = &f;
+    client = stws_create(&o);
+    CHECK_INT(0, join_thread(start_thread(flush_twice, client)));
+    CHECK_INT(0, join_thread(f.other));
+    CHECK_STR("STWS_ERR_STATE", stws_result_name(f.result));
+    stws_stop(client);
+    CHECK_INT(0, stws_run(client));
+    stws_destroy(client);
+    loopback_stop(&server);
+    CHECK_INT(20, server.sends);
+}
+
 static void test_two_threads_may_not_drive(void) {
     struct loopback server;
     stws_options o;
@@ -414,6 +457,7 @@ int main(void) {
     RUN(test_flush_leaves_what_wakes_a_loop);
     RUN(test_flush_while_nobody_drives);
     RUN(test_flush_in_the_first_callback);
+    RUN(test_flush_in_a_callback_of_a_flush);
     RUN(test_two_threads_may_not_drive);
     RUN(test_a_callback_may_not_drive);
     RUN(test_start_then_connect);
