@@ -510,9 +510,9 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
    stws_event       type (STWS_EVENT_NONE: none), and with it:
        CONNECTED     message: the CONNECTED frame
        MESSAGE       message
-       RECEIPT       receipt: the number that the sending call returned (0: nobody's); result: STWS_OK, STWS_ERR_BROKER,
-                     STWS_ERR_TIMEOUT, STWS_ERR_LOST, or what kept the frame from being sent; handle: of the
-                     subscription that it confirms, or 0
+       RECEIPT       receipt: the number that the sending call returned (0: nobody's); handle: of the subscription that
+                     it confirms, whose number no call returned, or 0; result: STWS_OK, STWS_ERR_BROKER,
+                     STWS_ERR_TIMEOUT, STWS_ERR_LOST, or what kept the frame from being sent
        ERROR         message: the ERROR frame; result and text: the error and its sentence
        DISCONNECTED  result and text: why; retry_ms: when the next attempt comes; -1: never, the client has ended, with
                      STWS_CLOSED where the program asked for that
@@ -674,11 +674,12 @@ typedef struct stws_allocator {
        STWS_CLOSED. Threads: any, callbacks, signal handlers. Does not allocate or block.
    stws_disconnect(client, timeout_ms)
        End gracefully: send what waits, DISCONNECT with a receipt, wait for it, close 1000, all within timeout_ms (-1:
-       close_timeout_ms). It only asks: drive on until the end. Messages still come and can be acknowledged, and the
-       message in hand is acknowledged first, if the library is to do that. Where the connection breaks, the client
-       connects again and goes on; what it cannot send, or what is not confirmed in time, makes the end STWS_ERR_LOST,
-       with a sentence. STWS_OK, or STWS_ERR_MEMORY of NULL. Threads: any. Does not allocate or block. STOMP 1.2,
-       "DISCONNECT".
+       close_timeout_ms). It only asks: drive on until the end. The message in hand is acknowledged first, if the
+       library is to do that. DISCONNECT goes when nothing waits to be sent any more. Messages that come after it are
+       handed over; they cannot be acknowledged (STWS_ERR_STALE), and the server gives them to somebody again. Where
+       the connection breaks, the client connects again and goes on; what it cannot send, or what is not confirmed in
+       time, makes the end STWS_ERR_LOST, with a sentence. STWS_OK, or STWS_ERR_MEMORY of NULL. Threads: any. Does not
+       allocate or block. STOMP 1.2, "DISCONNECT".
    stws_close(client, timeout_ms)
        stws_disconnect with that timeout_ms, and drive until the end: 0 when nothing was lost, STWS_ERR_LOST, or the
        error that the client has ended with; STWS_ERR_STATE in a callback. While another thread drives, or
@@ -828,14 +829,16 @@ STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
        empty. With STWS_FULL_BLOCK it also waits for one of max_receipts. STOMP 1.2, "SEND".
    stws_ack(client, message), stws_nack(client, message), stws_ack_in(client, message, transaction), stws_nack_in(...)
        As the version says it: id, or message-id and subscription. STWS_ERR_STALE when the message came in an earlier
-       session: nothing is sent. STWS_ERR_FRAME_BUILD for NACK in STOMP 1.0. STOMP 1.2, "ACK", "NACK".
+       session, or when DISCONNECT has been sent: nothing is sent, and the server gives the message to somebody again.
+       STWS_ERR_FRAME_BUILD for NACK in STOMP 1.0. STOMP 1.2, "ACK", "NACK".
    stws_begin(client, transaction), stws_commit(...), stws_abort(...)
        A transaction of that name, for stws_outgoing.transaction and stws_ack_in: 0, or STWS_ERR_STALE after an ACK of
        another session. STOMP 1.2, "BEGIN", "COMMIT", "ABORT".
    stws_request(client, message, reply, timeout_ms)
        Send with a reply-to and a correlation-id of its own, and wait for the answer: 0 and *reply, to be freed with
-       stws_message_free; STWS_ERR_TIMEOUT after timeout_ms, STWS_ERR_BROKER, or an error. Drives, calling
-       back; events without a callback are kept for stws_next, as stws_flush does. */
+       stws_message_free; STWS_ERR_TIMEOUT after timeout_ms, STWS_ERR_BROKER, or an error. The reply is its only
+       confirmation: also with confirm the message asks for no receipt, and once sent it is not sent again. Drives,
+       calling back; events without a callback are kept for stws_next, as stws_flush does. */
 enum { STWS_AS_TEXT = 2 };
 enum { STWS_ACK_BY_CALL = 0, STWS_ACK_ON_HANDOVER = 1, STWS_ACK_ON_RETURN = 2 };
 typedef struct stws_subscription {
@@ -5019,6 +5022,7 @@ typedef struct stws_p_waiter {
 typedef struct stws_p_queued {
     size_t size;
     int given_back, answered;
+    int settling; /* a thread that gives it back is acknowledging it */
     stws_message *message;
 } stws_p_queued;
 
@@ -5091,7 +5095,7 @@ static int stws_p_queue_push(stws_queue *q, const stws_message *m, stws_p_waiter
     STWS_P_LOCK(q);
     if (!q->closed) entry = STWS_P_CAST(stws_p_queued *, stws_p_ring_put(&q->ring, size));
     if (entry) {
-        entry->given_back = entry->answered = 0;
+        entry->given_back = entry->answered = entry->settling = 0;
         entry->message = stws_p_message_write(STWS_P_POINTER(char *, entry) + head, m);
         entry->message->answered = &entry->answered;
         STWS_P_WITH_THREADS(if (q->ring.untaken == 1) pthread_cond_signal(&q->filled);)
@@ -5103,11 +5107,24 @@ static int stws_p_queue_push(stws_queue *q, const stws_message *m, stws_p_waiter
     STWS_P_UNLOCK(q);
     return entry != NULL;
 }
-/* A client goes: nobody waits for room any more, and nobody acknowledges its messages. */
+#ifndef STOMP_WS_NO_THREADS
+/* Is a thread acknowledging a message of this client? Under the lock. */
+static int stws_p_queue_settles(stws_queue *q, const stws *client) {
+    size_t place = q->ring.head, i;
+    int settles = 0;
+    for (i = 0; i < q->ring.count; i++, place = stws_p_ring_after(&q->ring, place))
+        settles |= stws_p_queued_at(q, place)->settling && stws_p_queued_at(q, place)->message->client == client;
+    return settles;
+}
+#endif
+
+/* A client goes: nobody waits for room any more, and nobody acknowledges its messages. Whoever is just doing that ends
+   first. */
 static void stws_p_queue_forget(stws_queue *q, const stws *client, stws_p_waiter *waiter) {
     stws_p_waiter **at;
     size_t place, i;
     STWS_P_LOCK(q);
+    STWS_P_WITH_THREADS(while (stws_p_queue_settles(q, client)) stws_p_cond_wait(&q->filled, q->mutex, -1);)
     for (at = &q->waiters; *at && *at != waiter;) at = &(*at)->next;
     if (*at) *at = waiter->next;
     STWS_P_STORE(&waiter->listed, 0);
@@ -5143,11 +5160,9 @@ static void stws_p_poke(int fd) {
     errno = saved;
 }
 /* A message comes back: its place is free once all before it are, and clients that wait for room may ask again. */
-static void stws_p_queue_give_back(stws_queue *q, const stws_message *m) {
+static void stws_p_queue_give_back(stws_queue *q, stws_p_queued *entry) {
     stws_p_ring *r = &q->ring;
-    size_t at = r->head, i;
-    for (i = 0; i < r->count - r->untaken; i++, at = stws_p_ring_after(r, at))
-        if (stws_p_queued_at(q, at)->message == m) stws_p_queued_at(q, at)->given_back = 1;
+    if (entry) entry->given_back = 1;
     while (r->count > r->untaken && stws_p_queued_at(q, r->head)->given_back) stws_p_ring_drop(r);
     while (q->waiters) {
         stws_p_waiter *waiter = q->waiters;
@@ -5176,13 +5191,41 @@ static int stws_p_acknowledge_on(const stws_message *m, int when) {
     return !(m->ack_on & when) || STWS_P_LOAD(m->answered) || stws_ack(m->client, m) != STWS_ERR_FULL;
 }
 static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms);
+
+/* The entry of a message that was popped; NULL when it is none of this queue's. Under the lock. */
+static stws_p_queued *stws_p_queued_of(stws_queue *q, const stws_message *m) {
+    const stws_p_ring *r = &q->ring;
+    size_t at = r->head, i;
+    for (i = 0; i < r->count - r->untaken; i++, at = stws_p_ring_after(r, at))
+        if (stws_p_queued_at(q, at)->message == m) return stws_p_queued_at(q, at);
+    return NULL;
+}
+
+/* Give a message back, and acknowledge it first if the library owes that. 0: there is no room for its ACK. The lock is
+   let go of meanwhile. */
+static int stws_p_queue_settle(stws_queue *q, const stws_message *m, int timeout_ms) {
+    stws_p_queued *entry = stws_p_queued_of(q, m);
+    int settled = 1;
+    if (entry && STWS_P_LOAD(&m->client) && (m->ack_on & STWS_ACK_ON_RETURN) && !STWS_P_LOAD(&entry->answered)) {
+        entry->settling = 1;
+        STWS_P_UNLOCK(q);
+        settled = stws_p_acknowledge_waiting(m, timeout_ms);
+        STWS_P_LOCK(q);
+        entry->settling = 0;
+        STWS_P_WITH_THREADS(pthread_cond_broadcast(&q->filled);) /* for a client that goes */
+    }
+    if (settled) stws_p_queue_give_back(q, entry);
+    return settled;
+}
 STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int timeout_ms) {
     int result = 0;
     if (!q) return STWS_ERR_MEMORY;
     if (!message) return STWS_ERR_USAGE;
-    if (*message && !stws_p_acknowledge_waiting(*message, timeout_ms)) return 0;
     STWS_P_LOCK(q);
-    if (*message) stws_p_queue_give_back(q, *message);
+    if (*message && !stws_p_queue_settle(q, *message, timeout_ms)) {
+        STWS_P_UNLOCK(q);
+        return 0;
+    }
     *message = NULL;
     stws_p_queue_await(q, timeout_ms);
     if (q->ring.untaken) {
@@ -5240,6 +5283,7 @@ struct stws {
     unsigned char keeping;             /* a call that is not stws_next drives: it gives no kept event */
     unsigned char has_kept;            /* `kept` is for stws_next, after those in `kept_first` */
     unsigned char feeds;               /* it counts among those that feed options.queue */
+    unsigned char going;               /* it is being destroyed; under the lock */
     unsigned char renewing;            /* a good session is to be left once its output is written */
     unsigned char ends_in_hand;        /* the subscription of the message in hand was unsubscribed; under the lock */
     unsigned char flushing, above_high; /* stws_flush waits for receipts; OUTBOX_HIGH was told, OUTBOX_LOW not yet */
@@ -5399,20 +5443,34 @@ STWS_P_APART static int stws_p_take_later(stws *c) {
     return STWS_OK;
 }
 
-/* Every driving call begins so, and ends with stws_p_let_others_drive. STWS_OK, or an error with its sentence. */
+/* Take the client to drive it, or to look at it; stws_p_let_others_drive lets go of it. STWS_OK, or an error with its
+   sentence. */
 static int stws_p_take(stws *c) {
-    int result = STWS_OK;
     if (!c || c->broken) return stws_p_unusable(c);
-    if (c->threads ? !stws_p_try_take(c, STWS_P_DRIVER) : c->calling) result = stws_p_take_later(c);
-    if (result == STWS_OK && c->threads) STWS_P_STORE(&c->last_driver, stws_p_me());
+    if (c->threads ? !stws_p_try_take(c, STWS_P_DRIVER) : c->calling) return stws_p_take_later(c);
+    return STWS_OK;
+}
+
+/* This thread has the client, and drives it from now on: its event of before ends, and its wait. */
+static void stws_p_begin_driving(stws *c) {
+    if (c->threads) STWS_P_STORE(&c->last_driver, stws_p_me());
+    STWS_P_STORE(&c->lent, STWS_P_NOTHING);
+}
+static int stws_p_take_back(stws *c) {
+    int result = stws_p_take(c);
+    if (result == STWS_OK) stws_p_begin_driving(c);
     return result;
 }
 
-/* The same for a call that ends what the thread that drives has had before: the event, and the wait. */
-static int stws_p_take_back(stws *c) {
-    int result = stws_p_take(c);
-    if (result == STWS_OK) STWS_P_STORE(&c->lent, STWS_P_NOTHING);
-    return result;
+/* Was it another thread that drove last? */
+static int stws_p_another_drove(const stws *c) {
+    uintptr_t last = STWS_P_LOAD(&c->last_driver);
+    return c->threads && last && last != stws_p_me();
+}
+
+/* Does another thread look at an event that stws_next gave it? Its views must stay. For who has the client. */
+static int stws_p_lent_to_others(const stws *c) {
+    return (STWS_P_LOAD(&c->lent) & STWS_P_EVENT) && stws_p_another_drove(c);
 }
 
 /* ---- error sentences ---- */
@@ -5425,9 +5483,11 @@ static void stws_p_say(stws *c, int error, const char *format, ...) __attribute_
    changes the direction of the text or cannot be seen, and for bytes that are not UTF-8. */
 static void stws_p_make_harmless(char *text) {
     static const uint32_t harmful[][2] = {/* the bytes of a character as one number, which keeps their order */
-        {0, 0x1F}, {0x7F, 0x7F}, {0xC280, 0xC29F}, {0xC2AD, 0xC2AD}, {0xD89C, 0xD89C}, {0xE1A08E, 0xE1A08E},
-        {0xE2808B, 0xE2808F}, {0xE280A8, 0xE280AE}, {0xE281A0, 0xE281AF}, {0xEFBBBF, 0xEFBBBF}, {0xEFBFB9, 0xEFBFBB},
-        {0xF3A08080, 0xF3A081BF}, {0, UINT32_MAX}};
+        {0, 0x1F}, {0x7F, 0x7F}, {0xC280, 0xC29F}, {0xC2AD, 0xC2AD}, {0xCD8F, 0xCD8F}, {0xD89C, 0xD89C},
+        {0xE1859F, 0xE185A0}, {0xE19EB4, 0xE19EB5}, {0xE1A08B, 0xE1A08F}, {0xE2808B, 0xE2808F}, {0xE280A8, 0xE280AE},
+        {0xE281A0, 0xE281AF}, {0xE385A4, 0xE385A4}, {0xEFB880, 0xEFB88F}, {0xEFBBBF, 0xEFBBBF}, {0xEFBEA0, 0xEFBEA0},
+        {0xEFBFB0, 0xEFBFBB}, {0xF09BB2A0, 0xF09BB2A3}, {0xF09D85B3, 0xF09D85BA}, {0xF3A08080, 0xF3A0BFBF},
+        {0, UINT32_MAX}};
     const char *from;
     size_t len;
     for (from = text; *from; from += len ? len : 1) {
@@ -5959,7 +6019,13 @@ STOMP_WS_API void stws_destroy(stws *c) {
     int has_heap, mine = c && c->pid == STWS_P_CAST(long, getpid()); /* a child must not wait for its parent's locks */
     if (!c || (!c->broken && !stws_p_may_destroy(c))) return;
     if (!c->broken) {
-        if (c->o.queue && mine) stws_p_queue_forget(c->o.queue, c, &c->waiter);
+        if (c->o.queue && mine) {
+            stws_p_lock(c);
+            c->going = 1;
+            stws_p_signal(c);
+            stws_p_unlock(c);
+            stws_p_queue_forget(c->o.queue, c, &c->waiter);
+        }
         if (mine) stws_p_feed_no_more(c);
         stws_p_close_transport(c);
         stws_p_close_wake(c);
@@ -6341,6 +6407,8 @@ static int stws_p_lost(stws *c, int final) {
     stws_p_lock(c);
     left = said ? unconfirmed : c->s.outbox.count;
     stws_p_unlock(c);
+    if (again && lost_output)
+        stws_p_say_before(c, STWS_ERR_LOST, "output is lost, as the server did not take it in close_timeout_ms: ");
     c->retry_ms = -1;
     c->event_due = 1;
     gave_up = c->o.reconnect_attempts > 0 && c->failures > c->o.reconnect_attempts && !again;
@@ -7164,6 +7232,11 @@ static long long stws_p_retry_left(const stws *c) {
     return left > 0 ? left : 0;
 }
 
+/* Are there receipts to tell? A call that keeps events for stws_next leaves them in their table. */
+static int stws_p_receipts_due(const stws *c) {
+    return (!c->keeping || c->o.on_event) && STWS_P_LOAD(&c->s.receipts_done) != 0;
+}
+
 /* An event that no frame brings: a receipt that has ended, the end of a connection, a mark of the outbox. */
 static int stws_p_pull_other(stws *c, stws_event *e) {
     stws_p_receipt receipt = {0, 0, 0, 0, 0, 0, 0};
@@ -7172,7 +7245,7 @@ static int stws_p_pull_other(stws *c, stws_event *e) {
         c->refused = 0;
         stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 1);
     }
-    if (STWS_P_LOAD(&c->s.receipts_done)) {
+    if (stws_p_receipts_due(c)) {
         stws_p_lock(c);
         taken = stws_p_take_receipt(&c->s, &receipt);
         stws_p_signal(c); /* who waits for a place in the table */
@@ -7190,7 +7263,7 @@ static int stws_p_pull_other(stws *c, stws_event *e) {
         e->text = c->error == STWS_CLOSED ? "the program ended the client" : c->text;
         e->retry_ms = c->retry_ms > 0 ? stws_p_retry_left(c) : c->retry_ms;
         taken = 1;
-    } else if (stws_p_cross_mark(c)) {
+    } else if (c->state != STWS_ENDED && stws_p_cross_mark(c)) {
         stws_p_event(e, c->above_high ? STWS_EVENT_OUTBOX_HIGH : STWS_EVENT_OUTBOX_LOW);
         taken = 1;
     }
@@ -7217,9 +7290,11 @@ static int stws_p_pull_kept(stws *c, stws_event *e) {
 /* The next event: 1; 0 when the network has to bring something first; negative: the client has ended. */
 static int stws_p_pull_event(stws *c, stws_event *e) {
     if ((c->kept_first || c->has_kept) && !c->keeping) return stws_p_pull_kept(c, e);
-    if ((c->refused | c->event_due | STWS_P_LOAD(&c->s.receipts_done)) && stws_p_pull_other(c, e)) return 1;
+    if ((c->refused | c->event_due | stws_p_receipts_due(c)) && stws_p_pull_other(c, e)) return 1;
     if (stws_p_pull_frames(c, e) || stws_p_pull_other(c, e)) return 1;
-    return c->state == STWS_ENDED ? c->final : 0;
+    if (c->state != STWS_ENDED) return 0;
+    if (stws_p_refusal.client == c) stws_p_refusal.client = NULL; /* why it has ended is what counts now */
+    return c->final;
 }
 static int stws_p_pull(stws *c, stws_event *e) {
     int result = stws_p_pull_event(c, e);
@@ -7362,6 +7437,11 @@ static int stws_p_turn_renewing(stws *c) {
     return c->renewing && !waits ? stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 0) : 0;
 }
 
+/* May age end the session? Not when it is ending already: by the program, after an ERROR, or for another new one. */
+static int stws_p_may_renew(const stws *c) {
+    return !STWS_P_LOAD(&c->asked) && !c->renewing && c->error_close_us == STWS_P_NEVER;
+}
+
 /* What time alone brings about, once the socket has been read empty: 1 when it changed the state. */
 static int stws_p_turn_timers(stws *c) {
     int state = c->state;
@@ -7372,7 +7452,7 @@ static int stws_p_turn_timers(stws *c) {
     }
     if (c->error_close_us != STWS_P_NEVER && c->now >= c->error_close_us)
         return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 0);
-    if (c->renew_us != STWS_P_NEVER && c->now >= c->renew_us && !STWS_P_LOAD(&c->asked) && !c->renewing) {
+    if (stws_p_may_renew(c) && c->renew_us != STWS_P_NEVER && c->now >= c->renew_us) {
         stws_p_say(c, STWS_OK, "the session is over max_session_ms (%d) old: a new one is made", c->o.max_session_ms);
         stws_p_renew(c);
         return 1;
@@ -7401,7 +7481,7 @@ static int stws_p_has_unparsed(const stws *c) {
 static long long stws_p_due(stws *c) {
     const stws_p_session *s = &c->s;
     long long first = c->deadline_us;
-    if (STWS_P_LOAD(&c->stop) || STWS_P_LOAD(&s->receipts_done)) return 0;
+    if (STWS_P_LOAD(&c->stop) || stws_p_receipts_due(c)) return 0;
     if (stws_p_gives_way(c) || c->event_due || c->refused) return 0;
     if (c->state == STWS_IDLE || c->state == STWS_RESOLVING || c->called || stws_p_crosses_mark(c)) return 0;
     if ((!c->keeping && (c->kept_first || c->has_kept)) || (c->ack_due && !c->held) || stws_p_has_unparsed(c)) return 0;
@@ -7425,7 +7505,7 @@ static long long stws_p_due(stws *c) {
     if (s->receipts_waiting) stws_p_sooner(&first, stws_p_receipt_deadline(s));
     if (c->stalled_us && c->o.write_timeout_ms) stws_p_sooner(&first, c->stalled_us + stws_p_ms(c->o.write_timeout_ms));
     stws_p_sooner(&first, c->error_close_us);
-    if (!STWS_P_LOAD(&c->asked) && !c->renewing) stws_p_sooner(&first, c->renew_us);
+    if (stws_p_may_renew(c)) stws_p_sooner(&first, c->renew_us);
     if (c->held != STWS_P_HELD_BY_QUEUE) return first;
     if (!STWS_P_LOAD(&c->waiter.listed)) return 0; /* there was room */
     if (c->waiter.fd < 0) stws_p_sooner(&first, c->now + 10 * STWS_P_US); /* nobody can wake us */
@@ -7708,7 +7788,10 @@ STOMP_WS_API int stws_step(stws *c) {
     return result;
 }
 /* A loop of the program's own is about to wait: a flush in another thread must wake it. */
-static void stws_p_note_loop(stws *c) { STWS_P_STORE(&c->lent, c->lent | STWS_P_LOOP); }
+static void stws_p_note_loop(stws *c) {
+    if (c->threads) STWS_P_STORE(&c->last_driver, stws_p_me());
+    STWS_P_STORE(&c->lent, c->lent | STWS_P_LOOP);
+}
 
 /* A flush may have read what was to wake that loop, and made its time old. */
 static void stws_p_wake_loop(stws *c) {
@@ -7873,17 +7956,36 @@ static int stws_p_connect_elsewhere(stws *c, long long until) {
     stws_p_unlock(c);
     return result;
 }
+
+/* The same as stws_p_take_back, for a thread that comes beside the one that usually drives: while that one looks at an
+   event, wait, and then, after `until`, return STWS_ERR_TIMEOUT. */
+static int stws_p_take_beside(stws *c, long long until) {
+    for (;;) {
+        int result = stws_p_take(c), in_time;
+        if (result != STWS_OK) return result;
+        if (!stws_p_lent_to_others(c)) break;
+        stws_p_let_others_drive(c);
+        stws_p_lock(c);
+        in_time = stws_p_until(c, until) != 0;
+        if (in_time) stws_p_await_driver(c, stws_p_in(c, STWS_P_BLIND_MS));
+        stws_p_unlock(c);
+        if (!in_time) return STWS_ERR_TIMEOUT;
+    }
+    stws_p_begin_driving(c);
+    return STWS_OK;
+}
 STOMP_WS_API int stws_connect(stws *c, int timeout_ms) {
     long long until;
     int result = stws_p_unusable(c);
     if (result) return result;
     until = stws_p_in(c, timeout_ms);
     do {
-        result = stws_p_take_back(c);
+        if (c->threads && !stws_p_drives(c) && STWS_P_LOAD(&c->state) == STWS_CONNECTED) return STWS_OK;
+        result = stws_p_take_beside(c, until);
         if (result == STWS_OK) {
             result = stws_p_connect(c, until);
             stws_p_let_others_drive(c);
-        } else if (!stws_p_drives(c)) {
+        } else if (result == STWS_ERR_STATE && !stws_p_drives(c)) {
             result = stws_p_connect_elsewhere(c, until);
         }
     } while (result == STWS_P_AGAIN);
@@ -7955,14 +8057,6 @@ STOMP_WS_API int stws_disconnect(stws *c, int timeout_ms) {
     return STWS_OK;
 }
 
-/* Another thread looks at an event that stws_next gave it: wait for its next driving call. */
-static void stws_p_await_lent(stws *c, long long until) {
-    stws_p_lock(c);
-    while ((STWS_P_LOAD(&c->lent) & STWS_P_EVENT) && !stws_p_usually_drives(c) && stws_p_until(c, until) != 0)
-        stws_p_await_driver(c, stws_p_in(c, STWS_P_BLIND_MS));
-    stws_p_unlock(c);
-}
-
 /* Another thread drives: wait for the end, or until it drives no more, which is STWS_P_AGAIN. */
 static int stws_p_end_elsewhere(stws *c) {
     int result = STWS_P_AGAIN;
@@ -7982,9 +8076,9 @@ STOMP_WS_API int stws_close(stws *c, int timeout_ms) {
     if (c->threads ? stws_p_drives(c) : c->calling)
         return stws_p_refuse(c, STWS_ERR_STATE, "a callback may not wait for the end: stws_disconnect asks for it");
     stws_disconnect(c, timeout_ms);
-    stws_p_await_lent(c, c->end_us);
     do {
-        result = stws_p_take_back(c);
+        result = stws_p_take_beside(c, c->end_us);
+        if (result == STWS_ERR_TIMEOUT) result = stws_p_take_back(c); /* that thread has had its time */
         if (result == STWS_OK) {
             do {
                 result = stws_p_next_aside(c, -1, &type);
@@ -8298,7 +8392,7 @@ static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms) {
     while (!ends && !stws_p_acknowledge_on(m, STWS_ACK_ON_RETURN)) {
         if (!until) until = timeout_ms < 0 ? STWS_P_NEVER : stws_p_in(c, timeout_ms);
         stws_p_lock(c);
-        ends = c->write_error != 0; /* of its session */
+        ends = c->write_error != 0 || c->going; /* of its session */
         goes_on = ends || (timeout_ms != 0 && !stws_p_usually_drives(c) && stws_p_await_driver(c, until));
         stws_p_unlock(c);
         if (!goes_on) return 0;
@@ -8468,7 +8562,7 @@ static int stws_p_flush_here(stws *c, long long until, unsigned losses) {
         if (left == 0 && limit != until)
             stws_p_say(c, STWS_ERR_TIMEOUT, "Spring's simple broker gives no receipts: do without option confirm");
         if (left == 0 && rounds++) return STWS_ERR_TIMEOUT; /* after one round at least */
-        if (!c->calling && (stws_p_gives_way(c) || (c->has_kept && !stws_p_usually_drives(c)))) return STWS_P_AGAIN;
+        if (!c->calling && (stws_p_gives_way(c) || (c->has_kept && stws_p_another_drove(c)))) return STWS_P_AGAIN;
         c->flushing = 1;
         if (c->state == STWS_CONNECTED && !unconfirmed && !c->write_error) result = stws_p_push_output(c, left);
         else if (c->calling) result = c->write_error ? c->write_error : STWS_P_CAST(int, STWS_ERR_STATE);
@@ -8487,12 +8581,14 @@ static int stws_p_flush_beside(stws *c, long long until) {
     losses = c->losses;
     stws_p_watch(c, 1);
     while (result == STWS_P_AGAIN) {
-        kept |= (STWS_P_LOAD(&c->lent) & STWS_P_EVENT) && !stws_p_usually_drives(c);
         if (!kept && !c->wanted && stws_p_try_take(c, STWS_P_FLUSHER)) {
             stws_p_unlock(c);
-            result = stws_p_flush_here(c, until, losses);
-            kept = c->has_kept && result == STWS_P_AGAIN;
-            stws_p_wake_loop(c);
+            kept = stws_p_lent_to_others(c);
+            if (!kept) {
+                result = stws_p_flush_here(c, until, losses);
+                kept = c->has_kept && result == STWS_P_AGAIN;
+                stws_p_wake_loop(c);
+            }
             stws_p_let_others_drive(c);
             stws_p_lock(c);
             continue;
@@ -8581,13 +8677,15 @@ static int stws_p_request(stws *c, const stws_outgoing *message, stws_message **
 }
 STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_message **reply, int timeout_ms) {
     int result = stws_p_unusable(c);
+    long long until;
     if (reply) *reply = NULL;
     if (result) return result;
     if (!reply || !message || !stws_p_outgoing_valid(message))
         return stws_p_refuse(c, STWS_ERR_USAGE, "stws_request: reply or message is NULL, or the message is not valid");
-    result = stws_p_take_back(c);
+    until = stws_p_in(c, timeout_ms);
+    result = stws_p_take_beside(c, until);
     if (result != STWS_OK) return result;
-    result = stws_p_request(c, message, reply, stws_p_in(c, timeout_ms));
+    result = stws_p_request(c, message, reply, until);
     stws_p_let_others_drive(c);
     return result;
 }

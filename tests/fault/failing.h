@@ -121,6 +121,7 @@ static const struct sure_site sure_sites[] = {
     {"stws_join", "pthread_join", 1, "it fails only where misused"},
     {"stws_p_sync_init", "pthread_mutex_destroy", 1, "only where misused"},
     {"stws_queue_create", "STOMP_WS_FREE", 1, "it returns nothing"},
+    {"stws_p_queue_settle", "pthread_cond_broadcast", 1, "only where misused"},
     {"stws_p_queue_feed", "pthread_cond_broadcast", 1, "only where misused"},
     {"stws_p_me", "pthread_self", 1, "it always succeeds"},
     {"stws_queue_destroy", "pthread_cond_destroy", 1, "only where misused"},

@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 TESTS = ("*.c", "*.h")
 
-MAX_CODE_LINES = 6700
+MAX_CODE_LINES = 6800
 MAX_COLUMNS = 120
 MAX_FUNCTION_LINES = 80
 MAX_MEDIAN_LINES = 12
@@ -126,7 +126,7 @@ def words_of_tests():
 # ---- the rules: each yields what breaks it ----
 
 def size(header):
-    """The implementation has at most 6,700 lines of code, not counting comments and blank lines; a
+    """The implementation has at most 6,800 lines of code, not counting comments and blank lines; a
     macro is one line."""
     lines = sum(1 for _, line in header.implementation() if line.strip() and line[-1] != "\\")
     if lines > MAX_CODE_LINES:
