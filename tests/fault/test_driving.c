@@ -176,6 +176,72 @@ static void check_refused(stws *client, int result) {
     CHECK_HAS("another thread drives", stws_error_text(client));
 }
 
+/* A thread that looks at an event of stws_next, which stays as it is until that thread comes again. */
+struct reader {
+    stws *client;
+    int looking, ended; /* atomic */
+};
+
+static void *look_at_messages(void *argument) {
+    struct reader *r = (struct reader *)argument;
+    int *wrong = (int *)calloc(1, sizeof *wrong), result;
+    long long until;
+    stws_event e;
+    char id[64];
+    if (!wrong) abort();
+    while ((result = stws_next(r->client, &e, -1)) > 0) {
+        if (e.type != STWS_EVENT_MESSAGE) continue;
+        snprintf(id, sizeof id, "%s", e.message->message_id);
+        __atomic_store_n(&r->looking, 1, __ATOMIC_SEQ_CST);
+        for (until = now_ms() + 60; now_ms() < until;) sched_yield();
+        *wrong += !e.message->message_id || strcmp(id, e.message->message_id) != 0;
+        result = stws_ack(r->client, e.message); /* stale when DISCONNECT has been sent */
+        *wrong += 10 * (result != STWS_OK && result != STWS_ERR_STALE);
+    }
+    *wrong += 100 * (result != STWS_CLOSED);
+    return wrong;
+}
+
+enum beside { BESIDE_CONNECT, BESIDE_FLUSH, BESIDE_REQUEST, BESIDE_CLOSE, BESIDES };
+
+static void check_beside_a_reader(enum beside what) {
+    stws_subscription each = {.ack = "client-individual"};
+    stws_outgoing question = {.destination = "/queue/b", .body = "?", .body_len = 1};
+    stws_message *reply = NULL;
+    struct reader r = {0};
+    struct loopback server;
+    stws_options o;
+    pthread_t thread;
+    int i, result = 0;
+    loopback_start(&server, 0, 0);
+    o = options_for(&server);
+    r.client = stws_create(&o);
+    CHECK(stws_subscribe(r.client, "/queue/a", &each) > 0);
+    for (i = 0; i < 3; i++) CHECK_INT(0, stws_send_text(r.client, "/queue/a", "x"));
+    thread = start_thread(look_at_messages, &r);
+    while (!__atomic_load_n(&r.looking, __ATOMIC_SEQ_CST)) sched_yield();
+    if (what == BESIDE_CONNECT) CHECK_INT(0, stws_connect(r.client, LONG_MS));
+    if (what == BESIDE_CONNECT || what == BESIDE_FLUSH) {
+        CHECK_INT(0, stws_send_text(r.client, "/queue/b", "y"));
+        CHECK_INT(0, stws_flush(r.client, LONG_MS));
+    }
+    if (what == BESIDE_REQUEST) {
+        result = stws_request(r.client, &question, &reply, 20);
+        CHECK(result == STWS_ERR_TIMEOUT || result == STWS_ERR_STATE);
+    }
+    CHECK_INT(0, stws_close(r.client, LONG_MS));
+    CHECK_INT(0, join_thread(thread));
+    stws_message_free(reply);
+    stws_destroy(r.client);
+    loopback_stop(&server);
+    CHECK_INT(0, server.odd);
+}
+
+static void test_beside_a_thread_that_looks_at_an_event(void) {
+    int what;
+    for (what = 0; what < BESIDES; what++) check_beside_a_reader((enum beside)what);
+}
+
 /* A thread flushes, which calls back; another comes to drive. In that callback a flush ends at once, and
    with one of the results that there are. */
 struct flush_in_hook {
@@ -457,6 +523,7 @@ int main(void) {
     RUN(test_flush_leaves_what_wakes_a_loop);
     RUN(test_flush_while_nobody_drives);
     RUN(test_flush_in_the_first_callback);
+    RUN(test_beside_a_thread_that_looks_at_an_event);
     RUN(test_flush_in_a_callback_of_a_flush);
     RUN(test_two_threads_may_not_drive);
     RUN(test_a_callback_may_not_drive);

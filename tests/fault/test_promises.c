@@ -438,7 +438,77 @@ static void test_leaving_a_session_ends(void) {
     CHECK_INT(0, stws_reconnect_now(p.client));
     peer_advance(&p, 2100);
     CHECK_INT(2, p.sessions);
+    CHECK_HAS("output is lost", bytes_text(&p.why)); /* which the sentence says */
+    CHECK_INT(STWS_ERR_LOST, p.result);
     peer_free(&p);
+}
+
+/* After an ERROR the session ends by that, also when it gets old before. */
+static void test_an_error_in_an_old_session(void) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.max_session_ms = 500;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    peer_stomp(&p, "ERROR\nmessage:no more\n\n");
+    peer_turn(&p);
+    peer_advance(&p, 1900);
+    CHECK_INT(1, p.sessions);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    peer_advance(&p, 200);
+    CHECK_STR("STWS_ERR_BROKER", stws_result_name(p.result));
+    CHECK_HAS("no more", bytes_text(&p.why));
+    peer_free(&p);
+}
+
+/* A call that a callback made in vain says nothing about why the client has ended. */
+static void send_in_vain(struct peer *p, const stws_event *event) {
+    if (event->type == STWS_EVENT_DISCONNECTED)
+        CHECK(stws_send_text(p->client, "/queue/a", "late") < 0);
+}
+
+static void test_the_sentence_of_an_end(void) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    p.stepping = 1;
+    p.on_event = send_in_vain;
+    p.open_result = STWS_ERR_CONNECT;
+    o = peer_options(&p);
+    o.reconnect = STWS_OFF;
+    peer_start(&p, &o);
+    peer_turn(&p);
+    CHECK_INT(STWS_ERR_CONNECT, p.ended);
+    CHECK_HAS("no connection", stws_error_text(p.client));
+    peer_free(&p);
+}
+
+/* Also without a heap stws_close leaves each receipt for stws_next. */
+static void test_close_keeps_receipts(void) {
+    enum { SENDS = 40 };
+    stws_outgoing m = {.destination = "/queue/a", .body = "x", .body_len = 1, .receipt = 1};
+    const char *why = NULL;
+    struct peer p;
+    stws_options o;
+    stws_event e;
+    size_t size;
+    void *memory;
+    int i, told = 0;
+    peer_init(&p);
+    o = peer_options(&p);
+    size = stws_size(&o);
+    memory = malloc(size);
+    if (!memory || stws_init(memory, size, &o, &p.client, &why) != STWS_OK) abort();
+    p.tick_us = 1000;
+    for (i = 0; i < SENDS; i++) CHECK(stws_send_ex(p.client, &m) > 0);
+    CHECK_INT(0, stws_close(p.client, 5000));
+    while (stws_next(p.client, &e, 0) > 0)
+        told += e.type == STWS_EVENT_RECEIPT && e.result == STWS_OK;
+    CHECK_INT(SENDS, told);
+    peer_free(&p);
+    free(memory);
 }
 
 /* Nothing is dropped for a message that has no room all the same. */
@@ -668,6 +738,9 @@ int main(void) {
     RUN(test_disconnect_with_an_open_transaction);
     RUN(test_a_popped_message_outlives_its_client);
     RUN(test_leaving_a_session_ends);
+    RUN(test_an_error_in_an_old_session);
+    RUN(test_the_sentence_of_an_end);
+    RUN(test_close_keeps_receipts);
     RUN(test_drop_oldest_drops_for_a_reason);
     RUN(test_no_randomness_in_a_session);
     RUN(test_a_body_of_null);

@@ -187,6 +187,60 @@ static void test_senders_with_confirm_over_ipv6(void) {
     CHECK_INT(SENDERS * EACH, server.sends);
 }
 
+/* A message goes back to the queue, and its ACK takes its time, while another thread destroys the client:
+   that thread waits for it. Without sanitizers a fault shows by chance only. */
+struct giving_back {
+    stws_queue *queue;
+    struct shared popped, go, traced;
+};
+
+static void trace_slowly(stws *client, int direction, const stws_frame *frame, void *user) {
+    struct giving_back *g = (struct giving_back *)user;
+    (void)client;
+    if (direction != '>' || frame->command_id != STWS_COMMAND_ACK) return;
+    shared_set(&g->traced, 1);
+    pause_ms(50);
+}
+
+static void *pop_and_give_back(void *argument) {
+    struct giving_back *g = (struct giving_back *)argument;
+    const stws_message *m = NULL;
+    CHECK_INT(1, stws_queue_pop(g->queue, &m, 60000));
+    shared_set(&g->popped, 1);
+    CHECK(wait_for_value(&g->go, 1));
+    CHECK_INT(STWS_CLOSED, stws_queue_pop(g->queue, &m, 60000));
+    return NULL;
+}
+
+static void test_giving_back_beside_destroy(void) {
+    struct giving_back g = {.popped = {PTHREAD_MUTEX_INITIALIZER, 0},
+                            .go = {PTHREAD_MUTEX_INITIALIZER, 0},
+                            .traced = {PTHREAD_MUTEX_INITIALIZER, 0}};
+    stws_subscription returned = {.ack_on = STWS_ACK_ON_RETURN};
+    struct loopback server;
+    stws_options o;
+    pthread_t thread;
+    stws_event e;
+    stws *client;
+    g.queue = stws_queue_create(0);
+    loopback_start(&server, 0, 0);
+    o = options_for(&server);
+    o.queue = g.queue;
+    o.on_trace = trace_slowly;
+    o.user = &g;
+    client = stws_create(&o);
+    CHECK(stws_subscribe(client, "/queue/a", &returned) > 0);
+    CHECK_INT(0, stws_send_text(client, "/queue/a", "x"));
+    if (pthread_create(&thread, NULL, pop_and_give_back, &g) != 0) abort();
+    while (!shared_get(&g.popped)) stws_next(client, &e, 1);
+    shared_set(&g.go, 1);
+    CHECK(wait_for_value(&g.traced, 1));
+    stws_destroy(client);
+    pthread_join(thread, NULL);
+    stws_queue_destroy(g.queue);
+    end_server(&server);
+}
+
 static void count_receipts(stws *client, const stws_event *event, void *user) {
     struct shared *told = (struct shared *)user;
     (void)client;
@@ -749,6 +803,7 @@ int main(void) {
     RUN(test_senders_in_four_threads); /* [T1] */
     RUN(test_senders_that_block);
     RUN(test_senders_with_confirm_over_ipv6);
+    RUN(test_giving_back_beside_destroy);
     RUN(test_a_sender_that_waits_for_receipts);
     RUN(test_a_blocked_sender_gives_up);
     RUN(test_connect_here_and_drive_there);
