@@ -5468,7 +5468,8 @@ static int stws_p_another_drove(const stws *c) {
     return c->threads && last && last != stws_p_me();
 }
 
-/* Does another thread look at an event that stws_next gave it? Its views must stay. For who has the client. */
+/* Does another thread look at an event that stws_next gave it, whose views must stay? Only who has the client can be
+   sure. */
 static int stws_p_lent_to_others(const stws *c) {
     return (STWS_P_LOAD(&c->lent) & STWS_P_EVENT) && stws_p_another_drove(c);
 }
@@ -7961,10 +7962,13 @@ static int stws_p_connect_elsewhere(stws *c, long long until) {
    event, wait, and then, after `until`, return STWS_ERR_TIMEOUT. */
 static int stws_p_take_beside(stws *c, long long until) {
     for (;;) {
-        int result = stws_p_take(c), in_time;
-        if (result != STWS_OK) return result;
-        if (!stws_p_lent_to_others(c)) break;
-        stws_p_let_others_drive(c);
+        int result, in_time;
+        if (!stws_p_lent_to_others(c)) {
+            result = stws_p_take(c);
+            if (result != STWS_OK) return result;
+            if (!stws_p_lent_to_others(c)) break; /* nor has that changed before we had it */
+            stws_p_let_others_drive(c);
+        }
         stws_p_lock(c);
         in_time = stws_p_until(c, until) != 0;
         if (in_time) stws_p_await_driver(c, stws_p_in(c, STWS_P_BLIND_MS));
@@ -8581,9 +8585,10 @@ static int stws_p_flush_beside(stws *c, long long until) {
     losses = c->losses;
     stws_p_watch(c, 1);
     while (result == STWS_P_AGAIN) {
+        kept |= stws_p_lent_to_others(c);
         if (!kept && !c->wanted && stws_p_try_take(c, STWS_P_FLUSHER)) {
             stws_p_unlock(c);
-            kept = stws_p_lent_to_others(c);
+            kept = stws_p_lent_to_others(c); /* has that changed before we had it? */
             if (!kept) {
                 result = stws_p_flush_here(c, until, losses);
                 kept = c->has_kept && result == STWS_P_AGAIN;
