@@ -587,12 +587,15 @@ static void act_transaction(struct actor *a) {
     }
 }
 
-/* stws_disconnect, and all that comes until the end. */
+/* stws_disconnect, and all that comes until the end; then what stws_next has to tell of it. */
 static void act_close(struct actor *a, int ms) {
     struct world *w = a->w;
+    stws_event e;
     int result;
     drive_begin(a, "stws_close");
     result = stws_close(w->peer.client, ms);
+    while (stws_state(w->peer.client) == STWS_ENDED && stws_next(w->peer.client, &e, 0) == 1)
+        told(a, &e, 1);
     drive_end(a, result == 0 ? (int)STWS_CLOSED : result, ENDS_IT);
 }
 
