@@ -186,32 +186,45 @@ static void note_send(struct user *u, int uid, int result, long long began) {
     u->receipts[u->receipt_count].ended = 0;
     u->receipts[u->receipt_count++].uid = uid;
 }
+/* A message to some place, with the body and the header that are its parcel's. */
+struct letter {
+    int uid;
+    struct bytes body;
+    char note[32];
+    const char *headers[3];
+    stws_outgoing m;
+};
+
+static void write_letter(struct user *u, struct letter *l) {
+    struct world *w = u->w;
+    int place = below(w, PLACES);
+    memset(l, 0, sizeof *l);
+    l->uid = new_parcel(w, u->number, place);
+    parcel_body(w, l->uid, &l->body);
+    parcel_note(w, l->uid, l->note);
+    l->headers[0] = "note";
+    l->headers[1] = l->note;
+    l->m.destination = place_name[place];
+    l->m.body = l->body.data;
+    l->m.body_len = l->body.len;
+    l->m.headers = l->headers;
+    w->parcels[l->uid].incarnation = u->incarnation;
+}
 static void act_send(struct user *u) {
     struct world *w = u->w;
-    int place = below(w, PLACES), uid = new_parcel(w, u->number, place);
-    struct parcel *p = &w->parcels[uid];
-    struct bytes body = {0};
     long long began = w->now_us;
-    const char *headers[3] = {"note", NULL, NULL};
-    stws_outgoing m;
-    char text[32];
-    parcel_body(w, uid, &body);
-    parcel_note(w, uid, text);
-    headers[1] = text;
+    struct letter l;
+    struct parcel *p;
+    write_letter(u, &l);
+    p = &w->parcels[l.uid];
     p->told = chance(w, 300);
     p->transacted = u->in_transaction && chance(w, 500) ? u->transactions : 0;
-    p->incarnation = u->incarnation;
     p->sent_conn = u->conn && is_connected(u) ? u->conn->number : 0;
     p->call = ++w->calls;
-    memset(&m, 0, sizeof m);
-    m.destination = place_name[place];
-    m.body = body.data;
-    m.body_len = body.len;
-    m.headers = headers;
-    m.receipt = p->told;
-    if (p->transacted) m.transaction = u->transaction;
-    note_send(u, uid, stws_send_ex(u->client, &m), began);
-    bytes_free(&body);
+    l.m.receipt = p->told;
+    if (p->transacted) l.m.transaction = u->transaction;
+    note_send(u, l.uid, stws_send_ex(u->client, &l.m), began);
+    bytes_free(&l.body);
 }
 static void act_subscribe(struct user *u, int place, int ack) {
     static const char *const modes[] = {"auto", "client", "client-individual"};
@@ -319,31 +332,18 @@ static void act_flush(struct user *u) {
 /* Who may wait asks for something, and has the reply, or has sent it and may get it later, or neither. */
 static void act_request(struct user *u) {
     struct world *w = u->w;
-    int place = below(w, PLACES), uid = new_parcel(w, u->number, place), result,
-        wait = below(w, 800);
-    struct parcel *p = &w->parcels[uid];
-    struct bytes body = {0};
-    stws_message *reply = NULL;
-    stws_outgoing m;
-    char text[32];
-    const char *headers[3] = {"note", NULL, NULL};
+    int wait = below(w, 800), result;
     long long began = w->now_us;
-    parcel_body(w, uid, &body);
-    parcel_note(w, uid, text);
-    headers[1] = text;
-    p->incarnation = u->incarnation;
-    p->waited = p->requests = 1;
-    p->call = ++w->calls;
-    memset(&m, 0, sizeof m);
-    m.destination = place_name[place];
-    m.body = body.data;
-    m.body_len = body.len;
-    m.headers = headers;
+    stws_message *reply = NULL;
+    struct letter l;
+    write_letter(u, &l);
+    w->parcels[l.uid].waited = w->parcels[l.uid].requests = 1;
+    w->parcels[l.uid].call = ++w->calls;
     u->busy++;
-    result = stws_request(u->client, &m, &reply, wait);
+    result = stws_request(u->client, &l.m, &reply, wait);
     u->busy--;
-    bytes_free(&body);
-    note(w, "user %d requests by m%d: %s", u->number, uid, stws_result_name(result));
+    bytes_free(&l.body);
+    note(w, "user %d requests by m%d: %s", u->number, l.uid, stws_result_name(result));
     if (result == STWS_OK) happened(w, ASK_REQUEST);
     if (result == STWS_ERR_TIMEOUT) happened(w, ASK_REQUEST_TIMEOUT);
     if ((result == STWS_OK) != (reply != NULL && reply->body_len == 5))
