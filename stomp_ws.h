@@ -5253,6 +5253,7 @@ typedef struct stws_p_kept {
     size_t size;
     int answered;
     stws_event event;
+    stws_message *message; /* the event's, or NULL */
 } stws_p_kept;
 
 enum { STWS_P_HELD_BY_QUEUE = 1, STWS_P_HELD_BY_ACK }; /* a message, or the last one's ACK, waits for room there */
@@ -6893,7 +6894,7 @@ static int stws_p_turn_output(stws *c) {
         moved |= n > 0;
     }
     stws_p_lock(c);
-    stuck = c->s.no_random && !stws_p_pending(&c->s.out);
+    stuck = c->s.no_random && !c->write_error && !stws_p_pending(&c->s.out);
     stws_p_unlock(c);
     return stuck ? STWS_P_CAST(int, STWS_ERR_IO) : moved; /* what waits goes in the next session */
 }
@@ -7300,7 +7301,7 @@ static int stws_p_pull_event(stws *c, stws_event *e) {
 static int stws_p_pull(stws *c, stws_event *e) {
     int result = stws_p_pull_event(c, e);
     if (result > 0 && e->type == STWS_EVENT_MESSAGE && !c->keeping) {
-        if (!stws_p_hand_over(c, e->message)) c->s.message.ack_on = 0;
+        if (!stws_p_hand_over(c, e->message)) (c->given ? c->given->message : &c->s.message)->ack_on = 0;
         else if (e->message->ack_on == STWS_ACK_ON_HANDOVER && !c->given) stws_p_let_go(c);
     }
     return result;
@@ -7897,7 +7898,7 @@ static int stws_p_keep_event(stws *c, const stws_event *e) {
         if (e->message) {
             stws_message *copy = stws_p_message_write(at + text, e->message);
             copy->answered = &kept->answered;
-            kept->event.message = copy;
+            kept->event.message = kept->message = copy;
         }
         *c->kept_last = kept;
         c->kept_last = &kept->next;

@@ -220,6 +220,30 @@ static void test_unsubscribing_with_a_full_outbox(void) {
     }
 }
 
+/* A message that another call kept for stws_next, and whose subscription ended meanwhile, says that the
+   library acknowledges nothing. */
+static void test_a_kept_message_without_its_subscription(void) {
+    stws_subscription s = ack_on_return();
+    stws_outgoing m = {.destination = "/queue/b", .body = "?", .body_len = 1};
+    stws_message *reply = NULL;
+    struct peer p;
+    stws_event e;
+    begin(&p, 0, 0);
+    CHECK_INT(1, stws_subscribe(p.client, "/queue/a", &s));
+    CHECK(peer_connect(&p));
+    peer_message(&p, "sub-1", "1", "/queue/a", "job");
+    p.tick_us = 1000;
+    CHECK_INT(STWS_ERR_TIMEOUT, stws_request(p.client, &m, &reply, 50));
+    CHECK_INT(0, stws_unsubscribe(p.client, 1));
+    CHECK_INT(1, stws_next(p.client, &e, 0));
+    CHECK_INT(STWS_EVENT_MESSAGE, e.type);
+    CHECK_INT(0, e.message->ack_on);
+    p.tick_us = 0;
+    peer_turn(&p);
+    CHECK_INT(0, peer_count(&p, "ACK"));
+    peer_free(&p);
+}
+
 /* A message that was let go has no ACK any more, even if its struct holds the next one. */
 static void test_an_ack_after_the_end_of_a_message(void) {
     struct peer p;
@@ -730,6 +754,7 @@ int main(void) {
     RUN(test_the_message_in_hand_is_settled_first); /* [G8] */
     RUN(test_a_popped_message_is_settled_first);
     RUN(test_unsubscribing_with_a_full_outbox);
+    RUN(test_a_kept_message_without_its_subscription);
     RUN(test_an_ack_after_the_end_of_a_message);
     RUN(test_a_request_keeps_other_messages);
     RUN(test_a_receipt_in_a_transaction_that_goes_again); /* [G6] */
