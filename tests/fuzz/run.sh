@@ -59,7 +59,7 @@ fuzz_target() {
     mkdir -p $out/corpus/$1 $out/found
     dictionary $1 >$out/$1.dict
     timeout -k 10 $((seconds + 120)) $out/tests/fuzz/fuzz_$1 -max_total_time=$seconds \
-        -max_len=$(longest $1) -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=256 \
+        -max_len=$(longest $1) -timeout=30 -rss_limit_mb=2048 -malloc_limit_mb=256 \
         -print_final_stats=1 -seed="${SEED:-0}" -dict=$out/$1.dict -artifact_prefix=$out/found/$1- \
         $out/corpus/$1 $corpora/$1 >$log 2>&1 && fuzz_status=0 || fuzz_status=$?
     echo $fuzz_status >$out/$1.status
