@@ -6797,15 +6797,20 @@ static void stws_p_post_outbox(stws *c, long long now) {
     }
 }
 
-/* A session is about to be left, and its ACKs that wait mean nothing in another one: they go before all else that
-   waits, as their messages came by subscriptions that were sent. Under the lock. */
+/* A session is about to be left, and its ACKs that wait, also for room, mean nothing in another one: they go before all
+   else that waits, as their messages came by subscriptions that were sent. Under the lock. */
 static void stws_p_post_acks(stws *c) {
+    const stws_message *m = c->held == STWS_P_HELD_BY_ACK ? c->hand : NULL;
     stws_p_record *r = stws_p_record_next(&c->s.outbox, NULL);
+    stws_frame frame;
     for (; r; r = stws_p_record_next(&c->s.outbox, r)) {
         if (r->epoch != c->s.epoch || r->sent || r->done || r->tied) continue;
         if (stws_p_post_growing(c, &r->frame) != STWS_OK) return;
         stws_p_record_settled(&c->s, r, 1);
     }
+    if (!m || m->epoch != c->s.epoch || STWS_P_LOAD(m->answered)) return;
+    if (!stws_p_compose_ack(&c->s, &frame, STWS_COMMAND_ACK, m, NULL)) return;
+    if (stws_p_post_growing(c, &frame) == STWS_OK) STWS_P_STORE(m->answered, 1);
 }
 static void stws_p_post_heartbeat(stws *c) {
     long long idle = c->now - c->s.last_out_us;

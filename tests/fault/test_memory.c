@@ -43,24 +43,16 @@ static void *heap_alloc(size_t size) {
     heap.blocks[i].at = malloc(size);
     heap.blocks[i].size = size;
     if (!heap.blocks[i].at) abort();
+    if (heap.secret) memset(heap.blocks[i].at, 0, size); /* all of it will be read */
     heap.live++;
     return heap.blocks[i].at;
 }
 
-/* It also looks at bytes that nobody has written. */
-#if defined(__has_feature)
-#if __has_feature(memory_sanitizer)
-__attribute__((no_sanitize("memory")))
-#endif
-#endif
-static int
-holds_secret(const struct block *b) {
+static int holds_secret(const struct block *b) {
     const char *at = (const char *)b->at;
-    size_t i, k;
-    for (i = 0; heap.secret && i < b->size; i++) {
-        for (k = 0; i + k < b->size && heap.secret[k] && at[i + k] == heap.secret[k];) k++;
-        if (!heap.secret[k]) return 1;
-    }
+    size_t len = heap.secret ? strlen(heap.secret) : 0, i;
+    for (i = 0; len && i + len <= b->size; i++)
+        if (memcmp(at + i, heap.secret, len) == 0) return 1;
     return 0;
 }
 

@@ -409,6 +409,39 @@ static void test_an_ack_that_waits_goes_before_the_end(void) {
     }
 }
 
+static void fill_outbox(struct peer *p, const stws_event *event) {
+    if (event->type != STWS_EVENT_MESSAGE) return;
+    while (stws_send_text(p->client, "/queue/a", "much") == STWS_OK) continue;
+}
+
+/* The same for an ACK that finds no room even in the outbox. */
+static void test_an_ack_without_room_goes_before_the_end(void) {
+    int stops;
+    for (stops = 0; stops < 2; stops++) {
+        stws_subscription s = ack_on_return();
+        const char *order;
+        struct peer p;
+        begin(&p, 0, 0);
+        p.on_event = fill_outbox;
+        CHECK_INT(1, stws_subscribe(p.client, "/queue/a", &s));
+        CHECK(peer_connect(&p));
+        p.write_blocked = 1;
+        peer_message(&p, "sub-1", "1", "/queue/a", "job");
+        peer_turn(&p);
+        peer_turn(&p);
+        if (stops)
+            stws_stop(p.client);
+        else
+            CHECK_INT(0, stws_reconnect_now(p.client));
+        p.write_blocked = 0;
+        peer_turn(&p);
+        CHECK_INT(1, peer_count(&p, "ACK"));
+        order = strstr(bytes_text(&p.order), " ACK ");
+        CHECK(order && strstr(order, stops ? " DISCONNECT " : " CLOSE("));
+        peer_free(&p);
+    }
+}
+
 /* A transaction that was never committed keeps nobody: the end is one. */
 static void test_disconnect_with_an_open_transaction(void) {
     stws_outgoing m = {"/queue/a", "x", 1, NULL, "tx", NULL, 0, 0};
@@ -760,6 +793,7 @@ int main(void) {
     RUN(test_a_receipt_in_a_transaction_that_goes_again); /* [G6] */
     RUN(test_leaving_a_session_loses_nothing);            /* [E7] */
     RUN(test_an_ack_that_waits_goes_before_the_end);
+    RUN(test_an_ack_without_room_goes_before_the_end);
     RUN(test_disconnect_with_an_open_transaction);
     RUN(test_a_popped_message_outlives_its_client);
     RUN(test_leaving_a_session_ends);

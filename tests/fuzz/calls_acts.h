@@ -306,6 +306,7 @@ static void act_flush(struct actor *a) {
     a->doing = "stws_flush";
     a->driving = a->driving ? a->driving : 2;
     a->drove = a->driving == 2 ? 0 : a->drove;
+    if (a->driving == 2) a->interrupted = 0;
     world_leave(w);
     result = called(stws_flush(w->peer.client, ms));
     world_enter(w);
