@@ -235,6 +235,7 @@ static void user_look(struct user *u) {
     n = stws_fds(u->client, fds, 3);
     u->wants = n > u->threaded ? fds[0].wants : 0;
     if (u->threaded && n) u->wake_fd = fds[n - 1].fd;
+    if (u->due_us > u->w->now_us) check_marks(u);
     if (!is_connected(u) || (u->wants & STWS_WANT_READ)) return;
     u->held_at = u->w->now_us;
     happened(u->w, u->queue ? HEAR_HELD : HEAR_HELD_BY_ACK);
