@@ -179,8 +179,18 @@ static void check_refused(stws *client, int result) {
 /* A thread that looks at an event of stws_next, which stays as it is until that thread comes again. */
 struct reader {
     stws *client;
-    int looking, ended; /* atomic */
+    pthread_mutex_t mutex;
+    int looking;
 };
+
+static int is_looking(struct reader *r, int begins) {
+    int looking;
+    pthread_mutex_lock(&r->mutex);
+    r->looking |= begins;
+    looking = r->looking;
+    pthread_mutex_unlock(&r->mutex);
+    return looking;
+}
 
 static void *look_at_messages(void *argument) {
     struct reader *r = (struct reader *)argument;
@@ -192,7 +202,7 @@ static void *look_at_messages(void *argument) {
     while ((result = stws_next(r->client, &e, -1)) > 0) {
         if (e.type != STWS_EVENT_MESSAGE) continue;
         snprintf(id, sizeof id, "%s", e.message->message_id);
-        __atomic_store_n(&r->looking, 1, __ATOMIC_SEQ_CST);
+        is_looking(r, 1);
         for (until = now_ms() + 60; now_ms() < until;) sched_yield();
         *wrong += !e.message->message_id || strcmp(id, e.message->message_id) != 0;
         result = stws_ack(r->client, e.message); /* stale when DISCONNECT has been sent */
@@ -208,7 +218,7 @@ static void check_beside_a_reader(enum beside what) {
     stws_subscription each = {.ack = "client-individual"};
     stws_outgoing question = {.destination = "/queue/b", .body = "?", .body_len = 1};
     stws_message *reply = NULL;
-    struct reader r = {0};
+    struct reader r = {NULL, PTHREAD_MUTEX_INITIALIZER, 0};
     struct loopback server;
     stws_options o;
     pthread_t thread;
@@ -219,7 +229,7 @@ static void check_beside_a_reader(enum beside what) {
     CHECK(stws_subscribe(r.client, "/queue/a", &each) > 0);
     for (i = 0; i < 3; i++) CHECK_INT(0, stws_send_text(r.client, "/queue/a", "x"));
     thread = start_thread(look_at_messages, &r);
-    while (!__atomic_load_n(&r.looking, __ATOMIC_SEQ_CST)) sched_yield();
+    while (!is_looking(&r, 0)) sched_yield();
     if (what == BESIDE_CONNECT) CHECK_INT(0, stws_connect(r.client, LONG_MS));
     if (what == BESIDE_CONNECT || what == BESIDE_FLUSH) {
         CHECK_INT(0, stws_send_text(r.client, "/queue/b", "y"));
