@@ -7206,7 +7206,8 @@ static int stws_p_pull_frames(stws *c, stws_event *e) {
     int result = STWS_DONE;
     c->owes_turn = 0;
     stws_p_let_go(c);
-    if (c->held == STWS_P_HELD_BY_ACK || (c->held && !stws_p_enqueue(c))) return 0;
+    if (c->held == STWS_P_HELD_BY_QUEUE) stws_p_enqueue(c);
+    if (c->held) return 0; /* it may be the ACK now that has no room */
     c->s.message.epoch = 0; /* its views end, and an ACK of it would name another message */
     while (result == STWS_DONE && stws_p_reads_frames(c->state) && !c->held && !STWS_P_LOAD(&c->stop)) {
         if (c->frames_left < 0 && stws_p_owes_turn(c)) return 0;
