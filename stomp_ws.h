@@ -6804,7 +6804,8 @@ static void stws_p_post_acks(stws *c) {
     stws_p_record *r = stws_p_record_next(&c->s.outbox, NULL);
     stws_frame frame;
     for (; r; r = stws_p_record_next(&c->s.outbox, r)) {
-        if (r->epoch != c->s.epoch || r->sent || r->done || r->tied) continue;
+        int acknowledges = r->frame.command_id == STWS_COMMAND_ACK || r->frame.command_id == STWS_COMMAND_NACK;
+        if (!acknowledges || r->epoch != c->s.epoch || r->sent || r->done || r->tied) continue;
         if (stws_p_post_growing(c, &r->frame) != STWS_OK) return;
         stws_p_record_settled(&c->s, r, 1);
     }
