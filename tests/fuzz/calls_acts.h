@@ -82,6 +82,8 @@ static void told(struct actor *a, const stws_event *e, int returned) {
     HOLDS(e->text != NULL, "an event without a text");
     if (e->type == STWS_EVENT_MESSAGE) i = handed(w, e->message, 0);
     if (e->type == STWS_EVENT_RECEIPT) on_receipt_event(w, e);
+    if (e->type == STWS_EVENT_DISCONNECTED && e->result == STWS_ERR_LOST)
+        expose_all(w); /* it says so */
     if (e->type == STWS_EVENT_DISCONNECTED && e->retry_ms < 0)
         HOLDS(!w->final_told++, "the end is told twice");
     if (e->type == STWS_EVENT_OUTBOX_HIGH || e->type == STWS_EVENT_OUTBOX_LOW)

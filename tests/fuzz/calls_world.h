@@ -501,9 +501,15 @@ static long world_write(void *ctx, const char *buf, size_t len) {
     return n;
 }
 
+/* Without confirm, what was sent so far may be lost with its session. */
+static void expose_all(struct world *w) {
+    int i;
+    for (i = 0; i < w->send_count; i++) w->sends[i].exposed = 1;
+}
+
 static void world_close(void *ctx) {
     struct world *w = (struct world *)((struct peer *)ctx)->extra;
-    int error, i;
+    int error;
     world_enter(w);
     if (w->peer.client) world_inside(w);
     world_moved(w);
@@ -511,8 +517,7 @@ static void world_close(void *ctx) {
     calls_verbose("close: %d", error);
     peer_t_close(ctx);
     w->stands = 0;
-    if (w->logged_in && error < 0)
-        for (i = 0; i < w->send_count; i++) w->sends[i].exposed = 1;
+    if (w->logged_in && error < 0) expose_all(w);
     w->logged_in = 0;
     memset(w->subs, 0, sizeof w->subs);
     if (w->peer.client) world_outside(w);
