@@ -501,18 +501,23 @@ static int count_not_yet(stws *client, stws_subscribing *asked, void *user) {
     return 300;
 }
 
+/* Connected, with a subscription about which the hook was asked once. */
+static void connect_with_hook(struct peer *p, int *asked) {
+    stws_options o;
+    peer_init(p);
+    o = peer_options(p);
+    o.before_subscribe = count_not_yet;
+    p->extra = asked;
+    peer_start(p, &o);
+    CHECK(stws_subscribe(p->client, "/topic/a", NULL) > 0);
+    CHECK(peer_connect(p));
+    peer_turn(p);
+}
+
 static void test_the_time_of_a_hook_that_says_not_yet(void) {
     int asked = 0;
     struct peer p;
-    stws_options o;
-    peer_init(&p);
-    o = peer_options(&p);
-    o.before_subscribe = count_not_yet;
-    p.extra = &asked;
-    peer_start(&p, &o);
-    CHECK(stws_subscribe(p.client, "/topic/a", NULL) > 0);
-    CHECK(peer_connect(&p));
-    peer_turn(&p);
+    connect_with_hook(&p, &asked);
     CHECK_INT(1, asked);
     CHECK_INT(300, stws_deadline(p.client));
     peer_advance(&p, 299);
@@ -528,15 +533,7 @@ static void test_the_time_of_a_hook_that_says_not_yet(void) {
 static void test_the_time_of_a_hook_in_a_session_that_is_left(void) {
     int asked = 0;
     struct peer p;
-    stws_options o;
-    peer_init(&p);
-    o = peer_options(&p);
-    o.before_subscribe = count_not_yet;
-    p.extra = &asked;
-    peer_start(&p, &o);
-    CHECK(stws_subscribe(p.client, "/topic/a", NULL) > 0);
-    CHECK(peer_connect(&p));
-    peer_turn(&p);
+    connect_with_hook(&p, &asked);
     p.write_blocked = 1;
     peer_ws(&p, STWS_WS_PING, 1, "x", 1);
     peer_turn(&p);
