@@ -91,7 +91,7 @@ is over. Their error sentences are shorter (rx_buffer / 4, but 256 to 640 octets
 
     | what                                          | octets on 64-bit systems |
     |-----------------------------------------------|--------------------------|
-    | a client with the least of all, single_thread | 4,350                    |
+    | a client with the least of all, single_thread | 4,390                    |
     | more without single_thread                    | 256                      |
     | an octet of rx_buffer, tx_buffer, outbox_bytes | 1                       |
     | one of max_headers                            | 64                       |
@@ -123,10 +123,18 @@ to come from one thread.
 A call returns 0 or more, or a negative code. When a connection fails, STWS_EVENT_DISCONNECTED says why and when the
 next attempt comes, and `stws_error_text` has a sentence with cause and remedy. [E1] Attempts wait reconnect_min_ms,
 then twice as long each time up to reconnect_max_ms, less a random part (so that a thousand clients do not come back
-together); a session that lived for stable_ms starts over. [E2] Final at once, as another attempt would not change
-them: a wrong URL, an HTTP status below 500 (but 408, 425, 429), an answer that is no WebSocket upgrade, a refused
-CONNECT, a version nobody offered, a certificate that is not to be trusted. [E3] Retried: no route, refused, reset,
-time-outs, HTTP 408, 425, 429, 5xx (with Retry-After), a lost heart-beat, an ERROR in a session, a close. [E4]
+together); a session that lived for stable_ms starts over. [E2]
+
+A refusal ends the client before its first session, because another attempt would not change it: an HTTP status below
+500 (except 408, 425 and 429), an answer that is not a WebSocket upgrade, a refused CONNECT, a STOMP version that was
+not offered, a certificate that cannot be trusted. After a session the same settings have worked, so the client tries
+again: the server may be starting, or a proxy may have lost its way to the server. Only refused credentials still end
+it, unless before_connect can bring fresh ones. `options.give_up` changes this rule. [E3]
+
+Always retried: no route, connection refused or reset, time-outs, HTTP 408, 425, 429 and 5xx, a lost heart-beat, an
+ERROR in a session, a close. An answer with Retry-After (seconds or a date) is heeded: the client waits so long and up
+to a tenth longer, by chance, but never longer than ten times reconnect_max_ms. If a host has several addresses and
+an attempt fails after the TCP connection, the next attempt begins with the next address. [E4]
 
 `urls` names several servers, tried in turn. [E5] `before_connect` and `before_subscribe` are asked before each attempt
 and each SUBSCRIBE, and may bring a fresh URL, token or header, or say "not yet". [E6] `stws_reconnect_now` and
@@ -617,6 +625,9 @@ typedef struct stws_allocator {
    reconnect_factor      percent from one to the next; 200
    reconnect_jitter      percent of the delay added at most, or, below -1, taken off; STWS_OFF: none; -100 (full jitter)
    reconnect_attempts    in a row, after a first failure; no limit
+   give_up               which refusals end the client, an enum stws_give_up. By default what has worked once is tried
+                         again: after a session only refused credentials end the client (HTTP 401, 403 or 407, or an
+                         ERROR that names login, passcode or access), and these only if before_connect is not set
    stable_ms             a session that lived so long resets the delay; 5,000
    max_session_ms        a session that is older is left for a new one, up to a tenth earlier by chance; no limit
    max_body, max_line, max_headers          of a frame; 16 MiB (or what the buffer holds, without a heap), 65,536, 128
@@ -641,7 +652,9 @@ typedef struct stws_allocator {
    on_event              for everything else
    on_trace              for every frame
    before_connect        before each attempt; may change it, stws_attempt (its strings live until the next). 0: go; > 0:
-                         ask again in so many ms; < 0: end
+                         ask again in so many ms; < 0: end. Its last_error and last_status tell why the attempt before
+                         failed: a result, and an HTTP status or 0. When a server refuses the credentials after a
+                         session, it is asked for fresh ones, see options.give_up
    before_subscribe      the same before each SUBSCRIBE (stws_subscribing, a handle); headers, if set, replace its own.
                          < 0: not in this session
    user                  handed to these callbacks
@@ -692,6 +705,8 @@ typedef struct stws_attempt {
     int number; /* 1 for the first since the last stable session */
     const char *url, *login, *passcode;
     const char *const *connect_headers, *const *http_headers;
+    int last_error;  /* why the last attempt failed or the last session ended: a result; STWS_OK: there was none */
+    int last_status; /* the HTTP status of the last answer to an upgrade, 101 included; 0: there was none */
 } stws_attempt;
 typedef struct stws_subscribing {
     int handle;
@@ -700,6 +715,11 @@ typedef struct stws_subscribing {
 } stws_subscribing;
 enum { STWS_UTF8_LENIENT = 0, STWS_UTF8_STRICT = 1 };
 enum { STWS_FULL_FAIL = 0, STWS_FULL_DROP_OLDEST = 1, STWS_FULL_BLOCK = 2 };
+enum stws_give_up {
+    STWS_GIVE_UP_DEFAULT = 0, /* a refusal before the first session; later only refused credentials, see above */
+    STWS_GIVE_UP_SOON = 1,    /* every refusal, also after a session */
+    STWS_GIVE_UP_NEVER = 2    /* no refusal */
+};
 #define STWS_WHOLE (sizeof(char) - 2) /* the largest size_t */
 #define STWS_PROXY_FROM_ENVIRONMENT "environment"
 typedef struct stws_options {
@@ -713,6 +733,7 @@ typedef struct stws_options {
     int connect_timeout_ms, handshake_timeout_ms, connected_timeout_ms;
     int receipt_timeout_ms, close_timeout_ms, write_timeout_ms;
     int reconnect, reconnect_min_ms, reconnect_max_ms, reconnect_factor, reconnect_jitter, reconnect_attempts;
+    int give_up; /* enum stws_give_up */
     int stable_ms, max_session_ms, shuffle_urls;
     size_t max_body, max_line, max_headers, max_ws_message;
     size_t rx_buffer, tx_buffer, outbox_bytes, outbox_count, outbox_high, outbox_low;
@@ -1638,6 +1659,40 @@ static const char *stws_p_http_only(const stws_http *http, const char *name) {
     size_t from = 0;
     const stws_header *h = stws_p_http_find(http, name, &from);
     return h && !stws_p_http_find(http, name, &from) ? h->value : NULL;
+}
+
+/* The next stretch of letters, digits and colons of a date; 0 at its end. */
+static size_t stws_p_date_word(const char **at) {
+    size_t len = 0;
+    while (**at && !stws_p_is_alphanumeric(**at)) ++*at;
+    while (stws_p_is_alphanumeric((*at)[len]) || (*at)[len] == ':') len++;
+    return len;
+}
+
+/* Days from 1970 to the first of March of that year, by the Gregorian calendar. */
+static long long stws_p_days_to_march(long long year) {
+    return year * 365 + year / 4 - year / 100 + year / 400 - 719468;
+}
+
+/* The seconds since 1970 of a date in one of the three forms of HTTP (RFC 9110, 5.6.7), which all have a day, a month
+   by name, a year behind the day, and a time; -1 for anything else. */
+static long long stws_p_http_date(const char *date) {
+    static const char months[] = "MarAprMayJunJulAugSepOctNovDecJanFeb"; /* March first: the leap day is the last */
+    long long year = -1, day = -1, month = -1, seconds = -1, i;
+    size_t len, n;
+    for (; (len = stws_p_date_word(&date)) != 0; date += len) {
+        for (i = 0; i < 12 && len == 3; i++) if (stws_p_equal_nocase(date, 3, months + 3 * i, 3)) month = i;
+        if (len == 8 && date[2] == ':' && date[5] == ':') {
+            for (seconds = i = 0; i < 8 && seconds >= 0; i += 3)
+                seconds = stws_p_number(date + i, 2, 60, &n) == 1 ? seconds * 60 + STWS_P_CAST(long long, n) : -1;
+        } else if (stws_p_number(date, len, 9999, &n) == 1) {
+            if (day < 0) day = STWS_P_CAST(long long, n);
+            else year = STWS_P_CAST(long long, n) + (len == 2 ? n < 70 ? 2000 : 1900 : 0);
+        }
+    }
+    if (month < 0 || day < 1 || day > 31 || year < 1970 || seconds < 0) return -1;
+    year -= month >= 10; /* January and February end the year before */
+    return (stws_p_days_to_march(year) + (month * 153 + 2) / 5 + day - 1) * 86400 + seconds;
 }
 
 /* What the answer is worth; *why is set where there is more to say than the code does. */
@@ -3985,6 +4040,13 @@ static long long stws_p_system_slept(void *ctx) {
     return (void)ctx, 0;
 }
 
+/* Seconds since 1970 by this machine's own clock, which may be wrong. */
+static long long stws_p_system_date(void) {
+    struct timespec t = {0, 0};
+    clock_gettime(CLOCK_REALTIME, &t);
+    return STWS_P_CAST(long long, t.tv_sec);
+}
+
 /* ==== >>transport: TCP, with IPv6 and IPv4 raced (RFC 8305) ==== */
 enum { STWS_P_ADDRESSES = 8 };    /* tried at most, of what DNS gives */
 enum {
@@ -4009,6 +4071,8 @@ typedef struct stws_p_tcp {
     stws_p_address *addresses; /* STWS_P_ADDRESSES of them, which nobody needs once it stands */
     int count, next, port;
     int fd, rival;     /* while addresses race there are two */
+    int fd_at, rival_at; /* the places of their addresses */
+    stws_p_address reached; /* the one that answered */
     int error;         /* errno of the last failure */
     long long race_us; /* when the next address joins */
     const stws_clock *clock;
@@ -4067,6 +4131,23 @@ static int stws_p_tcp_numeric(stws_p_tcp *t, const char *host) {
     t->count++;
     return 1;
 }
+static int stws_p_same_address(const stws_p_address *a, const stws_p_address *b) {
+    if (a->any.sa_family != b->any.sa_family) return 0;
+    if (a->any.sa_family == AF_INET) return memcmp(&a->v4.sin_addr, &b->v4.sin_addr, sizeof a->v4.sin_addr) == 0;
+    return memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, sizeof a->v6.sin6_addr) == 0;
+}
+
+/* Turn the list so that it begins behind this address, which comes last then. */
+static void stws_p_tcp_begin_behind(stws_p_tcp *t, const stws_p_address *last) {
+    int i = 0, turns;
+    while (i < t->count && !stws_p_same_address(&t->addresses[i], last)) i++;
+    if (i == t->count) return;
+    for (turns = 0; turns <= i; turns++) {
+        stws_p_address first = t->addresses[0];
+        memmove(t->addresses, t->addresses + 1, STWS_P_CAST(size_t, t->count - 1) * sizeof first);
+        t->addresses[t->count - 1] = first;
+    }
+}
 static void stws_p_close_fd(int *fd) {
     if (*fd >= 0) close(*fd);
     *fd = -1;
@@ -4094,7 +4175,8 @@ static int stws_p_tcp_connect(int fd, stws_p_address *a, int port) {
 
 /* Start with the next address; fd stays -1 when that fails at once. */
 static void stws_p_tcp_start(stws_p_tcp *t, int *fd) {
-    stws_p_address *a = &t->addresses[t->next++];
+    stws_p_address *a = &t->addresses[t->next];
+    *(fd == &t->fd ? &t->fd_at : &t->rival_at) = t->next++;
     *fd = stws_p_tcp_socket(a);
     if (*fd < 0 || (stws_p_tcp_connect(*fd, a, t->port) != 0 && errno != EINPROGRESS && errno != EINTR)) {
         t->error = errno;
@@ -4116,16 +4198,23 @@ static int stws_p_tcp_finished(stws_p_tcp *t, int *fd) {
     stws_p_close_fd(fd);
     return 0;
 }
-static void stws_p_tcp_promote(stws_p_tcp *t) { stws_p_close_fd(&t->fd), t->fd = t->rival, t->rival = -1; }
+static void stws_p_tcp_promote(stws_p_tcp *t) {
+    stws_p_close_fd(&t->fd);
+    t->fd = t->rival;
+    t->fd_at = t->rival_at;
+    t->rival = -1;
+}
 static int stws_p_tcp_open(void *ctx, const stws_endpoint *to) {
     stws_p_tcp *t = STWS_P_CAST(stws_p_tcp *, ctx);
+    int stands = stws_p_tcp_finished(t, &t->fd);
     t->port = to->port;
-    if (stws_p_tcp_finished(t, &t->fd)) {
-        stws_p_close_fd(&t->rival);
-        return STWS_DONE;
-    }
-    if (stws_p_tcp_finished(t, &t->rival)) {
+    if (!stands && stws_p_tcp_finished(t, &t->rival)) {
         stws_p_tcp_promote(t);
+        stands = 1;
+    }
+    if (stands) {
+        stws_p_close_fd(&t->rival);
+        t->reached = t->addresses[t->fd_at];
         return STWS_DONE;
     }
     while (t->next < t->count && t->fd < 0 && t->rival < 0) stws_p_tcp_start(t, &t->fd);
@@ -5265,6 +5354,7 @@ struct stws {
     int asked;             /* STWS_P_ASKED_*, under the lock */
     int disconnect_number; /* of a graceful end */
     int failures, url_index; /* failures in a row, since the last stable session */
+    int has_worked;          /* there was a session */
     int write_error;         /* writing has failed; what was sent to us is still read */
     int calling;             /* a callback is running: the message it looks at has to stay where it is */
     int busy_turns;          /* in a row, in which something moved */
@@ -5290,7 +5380,7 @@ struct stws {
     unsigned char flushing, above_high; /* stws_flush waits for receipts; OUTBOX_HIGH was told, OUTBOX_LOW not yet */
     unsigned char owes_turn;           /* frames are left, but a turn comes first: no waiting */
     unsigned char ack_due;             /* the message in hand is to be acknowledged, at the latest when we come again */
-    unsigned char refused;             /* CONNECT was, by an ERROR */
+    unsigned char refused;             /* CONNECT was, by an ERROR: STWS_P_REFUSED or _DENIED, else 0 */
     char key[25];                      /* Sec-WebSocket-Key */
     stws_event kept;         /* that a call other than stws_next met, without a callback for it */
     stws_p_kept *kept_first, **kept_last; /* copies of those before it, on the heap */
@@ -5312,6 +5402,7 @@ struct stws {
     size_t text_size;
     stws_transport io;
     stws_p_tcp tcp;
+    stws_p_address unlucky; /* the address of the last attempt, if that failed after TCP; its family is 0: none */
     stws_p_tls *tls; /* NULL when no URL of the options is wss:// */
     stws_p_proxy *proxy; /* NULL without the option */
     stws_clock clock;
@@ -5688,6 +5779,7 @@ static const stws_p_number_option stws_p_number_options[] = {
     STWS_P_COUNT(reconnect_factor, 100, 10000, 200),
     STWS_P_PERCENT(reconnect_jitter, -100, 1000, -100),
     STWS_P_NUMBER(reconnect_attempts, 0, 1, 1, 2147483647, 0, "1 to 2147483647, 0 or STWS_OFF (no limit)"),
+    STWS_P_CHOICE(give_up, STWS_GIVE_UP_NEVER, "one of STWS_GIVE_UP_*"),
     STWS_P_TIME(stable_ms, 5000),
     STWS_P_TIME(max_session_ms, 0),
     STWS_P_TIME(outbox_block_ms, 10000),
@@ -6304,15 +6396,25 @@ static long long stws_p_random_up_to(stws *c, long long limit) {
     return STWS_P_CAST(long long, r % (STWS_P_CAST(unsigned long long, limit) + 1));
 }
 
+/* How long the server's Retry-After makes us wait: as long as it asks, and a random part more, so that clients which it
+   sent away together do not come back together; but not for days. */
+static long long stws_p_asked_wait_ms(stws *c) {
+    long long most = 10LL * (c->o.reconnect_max_ms ? c->o.reconnect_max_ms : 30000), ms = c->retry_after_ms;
+    if (!ms) return 0;
+    if (ms > most) return most - stws_p_random_up_to(c, most / 10);
+    if (c->o.reconnect_jitter) ms += stws_p_random_up_to(c, ms / 10 + c->o.reconnect_min_ms);
+    return ms > most ? most : ms;
+}
+
 /* Milliseconds before the next attempt: min * factor^n, capped, with jitter up (positive) or down (negative). */
 static long long stws_p_backoff_ms(stws *c) {
-    long long delay = c->o.reconnect_min_ms, jitter = c->o.reconnect_jitter, spread;
+    long long delay = c->o.reconnect_min_ms, jitter = c->o.reconnect_jitter, spread, asked = stws_p_asked_wait_ms(c);
     int i;
     for (i = 1; i < c->failures && delay < c->o.reconnect_max_ms; i++) delay = delay * c->o.reconnect_factor / 100;
     if (delay > c->o.reconnect_max_ms) delay = c->o.reconnect_max_ms;
     spread = stws_p_random_up_to(c, delay * (jitter < 0 ? -jitter : jitter) / 100);
     delay += jitter < 0 ? -spread : spread;
-    return delay > c->retry_after_ms ? delay : c->retry_after_ms;
+    return delay > asked ? delay : asked;
 }
 
 /* When a session that begins now is too old; early by chance, so that a thousand clients do not come back together. */
@@ -6390,8 +6492,31 @@ static long long stws_p_retry_ms(stws *c, int at_once, int asked) {
     return ms > most ? most : ms;
 }
 
+/* What a failure tells about the next attempt. */
+enum {
+    STWS_P_PASSING, /* nothing: it may succeed */
+    STWS_P_REFUSED, /* it will fail, too, unless the server changes: which it may where there was a session */
+    STWS_P_DENIED,  /* the same, unless it brings other credentials */
+    STWS_P_FINAL    /* it will fail; or the program has asked for the end */
+};
+
+/* Does a failure of that kind end the client? See options.give_up. */
+static int stws_p_gives_up(const stws *c, int kind) {
+    if (kind == STWS_P_PASSING || kind == STWS_P_FINAL) return kind == STWS_P_FINAL;
+    if (c->o.give_up == STWS_GIVE_UP_NEVER) return 0;
+    if (c->o.give_up == STWS_GIVE_UP_SOON || !c->has_worked) return 1;
+    return kind == STWS_P_DENIED && !c->o.before_connect;
+}
+
+/* An attempt that failed after TCP: the next one begins with another address of the host. */
+static void stws_p_note_address(stws *c) {
+    int reached = c->state == STWS_TLS || c->state == STWS_UPGRADING || c->state == STWS_LOGGING_IN;
+    if (reached && !c->o.transport) c->unlucky = c->tcp.reached;
+}
+
 /* This attempt or session is over, c->error says why: end, or wait for the next attempt. Always 1: a new state. */
-static int stws_p_lost(stws *c, int final) {
+static int stws_p_lost(stws *c, int kind) {
+    int final = stws_p_gives_up(c, kind);
     int again = c->renewing, asked = STWS_P_LOAD(&c->asked) || STWS_P_LOAD(&c->stop), lost_output, gave_up;
     int said = asked && c->state == STWS_CLOSING; /* DISCONNECT: what is left is of transactions that are open */
     size_t left, unconfirmed;
@@ -6400,6 +6525,7 @@ static int stws_p_lost(stws *c, int final) {
     c->now = c->clock.now_us(c->clock.ctx); /* callbacks may have taken their time */
     if (c->state == STWS_CONNECTED && c->now - c->session_us >= stws_p_ms(c->o.stable_ms)) c->failures = 0;
     c->failures += !again;
+    stws_p_note_address(c);
     stws_p_lock(c);
     lost_output = c->s.version && (c->state != STWS_CLOSING || c->disconnect_number) &&
                   (c->write_error || (c->close_sent ? c->unwritten : stws_p_pending(&c->s.out)));
@@ -6448,7 +6574,7 @@ static int stws_p_may_connect(stws *c) {
         c->deadline_us = c->now + stws_p_ms(answer);
     } else {
         stws_p_say(c, STWS_ERR_USAGE, "before_connect ended the client");
-        stws_p_lost(c, 1);
+        stws_p_lost(c, STWS_P_FINAL);
     }
     return 0;
 }
@@ -6463,6 +6589,8 @@ static void stws_p_begin_attempt(stws *c) {
         c->try_now.passcode = c->o.passcode;
         c->try_now.connect_headers = c->o.connect_headers;
         c->try_now.http_headers = c->o.http_headers;
+        c->try_now.last_error = c->error;
+        c->try_now.last_status = c->http_status;
     }
     c->hook_us = c->o.before_connect != NULL;
     STWS_P_STORE(&c->state, STWS_BACKOFF);
@@ -6470,7 +6598,7 @@ static void stws_p_begin_attempt(stws *c) {
     c->hook_us = 0;
     if (stws_url_parse(c->try_now.url, &c->url, &why) != STWS_OK) {
         stws_p_say(c, STWS_ERR_URL, "before_connect has brought a URL that cannot be used: %s", why);
-        stws_p_lost(c, 1);
+        stws_p_lost(c, STWS_P_FINAL);
         return;
     }
     stws_p_lock(c);
@@ -6528,7 +6656,7 @@ STWS_P_APART static int stws_p_turn_resolving(stws *c) {
     char host[256];
     snprintf(host, sizeof host, "%.*s", STWS_P_CAST(int, c->url.host_len), c->url.host);
     if (!c->o.transport) stws_p_tcp_init(&c->tcp, &c->clock, &c->io);
-    if (!stws_p_choose_proxy(c, host)) return stws_p_lost(c, 1);
+    if (!stws_p_choose_proxy(c, host)) return stws_p_lost(c, STWS_P_FINAL);
     if (c->tls && c->url.secure) {
         c->locked_random.ctx = c;
         c->locked_random.fill = stws_p_locked_random;
@@ -6536,9 +6664,11 @@ STWS_P_APART static int stws_p_turn_resolving(stws *c) {
     } else if (!c->o.transport && c->url.secure) {
         stws_p_say(c, STWS_ERR_TLS, "%s needs TLS: compile the implementation with STOMP_WS_BEARSSL (and let a wss:// "
                    "URL be in the options from the beginning), or set option transport", stws_p_where(c));
-        return stws_p_lost(c, 1);
+        return stws_p_lost(c, STWS_P_FINAL);
     }
-    if (!c->o.transport && !stws_p_resolve(c, c->tcp.proxy ? c->tcp.proxy->at.host : host)) return stws_p_lost(c, 0);
+    if (!c->o.transport && !stws_p_resolve(c, c->tcp.proxy ? c->tcp.proxy->at.host : host))
+        return stws_p_lost(c, STWS_P_PASSING);
+    stws_p_tcp_begin_behind(&c->tcp, &c->unlucky);
     stws_p_enter(c, STWS_CONNECTING, c->o.connect_timeout_ms);
     return 1;
 }
@@ -6577,7 +6707,7 @@ static int stws_p_turn_connecting(stws *c) {
     const char *why = NULL;
     char host[256];
     stws_endpoint to = {host, c->url.port, c->url.secure};
-    int result, asked = stws_p_proxy_asked(&c->tcp);
+    int result, refused, asked = stws_p_proxy_asked(&c->tcp);
     snprintf(host, sizeof host, "%.*s", STWS_P_CAST(int, c->url.host_len), c->url.host);
     c->opened = 1;
     result = c->io.open(c->io.ctx, &to);
@@ -6588,8 +6718,9 @@ static int stws_p_turn_connecting(stws *c) {
         if (c->io.error) why = c->io.error(c->io.ctx);
         why = stws_p_or(why, stws_result_text(result));
         stws_p_say(c, result, "no connection to %s port %d: %s", host, to.port, why);
-        return stws_p_lost(c, result == STWS_ERR_TLS_TRUST || (result == STWS_ERR_TLS && c->tls && c->tls->final) ||
-                              (result == STWS_ERR_PROXY && c->tcp.proxy && c->tcp.proxy->final));
+        refused = result == STWS_ERR_TLS_TRUST || (result == STWS_ERR_TLS && c->tls && c->tls->final) ||
+                  (result == STWS_ERR_PROXY && c->tcp.proxy && c->tcp.proxy->final);
+        return stws_p_lost(c, refused ? STWS_P_REFUSED : STWS_P_PASSING);
     }
     result = stws_p_post_upgrade(c);
     if (result != STWS_OK) {
@@ -6597,7 +6728,7 @@ static int stws_p_turn_connecting(stws *c) {
                    result == STWS_ERR_SPACE ? "the upgrade request does not fit into tx_buffer"
                    : result == STWS_ERR_IO  ? "the system gives no random numbers"
                                             : "a header of the upgrade request is not valid (before_connect?)");
-        return stws_p_lost(c, 1);
+        return stws_p_lost(c, STWS_P_FINAL);
     }
     stws_p_trace_upgrade(c);
     stws_p_enter(c, STWS_UPGRADING, c->o.handshake_timeout_ms);
@@ -6616,20 +6747,38 @@ static void stws_p_trace_answer(stws *c, const stws_http *answer) {
     frame.header_count = answer->header_count;
     stws_p_trace(&c->s, '<', &frame);
 }
-static int stws_p_refused_upgrade(stws *c, const stws_http *answer, int result, const char *why) {
-    const char *retry_after = stws_http_header(answer, "Retry-After"), *culprit = NULL;
-    const stws_p_input *in = &c->s.in;
+
+/* How long Retry-After (RFC 9110, 10.2.3) asks us to wait: seconds, or a date, which is compared with the answer's own
+   Date, as our clock may be wrong. */
+static long long stws_p_retry_after_ms(const stws_http *answer) {
+    const char *after = stws_p_or(stws_http_header(answer, "Retry-After"), ""), *date;
+    long long then, now = -1;
     size_t seconds = 0;
+    int number = stws_p_number(after, strlen(after), 1000000, &seconds);
+    if (number) return number < 0 ? 1000000000 : STWS_P_CAST(long long, seconds) * 1000;
+    then = stws_p_http_date(after);
+    date = stws_http_header(answer, "Date");
+    if (date) now = stws_p_http_date(date);
+    if (now < 0) now = stws_p_system_date();
+    return then > now ? (then - now) * 1000 : 0;
+}
+
+static int stws_p_status_kind(int status) {
+    if (status == 401 || status == 403 || status == 407) return STWS_P_DENIED;
+    return stws_p_status_is_final(status) ? STWS_P_REFUSED : STWS_P_PASSING;
+}
+static int stws_p_refused_upgrade(stws *c, const stws_http *answer, int result, const char *why) {
+    const char *culprit = NULL;
+    const stws_p_input *in = &c->s.in;
     if (result == STWS_ERR_HTTP_STATUS) {
-        if (retry_after && stws_p_number(retry_after, strlen(retry_after), 86400, &seconds) == 1)
-            c->retry_after_ms = STWS_P_CAST(long long, seconds) * 1000;
+        c->retry_after_ms = stws_p_retry_after_ms(answer);
         stws_p_say_status(c, answer, in->data + in->raw, in->raw_end - in->raw);
-        return stws_p_lost(c, stws_p_status_is_final(answer->status));
+        return stws_p_lost(c, stws_p_status_kind(answer->status));
     }
     if (result == STWS_ERR_HTTP_SUBPROTOCOL) culprit = stws_http_header(answer, "Sec-WebSocket-Protocol");
     if (result == STWS_ERR_HTTP_EXTENSION) culprit = stws_http_header(answer, "Sec-WebSocket-Extensions");
     stws_p_say(c, result, "%s%s%.60s", why, culprit ? ": " : "", stws_p_or(culprit, ""));
-    return stws_p_lost(c, 1);
+    return stws_p_lost(c, STWS_P_REFUSED);
 }
 
 /* Where the heads of HTTP were larger than the buffers in the block, these are enough from now on. */
@@ -6664,7 +6813,7 @@ STWS_P_APART static int stws_p_turn_upgrading(stws *c) {
     if (result == STWS_ERR_HTTP_LIMIT)
         stws_p_say(c, result, "the HTTP head at %s is over %zu octets or %zu headers (option max_headers)",
                    stws_p_where(c), answer.max_bytes, c->o.max_headers);
-    if (result < 0) return stws_p_lost(c, 1);
+    if (result < 0) return stws_p_lost(c, STWS_P_REFUSED);
     in->raw += used;
     in->begin = in->end = in->raw;
     if (answer.status >= 100 && answer.status < 200 && answer.status != 101) return 1;
@@ -6681,7 +6830,7 @@ STWS_P_APART static int stws_p_turn_upgrading(stws *c) {
     if (result != STWS_OK) {
         stws_p_say(c, result, "CONNECT cannot be sent: %s",
                    result == STWS_ERR_SPACE ? "it does not fit into tx_buffer" : stws_result_text(result));
-        return stws_p_lost(c, 1);
+        return stws_p_lost(c, STWS_P_FINAL);
     }
     stws_p_enter(c, STWS_LOGGING_IN, c->o.connected_timeout_ms);
     return 1;
@@ -6934,9 +7083,9 @@ static void stws_p_say_goodbye(stws *c, int code, const char *reason) {
 }
 
 /* The same, and the session is over. */
-static int stws_p_leave(stws *c, int code, const char *reason, int final) {
+static int stws_p_leave(stws *c, int code, const char *reason, int kind) {
     if (stws_p_reads_frames(c->state)) stws_p_say_goodbye(c, code, reason);
-    return stws_p_lost(c, final);
+    return stws_p_lost(c, kind);
 }
 static int stws_p_on_connected(stws *c, stws_event *e) {
     const stws_frame *frame = &c->s.message.frame;
@@ -6946,6 +7095,8 @@ static int stws_p_on_connected(stws *c, stws_event *e) {
     if (accepted) {
         c->s.epoch++;
         c->s.stats.reconnects += c->s.stats.sessions++ > 0;
+        c->has_worked = 1;
+        c->unlucky.any.sa_family = 0;
         STWS_P_STORE(&c->state, STWS_CONNECTED);
         c->deadline_us = STWS_P_NEVER;
         stws_p_signal(c);
@@ -6955,7 +7106,7 @@ static int stws_p_on_connected(stws *c, stws_event *e) {
         stws_p_say(c, STWS_ERR_VERSION,
                    "the server answers with STOMP version %.20s, which was not offered: see option versions",
                    stws_p_or(stws_frame_header(frame, "version"), "1.0"));
-        stws_p_leave(c, STWS_P_CLOSE_PROTOCOL, "version", 1);
+        stws_p_leave(c, STWS_P_CLOSE_PROTOCOL, "version", STWS_P_REFUSED);
         return 0;
     }
     c->session_us = c->now;
@@ -7009,6 +7160,17 @@ static int stws_p_on_receipt(stws *c, stws_event *e) {
     }
     return stws_p_settle(c, number, STWS_OK) ? 0 : stws_p_frame_event(c, e, STWS_EVENT_RECEIPT);
 }
+
+/* Does the ERROR refuse the credentials of CONNECT? A broker has only words for that; RabbitMQ's "access denied" to a
+   virtual host may mean that this has connections enough. */
+static int stws_p_denies(const stws_frame *frame) {
+    static const char *const words[] = {"assword", "asscode", "redential", "ccess refused", "ccess denied", "ogin",
+                                        "ccess Denied", "ccess is denied", "uthentic", "uthori", "validate user"};
+    size_t i;
+    if (stws_p_error_has(frame, "irtual host")) return 0;
+    for (i = 0; i < sizeof words / sizeof *words; i++) if (stws_p_error_has(frame, words[i])) return 1;
+    return 0;
+}
 static int stws_p_on_error(stws *c, stws_event *e) {
     int login = c->state == STWS_LOGGING_IN;
     if (c->state == STWS_CLOSING) return 0; /* our DISCONNECT: Spring answers it so */
@@ -7016,7 +7178,7 @@ static int stws_p_on_error(stws *c, stws_event *e) {
     stws_p_frame_event(c, e, STWS_EVENT_ERROR);
     e->result = c->error;
     e->text = c->text;
-    c->refused = c->state == STWS_LOGGING_IN;
+    if (login) c->refused = stws_p_denies(&c->s.message.frame) ? STWS_P_DENIED : STWS_P_REFUSED;
     if (login) return 1;
     stws_p_settle(c, stws_p_receipt_number(stws_p_known_value(&c->s, STWS_P_RECEIPT_ID)), STWS_ERR_BROKER);
     if (c->error_close_us == STWS_P_NEVER) c->error_close_us = c->now + stws_p_ms(c->o.close_timeout_ms);
@@ -7182,12 +7344,13 @@ static int stws_p_on_bad_input(stws *c, int error) {
     if (error == STWS_ERR_WS_CLOSE) {
         STWS_P_STORE(&c->close_code, c->s.peer_close_code);
         if (c->state != STWS_CLOSING && c->error_close_us == STWS_P_NEVER) stws_p_say_closed(c);
-        return stws_p_leave(c, c->close_code == STWS_P_CLOSE_NO_CODE ? 0 : c->close_code, "", 0);
+        return stws_p_leave(c, c->close_code == STWS_P_CLOSE_NO_CODE ? 0 : c->close_code, "", STWS_P_PASSING);
     }
     if (error == STWS_ERR_FRAME_COMMAND && stws_p_looks_like_sockjs(c)) error = STWS_ERR_SOCKJS;
     if (c->s.ws.close_code) code = c->s.ws.close_code;
     stws_p_say_input(c, error);
-    return stws_p_leave(c, code, stws_result_text(error), error == STWS_ERR_SOCKJS);
+    return stws_p_leave(c, code, stws_result_text(error),
+                        error == STWS_ERR_SOCKJS ? STWS_P_REFUSED : STWS_P_PASSING);
 }
 
 /* What came at once may be many frames, and each may take its user long: heart-beats, answers and what threads want
@@ -7249,10 +7412,10 @@ static int stws_p_receipts_due(const stws *c) {
 /* An event that no frame brings: a receipt that has ended, the end of a connection, a mark of the outbox. */
 static int stws_p_pull_other(stws *c, stws_event *e) {
     stws_p_receipt receipt = {0, 0, 0, 0, 0, 0, 0};
-    int taken = 0;
-    if (c->refused) {
-        c->refused = 0;
-        stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 1);
+    int taken = 0, refused = c->refused;
+    if (refused) {
+        c->refused = STWS_P_PASSING;
+        stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", refused);
     }
     if (stws_p_receipts_due(c)) {
         stws_p_lock(c);
@@ -7361,15 +7524,15 @@ static long stws_p_read_once(stws *c) {
 
 /* The stream has broken. After our own farewell that is how it ends. */
 static int stws_p_on_io_error(stws *c, long error) {
-    if (c->state == STWS_CLOSING && STWS_P_LOAD(&c->asked)) return stws_p_lost(c, 1);
+    if (c->state == STWS_CLOSING && STWS_P_LOAD(&c->asked)) return stws_p_lost(c, STWS_P_FINAL);
     if (error == STWS_ERR_LIMIT) {
         stws_p_say(c, STWS_ERR_LIMIT, "a message does not fit into rx_buffer (%zu octets)%s", c->s.in.cap,
                    c->has_heap ? ", and there is no memory to let it grow, or max_body forbids it"
                                : ", which cannot grow in memory of your own: raise option rx_buffer");
-        return stws_p_leave(c, STWS_P_CLOSE_TOO_BIG, "message too big", 0);
+        return stws_p_leave(c, STWS_P_CLOSE_TOO_BIG, "message too big", STWS_P_PASSING);
     }
     if (c->error_close_us == STWS_P_NEVER) stws_p_say_io(c, STWS_P_CAST(int, error));
-    return stws_p_lost(c, 0);
+    return stws_p_lost(c, STWS_P_PASSING);
 }
 
 /* ==== >>timers: heart-beats and deadlines ==== */
@@ -7412,7 +7575,7 @@ static void stws_p_judge_silence(stws *c) {
         "%s: nothing came for %lld ms, with a heart-beat promised every %lld ms; %s",
         stws_result_text(STWS_ERR_HEARTBEAT), silent / STWS_P_US, c->s.heartbeat_in_us / STWS_P_US,
         stws_p_silence_cause(c));
-    stws_p_lost(c, 0);
+    stws_p_lost(c, STWS_P_PASSING);
 }
 static void stws_p_judge_stall(stws *c) {
     size_t waits;
@@ -7422,7 +7585,7 @@ static void stws_p_judge_stall(stws *c) {
     if (!waits || !c->o.write_timeout_ms) return;
     stws_p_say(c, STWS_ERR_IO, "the server takes no more data: %zu octets waited for %d ms (write_timeout_ms)", waits,
                c->o.write_timeout_ms);
-    stws_p_lost(c, 0);
+    stws_p_lost(c, STWS_P_PASSING);
 }
 
 /* Leave a good session for a new one, once what was accepted is written, within close_timeout_ms. */
@@ -7443,7 +7606,7 @@ static int stws_p_turn_renewing(stws *c) {
     waits = stws_p_pending(&c->s.out) && !c->write_error && c->now < c->renew_by_us;
     stws_p_unlock(c);
     if (STWS_P_LOAD(&c->asked) || c->state != STWS_CONNECTED) c->renewing = 0;
-    return c->renewing && !waits ? stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 0) : 0;
+    return c->renewing && !waits ? stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", STWS_P_PASSING) : 0;
 }
 
 /* May age end the session? Not when it is ending already: by the program, after an ERROR, or for another new one. */
@@ -7455,12 +7618,12 @@ static int stws_p_may_renew(const stws *c) {
 static int stws_p_turn_timers(stws *c) {
     int state = c->state;
     if (c->deadline_us != STWS_P_NEVER && c->now >= c->deadline_us) {
-        if (state == STWS_CLOSING) return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 1);
+        if (state == STWS_CLOSING) return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", STWS_P_FINAL);
         stws_p_say_timeout(c);
-        return stws_p_leave(c, STWS_P_CLOSE_PROTOCOL, "no CONNECTED", 0);
+        return stws_p_leave(c, STWS_P_CLOSE_PROTOCOL, "no CONNECTED", STWS_P_PASSING);
     }
     if (c->error_close_us != STWS_P_NEVER && c->now >= c->error_close_us)
-        return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 0);
+        return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", STWS_P_PASSING);
     if (stws_p_may_renew(c) && c->renew_us != STWS_P_NEVER && c->now >= c->renew_us) {
         stws_p_say(c, STWS_OK, "the session is over max_session_ms (%d) old: a new one is made", c->o.max_session_ms);
         stws_p_renew(c);
@@ -7536,7 +7699,7 @@ static int stws_p_obey_stop(stws *c) {
         STWS_P_STORE(&c->state, STWS_CLOSING); /* nothing follows it */
         stws_p_unlock(c);
     }
-    return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 1);
+    return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", STWS_P_FINAL);
 }
 
 /* stws_disconnect: with no connection there is nothing to end, unless something still waits to be sent. */
@@ -7546,7 +7709,7 @@ static int stws_p_obey_end(stws *c) {
     waits = c->s.outbox.count;
     stws_p_unlock(c);
     if (c->now < c->end_us && (waits || stws_p_reads_frames(c->state))) return 0;
-    return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", 1);
+    return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", STWS_P_FINAL);
 }
 static void stws_p_obey_reconnect(stws *c) {
     if (c->state == STWS_CONNECTED && !STWS_P_LOAD(&c->asked)) { /* an end that was asked for is not cut short */

@@ -106,6 +106,7 @@ struct sure_site {
 static const struct sure_site sure_sites[] = {
     {"stws_p_system_clock", "clock_gettime", 1, "the clock is there"},
     {"stws_p_system_slept", "clock_gettime", 1, "the clock is there"},
+    {"stws_p_system_date", "clock_gettime", 1, "the clock is there"},
     {"stws_p_tcp_resolve", "freeaddrinfo", 1, "it returns nothing"},
     {"stws_message_free", "STOMP_WS_FREE", 1, "it returns nothing"},
     {"stws_queue_destroy", "STOMP_WS_FREE", 1, "it returns nothing"},

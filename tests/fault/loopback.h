@@ -41,9 +41,10 @@ struct link {
 
 struct loopback {
     int listener, port;
-    int mute;      /* connections are taken, and nothing is ever answered */
-    int silent_ms; /* a heart-beat that it promises and wants, but never sends; 0: none */
-    int beat_ms;   /* one that it promises and sends; 0: none */
+    int mute;            /* connections are taken, and nothing is ever answered */
+    const char *refusal; /* what answers each upgrade; NULL: it is taken */
+    int silent_ms;       /* a heart-beat that it promises and wants, but never sends; 0: none */
+    int beat_ms;         /* one that it promises and sends; 0: none */
     void (*on_send)(const stws_frame *frame); /* each SEND, in the server's thread; or NULL */
     int wake[2];
     char url[80];
@@ -237,6 +238,11 @@ static inline void link_hear(struct loopback *s, struct link *l) {
         http.headers = headers;
         http.max_headers = 32;
         if (!strstr(l->in.data, "\r\n\r\n")) return;
+        if (s->refusal) {
+            bytes_print(&l->out, "%s", s->refusal);
+            bytes_clear(&l->in);
+            return;
+        }
         bytes_room(&l->out, 1024);
         if (stws_handshake_parse(l->in.data, l->in.len, &http, &done) != STWS_DONE ||
             stws_handshake_answer(l->out.data, 1024, &http, "v12.stomp", &used) != STWS_OK) {
@@ -401,6 +407,26 @@ static inline void loopback_start_with(struct loopback *s, int ipv6, int mute, i
 
 static inline void loopback_start(struct loopback *s, int ipv6, int mute) {
     loopback_start_with(s, ipv6, mute, 0, NULL);
+}
+
+/* A server at another IPv4 address of this machine, and the port given. It answers each upgrade with
+   `refusal`, or, if that is NULL, not at all. */
+static inline void loopback_start_refusing(struct loopback *s, const char *address, int port,
+                                           const char *refusal) {
+    struct sockaddr_in at;
+    memset(s, 0, sizeof *s);
+    memset(&at, 0, sizeof at);
+    s->port = port;
+    s->mute = !refusal;
+    s->refusal = refusal;
+    at.sin_family = AF_INET;
+    at.sin_port = htons((uint16_t)port);
+    inet_pton(AF_INET, address, &at.sin_addr);
+    s->listener = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(s->listener, (struct sockaddr *)&at, sizeof at) != 0 || listen(s->listener, 16) != 0)
+        test_give_up("cannot listen at a second address of the loopback interface");
+    if (pipe(s->wake) != 0) test_give_up("cannot make a pipe for the server of the test");
+    if (pthread_create(&s->thread, NULL, loopback_thread, s) != 0) abort();
 }
 
 static inline void loopback_stop(struct loopback *s) {

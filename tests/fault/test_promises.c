@@ -730,7 +730,7 @@ static void test_every_end_is_told(void) {
         if (how < 3) CHECK(peer_connect(&p));
         if (how == 0 || how == 3) stws_stop(p.client);
         if (how == 1) stws_disconnect(p.client, 1000);
-        if (how == 2) p.answer = "HTTP/1.1 404 \r\n\r\n", peer_end(&p);
+        if (how == 2) p.answer = "HTTP/1.1 401 \r\n\r\n", peer_end(&p);
         if (how == 4) p.open_result = STWS_ERR_CONNECT;
         peer_advance(&p, 3000);
         CHECK(p.ended != 0);

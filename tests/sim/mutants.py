@@ -59,8 +59,7 @@ DEFECTS = {
     "the next attempt does not wait":
         ("stws_p_lost", "c->now + c->retry_ms * STWS_P_US", "c->now"),
     "Retry-After is not heeded":
-        ("stws_p_backoff_ms", "return delay > c->retry_after_ms ? delay : c->retry_after_ms;",
-         "return delay;"),
+        ("stws_p_backoff_ms", "return delay > asked ? delay : asked;", "return delay;"),
     "a transaction does not go again from its beginning":
         ("stws_p_record_through",
          "if (r->tied && !stws_p_record_ends(r->frame.command_id)) return;", ""),

@@ -1,0 +1,364 @@
+/* test_staying.c - a client stays: which failures end it, and what it does before the next attempt. */
+#include "loopback.h"
+
+/* ==== what worked once is tried again ==== */
+
+#define REFUSED_BY(status) "HTTP/1.1 " status "\r\nContent-Length: 0\r\n\r\n"
+
+/* The ERROR that answers CONNECT, instead of CONNECTED. */
+static const char *refusal;
+
+static void refuse_connect(struct peer *p, const struct sent *sent) {
+    if (sent->frame.command_id == STWS_COMMAND_CONNECT && refusal) peer_stomp(p, refusal);
+}
+
+/* A client that had a session, which broke. The next attempt is answered by `answer`, or, if that
+   is NULL, refused by the ERROR `error`. */
+static void refused_after_a_session(struct peer *p, stws_options o, const char *answer,
+                                    const char *error) {
+    refusal = NULL;
+    peer_start(p, &o);
+    CHECK(peer_connect(p));
+    if (answer) p->answer = answer;
+    p->on_sent = refuse_connect;
+    refusal = error;
+    if (error) p->automatic &= ~AUTO_LOGIN;
+    peer_end(p);
+    peer_turn(p);
+    peer_advance(p, 1500);
+}
+
+/* The server works again: is the client still there? */
+static int comes_back(struct peer *p) {
+    p->answer = PEER_ANSWER;
+    p->automatic = AUTO_ALL;
+    refusal = NULL;
+    peer_advance(p, 40000);
+    return !p->ended && stws_state(p->client) == STWS_CONNECTED;
+}
+
+/* 1: the client comes back after the refusal; 0: it has ended. */
+static int survives(int give_up, int (*hook)(stws *, stws_attempt *, void *), const char *answer,
+                    const char *error) {
+    struct peer p;
+    stws_options o;
+    int alive;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.give_up = give_up;
+    o.before_connect = hook;
+    refused_after_a_session(&p, o, answer, error);
+    alive = !p.ended;
+    CHECK_INT(answer ? STWS_ERR_HTTP_STATUS : STWS_ERR_LOGIN, p.result);
+    CHECK_INT(alive, comes_back(&p));
+    peer_free(&p);
+    return alive;
+}
+
+static int go_on(stws *client, stws_attempt *attempt, void *user) {
+    (void)client, (void)attempt, (void)user;
+    return 0;
+}
+
+static const char *const passing_statuses[] = {
+    REFUSED_BY("200 OK"),        REFUSED_BY("302 Found"), REFUSED_BY("400 Bad Request"),
+    REFUSED_BY("404 Not Found"), REFUSED_BY("410 Gone"),  REFUSED_BY("426 Upgrade Required")};
+static const char *const denying_statuses[] = {REFUSED_BY("401 Unauthorized"),
+                                               REFUSED_BY("403 Forbidden"),
+                                               REFUSED_BY("407 Proxy Authentication Required")};
+
+/* What brokers say that cannot take anybody for now, and what they say about wrong credentials. */
+static const char *const passing_errors[] = {
+    "ERROR\nmessage:Broker not available.\n\n",
+    "ERROR\nmessage:javax.jms.InvalidClientIDException\n\n"
+    "Broker: b - Client: c already connected from tcp://127.0.0.1:1",
+    "ERROR\nmessage:Bad CONNECT\n\nVirtual host '/' access denied",
+    "ERROR\nmessage:Failed to send message to "
+    "ExecutorSubscribableChannel[clientInboundChannel]\n\n",
+    "ERROR\nmessage:\n\n"};
+static const char *const denying_errors[] = {
+    "ERROR\nmessage:Bad CONNECT\n\nAccess refused for user 'guest'",
+    "ERROR\nmessage:User name [user] or password is invalid.\n\n",
+    "ERROR\nmessage:Security Error occurred: User name [user] or password is invalid\n\n",
+    "ERROR\nmessage:wrong passcode\n\n",
+    "ERROR\nmessage:Bad credentials\n\n",
+    "ERROR\nmessage:Access Denied\n\n",
+    "ERROR\nmessage:Access is denied\n\n",
+    "ERROR\nmessage:not authenticated\n\n",
+    "ERROR\nmessage:Full authentication is required\n\n",
+    "ERROR\nmessage:Unauthorized\n\n",
+    "ERROR\nmessage:AMQ229031: Unable to validate user from 127.0.0.1\n\n",
+    "ERROR\nmessage:Login failed\n\n"};
+
+#define COUNT(list) (sizeof list / sizeof *list)
+
+static void test_what_worked_once_is_tried_again(void) {
+    size_t i;
+    for (i = 0; i < COUNT(passing_statuses); i++) {
+        CHECK_INT(1, survives(STWS_GIVE_UP_DEFAULT, NULL, passing_statuses[i], NULL));
+        CHECK_INT(0, survives(STWS_GIVE_UP_SOON, NULL, passing_statuses[i], NULL));
+        CHECK_INT(1, survives(STWS_GIVE_UP_NEVER, NULL, passing_statuses[i], NULL));
+    }
+    for (i = 0; i < COUNT(passing_errors); i++) {
+        CHECK_INT(1, survives(STWS_GIVE_UP_DEFAULT, NULL, NULL, passing_errors[i]));
+        CHECK_INT(0, survives(STWS_GIVE_UP_SOON, go_on, NULL, passing_errors[i]));
+        CHECK_INT(1, survives(STWS_GIVE_UP_NEVER, NULL, NULL, passing_errors[i]));
+    }
+}
+
+static void test_refused_credentials_end_the_client(void) {
+    size_t i;
+    for (i = 0; i < COUNT(denying_statuses); i++) {
+        CHECK_INT(0, survives(STWS_GIVE_UP_DEFAULT, NULL, denying_statuses[i], NULL));
+        CHECK_INT(0, survives(STWS_GIVE_UP_SOON, go_on, denying_statuses[i], NULL));
+        CHECK_INT(1, survives(STWS_GIVE_UP_DEFAULT, go_on, denying_statuses[i], NULL));
+        CHECK_INT(1, survives(STWS_GIVE_UP_NEVER, NULL, denying_statuses[i], NULL));
+    }
+    for (i = 0; i < COUNT(denying_errors); i++) {
+        CHECK_INT(0, survives(STWS_GIVE_UP_DEFAULT, NULL, NULL, denying_errors[i]));
+        CHECK_INT(0, survives(STWS_GIVE_UP_SOON, go_on, NULL, denying_errors[i]));
+        CHECK_INT(1, survives(STWS_GIVE_UP_DEFAULT, go_on, NULL, denying_errors[i]));
+        CHECK_INT(1, survives(STWS_GIVE_UP_NEVER, NULL, NULL, denying_errors[i]));
+    }
+}
+
+/* The first attempt of all is answered so: does the client try again? */
+static int tries_again_at_first(int give_up, const char *answer, const char *connected) {
+    struct peer p;
+    stws_options o;
+    int again;
+    peer_init(&p);
+    p.answer = answer ? answer : PEER_ANSWER;
+    if (connected) p.connected = connected;
+    o = peer_options(&p);
+    o.give_up = give_up;
+    o.before_connect = go_on;
+    peer_start(&p, &o);
+    peer_turn(&p);
+    peer_advance(&p, 5000);
+    again = !p.ended;
+    CHECK_INT(again, p.sessions > 1);
+    peer_free(&p);
+    return again;
+}
+
+static const char NO_ACCEPT[] =
+    "HTTP/1.1 101 \r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n";
+
+/* Before the first session a refusal tells that the settings are wrong. */
+static void test_a_first_refusal_ends_the_client(void) {
+    static const int strict[] = {STWS_GIVE_UP_DEFAULT, STWS_GIVE_UP_SOON};
+    size_t i;
+    for (i = 0; i < COUNT(strict); i++) {
+        CHECK_INT(0, tries_again_at_first(strict[i], REFUSED_BY("404 Not Found"), NULL));
+        CHECK_INT(0, tries_again_at_first(strict[i], REFUSED_BY("401 Unauthorized"), NULL));
+        CHECK_INT(0, tries_again_at_first(strict[i], NO_ACCEPT, NULL));
+        CHECK_INT(
+            0, tries_again_at_first(strict[i], NULL, "ERROR\nmessage:Broker not available.\n\n"));
+        CHECK_INT(0, tries_again_at_first(strict[i], NULL, "CONNECTED\nversion:9\n\n"));
+        CHECK_INT(0, tries_again_at_first(strict[i], "SSH-2.0-x\r\n", NULL));
+    }
+}
+
+static void test_never_give_up(void) {
+    CHECK_INT(1, tries_again_at_first(STWS_GIVE_UP_NEVER, REFUSED_BY("404 Not Found"), NULL));
+    CHECK_INT(1, tries_again_at_first(STWS_GIVE_UP_NEVER, REFUSED_BY("401 Unauthorized"), NULL));
+    CHECK_INT(1, tries_again_at_first(STWS_GIVE_UP_NEVER, NO_ACCEPT, NULL));
+    CHECK_INT(1,
+              tries_again_at_first(STWS_GIVE_UP_NEVER, NULL, "ERROR\nmessage:wrong passcode\n\n"));
+    CHECK_INT(1, tries_again_at_first(STWS_GIVE_UP_NEVER, NULL, "CONNECTED\nversion:9\n\n"));
+    CHECK_INT(1, tries_again_at_first(STWS_GIVE_UP_NEVER, "SSH-2.0-x\r\n", NULL));
+}
+
+/* ==== what before_connect sees ==== */
+
+static int seen_errors[8], seen_statuses[8], seen_count;
+
+static int note_last(stws *client, stws_attempt *attempt, void *user) {
+    (void)client, (void)user;
+    if (seen_count < 8) {
+        seen_errors[seen_count] = attempt->last_error;
+        seen_statuses[seen_count] = attempt->last_status;
+    }
+    seen_count++;
+    return 0;
+}
+
+/* A token that has expired: the hook sees why it is asked, and brings a new one. */
+static int renew_token(stws *client, stws_attempt *attempt, void *user) {
+    static const char *const fresh[] = {"Authorization", "Bearer new", NULL};
+    note_last(client, attempt, user);
+    if (attempt->last_status == 401) attempt->http_headers = fresh;
+    return 0;
+}
+
+static void test_before_connect_sees_the_last_failure(void) {
+    static const char *const stale[] = {"Authorization", "Bearer old", NULL};
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.before_connect = renew_token;
+    o.http_headers = stale;
+    seen_count = 0;
+    refused_after_a_session(&p, o, REFUSED_BY("401 Unauthorized"), NULL);
+    CHECK_HAS("Bearer old", bytes_text(&p.request));
+    CHECK(comes_back(&p));
+    CHECK_HAS("Bearer new", bytes_text(&p.request));
+    CHECK_INT(3, seen_count);
+    CHECK_INT(STWS_OK, seen_errors[0]);
+    CHECK_INT(0, seen_statuses[0]);
+    CHECK_INT(STWS_ERR_EOF, seen_errors[1]);
+    CHECK_INT(101, seen_statuses[1]);
+    CHECK_INT(STWS_ERR_HTTP_STATUS, seen_errors[2]);
+    CHECK_INT(401, seen_statuses[2]);
+    peer_free(&p);
+}
+
+/* ==== Retry-After ==== */
+
+/* The wait for the next attempt, in milliseconds, after an answer with these headers. */
+static long long wait_after(stws_options o, struct peer *p, const char *headers) {
+    char answer[400];
+    snprintf(answer, sizeof answer, "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n%s\r\n", headers);
+    p->answer = answer;
+    peer_start(p, &o);
+    peer_turn(p);
+    CHECK_INT(STWS_ERR_HTTP_STATUS, p->result);
+    return p->retry_ms;
+}
+
+/* The same of a client with the options' defaults, chance aside: the wait is between the two. */
+static void check_wait(const char *headers, long long least, long long most) {
+    struct peer p;
+    stws_options o;
+    long long ms;
+    peer_init(&p);
+    o = peer_options(&p);
+    ms = wait_after(o, &p, headers);
+    if (ms < least || ms > most) printf("%s: %d ms\n", headers, (int)ms);
+    CHECK(ms >= least && ms <= most);
+    peer_free(&p);
+}
+
+static void test_retry_after_in_seconds(void) {
+    check_wait("", 1000, 1000);
+    check_wait("Retry-After: 7\r\n", 7000, 7000);
+    check_wait("Retry-After: 0\r\n", 1000, 1000);
+    check_wait("Retry-After: -7\r\n", 1000, 1000);
+    check_wait("Retry-After: soon\r\n", 1000, 1000);
+    /* never longer than ten times reconnect_max_ms, which is 30 s */
+    check_wait("Retry-After: 300\r\n", 300000, 300000);
+    check_wait("Retry-After: 301\r\n", 270000, 300000);
+    check_wait("Retry-After: 86400\r\n", 270000, 300000);
+    check_wait("Retry-After: 99999999999999999999999\r\n", 270000, 300000);
+}
+
+#define DATE "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+
+/* The three forms of a date (RFC 9110, 5.6.7). It is compared with the answer's own. */
+static void test_retry_after_as_a_date(void) {
+    check_wait(DATE "Retry-After: Sun, 06 Nov 1994 08:50:07 GMT\r\n", 30000, 30000);
+    check_wait(DATE "Retry-After: Sunday, 06-Nov-94 08:50:07 GMT\r\n", 30000, 30000);
+    check_wait(DATE "Retry-After: Sun Nov  6 08:50:07 1994\r\n", 30000, 30000);
+    check_wait(DATE "Retry-After: Sun, 06 Nov 1994 08:49:00 GMT\r\n", 1000, 1000);
+    check_wait(DATE "Retry-After: Mon, 06 Nov 1995 08:49:37 GMT\r\n", 270000, 300000);
+    /* ends of months and years, leap years, the year 2000 */
+    check_wait(
+        "Date: Fri, 31 Dec 1999 23:59:50 GMT\r\nRetry-After: Sat, 01 Jan 2000 00:00:20 GMT\r\n",
+        30000, 30000);
+    check_wait(
+        "Date: Mon, 28 Feb 2000 23:59:30 GMT\r\nRetry-After: Tue, 29 Feb 2000 00:00:00 GMT\r\n",
+        30000, 30000);
+    check_wait(
+        "Date: Tue, 29 Feb 2000 23:59:30 GMT\r\nRetry-After: Wed, 01 Mar 2000 00:00:00 GMT\r\n",
+        30000, 30000);
+    check_wait(
+        "Date: Sun, 28 Feb 2100 23:59:30 GMT\r\nRetry-After: Mon, 01 Mar 2100 00:00:00 GMT\r\n",
+        30000, 30000);
+    check_wait(
+        "Date: Wed, 31 Jul 2024 23:59:30 GMT\r\nRetry-After: Thu, 01 Aug 2024 00:00:00 GMT\r\n",
+        30000, 30000);
+    check_wait(
+        "Date: Thursday, 31-Dec-69 23:59:30 GMT\r\nRetry-After: Friday, 01-Jan-70 00:00:00 GMT\r\n",
+        1000, 1000);
+    /* no date at all */
+    check_wait(DATE "Retry-After: Sun, 06 Nov 1994\r\n", 1000, 1000);
+    check_wait(DATE "Retry-After: Sun, 06 Abc 1994 08:50:07 GMT\r\n", 1000, 1000);
+    check_wait(DATE "Retry-After: Sun, 32 Nov 1994 08:50:07 GMT\r\n", 1000, 1000);
+    check_wait(DATE "Retry-After: Sun, 06 Nov 1994 08:61:07 GMT\r\n", 1000, 1000);
+    check_wait(DATE "Retry-After: Nov\r\n", 1000, 1000);
+    /* without a Date our own clock counts, and 1994 is over; the year 9000 is not */
+    check_wait("Retry-After: Sun, 06 Nov 1994 08:50:07 GMT\r\n", 1000, 1000);
+    check_wait("Retry-After: Sun, 06 Nov 9000 08:50:07 GMT\r\n", 270000, 300000);
+    check_wait("Date: yesterday\r\nRetry-After: Sun, 06 Nov 9000 08:50:07 GMT\r\n", 270000, 300000);
+}
+
+/* Clients that were sent away together come back one after the other, and none too early. */
+static void test_retry_after_is_spread(void) {
+    long long first = 0, ms, least = 1000000, most = 0;
+    int i, different = 0;
+    for (i = 0; i < 40; i++) {
+        struct peer p;
+        stws_options o;
+        peer_init(&p);
+        p.seed = (unsigned long long)i;
+        o = peer_options(&p);
+        o.reconnect_jitter = 0; /* the default */
+        ms = wait_after(o, &p, "Retry-After: 20\r\n");
+        if (i == 0) first = ms;
+        different += ms != first;
+        if (ms < least) least = ms;
+        if (ms > most) most = ms;
+        peer_free(&p);
+    }
+    CHECK(different > 30);
+    CHECK(least >= 20000);
+    CHECK(most > 21000 && most <= 23000);
+}
+
+/* ==== the next address ==== */
+
+/* Two servers with one name: the first takes connections and answers none, or with 502. */
+static void check_next_address(const char *answer) {
+    static const char *const addresses[] = {"127.0.0.2", "127.0.0.1", NULL};
+    struct loopback bad, good;
+    stws_options o = stws_options_default();
+    stws *client;
+    int refused = 0, i;
+    stws_event event;
+    loopback_start(&good, 0, 0);
+    loopback_start_refusing(&bad, "127.0.0.2", good.port, answer);
+    o.url = good.url;
+    o.addresses = addresses;
+    o.single_thread = 1;
+    o.handshake_timeout_ms = 50;
+    o.reconnect_min_ms = o.reconnect_max_ms = 10;
+    client = stws_create(&o);
+    for (i = 0; i < 8 && stws_state(client) != STWS_CONNECTED; i++)
+        if (stws_next(client, &event, 5000) == 1) refused += event.type == STWS_EVENT_DISCONNECTED;
+    CHECK_INT(STWS_CONNECTED, stws_state(client));
+    CHECK_INT(1, refused);
+    stws_destroy(client);
+    loopback_stop(&good);
+    loopback_stop(&bad);
+    CHECK_INT(1, bad.links_total);
+}
+
+static void test_the_next_address_after_a_failed_upgrade(void) {
+    check_next_address("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n");
+    check_next_address(NULL);
+}
+
+int main(void) {
+    RUN(test_what_worked_once_is_tried_again);         /* [E3] */
+    RUN(test_refused_credentials_end_the_client);      /* [E3] */
+    RUN(test_a_first_refusal_ends_the_client);         /* [E3] */
+    RUN(test_never_give_up);                           /* [E3] */
+    RUN(test_before_connect_sees_the_last_failure);    /* [E6] */
+    RUN(test_retry_after_in_seconds);                  /* [E4] */
+    RUN(test_retry_after_as_a_date);                   /* [E4] */
+    RUN(test_retry_after_is_spread);                   /* [E4] */
+    RUN(test_the_next_address_after_a_failed_upgrade); /* [E4] */
+    return test_report();
+}
