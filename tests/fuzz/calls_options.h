@@ -71,6 +71,8 @@ static void set_wild(struct world *w, stws_options *o, unsigned which, unsigned 
         memcpy((char *)o + calls_ints[which % INTS], &number, sizeof number);
     else
         memcpy((char *)o + calls_sizes[which % SIZES], &size, sizeof size);
+    /* With sessions of 1 ms the time that a run is given at its end would be 100,000 sessions. */
+    if (o->max_session_ms > 0 && o->max_session_ms < 50) o->max_session_ms = 50;
 }
 
 static void set_strings(stws_options *o, unsigned choice) {

@@ -38,10 +38,14 @@ static int is_connected(const struct user *u) {
 
 /* ==== messages and their ACKs ==== */
 
+/* A copy to acknowledge later, perhaps in place of one whose connection is over. */
 static void keep(struct user *u, const stws_message *m, int conn, int serial) {
-    struct grip *g = u->grips;
-    while (g < u->grips + GRIPS && g->copy) g++;
-    if (g == u->grips + GRIPS) return;
+    struct grip *g = u->grips, *end = u->grips + GRIPS;
+    while (g < end && g->copy) g++;
+    if (g == end) g = u->grips;
+    while (g < end && g->copy && g->conn == conn) g++;
+    if (g == end) return;
+    stws_message_free(g->copy);
     g->copy = stws_message_copy(m);
     g->conn = conn;
     g->serial = serial;
