@@ -91,8 +91,8 @@ is over. Their error sentences are shorter (rx_buffer / 4, but 256 to 640 octets
 
     | what                                          | octets on 64-bit systems |
     |-----------------------------------------------|--------------------------|
-    | a client with the least of all, single_thread | 4,390                    |
-    | more without single_thread                    | 256                      |
+    | a client with the least of all, single_thread | 4,450                    |
+    | more without single_thread                    | 272                      |
     | an octet of rx_buffer, tx_buffer, outbox_bytes | 1                       |
     | one of max_headers                            | 64                       |
     | one of max_headers, more with on_trace        | 32                       |
@@ -184,7 +184,10 @@ What is promised, for which set-up:
 Offered are heartbeat_out_ms and heartbeat_in_ms (10 s each); what holds is the larger of ours and the server's, and
 none when either is 0. [H1] We send after half the interval without other output. [H2] The server may be silent for
 heartbeat_grace (300) percent of its interval; whatever comes counts, and the socket is read empty before it is judged.
-[H3] When the loop itself came late (a callback blocked, it was not called, the machine slept) the server gets that
+[H3] A server that agrees to no heart-beat of ours, as Spring's simple broker without a scheduler, would look idle to
+every proxy between it and us, and its death would not be noticed. Such a session, and one without heart-beats from the
+server, is kept alive by WebSocket PINGs: one whenever nothing came, or nothing was sent, for ping_ms (20 s). Once the
+server has answered a PING in this session, it may be silent for heartbeat_grace percent of ping_ms. [H6] When the loop itself came late (a callback blocked, it was not called, the machine slept) the server gets that
 time on top, statistics count it, and an error that follows says which. [H4] Of a server that is silent the error tells
 whether its machine still acknowledges what we send (Linux). [H5]
 
@@ -615,6 +618,8 @@ typedef struct stws_allocator {
    versions              STWS_STOMP_12 | ...; all three
    heartbeat_out_ms, heartbeat_in_ms        offered to the server, wanted from it; 10,000 each
    heartbeat_grace       percent of its interval that the server may be silent; 300
+   ping_ms               where one of the two heart-beats is not agreed: a WebSocket PING when nothing came, or nothing
+                         was sent, for so long; STWS_OFF: none; 20,000
    connect_timeout_ms    TCP, again the proxy, again TLS; 10,000
    handshake_timeout_ms  the upgrade's answer; 10,000
    connected_timeout_ms  CONNECTED; 10,000          receipt_timeout_ms    15,000
@@ -729,7 +734,7 @@ typedef struct stws_options {
     const char *const *connect_headers, *const *http_headers;
     const char *origin, *cookie, *subprotocols, *stable_id;
     int versions;
-    int heartbeat_out_ms, heartbeat_in_ms, heartbeat_grace;
+    int heartbeat_out_ms, heartbeat_in_ms, heartbeat_grace, ping_ms;
     int connect_timeout_ms, handshake_timeout_ms, connected_timeout_ms;
     int receipt_timeout_ms, close_timeout_ms, write_timeout_ms;
     int reconnect, reconnect_min_ms, reconnect_max_ms, reconnect_factor, reconnect_jitter, reconnect_attempts;
@@ -912,7 +917,8 @@ STOMP_WS_API int stws_request(stws *client, const stws_outgoing *message, stws_m
        dropped                  sends that outbox_policy took, or that a session could not say
        late_loops               turns that came too late for a heart-beat
        rtt_us                   microseconds from the last SEND with a receipt to that; -1: none yet
-       heartbeat_slack_ms       the least that was left of the server's grace; -1: none yet */
+       heartbeat_slack_ms       the least that was left of the server's grace; -1: none yet
+       pings_out, pongs_in      WebSocket PINGs of ours, see options.ping_ms, and the answers to them */
 enum stws_state_number {
     STWS_IDLE, STWS_RESOLVING, STWS_CONNECTING, STWS_TLS, STWS_UPGRADING, STWS_LOGGING_IN, STWS_CONNECTED, STWS_CLOSING,
     STWS_BACKOFF, STWS_ENDED
@@ -925,7 +931,7 @@ typedef struct stws_stats_numbers {
     unsigned long long frames_in, frames_out, messages_in, messages_out, heartbeats_in, heartbeats_out;
     unsigned long long sessions, reconnects, invalid_utf8, stale_acks, unknown_subscription, dropped, late_loops;
     long long rtt_us, heartbeat_slack_ms;
-    unsigned long long matched_by_destination;
+    unsigned long long matched_by_destination, pings_out, pongs_in;
 } stws_stats_numbers;
 STOMP_WS_API int stws_state(const stws *client);
 STOMP_WS_API const char *stws_state_name(int state);
@@ -1659,40 +1665,6 @@ static const char *stws_p_http_only(const stws_http *http, const char *name) {
     size_t from = 0;
     const stws_header *h = stws_p_http_find(http, name, &from);
     return h && !stws_p_http_find(http, name, &from) ? h->value : NULL;
-}
-
-/* The next stretch of letters, digits and colons of a date; 0 at its end. */
-static size_t stws_p_date_word(const char **at) {
-    size_t len = 0;
-    while (**at && !stws_p_is_alphanumeric(**at)) ++*at;
-    while (stws_p_is_alphanumeric((*at)[len]) || (*at)[len] == ':') len++;
-    return len;
-}
-
-/* Days from 1970 to the first of March of that year, by the Gregorian calendar. */
-static long long stws_p_days_to_march(long long year) {
-    return year * 365 + year / 4 - year / 100 + year / 400 - 719468;
-}
-
-/* The seconds since 1970 of a date in one of the three forms of HTTP (RFC 9110, 5.6.7), which all have a day, a month
-   by name, a year behind the day, and a time; -1 for anything else. */
-static long long stws_p_http_date(const char *date) {
-    static const char months[] = "MarAprMayJunJulAugSepOctNovDecJanFeb"; /* March first: the leap day is the last */
-    long long year = -1, day = -1, month = -1, seconds = -1, i;
-    size_t len, n;
-    for (; (len = stws_p_date_word(&date)) != 0; date += len) {
-        for (i = 0; i < 12 && len == 3; i++) if (stws_p_equal_nocase(date, 3, months + 3 * i, 3)) month = i;
-        if (len == 8 && date[2] == ':' && date[5] == ':') {
-            for (seconds = i = 0; i < 8 && seconds >= 0; i += 3)
-                seconds = stws_p_number(date + i, 2, 60, &n) == 1 ? seconds * 60 + STWS_P_CAST(long long, n) : -1;
-        } else if (stws_p_number(date, len, 9999, &n) == 1) {
-            if (day < 0) day = STWS_P_CAST(long long, n);
-            else year = STWS_P_CAST(long long, n) + (len == 2 ? n < 70 ? 2000 : 1900 : 0);
-        }
-    }
-    if (month < 0 || day < 1 || day > 31 || year < 1970 || seconds < 0) return -1;
-    year -= month >= 10; /* January and February end the year before */
-    return (stws_p_days_to_march(year) + (month * 153 + 2) / 5 + day - 1) * 86400 + seconds;
 }
 
 /* What the answer is worth; *why is set where there is more to say than the code does. */
@@ -2760,7 +2732,8 @@ enum { STWS_P_POOL = 256 };   /* octets of randomness asked for at a time, at mo
 enum { STWS_P_WS_HEAD = 14 }; /* the longest head of a WebSocket frame */
 enum { STWS_P_SAID_BEGIN = sizeof "SEND\ndestination:" - 1 };
 enum { STWS_P_PIECE = 8192 }; /* what Tomcat takes as one WebSocket message by default */
-enum { STWS_P_TEXT = 640, STWS_P_MIN_TEXT = 256, STWS_P_LATE = 208 }; /* of error sentences; of our lateness therein */
+enum { STWS_P_TEXT = 640, STWS_P_MIN_TEXT = 256 }; /* of error sentences */
+enum { STWS_P_LATE = 208, STWS_P_IDLE = 320 }; /* of what they say of our own lateness, of an idle connection */
 enum { STWS_P_SAID = 288 };   /* longest head of a SEND that is kept for the next one, at most */
 enum { STWS_P_STABLE_ID = 48 };
 
@@ -2905,6 +2878,9 @@ typedef struct stws_p_session {
     int version, broker, peer_close_code;
     unsigned epoch;
     long long heartbeat_out_us, heartbeat_in_us, last_in_us, last_out_us;
+    long long ping_us, last_ping_us; /* PINGs are sent so often; 0: none */
+    long long expected_us; /* something comes from the server so often: heartbeat_in_us, or ping_us; 0: nobody knows */
+    int pinged;            /* a PING was sent in this session */
     char pong[125];
     unsigned char pong_len, pong_due;
     char *peer_close_reason; /* lies in the client's `where`, and is looked at once, before that is used */
@@ -3266,6 +3242,8 @@ static int stws_p_accept_connected(stws_p_session *s, const stws_frame *frame) {
     stws_p_parse_heartbeat(stws_frame_header(frame, "heart-beat"), &sx, &sy);
     s->heartbeat_out_us = stws_p_interval_us(STWS_P_CAST(size_t, o->heartbeat_out_ms), sy);
     s->heartbeat_in_us = stws_p_interval_us(STWS_P_CAST(size_t, o->heartbeat_in_ms), sx);
+    s->expected_us = s->heartbeat_in_us;
+    if (!s->heartbeat_out_us || !s->heartbeat_in_us) s->ping_us = o->ping_ms * STWS_P_US;
     STWS_P_STORE(&s->broker, o->broker ? o->broker : stws_p_detect_broker(stws_frame_header(frame, "server")));
     return 1;
 }
@@ -3279,6 +3257,16 @@ static void stws_p_join(stws_p_input *in, char *piece, size_t len) {
     else if (len && at != in->end) memmove(in->data + in->end, piece, len);
     in->end += len;
 }
+
+/* What our PINGs carry, and the answers to them (RFC 6455, 5.5.3): any other PONG was sent unasked. */
+static const char stws_p_ping[4] = {'s', 't', 'w', 's'};
+
+static void stws_p_on_pong(stws_p_session *s, const stws_ws_event *e) {
+    if (!s->pinged || !stws_p_equal(e->data, e->len, stws_p_ping, sizeof stws_p_ping)) return;
+    s->stats.pongs_in++;
+    if (!s->expected_us) s->expected_us = s->ping_us;
+    stws_p_trace_word(s, '<', "PONG");
+}
 static int stws_p_control_frame(stws_p_session *s, const stws_ws_event *e) {
     if (e->opcode == STWS_WS_PING) {
         memcpy(s->pong, e->data, e->len);
@@ -3287,7 +3275,7 @@ static int stws_p_control_frame(stws_p_session *s, const stws_ws_event *e) {
         stws_p_trace_word(s, '<', "PING");
         return STWS_MORE;
     }
-    if (e->opcode == STWS_WS_PONG) return STWS_MORE;
+    if (e->opcode == STWS_WS_PONG) return stws_p_on_pong(s, e), STWS_MORE;
     s->peer_close_code = e->close_code;
     if (e->len) memcpy(s->peer_close_reason, e->data, e->len);
     s->peer_close_reason[e->len] = 0;
@@ -3980,8 +3968,9 @@ static void stws_p_session_reset(stws_p_session *s, long long now) {
     s->ws.check_utf8 = s->options->utf8 == STWS_UTF8_STRICT;
     STWS_P_STORE(&s->version, STWS_STOMP_NONE);
     STWS_P_STORE(&s->broker, STWS_BROKER_UNKNOWN);
-    s->heartbeat_in_us = s->heartbeat_out_us = 0;
-    s->last_in_us = s->last_out_us = now;
+    s->heartbeat_in_us = s->heartbeat_out_us = s->expected_us = s->ping_us = 0;
+    s->last_in_us = s->last_out_us = s->last_ping_us = now;
+    s->pinged = 0;
     s->pong_due = 0;
     s->peer_close_code = 0;
     s->said_own = 0;
@@ -5767,6 +5756,7 @@ static const stws_p_number_option stws_p_number_options[] = {
     STWS_P_TIME(heartbeat_out_ms, 10000),
     STWS_P_TIME(heartbeat_in_ms, 10000),
     STWS_P_PERCENT(heartbeat_grace, 1, 1000000, 300),
+    STWS_P_TIME(ping_ms, 20000),
     STWS_P_TIME(connect_timeout_ms, 10000),
     STWS_P_TIME(handshake_timeout_ms, 10000),
     STWS_P_TIME(connected_timeout_ms, 10000),
@@ -6300,11 +6290,24 @@ static const char *stws_p_close_meaning(int code, int broker) {
 }
 
 /* Two brokers end a session that is silent by agreement. */
-static const char *stws_p_idle_hint(const stws *c) {
+static const char *stws_p_silence_hint(const stws *c) {
     if (c->s.heartbeat_out_us || c->state != STWS_CONNECTED) return "";
     if (c->s.broker == STWS_BROKER_ARTEMIS) return "; Artemis ends silent clients after 60 s: set heartbeat_out_ms";
     if (c->s.broker == STWS_BROKER_RABBITMQ) return "; RabbitMQ ends idle WebSockets after 60 s: set heartbeat_out_ms";
     return "";
+}
+
+/* A connection that was cut while nothing moved in one of its directions: proxies do that. */
+static const char *stws_p_idle_hint(const stws *c, char out[STWS_P_IDLE]) {
+    const stws_p_session *s = &c->s;
+    long long since = s->last_in_us < s->last_out_us ? s->last_in_us : s->last_out_us, idle = c->now - since;
+    out[0] = 0;
+    if (c->state != STWS_CONNECTED || idle < 2000 * STWS_P_US || *stws_p_silence_hint(c)) return out;
+    snprintf(out, STWS_P_IDLE, "; nothing had %s for %lld s (heart-beats: %lld ms out, %lld ms in; PINGs: %lld ms). "
+             "Many proxies end a connection that is idle, most after 60 s: set option ping_ms below that time",
+             since == s->last_in_us ? "come" : "been sent", idle / 1000000, s->heartbeat_out_us / STWS_P_US,
+             s->heartbeat_in_us / STWS_P_US, s->ping_us / STWS_P_US);
+    return out;
 }
 STWS_P_APART static void stws_p_say_closed(stws *c) {
     const char *reason = c->s.peer_close_reason, *quote = *reason ? "\"" : "";
@@ -6313,7 +6316,7 @@ STWS_P_APART static void stws_p_say_closed(stws *c) {
     stws_p_say(c, *late ? STWS_P_CAST(int, STWS_ERR_LATE) : STWS_P_CAST(int, STWS_ERR_WS_CLOSE),
                "the server closed the connection with code %d (%s)%s%s%s%s%s%s", c->s.peer_close_code,
                stws_p_close_meaning(c->s.peer_close_code, c->s.broker), *reason ? ": " : "", quote, reason, quote,
-               stws_p_idle_hint(c), late);
+               stws_p_silence_hint(c), late);
 }
 
 /* What came in was wrong: a frame of either layer. */
@@ -6348,14 +6351,17 @@ static void stws_p_say_timeout(stws *c) {
 }
 static void stws_p_say_io(stws *c, int error) {
     const char *why = c->io.error ? c->io.error(c->io.ctx) : NULL, *text = stws_result_text(error);
-    char late[STWS_P_LATE];
+    char late[STWS_P_LATE], idle[STWS_P_IDLE];
     if (STWS_P_LOAD(&c->s.no_random)) why = "the system gives no random numbers, which masking needs";
     stws_p_late_hint(c, late);
+    stws_p_idle_hint(c, idle);
+    if (*late) idle[0] = 0; /* one reason is enough */
     if (error == STWS_ERR_EOF)
-        stws_p_say(c, error, "%s%s%s%s", text,
+        stws_p_say(c, error, "%s%s%s%s%s", text,
                    c->state == STWS_UPGRADING ? ", before it answered the upgrade: is this a WebSocket port?" : "",
-                   stws_p_idle_hint(c), late);
-    else stws_p_say(c, error, "%s at %s: %s%s", text, stws_p_where(c), stws_p_or(why, "no reason known"), late);
+                   stws_p_silence_hint(c), late, idle);
+    else
+        stws_p_say(c, error, "%s at %s: %s%s%s", text, stws_p_where(c), stws_p_or(why, "no reason known"), late, idle);
 }
 
 /* ==== >>attempt: from a URL to CONNECTED ==== */
@@ -6748,6 +6754,40 @@ static void stws_p_trace_answer(stws *c, const stws_http *answer) {
     stws_p_trace(&c->s, '<', &frame);
 }
 
+/* The next stretch of letters, digits and colons of a date; 0 at its end. */
+static size_t stws_p_date_word(const char **at) {
+    size_t len = 0;
+    while (**at && !stws_p_is_alphanumeric(**at)) ++*at;
+    while (stws_p_is_alphanumeric((*at)[len]) || (*at)[len] == ':') len++;
+    return len;
+}
+
+/* Days from 1970 to the first of March of that year, by the Gregorian calendar. */
+static long long stws_p_days_to_march(long long year) {
+    return year * 365 + year / 4 - year / 100 + year / 400 - 719468;
+}
+
+/* The seconds since 1970 of a date in one of the three forms of HTTP (RFC 9110, 5.6.7), which all have a day, a month
+   by name, a year behind the day, and a time; -1 for anything else. */
+static long long stws_p_http_date(const char *date) {
+    static const char months[] = "MarAprMayJunJulAugSepOctNovDecJanFeb"; /* March first: the leap day is the last */
+    long long year = -1, day = -1, month = -1, seconds = -1, i;
+    size_t len, n;
+    for (; (len = stws_p_date_word(&date)) != 0; date += len) {
+        for (i = 0; i < 12 && len == 3; i++) if (stws_p_equal_nocase(date, 3, months + 3 * i, 3)) month = i;
+        if (len == 8 && date[2] == ':' && date[5] == ':') {
+            for (seconds = i = 0; i < 8 && seconds >= 0; i += 3)
+                seconds = stws_p_number(date + i, 2, 60, &n) == 1 ? seconds * 60 + STWS_P_CAST(long long, n) : -1;
+        } else if (stws_p_number(date, len, 9999, &n) == 1) {
+            if (day < 0) day = STWS_P_CAST(long long, n);
+            else year = STWS_P_CAST(long long, n) + (len == 2 ? n < 70 ? 2000 : 1900 : 0);
+        }
+    }
+    if (month < 0 || day < 1 || day > 31 || year < 1970 || seconds < 0) return -1;
+    year -= month >= 10; /* January and February end the year before */
+    return (stws_p_days_to_march(year) + (month * 153 + 2) / 5 + day - 1) * 86400 + seconds;
+}
+
 /* How long Retry-After (RFC 9110, 10.2.3) asks us to wait: seconds, or a date, which is compared with the answer's own
    Date, as our clock may be wrong. */
 static long long stws_p_retry_after_ms(const stws_http *answer) {
@@ -6970,6 +7010,22 @@ static void stws_p_post_heartbeat(stws *c) {
     stws_p_trace_word(&c->s, '>', "");
 }
 
+/* When a PING is due: ping_ms after the last one, and after the last byte of the direction that has been idle for
+   longer, because a proxy may watch either. */
+static long long stws_p_ping_due(const stws_p_session *s) {
+    long long idle = s->last_in_us < s->last_out_us ? s->last_in_us : s->last_out_us;
+    return (idle > s->last_ping_us ? idle : s->last_ping_us) + s->ping_us;
+}
+static void stws_p_post_ping(stws *c) {
+    stws_p_session *s = &c->s;
+    if (!s->ping_us || c->now < stws_p_ping_due(s) || stws_p_pending(&s->out)) return;
+    if (stws_p_post_short(s, STWS_WS_PING, stws_p_ping, sizeof stws_p_ping) != STWS_OK) return;
+    s->pinged = 1;
+    s->last_ping_us = c->now;
+    s->stats.pings_out++;
+    stws_p_trace_word(s, '>', "PING");
+}
+
 /* DISCONNECT with a receipt, once everything before it has gone out. */
 static void stws_p_post_disconnect(stws *c) {
     stws_frame frame;
@@ -6999,6 +7055,7 @@ static void stws_p_prepare_output(stws *c) {
     else c->hook_us = 0; /* the one it was about is unsubscribed */
     if (s->outbox.untaken && !s->subs.unsent) stws_p_post_outbox(c, c->now);
     stws_p_post_heartbeat(c);
+    stws_p_post_ping(c);
     stws_p_post_disconnect(c);
 }
 
@@ -7495,7 +7552,7 @@ static int stws_p_grow_input(stws *c) {
 
 /* How long the server may be silent. */
 static long long stws_p_silence(const stws *c) {
-    return c->o.heartbeat_grace <= 0 ? 1LL << 60 : c->s.heartbeat_in_us * c->o.heartbeat_grace / 100;
+    return c->o.heartbeat_grace <= 0 ? 1LL << 60 : c->s.expected_us * c->o.heartbeat_grace / 100;
 }
 static void stws_p_note_slack(stws *c) {
     long long left = (c->s.last_in_us + stws_p_silence(c) - c->now) / STWS_P_US;
@@ -7517,7 +7574,7 @@ static long stws_p_read_once(stws *c) {
     c->s.stats.bytes_in += STWS_P_CAST(unsigned long long, n);
     c->s.stats.reads++;
     c->drained = STWS_P_CAST(size_t, n) < room;
-    if (c->s.heartbeat_in_us) stws_p_note_slack(c);
+    if (c->s.expected_us) stws_p_note_slack(c);
     c->s.last_in_us = c->now;
     return n;
 }
@@ -7540,7 +7597,7 @@ static int stws_p_on_io_error(stws *c, long error) {
    silence nor the server's is the server's fault. */
 static void stws_p_note_lateness(stws *c, long long last) {
     long long beat = c->s.heartbeat_out_us, late = c->now - (c->due_us > 0 ? c->due_us : last);
-    if (!beat || (c->s.heartbeat_in_us && c->s.heartbeat_in_us < beat)) beat = c->s.heartbeat_in_us;
+    if (!beat || (c->s.expected_us && c->s.expected_us < beat)) beat = c->s.expected_us;
     if (!c->due_us || !beat || late <= beat / 2 || c->state != STWS_CONNECTED) return; /* at once cannot be missed */
     c->s.stats.late_loops++;
     c->s.last_in_us += late;
@@ -7570,11 +7627,14 @@ static const char *stws_p_silence_cause(const stws *c) {
 }
 static void stws_p_judge_silence(stws *c) {
     long long silent = c->now - c->s.last_in_us;
-    if (!c->s.heartbeat_in_us || silent < stws_p_silence(c)) return;
+    if (!c->s.expected_us || silent < stws_p_silence(c)) return;
     stws_p_say(c, STWS_ERR_HEARTBEAT,
-        "%s: nothing came for %lld ms, with a heart-beat promised every %lld ms; %s",
-        stws_result_text(STWS_ERR_HEARTBEAT), silent / STWS_P_US, c->s.heartbeat_in_us / STWS_P_US,
-        stws_p_silence_cause(c));
+               c->s.heartbeat_in_us
+                   ? "%s: nothing came for %lld ms, with a heart-beat promised every %lld ms; %s"
+                   : "%s: nothing came for %lld ms, though it had answered the PINGs that are sent every %lld ms "
+                     "(option ping_ms); %s",
+               c->s.heartbeat_in_us ? stws_result_text(STWS_ERR_HEARTBEAT) : "the server is silent",
+               silent / STWS_P_US, c->s.expected_us / STWS_P_US, stws_p_silence_cause(c));
     stws_p_lost(c, STWS_P_PASSING);
 }
 static void stws_p_judge_stall(stws *c) {
@@ -7673,7 +7733,9 @@ static long long stws_p_due(stws *c) {
     if (c->hook_us && !c->write_error && !c->renewing) stws_p_sooner(&first, c->hook_us);
     if (s->heartbeat_out_us && !stws_p_pending(&s->out) && !c->write_error) /* what waits is sign of life enough */
         stws_p_sooner(&first, s->last_out_us + s->heartbeat_out_us / 2);
-    if (s->heartbeat_in_us && !c->held) stws_p_sooner(&first, s->last_in_us + stws_p_silence(c));
+    if (s->ping_us && !stws_p_pending(&s->out) && !c->write_error && !c->renewing)
+        stws_p_sooner(&first, stws_p_ping_due(s));
+    if (s->expected_us && !c->held) stws_p_sooner(&first, s->last_in_us + stws_p_silence(c));
     if (s->receipts_waiting) stws_p_sooner(&first, stws_p_receipt_deadline(s));
     if (c->stalled_us && c->o.write_timeout_ms) stws_p_sooner(&first, c->stalled_us + stws_p_ms(c->o.write_timeout_ms));
     stws_p_sooner(&first, c->error_close_us);

@@ -125,6 +125,7 @@ struct peer {
     int write_blocked;     /* 1: a write takes nothing */
     int write_error;       /* what a write gives instead of taking anything; 0: it takes */
     int end_result;        /* what a read gives after peer_end; default STWS_ERR_EOF */
+    int answers_pings;     /* 1: a PING is answered */
     long long slept_us;    /* for a clock that counts sleep */
     long long tick_us;     /* clock and answers move by themselves: for calls that wait */
     const char *trouble;   /* what transport.error says */
@@ -155,6 +156,7 @@ struct peer {
     struct bytes order; /* "CONNECT SUBSCRIBE SEND PONG(x) CLOSE(1000) " */
     struct bytes last_pong;
     int beats;         /* heart-beats that the client sent */
+    int pings;         /* PINGs that the client sent */
     int ws_messages;   /* data messages that the client sent */
     size_t ws_largest; /* octets in the largest of them */
     long long last_write_us, longest_silence_us;
@@ -468,6 +470,10 @@ static inline void peer_hear_control(struct peer *p, const stws_ws_event *e) {
     } else {
         bytes_print(&p->order, "%s(%.*s) ", e->opcode == STWS_WS_PONG ? "PONG" : "PING",
                     (int)e->len, e->data);
+        if (e->opcode == STWS_WS_PING) {
+            p->pings++;
+            if (p->answers_pings) peer_ws(p, STWS_WS_PONG, 1, e->data, e->len);
+        }
         bytes_clear(&p->last_pong);
         bytes_add(&p->last_pong, e->data, e->len);
     }
@@ -613,6 +619,15 @@ static inline stws *peer_begin(struct peer *p) {
 }
 
 /* One that asks for receipts. */
+/* A client for which nothing is due while nothing happens: it sends no PINGs. */
+static inline stws *peer_begin_quiet(struct peer *p) {
+    stws_options o;
+    peer_init(p);
+    o = peer_options(p);
+    o.ping_ms = STWS_OFF;
+    return peer_start(p, &o);
+}
+
 static inline stws *peer_begin_confirming(struct peer *p) {
     stws_options o;
     peer_init(p);

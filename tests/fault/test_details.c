@@ -409,7 +409,7 @@ static void test_the_server_does_not_pay_for_our_lateness(void) {
 static void test_the_time_of_a_receipt(void) {
     stws_outgoing m = {.destination = "/queue/a", .body = "x", .body_len = 1, .receipt = 1};
     struct peer p;
-    peer_begin(&p);
+    peer_begin_quiet(&p);
     p.automatic &= ~AUTO_RECEIPT;
     CHECK(peer_connect(&p));
     CHECK_INT(-1, stws_deadline(p.client));
@@ -639,7 +639,7 @@ static void test_a_source_of_zeros_is_no_randomness(void) {
 static void test_data_inside_the_transport(void) {
     struct peer p;
     stws_fd fds[3];
-    peer_begin(&p);
+    peer_begin_quiet(&p);
     CHECK(peer_connect(&p));
     CHECK_INT(-1, stws_deadline(p.client));
     peer_message(&p, "sub-1", "1", "/topic/a", "inside");
@@ -671,6 +671,7 @@ static void test_data_inside_the_transport_of_a_client_that_is_held_back(void) {
     o.queue = queue;
     p.transport.wants = wants_now;
     o.single_thread = 0; /* or the client looks at the queue every 10 ms */
+    o.ping_ms = STWS_OFF;
     peer_start(&p, &o);
     CHECK(peer_connect(&p));
     for (i = 0; i < 20; i++)

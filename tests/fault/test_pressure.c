@@ -184,6 +184,7 @@ static stws_queue *begin_with_full_queue(struct peer *p, int has_descriptor) {
     o.queue = queue;
     o.single_thread = 0;
     o.reconnect_min_ms = 10;
+    o.ping_ms = STWS_OFF;
     if (!has_descriptor) p->transport.fd = no_descriptor;
     p->stepping = 1;
     peer_start(p, &o);

@@ -14,6 +14,7 @@ static void begin(struct peer *p, int stepping, int confirm) {
     peer_init(p);
     o = peer_options(p);
     o.confirm = confirm;
+    o.ping_ms = STWS_OFF;
     p->stepping = stepping;
     peer_start(p, &o);
 }

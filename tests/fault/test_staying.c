@@ -350,6 +350,169 @@ static void test_the_next_address_after_a_failed_upgrade(void) {
     check_next_address(NULL);
 }
 
+/* ==== keep-alive without heart-beats ==== */
+
+/* A session with that option and these heart-beats agreed, each way, in milliseconds. */
+static void begin_with_pings(struct peer *p, int ping_ms, int out_ms, int in_ms) {
+    static char connected[80];
+    stws_options o;
+    snprintf(connected, sizeof connected, "CONNECTED\nversion:1.2\nheart-beat:%d,%d\n\n", in_ms,
+             out_ms);
+    peer_init(p);
+    p->connected = connected;
+    p->answers_pings = 1;
+    o = peer_options(p);
+    o.ping_ms = ping_ms;
+    if (out_ms) o.heartbeat_out_ms = out_ms;
+    if (in_ms) o.heartbeat_in_ms = in_ms;
+    peer_start(p, &o);
+    CHECK(peer_connect(p));
+}
+
+/* The PINGs of a minute in which the server sends a message, and we send one, every so often (ms; 0:
+   never). */
+static int pings_of_a_minute(struct peer *p, int they, int we) {
+    int ms, before = p->pings;
+    for (ms = 1000; ms <= 60000; ms += 1000) {
+        if (they && ms % they == 0) peer_message(p, "sub-9", "1", "/topic/a", "x");
+        if (we && ms % we == 0) peer_send(p, "y");
+        peer_advance(p, 1000);
+    }
+    CHECK_INT(STWS_CONNECTED, stws_state(p->client));
+    return p->pings - before;
+}
+
+static void check_pings(int ping_ms, int out_ms, int in_ms, int they, int we, int expected) {
+    struct peer p;
+    stws_stats_numbers n;
+    begin_with_pings(&p, ping_ms, out_ms, in_ms);
+    CHECK_INT(expected, pings_of_a_minute(&p, they, we));
+    n = peer_stats(&p);
+    CHECK_INT(expected, (int)n.pings_out);
+    CHECK_INT(expected, (int)n.pongs_in);
+    CHECK_INT(expected > 0 && !in_ms ? 1 : in_ms > 0, n.heartbeat_slack_ms >= 0);
+    peer_free(&p);
+}
+
+/* A PING whenever one direction was idle for so long, and a heart-beat is not agreed for one. */
+static void test_when_pings_are_sent(void) {
+    check_pings(0, 0, 0, 0, 0, 3);
+    check_pings(5000, 0, 0, 0, 0, 12);
+    check_pings(STWS_OFF, 0, 0, 0, 0, 0);
+    check_pings(5000, 0, 0, 1000, 1000, 0); /* both directions have traffic */
+    check_pings(5000, 0, 0, 1000, 0, 12);   /* only one has: a proxy may watch the other */
+    check_pings(5000, 0, 0, 0, 1000, 12);
+    check_pings(5000, 2000, 0, 0, 0,
+                12); /* our heart-beat does not bring anything from the server */
+    check_pings(5000, 0, 2000, 1000, 0, 12); /* and the server's sends nothing of ours */
+    check_pings(5000, 2000, 2000, 1000, 0, 0);
+}
+
+/* A server that has answered a PING is judged by its silence. */
+static void test_a_server_that_answers_pings_no_more(void) {
+    struct peer p;
+    begin_with_pings(&p, 0, 0, 0);
+    peer_advance(&p, 21000);
+    CHECK_INT(1, p.pings);
+    p.answers_pings = 0;
+    peer_advance(&p, 57000);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    peer_advance(&p, 3000);
+    CHECK_INT(STWS_ERR_HEARTBEAT, p.result);
+    CHECK_HAS("nothing came for 60000 ms", bytes_text(&p.why));
+    CHECK_HAS("PINGs that are sent every 20000 ms (option ping_ms)", bytes_text(&p.why));
+    CHECK(p.retry_ms >= 0);
+    peer_free(&p);
+}
+
+/* One that never answered may be silent for ever, also if its last session did answer. */
+static void test_a_server_that_never_answers_pings(void) {
+    struct peer p;
+    begin_with_pings(&p, 0, 0, 0);
+    peer_advance(&p, 21000);
+    p.answers_pings = 0;
+    peer_end(&p);
+    CHECK(peer_connect(&p));
+    CHECK_INT(2, p.sessions);
+    peer_advance(&p, 3600000);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    CHECK_INT(2, p.sessions);
+    CHECK(p.pings > 170);
+    peer_free(&p);
+}
+
+/* A PONG that answers no PING of ours (RFC 6455, 5.5.3) promises nothing. */
+static void test_a_pong_that_nobody_asked_for(void) {
+    struct peer p;
+    begin_with_pings(&p, 0, 0, 0);
+    p.answers_pings = 0;
+    peer_ws(&p, STWS_WS_PONG, 1, "stws", 4); /* before our first PING */
+    peer_advance(&p, 21000);
+    CHECK_INT(1, p.pings);
+    peer_ws(&p, STWS_WS_PONG, 1, "", 0);
+    peer_ws(&p, STWS_WS_PONG, 1, "stwt", 4);
+    peer_ws(&p, STWS_WS_PONG, 1, "stwss", 5);
+    peer_advance(&p, 600000);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    CHECK_INT(0, (int)peer_stats(&p).pongs_in);
+    peer_free(&p);
+}
+
+/* Without a grace nothing is judged. */
+static void test_pings_without_a_grace(void) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    p.answers_pings = 1;
+    o = peer_options(&p);
+    o.heartbeat_grace = STWS_OFF;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    peer_advance(&p, 21000);
+    p.answers_pings = 0;
+    peer_advance(&p, 3600000);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    peer_free(&p);
+}
+
+/* While output waits no PING joins it, and no turn is asked for in vain. */
+static void test_no_ping_behind_output_that_waits(void) {
+    struct peer p;
+    begin_with_pings(&p, 5000, 0, 0);
+    p.write_blocked = 1;
+    peer_send(&p, "x");
+    peer_advance(&p, 20000);
+    p.write_blocked = 0;
+    peer_advance(&p, 1);
+    CHECK_STR("CONNECT SEND PING(stws) ", bytes_text(&p.order));
+    CHECK_INT(0, p.busy);
+    peer_free(&p);
+}
+
+/* Cut without a close frame, `idle_ms` after the last traffic: with the hint, or without. */
+static void check_cut(int ping_ms, int end_result, int idle_ms, const char *hint) {
+    struct peer p;
+    begin_with_pings(&p, ping_ms, 0, 0);
+    p.end_result = end_result;
+    p.answers_pings = 0;
+    peer_advance(&p, idle_ms);
+    peer_end(&p);
+    peer_turn(&p);
+    CHECK_INT(end_result, p.result);
+    if (hint) CHECK_HAS(hint, bytes_text(&p.why));
+    CHECK_INT(hint != NULL, strstr(bytes_text(&p.why), "set option ping_ms below") != NULL);
+    peer_free(&p);
+}
+
+static void test_an_idle_connection_is_cut(void) {
+    check_cut(STWS_OFF, STWS_ERR_EOF, 60000,
+              "nothing had come for 60 s (heart-beats: 0 ms out, 0 ms in; PINGs: 0 ms)");
+    check_cut(STWS_OFF, STWS_ERR_IO, 60000, "nothing had come for 60 s");
+    check_cut(20000, STWS_ERR_EOF, 3000, "PINGs: 20000 ms");
+    check_cut(20000, STWS_ERR_EOF, 1500, NULL);
+    check_cut(20000, STWS_ERR_IO, 1500, NULL);
+}
+
 int main(void) {
     RUN(test_what_worked_once_is_tried_again);         /* [E3] */
     RUN(test_refused_credentials_end_the_client);      /* [E3] */
@@ -360,5 +523,12 @@ int main(void) {
     RUN(test_retry_after_as_a_date);                   /* [E4] */
     RUN(test_retry_after_is_spread);                   /* [E4] */
     RUN(test_the_next_address_after_a_failed_upgrade); /* [E4] */
+    RUN(test_when_pings_are_sent);                     /* [H6] */
+    RUN(test_a_server_that_answers_pings_no_more);     /* [H6] */
+    RUN(test_a_server_that_never_answers_pings);       /* [H6] */
+    RUN(test_a_pong_that_nobody_asked_for);            /* [H6] */
+    RUN(test_pings_without_a_grace);                   /* [H6] */
+    RUN(test_no_ping_behind_output_that_waits);        /* [H6] */
+    RUN(test_an_idle_connection_is_cut);
     return test_report();
 }

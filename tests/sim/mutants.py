@@ -99,8 +99,8 @@ DEFECTS = {
     "silence is counted from what we wrote":
         ("stws_p_judge_silence", "c->now - c->s.last_in_us", "c->now - c->s.last_out_us"),
     "the server has no grace":
-        ("stws_p_silence", "c->s.heartbeat_in_us * c->o.heartbeat_grace / 100",
-         "c->s.heartbeat_in_us"),
+        ("stws_p_silence", "c->s.expected_us * c->o.heartbeat_grace / 100",
+         "c->s.expected_us"),
     "a wait that ended at once makes a dead server live for ever":
         ("stws_p_note_lateness", "if (!c->due_us || !beat", "if (!beat"),
     "a heart-beat is due while output waits":
