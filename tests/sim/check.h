@@ -183,7 +183,8 @@ static void check_disconnected(struct user *u, const stws_event *e, const struct
     if (!e->text || !*e->text)
         broken(u->w, "user %d: a disconnection without a sentence", u->number);
     if (e->result == STWS_ERR_HEARTBEAT && last &&
-        w->now_us - last->last_read < last->beat_every * 3 - 2 * MS)
+        w->now_us - last->last_read <
+            (last->beat_every ? last->beat_every : u->options.ping_ms * MS) * 3 - 2 * MS)
         broken(u->w, "user %d: the server is judged after %d ms", u->number,
                (int)((w->now_us - last->last_read) / MS));
     if (e->result == STWS_ERR_HTTP_STATUS && last && e->retry_ms >= 0 && !u->hurried && !u->asked &&

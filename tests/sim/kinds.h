@@ -60,6 +60,7 @@
     X(WRITE_DISCONNECT, "the client writes DISCONNECT")                                            \
     X(WRITE_BEAT, "the client writes a heart-beat")                                                \
     X(WRITE_PONG, "the client writes a pong")                                                      \
+    X(WRITE_PING, "the client writes a ping")                                                      \
     X(WRITE_CLOSE, "the client writes a close frame")                                              \
     X(WRITE_CUT, "the client cuts a frame into several messages")                                  \
     X(WRITE_BINARY, "the client writes a binary message")                                          \

@@ -144,6 +144,7 @@ static void user_limits(struct user *u, stws_options *o) {
 static void user_times(stws_options *o, struct world *w) {
     o->heartbeat_out_ms = chance(w, 150) ? STWS_OFF : between(w, 300, 1500);
     o->heartbeat_in_ms = chance(w, 150) ? STWS_OFF : between(w, 300, 1500);
+    o->ping_ms = chance(w, 200) ? STWS_OFF : between(w, 300, 1500);
     o->connect_timeout_ms = 1500;
     o->handshake_timeout_ms = 1500;
     o->connected_timeout_ms = 1500;

@@ -216,7 +216,8 @@ static void wire_payload(struct conn *c, struct wire *r, int opcode, const char 
         broken(c->w, "connection %d: a frame after the close frame", c->number);
     } else if (opcode >= 8) {
         r->closed = opcode == 8;
-        if (r->checks) happened(c->w, opcode == 8 ? WRITE_CLOSE : WRITE_PONG);
+        if (r->checks)
+            happened(c->w, opcode == 8 ? WRITE_CLOSE : opcode == 9 ? WRITE_PING : WRITE_PONG);
         if (opcode == 10 && r->checks && len > 1) c->pong = atoi(data + 1);
         if (!r->checks)
             server_control(c, opcode, data, len);
