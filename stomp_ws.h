@@ -91,7 +91,7 @@ is over. Their error sentences are shorter (rx_buffer / 4, but 256 to 640 octets
 
     | what                                          | octets on 64-bit systems |
     |-----------------------------------------------|--------------------------|
-    | a client with the least of all, single_thread | 4,450                    |
+    | a client with the least of all, single_thread | 4,480                    |
     | more without single_thread                    | 272                      |
     | an octet of rx_buffer, tx_buffer, outbox_bytes | 1                       |
     | one of max_headers                            | 64                       |
@@ -142,6 +142,13 @@ and each SUBSCRIBE, and may bring a fresh URL, token or header, or say "not yet"
 one ends first: two would deliver twice). [E7] Every end of the client is told: STWS_EVENT_DISCONNECTED with retry_ms
 -1. A session begins with CONNECT, the SUBSCRIBEs (of the last max_subscriptions the oldest first), and the outbox. [E8]
 
+Some servers answer a SUBSCRIBE that they do not like by ending the session, and every other subscription with it. If
+the server ends a session within a second of SUBSCRIBEs, the error says so. After two such ends in a row the next
+session finds out which of them it was: it waits for a second, sends half of them, waits again, and so on; what is in
+the outbox goes after that. A subscription after whose SUBSCRIBE alone three sessions in a row have ended is set aside:
+STWS_EVENT_SUBSCRIPTION_REFUSED tells its handle, and the rest lives. To try it again, unsubscribe it and subscribe
+anew. [E12]
+
 A receipt ends as STWS_OK, STWS_ERR_BROKER (an ERROR named it), STWS_ERR_TIMEOUT or STWS_ERR_LOST: nothing waits for
 ever. [E9] Spring's simple broker sends receipts for DISCONNECT only.
 
@@ -187,9 +194,10 @@ heartbeat_grace (300) percent of its interval; whatever comes counts, and the so
 [H3] A server that agrees to no heart-beat of ours, as Spring's simple broker without a scheduler, would look idle to
 every proxy between it and us, and its death would not be noticed. Such a session, and one without heart-beats from the
 server, is kept alive by WebSocket PINGs: one whenever nothing came, or nothing was sent, for ping_ms (20 s). Once the
-server has answered a PING in this session, it may be silent for heartbeat_grace percent of ping_ms. [H6] When the loop itself came late (a callback blocked, it was not called, the machine slept) the server gets that
-time on top, statistics count it, and an error that follows says which. [H4] Of a server that is silent the error tells
-whether its machine still acknowledges what we send (Linux). [H5]
+server has answered a PING in this session, it may be silent for heartbeat_grace percent of ping_ms. [H6] When the loop
+itself came late (a callback blocked, it was not called, the machine slept) the server gets that time on top,
+statistics count it, and an error that follows says which. [H4] Of a server that is silent the error tells whether its
+machine still acknowledges what we send (Linux). [H5]
 
 ## Large frames
 max_ws_message = 0 cuts frames over 8 KiB into several WebSocket messages where the server is Spring's simple broker
@@ -523,12 +531,15 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
        MESSAGE       message
        RECEIPT       receipt: the number that the sending call returned (0: nobody's); handle: of the subscription that
                      it confirms, whose number no call returned, or 0; result: STWS_OK, STWS_ERR_BROKER,
-                     STWS_ERR_TIMEOUT, STWS_ERR_LOST, or what kept the frame from being sent
+                     STWS_ERR_TIMEOUT, STWS_ERR_LOST, or what kept the frame from being sent; text: with
+                     STWS_ERR_LOST why the session has ended
        ERROR         message: the ERROR frame; result and text: the error and its sentence
        DISCONNECTED  result and text: why; retry_ms: when the next attempt comes; -1: never, the client has ended, with
                      STWS_CLOSED where the program asked for that
        UNHANDLED     message: a frame of a command that nobody knows
        OUTBOX_HIGH, OUTBOX_LOW   the outbox fills: send less; it has emptied: go on (options outbox_high, outbox_low)
+       SUBSCRIPTION_REFUSED      handle: a subscription that is set aside, as three sessions in a row have ended right
+                     after its SUBSCRIBE; result and text: how the last of them ended. No session asks for it any more
    stws_on_message, stws_on_event   Called back with what the options or the subscription have as user.
    stws_on_trace    Each frame sent ('>') or received ('<'), the HTTP heads too (command "GET /path HTTP/1.1");
                     passcodes, Authorization and cookies read "***". A heart-beat has an empty command. All else is
@@ -552,7 +563,8 @@ typedef struct stws_message {
 } stws_message;
 enum stws_event_type {
     STWS_EVENT_NONE, STWS_EVENT_CONNECTED, STWS_EVENT_MESSAGE, STWS_EVENT_RECEIPT, STWS_EVENT_ERROR,
-    STWS_EVENT_DISCONNECTED, STWS_EVENT_UNHANDLED, STWS_EVENT_OUTBOX_HIGH, STWS_EVENT_OUTBOX_LOW
+    STWS_EVENT_DISCONNECTED, STWS_EVENT_UNHANDLED, STWS_EVENT_OUTBOX_HIGH, STWS_EVENT_OUTBOX_LOW,
+    STWS_EVENT_SUBSCRIPTION_REFUSED
 };
 typedef struct stws_event {
     int type, result, receipt, handle;
@@ -2797,8 +2809,16 @@ typedef struct stws_p_input {
     int on_heap;
 } stws_p_input;
 
-/* Instead of sent: this session has not got it, and will not; or it has ended, and is still to be forgotten. */
-enum { STWS_P_SKIPPED = 2, STWS_P_ENDED = 3 };
+/* Instead of sent: this session has not got it, and will not; it has ended, and is still to be forgotten; or it is set
+   aside, and no session will get it. */
+enum { STWS_P_SKIPPED = 2, STWS_P_ENDED = 3, STWS_P_ASIDE = 4 };
+
+/* How much a subscription is suspected of ending sessions: not at all; as one of several; and, from there on, one more
+   for each session in a row that ended after it alone. */
+enum { STWS_P_INNOCENT, STWS_P_ONE_OF_SEVERAL, STWS_P_ALONE, STWS_P_GUILTY = STWS_P_ALONE + 2 };
+
+/* A subscription is on trial for so long after its SUBSCRIBE. */
+#define STWS_P_TRIAL_US 1000000LL
 typedef struct stws_p_sub {
     int handle; /* 0: free; read without the lock, see stws_p_receiver */
     int head;   /* of the chain of the users' ids whose hash is this place's number; places count from 1, 0 is none */
@@ -2810,12 +2830,16 @@ typedef struct stws_p_sub {
     int header_count; /* its texts: destination, id, ack mode, durable name, then names and values, each with its NUL */
     unsigned char custom_id, ack_on, sent, wants_receipt, pinned; /* pinned: its texts are read without the lock */
     unsigned char behind; /* waits for the UNSUBSCRIBE in the outbox that frees its id, and counts as sent until then */
+    unsigned char on_trial, suspicion; /* see STWS_P_TRIAL_US, STWS_P_INNOCENT */
 } stws_p_sub;
 
 typedef struct stws_p_subs {
     stws_p_sub *slots;
     int count, live; /* slots; those taken */
     int next_handle, unsent, cursor; /* cursor: slot where the search for the unsent begins */
+    int on_trial, suspects;          /* how many are on trial; how many are not innocent */
+    int trials_lost;                 /* sessions in a row that ended while some were on trial */
+    long long trial_us;              /* when the trial began: the last SUBSCRIBE, or CONNECTED */
     char *texts;                     /* text_size octets a slot */
     size_t text_size;
 } stws_p_subs;
@@ -3461,6 +3485,33 @@ static void stws_p_sub_unsent(stws_p_subs *t, stws_p_sub *sub) {
     if (t->unsent++ == 0) t->cursor = STWS_P_CAST(int, sub - t->slots);
 }
 
+/* When two sessions in a row have ended right after SUBSCRIBEs, the next one sends these a few at a time, and then what
+   is in the outbox. One such end alone may have had another reason. */
+static int stws_p_is_careful(const stws_p_subs *t) { return t->suspects && t->trials_lost > 1; }
+static int stws_p_subs_come_first(const stws_p_subs *t) { return t->unsent || stws_p_is_careful(t); }
+
+static void stws_p_suspect(stws_p_subs *t, stws_p_sub *sub, int suspicion) {
+    t->suspects += (suspicion != STWS_P_INNOCENT) - (sub->suspicion != STWS_P_INNOCENT);
+    sub->suspicion = STWS_P_CAST(unsigned char, suspicion);
+}
+
+static void stws_p_try_sub(stws_p_subs *t, stws_p_sub *sub, long long now) {
+    t->on_trial += !sub->on_trial;
+    sub->on_trial = 1;
+    t->trial_us = now;
+}
+static void stws_p_acquit(stws_p_subs *t, stws_p_sub *sub) {
+    t->on_trial -= sub->on_trial;
+    sub->on_trial = 0;
+    stws_p_suspect(t, sub, STWS_P_INNOCENT);
+}
+
+/* Those on trial are innocent: the session has outlived their SUBSCRIBEs. */
+static void stws_p_acquit_all(stws_p_subs *t) {
+    int i;
+    for (i = 0; t->on_trial && i < t->count; i++) if (t->slots[i].on_trial) stws_p_acquit(t, &t->slots[i]);
+}
+
 /* Enter a subscription; its handle, or an error. Under the lock. */
 static int stws_p_add_sub(stws_p_subs *t, const char *destination, const stws_subscription *o) {
     int handle = stws_p_new_handle(t), slot = handle % t->count, i;
@@ -3493,13 +3544,20 @@ static void stws_p_remove_sub(stws_p_subs *t, stws_p_sub *sub) {
     const char *id = stws_p_sub_id(t, sub);
     if (sub->custom_id) *stws_p_custom_link(t, id, strlen(id)) = sub->next;
     if (!sub->sent) t->unsent--;
+    stws_p_acquit(t, sub);
     t->live--;
     STWS_P_STORE(&sub->handle, 0);
 }
 static void stws_p_all_unsent(stws_p_subs *t) {
     int i;
-    for (i = 0; i < t->count; i++) t->slots[i].sent = t->slots[i].behind = 0;
     t->unsent = t->live;
+    t->on_trial = 0;
+    for (i = 0; i < t->count; i++) {
+        stws_p_sub *sub = &t->slots[i];
+        sub->behind = sub->on_trial = 0;
+        if (!sub->handle || sub->sent != STWS_P_ASIDE) sub->sent = 0;
+        else t->unsent--;
+    }
     t->cursor = t->next_handle % t->count;
 }
 
@@ -5377,8 +5435,10 @@ struct stws {
     size_t kept_bytes;                    /* of all of these */
     const stws_message *hand; /* the message in hand: the user has it, and the library owes its ACK; NULL: none */
     int in_hand;              /* its subscription's handle; under the lock */
+    int aside;                /* the handle of a subscription that was set aside, which is to be told; 0: none */
     size_t unwritten;         /* bytes that waited when the close frame was posted */
     const stws_subscription *implied; /* that the broker makes itself, of a stws_request that waits; or NULL */
+    long long error_us; /* when the first ERROR of the session came */
     long long now, deadline_us, error_close_us, hook_us, due_us, stalled_us, session_us, end_us;
     long long slept_us; /* what the clock said of sleep when the session began */
     long long renew_us, renew_by_us; /* when the session is to be left for a new one; when at the latest, with output */
@@ -5981,7 +6041,7 @@ static const char *stws_p_setup(stws *c, size_t size, const stws_options *option
     memset(c->s.receipts, 0, STWS_P_CAST(size_t, c->o.max_receipts) * sizeof *c->s.receipts);
     stws_p_plug(c);
     c->now = c->clock.now_us(c->clock.ctx);
-    c->deadline_us = c->error_close_us = c->due_us = c->renew_us = STWS_P_NEVER;
+    c->deadline_us = c->error_us = c->error_close_us = c->due_us = c->renew_us = STWS_P_NEVER;
     c->block_in = c->s.in.data;
     c->block_out = c->s.out.data;
     c->url_index = -1;
@@ -6463,7 +6523,7 @@ static void stws_p_leave_session(stws *c) {
     stws_p_unlock(c);
     c->held = 0;
     c->hook_us = 0;
-    c->error_close_us = c->renew_us = STWS_P_NEVER;
+    c->error_us = c->error_close_us = c->renew_us = STWS_P_NEVER;
 }
 
 /* The last error's sentence moves up for what stands before it. */
@@ -6475,6 +6535,70 @@ static void stws_p_say_before(stws *c, int error, const char *head) {
     c->text[len + kept] = 0;
     stws_p_make_harmless(c->text); /* its last character may have been cut */
     STWS_P_STORE(&c->error, error);
+}
+
+/* The last error's sentence goes on. */
+static void stws_p_say_after(stws *c, const char *tail) {
+    size_t len = strlen(c->text);
+    snprintf(c->text + len, c->text_size - len, "%s", tail);
+    stws_p_make_harmless(c->text);
+}
+
+/* ---- subscriptions that a server answers by ending the session ---- */
+
+/* How many subscriptions are on trial just now, and one of them. Under the lock. */
+static int stws_p_on_trial(const stws *c, const stws_p_sub **one) {
+    const stws_p_subs *t = &c->s.subs;
+    int i;
+    *one = NULL;
+    if ((c->error_us != STWS_P_NEVER ? c->error_us : c->now) > t->trial_us + STWS_P_TRIAL_US) return 0;
+    for (i = 0; t->on_trial && i < t->count && !*one; i++) if (t->slots[i].on_trial) *one = &t->slots[i];
+    return t->on_trial;
+}
+
+/* A session that the server ends: the sentence goes on if that may be because of a SUBSCRIBE. */
+static void stws_p_say_trial(stws *c) {
+    const stws_p_sub *one;
+    char tail[240];
+    int count;
+    stws_p_lock(c);
+    count = stws_p_on_trial(c, &one);
+    if (one && count == 1)
+        snprintf(tail, sizeof tail, "; that was right after SUBSCRIBE to \"%.100s\"%s",
+                 stws_p_sub_destination(&c->s.subs, one),
+                 one->suspicion + 1 < STWS_P_GUILTY ? "" : ", the third time in a row: that subscription is set aside");
+    else
+        snprintf(tail, sizeof tail, "; that was right after %d SUBSCRIBEs%s", count,
+                 c->s.subs.trials_lost ? ": the next session finds out which of them it was" : "");
+    stws_p_unlock(c);
+    if (count) stws_p_say_after(c, tail);
+}
+
+/* Such a session is over: the subscriptions on trial are the suspects now, and no others. One that is alone three times
+   in a row is set aside. Under the lock. */
+static void stws_p_judge_trial(stws *c) {
+    stws_p_subs *t = &c->s.subs;
+    const stws_p_sub *one;
+    int count = stws_p_on_trial(c, &one), i;
+    t->trials_lost = count ? t->trials_lost + 1 : 0;
+    for (i = 0; (t->on_trial || t->suspects) && i < t->count; i++) {
+        stws_p_sub *sub = &t->slots[i];
+        int suspicion = !count || !sub->on_trial ? 0 : count > 1 ? 1 : sub->suspicion + 1;
+        if (suspicion == STWS_P_ONE_OF_SEVERAL && count == 1) suspicion = STWS_P_ALONE;
+        stws_p_acquit(t, sub);
+        if (suspicion < STWS_P_GUILTY) stws_p_suspect(t, sub, suspicion);
+        else c->aside = sub->handle, sub->sent = STWS_P_ASIDE;
+    }
+}
+
+/* A session is over. If the server has ended it, with an ERROR or a close frame, that may be for a SUBSCRIBE; a stream
+   that just breaks tells nothing. */
+static void stws_p_hold_trial(stws *c) {
+    if (c->error != STWS_ERR_BROKER && c->error != STWS_ERR_WS_CLOSE) return;
+    if (c->error_us == STWS_P_NEVER) stws_p_say_trial(c); /* it has been said of the ERROR */
+    stws_p_lock(c);
+    stws_p_judge_trial(c);
+    stws_p_unlock(c);
 }
 
 /* The end that the program asked for. With stws_disconnect it tells what is lost by it. */
@@ -6532,6 +6656,7 @@ static int stws_p_lost(stws *c, int kind) {
     if (c->state == STWS_CONNECTED && c->now - c->session_us >= stws_p_ms(c->o.stable_ms)) c->failures = 0;
     c->failures += !again;
     stws_p_note_address(c);
+    if (c->state == STWS_CONNECTED && !again) stws_p_hold_trial(c);
     stws_p_lock(c);
     lost_output = c->s.version && (c->state != STWS_CLOSING || c->disconnect_number) &&
                   (c->write_error || (c->close_sent ? c->unwritten : stws_p_pending(&c->s.out)));
@@ -6943,15 +7068,37 @@ static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
     }
     if (result == STWS_OK) stws_p_receipt_sent(s, sub->receipt, c->now);
     else stws_p_fail_receipt(s, sub->receipt, result);
+    if (result != STWS_OK) stws_p_acquit(&s->subs, sub);
+    else if (c->error_us == STWS_P_NEVER) stws_p_try_sub(&s->subs, sub, c->now);
     sub->sent = result == STWS_OK ? 1 : STWS_P_SKIPPED;
     sub->receipt = 0;
     if (--s->subs.unsent == 0) stws_p_signal(c);
     return 1;
 }
+
+/* Half of the suspects that are left; the rest comes when the session has outlived these. */
+static void stws_p_post_suspects(stws *c) {
+    stws_p_subs *t = &c->s.subs;
+    int left = (t->suspects + 1) / 2, i;
+    for (i = 0; i < t->count && left; i++) {
+        stws_p_sub *sub = &t->slots[i];
+        if (!sub->handle || sub->sent || sub->suspicion == STWS_P_INNOCENT) continue;
+        if (sub->pinned || !stws_p_post_subscribe(c, sub)) return;
+        left--;
+    }
+}
 static void stws_p_post_subscriptions(stws *c) {
+    stws_p_subs *t = &c->s.subs;
     stws_p_sub *sub;
+    int trial_is_over = c->error_us == STWS_P_NEVER && c->now >= t->trial_us + STWS_P_TRIAL_US;
     if (c->hook_us > c->now) return;
     c->hook_us = 0;
+    if (stws_p_is_careful(t) && !trial_is_over) return;
+    if (trial_is_over) stws_p_acquit_all(t);
+    if (stws_p_is_careful(t)) {
+        stws_p_post_suspects(c);
+        return;
+    }
     do sub = stws_p_next_unsent(&c->s.subs);
     while (sub && !sub->pinned && stws_p_post_subscribe(c, sub)); /* pinned: a caller of ours asks */
 }
@@ -6973,7 +7120,7 @@ static void stws_p_free_id(stws_p_session *s, const stws_p_record *unsubscribe) 
 /* Move what waits in the outbox into the output, as far as there is room and no subscription is before it. */
 static void stws_p_post_outbox(stws *c, long long now) {
     stws_p_record *r;
-    while (!c->s.subs.unsent && (r = stws_p_record_unsent(&c->s.outbox)) != NULL) {
+    while (!stws_p_subs_come_first(&c->s.subs) && (r = stws_p_record_unsent(&c->s.outbox)) != NULL) {
         int stale = r->epoch && r->epoch != c->s.epoch;
         int result = stale ? STWS_P_CAST(int, STWS_ERR_STALE) : stws_p_post_growing(c, &r->frame);
         if (result == STWS_ERR_SPACE || result == STWS_ERR_IO) return; /* later, or in another session */
@@ -7051,9 +7198,9 @@ static void stws_p_prepare_output(stws *c) {
         stws_p_trace_word(s, '>', "PONG");
     }
     if (c->state != STWS_CONNECTED || c->renewing || s->no_random) return;
-    if (s->subs.unsent) stws_p_post_subscriptions(c);
+    if (stws_p_subs_come_first(&s->subs)) stws_p_post_subscriptions(c);
     else c->hook_us = 0; /* the one it was about is unsubscribed */
-    if (s->outbox.untaken && !s->subs.unsent) stws_p_post_outbox(c, c->now);
+    if (s->outbox.untaken) stws_p_post_outbox(c, c->now);
     stws_p_post_heartbeat(c);
     stws_p_post_ping(c);
     stws_p_post_disconnect(c);
@@ -7154,6 +7301,7 @@ static int stws_p_on_connected(stws *c, stws_event *e) {
         c->s.stats.reconnects += c->s.stats.sessions++ > 0;
         c->has_worked = 1;
         c->unlucky.any.sa_family = 0;
+        c->s.subs.trial_us = c->now;
         STWS_P_STORE(&c->state, STWS_CONNECTED);
         c->deadline_us = STWS_P_NEVER;
         stws_p_signal(c);
@@ -7228,10 +7376,31 @@ static int stws_p_denies(const stws_frame *frame) {
     for (i = 0; i < sizeof words / sizeof *words; i++) if (stws_p_error_has(frame, words[i])) return 1;
     return 0;
 }
+
+/* An ERROR that names a receipt names its culprit: a SUBSCRIBE, or another frame. */
+static void stws_p_note_culprit(stws *c, int number) {
+    stws_p_subs *t = &c->s.subs;
+    const stws_p_receipt *receipt;
+    stws_p_sub *culprit;
+    int i;
+    if (!number) return;
+    stws_p_lock(c);
+    receipt = stws_p_find_receipt(&c->s, number);
+    culprit = receipt && receipt->handle ? stws_p_find_handle(t, receipt->handle) : NULL;
+    for (i = 0; t->on_trial && i < t->count; i++)
+        if (t->slots[i].on_trial && &t->slots[i] != culprit) stws_p_acquit(t, &t->slots[i]);
+    if (culprit) stws_p_try_sub(t, culprit, c->now);
+    stws_p_unlock(c);
+}
 static int stws_p_on_error(stws *c, stws_event *e) {
     int login = c->state == STWS_LOGGING_IN;
     if (c->state == STWS_CLOSING) return 0; /* our DISCONNECT: Spring answers it so */
     stws_p_say_error_frame(c, login ? STWS_ERR_LOGIN : STWS_ERR_BROKER, &c->s.message.frame);
+    if (!login && c->error_us == STWS_P_NEVER) {
+        stws_p_note_culprit(c, stws_p_receipt_number(stws_p_known_value(&c->s, STWS_P_RECEIPT_ID)));
+        stws_p_say_trial(c);
+        c->error_us = c->now;
+    }
     stws_p_frame_event(c, e, STWS_EVENT_ERROR);
     e->result = c->error;
     e->text = c->text;
@@ -7316,7 +7485,8 @@ static stws_p_sub *stws_p_sub_by_destination(const stws_p_session *s) {
         stws_p_sub *sub = &s->subs.slots[i];
         if (!sub->handle) continue;
         seen++;
-        if (!sub->sent || strcmp(stws_p_sub_destination(&s->subs, sub), s->message.destination) != 0) continue;
+        if (!sub->sent || sub->sent == STWS_P_ASIDE) continue;
+        if (strcmp(stws_p_sub_destination(&s->subs, sub), s->message.destination) != 0) continue;
         if (count++ == 0 || sub->handle < found->handle) found = sub;
     }
     return count == 1 || s->version == STWS_STOMP_10 ? found : NULL;
@@ -7485,6 +7655,14 @@ static int stws_p_pull_other(stws *c, stws_event *e) {
         e->receipt = receipt.number;
         e->result = receipt.result;
         e->handle = receipt.handle;
+        if (receipt.result == STWS_ERR_LOST) e->text = c->text; /* why the session has ended */
+    } else if (c->aside) {
+        stws_p_event(e, STWS_EVENT_SUBSCRIPTION_REFUSED);
+        e->handle = c->aside;
+        e->result = c->error;
+        e->text = c->text;
+        c->aside = 0;
+        taken = 1;
     } else if (c->event_due) {
         c->event_due = 0;
         stws_p_event(e, STWS_EVENT_DISCONNECTED);
@@ -7519,7 +7697,7 @@ static int stws_p_pull_kept(stws *c, stws_event *e) {
 /* The next event: 1; 0 when the network has to bring something first; negative: the client has ended. */
 static int stws_p_pull_event(stws *c, stws_event *e) {
     if ((c->kept_first || c->has_kept) && !c->keeping) return stws_p_pull_kept(c, e);
-    if ((c->refused | c->event_due | stws_p_receipts_due(c)) && stws_p_pull_other(c, e)) return 1;
+    if ((c->refused | c->event_due | c->aside | stws_p_receipts_due(c)) && stws_p_pull_other(c, e)) return 1;
     if (stws_p_pull_frames(c, e) || stws_p_pull_other(c, e)) return 1;
     if (c->state != STWS_ENDED) return 0;
     if (stws_p_refusal.client == c) stws_p_refusal.client = NULL; /* why it has ended is what counts now */
@@ -7714,7 +7892,7 @@ static long long stws_p_due(stws *c) {
     const stws_p_session *s = &c->s;
     long long first = c->deadline_us;
     if (STWS_P_LOAD(&c->stop) || stws_p_receipts_due(c)) return 0;
-    if (stws_p_gives_way(c) || c->event_due || c->refused) return 0;
+    if (stws_p_gives_way(c) || c->event_due || c->refused || c->aside) return 0;
     if (c->state == STWS_IDLE || c->state == STWS_RESOLVING || c->called || stws_p_crosses_mark(c)) return 0;
     if ((!c->keeping && (c->kept_first || c->has_kept)) || (c->ack_due && !c->held) || stws_p_has_unparsed(c)) return 0;
     if (s->no_random && !c->write_error && !stws_p_pending(&s->out)) return 0;
@@ -7728,8 +7906,12 @@ static long long stws_p_due(stws *c) {
         if (!stws_p_pending(&s->out) || c->write_error) return 0;
         stws_p_sooner(&first, c->renew_by_us);
     }
-    if (((s->subs.unsent && !c->hook_us) || (s->outbox.untaken && !s->subs.unsent)) && !c->renewing)
-        if (!stws_p_pending(&s->out) && !c->write_error) return 0;
+    if (!stws_p_pending(&s->out) && !c->write_error && !c->renewing) {
+        int careful = stws_p_is_careful(&s->subs);
+        if (careful && !c->hook_us && c->error_us == STWS_P_NEVER)
+            stws_p_sooner(&first, s->subs.trial_us + STWS_P_TRIAL_US);
+        if (!careful && (s->subs.unsent ? !c->hook_us : s->outbox.untaken)) return 0;
+    }
     if (c->hook_us && !c->write_error && !c->renewing) stws_p_sooner(&first, c->hook_us);
     if (s->heartbeat_out_us && !stws_p_pending(&s->out) && !c->write_error) /* what waits is sign of life enough */
         stws_p_sooner(&first, s->last_out_us + s->heartbeat_out_us / 2);
@@ -8343,7 +8525,7 @@ static int stws_p_can_say(const stws *c, const stws_frame *frame) {
 
 /* May frames go into the output, or are subscriptions before them? */
 static inline int stws_p_may_post(const stws *c) {
-    return STWS_P_LOAD(&c->state) == STWS_CONNECTED && !c->s.subs.unsent && !c->write_error &&
+    return STWS_P_LOAD(&c->state) == STWS_CONNECTED && !stws_p_subs_come_first(&c->s.subs) && !c->write_error &&
            !c->close_sent && !c->renewing && !c->s.no_random;
 }
 
@@ -8558,6 +8740,11 @@ static int stws_p_submit_unsubscribe(stws *c, const stws_p_sub *sub, const char 
     stws_p_add_durable(&c->s, &frame, durable);
     return stws_p_submit(c, &frame, 0, STWS_P_FOR_THIS_SESSION);
 }
+
+/* Has the server got a SUBSCRIBE for it in this session? */
+static int stws_p_server_knows(const stws_p_sub *sub) {
+    return sub->sent && sub->sent != STWS_P_SKIPPED && sub->sent != STWS_P_ASIDE && !sub->behind;
+}
 STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
     const char *durable;
     stws_p_sub *sub;
@@ -8573,7 +8760,7 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
         c->ends_in_hand = 1; /* its message is to be acknowledged first */
         return stws_p_finish_call(c, STWS_OK);
     }
-    if (sub->sent && sub->sent != STWS_P_SKIPPED && !sub->behind && STWS_P_LOAD(&c->state) == STWS_CONNECTED) {
+    if (stws_p_server_knows(sub) && STWS_P_LOAD(&c->state) == STWS_CONNECTED) {
         durable = stws_p_sub_durable(&c->s.subs, sub);
         if (*durable && stws_p_profile_of(c->s.broker)->ends_before_forgets && sub->sent != STWS_P_ENDED)
             result = stws_p_submit_unsubscribe(c, sub, "");
@@ -8738,7 +8925,7 @@ STOMP_WS_API int stws_abort(stws *c, const char *name) { return stws_p_transact(
 /* Has everything gone out and, with confirm, been confirmed? Under the lock. */
 static int stws_p_is_flushed(const stws *c) {
     const stws_p_ring *outbox = &c->s.outbox;
-    int sent = !stws_p_pending(&c->s.out) && !outbox->untaken && !c->s.subs.unsent && !c->write_error;
+    int sent = !stws_p_pending(&c->s.out) && !outbox->untaken && !stws_p_subs_come_first(&c->s.subs) && !c->write_error;
     return sent && !c->s.unconfirmed;
 }
 
@@ -9002,6 +9189,7 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 #undef STWS_P_UNLOCK
 #undef STWS_P_UNSENT
 #undef STWS_P_US
+#undef STWS_P_TRIAL_US
 #undef STWS_P_UTF8_BY
 #undef STWS_P_UTF8_DUE
 #undef STWS_P_UTF8_ON_128

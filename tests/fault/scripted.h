@@ -557,6 +557,9 @@ static inline void peer_log_event(struct peer *p, const stws_event *e) {
             break;
         case STWS_EVENT_OUTBOX_HIGH: bytes_print(&p->log, "OUTBOX_HIGH\n"); break;
         case STWS_EVENT_OUTBOX_LOW: bytes_print(&p->log, "OUTBOX_LOW\n"); break;
+        case STWS_EVENT_SUBSCRIPTION_REFUSED:
+            bytes_print(&p->log, "REFUSED %d %s\n", e->handle, stws_result_name(e->result));
+            break;
         case STWS_EVENT_UNHANDLED: bytes_print(&p->log, "UNHANDLED %s\n", m->frame.command); break;
         default: peer_log_trouble(p, e); break;
     }

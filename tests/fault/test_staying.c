@@ -513,6 +513,245 @@ static void test_an_idle_connection_is_cut(void) {
     check_cut(20000, STWS_ERR_IO, 1500, NULL);
 }
 
+/* ==== a SUBSCRIBE that the server answers by ending the session ==== */
+
+/* What a server does about a destination that begins with "/bad": it closes, as RabbitMQ does, or
+   sends an ERROR and closes, as Spring does with Spring Security. */
+enum { CLOSES, SAYS_ERROR, SAYS_ERROR_AND_STAYS, NAMES_THE_RECEIPT };
+static int strictness;
+
+static void refuse_bad(struct peer *p, const struct sent *sent) {
+    const char *destination = sent_header(sent, "destination");
+    struct bytes b = {0};
+    int subscribes = sent->frame.command_id == STWS_COMMAND_SUBSCRIBE;
+    if (!subscribes || strncmp(destination, "/bad", 4) != 0) return;
+    bytes_print(&b, "ERROR\nmessage:denied\n");
+    if (strictness == NAMES_THE_RECEIPT)
+        bytes_print(&b, "receipt-id:%s\n", sent_header(sent, "receipt"));
+    bytes_print(&b, "\n");
+    if (strictness != CLOSES) peer_stomp(p, b.data);
+    if (strictness != SAYS_ERROR_AND_STAYS) peer_close(p, 1000, "STOMP died");
+    bytes_free(&b);
+}
+
+/* A client with these destinations (NULL at the end) at a server that is so strict. */
+static void begin_at_a_strict_server(struct peer *p, int strict, const char *const *destinations) {
+    stws_subscription with_receipt = {.receipt = 1};
+    stws_options o;
+    strictness = strict;
+    peer_init(p);
+    p->on_sent = refuse_bad;
+    if (strict == NAMES_THE_RECEIPT) p->automatic &= ~AUTO_RECEIPT;
+    o = peer_options(p);
+    peer_start(p, &o);
+    for (; *destinations; destinations++)
+        CHECK(stws_subscribe(p->client, *destinations,
+                             strict == NAMES_THE_RECEIPT ? &with_receipt : NULL) > 0);
+    peer_turn(p);
+}
+
+static int occurrences(const struct bytes *in, const char *word) {
+    const char *at = bytes_text(in);
+    int count = 0;
+    while ((at = strstr(at, word)) != NULL) count++, at++;
+    return count;
+}
+
+/* The bad one is set aside, after as many ends as that takes, and all others live. */
+static void check_one_bad(int strict, const char *const *destinations, int bad, int ends) {
+    struct peer p;
+    char refused[40];
+    int i;
+    begin_at_a_strict_server(&p, strict, destinations);
+    for (i = 0; i < 400 && !strstr(bytes_text(&p.log), "REFUSED"); i++) peer_advance(&p, 1000);
+    snprintf(refused, sizeof refused, "REFUSED %d %s\n", bad,
+             strict == CLOSES ? "STWS_ERR_WS_CLOSE" : "STWS_ERR_BROKER");
+    CHECK_HAS(refused, bytes_text(&p.log));
+    CHECK_INT(ends, occurrences(&p.log, "DISCONNECTED"));
+    CHECK_HAS("right after SUBSCRIBE to \"/bad\", the third time in a row: that subscription is "
+              "set aside",
+              bytes_text(&p.why));
+    CHECK_INT(1, occurrences(&p.log, "REFUSED"));
+    peer_forget(&p);
+    CHECK(peer_connect(&p));
+    peer_advance(&p, 600000);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    for (i = 0; destinations[i]; i++) continue;
+    CHECK_INT(i - 1, peer_count(&p, "SUBSCRIBE"));
+    /* its handle is still taken; it ends without a frame */
+    CHECK_INT(0, stws_unsubscribe(p.client, bad));
+    CHECK_INT(STWS_ERR_USAGE, stws_unsubscribe(p.client, bad));
+    peer_turn(&p);
+    CHECK_INT(0, peer_count(&p, "UNSUBSCRIBE"));
+    CHECK_INT(0, p.busy);
+    peer_free(&p);
+}
+
+static void test_a_bad_subscription_is_set_aside(void) {
+    static const char *const alone[] = {"/bad", NULL};
+    static const char *const first[] = {"/bad", "/b", "/c", NULL};
+    static const char *const last[] = {"/a", "/b", "/c", "/d", "/bad", NULL};
+    int strict;
+    for (strict = CLOSES; strict <= SAYS_ERROR_AND_STAYS; strict++) {
+        check_one_bad(strict, alone, 1, 3);
+        check_one_bad(strict, first, 1, 6);
+        check_one_bad(strict, last, 5, 5);
+    }
+}
+
+/* Two are bad: one after the other is found. */
+static void test_two_bad_subscriptions_are_set_aside(void) {
+    static const char *const destinations[] = {"/a", "/bad1", "/b", "/bad2", "/c", NULL};
+    struct peer p;
+    begin_at_a_strict_server(&p, CLOSES, destinations);
+    peer_advance(&p, 600000);
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    CHECK_INT(2, occurrences(&p.log, "REFUSED"));
+    CHECK_HAS("REFUSED 2", bytes_text(&p.log));
+    CHECK_HAS("REFUSED 4", bytes_text(&p.log));
+    peer_free(&p);
+}
+
+/* An ERROR that names the receipt of a SUBSCRIBE leaves nothing to find out. */
+static void test_an_error_that_names_a_subscription(void) {
+    static const char *const destinations[] = {"/a", "/b", "/c", "/d", "/bad", NULL};
+    check_one_bad(NAMES_THE_RECEIPT, destinations, 5, 3);
+}
+
+/* What the sentences say, of one end after the other. */
+static void test_the_sentence_after_a_subscribe(void) {
+    static const char *const destinations[] = {"/a", "/bad", NULL};
+    struct peer p;
+    begin_at_a_strict_server(&p, CLOSES, destinations);
+    CHECK_HAS("\"STOMP died\"; that was right after 2 SUBSCRIBEs", bytes_text(&p.why));
+    CHECK(!strstr(bytes_text(&p.why), "finds out"));
+    peer_advance(&p, 1000);
+    CHECK_HAS("2 SUBSCRIBEs: the next session finds out which of them it was", bytes_text(&p.why));
+    while (!p.ended && occurrences(&p.log, "DISCONNECTED") < 3) peer_advance(&p, 1000);
+    CHECK_HAS("right after SUBSCRIBE to \"/bad\"", bytes_text(&p.why));
+    CHECK(!strstr(bytes_text(&p.why), "set aside"));
+    peer_free(&p);
+}
+
+/* Later than a second after the SUBSCRIBE nothing is said of it. */
+static void test_an_end_long_after_a_subscribe(void) {
+    static const char *const destinations[] = {"/a", NULL};
+    struct peer p;
+    begin_at_a_strict_server(&p, CLOSES, destinations);
+    peer_advance(&p, 1001);
+    peer_close(&p, 1000, "bye");
+    peer_turn(&p);
+    CHECK_INT(STWS_ERR_WS_CLOSE, p.result);
+    CHECK(!strstr(bytes_text(&p.why), "SUBSCRIBE"));
+    peer_free(&p);
+}
+
+/* Sessions that end soon whatever is subscribed: nothing is set aside, however often. */
+static void test_a_server_that_ends_each_session_soon(void) {
+    static const char *const destinations[] = {"/a", "/b", NULL};
+    struct peer p;
+    int i;
+    begin_at_a_strict_server(&p, CLOSES, destinations);
+    for (i = 0; i < 40; i++) {
+        CHECK(peer_connect(&p));
+        peer_advance(&p, 400);
+        peer_close(&p, 1011, "tired");
+        peer_turn(&p);
+    }
+    CHECK_INT(0, occurrences(&p.log, "REFUSED"));
+    peer_free(&p);
+}
+
+/* A SEND that is confirmed by nothing but the end of the session: it is no subscription's fault, though it
+   comes right after the SUBSCRIBEs. */
+static void end_at_send(struct peer *p, const struct sent *sent) {
+    if (sent->frame.command_id != STWS_COMMAND_SEND) return;
+    peer_stomp(p, "ERROR\nmessage:too large\n\n");
+    peer_close(p, 1002, "");
+}
+
+static void test_a_send_that_ends_each_session(void) {
+    struct peer p;
+    peer_begin_confirming(&p);
+    p.on_sent = end_at_send;
+    CHECK(stws_subscribe(p.client, "/a", NULL) > 0);
+    CHECK(stws_subscribe(p.client, "/b", NULL) > 0);
+    peer_send(&p, "poison");
+    peer_advance(&p, 900000);
+    CHECK(p.sessions > 20);
+    CHECK_INT(0, occurrences(&p.log, "REFUSED"));
+    peer_free(&p);
+}
+
+/* While a session finds out, the outbox waits, also for a flush; then all of it goes. */
+static void test_the_outbox_waits_for_a_trial(void) {
+    struct peer p;
+    peer_begin_confirming(&p);
+    strictness = CLOSES;
+    p.on_sent = refuse_bad;
+    CHECK(stws_subscribe(p.client, "/a", NULL) > 0);
+    CHECK(stws_subscribe(p.client, "/bad", NULL) > 0);
+    peer_turn(&p);
+    peer_advance(&p, 1000); /* the second end */
+    CHECK_INT(2, occurrences(&p.log, "DISCONNECTED"));
+    p.on_sent = NULL; /* the server has changed its mind */
+    peer_forget(&p);
+    peer_send(&p, "waits");
+    CHECK(peer_connect(&p));
+    CHECK_STR("CONNECT ", bytes_text(&p.order));
+    CHECK_INT(STWS_ERR_TIMEOUT, stws_flush(p.client, 0));
+    peer_advance(&p, 999);
+    CHECK_STR("CONNECT ", bytes_text(&p.order));
+    peer_advance(&p, 1);
+    CHECK_STR("CONNECT SUBSCRIBE ", bytes_text(&p.order));
+    peer_advance(&p, 1000);
+    CHECK_STR("CONNECT SUBSCRIBE SUBSCRIBE ", bytes_text(&p.order));
+    peer_advance(&p, 1000);
+    CHECK_STR("CONNECT SUBSCRIBE SUBSCRIBE SEND ", bytes_text(&p.order));
+    /* once it has outlived that, all are innocent again */
+    peer_close(&p, 1001, "");
+    peer_turn(&p);
+    peer_forget(&p);
+    CHECK(peer_connect(&p));
+    CHECK_STR("CONNECT SUBSCRIBE SUBSCRIBE ", bytes_text(&p.order));
+    CHECK_INT(0, p.busy);
+    peer_free(&p);
+}
+
+/* Subscribing, unsubscribing and a hook in such a session. */
+static int refuse_hook(stws *client, stws_subscribing *subscribing, void *user) {
+    (void)client, (void)user;
+    return strcmp(subscribing->destination, "/not-now") == 0 ? -1 : 0;
+}
+
+static void test_subscriptions_that_change_in_a_trial(void) {
+    struct peer p;
+    stws_options o;
+    int bad;
+    peer_init(&p);
+    strictness = CLOSES;
+    p.on_sent = refuse_bad;
+    o = peer_options(&p);
+    o.before_subscribe = refuse_hook;
+    peer_start(&p, &o);
+    CHECK_INT(1, stws_subscribe(p.client, "/not-now", NULL));
+    bad = stws_subscribe(p.client, "/bad", NULL);
+    CHECK_INT(3, stws_subscribe(p.client, "/b", NULL));
+    peer_turn(&p);
+    peer_advance(&p, 1000); /* the second end: two are suspects */
+    CHECK(peer_connect(&p));
+    CHECK_INT(0, stws_unsubscribe(p.client, bad));
+    CHECK(stws_subscribe(p.client, "/new", NULL) > 0);
+    peer_forget(&p);
+    peer_advance(&p, 5000);
+    CHECK_STR("SUBSCRIBE SUBSCRIBE ", bytes_text(&p.order));
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    peer_send(&p, "flows");
+    peer_turn(&p);
+    CHECK_STR("SUBSCRIBE SUBSCRIBE SEND ", bytes_text(&p.order));
+    peer_free(&p);
+}
+
 int main(void) {
     RUN(test_what_worked_once_is_tried_again);         /* [E3] */
     RUN(test_refused_credentials_end_the_client);      /* [E3] */
@@ -530,5 +769,14 @@ int main(void) {
     RUN(test_pings_without_a_grace);                   /* [H6] */
     RUN(test_no_ping_behind_output_that_waits);        /* [H6] */
     RUN(test_an_idle_connection_is_cut);
+    RUN(test_a_bad_subscription_is_set_aside); /* [E12] */
+    RUN(test_two_bad_subscriptions_are_set_aside);
+    RUN(test_an_error_that_names_a_subscription);
+    RUN(test_the_sentence_after_a_subscribe);
+    RUN(test_an_end_long_after_a_subscribe);
+    RUN(test_a_server_that_ends_each_session_soon);
+    RUN(test_a_send_that_ends_each_session);
+    RUN(test_the_outbox_waits_for_a_trial);
+    RUN(test_subscriptions_that_change_in_a_trial);
     return test_report();
 }

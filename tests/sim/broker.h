@@ -426,6 +426,7 @@ static int sub_by_id(const struct conn *c, const char *id) {
 static void on_subscribe(struct conn *c, const struct stomp *f) {
     const char *id = field(f, "id"), *ack = field(f, "ack");
     struct server_sub *s = &c->subs[c->sub_count];
+    const struct broker *b = &c->w->brokers[c->broker];
     if (sub_by_id(c, id) >= 0) {
         broken(c->w, "connection %d: SUBSCRIBE for the id %s, which is taken", c->number, id);
         return;
@@ -440,6 +441,16 @@ static void on_subscribe(struct conn *c, const struct stomp *f) {
     s->ack = !ack || strcmp(ack, "auto") == 0 ? ACK_AUTO
              : strcmp(ack, "client") == 0     ? ACK_CLIENT
                                               : ACK_EACH;
+    if (c->w->now_us < b->strict_until && s->place == b->strict_place) {
+        if (field(f, "receipt")) {
+            server_error(c, "not there", field(f, "receipt"));
+            return;
+        }
+        server_flush(c);
+        net_say_ws(c, 8, 1, "\x03\xe8STOMP died", 12);
+        server_end(c, "it died");
+        return;
+    }
     s->live = 1;
     c->sub_count++;
 }

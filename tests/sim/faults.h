@@ -86,6 +86,12 @@ static void fault_secret(struct world *w, struct broker *b, struct conn *c) {
     b->secret_until = w->now_us + below(w, 1000) * MS;
 }
 
+static void fault_strict(struct world *w, struct broker *b, struct conn *c) {
+    (void)c;
+    b->strict_until = w->now_us + between(w, 5000, 90000) * MS;
+    b->strict_place = below(w, PLACES);
+}
+
 /* Strike, somewhere: the kinds have their weights. */
 static void strike(struct world *w) {
     static const struct {
@@ -104,9 +110,10 @@ static void strike(struct world *w) {
                   {FAULT_REFUSE, 10, 0, fault_refuse},
                   {FAULT_JUMP, 10, 0, fault_jump},
                   {FAULT_MEMORY, 10, 0, fault_memory},
-                  {FAULT_SECRET, 3, 0, fault_secret}};
+                  {FAULT_SECRET, 3, 0, fault_secret},
+                  {FAULT_STRICT, 8, 0, fault_strict}};
     struct conn *c = some_conn(w);
-    int broker = below(w, w->p.brokers), pick = below(w, 133), i = 0;
+    int broker = below(w, w->p.brokers), pick = below(w, 141), i = 0;
     for (; pick >= faults[i].weight; i++) pick -= faults[i].weight;
     if (!c && faults[i].needs_conn) return;
     note(w, "%s: connection %d, broker %d", kind_sentence[faults[i].kind], c ? c->number : 0,

@@ -17,6 +17,7 @@
     X(FAULT_JUMP, "the clock jumps")                                                               \
     X(FAULT_MEMORY, "memory is short for a while")                                                 \
     X(FAULT_SECRET, "a broker refuses CONNECT")                                                    \
+    X(FAULT_STRICT, "a broker ends each session that subscribes to one place")                     \
     X(NET_REFUSED, "an attempt finds no broker")                                                   \
     X(NET_UNKNOWN, "an attempt finds no address")                                                  \
     X(NET_HANGS, "an attempt gets no answer")                                                      \
@@ -89,6 +90,7 @@
     X(HEAR_ERROR, "an ERROR is told")                                                              \
     X(HEAR_HIGH, "a full outbox is told")                                                          \
     X(HEAR_LOW, "an outbox with room again is told")                                               \
+    X(HEAR_ASIDE, "a subscription is set aside")                                                   \
     X(HEAR_AGE, "a session is left for a new one, as it is old")                                   \
     X(HEAR_RECEIPT, "a receipt ends well")                                                         \
     X(HEAR_RECEIPT_ERROR, "a receipt ends with an ERROR")                                          \

@@ -273,7 +273,7 @@ static void heal(struct world *w, int store) {
     int i;
     for (i = 0; i < BROKERS; i++) {
         struct broker *b = &w->brokers[i];
-        b->refuse_until = b->secret_until = 0;
+        b->refuse_until = b->secret_until = b->strict_until = 0;
         b->down_until = b->store == store ? 0 : NEVER;
         b->down_how = STWS_ERR_CONNECT;
     }

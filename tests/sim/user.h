@@ -35,10 +35,21 @@ static void user_connected(struct user *u) {
     u->conn->told = 1;
     u->session_since = u->w->now_us;
 }
+
+/* A subscription that no session will ask for: its handle is given back. */
+static void user_refused(struct user *u, int handle) {
+    int i;
+    happened(u->w, HEAR_ASIDE);
+    for (i = 0; i < u->sub_count; i++) {
+        if (!u->subs[i].live || u->subs[i].handle != handle) continue;
+        act_unsubscribe(u, &u->subs[i]);
+        return;
+    }
+}
 static void user_event(struct user *u, const stws_event *e) {
-    static const char *const names[] = {"NONE",      "CONNECTED",   "MESSAGE",
-                                        "RECEIPT",   "ERROR",       "DISCONNECTED",
-                                        "UNHANDLED", "OUTBOX_HIGH", "OUTBOX_LOW"};
+    static const char *const names[] = {"NONE",       "CONNECTED",    "MESSAGE",   "RECEIPT",
+                                        "ERROR",      "DISCONNECTED", "UNHANDLED", "OUTBOX_HIGH",
+                                        "OUTBOX_LOW", "REFUSED"};
     struct world *w = u->w;
     struct conn *last = w->conns;
     if (e->type != STWS_EVENT_MESSAGE)
@@ -52,6 +63,7 @@ static void user_event(struct user *u, const stws_event *e) {
     if (e->type == STWS_EVENT_DISCONNECTED) check_disconnected(u, e, last);
     if (e->type == STWS_EVENT_OUTBOX_HIGH || e->type == STWS_EVENT_OUTBOX_LOW) check_mark(u, e);
     if (e->type == STWS_EVENT_UNHANDLED) broken(w, "a frame that no broker sends");
+    if (e->type == STWS_EVENT_SUBSCRIPTION_REFUSED) user_refused(u, e->handle);
     if (e->type == STWS_EVENT_ERROR) {
         happened(w, HEAR_ERROR);
         if (!u->conn || !u->conn->errors) broken(w, "an ERROR that no broker sent");

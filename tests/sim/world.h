@@ -94,7 +94,9 @@ struct broker {
     const char *server; /* its name in CONNECTED, or NULL */
     int beat_out, beat_in;
     long long down_until, refuse_until, secret_until; /* secret: it refuses CONNECT */
-    int down_how;                                     /* an error of open, or STWS_MORE: it hangs */
+    long long strict_until; /* it ends a session that subscribes to strict_place */
+    int strict_place;
+    int down_how;                   /* an error of open, or STWS_MORE: it hangs */
     int refuse_status, retry_after; /* of the answers to upgrades while it refuses them */
 };
 
