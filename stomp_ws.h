@@ -541,10 +541,11 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
        SUBSCRIPTION_REFUSED      handle: a subscription that is set aside, as three sessions in a row have ended right
                      after its SUBSCRIBE; result and text: how the last of them ended. No session asks for it any more
    stws_on_message, stws_on_event   Called back with what the options or the subscription have as user.
-   stws_on_trace    Each frame sent ('>') or received ('<'), the HTTP heads too (command "GET /path HTTP/1.1");
-                    passcodes, Authorization and cookies read "***". A heart-beat has an empty command. All else is
-                    as the peer has sent it: escape it before you print it. It runs in the thread that sends or
-                    reads, maybe under the lock: no call of the library from it.
+   stws_on_trace    Each frame sent ('>') or received ('<'), the HTTP heads too (command "GET /path HTTP/1.1";
+                    a request that is larger than rx_buffer: only that line); passcodes, Authorization and cookies
+                    read "***". A heart-beat has an empty command. All else is as the peer has sent it: escape it
+                    before you print it. It runs in the thread that sends or reads, maybe under the lock: no call of
+                    the library from it.
    stws_header_get(message, name)
        The value of the first header of that name, or NULL. Threads: any. Neither allocates nor blocks; linear in the
        number of headers. STOMP 1.2, "Repeated Header Entries".
@@ -6806,30 +6807,56 @@ STWS_P_APART static int stws_p_turn_resolving(stws *c) {
 
 static int stws_p_grow_output(stws *c, size_t need);
 
+/* Write this attempt's upgrade request; without room it is measured. */
+static int stws_p_write_upgrade(const stws *c, char *buf, size_t cap, size_t *need) {
+    stws_handshake h = {&c->url, c->key, c->o.subprotocols, c->o.origin, c->o.cookie, c->try_now.http_headers};
+    return stws_handshake_request(buf, cap, &h, need);
+}
+
 /* Write the upgrade request into the output. */
 static int stws_p_post_upgrade(stws *c) {
-    stws_handshake h = {&c->url, c->key, c->o.subprotocols, c->o.origin, c->o.cookie, c->try_now.http_headers};
     unsigned char random[16];
     size_t need = 0;
     int result;
     if (stws_p_locked_random(c, random, sizeof random) != 0) return STWS_ERR_IO;
     stws_handshake_key(random, c->key);
     stws_p_lock(c);
-    result = stws_handshake_request(c->s.out.data, c->s.out.cap, &h, &need);
+    result = stws_p_write_upgrade(c, c->s.out.data, c->s.out.cap, &need);
     if (result == STWS_ERR_SPACE && stws_p_grow_output(c, need))
-        result = stws_handshake_request(c->s.out.data, c->s.out.cap, &h, &need);
+        result = stws_p_write_upgrade(c, c->s.out.data, c->s.out.cap, &need);
     if (result == STWS_OK) c->s.out.end = need;
     stws_p_unlock(c);
     return result;
 }
+
+/* Show the trace an HTTP head: a first line of ours, and its headers. */
+static void stws_p_trace_head(stws *c, int direction, const char *first_line, const stws_http *head) {
+    stws_frame frame;
+    memset(&frame, 0, sizeof frame);
+    frame.command = first_line;
+    frame.headers = head->headers;
+    frame.header_count = head->header_count;
+    stws_p_trace(&c->s, direction, &frame);
+}
+
+/* The request is written once more, into the input, which is still empty, and taken apart there. If it does not fit,
+   only its first line is shown. */
 STWS_P_APART static void stws_p_trace_upgrade(stws *c) {
     const char *target = c->url.target_len ? c->url.target : "/";
-    size_t len = stws_p_public_len(target);
+    size_t len = stws_p_public_len(target), need = 0;
+    stws_http head;
     char word[128];
+    if (!c->o.on_trace) return;
+    memset(&head, 0, sizeof head);
+    head.headers = c->s.parser.headers;
+    head.max_headers = c->o.max_headers;
+    head.max_bytes = c->s.in.cap;
+    if (stws_p_write_upgrade(c, c->s.in.data, c->s.in.cap, &need) == STWS_OK)
+        stws_handshake_parse(c->s.in.data, need, &head, &need);
     snprintf(word, sizeof word, "GET %.*s%s HTTP/1.1", STWS_P_CAST(int, stws_p_within(len, 0, 90)), target,
              target[len] ? "***" : "");
     stws_p_lock(c);
-    stws_p_trace_word(&c->s, '>', word);
+    stws_p_trace_head(c, '>', word, &head);
     stws_p_unlock(c);
 }
 
@@ -6869,14 +6896,9 @@ static int stws_p_turn_connecting(stws *c) {
 /* ---- the upgrade's answer ---- */
 
 static void stws_p_trace_answer(stws *c, const stws_http *answer) {
-    stws_frame frame;
     char word[64];
-    memset(&frame, 0, sizeof frame);
     snprintf(word, sizeof word, "HTTP/1.1 %d %.40s", answer->status, answer->reason);
-    frame.command = word;
-    frame.headers = answer->headers;
-    frame.header_count = answer->header_count;
-    stws_p_trace(&c->s, '<', &frame);
+    stws_p_trace_head(c, '<', word, answer);
 }
 
 /* The next stretch of letters, digits and colons of a date; 0 at its end. */

@@ -321,6 +321,67 @@ static void test_a_mebibyte_of_headers(void) {
     peer_free(&p);
 }
 
+/* ==== the trace ==== */
+
+static void keep_trace(stws *client, int direction, const stws_frame *frame, void *user) {
+    struct bytes *traced = (struct bytes *)((struct peer *)user)->extra;
+    (void)client;
+    bytes_print_traced(traced, direction, frame);
+    bytes_print(traced, " [%s]\n", frame->body);
+}
+
+static void begin_traced(struct peer *p, struct bytes *traced, stws_options *o) {
+    peer_init(p);
+    p->extra = traced;
+    *o = peer_options(p);
+    o->url = "ws://broker.test:8080/notifications/websocket?key=SECRET";
+    o->on_trace = keep_trace;
+}
+
+/* All that the server was told, secrets excepted. */
+static void test_sent_http_headers_are_traced(void) {
+    static const char *const headers[] = {
+        "Authorization",       "Bearer SECRET", "X-Tenant", "blue",
+        "PROXY-authorization", "SECRET",        NULL};
+    struct peer p;
+    struct bytes traced = {0};
+    stws_options o;
+    begin_traced(&p, &traced, &o);
+    o.cookie = "id=SECRET";
+    o.origin = "https://shop.test";
+    o.http_headers = headers;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    CHECK_HAS("> GET /notifications/websocket?*** HTTP/1.1 Host=broker.test:8080 "
+              "Upgrade=websocket Connection=Upgrade Sec-WebSocket-Key=",
+              bytes_text(&traced));
+    CHECK_HAS(" Origin=https://shop.test Cookie=*** Authorization=*** X-Tenant=blue "
+              "PROXY-authorization=*** []\n< HTTP/1.1 101",
+              bytes_text(&traced));
+    CHECK(!strstr(bytes_text(&traced), "SECRET"));
+    CHECK_HAS("Authorization: Bearer SECRET\r\n", bytes_text(&p.request));
+    bytes_free(&traced);
+    peer_free(&p);
+}
+
+/* A request that is larger than the input is traced by its first line, and sent whole. */
+static void test_a_request_too_large_to_be_traced(void) {
+    struct peer p;
+    struct bytes traced = {0}, cookie = {0};
+    stws_options o;
+    begin_traced(&p, &traced, &o);
+    bytes_print(&cookie, "id=%02000d", 7);
+    o.cookie = cookie.data;
+    o.rx_buffer = 1024;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    CHECK_HAS("> GET /notifications/websocket?*** HTTP/1.1 []\n", bytes_text(&traced));
+    CHECK_HAS(cookie.data, bytes_text(&p.request));
+    bytes_free(&cookie);
+    bytes_free(&traced);
+    peer_free(&p);
+}
+
 /* ==== waits that end ==== */
 
 static void test_no_tcp_answer_in_time(void) {
@@ -1046,6 +1107,8 @@ int main(void) {
     RUN(test_101_that_breaks_the_handshake);
     RUN(test_101_without_a_subprotocol_is_fine);
     RUN(test_a_mebibyte_of_headers);
+    RUN(test_sent_http_headers_are_traced);
+    RUN(test_a_request_too_large_to_be_traced);
     RUN(test_no_tcp_answer_in_time);
     RUN(test_no_http_answer_in_time);
     RUN(test_a_dripping_http_answer);

@@ -285,7 +285,7 @@ DEFECTS = {
         "what came behind the head is lost": ("stws_p_end_upgrade", "in->raw_end = left;", "in->raw_end = 0;"),
         "an answer of SOCKS is waited for as long as TCP": (
             "stws_p_turn_connecting", "if (!asked && stws_p_proxy_asked(&c->tcp))", "if (0)"),
-        "subprotocols are not offered": ("stws_p_post_upgrade", "c->o.subprotocols, ", "NULL, "),
+        "subprotocols are not offered": ("stws_p_write_upgrade", "c->o.subprotocols, ", "NULL, "),
         "a long error is cut at its end": ("stws_p_say_before", "c->text_size - 1 - len", "c->text_size - len"),
     },
     "input": {
