@@ -5429,6 +5429,7 @@ struct stws {
     unsigned char owes_turn;           /* frames are left, but a turn comes first: no waiting */
     unsigned char ack_due;             /* the message in hand is to be acknowledged, at the latest when we come again */
     unsigned char refused;             /* CONNECT was, by an ERROR: STWS_P_REFUSED or _DENIED, else 0 */
+    unsigned char answer_waits;        /* the upgrade was refused, and its page is waited for: STWS_P_PAGE_ */
     char key[25];                      /* Sec-WebSocket-Key */
     stws_event kept;         /* that a call other than stws_next met, without a callback for it */
     stws_p_kept *kept_first, **kept_last; /* copies of those before it, on the heap */
@@ -5655,8 +5656,11 @@ static void stws_p_say(stws *c, int error, const char *format, ...) {
     if (stws_p_refusal.client == c) stws_p_refusal.client = NULL; /* that was before */
 }
 #ifdef STOMP_WS_NO_TEXTS /* the compiler leaves out what is there for a longer sentence only */
+#define STWS_P_HAS_TEXTS 0
 #define stws_p_say(c, error, ...) \
     (0 ? stws_p_say(c, error, __VA_ARGS__) : stws_p_say(c, error, "%s", stws_result_text(error)))
+#else
+#define STWS_P_HAS_TEXTS 1
 #endif
 
 /* The first line of what a peer sent, for stws_p_say: at most cap - 1 bytes. */
@@ -6203,49 +6207,275 @@ static const char *stws_p_where(stws *c) {
     return c->where;
 }
 
-/* Does the URL's path already end in /websocket? (a query may follow) */
-static int stws_p_ends_in_websocket(const stws_url *url) {
-    size_t len = strcspn(url->target, "?");
+/* Does the URL's path end in that name already? (a query may follow) */
+static int stws_p_path_ends_in(const stws_url *url, const char *name) {
+    size_t len = strcspn(url->target, "?"), name_len = strlen(name);
     if (len > url->target_len) len = url->target_len;
     while (len > 0 && url->target[len - 1] == '/') len--;
-    return len >= 10 && memcmp(url->target + len - 10, "/websocket", 10) == 0;
+    return len >= name_len && memcmp(url->target + len - name_len, name, name_len) == 0;
 }
 
 /* "ws://host/notifications/websocket", the URL that a SockJS endpoint wants: one level below its base, or, where
-   SockJS's own base/server/session/websocket was given, the base's. */
-static const char *stws_p_websocket_url(const stws *c, char out[256]) {
+   SockJS's own base/server/session/websocket was given (or base/info, as is said), the base's. */
+static const char *stws_p_websocket_url(const stws *c, int info, char out[256]) {
     const char *url = c->try_now.url, *target = c->url.target;
     size_t path = STWS_P_CAST(size_t, target - url), len = strcspn(target, "?");
     const char *query = target[len] ? "?***" : "";
-    int drop = stws_p_ends_in_websocket(&c->url) ? 3 : 0;
+    int drop = info ? 1 : stws_p_path_ends_in(&c->url, "/websocket") ? 3 : 0;
     while (len > 0 && target[len - 1] == '/') len--;
     for (; drop > 0 && len > 0; drop--) while (len > 0 && target[--len] != '/') continue;
     if (path + len > 200 || strchr(target, '@')) path = len = 0;
     snprintf(out, 256, "%.*s/websocket%s", STWS_P_CAST(int, path + len), url, path + len ? query : "");
     return out;
 }
-static void stws_p_say_sockjs(stws *c, int error, const char *what) {
+static void stws_p_say_sockjs(stws *c, int error, const char *what, const char *more) {
     char url[256];
     stws_p_say(c, error, "%s at %s: this looks like a SockJS endpoint (Spring's withSockJS); raw WebSocket is "
-               "at the end of it, so append /websocket: %s", what, stws_p_where(c), stws_p_websocket_url(c, url));
+               "at the end of it, so append /websocket: %s%s%s", what, stws_p_where(c), stws_p_websocket_url(c, 0, url),
+               *more ? "; " : "", more);
 }
 
+/* ---- an answer other than 101, and its page ---- */
+
+/* How the page of such an answer is waited for; how long, and how much of it is looked at. */
+enum { STWS_P_PAGE_NEW, STWS_P_PAGE_AWAITED, STWS_P_PAGE_OVER, STWS_P_PAGE_MS = 500, STWS_P_PAGE_BYTES = 2048 };
+enum { STWS_P_LONG_HEAD = 4096 }; /* some servers take no longer ones */
+
+/* Where those words stand, in whatever case; NULL: nowhere. */
+static const char *stws_p_find_words(const char *data, size_t len, const char *words) {
+    size_t n = strlen(words);
+    for (; len >= n; data++, len--) if (stws_p_equal_nocase(data, n, words, n)) return data;
+    return NULL;
+}
+
+/* The value of a header, in a head that has not been taken apart; NULL without it. The name has its colon. */
+static const char *stws_p_raw_header(const char *head, size_t len, const char *name) {
+    const char *end = head + len, *lf;
+    size_t n = strlen(name);
+    while ((lf = STWS_P_CAST(const char *, memchr(head, '\n', STWS_P_CAST(size_t, end - head)))) != NULL) {
+        if (STWS_P_CAST(size_t, lf - head) > n && stws_p_equal_nocase(head, n, name, n)) return head + n;
+        head = lf + 1;
+    }
+    return NULL;
+}
+static int stws_p_hex_digit(char c) {
+    const char *digits = "0123456789abcdef", *at = c ? strchr(digits, stws_p_lower(c)) : NULL;
+    return at ? STWS_P_CAST(int, at - digits) : -1;
+}
+
+/* Take the sizes out of a chunked page (RFC 9112, 7.1), which may be cut off or wrong anywhere: how long it is without
+   them. It may lie where it is written to; without `out` it is only looked at. *whole: its last chunk is there. */
+static size_t stws_p_unchunk(char *out, const char *page, size_t len, int *whole) {
+    const char *end = page + len, *lf;
+    size_t n = 0;
+    *whole = 0;
+    while ((lf = STWS_P_CAST(const char *, memchr(page, '\n', STWS_P_CAST(size_t, end - page)))) != NULL) {
+        size_t size = 0;
+        for (; stws_p_hex_digit(*page) >= 0 && size < SIZE_MAX / 32; page++)
+            size = size * 16 + STWS_P_CAST(size_t, stws_p_hex_digit(*page));
+        *whole = !size;
+        if (!size) break;
+        page = lf + 1;
+        if (size > STWS_P_CAST(size_t, end - page)) size = STWS_P_CAST(size_t, end - page);
+        if (out) memmove(out + n, page, size);
+        n += size;
+        page += size;
+        while (page < end && (*page == '\r' || *page == '\n')) page++;
+    }
+    return n;
+}
+
+/* Is all of the page here that will come, or enough of it? */
+static int stws_p_page_is_whole(const char *head, size_t head_len, size_t len) {
+    const char *length = stws_p_raw_header(head, head_len, "content-length:");
+    size_t size = 0;
+    int whole = 0;
+    if (len >= STWS_P_PAGE_BYTES || memcmp(head + 9, "204", 3) == 0 || memcmp(head + 9, "304", 3) == 0) return 1;
+    if (stws_p_raw_header(head, head_len, "transfer-encoding:")) {
+        stws_p_unchunk(NULL, head + head_len, len, &whole);
+        return whole;
+    }
+    if (!length) return 0;
+    length += strspn(length, " \t");
+    return stws_p_number(length, strspn(length, "0123456789"), SIZE_MAX, &size) != 1 || len >= size;
+}
+
+/* The same of a whole answer; of what is no HTTP a line is enough. An answer that is none to wait for is whole. */
+static int stws_p_answer_is_whole(const char *data, size_t len, size_t scanned) {
+    stws_http http;
+    size_t head_len;
+    memset(&http, 0, sizeof http);
+    http.scanned = scanned;
+    if (!stws_p_http_begins(data, len)) return len >= 64;
+    head_len = stws_p_http_head_end(data, len, &http);
+    if (head_len < 14 || memcmp(data, "HTTP/1.", 7) != 0 || data[9] == '1') return 1;
+    return stws_p_page_is_whole(data, head_len, len - head_len);
+}
+
+/* The text of an HTML element, its blanks and line ends made single blanks; "" without one. */
+static const char *stws_p_html_text(char *out, size_t cap, const char *page, size_t len, const char *tag) {
+    const char *end = page + len, *at = stws_p_find_words(page, len, tag);
+    size_t n = 0;
+    int blank = 0;
+    if (at) at = STWS_P_CAST(const char *, memchr(at, '>', STWS_P_CAST(size_t, end - at)));
+    for (at = at ? at + 1 : end; at < end && *at != '<' && n + 2 < cap; at++) {
+        if (stws_p_is_blank(*at) || *at == '\n' || *at == '\r') {
+            blank = n > 0;
+            continue;
+        }
+        if (blank) out[n++] = ' ';
+        out[n++] = *at;
+        blank = 0;
+    }
+    out[n] = 0;
+    return out;
+}
+
+/* One character of a JSON string, as UTF-8 of at most three bytes: how many. Moves *at behind it. */
+static size_t stws_p_json_char(char *out, const char **at, const char *end) {
+    unsigned code = 0;
+    int i;
+    *out = *(*at)++;
+    if (*out != '\\') return 1;
+    if (*at == end) return 0;
+    *out = *(*at)++;
+    if (strchr("nrtbf", *out)) *out = ' ';
+    if (*out != 'u') return 1;
+    for (i = 0; i < 4 && *at < end && stws_p_hex_digit(**at) >= 0; i++)
+        code = code * 16 + STWS_P_CAST(unsigned, stws_p_hex_digit(*(*at)++));
+    if (i < 4 || code == 0 || (code >= 0xD800 && code < 0xE000)) code = '?'; /* halves of a pair, too */
+    if (code < 0x80) return *out = STWS_P_CAST(char, code), 1;
+    out[0] = STWS_P_CAST(char, code < 0x800 ? 0xC0 | code >> 6 : 0xE0 | code >> 12);
+    out[1] = STWS_P_CAST(char, 0x80 | (code < 0x800 ? code & 63 : code >> 6 & 63));
+    out[2] = STWS_P_CAST(char, 0x80 | (code & 63));
+    return code < 0x800 ? 2 : 3;
+}
+
+/* The first string under that name (in its quotes) which is not empty; "" without one. This is no parser: the page may
+   be cut off anywhere. */
+static const char *stws_p_json_text(char *out, size_t cap, const char *page, size_t len, const char *name) {
+    const char *end = page + len, *at = page;
+    size_t n = 0;
+    while (!n && (at = stws_p_find_words(at, STWS_P_CAST(size_t, end - at), name)) != NULL) {
+        at += strlen(name);
+        while (at < end && (stws_p_is_blank(*at) || *at == ':')) at++;
+        if (at == end || *at != '"') continue;
+        for (at++; at < end && *at != '"' && n + 4 < cap;) n += stws_p_json_char(out + n, &at, end);
+    }
+    out[n] = 0;
+    return out;
+}
+
+/* What somebody who looks at the page would read, as the end of a sentence; "" when there is nothing. */
+static const char *stws_p_page_words(char out[140], const stws_http *answer, const char *page, size_t len) {
+    static const char *const names[] = {"\"message\"", "\"detail\"", "\"error\""}; /* Spring's, RFC 9457's, and many */
+    const char *coding = stws_http_header(answer, "Content-Encoding");
+    size_t begun = STWS_P_CAST(size_t, snprintf(out, 140, "; it says: ")), room = 140 - begun, i;
+    char *words = out + begun;
+    if (!coding && len > 1 && memcmp(page, "\x1F\x8B", 2) == 0) coding = "gzip";
+    if (len && coding && !stws_p_equal_nocase(coding, strlen(coding), "identity", 8)) {
+        snprintf(out, 140, "; its page is compressed (%.20s)", coding);
+        return out;
+    }
+    while (len && strchr(" \t\r\n", *page)) page++, len--;
+    if (len && *page == '<') stws_p_html_text(words, room, page, len, "<title");
+    if (len && *page == '<' && !*words) stws_p_html_text(words, room, page, len, "<h1");
+    for (i = 0; len && *page == '{' && !*words && i < 3; i++) stws_p_json_text(words, room, page, len, names[i]);
+    if (!*words) stws_p_quote(words, room, page, len);
+    return *words ? out : "";
+}
+
+/* Where a redirect leads to, as a ws:// or wss:// URL: 1; 0 when it leads elsewhere, or is too long. */
+static int stws_p_redirect_url(const stws_url *from, const char *location, char *out, size_t cap) {
+    static const char *const schemes[][2] = {{"http:", "ws"}, {"https:", "wss"}, {"ws:", "ws"}, {"wss:", "wss"}};
+    const char *scheme = from->secure ? "wss" : "ws", *rest = location;
+    size_t i, len = strcspn(location, ":/?#") + 1, path = strcspn(from->target, "?");
+    int n;
+    if (location[len - 1] == ':') {
+        for (i = 0; i < 4 && !stws_p_equal_nocase(location, len, schemes[i][0], strlen(schemes[i][0]));) i++;
+        if (i == 4 || strncmp(location + len, "//", 2) != 0) return 0;
+        scheme = schemes[i][1];
+        rest += len;
+    }
+    len = strcspn(rest, "#");
+    if (strncmp(rest, "//", 2) == 0) {
+        n = snprintf(out, cap, "%s:%.*s", scheme, STWS_P_CAST(int, len), rest);
+    } else {
+        char port[16] = "";
+        if (from->has_port) snprintf(port, sizeof port, ":%d", from->port);
+        if (*rest == '/') path = 0;
+        else if (*rest != '?') while (path > 0 && from->target[path - 1] != '/') path--;
+        n = snprintf(out, cap, "%s://%s%.*s%s%s%.*s%s%.*s", scheme, from->is_ipv6 ? "[" : "",
+                     STWS_P_CAST(int, from->host_len), from->host, from->is_ipv6 ? "]" : "", port,
+                     STWS_P_CAST(int, path), from->target, path || *rest == '/' ? "" : "/",
+                     STWS_P_CAST(int, len), rest);
+    }
+    return n > 0 && STWS_P_CAST(size_t, n) < cap;
+}
+
+static const char stws_p_upgrade_stripped[] =
+    "the server did not see our Upgrade header: a proxy in between has to pass it on (nginx: proxy_http_version 1.1; "
+    "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\"; Apache: ProxyPass to a ws:// "
+    "URL, or with upgrade=websocket)";
+static const char stws_p_head_too_long[] =
+    "the head of our request is too long for this server: shorten http_headers or cookie";
+
+/* What the words of a page mean that stands behind a status from 400 to 499. */
+static const char *stws_p_page_remedy(const char *page, size_t len) {
+    static const char use_wss[] = "this port speaks TLS: use wss:// instead of ws://";
+    static const char *const remedies[][2] = {
+        {"Can \"Upgrade\" only to", stws_p_upgrade_stripped}, /* Spring, sockjs-node */
+        {"\"Connection\" must be \"upgrade\"", stws_p_upgrade_stripped},
+        {"Cookie Too Large", stws_p_head_too_long}, /* nginx, Tomcat, Apache */
+        {"Request header is too large", stws_p_head_too_long},
+        {"header field exceeds server limit", stws_p_head_too_long},
+        {"request was sent to HTTPS port", use_wss}, /* nginx, Apache, Tomcat, Go */
+        {"plain HTTP to an SSL-enabled", use_wss},
+        {"combination of host and port requires TLS", use_wss},
+        {"HTTP request to an HTTPS server", use_wss},
+        {"SSL certificate", "the server wants a client certificate that it trusts: options tls_cert_file and "
+                            "tls_key_file"}};
+    size_t i;
+    for (i = 0; i < sizeof remedies / sizeof *remedies; i++)
+        if (stws_p_find_words(page, len, remedies[i][0])) return remedies[i][1];
+    return NULL;
+}
+
+/* Do we send an HTTP header of that name, out of http_headers? */
+static int stws_p_sends_header(const stws *c, const char *name) {
+    const char *const *header = c->try_now.http_headers;
+    for (; header && *header; header += 2)
+        if (stws_p_equal_nocase(*header, strlen(*header), name, strlen(name))) return 1;
+    return 0;
+}
+static int stws_p_write_upgrade(const stws *c, char *buf, size_t cap, size_t *need);
+
 /* What to try for an answer other than 101. */
-static const char *stws_p_status_remedy(const stws_http *answer) {
+static const char *stws_p_status_remedy(const stws *c, const stws_http *answer, const char *page, size_t len) {
     static const stws_p_meaning remedies[] = {
-        {200, "an ordinary page answered: check the path of the URL"},
+        {200, "an ordinary page answered: check the path of the URL, and that a proxy in between passes our Upgrade "
+              "header on"},
         {400, "the server did not take it for a WebSocket upgrade: check the path, and proxies in between"},
-        {401, "the HTTP layer wants credentials: put an Authorization header into http_headers (connect_headers and "
-              "login only reach STOMP)"},
+        {401, "the HTTP layer wants credentials, and no Authorization header was sent: put one into http_headers "
+              "(connect_headers and login only reach STOMP)"},
+        {-401, "the HTTP layer did not accept the Authorization header that was sent"},
         {403, "forbidden: the server may not allow this Origin (option origin), or wants credentials in http_headers "
               "or a cookie"},
         {404, "nothing is there: check the path of the URL"},
         {407, "a proxy wants credentials"},
         {426, "the server wants another WebSocket version or protocol on this path"},
         {429, "too many requests: the next attempt waits"},
+        {431, stws_p_head_too_long},
         {503, "the server is overloaded or starting: the next attempt waits"},
         {0, "the server did not switch to WebSocket"}};
-    int status = answer->status;
+    int status = answer->status, refused = status >= 400 && status < 500;
+    const char *words = refused ? stws_p_page_remedy(page, len) : NULL;
+    size_t size = 0;
+    if (words) return words;
+    if (status == 426 && !stws_http_header(answer, "Sec-WebSocket-Version")) return stws_p_upgrade_stripped;
+    if (status == 400) stws_p_write_upgrade(c, NULL, 0, &size);
+    if (size > STWS_P_LONG_HEAD) return stws_p_head_too_long;
+    if (status == 401 && stws_p_sends_header(c, "Authorization")) status = -401;
     if (status == 500 && stws_http_header(answer, "Sec-WebSocket-Protocol")) /* fails, and names one all the same */
         return "ActiveMQ answers so when no STOMP subprotocol was offered: leave option subprotocols at its default";
     if (status >= 500 && status != 503) return "the server or a proxy before it failed: the next attempt waits";
@@ -6254,25 +6484,43 @@ static const char *stws_p_status_remedy(const stws_http *answer) {
     return stws_p_meaning_of(status, remedies);
 }
 
-/* Is it what SockJS answers at its base, or at an upgrade on a path that takes none? Its words may be on their way. */
-static int stws_p_is_sockjs(int status, const char *body, size_t len) {
-    const char *words = status == 200 ? "Welcome to SockJS" : "Can \"Upgrade\" only to";
-    return (status == 200 || status == 400) && (len == 0 || (len > 17 && memcmp(body, words, 17) == 0));
+/* What else the answer's headers tell: where a redirect leads to, in its ws form; what credentials a 401 is for. */
+static const char *stws_p_status_header(const stws *c, const stws_http *answer, char out[256]) {
+    const char *location = stws_http_header(answer, "Location"), *wanted = stws_http_header(answer, "WWW-Authenticate");
+    const char *login;
+    char url[512];
+    size_t shown;
+    *out = 0;
+    if (answer->status == 401 && wanted) snprintf(out, 256, "; WWW-Authenticate: %.150s", wanted);
+    if (!location) return out;
+    login = strstr(location, "login") ? " (a login page: the server wants credentials in http_headers or cookie)" : "";
+    if (stws_p_redirect_url(&c->url, location, url, sizeof url)) location = url;
+    shown = stws_p_public_len(location);
+    snprintf(out, 256, "%s%.*s%s%s", answer->status / 100 == 3 ? ": " : "; Location: ",
+             STWS_P_CAST(int, stws_p_within(shown, 0, 170)), location, location[shown] ? "***" : "", login);
+    return out;
 }
-static void stws_p_say_status(stws *c, const stws_http *answer, const char *body, size_t body_len) {
-    const char *location = stws_http_header(answer, "Location"), *place = stws_p_or(location, "");
-    size_t shown = stws_p_public_len(place);
-    char quote[96];
-    if (stws_p_is_sockjs(answer->status, body, body_len) && !stws_p_ends_in_websocket(&c->url)) {
-        snprintf(quote, sizeof quote, "HTTP %d instead of 101", answer->status);
-        stws_p_say_sockjs(c, STWS_ERR_HTTP_STATUS, quote);
-        return;
-    }
-    stws_p_quote(quote, sizeof quote, body, body_len);
-    stws_p_say(c, STWS_ERR_HTTP_STATUS, "HTTP %d %.60s instead of 101 at %s: %s%s%.*s%s%s%s", answer->status,
-               answer->reason, stws_p_where(c), stws_p_status_remedy(answer), location ? "; Location: " : "",
-               STWS_P_CAST(int, stws_p_within(shown, 0, 120)), place, place[shown] ? "***" : "",
-               *quote ? "; it says: " : "", quote);
+
+/* Is it what SockJS answers at its base, one level above the WebSocket? There Spring answers an upgrade with 400 and
+   nothing else, and greets a request whose Upgrade header was lost on the way. */
+static int stws_p_is_sockjs(const stws *c, int status, const char *page, size_t len) {
+    if (!STWS_P_HAS_TEXTS || stws_p_path_ends_in(&c->url, "/websocket")) return 0;
+    return status == 200 ? len > 17 && memcmp(page, "Welcome to SockJS", 17) == 0 : status == 400 && len == 0;
+}
+static void stws_p_say_status(stws *c, const stws_http *answer, const char *page, size_t len) {
+    int status = answer->status;
+    char words[140], header[256], said[48];
+    snprintf(said, sizeof said, "HTTP %d instead of 101", status);
+    if (stws_p_is_sockjs(c, status, page, len))
+        stws_p_say_sockjs(c, STWS_ERR_HTTP_STATUS, said, status == 200 ? stws_p_upgrade_stripped : "");
+    else if (status == 200 && stws_p_find_words(page, len, "\"entropy\":"))
+        stws_p_say(c, STWS_ERR_HTTP_STATUS, "%s at %s: this is SockJS's /info, which is for browsers; raw WebSocket is "
+                   "beside it: %s", said, stws_p_where(c), stws_p_websocket_url(c, 1, header));
+    else
+        stws_p_say(c, STWS_ERR_HTTP_STATUS, "HTTP %d%s%.60s instead of 101 at %s: %s%s%s", status,
+                   *answer->reason ? " " : "", answer->reason, stws_p_where(c),
+                   stws_p_status_remedy(c, answer, page, len), stws_p_status_header(c, answer, header),
+                   stws_p_page_words(words, answer, page, len));
 }
 
 /* The answer to the upgrade was not HTTP. */
@@ -6389,7 +6637,7 @@ static void stws_p_say_input(stws *c, int error) {
     if (error == STWS_ERR_FRAME_HEADERS) option = "max_headers", limit = c->o.max_headers;
     if (error == STWS_ERR_FRAME_LINE) option = "max_line", limit = c->o.max_line;
     if (error == STWS_ERR_FRAME_BODY) option = "max_body", limit = c->o.max_body;
-    if (error == STWS_ERR_SOCKJS) stws_p_say_sockjs(c, error, "SockJS frames (o, h, a[...]) instead of STOMP");
+    if (error == STWS_ERR_SOCKJS) stws_p_say_sockjs(c, error, "SockJS frames (o, h, a[...]) instead of STOMP", "");
     else if (option) stws_p_say(c, error, "%s (%zu); raise option %s", text, limit, option);
     else if (error == STWS_ERR_FRAME_COMMAND)
         stws_p_say(c, error, "%s: \"%s\"", text,
@@ -6737,6 +6985,7 @@ static void stws_p_begin_attempt(stws *c) {
     stws_p_session_reset(&c->s, c->now);
     c->write_error = 0;
     c->http_scanned = 0;
+    c->answer_waits = STWS_P_PAGE_NEW;
     stws_p_unlock(c);
     STWS_P_STORE(&c->http_status, 0);
     STWS_P_STORE(&c->close_code, 0);
@@ -6956,10 +7205,14 @@ static int stws_p_status_kind(int status) {
 }
 static int stws_p_refused_upgrade(stws *c, const stws_http *answer, int result, const char *why) {
     const char *culprit = NULL;
-    const stws_p_input *in = &c->s.in;
+    stws_p_input *in = &c->s.in;
+    size_t page = in->raw_end - in->raw;
+    int whole;
     if (result == STWS_ERR_HTTP_STATUS) {
+        if (STWS_P_HAS_TEXTS && stws_http_has_token(answer, "Transfer-Encoding", "chunked"))
+            page = stws_p_unchunk(in->data + in->raw, in->data + in->raw, page, &whole);
         c->retry_after_ms = stws_p_retry_after_ms(answer);
-        stws_p_say_status(c, answer, in->data + in->raw, in->raw_end - in->raw);
+        stws_p_say_status(c, answer, in->data + in->raw, page);
         return stws_p_lost(c, stws_p_status_kind(answer->status));
     }
     if (result == STWS_ERR_HTTP_SUBPROTOCOL) culprit = stws_http_header(answer, "Sec-WebSocket-Protocol");
@@ -6979,6 +7232,19 @@ static void stws_p_end_upgrade(stws *c) {
     in->raw_end = left;
 }
 
+/* Is the upgrade refused, and is there more to come of what the server says about it? The sentence shall not depend on
+   how the network cuts the answer. So we wait: until the page is whole, and not for long. */
+static int stws_p_waits_for_page(stws *c) {
+    const stws_p_input *in = &c->s.in;
+    if (!STWS_P_HAS_TEXTS || c->answer_waits == STWS_P_PAGE_OVER) return 0;
+    if (stws_p_answer_is_whole(in->data + in->raw, in->raw_end - in->raw, c->http_scanned)) return 0;
+    if (c->answer_waits == STWS_P_PAGE_NEW && (c->deadline_us == STWS_P_NEVER ||
+                                               c->deadline_us > c->now + stws_p_ms(STWS_P_PAGE_MS)))
+        c->deadline_us = c->now + stws_p_ms(STWS_P_PAGE_MS);
+    c->answer_waits = STWS_P_PAGE_AWAITED;
+    return 1;
+}
+
 /* Look at what came: 1 when the state changed, 0 when more is needed. */
 STWS_P_APART static int stws_p_turn_upgrading(stws *c) {
     stws_p_input *in = &c->s.in;
@@ -6991,7 +7257,7 @@ STWS_P_APART static int stws_p_turn_upgrading(stws *c) {
     answer.max_headers = c->o.max_headers;
     answer.scanned = c->http_scanned;
     answer.max_bytes = c->has_heap || in->cap > STWS_P_MAX_HEAD ? STWS_P_CAST(size_t, STWS_P_MAX_HEAD) : in->cap;
-    if (in->raw == in->raw_end) return 0;
+    if (in->raw == in->raw_end || stws_p_waits_for_page(c)) return 0;
     result = stws_handshake_parse(in->data + in->raw, in->raw_end - in->raw, &answer, &used);
     c->http_scanned = answer.scanned;
     if (result == STWS_DONE && !answer.status) result = STWS_ERR_HTTP; /* a request */
@@ -7021,6 +7287,13 @@ STWS_P_APART static int stws_p_turn_upgrading(stws *c) {
     }
     stws_p_enter(c, STWS_LOGGING_IN, c->o.connected_timeout_ms);
     return 1;
+}
+
+/* No more of the answer comes, or is waited for: 1 when what is there was enough. */
+static int stws_p_end_answer(stws *c) {
+    if (!STWS_P_HAS_TEXTS || c->state != STWS_UPGRADING || c->answer_waits == STWS_P_PAGE_OVER) return 0;
+    c->answer_waits = STWS_P_PAGE_OVER;
+    return stws_p_turn_upgrading(c);
 }
 
 /* The states in which STOMP frames come: they stand together in enum stws_state_number. */
@@ -7782,6 +8055,7 @@ static long stws_p_read_once(stws *c) {
 /* The stream has broken. After our own farewell that is how it ends. */
 static int stws_p_on_io_error(stws *c, long error) {
     if (c->state == STWS_CLOSING && STWS_P_LOAD(&c->asked)) return stws_p_lost(c, STWS_P_FINAL);
+    if (stws_p_end_answer(c)) return 1;
     if (error == STWS_ERR_LIMIT) {
         stws_p_say(c, STWS_ERR_LIMIT, "a message does not fit into rx_buffer (%zu octets)%s", c->s.in.cap,
                    c->has_heap ? ", and there is no memory to let it grow, or max_body forbids it"
@@ -7879,6 +8153,7 @@ static int stws_p_turn_timers(stws *c) {
     int state = c->state;
     if (c->deadline_us != STWS_P_NEVER && c->now >= c->deadline_us) {
         if (state == STWS_CLOSING) return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", STWS_P_FINAL);
+        if (stws_p_end_answer(c)) return 1;
         stws_p_say_timeout(c);
         return stws_p_leave(c, STWS_P_CLOSE_PROTOCOL, "no CONNECTED", STWS_P_PASSING);
     }
@@ -9182,6 +9457,7 @@ STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
 #undef STWS_P_CAST
 #undef STWS_P_APART
 #undef STWS_P_HAS_PROXY
+#undef STWS_P_HAS_TEXTS
 #undef STWS_P_IS
 #undef STWS_P_LIKELY
 #undef STWS_P_LOAD

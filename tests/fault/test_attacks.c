@@ -92,7 +92,8 @@ static void test_a_101_that_proves_nothing(void) {
 }
 
 static void test_a_redirect_is_not_followed(void) {
-    answer_upgrade("HTTP/1.1 302 \r\nLocation: ws://elsewhere.test/\r\n\r\n", STWS_ERR_HTTP_STATUS);
+    answer_upgrade("HTTP/1.1 302 \r\nContent-Length: 0\r\nLocation: ws://elsewhere.test/\r\n\r\n",
+                   STWS_ERR_HTTP_STATUS);
 }
 
 static void test_compression_that_was_not_offered(void) {

@@ -59,9 +59,53 @@ static void test_200_at_a_sockjs_endpoint(void) {
     check_trouble(&p, STWS_ERR_HTTP_STATUS, FINAL);
     CHECK_INT(200, stws_http_status(p.client));
     CHECK_HAS("200", why(&p));
-    CHECK_HAS("ws://broker.test:8080/notifications/websocket", why(&p));
+    CHECK_HAS("append /websocket: ws://broker.test:8080/notifications/websocket", why(&p));
+    CHECK_HAS("did not see our Upgrade header", why(&p)); /* or Spring's answer were 400 */
     CHECK_INT(1, p.sessions);
     peer_free(&p);
+}
+
+static void test_200_at_the_info_of_sockjs(void) {
+    static const char info[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                               "Transfer-Encoding: chunked\r\n\r\n4e\r\n"
+                               "{\"entropy\":-1285498274,\"origins\":[\"*:*\"],"
+                               "\"cookie_needed\":true,\"websocket\":true}\r\n0\r\n\r\n";
+    struct peer p;
+    answered(&p, "ws://broker.test:8080/notifications/info", info);
+    check_trouble(&p, STWS_ERR_HTTP_STATUS, FINAL);
+    CHECK_HAS("SockJS's /info", why(&p));
+    CHECK_HAS("beside it: ws://broker.test:8080/notifications/websocket", why(&p));
+    CHECK(!strstr(why(&p), "append"));
+    peer_free(&p);
+}
+
+/* What nginx and Apache have to be told, and no other advice. */
+static void check_stripped(const char *url, const char *answer) {
+    struct peer p;
+    answered(&p, url, answer);
+    check_trouble(&p, STWS_ERR_HTTP_STATUS, FINAL);
+    CHECK_HAS("the server did not see our Upgrade header", why(&p));
+    CHECK_HAS("proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; "
+              "proxy_set_header Connection \"upgrade\";",
+              why(&p));
+    CHECK_HAS("upgrade=websocket", why(&p));
+    CHECK(!strstr(why(&p), "append /websocket"));
+    peer_free(&p);
+}
+
+static void test_a_proxy_that_strips_the_upgrade(void) {
+    static const char spring[] = "HTTP/1.1 400 Bad Request\r\nContent-Length: 34\r\n\r\n"
+                                 "Can \"Upgrade\" only to \"WebSocket\".";
+    check_stripped(RAW, spring);
+    check_stripped("ws://broker.test:8080/ws", spring);
+    check_stripped(RAW, "HTTP/1.1 400 \r\nTransfer-Encoding: chunked\r\n\r\n6\r\nCan \"U\r\n"
+                        "1c\r\npgrade\" only to \"WebSocket\".\r\n0\r\n\r\n");
+    check_stripped(RAW, "HTTP/1.1 400 \r\nContent-Length: 31\r\n\r\n"
+                        "\"Connection\" must be \"upgrade\".");
+    /* RabbitMQ, and what else names no version that it wants instead */
+    check_stripped("ws://broker.test:15674/ws",
+                   "HTTP/1.1 426 Upgrade Required\r\nconnection: upgrade\r\n"
+                   "upgrade: websocket\r\ncontent-length: 0\r\n\r\n");
 }
 
 static void test_200_at_an_ordinary_page(void) {
@@ -94,7 +138,7 @@ static void test_400_at_a_sockjs_endpoint(void) {
    what is there already. */
 static void test_the_advice_names_a_url_that_works(void) {
     struct peer p;
-    answered(&p, "ws://broker.test/stomp/?token=7", "HTTP/1.1 200 OK\r\n\r\n");
+    answered(&p, "ws://broker.test/stomp/?token=7", "HTTP/1.1 400 Bad Request\r\n\r\n");
     CHECK_HAS("ws://broker.test/stomp/websocket?***", why(&p));
     CHECK(strstr(why(&p), "token") == NULL);
     peer_free(&p);
@@ -134,8 +178,37 @@ static void test_401(void) {
     answered(&p, RAW, "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"b\"\r\n\r\n");
     check_trouble(&p, STWS_ERR_HTTP_STATUS, FINAL);
     CHECK_INT(401, stws_http_status(p.client));
-    CHECK_HAS("401", why(&p));
-    CHECK_HAS("http_headers", why(&p));
+    CHECK_HAS("HTTP 401 Unauthorized instead", why(&p));
+    CHECK_HAS("no Authorization header was sent: put one into http_headers", why(&p));
+    CHECK_HAS("WWW-Authenticate: Bearer realm=\"b\"", why(&p));
+    peer_free(&p);
+    answered(&p, RAW, "HTTP/1.1 401 \r\nContent-Length: 0\r\n\r\n");
+    CHECK_HAS("HTTP 401 instead of 101", why(&p));
+    peer_free(&p);
+}
+
+static const char *const fresh[] = {"X-Tenant", "blue", "authorization", "Bearer SECRET", NULL};
+
+static int bring_fresh(stws *client, stws_attempt *attempt, void *user) {
+    (void)client, (void)user;
+    attempt->http_headers = fresh;
+    return 0;
+}
+
+static void test_401_with_credentials(void) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.before_connect = bring_fresh;
+    p.answer = "HTTP/1.1 401 \r\nWWW-Authenticate: Bearer error=\"invalid_token\", "
+               "error_description=\"Jwt expired at 2026-11-30T20:00:00Z\"\r\n"
+               "Content-Length: 0\r\n\r\n";
+    peer_start(&p, &o);
+    until_trouble(&p);
+    CHECK_HAS("did not accept the Authorization header that was sent", why(&p));
+    CHECK_HAS("Jwt expired at 2026-11-30T20:00:00Z", why(&p));
+    CHECK(!strstr(why(&p), "SECRET"));
     peer_free(&p);
 }
 
@@ -178,10 +251,215 @@ static void test_a_redirect_names_its_goal(void) {
         answered(&p, RAW, answer.data);
         CHECK_STR("STWS_ERR_HTTP_STATUS", stws_result_name(p.result));
         CHECK_HAS(status[i], why(&p));
-        CHECK_HAS("https://b.test/s/", why(&p));
+        CHECK_HAS("use that URL: wss://b.test/s/", why(&p));
         peer_free(&p);
         bytes_free(&answer);
     }
+}
+
+static void check_redirect(const char *url, const char *location, const char *goal) {
+    struct peer p;
+    struct bytes answer = {0};
+    bytes_print(&answer, "HTTP/1.1 302 \r\nContent-Length: 0\r\nLocation: %s\r\n\r\n", location);
+    begin_at(&p, url, "");
+    peer_turn(&p);
+    peer_say(&p, answer.data); /* here an '@' stands for itself */
+    peer_end(&p);
+    until_trouble(&p);
+    check_trouble(&p, STWS_ERR_HTTP_STATUS, FINAL);
+    CHECK_HAS(goal, why(&p));
+    CHECK(!strstr(why(&p), "SECRET"));
+    peer_free(&p);
+    bytes_free(&answer);
+}
+
+static void test_a_redirect_is_offered_as_a_ws_url(void) {
+    static const char deep[] = "ws://broker.test:8080/a/b?key=SECRET";
+    check_redirect(deep, "http://b.test/", "use that URL: ws://b.test/");
+    check_redirect(deep, "HTTPS://b.test:8443/s?token=SECRET", ": wss://b.test:8443/s?***");
+    check_redirect(deep, "wss://b.test/s#SECRET", ": wss://b.test/s");
+    check_redirect(deep, "//b.test/s", ": ws://b.test/s");
+    check_redirect(deep, "/s", ": ws://broker.test:8080/s");
+    check_redirect(deep, "s", ": ws://broker.test:8080/a/s");
+    check_redirect(deep, "?x=SECRET", ": ws://broker.test:8080/a/b?***");
+    check_redirect("ws://broker.test", "s", ": ws://broker.test/s");
+    check_redirect("ws://broker.test", "?x", ": ws://broker.test/?***");
+    check_redirect("ws://[::1]:9/a", "/s:80", ": ws://[::1]:9/s:80");
+    check_redirect(deep, "https://user:SECRET@b.test/", ": ***");
+    check_redirect(deep, "ftp://b.test/s", ": ftp://b.test/s");
+    check_redirect(deep, "https:b.test", ": https:b.test");
+    check_redirect(deep, "/login", ": ws://broker.test:8080/login (a login page");
+}
+
+/* ==== what the page of an answer says ==== */
+
+static void page_is(const char *status, const char *headers, const char *page, const char *fact) {
+    struct peer p;
+    struct bytes answer = {0};
+    bytes_print(&answer, "HTTP/1.1 %s\r\n%s\r\n%s", status, headers, page);
+    answered(&p, RAW, answer.data);
+    CHECK_STR("STWS_ERR_HTTP_STATUS", stws_result_name(p.result));
+    CHECK_HAS(fact, why(&p));
+    peer_free(&p);
+    bytes_free(&answer);
+}
+
+static void test_the_title_of_a_page_is_quoted(void) {
+    page_is("404 Not Found", "",
+            "<html>\r\n<head><title>404 Not\r\n   Found </title></head>\r\n<body>",
+            "; it says: 404 Not Found");
+    page_is("404 ", "", "\r\n <!doctype html>\n<TITLE lang='en'>Nothing</TITLE>", ": Nothing");
+    page_is("502 ", "", "<html><title></title><body><h1 class=\"x\">Bad Gateway</h1>",
+            ": Bad Gateway");
+    page_is("404 ", "", "<html><title>cut of", ": cut of");
+    page_is("404 ", "", "<html><title", ": <html><title");
+    page_is("404 ", "", "<?xml version='1.0'?>", ": <?xml");
+    page_is("404 ", "", "\n\nplain words\nand more", "; it says: plain words");
+}
+
+static void test_a_page_that_names_a_remedy(void) {
+    page_is("400 Bad Request", "",
+            "<html><head><title>400 The plain HTTP request was sent to HTTPS port</title>",
+            "use wss:// instead of ws://");
+    page_is("400 Bad Request", "",
+            "<html><head><title>400 No required SSL certificate was sent</title>",
+            "options tls_cert_file and tls_key_file; it says: 400 No required SSL certificate");
+    page_is("400 Bad Request", "",
+            "<html><head><title>400 Request Header Or Cookie Too Large</title>",
+            "shorten http_headers or cookie; it says: 400 Request Header Or Cookie Too Large");
+    page_is("431 Too Large", "Content-Length: 0\r\n", "", "shorten http_headers or cookie");
+    page_is("502 ", "", "<title>SSL certificate</title>", "the next attempt waits");
+}
+
+/* A server that says nothing but 400 to a head of ours that is long, and to one that is not. */
+static void test_400_to_a_long_head(void) {
+    size_t len;
+    for (len = 3000; len <= 4200; len += 1200) {
+        struct peer p;
+        struct bytes cookie = {0};
+        stws_options o;
+        peer_init(&p);
+        while (cookie.len < len) bytes_print(&cookie, "%0100d", 0);
+        o = peer_options(&p);
+        o.url = RAW;
+        o.cookie = cookie.data;
+        p.answer = "HTTP/1.1 400 \r\nContent-Length: 0\r\n\r\n";
+        peer_start(&p, &o);
+        until_trouble(&p);
+        CHECK_HAS("HTTP 400 instead", why(&p));
+        CHECK_INT(len > 4000, strstr(why(&p), "shorten http_headers or cookie") != NULL);
+        peer_free(&p);
+        bytes_free(&cookie);
+    }
+}
+
+static const char CHUNKED[] = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n";
+
+static void test_a_chunked_page_is_decoded(void) {
+    page_is("404 ", CHUNKED,
+            "58\r\n{\"timestamp\":\"2026\",\"status\":404,\"error\":\"Not Found\","
+            "\"path\":\"/notifications/websocke\"}\r\n0\r\n\r\n",
+            "; it says: Not Found");
+    page_is("404 ", CHUNKED, "3;x=y\r\nabc\r\nA\r\ndefghijklm\r\n0\r\n\r\n",
+            "; it says: abcdefghijklm");
+    page_is("404 ", CHUNKED, "fffffffffffffffffffff\r\nabc", "; it says: abc");
+    page_is("404 ", CHUNKED, "0\r\n\r\n", "check the path of the URL");
+    page_is("404 ", CHUNKED, "neither\r\nnor\r\n", "check the path of the URL");
+}
+
+static void test_json_says_its_message(void) {
+    static const char json[] = "Content-Type: application/json\r\n";
+    page_is("403 ", json,
+            "{\"error\":\"Forbidden\",\"message\" : \"no \\\"role\\\"\\nfor \\u00e4\\u20AC\"}",
+            "; it says: no \"role\" for \xC3\xA4\xE2\x82\xAC");
+    page_is("403 ", json, "{\"error\":\"Forbidden\",\"message\":\"\"}", "; it says: Forbidden");
+    page_is("403 ", json, "{\"error\":{\"code\":3,\"message\":\"deep\"}}", "; it says: deep");
+    page_is("403 ", json, "{\"detail\":\"of a problem\"}", "; it says: of a problem");
+    page_is("403 ", json, "{\"message\":\"\\ud83d\\ude00\\u0000\\u12\"}", "; it says: ????");
+    page_is("403 ", json, "{\"message\":17}", "; it says: {\"message\":17}");
+    page_is("403 ", json, "{\"message\":\"cut of", "; it says: cut of");
+    page_is("403 ", json, "{\"message\":\"cut of\\", "; it says: cut of");
+}
+
+static void test_a_compressed_page_is_said_to_be_one(void) {
+    page_is("404 ", "Content-Encoding: br\r\n", "...", "; its page is compressed (br)");
+    page_is("404 ", "", "\x1F\x8B\b", "; its page is compressed (gzip)");
+    page_is("404 ", "Content-Encoding: identity\r\n", "words", "; it says: words");
+    page_is("404 ", "Content-Encoding: gzip\r\nContent-Length: 0\r\n", "", "check the path");
+}
+
+/* The same sentence, wherever the network cuts the answer, and whatever ends it: its length, its
+   last chunk, the end of the connection, or, at last, half a second without any of them. */
+static void check_cuts(const char *answer, const char *fact, int ends) {
+    size_t len = strlen(answer), at;
+    for (at = 0; at <= len; at++) {
+        struct peer p;
+        begin_at(&p, RAW, "");
+        peer_turn(&p);
+        peer_raw(&p, answer, at);
+        peer_turn(&p);
+        peer_advance(&p, 200);
+        peer_raw(&p, answer + at, len - at);
+        if (ends) {
+            peer_turn(&p);
+        } else {
+            CHECK_INT(STWS_UPGRADING, stws_state(p.client));
+            peer_advance(&p, 600);
+        }
+        CHECK_STR("STWS_ERR_HTTP_STATUS", stws_result_name(p.ended));
+        CHECK_HAS(fact, why(&p));
+        peer_free(&p);
+    }
+}
+
+static void test_the_page_is_waited_for(void) {
+    check_cuts("HTTP/1.1 404 \r\nContent-Length: 24\r\n\r\n<title>words</title>....",
+               "; it says: words", 1);
+    check_cuts("HTTP/1.1 404 \r\ntransfer-encoding: chunked\r\n\r\n5\r\nmore \r\n5\r\nwords\r\n"
+               "0\r\n\r\n",
+               "; it says: more words", 1);
+    check_cuts("HTTP/1.1 404 \r\nConnection: close\r\n\r\nwords", "; it says: words", 0);
+    check_cuts("HTTP/1.1 404 \r\nContent-Length: 20\r\n\r\nwords", "; it says: words", 0);
+}
+
+/* It is waited for in vain, and for no longer than half a second, nor than the whole answer. */
+static void test_a_page_that_does_not_come(void) {
+    struct peer p;
+    stws_options o;
+    begin_at(&p, RAW, "HTTP/1.1 503 \r\nContent-Length: 1000\r\nRetry-After: 9\r\n\r\nwor");
+    peer_turn(&p);
+    peer_advance(&p, 400);
+    CHECK_INT(STWS_UPGRADING, stws_state(p.client));
+    peer_say(&p, "ds");
+    peer_advance(&p, 150);
+    check_trouble(&p, STWS_ERR_HTTP_STATUS, RETRIED);
+    CHECK_HAS("; it says: words", why(&p));
+    CHECK(p.retry_ms > 8000);
+    peer_free(&p);
+    peer_init(&p);
+    o = peer_options(&p);
+    o.handshake_timeout_ms = 100;
+    p.answer = "HTTP/1.1 404 \r\nContent-Length: 1000\r\n\r\nwords";
+    peer_start(&p, &o);
+    peer_turn(&p);
+    peer_advance(&p, 110);
+    check_trouble(&p, STWS_ERR_HTTP_STATUS, FINAL);
+    peer_free(&p);
+}
+
+/* Of a page that never ends a part is enough. */
+static void test_a_page_without_end(void) {
+    struct peer p;
+    int i;
+    begin_at(&p, RAW, "HTTP/1.1 404 \r\nContent-Length: 100000000\r\n\r\n<title>words</title>");
+    peer_turn(&p);
+    for (i = 0; i < 100 && !p.ended; i++) {
+        peer_say(&p, "0123456789012345678901234567890123456789012345678901234567890123");
+        peer_turn(&p);
+    }
+    CHECK_INT(32, i);
+    CHECK_HAS("; it says: words", why(&p));
+    peer_free(&p);
 }
 
 static void answered_with_status(struct peer *p, int status) {
@@ -1089,16 +1367,29 @@ static void test_a_line_that_is_cut(void) {
 
 int main(void) {
     RUN(test_200_at_a_sockjs_endpoint); /* [S1] */
+    RUN(test_200_at_the_info_of_sockjs);
+    RUN(test_a_proxy_that_strips_the_upgrade);
     RUN(test_200_at_an_ordinary_page);
     RUN(test_a_password_with_a_slash);
     RUN(test_400_at_a_sockjs_endpoint); /* [S1] */
     RUN(test_the_advice_names_a_url_that_works);
     RUN(test_sockjs_framing);
     RUN(test_401); /* [E3] */
+    RUN(test_401_with_credentials);
     RUN(test_403); /* [E3] */
     RUN(test_404); /* [E3] */
     RUN(test_426);
     RUN(test_a_redirect_names_its_goal);
+    RUN(test_a_redirect_is_offered_as_a_ws_url);
+    RUN(test_the_title_of_a_page_is_quoted);
+    RUN(test_a_page_that_names_a_remedy);
+    RUN(test_400_to_a_long_head);
+    RUN(test_a_chunked_page_is_decoded);
+    RUN(test_json_says_its_message);
+    RUN(test_a_compressed_page_is_said_to_be_one);
+    RUN(test_the_page_is_waited_for);
+    RUN(test_a_page_that_does_not_come);
+    RUN(test_a_page_without_end);
     RUN(test_a_server_in_trouble_is_tried_again);   /* [E1] */
     RUN(test_what_another_attempt_does_not_change); /* [E3] */
     RUN(test_503_with_retry_after);                 /* [E4] */

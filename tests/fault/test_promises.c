@@ -62,7 +62,7 @@ static void test_disconnect_that_loses_says_so(void) {
 static void test_disconnect_of_a_refused_client_says_so(void) {
     struct peer p;
     begin(&p, 0, 0);
-    p.answer = "HTTP/1.1 403 Forbidden\r\n\r\n";
+    p.answer = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
     peer_send(&p, "one");
     CHECK_INT(0, stws_disconnect(p.client, 3000));
     peer_turn(&p);
