@@ -6530,6 +6530,11 @@ static void stws_p_say_not_http(stws *c, const char *data, size_t len) {
         stws_p_say(c, STWS_ERR_HTTP, "the server at %s answers with TLS: use wss:// instead of ws://", stws_p_where(c));
         return;
     }
+    if (len >= 9 && data[0] == 0 && memcmp(data + 3, "\4\0\0\0\0", 6) == 0) { /* SETTINGS (RFC 9113, 6.5) */
+        stws_p_say(c, STWS_ERR_HTTP, "the server at %s speaks only HTTP/2, and WebSocket needs HTTP/1.1: enable that "
+                   "there, or use another port", stws_p_where(c));
+        return;
+    }
     stws_p_quote(quote, sizeof quote, data, len);
     stws_p_say(c, STWS_ERR_HTTP,
                "the answer at %s is not HTTP (it begins \"%s\"): is this the port of another protocol, such as a "
@@ -6660,14 +6665,16 @@ static void stws_p_say_timeout(stws *c) {
 }
 static void stws_p_say_io(stws *c, int error) {
     const char *why = c->io.error ? c->io.error(c->io.ctx) : NULL, *text = stws_result_text(error);
+    int upgrading = c->state == STWS_UPGRADING;
     char late[STWS_P_LATE], idle[STWS_P_IDLE];
     if (STWS_P_LOAD(&c->s.no_random)) why = "the system gives no random numbers, which masking needs";
     stws_p_late_hint(c, late);
     stws_p_idle_hint(c, idle);
     if (*late) idle[0] = 0; /* one reason is enough */
     if (error == STWS_ERR_EOF)
-        stws_p_say(c, error, "%s%s%s%s%s", text,
-                   c->state == STWS_UPGRADING ? ", before it answered the upgrade: is this a WebSocket port?" : "",
+        stws_p_say(c, error, "%s%s%s%s%s%s", text,
+                   !upgrading ? "" : ", before it answered the upgrade: is this a WebSocket port?",
+                   upgrading && c->url.secure ? " (a server that speaks only HTTP/2 closes so, too)" : "",
                    stws_p_silence_hint(c), late, idle);
     else
         stws_p_say(c, error, "%s at %s: %s%s%s", text, stws_p_where(c), stws_p_or(why, "no reason known"), late, idle);

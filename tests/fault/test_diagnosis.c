@@ -541,6 +541,33 @@ static void test_not_http_at_all(void) {
     peer_free(&p);
 }
 
+/* It begins with its SETTINGS, as a whole or in pieces; or it closes at once, over TLS. */
+static void test_a_server_that_speaks_only_http_2(void) {
+    static const char frames[] = "\0\0\x06\4\0\0\0\0\0\0\3\0\0\0\x80\0\0\x08\7\0\0\0\0\0";
+    struct peer p;
+    size_t at;
+    for (at = 0; at <= 24; at++) {
+        begin_at(&p, RAW, "");
+        peer_turn(&p);
+        peer_raw(&p, frames, at);
+        peer_turn(&p);
+        peer_raw(&p, frames + at, 24 - at);
+        peer_end(&p);
+        until_trouble(&p);
+        check_trouble(&p, STWS_ERR_HTTP, FINAL);
+        CHECK_HAS("speaks only HTTP/2", why(&p));
+        CHECK_HAS("HTTP/1.1", why(&p));
+        peer_free(&p);
+    }
+    answered(&p, "wss://broker.test/notifications/websocket", "");
+    check_trouble(&p, STWS_ERR_EOF, RETRIED);
+    CHECK_HAS("HTTP/2", why(&p));
+    peer_free(&p);
+    answered(&p, RAW, "");
+    CHECK(!strstr(why(&p), "HTTP/2"));
+    peer_free(&p);
+}
+
 /* A 101 that is not one. */
 static void check_bad_101(const char *answer, int code, const char *fact) {
     struct peer p;
@@ -1395,6 +1422,7 @@ int main(void) {
     RUN(test_503_with_retry_after);                 /* [E4] */
     RUN(test_a_tls_server_on_a_plain_url);
     RUN(test_not_http_at_all);
+    RUN(test_a_server_that_speaks_only_http_2);
     RUN(test_101_that_breaks_the_handshake);
     RUN(test_101_without_a_subprotocol_is_fine);
     RUN(test_a_mebibyte_of_headers);
