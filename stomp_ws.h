@@ -6545,7 +6545,12 @@ static int stws_p_error_has(const stws_frame *frame, const char *words) {
 }
 static const char *stws_p_error_hint(const stws_frame *frame, const stws_options *o) {
     if (stws_p_error_has(frame, "irtual host") || stws_p_error_has(frame, "vhost"))
-        return "; RabbitMQ takes option host as its virtual host: leave it out for \"/\"";
+        return strcmp(o->host, "/") != 0 ? "; RabbitMQ takes option host as its virtual host: leave it out for \"/\"" :
+               "; option host is \"/\" already: does this user lack the permission, or is a limit of connections "
+               "reached? The broker's log has the reason";
+    if (stws_p_error_has(frame, "ExecutorSubscribableChannel") || stws_p_error_has(frame, "Failed to send message to"))
+        return "; Spring refused our frame: a ChannelInterceptor did, or Spring Security denies the destination, or it "
+               "wants a CSRF token in connect_headers; the server's log has the reason";
     if (stws_p_error_has(frame, "ersion")) return "; see option versions";
     if (stws_p_error_has(frame, "configured buffer size limit") || stws_p_error_has(frame, "maximum command length"))
         return "; the message is over the server's limit (Spring: setMessageSizeLimit)";
@@ -6572,14 +6577,24 @@ static const char *stws_p_late_hint(const stws *c, char out[STWS_P_LATE]) {
                                  : "it was not called, or the process was stopped", promised / STWS_P_US);
     return out;
 }
+
+/* How many lines follow the first one, such as those of a Java stack trace. Empty ones do not count. */
+static const char *stws_p_more_lines(const stws_frame *frame, char out[40]) {
+    const char *at = frame->body + strcspn(frame->body, "\n");
+    int count = 0;
+    for (at += strspn(at, "\r\n"); *at; at += strspn(at, "\r\n")) count++, at += strcspn(at, "\n");
+    *out = 0;
+    if (count) snprintf(out, 40, " (and %d line%s more)", count, count == 1 ? "" : "s");
+    return out;
+}
 static void stws_p_say_error_frame(stws *c, int error, const stws_frame *frame) {
-    char line[200], late[STWS_P_LATE];
+    char line[200], late[STWS_P_LATE], more[40];
     const char *message = stws_p_or(stws_frame_header(frame, "message"), "");
     stws_p_quote(line, sizeof line, frame->body, frame->body_len);
-    stws_p_say(c, error, "%s: \"%.160s\"%s%s%s%s%s",
+    stws_p_say(c, error, "%s: \"%.160s\"%s%s%s%s%s%s",
                error == STWS_ERR_LOGIN ? "the server refused CONNECT with an ERROR" : "the server sent an ERROR",
-               message, *line ? ": \"" : "", line, *line ? "\"" : "", stws_p_error_hint(frame, &c->o),
-               stws_p_late_hint(c, late));
+               message, *line ? ": \"" : "", line, *line ? "\"" : "", stws_p_more_lines(frame, more),
+               stws_p_error_hint(frame, &c->o), stws_p_late_hint(c, late));
 }
 static const char *stws_p_close_meaning(int code, int broker) {
     static const stws_p_meaning meanings[] = {
@@ -6628,8 +6643,10 @@ STWS_P_APART static void stws_p_say_closed(stws *c) {
     char late[STWS_P_LATE];
     stws_p_late_hint(c, late);
     stws_p_say(c, *late ? STWS_P_CAST(int, STWS_ERR_LATE) : STWS_P_CAST(int, STWS_ERR_WS_CLOSE),
-               "the server closed the connection with code %d (%s)%s%s%s%s%s%s", c->s.peer_close_code,
+               "the server closed the connection with code %d (%s)%s%s%s%s%s%s%s", c->s.peer_close_code,
                stws_p_close_meaning(c->s.peer_close_code, c->s.broker), *reason ? ": " : "", quote, reason, quote,
+               strcmp(reason, "STOMP died") != 0 || *late ? "" : "; RabbitMQ closes so after an error: no permission for "
+               "a destination, or other arguments than the queue has; the broker's log has the reason",
                stws_p_silence_hint(c), late);
 }
 

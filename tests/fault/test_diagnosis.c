@@ -792,12 +792,52 @@ static void test_a_refused_login(void) {
 
 static void test_a_refused_vhost(void) {
     struct peer p;
-    logged_in_with(&p, 0, "ERROR\nmessage:Bad CONNECT\n\nVirtual host 'localhost' access denied");
+    logged_in_with(&p, 0, "ERROR\nmessage:Bad CONNECT\n\nVirtual host '/' access denied");
     check_trouble(&p, STWS_ERR_LOGIN, FINAL);
-    CHECK_HAS("Virtual host 'localhost' access denied", why(&p));
-    CHECK_HAS("option", why(&p));
-    CHECK_HAS("\"/\"", why(&p));
+    CHECK_HAS("Virtual host '/' access denied", why(&p));
+    CHECK_HAS("is \"/\" already", why(&p));
+    CHECK_HAS("limit of connections", why(&p));
+    CHECK(!strstr(why(&p), "leave it out"));
     peer_free(&p);
+}
+
+static void test_a_refused_vhost_that_was_named(void) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.host = "localhost";
+    p.connected = "ERROR\nmessage:Bad CONNECT\n\nVirtual host 'localhost' access denied";
+    peer_start(&p, &o);
+    until_trouble(&p);
+    check_trouble(&p, STWS_ERR_LOGIN, FINAL);
+    CHECK_HAS("takes option host as its virtual host: leave it out for \"/\"", why(&p));
+    peer_free(&p);
+}
+
+/* The first line is quoted, the others are counted. */
+static void check_lines(const char *body, const char *fact) {
+    struct peer p;
+    struct bytes frame = {0};
+    bytes_print(&frame, "ERROR\nmessage:Bad CONNECT\n\n%s", body);
+    logged_in_with(&p, 0, frame.data);
+    CHECK_HAS(fact, why(&p));
+    CHECK_INT(strchr(fact, '(') != NULL, strstr(why(&p), " more)") != NULL);
+    peer_free(&p);
+    bytes_free(&frame);
+}
+
+static void test_the_lines_of_a_stack_trace(void) {
+    struct bytes trace = {0};
+    int i;
+    bytes_print(&trace, "java.lang.SecurityException: User name [a] is invalid\r\n");
+    for (i = 0; i < 34; i++) bytes_print(&trace, "\tat org.apache.activemq.A.b(A.java:%d)\r\n", i);
+    check_lines(trace.data, "User name [a] is invalid\" (and 34 lines more)");
+    check_lines("one\ntwo", "\"one\" (and 1 line more)");
+    check_lines("one\n\n", "\"one\"");
+    check_lines("one", "\"one\"");
+    check_lines("", "\"Bad CONNECT\"");
+    bytes_free(&trace);
 }
 
 /* A bad escape must not hide why the login was refused. */
@@ -877,6 +917,25 @@ static void test_a_close_code_of_springs(void) {
     check_trouble(&p, STWS_ERR_WS_CLOSE, RETRIED);
     CHECK_HAS("4500", why(&p));
     CHECK_HAS("configured send limit", why(&p));
+    peer_free(&p);
+}
+
+/* RabbitMQ's words for whatever it does not allow. Where we were late, that is the reason. */
+static void test_stomp_died(void) {
+    struct peer p;
+    session(&p, NULL);
+    peer_close(&p, 1000, "STOMP died");
+    peer_end(&p);
+    until_trouble(&p);
+    check_trouble(&p, STWS_ERR_WS_CLOSE, RETRIED);
+    CHECK_HAS("no permission for a destination, or other arguments than the queue has", why(&p));
+    CHECK_HAS("log has the reason", why(&p));
+    peer_free(&p);
+    session(&p, NULL);
+    peer_close(&p, 1000, "bye");
+    peer_end(&p);
+    until_trouble(&p);
+    CHECK(!strstr(why(&p), "log"));
     peer_free(&p);
 }
 
@@ -965,7 +1024,12 @@ static void test_errors_with_a_remedy(void) {
     check_hint("ERROR\nmessage:AMQ229014: no data in 60,000 ms\n\n", 0, "heartbeat_out_ms");
     check_hint("ERROR\nmessage:Session closed.\n\n", STWS_OFF, "heartbeat_out_ms");
     check_hint("ERROR\nmessage:Session closed.\n\n", 0, NULL);
-    check_hint("ERROR\nmessage:no such vhost\n\n", 0, "virtual host");
+    check_hint("ERROR\nmessage:no such vhost\n\n", 0, "option host");
+    check_hint("ERROR\nmessage:Failed to send message to ExecutorSubscribableChannel"
+               "[clientInboundChannel]\ncontent-length:0\n\n",
+               0, "CSRF token in connect_headers");
+    check_hint("ERROR\nmessage:Failed to send message to MessageChannel\n\n", 0,
+               "ChannelInterceptor");
     check_hint("ERROR\nmessage:Supported protocol versions are 1.0\n\n", 0, "option versions");
     check_hint("ERROR\n\nsomething else", 0, NULL);
 }
@@ -993,6 +1057,7 @@ static void test_our_own_loop_was_late(void) {
     CHECK(p.result == STWS_ERR_LATE || p.result == STWS_ERR_WS_CLOSE);
     CHECK_HAS("late", why(&p));
     CHECK_HAS("STOMP died", why(&p));
+    CHECK(!strstr(why(&p), "permission"));
     stws_stats(p.client, &stats);
     CHECK_INT(1, stats.late_loops);
     peer_free(&p);
@@ -1435,11 +1500,14 @@ int main(void) {
     RUN(test_heart_beats_instead_of_connected);
     RUN(test_a_refused_login); /* [E3] */
     RUN(test_a_refused_vhost);
+    RUN(test_a_refused_vhost_that_was_named);
+    RUN(test_the_lines_of_a_stack_trace);
     RUN(test_a_refusal_with_odd_escapes);
     RUN(test_versions_that_do_not_meet);  /* [E3] */
     RUN(test_a_message_before_connected); /* [M3] */
     RUN(test_the_close_code_and_reason);
     RUN(test_a_close_code_of_springs);
+    RUN(test_stomp_died);
     RUN(test_a_message_over_our_limits); /* [I1] */
     RUN(test_a_message_over_the_servers_limit);
     RUN(test_errors_with_a_remedy);
