@@ -2312,7 +2312,7 @@ static int stws_p_header_done(char *line, char *colon, char *end, stws_frame_sta
     h->value_len = len - name_len - 1;
     if (odd) {
         int result = stws_p_decode_header(line, colon + 1, h, s);
-        if (result < 0) return result;
+        if (result < 0) return s->header_count--, result;
     }
     *colon = *end = 0;
     known = stws_p_known_header(h->name, h->name_len);
@@ -2425,7 +2425,7 @@ static int stws_p_begin_head(char *frame, size_t len, stws_frame_state *s) {
 static STWS_P_APART int stws_p_parse_head(char *frame, size_t len, stws_frame_state *s) {
     char *line = frame + s->line, *at = frame + s->scanned, *end;
     size_t colon = s->colon; /* where it stands in the frame, 0: not seen yet */
-    int odd = s->odd, result;
+    int odd = s->odd, result = STWS_MORE;
     while (at < frame + len) {
         size_t rest = STWS_P_CAST(size_t, frame + len - at);
         stws_p_marks marks = rest < STWS_P_BLOCK ? stws_p_mark_rest(at, rest) : stws_p_mark_block(at);
@@ -2438,20 +2438,21 @@ static STWS_P_APART int stws_p_parse_head(char *frame, size_t len, stws_frame_st
         at += stws_p_lowest_bit(marks.stops);
         if (*at != '\n') {
             result = stws_p_head_other(at, frame + len, s->version, &odd);
-            if (result == STWS_MORE) break;
-            if (result < 0) return result;
+            if (result != STWS_DONE) break;
             at++;
             continue;
         }
         end = at[-1] == '\r' ? at - 1 : at; /* of this line: the one before ends in LF or NUL */
         if (end == line) return stws_p_head_done(frame, at, s);
         result = stws_p_header_done(line, colon ? frame + colon : NULL, end, s, odd);
-        if (result < 0) return result;
+        if (result < 0) break;
         line = ++at;
         colon = 0;
         odd &= STWS_P_PADDED;
     }
-    return stws_p_head_pause(frame, line, colon, at, odd, s);
+    if (result >= 0) return stws_p_head_pause(frame, line, colon, at, odd, s);
+    s->line = STWS_P_CAST(size_t, line - frame); /* for whoever wants to see what was refused */
+    return result;
 }
 
 /* The body: STWS_DONE when its NUL is there. */
@@ -3346,7 +3347,6 @@ static int stws_p_next_frame(stws_p_session *s, stws_frame *frame) {
         result = stws_frame_parse(in->data + in->begin, in->end - in->begin, &s->parser, frame, &used);
         s->stats.heartbeats_in += s->parser.heartbeats;
         s->parser.heartbeats = 0;
-        if (result < 0) return result;
         if (result == STWS_DONE) {
             s->taken = used;
             s->stats.frames_in++;
@@ -3354,6 +3354,7 @@ static int stws_p_next_frame(stws_p_session *s, stws_frame *frame) {
             return STWS_DONE;
         }
         in->begin += used;
+        if (result < 0) return result;
     }
     s->dry = result == STWS_MORE;
     return result;
@@ -6645,9 +6646,43 @@ STWS_P_APART static void stws_p_say_closed(stws *c) {
     stws_p_say(c, *late ? STWS_P_CAST(int, STWS_ERR_LATE) : STWS_P_CAST(int, STWS_ERR_WS_CLOSE),
                "the server closed the connection with code %d (%s)%s%s%s%s%s%s%s", c->s.peer_close_code,
                stws_p_close_meaning(c->s.peer_close_code, c->s.broker), *reason ? ": " : "", quote, reason, quote,
-               strcmp(reason, "STOMP died") != 0 || *late ? "" : "; RabbitMQ closes so after an error: no permission for "
-               "a destination, or other arguments than the queue has; the broker's log has the reason",
+               strcmp(reason, "STOMP died") != 0 || *late ? "" : "; RabbitMQ closes so after an error: no permission "
+               "for the destination, or other arguments than the queue has; the broker's log has the reason",
                stws_p_silence_hint(c), late);
+}
+
+/* The frame that cannot be read on, as far as it was understood; its body is all that came behind that, up to a NUL. 0:
+   there is not even a command. What came behind the frame is not looked at any more, and may be written over. */
+static int stws_p_broken_frame(stws *c, int error, stws_frame *frame) {
+    stws_frame_state *s = &c->s.parser;
+    const stws_p_input *in = &c->s.in;
+    char *at = in->data + in->begin, *end = in->data + in->end - (in->end == in->cap), *body = at + s->line;
+    memset(frame, 0, sizeof *frame);
+    if (s->phase < STWS_P_HEADERS || in->begin + s->line > in->end) return 0;
+    if (at != s->base) stws_p_frame_moved(s, at);
+    *end = 0;
+    /* of a wrong length the line has been taken apart already */
+    if (body > end || (s->phase == STWS_P_HEADERS && (error == STWS_ERR_FRAME_LENGTH || error == STWS_ERR_FRAME_BODY)))
+        body = end;
+    frame->command = at;
+    frame->command_id = s->command_id;
+    frame->headers = s->headers;
+    frame->header_count = s->header_count;
+    frame->body = body;
+    frame->body_len = strlen(body);
+    return 1;
+}
+
+/* A content-length is wrong: which one, of what frame, and how servers come to such ones. */
+static void stws_p_say_wrong_length(stws *c, int error, const stws_frame *frame) {
+    const char *value = stws_p_or(stws_frame_header(frame, "content-length"), "");
+    const char *destination = stws_frame_header(frame, "destination"), *why = "";
+    size_t len = c->s.parser.body_len;
+    if (error == STWS_ERR_FRAME_NUL)
+        why = len && frame->body_len < len && !frame->body[len - 1] ? "; does it count the closing NUL, too?"
+                                                                    : "; counted in characters instead of bytes?";
+    stws_p_say(c, error, "%s: %.20s%s%.150s has content-length:%.40s%s", stws_result_text(error), frame->command,
+               destination ? " of " : "", stws_p_or(destination, ""), value, why);
 }
 
 /* What came in was wrong: a frame of either layer. */
@@ -6656,14 +6691,20 @@ static void stws_p_say_input(stws *c, int error) {
     const char *text = stws_result_text(error), *option = NULL;
     size_t limit = 0;
     char quote[48];
+    stws_frame frame;
+    int head = STWS_P_HAS_TEXTS && error <= STWS_ERR_FRAME_HEADER && error >= STWS_ERR_FRAME_LENGTH &&
+               stws_p_broken_frame(c, error, &frame);
     if (error == STWS_ERR_FRAME_HEADERS) option = "max_headers", limit = c->o.max_headers;
     if (error == STWS_ERR_FRAME_LINE) option = "max_line", limit = c->o.max_line;
     if (error == STWS_ERR_FRAME_BODY) option = "max_body", limit = c->o.max_body;
     if (error == STWS_ERR_SOCKJS) stws_p_say_sockjs(c, error, "SockJS frames (o, h, a[...]) instead of STOMP", "");
     else if (option) stws_p_say(c, error, "%s (%zu); raise option %s", text, limit, option);
-    else if (error == STWS_ERR_FRAME_COMMAND)
+    else if (head && (error == STWS_ERR_FRAME_LENGTH || c->s.parser.phase == STWS_P_BODY_COUNTED))
+        stws_p_say_wrong_length(c, error, &frame);
+    else if (head || error == STWS_ERR_FRAME_COMMAND)
         stws_p_say(c, error, "%s: \"%s\"", text,
-                   stws_p_quote(quote, sizeof quote, in->data + in->begin, in->end - in->begin));
+                   head ? stws_p_quote(quote, sizeof quote, frame.body, frame.body_len)
+                        : stws_p_quote(quote, sizeof quote, in->data + in->begin, in->end - in->begin));
     else if (error <= STWS_ERR_WS_PROTOCOL && error > STWS_ERR_WS_CLOSE)
         stws_p_say(c, error, "%s: %s", text, stws_p_or(c->s.ws.reason, ""));
     else stws_p_say(c, error, "%s", text);
@@ -7883,20 +7924,41 @@ static int stws_p_looks_like_sockjs(const stws *c) {
            (*at == 'o' && (at[1] == 'a' || at[1] == 'h'));
 }
 
+/* The session is about to end, maybe with a frame that cannot be read to its end: it is traced. An ERROR says why all
+   the same, and what it is about ends: 1. *kind is that of the loss. */
+static int stws_p_on_broken_frame(stws *c, int error, int *kind) {
+    const stws_p_input *in = &c->s.in;
+    int login = c->state == STWS_LOGGING_IN, is_error;
+    char quote[48];
+    stws_frame frame;
+    *kind = STWS_P_PASSING;
+    if (error == STWS_ERR_FRAME_COMMAND)
+        stws_p_trace_word(&c->s, '<', stws_p_quote(quote, sizeof quote, in->data + in->begin, in->end - in->begin));
+    if (!stws_p_reads_frames(c->state) || !stws_p_broken_frame(c, error, &frame)) return 0;
+    is_error = frame.command_id == STWS_COMMAND_ERROR;
+    if (is_error || (error <= STWS_ERR_FRAME_HEADER && error >= STWS_ERR_FRAME_BODY)) stws_p_trace(&c->s, '<', &frame);
+    if (!is_error || c->state == STWS_CLOSING || c->error_close_us != STWS_P_NEVER) return 0;
+    stws_p_say_error_frame(c, login ? STWS_ERR_LOGIN : STWS_ERR_BROKER, &frame);
+    if (login) *kind = stws_p_denies(&frame) ? STWS_P_DENIED : STWS_P_REFUSED;
+    else stws_p_settle(c, stws_p_receipt_number(stws_frame_header(&frame, "receipt-id")), STWS_ERR_BROKER);
+    return 1;
+}
+
 /* The input cannot be read on: the server has closed the WebSocket, which is answered, or what it sent is wrong. */
 static int stws_p_on_bad_input(stws *c, int error) {
     int too_big = error <= STWS_ERR_FRAME_HEADERS && error >= STWS_ERR_FRAME_BODY;
     int code = too_big ? STWS_P_CLOSE_TOO_BIG : STWS_P_CLOSE_PROTOCOL;
+    int kind, told = stws_p_on_broken_frame(c, error, &kind);
     if (error == STWS_ERR_WS_CLOSE) {
         STWS_P_STORE(&c->close_code, c->s.peer_close_code);
-        if (c->state != STWS_CLOSING && c->error_close_us == STWS_P_NEVER) stws_p_say_closed(c);
-        return stws_p_leave(c, c->close_code == STWS_P_CLOSE_NO_CODE ? 0 : c->close_code, "", STWS_P_PASSING);
+        if (!told && c->state != STWS_CLOSING && c->error_close_us == STWS_P_NEVER) stws_p_say_closed(c);
+        return stws_p_leave(c, c->close_code == STWS_P_CLOSE_NO_CODE ? 0 : c->close_code, "", kind);
     }
     if (error == STWS_ERR_FRAME_COMMAND && stws_p_looks_like_sockjs(c)) error = STWS_ERR_SOCKJS;
     if (c->s.ws.close_code) code = c->s.ws.close_code;
-    stws_p_say_input(c, error);
+    if (!told) stws_p_say_input(c, error);
     return stws_p_leave(c, code, stws_result_text(error),
-                        error == STWS_ERR_SOCKJS ? STWS_P_REFUSED : STWS_P_PASSING);
+                        error == STWS_ERR_SOCKJS ? STWS_P_CAST(int, STWS_P_REFUSED) : kind);
 }
 
 /* What came at once may be many frames, and each may take its user long: heart-beats, answers and what threads want
@@ -8078,6 +8140,7 @@ static long stws_p_read_once(stws *c) {
 
 /* The stream has broken. After our own farewell that is how it ends. */
 static int stws_p_on_io_error(stws *c, long error) {
+    int told, kind;
     if (c->state == STWS_CLOSING && STWS_P_LOAD(&c->asked)) return stws_p_lost(c, STWS_P_FINAL);
     if (stws_p_end_answer(c)) return 1;
     if (error == STWS_ERR_LIMIT) {
@@ -8086,8 +8149,9 @@ static int stws_p_on_io_error(stws *c, long error) {
                                : ", which cannot grow in memory of your own: raise option rx_buffer");
         return stws_p_leave(c, STWS_P_CLOSE_TOO_BIG, "message too big", STWS_P_PASSING);
     }
-    if (c->error_close_us == STWS_P_NEVER) stws_p_say_io(c, STWS_P_CAST(int, error));
-    return stws_p_lost(c, STWS_P_PASSING);
+    told = stws_p_on_broken_frame(c, STWS_P_CAST(int, error), &kind);
+    if (!told && c->error_close_us == STWS_P_NEVER) stws_p_say_io(c, STWS_P_CAST(int, error));
+    return stws_p_lost(c, kind);
 }
 
 /* ==== >>timers: heart-beats and deadlines ==== */
@@ -8174,12 +8238,13 @@ static int stws_p_may_renew(const stws *c) {
 
 /* What time alone brings about, once the socket has been read empty: 1 when it changed the state. */
 static int stws_p_turn_timers(stws *c) {
-    int state = c->state;
+    int state = c->state, told, kind;
     if (c->deadline_us != STWS_P_NEVER && c->now >= c->deadline_us) {
         if (state == STWS_CLOSING) return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", STWS_P_FINAL);
         if (stws_p_end_answer(c)) return 1;
-        stws_p_say_timeout(c);
-        return stws_p_leave(c, STWS_P_CLOSE_PROTOCOL, "no CONNECTED", STWS_P_PASSING);
+        told = stws_p_on_broken_frame(c, STWS_ERR_TIMEOUT, &kind);
+        if (!told) stws_p_say_timeout(c);
+        return stws_p_leave(c, STWS_P_CLOSE_PROTOCOL, "no CONNECTED", kind);
     }
     if (c->error_close_us != STWS_P_NEVER && c->now >= c->error_close_us)
         return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", STWS_P_PASSING);

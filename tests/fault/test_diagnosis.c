@@ -928,7 +928,7 @@ static void test_stomp_died(void) {
     peer_end(&p);
     until_trouble(&p);
     check_trouble(&p, STWS_ERR_WS_CLOSE, RETRIED);
-    CHECK_HAS("no permission for a destination, or other arguments than the queue has", why(&p));
+    CHECK_HAS("no permission for the destination, or other arguments than the queue has", why(&p));
     CHECK_HAS("log has the reason", why(&p));
     peer_free(&p);
     session(&p, NULL);
@@ -1228,6 +1228,128 @@ static void test_bad_stomp_frames(void) {
     BAD_FRAME("MESSAGE\ncontent-length:0x3\n\nabc", STWS_ERR_FRAME_LENGTH);
 }
 
+/* A frame of `len` bytes in a session with a trace. */
+static void traced_frame(struct peer *p, struct bytes *traced, const char *frame, size_t len) {
+    stws_options o;
+    begin_traced(p, traced, &o);
+    peer_start(p, &o);
+    CHECK(peer_connect(p));
+    bytes_clear(traced);
+    peer_ws(p, STWS_WS_TEXT, 1, frame, len);
+    until_trouble(p);
+}
+
+/* What was refused stands in the trace: its command, the headers before the fault, and the rest. */
+static void check_refused_frame(const char *frame, size_t len, const char *trace,
+                                const char *sentence) {
+    struct peer p;
+    struct bytes traced = {0};
+    traced_frame(&p, &traced, frame, len);
+    CHECK(p.retry_ms >= 0);
+    CHECK_HAS(trace, bytes_text(&traced));
+    CHECK_HAS(sentence, why(&p));
+    bytes_free(&traced);
+    peer_free(&p);
+}
+
+#define REFUSED(text, trace, sentence) check_refused_frame(text, sizeof(text), trace, sentence)
+
+static void test_a_refused_frame_is_traced(void) {
+    REFUSED("HTTP/1.1 400 Bad Request\n\n", "< HTTP/1.1 400 Bad Request []\n",
+            "\"HTTP/1.1 400 Bad Request\"");
+    REFUSED("MESSAGE\na:b\nno colon\n\n", "< MESSAGE a=b [no colon\n\n]\n", ": \"no colon\"");
+    REFUSED("MESSAGE\na:b\nc:d\\t\n\nx", "< MESSAGE a=b [c:d\\t\n\nx]\n", ": \"c:d\\t\"");
+    REFUSED("MESSAGE\na:b\nc:\rd\n\nx", "< MESSAGE a=b [c:\rd\n\nx]\n", ": \"c:d\"");
+    REFUSED("RECEIPT\nreceipt-id:77\n", "< RECEIPT receipt-id=77 []\n", "a NUL octet inside");
+    REFUSED("MESSAGE\ncontent-length:0x3\n\nabc", "< MESSAGE content-length=0x3 []\n",
+            "MESSAGE has content-length:0x3");
+    REFUSED("MESSAGE\ncontent-length:2\n\nabc", "< MESSAGE content-length=2 [abc]\n",
+            "characters instead of bytes");
+    REFUSED("MESSAGE\na:1234567890123456789012345678901234567890\n"
+            "content-length:99999999999999\n\nabc",
+            "< MESSAGE a=1234567890123456789012345678901234567890 content-length=99999999999999 ",
+            "max_body");
+}
+
+/* A wrong content-length is named, with the frame's destination, and how it may have come about. */
+static void test_a_wrong_content_length(void) {
+    REFUSED(
+        "MESSAGE\ndestination:/topic/caf\xC3\xA9\nsubscription:1\ncontent-length:4\n\n"
+        "caf\xC3\xA9",
+        "< MESSAGE destination=/topic/caf\xC3\xA9 subscription=1 content-length=4 [caf\xC3\xA9]",
+        "MESSAGE of /topic/caf\xC3\xA9 has content-length:4; counted in characters instead of "
+        "bytes?");
+    REFUSED("MESSAGE\ndestination:/topic/a\ncontent-length:5\n\ncafe\0\n",
+            "< MESSAGE destination=/topic/a content-length=5 [cafe]",
+            "MESSAGE of /topic/a has content-length:5; does it count the closing NUL, too?");
+    REFUSED("MESSAGE\ndestination:/topic/a\ncontent-length:-1\n\ncafe",
+            "< MESSAGE destination=/topic/a content-length=-1 []",
+            "MESSAGE of /topic/a has content-length:-1");
+}
+
+/* The words of an ERROR survive, whatever its content-length says, and a refused CONNECT is final:
+   when more comes, when the server closes, when it only leaves, and when nothing comes at all. */
+static void check_broken_refusal(const char *frame, size_t len, int how) {
+    struct peer p;
+    struct bytes traced = {0};
+    stws_options o;
+    begin_traced(&p, &traced, &o);
+    p.automatic &= ~AUTO_LOGIN;
+    peer_start(&p, &o);
+    peer_turn(&p);
+    peer_ws(&p, STWS_WS_TEXT, 1, frame, len);
+    if (how == 1) peer_ws(&p, STWS_WS_TEXT, 1, "\n", 1);
+    if (how == 2) peer_close(&p, 1002, "");
+    if (how < 3) peer_end(&p);
+    until_trouble(&p);
+    check_trouble(&p, STWS_ERR_LOGIN, FINAL);
+    CHECK_HAS("\"Bad CONNECT\": \"Zugriff f\xC3\xBCr m\xC3\xBCller verweigert", why(&p));
+    CHECK_HAS("< ERROR message=Bad CONNECT", bytes_text(&traced));
+    bytes_free(&traced);
+    peer_free(&p);
+}
+
+static void test_a_refusal_with_a_wrong_content_length(void) {
+    static const int lengths[] = {29, 31, 32, 33, 99}; /* 31 bytes, 29 characters */
+    size_t i;
+    int how;
+    for (i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        struct bytes frame = {0};
+        bytes_print(&frame, "ERROR\nmessage:Bad CONNECT\ncontent-length:%d\n\n%s", lengths[i],
+                    "Zugriff f\xC3\xBCr m\xC3\xBCller verweigert");
+        for (how = 0; how <= 3; how++) check_broken_refusal(frame.data, frame.len + 1, how);
+        bytes_free(&frame);
+    }
+}
+
+/* In a session it ends the receipt that it names, so that what was refused is not sent again. */
+static void test_an_error_with_a_wrong_content_length(void) {
+    struct peer p;
+    struct bytes frame = {0};
+    const char *receipt;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.confirm = 1;
+    p.automatic &= ~AUTO_RECEIPT;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    peer_send(&p, "refused");
+    peer_turn(&p);
+    receipt = sent_header(peer_sent(&p, "SEND", 0), "receipt");
+    bytes_print(&frame, "ERROR\nmessage:denied\nreceipt-id:%s\ncontent-length:2\n\nM\xC3\xBCll",
+                receipt);
+    peer_ws(&p, STWS_WS_TEXT, 1, frame.data, frame.len + 1);
+    until_trouble(&p);
+    check_trouble(&p, STWS_ERR_BROKER, RETRIED);
+    CHECK_HAS("\"denied\": \"M\xC3\xBCll\"", why(&p));
+    CHECK(peer_connect(&p));
+    CHECK_INT(2, p.sessions);
+    CHECK_INT(1, peer_count(&p, "SEND"));
+    bytes_free(&frame);
+    peer_free(&p);
+}
+
 /* A WebSocket frame that breaks the rules, and the code that the client closes with. */
 static void check_bad_ws(const void *frame, size_t len, int code, int close_code) {
     struct peer p;
@@ -1521,6 +1643,10 @@ int main(void) {
     RUN(test_ten_gibibytes_announced);
     RUN(test_endless_garbage);
     RUN(test_bad_stomp_frames);
+    RUN(test_a_refused_frame_is_traced);
+    RUN(test_a_wrong_content_length);
+    RUN(test_a_refusal_with_a_wrong_content_length);
+    RUN(test_an_error_with_a_wrong_content_length);
     RUN(test_bad_websocket_frames); /* [I1] */
     RUN(test_bad_urls);
     RUN(test_no_url);
