@@ -1378,6 +1378,70 @@ static void test_bad_websocket_frames(void) {
     BAD_WS("\x88\x03\x03\xE8\xFF", STWS_ERR_WS_UTF8, 1007); /* a reason that is not UTF-8 */
 }
 
+/* ==== each beginning of what a server may say, and then the end ==== */
+
+static void check_sentence(const struct peer *p) {
+    CHECK(p->result < 0);
+    CHECK(p->why.len > 0 && stws_utf8_valid(p->why.data, p->why.len));
+    CHECK(!strpbrk(why(p), "\n\r\x1b"));
+}
+
+static void test_each_beginning_of_an_answer(void) {
+    static const char *const answers[] = {
+        "HTTP/1.1 404 \r\nTransfer-Encoding: chunked\r\n\r\n5\r\n<titl\r\nffff\r\ne>\r\n",
+        "HTTP/1.1 400 \r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b\x08",
+        "HTTP/1.1 500 \r\n\r\n{\"message\":\"\\u00e4\\n\xE2\x82\xAC\\\"\"}",
+        "HTTP/1.1 302 \r\nLocation: ../b?c\r\n\r\n<h1>Found",
+        "HTTP/1.1 100 \r\n\r\nHTTP/1.1 401 \r\nWWW-Authenticate: Basic\r\n\r\n",
+    };
+    size_t i, len;
+    for (i = 0; i < sizeof answers / sizeof *answers; i++) {
+        for (len = 0; len <= strlen(answers[i]); len++) {
+            struct peer p;
+            begin_at(&p, RAW, "");
+            peer_turn(&p);
+            peer_raw(&p, answers[i], len);
+            peer_end(&p);
+            until_trouble(&p);
+            CHECK(p.result == STWS_ERR_EOF || p.result == STWS_ERR_HTTP_STATUS);
+            check_sentence(&p);
+            peer_free(&p);
+        }
+    }
+}
+
+/* Before and after CONNECTED; the input is just as large as what comes, or larger. */
+static void check_beginnings(const char *frame, size_t size, int automatic, size_t rx_buffer) {
+    size_t len;
+    for (len = 0; len <= size; len++) {
+        struct peer p;
+        struct bytes traced = {0};
+        stws_options o;
+        begin_traced(&p, &traced, &o);
+        o.rx_buffer = rx_buffer;
+        p.automatic = automatic;
+        peer_start(&p, &o);
+        peer_turn(&p);
+        peer_ws(&p, STWS_WS_TEXT, 1, frame, len);
+        peer_end(&p);
+        until_trouble(&p);
+        check_sentence(&p);
+        CHECK(len < 20 || strstr(bytes_text(&traced), "< ERROR"));
+        bytes_free(&traced);
+        peer_free(&p);
+    }
+}
+
+static void test_each_beginning_of_an_error(void) {
+    static const char frame[] = "ERROR\nmessage:a\\cb\ncontent-length:4\nc:d\n\nwords\nand more";
+    struct bytes large = {0};
+    check_beginnings(frame, sizeof frame, AUTO_ALL, 0);
+    check_beginnings(frame, sizeof frame, AUTO_ALL & ~AUTO_LOGIN, 0);
+    bytes_print(&large, "ERROR\nmessage:a\ncontent-length:500\n\n%0300d", 0);
+    check_beginnings(large.data, large.len + 1, AUTO_ALL & ~AUTO_LOGIN, 256);
+    bytes_free(&large);
+}
+
 /* ==== options that cannot work ==== */
 
 /* Both doors: stws_init tells at once, stws_create through the first driving call. */
@@ -1648,6 +1712,8 @@ int main(void) {
     RUN(test_a_refusal_with_a_wrong_content_length);
     RUN(test_an_error_with_a_wrong_content_length);
     RUN(test_bad_websocket_frames); /* [I1] */
+    RUN(test_each_beginning_of_an_answer);
+    RUN(test_each_beginning_of_an_error);
     RUN(test_bad_urls);
     RUN(test_no_url);
     RUN(test_an_injected_line_is_refused);
