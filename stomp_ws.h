@@ -8143,13 +8143,14 @@ static int stws_p_on_io_error(stws *c, long error) {
     int told, kind;
     if (c->state == STWS_CLOSING && STWS_P_LOAD(&c->asked)) return stws_p_lost(c, STWS_P_FINAL);
     if (stws_p_end_answer(c)) return 1;
-    if (error == STWS_ERR_LIMIT) {
-        stws_p_say(c, STWS_ERR_LIMIT, "a message does not fit into rx_buffer (%zu octets)%s", c->s.in.cap,
-                   c->has_heap ? ", and there is no memory to let it grow, or max_body forbids it"
-                               : ", which cannot grow in memory of your own: raise option rx_buffer");
-        return stws_p_leave(c, STWS_P_CLOSE_TOO_BIG, "message too big", STWS_P_PASSING);
-    }
     told = stws_p_on_broken_frame(c, STWS_P_CAST(int, error), &kind);
+    if (error == STWS_ERR_LIMIT) {
+        if (!told)
+            stws_p_say(c, STWS_ERR_LIMIT, "a message does not fit into rx_buffer (%zu octets)%s", c->s.in.cap,
+                       c->has_heap ? ", and there is no memory to let it grow, or max_body forbids it"
+                                   : ", which cannot grow in memory of your own: raise option rx_buffer");
+        return stws_p_leave(c, STWS_P_CLOSE_TOO_BIG, "message too big", kind);
+    }
     if (!told && c->error_close_us == STWS_P_NEVER) stws_p_say_io(c, STWS_P_CAST(int, error));
     return stws_p_lost(c, kind);
 }

@@ -1322,6 +1322,27 @@ static void test_a_refusal_with_a_wrong_content_length(void) {
     }
 }
 
+/* So do those of an ERROR that is larger than memory which cannot grow. */
+static void test_a_refusal_that_does_not_fit(void) {
+    static long long memory[65536];
+    const char *wrong;
+    struct peer p;
+    struct bytes frame = {0};
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.rx_buffer = 512;
+    o.outbox_bytes = 4096;
+    bytes_print(&frame, "ERROR\nmessage:Bad CONNECT\n\nno such user\n%01000d", 0);
+    p.connected = frame.data;
+    CHECK_INT(STWS_OK, stws_init(memory, sizeof memory, &o, &p.client, &wrong));
+    until_trouble(&p);
+    check_trouble(&p, STWS_ERR_LOGIN, FINAL);
+    CHECK_HAS("\"Bad CONNECT\": \"no such user\"", why(&p));
+    peer_free(&p);
+    bytes_free(&frame);
+}
+
 /* In a session it ends the receipt that it names, so that what was refused is not sent again. */
 static void test_an_error_with_a_wrong_content_length(void) {
     struct peer p;
@@ -1710,6 +1731,7 @@ int main(void) {
     RUN(test_a_refused_frame_is_traced);
     RUN(test_a_wrong_content_length);
     RUN(test_a_refusal_with_a_wrong_content_length);
+    RUN(test_a_refusal_that_does_not_fit);
     RUN(test_an_error_with_a_wrong_content_length);
     RUN(test_bad_websocket_frames); /* [I1] */
     RUN(test_each_beginning_of_an_answer);
