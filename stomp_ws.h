@@ -5430,7 +5430,7 @@ struct stws {
     unsigned char owes_turn;           /* frames are left, but a turn comes first: no waiting */
     unsigned char ack_due;             /* the message in hand is to be acknowledged, at the latest when we come again */
     unsigned char refused;             /* CONNECT was, by an ERROR: STWS_P_REFUSED or _DENIED, else 0 */
-    unsigned char answer_waits;        /* the upgrade was refused, and its page is waited for: STWS_P_PAGE_ */
+    unsigned char answer_over;         /* no more of the answer to the upgrade comes, or is waited for */
     char key[25];                      /* Sec-WebSocket-Key */
     stws_event kept;         /* that a call other than stws_next met, without a callback for it */
     stws_p_kept *kept_first, **kept_last; /* copies of those before it, on the heap */
@@ -6238,8 +6238,8 @@ static void stws_p_say_sockjs(stws *c, int error, const char *what, const char *
 
 /* ---- an answer other than 101, and its page ---- */
 
-/* How the page of such an answer is waited for; how long, and how much of it is looked at. */
-enum { STWS_P_PAGE_NEW, STWS_P_PAGE_AWAITED, STWS_P_PAGE_OVER, STWS_P_PAGE_MS = 500, STWS_P_PAGE_BYTES = 2048 };
+/* How long the page of such an answer is waited for, and how much of it is looked at. */
+enum { STWS_P_PAGE_MS = 500, STWS_P_PAGE_BYTES = 2048 };
 enum { STWS_P_LONG_HEAD = 4096 }; /* some servers take no longer ones */
 
 /* Where those words stand, in whatever case; NULL: nowhere. */
@@ -7050,7 +7050,7 @@ static void stws_p_begin_attempt(stws *c) {
     stws_p_session_reset(&c->s, c->now);
     c->write_error = 0;
     c->http_scanned = 0;
-    c->answer_waits = STWS_P_PAGE_NEW;
+    c->answer_over = 0;
     stws_p_unlock(c);
     STWS_P_STORE(&c->http_status, 0);
     STWS_P_STORE(&c->close_code, 0);
@@ -7301,12 +7301,10 @@ static void stws_p_end_upgrade(stws *c) {
    how the network cuts the answer. So we wait: until the page is whole, and not for long. */
 static int stws_p_waits_for_page(stws *c) {
     const stws_p_input *in = &c->s.in;
-    if (!STWS_P_HAS_TEXTS || c->answer_waits == STWS_P_PAGE_OVER) return 0;
+    long long end = c->now + stws_p_ms(STWS_P_PAGE_MS);
+    if (!STWS_P_HAS_TEXTS || c->answer_over) return 0;
     if (stws_p_answer_is_whole(in->data + in->raw, in->raw_end - in->raw, c->http_scanned)) return 0;
-    if (c->answer_waits == STWS_P_PAGE_NEW && (c->deadline_us == STWS_P_NEVER ||
-                                               c->deadline_us > c->now + stws_p_ms(STWS_P_PAGE_MS)))
-        c->deadline_us = c->now + stws_p_ms(STWS_P_PAGE_MS);
-    c->answer_waits = STWS_P_PAGE_AWAITED;
+    if (c->deadline_us == STWS_P_NEVER || c->deadline_us > end) c->deadline_us = end;
     return 1;
 }
 
@@ -7356,8 +7354,8 @@ STWS_P_APART static int stws_p_turn_upgrading(stws *c) {
 
 /* No more of the answer comes, or is waited for: 1 when what is there was enough. */
 static int stws_p_end_answer(stws *c) {
-    if (!STWS_P_HAS_TEXTS || c->state != STWS_UPGRADING || c->answer_waits == STWS_P_PAGE_OVER) return 0;
-    c->answer_waits = STWS_P_PAGE_OVER;
+    if (!STWS_P_HAS_TEXTS || c->state != STWS_UPGRADING || c->answer_over) return 0;
+    c->answer_over = 1;
     return stws_p_turn_upgrading(c);
 }
 
