@@ -156,7 +156,8 @@ After an ERROR the server has close_timeout_ms to close the connection, as STOMP
 
 An error's sentence is one line of UTF-8 that may be printed on a terminal. It shows no query and no password of a URL.
 For each control character in a peer's words, for each character that is invisible or changes the direction of the text,
-and for bytes that are not UTF-8, it shows a '.'. [E11]
+and for bytes that are not UTF-8, it shows a '.'. [E11] Of a refused upgrade it quotes the page; the client waits for
+the rest of that page for at most 500 ms.
 
 ## Delivery guarantees
 What is promised, for which set-up:
@@ -243,7 +244,7 @@ the code that RFC 6455 gives for it (1002, 1007, 1009), and the error names the 
     | STOMP_WS_NO_THREADS              | no pthread.h; options.single_thread must be set                      |
     | STOMP_WS_NO_SIMD                 | no SSE2, SSSE3, AVX2 or NEON                                         |
     | STOMP_WS_NO_PROXY                | no option proxy: 5 KB less                                           |
-    | STOMP_WS_NO_TEXTS                | a short stws_error_text, always that of stws_result_text: 8 KB less  |
+    | STOMP_WS_NO_TEXTS                | a short stws_error_text, always that of stws_result_text: 15 KB less |
     | STOMP_WS_MALLOC, STOMP_WS_FREE   | instead of malloc and free (both or none)                            |
     | STOMP_WS_ASSERT(condition)       | checks of what cannot happen (default: none)                         |
 
