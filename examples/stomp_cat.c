@@ -45,7 +45,7 @@ static const char help[] =
     "  --ack MODE           auto, client or client-individual\n"
     "  --heartbeat OUT,IN   milliseconds, 0 for none\n"
     "  --no-reconnect       end with the first connection\n"
-    "  --reconnect MIN,MAX  milliseconds before another attempt, at first and at most\n"
+    "  --reconnect MIN,MAX  milliseconds before another attempt, at least and at most\n"
     "  --content-type T     of what is sent\n"
     "  --receipt            end only when the server has confirmed every message\n"
     "  --confirm            the same, and send again after a reconnect what was not\n"
@@ -91,6 +91,7 @@ enum {
 enum { EVENTS_A_TURN = 256 };       // between two looks at the clock and the signals
 enum { CONFIRM_OUTBOX = 64 << 20 }; // a line of stdin that waits for its receipt fits
 enum { CATCH_UP_US = 50000 };
+enum { JITTER = 20 }; // percent of the delay before another attempt
 enum { MANY = 100, PROGRESS_US = 1000000, PROGRESS_WIDTH = 70 };
 
 // Flat, as the library takes them: name, value, ..., NULL.
@@ -308,12 +309,20 @@ static int parse_seconds(const char *text, double *out) {
 
 // ---- options: one function for those with a value, one for those without ----
 
+// The library takes the jitter off the delay. So the delay starts higher than MIN, and every wait is
+// from MIN to MAX. JITTER percent off 5/4 of MIN is the same as 25 percent added to MIN.
 static int set_reconnect(settings *set, const char *value) {
     stws_options *o = &set->options;
-    if (!parse_pair(value, &o->reconnect_min_ms, &o->reconnect_max_ms)) return 0;
-    if (o->reconnect_min_ms < 1 || o->reconnect_min_ms > o->reconnect_max_ms) return 0;
+    int min, max;
+    long long jitter;
+    if (!parse_pair(value, &min, &max) || min < 1 || min > max) return 0;
+    jitter = 100LL * (max - min) / max;
+    if (jitter > JITTER) jitter = JITTER;
+    if (jitter < 2) jitter = 0; // the library's -1 is STWS_OFF
+    o->reconnect_min_ms = (int)((100LL * min + 99 - jitter) / (100 - jitter)); // rounded up
+    o->reconnect_max_ms = max;
     o->reconnect_factor = 200;
-    o->reconnect_jitter = 25;
+    o->reconnect_jitter = jitter ? (int)-jitter : STWS_OFF;
     return 1;
 }
 

@@ -212,6 +212,27 @@ def test_an_error_after_our_disconnect(message, status):
     assert (result.returncode, message in result.stderr) == (status, status == 1)
 
 
+# ---- reconnecting ----
+
+def waits_told(limits, seconds):
+    result = cat("ws://127.0.0.1:1/", "-s", "/topic/x", "--reconnect", limits, "-t", seconds)
+    assert result.returncode == 3
+    return [int(ms) for ms in re.findall(r"trying again in (\d+) ms", result.stderr)]
+
+
+@pytest.mark.parametrize("limits", ["20,60", "40,44", "50,50", "99,100"])
+def test_no_wait_is_longer_than_reconnect_allows(limits):
+    waits = waits_told(limits, "1")
+    assert len(waits) > 3 and max(waits) <= int(limits.split(",")[1]), waits
+
+
+def test_the_first_wait_is_not_shorter_than_reconnect_allows():
+    """A quarter longer at most. The time that is left is told, so that some of it may be over."""
+    for _ in range(8):
+        wait, = waits_told("30000,60000", "0.2")
+        assert 29_000 <= wait <= 37_500
+
+
 # ---- progress ----
 
 def in_terminal(*arguments, text="", stdout=None):
