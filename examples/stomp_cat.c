@@ -14,8 +14,10 @@
 static const char help[] =
     "stomp_cat - subscribe and send over STOMP on WebSocket\n"
     "\n"
-    "usage: stomp_cat URL [-s DEST [-H 'name:value']...]...\n"
+    "usage: stomp_cat URL... [-s DEST [-H 'name:value']...]...\n"
     "                 [-d DEST [-H 'name:value']... [-m TEXT | -f FILE...]] [options]\n"
+    "\n"
+    "With several URLs each attempt to connect takes the next one, in their order.\n"
     "\n"
     "  -s DEST              subscribe; -H after it adds a header, of which id:X names\n"
     "                       the subscription and ack:MODE is its own --ack\n"
@@ -84,6 +86,7 @@ enum {
     MAX_SUBS = 1024,
     MAX_HEADERS = 64,
     MAX_FILES = 1024,
+    MAX_URLS = 64,
     END_MS = 2000,
     TICK_MS = 200,
     ANSWER_MS = 30000
@@ -107,6 +110,8 @@ typedef struct subscription {
 
 typedef struct settings {
     stws_options options;
+    const char *urls[MAX_URLS + 1]; // in the order of the attempts; NULL at the end
+    size_t url_count;
     subscription subs[MAX_SUBS];
     size_t sub_count;
     const char *destination, *text, *content_type, *ack;
@@ -225,6 +230,11 @@ static int usage(const char *what, const char *argument) {
     print_plain(stderr, argument ? argument : "");
     fputs(" (see stomp_cat --help)\n", stderr);
     return USAGE;
+}
+
+// A URL to be printed; NULL when something in it may be secret.
+static const char *shown_url(const char *url) {
+    return strpbrk(url, "@?") ? NULL : url;
 }
 
 static char *copy_text(const char *text, size_t len) {
@@ -439,8 +449,9 @@ static int parse_argument(settings *set, char **argument, const char **last, int
     const char *text = argument[0], *equals = strchr(text, '='), *value = argument[1];
     int known;
     if (options_over || text[0] != '-' || !text[1]) {
-        if (set->options.url) return usage("more than one URL", text), 0;
-        return set->options.url = text, 1;
+        if (set->url_count == MAX_URLS) return usage("more than 64 URLs", NULL), 0;
+        set->urls[set->url_count++] = text;
+        return 1;
     }
     if (set_flag(set, text)) return 1;
     snprintf(name, sizeof name, "%.*s", text[1] == '-' && equals ? (int)(equals - text) : 31, text);
@@ -467,13 +478,22 @@ static int ids_differ(const settings *set) {
     return 1;
 }
 
-static int wants_tls(const char *text) {
+static int check_urls(const settings *set) {
     stws_url url;
-    return stws_url_parse(text, &url, NULL) == STWS_OK && url.secure;
+    const char *why = "";
+    size_t i;
+    for (i = 0; i < set->url_count; i++) {
+        if (stws_url_parse(set->urls[i], &url, &why) != STWS_OK)
+            return usage(why, shown_url(set->urls[i]));
+        if (HAS_TLS || !url.secure) continue;
+        fputs("stomp_cat: built without TLS; make BEARSSL=1\n", stderr);
+        return FAILED;
+    }
+    return DONE;
 }
 
 static int check_settings(const settings *set) {
-    if (!set->options.url) return usage("the URL is missing", NULL);
+    if (!set->url_count) return usage("the URL is missing", NULL);
     if (!set->destination && (set->text || set->file_count))
         return usage("-m and -f need -d", NULL);
     if (!set->destination && set->request) return usage("--request needs -d", NULL);
@@ -482,9 +502,7 @@ static int check_settings(const settings *set) {
     if (!set->sub_count && !set->destination)
         return usage("nothing to do: -s or -d is missing", NULL);
     if (!ids_differ(set)) return usage("the same id for two subscriptions", NULL);
-    if (HAS_TLS || !wants_tls(set->options.url)) return DONE;
-    fputs("stomp_cat: built without TLS; make BEARSSL=1\n", stderr);
-    return FAILED;
+    return check_urls(set);
 }
 
 static int any_acks(const settings *set) {
@@ -507,6 +525,7 @@ static int parse_arguments(int argc, char **argv, settings *set) {
         if (!used) return USAGE;
         if (set->help || set->version) return DONE;
     }
+    set->options.urls = set->urls;
     if (set->connect_headers.count) set->options.connect_headers = set->connect_headers.items;
     if (set->http_headers.count) set->options.http_headers = set->http_headers.items;
     set->acks = any_acks(set);
@@ -1156,18 +1175,11 @@ static stws_options options_for(run *r) {
     return o;
 }
 
-// A URL to be printed; NULL when something in it may be secret.
-static const char *shown_url(const char *url) {
-    return strpbrk(url, "@?") ? NULL : url;
-}
-
 // The client, and its subscriptions; USAGE when the arguments are not good for one.
 static int prepare(run *r) {
     stws_options o = options_for(r);
     r->client = stws_create(&o);
     if (!r->client) abort();
-    if (stws_error(r->client) == STWS_ERR_URL)
-        return usage(stws_error_text(r->client), shown_url(r->set->options.url));
     if (stws_error(r->client) != STWS_OK) return usage(stws_error_text(r->client), NULL);
     return subscribe_all(r);
 }

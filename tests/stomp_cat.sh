@@ -72,6 +72,8 @@ for option in --confirm --receipt; do
     refuse "$option without -d" "need -d" "$cat" ws://127.0.0.1:1 -s /topic/x $option
 done
 refuse "a URL that is none is named" "begin with ws:// or wss://: junk" "$cat" junk -s /topic/x
+refuse "a second URL that is none is named" "begin with ws:// or wss://: /topic/x" \
+    "$cat" ws://127.0.0.1:1 /topic/x -s /topic/x
 refuse "with stdout closed" "stdout is closed" \
     sh -c "$cat ws://127.0.0.1:1 -s /topic/x --no-reconnect >&-"
 refuse "a sender does without stdin and stdout" "connection refused" \

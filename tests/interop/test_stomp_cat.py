@@ -233,6 +233,16 @@ def test_the_first_wait_is_not_shorter_than_reconnect_allows():
         assert 29_000 <= wait <= 37_500
 
 
+# ---- several URLs ----
+
+def test_the_next_url_is_taken_when_one_is_down(url):
+    destination = topic()
+    result = cat("ws://127.0.0.1:1/", url, "-s", destination, "-d", destination, "-m", "x",
+                 "-n", "1", "-t", str(SECONDS), "--reconnect", "1,1")
+    assert (result.returncode, result.stdout) == (0, "x\n"), result.stderr
+    assert "port 1:" in result.stderr and "trying again" in result.stderr
+
+
 # ---- progress ----
 
 def in_terminal(*arguments, text="", stdout=None):
