@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,10 +32,13 @@ static const char help[] =
     "  -t, --timeout S      end after S seconds (0.5 is half a one), back-off included:\n"
     "                       exit 3 when -n was not reached, nothing was connected, or\n"
     "                       something sent was not confirmed\n"
-    "  -u LOGIN, -p PASSCODE\n"
+    "  -u, --login LOGIN    environment: STOMP_LOGIN\n"
+    "  -p, --passcode PASSCODE  others may see it in the list of processes; better is\n"
+    "  --passcode-file FILE the first line of a file, or the environment: STOMP_PASSCODE\n"
     "  --host VHOST         the vhost (default /)\n"
     "  --connect-header 'name:value'   for CONNECT\n"
     "  --http-header 'Name: value'     for the HTTP upgrade\n"
+    "  --header-file FILE   headers for the HTTP upgrade, one 'Name: value' a line\n"
     "  --ca FILE            for wss://, which like the next four needs make BEARSSL=1:\n"
     "                       whom to trust, PEM (default: the system's CAs)\n"
     "  --cert FILE          the client's certificate, PEM\n"
@@ -94,7 +98,8 @@ enum {
 enum { EVENTS_A_TURN = 256 };       // between two looks at the clock and the signals
 enum { CONFIRM_OUTBOX = 64 << 20 }; // a line of stdin that waits for its receipt fits
 enum { CATCH_UP_US = 50000 };
-enum { JITTER = 20 }; // percent of the delay before another attempt
+enum { MAX_SECRET = 65536 }; // a line of a file with secrets
+enum { JITTER = 20 };        // percent of the delay before another attempt
 enum { MANY = 100, PROGRESS_US = 1000000, PROGRESS_WIDTH = 70 };
 
 // Flat, as the library takes them: name, value, ..., NULL.
@@ -118,6 +123,8 @@ typedef struct settings {
     const char *files[MAX_FILES];
     size_t file_count;
     header_list headers, connect_headers, http_headers;
+    const char *passcode_file, *header_files[MAX_HEADERS];
+    size_t header_file_count;
     long count, rate;
     double seconds;
     int receipt, json, raw, request, trace, acks; // acks: some subscription wants them
@@ -360,6 +367,12 @@ static int set_header(settings *set, const char *value, const char *last) {
     return add_header(&set->headers, value, 0);
 }
 
+static int add_header_file(settings *set, const char *path) {
+    if (set->header_file_count == MAX_HEADERS) return 0;
+    set->header_files[set->header_file_count++] = path;
+    return 1;
+}
+
 static int set_value(settings *set, const char *name, const char *value, const char **last) {
     stws_options *o = &set->options;
     if (strcmp(name, "-s") == 0) return *last = "s", set_subscription(set, value);
@@ -367,8 +380,10 @@ static int set_value(settings *set, const char *name, const char *value, const c
     if (strcmp(name, "-H") == 0) return set_header(set, value, *last);
     if (strcmp(name, "-m") == 0) return set_text(set, value);
     if (strcmp(name, "-f") == 0) return add_file(set, value);
-    if (strcmp(name, "-u") == 0) return o->login = value, 1;
-    if (strcmp(name, "-p") == 0) return o->passcode = value, 1;
+    if (strcmp(name, "-u") == 0 || strcmp(name, "--login") == 0) return o->login = value, 1;
+    if (strcmp(name, "-p") == 0 || strcmp(name, "--passcode") == 0) return o->passcode = value, 1;
+    if (strcmp(name, "--passcode-file") == 0) return set->passcode_file = value, 1;
+    if (strcmp(name, "--header-file") == 0) return add_header_file(set, value);
     if (strcmp(name, "--host") == 0) return o->host = value, 1;
     if (strcmp(name, "--connect-header") == 0) return add_header(&set->connect_headers, value, 0);
     if (strcmp(name, "--http-header") == 0) return add_header(&set->http_headers, value, 1);
@@ -401,6 +416,7 @@ static const char *wanted(const char *name) {
         {"-f", "a file (at most 1024 of them), and no -m beside it"},
         {"--connect-header", "'name:value'"},
         {"--http-header", "'Name: value' in one line"},
+        {"--header-file", "a file (at most 64 of them)"},
         {"--versions", "a list of 1.0, 1.1 and 1.2"},
         {"--ack", "auto, client or client-individual"},
         {"--heartbeat", "OUT,IN in milliseconds, 0 for none"},
@@ -505,6 +521,93 @@ static int check_settings(const settings *set) {
     return check_urls(set);
 }
 
+// ---- secrets that do not stand on the command line ----
+
+// A file with a secret. A warning tells when other users may read it: a regular file only, because
+// for a pipe or a device the mode says little.
+static FILE *open_secret(const char *path) {
+    struct stat status;
+    FILE *file = fopen(path, "r");
+    if (!file || fstat(fileno(file), &status) != 0 || !S_ISREG(status.st_mode)) return file;
+    if (!(status.st_mode & S_IROTH)) return file;
+    fputs("stomp_cat: every user of this machine may read \"", stderr);
+    print_plain(stderr, path);
+    fputs("\": chmod o-r mends that\n", stderr);
+    return file;
+}
+
+// The next line of a file, without its line end: its text, or NULL at the end, for a longer line and
+// for one with a NUL.
+static char *next_secret(FILE *file, char line[MAX_SECRET]) {
+    size_t len;
+    if (!fgets(line, MAX_SECRET, file)) return NULL;
+    len = strcspn(line, "\n");
+    if (!line[len] && !feof(file)) return NULL;
+    if (len > 0 && line[len - 1] == '\r') len--;
+    line[len] = 0;
+    return line;
+}
+
+static int read_passcode(settings *set) {
+    char line[MAX_SECRET];
+    const char *path = set->passcode_file;
+    FILE *file;
+    int is_read;
+    if (set->options.passcode) return usage("-p and --passcode-file do not go together", NULL);
+    file = open_secret(path);
+    if (file && next_secret(file, line)) set->options.passcode = copy_text(line, strlen(line));
+    is_read = file && !ferror(file);
+    if (file) fclose(file);
+    if (!is_read) return usage("--passcode-file: the file cannot be read", path);
+    if (set->options.passcode && *set->options.passcode) return DONE;
+    return usage("--passcode-file: the first line of the file is empty, or too long", path);
+}
+
+// The number of the first line that is not a header; 0 when all are. Empty lines and those that begin
+// with # are left out.
+static int read_headers(settings *set, FILE *file) {
+    char line[MAX_SECRET];
+    int number;
+    for (number = 1; next_secret(file, line); number++) {
+        char *copy;
+        if (!*line || *line == '#') continue;
+        copy = copy_text(line, strlen(line));
+        if (add_header(&set->http_headers, copy, 1)) continue;
+        free(copy);
+        return number;
+    }
+    return feof(file) ? 0 : number;
+}
+
+// The text of a wrong line is not shown: it may be a secret.
+static int read_header_file(settings *set, const char *path) {
+    FILE *file = open_secret(path);
+    int number = file ? read_headers(set, file) : 0, is_read = file && !ferror(file);
+    if (file) fclose(file);
+    if (!is_read) return usage("--header-file: the file cannot be read", path);
+    if (!number) return DONE;
+    fprintf(stderr, "stomp_cat: --header-file: line %d of \"", number);
+    print_plain(stderr, path);
+    fputs("\" is not 'Name: value', or there are more than 64 headers\n", stderr);
+    return USAGE;
+}
+
+// The value of a variable of the environment; NULL when it is empty.
+static const char *from_environment(const char *name) {
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
+static int read_secrets(settings *set) {
+    size_t i;
+    int code = set->passcode_file ? read_passcode(set) : DONE;
+    for (i = 0; i < set->header_file_count && code == DONE; i++)
+        code = read_header_file(set, set->header_files[i]);
+    if (!set->options.login) set->options.login = from_environment("STOMP_LOGIN");
+    if (!set->options.passcode) set->options.passcode = from_environment("STOMP_PASSCODE");
+    return code;
+}
+
 static int any_acks(const settings *set) {
     size_t i;
     for (i = 0; i < set->sub_count; i++)
@@ -514,7 +617,7 @@ static int any_acks(const settings *set) {
 
 static int parse_arguments(int argc, char **argv, settings *set) {
     const char *last = NULL;
-    int i = 1, used, over = 0;
+    int i = 1, used, over = 0, code;
     for (; i < argc; i += used) {
         used = 1;
         if (!over && strcmp(argv[i], "--") == 0) {
@@ -525,11 +628,13 @@ static int parse_arguments(int argc, char **argv, settings *set) {
         if (!used) return USAGE;
         if (set->help || set->version) return DONE;
     }
+    code = check_settings(set);
+    if (code == DONE) code = read_secrets(set);
     set->options.urls = set->urls;
     if (set->connect_headers.count) set->options.connect_headers = set->connect_headers.items;
     if (set->http_headers.count) set->options.http_headers = set->http_headers.items;
     set->acks = any_acks(set);
-    return check_settings(set);
+    return code;
 }
 
 // ---- printing ----

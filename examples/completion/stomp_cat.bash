@@ -1,8 +1,8 @@
 # Completion of stomp_cat for bash 3.2 and later. Source it, or have it installed by `make install`.
 # shellcheck shell=bash
 
-_stomp_cat_options='-s -d -H -m -f -n --count -t --timeout -u -p --host --connect-header
-    --http-header --ca --cert --key --pin --insecure --proxy --versions --ack --heartbeat
+_stomp_cat_options='-s -d -H -m -f -n --count -t --timeout -u --login -p --passcode
+    --passcode-file --host --connect-header --http-header --header-file --ca --cert --key --pin --insecure --proxy --versions --ack --heartbeat
     --no-reconnect --reconnect --content-type --receipt --confirm --request --rate --json --raw
     --trace -h --help --version'
 
@@ -49,12 +49,12 @@ _stomp_cat() {
     case $option in
         --ack) _stomp_cat_words 'auto client client-individual' ;;
         --versions) _stomp_cat_list '1.2 1.1 1.0' ;;
-        -f | --ca | --cert | --key) _stomp_cat_files ;;
+        -f | --ca | --cert | --key | --passcode-file | --header-file) _stomp_cat_files ;;
         -s | -d) _stomp_cat_beginnings '/topic/ /queue/ /app/ /user/queue/' ;;
         --content-type) _stomp_cat_words 'text/plain application/json application/octet-stream' ;;
         --heartbeat) _stomp_cat_words '10000,10000 0,0' ;;
         --proxy) _stomp_cat_beginnings 'http:// socks5:// environment' ;;
-        -H | -m | -n | --count | -t | --timeout | -u | -p | --host | --connect-header | \
+        -H | -m | -n | --count | -t | --timeout | -u | --login | -p | --passcode | --host | --connect-header | \
             --http-header | --pin | --reconnect | --rate) ;;
         *) [[ $cur != -* ]] || _stomp_cat_words "$_stomp_cat_options" ;;
     esac

@@ -212,6 +212,100 @@ def test_an_error_after_our_disconnect(message, status):
     assert (result.returncode, message in result.stderr) == (status, status == 1)
 
 
+# ---- secrets that do not stand on the command line ----
+
+@pytest.fixture(name="guarded")
+def start_guarded_broker():
+    """A broker that wants a login and a passcode: its URL."""
+    with ours.start("mini_broker", "--quiet", "--login", "guest:s3cret word") as broker:
+        yield broker.stdout.readline().split()[1]
+        broker.terminate()
+
+
+def secret_file(folder, text, mode=0o600):
+    file = folder / f"secret{next(NAMES)}"
+    file.write_bytes(text)
+    file.chmod(mode)
+    return file
+
+
+def logs_in(url, *arguments, environment=None):
+    """Whether the broker accepts a login; what is said on stderr."""
+    result = subprocess.run([ours.build("stomp_cat"), url, "-d", topic(), "-m", "x", "--receipt",
+                             "--trace", *arguments], env={**ours.ENVIRONMENT, **(environment or {})},
+                            capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert "s3cret" not in result.stderr
+    return result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("text", [b"s3cret word", b"s3cret word\n", b"s3cret word\r\nmore\n"])
+def test_a_passcode_from_a_file(guarded, tmp_path, text):
+    file = secret_file(tmp_path, text)
+    accepted, errors = logs_in(guarded, "--login", "guest", "--passcode-file", file)
+    assert accepted and "may read" not in errors
+    assert not logs_in(guarded, "--login", "guest", "--passcode", "wrong")[0]
+
+
+def test_login_and_passcode_from_the_environment(guarded):
+    environment = {"STOMP_LOGIN": "guest", "STOMP_PASSCODE": "s3cret word"}
+    assert logs_in(guarded, environment=environment)[0]
+    assert logs_in(guarded, "-u", "guest", environment={**environment, "STOMP_LOGIN": "other"})[0]
+    assert not logs_in(guarded, "-p", "wrong", environment=environment)[0]
+    assert not logs_in(guarded, environment={**environment, "STOMP_PASSCODE": ""})[0]
+
+
+def test_a_warning_when_everybody_may_read_a_secret(guarded, tmp_path):
+    file = secret_file(tmp_path, b"s3cret word", mode=0o604)
+    accepted, errors = logs_in(guarded, "-u", "guest", "--passcode-file", file)
+    assert accepted and f'every user of this machine may read "{file}"' in errors
+    headers = secret_file(tmp_path, b"X-Key: s3cret", mode=0o644)
+    assert f'"{headers}"' in cat("ws://127.0.0.1:1/", "-s", "/topic/x", "--no-reconnect",
+                                 "--header-file", headers).stderr
+
+
+def test_what_is_wrong_with_a_file_of_secrets(tmp_path):
+    """Its text is never shown."""
+    for option, text, sentence in [
+            ("--passcode-file", b"", "empty, or too long"),
+            ("--passcode-file", b"\ns3cret\n", "empty, or too long"),
+            ("--passcode-file", b"s3cret" * 20_000, "empty, or too long"),
+            ("--header-file", b"X: y\n\ns3cret\n", "line 3 of"),
+            ("--header-file", b"X: " + b"s3cret" * 20_000, "line 1 of"),
+            ("--header-file", b"X: y\n" * 65, "line 65 of")]:
+        file = secret_file(tmp_path, text)
+        result = cat("ws://127.0.0.1:1/", "-s", "/topic/x", option, file)
+        assert result.returncode == 2 and sentence in result.stderr and str(file) in result.stderr
+        assert "s3cret" not in result.stderr
+    for option in ("--passcode-file", "--header-file"):
+        for path in (tmp_path, tmp_path / "missing"):
+            result = cat("ws://127.0.0.1:1/", "-s", "/topic/x", option, path)
+            assert result.returncode == 2 and f"cannot be read: {path}" in result.stderr
+    result = cat("ws://127.0.0.1:1/", "-s", "/topic/x", "-p", "x", "--passcode-file", file)
+    assert result.returncode == 2 and "do not go together" in result.stderr
+
+
+def test_headers_of_the_upgrade_from_a_file(tmp_path):
+    file = secret_file(tmp_path, b"# a comment\nX-One:  1 \r\n\nX-Two: a:b")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        requests = []
+        server = threading.Thread(target=refuse_upgrades, args=(listener, requests, 1), daemon=True)
+        server.start()
+        result = cat(f"ws://127.0.0.1:{listener.getsockname()[1]}/", "-s", "/topic/x",
+                     "--header-file", file, "--http-header", "X-Three: 3")
+        server.join(SECONDS)
+    assert result.returncode == 1 and "403" in result.stderr
+    assert re.search(r"\r\nX-Three: 3\r\nX-One: 1 ?\r\nX-Two: a:b\r\n", requests[0]), requests
+
+
+def refuse_upgrades(listener, requests, count, status="403 Forbidden"):
+    """A server that answers so many HTTP requests with this status."""
+    for _ in range(count):
+        connection, _ = listener.accept()
+        with connection, connection.makefile("rwb") as stream:
+            requests.append(b"".join(iter(stream.readline, b"\r\n")).decode())
+            stream.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
+
+
 # ---- reconnecting ----
 
 def waits_told(limits, seconds):
