@@ -140,6 +140,7 @@ typedef struct run {
     const settings *set;
     stws *client;
     long received, sent, waiting_receipts;
+    int lost_receipt;      // its connection has ended before it came
     int handles[MAX_SUBS]; // of set->subs
     int connected, was_connected, ending, code, sent_all;
     int escapes;       // bodies go to a terminal, which must not obey them
@@ -826,12 +827,16 @@ static void on_message(run *r, const stws_message *m) {
     if (++r->received == r->set->count) finish(r, DONE);
 }
 
+static void fail_receipt(run *r, int receipt, int result) {
+    fprintf(notes(r), "stomp_cat: receipt %d: %s\n", receipt, stws_result_text(result));
+    finish(r, FAILED);
+}
+
 static void on_receipt(run *r, const stws_event *e) {
     if (!e->receipt || r->ending) return;
     r->waiting_receipts--;
-    if (e->result == STWS_OK) return;
-    fprintf(notes(r), "stomp_cat: receipt %d: %s\n", e->receipt, stws_result_text(e->result));
-    finish(r, FAILED);
+    if (e->result == STWS_ERR_LOST) r->lost_receipt = e->receipt; // on_disconnected says why
+    if (e->result != STWS_OK && e->result != STWS_ERR_LOST) fail_receipt(r, e->receipt, e->result);
 }
 
 // Prints all of an ERROR's body if the sentence has quoted only its first line.
@@ -858,8 +863,12 @@ static void on_error(run *r, const stws_event *e) {
 
 static void on_disconnected(run *r, const stws_event *e) {
     r->connected = 0;
-    if (e->retry_ms < 0) return;
+    if (e->retry_ms < 0 && (r->ending || !r->lost_receipt)) return;
     say(r, e->text);
+    if (r->lost_receipt && !r->ending) {
+        fail_receipt(r, r->lost_receipt, STWS_ERR_LOST);
+        return;
+    }
     fprintf(notes(r), "stomp_cat: trying again in %lld ms\n", e->retry_ms);
 }
 

@@ -166,6 +166,16 @@ def test_request(servers, start, kind):
 
 def serve_one(listener, message):
     """A server for one client, which answers DISCONNECT with an ERROR, and closes."""
+    with accept_client(listener) as stream:
+        while not next_message(stream).startswith(b"DISCONNECT"):
+            pass
+        say(stream, f"ERROR\nmessage:{message}\n\n")
+        close(stream, 1000)
+
+
+@contextlib.contextmanager
+def accept_client(listener, headers=""):
+    """The stream of the next client, which is connected then."""
     connection, _ = listener.accept()
     with connection, connection.makefile("rwb") as stream:
         head = b"".join(iter(stream.readline, b"\r\n")).decode()
@@ -174,13 +184,24 @@ def serve_one(listener, message):
         stream.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
                      b"Connection: Upgrade\r\nSec-WebSocket-Accept: "
                      + base64.b64encode(digest) + b"\r\n\r\n")
-        say(stream, "CONNECTED\nversion:1.2\n\n")
-        while not next_message(stream).startswith(b"DISCONNECT"):
-            pass
-        say(stream, f"ERROR\nmessage:{message}\n\n")
-        stream.write(b"\x88\x02\x03\xe8")
-        stream.flush()
-        stream.read()
+        say(stream, f"CONNECTED\nversion:1.2\n{headers}\n")
+        yield stream
+
+
+def close(stream, code, reason=""):
+    stream.write(bytes([0x88, 2 + len(reason)]) + code.to_bytes(2, "big") + reason.encode())
+    stream.flush()
+    stream.read()
+
+
+@contextlib.contextmanager
+def serving(serve, *arguments):
+    """The URL of a server in a thread of its own: serve(listener, ...)."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=serve, args=(listener, *arguments), daemon=True)
+        server.start()
+        yield f"ws://127.0.0.1:{listener.getsockname()[1]}/"
+        server.join(SECONDS)
 
 
 def say(stream, frame):
@@ -203,13 +224,28 @@ def next_message(stream):
     ("not a valid destination", 1),
 ])
 def test_an_error_after_our_disconnect(message, status):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = threading.Thread(target=serve_one, args=(listener, message), daemon=True)
-        server.start()
-        result = cat(f"ws://127.0.0.1:{listener.getsockname()[1]}/", "-d", "/topic/x", "-m", "x",
-                     "-t", str(SECONDS))
-        server.join(SECONDS)
+    with serving(serve_one, message) as url:
+        result = cat(url, "-d", "/topic/x", "-m", "x", "-t", str(SECONDS))
     assert (result.returncode, message in result.stderr) == (status, status == 1)
+
+
+# ---- a close instead of a receipt ----
+
+def close_at_send(listener):
+    with accept_client(listener) as stream:
+        while not next_message(stream).startswith(b"SEND"):
+            pass
+        close(stream, 1007, "frame too big")
+
+
+@pytest.mark.parametrize("option", [[], ["--no-reconnect"]])
+def test_who_waits_for_a_receipt_hears_why_the_server_closed(option):
+    with serving(close_at_send) as url:
+        result = cat(url, "-d", "/topic/x", "-m", "x", "--receipt", *option)
+    assert result.returncode == 1
+    why, receipt = result.stderr.splitlines()
+    assert "1007" in why and "frame too big" in why
+    assert receipt.endswith(": the connection ended before the receipt came")
 
 
 # ---- secrets that do not stand on the command line ----
@@ -286,13 +322,9 @@ def test_what_is_wrong_with_a_file_of_secrets(tmp_path):
 
 def test_headers_of_the_upgrade_from_a_file(tmp_path):
     file = secret_file(tmp_path, b"# a comment\nX-One:  1 \r\n\nX-Two: a:b")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        requests = []
-        server = threading.Thread(target=refuse_upgrades, args=(listener, requests, 1), daemon=True)
-        server.start()
-        result = cat(f"ws://127.0.0.1:{listener.getsockname()[1]}/", "-s", "/topic/x",
-                     "--header-file", file, "--http-header", "X-Three: 3")
-        server.join(SECONDS)
+    requests = []
+    with serving(refuse_upgrades, requests, 1) as url:
+        result = cat(url, "-s", "/topic/x", "--header-file", file, "--http-header", "X-Three: 3")
     assert result.returncode == 1 and "403" in result.stderr
     assert re.search(r"\r\nX-Three: 3\r\nX-One: 1 ?\r\nX-Two: a:b\r\n", requests[0]), requests
 
