@@ -61,6 +61,7 @@ static const char help[] =
     "  --json               print one JSON object a message\n"
     "  --raw                print to a terminal as to a pipe: without it, control\n"
     "                       characters and bytes that are not UTF-8 are shown as \\x1b\n"
+    "  -v, --verbose        tell on stderr what it is connected to\n"
     "  --trace              print every frame to stderr, secrets masked\n"
     "  -h, --help, --version\n"
     "\n"
@@ -98,8 +99,9 @@ enum {
 enum { EVENTS_A_TURN = 256 };       // between two looks at the clock and the signals
 enum { CONFIRM_OUTBOX = 64 << 20 }; // a line of stdin that waits for its receipt fits
 enum { CATCH_UP_US = 50000 };
-enum { MAX_SECRET = 65536 }; // a line of a file with secrets
-enum { JITTER = 20 };        // percent of the delay before another attempt
+enum { MAX_SECRET = 65536 };   // a line of a file with secrets
+enum { HEARTBEAT_MS = 10000 }; // of the library, where no other is asked for
+enum { JITTER = 20 };          // percent of the delay before another attempt
 enum { MANY = 100, PROGRESS_US = 1000000, PROGRESS_WIDTH = 70 };
 
 // Flat, as the library takes them: name, value, ..., NULL.
@@ -128,7 +130,7 @@ typedef struct settings {
     long count, rate;
     double seconds;
     int receipt, json, raw, request, trace, acks; // acks: some subscription wants them
-    int help, version;
+    int help, version, verbose;
 } settings;
 
 typedef struct content {
@@ -142,6 +144,8 @@ typedef struct run {
     long received, sent, waiting_receipts;
     int lost_receipt;      // its connection has ended before it came
     int handles[MAX_SUBS]; // of set->subs
+    size_t attempts;       // that have ended, each with its session
+    long long outage_us;   // when the outage began that was told; 0: there is none
     int connected, was_connected, ending, code, sent_all;
     int escapes;       // bodies go to a terminal, which must not obey them
     char told[800];    // the last error sentence printed, so that none is said twice
@@ -455,6 +459,7 @@ static int set_flag(settings *set, const char *name) {
     if (strcmp(name, "--raw") == 0) return set->raw = 1;
     if (strcmp(name, "--request") == 0) return set->request = 1;
     if (strcmp(name, "--trace") == 0) return set->trace = 1;
+    if (strcmp(name, "-v") == 0 || strcmp(name, "--verbose") == 0) return set->verbose = 1;
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) return set->help = 1;
     if (strcmp(name, "--version") == 0) return set->version = 1;
     return 0;
@@ -863,8 +868,10 @@ static void on_error(run *r, const stws_event *e) {
 
 static void on_disconnected(run *r, const stws_event *e) {
     r->connected = 0;
+    r->attempts++;
     if (e->retry_ms < 0 && (r->ending || !r->lost_receipt)) return;
     say(r, e->text);
+    if (!r->outage_us) r->outage_us = now_us();
     if (r->lost_receipt && !r->ending) {
         fail_receipt(r, r->lost_receipt, STWS_ERR_LOST);
         return;
@@ -872,7 +879,71 @@ static void on_disconnected(run *r, const stws_event *e) {
     fprintf(notes(r), "stomp_cat: trying again in %lld ms\n", e->retry_ms);
 }
 
-static void on_connected(run *r) {
+// Without its query and its login, which may be secrets.
+static void print_url(FILE *out, const char *text) {
+    stws_url url;
+    if (stws_url_parse(text, &url, NULL) != STWS_OK) return;
+    fputs(url.secure ? "wss://" : "ws://", out);
+    fprintf(out, url.is_ipv6 ? "[%.*s]" : "%.*s", (int)url.host_len, url.host);
+    if (url.has_port) fprintf(out, ":%d", url.port);
+    fprintf(out, "%.*s", (int)strcspn(url.target, "?"), url.target);
+}
+
+// The name and the version of the server, as it says them.
+static void print_server(FILE *out, const char *server) {
+    size_t name = strcspn(server, "/"), len = cut_length(server, strlen(server), 100);
+    if (name > len) name = len;
+    print_visible(out, server, name, "");
+    if (name == len) return;
+    fputc(' ', out);
+    print_visible(out, server + name + 1, len - name - 1, "");
+}
+
+// What the two sides agree on: the larger of what one can and the other wants, or none.
+static void print_heartbeat(FILE *out, int ours_ms, unsigned long theirs_ms) {
+    unsigned long ms = ours_ms == 0 ? HEARTBEAT_MS : ours_ms < 0 ? 0 : (unsigned long)ours_ms;
+    if (ms == 0 || theirs_ms == 0) {
+        fputs("none", out);
+        return;
+    }
+    if (theirs_ms > ms) ms = theirs_ms;
+    fprintf(out, ms % 1000 ? "%lu ms" : "%lu s", ms % 1000 ? ms : ms / 1000);
+}
+
+// "(RabbitMQ 3.10.8, STOMP 1.2, heart-beats 10 s/10 s)": those that we send, and those that we get.
+static void print_connection(run *r, const stws_message *connected) {
+    const stws_options *o = &r->set->options;
+    const char *server = stws_header_get(connected, "server");
+    const char *beats = stws_header_get(connected, "heart-beat"), *comma;
+    unsigned long sends = 0, wants = 0;
+    int version = stws_version(r->client);
+    if (beats) sends = strtoul(beats, NULL, 10);
+    comma = beats ? strchr(beats, ',') : NULL;
+    if (comma) wants = strtoul(comma + 1, NULL, 10);
+    fputs(" (", stderr);
+    print_server(stderr, server && *server ? server : "a server without a name");
+    fprintf(stderr, ", STOMP 1.%d, heart-beats ",
+            version == STWS_STOMP_12 ? 2 : version == STWS_STOMP_11);
+    print_heartbeat(stderr, o->heartbeat_out_ms, wants);
+    fputc('/', stderr);
+    print_heartbeat(stderr, o->heartbeat_in_ms, sends);
+    fputc(')', stderr);
+}
+
+// Who was told of an outage is also told of its end.
+static void tell_connected(run *r, const stws_message *connected) {
+    if (!r->set->verbose && !r->outage_us) return;
+    fputs("stomp_cat: connected ", notes(r));
+    fputs(r->was_connected ? "again to " : "to ", stderr);
+    print_url(stderr, r->set->urls[r->attempts % r->set->url_count]);
+    if (r->outage_us) fprintf(stderr, " after %.1f s", (double)(now_us() - r->outage_us) / 1e6);
+    if (r->set->verbose) print_connection(r, connected);
+    fputc('\n', stderr);
+}
+
+static void on_connected(run *r, const stws_message *connected) {
+    tell_connected(r, connected);
+    r->outage_us = 0;
     r->connected = r->was_connected = 1;
     r->answered_us = now_us();
     r->told[0] = 0;
@@ -880,7 +951,7 @@ static void on_connected(run *r) {
 
 static void on_event(run *r, const stws_event *e) {
     switch (e->type) {
-        case STWS_EVENT_CONNECTED: on_connected(r); break;
+        case STWS_EVENT_CONNECTED: on_connected(r, e->message); break;
         case STWS_EVENT_MESSAGE: on_message(r, e->message); break;
         case STWS_EVENT_RECEIPT: on_receipt(r, e); break;
         case STWS_EVENT_ERROR: on_error(r, e); break;

@@ -4,7 +4,7 @@
 _stomp_cat_options='-s -d -H -m -f -n --count -t --timeout -u --login -p --passcode
     --passcode-file --host --connect-header --http-header --header-file --ca --cert --key --pin --insecure --proxy --versions --ack --heartbeat
     --no-reconnect --reconnect --content-type --receipt --confirm --request --rate --json --raw
-    --trace -h --help --version'
+    -v --verbose --trace -h --help --version'
 
 # Words that begin as the one under the cursor; a word of bash may be a piece of what was typed, for
 # it breaks at = and colons.

@@ -369,6 +369,47 @@ def test_the_next_url_is_taken_when_one_is_down(url):
     assert "port 1:" in result.stderr and "trying again" in result.stderr
 
 
+# ---- what it is connected to ----
+
+def connect_and_close(listener, headers, times=1):
+    for _ in range(times):
+        with accept_client(listener, headers) as stream:
+            close(stream, 1001)
+
+
+@pytest.mark.parametrize("headers, options, shown", [
+    ("server:RabbitMQ/3.10.8\nheart-beat:10000,10000\n", [],
+     "(RabbitMQ 3.10.8, STOMP 1.2, heart-beats 10 s/10 s)"),
+    ("server:x\nheart-beat:1500,0\n", ["--heartbeat", "1000,0"],
+     "(x, STOMP 1.2, heart-beats none/none)"),
+    ("heart-beat:1500,20000\n", ["--heartbeat", "1000,1000"],
+     "(a server without a name, STOMP 1.2, heart-beats 20 s/1500 ms)"),
+    ("", [], "(a server without a name, STOMP 1.2, heart-beats none/none)"),
+])
+def test_verbose_tells_what_it_is_connected_to(headers, options, shown):
+    with serving(connect_and_close, headers) as url:
+        result = cat(f"{url}path?secret", "-s", "/topic/x", "--no-reconnect", "-v", *options)
+    assert result.stderr.splitlines()[0] == f"stomp_cat: connected to {url}path {shown}"
+
+
+def test_it_tells_when_it_is_connected_again(start):
+    """And, with several URLs, to which one."""
+    with serving(connect_and_close, "") as first, serving(connect_and_close, "", 2) as second:
+        process = start(first, f"{second}other", f"{second}path", "-s", "/topic/x",
+                        "--reconnect", "1,1")
+        lines = [process.stderr.readline() for _ in range(7)]
+    assert "closed" in lines[0] and "trying again" in lines[1]
+    again = r"stomp_cat: connected again to {} after \d+\.\d s\n"
+    assert re.fullmatch(again.format(f"{second}other"), lines[2]), lines
+    assert re.fullmatch(again.format(f"{second}path"), lines[5]), lines
+
+
+def test_a_first_connection_after_a_failure_is_told(url):
+    result = cat("ws://127.0.0.1:1/", url, "-d", topic(), "-m", "x", "--reconnect", "1,1")
+    assert result.returncode == 0
+    assert f"\nstomp_cat: connected to {url} after 0." in result.stderr
+
+
 # ---- progress ----
 
 def in_terminal(*arguments, text="", stdout=None):
