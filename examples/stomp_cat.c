@@ -55,7 +55,8 @@ static const char help[] =
     "  --content-type T     of what is sent\n"
     "  --receipt            end only when the server has confirmed every message\n"
     "  --confirm            the same, and send again after a reconnect what was not\n"
-    "                       confirmed\n"
+    "                       confirmed. Without -d: fail when the server does not confirm\n"
+    "                       a subscription\n"
     "  --request            send, and print the reply\n"
     "  --rate N             send at most N messages a second\n"
     "  --json               print one JSON object a message\n"
@@ -142,10 +143,12 @@ typedef struct run {
     const settings *set;
     stws *client;
     long received, sent, waiting_receipts;
-    int lost_receipt;      // its connection has ended before it came
-    int handles[MAX_SUBS]; // of set->subs
-    size_t attempts;       // that have ended, each with its session
-    long long outage_us;   // when the outage began that was told; 0: there is none
+    int lost_receipt;         // its connection has ended before it came
+    int handles[MAX_SUBS];    // of set->subs
+    char confirmed[MAX_SUBS]; // of them: by the server, in this session
+    int got_error;            // in this session
+    size_t attempts;          // that have ended, each with its session
+    long long outage_us;      // when the outage began that was told; 0: there is none
     int connected, was_connected, ending, code, sent_all;
     int escapes;       // bodies go to a terminal, which must not obey them
     char told[800];    // the last error sentence printed, so that none is said twice
@@ -519,8 +522,7 @@ static int check_settings(const settings *set) {
     if (!set->destination && (set->text || set->file_count))
         return usage("-m and -f need -d", NULL);
     if (!set->destination && set->request) return usage("--request needs -d", NULL);
-    if (!set->destination && (set->receipt || set->options.confirm))
-        return usage("--receipt and --confirm need -d", NULL);
+    if (!set->destination && set->receipt) return usage("--receipt needs -d", NULL);
     if (!set->sub_count && !set->destination)
         return usage("nothing to do: -s or -d is missing", NULL);
     if (!ids_differ(set)) return usage("the same id for two subscriptions", NULL);
@@ -832,6 +834,50 @@ static void on_message(run *r, const stws_message *m) {
     if (++r->received == r->set->count) finish(r, DONE);
 }
 
+// --confirm where nothing is sent: the subscriptions are what is to be confirmed.
+static int confirms_subscriptions(const settings *set) {
+    return set->options.confirm && !set->destination;
+}
+
+// The first of the subscriptions that the server has not confirmed in this session; NULL: there is none.
+static const char *unconfirmed_subscription(const run *r) {
+    size_t i;
+    for (i = 0; confirms_subscriptions(r->set) && i < r->set->sub_count; i++)
+        if (!r->confirmed[i]) return r->set->subs[i].destination;
+    return NULL;
+}
+
+static void tell_subscription(run *r, const char *destination, const char *what) {
+    fputs("stomp_cat: the subscription to \"", notes(r));
+    print_plain(stderr, destination);
+    fprintf(stderr, "\" %s\n", what);
+}
+
+static void on_subscription_receipt(run *r, const stws_event *e) {
+    size_t i = 0;
+    while (i < r->set->sub_count && r->handles[i] != e->handle) i++;
+    if (i == r->set->sub_count || e->result == STWS_ERR_LOST)
+        return; // on_disconnected sees to that
+    if (e->result == STWS_OK) {
+        r->confirmed[i] = 1;
+        if (r->set->verbose) tell_subscription(r, r->set->subs[i].destination, "is confirmed");
+        return;
+    }
+    tell_subscription(r, r->set->subs[i].destination,
+                      e->result == STWS_ERR_TIMEOUT
+                          ? "is not confirmed: no RECEIPT came in 15 s. Does this server send any? "
+                            "(Spring's simple broker does not)"
+                          : "was refused");
+    finish(r, FAILED);
+}
+
+// A server that refuses a subscription sends an ERROR, or just closes. Codes 1001, 1012 and 1013 are
+// those of a server that goes away.
+static int was_refused(const run *r) {
+    int code = stws_close_code(r->client);
+    return r->got_error || (code && code != 1001 && code != 1012 && code != 1013);
+}
+
 static void fail_receipt(run *r, int receipt, int result) {
     fprintf(notes(r), "stomp_cat: receipt %d: %s\n", receipt, stws_result_text(result));
     finish(r, FAILED);
@@ -839,6 +885,10 @@ static void fail_receipt(run *r, int receipt, int result) {
 
 static void on_receipt(run *r, const stws_event *e) {
     if (!e->receipt || r->ending) return;
+    if (e->handle) {
+        on_subscription_receipt(r, e);
+        return;
+    }
     r->waiting_receipts--;
     if (e->result == STWS_ERR_LOST) r->lost_receipt = e->receipt; // on_disconnected says why
     if (e->result != STWS_OK && e->result != STWS_ERR_LOST) fail_receipt(r, e->receipt, e->result);
@@ -861,12 +911,14 @@ static void print_body(FILE *out, const stws_message *m) {
 }
 
 static void on_error(run *r, const stws_event *e) {
+    r->got_error = 1;
     say(r, e->text);
     print_body(notes(r), e->message);
     if (r->set->destination && r->was_connected) finish(r, FAILED);
 }
 
 static void on_disconnected(run *r, const stws_event *e) {
+    const char *unconfirmed = r->connected ? unconfirmed_subscription(r) : NULL;
     r->connected = 0;
     r->attempts++;
     if (e->retry_ms < 0 && (r->ending || !r->lost_receipt)) return;
@@ -874,6 +926,11 @@ static void on_disconnected(run *r, const stws_event *e) {
     if (!r->outage_us) r->outage_us = now_us();
     if (r->lost_receipt && !r->ending) {
         fail_receipt(r, r->lost_receipt, STWS_ERR_LOST);
+        return;
+    }
+    if (unconfirmed && !r->ending && was_refused(r)) {
+        tell_subscription(r, unconfirmed, "was refused");
+        finish(r, FAILED);
         return;
     }
     fprintf(notes(r), "stomp_cat: trying again in %lld ms\n", e->retry_ms);
@@ -945,6 +1002,8 @@ static void on_connected(run *r, const stws_message *connected) {
     tell_connected(r, connected);
     r->outage_us = 0;
     r->connected = r->was_connected = 1;
+    r->got_error = 0;
+    memset(r->confirmed, 0, sizeof r->confirmed);
     r->answered_us = now_us();
     r->told[0] = 0;
 }
@@ -1228,6 +1287,9 @@ static const char *undone(const run *r, char out[200]) {
         snprintf(out, 200, "no connection (%s)", stws_state_name(stws_state(r->client)));
     else if (set->count && r->received < set->count)
         snprintf(out, 200, "%ld of %ld messages came", r->received, set->count);
+    else if (unconfirmed_subscription(r))
+        snprintf(out, 200, "the subscription to \"%.100s\" is not confirmed",
+                 unconfirmed_subscription(r));
     else if (r->has_body || (size_t)r->sent < r->body_count)
         snprintf(out, 200, "%s",
                  set->request ? "no reply came" : "a message could not be sent yet");
@@ -1289,6 +1351,7 @@ static int subscribe_all(run *r) {
         o.id = sub->id;
         o.ack = sub->ack ? sub->ack : r->set->ack;
         o.headers = sub->headers.count ? sub->headers.items : NULL;
+        o.receipt = confirms_subscriptions(r->set);
         handle = stws_subscribe(r->client, sub->destination, &o);
         if (handle < 0) return usage("-s, its headers or its id cannot be used", sub->destination);
         r->handles[i] = handle;

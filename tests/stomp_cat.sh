@@ -68,8 +68,8 @@ done <$out/help
 refuse "stomp_cat does not take --junk" "no such option: --junk" "$cat" --junk
 
 # What cannot be done is refused before anything is connected.
-for option in --confirm --receipt; do
-    refuse "$option without -d" "need -d" "$cat" ws://127.0.0.1:1 -s /topic/x $option
+for option in --request --receipt; do
+    refuse "$option without -d" "needs -d" "$cat" ws://127.0.0.1:1 -s /topic/x $option
 done
 refuse "a URL that is none is named" "begin with ws:// or wss://: junk" "$cat" junk -s /topic/x
 refuse "a second URL that is none is named" "begin with ws:// or wss://: /topic/x" \

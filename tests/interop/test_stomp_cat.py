@@ -410,6 +410,63 @@ def test_a_first_connection_after_a_failure_is_told(url):
     assert f"\nstomp_cat: connected to {url} after 0." in result.stderr
 
 
+# ---- subscriptions that are confirmed ----
+
+def test_verbose_tells_of_a_confirmed_subscription(url, start):
+    destinations = [topic(), topic()]
+    process = start(url, "-s", destinations[0], "-s", destinations[1], "--confirm", "-v")
+    wait_for_line(process.stderr, "connected to")
+    confirmed = {process.stderr.readline() for _ in destinations}
+    assert confirmed == {f'stomp_cat: the subscription to "{destination}" is confirmed\n'
+                         for destination in destinations}
+
+
+def answer_subscribe(listener, code, reason, error="", times=1):
+    for _ in range(times):
+        with accept_client(listener) as stream:
+            subscribe = next_message(stream)
+            while not subscribe.startswith(b"SUBSCRIBE"):
+                subscribe = next_message(stream)
+            receipt = re.search(rb"\nreceipt:(.*)\n", subscribe)[1].decode()
+            if error:
+                say(stream, error.format(receipt))
+            close(stream, code, reason)
+
+
+@pytest.mark.parametrize("code, reason, error", [
+    (1000, "", "ERROR\nmessage:no such thing\nreceipt-id:{}\n\n"),
+    (1001, "", "ERROR\nmessage:no such thing\n\n"),
+    (1000, "STOMP died", ""),
+    (1008, "no such thing", ""),
+])
+def test_a_refused_subscription_ends_it(code, reason, error):
+    with serving(answer_subscribe, code, reason, error) as url:
+        result = cat(url, "-s", "/topic/x", "--confirm")
+    assert result.returncode == 1
+    assert (reason or "no such thing") in result.stderr
+    assert result.stderr.count('stomp_cat: the subscription to "/topic/x" was refused\n') == 1
+
+
+def test_a_server_that_goes_away_has_refused_nothing(start):
+    with serving(answer_subscribe, 1001, "", "", 2) as url:
+        process = start(url, "-s", "/topic/x", "--confirm", "--reconnect", "1,1")
+        wait_for_line(process.stderr, "connected again")
+
+
+def test_a_subscription_that_is_not_confirmed_in_time():
+    def keep_silent(listener):
+        with accept_client(listener) as stream:
+            stream.read()
+
+    with serving(keep_silent) as url:
+        result = cat(url, "-s", "/topic/x", "--confirm", "-t", "1", "--heartbeat", "0,0")
+        assert result.returncode == 3
+        assert 'the subscription to "/topic/x" is not confirmed' in result.stderr
+    with serving(keep_silent) as url:
+        result = cat(url, "-s", "/topic/x", "--confirm", "--heartbeat", "0,0")
+        assert result.returncode == 1 and "no RECEIPT came in 15 s" in result.stderr
+
+
 # ---- progress ----
 
 def in_terminal(*arguments, text="", stdout=None):
