@@ -3,6 +3,7 @@
 #include "../stomp_ws.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -82,6 +83,10 @@ static const char help[] =
     "Artemis\n"
     "  journalctl -f | stomp_cat ws://localhost:61613 -d /topic/log\n";
 
+#ifndef PIPE_BUF
+#define PIPE_BUF _POSIX_PIPE_BUF
+#endif
+
 #ifdef STOMP_WS_BEARSSL
 enum { HAS_TLS = 1 };
 #else
@@ -100,9 +105,12 @@ enum {
 enum { EVENTS_A_TURN = 256 };       // between two looks at the clock and the signals
 enum { CONFIRM_OUTBOX = 64 << 20 }; // a line of stdin that waits for its receipt fits
 enum { CATCH_UP_US = 50000 };
-enum { MAX_SECRET = 65536 };   // a line of a file with secrets
-enum { HEARTBEAT_MS = 10000 }; // of the library, where no other is asked for
-enum { JITTER = 20 };          // percent of the delay before another attempt
+enum { MAX_SECRET = 65536 };     // a line of a file with secrets
+enum { HEARTBEAT_MS = 10000 };   // of the library, where no other is asked for
+enum { QUEUE_BYTES = 20 << 20 }; // more than the largest message
+enum { HELD_BYTES = 1 << 20, HELD_OVERHEAD = 1024, PAGE_BYTES = 1 << 20 };
+enum { PIPE_BYTES = PIPE_BUF }; // a pipe that is ready takes so much
+enum { JITTER = 20 };           // percent of the delay before another attempt
 enum { MANY = 100, PROGRESS_US = 1000000, PROGRESS_WIDTH = 70 };
 
 // Flat, as the library takes them: name, value, ..., NULL.
@@ -139,10 +147,18 @@ typedef struct content {
     size_t len;
 } content;
 
+// A message that waits to be printed.
+typedef struct held {
+    struct held *next;
+    stws_message *copy;
+} held;
+
 typedef struct run {
     const settings *set;
     stws *client;
     long received, sent, waiting_receipts;
+    long frames_sent, confirmed_sends;
+    char farewell[64];        // the receipt that DISCONNECT asks for
     int lost_receipt;         // its connection has ended before it came
     int handles[MAX_SUBS];    // of set->subs
     char confirmed[MAX_SUBS]; // of them: by the server, in this session
@@ -150,6 +166,16 @@ typedef struct run {
     size_t attempts;          // that have ended, each with its session
     long long outage_us;      // when the outage began that was told; 0: there is none
     int connected, was_connected, ending, code, sent_all;
+    stws_queue *queue;            // what came and is not printed; NULL with --request
+    const stws_message *popped;   // from the queue
+    held *held_first, *held_last; // what waits and did not come through the queue
+    size_t held_bytes;
+    const stws_message *printing; // either of these; its text, and how much of that is written
+    FILE *page;
+    char *text;
+    size_t text_len, text_at;
+    int prints_no_more;
+    long unprinted;    // of the messages that came, given up
     int escapes;       // bodies go to a terminal, which must not obey them
     char told[800];    // the last error sentence printed, so that none is said twice
     char refused[800]; // what the server said against a message when DISCONNECT was already out
@@ -252,9 +278,14 @@ static const char *shown_url(const char *url) {
     return strpbrk(url, "@?") ? NULL : url;
 }
 
+static void out_of_memory(void) {
+    fputs("stomp_cat: out of memory\n", stderr);
+    exit(FAILED);
+}
+
 static char *copy_text(const char *text, size_t len) {
     char *copy = (char *)malloc(len + 1);
-    if (!copy) abort();
+    if (!copy) out_of_memory();
     memcpy(copy, text, len);
     copy[len] = 0;
     return copy;
@@ -654,83 +685,81 @@ static int prints(const settings *set) {
 
 // A byte that is not part of valid UTF-8 becomes U+FFFD. Control characters are escaped, also those that
 // JSON would allow: the output may be read on a terminal.
-static void json_text(const char *s, size_t len) {
+static void json_text(FILE *out, const char *s, size_t len) {
     size_t n;
-    putchar('"');
+    putc('"', out);
     for (; len > 0; s += n, len -= n) {
         unsigned long number;
         n = read_character(s, len, &number);
         if (number == NO_CHARACTER)
-            fputs("\\ufffd", stdout);
+            fputs("\\ufffd", out);
         else if (is_control(number))
-            printf("\\u%04lx", number);
+            fprintf(out, "\\u%04lx", number);
         else if (number == '"' || number == '\\')
-            printf("\\%c", *s);
+            fprintf(out, "\\%c", *s);
         else
-            fwrite(s, 1, n, stdout);
+            fwrite(s, 1, n, out);
     }
-    putchar('"');
+    putc('"', out);
 }
 
-static void json_string(const char *s) {
+static void json_string(FILE *out, const char *s) {
     if (s)
-        json_text(s, strlen(s));
+        json_text(out, s, strlen(s));
     else
-        fputs("null", stdout);
+        fputs("null", out);
 }
 
-static void json_base64(const char *s, size_t len) {
+static void json_base64(FILE *out, const char *s, size_t len) {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     size_t i;
-    putchar('"');
+    putc('"', out);
     for (i = 0; i < len; i += 3) {
         unsigned long group = (unsigned long)(unsigned char)s[i] << 16;
         if (i + 1 < len) group |= (unsigned long)(unsigned char)s[i + 1] << 8;
         if (i + 2 < len) group |= (unsigned char)s[i + 2];
-        putchar(digits[group >> 18]);
-        putchar(digits[group >> 12 & 63]);
-        putchar(i + 1 < len ? digits[group >> 6 & 63] : '=');
-        putchar(i + 2 < len ? digits[group & 63] : '=');
+        putc(digits[group >> 18], out);
+        putc(digits[group >> 12 & 63], out);
+        putc(i + 1 < len ? digits[group >> 6 & 63] : '=', out);
+        putc(i + 2 < len ? digits[group & 63] : '=', out);
     }
-    putchar('"');
+    putc('"', out);
 }
 
-static void print_json(const stws_message *m) {
+static void print_json(FILE *out, const stws_message *m) {
     size_t i;
-    fputs("{\"destination\":", stdout);
-    json_string(m->destination);
-    fputs(",\"subscription\":", stdout);
-    json_string(m->subscription);
-    fputs(",\"message_id\":", stdout);
-    json_string(m->message_id);
-    fputs(",\"headers\":[", stdout);
+    fputs("{\"destination\":", out);
+    json_string(out, m->destination);
+    fputs(",\"subscription\":", out);
+    json_string(out, m->subscription);
+    fputs(",\"message_id\":", out);
+    json_string(out, m->message_id);
+    fputs(",\"headers\":[", out);
     for (i = 0; i < m->frame.header_count; i++) {
-        fputs(i ? ",[" : "[", stdout);
-        json_text(m->frame.headers[i].name, m->frame.headers[i].name_len);
-        putchar(',');
-        json_text(m->frame.headers[i].value, m->frame.headers[i].value_len);
-        putchar(']');
+        fputs(i ? ",[" : "[", out);
+        json_text(out, m->frame.headers[i].name, m->frame.headers[i].name_len);
+        putc(',', out);
+        json_text(out, m->frame.headers[i].value, m->frame.headers[i].value_len);
+        putc(']', out);
     }
-    fputs(m->body_is_utf8 ? "],\"body\":" : "],\"body_base64\":", stdout);
+    fputs(m->body_is_utf8 ? "],\"body\":" : "],\"body_base64\":", out);
     if (m->body_is_utf8)
-        json_text(m->body, m->body_len);
+        json_text(out, m->body, m->body_len);
     else
-        json_base64(m->body, m->body_len);
-    fputs("}\n", stdout);
+        json_base64(out, m->body, m->body_len);
+    fputs("}\n", out);
 }
 
-// 1, or 0 when it did not arrive where stdout leads.
-static int print_message(const run *r, const stws_message *m) {
+static void format_message(FILE *out, const run *r, const stws_message *m) {
     if (r->set->json) {
-        print_json(m);
-    } else {
-        if (r->escapes)
-            print_visible(stdout, m->body, m->body_len, "\t\n");
-        else
-            fwrite(m->body, 1, m->body_len, stdout);
-        putchar('\n');
+        print_json(out, m);
+        return;
     }
-    return fflush(stdout) == 0 && !ferror(stdout);
+    if (r->escapes)
+        print_visible(out, m->body, m->body_len, "\t\n");
+    else
+        fwrite(m->body, 1, m->body_len, out);
+    putc('\n', out);
 }
 
 // ---- progress: one line of a terminal, written again and again ----
@@ -812,26 +841,154 @@ static int wants_ack(const run *r, const stws_message *m) {
     return 0;
 }
 
-// Print and count. A message that could not be printed is not acknowledged either, so that the
-// broker keeps it.
-static int deliver(run *r, const stws_message *m) {
-    char sentence[128];
-    if (print_message(r, m)) return 1;
-    snprintf(sentence, sizeof sentence, "writing to stdout failed: %s", strerror(errno));
-    fail(r, sentence);
-    return 0;
+// ---- from what came to stdout ----
+
+// Nothing here waits for who reads stdout: the connection is served meanwhile. What came waits in the
+// library's queue, and when that is full, the library stops reading and the broker waits. A reply
+// and what comes while stws_request drives wait in a list.
+
+// Keeps a message for later. The list owns it from now on.
+static void hold(run *r, stws_message *copy) {
+    held *entry = (held *)malloc(sizeof *entry);
+    if (!copy || !entry) out_of_memory();
+    entry->copy = copy;
+    entry->next = NULL;
+    if (r->held_last)
+        r->held_last->next = entry;
+    else
+        r->held_first = entry;
+    r->held_last = entry;
+    r->held_bytes += copy->body_len + HELD_OVERHEAD;
 }
 
-static void on_message(run *r, const stws_message *m) {
-    if (r->ending) return;
-    if (!m->handle) {
-        fputs("stomp_cat: a message for subscription \"", notes(r));
-        print_plain(stderr, m->subscription ? m->subscription : "");
-        fputs("\", which is none of ours\n", stderr);
+static void drop_held(run *r) {
+    held *first = r->held_first;
+    r->held_bytes -= first->copy->body_len + HELD_OVERHEAD;
+    r->held_first = first->next;
+    if (!r->held_first) r->held_last = NULL;
+    stws_message_free(first->copy);
+    free(first);
+}
+
+// The next message to be printed; NULL when there is none. It gives back the one before.
+static const stws_message *next_message(run *r) {
+    if (r->held_first) return r->held_first->copy;
+    if (r->queue && stws_queue_pop(r->queue, &r->popped, 0) > 0) return r->popped;
+    return NULL;
+}
+
+static void begin_page(run *r) {
+    r->text_at = 0;
+    if (!r->page) r->page = open_memstream(&r->text, &r->text_len);
+    if (!r->page) out_of_memory();
+    rewind(r->page);
+}
+
+static void end_page(run *r) {
+    if (r->page) fclose(r->page);
+    r->page = NULL;
+    free(r->text);
+    r->text = NULL;
+}
+
+static void tell_unknown(run *r, const stws_message *m) {
+    if (m->handle) return;
+    fputs("stomp_cat: a message for subscription \"", notes(r));
+    print_plain(stderr, m->subscription ? m->subscription : "");
+    fputs("\", which is none of ours\n", stderr);
+}
+
+// Takes the next message, and its text: 1, or 0 when there is none.
+static int take_message(run *r) {
+    const stws_message *m = next_message(r);
+    if (!m) return 0;
+    r->printing = m;
+    if (m == r->popped) tell_unknown(r, m);
+    begin_page(r);
+    format_message(r->page, r, m);
+    if (fflush(r->page) != 0 || ferror(r->page)) out_of_memory();
+    return 1;
+}
+
+// Prints no more. Messages that wait are given up.
+static void stop_printing(run *r) {
+    r->prints_no_more = 1;
+}
+
+static void fail_printing(run *r, int error) {
+    char sentence[128];
+    snprintf(sentence, sizeof sentence, "writing to stdout failed: %s", strerror(error));
+    stop_printing(r);
+    fail(r, sentence);
+}
+
+// Does stdout take PIPE_BYTES more? A pipe that says so does not block then.
+static int takes_output(int wait_ms) {
+    struct pollfd output = {STDOUT_FILENO, POLLOUT, 0};
+    return poll(&output, 1, wait_ms) > 0;
+}
+
+// Writes of the text what stdout takes: 1 when all is written, 0 when not yet or never.
+static int write_text(run *r, int wait_ms) {
+    while (r->text_at < r->text_len) {
+        size_t left = r->text_len - r->text_at;
+        ssize_t n;
+        if (!takes_output(wait_ms)) return 0;
+        n = write(STDOUT_FILENO, r->text + r->text_at, left < PIPE_BYTES ? left : PIPE_BYTES);
+        if (n < 0 && errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK)
+            fail_printing(r, errno);
+        if (n < 0) return 0;
+        r->text_at += (size_t)n;
     }
-    if (!deliver(r, m)) return;
-    if (wants_ack(r, m)) stws_ack(r->client, m);
-    if (++r->received == r->set->count) finish(r, DONE);
+    return 1;
+}
+
+// A message is printed: acknowledge and count it. 0: there is no room for its ACK now. A message that
+// could not be printed is not acknowledged, so that the broker keeps it.
+static int finish_message(run *r) {
+    const stws_message *m = r->printing;
+    if (wants_ack(r, m) && stws_ack(r->client, m) == STWS_ERR_FULL) return 0;
+    r->printing = NULL;
+    if (r->held_first && m == r->held_first->copy) drop_held(r);
+    if (r->text_len > PAGE_BYTES) end_page(r);
+    if (++r->received != r->set->count) return 1;
+    stop_printing(r);
+    finish(r, DONE);
+    return 1;
+}
+
+// Prints what came, as far as stdout takes it within wait_ms.
+static void print_messages(run *r, int wait_ms) {
+    while (!r->prints_no_more && (r->printing || take_message(r)))
+        if (!write_text(r, wait_ms) || !finish_message(r)) return;
+}
+
+// Gives up what waits to be printed, and returns how many messages that is.
+static long drop_messages(run *r) {
+    long count = 0;
+    if (r->prints_no_more) return 0;
+    stop_printing(r);
+    if (r->printing && r->printing == r->popped) count++;
+    r->printing = NULL;
+    for (; r->held_first; count++) drop_held(r);
+    while (r->queue && stws_queue_pop(r->queue, &r->popped, 0) > 0) count++;
+    return count;
+}
+
+// Has -n been reached? Then nothing that follows counts.
+static int is_complete(const run *r) {
+    return r->ending && r->code == DONE && r->prints_no_more;
+}
+
+// A message that does not go through the queue. More than HELD_BYTES are not held: then we wait for
+// stdout.
+static void on_message(run *r, const stws_message *m) {
+    if (r->prints_no_more) return;
+    tell_unknown(r, m);
+    hold(r, stws_message_copy(m));
+    print_messages(r, 0);
+    while (r->held_bytes > HELD_BYTES && !r->prints_no_more && !signalled)
+        print_messages(r, TICK_MS);
 }
 
 // --confirm where nothing is sent: the subscriptions are what is to be confirmed.
@@ -1009,6 +1166,8 @@ static void on_connected(run *r, const stws_message *connected) {
 }
 
 static void on_event(run *r, const stws_event *e) {
+    print_messages(r, 0); // they came before
+    if (is_complete(r)) return;
     switch (e->type) {
         case STWS_EVENT_CONNECTED: on_connected(r, e->message); break;
         case STWS_EVENT_MESSAGE: on_message(r, e->message); break;
@@ -1039,6 +1198,21 @@ static int is_farewell(const char *message) {
     return 0;
 }
 
+// Which messages went out, and which of them the server has confirmed. With --confirm the first number
+// counts a message again when it is sent again.
+static void count_sends(run *r, int direction, const stws_frame *frame) {
+    const char *receipt;
+    if (direction == '>' && strcmp(frame->command, "SEND") == 0) r->frames_sent++;
+    if (direction == '>' && strcmp(frame->command, "DISCONNECT") == 0) {
+        receipt = stws_frame_header(frame, "receipt");
+        snprintf(r->farewell, sizeof r->farewell, "%s", receipt ? receipt : "");
+    }
+    if (direction == '<' && strcmp(frame->command, "RECEIPT") == 0) {
+        receipt = stws_frame_header(frame, "receipt-id");
+        r->confirmed_sends += receipt && strcmp(receipt, r->farewell) != 0;
+    }
+}
+
 // After our DISCONNECT the library takes an ERROR for a clean end. One that is no farewell and
 // names no receipt is about a message on its way, and whoever sent it has to hear of it.
 static void watch(stws *client, int direction, const stws_frame *frame, void *user) {
@@ -1046,6 +1220,7 @@ static void watch(stws *client, int direction, const stws_frame *frame, void *us
     const char *message = stws_frame_header(frame, "message");
     (void)client;
     if (r->set->trace) print_trace(notes(r), direction, frame);
+    count_sends(r, direction, frame);
     if (direction != '<' || strcmp(frame->command, "ERROR") != 0 || !r->ending || !r->sent) return;
     if (stws_frame_header(frame, "receipt-id") || is_farewell(message)) return;
     if (!message) message = "";
@@ -1057,7 +1232,7 @@ static void watch(stws *client, int direction, const stws_frame *frame, void *us
 
 static char *grow(char *data, size_t size) {
     char *grown = (char *)realloc(data, size);
-    if (!grown) abort();
+    if (!grown) out_of_memory();
     return grown;
 }
 
@@ -1186,8 +1361,8 @@ static int request(run *r, const stws_outgoing *m) {
     result = signalled ? STWS_CLOSED
                        : stws_request(r->client, m, &reply, left_ms > 0 ? (int)left_ms : 0);
     requesting = NULL;
-    if (reply && !r->ending && deliver(r, reply) && ++r->received == r->set->count) finish(r, DONE);
-    stws_message_free(reply);
+    if (reply) hold(r, reply);
+    print_messages(r, 0);
     return result;
 }
 
@@ -1242,6 +1417,7 @@ static long long next_turn(const run *r, long long now) {
 // between.
 static void pump(run *r) {
     int turns = 0;
+    if (r->set->request && r->held_first) return; // a reply waits for stdout
     while (r->connected && !r->ending && !r->sent_all && now_us() >= r->next_send_us &&
            turns++ < EVENTS_A_TURN && next_body(r)) {
         int result = send_body(r);
@@ -1275,7 +1451,7 @@ static void check_done(run *r) {
     if (r->ending || !r->set->destination || !r->sent_all || r->set->sub_count || r->set->count)
         return;
     if (r->waiting_receipts || (r->set->options.confirm && !is_flushed(r))) return;
-    finish(r, DONE);
+    if (!r->held_first) finish(r, DONE);
 }
 
 // What -t leaves undone, as a sentence; NULL when that is nothing. A stdin that goes on is nobody's
@@ -1306,8 +1482,10 @@ static const char *undone(const run *r, char out[200]) {
 static void check_limits(run *r) {
     char text[200];
     const char *missing;
+    if (!signalled && !is_late(r)) return;
+    r->unprinted += drop_messages(r);
     if (signalled) finish(r, 128 + signalled);
-    if (r->ending || !is_late(r)) return;
+    if (r->ending) return;
     missing = undone(r, text);
     if (missing) {
         fprintf(notes(r), "stomp_cat: time-out after %g s: ", r->set->seconds);
@@ -1317,10 +1495,35 @@ static void check_limits(run *r) {
     finish(r, missing ? TIMED_OUT : DONE);
 }
 
+// ---- what a signal or a time-out leaves undone ----
+
+// Lines of stdin that were read and not sent. Half a line is none, unless stdin is at its end.
+static long lines_left(const run *r) {
+    size_t at;
+    long count = 0;
+    for (at = r->input_at; at < r->input_len; at++) count += r->input[at] == '\n';
+    return count +
+           (r->input_over && r->input_len > r->input_at && r->input[r->input_len - 1] != '\n');
+}
+
+static void tell_left(const run *r) {
+    const settings *set = r->set;
+    long total = r->body_count ? (long)r->body_count : r->sent + lines_left(r), left;
+    const char *what = "sent";
+    if (r->unprinted)
+        fprintf(stderr, "stomp_cat: %ld messages were received and not printed\n", r->unprinted);
+    if (!set->destination) return;
+    left = total - r->frames_sent;
+    if (set->request) left = total - r->sent, what = "answered";
+    if (set->receipt || set->options.confirm) left = total - r->confirmed_sends, what = "confirmed";
+    if (left > 0)
+        fprintf(stderr, "stomp_cat: %ld of %ld messages were not %s\n", left, total, what);
+}
+
 // Wait for the network, for stdin when a line is wanted, and never so long that a signal or a
 // deadline is missed.
 static void wait_a_while(run *r) {
-    struct pollfd polled[4];
+    struct pollfd polled[5];
     stws_fd fds[3];
     int n = stws_fds(r->client, fds, 3), i;
     long long ms = stws_deadline(r->client), left;
@@ -1335,10 +1538,25 @@ static void wait_a_while(run *r) {
         polled[n].fd = STDIN_FILENO;
         polled[n++].events = POLLIN;
     }
+    // Whoever reads stdout may go before there is anything to print.
+    polled[n].fd = prints(r->set) && !r->prints_no_more ? STDOUT_FILENO : -1;
+    polled[n].events = r->printing && r->text_at < r->text_len ? POLLOUT : 0;
+    polled[n].revents = 0;
     if (ms < 0 || ms > TICK_MS) ms = TICK_MS;
     left = r->next_send_us - now_us();
     if (left > 0 && left / 1000 < ms) ms = left / 1000 + 1;
-    poll(polled, (nfds_t)n, (int)ms);
+    poll(polled, (nfds_t)n + 1, (int)ms);
+    if (polled[n].revents & POLLERR) fail_printing(r, EPIPE);
+}
+
+// The connection has ended. What came before is printed, however long that takes, but for a signal
+// or the end of -t.
+static void print_rest(run *r) {
+    for (;;) {
+        print_messages(r, TICK_MS);
+        if (r->prints_no_more || !(r->printing || r->held_first)) return;
+        check_limits(r);
+    }
 }
 
 static int subscribe_all(run *r) {
@@ -1381,12 +1599,14 @@ static int drive(run *r) {
         for (i = 0; i < EVENTS_A_TURN && (result = stws_next(r->client, &e, 0)) > 0; i++)
             on_event(r, &e);
         if (result < 0) break;
+        print_messages(r, 0);
         check_limits(r);
         if (r->set->destination) pump(r);
         check_done(r);
         show_progress(r, now_us());
         wait_a_while(r);
     }
+    print_rest(r);
     end_progress(r);
     if (result == STWS_CLOSED) return judge_end(r);
     if (!r->ending) say(r, stws_error_text(r->client));
@@ -1416,6 +1636,7 @@ static stws_options options_for(run *r) {
     o.outbox_bytes = o.confirm && !r->body_count ? (size_t)CONFIRM_OUTBOX : (1 << 20) + longest;
     // Only with a wake descriptor no signal is too early for stws_request to see.
     o.single_thread = !set->request;
+    o.queue = r->queue;
     o.on_message = call_message;
     o.on_event = call_event;
     o.on_trace = set->trace || set->destination ? watch : NULL;
@@ -1425,9 +1646,15 @@ static stws_options options_for(run *r) {
 
 // The client, and its subscriptions; USAGE when the arguments are not good for one.
 static int prepare(run *r) {
-    stws_options o = options_for(r);
+    stws_options o;
+    // stws_request calls back for what comes meanwhile, and cannot wait for us to empty a queue.
+    if (prints(r->set) && !r->set->request) {
+        r->queue = stws_queue_create(QUEUE_BYTES);
+        if (!r->queue) out_of_memory();
+    }
+    o = options_for(r);
     r->client = stws_create(&o);
-    if (!r->client) abort();
+    if (!r->client) out_of_memory();
     if (stws_error(r->client) != STWS_OK) return usage(stws_error_text(r->client), NULL);
     return subscribe_all(r);
 }
@@ -1441,8 +1668,14 @@ static int run_client(const settings *set) {
     r.progress_us = now_us();
     if (set->seconds > 0) r.deadline_us = r.progress_us + (long long)(set->seconds * 1e6);
     if (code == DONE) code = prepare(&r);
-    if (code == DONE) code = drive(&r);
+    if (code == DONE) {
+        code = drive(&r);
+        if (code >= TIMED_OUT || r.unprinted) tell_left(&r);
+    }
     stws_destroy(r.client);
+    stws_queue_destroy(r.queue);
+    while (r.held_first) drop_held(&r);
+    end_page(&r);
     free_bodies(&r);
     free(r.input);
     return code;
@@ -1460,6 +1693,12 @@ static int occupy_standard_files(void) {
     return had_stdout;
 }
 
+static int show(const char *text) {
+    if (fputs(text, stdout) >= 0 && fflush(stdout) == 0) return DONE;
+    fprintf(stderr, "stomp_cat: writing to stdout failed: %s\n", strerror(errno));
+    return FAILED;
+}
+
 int main(int argc, char **argv) {
     static settings set;
     struct sigaction action;
@@ -1470,8 +1709,7 @@ int main(int argc, char **argv) {
         fputs("stomp_cat: stdout is closed, and there would be something to print\n", stderr);
         return FAILED;
     }
-    if (set.help) return fputs(help, stdout), DONE;
-    if (set.version) return puts("stomp_cat " STOMP_WS_VERSION), DONE;
+    if (set.help || set.version) return show(set.help ? help : "stomp_cat " STOMP_WS_VERSION "\n");
     memset(&action, 0, sizeof action);
     action.sa_handler = SIG_IGN;
     // A closed stdout is an error to report, with a farewell to the server.

@@ -467,6 +467,137 @@ def test_a_subscription_that_is_not_confirmed_in_time():
         assert result.returncode == 1 and "no RECEIPT came in 15 s" in result.stderr
 
 
+# ---- nobody reads stdout ----
+
+HELD_BODY = "x" * 10_000
+
+
+@pytest.mark.parametrize("ack", ["auto", "client-individual"])
+def test_a_full_pipe_does_not_stop_heartbeats(start, ack):
+    """Nobody reads for many intervals, then all is there, in order, and of one session."""
+    count = 200
+    with ours.start("mini_broker", "--quiet", "--heartbeat", "100,100") as broker:
+        url = broker.stdout.readline().split()[1]
+        destination = queue()
+        process = start(url, "-s", destination, "--ack", ack, "--heartbeat", "100,100", "--trace",
+                        "-n", str(count))
+        errors = read_in_thread(process.stderr)
+        with Client(url) as client:
+            for number in range(count):
+                client.send(destination, f"{number} {HELD_BODY}", receipt=1)
+            wait_for(lambda: sum("< MESSAGE" in line for line in errors) == count)
+            beats = len([line for line in errors if line == "> (heart-beat)\n"])
+            wait_for(lambda: sum(line == "> (heart-beat)\n" for line in errors) > beats + 20)
+            acks = sum("> ACK" in line for line in errors)
+            assert acks < 20  # what a pipe holds
+            lines = [process.stdout.readline() for _ in range(count)]
+        assert process.wait(SECONDS) == 0
+        wait_for(lambda: any("< RECEIPT" in line for line in errors))
+        broker.terminate()
+    assert lines == [f"{number} {HELD_BODY}\n" for number in range(count)]
+    assert sum("> ACK" in line for line in errors) == (count if ack != "auto" else 0)
+    assert sum("> CONNECT" in line for line in errors) == 1
+
+
+def read_in_thread(stream):
+    """The lines of a stream so far, in a list that grows."""
+    lines = []
+    threading.Thread(target=lambda: lines.extend(stream), daemon=True).start()
+    return lines
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_it_ends_when_nobody_will_read_any_more(url, start):
+    """Before there is anything to print, and while there is."""
+    for body in ("", HELD_BODY * 20):
+        destination = topic()
+        process = start(url, "-s", destination, "--trace")
+        wait_for_line(process.stderr, "> SUBSCRIBE")
+        if body:
+            with Client(url) as client:
+                client.send(destination, body, receipt=1)
+                wait_for_line(process.stderr, "< MESSAGE")
+        process.stdout.close()
+        process.stdout = None
+        errors = process.stderr.read()
+        assert process.wait(SECONDS) == 1
+        assert "writing to stdout failed: Broken pipe" in errors and "> DISCONNECT" in errors
+
+
+def send_and_leave(listener, count):
+    """A server that sends so many messages, the last ones the shortest, and closes."""
+    with accept_client(listener) as stream:
+        while not next_message(stream).startswith(b"SUBSCRIBE"):
+            pass
+        for number in range(count):
+            say(stream, "MESSAGE\nsubscription:x\nmessage-id:1\ndestination:/topic/x\n\n"
+                + "x" * (count - number))
+        close(stream, 1001)
+
+
+def test_what_came_before_the_end_is_printed(start):
+    count = 40
+    expected = "".join("x" * (count - number) + "\n" for number in range(count))
+    arguments = ["-s", "/topic/x", "-H", "id:x", "--no-reconnect"]
+    with serving(send_and_leave, count) as url:
+        result = cat(url, *arguments)
+    assert (result.returncode, result.stdout) == (1, expected)
+    with serving(send_and_leave, count) as url:
+        result = cat(url, *arguments, "-n", str(count))
+    assert (result.returncode, result.stdout, result.stderr) == (0, expected, "")
+
+
+def test_a_signal_tells_what_was_not_printed(url, start):
+    destination = topic()
+    process = start(url, "-s", destination, "--trace")
+    wait_for_line(process.stderr, "> SUBSCRIBE")
+    with Client(url) as client:
+        for _ in range(50):
+            client.send(destination, HELD_BODY, receipt=1)
+        wait_for_line(process.stderr, "< MESSAGE")
+        for _ in range(49):
+            wait_for_line(process.stderr, "< MESSAGE")
+        process.terminate()
+        errors = process.stderr.read()
+    assert process.wait(SECONDS) == 143
+    assert re.search(r"\nstomp_cat: 4[0-9] messages were received and not printed\n", errors), errors
+
+
+@pytest.mark.parametrize("option", ["--receipt", "--confirm"])
+def test_a_signal_tells_what_was_not_confirmed(start, option):
+    """The server answers nothing. Half a line is no message yet."""
+    def swallow(listener):
+        with accept_client(listener) as stream:
+            stream.read()
+
+    with serving(swallow) as url:
+        process = start(url, "-d", "/topic/x", option, "--trace", stdin=subprocess.PIPE)
+        process.stdin.write("1\n2\nhalf a li")
+        process.stdin.flush()
+        wait_for_line(process.stderr, "> SEND")
+        wait_for_line(process.stderr, "> SEND")
+        process.send_signal(signal.SIGINT)
+        errors = process.stderr.read()
+        assert process.wait(SECONDS) == 130
+    assert errors.endswith("\nstomp_cat: 2 of 2 messages were not confirmed\n"), errors
+
+
+def test_a_signal_tells_what_was_not_sent(start, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("x")
+    process = start("ws://127.0.0.1:1/", "-d", "/topic/x", "-f", file, "-f", file)
+    wait_for_line(process.stderr, "trying again")
+    process.terminate()
+    assert process.stderr.read().endswith("stomp_cat: 2 of 2 messages were not sent\n")
+    assert process.wait(SECONDS) == 143
+
+
 # ---- progress ----
 
 def in_terminal(*arguments, text="", stdout=None):
