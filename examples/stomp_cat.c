@@ -170,8 +170,11 @@ typedef struct run {
     const stws_message *popped;   // from the queue
     held *held_first, *held_last; // what waits and did not come through the queue
     size_t held_bytes;
-    const stws_message *printing; // either of these; its text, and how much of that is written
+    // The page that is being printed: how many messages, the text, and how much of that is written.
     FILE *page;
+    long page_count;
+    const stws_message *to_ack; // the last one of them, if it wants an ACK
+    int is_held;                // it is the first one of the list
     char *text;
     size_t text_len, text_at;
     int prints_no_more;
@@ -898,15 +901,26 @@ static void tell_unknown(run *r, const stws_message *m) {
     fputs("\", which is none of ours\n", stderr);
 }
 
-// Takes the next message, and its text: 1, or 0 when there is none.
-static int take_message(run *r) {
+// Must the message be the last one of its page? An ACK follows the printing of its message only, a
+// held message is still needed, and what follows the last of -n is not printed.
+static int ends_page(const run *r) {
+    if (r->text_len >= PIPE_BYTES || r->is_held || r->to_ack) return 1;
+    return r->received + r->page_count == r->set->count;
+}
+
+// Makes a page of the next messages: 1, or 0 when there is none.
+static int take_messages(run *r) {
     const stws_message *m = next_message(r);
     if (!m) return 0;
-    r->printing = m;
-    if (m == r->popped) tell_unknown(r, m);
     begin_page(r);
-    format_message(r->page, r, m);
-    if (fflush(r->page) != 0 || ferror(r->page)) out_of_memory();
+    do {
+        r->to_ack = wants_ack(r, m) ? m : NULL;
+        r->is_held = m != r->popped;
+        r->page_count++;
+        if (m == r->popped) tell_unknown(r, m);
+        format_message(r->page, r, m);
+        if (fflush(r->page) != 0 || ferror(r->page)) out_of_memory();
+    } while (!ends_page(r) && (m = next_message(r)) != NULL);
     return 1;
 }
 
@@ -943,15 +957,15 @@ static int write_text(run *r, int wait_ms) {
     return 1;
 }
 
-// A message is printed: acknowledge and count it. 0: there is no room for its ACK now. A message that
-// could not be printed is not acknowledged, so that the broker keeps it.
-static int finish_message(run *r) {
-    const stws_message *m = r->printing;
-    if (wants_ack(r, m) && stws_ack(r->client, m) == STWS_ERR_FULL) return 0;
-    r->printing = NULL;
-    if (r->held_first && m == r->held_first->copy) drop_held(r);
+// A page is printed: acknowledge its last message, and count them all. 0: there is no room for the ACK
+// now. A message that could not be printed is not acknowledged, so that the broker keeps it.
+static int finish_page(run *r) {
+    if (r->to_ack && stws_ack(r->client, r->to_ack) == STWS_ERR_FULL) return 0;
+    if (r->is_held) drop_held(r);
     if (r->text_len > PAGE_BYTES) end_page(r);
-    if (++r->received != r->set->count) return 1;
+    r->received += r->page_count;
+    r->page_count = 0;
+    if (r->received != r->set->count) return 1;
     stop_printing(r);
     finish(r, DONE);
     return 1;
@@ -959,8 +973,8 @@ static int finish_message(run *r) {
 
 // Prints what came, as far as stdout takes it within wait_ms.
 static void print_messages(run *r, int wait_ms) {
-    while (!r->prints_no_more && (r->printing || take_message(r)))
-        if (!write_text(r, wait_ms) || !finish_message(r)) return;
+    while (!r->prints_no_more && (r->page_count || take_messages(r)))
+        if (!write_text(r, wait_ms) || !finish_page(r)) return;
 }
 
 // Gives up what waits to be printed, and returns how many messages that is.
@@ -968,8 +982,8 @@ static long drop_messages(run *r) {
     long count = 0;
     if (r->prints_no_more) return 0;
     stop_printing(r);
-    if (r->printing && r->printing == r->popped) count++;
-    r->printing = NULL;
+    if (!r->is_held) count = r->page_count;
+    r->page_count = 0;
     for (; r->held_first; count++) drop_held(r);
     while (r->queue && stws_queue_pop(r->queue, &r->popped, 0) > 0) count++;
     return count;
@@ -1540,7 +1554,7 @@ static void wait_a_while(run *r) {
     }
     // Whoever reads stdout may go before there is anything to print.
     polled[n].fd = prints(r->set) && !r->prints_no_more ? STDOUT_FILENO : -1;
-    polled[n].events = r->printing && r->text_at < r->text_len ? POLLOUT : 0;
+    polled[n].events = r->page_count && r->text_at < r->text_len ? POLLOUT : 0;
     polled[n].revents = 0;
     if (ms < 0 || ms > TICK_MS) ms = TICK_MS;
     left = r->next_send_us - now_us();
@@ -1554,7 +1568,7 @@ static void wait_a_while(run *r) {
 static void print_rest(run *r) {
     for (;;) {
         print_messages(r, TICK_MS);
-        if (r->prints_no_more || !(r->printing || r->held_first)) return;
+        if (r->prints_no_more || !(r->page_count || r->held_first)) return;
         check_limits(r);
     }
 }
