@@ -147,6 +147,8 @@ $(foreach name,asan tsan plain sim cover ubsan msan bearssl bearssl_plain bearss
 # These programs include the example.
 $(foreach name,asan plain cover ubsan msan,build/$(name)/tests/fault/test_broker) \
     $(foreach name,fuzz asan profile,build/$(name)/tests/fuzz/fuzz_broker): examples/mini_broker.c
+$(foreach name,asan plain cover ubsan msan,build/$(name)/tests/fault/test_stomp_cat_memory): \
+    examples/stomp_cat.c
 
 # $(call built,FLAVOUR): the test programs. $(call commands,FLAVOUR): the commands that run them.
 built = $(addprefix build/$(1)/,$(TESTS) $(VECTOR_TEST))

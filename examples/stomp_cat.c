@@ -541,6 +541,7 @@ static int check_urls(const settings *set) {
     stws_url url;
     const char *why = "";
     size_t i;
+    if (!set->url_count) return usage("the URL is missing", NULL);
     for (i = 0; i < set->url_count; i++) {
         if (stws_url_parse(set->urls[i], &url, &why) != STWS_OK)
             return usage(why, shown_url(set->urls[i]));
@@ -552,7 +553,8 @@ static int check_urls(const settings *set) {
 }
 
 static int check_settings(const settings *set) {
-    if (!set->url_count) return usage("the URL is missing", NULL);
+    int code = check_urls(set);
+    if (code != DONE) return code;
     if (!set->destination && (set->text || set->file_count))
         return usage("-m and -f need -d", NULL);
     if (!set->destination && set->request) return usage("--request needs -d", NULL);
@@ -560,7 +562,7 @@ static int check_settings(const settings *set) {
     if (!set->sub_count && !set->destination)
         return usage("nothing to do: -s or -d is missing", NULL);
     if (!ids_differ(set)) return usage("the same id for two subscriptions", NULL);
-    return check_urls(set);
+    return DONE;
 }
 
 // ---- secrets that do not stand on the command line ----
