@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -40,6 +42,9 @@ static const char help[] =
     "  --connect-header 'name:value'   for CONNECT\n"
     "  --http-header 'Name: value'     for the HTTP upgrade\n"
     "  --header-file FILE   headers for the HTTP upgrade, one 'Name: value' a line\n"
+    "  --token-command CMD  a shell command, run before each attempt: the first line that\n"
+    "                       it prints is sent as Authorization: Bearer, to HTTP and to\n"
+    "                       CONNECT, and with -u and without -p as the passcode, too\n"
     "  --ca FILE            for wss://, which like the next four needs make BEARSSL=1:\n"
     "                       whom to trust, PEM (default: the system's CAs)\n"
     "  --cert FILE          the client's certificate, PEM\n"
@@ -110,12 +115,14 @@ enum { HEARTBEAT_MS = 10000 };   // of the library, where no other is asked for
 enum { QUEUE_BYTES = 20 << 20 }; // more than the largest message
 enum { HELD_BYTES = 1 << 20, HELD_OVERHEAD = 1024, PAGE_BYTES = 1 << 20 };
 enum { PIPE_BYTES = PIPE_BUF }; // a pipe that is ready takes so much
-enum { JITTER = 20 };           // percent of the delay before another attempt
+enum { TOKEN_MS = 30000, TOKEN_LOOK_MS = 20 };
+enum { RETRY_MS = 1000, RETRY_MAX_MS = 30000 }; // the library's, where --reconnect is not given
+enum { JITTER = 20 };                           // percent of the delay before another attempt
 enum { MANY = 100, PROGRESS_US = 1000000, PROGRESS_WIDTH = 70 };
 
 // Flat, as the library takes them: name, value, ..., NULL.
 typedef struct header_list {
-    const char *items[2 * MAX_HEADERS + 1];
+    const char *items[2 * (MAX_HEADERS + 1) + 1]; // one more than may be given: that of a token
     size_t count;
 } header_list;
 
@@ -134,7 +141,7 @@ typedef struct settings {
     const char *files[MAX_FILES];
     size_t file_count;
     header_list headers, connect_headers, http_headers;
-    const char *passcode_file, *header_files[MAX_HEADERS];
+    const char *token_command, *passcode_file, *header_files[MAX_HEADERS];
     size_t header_file_count;
     long count, rate;
     double seconds;
@@ -152,6 +159,18 @@ typedef struct held {
     struct held *next;
     stws_message *copy;
 } held;
+
+// --token-command while it runs, and what it printed.
+typedef struct token {
+    pid_t process; // 0: it does not run
+    int output;    // the pipe from it
+    char text[MAX_SECRET];
+    size_t len;
+    long long deadline_us;
+    int failures;                // one after the other
+    char bearer[MAX_SECRET + 8]; // "Bearer " and the token
+    header_list connect, http;   // those given, and Authorization
+} token;
 
 typedef struct run {
     const settings *set;
@@ -178,6 +197,7 @@ typedef struct run {
     char *text;
     size_t text_len, text_at;
     int prints_no_more;
+    token token;
     long unprinted;    // of the messages that came, given up
     int escapes;       // bodies go to a terminal, which must not obey them
     char told[800];    // the last error sentence printed, so that none is said twice
@@ -425,6 +445,7 @@ static int set_value(settings *set, const char *name, const char *value, const c
     if (strcmp(name, "-u") == 0 || strcmp(name, "--login") == 0) return o->login = value, 1;
     if (strcmp(name, "-p") == 0 || strcmp(name, "--passcode") == 0) return o->passcode = value, 1;
     if (strcmp(name, "--passcode-file") == 0) return set->passcode_file = value, 1;
+    if (strcmp(name, "--token-command") == 0) return set->token_command = value, *value != 0;
     if (strcmp(name, "--header-file") == 0) return add_header_file(set, value);
     if (strcmp(name, "--host") == 0) return o->host = value, 1;
     if (strcmp(name, "--connect-header") == 0) return add_header(&set->connect_headers, value, 0);
@@ -459,6 +480,7 @@ static const char *wanted(const char *name) {
         {"--connect-header", "'name:value'"},
         {"--http-header", "'Name: value' in one line"},
         {"--header-file", "a file (at most 64 of them)"},
+        {"--token-command", "a shell command"},
         {"--versions", "a list of 1.0, 1.1 and 1.2"},
         {"--ack", "auto, client or client-individual"},
         {"--heartbeat", "OUT,IN in milliseconds, 0 for none"},
@@ -1205,6 +1227,152 @@ static void call_event(stws *client, const stws_event *event, void *user) {
     on_event((run *)user, event);
 }
 
+// ---- a fresh token for each attempt ----
+
+// The command is a process group of its own, so that all of it can be ended.
+static void run_shell(const char *command, int output) {
+    static char shell[] = "sh", option[] = "-c";
+    char *argv[4] = {shell, option, NULL, NULL};
+    int input = open("/dev/null", O_RDONLY);
+    memcpy(&argv[2], &command, sizeof command);
+    setpgid(0, 0);
+    signal(SIGPIPE, SIG_DFL);
+    if (input >= 0 && dup2(input, STDIN_FILENO) >= 0 && dup2(output, STDOUT_FILENO) >= 0)
+        execv("/bin/sh", argv);
+    _exit(127);
+}
+
+// 1, or 0 when the system cannot run it.
+static int start_token(run *r) {
+    token *t = &r->token;
+    int ends[2];
+    if (pipe(ends) != 0) return 0;
+    t->process = fork();
+    if (t->process == 0) run_shell(r->set->token_command, ends[1]);
+    close(ends[1]);
+    if (t->process < 0) {
+        t->process = 0;
+        close(ends[0]);
+        return 0;
+    }
+    setpgid(t->process, t->process); // whichever of the two comes first
+    fcntl(ends[0], F_SETFD, FD_CLOEXEC);
+    fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    t->output = ends[0];
+    t->len = 0;
+    t->deadline_us = now_us() + TOKEN_MS * 1000LL;
+    return 1;
+}
+
+// Ends the command, and returns its status as waitpid gives it.
+static int end_token(token *t) {
+    int status = -1;
+    if (!t->process) return status;
+    kill(-t->process, SIGKILL);
+    close(t->output);
+    while (waitpid(t->process, &status, 0) < 0 && errno == EINTR) continue;
+    t->process = 0;
+    return status;
+}
+
+// Reads what the command prints: 1 at the end of its output, 0 when more may come.
+static int read_token(token *t) {
+    char rest[4096];
+    for (;;) {
+        size_t room = sizeof t->text - 1 - t->len;
+        ssize_t n = read(t->output, room ? t->text + t->len : rest, room ? room : sizeof rest);
+        if (n == 0) return 1;
+        if (n < 0) return errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR;
+        if (room) t->len += (size_t)n;
+    }
+}
+
+// The first line of the output, which is to be a word without blanks: 1, or 0.
+static int cut_token(token *t) {
+    size_t i;
+    t->text[t->len] = 0;
+    t->len = strcspn(t->text, "\r\n");
+    if (t->len == 0 || t->len == sizeof t->text - 1) return 0;
+    t->text[t->len] = 0;
+    for (i = 0; i < t->len; i++)
+        if (t->text[i] <= ' ' || t->text[i] > '~') return 0;
+    return 1;
+}
+
+static void add_bearer(header_list *out, const header_list *given, const char *bearer) {
+    size_t i;
+    *out = *given;
+    for (i = 0; i < given->count; i++)
+        if (strcasecmp(given->items[2 * i], "authorization") == 0) return; // that one was asked for
+    out->items[2 * out->count] = "Authorization";
+    out->items[2 * out->count + 1] = bearer;
+    out->items[2 * ++out->count] = NULL;
+}
+
+static void use_token(run *r, stws_attempt *attempt) {
+    token *t = &r->token;
+    snprintf(t->bearer, sizeof t->bearer, "Bearer %s", t->text);
+    add_bearer(&t->connect, &r->set->connect_headers, t->bearer);
+    add_bearer(&t->http, &r->set->http_headers, t->bearer);
+    attempt->connect_headers = t->connect.items;
+    attempt->http_headers = t->http.items;
+    if (attempt->login && !attempt->passcode) attempt->passcode = t->text;
+    t->failures = 0;
+}
+
+// There is no token. Another try follows after the wait of --reconnect, or none with --no-reconnect.
+static int fail_token(run *r, const char *why) {
+    const stws_options *o = &r->set->options;
+    int ms = o->reconnect_min_ms ? o->reconnect_min_ms : RETRY_MS, i;
+    int most = o->reconnect_max_ms ? o->reconnect_max_ms : RETRY_MAX_MS;
+    for (i = 0; i < r->token.failures && ms < most; i++) ms *= 2;
+    if (ms > most) ms = most;
+    r->token.failures++;
+    fprintf(notes(r), "stomp_cat: --token-command: %s\n", why);
+    if (o->reconnect == STWS_OFF)
+        finish(r, FAILED);
+    else
+        fprintf(stderr, "stomp_cat: trying again in %d ms\n", ms);
+    return ms;
+}
+
+static int judge_token(run *r, stws_attempt *attempt, int status) {
+    char why[100];
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+        if (!cut_token(&r->token))
+            return fail_token(r, "its first line is not a token (one word of ASCII)");
+        use_token(r, attempt);
+        return 0;
+    }
+    if (WIFEXITED(status))
+        snprintf(why, sizeof why, "it ended with status %d", WEXITSTATUS(status));
+    else
+        snprintf(why, sizeof why, "it was ended by signal %d", WTERMSIG(status));
+    return fail_token(r, why);
+}
+
+// Asked by the library before each attempt, and again after so many milliseconds as it returns, until
+// it returns 0. Nothing waits for the command.
+static int before_connect(stws *client, stws_attempt *attempt, void *user) {
+    run *r = (run *)user;
+    token *t = &r->token;
+    char why[100];
+    int status;
+    pid_t ended;
+    (void)client;
+    if (!t->process) return start_token(r) ? TOKEN_LOOK_MS : fail_token(r, strerror(errno));
+    if (now_us() >= t->deadline_us) {
+        end_token(t);
+        snprintf(why, sizeof why, "it took more than %d s", TOKEN_MS / 1000);
+        return fail_token(r, why);
+    }
+    ended = read_token(t) ? waitpid(t->process, &status, WNOHANG) : 0;
+    if (ended == 0) return TOKEN_LOOK_MS;
+    t->process = 0;
+    close(t->output);
+    return ended < 0 ? fail_token(r, strerror(errno)) : judge_token(r, attempt, status);
+}
+
 // Spring, and Spring as a relay, may say farewell with an ERROR.
 static int is_farewell(const char *message) {
     static const char *const farewells[] = {"Session closed", "Connection to broker closed"};
@@ -1657,6 +1825,7 @@ static stws_options options_for(run *r) {
     o.on_event = call_event;
     o.on_trace = set->trace || set->destination ? watch : NULL;
     o.user = r;
+    if (set->token_command) o.before_connect = before_connect;
     return o;
 }
 
@@ -1688,6 +1857,7 @@ static int run_client(const settings *set) {
         code = drive(&r);
         if (code >= TIMED_OUT || r.unprinted) tell_left(&r);
     }
+    end_token(&r.token);
     stws_destroy(r.client);
     stws_queue_destroy(r.queue);
     while (r.held_first) drop_held(&r);
@@ -1730,6 +1900,8 @@ int main(int argc, char **argv) {
     action.sa_handler = SIG_IGN;
     // A closed stdout is an error to report, with a farewell to the server.
     sigaction(SIGPIPE, &action, NULL);
+    action.sa_handler = SIG_DFL;
+    sigaction(SIGCHLD, &action, NULL); // whoever started us may have ignored it
     action.sa_handler = on_signal;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);

@@ -2,7 +2,8 @@
 # shellcheck shell=bash
 
 _stomp_cat_options='-s -d -H -m -f -n --count -t --timeout -u --login -p --passcode
-    --passcode-file --host --connect-header --http-header --header-file --ca --cert --key --pin --insecure --proxy --versions --ack --heartbeat
+    --passcode-file --host --connect-header --http-header --header-file
+    --token-command --ca --cert --key --pin --insecure --proxy --versions --ack --heartbeat
     --no-reconnect --reconnect --content-type --receipt --confirm --request --rate --json --raw
     -v --verbose --trace -h --help --version'
 
@@ -55,7 +56,7 @@ _stomp_cat() {
         --heartbeat) _stomp_cat_words '10000,10000 0,0' ;;
         --proxy) _stomp_cat_beginnings 'http:// socks5:// environment' ;;
         -H | -m | -n | --count | -t | --timeout | -u | --login | -p | --passcode | --host | --connect-header | \
-            --http-header | --pin | --reconnect | --rate) ;;
+            --http-header | --token-command | --pin | --reconnect | --rate) ;;
         *) [[ $cur != -* ]] || _stomp_cat_words "$_stomp_cat_options" ;;
     esac
 }

@@ -174,11 +174,13 @@ def serve_one(listener, message):
 
 
 @contextlib.contextmanager
-def accept_client(listener, headers=""):
+def accept_client(listener, headers="", requests=None):
     """The stream of the next client, which is connected then."""
     connection, _ = listener.accept()
     with connection, connection.makefile("rwb") as stream:
         head = b"".join(iter(stream.readline, b"\r\n")).decode()
+        if requests is not None:
+            requests.append(head)
         key = re.search(r"^Sec-WebSocket-Key: (.*)\r$", head, re.MULTILINE)[1]
         digest = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
         stream.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
@@ -336,6 +338,80 @@ def refuse_upgrades(listener, requests, count, status="403 Forbidden"):
         with connection, connection.makefile("rwb") as stream:
             requests.append(b"".join(iter(stream.readline, b"\r\n")).decode())
             stream.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
+
+
+# ---- a fresh token for each attempt ----
+
+def test_each_attempt_has_a_token_of_its_own(start, tmp_path):
+    command = f"echo x >>{tmp_path}/runs; echo token-$(wc -l <{tmp_path}/runs); echo more"
+    requests = []
+    with serving(refuse_upgrades, requests, 3, "503 Service Unavailable") as url:
+        process = start(url, "-s", "/topic/x", "--token-command", command, "--reconnect", "1,1",
+                        "--trace")
+        for _ in range(3):
+            wait_for_line(process.stderr, "trying again")
+        process.terminate()
+        errors = process.stderr.read()
+    assert [re.search(r"\r\nAuthorization: Bearer (.*)\r\n", request)[1] for request in requests] \
+        == ["token-1", "token-2", "token-3"]
+    assert "token-" not in errors
+
+
+def keep_connect(listener, requests, frames):
+    with accept_client(listener, requests=requests) as stream:
+        frames.append(next_message(stream).decode())
+        stream.read()
+
+
+@pytest.mark.parametrize("options, http, connect, passcode", [
+    ([], "Bearer t:0", "Bearer t:0", None),
+    (["-u", "me"], "Bearer t:0", "Bearer t:0", "t:0"),
+    (["-u", "me", "-p", "mine"], "Bearer t:0", "Bearer t:0", "mine"),
+    (["--http-header", "authorization: Basic x"], "Basic x", "Bearer t:0", None),
+    (["--connect-header", "Authorization:x"], "Bearer t:0", "x", None),
+])
+def test_the_places_of_a_token(start, options, http, connect, passcode):
+    requests, frames = [], []
+    with serving(keep_connect, requests, frames) as url:
+        process = start(url, "-s", "/topic/x", "--token-command", "cat; echo t:0", *options)
+        wait_for(lambda: frames)
+        process.terminate()
+        process.communicate(timeout=SECONDS)
+    assert re.findall(r"\r\nauthorization: (.*)\r\n", requests[0], re.IGNORECASE) == [http]
+    assert re.findall(r"\nAuthorization:(.*)\n", frames[0]) == [connect]
+    assert re.findall(r"\npasscode:(.*)\n", frames[0]) == ([passcode] if passcode else [])
+
+
+def test_a_command_without_a_token(url):
+    for command, sentence in [
+            ("exit 3", "it ended with status 3"), ("kill -9 $$", "it was ended by signal 9"),
+            ("true", "not a token"), ("echo a b", "not a token"), ("echo; echo x", "not a token"),
+            ("/missing 2>/dev/null", "it ended with status 127"),
+            ("head -c 100000 /dev/zero | tr '\\0' x", "not a token")]:
+        result = cat(url, "-d", topic(), "-m", "x", "--token-command", command, "--no-reconnect")
+        assert (result.returncode, result.stderr.count("\n")) == (1, 1), result.stderr
+        assert f"stomp_cat: --token-command: " in result.stderr and sentence in result.stderr
+
+
+def test_a_command_that_fails_is_run_again(url, tmp_path):
+    destination = topic()
+    result = cat(url, "-s", destination, "-d", destination, "-m", "x", "-n", "1", "--reconnect",
+                 "1,1", "--token-command", f"test -e {tmp_path}/run || ! : >{tmp_path}/run && echo t")
+    assert (result.returncode, result.stdout) == (0, "x\n")
+    assert result.stderr == ("stomp_cat: --token-command: it ended with status 1\n"
+                             "stomp_cat: trying again in 1 ms\n")
+
+
+def test_a_command_that_hangs_stops_nothing(url, start, tmp_path):
+    command = f"echo $$ >{tmp_path}/process; exec sleep 1000"
+    process = start(url, "-s", "/topic/x", "--token-command", command)
+    wait_for(lambda: (tmp_path / "process").exists() and (tmp_path / "process").read_text())
+    process.terminate()
+    assert process.communicate(timeout=SECONDS) == ("", "") and process.returncode == 143
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "process").read_text()), 0)
+    result = cat(url, "-s", "/topic/x", "--token-command", command, "-t", "0.5")
+    assert result.returncode == 3 and "no connection" in result.stderr
 
 
 # ---- reconnecting ----
