@@ -35,16 +35,17 @@ static const char help[] =
     "  -t, --timeout S      end after S seconds (0.5 is half a one), back-off included:\n"
     "                       exit 3 when -n was not reached, nothing was connected, or\n"
     "                       something sent was not confirmed\n"
-    "  -u, --login LOGIN    environment: STOMP_LOGIN\n"
-    "  -p, --passcode PASSCODE  others may see it in the list of processes; better is\n"
-    "  --passcode-file FILE the first line of a file, or the environment: STOMP_PASSCODE\n"
+    "  -u, --login LOGIN    for CONNECT; or the environment's STOMP_LOGIN\n"
+    "  -p, --passcode CODE  its passcode; or STOMP_PASSCODE, which other users do not\n"
+    "                       see in the list of processes\n"
+    "  --passcode-file FILE its passcode is the first line of this file\n"
     "  --host VHOST         the vhost (default /)\n"
     "  --connect-header 'name:value'   for CONNECT\n"
     "  --http-header 'Name: value'     for the HTTP upgrade\n"
     "  --header-file FILE   headers for the HTTP upgrade, one 'Name: value' a line\n"
-    "  --token-command CMD  a shell command, run before each attempt: the first line that\n"
-    "                       it prints is sent as Authorization: Bearer, to HTTP and to\n"
-    "                       CONNECT, and with -u and without -p as the passcode, too\n"
+    "  --token-command CMD  run this shell command before each attempt: the first line\n"
+    "                       that it prints goes as Authorization: Bearer into HTTP and\n"
+    "                       CONNECT, and, with -u and no passcode, as the passcode\n"
     "  --ca FILE            for wss://, which like the next four needs make BEARSSL=1:\n"
     "                       whom to trust, PEM (default: the system's CAs)\n"
     "  --cert FILE          the client's certificate, PEM\n"
@@ -61,8 +62,8 @@ static const char help[] =
     "  --content-type T     of what is sent\n"
     "  --receipt            end only when the server has confirmed every message\n"
     "  --confirm            the same, and send again after a reconnect what was not\n"
-    "                       confirmed. Without -d: fail when the server does not confirm\n"
-    "                       a subscription\n"
+    "                       confirmed. Without -d: fail when the server does not\n"
+    "                       confirm a subscription\n"
     "  --request            send, and print the reply\n"
     "  --rate N             send at most N messages a second\n"
     "  --json               print one JSON object a message\n"
@@ -563,7 +564,8 @@ static int check_urls(const settings *set) {
     stws_url url;
     const char *why = "";
     size_t i;
-    if (!set->url_count) return usage("the URL is missing", NULL);
+    if (!set->url_count)
+        return usage("the URL is missing", "stomp_cat ws://host:port/path -s /topic/x");
     for (i = 0; i < set->url_count; i++) {
         if (stws_url_parse(set->urls[i], &url, &why) != STWS_OK)
             return usage(why, shown_url(set->urls[i]));
@@ -1092,6 +1094,7 @@ static void on_receipt(run *r, const stws_event *e) {
 // Prints all of an ERROR's body if the sentence has quoted only its first line.
 static void print_body(FILE *out, const stws_message *m) {
     const char *line = m->body, *end = line + cut_length(line, m->body_len, 4096), *next;
+    while (end > line && (end[-1] == '\n' || end[-1] == '\r')) end--;
     if (!memchr(line, '\n', (size_t)(end - line)) && end - line < 200) return;
     for (; line < end; line = next + 1) {
         size_t len;
