@@ -1280,7 +1280,7 @@ static int end_token(token *t) {
 
 // Reads what the command prints: 1 at the end of its output, 0 when more may come.
 static int read_token(token *t) {
-    char rest[4096];
+    static char rest[4096]; // what is behind the room
     for (;;) {
         size_t room = sizeof t->text - 1 - t->len;
         ssize_t n = read(t->output, room ? t->text + t->len : rest, room ? room : sizeof rest);

@@ -47,7 +47,7 @@ static FILE *failing_memstream(char **text, size_t *len) {
 #define realloc failing_realloc
 #define open_memstream failing_memstream
 #define main run_stomp_cat
-#include "../../examples/stomp_cat.c"
+#include "../../examples/stomp_cat.c" /* NOLINT(bugprone-suspicious-include) */
 #undef malloc
 #undef realloc
 #undef open_memstream

@@ -390,7 +390,7 @@ def test_a_command_without_a_token(url):
             ("head -c 100000 /dev/zero | tr '\\0' x", "not a token")]:
         result = cat(url, "-d", topic(), "-m", "x", "--token-command", command, "--no-reconnect")
         assert (result.returncode, result.stderr.count("\n")) == (1, 1), result.stderr
-        assert f"stomp_cat: --token-command: " in result.stderr and sentence in result.stderr
+        assert "stomp_cat: --token-command: " in result.stderr and sentence in result.stderr
 
 
 def test_a_command_that_fails_is_run_again(url, tmp_path):
@@ -617,7 +617,7 @@ def send_and_leave(listener, count):
         close(stream, 1001)
 
 
-def test_what_came_before_the_end_is_printed(start):
+def test_what_came_before_the_end_is_printed():
     count = 40
     expected = "".join("x" * (count - number) + "\n" for number in range(count))
     arguments = ["-s", "/topic/x", "-H", "id:x", "--no-reconnect"]
