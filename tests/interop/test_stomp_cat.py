@@ -270,8 +270,8 @@ def secret_file(folder, text, mode=0o600):
 def logs_in(url, *arguments, environment=None):
     """Whether the broker accepts a login; what is said on stderr."""
     result = subprocess.run([ours.build("stomp_cat"), url, "-d", topic(), "-m", "x", "--receipt",
-                             "--trace", *arguments], env={**ours.ENVIRONMENT, **(environment or {})},
-                            capture_output=True, text=True, timeout=SECONDS, check=False)
+                             "--trace", *arguments],
+                            env={**ours.ENVIRONMENT, **(environment or {})}, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert "s3cret" not in result.stderr
     return result.returncode == 0, result.stderr
 
@@ -394,9 +394,9 @@ def test_a_command_without_a_token(url):
 
 
 def test_a_command_that_fails_is_run_again(url, tmp_path):
-    destination = topic()
+    destination, file = topic(), tmp_path / "run"
     result = cat(url, "-s", destination, "-d", destination, "-m", "x", "-n", "1", "--reconnect",
-                 "1,1", "--token-command", f"test -e {tmp_path}/run || ! : >{tmp_path}/run && echo t")
+                 "1,1", "--token-command", f"test -e {file} || ! : >{file} && echo t")
     assert (result.returncode, result.stdout) == (0, "x\n")
     assert result.stderr == ("stomp_cat: --token-command: it ended with status 1\n"
                              "stomp_cat: trying again in 1 ms\n")
@@ -642,7 +642,7 @@ def test_a_signal_tells_what_was_not_printed(url, start):
         process.terminate()
         errors = process.stderr.read()
     assert process.wait(SECONDS) == 143
-    assert re.search(r"\nstomp_cat: 4[0-9] messages were received and not printed\n", errors), errors
+    assert re.search(r"\nstomp_cat: 4\d messages were received and not printed\n", errors), errors
 
 
 @pytest.mark.parametrize("option", ["--receipt", "--confirm"])
@@ -817,6 +817,15 @@ def test_a_signal_while_it_reads_a_file(url, start, tmp_path):
 
 
 # ---- --help and the man page ----
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
+def test_a_full_disk_is_an_error(arguments):
+    with open("/dev/full", "w") as full:
+        result = subprocess.run([ours.build("stomp_cat"), *arguments], stdout=full, text=True,
+                                stderr=subprocess.PIPE, env=ours.ENVIRONMENT, check=False)
+    assert result.returncode == 1
+    assert result.stderr == "stomp_cat: writing to stdout failed: No space left on device\n"
+
 
 HEADINGS = {"Spring Boot": "spring", "RabbitMQ": "rabbitmq", "ActiveMQ": "activemq",
             "Artemis": "artemis"}
