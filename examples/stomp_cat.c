@@ -1112,7 +1112,7 @@ static void on_error(run *r, const stws_event *e) {
     r->got_error = 1;
     say(r, e->text);
     print_body(notes(r), e->message);
-    if (r->set->destination && r->was_connected) finish(r, FAILED);
+    if (r->set->destination && r->connected) finish(r, FAILED); // else CONNECT was refused
 }
 
 static void on_disconnected(run *r, const stws_event *e) {

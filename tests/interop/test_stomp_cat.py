@@ -174,7 +174,7 @@ def serve_one(listener, message):
 
 
 @contextlib.contextmanager
-def accept_client(listener, headers="", requests=None):
+def accept_client(listener, headers="", requests=None, connected="CONNECTED\nversion:1.2\n{}\n"):
     """The stream of the next client, which is connected then."""
     connection, _ = listener.accept()
     with connection, connection.makefile("rwb") as stream:
@@ -186,7 +186,7 @@ def accept_client(listener, headers="", requests=None):
         stream.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
                      b"Connection: Upgrade\r\nSec-WebSocket-Accept: "
                      + base64.b64encode(digest) + b"\r\n\r\n")
-        say(stream, f"CONNECTED\nversion:1.2\n{headers}\n")
+        say(stream, connected.format(headers))
         yield stream
 
 
@@ -271,7 +271,8 @@ def logs_in(url, *arguments, environment=None):
     """Whether the broker accepts a login; what is said on stderr."""
     result = subprocess.run([ours.build("stomp_cat"), url, "-d", topic(), "-m", "x", "--receipt",
                              "--trace", *arguments],
-                            env={**ours.ENVIRONMENT, **(environment or {})}, capture_output=True, text=True, timeout=SECONDS, check=False)
+                            env={**ours.ENVIRONMENT, **(environment or {})}, text=True,
+                            capture_output=True, timeout=SECONDS, check=False)
     assert "s3cret" not in result.stderr
     return result.returncode == 0, result.stderr
 
@@ -672,6 +673,37 @@ def test_a_signal_tells_what_was_not_sent(start, tmp_path):
     process.terminate()
     assert process.stderr.read().endswith("stomp_cat: 2 of 2 messages were not sent\n")
     assert process.wait(SECONDS) == 143
+
+
+# ---- what worked once is tried again ----
+
+def restart_behind(listener):
+    """A session, then the answers of a server whose broker restarts, then a session again."""
+    connect_and_close(listener, "")
+    refuse_upgrades(listener, [], 1, "404 Not Found")
+    with accept_client(listener, connected="ERROR\nmessage:Broker not available.\n\n") as stream:
+        next_message(stream)
+        close(stream, 1002)
+    with accept_client(listener) as stream:
+        frame = next_message(stream)
+        while not frame.startswith(b"SEND"):
+            frame = next_message(stream)
+        receipt = re.search(rb"\nreceipt:(.*)\n", frame)[1].decode()
+        say(stream, f"RECEIPT\nreceipt-id:{receipt}\n\n")
+        stream.read()
+
+
+def test_a_sender_outlives_a_restart_of_the_broker_behind_its_server(start):
+    with serving(restart_behind) as url:
+        process = start(url, "-d", "/topic/x", "--confirm", "--reconnect", "1,1",
+                        stdin=subprocess.PIPE)
+        wait_for_line(process.stderr, "1001")
+        process.stdin.write("x\n")
+        process.stdin.close()
+        process.stdin = None
+        errors = process.stderr.read()
+        assert process.wait(SECONDS) == 0, errors
+    assert "404" in errors and "Broker not available." in errors and "connected again" in errors
 
 
 # ---- progress ----
