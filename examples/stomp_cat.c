@@ -57,8 +57,13 @@ static const char help[] =
     "  --versions 1.2,1.1   STOMP versions to offer\n"
     "  --ack MODE           auto, client or client-individual\n"
     "  --heartbeat OUT,IN   milliseconds, 0 for none\n"
+    "  --ping MS            WebSocket PINGs where no heart-beat is agreed: after so many\n"
+    "                       milliseconds of silence (default 20000), 0 for none\n"
     "  --no-reconnect       end with the first connection\n"
     "  --reconnect MIN,MAX  milliseconds before another attempt, at least and at most\n"
+    "  --give-up WHEN       a refusal, such as HTTP 404, ends it: soon (always), default\n"
+    "                       (before the first session; after one only refused\n"
+    "                       credentials do) or never\n"
     "  --content-type T     of what is sent\n"
     "  --receipt            end only when the server has confirmed every message\n"
     "  --confirm            the same, and send again after a reconnect what was not\n"
@@ -72,7 +77,9 @@ static const char help[] =
     "  -v, --verbose        tell on stderr what it is connected to\n"
     "  --trace              print every frame to stderr, secrets masked\n"
     "  -h, --help, --version\n"
-    "\n"
+    "\n";
+
+static const char help_end[] =
     "Errors name options of the library: login and passcode are -u and -p here,\n"
     "connect_headers and http_headers --connect-header and --http-header.\n"
     "\n"
@@ -406,6 +413,25 @@ static int set_reconnect(settings *set, const char *value) {
     return 1;
 }
 
+static int set_ping(settings *set, const char *value) {
+    long ms;
+    if (!parse_number(value, 0, 86400000, &ms)) return 0;
+    set->options.ping_ms = ms ? (int)ms : STWS_OFF;
+    return 1;
+}
+
+static int set_give_up(settings *set, const char *value) {
+    static const char *const words[] = {"soon", "default", "never"};
+    static const int rules[] = {STWS_GIVE_UP_SOON, STWS_GIVE_UP_DEFAULT, STWS_GIVE_UP_NEVER};
+    size_t i;
+    for (i = 0; i < sizeof words / sizeof *words; i++) {
+        if (strcmp(value, words[i]) != 0) continue;
+        set->options.give_up = rules[i];
+        return 1;
+    }
+    return 0;
+}
+
 static int set_subscription(settings *set, const char *destination) {
     if (set->sub_count == MAX_SUBS || !*destination) return 0;
     set->subs[set->sub_count++].destination = destination;
@@ -460,6 +486,8 @@ static int set_value(settings *set, const char *name, const char *value, const c
     if (strcmp(name, "--ack") == 0) return set->ack = value, is_ack_mode(value);
     if (strcmp(name, "--heartbeat") == 0)
         return parse_pair(value, &o->heartbeat_out_ms, &o->heartbeat_in_ms);
+    if (strcmp(name, "--ping") == 0) return set_ping(set, value);
+    if (strcmp(name, "--give-up") == 0) return set_give_up(set, value);
     if (strcmp(name, "--reconnect") == 0) return set_reconnect(set, value);
     if (strcmp(name, "--content-type") == 0) return set->content_type = value, 1;
     if (strcmp(name, "--rate") == 0) return parse_number(value, 1, 1000000, &set->rate);
@@ -485,6 +513,8 @@ static const char *wanted(const char *name) {
         {"--versions", "a list of 1.0, 1.1 and 1.2"},
         {"--ack", "auto, client or client-individual"},
         {"--heartbeat", "OUT,IN in milliseconds, 0 for none"},
+        {"--ping", "milliseconds, 0 for none"},
+        {"--give-up", "soon, default or never"},
         {"--reconnect", "MIN,MAX in milliseconds, from 1 on, MIN not above MAX"},
         {"--rate", "a number from 1 to 1000000"},
         {"-t", "seconds, such as 2 or 0.5"},
@@ -1882,8 +1912,9 @@ static int occupy_standard_files(void) {
     return had_stdout;
 }
 
-static int show(const char *text) {
-    if (fputs(text, stdout) >= 0 && fflush(stdout) == 0) return DONE;
+// Two texts, one behind the other, on stdout.
+static int show(const char *text, const char *rest) {
+    if (fputs(text, stdout) >= 0 && fputs(rest, stdout) >= 0 && fflush(stdout) == 0) return DONE;
     fprintf(stderr, "stomp_cat: writing to stdout failed: %s\n", strerror(errno));
     return FAILED;
 }
@@ -1898,7 +1929,8 @@ int main(int argc, char **argv) {
         fputs("stomp_cat: stdout is closed, and there would be something to print\n", stderr);
         return FAILED;
     }
-    if (set.help || set.version) return show(set.help ? help : "stomp_cat " STOMP_WS_VERSION "\n");
+    if (set.help) return show(help, help_end);
+    if (set.version) return show("stomp_cat " STOMP_WS_VERSION, "\n");
     memset(&action, 0, sizeof action);
     action.sa_handler = SIG_IGN;
     // A closed stdout is an error to report, with a farewell to the server.

@@ -2,10 +2,10 @@
 # shellcheck shell=bash
 
 _stomp_cat_options='-s -d -H -m -f -n --count -t --timeout -u --login -p --passcode
-    --passcode-file --host --connect-header --http-header --header-file
-    --token-command --ca --cert --key --pin --insecure --proxy --versions --ack --heartbeat
-    --no-reconnect --reconnect --content-type --receipt --confirm --request --rate --json --raw
-    -v --verbose --trace -h --help --version'
+    --passcode-file --host --connect-header --http-header --header-file --token-command --ca --cert
+    --key --pin --insecure --proxy --versions --ack --heartbeat --ping --give-up --no-reconnect
+    --reconnect --content-type --receipt --confirm --request --rate --json --raw -v --verbose
+    --trace -h --help --version'
 
 # Words that begin as the one under the cursor; a word of bash may be a piece of what was typed, for
 # it breaks at = and colons.
@@ -53,6 +53,8 @@ _stomp_cat() {
         -f | --ca | --cert | --key | --passcode-file | --header-file) _stomp_cat_files ;;
         -s | -d) _stomp_cat_beginnings '/topic/ /queue/ /app/ /user/queue/' ;;
         --content-type) _stomp_cat_words 'text/plain application/json application/octet-stream' ;;
+        --give-up) _stomp_cat_words 'soon default never' ;;
+        --ping) _stomp_cat_words '20000 0' ;;
         --heartbeat) _stomp_cat_words '10000,10000 0,0' ;;
         --proxy) _stomp_cat_beginnings 'http:// socks5:// environment' ;;
         -H | -m | -n | --count | -t | --timeout | -u | --login | -p | --passcode | --host | --connect-header | \

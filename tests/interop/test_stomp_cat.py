@@ -706,6 +706,43 @@ def test_a_sender_outlives_a_restart_of_the_broker_behind_its_server(start):
     assert "404" in errors and "Broker not available." in errors and "connected again" in errors
 
 
+@pytest.mark.parametrize("when, attempts, status", [
+    ("soon", 1, 1), ("default", 3, 0), ("never", 3, 0)])
+def test_when_to_give_up_after_a_session(when, attempts, status):
+    """Status 0: the time of -t is over, and there was a session."""
+    def serve(listener):
+        connect_and_close(listener, "")
+        refuse_upgrades(listener, [], attempts, "404 Not Found")
+
+    with serving(serve) as url:
+        result = cat(url, "-s", "/topic/x", "--give-up", when, "--reconnect", "1,1", "-t", "1")
+    assert result.returncode == status and "404" in result.stderr
+
+
+def test_never_to_give_up():
+    with serving(refuse_upgrades, [], 3, "401 Unauthorized") as url:
+        result = cat(url, "-s", "/topic/x", "--give-up", "never", "--reconnect", "1,1", "-t", "1")
+    assert result.returncode == 3 and "trying again" in result.stderr
+
+
+def count_pings(listener, pings):
+    with accept_client(listener) as stream:
+        while head := stream.read(2):
+            length = head[1] & 127
+            if length == 126:
+                length = int.from_bytes(stream.read(2), "big")
+            stream.read(4 + length)
+            pings.append(head[0] == 0x89)
+
+
+@pytest.mark.parametrize("ping, expected", [("50", True), ("0", False)])
+def test_pings_where_no_heartbeat_is_agreed(ping, expected):
+    pings = []
+    with serving(count_pings, pings) as url:
+        result = cat(url, "-s", "/topic/x", "--ping", ping, "-t", "1")
+    assert result.returncode == 0 and (sum(pings) > 3) == expected == any(pings)
+
+
 # ---- progress ----
 
 def in_terminal(*arguments, text="", stdout=None):
@@ -962,7 +999,7 @@ def test_bash_completes_files(tmp_path):
 
 
 def test_the_program_takes_the_values_that_are_offered():
-    for option in ("--ack", "--versions", "--heartbeat", "--content-type"):
+    for option in ("--ack", "--versions", "--heartbeat", "--content-type", "--ping", "--give-up"):
         values = bash_completes(option, "")
         assert values
         for value in values:
