@@ -524,6 +524,15 @@ def test_a_refused_subscription_ends_it(code, reason, error):
     assert result.stderr.count('stomp_cat: the subscription to "/topic/x" was refused\n') == 1
 
 
+def test_rabbitmq_refuses_a_subscription(servers):
+    server, (login, passcode) = servers.get("rabbitmq"), LOGIN
+    result = cat(server.url, "-u", login, "-p", passcode, "-s", "/nonsense/x", "--confirm", "-v")
+    connected, *others = result.stderr.splitlines()
+    assert result.returncode == 1
+    assert re.search(r" \(RabbitMQ [\d.]+, STOMP 1\.2, heart-beats 10 s/10 s\)$", connected)
+    assert others[-1] == 'stomp_cat: the subscription to "/nonsense/x" was refused', others
+
+
 def test_a_server_that_goes_away_has_refused_nothing(start):
     with serving(answer_subscribe, 1001, "", "", 2) as url:
         process = start(url, "-s", "/topic/x", "--confirm", "--reconnect", "1,1")
