@@ -536,7 +536,7 @@ static void print_trace(FILE *out, int direction, const stws_frame *frame) {
         print_plain(out, frame->headers[i].value);
     }
     if (frame->body_len)
-        fprintf(out, " (%zu octet%s)", frame->body_len, frame->body_len == 1 ? "" : "s");
+        fprintf(out, " (%zu byte%s)", frame->body_len, frame->body_len == 1 ? "" : "s");
     fputc('\n', out);
 }
 
@@ -954,7 +954,7 @@ static void tell_unknown(run *r, const stws_message *m) {
     if (m->handle) return;
     fputs("stomp_cat: a message for subscription \"", notes(r));
     print_plain(stderr, m->subscription ? m->subscription : "");
-    fputs("\", which is none of ours\n", stderr);
+    fputs("\", which is unknown\n", stderr);
 }
 
 // Must the message be the last one of its page? An ACK follows the printing of its message only, a
@@ -1517,7 +1517,7 @@ static void read_input(run *r) {
     if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN)) r->input_over = 1;
 }
 
-// Where the first line that was read ends, or NULL. No octet is looked at twice.
+// Where the first line that was read ends, or NULL. No byte is looked at twice.
 static const char *line_end(run *r) {
     const char *end = NULL;
     if (r->input_len > r->input_seen)
