@@ -623,7 +623,7 @@ static void test_the_sentence_after_a_subscribe(void) {
     static const char *const destinations[] = {"/a", "/bad", NULL};
     struct peer p;
     begin_at_a_strict_server(&p, CLOSES, destinations);
-    CHECK_HAS("\"STOMP died\"; that was right after 2 SUBSCRIBEs", bytes_text(&p.why));
+    CHECK_HAS("that was right after 2 SUBSCRIBEs", bytes_text(&p.why));
     CHECK(!strstr(bytes_text(&p.why), "finds out"));
     peer_advance(&p, 1000);
     CHECK_HAS("2 SUBSCRIBEs: the next session finds out which of them it was", bytes_text(&p.why));
@@ -752,6 +752,38 @@ static void test_subscriptions_that_change_in_a_trial(void) {
     peer_free(&p);
 }
 
+/* A receipt that is lost says why the session has ended, before DISCONNECTED does. */
+static char receipt_text[300];
+
+static void note_receipt(struct peer *p, const stws_event *e) {
+    (void)p;
+    if (e->type == STWS_EVENT_RECEIPT) snprintf(receipt_text, sizeof receipt_text, "%s", e->text);
+}
+
+static void test_a_lost_receipt_says_why(void) {
+    stws_outgoing m = {.destination = "/a", .body = "x", .body_len = 1, .receipt = 1};
+    struct peer p;
+    peer_begin(&p);
+    p.automatic &= ~AUTO_RECEIPT;
+    p.on_event = note_receipt;
+    CHECK(peer_connect(&p));
+    CHECK_INT(1, stws_send_ex(p.client, &m));
+    peer_turn(&p);
+    peer_close(&p, 1007, "frame too big");
+    peer_turn(&p);
+    CHECK_HAS("RECEIPT 1 STWS_ERR_LOST", bytes_text(&p.log));
+    CHECK_HAS("code 1007", receipt_text);
+    CHECK_HAS("frame too big", receipt_text);
+    m.receipt = 1;
+    p.automatic = AUTO_ALL;
+    CHECK(peer_connect(&p));
+    CHECK_INT(2, stws_send_ex(p.client, &m));
+    peer_turn(&p);
+    CHECK_HAS("RECEIPT 2 STWS_OK", bytes_text(&p.log));
+    CHECK_STR("", receipt_text);
+    peer_free(&p);
+}
+
 int main(void) {
     RUN(test_what_worked_once_is_tried_again);         /* [E3] */
     RUN(test_refused_credentials_end_the_client);      /* [E3] */
@@ -778,5 +810,6 @@ int main(void) {
     RUN(test_a_send_that_ends_each_session);
     RUN(test_the_outbox_waits_for_a_trial);
     RUN(test_subscriptions_that_change_in_a_trial);
+    RUN(test_a_lost_receipt_says_why);
     return test_report();
 }

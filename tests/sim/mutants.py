@@ -34,14 +34,14 @@ DEFECTS = {
     "subscriptions are not made again":
         ("stws_p_leave_session", "stws_p_all_unsent(&c->s.subs);", ""),
     "the outbox goes before the subscriptions": [
-        ("stws_p_post_outbox", "!c->s.subs.unsent && ", ""),
-        ("stws_p_prepare_output", "if (s->subs.unsent) stws_p_post_subscriptions(c);\n",
+        ("stws_p_post_outbox", "!stws_p_subs_come_first(&c->s.subs) && ", ""),
+        ("stws_p_prepare_output", "if (stws_p_subs_come_first(&s->subs)) stws_p_post_subscriptions(c);\n",
          "if (s->outbox.untaken) stws_p_post_outbox(c, c->now);\n"
-         "    if (s->subs.unsent) stws_p_post_subscriptions(c);\n")],
+         "    if (stws_p_subs_come_first(&s->subs)) stws_p_post_subscriptions(c);\n")],
     "a send does not wait for the outbox":
         ("stws_p_submit", " && !c->s.outbox.untaken", ""),
     "a send does not wait for subscriptions":
-        ("stws_p_may_post", " && !c->s.subs.unsent", ""),
+        ("stws_p_may_post", " && !stws_p_subs_come_first(&c->s.subs)", ""),
     "what is sent is taken for confirmed":
         ("stws_p_record_mark_sent", "if (!r->confirm) stws_p_record_through",
          "stws_p_record_through"),
@@ -85,7 +85,7 @@ DEFECTS = {
         ("stws_p_enqueue", "c->held = result == 0 ? STWS_P_HELD_BY_QUEUE : 0;", "c->held = 0;"),
     # Subscriptions.
     "UNSUBSCRIBE is not sent":
-        ("stws_unsubscribe", "if (sub->sent && sub->sent != STWS_P_SKIPPED && ", "if (0 && "),
+        ("stws_unsubscribe", "if (stws_p_server_knows(sub) && ", "if (0 && "),
     "a reused id overtakes its UNSUBSCRIBE":
         ("stws_p_subscribe", "sub->sent = sub->behind = 1;\n        c->s.subs.unsent--;", ""),
     "a taken id is given again":
