@@ -20,7 +20,7 @@ Contents; search for ">>" and the name:
     >>dedup                                                                        ids of the last messages
     >>session        versions, heart-beats, subscriptions, receipts, outbox: bytes in, bytes out, no system call
     >>random >>transport >>proxy >>tls >>copy >>queue                              the outside world
-    >>options >>diagnosis >>attempt >>output >>dispatch >>input >>timers >>turn    the client's state machine
+    >>options >>diagnosis >>answer >>attempt >>output >>dispatch >>input >>timers >>turn    the client's state machine
     >>driving >>talking >>looking >>end                                            the public calls on it
 
     Where is ...?  A header unescaped: stws_p_unescape. Heart-beats sent: stws_p_post_heartbeat; judged:
@@ -91,7 +91,7 @@ is over. Their error sentences are shorter (rx_buffer / 4, but 256 to 640 octets
 
     | what                                          | octets on 64-bit systems |
     |-----------------------------------------------|--------------------------|
-    | a client with the least of all, single_thread | 4,480                    |
+    | a client with the least of all, single_thread | 4,560                    |
     | more without single_thread                    | 272                      |
     | an octet of rx_buffer, tx_buffer, outbox_bytes | 1                       |
     | one of max_headers                            | 64                       |
@@ -225,7 +225,7 @@ the code that RFC 6455 gives for it (1002, 1007, 1009), and the error names the 
 
 ## Caveats
 - getaddrinfo blocks for as long as the resolver takes; numeric hosts and options.addresses avoid it.
-- No permessage-deflate, no redirects. What a proxy is told, credentials included, goes to it in the clear.
+- No permessage-deflate. What a proxy is told, credentials included, goes to it in the clear.
 - wss:// needs STOMP_WS_BEARSSL (TLS 1.2 only, no revocation lists; CA and key files are read at each handshake, which
   blocks as files do; one that resumes this client's last session asks no CA) or a transport of your own.
 - The server's certificate must name the host or address in subjectAltName. The common name does not count, as in
@@ -459,7 +459,7 @@ STOMP_WS_API int stws_utf8_valid(const void *data, size_t len);
    stws_handshake   What goes into an upgrade request: subprotocols ("v12.stomp, v11.stomp"), origin, cookie and headers
                     (name, value, name, value, ..., NULL) may be NULL.
    stws_url_parse(url, out, why)
-       Take a url apart. STWS_OK, or STWS_ERR_URL and in *why (may be NULL) a sentence.
+       Take a url apart; user_info, of user_info_len bytes, is "user:password" as it stands there, or NULL. STWS_OK, or STWS_ERR_URL and in *why (may be NULL) a sentence.
    stws_handshake_parse(buf, len, http, used)
        A head, in place. STWS_DONE: *used octets were its own; what follows is WebSocket already. STWS_MORE,
        STWS_ERR_HTTP, STWS_ERR_HTTP_LIMIT.
@@ -469,8 +469,9 @@ STOMP_WS_API int stws_utf8_valid(const void *data, size_t len);
    stws_handshake_key(random, key), stws_handshake_accept(key, accept)
        Sec-WebSocket-Key from 16 random octets; the Sec-WebSocket-Accept that belongs to a key, into accept.
    stws_handshake_request(buf, cap, handshake, need)
-       The request. STWS_OK; STWS_ERR_SPACE; STWS_ERR_USAGE when a string holds a control character such as CR or LF, or
-       a header is one of the handshake's own.
+       The request, with Basic authorization if the URL has user:password@ and headers have no Authorization. STWS_OK;
+       STWS_ERR_SPACE; STWS_ERR_USAGE when a string holds a control character such as CR or LF, or a header is one of
+       the handshake's own.
    stws_handshake_check(answer, key, offered, subprotocol, why)
        Is it an answer to a request with key and these subprotocols offered? STWS_OK, STWS_ERR_HTTP_STATUS, _UPGRADE,
        _SUBPROTOCOL or _EXTENSION; *subprotocol: the chosen one or NULL; *why: a sentence. Both may be NULL.
@@ -481,6 +482,8 @@ typedef struct stws_url {
     int secure, port, has_port, is_ipv6;
     const char *host, *target;
     size_t host_len, target_len;
+    const char *user_info;
+    size_t user_info_len;
 } stws_url;
 typedef struct stws_http {
     stws_header *headers;
@@ -628,6 +631,11 @@ typedef struct stws_allocator {
    connect_headers       more headers for CONNECT
    http_headers          more headers for the HTTP upgrade: not the same thing
    origin, cookie        for the HTTP upgrade; none
+   keep_cookies          1: what Set-Cookie brings with an answer to the upgrade goes back with the next one to the same
+                         host, so that a load balancer finds the same server: name and value, 2,048 bytes in all, as
+                         Path and Secure allow, and not if the cookie has ended when it comes
+   follow_redirects      1: an HTTP redirect of the upgrade to a URL of the same host is followed, three in a row at
+                         most, also from ws to wss, but never from wss to ws
    subprotocols          offered; "v12.stomp, v11.stomp, v10.stomp", as versions allow
    versions              STWS_STOMP_12 | ...; all three
    heartbeat_out_ms, heartbeat_in_ms        offered to the server, wanted from it; 10,000 each
@@ -747,6 +755,7 @@ typedef struct stws_options {
     const char *proxy, *login, *passcode, *host, *client_id;
     const char *const *connect_headers, *const *http_headers;
     const char *origin, *cookie, *subprotocols, *stable_id;
+    int keep_cookies, follow_redirects;
     int versions;
     int heartbeat_out_ms, heartbeat_in_ms, heartbeat_grace, ping_ms;
     int connect_timeout_ms, handshake_timeout_ms, connected_timeout_ms;
@@ -917,6 +926,10 @@ STOMP_WS_API int stws_request(stws *client, const stws_outgoing *message, stws_m
    stws_error(client)        The last error; 0 again once connected.
    stws_error_text(client)   A sentence: why this thread's last call was refused; if it was not, what the last error
                              was, or "". While another thread drives, this one gets the text of the error's code.
+   stws_upgrade_header(client, name)  The value of the header of that name, without regard to case, in the last answer to
+                             an upgrade, or NULL; good until the next answer, as in before_connect and at CONNECTED. Of an answer's
+                             headers the first rx_buffer / 16 bytes are kept, at most 4,096. Threads: the one that
+                             drives, and its callbacks.
    stws_http_status(client)  Of the last upgrade's answer; stws_close_code(client): of the server's last close frame; or
                              0.
    stws_user(client)         The user of the options.
@@ -954,6 +967,7 @@ STOMP_WS_API int stws_version(const stws *client);
 STOMP_WS_API int stws_error(const stws *client);
 STOMP_WS_API const char *stws_error_text(const stws *client);
 STOMP_WS_API int stws_http_status(const stws *client);
+STOMP_WS_API const char *stws_upgrade_header(const stws *client, const char *name);
 STOMP_WS_API int stws_close_code(const stws *client);
 STOMP_WS_API void *stws_user(const stws *client);
 STOMP_WS_API void stws_stats(stws *client, stws_stats_numbers *out);
@@ -1398,6 +1412,53 @@ static int stws_p_is_host_char(char c, int in_brackets) {
     return c > ' ' && c < 127 && strchr("[]@:/?#\\\"<>^`{|}%", c) == NULL;
 }
 
+static int stws_p_hex_digit(char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    c = stws_p_lower(c);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Undo %XX, into a string: 0 when it is none, or over 255 bytes. */
+static int stws_p_percent_decode(const char *s, const char *end, char out[256]) {
+    size_t n;
+    for (n = 0; s < end && n < 255; n++, s++) {
+        int high = *s == '%' && end - s > 2 ? stws_p_hex_digit(s[1]) : -1;
+        int low = high >= 0 ? stws_p_hex_digit(s[2]) : -1;
+        if (*s == '%' && (low < 0 || high + low == 0)) return 0;
+        out[n] = low < 0 ? *s : STWS_P_CAST(char, high * 16 + low);
+        if (low >= 0) s += 2;
+    }
+    out[n] = 0;
+    return s == end;
+}
+
+/* The pair of Basic authorization (RFC 7617, 2): 0 when it cannot be one. */
+static int stws_p_user_and_password(const char *info, size_t len, char user[256], char password[256]) {
+    const char *end = info + len, *colon = info, *c;
+    for (c = info; c < end; c++) if (*c <= ' ' || *c >= 127 || *c == '@') return 0;
+    while (colon < end && *colon != ':') colon++;
+    if (!stws_p_percent_decode(info, colon, user)) return 0;
+    password[0] = 0;
+    if (colon < end && !stws_p_percent_decode(colon + 1, end, password)) return 0;
+    for (c = user; *c; c++) if (STWS_P_CAST(unsigned char, *c) < 32 || *c == 127 || *c == ':') return 0;
+    for (c = password; *c; c++) if (STWS_P_CAST(unsigned char, *c) < 32 || *c == 127) return 0;
+    return 1;
+}
+
+/* What stands before an '@' in front of the host (RFC 3986, 3.2.1); where the host begins, or NULL with *why set. */
+static const char *stws_p_url_user_info(const char *p, stws_url *out, const char **why) {
+    size_t at = strcspn(p, "/?#");
+    char user[256], password[256];
+    while (at > 0 && p[at - 1] != '@') at--;
+    if (at == 0) return p;
+    out->user_info = p;
+    out->user_info_len = at - 1;
+    if (stws_p_user_and_password(p, at - 1, user, password)) return p + at;
+    *why = "the URL's user:password@ holds a character that has to be written as %XX, or a colon in the user, or more "
+           "than 255 bytes";
+    return NULL;
+}
+
 /* The host, in brackets or not, up to where port or path begin; NULL with *why set. */
 static const char *stws_p_url_host(const char *p, stws_url *out, const char **why) {
     const char *start;
@@ -1412,9 +1473,6 @@ static const char *stws_p_url_host(const char *p, stws_url *out, const char **wh
     }
     if (out->host_len == 0 || out->host_len > 253)
         *why = "the URL has no host name, or one of more than 253 characters";
-    else if (strchr(start, '@') && strcspn(start, "/?#") > strcspn(start, "@"))
-        *why = "the URL holds user:password@; put them into login and passcode, or into an "
-               "Authorization header in http_headers";
     else if (*p && !strchr(":/?#", *p)) *why = "the URL's host name holds a character that no host name may have";
     else return p;
     return NULL;
@@ -1444,6 +1502,7 @@ STOMP_WS_API int stws_url_parse(const char *url, stws_url *out, const char **why
     const char *sentence = "there is no URL", *p = url;
     memset(out, 0, sizeof *out);
     if (p) p = stws_p_url_scheme(p, out, &sentence);
+    if (p) p = stws_p_url_user_info(p, out, &sentence);
     if (p) p = stws_p_url_host(p, out, &sentence);
     if (p) p = stws_p_url_port(p, out, &sentence);
     if (p) p = stws_p_url_target(p, out, &sentence);
@@ -1530,6 +1589,22 @@ static void stws_p_put_host(stws_p_out *out, const stws_url *url) {
     }
     stws_p_put(out, "\r\n", 2);
 }
+
+/* Basic authorization (RFC 7617) by the URL's user and password, unless a header of the caller's says another. */
+static void stws_p_put_basic(stws_p_out *out, const stws_handshake *h) {
+    const char *const *header = h->headers;
+    char pair[512], password[256], value[6 + 684 + 1] = "Basic ";
+    size_t len;
+    for (; header && *header; header += 2)
+        if (stws_p_equal_nocase(*header, strlen(*header), "Authorization", 13)) return;
+    if (!h->url->user_info) return;
+    if (!stws_p_user_and_password(h->url->user_info, h->url->user_info_len, pair, password)) return;
+    len = strlen(pair);
+    pair[len++] = ':';
+    memcpy(pair + len, password, strlen(password));
+    stws_p_base64(pair, len + strlen(password), value + 6);
+    stws_p_put_header(out, "Authorization", value);
+}
 STOMP_WS_API int stws_handshake_request(char *buf, size_t cap, const stws_handshake *h, size_t *need) {
     stws_p_out out = {buf, cap, 0};
     const char *const *header;
@@ -1545,6 +1620,7 @@ STOMP_WS_API int stws_handshake_request(char *buf, size_t cap, const stws_handsh
     stws_p_put_option(&out, "Sec-WebSocket-Protocol", h->subprotocols);
     stws_p_put_option(&out, "Origin", h->origin);
     stws_p_put_option(&out, "Cookie", h->cookie);
+    stws_p_put_basic(&out, h);
     for (header = h->headers; header && *header; header += 2) stws_p_put_header(&out, header[0], header[1]);
     stws_p_put(&out, "\r\n", 2);
     *need = out.need;
@@ -2751,6 +2827,7 @@ enum { STWS_P_TEXT = 640, STWS_P_MIN_TEXT = 256 }; /* of error sentences */
 enum { STWS_P_LATE = 208, STWS_P_IDLE = 320 }; /* of what they say of our own lateness, of an idle connection */
 enum { STWS_P_SAID = 288 };   /* longest head of a SEND that is kept for the next one, at most */
 enum { STWS_P_STABLE_ID = 48 };
+enum { STWS_P_KEPT_HEAD = 4096, STWS_P_JAR = 2048, STWS_P_MOVED = 1024 }; /* of answers to the upgrade */
 
 /* What compilers say in their own ways; values that another thread may be reading while we write them. */
 #if defined(__GNUC__) || defined(__clang__)
@@ -4348,19 +4425,6 @@ static const char stws_p_no_proxy[] = "a proxy is http://[user:password@]host:po
                                       "and password have at most 255 bytes each, special characters as %XX, and with "
                                       "http:// no colon in the user and no control character";
 
-/* Undo %XX, into a string: 0 when it is none, or too long. What ends s in its URL is no digit. */
-static int stws_p_percent_decode(const char *s, const char *end, char out[256]) {
-    unsigned n, c;
-    for (n = 0; s < end && n < 255; n++) {
-        c = STWS_P_CAST(unsigned char, *s++);
-        if (c == '%' && (strspn(s, "0123456789ABCDEFabcdef") < 2 || sscanf(s, "%2x", &c) != 1 || c == 0)) return 0;
-        if (s[-1] == '%') s += 2;
-        out[n] = STWS_P_CAST(char, c);
-    }
-    out[n] = 0;
-    return s == end;
-}
-
 /* 1; or 0 when it is no proxy's URL. One without a scheme, as the environment may have it, is http://. */
 static int stws_p_proxy_parse(stws_p_proxy_url *out, const char *url) {
     const char *scheme_end = strstr(url, "://"), *p = scheme_end ? scheme_end + 3 : url, *end, *colon, *why;
@@ -5453,6 +5517,11 @@ struct stws {
     stws_url url;
     char *text, *where; /* the error's sentence, text_size octets, and its URL, half of that */
     size_t text_size;
+    char *head;  /* headers of the last answer to an upgrade: name, value, name, value, each with its NUL, and a NUL */
+    char *jar;   /* see stws_p_keep_cookies; behind it the value of the next Cookie header */
+    char *moved; /* the URL of a redirect */
+    size_t head_size;
+    int redirects; /* followed in this attempt */
     stws_transport io;
     stws_p_tcp tcp;
     stws_p_address unlucky; /* the address of the last attempt, if that failed after TCP; its family is 0: none */
@@ -5731,7 +5800,10 @@ static void stws_p_carve_scratch(stws_p_arena *a, stws *c, const stws_options *o
     size_t said = stws_p_within(o->tx_buffer / 4, 64, STWS_P_SAID);
     size_t pool = stws_p_within(o->tx_buffer / 64 & ~STWS_P_CAST(size_t, 3), 16, STWS_P_POOL);
     size_t text = stws_p_within(o->rx_buffer / 4, STWS_P_MIN_TEXT, STWS_P_TEXT);
-    size_t size = text + text / 2 + said + pool + (o->stable_id ? STWS_P_STABLE_ID : 0);
+    size_t head = stws_p_within(o->rx_buffer / 16, 16, STWS_P_KEPT_HEAD);
+    size_t jar = o->keep_cookies ? STWS_P_JAR + STWS_P_JAR + stws_p_strlen(o->cookie) + 3 : 0;
+    size_t moved = o->follow_redirects ? STWS_P_MOVED : 0;
+    size_t size = text + text / 2 + said + pool + (o->stable_id ? STWS_P_STABLE_ID : 0) + head + jar + moved;
     char *at = STWS_P_CAST(char *, stws_p_carve(a, size, 1));
     if (!c) return;
     memset(at, 0, size);
@@ -5740,6 +5812,10 @@ static void stws_p_carve_scratch(stws_p_arena *a, stws *c, const stws_options *o
     c->s.said = at + text + text / 2;
     c->s.pool = STWS_P_POINTER(unsigned char *, c->s.said + said);
     c->s.stable_id = c->s.said + said + pool;
+    c->head = c->s.stable_id + (o->stable_id ? STWS_P_STABLE_ID : 0);
+    c->jar = c->head + head;
+    c->moved = c->jar + jar;
+    c->head_size = head;
     c->text_size = text;
     c->s.said_cap = said;
     c->s.pool_size = pool;
@@ -5857,6 +5933,8 @@ static const stws_p_number_option stws_p_number_options[] = {
     STWS_P_CHOICE(utf8, STWS_UTF8_STRICT, "one of STWS_UTF8_*"),
     STWS_P_CHOICE(broker, STWS_BROKER_ARTEMIS, "one of STWS_BROKER_*"),
     STWS_P_CHOICE(shuffle_urls, 1, "0 or 1"),
+    STWS_P_CHOICE(keep_cookies, 1, "0 or 1"),
+    STWS_P_CHOICE(follow_redirects, 1, "0 or 1"),
     STWS_P_CHOICE(confirm, 1, "0 or 1"),
     STWS_P_CHOICE(binary, 1, "0 or 1"),
     STWS_P_CHOICE(single_thread, 1, "0 or 1"),
@@ -5968,7 +6046,8 @@ static const char *stws_p_options_wrong(const stws_options *o, int *code) {
 /* Is there a use for TLS? */
 static int stws_p_is_secure(const stws_options *o) {
     stws_url url;
-    int secure = o->url && stws_url_parse(o->url, &url, NULL) == STWS_OK && url.secure, i;
+    int secure = o->follow_redirects, i; /* a redirect may lead to wss:// */
+    secure |= o->url && stws_url_parse(o->url, &url, NULL) == STWS_OK && url.secure;
     for (i = 0; o->urls && o->urls[i]; i++) secure |= stws_url_parse(o->urls[i], &url, NULL) == STWS_OK && url.secure;
     return STWS_P_HAS_TLS && secure && !o->transport;
 }
@@ -6201,10 +6280,16 @@ static size_t stws_p_public_len(const char *place) {
     size_t len = strcspn(place, "?#");
     return strchr(place, '@') ? *place == '/' : len + (place[len] != 0);
 }
+
+/* The URL's host and port as they stand there, without user and password. */
+static const char *stws_p_authority(const stws_url *url) { return url->host - (url->is_ipv6 != 0); }
+static int stws_p_authority_len(const stws_url *url) { return STWS_P_CAST(int, url->target - stws_p_authority(url)); }
+
 static const char *stws_p_where(stws *c) {
-    const char *url = c->try_now.url, *target = c->url.target;
+    const char *target = c->url.target;
     size_t len = stws_p_public_len(target);
-    snprintf(c->where, c->text_size / 2, "%.*s%s", STWS_P_CAST(int, STWS_P_CAST(size_t, target - url) + len), url,
+    snprintf(c->where, c->text_size / 2, "%s%.*s%.*s%s", c->url.secure ? "wss://" : "ws://",
+             stws_p_authority_len(&c->url), stws_p_authority(&c->url), STWS_P_CAST(int, len), target,
              target[len] ? "***" : "");
     return c->where;
 }
@@ -6220,14 +6305,18 @@ static int stws_p_path_ends_in(const stws_url *url, const char *name) {
 /* "ws://host/notifications/websocket", the URL that a SockJS endpoint wants: one level below its base, or, where
    SockJS's own base/server/session/websocket was given (or base/info, as is said), the base's. */
 static const char *stws_p_websocket_url(const stws *c, int info, char out[256]) {
-    const char *url = c->try_now.url, *target = c->url.target;
-    size_t path = STWS_P_CAST(size_t, target - url), len = strcspn(target, "?");
+    const char *target = c->url.target;
+    int host = stws_p_authority_len(&c->url);
+    size_t len = strcspn(target, "?");
     const char *query = target[len] ? "?***" : "";
     int drop = info ? 1 : stws_p_path_ends_in(&c->url, "/websocket") ? 3 : 0;
     while (len > 0 && target[len - 1] == '/') len--;
     for (; drop > 0 && len > 0; drop--) while (len > 0 && target[--len] != '/') continue;
-    if (path + len > 200 || strchr(target, '@')) path = len = 0;
-    snprintf(out, 256, "%.*s/websocket%s", STWS_P_CAST(int, path + len), url, path + len ? query : "");
+    if (STWS_P_CAST(size_t, host) + len > 200 || strchr(target, '@'))
+        snprintf(out, 256, "/websocket");
+    else
+        snprintf(out, 256, "%s%.*s%.*s/websocket%s", c->url.secure ? "wss://" : "ws://", host,
+                 stws_p_authority(&c->url), STWS_P_CAST(int, len), target, query);
     return out;
 }
 static void stws_p_say_sockjs(stws *c, int error, const char *what, const char *more) {
@@ -6260,11 +6349,6 @@ static const char *stws_p_raw_header(const char *head, size_t len, const char *n
     }
     return NULL;
 }
-static int stws_p_hex_digit(char c) {
-    const char *digits = "0123456789abcdef", *at = c ? strchr(digits, stws_p_lower(c)) : NULL;
-    return at ? STWS_P_CAST(int, at - digits) : -1;
-}
-
 /* Take the sizes out of a chunked page (RFC 9112, 7.1), which may be cut off or wrong anywhere: how long it is without
    them. It may lie where it is written to; without `out` it is only looked at. *whole: its last chunk is there. */
 static size_t stws_p_unchunk(char *out, const char *page, size_t len, int *whole) {
@@ -6444,8 +6528,10 @@ static const char *stws_p_page_remedy(const char *page, size_t len) {
 }
 
 /* Do we send an HTTP header of that name, out of http_headers? */
-static int stws_p_sends_header(const stws *c, const char *name) {
+static int stws_p_sends_authorization(const stws *c) {
+    static const char name[] = "Authorization";
     const char *const *header = c->try_now.http_headers;
+    if (c->url.user_info) return 1;
     for (; header && *header; header += 2)
         if (stws_p_equal_nocase(*header, strlen(*header), name, strlen(name))) return 1;
     return 0;
@@ -6477,12 +6563,14 @@ static const char *stws_p_status_remedy(const stws *c, const stws_http *answer, 
     if (status == 426 && !stws_http_header(answer, "Sec-WebSocket-Version")) return stws_p_upgrade_stripped;
     if (status == 400) stws_p_write_upgrade(c, NULL, 0, &size);
     if (size > STWS_P_LONG_HEAD) return stws_p_head_too_long;
-    if (status == 401 && stws_p_sends_header(c, "Authorization")) status = -401;
+    if (status == 401 && stws_p_sends_authorization(c)) status = -401;
     if (status == 500 && stws_http_header(answer, "Sec-WebSocket-Protocol")) /* fails, and names one all the same */
         return "ActiveMQ answers so when no STOMP subprotocol was offered: leave option subprotocols at its default";
     if (status >= 500 && status != 503) return "the server or a proxy before it failed: the next attempt waits";
     if (status >= 300 && status < 400)
-        return "redirects are not followed, so that no header goes to a stranger: use that URL";
+        return c->o.follow_redirects
+                       ? "this redirect is not followed (to another host, from wss to ws, or the fourth): use that URL"
+                       : "redirects are not followed (see option follow_redirects): use that URL";
     return stws_p_meaning_of(status, remedies);
 }
 
@@ -6737,6 +6825,195 @@ static void stws_p_say_io(stws *c, int error) {
                    stws_p_silence_hint(c), late, idle);
     else
         stws_p_say(c, error, "%s at %s: %s%s%s", text, stws_p_where(c), stws_p_or(why, "no reason known"), late, idle);
+}
+
+/* ==== >>answer: what is kept of an answer to the upgrade: headers, cookies, where to go instead ==== */
+/* The next stretch of letters, digits and colons of a date; 0 at its end. */
+static size_t stws_p_date_word(const char **at) {
+    size_t len = 0;
+    while (**at && !stws_p_is_alphanumeric(**at)) ++*at;
+    while (stws_p_is_alphanumeric((*at)[len]) || (*at)[len] == ':') len++;
+    return len;
+}
+
+/* Days from 1970 to the first of March of that year, by the Gregorian calendar. */
+static long long stws_p_days_to_march(long long year) {
+    return year * 365 + year / 4 - year / 100 + year / 400 - 719468;
+}
+
+/* The seconds since 1970 of a date in one of the three forms of HTTP (RFC 9110, 5.6.7), which all have a day, a month
+   by name, a year behind the day, and a time; -1 for anything else. */
+static long long stws_p_http_date(const char *date) {
+    static const char months[] = "MarAprMayJunJulAugSepOctNovDecJanFeb"; /* March first: the leap day is the last */
+    long long year = -1, day = -1, month = -1, seconds = -1, i;
+    size_t len, n;
+    for (; (len = stws_p_date_word(&date)) != 0; date += len) {
+        for (i = 0; i < 12 && len == 3; i++) if (stws_p_equal_nocase(date, 3, months + 3 * i, 3)) month = i;
+        if (len == 8 && date[2] == ':' && date[5] == ':') {
+            for (seconds = i = 0; i < 8 && seconds >= 0; i += 3)
+                seconds = stws_p_number(date + i, 2, 60, &n) == 1 ? seconds * 60 + STWS_P_CAST(long long, n) : -1;
+        } else if (stws_p_number(date, len, 9999, &n) == 1) {
+            if (day < 0) day = STWS_P_CAST(long long, n);
+            else year = STWS_P_CAST(long long, n) + (len == 2 ? n < 70 ? 2000 : 1900 : 0);
+        }
+    }
+    if (month < 0 || day < 1 || day > 31 || year < 1970 || seconds < 0) return -1;
+    year -= month >= 10; /* January and February end the year before */
+    return (stws_p_days_to_march(year) + (month * 153 + 2) / 5 + day - 1) * 86400 + seconds;
+}
+
+/* Headers that do not fit any more are left out, as are all behind them. */
+static void stws_p_keep_head(stws *c, const stws_http *answer) {
+    stws_p_out out = {c->head, c->head_size - 1, 0};
+    size_t i, end = 0;
+    for (i = 0; i < answer->header_count; i++) {
+        stws_p_put(&out, answer->headers[i].name, answer->headers[i].name_len + 1);
+        stws_p_put(&out, answer->headers[i].value, answer->headers[i].value_len + 1);
+        if (out.need < c->head_size) end = out.need;
+    }
+    c->head[end] = 0;
+}
+
+/* The jar holds the host that its cookies came from, and then of each cookie a word, "s" for those of wss:// only, the
+   path and "name=value"; each with its NUL, and a NUL at the end. Cookies of another host make it begin anew. */
+static const char *stws_p_next_cookie(const char *cookie) {
+    return stws_p_after(stws_p_after(stws_p_after(cookie)));
+}
+static size_t stws_p_cookie_name_len(const char *pair) { return strcspn(pair, "="); }
+
+/* Take out the cookie of that name and path. */
+static void stws_p_drop_cookie(char *jar, const char *path, const char *pair, size_t name_len) {
+    char *at = jar + strlen(jar) + 1, *next;
+    for (; *at; at = next) {
+        const char *has_path = stws_p_after(at), *has = stws_p_after(has_path);
+        next = at + (stws_p_next_cookie(at) - at);
+        if (strcmp(path, has_path) != 0 || !stws_p_equal(pair, name_len, has, stws_p_cookie_name_len(has))) continue;
+        memmove(at, next, STWS_P_CAST(size_t, jar + STWS_P_JAR - next));
+        next = at;
+    }
+}
+
+/* The value of an attribute of a Set-Cookie (RFC 6265, 5.2), up to its ';'; NULL without it. */
+static const char *stws_p_cookie_attribute(const char *set, const char *name, size_t *len) {
+    size_t name_len = strlen(name);
+    while ((set = strchr(set, ';')) != NULL) {
+        const char *word = ++set;
+        size_t all = strcspn(set, ";"), before;
+        stws_p_trim(&word, &all);
+        before = strcspn(word, "=;");
+        if (!stws_p_equal_nocase(word, before < all ? before : all, name, name_len)) continue;
+        set = before < all ? word + before + 1 : word + all;
+        *len = STWS_P_CAST(size_t, word + all - set);
+        return set;
+    }
+    return NULL;
+}
+
+/* Is a cookie over already? */
+static int stws_p_cookie_has_ended(const char *set) {
+    size_t len = 0;
+    const char *age = stws_p_cookie_attribute(set, "Max-Age", &len), *expires;
+    char date[40];
+    if (age) return len > 0 && (*age == '-' || strspn(age, "0") == len);
+    expires = stws_p_cookie_attribute(set, "Expires", &len);
+    if (!expires || len >= sizeof date) return 0;
+    memcpy(date, expires, len);
+    date[len] = 0;
+    return stws_p_http_date(date) >= 0 && stws_p_http_date(date) < stws_p_system_date();
+}
+
+/* The path that a cookie is for: its own, or the folder of the URL (RFC 6265, 5.1.4). */
+static void stws_p_cookie_path(const stws *c, const char *set, char out[256]) {
+    size_t len = 0;
+    const char *path = stws_p_cookie_attribute(set, "Path", &len);
+    if (!path || len == 0 || *path != '/') {
+        path = c->url.target;
+        for (len = strcspn(path, "?"); len > 1 && path[len] != '/';) len--;
+        if (*path != '/') len = 0;
+    }
+    if (len > 255) len = 255;
+    memcpy(out, len ? path : "/", len ? len : 1);
+    out[len ? len : 1] = 0;
+}
+static void stws_p_keep_cookie(stws *c, const char *set) {
+    const char *pair = set;
+    size_t len = strcspn(set, ";"), name_len, used;
+    char path[256], *at = c->jar;
+    stws_p_trim(&pair, &len);
+    name_len = stws_p_cookie_name_len(pair);
+    if (name_len == 0 || name_len >= len || !stws_p_is_field_text(set)) return;
+    stws_p_cookie_path(c, set, path);
+    stws_p_drop_cookie(c->jar, path, pair, name_len);
+    if (stws_p_cookie_has_ended(set)) return;
+    for (at += strlen(at) + 1; *at;) at += stws_p_next_cookie(at) - at;
+    used = STWS_P_CAST(size_t, at - c->jar);
+    if (used + 2 + strlen(path) + 1 + len + 2 > STWS_P_JAR) return;
+    snprintf(at, STWS_P_JAR - used, "%s", stws_p_cookie_attribute(set, "Secure", &used) ? "s" : "-");
+    memcpy(at + 2, path, strlen(path) + 1);
+    at += 3 + strlen(path);
+    memcpy(at, pair, len);
+    at[len] = at[len + 1] = 0;
+}
+
+/* Is the jar of the URL's host? */
+static int stws_p_jar_is_here(const stws *c) {
+    return stws_p_equal_nocase(c->jar, strlen(c->jar), c->url.host, c->url.host_len);
+}
+static void stws_p_keep_cookies(stws *c, const stws_http *answer) {
+    const stws_header *set;
+    size_t from = 0;
+    while (c->o.keep_cookies && (set = stws_p_http_find(answer, "Set-Cookie", &from)) != NULL) {
+        if (!stws_p_jar_is_here(c)) {
+            memset(c->jar, 0, STWS_P_JAR);
+            memcpy(c->jar, c->url.host, c->url.host_len);
+        }
+        stws_p_keep_cookie(c, set->value);
+    }
+}
+
+/* May it go with this URL (RFC 6265, 5.1.4 and 5.4)? */
+static int stws_p_cookie_is_for(const char *cookie, const stws_url *url) {
+    const char *path = stws_p_after(cookie);
+    size_t len = strlen(path), target = strcspn(url->target, "?");
+    if (*cookie == 's' && !url->secure) return 0;
+    if (len == 1) return 1;
+    return target >= len && memcmp(path, url->target, len) == 0 &&
+           (path[len - 1] == '/' || target == len || url->target[len] == '/');
+}
+
+/* The value of the Cookie header: the user's, and what is in the jar; NULL: none. */
+static const char *stws_p_cookies(const stws *c) {
+    char *line = c->jar + STWS_P_JAR;
+    const char *cookie;
+    stws_p_out out = {line, STWS_P_JAR + stws_p_strlen(c->o.cookie) + 2, 0};
+    if (!c->o.keep_cookies) return c->o.cookie;
+    if (c->o.cookie) stws_p_put_string(&out, c->o.cookie);
+    for (cookie = stws_p_after(c->jar); stws_p_jar_is_here(c) && *cookie; cookie = stws_p_next_cookie(cookie)) {
+        if (!stws_p_cookie_is_for(cookie, &c->url)) continue;
+        if (out.need) stws_p_put(&out, "; ", 2);
+        stws_p_put_string(&out, stws_p_after(stws_p_after(cookie)));
+    }
+    line[out.need] = 0;
+    return line;
+}
+
+/* Go where the answer leads: 1, or 0 when it may not be followed. Credentials of our URL go along, as the host is the
+   same; those of the new one are none that the user has given. */
+static int stws_p_follow_redirect(stws *c, const stws_http *answer) {
+    const char *location = stws_http_header(answer, "Location"), *user_info = c->url.user_info;
+    size_t user_info_len = c->url.user_info_len;
+    char moved[STWS_P_MOVED];
+    stws_url url;
+    if (!c->o.follow_redirects || answer->status / 100 != 3 || !location || c->redirects == 3) return 0;
+    if (!stws_p_redirect_url(&c->url, location, moved, sizeof moved)) return 0;
+    if (stws_url_parse(moved, &url, NULL) != STWS_OK || url.user_info || url.secure < c->url.secure) return 0;
+    if (!stws_p_equal_nocase(url.host, url.host_len, c->url.host, c->url.host_len)) return 0;
+    memcpy(c->moved, moved, strlen(moved) + 1);
+    stws_url_parse(c->moved, &c->url, NULL);
+    c->url.user_info = user_info;
+    c->url.user_info_len = user_info_len;
+    c->redirects++;
+    return 1;
 }
 
 /* ==== >>attempt: from a URL to CONNECTED ==== */
@@ -7025,6 +7302,20 @@ static int stws_p_may_connect(stws *c) {
     return 0;
 }
 
+/* Ask at c->url: everything is as before the first byte. */
+static void stws_p_begin_url(stws *c) {
+    stws_p_lock(c);
+    stws_p_session_reset(&c->s, c->now);
+    c->write_error = 0;
+    c->http_scanned = 0;
+    c->answer_over = 0;
+    stws_p_unlock(c);
+    STWS_P_STORE(&c->http_status, 0);
+    STWS_P_STORE(&c->close_code, 0);
+    c->stalled_us = 0;
+    stws_p_enter(c, STWS_RESOLVING, c->o.connect_timeout_ms);
+}
+
 /* A new attempt: choose, ask, parse; then RESOLVING. */
 static void stws_p_begin_attempt(stws *c) {
     const char *why = "";
@@ -7047,16 +7338,8 @@ static void stws_p_begin_attempt(stws *c) {
         stws_p_lost(c, STWS_P_FINAL);
         return;
     }
-    stws_p_lock(c);
-    stws_p_session_reset(&c->s, c->now);
-    c->write_error = 0;
-    c->http_scanned = 0;
-    c->answer_over = 0;
-    stws_p_unlock(c);
-    STWS_P_STORE(&c->http_status, 0);
-    STWS_P_STORE(&c->close_code, 0);
-    c->stalled_us = 0;
-    stws_p_enter(c, STWS_RESOLVING, c->o.connect_timeout_ms);
+    c->redirects = 0;
+    stws_p_begin_url(c);
 }
 
 /* Fill the address list: 1, or 0 when the attempt failed. */
@@ -7124,7 +7407,7 @@ static int stws_p_grow_output(stws *c, size_t need);
 
 /* Write this attempt's upgrade request; without room it is measured. */
 static int stws_p_write_upgrade(const stws *c, char *buf, size_t cap, size_t *need) {
-    stws_handshake h = {&c->url, c->key, c->o.subprotocols, c->o.origin, c->o.cookie, c->try_now.http_headers};
+    stws_handshake h = {&c->url, c->key, c->o.subprotocols, c->o.origin, stws_p_cookies(c), c->try_now.http_headers};
     return stws_handshake_request(buf, cap, &h, need);
 }
 
@@ -7216,40 +7499,6 @@ static void stws_p_trace_answer(stws *c, const stws_http *answer) {
     stws_p_trace_head(c, '<', word, answer);
 }
 
-/* The next stretch of letters, digits and colons of a date; 0 at its end. */
-static size_t stws_p_date_word(const char **at) {
-    size_t len = 0;
-    while (**at && !stws_p_is_alphanumeric(**at)) ++*at;
-    while (stws_p_is_alphanumeric((*at)[len]) || (*at)[len] == ':') len++;
-    return len;
-}
-
-/* Days from 1970 to the first of March of that year, by the Gregorian calendar. */
-static long long stws_p_days_to_march(long long year) {
-    return year * 365 + year / 4 - year / 100 + year / 400 - 719468;
-}
-
-/* The seconds since 1970 of a date in one of the three forms of HTTP (RFC 9110, 5.6.7), which all have a day, a month
-   by name, a year behind the day, and a time; -1 for anything else. */
-static long long stws_p_http_date(const char *date) {
-    static const char months[] = "MarAprMayJunJulAugSepOctNovDecJanFeb"; /* March first: the leap day is the last */
-    long long year = -1, day = -1, month = -1, seconds = -1, i;
-    size_t len, n;
-    for (; (len = stws_p_date_word(&date)) != 0; date += len) {
-        for (i = 0; i < 12 && len == 3; i++) if (stws_p_equal_nocase(date, 3, months + 3 * i, 3)) month = i;
-        if (len == 8 && date[2] == ':' && date[5] == ':') {
-            for (seconds = i = 0; i < 8 && seconds >= 0; i += 3)
-                seconds = stws_p_number(date + i, 2, 60, &n) == 1 ? seconds * 60 + STWS_P_CAST(long long, n) : -1;
-        } else if (stws_p_number(date, len, 9999, &n) == 1) {
-            if (day < 0) day = STWS_P_CAST(long long, n);
-            else year = STWS_P_CAST(long long, n) + (len == 2 ? n < 70 ? 2000 : 1900 : 0);
-        }
-    }
-    if (month < 0 || day < 1 || day > 31 || year < 1970 || seconds < 0) return -1;
-    year -= month >= 10; /* January and February end the year before */
-    return (stws_p_days_to_march(year) + (month * 153 + 2) / 5 + day - 1) * 86400 + seconds;
-}
-
 /* How long Retry-After (RFC 9110, 10.2.3) asks us to wait: seconds, or a date, which is compared with the answer's own
    Date, as our clock may be wrong. */
 static long long stws_p_retry_after_ms(const stws_http *answer) {
@@ -7336,6 +7585,13 @@ STWS_P_APART static int stws_p_turn_upgrading(stws *c) {
     if (answer.status >= 100 && answer.status < 200 && answer.status != 101) return 1;
     STWS_P_STORE(&c->http_status, answer.status);
     stws_p_trace_answer(c, &answer);
+    stws_p_keep_head(c, &answer);
+    stws_p_keep_cookies(c, &answer);
+    if (stws_p_follow_redirect(c, &answer)) {
+        stws_p_close_transport(c);
+        stws_p_begin_url(c);
+        return 1;
+    }
     result = stws_handshake_check(&answer, c->key, c->o.subprotocols, NULL, &why);
     if (result != STWS_OK) return stws_p_refused_upgrade(c, &answer, result, why);
     stws_p_lock(c);
@@ -9520,6 +9776,12 @@ STOMP_WS_API const char *stws_error_text(const stws *c) {
     if (stws_p_refusal.client == c) return stws_p_refusal.why;
     if (c->broken || stws_p_usually_drives(c) || STWS_P_LOAD(&c->state) == STWS_ENDED) return c->text;
     return stws_error(c) ? stws_result_text(stws_error(c)) : ""; /* the thread that drives may be writing it anew */
+}
+STOMP_WS_API const char *stws_upgrade_header(const stws *c, const char *name) {
+    const char *at = c && !c->broken ? c->head : "";
+    for (; *at; at = stws_p_after(stws_p_after(at)))
+        if (stws_p_equal_nocase(at, strlen(at), name, strlen(name))) return stws_p_after(at);
+    return NULL;
 }
 STOMP_WS_API int stws_http_status(const stws *c) { return c ? STWS_P_LOAD(&c->http_status) : 0; }
 STOMP_WS_API int stws_close_code(const stws *c) { return c ? STWS_P_LOAD(&c->close_code) : 0; }

@@ -284,6 +284,8 @@ static void check_url_parts(const vector *v, const stws_url *url) {
     CHECK_INT(strstr(port->value, "default") == NULL, url->has_port);
     check_url_string(v, "host", url->host, url->host_len);
     check_url_string(v, "target", url->target, url->target_len);
+    CHECK_INT(find_line(v, "user_info") != NULL, url->user_info != NULL);
+    if (url->user_info) check_url_string(v, "user_info", url->user_info, url->user_info_len);
 }
 
 static void check_url_refused(const vector *v, const char *url) {
@@ -300,7 +302,7 @@ static void run_url(const vector *v) {
     bytes text = {NULL, 0, 0};
     char *url;
     stws_url parts;
-    check_keys(v, " vector clause url secure ipv6 host port target error why ");
+    check_keys(v, " vector clause url secure ipv6 host port target user_info error why ");
     if (!collect(v, "url", &text)) malformed(v, &v->lines[0], "the vector has no URL");
     url = must(malloc(text.len + 1));
     memcpy(url, text.data, text.len + 1);

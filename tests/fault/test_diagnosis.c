@@ -1514,7 +1514,7 @@ static void test_bad_urls(void) {
         {"ws://host:65536/", "port"},
         {"ws://host:abc/", "port"},
         {"ws://host:/", "port"},
-        {"ws://guest:secret@host/", "login"},
+        {"ws://guest:se cret@host/", "%XX"},
         {"ws://[::1/", "IPv6"},
         {"ws://[host]/", "IPv6"},
         {"ws://host/#top", "fragment"},

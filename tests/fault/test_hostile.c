@@ -113,8 +113,8 @@ static void bring_url(struct peer *p, const char *url) {
 /* No part of a URL that cannot be taken apart is shown. */
 static void test_no_part_of_a_wrong_url_is_shown(void) {
     static const char *const urls[] = {
-        "ws://guest:hush@broker.test/stomp",
-        "ws://hush@broker.test/stomp",
+        "ws://guest:hush%@broker.test/stomp",
+        "ws://hush%@broker.test/stomp",
         "ws://guest:hu/hush@broker.test/stomp",
         "ws://guest:hu#hush@broker.test/stomp",
         "ws://guest:hu?hush@broker.test/stomp",

@@ -155,7 +155,7 @@ static void test_failures_show_none(void) {
 /* A URL that a hook has made wrong. */
 static int wrong_url(stws *client, stws_attempt *attempt, void *user) {
     (void)client, (void)user;
-    attempt->url = "ws://guest:hush@broker.test/stomp";
+    attempt->url = "ws://guest:hush%@broker.test/stomp";
     return 0;
 }
 
@@ -197,7 +197,7 @@ static void test_options_that_are_refused_show_none(void) {
     o.connect_headers = broken;
     check_refused_options(&o, STWS_ERR_USAGE);
     o.connect_headers = NULL;
-    o.url = "ws://user:hush@broker.test/";
+    o.url = "ws://user:hush%@broker.test/";
     check_refused_options(&o, STWS_ERR_URL);
     bytes_free(&output);
     peer_free(&p);

@@ -784,6 +784,360 @@ static void test_a_lost_receipt_says_why(void) {
     peer_free(&p);
 }
 
+/* ==== what an answer to the upgrade brings ==== */
+
+#define ACCEPTED                                                                                   \
+    "HTTP/1.1 101 \r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: @\r\n"
+
+static char seen_node[80];
+
+static int note_node(stws *client, stws_attempt *attempt, void *user) {
+    const char *node = stws_upgrade_header(client, "x-NODE");
+    (void)attempt, (void)user;
+    snprintf(seen_node, sizeof seen_node, "%s", node ? node : "(none)");
+    return 0;
+}
+
+static void test_a_header_of_the_answer(void) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    p.answer = ACCEPTED "X-Node: blue\r\nX-Empty:\r\nX-Node: second\r\n\r\n";
+    o = peer_options(&p);
+    o.before_connect = note_node;
+    peer_start(&p, &o);
+    CHECK(stws_upgrade_header(p.client, "X-Node") == NULL);
+    CHECK(peer_connect(&p));
+    CHECK_STR("(none)", seen_node);
+    CHECK_STR("blue", stws_upgrade_header(p.client, "X-Node"));
+    CHECK_STR("", stws_upgrade_header(p.client, "x-empty"));
+    CHECK(stws_upgrade_header(p.client, "X-Nod") == NULL);
+    CHECK(stws_upgrade_header(NULL, "X-Node") == NULL);
+    p.answer = "HTTP/1.1 503 \r\nX-Node: green\r\nContent-Length: 0\r\n\r\n";
+    peer_end(&p);
+    peer_turn(&p);
+    peer_advance(&p, 1500);
+    CHECK_STR("blue", seen_node);
+    CHECK_STR("green", stws_upgrade_header(p.client, "X-Node"));
+    peer_free(&p);
+}
+
+/* Of long heads the first part is kept, and no half of a header. */
+static void test_headers_that_are_not_kept(void) {
+    struct bytes answer = {0};
+    struct peer p;
+    stws_options o;
+    int i;
+    bytes_print(&answer, ACCEPTED);
+    for (i = 0; i < 20; i++) bytes_print(&answer, "X-Number-%d: %0100d\r\n", i, i);
+    bytes_print(&answer, "\r\n");
+    peer_init(&p);
+    p.answer = answer.data;
+    o = peer_options(&p);
+    o.rx_buffer = 16384; /* so 1,024 bytes are kept */
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    CHECK(stws_upgrade_header(p.client, "X-Number-7") != NULL);
+    CHECK_INT(100, strlen(stws_upgrade_header(p.client, "X-Number-7")));
+    CHECK(stws_upgrade_header(p.client, "X-Number-8") == NULL);
+    CHECK(stws_upgrade_header(p.client, "X-Number-19") == NULL);
+    bytes_free(&answer);
+    peer_free(&p);
+}
+
+/* ==== cookies ==== */
+
+/* The Cookie header of the last request, or "". */
+static const char *cookie_sent(const struct peer *p) {
+    static char value[5000];
+    const char *at = strstr(bytes_text(&p->request), "\r\nCookie: ");
+    value[0] = 0;
+    if (at) snprintf(value, sizeof value, "%.*s", (int)strcspn(at + 10, "\r"), at + 10);
+    return value;
+}
+
+static const char *next_url;
+
+static int choose_url(stws *client, stws_attempt *attempt, void *user) {
+    (void)client, (void)user;
+    if (next_url) attempt->url = next_url;
+    return 0;
+}
+
+/* The server sets these cookies; what comes back with the next request, at that URL (NULL: the same)? */
+static void check_cookies(int keep, const char *own, const char *set, const char *url,
+                          const char *expected) {
+    char answer[6000];
+    struct peer p;
+    stws_options o;
+    snprintf(answer, sizeof answer, ACCEPTED "%s\r\n", set);
+    peer_init(&p);
+    p.answer = answer;
+    o = peer_options(&p);
+    o.url = "ws://Broker.test/app/stomp/websocket";
+    o.keep_cookies = keep;
+    o.cookie = own;
+    o.before_connect = choose_url;
+    next_url = NULL;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    CHECK_STR(own ? own : "", cookie_sent(&p));
+    next_url = url;
+    p.answer = PEER_ANSWER;
+    peer_end(&p);
+    peer_turn(&p);
+    CHECK(peer_connect(&p));
+    CHECK_STR(expected, cookie_sent(&p));
+    peer_free(&p);
+}
+
+static void test_cookies_go_back(void) {
+    check_cookies(0, NULL, "Set-Cookie: node=7\r\n", NULL, "");
+    check_cookies(1, NULL, "", NULL, "");
+    check_cookies(1, "a=1", "", NULL, "a=1");
+    check_cookies(1, NULL, "Set-Cookie: node=7\r\n", NULL, "node=7");
+    check_cookies(1, NULL, "set-cookie:  node=7 ; Path=/ ; HttpOnly\r\n", NULL, "node=7");
+    check_cookies(1, "a=1; b=2", "Set-Cookie: node=7\r\nSet-Cookie: x=\r\n", NULL,
+                  "a=1; b=2; node=7; x=");
+    check_cookies(1, NULL, "Set-Cookie: n=1\r\nSet-Cookie: m=1\r\nSet-Cookie: n=2\r\n", NULL,
+                  "m=1; n=2");
+    check_cookies(1, NULL, "Set-Cookie: n=1; Path=/app\r\nSet-Cookie: n=2; Path=/\r\n", NULL,
+                  "n=1; n=2");
+    /* what is no cookie, or over */
+    check_cookies(1, NULL,
+                  "Set-Cookie: nothing\r\nSet-Cookie: =x\r\nSet-Cookie: ;\r\nSet-Cookie:\r\n", NULL,
+                  "");
+    check_cookies(1, NULL, "Set-Cookie: n=1\r\nSet-Cookie: n=; Max-Age=0\r\n", NULL, "");
+    check_cookies(1, NULL, "Set-Cookie: n=1; Max-Age=-5\r\n", NULL, "");
+    check_cookies(1, NULL, "Set-Cookie: n=1; Max-Age=5\r\n", NULL, "n=1");
+    check_cookies(1, NULL, "Set-Cookie: n=1; Expires=Thu, 01 Jan 1970 00:00:10 GMT\r\n", NULL, "");
+    check_cookies(1, NULL, "Set-Cookie: n=1; expires=Thu, 01 Jan 9000 00:00:10 GMT\r\n", NULL,
+                  "n=1");
+    check_cookies(1, NULL, "Set-Cookie: n=1; Max-Age=9; Expires=Thu, 01 Jan 1970 00:00:10 GMT\r\n",
+                  NULL, "n=1");
+    check_cookies(1, NULL, "Set-Cookie: n=1; Maximum=0; Max-Age\r\n", NULL, "n=1");
+}
+
+static void test_cookies_that_are_not_for_this_url(void) {
+    check_cookies(1, NULL, "Set-Cookie: n=1\r\n", "ws://other.test/app/stomp/websocket", "");
+    check_cookies(1, "a=1", "Set-Cookie: n=1; Domain=test\r\n", "ws://other.test/app/x", "a=1");
+    check_cookies(1, NULL, "Set-Cookie: n=1\r\n", "ws://broker.TEST:81/app/stomp/other", "n=1");
+    check_cookies(1, NULL, "Set-Cookie: n=1\r\n", "ws://broker.test/app/other", "");
+    check_cookies(1, NULL, "Set-Cookie: n=1; Path=/app\r\n", "ws://broker.test/app/other", "n=1");
+    check_cookies(1, NULL, "Set-Cookie: n=1; Path=/app\r\n", "ws://broker.test/app", "n=1");
+    check_cookies(1, NULL, "Set-Cookie: n=1; Path=/app\r\n", "ws://broker.test/app?q", "n=1");
+    check_cookies(1, NULL, "Set-Cookie: n=1; Path=/app\r\n", "ws://broker.test/apple", "");
+    check_cookies(1, NULL, "Set-Cookie: n=1; Path=/app/\r\n", "ws://broker.test/app/x", "n=1");
+    check_cookies(1, NULL, "Set-Cookie: n=1; Path=/else\r\n", NULL, "");
+    check_cookies(1, NULL, "Set-Cookie: n=1; Path=\r\n", NULL, "n=1");
+    check_cookies(1, NULL, "Set-Cookie: n=1; Secure\r\n", NULL, "");
+    check_cookies(1, NULL, "Set-Cookie: n=1; Secure\r\n", "wss://broker.test/app/stomp/websocket",
+                  "n=1");
+}
+
+/* More than the jar holds: what has room stays whole. */
+static void test_cookies_without_room(void) {
+    struct bytes set = {0};
+    int i;
+    bytes_print(&set, "Set-Cookie: first=1\r\n");
+    bytes_print(&set, "Set-Cookie: large=%02000d\r\n", 7);
+    bytes_print(&set, "Set-Cookie: last=2\r\n");
+    check_cookies(1, NULL, set.data, NULL, "first=1; last=2");
+    bytes_clear(&set);
+    for (i = 0; i < 40; i++) bytes_print(&set, "Set-Cookie: same=%060d\r\n", i);
+    bytes_print(&set, "Set-Cookie: other=2\r\n");
+    check_cookies(1, NULL, set.data, NULL,
+                  "same=000000000000000000000000000000000000000000000000000000000039; other=2");
+    bytes_free(&set);
+}
+
+/* ==== credentials in the URL ==== */
+
+static void check_basic(const char *url, const char *const *headers, const char *expected) {
+    struct peer p;
+    stws_options o;
+    const char *at;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.url = url;
+    o.http_headers = headers;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    if (expected) CHECK_HAS(expected, bytes_text(&p.request));
+    at = strstr(bytes_text(&p.request), "uthorization");
+    CHECK_INT(expected != NULL, at != NULL);
+    CHECK(!at || !strstr(at + 5, "uthorization"));
+    CHECK_STR("broker.test", p.endpoint_host);
+    CHECK(!strstr(bytes_text(&p.request), "@broker"));
+    peer_free(&p);
+}
+
+/* RFC 7617, 2: the example of the RFC, and what %XX stands for. */
+static void test_credentials_of_the_url(void) {
+    static const char *const own[] = {"authorization", "Bearer x", NULL};
+    check_basic("ws://broker.test/x", NULL, NULL);
+    check_basic("ws://Aladdin:open%20sesame@broker.test/x", NULL,
+                "\r\nAuthorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n");
+    check_basic("ws://Aladdin@broker.test:81/x", NULL, "\r\nAuthorization: Basic QWxhZGRpbjo=\r\n");
+    check_basic("ws://a%40b:c:d@broker.test", NULL, "\r\nAuthorization: Basic YUBiOmM6ZA==\r\n");
+    check_basic("ws://Aladdin:open%20sesame@broker.test/x", own, "\r\nauthorization: Bearer x\r\n");
+    check_basic("ws://broker.test/a@b", NULL, NULL);
+}
+
+static void test_credentials_that_are_none(void) {
+    static const char *const urls[] = {"ws://a%3Ab:c@h/", "ws://a%0Ab:c@h/", "ws://a:%0d@h/",
+                                       "ws://a:%7f@h/",   "ws://a:%zz@h/",   "ws://a:%1@h/",
+                                       "ws://a:%@h/",     "ws://a%00:b@h/"};
+    const char *why;
+    stws_url url;
+    size_t i;
+    for (i = 0; i < COUNT(urls); i++) {
+        CHECK_INT(STWS_ERR_URL, stws_url_parse(urls[i], &url, &why));
+        CHECK_HAS("%XX", why);
+    }
+}
+
+/* Neither sentences nor the trace show them. */
+static void test_credentials_of_the_url_are_not_shown(void) {
+    static const char *const answers[] = {
+        "HTTP/1.1 404 \r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 401 \r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 400 \r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\nWelcome to SockJS!\n",
+        "HTTP/1.1 302 Found\r\nLocation: /else\r\nContent-Length: 0\r\n\r\n",
+        "SSH-2.0-x\r\n"};
+    size_t i;
+    for (i = 0; i < COUNT(answers); i++) {
+        struct peer p;
+        stws_options o;
+        peer_init(&p);
+        p.answer = answers[i];
+        o = peer_options(&p);
+        o.url = "ws://guest:hush@broker.test/notifications";
+        peer_start(&p, &o);
+        peer_turn(&p);
+        peer_advance(&p, 1000);
+        CHECK(p.ended != 0);
+        CHECK_HAS("broker.test", i == 5 ? "broker.test" : bytes_text(&p.why));
+        CHECK(!strstr(bytes_text(&p.why), "hush"));
+        CHECK(!strstr(bytes_text(&p.why), "guest"));
+        peer_free(&p);
+    }
+}
+
+/* ==== redirects ==== */
+
+#define REDIRECT(status, to)                                                                       \
+    "HTTP/1.1 " status "\r\nLocation: " to                                                         \
+    "\r\nSet-Cookie: n=1; Path=/\r\nContent-Length: 0\r\n\r\n"
+
+static const char *redirects[8];
+static int redirect_at;
+
+/* Each request but the last is answered by a redirect. */
+static int peer_redirects(void *ctx, const stws_endpoint *to) {
+    struct peer *p = (struct peer *)ctx;
+    int opened = p->is_open, result = peer_t_open(ctx, to);
+    if (!opened) {
+        p->answer = redirects[redirect_at] ? redirects[redirect_at] : PEER_ANSWER;
+        redirect_at += redirects[redirect_at] != NULL;
+    }
+    return result;
+}
+
+/* Where the client ends up, by its last request and endpoint: "host:port/path", or the sentence's part. */
+static void check_redirects(int follow, const char *url, const char *expected) {
+    char where[400];
+    struct peer p;
+    stws_options o;
+    const char *path;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.url = url;
+    o.follow_redirects = follow;
+    p.transport.open = peer_redirects;
+    redirect_at = 0;
+    peer_start(&p, &o);
+    peer_turn(&p);
+    peer_advance(&p, 600);
+    path = strchr(bytes_text(&p.request), ' ');
+    snprintf(where, sizeof where, "%s%s:%d%.*s", p.endpoint.secure ? "wss " : "", p.endpoint_host,
+             p.endpoint.port, path ? (int)strcspn(path + 1, " ") : 0, path ? path + 1 : "");
+    if (stws_state(p.client) == STWS_CONNECTED) {
+        CHECK_STR(expected, where);
+        CHECK_STR("CONNECTED\n", bytes_text(&p.log));
+    } else {
+        CHECK_HAS(expected, bytes_text(&p.why));
+    }
+    peer_free(&p);
+}
+
+static void redirect_to(const char *first, const char *second, const char *third,
+                        const char *fourth) {
+    redirects[0] = first;
+    redirects[1] = second;
+    redirects[2] = third;
+    redirects[3] = fourth;
+    redirects[4] = NULL;
+}
+
+static void test_redirects_are_followed(void) {
+    redirect_to(REDIRECT("302 Found", "/b"), NULL, NULL, NULL);
+    check_redirects(0, "ws://h.test/a", "see option follow_redirects");
+    check_redirects(1, "ws://h.test/a", "h.test:80/b");
+    check_redirects(1, "ws://h.test:81/a", "h.test:81/b");
+    redirect_to(REDIRECT("301 Moved", "http://H.test:8080/b?q=1#top"), NULL, NULL, NULL);
+    check_redirects(1, "ws://h.test/a", "H.test:8080/b?q=1");
+    redirect_to(REDIRECT("307 Temporary", "https://h.test/b"), NULL, NULL, NULL);
+    check_redirects(1, "ws://h.test/a", "wss h.test:443/b");
+    redirect_to(REDIRECT("308 Permanent", "wss://h.test/b"), NULL, NULL, NULL);
+    check_redirects(1, "wss://h.test/a", "wss h.test:443/b");
+    redirect_to(REDIRECT("302 Found", "c"), REDIRECT("302 Found", "?x"),
+                REDIRECT("302 Found", "/d"), NULL);
+    check_redirects(1, "ws://h.test/a/b", "h.test:80/d");
+}
+
+static void test_redirects_that_are_not_followed(void) {
+    redirect_to(REDIRECT("302 Found", "/b"), REDIRECT("302 Found", "/b"),
+                REDIRECT("302 Found", "/b"), REDIRECT("302 Found", "/b"));
+    check_redirects(1, "ws://h.test/a", "this redirect is not followed");
+    redirect_to(REDIRECT("302 Found", "ws://other.test/b"), NULL, NULL, NULL);
+    check_redirects(1, "ws://h.test/a", "ws://other.test/b");
+    redirect_to(REDIRECT("302 Found", "//other.test/b"), NULL, NULL, NULL);
+    check_redirects(1, "ws://h.test/a", "this redirect is not followed");
+    redirect_to(REDIRECT("302 Found", "http://h.test/b"), NULL, NULL, NULL);
+    check_redirects(1, "wss://h.test/a", "this redirect is not followed");
+    redirect_to(REDIRECT("302 Found", "http://x:y@h.test/b"), NULL, NULL, NULL);
+    check_redirects(1, "ws://h.test/a", "this redirect is not followed");
+    redirect_to("HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", NULL, NULL, NULL);
+    check_redirects(1, "ws://h.test/a", "302");
+    redirect_to(REDIRECT("302 Found", "mailto:x@y"), NULL, NULL, NULL);
+    check_redirects(1, "ws://h.test/a", "302");
+}
+
+/* Each attempt begins at the URL of the options; cookies and credentials go along. */
+static void test_what_goes_along_with_a_redirect(void) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    redirect_to(REDIRECT("302 Found", "/b"), NULL, NULL, NULL);
+    o = peer_options(&p);
+    o.url = "ws://guest:hush@h.test/a";
+    o.follow_redirects = o.keep_cookies = 1;
+    p.transport.open = peer_redirects;
+    redirect_at = 0;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    CHECK_HAS("GET /b ", bytes_text(&p.request));
+    CHECK_HAS("Authorization: Basic Z3Vlc3Q6aHVzaA==", bytes_text(&p.request));
+    CHECK_STR("n=1", cookie_sent(&p));
+    peer_end(&p);
+    peer_turn(&p);
+    CHECK(peer_connect(&p));
+    CHECK_HAS("GET /a ", bytes_text(&p.request));
+    peer_free(&p);
+}
+
 int main(void) {
     RUN(test_what_worked_once_is_tried_again);         /* [E3] */
     RUN(test_refused_credentials_end_the_client);      /* [E3] */
@@ -811,5 +1165,16 @@ int main(void) {
     RUN(test_the_outbox_waits_for_a_trial);
     RUN(test_subscriptions_that_change_in_a_trial);
     RUN(test_a_lost_receipt_says_why);
+    RUN(test_a_header_of_the_answer);
+    RUN(test_headers_that_are_not_kept);
+    RUN(test_cookies_go_back);
+    RUN(test_cookies_that_are_not_for_this_url);
+    RUN(test_cookies_without_room);
+    RUN(test_credentials_of_the_url);
+    RUN(test_credentials_that_are_none);
+    RUN(test_credentials_of_the_url_are_not_shown);
+    RUN(test_redirects_are_followed);
+    RUN(test_redirects_that_are_not_followed);
+    RUN(test_what_goes_along_with_a_redirect);
     return test_report();
 }
