@@ -19,8 +19,9 @@ Contents; search for ">>" and the name:
     >>frame                                                                        STOMP frames, parsed and built
     >>dedup                                                                        ids of the last messages
     >>session        versions, heart-beats, subscriptions, receipts, outbox: bytes in, bytes out, no system call
-    >>random >>transport >>proxy >>tls >>copy >>queue                              the outside world
-    >>options >>diagnosis >>answer >>attempt >>output >>dispatch >>input >>timers >>turn    the client's state machine
+    >>random >>transport >>proxy >>tls >>bearssl >>copy >>queue                    the outside world
+    >>options >>diagnosis >>answer >>attempt >>output >>dispatch >>input           the client's state machine
+    >>timers >>turn
     >>driving >>talking >>looking >>end                                            the public calls on it
 
     Where is ...?  A header unescaped: stws_p_unescape. Heart-beats sent: stws_p_post_heartbeat; judged:
@@ -584,7 +585,7 @@ STOMP_WS_API const char *stws_header_get(const stws_message *message, const char
 STOMP_WS_API stws_message *stws_message_copy(const stws_message *message);
 STOMP_WS_API void stws_message_free(stws_message *copy);
 /* ==== >>plug: transport, clock, randomness and memory of your own ==== */
-/* stws_transport   A byte stream instead of TCP (OpenSSL, a serial line, a test), one for each client; ctx goes to each
+/* stws_transport   A byte stream instead of TCP (a serial line, a test), one for each client; ctx goes to each
                     call, by the driving thread, without a lock, not to block. stws_endpoint: host, port, secure (wss)
        open          begin, or go on: STWS_DONE when it stands, STWS_MORE (asked again when fd is ready), or an error
        read, write   octets moved; 0: none just now; STWS_ERR_EOF at the end of the stream; or an error
@@ -608,6 +609,75 @@ typedef struct stws_transport {
     int (*wants)(void *ctx, int wants);
     const char *(*error)(void *ctx);
 } stws_transport;
+/* stws_tls         TLS over the built-in TCP, through a proxy or not: functions without I/O of their own, for
+                    options.tls. The client moves the encrypted bytes between them and the socket. The table has to
+                    live as long as its clients; each client has a state of its own. The driving thread calls the
+                    functions, one at a time and without a lock, and none of them may block. `input`, `output`, `read`
+                    and `write` are called only while `state` has their bit.
+       size         bytes of state, which lies in the client's block: zero before the first `begin`, wiped at the end
+       begin        a handshake begins: STWS_DONE, or an error. What the state keeps of the connection before is up to
+                    the table: usually the session that may be resumed
+       state        the bits of enum stws_tls_state; STWS_ERR_EOF when the peer has ended TLS (close_notify), and its
+                    data are read; STWS_ERR_TLS_TRUST for a certificate that is not to be trusted; else STWS_ERR_TLS.
+                    An alert to the peer is output that comes before the error
+       input        where encrypted bytes from the socket go, and for how many there is room
+       received     that many of them have been put there
+       output       encrypted bytes for the socket, and how many
+       sent         that many of them have gone
+       read         take out decrypted bytes: how many; 0: none now
+       write        put in bytes to be encrypted and sent without delay: how many were taken
+       close        make close_notify the next output
+       end          NULL, or: the connection is over, also one whose handshake or `begin` failed. Release what it had,
+                    but for the session
+       destroy      NULL, or: the client is being destroyed, after `end`. Release the rest
+       key_hash     SHA-256 of the server's public key (its SubjectPublicKeyInfo, DER), for tls_pin, also where a
+                    session was resumed: 1; 0 when it is not known, which no pin allows
+       error        the sentence, with a remedy, for what `begin` or `state` returned; *final = 1 when another attempt
+                    would not change it (STWS_ERR_TLS_TRUST always is)
+   stws_tls_start   What `begin` gets. It is valid until `end`.
+       host, port   of the server: its certificate has to name that host, or that address if it is numeric
+       resume       1: the last handshake that was done was with this host and port, so its session may be resumed.
+                    0: no session may be
+       options      the tls_* of these are for the table to heed, but for tls_pin, which the client checks
+       random       the client's randomness; without any, `begin` fails
+   enum stws_tls_state  HAS_OUTPUT: `output` has bytes. TAKES_INPUT: `input` has room. TAKES_DATA: the handshake is done,
+                    no output waits, and `write` takes bytes. HAS_DATA: `read` may have bytes
+   stws_bearssl()
+       TLS 1.2 by BearSSL, which allocates nothing: the default of options.tls. NULL when the implementation is compiled
+       without STOMP_WS_BEARSSL. Threads: any. Does not allocate or block.
+   stws_tls_alert_text(alert)
+       For a table's `error`: what a TLS alert of the server's (RFC 8446, section 6) means, with a remedy; NULL for an
+       alert that another attempt may not meet. Threads: any. Does not allocate or block. */
+enum stws_tls_state {
+    STWS_TLS_HAS_OUTPUT = 1,
+    STWS_TLS_TAKES_INPUT = 2,
+    STWS_TLS_TAKES_DATA = 4,
+    STWS_TLS_HAS_DATA = 8
+};
+typedef struct stws_tls_start {
+    const char *host;
+    int port, resume;
+    const struct stws_options *options;
+    const struct stws_random *random;
+} stws_tls_start;
+typedef struct stws_tls {
+    size_t size;
+    int (*begin)(void *tls, const stws_tls_start *start);
+    int (*state)(void *tls);
+    char *(*input)(void *tls, size_t *room);
+    void (*received)(void *tls, size_t len);
+    const char *(*output)(void *tls, size_t *len);
+    void (*sent)(void *tls, size_t len);
+    size_t (*read)(void *tls, char *buf, size_t len);
+    size_t (*write)(void *tls, const char *buf, size_t len);
+    void (*close)(void *tls);
+    void (*end)(void *tls);
+    void (*destroy)(void *tls);
+    int (*key_hash)(void *tls, unsigned char sha256[32]);
+    const char *(*error)(void *tls, int *final);
+} stws_tls;
+STOMP_WS_API const stws_tls *stws_bearssl(void);
+STOMP_WS_API const char *stws_tls_alert_text(int alert);
 typedef struct stws_clock { void *ctx; long long (*now_us)(void *ctx), (*slept_us)(void *ctx); } stws_clock;
 typedef struct stws_random { void *ctx; int (*fill)(void *ctx, void *out, size_t len); } stws_random;
 typedef struct stws_allocator {
@@ -778,6 +848,7 @@ typedef struct stws_options {
     stws_queue *queue;
     const char *tls_ca_file, *tls_ca_pem, *tls_cert_file, *tls_key_file, *tls_pin;
     int tls_insecure_no_verify;
+    const stws_tls *tls;
     const stws_transport *transport;
     const stws_clock *clock;
     const stws_random *random;
@@ -1033,6 +1104,10 @@ STOMP_WS_API void stws_queue_destroy(stws_queue *queue);
 #endif
 #ifdef STOMP_WS_BEARSSL
 #include <bearssl.h>
+#include <dirent.h>
+#endif
+#ifndef STOMP_WS_TLS
+#define STOMP_WS_TLS stws_bearssl()
 #endif
 #ifndef STOMP_WS_MALLOC
 #define STOMP_WS_MALLOC(size) malloc(size)
@@ -4634,9 +4709,214 @@ static void stws_p_tcp_init(stws_p_tcp *t, const stws_clock *clock, stws_transpo
     io->ctx = t;
 }
 
-/* ==== >>tls: TLS 1.2 by BearSSL over TCP ==== */
+/* ==== >>tls: TLS by a table of functions (stws_tls) over TCP ==== */
+/* This section moves encrypted bytes between the table's buffers and the socket, and is the client's transport for
+   wss://. It knows no TLS library. The rest of the client asks it with stws_p_tls_begun and stws_p_tls_is_final. */
+typedef struct stws_p_tls {
+    const stws_tls *table;
+    void *state; /* the table's */
+    stws_p_tcp *tcp;
+    stws_tls_start start;
+    const char *why; /* a sentence of this section for the last failure, or NULL: the table's, or TCP's */
+    size_t taken;    /* of the client's output: what the table has, but has not gone out yet */
+    int begun, open; /* the table's begin was called; its handshake is done */
+    int failed;      /* the table has reported the last failure */
+    char host[256];  /* of this connection, and so of the session that may be resumed */
+    int port;        /* the same; 0: there is no such session */
+} stws_p_tls;
+
+static stws_p_tls *stws_p_tls_init(void *memory, void *state, const stws_tls *table) {
+    stws_p_tls *t = STWS_P_CAST(stws_p_tls *, memset(memory, 0, sizeof *t));
+    memset(state, 0, table->size);
+    t->table = table;
+    t->state = state;
+    return t;
+}
+
+/* Has a table all functions that it needs? */
+static int stws_p_tls_is_whole(const stws_tls *table) {
+    return table->begin && table->state && table->input && table->received && table->output && table->sent &&
+           table->read && table->write && table->close && table->key_hash && table->error;
+}
+static void stws_p_tls_destroy(stws_p_tls *t) {
+    if (t && t->table->destroy) t->table->destroy(t->state);
+}
+static int stws_p_tls_begun(const stws_p_tls *t) { return t && t->begun; }
+
+/* Would another attempt meet the same failure? */
+static int stws_p_tls_is_final(stws_p_tls *t) {
+    int final = 0;
+    if (t && t->failed) t->table->error(t->state, &final);
+    return final;
+}
+
+/* The table has ended with an error: the client's, and a sentence if this section has one. */
+static int stws_p_tls_ended(stws_p_tls *t, int error) {
+    if (error == STWS_ERR_EOF && t->open) return error;
+    t->failed = error != STWS_ERR_EOF;
+    if (!t->failed) t->why = "the server ended the connection in the handshake";
+    return error == STWS_ERR_TLS_TRUST ? error : STWS_P_CAST(int, STWS_ERR_TLS);
+}
+
+/* Encrypted bytes, a record or a part of it, to the socket or from it. */
+static long stws_p_tls_move(stws_p_tls *t, int out) {
+    size_t len = 0;
+    const char *from = out ? t->table->output(t->state, &len) : NULL;
+    char *to = out ? NULL : t->table->input(t->state, &len);
+    long n = out ? stws_p_tcp_write(t->tcp, from, len) : stws_p_tcp_read(t->tcp, to, len);
+    if (n > 0 && out) t->table->sent(t->state, STWS_P_CAST(size_t, n));
+    if (n > 0 && !out) t->table->received(t->state, STWS_P_CAST(size_t, n));
+    if (n != STWS_ERR_EOF) return n;
+    t->why = t->open ? "the connection was cut off, without the end that TLS asks for"
+                     : "the server ended the connection in the handshake: does this port speak TLS?";
+    return STWS_ERR_TLS;
+}
+
+enum { STWS_P_TLS_MOVES = 256 };
+
+/* Move records until the table has a bit of `until`: STWS_DONE; STWS_MORE when the socket is not ready; or an error.
+   What cannot be sent does not keep us from receiving: the peer may wait for just that, or have said why. */
+static int stws_p_tls_pump(stws_p_tls *t, int until) {
+    int moves;
+    for (moves = 0; moves < STWS_P_TLS_MOVES; moves++) {
+        int state = t->table->state(t->state);
+        long n = 0, received = 0;
+        if (state < 0) return stws_p_tls_ended(t, state);
+        if (state & STWS_TLS_HAS_OUTPUT) n = stws_p_tls_move(t, 1);
+        if (n == 0 && (state & until)) return STWS_DONE;
+        if (n <= 0 && (state & STWS_TLS_TAKES_INPUT)) received = stws_p_tls_move(t, 0);
+        if (n <= 0 && received <= 0) return STWS_P_CAST(int, n < 0 ? n : received);
+    }
+    return STWS_MORE; /* for now: records with nothing in them are no reason to stay here */
+}
+
+/* TCP stands: begin. A session is resumed only with the host and port of the last handshake that was done (and so,
+   within one client, under the same options). */
+static int stws_p_tls_begin(stws_p_tls *t, const stws_endpoint *to) {
+    size_t len = strlen(to->host); /* a dot at its end is for DNS, and in no certificate */
+    char host[256];
+    int result;
+    snprintf(host, sizeof host, "%.*s", STWS_P_CAST(int, len - (len && to->host[len - 1] == '.')), to->host);
+    t->start.resume = t->port == to->port && strcmp(t->host, host) == 0;
+    memcpy(t->host, host, sizeof host);
+    t->start.host = t->host;
+    t->start.port = to->port;
+    t->port = 0;
+    t->begun = 1;
+    result = t->table->begin(t->state, &t->start);
+    return result < 0 ? stws_p_tls_ended(t, result) : result;
+}
+
+/* Is the hash of the server's key in tls_pin? Encodings are compared, so that there is nothing to decode. */
+static int stws_p_tls_is_pinned(const char *pin, const unsigned char hash[32]) {
+    char base64[48], hex[2][65];
+    size_t i;
+    stws_p_base64(hash, 32, base64);
+    for (i = 0; i < 64; i++) snprintf(&hex[i & 1][i & ~1u], 3, i & 1 ? "%02X" : "%02x", hash[i / 2]);
+    return strstr(pin, base64) || strstr(pin, hex[0]) || strstr(pin, hex[1]);
+}
+
+/* The handshake is done: nothing of ours is sent before the server's key is the one that tls_pin wants. */
+static int stws_p_tls_check_pin(stws_p_tls *t) {
+    const char *pin = t->start.options->tls_pin;
+    unsigned char hash[32];
+    if (!pin || (t->table->key_hash(t->state, hash) && stws_p_tls_is_pinned(pin, hash))) return STWS_DONE;
+    t->why = "the server's key is not that of tls_pin";
+    return STWS_ERR_TLS_TRUST;
+}
+static int stws_p_tls_open(void *ctx, const stws_endpoint *to) {
+    stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
+    int result = t->begun ? STWS_P_CAST(int, STWS_DONE) : stws_p_proxy_open(t->tcp, to);
+    if (result == STWS_DONE && !t->begun) result = stws_p_tls_begin(t, to);
+    if (result == STWS_DONE) result = stws_p_tls_pump(t, STWS_TLS_TAKES_DATA);
+    if (result == STWS_DONE) result = stws_p_tls_check_pin(t);
+    if (result != STWS_DONE) return result;
+    t->open = 1;
+    t->port = to->port;
+    return result;
+}
+
+/* As many records as are there: less than len means that the socket is empty. An error waits until the data are out. */
+static long stws_p_tls_read(void *ctx, char *buf, size_t len) {
+    stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
+    size_t done = 0;
+    int result = STWS_DONE;
+    while (done < len && (result = stws_p_tls_pump(t, STWS_TLS_HAS_DATA)) == STWS_DONE)
+        done += t->table->read(t->state, buf + done, len - done);
+    return done ? STWS_P_CAST(long, done) : STWS_P_CAST(long, result);
+}
+
+/* Bytes count as written when their record is out. Until then they are offered to us again, and stand in the client's
+   numbers and deadlines as what waits. */
+static long stws_p_tls_write(void *ctx, const char *buf, size_t len) {
+    stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
+    size_t done = 0;
+    int result = stws_p_tls_pump(t, STWS_TLS_TAKES_DATA), more = 1;
+    while (more && result == STWS_DONE && (done += t->taken) < len) {
+        t->taken = t->table->write(t->state, buf + done, len - done);
+        more = t->taken != 0;
+        result = stws_p_tls_pump(t, STWS_TLS_TAKES_DATA);
+    }
+    if (result == STWS_DONE) t->taken = 0;
+    return done ? STWS_P_CAST(long, done) : STWS_P_CAST(long, result);
+}
+static void stws_p_tls_close(void *ctx) {
+    stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
+    int state;
+    if (t->begun && t->open) t->table->close(t->state); /* close_notify: one try to send it */
+    while (t->begun && (state = t->table->state(t->state)) > 0 && (state & STWS_TLS_HAS_OUTPUT) &&
+           stws_p_tls_move(t, 1) > 0)
+        continue;
+    if (t->begun && t->table->end) t->table->end(t->state);
+    t->begun = t->open = 0;
+    stws_p_tcp_close(t->tcp);
+}
+static int stws_p_tls_fd(void *ctx) { return stws_p_tcp_fd(STWS_P_CAST(stws_p_tls *, ctx)->tcp); }
+
+/* Records go both ways whatever is wanted; data that are inside already make no socket ready. */
+static int stws_p_tls_wants(void *ctx, int wants) {
+    stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
+    int state = t->table->state(t->state), out = 0;
+    if (state < 0) return wants & STWS_WANT_READ ? STWS_WANT_NOW : 0;
+    if (state & STWS_TLS_HAS_OUTPUT || (wants & STWS_WANT_WRITE && state & STWS_TLS_TAKES_DATA)) out = STWS_WANT_WRITE;
+    if (state & STWS_TLS_TAKES_INPUT) out |= wants & STWS_WANT_READ;
+    return wants & STWS_WANT_READ && state & STWS_TLS_HAS_DATA ? out | STWS_WANT_NOW : out;
+}
+static const char *stws_p_tls_error(void *ctx) {
+    stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
+    int final;
+    if (t->why) return t->why;
+    return t->failed ? t->table->error(t->state, &final) : stws_p_proxy_error(t->tcp);
+}
+
+/* Get ready for an attempt. What is left of the last one is the session. */
+static void stws_p_tls_plug(stws_p_tls *t, const stws_options *o, const stws_random *r, stws_p_tcp *tcp,
+                            stws_transport *io) {
+    static const stws_transport tls = {NULL, stws_p_tls_open, stws_p_tls_read, stws_p_tls_write, stws_p_tls_close,
+                                       stws_p_tls_fd, stws_p_tls_wants, stws_p_tls_error};
+    t->start.options = o, t->start.random = r, t->tcp = tcp;
+    t->why = NULL;
+    t->taken = 0;
+    t->begun = t->open = t->failed = 0;
+    *io = tls;
+    io->ctx = t;
+}
+STOMP_WS_API const char *stws_tls_alert_text(int alert) {
+    static const char refused[] = "the server does not take our certificate: see tls_cert_file and tls_key_file";
+    static const stws_p_meaning meanings[] = {
+        {40, "the server finds no cipher or kind of key in common, or wants a client certificate (tls_cert_file)"},
+        {42, refused}, {43, refused}, {44, refused}, {45, refused}, {46, refused}, {48, refused}, {49, refused},
+        {51, refused},
+        {70, "the server speaks none of the TLS versions that are spoken here"},
+        {112, "the server knows no host of this name (SNI)"},
+        {116, "the server wants a client certificate: see tls_cert_file and tls_key_file"},
+        {120, "the server does not offer HTTP/1.1 (ALPN)"},
+        {0, NULL}};
+    return stws_p_meaning_of(alert, meanings);
+}
+
+/* ==== >>bearssl: TLS 1.2 by BearSSL ==== */
 #ifdef STOMP_WS_BEARSSL
-enum { STWS_P_HAS_TLS = 1 };
 /* All of TLS's memory is one struct in the client's block. A bundle of CAs has 150 certificates, a chain needs one of
    them: so no anchors are kept, but the server's chain is put by as it comes, and then the bundle is read for the CAs
    that it names. That bounds memory whatever the bundle's size, and a renewed one holds from the next handshake on that
@@ -4646,11 +4926,10 @@ enum { STWS_P_ISSUER = 2, STWS_P_SUBJECT = 4, STWS_P_KEY, STWS_P_REST, STWS_P_PA
 
 typedef br_x500_name stws_p_der; /* octets of DER: data and len */
 
-typedef struct stws_p_tls {
+typedef struct stws_p_bear {
     const br_x509_class *verifier; /* first: BearSSL knows us by its address */
     const stws_options *options;
-    const stws_random *random;
-    stws_p_tcp *tcp;
+    const char *host;
     br_ssl_client_context client;
     br_x509_minimal_context minimal;
     br_x509_decoder_context decoders[STWS_P_ANCHORS];
@@ -4662,12 +4941,13 @@ typedef struct stws_p_tls {
     stws_p_der chain[STWS_P_CHAIN];        /* the server's */
     size_t own_count, chain_count, anchor_count, found, ip_len;
     size_t seen, tried;                /* anchors that the chain names: in this reading of the bundle; in use so far */
-    size_t used, part, taken;          /* of der: what stays, what comes; of the client's output: what BearSSL has */
-    int begun, final, overflow, port;  /* port: of the session that may be resumed, or 0 */
-    char host[256], why[320];
-    unsigned char ip[16], der[STWS_P_DER_ROOM], buffer[BR_SSL_BUFSIZE_BIDI];
-} stws_p_tls;
-typedef void (*stws_p_pem_use)(stws_p_tls *t, const char *name, stws_p_der der);
+    size_t used, part;                 /* of der: what stays, what comes */
+    int final, overflow;
+    int has_session, has_key_hash;     /* session: also, the handshake is done; key_hash */
+    char why[320];
+    unsigned char key_hash[br_sha256_SIZE], ip[16], der[STWS_P_DER_ROOM], buffer[BR_SSL_BUFSIZE_BIDI];
+} stws_p_bear;
+typedef void (*stws_p_pem_use)(stws_p_bear *t, const char *name, stws_p_der der);
 
 /* Take the first element off: its tag, or 0 when there is none or it is cut off. whole (may be NULL) has its head. */
 static int stws_p_der_next(stws_p_der *rest, stws_p_der *whole, stws_p_der *content) {
@@ -4736,12 +5016,12 @@ static int stws_p_der_is_for_servers(stws_p_der rest) {
                                 stws_p_der_has(uses, 6, "\x55\x1D\x25\0", 4)));
 }
 static void stws_p_pem_store(void *ctx, const void *data, size_t len) {
-    stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
+    stws_p_bear *t = STWS_P_CAST(stws_p_bear *, ctx);
     if (len > sizeof t->der - t->used - t->part) return; /* what lacks a piece is no certificate */
     memcpy(t->der + t->used + t->part, data, len);
     t->part += len;
 }
-static void stws_p_pem_text(stws_p_tls *t, const char *text, size_t len, stws_p_pem_use use) {
+static void stws_p_pem_text(stws_p_bear *t, const char *text, size_t len, stws_p_pem_use use) {
     while (len > 0) {
         const char *cr = STWS_P_CAST(const char *, memchr(text, '\r', len)); /* BearSSL knows LF only */
         size_t n = br_pem_decoder_push(&t->pem, text, cr ? STWS_P_CAST(size_t, cr - text) : len);
@@ -4757,7 +5037,7 @@ static void stws_p_pem_text(stws_p_tls *t, const char *text, size_t len, stws_p_
 }
 
 /* Hand over each object of a text or else of a file. How many certificates were among them; of half a file none. */
-static size_t stws_p_pem_read(stws_p_tls *t, const char *pem, const char *file, stws_p_pem_use use) {
+static size_t stws_p_pem_read(stws_p_bear *t, const char *pem, const char *file, stws_p_pem_use use) {
     int fd = pem || !file ? -1 : open(file, O_RDONLY | O_CLOEXEC);
     char text[1024];
     ssize_t n = 0;
@@ -4772,7 +5052,7 @@ static size_t stws_p_pem_read(stws_p_tls *t, const char *pem, const char *file, 
     if (n < 0) t->found = 0;
     return t->found;
 }
-static int stws_p_pem_certificate(stws_p_tls *t, const char *name, stws_p_der der, stws_p_der parts[STWS_P_PARTS]) {
+static int stws_p_pem_certificate(stws_p_bear *t, const char *name, stws_p_der der, stws_p_der parts[STWS_P_PARTS]) {
     int named = strcmp(name, "CERTIFICATE") == 0 || strcmp(name, "X509 CERTIFICATE") == 0;
     if (!named || !stws_p_der_certificate(der, parts)) return 0;
     t->found++;
@@ -4781,25 +5061,25 @@ static int stws_p_pem_certificate(stws_p_tls *t, const char *name, stws_p_der de
 
 /* ---- whom to trust: the verifier that BearSSL calls ---- */
 
-static stws_p_tls *stws_p_tls_of(const br_x509_class **ctx) { return STWS_P_POINTER(stws_p_tls *, ctx); }
-static void stws_p_tls_start_chain(const br_x509_class **ctx, const char *name) { (void)ctx, (void)name; }
-static void stws_p_tls_start_cert(const br_x509_class **ctx, uint32_t len) {
-    stws_p_tls *t = stws_p_tls_of(ctx);
+static stws_p_bear *stws_p_bear_of(const br_x509_class **ctx) { return STWS_P_POINTER(stws_p_bear *, ctx); }
+static void stws_p_bear_start_chain(const br_x509_class **ctx, const char *name) { (void)ctx, (void)name; }
+static void stws_p_bear_start_cert(const br_x509_class **ctx, uint32_t len) {
+    stws_p_bear *t = stws_p_bear_of(ctx);
     t->overflow |= len > sizeof t->der - t->used || t->chain_count == STWS_P_CHAIN;
     if (t->overflow) return;
     t->chain[t->chain_count].data = t->der + t->used;
     t->chain[t->chain_count++].len = len;
 }
-static void stws_p_tls_append(const br_x509_class **ctx, const unsigned char *data, size_t len) {
-    stws_p_tls *t = stws_p_tls_of(ctx);
+static void stws_p_bear_append(const br_x509_class **ctx, const unsigned char *data, size_t len) {
+    stws_p_bear *t = stws_p_bear_of(ctx);
     if (t->overflow) return;
     memcpy(t->der + t->used, data, len);
     t->used += len;
 }
-static void stws_p_tls_end_cert(const br_x509_class **ctx) { (void)ctx; }
+static void stws_p_bear_end_cert(const br_x509_class **ctx) { (void)ctx; }
 
 /* Is it the issuer or the subject of a certificate of the chain? */
-static int stws_p_tls_is_named(const stws_p_tls *t, stws_p_der name) {
+static int stws_p_bear_is_named(const stws_p_bear *t, stws_p_der name) {
     stws_p_der parts[STWS_P_PARTS], *issuer = &parts[STWS_P_ISSUER], *subject = &parts[STWS_P_SUBJECT];
     size_t i;
     for (i = 0; i < t->chain_count; i++)
@@ -4811,11 +5091,11 @@ static int stws_p_tls_is_named(const stws_p_tls *t, stws_p_der name) {
 
 /* A certificate of the bundle: it stays when the chain names it. That is only so as not to keep them all: what is
    trusted is for BearSSL to find out. */
-static void stws_p_tls_use_anchor(stws_p_tls *t, const char *name, stws_p_der der) {
+static void stws_p_bear_use_anchor(stws_p_bear *t, const char *name, stws_p_der der) {
     br_x509_decoder_context *decoder = &t->decoders[t->anchor_count];
     br_x509_trust_anchor *anchor = &t->anchors[t->anchor_count];
     stws_p_der parts[STWS_P_PARTS], *subject = &parts[STWS_P_SUBJECT];
-    if (!stws_p_pem_certificate(t, name, der, parts) || !stws_p_tls_is_named(t, *subject)) return;
+    if (!stws_p_pem_certificate(t, name, der, parts) || !stws_p_bear_is_named(t, *subject)) return;
     if (t->seen++ < t->tried || t->anchor_count == STWS_P_ANCHORS) return; /* it had its turn; it will have it */
     t->tried = t->seen;
     br_x509_decoder_init(decoder, NULL, NULL);
@@ -4828,22 +5108,17 @@ static void stws_p_tls_use_anchor(stws_p_tls *t, const char *name, stws_p_der de
     t->used += der.len;
 }
 
-/* Is the key's hash in tls_pin? Encodings are compared, so that there is nothing to decode. */
-static int stws_p_tls_pinned(const char *pin, stws_p_der key) {
-    unsigned char hash[br_sha256_SIZE];
-    char base64[48], hex[2][2 * sizeof hash + 1];
+/* Note the hash of the server's key, for tls_pin. */
+static void stws_p_bear_note_key(stws_p_bear *t, stws_p_der key) {
     br_sha256_context sha256;
-    size_t i;
     br_sha256_init(&sha256);
     br_sha256_update(&sha256, key.data, key.len);
-    br_sha256_out(&sha256, hash);
-    stws_p_base64(hash, sizeof hash, base64);
-    for (i = 0; i < 2 * sizeof hash; i++) snprintf(&hex[i & 1][i & ~1u], 3, i & 1 ? "%02X" : "%02x", hash[i / 2]);
-    return strstr(pin, base64) || strstr(pin, hex[0]) || strstr(pin, hex[1]);
+    br_sha256_out(&sha256, t->key_hash);
+    t->has_key_hash = 1;
 }
 
 /* Has the chain an anchor, and its first certificate our server's name? 0, or BearSSL's error. */
-static unsigned stws_p_tls_check_chain(stws_p_tls *t, stws_p_der rest) {
+static unsigned stws_p_bear_check_chain(stws_p_bear *t, stws_p_der rest) {
     const br_x509_class **x = &t->minimal.vtable;
     unsigned error;
     size_t i;
@@ -4860,63 +5135,114 @@ static unsigned stws_p_tls_check_chain(stws_p_tls *t, stws_p_der rest) {
     return error || stws_p_der_names(rest, t->ip, t->ip_len) ? error : BR_ERR_X509_BAD_SERVER_NAME;
 }
 
-static unsigned stws_p_tls_untrusted(stws_p_tls *t, const char *why) {
+static unsigned stws_p_bear_untrusted(stws_p_bear *t, const char *why) {
     snprintf(t->why, sizeof t->why, "%s", why);
     return BR_ERR_X509_NOT_TRUSTED;
 }
 
-/* The chain is there: 0, or BearSSL's error. No environment variable has a say in whom we trust. */
-static unsigned stws_p_tls_end_chain(const br_x509_class **ctx) {
+/* A directory of PEM files: how many certificates they have. A name in it that begins with a dot is passed over. */
+static size_t stws_p_bear_read_folder(stws_p_bear *t, const char *path, size_t path_len) {
+    char name[1024];
+    size_t found = 0;
+    const struct dirent *each;
+    DIR *folder;
+    snprintf(name, sizeof name, "%.*s", STWS_P_CAST(int, path_len), path);
+    folder = opendir(name);
+    while (folder && (each = readdir(folder)) != NULL) {
+        int len = snprintf(name, sizeof name, "%.*s/%s", STWS_P_CAST(int, path_len), path, each->d_name);
+        if (*each->d_name != '.' && len > 0 && STWS_P_CAST(size_t, len) < sizeof name)
+            found += stws_p_pem_read(t, NULL, name, stws_p_bear_use_anchor);
+    }
+    if (folder) closedir(folder);
+    return found;
+}
+
+/* A variable of the environment; NULL without it, when it is empty, or in a program that runs with other rights than
+   those of its caller (setuid), whom the environment belongs to. */
+static const char *stws_p_bear_environment(const char *name) {
+    const char *value = getuid() == geteuid() && getgid() == getegid() ? getenv(name) : NULL;
+    return value && *value ? value : NULL;
+}
+
+/* Read the CAs for those that the chain names: how many there are at all. */
+static size_t stws_p_bear_read_anchors(stws_p_bear *t) {
     static const char *const bundles[] = {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
                                           "/etc/ssl/cert.pem", "/etc/ssl/ca-bundle.pem"};
-    stws_p_tls *t = stws_p_tls_of(ctx);
-    const stws_options *o = t->options;
+    const char *pem = t->options->tls_ca_pem, *file = t->options->tls_ca_file, *folders = NULL, *end;
+    int own = pem || file;
+    size_t found = 0, i;
+    if (!own) {
+        file = stws_p_bear_environment("SSL_CERT_FILE");
+        folders = stws_p_bear_environment("SSL_CERT_DIR");
+    }
+    if (own || file) found = stws_p_pem_read(t, pem, file, stws_p_bear_use_anchor);
+    for (; folders; folders = *end ? end + 1 : NULL) {
+        end = folders + strcspn(folders, ":");
+        found += stws_p_bear_read_folder(t, folders, STWS_P_CAST(size_t, end - folders));
+        own = 1;
+    }
+    for (i = 0; !own && !file && !found && i < sizeof bundles / sizeof *bundles; i++)
+        found = stws_p_pem_read(t, NULL, bundles[i], stws_p_bear_use_anchor);
+    return found;
+}
+
+/* Nothing that we trust has signed the chain. A server that sends one certificate, of an issuer that we do not know,
+   may lack the certificate in between. */
+static unsigned stws_p_bear_unknown(stws_p_bear *t, const stws_p_der parts[STWS_P_PARTS]) {
+    stws_p_der subject = parts[STWS_P_SUBJECT];
+    if (t->seen || t->chain_count > 1 || stws_p_der_equal(parts[STWS_P_ISSUER], subject.data, subject.len))
+        return BR_ERR_X509_NOT_TRUSTED;
+    return stws_p_bear_untrusted(t, "the CA of the server's certificate is not known here: the server did not send its "
+                                    "intermediate certificate, or else see tls_ca_file");
+}
+
+/* The chain is there: 0, or BearSSL's error. */
+static unsigned stws_p_bear_end_chain(const br_x509_class **ctx) {
+    stws_p_bear *t = stws_p_bear_of(ctx);
     stws_p_der parts[STWS_P_PARTS], other[STWS_P_PARTS];
     size_t i, chain_end = t->used;
     unsigned error;
-    if (t->overflow) return stws_p_tls_untrusted(t, "the server's chain has over 8 certificates or 32 KiB");
+    if (t->overflow) return stws_p_bear_untrusted(t, "the server's chain has over 8 certificates or 32 KiB");
     if (!t->chain_count || !stws_p_der_certificate(t->chain[0], parts)) return BR_ERR_X509_EMPTY_CHAIN;
-    if (o->tls_pin && !stws_p_tls_pinned(o->tls_pin, parts[STWS_P_KEY]))
-        return stws_p_tls_untrusted(t, "the server's key is not that of tls_pin");
-    if (o->tls_insecure_no_verify) {
+    stws_p_bear_note_key(t, parts[STWS_P_KEY]);
+    if (t->options->tls_insecure_no_verify) {
         br_x509_decoder_init(t->decoders, NULL, NULL);
         br_x509_decoder_push(t->decoders, t->chain[0].data, t->chain[0].len);
         return br_x509_decoder_get_pkey(t->decoders) ? 0 : BR_ERR_X509_WRONG_KEY_TYPE;
     }
     for (i = 0; i < t->chain_count; i++)
         if (!stws_p_der_certificate(t->chain[i], other) || !stws_p_der_is_for_servers(other[STWS_P_REST]))
-            return stws_p_tls_untrusted(t, "a certificate of the server's chain is not for TLS servers: its "
-                                           "extendedKeyUsage lacks serverAuth");
+            return stws_p_bear_untrusted(t, "a certificate of the server's chain is not for TLS servers: its "
+                                            "extendedKeyUsage lacks serverAuth");
     do { /* again while there are more anchors that the chain names than have room at a time */
         t->anchor_count = t->seen = 0;
         t->used = chain_end;
-        for (t->found = i = 0; !t->found && i < sizeof bundles / sizeof *bundles; i++)
-            stws_p_pem_read(t, o->tls_ca_pem, stws_p_or(o->tls_ca_file, bundles[i]), stws_p_tls_use_anchor);
-        if (!t->found)
-            return stws_p_tls_untrusted(t, "there is no CA to trust: tls_ca_file, tls_ca_pem or the system's bundle "
-                                           "cannot be read, or has no certificate in PEM");
-        error = stws_p_tls_check_chain(t, parts[STWS_P_REST]);
+        if (!stws_p_bear_read_anchors(t))
+            return stws_p_bear_untrusted(t, "there is no CA to trust: tls_ca_file, tls_ca_pem, SSL_CERT_FILE, "
+                                            "SSL_CERT_DIR or the system's bundle cannot be read, or has no certificate "
+                                            "in PEM");
+        error = stws_p_bear_check_chain(t, parts[STWS_P_REST]);
     } while (error == BR_ERR_X509_NOT_TRUSTED && t->seen > t->tried);
-    return error;
+    return error == BR_ERR_X509_NOT_TRUSTED ? stws_p_bear_unknown(t, parts) : error;
 }
-static const br_x509_pkey *stws_p_tls_get_pkey(const br_x509_class *const *ctx, unsigned *usages) {
-    const stws_p_tls *t = STWS_P_POINTER(const stws_p_tls *, ctx);
+static const br_x509_pkey *stws_p_bear_get_pkey(const br_x509_class *const *ctx, unsigned *usages) {
+    const stws_p_bear *t = STWS_P_POINTER(const stws_p_bear *, ctx);
     if (!t->options->tls_insecure_no_verify) return t->minimal.vtable->get_pkey(&t->minimal.vtable, usages);
     if (usages) *usages = BR_KEYTYPE_KEYX | BR_KEYTYPE_SIGN;
     return &t->decoders[0].pkey;
 }
 
-/* ---- the transport ---- */
+/* ---- errors ---- */
 
 /* Something of ours that another attempt will not change. */
-static int stws_p_tls_refuse(stws_p_tls *t, const char *why, const char *file) {
+static int stws_p_bear_refuse(stws_p_bear *t, const char *why, const char *file) {
     snprintf(t->why, sizeof t->why, "%s: %.200s", why, file);
     t->final = 1;
     return STWS_ERR_TLS;
 }
 
-/* The engine has closed: the error, and a sentence. What has a meaning of its own is final. */
-static int stws_p_tls_ended(stws_p_tls *t) {
+/* What an error of BearSSL means; NULL where another attempt may not meet it. */
+static const char *stws_p_bear_meaning(int error, int in_session) {
     enum { ALERT = BR_ERR_RECV_FATAL_ALERT };
     static const stws_p_meaning meanings[] = {
         {BR_ERR_UNSUPPORTED_VERSION, "what answers is not TLS 1.2: is this a port for ws://?"},
@@ -4925,22 +5251,29 @@ static int stws_p_tls_ended(stws_p_tls *t) {
                                       "common name does not)"},
         {BR_ERR_X509_WEAK_PUBLIC_KEY, "a key in the server's chain is too weak (RSA needs 2048 bits)"},
         {BR_ERR_X509_NOT_CA, "the server's chain has an issuer that is no CA"},
-        {BR_ERR_X509_UNSUPPORTED, "the server's chain uses algorithms that are broken or unknown (such as SHA-1)"},
+        {BR_ERR_X509_UNSUPPORTED, "the server's chain uses algorithms that are broken (such as SHA-1), or that BearSSL "
+                                  "does not know (such as Ed25519): a certificate of RSA or EC, or stws_openssl()"},
         {BR_ERR_X509_DN_MISMATCH, "the server's chain is out of order, or has certificates that do not belong to it"},
         {BR_ERR_X509_NOT_TRUSTED, "the CA of the server's certificate is not known here: see tls_ca_file"},
-        {ALERT + BR_ALERT_HANDSHAKE_FAILURE, "the server finds no cipher in common (offered: ECDHE with AES-GCM or "
-                                             "ChaCha20), or wants a client certificate (tls_cert_file)"},
-        {ALERT + BR_ALERT_PROTOCOL_VERSION, "this server speaks only TLS 1.3 (or older ones), BearSSL ends at 1.2"},
-        {ALERT + 112, "the server knows no host of this name (SNI)"},
+        {ALERT + BR_ALERT_HANDSHAKE_FAILURE,
+         "the server finds no cipher in common (offered: ECDHE with AES-GCM or ChaCha20, for certificates of RSA or EC, "
+         "not Ed25519), or wants a client certificate (tls_cert_file)"},
+        {ALERT + BR_ALERT_PROTOCOL_VERSION, "this server speaks only TLS 1.3 (or older ones), BearSSL ends at 1.2: "
+                                            "options.tls = stws_openssl() has 1.3"},
         {0, NULL}};
-    int error = br_ssl_engine_last_error(&t->client.eng), trust = error >= BR_ERR_X509_OK && error < ALERT;
     const char *meaning = stws_p_meaning_of(error, meanings);
-    if (error == BR_ERR_OK && t->port) return STWS_ERR_EOF;
-    if (error == BR_ERR_OK) snprintf(t->why, sizeof t->why, "the server ended the connection in the handshake");
-    if ((error >= ALERT + 42 && error <= ALERT + 49) || error == ALERT + BR_ALERT_DECRYPT_ERROR)
-        meaning = "the server does not take our certificate: see tls_cert_file and tls_key_file";
-    if (t->port && error == ALERT + BR_ALERT_HANDSHAKE_FAILURE)
-        meaning = "the server wants a handshake anew in the middle of a session, which is not done";
+    if (in_session && error == ALERT + BR_ALERT_HANDSHAKE_FAILURE)
+        return "the server wants a handshake anew in the middle of a session (renegotiation, perhaps for a client "
+               "certificate), which is not done: let it ask for one at the first handshake";
+    return meaning || error < ALERT ? meaning : stws_tls_alert_text(error - ALERT);
+}
+
+/* The engine has closed: the error, and a sentence. What has a meaning of its own is final. */
+static int stws_p_bear_ended(stws_p_bear *t) {
+    enum { ALERT = BR_ERR_RECV_FATAL_ALERT };
+    int error = br_ssl_engine_last_error(&t->client.eng), trust = error >= BR_ERR_X509_OK && error < ALERT;
+    const char *meaning = stws_p_bear_meaning(error, t->has_session);
+    if (error == BR_ERR_OK) return STWS_ERR_EOF;
     t->final = meaning != NULL;
     if (!*t->why)
         snprintf(t->why, sizeof t->why, "%s (%s, %s %d)",
@@ -4948,81 +5281,55 @@ static int stws_p_tls_ended(stws_p_tls *t) {
                  error < ALERT ? "BearSSL error" : "TLS alert", error % ALERT);
     return trust ? STWS_P_CAST(int, STWS_ERR_TLS_TRUST) : STWS_P_CAST(int, STWS_ERR_TLS);
 }
-
-/* One record, or a part of it, to or from the socket. */
-static long stws_p_tls_move(stws_p_tls *t, int out) {
-    br_ssl_engine_context *e = &t->client.eng;
-    size_t len = 0;
-    char *at = STWS_P_POINTER(char *, out ? br_ssl_engine_sendrec_buf(e, &len) : br_ssl_engine_recvrec_buf(e, &len));
-    long n = out ? stws_p_tcp_write(t->tcp, at, len) : stws_p_tcp_read(t->tcp, at, len);
-    if (n > 0) (out ? br_ssl_engine_sendrec_ack : br_ssl_engine_recvrec_ack)(e, STWS_P_CAST(size_t, n));
-    if (n != STWS_ERR_EOF) return n;
-    snprintf(t->why, sizeof t->why, "%s", t->port ? "the connection was cut off, without the end that TLS asks for"
-             : "the server ended the connection in the handshake: does this port speak TLS?");
-    return STWS_ERR_TLS;
-}
-
-enum { STWS_P_TLS_MOVES = 256 };
-
-/* Move records until the engine gives or takes data (until): STWS_DONE; STWS_MORE when the socket is not ready; or an
-   error. What cannot be sent does not keep us from receiving: the peer may wait for just that, or have said why. */
-static int stws_p_tls_pump(stws_p_tls *t, unsigned until) {
-    int moves;
-    for (moves = 0; moves < STWS_P_TLS_MOVES; moves++) {
-        unsigned state = br_ssl_engine_current_state(&t->client.eng);
-        long n = 0, received = 0;
-        if (state & BR_SSL_CLOSED) return stws_p_tls_ended(t);
-        if (state & BR_SSL_SENDREC) n = stws_p_tls_move(t, 1);
-        if (n == 0 && (state & until)) return STWS_DONE;
-        if (n <= 0 && (state & BR_SSL_RECVREC)) received = stws_p_tls_move(t, 0);
-        if (n <= 0 && received <= 0) return STWS_P_CAST(int, n < 0 ? n : received);
-    }
-    return STWS_MORE; /* for now: records with nothing in them are no reason to stay here */
-}
-static void stws_p_tls_use_own(stws_p_tls *t, const char *name, stws_p_der der) {
+static void stws_p_bear_use_own(stws_p_bear *t, const char *name, stws_p_der der) {
     stws_p_der parts[STWS_P_PARTS];
     if (t->own_count == STWS_P_CHAIN || !stws_p_pem_certificate(t, name, der, parts)) return;
     t->own[t->own_count].data = der.data;
     t->own[t->own_count++].data_len = der.len;
     t->used += der.len;
 }
-static void stws_p_tls_use_key(stws_p_tls *t, const char *name, stws_p_der der) {
+static void stws_p_bear_use_key(stws_p_bear *t, const char *name, stws_p_der der) {
     if (!strstr(name, "PRIVATE KEY") || strstr(name, "ENCRYPTED")) return;
     br_skey_decoder_init(&t->key);
     br_skey_decoder_push(&t->key, der.data, der.len);
 }
 
 /* The client's certificate and key, read for each handshake. */
-static int stws_p_tls_identify(stws_p_tls *t) {
+static int stws_p_bear_identify(stws_p_bear *t) {
     const char *file = t->options->tls_cert_file, *key_file = stws_p_or(t->options->tls_key_file, file);
     if (!file) return STWS_DONE;
-    if (!stws_p_pem_read(t, NULL, file, stws_p_tls_use_own))
-        return stws_p_tls_refuse(t, "tls_cert_file cannot be read, or has no certificate in PEM", file);
+    if (!stws_p_pem_read(t, NULL, file, stws_p_bear_use_own))
+        return stws_p_bear_refuse(t, "tls_cert_file cannot be read, or has no certificate in PEM", file);
     br_skey_decoder_init(&t->key);
-    stws_p_pem_read(t, NULL, key_file, stws_p_tls_use_key);
+    stws_p_pem_read(t, NULL, key_file, stws_p_bear_use_key);
     if (br_skey_decoder_key_type(&t->key) == BR_KEYTYPE_RSA)
         br_ssl_client_set_single_rsa(&t->client, t->own, t->own_count, br_skey_decoder_get_rsa(&t->key),
                                      br_rsa_pkcs1_sign_get_default());
     else if (br_skey_decoder_key_type(&t->key) == BR_KEYTYPE_EC)
         br_ssl_client_set_single_ec(&t->client, t->own, t->own_count, br_skey_decoder_get_ec(&t->key),
             BR_KEYTYPE_SIGN, BR_KEYTYPE_EC, br_ec_get_default(), br_ecdsa_sign_asn1_get_default());
-    else return stws_p_tls_refuse(t, "tls_key_file cannot be read, or has no RSA or EC key without password", key_file);
+    else return stws_p_bear_refuse(t, "tls_key_file cannot be read, or has no RSA or EC key without password", key_file);
     return STWS_DONE;
 }
 
-/* TCP stands: get the engine ready. The last session is resumed when it was with the same host and port (and so, within
-   one client, under the same options); only one that comes about again is kept. */
-static int stws_p_tls_begin(stws_p_tls *t, const stws_endpoint *to) {
+/* ---- the table ---- */
+
+/* Get the engine ready for a handshake. Of the last one it has the session, and the hash of the server's key. */
+static int stws_p_bear_begin(void *tls, const stws_tls_start *start) {
     static const uint16_t suites[] = {/* ECDHE: four of AES-GCM, two of ChaCha20, which come first without AES-NI */
         0xC02B, 0xC02F, 0xC02C, 0xC030, 0xCCA9, 0xCCA8, 0xC02B, 0xC02F, 0xC02C, 0xC030};
+    static const br_x509_class verifier = {sizeof(stws_p_bear), stws_p_bear_start_chain, stws_p_bear_start_cert,
+                                           stws_p_bear_append, stws_p_bear_end_cert, stws_p_bear_end_chain,
+                                           stws_p_bear_get_pkey};
+    stws_p_bear *t = STWS_P_CAST(stws_p_bear *, tls);
     br_ssl_engine_context *e = &t->client.eng;
-    int fast = br_aes_x86ni_ctr_get_vtable() && br_ghash_pclmul_get(), result;
-    int resume = t->port == to->port && strcmp(t->host, to->host) == 0;
-    size_t len = strlen(to->host); /* a dot at its end is for DNS, and in no certificate */
+    int fast = br_aes_x86ni_ctr_get_vtable() && br_ghash_pclmul_get(), result, resume = start->resume && t->has_session;
     unsigned char seed[32];
-    snprintf(t->host, sizeof t->host, "%.*s", STWS_P_CAST(int, len - (len && to->host[len - 1] == '.')), to->host);
+    t->verifier = &verifier, t->options = start->options, t->host = start->host;
+    t->own_count = t->chain_count = t->anchor_count = t->tried = t->used = 0;
+    t->final = t->overflow = t->has_session = 0;
+    t->why[0] = 0;
     t->ip_len = inet_pton(AF_INET, t->host, t->ip) == 1 ? 4 : inet_pton(AF_INET6, t->host, t->ip) == 1 ? 16 : 0;
-    t->port = 0;
     br_ssl_client_init_full(&t->client, &t->minimal, NULL, 0);
     br_ssl_engine_set_versions(e, BR_TLS12, BR_TLS12);
     br_ssl_engine_set_suites(e, fast ? suites : suites + 4, 6);
@@ -5030,103 +5337,74 @@ static int stws_p_tls_begin(stws_p_tls *t, const stws_endpoint *to) {
     br_ssl_engine_set_x509(e, &t->verifier);
     br_ssl_engine_set_buffer(e, t->buffer, sizeof t->buffer, 1);
     memset(seed, 0, sizeof seed);
-    if (stws_p_random_from(t->random, seed, sizeof seed) != 0)
-        return stws_p_tls_refuse(t, "the system gives no random numbers", t->host);
+    if (stws_p_random_from(start->random, seed, sizeof seed) != 0)
+        return stws_p_bear_refuse(t, "the system gives no random numbers", t->host);
     br_ssl_engine_inject_entropy(e, seed, sizeof seed);
-    result = stws_p_tls_identify(t);
+    result = stws_p_bear_identify(t);
     if (result != STWS_DONE) return result;
     if (resume) br_ssl_engine_set_session_parameters(e, &t->session);
-    t->begun = br_ssl_client_reset(&t->client, t->ip_len ? NULL : t->host, resume); /* an address is no server name */
-    return t->begun ? STWS_P_CAST(int, STWS_DONE) : stws_p_tls_ended(t);
+    else t->has_key_hash = 0;
+    if (br_ssl_client_reset(&t->client, t->ip_len ? NULL : t->host, resume)) /* an address is no server name */
+        return STWS_DONE;
+    return stws_p_bear_ended(t);
 }
-static int stws_p_tls_open(void *ctx, const stws_endpoint *to) {
-    stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
-    int result = t->begun ? STWS_P_CAST(int, STWS_DONE) : stws_p_proxy_open(t->tcp, to);
-    if (result == STWS_DONE && !t->begun) result = stws_p_tls_begin(t, to);
-    if (result == STWS_DONE) result = stws_p_tls_pump(t, BR_SSL_SENDAPP);
-    if (result != STWS_DONE) return result;
-    t->port = to->port;
-    br_ssl_engine_get_session_parameters(&t->client.eng, &t->session);
-    return result;
-}
-
-/* As many records as are there: less than len means that the socket is empty. An error waits until the data are out. */
-static long stws_p_tls_read(void *ctx, char *buf, size_t len) {
-    stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
-    size_t done = 0, n = 0;
-    int result = STWS_DONE;
-    while (done < len && (result = stws_p_tls_pump(t, BR_SSL_RECVAPP)) == STWS_DONE) {
-        const unsigned char *from = br_ssl_engine_recvapp_buf(&t->client.eng, &n);
-        if (n > len - done) n = len - done;
-        memcpy(buf + done, from, n);
-        br_ssl_engine_recvapp_ack(&t->client.eng, n);
-        done += n;
+static int stws_p_bear_state(void *tls) {
+    stws_p_bear *t = STWS_P_CAST(stws_p_bear *, tls);
+    unsigned state = br_ssl_engine_current_state(&t->client.eng);
+    if (state & BR_SSL_CLOSED) return stws_p_bear_ended(t);
+    if (state & BR_SSL_SENDAPP && !t->has_session) { /* the handshake is done */
+        t->has_session = 1;
+        br_ssl_engine_get_session_parameters(&t->client.eng, &t->session);
     }
-    return done ? STWS_P_CAST(long, done) : STWS_P_CAST(long, result);
+    return (state & BR_SSL_SENDREC ? STWS_TLS_HAS_OUTPUT : 0) | (state & BR_SSL_RECVREC ? STWS_TLS_TAKES_INPUT : 0) |
+           (state & BR_SSL_SENDAPP ? STWS_TLS_TAKES_DATA : 0) | (state & BR_SSL_RECVAPP ? STWS_TLS_HAS_DATA : 0);
 }
-
-/* Octets count as written when their record is out. Until then they are offered to us again, and stand in the client's
-   numbers and deadlines as what waits. */
-static long stws_p_tls_write(void *ctx, const char *buf, size_t len) {
-    stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
-    size_t done = 0;
-    int result = stws_p_tls_pump(t, BR_SSL_SENDAPP);
-    while (result == STWS_DONE && (done += t->taken) < len) {
-        unsigned char *to = br_ssl_engine_sendapp_buf(&t->client.eng, &t->taken);
-        if (t->taken > len - done) t->taken = len - done;
-        memcpy(to, buf + done, t->taken);
-        br_ssl_engine_sendapp_ack(&t->client.eng, t->taken);
-        br_ssl_engine_flush(&t->client.eng, 0);
-        result = stws_p_tls_pump(t, BR_SSL_SENDAPP);
-    }
-    if (result == STWS_DONE) t->taken = 0;
-    return done ? STWS_P_CAST(long, done) : STWS_P_CAST(long, result);
+static br_ssl_engine_context *stws_p_bear_engine(void *tls) { return &STWS_P_CAST(stws_p_bear *, tls)->client.eng; }
+static char *stws_p_bear_input(void *tls, size_t *room) {
+    return STWS_P_POINTER(char *, br_ssl_engine_recvrec_buf(stws_p_bear_engine(tls), room));
 }
-static void stws_p_tls_close(void *ctx) {
-    stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
-    br_ssl_engine_context *e = &t->client.eng;
-    if (t->begun && t->port) br_ssl_engine_close(e); /* close_notify: one try to say it */
-    while (t->begun && (br_ssl_engine_current_state(e) & BR_SSL_SENDREC) && stws_p_tls_move(t, 1) > 0) continue;
-    t->begun = 0;
-    stws_p_tcp_close(t->tcp);
+static void stws_p_bear_received(void *tls, size_t len) { br_ssl_engine_recvrec_ack(stws_p_bear_engine(tls), len); }
+static const char *stws_p_bear_output(void *tls, size_t *len) {
+    return STWS_P_POINTER(const char *, br_ssl_engine_sendrec_buf(stws_p_bear_engine(tls), len));
 }
-static int stws_p_tls_fd(void *ctx) { return stws_p_tcp_fd(STWS_P_CAST(stws_p_tls *, ctx)->tcp); }
-
-/* Records go both ways whatever is wanted; data that are inside already make no socket ready. */
-static int stws_p_tls_wants(void *ctx, int wants) {
-    unsigned state = br_ssl_engine_current_state(&STWS_P_CAST(stws_p_tls *, ctx)->client.eng);
-    int out = state & BR_SSL_SENDREC || (wants & STWS_WANT_WRITE && state & BR_SSL_SENDAPP) ? STWS_WANT_WRITE : 0;
-    if (state & BR_SSL_RECVREC) out |= wants & STWS_WANT_READ;
-    return wants & STWS_WANT_READ && state & (BR_SSL_RECVAPP | BR_SSL_CLOSED) ? out | STWS_WANT_NOW : out;
+static void stws_p_bear_sent(void *tls, size_t len) { br_ssl_engine_sendrec_ack(stws_p_bear_engine(tls), len); }
+static size_t stws_p_bear_read(void *tls, char *buf, size_t len) {
+    size_t n;
+    const unsigned char *from = br_ssl_engine_recvapp_buf(stws_p_bear_engine(tls), &n);
+    if (n > len) n = len;
+    memcpy(buf, from, n);
+    br_ssl_engine_recvapp_ack(stws_p_bear_engine(tls), n);
+    return n;
 }
-static const char *stws_p_tls_error(void *ctx) {
-    stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
-    return *t->why ? t->why : stws_p_proxy_error(t->tcp);
+static size_t stws_p_bear_write(void *tls, const char *buf, size_t len) {
+    size_t n;
+    unsigned char *to = br_ssl_engine_sendapp_buf(stws_p_bear_engine(tls), &n);
+    if (n > len) n = len;
+    memcpy(to, buf, n);
+    br_ssl_engine_sendapp_ack(stws_p_bear_engine(tls), n);
+    br_ssl_engine_flush(stws_p_bear_engine(tls), 0);
+    return n;
 }
-
-/* Get ready for an attempt. What is left of the last one is the session. */
-static void stws_p_tls_plug(stws_p_tls *t, const stws_options *o, const stws_random *r, stws_p_tcp *tcp,
-                            stws_transport *io) {
-    static const br_x509_class verifier = {sizeof *t, stws_p_tls_start_chain, stws_p_tls_start_cert, stws_p_tls_append,
-                                           stws_p_tls_end_cert, stws_p_tls_end_chain, stws_p_tls_get_pkey};
-    static const stws_transport tls = {NULL, stws_p_tls_open, stws_p_tls_read, stws_p_tls_write, stws_p_tls_close,
-                                       stws_p_tls_fd, stws_p_tls_wants, stws_p_tls_error};
-    t->verifier = &verifier, t->options = o, t->random = r, t->tcp = tcp;
-    t->own_count = t->chain_count = t->anchor_count = t->tried = t->used = t->taken = 0;
-    t->begun = t->final = t->overflow = 0;
-    t->why[0] = 0;
-    *io = tls;
-    io->ctx = t;
+static void stws_p_bear_close(void *tls) { br_ssl_engine_close(stws_p_bear_engine(tls)); }
+static int stws_p_bear_key_hash(void *tls, unsigned char sha256[32]) {
+    const stws_p_bear *t = STWS_P_CAST(const stws_p_bear *, tls);
+    memcpy(sha256, t->key_hash, sizeof t->key_hash);
+    return t->has_key_hash;
+}
+static const char *stws_p_bear_error(void *tls, int *final) {
+    const stws_p_bear *t = STWS_P_CAST(const stws_p_bear *, tls);
+    *final = t->final;
+    return t->why;
+}
+STOMP_WS_API const stws_tls *stws_bearssl(void) {
+    static const stws_tls table = {
+        sizeof(stws_p_bear), stws_p_bear_begin, stws_p_bear_state, stws_p_bear_input, stws_p_bear_received,
+        stws_p_bear_output, stws_p_bear_sent, stws_p_bear_read, stws_p_bear_write, stws_p_bear_close, NULL, NULL,
+        stws_p_bear_key_hash, stws_p_bear_error};
+    return &table;
 }
 #else
-enum { STWS_P_HAS_TLS = 0 };
-typedef struct stws_p_tls {
-    int begun, final;
-} stws_p_tls;
-static void stws_p_tls_plug(stws_p_tls *t, const stws_options *o, const stws_random *r, stws_p_tcp *tcp,
-                            stws_transport *io) {
-    (void)t, (void)o, (void)r, (void)tcp, (void)io;
-}
+STOMP_WS_API const stws_tls *stws_bearssl(void) { return NULL; }
 #endif
 
 /* ==== >>copy: messages that outlive the receive buffer ==== */
@@ -5978,6 +6256,7 @@ static void stws_p_resolve_options(stws_options *o) {
     for (i = 0; i < STWS_P_NUMBER_OPTIONS; i++) stws_p_resolve_number(&stws_p_number_options[i], o);
     if (!o->versions) o->versions = STWS_STOMP_10 | STWS_STOMP_11 | STWS_STOMP_12;
     if (!o->host) o->host = "/";
+    if (!o->tls) o->tls = STOMP_WS_TLS;
     if (!o->outbox_low) o->outbox_low = o->outbox_high / 2;
     if (has_max && !has_min && o->reconnect_min_ms > o->reconnect_max_ms) o->reconnect_min_ms = o->reconnect_max_ms;
     if (has_min && !has_max && o->reconnect_min_ms > o->reconnect_max_ms) o->reconnect_max_ms = o->reconnect_min_ms;
@@ -6033,6 +6312,8 @@ static const char *stws_p_options_wrong(const stws_options *o, int *code) {
     if (o->outbox_low && o->outbox_low >= o->outbox_high)
         return "options.outbox_low has to be below options.outbox_high";
     if (o->stable_id && !*o->stable_id) return "options.stable_id is empty: it is the name of a header";
+    if (o->tls && o->transport) return "options.tls is for the built-in TCP: a transport of your own has its own TLS";
+    if (o->tls && !stws_p_tls_is_whole(o->tls)) return "options.tls lacks one of its functions";
     if (o->proxy && !STWS_P_HAS_PROXY) return "STOMP_WS_NO_PROXY was defined: leave options.proxy out";
     if (o->proxy && o->transport) return "options.proxy is for TCP: a transport of your own finds its own way";
     if (o->proxy && strcmp(o->proxy, STWS_PROXY_FROM_ENVIRONMENT) != 0 && !stws_p_proxy_parse(&proxy, o->proxy))
@@ -6049,7 +6330,7 @@ static int stws_p_is_secure(const stws_options *o) {
     int secure = o->follow_redirects, i; /* a redirect may lead to wss:// */
     secure |= o->url && stws_url_parse(o->url, &url, NULL) == STWS_OK && url.secure;
     for (i = 0; o->urls && o->urls[i]; i++) secure |= stws_url_parse(o->urls[i], &url, NULL) == STWS_OK && url.secure;
-    return STWS_P_HAS_TLS && secure && !o->transport;
+    return o->tls && secure && !o->transport;
 }
 
 /* Lay a client out in the block, or, without one, find out how large it must be: SIZE_MAX if no size_t holds that. */
@@ -6057,7 +6338,7 @@ static size_t stws_p_layout(stws *c, size_t size, const stws_options *options) {
     stws_p_arena arena = {STWS_P_POINTER(char *, c), size, 0};
     stws_options o = *options;
     stws_p_session *s = c ? &c->s : NULL;
-    void *tls, *proxy;
+    void *tls, *tls_state, *proxy;
     stws_p_resolve_options(&o);
     stws_p_carve(&arena, 1, sizeof *c);
     stws_p_carve_strings(&arena, c, &o);
@@ -6065,11 +6346,12 @@ static size_t stws_p_layout(stws *c, size_t size, const stws_options *options) {
     if (!o.single_thread) stws_p_carve_shared(&arena, c);
     stws_p_carve_tables(&arena, s, &o);
     tls = stws_p_carve(&arena, stws_p_is_secure(&o) ? 1 : 0, sizeof(stws_p_tls));
+    tls_state = stws_p_carve(&arena, 1, stws_p_is_secure(&o) ? o.tls->size : 0);
     proxy = stws_p_carve(&arena, o.proxy ? 1 : 0, sizeof(stws_p_proxy));
     stws_p_carve_buffers(&arena, s, &o);
     if (!c) return arena.used;
     STOMP_WS_ASSERT(arena.used == size);
-    if (stws_p_is_secure(&o)) c->tls = STWS_P_CAST(stws_p_tls *, memset(tls, 0, sizeof *c->tls));
+    if (stws_p_is_secure(&o)) c->tls = stws_p_tls_init(tls, tls_state, o.tls);
     if (o.proxy) c->proxy = STWS_P_CAST(stws_p_proxy *, proxy);
     return size;
 }
@@ -6258,6 +6540,7 @@ STOMP_WS_API void stws_destroy(stws *c) {
         }
         if (mine) stws_p_feed_no_more(c);
         stws_p_close_transport(c);
+        stws_p_tls_destroy(c->tls);
         stws_p_close_wake(c);
         stws_p_free_heap_buffers(c);
         stws_p_free_kept(c, &c->given);
@@ -7392,8 +7675,8 @@ STWS_P_APART static int stws_p_turn_resolving(stws *c) {
         c->locked_random.fill = stws_p_locked_random;
         stws_p_tls_plug(c->tls, &c->o, &c->locked_random, &c->tcp, &c->io);
     } else if (!c->o.transport && c->url.secure) {
-        stws_p_say(c, STWS_ERR_TLS, "%s needs TLS: compile the implementation with STOMP_WS_BEARSSL (and let a wss:// "
-                   "URL be in the options from the beginning), or set option transport", stws_p_where(c));
+        stws_p_say(c, STWS_ERR_TLS, "%s needs TLS: compile the implementation with STOMP_WS_BEARSSL, or set option tls "
+                   "(and let a wss:// URL be in the options from the beginning)", stws_p_where(c));
         return stws_p_lost(c, STWS_P_FINAL);
     }
     if (!c->o.transport && !stws_p_resolve(c, c->tcp.proxy ? c->tcp.proxy->at.host : host))
@@ -7468,13 +7751,13 @@ static int stws_p_turn_connecting(stws *c) {
     c->opened = 1;
     result = c->io.open(c->io.ctx, &to);
     if (!asked && stws_p_proxy_asked(&c->tcp)) stws_p_enter(c, STWS_CONNECTING, c->o.connect_timeout_ms);
-    if (c->state == STWS_CONNECTING && c->tls && c->tls->begun) stws_p_enter(c, STWS_TLS, c->o.connect_timeout_ms);
+    if (c->state == STWS_CONNECTING && stws_p_tls_begun(c->tls)) stws_p_enter(c, STWS_TLS, c->o.connect_timeout_ms);
     if (result == STWS_MORE) return 0;
     if (result < 0) {
         if (c->io.error) why = c->io.error(c->io.ctx);
         why = stws_p_or(why, stws_result_text(result));
         stws_p_say(c, result, "no connection to %s port %d: %s", host, to.port, why);
-        refused = result == STWS_ERR_TLS_TRUST || (result == STWS_ERR_TLS && c->tls && c->tls->final) ||
+        refused = result == STWS_ERR_TLS_TRUST || (result == STWS_ERR_TLS && stws_p_tls_is_final(c->tls)) ||
                   (result == STWS_ERR_PROXY && c->tcp.proxy && c->tcp.proxy->final);
         return stws_p_lost(c, refused ? STWS_P_REFUSED : STWS_P_PASSING);
     }
@@ -8407,6 +8690,8 @@ static int stws_p_on_io_error(stws *c, long error) {
         return stws_p_leave(c, STWS_P_CLOSE_TOO_BIG, "message too big", kind);
     }
     if (!told && c->error_close_us == STWS_P_NEVER) stws_p_say_io(c, STWS_P_CAST(int, error));
+    /* A server of TLS 1.3 refuses our certificate only now. */
+    if (error == STWS_ERR_TLS && c->state == STWS_UPGRADING && stws_p_tls_is_final(c->tls)) kind = STWS_P_REFUSED;
     return stws_p_lost(c, kind);
 }
 

@@ -9,17 +9,26 @@
 
 #include <strings.h>
 
-static stws_p_tls tls; /* 84 KB: cleared by each input, not allocated anew */
+static stws_p_bear tls; /* 84 KB: cleared by each input, not allocated anew */
 static stws_options options;
 static struct fuzz_text objects;
 
-static void reset(void) {
-    stws_transport unused;
+static int fill_alike(void *ctx, void *out, size_t len) {
+    (void)ctx;
+    memset(out, 1, len);
+    return 0;
+}
+
+static void begin(const char *host) {
+    static const stws_random alike = {NULL, fill_alike};
+    stws_tls_start start = {.host = host, .port = 443, .options = &options, .random = &alike};
     memset(&tls, 0, sizeof tls);
     memset(&options, 0, sizeof options);
-    stws_p_tls_plug(&tls, &options, NULL, NULL, &unused);
-    snprintf(tls.host, sizeof tls.host, "localhost");
-    FUZZ_CHECK(unused.ctx == &tls);
+    FUZZ_CHECK(stws_bearssl()->begin(&tls, &start) == STWS_DONE);
+}
+
+static void reset(void) {
+    begin("localhost");
 }
 
 static int is_inside(stws_p_der part, const unsigned char *block, size_t len) {
@@ -29,7 +38,7 @@ static int is_inside(stws_p_der part, const unsigned char *block, size_t len) {
 
 /* ==== PEM: the same objects, whole or in pieces ==== */
 
-static void note_object(stws_p_tls *t, const char *name, stws_p_der der) {
+static void note_object(stws_p_bear *t, const char *name, stws_p_der der) {
     stws_p_der parts[STWS_P_PARTS];
     FUZZ_CHECK(is_inside(der, t->der, sizeof t->der));
     fuzz_add_span(&objects, name, strlen(name));
@@ -111,14 +120,14 @@ static void check_identity(struct fuzz_input *in) {
     char *text = fuzz_string(in->data, in->left);
     size_t i;
     reset();
-    FUZZ_CHECK(stws_p_pem_read(&tls, text, NULL, stws_p_tls_use_own) >= tls.own_count);
+    FUZZ_CHECK(stws_p_pem_read(&tls, text, NULL, stws_p_bear_use_own) >= tls.own_count);
     FUZZ_CHECK(tls.own_count <= STWS_P_CHAIN && tls.used <= sizeof tls.der);
     for (i = 0; i < tls.own_count; i++) {
         stws_p_der der = {tls.own[i].data, tls.own[i].data_len};
         FUZZ_CHECK(is_inside(der, tls.der, tls.used));
     }
     br_skey_decoder_init(&tls.key);
-    stws_p_pem_read(&tls, text, NULL, stws_p_tls_use_key);
+    stws_p_pem_read(&tls, text, NULL, stws_p_bear_use_key);
     if (br_skey_decoder_key_type(&tls.key)) FUZZ_CHECK(strstr(text, "PRIVATE KEY") != NULL);
     free(text);
 }
@@ -142,10 +151,9 @@ static void receive_chain(struct fuzz_input *in, struct fuzz_cuts cuts) {
     }
 }
 
-static void set_host(struct fuzz_input *in) {
+static const char *pick_host(struct fuzz_input *in) {
     static const char *const hosts[] = {"localhost", "a.stomp.example", "127.0.0.1"};
-    snprintf(tls.host, sizeof tls.host, "%s", hosts[fuzz_below(in, 3)]);
-    tls.ip_len = inet_pton(AF_INET, tls.host, tls.ip) == 1 ? 4 : 0;
+    return hosts[fuzz_below(in, 3)];
 }
 
 /* The hash of the first certificate's key, when the chain has one. */
@@ -176,9 +184,10 @@ static void check_chain(struct fuzz_input *in) {
     enum { INSECURE = 1, PINNED = 2, WRONG_PIN = 4 };
     struct fuzz_cuts cuts = fuzz_cuts_of(in);
     unsigned flags = fuzz_octet(in), error;
+    stws_p_tls layer = {.table = stws_bearssl(), .state = &tls, .start = {.options = &options}};
     char pin[65] = "", *text;
-    reset();
-    set_host(in);
+    int pinned;
+    begin(pick_host(in));
     receive_chain(in, cuts);
     text = fuzz_string(in->data, in->left);
     options.tls_ca_pem = text;
@@ -188,7 +197,10 @@ static void check_chain(struct fuzz_input *in) {
     error = tls.verifier->end_chain(&tls.verifier);
     FUZZ_CHECK(tls.chain_count <= STWS_P_CHAIN && tls.anchor_count <= STWS_P_ANCHORS);
     FUZZ_CHECK(tls.used <= sizeof tls.der);
-    if (flags & WRONG_PIN || tls.overflow || tls.chain_count == 0) FUZZ_CHECK(error != 0);
+    pinned = stws_p_tls_check_pin(&layer) == STWS_DONE;
+    if (flags & WRONG_PIN) FUZZ_CHECK(!pinned);
+    if (!error && !(flags & WRONG_PIN)) FUZZ_CHECK(pinned);
+    if (tls.overflow || tls.chain_count == 0) FUZZ_CHECK(error != 0);
     if (!(flags & INSECURE) && tls.anchor_count == 0) FUZZ_CHECK(error != 0);
     if (!error) FUZZ_CHECK(tls.verifier->get_pkey(&tls.verifier, NULL) != NULL);
     if (!error && !(flags & INSECURE)) check_trusted();

@@ -177,12 +177,18 @@ DEFECTS = {
         "a path behind the proxy": ("stws_p_proxy_parse", " || (*p && strcmp(p, \"/\") != 0)", ""),
     },
     "tls": {
-        "a session of another host": ("stws_p_tls_begin", " && strcmp(t->host, to->host) == 0", ""),
+        "a session of another host": ("stws_p_tls_begin", " && strcmp(t->host, host) == 0", ""),
         "a session of another port": ("stws_p_tls_begin", "t->port == to->port && ", "t->port && "),
-        "as many CAs as there are": ("stws_p_tls_use_anchor", " || t->anchor_count == STWS_P_ANCHORS", ""),
-        "any address": ("stws_p_tls_check_chain", "stws_p_der_names(rest, t->ip, t->ip_len) ?", "1 ?"),
+        "a pin that is nowhere": ("stws_p_tls_check_pin", "!pin || ", "1 || "),
+        "a key that is not known": ("stws_p_tls_check_pin", "t->table->key_hash(t->state, hash) && ",
+                                    "!t->table->key_hash(t->state, hash) || "),
+        "a certificate that is refused late": ("stws_p_on_io_error", "stws_p_tls_is_final(c->tls)", "0"),
+    },
+    "bearssl": {
+        "as many CAs as there are": ("stws_p_bear_use_anchor", " || t->anchor_count == STWS_P_ANCHORS", ""),
+        "any address": ("stws_p_bear_check_chain", "stws_p_der_names(rest, t->ip, t->ip_len) ?", "1 ?"),
         "a certificate of a client": ("stws_p_der_is_for_servers", "return !has || ", "return 1 || "),
-        "a pin that is nowhere": ("stws_p_tls_end_chain", "o->tls_pin && ", "0 && "),
+        "the environment beside tls_ca_file": ("stws_p_bear_read_anchors", "if (!own) {", "{"),
     },
     "copy": {
         "the destination": ("stws_p_message_write", "stws_p_moved_value(m, headers, m->destination)", "m->destination"),

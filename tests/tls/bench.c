@@ -225,6 +225,7 @@ static void raw_sends(br_ssl_engine_context *e, int fd, const bench *b, unsigned
 /* The handshake by the client's own transport; octets: how many to send, or 0 to receive. */
 static void run_raw(bench *b, unsigned long long octets) {
     static stws_p_tls tls;
+    static stws_p_bear bear;
     static const char request[] = "GET /raw HTTP/1.1\r\n\r\n";
     stws_options o = stws_options_default();
     stws_endpoint to = {"127.0.0.1", 0, 1};
@@ -239,15 +240,16 @@ static void run_raw(bench *b, unsigned long long octets) {
     stws_p_tcp_init(&tcp, &clock, &io);
     tcp.addresses = addresses;
     stws_p_tcp_numeric(&tcp, to.host);
+    stws_p_tls_init(&tls, &bear, stws_bearssl());
     stws_p_tls_plug(&tls, &o, &random, &tcp, &io);
     while ((result = io.open(io.ctx, &to)) == STWS_MORE) poll(NULL, 0, 1);
     check(result == STWS_DONE, "no handshake");
     check(io.write(io.ctx, request, sizeof request - 1) == sizeof request - 1, "no request");
     b->began = cpu_seconds();
     if (octets)
-        raw_sends(&tls.client.eng, tcp.fd, b, octets);
+        raw_sends(&bear.client.eng, tcp.fd, b, octets);
     else
-        octets = raw_receives(&tls.client.eng, tcp.fd);
+        octets = raw_receives(&bear.client.eng, tcp.fd);
     report(b, octets);
     io.close(io.ctx);
 }
