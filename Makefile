@@ -16,6 +16,11 @@ ifdef BEARSSL
 override CFLAGS += -DSTOMP_WS_BEARSSL
 override LDLIBS += -lbearssl
 endif
+# make OPENSSL=1: the same by OpenSSL, with TLS 1.3 (needs libssl-dev)
+ifdef OPENSSL
+override CFLAGS += -DSTOMP_WS_OPENSSL
+override LDLIBS += -lssl -lcrypto
+endif
 
 WARNINGS := $(shell cat tests/warnings) -Wstrict-prototypes
 CORES = $(shell getconf _NPROCESSORS_ONLN)
@@ -34,7 +39,7 @@ EXAMPLES = $(filter-out $(WITH_LIBRARIES),$(basename $(notdir $(wildcard example
 TOOLS = $(basename $(notdir $(wildcard tests/tools/*.c)))
 BENCHES = $(basename $(notdir $(wildcard tests/bench/*.c)))
 PROGRAMS = $(addprefix build/,$(EXAMPLES) $(TOOLS))
-HEADERS = stomp_ws.h $(wildcard tests/*.h tests/*/*.h)
+HEADERS = stomp_ws.h $(wildcard examples/*.h tests/*.h tests/*/*.h)
 
 UNIT_TESTS = $(basename $(wildcard tests/unit/test_*.c))
 FAULT_TESTS = $(basename $(wildcard tests/fault/test_*.c))
@@ -63,7 +68,7 @@ $(EXAMPLES:%=build/%): build/%: examples/%.c build/implementation.o stomp_ws.h
 	$(Q)$(CC) $(CFLAGS) $(WARNINGS) -DSTOMP_WS_IMPLEMENTED -I. -o $@ $< build/implementation.o \
 	    $(LDFLAGS) $(LDLIBS)
 
-build/implementation.o: tests/implementation.c stomp_ws.h build/flags
+build/implementation.o: tests/implementation.c $(HEADERS) build/flags
 	@echo 'cc $@'
 	$(Q)$(CC) $(CFLAGS) $(WARNINGS) -I. -c -o $@ $<
 
@@ -103,6 +108,9 @@ FLAGS_msan = -O1 -g -fno-omit-frame-pointer -fsanitize=memory -fsanitize-memory-
     -fno-sanitize-recover=all
 FLAGS_bearssl_plain = $(FLAGS_plain) -DSTOMP_WS_BEARSSL
 FLAGS_bearssl_tsan = $(FLAGS_tsan) -DSTOMP_WS_BEARSSL
+FLAGS_openssl = $(FLAGS_asan) -DSTOMP_WS_OPENSSL
+FLAGS_openssl_plain = $(FLAGS_plain) -DSTOMP_WS_OPENSSL
+FLAGS_openssl_tsan = $(FLAGS_tsan) -DSTOMP_WS_OPENSSL
 
 # SANITIZE, or nothing if the compiler cannot build and run a program with it. The compiler is asked
 # once, and only if the value is used.
@@ -124,7 +132,7 @@ build/$(1)/%: %.c $$(HEADERS) build/$(1)/flags
 	$$(Q)$$(CC) $$(WARNINGS) $$(UNUSED) $$(FLAGS_$(1)) $$(LEVEL) $$(DEFINES) -I. -o $$@ $$< \
 	    $$(filter %.o,$$^) $$(LDFLAGS) $$(LDLIBS)
 
-build/$(1)/%.o: %.c stomp_ws.h build/$(1)/flags
+build/$(1)/%.o: %.c $$(HEADERS) build/$(1)/flags
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(WARNINGS) $$(FLAGS_$(1)) -I. -c -o $$@ $$<
 
@@ -141,7 +149,8 @@ build/$(1)/flags: FORCE
 	    rm $$(@D)/probe*; \
 	    echo '$$(CC) $$(FLAGS_$(1)) $$(WARNINGS) $$(LDFLAGS)' >$$@; }
 endef
-$(foreach name,asan tsan plain sim cover ubsan msan bearssl bearssl_plain bearssl_tsan,\
+$(foreach name,asan tsan plain sim cover ubsan msan bearssl bearssl_plain bearssl_tsan openssl \
+    openssl_plain openssl_tsan,\
     $(eval $(call flavour,$(name))))
 
 # These programs include the example.
@@ -190,14 +199,16 @@ check-rest: ## the part of `make check` that is not in `make test`
 
 # With ASan and UBSan; the threads with TSan; some of it under valgrind; and what compilers say.
 build/bearssl/% build/bearssl_plain/% build/bearssl_tsan/%: LDLIBS += -lbearssl
-TLS_PROBE = build/bearssl_plain/tests/tls/probe
+build/openssl/% build/openssl_plain/% build/openssl_tsan/%: LDLIBS += -lssl -lcrypto
+tls_programs = $(addprefix build/$(1)/,tests/tls/probe examples/stomp_cat) build/$(1)_tsan/tests/tls/threads
+tls_probe = build/$(1)_plain/tests/tls/probe
 TLS_TESTS = build/bearssl/tests/tls/test_der
-TLS_PROGRAMS = $(addprefix build/bearssl/,tests/tls/probe examples/stomp_cat) \
-    build/bearssl_tsan/tests/tls/threads
-tls: $(TLS_PROGRAMS) $(TLS_PROBE) $(TLS_TESTS) ## wss:// by BearSSL (libbearssl-dev, openssl, valgrind)
+tls: $(foreach name,bearssl openssl,$(call tls_programs,$(name)) $(call tls_probe,$(name))) $(TLS_TESTS)
+tls: ## wss:// by BearSSL and by OpenSSL (libbearssl-dev, libssl-dev, openssl, valgrind)
 	@TIME_LIMIT=900 TSAN_OPTIONS=halt_on_error=1 sh tests/run.sh $(TLS_TESTS) \
-	    'python3 tests/tls/run.py $(TLS_PROGRAMS)' \
-	    'python3 tests/tls/run.py --valgrind $(TLS_PROBE)' 'sh tests/tls/compile.sh'
+	    $(foreach name,bearssl openssl,'python3 tests/tls/run.py $(name) $(call tls_programs,$(name))' \
+	        'python3 tests/tls/run.py $(name) --valgrind $(call tls_probe,$(name))') \
+	    'sh tests/tls/compile.sh'
 
 build/bench_tls: tests/tls/bench.c $(HEADERS)
 	@mkdir -p $(@D)

@@ -618,11 +618,10 @@ typedef struct stws_transport {
        begin        a handshake begins: STWS_DONE, or an error. What the state keeps of the connection before is up to
                     the table: usually the session that may be resumed
        state        the bits of enum stws_tls_state; STWS_ERR_EOF when the peer has ended TLS (close_notify), and its
-                    data are read; STWS_ERR_TLS_TRUST for a certificate that is not to be trusted; else STWS_ERR_TLS.
-                    An alert to the peer is output that comes before the error
+                    data are read; STWS_ERR_TLS_TRUST for a certificate that is not to be trusted; else STWS_ERR_TLS
        input        where encrypted bytes from the socket go, and for how many there is room
        received     that many of them have been put there
-       output       encrypted bytes for the socket, and how many
+       output       encrypted bytes for the socket, and how many. It is asked after an error too: for an alert, or 0
        sent         that many of them have gone
        read         take out decrypted bytes: how many; 0: none now
        write        put in bytes to be encrypted and sent without delay: how many were taken
@@ -4750,14 +4749,6 @@ static int stws_p_tls_is_final(stws_p_tls *t) {
     return final;
 }
 
-/* The table has ended with an error: the client's, and a sentence if this section has one. */
-static int stws_p_tls_ended(stws_p_tls *t, int error) {
-    if (error == STWS_ERR_EOF && t->open) return error;
-    t->failed = error != STWS_ERR_EOF;
-    if (!t->failed) t->why = "the server ended the connection in the handshake";
-    return error == STWS_ERR_TLS_TRUST ? error : STWS_P_CAST(int, STWS_ERR_TLS);
-}
-
 /* Encrypted bytes, a record or a part of it, to the socket or from it. */
 static long stws_p_tls_move(stws_p_tls *t, int out) {
     size_t len = 0;
@@ -4772,6 +4763,17 @@ static long stws_p_tls_move(stws_p_tls *t, int out) {
     return STWS_ERR_TLS;
 }
 
+/* The table has ended with an error: the client's, and a sentence if this section has one. An alert goes out, if it does
+   so at once. */
+static int stws_p_tls_ended(stws_p_tls *t, int error) {
+    size_t len = 0;
+    while (t->table->output(t->state, &len) && len && stws_p_tls_move(t, 1) > 0) len = 0;
+    if (error == STWS_ERR_EOF && t->open) return error;
+    t->failed = error != STWS_ERR_EOF;
+    t->why = t->failed ? NULL : "the server ended the connection in the handshake";
+    return error == STWS_ERR_TLS_TRUST ? error : STWS_P_CAST(int, STWS_ERR_TLS);
+}
+
 enum { STWS_P_TLS_MOVES = 256 };
 
 /* Move records until the table has a bit of `until`: STWS_DONE; STWS_MORE when the socket is not ready; or an error.
@@ -4783,7 +4785,7 @@ static int stws_p_tls_pump(stws_p_tls *t, int until) {
         long n = 0, received = 0;
         if (state < 0) return stws_p_tls_ended(t, state);
         if (state & STWS_TLS_HAS_OUTPUT) n = stws_p_tls_move(t, 1);
-        if (n == 0 && (state & until)) return STWS_DONE;
+        if (n <= 0 && (state & until)) return STWS_DONE;
         if (n <= 0 && (state & STWS_TLS_TAKES_INPUT)) received = stws_p_tls_move(t, 0);
         if (n <= 0 && received <= 0) return STWS_P_CAST(int, n < 0 ? n : received);
     }

@@ -100,7 +100,7 @@ static const char help_end[] =
 #define PIPE_BUF _POSIX_PIPE_BUF
 #endif
 
-#ifdef STOMP_WS_BEARSSL
+#if defined(STOMP_WS_BEARSSL) || defined(STOMP_WS_OPENSSL) /* the implementation is linked to one */
 enum { HAS_TLS = 1 };
 #else
 enum { HAS_TLS = 0 };
@@ -600,7 +600,7 @@ static int check_urls(const settings *set) {
         if (stws_url_parse(set->urls[i], &url, &why) != STWS_OK)
             return usage(why, shown_url(set->urls[i]));
         if (HAS_TLS || !url.secure) continue;
-        fputs("stomp_cat: built without TLS; make BEARSSL=1\n", stderr);
+        fputs("stomp_cat: built without TLS; make BEARSSL=1 or make OPENSSL=1\n", stderr);
         return FAILED;
     }
     return DONE;

@@ -97,11 +97,11 @@ def test_programs(section, place, stage):
             raise Unusable(f"does not compile\n{said[:500]}")
 
     include = [f"-I{place}", "-I."]
-    if section == "tls":
+    if section in ("tls", "bearssl"):
         build("tests/tls/test_der.c", place / "test_der", *include, "-DSTOMP_WS_BEARSSL", "-lbearssl")
         yield "test_der", [place / "test_der"]
         build("tests/tls/probe.c", place / "probe", *include, "-lbearssl")
-        yield "tests/tls", [sys.executable, "tests/tls/run.py", place / "probe", *TLS]
+        yield "tests/tls", [sys.executable, "tests/tls/run.py", "bearssl", place / "probe", *TLS]
         return
     build("tests/implementation.c", place / "implementation.o", *include, "-c")
     for source in sources(section):

@@ -27,6 +27,7 @@ CN = unnamed
 KEYS = {
     "ec": ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
     "rsa": ["rsa:2048"],
+    "ed25519": ["ed25519"],
     "weak": ["rsa:1024"],
 }
 AUTHORITY = "basicConstraints=critical,CA:TRUE"

@@ -17,16 +17,17 @@ def free_port():
 
 
 class OpensslServer:
-    """One connection. `renegotiate`: once the client is connected, ask for a handshake anew, and
-    answer nothing any more; `said` has what s_server says of it."""
+    """One connection. `renegotiate`: ask for a handshake anew, and answer nothing any more: "session",
+    once the client is connected; "upgrade", before its upgrade is answered. `said` has what s_server
+    says of it."""
 
-    def __init__(self, chain, *options, renegotiate=False):
+    def __init__(self, chain, *options, renegotiate=None, version="-tls1_2"):
         self.port = free_port()
         self.said = b""
         self._renegotiate, self._begun = renegotiate, False
         quiet = [] if renegotiate else ["-quiet"]  # a quiet one takes no commands
         command = ["openssl", "s_server", "-accept", f"127.0.0.1:{self.port}", "-cert", chain,
-                   "-key", chain, "-tls1_2", *quiet, *options]
+                   "-key", chain, version, *quiet, *options]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                          stderr=subprocess.STDOUT, bufsize=0)
         self._wait()
@@ -48,6 +49,9 @@ class OpensslServer:
     def _serve(self):
         session = Session(self, 1 << 30, self._ask_again if self._renegotiate else None)
         try:
+            if self._renegotiate == "upgrade":
+                self.recv(65536)
+                self._ask_again(None)
             session.run()
         except (EOFError, OSError):
             pass

@@ -3,13 +3,14 @@
 
        probe name=value...
 
-   url, address, ca, pem (a file that becomes tls_ca_pem), cert, key, pin, insecure=1: options;
+   url, addresses (with commas), ca, pem (a file that becomes tls_ca_pem), cert, key, pin, insecure=1: options;
    later: the URL that before_connect puts in url's place; again: the same, but for the first attempt;
    size=N: octets of each body; sends=N: messages; rounds=N: connections, one after the other;
    timeout=MS; search=0: do not look for secrets in the memory afterwards, of which parts were never
-   written; fault=ERRNO: of the reads of files every second one fails so. The client lives in memory
+   written; fault=ERRNO: of the reads of files every second one fails so; setuid=1: the process seems
+   to run with other rights than those of its user. The client lives in memory
    of exactly stws_size octets, and a call of malloc by the library ends the program. */
-#ifndef STOMP_WS_BEARSSL
+#if !defined(STOMP_WS_BEARSSL) && !defined(STOMP_WS_OPENSSL)
 #define STOMP_WS_BEARSSL
 #endif
 #if defined(__STRICT_ANSI__) && !defined(_POSIX_C_SOURCE)
@@ -22,9 +23,17 @@
 #include <unistd.h>
 static void *must_not_allocate(size_t size);
 static ssize_t read_with_faults(int fd, void *buf, size_t len);
+static int seems_setuid;
 #define read read_with_faults
+#define geteuid() (getuid() + (seems_setuid == 1))
+#define getegid() (getgid() + (seems_setuid == 2))
 #include "stomp_ws.h"
 #undef read
+#undef geteuid
+#undef getegid
+#ifdef STOMP_WS_OPENSSL
+#include "examples/stomp_ws_openssl.h"
+#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +44,7 @@ static int fault;
 typedef struct probe {
     stws_options options;
     const char *later_url, *again_url;
-    const char *addresses[2];
+    const char *addresses[4];
     size_t size;
     int sends, rounds, timeout_ms, search;
     int attempts, received, wrong, saw_tls;
@@ -80,6 +89,8 @@ static int set_number(probe *p, const char *name, const char *value) {
         p->search = number;
     else if (!strcmp(name, "fault"))
         fault = number;
+    else if (!strcmp(name, "setuid"))
+        seems_setuid = number;
     else if (!strcmp(name, "handshake"))
         p->options.connect_timeout_ms = number;
     else
@@ -95,12 +106,21 @@ static int change_url(stws *client, stws_attempt *attempt, void *user) {
     return 0;
 }
 
+static void set_addresses(probe *p, const char *value) {
+    static char text[256];
+    size_t n = 0;
+    char *each;
+    snprintf(text, sizeof text, "%s", value);
+    for (each = strtok(text, ","); each && n < 3; each = strtok(NULL, ",")) p->addresses[n++] = each;
+    p->options.addresses = p->addresses;
+}
+
 static void set(probe *p, const char *name, const char *value) {
     stws_options *o = &p->options;
     if (!strcmp(name, "url"))
         o->url = value;
-    else if (!strcmp(name, "address"))
-        p->addresses[0] = value, o->addresses = p->addresses;
+    else if (!strcmp(name, "addresses"))
+        set_addresses(p, value);
     else if (!strcmp(name, "ca"))
         o->tls_ca_file = value;
     else if (!strcmp(name, "pem"))
@@ -129,7 +149,8 @@ static int drive_until(stws *c, probe *p, int state, int received) {
     stws_event event;
     long long end = stws_p_system_clock(NULL) + p->timeout_ms * 1000LL;
     while (stws_p_system_clock(NULL) < end) {
-        int result = stws_next(c, &event, 5);
+        int now = stws_state(c), shakes = now == STWS_CONNECTING || now == STWS_TLS;
+        int result = stws_next(c, &event, shakes ? 0 : 5); /* or TLS may come and go unseen */
         p->saw_tls |= stws_state(c) == STWS_TLS;
         if (result < 0) return result;
         if (result && event.type == STWS_EVENT_MESSAGE) take(p, event.message);
@@ -175,6 +196,9 @@ int main(int argc, char **argv) {
         set(&p, name, equals + 1);
     }
     p.options.single_thread = 1;
+#ifdef STOMP_WS_OPENSSL
+    p.options.tls = stws_openssl();
+#endif
     p.options.passcode = "open-sesame-4711";
     p.options.rx_buffer = p.options.tx_buffer = p.size + 100000;
     p.body = malloc(p.size + 1);

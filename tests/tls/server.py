@@ -13,14 +13,18 @@ STEP_SECONDS = 10  # no single read or write of a test takes longer
 
 
 def context(chain, client_ca=None, oldest=ssl.TLSVersion.TLSv1_2, newest=ssl.TLSVersion.TLSv1_2,
-            ciphers=None):
-    """What `Server` needs: chain is a file with certificates and key; client_ca: ask for one's."""
+            ciphers=None, protocols=None, late=False):
+    """What `Server` needs: chain is a file with certificates and key; client_ca: ask for one's,
+    and `late`: after the handshake; protocols: those of ALPN."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.set_ciphers(ciphers or "ALL:@SECLEVEL=0")
     made.minimum_version, made.maximum_version = oldest, newest
     made.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE  # the client's order is what is tested
     made.load_cert_chain(chain)
+    if protocols:
+        made.set_alpn_protocols(protocols)
     if client_ca:
+        made.post_handshake_auth = late
         made.verify_mode = ssl.CERT_REQUIRED
         made.load_verify_locations(client_ca)
     return made
@@ -77,29 +81,43 @@ def end(connection):
 
 class Server(Listener):
     """Each SEND comes back as a MESSAGE. `piece`: octets of a record at most. It notes what it saw:
-    `resumed` (one flag a connection), `names` (SNI), `ciphers`, `peers` (client certificates), and
-    how each connection `ended`: "close_notify" or the error."""
+    `resumed` (one flag a connection), `versions`, `names` (SNI), `protocols` (ALPN), `ciphers`, `peers`
+    (client certificates), and how each connection `ended`: "close_notify" or the error."""
 
     def __init__(self, tls, piece=16384, cut=None):
         self._tls, self._piece, self._cut = tls, piece, cut
-        self.resumed, self.names, self.ciphers, self.peers, self.ended = [], [], [], [], []
+        self.resumed, self.versions, self.names, self.protocols = [], [], [], []
+        self.ciphers, self.peers, self.ended = [], [], []
         tls.sni_callback = lambda _, name, __: self.names.append(name)
         super().__init__()
 
     def serve(self, connection):
         stream = self._tls.wrap_socket(connection, server_side=True, suppress_ragged_eofs=False)
         self.resumed.append(stream.session_reused)
+        self.versions.append(stream.version())
+        self.protocols.append(stream.selected_alpn_protocol())
         self.ciphers.append(stream.cipher()[0])
         self.peers.append(stream.getpeercert())
         try:
-            Session(stream, self._piece, self._cut).run()
+            session = Session(stream, self._piece, self._cut)
+            if self._tls.post_handshake_auth:
+                session.on_subscribe = lambda: self._ask_late(stream, session)
+            session.run()
         except EOFError:
+            if self._tls.post_handshake_auth:
+                self.peers[-1] = stream.getpeercert()
             self.ended.append("close_notify")
             stream.unwrap()
         except OSError as error:
             self.ended.append(str(error))
         finally:
             stream.close()
+
+
+    @staticmethod
+    def _ask_late(stream, session):
+        stream.verify_client_post_handshake()
+        session.send(9, b"")  # the request goes with the next record
 
 
 class Session:

@@ -2,11 +2,14 @@
    takes what comes back out of a queue, while one more asks for numbers: for run.py, and for TSan.
 
        threads URL CA COUNT      COUNT messages from each thread; "done" when all have come back */
-#ifndef STOMP_WS_BEARSSL
+#if !defined(STOMP_WS_BEARSSL) && !defined(STOMP_WS_OPENSSL)
 #define STOMP_WS_BEARSSL
 #endif
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
+#ifdef STOMP_WS_OPENSSL
+#include "examples/stomp_ws_openssl.h"
+#endif
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -49,6 +52,9 @@ int main(int argc, char **argv) {
     count = atoi(argv[3]);
     o.url = argv[1];
     o.tls_ca_file = argv[2];
+#ifdef STOMP_WS_OPENSSL
+    o.tls = stws_openssl();
+#endif
     o.queue = stws_queue_create(1 << 20);
     client = stws_create(&o);
     if (!client || !o.queue || stws_subscribe(client, "/topic/a", NULL) < 0) return 1;
