@@ -4860,7 +4860,7 @@ static long stws_p_tls_write(void *ctx, const char *buf, size_t len) {
         result = stws_p_tls_pump(t, STWS_TLS_TAKES_DATA);
     }
     if (result == STWS_DONE) t->taken = 0;
-    return done ? STWS_P_CAST(long, done) : STWS_P_CAST(long, result);
+    return done || result == STWS_DONE ? STWS_P_CAST(long, done) : STWS_P_CAST(long, result);
 }
 static void stws_p_tls_close(void *ctx) {
     stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);

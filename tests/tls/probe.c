@@ -111,7 +111,8 @@ static void set_addresses(probe *p, const char *value) {
     size_t n = 0;
     char *each;
     snprintf(text, sizeof text, "%s", value);
-    for (each = strtok(text, ","); each && n < 3; each = strtok(NULL, ",")) p->addresses[n++] = each;
+    for (each = strtok(text, ","); each && n < 3; each = strtok(NULL, ","))
+        p->addresses[n++] = each;
     p->options.addresses = p->addresses;
 }
 
