@@ -4763,11 +4763,15 @@ static long stws_p_tls_move(stws_p_tls *t, int out) {
     return STWS_ERR_TLS;
 }
 
-/* The table has ended with an error: the client's, and a sentence if this section has one. An alert goes out, if it does
-   so at once. */
-static int stws_p_tls_ended(stws_p_tls *t, int error) {
+/* One try to send what is to be said last: an alert, or close_notify. */
+static void stws_p_tls_drain(stws_p_tls *t) {
     size_t len = 0;
     while (t->table->output(t->state, &len) && len && stws_p_tls_move(t, 1) > 0) len = 0;
+}
+
+/* The table has ended with an error: the client's, and a sentence if this section has one. */
+static int stws_p_tls_ended(stws_p_tls *t, int error) {
+    stws_p_tls_drain(t);
     if (error == STWS_ERR_EOF && t->open) return error;
     t->failed = error != STWS_ERR_EOF;
     t->why = t->failed ? NULL : "the server ended the connection in the handshake";
@@ -4864,11 +4868,8 @@ static long stws_p_tls_write(void *ctx, const char *buf, size_t len) {
 }
 static void stws_p_tls_close(void *ctx) {
     stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
-    int state;
-    if (t->begun && t->open) t->table->close(t->state); /* close_notify: one try to send it */
-    while (t->begun && (state = t->table->state(t->state)) > 0 && (state & STWS_TLS_HAS_OUTPUT) &&
-           stws_p_tls_move(t, 1) > 0)
-        continue;
+    if (t->begun && t->open) t->table->close(t->state);
+    if (t->begun) stws_p_tls_drain(t);
     if (t->begun && t->table->end) t->table->end(t->state);
     t->begun = t->open = 0;
     stws_p_tcp_close(t->tcp);

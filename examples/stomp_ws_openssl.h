@@ -1,95 +1,67 @@
-/* stomp_ws_openssl.h - TLS 1.2 and 1.3 by OpenSSL 3 for stomp_ws.h - MIT or public domain, as it is
+/* stomp_ws_openssl.h - TLS 1.2 and 1.3 by OpenSSL 3 for stomp_ws.h - MIT or public domain, as that
 
    Include it after stomp_ws.h, in each file that calls stws_openssl, and link -lssl -lcrypto:
 
        #include "stomp_ws_openssl.h"
        options.tls = stws_openssl();
 
-   The options tls_* mean what the manual in stomp_ws.h says. Without tls_ca_file and tls_ca_pem the
-   system's CAs are trusted: where OpenSSL looks for them, or where SSL_CERT_FILE and SSL_CERT_DIR
-   say. TLS 1.2 does not renegotiate; with TLS 1.3 a server may ask for the client's certificate after
-   the handshake. OpenSSL has memory and randomness of its own. */
+   The manual in stomp_ws.h explains the options tls_*. Without tls_ca_file and tls_ca_pem it trusts
+   the CAs of the system's OpenSSL, or those of SSL_CERT_FILE and SSL_CERT_DIR. A server of TLS 1.3
+   may ask for the client's certificate late. OpenSSL has memory and randomness of its own. */
 #ifndef STOMP_WS_OPENSSL_H
 #define STOMP_WS_OPENSSL_H
-
-#ifndef STOMP_WS_H
-#include "stomp_ws.h"
-#endif
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { STWS_OSSL_RECORD = 16384, STWS_OSSL_BUFFER = 2 * STWS_OSSL_RECORD };
 
-/* SSL reads and writes `inside`. What it has for the socket, and what comes from there, is at
-   `outside`: the two are one buffer in memory for each way. */
+/* SSL reads and writes `inside`; at `outside`, behind a buffer for each way, is the socket. */
 typedef struct stws_ossl {
     const stws_tls_start *start;
     SSL_CTX *context;
     SSL *ssl;
     BIO *inside, *outside;
     SSL_SESSION *session; /* outlives the connection */
-    int done;             /* the handshake is */
-    int dry;              /* SSL has read all that has come, and waits for more */
-    int error, final;     /* what `state` returns once the output is empty; 0: none */
+    int done, dry;        /* the handshake is done; SSL has read all that has come */
+    int error, final;     /* of the first failure */
     char why[400];
 } stws_ossl;
 
 /* Notes the first failure. Returns its error. */
-static int stws_ossl_fail(stws_ossl *s, int error, int final, const char *what,
-                          const char *detail) {
-    if (!s->error) {
-        snprintf(s->why, sizeof s->why, "%s (%.100s)", what, detail);
-        s->error = error;
-        s->final = final;
-    }
-    return s->error;
+static int stws_ossl_fail(stws_ossl *s, int error, int final, const char *what, const char *of) {
+    if (s->error) return s->error;
+    BIO_snprintf(s->why, sizeof s->why, "%s (%.100s)", what, of);
+    s->final = final;
+    return s->error = error;
 }
 
-/* What OpenSSL finds wrong with a chain, where there is a remedy. */
+/* What OpenSSL finds wrong with the certificate at that place of the chain, with a remedy. */
 static const char *stws_ossl_distrust(int error, int depth) {
-    switch (error) {
-        case X509_V_ERR_CERT_NOT_YET_VALID:
-        case X509_V_ERR_CERT_HAS_EXPIRED:
-            return "a certificate of the server has expired or is not valid yet; is our clock "
-                   "right?";
-        case X509_V_ERR_HOSTNAME_MISMATCH:
-        case X509_V_ERR_IP_ADDRESS_MISMATCH:
-            return "the server's certificate is for another host (its subjectAltName counts, its "
-                   "common "
-                   "name does not)";
-        case X509_V_ERR_INVALID_PURPOSE:
-            return "a certificate of the server's chain is not for TLS servers: its "
-                   "extendedKeyUsage "
-                   "lacks serverAuth";
-        case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
-            if (depth == 0)
-                return "the CA of the server's certificate is not known here: the server did not "
-                       "send its "
-                       "intermediate certificate, or else see tls_ca_file";
-            break;
-        case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
-        case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN: break;
-        default: return "the server's certificate is not valid";
-    }
-    return "the CA of the server's certificate is not known here: see tls_ca_file";
+    if (error == X509_V_ERR_CERT_NOT_YET_VALID || error == X509_V_ERR_CERT_HAS_EXPIRED)
+        return "a certificate of the server has expired or is not valid yet; is our clock right?";
+    if (error == X509_V_ERR_HOSTNAME_MISMATCH || error == X509_V_ERR_IP_ADDRESS_MISMATCH)
+        return "the server's certificate is for another host (only its subjectAltName counts)";
+    if (error == X509_V_ERR_INVALID_PURPOSE)
+        return "a certificate of the server's is not for TLS servers (extendedKeyUsage serverAuth)";
+    if (error == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY && depth == 0)
+        return "the CA of the server's certificate is not known here: the server did not send its "
+               "intermediate certificate, or else see tls_ca_file";
+    if (error >= X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT &&
+        error <= X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY)
+        return "the CA of the server's certificate is not known here: see tls_ca_file";
+    return "the server's certificate is not valid";
 }
 
 /* Adds each certificate of a text, or else of a file, to the store. Returns how many. */
 static int stws_ossl_load(X509_STORE *store, const char *pem, const char *file) {
     BIO *in = pem ? BIO_new_mem_buf(pem, -1) : BIO_new_file(file, "r");
-    int found = 0, going = in != NULL;
-    while (going) {
-        X509 *each = PEM_read_bio_X509(in, NULL, NULL, NULL);
-        if (each)
-            found += X509_STORE_add_cert(store, each);
-        else
-            going = ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE && !BIO_eof(in);
+    int found = 0, more = in != NULL;
+    for (; more; more = ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE) {
+        X509 *each = (ERR_clear_error(), PEM_read_bio_X509(in, NULL, NULL, NULL));
+        found += each && X509_STORE_add_cert(store, each);
         X509_free(each);
-        ERR_clear_error();
     }
     BIO_free(in);
     return found;
@@ -100,9 +72,7 @@ static int stws_ossl_verify(X509_STORE_CTX *chain, void *arg) {
     stws_ossl *s = (stws_ossl *)arg;
     const stws_options *o = s->start->options;
     X509_STORE *store = SSL_CTX_get_cert_store(s->context);
-    const char *why =
-        "there is no CA to trust: tls_ca_file, tls_ca_pem or the system's CAs cannot be "
-        "read, or have no certificate in PEM";
+    const char *why = "there is no CA to trust: tls_ca_file or tls_ca_pem has none in PEM";
     int error = X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT;
     if (o->tls_insecure_no_verify) return 1;
     if (o->tls_ca_pem || o->tls_ca_file ? stws_ossl_load(store, o->tls_ca_pem, o->tls_ca_file)
@@ -124,27 +94,25 @@ static int stws_ossl_keep(SSL *ssl, SSL_SESSION *session) {
     return 1;
 }
 
-/* What a call of SSL came to: 1 when it did something; 0. An error is noted. */
+/* What a call of SSL came to: 1 when it did something, else 0. An error is noted. */
 static int stws_ossl_outcome(stws_ossl *s, int result) {
     int code = SSL_get_error(s->ssl, result), reason = ERR_GET_REASON(ERR_peek_error());
-    const char *detail = ERR_reason_error_string(ERR_peek_error()), *text = NULL;
     int alert = reason > SSL_AD_REASON_OFFSET ? reason - SSL_AD_REASON_OFFSET : 0;
+    const char *detail, *text;
     s->dry |= code == SSL_ERROR_WANT_READ;
     if (result > 0 || code == SSL_ERROR_WANT_READ || code == SSL_ERROR_WANT_WRITE)
         return result > 0;
     if (code == SSL_ERROR_ZERO_RETURN) return stws_ossl_fail(s, STWS_ERR_EOF, 0, "the end", ""), 0;
-    if (alert) text = stws_tls_alert_text(alert);
+    detail = ERR_reason_error_string(ERR_peek_error());
+    text = stws_tls_alert_text(alert);
     if (s->done && alert == SSL_AD_HANDSHAKE_FAILURE)
-        text =
-            "the server wants a handshake anew in the middle of a session (renegotiation, perhaps "
-            "for a "
-            "client certificate), which is not done: let it ask at the first one, or use TLS 1.3";
+        text = "the server wants a handshake anew in the middle of a session (renegotiation, for a "
+               "client certificate?), which is not done: ask at the first one, or use TLS 1.3";
     if (reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_UNSUPPORTED_PROTOCOL ||
         reason == SSL_R_HTTP_REQUEST || reason == SSL_R_HTTPS_PROXY_REQUEST)
         text = "what answers is not TLS 1.2 or 1.3: is this a port for ws://?";
     stws_ossl_fail(s, STWS_ERR_TLS, text != NULL, text ? text : "the TLS connection failed",
                    detail ? detail : "no reason known");
-    ERR_clear_error();
     return 0;
 }
 
@@ -152,7 +120,6 @@ static void stws_ossl_destroy(void *tls) {
     SSL_SESSION_free(((stws_ossl *)tls)->session);
     ((stws_ossl *)tls)->session = NULL;
 }
-
 static void stws_ossl_end(void *tls) {
     stws_ossl *s = (stws_ossl *)tls;
     SSL_SESSION *kept = s->session;
@@ -164,52 +131,48 @@ static void stws_ossl_end(void *tls) {
     s->session = kept;
 }
 
-/* What holds for each connection; the name or address that the certificate must have. 0: no memory. */
-static int stws_ossl_configure(stws_ossl *s) {
-    X509_VERIFY_PARAM *param;
-    static char nothing[1];
+/* What holds for each connection, and the host that the certificate must name. 0: no memory. */
+static int stws_ossl_configure(stws_ossl *s, SSL_CTX *context) {
     char name[256];
-    s->context = SSL_CTX_new(TLS_client_method());
-    if (!s->context || !SSL_CTX_set_min_proto_version(s->context, TLS1_2_VERSION) ||
-        !SSL_CTX_set_cipher_list(s->context, "ECDHE+AESGCM:ECDHE+CHACHA20")) /* of TLS 1.2 */
-        return 0;
-    SSL_CTX_set_security_level(s->context, 2);
-    SSL_CTX_set_options(s->context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-    SSL_CTX_set_session_cache_mode(s->context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
-    SSL_CTX_sess_set_new_cb(s->context, stws_ossl_keep);
-    SSL_CTX_set_verify(s->context, SSL_VERIFY_PEER, NULL);
-    SSL_CTX_set_cert_verify_callback(s->context, stws_ossl_verify, s);
-    SSL_CTX_set_default_passwd_cb_userdata(s->context, nothing); /* or the terminal is asked */
-    s->ssl = SSL_new(s->context);
-    if (!s->ssl || !BIO_new_bio_pair(&s->inside, STWS_OSSL_BUFFER, &s->outside, STWS_OSSL_BUFFER))
+    if (!(s->context = context)) return 0;
+    SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+    SSL_CTX_set_cipher_list(context, "ECDHE+AESGCM:ECDHE+CHACHA20"); /* of TLS 1.2 */
+    SSL_CTX_set_security_level(context, 2);
+    SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(context, stws_ossl_keep);
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_cert_verify_callback(context, stws_ossl_verify, s);
+    SSL_CTX_set_default_passwd_cb_userdata(context, s->why); /* "": ask nobody */
+    SSL_CTX_set_post_handshake_auth(context, 1);
+    SSL_CTX_set_mode(context, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    s->ssl = SSL_new(context);
+    if (!s->ssl || SSL_set_alpn_protos(s->ssl, (const unsigned char *)"\x08http/1.1", 9) != 0 ||
+        !BIO_new_bio_pair(&s->inside, STWS_OSSL_BUFFER, &s->outside, STWS_OSSL_BUFFER))
         return 0;
     SSL_set_bio(s->ssl, s->inside, s->inside);
     SSL_set_app_data(s->ssl, (char *)s);
-    SSL_set_mode(s->ssl, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
-    SSL_set_post_handshake_auth(s->ssl, 1);
-    if (SSL_set_alpn_protos(s->ssl, (const unsigned char *)"\x08http/1.1", 9) != 0) return 0;
-    param = SSL_get0_param(s->ssl);
-    X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN); /* tls_ca_file may have any CA */
-    X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
-    if (X509_VERIFY_PARAM_set1_ip_asc(param, s->start->host)) return 1; /* no server name (SNI) */
-    snprintf(name, sizeof name, "%s", s->start->host);
+    SSL_set_hostflags(s->ssl, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+    X509_VERIFY_PARAM_set_flags(SSL_get0_param(s->ssl), X509_V_FLAG_PARTIAL_CHAIN); /* any CA */
+    if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(s->ssl), s->start->host)) return 1;
+    BIO_snprintf(name, sizeof name, "%s", s->start->host); /* an address is no server name (SNI) */
     return SSL_set1_host(s->ssl, name) && SSL_set_tlsext_host_name(s->ssl, name);
 }
 
 static int stws_ossl_begin(void *tls, const stws_tls_start *start) {
     stws_ossl *s = (stws_ossl *)tls;
-    const char *file = start->options->tls_cert_file, *key = start->options->tls_key_file;
+    const char *file = start->options->tls_cert_file;
+    const char *key = start->options->tls_key_file ? start->options->tls_key_file : file;
     const char *why = NULL, *what = start->host;
     if (!start->resume) stws_ossl_destroy(s);
     s->start = start;
     ERR_clear_error();
-    if (!stws_ossl_configure(s))
+    if (!stws_ossl_configure(s, SSL_CTX_new(TLS_client_method())))
         why = "no memory for TLS";
     else if (file && SSL_use_certificate_chain_file(s->ssl, file) != 1)
         why = "tls_cert_file cannot be read, or has no certificate in PEM", what = file;
-    else if (file && SSL_use_PrivateKey_file(s->ssl, key ? key : file, SSL_FILETYPE_PEM) != 1)
-        why = "tls_key_file cannot be read, or has no key without password that fits tls_cert_file",
-        what = key ? key : file;
+    else if (file && SSL_use_PrivateKey_file(s->ssl, key, SSL_FILETYPE_PEM) != 1)
+        why = "tls_key_file cannot be read, or has no key without password that fits", what = key;
     if (why) return stws_ossl_fail(s, STWS_ERR_TLS, what != start->host, why, what);
     if (s->session) SSL_set_session(s->ssl, s->session);
     stws_ossl_outcome(s, SSL_connect(s->ssl));
@@ -218,59 +181,50 @@ static int stws_ossl_begin(void *tls, const stws_tls_start *start) {
 
 static int stws_ossl_state(void *tls) {
     stws_ossl *s = (stws_ossl *)tls;
-    int output = s->ssl && BIO_ctrl_pending(s->outside) > 0,
-        bits = output ? STWS_TLS_HAS_OUTPUT : 0;
+    int bits = s->done && !s->dry ? STWS_TLS_HAS_DATA : 0;
+    ERR_clear_error(); /* what other users of OpenSSL in this thread may have left */
     if (s->error) return s->error;
     if (BIO_ctrl_get_write_guarantee(s->outside) > 0) bits |= STWS_TLS_TAKES_INPUT;
-    if (s->done && !output) bits |= STWS_TLS_TAKES_DATA;
-    return s->done && !s->dry ? bits | STWS_TLS_HAS_DATA : bits;
+    if (BIO_ctrl_pending(s->outside) > 0) return bits | STWS_TLS_HAS_OUTPUT;
+    return s->done ? bits | STWS_TLS_TAKES_DATA : bits;
 }
-
 static char *stws_ossl_input(void *tls, size_t *room) {
     char *to = NULL;
     *room = (size_t)BIO_nwrite0(((stws_ossl *)tls)->outside, &to);
     return to;
 }
-
 static void stws_ossl_received(void *tls, size_t len) {
     stws_ossl *s = (stws_ossl *)tls;
     char *unused;
     BIO_nwrite(s->outside, &unused, (int)len);
     s->dry = 0;
     if (s->done || !stws_ossl_outcome(s, SSL_connect(s->ssl))) return;
+    SSL_CTX_set_cert_store(s->context, X509_STORE_new()); /* frees the CAs */
     s->done = 1;
-    SSL_CTX_set_cert_store(s->context, X509_STORE_new()); /* the CAs' memory */
 }
-
 static const char *stws_ossl_output(void *tls, size_t *len) {
-    stws_ossl *s = (stws_ossl *)tls;
+    BIO *outside = ((stws_ossl *)tls)->outside;
     char *from = NULL;
-    *len = s->outside && BIO_ctrl_pending(s->outside) ? (size_t)BIO_nread0(s->outside, &from) : 0;
+    *len = BIO_ctrl_pending(outside) ? (size_t)BIO_nread0(outside, &from) : 0;
     return from;
 }
-
 static void stws_ossl_sent(void *tls, size_t len) {
     char *unused;
     BIO_nread(((stws_ossl *)tls)->outside, &unused, (int)len);
 }
-
 static size_t stws_ossl_read(void *tls, char *buf, size_t len) {
-    stws_ossl *s = (stws_ossl *)tls;
-    int n = SSL_read(s->ssl, buf, len > STWS_OSSL_RECORD ? STWS_OSSL_RECORD : (int)len);
-    return stws_ossl_outcome(s, n) ? (size_t)n : 0;
+    size_t n = 0;
+    stws_ossl_outcome((stws_ossl *)tls, SSL_read_ex(((stws_ossl *)tls)->ssl, buf, len, &n));
+    return n;
 }
-
 static size_t stws_ossl_write(void *tls, const char *buf, size_t len) {
     stws_ossl *s = (stws_ossl *)tls;
     int n = SSL_write(s->ssl, buf, len > STWS_OSSL_RECORD ? STWS_OSSL_RECORD : (int)len);
     return stws_ossl_outcome(s, n) ? (size_t)n : 0;
 }
-
 static void stws_ossl_close(void *tls) {
     SSL_shutdown(((stws_ossl *)tls)->ssl);
-    ERR_clear_error();
 }
-
 static int stws_ossl_key_hash(void *tls, unsigned char sha256[32]) {
     X509 *leaf = SSL_get0_peer_certificate(((stws_ossl *)tls)->ssl); /* a resumed session's too */
     unsigned char *der = NULL;
@@ -279,7 +233,6 @@ static int stws_ossl_key_hash(void *tls, unsigned char sha256[32]) {
     OPENSSL_free(der);
     return known;
 }
-
 static const char *stws_ossl_error(void *tls, int *final) {
     *final = ((stws_ossl *)tls)->final;
     return ((stws_ossl *)tls)->why;
@@ -294,5 +247,4 @@ static const stws_tls *stws_openssl(void) {
                                    stws_ossl_key_hash, stws_ossl_error};
     return &table;
 }
-
 #endif
