@@ -28,11 +28,10 @@ VERSION = $(shell sed -n 's/^.define STOMP_WS_VERSION "\(.*\)"/\1/p' stomp_ws.h)
 
 # Examples that need a library besides libc. NEEDS_name has the compiler's flags for that library.
 # `make examples-embedding` builds and tests these examples; `make` and `make test` leave them out.
-WITH_LIBRARIES = libuv glib wss transport_openssl
+WITH_LIBRARIES = libuv glib wss
 NEEDS_libuv = $(shell pkg-config --cflags --libs libuv)
 NEEDS_glib = $(shell pkg-config --cflags --libs glib-2.0)
 NEEDS_wss = -lbearssl
-NEEDS_transport_openssl = -lssl -lcrypto
 
 # The programs. A new example, tool, bench or test needs no line here.
 EXAMPLES = $(filter-out $(WITH_LIBRARIES),$(basename $(notdir $(wildcard examples/*.c))))
@@ -206,6 +205,7 @@ TLS_TESTS = build/bearssl/tests/tls/test_der
 tls: $(foreach name,bearssl openssl,$(call tls_programs,$(name)) $(call tls_probe,$(name))) $(TLS_TESTS)
 tls: ## wss:// by BearSSL and by OpenSSL (libbearssl-dev, libssl-dev, openssl, valgrind)
 	@TIME_LIMIT=900 TSAN_OPTIONS=halt_on_error=1 sh tests/run.sh $(TLS_TESTS) \
+	    'python3 tests/tls/run.py openssl-1.3 $(call tls_programs,openssl)' \
 	    $(foreach name,bearssl openssl,'python3 tests/tls/run.py $(name) $(call tls_programs,$(name))' \
 	        'python3 tests/tls/run.py $(name) --valgrind $(call tls_probe,$(name))') \
 	    'sh tests/tls/compile.sh'
@@ -217,10 +217,11 @@ build/bench_tls: tests/tls/bench.c $(HEADERS)
 bench-tls: build/bench_tls ## the CPU time of wss:// beside that of BearSSL alone
 	@python3 tests/tls/bench.py $<
 
-PROXY_PROGRAMS = build/bearssl/examples/stomp_cat build/bearssl/examples/mini_broker
-proxy: $(PROXY_PROGRAMS) ## through tinyproxy and microsocks (as root: installs them), ws:// and wss://
+PROXY_CLIENTS = build/bearssl/examples/stomp_cat build/openssl/examples/stomp_cat
+proxy: $(PROXY_CLIENTS) build/bearssl/examples/mini_broker ## through tinyproxy and microsocks (as root: installs them), ws:// and wss://
 	sh tests/proxy/install.sh
-	@TIME_LIMIT=300 sh tests/run.sh 'python3 tests/proxy/run.py $^'
+	@TIME_LIMIT=300 sh tests/run.sh \
+	    $(PROXY_CLIENTS:%='python3 tests/proxy/run.py % build/bearssl/examples/mini_broker')
 
 FUZZ_CALLS = tests/fuzz/fuzz_calls
 tsan: build/mini_broker build/stomp_cat $(addprefix build/tsan/,$(THREADED_TESTS) $(FUZZ_CALLS)) ## tests that start threads, with TSan
@@ -313,7 +314,7 @@ web: $(addprefix build/,mini_broker stomp_cat) ## the web page in Chromium (as r
 	sh tests/web/install.sh
 	@TIME_LIMIT=400 sh tests/run.sh 'node tests/web/test_web.mjs'
 
-examples-embedding: build/mini_broker ## examples for event loops and TLS (libuv, GLib, BearSSL, OpenSSL)
+examples-embedding: build/mini_broker ## examples for event loops and TLS (libuv, GLib, BearSSL)
 	@TIME_LIMIT=300 sh tests/run.sh \
 	    $(foreach name,$(WITH_LIBRARIES),'sh tests/examples/embedding.sh $(name) $(NEEDS_$(name))')
 

@@ -9,7 +9,8 @@ Do this in one C or C++ file, before any system header:
     #include "stomp_ws.h"
 
 and include it plainly wherever else you want it. Libraries: define STOMP_WS_STATIC too, and nothing of it leaves your
-object file. Nothing is to be linked but, on old systems, -pthread; and -lbearssl for wss://, see STOMP_WS_BEARSSL.
+object file. Nothing is to be linked but, on old systems, -pthread; and -lbearssl for wss://, see STOMP_WS_BEARSSL, or
+what another TLS library needs, see options.tls.
 
 Contents; search for ">>" and the name:
 
@@ -227,10 +228,20 @@ the code that RFC 6455 gives for it (1002, 1007, 1009), and the error names the 
 ## Caveats
 - getaddrinfo blocks for as long as the resolver takes; numeric hosts and options.addresses avoid it.
 - No permessage-deflate. What a proxy is told, credentials included, goes to it in the clear.
-- wss:// needs STOMP_WS_BEARSSL (TLS 1.2 only, no revocation lists; CA and key files are read at each handshake, which
-  blocks as files do; one that resumes this client's last session asks no CA) or a transport of your own.
+- wss:// needs a TLS library. STOMP_WS_BEARSSL compiles BearSSL in, which ends at TLS 1.2. With options.tls it can be
+  another one: examples/stomp_ws_openssl.h has TLS 1.2 and 1.3 by OpenSSL 3. Neither asks whether a certificate was
+  revoked. Both read CA and key files at each handshake, which blocks as files do; a handshake that resumes this
+  client's last session reads no CA.
+- Where neither tls_ca_file nor tls_ca_pem is set, the environment may say whom wss:// trusts instead of the system's
+  CAs: SSL_CERT_FILE names a file of PEM, SSL_CERT_DIR directories of such files, with a colon between them. A program
+  that has other rights than its caller (setuid, setgid) does not look at them. BearSSL reads every file of a
+  directory. OpenSSL reads those with the names that `openssl rehash` gives, and where only SSL_CERT_FILE is set it
+  trusts its own directory too. getenv is used: no thread may change the environment meanwhile.
 - The server's certificate must name the host or address in subjectAltName. The common name does not count, as in
-  browsers (RFC 9110, 4.3.4). An extendedKeyUsage, in any certificate of its chain, must include serverAuth or any.
+  browsers (RFC 9110, 4.3.4). An extendedKeyUsage, in any certificate of its chain, must include serverAuth or, with
+  BearSSL, any.
+- A server of TLS 1.2 that wants a client certificate for one path only (renegotiation) gets none: let it ask at the
+  first handshake, or use TLS 1.3.
 - After fork() the child may destroy a client but not drive it.
 
 ## Configuration macros
@@ -241,6 +252,7 @@ the code that RFC 6455 gives for it (1002, 1007, 1009), and the error names the 
     | STOMP_WS_STATIC                  | public functions are static, and none warns when it is not used      |
     | STOMP_WS_API                     | what stands before public functions (default: extern)                |
     | STOMP_WS_BEARSSL                 | wss:// by BearSSL (bearssl.h, -lbearssl)                             |
+    | STOMP_WS_TLS                     | the table where options.tls is NULL (default: stws_bearssl())        |
     | STOMP_WS_NO_IO                   | codecs only: no sockets, no client, no system header but string.h    |
     | STOMP_WS_NO_THREADS              | no pthread.h; options.single_thread must be set                      |
     | STOMP_WS_NO_SIMD                 | no SSE2, SSSE3, AVX2 or NEON                                         |
@@ -756,9 +768,13 @@ typedef struct stws_allocator {
    user                  handed to these callbacks
    queue                 messages go there instead, but for those of a subscription with a callback of its own, and one
                          that is larger than the queue, which goes to on_message, or is an event of stws_next
-   tls_ca_file, tls_ca_pem                  whom wss:// trusts: a file, or text, of PEM; the system's CAs
+   tls                   the TLS library for wss://, by its table (>>plug), which has to live as long as the client:
+                         stws_bearssl(), or stws_openssl() of examples/stomp_ws_openssl.h; BearSSL if compiled in
+   tls_ca_file, tls_ca_pem                  whom wss:// trusts: a file, or text, of PEM; the system's CAs, or those of
+                         SSL_CERT_FILE and SSL_CERT_DIR, see "Caveats" above
    tls_cert_file, tls_key_file              the client's certificate with its chain, and RSA or EC key, in PEM; none
-   tls_pin               SHA-256 of the server's public key (SPKI), hex or base64, or several: one more check
+   tls_pin               SHA-256 of the server's public key (SPKI), hex or base64, or several with anything between
+                         them: one more check, also where a session is resumed
    tls_insecure_no_verify                   1: anybody may be the server, but for tls_pin. For tests only
    transport, clock, random, allocator      of your own; see >>plug
    stws_options_default()

@@ -3,7 +3,7 @@
 
     tests/proxy/run.py STOMP_CAT MINI_BROKER
 
-stomp_cat is built with STOMP_WS_BEARSSL; for wss:// a relay of ours ends the TLS before the broker.
+stomp_cat is built with STOMP_WS_BEARSSL or STOMP_WS_OPENSSL; for wss:// a relay of ours ends the TLS before the broker.
 Each test is one check; the last line counts them.
 """
 
