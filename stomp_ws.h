@@ -621,6 +621,13 @@ typedef struct stws_transport {
     int (*wants)(void *ctx, int wants);
     const char *(*error)(void *ctx);
 } stws_transport;
+typedef struct stws_clock { void *ctx; long long (*now_us)(void *ctx), (*slept_us)(void *ctx); } stws_clock;
+typedef struct stws_random { void *ctx; int (*fill)(void *ctx, void *out, size_t len); } stws_random;
+typedef struct stws_allocator {
+    void *ctx;
+    void *(*alloc)(void *ctx, size_t size);
+    void (*release)(void *ctx, void *block, size_t size);
+} stws_allocator;
 /* stws_tls         TLS over the built-in TCP, through a proxy or not: functions without I/O of their own, for
                     options.tls. The client moves the encrypted bytes between them and the socket. The table has to
                     live as long as its clients; each client has a state of its own. The driving thread calls the
@@ -651,8 +658,8 @@ typedef struct stws_transport {
                     0: no session may be
        options      the tls_* of these are for the table to heed, but for tls_pin, which the client checks
        random       the client's randomness; without any, `begin` fails
-   enum stws_tls_state  HAS_OUTPUT: `output` has bytes. TAKES_INPUT: `input` has room. TAKES_DATA: the handshake is done,
-                    no output waits, and `write` takes bytes. HAS_DATA: `read` may have bytes
+   enum stws_tls_state  HAS_OUTPUT: `output` has bytes. TAKES_INPUT: `input` has room. HAS_DATA: `read` may have bytes.
+                    TAKES_DATA: the handshake is done, no output waits, and `write` takes bytes
    stws_bearssl()
        TLS 1.2 by BearSSL, which allocates nothing: the default of options.tls. NULL when the implementation is compiled
        without STOMP_WS_BEARSSL. Threads: any. Does not allocate or block.
@@ -689,13 +696,6 @@ typedef struct stws_tls {
 } stws_tls;
 STOMP_WS_API const stws_tls *stws_bearssl(void);
 STOMP_WS_API const char *stws_tls_alert_text(int alert);
-typedef struct stws_clock { void *ctx; long long (*now_us)(void *ctx), (*slept_us)(void *ctx); } stws_clock;
-typedef struct stws_random { void *ctx; int (*fill)(void *ctx, void *out, size_t len); } stws_random;
-typedef struct stws_allocator {
-    void *ctx;
-    void *(*alloc)(void *ctx, size_t size);
-    void (*release)(void *ctx, void *block, size_t size);
-} stws_allocator;
 /* ==== >>client: options and life ==== */
 /* stws_options: 0 means the default, STWS_OFF switches off a time. Times are milliseconds (_ms), sizes are bytes. Every
    number has a range, and one outside of it is refused with a sentence that names the option and its range. Lists of
@@ -5275,7 +5275,7 @@ static const char *stws_p_bear_meaning(int error, int in_session) {
         {BR_ERR_X509_DN_MISMATCH, "the server's chain is out of order, or has certificates that do not belong to it"},
         {BR_ERR_X509_NOT_TRUSTED, "the CA of the server's certificate is not known here: see tls_ca_file"},
         {ALERT + BR_ALERT_HANDSHAKE_FAILURE,
-         "the server finds no cipher in common (offered: ECDHE with AES-GCM or ChaCha20, for certificates of RSA or EC, "
+         "the server finds no cipher in common (offered: ECDHE with AES-GCM or ChaCha20, certificates of RSA or EC, "
          "not Ed25519), or wants a client certificate (tls_cert_file)"},
         {ALERT + BR_ALERT_PROTOCOL_VERSION, "this server speaks only TLS 1.3 (or older ones), BearSSL ends at 1.2: "
                                             "options.tls = stws_openssl() has 1.3"},
@@ -5327,7 +5327,8 @@ static int stws_p_bear_identify(stws_p_bear *t) {
     else if (br_skey_decoder_key_type(&t->key) == BR_KEYTYPE_EC)
         br_ssl_client_set_single_ec(&t->client, t->own, t->own_count, br_skey_decoder_get_ec(&t->key),
             BR_KEYTYPE_SIGN, BR_KEYTYPE_EC, br_ec_get_default(), br_ecdsa_sign_asn1_get_default());
-    else return stws_p_bear_refuse(t, "tls_key_file cannot be read, or has no RSA or EC key without password", key_file);
+    else
+        return stws_p_bear_refuse(t, "tls_key_file cannot be read, or has no RSA or EC key without password", key_file);
     return STWS_DONE;
 }
 

@@ -334,6 +334,18 @@ static void test_writes_that_are_not_taken(void) {
     finish();
 }
 
+/* They end, and do not hold the client's turn for as long as they come. */
+static void test_records_with_nothing_in_them(void) {
+    stws_options o = begin();
+    int i;
+    start(&o);
+    for (i = 0; i < 2000; i++) serve_put(DATA, "", 0);
+    CHECK_INT(0, stws_step(server.peer.client));
+    CHECK(net_len(&net.in) > 0);
+    exchange(100);
+    finish();
+}
+
 static void next_attempt(void) {
     long long wait = server.peer.retry_ms;
     server.peer.retry_ms = -2;
@@ -605,6 +617,7 @@ static void test_what_alerts_mean(void) {
 int main(void) {
     RUN(test_a_session);
     RUN(test_in_small_pieces);
+    RUN(test_records_with_nothing_in_them);
     RUN(test_writes_that_are_not_taken);
     RUN(test_resuming_at_the_same_host_only);
     RUN(test_no_resuming_after_a_failure);

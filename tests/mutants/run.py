@@ -4,7 +4,7 @@
     run.py [SECTION | NAME]...      all defects, or those of a section, or those with that name
 
 tests/sim/mutants.py has defects of a session, for the simulator. These here are for the other tests:
-unit, conformance and fault, and tests/tls for the section "tls". They run without sanitizers first, which
+unit, conformance and fault, and tests/tls for the sections "tls" and "bearssl". They run without sanitizers first, which
 is quick to build, and then, if all have passed, with ASan and UBSan. A defect counts as found when a test
 fails, crashes or hangs. One that does not apply any more, or does not compile, is a
 failure: the code has moved on, and the defect has to follow it.
@@ -27,6 +27,7 @@ OUT = ROOT / "build" / "mutants" / "tests"
 SECONDS = 100  # for one test program
 FLAGS = ["-O0", "-g", "-w"]
 STAGES = ([], ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"])
+TLS_SECTIONS = ("tls", "bearssl")
 TLS = ["build/bearssl/examples/stomp_cat", "build/bearssl_tsan/tests/tls/threads"]
 HAS_IMPLEMENTATION = re.compile("(?m)^#define STOMP_WS_IMPLEMENTATION")
 
@@ -97,7 +98,9 @@ def test_programs(section, place, stage):
             raise Unusable(f"does not compile\n{said[:500]}")
 
     include = [f"-I{place}", "-I."]
-    if section in ("tls", "bearssl"):
+    if section in TLS_SECTIONS:
+        build("tests/fault/test_tls.c", place / "test_tls", *include)
+        yield "test_tls", [place / "test_tls"]
         build("tests/tls/test_der.c", place / "test_der", *include, "-DSTOMP_WS_BEARSSL", "-lbearssl")
         yield "test_der", [place / "test_der"]
         build("tests/tls/probe.c", place / "probe", *include, "-lbearssl")
@@ -158,7 +161,7 @@ def main():
     wrong = prepare()
     header = (ROOT / "stomp_ws.h").read_text()
     for section in ("tls", ""):  # with no defect at all
-        if not wrong and (section != "tls" or any(each[0] == "tls" for each in chosen)):
+        if not wrong and (section != "tls" or any(each[0] in TLS_SECTIONS for each in chosen)):
             failure = first_failure(section, header, OUT / f"none{section}")
             wrong += [f"without a defect: {failure}"] * bool(failure)
     if wrong or not chosen:

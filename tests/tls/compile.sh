@@ -1,6 +1,6 @@
 #!/bin/sh
-# The header with BearSSL in it, as tests/lint.sh and tests/compile look at it without: strictly in
-# both languages, and by the analysers.
+# The header with BearSSL in it, and the companion for OpenSSL, as tests/lint.sh and tests/compile look
+# at the header without: strictly in both languages, and by the analysers.
 # shellcheck disable=SC2086 # flags are several words
 set -u
 
@@ -27,6 +27,33 @@ for cxx in g++ clang++; do
             -o $out/scrap.o $header
     done
 done
+
+# The companion, after the declarations or after the implementation, in C and in C++.
+cat >$out/companion.c <<'END'
+#include "stomp_ws.h"
+#include "examples/stomp_ws_openssl.h"
+const stws_tls *table(void);
+const stws_tls *table(void) { return stws_openssl(); }
+END
+companion="-I. $out/companion.c"
+for define in -DONLY -DSTOMP_WS_IMPLEMENTATION; do
+    for cc in gcc clang; do
+        for std in c99 c17 c2x; do
+            check "$cc -std=$std stomp_ws_openssl.h $define" $cc -std=$std -O1 $warnings \
+                -Wstrict-prototypes $define -c -o $out/scrap.o $companion
+        done
+    done
+    for cxx in g++ clang++; do
+        for std in c++11 c++20; do
+            check "$cxx -std=$std stomp_ws_openssl.h $define" $cxx -std=$std -O1 $warnings $define \
+                -x c++ -c -o $out/scrap.o $companion
+        done
+    done
+done
+companion_lines() {
+    [ "$(wc -l <examples/stomp_ws_openssl.h)" -le 250 ]
+}
+check "the companion has 250 lines" companion_lines
 
 # What it leaves to the program's linker to see: the same functions as without BearSSL.
 symbols() {
@@ -60,5 +87,12 @@ check "clang-tidy" clang-tidy --quiet --warnings-as-errors='*' stomp_ws.h -- -x 
 check "cppcheck" cppcheck -q --error-exitcode=1 --enable=warning,performance,portability \
     --std=c99 --library=posix --library=gnu --suppress=missingIncludeSystem --language=c \
     -DAI_PASSIVE=1 -DCLOCK_MONOTONIC=1 -DSTOMP_WS_IMPLEMENTATION -DSTOMP_WS_BEARSSL stomp_ws.h
+
+check "gcc -fanalyzer stomp_ws_openssl.h" gcc -fanalyzer -O1 -Werror -c -o $out/scrap.o $companion
+check "clang --analyze stomp_ws_openssl.h" clang_analyze $companion
+check "clang-tidy stomp_ws_openssl.h" clang-tidy --quiet --warnings-as-errors='*' \
+    $out/companion.c -- -x c -std=c11 -I.
+check "cppcheck stomp_ws_openssl.h" cppcheck -q --error-exitcode=1 --std=c99 --library=posix \
+    --enable=warning,performance,portability --suppress=missingIncludeSystem -I. $out/companion.c
 
 report
