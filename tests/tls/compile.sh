@@ -84,8 +84,9 @@ check "gcc -fanalyzer" gcc -fanalyzer --param "analyzer-bb-explosion-factor=${DE
 check "clang --analyze" clang_analyze -std=c11 -x c $header
 check "clang-tidy" clang-tidy --quiet --warnings-as-errors='*' stomp_ws.h -- -x c -std=c11 \
     -DSTOMP_WS_IMPLEMENTATION -DSTOMP_WS_BEARSSL
+# cppcheck's rule on readdir is of a time before POSIX.1-2024: a DIR of one's own has no other reader.
 check "cppcheck" cppcheck -q --error-exitcode=1 --enable=warning,performance,portability \
-    --std=c99 --library=posix --library=gnu --suppress=missingIncludeSystem --language=c \
+    --suppress=readdirCalled --std=c99 --library=posix --library=gnu --suppress=missingIncludeSystem --language=c \
     -DAI_PASSIVE=1 -DCLOCK_MONOTONIC=1 -DSTOMP_WS_IMPLEMENTATION -DSTOMP_WS_BEARSSL stomp_ws.h
 
 check "gcc -fanalyzer stomp_ws_openssl.h" gcc -fanalyzer -O1 -Werror -c -o $out/scrap.o $companion

@@ -108,11 +108,14 @@ static int change_url(stws *client, stws_attempt *attempt, void *user) {
 
 static void set_addresses(probe *p, const char *value) {
     static char text[256];
+    char *at = text;
     size_t n = 0;
-    char *each;
     snprintf(text, sizeof text, "%s", value);
-    for (each = strtok(text, ","); each && n < 3; each = strtok(NULL, ","))
-        p->addresses[n++] = each;
+    for (; at && n < 3; n++) {
+        p->addresses[n] = at;
+        at = strchr(at, ',');
+        if (at) *at++ = 0;
+    }
     p->options.addresses = p->addresses;
 }
 
