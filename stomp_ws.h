@@ -4736,6 +4736,7 @@ typedef struct stws_p_tls {
     size_t taken;    /* of the client's output: what the table has, but has not gone out yet */
     int begun, open; /* the table's begin was called; its handshake is done */
     int failed;      /* the table has reported the last failure */
+    int silent;      /* the socket is another process's, too: nothing is to be sent any more */
     char host[256];  /* of this connection, and so of the session that may be resumed */
     int port;        /* the same; 0: there is no such session */
 } stws_p_tls;
@@ -4755,6 +4756,10 @@ static int stws_p_tls_is_whole(const stws_tls *table) {
 }
 static void stws_p_tls_destroy(stws_p_tls *t) {
     if (t && t->table->destroy) t->table->destroy(t->state);
+}
+/* After fork() the child closes its socket without a word: the parent goes on with the connection. */
+static void stws_p_tls_be_silent(stws_p_tls *t) {
+    if (t) t->silent = 1;
 }
 static int stws_p_tls_begun(const stws_p_tls *t) { return t && t->begun; }
 
@@ -4884,8 +4889,8 @@ static long stws_p_tls_write(void *ctx, const char *buf, size_t len) {
 }
 static void stws_p_tls_close(void *ctx) {
     stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
-    if (t->begun && t->open) t->table->close(t->state);
-    if (t->begun) stws_p_tls_drain(t);
+    if (t->begun && t->open && !t->silent) t->table->close(t->state);
+    if (t->begun && !t->silent) stws_p_tls_drain(t);
     if (t->begun && t->table->end) t->table->end(t->state);
     t->begun = t->open = 0;
     stws_p_tcp_close(t->tcp);
@@ -6559,6 +6564,7 @@ STOMP_WS_API void stws_destroy(stws *c) {
             stws_p_queue_forget(c->o.queue, c, &c->waiter);
         }
         if (mine) stws_p_feed_no_more(c);
+        if (!mine) stws_p_tls_be_silent(c->tls);
         stws_p_close_transport(c);
         stws_p_tls_destroy(c->tls);
         stws_p_close_wake(c);

@@ -7,6 +7,8 @@
 
 #include "scripted.h"
 
+#include <sys/wait.h>
+
 #define FUZZ_CHECK CHECK
 #include "tests/fuzz/net_drive.h"
 
@@ -601,6 +603,26 @@ static void test_a_table_may_have_nothing_to_release(void) {
     CHECK_INT(0, toys.ends + toys.destroys);
 }
 
+/* A child that destroys the client ends TLS for nobody but itself. */
+static void test_destroying_after_fork(void) {
+    stws_options o = begin();
+    pid_t child;
+    int status = -1;
+    start(&o);
+    check_connected();
+    fflush(stdout);
+    child = fork();
+    if (child < 0) test_give_up("cannot fork");
+    if (child == 0) {
+        stws_destroy(server.peer.client);
+        _exit(toys.closes || net_len(&net.out) ? 1 : toys.ends == 1 && toys.destroys == 1 ? 0 : 2);
+    }
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK_INT(0, status);
+    exchange(100);
+    finish();
+}
+
 static void test_without_bearssl(void) {
     CHECK(stws_bearssl() == NULL);
 }
@@ -633,6 +655,7 @@ int main(void) {
     RUN(test_a_handshake_that_does_not_end);
     RUN(test_options);
     RUN(test_a_table_may_have_nothing_to_release);
+    RUN(test_destroying_after_fork);
     RUN(test_without_bearssl);
     RUN(test_what_alerts_mean);
     return test_report();
