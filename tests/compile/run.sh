@@ -266,8 +266,8 @@ done
 
 declarations_are_short() {
     lines=$(echo '#include "stomp_ws.h"' | $first_c -E -I$root - | grep -c '^[^#]')
-    echo "an includer sees $lines preprocessed lines; the limit is 270"
-    [ "$lines" -le 270 ]
+    echo "an includer sees $lines preprocessed lines; the limit is 400"
+    [ "$lines" -le 400 ]
 }
 
 minimal_is_short() {
