@@ -8,7 +8,7 @@
    size=N: octets of each body; sends=N: messages; rounds=N: connections, one after the other;
    timeout=MS; search=0: do not look for secrets in the memory afterwards, of which parts were never
    written; fault=ERRNO: of the reads of files every second one fails so; setuid=1: the process seems
-   to run with other rights than those of its user. The client lives in memory
+   to run with other rights than those of its user; soon=1: give up soon, also after a session. The client lives in memory
    of exactly stws_size octets, and a call of malloc by the library ends the program. */
 #if !defined(STOMP_WS_BEARSSL) && !defined(STOMP_WS_OPENSSL)
 #define STOMP_WS_BEARSSL
@@ -89,6 +89,8 @@ static int set_number(probe *p, const char *name, const char *value) {
         p->search = number;
     else if (!strcmp(name, "fault"))
         fault = number;
+    else if (!strcmp(name, "soon"))
+        p->options.give_up = STWS_GIVE_UP_SOON;
     else if (!strcmp(name, "setuid"))
         seems_setuid = number;
     else if (!strcmp(name, "handshake"))

@@ -710,7 +710,7 @@ def test_a_session_is_not_resumed_at_another_host():
     # that was resumed there would ask for no certificate.
     with serve("server") as server:
         stranger = f"wss://elsewhere.example:{server.port}/stomp"
-        outcome = visit(server, again=stranger, addresses="127.0.0.1", rounds=2)
+        outcome = visit(server, again=stranger, addresses="127.0.0.1", rounds=2, soon=1)
         assert outcome.result == "STWS_ERR_TLS_TRUST", outcome.output
         assert "another host" in outcome.text and "elsewhere.example" in outcome.text, outcome.text
         assert outcome.final and outcome.received == 1, outcome.output
