@@ -6,7 +6,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tls"))
 from certificates import Folder  # noqa: E402, F401
-from server import Relay, Server, context  # noqa: E402, F401
+from server import Server, context  # noqa: E402, F401
 
 
 def ends(status, words, url, *arguments):
