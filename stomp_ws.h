@@ -472,7 +472,8 @@ STOMP_WS_API int stws_utf8_valid(const void *data, size_t len);
    stws_handshake   What goes into an upgrade request: subprotocols ("v12.stomp, v11.stomp"), origin, cookie and headers
                     (name, value, name, value, ..., NULL) may be NULL.
    stws_url_parse(url, out, why)
-       Take a url apart; user_info, of user_info_len bytes, is "user:password" as it stands there, or NULL. STWS_OK, or STWS_ERR_URL and in *why (may be NULL) a sentence.
+       Take a url apart; user_info, of user_info_len bytes, is "user:password" as it stands there, or NULL. STWS_OK, or
+       STWS_ERR_URL and in *why (may be NULL) a sentence.
    stws_handshake_parse(buf, len, http, used)
        A head, in place. STWS_DONE: *used octets were its own; what follows is WebSocket already. STWS_MORE,
        STWS_ERR_HTTP, STWS_ERR_HTTP_LIMIT.
@@ -1012,10 +1013,11 @@ STOMP_WS_API int stws_request(stws *client, const stws_outgoing *message, stws_m
    stws_error(client)        The last error; 0 again once connected.
    stws_error_text(client)   A sentence: why this thread's last call was refused; if it was not, what the last error
                              was, or "". While another thread drives, this one gets the text of the error's code.
-   stws_upgrade_header(client, name)  The value of the header of that name, without regard to case, in the last answer to
-                             an upgrade, or NULL; good until the next answer, as in before_connect and at CONNECTED. Of an answer's
-                             headers the first rx_buffer / 16 bytes are kept, at most 4,096. Threads: the one that
-                             drives, and its callbacks.
+   stws_upgrade_header(client, name)
+                             The value of the header of that name, without regard to case, in the last answer to an
+                             upgrade, or NULL; good until the next answer, as in before_connect and at CONNECTED. Of an
+                             answer's headers the first rx_buffer / 16 bytes are kept, at most 4,096. Threads: the one
+                             that drives, and its callbacks.
    stws_http_status(client)  Of the last upgrade's answer; stws_close_code(client): of the server's last close frame; or
                              0.
    stws_user(client)         The user of the options.

@@ -90,7 +90,7 @@ static const char *const denying_errors[] = {
     "ERROR\nmessage:AMQ229031: Unable to validate user from 127.0.0.1\n\n",
     "ERROR\nmessage:Login failed\n\n"};
 
-#define COUNT(list) (sizeof list / sizeof *list)
+#define COUNT(list) (sizeof(list) / sizeof *(list))
 
 static void test_what_worked_once_is_tried_again(void) {
     size_t i;
@@ -405,7 +405,8 @@ static void test_when_pings_are_sent(void) {
     check_pings(5000, 2000, 0, 0, 0,
                 12); /* our heart-beat does not bring anything from the server */
     check_pings(5000, 0, 2000, 1000, 0, 12); /* and the server's sends nothing of ours */
-    check_pings(5000, 2000, 2000, 1000, 0, 0);
+    check_pings(500, 2000, 2000, 1000, 0,
+                0); /* both heart-beats are agreed: no PING, however small ping_ms */
 }
 
 /* A server that has answered a PING is judged by its silence. */
@@ -434,6 +435,7 @@ static void test_a_server_that_never_answers_pings(void) {
     peer_end(&p);
     CHECK(peer_connect(&p));
     CHECK_INT(2, p.sessions);
+    peer_ws(&p, STWS_WS_PONG, 1, "stws", 4); /* to no PING of this session */
     peer_advance(&p, 3600000);
     CHECK_INT(STWS_CONNECTED, stws_state(p.client));
     CHECK_INT(2, p.sessions);
@@ -633,16 +635,38 @@ static void test_the_sentence_after_a_subscribe(void) {
     peer_free(&p);
 }
 
-/* Later than a second after the SUBSCRIBE nothing is said of it. */
-static void test_an_end_long_after_a_subscribe(void) {
+/* Later than a second after the SUBSCRIBE nothing is said of it, and nothing follows from it. */
+static void test_ends_long_after_a_subscribe(void) {
     static const char *const destinations[] = {"/a", NULL};
     struct peer p;
+    int i;
     begin_at_a_strict_server(&p, CLOSES, destinations);
-    peer_advance(&p, 1001);
-    peer_close(&p, 1000, "bye");
-    peer_turn(&p);
-    CHECK_INT(STWS_ERR_WS_CLOSE, p.result);
-    CHECK(!strstr(bytes_text(&p.why), "SUBSCRIBE"));
+    for (i = 0; i < 6; i++) {
+        CHECK(peer_connect(&p));
+        peer_advance(&p, 1001);
+        peer_close(&p, 1000, "bye");
+        peer_turn(&p);
+        CHECK_INT(STWS_ERR_WS_CLOSE, p.result);
+        CHECK(!strstr(bytes_text(&p.why), "SUBSCRIBE"));
+    }
+    CHECK_INT(0, occurrences(&p.log, "REFUSED"));
+    peer_free(&p);
+}
+
+/* Nor if the stream just breaks: that may be any trouble of the network. */
+static void test_breaks_right_after_a_subscribe(void) {
+    static const char *const destinations[] = {"/a", NULL};
+    struct peer p;
+    int i;
+    begin_at_a_strict_server(&p, CLOSES, destinations);
+    for (i = 0; i < 6; i++) {
+        CHECK(peer_connect(&p));
+        peer_end(&p);
+        peer_turn(&p);
+        CHECK_INT(STWS_ERR_EOF, p.result);
+        CHECK(!strstr(bytes_text(&p.why), "SUBSCRIBE"));
+    }
+    CHECK_INT(0, occurrences(&p.log, "REFUSED"));
     peer_free(&p);
 }
 
@@ -1159,7 +1183,8 @@ int main(void) {
     RUN(test_two_bad_subscriptions_are_set_aside);
     RUN(test_an_error_that_names_a_subscription);
     RUN(test_the_sentence_after_a_subscribe);
-    RUN(test_an_end_long_after_a_subscribe);
+    RUN(test_ends_long_after_a_subscribe);
+    RUN(test_breaks_right_after_a_subscribe);
     RUN(test_a_server_that_ends_each_session_soon);
     RUN(test_a_send_that_ends_each_session);
     RUN(test_the_outbox_waits_for_a_trial);

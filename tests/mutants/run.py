@@ -35,7 +35,7 @@ HAS_IMPLEMENTATION = re.compile("(?m)^#define STOMP_WS_IMPLEMENTATION")
 FIRST = {"url": "codecs_url", "handshake": "codecs_http", "websocket": "codecs_ws|codecs_mask|ws_header",
          "frame": "codecs_frame|codecs_diff", "utf8": "utf8", "sha1": "hash", "base64": "hash",
          "dedup": "details|guarantees", "proxy": "proxy", "diagnosis": "diagnosis",
-         "attempt": "staying|attempts|resume|details|sockets", "dispatch": "staying", "timers": "staying|details", "transport": "sockets|threads",
+         "attempt": "staying|attempts|resume|details|sockets", "dispatch": "staying", "answer": "staying", "timers": "staying|details", "transport": "sockets|threads",
          "queue": "resume|threads|guarantees", "copy": "memory", "options": "session|names|sizes|manners"}
 OTHERS = {"test_stomp_cat", "test_stomp_cat_memory", "test_broker"}  # of other programs than the header
 LAST = "calls|notifications|manners|diagnosis|vectors|utf8|differential"
