@@ -1,0 +1,324 @@
+"""What the deploy tests start: brokers, clients and the load, each in a process of its own.
+
+All of it listens on free loopback ports, writes below build/deploy, and is ended by its process id.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+OUTPUT = ROOT / "build" / "deploy"
+PROGRAMS = ROOT / "build" / "bearssl"
+sys.path += [str(ROOT / "tests" / "interop"), str(ROOT / "tests" / "tls")]
+
+import broker  # noqa: E402
+import certificates  # noqa: E402
+
+STOMP_CAT = PROGRAMS / "examples" / "stomp_cat"
+MINI_BROKER = PROGRAMS / "examples" / "mini_broker"
+LOAD = PROGRAMS / "tests" / "deploy" / "load"
+# A sanitizer exits with 99, so that its exit status means nothing else.
+ENVIRONMENT = {**os.environ, "ASAN_OPTIONS": "exitcode=99:" + os.environ.get("ASAN_OPTIONS", "")}
+# How long a test waits for what has to come. A busy machine is not a fault of the library.
+SECONDS = 30
+PATH = "/notifications/websocket"  # of mini_broker
+QUICK = ("--reconnect", "50,400")  # milliseconds between the attempts of stomp_cat
+RETRY = re.compile(r"trying again in (\d+) ms")
+
+
+class Failure(AssertionError):
+    """What did not happen in time; the text says what happened instead."""
+
+
+def wait_until(condition, what, seconds=SECONDS, every=0.02):
+    """Return the first true value of condition()."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise Failure(f"after {seconds} s still not: {what}")
+        time.sleep(every)
+
+
+def end_process(process, seconds=10):
+    """SIGTERM, and SIGKILL to its whole session if it does not end in time."""
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+class Certificates:
+    """An authority, a server's certificate and a client's certificate, as PEM files."""
+
+    def __init__(self, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        made = certificates.Folder(folder)
+        made.self_signed("ca")
+        made.issue("ca", "server", "subjectAltName=IP:127.0.0.1,IP:127.0.0.2,DNS:localhost\n"
+                                   "extendedKeyUsage=serverAuth")
+        made.issue("ca", "client", "extendedKeyUsage=clientAuth")
+        self.ca, self.server_pem = folder / "ca.crt", folder / "server.pem"
+        self.server, self.server_key = folder / "server.crt", folder / "server.key"
+        self.client, self.client_key = folder / "client.crt", folder / "client.key"
+
+
+class MiniBroker:
+    """examples/mini_broker.c, on the same port after each start."""
+
+    def __init__(self, heartbeat="1000,1000", port=0):
+        self.port = port or broker.free_port()
+        self.url = f"ws://127.0.0.1:{self.port}{PATH}"
+        self._heartbeat = heartbeat
+        self._process = None
+
+    def start(self):
+        self._process = subprocess.Popen(
+            [MINI_BROKER, "--quiet", "--port", str(self.port), "--heartbeat", self._heartbeat],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT,
+            start_new_session=True)
+        if not self._process.stdout.readline().startswith("READY"):
+            raise Failure(f"mini_broker did not start on port {self.port}")
+        return self
+
+    def kill(self):
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process.stdout.close()
+        self._process = None
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *exception):
+        self.kill()
+
+
+class Silent:
+    """A server that accepts connections and never answers."""
+
+    def __init__(self, host="127.0.0.1", port=0):
+        self._listener = socket.create_server((host, port), backlog=64)
+        self.port = self._listener.getsockname()[1]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._listener.close()
+
+
+class Cat:
+    """One stomp_cat. Its output is read as it comes; `lines` holds (time, stream, line)."""
+
+    def __init__(self, url, *arguments):
+        urls = [url] if isinstance(url, str) else list(url)
+        self.lines = []
+        self._changed = threading.Condition()
+        self._process = subprocess.Popen(
+            [STOMP_CAT, *urls, *map(str, arguments)], stdin=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, errors="replace", env=ENVIRONMENT,
+            start_new_session=True)
+        self._readers = [threading.Thread(target=self._read, args=(name, stream), daemon=True)
+                         for name, stream in (("out", self._process.stdout),
+                                              ("err", self._process.stderr))]
+        for reader in self._readers:
+            reader.start()
+
+    def _read(self, name, stream):
+        for line in stream:
+            with self._changed:
+                self.lines.append((time.monotonic(), name, line.rstrip("\n")))
+                self._changed.notify_all()
+        stream.close()
+
+    def text(self, stream="err"):
+        with self._changed:
+            return "\n".join(line for _, name, line in self.lines if name == stream)
+
+    @property
+    def messages(self):
+        return self.text("out").splitlines()
+
+    def retries(self):
+        """The delays that it announced, in milliseconds."""
+        return [int(delay) for delay in RETRY.findall(self.text())]
+
+    def type(self, text):
+        """Write to its stdin."""
+        self._process.stdin.write(text)
+        self._process.stdin.flush()
+
+    def running(self):
+        return self._process.poll() is None
+
+    def saw(self, pattern, stream="err", seconds=SECONDS, since=0.0):
+        """Return the time of the first line that matches and came after `since`."""
+        deadline = time.monotonic() + seconds
+        while True:
+            ended = not self.running()
+            if ended:
+                self._join()
+            with self._changed:
+                for when, name, line in self.lines:
+                    if name == stream and when > since and re.search(pattern, line):
+                        return when
+                if ended or time.monotonic() > deadline:
+                    why = "it ended without" if ended else f"after {seconds} s still without"
+                    break
+                self._changed.wait(0.1)
+        raise Failure(f"{why}: {pattern}\n{self.everything()}")
+
+    def everything(self):
+        with self._changed:
+            return "\n".join(f"{name}: {line}" for _, name, line in self.lines) or "no output"
+
+    def _join(self):
+        for reader in self._readers:
+            reader.join(SECONDS)
+
+    def wait(self, seconds=SECONDS):
+        """Its exit status, when it has ended by itself and all its output is here."""
+        try:
+            status = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"it did not end in {seconds} s\n{self.everything()}") from None
+        self._join()
+        return status
+
+    def close(self):
+        if self.running():
+            self._process.terminate()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._join()
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        if self._process.returncode == 99:
+            raise Failure(f"a sanitizer reports an error\n{self.everything()}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+
+def cat(url, *arguments, seconds=SECONDS):
+    """Run stomp_cat to its end: the Cat, with `.status`."""
+    with Cat(url, *arguments) as process:
+        process.status = process.wait(seconds)
+    return process
+
+
+class Load:
+    """load.c: a publisher with confirm and a consumer, through the same URLs."""
+
+    def __init__(self, urls, destination="/queue/load", **options):
+        urls = [urls] if isinstance(urls, str) else urls
+        arguments = []
+        for name, value in options.items():
+            for one in value if isinstance(value, list) else [value]:
+                arguments += [f"--{name.replace('_', '-')}", str(one)]
+        self._errors = ""
+        self._process = subprocess.Popen(
+            [LOAD, *arguments, destination, *urls], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, start_new_session=True)
+        self._reader = threading.Thread(target=self._read_errors, daemon=True)
+        self._reader.start()
+        line = self._process.stdout.readline()
+        if line != "READY\n":
+            self.close()
+            raise Failure(f"the load could not begin: {line}{self._errors}")
+
+    def _read_errors(self):
+        self._errors = self._process.stderr.read()
+        self._process.stderr.close()
+
+    def _ask(self, word):
+        try:
+            self._process.stdin.write(f"{word}\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            self._process.wait()
+            self._reader.join(SECONDS)
+            raise Failure(f"the load ended with {self._process.returncode}: {self._errors}")
+        return json.loads(line)
+
+    def counts(self):
+        return self._ask("counts")
+
+    def mark(self):
+        """From now on the longest pause is measured anew."""
+        return self._ask("mark")
+
+    def goes_on(self, more=40, seconds=SECONDS):
+        """Return once so many more messages were confirmed, and were consumed, than now."""
+        before, now = self.counts(), {}
+
+        def advanced():
+            now.update(self.counts())
+            return all(now[name] >= before[name] + more for name in ("confirmed", "consumed"))
+        try:
+            wait_until(advanced, f"{more} more messages", seconds)
+        except Failure as failure:
+            raise Failure(f"{failure}; before {before}, now {now}") from None
+        return now
+
+    def finish(self, seconds=2 * SECONDS):
+        """Publish no more, and return the last counts: everything confirmed was consumed."""
+        pause = self.counts()["pause_ms"]
+        self._process.stdin.close()
+        text = self._process.stdout.read()
+        try:
+            status = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"the load did not end in {seconds} s") from None
+        self._reader.join(SECONDS)
+        if status or not text:
+            raise Failure(f"the load ended with {status}: {text}{self._errors}")
+        counts = {**json.loads(text.splitlines()[-1]), "pause_ms": pause}
+        wrong = [name for name in ("lost", "damaged", "refused") if counts[name]]
+        wrong += [f"not all {name}" for name in ("confirmed", "consumed")
+                  if counts[name] != counts["published"]]
+        if wrong:
+            raise Failure(f"{', '.join(wrong)}: {counts}")
+        return counts
+
+    def close(self):
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        self._reader.join(SECONDS)
+        for stream in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                stream.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()

@@ -1,0 +1,355 @@
+/* load.c - the load of the deploy tests. One client publishes numbered messages with confirm,
+   another client consumes them and acknowledges each. Each client has a thread of its own.
+
+       load [OPTION VALUE]... DESTINATION URL...
+
+       --publish-to DEST    the publisher's destination, where it is not DESTINATION
+       --subscribe NAME:VALUE   a header of SUBSCRIBE, at most 8 of them
+       --http NAME:VALUE    a header of the upgrade request, at most 8 of them
+       --address ADDRESS    an address of the server in the URL; more of them are tried in turn
+       --ca FILE, --cert FILE, --key FILE   for wss://
+       --login NAME, --passcode WORD, --client-id NAME, --durable NAME   (the consumer's last two)
+       --heartbeat MS       both directions; 0 turns them off
+       --ping MS            options.ping_ms; 0 turns it off
+       --pace MS            between two messages; the default is 5
+
+   It prints READY when both clients are connected. Each line on stdin is answered by one line of
+   JSON with the counts so far; the line "mark" also begins a new measurement of the longest pause.
+   At the end of stdin no more is published. When all messages are confirmed and consumed, or after
+   a time without progress, the last line of JSON says what was lost and what came twice.
+
+   "pause_ms" is the longest time, since the last mark, in which one of the clients made no progress:
+   the publisher got no confirmation, or the consumer got no message. */
+#define STOMP_WS_IMPLEMENTATION
+#include "stomp_ws.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MOST = 1 << 20, PATIENCE_MS = 40000, RECEIPTS = 1024, LIST = 8, URLS = 8, ERROR_TEXT = 700 };
+
+typedef struct header_list {
+    const char *items[2 * LIST + 1]; /* name, value, ..., NULL */
+    int count;
+} header_list;
+
+typedef struct settings {
+    const char *destination, *publish_to, *ca, *cert, *key, *login, *passcode, *client_id, *durable;
+    const char *urls[URLS + 1], *addresses[URLS + 1];
+    header_list subscribe, http;
+    int url_count, address_count, heartbeat_ms, ping_ms, pace_ms;
+} settings;
+
+/* How a client gets on. Guarded by load.mutex. */
+typedef struct progress {
+    long long last_us, pause_us; /* the last step; the longest time between two steps */
+    int sessions, ended;
+    char error[ERROR_TEXT];
+} progress;
+
+static struct load {
+    pthread_mutex_t mutex;
+    unsigned char confirmed[MOST], consumed[MOST];
+    int numbers[MOST]; /* of the message that a receipt is for */
+    int published, all_confirmed, refused, distinct, duplicates, damaged;
+    progress publisher, consumer;
+} load = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+static void lock(void) {
+    pthread_mutex_lock(&load.mutex);
+}
+
+static void unlock(void) {
+    pthread_mutex_unlock(&load.mutex);
+}
+
+static int look(const int *number) {
+    int value;
+    lock();
+    value = *number;
+    unlock();
+    return value;
+}
+
+static long long now_us(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (long long)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static void step(progress *p) {
+    long long now = now_us();
+    if (p->last_us && now - p->last_us > p->pause_us) p->pause_us = now - p->last_us;
+    p->last_us = now;
+}
+
+/* ==== the clients' callbacks ==== */
+
+static void on_event(stws *client, const stws_event *e, void *user) {
+    progress *p = (progress *)user;
+    lock();
+    if (e->type == STWS_EVENT_CONNECTED) p->sessions++;
+    if (e->type == STWS_EVENT_DISCONNECTED) {
+        p->ended = e->retry_ms < 0;
+        snprintf(p->error, sizeof p->error, "%s", stws_error_text(client));
+    }
+    if (e->type == STWS_EVENT_RECEIPT && e->receipt > 0 && e->receipt < MOST) {
+        if (e->result != STWS_OK) load.refused++;
+        if (e->result == STWS_OK && !load.confirmed[load.numbers[e->receipt]]++) {
+            load.all_confirmed++;
+            step(p);
+        }
+    }
+    unlock();
+}
+
+static void on_message(stws *client, const stws_message *message, void *user) {
+    char *end;
+    long number = strtol(message->body, &end, 10);
+    lock();
+    if (number < 0 || number >= MOST || strcmp(end, " message") != 0)
+        load.damaged++;
+    else if (load.consumed[number]++)
+        load.duplicates++;
+    else
+        load.distinct++;
+    step((progress *)user);
+    unlock();
+    stws_ack(client, message); /* a stale one is delivered again, and counted as a duplicate */
+}
+
+/* Returns 1 when the client has taken the next message. The receipt's number is stored before the
+   receipt can come. */
+static int publish(stws *client, const char *destination) {
+    static const char *const persistent[] = {"persistent", "true", NULL};
+    char body[32];
+    stws_outgoing m = {.destination = destination, .headers = persistent, .receipt = 1};
+    int receipt;
+    m.body = body;
+    lock();
+    m.body_len = (size_t)snprintf(body, sizeof body, "%d message", load.published);
+    receipt = stws_send_ex(client, &m);
+    if (receipt > 0 && receipt < MOST) load.numbers[receipt] = load.published++;
+    unlock();
+    return receipt > 0;
+}
+
+/* ==== starting and ending ==== */
+
+static int off(int ms) {
+    return ms ? ms : STWS_OFF;
+}
+
+static stws_options options_for(const settings *set, int publishes) {
+    stws_options o = stws_options_default();
+    o.urls = set->urls;
+    if (set->address_count) o.addresses = set->addresses;
+    o.tls_ca_file = set->ca;
+    o.tls_cert_file = set->cert;
+    o.tls_key_file = set->key;
+    o.login = set->login;
+    o.passcode = set->passcode;
+    if (set->http.count) o.http_headers = set->http.items;
+    if (!publishes) o.client_id = set->client_id;
+    o.on_event = on_event;
+    o.on_message = on_message;
+    o.user = publishes ? &load.publisher : &load.consumer;
+    o.confirm = publishes;
+    o.max_receipts = RECEIPTS;
+    o.heartbeat_in_ms = o.heartbeat_out_ms = off(set->heartbeat_ms);
+#ifdef LOAD_HAS_PING
+    o.ping_ms = off(set->ping_ms);
+#endif
+    o.reconnect_min_ms = 50;
+    o.reconnect_max_ms = 500;
+    o.stable_ms = 500;
+    o.connect_timeout_ms = o.handshake_timeout_ms = o.connected_timeout_ms = 3000;
+    return o;
+}
+
+static stws *start(const settings *set, int publishes) {
+    stws_options o = options_for(set, publishes);
+    stws_subscription individual = {.ack = "client-individual", .prefetch = 100};
+    stws *client = stws_create(&o);
+    individual.durable = set->durable;
+    if (set->subscribe.count) individual.headers = set->subscribe.items;
+    if (!publishes && stws_subscribe(client, set->destination, &individual) < 0) abort();
+    if (stws_start(client) != STWS_OK) {
+        fprintf(stderr, "load: %s\n", stws_error_text(client));
+        exit(1);
+    }
+    return client;
+}
+
+static int end(stws *client) {
+    int result;
+    stws_disconnect(client, 5000);
+    result = stws_join(client);
+    if (result != STWS_OK) fprintf(stderr, "load: %s\n", stws_error_text(client));
+    return result;
+}
+
+/* Waits until *total is `enough`. Gives up when it has not grown for PATIENCE_MS, or when a client
+   has ended. */
+static void wait_for(const int *total, int enough) {
+    int waited, before = look(total), now;
+    for (waited = 0; waited < PATIENCE_MS; waited += 10) {
+        now = look(total);
+        if (now >= enough || look(&load.publisher.ended) || look(&load.consumer.ended)) return;
+        if (now > before) waited = 0;
+        before = now;
+        poll(NULL, 0, 10);
+    }
+}
+
+/* ==== what it prints ==== */
+
+static void print_text(const char *name, const char *text) {
+    printf(", \"%s\": \"", name);
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\') putchar('\\');
+        putchar(*text);
+    }
+    putchar('"');
+}
+
+static void print_counts(void) {
+    int i, lost = 0;
+    long long pause_us, now = now_us();
+    lock();
+    for (i = 0; i < load.published; i++) lost += load.confirmed[i] && !load.consumed[i];
+    pause_us = load.publisher.pause_us;
+    if (load.consumer.pause_us > pause_us) pause_us = load.consumer.pause_us;
+    if (now - load.publisher.last_us > pause_us) pause_us = now - load.publisher.last_us;
+    printf("{\"published\": %d, \"confirmed\": %d, \"refused\": %d, \"consumed\": %d, "
+           "\"duplicated\": %d, \"damaged\": %d, \"lost\": %d, \"pause_ms\": %lld, "
+           "\"publisher_sessions\": %d, \"consumer_sessions\": %d",
+           load.published, load.all_confirmed, load.refused, load.distinct, load.duplicates,
+           load.damaged, lost, pause_us / 1000, load.publisher.sessions, load.consumer.sessions);
+    print_text("publisher_error", load.publisher.error);
+    print_text("consumer_error", load.consumer.error);
+    puts("}");
+    fflush(stdout);
+    unlock();
+}
+
+static void mark(void) {
+    lock();
+    load.publisher.pause_us = load.consumer.pause_us = 0;
+    load.publisher.last_us = load.consumer.last_us = now_us();
+    unlock();
+}
+
+/* Until stdin ends. Each line is answered at once. */
+static void publish_all(stws *client, const settings *set) {
+    struct pollfd input = {0, POLLIN, 0};
+    const char *destination = set->publish_to ? set->publish_to : set->destination;
+    char line[64];
+    ssize_t n;
+    for (;;) {
+        publish(client, destination);
+        if (poll(&input, 1, set->pace_ms) <= 0) continue;
+        n = read(0, line, sizeof line);
+        if (n <= 0) return;
+        if (memcmp(line, "mark", 4) == 0) mark();
+        print_counts();
+    }
+}
+
+/* ==== the command line ==== */
+
+static int add_header(header_list *list, char *text) {
+    char *colon = strchr(text, ':');
+    if (!colon || list->count == LIST) return 0;
+    *colon = 0;
+    list->items[2 * list->count] = text;
+    list->items[2 * list->count + 1] = colon + 1;
+    list->count++;
+    return 1;
+}
+
+static int set_text(settings *set, const char *name, const char *value) {
+    const struct {
+        const char *name, **place;
+    } texts[] = {
+        {"--publish-to", &set->publish_to}, {"--ca", &set->ca},
+        {"--cert", &set->cert},             {"--key", &set->key},
+        {"--login", &set->login},           {"--passcode", &set->passcode},
+        {"--client-id", &set->client_id},   {"--durable", &set->durable},
+    };
+    size_t i;
+    for (i = 0; i < sizeof texts / sizeof *texts; i++) {
+        if (strcmp(texts[i].name, name) != 0) continue;
+        *texts[i].place = value;
+        return 1;
+    }
+    return 0;
+}
+
+static int set_number(settings *set, const char *name, const char *value) {
+    int number = (int)strtol(value, NULL, 10);
+    if (strcmp(name, "--heartbeat") == 0)
+        set->heartbeat_ms = number;
+    else if (strcmp(name, "--ping") == 0)
+        set->ping_ms = number;
+    else if (strcmp(name, "--pace") == 0)
+        set->pace_ms = number;
+    else
+        return 0;
+    return 1;
+}
+
+static int set_option(settings *set, const char *name, char *value) {
+    if (strcmp(name, "--subscribe") == 0) return add_header(&set->subscribe, value);
+    if (strcmp(name, "--http") == 0) return add_header(&set->http, value);
+    if (strcmp(name, "--address") == 0 && set->address_count < URLS)
+        return set->addresses[set->address_count++] = value, 1;
+    return set_text(set, name, value) || set_number(set, name, value);
+}
+
+static int parse_arguments(settings *set, int argc, char **argv) {
+    int i;
+    set->heartbeat_ms = 1000;
+    set->ping_ms = 0;
+    set->pace_ms = 5;
+    for (i = 1; i + 1 < argc && strncmp(argv[i], "--", 2) == 0; i += 2)
+        if (!set_option(set, argv[i], argv[i + 1])) return 0;
+    if (i + 1 >= argc) return 0;
+    set->destination = argv[i++];
+    for (; i < argc && set->url_count < URLS; i++) set->urls[set->url_count++] = argv[i];
+    return i == argc;
+}
+
+int main(int argc, char **argv) {
+    static settings set;
+    stws *consumer, *publisher;
+    int failed;
+    if (!parse_arguments(&set, argc, argv)) {
+        fputs("load [OPTION VALUE]... DESTINATION URL...\n", stderr);
+        return 2;
+    }
+    consumer = start(&set, 0); /* the first SUBSCRIBE makes the queue */
+    wait_for(&load.consumer.sessions, 1);
+    publisher = start(&set, 1);
+    wait_for(&load.publisher.sessions, 1);
+    if (!look(&load.publisher.sessions)) {
+        print_counts();
+        return 1;
+    }
+    puts("READY");
+    fflush(stdout);
+    publish_all(publisher, &set);
+    wait_for(&load.all_confirmed, load.published);
+    wait_for(&load.distinct, load.all_confirmed);
+    failed = end(publisher) != 0;
+    failed |= end(consumer) != 0;
+    print_counts();
+    stws_destroy(publisher);
+    stws_destroy(consumer);
+    return failed;
+}

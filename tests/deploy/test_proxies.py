@@ -1,0 +1,320 @@
+"""Reverse proxies before a broker: sessions, reloads, the answers that they give by themselves."""
+
+import email.utils
+import time
+
+import pytest
+
+import broker
+import proxies
+from deploy import QUICK, Cat, Load, MiniBroker, Silent, cat
+from proxies import ALL, Apache, Caddy, Haproxy, Nginx
+
+each_proxy = pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.name)
+EXCHANGE = ("-s", "/queue/a", "-d", "/queue/a", "-m", "hello", "--receipt", "-n", "1")
+LISTEN = ("-s", "/queue/a", *QUICK)
+# What nginx, haproxy, Apache and Caddy answer when nobody listens behind them.
+DOWN = {"nginx": 502, "haproxy": 503, "apache": 503, "caddy": 502}
+STATUS_429 = {"status": 429, "headers": {"Retry-After": "1"}}
+
+
+@pytest.fixture(name="mini", scope="module")
+def start_mini_broker():
+    with MiniBroker() as mini:
+        yield mini
+
+
+def scheme(tls):
+    return "wss://" if tls else "ws://"
+
+
+def sends(url, body, *arguments):
+    """Send one message to those who listen, with a receipt."""
+    result = cat(url, "-d", "/queue/a", "-m", body, "--receipt", *QUICK, "-t", 20, *arguments)
+    assert result.status == 0, result.everything()
+
+
+def tells(url, *words, arguments=(), status=1, never=()):
+    """stomp_cat ends at once, and its sentence has these words."""
+    result = cat(url, *LISTEN, "-t", 15, *arguments)
+    assert result.status == status, result.everything()
+    assert not result.retries(), result.everything()
+    for word in words:
+        assert word.lower() in result.text().lower(), f"{word}: {result.everything()}"
+    for word in never:
+        assert word.lower() not in result.text().lower(), f"{word}: {result.everything()}"
+
+
+# ---- sessions and reloads ----
+
+@each_proxy
+@pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
+def test_session(kind, tls, start, mini, certs, row):
+    with row(kind.name, f"connect, subscribe, send, receive over {scheme(tls)}") as r:
+        proxy = start(kind, backend=mini.port)
+        result = cat(proxy.url(tls), "--ca", certs.ca, *EXCHANGE, "-t", 20)
+        assert (result.status, result.messages) == (0, ["hello"]), result.everything()
+        r.is_told("works")
+
+
+@each_proxy
+def test_reload_under_load(kind, start, mini, certs, row):
+    """Two reloads, with a load over ws:// and one over wss:// at the same time."""
+    what = "two reloads under confirmed load over "
+    with row(kind.name, what + scheme(False)) as plain, row(kind.name, what + scheme(True)) as tls:
+        proxy = start(kind, backend=mini.port)
+        with Load(proxy.url(), f"/queue/{kind.name}-ws") as ws, \
+                Load(proxy.url(tls=True), f"/queue/{kind.name}-wss", ca=certs.ca) as wss:
+            for load in (ws, wss):
+                load.goes_on()
+                load.mark()
+            for _ in range(2):
+                proxy.reload()
+                time.sleep(proxies.LINGER_S + 0.3)
+                for load in (ws, wss):
+                    load.goes_on()
+            for load, result in ((ws, plain), (wss, tls)):
+                counts = load.finish()
+                ended = min(counts["publisher_sessions"], counts["consumer_sessions"]) >= 3
+                assert ended == proxy.reload_ends_sessions, counts
+                result.confirms("resumed" if ended else "the sessions go on", counts)
+
+
+# ---- the backend is down, slow, or being redeployed ----
+
+@each_proxy
+def test_backend_down(kind, start, row):
+    with row(kind.name, f"{DOWN[kind.name]}: the broker is started after the client") as r:
+        mini = MiniBroker()
+        proxy = start(kind, backend=mini.port)
+        with Cat(proxy.url(), *LISTEN, "-n", "1") as listener:
+            listener.saw(f"HTTP {DOWN[kind.name]} ")
+            began = time.monotonic()
+            with mini:
+                sends(proxy.url(), "it is up")
+                arrived = listener.saw("it is up", "out")
+        r.recovers("retried, connected", 1000 * (arrived - began))
+
+
+@pytest.mark.parametrize("kind", [Nginx, Haproxy, Apache, Caddy], ids=lambda kind: kind.name)
+def test_backend_silent(kind, start, mini, row):
+    with row(kind.name, "504: the backend accepts and does not answer") as r, Silent() as silent:
+        proxy = start(kind, backend=silent.port, idle_s=1, answer_s=1)
+        tls = kind is Apache  # its tunnel for ws:// has no such time-out
+        with Cat(proxy.url(tls), "--insecure", *LISTEN, "-n", "1") as listener:
+            listener.saw("HTTP 504 ")
+            began = proxy.reload(backend=mini.port, idle_s=60)
+            sends(mini.url, "it answers")
+            arrived = listener.saw("it answers", "out")
+        r.recovers("retried, connected", 1000 * (arrived - began))
+
+
+@each_proxy
+def test_404_during_a_redeploy(kind, start, row):
+    """A session was good, then the path is gone for a while."""
+    with row(kind.name, "404 during a redeploy, after a good session") as r, MiniBroker() as mini:
+        proxy = start(kind, backend=mini.port)
+        with Cat(proxy.url(), *LISTEN) as listener:
+            sends(proxy.url(), "before")
+            listener.saw("before", "out")
+            proxy.reload(status=404)
+            if not proxy.reload_ends_sessions:
+                mini.kill()
+                mini.start()
+            listener.saw("HTTP 404 ")
+            time.sleep(1)
+            assert listener.running(), listener.everything()
+            began = proxy.reload(status=None)
+            sends(proxy.url(), "after")
+            arrived = listener.saw("after", "out")
+        r.recovers("retried, resumed", 1000 * (arrived - began))
+
+
+def test_404_at_first(start, row):
+    with row("nginx", "404 at the first attempt") as r:
+        tells(start(Nginx, status=404).url(), "404")
+        r.is_told("ends at once")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_denied_after_a_good_session(status, start, mini, row):
+    with row("nginx", f"{status} after a good session") as r:
+        proxy = start(Nginx, backend=mini.port)
+        with Cat(proxy.url(), *LISTEN) as listener:
+            sends(proxy.url(), "before")
+            listener.saw("before", "out")
+            proxy.reload(status=status, headers={"WWW-Authenticate": 'Bearer realm=\\"gate\\"'})
+            assert listener.wait() == 1, listener.everything()
+            assert f"HTTP {status} " in listener.text()
+            if status == 401:
+                assert 'Bearer realm="gate"' in listener.text(), listener.everything()
+        r.is_told("ends: new credentials are needed")
+
+
+def test_give_up_never(start, mini, row):
+    with row("nginx", "404 at the first attempt, stomp_cat --give-up never") as r:
+        proxy = start(Nginx, status=404, backend=mini.port)
+        with Cat(proxy.url(), *LISTEN, "--give-up", "never", "-n", "1") as listener:
+            listener.saw("HTTP 404 ")
+            listener.saw("trying again")
+            began = proxy.reload(status=None)
+            sends(proxy.url(), "after")
+            arrived = listener.saw("after", "out")
+        r.recovers("retried, connected", 1000 * (arrived - began))
+
+
+def test_give_up_soon(start, mini, row):
+    with row("nginx", "404 after a good session, stomp_cat --give-up soon") as r:
+        proxy = start(Nginx, backend=mini.port)
+        with Cat(proxy.url(), *LISTEN, "--give-up", "soon") as listener:
+            sends(proxy.url(), "before")
+            listener.saw("before", "out")
+            proxy.reload(status=404)
+            assert listener.wait() == 1, listener.everything()
+        r.is_told("ends")
+
+
+# ---- 429 and Retry-After ----
+
+def first_delays(url, count):
+    """What so many stomp_cats announce as their first delay after a 429."""
+    cats = [Cat(url, *LISTEN, "-t", "20") for _ in range(count)]
+    try:
+        for one in cats:
+            one.saw("HTTP 429 ")
+            one.saw("trying again")
+        return cats, [one.retries()[0] for one in cats]
+    except BaseException:
+        for one in cats:
+            one.close()
+        raise
+
+
+def test_429_with_eight_clients(start, row):
+    with row("nginx", "429 with Retry-After: 1, to eight clients") as r, MiniBroker() as mini:
+        proxy = start(Nginx, backend=mini.port, **STATUS_429)
+        cats, delays = first_delays(proxy.url(), 8)
+        try:
+            assert min(delays) >= 999, delays
+            assert max(delays) <= 4000, delays
+            assert len(set(delays)) > 4, f"they all come back together: {delays}"
+            began = proxy.reload(status=None)
+            for number in range(8):
+                sends(proxy.url(), f"message {number}")
+            arrived = max(one.saw("^message", "out") for one in cats)
+        finally:
+            for one in cats:
+                one.close()
+        r.recovers("all connected, not in one moment", 1000 * (arrived - began))
+
+
+@pytest.mark.parametrize("what", ["a day", "an HTTP-date"])
+def test_429_is_bounded(what, start, row):
+    """Ten times reconnect_max_ms, which is 400 here, is the limit."""
+    in_three_seconds = email.utils.formatdate(time.time() + 3, usegmt=True)
+    value, least = {"a day": ("86400", 400), "an HTTP-date": (in_three_seconds, 1000)}[what]
+    with row("nginx", f"429 with Retry-After: {what}") as r:
+        proxy = start(Nginx, status=429, headers={"Retry-After": value})
+        cats, delays = first_delays(proxy.url(), 1)
+        cats[0].close()
+        assert least <= delays[0] <= 4000, delays
+        r.is_told("waits, at most ten times reconnect_max_ms")
+
+
+# ---- certificates of clients ----
+
+def with_certificate(certs):
+    return ("--ca", certs.ca, "--cert", certs.client, "--key", certs.client_key)
+
+
+@each_proxy
+def test_client_certificate(kind, start, mini, certs, row):
+    with row(kind.name, "client certificate required, one is sent") as r:
+        proxy = start(kind, backend=mini.port, client_ca=certs.ca)
+        result = cat(proxy.url(tls=True), *with_certificate(certs), *EXCHANGE, "-t", 20)
+        assert (result.status, result.messages) == (0, ["hello"]), result.everything()
+        r.is_told("works")
+
+
+@each_proxy
+def test_client_certificate_missing(kind, start, mini, certs, row):
+    words = {"nginx": ("400", "No required SSL certificate was sent")}.get(
+        kind.name, ("certificate",))
+    with row(kind.name, "client certificate required, none is sent") as r:
+        proxy = start(kind, backend=mini.port, client_ca=certs.ca)
+        tells(proxy.url(tls=True), *words, arguments=("--ca", certs.ca))
+        r.is_told("ends, and names the certificate")
+
+
+def test_renegotiation(start, mini, certs, row):
+    with row("apache", "client certificate asked for by renegotiation (per <Location>)") as r:
+        proxy = start(Apache, backend=mini.port, client_ca=certs.ca, per_location=True)
+        result = cat(proxy.url(tls=True), *with_certificate(certs), *LISTEN, "-t", 4)
+        assert result.status in (1, 3), result.everything()
+        assert "renegotiat" in result.text(), result.everything()
+        r.is_told("told: renegotiation, and what to change")
+
+
+# ---- what people get wrong ----
+
+@pytest.mark.parametrize("kind", [Nginx, Apache], ids=lambda kind: kind.name)
+def test_large_headers(kind, start, mini, row):
+    words = {"nginx": ["Request Header Or Cookie Too Large"], "apache": []}[kind.name]
+    with row(kind.name, "request headers of 9,000 bytes") as r:
+        proxy = start(kind, backend=mini.port)
+        tells(proxy.url(), "400", "shorten", *words,
+              arguments=("--http-header", "X-Large: " + "x" * 9000))
+        r.is_told("ends: shorten the headers")
+
+
+PLAIN_TO_TLS = {"nginx": ["400", "The plain HTTP request was sent to HTTPS port"],
+                "apache": ["400"], "caddy": ["400", "HTTPS"]}
+
+
+@pytest.mark.parametrize("kind", [Nginx, Apache, Caddy], ids=lambda kind: kind.name)
+def test_plain_http_to_the_tls_port(kind, start, mini, row):
+    with row(kind.name, "ws:// to the port of wss://") as r:
+        proxy = start(kind, backend=mini.port)
+        tells(proxy.url(tls=True).replace("wss:", "ws:"), "wss://", *PLAIN_TO_TLS[kind.name])
+        r.is_told("ends, and offers wss://")
+
+
+def test_tls_to_the_plain_port(start, mini, row):
+    with row("nginx", "wss:// to the port of ws://") as r:
+        proxy = start(Nginx, backend=mini.port)
+        result = cat(proxy.url().replace("ws:", "wss:"), *LISTEN, "-t", 3, "--insecure")
+        assert result.status in (1, 3), result.everything()
+        assert "TLS" in result.text(), result.everything()
+        r.is_told("told: no TLS at that port")
+
+
+# ---- two addresses ----
+
+@pytest.mark.parametrize("first", ["502", "silence"])
+def test_the_next_address(first, start, row):
+    """127.0.0.2 accepts, and answers 502 or never; the broker is at 127.0.0.1."""
+    with row("two addresses", f"the first answers with {first}") as r:
+        with MiniBroker(port=free_at_both()) as mini:
+            if first == "502":
+                start(Nginx, host="127.0.0.2", port=mini.port, status=502)
+                other = None
+            else:
+                other = Silent("127.0.0.2", mini.port)
+            try:
+                with Load(mini.url, address=["127.0.0.2", "127.0.0.1"]) as load:
+                    counts = load.goes_on()
+                    assert "127.0.0.2" in counts["publisher_error"] or counts["publisher_error"]
+                    load.mark()
+                    load.goes_on()
+                    counts = load.finish()
+            finally:
+                if other:
+                    other.__exit__()
+        r.confirms("the second one is used", counts)
+
+
+def free_at_both():
+    port = broker.free_port()
+    while not proxies.is_free("127.0.0.2", port):
+        port = broker.free_port()
+    return port
