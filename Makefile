@@ -48,7 +48,7 @@ THREADED_TESTS = $(basename $(shell grep -lE 'pthread_create|stws_start' $(addsu
 
 .PHONY: all benches help demo demo-web test test-programs check check-rest bare bench bench-quick \
     charts bench-instructions bench-many bench-micro size fuzz fuzz-replay fuzz-minimise tls proxy tsan \
-    valgrind interop autobahn web lint format cover install clean bench-tls examples-embedding \
+    valgrind interop deploy autobahn web lint format cover install clean bench-tls examples-embedding \
     packaging docs gdb-minimal picture sim sim-mutants mutants matrix soak sanitize release FORCE
 
 # Set below for some targets. Empty here, so that the environment cannot set them.
@@ -303,6 +303,12 @@ soak: ## brokers killed and the network disturbed under load: make soak T=120 (a
 	sh tests/interop/install.sh
 	sh tests/soak/install.sh
 	@python3 tests/soak/run.py $(T)
+
+DEPLOY_PROGRAMS = $(addprefix build/bearssl/,examples/stomp_cat examples/mini_broker tests/deploy/load)
+deploy: $(DEPLOY_PROGRAMS) ## behind nginx, haproxy, Apache, Caddy, on a RabbitMQ cluster, ... (as root: installs them)
+	sh tests/interop/install.sh
+	sh tests/deploy/install.sh
+	@sh tests/deploy/run.sh
 
 AUTOBAHN_CLIENT = build/asan/tests/tools/autobahn_client
 autobahn: $(AUTOBAHN_CLIENT) ## the Autobahn WebSocket cases, from PyPI, with ASan and UBSan

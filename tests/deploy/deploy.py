@@ -186,6 +186,13 @@ class Cat:
                 self._changed.wait(0.1)
         raise Failure(f"{why}: {pattern}\n{self.everything()}")
 
+    def said(self, *words):
+        """Fail unless its sentences have all these words, in any case."""
+        text = self.text().lower()
+        missing = [word for word in words if word.lower() not in text]
+        if missing:
+            raise Failure(f"not said: {missing}\n{self.everything()}")
+
     def everything(self):
         with self._changed:
             return "\n".join(f"{name}: {line}" for _, name, line in self.lines) or "no output"

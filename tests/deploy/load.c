@@ -31,7 +31,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST = 1 << 20, PATIENCE_MS = 40000, RECEIPTS = 1024, LIST = 8, URLS = 8, ERROR_TEXT = 700 };
+enum { MOST = 1 << 20, START_MS = 15000, PATIENCE_MS = 40000, RECEIPTS = 1024, LIST = 8, URLS = 8, ERROR_TEXT = 700 };
 
 typedef struct header_list {
     const char *items[2 * LIST + 1]; /* name, value, ..., NULL */
@@ -194,11 +194,11 @@ static int end(stws *client) {
     return result;
 }
 
-/* Waits until *total is `enough`. Gives up when it has not grown for PATIENCE_MS, or when a client
-   has ended. */
-static void wait_for(const int *total, int enough) {
+/* Waits until *total is `enough`. Gives up when it has not grown for that time, or when a client has
+   ended. */
+static void wait_for(const int *total, int enough, int patience_ms) {
     int waited, before = look(total), now;
-    for (waited = 0; waited < PATIENCE_MS; waited += 10) {
+    for (waited = 0; waited < patience_ms; waited += 10) {
         now = look(total);
         if (now >= enough || look(&load.publisher.ended) || look(&load.consumer.ended)) return;
         if (now > before) waited = 0;
@@ -334,9 +334,9 @@ int main(int argc, char **argv) {
         return 2;
     }
     consumer = start(&set, 0); /* the first SUBSCRIBE makes the queue */
-    wait_for(&load.consumer.sessions, 1);
+    wait_for(&load.consumer.sessions, 1, START_MS);
     publisher = start(&set, 1);
-    wait_for(&load.publisher.sessions, 1);
+    wait_for(&load.publisher.sessions, 1, START_MS);
     if (!look(&load.publisher.sessions)) {
         print_counts();
         return 1;
@@ -344,8 +344,8 @@ int main(int argc, char **argv) {
     puts("READY");
     fflush(stdout);
     publish_all(publisher, &set);
-    wait_for(&load.all_confirmed, load.published);
-    wait_for(&load.distinct, load.all_confirmed);
+    wait_for(&load.all_confirmed, load.published, PATIENCE_MS);
+    wait_for(&load.distinct, load.all_confirmed, PATIENCE_MS);
     failed = end(publisher) != 0;
     failed |= end(consumer) != 0;
     print_counts();

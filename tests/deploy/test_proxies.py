@@ -8,7 +8,7 @@ import pytest
 import broker
 import proxies
 from deploy import QUICK, Cat, Load, MiniBroker, Silent, cat
-from proxies import ALL, Apache, Caddy, Haproxy, Nginx
+from proxies import ALL, Apache, Caddy, Nginx
 
 each_proxy = pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.name)
 EXCHANGE = ("-s", "/queue/a", "-d", "/queue/a", "-m", "hello", "--receipt", "-n", "1")
@@ -18,7 +18,7 @@ DOWN = {"nginx": 502, "haproxy": 503, "apache": 503, "caddy": 502}
 STATUS_429 = {"status": 429, "headers": {"Retry-After": "1"}}
 
 
-@pytest.fixture(name="mini", scope="module")
+@pytest.fixture(name="mini")
 def start_mini_broker():
     with MiniBroker() as mini:
         yield mini
@@ -34,15 +34,12 @@ def sends(url, body, *arguments):
     assert result.status == 0, result.everything()
 
 
-def tells(url, *words, arguments=(), status=1, never=()):
+def tells(url, *words, arguments=()):
     """stomp_cat ends at once, and its sentence has these words."""
     result = cat(url, *LISTEN, "-t", 15, *arguments)
-    assert result.status == status, result.everything()
+    assert result.status == 1, result.everything()
     assert not result.retries(), result.everything()
-    for word in words:
-        assert word.lower() in result.text().lower(), f"{word}: {result.everything()}"
-    for word in never:
-        assert word.lower() not in result.text().lower(), f"{word}: {result.everything()}"
+    result.said(*words)
 
 
 # ---- sessions and reloads ----
@@ -96,13 +93,15 @@ def test_backend_down(kind, start, row):
         r.recovers("retried, connected", 1000 * (arrived - began))
 
 
-@pytest.mark.parametrize("kind", [Nginx, Haproxy, Apache, Caddy], ids=lambda kind: kind.name)
+@each_proxy
 def test_backend_silent(kind, start, mini, row):
-    with row(kind.name, "504: the backend accepts and does not answer") as r, Silent() as silent:
+    status = 502 if kind is Apache else 504
+    with row(kind.name, f"{status}: the broker accepts and does not answer") as r, \
+            Silent() as silent:
         proxy = start(kind, backend=silent.port, idle_s=1, answer_s=1)
         tls = kind is Apache  # its tunnel for ws:// has no such time-out
         with Cat(proxy.url(tls), "--insecure", *LISTEN, "-n", "1") as listener:
-            listener.saw("HTTP 504 ")
+            listener.saw(f"HTTP {status} ")
             began = proxy.reload(backend=mini.port, idle_s=60)
             sends(mini.url, "it answers")
             arrived = listener.saw("it answers", "out")
@@ -147,7 +146,7 @@ def test_denied_after_a_good_session(status, start, mini, row):
             assert listener.wait() == 1, listener.everything()
             assert f"HTTP {status} " in listener.text()
             if status == 401:
-                assert 'Bearer realm="gate"' in listener.text(), listener.everything()
+                listener.said('Bearer realm="gate"')
         r.is_told("ends: new credentials are needed")
 
 
@@ -231,7 +230,9 @@ def with_certificate(certs):
 def test_client_certificate(kind, start, mini, certs, row):
     with row(kind.name, "client certificate required, one is sent") as r:
         proxy = start(kind, backend=mini.port, client_ca=certs.ca)
-        result = cat(proxy.url(tls=True), *with_certificate(certs), *EXCHANGE, "-t", 20)
+        # Caddy compares the Host header with the name in TLS, where an address cannot be.
+        url = proxy.url(tls=True).replace("127.0.0.1", "localhost" if kind is Caddy else "127.0.0.1")
+        result = cat(url, *with_certificate(certs), *EXCHANGE, "-t", 20)
         assert (result.status, result.messages) == (0, ["hello"]), result.everything()
         r.is_told("works")
 
@@ -251,7 +252,7 @@ def test_renegotiation(start, mini, certs, row):
         proxy = start(Apache, backend=mini.port, client_ca=certs.ca, per_location=True)
         result = cat(proxy.url(tls=True), *with_certificate(certs), *LISTEN, "-t", 4)
         assert result.status in (1, 3), result.everything()
-        assert "renegotiat" in result.text(), result.everything()
+        result.said("renegotiat")
         r.is_told("told: renegotiation, and what to change")
 
 
@@ -284,7 +285,7 @@ def test_tls_to_the_plain_port(start, mini, row):
         proxy = start(Nginx, backend=mini.port)
         result = cat(proxy.url().replace("ws:", "wss:"), *LISTEN, "-t", 3, "--insecure")
         assert result.status in (1, 3), result.everything()
-        assert "TLS" in result.text(), result.everything()
+        result.said("TLS")
         r.is_told("told: no TLS at that port")
 
 
@@ -302,8 +303,7 @@ def test_the_next_address(first, start, row):
                 other = Silent("127.0.0.2", mini.port)
             try:
                 with Load(mini.url, address=["127.0.0.2", "127.0.0.1"]) as load:
-                    counts = load.goes_on()
-                    assert "127.0.0.2" in counts["publisher_error"] or counts["publisher_error"]
+                    assert load.goes_on()["publisher_error"], "the first address was not tried"
                     load.mark()
                     load.goes_on()
                     counts = load.finish()

@@ -1,0 +1,31 @@
+package deploy;
+
+import org.springframework.boot.SpringApplication;
+import org.springframework.boot.autoconfigure.SpringBootApplication;
+import org.springframework.boot.context.event.ApplicationReadyEvent;
+import org.springframework.context.event.EventListener;
+import org.springframework.core.env.Environment;
+
+/**
+ * A Spring Boot server with Spring Security, as the deploy tests need it. Its simple broker has no
+ * scheduler, and so it grants no heart-beats: that is what an application gets that does not ask for
+ * them.
+ */
+@SpringBootApplication
+public class SecureServer {
+
+    private final Environment environment;
+
+    SecureServer(Environment environment) {
+        this.environment = environment;
+    }
+
+    public static void main(String[] arguments) {
+        SpringApplication.run(SecureServer.class, arguments);
+    }
+
+    @EventListener
+    void ready(ApplicationReadyEvent event) {
+        System.out.println("READY " + environment.getProperty("local.server.port"));
+    }
+}
