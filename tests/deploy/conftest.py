@@ -25,10 +25,11 @@ class Row:
     def recovers(self, outcome, milliseconds):
         self._row.update(outcome=outcome, recovery_ms=round(milliseconds))
 
-    def confirms(self, outcome, counts):
-        """After a load: its counts."""
-        self._row.update(outcome=outcome, recovery_ms=counts["pause_ms"], lost=counts["lost"],
-                         duplicated=counts["duplicated"])
+    def confirms(self, outcome, counts, recovery=True):
+        """After a load: its counts; the recovery time is its longest pause."""
+        self._row.update(outcome=outcome, lost=counts["lost"], duplicated=counts["duplicated"])
+        if recovery:
+            self._row["recovery_ms"] = counts["pause_ms"]
 
     def __enter__(self):
         self._rows.append(self._row)

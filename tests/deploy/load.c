@@ -251,9 +251,15 @@ static void publish_all(stws *client, const settings *set) {
     const char *destination = set->publish_to ? set->publish_to : set->destination;
     char line[64];
     ssize_t n;
+    long long next_us = now_us(), left_us;
     for (;;) {
-        publish(client, destination);
-        if (poll(&input, 1, set->pace_ms) <= 0) continue;
+        left_us = next_us - now_us();
+        if (left_us <= 0) {
+            publish(client, destination);
+            next_us = now_us() + set->pace_ms * 1000LL;
+            left_us = set->pace_ms * 1000LL;
+        }
+        if (poll(&input, 1, (int)(left_us / 1000 + 1)) <= 0) continue;
         n = read(0, line, sizeof line);
         if (n <= 0) return;
         if (memcmp(line, "mark", 4) == 0) mark();
