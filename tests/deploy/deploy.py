@@ -288,6 +288,8 @@ class Load:
 
         def advanced():
             now.update(self.counts())
+            if now["ended"]:
+                raise Failure("a client has ended for good")
             return all(now[name] >= before[name] + more for name in ("confirmed", "consumed"))
         try:
             wait_until(advanced, f"{more} more messages", seconds)

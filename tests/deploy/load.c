@@ -12,6 +12,8 @@
        --heartbeat MS       both directions; 0 turns them off
        --ping MS            options.ping_ms; 0 turns it off
        --pace MS            between two messages; the default is 5
+       --stall MS           call stws_reconnect_now after so long without a receipt; never
+       --retry MS           before the first attempt of a series, and ten times that at most; 50
 
    It prints READY when both clients are connected. Each line on stdin is answered by one line of
    JSON with the counts so far; the line "mark" also begins a new measurement of the longest pause.
@@ -42,7 +44,7 @@ typedef struct settings {
     const char *destination, *publish_to, *ca, *cert, *key, *login, *passcode, *client_id, *durable;
     const char *urls[URLS + 1], *addresses[URLS + 1];
     header_list subscribe, http;
-    int url_count, address_count, heartbeat_ms, ping_ms, pace_ms;
+    int url_count, address_count, heartbeat_ms, ping_ms, pace_ms, retry_ms, stall_ms;
 } settings;
 
 /* How a client gets on. Guarded by load.mutex. */
@@ -165,8 +167,9 @@ static stws_options options_for(const settings *set, int publishes) {
 #ifdef LOAD_HAS_PING
     o.ping_ms = off(set->ping_ms);
 #endif
-    o.reconnect_min_ms = 50;
-    o.reconnect_max_ms = 500;
+    o.reconnect_min_ms = set->retry_ms;
+    o.reconnect_max_ms = 10 * set->retry_ms;
+    o.reconnect_jitter = 25; /* percent, added: never earlier than retry_ms */
     o.stable_ms = 500;
     o.connect_timeout_ms = o.handshake_timeout_ms = o.connected_timeout_ms = 3000;
     return o;
@@ -228,9 +231,10 @@ static void print_counts(void) {
     if (now - load.publisher.last_us > pause_us) pause_us = now - load.publisher.last_us;
     printf("{\"published\": %d, \"confirmed\": %d, \"refused\": %d, \"consumed\": %d, "
            "\"duplicated\": %d, \"damaged\": %d, \"lost\": %d, \"pause_ms\": %lld, "
-           "\"publisher_sessions\": %d, \"consumer_sessions\": %d",
+           "\"publisher_sessions\": %d, \"consumer_sessions\": %d, \"ended\": %d",
            load.published, load.all_confirmed, load.refused, load.distinct, load.duplicates,
-           load.damaged, lost, pause_us / 1000, load.publisher.sessions, load.consumer.sessions);
+           load.damaged, lost, pause_us / 1000, load.publisher.sessions, load.consumer.sessions,
+           load.publisher.ended + load.consumer.ended);
     print_text("publisher_error", load.publisher.error);
     print_text("consumer_error", load.consumer.error);
     puts("}");
@@ -245,6 +249,19 @@ static void mark(void) {
     unlock();
 }
 
+/* A session that confirms nothing any more is left for a new one, where all is sent again. */
+static void leave_stalled(stws *client, int stall_ms) {
+    long long waited_us;
+    lock();
+    waited_us = now_us() - load.publisher.last_us;
+    unlock();
+    if (!stall_ms || waited_us < stall_ms * 1000LL || stws_state(client) != STWS_CONNECTED) return;
+    lock();
+    step(&load.publisher); /* the pause ends here only for this clock: it was measured */
+    unlock();
+    stws_reconnect_now(client);
+}
+
 /* Until stdin ends. Each line is answered at once. */
 static void publish_all(stws *client, const settings *set) {
     struct pollfd input = {0, POLLIN, 0};
@@ -256,6 +273,7 @@ static void publish_all(stws *client, const settings *set) {
         left_us = next_us - now_us();
         if (left_us <= 0) {
             publish(client, destination);
+            leave_stalled(client, set->stall_ms);
             next_us = now_us() + set->pace_ms * 1000LL;
             left_us = set->pace_ms * 1000LL;
         }
@@ -305,6 +323,10 @@ static int set_number(settings *set, const char *name, const char *value) {
         set->ping_ms = number;
     else if (strcmp(name, "--pace") == 0)
         set->pace_ms = number;
+    else if (strcmp(name, "--retry") == 0)
+        set->retry_ms = number;
+    else if (strcmp(name, "--stall") == 0)
+        set->stall_ms = number;
     else
         return 0;
     return 1;
@@ -323,6 +345,7 @@ static int parse_arguments(settings *set, int argc, char **argv) {
     set->heartbeat_ms = 1000;
     set->ping_ms = 0;
     set->pace_ms = 5;
+    set->retry_ms = 50;
     for (i = 1; i + 1 < argc && strncmp(argv[i], "--", 2) == 0; i += 2)
         if (!set_option(set, argv[i], argv[i + 1])) return 0;
     if (i + 1 >= argc) return 0;

@@ -18,11 +18,12 @@ def start_cluster():
         yield cluster
 
 
-def load(cluster, queue):
+def load(cluster, queue, **options):
     """Through all three nodes in turn, and into a queue that each node has a copy of."""
     return Load(cluster.urls, f"/queue/{queue}", publish_to=f"/amq/queue/{queue}",
                 login=LOGIN[0], passcode=LOGIN[1], pace=10,
-                subscribe=["x-queue-type:quorum", "durable:true", "auto-delete:false"])
+                subscribe=["x-queue-type:quorum", "durable:true", "auto-delete:false"],
+                **{"retry": 1000, **options})
 
 
 def test_kill_the_connected_node(cluster, row):
@@ -37,6 +38,24 @@ def test_kill_the_connected_node(cluster, row):
         counts = running.finish()
         assert counts["publisher_sessions"] > 1 < counts["consumer_sessions"], counts
         r.confirms("resumed at another node", counts)
+
+
+def test_back_before_the_election(cluster, row):
+    """A publisher that is back at another node within 50 ms, before the queue has a new leader.
+
+    RabbitMQ 3.10 loses what it sends then, and confirms nothing in that session any more: not even
+    when the leader is there. A new session helps, where the library sends all of it again.
+    """
+    what = "kill -9, the publisher is back before the queue has a new leader"
+    with row("RabbitMQ, 3 nodes", what) as r, \
+            load(cluster, "early", retry=50, stall=4000) as running:
+        running.goes_on()
+        running.mark()
+        cluster.nodes[0].kill()
+        running.goes_on()
+        cluster.nodes[0].start()
+        counts = running.finish()
+        r.confirms("the program calls stws_reconnect_now after 4 s without a receipt", counts)
 
 
 def test_rolling_restart(cluster, row):
