@@ -24,6 +24,8 @@ sys.path += [str(ROOT / "tests" / "interop"), str(ROOT / "tests" / "tls")]
 import broker  # noqa: E402
 import certificates  # noqa: E402
 
+broker.PROJECTS["spring-security"] = HERE / "spring-security"
+
 STOMP_CAT = PROGRAMS / "examples" / "stomp_cat"
 MINI_BROKER = PROGRAMS / "examples" / "mini_broker"
 LOAD = PROGRAMS / "tests" / "deploy" / "load"

@@ -98,7 +98,8 @@ static void on_event(stws *client, const stws_event *e, void *user) {
     if (e->type == STWS_EVENT_CONNECTED) p->sessions++;
     if (e->type == STWS_EVENT_DISCONNECTED) {
         p->ended = e->retry_ms < 0;
-        snprintf(p->error, sizeof p->error, "%s", stws_error_text(client));
+        if (*stws_error_text(client))
+            snprintf(p->error, sizeof p->error, "%s", stws_error_text(client));
     }
     if (e->type == STWS_EVENT_RECEIPT && e->receipt > 0 && e->receipt < MOST) {
         if (e->result != STWS_OK) load.refused++;
@@ -222,19 +223,24 @@ static void print_text(const char *name, const char *text) {
 }
 
 static void print_counts(void) {
-    int i, lost = 0;
+    int i, lost = 0, first_lost = -1;
     long long pause_us, now = now_us();
     lock();
-    for (i = 0; i < load.published; i++) lost += load.confirmed[i] && !load.consumed[i];
+    for (i = load.published - 1; i >= 0; i--) {
+        if (!load.confirmed[i] || load.consumed[i]) continue;
+        lost++;
+        first_lost = i;
+    }
     pause_us = load.publisher.pause_us;
     if (load.consumer.pause_us > pause_us) pause_us = load.consumer.pause_us;
     if (now - load.publisher.last_us > pause_us) pause_us = now - load.publisher.last_us;
     printf("{\"published\": %d, \"confirmed\": %d, \"refused\": %d, \"consumed\": %d, "
            "\"duplicated\": %d, \"damaged\": %d, \"lost\": %d, \"pause_ms\": %lld, "
-           "\"publisher_sessions\": %d, \"consumer_sessions\": %d, \"ended\": %d",
+           "\"publisher_sessions\": %d, \"consumer_sessions\": %d, \"ended\": %d, "
+           "\"first_lost\": %d",
            load.published, load.all_confirmed, load.refused, load.distinct, load.duplicates,
            load.damaged, lost, pause_us / 1000, load.publisher.sessions, load.consumer.sessions,
-           load.publisher.ended + load.consumer.ended);
+           load.publisher.ended + load.consumer.ended, first_lost);
     print_text("publisher_error", load.publisher.error);
     print_text("consumer_error", load.consumer.error);
     puts("}");

@@ -28,9 +28,9 @@ def scheme(tls):
     return "wss://" if tls else "ws://"
 
 
-def sends(url, body, *arguments):
+def sends(url, body, destination="/queue/a"):
     """Send one message to those who listen, with a receipt."""
-    result = cat(url, "-d", "/queue/a", "-m", body, "--receipt", *QUICK, "-t", 20, *arguments)
+    result = cat(url, "-d", destination, "-m", body, "--receipt", *QUICK, "-t", 20)
     assert result.status == 0, result.everything()
 
 
@@ -177,7 +177,7 @@ def test_give_up_soon(start, mini, row):
 
 def first_delays(url, count):
     """What so many stomp_cats announce as their first delay after a 429."""
-    cats = [Cat(url, *LISTEN, "-t", "20") for _ in range(count)]
+    cats = [Cat(url, "-s", f"/queue/{number}", *QUICK, "-t", "20") for number in range(count)]
     try:
         for one in cats:
             one.saw("HTTP 429 ")
@@ -199,7 +199,7 @@ def test_429_with_eight_clients(start, row):
             assert len(set(delays)) > 4, f"they all come back together: {delays}"
             began = proxy.reload(status=None)
             for number in range(8):
-                sends(proxy.url(), f"message {number}")
+                sends(proxy.url(), "message", f"/queue/{number}")
             arrived = max(one.saw("^message", "out") for one in cats)
         finally:
             for one in cats:

@@ -12,10 +12,9 @@ import pytest
 
 import broker
 from conftest import need
-from deploy import HERE, QUICK, Cat, Load, cat, wait_until
+from deploy import QUICK, Cat, Load, cat, wait_until
 from proxies import ALL, Apache, Nginx
 
-broker.PROJECTS["spring-security"] = HERE / "spring-security"
 BASIC = "Authorization: Basic " + base64.b64encode(b"ada:lovelace").decode()
 TOPIC = "/topic/news"
 

@@ -1,0 +1,20 @@
+#!/usr/bin/env python3
+"""Builds what the deploy tests need from Maven, where that is installed."""
+
+import shutil
+import sys
+
+from deploy import broker
+
+
+def main():
+    if shutil.which("mvn"):
+        for name in ("spring", "spring-security", "activemq"):
+            broker.build(name)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except broker.BrokerError as error:
+        sys.exit(str(error))

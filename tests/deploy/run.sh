@@ -1,0 +1,39 @@
+#!/bin/sh
+# Runs the deploy tests and prints what they found: what failed, the table of outcomes, and in the
+# last line "N passed, N failed", with ", N skipped" where this machine lacks a program.
+#
+#     tests/deploy/run.sh [MODULE...]     # test_idle, for instance; without it all modules
+#
+# Each module is a program of its own, and JOBS of them run at the same time (3).
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+
+output=build/deploy
+counts=$output/counts
+mkdir -p "$output"
+rm -rf "$output/rows" "$output/table.md"
+
+# The longest ones first.
+modules=${*:-test_spring test_rabbitmq test_idle test_proxies test_network test_activemq}
+all=$#
+
+# What Maven builds, before anything is timed.
+build/venv/bin/python tests/deploy/prepare.py || exit 1
+
+set --
+for module in $modules; do
+    set -- "$@" "build/venv/bin/python -m pytest -q --tb=short -p no:cacheprovider tests/deploy/$module.py"
+done
+JOBS=${JOBS:-3} TIME_LIMIT=500 sh tests/run.sh "$@" >"$counts"
+status=$?
+sed '$d' "$counts"
+printf '\nThe table of outcomes, %s/table.md:\n\n' "$output"
+build/venv/bin/python tests/deploy/table.py || status=1
+echo
+if [ "$all" -eq 0 ] && ! build/venv/bin/python tests/deploy/table.py --check; then
+    echo "FAILED: the table in tests/interop/README.md is another one: tests/deploy/table.py --write"
+    tail -n 1 "$counts" | awk '{ $3 += 1; print }'
+    exit 1
+fi
+tail -n 1 "$counts"
+exit "$status"
