@@ -59,6 +59,7 @@ static struct load {
     unsigned char confirmed[MOST], consumed[MOST];
     int numbers[MOST]; /* of the message that a receipt is for */
     int published, all_confirmed, refused, distinct, duplicates, damaged;
+    int subscribed; /* how often a SUBSCRIBE was confirmed */
     progress publisher, consumer;
 } load = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
@@ -101,7 +102,9 @@ static void on_event(stws *client, const stws_event *e, void *user) {
         if (*stws_error_text(client))
             snprintf(p->error, sizeof p->error, "%s", stws_error_text(client));
     }
-    if (e->type == STWS_EVENT_RECEIPT && e->receipt > 0 && e->receipt < MOST) {
+    if (e->type == STWS_EVENT_RECEIPT && p == &load.consumer) {
+        load.subscribed += e->result == STWS_OK;
+    } else if (e->type == STWS_EVENT_RECEIPT && e->receipt > 0 && e->receipt < MOST) {
         if (e->result != STWS_OK) load.refused++;
         if (e->result == STWS_OK && !load.confirmed[load.numbers[e->receipt]]++) {
             load.all_confirmed++;
@@ -165,9 +168,7 @@ static stws_options options_for(const settings *set, int publishes) {
     o.confirm = publishes;
     o.max_receipts = RECEIPTS;
     o.heartbeat_in_ms = o.heartbeat_out_ms = off(set->heartbeat_ms);
-#ifdef LOAD_HAS_PING
     o.ping_ms = off(set->ping_ms);
-#endif
     o.reconnect_min_ms = set->retry_ms;
     o.reconnect_max_ms = 10 * set->retry_ms;
     o.reconnect_jitter = 25; /* percent, added: never earlier than retry_ms */
@@ -178,7 +179,8 @@ static stws_options options_for(const settings *set, int publishes) {
 
 static stws *start(const settings *set, int publishes) {
     stws_options o = options_for(set, publishes);
-    stws_subscription individual = {.ack = "client-individual", .prefetch = 100};
+    stws_subscription individual = {
+        .ack = "client-individual", .prefetch = 100, .receipt = 1};
     stws *client = stws_create(&o);
     individual.durable = set->durable;
     if (set->subscribe.count) individual.headers = set->subscribe.items;
@@ -368,11 +370,11 @@ int main(int argc, char **argv) {
         fputs("load [OPTION VALUE]... DESTINATION URL...\n", stderr);
         return 2;
     }
-    consumer = start(&set, 0); /* the first SUBSCRIBE makes the queue */
-    wait_for(&load.consumer.sessions, 1, START_MS);
+    consumer = start(&set, 0);
+    wait_for(&load.subscribed, 1, START_MS); /* now there is a queue or a durable subscription */
     publisher = start(&set, 1);
     wait_for(&load.publisher.sessions, 1, START_MS);
-    if (!look(&load.publisher.sessions)) {
+    if (!look(&load.publisher.sessions) || !look(&load.subscribed)) {
         print_counts();
         return 1;
     }
