@@ -33,11 +33,19 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST = 1 << 20, START_MS = 15000, PATIENCE_MS = 40000, RECEIPTS = 1024, LIST = 8, URLS = 8, ERROR_TEXT = 700 };
+enum {
+    MOST = 1 << 20,
+    START_MS = 15000,
+    PATIENCE_MS = 40000,
+    RECEIPTS = 1024,
+    LIST = 8,
+    URLS = 8,
+    ERROR_TEXT = 700
+};
 
 typedef struct header_list {
     const char *items[2 * LIST + 1]; /* name, value, ..., NULL */
-    int count;
+    size_t count;
 } header_list;
 
 typedef struct settings {
@@ -179,8 +187,7 @@ static stws_options options_for(const settings *set, int publishes) {
 
 static stws *start(const settings *set, int publishes) {
     stws_options o = options_for(set, publishes);
-    stws_subscription individual = {
-        .ack = "client-individual", .prefetch = 100, .receipt = 1};
+    stws_subscription individual = {.ack = "client-individual", .prefetch = 100, .receipt = 1};
     stws *client = stws_create(&o);
     individual.durable = set->durable;
     if (set->subscribe.count) individual.headers = set->subscribe.items;
@@ -309,10 +316,14 @@ static int set_text(settings *set, const char *name, const char *value) {
     const struct {
         const char *name, **place;
     } texts[] = {
-        {"--publish-to", &set->publish_to}, {"--ca", &set->ca},
-        {"--cert", &set->cert},             {"--key", &set->key},
-        {"--login", &set->login},           {"--passcode", &set->passcode},
-        {"--client-id", &set->client_id},   {"--durable", &set->durable},
+        {"--publish-to", &set->publish_to},
+        {"--ca", &set->ca},
+        {"--cert", &set->cert},
+        {"--key", &set->key},
+        {"--login", &set->login},
+        {"--passcode", &set->passcode},
+        {"--client-id", &set->client_id},
+        {"--durable", &set->durable},
     };
     size_t i;
     for (i = 0; i < sizeof texts / sizeof *texts; i++) {
