@@ -25,11 +25,14 @@ class Row:
     def recovers(self, outcome, milliseconds):
         self._row.update(outcome=outcome, recovery_ms=round(milliseconds))
 
-    def confirms(self, outcome, counts, recovery=True):
-        """After a load: its counts; the recovery time is its longest pause."""
+    def confirms(self, outcome, counts, recovery_ms=None):
+        """After a load: its counts. Without a time of its own, its longest pause is the recovery."""
+        self._row.update(outcome=outcome, lost=counts["lost"], duplicated=counts["duplicated"],
+                         recovery_ms=round(recovery_ms or counts["pause_ms"]))
+
+    def keeps(self, outcome, counts):
+        """After a load through which nothing was to be recovered from."""
         self._row.update(outcome=outcome, lost=counts["lost"], duplicated=counts["duplicated"])
-        if recovery:
-            self._row["recovery_ms"] = counts["pause_ms"]
 
     def __enter__(self):
         self._rows.append(self._row)

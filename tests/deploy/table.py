@@ -62,17 +62,15 @@ def parts():
 def shape(lines):
     """What has to be the same in each run: who, what, outcome, and how many were lost."""
     found = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    return [tuple(row[:3] + row[4:5]) for row in found]
+    return [tuple(row[:3] + row[4:5]) for row in found[2:]]
 
 
 def check(text):
     wanted, found = shape(text.splitlines()), shape(parts()[1])
-    for row in wanted:
-        if row not in found:
-            print(f"{README} lacks the row of this run: {' | '.join(row)}")
-    for row in found:
-        if row not in wanted:
-            print(f"{README} has a row that this run has not: {' | '.join(row)}")
+    for row in set(wanted) - set(found):
+        print(f"{README} lacks this row: {' | '.join(row)}")
+    for row in set(found) - set(wanted):
+        print(f"{README} has a row that this run has not: {' | '.join(row)}")
     return 0 if sorted(wanted) == sorted(found) else 1
 
 
