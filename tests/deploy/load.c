@@ -95,7 +95,7 @@ static long long now_us(void) {
 
 static void step(progress *p) {
     long long now = now_us();
-    if (p->last_us && now - p->last_us > p->pause_us) p->pause_us = now - p->last_us;
+    if (now - p->last_us > p->pause_us) p->pause_us = now - p->last_us;
     p->last_us = now;
 }
 
@@ -104,7 +104,7 @@ static void step(progress *p) {
 static void on_event(stws *client, const stws_event *e, void *user) {
     progress *p = (progress *)user;
     lock();
-    if (e->type == STWS_EVENT_CONNECTED) p->sessions++;
+    if (e->type == STWS_EVENT_CONNECTED && p->sessions++ == 0) p->last_us = now_us();
     if (e->type == STWS_EVENT_DISCONNECTED) {
         p->ended = e->retry_ms < 0;
         if (*stws_error_text(client))
