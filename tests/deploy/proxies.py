@@ -291,6 +291,7 @@ class Apache(Proxy):
                   f"Mutex file:{self.folder} default", "StartServers 1", "ThreadsPerChild 32",
                   "MaxRequestWorkers 128", "ServerLimit 4", "LogLevel warn",
                   f"GracefulShutdownTimeout {LINGER_S}", f"ProxyTimeout {s['idle_s']}",
+                  f"Timeout {s['idle_s']}",  # a tunnel ends after the longer one of the two
                   f'Header always set X-Generation "{self._generation}"']
         if os.geteuid() == 0:
             lines += ["User www-data", "Group www-data"]

@@ -31,7 +31,10 @@ sed '$d' "$counts"
 printf '\nThe table of outcomes, %s/table.md:\n\n' "$output"
 build/venv/bin/python tests/deploy/table.py || status=1
 echo
-if [ "$all" -eq 0 ] && [ "$status" -eq 0 ] && ! build/venv/bin/python tests/deploy/table.py --check; then
+is_whole() {
+    [ "$all" -eq 0 ] && [ "$status" -eq 0 ] && tail -n 1 "$counts" | grep -q ', 0 skipped$'
+}
+if is_whole && ! build/venv/bin/python tests/deploy/table.py --check; then
     echo "FAILED: the table in tests/interop/README.md is another one: tests/deploy/table.py --write"
     tail -n 1 "$counts" | awk '{ $3 += 1; print }'
     exit 1

@@ -31,8 +31,10 @@ class Idle:
                                              idle_s=IDLE_S, answer_s=IDLE_S))
             self.proxies[kind.name] = proxy
             for cats, ping in ((self.pinging, 1000), (self.silent, 0)):
+                tls = kind is Apache  # mod_proxy_wstunnel, for ws://, never ends an idle session
                 cats[kind.name] = stack.enter_context(Cat(
-                    proxy.url(), "-s", f"/topic/{kind.name}-{ping}", "--ping", ping, *QUICK))
+                    proxy.url(tls), "--insecure", "-s", f"/topic/{kind.name}-{ping}",
+                    "--ping", ping, *QUICK))
         self.began = time.monotonic()
 
     def publish(self, kind, ping, body):

@@ -99,7 +99,7 @@ def test_backend_silent(kind, start, mini, row):
     with row(kind.name, f"{status}: the broker accepts and does not answer") as r, \
             Silent() as silent:
         proxy = start(kind, backend=silent.port, idle_s=1, answer_s=1)
-        tls = kind is Apache  # its tunnel for ws:// has no such time-out
+        tls = kind is Apache  # mod_proxy_wstunnel, for ws://, waits for ever
         with Cat(proxy.url(tls), "--insecure", *LISTEN, "-n", "1") as listener:
             listener.saw(f"HTTP {status} ")
             began = proxy.reload(backend=mini.port, idle_s=60)
