@@ -9,7 +9,8 @@ import time
 import broker
 
 # Small, since three of them run on a machine with two cores.
-ERLANG = "-kernel inet_dist_use_interface {127,0,0,1} +S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none"
+ERLANG = ("-kernel inet_dist_use_interface {127,0,0,1} +S 1:1 +sbwt none +sbwtdcpu none "
+          "+sbwtdio none")
 
 
 class Node(broker.RabbitMq):

@@ -26,7 +26,7 @@ class Row:
         self._row.update(outcome=outcome, recovery_ms=round(milliseconds))
 
     def confirms(self, outcome, counts, recovery_ms=None):
-        """After a load: its counts. Without a time of its own, its longest pause is the recovery."""
+        """After a load: its counts. Its longest pause is the recovery, unless a time is given."""
         self._row.update(outcome=outcome, lost=counts["lost"], duplicated=counts["duplicated"],
                          recovery_ms=round(recovery_ms or counts["pause_ms"]))
 

@@ -84,17 +84,18 @@ class Certificates:
 class MiniBroker:
     """examples/mini_broker.c, on the same port after each start."""
 
-    def __init__(self, heartbeat="1000,1000", port=0):
+    def __init__(self, heartbeat="1000,1000", port=0, login=None):
         self.port = port or broker.free_port()
         self.url = f"ws://127.0.0.1:{self.port}{PATH}"
-        self._heartbeat = heartbeat
+        self._arguments = ["--quiet", "--port", str(self.port), "--heartbeat", heartbeat]
+        if login:
+            self._arguments += ["--login", login]
         self._process = None
 
     def start(self):
         self._process = subprocess.Popen(
-            [MINI_BROKER, "--quiet", "--port", str(self.port), "--heartbeat", self._heartbeat],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT,
-            start_new_session=True)
+            [MINI_BROKER, *self._arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            text=True, env=ENVIRONMENT, start_new_session=True)
         if not self._process.stdout.readline().startswith("READY"):
             raise Failure(f"mini_broker did not start on port {self.port}")
         return self

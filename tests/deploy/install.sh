@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the reverse proxies of tests/deploy on a bare Debian 12, as root; a second run has nothing
-# to do. tests/interop/install.sh installs the rest.
+# Installs the reverse proxies of tests/deploy on a bare Debian 12, as root. A second run has nothing to
+# do. tests/interop/install.sh installs the rest.
 set -eu
 
 policy=/usr/sbin/policy-rc.d

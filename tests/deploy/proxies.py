@@ -278,7 +278,8 @@ class Apache(Proxy):
         if not s["upgrade"]:
             return [f'ProxyPass "/" "http://{address}" {idle}']
         if how == "tunnel":
-            return ["ProxyWebsocketFallbackToProxyHttp Off", f'ProxyPass "/" "ws://{address}" {idle}']
+            return ["ProxyWebsocketFallbackToProxyHttp Off",
+                    f'ProxyPass "/" "ws://{address}" {idle}']
         return [f'ProxyPass "/" "http://{address}" upgrade=websocket {idle}']
 
     def _configuration(self):

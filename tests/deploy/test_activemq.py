@@ -25,11 +25,11 @@ def test_client_id_in_use(activemq, row):
 
     Without heart-beats, by which ActiveMQ would notice it earlier.
     """
-    with row("ActiveMQ", f"durable client-id, reset; the broker holds the old one for {HOLDS_S} s") \
-            as r, Network(activemq.port) as network:
+    with row("ActiveMQ", f"durable client-id, reset, held by the broker for {HOLDS_S} s") as r, \
+            Network(activemq.port) as network:
         url = activemq.url.replace(f":{activemq.port}", f":{network.port}")
-        with Load(url, "/topic/durable", client_id="deploy", durable="deploy", pace=10,
-                  heartbeat=0) as load:
+        with Load(url, "/topic/durable", client_id="deploy", durable="deploy", heartbeat=0,
+                  pace=10) as load:
             load.goes_on()
             load.mark()
             network.forget()

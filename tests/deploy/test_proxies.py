@@ -231,7 +231,8 @@ def test_client_certificate(kind, start, mini, certs, row):
     with row(kind.name, "client certificate required, one is sent") as r:
         proxy = start(kind, backend=mini.port, client_ca=certs.ca)
         # Caddy compares the Host header with the name in TLS, where an address cannot be.
-        url = proxy.url(tls=True).replace("127.0.0.1", "localhost" if kind is Caddy else "127.0.0.1")
+        name = "localhost" if kind is Caddy else "127.0.0.1"
+        url = proxy.url(tls=True).replace("127.0.0.1", name)
         result = cat(url, *with_certificate(certs), *EXCHANGE, "-t", 20)
         assert (result.status, result.messages) == (0, ["hello"]), result.everything()
         r.is_told("works")
@@ -287,6 +288,36 @@ def test_tls_to_the_plain_port(start, mini, row):
         assert result.status in (1, 3), result.everything()
         result.said("TLS")
         r.is_told("told: no TLS at that port")
+
+
+# ---- several URLs, secrets in files ----
+
+def test_two_urls(start, row):
+    with row("two URLs", "the first answers 502, and is back when the second ends") as r:
+        with MiniBroker() as first, MiniBroker() as second:
+            proxy = start(Nginx, backend=first.port, status=502)
+            with Cat([proxy.url(), second.url], *LISTEN) as listener:
+                listener.saw("HTTP 502 ")
+                sends(second.url, "by the second")
+                listener.saw("by the second", "out")
+                proxy.reload(status=None)
+                began = time.monotonic()
+                second.kill()
+                sends(proxy.url(), "by the first")
+                arrived = listener.saw("by the first", "out")
+        r.recovers("moves to the other one, and back", 1000 * (arrived - began))
+
+
+def test_passcode_file(folder, start, row):
+    with row("nginx", "a broker with a login behind it, --passcode-file") as r:
+        folder.mkdir(parents=True, exist_ok=True)
+        secret = folder / "passcode"
+        secret.write_text("open sesame\n")
+        with MiniBroker(login="ada:open sesame") as mini:
+            proxy = start(Nginx, backend=mini.port)
+            result = cat(proxy.url(), "-u", "ada", "--passcode-file", secret, *EXCHANGE, "-t", 20)
+            assert (result.status, result.messages) == (0, ["hello"]), result.everything()
+        r.is_told("works")
 
 
 # ---- two addresses ----

@@ -55,7 +55,8 @@ def test_back_before_the_election(cluster, row):
         running.goes_on()
         cluster.nodes[0].start()
         counts = running.finish()
-        r.confirms("resumed; the program calls stws_reconnect_now after 4 s without a receipt", counts)
+        r.confirms("resumed; the program calls stws_reconnect_now after 4 s without a receipt",
+                   counts)
 
 
 def test_rolling_restart(cluster, row):

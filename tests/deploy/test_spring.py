@@ -145,7 +145,7 @@ def test_bearer_wrong(secure, row):
 
 def test_user_destinations(secure, row):
     with row("Spring Security", "user destinations: for one user, for one session") as r:
-        with Cat(secure.bearer_url, *BEARER, "-s", "/user/queue/news", "-n", "1", *QUICK) as grace, \
+        with Cat(secure.bearer_url, *BEARER, "-s", "/user/queue/news", *QUICK) as grace, \
                 Publishing(lambda: secure.publish("/queue/news", "for grace", user="grace")):
             grace.saw("for grace", "out")
         result = cat(secure.bearer_url, *BEARER, "-s", "/user/queue/reply", "-d", "/app/reply",
