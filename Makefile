@@ -305,9 +305,10 @@ soak: ## brokers killed and the network disturbed under load: make soak T=120 (a
 	@python3 tests/soak/run.py $(T)
 
 DEPLOY_PROGRAMS = $(addprefix build/bearssl/,examples/stomp_cat examples/mini_broker tests/deploy/load)
-deploy: $(DEPLOY_PROGRAMS) ## behind nginx, haproxy, Apache, Caddy, on a RabbitMQ cluster, ... (as root: installs them)
+deploy: ## behind proxies that reload, on a RabbitMQ cluster, with Spring Security, ... (as root: installs them)
 	sh tests/interop/install.sh
 	sh tests/deploy/install.sh
+	@$(MAKE) --no-print-directory $(PARALLEL) $(DEPLOY_PROGRAMS)
 	@sh tests/deploy/run.sh
 
 AUTOBAHN_CLIENT = build/asan/tests/tools/autobahn_client
