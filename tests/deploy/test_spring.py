@@ -177,7 +177,7 @@ def test_denied_send(secure, row):
         result = cat(secure.bearer_url, *BEARER, "-s", TOPIC, "-d", "/app/secret", "-m", "x",
                      "-t", "10")
         assert result.status == 1, result.everything()
-        result.said("ExecutorSubscribableChannel", "denied")
+        result.said("ExecutorSubscribableChannel", "denie")
         r.is_told("ends, and says that it may be denied")
 
 
