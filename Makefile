@@ -304,6 +304,7 @@ soak: ## brokers killed and the network disturbed under load: make soak T=120 (a
 	sh tests/soak/install.sh
 	@python3 tests/soak/run.py $(T)
 
+build/bearssl/tests/deploy/load: build/bearssl/tests/implementation.o
 DEPLOY_PROGRAMS = $(addprefix build/bearssl/,examples/stomp_cat examples/mini_broker tests/deploy/load)
 deploy: ## behind proxies that reload, on a RabbitMQ cluster, with Spring Security, ... (as root: installs them)
 	sh tests/interop/install.sh

@@ -19,6 +19,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 OUTPUT = ROOT / "build" / "deploy"
 PROGRAMS = ROOT / "build" / "bearssl"
+OPENSSL = ROOT / "build" / "openssl"  # the same programs with the other TLS library
 sys.path += [str(ROOT / "tests" / "interop"), str(ROOT / "tests" / "tls")]
 
 import broker  # noqa: E402
@@ -26,9 +27,7 @@ import certificates  # noqa: E402
 
 broker.PROJECTS["spring-security"] = HERE / "spring-security"
 
-STOMP_CAT = PROGRAMS / "examples" / "stomp_cat"
 MINI_BROKER = PROGRAMS / "examples" / "mini_broker"
-LOAD = PROGRAMS / "tests" / "deploy" / "load"
 # A sanitizer exits with 99, so that its exit status means nothing else.
 ENVIRONMENT = {**os.environ, "ASAN_OPTIONS": "exitcode=99:" + os.environ.get("ASAN_OPTIONS", "")}
 # How long a test waits for what has to come. A busy machine is not a fault of the library.
@@ -131,12 +130,12 @@ class Silent:
 class Cat:
     """One stomp_cat. Its output is read as it comes; `lines` holds (time, stream, line)."""
 
-    def __init__(self, url, *arguments):
+    def __init__(self, url, *arguments, programs=PROGRAMS):
         urls = [url] if isinstance(url, str) else list(url)
         self.lines = []
         self._changed = threading.Condition()
         self._process = subprocess.Popen(
-            [STOMP_CAT, *urls, *map(str, arguments)], stdin=subprocess.PIPE, text=True,
+            [programs / "examples" / "stomp_cat", *urls, *map(str, arguments)], stdin=subprocess.PIPE, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, errors="replace", env=ENVIRONMENT,
             start_new_session=True)
         self._readers = [threading.Thread(target=self._read, args=(name, stream), daemon=True)
@@ -234,9 +233,9 @@ class Cat:
         self.close()
 
 
-def cat(url, *arguments, seconds=SECONDS):
+def cat(url, *arguments, seconds=SECONDS, programs=PROGRAMS):
     """Run stomp_cat to its end: the Cat, with `.status`."""
-    with Cat(url, *arguments) as process:
+    with Cat(url, *arguments, programs=programs) as process:
         process.status = process.wait(seconds)
     return process
 
@@ -244,7 +243,7 @@ def cat(url, *arguments, seconds=SECONDS):
 class Load:
     """load.c: a publisher with confirm and a consumer, through the same URLs."""
 
-    def __init__(self, urls, destination="/queue/load", **options):
+    def __init__(self, urls, destination="/queue/load", programs=PROGRAMS, **options):
         urls = [urls] if isinstance(urls, str) else urls
         arguments = []
         for name, value in options.items():
@@ -252,7 +251,7 @@ class Load:
                 arguments += [f"--{name.replace('_', '-')}", str(one)]
         self._errors = ""
         self._process = subprocess.Popen(
-            [LOAD, *arguments, destination, *urls], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [programs / "tests" / "deploy" / "load", *arguments, destination, *urls], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, start_new_session=True)
         self._reader = threading.Thread(target=self._read_errors, daemon=True)
         self._reader.start()

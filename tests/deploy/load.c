@@ -6,6 +6,7 @@
        --publish-to DEST    the publisher's destination, where it is not DESTINATION
        --subscribe NAME:VALUE   a header of SUBSCRIBE, at most 8 of them
        --http NAME:VALUE    a header of the upgrade request, at most 8 of them
+       --proxy URL          options.proxy
        --address ADDRESS    an address of the server in the URL; more of them are tried in turn
        --ca FILE, --cert FILE, --key FILE   for wss://
        --login NAME, --passcode WORD, --client-id NAME, --durable NAME   (the consumer's last two)
@@ -22,7 +23,6 @@
 
    "pause_ms" is the longest time, since the last mark, in which one of the clients made no progress:
    the publisher got no confirmation, or the consumer got no message. */
-#define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
 #include <poll.h>
@@ -49,7 +49,8 @@ typedef struct header_list {
 } header_list;
 
 typedef struct settings {
-    const char *destination, *publish_to, *ca, *cert, *key, *login, *passcode, *client_id, *durable;
+    const char *destination, *publish_to, *proxy, *ca, *cert, *key, *login, *passcode, *client_id,
+        *durable;
     const char *urls[URLS + 1], *addresses[URLS + 1];
     header_list subscribe, http;
     int url_count, address_count, heartbeat_ms, ping_ms, pace_ms, retry_ms, stall_ms;
@@ -163,6 +164,7 @@ static stws_options options_for(const settings *set, int publishes) {
     stws_options o = stws_options_default();
     o.urls = set->urls;
     if (set->address_count) o.addresses = set->addresses;
+    o.proxy = set->proxy;
     o.tls_ca_file = set->ca;
     o.tls_cert_file = set->cert;
     o.tls_key_file = set->key;
@@ -316,6 +318,7 @@ static int set_text(settings *set, const char *name, const char *value) {
     const struct {
         const char *name, **place;
     } texts[] = {
+        {"--proxy", &set->proxy},
         {"--publish-to", &set->publish_to},
         {"--ca", &set->ca},
         {"--cert", &set->cert},

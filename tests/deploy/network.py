@@ -30,6 +30,81 @@ TICK_S = 0.005
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() sends a reset
 
 
+class Blackhole:
+    """An address and port that answers no SYN: what waits to be accepted there is full."""
+
+    def __init__(self, host, port):
+        self._listener = socket.create_server((host, port), backlog=0)
+        self._filling = []
+        for _ in range(4):
+            connection = socket.socket()
+            connection.setblocking(False)
+            connection.connect_ex((host, port))
+            self._filling.append(connection)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        for one in [*self._filling, self._listener]:
+            one.close()
+
+
+class ConnectProxy:
+    """A forward proxy for HTTP's CONNECT; `asked` has what it was asked for."""
+
+    def __init__(self):
+        self.asked = []
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._sockets = [self._listener]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self._sockets.append(client)
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client):
+        with contextlib.suppress(OSError, ValueError):
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += client.recv(CHUNK) or b"\r\n\r\n"
+            target = head.split()[1].decode()
+            self.asked.append(target)
+            host, port = target.rsplit(":", 1)
+            try:
+                server = socket.create_connection((host, int(port)), 2)
+            except OSError:
+                client.sendall(b"HTTP/1.1 504 Gateway Timeout\r\nContent-Length: 0\r\n\r\n")
+                client.close()
+                return
+            server.settimeout(None)
+            self._sockets.append(server)
+            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            threading.Thread(target=self._copy, args=(server, client), daemon=True).start()
+            self._copy(client, server)
+
+    @staticmethod
+    def _copy(source, target):
+        with contextlib.suppress(OSError):
+            while data := source.recv(CHUNK):
+                target.sendall(data)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        for one in self._sockets:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+
 class Side:
     """One end of a connection, and the bytes that wait to be written to it."""
 

@@ -12,6 +12,7 @@ A proxy listens on one port for ws:// and on another one for wss://. Its setting
     headers      headers of that answer, such as {"Retry-After": "1"}
     idle_s       seconds after which it ends a connection without traffic
     answer_s     seconds after which it gives up waiting for the backend's answer
+    tls_version  nginx only: no other version than this one, such as "TLSv1.3"
     client_ca    ask clients for a certificate of this authority
     per_location Apache only: ask for it after the request, by renegotiation (TLS 1.2)
 """
@@ -46,7 +47,8 @@ class Proxy:
         self._fixed_port = port
         self.certificates = certificates
         self.settings = {"backend": None, "upgrade": True, "status": None, "headers": {},
-                         "idle_s": 60, "answer_s": 3, "client_ca": None, "per_location": False,
+                         "idle_s": 60, "answer_s": 3, "tls_version": None,
+                         "client_ca": None, "per_location": False,
                          **settings}
         self.port = self.tls_port = None
         self._generation = 0
@@ -180,6 +182,7 @@ class Nginx(Proxy):
         s, c = self.settings, self.certificates
         verify = (f"ssl_client_certificate {s['client_ca']}; ssl_verify_client on;"
                   if s["client_ca"] else "")
+        version = f"ssl_protocols {s['tls_version']};" if s["tls_version"] else ""
         temporary = "\n".join(
             f"    {kind}_temp_path {self.folder}/{kind};"
             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
@@ -200,7 +203,7 @@ http {{
         listen {self.host}:{self.tls_port} ssl;
         ssl_certificate {c.server};
         ssl_certificate_key {c.server_key};
-        {verify}
+        {version} {verify}
         location = /generation {{
             add_header X-Generation "{self._generation}" always;
             return 204;
