@@ -8,8 +8,8 @@ One thread does all of it. What it does to the bytes:
 
     delay_s      each block of bytes arrives so much later, in both directions
     freeze()     nothing is forwarded any more, until thaw(); no byte is lost
-    blackhole()  what open connections send is dropped for ever; new connections are accepted and
-                 get no answer, until heal()
+    blackhole()  what open connections send is dropped, and new connections are accepted and get no
+                 answer; heal() resets all of these, and serves new ones
     reset()      all open connections end with a TCP reset, at both ends
     forget()     the clients' ends are reset; the broker's ends stay open until let_go()
 """
@@ -150,6 +150,8 @@ class Network:
     def heal(self):
         def rise():
             self._black = False
+            for side in [side for side in self._sides if side.lost]:
+                self._drop(side)
             for connection in self._unanswered:
                 self._reset_socket(connection)
             self._unanswered.clear()
