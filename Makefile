@@ -305,7 +305,9 @@ soak: ## brokers killed and the network disturbed under load: make soak T=120 (a
 	@python3 tests/soak/run.py $(T)
 
 build/bearssl/tests/deploy/load: build/bearssl/tests/implementation.o
-DEPLOY_PROGRAMS = $(addprefix build/bearssl/,examples/stomp_cat examples/mini_broker tests/deploy/load)
+build/openssl/tests/deploy/load: build/openssl/tests/implementation.o
+DEPLOY_PROGRAMS = build/bearssl/examples/mini_broker \
+    $(foreach name,bearssl openssl,$(addprefix build/$(name)/,examples/stomp_cat tests/deploy/load))
 deploy: ## behind proxies that reload, on a RabbitMQ cluster, with Spring Security, ... (as root: installs them)
 	sh tests/interop/install.sh
 	sh tests/deploy/install.sh

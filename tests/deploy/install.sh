@@ -7,7 +7,7 @@ policy=/usr/sbin/policy-rc.d
 saved_policy=$policy.before-deploy
 
 missing_packages() {
-    for package in apache2 caddy haproxy libbearssl-dev nginx-light; do
+    for package in apache2 caddy haproxy libbearssl-dev libssl-dev nginx-light; do
         case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) in
             installed) ;;
             *) printf '%s ' "$package" ;;

@@ -6,8 +6,10 @@ import time
 import pytest
 
 import broker
+import deploy
 import proxies
 from deploy import QUICK, Cat, Load, MiniBroker, Silent, cat
+from network import Blackhole, ConnectProxy
 from proxies import ALL, Apache, Caddy, Nginx
 
 each_proxy = pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.name)
@@ -349,3 +351,37 @@ def free_at_both():
     while not proxies.is_free("127.0.0.2", port):
         port = broker.free_port()
     return port
+
+
+# ---- TLS 1.3, which the other TLS library has ----
+
+@pytest.mark.parametrize("library", ["BearSSL", "OpenSSL"])
+def test_tls_13_only(library, start, mini, certs, row):
+    with row("nginx", f"only TLS 1.3, stomp_cat with {library}") as r:
+        proxy = start(Nginx, backend=mini.port, tls_version="TLSv1.3")
+        programs = {"BearSSL": deploy.PROGRAMS, "OpenSSL": deploy.OPENSSL}[library]
+        result = cat(proxy.url(tls=True), "--ca", certs.ca, *EXCHANGE, "-t", 4, programs=programs)
+        if library == "OpenSSL":
+            assert (result.status, result.messages) == (0, ["hello"]), result.everything()
+            r.is_told("works")
+        else:
+            assert result.status in (1, 3), result.everything()
+            result.said("TLS 1.3", "BearSSL")
+            r.is_told("told: BearSSL ends at TLS 1.2")
+
+
+@pytest.mark.parametrize("through", ["directly", "through an HTTP proxy"])
+def test_tls_13_with_a_blackholed_address(through, start, mini, certs, row):
+    """127.0.0.2 answers no SYN, the nginx at 127.0.0.1 wants TLS 1.3."""
+    with row("nginx", f"only TLS 1.3, {through}, its first address a blackhole; OpenSSL") as r:
+        proxy = start(Nginx, backend=mini.port, tls_version="TLSv1.3")
+        with Blackhole("127.0.0.2", proxy.tls_port), ConnectProxy() as forward:
+            options = {} if through == "directly" else {"proxy": forward.url}
+            began = time.monotonic()
+            with Load(proxy.url(tls=True), ca=certs.ca, address=["127.0.0.2", "127.0.0.1"],
+                      programs=deploy.OPENSSL, **options) as load:
+                found = time.monotonic()
+                load.goes_on()
+                counts = load.finish()
+            assert bool(options) == (f"127.0.0.1:{proxy.tls_port}" in forward.asked)
+        r.confirms("the second one is used", counts, 1000 * (found - began))
