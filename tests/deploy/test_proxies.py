@@ -251,7 +251,7 @@ def test_client_certificate_missing(kind, start, mini, certs, row):
 
 
 def test_renegotiation(start, mini, certs, row):
-    with row("apache", "client certificate asked for by renegotiation (per <Location>)") as r:
+    with row("apache", "client certificate asked for by renegotiation (in a Location)") as r:
         proxy = start(Apache, backend=mini.port, client_ca=certs.ca, per_location=True)
         result = cat(proxy.url(tls=True), *with_certificate(certs), *LISTEN, "-t", 4)
         assert result.status in (1, 3), result.everything()
