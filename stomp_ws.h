@@ -723,7 +723,7 @@ STOMP_WS_API const char *stws_tls_alert_text(int alert);
    heartbeat_out_ms, heartbeat_in_ms        offered to the server, wanted from it; 10,000 each
    heartbeat_grace       percent of its interval that the server may be silent; 300
    ping_ms               where one of the two heart-beats is not agreed: a WebSocket PING when nothing came, or nothing
-                         was sent, for so long; STWS_OFF: none; 20,000
+                         was sent, for so long, and so often until the server has answered one; STWS_OFF: none; 20,000
    connect_timeout_ms    TCP, again the proxy, again TLS; 10,000
    handshake_timeout_ms  the upgrade's answer; 10,000
    connected_timeout_ms  CONNECTED; 10,000          receipt_timeout_ms    15,000
@@ -8084,9 +8084,11 @@ static void stws_p_post_heartbeat(stws *c) {
 }
 
 /* When a PING is due: ping_ms after the last one, and after the last byte of the direction that has been idle for
-   longer, because a proxy may watch either. */
+   longer, because a proxy may watch either. Until the server has answered one, traffic does not put it off: a busy
+   connection, too, has to find out whether it may judge the server by its silence. */
 static long long stws_p_ping_due(const stws_p_session *s) {
     long long idle = s->last_in_us < s->last_out_us ? s->last_in_us : s->last_out_us;
+    if (!s->expected_us) idle = s->last_ping_us;
     return (idle > s->last_ping_us ? idle : s->last_ping_us) + s->ping_us;
 }
 static void stws_p_post_ping(stws *c) {

@@ -21,6 +21,7 @@ static void test_defaults_of_times(void) {
     CHECK_INT(10000, client->o.heartbeat_out_ms);
     CHECK_INT(10000, client->o.heartbeat_in_ms);
     CHECK_INT(300, client->o.heartbeat_grace);
+    CHECK_INT(20000, client->o.ping_ms);
     CHECK_INT(10000, client->o.connect_timeout_ms);
     CHECK_INT(10000, client->o.handshake_timeout_ms);
     CHECK_INT(10000, client->o.connected_timeout_ms);
@@ -51,6 +52,9 @@ static void test_defaults_of_sizes(void) {
     CHECK_INT(256, client->o.max_subscriptions);
     CHECK_INT(256, client->o.subscription_bytes);
     CHECK_INT(256, client->o.max_receipts);
+    CHECK_INT(STWS_GIVE_UP_DEFAULT, client->o.give_up);
+    CHECK_INT(0, client->o.keep_cookies);
+    CHECK_INT(0, client->o.follow_redirects);
     stws_destroy(client);
 }
 

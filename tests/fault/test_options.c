@@ -29,6 +29,10 @@ static int allow_subscribe(stws *client, stws_subscribing *subscribing, void *us
     X(heartbeat_out_ms, 1, 2147483647)                                                             \
     X(heartbeat_in_ms, 1, 2147483647)                                                              \
     X(heartbeat_grace, 1, 1000000)                                                                 \
+    X(ping_ms, 1, 2147483647)                                                                      \
+    X(give_up, 0, 2)                                                                               \
+    X(keep_cookies, 0, 1)                                                                          \
+    X(follow_redirects, 0, 1)                                                                      \
     X(connect_timeout_ms, 1, 2147483647)                                                           \
     X(handshake_timeout_ms, 1, 2147483647)                                                         \
     X(connected_timeout_ms, 1, 2147483647)                                                         \

@@ -399,8 +399,9 @@ static void test_when_pings_are_sent(void) {
     check_pings(0, 0, 0, 0, 0, 3);
     check_pings(5000, 0, 0, 0, 0, 12);
     check_pings(STWS_OFF, 0, 0, 0, 0, 0);
-    check_pings(5000, 0, 0, 1000, 1000, 0); /* both directions have traffic */
-    check_pings(5000, 0, 0, 1000, 0, 12);   /* only one has: a proxy may watch the other */
+    check_pings(5000, 0, 0, 1000, 1000,
+                1); /* both directions have traffic: one, to see whether it is answered */
+    check_pings(5000, 0, 0, 1000, 0, 12); /* only one has: a proxy may watch the other */
     check_pings(5000, 0, 0, 0, 1000, 12);
     check_pings(5000, 2000, 0, 0, 0,
                 12); /* our heart-beat does not bring anything from the server */
@@ -423,6 +424,40 @@ static void test_a_server_that_answers_pings_no_more(void) {
     CHECK_HAS("nothing came for 60000 ms", bytes_text(&p.why));
     CHECK_HAS("PINGs that are sent every 20000 ms (option ping_ms)", bytes_text(&p.why));
     CHECK(p.retry_ms >= 0);
+    peer_free(&p);
+}
+
+/* A connection that is busy until the network swallows all: we go on sending, and notice. */
+static void test_a_busy_connection_into_a_black_hole(void) {
+    struct peer p;
+    int i;
+    begin_with_pings(&p, 5000, 0, 0);
+    for (i = 0; i < 30; i++) {
+        peer_message(&p, "sub-9", "1", "/topic/a", "x");
+        peer_send(&p, "y");
+        peer_advance(&p, 1000);
+    }
+    CHECK_INT(1, p.pings);
+    p.answers_pings = 0;
+    for (i = 0; i < 13; i++) {
+        peer_send(&p, "y");
+        peer_advance(&p, 1000);
+    }
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client));
+    for (i = 0; i < 3; i++) {
+        peer_send(&p, "y");
+        peer_advance(&p, 1000);
+    }
+    CHECK_INT(STWS_ERR_HEARTBEAT, p.result);
+    peer_free(&p);
+}
+
+/* A busy connection whose server never answers a PING gets one each time, and is not judged. */
+static void test_a_busy_server_that_never_answers_pings(void) {
+    struct peer p;
+    begin_with_pings(&p, 5000, 0, 0);
+    p.answers_pings = 0;
+    CHECK_INT(12, pings_of_a_minute(&p, 1000, 1000));
     peer_free(&p);
 }
 
@@ -959,6 +994,38 @@ static void test_cookies_that_are_not_for_this_url(void) {
                   "n=1");
 }
 
+/* Cookies of one host at a time: those of the host before are forgotten. */
+static void test_cookies_of_two_hosts(void) {
+    static const char *const urls[] = {"ws://a.test/", "ws://b.test/", NULL};
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.url = NULL;
+    o.urls = urls;
+    o.keep_cookies = 1;
+    p.answer = ACCEPTED "Set-Cookie: a=1; Path=/\r\n\r\n";
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    p.answer = ACCEPTED "Set-Cookie: b=2; Path=/\r\n\r\n";
+    peer_end(&p);
+    peer_turn(&p);
+    CHECK(peer_connect(&p));
+    CHECK_STR("b.test", p.endpoint_host);
+    CHECK_STR("", cookie_sent(&p));
+    p.answer = PEER_ANSWER;
+    peer_end(&p);
+    peer_turn(&p);
+    CHECK(peer_connect(&p));
+    CHECK_STR("a.test", p.endpoint_host);
+    CHECK_STR("", cookie_sent(&p));
+    peer_end(&p);
+    peer_turn(&p);
+    CHECK(peer_connect(&p));
+    CHECK_STR("b=2", cookie_sent(&p));
+    peer_free(&p);
+}
+
 /* More than the jar holds: what has room stays whole. */
 static void test_cookies_without_room(void) {
     struct bytes set = {0};
@@ -1175,6 +1242,8 @@ int main(void) {
     RUN(test_when_pings_are_sent);                     /* [H6] */
     RUN(test_a_server_that_answers_pings_no_more);     /* [H6] */
     RUN(test_a_server_that_never_answers_pings);       /* [H6] */
+    RUN(test_a_busy_connection_into_a_black_hole);     /* [H6] */
+    RUN(test_a_busy_server_that_never_answers_pings);  /* [H6] */
     RUN(test_a_pong_that_nobody_asked_for);            /* [H6] */
     RUN(test_pings_without_a_grace);                   /* [H6] */
     RUN(test_no_ping_behind_output_that_waits);        /* [H6] */
@@ -1194,6 +1263,7 @@ int main(void) {
     RUN(test_headers_that_are_not_kept);
     RUN(test_cookies_go_back);
     RUN(test_cookies_that_are_not_for_this_url);
+    RUN(test_cookies_of_two_hosts);
     RUN(test_cookies_without_room);
     RUN(test_credentials_of_the_url);
     RUN(test_credentials_that_are_none);

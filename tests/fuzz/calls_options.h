@@ -8,6 +8,10 @@
     X(heartbeat_out_ms)                                                                            \
     X(heartbeat_in_ms)                                                                             \
     X(heartbeat_grace)                                                                             \
+    X(ping_ms)                                                                                     \
+    X(give_up)                                                                                     \
+    X(keep_cookies)                                                                                \
+    X(follow_redirects)                                                                            \
     X(connect_timeout_ms)                                                                          \
     X(handshake_timeout_ms)                                                                        \
     X(connected_timeout_ms)                                                                        \
@@ -124,6 +128,9 @@ static void set_times(stws_options *o, unsigned choice, unsigned more) {
     o->reconnect = (more & 7) == 7 ? STWS_OFF : 0;
     o->reconnect_attempts = (more >> 3 & 7) == 7 ? 2 : 0;
     o->write_timeout_ms = more & 64 ? 500 : 0;
+    o->ping_ms = more & 64 ? 300 : choice & 128 ? STWS_OFF : 0;
+    o->give_up = choice & 128 ? STWS_GIVE_UP_NEVER : 0;
+    o->keep_cookies = o->follow_redirects = more >> 6 & 1;
     o->close_timeout_ms = more & 128 ? 300 : 0;
 }
 
