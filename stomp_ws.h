@@ -730,7 +730,10 @@ STOMP_WS_API const char *stws_tls_alert_text(int alert);
    close_timeout_ms      an ending, and the wait for it after an ERROR; 2,000
    write_timeout_ms      output of which the server takes nothing; 30,000
    reconnect             STWS_OFF: the first failure is final
-   reconnect_min_ms, reconnect_max_ms       delay before the second attempt, and its cap; 1,000 and 30,000
+   reconnect_min_ms      the delay before the second attempt, without jitter; 1,000. By default the jitter takes off a
+                         random part of it, so the client waits for 0 to reconnect_min_ms. For a true minimum set a
+                         positive reconnect_jitter
+   reconnect_max_ms      the cap of the delays, without jitter; 30,000
    reconnect_factor      percent from one to the next; 200
    reconnect_jitter      percent of the delay added at most, or, below -1, taken off; STWS_OFF: none; -100 (full jitter)
    reconnect_attempts    in a row, after a first failure; no limit
