@@ -127,16 +127,20 @@ next attempt comes, and `stws_error_text` has a sentence with cause and remedy. 
 then twice as long each time up to reconnect_max_ms, less a random part (so that a thousand clients do not come back
 together); a session that lived for stable_ms starts over. [E2]
 
-A refusal ends the client before its first session, because another attempt would not change it: an HTTP status below
-500 (except 408, 425 and 429), an answer that is not a WebSocket upgrade, a refused CONNECT, a STOMP version that was
-not offered, a certificate that cannot be trusted. After a session the same settings have worked, so the client tries
-again: the server may be starting, or a proxy may have lost its way to the server. Only refused credentials still end
-it, unless before_connect can bring fresh ones. `options.give_up` changes this rule. [E3]
+Before the first session a refusal is final: the client ends, because the next attempt would get the same answer.
+Refusals are: an HTTP status below 500 (except 408, 425 and 429), an answer that is not a WebSocket upgrade, a refused
+CONNECT, a STOMP version that was not offered, and a certificate that cannot be trusted. With several `urls` each of
+them is tried once before a refusal is final. After a first session the client tries again even after a refusal. The
+same settings have worked before, so the cause may pass: the server may be starting, or a proxy may have lost its way
+to the server. One refusal is still final: refused credentials (HTTP 401, 403 or 407, or an ERROR that names them). If
+before_connect is set, this one is retried, too, after the usual delay; before_connect brings fresh credentials, or
+ends the client with a negative number. `options.give_up` changes these rules. [E3]
 
 Always retried: no route, connection refused or reset, time-outs, HTTP 408, 425, 429 and 5xx, a lost heart-beat, an
-ERROR in a session, a close. An answer with Retry-After (seconds or a date) is heeded: the client waits so long and up
-to a tenth longer, by chance, but never longer than ten times reconnect_max_ms. If a host has several addresses and
-an attempt fails after the TCP connection, the next attempt begins with the next address. [E4]
+ERROR in a session, a close. If an answer has Retry-After (seconds or a date), the client waits at least so long. It
+adds a random part of up to a tenth and reconnect_min_ms. It never waits longer than ten times reconnect_max_ms. If a
+host has several addresses and an attempt fails after the TCP connection was made, the next attempt begins with the
+next address. [E4]
 
 `urls` names several servers, tried in turn. [E5] `before_connect` and `before_subscribe` are asked before each attempt
 and each SUBSCRIBE, and may bring a fresh URL, token or header, or say "not yet". [E6] `stws_reconnect_now` and
@@ -144,12 +148,13 @@ and each SUBSCRIBE, and may bring a fresh URL, token or header, or say "not yet"
 one ends first: two would deliver twice). [E7] Every end of the client is told: STWS_EVENT_DISCONNECTED with retry_ms
 -1. A session begins with CONNECT, the SUBSCRIBEs (of the last max_subscriptions the oldest first), and the outbox. [E8]
 
-Some servers answer a SUBSCRIBE that they do not like by ending the session, and every other subscription with it. If
-the server ends a session within a second of SUBSCRIBEs, the error says so. After two such ends in a row the next
-session finds out which of them it was: it waits for a second, sends half of them, waits again, and so on; what is in
-the outbox goes after that. A subscription after whose SUBSCRIBE alone three sessions in a row have ended is set aside:
-STWS_EVENT_SUBSCRIPTION_REFUSED tells its handle, and the rest lives. To try it again, unsubscribe it and subscribe
-anew. [E12]
+Some servers end the whole session when they refuse one SUBSCRIBE. All subscriptions are lost then. If the server ends
+a session, by an ERROR or a close frame, within a second after a SUBSCRIBE, the error says so. If this happens twice in
+a row, the client searches for the bad subscription: in the next session it waits for a second, sends half of the
+SUBSCRIBEs, waits for a second, and sends more. The outbox is sent after that. If three sessions in a row end right
+after the SUBSCRIBE of the same single subscription, the client sets it aside and subscribes to it no more.
+STWS_EVENT_SUBSCRIPTION_REFUSED tells its handle. All other subscriptions go on. To try it again, unsubscribe it and
+subscribe anew. [E12]
 
 A receipt ends as STWS_OK, STWS_ERR_BROKER (an ERROR named it), STWS_ERR_TIMEOUT or STWS_ERR_LOST: nothing waits for
 ever. [E9] Spring's simple broker sends receipts for DISCONNECT only.
@@ -194,13 +199,14 @@ What is promised, for which set-up:
 Offered are heartbeat_out_ms and heartbeat_in_ms (10 s each); what holds is the larger of ours and the server's, and
 none when either is 0. [H1] We send after half the interval without other output. [H2] The server may be silent for
 heartbeat_grace (300) percent of its interval; whatever comes counts, and the socket is read empty before it is judged.
-[H3] A server that agrees to no heart-beat of ours, as Spring's simple broker without a scheduler, would look idle to
-every proxy between it and us, and its death would not be noticed. Such a session, and one without heart-beats from the
-server, is kept alive by WebSocket PINGs: one whenever nothing came, or nothing was sent, for ping_ms (20 s). Once the
-server has answered a PING in this session, it may be silent for heartbeat_grace percent of ping_ms. [H6] When the loop
-itself came late (a callback blocked, it was not called, the machine slept) the server gets that time on top,
-statistics count it, and an error that follows says which. [H4] Of a server that is silent the error tells whether its
-machine still acknowledges what we send (Linux). [H5]
+[H3] Some servers want no heart-beats from us, such as Spring's simple broker without a scheduler. Then an idle
+connection carries no bytes: a proxy may cut it, and nobody notices a dead server. So, if one of the two heart-beats is
+not agreed, the client sends a WebSocket PING whenever it has received nothing, or sent nothing, for ping_ms (20 s).
+Until the server has answered one, it sends a PING every ping_ms, also on a busy connection. After the first answer in
+a session, the client ends the session if nothing comes for heartbeat_grace percent of ping_ms (60 s). A server that
+never answers a PING is not judged by its silence. [H6] When the loop itself came late (a callback blocked, it was not
+called, the machine slept) the server gets that time on top, statistics count it, and an error that follows says which.
+[H4] Of a server that is silent the error tells whether its machine still acknowledges what we send (Linux). [H5]
 
 ## Large frames
 max_ws_message = 0 cuts frames over 8 KiB into several WebSocket messages where the server is Spring's simple broker
@@ -556,8 +562,8 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
                      STWS_CLOSED where the program asked for that
        UNHANDLED     message: a frame of a command that nobody knows
        OUTBOX_HIGH, OUTBOX_LOW   the outbox fills: send less; it has emptied: go on (options outbox_high, outbox_low)
-       SUBSCRIPTION_REFUSED      handle: a subscription that is set aside, as three sessions in a row have ended right
-                     after its SUBSCRIBE; result and text: how the last of them ended. No session asks for it any more
+       SUBSCRIPTION_REFUSED      handle: a subscription that is set aside, because three sessions in a row have ended
+                     right after its SUBSCRIBE; result and text: how the last of these sessions ended
    stws_on_message, stws_on_event   Called back with what the options or the subscription have as user.
    stws_on_trace    Each frame sent ('>') or received ('<'), the HTTP heads too (command "GET /path HTTP/1.1";
                     a request that is larger than rx_buffer: only that line); passcodes, Authorization and cookies
@@ -643,7 +649,7 @@ typedef struct stws_allocator {
        received     that many of them have been put there
        output       encrypted bytes for the socket, and how many. It is asked after an error too: for an alert, or 0
        sent         that many of them have gone
-       read         take out decrypted bytes: how many; 0: none now
+       read         take out decrypted bytes: how many, at least one
        write        put in bytes to be encrypted and sent without delay: how many were taken
        close        make close_notify the next output
        end          NULL, or: the connection is over, also one whose handshake or `begin` failed. Release what it had,
@@ -659,7 +665,7 @@ typedef struct stws_allocator {
                     0: no session may be
        options      the tls_* of these are for the table to heed, but for tls_pin, which the client checks
        random       the client's randomness; without any, `begin` fails
-   enum stws_tls_state  HAS_OUTPUT: `output` has bytes. TAKES_INPUT: `input` has room. HAS_DATA: `read` may have bytes.
+   enum stws_tls_state  HAS_OUTPUT: `output` has bytes. TAKES_INPUT: `input` has room. HAS_DATA: `read` has bytes.
                     TAKES_DATA: the handshake is done, no output waits, and `write` takes bytes
    stws_bearssl()
        TLS 1.2 by BearSSL, which allocates nothing: the default of options.tls. NULL when the implementation is compiled
@@ -702,7 +708,9 @@ STOMP_WS_API const char *stws_tls_alert_text(int alert);
    number has a range, and one outside of it is refused with a sentence that names the option and its range. Lists of
    headers are flat: name, value, name, value, ..., NULL. All strings are copied.
 
-   url                   ws://host[:port]/path; Spring with SockJS: it ends in /websocket
+   url                   ws://[user:password@]host[:port]/path; Spring with SockJS: it ends in /websocket. user and
+                         password are sent as HTTP Basic authorization with the upgrade, not in CONNECT; special
+                         characters in them are written %XX; an Authorization header in http_headers wins
    urls                  or several, NULL at the end, tried in turn; shuffle_urls: begin anywhere
    addresses             numeric addresses instead of asking DNS, NULL at the end
    proxy                 http://[user:password@]host:port, which is asked to CONNECT, or the same with socks5://; or
@@ -713,17 +721,19 @@ STOMP_WS_API const char *stws_tls_alert_text(int alert);
    connect_headers       more headers for CONNECT
    http_headers          more headers for the HTTP upgrade: not the same thing
    origin, cookie        for the HTTP upgrade; none
-   keep_cookies          1: what Set-Cookie brings with an answer to the upgrade goes back with the next one to the same
-                         host, so that a load balancer finds the same server: name and value, 2,048 bytes in all, as
-                         Path and Secure allow, and not if the cookie has ended when it comes
-   follow_redirects      1: an HTTP redirect of the upgrade to a URL of the same host is followed, three in a row at
-                         most, also from ws to wss, but never from wss to ws
+   keep_cookies          1: cookies of an answer to the upgrade are sent with the next upgrade to the same host, on any
+                         port, so that a load balancer finds the same server. Path and Secure are heeded. 2,048 bytes in
+                         all are kept. A cookie that has expired when it comes is not kept; later
+                         its end is not looked at
+   follow_redirects      1: an HTTP redirect of the upgrade to the same host, on any port, is followed, at most three in
+                         a row. Authorization and cookies go along. ws to wss is followed, wss to ws is not. The next
+                         attempt begins at the first URL again
    subprotocols          offered; "v12.stomp, v11.stomp, v10.stomp", as versions allow
    versions              STWS_STOMP_12 | ...; all three
    heartbeat_out_ms, heartbeat_in_ms        offered to the server, wanted from it; 10,000 each
    heartbeat_grace       percent of its interval that the server may be silent; 300
-   ping_ms               where one of the two heart-beats is not agreed: a WebSocket PING when nothing came, or nothing
-                         was sent, for so long, and so often until the server has answered one; STWS_OFF: none; 20,000
+   ping_ms               how often WebSocket PINGs are sent if one of the two heart-beats is not agreed: see
+                         "Heart-beats" above; STWS_OFF: never; 20,000
    connect_timeout_ms    TCP, again the proxy, again TLS; 10,000
    handshake_timeout_ms  the upgrade's answer; 10,000
    connected_timeout_ms  CONNECTED; 10,000          receipt_timeout_ms    15,000
@@ -737,9 +747,9 @@ STOMP_WS_API const char *stws_tls_alert_text(int alert);
    reconnect_factor      percent from one to the next; 200
    reconnect_jitter      percent of the delay added at most, or, below -1, taken off; STWS_OFF: none; -100 (full jitter)
    reconnect_attempts    in a row, after a first failure; no limit
-   give_up               which refusals end the client, an enum stws_give_up. By default what has worked once is tried
-                         again: after a session only refused credentials end the client (HTTP 401, 403 or 407, or an
-                         ERROR that names login, passcode or access), and these only if before_connect is not set
+   give_up               which refusals end the client, an enum stws_give_up. By default every refusal does before the
+                         first session. Later only refused credentials do: HTTP 401, 403 or 407, or an ERROR whose words
+                         name login, passcode or access. If before_connect is set, these do not end it either
    stable_ms             a session that lived so long resets the delay; 5,000
    max_session_ms        a session that is older is left for a new one, up to a tenth earlier by chance; no limit
    max_body, max_line, max_headers          of a frame; 16 MiB (or what the buffer holds, without a heap), 65,536, 128
@@ -763,10 +773,10 @@ STOMP_WS_API const char *stws_tls_alert_text(int alert);
    on_message            for subscriptions without a callback of their own
    on_event              for everything else
    on_trace              for every frame
-   before_connect        before each attempt; may change it, stws_attempt (its strings live until the next). 0: go; > 0:
-                         ask again in so many ms; < 0: end. Its last_error and last_status tell why the attempt before
-                         failed: a result, and an HTTP status or 0. When a server refuses the credentials after a
-                         session, it is asked for fresh ones, see options.give_up
+   before_connect        called before each attempt. It may change the stws_attempt; strings that it sets have to live
+                         until its next call. It returns 0: connect; > 0: call again in so many ms; < 0: end the client.
+                         last_error and last_status tell why the attempt before failed: a refused CONNECT has
+                         STWS_ERR_LOGIN and 101, a refused upgrade STWS_ERR_HTTP_STATUS and the status
    before_subscribe      the same before each SUBSCRIBE (stws_subscribing, a handle); headers, if set, replace its own.
                          < 0: not in this session
    user                  handed to these callbacks
@@ -822,7 +832,7 @@ typedef struct stws_attempt {
     const char *url, *login, *passcode;
     const char *const *connect_headers, *const *http_headers;
     int last_error;  /* why the last attempt failed or the last session ended: a result; STWS_OK: there was none */
-    int last_status; /* the HTTP status of the last answer to an upgrade, 101 included; 0: there was none */
+    int last_status; /* the HTTP status that the last attempt got: 101 if the upgrade succeeded, 0 without an answer */
 } stws_attempt;
 typedef struct stws_subscribing {
     int handle;
@@ -1017,10 +1027,10 @@ STOMP_WS_API int stws_request(stws *client, const stws_outgoing *message, stws_m
    stws_error_text(client)   A sentence: why this thread's last call was refused; if it was not, what the last error
                              was, or "". While another thread drives, this one gets the text of the error's code.
    stws_upgrade_header(client, name)
-                             The value of the header of that name, without regard to case, in the last answer to an
-                             upgrade, or NULL; good until the next answer, as in before_connect and at CONNECTED. Of an
-                             answer's headers the first rx_buffer / 16 bytes are kept, at most 4,096. Threads: the one
-                             that drives, and its callbacks.
+                             A header of the last answer to an upgrade, or NULL; the case of name does not matter. It
+                             is meant for before_connect and CONNECTED, and holds until the next answer. The first
+                             rx_buffer / 16 bytes of the headers are kept, 4,096 at most. Threads: the one that drives,
+                             and its callbacks.
    stws_http_status(client)  Of the last upgrade's answer; stws_close_code(client): of the server's last close frame; or
                              0.
    stws_user(client)         The user of the options.
@@ -1695,6 +1705,7 @@ static void stws_p_put_basic(stws_p_out *out, const stws_handshake *h) {
     if (!h->url->user_info) return;
     if (!stws_p_user_and_password(h->url->user_info, h->url->user_info_len, pair, password)) return;
     len = strlen(pair);
+    if (len == 0 && !*password) return;
     pair[len++] = ':';
     memcpy(pair + len, password, strlen(password));
     stws_p_base64(pair, len + strlen(password), value + 6);
@@ -4871,10 +4882,11 @@ static int stws_p_tls_open(void *ctx, const stws_endpoint *to) {
 /* As many records as are there: less than len means that the socket is empty. An error waits until the data are out. */
 static long stws_p_tls_read(void *ctx, char *buf, size_t len) {
     stws_p_tls *t = STWS_P_CAST(stws_p_tls *, ctx);
-    size_t done = 0;
+    size_t done = 0, n = 1;
     int result = STWS_DONE;
-    while (done < len && (result = stws_p_tls_pump(t, STWS_TLS_HAS_DATA)) == STWS_DONE)
-        done += t->table->read(t->state, buf + done, len - done);
+    while (n > 0 && done < len && (result = stws_p_tls_pump(t, STWS_TLS_HAS_DATA)) == STWS_DONE)
+        done += n = t->table->read(t->state, buf + done, len - done);
+    if (!n && !done) return 0; /* the table breaks its promise */
     return done ? STWS_P_CAST(long, done) : STWS_P_CAST(long, result);
 }
 
@@ -5811,7 +5823,8 @@ struct stws {
     size_t kept_bytes;                    /* of all of these */
     const stws_message *hand; /* the message in hand: the user has it, and the library owes its ACK; NULL: none */
     int in_hand;              /* its subscription's handle; under the lock */
-    int aside;                /* the handle of a subscription that was set aside, which is to be told; 0: none */
+    int aside;                /* the handle of a subscription that was set aside, which is to be told; 0: none; under
+                                 the lock */
     size_t unwritten;         /* bytes that waited when the close frame was posted */
     const stws_subscription *implied; /* that the broker makes itself, of a stws_request that waits; or NULL */
     long long error_us; /* when the first ERROR of the session came */
@@ -6025,11 +6038,25 @@ static void stws_p_make_harmless(char *text) {
     }
     *text = 0;
 }
+
+/* Put "***" wherever a secret of ours stands; what is shorter is none. */
+static void stws_p_hide(char *text, const char *secret, size_t len) {
+    for (; len > 3 && *text; text++) {
+        if (strncmp(text, secret, len) != 0) continue;
+        memcpy(text, "***", 3);
+        memmove(text + 3, text + len, strlen(text + len) + 1);
+    }
+}
 static void stws_p_say(stws *c, int error, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(c->text, c->text_size, format, arguments);
     va_end(arguments);
+    if (c->state >= STWS_UPGRADING && c->state <= STWS_CLOSING) { /* a peer's words may repeat our URL */
+        const char *query = c->url.target + strcspn(c->url.target, "?");
+        stws_p_hide(c->text, query, strlen(query));
+        stws_p_hide(c->text, c->url.user_info, c->url.user_info_len);
+    }
     stws_p_make_harmless(c->text);
     STWS_P_STORE(&c->error, error);
     if (stws_p_refusal.client == c) stws_p_refusal.client = NULL; /* that was before */
@@ -6939,6 +6966,11 @@ static void stws_p_say_not_http(stws *c, const char *data, size_t len) {
                    "there, or use another port", stws_p_where(c));
         return;
     }
+    if (len > 7 && memcmp(data, "HTTP/1.", 7) == 0) {
+        stws_p_say(c, STWS_ERR_HTTP, "the head of the HTTP answer at %s breaks RFC 9112: a header line has no colon or "
+                   "no name, or there is a control character", stws_p_where(c));
+        return;
+    }
     stws_p_quote(quote, sizeof quote, data, len);
     stws_p_say(c, STWS_ERR_HTTP,
                "the answer at %s is not HTTP (it begins \"%s\"): is this the port of another protocol, such as a "
@@ -7024,7 +7056,8 @@ static const char *stws_p_close_meaning(int code, int broker) {
 
 /* Two brokers end a session that is silent by agreement. */
 static const char *stws_p_silence_hint(const stws *c) {
-    if (c->s.heartbeat_out_us || c->state != STWS_CONNECTED) return "";
+    int silent = c->state == STWS_CONNECTED && c->now - c->s.last_out_us >= 30000 * STWS_P_US;
+    if (c->s.heartbeat_out_us || !silent) return "";
     if (c->s.broker == STWS_BROKER_ARTEMIS) return "; Artemis ends silent clients after 60 s: set heartbeat_out_ms";
     if (c->s.broker == STWS_BROKER_RABBITMQ) return "; RabbitMQ ends idle WebSockets after 60 s: set heartbeat_out_ms";
     return "";
@@ -7155,25 +7188,40 @@ static long long stws_p_days_to_march(long long year) {
     return year * 365 + year / 4 - year / 100 + year / 400 - 719468;
 }
 
-/* The seconds since 1970 of a date in one of the three forms of HTTP (RFC 9110, 5.6.7), which all have a day, a month
-   by name, a year behind the day, and a time; -1 for anything else. */
-static long long stws_p_http_date(const char *date) {
+/* The seconds of a time such as 08:49:37; -1 for anything else. */
+static long long stws_p_time_of_day(const char *word, size_t len) {
+    long long seconds = 0;
+    size_t part, n, parts = 0;
+    for (; len; parts++) {
+        for (part = 0; part < len && word[part] != ':';) part++;
+        if (parts == 3 || part > 2 || stws_p_number(word, part, 60, &n) != 1) return -1;
+        seconds = seconds * 60 + STWS_P_CAST(long long, n);
+        part += part < len;
+        word += part;
+        len -= part;
+    }
+    return parts == 3 ? seconds : -1;
+}
+
+/* The seconds from 1970 to a date in one of the three forms of HTTP (RFC 9110, 5.6.7), which all have a day, a month by
+   name, a year behind the day, and a time: 1, or 0 for anything else. */
+static int stws_p_http_date(const char *date, long long *out) {
     static const char months[] = "MarAprMayJunJulAugSepOctNovDecJanFeb"; /* March first: the leap day is the last */
     long long year = -1, day = -1, month = -1, seconds = -1, i;
     size_t len, n;
     for (; (len = stws_p_date_word(&date)) != 0; date += len) {
         for (i = 0; i < 12 && len == 3; i++) if (stws_p_equal_nocase(date, 3, months + 3 * i, 3)) month = i;
-        if (len == 8 && date[2] == ':' && date[5] == ':') {
-            for (seconds = i = 0; i < 8 && seconds >= 0; i += 3)
-                seconds = stws_p_number(date + i, 2, 60, &n) == 1 ? seconds * 60 + STWS_P_CAST(long long, n) : -1;
+        if (memchr(date, ':', len)) {
+            seconds = stws_p_time_of_day(date, len);
         } else if (stws_p_number(date, len, 9999, &n) == 1) {
             if (day < 0) day = STWS_P_CAST(long long, n);
             else year = STWS_P_CAST(long long, n) + (len == 2 ? n < 70 ? 2000 : 1900 : 0);
         }
     }
-    if (month < 0 || day < 1 || day > 31 || year < 1970 || seconds < 0) return -1;
+    if (month < 0 || day < 1 || day > 31 || year < 1601 || seconds < 0) return 0;
     year -= month >= 10; /* January and February end the year before */
-    return (stws_p_days_to_march(year) + (month * 153 + 2) / 5 + day - 1) * 86400 + seconds;
+    *out = (stws_p_days_to_march(year) + (month * 153 + 2) / 5 + day - 1) * 86400 + seconds;
+    return 1;
 }
 
 /* Headers that do not fit any more are left out, as are all behind them. */
@@ -7188,22 +7236,27 @@ static void stws_p_keep_head(stws *c, const stws_http *answer) {
     c->head[end] = 0;
 }
 
-/* The jar holds the host that its cookies came from, and then of each cookie a word, "s" for those of wss:// only, the
-   path and "name=value"; each with its NUL, and a NUL at the end. Cookies of another host make it begin anew. */
+/* The jar holds of each cookie the host, a word ("s" for those of wss:// only), the path, and "name=value", each with
+   its NUL; and a NUL at the end. */
 static const char *stws_p_next_cookie(const char *cookie) {
-    return stws_p_after(stws_p_after(stws_p_after(cookie)));
+    return stws_p_after(stws_p_after(stws_p_after(stws_p_after(cookie))));
 }
+static const char *stws_p_cookie_path(const char *cookie) { return stws_p_after(stws_p_after(cookie)); }
+static const char *stws_p_cookie_pair(const char *cookie) { return stws_p_after(stws_p_cookie_path(cookie)); }
 static size_t stws_p_cookie_name_len(const char *pair) { return strcspn(pair, "="); }
+static int stws_p_cookie_is_here(const char *cookie, const stws_url *url) {
+    return stws_p_equal_nocase(cookie, strlen(cookie), url->host, url->host_len);
+}
 
-/* Take out the cookie of that name and path. */
-static void stws_p_drop_cookie(char *jar, const char *path, const char *pair, size_t name_len) {
-    char *at = jar + strlen(jar) + 1, *next;
-    for (; *at; at = next) {
-        const char *has_path = stws_p_after(at), *has = stws_p_after(has_path);
-        next = at + (stws_p_next_cookie(at) - at);
-        if (strcmp(path, has_path) != 0 || !stws_p_equal(pair, name_len, has, stws_p_cookie_name_len(has))) continue;
-        memmove(at, next, STWS_P_CAST(size_t, jar + STWS_P_JAR - next));
-        next = at;
+/* Take out the cookie of that host, name and path. */
+static void stws_p_drop_cookie(stws *c, const char *path, const char *pair, size_t name_len) {
+    char *at = c->jar;
+    while (*at) {
+        const char *next = stws_p_next_cookie(at), *has = stws_p_cookie_pair(at);
+        int same = stws_p_cookie_is_here(at, &c->url) && strcmp(path, stws_p_cookie_path(at)) == 0 &&
+                   stws_p_equal(pair, name_len, has, stws_p_cookie_name_len(has));
+        if (same) memmove(at, next, STWS_P_CAST(size_t, c->jar + STWS_P_JAR - next));
+        else at += next - at;
     }
 }
 
@@ -7227,17 +7280,18 @@ static const char *stws_p_cookie_attribute(const char *set, const char *name, si
 static int stws_p_cookie_has_ended(const char *set) {
     size_t len = 0;
     const char *age = stws_p_cookie_attribute(set, "Max-Age", &len), *expires;
+    long long end;
     char date[40];
     if (age) return len > 0 && (*age == '-' || strspn(age, "0") == len);
     expires = stws_p_cookie_attribute(set, "Expires", &len);
     if (!expires || len >= sizeof date) return 0;
     memcpy(date, expires, len);
     date[len] = 0;
-    return stws_p_http_date(date) >= 0 && stws_p_http_date(date) < stws_p_system_date();
+    return stws_p_http_date(date, &end) && end < stws_p_system_date();
 }
 
-/* The path that a cookie is for: its own, or the folder of the URL (RFC 6265, 5.1.4). */
-static void stws_p_cookie_path(const stws *c, const char *set, char out[256]) {
+/* The path that a cookie is for: its own, or the folder of the URL (RFC 6265, 5.1.4). 0 when it is too long. */
+static int stws_p_path_of_cookie(const stws *c, const char *set, char out[256]) {
     size_t len = 0;
     const char *path = stws_p_cookie_attribute(set, "Path", &len);
     if (!path || len == 0 || *path != '/') {
@@ -7245,51 +7299,47 @@ static void stws_p_cookie_path(const stws *c, const char *set, char out[256]) {
         for (len = strcspn(path, "?"); len > 1 && path[len] != '/';) len--;
         if (*path != '/') len = 0;
     }
-    if (len > 255) len = 255;
-    memcpy(out, len ? path : "/", len ? len : 1);
-    out[len ? len : 1] = 0;
+    if (len == 0) path = "/", len = 1;
+    if (len > 255) return 0;
+    memcpy(out, path, len);
+    out[len] = 0;
+    return 1;
 }
 static void stws_p_keep_cookie(stws *c, const char *set) {
     const char *pair = set;
     size_t len = strcspn(set, ";"), name_len, used;
-    char path[256], *at = c->jar;
+    char path[256], *end = c->jar;
+    stws_p_out out = {NULL, 0, 0};
     stws_p_trim(&pair, &len);
     name_len = stws_p_cookie_name_len(pair);
     if (name_len == 0 || name_len >= len || !stws_p_is_field_text(set)) return;
-    stws_p_cookie_path(c, set, path);
-    stws_p_drop_cookie(c->jar, path, pair, name_len);
+    if (!stws_p_path_of_cookie(c, set, path)) return;
+    stws_p_drop_cookie(c, path, pair, name_len);
     if (stws_p_cookie_has_ended(set)) return;
-    for (at += strlen(at) + 1; *at;) at += stws_p_next_cookie(at) - at;
-    used = STWS_P_CAST(size_t, at - c->jar);
-    if (used + 2 + strlen(path) + 1 + len + 2 > STWS_P_JAR) return;
-    snprintf(at, STWS_P_JAR - used, "%s", stws_p_cookie_attribute(set, "Secure", &used) ? "s" : "-");
-    memcpy(at + 2, path, strlen(path) + 1);
-    at += 3 + strlen(path);
-    memcpy(at, pair, len);
-    at[len] = at[len + 1] = 0;
-}
-
-/* Is the jar of the URL's host? */
-static int stws_p_jar_is_here(const stws *c) {
-    return stws_p_equal_nocase(c->jar, strlen(c->jar), c->url.host, c->url.host_len);
+    while (*end) end += stws_p_next_cookie(end) - end;
+    used = STWS_P_CAST(size_t, end - c->jar);
+    if (used + c->url.host_len + 1 + 2 + strlen(path) + 1 + len + 2 > STWS_P_JAR) return;
+    out.at = end;
+    out.room = STWS_P_JAR - used;
+    stws_p_put(&out, c->url.host, c->url.host_len);
+    stws_p_put_char(&out, 0);
+    stws_p_put(&out, stws_p_cookie_attribute(set, "Secure", &name_len) ? "s" : "-", 2);
+    stws_p_put(&out, path, strlen(path) + 1);
+    stws_p_put(&out, pair, len);
+    stws_p_put(&out, "\0", 2);
 }
 static void stws_p_keep_cookies(stws *c, const stws_http *answer) {
     const stws_header *set;
     size_t from = 0;
-    while (c->o.keep_cookies && (set = stws_p_http_find(answer, "Set-Cookie", &from)) != NULL) {
-        if (!stws_p_jar_is_here(c)) {
-            memset(c->jar, 0, STWS_P_JAR);
-            memcpy(c->jar, c->url.host, c->url.host_len);
-        }
+    while (c->o.keep_cookies && (set = stws_p_http_find(answer, "Set-Cookie", &from)) != NULL)
         stws_p_keep_cookie(c, set->value);
-    }
 }
 
 /* May it go with this URL (RFC 6265, 5.1.4 and 5.4)? */
 static int stws_p_cookie_is_for(const char *cookie, const stws_url *url) {
-    const char *path = stws_p_after(cookie);
+    const char *path = stws_p_cookie_path(cookie);
     size_t len = strlen(path), target = strcspn(url->target, "?");
-    if (*cookie == 's' && !url->secure) return 0;
+    if (!stws_p_cookie_is_here(cookie, url) || (*stws_p_after(cookie) == 's' && !url->secure)) return 0;
     if (len == 1) return 1;
     return target >= len && memcmp(path, url->target, len) == 0 &&
            (path[len - 1] == '/' || target == len || url->target[len] == '/');
@@ -7302,10 +7352,10 @@ static const char *stws_p_cookies(const stws *c) {
     stws_p_out out = {line, STWS_P_JAR + stws_p_strlen(c->o.cookie) + 2, 0};
     if (!c->o.keep_cookies) return c->o.cookie;
     if (c->o.cookie) stws_p_put_string(&out, c->o.cookie);
-    for (cookie = stws_p_after(c->jar); stws_p_jar_is_here(c) && *cookie; cookie = stws_p_next_cookie(cookie)) {
+    for (cookie = c->jar; *cookie; cookie = stws_p_next_cookie(cookie)) {
         if (!stws_p_cookie_is_for(cookie, &c->url)) continue;
         if (out.need) stws_p_put(&out, "; ", 2);
-        stws_p_put_string(&out, stws_p_after(stws_p_after(cookie)));
+        stws_p_put_string(&out, stws_p_cookie_pair(cookie));
     }
     line[out.need] = 0;
     return line;
@@ -7318,10 +7368,13 @@ static int stws_p_follow_redirect(stws *c, const stws_http *answer) {
     size_t user_info_len = c->url.user_info_len;
     char moved[STWS_P_MOVED];
     stws_url url;
-    if (!c->o.follow_redirects || answer->status / 100 != 3 || !location || c->redirects == 3) return 0;
+    int status = answer->status;
+    int redirects = (status >= 301 && status <= 303) || status == 307 || status == 308;
+    if (!c->o.follow_redirects || !redirects || !location || c->redirects == 3) return 0;
     if (!stws_p_redirect_url(&c->url, location, moved, sizeof moved)) return 0;
     if (stws_url_parse(moved, &url, NULL) != STWS_OK || url.user_info || url.secure < c->url.secure) return 0;
     if (!stws_p_equal_nocase(url.host, url.host_len, c->url.host, c->url.host_len)) return 0;
+    if (url.secure && !c->tls && !c->o.transport) return 0;
     memcpy(c->moved, moved, strlen(moved) + 1);
     stws_url_parse(c->moved, &c->url, NULL);
     c->url.user_info = user_info;
@@ -7493,7 +7546,7 @@ static void stws_p_judge_trial(stws *c) {
         if (suspicion == STWS_P_ONE_OF_SEVERAL && count == 1) suspicion = STWS_P_ALONE;
         stws_p_acquit(t, sub);
         if (suspicion < STWS_P_GUILTY) stws_p_suspect(t, sub, suspicion);
-        else c->aside = sub->handle, sub->sent = STWS_P_ASIDE;
+        else STWS_P_STORE(&c->aside, sub->handle), sub->sent = STWS_P_ASIDE;
     }
 }
 
@@ -7536,11 +7589,18 @@ enum {
     STWS_P_FINAL    /* it will fail; or the program has asked for the end */
 };
 
-/* Does a failure of that kind end the client? See options.give_up. */
+static int stws_p_url_count(const stws *c) {
+    int count = 0;
+    while (c->o.urls && c->o.urls[count]) count++;
+    return count;
+}
+
+/* Does a failure of that kind end the client? See options.give_up. Before the first session each URL is tried. */
 static int stws_p_gives_up(const stws *c, int kind) {
     if (kind == STWS_P_PASSING || kind == STWS_P_FINAL) return kind == STWS_P_FINAL;
     if (c->o.give_up == STWS_GIVE_UP_NEVER) return 0;
-    if (c->o.give_up == STWS_GIVE_UP_SOON || !c->has_worked) return 1;
+    if (c->o.give_up == STWS_GIVE_UP_SOON) return 1;
+    if (!c->has_worked) return c->failures + 1 >= stws_p_url_count(c);
     return kind == STWS_P_DENIED && !c->o.before_connect;
 }
 
@@ -7592,9 +7652,8 @@ static int stws_p_lost(stws *c, int kind) {
     return 1;
 }
 static const char *stws_p_pick_url(stws *c) {
-    int count = 0;
-    if (!c->o.urls || !c->o.urls[0]) return c->o.url;
-    while (c->o.urls[count]) count++;
+    int count = stws_p_url_count(c);
+    if (!count) return c->o.url;
     if (c->url_index < 0) c->url_index = c->o.shuffle_urls ? STWS_P_CAST(int, stws_p_random_up_to(c, count - 1)) : 0;
     return c->o.urls[c->url_index++ % count];
 }
@@ -7817,14 +7876,13 @@ static void stws_p_trace_answer(stws *c, const stws_http *answer) {
    Date, as our clock may be wrong. */
 static long long stws_p_retry_after_ms(const stws_http *answer) {
     const char *after = stws_p_or(stws_http_header(answer, "Retry-After"), ""), *date;
-    long long then, now = -1;
+    long long then, now;
     size_t seconds = 0;
     int number = stws_p_number(after, strlen(after), 1000000, &seconds);
     if (number) return number < 0 ? 1000000000 : STWS_P_CAST(long long, seconds) * 1000;
-    then = stws_p_http_date(after);
+    if (!stws_p_http_date(after, &then)) return 0;
     date = stws_http_header(answer, "Date");
-    if (date) now = stws_p_http_date(date);
-    if (now < 0) now = stws_p_system_date();
+    if (!date || !stws_p_http_date(date, &now)) now = stws_p_system_date();
     return then > now ? (then - now) * 1000 : 0;
 }
 
@@ -8209,7 +8267,7 @@ static void stws_p_say_goodbye(stws *c, int code, const char *reason) {
     size_t len = stws_ws_close_payload(payload, code, reason);
     stws_p_lock(c);
     if (!c->close_sent) c->unwritten = stws_p_pending(&c->s.out);
-    if (!c->close_sent && stws_p_post_short(&c->s, STWS_WS_CLOSE, payload, len) == STWS_OK) {
+    if (!c->close_sent && !c->write_error && stws_p_post_short(&c->s, STWS_WS_CLOSE, payload, len) == STWS_OK) {
         c->close_sent = 1;
         stws_p_trace_word(&c->s, '>', "CLOSE");
     }
@@ -8588,6 +8646,22 @@ static int stws_p_receipts_due(const stws *c) {
     return (!c->keeping || c->o.on_event) && STWS_P_LOAD(&c->s.receipts_done) != 0;
 }
 
+/* A subscription was set aside, and is still there: 1, and the event. */
+static int stws_p_take_aside(stws *c, stws_event *e) {
+    int handle = 0;
+    if (!STWS_P_LOAD(&c->aside)) return 0;
+    stws_p_lock(c);
+    handle = c->aside;
+    STWS_P_STORE(&c->aside, 0);
+    stws_p_unlock(c);
+    if (!handle) return 0;
+    stws_p_event(e, STWS_EVENT_SUBSCRIPTION_REFUSED);
+    e->handle = handle;
+    e->result = c->error;
+    e->text = c->text;
+    return 1;
+}
+
 /* An event that no frame brings: a receipt that has ended, the end of a connection, a mark of the outbox. */
 static int stws_p_pull_other(stws *c, stws_event *e) {
     stws_p_receipt receipt = {0, 0, 0, 0, 0, 0, 0};
@@ -8608,12 +8682,7 @@ static int stws_p_pull_other(stws *c, stws_event *e) {
         e->result = receipt.result;
         e->handle = receipt.handle;
         if (receipt.result == STWS_ERR_LOST) e->text = c->text; /* why the session has ended */
-    } else if (c->aside) {
-        stws_p_event(e, STWS_EVENT_SUBSCRIPTION_REFUSED);
-        e->handle = c->aside;
-        e->result = c->error;
-        e->text = c->text;
-        c->aside = 0;
+    } else if (stws_p_take_aside(c, e)) {
         taken = 1;
     } else if (c->event_due) {
         c->event_due = 0;
@@ -8648,8 +8717,9 @@ static int stws_p_pull_kept(stws *c, stws_event *e) {
 
 /* The next event: 1; 0 when the network has to bring something first; negative: the client has ended. */
 static int stws_p_pull_event(stws *c, stws_event *e) {
+    int due = c->refused | c->event_due | stws_p_receipts_due(c) | STWS_P_LOAD(&c->aside);
     if ((c->kept_first || c->has_kept) && !c->keeping) return stws_p_pull_kept(c, e);
-    if ((c->refused | c->event_due | c->aside | stws_p_receipts_due(c)) && stws_p_pull_other(c, e)) return 1;
+    if (due && stws_p_pull_other(c, e)) return 1;
     if (stws_p_pull_frames(c, e) || stws_p_pull_other(c, e)) return 1;
     if (c->state != STWS_ENDED) return 0;
     if (stws_p_refusal.client == c) stws_p_refusal.client = NULL; /* why it has ended is what counts now */
@@ -8852,7 +8922,7 @@ static long long stws_p_due(stws *c) {
     const stws_p_session *s = &c->s;
     long long first = c->deadline_us;
     if (STWS_P_LOAD(&c->stop) || stws_p_receipts_due(c)) return 0;
-    if (stws_p_gives_way(c) || c->event_due || c->refused || c->aside) return 0;
+    if (stws_p_gives_way(c) || c->event_due || c->refused || STWS_P_LOAD(&c->aside)) return 0;
     if (c->state == STWS_IDLE || c->state == STWS_RESOLVING || c->called || stws_p_crosses_mark(c)) return 0;
     if ((!c->keeping && (c->kept_first || c->has_kept)) || (c->ack_due && !c->held) || stws_p_has_unparsed(c)) return 0;
     if (s->no_random && !c->write_error && !stws_p_pending(&s->out)) return 0;
@@ -9712,6 +9782,7 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     stws_p_lock(c);
     sub = stws_p_find_handle(&c->s.subs, handle);
+    if (handle == c->aside) STWS_P_STORE(&c->aside, 0); /* nobody waits for that any more */
     if (!sub) {
         stws_p_unlock(c);
         return stws_p_refuse(c, STWS_ERR_USAGE, "stws_unsubscribe: no subscription has that handle (any more)");
@@ -10096,7 +10167,7 @@ STOMP_WS_API const char *stws_error_text(const stws *c) {
     return stws_error(c) ? stws_result_text(stws_error(c)) : ""; /* the thread that drives may be writing it anew */
 }
 STOMP_WS_API const char *stws_upgrade_header(const stws *c, const char *name) {
-    const char *at = c && !c->broken ? c->head : "";
+    const char *at = c && !c->broken && name ? c->head : "";
     for (; *at; at = stws_p_after(stws_p_after(at)))
         if (stws_p_equal_nocase(at, strlen(at), name, strlen(name))) return stws_p_after(at);
     return NULL;

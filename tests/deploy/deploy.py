@@ -34,7 +34,7 @@ ENVIRONMENT = {**os.environ, "ASAN_OPTIONS": "exitcode=99:" + os.environ.get("AS
 SECONDS = 30
 PATH = "/notifications/websocket"  # of mini_broker
 QUICK = ("--reconnect", "50,400")  # milliseconds between the attempts of stomp_cat
-RETRY = re.compile(r"trying again in (\d+) ms")
+RETRY = re.compile(r"trying again in (\d+) (ms|s)\b")
 
 
 class Failure(AssertionError):
@@ -161,7 +161,7 @@ class Cat:
 
     def retries(self):
         """The delays that it announced, in milliseconds."""
-        return [int(delay) for delay in RETRY.findall(self.text())]
+        return [int(delay) * (1000 if unit == "s" else 1) for delay, unit in RETRY.findall(self.text())]
 
     def type(self, text):
         """Write to its stdin."""

@@ -409,22 +409,25 @@ static inline void loopback_start(struct loopback *s, int ipv6, int mute) {
     loopback_start_with(s, ipv6, mute, 0, NULL);
 }
 
-/* A server at another IPv4 address of this machine, and the port given. It answers each upgrade with
+/* A server at another IPv4 address of this machine, and the port given (0: any). It answers each upgrade with
    `refusal`, or, if that is NULL, not at all. */
 static inline void loopback_start_refusing(struct loopback *s, const char *address, int port,
                                            const char *refusal) {
     struct sockaddr_in at;
+    socklen_t len = sizeof at;
     memset(s, 0, sizeof *s);
     memset(&at, 0, sizeof at);
-    s->port = port;
     s->mute = !refusal;
     s->refusal = refusal;
     at.sin_family = AF_INET;
     at.sin_port = htons((uint16_t)port);
     inet_pton(AF_INET, address, &at.sin_addr);
     s->listener = socket(AF_INET, SOCK_STREAM, 0);
-    if (bind(s->listener, (struct sockaddr *)&at, sizeof at) != 0 || listen(s->listener, 16) != 0)
+    if (bind(s->listener, (struct sockaddr *)&at, sizeof at) != 0 || listen(s->listener, 16) != 0 ||
+        getsockname(s->listener, (struct sockaddr *)&at, &len) != 0)
         test_give_up("cannot listen at a second address of the loopback interface");
+    s->port = ntohs(at.sin_port);
+    snprintf(s->url, sizeof s->url, "ws://%s:%d/stomp/websocket", address, s->port);
     if (pipe(s->wake) != 0) test_give_up("cannot make a pipe for the server of the test");
     if (pthread_create(&s->thread, NULL, loopback_thread, s) != 0) abort();
 }

@@ -290,6 +290,42 @@ static void test_a_stop_just_before_a_wait(void) {
     peer_free(&p);
 }
 
+/* Takes 9 bytes, then none; from step 3 on it fails once, and takes everything then: how much that is. */
+static int cut_step, late_bytes;
+
+static long cut_write(void *ctx, const char *buf, size_t len) {
+    if (cut_step == 0) return peer_t_write(ctx, buf, len);
+    if (cut_step == 1) return cut_step = 2, peer_t_write(ctx, buf, 9);
+    if (cut_step == 2) return 0;
+    if (cut_step == 3) return cut_step = 4, STWS_ERR_IO;
+    late_bytes += (int)len;
+    return (long)len;
+}
+
+/* The stream broke in the middle of a frame: nothing follows the half of it, no CLOSE either, though
+   the server sends one. */
+static void test_no_close_behind_half_a_frame(void) {
+    struct peer p;
+    stws_options o;
+    peer_init(&p);
+    o = peer_options(&p);
+    p.transport.write = cut_write;
+    cut_step = late_bytes = 0;
+    peer_start(&p, &o);
+    CHECK(peer_connect(&p));
+    cut_step = 1;
+    peer_send(&p, "a frame of more than nine bytes");
+    peer_turn(&p);
+    CHECK_INT(2, cut_step);
+    peer_close(&p, 1000, "bye");
+    cut_step = 3;
+    peer_turn(&p);
+    CHECK_INT(STWS_ERR_WS_CLOSE, p.result);
+    CHECK_INT(4, cut_step);
+    CHECK_INT(0, late_bytes);
+    peer_free(&p);
+}
+
 int main(void) {
     RUN(test_a_slow_user_keeps_the_session); /* [H3] */
     RUN(test_a_slow_user_after_a_wait);      /* [H1] */
@@ -302,5 +338,6 @@ int main(void) {
     RUN(test_a_flush_before_there_is_a_connection);
     RUN(test_a_flush_without_receipt_timeout);
     RUN(test_a_stop_just_before_a_wait); /* [T2] */
+    RUN(test_no_close_behind_half_a_frame);
     return test_report();
 }

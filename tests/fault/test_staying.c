@@ -160,6 +160,35 @@ static void test_a_first_refusal_ends_the_client(void) {
     }
 }
 
+/* With several URLs each gets an attempt before a refusal is final. */
+static void check_urls(int give_up, int good, int attempts) {
+    static const char *const urls[] = {"ws://a.test/", "ws://b.test/", "ws://c.test/", NULL};
+    struct peer p;
+    stws_options o;
+    int i;
+    peer_init(&p);
+    o = peer_options(&p);
+    o.url = NULL;
+    o.urls = urls;
+    o.give_up = give_up;
+    p.answer = REFUSED_BY("404 Not Found");
+    peer_start(&p, &o);
+    peer_turn(&p);
+    for (i = 1; i < 6 && !p.ended; i++) {
+        if (i == good) p.answer = PEER_ANSWER;
+        peer_advance(&p, i * 1000); /* to the next attempt */
+    }
+    CHECK_INT(attempts, p.sessions);
+    CHECK_INT(good < 0, p.ended != 0);
+    peer_free(&p);
+}
+
+static void test_each_url_gets_an_attempt(void) {
+    check_urls(STWS_GIVE_UP_DEFAULT, -1, 3);
+    check_urls(STWS_GIVE_UP_DEFAULT, 2, 3);
+    check_urls(STWS_GIVE_UP_SOON, -1, 1);
+}
+
 static void test_never_give_up(void) {
     CHECK_INT(1, tries_again_at_first(STWS_GIVE_UP_NEVER, REFUSED_BY("404 Not Found"), NULL));
     CHECK_INT(1, tries_again_at_first(STWS_GIVE_UP_NEVER, REFUSED_BY("401 Unauthorized"), NULL));
@@ -288,6 +317,11 @@ static void test_retry_after_as_a_date(void) {
     check_wait(DATE "Retry-After: Sun, 32 Nov 1994 08:50:07 GMT\r\n", 1000, 1000);
     check_wait(DATE "Retry-After: Sun, 06 Nov 1994 08:61:07 GMT\r\n", 1000, 1000);
     check_wait(DATE "Retry-After: Nov\r\n", 1000, 1000);
+    check_wait(DATE "Retry-After: Sun, 06 Nov 1994 8:50:7 GMT\r\n", 30000,
+               30000); /* RFC 6265 takes it */
+    check_wait(DATE "Retry-After: Sun, 06 Nov 1994 08:50 GMT\r\n", 1000, 1000);
+    check_wait(DATE "Retry-After: Sun, 06 Nov 1994 08:50:07:00 GMT\r\n", 1000, 1000);
+    check_wait(DATE "Retry-After: Sun, 06 Nov 1994 08:500:07 GMT\r\n", 1000, 1000);
     /* without a Date our own clock counts, and 1994 is over; the year 9000 is not */
     check_wait("Retry-After: Sun, 06 Nov 1994 08:50:07 GMT\r\n", 1000, 1000);
     check_wait("Retry-After: Sun, 06 Nov 9000 08:50:07 GMT\r\n", 270000, 300000);
@@ -872,6 +906,7 @@ static void test_a_header_of_the_answer(void) {
     CHECK_STR("", stws_upgrade_header(p.client, "x-empty"));
     CHECK(stws_upgrade_header(p.client, "X-Nod") == NULL);
     CHECK(stws_upgrade_header(NULL, "X-Node") == NULL);
+    CHECK(stws_upgrade_header(p.client, NULL) == NULL);
     p.answer = "HTTP/1.1 503 \r\nX-Node: green\r\nContent-Length: 0\r\n\r\n";
     peer_end(&p);
     peer_turn(&p);
@@ -970,6 +1005,10 @@ static void test_cookies_go_back(void) {
     check_cookies(1, NULL, "Set-Cookie: n=1; Max-Age=-5\r\n", NULL, "");
     check_cookies(1, NULL, "Set-Cookie: n=1; Max-Age=5\r\n", NULL, "n=1");
     check_cookies(1, NULL, "Set-Cookie: n=1; Expires=Thu, 01 Jan 1970 00:00:10 GMT\r\n", NULL, "");
+    check_cookies(1, NULL,
+                  "Set-Cookie: n=1; Path=/\r\nSet-Cookie: n=; Path=/; Expires=Mon, 01-Jan-1601 "
+                  "00:00:00 GMT\r\n",
+                  NULL, "");
     check_cookies(1, NULL, "Set-Cookie: n=1; expires=Thu, 01 Jan 9000 00:00:10 GMT\r\n", NULL,
                   "n=1");
     check_cookies(1, NULL, "Set-Cookie: n=1; Max-Age=9; Expires=Thu, 01 Jan 1970 00:00:10 GMT\r\n",
@@ -994,7 +1033,7 @@ static void test_cookies_that_are_not_for_this_url(void) {
                   "n=1");
 }
 
-/* Cookies of one host at a time: those of the host before are forgotten. */
+/* Two hosts: each gets its own cookies back, and no other. */
 static void test_cookies_of_two_hosts(void) {
     static const char *const urls[] = {"ws://a.test/", "ws://b.test/", NULL};
     struct peer p;
@@ -1004,10 +1043,10 @@ static void test_cookies_of_two_hosts(void) {
     o.url = NULL;
     o.urls = urls;
     o.keep_cookies = 1;
-    p.answer = ACCEPTED "Set-Cookie: a=1; Path=/\r\n\r\n";
+    p.answer = ACCEPTED "Set-Cookie: s=1; Path=/\r\n\r\n";
     peer_start(&p, &o);
     CHECK(peer_connect(&p));
-    p.answer = ACCEPTED "Set-Cookie: b=2; Path=/\r\n\r\n";
+    p.answer = ACCEPTED "Set-Cookie: s=2; Path=/\r\n\r\n";
     peer_end(&p);
     peer_turn(&p);
     CHECK(peer_connect(&p));
@@ -1018,11 +1057,11 @@ static void test_cookies_of_two_hosts(void) {
     peer_turn(&p);
     CHECK(peer_connect(&p));
     CHECK_STR("a.test", p.endpoint_host);
-    CHECK_STR("", cookie_sent(&p));
+    CHECK_STR("s=1", cookie_sent(&p));
     peer_end(&p);
     peer_turn(&p);
     CHECK(peer_connect(&p));
-    CHECK_STR("b=2", cookie_sent(&p));
+    CHECK_STR("s=2", cookie_sent(&p));
     peer_free(&p);
 }
 
@@ -1073,6 +1112,9 @@ static void test_credentials_of_the_url(void) {
     check_basic("ws://a%40b:c:d@broker.test", NULL, "\r\nAuthorization: Basic YUBiOmM6ZA==\r\n");
     check_basic("ws://Aladdin:open%20sesame@broker.test/x", own, "\r\nauthorization: Bearer x\r\n");
     check_basic("ws://broker.test/a@b", NULL, NULL);
+    check_basic("ws://@broker.test/", NULL, NULL);
+    check_basic("ws://:@broker.test/", NULL, NULL);
+    check_basic("ws://:x@broker.test/", NULL, "\r\nAuthorization: Basic Ong=\r\n");
 }
 
 static void test_credentials_that_are_none(void) {
@@ -1085,6 +1127,32 @@ static void test_credentials_that_are_none(void) {
     for (i = 0; i < COUNT(urls); i++) {
         CHECK_INT(STWS_ERR_URL, stws_url_parse(urls[i], &url, &why));
         CHECK_HAS("%XX", why);
+    }
+}
+
+/* A page, an ERROR and a close reason may repeat the URL: its secrets are hidden there, too. */
+static void test_a_peer_that_repeats_the_url(void) {
+    struct peer p;
+    stws_options o;
+    int how;
+    for (how = 0; how < 3; how++) {
+        peer_init(&p);
+        o = peer_options(&p);
+        o.url = "ws://guest:hush@broker.test/x?token=SECRET";
+        if (how == 0)
+            p.answer = "HTTP/1.1 404 x\r\nContent-Length: 46\r\n\r\n"
+                       "no handler: guest:hush@broker.test/x?token=SECRET!";
+        peer_start(&p, &o);
+        peer_turn(&p);
+        if (how == 1)
+            peer_stomp(&p, "ERROR\nmessage:not at /x?token=SECRET or guest:hush\n\n?token=SECRET");
+        if (how == 2) peer_close(&p, 1008, "no /x?token=SECRET guest:hush");
+        peer_turn(&p);
+        CHECK(p.why.len > 0);
+        CHECK_HAS("***", bytes_text(&p.why));
+        CHECK(!strstr(bytes_text(&p.why), "SECRET"));
+        CHECK(!strstr(bytes_text(&p.why), "hush"));
+        peer_free(&p);
     }
 }
 
@@ -1202,6 +1270,8 @@ static void test_redirects_that_are_not_followed(void) {
     check_redirects(1, "ws://h.test/a", "this redirect is not followed");
     redirect_to("HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", NULL, NULL, NULL);
     check_redirects(1, "ws://h.test/a", "302");
+    redirect_to(REDIRECT("304 Not Modified", "/b"), NULL, NULL, NULL);
+    check_redirects(1, "ws://h.test/a", "304");
     redirect_to(REDIRECT("302 Found", "mailto:x@y"), NULL, NULL, NULL);
     check_redirects(1, "ws://h.test/a", "302");
 }
@@ -1229,10 +1299,63 @@ static void test_what_goes_along_with_a_redirect(void) {
     peer_free(&p);
 }
 
+/* A subscription that was set aside and is unsubscribed before that is told: nothing is told. */
+static int handle_to_end;
+
+static void unsubscribe_at_receipt(struct peer *p, const stws_event *e) {
+    if (e->type == STWS_EVENT_RECEIPT && handle_to_end) stws_unsubscribe(p->client, handle_to_end);
+}
+
+static void test_a_subscription_that_ends_before_it_is_refused(void) {
+    stws_subscription with_receipt = {.receipt = 1};
+    struct peer p;
+    int i;
+    strictness = CLOSES;
+    peer_begin(&p);
+    p.on_sent = refuse_bad;
+    p.automatic &= ~AUTO_RECEIPT;
+    p.on_event = unsubscribe_at_receipt;
+    handle_to_end = 0;
+    CHECK_INT(1, stws_subscribe(p.client, "/bad", &with_receipt));
+    peer_turn(&p);
+    for (i = 0; i < 20 && occurrences(&p.log, "DISCONNECTED") < 3; i++) {
+        handle_to_end = occurrences(&p.log, "DISCONNECTED") == 2;
+        peer_advance(&p, 500);
+    }
+    CHECK_INT(3, occurrences(&p.log, " STWS_ERR_LOST\n"));
+    CHECK_INT(0, occurrences(&p.log, "REFUSED"));
+    CHECK_INT(STWS_ERR_USAGE, stws_unsubscribe(p.client, 1));
+    peer_free(&p);
+}
+
+/* A built-in client without TLS does not follow a redirect to wss://: that is a refusal as any other. */
+static void test_a_redirect_to_tls_that_is_not_there(void) {
+    struct loopback server;
+    stws_options o = stws_options_default();
+    stws_event event;
+    stws *client;
+    int result;
+    loopback_start_refusing(
+        &server, "127.0.0.3", 0,
+        "HTTP/1.1 302 Found\r\nLocation: https://127.0.0.3/\r\nContent-Length: 0\r\n\r\n");
+    o.url = server.url;
+    o.single_thread = o.follow_redirects = 1;
+    o.give_up = STWS_GIVE_UP_NEVER;
+    client = stws_create(&o);
+    result = stws_next(client, &event, 5000);
+    CHECK_INT(1, result);
+    CHECK_INT(STWS_EVENT_DISCONNECTED, event.type);
+    CHECK_STR("STWS_ERR_HTTP_STATUS", stws_result_name(event.result));
+    CHECK(event.retry_ms >= 0);
+    stws_destroy(client);
+    loopback_stop(&server);
+}
+
 int main(void) {
     RUN(test_what_worked_once_is_tried_again);         /* [E3] */
     RUN(test_refused_credentials_end_the_client);      /* [E3] */
     RUN(test_a_first_refusal_ends_the_client);         /* [E3] */
+    RUN(test_each_url_gets_an_attempt);                /* [E3] */
     RUN(test_never_give_up);                           /* [E3] */
     RUN(test_before_connect_sees_the_last_failure);    /* [E6] */
     RUN(test_retry_after_in_seconds);                  /* [E4] */
@@ -1268,8 +1391,11 @@ int main(void) {
     RUN(test_credentials_of_the_url);
     RUN(test_credentials_that_are_none);
     RUN(test_credentials_of_the_url_are_not_shown);
+    RUN(test_a_peer_that_repeats_the_url);
     RUN(test_redirects_are_followed);
     RUN(test_redirects_that_are_not_followed);
     RUN(test_what_goes_along_with_a_redirect);
+    RUN(test_a_redirect_to_tls_that_is_not_there);
+    RUN(test_a_subscription_that_ends_before_it_is_refused);
     return test_report();
 }
