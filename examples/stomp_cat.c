@@ -33,8 +33,8 @@ static const char help[] =
     "                       more messages\n"
     "  -n, --count N        end after N messages received (also without -s: replies)\n"
     "  -t, --timeout S      end after S seconds (0.5 is half a one), back-off included:\n"
-    "                       exit 3 when -n was not reached, nothing was connected, or\n"
-    "                       something sent was not confirmed\n"
+    "                       exit 3 when -n was not reached, it is not connected, or\n"
+    "                       something was not sent, not confirmed or not printed\n"
     "  -u, --login LOGIN    for CONNECT; or the environment's STOMP_LOGIN\n"
     "  -p, --passcode CODE  its passcode; or STOMP_PASSCODE, which other users do not\n"
     "                       see in the list of processes\n"
@@ -46,10 +46,11 @@ static const char help[] =
     "  --token-command CMD  run this shell command before each attempt: the first line\n"
     "                       that it prints goes as Authorization: Bearer into HTTP and\n"
     "                       CONNECT, and, with -u and no passcode, as the passcode\n"
-    "  --ca FILE            for wss://, which like the next four needs make BEARSSL=1:\n"
-    "                       whom to trust, PEM (default: the system's CAs)\n"
+    "  --ca FILE            for wss://, which like the next four options needs\n"
+    "                       make BEARSSL=1 or OPENSSL=1: whom to trust, PEM (default:\n"
+    "                       the system's CAs)\n"
     "  --cert FILE          the client's certificate, PEM\n"
-    "  --key FILE           and its key, PEM\n"
+    "  --key FILE           and its key, PEM (default: in the file of --cert)\n"
     "  --pin HASH           the SHA-256 of the server's key, hex or base64\n"
     "  --insecure           for tests: with wss:// talk to whoever answers\n"
     "  --proxy URL          http://[user:password@]host:port or the same with socks5://;\n"
@@ -120,11 +121,13 @@ enum { CONFIRM_OUTBOX = 64 << 20 }; // a line of stdin that waits for its receip
 enum { CATCH_UP_US = 50000 };
 enum { MAX_SECRET = 65536 };     // a line of a file with secrets
 enum { HEARTBEAT_MS = 10000 };   // of the library, where no other is asked for
+enum { PING_MS = 20000 };        // the same for PINGs
 enum { QUEUE_BYTES = 20 << 20 }; // more than the largest message
 enum { HELD_BYTES = 1 << 20, HELD_OVERHEAD = 1024, PAGE_BYTES = 1 << 20 };
 enum { PIPE_BYTES = PIPE_BUF }; // a pipe that is ready takes so much
 enum { TOKEN_MS = 30000, TOKEN_LOOK_MS = 20 };
 enum { RETRY_MS = 1000, RETRY_MAX_MS = 30000 }; // the library's, where --reconnect is not given
+enum { SHOWN_MS = 10000 };                      // a wait from there on is told in seconds
 enum { JITTER = 20 };                           // percent of the delay before another attempt
 enum { MANY = 100, PROGRESS_US = 1000000, PROGRESS_WIDTH = 70 };
 
@@ -188,6 +191,7 @@ typedef struct run {
     char farewell[64];        // the receipt that DISCONNECT asks for
     int lost_receipt;         // its connection has ended before it came
     int handles[MAX_SUBS];    // of set->subs
+    size_t aside;             // how many of them are set aside
     char confirmed[MAX_SUBS]; // of them: by the server, in this session
     int got_error;            // in this session
     size_t attempts;          // that have ended, each with its session
@@ -219,6 +223,7 @@ typedef struct run {
     char *input;
     size_t input_size, input_at, input_len, input_seen, line_len;
     int input_over;
+    int told_input; // that it was not read to its end
     long long deadline_us, next_send_us, answered_us;
     long long progress_us; // when it was shown last, or the run began
     long progress_count;   // of messages, then
@@ -328,14 +333,43 @@ static int add_file(settings *set, const char *path) {
     return 1;
 }
 
+// A name that HTTP allows, and that the upgrade does not set itself.
+static int is_upgrade_name(const char *name) {
+    static const char *const taken[] = {"Host",
+                                        "Upgrade",
+                                        "Connection",
+                                        "Content-Length",
+                                        "Transfer-Encoding",
+                                        "Sec-WebSocket-Key",
+                                        "Sec-WebSocket-Version",
+                                        "Sec-WebSocket-Protocol",
+                                        "Sec-WebSocket-Extensions",
+                                        "Sec-WebSocket-Accept"};
+    static const char allowed[] = "!#$%&'*+-.^_`|~0123456789"
+                                  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    size_t i;
+    for (i = 0; i < sizeof taken / sizeof *taken; i++)
+        if (strcasecmp(name, taken[i]) == 0) return 0;
+    return *name && !name[strspn(name, allowed)];
+}
+
+static int has_control(const char *text) {
+    for (; *text; text++)
+        if (((unsigned char)*text < 0x20 && *text != '\t') || *text == 0x7F) return 1;
+    return 0;
+}
+
 // 'name:value'; blanks after the colon go for HTTP, and are data for STOMP. CONNECT and HTTP cannot
 // say line ends.
 static int add_header(header_list *list, const char *text, int trim) {
     const char *colon = strchr(text, ':'), *value;
+    char *name;
     if (!colon || colon == text || list->count == MAX_HEADERS) return 0;
-    if (trim && strpbrk(text, "\r\n")) return 0;
+    if (trim && has_control(text)) return 0;
     for (value = colon + 1; trim && *value == ' ';) value++;
-    list->items[2 * list->count] = copy_text(text, (size_t)(colon - text));
+    name = copy_text(text, (size_t)(colon - text));
+    if (trim && !is_upgrade_name(name)) return free(name), 0;
+    list->items[2 * list->count] = name;
     list->items[2 * list->count + 1] = value;
     list->items[2 * ++list->count] = NULL;
     return 1;
@@ -507,7 +541,7 @@ static const char *wanted(const char *name) {
         {"-m", "one text, once, and no -f beside it"},
         {"-f", "a file (at most 1024 of them), and no -m beside it"},
         {"--connect-header", "'name:value'"},
-        {"--http-header", "'Name: value' in one line"},
+        {"--http-header", "'Name: value' in one line, not a header that the upgrade sets, as Host"},
         {"--header-file", "a file (at most 64 of them)"},
         {"--token-command", "a shell command"},
         {"--versions", "a list of 1.0, 1.1 and 1.2"},
@@ -555,6 +589,11 @@ static int set_flag(settings *set, const char *name) {
     return 0;
 }
 
+// Is the value of this option a header, whose value may be a secret?
+static int is_header(const char *name) {
+    return strcmp(name, "--http-header") == 0 || strcmp(name, "--connect-header") == 0;
+}
+
 // One argument, or two: how many were used, 0 for a mistake that was reported.
 static int parse_argument(settings *set, char **argument, const char **last, int options_over) {
     char name[32];
@@ -573,7 +612,7 @@ static int parse_argument(settings *set, char **argument, const char **last, int
     if (!value) return usage("the option wants a value", text), 0;
     if (!known) {
         fprintf(stderr, "stomp_cat: %s does not take \"", name);
-        print_visible(stderr, value, strcspn(value, "\r\n"), "");
+        print_visible(stderr, value, strcspn(value, is_header(name) ? ":\r\n" : "\r\n"), "");
         fprintf(stderr, "\": it wants %s\n", wanted(name));
         return 0;
     }
@@ -606,8 +645,60 @@ static int check_urls(const settings *set) {
     return DONE;
 }
 
+// A file of PEM, whose option is `option`. It is not opened: a pipe would lose what is written to it.
+// The library reads it later, at each attempt.
+static int check_tls_file(const char *option, const char *path) {
+    struct stat status;
+    int error = 0;
+    if (!path) return DONE;
+    if (stat(path, &status) != 0 || access(path, R_OK) != 0)
+        error = errno;
+    else if (S_ISDIR(status.st_mode))
+        error = EISDIR;
+    if (!error) return DONE;
+    fprintf(stderr, "stomp_cat: %s: the file cannot be read: ", option);
+    print_plain(stderr, path);
+    fprintf(stderr, ": %s\n", strerror(error));
+    return USAGE;
+}
+
+static int is_hash(const char *text, size_t len) {
+    static const char lower[] = "0123456789abcdef", upper[] = "0123456789ABCDEF";
+    if (len == 64) return strspn(text, lower) >= len || strspn(text, upper) >= len;
+    return len == 44 && text[43] == '=';
+}
+
+// One hash, or several with anything between them, each perhaps behind "sha256//" as curl wants it.
+static int check_pin(const char *pin) {
+    static const char digits[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
+    int count = 0;
+    if (!pin) return DONE;
+    for (;;) {
+        size_t len;
+        if (strncmp(pin, "sha256//", 8) == 0) pin += 8;
+        len = strspn(pin, digits);
+        if (len && !is_hash(pin, len)) break;
+        count += len > 0;
+        pin += len;
+        if (!*pin && count) return DONE;
+        if (!*pin++) break;
+    }
+    return usage("--pin wants the SHA-256 of a key: 64 hex digits or 44 characters of base64",
+                 NULL);
+}
+
+static int check_tls(const settings *set) {
+    const stws_options *o = &set->options;
+    int code = check_tls_file("--ca", o->tls_ca_file);
+    if (code == DONE) code = check_tls_file("--cert", o->tls_cert_file);
+    if (code == DONE) code = check_tls_file("--key", o->tls_key_file);
+    return code == DONE ? check_pin(o->tls_pin) : code;
+}
+
 static int check_settings(const settings *set) {
     int code = check_urls(set);
+    if (code == DONE) code = check_tls(set);
     if (code != DONE) return code;
     if (!set->destination && (set->text || set->file_count))
         return usage("-m and -f need -d", NULL);
@@ -686,8 +777,21 @@ static int read_header_file(settings *set, const char *path) {
     if (!number) return DONE;
     fprintf(stderr, "stomp_cat: --header-file: line %d of \"", number);
     print_plain(stderr, path);
-    fputs("\" is not 'Name: value', or there are more than 64 headers\n", stderr);
+    fputs("\" is not 'Name: value', or is a header that the upgrade sets (as Host), or there are "
+          "more "
+          "than 64 headers\n",
+          stderr);
     return USAGE;
+}
+
+// Other headers may be repeated.
+static int check_authorization(const settings *set) {
+    size_t i, count = 0;
+    for (i = 0; i < set->http_headers.count; i++)
+        count += strcasecmp(set->http_headers.items[2 * i], "authorization") == 0;
+    if (count < 2) return DONE;
+    return usage("two Authorization headers for the HTTP upgrade (--http-header, --header-file)",
+                 NULL);
 }
 
 // The value of a variable of the environment; NULL when it is empty.
@@ -701,6 +805,7 @@ static int read_secrets(settings *set) {
     int code = set->passcode_file ? read_passcode(set) : DONE;
     for (i = 0; i < set->header_file_count && code == DONE; i++)
         code = read_header_file(set, set->header_files[i]);
+    if (code == DONE) code = check_authorization(set);
     if (!set->options.login) set->options.login = from_environment("STOMP_LOGIN");
     if (!set->options.passcode) set->options.passcode = from_environment("STOMP_PASSCODE");
     return code;
@@ -1098,6 +1203,17 @@ static void on_subscription_receipt(run *r, const stws_event *e) {
     finish(r, FAILED);
 }
 
+// Where nothing else is to be done, a run without subscriptions would wait for ever.
+static void on_set_aside(run *r, const stws_event *e) {
+    size_t i = 0;
+    while (i < r->set->sub_count && r->handles[i] != e->handle) i++;
+    if (i == r->set->sub_count) return;
+    tell_subscription(r, r->set->subs[i].destination,
+                      "is set aside: the server ended three sessions right after it");
+    if (++r->aside < r->set->sub_count) return;
+    if (!r->set->destination || r->sent_all) finish(r, FAILED);
+}
+
 // A server that refuses a subscription sends an ERROR, or just closes. Codes 1001, 1012 and 1013 are
 // those of a server that goes away.
 static int was_refused(const run *r) {
@@ -1145,6 +1261,13 @@ static void on_error(run *r, const stws_event *e) {
     if (r->set->destination && r->connected) finish(r, FAILED); // else CONNECT was refused
 }
 
+// Long waits are told in seconds.
+static void tell_wait(run *r, long long ms) {
+    int in_seconds = ms >= SHOWN_MS;
+    fprintf(notes(r), "stomp_cat: trying again in %lld %s\n", in_seconds ? (ms + 999) / 1000 : ms,
+            in_seconds ? "s" : "ms");
+}
+
 static void on_disconnected(run *r, const stws_event *e) {
     const char *unconfirmed = r->connected ? unconfirmed_subscription(r) : NULL;
     r->connected = 0;
@@ -1161,7 +1284,7 @@ static void on_disconnected(run *r, const stws_event *e) {
         finish(r, FAILED);
         return;
     }
-    fprintf(notes(r), "stomp_cat: trying again in %lld ms\n", e->retry_ms);
+    tell_wait(r, e->retry_ms);
 }
 
 // Without its query and its login, which may be secrets.
@@ -1184,15 +1307,32 @@ static void print_server(FILE *out, const char *server) {
     print_visible(out, server + name + 1, len - name - 1, "");
 }
 
-// What the two sides agree on: the larger of what one can and the other wants, or none.
-static void print_heartbeat(FILE *out, int ours_ms, unsigned long theirs_ms) {
-    unsigned long ms = ours_ms == 0 ? HEARTBEAT_MS : ours_ms < 0 ? 0 : (unsigned long)ours_ms;
+// An option of the library: 0 means its default, STWS_OFF none.
+static unsigned long or_default(int ms, unsigned long default_ms) {
+    return ms == 0 ? default_ms : ms < 0 ? 0 : (unsigned long)ms;
+}
+
+static void print_interval(FILE *out, unsigned long ms) {
+    fprintf(out, ms % 1000 ? "%lu ms" : "%lu s", ms % 1000 ? ms : ms / 1000);
+}
+
+// What the two sides agree on: the larger of what one can and the other wants, or none. Returns
+// whether they agree.
+static int print_heartbeat(FILE *out, int ours_ms, unsigned long theirs_ms) {
+    unsigned long ms = or_default(ours_ms, HEARTBEAT_MS);
     if (ms == 0 || theirs_ms == 0) {
         fputs("none", out);
-        return;
+        return 0;
     }
-    if (theirs_ms > ms) ms = theirs_ms;
-    fprintf(out, ms % 1000 ? "%lu ms" : "%lu s", ms % 1000 ? ms : ms / 1000);
+    print_interval(out, theirs_ms > ms ? theirs_ms : ms);
+    return 1;
+}
+
+static void print_pings(FILE *out, int ping_ms) {
+    unsigned long ms = or_default(ping_ms, PING_MS);
+    if (!ms) return;
+    fputs(", PINGs every ", out);
+    print_interval(out, ms);
 }
 
 // "(RabbitMQ 3.10.8, STOMP 1.2, heart-beats 10 s/10 s)": those that we send, and those that we get.
@@ -1201,7 +1341,7 @@ static void print_connection(run *r, const stws_message *connected) {
     const char *server = stws_header_get(connected, "server");
     const char *beats = stws_header_get(connected, "heart-beat"), *comma;
     unsigned long sends = 0, wants = 0;
-    int version = stws_version(r->client);
+    int version = stws_version(r->client), agreed;
     if (beats) sends = strtoul(beats, NULL, 10);
     comma = beats ? strchr(beats, ',') : NULL;
     if (comma) wants = strtoul(comma + 1, NULL, 10);
@@ -1209,9 +1349,10 @@ static void print_connection(run *r, const stws_message *connected) {
     print_server(stderr, server && *server ? server : "a server without a name");
     fprintf(stderr, ", STOMP 1.%d, heart-beats ",
             version == STWS_STOMP_12 ? 2 : version == STWS_STOMP_11);
-    print_heartbeat(stderr, o->heartbeat_out_ms, wants);
+    agreed = print_heartbeat(stderr, o->heartbeat_out_ms, wants);
     fputc('/', stderr);
-    print_heartbeat(stderr, o->heartbeat_in_ms, sends);
+    agreed = print_heartbeat(stderr, o->heartbeat_in_ms, sends) && agreed;
+    if (!agreed) print_pings(stderr, o->ping_ms);
     fputc(')', stderr);
 }
 
@@ -1245,6 +1386,7 @@ static void on_event(run *r, const stws_event *e) {
         case STWS_EVENT_RECEIPT: on_receipt(r, e); break;
         case STWS_EVENT_ERROR: on_error(r, e); break;
         case STWS_EVENT_DISCONNECTED: on_disconnected(r, e); break;
+        case STWS_EVENT_SUBSCRIPTION_REFUSED: on_set_aside(r, e); break;
         default: break;
     }
 }
@@ -1294,6 +1436,7 @@ static int start_token(run *r) {
     t->output = ends[0];
     t->len = 0;
     t->deadline_us = now_us() + TOKEN_MS * 1000LL;
+    if (r->set->verbose) fputs("stomp_cat: running --token-command\n", notes(r));
     return 1;
 }
 
@@ -1365,13 +1508,14 @@ static int fail_token(run *r, const char *why) {
     if (o->reconnect == STWS_OFF)
         finish(r, FAILED);
     else
-        fprintf(stderr, "stomp_cat: trying again in %d ms\n", ms);
+        tell_wait(r, ms);
     return ms;
 }
 
 static int judge_token(run *r, stws_attempt *attempt, int status) {
     char why[100];
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+        if (!r->token.len) return fail_token(r, "it printed nothing");
         if (!cut_token(&r->token))
             return fail_token(r, "its first line is not a token (one word of ASCII)");
         use_token(r, attempt);
@@ -1665,51 +1809,10 @@ static void check_confirmations(run *r) {
 // Has everything that was asked for been done?
 static void check_done(run *r) {
     check_confirmations(r);
-    if (r->ending || !r->set->destination || !r->sent_all || r->set->sub_count || r->set->count)
-        return;
+    if (r->ending || !r->set->destination || !r->sent_all) return;
+    if (r->aside < r->set->sub_count || (r->set->count && !r->aside)) return; // more may come
     if (r->waiting_receipts || (r->set->options.confirm && !is_flushed(r))) return;
-    if (!r->held_first) finish(r, DONE);
-}
-
-// What -t leaves undone, as a sentence; NULL when that is nothing. A stdin that goes on is nobody's
-// fault.
-static const char *undone(const run *r, char out[200]) {
-    const settings *set = r->set;
-    const char *error = stws_error_text(r->client);
-    if (!r->was_connected)
-        snprintf(out, 200, "no connection (%s)", stws_state_name(stws_state(r->client)));
-    else if (set->count && r->received < set->count)
-        snprintf(out, 200, "%ld of %ld messages came", r->received, set->count);
-    else if (unconfirmed_subscription(r))
-        snprintf(out, 200, "the subscription to \"%.100s\" is not confirmed",
-                 unconfirmed_subscription(r));
-    else if (r->has_body || (size_t)r->sent < r->body_count)
-        snprintf(out, 200, "%s",
-                 set->request ? "no reply came" : "a message could not be sent yet");
-    else if (r->waiting_receipts)
-        snprintf(out, 200, "no RECEIPT came for %ld of %ld messages", r->waiting_receipts, r->sent);
-    else if (r->sent && (set->options.confirm || !set->sub_count) && !is_flushed(r))
-        snprintf(out, 200, "%s waits to be %s", set->options.confirm ? "a RECEIPT" : "a message",
-                 set->options.confirm ? "received for what was sent" : "sent");
-    else
-        return NULL;
-    return r->was_connected || !*error ? out : error;
-}
-
-static void check_limits(run *r) {
-    char text[200];
-    const char *missing;
-    if (!signalled && !is_late(r)) return;
-    r->unprinted += drop_messages(r);
-    if (signalled) finish(r, 128 + signalled);
-    if (r->ending) return;
-    missing = undone(r, text);
-    if (missing) {
-        fprintf(notes(r), "stomp_cat: time-out after %g s: ", r->set->seconds);
-        print_plain(stderr, missing);
-        fputc('\n', stderr);
-    }
-    finish(r, missing ? TIMED_OUT : DONE);
+    if (!r->held_first) finish(r, r->aside ? FAILED : DONE);
 }
 
 // ---- what a signal or a time-out leaves undone ----
@@ -1723,18 +1826,109 @@ static long lines_left(const run *r) {
            (r->input_over && r->input_len > r->input_at && r->input[r->input_len - 1] != '\n');
 }
 
-static void tell_left(const run *r) {
+// What stdin has after the part that was read. Only call it at the end of the run: it reads a byte.
+enum input_rest { REST_NONE, REST_SILENT, REST_WAITING };
+
+static enum input_rest rest_of_input(run *r) {
+    struct pollfd input = {STDIN_FILENO, POLLIN, 0};
+    char byte;
+    if (!r->set->destination || r->body_count || r->input_over) return REST_NONE;
+    if (poll(&input, 1, 0) <= 0) return REST_SILENT;
+    if (read(STDIN_FILENO, &byte, 1) > 0) return REST_WAITING;
+    r->input_over = 1;
+    return REST_NONE;
+}
+
+// What the session leaves undone, as a sentence; an empty one when that is nothing.
+static void tell_undone(run *r, char *out, size_t size) {
     const settings *set = r->set;
-    long total = r->body_count ? (long)r->body_count : r->sent + lines_left(r), left;
+    const char *unconfirmed = r->connected ? unconfirmed_subscription(r) : NULL;
+    enum input_rest rest = rest_of_input(r);
+    *out = 0;
+    if (set->count && r->received < set->count)
+        snprintf(out, size, "%ld of %ld messages came", r->received, set->count);
+    else if (unconfirmed)
+        snprintf(out, size, "the subscription to \"%.100s\" is not confirmed", unconfirmed);
+    else if (!r->connected)
+        return; // that is why
+    else if (r->body_count && (r->has_body || (size_t)r->sent < r->body_count))
+        snprintf(out, size, "%s",
+                 set->request ? "no reply came" : "a message could not be sent yet");
+    else if (lines_left(r))
+        snprintf(out, size, "lines of standard input were not sent");
+    else if (r->waiting_receipts)
+        snprintf(out, size, "no RECEIPT came for %ld of %ld messages", r->waiting_receipts,
+                 r->sent);
+    else if (r->sent && (set->options.confirm || !set->sub_count) && !is_flushed(r))
+        snprintf(out, size, "%s waits to be %s", set->options.confirm ? "a RECEIPT" : "a message",
+                 set->options.confirm ? "received for what was sent" : "sent");
+    else if (rest != REST_NONE)
+        r->told_input = snprintf(out, size, "standard input was not read to its end") > 0;
+}
+
+// Why there is no connection just now.
+static const char *absence(const run *r) {
+    const char *error = stws_error_text(r->client);
+    if (r->token.process) return "waiting for --token-command";
+    if (r->token.failures) return "--token-command failed";
+    return *error ? error : stws_state_name(stws_state(r->client));
+}
+
+// What -t leaves undone, as a sentence; NULL when that is nothing.
+static const char *undone(run *r, char *out, size_t size) {
+    const char *why = absence(r);
+    size_t len;
+    if (!r->was_connected) {
+        if (why == stws_error_text(r->client)) return why;
+        snprintf(out, size, "no connection (%s)", why);
+        return out;
+    }
+    tell_undone(r, out, size);
+    len = strlen(out);
+    if (!r->connected) snprintf(out + len, size - len, "%snot connected: %s", len ? "; " : "", why);
+    return *out ? out : NULL;
+}
+
+static void check_limits(run *r) {
+    char text[1200];
+    const char *missing;
+    if (!signalled && !is_late(r)) return;
+    r->unprinted += drop_messages(r);
+    if (signalled) finish(r, 128 + signalled);
+    if (r->ending) return;
+    missing = undone(r, text, sizeof text);
+    if (missing) {
+        fprintf(notes(r), "stomp_cat: time-out after %g s: ", r->set->seconds);
+        print_plain(stderr, missing);
+        fputc('\n', stderr);
+    }
+    finish(r, missing ? TIMED_OUT : DONE);
+}
+
+// A stdin that is silent is told after a time-out, or if nothing was ever sent: a signal is the usual
+// end of an input that goes on.
+static void tell_input(const run *r, int code, enum input_rest rest) {
+    int is_open = rest == REST_SILENT && (code == TIMED_OUT || !r->was_connected);
+    if (r->told_input || (rest != REST_WAITING && !is_open)) return;
+    fputs("stomp_cat: standard input was not read to its end\n", stderr);
+}
+
+static void tell_left(run *r, int code) {
+    const settings *set = r->set;
+    enum input_rest rest;
+    long total, left;
     const char *what = "sent";
     if (r->unprinted)
         fprintf(stderr, "stomp_cat: %ld messages were received and not printed\n", r->unprinted);
     if (!set->destination) return;
+    rest = rest_of_input(r);
+    total = r->body_count ? (long)r->body_count : r->sent + lines_left(r);
     left = total - r->frames_sent;
     if (set->request) left = total - r->sent, what = "answered";
     if (set->receipt || set->options.confirm) left = total - r->confirmed_sends, what = "confirmed";
     if (left > 0)
         fprintf(stderr, "stomp_cat: %ld of %ld messages were not %s\n", left, total, what);
+    tell_input(r, code, rest);
 }
 
 // Wait for the network, for stdin when a line is wanted, and never so long that a signal or a
@@ -1888,7 +2082,8 @@ static int run_client(const settings *set) {
     if (code == DONE) code = prepare(&r);
     if (code == DONE) {
         code = drive(&r);
-        if (code >= TIMED_OUT || r.unprinted) tell_left(&r);
+        if (code == DONE && r.unprinted) code = signalled ? 128 + signalled : TIMED_OUT;
+        if (code >= TIMED_OUT || r.unprinted) tell_left(&r, code);
     }
     end_token(&r.token);
     stws_destroy(r.client);

@@ -8,6 +8,7 @@ brokers for what only they do.
 
 import base64
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -323,6 +324,52 @@ def test_what_is_wrong_with_a_file_of_secrets(tmp_path):
     assert result.returncode == 2 and "do not go together" in result.stderr
 
 
+@pytest.mark.parametrize("line", [" X: s3cret", "X Y: s3cret", "Host: s3cret", "upgrade: s3cret",
+                                  "Sec-WebSocket-Key: s3cret", "X: s3cret\x01"])
+def test_a_header_that_the_upgrade_cannot_take(tmp_path, line):
+    """It is named by its file and its line."""
+    file = secret_file(tmp_path, f"# x\nX: y\n{line}\n".encode())
+    result = cat("ws://127.0.0.1:1/", "-s", "/topic/x", "--header-file", file)
+    assert result.returncode == 2 and f'line 3 of "{file}"' in result.stderr
+    assert "s3cret" not in result.stderr
+    result = cat("ws://127.0.0.1:1/", "-s", "/topic/x", "--http-header", line)
+    assert result.returncode == 2 and "--http-header does not take" in result.stderr
+    assert "s3cret" not in result.stderr
+
+
+def test_one_authorization_only(tmp_path):
+    file = secret_file(tmp_path, b"Authorization: Bearer s3cret\n")
+    for words in (["--header-file", file, "--http-header", "authorization: x"],
+                  ["--header-file", file, "--header-file", file],
+                  ["--http-header", "Authorization: x", "--http-header", "Authorization: y"]):
+        result = cat("ws://127.0.0.1:1/", "-s", "/topic/x", *words)
+        assert result.returncode == 2 and "two Authorization headers" in result.stderr
+        assert "s3cret" not in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--ca", "--cert", "--key"])
+def test_a_file_for_tls_that_cannot_be_read(tmp_path, option):
+    for path, why in [(tmp_path / "missing", "No such file or directory"),
+                      (tmp_path, "Is a directory")]:
+        result = cat("ws://127.0.0.1:1/", "-s", "/topic/x", option, path)
+        assert result.returncode == 2
+        assert f"{option}: the file cannot be read: {path}: {why}" in result.stderr
+
+
+HASH = hashlib.sha256(b"").digest()
+
+
+@pytest.mark.parametrize("pin, is_taken", [
+    (HASH.hex(), True), (HASH.hex().upper(), True), (base64.b64encode(HASH).decode(), True),
+    (f"sha256//{base64.b64encode(HASH).decode()};{HASH.hex()}", True),
+    (HASH.hex()[1:], False), ("x" + HASH.hex()[1:], False), ("", False), (",", False),
+    (base64.b64encode(HASH).decode()[:-1], False), (HASH.hex() + ",x", False)])
+def test_what_a_pin_is(url, pin, is_taken):
+    result = cat(url, "-d", topic(), "-m", "x", "--pin", pin)
+    assert (result.returncode, "64 hex digits" in result.stderr) == (0 if is_taken else 2,
+                                                                     not is_taken)
+
+
 def test_headers_of_the_upgrade_from_a_file(tmp_path):
     file = secret_file(tmp_path, b"# a comment\nX-One:  1 \r\n\nX-Two: a:b")
     requests = []
@@ -386,7 +433,7 @@ def test_the_places_of_a_token(start, options, http, connect, passcode):
 def test_a_command_without_a_token(url):
     for command, sentence in [
             ("exit 3", "it ended with status 3"), ("kill -9 $$", "it was ended by signal 9"),
-            ("true", "not a token"), ("echo a b", "not a token"), ("echo; echo x", "not a token"),
+            ("true", "it printed nothing"), ("echo a b", "not a token"), ("echo; echo x", "not a token"),
             ("/missing 2>/dev/null", "it ended with status 127"),
             ("head -c 100000 /dev/zero | tr '\\0' x", "not a token")]:
         result = cat(url, "-d", topic(), "-m", "x", "--token-command", command, "--no-reconnect")
@@ -412,7 +459,14 @@ def test_a_command_that_hangs_stops_nothing(url, start, tmp_path):
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "process").read_text()), 0)
     result = cat(url, "-s", "/topic/x", "--token-command", command, "-t", "0.5")
-    assert result.returncode == 3 and "no connection" in result.stderr
+    assert result.returncode == 3
+    assert "no connection (waiting for --token-command)\n" in result.stderr
+
+
+def test_verbose_tells_when_the_command_is_run(url):
+    result = cat(url, "-d", topic(), "-m", "x", "-v", "--token-command", "echo t")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.startswith("stomp_cat: running --token-command\nstomp_cat: connected to ")
 
 
 # ---- reconnecting ----
@@ -420,7 +474,7 @@ def test_a_command_that_hangs_stops_nothing(url, start, tmp_path):
 def waits_told(limits, seconds):
     result = cat("ws://127.0.0.1:1/", "-s", "/topic/x", "--reconnect", limits, "-t", seconds)
     assert result.returncode == 3
-    return [int(ms) for ms in re.findall(r"trying again in (\d+) ms", result.stderr)]
+    return [int(ms) for ms in re.findall(r"trying again in (\d+) m?s\n", result.stderr)]
 
 
 @pytest.mark.parametrize("limits", ["20,60", "40,44", "50,50", "99,100"])
@@ -433,7 +487,13 @@ def test_the_first_wait_is_not_shorter_than_reconnect_allows():
     """A quarter longer at most. The time that is left is told, so that some of it may be over."""
     for _ in range(8):
         wait, = waits_told("30000,60000", "0.2")
-        assert 29_000 <= wait <= 37_500
+        assert 30 <= wait <= 38
+
+
+def test_a_long_wait_is_told_in_seconds():
+    for limits, shown in [("9000,9000", r"(9000|89\d\d) ms"), ("274900,274900", "275 s")]:
+        result = cat("ws://127.0.0.1:1/", "-s", "/topic/x", "--reconnect", limits, "-t", "0.2")
+        assert re.search(f"trying again in {shown}\n", result.stderr), result.stderr
 
 
 # ---- several URLs ----
@@ -458,10 +518,13 @@ def connect_and_close(listener, headers, times=1):
     ("server:RabbitMQ/3.10.8\nheart-beat:10000,10000\n", [],
      "(RabbitMQ 3.10.8, STOMP 1.2, heart-beats 10 s/10 s)"),
     ("server:x\nheart-beat:1500,0\n", ["--heartbeat", "1000,0"],
-     "(x, STOMP 1.2, heart-beats none/none)"),
+     "(x, STOMP 1.2, heart-beats none/none, PINGs every 20 s)"),
+    ("server:x\nheart-beat:1000,0\n", ["--ping", "1500"],
+     "(x, STOMP 1.2, heart-beats none/10 s, PINGs every 1500 ms)"),
+    ("", ["--ping", "0"], "(a server without a name, STOMP 1.2, heart-beats none/none)"),
     ("heart-beat:1500,20000\n", ["--heartbeat", "1000,1000"],
      "(a server without a name, STOMP 1.2, heart-beats 20 s/1500 ms)"),
-    ("", [], "(a server without a name, STOMP 1.2, heart-beats none/none)"),
+    ("", [], "(a server without a name, STOMP 1.2, heart-beats none/none, PINGs every 20 s)"),
 ])
 def test_verbose_tells_what_it_is_connected_to(headers, options, shown):
     with serving(connect_and_close, headers) as url:
@@ -551,6 +614,41 @@ def test_a_subscription_that_is_not_confirmed_in_time():
     with serving(keep_silent) as url:
         result = cat(url, "-s", "/topic/x", "--confirm", "--heartbeat", "0,0")
         assert result.returncode == 1 and "no RECEIPT came in 15 s" in result.stderr
+
+
+def end_after(destination, listener):
+    """A server that ends each session in which this is subscribed to, and keeps the others."""
+    with contextlib.suppress(OSError, IndexError):
+        while True:
+            with accept_client(listener) as stream:
+                frame = b""
+                while destination.encode() not in frame and not frame.startswith(b"DISCONNECT"):
+                    frame = next_message(stream)
+                close(stream, 1011, "no")
+                if frame.startswith(b"DISCONNECT"):
+                    return
+
+
+SET_ASIDE = ('stomp_cat: the subscription to "/topic/bad" is set aside: '
+             "the server ended three sessions right after it\n")
+
+
+def test_a_subscription_that_is_set_aside():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=end_after, args=("/topic/bad", listener), daemon=True).start()
+        url = f"ws://127.0.0.1:{listener.getsockname()[1]}/"
+        result = cat(url, "-s", "/topic/bad", "--reconnect", "1,1")
+    assert (result.returncode, result.stderr.count(SET_ASIDE)) == (1, 1), result.stderr
+
+
+def test_the_other_subscriptions_live(start):
+    with serving(functools.partial(end_after, "/topic/bad")) as url:
+        process = start(url, "-s", "/topic/bad", "-s", "/topic/good", "--reconnect", "1,1")
+        wait_for_line(process.stderr, SET_ASIDE)
+        wait_for_line(process.stderr, "connected again")
+        process.terminate()
+        process.stderr.read()
+        assert process.wait(SECONDS) == 143
 
 
 # ---- nobody reads stdout ----
@@ -655,6 +753,17 @@ def test_a_signal_tells_what_was_not_printed(url, start):
     assert re.search(r"\nstomp_cat: 4\d messages were received and not printed\n", errors), errors
 
 
+def test_a_timeout_with_a_full_pipe_is_no_success(url, start):
+    destination = queue()
+    with Client(url) as client:
+        for _ in range(50):
+            client.receipt(client.send(destination, HELD_BODY, receipt=1))
+    process = start(url, "-s", destination, "-t", "3")
+    errors = process.stderr.read()
+    assert process.wait(SECONDS) == 3
+    assert re.fullmatch(r"stomp_cat: 4\d messages were received and not printed\n", errors), errors
+
+
 @pytest.mark.parametrize("option", ["--receipt", "--confirm"])
 def test_a_signal_tells_what_was_not_confirmed(start, option):
     """The server answers nothing. Half a line is no message yet."""
@@ -682,6 +791,84 @@ def test_a_signal_tells_what_was_not_sent(start, tmp_path):
     process.terminate()
     assert process.stderr.read().endswith("stomp_cat: 2 of 2 messages were not sent\n")
     assert process.wait(SECONDS) == 143
+
+
+def test_a_signal_before_the_first_connection_tells_of_stdin(start):
+    """Lines that were not read do not count as a number. An empty input is at its end."""
+    process = start("ws://127.0.0.1:1/", "-d", "/topic/x", stdin=subprocess.PIPE)
+    process.stdin.write("1\n2\n")
+    process.stdin.flush()
+    wait_for_line(process.stderr, "trying again")
+    process.terminate()
+    assert process.stderr.read().endswith("stomp_cat: standard input was not read to its end\n")
+    assert process.wait(SECONDS) == 143
+    process = start("ws://127.0.0.1:1/", "-d", "/topic/x")
+    wait_for_line(process.stderr, "trying again")
+    process.terminate()
+    assert "standard input" not in process.stderr.read()
+
+
+# ---- what -t leaves undone ----
+
+def test_a_timeout_tells_what_of_stdin_was_not_sent(url):
+    result = cat(url, "-d", topic(), "--rate", "2", "-t", "2", text="x\n" * 10)
+    assert result.returncode == 3
+    found = re.fullmatch(r"stomp_cat: time-out after 2 s: lines of standard input were not sent\n"
+                         r"stomp_cat: (\d) of 10 messages were not sent\n", result.stderr)
+    assert found and 4 <= int(found[1]) <= 8, result.stderr
+
+
+def test_a_timeout_before_stdin_is_at_its_end(url, start):
+    process = start(url, "-d", topic(), "-t", "1", stdin=subprocess.PIPE)
+    process.stdin.write("a line\nhalf a li")
+    process.stdin.flush()
+    assert process.stderr.read() == ("stomp_cat: time-out after 1 s: "
+                                     "standard input was not read to its end\n")
+    assert process.wait(SECONDS) == 3
+
+
+def test_a_timeout_after_all_of_stdin_was_sent(url):
+    result = cat(url, "-s", topic(), "-d", topic(), "-t", "1", text="x\n" * 10)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("text", ["", "1\n2\n"])
+def test_a_timeout_without_a_connection_tells_of_stdin(text):
+    result = cat("ws://127.0.0.1:1/", "-d", "/topic/x", "-t", "0.5", text=text)
+    assert result.returncode == 3 and "time-out after 0.5 s: " in result.stderr
+    told = result.stderr.endswith("stomp_cat: standard input was not read to its end\n")
+    assert told == bool(text)
+
+
+def test_a_timeout_tells_what_was_not_sent_when_the_broker_has_gone(start):
+    with ours.start("mini_broker", "--quiet") as broker:
+        url = broker.stdout.readline().split()[1]
+        process = start(url, "-d", "/topic/x", "--rate", "2", "-t", "4", "--trace",
+                        stdin=subprocess.PIPE)
+        process.stdin.write("x\n" * 20)
+        process.stdin.close()
+        process.stdin = None
+        wait_for_line(process.stderr, "> SEND")
+        broker.kill()
+        errors = process.stderr.read()
+    assert process.wait(SECONDS) == 3
+    assert re.search(r"\nstomp_cat: time-out after 4 s: not connected: .*refused.*\n"
+                     r"stomp_cat: 1\d of 20 messages were not sent\n$", errors), errors
+
+
+def test_a_timeout_during_an_outage():
+    with serving(connect_and_close, "") as url:
+        result = cat(url, "-s", "/topic/x", "--reconnect", "60000,60000", "-t", "1")
+    assert result.returncode == 3
+    assert re.search(r"stomp_cat: time-out after 1 s: not connected: .*1001.*\n$", result.stderr)
+
+
+def test_a_timeout_during_an_outage_tells_of_the_count_too():
+    with serving(connect_and_close, "") as url:
+        result = cat(url, "-s", "/topic/x", "-n", "2", "--reconnect", "60000,60000", "-t", "1")
+    assert result.returncode == 3
+    assert re.search(r": time-out after 1 s: 0 of 2 messages came; not connected: .*1001.*\n$",
+                     result.stderr)
 
 
 # ---- what worked once is tried again ----
@@ -716,9 +903,9 @@ def test_a_sender_outlives_a_restart_of_the_broker_behind_its_server(start):
 
 
 @pytest.mark.parametrize("when, attempts, status", [
-    ("soon", 1, 1), ("default", 3, 0), ("never", 3, 0)])
+    ("soon", 1, 1), ("default", 3, 3), ("never", 3, 3)])
 def test_when_to_give_up_after_a_session(when, attempts, status):
-    """Status 0: the time of -t is over, and there was a session."""
+    """Status 3: the time of -t is over during the outage."""
     def serve(listener):
         connect_and_close(listener, "")
         refuse_upgrades(listener, [], attempts, "404 Not Found")
