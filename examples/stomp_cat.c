@@ -1851,9 +1851,10 @@ static void tell_undone(run *r, char *out, size_t size) {
         snprintf(out, size, "the subscription to \"%.100s\" is not confirmed", unconfirmed);
     else if (!r->connected)
         return; // that is why
-    else if (r->body_count && (r->has_body || (size_t)r->sent < r->body_count))
-        snprintf(out, size, "%s",
-                 set->request ? "no reply came" : "a message could not be sent yet");
+    else if (set->request && r->has_body)
+        snprintf(out, size, "no reply came");
+    else if ((size_t)r->sent < r->body_count)
+        snprintf(out, size, "a message could not be sent yet");
     else if (lines_left(r))
         snprintf(out, size, "lines of standard input were not sent");
     else if (r->waiting_receipts)

@@ -633,11 +633,13 @@ SET_ASIDE = ('stomp_cat: the subscription to "/topic/bad" is set aside: '
              "the server ended three sessions right after it\n")
 
 
-def test_a_subscription_that_is_set_aside():
+@pytest.mark.parametrize("words", [[], ["-d", "/topic/x", "-m", "x"]])
+def test_a_subscription_that_is_set_aside(words):
+    """No other one is left, and nothing is to be sent any more."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=end_after, args=("/topic/bad", listener), daemon=True).start()
         url = f"ws://127.0.0.1:{listener.getsockname()[1]}/"
-        result = cat(url, "-s", "/topic/bad", "--reconnect", "1,1")
+        result = cat(url, "-s", "/topic/bad", "--reconnect", "1,1", *words)
     assert (result.returncode, result.stderr.count(SET_ASIDE)) == (1, 1), result.stderr
 
 
@@ -825,6 +827,14 @@ def test_a_timeout_before_stdin_is_at_its_end(url, start):
     assert process.stderr.read() == ("stomp_cat: time-out after 1 s: "
                                      "standard input was not read to its end\n")
     assert process.wait(SECONDS) == 3
+
+
+@pytest.mark.parametrize("words, text", [(["-m", "x"], ""), ([], "x\n")])
+def test_a_timeout_without_a_reply(url, words, text):
+    result = cat(url, "-d", queue(), "--request", "-t", "1", *words, text=text)
+    assert (result.returncode, result.stderr) == (
+        3, "stomp_cat: time-out after 1 s: no reply came\n"
+           "stomp_cat: 1 of 1 messages were not answered\n")
 
 
 def test_a_timeout_after_all_of_stdin_was_sent(url):
