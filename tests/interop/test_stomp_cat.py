@@ -433,7 +433,8 @@ def test_the_places_of_a_token(start, options, http, connect, passcode):
 def test_a_command_without_a_token(url):
     for command, sentence in [
             ("exit 3", "it ended with status 3"), ("kill -9 $$", "it was ended by signal 9"),
-            ("true", "it printed nothing"), ("echo a b", "not a token"), ("echo; echo x", "not a token"),
+            ("true", "it printed nothing"), ("echo a b", "not a token"),
+            ("echo; echo x", "not a token"),
             ("/missing 2>/dev/null", "it ended with status 127"),
             ("head -c 100000 /dev/zero | tr '\\0' x", "not a token")]:
         result = cat(url, "-d", topic(), "-m", "x", "--token-command", command, "--no-reconnect")
