@@ -172,7 +172,7 @@ typedef struct held {
 } held;
 
 // --token-command while it runs, and what it printed.
-typedef struct token {
+typedef struct bearer_token {
     pid_t process; // 0: it does not run
     int output;    // the pipe from it
     char text[MAX_SECRET];
@@ -181,7 +181,7 @@ typedef struct token {
     int failures;                // one after the other
     char bearer[MAX_SECRET + 8]; // "Bearer " and the token
     header_list connect, http;   // those given, and Authorization
-} token;
+} bearer_token;
 
 typedef struct run {
     const settings *set;
@@ -209,7 +209,7 @@ typedef struct run {
     char *text;
     size_t text_len, text_at;
     int prints_no_more;
-    token token;
+    bearer_token token;
     long unprinted;    // of the messages that came, given up
     int escapes;       // bodies go to a terminal, which must not obey them
     char told[800];    // the last error sentence printed, so that none is said twice
@@ -1109,7 +1109,8 @@ static int write_text(run *r, int wait_ms) {
         size_t left = r->text_len - r->text_at;
         ssize_t n;
         if (!takes_output(wait_ms)) return 0;
-        n = write(STDOUT_FILENO, r->text + r->text_at, left < PIPE_BYTES ? left : PIPE_BYTES);
+        n = write(STDOUT_FILENO, r->text + r->text_at,
+                  left < PIPE_BYTES ? left : (size_t)PIPE_BYTES);
         if (n < 0 && errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK)
             fail_printing(r, errno);
         if (n < 0) return 0;
@@ -1419,7 +1420,7 @@ static void run_shell(const char *command, int output) {
 
 // 1, or 0 when the system cannot run it.
 static int start_token(run *r) {
-    token *t = &r->token;
+    bearer_token *t = &r->token;
     int ends[2];
     if (pipe(ends) != 0) return 0;
     t->process = fork();
@@ -1441,7 +1442,7 @@ static int start_token(run *r) {
 }
 
 // Ends the command, and returns its status as waitpid gives it.
-static int end_token(token *t) {
+static int end_token(bearer_token *t) {
     int status = -1;
     if (!t->process) return status;
     kill(-t->process, SIGKILL);
@@ -1452,7 +1453,7 @@ static int end_token(token *t) {
 }
 
 // Reads what the command prints: 1 at the end of its output, 0 when more may come.
-static int read_token(token *t) {
+static int read_token(bearer_token *t) {
     static char rest[4096]; // what is behind the room
     for (;;) {
         size_t room = sizeof t->text - 1 - t->len;
@@ -1464,7 +1465,7 @@ static int read_token(token *t) {
 }
 
 // The first line of the output, which is to be a word without blanks: 1, or 0.
-static int cut_token(token *t) {
+static int cut_token(bearer_token *t) {
     size_t i;
     t->text[t->len] = 0;
     t->len = strcspn(t->text, "\r\n");
@@ -1486,7 +1487,7 @@ static void add_bearer(header_list *out, const header_list *given, const char *b
 }
 
 static void use_token(run *r, stws_attempt *attempt) {
-    token *t = &r->token;
+    bearer_token *t = &r->token;
     snprintf(t->bearer, sizeof t->bearer, "Bearer %s", t->text);
     add_bearer(&t->connect, &r->set->connect_headers, t->bearer);
     add_bearer(&t->http, &r->set->http_headers, t->bearer);
@@ -1532,7 +1533,7 @@ static int judge_token(run *r, stws_attempt *attempt, int status) {
 // it returns 0. Nothing waits for the command.
 static int before_connect(stws *client, stws_attempt *attempt, void *user) {
     run *r = (run *)user;
-    token *t = &r->token;
+    bearer_token *t = &r->token;
     char why[100];
     int status;
     pid_t ended;

@@ -173,14 +173,19 @@ static void check_value(const stws_http *http, const char *name, const char *val
 static void check_request(char *request, size_t len, const stws_handshake *h) {
     stws_header headers[MAX_HEADERS];
     stws_http http;
+    unsigned basic;
     parse_own(request, len, &http, headers);
-    FUZZ_CHECK(http.header_count == 6u + !!*h->subprotocols + !!*h->origin + !!*h->cookie);
+    basic = h->url->user_info &&
+            !stws_p_equal_nocase(h->headers[0], strlen(h->headers[0]), "authorization", 13);
+    FUZZ_CHECK(http.header_count == 6u + !!*h->subprotocols + !!*h->origin + !!*h->cookie + basic);
+    if (basic) check_value(&http, "Authorization", "Basic dXNlcjpwQHNz");
     check_value(&http, "Sec-WebSocket-Key", key);
     if (*h->subprotocols) check_value(&http, "Sec-WebSocket-Protocol", h->subprotocols);
     check_as_request(&http);
 }
 
-static void fuzz_request(struct fuzz_input *in) {
+/* With user and password in the URL, or without. */
+static void fuzz_request(struct fuzz_input *in, int with_user) {
     char *texts[5];
     const char *extra[3] = {NULL, NULL, NULL};
     stws_url url;
@@ -193,7 +198,8 @@ static void fuzz_request(struct fuzz_input *in) {
     h.cookie = texts[2];
     extra[0] = texts[3];
     extra[1] = texts[4];
-    FUZZ_CHECK(stws_url_parse("ws://host/path", &url, NULL) == STWS_OK);
+    FUZZ_CHECK(stws_url_parse(with_user ? "ws://user:p%40ss@host/path" : "ws://host/path", &url,
+                              NULL) == STWS_OK);
     result = stws_handshake_request(NULL, 0, &h, &need);
     if (result == STWS_ERR_SPACE) {
         char *request = fuzz_room(need);
@@ -208,8 +214,9 @@ static void fuzz_request(struct fuzz_input *in) {
 
 static void fuzz_one(const unsigned char *data, size_t size) {
     struct fuzz_input in = {data, size};
-    if (fuzz_octet(&in) & 1)
-        fuzz_request(&in);
+    unsigned choice = fuzz_octet(&in);
+    if (choice & 1)
+        fuzz_request(&in, choice >> 1 & 1);
     else
         fuzz_head(&in);
 }

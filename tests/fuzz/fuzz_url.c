@@ -24,6 +24,8 @@ static void check_parts(const stws_url *url, const char *text) {
     FUZZ_CHECK(is_visible(url->host, url->host_len));
     FUZZ_CHECK(!memchr(url->host, '@', url->host_len) && !memchr(url->host, '/', url->host_len));
     FUZZ_CHECK(url->is_ipv6 || !memchr(url->host, ':', url->host_len));
+    FUZZ_CHECK(!url->user_info || is_inside(url->user_info, url->user_info_len, text));
+    FUZZ_CHECK(!url->user_info || is_visible(url->user_info, url->user_info_len));
     FUZZ_CHECK(url->target_len == 0 || is_inside(url->target, url->target_len, text));
     FUZZ_CHECK(is_visible(url->target, url->target_len));
     FUZZ_CHECK(!memchr(url->target, '#', url->target_len));
@@ -75,6 +77,7 @@ static void check_request(const stws_url *url) {
     stws_http http = {0};
     struct fuzz_text host = {0};
     size_t need = 0, used = 0, skip;
+    const char *basic;
     char *request;
     FUZZ_CHECK(stws_handshake_request(NULL, 0, &handshake, &need) == STWS_ERR_SPACE);
     request = fuzz_room(need);
@@ -83,7 +86,11 @@ static void check_request(const stws_url *url) {
     http.max_headers = 8;
     http.max_bytes = need;
     FUZZ_CHECK(stws_handshake_parse(request, need, &http, &used) == STWS_DONE);
-    FUZZ_CHECK(used == need && http.header_count == 6);
+    basic = stws_http_header(&http, "Authorization");
+    FUZZ_CHECK(used == need && http.header_count == (basic ? 7u : 6u));
+    FUZZ_CHECK(!basic || (url->user_info && strncmp(basic, "Basic ", 6) == 0));
+    FUZZ_CHECK(basic || url->user_info_len == 0 ||
+               same(url->user_info, url->user_info_len, ":", 1));
     FUZZ_CHECK(http.method && strcmp(http.method, "GET") == 0 && http.target[0] == '/');
     skip = url->target_len && url->target[0] == '/' ? 0 : 1;
     FUZZ_CHECK(same(http.target + skip, strlen(http.target) - skip, url->target, url->target_len));
