@@ -800,8 +800,8 @@ static void test_a_quotation_ends_with_a_whole_character(void) {
     }
 }
 
-/* The sentence after a session that ended so, with that server and that wish for heart-beats. */
-static const char *ended(const char *server, int beat_ms, int with_close) {
+/* The sentence after a session that ended so, after so long a silence, with that server and that wish for heart-beats. */
+static const char *ended_after(int silent_ms, const char *server, int beat_ms, int with_close) {
     static char text[640];
     struct bytes connected = {0};
     struct peer p;
@@ -811,8 +811,10 @@ static const char *ended(const char *server, int beat_ms, int with_close) {
     peer_init(&p);
     p.connected = connected.data;
     o = peer_options(&p);
+    o.ping_ms = STWS_OFF;
     peer_start(&p, &o);
     CHECK(peer_connect(&p));
+    peer_advance(&p, silent_ms);
     if (with_close) peer_close(&p, 1000, "");
     peer_end(&p);
     peer_turn(&p);
@@ -820,6 +822,10 @@ static const char *ended(const char *server, int beat_ms, int with_close) {
     peer_free(&p);
     bytes_free(&connected);
     return text;
+}
+
+static const char *ended(const char *server, int beat_ms, int with_close) {
+    return ended_after(60000, server, beat_ms, with_close);
 }
 
 /* Two brokers end connections that are silent by agreement. */
@@ -833,6 +839,8 @@ static void test_brokers_that_end_silent_clients(void) {
         CHECK(!strstr(ended("RabbitMQ/3.12.0", 5000, with_close), "heartbeat_out_ms"));
         CHECK(!strstr(ended("ActiveMQ-Artemis/2.30.0", 5000, with_close), "heartbeat_out_ms"));
     }
+    CHECK(!strstr(ended_after(29000, "RabbitMQ/3.12.0", 0, 1),
+                  "RabbitMQ ends idle")); /* too soon for that */
 }
 
 /* A frame that is over a limit: the sentence names the option and its value. */

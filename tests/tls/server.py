@@ -1,6 +1,7 @@
 """A TLS server on the loopback, with WebSocket and STOMP enough to return a client's messages."""
 
 import base64
+import contextlib
 import hashlib
 import re
 import socket
@@ -92,7 +93,13 @@ class Server(Listener):
         super().__init__()
 
     def serve(self, connection):
-        stream = self._tls.wrap_socket(connection, server_side=True, suppress_ragged_eofs=False)
+        stream = self._tls.wrap_socket(connection, server_side=True, suppress_ragged_eofs=False,
+                                       do_handshake_on_connect=False)
+        try:
+            stream.do_handshake()
+        except OSError:
+            self._drain(stream)
+            raise
         self.resumed.append(stream.session_reused)
         self.versions.append(stream.version())
         self.protocols.append(stream.selected_alpn_protocol())
@@ -110,9 +117,18 @@ class Server(Listener):
             stream.unwrap()
         except OSError as error:
             self.ended.append(str(error))
+            self._drain(stream)
         finally:
             stream.close()
 
+    @staticmethod
+    def _drain(stream):
+        """Close in good order: a reset for what was not read would take our last alert with it."""
+        with contextlib.suppress(OSError), socket.socket(fileno=stream.detach()) as plain:
+            plain.settimeout(STEP_SECONDS)
+            plain.shutdown(socket.SHUT_WR)
+            while plain.recv(65536):
+                pass
 
     @staticmethod
     def _ask_late(stream, session):
