@@ -75,8 +75,9 @@ static void set_wild(struct world *w, stws_options *o, unsigned which, unsigned 
         memcpy((char *)o + calls_ints[which % INTS], &number, sizeof number);
     else
         memcpy((char *)o + calls_sizes[which % SIZES], &size, sizeof size);
-    /* With sessions of 1 ms the time that a run is given at its end would be 100,000 sessions. */
+    /* With 1 ms the time that a run is given at its end would be 100,000 sessions, or PINGs. */
     if (o->max_session_ms > 0 && o->max_session_ms < 50) o->max_session_ms = 50;
+    if (o->ping_ms > 0 && o->ping_ms < 50) o->ping_ms = 50;
 }
 
 static void set_strings(stws_options *o, unsigned choice) {

@@ -41,10 +41,10 @@ def without(tests, *words):
 # Tests that start programs of build/ by their names are left out: those are of this machine.
 EVERYTHING = [*without(UNIT + FAULT, "build/"), VECTORS]
 # NO_IO leaves the codecs; NO_THREADS refuses a client that is not `single_thread`, and so the tests
-# that choose themselves whether it is.
-CODECS = [*without(UNIT, "STWS_IDLE", "stws_options"), VECTORS]
+# that choose themselves whether it is, and stomp_cat's --request.
+CODECS = [*without(UNIT, "STWS_IDLE", "stws_options", "stws_p_page"), VECTORS]
 SINGLE = [*without(UNIT + FAULT, "build/", "single_thread", "stws_options_default",
-                   "test_defaults.c"), VECTORS]
+                   "test_defaults.c", "stomp_cat.c"), VECTORS]
 
 
 @dataclasses.dataclass
