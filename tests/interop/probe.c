@@ -307,6 +307,7 @@ static void set_numbers(stws_options *options, const struct line *line) {
         OPTION("versions", versions),
         OPTION("heartbeat-out-ms", heartbeat_out_ms),
         OPTION("heartbeat-in-ms", heartbeat_in_ms),
+        OPTION("ping-ms", ping_ms),
         OPTION("heartbeat-grace", heartbeat_grace),
         OPTION("connected-timeout-ms", connected_timeout_ms),
         OPTION("receipt-timeout-ms", receipt_timeout_ms),

@@ -80,7 +80,7 @@ def start_silent_clients(request, servers):
     """They need no attention, so that they are silent while the other rows run."""
     with contextlib.ExitStack() as stack:
         yield IdleClients(stack, servers, request.session.items, "test_idle_without_heartbeats",
-                          heartbeat_out_ms=ours.OFF, heartbeat_in_ms=ours.OFF)
+                          heartbeat_out_ms=ours.OFF, heartbeat_in_ms=ours.OFF, ping_ms=ours.OFF)
 
 
 @pytest.fixture(name="beating", scope="module")
