@@ -176,7 +176,7 @@ static void check_urls(int give_up, int good, int attempts) {
     peer_turn(&p);
     for (i = 1; i < 6 && !p.ended; i++) {
         if (i == good) p.answer = PEER_ANSWER;
-        peer_advance(&p, i * 1000); /* to the next attempt */
+        peer_advance(&p, i * 1000LL); /* to the next attempt */
     }
     CHECK_INT(attempts, p.sessions);
     CHECK_INT(good < 0, p.ended != 0);
