@@ -1537,17 +1537,43 @@ static int stws_p_percent_decode(const char *s, const char *end, char out[256]) 
     return s == end;
 }
 
-/* The pair of Basic authorization (RFC 7617, 2): 0 when it cannot be one. */
-static int stws_p_user_and_password(const char *info, size_t len, char user[256], char password[256]) {
-    const char *end = info + len, *colon = info, *c;
-    for (c = info; c < end; c++) if (*c <= ' ' || *c >= 127 || *c == '@') return 0;
+/* Take "user:password" of a URL apart: 1, or 0 when a %XX in it is wrong, or one of the two is too long. */
+static int stws_p_decode_pair(const char *info, const char *end, char user[256], char password[256]) {
+    const char *colon = info;
     while (colon < end && *colon != ':') colon++;
-    if (!stws_p_percent_decode(info, colon, user)) return 0;
     password[0] = 0;
-    if (colon < end && !stws_p_percent_decode(colon + 1, end, password)) return 0;
-    for (c = user; *c; c++) if (STWS_P_CAST(unsigned char, *c) < 32 || *c == 127 || *c == ':') return 0;
-    for (c = password; *c; c++) if (STWS_P_CAST(unsigned char, *c) < 32 || *c == 127) return 0;
-    return 1;
+    return stws_p_percent_decode(info, colon, user) &&
+           (colon == end || stws_p_percent_decode(colon + 1, end, password));
+}
+static int stws_p_has_control_character(const char *s) {
+    for (; *s; s++) if (STWS_P_CAST(unsigned char, *s) < 32 || *s == 127) return 1;
+    return 0;
+}
+
+/* Can Basic authorization send them (RFC 7617, 2)? */
+static int stws_p_is_basic(const char *user, const char *password) {
+    return !strchr(user, ':') && !stws_p_has_control_character(user) && !stws_p_has_control_character(password);
+}
+enum { STWS_P_BASIC = 6 + 684 + 1 }; /* of its longest value, with the NUL */
+
+/* The value of an Authorization or Proxy-Authorization header; NULL when both are empty. */
+static const char *stws_p_basic(const char *user, const char *password, char out[STWS_P_BASIC]) {
+    char pair[512];
+    size_t len = strlen(user), password_len = strlen(password);
+    if (!len && !password_len) return NULL;
+    memcpy(pair, user, len);
+    pair[len++] = ':';
+    memcpy(pair + len, password, password_len);
+    memcpy(out, "Basic ", 6);
+    stws_p_base64(pair, len + password_len, out + 6);
+    return out;
+}
+
+/* The user and password of a URL for Basic authorization: 0 when they cannot be. */
+static int stws_p_user_and_password(const char *info, size_t len, char user[256], char password[256]) {
+    const char *end = info + len, *c;
+    for (c = info; c < end; c++) if (*c <= ' ' || *c >= 127 || *c == '@') return 0;
+    return stws_p_decode_pair(info, end, user, password) && stws_p_is_basic(user, password);
 }
 
 /* What stands before an '@' in front of the host (RFC 3986, 3.2.1); where the host begins, or NULL with *why set. */
@@ -1695,21 +1721,20 @@ static void stws_p_put_host(stws_p_out *out, const stws_url *url) {
     stws_p_put(out, "\r\n", 2);
 }
 
+/* Do the caller's headers have one of that name? */
+static int stws_p_headers_have(const char *const *header, const char *name) {
+    for (; header && *header; header += 2)
+        if (stws_p_equal_nocase(*header, strlen(*header), name, strlen(name))) return 1;
+    return 0;
+}
+
 /* Basic authorization (RFC 7617) by the URL's user and password, unless a header of the caller's says another. */
 static void stws_p_put_basic(stws_p_out *out, const stws_handshake *h) {
-    const char *const *header = h->headers;
-    char pair[512], password[256], value[6 + 684 + 1] = "Basic ";
-    size_t len;
-    for (; header && *header; header += 2)
-        if (stws_p_equal_nocase(*header, strlen(*header), "Authorization", 13)) return;
-    if (!h->url->user_info) return;
-    if (!stws_p_user_and_password(h->url->user_info, h->url->user_info_len, pair, password)) return;
-    len = strlen(pair);
-    if (len == 0 && !*password) return;
-    pair[len++] = ':';
-    memcpy(pair + len, password, strlen(password));
-    stws_p_base64(pair, len + strlen(password), value + 6);
-    stws_p_put_header(out, "Authorization", value);
+    const char *info = h->url->user_info;
+    char user[256], password[256], value[STWS_P_BASIC];
+    if (!info || stws_p_headers_have(h->headers, "Authorization")) return;
+    if (!stws_p_user_and_password(info, h->url->user_info_len, user, password)) return;
+    stws_p_put_header(out, "Authorization", stws_p_basic(user, password, value));
 }
 STOMP_WS_API int stws_handshake_request(char *buf, size_t cap, const stws_handshake *h, size_t *need) {
     stws_p_out out = {buf, cap, 0};
@@ -4533,19 +4558,15 @@ static const char stws_p_no_proxy[] = "a proxy is http://[user:password@]host:po
 
 /* 1; or 0 when it is no proxy's URL. One without a scheme, as the environment may have it, is http://. */
 static int stws_p_proxy_parse(stws_p_proxy_url *out, const char *url) {
-    const char *scheme_end = strstr(url, "://"), *p = scheme_end ? scheme_end + 3 : url, *end, *colon, *why;
+    const char *scheme_end = strstr(url, "://"), *p = scheme_end ? scheme_end + 3 : url, *end, *why;
     stws_url place;
     memset(out, 0, sizeof *out);
     memset(&place, 0, sizeof place);
     out->socks = stws_p_is_scheme(url, "socks5://") || stws_p_is_scheme(url, "socks5h://");
     if (scheme_end && !out->socks && !stws_p_is_scheme(url, "http://")) return 0;
     for (end = p + strcspn(p, "/?#"); end > p && *end != '@';) end--;
-    for (colon = p; colon < end && *colon != ':';) colon++;
-    if (!stws_p_percent_decode(p, colon, out->user)) return 0;
-    if (colon < end && !stws_p_percent_decode(colon + 1, end, out->password)) return 0;
-    if (!out->socks && (strchr(out->user, ':') || strchr(out->user, '\t') || strchr(out->password, '\t') ||
-                        !stws_p_is_field_text(out->user) || !stws_p_is_field_text(out->password)))
-        return 0; /* RFC 7617, 2: Basic cannot send these */
+    if (!stws_p_decode_pair(p, end, out->user, out->password)) return 0;
+    if (!out->socks && !stws_p_is_basic(out->user, out->password)) return 0;
     p = stws_p_url_host(*end == '@' ? end + 1 : p, &place, &why);
     if (p) p = stws_p_url_port(p, &place, &why);
     if (!p || (*p && strcmp(p, "/") != 0)) return 0;
@@ -4575,15 +4596,13 @@ static const char *stws_p_proxy_from_environment(const char *host, int secure) {
     return url && *url && !stws_p_proxy_spares(stws_p_or(spared, ""), host) ? url : NULL;
 }
 static void stws_p_proxy_ask_http(stws_p_proxy *p, stws_p_out *out) {
-    char place[280], *pair = p->data + 2048, *basic = p->data + 3072;
+    char place[280];
     snprintf(place, sizeof place, strchr(p->target, ':') ? "[%s]:%d" : "%s:%d", p->target, p->port);
-    memcpy(basic, "Basic ", 6);
-    stws_p_base64(pair, STWS_P_CAST(size_t, snprintf(pair, 1024, "%s:%s", p->at.user, p->at.password)), basic + 6);
     stws_p_put_string(out, "CONNECT ");
     stws_p_put_string(out, place);
     stws_p_put_string(out, " HTTP/1.1\r\n");
     stws_p_put_header(out, "Host", place);
-    stws_p_put_header(out, "Proxy-Authorization", pair[1] ? basic : NULL);
+    stws_p_put_header(out, "Proxy-Authorization", stws_p_basic(p->at.user, p->at.password, p->data + 3072));
     stws_p_put(out, "\r\n", 2);
 }
 
@@ -6868,14 +6887,9 @@ static const char *stws_p_page_remedy(const char *page, size_t len) {
     return NULL;
 }
 
-/* Do we send an HTTP header of that name, out of http_headers? */
+/* Do we send credentials with the upgrade? */
 static int stws_p_sends_authorization(const stws *c) {
-    static const char name[] = "Authorization";
-    const char *const *header = c->try_now.http_headers;
-    if (c->url.user_info) return 1;
-    for (; header && *header; header += 2)
-        if (stws_p_equal_nocase(*header, strlen(*header), name, strlen(name))) return 1;
-    return 0;
+    return c->url.user_info || stws_p_headers_have(c->try_now.http_headers, "Authorization");
 }
 static int stws_p_write_upgrade(const stws *c, char *buf, size_t cap, size_t *need);
 
