@@ -359,16 +359,18 @@ static int has_control(const char *text) {
     return 0;
 }
 
-// 'name:value'; blanks after the colon go for HTTP, and are data for STOMP. CONNECT and HTTP cannot
-// say line ends.
+// Adds the header 'name:value', of which it keeps a copy. Blanks after the colon are left out for
+// HTTP; for STOMP they are part of the value. CONNECT and HTTP cannot represent line ends.
 static int add_header(header_list *list, const char *text, int trim) {
-    const char *colon = strchr(text, ':'), *value;
-    char *name;
+    const char *colon = strchr(text, ':');
+    char *name, *value;
     if (!colon || colon == text || list->count == MAX_HEADERS) return 0;
     if (trim && has_control(text)) return 0;
-    for (value = colon + 1; trim && *value == ' ';) value++;
-    name = copy_text(text, (size_t)(colon - text));
+    name = copy_text(text, strlen(text));
+    value = name + (colon - text);
+    *value++ = 0;
     if (trim && !is_upgrade_name(name)) return free(name), 0;
+    while (trim && *value == ' ') value++;
     list->items[2 * list->count] = name;
     list->items[2 * list->count + 1] = value;
     list->items[2 * ++list->count] = NULL;
@@ -758,12 +760,8 @@ static int read_headers(settings *set, FILE *file) {
     char line[MAX_SECRET];
     int number;
     for (number = 1; next_secret(file, line); number++) {
-        char *copy;
         if (!*line || *line == '#') continue;
-        copy = copy_text(line, strlen(line));
-        if (add_header(&set->http_headers, copy, 1)) continue;
-        free(copy);
-        return number;
+        if (!add_header(&set->http_headers, line, 1)) return number;
     }
     return feof(file) ? 0 : number;
 }

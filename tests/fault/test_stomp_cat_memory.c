@@ -157,7 +157,7 @@ static void test_secrets_without_memory(void) {
     if (write(fds[0], "x", 1) != 1 || write(fds[1], "X: y", 4) != 4) abort();
     close(fds[0]);
     close(fds[1]);
-    check_each_failure("0\n", 6, words);
+    check_each_failure("0\n", 5, words);
     unlink(passcode);
     unlink(headers);
 }
