@@ -6847,14 +6847,11 @@ static int stws_p_redirect_url(const stws_url *from, const char *location, char 
     if (strncmp(rest, "//", 2) == 0) {
         n = snprintf(out, cap, "%s:%.*s", scheme, STWS_P_CAST(int, len), rest);
     } else {
-        char port[16] = "";
-        if (from->has_port) snprintf(port, sizeof port, ":%d", from->port);
         if (*rest == '/') path = 0;
         else if (*rest != '?') while (path > 0 && from->target[path - 1] != '/') path--;
-        n = snprintf(out, cap, "%s://%s%.*s%s%s%.*s%s%.*s", scheme, from->is_ipv6 ? "[" : "",
-                     STWS_P_CAST(int, from->host_len), from->host, from->is_ipv6 ? "]" : "", port,
-                     STWS_P_CAST(int, path), from->target, path || *rest == '/' ? "" : "/",
-                     STWS_P_CAST(int, len), rest);
+        n = snprintf(out, cap, "%s://%.*s%.*s%s%.*s", scheme, stws_p_authority_len(from), stws_p_authority(from),
+                     STWS_P_CAST(int, path), from->target, path || *rest == '/' ? "" : "/", STWS_P_CAST(int, len),
+                     rest);
     }
     return n > 0 && STWS_P_CAST(size_t, n) < cap;
 }

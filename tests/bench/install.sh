@@ -11,21 +11,16 @@ set -u
 
 cd "$(dirname "$0")/../.." || exit 1
 . tests/checks.sh
+. tests/packages.sh
 peers=tests/bench/peers
 out=build/bench
 mkdir -p $out
 PATH=$PATH:$HOME/.cargo/bin:/usr/local/go/bin
 
 debian() {
-    for package in "$@"; do
-        case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) in
-            installed) continue ;;
-        esac
-        [ -n "${updated:-}" ] || apt-get update -q || return
-        updated=1
-        DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$package" ||
-            return
-    done
+    absent=$(missing "$@")
+    # shellcheck disable=SC2086 # one word a package
+    [ -z "$absent" ] || install_packages $absent
 }
 
 # The copy of requirements.txt is made last: it says that all of it is installed.

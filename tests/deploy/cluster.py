@@ -30,12 +30,7 @@ class Node(broker.RabbitMq):
         if not cookie.exists():
             cookie.write_text(self._cluster.cookie)
             cookie.chmod(0o400)
-        (self.data / "rabbitmq.conf").write_text("".join(
-            f"{name} = {value}\n" for name, value in self._configuration().items()))
-        (self.data / "enabled_plugins").write_text("[rabbitmq_web_stomp].\n")
-        (self.data / "rabbitmq-env.conf").write_text("")
-        self._spawn(["/usr/lib/rabbitmq/bin/rabbitmq-server"], ready="Server startup complete",
-                    environment=self._environment())
+        self._launch_server()
 
     def _configuration(self):
         nodes = {f"cluster_formation.classic_config.nodes.{number}": node.node_name

@@ -34,85 +34,85 @@ def has_noticed(load):
     assert counts["publisher_error"] and counts["consumer_error"], counts
 
 
+def live_through(load, trouble):
+    """The counts of a load before, during and after the trouble."""
+    load.goes_on()
+    load.mark()
+    trouble()
+    load.goes_on()
+    return load.finish()
+
+
+def stays(r, load, trouble):
+    """Both clients keep their session."""
+    counts = live_through(load, trouble)
+    assert counts["publisher_sessions"] == counts["consumer_sessions"] == 1, counts
+    r.confirms("the sessions go on", counts)
+
+
+def resumes(r, load, trouble, outcome, more_than=1):
+    """Both clients have more than so many sessions."""
+    counts = live_through(load, trouble)
+    assert counts["publisher_sessions"] > more_than < counts["consumer_sessions"], counts
+    r.confirms(outcome, counts)
+
+
+def reset_ten_times(network, pause):
+    for _ in range(10):
+        network.reset()
+        time.sleep(pause)
+
+
+def freeze(network, seconds):
+    network.freeze()
+    time.sleep(seconds)
+    network.thaw()
+
+
+def swallow(network, load):
+    network.blackhole()
+    time.sleep(5)
+    has_noticed(load)
+    network.heal()
+
+
 def test_latency(bad, row):
     with row("network", "150 ms of latency each way") as r, beating(bad) as load:
-        load.goes_on()
-        load.mark()
-        bad.delay_s = 0.15
-        load.goes_on(200)
-        bad.delay_s = 0
-        counts = load.finish()
-        assert counts["publisher_sessions"] == counts["consumer_sessions"] == 1, counts
-        r.confirms("the sessions go on", counts)
+        def trouble():
+            bad.delay_s = 0.15
+            load.goes_on(200)
+            bad.delay_s = 0
+        stays(r, load, trouble)
 
 
 def test_resets(bad, row):
     with row("network", "ten resets, 300 ms apart") as r, beating(bad) as load:
-        load.goes_on()
-        load.mark()
-        for _ in range(10):
-            bad.reset()
-            time.sleep(0.3)
-        load.goes_on()
-        counts = load.finish()
-        assert counts["publisher_sessions"] > 5 < counts["consumer_sessions"], counts
-        r.confirms("resumed", counts)
+        resumes(r, load, lambda: reset_ten_times(bad, 0.3), "resumed", more_than=5)
 
 
 def test_resets_with_latency(bad, row):
     """Receipts and ACKs are on their way when the connection ends, and lost."""
     with row("network", "ten resets, with 50 ms of latency") as r, beating(bad) as load:
-        load.goes_on()
-        load.mark()
-        bad.delay_s = 0.05
-        for _ in range(10):
-            bad.reset()
-            time.sleep(0.5)
-        bad.delay_s = 0
-        load.goes_on()
-        counts = load.finish()
-        assert counts["publisher_sessions"] > 5 < counts["consumer_sessions"], counts
-        r.confirms("resumed", counts)
+        def trouble():
+            bad.delay_s = 0.05
+            reset_ten_times(bad, 0.5)
+            bad.delay_s = 0
+        resumes(r, load, trouble, "resumed", more_than=5)
 
 
 def test_short_freeze(bad, row):
     with row("network", "frozen for 0.7 s, heart-beats of 0.5 s") as r, beating(bad) as load:
-        load.goes_on()
-        load.mark()
-        bad.freeze()
-        time.sleep(0.7)
-        bad.thaw()
-        load.goes_on()
-        counts = load.finish()
-        assert counts["publisher_sessions"] == counts["consumer_sessions"] == 1, counts
-        r.confirms("the sessions go on", counts)
+        stays(r, load, lambda: freeze(bad, 0.7))
 
 
 def test_long_freeze(bad, row):
     with row("network", "frozen for 4 s, heart-beats of 0.5 s") as r, beating(bad) as load:
-        load.goes_on()
-        load.mark()
-        bad.freeze()
-        time.sleep(4)
-        bad.thaw()
-        load.goes_on()
-        counts = load.finish()
-        assert counts["publisher_sessions"] > 1 < counts["consumer_sessions"], counts
-        r.confirms("noticed, resumed", counts)
+        resumes(r, load, lambda: freeze(bad, 4), "noticed, resumed")
 
 
 def test_blackhole(bad, row):
     with row("network", "blackhole for 5 s, heart-beats of 0.5 s") as r, beating(bad) as load:
-        load.goes_on()
-        load.mark()
-        bad.blackhole()
-        time.sleep(5)
-        has_noticed(load)
-        bad.heal()
-        load.goes_on()
-        counts = load.finish()
-        assert counts["publisher_sessions"] > 1 < counts["consumer_sessions"], counts
-        r.confirms("noticed, resumed", counts)
+        resumes(r, load, lambda: swallow(bad, load), "noticed, resumed")
 
 
 def test_blackhole_without_heart_beats(quiet, row):
@@ -120,15 +120,7 @@ def test_blackhole_without_heart_beats(quiet, row):
     what = "blackhole for 5 s, the server grants no heart-beats, pings of 0.5 s"
     with row("network", what) as r, Load(quiet.url, ping=500) as load:
         load.goes_on(200)
-        load.mark()
-        quiet.blackhole()
-        time.sleep(5)
-        has_noticed(load)
-        quiet.heal()
-        load.goes_on()
-        counts = load.finish()
-        assert counts["publisher_sessions"] > 1 < counts["consumer_sessions"], counts
-        r.confirms("noticed, resumed", counts)
+        resumes(r, load, lambda: swallow(quiet, load), "noticed, resumed")
 
 
 def test_idle_listener_without_heart_beats(quiet, row):

@@ -371,6 +371,9 @@ class RabbitMq(Broker):
         # Started here, not by Erlang, which would leave it running for ever.
         self._spawn(["epmd", "-port", str(self._epmd_port), "-address", "127.0.0.1"])
         wait_for_port(self._epmd_port)
+        self._launch_server()
+
+    def _launch_server(self):
         (self.data / "rabbitmq.conf").write_text("".join(
             f"{name} = {value}\n" for name, value in self._configuration().items()))
         (self.data / "enabled_plugins").write_text("[rabbitmq_web_stomp].\n")

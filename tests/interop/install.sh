@@ -9,17 +9,12 @@ here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "$here/../.." && pwd)/build
 venv=$build/venv
 npm=$build/npm
-policy=/usr/sbin/policy-rc.d
-saved_policy=$policy.before-interop
+# shellcheck source=tests/packages.sh
+. "$here/../packages.sh"
 
 missing_packages() {
-    for package in ca-certificates curl gcc groff-base libbearssl-dev libc6-dev mandoc \
-        maven openjdk-17-jdk-headless openssl python3 python3-venv rabbitmq-server zsh; do
-        case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) in
-            installed) ;;
-            *) printf '%s ' "$package" ;;
-        esac
-    done
+    missing ca-certificates curl gcc groff-base libbearssl-dev libc6-dev mandoc maven \
+        openjdk-17-jdk-headless openssl python3 python3-venv rabbitmq-server zsh
     # A node of any origin will do, and one that is not Debian's brings npm along.
     command -v node >/dev/null || printf 'nodejs '
     command -v npm >/dev/null || printf 'npm '
@@ -37,31 +32,10 @@ install_npm_package() {
     npm install --prefix "$npm" --no-audit --no-fund --loglevel=error --save-exact "$1@$2"
 }
 
-restore_policy() {
-    rm -f "$policy"
-    if [ -e "$saved_policy" ]; then mv "$saved_policy" "$policy"; fi
-}
-
-# Debian starts a service as soon as its package is installed. The tests start RabbitMQ themselves,
-# on ports of their own, so a policy that forbids it stands for the time of the installation.
-forbid_services() {
-    if [ -e "$policy" ] && [ ! -e "$saved_policy" ]; then mv "$policy" "$saved_policy"; fi
-    trap restore_policy EXIT
-    trap 'exit 129' HUP
-    trap 'exit 130' INT
-    trap 'exit 143' TERM
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod 755 "$policy"
-}
-
 packages=$(missing_packages)
 if [ -n "$packages" ]; then
-    forbid_services
-    apt-get update -q
     # shellcheck disable=SC2086 # one word a package
-    DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $packages
-    restore_policy
-    trap - EXIT
+    install_packages $packages
 fi
 
 # The copy of requirements.txt is made last: it says that all of it is installed.

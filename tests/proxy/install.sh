@@ -2,8 +2,8 @@
 # Installs the proxies of tests/proxy on a bare Debian 12, as root; a second run has nothing to do.
 # Neither package has a service that Debian would start.
 set -eu
+# shellcheck source=tests/packages.sh
+. "$(dirname "$0")/../packages.sh"
 
 command -v tinyproxy >/dev/null && command -v microsocks >/dev/null && exit
-apt-get update -q
-DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
-    tinyproxy-bin microsocks
+install_packages tinyproxy-bin microsocks

@@ -6,28 +6,19 @@ set -eu
 
 cd "$(dirname "$0")/../.."
 . tests/web/npm.sh
-
-is_installed() {
-    case $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) in
-        installed) ;;
-        *) return 1 ;;
-    esac
-}
+. tests/packages.sh
 
 # Node.js may have come from elsewhere, so it is asked for by its commands.
 missing_packages() {
-    for package in ca-certificates chromium maven openjdk-17-jdk-headless openssl python3; do
-        is_installed "$package" || printf '%s ' "$package"
-    done
+    missing ca-certificates chromium maven openjdk-17-jdk-headless openssl python3
     command -v node >/dev/null || printf 'nodejs '
     command -v npm >/dev/null || printf 'npm '
 }
 
 packages=$(missing_packages)
 if [ -n "$packages" ]; then
-    apt-get update -q
     # shellcheck disable=SC2086 # one word a package
-    DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $packages
+    install_packages $packages
 fi
 
 npm_packages tests/web build/web/driver
