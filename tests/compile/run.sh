@@ -25,7 +25,7 @@ strict() {
     strict_compiler=$1
     shift
     case $strict_compiler in
-        *++) $strict_compiler -x c++ -I$root $warnings -Wold-style-cast "$@" ;;
+        *++) $strict_compiler -x c++ -I$root $warnings "$@" ;;
         *) $strict_compiler -I$root $warnings -Wstrict-prototypes "$@" ;;
     esac
 }
@@ -92,8 +92,12 @@ included_twice() {
     strict $1 -o $out/twice twice.c -pthread && $out/twice
 }
 
+# In C++ the declarations hold no C cast. The implementation may.
 declarations_make_nothing() {
-    strict $1 -c -o $out/declaration.o declaration.c && [ -z "$(nm -P $out/declaration.o)" ]
+    case $1 in
+        *++) set -- $1 -Wold-style-cast ;;
+    esac
+    strict "$@" -c -o $out/declaration.o declaration.c && [ -z "$(nm -P $out/declaration.o)" ]
 }
 
 for cc in $c_compilers $cxx_compilers; do

@@ -1265,7 +1265,7 @@ static void test_a_refused_frame_is_traced(void) {
     REFUSED("MESSAGE\na:b\nno colon\n\n", "< MESSAGE a=b [no colon\n\n]\n", ": \"no colon\"");
     REFUSED("MESSAGE\na:b\nc:d\\t\n\nx", "< MESSAGE a=b [c:d\\t\n\nx]\n", ": \"c:d\\t\"");
     REFUSED("MESSAGE\na:b\nc:\rd\n\nx", "< MESSAGE a=b [c:\rd\n\nx]\n", ": \"c:d\"");
-    REFUSED("RECEIPT\nreceipt-id:77\n", "< RECEIPT receipt-id=77 []\n", "a NUL octet inside");
+    REFUSED("RECEIPT\nreceipt-id:77\n", "< RECEIPT receipt-id=77 []\n", "a NUL byte inside");
     REFUSED("MESSAGE\ncontent-length:0x3\n\nabc", "< MESSAGE content-length=0x3 []\n",
             "MESSAGE has content-length:0x3");
     REFUSED("MESSAGE\ncontent-length:2\n\nabc", "< MESSAGE content-length=2 [abc]\n",

@@ -498,7 +498,7 @@ static void test_the_upgrade_without_a_heap_says_what_is_small(void) {
     memory = start_in_place(&p, &o, &size);
     CHECK(!peer_connect(&p));
     CHECK_INT(STWS_ERR_HTTP_LIMIT, stws_error(p.client));
-    CHECK_HAS("256 octets", stws_error_text(p.client));
+    CHECK_HAS("256 bytes", stws_error_text(p.client));
     end_in_place(&p, memory, size);
 }
 

@@ -323,7 +323,7 @@ static void test_octets_behind_the_answer(void) {
     stws_options o;
     proxy_start(&p, "http", "");
     o = behind(&p, "ws://broker.invalid:81/");
-    check_fails(&o, STWS_ERR_PROXY, "octets of its own");
+    check_fails(&o, STWS_ERR_PROXY, "bytes of its own");
     proxy_stop(&p);
 }
 

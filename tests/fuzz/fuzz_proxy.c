@@ -338,7 +338,7 @@ static void check_said(const struct way *w) {
 static void check_refused(const struct way *w) {
     static const char *const words[] = {"does not answer in HTTP", "does not answer in SOCKS 5",
                                         "answers with a head of over", "says no by ",
-                                        "sends octets of its own behind its answer"};
+                                        "sends bytes of its own behind its answer"};
     const struct peer *p = &w->peer;
     char code[40];
     FUZZ_CHECK(p->result == STWS_ERR_PROXY);

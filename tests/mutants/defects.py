@@ -144,7 +144,7 @@ DEFECTS = {
     },
     "random": {
         "a few random bytes are enough": ("stws_p_system_random", "if (n < 0 && errno != EINTR) break;\n"
-                                          "        if (n > 0) to += n, len -= STWS_P_CAST(size_t, n);",
+                                          "        if (n > 0) to += n, len -= (size_t)n;",
                                           "if (n < 0 && errno != EINTR) break;\n        if (n > 0) len = 0;"),
         "no randomness is no error": ("stws_p_system_random", "return len == 0 ? 0 : -1;", "return 0;"),
         "the end of /dev/urandom": ("stws_p_system_random", "n == 0 || ", ""),
@@ -157,7 +157,8 @@ DEFECTS = {
         "no place is kept for the other family": ("stws_p_tcp_resolve", "t->count == STWS_P_ADDRESSES - 1 && ", "0 && "),
         "the third address waits as the second": ("stws_p_tcp_start", "STWS_P_PATIENCE_US", "STWS_P_RACE_US"),
         "the loser of a race stays open": ("stws_p_tcp_open", "stws_p_close_fd(&t->rival);\n", ""),
-        "two silent addresses keep back the others": ("stws_p_tcp_open", "stws_p_tcp_promote(t); /*", "return 0; /*"),
+        "two silent addresses keep back the others": ("stws_p_tcp_open", "if (t->fd >= 0 && t->rival >= 0) stws_p_tcp_promote(t);",
+                                                    "if (t->fd >= 0 && t->rival >= 0) return 0;"),
         "a descriptor that exec inherits": ("stws_p_nonblocking", " && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0", ""),
     },
     "proxy": {
@@ -261,7 +262,7 @@ DEFECTS = {
         "any 426 is a proxy's": ("stws_p_status_remedy", "!stws_http_header(answer, \"Sec-WebSocket-Version\")", "1"),
         "a long head is no reason": ("stws_p_status_remedy", "size > STWS_P_LONG_HEAD", "0"),
         "credentials are not looked for": ("stws_p_status_remedy", "stws_p_sends_authorization(c)", "0"),
-        "a chunk is larger than what came": ("stws_p_unchunk", "if (size > STWS_P_CAST(size_t, end - page))", "if (0)"),
+        "a chunk is larger than what came": ("stws_p_unchunk", "if (size > (size_t)(end - page))", "if (0)"),
         "half a page is enough": ("stws_p_page_is_whole", "len >= size;", "len >= size / 2;"),
         "the page is waited for as long as the answer": ("stws_p_waits_for_page", "c->deadline_us > end", "0"),
         "each attempt but the first has no page": ("stws_p_begin_url", "c->answer_over = 0;", ""),
@@ -273,7 +274,7 @@ DEFECTS = {
         "empty lines count": ("stws_p_more_lines", "*at; at += strspn(at, \"\\r\\n\")", "*at; at++"),
         "a refused CONNECT with a wrong length is retried": ("stws_p_on_broken_frame", "if (login) *kind =", "if (login) login ="),
         "a refused frame's receipt waits on": ("stws_p_on_broken_frame", "stws_p_settle(c, stws_p_receipt_number(stws_frame_header(&frame, \"receipt-id\")), STWS_ERR_BROKER)", "(void)0"),
-        "a refused line is shown from the frame's first": ("stws_p_parse_head", "s->line = STWS_P_CAST(size_t, line - frame);", ""),
+        "a refused line is shown from the frame's first": ("stws_p_parse_head", "s->line = (size_t)(line - frame);", ""),
         "a broken frame has moved": ("stws_p_broken_frame", "if (at != s->base) stws_p_frame_moved(s, at);", ""),
         "localhost without a remedy": ("stws_p_resolve", "local ? ", "0 ? "),
     },
@@ -308,7 +309,7 @@ DEFECTS = {
     "attempt": {
         "no cap": ("stws_p_backoff_ms", "if (delay > c->o.reconnect_max_ms) delay = c->o.reconnect_max_ms;", ""),
         "jitter that is added is taken off": ("stws_p_backoff_ms", "jitter < 0 ? -spread : spread", "-spread"),
-        "Retry-After in milliseconds": ("stws_p_retry_after_ms", "(long long, seconds) * 1000", "(long long, seconds)"),
+        "Retry-After in milliseconds": ("stws_p_retry_after_ms", "(long long)seconds * 1000", "(long long)seconds"),
         "a date of Retry-After in milliseconds": ("stws_p_retry_after_ms", "(then - now) * 1000", "then - now"),
         "a date of Retry-After by our own clock": ("stws_p_retry_after_ms", "!date ||", "1 ||"),
         "all who were sent away come back together": ("stws_p_asked_wait_ms", "if (c->o.reconnect_jitter) ms +=",

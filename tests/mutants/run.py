@@ -21,7 +21,7 @@ from defects import DEFECTS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "sim"))
-from mutants import edit  # pylint: disable=wrong-import-position
+from mutants import edit, replace_once  # pylint: disable=wrong-import-position
 
 OUT = ROOT / "build" / "mutants" / "tests"
 SECONDS = 100  # for one test program
@@ -133,7 +133,7 @@ def plant(header, function, old, new):
     """The header with that defect, or None if it does not apply."""
     if function:
         return edit(header, function, old, new)
-    return header.replace(old, new) if header.count(old) == 1 else None
+    return replace_once(header, old, new)
 
 
 def is_found(section, name, edits):

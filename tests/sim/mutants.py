@@ -169,17 +169,27 @@ DEFECTS = {
 }
 
 
+def replace_once(text, old, new):
+    """The text with old replaced by new; None if old is not there exactly once.
+
+    Any white space stands for any other, so a line may be broken elsewhere than in old.
+    """
+    pattern = r"\s+".join(map(re.escape, re.split(r"\s+", old)))
+    places = list(re.finditer(pattern, text))
+    if len(places) != 1:
+        return None
+    return text[:places[0].start()] + new + text[places[0].end():]
+
+
 def edit(source, function, old, new):
-    """The source with one thing in that function replaced; None when it is not there, or twice."""
+    """The source with one text in that function replaced; None if it is not there exactly once."""
     start = re.search(rf"(?m)^[A-Za-z].*\b{function}\(.*(?:\n {{8,}}.*)*\{{", source)
     if not start:
         return None
     first_line = source[start.start():].split("\n", 1)[0]
     end = source.index("\n" if first_line.endswith("}") else "\n}", start.end())
-    body = source[start.start():end]
-    if body.count(old) != 1:
-        return None
-    return source[:start.start()] + body.replace(old, new) + source[end:]
+    body = replace_once(source[start.start():end], old, new)
+    return body and source[:start.start()] + body + source[end:]
 
 
 def build(name, edits):

@@ -23,7 +23,7 @@ for cc in gcc clang; do
 done
 for cxx in g++ clang++; do
     for std in c++11 c++17 c++20; do
-        check "$cxx -std=$std" $cxx -std=$std -O1 $warnings -Wold-style-cast -x c++ -c \
+        check "$cxx -std=$std" $cxx -std=$std -O1 $warnings -x c++ -c \
             -o $out/scrap.o $header
     done
 done

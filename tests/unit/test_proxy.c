@@ -303,7 +303,7 @@ static void check_open(const char *url, const char *answer, size_t len) {
         memcpy(longer, answer, len);
         longer[len] = '!';
         if (hear(&p, longer, len + 1, split, WHOLE) == STWS_ERR_PROXY) {
-            CHECK_HAS("octets of its own", p.why);
+            CHECK_HAS("bytes of its own", p.why);
             CHECK_INT(1, p.final);
         } else {
             CHECK_INT(len, split); /* the last octet came by itself, when all was said */
@@ -386,7 +386,7 @@ static void test_a_head_without_end(void) {
     stws_p_proxy p = begin("http://h:1", "b", 1);
     memset(head + 20, 'x', sizeof head - 20);
     CHECK_INT(STWS_ERR_PROXY, hear(&p, head, sizeof head, 0, 1000));
-    CHECK_HAS("over 4096 octets", p.why);
+    CHECK_HAS("over 4096 bytes", p.why);
     CHECK_INT(1, p.final);
     memcpy(head + 4096 - 4, "\r\n\r\n", 4);
     p = begin("http://h:1", "b", 1);
@@ -473,7 +473,7 @@ static void test_who_answers_before_he_is_asked(void) {
     p.len = 3;
     memcpy(p.data, "\5\0\5", 3);
     CHECK_INT(STWS_ERR_PROXY, stws_p_proxy_hear(&p));
-    CHECK_HAS("octets of its own", p.why);
+    CHECK_HAS("bytes of its own", p.why);
 }
 
 /* Noise never opens a way that a proxy did not open, and never leaves the buffer. */
