@@ -300,7 +300,7 @@ None of them changes a public struct. Everything else is an option.
 extern "C" {
 #endif
 /* ==== >>results: every code the library returns, with its name and its sentence ==== */
-/* A call returns 0 or more for success and one of these (enum stws_result) for failure. The bands tell whose matter it
+/* A call returns 0 or more for success and one of these (stws_result) for failure. The bands tell whose matter it
    is: -1 yours or your limits', -20 the network's, -30 the HTTP upgrade's, -40 RFC 6455's, -50 a STOMP frame's, -60 the
    STOMP session's.
    stws_result_text(result), stws_result_name(result)
@@ -357,7 +357,7 @@ extern "C" {
     X(STWS_ERR_STALE, -66, "the message belongs to an earlier session; its ACK would mean nothing now")                \
     X(STWS_ERR_GAVE_UP, -67, "all reconnect attempts are used up")
 #define STWS_P_ENUM(name, number, sentence) name = (number),
-enum stws_result { STWS_RESULTS(STWS_P_ENUM) STWS_RESULT_END = -1000 };
+typedef enum stws_result { STWS_RESULTS(STWS_P_ENUM) STWS_RESULT_END = -1000 } stws_result;
 #undef STWS_P_ENUM
 enum { STWS_MORE = 0, STWS_DONE = 1, STWS_OFF = -1 };
 STOMP_WS_API const char *stws_result_text(int result);
@@ -369,7 +369,7 @@ STOMP_WS_API const char *stws_result_name(int result);
    stws_header      A header; both strings also end in a NUL octet. To be built: a length of 0 means strlen().
    STWS_STOMP_*     A version, and a bit of stws_options.versions. STWS_STOMP_NONE is the time before CONNECTED.
    stws_frame       Parsed: views into the caller's buffer, headers in wire order and decoded, body[body_len] is a NUL.
-                    To be built: command, or, where it is NULL, command_id (an enum stws_command); no_content_length
+                    To be built: command, or, where it is NULL, command_id (an stws_command); content_length
                     leaves that header out (ActiveMQ then makes a TextMessage of it).
    stws_frame_state Zero it, then set version, headers and max_headers (the table for one frame's headers), max_line
                     (octets in a header line; 0: 65,536) and max_body (octets; 0: 16 MiB). heartbeats counts the
@@ -389,23 +389,34 @@ STOMP_WS_API const char *stws_result_name(int result);
    stws_command_name(command_id)
        "MESSAGE" of a command_id; "" for STWS_COMMAND_OTHER. */
 typedef struct stws_header { const char *name, *value; size_t name_len, value_len; } stws_header;
-enum { STWS_STOMP_NONE = 0, STWS_STOMP_10 = 1, STWS_STOMP_11 = 2, STWS_STOMP_12 = 4 };
-enum stws_command {
+typedef enum stws_stomp_version {
+    STWS_STOMP_NONE = 0,
+    STWS_STOMP_10 = 1,
+    STWS_STOMP_11 = 2,
+    STWS_STOMP_12 = 4
+} stws_stomp_version;
+typedef enum stws_content_length {
+    STWS_CONTENT_LENGTH_SEND = 0,
+    STWS_CONTENT_LENGTH_OMIT = 1,
+    STWS_CONTENT_LENGTH_JMS_TEXT = 2
+} stws_content_length;
+typedef enum stws_command {
     STWS_COMMAND_OTHER, STWS_COMMAND_CONNECT, STWS_COMMAND_STOMP, STWS_COMMAND_CONNECTED, STWS_COMMAND_SEND,
     STWS_COMMAND_SUBSCRIBE, STWS_COMMAND_UNSUBSCRIBE, STWS_COMMAND_ACK, STWS_COMMAND_NACK, STWS_COMMAND_BEGIN,
     STWS_COMMAND_COMMIT, STWS_COMMAND_ABORT, STWS_COMMAND_DISCONNECT, STWS_COMMAND_MESSAGE, STWS_COMMAND_RECEIPT,
     STWS_COMMAND_ERROR
-};
+} stws_command;
 typedef struct stws_frame {
     const char *command;
-    int command_id, no_content_length;
+    stws_command command_id;
+    stws_content_length content_length;
     const stws_header *headers;
     size_t header_count;
     const char *body;
     size_t body_len;
 } stws_frame;
 typedef struct stws_frame_state {
-    int version;
+    stws_stomp_version version;
     stws_header *headers;
     size_t max_headers, max_line, max_body, heartbeats;
     const char *base; /* private from here on */
@@ -416,9 +427,9 @@ typedef struct stws_frame_state {
     unsigned char expected[24];
 } stws_frame_state;
 STOMP_WS_API int stws_frame_parse(char *buf, size_t len, stws_frame_state *state, stws_frame *frame, size_t *used);
-STOMP_WS_API int stws_frame_build(char *buf, size_t cap, int version, const stws_frame *frame, size_t *need);
+STOMP_WS_API int stws_frame_build(char *buf, size_t cap, stws_stomp_version version, const stws_frame *frame, size_t *need);
 STOMP_WS_API const char *stws_frame_header(const stws_frame *frame, const char *name);
-STOMP_WS_API const char *stws_command_name(int command_id);
+STOMP_WS_API const char *stws_command_name(stws_command command_id);
 /* WebSocket frames (RFC 6455, section 5).
 
    stws_ws          One direction of a connection. Zero it, then set server (1: the peer's frames must be masked; 0:
@@ -442,10 +453,10 @@ STOMP_WS_API const char *stws_command_name(int command_id);
        length; 0 for code 0, and for 1005, which says that there was none (5.5.1, 7.4.1).
    stws_utf8_valid(data, len)
        1 when it is UTF-8 (RFC 3629: no surrogates, no overlong forms, nothing above U+10FFFF), else 0. */
-enum {
+typedef enum stws_ws_opcode {
     STWS_WS_CONTINUATION = 0, STWS_WS_TEXT = 1, STWS_WS_BINARY = 2, STWS_WS_CLOSE = 8, STWS_WS_PING = 9,
     STWS_WS_PONG = 10
-};
+} stws_ws_opcode;
 typedef struct stws_ws {
     int server, check_utf8;
     size_t max_message, max_fragments;
@@ -458,12 +469,13 @@ typedef struct stws_ws {
     unsigned char key[4];
 } stws_ws;
 typedef struct stws_ws_event {
-    int opcode, first, last, close_code;
+    stws_ws_opcode opcode;
+    int first, last, close_code;
     char *data;
     size_t len;
 } stws_ws_event;
 STOMP_WS_API int stws_ws_parse(char *buf, size_t len, stws_ws *ws, stws_ws_event *event, size_t *used);
-STOMP_WS_API int stws_ws_build(char *buf, size_t cap, int opcode, int fin, const void *payload, size_t len,
+STOMP_WS_API int stws_ws_build(char *buf, size_t cap, stws_ws_opcode opcode, int fin, const void *payload, size_t len,
                                const unsigned char *key, size_t *need);
 STOMP_WS_API void stws_ws_mask(void *dst, const void *src, size_t len, const unsigned char key[4], size_t offset);
 STOMP_WS_API size_t stws_ws_close_payload(char out[125], int code, const char *reason);
@@ -564,8 +576,8 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
        OUTBOX_HIGH, OUTBOX_LOW   the outbox fills: send less; it has emptied: go on (options outbox_high, outbox_low)
        SUBSCRIPTION_REFUSED      handle: a subscription that is set aside, because three sessions in a row have ended
                      right after its SUBSCRIBE; result and text: how the last of these sessions ended
-   stws_on_message, stws_on_event   Called back with what the options or the subscription have as user.
-   stws_on_trace    Each frame sent ('>') or received ('<'), the HTTP heads too (command "GET /path HTTP/1.1";
+   stws_message_fn, stws_event_fn   Called back with what the options or the subscription have as user.
+   stws_trace_fn    Each frame sent ('>') or received ('<'), the HTTP heads too (command "GET /path HTTP/1.1";
                     a request that is larger than rx_buffer: only that line); passcodes, Authorization and cookies
                     read "***". A heart-beat has an empty command. All else is as the peer has sent it: escape it
                     before you print it. It runs in the thread that sends or reads, maybe under the lock: no call of
@@ -577,29 +589,38 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
        A copy in one block, NULL without memory; and its end (NULL is fine). Threads: any. Allocates, does not block. */
 typedef struct stws stws;
 typedef struct stws_queue stws_queue;
+typedef enum stws_ack_on {
+    STWS_ACK_BY_CALL = 0,
+    STWS_ACK_ON_HANDOVER = 1,
+    STWS_ACK_ON_RETURN = 2
+} stws_ack_on;
 typedef struct stws_message {
     const char *destination, *message_id, *subscription, *content_type, *ack, *body;
     size_t body_len;
-    int body_is_utf8, handle, ack_on;
+    int body_is_utf8, handle;
+    stws_ack_on ack_on;
     unsigned epoch;
     stws *client;
     stws_frame frame;
     int *answered; /* private */
 } stws_message;
-enum stws_event_type {
+typedef enum stws_event_type {
     STWS_EVENT_NONE, STWS_EVENT_CONNECTED, STWS_EVENT_MESSAGE, STWS_EVENT_RECEIPT, STWS_EVENT_ERROR,
     STWS_EVENT_DISCONNECTED, STWS_EVENT_UNHANDLED, STWS_EVENT_OUTBOX_HIGH, STWS_EVENT_OUTBOX_LOW,
     STWS_EVENT_SUBSCRIPTION_REFUSED
-};
+} stws_event_type;
 typedef struct stws_event {
-    int type, result, receipt, handle;
+    stws_event_type type;
+    stws_result result;
+    int receipt, handle;
     long long retry_ms;
     const char *text;
     const stws_message *message;
 } stws_event;
-typedef void (*stws_on_message)(stws *client, const stws_message *message, void *user);
-typedef void (*stws_on_event)(stws *client, const stws_event *event, void *user);
-typedef void (*stws_on_trace)(stws *client, int direction, const stws_frame *frame, void *user);
+typedef void (*stws_message_fn)(stws *client, const stws_message *message, void *user);
+typedef void (*stws_event_fn)(stws *client, const stws_event *event, void *user);
+typedef enum stws_direction { STWS_SENT = '>', STWS_RECEIVED = '<' } stws_direction;
+typedef void (*stws_trace_fn)(stws *client, stws_direction direction, const stws_frame *frame, void *user);
 STOMP_WS_API const char *stws_header_get(const stws_message *message, const char *name);
 STOMP_WS_API stws_message *stws_message_copy(const stws_message *message);
 STOMP_WS_API void stws_message_free(stws_message *copy);
@@ -616,7 +637,7 @@ STOMP_WS_API void stws_message_free(stws_message *copy);
                     now_us leaves out.
    stws_random      fill: 0, or -1 when there is no randomness, which makes the connection fail.
    stws_allocator   alloc, release: instead of STOMP_WS_MALLOC and STOMP_WS_FREE. */
-enum { STWS_WANT_READ = 1, STWS_WANT_WRITE = 2, STWS_WANT_NOW = 4 };
+typedef enum stws_want { STWS_WANT_READ = 1, STWS_WANT_WRITE = 2, STWS_WANT_NOW = 4 } stws_want;
 typedef struct stws_endpoint { const char *host; int port, secure; } stws_endpoint;
 typedef struct stws_transport {
     void *ctx;
@@ -643,7 +664,7 @@ typedef struct stws_allocator {
        size         bytes of state, which lies in the client's block: zero before the first `begin`, wiped at the end
        begin        a handshake begins: STWS_DONE, or an error. What the state keeps of the connection before is up to
                     the table: usually the session that may be resumed
-       state        the bits of enum stws_tls_state; STWS_ERR_EOF when the peer has ended TLS (close_notify), and its
+       state        the bits of stws_tls_state; STWS_ERR_EOF when the peer has ended TLS (close_notify), and its
                     data are read; STWS_ERR_TLS_TRUST for a certificate that is not to be trusted; else STWS_ERR_TLS
        input        where encrypted bytes from the socket go, and for how many there is room
        received     that many of them have been put there
@@ -665,7 +686,7 @@ typedef struct stws_allocator {
                     0: no session may be
        options      the tls_* of these are for the table to heed, but for tls_pin, which the client checks
        random       the client's randomness; without any, `begin` fails
-   enum stws_tls_state  HAS_OUTPUT: `output` has bytes. TAKES_INPUT: `input` has room. HAS_DATA: `read` has bytes.
+   stws_tls_state  HAS_OUTPUT: `output` has bytes. TAKES_INPUT: `input` has room. HAS_DATA: `read` has bytes.
                     TAKES_DATA: the handshake is done, no output waits, and `write` takes bytes
    stws_bearssl()
        TLS 1.2 by BearSSL, which allocates nothing: the default of options.tls. NULL when the implementation is compiled
@@ -673,12 +694,12 @@ typedef struct stws_allocator {
    stws_tls_alert_text(alert)
        For a table's `error`: what a TLS alert of the server's (RFC 8446, section 6) means, with a remedy; NULL for an
        alert that another attempt may not meet. Threads: any. Does not allocate or block. */
-enum stws_tls_state {
+typedef enum stws_tls_state {
     STWS_TLS_HAS_OUTPUT = 1,
     STWS_TLS_TAKES_INPUT = 2,
     STWS_TLS_TAKES_DATA = 4,
     STWS_TLS_HAS_DATA = 8
-};
+} stws_tls_state;
 typedef struct stws_tls_start {
     const char *host;
     int port, resume;
@@ -747,7 +768,7 @@ STOMP_WS_API const char *stws_tls_alert_text(int alert);
    reconnect_factor      percent from one to the next; 200
    reconnect_jitter      percent of the delay added at most, or, below -1, taken off; STWS_OFF: none; -100 (full jitter)
    reconnect_attempts    in a row, after a first failure; no limit
-   give_up               which refusals end the client, an enum stws_give_up. By default every refusal does before the
+   give_up               which refusals end the client, an stws_give_up. By default every refusal does before the
                          first session. Later only refused credentials do: HTTP 401, 403 or 407, or an ERROR whose words
                          name login, passcode or access. If before_connect is set, these do not end it either
    stable_ms             a session that lived so long resets the delay; 5,000
@@ -831,7 +852,7 @@ typedef struct stws_attempt {
     int number; /* 1 for the first since the last stable session */
     const char *url, *login, *passcode;
     const char *const *connect_headers, *const *http_headers;
-    int last_error;  /* why the last attempt failed or the last session ended: a result; STWS_OK: there was none */
+    stws_result last_error;  /* why the last attempt failed or the last session ended: a result; STWS_OK: there was none */
     int last_status; /* the HTTP status that the last attempt got: 101 if the upgrade succeeded, 0 without an answer */
 } stws_attempt;
 typedef struct stws_subscribing {
@@ -839,15 +860,20 @@ typedef struct stws_subscribing {
     const char *destination;
     const char *const *headers;
 } stws_subscribing;
-enum { STWS_UTF8_LENIENT = 0, STWS_UTF8_STRICT = 1 };
-enum { STWS_FULL_FAIL = 0, STWS_FULL_DROP_OLDEST = 1, STWS_FULL_BLOCK = 2 };
-enum stws_give_up {
+typedef int (*stws_before_connect_fn)(stws *client, stws_attempt *attempt, void *user);
+typedef int (*stws_before_subscribe_fn)(stws *client, stws_subscribing *subscribing, void *user);
+typedef enum stws_utf8_check { STWS_UTF8_LENIENT = 0, STWS_UTF8_STRICT = 1 } stws_utf8_check;
+typedef enum stws_outbox_policy { STWS_FULL_FAIL = 0, STWS_FULL_DROP_OLDEST = 1, STWS_FULL_BLOCK = 2 } stws_outbox_policy;
+typedef enum stws_give_up {
     STWS_GIVE_UP_DEFAULT = 0, /* a refusal before the first session; later only refused credentials, see above */
     STWS_GIVE_UP_SOON = 1,    /* every refusal, also after a session */
     STWS_GIVE_UP_NEVER = 2    /* no refusal */
-};
-#define STWS_WHOLE (sizeof(char) - 2) /* the largest size_t */
+} stws_give_up;
+#define STWS_WHOLE ((size_t)-1)
 #define STWS_PROXY_FROM_ENVIRONMENT "environment"
+typedef enum stws_broker_kind {
+    STWS_BROKER_UNKNOWN, STWS_BROKER_SPRING, STWS_BROKER_RABBITMQ, STWS_BROKER_ACTIVEMQ, STWS_BROKER_ARTEMIS
+} stws_broker_kind;
 typedef struct stws_options {
     const char *url;
     const char *const *urls, *const *addresses;
@@ -860,19 +886,22 @@ typedef struct stws_options {
     int connect_timeout_ms, handshake_timeout_ms, connected_timeout_ms;
     int receipt_timeout_ms, close_timeout_ms, write_timeout_ms;
     int reconnect, reconnect_min_ms, reconnect_max_ms, reconnect_factor, reconnect_jitter, reconnect_attempts;
-    int give_up; /* enum stws_give_up */
+    stws_give_up give_up;
     int stable_ms, max_session_ms, shuffle_urls;
     size_t max_body, max_line, max_headers, max_ws_message;
     size_t rx_buffer, tx_buffer, outbox_bytes, outbox_count, outbox_high, outbox_low;
-    int outbox_policy, outbox_block_ms, confirm;
+    stws_outbox_policy outbox_policy;
+    int outbox_block_ms, confirm;
     int max_subscriptions, max_receipts;
     size_t subscription_bytes;
-    int utf8, binary, single_thread, broker;
-    stws_on_message on_message;
-    stws_on_event on_event;
-    stws_on_trace on_trace;
-    int (*before_connect)(stws *client, stws_attempt *attempt, void *user);
-    int (*before_subscribe)(stws *client, stws_subscribing *subscribing, void *user);
+    stws_utf8_check utf8;
+    int binary, single_thread;
+    stws_broker_kind broker;
+    stws_message_fn on_message;
+    stws_event_fn on_event;
+    stws_trace_fn on_trace;
+    stws_before_connect_fn before_connect;
+    stws_before_subscribe_fn before_subscribe;
     void *user;
     stws_queue *queue;
     const char *tls_ca_file, *tls_ca_pem, *tls_cert_file, *tls_key_file, *tls_pin;
@@ -949,7 +978,7 @@ STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
    STWS_ERR_FULL (outbox_policy), STWS_ERR_FRAME_BUILD (no STOMP version can say it), STWS_ERR_MEMORY, STWS_CLOSED, and
    STWS_ERR_STATE after stws_disconnect.
 
-   stws_subscription  id: on the wire, else one of ours; ack: "auto" (also NULL), "client", "client-individual";
+   stws_subscribe_options  id: on the wire, else one of ours; ack: "auto" (also NULL), "client", "client-individual";
                       ack_on: STWS_ACK_BY_CALL, or when the library acknowledges (ack NULL is "client-individual"
                       then): STWS_ACK_ON_HANDOVER, once the queue or you have the message, STWS_ACK_ON_RETURN, when you
                       are done with it: the callback returns, the next driving call or stws_queue_pop comes; not when
@@ -962,7 +991,7 @@ STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
                       there is none (set client_id too; Spring's simple broker keeps nothing).
    stws_outgoing      A message: body of body_len octets; content_type (NULL: none, and for a body that is not UTF-8
                       application/octet-stream), headers, transaction may be NULL; receipt: 1: an
-                      event tells how it ended; no_content_length: 1: leave that out; STWS_AS_TEXT: only where the
+                      event tells how it ended; content_length: 1: leave that out; STWS_CONTENT_LENGTH_JMS_TEXT: only where the
                       broker takes that for text (ActiveMQ and Artemis make a TextMessage of it).
    stws_subscribe(client, destination, options)
        A handle > 0 for a destination, good across reconnects: so subscribe once, not at each CONNECTED. options may be
@@ -988,23 +1017,30 @@ STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
        stws_message_free; STWS_ERR_TIMEOUT after timeout_ms, STWS_ERR_BROKER, or an error. The reply is its only
        confirmation: also with confirm the message asks for no receipt, and once sent it is not sent again. Drives,
        calling back; events without a callback are kept for stws_next, as stws_flush does. */
-enum { STWS_AS_TEXT = 2 };
-enum { STWS_ACK_BY_CALL = 0, STWS_ACK_ON_HANDOVER = 1, STWS_ACK_ON_RETURN = 2 };
-typedef struct stws_subscription {
-    const char *id, *ack, *durable;
+typedef enum stws_ack_mode {
+    STWS_ACK_DEFAULT = 0,
+    STWS_ACK_AUTO = 1,
+    STWS_ACK_CLIENT = 2,
+    STWS_ACK_CLIENT_INDIVIDUAL = 3
+} stws_ack_mode;
+typedef struct stws_subscribe_options {
+    const char *id, *durable;
     const char *const *headers;
-    int receipt, prefetch, ack_on;
-    stws_on_message on_message;
+    stws_ack_mode ack;
+    stws_ack_on ack_on;
+    int receipt, prefetch;
+    stws_message_fn on_message;
     void *user;
-} stws_subscription;
+} stws_subscribe_options;
 typedef struct stws_outgoing {
     const char *destination, *body;
     size_t body_len;
     const char *content_type, *transaction;
     const char *const *headers;
-    int receipt, no_content_length;
+    int receipt;
+    stws_content_length content_length;
 } stws_outgoing;
-STOMP_WS_API int stws_subscribe(stws *client, const char *destination, const stws_subscription *options);
+STOMP_WS_API int stws_subscribe(stws *client, const char *destination, const stws_subscribe_options *options);
 STOMP_WS_API int stws_unsubscribe(stws *client, int handle);
 STOMP_WS_API int stws_send(stws *client, const char *destination, const void *body, size_t body_len);
 STOMP_WS_API int stws_send_text(stws *client, const char *destination, const char *text);
@@ -1020,8 +1056,8 @@ STOMP_WS_API int stws_request(stws *client, const stws_outgoing *message, stws_m
 /* ==== >>look: state, errors, numbers ==== */
 /* Threads: any. The text of stws_error_text holds until the thread's next call; in the thread that drives, until its
    next driving call. None allocates or blocks. No text is NULL. A client that is NULL (no memory) has STWS_ERR_MEMORY.
-   stws_state(client), stws_state_name(state)  An enum stws_state_number, and a word for a state.
-   stws_broker(client)       Who the server is, by options.broker or CONNECTED: an enum stws_broker_number.
+   stws_state(client), stws_state_name(state)  An stws_connection_state, and a word for a state.
+   stws_broker(client)       Who the server is, by options.broker or CONNECTED: an stws_broker_kind.
    stws_version(client)      The version negotiated, STWS_STOMP_*.
    stws_error(client)        The last error; 0 again once connected.
    stws_error_text(client)   A sentence: why this thread's last call was refused; if it was not, what the last error
@@ -1034,7 +1070,7 @@ STOMP_WS_API int stws_request(stws *client, const stws_outgoing *message, stws_m
    stws_http_status(client)  Of the last upgrade's answer; stws_close_code(client): of the server's last close frame; or
                              0.
    stws_user(client)         The user of the options.
-   stws_stats(client, out)   Numbers since the beginning, an stws_stats_numbers:
+   stws_stats(client, out)   Numbers since the beginning, an stws_statistics:
        bytes_in, bytes_out, reads, writes       octets on the transport, and the calls that moved them
        frames_in, frames_out, messages_in, messages_out, heartbeats_in, heartbeats_out       STOMP
        sessions, reconnects
@@ -1047,31 +1083,28 @@ STOMP_WS_API int stws_request(stws *client, const stws_outgoing *message, stws_m
        rtt_us                   microseconds from the last SEND with a receipt to that; -1: none yet
        heartbeat_slack_ms       the least that was left of the server's grace; -1: none yet
        pings_out, pongs_in      WebSocket PINGs of ours, see options.ping_ms, and the answers to them */
-enum stws_state_number {
+typedef enum stws_connection_state {
     STWS_IDLE, STWS_RESOLVING, STWS_CONNECTING, STWS_TLS, STWS_UPGRADING, STWS_LOGGING_IN, STWS_CONNECTED, STWS_CLOSING,
     STWS_BACKOFF, STWS_ENDED
-};
-enum stws_broker_number {
-    STWS_BROKER_UNKNOWN, STWS_BROKER_SPRING, STWS_BROKER_RABBITMQ, STWS_BROKER_ACTIVEMQ, STWS_BROKER_ARTEMIS
-};
-typedef struct stws_stats_numbers {
+} stws_connection_state;
+typedef struct stws_statistics {
     unsigned long long bytes_in, bytes_out, reads, writes;
     unsigned long long frames_in, frames_out, messages_in, messages_out, heartbeats_in, heartbeats_out;
     unsigned long long sessions, reconnects, invalid_utf8, stale_acks, unknown_subscription, dropped, late_loops;
     long long rtt_us, heartbeat_slack_ms;
     unsigned long long matched_by_destination, pings_out, pongs_in;
-} stws_stats_numbers;
-STOMP_WS_API int stws_state(const stws *client);
-STOMP_WS_API const char *stws_state_name(int state);
-STOMP_WS_API int stws_broker(const stws *client);
-STOMP_WS_API int stws_version(const stws *client);
+} stws_statistics;
+STOMP_WS_API stws_connection_state stws_state(const stws *client);
+STOMP_WS_API const char *stws_state_name(stws_connection_state state);
+STOMP_WS_API stws_broker_kind stws_broker(const stws *client);
+STOMP_WS_API stws_stomp_version stws_version(const stws *client);
 STOMP_WS_API int stws_error(const stws *client);
 STOMP_WS_API const char *stws_error_text(const stws *client);
 STOMP_WS_API int stws_http_status(const stws *client);
 STOMP_WS_API const char *stws_upgrade_header(const stws *client, const char *name);
 STOMP_WS_API int stws_close_code(const stws *client);
 STOMP_WS_API void *stws_user(const stws *client);
-STOMP_WS_API void stws_stats(stws *client, stws_stats_numbers *out);
+STOMP_WS_API void stws_stats(stws *client, stws_statistics *out);
 /* ==== >>inbox: one queue over many clients ==== */
 /* A bounded queue of messages: clients put in (options.queue), whoever likes takes out. While it is full they read
    nothing. Threads: any; create and destroy come before and after the clients. Only create allocates, only pop blocks.
@@ -2208,7 +2241,7 @@ static int stws_p_ws_close_event(stws_ws *ws, stws_ws_event *event) {
     return STWS_DONE;
 }
 
-static int stws_p_ws_whole(char *payload, size_t len, int opcode, stws_ws_event *event) {
+static int stws_p_ws_whole(char *payload, size_t len, stws_ws_opcode opcode, stws_ws_event *event) {
     event->opcode = opcode;
     event->first = event->last = 1;
     event->data = payload;
@@ -2220,7 +2253,7 @@ static int stws_p_ws_whole(char *payload, size_t len, int opcode, stws_ws_event 
 static int stws_p_ws_control(char *payload, size_t len, unsigned opcode, stws_ws *ws,
                              stws_ws_event *event) {
     if (ws->server) stws_ws_mask(payload, payload, len, ws->key, 0);
-    stws_p_ws_whole(payload, len, (int)opcode, event);
+    stws_p_ws_whole(payload, len, (stws_ws_opcode)opcode, event);
     return opcode == STWS_WS_CLOSE ? stws_p_ws_close_event(ws, event) : STWS_DONE;
 }
 
@@ -2230,7 +2263,7 @@ static int stws_p_ws_data(char *data, size_t len, stws_ws *ws, stws_ws_event *ev
     if (n == 0 && ws->remaining) return STWS_MORE;
     if (ws->server) stws_ws_mask(data, data, n, ws->key, ws->key_offset);
     ws->key_offset += n;
-    event->opcode = ws->message_opcode;
+    event->opcode = (stws_ws_opcode)ws->message_opcode;
     event->first = ws->message_len == 0 && ws->fragments == 1 && ws->key_offset == n;
     event->data = data;
     event->len = n;
@@ -2276,7 +2309,7 @@ STOMP_WS_API int stws_ws_parse(char *buf, size_t len, stws_ws *ws, stws_ws_event
     int result;
     head = stws_p_ws_usual(buf, len, ws, &whole);
     *used = head ? head + whole : 0;
-    if (head) return stws_p_ws_whole(buf + head, whole, p[0] & 15, event);
+    if (head) return stws_p_ws_whole(buf + head, whole, (stws_ws_opcode)(p[0] & 15), event);
     if (ws->in_frame) return stws_p_ws_data(buf, len, ws, event, used);
     if (ws->closed) *used = len; /* RFC 6455, 5.5.1: nothing counts after a close frame */
     if (ws->closed || len < 2) return STWS_MORE;
@@ -2321,8 +2354,9 @@ static char *stws_p_ws_put_head(char *out, int opcode, int fin, size_t len,
     return (char *)p;
 }
 
-STOMP_WS_API int stws_ws_build(char *buf, size_t cap, int opcode, int fin, const void *payload,
-                               size_t len, const unsigned char *key, size_t *need) {
+STOMP_WS_API int stws_ws_build(char *buf, size_t cap, stws_ws_opcode opcode, int fin,
+                               const void *payload, size_t len, const unsigned char *key,
+                               size_t *need) {
     size_t head = stws_p_ws_head_len(len, key != NULL);
     char *to;
     *need = 0;
@@ -2331,7 +2365,7 @@ STOMP_WS_API int stws_ws_build(char *buf, size_t cap, int opcode, int fin, const
     if (opcode >= STWS_WS_CLOSE && (!fin || len > 125)) return STWS_ERR_USAGE;
     *need = head + len;
     if (cap < head || cap - head < len) return STWS_ERR_SPACE;
-    to = stws_p_ws_put_head(buf, opcode, fin, len, key);
+    to = stws_p_ws_put_head(buf, (int)opcode, fin, len, key);
     if (key) stws_ws_mask(to, payload, len, key, 0);
     else if (len && payload != to) memcpy(to, payload, len);
     return STWS_OK;
@@ -2348,15 +2382,15 @@ STOMP_WS_API size_t stws_ws_close_payload(char out[125], int code, const char *r
 }
 
 /* ==== >>frame: STOMP frames, parsed in place and built (STOMP 1.0, 1.1, 1.2) ==== */
-/* In the order of enum stws_command. */
+/* In the order of stws_command. */
 static const char *const stws_p_commands[] = {
     "",     "CONNECT", "STOMP",  "CONNECTED", "SEND",       "SUBSCRIBE", "UNSUBSCRIBE", "ACK",
     "NACK", "BEGIN",   "COMMIT", "ABORT",     "DISCONNECT", "MESSAGE",   "RECEIPT",     "ERROR"};
 
 enum { STWS_P_COMMAND_COUNT = sizeof stws_p_commands / sizeof *stws_p_commands };
 
-STOMP_WS_API const char *stws_command_name(int command_id) {
-    return command_id >= 0 && command_id < STWS_P_COMMAND_COUNT ? stws_p_commands[command_id] : "";
+STOMP_WS_API const char *stws_command_name(stws_command command_id) {
+    return (int)command_id < STWS_P_COMMAND_COUNT ? stws_p_commands[command_id] : "";
 }
 
 static int stws_p_command_find(const char *s, size_t len) {
@@ -2570,7 +2604,7 @@ static void stws_p_frame_begin(stws_frame_state *s, const char *frame) {
     s->base = frame;
     s->line = s->scanned = s->colon = 0;
     s->header_count = s->body_len = 0;
-    s->odd = s->version & STWS_P_PADDED;
+    s->odd = (int)s->version & STWS_P_PADDED;
     s->command_id = STWS_COMMAND_OTHER;
     if (!s->max_line) s->max_line = STWS_P_MAX_LINE;
     if (!s->max_body) s->max_body = STWS_P_MAX_BODY;
@@ -2638,7 +2672,7 @@ static char *stws_p_trim_in_place(char *s, size_t *len) {
 /* The rarer work on a header: 1.0's padding goes, escapes are undone. */
 static int stws_p_decode_header(char *name, char *value, stws_header *h,
                                 const stws_frame_state *s) {
-    int escaping = stws_p_escaping(s->version, s->command_id);
+    int escaping = stws_p_escaping((int)s->version, s->command_id);
     long name_len, value_len;
     if (s->version == STWS_STOMP_10) {
         name = stws_p_trim_in_place(name, &h->name_len);
@@ -2810,7 +2844,7 @@ static STWS_P_APART int stws_p_parse_head(char *frame, size_t len, stws_frame_st
         }
         at += stws_p_lowest_bit(marks.stops);
         if (*at != '\n') {
-            result = stws_p_head_other(at, frame + len, s->version, &odd);
+            result = stws_p_head_other(at, frame + len, (int)s->version, &odd);
             if (result != STWS_DONE) break;
             at++;
             continue;
@@ -2866,8 +2900,9 @@ STOMP_WS_API int stws_frame_parse(char *buf, size_t len, stws_frame_state *s, st
     if (result == STWS_DONE) result = stws_p_parse_body(at, len, s);
     if (result != STWS_DONE) return result;
     frame->command = at;
-    frame->command_id = s->command_id;
-    frame->no_content_length = s->phase == STWS_P_BODY_TO_NUL;
+    frame->command_id = (stws_command)s->command_id;
+    frame->content_length =
+        s->phase == STWS_P_BODY_TO_NUL ? STWS_CONTENT_LENGTH_OMIT : STWS_CONTENT_LENGTH_SEND;
     frame->headers = s->headers;
     frame->header_count = s->header_count;
     frame->body = at + s->line;
@@ -2967,7 +3002,7 @@ static int stws_p_length_is(const stws_header *h, size_t body_len) {
    asked not to. */
 static int stws_p_wants_length(const stws_frame *frame) {
     if (frame->body_len == 0) return 0;
-    return !frame->no_content_length || memchr(frame->body, 0, frame->body_len) != NULL;
+    return !frame->content_length || memchr(frame->body, 0, frame->body_len) != NULL;
 }
 
 /* One header, measured or written like its text; SIZE_MAX when it cannot be said. Names that
@@ -3008,7 +3043,7 @@ static int stws_p_is_padded(const char *s, size_t len) {
 static size_t stws_p_say_head(char *to, int version, const stws_frame *frame) {
     const char *command = frame->command ? frame->command : stws_command_name(frame->command_id);
     size_t n = stws_p_say_command(to, command), i, bytes;
-    int id = frame->command ? stws_p_command_find(command, n) : frame->command_id;
+    int id = frame->command ? stws_p_command_find(command, n) : (int)frame->command_id;
     int escaping = stws_p_escaping(version, id), wants_length = stws_p_wants_length(frame),
         has_length = 0;
     char line[STWS_P_LENGTH_LINE];
@@ -3050,17 +3085,17 @@ static size_t stws_p_head_bound(const stws_frame *frame) {
     return bound;
 }
 
-STOMP_WS_API int stws_frame_build(char *buf, size_t cap, int version, const stws_frame *frame,
-                                  size_t *need) {
+STOMP_WS_API int stws_frame_build(char *buf, size_t cap, stws_stomp_version version,
+                                  const stws_frame *frame, size_t *need) {
     size_t bound = stws_p_head_bound(frame);
     /* then it need not be measured first */
     int fits = bound < cap && frame->body_len < cap - bound;
-    size_t head = stws_p_say_head(fits ? buf : NULL, version, frame);
+    size_t head = stws_p_say_head(fits ? buf : NULL, (int)version, frame);
     *need = 0;
     if (!head) return STWS_ERR_FRAME_BUILD;
     *need = head + frame->body_len + 1;
     if (*need > cap) return STWS_ERR_SPACE;
-    if (!fits) stws_p_say_head(buf, version, frame);
+    if (!fits) stws_p_say_head(buf, (int)version, frame);
     if (frame->body_len) memcpy(buf + head, frame->body, frame->body_len);
     buf[head + frame->body_len] = 0;
     return STWS_OK;
@@ -3248,7 +3283,7 @@ typedef struct stws_p_sub {
     /* of the chain of the users' ids whose hash is this place's number; places count from 1,
        0 is none */
     int head;
-    stws_on_message on_message;
+    stws_message_fn on_message;
     void *user;
     int receipt; /* number of the one it will ask for; 0: none */
     int next;    /* in its chain */
@@ -3353,7 +3388,7 @@ typedef struct stws_p_session {
     uint32_t *chains;   /* with confirm: the records by their receipts' numbers */
     size_t chain_count; /* a power of two */
     size_t unconfirmed; /* records whose confirmation is to come */
-    stws_stats_numbers stats;
+    stws_statistics stats;
 } stws_p_session;
 
 /* ---- randomness: masking keys out of a pool ---- */
@@ -3390,7 +3425,8 @@ static int stws_p_masking_key(stws_p_session *s, unsigned char key[4]) {
 
 /* ---- trace: what the user may see of a frame ---- */
 
-static void stws_p_trace_shown(const stws_p_session *s, int direction, const stws_frame *frame) {
+static void stws_p_trace_shown(const stws_p_session *s, stws_direction direction,
+                               const stws_frame *frame) {
     static const char secrets[] =
         "passcode,authorization,proxy-authorization,cookie,set-cookie,x-csrf-token";
     stws_header *shown = s->trace_headers, *h;
@@ -3415,18 +3451,19 @@ static void stws_p_unlock(const stws *c);
 /* What is sent ('>') is traced under the lock, as it is encoded; what was received ('<')
    takes the lock for that. So on_trace runs once at a time, and the table of headers has one
    user. */
-STWS_P_APART static void stws_p_trace_now(const stws_p_session *s, int direction,
+STWS_P_APART static void stws_p_trace_now(const stws_p_session *s, stws_direction direction,
                                           const stws_frame *frame) {
-    if (direction == '<') stws_p_lock(s->client);
+    if (direction == STWS_RECEIVED) stws_p_lock(s->client);
     stws_p_trace_shown(s, direction, frame);
-    if (direction == '<') stws_p_unlock(s->client);
+    if (direction == STWS_RECEIVED) stws_p_unlock(s->client);
 }
 
-static void stws_p_trace(const stws_p_session *s, int direction, const stws_frame *frame) {
+static void stws_p_trace(const stws_p_session *s, stws_direction direction,
+                         const stws_frame *frame) {
     if (s->options->on_trace) stws_p_trace_now(s, direction, frame);
 }
 
-static void stws_p_trace_word(const stws_p_session *s, int direction, const char *word) {
+static void stws_p_trace_word(const stws_p_session *s, stws_direction direction, const char *word) {
     stws_frame frame;
     memset(&frame, 0, sizeof frame);
     frame.command = word;
@@ -3449,7 +3486,8 @@ static int stws_p_make_room(stws_p_buffer *b, size_t n) {
 }
 
 /* One WebSocket frame of a short payload (heart-beat, pong, close). */
-static int stws_p_post_short(stws_p_session *s, int opcode, const char *payload, size_t len) {
+static int stws_p_post_short(stws_p_session *s, stws_ws_opcode opcode, const char *payload,
+                             size_t len) {
     unsigned char key[4];
     size_t need = stws_p_ws_head_len(len, 1) + len;
     if (!stws_p_make_room(&s->out, need)) return STWS_ERR_SPACE;
@@ -3459,7 +3497,7 @@ static int stws_p_post_short(stws_p_session *s, int opcode, const char *payload,
     return STWS_OK;
 }
 
-/* What brokers differ in, in the order of enum stws_broker_number. */
+/* What brokers differ in, in the order of stws_broker_kind. */
 typedef struct stws_p_profile {
     /* STOMP frames out of several WebSocket messages: large ones may be cut */
     int joins;
@@ -3516,7 +3554,7 @@ static int stws_p_post_cut(stws_p_session *s, const stws_frame *frame, int text,
     *need = total + pieces * STWS_P_WS_HEAD;
     if (!stws_p_make_room(&s->out, *need)) return STWS_ERR_SPACE;
     plain = s->out.end + *need - total;
-    stws_frame_build(s->out.data + plain, total, s->version, frame, &built);
+    stws_frame_build(s->out.data + plain, total, (stws_stomp_version)s->version, frame, &built);
     return stws_p_post_pieces(s, plain, total, cut, text ? STWS_WS_TEXT : STWS_WS_BINARY);
 }
 
@@ -3600,9 +3638,11 @@ static int stws_p_post(stws_p_session *s, const stws_frame *asked, size_t *need)
     int result, text;
     *need = STWS_P_WS_HEAD + stws_p_head_bound(asked) + asked->body_len + 1;
     if (!stws_p_make_room(&s->out, *need)) return STWS_ERR_SPACE;
-    if (asked->no_content_length == STWS_AS_TEXT) { /* settled for the broker that is there */
+    if (asked->content_length == STWS_CONTENT_LENGTH_JMS_TEXT) {
         settled = *asked;
-        settled.no_content_length = stws_p_profile_of(s->broker)->takes_bare_as_text;
+        settled.content_length = stws_p_profile_of(s->broker)->takes_bare_as_text
+                                     ? STWS_CONTENT_LENGTH_OMIT
+                                     : STWS_CONTENT_LENGTH_SEND;
         frame = &settled;
     }
     head = s->out.data + s->out.end + STWS_P_WS_HEAD;
@@ -3617,13 +3657,13 @@ static int stws_p_post(stws_p_session *s, const stws_frame *asked, size_t *need)
     if (result != STWS_OK) return result;
     s->stats.frames_out++;
     if (frame->command_id == STWS_COMMAND_SEND) s->stats.messages_out++;
-    stws_p_trace(s, '>', frame);
+    stws_p_trace(s, STWS_SENT, frame);
     return STWS_OK;
 }
 
 /* ---- frames being put together in the header table, under the lock ---- */
 
-static void stws_p_compose(stws_p_session *s, stws_frame *frame, int command_id) {
+static void stws_p_compose(stws_p_session *s, stws_frame *frame, stws_command command_id) {
     memset(frame, 0, sizeof *frame);
     frame->command_id = command_id;
     frame->headers = s->build_headers;
@@ -3738,14 +3778,14 @@ static int stws_p_accept_connected(stws_p_session *s, const stws_frame *frame) {
     size_t sx = 0, sy = 0;
     STWS_P_STORE(&s->version, stws_p_negotiated(stws_frame_header(frame, "version"), o->versions));
     if (!s->version) return 0;
-    s->parser.version = s->version;
+    s->parser.version = (stws_stomp_version)s->version;
     stws_p_parse_heartbeat(stws_frame_header(frame, "heart-beat"), &sx, &sy);
     s->heartbeat_out_us = stws_p_interval_us((size_t)o->heartbeat_out_ms, sy);
     s->heartbeat_in_us = stws_p_interval_us((size_t)o->heartbeat_in_ms, sx);
     s->expected_us = s->heartbeat_in_us;
     if (!s->heartbeat_out_us || !s->heartbeat_in_us) s->ping_us = o->ping_ms * STWS_P_US;
-    STWS_P_STORE(&s->broker,
-                 o->broker ? o->broker : stws_p_detect_broker(stws_frame_header(frame, "server")));
+    STWS_P_STORE(&s->broker, o->broker ? (int)o->broker
+                                       : stws_p_detect_broker(stws_frame_header(frame, "server")));
     return 1;
 }
 
@@ -3768,7 +3808,7 @@ static void stws_p_on_pong(stws_p_session *s, const stws_ws_event *e) {
     if (!s->pinged || !stws_p_equal(e->data, e->len, stws_p_ping, sizeof stws_p_ping)) return;
     s->stats.pongs_in++;
     if (!s->expected_us) s->expected_us = s->ping_us;
-    stws_p_trace_word(s, '<', "PONG");
+    stws_p_trace_word(s, STWS_RECEIVED, "PONG");
 }
 
 static int stws_p_control_frame(stws_p_session *s, const stws_ws_event *e) {
@@ -3776,14 +3816,14 @@ static int stws_p_control_frame(stws_p_session *s, const stws_ws_event *e) {
         memcpy(s->pong, e->data, e->len);
         s->pong_len = (unsigned char)e->len;
         s->pong_due = 1; /* of several pings the last is answered (RFC 6455, 5.5.3) */
-        stws_p_trace_word(s, '<', "PING");
+        stws_p_trace_word(s, STWS_RECEIVED, "PING");
         return STWS_MORE;
     }
     if (e->opcode == STWS_WS_PONG) return stws_p_on_pong(s, e), STWS_MORE;
     s->peer_close_code = e->close_code;
     if (e->len) memcpy(s->peer_close_reason, e->data, e->len);
     s->peer_close_reason[e->len] = 0;
-    stws_p_trace_word(s, '<', "CLOSE");
+    stws_p_trace_word(s, STWS_RECEIVED, "CLOSE");
     return STWS_ERR_WS_CLOSE;
 }
 
@@ -3809,7 +3849,7 @@ static int stws_p_next_piece(stws_p_session *s) {
         result = stws_p_control_frame(s, &event);
         if (result != STWS_MORE) return result;
     }
-    s->in_opcode = event.opcode;
+    s->in_opcode = (int)event.opcode;
     stws_p_join(in, event.data, event.len);
     return STWS_DONE;
 }
@@ -3830,7 +3870,7 @@ static int stws_p_next_frame(stws_p_session *s, stws_frame *frame) {
         if (result == STWS_DONE) {
             s->taken = used;
             s->stats.frames_in++;
-            stws_p_trace(s, '<', frame);
+            stws_p_trace(s, STWS_RECEIVED, frame);
             return STWS_DONE;
         }
         in->begin += used;
@@ -3875,7 +3915,8 @@ static void stws_p_fill_message(stws_p_session *s) {
     m->body = m->frame.body;
     m->body_len = m->frame.body_len;
     m->body_is_utf8 = stws_utf8_valid(m->body, m->body_len);
-    m->handle = m->ack_on = s->answered = 0;
+    m->handle = s->answered = 0;
+    m->ack_on = STWS_ACK_BY_CALL;
     m->answered = &s->answered;
     m->epoch = s->epoch;
     m->client = s->client;
@@ -3941,13 +3982,13 @@ static stws_p_sub *stws_p_find_handle(const stws_p_subs *t, int handle) {
 /* Who gets a message: found without the lock for ids of ours. Another thread may be giving
    the slot away just now, so the handle, which is never used twice, is read again after the
    rest. */
-static int stws_p_receiver(const stws_p_subs *t, int handle, stws_on_message *call, void **user,
-                           int *ack_on) {
+static int stws_p_receiver(const stws_p_subs *t, int handle, stws_message_fn *call, void **user,
+                           stws_ack_on *ack_on) {
     const stws_p_sub *sub = &t->slots[handle % t->count];
     if (STWS_P_LOAD(&sub->handle) != handle || STWS_P_LOAD(&sub->custom_id)) return 0;
     *call = STWS_P_LOAD(&sub->on_message);
     *user = STWS_P_LOAD(&sub->user);
-    *ack_on = STWS_P_LOAD(&sub->ack_on);
+    *ack_on = (stws_ack_on)STWS_P_LOAD(&sub->ack_on);
     return STWS_P_LOAD(&sub->handle) == handle;
 }
 
@@ -3973,7 +4014,7 @@ static int stws_p_new_handle(stws_p_subs *t) {
     return 0;
 }
 
-static const char *stws_p_wanted_id(const stws_subscription *o) {
+static const char *stws_p_wanted_id(const stws_subscribe_options *o) {
     return o->id ? o->id : o->durable;
 }
 
@@ -4016,11 +4057,17 @@ static void stws_p_acquit_all(stws_p_subs *t) {
         if (t->slots[i].on_trial) stws_p_acquit(t, &t->slots[i]);
 }
 
+/* The value of SUBSCRIBE's header `ack`. Without a mode of the user's it follows ack_on. */
+static const char *stws_p_ack_mode(const stws_subscribe_options *o) {
+    static const char *const modes[] = {NULL, "auto", "client", "client-individual"};
+    return o->ack ? modes[o->ack] : o->ack_on ? "client-individual" : "auto";
+}
+
 /* Enter a subscription; its handle, or an error. Under the lock. */
-static int stws_p_add_sub(stws_p_subs *t, const char *destination, const stws_subscription *o) {
+static int stws_p_add_sub(stws_p_subs *t, const char *destination,
+                          const stws_subscribe_options *o) {
     int handle = stws_p_new_handle(t), slot = handle % t->count, i;
-    const char *id = stws_p_wanted_id(o),
-               *ack = stws_p_or(o->ack, o->ack_on ? "client-individual" : "auto");
+    const char *id = stws_p_wanted_id(o), *ack = stws_p_ack_mode(o);
     char own_id[STWS_P_ID_TEXT];
     const char *texts[] = {destination, id ? id : own_id, ack, stws_p_or(o->durable, "")};
     stws_p_sub *sub = &t->slots[slot];
@@ -4455,7 +4502,7 @@ static void stws_p_record_drop(stws_p_session *s, stws_p_record *r, int result) 
 /* ---- transactions: kept until they are over, so that a new session gets them whole or not
    at all ---- */
 
-static int stws_p_record_ends(int command_id) {
+static int stws_p_record_ends(stws_command command_id) {
     return command_id == STWS_COMMAND_COMMIT || command_id == STWS_COMMAND_ABORT;
 }
 
@@ -4539,7 +4586,7 @@ static void stws_p_record_all_unsent(stws_p_session *s) {
 /* ---- ACK and NACK, as each version says them ---- */
 
 /* 0 when the message lacks what its acknowledgement has to name. */
-static int stws_p_compose_ack(stws_p_session *s, stws_frame *frame, int command_id,
+static int stws_p_compose_ack(stws_p_session *s, stws_frame *frame, stws_command command_id,
                               const stws_message *m, const char *transaction) {
     const char *id = s->version != STWS_STOMP_12 ? m->message_id : m->ack ? m->ack : m->message_id;
     const stws_p_sub *sub = stws_p_find_handle(&s->subs, m->handle);
@@ -6265,7 +6312,7 @@ static void stws_p_queue_await(stws_queue *q, int timeout_ms) {
 /* The user is done with a message, or has it, as `when` says, or both: acknowledge it if the
    library is to. 0: there is no room for that now. */
 static int stws_p_acknowledge_on(const stws_message *m, int when) {
-    return !(m->ack_on & when) || STWS_P_LOAD(m->answered) ||
+    return !((int)m->ack_on & when) || STWS_P_LOAD(m->answered) ||
            stws_ack(m->client, m) != STWS_ERR_FULL;
 }
 
@@ -6407,7 +6454,7 @@ struct stws {
                                  the lock */
     size_t unwritten; /* bytes that waited when the close frame was posted */
     /* that the broker makes itself, of a stws_request that waits; or NULL */
-    const stws_subscription *implied;
+    const stws_subscribe_options *implied;
     long long error_us; /* when the first ERROR of the session came */
     long long now, deadline_us, error_close_us, hook_us, due_us, stalled_us, session_us, end_us;
     long long slept_us; /* what the clock said of sleep when the session began */
@@ -6416,7 +6463,7 @@ struct stws {
     long long late_us, retry_ms, retry_after_ms;
     char *block_in, *block_out; /* the buffers in the block, while larger ones stand in */
     /* a copy of the driving thread's, for the others; NULL when there are none */
-    stws_stats_numbers *shared_stats;
+    stws_statistics *shared_stats;
     stws_attempt try_now;
     stws_url url;
     char *text, *where; /* the error's sentence, text_size bytes, and its URL, half of that */
@@ -6792,11 +6839,11 @@ static void stws_p_carve_scratch(stws_p_arena *a, stws *c, const stws_options *o
 
 /* What only threads need. */
 static void stws_p_carve_shared(stws_p_arena *a, stws *c) {
-    void *stats = stws_p_carve(a, 1, sizeof(stws_stats_numbers));
+    void *stats = stws_p_carve(a, 1, sizeof(stws_statistics));
     STWS_P_WITH_THREADS(void *mutex = stws_p_carve(a, 1, sizeof(pthread_mutex_t));)
     STWS_P_WITH_THREADS(void *changed = stws_p_carve(a, 1, sizeof(pthread_cond_t));)
     if (!c) return;
-    c->shared_stats = (stws_stats_numbers *)stats;
+    c->shared_stats = (stws_statistics *)stats;
     memset(c->shared_stats, 0, sizeof *c->shared_stats);
     STWS_P_WITH_THREADS(c->mutex = (pthread_mutex_t *)mutex;)
     STWS_P_WITH_THREADS(c->changed = (pthread_cond_t *)changed;)
@@ -7870,7 +7917,7 @@ static int stws_p_broken_frame(stws *c, int error, stws_frame *frame) {
                        (error == STWS_ERR_FRAME_LENGTH || error == STWS_ERR_FRAME_BODY)))
         body = end;
     frame->command = at;
-    frame->command_id = s->command_id;
+    frame->command_id = (stws_command)s->command_id;
     frame->headers = s->headers;
     frame->header_count = s->header_count;
     frame->body = body;
@@ -8525,7 +8572,7 @@ static void stws_p_begin_attempt(stws *c) {
         c->try_now.passcode = c->o.passcode;
         c->try_now.connect_headers = c->o.connect_headers;
         c->try_now.http_headers = c->o.http_headers;
-        c->try_now.last_error = c->error;
+        c->try_now.last_error = (stws_result)c->error;
         c->try_now.last_status = c->http_status;
     }
     c->hook_us = c->o.before_connect != NULL;
@@ -8636,7 +8683,7 @@ static int stws_p_post_upgrade(stws *c) {
 }
 
 /* Show the trace an HTTP head: a first line of ours, and its headers. */
-static void stws_p_trace_head(stws *c, int direction, const char *first_line,
+static void stws_p_trace_head(stws *c, stws_direction direction, const char *first_line,
                               const stws_http *head) {
     stws_frame frame;
     memset(&frame, 0, sizeof frame);
@@ -8663,7 +8710,7 @@ STWS_P_APART static void stws_p_trace_upgrade(stws *c) {
     snprintf(word, sizeof word, "GET %.*s%s HTTP/1.1", (int)stws_p_within(len, 0, 90), target,
              target[len] ? "***" : "");
     stws_p_lock(c);
-    stws_p_trace_head(c, '>', word, &head);
+    stws_p_trace_head(c, STWS_SENT, word, &head);
     stws_p_unlock(c);
 }
 
@@ -8709,7 +8756,7 @@ static int stws_p_turn_connecting(stws *c) {
 static void stws_p_trace_answer(stws *c, const stws_http *answer) {
     char word[64];
     snprintf(word, sizeof word, "HTTP/1.1 %d %.40s", answer->status, answer->reason);
-    stws_p_trace_head(c, '<', word, answer);
+    stws_p_trace_head(c, STWS_RECEIVED, word, answer);
 }
 
 /* How long Retry-After (RFC 9110, 10.2.3) asks us to wait: seconds, or a date, which is
@@ -8836,7 +8883,7 @@ static int stws_p_end_answer(stws *c) {
     return stws_p_turn_upgrading(c);
 }
 
-/* The states in which STOMP frames come: they stand together in enum stws_state_number. */
+/* The states in which STOMP frames come: they stand together in stws_connection_state. */
 static int stws_p_reads_frames(int state) {
     return state >= STWS_LOGGING_IN && state <= STWS_CLOSING;
 }
@@ -9005,7 +9052,7 @@ static void stws_p_post_heartbeat(stws *c) {
         return;
     if (stws_p_post_short(&c->s, STWS_WS_TEXT, "\n", 1) != STWS_OK) return;
     c->s.stats.heartbeats_out++;
-    stws_p_trace_word(&c->s, '>', "");
+    stws_p_trace_word(&c->s, STWS_SENT, "");
 }
 
 /* When a PING is due: ping_ms after the last one, and after the last byte of the direction
@@ -9025,7 +9072,7 @@ static void stws_p_post_ping(stws *c) {
     s->pinged = 1;
     s->last_ping_us = c->now;
     s->stats.pings_out++;
-    stws_p_trace_word(s, '>', "PING");
+    stws_p_trace_word(s, STWS_SENT, "PING");
 }
 
 /* DISCONNECT with a receipt, once everything before it has gone out. */
@@ -9054,7 +9101,7 @@ static void stws_p_prepare_output(stws *c) {
     if (s->pong_due && !c->close_sent &&
         stws_p_post_short(s, STWS_WS_PONG, s->pong, s->pong_len) == STWS_OK) {
         s->pong_due = 0;
-        stws_p_trace_word(s, '>', "PONG");
+        stws_p_trace_word(s, STWS_SENT, "PONG");
     }
     if (c->state != STWS_CONNECTED || c->renewing || s->no_random) return;
     if (stws_p_subs_come_first(&s->subs)) stws_p_post_subscriptions(c);
@@ -9119,14 +9166,14 @@ static int stws_p_turn_output(stws *c) {
 }
 
 /* ==== >>dispatch: what each frame from the server does ==== */
-static void stws_p_event(stws_event *e, int type) {
+static void stws_p_event(stws_event *e, stws_event_type type) {
     memset(e, 0, sizeof *e);
     e->type = type;
     e->text = "";
 }
 
 /* An event about the frame that came; always 1. */
-static int stws_p_frame_event(stws *c, stws_event *e, int type) {
+static int stws_p_frame_event(stws *c, stws_event *e, stws_event_type type) {
     stws_p_event(e, type);
     e->message = &c->s.message;
     return 1;
@@ -9141,7 +9188,7 @@ static void stws_p_say_goodbye(stws *c, int code, const char *reason) {
     if (!c->close_sent && !c->write_error &&
         stws_p_post_short(&c->s, STWS_WS_CLOSE, payload, len) == STWS_OK) {
         c->close_sent = 1;
-        stws_p_trace_word(&c->s, '>', "CLOSE");
+        stws_p_trace_word(&c->s, STWS_SENT, "CLOSE");
     }
     stws_p_unlock(c);
     while (stws_p_write_once(c, c->now) > 0) continue;
@@ -9271,7 +9318,7 @@ static int stws_p_on_error(stws *c, stws_event *e) {
         c->error_us = c->now;
     }
     stws_p_frame_event(c, e, STWS_EVENT_ERROR);
-    e->result = c->error;
+    e->result = (stws_result)c->error;
     e->text = c->text;
     if (login) c->refused = stws_p_denies(&c->s.message.frame) ? STWS_P_DENIED : STWS_P_REFUSED;
     if (login) return 1;
@@ -9372,7 +9419,7 @@ static stws_p_sub *stws_p_sub_by_destination(const stws_p_session *s) {
 }
 
 /* Who listens? A callback of the subscription's own, or 0. */
-static int stws_p_find_receiver(stws *c, stws_on_message *call, void **user) {
+static int stws_p_find_receiver(stws *c, stws_message_fn *call, void **user) {
     stws_message *m = &c->s.message;
     stws_p_subs *t = &c->s.subs;
     const stws_header *id = c->s.parser.known[STWS_P_SUBSCRIPTION];
@@ -9390,7 +9437,7 @@ static int stws_p_find_receiver(stws *c, stws_on_message *call, void **user) {
             m->handle = sub->handle;
             *call = sub->on_message;
             *user = sub->user;
-            m->ack_on = sub->ack_on;
+            m->ack_on = (stws_ack_on)sub->ack_on;
         } else if (c->implied && id->value && strcmp(id->value, c->implied->id) == 0) {
             *call = c->implied->on_message;
             *user = c->implied->user;
@@ -9403,7 +9450,7 @@ static int stws_p_find_receiver(stws *c, stws_on_message *call, void **user) {
 
 /* 1: an event; 0: delivered otherwise, or held back. */
 static int stws_p_on_message_frame(stws *c, stws_event *e) {
-    stws_on_message call;
+    stws_message_fn call;
     void *user = NULL;
     c->s.stats.messages_in++;
     stws_p_fill_message(&c->s);
@@ -9412,7 +9459,7 @@ static int stws_p_on_message_frame(stws *c, stws_event *e) {
         user = c->o.user;
     }
     if (call) {
-        int owed = c->s.message.ack_on;
+        stws_ack_on owed = c->s.message.ack_on;
         if (owed && !stws_p_hand_over_now(c, &c->s.message)) return 0;
         c->calling++;
         call(c, &c->s.message, user);
@@ -9426,7 +9473,8 @@ static int stws_p_on_message_frame(stws *c, stws_event *e) {
 
 /* What a frame does: 1 when it makes an event. */
 static int stws_p_on_frame(stws *c, stws_event *e) {
-    int command = c->s.message.frame.command_id, login = c->state == STWS_LOGGING_IN;
+    stws_command command = c->s.message.frame.command_id;
+    int login = c->state == STWS_LOGGING_IN;
     if (command == STWS_COMMAND_MESSAGE && !login) return stws_p_on_message_frame(c, e);
     stws_p_fill_message(&c->s);
     if (command == STWS_COMMAND_CONNECTED && login) return stws_p_on_connected(c, e);
@@ -9456,12 +9504,12 @@ static int stws_p_on_broken_frame(stws *c, int error, int *kind) {
     *kind = STWS_P_PASSING;
     if (error == STWS_ERR_FRAME_COMMAND)
         stws_p_trace_word(
-            &c->s, '<',
+            &c->s, STWS_RECEIVED,
             stws_p_quote(quote, sizeof quote, in->data + in->begin, in->end - in->begin));
     if (!stws_p_reads_frames(c->state) || !stws_p_broken_frame(c, error, &frame)) return 0;
     is_error = frame.command_id == STWS_COMMAND_ERROR;
     if (is_error || (error <= STWS_ERR_FRAME_HEADER && error >= STWS_ERR_FRAME_BODY))
-        stws_p_trace(&c->s, '<', &frame);
+        stws_p_trace(&c->s, STWS_RECEIVED, &frame);
     if (!is_error || c->state == STWS_CLOSING || c->error_close_us != STWS_P_NEVER) return 0;
     stws_p_say_error_frame(c, login ? STWS_ERR_LOGIN : STWS_ERR_BROKER, &frame);
     if (login) *kind = stws_p_denies(&frame) ? STWS_P_DENIED : STWS_P_REFUSED;
@@ -9563,7 +9611,7 @@ static int stws_p_take_aside(stws *c, stws_event *e) {
     if (!handle) return 0;
     stws_p_event(e, STWS_EVENT_SUBSCRIPTION_REFUSED);
     e->handle = handle;
-    e->result = c->error;
+    e->result = (stws_result)c->error;
     e->text = c->text;
     return 1;
 }
@@ -9586,7 +9634,7 @@ static int stws_p_pull_other(stws *c, stws_event *e) {
     if (taken) {
         stws_p_event(e, STWS_EVENT_RECEIPT);
         e->receipt = receipt.number;
-        e->result = receipt.result;
+        e->result = (stws_result)receipt.result;
         e->handle = receipt.handle;
         if (receipt.result == STWS_ERR_LOST) e->text = c->text; /* why the session has ended */
     } else if (stws_p_take_aside(c, e)) {
@@ -9594,7 +9642,7 @@ static int stws_p_pull_other(stws *c, stws_event *e) {
     } else if (c->event_due) {
         c->event_due = 0;
         stws_p_event(e, STWS_EVENT_DISCONNECTED);
-        e->result = c->error;
+        e->result = (stws_result)c->error;
         e->text = c->error == STWS_CLOSED ? "the program ended the client" : c->text;
         e->retry_ms = c->retry_ms > 0 ? stws_p_retry_left(c) : c->retry_ms;
         taken = 1;
@@ -9639,7 +9687,7 @@ static int stws_p_pull(stws *c, stws_event *e) {
     int result = stws_p_pull_event(c, e);
     if (result > 0 && e->type == STWS_EVENT_MESSAGE && !c->keeping) {
         if (!stws_p_hand_over(c, e->message))
-            (c->given ? c->given->message : &c->s.message)->ack_on = 0;
+            (c->given ? c->given->message : &c->s.message)->ack_on = STWS_ACK_BY_CALL;
         else if (e->message->ack_on == STWS_ACK_ON_HANDOVER && !c->given) stws_p_let_go(c);
     }
     return result;
@@ -10329,7 +10377,7 @@ static int stws_p_keep_event(stws *c, const stws_event *e) {
 /* Drive within another call than stws_next: events go to their callbacks, and those without
    one are kept for stws_next; but for CONNECTED and DISCONNECTED, which this call's result
    tells. 1 when there was one, of that type. */
-static int stws_p_next_aside(stws *c, int timeout_ms, int *type) {
+static int stws_p_next_aside(stws *c, int timeout_ms, stws_event_type *type) {
     stws_event e;
     int result;
     *type = STWS_EVENT_NONE;
@@ -10352,7 +10400,7 @@ static int stws_p_next_aside(stws *c, int timeout_ms, int *type) {
 
 /* Drive until CONNECTED, or another thread wants to. */
 static int stws_p_connect(stws *c, long long until) {
-    int type;
+    stws_event_type type;
     while (c->state != STWS_CONNECTED) {
         int left = stws_p_until(c, until), result = stws_p_next_aside(c, left, &type);
         if (result < 0) return result;
@@ -10509,7 +10557,8 @@ static int stws_p_end_elsewhere(stws *c) {
 }
 
 STOMP_WS_API int stws_close(stws *c, int timeout_ms) {
-    int result = stws_p_unusable(c), type;
+    int result = stws_p_unusable(c);
+    stws_event_type type;
     if (result) return result;
     if (c->threads ? stws_p_drives(c) : c->calling)
         return stws_p_refuse(c, STWS_ERR_STATE,
@@ -10593,7 +10642,7 @@ static stws_p_record *stws_p_queue_frame(stws *c, const stws_frame *frame, int *
 enum { STWS_P_FOR_ANY_SESSION = 0, STWS_P_FOR_THIS_SESSION = 1, STWS_P_CONFIRMED = 2 };
 
 /* A transaction was broken: its parts are refused, and its end is the end of that. */
-static int stws_p_refuse_part(stws *c, stws_p_record *begin, int command_id) {
+static int stws_p_refuse_part(stws *c, stws_p_record *begin, stws_command command_id) {
     begin->done = (unsigned char)stws_p_record_ends(command_id);
     stws_p_record_sweep(&c->s);
     return command_id == STWS_COMMAND_ABORT ? (int)STWS_OK : (int)STWS_ERR_STALE;
@@ -10705,13 +10754,8 @@ static int stws_p_id_taken(const stws_p_subs *t, const char *id) {
     return *stws_p_custom_link(t, id, len) || stws_p_find_handle(t, stws_p_own_id(id, len));
 }
 
-static int stws_p_is_one_of(const char *word, const char *const *words) {
-    while (*words && strcmp(word, *words) != 0) words++;
-    return *words != NULL;
-}
-
 /* Enter a subscription, and its receipt. Under the lock. */
-static int stws_p_subscribe(stws *c, const char *destination, const stws_subscription *o) {
+static int stws_p_subscribe(stws *c, const char *destination, const stws_subscribe_options *o) {
     int handle = stws_p_add_sub(&c->s.subs, destination, o);
     stws_p_sub *sub = stws_p_find_handle(&c->s.subs, handle);
     if (sub && sub->custom_id && stws_p_record_unsubscribes(&c->s.outbox, stws_p_wanted_id(o))) {
@@ -10726,24 +10770,25 @@ static int stws_p_subscribe(stws *c, const char *destination, const stws_subscri
 }
 
 /* NULL when it can be used; or a sentence. */
-static const char *stws_p_subscription_wrong(const char *destination, const stws_subscription *o) {
-    static const char *const acks[] = {"auto", "client", "client-individual", NULL};
+static const char *stws_p_subscription_wrong(const char *destination,
+                                             const stws_subscribe_options *o) {
     if (!destination || !*destination) return "stws_subscribe: there is no destination";
     if (!stws_p_header_list_valid(o->headers))
         return "stws_subscribe: headers has a name without a value, or none";
-    if (o->ack && !stws_p_is_one_of(o->ack, acks))
-        return "stws_subscribe: ack has to be \"auto\", \"client\" or \"client-individual\"";
-    if (o->ack_on < STWS_ACK_BY_CALL || o->ack_on > STWS_ACK_ON_RETURN)
-        return "stws_subscribe: ack_on has to be one of STWS_ACK_*";
-    if (o->ack && o->ack_on && strcmp(o->ack, "auto") == 0)
-        return "stws_subscribe: with ack \"auto\" nothing is acknowledged: leave ack_on out";
+    if ((unsigned)o->ack > STWS_ACK_CLIENT_INDIVIDUAL)
+        return "stws_subscribe: ack has to be one of enum stws_ack_mode";
+    if ((unsigned)o->ack_on > STWS_ACK_ON_RETURN)
+        return "stws_subscribe: ack_on has to be one of enum stws_ack_on";
+    if (o->ack == STWS_ACK_AUTO && o->ack_on)
+        return "stws_subscribe: with STWS_ACK_AUTO nothing is acknowledged: leave ack_on out";
     return o->prefetch < 0 ? "stws_subscribe: prefetch is negative" : NULL;
 }
 
 STOMP_WS_API int stws_subscribe(stws *c, const char *destination,
-                                const stws_subscription *options) {
-    static const stws_subscription none = {NULL, NULL, NULL, NULL, 0, 0, 0, NULL, NULL};
-    const stws_subscription *o = options ? options : &none;
+                                const stws_subscribe_options *options) {
+    static const stws_subscribe_options none = {
+        NULL, NULL, NULL, STWS_ACK_DEFAULT, STWS_ACK_BY_CALL, 0, 0, NULL, NULL};
+    const stws_subscribe_options *o = options ? options : &none;
     const char *id = stws_p_wanted_id(o), *wrong;
     stws_frame frame;
     int result;
@@ -10754,7 +10799,7 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination,
     stws_p_compose(&c->s, &frame, STWS_COMMAND_SUBSCRIBE);
     stws_p_add(&c->s, &frame, "destination", destination);
     stws_p_add(&c->s, &frame, "id", id);
-    stws_p_add(&c->s, &frame, "ack", o->ack);
+    stws_p_add(&c->s, &frame, "ack", o->ack ? stws_p_ack_mode(o) : NULL);
     stws_p_add_list(&c->s, &frame, o->headers);
     result = stws_p_leaving(c);
     if (result != STWS_OK) return stws_p_finish_call(c, result);
@@ -10838,7 +10883,7 @@ static int stws_p_compose_send(stws *c, stws_frame *frame, const stws_outgoing *
     stws_p_compose(&c->s, frame, STWS_COMMAND_SEND);
     if (m->body_len) frame->body = m->body;
     frame->body_len = m->body_len;
-    frame->no_content_length = m->no_content_length;
+    frame->content_length = m->content_length;
     stws_p_add(&c->s, frame, "destination", m->destination);
     stws_p_add(&c->s, frame, "content-type", stws_p_content_type(&c->s, m));
     stws_p_add(&c->s, frame, "transaction", m->transaction);
@@ -10895,9 +10940,9 @@ static int stws_p_await_room(stws *c, long long *until, int error) {
 /* A message like the one before, when nothing has to wait: 1 when it is on its way; 0: all
    the rest is to be done. */
 static int stws_p_send_again(stws *c, const stws_outgoing *m) {
-    int bare = m->no_content_length == STWS_AS_TEXT
+    int bare = m->content_length == STWS_CONTENT_LENGTH_JMS_TEXT
                    ? stws_p_profile_of(c->s.broker)->takes_bare_as_text
-                   : m->no_content_length;
+                   : m->content_length == STWS_CONTENT_LENGTH_OMIT;
     if (bare || m->receipt || m->transaction || m->headers) return 0;
     if (c->o.confirm || c->o.stable_id || c->o.binary || c->o.on_trace) return 0;
     if (STWS_P_LOAD(&c->stop) || STWS_P_LOAD(&c->asked) || !stws_p_may_post(c) ||
@@ -10930,17 +10975,19 @@ STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
 }
 
 STOMP_WS_API int stws_send(stws *c, const char *destination, const void *body, size_t body_len) {
-    stws_outgoing m = {destination, (const char *)body, body_len, NULL, NULL, NULL, 0, 0};
+    stws_outgoing m = {destination, (const char *)body,      body_len, NULL, NULL, NULL,
+                       0,           STWS_CONTENT_LENGTH_SEND};
     return stws_send_ex(c, &m);
 }
 
 STOMP_WS_API int stws_send_text(stws *c, const char *destination, const char *text) {
     static const char type[] = "text/plain;charset=utf-8";
-    stws_outgoing m = {destination, text, stws_p_strlen(text), type, NULL, NULL, 0, STWS_AS_TEXT};
+    stws_outgoing m = {destination, text, stws_p_strlen(text),         type, NULL,
+                       NULL,        0,    STWS_CONTENT_LENGTH_JMS_TEXT};
     return stws_send_ex(c, &m);
 }
 
-static int stws_p_acknowledge(stws *c, const stws_message *m, int command_id,
+static int stws_p_acknowledge(stws *c, const stws_message *m, stws_command command_id,
                               const char *transaction) {
     stws_frame frame;
     int result;
@@ -10978,7 +11025,7 @@ STOMP_WS_API int stws_nack_in(stws *c, const stws_message *message, const char *
     return stws_p_acknowledge(c, message, STWS_COMMAND_NACK, transaction);
 }
 
-static int stws_p_transact(stws *c, int command_id, const char *transaction) {
+static int stws_p_transact(stws *c, stws_command command_id, const char *transaction) {
     stws_frame frame;
     int result;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
@@ -11061,7 +11108,8 @@ static int stws_p_push_output(stws *c, int left) {
 
 static int stws_p_flush_here(stws *c, long long until, unsigned losses) {
     long long limit;
-    int result, left, flushed, unconfirmed, type, rounds = 0;
+    int result, left, flushed, unconfirmed, rounds = 0;
+    stws_event_type type;
     for (;;) {
         stws_p_lock(c);
         flushed = stws_p_is_flushed(c);
@@ -11161,9 +11209,9 @@ static int stws_p_post_request(stws *c, const stws_outgoing *m, const stws_p_rep
     return stws_p_finish_call(c, result);
 }
 
-static int stws_p_await_reply(stws *c, stws_p_reply *reply, const stws_subscription *implied,
+static int stws_p_await_reply(stws *c, stws_p_reply *reply, const stws_subscribe_options *implied,
                               long long until) {
-    int type;
+    stws_event_type type;
     c->implied = implied;
     while (!reply->arrived) {
         int left = stws_p_until(c, until), result = stws_p_next_aside(c, left, &type);
@@ -11179,7 +11227,8 @@ static int stws_p_request(stws *c, const stws_outgoing *message, stws_message **
                           long long until) {
     char to[48], correlation[STWS_P_ID_TEXT];
     stws_p_reply wanted = {to, correlation, NULL, 0};
-    stws_subscription own = {NULL, NULL, NULL, NULL, 0, 0, 0, stws_p_take_reply, &wanted};
+    stws_subscribe_options own = {
+        NULL, NULL, NULL, STWS_ACK_DEFAULT, STWS_ACK_BY_CALL, 0, 0, stws_p_take_reply, &wanted};
     int result = stws_p_connect(c, until), handle = 0, number;
     if (result != STWS_OK) return result;
     stws_p_lock(c);
@@ -11221,21 +11270,23 @@ STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_messag
 }
 
 /* ==== >>looking: state, errors, numbers ==== */
-STOMP_WS_API int stws_state(const stws *c) { return c ? STWS_P_LOAD(&c->state) : (int)STWS_ENDED; }
+STOMP_WS_API stws_connection_state stws_state(const stws *c) {
+    return c ? (stws_connection_state)STWS_P_LOAD(&c->state) : STWS_ENDED;
+}
 
-STOMP_WS_API const char *stws_state_name(int state) {
+STOMP_WS_API const char *stws_state_name(stws_connection_state state) {
     static const char *const names[] = {"idle",        "resolving",  "connecting", "TLS handshake",
                                         "upgrading",   "logging in", "connected",  "closing",
                                         "backing off", "ended"};
-    return state >= STWS_IDLE && state <= STWS_ENDED ? names[state] : "unknown";
+    return (unsigned)state <= STWS_ENDED ? names[state] : "unknown";
 }
 
-STOMP_WS_API int stws_broker(const stws *c) {
-    return c ? STWS_P_LOAD(&c->s.broker) : (int)STWS_BROKER_UNKNOWN;
+STOMP_WS_API stws_broker_kind stws_broker(const stws *c) {
+    return c ? (stws_broker_kind)STWS_P_LOAD(&c->s.broker) : STWS_BROKER_UNKNOWN;
 }
 
-STOMP_WS_API int stws_version(const stws *c) {
-    return c ? STWS_P_LOAD(&c->s.version) : (int)STWS_STOMP_NONE;
+STOMP_WS_API stws_stomp_version stws_version(const stws *c) {
+    return c ? (stws_stomp_version)STWS_P_LOAD(&c->s.version) : STWS_STOMP_NONE;
 }
 
 STOMP_WS_API int stws_error(const stws *c) {
@@ -11264,7 +11315,7 @@ STOMP_WS_API int stws_close_code(const stws *c) { return c ? STWS_P_LOAD(&c->clo
 
 STOMP_WS_API void *stws_user(const stws *c) { return c ? c->o.user : NULL; }
 
-STOMP_WS_API void stws_stats(stws *c, stws_stats_numbers *out) {
+STOMP_WS_API void stws_stats(stws *c, stws_statistics *out) {
     int taken;
     if (!out) return;
     memset(out, 0, sizeof *out);

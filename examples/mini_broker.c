@@ -1313,7 +1313,7 @@ static void on_frame(struct connection *c, const stws_frame *f) {
                     {STWS_COMMAND_DISCONNECT, on_disconnect}};
     const char *why = "a client may not send this command";
     size_t i = 0, count = sizeof handlers / sizeof *handlers;
-    while (i < count && handlers[i].command != f->command_id) i++;
+    while (i < count && handlers[i].command != (int)f->command_id) i++;
     if (i < count && handlers[i].handle != on_connect && c->version == STWS_STOMP_NONE)
         why = "CONNECT comes first";
     else if (i < count)

@@ -34,7 +34,7 @@ static void answer(stws *client, const stws_message *question, void *user) {
 }
 
 static int serve(stws *client) {
-    stws_subscription subscription = {0};
+    stws_subscribe_options subscription = {0};
     subscription.on_message = answer;
     stws_subscribe(client, questions, &subscription);
     return stws_run(client);

@@ -138,7 +138,8 @@ typedef struct header_list {
 } header_list;
 
 typedef struct subscription {
-    const char *destination, *id, *ack;
+    const char *destination, *id;
+    stws_ack_mode ack;
     header_list headers;
 } subscription;
 
@@ -148,7 +149,8 @@ typedef struct settings {
     size_t url_count;
     subscription subs[MAX_SUBS];
     size_t sub_count;
-    const char *destination, *text, *content_type, *ack;
+    const char *destination, *text, *content_type;
+    stws_ack_mode ack;
     const char *files[MAX_FILES];
     size_t file_count;
     header_list headers, connect_headers, http_headers;
@@ -377,9 +379,17 @@ static int add_header(header_list *list, const char *text, int trim) {
     return 1;
 }
 
-static int is_ack_mode(const char *text) {
-    return strcmp(text, "auto") == 0 || strcmp(text, "client") == 0 ||
-           strcmp(text, "client-individual") == 0;
+// Reads an ack mode of STOMP. Returns 0 if the text is not one.
+static int set_ack_mode(stws_ack_mode *mode, const char *text) {
+    if (strcmp(text, "auto") == 0)
+        *mode = STWS_ACK_AUTO;
+    else if (strcmp(text, "client") == 0)
+        *mode = STWS_ACK_CLIENT;
+    else if (strcmp(text, "client-individual") == 0)
+        *mode = STWS_ACK_CLIENT_INDIVIDUAL;
+    else
+        return 0;
+    return 1;
 }
 
 static int add_sub_header(subscription *sub, const char *text) {
@@ -388,8 +398,7 @@ static int add_sub_header(subscription *sub, const char *text) {
         return *sub->id != 0;
     }
     if (strncmp(text, "ack:", 4) == 0) {
-        sub->ack = text + 4;
-        return is_ack_mode(sub->ack);
+        return set_ack_mode(&sub->ack, text + 4);
     }
     return add_header(&sub->headers, text, 0);
 }
@@ -519,7 +528,7 @@ static int set_value(settings *set, const char *name, const char *value, const c
     if (strcmp(name, "--pin") == 0) return o->tls_pin = value, 1;
     if (strcmp(name, "--proxy") == 0) return o->proxy = value, 1;
     if (strcmp(name, "--versions") == 0) return parse_versions(value, &o->versions);
-    if (strcmp(name, "--ack") == 0) return set->ack = value, is_ack_mode(value);
+    if (strcmp(name, "--ack") == 0) return set_ack_mode(&set->ack, value);
     if (strcmp(name, "--heartbeat") == 0)
         return parse_pair(value, &o->heartbeat_out_ms, &o->heartbeat_in_ms);
     if (strcmp(name, "--ping") == 0) return set_ping(set, value);
@@ -561,7 +570,7 @@ static const char *wanted(const char *name) {
     return "a number from 1 on";
 }
 
-static void print_trace(FILE *out, int direction, const stws_frame *frame) {
+static void print_trace(FILE *out, stws_direction direction, const stws_frame *frame) {
     size_t i;
     fprintf(out, "%c ", direction);
     print_plain(out, *frame->command ? frame->command : "(heart-beat)");
@@ -812,8 +821,8 @@ static int read_secrets(settings *set) {
 static int any_acks(const settings *set) {
     size_t i;
     for (i = 0; i < set->sub_count; i++)
-        if (set->subs[i].ack && strcmp(set->subs[i].ack, "auto") != 0) return 1;
-    return set->ack && strcmp(set->ack, "auto") != 0;
+        if (set->subs[i].ack > STWS_ACK_AUTO) return 1;
+    return set->ack > STWS_ACK_AUTO;
 }
 
 static int parse_arguments(int argc, char **argv, settings *set) {
@@ -997,8 +1006,8 @@ static void fail(run *r, const char *sentence) {
 static int wants_ack(const run *r, const stws_message *m) {
     size_t i;
     for (i = 0; m->handle && r->set->acks && i < r->set->sub_count; i++) {
-        const char *mode = r->set->subs[i].ack ? r->set->subs[i].ack : r->set->ack;
-        if (r->handles[i] == m->handle) return mode && strcmp(mode, "auto") != 0;
+        stws_ack_mode mode = r->set->subs[i].ack ? r->set->subs[i].ack : r->set->ack;
+        if (r->handles[i] == m->handle) return mode > STWS_ACK_AUTO;
     }
     return 0;
 }
@@ -1560,7 +1569,7 @@ static int is_farewell(const char *message) {
 
 // Which messages went out, and which of them the server has confirmed. With --confirm the first number
 // counts a message again when it is sent again.
-static void count_sends(run *r, int direction, const stws_frame *frame) {
+static void count_sends(run *r, stws_direction direction, const stws_frame *frame) {
     const char *receipt;
     if (direction == '>' && strcmp(frame->command, "SEND") == 0) r->frames_sent++;
     if (direction == '>' && strcmp(frame->command, "DISCONNECT") == 0) {
@@ -1575,7 +1584,7 @@ static void count_sends(run *r, int direction, const stws_frame *frame) {
 
 // After our DISCONNECT the library takes an ERROR for a clean end. One that is no farewell and
 // names no receipt is about a message on its way, and whoever sent it has to hear of it.
-static void watch(stws *client, int direction, const stws_frame *frame, void *user) {
+static void watch(stws *client, stws_direction direction, const stws_frame *frame, void *user) {
     run *r = (run *)user;
     const char *message = stws_frame_header(frame, "message");
     (void)client;
@@ -1795,7 +1804,7 @@ static void pump(run *r) {
 
 // With --confirm a server that sends no receipts would keep us for ever.
 static void check_confirmations(run *r) {
-    stws_stats_numbers numbers;
+    stws_statistics numbers;
     if (!r->set->options.confirm || r->ending || !r->connected || !r->sent) return;
     stws_stats(r->client, &numbers);
     if (numbers.frames_in != r->frames_in || is_flushed(r)) r->answered_us = now_us();
@@ -1974,7 +1983,7 @@ static int subscribe_all(run *r) {
     size_t i;
     for (i = 0; i < r->set->sub_count; i++) {
         const subscription *sub = &r->set->subs[i];
-        stws_subscription o;
+        stws_subscribe_options o;
         int handle;
         memset(&o, 0, sizeof o);
         o.id = sub->id;

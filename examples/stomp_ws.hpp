@@ -180,7 +180,7 @@ class client {
 
     /* The handler lives as long as the client, even after unsubscribe(): messages may follow. */
     result subscribe(const std::string &destination, message_handler handler,
-                     stws_subscription options = {}) {
+                     stws_subscribe_options options = {}) {
         if (!parts_) return moved_from();
         options.on_message = handle_subscription;
         options.user = parts_->keep(std::move(handler));

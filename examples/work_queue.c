@@ -36,7 +36,7 @@ static void explain(stws *client, const stws_event *event) {
 
 int main(int argc, char **argv) {
     stws_options options = stws_options_default();
-    stws_subscription subscription = {0};
+    stws_subscribe_options subscription = {0};
     stws_event event;
     int result;
     if (argc < 4) {
@@ -45,7 +45,7 @@ int main(int argc, char **argv) {
     }
     options.url = argv[1];
     options.heartbeat_out_ms = STWS_OFF; /* we would not keep the promise while a program runs */
-    subscription.ack = "client-individual";
+    subscription.ack = STWS_ACK_CLIENT_INDIVIDUAL;
     subscription.prefetch = 1; /* one job at a time: the others are for who has nothing to do */
 
     stws *client = stws_create(&options);

@@ -60,7 +60,7 @@ static void read_message(stws *client, const stws_message *m, void *user) {
 }
 
 static void report(stws *client, size_t allocations_before) {
-    stws_stats_numbers n;
+    stws_statistics n;
     stws_stats(client, &n);
     printf("{\"allocations\":%zu,\"bytes_in\":%llu,\"reads\":%llu,\"bytes_out\":%llu,"
            "\"writes\":%llu}\n",
@@ -411,7 +411,7 @@ static void subscribe_all(stws *client, awaited *each, int many, const char *id)
     int i;
     for (i = 0; i < many; i++) {
         char name[32];
-        stws_subscription o;
+        stws_subscribe_options o;
         memset(&o, 0, sizeof o);
         sprintf(name, "%s%d", id, i + 1);
         if (strcmp(id, "sub-") != 0) o.id = name;

@@ -324,7 +324,7 @@ static void read_frame(const vector *v, built_frame *b) {
     memset(b, 0, sizeof *b);
     b->frame.command = command->value;
     b->frame.headers = b->headers;
-    b->frame.no_content_length = find_line(v, "no-content-length") != NULL;
+    if (find_line(v, "no-content-length")) b->frame.content_length = STWS_CONTENT_LENGTH_OMIT;
     for (i = 0; i < v->count; i++)
         if (key_is(&v->lines[i], "header")) add_header(v, &v->lines[i], b);
     if (collect(v, "body", &b->body)) b->frame.body = b->body.data;

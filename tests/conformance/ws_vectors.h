@@ -47,8 +47,9 @@ static void log_ws(bytes *log, int opcode, int close_code, const char *data, siz
 /* Pieces become a message here, and must hang together. */
 static void take_piece(ws_subject *s, const stws_ws_event *event, bytes *log) {
     if (event->first != (s->open_opcode == 0)) bytes_string(log, "a wrong first\n");
-    if (s->open_opcode && s->open_opcode != event->opcode) bytes_string(log, "a changed opcode\n");
-    s->open_opcode = event->opcode;
+    if (s->open_opcode && s->open_opcode != (int)event->opcode)
+        bytes_string(log, "a changed opcode\n");
+    s->open_opcode = (int)event->opcode;
     bytes_put(&s->message, event->data, event->len);
     if (!event->last) return;
     log_ws(log, event->opcode, 0, s->message.data, s->message.len);

@@ -189,7 +189,8 @@ static stws_options options_for(const settings *set, int publishes) {
 
 static stws *start(const settings *set, int publishes) {
     stws_options o = options_for(set, publishes);
-    stws_subscription individual = {.ack = "client-individual", .prefetch = 100, .receipt = 1};
+    stws_subscribe_options individual = {
+        .ack = STWS_ACK_CLIENT_INDIVIDUAL, .prefetch = 100, .receipt = 1};
     stws *client = stws_create(&o);
     individual.durable = set->durable;
     if (set->subscribe.count) individual.headers = set->subscribe.items;

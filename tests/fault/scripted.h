@@ -71,7 +71,8 @@ static inline void bytes_print(struct bytes *b, const char *format, ...) {
 }
 
 /* A frame as on_trace sees it, without its body: "< MESSAGE name=value". */
-static inline void bytes_print_traced(struct bytes *b, int direction, const stws_frame *frame) {
+static inline void bytes_print_traced(struct bytes *b, stws_direction direction,
+                                      const stws_frame *frame) {
     size_t i;
     bytes_print(b, "%c %s", direction, frame->command);
     for (i = 0; i < frame->header_count; i++)
@@ -721,8 +722,8 @@ static inline int peer_connect(struct peer *p) {
     return stws_state(p->client) == STWS_CONNECTED;
 }
 
-static inline stws_stats_numbers peer_stats(const struct peer *p) {
-    stws_stats_numbers numbers;
+static inline stws_statistics peer_stats(const struct peer *p) {
+    stws_statistics numbers;
     stws_stats(p->client, &numbers);
     return numbers;
 }

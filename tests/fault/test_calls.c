@@ -239,7 +239,7 @@ static int drive_until_told(struct run *r, stws *client, int number) {
 }
 
 static int converse(struct run *r, stws *client) {
-    stws_subscription individual = {.ack = "client-individual", .receipt = 1};
+    stws_subscribe_options individual = {.ack = STWS_ACK_CLIENT_INDIVIDUAL, .receipt = 1};
     stws_outgoing question = {.destination = "/queue/rpc", .body = "?", .body_len = 1};
     stws_message *reply = NULL;
     int result;

@@ -78,7 +78,7 @@ static int headers_named(const struct sent *s, const char *name) {
 /* What before_subscribe sets stands instead of the subscription's own headers. */
 static void test_headers_of_the_hook_replace_the_others(void) {
     static const char *const own[] = {"selector", "old = 1", "x-own", "yes", NULL};
-    stws_subscription with_headers = {.headers = own};
+    stws_subscribe_options with_headers = {.headers = own};
     const struct sent *subscribe;
     struct peer p;
     stws_options o;
@@ -180,7 +180,7 @@ static long long now_aside(void *ctx) {
 /* The flush looks at the clock when it begins, and under the lock just before it waits: and stws_stats takes that lock.
    Then the connection breaks, and the next one is made at once. */
 static void flush_when_connected(struct peer *p, const stws_event *event) {
-    stws_stats_numbers numbers;
+    stws_statistics numbers;
     if (event->type == STWS_EVENT_DISCONNECTED) {
         p->write_blocked = 0;
         stws_reconnect_now(p->client);
@@ -259,9 +259,9 @@ static void ack_the_copy(stws *client, const stws_message *message, void *user) 
    the callback returns. */
 static void test_an_ack_for_a_copy(void) {
     stws_message *copy = NULL;
-    stws_subscription by_call = {
-        .ack = "client-individual", .on_message = keep_copy, .user = &copy};
-    stws_subscription returned = {
+    stws_subscribe_options by_call = {
+        .ack = STWS_ACK_CLIENT_INDIVIDUAL, .on_message = keep_copy, .user = &copy};
+    stws_subscribe_options returned = {
         .ack_on = STWS_ACK_ON_RETURN, .on_message = ack_the_copy, .user = &copy};
     struct peer p;
     peer_begin(&p);
@@ -568,7 +568,7 @@ static void test_a_closed_queue_takes_nothing(void) {
 /* What a client has put into a queue stays there after its end; nobody looks for the client when there is
    room again, and nobody acknowledges the message that was taken out before. */
 static void test_a_client_that_is_gone_waits_for_no_room(void) {
-    stws_subscription returned = {.ack_on = STWS_ACK_ON_RETURN};
+    stws_subscribe_options returned = {.ack_on = STWS_ACK_ON_RETURN};
     stws_queue *queue = stws_queue_create(1024);
     const stws_message *m = NULL;
     struct peer p;

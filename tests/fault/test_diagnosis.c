@@ -633,7 +633,8 @@ static void test_a_mebibyte_of_headers(void) {
 
 /* ==== the trace ==== */
 
-static void keep_trace(stws *client, int direction, const stws_frame *frame, void *user) {
+static void keep_trace(stws *client, stws_direction direction, const stws_frame *frame,
+                       void *user) {
     struct bytes *traced = (struct bytes *)((struct peer *)user)->extra;
     (void)client;
     bytes_print_traced(traced, direction, frame);
@@ -1053,7 +1054,7 @@ static void test_a_lost_heart_beat(void) {
    says so. */
 static void test_our_own_loop_was_late(void) {
     struct peer p;
-    stws_stats_numbers stats;
+    stws_statistics stats;
     session(&p, "CONNECTED\nversion:1.2\nheart-beat:0,1000\n\n");
     peer_sleep(&p, 60000);
     peer_close(&p, 1000, "STOMP died");
@@ -1076,7 +1077,7 @@ static void take_a_minute(stws *client, const stws_message *message, void *user)
 /* The same by a callback that blocks, and by a machine that sleeps: each is told from the other. */
 static void test_a_callback_blocked_the_loop(void) {
     struct peer p;
-    stws_subscription slow = {.id = "s", .on_message = take_a_minute, .user = &p};
+    stws_subscribe_options slow = {.id = "s", .on_message = take_a_minute, .user = &p};
     session(&p, "CONNECTED\nversion:1.2\nheart-beat:0,1000\n\n");
     CHECK(stws_subscribe(p.client, "/topic/a", &slow) > 0);
     peer_turn(&p);

@@ -20,7 +20,7 @@ static long long now_ms(void) {
     return (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static int wait_for_state(const stws *client, int state) {
+static int wait_for_state(const stws *client, stws_connection_state state) {
     long long until = now_ms() + 60000;
     while (stws_state(client) != state && now_ms() < until) sched_yield();
     return stws_state(client) == state;
@@ -215,7 +215,7 @@ static void *look_at_messages(void *argument) {
 enum beside { BESIDE_CONNECT, BESIDE_FLUSH, BESIDE_REQUEST, BESIDE_CLOSE, BESIDES };
 
 static void check_beside_a_reader(enum beside what) {
-    stws_subscription each = {.ack = "client-individual"};
+    stws_subscribe_options each = {.ack = STWS_ACK_CLIENT_INDIVIDUAL};
     stws_outgoing question = {.destination = "/queue/b", .body = "?", .body_len = 1};
     stws_message *reply = NULL;
     struct reader r = {NULL, PTHREAD_MUTEX_INITIALIZER, 0};
@@ -432,7 +432,7 @@ struct traced {
     int frames, inside, overlaps, shown;
 };
 
-static void look(stws *client, int direction, const stws_frame *frame, void *user) {
+static void look(stws *client, stws_direction direction, const stws_frame *frame, void *user) {
     struct traced *t = (struct traced *)user;
     size_t i;
     (void)client;

@@ -112,7 +112,8 @@ static void acknowledge_in_t(stws *client, const stws_message *message, void *us
 
 /* A transaction with an ACK in it that is under way when the connection breaks. */
 static void acknowledged(struct peer *p, int confirm) {
-    stws_subscription by_hand = {.id = "s", .ack = "client", .on_message = acknowledge_in_t};
+    stws_subscribe_options by_hand = {
+        .id = "s", .ack = STWS_ACK_CLIENT, .on_message = acknowledge_in_t};
     connected(p, confirm);
     stws_subscribe(p->client, "/queue/b", &by_hand);
     stws_begin(p->client, "t");
@@ -363,9 +364,9 @@ static void refuse(stws *client, const stws_message *message, void *user) {
 
 static void test_acknowledged_when_the_callback_returns(void) {
     struct peer p;
-    stws_subscription own = {.ack_on = STWS_ACK_ON_RETURN, .on_message = note, .user = &p};
-    stws_subscription by_hand = own;
-    stws_subscription bad = {.ack_on = STWS_ACK_ON_RETURN, .on_message = refuse};
+    stws_subscribe_options own = {.ack_on = STWS_ACK_ON_RETURN, .on_message = note, .user = &p};
+    stws_subscribe_options by_hand = own;
+    stws_subscribe_options bad = {.ack_on = STWS_ACK_ON_RETURN, .on_message = refuse};
     by_hand.ack_on = STWS_ACK_BY_CALL;
     connected(&p, 0);
     bytes_clear(&p.log);
@@ -388,7 +389,7 @@ static void test_acknowledged_when_the_callback_returns(void) {
 static void acknowledged_as_an_event(int ack_on, int acks_at_once) {
     struct peer p;
     stws_event e;
-    stws_subscription own = {.id = "s", .ack_on = ack_on};
+    stws_subscribe_options own = {.id = "s", .ack_on = ack_on};
     connected(&p, 0);
     CHECK(stws_subscribe(p.client, "/queue/a", &own) > 0);
     peer_turn(&p);
@@ -413,7 +414,7 @@ static void acknowledged_through_a_queue(int ack_on) {
     stws_options o;
     stws_queue *queue = stws_queue_create(65536);
     const stws_message *m = NULL;
-    stws_subscription own = {.id = "s", .ack_on = ack_on};
+    stws_subscribe_options own = {.id = "s", .ack_on = ack_on};
     peer_init(&p);
     o = peer_options(&p);
     o.queue = queue;
@@ -450,7 +451,7 @@ static void test_a_queue_outlives_its_client(void) {
     stws_options o;
     stws_queue *queue = stws_queue_create(65536);
     const stws_message *m = NULL;
-    stws_subscription own = {.id = "s", .ack_on = STWS_ACK_ON_RETURN};
+    stws_subscribe_options own = {.id = "s", .ack_on = STWS_ACK_ON_RETURN};
     peer_init(&p);
     o = peer_options(&p);
     o.queue = queue;
@@ -476,9 +477,9 @@ static void test_a_queue_outlives_its_client(void) {
 #define LONG_ID "an-id-that-is-much-longer-than-the-destination-of-that-message-"
 
 /* A client whose socket takes nothing, with a full outbox, and two messages that have come. */
-static void nothing_goes_out(struct peer *p, stws_options *o, int ack_on, stws_on_message call) {
+static void nothing_goes_out(struct peer *p, stws_options *o, int ack_on, stws_message_fn call) {
     static char body[400];
-    stws_subscription own = {.id = "s", .prefetch = 1, .ack_on = ack_on};
+    stws_subscribe_options own = {.id = "s", .prefetch = 1, .ack_on = ack_on};
     own.on_message = call;
     own.user = p;
     o->tx_buffer = 1024;
@@ -617,7 +618,7 @@ static void test_an_ack_that_waits_for_room_ends_with_its_session(void) {
 static void test_not_in_another_session(void) {
     struct peer p;
     stws_event e;
-    stws_subscription own = {.id = "s", .ack_on = STWS_ACK_ON_RETURN};
+    stws_subscribe_options own = {.id = "s", .ack_on = STWS_ACK_ON_RETURN};
     connected(&p, 0);
     CHECK(stws_subscribe(p.client, "/queue/a", &own) > 0);
     peer_turn(&p);
@@ -634,7 +635,7 @@ static void test_not_in_another_session(void) {
 
 static void test_auto_needs_no_acknowledgement(void) {
     struct peer p;
-    stws_subscription wrong = {.ack = "auto", .ack_on = STWS_ACK_ON_RETURN};
+    stws_subscribe_options wrong = {.ack = STWS_ACK_AUTO, .ack_on = STWS_ACK_ON_RETURN};
     connected(&p, 0);
     CHECK_INT(STWS_ERR_USAGE, stws_subscribe(p.client, "/queue/a", &wrong));
     peer_free(&p);

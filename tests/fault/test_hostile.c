@@ -24,7 +24,8 @@ static void until_trouble(struct peer *p) {
 /* What the client traces goes here. */
 static struct bytes traced;
 
-static void keep_trace(stws *client, int direction, const stws_frame *frame, void *user) {
+static void keep_trace(stws *client, stws_direction direction, const stws_frame *frame,
+                       void *user) {
     (void)client, (void)user;
     bytes_print_traced(&traced, direction, frame);
     bytes_add(&traced, "\n", 1);

@@ -115,7 +115,7 @@ static void drive_inside(stws *c, const stws_message *message, void *user) {
 }
 
 static void test_a_callback_does_not_drive(void) {
-    stws_subscription own = {.on_message = drive_inside};
+    stws_subscribe_options own = {.on_message = drive_inside};
     struct inside inside = {{0}, ""};
     struct peer p;
     int i;
@@ -231,7 +231,7 @@ static void test_no_client(void) {
     stws_outgoing m = {.destination = "/queue/a"};
     stws_message none;
     stws_message *reply = NULL;
-    stws_stats_numbers numbers;
+    stws_statistics numbers;
     stws_event e;
     stws_fd fd;
     memset(&none, 0, sizeof none);
@@ -257,7 +257,9 @@ static void test_no_client(void) {
     CHECK_INT(0, (int)stws_deadline(NULL));
     CHECK_INT(STWS_ENDED, stws_state(NULL));
     CHECK_INT(STWS_ERR_MEMORY, stws_error(NULL));
-    CHECK_INT(0, stws_broker(NULL) + stws_version(NULL) + stws_http_status(NULL));
+    CHECK_INT(STWS_BROKER_UNKNOWN, stws_broker(NULL));
+    CHECK_INT(STWS_STOMP_NONE, stws_version(NULL));
+    CHECK_INT(0, stws_http_status(NULL));
     CHECK_INT(0, stws_close_code(NULL));
     CHECK(stws_user(NULL) == NULL && *stws_error_text(NULL));
     stws_stats(NULL, &numbers);
@@ -351,11 +353,10 @@ static void test_run_many_of_many(void) {
 }
 
 static void test_subscriptions_that_mean_nothing(void) {
-    static const stws_subscription wrong[] = {
-        {.ack = "clientindividual"},
-        {.ack_on = 7},
-        {.prefetch = -1},
-        {.ack = "auto", .ack_on = STWS_ACK_ON_RETURN},
+    static const stws_subscribe_options wrong[] = {
+        {.ack = (stws_ack_mode)4},  {.ack = (stws_ack_mode)-1},
+        {.ack_on = (stws_ack_on)7}, {.ack_on = (stws_ack_on)-1},
+        {.prefetch = -1},           {.ack = STWS_ACK_AUTO, .ack_on = STWS_ACK_ON_RETURN},
     };
     size_t i;
     struct peer p;
@@ -422,7 +423,7 @@ static void work_slowly(stws *c, const stws_message *message, void *user) {
 
 /* 900 messages in one read, a tenth of a second of work for each: the server hears of us all the same. */
 static void test_heart_beats_between_messages_that_came_at_once(void) {
-    stws_subscription slow = {.on_message = work_slowly};
+    stws_subscribe_options slow = {.on_message = work_slowly};
     struct peer p;
     stws_options o;
     int i;
@@ -471,7 +472,7 @@ static void work_really_slowly(stws *c, const stws_message *message, void *user)
 /* The same over a socket, which has nothing more to wake us. */
 static void test_frames_are_not_left_behind_a_wait(void) {
     static struct loopback server;
-    stws_subscription slow = {.on_message = work_really_slowly};
+    stws_subscribe_options slow = {.on_message = work_really_slowly};
     stws_options o = {0};
     stws_event e;
     int i, count = 0;

@@ -101,7 +101,7 @@ static void ack_and_answer(struct peer *p, const stws_event *e) {
 }
 
 static void exchange(struct peer *p, int messages) {
-    stws_subscription individual = {.ack = "client-individual"};
+    stws_subscribe_options individual = {.ack = STWS_ACK_CLIENT_INDIVIDUAL};
     char id[16];
     int i;
     p->on_event = ack_and_answer;
@@ -281,7 +281,7 @@ static void check_oversized_send(int connect_first) {
     struct peer p;
     char body[8000];
     stws_options o;
-    stws_stats_numbers stats;
+    stws_statistics stats;
     unsigned char *memory;
     size_t size;
     int result;
@@ -586,7 +586,7 @@ static void test_a_copy_points_into_its_own_block(void) {
         "MESSAGE\ndestination:/queue/a\nmessage-id:7\nsubscription:sub-1\ncontent-type:text/plain\n"
         "ack:ack-7\nescaped:a\\cb\\n\nempty:\ndestination:/queue/"
         "again\ncontent-length:6\n\nbo\0dy\xFF";
-    stws_subscription returned = {.ack_on = STWS_ACK_ON_RETURN};
+    stws_subscribe_options returned = {.ack_on = STWS_ACK_ON_RETURN};
     struct peer p;
     int copies = 0;
     heap_reset(0);

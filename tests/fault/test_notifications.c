@@ -157,7 +157,7 @@ static int all_subscribed(void) {
 }
 
 static void start_clients(struct runner *r) {
-    stws_subscription with_receipt = {.receipt = 1};
+    stws_subscribe_options with_receipt = {.receipt = 1};
     stws_options o = stws_options_default();
     char destination[32];
     int i, k;

@@ -9,7 +9,8 @@ enum { RED_ZONE = 256, COMBINATIONS = 150 };
 static const char *const SOME_HEADERS[] = {"name", "value", "other", "one", NULL};
 static const char *const SOME_URLS[] = {"ws://one.test/", "ws://two.test:8080/websocket", NULL};
 
-static void ignore_trace(stws *client, int direction, const stws_frame *frame, void *user) {
+static void ignore_trace(stws *client, stws_direction direction, const stws_frame *frame,
+                         void *user) {
     (void)client, (void)direction, (void)frame, (void)user;
 }
 
@@ -146,7 +147,7 @@ static void fill_outbox(stws *c) {
 }
 
 static void fill_subscriptions(stws *c, int headers) {
-    stws_subscription s = {NULL, NULL, NULL, NULL, 1, 7, 0, NULL, NULL};
+    stws_subscribe_options s = {.receipt = 1, .prefetch = 7};
     char destination[64];
     int i, result = 0;
     if (headers) s.headers = SOME_HEADERS;

@@ -15,7 +15,8 @@ static void meet(struct peer *p, const char *frame) {
 }
 
 /* The header of the SUBSCRIBE that a broker gets for that subscription; "" when it has none. */
-static char *subscribed(const char *frame, const stws_subscription *options, const char *name) {
+static char *subscribed(const char *frame, const stws_subscribe_options *options,
+                        const char *name) {
     static char value[64];
     const char *found;
     struct peer p;
@@ -30,7 +31,7 @@ static char *subscribed(const char *frame, const stws_subscription *options, con
 }
 
 static void test_prefetch(void) {
-    stws_subscription few = {.ack = "client-individual", .prefetch = 7};
+    stws_subscribe_options few = {.ack = STWS_ACK_CLIENT_INDIVIDUAL, .prefetch = 7};
     CHECK_STR("7", subscribed(RABBITMQ, &few, "prefetch-count"));
     CHECK_STR("7", subscribed(ACTIVEMQ, &few, "activemq.prefetchSize"));
     CHECK_STR("7168", subscribed(ARTEMIS, &few, "consumer-window-size"));
@@ -45,7 +46,7 @@ static void test_no_prefetch_unless_asked_for(void) {
 }
 
 static void test_durable(void) {
-    stws_subscription kept = {.durable = "mine"};
+    stws_subscribe_options kept = {.durable = "mine"};
     CHECK_STR("true", subscribed(RABBITMQ, &kept, "durable"));
     CHECK_STR("false", subscribed(RABBITMQ, &kept, "auto-delete"));
     CHECK_STR("mine", subscribed(RABBITMQ, &kept, "id"));
@@ -59,7 +60,7 @@ static void test_durable(void) {
 
 static void test_the_users_own_words_come_first(void) {
     static const char *const own[] = {"prefetch-count", "1", "durable", "false", NULL};
-    stws_subscription both = {.prefetch = 7, .durable = "mine", .headers = own};
+    stws_subscribe_options both = {.prefetch = 7, .durable = "mine", .headers = own};
     CHECK_STR("1", subscribed(RABBITMQ, &both, "prefetch-count"));
     CHECK_STR("false", subscribed(RABBITMQ, &both, "durable"));
     CHECK_STR("false", subscribed(RABBITMQ, &both, "auto-delete"));
@@ -67,7 +68,7 @@ static void test_the_users_own_words_come_first(void) {
 
 /* ActiveMQ forgets it once it has no consumer any more, so that ends first. */
 static void test_the_end_of_a_durable_subscription(void) {
-    stws_subscription kept = {.durable = "mine"};
+    stws_subscribe_options kept = {.durable = "mine"};
     struct peer p;
     int handle;
     meet(&p, ACTIVEMQ);
@@ -85,7 +86,7 @@ static void test_the_end_of_a_durable_subscription(void) {
 /* Where there is room for the first of the two only, the call fails; anew, it says the other one. */
 static void test_a_durable_subscription_ends_once(void) {
     static char body[700], name[100];
-    stws_subscription kept = {.durable = name};
+    stws_subscribe_options kept = {.durable = name};
     struct peer p;
     stws_options o;
     int handle;
@@ -114,7 +115,7 @@ static void test_a_durable_subscription_ends_once(void) {
 
 /* It takes part in the rule that no two subscriptions have one id. */
 static void test_a_durable_name_is_an_id(void) {
-    stws_subscription kept = {.durable = "mine"}, other = {.id = "mine"};
+    stws_subscribe_options kept = {.durable = "mine"}, other = {.id = "mine"};
     struct peer p;
     meet(&p, RABBITMQ);
     CHECK(stws_subscribe(p.client, "/topic/a", &kept) > 0);
@@ -153,7 +154,7 @@ static void test_text(void) {
 static void test_text_that_holds_a_nul_has_a_length(void) {
     stws_outgoing m = {.destination = "/queue/a", .body = "a\0b", .body_len = 3};
     struct peer p;
-    m.no_content_length = STWS_AS_TEXT;
+    m.content_length = STWS_CONTENT_LENGTH_JMS_TEXT;
     meet(&p, ACTIVEMQ);
     CHECK(peer_connect(&p));
     CHECK_INT(0, stws_send_ex(p.client, &m));
@@ -173,7 +174,7 @@ static void test_arguments_of_a_text(void) {
 }
 
 static void test_the_user_knows_better_who_answers(void) {
-    stws_subscription few = {.prefetch = 7};
+    stws_subscribe_options few = {.prefetch = 7};
     stws_options o;
     struct peer p;
     peer_init(&p);

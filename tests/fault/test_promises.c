@@ -4,8 +4,8 @@
 
 enum { ON_RETURN = STWS_ACK_ON_RETURN };
 
-static stws_subscription ack_on_return(void) {
-    stws_subscription s = {NULL, NULL, NULL, NULL, 0, 0, ON_RETURN, NULL, NULL};
+static stws_subscribe_options ack_on_return(void) {
+    stws_subscribe_options s = {.ack_on = STWS_ACK_ON_RETURN};
     return s;
 }
 
@@ -142,7 +142,7 @@ static void test_the_message_in_hand_is_settled_first(void) {
     for (what = 0; what < ACTS; what++)
         for (stepping = 0; stepping < 2; stepping++)
             for (own = 0; own < 2; own++) {
-                stws_subscription s = ack_on_return();
+                stws_subscribe_options s = ack_on_return();
                 struct peer p;
                 s.id = own ? "mine" : NULL;
                 begin(&p, stepping, 0);
@@ -162,7 +162,7 @@ static void test_the_message_in_hand_is_settled_first(void) {
 static void test_a_popped_message_is_settled_first(void) {
     stws_queue *queue = stws_queue_create(0);
     const stws_message *m = NULL;
-    stws_subscription s = ack_on_return();
+    stws_subscribe_options s = ack_on_return();
     struct peer p;
     stws_options o;
     peer_init(&p);
@@ -198,7 +198,7 @@ static void fill_and_unsubscribe(struct peer *p, const stws_event *event) {
 static void test_unsubscribing_with_a_full_outbox(void) {
     int stepping;
     for (stepping = 0; stepping < 2; stepping++) {
-        stws_subscription s = ack_on_return();
+        stws_subscribe_options s = ack_on_return();
         struct peer p;
         begin(&p, stepping, 0);
         p.on_event = fill_and_unsubscribe;
@@ -224,7 +224,7 @@ static void test_unsubscribing_with_a_full_outbox(void) {
 /* A message that another call kept for stws_next, and whose subscription ended meanwhile, says that the
    library acknowledges nothing. */
 static void test_a_kept_message_without_its_subscription(void) {
-    stws_subscription s = ack_on_return();
+    stws_subscribe_options s = ack_on_return();
     stws_outgoing m = {.destination = "/queue/b", .body = "?", .body_len = 1};
     stws_message *reply = NULL;
     struct peer p;
@@ -249,7 +249,7 @@ static void test_a_kept_message_without_its_subscription(void) {
 static void test_an_ack_after_the_end_of_a_message(void) {
     struct peer p;
     stws_event event;
-    stws_subscription s = {NULL, "client-individual", NULL, NULL, 0, 0, 0, NULL, NULL};
+    stws_subscribe_options s = {.ack = STWS_ACK_CLIENT_INDIVIDUAL};
     begin(&p, 0, 0);
     CHECK(stws_subscribe(p.client, "/queue/a", &s) > 0);
     CHECK(peer_connect(&p));
@@ -282,7 +282,7 @@ static void request_answered(struct peer *p, const struct sent *sent) {
 
 static void check_request(size_t rx_buffer, int kept) {
     stws_outgoing m = {"/queue/ask", "?", 1, NULL, NULL, NULL, 0, 0};
-    stws_subscription s = ack_on_return();
+    stws_subscribe_options s = ack_on_return();
     stws_message *reply = NULL;
     stws_options o;
     struct peer p;
@@ -382,7 +382,7 @@ static int not_the_second(stws *client, stws_subscribing *asked, void *user) {
 static void test_an_ack_that_waits_goes_before_the_end(void) {
     int stops;
     for (stops = 0; stops < 2; stops++) {
-        stws_subscription s = ack_on_return();
+        stws_subscribe_options s = ack_on_return();
         struct peer p;
         stws_options o;
         peer_init(&p);
@@ -419,7 +419,7 @@ static void fill_outbox(struct peer *p, const stws_event *event) {
 static void test_an_ack_without_room_goes_before_the_end(void) {
     int stops;
     for (stops = 0; stops < 2; stops++) {
-        stws_subscription s = ack_on_return();
+        stws_subscribe_options s = ack_on_return();
         const char *order;
         struct peer p;
         begin(&p, 0, 0);
@@ -466,7 +466,7 @@ static void test_disconnect_with_an_open_transaction(void) {
 static void test_a_popped_message_outlives_its_client(void) {
     stws_queue *queue = stws_queue_create(0);
     const stws_message *m = NULL;
-    stws_subscription s = ack_on_return();
+    stws_subscribe_options s = ack_on_return();
     struct peer p;
     stws_options o;
     peer_init(&p);
@@ -639,7 +639,7 @@ static void test_a_body_of_null(void) {
 }
 
 static void check_by_destination(const char *connected, int subscriptions, int found) {
-    stws_subscription s = ack_on_return();
+    stws_subscribe_options s = ack_on_return();
     struct peer p;
     stws_event event;
     begin(&p, 0, 0);

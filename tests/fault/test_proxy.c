@@ -422,7 +422,8 @@ static void test_from_the_environment(void) {
     CHECK_INT(3, s.links_total);
 }
 
-static void never_trace(stws *client, int direction, const stws_frame *frame, void *user) {
+static void never_trace(stws *client, stws_direction direction, const stws_frame *frame,
+                        void *user) {
     size_t i;
     (void)client, (void)direction, (void)user;
     CHECK(!strstr(frame->command, "sesame"));

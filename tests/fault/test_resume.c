@@ -196,7 +196,7 @@ static void test_several_urls(void) {
 
 static void test_subscriptions_come_back(void) {
     struct peer p;
-    stws_subscription named = {.id = "mine", .ack = "client"};
+    stws_subscribe_options named = {.id = "mine", .ack = STWS_ACK_CLIENT};
     char first_id[32];
     int a, b, c;
     peer_begin(&p);
@@ -271,7 +271,7 @@ static void keep_copy(struct peer *p, const stws_event *e) {
 static void test_a_stale_ack(void) {
     struct peer p;
     stws_message *copy = NULL;
-    stws_subscription individual = {.ack = "client-individual"};
+    stws_subscribe_options individual = {.ack = STWS_ACK_CLIENT_INDIVIDUAL};
     peer_begin(&p);
     p.on_event = keep_copy;
     p.extra = &copy;
@@ -755,7 +755,7 @@ static void test_stop_from_on_message(void) {
     stws_options o;
     int count = 0, own;
     for (own = 0; own < 2; own++) {
-        stws_subscription sub = {.on_message = own ? stop_at_message : NULL};
+        stws_subscribe_options sub = {.on_message = own ? stop_at_message : NULL};
         peer_init(&p);
         p.stepping = 1;
         p.extra = &count;
@@ -777,7 +777,7 @@ static void test_stop_from_on_message(void) {
 
 static void stop_at_event(stws *client, const stws_event *event, void *user) {
     struct peer *p = (struct peer *)user;
-    if (event->type != *(int *)p->extra) return;
+    if ((int)event->type != *(int *)p->extra) return;
     *(int *)p->extra = -1;
     stws_stop(client);
 }
@@ -826,7 +826,7 @@ static void test_stop_from_the_hooks(void) {
 
 /* Everything that a callback may do to the client that calls it. */
 static void busy_callback(struct peer *p, const stws_event *e) {
-    stws_subscription named = {.id = "from-callback"};
+    stws_subscribe_options named = {.id = "from-callback"};
     if (e->type == STWS_EVENT_CONNECTED) {
         CHECK(stws_subscribe(p->client, "/topic/b", &named) > 0);
         CHECK_INT(0, stws_send(p->client, "/queue/a", "hello", 5));
@@ -1037,7 +1037,8 @@ static void acknowledge(stws *client, const stws_message *message, void *user) {
 
 /* The last receipt comes while ACKs still have to go out: that they do ends it, too. */
 static void test_flush_with_confirm_and_acks(void) {
-    stws_subscription individual = {.ack = "client-individual", .on_message = acknowledge};
+    stws_subscribe_options individual = {.ack = STWS_ACK_CLIENT_INDIVIDUAL,
+                                         .on_message = acknowledge};
     struct peer p;
     long long begun;
     peer_begin_confirming(&p);

@@ -59,8 +59,9 @@ static void expect(const stws_outgoing *m, int version, int bare_is_text, int re
     frame.headers = headers;
     frame.body = m->body;
     frame.body_len = m->body_len;
-    frame.no_content_length =
-        m->no_content_length == STWS_AS_TEXT ? bare_is_text : m->no_content_length;
+    frame.content_length = m->content_length;
+    if (m->content_length == STWS_CONTENT_LENGTH_JMS_TEXT)
+        frame.content_length = bare_is_text ? STWS_CONTENT_LENGTH_OMIT : STWS_CONTENT_LENGTH_SEND;
     add(&frame, headers, "destination", m->destination);
     if (expected_type(m)) add(&frame, headers, "content-type", expected_type(m));
     if (m->transaction) add(&frame, headers, "transaction", m->transaction);
@@ -87,7 +88,8 @@ static stws_outgoing any_message(char destination[16]) {
     if (chance(6) == 0) m.headers = more;
     if (chance(6) == 0) m.transaction = "t";
     if (chance(6) == 0) m.receipt = 1;
-    if (chance(4) == 0) m.no_content_length = chance(2) ? 1 : STWS_AS_TEXT;
+    if (chance(4) == 0)
+        m.content_length = chance(2) ? STWS_CONTENT_LENGTH_OMIT : STWS_CONTENT_LENGTH_JMS_TEXT;
     return m;
 }
 
@@ -155,7 +157,8 @@ static void test_the_next_session_begins_anew(void) {
 
 /* Where it is counted, or shown, it makes no difference. */
 static int traced;
-static void count_trace(stws *client, int direction, const stws_frame *frame, void *user) {
+static void count_trace(stws *client, stws_direction direction, const stws_frame *frame,
+                        void *user) {
     (void)client, (void)user;
     traced += direction == '>' && frame->command_id == STWS_COMMAND_SEND;
 }
@@ -163,7 +166,7 @@ static void count_trace(stws *client, int direction, const stws_frame *frame, vo
 static void test_counted_and_traced(void) {
     struct peer p;
     stws_options o;
-    stws_stats_numbers before, after;
+    stws_statistics before, after;
     int i;
     peer_init(&p);
     o = peer_options(&p);

@@ -50,7 +50,8 @@ static const stws_allocator inspecting = {&heap, heap_alloc, heap_release};
 
 /* ==== a client that has secrets, and everything it says ==== */
 
-static void keep_trace(stws *client, int direction, const stws_frame *frame, void *user) {
+static void keep_trace(stws *client, stws_direction direction, const stws_frame *frame,
+                       void *user) {
     struct bytes *output = (struct bytes *)((struct peer *)user)->extra;
     (void)client;
     bytes_print_traced(output, direction, frame);

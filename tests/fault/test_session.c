@@ -176,7 +176,7 @@ static void say_recorded(struct peer *p) {
 
 /* Play the recorded session with the octets cut so; returns its length. */
 static size_t play(struct peer *p, int stepping, size_t split, size_t piece) {
-    stws_subscription named = {.id = "q:1"};
+    stws_subscribe_options named = {.id = "q:1"};
     stws_options o;
     size_t len;
     peer_init(p);
@@ -350,7 +350,7 @@ static void count_message(stws *client, const stws_message *message, void *user)
 static void test_a_callback_of_the_subscriptions_own(void) {
     struct peer p;
     int count = 0;
-    stws_subscription own = {.on_message = count_message, .user = &count};
+    stws_subscribe_options own = {.on_message = count_message, .user = &count};
     connected(&p, CONNECTED_12);
     stws_subscribe(p.client, "/topic/a", &own);
     stws_subscribe(p.client, "/topic/b", NULL);
@@ -682,7 +682,7 @@ static void test_a_receipt_header_is_no_receipt(void) {
 
 static void test_a_receipt_for_subscribe(void) {
     struct peer p;
-    stws_subscription wanted = {.receipt = 1};
+    stws_subscribe_options wanted = {.receipt = 1};
     connected(&p, CONNECTED_12);
     CHECK(stws_subscribe(p.client, "/topic/a", &wanted) > 0);
     peer_turn(&p);
@@ -735,7 +735,7 @@ static void answer_message(struct peer *p, const stws_event *e) {
 static void check_answer(const char *version, struct answering a, const char *message, int result,
                          const char *command, const char *raw) {
     struct peer p;
-    stws_subscription individual = {.ack = "client-individual"};
+    stws_subscribe_options individual = {.ack = STWS_ACK_CLIENT_INDIVIDUAL};
     connected(&p, version);
     p.on_event = answer_message;
     p.extra = &a;
@@ -795,7 +795,7 @@ static void test_a_transaction(void) {
 
 static void test_subscribe_and_unsubscribe(void) {
     static const char *const headers[] = {"selector", "a = 'b:c'", "prefetch-count", "5", NULL};
-    stws_subscription full = {.id = "mine", .ack = "client", .headers = headers};
+    stws_subscribe_options full = {.id = "mine", .ack = STWS_ACK_CLIENT, .headers = headers};
     struct peer p;
     int a, b;
     connected(&p, CONNECTED_12);
@@ -823,7 +823,7 @@ static void test_subscribe_and_unsubscribe(void) {
 static void test_arguments_that_are_refused(void) {
     static const char *const odd[] = {"name", NULL};
     static const char *const lies[] = {"content-length", "7", NULL};
-    stws_subscription bad = {.headers = odd};
+    stws_subscribe_options bad = {.headers = odd};
     stws_outgoing m = {.destination = "/queue/a", .body = "x", .body_len = 1, .headers = lies};
     struct peer p;
     connected(&p, CONNECTED_11);
@@ -897,7 +897,7 @@ static void own_id(char id[16], int i) {
 
 static int own_subscribe(struct own_ids *all, int i) {
     char id[16];
-    stws_subscription own = {.id = id, .on_message = count_message, .user = &all->had[i]};
+    stws_subscribe_options own = {.id = id, .on_message = count_message, .user = &all->had[i]};
     own_id(id, i);
     return stws_subscribe(all->peer.client, "/topic/a", &own);
 }
@@ -986,7 +986,7 @@ static void test_many_ids_of_ones_own(void) {
 
 /* An id that looks like one of ours, for a handle not given yet: that handle is passed over. */
 static void test_an_id_of_ones_own_like_ours(void) {
-    stws_subscription own = {.id = "sub-3"};
+    stws_subscribe_options own = {.id = "sub-3"};
     struct peer p;
     connected(&p, CONNECTED_12);
     CHECK_INT(1, stws_subscribe(p.client, "/topic/a", &own));
@@ -1004,8 +1004,10 @@ static void test_send(void) {
                        .body_len = 3,
                        .content_type = "application/json",
                        .headers = headers};
-    stws_outgoing text = {
-        .destination = "/queue/a", .body = "text", .body_len = 4, .no_content_length = 1};
+    stws_outgoing text = {.destination = "/queue/a",
+                          .body = "text",
+                          .body_len = 4,
+                          .content_length = STWS_CONTENT_LENGTH_OMIT};
     const struct sent *s;
     struct peer p;
     connected(&p, CONNECTED_12);
@@ -1342,7 +1344,8 @@ static void test_a_stalled_server_that_wants_heart_beats(void) {
 
 /* ==== the trace ==== */
 
-static void keep_trace(stws *client, int direction, const stws_frame *frame, void *user) {
+static void keep_trace(stws *client, stws_direction direction, const stws_frame *frame,
+                       void *user) {
     struct bytes *trace = (struct bytes *)((struct peer *)user)->extra;
     (void)client;
     bytes_print_traced(trace, direction, frame);

@@ -14,7 +14,7 @@ static void fill_output(struct peer *p) {
 }
 
 /* A client whose UNSUBSCRIBE of that subscription waits behind a full output. */
-static void unsubscribing(struct peer *p, const stws_subscription *subscription) {
+static void unsubscribing(struct peer *p, const stws_subscribe_options *subscription) {
     stws_options o;
     int handle;
     peer_init(p);
@@ -30,7 +30,7 @@ static void unsubscribing(struct peer *p, const stws_subscription *subscription)
 
 /* An id is given anew while its UNSUBSCRIBE waits: the broker hears of the end first. */
 static void test_a_reused_id_waits_for_its_unsubscribe(void) {
-    stws_subscription mine = {.id = "mine"};
+    stws_subscribe_options mine = {.id = "mine"};
     struct peer p;
     int again;
     unsubscribing(&p, &mine);
@@ -46,7 +46,7 @@ static void test_a_reused_id_waits_for_its_unsubscribe(void) {
 
 /* One that ends again before it was sent leaves no trace. */
 static void test_a_reused_id_that_ends_at_once(void) {
-    stws_subscription mine = {.id = "mine"};
+    stws_subscribe_options mine = {.id = "mine"};
     struct peer p;
     int handle;
     unsubscribing(&p, &mine);
@@ -84,7 +84,7 @@ static void test_reconnect_now_tells_before_it_asks(void) {
 }
 
 static void test_no_pong_after_our_close(void) {
-    stws_stats_numbers before, after;
+    stws_statistics before, after;
     struct peer p;
     peer_begin(&p);
     CHECK(peer_connect(&p));

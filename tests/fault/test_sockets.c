@@ -188,7 +188,7 @@ static void test_an_address_that_fails_hurries_the_next(void) {
 /* Connects, sends itself a message, and ends: one session, without an error. */
 static void talk(const struct loopback *server) {
     stws_options o = stws_options_default();
-    stws_stats_numbers numbers;
+    stws_statistics numbers;
     stws_event e;
     stws *client;
     int messages = 0, errors = 0, result;

@@ -418,7 +418,7 @@ static int pings_of_a_minute(struct peer *p, int they, int we) {
 
 static void check_pings(int ping_ms, int out_ms, int in_ms, int they, int we, int expected) {
     struct peer p;
-    stws_stats_numbers n;
+    stws_statistics n;
     begin_with_pings(&p, ping_ms, out_ms, in_ms);
     CHECK_INT(expected, pings_of_a_minute(&p, they, we));
     n = peer_stats(&p);
@@ -607,7 +607,7 @@ static void refuse_bad(struct peer *p, const struct sent *sent) {
 
 /* A client with these destinations (NULL at the end) at a server that is so strict. */
 static void begin_at_a_strict_server(struct peer *p, int strict, const char *const *destinations) {
-    stws_subscription with_receipt = {.receipt = 1};
+    stws_subscribe_options with_receipt = {.receipt = 1};
     stws_options o;
     strictness = strict;
     peer_init(p);
@@ -1307,7 +1307,7 @@ static void unsubscribe_at_receipt(struct peer *p, const stws_event *e) {
 }
 
 static void test_a_subscription_that_ends_before_it_is_refused(void) {
-    stws_subscription with_receipt = {.receipt = 1};
+    stws_subscribe_options with_receipt = {.receipt = 1};
     struct peer p;
     int i;
     strictness = CLOSES;

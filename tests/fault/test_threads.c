@@ -43,7 +43,7 @@ static void end_server(struct loopback *server) {
 }
 
 /* Until the client is in that state, for at most a minute: the machine may be busy. */
-static int wait_for_state(const stws *client, int state) {
+static int wait_for_state(const stws *client, stws_connection_state state) {
     long long until = now_ms() + 60000;
     while (stws_state(client) != state && now_ms() < until) sched_yield();
     return stws_state(client) == state;
@@ -194,7 +194,8 @@ struct giving_back {
     struct shared popped, go, traced;
 };
 
-static void trace_slowly(stws *client, int direction, const stws_frame *frame, void *user) {
+static void trace_slowly(stws *client, stws_direction direction, const stws_frame *frame,
+                         void *user) {
     struct giving_back *g = (struct giving_back *)user;
     (void)client;
     if (direction != '>' || frame->command_id != STWS_COMMAND_ACK) return;
@@ -216,7 +217,7 @@ static void test_giving_back_beside_destroy(void) {
     struct giving_back g = {.popped = {PTHREAD_MUTEX_INITIALIZER, 0},
                             .go = {PTHREAD_MUTEX_INITIALIZER, 0},
                             .traced = {PTHREAD_MUTEX_INITIALIZER, 0}};
-    stws_subscription returned = {.ack_on = STWS_ACK_ON_RETURN};
+    stws_subscribe_options returned = {.ack_on = STWS_ACK_ON_RETURN};
     struct loopback server;
     stws_options o;
     pthread_t thread;
@@ -351,7 +352,7 @@ static void *subscribe_and_unsubscribe(void *argument) {
     char id[32];
     int i;
     for (i = 0; i < 300; i++) {
-        stws_subscription named = {.id = id};
+        stws_subscribe_options named = {.id = id};
         int handle;
         snprintf(id, sizeof id, "%p-%d", argument, i);
         handle = stws_subscribe(s->client, "/topic/x", i % 2 ? &named : NULL);
@@ -372,7 +373,7 @@ static void test_subscribers_in_three_threads(void) {
     enum { SUBSCRIBERS = 3 };
     struct subscriber subscribers[SUBSCRIBERS];
     struct shared count = {PTHREAD_MUTEX_INITIALIZER, 0}, last = {PTHREAD_MUTEX_INITIALIZER, 0};
-    stws_subscription own = {.on_message = count_message, .user = &last};
+    stws_subscribe_options own = {.on_message = count_message, .user = &last};
     struct loopback server;
     stws_options o;
     stws *client;
@@ -517,7 +518,7 @@ static int seen_once(const struct consumer *consumers, int count) {
 static int messages_of(stws *const *clients) {
     int i, total = 0;
     for (i = 0; i < PRODUCERS; i++) {
-        stws_stats_numbers stats;
+        stws_statistics stats;
         stws_stats(clients[i], &stats);
         total += (int)stats.messages_in;
     }
@@ -713,7 +714,7 @@ static void test_a_request_and_its_reply(void) {
    a SIGPIPE. */
 static void test_a_reset_while_sending(void) {
     struct loopback server;
-    stws_stats_numbers stats;
+    stws_statistics stats;
     stws_options o;
     stws *client;
     char body[4000];

@@ -151,7 +151,7 @@ static void on_message(stws *client, const stws_message *m, void *user) {
 }
 
 /* It reads all that it is given, and another thread may come between. */
-static void on_trace(stws *client, int direction, const stws_frame *frame, void *user) {
+static void on_trace(stws *client, stws_direction direction, const stws_frame *frame, void *user) {
     struct world *w = (struct world *)user;
     size_t i, len = 0;
     (void)client;
@@ -377,7 +377,7 @@ static void act_pass(struct actor *a) {
 static void act_look(struct actor *a) {
     struct world *w = a->w;
     stws *c = w->peer.client;
-    stws_stats_numbers stats;
+    stws_statistics stats;
     stws_stats(c, &stats);
     HOLDS(stws_state(c) >= STWS_IDLE && stws_state(c) <= STWS_ENDED, "a state that is none");
     HOLDS(*stws_state_name(stws_state(c)) && stws_error(c) <= 0, "an error over 0");
@@ -393,15 +393,16 @@ static void act_look(struct actor *a) {
 /* ==== talking ==== */
 
 static void act_subscribe(struct actor *a) {
-    static const char *const acks[] = {NULL, "client", "client-individual", "auto"};
+    static const stws_ack_mode acks[] = {STWS_ACK_DEFAULT, STWS_ACK_CLIENT,
+                                         STWS_ACK_CLIENT_INDIVIDUAL, STWS_ACK_AUTO};
     static const char *const headers[] = {"selector", "a = 'b:c'", "x", "y", NULL};
     static const char *const ids[] = {NULL, "own", "sub-3", NULL};
     struct world *w = a->w;
-    stws_subscription o = {0};
+    stws_subscribe_options o = {0};
     int choice = act_byte(a), more = act_byte(a), handle;
     o.ack = acks[choice & 3];
-    o.ack_on = (choice >> 2 & 3) % 3;
-    if (calls_without("ack_on")) o.ack_on = 0;
+    o.ack_on = (stws_ack_on)((choice >> 2 & 3) % 3);
+    if (calls_without("ack_on")) o.ack_on = STWS_ACK_BY_CALL;
     o.receipt = choice >> 4 & 1;
     o.headers = choice & 32 ? headers : NULL;
     o.id = ids[choice >> 6];
@@ -462,7 +463,7 @@ static void send_end(struct world *w, int i, int result, int receipt) {
 
 /* With DROP_OLDEST what is dropped makes room. */
 static void send_checked(struct world *w, const stws_outgoing *out, int i, int receipt) {
-    stws_stats_numbers before, after;
+    stws_statistics before, after;
     unsigned long changes = fibers.changes;
     int result;
     stws_stats(w->peer.client, &before);
@@ -487,7 +488,10 @@ static void act_send(struct actor *a) {
     size_t len;
     out.destination = destinations[choice & 1];
     out.receipt = choice >> 1 & 1;
-    out.no_content_length = choice >> 2 & 1 ? 1 : more == 17 ? STWS_AS_TEXT : 0;
+    if (choice >> 2 & 1)
+        out.content_length = STWS_CONTENT_LENGTH_OMIT;
+    else if (more == 17)
+        out.content_length = STWS_CONTENT_LENGTH_JMS_TEXT;
     out.transaction = calls_without("transaction") ? NULL : transactions[choice >> 3 & 3];
     out.content_type = types[choice >> 5 & 1];
     i = send_begin(w, out.transaction != NULL);
@@ -700,7 +704,7 @@ static void act_join(struct actor *a) {
 /* Arguments that are not there, and a client that is not. */
 static void act_nothing(struct actor *a) {
     stws *c = a->w->peer.client;
-    stws_stats_numbers stats;
+    stws_statistics stats;
     stws_event e;
     switch (act_byte(a) % 16) {
         case 0: HOLDS(stws_subscribe(NULL, "/a", NULL) < 0, "no client"); break;

@@ -119,9 +119,10 @@ static void on_event(struct peer *p, const stws_event *e) {
 }
 
 static void do_subscribe(struct world *w) {
-    static const char *const acks[] = {NULL, "client", "client-individual", "auto"};
+    static const stws_ack_mode acks[] = {STWS_ACK_DEFAULT, STWS_ACK_CLIENT,
+                                         STWS_ACK_CLIENT_INDIVIDUAL, STWS_ACK_AUTO};
     static const char *const headers[] = {"selector", "a = 'b:c'", NULL};
-    stws_subscription options = {0};
+    stws_subscribe_options options = {0};
     unsigned choice = fuzz_octet(&w->in);
     int handle;
     options.ack = acks[choice & 3];
@@ -149,7 +150,7 @@ static void do_send(struct world *w) {
     out.body = body;
     out.body_len = len;
     out.receipt = choice >> 2 & 1;
-    out.no_content_length = choice >> 3 & 1;
+    out.content_length = (stws_content_length)(choice >> 3 & 1);
     out.content_type = types[choice >> 4 & 1];
     out.transaction = choice & 32 ? "t" : NULL;
     called(stws_send_ex(w->peer.client, &out));
@@ -219,7 +220,7 @@ static void do_pop(struct world *w) {
 /* Everything that may be asked, at any time. */
 static void do_look(struct world *w) {
     stws *c = w->peer.client;
-    stws_stats_numbers stats;
+    stws_statistics stats;
     stws_fd fds[3];
     stws_stats(c, &stats);
     FUZZ_CHECK(stws_state(c) >= STWS_IDLE && stws_state(c) <= STWS_ENDED);

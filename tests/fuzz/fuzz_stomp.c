@@ -17,7 +17,7 @@ struct reading {
 static void on_frame(struct reading *r, const stws_frame *f) {
     size_t i;
     fuzz_add_span(&r->frames, f->command, strlen(f->command));
-    fuzz_add_number(&r->frames, (unsigned)f->no_content_length);
+    fuzz_add_number(&r->frames, (unsigned)f->content_length);
     fuzz_add_number(&r->frames, f->header_count);
     for (i = 0; i < f->header_count; i++) {
         fuzz_add_span(&r->frames, f->headers[i].name, f->headers[i].name_len);

@@ -45,7 +45,7 @@ static void make(struct made *m, struct fuzz_input *in) {
     size_t len, i;
     memset(m, 0, sizeof *m);
     m->version = fuzz_stomp_version(choice);
-    m->frame.no_content_length = choice >> 2 & 1;
+    m->frame.content_length = (stws_content_length)(choice >> 2 & 1);
     m->frame.header_count = (choice >> 3) % (MAX_HEADERS + 1);
     m->frame.command_id = (int)(command % 18) - 1;
     if (command >= 128) m->frame.command = m->command = text_of(in, &len);

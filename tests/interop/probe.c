@@ -183,7 +183,7 @@ static void on_event(stws *client, const stws_event *event, void *user) {
     end_event();
 }
 
-static void on_trace(stws *client, int direction, const stws_frame *frame, void *user) {
+static void on_trace(stws *client, stws_direction direction, const stws_frame *frame, void *user) {
     (void)client, (void)user;
     begin_event("trace");
     print_text("direction", direction == '>' ? ">" : "<");
@@ -351,11 +351,17 @@ static int run_connect(struct probe *probe, const struct line *line) {
     return 0;
 }
 
+static stws_ack_mode ack_mode(const char *text) {
+    if (!text) return STWS_ACK_DEFAULT;
+    if (strcmp(text, "client-individual") == 0) return STWS_ACK_CLIENT_INDIVIDUAL;
+    return strcmp(text, "client") == 0 ? STWS_ACK_CLIENT : STWS_ACK_AUTO;
+}
+
 static int run_subscribe(struct probe *probe, const struct line *line) {
     const char *headers[MAX_LIST];
-    stws_subscription options = {0};
+    stws_subscribe_options options = {0};
     options.id = text_of(line, "id");
-    options.ack = text_of(line, "ack");
+    options.ack = ack_mode(text_of(line, "ack"));
     options.durable = text_of(line, "durable");
     options.receipt = number_of(line, "receipt", 0);
     options.prefetch = number_of(line, "prefetch", 0);
@@ -377,8 +383,8 @@ static stws_outgoing outgoing(const struct line *line, const char *list[MAX_LIST
     message.transaction = text_of(line, "tx");
     message.headers = headers_of(line, "header", list);
     message.receipt = number_of(line, "receipt", 0);
-    message.no_content_length = number_of(line, "bare", 0);
-    if (number_of(line, "text", 0)) message.no_content_length = STWS_AS_TEXT;
+    if (number_of(line, "bare", 0)) message.content_length = STWS_CONTENT_LENGTH_OMIT;
+    if (number_of(line, "text", 0)) message.content_length = STWS_CONTENT_LENGTH_JMS_TEXT;
     return message;
 }
 
@@ -468,7 +474,7 @@ static int run_sleep(struct probe *probe, const struct line *line) {
 }
 
 static int run_stats(struct probe *probe, const struct line *line) {
-    stws_stats_numbers n;
+    stws_statistics n;
     (void)line;
     stws_stats(probe->client, &n);
     begin_event("stats");

@@ -231,17 +231,18 @@ static void act_send(struct user *u) {
     bytes_free(&l.body);
 }
 static void act_subscribe(struct user *u, int place, int ack) {
-    static const char *const modes[] = {"auto", "client", "client-individual"};
+    static const stws_ack_mode modes[] = {STWS_ACK_AUTO, STWS_ACK_CLIENT,
+                                          STWS_ACK_CLIENT_INDIVIDUAL};
     struct world *w = u->w;
     struct user_sub fresh;
-    stws_subscription o;
+    stws_subscribe_options o;
     char id[24];
     int taken, ends;
     memset(&o, 0, sizeof o);
     memset(&fresh, 0, sizeof fresh);
     snprintf(id, sizeof id, "mine:%d", below(w, 4));
     o.ack = modes[ack];
-    if (ack == ACK_EACH && chance(w, 400)) o.ack_on = between(w, 1, 2);
+    if (ack == ACK_EACH && chance(w, 400)) o.ack_on = (stws_ack_on)between(w, 1, 2);
     o.receipt = chance(w, 200);
     if (chance(w, 400)) o.id = id;
     if (!o.id) id[0] = 0;
@@ -250,7 +251,7 @@ static void act_subscribe(struct user *u, int place, int ack) {
     memcpy(fresh.id, id, sizeof id);
     fresh.place = place;
     fresh.ack = ack;
-    fresh.ack_on = o.ack_on;
+    fresh.ack_on = (int)o.ack_on;
     fresh.call = ++w->calls;
     u->subscribing++;
     fresh.handle = stws_subscribe(u->client, place_name[place], &o);

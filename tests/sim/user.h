@@ -90,7 +90,7 @@ static void on_message(stws *client, const stws_message *message, void *user) {
 }
 
 /* Under the lock. Whatever is shown can be read, and no secret is. */
-static void on_trace(stws *client, int direction, const stws_frame *frame, void *user) {
+static void on_trace(stws *client, stws_direction direction, const stws_frame *frame, void *user) {
     const struct user *u = (const struct user *)user;
     size_t i;
     (void)client;

@@ -113,7 +113,7 @@ static void on_message(stws *client, const stws_message *message, void *user) {
 
 static stws *start(const char *url, const char *ca, int publishes, const char *destination) {
     stws_options o = stws_options_default();
-    stws_subscription individual = {.ack = "client-individual", .prefetch = 100};
+    stws_subscribe_options individual = {.ack = STWS_ACK_CLIENT_INDIVIDUAL, .prefetch = 100};
     stws *client;
     o.url = url;
     o.tls_ca_file = ca;
@@ -163,7 +163,7 @@ static void publish_all(stws *client, const char *destination) {
 }
 
 static void report(stws *publisher, stws *consumer) {
-    stws_stats_numbers out, in;
+    stws_statistics out, in;
     int i, lost = 0;
     stws_stats(publisher, &out);
     stws_stats(consumer, &in);

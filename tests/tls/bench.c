@@ -135,7 +135,7 @@ static void client_sends(stws *c, bench *b) {
 
 static void run_client(bench *b, int without) {
     stws_options o = stws_options_default();
-    stws_stats_numbers before, after;
+    stws_statistics before, after;
     char url[64];
     stws *c;
     snprintf(url, sizeof url, "wss://127.0.0.1:%d/client", b->port);

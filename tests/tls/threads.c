@@ -34,7 +34,7 @@ static void *send_all(void *name) {
 }
 
 static void *look(void *unused) {
-    stws_stats_numbers numbers;
+    stws_statistics numbers;
     while (stws_state(client) != STWS_ENDED) {
         stws_stats(client, &numbers);
         poll(NULL, 0, 1);

@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 TESTS = ("*.c", "*.h")
 
-MAX_CODE_LINES = 8000
+MAX_CODE_LINES = 8400
 MAX_COLUMNS = 120
 MAX_FUNCTION_LINES = 80
 MAX_MEDIAN_LINES = 12

@@ -64,7 +64,7 @@ static int read_member(json_cursor *c, request *r) {
         return !r->body && (r->body = json_hex(c, &r->frame.body_len)) != NULL;
     if (is_key(key, len, "auto_length")) {
         if (!json_boolean(c, &automatic)) return 0;
-        r->frame.no_content_length = !automatic;
+        r->frame.content_length = automatic ? STWS_CONTENT_LENGTH_SEND : STWS_CONTENT_LENGTH_OMIT;
         return 1;
     }
     return json_skip_value(c, 32);

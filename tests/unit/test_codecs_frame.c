@@ -48,7 +48,7 @@ static void roll_frame(dice *d, made *m) {
     }
     m->frame.body = m->body;
     m->frame.body_len = one_in(d, 3) ? 0 : roll_below(d, BODY);
-    m->frame.no_content_length = one_in(d, 4);
+    m->frame.content_length = one_in(d, 4) ? STWS_CONTENT_LENGTH_OMIT : STWS_CONTENT_LENGTH_SEND;
     roll_octets(d, m->body, m->frame.body_len);
 }
 
@@ -104,8 +104,7 @@ static void check_text(const made *m, const char *sent, size_t sent_len, const c
 }
 
 static int has_length_header(const made *m) {
-    return m->frame.body_len &&
-           (!m->frame.no_content_length || holds(m->body, m->frame.body_len, 0));
+    return m->frame.body_len && (!m->frame.content_length || holds(m->body, m->frame.body_len, 0));
 }
 
 static void check_parsed(const made *m, const stws_frame *got) {

@@ -47,7 +47,7 @@ static void test_the_version_is_said_twice_alike(void) {
 static void test_no_client(void) {
     stws_event event;
     stws_fd fds[3];
-    stws_stats_numbers numbers;
+    stws_statistics numbers;
     CHECK_INT(STWS_ERR_MEMORY, stws_run(NULL));
     CHECK_INT(STWS_ERR_MEMORY, stws_next(NULL, &event, 0));
     CHECK_INT(STWS_EVENT_NONE, event.type);

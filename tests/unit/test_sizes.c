@@ -3,7 +3,8 @@
 
 #include "tests/test.h"
 
-static void ignore_frame(stws *client, int direction, const stws_frame *frame, void *user) {
+static void ignore_frame(stws *client, stws_direction direction, const stws_frame *frame,
+                         void *user) {
     (void)client, (void)direction, (void)frame, (void)user;
 }
 

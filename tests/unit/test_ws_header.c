@@ -131,7 +131,7 @@ static int is_event_of(const stws_ws_event *e, unsigned octet, const struct sett
                        const struct head *h) {
     int opcode = (int)(octet & 15), fin = octet >> 7 == 1;
     int first = is_control(octet & 15) || !s->inside, last = fin && h->payload <= MOST_PAYLOAD;
-    if (e->opcode != (opcode ? opcode : STWS_WS_TEXT)) return 0;
+    if ((int)e->opcode != (opcode ? opcode : (int)STWS_WS_TEXT)) return 0;
     return e->first == first && e->last == last;
 }
 
