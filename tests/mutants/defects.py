@@ -323,7 +323,7 @@ DEFECTS = {
         "the address that failed comes first again": ("stws_p_turn_resolving",
                                                       "stws_p_tcp_begin_behind(&c->tcp, &c->unlucky);", ""),
         "credentials are for another attempt": ("stws_p_status_kind", "return STWS_P_DENIED;", "return STWS_P_REFUSED;"),
-        "the hook does not see the last error": ("stws_p_begin_attempt", "c->try_now.last_error = c->error;", ""),
+        "the hook does not see the last error": ("stws_p_begin_attempt", "c->try_now.last_error = (stws_result)c->error;", ""),
         "the hook does not see the last status": ("stws_p_begin_attempt",
                                                   "c->try_now.last_status = c->http_status;", ""),
         "one attempt too few": ("stws_p_lost", "c->failures > c->o.reconnect_attempts",
