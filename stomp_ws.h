@@ -2390,7 +2390,7 @@ static const char *const stws_p_commands[] = {
 enum { STWS_P_COMMAND_COUNT = sizeof stws_p_commands / sizeof *stws_p_commands };
 
 STOMP_WS_API const char *stws_command_name(stws_command command_id) {
-    return (int)command_id < STWS_P_COMMAND_COUNT ? stws_p_commands[command_id] : "";
+    return (unsigned)command_id < STWS_P_COMMAND_COUNT ? stws_p_commands[command_id] : "";
 }
 
 static int stws_p_command_find(const char *s, size_t len) {

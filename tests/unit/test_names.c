@@ -21,19 +21,19 @@ static void test_a_number_that_is_no_result(void) {
 static void test_states(void) {
     int state;
     for (state = STWS_IDLE; state <= STWS_ENDED; state++)
-        CHECK(strcmp("unknown", stws_state_name(state)) != 0);
+        CHECK(strcmp("unknown", stws_state_name((stws_connection_state)state)) != 0);
     CHECK_STR("resolving", stws_state_name(STWS_RESOLVING));
     CHECK_STR("TLS handshake", stws_state_name(STWS_TLS));
-    CHECK_STR("unknown", stws_state_name(STWS_ENDED + 1));
-    CHECK_STR("unknown", stws_state_name(-1));
+    CHECK_STR("unknown", stws_state_name((stws_connection_state)(STWS_ENDED + 1)));
+    CHECK_STR("unknown", stws_state_name((stws_connection_state)-1));
 }
 
 static void test_commands(void) {
     CHECK_STR("", stws_command_name(STWS_COMMAND_OTHER));
     CHECK_STR("CONNECT", stws_command_name(STWS_COMMAND_CONNECT));
     CHECK_STR("ERROR", stws_command_name(STWS_COMMAND_ERROR));
-    CHECK_STR("", stws_command_name(STWS_COMMAND_ERROR + 1));
-    CHECK_STR("", stws_command_name(-1));
+    CHECK_STR("", stws_command_name((stws_command)(STWS_COMMAND_ERROR + 1)));
+    CHECK_STR("", stws_command_name((stws_command)-1));
 }
 
 static void test_the_version_is_said_twice_alike(void) {
