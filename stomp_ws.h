@@ -1,20 +1,29 @@
-/* stomp_ws.h - v0.1.0 - STOMP over WebSocket for C, in one header - MIT or public domain, see the end
+/* stomp_ws.h - v0.1.0 - STOMP over WebSocket for C, in one header - MIT or public domain, see end
 
-   A client of message brokers behind a WebSocket URL: Spring Boot, RabbitMQ, ActiveMQ, Artemis. It needs libc and POSIX
-   sockets, nothing else.
+   A client for STOMP brokers reached over WebSocket: Spring Boot, RabbitMQ, ActiveMQ, Artemis.
+   It needs libc and POSIX sockets. TLS is optional.
 
 Do this in one C or C++ file, before any system header:
 
     #define STOMP_WS_IMPLEMENTATION
     #include "stomp_ws.h"
 
-and include it plainly wherever else you want it. Libraries: define STOMP_WS_STATIC too, and nothing of it leaves your
-object file. Nothing is to be linked but, on old systems, -pthread; and -lbearssl for wss://, see STOMP_WS_BEARSSL, or
-what another TLS library needs, see options.tls.
+In all other files, include it without the define. There is nothing to link, except -pthread on
+old systems (before glibc 2.34) and -lbearssl if you compile with STOMP_WS_BEARSSL for wss://.
+A library that embeds this header should also define STOMP_WS_STATIC: no symbol then leaves its
+object file.
 
-Contents; search for ">>" and the name:
+Contents. Search for ">>" and the name:
 
-    >>results >>codecs >>message >>plug >>client >>drive >>talk >>look >>inbox     declarations: the public interface
+    Declarations, in the order in which a program needs them:
+    >>results >>frame >>message                        what calls return, what arrives
+    >>options >>life                                   create a client, end it
+    >>subscribe >>send >>ack >>transactions            talk to the broker
+    >>drive >>flush                                    make it run: a thread, a loop, your loop
+    >>state >>queue                                    look at it; one queue for many clients
+    >>plug                                             a transport, TLS library, clock of your own
+    >>codecs                                           STOMP, WebSocket and HTTP without I/O
+    Implementation, each section built on those above it:
     >>includes >>util >>sha1 >>base64 >>utf8                                       implementation: plain tools
     >>url >>handshake >>websocket                                                  RFC 6455
     >>frame                                                                        STOMP frames, parsed and built
@@ -24,9 +33,6 @@ Contents; search for ">>" and the name:
     >>options >>diagnosis >>answer >>attempt >>output >>dispatch >>input           the client's state machine
     >>timers >>turn
     >>driving >>talking >>looking >>end                                            the public calls on it
-
-    Where is ...?  A header unescaped: stws_p_unescape. Heart-beats sent: stws_p_post_heartbeat; judged:
-    stws_p_judge_silence. What bounds memory: stws_p_layout. What an ERROR does: stws_p_on_error.
 
 Quick start (examples/minimal.c):
 
@@ -62,229 +68,292 @@ Quick start (examples/minimal.c):
     }
 
 # Manual
-A tag such as [G2] marks a promise; the tests that hold us to it bear it, too.
+A tag such as [G2] marks a promise. The tests of that promise bear the same tag.
 
 ## The model
-A client (`stws`) is one connection to one broker, made again when it breaks. Its table of subscriptions is the truth:
-`stws_subscribe` may be called at any time, also before the first connection, and each new session subscribes anew with
-the same handles. [M1] `stws_send` may be called at any time too: what cannot be sent now waits in the outbox, and goes
-out after the subscriptions. [M2] A connection counts as made only when the server has answered CONNECT with CONNECTED:
-before that nothing is delivered. [M3]
+A client (`stws`) keeps one connection to one broker, and connects again when the connection
+breaks. You may call `stws_subscribe` at any time, also before the first connection. The client
+remembers each subscription, and every new session subscribes again under the same handles. [M1]
+You may also call `stws_send` at any time. A message that cannot be sent yet waits in the outbox,
+and goes out after the subscriptions. [M2] A session begins when the server has answered CONNECT
+with CONNECTED. Before that, nothing is delivered. [M3]
 
 ## Three ways to drive it
-1. `stws_run` blocks and calls back. `stws_start` and `stws_join` do it in a thread of its own. [D1]
-2. `stws_next` returns one event after another, as sqlite3_step returns rows; `stws_run` is a short loop over it, and
-   `stws_run_many` one over several clients. [D2]
-3. `stws_fds`, `stws_deadline` and `stws_step` fit any event loop: wait for descriptors or deadline, then step. [D3]
+1. `stws_run` blocks and calls your callbacks. `stws_start` and `stws_join` run it in a thread of
+   its own. [D1]
+2. `stws_next` returns one event per call, as sqlite3_step returns one row per call. `stws_run` is
+   a short loop over it. `stws_run_many` is such a loop over several clients. [D2]
+3. `stws_fds`, `stws_deadline` and `stws_step` fit any event loop: wait for the descriptors or the
+   deadline, then call `stws_step`. [D3]
 
-With `options.queue` the messages of any number of clients go to one queue, and `stws_queue_pop` takes them out in
-another thread; when it is full the clients stop reading, so that the broker and TCP hold back, and memory stays
-bounded. [D4]
+With `options.queue`, the messages of any number of clients go to one queue. Another thread takes
+them out with `stws_queue_pop`. When the queue is full, its clients stop reading. TCP then makes
+the broker wait, and memory stays bounded. [D4]
 
 ## Memory
-`stws_create` allocates one block. [Y1] After CONNECTED nothing more is allocated as long as frames fit into rx_buffer
-and tx_buffer, but by stws_request, stws_connect, stws_close and stws_flush for events that they keep for stws_next; for
-a larger frame the buffer grows (never from a length that a peer only declares) and shrinks back when
-the connection ends. [Y2] `stws_init` puts a client into memory of yours, of the size that `stws_size` says, and then
-there is no heap at all: the buffers are the limit. [Y3] A message is a view into the receive buffer, unescaped where
-it lies; every name, value and body also ends in a NUL octet, so that each is a C string (a body may hold NULs of its
-own: see body_len). [Y4] Small buffers suit many idle clients: what the upgrade needs beyond them is the heap's until it
-is over. Their error sentences are shorter (rx_buffer / 4, but 256 to 640 octets). What the block is made of: [Y5]
+`stws_create` allocates one block. [Y1] After CONNECTED, nothing more is allocated as long as
+frames fit into rx_buffer and tx_buffer. There are two exceptions: stws_request allocates the
+reply, and stws_request, stws_connect, stws_close and stws_flush allocate copies of the events that
+they keep for stws_next. For a larger frame the buffer grows as its data arrives, never because of
+a declared length. It shrinks back when the connection ends. [Y2] `stws_init` puts a client into
+memory that you provide (`stws_size` returns the size). Such a client never uses the heap: its
+buffers are its limits. [Y3]
 
-    | what                                          | octets on 64-bit systems |
-    |-----------------------------------------------|--------------------------|
-    | a client with the least of all, single_thread | 4,560                    |
-    | more without single_thread                    | 272                      |
-    | an octet of rx_buffer, tx_buffer, outbox_bytes | 1                       |
-    | one of max_headers                            | 64                       |
-    | one of max_headers, more with on_trace        | 32                       |
-    | one of max_subscriptions, and its subscription_bytes | 48                |
-    | one of max_receipts                           | 40                       |
-    | a proxy                                       | 7,600                    |
+A message is a view into the receive buffer. Header values are unescaped in place. Every name,
+value and body ends in a NUL byte, so each of them is a C string. A body may also contain NUL bytes
+of its own: use body_len. [Y4]
+
+Small buffers suit many idle clients. The upgrade may need more than a small buffer; it then
+borrows from the heap until the upgrade is over. Error sentences are cut to rx_buffer / 4 bytes, at
+least 256 and at most 640. This is what the block is made of: [Y5]
+
+    | what                                           | bytes on 64-bit systems |
+    |------------------------------------------------|-------------------------|
+    | the smallest client possible, single_thread    | 4,560                   |
+    | more without single_thread                     | 272                     |
+    | per byte of rx_buffer, tx_buffer, outbox_bytes | 1                       |
+    | per header of max_headers                      | 64                      |
+    | per header of max_headers, more with on_trace  | 32                      |
+    | per subscription, besides subscription_bytes   | 48                      |
+    | per receipt of max_receipts                    | 40                      |
+    | a proxy                                        | 7,600                   |
 
 ## Threads
-One thread at a time drives a client. `stws_next`, `_run`, `_run_many`, `_step`, `_fds`, `_deadline` and `_request` are
-driving calls: while one of them runs, another thread's is refused (STWS_ERR_STATE), as is any that a callback of that
-client makes. `stws_connect` and `stws_flush` wait beside a thread that drives. While no thread does, they drive, and
-call back; a flush gives way as soon as another thread comes to drive. `stws_destroy` stops and joins the thread of
-`stws_start`; beside any other thread that drives, and in a callback, it does nothing. [T3]
+One thread at a time drives a client. The driving calls are `stws_next`, `stws_run`,
+`stws_run_many`, `stws_step`, `stws_fds`, `stws_deadline` and `stws_request`. While one thread is
+in a driving call, a driving call of another thread returns STWS_ERR_STATE. So does a driving call
+from a callback of that client. `stws_connect`, `stws_close` and `stws_flush` are different: if
+another thread drives, they wait beside it; if none does, they drive and call back. `stws_flush`
+stops driving as soon as another thread wants to drive. `stws_destroy` stops and joins the thread of
+`stws_start`. It does nothing if another thread drives, or if it is called from a callback. [T3]
 
-Any thread, callbacks included, may subscribe, send, acknowledge, open and close transactions, flush, disconnect,
-reconnect, and ask for state, statistics, error code, broker and version; [T1] `stws_stop` may come from a signal
-handler too. [T2] `stws_error_text` is the sentence of the calling thread's last refused call; without one, in the
-thread that drives and after the end, that of the last error; elsewhere, the text of the error's code. Codecs are pure:
-any thread, each with a state of its own. Each group of declarations says it again.
+Any thread may subscribe, send, acknowledge, use transactions, disconnect, and ask for a new
+connection, state, statistics, error code, broker and version. Callbacks may, too. [T1] `stws_stop`
+may also be called from a signal handler. [T2] The codecs are pure functions: use them from any
+thread, with a separate state object for each stream.
 
-Callbacks run in the thread that drives, without a lock held. on_trace runs in the thread that sends or reads, under the
-lock, once at a time, and may not call the client. The others may call anything but the driving calls and stws_destroy.
-`random.fill` of your own may run in any thread that calls the client, also under the lock, once at a time.
-`options.single_thread` removes lock and wake descriptor: then everything, stws_stop in a signal handler excepted, has
-to come from one thread.
+`stws_error_text` returns the sentence of the calling thread's last refused call. If there is none,
+it returns the sentence of the client's last error, provided that this thread drives the client or
+the client has ended. In all other threads it returns the text of the error's code.
+
+Callbacks run in the thread that drives, and no lock is held. Except for driving calls and
+stws_destroy, they may call everything. on_trace is different: it runs in the thread that sends or
+reads, under the client's lock, one call at a time, and must not call the client. `random.fill` of
+your own may run in any thread that calls the client, also under the lock, one call at a time.
+
+`options.single_thread` removes the lock and the wake-up descriptor. All calls must then come from
+one thread, except stws_stop in a signal handler.
 
 ## Errors and reconnecting
-A call returns 0 or more, or a negative code. When a connection fails, STWS_EVENT_DISCONNECTED says why and when the
-next attempt comes, and `stws_error_text` has a sentence with cause and remedy. [E1] Attempts wait reconnect_min_ms,
-then twice as long each time up to reconnect_max_ms, less a random part (so that a thousand clients do not come back
-together); a session that lived for stable_ms starts over. [E2]
+A call returns 0 or a positive number, or a negative code. When a connection fails,
+STWS_EVENT_DISCONNECTED tells why, and when the next attempt starts. `stws_error_text` has a
+sentence with the cause and a remedy. [E1] The first delay is reconnect_min_ms. It doubles with
+each failure, up to reconnect_max_ms. A random part is taken off, so that a thousand clients do not
+come back at the same moment. A session that lived for stable_ms resets the delay. [E2]
 
-Before the first session a refusal is final: the client ends, because the next attempt would get the same answer.
-Refusals are: an HTTP status below 500 (except 408, 425 and 429), an answer that is not a WebSocket upgrade, a refused
-CONNECT, a STOMP version that was not offered, and a certificate that cannot be trusted. With several `urls` each of
-them is tried once before a refusal is final. After a first session the client tries again even after a refusal. The
-same settings have worked before, so the cause may pass: the server may be starting, or a proxy may have lost its way
-to the server. One refusal is still final: refused credentials (HTTP 401, 403 or 407, or an ERROR that names them). If
-before_connect is set, this one is retried, too, after the usual delay; before_connect brings fresh credentials, or
-ends the client with a negative number. `options.give_up` changes these rules. [E3]
+Before the first session, a refusal is final: the client ends, because the next attempt would get
+the same answer. Refusals are: an HTTP status below 500 (except 408, 425 and 429), an answer that is
+not a WebSocket upgrade, a refused CONNECT, a STOMP version that was not offered, and a certificate
+that is not trusted. With several `urls`, each of them is tried once before a refusal is final.
+After a first session the client tries again even after a refusal. The same settings have worked
+before, so the cause may pass: the server may be starting, or a proxy may have lost its way to the
+server. One refusal is still final: refused credentials (HTTP 401, 403 or 407, or an ERROR that
+names them). If before_connect is set, this one is retried, too, after the usual delay;
+before_connect brings fresh credentials, or ends the client with a negative number.
+`options.give_up` changes these rules. [E3]
 
-Always retried: no route, connection refused or reset, time-outs, HTTP 408, 425, 429 and 5xx, a lost heart-beat, an
-ERROR in a session, a close. If an answer has Retry-After (seconds or a date), the client waits at least so long. It
-adds a random part of up to a tenth and reconnect_min_ms. It never waits longer than ten times reconnect_max_ms. If a
-host has several addresses and an attempt fails after the TCP connection was made, the next attempt begins with the
+These failures are always retried: no route, connection refused or reset, time-outs, HTTP 408, 425,
+429 and 5xx, a lost heart-beat, an ERROR in a session, a close. If an answer has Retry-After
+(seconds or a date), the client waits at least that long. It adds a random part of up to a tenth
+and reconnect_min_ms. It never waits longer than ten times reconnect_max_ms. If a host has several
+addresses and an attempt fails after the TCP connection was made, the next attempt begins with the
 next address. [E4]
 
-`urls` names several servers, tried in turn. [E5] `before_connect` and `before_subscribe` are asked before each attempt
-and each SUBSCRIBE, and may bring a fresh URL, token or header, or say "not yet". [E6] `stws_reconnect_now` and
-`max_session_ms` leave a good session for a new one, once what was accepted is written, within close_timeout_ms (the old
-one ends first: two would deliver twice). [E7] Every end of the client is told: STWS_EVENT_DISCONNECTED with retry_ms
--1. A session begins with CONNECT, the SUBSCRIBEs (of the last max_subscriptions the oldest first), and the outbox. [E8]
+`urls` names several servers, which are tried in turn. [E5] `before_connect` is called before each
+attempt, and `before_subscribe` before each SUBSCRIBE. They may set a fresh URL, token or header,
+or ask for more time. [E6] `stws_reconnect_now` and `max_session_ms` replace a working session by a
+new one. The old session ends first, because two sessions would deliver messages twice. Accepted
+messages are written before that, within close_timeout_ms. [E7] Every end of the client is reported
+by STWS_EVENT_DISCONNECTED with retry_ms -1. A session begins with CONNECT, then the SUBSCRIBEs
+(oldest first), then the outbox. [E8]
 
-Some servers end the whole session when they refuse one SUBSCRIBE. All subscriptions are lost then. If the server ends
-a session, by an ERROR or a close frame, within a second after a SUBSCRIBE, the error says so. If this happens twice in
-a row, the client searches for the bad subscription: in the next session it waits for a second, sends half of the
-SUBSCRIBEs, waits for a second, and sends more. The outbox is sent after that. If three sessions in a row end right
-after the SUBSCRIBE of the same single subscription, the client sets it aside and subscribes to it no more.
-STWS_EVENT_SUBSCRIPTION_REFUSED tells its handle. All other subscriptions go on. To try it again, unsubscribe it and
-subscribe anew. [E12]
+Some servers end the whole session when they refuse one SUBSCRIBE. All subscriptions are lost then.
+If the server ends a session, by an ERROR or a close frame, within a second after a SUBSCRIBE, the
+error says so. If this happens twice in a row, the client searches for the bad subscription: in the
+next session it waits for a second, sends half of the SUBSCRIBEs, waits for a second, and sends
+more. The outbox is sent after that. If three sessions in a row end right after the SUBSCRIBE of the
+same single subscription, the client sets it aside and subscribes to it no more.
+STWS_EVENT_SUBSCRIPTION_REFUSED tells its handle. All other subscriptions go on. To try it again,
+unsubscribe it and subscribe anew. [E12]
 
-A receipt ends as STWS_OK, STWS_ERR_BROKER (an ERROR named it), STWS_ERR_TIMEOUT or STWS_ERR_LOST: nothing waits for
-ever. [E9] Spring's simple broker sends receipts for DISCONNECT only.
+Each receipt ends as STWS_OK, STWS_ERR_BROKER (an ERROR named it), STWS_ERR_TIMEOUT or
+STWS_ERR_LOST. No receipt waits for ever. [E9] Spring's simple broker sends receipts for DISCONNECT
+only.
 
-After an ERROR the server has close_timeout_ms to close the connection, as STOMP asks it to; then we do. [E10]
+After an ERROR the server should close the connection, as STOMP requires. If it has not done so
+after close_timeout_ms, the client closes it. [E10]
 
-An error's sentence is one line of UTF-8 that may be printed on a terminal. It shows no query and no password of a URL.
-For each control character in a peer's words, for each character that is invisible or changes the direction of the text,
-and for bytes that are not UTF-8, it shows a '.'. [E11] Of a refused upgrade it quotes the page; the client waits for
+An error sentence is one line of UTF-8 that is safe to print on a terminal. It shows no query and
+no password of a URL. It shows a '.' for each control character in a peer's words, for each
+character that is invisible or changes the direction of the text, and for bytes that are not UTF-8.
+[E11] For a refused upgrade the sentence quotes the page that the server sent. The client waits for
 the rest of that page for at most 500 ms.
 
 ## Delivery guarantees
-What is promised, for which set-up:
-- **Sending, by default: at most once.** A message waits in the outbox (outbox_bytes, outbox_count) while there is no
-  connection; once written it is gone, and lost if the connection then breaks. Calls of one thread go out in their
-  order, ACKs too: one that overtook the answer sent before it would lose that if the program died in between. [G1]
-- **Sending with `confirm`: at least once.** A SEND stays in the outbox until its RECEIPT and goes again, in order, in
-  the next session. [G2] It may come twice, when the receipt was lost: `stable_id` gives it an id that stays, and
-  `stws_dedup`, or a broker with duplicate detection, drops the second one. [G3] It is kept in memory: a program that
-  dies takes along what was not confirmed. A frame that tx_buffer does not hold needs memory when its turn comes, and
-  ends as STWS_ERR_LIMIT without. A receipt may take as long as its session lives (a broker short of memory holds back
-  for minutes); heart-beats end a dead session. `stws_flush` waits for all receipts. [G4] What a receipt means is up to
-  the broker: RabbitMQ's, ActiveMQ's and Artemis's tell that a persistent message for a durable queue is stored (say
-  `persistent:true`). Spring's simple broker sends none, and the flush says so. [G5] There is a receipt for each SEND,
-  as one for a batch would tell only of its last frame (STOMP 1.2, "RECEIPT").
-- **Transactions: whole or not at all.** From BEGIN to COMMIT all parts stay in the outbox, so a broken connection,
-  which makes the broker forget them, has them sent again from BEGIN on; with `confirm` until the COMMIT's receipt.
-  [G6] An ACK of the old session cannot be said again: a transaction with one is given up as a whole (receipts end as
-  STWS_ERR_STALE, as do its further parts and its COMMIT), and the broker delivers that message again. [G7]
-- **Receiving, with ack "auto": at most once.** The broker counts a message as done when it has written it.
-- **Receiving, with "client-individual" (or "client"): at least once**, where the broker keeps the messages: a queue,
-  or a `durable` subscription. Acknowledge when the work is done, or let `ack_on` do it; [G8] what was not acknowledged
-  comes again in the next session. An ACK for an earlier session is never sent (STWS_ERR_STALE). [G9]
-- **A slow consumer** is never drowned: when the queue is full, the callback busy, or no room for the ACK that is due,
-  nothing is read, and TCP holds the broker back; [G10] with `prefetch` and ack_on = STWS_ACK_ON_RETURN it holds itself
-  back. A broker may cut off who reads too slowly (Spring's send buffer limit): the error names that.
-- **Topics without `durable`** have gaps: what is published between two sessions is nobody's.
-- **Order** is the broker's, per destination; with `confirm` a message that goes again comes after later ones only
-  where these were confirmed before.
+- **Sending, by default: at most once.** While there is no connection, a message waits in the
+  outbox (outbox_bytes, outbox_count). Once written it is forgotten, and it is lost if the
+  connection then breaks. Frames leave in the order of a thread's calls. This includes ACKs: an ACK
+  never overtakes the answer that was sent before it, because the answer would be lost if the
+  program died in between. [G1]
+- **Sending with `confirm`: at least once.** A SEND stays in the outbox until its RECEIPT arrives.
+  If the connection breaks, it is resent in order in the next session. [G2] A message arrives twice
+  if only its receipt was lost. `stable_id` gives each message an id that stays the same when it is
+  resent; `stws_dedup`, or a broker with duplicate detection, then drops the second copy. [G3] The
+  outbox is in memory: if the program dies, unconfirmed messages are lost. A frame that is larger
+  than tx_buffer needs memory when its turn comes; without memory it ends as STWS_ERR_LIMIT. A
+  receipt may arrive at any time during the session, because a broker that is short of memory holds
+  receipts back for minutes. Heart-beats end a dead session. `stws_flush` waits for all receipts.
+  [G4] The meaning of a receipt depends on the broker. For RabbitMQ, ActiveMQ and Artemis it means
+  that a persistent message for a durable queue is stored (set the header `persistent:true`).
+  Spring's simple broker sends none, and stws_flush then says so. [G5] Each SEND asks for its own
+  receipt, because a receipt covers one frame only (STOMP 1.2, "RECEIPT").
+- **Transactions: all or nothing.** The frames from BEGIN to COMMIT stay in the outbox. When a
+  connection breaks, the broker forgets the transaction, so the client resends it from BEGIN. With
+  `confirm` this lasts until the receipt of the COMMIT. [G6] An ACK is valid only in its own
+  session. If a transaction contains an ACK of an earlier session, the whole transaction is given
+  up: its receipts end as STWS_ERR_STALE, further frames for it and its COMMIT return
+  STWS_ERR_STALE, and the broker delivers that message again. [G7]
+- **Receiving, with STWS_ACK_AUTO: at most once.** The broker regards a message as done when it has
+  written it.
+- **Receiving, with STWS_ACK_CLIENT_INDIVIDUAL or STWS_ACK_CLIENT: at least once**, where the
+  broker keeps messages: in a queue, or for a `durable` subscription. Acknowledge a message when
+  its work is done, or let `ack_on` do it. [G8] Messages without an ACK are delivered again in the
+  next session. An ACK for an earlier session is never sent; the call returns STWS_ERR_STALE. [G9]
+- **A slow consumer** is not flooded. The client reads nothing while the queue is full, while a
+  callback runs, or while there is no room for an ACK that is due. TCP then makes the broker wait.
+  [G10] With `prefetch` and STWS_ACK_ON_RETURN the broker itself limits what it sends. A broker may
+  disconnect a client that reads too slowly (Spring's send buffer limit). The error then says so.
+- **Topics without `durable`** have gaps: messages published between two sessions are lost.
+- **Order** is the broker's order, per destination. With `confirm`, a resent message arrives after
+  a later one only if that later one was confirmed before.
 
 ## Heart-beats
-Offered are heartbeat_out_ms and heartbeat_in_ms (10 s each); what holds is the larger of ours and the server's, and
-none when either is 0. [H1] We send after half the interval without other output. [H2] The server may be silent for
-heartbeat_grace (300) percent of its interval; whatever comes counts, and the socket is read empty before it is judged.
-[H3] Some servers want no heart-beats from us, such as Spring's simple broker without a scheduler. Then an idle
-connection carries no bytes: a proxy may cut it, and nobody notices a dead server. So, if one of the two heart-beats is
-not agreed, the client sends a WebSocket PING whenever it has received nothing, or sent nothing, for ping_ms (20 s).
-Until the server has answered one, it sends a PING every ping_ms, also on a busy connection. After the first answer in
-a session, the client ends the session if nothing comes for heartbeat_grace percent of ping_ms (60 s). A server that
-never answers a PING is not judged by its silence. [H6] When the loop itself came late (a callback blocked, it was not
-called, the machine slept) the server gets that time on top, statistics count it, and an error that follows says which.
-[H4] Of a server that is silent the error tells whether its machine still acknowledges what we send (Linux). [H5]
+The client offers heartbeat_out_ms and asks for heartbeat_in_ms (10,000 ms each). In each direction
+the larger of the two sides' numbers is used, and there is no heart-beat if either is 0. [H1] The
+client sends an end-of-line after half the interval without other output. [H2] The server may be
+silent for heartbeat_grace percent (300) of its interval. Any received byte counts, and the client
+reads everything from the socket before it judges. [H3]
+
+Some servers want no heart-beats from us, such as Spring's simple broker without a scheduler. Then
+an idle connection carries no bytes: a proxy may cut it, and nobody notices a dead server. So, if
+one of the two heart-beats is not agreed, the client sends a WebSocket PING whenever it has received
+nothing, or sent nothing, for ping_ms (20,000 ms). Until the server has answered one, it sends a
+PING every ping_ms, also on a busy connection. After the first answer in a session, the client ends
+the session if nothing arrives for heartbeat_grace percent of ping_ms (60,000 ms). A server that
+never answers a PING is not judged by its silence. [H6]
+
+Sometimes our own loop is late: a callback took long, the client was not driven, or the machine
+slept. The server then gets that time on top, statistics count it, and an error that follows says
+which of these it was. [H4] If a server is silent, the error tells whether its machine still
+acknowledges our TCP data (Linux only). [H5]
 
 ## Large frames
-max_ws_message = 0 cuts frames over 8 KiB into several WebSocket messages where the server is Spring's simple broker
-(Tomcat refuses larger ones), RabbitMQ or Artemis, which join them again, and never for ActiveMQ or a server of unknown
-kind, which take one STOMP frame as one message only. [L1] A body that is not UTF-8 makes its frame binary. [L2]
+Some servers limit the size of a WebSocket message. With max_ws_message = 0 the client cuts frames
+over 8 KiB into several WebSocket messages if the server is known to join them: Spring's simple
+broker (Tomcat refuses larger messages), RabbitMQ and Artemis. It never cuts for ActiveMQ or an
+unknown server, because these accept a STOMP frame in one message only. [L1] If the body is not
+UTF-8, the frame is sent as a binary message. [L2]
 
 ## Spring and SockJS
-The URL of a Spring endpoint registered `.withSockJS()` ends in /websocket: ws://host/notifications/websocket. Without
-it the server answers 200 or 400 instead of 101, and the error says so. [S1] CONNECT headers (login, tokens for a
-ChannelInterceptor) and HTTP headers (Authorization, Cookie, what Spring Security sees at the upgrade) are two
-different things, and two options. [S2]
+The URL of a Spring endpoint registered with `.withSockJS()` ends in /websocket:
+ws://host/notifications/websocket. Without that ending the server answers 200 or 400 instead of
+101, and the error says so. [S1] The headers of CONNECT (login, tokens for a ChannelInterceptor) and
+the HTTP headers of the upgrade (Authorization, Cookie, read by Spring Security) are two different
+things. There is an option for each: connect_headers and http_headers. [S2]
 
 ## Proxies
-options.proxy is a URL: http:// (CONNECT, Basic) or socks5:// (no login, or user and password); characters of these
-that are special in a URL are written %XX. The proxy gets the server's name, so that no local DNS is asked for it, or
-of options.addresses one an attempt. [P1] STWS_PROXY_FROM_ENVIRONMENT looks into https_proxy or HTTPS_PROXY (wss://),
-http_proxy (ws://), all_proxy or ALL_PROXY, and no_proxy or NO_PROXY (hosts, domains, or *), at each attempt, by
-getenv: no thread may change the environment meanwhile. [P2] Basic allows no colon in the user, and no control
-characters.
+options.proxy is a URL: http:// (CONNECT, with Basic authorization) or socks5:// (with or without
+user and password). In user and password, write characters that are special in a URL as %XX. The
+proxy gets the server's name, so the client makes no DNS query for it. If options.addresses is set,
+each attempt gives the proxy one of these addresses instead. [P1] STWS_PROXY_FROM_ENVIRONMENT reads
+https_proxy or HTTPS_PROXY (for wss://), http_proxy (for ws://), all_proxy or ALL_PROXY, and
+no_proxy or NO_PROXY (hosts, domains, or *). It reads them with getenv at each attempt, so no other
+thread may change the environment at that time. [P2] Basic authorization allows no colon in the
+user and no control characters.
 
 ## Limits
-Every buffer, table and wait has one, as an option with a default. A peer that breaks a limit or a rule is closed with
-the code that RFC 6455 gives for it (1002, 1007, 1009), and the error names the option. [I1]
+Every buffer, table and wait has a limit. Each is an option with a default. If a peer breaks a limit
+or a rule, the client closes the connection with the code that RFC 6455 gives for it (1002, 1007,
+1009), and the error names the option. [I1]
 
 ## Caveats
-- getaddrinfo blocks for as long as the resolver takes; numeric hosts and options.addresses avoid it.
-- No permessage-deflate. What a proxy is told, credentials included, goes to it in the clear.
-- wss:// needs a TLS library. STOMP_WS_BEARSSL compiles BearSSL in, which ends at TLS 1.2. With options.tls it can be
-  another one: examples/stomp_ws_openssl.h has TLS 1.2 and 1.3 by OpenSSL 3. Neither asks whether a certificate was
-  revoked. Both read CA and key files at each handshake, which blocks as files do; a handshake that resumes this
-  client's last session reads no CA.
-- Where neither tls_ca_file nor tls_ca_pem is set, the environment may say whom wss:// trusts instead of the system's
-  CAs: SSL_CERT_FILE names a file of PEM, SSL_CERT_DIR directories of such files, with a colon between them. A program
-  that has other rights than its caller (setuid, setgid) does not look at them. BearSSL reads every file of a
-  directory. OpenSSL reads those with the names that `openssl rehash` gives, and where only SSL_CERT_FILE is set it
-  trusts its own directory too. getenv is used: no thread may change the environment meanwhile.
-- The server's certificate must name the host or address in subjectAltName. The common name does not count, as in
-  browsers (RFC 9110, 4.3.4). An extendedKeyUsage, in any certificate of its chain, must include serverAuth or, with
-  BearSSL, any.
-- A server of TLS 1.2 that wants a client certificate for one path only (renegotiation) gets none: let it ask at the
-  first handshake, or use TLS 1.3.
+- getaddrinfo blocks until the resolver answers. Numeric hosts and options.addresses avoid it.
+- There is no permessage-deflate. Everything that is sent to a proxy, credentials included, is
+  sent unencrypted.
+- wss:// needs a TLS library. STOMP_WS_BEARSSL compiles BearSSL in, which supports TLS 1.2. Another
+  library can be used through options.tls: examples/stomp_ws_openssl.h adds TLS 1.2 and 1.3 by
+  OpenSSL 3. Neither checks whether a certificate was revoked. Both read CA and key files at each
+  handshake, and that blocks as file access does. A handshake that resumes this client's last
+  session reads no CA file.
+- If neither tls_ca_file nor tls_ca_pem is set, the client trusts the system's CAs. Two environment
+  variables replace these: SSL_CERT_FILE names a PEM file, and SSL_CERT_DIR names directories of
+  PEM files, separated by colons. A program with more rights than its caller (setuid, setgid)
+  ignores both. BearSSL reads every file of a directory. OpenSSL reads only files named as
+  `openssl rehash` names them. If only SSL_CERT_FILE is set, OpenSSL also trusts its own directory.
+  The variables are read with getenv: no other thread may change the environment at that time.
+- The server's certificate must name the host or address in subjectAltName. The common name does
+  not count, as in browsers (RFC 9110, 4.3.4). If a certificate of the chain has extendedKeyUsage,
+  this must include serverAuth or, with BearSSL, any.
+- A TLS 1.2 server may ask for a client certificate only for one path, by renegotiation. This is not
+  supported: let the server ask in the first handshake, or use TLS 1.3.
 - After fork() the child may destroy a client but not drive it.
 
 ## Configuration macros
+Define these before you include the header with STOMP_WS_IMPLEMENTATION. None of them changes a
+public struct. Everything else is an option.
 
-    | macro                            | meaning                                                              |
-    |----------------------------------|----------------------------------------------------------------------|
-    | STOMP_WS_IMPLEMENTATION          | this file gets the implementation                                    |
-    | STOMP_WS_STATIC                  | public functions are static, and none warns when it is not used      |
-    | STOMP_WS_API                     | what stands before public functions (default: extern)                |
-    | STOMP_WS_BEARSSL                 | wss:// by BearSSL (bearssl.h, -lbearssl)                             |
-    | STOMP_WS_TLS                     | the table where options.tls is NULL (default: stws_bearssl())        |
-    | STOMP_WS_NO_IO                   | codecs only: no sockets, no client, no system header but string.h    |
-    | STOMP_WS_NO_THREADS              | no pthread.h; options.single_thread must be set                      |
-    | STOMP_WS_NO_SIMD                 | no SSE2, SSSE3, AVX2 or NEON                                         |
-    | STOMP_WS_NO_PROXY                | no option proxy: 5 KB less                                           |
-    | STOMP_WS_NO_TEXTS                | a short stws_error_text, always that of stws_result_text: 15 KB less |
-    | STOMP_WS_MALLOC, STOMP_WS_FREE   | instead of malloc and free (both or none)                            |
-    | STOMP_WS_ASSERT(condition)       | checks of what cannot happen (default: none)                         |
-
-None of them changes a public struct. Everything else is an option.
+    | macro                          | meaning                                                     |
+    |--------------------------------|-------------------------------------------------------------|
+    | STOMP_WS_IMPLEMENTATION        | this file gets the implementation                           |
+    | STOMP_WS_STATIC                | public functions are static; unused ones cause no warning   |
+    | STOMP_WS_API                   | the words before each public function (default: extern)     |
+    | STOMP_WS_BEARSSL               | wss:// by BearSSL (needs bearssl.h and -lbearssl)           |
+    | STOMP_WS_TLS                   | the TLS library if options.tls is NULL (default: BearSSL's) |
+    | STOMP_WS_NO_IO                 | only the codecs: no sockets, no client                      |
+    | STOMP_WS_NO_THREADS            | no pthread.h; options.single_thread must be set             |
+    | STOMP_WS_NO_SIMD               | no SSE2, SSSE3, AVX2 or NEON                                |
+    | STOMP_WS_NO_PROXY              | no option proxy: 5 KB less code                             |
+    | STOMP_WS_NO_TEXTS              | stws_error_text is always short: 15 KB less code            |
+    | STOMP_WS_MALLOC, STOMP_WS_FREE | used instead of malloc and free (define both or none)       |
+    | STOMP_WS_ASSERT(condition)     | called with conditions that always hold (default: nothing)  |
 
 ## History
-- 0.1.0: the first.
+- 0.1.0: the first release.
+  Renamed since then, before 0.2: stws_subscription is stws_subscribe_options, and its ack is an
+  enum; no_content_length is content_length, an enum; stws_stats_numbers is stws_statistics;
+  callback types end in _fn; enums have typedef names.
 */
-#if defined(STOMP_WS_IMPLEMENTATION) && defined(__STRICT_ANSI__) && !defined(_POSIX_C_SOURCE) && \
+#if defined(STOMP_WS_IMPLEMENTATION) && defined(__STRICT_ANSI__) && !defined(_POSIX_C_SOURCE) &&   \
     !defined(_XOPEN_SOURCE) && !defined(_GNU_SOURCE) && !defined(_DEFAULT_SOURCE)
-#define _POSIX_C_SOURCE 200809L /* in a strict mode glibc hides getaddrinfo and clock_gettime otherwise */
+#define _POSIX_C_SOURCE 200809L /* else glibc hides getaddrinfo and clock_gettime in strict modes */
 #endif
 
 #ifndef STOMP_WS_H
 #define STOMP_WS_H
 
 #include <stddef.h>
-#define STOMP_WS_VERSION_MAJOR 0
-#define STOMP_WS_VERSION_MINOR 1
-#define STOMP_WS_VERSION_PATCH 0
+
+/* The version of this header. Before 1.0 a new minor version may break programs. */
 #define STOMP_WS_VERSION "0.1.0"
+
+/* Its first number. */
+#define STOMP_WS_VERSION_MAJOR 0
+
+/* Its second number. */
+#define STOMP_WS_VERSION_MINOR 1
+
+/* Its third number. */
+#define STOMP_WS_VERSION_PATCH 0
 
 #ifndef STOMP_WS_API
 #if defined(STOMP_WS_STATIC) && (defined(__GNUC__) || defined(__clang__))
@@ -299,835 +368,1566 @@ None of them changes a public struct. Everything else is an option.
 #ifdef __cplusplus
 extern "C" {
 #endif
-/* ==== >>results: every code the library returns, with its name and its sentence ==== */
-/* A call returns 0 or more for success and one of these (stws_result) for failure. The bands tell whose matter it
-   is: -1 yours or your limits', -20 the network's, -30 the HTTP upgrade's, -40 RFC 6455's, -50 a STOMP frame's, -60 the
-   STOMP session's.
-   stws_result_text(result), stws_result_name(result)
-       The sentence ("the server refused CONNECT") and the name ("STWS_ERR_LOGIN") of a result; never NULL.
-       Threads: any. Does not allocate or block.
 
-   Parsers return STWS_DONE or STWS_MORE (more octets are needed) besides errors. As an option, STWS_OFF switches off
-   what would have a default at 0. */
-#define STWS_RESULTS(X)                                                                                                \
-    X(STWS_OK, 0, "success")                                                                                           \
-    X(STWS_CLOSED, -1, "the client has ended; stws_error says why")                                                    \
-    X(STWS_ERR_USAGE, -2, "an argument or an option is not valid")                                                     \
-    X(STWS_ERR_STATE, -3, "not possible in this state")                                                                \
-    X(STWS_ERR_MEMORY, -4, "no memory, or the memory given is too small")                                              \
-    X(STWS_ERR_SPACE, -5, "the output does not fit into the buffer given")                                             \
-    X(STWS_ERR_FULL, -6, "the outbox or the queue is full")                                                            \
-    X(STWS_ERR_LIMIT, -7, "a limit of the options is reached")                                                         \
-    X(STWS_ERR_TIMEOUT, -8, "not finished before its deadline")                                                        \
-    X(STWS_ERR_URL, -9, "the URL is not a ws:// or wss:// URL")                                                        \
-    X(STWS_ERR_RESOLVE, -20, "the host name could not be resolved")                                                    \
-    X(STWS_ERR_CONNECT, -21, "no connection to the host and port")                                                     \
-    X(STWS_ERR_IO, -22, "reading from or writing to the connection failed")                                            \
-    X(STWS_ERR_EOF, -23, "the peer ended the connection without a close frame")                                        \
-    X(STWS_ERR_TLS, -24, "TLS failed, or is not compiled in")                                                          \
-    X(STWS_ERR_TLS_TRUST, -25, "the server's certificate is not to be trusted")                                        \
-    X(STWS_ERR_PROXY, -26, "the proxy does not let the connection through")                                            \
-    X(STWS_ERR_HTTP, -30, "the answer to the upgrade request is not HTTP")                                             \
-    X(STWS_ERR_HTTP_STATUS, -31, "the server did not switch to WebSocket (status not 101)")                            \
-    X(STWS_ERR_HTTP_UPGRADE, -32, "the 101 answer lacks or distorts Upgrade, Connection or Sec-WebSocket-Accept")      \
-    X(STWS_ERR_HTTP_SUBPROTOCOL, -33, "the server chose a subprotocol that was not offered")                           \
-    X(STWS_ERR_HTTP_EXTENSION, -34, "the server uses an extension that was not offered")                               \
-    X(STWS_ERR_HTTP_LIMIT, -35, "the HTTP head is larger than the limit")                                              \
-    X(STWS_ERR_WS_PROTOCOL, -40, "a WebSocket frame breaks RFC 6455")                                                  \
-    X(STWS_ERR_WS_UTF8, -41, "a WebSocket text message is not UTF-8")                                                  \
-    X(STWS_ERR_WS_LIMIT, -42, "a WebSocket message is larger, or in more pieces, than the limit")                      \
-    X(STWS_ERR_WS_CLOSE, -43, "the peer closed the WebSocket")                                                         \
-    X(STWS_ERR_SOCKJS, -44, "the peer speaks SockJS framing, not raw STOMP")                                           \
-    X(STWS_ERR_FRAME_COMMAND, -50, "a STOMP frame begins with something that is no command")                           \
-    X(STWS_ERR_FRAME_HEADER, -51, "a STOMP header line has no colon or no name")                                       \
-    X(STWS_ERR_FRAME_ESCAPE, -52, "a STOMP header holds an escape that the version does not define")                   \
-    X(STWS_ERR_FRAME_CR, -53, "a STOMP header holds a carriage return that ends no line")                              \
-    X(STWS_ERR_FRAME_NUL, -54, "a NUL byte inside a STOMP head, or none after a body of a stated length")             \
-    X(STWS_ERR_FRAME_LENGTH, -55, "a content-length that is not a number")                                             \
-    X(STWS_ERR_FRAME_HEADERS, -56, "a STOMP frame has more headers than max_headers")                                  \
-    X(STWS_ERR_FRAME_LINE, -57, "a STOMP header line is longer than max_line")                                         \
-    X(STWS_ERR_FRAME_BODY, -58, "a STOMP body is longer than max_body")                                                \
-    X(STWS_ERR_FRAME_BUILD, -59, "this frame cannot be said in this STOMP version")                                    \
-    X(STWS_ERR_VERSION, -60, "no STOMP version in common with the server")                                             \
-    X(STWS_ERR_LOGIN, -61, "the server refused CONNECT")                                                               \
-    X(STWS_ERR_BROKER, -62, "the server sent an ERROR frame")                                                          \
-    X(STWS_ERR_HEARTBEAT, -63, "the server's heart-beat stayed out")                                                   \
-    X(STWS_ERR_LATE, -64, "our own loop was late with the heart-beat")                                                 \
-    X(STWS_ERR_LOST, -65, "the connection ended before the receipt came")                                              \
-    X(STWS_ERR_STALE, -66, "the message belongs to an earlier session; its ACK would mean nothing now")                \
-    X(STWS_ERR_GAVE_UP, -67, "all reconnect attempts are used up")
-#define STWS_P_ENUM(name, number, sentence) name = (number),
-typedef enum stws_result { STWS_RESULTS(STWS_P_ENUM) STWS_RESULT_END = -1000 } stws_result;
-#undef STWS_P_ENUM
-enum { STWS_MORE = 0, STWS_DONE = 1, STWS_OFF = -1 };
+/* ==== >>results: what a call returns ====
+
+   A call that can fail returns an int: 0 or a positive number for success, or one of the
+   negative codes below. The codes stand in groups: -1 to -9 concern the call itself, -20 the
+   network, -30 the HTTP upgrade, -40 WebSocket, -50 a STOMP frame, and -60 the STOMP
+   session. */
+
+/* All result codes. stws_result_text and stws_result_name return their text and name. */
+typedef enum stws_result {
+    /* Success: the call did what it is for. */
+    STWS_OK = 0,
+
+    /* The client has ended, or the queue is closed. If the program asked for that, there is
+       nothing to do; if not, stws_error tells why. */
+    STWS_CLOSED = -1,
+
+    /* An argument or an option is not valid: NULL, a number outside of its range, an id that
+       is already in use. The sentence names it. Correct the program. */
+    STWS_ERR_USAGE = -2,
+
+    /* The call is not possible now: from a callback, while another thread drives, or after
+       stws_disconnect. Make it at another time. */
+    STWS_ERR_STATE = -3,
+
+    /* There is no memory, or the memory that was given is too small, or the client is NULL.
+       Give more; stws_size tells how much. */
+    STWS_ERR_MEMORY = -4,
+
+    /* The output does not fit into the buffer that was given. Give a larger one; *need tells
+       how many bytes. */
+    STWS_ERR_SPACE = -5,
+
+    /* The outbox or the queue is full. Wait for room (stws_flush, STWS_FULL_BLOCK), or raise
+       outbox_bytes, outbox_count or the capacity of the queue. */
+    STWS_ERR_FULL = -6,
+
+    /* A limit of the options is reached: max_subscriptions, subscription_bytes,
+       max_receipts, or, for a large frame, outbox_bytes, tx_buffer or rx_buffer. Raise it. */
+    STWS_ERR_LIMIT = -7,
+
+    /* Something did not happen in time. Raise the time-out, or find out with on_trace why
+       the server is silent. */
+    STWS_ERR_TIMEOUT = -8,
+
+    /* The URL is not a ws:// or wss:// URL. It must begin with one of these, and hold no
+       fragment and no blank; write special characters as %XX. */
+    STWS_ERR_URL = -9,
+
+    /* The host name could not be resolved. Check it. The client tries again. */
+    STWS_ERR_RESOLVE = -20,
+
+    /* There is no connection to the host and port. Check both, and whether the server runs.
+       The client tries again. */
+    STWS_ERR_CONNECT = -21,
+
+    /* Reading from or writing to the connection failed. The client connects again. If this
+       happens at every attempt, look at the server's log. */
+    STWS_ERR_IO = -22,
+
+    /* The peer ended the connection without a close frame. The client connects again. If
+       this happens at every attempt, look at the server's log. */
+    STWS_ERR_EOF = -23,
+
+    /* The TLS connection failed, or TLS is not compiled in. The sentence has the TLS alert,
+       or tells how to compile. */
+    STWS_ERR_TLS = -24,
+
+    /* The server's certificate is not trusted. Set tls_ca_file, or correct the certificate
+       or the host in the URL; the sentence tells which. */
+    STWS_ERR_TLS_TRUST = -25,
+
+    /* The proxy refused the connection. The sentence has the proxy's answer and its meaning. */
+    STWS_ERR_PROXY = -26,
+
+    /* The answer to the upgrade request is not HTTP. Usually this is the port of another
+       protocol, or a ws:// URL to a TLS port. */
+    STWS_ERR_HTTP = -30,
+
+    /* The server answered the upgrade with another status than 101. The sentence has the
+       status, the server's words and a remedy; stws_http_status returns the status. */
+    STWS_ERR_HTTP_STATUS = -31,
+
+    /* The 101 answer lacks Upgrade, Connection or Sec-WebSocket-Accept, or one of them is
+       wrong. Usually a proxy or a cache answered: go around it. */
+    STWS_ERR_HTTP_UPGRADE = -32,
+
+    /* The server chose a subprotocol that was not offered. Leave options.subprotocols at its
+       default. */
+    STWS_ERR_HTTP_SUBPROTOCOL = -33,
+
+    /* The server uses a WebSocket extension that was not offered. Usually a proxy answered:
+       go around it. */
+    STWS_ERR_HTTP_EXTENSION = -34,
+
+    /* The head of the HTTP answer is larger than the limit. Raise rx_buffer or max_headers. */
+    STWS_ERR_HTTP_LIMIT = -35,
+
+    /* A WebSocket frame breaks RFC 6455. The sentence tells the rule. */
+    STWS_ERR_WS_PROTOCOL = -40,
+
+    /* A WebSocket text message is not UTF-8. Only with STWS_UTF8_STRICT; STWS_UTF8_LENIENT
+       accepts it. */
+    STWS_ERR_WS_UTF8 = -41,
+
+    /* A WebSocket message is larger than the limit, or comes in more pieces. Raise max_body. */
+    STWS_ERR_WS_LIMIT = -42,
+
+    /* The peer closed the WebSocket. The sentence has its code and reason, and for 1009
+       (message too big) the option to change. */
+    STWS_ERR_WS_CLOSE = -43,
+
+    /* The peer uses SockJS framing, not plain STOMP. Append /websocket to the endpoint's
+       path, not /123/abc/websocket. */
+    STWS_ERR_SOCKJS = -44,
+
+    /* A STOMP frame begins with an unknown command. on_trace shows the frame, here and
+       below. */
+    STWS_ERR_FRAME_COMMAND = -50,
+
+    /* A STOMP header line has no colon or no name. */
+    STWS_ERR_FRAME_HEADER = -51,
+
+    /* A STOMP header has an escape sequence that this STOMP version does not define. */
+    STWS_ERR_FRAME_ESCAPE = -52,
+
+    /* A STOMP header has a carriage return that does not end a line. */
+    STWS_ERR_FRAME_CR = -53,
+
+    /* A NUL byte stands inside the head of a STOMP frame, or there is none after a body with
+       a content-length. */
+    STWS_ERR_FRAME_NUL = -54,
+
+    /* The value of content-length is not a number. */
+    STWS_ERR_FRAME_LENGTH = -55,
+
+    /* A STOMP frame has more headers than max_headers. Raise it. */
+    STWS_ERR_FRAME_HEADERS = -56,
+
+    /* A STOMP header line is longer than max_line. Raise it. */
+    STWS_ERR_FRAME_LINE = -57,
+
+    /* A STOMP body is longer than max_body. Raise it. */
+    STWS_ERR_FRAME_BODY = -58,
+
+    /* The frame cannot be represented in this STOMP version, or in none: a line feed or a
+       colon in a header of STOMP 1.0, NACK in STOMP 1.0, a wrong content-length. */
+    STWS_ERR_FRAME_BUILD = -59,
+
+    /* Client and server have no STOMP version in common. Offer more in options.versions. */
+    STWS_ERR_VERSION = -60,
+
+    /* The server refused CONNECT. Check login and passcode, and for RabbitMQ also
+       options.host. The sentence has the server's words. */
+    STWS_ERR_LOGIN = -61,
+
+    /* The server sent an ERROR frame. The sentence has its words; usual causes are the
+       destination and missing rights. */
+    STWS_ERR_BROKER = -62,
+
+    /* No heart-beat came from the server. The client connects again. If the server is only
+       slow, raise heartbeat_grace. */
+    STWS_ERR_HEARTBEAT = -63,
+
+    /* Our own loop was late, so that we sent no heart-beat in time. Return from callbacks
+       sooner, or drive the client in a thread of its own. */
+    STWS_ERR_LATE = -64,
+
+    /* The connection ended before the receipt came. The message may have arrived. Send it
+       again, or set options.confirm, which does that for you. */
+    STWS_ERR_LOST = -65,
+
+    /* The message belongs to an earlier session, so it can no longer be acknowledged. There
+       is nothing to do: the broker delivers it again. */
+    STWS_ERR_STALE = -66,
+
+    /* All reconnect attempts are used up. Raise reconnect_attempts, or leave it at 0 (no
+       limit). */
+    STWS_ERR_GAVE_UP = -67,
+
+    /* Lower than every code. No call returns it; the values above it are reserved for new
+       codes. */
+    STWS_RESULT_END = -1000
+} stws_result;
+
+/* Results of the parsers (>>codecs), besides errors; and STWS_OFF, for options. */
+enum {
+    STWS_MORE = 0, /* a parser needs more bytes */
+    STWS_DONE = 1, /* a parser has found a whole frame, piece or head */
+    STWS_OFF = -1  /* as an option: switches off what would have a default at 0 */
+};
+
+/* Returns the text of a result, such as "the server refused CONNECT"; never NULL. Threads:
+   any. Does not allocate or block. */
 STOMP_WS_API const char *stws_result_text(int result);
-STOMP_WS_API const char *stws_result_name(int result);
-/* ==== >>codecs: STOMP frames, WebSocket frames and the handshake, without any I/O ==== */
-/* Threads: any, a state each. No codec allocates, blocks, or keeps anything outside of its arguments. buf holds len
-   octets, or room for cap; *used are done with, *need is what building takes. STOMP 1.0, 1.1, 1.2: "Augmented BNF".
 
-   stws_header      A header; both strings also end in a NUL octet. To be built: a length of 0 means strlen().
-   STWS_STOMP_*     A version, and a bit of stws_options.versions. STWS_STOMP_NONE is the time before CONNECTED.
-   stws_frame       Parsed: views into the caller's buffer, headers in wire order and decoded, body[body_len] is a NUL.
-                    To be built: command, or, where it is NULL, command_id (an stws_command); content_length
-                    leaves that header out (ActiveMQ then makes a TextMessage of it).
-   stws_frame_state Zero it, then set version, headers and max_headers (the table for one frame's headers), max_line
-                    (octets in a header line; 0: 65,536) and max_body (octets; 0: 16 MiB). heartbeats counts the
-                    end-of-lines seen between frames. What follows it is the parser's own.
-   stws_frame_parse(buf, len, state, frame, used)
-       Parse one frame where it lies: octets of buf[0..len) are unescaped and terminated in place. STWS_DONE: *frame
-       holds until these octets change or state parses on, and *used of them are done with. STWS_MORE: *used octets
-       (end-of-lines) must go; come again with the rest and more, there or elsewhere: none is seen twice.
-       STWS_ERR_FRAME_*: the stream is lost.
-   stws_frame_build(buf, cap, version, frame, need)
-       Write the frame as that version says it. STWS_OK; STWS_ERR_SPACE when it is longer than cap octets (nothing is
-       written); STWS_ERR_FRAME_BUILD when it cannot be said: LF, CR or NUL where there is no escape, ':' in a name that
-       may not be escaped, a content-length that is wrong, a body where none may be. A body gets a content-length
-       unless the frame has one or wants none; one with a NUL gets it all the same.
-   stws_frame_header(frame, name)
-       The value of the first header of that name ("Repeated Header Entries"), or NULL.
-   stws_command_name(command_id)
-       "MESSAGE" of a command_id; "" for STWS_COMMAND_OTHER. */
-typedef struct stws_header { const char *name, *value; size_t name_len, value_len; } stws_header;
+/* Returns the name of a result, such as "STWS_ERR_LOGIN"; "STWS_UNKNOWN" for other numbers.
+   Threads: any. Does not allocate or block. */
+STOMP_WS_API const char *stws_result_name(int result);
+
+/* ==== >>frame: a STOMP frame, with all of its headers ====
+
+   A frame that was received is a view: its strings lie in the receive buffer and end in a
+   NUL byte. Frames of your own are needed only for the codecs; clients send by stws_send. */
+
+/* A header of STOMP or HTTP. */
+typedef struct stws_header {
+    const char *name;  /* unescaped, and ended by a NUL byte */
+    const char *value; /* unescaped, and ended by a NUL byte */
+    size_t name_len;   /* bytes of name; in a frame to be built 0 means strlen(name) */
+    size_t value_len;  /* bytes of value; in a frame to be built 0 means strlen(value) */
+} stws_header;
+
+/* A version of STOMP. For options.versions these values are combined with |. */
 typedef enum stws_stomp_version {
-    STWS_STOMP_NONE = 0,
-    STWS_STOMP_10 = 1,
-    STWS_STOMP_11 = 2,
-    STWS_STOMP_12 = 4
+    STWS_STOMP_NONE = 0, /* not negotiated yet: the time before CONNECTED */
+    STWS_STOMP_10 = 1,   /* STOMP 1.0 */
+    STWS_STOMP_11 = 2,   /* STOMP 1.1 */
+    STWS_STOMP_12 = 4    /* STOMP 1.2 */
 } stws_stomp_version;
+
+/* The command of a STOMP frame. */
+typedef enum stws_command {
+    STWS_COMMAND_OTHER,       /* an unknown command; stws_frame.command has its text */
+    STWS_COMMAND_CONNECT,     /* client: open a session */
+    STWS_COMMAND_STOMP,       /* client: the same as CONNECT */
+    STWS_COMMAND_CONNECTED,   /* server: the session is open */
+    STWS_COMMAND_SEND,        /* client: a message */
+    STWS_COMMAND_SUBSCRIBE,   /* client: begin a subscription */
+    STWS_COMMAND_UNSUBSCRIBE, /* client: end a subscription */
+    STWS_COMMAND_ACK,         /* client: a message was handled */
+    STWS_COMMAND_NACK,        /* client: a message was not handled */
+    STWS_COMMAND_BEGIN,       /* client: begin a transaction */
+    STWS_COMMAND_COMMIT,      /* client: complete a transaction */
+    STWS_COMMAND_ABORT,       /* client: undo a transaction */
+    STWS_COMMAND_DISCONNECT,  /* client: end the session */
+    STWS_COMMAND_MESSAGE,     /* server: a message of a subscription */
+    STWS_COMMAND_RECEIPT,     /* server: a frame of the client was handled */
+    STWS_COMMAND_ERROR        /* server: something failed; the server closes the connection */
+} stws_command;
+
+/* Whether a frame with a body has a content-length header. */
 typedef enum stws_content_length {
-    STWS_CONTENT_LENGTH_SEND = 0,
-    STWS_CONTENT_LENGTH_OMIT = 1,
+    STWS_CONTENT_LENGTH_SEND = 0, /* yes (default) */
+    STWS_CONTENT_LENGTH_OMIT = 1, /* no; a body with a NUL byte gets it all the same */
+
+    /* No, if the broker is ActiveMQ or Artemis: without this header they make a JMS
+       TextMessage of a SEND, and with it a BytesMessage. Only for stws_outgoing. */
     STWS_CONTENT_LENGTH_JMS_TEXT = 2
 } stws_content_length;
-typedef enum stws_command {
-    STWS_COMMAND_OTHER, STWS_COMMAND_CONNECT, STWS_COMMAND_STOMP, STWS_COMMAND_CONNECTED, STWS_COMMAND_SEND,
-    STWS_COMMAND_SUBSCRIBE, STWS_COMMAND_UNSUBSCRIBE, STWS_COMMAND_ACK, STWS_COMMAND_NACK, STWS_COMMAND_BEGIN,
-    STWS_COMMAND_COMMIT, STWS_COMMAND_ABORT, STWS_COMMAND_DISCONNECT, STWS_COMMAND_MESSAGE, STWS_COMMAND_RECEIPT,
-    STWS_COMMAND_ERROR
-} stws_command;
+
+/* A STOMP frame. Parsed: views into the receive buffer. To be built: your strings. */
 typedef struct stws_frame {
-    const char *command;
-    stws_command command_id;
-    stws_content_length content_length;
-    const stws_header *headers;
-    size_t header_count;
-    const char *body;
-    size_t body_len;
+    const char *command;     /* the command's text; to be built: NULL means that of command_id */
+    stws_command command_id; /* the command, or STWS_COMMAND_OTHER */
+    stws_content_length content_length; /* to be built: SEND or OMIT */
+    const stws_header *headers;         /* all headers, in the order of the wire */
+    size_t header_count;                /* number of headers */
+    const char *body;                   /* the body; parsed: body[body_len] is a NUL byte */
+    size_t body_len;                    /* bytes of the body */
 } stws_frame;
-typedef struct stws_frame_state {
-    stws_stomp_version version;
-    stws_header *headers;
-    size_t max_headers, max_line, max_body, heartbeats;
-    const char *base; /* private from here on */
-    size_t line, scanned, colon, header_count, body_len;
-    int phase, command_id, odd;
-    const stws_header *known[8], *known_in;
-    size_t known_count;
-    unsigned char expected[24];
-} stws_frame_state;
-STOMP_WS_API int stws_frame_parse(char *buf, size_t len, stws_frame_state *state, stws_frame *frame, size_t *used);
-STOMP_WS_API int stws_frame_build(char *buf, size_t cap, stws_stomp_version version, const stws_frame *frame, size_t *need);
+
+/* Returns the value of the first header with that name, or NULL (STOMP 1.2, "Repeated Header
+   Entries": the first one counts). Threads: any. Does not allocate or block. */
 STOMP_WS_API const char *stws_frame_header(const stws_frame *frame, const char *name);
+
+/* Returns the text of a command, such as "MESSAGE"; "" for STWS_COMMAND_OTHER (STOMP 1.2,
+   "Client Frames" and "Server Frames"). Threads: any. Does not allocate or block. */
 STOMP_WS_API const char *stws_command_name(stws_command command_id);
-/* WebSocket frames (RFC 6455, section 5).
 
-   stws_ws          One direction of a connection. Zero it, then set server (1: the peer's frames must be masked; 0:
-                    must not), check_utf8 (1: text is checked as it streams), max_message (octets; 0: any),
-                    max_fragments (frames of a message, empty ones too; 0: 65,537). After an error close_code and reason
-                    say how to close (7.4.1) and what was wrong. What follows is private.
-   stws_ws_event    A piece of a message (opcode TEXT or BINARY; first, last: it begins, ends it) or a control frame,
-                    unmasked in place. CLOSE: close_code is its code, 1005 without one, and data its reason.
-   stws_ws_parse(buf, len, ws, event, used)
-       The next piece of buf[0..len). STWS_DONE: *event, and *used octets are done with. STWS_MORE: *used octets are
-       done with; come again with the rest and more. Data come in pieces as they are there, so that no message has to
-       fit anywhere; control frames come whole. STWS_ERR_WS_PROTOCOL, _UTF8, _LIMIT: close with ws->close_code.
-   stws_ws_build(buf, cap, opcode, fin, payload, len, key, need)
-       Write one frame (opcode: STWS_WS_*; fin: it ends a message). key: four octets from a CSPRNG, fresh each time
-       (client, 5.3), or NULL (server). STWS_OK, STWS_ERR_SPACE, or STWS_ERR_USAGE for what may not be sent (a control
-       frame over 125 octets or in pieces, a reserved opcode). payload may lie in buf only where it belongs anyway.
-   stws_ws_mask(dst, src, len, key, offset)
-       dst[i] = src[i] ^ key[(offset + i) % 4], for len octets. dst may be src, or begin before it.
-   stws_ws_close_payload(out, code, reason)
-       Put a close frame's payload into out: code, and as much of reason as 123 octets hold, cut between characters. Its
-       length; 0 for code 0, and for 1005, which says that there was none (5.5.1, 7.4.1).
-   stws_utf8_valid(data, len)
-       1 when it is UTF-8 (RFC 3629: no surrogates, no overlong forms, nothing above U+10FFFF), else 0. */
-typedef enum stws_ws_opcode {
-    STWS_WS_CONTINUATION = 0, STWS_WS_TEXT = 1, STWS_WS_BINARY = 2, STWS_WS_CLOSE = 8, STWS_WS_PING = 9,
-    STWS_WS_PONG = 10
-} stws_ws_opcode;
-typedef struct stws_ws {
-    int server, check_utf8;
-    size_t max_message, max_fragments;
-    int close_code;
-    const char *reason;
-    unsigned long long remaining; /* private from here on */
-    size_t message_len, fragments, key_offset;
-    int in_frame, fin, message_opcode, closed;
-    unsigned utf8_state;
-    unsigned char key[4];
-} stws_ws;
-typedef struct stws_ws_event {
-    stws_ws_opcode opcode;
-    int first, last, close_code;
-    char *data;
-    size_t len;
-} stws_ws_event;
-STOMP_WS_API int stws_ws_parse(char *buf, size_t len, stws_ws *ws, stws_ws_event *event, size_t *used);
-STOMP_WS_API int stws_ws_build(char *buf, size_t cap, stws_ws_opcode opcode, int fin, const void *payload, size_t len,
-                               const unsigned char *key, size_t *need);
-STOMP_WS_API void stws_ws_mask(void *dst, const void *src, size_t len, const unsigned char key[4], size_t offset);
-STOMP_WS_API size_t stws_ws_close_payload(char out[125], int code, const char *reason);
-STOMP_WS_API int stws_utf8_valid(const void *data, size_t len);
-/* URL and handshake (RFC 6455, sections 3 and 4).
-
-   stws_url         Views into a URL: host, without brackets if is_ipv6; target is path and query, "" for "/"; port is
-                    80 or 443 unless has_port; secure is 1 for wss://.
-   stws_http        The head of an HTTP/1.1 request or answer. Zero it, then set headers and max_headers (a table) and
-                    max_bytes (of the head; 0: 16,384). Answer: status and reason, which may be ""; request: method and
-                    target. minor: the x of HTTP/1.x. scanned is private.
-   stws_handshake   What goes into an upgrade request: subprotocols ("v12.stomp, v11.stomp"), origin, cookie and headers
-                    (name, value, name, value, ..., NULL) may be NULL.
-   stws_url_parse(url, out, why)
-       Take a url apart; user_info, of user_info_len bytes, is "user:password" as it stands there, or NULL. STWS_OK, or
-       STWS_ERR_URL and in *why (may be NULL) a sentence.
-   stws_handshake_parse(buf, len, http, used)
-       A head, in place. STWS_DONE: *used octets were its own; what follows is WebSocket already. STWS_MORE,
-       STWS_ERR_HTTP, STWS_ERR_HTTP_LIMIT.
-   stws_http_header(http, name), stws_http_has_token(http, name, token)
-       The first header of that name or NULL; 1 when a comma-separated value of the headers of that name is token. Both
-       without regard to case.
-   stws_handshake_key(random, key), stws_handshake_accept(key, accept)
-       Sec-WebSocket-Key from 16 random octets; the Sec-WebSocket-Accept that belongs to a key, into accept.
-   stws_handshake_request(buf, cap, handshake, need)
-       The request, with Basic authorization if the URL has user:password@ and headers have no Authorization. STWS_OK;
-       STWS_ERR_SPACE; STWS_ERR_USAGE when a string holds a control character such as CR or LF, or a header is one of
-       the handshake's own.
-   stws_handshake_check(answer, key, offered, subprotocol, why)
-       Is it an answer to a request with key and these subprotocols offered? STWS_OK, STWS_ERR_HTTP_STATUS, _UPGRADE,
-       _SUBPROTOCOL or _EXTENSION; *subprotocol: the chosen one or NULL; *why: a sentence. Both may be NULL.
-   stws_handshake_answer(buf, cap, request, supported, need)
-       The server's half: a 101 answer with the client's first subprotocol out of supported (a comma list; NULL: none),
-       STWS_OK; or, for a request that is no upgrade, a 400 or 426 answer, STWS_ERR_HTTP_UPGRADE; or STWS_ERR_SPACE. */
-typedef struct stws_url {
-    int secure, port, has_port, is_ipv6;
-    const char *host, *target;
-    size_t host_len, target_len;
-    const char *user_info;
-    size_t user_info_len;
-} stws_url;
-typedef struct stws_http {
-    stws_header *headers;
-    size_t max_headers, max_bytes;
-    int status, minor;
-    const char *reason, *method, *target;
-    size_t header_count, scanned;
-} stws_http;
-typedef struct stws_handshake {
-    const stws_url *url;
-    const char *key, *subprotocols, *origin, *cookie;
-    const char *const *headers;
-} stws_handshake;
-STOMP_WS_API int stws_url_parse(const char *url, stws_url *out, const char **why);
-STOMP_WS_API int stws_handshake_parse(char *buf, size_t len, stws_http *http, size_t *used);
-STOMP_WS_API const char *stws_http_header(const stws_http *http, const char *name);
-STOMP_WS_API int stws_http_has_token(const stws_http *http, const char *name, const char *token);
-STOMP_WS_API void stws_handshake_key(const unsigned char random[16], char key[25]);
-STOMP_WS_API void stws_handshake_accept(const char *key, char accept[29]);
-STOMP_WS_API int stws_handshake_request(char *buf, size_t cap, const stws_handshake *handshake, size_t *need);
-STOMP_WS_API int stws_handshake_check(const stws_http *answer, const char *key, const char *offered,
-                                      const char **subprotocol, const char **why);
-STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *request, const char *supported,
-                                       size_t *need);
-/* Duplicates. At least once means that a message may come twice: these remember the last ids, in memory of fixed size.
-
-   stws_dedup_size(count)
-       Octets for the last count ids (32 for each), aligned as malloc aligns.
-   stws_dedup_init(memory, count)
-       A memory of the last count ids; it needs no end.
-   stws_dedup_seen(dedup, id)
-       1: the id (what the header of options.stable_id says, say) is among the last count; 0: not, and now it is. Either
-       way it is the newest of them now. Its cost grows with the logarithm of count, also for ids that a peer has chosen
-       to make it grow. NULL is no id: 0. */
-typedef struct stws_dedup stws_dedup;
-STOMP_WS_API size_t stws_dedup_size(size_t count);
-STOMP_WS_API stws_dedup *stws_dedup_init(void *memory, size_t count);
-STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
 #ifndef STOMP_WS_NO_IO
-/* ==== >>message: what arrives ==== */
-/* stws_message     A frame from the server: a MESSAGE, or, as event.message, an ERROR, RECEIPT, CONNECTED or unknown
-                    one. Views that hold until the next driving call, or, in a callback, until it returns: its headers
-                    destination, message_id, subscription, content_type and ack (which STOMP 1.2's ACK names), NULL if
-                    not there; body, which never is (body[body_len] is a NUL; body_is_utf8: 1 if so); handle, of its
-                    stws_subscribe (0: nobody's, as with RabbitMQ's /temp-queue), with its ack_on; epoch, the number
-                    of the session; client, whose it is; frame, which has everything, all headers in order.
-   stws_event       type (STWS_EVENT_NONE: none), and with it:
-       CONNECTED     message: the CONNECTED frame
-       MESSAGE       message
-       RECEIPT       receipt: the number that the sending call returned (0: nobody's); handle: of the subscription that
-                     it confirms, whose number no call returned, or 0; result: STWS_OK, STWS_ERR_BROKER,
-                     STWS_ERR_TIMEOUT, STWS_ERR_LOST, or what kept the frame from being sent; text: with
-                     STWS_ERR_LOST why the session has ended
-       ERROR         message: the ERROR frame; result and text: the error and its sentence
-       DISCONNECTED  result and text: why; retry_ms: when the next attempt comes; -1: never, the client has ended, with
-                     STWS_CLOSED where the program asked for that
-       UNHANDLED     message: a frame of a command that nobody knows
-       OUTBOX_HIGH, OUTBOX_LOW   the outbox fills: send less; it has emptied: go on (options outbox_high, outbox_low)
-       SUBSCRIPTION_REFUSED      handle: a subscription that is set aside, because three sessions in a row have ended
-                     right after its SUBSCRIBE; result and text: how the last of these sessions ended
-   stws_message_fn, stws_event_fn   Called back with what the options or the subscription have as user.
-   stws_trace_fn    Each frame sent ('>') or received ('<'), the HTTP heads too (command "GET /path HTTP/1.1";
-                    a request that is larger than rx_buffer: only that line); passcodes, Authorization and cookies
-                    read "***". A heart-beat has an empty command. All else is as the peer has sent it: escape it
-                    before you print it. It runs in the thread that sends or reads, maybe under the lock: no call of
-                    the library from it.
-   stws_header_get(message, name)
-       The value of the first header of that name, or NULL. Threads: any. Neither allocates nor blocks; linear in the
-       number of headers. STOMP 1.2, "Repeated Header Entries".
-   stws_message_copy(message), stws_message_free(copy)
-       A copy in one block, NULL without memory; and its end (NULL is fine). Threads: any. Allocates, does not block. */
+
+/* ==== >>message: what arrives ====
+
+   Messages and events are views. They are valid until the next driving call for this client,
+   or, in a callback, until it returns. stws_message_copy makes a copy that lasts. */
+
+/* A client: one connection to one broker, made again when it breaks. */
 typedef struct stws stws;
+
+/* A queue of messages for many clients, see >>queue. */
 typedef struct stws_queue stws_queue;
+
+/* When the library acknowledges a message by itself. */
 typedef enum stws_ack_on {
-    STWS_ACK_BY_CALL = 0,
+    STWS_ACK_BY_CALL = 0, /* never: the program calls stws_ack or stws_nack (default) */
+
+    /* When the queue has stored the message, or stws_next has returned it. If the program
+       then dies, the message is lost. For a callback: when it returns. */
     STWS_ACK_ON_HANDOVER = 1,
+
+    /* When the program is done with the message: its callback returns, or the next driving
+       call or stws_queue_pop follows. Not if the program has called stws_ack or stws_nack
+       itself. */
     STWS_ACK_ON_RETURN = 2
 } stws_ack_on;
+
+/* A frame from the server: a MESSAGE; or, as event.message, an ERROR, RECEIPT, CONNECTED or
+   unknown frame. */
 typedef struct stws_message {
-    const char *destination, *message_id, *subscription, *content_type, *ack, *body;
-    size_t body_len;
-    int body_is_utf8, handle;
-    stws_ack_on ack_on;
-    unsigned epoch;
-    stws *client;
-    stws_frame frame;
-    int *answered; /* private */
+    const char *destination;  /* header destination, or NULL */
+    const char *message_id;   /* header message-id, or NULL */
+    const char *subscription; /* header subscription, or NULL */
+    const char *content_type; /* header content-type, or NULL */
+    const char *ack;          /* header ack, which ACK and NACK of STOMP 1.2 name, or NULL */
+    const char *body;         /* the body, never NULL; body[body_len] is a NUL byte */
+    size_t body_len;          /* bytes of the body */
+    int body_is_utf8;         /* 1 if the body is valid UTF-8 */
+    int handle;               /* the subscription (see stws_subscribe); 0 if none matches */
+    stws_ack_on ack_on;       /* the subscription's ack_on */
+    unsigned epoch;           /* the number of the session in which it arrived */
+    stws *client;             /* the client that received it */
+    stws_frame frame;         /* the whole frame, with all headers in order */
+    int *answered;            /* private */
 } stws_message;
+
+/* The kinds of events. */
 typedef enum stws_event_type {
-    STWS_EVENT_NONE, STWS_EVENT_CONNECTED, STWS_EVENT_MESSAGE, STWS_EVENT_RECEIPT, STWS_EVENT_ERROR,
-    STWS_EVENT_DISCONNECTED, STWS_EVENT_UNHANDLED, STWS_EVENT_OUTBOX_HIGH, STWS_EVENT_OUTBOX_LOW,
+    STWS_EVENT_NONE,      /* no event */
+    STWS_EVENT_CONNECTED, /* a session begins; message is the CONNECTED frame */
+    STWS_EVENT_MESSAGE,   /* a message without a callback of its subscription */
+
+    /* A receipt has ended: receipt and handle tell which, result tells how. */
+    STWS_EVENT_RECEIPT,
+
+    STWS_EVENT_ERROR,        /* the server sent ERROR; message is the frame, text the sentence */
+    STWS_EVENT_DISCONNECTED, /* the connection, or the client, has ended; see retry_ms */
+    STWS_EVENT_UNHANDLED,    /* message is a frame with an unknown command */
+    STWS_EVENT_OUTBOX_HIGH,  /* the outbox holds options.outbox_high bytes or more: send less */
+    STWS_EVENT_OUTBOX_LOW,   /* it holds at most options.outbox_low bytes again: go on */
+
+    /* A subscription was set aside, because three sessions in a row ended right after its
+       SUBSCRIBE. handle tells which; result and text tell how the last session ended. */
     STWS_EVENT_SUBSCRIPTION_REFUSED
 } stws_event_type;
+
+/* Something that happened. Fields that do not belong to the type are 0, NULL or "". */
 typedef struct stws_event {
-    stws_event_type type;
+    stws_event_type type; /* what happened */
+
+    /* RECEIPT: STWS_OK, STWS_ERR_BROKER, STWS_ERR_TIMEOUT, STWS_ERR_LOST, or the error that
+       kept the frame from being sent. ERROR, DISCONNECTED, SUBSCRIPTION_REFUSED: the error;
+       STWS_CLOSED if the program asked for the end. */
     stws_result result;
-    int receipt, handle;
+
+    /* RECEIPT: the number that the sending call returned; 0 if no call returned it. */
+    int receipt;
+
+    /* RECEIPT: the subscription that it confirms, or 0. SUBSCRIPTION_REFUSED: the
+       subscription. */
+    int handle;
+
+    /* DISCONNECTED: milliseconds until the next attempt; -1: there is none, the client has
+       ended. */
     long long retry_ms;
+
+    /* ERROR, DISCONNECTED, SUBSCRIPTION_REFUSED: a sentence with the cause and a remedy.
+       RECEIPT with STWS_ERR_LOST: why the session ended. Else "". Never NULL. */
     const char *text;
+
+    /* CONNECTED, MESSAGE, RECEIPT, ERROR, UNHANDLED: the frame, or NULL */
     const stws_message *message;
 } stws_event;
+
+/* The direction of a traced frame. */
+typedef enum stws_direction {
+    STWS_SENT = '>',    /* from us to the server */
+    STWS_RECEIVED = '<' /* from the server to us */
+} stws_direction;
+
+/* Called with each message; user is the one of the options or of the subscription. */
 typedef void (*stws_message_fn)(stws *client, const stws_message *message, void *user);
+
+/* Called with each event that is not a message; user is that of the options. */
 typedef void (*stws_event_fn)(stws *client, const stws_event *event, void *user);
-typedef enum stws_direction { STWS_SENT = '>', STWS_RECEIVED = '<' } stws_direction;
-typedef void (*stws_trace_fn)(stws *client, stws_direction direction, const stws_frame *frame, void *user);
+
+/* Called with each frame that is sent or received, also with the HTTP heads: their command
+   is "GET /path HTTP/1.1" or the status line. (Of a request that is larger than rx_buffer
+   only that line is shown.) A heart-beat has an empty command. Passcodes, Authorization and
+   cookies read "***". Everything else is as the peer sent it: escape it before you print it.
+   It runs in the thread that sends or reads, possibly under the lock, and must not call the
+   library. */
+typedef void (*stws_trace_fn)(stws *client, stws_direction direction, const stws_frame *frame,
+                              void *user);
+
+/* Returns the value of the first header with that name, or NULL (STOMP 1.2, "Repeated Header
+   Entries"). The time grows with the number of headers. Threads: any. Does not allocate or
+   block. */
 STOMP_WS_API const char *stws_header_get(const stws_message *message, const char *name);
+
+/* Returns a copy of a message in one block, or NULL without memory. It lasts until
+   stws_message_free. Threads: any. Allocates, does not block. */
 STOMP_WS_API stws_message *stws_message_copy(const stws_message *message);
+
+/* Frees a copy of stws_message_copy or a reply of stws_request. NULL is fine. Threads: any.
+   Does not allocate or block. */
 STOMP_WS_API void stws_message_free(stws_message *copy);
-/* ==== >>plug: transport, clock, randomness and memory of your own ==== */
-/* stws_transport   A byte stream instead of TCP (a serial line, a test), one for each client; ctx goes to each
-                    call, by the driving thread, without a lock, not to block. stws_endpoint: host, port, secure (wss)
-       open          begin, or go on: STWS_DONE when it stands, STWS_MORE (asked again when fd is ready), or an error
-       read, write   octets moved; 0: none just now; STWS_ERR_EOF at the end of the stream; or an error
-       close         also after an open that failed
-       fd            what to poll; -1: nothing (then it is asked every 10 ms)
-       wants         NULL, or: from STWS_WANT_READ, _WRITE to what is to be polled for; STWS_WANT_NOW: data wait inside
-       error         NULL, or: a sentence for what failed last
-   stws_clock       now_us: microseconds, monotonic. slept_us: NULL, or: how many of them the machine has slept, which
-                    now_us leaves out.
-   stws_random      fill: 0, or -1 when there is no randomness, which makes the connection fail.
-   stws_allocator   alloc, release: instead of STOMP_WS_MALLOC and STOMP_WS_FREE. */
-typedef enum stws_want { STWS_WANT_READ = 1, STWS_WANT_WRITE = 2, STWS_WANT_NOW = 4 } stws_want;
-typedef struct stws_endpoint { const char *host; int port, secure; } stws_endpoint;
+
+/* ==== >>options: where a client connects, and how it behaves ====
+
+   Fill a stws_options and give it to stws_create. Every field may stay 0: it then has the
+   default that stands beside it. STWS_OFF switches off a time that would otherwise have a
+   default. Times are in milliseconds (_ms), sizes in bytes. Every number has a range;
+   stws_create refuses a number outside of it with a sentence that names the option and the
+   range. A list of headers is flat: name, value, name, value, ..., NULL. Strings and lists
+   are copied, so they may be temporary. */
+
+/* As options.proxy: read the proxy from the environment, see "Proxies" above. */
+#define STWS_PROXY_FROM_ENVIRONMENT "environment"
+
+/* As options.max_ws_message: never cut a frame into several WebSocket messages. */
+#define STWS_WHOLE ((size_t)-1)
+
+/* The kind of broker. Brokers differ in a few headers and limits. */
+typedef enum stws_broker_kind {
+    STWS_BROKER_UNKNOWN,  /* unknown: the client sends what every broker accepts */
+    STWS_BROKER_SPRING,   /* the simple broker of Spring */
+    STWS_BROKER_RABBITMQ, /* RabbitMQ with its web_stomp plugin */
+    STWS_BROKER_ACTIVEMQ, /* ActiveMQ Classic */
+    STWS_BROKER_ARTEMIS   /* ActiveMQ Artemis */
+} stws_broker_kind;
+
+/* Which refusals end the client instead of being retried, see "Errors and reconnecting"
+   above. */
+typedef enum stws_give_up {
+    /* any refusal before the first session; later only refused credentials */
+    STWS_GIVE_UP_DEFAULT = 0,
+
+    STWS_GIVE_UP_SOON = 1, /* any refusal, also after a session */
+    STWS_GIVE_UP_NEVER = 2 /* no refusal */
+} stws_give_up;
+
+/* What a send does if the outbox is full. */
+typedef enum stws_outbox_policy {
+    STWS_FULL_FAIL = 0,        /* returns STWS_ERR_FULL (default) */
+    STWS_FULL_DROP_OLDEST = 1, /* drops the oldest message that is not sent yet */
+    STWS_FULL_BLOCK = 2        /* waits for room; in the driving thread it returns STWS_ERR_FULL */
+} stws_outbox_policy;
+
+/* What happens to a text message that is not UTF-8. */
+typedef enum stws_utf8_check {
+    /* it is delivered with body_is_utf8 = 0; RabbitMQ sends binary bodies so */
+    STWS_UTF8_LENIENT = 0,
+
+    STWS_UTF8_STRICT = 1 /* the connection is closed with 1007 (RFC 6455, 8.1) */
+} stws_utf8_check;
+
+/* What before_connect sees, and may change. The strings that it sets must stay valid until
+   it is called again. */
+typedef struct stws_attempt {
+    int number;           /* 1: the first since the last session that lived for stable_ms */
+    const char *url;      /* may be replaced */
+    const char *login;    /* may be replaced */
+    const char *passcode; /* may be replaced */
+    const char *const *connect_headers; /* may be replaced */
+    const char *const *http_headers;    /* may be replaced */
+
+    /* why the last attempt failed or the last session ended; STWS_OK: none */
+    stws_result last_error;
+
+    /* the HTTP status of the last attempt; 101: upgraded; 0: there was no answer */
+    int last_status;
+} stws_attempt;
+
+/* What before_subscribe sees, and may change. */
+typedef struct stws_subscribing {
+    int handle;                 /* the subscription */
+    const char *destination;    /* its destination */
+    const char *const *headers; /* if set, these replace the subscription's own headers */
+} stws_subscribing;
+
+/* Called before each attempt to connect; user is that of the options. Returns 0 to connect;
+   a positive number to be called again in so many milliseconds; a negative number to end the
+   client. After a refused CONNECT attempt->last_error is STWS_ERR_LOGIN, and last_status is
+   101. */
+typedef int (*stws_before_connect_fn)(stws *client, stws_attempt *attempt, void *user);
+
+/* Called before each SUBSCRIBE; user is that of the options. Returns 0 to subscribe; a
+   positive number to be called again in so many milliseconds; a negative number to leave
+   this subscription out of this session. */
+typedef int (*stws_before_subscribe_fn)(stws *client, stws_subscribing *subscribing, void *user);
+
+/* Plugs of your own, see >>plug. */
+struct stws_transport;
+struct stws_clock;
+struct stws_random;
+struct stws_allocator;
+struct stws_tls;
+
+/* All options of a client. */
+typedef struct stws_options {
+    /* -- Where to connect -- */
+
+    /* The server: ws://[user:password@]host[:port]/path, or wss:// for TLS. A Spring
+       endpoint that was registered with withSockJS() needs /websocket at the end. user and
+       password are sent as HTTP Basic authorization with the upgrade, not in CONNECT. Write
+       special characters in them as %XX. An Authorization header in http_headers replaces
+       them. Required, unless urls is set. */
+    const char *url;
+
+    /* Several servers instead of one, ended by NULL. They are tried in turn. */
+    const char *const *urls;
+
+    /* 1: begin with a random one of urls. Default: the first. */
+    int shuffle_urls;
+
+    /* Numeric addresses to connect to instead of asking DNS, ended by NULL. */
+    const char *const *addresses;
+
+    /* A proxy: http://[user:password@]host:port (CONNECT) or socks5://...; or
+       STWS_PROXY_FROM_ENVIRONMENT. Default: none. See "Proxies" above. */
+    const char *proxy;
+
+    /* 1: follow an HTTP redirect of the upgrade to the same host, on any port, at most three
+       times in a row. Authorization and cookies are sent along. ws to wss is followed, wss
+       to ws is not. The next attempt begins at the first URL again. Default: 0. */
+    int follow_redirects;
+
+    /* -- The HTTP upgrade -- */
+
+    const char *const *http_headers; /* more headers for the upgrade, not for CONNECT */
+    const char *origin;              /* header Origin; default: none */
+    const char *cookie;              /* header Cookie; default: none */
+
+    /* 1: send the cookies of an answer to the upgrade with the next upgrade to the same
+       host, on any port, so that a load balancer finds the same server. Path and Secure are
+       heeded. At most 2,048 bytes of cookies are kept. A cookie that has expired when it
+       arrives is not kept; a later end is ignored. Default: 0. */
+    int keep_cookies;
+
+    /* Subprotocols to offer. Default: "v12.stomp, v11.stomp, v10.stomp", according to
+       versions. */
+    const char *subprotocols;
+
+    /* -- CONNECT -- */
+
+    const char *login;    /* header login; default: none */
+    const char *passcode; /* header passcode; default: none */
+    const char *host;     /* header host, the virtual host; default: "/" */
+
+    /* header client-id, which durable subscriptions need; default: none */
+    const char *client_id;
+
+    const char *const *connect_headers; /* more headers for CONNECT, not for the upgrade */
+
+    /* STOMP versions to offer, such as STWS_STOMP_12 | STWS_STOMP_11; default: all three */
+    int versions;
+
+    /* The broker, whatever the header server of CONNECTED says. Default: what that header
+       says. */
+    stws_broker_kind broker;
+
+    /* -- Heart-beats -- */
+
+    /* how often we promise to send something; default 10,000; STWS_OFF: never */
+    int heartbeat_out_ms;
+
+    /* how often the server shall send something; default 10,000; STWS_OFF: never */
+    int heartbeat_in_ms;
+
+    /* how long the server may be silent, in percent of its interval; default 300 */
+    int heartbeat_grace;
+
+    /* How often to send WebSocket PINGs if one of the two heart-beats is not agreed, see
+       "Heart-beats" above. Default 20,000; STWS_OFF: never. */
+    int ping_ms;
+
+    /* -- Time-outs -- */
+
+    /* for TCP, then again for the proxy, then again for TLS; default 10,000 */
+    int connect_timeout_ms;
+
+    int handshake_timeout_ms; /* for the answer to the upgrade; default 10,000 */
+    int connected_timeout_ms; /* for CONNECTED; default 10,000 */
+    int receipt_timeout_ms;   /* for a receipt; default 15,000 */
+
+    /* for ending a session, and for the server to close after ERROR; default 2,000 */
+    int close_timeout_ms;
+
+    /* how long the server may take no data of our output; default 30,000 */
+    int write_timeout_ms;
+
+    /* -- Reconnecting -- */
+
+    int reconnect; /* STWS_OFF: the first failure ends the client */
+
+    /* The delay before the second attempt, without jitter. Default 1,000. The default jitter
+       takes off a random part of it, so the client waits for 0 to reconnect_min_ms. For a
+       true minimum set a positive reconnect_jitter. */
+    int reconnect_min_ms;
+
+    int reconnect_max_ms; /* the longest delay, without jitter; default 30,000 */
+    int reconnect_factor; /* each delay in percent of the one before; default 200 */
+
+    /* The random part of a delay, in percent of the delay. A positive number: up to so much
+       is added. A number below -1: up to so much is taken off. STWS_OFF (-1): none. Default
+       -100, full jitter. */
+    int reconnect_jitter;
+
+    /* how many failures in a row, after the first, end the client; default 0: no limit */
+    int reconnect_attempts;
+
+    stws_give_up give_up; /* which refusals end the client */
+    int stable_ms;        /* a session that lived so long resets the delay; default 5,000 */
+
+    /* An older session is replaced by a new one, up to a tenth of this time earlier by
+       chance. Default 0: no limit. */
+    int max_session_ms;
+
+    /* -- Delivery -- */
+
+    /* 1: every SEND asks for a receipt, stays in the outbox until the receipt arrives, and
+       is resent after a reconnect. STWS_EVENT_RECEIPT is still reported only for sends that
+       asked for a receipt themselves. Default: 0. See "Delivery guarantees" above. */
+    int confirm;
+
+    /* A header that every SEND gets, with an id that stays the same when the message is
+       resent, for stws_dedup. Default: none. */
+    const char *stable_id;
+
+    size_t outbox_bytes; /* bytes that may wait for a connection or a receipt; default 1 MiB */
+    size_t outbox_count; /* messages that may wait there; default 0: any number */
+
+    /* bytes waiting at which STWS_EVENT_OUTBOX_HIGH is reported; default 0: never */
+    size_t outbox_high;
+
+    /* bytes waiting at which _LOW follows; less than high; default: half of high */
+    size_t outbox_low;
+
+    stws_outbox_policy outbox_policy; /* what a send does if the outbox is full */
+    int outbox_block_ms;              /* how long STWS_FULL_BLOCK waits; default 10,000 */
+
+    /* Cut frames into WebSocket messages of at most this size, at least 4 bytes, never
+       inside a UTF-8 character. Default 0: as the broker needs it, see "Large frames" above.
+       STWS_WHOLE: never. */
+    size_t max_ws_message;
+
+    int binary;           /* 1: send every SEND as a binary WebSocket message */
+    stws_utf8_check utf8; /* what happens to received text that is not UTF-8 */
+
+    /* -- Memory and limits -- */
+
+    /* Bytes of the receive buffer and of the send buffer. Both grow for larger frames if
+       there is a heap, up to max_body. */
+    size_t rx_buffer; /* default 69,632 */
+    size_t tx_buffer; /* default 131,072 */
+
+    /* bytes of a received body; default 16 MiB, without a heap the buffer's size */
+    size_t max_body;
+
+    size_t max_line;       /* bytes of a received header line; default 65,536 */
+    size_t max_headers;    /* headers of a frame; default 128 */
+    int max_subscriptions; /* subscriptions at a time; default 256 */
+
+    /* bytes for destination, id and headers of each subscription; default 256 */
+    size_t subscription_bytes;
+
+    int max_receipts; /* receipts that are waited for at a time; default 256 */
+
+    /* 1: every call comes from one thread; there is no lock and no wake-up descriptor.
+       Default: 0. */
+    int single_thread;
+
+    /* -- Callbacks -- */
+
+    /* for messages of subscriptions without a callback of their own */
+    stws_message_fn on_message;
+
+    stws_event_fn on_event;                    /* for all other events */
+    stws_trace_fn on_trace;                    /* for every frame, in both directions */
+    stws_before_connect_fn before_connect;     /* before each attempt */
+    stws_before_subscribe_fn before_subscribe; /* before each SUBSCRIBE */
+    void *user;                                /* handed to these callbacks */
+
+    /* Messages go to this queue instead of on_message. There are two exceptions: messages of
+       a subscription with a callback of its own, and a message larger than the queue. */
+    stws_queue *queue;
+
+    /* -- TLS -- */
+
+    /* The TLS library for wss://, as a table of functions (>>plug) that must live as long as
+       the client: stws_bearssl(), or stws_openssl() of examples/stomp_ws_openssl.h. Default:
+       BearSSL, if it is compiled in. */
+    const struct stws_tls *tls;
+
+    /* a PEM file of trusted CAs; default: the system's, see "Caveats" above */
+    const char *tls_ca_file;
+
+    const char *tls_ca_pem; /* the same as text */
+
+    /* a PEM file of the client's certificate and its chain; default: none */
+    const char *tls_cert_file;
+
+    const char *tls_key_file; /* a PEM file of the client's RSA or EC key; default: none */
+
+    /* SHA-256 of the server's public key (SPKI) in hex or base64, or several, separated by
+       anything. The server must have one of them. This is checked in addition, also when a
+       session is resumed. Default: none. */
+    const char *tls_pin;
+
+    int tls_insecure_no_verify; /* 1: accept any server, except for tls_pin; for tests only */
+
+    /* -- Plugs of your own, see >>plug -- */
+
+    const struct stws_transport *transport; /* instead of TCP and TLS */
+    const struct stws_clock *clock;         /* instead of the system's clock */
+    const struct stws_random *random;       /* instead of the system's random numbers */
+    const struct stws_allocator *allocator; /* instead of malloc and free */
+} stws_options;
+
+/* Returns the options, all at their defaults. C++ before C++20 needs it, because it has no
+   designated initialisers. Threads: any. Does not allocate or block. */
+STOMP_WS_API stws_options stws_options_default(void);
+
+/* ==== >>life: create a client, end it, destroy it ====
+
+   A client lives from stws_create or stws_init to stws_destroy. In between it ends once: by
+   stws_stop, by stws_disconnect, or by an error. After its end all calls return STWS_CLOSED
+   or that error. Threads: any, unless stated. */
+
+/* Creates a client in one block of memory. Returns NULL only if there is no memory. If an
+   option is wrong there is a client nevertheless, and its first driving call returns the
+   error. Allocates, does not block. */
+STOMP_WS_API stws *stws_create(const stws_options *options);
+
+/* Returns the number of bytes that stws_init needs for these options, or 0 if an option is
+   wrong. Does not allocate or block. */
+STOMP_WS_API size_t stws_size(const stws_options *options);
+
+/* Creates a client in memory of yours, of size bytes, aligned as malloc aligns. Such a
+   client never allocates. Returns STWS_OK and sets *client; else STWS_ERR_MEMORY if size is
+   too small, STWS_ERR_USAGE or STWS_ERR_URL for an option, STWS_ERR_IO if the system has no
+   descriptor left, and sets *why (which may be NULL) to a sentence. Does not allocate or
+   block. */
+STOMP_WS_API int stws_init(void *memory, size_t size, const stws_options *options, stws **client,
+                           const char **why);
+
+/* Destroys a client: closes the connection, wipes secrets, releases the memory. Messages
+   that were not sent are lost; call stws_close first. Call it after every other thread has
+   finished with the client. It stops and joins the thread of stws_start. It does nothing in
+   a callback, and while another thread drives. No callback comes after it. NULL is fine.
+   Does not allocate. Blocks only to join. */
+STOMP_WS_API void stws_destroy(stws *client);
+
+/* Ends the client soon: what is waiting is written as far as the connection takes it at the
+   moment, then DISCONNECT and a close frame. stws_run then returns 0, and stws_next returns
+   STWS_CLOSED. Threads: any, also signal handlers. Does not allocate or block. */
+STOMP_WS_API void stws_stop(stws *client);
+
+/* Asks for a graceful end: send what is waiting, send DISCONNECT with a receipt, wait for the
+   receipt, close with 1000, all within timeout_ms (-1: close_timeout_ms). Drive the client on
+   until its end, or call stws_close instead.
+
+   If ack_on is set, the message that the program holds is acknowledged first. DISCONNECT
+   follows when nothing waits to be sent any more. Messages that arrive after it are delivered;
+   they can no longer be acknowledged (STWS_ERR_STALE), so the server delivers them again. If
+   the connection breaks, the client connects again and goes on. If something cannot be sent or
+   confirmed in time, the client's end is STWS_ERR_LOST with a sentence.
+
+   Returns STWS_OK, or STWS_ERR_MEMORY if the client is NULL. Does not allocate or block.
+   STOMP 1.2, "DISCONNECT". */
+STOMP_WS_API int stws_disconnect(stws *client, int timeout_ms);
+
+/* Calls stws_disconnect with that timeout_ms, and drives until the end. If another thread
+   drives, or looks at an event of stws_next, it waits for that thread. Returns 0 if nothing
+   was lost; STWS_ERR_LOST; the error with which the client has ended; STWS_ERR_STATE in a
+   callback; STWS_ERR_MEMORY if the client is NULL. Threads: any, outside of callbacks.
+   Allocates only copies of events for stws_next; blocks. STOMP 1.2, "DISCONNECT". */
+STOMP_WS_API int stws_close(stws *client, int timeout_ms);
+
+/* Replaces the connection by a new one, once what was accepted is written, or after
+   close_timeout_ms. Returns STWS_OK, or STWS_ERR_MEMORY if the client is NULL. Does not
+   allocate or block. */
+STOMP_WS_API int stws_reconnect_now(stws *client);
+
+/* ==== >>subscribe: receive messages ====
+
+   Threads: any, also callbacks, in every state of the client. These calls do not block. They
+   allocate only if tx_buffer must grow for a large frame. */
+
+/* The value of SUBSCRIBE's header ack: who acknowledges messages. */
+typedef enum stws_ack_mode {
+    STWS_ACK_DEFAULT = 0,          /* AUTO; with ack_on set, CLIENT_INDIVIDUAL */
+    STWS_ACK_AUTO = 1,             /* "auto": no ACKs, a written message is handled */
+    STWS_ACK_CLIENT = 2,           /* "client": an ACK also covers all earlier messages */
+    STWS_ACK_CLIENT_INDIVIDUAL = 3 /* "client-individual": an ACK covers one message */
+} stws_ack_mode;
+
+/* Options of one subscription. All may stay 0. */
+typedef struct stws_subscribe_options {
+    const char *id; /* header id; default: one of ours */
+
+    /* The name under which the broker keeps a topic's messages while no client is there,
+       translated into the headers of each broker. It is also the id, if there is none. Set
+       options.client_id, too. Spring's simple broker keeps nothing. Default: none. */
+    const char *durable;
+
+    /* more headers: name, value, ..., NULL; they replace those of prefetch and durable */
+    const char *const *headers;
+
+    stws_ack_mode ack;  /* header ack */
+    stws_ack_on ack_on; /* when the library acknowledges by itself */
+    int receipt;        /* 1: report STWS_EVENT_RECEIPT when the server has confirmed it */
+
+    /* How many messages the broker may send before their ACKs, translated into the header of
+       each broker (for Artemis, which counts bytes: 1,024 bytes per message). With
+       STWS_ACK_ON_RETURN the broker then sends only as many as you handle. Default: the
+       broker's. */
+    int prefetch;
+
+    stws_message_fn on_message; /* called instead of options.on_message */
+    void *user;                 /* handed to this on_message */
+} stws_subscribe_options;
+
+/* Subscribes to a destination. Call it once, not at each CONNECTED: the client subscribes again
+   in every session. options may be NULL.
+
+   Returns a handle > 0, which stays valid across reconnects; STWS_ERR_USAGE for a missing
+   destination, a wrong option, or an id in use; STWS_ERR_LIMIT if max_subscriptions,
+   subscription_bytes or max_receipts is reached; STWS_ERR_FRAME_BUILD if no STOMP version
+   can represent the headers; STWS_ERR_MEMORY; STWS_CLOSED after the client's end;
+   STWS_ERR_STATE after stws_disconnect. STOMP 1.2, "SUBSCRIBE". */
+STOMP_WS_API int stws_subscribe(stws *client, const char *destination,
+                                const stws_subscribe_options *options);
+
+/* Ends a subscription. Messages that are still on their way match no subscription then. The
+   broker forgets a durable subscription. If the program holds a message of it that ack_on will
+   acknowledge, UNSUBSCRIBE follows that ACK, and the id is free after that. It does not wait
+   for the ACK of a message that another thread has popped from a queue.
+
+   Returns 0; STWS_ERR_USAGE for an unknown handle; STWS_ERR_FULL if there is no room for
+   UNSUBSCRIBE; STWS_ERR_MEMORY; STWS_CLOSED after the client's end; STWS_ERR_STATE after
+   stws_disconnect. STOMP 1.2, "UNSUBSCRIBE". */
+STOMP_WS_API int stws_unsubscribe(stws *client, int handle);
+
+/* ==== >>send: publish messages ====
+
+   Threads: any, also callbacks, in every state of the client. These calls copy what they are
+   given, and return before the message is on the wire. Messages of one thread are sent in
+   the order of the calls. They block only with STWS_FULL_BLOCK: then they wait for room in
+   the outbox and for one of max_receipts. They allocate only if tx_buffer must grow for a
+   large frame. */
+
+/* A message to send, with all that SEND can express. */
+typedef struct stws_outgoing {
+    const char *destination; /* header destination */
+    const char *body;        /* the body; NULL: empty */
+    size_t body_len;         /* bytes of the body */
+
+    /* header content-type; default: none, or application/octet-stream if the body is not
+       UTF-8 */
+    const char *content_type;
+
+    /* the transaction that it is part of, see stws_begin; default: none */
+    const char *transaction;
+
+    const char *const *headers;         /* more headers: name, value, ..., NULL */
+    int receipt;                        /* 1: STWS_EVENT_RECEIPT tells how it ended */
+    stws_content_length content_length; /* whether it has a content-length header */
+} stws_outgoing;
+
+/* Publishes a body of body_len bytes to a destination. It has no content-type, except
+   application/octet-stream if it is not UTF-8. body may be NULL if body_len is 0.
+
+   Returns 0; STWS_ERR_FULL if the outbox is full (see outbox_policy); STWS_ERR_TIMEOUT if it
+   is still full after outbox_block_ms with STWS_FULL_BLOCK; STWS_ERR_LIMIT if the message
+   can never fit, or max_receipts is reached; STWS_ERR_USAGE for a missing destination or
+   another wrong argument; STWS_ERR_FRAME_BUILD if no STOMP version can represent it;
+   STWS_ERR_STALE if its transaction was given up; STWS_ERR_STATE after stws_disconnect;
+   STWS_CLOSED after the client's end; STWS_ERR_MEMORY. STOMP 1.2, "SEND". */
+STOMP_WS_API int stws_send(stws *client, const char *destination, const void *body,
+                           size_t body_len);
+
+/* Publishes a text to a destination, with content-type text/plain;charset=utf-8, in the form
+   that the broker regards as text (STWS_CONTENT_LENGTH_JMS_TEXT). text may be NULL (empty).
+   Returns 0, or an error of stws_send. STOMP 1.2, "SEND". */
+STOMP_WS_API int stws_send_text(stws *client, const char *destination, const char *text);
+
+/* Publishes a message with headers, a receipt, or in a transaction. Returns 0; the number (>
+   0) of the receipt, if receipt is 1; or an error of stws_send. STOMP 1.2, "SEND". */
+STOMP_WS_API int stws_send_ex(stws *client, const stws_outgoing *message);
+
+/* Sends a message with headers reply-to and correlation-id of its own, and waits for the
+   answer. timeout_ms: -1 means no limit. Sets *reply to a copy; free it with stws_message_free.
+   The reply is the only confirmation: also with options.confirm the message asks for no
+   receipt, and is not resent once it was written.
+
+   This is a driving call: it calls back, and keeps events without a callback for stws_next,
+   as stws_flush does. Returns 0; STWS_ERR_TIMEOUT; STWS_ERR_BROKER if an ERROR came;
+   STWS_ERR_STATE in a callback or while another thread drives; an error of stws_send; or the
+   error of the connection. Threads: as driving calls. Allocates the reply; blocks. STOMP
+   1.2, "SEND". */
+STOMP_WS_API int stws_request(stws *client, const stws_outgoing *message, stws_message **reply,
+                              int timeout_ms);
+
+/* ==== >>ack: acknowledge messages ====
+
+   Needed for subscriptions with STWS_ACK_CLIENT or STWS_ACK_CLIENT_INDIVIDUAL, unless ack_on
+   does it. Threads: any, also callbacks. These calls do not block. They allocate only if
+   tx_buffer must grow. */
+
+/* Acknowledges a message: it was handled. Names it as the STOMP version requires: by id, or by
+   message-id and subscription.
+
+   Returns 0; STWS_ERR_STALE if the message belongs to an earlier session, or DISCONNECT was
+   sent: nothing is sent then, and the server delivers the message again; STWS_ERR_USAGE if
+   the message is NULL, belongs to another client, or lacks the header that ACK must name;
+   STWS_ERR_FULL if there is no room; STWS_ERR_LIMIT; STWS_ERR_STATE after stws_disconnect;
+   STWS_CLOSED after the client's end; STWS_ERR_MEMORY. STOMP 1.2, "ACK". */
+STOMP_WS_API int stws_ack(stws *client, const stws_message *message);
+
+/* Rejects a message: it was not handled. The broker decides what happens to it. Returns 0;
+   STWS_ERR_FRAME_BUILD in STOMP 1.0, which has no NACK; or an error of stws_ack. STOMP 1.2,
+   "NACK". */
+STOMP_WS_API int stws_nack(stws *client, const stws_message *message);
+
+/* Acknowledges a message as part of a transaction; transaction is its name. Returns 0;
+   STWS_ERR_STALE also if the transaction was given up; or an error of stws_ack. STOMP 1.2,
+   "ACK". */
+STOMP_WS_API int stws_ack_in(stws *client, const stws_message *message, const char *transaction);
+
+/* Rejects a message as part of a transaction; transaction is its name. Returns 0;
+   STWS_ERR_STALE also if the transaction was given up; or an error of stws_nack. STOMP 1.2,
+   "NACK". */
+STOMP_WS_API int stws_nack_in(stws *client, const stws_message *message, const char *transaction);
+
+/* ==== >>transactions: several frames, all or nothing ====
+
+   A transaction has a name of your choice. Name it in stws_outgoing.transaction and in
+   stws_ack_in. Several may be open at a time. Threads: any, also callbacks. These calls do
+   not block. They allocate only if tx_buffer must grow. */
+
+/* Begins the transaction with that name. Returns 0; STWS_ERR_USAGE without a name;
+   STWS_ERR_FULL if the outbox is full; STWS_ERR_FRAME_BUILD if no STOMP version can
+   represent the name; STWS_ERR_LIMIT; STWS_ERR_STATE after stws_disconnect; STWS_CLOSED
+   after the client's end; STWS_ERR_MEMORY. STOMP 1.2, "BEGIN". */
+STOMP_WS_API int stws_begin(stws *client, const char *transaction);
+
+/* Completes the transaction: all of its frames take effect. Returns 0; STWS_ERR_STALE if it
+   was given up, because it held an ACK of an earlier session; or an error of stws_begin.
+   STOMP 1.2, "COMMIT". */
+STOMP_WS_API int stws_commit(stws *client, const char *transaction);
+
+/* Undoes the transaction: none of its frames takes effect. Returns 0 or an error of
+   stws_begin. STOMP 1.2, "ABORT". */
+STOMP_WS_API int stws_abort(stws *client, const char *transaction);
+
+/* ==== >>drive: make the client run ====
+
+   Threads: one at a time drives a client. A driving call returns STWS_ERR_STATE while
+   another thread is in one, and in a callback of the client. timeout_ms: -1 means no limit,
+   0 does not block. Driving calls allocate only for frames larger than the buffers. The
+   system's resolver may allocate, and blocks. All return STWS_ERR_MEMORY if the client is
+   NULL, unless stated. */
+
+/* A descriptor to wait for. */
+typedef struct stws_fd {
+    int fd;    /* the descriptor */
+    int wants; /* what to wait for: STWS_WANT_READ, STWS_WANT_WRITE, or both */
+} stws_fd;
+
+/* What to wait for at a descriptor: bits. */
+typedef enum stws_want {
+    STWS_WANT_READ = 1,  /* until it can be read */
+    STWS_WANT_WRITE = 2, /* until it can be written */
+    STWS_WANT_NOW = 4    /* do not wait: data is ready inside of the transport */
+} stws_want;
+
+/* Blocks, connects, and calls back until the client's end. Returns 0 after stws_stop or
+   stws_disconnect (STWS_ERR_LOST if something was lost); STWS_ERR_USAGE or STWS_ERR_URL for
+   a wrong option; STWS_ERR_STATE if another thread is in a driving call, or in a callback;
+   else the error that ended the client. Blocks. */
+STOMP_WS_API int stws_run(stws *client);
+
+/* Runs several clients until all have ended, as stws_run does. Returns 0; STWS_ERR_TIMEOUT
+   after timeout_ms; STWS_ERR_USAGE if clients is NULL; STWS_ERR_STATE in a callback. count
+   is their number. Do not destroy any of them before it returns. A turn takes time in
+   proportion to count, and one wait covers 64 clients: for thousands use an event loop and
+   the calls below. Blocks up to timeout_ms. */
+STOMP_WS_API int stws_run_many(stws *const *clients, int count, int timeout_ms);
+
+/* Runs the client in a thread of its own, as stws_run does. Returns 0; STWS_ERR_STATE if it
+   runs already, or with single_thread; STWS_ERR_MEMORY if the system cannot make a thread.
+   Does not block. */
+STOMP_WS_API int stws_start(stws *client);
+
+/* Waits for the end of the thread of stws_start, and returns what stws_run returned in it: 0
+   or the final error; STWS_ERR_STATE without such a thread, or in it. Blocks. */
+STOMP_WS_API int stws_join(stws *client);
+
+/* Waits for CONNECTED, and calls back meanwhile. It is not needed: every driving call
+   connects. Returns 0; STWS_ERR_TIMEOUT after timeout_ms; STWS_ERR_STATE in a callback; or
+   the error of the connection. If another thread drives, it waits beside it. Blocks up to
+   timeout_ms. */
+STOMP_WS_API int stws_connect(stws *client, int timeout_ms);
+
+/* Returns the next event: connects if there is no connection, and waits. All other ways to
+   drive are built on it. Subscriptions with a callback are called back and make no event; the
+   callbacks of the options are not called. In an event loop of your own, call it until it
+   returns 0.
+
+   Returns 1 and sets *event, whose pointers are valid until the next driving call; 0 if none
+   came within timeout_ms; STWS_CLOSED after an end that the program asked for;
+   STWS_ERR_USAGE if event is NULL; STWS_ERR_STATE if another thread is in a driving call, or
+   in a callback; or the error that ended the client (stws_error_text tells why). Blocks up
+   to timeout_ms. */
+STOMP_WS_API int stws_next(stws *client, stws_event *event, int timeout_ms);
+
+/* Sets out[0], out[1], ... to the descriptors to wait for, at most cap of them; there are
+   never more than 3. Ask again after each step. Returns how many; 0 if the client is NULL;
+   STWS_ERR_USAGE if out is NULL; STWS_ERR_STATE if another thread is in a driving call, or
+   in a callback. Does not block. */
+STOMP_WS_API int stws_fds(stws *client, stws_fd *out, int cap);
+
+/* Returns the number of milliseconds after which stws_step must be called even if no
+   descriptor is ready: 0 means now, -1 means no limit. Returns STWS_ERR_STATE if another
+   thread is in a driving call, or in a callback. It is 0 if the client is NULL: stws_step
+   then tells why. Does not block. */
+STOMP_WS_API long long stws_deadline(stws *client);
+
+/* Does what can be done without waiting, and calls back. Returns 0; after the client's end
+   STWS_CLOSED or the error; STWS_ERR_STATE if another thread is in a driving call, or in a
+   callback. Does not block, except for the system's resolver. */
+STOMP_WS_API int stws_step(stws *client);
+
+/* ==== >>flush: be sure that messages are out ==== */
+
+/* Writes what is waiting. timeout_ms: -1 means no limit. Returns 0 if all is written and, with
+   options.confirm, confirmed. While another thread drives, it waits. Otherwise it drives, calls
+   back, and gives way to a thread that wants to drive.
+
+   Events without a callback are kept for stws_next, as many as fit into rx_buffer bytes. If one
+   more comes, stws_flush ends with STWS_ERR_FULL. CONNECTED and DISCONNECTED are not kept. The
+   event that stws_next returned last may become invalid: stws_ack of its message then returns
+   STWS_ERR_STALE.
+
+   In a callback it writes, but does not read. It returns STWS_ERR_STATE there if writing is
+   not enough, as with options.confirm. Other errors: STWS_ERR_TIMEOUT after timeout_ms;
+   STWS_ERR_MEMORY if the client is NULL; STWS_CLOSED after the client's end; the error of
+   the connection. Threads: any. Allocates only copies of events; blocks up to timeout_ms. */
+STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
+
+/* ==== >>state: state, errors, statistics ====
+
+   Threads: any. These calls do not allocate or block. A text is never NULL. It is valid
+   until the calling thread's next call; in the thread that drives, until its next driving
+   call. A client that is NULL has the state STWS_ENDED and the error STWS_ERR_MEMORY. */
+
+/* The states of a client. */
+typedef enum stws_connection_state {
+    STWS_IDLE,       /* created; no driving call was made yet */
+    STWS_RESOLVING,  /* the host name is being resolved */
+    STWS_CONNECTING, /* the TCP connection, and the way through a proxy, is being made */
+    STWS_TLS,        /* the TLS handshake runs */
+    STWS_UPGRADING,  /* the HTTP upgrade runs */
+    STWS_LOGGING_IN, /* CONNECT was sent */
+    STWS_CONNECTED,  /* there is a session */
+    STWS_CLOSING,    /* the session is being ended */
+    STWS_BACKOFF,    /* there is no connection; the client waits for the next attempt */
+    STWS_ENDED       /* the client has ended */
+} stws_connection_state;
+
+/* Numbers since the client was created. */
+typedef struct stws_statistics {
+    unsigned long long bytes_in;             /* bytes read from the transport */
+    unsigned long long bytes_out;            /* bytes written to the transport */
+    unsigned long long reads;                /* reads from the transport */
+    unsigned long long writes;               /* writes to the transport */
+    unsigned long long frames_in;            /* STOMP frames received */
+    unsigned long long frames_out;           /* STOMP frames sent */
+    unsigned long long messages_in;          /* MESSAGE frames received */
+    unsigned long long messages_out;         /* SEND frames sent */
+    unsigned long long heartbeats_in;        /* heart-beats received */
+    unsigned long long heartbeats_out;       /* heart-beats sent */
+    unsigned long long sessions;             /* sessions that began */
+    unsigned long long reconnects;           /* sessions that were not the first */
+    unsigned long long invalid_utf8;         /* text messages that were not UTF-8 */
+    unsigned long long stale_acks;           /* ACKs that were not sent, see stws_ack */
+    unsigned long long unknown_subscription; /* messages that match no subscription */
+
+    /* Sends that outbox_policy dropped, or that could not be represented in a session. */
+    unsigned long long dropped;
+
+    unsigned long long late_loops; /* turns that came too late for a heart-beat */
+
+    /* microseconds from the last SEND with a receipt to its receipt; -1: none yet */
+    long long rtt_us;
+
+    /* the least that was left of the server's grace; -1: none yet */
+    long long heartbeat_slack_ms;
+
+    /* Messages without a subscription header that were matched by their destination. */
+    unsigned long long matched_by_destination;
+
+    unsigned long long pings_out; /* WebSocket PINGs sent, see options.ping_ms */
+    unsigned long long pongs_in;  /* answers to them */
+} stws_statistics;
+
+/* Returns the state of the client. */
+STOMP_WS_API stws_connection_state stws_state(const stws *client);
+
+/* Returns a word for a state, such as "connected"; "unknown" for other numbers. */
+STOMP_WS_API const char *stws_state_name(stws_connection_state state);
+
+/* Returns the kind of broker, from options.broker or from CONNECTED. */
+STOMP_WS_API stws_broker_kind stws_broker(const stws *client);
+
+/* Returns the STOMP version of the session; STWS_STOMP_NONE before the first one. */
+STOMP_WS_API stws_stomp_version stws_version(const stws *client);
+
+/* Returns the result code of the last error; 0 again once connected. */
+STOMP_WS_API int stws_error(const stws *client);
+
+/* Returns a sentence that tells why this thread's last call was refused; if it was not, the
+   sentence of the last error; "" without any. While another thread drives the client, this
+   thread gets only the text of the error's code. */
+STOMP_WS_API const char *stws_error_text(const stws *client);
+
+/* Returns the HTTP status of the last answer to an upgrade, or 0. */
+STOMP_WS_API int stws_http_status(const stws *client);
+
+/* Returns a header of the last answer to an upgrade, or NULL; the case of name does not
+   matter. It is meant for before_connect and for STWS_EVENT_CONNECTED, and is valid until
+   the next answer. The first rx_buffer / 16 bytes of the headers are kept, at most 4,096.
+   Threads: the one that drives, and its callbacks. */
+STOMP_WS_API const char *stws_upgrade_header(const stws *client, const char *name);
+
+/* Returns the code of the last close frame of the server (RFC 6455, section 7.4), or 0. */
+STOMP_WS_API int stws_close_code(const stws *client);
+
+/* Returns the user pointer of the options. */
+STOMP_WS_API void *stws_user(const stws *client);
+
+/* Sets *out to the client's statistics. */
+STOMP_WS_API void stws_stats(stws *client, stws_statistics *out);
+
+/* ==== >>queue: one queue for many clients ====
+
+   A bounded queue of messages. Clients put messages in (options.queue), and any thread takes
+   them out. While it is full, its clients do not read. Threads: any. Create the queue before
+   its clients, and destroy it after them. Only stws_queue_create allocates, only
+   stws_queue_pop blocks. */
+
+/* Creates a queue of capacity bytes (1 to 2,147,483,647; 0 means 65,536) in one block of
+   memory. Returns NULL without memory, and for a larger capacity. */
+STOMP_WS_API stws_queue *stws_queue_create(size_t capacity);
+
+/* Gives back the message that *message points to, and takes out the next one. Set *message to
+   NULL once, then call it in a loop. Each thread has its own variable. If ack_on is
+   STWS_ACK_ON_RETURN, giving back acknowledges. While there is no room for that ACK, *message
+   stays as it is, and the call returns 0 after timeout_ms; in the driving thread it returns 0
+   immediately. (*message)->client is the client, for stws_ack, or NULL if that was destroyed.
+
+   Returns 1 and sets *message; 0 if none came within timeout_ms (-1: no limit); STWS_CLOSED
+   if the queue is empty and closed, or empty and all clients that had it have ended or are
+   destroyed (a client that is created later opens it again); STWS_ERR_MEMORY if queue is
+   NULL; STWS_ERR_USAGE if message is NULL. */
+STOMP_WS_API int stws_queue_pop(stws_queue *queue, const stws_message **message, int timeout_ms);
+
+/* Closes a queue: no message goes in any more, and all waiting threads wake up. Messages
+   inside of it can still be taken out. */
+STOMP_WS_API void stws_queue_close(stws_queue *queue);
+
+/* Destroys a queue. Destroy its clients first. NULL is fine. */
+STOMP_WS_API void stws_queue_destroy(stws_queue *queue);
+
+/* ==== >>plug: a transport, clock, TLS library, randomness or allocator of your own ====
+
+   Each is a table of functions. Those of the options are copied into the client, except for
+   stws_tls. ctx is handed to each of its functions. The driving thread calls them, and holds
+   no lock, unless stated. They must not block. */
+
+/* Where a transport connects to. */
+typedef struct stws_endpoint {
+    const char *host; /* host name or address of the URL */
+    int port;         /* port of the URL */
+    int secure;       /* 1 for wss:// */
+} stws_endpoint;
+
+/* A byte stream instead of TCP: a serial line, a test. One for each client. */
 typedef struct stws_transport {
-    void *ctx;
+    void *ctx; /* handed to each function */
+
+    /* Begins to connect, or goes on with it. Returns STWS_DONE when connected; STWS_MORE to
+       be called again when fd is ready; or an error. */
     int (*open)(void *ctx, const stws_endpoint *to);
+
+    /* Reads up to len bytes into buf. Returns how many; 0 if there are none at the moment;
+       STWS_ERR_EOF at the end of the stream; or an error. */
     long (*read)(void *ctx, char *buf, size_t len);
+
+    /* Writes up to len bytes of buf. Returns how many; 0 if none can be written at the
+       moment; or an error. */
     long (*write)(void *ctx, const char *buf, size_t len);
-    void (*close)(void *ctx);
+
+    void (*close)(void *ctx); /* closes the stream; also called after an open that failed */
+
+    /* returns the descriptor to wait for; -1: none, the client then asks every 10 ms */
     int (*fd)(void *ctx);
+
+    /* NULL, or: changes STWS_WANT_READ and STWS_WANT_WRITE, which the client wants, into
+       what must be waited for. Returns STWS_WANT_NOW if data is ready inside. */
     int (*wants)(void *ctx, int wants);
-    const char *(*error)(void *ctx);
+
+    const char *(*error)(void *ctx); /* NULL, or: returns a sentence for the last failure */
 } stws_transport;
-typedef struct stws_clock { void *ctx; long long (*now_us)(void *ctx), (*slept_us)(void *ctx); } stws_clock;
-typedef struct stws_random { void *ctx; int (*fill)(void *ctx, void *out, size_t len); } stws_random;
+
+/* A clock instead of the system's. Any thread may call it. */
+typedef struct stws_clock {
+    void *ctx;                      /* handed to each function */
+    long long (*now_us)(void *ctx); /* returns a monotonic time in microseconds */
+
+    /* NULL, or: returns how long the machine has slept, which now_us leaves out */
+    long long (*slept_us)(void *ctx);
+} stws_clock;
+
+/* Random numbers instead of the system's. Any thread that calls the client may call it, also
+   under the lock, one at a time. */
+typedef struct stws_random {
+    void *ctx; /* handed to the function */
+
+    /* Fills out with len random bytes. Returns 0, or -1 if there is no randomness: the
+       connection then fails. Must be suitable for cryptography (RFC 6455, section 10.3). */
+    int (*fill)(void *ctx, void *out, size_t len);
+} stws_random;
+
+/* An allocator instead of STOMP_WS_MALLOC and STOMP_WS_FREE. */
 typedef struct stws_allocator {
-    void *ctx;
+    void *ctx; /* handed to each function */
+
+    /* returns size bytes, aligned as malloc aligns, or NULL */
     void *(*alloc)(void *ctx, size_t size);
+
+    /* frees a block of alloc, of that size */
     void (*release)(void *ctx, void *block, size_t size);
 } stws_allocator;
-/* stws_tls         TLS over the built-in TCP, through a proxy or not: functions without I/O of their own, for
-                    options.tls. The client moves the encrypted bytes between them and the socket. The table has to
-                    live as long as its clients; each client has a state of its own. The driving thread calls the
-                    functions, one at a time and without a lock, and none of them may block. `input`, `output`, `read`
-                    and `write` are called only while `state` has their bit.
-       size         bytes of state, which lies in the client's block: zero before the first `begin`, wiped at the end
-       begin        a handshake begins: STWS_DONE, or an error. What the state keeps of the connection before is up to
-                    the table: usually the session that may be resumed
-       state        the bits of stws_tls_state; STWS_ERR_EOF when the peer has ended TLS (close_notify), and its
-                    data are read; STWS_ERR_TLS_TRUST for a certificate that is not to be trusted; else STWS_ERR_TLS
-       input        where encrypted bytes from the socket go, and for how many there is room
-       received     that many of them have been put there
-       output       encrypted bytes for the socket, and how many. It is asked after an error too: for an alert, or 0
-       sent         that many of them have gone
-       read         take out decrypted bytes: how many, at least one
-       write        put in bytes to be encrypted and sent without delay: how many were taken
-       close        make close_notify the next output
-       end          NULL, or: the connection is over, also one whose handshake or `begin` failed. Release what it had,
-                    but for the session
-       destroy      NULL, or: the client is being destroyed, after `end`. Release the rest
-       key_hash     SHA-256 of the server's public key (its SubjectPublicKeyInfo, DER), for tls_pin, also where a
-                    session was resumed: 1; 0 when it is not known, which no pin allows
-       error        the sentence, with a remedy, for what `begin` or `state` returned; *final = 1 when another attempt
-                    would not change it (STWS_ERR_TLS_TRUST always is)
-   stws_tls_start   What `begin` gets. It is valid until `end`.
-       host, port   of the server: its certificate has to name that host, or that address if it is numeric
-       resume       1: the last handshake that was done was with this host and port, so its session may be resumed.
-                    0: no session may be
-       options      the tls_* of these are for the table to heed, but for tls_pin, which the client checks
-       random       the client's randomness; without any, `begin` fails
-   stws_tls_state  HAS_OUTPUT: `output` has bytes. TAKES_INPUT: `input` has room. HAS_DATA: `read` has bytes.
-                    TAKES_DATA: the handshake is done, no output waits, and `write` takes bytes
-   stws_bearssl()
-       TLS 1.2 by BearSSL, which allocates nothing: the default of options.tls. NULL when the implementation is compiled
-       without STOMP_WS_BEARSSL. Threads: any. Does not allocate or block.
-   stws_tls_alert_text(alert)
-       For a table's `error`: what a TLS alert of the server's (RFC 8446, section 6) means, with a remedy; NULL for an
-       alert that another attempt may not meet. Threads: any. Does not allocate or block. */
+
+/* What a TLS connection can do at the moment: bits. */
 typedef enum stws_tls_state {
-    STWS_TLS_HAS_OUTPUT = 1,
-    STWS_TLS_TAKES_INPUT = 2,
-    STWS_TLS_TAKES_DATA = 4,
-    STWS_TLS_HAS_DATA = 8
+    STWS_TLS_HAS_OUTPUT = 1,  /* output has bytes for the socket */
+    STWS_TLS_TAKES_INPUT = 2, /* input has room for bytes of the socket */
+    STWS_TLS_TAKES_DATA = 4,  /* the handshake is done, no output waits, and write takes bytes */
+    STWS_TLS_HAS_DATA = 8     /* read has decrypted bytes */
 } stws_tls_state;
+
+/* What begin of stws_tls gets. It is valid until end. */
 typedef struct stws_tls_start {
+    /* the server: its certificate must name this host, or this address if it is numeric */
     const char *host;
-    int port, resume;
+
+    int port; /* the server's port */
+
+    /* 1: the last completed handshake was with the same host and port, so its session may be
+       resumed. 0: no session may be resumed. */
+    int resume;
+
+    /* for its tls_ fields; the client itself checks tls_pin */
     const struct stws_options *options;
+
+    /* the client's random numbers; if it fails, begin must fail */
     const struct stws_random *random;
 } stws_tls_start;
+
+/* A TLS library, for options.tls: functions without I/O. The client moves the encrypted
+   bytes between them and the socket, through a proxy or not. The table must live as long as
+   its clients. Each client has a state of its own, of size bytes inside of its block, which
+   is the first parameter. The functions are called one at a time for a client. input,
+   output, read and write are called only while state has their bit. */
 typedef struct stws_tls {
-    size_t size;
+    size_t size; /* bytes of a state; zeroed before the first begin, wiped at the end */
+
+    /* Begins a handshake. The state still holds what end left there: usually a session that
+       may be resumed. Returns STWS_DONE, or an error. */
     int (*begin)(void *tls, const stws_tls_start *start);
+
+    /* Returns bits of stws_tls_state; STWS_ERR_EOF if the peer has ended TLS (close_notify)
+       and all its data was read; STWS_ERR_TLS_TRUST for a certificate that is not trusted;
+       else STWS_ERR_TLS. */
     int (*state)(void *tls);
+
+    /* returns where to put encrypted bytes; *room: how many */
     char *(*input)(void *tls, size_t *room);
-    void (*received)(void *tls, size_t len);
+
+    void (*received)(void *tls, size_t len); /* len bytes were put there */
+
+    /* returns encrypted bytes to send; also asked after an error, for an alert */
     const char *(*output)(void *tls, size_t *len);
-    void (*sent)(void *tls, size_t len);
+
+    void (*sent)(void *tls, size_t len); /* len of them were sent */
+
+    /* moves decrypted bytes to buf; returns how many, at least 1 */
     size_t (*read)(void *tls, char *buf, size_t len);
+
+    /* encrypts bytes to be sent without delay; returns how many */
     size_t (*write)(void *tls, const char *buf, size_t len);
-    void (*close)(void *tls);
+
+    void (*close)(void *tls); /* makes close_notify the next output */
+
+    /* NULL, or: the connection is over, also if begin failed. Releases what it had, except
+       for the session. */
     void (*end)(void *tls);
+
+    /* NULL, or: the client is destroyed, after end. Releases the rest */
     void (*destroy)(void *tls);
+
+    /* Writes the SHA-256 of the server's public key (SubjectPublicKeyInfo in DER), for
+       tls_pin, also if a session was resumed. Returns 1; 0 if it is unknown: then no pin
+       matches. */
     int (*key_hash)(void *tls, unsigned char sha256[32]);
+
+    /* Returns a sentence with a remedy for what begin or state returned. Sets *final to 1 if
+       another attempt would not change it (for STWS_ERR_TLS_TRUST that is assumed). */
     const char *(*error)(void *tls, int *final);
 } stws_tls;
+
+/* Returns the table for TLS 1.2 by BearSSL, the default of options.tls. It allocates
+   nothing. Returns NULL if the implementation was compiled without STOMP_WS_BEARSSL.
+   Threads: any. Does not allocate or block. */
 STOMP_WS_API const stws_tls *stws_bearssl(void);
+
+/* Returns, for an error function, what an alert of the server means (RFC 8446, section 6),
+   with a remedy; NULL for an alert that another attempt may not meet. Threads: any. Does not
+   allocate or block. */
 STOMP_WS_API const char *stws_tls_alert_text(int alert);
-/* ==== >>client: options and life ==== */
-/* stws_options: 0 means the default, STWS_OFF switches off a time. Times are milliseconds (_ms), sizes are bytes. Every
-   number has a range, and one outside of it is refused with a sentence that names the option and its range. Lists of
-   headers are flat: name, value, name, value, ..., NULL. All strings are copied.
 
-   url                   ws://[user:password@]host[:port]/path; Spring with SockJS: it ends in /websocket. user and
-                         password are sent as HTTP Basic authorization with the upgrade, not in CONNECT; special
-                         characters in them are written %XX; an Authorization header in http_headers wins
-   urls                  or several, NULL at the end, tried in turn; shuffle_urls: begin anywhere
-   addresses             numeric addresses instead of asking DNS, NULL at the end
-   proxy                 http://[user:password@]host:port, which is asked to CONNECT, or the same with socks5://; or
-                         STWS_PROXY_FROM_ENVIRONMENT; none. See "Proxies" above
-   login, passcode       for CONNECT
-   host, client_id       CONNECT's host, the vhost, "/"; and its client-id, which durable subscriptions need; none
-   broker                STWS_BROKER_*: who the server is, whatever it says itself
-   connect_headers       more headers for CONNECT
-   http_headers          more headers for the HTTP upgrade: not the same thing
-   origin, cookie        for the HTTP upgrade; none
-   keep_cookies          1: cookies of an answer to the upgrade are sent with the next upgrade to the same host, on any
-                         port, so that a load balancer finds the same server. Path and Secure are heeded. 2,048 bytes in
-                         all are kept. A cookie that has expired when it comes is not kept; later
-                         its end is not looked at
-   follow_redirects      1: an HTTP redirect of the upgrade to the same host, on any port, is followed, at most three in
-                         a row. Authorization and cookies go along. ws to wss is followed, wss to ws is not. The next
-                         attempt begins at the first URL again
-   subprotocols          offered; "v12.stomp, v11.stomp, v10.stomp", as versions allow
-   versions              STWS_STOMP_12 | ...; all three
-   heartbeat_out_ms, heartbeat_in_ms        offered to the server, wanted from it; 10,000 each
-   heartbeat_grace       percent of its interval that the server may be silent; 300
-   ping_ms               how often WebSocket PINGs are sent if one of the two heart-beats is not agreed: see
-                         "Heart-beats" above; STWS_OFF: never; 20,000
-   connect_timeout_ms    TCP, again the proxy, again TLS; 10,000
-   handshake_timeout_ms  the upgrade's answer; 10,000
-   connected_timeout_ms  CONNECTED; 10,000          receipt_timeout_ms    15,000
-   close_timeout_ms      an ending, and the wait for it after an ERROR; 2,000
-   write_timeout_ms      output of which the server takes nothing; 30,000
-   reconnect             STWS_OFF: the first failure is final
-   reconnect_min_ms      the delay before the second attempt, without jitter; 1,000. By default the jitter takes off a
-                         random part of it, so the client waits for 0 to reconnect_min_ms. For a true minimum set a
-                         positive reconnect_jitter
-   reconnect_max_ms      the cap of the delays, without jitter; 30,000
-   reconnect_factor      percent from one to the next; 200
-   reconnect_jitter      percent of the delay added at most, or, below -1, taken off; STWS_OFF: none; -100 (full jitter)
-   reconnect_attempts    in a row, after a first failure; no limit
-   give_up               which refusals end the client, an stws_give_up. By default every refusal does before the
-                         first session. Later only refused credentials do: HTTP 401, 403 or 407, or an ERROR whose words
-                         name login, passcode or access. If before_connect is set, these do not end it either
-   stable_ms             a session that lived so long resets the delay; 5,000
-   max_session_ms        a session that is older is left for a new one, up to a tenth earlier by chance; no limit
-   max_body, max_line, max_headers          of a frame; 16 MiB (or what the buffer holds, without a heap), 65,536, 128
-   max_ws_message        cut frames into WebSocket messages of that size, at least 4 bytes, and never inside a character
-                         of UTF-8; 0: as the server needs it; STWS_WHOLE: never
-   rx_buffer, tx_buffer  69,632 and 131,072; both grow for larger frames where there is a heap
-   outbox_bytes, outbox_count               what waits without a connection, or for its receipt; 1 MiB, any number
-   outbox_high, outbox_low                  bytes waiting there at which STWS_EVENT_OUTBOX_HIGH is told, and
-                         at which, after that, _LOW; none, and half of high. low has to be below high
-   outbox_policy         when it is full: STWS_FULL_FAIL, _DROP_OLDEST, _BLOCK (not the driving thread); fail
-   outbox_block_ms       STWS_FULL_BLOCK waits so long; 10,000
-   stable_id             a header that every SEND gets, with an id that stays when it goes again: for stws_dedup; none
-   confirm               1: every SEND asks for a receipt, is kept until it comes, and sent again after a reconnect;
-                         STWS_EVENT_RECEIPT still tells only of sends with a receipt of their own
-   max_subscriptions     256; subscription_bytes: for the destination, id and headers of each; 256
-   max_receipts          waited for at a time; 256
-   utf8                  STWS_UTF8_LENIENT: text that is not UTF-8 is delivered and marked (RabbitMQ sends binary bodies
-                         so); STWS_UTF8_STRICT: closed with 1007, as RFC 6455 asks
-   binary                1: every SEND goes out as a binary WebSocket message
-   single_thread         1: every call comes from one thread; no lock, no wake descriptor
-   on_message            for subscriptions without a callback of their own
-   on_event              for everything else
-   on_trace              for every frame
-   before_connect        called before each attempt. It may change the stws_attempt; strings that it sets have to live
-                         until its next call. It returns 0: connect; > 0: call again in so many ms; < 0: end the client.
-                         last_error and last_status tell why the attempt before failed: a refused CONNECT has
-                         STWS_ERR_LOGIN and 101, a refused upgrade STWS_ERR_HTTP_STATUS and the status
-   before_subscribe      the same before each SUBSCRIBE (stws_subscribing, a handle); headers, if set, replace its own.
-                         < 0: not in this session
-   user                  handed to these callbacks
-   queue                 messages go there instead, but for those of a subscription with a callback of its own, and one
-                         that is larger than the queue, which goes to on_message, or is an event of stws_next
-   tls                   the TLS library for wss://, by its table (>>plug), which has to live as long as the client:
-                         stws_bearssl(), or stws_openssl() of examples/stomp_ws_openssl.h; BearSSL if compiled in
-   tls_ca_file, tls_ca_pem                  whom wss:// trusts: a file, or text, of PEM; the system's CAs, or those of
-                         SSL_CERT_FILE and SSL_CERT_DIR, see "Caveats" above
-   tls_cert_file, tls_key_file              the client's certificate with its chain, and RSA or EC key, in PEM; none
-   tls_pin               SHA-256 of the server's public key (SPKI), hex or base64, or several with anything between
-                         them: one more check, also where a session is resumed
-   tls_insecure_no_verify                   1: anybody may be the server, but for tls_pin. For tests only
-   transport, clock, random, allocator      of your own; see >>plug
-   stws_options_default()
-       The options, all at their defaults: for C++, which has no designated initialisers before C++20.
-       Threads: any. Does not allocate or block.
-   stws_size(options)
-       Octets that stws_init needs for them; 0 when they are wrong. Threads: any. Does not allocate or block.
-   stws_init(memory, size, options, client, why)
-       A client in memory of yours, aligned as malloc aligns, that never allocates. STWS_OK and *client; STWS_ERR_MEMORY
-       when size is too small; STWS_ERR_USAGE, STWS_ERR_URL, STWS_ERR_IO (no descriptor left), and in *why (may be NULL)
-       a sentence. Threads: any. Does not allocate or block.
-   stws_create(options)
-       The same in one block from the allocator. NULL only without memory: with wrong options there is a client too, and
-       its first driving call returns the error. Threads: any. Allocates, does not block.
-   stws_destroy(client)
-       Discards what was not sent; call stws_close first. Closes at once, wipes secrets, releases the memory. NULL is
-       fine. It stops and joins the thread of stws_start; in a callback, and beside another thread that drives, it does
-       nothing. Threads: any, when no other uses the client any more. Does not allocate, and blocks only to join. No
-       callback comes after it.
-   stws_stop(client)
-       End: what waits is written as far as it goes at once, then DISCONNECT and close. stws_run returns 0, stws_next
-       STWS_CLOSED. Threads: any, callbacks, signal handlers. Does not allocate or block.
-   stws_disconnect(client, timeout_ms)
-       End gracefully: send what waits, DISCONNECT with a receipt, wait for it, close 1000, all within timeout_ms (-1:
-       close_timeout_ms). It only asks: drive on until the end. The message in hand is acknowledged first, if the
-       library is to do that. DISCONNECT goes when nothing waits to be sent any more. Messages that come after it are
-       handed over; they cannot be acknowledged (STWS_ERR_STALE), and the server gives them to somebody again. Where
-       the connection breaks, the client connects again and goes on; what it cannot send, or what is not confirmed in
-       time, makes the end STWS_ERR_LOST, with a sentence. STWS_OK, or STWS_ERR_MEMORY of NULL. Threads: any. Does not
-       allocate or block. STOMP 1.2, "DISCONNECT".
-   stws_close(client, timeout_ms)
-       stws_disconnect with that timeout_ms, and drive until the end: 0 when nothing was lost, STWS_ERR_LOST, or the
-       error that the client has ended with; STWS_ERR_STATE in a callback. While another thread drives, or
-       looks at an event of stws_next, it waits for that thread. NULL: STWS_ERR_MEMORY. Threads: any, outside callbacks.
-       Does not allocate; blocks. STOMP 1.2, "DISCONNECT".
-   stws_reconnect_now(client)
-       Leave the connection for a new one, once what was accepted is written (close_timeout_ms at most): STWS_OK; NULL:
-       STWS_ERR_MEMORY. Threads: any. Does not allocate or block. */
-typedef struct stws_attempt {
-    int number; /* 1 for the first since the last stable session */
-    const char *url, *login, *passcode;
-    const char *const *connect_headers, *const *http_headers;
-    stws_result last_error;  /* why the last attempt failed or the last session ended: a result; STWS_OK: there was none */
-    int last_status; /* the HTTP status that the last attempt got: 101 if the upgrade succeeded, 0 without an answer */
-} stws_attempt;
-typedef struct stws_subscribing {
-    int handle;
-    const char *destination;
-    const char *const *headers;
-} stws_subscribing;
-typedef int (*stws_before_connect_fn)(stws *client, stws_attempt *attempt, void *user);
-typedef int (*stws_before_subscribe_fn)(stws *client, stws_subscribing *subscribing, void *user);
-typedef enum stws_utf8_check { STWS_UTF8_LENIENT = 0, STWS_UTF8_STRICT = 1 } stws_utf8_check;
-typedef enum stws_outbox_policy { STWS_FULL_FAIL = 0, STWS_FULL_DROP_OLDEST = 1, STWS_FULL_BLOCK = 2 } stws_outbox_policy;
-typedef enum stws_give_up {
-    STWS_GIVE_UP_DEFAULT = 0, /* a refusal before the first session; later only refused credentials, see above */
-    STWS_GIVE_UP_SOON = 1,    /* every refusal, also after a session */
-    STWS_GIVE_UP_NEVER = 2    /* no refusal */
-} stws_give_up;
-#define STWS_WHOLE ((size_t)-1)
-#define STWS_PROXY_FROM_ENVIRONMENT "environment"
-typedef enum stws_broker_kind {
-    STWS_BROKER_UNKNOWN, STWS_BROKER_SPRING, STWS_BROKER_RABBITMQ, STWS_BROKER_ACTIVEMQ, STWS_BROKER_ARTEMIS
-} stws_broker_kind;
-typedef struct stws_options {
-    const char *url;
-    const char *const *urls, *const *addresses;
-    const char *proxy, *login, *passcode, *host, *client_id;
-    const char *const *connect_headers, *const *http_headers;
-    const char *origin, *cookie, *subprotocols, *stable_id;
-    int keep_cookies, follow_redirects;
-    int versions;
-    int heartbeat_out_ms, heartbeat_in_ms, heartbeat_grace, ping_ms;
-    int connect_timeout_ms, handshake_timeout_ms, connected_timeout_ms;
-    int receipt_timeout_ms, close_timeout_ms, write_timeout_ms;
-    int reconnect, reconnect_min_ms, reconnect_max_ms, reconnect_factor, reconnect_jitter, reconnect_attempts;
-    stws_give_up give_up;
-    int stable_ms, max_session_ms, shuffle_urls;
-    size_t max_body, max_line, max_headers, max_ws_message;
-    size_t rx_buffer, tx_buffer, outbox_bytes, outbox_count, outbox_high, outbox_low;
-    stws_outbox_policy outbox_policy;
-    int outbox_block_ms, confirm;
-    int max_subscriptions, max_receipts;
-    size_t subscription_bytes;
-    stws_utf8_check utf8;
-    int binary, single_thread;
-    stws_broker_kind broker;
-    stws_message_fn on_message;
-    stws_event_fn on_event;
-    stws_trace_fn on_trace;
-    stws_before_connect_fn before_connect;
-    stws_before_subscribe_fn before_subscribe;
-    void *user;
-    stws_queue *queue;
-    const char *tls_ca_file, *tls_ca_pem, *tls_cert_file, *tls_key_file, *tls_pin;
-    int tls_insecure_no_verify;
-    const stws_tls *tls;
-    const stws_transport *transport;
-    const stws_clock *clock;
-    const stws_random *random;
-    const stws_allocator *allocator;
-} stws_options;
-STOMP_WS_API stws_options stws_options_default(void);
-STOMP_WS_API size_t stws_size(const stws_options *options);
-STOMP_WS_API int stws_init(void *memory, size_t size, const stws_options *options, stws **client, const char **why);
-STOMP_WS_API stws *stws_create(const stws_options *options);
-STOMP_WS_API void stws_destroy(stws *client);
-STOMP_WS_API void stws_stop(stws *client);
-STOMP_WS_API int stws_disconnect(stws *client, int timeout_ms);
-STOMP_WS_API int stws_close(stws *client, int timeout_ms);
-STOMP_WS_API int stws_reconnect_now(stws *client);
-/* ==== >>drive: three ways to make it run ==== */
-/* Threads: one at a time drives a client. A driving call beside another thread's, or in a callback of the client, is
-   refused: STWS_ERR_STATE. stws_connect and stws_flush wait beside a thread that drives; when none does they drive
-   themselves, calling back, and a flush gives way to a thread that comes to drive. None of these allocates, but for
-   buffers of frames larger than they are; the resolver may allocate, and blocks. timeout_ms -1 is no limit, 0 does not
-   block.
-
-   stws_next(client, event, timeout_ms)
-       The core: connect when there is no connection, and return the next event. 1: *event, whose views hold until the
-       next driving call. 0: none came in time. STWS_CLOSED: the end that was asked for; another error: the client has
-       ended for good, and stws_error_text says why. Subscriptions with a callback are called back and make no event;
-       the callbacks of the options are not called. One call gives one event: in an event loop of your own call it until
-       it returns 0.
-   stws_run(client)
-       Call back until the end: 0 after stws_stop or stws_disconnect (STWS_ERR_LOST when that lost something), else the
-       final error. Blocks.
-   stws_run_many(clients, count, timeout_ms)
-       The same for several, until all have ended: 0, or STWS_ERR_TIMEOUT; STWS_ERR_USAGE when clients is NULL. None of
-       them may be destroyed before it returns. A turn costs O(count) and a wait covers 64 clients at once: for
-       thousands use an event loop and the calls below.
-   stws_connect(client, timeout_ms)
-       Wait for CONNECTED, calling back: 0, STWS_ERR_TIMEOUT, or the error. Not needed: every driving call connects.
-   stws_start(client), stws_join(client)
-       stws_run in a thread of its own: 0, STWS_ERR_STATE (single_thread, or running), STWS_ERR_MEMORY; and what it
-       returned, 0 or the final error.
-   stws_fds(client, out, cap)
-       Into out[cap] each fd to wait for, with what it wants, 3 stws_fd at most: how many. Ask again after each step.
-       STWS_ERR_USAGE when out is NULL, STWS_ERR_STATE as above. A client that is NULL has none.
-   stws_deadline(client)
-       Milliseconds after which stws_step has to come even if none is ready; 0: at once; -1: whenever;
-       STWS_ERR_STATE as above. For a client that is NULL 0: stws_step then says why.
-   stws_step(client)
-       Do what can be done without blocking, calling back: 0; at the end STWS_CLOSED or the error.
-   stws_flush(client, timeout_ms)
-       Write what waits: 0 when all is out and, with confirm, confirmed; STWS_ERR_TIMEOUT, STWS_ERR_FULL,
-       STWS_ERR_MEMORY when client is NULL, or an error. While another thread drives it waits. Otherwise it drives,
-       calling back. Events without a callback are kept for stws_next: as many as fit into rx_buffer bytes, and when one
-       more comes the call ends with STWS_ERR_FULL (CONNECTED and DISCONNECTED are not kept). It may end the life of the
-       event that stws_next gave last: stws_ack of that one is STWS_ERR_STALE then. In a callback it writes and reads
-       nothing: STWS_ERR_STATE when writing is not enough, as with confirm. */
-typedef struct stws_fd { int fd, wants; } stws_fd;
-STOMP_WS_API int stws_next(stws *client, stws_event *event, int timeout_ms);
-STOMP_WS_API int stws_run(stws *client);
-STOMP_WS_API int stws_run_many(stws *const *clients, int count, int timeout_ms);
-STOMP_WS_API int stws_connect(stws *client, int timeout_ms);
-STOMP_WS_API int stws_start(stws *client);
-STOMP_WS_API int stws_join(stws *client);
-STOMP_WS_API int stws_fds(stws *client, stws_fd *out, int cap);
-STOMP_WS_API long long stws_deadline(stws *client);
-STOMP_WS_API int stws_step(stws *client);
-STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
-/* ==== >>talk: subscribe, send, acknowledge ==== */
-/* Threads: any, callbacks too, in every state. They allocate only to let tx_buffer grow for a larger frame, and block
-   only with STWS_FULL_BLOCK (and stws_request). All may return STWS_ERR_USAGE, STWS_ERR_LIMIT (an option's),
-   STWS_ERR_FULL (outbox_policy), STWS_ERR_FRAME_BUILD (no STOMP version can say it), STWS_ERR_MEMORY, STWS_CLOSED, and
-   STWS_ERR_STATE after stws_disconnect.
-
-   stws_subscribe_options  id: on the wire, else one of ours; ack: "auto" (also NULL), "client", "client-individual";
-                      ack_on: STWS_ACK_BY_CALL, or when the library acknowledges (ack NULL is "client-individual"
-                      then): STWS_ACK_ON_HANDOVER, once the queue or you have the message, STWS_ACK_ON_RETURN, when you
-                      are done with it: the callback returns, the next driving call or stws_queue_pop comes; not when
-                      you said stws_ack or stws_nack yourself. With prefetch that is credit: a broker sends no more than
-                      you get done;
-                      headers: more of them; receipt: 1: an event when the server has confirmed it; on_message with its
-                      user: instead of the options' callback. Said as each broker has it, unless headers do: prefetch:
-                      how many messages it may send ahead of their ACKs (Artemis counts octets: 1,024 for each);
-                      durable: the name under which a topic's messages are kept while nobody is here, and the id where
-                      there is none (set client_id too; Spring's simple broker keeps nothing).
-   stws_outgoing      A message: body of body_len octets; content_type (NULL: none, and for a body that is not UTF-8
-                      application/octet-stream), headers, transaction may be NULL; receipt: 1: an
-                      event tells how it ended; content_length: 1: leave that out; STWS_CONTENT_LENGTH_JMS_TEXT: only where the
-                      broker takes that for text (ActiveMQ and Artemis make a TextMessage of it).
-   stws_subscribe(client, destination, options)
-       A handle > 0 for a destination, good across reconnects: so subscribe once, not at each CONNECTED. options may be
-       NULL. STOMP 1.2, "SUBSCRIBE".
-   stws_unsubscribe(client, handle)
-       End a handle: 0. Messages may still come, and match no subscription; a durable one is forgotten. While a message
-       of it is in hand that the library is to acknowledge, UNSUBSCRIBE follows that ACK (but does not wait for one that
-       a thread has popped from a queue), and the id is free after it.
-       STOMP 1.2, "UNSUBSCRIBE".
-   stws_send(client, destination, body, body_len), stws_send_text(client, destination, text), stws_send_ex(client,
-   message)
-       Copy a body for destination to output or outbox: 0, or the receipt's number (> 0). A body or text that is NULL is
-       empty. With STWS_FULL_BLOCK it also waits for one of max_receipts. STOMP 1.2, "SEND".
-   stws_ack(client, message), stws_nack(client, message), stws_ack_in(client, message, transaction), stws_nack_in(...)
-       As the version says it: id, or message-id and subscription. STWS_ERR_STALE when the message came in an earlier
-       session, or when DISCONNECT has been sent: nothing is sent, and the server gives the message to somebody again.
-       STWS_ERR_FRAME_BUILD for NACK in STOMP 1.0. STOMP 1.2, "ACK", "NACK".
-   stws_begin(client, transaction), stws_commit(...), stws_abort(...)
-       A transaction of that name, for stws_outgoing.transaction and stws_ack_in: 0, or STWS_ERR_STALE after an ACK of
-       another session. STOMP 1.2, "BEGIN", "COMMIT", "ABORT".
-   stws_request(client, message, reply, timeout_ms)
-       Send with a reply-to and a correlation-id of its own, and wait for the answer: 0 and *reply, to be freed with
-       stws_message_free; STWS_ERR_TIMEOUT after timeout_ms, STWS_ERR_BROKER, or an error. The reply is its only
-       confirmation: also with confirm the message asks for no receipt, and once sent it is not sent again. Drives,
-       calling back; events without a callback are kept for stws_next, as stws_flush does. */
-typedef enum stws_ack_mode {
-    STWS_ACK_DEFAULT = 0,
-    STWS_ACK_AUTO = 1,
-    STWS_ACK_CLIENT = 2,
-    STWS_ACK_CLIENT_INDIVIDUAL = 3
-} stws_ack_mode;
-typedef struct stws_subscribe_options {
-    const char *id, *durable;
-    const char *const *headers;
-    stws_ack_mode ack;
-    stws_ack_on ack_on;
-    int receipt, prefetch;
-    stws_message_fn on_message;
-    void *user;
-} stws_subscribe_options;
-typedef struct stws_outgoing {
-    const char *destination, *body;
-    size_t body_len;
-    const char *content_type, *transaction;
-    const char *const *headers;
-    int receipt;
-    stws_content_length content_length;
-} stws_outgoing;
-STOMP_WS_API int stws_subscribe(stws *client, const char *destination, const stws_subscribe_options *options);
-STOMP_WS_API int stws_unsubscribe(stws *client, int handle);
-STOMP_WS_API int stws_send(stws *client, const char *destination, const void *body, size_t body_len);
-STOMP_WS_API int stws_send_text(stws *client, const char *destination, const char *text);
-STOMP_WS_API int stws_send_ex(stws *client, const stws_outgoing *message);
-STOMP_WS_API int stws_ack(stws *client, const stws_message *message);
-STOMP_WS_API int stws_nack(stws *client, const stws_message *message);
-STOMP_WS_API int stws_ack_in(stws *client, const stws_message *message, const char *transaction);
-STOMP_WS_API int stws_nack_in(stws *client, const stws_message *message, const char *transaction);
-STOMP_WS_API int stws_begin(stws *client, const char *transaction);
-STOMP_WS_API int stws_commit(stws *client, const char *transaction);
-STOMP_WS_API int stws_abort(stws *client, const char *transaction);
-STOMP_WS_API int stws_request(stws *client, const stws_outgoing *message, stws_message **reply, int timeout_ms);
-/* ==== >>look: state, errors, numbers ==== */
-/* Threads: any. The text of stws_error_text holds until the thread's next call; in the thread that drives, until its
-   next driving call. None allocates or blocks. No text is NULL. A client that is NULL (no memory) has STWS_ERR_MEMORY.
-   stws_state(client), stws_state_name(state)  An stws_connection_state, and a word for a state.
-   stws_broker(client)       Who the server is, by options.broker or CONNECTED: an stws_broker_kind.
-   stws_version(client)      The version negotiated, STWS_STOMP_*.
-   stws_error(client)        The last error; 0 again once connected.
-   stws_error_text(client)   A sentence: why this thread's last call was refused; if it was not, what the last error
-                             was, or "". While another thread drives, this one gets the text of the error's code.
-   stws_upgrade_header(client, name)
-                             A header of the last answer to an upgrade, or NULL; the case of name does not matter. It
-                             is meant for before_connect and CONNECTED, and holds until the next answer. The first
-                             rx_buffer / 16 bytes of the headers are kept, 4,096 at most. Threads: the one that drives,
-                             and its callbacks.
-   stws_http_status(client)  Of the last upgrade's answer; stws_close_code(client): of the server's last close frame; or
-                             0.
-   stws_user(client)         The user of the options.
-   stws_stats(client, out)   Numbers since the beginning, an stws_statistics:
-       bytes_in, bytes_out, reads, writes       octets on the transport, and the calls that moved them
-       frames_in, frames_out, messages_in, messages_out, heartbeats_in, heartbeats_out       STOMP
-       sessions, reconnects
-       invalid_utf8             text messages that were none
-       stale_acks               ACKs that were not sent, see stws_ack
-       unknown_subscription     messages that match no subscription
-       matched_by_destination   messages that name no subscription, given to that of their destination
-       dropped                  sends that outbox_policy took, or that a session could not say
-       late_loops               turns that came too late for a heart-beat
-       rtt_us                   microseconds from the last SEND with a receipt to that; -1: none yet
-       heartbeat_slack_ms       the least that was left of the server's grace; -1: none yet
-       pings_out, pongs_in      WebSocket PINGs of ours, see options.ping_ms, and the answers to them */
-typedef enum stws_connection_state {
-    STWS_IDLE, STWS_RESOLVING, STWS_CONNECTING, STWS_TLS, STWS_UPGRADING, STWS_LOGGING_IN, STWS_CONNECTED, STWS_CLOSING,
-    STWS_BACKOFF, STWS_ENDED
-} stws_connection_state;
-typedef struct stws_statistics {
-    unsigned long long bytes_in, bytes_out, reads, writes;
-    unsigned long long frames_in, frames_out, messages_in, messages_out, heartbeats_in, heartbeats_out;
-    unsigned long long sessions, reconnects, invalid_utf8, stale_acks, unknown_subscription, dropped, late_loops;
-    long long rtt_us, heartbeat_slack_ms;
-    unsigned long long matched_by_destination, pings_out, pongs_in;
-} stws_statistics;
-STOMP_WS_API stws_connection_state stws_state(const stws *client);
-STOMP_WS_API const char *stws_state_name(stws_connection_state state);
-STOMP_WS_API stws_broker_kind stws_broker(const stws *client);
-STOMP_WS_API stws_stomp_version stws_version(const stws *client);
-STOMP_WS_API int stws_error(const stws *client);
-STOMP_WS_API const char *stws_error_text(const stws *client);
-STOMP_WS_API int stws_http_status(const stws *client);
-STOMP_WS_API const char *stws_upgrade_header(const stws *client, const char *name);
-STOMP_WS_API int stws_close_code(const stws *client);
-STOMP_WS_API void *stws_user(const stws *client);
-STOMP_WS_API void stws_stats(stws *client, stws_statistics *out);
-/* ==== >>inbox: one queue over many clients ==== */
-/* A bounded queue of messages: clients put in (options.queue), whoever likes takes out. While it is full they read
-   nothing. Threads: any; create and destroy come before and after the clients. Only create allocates, only pop blocks.
-   stws_queue_create(capacity)
-       A queue for capacity bytes (1 to 2147483647, or 0: 65,536) in one block of memory; NULL without memory, and for
-       a larger capacity.
-   stws_queue_pop(queue, message, timeout_ms)
-       1 and *message; 0 after timeout_ms (-1: no limit); STWS_CLOSED once the queue is empty and either closed, or
-       every client that it was given to has ended or is destroyed (a client that is created later opens it again);
-       STWS_ERR_MEMORY when queue is NULL, STWS_ERR_USAGE when message is. *message on entry is the one taken before,
-       which this call gives back, or NULL: so set a variable to NULL once, and loop. Each thread has its own variable.
-       Giving back acknowledges, if ack_on says so. While there is no room for that ACK, the message stays, and the call
-       returns 0 after timeout_ms, in the driving thread at once. message->client is the client, for stws_ack, or NULL
-       when that was destroyed.
-   stws_queue_close(queue)
-       Nothing more goes in, and all who wait wake up.
-   stws_queue_destroy(queue)
-       Destroy the clients first. NULL is fine. */
-STOMP_WS_API stws_queue *stws_queue_create(size_t capacity);
-STOMP_WS_API int stws_queue_pop(stws_queue *queue, const stws_message **message, int timeout_ms);
-STOMP_WS_API void stws_queue_close(stws_queue *queue);
-STOMP_WS_API void stws_queue_destroy(stws_queue *queue);
 #endif /* STOMP_WS_NO_IO */
+
+/* ==== >>codecs: STOMP, WebSocket, HTTP upgrade and URLs without any I/O ====
+
+   What the client is built on, usable alone. Threads: any, each with a state of its own. No
+   codec allocates, blocks, or keeps anything outside of its arguments. A parser works in
+   place: it changes buf[0..len). *used is set to the number of bytes that are consumed; call
+   again with the rest and more. A builder writes at most cap bytes to buf, and sets *need to
+   the bytes that the output takes. */
+
+/* The state of a STOMP parser. Set all to zero, then version, headers and max_headers. */
+typedef struct stws_frame_state {
+    stws_stomp_version version; /* the version of the stream; may change between frames */
+    stws_header *headers;       /* a table for the headers of one frame */
+    size_t max_headers;         /* entries of the table */
+    size_t max_line;            /* bytes of a header line; 0: 65,536 */
+    size_t max_body;            /* bytes of a body; 0: 16 MiB */
+    size_t heartbeats;          /* counts end-of-lines between frames; reset it as you like */
+
+    const char *base;            /* private, as all below */
+    size_t line;                 /* private */
+    size_t scanned;              /* private */
+    size_t colon;                /* private */
+    size_t header_count;         /* private */
+    size_t body_len;             /* private */
+    int phase;                   /* private */
+    int command_id;              /* private */
+    int odd;                     /* private */
+    const stws_header *known[8]; /* private */
+    const stws_header *known_in; /* private */
+    size_t known_count;          /* private */
+    unsigned char expected[24];  /* private */
+} stws_frame_state;
+
+/* Parses a STOMP frame in place: bytes of buf are unescaped and ended by NUL bytes.
+
+   Returns STWS_DONE and sets *frame, which is valid until the bytes change or the state
+   parses on; *used is the length of the frame. Returns STWS_MORE if more bytes are needed:
+   drop *used bytes (end-of-lines) and call again with the rest and more, in the same or
+   another place; no byte is scanned twice. Returns STWS_ERR_FRAME_*: the stream cannot be
+   parsed any further. STOMP 1.2, "Augmented BNF". */
+STOMP_WS_API int stws_frame_parse(char *buf, size_t len, stws_frame_state *state, stws_frame *frame,
+                                  size_t *used);
+
+/* Builds a STOMP frame as that version represents it. A body gets a content-length, unless the
+   frame has one or content_length is STWS_CONTENT_LENGTH_OMIT.
+
+   Returns STWS_OK; STWS_ERR_SPACE if it takes more than cap bytes (nothing is written then);
+   STWS_ERR_FRAME_BUILD if the version cannot represent it: LF, CR or NUL without an escape
+   sequence, a colon in a name that may not be escaped, a wrong content-length, a body of a
+   frame that may have none. STOMP 1.2, "Augmented BNF". */
+STOMP_WS_API int stws_frame_build(char *buf, size_t cap, stws_stomp_version version,
+                                  const stws_frame *frame, size_t *need);
+
+/* The opcode of a WebSocket frame (RFC 6455, section 5.2). */
+typedef enum stws_ws_opcode {
+    STWS_WS_CONTINUATION = 0, /* goes on with a message */
+    STWS_WS_TEXT = 1,         /* begins a text message */
+    STWS_WS_BINARY = 2,       /* begins a binary message */
+    STWS_WS_CLOSE = 8,        /* closes the connection */
+    STWS_WS_PING = 9,         /* asks for a PONG */
+    STWS_WS_PONG = 10         /* answers a PING */
+} stws_ws_opcode;
+
+/* The state of a WebSocket parser, for one direction of a connection. Set all to zero, then
+   server, check_utf8, and the limits. */
+typedef struct stws_ws {
+    int server;           /* 1: we are the server, so frames must be masked; 0: they must not be */
+    int check_utf8;       /* 1: check text as it arrives */
+    size_t max_message;   /* bytes of a message; 0: no limit */
+    size_t max_fragments; /* frames of a message, also empty ones; 0: 65,537 */
+    int close_code;       /* after an error: the code to close with (RFC 6455, section 7.4.1) */
+    const char *reason;   /* after an error: what was wrong */
+
+    unsigned long long remaining; /* private, as all below */
+    size_t message_len;           /* private */
+    size_t fragments;             /* private */
+    size_t key_offset;            /* private */
+    int in_frame;                 /* private */
+    int fin;                      /* private */
+    int message_opcode;           /* private */
+    int closed;                   /* private */
+    unsigned utf8_state;          /* private */
+    unsigned char key[4];         /* private */
+} stws_ws;
+
+/* A piece of a message, or a control frame, unmasked in place. */
+typedef struct stws_ws_event {
+    stws_ws_opcode opcode; /* TEXT or BINARY, also for later pieces; CLOSE, PING or PONG */
+    int first;             /* 1: the piece begins a message */
+    int last;              /* 1: the piece ends a message */
+    int close_code;        /* CLOSE: its code; 1005 without one (RFC 6455, section 7.1.5) */
+    char *data;            /* the bytes; of CLOSE its reason */
+    size_t len;            /* how many */
+} stws_ws_event;
+
+/* Parses the next piece of buf[0..len). Data comes in pieces as they arrive, so no message has
+   to fit into a buffer; control frames come whole.
+
+   Returns STWS_DONE and sets *event and *used; STWS_MORE if more bytes are needed: drop
+   *used bytes and call again with the rest and more; STWS_ERR_WS_PROTOCOL, STWS_ERR_WS_UTF8
+   or STWS_ERR_WS_LIMIT: close with ws->close_code. RFC 6455, section 5. */
+STOMP_WS_API int stws_ws_parse(char *buf, size_t len, stws_ws *ws, stws_ws_event *event,
+                               size_t *used);
+
+/* Builds one WebSocket frame with a payload of len bytes. fin: 1 if it ends a message. key: for
+   a client, four bytes from a CSPRNG, new for each frame (RFC 6455, section 5.3); for a server,
+   NULL. payload may overlap buf only if it stands where it belongs in the frame.
+
+   Returns STWS_OK; STWS_ERR_SPACE if it takes more than cap bytes; STWS_ERR_USAGE for a
+   frame that is not allowed: a control frame over 125 bytes or in pieces, a reserved opcode.
+   RFC 6455, section 5. */
+STOMP_WS_API int stws_ws_build(char *buf, size_t cap, stws_ws_opcode opcode, int fin,
+                               const void *payload, size_t len, const unsigned char *key,
+                               size_t *need);
+
+/* Masks or unmasks len bytes: dst[i] = src[i] ^ key[(offset + i) % 4]. dst may be src, or
+   begin before it. RFC 6455, section 5.3. */
+STOMP_WS_API void stws_ws_mask(void *dst, const void *src, size_t len, const unsigned char key[4],
+                               size_t offset);
+
+/* Writes the payload of a close frame to out: the code, and as much of reason as fits into
+   123 bytes, cut between UTF-8 characters. Returns its length in bytes; 0 for code 0, and
+   for 1005, which means "no code" (RFC 6455, sections 5.5.1 and 7.4.1). */
+STOMP_WS_API size_t stws_ws_close_payload(char out[125], int code, const char *reason);
+
+/* Returns 1 if the len bytes at data are valid UTF-8, else 0 (RFC 3629: no surrogates, no
+   overlong forms, nothing above U+10FFFF). */
+STOMP_WS_API int stws_utf8_valid(const void *data, size_t len);
+
+/* A URL, taken apart: views into its text, without NUL bytes of their own. */
+typedef struct stws_url {
+    int secure;            /* 1 for wss:// */
+    int port;              /* the port; 80 or 443 if the URL has none */
+    int has_port;          /* 1 if the URL has a port */
+    int is_ipv6;           /* 1 if the host is an IPv6 address */
+    const char *host;      /* the host, without brackets */
+    const char *target;    /* path and query; "" means "/" */
+    size_t host_len;       /* bytes of host */
+    size_t target_len;     /* bytes of target */
+    const char *user_info; /* "user:password" as the URL has it, or NULL */
+    size_t user_info_len;  /* bytes of user_info */
+} stws_url;
+
+/* Takes a URL apart: url begins with ws:// or wss://. Returns STWS_OK; or STWS_ERR_URL, and
+   sets *why (which may be NULL) to a sentence. RFC 6455, section 3. */
+STOMP_WS_API int stws_url_parse(const char *url, stws_url *out, const char **why);
+
+/* The head of an HTTP/1.1 request or answer. Set all to zero, then headers, max_headers and
+   max_bytes. */
+typedef struct stws_http {
+    stws_header *headers; /* a table for the headers */
+    size_t max_headers;   /* entries of the table */
+    size_t max_bytes;     /* bytes of the head; 0: 16,384 */
+    int status;           /* answer: the status */
+    int minor;            /* the x of HTTP/1.x */
+    const char *reason;   /* answer: the words behind the status, or "" */
+    const char *method;   /* request: the method */
+    const char *target;   /* request: the target */
+    size_t header_count;  /* number of headers */
+    size_t scanned;       /* private */
+} stws_http;
+
+/* Parses an HTTP head in place. Returns STWS_DONE, and *used is its length: what follows is
+   WebSocket data; STWS_MORE if more bytes are needed; STWS_ERR_HTTP; STWS_ERR_HTTP_LIMIT for
+   more headers than max_headers or more than max_bytes. RFC 6455, section 4. */
+STOMP_WS_API int stws_handshake_parse(char *buf, size_t len, stws_http *http, size_t *used);
+
+/* Returns the value of the first header with that name, or NULL. The case of name does not
+   matter. RFC 6455, section 4. */
+STOMP_WS_API const char *stws_http_header(const stws_http *http, const char *name);
+
+/* Returns 1 if token is in the comma-separated values of the headers with that name, else 0.
+   The case of both does not matter. RFC 6455, section 4. */
+STOMP_WS_API int stws_http_has_token(const stws_http *http, const char *name, const char *token);
+
+/* What goes into an upgrade request. All but url and key may be NULL. */
+typedef struct stws_handshake {
+    const stws_url *url;        /* where to */
+    const char *key;            /* of stws_handshake_key */
+    const char *subprotocols;   /* such as "v12.stomp, v11.stomp" */
+    const char *origin;         /* header Origin */
+    const char *cookie;         /* header Cookie */
+    const char *const *headers; /* more headers: name, value, ..., NULL */
+} stws_handshake;
+
+/* Writes a Sec-WebSocket-Key, made of 16 random bytes, to key. RFC 6455, section 4.1. */
+STOMP_WS_API void stws_handshake_key(const unsigned char random[16], char key[25]);
+
+/* Writes the Sec-WebSocket-Accept that belongs to key to accept. RFC 6455, section 4.2.2. */
+STOMP_WS_API void stws_handshake_accept(const char *key, char accept[29]);
+
+/* Builds an upgrade request. If the URL has user:password@ and headers has no Authorization, it
+   gets Basic authorization.
+
+   Returns STWS_OK; STWS_ERR_SPACE if it takes more than cap bytes; STWS_ERR_USAGE if a
+   string has a control character such as CR or LF, or a header is one that the handshake
+   sets itself. RFC 6455, section 4.1. */
+STOMP_WS_API int stws_handshake_request(char *buf, size_t cap, const stws_handshake *handshake,
+                                        size_t *need);
+
+/* Checks the answer to a request that had this key and offered these subprotocols.
+
+   Returns STWS_OK and sets *subprotocol to the chosen one or NULL; else
+   STWS_ERR_HTTP_STATUS, STWS_ERR_HTTP_UPGRADE, STWS_ERR_HTTP_SUBPROTOCOL or
+   STWS_ERR_HTTP_EXTENSION, and sets *why to a sentence. subprotocol and why may be NULL. RFC
+   6455, section 4.1. */
+STOMP_WS_API int stws_handshake_check(const stws_http *answer, const char *key, const char *offered,
+                                      const char **subprotocol, const char **why);
+
+/* Builds the server's answer to a request: 101 with the client's first subprotocol that is in
+   supported (a comma-separated list, or NULL: none).
+
+   Returns STWS_OK; STWS_ERR_HTTP_UPGRADE for a request that is not a WebSocket upgrade: the
+   answer is then 400 or 426; STWS_ERR_SPACE if it takes more than cap bytes. RFC 6455,
+   section 4.2. */
+STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *request,
+                                       const char *supported, size_t *need);
+
+/* A memory of the last ids, of fixed size, against messages that arrive twice. */
+typedef struct stws_dedup stws_dedup;
+
+/* Returns the bytes that stws_dedup_init needs for the last count ids: 32 for each. */
+STOMP_WS_API size_t stws_dedup_size(size_t count);
+
+/* Makes an empty memory of the last count ids in memory of yours, of stws_dedup_size bytes,
+   aligned as malloc aligns. It needs no destruction. Returns it. */
+STOMP_WS_API stws_dedup *stws_dedup_init(void *memory, size_t count);
+
+/* Returns 1 if the id (for example the value of the header named by options.stable_id) is
+   among the last count ids, else 0. In both cases it is then the newest of them. The time
+   grows with the logarithm of count, also for ids that an attacker chose. An id that is NULL
+   is not kept: 0. */
+STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
+
 #ifdef __cplusplus
 }
 #endif
@@ -1207,26 +2007,80 @@ STOMP_WS_API void stws_queue_destroy(stws_queue *queue);
 #endif
 
 /* ==== >>util: small things that every section below uses ==== */
-#define STWS_P_RESULT_NUMBER(name, number, sentence) number,
-#define STWS_P_RESULT_NAME(name, number, sentence) #name "\0"
-#define STWS_P_RESULT_TEXT(name, number, sentence) sentence "\0"
+#define STWS_P_RESULT(code, text) {code, #code, text}
 
-/* Out of the strings of all results, which stand one behind the other, that of one; the last
-   is for what is none. */
-static const char *stws_p_result_in(const char *strings, int result) {
-    static const signed char numbers[] = {STWS_RESULTS(STWS_P_RESULT_NUMBER) 0};
+/* The name and the text of each result. `make lint` compares the table with enum stws_result. */
+static const struct stws_p_result {
+    int code;
+    const char *name;
+    const char *text;
+} stws_p_results[] = {
+    STWS_P_RESULT(STWS_OK, "success"),
+    STWS_P_RESULT(STWS_CLOSED, "the client has ended"),
+    STWS_P_RESULT(STWS_ERR_USAGE, "an argument or an option is not valid"),
+    STWS_P_RESULT(STWS_ERR_STATE, "not possible in this state"),
+    STWS_P_RESULT(STWS_ERR_MEMORY, "no memory, or the given memory is too small"),
+    STWS_P_RESULT(STWS_ERR_SPACE, "the output does not fit into the given buffer"),
+    STWS_P_RESULT(STWS_ERR_FULL, "the outbox or the queue is full"),
+    STWS_P_RESULT(STWS_ERR_LIMIT, "a limit of the options is reached"),
+    STWS_P_RESULT(STWS_ERR_TIMEOUT, "not finished before its deadline"),
+    STWS_P_RESULT(STWS_ERR_URL, "the URL is not a ws:// or wss:// URL"),
+    STWS_P_RESULT(STWS_ERR_RESOLVE, "the host name could not be resolved"),
+    STWS_P_RESULT(STWS_ERR_CONNECT, "no connection to the host and port"),
+    STWS_P_RESULT(STWS_ERR_IO, "reading from or writing to the connection failed"),
+    STWS_P_RESULT(STWS_ERR_EOF, "the peer ended the connection without a close frame"),
+    STWS_P_RESULT(STWS_ERR_TLS, "the TLS connection failed, or TLS is not compiled in"),
+    STWS_P_RESULT(STWS_ERR_TLS_TRUST, "the server's certificate is not trusted"),
+    STWS_P_RESULT(STWS_ERR_PROXY, "the proxy refused the connection"),
+    STWS_P_RESULT(STWS_ERR_HTTP, "the answer to the upgrade request is not HTTP"),
+    STWS_P_RESULT(STWS_ERR_HTTP_STATUS, "the server did not switch to WebSocket (status not 101)"),
+    STWS_P_RESULT(STWS_ERR_HTTP_UPGRADE,
+                  "the 101 answer has no or a wrong Upgrade, Connection or Sec-WebSocket-Accept"),
+    STWS_P_RESULT(STWS_ERR_HTTP_SUBPROTOCOL, "the server chose a subprotocol that was not offered"),
+    STWS_P_RESULT(STWS_ERR_HTTP_EXTENSION, "the server uses an extension that was not offered"),
+    STWS_P_RESULT(STWS_ERR_HTTP_LIMIT, "the HTTP head is larger than the limit"),
+    STWS_P_RESULT(STWS_ERR_WS_PROTOCOL, "a WebSocket frame breaks RFC 6455"),
+    STWS_P_RESULT(STWS_ERR_WS_UTF8, "a WebSocket text message is not UTF-8"),
+    STWS_P_RESULT(STWS_ERR_WS_LIMIT,
+                  "a WebSocket message is larger, or in more pieces, than the limit"),
+    STWS_P_RESULT(STWS_ERR_WS_CLOSE, "the peer closed the WebSocket"),
+    STWS_P_RESULT(STWS_ERR_SOCKJS, "the peer uses SockJS framing, not plain STOMP"),
+    STWS_P_RESULT(STWS_ERR_FRAME_COMMAND, "a STOMP frame begins with an unknown command"),
+    STWS_P_RESULT(STWS_ERR_FRAME_HEADER, "a STOMP header line has no colon or no name"),
+    STWS_P_RESULT(STWS_ERR_FRAME_ESCAPE,
+                  "a STOMP header has an escape sequence that the version does not define"),
+    STWS_P_RESULT(STWS_ERR_FRAME_CR,
+                  "a STOMP header has a carriage return that does not end a line"),
+    STWS_P_RESULT(STWS_ERR_FRAME_NUL,
+                  "a NUL byte stands inside a STOMP head, or is missing after a body with content-length"),
+    STWS_P_RESULT(STWS_ERR_FRAME_LENGTH, "the content-length of a STOMP frame is not a number"),
+    STWS_P_RESULT(STWS_ERR_FRAME_HEADERS, "a STOMP frame has more headers than max_headers"),
+    STWS_P_RESULT(STWS_ERR_FRAME_LINE, "a STOMP header line is longer than max_line"),
+    STWS_P_RESULT(STWS_ERR_FRAME_BODY, "a STOMP body is longer than max_body"),
+    STWS_P_RESULT(STWS_ERR_FRAME_BUILD, "this frame cannot be represented in this STOMP version"),
+    STWS_P_RESULT(STWS_ERR_VERSION, "no STOMP version in common with the server"),
+    STWS_P_RESULT(STWS_ERR_LOGIN, "the server refused CONNECT"),
+    STWS_P_RESULT(STWS_ERR_BROKER, "the server sent an ERROR frame"),
+    STWS_P_RESULT(STWS_ERR_HEARTBEAT, "no heart-beat from the server"),
+    STWS_P_RESULT(STWS_ERR_LATE, "our own loop was too late to send a heart-beat"),
+    STWS_P_RESULT(STWS_ERR_LOST, "the connection ended before the receipt came"),
+    STWS_P_RESULT(STWS_ERR_STALE,
+                  "the message belongs to an earlier session and can no longer be acknowledged"),
+    STWS_P_RESULT(STWS_ERR_GAVE_UP, "all reconnect attempts are used up"),
+};
+
+/* Returns the entry of a result, or that of an unknown one. */
+static const struct stws_p_result *stws_p_find_result(int result) {
+    static const struct stws_p_result unknown = {0, "STWS_UNKNOWN", "an unknown result"};
     size_t i;
-    for (i = 0; i + 1 < sizeof numbers && numbers[i] != result; i++) strings += strlen(strings) + 1;
-    return strings;
+    for (i = 0; i < sizeof stws_p_results / sizeof *stws_p_results; i++)
+        if (stws_p_results[i].code == result) return &stws_p_results[i];
+    return &unknown;
 }
 
-STOMP_WS_API const char *stws_result_text(int result) {
-    return stws_p_result_in(STWS_RESULTS(STWS_P_RESULT_TEXT) "an unknown result", result);
-}
+STOMP_WS_API const char *stws_result_text(int result) { return stws_p_find_result(result)->text; }
 
-STOMP_WS_API const char *stws_result_name(int result) {
-    return stws_p_result_in(STWS_RESULTS(STWS_P_RESULT_NAME) "STWS_UNKNOWN", result);
-}
+STOMP_WS_API const char *stws_result_name(int result) { return stws_p_find_result(result)->name; }
 
 /* strlen is 0 for no string at all, so that an absent option needs no special case. */
 static size_t stws_p_strlen(const char *s) { return s ? strlen(s) : 0; }
@@ -11350,9 +12204,7 @@ STOMP_WS_API void stws_stats(stws *c, stws_statistics *out) {
 #undef STWS_P_PERCENT
 #undef STWS_P_SIZE
 #undef STWS_P_TIME
-#undef STWS_P_RESULT_NAME
-#undef STWS_P_RESULT_NUMBER
-#undef STWS_P_RESULT_TEXT
+#undef STWS_P_RESULT
 #undef STWS_P_SEND_FLAGS
 #undef STWS_P_SENT
 #undef STWS_P_SSE2

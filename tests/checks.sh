@@ -35,6 +35,12 @@ found_all_commands() {
     ! grep -F "$0: " "$checks_output" | grep -q ': \(command \)\{0,1\}not found$'
 }
 
+# check_loud NAME COMMAND...: like check, and prints the first line of the output, which is a figure.
+check_loud() {
+    check "$@"
+    head -n 1 "$checks_output"
+}
+
 # check_silent NAME COMMAND...: like check, but output is also a failure. Some tools report a finding
 # and exit with 0.
 check_silent() {

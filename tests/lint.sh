@@ -42,7 +42,7 @@ clang_tidy() {
 
 # The header is a program's main file here: some tools pass over the functions of an included one.
 lint_header() {
-    for tool in gcc clang clang-tidy clang-format cppcheck shellcheck bash python3; do
+    for tool in gcc clang clang-tidy clang-format clangd cppcheck shellcheck bash python3; do
         check "$tool is installed" command -v $tool
     done
     # gcc's own factor is 5, takes ten times as long and finds no more (DEPTH=5 make lint).
@@ -52,7 +52,9 @@ lint_header() {
     check "clang-tidy stomp_ws.h" clang_tidy stomp_ws.h -x c -std=c11 -DSTOMP_WS_IMPLEMENTATION
     check "cppcheck stomp_ws.h" cpp_check -DSTOMP_WS_IMPLEMENTATION --language=c stomp_ws.h
     check "the header's style" python3 tests/tools/check_header.py
-    check "the declarations' comments" python3 tests/tools/check_interface.py
+    # Debian's libclang is a module of Debian's python3.
+    check_loud "the declarations' comments" /usr/bin/python3 tests/tools/check_interface.py
+    check "what an editor shows" python3 tests/tools/check_hover.py
     check "the attack table" python3 tests/tools/check_attacks.py
     check "the version" sh tests/release.sh
     check_silent "make help has every target" undocumented_targets

@@ -4,6 +4,8 @@
 #include "hooks.h"
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
+#include "tests/results.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,10 +159,10 @@ static int version_is_wrong(void) {
 }
 
 #define SHOW(name) printf("%s %zu\n", #name, sizeof(name));
-#define SHOW_RESULT(name, number, sentence) printf("%s %d\n", #name, name);
+#define SHOW_RESULT(name, number) printf("%s %d\n", #name, name);
 
 int main(void) {
-    STWS_RESULTS(SHOW_RESULT)
+    EVERY_RESULT(SHOW_RESULT)
 #include "structs.h"
     return version_is_wrong() || codecs_are_wrong() || client_is_wrong();
 }

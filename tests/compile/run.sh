@@ -270,8 +270,8 @@ done
 
 declarations_are_short() {
     lines=$(echo '#include "stomp_ws.h"' | $first_c -E -I$root - | grep -c '^[^#]')
-    echo "an includer sees $lines preprocessed lines; the limit is 400"
-    [ "$lines" -le 400 ]
+    echo "an includer sees $lines preprocessed lines; the limit is 600"
+    [ "$lines" -le 600 ]
 }
 
 minimal_is_short() {

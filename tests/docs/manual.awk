@@ -3,15 +3,15 @@
 #
 #     awk -f tests/docs/manual.awk stomp_ws.h
 #
-# In the comments of declarations a call in the first column is an entry, with its text indented
-# below; lines in columns are left as they are; all else is a paragraph.
+# A section is the comment that begins with its banner. A comment that begins in the first column
+# belongs to the declaration below it. Comments inside of a declaration are part of its code.
 
 function escape(text) {
     gsub(/[\\*_`<\[]/, "\\\\&", text)
     return text
 }
 
-# Names of ours become code, and what else Markdown would take for its own is kept from it.
+# Our names become code. Characters that mean something in Markdown are escaped.
 function prose(text,    out) {
     while (match(text, /(stws|STWS|STOMP_WS)_[A-Za-z0-9_]*\*?/)) {
         out = out escape(substr(text, 1, RSTART - 1)) "`" substr(text, RSTART, RLENGTH) "`"
@@ -20,44 +20,37 @@ function prose(text,    out) {
     return out escape(text)
 }
 
-function is_call(line) {
-    return line ~ /^stws_[a-z0-9_]+\(/ && line !~ /[^ ]  +[^ ]/
-}
-
-function in_columns(line) {
-    return line ~ /^ / || line ~ /[^ ]  +[^ ]/
-}
-
-# say KIND TEXT: paragraphs and blocks of code are parted by an empty line, their lines are not.
-function say(kind, text) {
-    if (kind != said || kind == "head") print ""
-    said = kind
-    print (kind == "code" ? "    " text : text)
-}
-
-# The lines of one comment, without its marks and its indentation.
-function comment(    i, call, columns) {
-    for (i = 1; i <= lines; i++) {
-        if (line[i] == "") {
-            said = ""
-            columns = 0
-        } else if (is_call(line[i])) {
-            for (call = line[i]; call ~ /,$/ && line[i + 1] ~ /^[^ ]/; i++) call = call " " line[i + 1]
-            say("head", "### `" call "`")
-            for (; line[i + 1] ~ /^    /; i++) entry(substr(line[i + 1], 5))
-            said = ""
-            columns = 0
-        } else {
-            columns = columns || in_columns(line[i])
-            say(columns ? "code" : "text", columns ? line[i] : prose(line[i]))
-        }
+# The name that a declaration is about, and of a function its parameters.
+function title(code,    name, list) {
+    sub(/ *\/\*.*/, "", code)
+    if (code ~ /^STOMP_WS_API/) {
+        match(code, /stws_[a-z0-9_]+\(/)
+        name = substr(code, RSTART, RLENGTH - 1)
+        list = substr(code, RSTART + RLENGTH)
+        sub(/\);.*/, "", list)
+        gsub(/\[[0-9]*\]/, "", list)
+        gsub(/[^,]*[ *]/, " ", list)
+        gsub(/ +/, " ", list)
+        sub(/^ /, "", list)
+        return name "(" (list == "void" ? "" : list) ")"
     }
-    lines = 0
+    if (match(code, /^#define [A-Z_]+/)) return substr(code, 9, RLENGTH - 8)
+    if (match(code, /\(\*stws_[a-z_]+\)/)) return substr(code, RSTART + 2, RLENGTH - 3)
+    if (!match(code, /stws[a-z_0-9]*( \{|;)/)) return ""
+    name = substr(code, RSTART, RLENGTH)
+    sub(/( \{|;)/, "", name)
+    return name
 }
 
-function entry(text) {
-    if (text ~ /^ /) say("code", text)
-    else say("text", prose(text))
+function declaration(    i) {
+    name = title(code)
+    if (name != "") print "\n### `" name "`"
+    if (lines) print ""
+    for (i = 1; i <= lines; i++) print prose(line[i])
+    print ""
+    for (i = 1; i <= code_lines; i++) print "    " code_line[i]
+    lines = code_lines = 0
+    code = ""
 }
 
 NR == 1 {
@@ -81,29 +74,47 @@ where == "top" {
 /^#ifdef STOMP_WS_IMPLEMENTATION/ { exit }
 
 /^\/\* ==== >>/ {
-    if (!seen++) say("head", "# Interface")
+    if (!seen++) print "\n# Interface"
     sub(/^[^:]*: /, "")
-    sub(/ ==== \*\/$/, "")
-    say("head", "## " toupper(substr($0, 1, 1)) substr($0, 2))
+    in_banner = !/\*\/$/
+    sub(/ ====( \*\/)?$/, "")
+    print "\n## " toupper(substr($0, 1, 1)) substr($0, 2)
+    lines = 0
     next
 }
 
 !seen { next }
 
-/^\/\*/ { inside = 1 }
-
-inside {
-    inside = !/\*\/$/
+in_banner {
+    in_banner = !/\*\/$/
     sub(/ *\*\/$/, "")
-    line[++lines] = substr($0, 4)
-    if (!inside) comment()
-    said = inside ? said : ""
+    sub(/^ +/, "")
+    print prose($0)
     next
 }
 
-/^#(if|ifdef|ifndef|else|endif|undef|define STWS_P_)/ || /^(extern "C" \{|\})$/ || /^$/ { next }
+# A comment in the first column is about the declaration that follows.
+/^\/\*/ { in_comment = 1 }
+in_comment {
+    in_comment = !/\*\/$/
+    sub(/ *\*\/$/, "")
+    line[++lines] = substr($0, 4)
+    next
+}
+
+/^$/ && !code_lines {
+    lines = 0
+    next
+}
+/^#(if|ifdef|ifndef|else|endif|undef)/ || /^extern "C" \{$/ || (/^\}$/ && !code_lines) || /^struct \w+;$/ { next }
 
 {
-    sub(/ +\\$/, "")
-    say("code", $0)
+    code = code " " $0
+    sub(/^ /, "", code)
+    code_line[++code_lines] = $0
+    opens = opens || /\{$/
+    if (opens ? /^\}/ : /;( \/\*.*)?$/ || /^#define/) {
+        opens = 0
+        declaration()
+    }
 }

@@ -3,8 +3,8 @@
 
     awk -f tests/docs/manual.awk stomp_ws.h | tests/docs/page.py
 
-Each entry of the interface can be linked to by its function's name (#stws_send), and wherever such
-a name stands in text it is a link.
+Each symbol of the interface can be linked to by its name (#stws_send), and wherever such a name
+stands in text it is a link.
 """
 
 import html
@@ -36,39 +36,21 @@ table { border-collapse: collapse; }
 td, th { border: 1px solid var(--line); padding: .25rem .6rem; text-align: left; }
 @media (max-width: 60rem) { body { display: block; } nav { position: static; height: auto; } }
 """
-FUNCTION = re.compile(r"\b(stws_\w+)\(")
 
 
-def anchors_of_functions(page):
-    """A heading of calls has an id for the first, and an anchor for each of the others."""
-    def heading(match):
-        first, *others = dict.fromkeys(FUNCTION.findall(match[1]))
-        more = "".join(f'<a id="{name}"></a>' for name in others)
-        return f'<h3 id="{first}">{more}{match[1]}</h3>'
-    return re.sub(r'<h3 id="[^"]*">(<code>stws_.*?)</h3>', heading, page)
+def anchors_of_symbols(page):
+    """The heading of a symbol has the symbol's name as its id."""
+    return re.sub(r'<h3 id="[^"]*">(<code>(\w+))', r'<h3 id="\2">\1', page)
 
 
-def anchors_in_columns(page):
-    """Functions that are explained in a table, which has no headings: the first place of each."""
-    ids = set(re.findall(r'id="(stws_\w+)"', page))
-
-    def anchor(match):
-        name = match[1]
-        if name in ids:
-            return match[0]
-        ids.add(name)
-        return f'<a id="{name}"></a>{match[0]}'
-    interface = page.index('id="interface"')
-    return page[:interface] + FUNCTION.sub(anchor, page[interface:])
-
-
-def links_to_functions(page):
-    ids = set(re.findall(r'id="(stws_\w+)"', page))
+def links_to_symbols(page):
+    """A name in text is a link to its heading; in a heading it is not."""
+    ids = set(re.findall(r'<h3 id="(\w+)"', page))
 
     def link(match):
         name = match[1]
         return f'<a href="#{name}">{match[0]}</a>' if name in ids else match[0]
-    return re.sub(r"<code>(stws_\w+)</code>", link, page)
+    return re.sub(r"(?<!\">)<code>((?:stws|STWS)_\w+)</code>", link, page)
 
 
 def contents(tokens):
@@ -83,8 +65,7 @@ def main():
     text = sys.stdin.read()
     title = text.partition("\n")[0].lstrip("# ")
     converter = markdown.Markdown(extensions=["tables", "toc", "sane_lists"], output_format="html")
-    body = anchors_in_columns(anchors_of_functions(converter.convert(text)))
-    body = links_to_functions(body)
+    body = links_to_symbols(anchors_of_symbols(converter.convert(text)))
     print(f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
           '<meta name="viewport" content="width=device-width, initial-scale=1">'
           f"<style>{STYLE}</style></head>\n<body><nav>{contents(converter.toc_tokens)}</nav>\n"

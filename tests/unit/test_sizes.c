@@ -33,7 +33,7 @@ static void check_row(const char *what, size_t measured, int exact) {
     int good = is <= says && (sizeof(void *) < 8 || (exact ? is == says : is >= says - says / 10));
     CHECK(is > 0);
     CHECK(good);
-    if (!good) printf("%s: %ld octets, the manual says %ld\n", what, is, says);
+    if (!good) printf("%s: %ld bytes, the manual says %ld\n", what, is, says);
 }
 
 static stws_options least(void) {
@@ -50,7 +50,7 @@ static stws_options least(void) {
 
 static void test_the_least_client(void) {
     stws_options o = least(), more = o;
-    check_row("a client with the least of all, single_thread", stws_size(&o), 0);
+    check_row("the smallest client possible, single_thread", stws_size(&o), 0);
     more.single_thread = 0;
     check_row("more without single_thread", stws_size(&more) - stws_size(&o), 0);
     more = o;
@@ -60,7 +60,7 @@ static void test_the_least_client(void) {
 
 /* From 64 KiB on nothing else grows along with a buffer. */
 static void test_buffers(void) {
-    static const char row[] = "an octet of rx_buffer, tx_buffer, outbox_bytes";
+    static const char row[] = "per byte of rx_buffer, tx_buffer, outbox_bytes";
     stws_options o = least(), more;
     o.rx_buffer = o.tx_buffer = o.outbox_bytes = 65536;
     more = o;
@@ -81,16 +81,16 @@ static void test_tables(void) {
     more = o;
     more.max_headers += 100;
     plain = stws_size(&more) - stws_size(&o);
-    check_row("one of max_headers", plain / 100, 1);
+    check_row("per header of max_headers", plain / 100, 1);
     o.on_trace = more.on_trace = ignore_frame;
     traced = stws_size(&more) - stws_size(&o);
-    check_row("one of max_headers, more with on_trace", (traced - plain) / 100, 1);
+    check_row("per header of max_headers, more with on_trace", (traced - plain) / 100, 1);
     more = o;
     more.max_receipts += 100;
-    check_row("one of max_receipts", (stws_size(&more) - stws_size(&o)) / 100, 1);
+    check_row("per receipt of max_receipts", (stws_size(&more) - stws_size(&o)) / 100, 1);
     more = o;
     more.max_subscriptions += 100;
-    check_row("one of max_subscriptions, and its subscription_bytes",
+    check_row("per subscription, besides subscription_bytes",
               (stws_size(&more) - stws_size(&o)) / 100 - o.subscription_bytes, 1);
 }
 
