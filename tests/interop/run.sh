@@ -18,6 +18,10 @@ sed '$d' "$counts"
 if [ -e $output/table.json ]; then
     printf '\nThe table of brokers and features, %s/table.md:\n\n' "$output"
     build/venv/bin/python tests/interop/table.py || status=1
+    if [ "$status" -eq 0 ] && ! build/venv/bin/python tests/interop/table.py --check; then
+        echo "FAILED: the table in tests/interop/README.md differs: tests/interop/table.py --write"
+        status=1
+    fi
 else
     printf '\nThere is no table, for the tests that make it did not all run.\n'
     status=1

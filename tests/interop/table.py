@@ -1,17 +1,24 @@
 #!/usr/bin/env python3
 """The table of brokers and features, as the interop tests measured it.
 
-The tests write build/interop/table.json and table.md, or table-partial.* where they did not run in
-full. This writes the Markdown anew from the JSON, and prints it:
+The tests write build/interop/table.json and table.md, or table-partial.* if they did not all run.
 
-    python3 tests/interop/table.py [FILE.json]
+    table.py [FILE.json]          write the Markdown again from the JSON, and print it
+    table.py --write [FILE.json]  put it into tests/interop/README.md, between two marks
+    table.py --check [FILE.json]  print each row of that README that differs from the JSON: 1
+
+--check ignores the versions of the brokers, the order of the rows, and the numbers of the notes.
 """
 
 import json
 import pathlib
+import re
 import sys
 
-OUTPUT = pathlib.Path(__file__).resolve().parent.parent.parent / "build" / "interop"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+OUTPUT = ROOT / "build" / "interop"
+README = ROOT / "tests" / "interop" / "README.md"
+BEGIN, END = "<!-- table by tests/interop/table.py -->", "<!-- end of the table of brokers -->"
 
 BROKERS = {
     "spring": "Spring simple broker",
@@ -22,11 +29,13 @@ BROKERS = {
 }
 GROUPS = ["Connecting", "Destinations", "Acknowledging", "Transactions and receipts", "Bodies",
           "Headers", "Errors and endings", "Other clients"]
+NOTES = """Notes. After "cannot", the note describes what the broker does instead. After "✓", it names
+an exception: a fault of the other client or of the broker."""
 YES = "✓"
 FAILED = "FAILED"
 NOT_RUN = "not run"
 CANNOT = "cannot: "
-ALL_BUT = YES + " but for "
+ALL_BUT = YES + " except for "
 
 
 def cannot(reason):
@@ -35,7 +44,7 @@ def cannot(reason):
 
 
 def all_but(exception):
-    """The result where it works, but for something that another client gets wrong."""
+    """The result where it works, except for something that another client gets wrong."""
     return ALL_BUT + exception
 
 
@@ -80,7 +89,7 @@ def markdown(data):
             lines += head(group, data["brokers"])
         cells = [cell(row["cells"][broker["kind"]], notes) for broker in data["brokers"]]
         lines.append(f"| {row['feature']} | {' | '.join(cells)} |")
-    lines += ["", "What is done instead, or left out:", ""]
+    lines += ["", NOTES, ""]
     lines += [f"{number}. {note}" for number, note in enumerate(notes, start=1)]
     return "\n".join(lines).lstrip("\n") + "\n"
 
@@ -101,15 +110,48 @@ def cell(text, notes):
     return text
 
 
+def parts():
+    """README before the table, the table, README after it."""
+    before, _, rest = README.read_text("utf-8").partition(BEGIN + "\n")
+    middle, _, after = rest.partition(END)
+    return before, middle, after
+
+
+def rows_of(text):
+    """Each row of a table in Markdown, with the notes in the place of their numbers."""
+    notes = dict(re.findall(r"^(\d+)\. (.*)$", text, re.MULTILINE))
+    text = re.sub(r" \[(\d+)\]", lambda match: f" [{notes.get(match[1], '?')}]", text)
+    groups = tuple(f"| {group} |" for group in GROUPS)
+    return {line for line in text.splitlines()
+            if line.startswith("| ") and not line.startswith(groups)}
+
+
+def check(text):
+    wanted, found = rows_of(text), rows_of(parts()[1])
+    for row in sorted(wanted - found):
+        print(f"{README} lacks this row: {row}")
+    for row in sorted(found - wanted):
+        print(f"{README} has a row that this run does not have: {row}")
+    return wanted != found
+
+
 def main():
-    file = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else OUTPUT / "table.json"
+    arguments = [argument for argument in sys.argv[1:] if not argument.startswith("--")]
+    file = pathlib.Path(arguments[0]) if arguments else OUTPUT / "table.json"
     try:
         text = markdown(json.loads(file.read_text("utf-8")))
     except FileNotFoundError:
         sys.exit(f"There is no table: {file} has not been written.")
+    if "--check" in sys.argv[1:]:
+        return check(text)
+    if "--write" in sys.argv[1:]:
+        before, _, after = parts()
+        README.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", "utf-8")
+        return 0
     file.with_suffix(".md").write_text(text, "utf-8")
     print(text, end="")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

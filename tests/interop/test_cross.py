@@ -75,7 +75,7 @@ def unescaped_name(kind):
     return "bv" if kind == "artemis" else "b:v"
 
 
-@feature(GROUP, "{peer} to ours")
+@feature(GROUP, "from {peer} to stomp_ws.h")
 @pytest.mark.parametrize("peer", ["stomp.js", "stomp.py", "Spring's client"])
 def test_to_ours(cell, connect, peer):
     destination = topic()
@@ -96,7 +96,7 @@ def test_to_ours(cell, connect, peer):
         assert values(message, "x") == [unescaped_name(cell.kind)]
 
 
-@feature(GROUP, ARTICLE + " to ours")
+@feature(GROUP, f"from {ARTICLE} to stomp_ws.h")
 def test_article_to_ours(cell, connect):
     """Stomper escapes nothing, so nothing is sent that would have to be, but for a colon."""
     destination = topic()
@@ -114,7 +114,7 @@ def test_article_to_ours(cell, connect):
 
 # ---- from ours ----
 
-@feature(GROUP, "ours to {peer}")
+@feature(GROUP, "from stomp_ws.h to {peer}")
 @pytest.mark.parametrize("peer", ["stomp.js", "stomp.py", "Spring's client"])
 def test_from_ours(cell, connect, peer):
     destination = topic()
@@ -126,8 +126,9 @@ def test_from_ours(cell, connect, peer):
     assert message.body == BODY.encode()
     expected, name = dict(HOSTILE), NAME
     if peer == "stomp.js":
-        cell.all_but("blanks around values (stomp.js trims them), a backslash before n, r or c (it "
-                     "decodes them twice), and escapes in names (it does not decode them)")
+        cell.all_but("blanks around values (stomp.js trims them), a backslash before n, r or c "
+                     "(stomp.js decodes it twice), and escapes in names (stomp.js does not decode "
+                     "them)")
         expected |= {"x-blanks": "a", "x-backslash": r"a\b \\",
                      "x-escapes": "C:\\" + "\n" + "ew\\" + ":olon"}
         name = ESCAPED_NAME
@@ -137,10 +138,10 @@ def test_from_ours(cell, connect, peer):
     assert message.header("x-twice")[0] == "1"
 
 
-@feature(GROUP, "ours to " + ARTICLE)
+@feature(GROUP, f"from stomp_ws.h to {ARTICLE}")
 def test_ours_to_article(cell, connect):
-    cell.all_but("escapes in headers, which stomper does not decode, and lines, which it strips "
-                 "and joins")
+    cell.all_but("escapes in headers (stomper does not decode them), and line breaks (stomper "
+                 "strips and joins lines)")
     destination = topic()
     other = connect(ARTICLE)
     subscribed(cell, other, destination)
@@ -162,7 +163,7 @@ def escaped_for_11(kind, value):
 
 ALL_OCTETS = bytes(range(256)) * 4
 OCTET_STREAM = [("content-type", "application/octet-stream")]
-DROPPED = "drops a binary WebSocket message without a word: no message, no receipt"
+DROPPED = "silently drops a binary WebSocket message: no message, no receipt"
 
 
 def binary_options(peer):
@@ -170,7 +171,7 @@ def binary_options(peer):
     return {"binary_mode": True} if peer == "stomp.py" else {}
 
 
-@feature(GROUP, "all 256 octets: {peer} to ours", activemq=DROPPED)
+@feature(GROUP, "all 256 byte values: from {peer} to stomp_ws.h", activemq=DROPPED)
 @pytest.mark.parametrize("peer", BINARY_PEERS)
 def test_octets_to_ours(cell, connect, peer):
     destination = topic()
@@ -187,8 +188,8 @@ def test_octets_to_ours(cell, connect, peer):
         assert octets(client.message()["body"]) == ALL_OCTETS
 
 
-@feature(GROUP, "all 256 octets: ours to {peer}", activemq=DROPPED,
-         rabbitmq="sends them as text, for which {peer} ends the connection")
+@feature(GROUP, "all 256 byte values: from stomp_ws.h to {peer}", activemq=DROPPED,
+         rabbitmq="sends these bytes as text, so {peer} closes the connection")
 @pytest.mark.parametrize("peer", BINARY_PEERS)
 def test_octets_from_ours(cell, connect, peer):
     destination = topic()
@@ -206,8 +207,8 @@ def test_octets_from_ours(cell, connect, peer):
 
 # ---- one message, sent by each, read by all ----
 
-@feature(GROUP, "one message with hostile headers: the same JSON from ours, stomp.js, stomp.py and "
-         "Spring's client, whoever sent it")
+@feature(GROUP, "hostile headers, sent by each of stomp_ws.h, stomp.js, stomp.py and Spring's "
+         "client: all four read the same JSON")
 def test_the_same_json(cell, connect):
     """The JSON stays in build/interop/cross, a file for each broker, sender and reader."""
     destination = topic()
@@ -231,8 +232,8 @@ def test_the_same_json(cell, connect):
     assert texts == dict.fromkeys(texts, as_json(headers, BODY.encode()))
 
 
-@feature(GROUP, "one message with hostile headers: the same JSON from stomp_cat --json, whoever of "
-         "ours, stomp.js, stomp.py and Spring's client sent it")
+@feature(GROUP, "hostile headers, sent by each of these four clients: stomp_cat --json prints the "
+         "same JSON")
 def test_the_same_json_from_stomp_cat(cell, connect):
     """These headers have all that stomp.js and others get wrong when they read; ours does not."""
     destination = topic()

@@ -114,7 +114,7 @@ def test_version_12(cell):
     version_round_trip(cell, ours.STOMP_12, "1.2")
 
 
-@feature("Connecting", "the highest version in common")
+@feature("Connecting", "the highest common version is agreed")
 def test_negotiation(cell, measured):
     connected = cell.client().connected()
     assert connected["version"] == "1.2"
@@ -133,14 +133,14 @@ def spring_version():
     return re.search(r"spring-boot-starter-parent</artifactId>\s*<version>(.*)</", pom)[1]
 
 
-@feature("Connecting", "broker recognised from CONNECTED",
-         spring_relay="shows the RabbitMQ behind it")
+@feature("Connecting", "the client recognises the broker from CONNECTED",
+         spring_relay="CONNECTED names the RabbitMQ behind the relay")
 def test_broker(cell):
     seen = cell.client().connected()["broker"]
     assert seen == ("rabbitmq" if cell.cannot else cell.kind)
 
 
-@feature("Connecting", "subprotocol agreed upon")
+@feature("Connecting", "the WebSocket subprotocol is agreed")
 def test_subprotocol(cell):
     for bits, name in ((0, "v12.stomp"), (ours.STOMP_11, "v11.stomp")):
         client = cell.client(trace=True, versions=bits)
@@ -150,7 +150,7 @@ def test_subprotocol(cell):
                 if key.lower() == "sec-websocket-protocol"] == [name]
 
 
-@feature("Connecting", "takes a client with an unknown subprotocol",
+@feature("Connecting", "accepts a client with an unknown subprotocol",
          activemq="answers HTTP 500 without a STOMP subprotocol")
 def test_unknown_subprotocol(cell):
     client = cell.client(subprotocols="junk")
@@ -166,7 +166,7 @@ def test_login(cell):
     assert cell.round_trip(cell.connected(), "in")["body"] == "in"
 
 
-@feature("Connecting", "wrong passcode: refused, with the server's words")
+@feature("Connecting", "wrong passcode: refused, and the error quotes the server")
 def test_wrong_passcode(cell):
     client = cell.client(passcode="wrong", reconnect=0)
     ended = client.ended()
@@ -176,9 +176,9 @@ def test_wrong_passcode(cell):
     assert words.get(cell.kind, "Wrong login or passcode") in ended["text"]
 
 
-@feature("Connecting", "a virtual host that is not there: refused, with the remedy",
-         spring="takes no notice of host", spring_relay="puts its own in the place of host",
-         activemq="takes no notice of host", artemis="takes no notice of host")
+@feature("Connecting", "unknown virtual host: refused, and the error names the remedy",
+         spring="ignores host", spring_relay="replaces host with its own",
+         activemq="ignores host", artemis="ignores host")
 def test_virtual_host(cell):
     client = cell.client(host="127.0.0.1", reconnect=0)
     if cell.cannot:
@@ -190,7 +190,8 @@ def test_virtual_host(cell):
 
 
 @feature("Connecting", "DISCONNECT with a receipt",
-         rabbitmq="closes with 1000, mostly before its RECEIPT is out: a clean end for us too")
+         rabbitmq="usually closes with code 1000 before it sends the RECEIPT; the client treats "
+                  "this as a clean end")
 def test_disconnect(cell):
     client = cell.connected(trace=True)
     client.disconnect()
@@ -204,7 +205,7 @@ def test_disconnect(cell):
 
 # ---- destinations ----
 
-@feature("Destinations", "topic: every subscriber")
+@feature("Destinations", "topic: every subscriber gets the message")
 def test_topic(cell):
     destination = topic()
     subscribers = [cell.subscriber(destination) for _ in range(2)]
@@ -213,8 +214,8 @@ def test_topic(cell):
         assert client.message()["body"] == "to all"
 
 
-@feature("Destinations", "queue: one consumer each",
-         spring="a queue is a topic of another name: every subscriber gets it")
+@feature("Destinations", "queue: each message goes to one consumer",
+         spring="treats a queue like a topic: every subscriber gets the message")
 def test_queue(cell):
     destination = queue()
     consumers = [cell.subscriber(destination) for _ in range(2)]
@@ -252,8 +253,8 @@ def drain(client, within=0.3):
     return messages
 
 
-@feature("Destinations", "queue: keeps messages for a later consumer",
-         spring="keeps nothing")
+@feature("Destinations", "queue: messages are kept for a later consumer",
+         spring="stores no messages")
 def test_queue_keeps(cell):
     destination = queue()
     cell.send(cell.connected(), destination, "kept")
@@ -287,8 +288,8 @@ def test_wildcard_for_many_levels(cell):
 
 
 @feature("Destinations", "selector",
-         spring="takes no notice of selector (unless setSelectorHeaderName is set)",
-         spring_relay="takes no notice of selector", rabbitmq="takes no notice of selector")
+         spring="ignores selector (unless setSelectorHeaderName is set)",
+         spring_relay="ignores selector", rabbitmq="ignores selector")
 def test_selector(cell):
     destination = topic()
     client = cell.subscriber(destination, headers=[("selector", "colour = 'red'")])
@@ -311,8 +312,8 @@ def test_unsubscribe(cell):
     client.nothing()
 
 
-@feature("Destinations", "durable subscription",
-         spring="keeps nothing for who is not there")
+@feature("Destinations", "durable subscription, by the broker's own headers",
+         spring="stores no messages for absent subscribers")
 def test_durable_subscription(cell):
     destination = topic()
     identity = f"client{next(NAMES)}"
@@ -329,8 +330,8 @@ def test_durable_subscription(cell):
         assert second.message()["body"] == "missed"
 
 
-@feature("Destinations", "durable subscription, as client_id and durable say it",
-         spring="keeps nothing for who is not there")
+@feature("Destinations", "durable subscription, by the options client_id and durable",
+         spring="stores no messages for absent subscribers")
 def test_durable_option(cell):
     destination = topic()
     options, name = {"client_id": f"client{next(NAMES)}"}, f"durable{next(NAMES)}"
@@ -343,7 +344,7 @@ def test_durable_option(cell):
         assert second.message()["body"] == "missed"
 
 
-@feature("Destinations", "durable subscription: UNSUBSCRIBE makes the broker forget it")
+@feature("Destinations", "durable subscription: UNSUBSCRIBE deletes it at the broker")
 def test_durable_unsubscribed(cell):
     destination = topic()
     options, name = {"client_id": f"client{next(NAMES)}"}, f"durable{next(NAMES)}"
@@ -361,8 +362,9 @@ def gone(client):
 
 
 @feature("Destinations", "request and reply over a temporary queue",
-         spring="has no temporary queues: the request times out (user destinations do that)",
-         spring_relay="relays /topic and /queue only: who replies must be at RabbitMQ itself")
+         spring="has no temporary queues: the request times out; use user destinations instead",
+         spring_relay="relays only /topic and /queue: the replying service must be connected to "
+                      "RabbitMQ itself")
 def test_request(cell):
     destination = queue()
     replier = cell.subscriber(destination)
@@ -415,7 +417,7 @@ def test_100_subscriptions(cell):
 
 # ---- acknowledging ----
 
-@feature("Acknowledging", "auto: what was delivered is gone")
+@feature("Acknowledging", "auto: a delivered message is not delivered again")
 def test_ack_auto(cell):
     destination = queue()
     client = cell.subscriber(destination)
@@ -442,22 +444,23 @@ def consume(cell, mode, acknowledge, rest, **options):
     return comes(cell.subscriber(destination), rest)
 
 
-NO_ACKS = "has no ack modes: no ack header, no redelivery"
+NO_ACKS = "has no ack modes: it sends no ack header and redelivers nothing"
 
 
-@feature("Acknowledging", "client: one ACK for all before it", spring=NO_ACKS)
+@feature("Acknowledging", "client: one ACK covers all earlier messages", spring=NO_ACKS)
 def test_ack_client(cell):
     consume(cell, "client", lambda client, messages: client.ack(messages[1]),
             [] if cell.cannot else ["c"])
 
 
-@feature("Acknowledging", "client-individual: each by itself", spring=NO_ACKS)
+@feature("Acknowledging", "client-individual: each message has its own ACK", spring=NO_ACKS)
 def test_ack_client_individual(cell):
     consume(cell, "client-individual", lambda client, messages: client.ack(messages[1]),
             [] if cell.cannot else ["a", "c"])
 
 
-@feature("Acknowledging", "without an ACK: redelivered, and marked so", spring=NO_ACKS)
+@feature("Acknowledging", "no ACK: the message is redelivered, and marked as redelivered",
+         spring=NO_ACKS)
 def test_redelivery(cell):
     rest = consume(cell, "client-individual", lambda client, messages: None,
                    [] if cell.cannot else ["a", "b", "c"])
@@ -465,15 +468,16 @@ def test_redelivery(cell):
         assert header(rest[0], "redelivered") == ["true"]
 
 
-@feature("Acknowledging", "ACK as STOMP 1.0 and 1.1 have it", spring=NO_ACKS)
+@feature("Acknowledging", "ACK in the forms of STOMP 1.0 and 1.1", spring=NO_ACKS)
 def test_ack_of_old_versions(cell):
     for bits in (ours.STOMP_10, ours.STOMP_11):
         consume(cell, "client", lambda client, messages: client.ack(messages[0]),
                 [] if cell.cannot else ["b", "c"], versions=bits)
 
 
-@feature("Acknowledging", "NACK: delivered again", spring=NO_ACKS,
-         activemq="moves it to its dead letter queue", artemis="drops it, or dead-letters it")
+@feature("Acknowledging", "NACK: the message is delivered again", spring=NO_ACKS,
+         activemq="moves the message to its dead letter queue",
+         artemis="drops the message, or moves it to a dead letter address")
 def test_nack(cell):
     destination = queue()
     client = cell.subscriber(destination, ack="client-individual")
@@ -495,15 +499,19 @@ def test_nack(cell):
         assert dead.message(body=destination)
 
 
-AT_ONCE = "delivers at once, whatever is asked"
+AT_ONCE = "sends all messages immediately, whatever limit is requested"
 
 
-@feature("Acknowledging", "prefetch or credit: the consumer's pace is the broker's", spring=AT_ONCE)
+@feature("Acknowledging",
+         "prefetch, by the broker's own header: it limits the unacknowledged messages",
+         spring=AT_ONCE)
 def test_prefetch(cell):
     two_at_a_time(cell, 100, headers=[PREFETCH[cell.kind]])
 
 
-@feature("Acknowledging", "prefetch or credit, as prefetch says it", spring=AT_ONCE)
+@feature("Acknowledging",
+         "prefetch, by the option prefetch: it limits the unacknowledged messages",
+         spring=AT_ONCE)
 def test_prefetch_option(cell):
     two_at_a_time(cell, KIB, prefetch=2)
 
@@ -529,7 +537,7 @@ def two_at_a_time(cell, size, **subscription):
 
 # ---- transactions and receipts ----
 
-NO_TRANSACTIONS = "takes no notice of transactions: what is sent goes out at once, ABORT or not"
+NO_TRANSACTIONS = "ignores transactions: messages are delivered immediately, even if ABORT follows"
 
 
 @feature("Transactions and receipts", "transaction: nothing before COMMIT, all after it",
@@ -561,8 +569,9 @@ def test_abort(cell):
     client.nothing()
 
 
-@feature("Transactions and receipts", "transaction: an ACK that was aborted is none",
-         spring=NO_ACKS, artemis="an ACK takes no part in a transaction: it holds at once")
+@feature("Transactions and receipts", "transaction: an aborted ACK has no effect",
+         spring=NO_ACKS,
+         artemis="does not include ACKs in a transaction: an ACK takes effect immediately")
 def test_abort_of_an_ack(cell):
     def acknowledge(client, messages):
         client.begin("tx")
@@ -578,7 +587,7 @@ def test_abort_of_an_ack(cell):
 
 
 @feature("Transactions and receipts", "receipts for SEND and SUBSCRIBE",
-         spring="sends receipts for DISCONNECT only: they time out")
+         spring="sends receipts for DISCONNECT only: all others time out")
 def test_receipts(cell):
     client = cell.connected(receipt_timeout_ms=500 if cell.cannot else 0)
     expected = "STWS_ERR_TIMEOUT" if cell.cannot else "STWS_OK"
@@ -587,7 +596,8 @@ def test_receipts(cell):
     assert client.expect("receipt")["result"] == expected
 
 
-@feature("Transactions and receipts", "confirmed sends", spring="has no receipts to confirm with")
+@feature("Transactions and receipts", "sends with the option confirm",
+         spring="sends no receipt for SEND, so nothing can be confirmed")
 def test_confirm(cell):
     destination = topic()
     client = cell.subscriber(destination)
@@ -635,34 +645,35 @@ def test_body_empty(cell):
     same_body(cell, "")
 
 
-@feature("Bodies", "1 octet")
+@feature("Bodies", "1 byte")
 def test_body_of_one(cell):
     same_body(cell, "x")
 
 
-@feature("Bodies", "8 KiB + 1, nothing set on either side")
+@feature("Bodies", "8 KiB + 1 byte, with default settings on both sides")
 def test_body_of_8_kib(cell):
     same_body(cell, "x" * (8 * KIB + 1))
 
 
-@feature("Bodies", "60 KiB of 3-octet characters, nothing set on either side")
+@feature("Bodies", "60 KiB of 3-byte characters, with default settings on both sides")
 def test_body_of_60_kib(cell):
     same_body(cell, "€" * (20 * KIB))
 
 
-@feature("Bodies", "64 KiB (with the server's limit raised where it is lower)")
+@feature("Bodies", "64 KiB (a lower limit of the server is raised)")
 def test_body_of_64_kib(cell):
     same_body(cell, "x" * (64 * KIB), big=True)
 
 
-@feature("Bodies", "1 MiB (with the server's limit raised where it is lower)")
+@feature("Bodies", "1 MiB (a lower limit of the server is raised)")
 def test_body_of_1_mib(cell):
     same_body(cell, "0123456789abcdef" * (64 * KIB), big=True)
 
 
 # What stws_options.max_body is by default.
 OUR_LIMIT = 16 * KIB * KIB
-NO_LIMIT = "passes on 16 MiB + 1, where our own default limit ends it, with max_body in the error"
+NO_LIMIT = ("forwards 16 MiB + 1 byte; our default limit then closes the connection, and the "
+            "error names max_body")
 
 
 @feature("Bodies", "over the server's default limit: the error names limit and option",
@@ -680,13 +691,14 @@ def test_over_the_limit(cell):
         assert "65536" in text and "setMessageSizeLimit" in text
 
 
-@feature("Bodies", "one octet over our own default limit of 16 MiB (with the server's raised): "
-         "the error names limit and option")
+@feature("Bodies",
+         "one byte over our default limit of 16 MiB (the server's limit is raised): the error "
+         "names limit and option")
 def test_over_our_default_limit(cell):
     over_our_limit(cell, OUR_LIMIT, big=True)
 
 
-@feature("Bodies", "one octet over a limit of our own choice: the error names limit and option")
+@feature("Bodies", "one byte over a max_body that we set: the error names limit and option")
 def test_over_our_limit(cell):
     over_our_limit(cell, 1000, max_body=1000)
 
@@ -711,11 +723,11 @@ def test_body_with_nuls(cell):
     same_body(cell, "a\0b\0\0")
 
 
-BINARY_IS_IGNORED = "drops a binary WebSocket message without a word: no message, no receipt"
+BINARY_IS_IGNORED = "silently drops a binary WebSocket message: no message, no receipt"
 ALL_OCTETS = bytes(range(256)) * 8
 
 
-@feature("Bodies", "all 256 octets", activemq=BINARY_IS_IGNORED)
+@feature("Bodies", "all 256 byte values", activemq=BINARY_IS_IGNORED)
 def test_body_of_all_octets(cell):
     """Without a content type from us: the library adds that of octets, which Spring has to have."""
     message = binary_body(cell)
@@ -740,9 +752,9 @@ def binary_body(cell, **options):
     return message
 
 
-@feature("Bodies", "all 256 octets that say they are text/plain", activemq=BINARY_IS_IGNORED,
-         spring="replaces what is no UTF-8, and leaves content-length as it was",
-         spring_relay="replaces what is no UTF-8, and leaves content-length as it was")
+@feature("Bodies", "all 256 byte values, with content-type text/plain", activemq=BINARY_IS_IGNORED,
+         spring="replaces bytes that are not UTF-8, and leaves content-length unchanged",
+         spring_relay="replaces bytes that are not UTF-8, and leaves content-length unchanged")
 def test_body_of_all_octets_as_text(cell):
     if cell.kind not in SPRINGS:
         binary_body(cell, type="text/plain")
@@ -755,10 +767,10 @@ def test_body_of_all_octets_as_text(cell):
     assert client.ended()["result"].startswith("STWS_ERR_FRAME_")
 
 
-NO_JMS = "knows no JMS types"
+NO_JMS = "does not use JMS message types"
 
 
-@feature("Bodies", "JMS TextMessage without content-length, BytesMessage with it",
+@feature("Bodies", "JMS: TextMessage without content-length, BytesMessage with it",
          spring=NO_JMS, spring_relay=NO_JMS, rabbitmq=NO_JMS)
 def test_jms_types(cell):
     destination = topic()
@@ -772,7 +784,7 @@ def test_jms_types(cell):
     assert header(text, "content-length") == (["7"] if cell.cannot else [])
 
 
-@feature("Bodies", "text said as the broker wants it: ActiveMQ and Artemis without content-length")
+@feature("Bodies", "text for JMS: content-length is omitted for ActiveMQ and Artemis only")
 def test_as_text(cell):
     destination = topic()
     client = cell.subscriber(destination, {"versions": ours.STOMP_10})
@@ -846,7 +858,7 @@ def test_header_repeated(cell):
     assert header(message, "x-value")[0] == "1"
 
 
-FIRST_ONLY = "passes on the first one only, as STOMP allows"
+FIRST_ONLY = "passes on only the first one, which STOMP allows"
 
 
 @feature("Headers", "repeated: all are passed on", spring_relay=FIRST_ONLY, rabbitmq=FIRST_ONLY,
@@ -858,8 +870,9 @@ def test_header_repeated_in_full(cell):
 
 # ---- errors, silence, endings; these come last, for they wait, or stop the servers ----
 
-@feature("Errors and endings", "ERROR for a bad destination",
-         spring="says nothing", activemq="makes any destination; at /queue/ it just closes")
+@feature("Errors and endings", "an invalid destination is answered with ERROR",
+         spring="sends no ERROR",
+         activemq="creates any destination; for /queue/ it closes the connection without an ERROR")
 def test_bad_destination(cell):
     destination, words = BAD_DESTINATION[cell.kind]
     client = cell.connected(receipt_timeout_ms=500)
@@ -877,8 +890,8 @@ def test_bad_destination(cell):
 
 
 @feature("Errors and endings", "the connection stays open after such an ERROR",
-         spring="gives no ERROR", spring_relay="closes after an ERROR",
-         activemq="gives no ERROR", artemis="closes after an ERROR")
+         spring="sends no ERROR", spring_relay="closes the connection after an ERROR",
+         activemq="sends no ERROR", artemis="closes the connection after an ERROR")
 def test_bad_destination_leaves_the_connection_open(cell):
     """As long as close_timeout_ms, that is: then our client closes, for STOMP says it is over."""
     destination, words = BAD_DESTINATION[cell.kind]
@@ -894,7 +907,7 @@ def test_bad_destination_leaves_the_connection_open(cell):
     assert (time.monotonic() - began < 3) == cell.cannot
 
 
-@feature("Errors and endings", "heart-beats each second, both ways, 15 s idle")
+@feature("Errors and endings", "15 s idle with heart-beats every second in both directions")
 def test_heartbeats(cell, beating):
     client = beating[cell.kind]
     client.connected()
@@ -909,7 +922,7 @@ def test_heartbeats(cell, beating):
 
 @feature("Errors and endings", "60 s idle without heart-beats",
          rabbitmq="closes a WebSocket that was idle for 60 s (web_stomp.ws_opts.idle_timeout)",
-         artemis="ends a client that it has not heard of for 60 s (connection TTL)")
+         artemis="disconnects a client that has sent nothing for 60 s (connection TTL)")
 def test_idle_without_heartbeats(cell, silent):
     client = silent[cell.kind]
     client.connected()
@@ -922,7 +935,7 @@ def test_idle_without_heartbeats(cell, silent):
         assert cell.round_trip(client, "still here")["body"] == "still here"
 
 
-@feature("Errors and endings", "server stopped and started: back again, subscriptions too")
+@feature("Errors and endings", "server restarted: the client reconnects and subscribes again")
 def test_server_stopped(cell):
     destination = topic()
     client = cell.subscriber(destination, {"reconnect": 0, "reconnect_min_ms": 100,
