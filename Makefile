@@ -344,7 +344,7 @@ bench: $(BENCH) $(addprefix build/,bench_count bench_micro many_clients) ## all 
 	    printf '\n%s\n' "$$part"; $$part || failed=1; \
 	done; exit $$failed
 
-charts: ## of what `make bench` has left: pictures, numbers and README's section on speed
+charts: ## charts and numbers of tests/bench/README.md and README.md, from the last `make bench`
 	@python3 tests/bench/summary.py && build/venv-bench/bin/python tests/bench/chart.py
 	@python3 tests/bench/readme.py
 

@@ -1,9 +1,11 @@
 #!/bin/sh
-# Everything that the README mentions exists: its code compiles, its links lead somewhere, and the
-# calls, tests, targets and options that it names are there.
+# Checks the pages of the repository, which are README.md and all other files in Markdown: their code
+# compiles, their links lead somewhere, and the calls, tests, targets and options that they name
+# exist. README.md is short, begins with code, and repeats only numbers and rows from other pages.
 #
 #     tests/readme.sh STOMP_CAT
 # shellcheck disable=SC2016 # a backquote in a pattern is one of Markdown
+# shellcheck disable=SC2086 # $pages is a list of words
 set -u
 
 cd "$(dirname "$0")/.." || exit 1
@@ -13,24 +15,32 @@ out=build/tests/readme
 rm -rf $out
 mkdir -p $out
 
+pages=$(find . -name '*.md' ! -path './build/*' ! -path './.git/*' | sed 's,^\./,,' | sort | tr '\n' ' ')
+for page in README.md .github/CONTRIBUTING.md .github/SECURITY.md examples/troubleshooting.md \
+    tests/bench/README.md tests/interop/README.md tests/packaging/README.md; do
+    check "there is $page" grep -q '^# ' $page
+done
+
 # ---- code ----
 
 # Each block into a file of its own, by its language.
 awk -v out=$out '
     /^```[a-z]/ { file = out "/" ++n "." substr($0, 4); next }
     /^```$/ { if (file) close(file); file = ""; next }
-    file { print > file }' README.md
+    file { print > file }' $pages
 
-# A program stands for itself, other code in a function that has what it takes for granted.
+# A program stands for itself. Other code is put into a function that declares what it uses.
 fragment() {
     cat <<'END'
 #include "stomp_ws.h"
 #include <stdio.h>
 void handle(const stws_message *message);
 void wait_for(const stws_fd *fds, int count, long long ms);
-void fragment(stws *client, stws_options options, stws_fd *fds, int result, int timeout_ms);
-void fragment(stws *client, stws_options options, stws_fd *fds, int result, int timeout_ms) {
-    (void)client, (void)options, (void)fds, (void)result, (void)timeout_ms;
+void fragment(stws *client, stws_options options, stws_queue *queue);
+void fragment(stws *client, stws_options options, stws_queue *queue) {
+    stws_fd fds[3];
+    int result = 0, timeout_ms = 0;
+    (void)client, (void)options, (void)queue, (void)fds, (void)result, (void)timeout_ms;
 END
     cat "$1"
     echo '}'
@@ -57,7 +67,8 @@ for compiler in g++ clang++; do
     done
 done
 check "there is code in it" test $found -ge 5
-check "code begins by line 10" sh -c "head -n 10 README.md | grep -qx '\`\`\`c'"
+check "README.md: code begins by line 10" sh -c "head -n 10 README.md | grep -qx '\`\`\`c'"
+check "README.md has at most 250 lines" test "$(wc -l <README.md)" -le 250
 
 # What is built by tests/packaging is what is shown.
 is_in_packaging() {
@@ -75,27 +86,59 @@ if has python3 "the numbers in the README are the measured ones"; then
     check "the numbers on speed" python3 tests/bench/readme.py --check
 fi
 
+# README.md has a selection of the rows on other clients.
+rows_of_clients() {
+    sed -n '/^## Beside other clients$/,/^## /s/^| [a-z].*/&/p' README.md
+}
+rows_without_a_source() {
+    rows_of_clients | while read -r row; do
+        grep -qxF -e "$row" tests/interop/README.md || echo "$row"
+    done
+}
+check "README.md has ten rows on other clients" test "$(rows_of_clients | wc -l)" -eq 10
+check_silent "each of them is in tests/interop/README.md" rows_without_a_source
+
 # ---- links ----
 
-sed -n 's/^##* //p' README.md | tr '[:upper:]' '[:lower:]' | sed 's/[^a-z0-9 _-]//g; s/ /-/g' |
-    sort -u >$out/anchors
-tr -d '\n' <README.md | grep -o '](#[^)]*)' | sed 's/](#\(.*\))/\1/' | sort -u >$out/links
-check "there are links" test -s $out/links
-check "links in the page" sh -c "! comm -23 $out/links $out/anchors | grep ."
-tr -d '\n' <README.md | grep -o ']([^)#:]*)' | sed 's/](\(.*\))/\1/' | sort -u >$out/files
+# anchors PAGE: those of its headings.
+anchors() {
+    awk '/^```/ { code = !code } !code' "$1" | sed -n 's/^##* //p' | tr '[:upper:]' '[:lower:]' |
+        sed 's/[^a-z0-9 _-]//g; s/ /-/g'
+}
+# links PAGE: the targets of its links, each once.
+links() {
+    tr -d '\n' <"$1" | grep -oE '\]\([^) ]*\)' | sed 's/](\(.*\))/\1/' | sort -u
+}
+# dead_links PAGE: the targets that are not there. A target is FILE, FILE#ANCHOR or #ANCHOR.
+dead_links() {
+    links "$1" | while read -r link; do
+        file=$(dirname "$1")/${link%%#*}
+        case $link in
+            *:*) continue ;;
+            '#'*) file=$1 ;;
+        esac
+        [ -e "$file" ] || { echo "$link"; continue; }
+        case $link in
+            *'#'*) anchors "$file" | grep -qxF -e "${link#*#}" || echo "$link" ;;
+        esac
+    done
+}
+for page in $pages; do
+    check_silent "links of $page" dead_links $page
+done
+check "there are links in a page" sh -c "grep -q '](#' $pages"
+check "there are links to files" sh -c "grep -qE '\]\([a-zA-Z.]' $pages"
 exist() {
     while read -r file; do [ -e "$file" ] || echo "$file"; done <"$1"
 }
-check "there are links to files" test -s $out/files
-check_silent "linked files" exist $out/files
-grep -oE '`(tests|examples)/[A-Za-z0-9_./]*`' README.md | tr -d '`' | sort -u >$out/paths
+grep -hoE '`(tests|examples)/[A-Za-z0-9_./]*`' $pages | tr -d '`' | sort -u >$out/paths
 check_silent "named files" exist $out/paths
 
 # ---- names ----
 
-# words PATTERN: what the README has of it, each once.
+# words PATTERN: the matches in all pages, each once.
 words() {
-    grep -oE "$1" README.md | sort -u
+    grep -hoE "$1" $pages | sort -u
 }
 # missing_from GREP-ARGUMENTS...: prints the names from stdin that are not in those files. A name that
 # ends in _ stands for all names that begin with it.
@@ -110,7 +153,7 @@ missing_from() {
 words '\b(stws|STWS|STOMP_WS)_[A-Za-z0-9_]+' >$out/names
 check "there are names" grep -qx stws_create $out/names
 names_of_the_header() {
-    missing_from stomp_ws.h tests/packaging/users <$out/names
+    missing_from stomp_ws.h examples/stomp_ws_openssl.h tests/packaging/users <$out/names
 }
 names_of_tests() {
     words '\btest_[a-z0-9_]+' | missing_from tests --include='*.c' --include='*.py'
@@ -121,11 +164,11 @@ names_of_options() {
         while read -r name; do [ -f "tests/fuzz/$name.c" ] || echo "$name"; done
 }
 names_of_targets() {
-    grep -oE '(`|^)make [a-z-]+' README.md | sed 's/.*make //' | sort -u |
+    words '(`|^)make [a-z-]+' | sed 's/.*make //' | sort -u |
         while read -r target; do grep -q "^$target:" Makefile || echo "make $target"; done
 }
 options_of_stomp_cat() {
-    sed -n 's/.*stomp_cat URL\([^#]*\).*/\1/p' README.md | tr -s ' ' '\n' | grep '^-' | sort -u |
+    words 'stomp_cat URL[^#`]*' | tr -s ' ' '\n' | grep '^-' | sort -u |
         while read -r option; do
             $cat --help | grep -qwF -e "$option" || echo "$option"
         done

@@ -37,7 +37,15 @@ check "meson" named $packaging/users/meson/subprojects/packagefiles/stomp_ws/mes
     "version: '$version'"
 check "meson's wrap" named $packaging/users/meson/subprojects/stomp_ws.wrap "revision = v$version"
 check "FetchContent" named $packaging/users/fetch_content/CMakeLists.txt "GIT_TAG v$version"
-check "the README's tags" sh -c "! grep -oE '(@|GIT_TAG )v[0-9.]+' README.md | grep -v 'v$version$'"
+# tags: those that are mentioned in $packaging/README.md and README.md.
+tags() {
+    grep -hoE '(@|GIT_TAG )v[0-9.]+' README.md $packaging/README.md
+}
+no_other_tag() {
+    ! tags | grep -v "v$version\$"
+}
+check "tags are mentioned" tags
+check "each of them is this version's" no_other_tag
 
 if [ "${1:-}" = tag ]; then
     check_silent "no uncommitted change" git status --porcelain

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Draws the charts of README's section on speed into tests/bench/charts, of results.json beside it.
+"""Draws the charts of tests/bench/README.md into tests/bench/charts, from tests/bench/results.json.
 
     build/venv-bench/bin/python tests/bench/chart.py
 
-A dot is the median of the rounds, the bar through it reaches from the least to the most. The same
-results make the same files. Light and dark are one file: what is not a colour of its own follows
-the reader's.
+A dot is the median of the rounds. The bar through it reaches from the least to the most. The same
+results make the same files. One file serves light and dark pages: text and lines follow the
+reader's colour scheme, the colours of the dots do not.
 """
 
 import json
@@ -34,7 +34,7 @@ COLOURS = {64: "#3f82e0", KIB: "#dd8420", 16 * KIB: "#3c9d66", MIB: "#a767c5"}
 SIZES = {64: "64 B", KIB: "1 KiB", 16 * KIB: "16 KiB", MIB: "1 MiB"}
 NAMES = {OURS: "stomp_ws.h", RAW: "the kernel alone"}
 TITLES = {"burst": "receive", "sink": "publish"}
-PARTS = {"p50_us": ("half", "o"), "p99_us": ("99 %", "^"), "p999_us": ("99.9 %", "s")}
+PARTS = {"p50_us": ("50 %", "o"), "p99_us": ("99 %", "^"), "p999_us": ("99.9 %", "s")}
 SPREAD = 0.7  # of a client's height, for its dots
 
 
@@ -90,7 +90,7 @@ def dress(axes, names, title, label):
 def doubt(results, modes):
     """How far a program is from itself."""
     again = [cell["again"][0] for cell in results["cells"] if cell["mode"] in modes]
-    return f"the same program, run twice, differs by {min(again):.2f} to {max(again):.2f}"
+    return f"two runs of one program differ by a factor of {min(again):.2f} to {max(again):.2f}"
 
 
 def source(results):
@@ -138,7 +138,7 @@ def draw_rates(results):
                 if name in cell["clients"]:
                     dot(axes, row + place(index, len(cells)), cell["clients"][name]["rate"],
                         marker="o", color=COLOURS[cell["size"]], label=SIZES[cell["size"]])
-        dress(axes, names, title, "messages a second (log scale; right is better)")
+        dress(axes, names, title, "messages per second (log scale; right is better)")
     legend(figure, panels[0], "bodies of")
     save(figure, results, "rates", doubt(results, TITLES))
 
@@ -156,8 +156,8 @@ def draw_trips(results):
                 label, marker = PARTS[part]
                 dot(axes, row + place(index, len(PERCENTILES)), cell["clients"][name][part],
                     marker=marker, color=COLOURS[cell["size"]], label=label)
-        dress(axes, names, f"round trip, {SIZES[cell['size']]}", "us (log; left is better)")
-    legend(figure, panels[0], "so many\nare within")
+        dress(axes, names, f"round trip, {SIZES[cell['size']]}", "µs (log scale; left is better)")
+    legend(figure, panels[0], "share of\nround trips")
     save(figure, results, "trips", doubt(results, ("pingpong",)) + "; both ends on one core")
 
 
@@ -171,7 +171,7 @@ def draw_instructions(axes, results):
             axes.plot(counts[name][kind], row + place(index, len(kinds)), linestyle="none",
                       marker="o" if mode == "receive" else "D", markersize=5,
                       color=COLOURS[int(size)], label=f"{mode}, {SIZES[int(size)]}")
-    dress(axes, names, "instructions", "a message, in user space (log)")
+    dress(axes, names, "instructions", "per message, in user space (log scale)")
 
 
 def draw_cell(axes, cell, figure_of, title, label):
@@ -189,9 +189,9 @@ def draw_costs(results):
     cell = next(cell for cell in cells_of(results, "burst") if cell["size"] == KIB)
     draw_instructions(panels[0], results)
     legend(figure, panels[0], None, loc="outside upper left", ncols=4, fontsize=8)
-    draw_cell(panels[1], cell, lambda one: one["cpu_us"], "CPU time, receive", "us a message (log)")
+    draw_cell(panels[1], cell, lambda one: one["cpu_us"], "CPU time, receive", "µs per message (log scale)")
     draw_cell(panels[2], cell, lambda one: one["peak_kib"] / KIB, "peak memory, receive",
-              "MiB (log)")
+              "MiB (log scale)")
     save(figure, results, "costs", "left is better; instructions by callgrind")
 
 

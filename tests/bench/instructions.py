@@ -110,7 +110,7 @@ def compare(checks, name, now, before):
 
 def look_at_targets(targets, server, counts):
     for name, target in TARGETS.items():
-        targets.at_most(2, f"instructions, {name} octets", counts[name], target,
+        targets.at_most(2, f"instructions per message, {name} bytes", counts[name], target,
                         why=lambda name=name: callgrind.profile(command(server, name)))
 
 
@@ -143,18 +143,19 @@ def look_at_steady_state(checks, targets, server):
     _, put = count("publish", server.url("sink", messages, size), messages, size)
     # The first few carry little: handshake, login, the first piece of the burst.
     spare = 8
-    for what, numbers, calls, octets in (("receive", got, "reads", "bytes_in"),
-                                         ("publish", put, "writes", "bytes_out")):
-        allocations, calls, octets = numbers["allocations"], numbers[calls], numbers[octets]
+    for what, numbers, calls, moved in (("receive", got, "reads", "bytes_in"),
+                                        ("publish", put, "writes", "bytes_out")):
+        allocations, calls, moved = numbers["allocations"], numbers[calls], numbers[moved]
         checks.check(allocations == 0, f"{what}: {allocations} allocations")
-        checks.check(calls <= octets / (LEAST_AT_A_TIME * KIB) + spare,
-                     f"{what}: {calls} calls for {octets} octets, "
-                     f"{octets / calls / KIB:.1f} KiB each")
+        checks.check(calls <= moved / (LEAST_AT_A_TIME * KIB) + spare,
+                     f"{what}: {calls} calls for {moved} bytes, "
+                     f"{moved / calls / KIB:.1f} KiB each")
         targets.at_most(2, f"allocations in {messages:,} messages, {what}", allocations, 0)
         call = {"receive": "recv", "publish": "send"}[what]
         # The last call, and those of the login, are not full.
-        targets.at_least(2, f"octets a {call} under load", octets / max(calls - spare, 1) / KIB, 64,
-                         "KiB", why=lambda call=call: system_calls(server, call))
+        targets.at_least(2, f"bytes per {call} call under load",
+                         moved / max(calls - spare, 1) / KIB, 64, "KiB",
+                         why=lambda call=call: system_calls(server, call))
 
 
 def system_calls(server, call):
@@ -181,25 +182,25 @@ def check_growth(checks, targets, what, sizes, run):
     grown = (costs[2] - costs[1]) / (costs[1] - costs[0])
     unit = (costs[2] - costs[1]) / (sizes[2] - sizes[1])
     checks.check(grown <= expected * GROWTH_TOLERANCE,
-                 f"linear in {what} {sizes}: grows by {grown:.2f}, linear is {expected:.2f}; "
+                 f"growth with {what} {sizes}: {grown:.2f}, linear is {expected:.2f}; "
                  f"{unit:.2f} instructions each")
-    targets.at_most(7, f"linear in {what}", grown / expected, GROWTH_TOLERANCE, "times linear")
+    targets.at_most(7, f"growth with {what}", grown / expected, GROWTH_TOLERANCE, "times linear")
 
 
 def check_all_growth(checks, targets):
-    check_growth(checks, targets, "octets, in pieces of 64 KiB", (4 * MIB, 8 * MIB, 16 * MIB),
+    check_growth(checks, targets, "input size, in pieces of 64 KiB", (4 * MIB, 8 * MIB, 16 * MIB),
                  lambda size: count("pieces", size, 64 * KIB)[0])
-    check_growth(checks, targets, "octets, one at a time (client)",
+    check_growth(checks, targets, "input size, one byte at a time (client)",
                  (64 * KIB, 128 * KIB, 256 * KIB),
                  lambda size: count("pieces", size, 1)[0])
-    check_growth(checks, targets, "octets, one at a time (parsers, to 16 MiB)",
+    check_growth(checks, targets, "input size, one byte at a time (parsers, to 16 MiB)",
                  (4 * MIB, 8 * MIB, 16 * MIB), lambda size: count("parse-pieces", size, 1)[0])
-    check_growth(checks, targets, "pieces of a frame of 1 MiB", (4096, 16384, 65536),
+    check_growth(checks, targets, "the number of pieces of a frame of 1 MiB", (4096, 16384, 65536),
                  lambda pieces: count("pieces", MIB, MIB // pieces)[0])
     # Not fewer headers: the parser remembers the places of the first 24, which cost less. Not more:
     # from some 4 KiB on memcpy copies by one instruction that is counted for each octet.
     for mode in ("parse", "build"):
-        check_growth(checks, targets, f"headers of a frame ({mode})", (32, 64, 128),
+        check_growth(checks, targets, f"the number of headers ({mode})", (32, 64, 128),
                      lambda headers, mode=mode: codec(mode, headers))
 
 
@@ -214,14 +215,14 @@ def check_subscriptions(checks, targets):
         checks.check(cost <= one * GROWTH_TOLERANCE,
                      f"a message to one of {n:,} subscriptions: {cost:.0f} instructions, to the "
                      f"only one {one:.0f}")
-        targets.at_most(5, f"a message, with {n:,} subscriptions", cost / one, GROWTH_TOLERANCE,
-                        "times one")
+        targets.at_most(5, f"cost of one message with {n:,} subscriptions", cost / one,
+                        GROWTH_TOLERANCE, "times that with one")
     few, many = (dispatch("subscriptions-named", n, 100, 300) for n in (100, 1000))
     checks.check(many <= few * GROWTH_TOLERANCE,
                  f"a message to one of 1,000 ids of one's own: {many:.0f} instructions, of 100 "
                  f"{few:.0f}")
-    targets.at_most(5, "a message, ids of one's own, 1,000 instead of 100", many / few,
-                    GROWTH_TOLERANCE, "times", why=lambda: (
+    targets.at_most(5, "cost of one message with 1,000 ids of the program's choice", many / few,
+                    GROWTH_TOLERANCE, "times that with 100", why=lambda: (
                         f"{few:.0f} and {many:.0f} instructions, {(many - few) / 900:.1f} for each "
                         "subscription with such an id. " + callgrind.profile(
                             lambda n: (COUNTER, "subscriptions-named", 1000, n), 2, 100, 300)))

@@ -72,20 +72,20 @@ def main():
         print(f"FAILED {error}\n0 passed, 1 failed")
         return 1
     for clients, one in found.items():
-        print(f"{clients:6} clients: {one['connected']:,} connected a second; "
-              f"{one['all_rate']:,} messages a second to all of them ({one['all_us']:.2f} us of "
+        print(f"{clients:6} clients: {one['connected']:,} connected per second; "
+              f"{one['all_rate']:,} messages per second to all of them ({one['all_us']:.2f} us of "
               f"CPU each), {one['few_rate']:,} to 100 ({one['few_us']:.2f} us); "
-              f"{one['octets']:,} octets a client, {one['resident']:,} resident")
+              f"{one['octets']:,} bytes per client, {one['resident']:,} resident")
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     least, most = found[MANY[0]], found[MANY[-1]]
-    targets.at_most(5, "octets of an idle client, buffers of 256", most["octets"], IDLE_TARGET,
-                    "octets", lambda: where_memory_is(most["octets"]))
-    targets.at_most(5, "CPU a message, 9,900 idle clients beside", most["few_us"] / least["few_us"],
-                    FLAT, "times none",
+    targets.at_most(5, "memory of an idle client with 256-byte buffers", most["octets"],
+                    IDLE_TARGET, "bytes", lambda: where_memory_is(most["octets"]))
+    targets.at_most(5, "CPU time per message with 9,900 idle clients",
+                    most["few_us"] / least["few_us"], FLAT, "times that without",
                     lambda: f"{least['few_us']:.2f} and {most['few_us']:.2f} us")
-    targets.at_most(5, "resident octets of a client, 10,000 or 1,000",
-                    most["resident"] / found[1000]["resident"], FLAT, "times",
+    targets.at_most(5, "resident memory per client with 10,000 clients",
+                    most["resident"] / found[1000]["resident"], FLAT, "times that with 1,000",
                     lambda: f"{found[1000]['resident']} and {most['resident']}")
     targets.write()
     print(f"{len(MANY)} passed, 0 failed")

@@ -75,16 +75,16 @@ def look_at_targets(medians):
                 f"{(ours['parse 20'] - ours['parse 6']) / 14:.1f} a header. Instructions: "
                 + callgrind.profile(lambda n: (BUILD / "bench_count", "parse", 6, n)))
 
-    targets.at_most(4, "decode a MESSAGE, six headers, 64 octets", ours["decode 6"], 35, "ns",
+    targets.at_most(4, "decode a MESSAGE of 64 bytes with six headers", ours["decode 6"], 35, "ns",
                     shares)
-    targets.at_most(4, "masking 1 KiB, beside a plain SSE2 loop",
+    targets.at_most(4, "masking 1 KiB, compared with a plain SSE2 loop",
                     ours["mask 1024"] / ours["mask by sse2 1024"], 1, "times its time",
                     lambda: f"{ours['mask 1024']:.1f} ns and {ours['mask by sse2 1024']:.1f} ns; "
                             f"memcpy {ours['mask by memcpy 1024']:.1f} ns")
-    for what, share in (("utf8 ascii", 0.8), ("utf8 mixed", 0.5)):
-        mine, other = ours[f"{what} 1048576"], rust[f"{what} 1048576"]
-        targets.at_least(4, f"{what}, 1 MiB, beside simdutf8", other / mine, share,
-                         "times its speed",
+    for what, share in (("ascii", 0.8), ("mixed", 0.5)):
+        mine, other = ours[f"utf8 {what} 1048576"], rust[f"utf8 {what} 1048576"]
+        targets.at_least(4, f"validate UTF-8, {what}, 1 MiB, compared with simdutf8", other / mine,
+                         share, "times its speed",
                          lambda mine=mine, other=other: (
                              f"{MIB / mine:.1f} GB/s and {MIB / other:.1f} GB/s; instructions for "
                              "1 KiB: " + callgrind.profile(

@@ -6,7 +6,7 @@ round all of them run once, one right after the other, and only what ran in the 
 compared, so that other work on the machine falls on all of them. `ours` runs twice: how far the two
 differ is what the other ratios are to be doubted by.
 
-    run.py             5 rounds, bodies of 64 octets to 1 MiB; a missing client is a failure
+    run.py             5 rounds, bodies of 64 bytes to 1 MiB; a missing client is a failure
     run.py --rounds N  more of them
     run.py --quick     3 short rounds with the clients that are there, bodies to 16 KiB
     run.py --only NAME,NAME
@@ -304,14 +304,14 @@ def look_at_cell(targets, cell):
         return cell.where_it_goes((OURS, RAW))
 
     if cell.mode == "pingpong":
-        targets.at_most(2, f"{what}, p50", 1 / ratio, ROUND_TRIP_AT_MOST[cell.size], "times raw",
+        targets.at_most(2, f"{what}, median", 1 / ratio, ROUND_TRIP_AT_MOST[cell.size], "times raw",
                         beside_raw)
         return
     targets.at_least(2, what, ratio, AT_LEAST_RAW[cell.mode][cell.size], "of raw", beside_raw)
     for peer, times in FASTER_THAN.items():
         if cell.mode == "burst" and cell.size <= KIB and cell.has(peer):
-            targets.at_least(2, f"{what}, beside {peer}",
-                             statistics.median(cell.ratios(OURS, peer)), times, "times",
+            targets.at_least(2, f"{what}, compared with {peer}",
+                             statistics.median(cell.ratios(OURS, peer)), times, "times as fast",
                              lambda peer=peer: cell.where_it_goes((OURS, peer, RAW)))
 
 

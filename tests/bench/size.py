@@ -37,7 +37,7 @@ def run(*command):
 
 
 def text_size(compiler, *flags, source=HEADER):
-    """Code and constants, in octets."""
+    """Code and constants, in bytes."""
     out = OUT / "object.o"
     run(compiler, *flags, "-Os", "-c", "-o", out, *source)
     return int(run("size", out).splitlines()[1].split()[0])
@@ -80,10 +80,10 @@ def parts_of(tool, file):
 
 
 def measure_text(targets, compiler):
-    targets.at_most(6, "text of the client, -Os, x86-64", text_size(compiler),
-                    TEXT_TARGETS["x86-64"], "octets", lambda: text_by_section(compiler, ""))
+    targets.at_most(6, "code and constants, -Os, x86-64", text_size(compiler),
+                    TEXT_TARGETS["x86-64"], "bytes", lambda: text_by_section(compiler, ""))
     codecs = text_size(compiler, "-DSTOMP_WS_NO_IO")
-    print(f"of which the codecs alone (STOMP_WS_NO_IO): {codecs} octets")
+    print(f"of which the codecs alone (STOMP_WS_NO_IO): {codecs} bytes")
     measure_program(compiler)
 
 
@@ -92,15 +92,15 @@ def measure_program(compiler, *flags):
     program = ["-DSTOMP_WS_STATIC", "-x", "c", "-std=c11", ROOT / "examples" / "minimal.c"]
     whole = text_size(compiler, *flags, source=program)
     small = text_size(compiler, *flags, *SMALL, source=program)
-    print(f"examples/minimal.c with STOMP_WS_STATIC: {whole} octets; and with {' '.join(SMALL)}:"
-          f" {small} octets")
+    print(f"examples/minimal.c with STOMP_WS_STATIC: {whole} bytes; and with {' '.join(SMALL)}:"
+          f" {small} bytes")
 
 
 def measure_thumb(targets):
     if not shutil.which(THUMB):
         raise FileNotFoundError(f"{THUMB}: tests/bench/install.sh installs it")
-    targets.at_most(6, "text of the client, -Os, thumb2", text_size(THUMB, "-mthumb"),
-                    TEXT_TARGETS["thumb2"], "octets",
+    targets.at_most(6, "code and constants, -Os, thumb2", text_size(THUMB, "-mthumb"),
+                    TEXT_TARGETS["thumb2"], "bytes",
                     lambda: text_by_section(THUMB, THUMB.removesuffix("gcc"), "-mthumb"))
     measure_program(THUMB, "-mthumb")
 
@@ -138,9 +138,9 @@ def measure_stack(targets, compiler):
     own, calls = call_graph(compiler)
     octets, path = deepest(own, calls)
     chain = " > ".join(f"{re.sub('^.*:', '', name)} {own.get(name, 0)}" for name in path)
-    print(f"deepest, with the octets of each: {chain}")
+    print(f"deepest, with the bytes of each: {chain}")
     targets.at_most(6, "stack, -O2, without callbacks and C library", octets, STACK_TARGET,
-                    "octets", lambda: "the deepest chain of calls, as gcc writes it down: " + chain)
+                    "bytes", lambda: "the deepest chain of calls, as gcc writes it down: " + chain)
 
 
 def fastest_ms(*command):
@@ -175,7 +175,7 @@ def measure_compilation(targets, compiler):
                 f"{own / len(header.splitlines()) * 1000:.0f} us a line of the header. "
                 + compiler_says(compiler))
 
-    targets.at_most(6, f"compile time, -O0, over an empty file (best of {ROUNDS})", ours,
+    targets.at_most(6, f"compile time, -O0, beyond that of an empty file (best of {ROUNDS})", ours,
                     COMPILE_TARGET_MS, "ms", parts)
 
 

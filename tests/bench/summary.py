@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""What of a run of `make bench` is kept: tests/bench/results.json, from which the charts are drawn
-and README's section on speed is written. Medians, and the least and most of the rounds; nothing by
-hand.
+"""Keeps the results of a run of `make bench` in tests/bench/results.json: medians, and the least and
+the most of the rounds. The charts, tests/bench/README.md and the numbers in README.md are made from
+that file.
 """
 
 import json

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Holds the attack table of README.md and the tests together: each row names a test that is there
+"""Compares the attack table of .github/SECURITY.md with the tests: each row names a test that exists
 and is run, and each test of test_attacks.c has a row. A row is one check.
 
     tests/tools/check_attacks.py
@@ -14,8 +14,8 @@ ROW = re.compile(r"^\|(?:[^|\n]*\|){4} `(\w+)` \|$", re.MULTILINE)
 
 
 def section():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    return text.partition("\n## Security\n")[2].partition("\n## ")[0]
+    text = (ROOT / ".github" / "SECURITY.md").read_text(encoding="utf-8")
+    return text.partition("\n## Attacks\n")[2].partition("\n## ")[0]
 
 
 def tests_that_run():
