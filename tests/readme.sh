@@ -88,7 +88,7 @@ fi
 
 # README.md has a selection of the rows on other clients.
 rows_of_clients() {
-    sed -n '/^## Beside other clients$/,/^## /s/^| [a-z].*/&/p' README.md
+    sed -n '/^## Compared with other clients$/,/^## /s/^| [a-z].*/&/p' README.md
 }
 rows_without_a_source() {
     rows_of_clients | while read -r row; do

@@ -57,7 +57,7 @@ def test_cut_without_pings(kind, idle, row):
         cut = client.saw("trying again", seconds=4 * IDLE_S)
         assert cut - idle.started[kind.name] > IDLE_S - 0.1, client.everything()
         client.said("idle", "ping_ms")
-        r.is_told("cut; told: an idle time-out, ping_ms helps")
+        r.is_told("cut; the error: an idle time-out; remedy: ping_ms")
 
 
 def test_load_through_idle_proxy(idle, row):
@@ -69,7 +69,7 @@ def test_load_through_idle_proxy(idle, row):
             load.goes_on(4)
             counts = load.finish()
         assert counts["publisher_sessions"] == counts["consumer_sessions"] == 1, counts
-        r.keeps("the sessions go on", counts)
+        r.keeps("the sessions continue", counts)
 
 
 @each_proxy
@@ -83,4 +83,4 @@ def test_alive_with_pings(kind, idle, row):
         idle.publish(kind, 1000, "after a minute")
         client.saw("after a minute", "out", seconds=5)
         assert not client.text(), client.everything()
-        r.is_told("alive, the same session")
+        r.is_told("the session continues")

@@ -47,7 +47,7 @@ def stays(r, load, trouble):
     """Both clients keep their session."""
     counts = live_through(load, trouble)
     assert counts["publisher_sessions"] == counts["consumer_sessions"] == 1, counts
-    r.confirms("the sessions go on", counts)
+    r.confirms("the sessions continue", counts)
 
 
 def resumes(r, load, trouble, outcome, more_than=1):

@@ -76,7 +76,7 @@ def test_reload_under_load(kind, start, mini, certs, row):
                 counts = load.finish()
                 ended = min(counts["publisher_sessions"], counts["consumer_sessions"]) >= 3
                 assert ended == proxy.reload_ends_sessions, counts
-                result.confirms("resumed" if ended else "the sessions go on", counts)
+                result.confirms("resumed" if ended else "the sessions continue", counts)
 
 
 # ---- the backend is down, slow, or being redeployed ----
@@ -134,7 +134,7 @@ def test_404_during_a_redeploy(kind, start, row):
 def test_404_at_first(start, row):
     with row("nginx", "404 at the first attempt") as r:
         tells(start(Nginx, status=404).url(), "404")
-        r.is_told("ends at once")
+        r.is_told("ends immediately")
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -149,7 +149,7 @@ def test_denied_after_a_good_session(status, start, mini, row):
             assert f"HTTP {status} " in listener.text()
             if status == 401:
                 listener.said('Bearer realm="gate"')
-        r.is_told("ends: new credentials are needed")
+        r.is_told("ends; remedy: new credentials")
 
 
 def test_give_up_never(start, mini, row):
@@ -206,7 +206,7 @@ def test_429_with_eight_clients(start, row):
         finally:
             for one in cats:
                 one.close()
-        r.recovers("all connected, not in one moment", 1000 * (arrived - began))
+        r.recovers("all connected, at different times", 1000 * (arrived - began))
 
 
 @pytest.mark.parametrize("what", ["a day", "an HTTP-date"])
@@ -219,7 +219,7 @@ def test_429_is_bounded(what, start, row):
         cats, delays = first_delays(proxy.url(), 1)
         cats[0].close()
         assert least <= delays[0] <= 4000, delays
-        r.is_told("waits, at most ten times reconnect_max_ms")
+        r.is_told("waits for at most ten times reconnect_max_ms")
 
 
 # ---- certificates of clients ----
@@ -230,7 +230,7 @@ def with_certificate(certs):
 
 @each_proxy
 def test_client_certificate(kind, start, mini, certs, row):
-    with row(kind.name, "client certificate required, one is sent") as r:
+    with row(kind.name, "client certificate required and sent") as r:
         proxy = start(kind, backend=mini.port, client_ca=certs.ca)
         # Caddy compares the Host header with the name in TLS, where an address cannot be.
         name = "localhost" if kind is Caddy else "127.0.0.1"
@@ -244,10 +244,10 @@ def test_client_certificate(kind, start, mini, certs, row):
 def test_client_certificate_missing(kind, start, mini, certs, row):
     words = {"nginx": ("400", "No required SSL certificate was sent")}.get(
         kind.name, ("certificate",))
-    with row(kind.name, "client certificate required, none is sent") as r:
+    with row(kind.name, "client certificate required but not sent") as r:
         proxy = start(kind, backend=mini.port, client_ca=certs.ca)
         tells(proxy.url(tls=True), *words, arguments=("--ca", certs.ca))
-        r.is_told("ends, and names the certificate")
+        r.is_told("ends; the error names the certificate")
 
 
 def test_renegotiation(start, mini, certs, row):
@@ -256,7 +256,7 @@ def test_renegotiation(start, mini, certs, row):
         result = cat(proxy.url(tls=True), *with_certificate(certs), *LISTEN, "-t", 4)
         assert result.status in (1, 3), result.everything()
         result.said("renegotiat")
-        r.is_told("told: renegotiation, and what to change")
+        r.is_told("the error names renegotiation and the remedy")
 
 
 # ---- what people get wrong ----
@@ -268,7 +268,7 @@ def test_large_headers(kind, start, mini, row):
         proxy = start(kind, backend=mini.port)
         tells(proxy.url(), "400", "shorten", *words,
               arguments=("--http-header", "X-Large: " + "x" * 9000))
-        r.is_told("ends: shorten the headers")
+        r.is_told("ends; remedy: shorten the headers")
 
 
 PLAIN_TO_TLS = {"nginx": ["400", "The plain HTTP request was sent to HTTPS port"],
@@ -280,7 +280,7 @@ def test_plain_http_to_the_tls_port(kind, start, mini, row):
     with row(kind.name, "ws:// to the port of wss://") as r:
         proxy = start(kind, backend=mini.port)
         tells(proxy.url(tls=True).replace("wss:", "ws:"), "wss://", *PLAIN_TO_TLS[kind.name])
-        r.is_told("ends, and offers wss://")
+        r.is_told("ends; remedy: use wss://")
 
 
 def test_tls_to_the_plain_port(start, mini, row):
@@ -289,7 +289,7 @@ def test_tls_to_the_plain_port(start, mini, row):
         result = cat(proxy.url().replace("ws:", "wss:"), *LISTEN, "-t", 3, "--insecure")
         assert result.status in (1, 3), result.everything()
         result.said("TLS")
-        r.is_told("told: no TLS at that port")
+        r.is_told("the error: no TLS at that port")
 
 
 # ---- several URLs, secrets in files ----
@@ -307,7 +307,7 @@ def test_two_urls(start, row):
                 second.kill()
                 sends(proxy.url(), "by the first")
                 arrived = listener.saw("by the first", "out")
-        r.recovers("moves to the other one, and back", 1000 * (arrived - began))
+        r.recovers("moves to the second URL, and back to the first", 1000 * (arrived - began))
 
 
 def test_passcode_file(folder, start, row):
@@ -367,7 +367,7 @@ def test_tls_13_only(library, start, mini, certs, row):
         else:
             assert result.status in (1, 3), result.everything()
             result.said("TLS 1.3", "BearSSL")
-            r.is_told("told: BearSSL ends at TLS 1.2")
+            r.is_told("the error: BearSSL supports only TLS 1.2")
 
 
 @pytest.mark.parametrize("through", ["directly", "through an HTTP proxy"])

@@ -111,7 +111,7 @@ def test_csrf_missing(secure, row):
         assert result.status == 1, result.everything()
         assert not result.retries(), result.everything()
         result.said("ExecutorSubscribableChannel", "CSRF")
-        r.is_told("ends, and names the CSRF token")
+        r.is_told("ends; the error names the CSRF token")
 
 
 def test_basic_missing(secure, row):
@@ -120,7 +120,7 @@ def test_basic_missing(secure, row):
         assert result.status == 1, result.everything()
         assert not result.retries(), result.everything()
         result.said("401", "Basic realm", "http_headers")
-        r.is_told("ends, and quotes WWW-Authenticate")
+        r.is_told("ends; the error quotes WWW-Authenticate")
 
 
 def test_bearer(secure, row):
@@ -140,7 +140,7 @@ def test_bearer_wrong(secure, row):
         assert not result.retries(), result.everything()
         result.said("ExecutorSubscribableChannel", "ChannelInterceptor")
         assert "stale-token" not in result.text(), result.everything()
-        r.is_told("ends, and names the ChannelInterceptor")
+        r.is_told("ends; the error names the ChannelInterceptor")
 
 
 def test_user_destinations(secure, row):
@@ -169,7 +169,7 @@ def test_denied_subscription(secure, row):
             ends = 1000 * (listener.saw("set aside") - began)
             time.sleep(1.5)
             assert len(listener.retries()) == retries <= 6, listener.everything()
-        r.recovers("named and set aside, the other one lives", ends)
+        r.recovers("named and set aside; the other one continues", ends)
 
 
 def test_denied_send(secure, row):
@@ -178,7 +178,7 @@ def test_denied_send(secure, row):
                      "-t", "10")
         assert result.status == 1, result.everything()
         result.said("ExecutorSubscribableChannel", "denie")
-        r.is_told("ends, and says that it may be denied")
+        r.is_told("ends; the error: it may be denied")
 
 
 # ---- proxies without the upgrade headers ----
@@ -192,7 +192,7 @@ def test_no_upgrade_headers(kind, spring, start, row):
         assert not result.retries(), result.everything()
         result.said("proxy", "Upgrade", "proxy_set_header")
         assert "append" not in result.text(), result.everything()
-        r.is_told("ends: the proxy drops the upgrade; the lines for nginx")
+        r.is_told("ends; remedy: the lines for nginx that pass the upgrade on")
 
 
 def test_sockjs_base_behind_a_proxy(spring, start, row):
@@ -203,7 +203,7 @@ def test_sockjs_base_behind_a_proxy(spring, start, row):
         assert result.status == 1, result.everything()
         result.said("append", "/websocket")
         assert "proxy_set_header" not in result.text(), result.everything()
-        r.is_told("ends: append /websocket")
+        r.is_told("ends; remedy: append /websocket")
 
 
 def test_spring_behind_apache(spring, start, row):
@@ -237,7 +237,7 @@ def test_relay_while_rabbitmq_restarts(row):
             assert stranger.status == 1, stranger.everything()
             assert not stranger.retries(), stranger.everything()
             stranger.said("Broker not available")
-            first.is_told("ends at once")
+            first.is_told("ends immediately")
             spring.rabbitmq.start()
             load.goes_on()
             assert listener.running(), listener.everything()
