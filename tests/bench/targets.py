@@ -63,7 +63,7 @@ def collect():
     return sorted(found, key=lambda target: target["item"]), missing
 
 
-ROW = "{:>4}  {:56} {:>20} {:>16}  {}"
+ROW = "{:>4}  {:60} {:>34} {:>26}  {}"
 
 
 def main():
