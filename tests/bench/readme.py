@@ -133,7 +133,7 @@ def sentences(results):
         f"bytes per second; {second}, the fastest of the {len(others)} other clients, receives "
         f"{others[second]:,.0f}. A round trip takes {ours} µs (median); a program that only calls "
         f"`send` and `recv`, and parses nothing, takes {raw} µs. A received message of 64 bytes costs "
-        f"{counts['receive 64']:,.0f} instructions in user space, a published one "
+        f"{counts['receive 64']:,.0f} instructions in user space; a published message costs "
         f"{counts['publish 64']:,.0f}.")
 
 
