@@ -266,8 +266,20 @@ def remedies(interface):
                 yield symbol.name
 
 
+def troubleshooting(interface):
+    """Each error stands in the table of examples/troubleshooting.md, in full or behind a sibling."""
+    page = (ROOT / "examples" / "troubleshooting.md").read_text(encoding="utf-8")
+    table = page.partition("\n## Every code")[2].partition("\n## ")[0]
+    for symbol in interface.symbols:
+        parts = symbol.name.split("_")
+        if re.match(r"STWS_ERR_|STWS_CLOSED", symbol.name):
+            if not (names(symbol.name, table) or names(f"_{parts[-1]}", table)):
+                yield symbol.name
+
+
 RULES = (parsed, own_comments, macros, words, verbs, parameters, results, errors, behaviour,
-         specifications, one_field_a_line, result_texts, remedies)
+         specifications, one_field_a_line, result_texts, remedies,
+         troubleshooting)
 
 
 def main():
