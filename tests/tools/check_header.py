@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 TESTS = ("*.c", "*.h")
 
 MAX_CODE_LINES = 8400
+MAX_SECTION_LINES = 400
+LEAST_COMMENT_SHARE = 0.2
 MAX_COLUMNS = 100
 MAX_FUNCTION_LINES = 80
 MAX_MEDIAN_LINES = 12
@@ -126,8 +128,8 @@ def words_of_tests():
 # ---- the rules: each yields what breaks it ----
 
 def size(header):
-    """The implementation has at most 6,800 lines of code, not counting comments and blank lines; a
-    macro is one line."""
+    """The implementation's lines of code, without comments and blank lines, stay below a bar. A macro
+    is one line."""
     lines = sum(1 for _, line in header.implementation() if line.strip() and line[-1] != "\\")
     if lines > MAX_CODE_LINES:
         yield f"{lines} lines of code, more than {MAX_CODE_LINES}"
@@ -154,6 +156,74 @@ def median_function(header):
     median = statistics.median(lines for _, _, lines in functions(header))
     if median > MAX_MEDIAN_LINES:
         yield f"the median is {median:g} lines"
+
+
+def sections(header):
+    """The sections of the implementation, as (tag, number of the first line, number of lines)."""
+    begins = [(number, banner[1]) for number, banner in
+              enumerate(map(BANNER.match, header.lines), 1)
+              if banner and number > header.implementation_at]
+    ends = [number for number, _ in begins[1:]] + [len(header.lines) + 1]
+    return [(tag, number, end - number) for (number, tag), end in zip(begins, ends)]
+
+
+def section_sizes(header):
+    """No section of the implementation has more than 400 lines."""
+    for tag, number, lines in sections(header):
+        if lines > MAX_SECTION_LINES:
+            yield f"line {number}: >>{tag} has {lines} lines"
+
+
+def section_openings(header):
+    """Each section of the implementation opens with a paragraph: what it owns and who calls it."""
+    for tag, number, _ in sections(header):
+        if not header.lines[number - 1].endswith("===="):
+            yield f"line {number}: >>{tag} has only a title"
+
+
+def comment_share(header):
+    """At least one line in five of the implementation is a comment, not counting blank lines."""
+    text = header.lines[header.implementation_at:]
+    code = header.code_lines[header.implementation_at:]
+    comments = sum(1 for line, rest in zip(text, code) if line.strip() and not rest.strip())
+    lines = sum(1 for line in text if line.strip())
+    if comments < LEAST_COMMENT_SHARE * lines:
+        yield f"{comments} of {lines} lines, {100 * comments / lines:.1f} %"
+
+
+def order(header):
+    """Calls only go up the file: a function stands before all of its uses."""
+    defined = {name: number for name, number, _ in functions(header)
+               if number > header.implementation_at and name.startswith("stws_p_")}
+    lines = list(header.implementation())
+    first = {}
+    for number, line in lines:
+        for name in re.findall(r"\bstws_p_\w+", line):
+            first.setdefault(name, number)
+    for name, number in defined.items():
+        if first[name] < number:
+            yield f"line {first[name]}: {name}, which line {number} defines"
+
+
+def gaps(header):
+    """A blank line, or a comment, stands before each function of the implementation."""
+    for name, number, _ in functions(header):
+        above = header.lines[number - 2].rstrip()
+        if number > header.implementation_at and above and not above.endswith("*/"):
+            if not above.startswith("#") and not above.startswith("__attribute__"):
+                yield f"line {number}: {name}"
+
+
+def state_writers(header):
+    """One function writes the state of the connection."""
+    writers = set()
+    write = re.compile(r"->state = STWS_|STORE\(&\w+->state,|->state = state\b")
+    for name, number, lines in functions(header):
+        body = "\n".join(header.code_lines[number - 1:number - 1 + lines])
+        if number > header.implementation_at and write.search(body):
+            writers.add(name)
+    if len(writers) != 1:
+        yield from sorted(writers)
 
 
 def banner_form(header):
@@ -279,7 +349,8 @@ def things_to_do(header):
             yield f"line {number}: {mark[1]}"
 
 
-RULES = (size, columns, longest_function, median_function, banner_form, contents_table, signposts,
+RULES = (size, columns, longest_function, median_function, section_sizes, section_openings,
+         comment_share, order, gaps, state_writers, banner_form, contents_table, signposts,
          pragmas, uses, manual_names_macros, promises, private_names,
          private_enumerators, underscores, undefined_macros, things_to_do)
 
