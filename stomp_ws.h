@@ -1959,6 +1959,8 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #endif
+/* Without POSIX names, the standard C headers hide what sockets and clocks need. This happens
+   when a system header came first and the compiler runs with -std=c99 or similar. */
 #if !defined(AI_PASSIVE) || !defined(CLOCK_MONOTONIC)
 #error                                                                                             \
     "stomp_ws.h: a system header came before it under -std=cNN: include it first, or use -D_POSIX_C_SOURCE=200809L"
@@ -1970,24 +1972,31 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
 #include <bearssl.h>
 #include <dirent.h>
 #endif
+/* The TLS implementation that wss:// uses unless options.tls names another. */
 #ifndef STOMP_WS_TLS
 #define STOMP_WS_TLS stws_bearssl()
 #endif
+/* Memory for stws_create. Define both macros, or neither. */
 #ifndef STOMP_WS_MALLOC
 #define STOMP_WS_MALLOC(size) malloc(size)
 #define STOMP_WS_FREE(block) free(block)
 #endif
 #endif /* STOMP_WS_NO_IO */
 
+/* Vector instructions. SSE2 belongs to every x86-64, so the compiler's own macro decides.
+   STOMP_WS_NO_SIMD selects the portable C code everywhere. */
 #if !defined(STOMP_WS_NO_SIMD) && defined(__SSE2__)
 #include <emmintrin.h>
 #define STWS_P_SSE2 1
 #else
 #define STWS_P_SSE2 0
 #endif
-/* SSSE3 and AVX2 are chosen at run time, by what compilers link to hosted programs. Of
-   vectors of so many bits: bytes looked up in one of the rows of >>utf8, and whether any
-   has its top bit set. */
+/* SSSE3 and AVX2 are not on every x86-64. A hosted program asks the processor at run time, with
+   the support code that clang and GCC 5 or newer link into it. AArch64 always has NEON.
+
+   STWS_P_LOOK_UP replaces each byte of the vector `at` (values 0 to 15) by the entry of one row
+   of stws_p_utf8_rows. STWS_P_TOPS is non-zero if a byte of the vector `v` has its top bit set.
+   `bits` is the width of the vector: 128 or 256. */
 #if STWS_P_SSE2 && __STDC_HOSTED__ && (defined(__clang__) || (defined(__GNUC__) && __GNUC__ > 4))
 #define STWS_P_AVX2
 #define STWS_P_LOOK_UP(bits, row, at)                                                              \
@@ -2002,6 +2011,8 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
 #define STWS_P_TOPS(bits, v) (vmaxvq_u8((uint8x16_t)(v)) > 0x7F)
 #endif
 
+/* Checks of invariants. Define STOMP_WS_ASSERT as assert to have them; by default they cost
+   nothing. */
 #ifndef STOMP_WS_ASSERT
 #define STOMP_WS_ASSERT(condition) ((void)0)
 #endif
@@ -2082,17 +2093,21 @@ STOMP_WS_API const char *stws_result_text(int result) { return stws_p_find_resul
 
 STOMP_WS_API const char *stws_result_name(int result) { return stws_p_find_result(result)->name; }
 
-/* strlen is 0 for no string at all, so that an absent option needs no special case. */
+/* Returns the length of s. Returns 0 for NULL, so an absent option needs no special case. */
 static size_t stws_p_strlen(const char *s) { return s ? strlen(s) : 0; }
 
+/* Returns s, or `otherwise` if s is NULL. */
 static const char *stws_p_or(const char *s, const char *otherwise) { return s ? s : otherwise; }
 
+/* ASCII only, and independent of the locale. HTTP and the URL scheme need exactly this. */
 static char stws_p_lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c; }
 
+/* Returns 1 if both byte strings are equal. A pointer may be NULL if its length is 0. */
 static int stws_p_equal(const char *a, size_t a_len, const char *b, size_t b_len) {
     return a_len == b_len && (a_len == 0 || memcmp(a, b, a_len) == 0);
 }
 
+/* Like stws_p_equal, for names of which upper and lower case mean the same (ASCII). */
 static int stws_p_equal_nocase(const char *a, size_t a_len, const char *b, size_t b_len) {
     size_t i;
     if (a_len != b_len) return 0;
@@ -2101,22 +2116,27 @@ static int stws_p_equal_nocase(const char *a, size_t a_len, const char *b, size_
     return 1;
 }
 
+/* A blank or a tab: the white space of HTTP (RFC 9110, 5.6.3) and of padding in STOMP 1.0. */
 static int stws_p_is_blank(char c) { return c == ' ' || c == '\t'; }
 
 static int stws_p_is_alphanumeric(char c) {
     return (c >= '0' && c <= '9') || (stws_p_lower(c) >= 'a' && stws_p_lower(c) <= 'z');
 }
 
-/* Take blanks off both ends of a span (HTTP's OWS; STOMP 1.0's padding; numbers in STOMP
-   headers). */
+/* Removes blanks and tabs from both ends of a span. Used for HTTP header values, for the
+   padding of STOMP 1.0, and for numbers in STOMP headers. */
 static void stws_p_trim(const char **s, size_t *len) {
     while (*len > 0 && stws_p_is_blank(**s)) ++*s, --*len;
     while (*len > 0 && stws_p_is_blank((*s)[*len - 1])) --*len;
 }
 
-/* Where a wrong guess of the compiler's costs two jumps for each header (33 instructions a
-   message), and where what is rare would take registers from what is not (20), or room on
-   the stack for its large locals. */
+/* Hints for the compiler, each kept because a measurement showed a gain.
+
+   STWS_P_LIKELY: without it GCC guesses wrong, and each header costs two jumps (33 instructions
+   per message).
+
+   STWS_P_APART: keeps a rare case out of its caller. Inlined, it would take registers from the
+   usual case (20 instructions per message), or stack space for large local variables. */
 #if defined(__GNUC__) || defined(__clang__)
 #define STWS_P_LIKELY(condition) __builtin_expect((condition) != 0, 1)
 #define STWS_P_APART __attribute__((noinline))
@@ -2125,15 +2145,17 @@ static void stws_p_trim(const char **s, size_t *len) {
 #define STWS_P_APART
 #endif
 
-/* A decimal number without sign: 1 and *value; 0 when it is none; -1 when it is over limit,
-   however many digits. */
+/* Parses a decimal number without sign. Returns 1 and sets *value; 0 if the text is not a
+   number; -1 if the number is larger than limit, however many digits it has. */
 static int stws_p_number(const char *s, size_t len, size_t limit, size_t *value) {
     const char *end = s + len;
-    /* all values but the last, or'ed: as long as these are small, nothing wraps */
+    /* All values except the last one, combined with OR. While they are small, n cannot have
+       wrapped. */
     size_t n = 0, before_last = 0;
     if (len == 0) return 0;
     for (; s < end; s++) {
-        size_t digit = (size_t)(unsigned char)*s - '0'; /* what is below '0' goes round */
+        /* a character below '0' becomes a huge number */
+        size_t digit = (size_t)(unsigned char)*s - '0';
         if (digit > 9) return 0;
         before_last |= n;
         n = n * 10 + digit;
@@ -2142,7 +2164,7 @@ static int stws_p_number(const char *s, size_t len, size_t limit, size_t *value)
     return before_last > SIZE_MAX / 16 || n > limit ? -1 : 1;
 }
 
-/* Decimal digits of n into out (20 bytes are enough for 64 bits); returns how many. */
+/* Writes the decimal digits of n, without a NUL. Returns their number, at most 20 (64 bits). */
 static size_t stws_p_digits(unsigned long long n, char out[20]) {
     unsigned long long left = n;
     size_t len = 1, i;
@@ -2151,16 +2173,21 @@ static size_t stws_p_digits(unsigned long long n, char out[20]) {
     return len;
 }
 
-/* A writer that counts on when the room ends, so that one pass can both measure and write. */
+/* A writer with limited room that goes on counting when the room is full. So one pass both
+   writes and measures. Set {buffer, size, 0}, call stws_p_put as often as needed, then compare
+   `need` with the size. */
 typedef struct stws_p_out {
-    char *at;
-    size_t room;
-    size_t need;
+    char *at; /* where the next byte goes */
+    size_t room; /* bytes left; 0 from the first put that did not fit */
+    size_t need; /* bytes that all puts together need */
 } stws_p_out;
 
+/* Appends bytes. After the first put that does not fit, nothing more is written, only
+   counted. */
 static void stws_p_put(stws_p_out *out, const char *data, size_t len) {
     out->need += len;
     if (len > out->room) out->room = 0;
+    /* `at` may be NULL without room, and memcpy(NULL, ...) is undefined */
     /* without any room `at` may be NULL, and NULL + 0 is undefined */
     if (len > out->room || len == 0) return;
     memcpy(out->at, data, len);
@@ -2177,8 +2204,9 @@ static void stws_p_put_number(stws_p_out *out, unsigned long long n) {
     stws_p_put(out, digits, stws_p_digits(n, digits));
 }
 
-/* The words of a comma-separated list, one after the other: 0 at its end. Empty words are
-   passed over. */
+/* Iterates over a comma-separated list. Sets *word and *len to the next word without blanks
+   around it, and moves *list behind it. Returns 0 at the end of the list. Empty words are
+   skipped. */
 static int stws_p_next_word(const char **list, const char **word, size_t *len) {
     while (**list) {
         *word = *list;
@@ -2190,6 +2218,8 @@ static int stws_p_next_word(const char **list, const char **word, size_t *len) {
     return 0;
 }
 
+/* Returns 1 if a comma-separated list contains the word. nocase: upper and lower case are the
+   same. */
 static int stws_p_list_has(const char *list, const char *word, size_t len, int nocase) {
     const char *each;
     size_t each_len;
@@ -2201,9 +2231,10 @@ static int stws_p_list_has(const char *list, const char *word, size_t len, int n
 }
 
 /* ==== >>sha1: the hash of the handshake (FIPS 180-4, section 6.1) ==== */
+/* SHA-1 is needed for Sec-WebSocket-Accept (RFC 6455, 4.2.2) and for the ids in >>dedup. */
 static uint32_t stws_p_rotate_left(uint32_t x, int n) { return (x << n) | (x >> (32 - n)); }
 
-/* Round function and constant of step t. */
+/* Returns the value of function f(t) plus constant K(t) (FIPS 180-4, 4.1.1 and 4.2.1). */
 static uint32_t stws_p_sha1_f(int t, uint32_t b, uint32_t c, uint32_t d) {
     if (t < 20) return ((b & c) | (~b & d)) + 0x5A827999u;
     if (t < 40) return (b ^ c ^ d) + 0x6ED9EBA1u;
@@ -2211,8 +2242,9 @@ static uint32_t stws_p_sha1_f(int t, uint32_t b, uint32_t c, uint32_t d) {
     return (b ^ c ^ d) + 0xCA62C1D6u;
 }
 
+/* Adds one block of 64 bytes to the hash value h (FIPS 180-4, 6.1.2). */
 static void stws_p_sha1_block(uint32_t h[5], const unsigned char *block) {
-    uint32_t w[80], v[5]; /* v: a, b, c, d, e */
+    uint32_t w[80], v[5]; /* v: the working variables a, b, c, d, e */
     int t;
     memcpy(v, h, sizeof v);
     memset(w, 0, sizeof w);
@@ -2229,6 +2261,8 @@ static void stws_p_sha1_block(uint32_t h[5], const unsigned char *block) {
     for (t = 0; t < 5; t++) h[t] += v[t];
 }
 
+/* The padding (a 1 bit, zeros, the length in bits) needs a second block if fewer than 9 bytes
+   are free in the last one (FIPS 180-4, 5.1.1). `tail` is that end of the message. */
 static void stws_p_sha1(const void *data, size_t len, unsigned char out[20]) {
     uint32_t h[5] = {0x67452301u, 0xEFCDAB89u, 0x98BADCFEu, 0x10325476u, 0xC3D2E1F0u};
     const unsigned char *p = (const unsigned char *)data;
@@ -2248,7 +2282,7 @@ static void stws_p_sha1(const void *data, size_t len, unsigned char out[20]) {
 static const char stws_p_base64_alphabet[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/* Writes (len + 2) / 3 * 4 characters and a NUL; returns the number of characters. */
+/* Writes (len + 2) / 3 * 4 characters and a NUL. Returns the number of characters. */
 static size_t stws_p_base64(const void *data, size_t len, char *out) {
     const unsigned char *p = (const unsigned char *)data;
     size_t i, n = 0;
@@ -2266,12 +2300,15 @@ static size_t stws_p_base64(const void *data, size_t len, char *out) {
 }
 
 /* ==== >>utf8: RFC 3629, in one go or as a stream ==== */
-/* Between two pieces a character may be cut. The state holds how many continuation bytes
-   are still due (bits 0-1) and the range the next one must lie in (bits 8-15, 16-23): the
-   range is what keeps out overlong forms, surrogates and what lies above U+10FFFF. 0 is the
-   boundary between characters. */
+/* The state of a check whose text arrives in pieces, because a character can be cut at the end
+   of a piece. Bits 0-1: how many continuation bytes are still missing. Bits 8-15 and 16-23: the
+   lowest and the highest value that the next byte may have. This range excludes overlong forms,
+   surrogates and values above U+10FFFF (RFC 3629, section 4). A state of 0 means: between two
+   characters. */
 #define STWS_P_UTF8_DUE(due, low, high) ((due) | (low) << 8 | (high) << 16)
 
+/* Returns the state after the first byte of a character of several bytes; 0 if no character may
+   begin with this byte. */
 static unsigned stws_p_utf8_lead(unsigned char c) {
     if (c >= 0xC2 && c <= 0xDF) return STWS_P_UTF8_DUE(1u, 0x80u, 0xBFu);
     if (c == 0xE0) return STWS_P_UTF8_DUE(2u, 0xA0u, 0xBFu);
@@ -2284,18 +2321,29 @@ static unsigned stws_p_utf8_lead(unsigned char c) {
 }
 
 #if STWS_P_SSE2
+/* Loads 16 bytes from any address. */
 static inline __m128i stws_p_load(const void *p) { return _mm_loadu_si128((const __m128i *)p); }
 #endif
 
 #ifdef STWS_P_TOPS
+/* Reads memory as a vector type (which may alias, and need not be aligned). */
 #define STWS_P_AT(type, p) ((const stws_p_##type *)(const void *)(p))
 
-/* Which errors two neighbours may make, by the first one's upper half, its lower half, and
-   the second one's upper half: they make those that stand in all three rows (Keiser and
-   Lemire, "Validating UTF-8 In Less Than One Instruction Per Byte"). 01: no continuation
-   where one is due; 02: one after ASCII; 04, 08, 40: an overlong form of 2, 3, 4 bytes; 10:
-   a surrogate; 20, 40: over U+10FFFF; 80: two continuations, which are right when the second
-   is due. */
+/* The tables of the vector check (Keiser and Lemire, "Validating UTF-8 In Less Than One
+   Instruction Per Byte"). They tell which errors two neighbouring bytes can form. The rows are
+   indexed by the upper half of the first byte, its lower half, and the upper half of the second
+   byte. A pair has an error if its bit is set in all three entries. The bits are:
+
+       01  no continuation byte where one must follow
+       02  a continuation byte after an ASCII character
+       04  an overlong form of 2 bytes
+       08  an overlong form of 3 bytes
+       10  a surrogate
+       20  a value above U+10FFFF
+       40  an overlong form of 4 bytes, or a value above U+10FFFF
+       80  two continuation bytes; correct if the second one is the third or fourth of its character
+
+   Each row of 16 entries stands twice, for vectors of 256 bits. */
 #define STWS_P_TWICE(...)                                                                          \
     { __VA_ARGS__, __VA_ARGS__ }
 static const unsigned char stws_p_utf8_rows[3][32] = {
@@ -2304,9 +2352,13 @@ static const unsigned char stws_p_utf8_rows[3][32] = {
                  0xE3, 0xE3),
     STWS_P_TWICE(1, 1, 1, 1, 1, 1, 1, 1, 0xCE, 0xAE, 0xB6, 0xB6, 1, 1, 1, 1)};
 
-/* How far text that begins with a character is UTF-8 for sure, by vectors: to where a
-   character begins, the last one or one shortly before an error. Three bytes before the
-   text are read, and it must fill a vector; the last overlaps. */
+/* Defines a function `name` that checks text in steps of one vector. The text must begin with a
+   character and be at least one vector long. The function returns a pointer to the beginning of
+   a character: everything before it is valid UTF-8. That character is the last one of the text,
+   or it stands at or shortly before the first error. The caller looks at the rest byte by byte.
+
+   The function also reads the three bytes before the text. The last step overlaps the one
+   before it, so the text needs no padding at its end. */
 #define STWS_P_UTF8_BY(bits, name)                                                                 \
     typedef unsigned char stws_p_v##bits                                                           \
         __attribute__((vector_size((bits) / 8), aligned(1), may_alias));                           \
@@ -2339,11 +2391,14 @@ static const unsigned char stws_p_utf8_rows[3][32] = {
 STWS_P_UTF8_BY(128, stws_p_utf8_by_128)
 STWS_P_UTF8_BY(256, stws_p_utf8_by_256)
 
+/* Selects the widest vectors that this processor has. Returns `text` if it has none of them. */
 static const unsigned char *stws_p_utf8_skip(const unsigned char *text, const unsigned char *end) {
     if (__builtin_cpu_supports("avx2")) return stws_p_utf8_by_256(text, end);
     return __builtin_cpu_supports("ssse3") ? stws_p_utf8_by_128(text, end) : text;
 }
 
+/* Skips blocks of 128 bytes that are all ASCII. Returns the first block that is not, or the end
+   of the last whole block. */
 STWS_P_UTF8_ON_256 static const unsigned char *stws_p_ascii_by_256(const unsigned char *p,
                                                                    size_t len) {
     const unsigned char *end = p + len / 128 * 128;
@@ -2358,12 +2413,14 @@ STWS_P_UTF8_ON_256 static const unsigned char *stws_p_ascii_by_256(const unsigne
 STWS_P_UTF8_BY(128, stws_p_utf8_skip)
 #endif
 #else
+/* The portable version checks nothing in advance. */
 static const unsigned char *stws_p_utf8_skip(const unsigned char *text, const unsigned char *end) {
     return (void)end, text;
 }
 #endif
 
-/* Past the ASCII bytes at p, many at a time: most text on the wire is nothing else. */
+/* Returns the first byte from p on that is not ASCII, or end. Most text on the wire is ASCII,
+   so this loop looks at many bytes per step. */
 static inline const unsigned char *stws_p_skip_ascii(const unsigned char *p,
                                                      const unsigned char *end) {
     size_t n;
@@ -2391,9 +2448,13 @@ static inline const unsigned char *stws_p_skip_ascii(const unsigned char *p,
     return p;
 }
 
-/* Feed a piece: 1 while it may still become valid UTF-8, 0 at the first byte that cannot.
-   Vectors have one turn, and skip only what is right: of errors, and of characters that are
-   cut, they know nothing. */
+/* Checks the next piece of a text. Returns 1 while the text can still be valid UTF-8, and 0 at
+   the first byte that makes it invalid. The text is valid as a whole if *state is 0 after its
+   last piece.
+
+   The vector check runs once per call, as soon as three bytes lie before p; setting begin to
+   end prevents a second run. It only skips text that is valid. Errors, and characters that are
+   cut at the end of the piece, are left to the loop below. */
 static int stws_p_utf8_feed(unsigned *state, const void *data, size_t len) {
     const unsigned char *p = (const unsigned char *)data, *begin = p, *end = p + len;
     unsigned due = *state;
@@ -2421,7 +2482,8 @@ STOMP_WS_API int stws_utf8_valid(const void *data, size_t len) {
     return p == end || (stws_p_utf8_feed(&state, p, (size_t)(end - p)) && state == 0);
 }
 
-/* The largest cut <= len that does not part a character (of text known to be valid). */
+/* Returns the largest length <= len at which no character is cut. The text must be valid UTF-8.
+   Returns len if no such place was found before it, so the caller always makes progress. */
 static size_t stws_p_utf8_cut(const char *data, size_t len, size_t total) {
     size_t cut = len;
     if (len >= total) return total;
@@ -2430,11 +2492,15 @@ static size_t stws_p_utf8_cut(const char *data, size_t len, size_t total) {
 }
 
 /* ==== >>url: ws:// and wss:// (RFC 6455, section 3; RFC 3986) ==== */
+/* Returns 1 if the URL begins with this scheme, in upper or lower case (RFC 3986, 3.1). */
 static int stws_p_is_scheme(const char *url, const char *scheme) {
     return strlen(url) >= strlen(scheme) &&
            stws_p_equal_nocase(url, strlen(scheme), scheme, strlen(scheme));
 }
 
+/* The functions stws_p_url_* parse one part each. They take the place where the part begins,
+   and fill its members of *out. They return the place where the next part begins, or NULL with
+   a sentence in *why. */
 static const char *stws_p_url_scheme(const char *url, stws_url *out, const char **why) {
     out->secure = stws_p_is_scheme(url, "wss://");
     if (out->secure) return url + 6;
@@ -2445,18 +2511,23 @@ static const char *stws_p_url_scheme(const char *url, stws_url *out, const char 
     return NULL;
 }
 
+/* Returns 1 if a host may contain this character. In brackets an IPv6 address stands, perhaps
+   with a zone ("%eth0"). Outside of brackets any visible ASCII character is allowed that does
+   not end or structure a URL. */
 static int stws_p_is_host_char(char c, int in_brackets) {
     if (in_brackets) return stws_p_is_alphanumeric(c) || strchr(":.%-_", c) != NULL;
     return c > ' ' && c < 127 && strchr("[]@:/?#\\\"<>^`{|}%", c) == NULL;
 }
 
+/* Returns the value of a hexadecimal digit, or -1. */
 static int stws_p_hex_digit(char c) {
     if (c >= '0' && c <= '9') return c - '0';
     c = stws_p_lower(c);
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Undo %XX, into a string: 0 when it is none, or over 255 bytes. */
+/* Decodes %XX into a C string. Returns 0 if a %XX is invalid or means a NUL, or if the result
+   is longer than 255 bytes. */
 static int stws_p_percent_decode(const char *s, const char *end, char out[256]) {
     size_t n;
     for (n = 0; s < end && n < 255; n++, s++) {
@@ -2470,8 +2541,8 @@ static int stws_p_percent_decode(const char *s, const char *end, char out[256]) 
     return s == end;
 }
 
-/* Take "user:password" of a URL apart: 1, or 0 when a %XX in it is wrong, or one of the two
-   is too long. */
+/* Splits "user:password" at the first colon and decodes both parts. Returns 0 if a %XX is
+   invalid or a part is longer than 255 bytes. Without a colon, the password is empty. */
 static int stws_p_decode_pair(const char *info, const char *end, char user[256],
                               char password[256]) {
     const char *colon = info;
@@ -2481,21 +2552,26 @@ static int stws_p_decode_pair(const char *info, const char *end, char user[256],
            (colon == end || stws_p_percent_decode(colon + 1, end, password));
 }
 
+/* Returns 1 if the string contains a control character (0 to 31, or 127). */
 static int stws_p_has_control_character(const char *s) {
     for (; *s; s++)
         if ((unsigned char)*s < 32 || *s == 127) return 1;
     return 0;
 }
 
-/* Can Basic authorization send them (RFC 7617, 2)? */
+/* Returns 1 if Basic authorization can carry this user and password (RFC 7617, section 2): the
+   user has no colon, and both have no control characters. */
 static int stws_p_is_basic(const char *user, const char *password) {
     return !strchr(user, ':') && !stws_p_has_control_character(user) &&
            !stws_p_has_control_character(password);
 }
 
-enum { STWS_P_BASIC = 6 + 684 + 1 }; /* of its longest value, with the NUL */
+/* Size of the longest value of a Basic authorization, with its NUL: "Basic " and 684
+   characters, the Base64 of 255 + 1 + 255 bytes. */
+enum { STWS_P_BASIC = 6 + 684 + 1 };
 
-/* The value of an Authorization or Proxy-Authorization header; NULL when both are empty. */
+/* Writes the value of an Authorization or Proxy-Authorization header to out and returns it.
+   Returns NULL if user and password are both empty. Both must be at most 255 bytes long. */
 static const char *stws_p_basic(const char *user, const char *password, char out[STWS_P_BASIC]) {
     char pair[512];
     size_t len = strlen(user), password_len = strlen(password);
@@ -2508,7 +2584,9 @@ static const char *stws_p_basic(const char *user, const char *password, char out
     return out;
 }
 
-/* The user and password of a URL for Basic authorization: 0 when they cannot be. */
+/* Decodes the user and password of a URL for Basic authorization. Returns 0 if that is
+   impossible: a character must be written as %XX, a part is too long, or stws_p_is_basic
+   refuses it. */
 static int stws_p_user_and_password(const char *info, size_t len, char user[256],
                                     char password[256]) {
     const char *end = info + len, *c;
@@ -2517,8 +2595,8 @@ static int stws_p_user_and_password(const char *info, size_t len, char user[256]
     return stws_p_decode_pair(info, end, user, password) && stws_p_is_basic(user, password);
 }
 
-/* What stands before an '@' in front of the host (RFC 3986, 3.2.1); where the host begins,
-   or NULL with *why set. */
+/* Parses "user:password@" in front of the host, if there is one (RFC 3986, 3.2.1). The last '@'
+   before the path ends it. The text stays encoded in *out; it is decoded when it is used. */
 static const char *stws_p_url_user_info(const char *p, stws_url *out, const char **why) {
     size_t at = strcspn(p, "/?#");
     char user[256], password[256];
@@ -2532,7 +2610,8 @@ static const char *stws_p_url_user_info(const char *p, stws_url *out, const char
     return NULL;
 }
 
-/* The host, in brackets or not, up to where port or path begin; NULL with *why set. */
+/* Parses the host, with or without brackets. A name may be at most 253 characters long (RFC
+   1035). */
 static const char *stws_p_url_host(const char *p, stws_url *out, const char **why) {
     const char *start;
     out->is_ipv6 = *p == '[';
@@ -2552,6 +2631,7 @@ static const char *stws_p_url_host(const char *p, stws_url *out, const char **wh
     return NULL;
 }
 
+/* Parses ":port". Default: 443 for wss://, 80 for ws:// (RFC 6455, section 3). */
 static const char *stws_p_url_port(const char *p, stws_url *out, const char **why) {
     size_t digits, port = 0;
     out->port = out->secure ? 443 : 80;
@@ -2567,6 +2647,8 @@ static const char *stws_p_url_port(const char *p, stws_url *out, const char **wh
     return p + digits;
 }
 
+/* Parses path and query: everything up to the end. A URL of a WebSocket has no fragment (RFC
+   6455, section 3). Any other character that is not visible ASCII must be written as %XX. */
 static const char *stws_p_url_target(const char *p, stws_url *out, const char **why) {
     for (out->target = p; *p > ' ' && *p < 127 && *p != '#';) p++;
     out->target_len = (size_t)(p - out->target);
@@ -2590,7 +2672,7 @@ STOMP_WS_API int stws_url_parse(const char *url, stws_url *out, const char **why
 }
 
 /* ==== >>handshake: the HTTP upgrade, both halves (RFC 6455, section 4) ==== */
-enum { STWS_P_MAX_HEAD = 16384 }; /* bytes of an HTTP head when no limit is set */
+enum { STWS_P_MAX_HEAD = 16384 }; /* bytes of an HTTP head, if stws_http.max_bytes is 0 */
 
 STOMP_WS_API void stws_handshake_key(const unsigned char random[16], char key[25]) {
     stws_p_base64(random, 16, key);
@@ -2608,7 +2690,8 @@ STOMP_WS_API void stws_handshake_accept(const char *key, char accept[29]) {
     stws_p_base64(digest, sizeof digest, accept);
 }
 
-/* RFC 9110, 5.6.2: what names of methods and headers are made of. */
+/* Returns 1 if a token may contain this character (RFC 9110, 5.6.2). Methods and names of
+   headers are tokens. */
 static int stws_p_is_token_char(char c) {
     return stws_p_is_alphanumeric(c) || (c && strchr("!#$%&'*+-.^_`|~", c) != NULL);
 }
@@ -2620,14 +2703,16 @@ static int stws_p_is_token(const char *s, size_t len) {
     return len > 0;
 }
 
-/* No control characters but TAB: what keeps a caller's string from becoming a header of its
-   own. */
+/* Returns 1 if the string has no control character except TAB. So no string of the caller can
+   end its line and begin a header of its own. */
 static int stws_p_is_field_text(const char *s) {
     for (; *s; s++)
         if ((unsigned char)*s < 32 ? *s != '\t' : *s == 127) return 0;
     return 1;
 }
 
+/* Returns 1 for a header that the handshake writes itself. The caller's lists must not contain
+   it. */
 static int stws_p_handshake_owns(const char *name) {
     static const char owned[] =
         "host,upgrade,connection,content-length,transfer-encoding,sec-websocket-key,sec-websocket-"
@@ -2635,6 +2720,8 @@ static int stws_p_handshake_owns(const char *name) {
     return stws_p_list_has(owned, name, strlen(name), 1);
 }
 
+/* Returns 1 if a list (name, value, name, value, ..., NULL) can be written into a request as it
+   is. */
 static int stws_p_http_headers_valid(const char *const *headers) {
     for (; headers && *headers; headers += 2)
         if (!headers[1] || !stws_p_is_token(headers[0], strlen(headers[0])) ||
@@ -2643,6 +2730,7 @@ static int stws_p_http_headers_valid(const char *const *headers) {
     return 1;
 }
 
+/* Returns 1 if all bytes are visible ASCII characters: no blanks, no control characters. */
 static int stws_p_is_visible(const char *s, size_t len) {
     size_t i;
     for (i = 0; i < len; i++)
@@ -2650,6 +2738,7 @@ static int stws_p_is_visible(const char *s, size_t len) {
     return 1;
 }
 
+/* Returns 1 if no text of the caller can damage the request. */
 static int stws_p_handshake_valid(const stws_handshake *h) {
     return stws_p_is_visible(h->url->host, h->url->host_len) &&
            stws_p_is_visible(h->url->target, h->url->target_len) &&
@@ -2659,6 +2748,7 @@ static int stws_p_handshake_valid(const stws_handshake *h) {
            stws_p_http_headers_valid(h->headers);
 }
 
+/* Writes "name: value" and the end of the line. Writes nothing if value is NULL. */
 static void stws_p_put_header(stws_p_out *out, const char *name, const char *value) {
     if (!value) return;
     stws_p_put_string(out, name);
@@ -2667,11 +2757,13 @@ static void stws_p_put_header(stws_p_out *out, const char *name, const char *val
     stws_p_put(out, "\r\n", 2);
 }
 
+/* The same, but an empty value also means: no header. */
 static void stws_p_put_option(stws_p_out *out, const char *name, const char *value) {
     if (value && *value) stws_p_put_header(out, name, value);
 }
 
-/* Without the zone of an IPv6 address, which is of this machine only (RFC 6874, section 4). */
+/* Writes the Host header. The port is left out if it is the default one. The zone of an IPv6
+   address is left out, because only this machine knows it (RFC 6874, section 4). */
 static void stws_p_put_host(stws_p_out *out, const stws_url *url) {
     const void *zone = url->is_ipv6 ? memchr(url->host, '%', url->host_len) : NULL;
     stws_p_put_string(out, url->is_ipv6 ? "Host: [" : "Host: ");
@@ -2684,15 +2776,15 @@ static void stws_p_put_host(stws_p_out *out, const stws_url *url) {
     stws_p_put(out, "\r\n", 2);
 }
 
-/* Do the caller's headers have one of that name? */
+/* Returns 1 if the caller's list contains a header with this name. */
 static int stws_p_headers_have(const char *const *header, const char *name) {
     for (; header && *header; header += 2)
         if (stws_p_equal_nocase(*header, strlen(*header), name, strlen(name))) return 1;
     return 0;
 }
 
-/* Basic authorization (RFC 7617) by the URL's user and password, unless a header of the
-   caller's says another. */
+/* Writes an Authorization header (RFC 7617) if the URL contains a user and the caller's headers
+   do not contain an Authorization already. */
 static void stws_p_put_basic(stws_p_out *out, const stws_handshake *h) {
     const char *info = h->url->user_info;
     char user[256], password[256], value[STWS_P_BASIC];
@@ -2725,7 +2817,9 @@ STOMP_WS_API int stws_handshake_request(char *buf, size_t cap, const stws_handsh
     return out.need > cap ? STWS_ERR_SPACE : STWS_OK;
 }
 
-/* Where the head ends (behind its empty line), or 0. Goes on where the last call stopped. */
+/* Searches the empty line that ends an HTTP head. Returns the length of the head with that
+   line, or 0 if it has not arrived yet. A later call continues at http->scanned, so no byte is
+   searched twice. A line may end in a bare LF (RFC 9112, 2.2). */
 static size_t stws_p_http_head_end(const char *buf, size_t len, stws_http *http) {
     size_t i = http->scanned;
     while (i < len) {
@@ -2742,9 +2836,11 @@ static size_t stws_p_http_head_end(const char *buf, size_t len, stws_http *http)
     return 0;
 }
 
-/* The longest first word is a method or "HTTP/1.1": garbage is told after as many bytes. */
+/* The longest first word of a head: a method, or "HTTP/1.1". A peer that does not speak HTTP is
+   recognised after this many bytes, and not only when max_bytes have arrived. */
 enum { STWS_P_HTTP_FIRST_WORD = 20 };
 
+/* Returns 1 if these bytes can be the beginning of an HTTP head. */
 static int stws_p_http_begins(const char *buf, size_t len) {
     size_t i;
     for (i = 0; i < len && i <= STWS_P_HTTP_FIRST_WORD; i++) {
@@ -2754,8 +2850,9 @@ static int stws_p_http_begins(const char *buf, size_t len) {
     return i <= STWS_P_HTTP_FIRST_WORD;
 }
 
-/* Cut the line at p off: terminate it, and return where the next begins; NULL when it holds
-   a NUL or a bare CR. */
+/* Ends the line at p with a NUL, without its line end, and sets *len to its length. Returns the
+   beginning of the next line, or NULL if the line contains a NUL or a bare CR. A LF must be in
+   it. */
 static char *stws_p_http_line(char *p, size_t *len) {
     char *lf = (char *)memchr(p, '\n', *len);
     size_t line = (size_t)(lf - p);
@@ -2764,6 +2861,9 @@ static char *stws_p_http_line(char *p, size_t *len) {
     return strlen(p) == *len && !strchr(p, '\r') ? lf + 1 : NULL;
 }
 
+/* Parses the first line: a status line (RFC 9112, section 4) or a request line (section 3).
+   Returns 1, or 0 if it is neither. A 101 answer must be HTTP/1.1, because HTTP/1.0 has no
+   upgrade. */
 static int stws_p_http_first_line(char *line, size_t len, stws_http *http) {
     char *space = (char *)memchr(line, ' ', len), *target;
     size_t status = 0;
@@ -2789,6 +2889,8 @@ static int stws_p_http_first_line(char *line, size_t len, stws_http *http) {
     return stws_p_is_token(line, strlen(line));
 }
 
+/* Parses one header line and appends it to http->headers (RFC 9112, section 5). A blank before
+   the colon, or a continuation line, makes the name invalid: STWS_ERR_HTTP. */
 static int stws_p_http_field(char *line, size_t len, stws_http *http) {
     char *colon = (char *)memchr(line, ':', len);
     stws_header *h;
@@ -2805,6 +2907,8 @@ static int stws_p_http_field(char *line, size_t len, stws_http *http) {
     return STWS_OK;
 }
 
+/* Waits until the whole head is there, then cuts it into NUL-terminated lines in place. So the
+   result consists of pointers into buf. */
 STOMP_WS_API int stws_handshake_parse(char *buf, size_t len, stws_http *http, size_t *used) {
     size_t limit = http->max_bytes ? http->max_bytes : (size_t)STWS_P_MAX_HEAD, end, line_len;
     char *line = buf, *next;
@@ -2833,7 +2937,8 @@ STOMP_WS_API int stws_handshake_parse(char *buf, size_t len, stws_http *http, si
     return STWS_DONE;
 }
 
-/* The i-th header of that name from index *from on; moves *from behind it. */
+/* Returns the next header with this name, beginning at index *from, and moves *from behind it.
+   Returns NULL if there is no more. Start with *from = 0. */
 static const stws_header *stws_p_http_find(const stws_http *http, const char *name, size_t *from) {
     size_t len = strlen(name);
     while (*from < http->header_count) {
@@ -2857,19 +2962,21 @@ STOMP_WS_API int stws_http_has_token(const stws_http *http, const char *name, co
     return 0;
 }
 
-/* The value of the one header of that name; NULL when there are more, or none. */
+/* Returns the value of a header that must occur once. Returns NULL if it is missing or
+   repeated. */
 static const char *stws_p_http_only(const stws_http *http, const char *name) {
     size_t from = 0;
     const stws_header *h = stws_p_http_find(http, name, &from);
     return h && !stws_p_http_find(http, name, &from) ? h->value : NULL;
 }
 
-/* What the answer is worth; *why is set where there is more to say than the code does. */
+/* Checks an answer to the upgrade request by the rules of RFC 6455, 4.1. Returns STWS_OK or an
+   error. Sets *why if a sentence can explain more than the error code. */
 static int stws_p_handshake_judge(const stws_http *answer, const char *key, const char *offered,
                                   const char **why) {
     const char *accept = stws_p_http_only(answer, "Sec-WebSocket-Accept");
     const char *chosen = stws_p_http_only(answer, "Sec-WebSocket-Protocol");
-    /* one protocol; Connection is a list (4.1) */
+    /* Upgrade must name one protocol; Connection is a list (RFC 6455, 4.1) */
     const char *upgrade = stws_p_http_only(answer, "Upgrade");
     const stws_header *extension;
     char expected[29];
@@ -2901,7 +3008,9 @@ STOMP_WS_API int stws_handshake_check(const stws_http *answer, const char *key, 
     return result;
 }
 
-/* The first of the client's subprotocols that we have too: its order is its preference. */
+/* Writes the chosen subprotocol: the first one of the client's list that `supported` contains
+   too. The client's order is its preference (RFC 6455, 4.1). Writes nothing if there is no
+   common one. */
 static void stws_p_put_subprotocol(stws_p_out *out, const stws_http *request,
                                    const char *supported) {
     size_t from = 0, len;
@@ -2919,12 +3028,14 @@ static void stws_p_put_subprotocol(stws_p_out *out, const stws_http *request,
     }
 }
 
-/* Base64 of 16 bytes? (RFC 6455, 4.2.1) */
+/* Returns 1 if s is the Base64 of 16 bytes (RFC 6455, 4.2.1). */
 static int stws_p_is_key(const char *s) {
     size_t n = strspn(s, stws_p_base64_alphabet);
     return n == 22 && strcmp(s + n, "==") == 0;
 }
 
+/* Checks the request by RFC 6455, 4.2.1. A wrong version gets a 426 answer, which names version
+   13 (4.4). Any other fault gets a 400 answer. */
 STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *request,
                                        const char *supported, size_t *need) {
     const char *key = stws_p_http_only(request, "Sec-WebSocket-Key"), *refusal = NULL;
@@ -2955,7 +3066,8 @@ STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *r
 }
 
 /* ==== >>websocket: frames and messages (RFC 6455, sections 5 to 8) ==== */
-/* Codes of a close frame (7.4.1); no code is what stands for none. */
+/* Codes of a close frame (RFC 6455, 7.4.1). STWS_P_CLOSE_NO_CODE is never sent: it means that a
+   close frame had no code. */
 enum {
     STWS_P_CLOSE_NORMAL = 1000,
     STWS_P_CLOSE_PROTOCOL = 1002,
@@ -2964,10 +3076,11 @@ enum {
     STWS_P_CLOSE_TOO_BIG = 1009
 };
 
-enum { STWS_P_MAX_FRAGMENTS = 65537 }; /* the default: 64 Ki and an empty one at the end */
+/* the default limit: 65,536 fragments, and an empty one that ends the message */
+enum { STWS_P_MAX_FRAGMENTS = 65537 };
 
-/* The key repeated over a word, rotated so that it begins at that offset, whatever the byte
-   order. */
+/* Returns eight bytes of the repeated masking key, beginning at key[offset % 4], in memory
+   order. So XOR with this word masks eight bytes on any machine, whatever its byte order. */
 static uint64_t stws_p_key_word(const unsigned char key[4], size_t offset) {
     unsigned char twice[8];
     uint32_t word;
@@ -2976,11 +3089,14 @@ static uint64_t stws_p_key_word(const unsigned char key[4], size_t offset) {
     memcpy(&word, twice + (offset & 3), 4);
     return (uint64_t)word << 32 | word;
 }
+/* Masks 16 bytes. `to` and `from` may be any addresses. */
 #if STWS_P_SSE2
 static inline void stws_p_mask_16(unsigned char *to, const unsigned char *from, __m128i key) {
     _mm_storeu_si128((__m128i *)(void *)to, _mm_xor_si128(stws_p_load(from), key));
 }
 #endif
+/* All loops go upwards, and read a step completely before they write it. So `to` may be `from`,
+   or begin before it. */
 STOMP_WS_API void stws_ws_mask(void *dst, const void *src, size_t len, const unsigned char key[4],
                                size_t offset) {
     unsigned char *to = (unsigned char *)dst, tail[8];
@@ -3007,17 +3123,21 @@ STOMP_WS_API void stws_ws_mask(void *dst, const void *src, size_t len, const uns
     for (; i < len; i++) to[i] = (unsigned char)(from[i] ^ tail[i & 7]);
 }
 
+/* Ends the parser's work with an error. close_code and reason tell the caller how to close. */
 static int stws_p_ws_fail(stws_ws *ws, int result, int close_code, const char *reason) {
     ws->close_code = close_code;
     ws->reason = reason;
     return result;
 }
 
+/* The peer broke the protocol: close with 1002. */
 static int stws_p_ws_broken(stws_ws *ws, const char *reason) {
     return stws_p_ws_fail(ws, STWS_ERR_WS_PROTOCOL, STWS_P_CLOSE_PROTOCOL, reason);
 }
 
-/* What the first two bytes of a frame alone can be wrong in (5.2, 5.4, 5.5). */
+/* Checks what the first two bytes of a frame show (RFC 6455, 5.2, 5.4, 5.5): reserved bits,
+   masking, opcode, the rules for control frames, and the order of the fragments of a
+   message. */
 static int stws_p_ws_check_first(stws_ws *ws, unsigned first, unsigned second) {
     unsigned opcode = first & 15;
     if (first & 0x70) return stws_p_ws_broken(ws, "a reserved bit is set");
@@ -3036,9 +3156,11 @@ static int stws_p_ws_check_first(stws_ws *ws, unsigned first, unsigned second) {
     return STWS_OK;
 }
 
-/* Begin a data frame of that length: limits first, and never an addition that could wrap. */
+/* Begins a data frame with a payload of `len` bytes. `first` is the first byte of the frame.
+   The limits are checked before anything is added, so no sum can wrap. */
 static int stws_p_ws_begin_data(stws_ws *ws, unsigned first, unsigned long long len) {
     size_t limit = ws->max_fragments ? ws->max_fragments : (size_t)STWS_P_MAX_FRAGMENTS;
+    /* An opcode other than 0 (continuation) begins a message. */
     if (first & 15) {
         ws->message_opcode = (int)(first & 15);
         ws->message_len = 0;
@@ -3058,8 +3180,9 @@ static int stws_p_ws_begin_data(stws_ws *ws, unsigned first, unsigned long long 
     return STWS_OK;
 }
 
-/* The length in 7, 16 or 64 bits (5.2): its bytes, or an error when it is not minimal or
-   has bit 63 set. */
+/* Reads the payload length (RFC 6455, 5.2): 7 bits, or 2 or 8 bytes in network order. `bytes`
+   is the number of those extra bytes. It is an error if fewer bytes would do, or if bit 63 is
+   set. */
 static int stws_p_ws_length(stws_ws *ws, const unsigned char *p, size_t bytes,
                             unsigned long long *len) {
     size_t i;
@@ -3072,12 +3195,15 @@ static int stws_p_ws_length(stws_ws *ws, const unsigned char *p, size_t bytes,
     return STWS_OK;
 }
 
-/* RFC 6455, 7.4: which codes may stand in a close frame. */
+/* Returns 1 if a close frame may contain this code (RFC 6455, 7.4.2, and the IANA registry:
+   1012 to 1014). */
 static int stws_p_ws_close_code_valid(int code) {
     return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) ||
            (code >= 3000 && code <= 4999);
 }
 
+/* Splits the payload of a close frame into code and reason (RFC 6455, 5.5.1). From now on the
+   parser ignores all input. The event keeps code 1005 if the frame has none. */
 static int stws_p_ws_close_event(stws_ws *ws, stws_ws_event *event) {
     const unsigned char *p = (const unsigned char *)event->data;
     ws->closed = 1;
@@ -3095,6 +3221,7 @@ static int stws_p_ws_close_event(stws_ws *ws, stws_ws_event *event) {
     return STWS_DONE;
 }
 
+/* Reports a payload that is complete: a control frame, or a message of one frame. */
 static int stws_p_ws_whole(char *payload, size_t len, stws_ws_opcode opcode, stws_ws_event *event) {
     event->opcode = opcode;
     event->first = event->last = 1;
@@ -3104,6 +3231,7 @@ static int stws_p_ws_whole(char *payload, size_t len, stws_ws_opcode opcode, stw
     return STWS_DONE;
 }
 
+/* Reports a control frame, unmasked in place. Its payload is complete (RFC 6455, 5.5). */
 static int stws_p_ws_control(char *payload, size_t len, unsigned opcode, stws_ws *ws,
                              stws_ws_event *event) {
     if (ws->server) stws_ws_mask(payload, payload, len, ws->key, 0);
@@ -3111,7 +3239,10 @@ static int stws_p_ws_control(char *payload, size_t len, unsigned opcode, stws_ws
     return opcode == STWS_WS_CLOSE ? stws_p_ws_close_event(ws, event) : STWS_DONE;
 }
 
-/* As much of the frame's payload as is there. */
+/* Reports the part of the frame's payload that is there, unmasked in place. Returns STWS_MORE
+   if no byte of it has arrived, except for an empty payload, which is reported as a piece of 0
+   bytes. event->first is set for the first piece of the first frame, event->last for the last
+   piece of the last frame. A message never has to be in memory as a whole. */
 static int stws_p_ws_data(char *data, size_t len, stws_ws *ws, stws_ws_event *event, size_t *used) {
     size_t n = ws->remaining < len ? (size_t)ws->remaining : len;
     if (n == 0 && ws->remaining) return STWS_MORE;
@@ -3135,9 +3266,15 @@ static int stws_p_ws_data(char *data, size_t len, stws_ws *ws, stws_ws_event *ev
     return STWS_DONE;
 }
 
-/* What nearly every frame from a server is: a whole message of up to 64 KiB, unmasked, and
-   here to its last byte. Told by a few comparisons; the bytes of its head, or 0 when it is
-   anything else (or an error), which goes the long way. */
+/* The fast path of the WebSocket parser. Nearly every frame from a server is a complete message
+   of up to 64 KiB, unmasked, and has arrived to its last byte. A few comparisons recognise such
+   a frame.
+
+   Returns the length of its head (2 or 4) and sets *payload. Returns 0 for any other frame, and
+   for any frame with an error; stws_ws_parse then does all checks step by step. No state
+   changes here. The frame must be text or binary with FIN set and no reserved bits (first byte
+   0x81 or 0x82), its length minimal and within max_message, and the parser between two
+   messages. A parser with check_utf8 does not use this path. */
 static inline size_t stws_p_ws_usual(const char *buf, size_t len, const stws_ws *ws,
                                      size_t *payload) {
     const unsigned char *p = (const unsigned char *)buf;
@@ -3150,11 +3287,15 @@ static inline size_t stws_p_ws_usual(const char *buf, size_t len, const stws_ws 
         head = 4;
         if (*payload < 126) return 0;
     }
-    /* 0 - 1 is the largest number */
+    /* a limit of 0 means no limit: 0 - 1 is the largest size_t */
     if (len - head < *payload || *payload > ws->max_message - 1) return 0;
     return head;
 }
 
+/* In its order: the fast path; the rest of a data frame whose head was parsed before; nothing,
+   after a close frame; else the head of a new frame. A head is parsed only when it is there
+   completely, so an incomplete one needs no state. A control frame also waits for its payload,
+   at most 125 bytes. */
 STOMP_WS_API int stws_ws_parse(char *buf, size_t len, stws_ws *ws, stws_ws_event *event,
                                size_t *used) {
     const unsigned char *p = (const unsigned char *)buf;
@@ -3165,7 +3306,7 @@ STOMP_WS_API int stws_ws_parse(char *buf, size_t len, stws_ws *ws, stws_ws_event
     *used = head ? head + whole : 0;
     if (head) return stws_p_ws_whole(buf + head, whole, (stws_ws_opcode)(p[0] & 15), event);
     if (ws->in_frame) return stws_p_ws_data(buf, len, ws, event, used);
-    if (ws->closed) *used = len; /* RFC 6455, 5.5.1: nothing counts after a close frame */
+    if (ws->closed) *used = len; /* nothing counts after a close frame (RFC 6455, 5.5.1) */
     if (ws->closed || len < 2) return STWS_MORE;
     result = stws_p_ws_check_first(ws, p[0], p[1]);
     if (result != STWS_OK) return result;
@@ -3175,6 +3316,7 @@ STOMP_WS_API int stws_ws_parse(char *buf, size_t len, stws_ws *ws, stws_ws_event
     result = stws_p_ws_length(ws, p, bytes, &payload);
     if (result != STWS_OK) return result;
     if (len < head) return STWS_MORE;
+    /* Bit 3 of the opcode marks control frames (RFC 6455, 5.5). */
     if (ws->server) memcpy(ws->key, p + 2 + bytes, 4);
     if (p[0] & 8) {
         if (len - head < payload) return STWS_MORE;
@@ -3187,18 +3329,20 @@ STOMP_WS_API int stws_ws_parse(char *buf, size_t len, stws_ws *ws, stws_ws_event
     return stws_p_ws_data(buf + head, len - head, ws, event, used);
 }
 
-/* Bytes that stand before a payload of that length. */
+/* Returns the length of the head in front of a payload of `len` bytes. */
 static size_t stws_p_ws_head_len(size_t len, int masked) {
     return (len < 126 ? 2u : len < 65536 ? 4u : 10u) + (masked ? 4u : 0u);
 }
 
-/* Write them; returns where the payload goes. */
+/* Writes the head of a frame, with its key if there is one. Returns where the payload
+   begins. */
 static char *stws_p_ws_put_head(char *out, int opcode, int fin, size_t len,
                                 const unsigned char *key) {
     unsigned char *p = (unsigned char *)out;
     unsigned masked = key ? 0x80u : 0u;
     int shift = len < 126 ? 0 : len < 65536 ? 16 : 64;
     *p++ = (unsigned char)((fin ? 0x80 : 0) | opcode);
+    /* `shift` bits of the length follow, in network byte order. */
     *p++ = (unsigned char)(masked | (shift == 0 ? len : shift == 16 ? 126u : 127u));
     while (shift) *p++ = (unsigned char)((unsigned long long)len >> (shift -= 8));
     if (key) {
@@ -3236,7 +3380,7 @@ STOMP_WS_API size_t stws_ws_close_payload(char out[125], int code, const char *r
 }
 
 /* ==== >>frame: STOMP frames, parsed in place and built (STOMP 1.0, 1.1, 1.2) ==== */
-/* In the order of stws_command. */
+/* The names of the commands, in the order of stws_command. */
 static const char *const stws_p_commands[] = {
     "",     "CONNECT", "STOMP",  "CONNECTED", "SEND",       "SUBSCRIBE", "UNSUBSCRIBE", "ACK",
     "NACK", "BEGIN",   "COMMIT", "ABORT",     "DISCONNECT", "MESSAGE",   "RECEIPT",     "ERROR"};
@@ -3247,6 +3391,8 @@ STOMP_WS_API const char *stws_command_name(stws_command command_id) {
     return (unsigned)command_id < STWS_P_COMMAND_COUNT ? stws_p_commands[command_id] : "";
 }
 
+/* Returns the stws_command with this name. STWS_COMMAND_OTHER: STOMP does not define the
+   command. */
 static int stws_p_command_find(const char *s, size_t len) {
     int i;
     for (i = 1; i < STWS_P_COMMAND_COUNT; i++)
@@ -3254,11 +3400,17 @@ static int stws_p_command_find(const char *s, size_t len) {
     return STWS_COMMAND_OTHER;
 }
 
-/* How header text is written: CONNECT, STOMP and CONNECTED never escape, for the sake of
-   1.0, which knows no escapes; before a version is known an ERROR may come from either, so
-   what is no escape is left as it is. */
+/* How header text is escaped (STOMP 1.2, "Value Encoding"). CONNECT, STOMP and CONNECTED never
+   escape, because they must be readable for STOMP 1.0, which has no escapes.
+
+       STWS_P_RAW            no escapes
+       STWS_P_ESCAPED_11     LF, ':' and backslash (STOMP 1.1)
+       STWS_P_ESCAPED_12     the same, and CR (STOMP 1.2)
+       STWS_P_ESCAPED_MAYBE  the version is not known yet. An ERROR may come from a server of any
+                             version, so a backslash that begins no escape stays as it is. */
 enum { STWS_P_RAW, STWS_P_ESCAPED_11, STWS_P_ESCAPED_12, STWS_P_ESCAPED_MAYBE };
 
+/* Returns how the headers of a command are escaped in a version (0: not known yet). */
 static int stws_p_escaping(int version, int command_id) {
     if (command_id >= STWS_COMMAND_CONNECT && command_id <= STWS_COMMAND_CONNECTED)
         return STWS_P_RAW;
@@ -3267,16 +3419,17 @@ static int stws_p_escaping(int version, int command_id) {
     return version == STWS_STOMP_12 ? STWS_P_ESCAPED_12 : STWS_P_ESCAPED_MAYBE;
 }
 
-/* What stands for backslash and c: 0 when that is no escape. \r is none in 1.1, but servers
-   escape alike in both. */
+/* Returns the character that a backslash and c stand for, or 0 if that is not an escape. STOMP
+   1.1 does not define \r, but servers escape in the same way in both versions, so it is
+   accepted. */
 static char stws_p_escape_meaning(char c) {
     static const char escapes[] = "ncr\\", meanings[] = "\n:\r\\";
     const char *at = c ? strchr(escapes, c) : NULL;
     return (char)(at ? meanings[at - escapes] : 0);
 }
 
-/* Unescape in place, in one pass (a chain of replacements would turn "\\n" into a line
-   feed); the new length, or -1. */
+/* Unescapes text in place. Returns its new length, or -1 for an invalid escape. One pass is
+   needed: a chain of replacements would turn "\\n" into a line feed. */
 static long stws_p_unescape(char *s, size_t len, int escaping) {
     size_t from = 0, to = 0;
     while (from < len) {
@@ -3289,22 +3442,25 @@ static long stws_p_unescape(char *s, size_t len, int escaping) {
     return (long)to;
 }
 
-/* Bytes looked at together while a head is scanned, and which of them mean something there:
-   a bit for each. */
+/* A head is scanned in blocks of 16 bytes. The marks of a block show which bytes mean something
+   in a head: bit i belongs to byte i. */
 enum { STWS_P_BLOCK = 16 };
 
 typedef struct stws_p_marks {
-    uint32_t colons;
-    /* LF, NUL, CR, backslash (and, by the way of testing, controls up to CR: a comparison more) */
+    uint32_t colons; /* ':', which ends a name */
+    /* LF, NUL, CR and backslash. The other control characters below CR are marked too, because
+       an exact test would cost one more comparison; they are then handled as text. */
     uint32_t stops;
 } stws_p_marks;
 
 #if STWS_P_SSE2
+/* Sets each byte to 0xFF that is a stop (at most CR, or a backslash), and the others to 0. */
 static inline __m128i stws_p_stops(__m128i v) {
     return _mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8('\r')), v),
                         _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
 }
 
+/* Marks a block of 16 bytes. */
 static inline stws_p_marks stws_p_mark_block(const char *p) {
     __m128i v = stws_p_load(p);
     stws_p_marks m;
@@ -3324,7 +3480,8 @@ static inline stws_p_marks stws_p_mark_block(const char *p) {
 }
 #endif
 
-/* The marks of what may not fill a block, which is therefore not read in place. */
+/* Marks the last n bytes of the input, fewer than 16. They are copied first: reading a whole
+   block here would read beyond the buffer. */
 static stws_p_marks stws_p_mark_rest(const char *p, size_t n) {
     char copy[STWS_P_BLOCK];
     memset(copy, ' ', sizeof copy);
@@ -3332,7 +3489,7 @@ static stws_p_marks stws_p_mark_rest(const char *p, size_t n) {
     return stws_p_mark_block(copy);
 }
 
-/* Index of the lowest bit of a mask that has one. */
+/* Returns the index of the lowest bit that is set. The mask must not be 0. */
 static unsigned stws_p_lowest_bit(uint32_t mask) {
 #if defined(__GNUC__) || defined(__clang__)
     return (unsigned)__builtin_ctz(mask);
@@ -3343,10 +3500,12 @@ static unsigned stws_p_lowest_bit(uint32_t mask) {
 #endif
 }
 
-/* The bits below the lowest one; all of them when there is none. */
+/* Returns the bits below the lowest bit that is set, or all bits if the mask is 0. */
 static uint32_t stws_p_below(uint32_t mask) { return (mask - 1) & ~mask; }
 
-/* The headers that a client looks at in every message are told apart once, while parsing. */
+/* The headers that a client looks up in every message. The parser recognises them once, so no
+   look-up has to compare names. These numbers are the indices of stws_frame_state.known and
+   stws_p_names. */
 enum {
     STWS_P_DESTINATION,
     STWS_P_MESSAGE_ID,
@@ -3358,18 +3517,20 @@ enum {
     STWS_P_UNKNOWN
 };
 
+/* Reads 8 bytes at any address. */
 static inline uint64_t stws_p_word(const char *s) {
     uint64_t word;
     memcpy(&word, s, 8);
     return word;
 }
 
-/* Does a name that is one byte or more longer than 8 equal that literal? Two words that
-   overlap. */
+/* Returns 1 if a name equals a literal of the same length, which is 9 to 16. Two words of 8
+   bytes that overlap cover the name. */
 #define STWS_P_IS(name, literal)                                                                   \
     (stws_p_word(name) == stws_p_word(literal) &&                                                  \
      stws_p_word((name) + sizeof(literal) - 9) == stws_p_word(&(literal)[sizeof(literal) - 9]))
 
+/* Returns the number of a known header, or STWS_P_UNKNOWN. */
 static inline int stws_p_known_header(const char *name, size_t len) {
     switch (len) {
     case 3: return memcmp(name, "ack", 3) == 0 ? STWS_P_ACK : STWS_P_UNKNOWN;
@@ -3385,10 +3546,16 @@ static inline int stws_p_known_header(const char *name, size_t len) {
     }
 }
 
-/* Their names in the same order, each behind its length and with its colon, to be compared
-   by two words, the first 8 bytes and the last. "ack" is too short for that: its second
-   word begins with the byte before the line, which is no 6. Of those that are unknown here
-   RabbitMQ and Artemis have this one in each message. */
+/* The names of the known headers, in the order of their numbers. Each has its length in front
+   and its colon behind, so stws_p_usual_lines can compare a line by two words: its first 8
+   bytes, and the last 8 bytes up to the colon.
+
+   "ack" is too short for two words, so its entry never matches. Its second word would begin
+   with the byte before the line, and that byte is never 6. A line "ack" is handled as an
+   unexpected name.
+
+   The last entry stands for all unknown headers: RabbitMQ and Artemis send "redelivered" in
+   each message. */
 static const char stws_p_names[][16] = {
     "\13destination:",
     "\12message-id:",
@@ -3399,28 +3566,45 @@ static const char stws_p_names[][16] = {
     {14, 'c', 'o', 'n', 't', 'e', 'n', 't', '-', 'l', 'e', 'n', 'g', 't', 'h', ':'},
     "\13redelivered:"};
 
-/* The limits of a frame when none are set, in bytes. */
+/* Limits in bytes that are used if max_line and max_body are 0: a header line, and a body (16
+   MiB). */
 enum { STWS_P_MAX_LINE = 65536, STWS_P_MAX_BODY = 16 << 20 };
 
+/* The phases of the parser. Each call of stws_frame_parse goes on in the phase in which the
+   last one ran out of input.
+
+       BETWEEN -> COMMAND -> HEADERS -> BODY_COUNTED -> BETWEEN     with a content-length
+                                     -> BODY_TO_NUL  -> BETWEEN     without: up to the first NUL
+
+   `line` and `scanned` are offsets from the beginning of the frame. All bytes before `scanned`
+   have been looked at. `line` is the beginning of the current header line, or, in the phases of
+   the body, the beginning of the body. */
 enum { STWS_P_BETWEEN, STWS_P_COMMAND, STWS_P_HEADERS, STWS_P_BODY_COUNTED, STWS_P_BODY_TO_NUL };
 
-enum { STWS_P_PADDED = STWS_STOMP_10, STWS_P_WITH_ESCAPES = 2 }; /* why a header is odd */
+/* Bits of `odd`: why the headers of a line need more work than usual. STWS_P_PADDED has the
+   value of STWS_STOMP_10, the only version in which blanks around names and values are
+   removed. */
+enum { STWS_P_PADDED = STWS_STOMP_10, STWS_P_WITH_ESCAPES = 2 };
 
-/* What stands for a header of the known ones that is not there. */
+/* Stands for each known header that the frame does not have. So `known` never contains NULL. */
 static const stws_header stws_p_absent = {NULL, NULL, 0, 0};
 
-/* Which headers the known ones are, by what is now expected. It stays so for all frames with
-   the same ones in the same order, which need no look at it. */
+/* Fills the table `known` from `expected`, which has the number of each header in the frame, in
+   wire order. If a header occurs several times, the first one counts (STOMP 1.2, "Repeated
+   Header Entries"). The table stays valid for each following frame with the same known headers
+   in the same order: it points into the table of headers, and only the entries there change.
+   known_in and known_count record for which table and for how many headers it is valid. */
 static void stws_p_know(stws_frame_state *s) {
     size_t i;
     for (i = 0; i < sizeof s->known / sizeof *s->known; i++) s->known[i] = &stws_p_absent;
     /* the first of each */
     for (i = s->header_count; i > 0; i--) s->known[s->expected[i - 1]] = &s->headers[i - 1];
     s->known_in = s->headers;
-    s->known_count = s->header_count + 1; /* 0: not so */
+    s->known_count = s->header_count + 1; /* plus 1, because 0 means: not valid */
 }
 
-/* The bytes lie elsewhere now: so do the names and values that were found before. */
+/* The caller has moved the bytes of an incomplete frame, for example to the front of the
+   buffer. Corrects the pointers of the headers that were parsed before. */
 static void stws_p_frame_moved(stws_frame_state *s, const char *frame) {
     size_t i;
     for (i = 0; i < s->header_count; i++) {
@@ -3430,14 +3614,17 @@ static void stws_p_frame_moved(stws_frame_state *s, const char *frame) {
     s->base = frame;
 }
 
-/* Between frames stand end-of-lines, which are heart-beats or padding (nobody can tell), and
-   stray NULs. */
+/* Skips the bytes between two frames. End-of-lines are heart-beats or padding (they look the
+   same), and are counted in s->heartbeats. Stray NULs are accepted too.
+
+   Returns STWS_DONE if a frame begins at buf[*used]; STWS_MORE if all input was skipped, or a
+   CR waits for its LF; STWS_ERR_FRAME_COMMAND for a CR without LF. */
 static int stws_p_between_frames(const char *buf, size_t len, stws_frame_state *s, size_t *used) {
     const char *p = buf, *end;
     int result = STWS_MORE;
     *used = 0;
     if (!len) return result;
-    if (*buf >= 'A') return STWS_DONE; /* the usual case */
+    if (*buf >= 'A') return STWS_DONE; /* a command begins here: the usual case */
     end = buf + len;
     for (; p < end; p++) {
         if (*p == '\n') {
@@ -3454,6 +3641,8 @@ static int stws_p_between_frames(const char *buf, size_t len, stws_frame_state *
     return result;
 }
 
+/* Begins a frame: resets everything except the settings of the caller, and `known` and
+   `expected`, which stay from the last frame. */
 static void stws_p_frame_begin(stws_frame_state *s, const char *frame) {
     s->base = frame;
     s->line = s->scanned = s->colon = 0;
@@ -3465,9 +3654,13 @@ static void stws_p_frame_begin(stws_frame_state *s, const char *frame) {
     s->phase = STWS_P_COMMAND;
 }
 
+/* Longest command in bytes. STOMP's longest one has 11 letters; RabbitMQ knows longer ones. If
+   there are more letters, the peer does not speak STOMP. */
 /* RabbitMQ's longest command, and ours: what is longer is no STOMP at all. */
 enum { STWS_P_MAX_COMMAND = 32 };
 
+/* The command line is complete. `len` is the length of the command, `line_end` the offset of
+   the first header line. */
 static int stws_p_command_done(char *frame, size_t len, size_t line_end, stws_frame_state *s) {
     if (len == 0 || len > STWS_P_MAX_COMMAND) return STWS_ERR_FRAME_COMMAND;
     s->command_id = stws_p_command_find(frame, len);
@@ -3477,9 +3670,11 @@ static int stws_p_command_done(char *frame, size_t len, size_t line_end, stws_fr
     return STWS_DONE;
 }
 
+/* Parses the command line. Returns STWS_DONE, STWS_MORE, or STWS_ERR_FRAME_COMMAND for anything
+   that is not a line of capital letters. */
 static int stws_p_parse_command(char *frame, size_t len, stws_frame_state *s) {
     if (len >= 8 && memcmp(frame, "MESSAGE\n", 8) == 0) {
-        s->command_id = STWS_COMMAND_MESSAGE; /* nearly all that comes */
+        s->command_id = STWS_COMMAND_MESSAGE; /* nearly every frame from a server */
         frame[7] = 0;
         s->line = s->scanned = 8;
         s->phase = STWS_P_HEADERS;
@@ -3497,8 +3692,11 @@ static int stws_p_parse_command(char *frame, size_t len, stws_frame_state *s) {
     return STWS_MORE;
 }
 
-/* content-length: digits, perhaps padded. Anything else is fatal, since a guess is how
-   frames are smuggled. */
+/* Reads a content-length that may have blanks around its digits. Any other text is a fatal
+   error: a guessed length would let an attacker hide a frame inside a body.
+
+   Returns STWS_DONE; STWS_ERR_FRAME_BODY if the length is over max_body; STWS_ERR_FRAME_LENGTH
+   if it is not a number. */
 static STWS_P_APART int stws_p_padded_length(stws_frame_state *s) {
     const char *value = s->known[STWS_P_CONTENT_LENGTH]->value;
     size_t len = s->known[STWS_P_CONTENT_LENGTH]->value_len;
@@ -3509,6 +3707,7 @@ static STWS_P_APART int stws_p_padded_length(stws_frame_state *s) {
     return is_number ? (int)STWS_DONE : (int)STWS_ERR_FRAME_LENGTH;
 }
 
+/* Reads the content-length of the frame into s->body_len. Returns like stws_p_padded_length. */
 static int stws_p_content_length(stws_frame_state *s) {
     const stws_header *h = s->known[STWS_P_CONTENT_LENGTH];
     if (STWS_P_LIKELY(stws_p_number(h->value, h->value_len, s->max_body, &s->body_len) > 0))
@@ -3516,14 +3715,17 @@ static int stws_p_content_length(stws_frame_state *s) {
     return stws_p_padded_length(s);
 }
 
-/* STOMP 1.0's own examples pad ("login: <username>"); from 1.1 on blanks are data. */
+/* Removes the blanks around a name or value of STOMP 1.0, whose own examples have them ("login:
+   <username>"). In later versions blanks are data. */
 static char *stws_p_trim_in_place(char *s, size_t *len) {
     const char *trimmed = s;
     stws_p_trim(&trimmed, len);
     return s + (trimmed - s);
 }
 
-/* The rarer work on a header: 1.0's padding goes, escapes are undone. */
+/* Does the rarer work on a header: removes the padding of STOMP 1.0, undoes escapes, and ends
+   both strings with a NUL. Sets the pointers and lengths of *h. Returns STWS_DONE;
+   STWS_ERR_FRAME_HEADER for an empty name; STWS_ERR_FRAME_ESCAPE for an invalid escape. */
 static int stws_p_decode_header(char *name, char *value, stws_header *h,
                                 const stws_frame_state *s) {
     int escaping = stws_p_escaping((int)s->version, s->command_id);
@@ -3547,12 +3749,16 @@ static int stws_p_decode_header(char *name, char *value, stws_header *h,
     return STWS_DONE;
 }
 
+/* Returns the error of a line that cannot become a header: it is too long, it has no name, or
+   the table of headers is full. */
 static int stws_p_header_wrong(size_t len, size_t name_len, const stws_frame_state *s) {
     if (len > s->max_line) return STWS_ERR_FRAME_LINE;
     return name_len ? STWS_ERR_FRAME_HEADERS : STWS_ERR_FRAME_HEADER;
 }
 
-/* A line is whole: make it a header. `odd`: it has escapes or padding. */
+/* A header line is complete: `line` to `end`, with its first colon at `colon` (NULL: none).
+   Adds it to the table of headers. `odd`: the line has escapes or may have padding. Returns
+   STWS_DONE or an error. */
 static int stws_p_header_done(char *line, char *colon, char *end, stws_frame_state *s, int odd) {
     stws_header *h = s->headers + s->header_count;
     size_t len = (size_t)(end - line), name_len = colon ? (size_t)(colon - line) : 0;
@@ -3570,19 +3776,24 @@ static int stws_p_header_done(char *line, char *colon, char *end, stws_frame_sta
     }
     *colon = *end = 0;
     known = stws_p_known_header(h->name, h->name_len);
-    if (s->known[known]->value) return STWS_DONE; /* STOMP 1.2, "Repeated Header Entries" */
+    /* the first one counts (STOMP 1.2, "Repeated Header Entries") */
+    if (s->known[known]->value) return STWS_DONE;
     s->known[known] = h;
     s->known_count = 0;
     return known == STWS_P_CONTENT_LENGTH ? stws_p_content_length(s) : (int)STWS_DONE;
 }
 
+/* The empty line at the end of the head has been found at line_end. The body begins behind
+   it. */
 static int stws_p_head_done(const char *frame, const char *line_end, stws_frame_state *s) {
     s->line = s->scanned = (size_t)(line_end + 1 - frame);
     s->phase = s->known[STWS_P_CONTENT_LENGTH]->value ? STWS_P_BODY_COUNTED : STWS_P_BODY_TO_NUL;
     return STWS_DONE;
 }
 
-/* Keep where the scan stands, for when more has come. */
+/* The input ends inside a header line. Stores where the scan stands, so that the next call
+   continues there. A line longer than max_line is an error, even though its end has not
+   arrived. */
 static int stws_p_head_pause(const char *frame, const char *line, size_t colon, const char *scanned,
                              int odd, stws_frame_state *s) {
     s->line = (size_t)(line - frame);
@@ -3593,7 +3804,9 @@ static int stws_p_head_pause(const char *frame, const char *line, size_t colon, 
     return STWS_MORE;
 }
 
-/* What stands in a line beside its colon and its end. STWS_MORE: the next byte has to tell. */
+/* Handles a stop that is not a LF. A NUL is an error. A backslash marks the line as escaped. A
+   CR must be followed by LF in STOMP 1.2; in other versions it is data. Returns STWS_MORE if
+   the byte that decides this has not arrived. */
 static int stws_p_head_other(const char *at, const char *end, int version, int *odd) {
     if (*at == 0) return STWS_ERR_FRAME_NUL;
     if (*at == '\\') *odd |= STWS_P_WITH_ESCAPES;
@@ -3602,8 +3815,9 @@ static int stws_p_head_other(const char *at, const char *end, int version, int *
     return at[1] != '\n' && version == STWS_STOMP_12 ? (int)STWS_ERR_FRAME_CR : STWS_DONE;
 }
 
-/* From block to block up to the next stop, or colon if one is looked for. NULL: none is in
-   the blocks that are here; `at` begins in one. */
+/* Searches the next stop, or (or_colon) the next stop or colon, in blocks of 16 bytes that
+   begin at `at`. Returns NULL if there is none in the blocks up to last_block, the last address
+   at which a whole block can be read. `at` must not be behind last_block. */
 static inline char *stws_p_find_mark(char *at, const char *last_block, int or_colon) {
     do {
         stws_p_marks marks = stws_p_mark_block(at);
@@ -3614,8 +3828,9 @@ static inline char *stws_p_find_mark(char *at, const char *last_block, int or_co
     return NULL;
 }
 
-/* The colon behind a name that was not expected here, and is from now on. NULL: the line
-   needs another look. */
+/* A line does not begin with the name that was expected here. Finds its colon, and expects its
+   name at this place from now on. Returns the colon, or NULL if the line needs the slow
+   path. */
 static STWS_P_APART char *stws_p_other_name(char *line, const char *last_block, stws_frame_state *s,
                                             unsigned char *expected) {
     char *colon = stws_p_find_mark(line, last_block, 1);
@@ -3627,10 +3842,18 @@ static STWS_P_APART char *stws_p_other_name(char *line, const char *last_block, 
     return colon;
 }
 
-/* The first lines, as far as they are usual: here to their ends and a block more, and with
-   nothing odd in them. Servers put headers in the same order each time, so a name is first
-   compared with what stood there in the frame before. The line after them is returned, be it
-   one that needs another look or the empty one. */
+/* The fast path of the header parser. Parses header lines from `line` on, while they are
+   simple: no escape, no CR, complete, and with at least one more block behind them. Returns the
+   line at which it stopped: a line for the slow path, or the empty line that ends the head.
+
+   It uses that a server sends the same headers in the same order in each frame. `expected`
+   remembers which known header stood in each line of the last frame. Two comparisons of 8 bytes
+   confirm that the line begins with this name and colon; then only the end of the line has to
+   be searched. If all lines match, the table `known` of the last frame is valid as it is.
+
+   It handles at most 24 lines (the size of `expected`), and at most max_headers. No escapes are
+   undone and no lengths are checked here: the caller excludes lines over max_line, and frames
+   of STOMP 1.0. */
 static char *stws_p_usual_lines(char *line, const char *last_block, stws_frame_state *s) {
     stws_header *h = s->headers;
     const stws_header *full =
@@ -3641,6 +3864,7 @@ static char *stws_p_usual_lines(char *line, const char *last_block, stws_frame_s
         const char *name = stws_p_names[*expected];
         size_t len = (size_t)*name;
         char *value = line + len + 1, *end;
+        /* The name is as expected if its first 8 bytes and the 8 bytes up to the colon are. */
         if (!STWS_P_LIKELY(stws_p_word(line) == stws_p_word(name + 1)) ||
             !STWS_P_LIKELY(stws_p_word(value - 8) == stws_p_word(name + len - 6))) {
             char *colon = *line == '\n' ? NULL : stws_p_other_name(line, last_block, s, expected);
@@ -3662,10 +3886,12 @@ static char *stws_p_usual_lines(char *line, const char *last_block, stws_frame_s
     return line;
 }
 
-/* The first look at a head, which is the last one unless something in it is unusual, or not
-   here yet. */
+/* Parses the head for the first time, when the command line is complete. Usually this is also
+   the last time: the fast path reaches the empty line. Otherwise stws_p_parse_head continues
+   after the lines that were parsed here. Without 32 bytes of input, or in STOMP 1.0, the fast
+   path is not used. */
 static int stws_p_begin_head(char *frame, size_t len, stws_frame_state *s) {
-    size_t near = len - s->line; /* so far that no line could be too long */
+    size_t near = len - s->line; /* not more than max_line, so no line here can be too long */
     char *at = frame + s->line;
     int result = STWS_DONE;
     if (near > s->max_line) near = s->max_line;
@@ -3680,14 +3906,19 @@ static int stws_p_begin_head(char *frame, size_t len, stws_frame_state *s) {
     return stws_p_head_done(frame, at, s);
 }
 
-/* All header lines that are there, each from block to block up to its end. STWS_DONE: the
-   head has ended. */
+/* The slow path of the header parser. It accepts every line, and input that ends anywhere.
+   Scans from stop to stop, remembers the first colon of the line, and makes a header of each
+   line that ends.
+
+   Returns STWS_DONE if the head has ended; STWS_MORE if the input ended first; or an error. */
 static STWS_P_APART int stws_p_parse_head(char *frame, size_t len, stws_frame_state *s) {
     char *line = frame + s->line, *at = frame + s->scanned, *end;
-    size_t colon = s->colon; /* where it stands in the frame, 0: not seen yet */
+    size_t colon = s->colon; /* its offset in the frame; 0: not seen yet */
     int odd = s->odd, result = STWS_MORE;
     while (at < frame + len) {
         size_t rest = (size_t)(frame + len - at);
+        /* Colons behind the first stop of the block may belong to the next line, so ignore them
+           now. */
         stws_p_marks marks =
             rest < STWS_P_BLOCK ? stws_p_mark_rest(at, rest) : stws_p_mark_block(at);
         marks.colons &= stws_p_below(marks.stops);
@@ -3703,7 +3934,8 @@ static STWS_P_APART int stws_p_parse_head(char *frame, size_t len, stws_frame_st
             at++;
             continue;
         }
-        end = at[-1] == '\r' ? at - 1 : at; /* of this line: the one before ends in LF or NUL */
+        /* in an empty line at[-1] is the LF or NUL that ended the last one */
+        end = at[-1] == '\r' ? at - 1 : at;
         if (end == line) return stws_p_head_done(frame, at, s);
         result = stws_p_header_done(line, colon ? frame + colon : NULL, end, s, odd);
         if (result < 0) break;
@@ -3712,11 +3944,13 @@ static STWS_P_APART int stws_p_parse_head(char *frame, size_t len, stws_frame_st
         odd &= STWS_P_PADDED;
     }
     if (result >= 0) return stws_p_head_pause(frame, line, colon, at, odd, s);
-    s->line = (size_t)(line - frame); /* for whoever wants to see what was refused */
+    s->line = (size_t)(line - frame); /* for an error text that quotes the refused line */
     return result;
 }
 
-/* The body: STWS_DONE when its NUL is there. */
+/* Parses the body. Returns STWS_DONE if the body and its NUL have arrived; STWS_MORE;
+   STWS_ERR_FRAME_BODY if a body without content-length is longer than max_body;
+   STWS_ERR_FRAME_NUL if no NUL follows a body of the stated length. */
 static int stws_p_parse_body(const char *frame, size_t len, stws_frame_state *s) {
     if (s->phase == STWS_P_BODY_TO_NUL) {
         const void *found =
@@ -3732,6 +3966,9 @@ static int stws_p_parse_body(const char *frame, size_t len, stws_frame_state *s)
     return STWS_DONE;
 }
 
+/* Runs the phases from the one that the last call reached. Each phase function returns
+   STWS_DONE to let the next one run. The frame begins at buf + *used; its bytes stay in the
+   buffer until it is complete, and only their offsets are kept, so the caller may move them. */
 STOMP_WS_API int stws_frame_parse(char *buf, size_t len, stws_frame_state *s, stws_frame *frame,
                                   size_t *used) {
     char *at = buf;
@@ -3776,12 +4013,13 @@ STOMP_WS_API const char *stws_frame_header(const stws_frame *frame, const char *
 
 /* ---- building ---- */
 
+/* In frames to be built, a length of 0 means that the string ends in a NUL. */
 static size_t stws_p_len_or_strlen(const char *s, size_t len) {
     return len ? len : stws_p_strlen(s);
 }
 
-/* The second byte of the escape for c, 0 when c stands for itself, -1 when this version
-   cannot say it. */
+/* Returns the second byte of the escape for c; 0 if c is written as it is; -1 if c cannot be
+   expressed: a NUL always; LF, CR, or ':' in a name, without escapes; CR in STOMP 1.1. */
 static int stws_p_escape_for(char c, int escaping, int in_name) {
     if (c == 0) return -1;
     if (escaping == STWS_P_RAW) return c == '\n' || c == '\r' || (c == ':' && in_name) ? -1 : 0;
@@ -3792,8 +4030,10 @@ static int stws_p_escape_for(char c, int escaping, int in_name) {
     return 0;
 }
 
-/* Has the text a byte that headers escape? Most have none, and are then copied as they are. */
+/* Returns 1 if the text has no character that headers escape. Most texts have none; they are
+   copied. */
 #if STWS_P_SSE2
+/* Sets each byte to 0xFF that may need an escape. */
 static inline __m128i stws_p_escaped(__m128i v) {
     return _mm_or_si128(stws_p_stops(v), _mm_cmpeq_epi8(v, _mm_set1_epi8(':')));
 }
@@ -3812,8 +4052,9 @@ static int stws_p_is_plain(const char *s, size_t len) {
     return 1;
 }
 
-/* Header text as the version says it, written to where `to` points, or only measured when
-   that is NULL: its bytes, or SIZE_MAX when it cannot be said. */
+/* Encodes header text. Writes it to `to`, or only measures it if `to` is NULL. Returns its
+   length in bytes, or SIZE_MAX if the version cannot express it. in_name: the text is the name
+   of a header. */
 static size_t stws_p_say_text(char *to, const char *s, size_t len, int escaping, int in_name) {
     size_t size = 0, i;
     if (stws_p_is_plain(s, len)) {
@@ -3831,12 +4072,15 @@ static size_t stws_p_say_text(char *to, const char *s, size_t len, int escaping,
     return size;
 }
 
+/* Returns 1 if frames with this command may have a body (STOMP 1.2, "Body"). Unknown commands
+   may. */
 static int stws_p_may_have_body(int command_id) {
     return command_id == STWS_COMMAND_SEND || command_id == STWS_COMMAND_MESSAGE ||
            command_id == STWS_COMMAND_ERROR || command_id == STWS_COMMAND_OTHER;
 }
 
-/* The command, written or measured like header text; 0 when it is none. */
+/* Encodes the command, or measures it if `to` is NULL. Returns its length, or 0 if it is not a
+   valid command: 1 to 32 capital letters. */
 static size_t stws_p_say_command(char *to, const char *command) {
     size_t n = 0;
     for (; command[n] >= 'A' && command[n] <= 'Z' && n < STWS_P_MAX_COMMAND; n++)
@@ -3844,7 +4088,7 @@ static size_t stws_p_say_command(char *to, const char *command) {
     return command[n] ? 0 : n;
 }
 
-/* A content-length of the caller's own: it must be right. */
+/* Returns 1 if a content-length of the caller is a number and equals the length of the body. */
 static int stws_p_length_is(const stws_header *h, size_t body_len) {
     size_t value = 0;
     return stws_p_number(h->value, stws_p_len_or_strlen(h->value, h->value_len), SIZE_MAX,
@@ -3852,15 +4096,15 @@ static int stws_p_length_is(const stws_header *h, size_t body_len) {
            value == body_len;
 }
 
-/* A body that holds a NUL has no end without a content-length, so it gets one even when
-   asked not to. */
+/* Returns 1 if the frame needs a content-length of ours. A body with a NUL always needs it,
+   even if the caller asked for no content-length: otherwise that NUL would end the frame. */
 static int stws_p_wants_length(const stws_frame *frame) {
     if (frame->body_len == 0) return 0;
     return !frame->content_length || memchr(frame->body, 0, frame->body_len) != NULL;
 }
 
-/* One header, measured or written like its text; SIZE_MAX when it cannot be said. Names that
-   we know need no escapes. */
+/* Encodes one header line, or measures it if `to` is NULL. Returns its length in bytes, or
+   SIZE_MAX if the version cannot express it. Names of known headers need no escapes. */
 static size_t stws_p_say_header(char *to, const stws_header *h, size_t name_len, int known,
                                 int escaping) {
     size_t name = name_len, value;
@@ -3877,9 +4121,10 @@ static size_t stws_p_say_header(char *to, const stws_header *h, size_t name_len,
     return name + value + 2;
 }
 
+/* size of the longest line: "content-length:", 20 digits and LF */
 enum { STWS_P_LENGTH_LINE = 36 };
 
-/* The line of a content-length: its bytes. */
+/* Writes the line of a content-length. Returns its length in bytes. */
 static size_t stws_p_say_length(char *to, size_t body_len) {
     size_t digits = stws_p_digits(body_len, to + 15);
     memcpy(to, "content-length:", 15);
@@ -3887,13 +4132,14 @@ static size_t stws_p_say_length(char *to, size_t body_len) {
     return 16 + digits;
 }
 
-/* A reader of 1.0 would take the blanks off such a name. */
+/* Returns 1 if a name begins or ends with a blank. A reader of STOMP 1.0 would remove it. */
 static int stws_p_is_padded(const char *s, size_t len) {
     return len && (*s == ' ' || *s == '\t' || s[len - 1] == ' ' || s[len - 1] == '\t');
 }
 
-/* Everything up to the body, written to `to`, or only measured when that is NULL: its
-   bytes; 0 when it cannot be said. */
+/* Encodes everything up to the body, or measures it if `to` is NULL. Returns its length in
+   bytes, or 0 if the frame cannot be expressed in this version: an invalid command or header, a
+   body where STOMP allows none, or a content-length of the caller that is wrong or repeated. */
 static size_t stws_p_say_head(char *to, int version, const stws_frame *frame) {
     const char *command = frame->command ? frame->command : stws_command_name(frame->command_id);
     size_t n = stws_p_say_command(to, command), i, bytes;
@@ -3924,15 +4170,15 @@ static size_t stws_p_say_head(char *to, int version, const stws_frame *frame) {
     return n + 1;
 }
 
-/* Upper bound of a frame's head: every byte escaped, the longest command, content-length
-   and all line ends. */
+/* Returns an upper bound for the length of the head: the longest command, every byte escaped, a
+   content-length and all line ends. It is much cheaper than measuring. */
 static size_t stws_p_head_bound(const stws_frame *frame) {
     size_t bound = STWS_P_MAX_COMMAND + 64, i;
     for (i = 0; i < frame->header_count; i++) {
         const stws_header *h = &frame->headers[i];
         size_t text = stws_p_len_or_strlen(h->name, h->name_len) +
                       stws_p_len_or_strlen(h->value, h->value_len);
-        /* no buffer is so large */
+        /* no buffer is so large */ /* on 32 bits: no buffer is so large */
         if (sizeof text < 8 && text > (SIZE_MAX / 2 - bound) / 2 - 1) return SIZE_MAX / 2;
         bound += 2 * text + 2;
     }
@@ -3942,6 +4188,7 @@ static size_t stws_p_head_bound(const stws_frame *frame) {
 STOMP_WS_API int stws_frame_build(char *buf, size_t cap, stws_stomp_version version,
                                   const stws_frame *frame, size_t *need) {
     size_t bound = stws_p_head_bound(frame);
+    /* then the head need not be measured before it is written */
     /* then it need not be measured first */
     int fits = bound < cap && frame->body_len < cap - bound;
     size_t head = stws_p_say_head(fits ? buf : NULL, (int)version, frame);
@@ -3956,14 +4203,22 @@ STOMP_WS_API int stws_frame_build(char *buf, size_t cap, stws_stomp_version vers
 }
 
 /* ==== >>dedup: the ids of the last messages, in fixed memory ==== */
-/* An array. The first 16 bytes of an id's SHA-1 stand for the id. They are in a tree, in
-   which the bits of a digest are the way to it, and in a ring by age. A peer that chooses
-   the ids cannot make the way long, as ids that share N bits take 2^N tries: so the cost has
-   a bound without any secret key. Entry 0 has no id: its child 0 is the root, its newer
-   neighbour the oldest entry, its older one the newest. */
+/* A memory of the last ids, in an array of fixed size. An id is represented by the first 16
+   bytes of its SHA-1. Each entry belongs to two structures:
+
+   - A tree to find it. At depth n, bit n of the digest selects the child. Entries stay
+     unsorted, so an entry is somewhere on the path of its own digest.
+
+   - A ring by age, from the oldest to the newest entry.
+
+   Entry 0 has no id. Its child 0 is the root of the tree, its `newer` is the oldest entry, and
+   its `older` is the newest entry.
+
+   An attacker who chooses the ids cannot make a path long: to find ids with N equal bits takes
+   2^N tries. So the cost is bounded without a secret key. */
 struct stws_dedup {
-    unsigned char digest[16];
-    uint32_t child[2], older, newer; /* indices; a child of 0: none */
+    unsigned char digest[16]; /* the id */
+    uint32_t child[2], older, newer; /* indices of other entries; a child of 0: no child */
 };
 
 STOMP_WS_API size_t stws_dedup_size(size_t count) {
@@ -3981,7 +4236,8 @@ STOMP_WS_API stws_dedup *stws_dedup_init(void *memory, size_t count) {
     return d;
 }
 
-/* Where the index of a digest's entry stands in the tree, or, when it is 0, has to stand. */
+/* Returns the link that contains the index of the entry with this digest. If there is no such
+   entry, the link contains 0, and a new entry with this digest belongs there. */
 static uint32_t *stws_p_dedup_find(stws_dedup *d, const unsigned char *digest) {
     uint32_t *at = &d->child[0];
     unsigned bit;
@@ -3990,8 +4246,8 @@ static uint32_t *stws_p_dedup_find(stws_dedup *d, const unsigned char *digest) {
     return at;
 }
 
-/* Take the entry whose index stands there, if one does, out of the tree. Any leaf below
-   takes its place. */
+/* Removes the entry to which the link points, if it points to one. Some leaf below the entry
+   takes its place: the leaf's digest has the same first bits, so it stays on its own path. */
 static void stws_p_dedup_forget(stws_dedup *d, uint32_t *at) {
     uint32_t *leaf = at, index;
     if (!*at) return;
@@ -4003,6 +4259,8 @@ static void stws_p_dedup_forget(stws_dedup *d, uint32_t *at) {
     *at = index;
 }
 
+/* An id that was seen before becomes the newest one again. A new id replaces the oldest one.
+   While the memory is not full, the oldest entry is an unused one, which is not in the tree. */
 STOMP_WS_API int stws_dedup_seen(stws_dedup *d, const char *id) {
     unsigned char digest[20];
     uint32_t index;
