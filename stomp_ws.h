@@ -2177,7 +2177,7 @@ static size_t stws_p_digits(unsigned long long n, char out[20]) {
    writes and measures. Set {buffer, size, 0}, call stws_p_put as often as needed, then compare
    `need` with the size. */
 typedef struct stws_p_out {
-    char *at; /* where the next byte goes */
+    char *at;    /* where the next byte goes */
     size_t room; /* bytes left; 0 from the first put that did not fit */
     size_t need; /* bytes that all puts together need */
 } stws_p_out;
@@ -3089,6 +3089,7 @@ static uint64_t stws_p_key_word(const unsigned char key[4], size_t offset) {
     memcpy(&word, twice + (offset & 3), 4);
     return (uint64_t)word << 32 | word;
 }
+
 /* Masks 16 bytes. `to` and `from` may be any addresses. */
 #if STWS_P_SSE2
 static inline void stws_p_mask_16(unsigned char *to, const unsigned char *from, __m128i key) {
@@ -4217,7 +4218,7 @@ STOMP_WS_API int stws_frame_build(char *buf, size_t cap, stws_stomp_version vers
    An attacker who chooses the ids cannot make a path long: to find ids with N equal bits takes
    2^N tries. So the cost is bounded without a secret key. */
 struct stws_dedup {
-    unsigned char digest[16]; /* the id */
+    unsigned char digest[16];        /* the id */
     uint32_t child[2], older, newer; /* indices of other entries; a child of 0: no child */
 };
 
@@ -4289,33 +4290,46 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *d, const char *id) {
 
 /* ==== >>session: one STOMP session and its tables: bytes in, bytes out, no system call ==== */
 #define STWS_P_US 1000LL    /* microseconds in a millisecond: options are in ms, the clock in us */
-#define STWS_P_NEVER (-1LL) /* as a time or a deadline */
-#define STWS_P_UNSENT 9223372036854775807LL /* later than any time */
+#define STWS_P_NEVER (-1LL) /* a time that is not set, or a deadline that does not exist */
+/* Two deadlines of receipts, both later than any time. STWS_P_UNSENT: the frame has not been
+   sent yet. STWS_P_SENT: the frame was sent, and its receipt has no time limit but the end of
+   the session. */
+#define STWS_P_UNSENT 9223372036854775807LL
 #define STWS_P_SENT (STWS_P_UNSENT - 1)
 
-/* bytes of randomness asked for at a time, at most: 64 masking keys */
+/* Bytes of randomness that are fetched at once, at most: 64 masking keys. */
 enum { STWS_P_POOL = 256 };
 
 enum { STWS_P_WS_HEAD = 14 }; /* the longest head of a WebSocket frame */
 
+/* length of what precedes the destination in a kept head */
 enum { STWS_P_SAID_BEGIN = sizeof "SEND\ndestination:" - 1 };
 
-enum { STWS_P_PIECE = 8192 }; /* what Tomcat takes as one WebSocket message by default */
+enum { STWS_P_PIECE = 8192 }; /* Tomcat's default limit for a WebSocket message, in bytes */
 
-enum { STWS_P_TEXT = 640, STWS_P_MIN_TEXT = 256 }; /* of error sentences */
+/* Size of error sentences in bytes: normally, and with the smallest rx_buffer. */
+enum { STWS_P_TEXT = 640, STWS_P_MIN_TEXT = 256 };
 
-/* of what they say of our own lateness, of an idle connection */
+/* Size of two parts of error sentences: about our own lateness, and about an idle
+   connection. */
 enum { STWS_P_LATE = 208, STWS_P_IDLE = 320 };
 
-enum { STWS_P_SAID = 288 }; /* longest head of a SEND that is kept for the next one, at most */
+enum { STWS_P_SAID = 288 }; /* Size of the kept head of a SEND, at most. See stws_p_note_said. */
 
+/* size of the text of a stable id: 16 digits, '-', 20 digits, NUL */
 enum { STWS_P_STABLE_ID = 48 };
 
-/* of answers to the upgrade */
+/* What is kept of an answer to the upgrade, in bytes: its headers, its cookies, the URL of a
+   redirect. */
 enum { STWS_P_KEPT_HEAD = 4096, STWS_P_JAR = 2048, STWS_P_MOVED = 1024 };
 
-/* What compilers say in their own ways; values that another thread may be reading while we
-   write them. */
+/* Atomic access, for values that another thread may read while they are written.
+
+       LOAD(p), STORE(p, v)  acquire and release
+       SWAP(p, v)            stores v; sequentially consistent
+       TAKE(p, old, v)       stores v if *p equals *old; returns 1 if it did
+
+   Compilers without __atomic use plain loads and stores, and a mutex for SWAP and TAKE. */
 #if defined(__GNUC__) || defined(__clang__)
 #define STWS_P_LOAD(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define STWS_P_STORE(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
@@ -4330,20 +4344,22 @@ enum { STWS_P_KEPT_HEAD = 4096, STWS_P_JAR = 2048, STWS_P_MOVED = 1024 };
 #define STWS_P_THREAD_LOCAL thread_local
 #elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L && !defined(__STDC_NO_THREADS__)
 #define STWS_P_THREAD_LOCAL _Thread_local
-#else /* then a thread may be told the refusal of another */
+#else /* a thread may then read the refusal of another thread */
 #define STWS_P_THREAD_LOCAL
 #endif
 #if defined(STOMP_WS_NO_THREADS) || defined(STOMP_WS_NO_IO)
 #define STWS_P_SWAP(p, v) (void)(*(p) = (v))
 #define STWS_P_TAKE(p, old, v) (*(p) == *(old) && ((*(p) = (v)), 1))
 #else
-/* The compiler has nothing for this: one lock for all such values. */
+/* This compiler has no atomics: one mutex serves SWAP and TAKE of all values. locks: 1 locks, 0
+   unlocks. */
 static void stws_p_lock_atomics(int locks) {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     if (locks) pthread_mutex_lock(&lock);
     else pthread_mutex_unlock(&lock);
 }
 
+/* Stores v in *p if *p is old. Returns 1 if it did. */
 static int stws_p_take_with_lock(uintptr_t *p, uintptr_t old, uintptr_t v) {
     int taken;
     stws_p_lock_atomics(1);
@@ -4362,151 +4378,262 @@ static int stws_p_take_with_lock(uintptr_t *p, uintptr_t old, uintptr_t v) {
 #define STWS_P_THREAD_LOCAL
 #endif
 
-/* A byte buffer with data in [begin, end). */
+/* A buffer of bytes. Its data is [begin, end). The session has one for its output; the lock is
+   held when it is used, except while the transport writes from it. */
 typedef struct stws_p_buffer {
     char *data;
     size_t cap, begin, end;
-    int on_heap;
-    int busy; /* being written from without the lock: append, but do not move */
+    int on_heap; /* data is a larger buffer on the heap; else it is the one that was set up once */
+    int busy;    /* a write without the lock is running: append only, do not move data */
 } stws_p_buffer;
 
-/* Bytes that came in, two stretches of one buffer: [begin, end) is STOMP, freed of WebSocket
-   frame heads; [raw, raw_end) behind it is not yet looked at. While both touch, nothing is
-   ever moved. */
+/* The bytes that were received, in two parts of one buffer:
+
+       0 ... begin          free
+       begin ... end        STOMP bytes, without WebSocket heads; not consumed yet
+       end ... raw          gap left by heads that were removed; often empty
+       raw ... raw_end      received bytes that were not parsed yet
+       raw_end ... cap      free, for the next read
+
+   While the gap is empty, no byte has to be moved. Only the driving thread uses this buffer. */
 typedef struct stws_p_input {
     char *data;
     size_t cap, begin, end, raw, raw_end;
-    int on_heap;
+    int on_heap; /* data is a larger buffer on the heap; else it is the one that was set up once */
 } stws_p_input;
 
-/* Instead of sent: this session has not got it, and will not; it has ended, and is still to
-   be forgotten; or it is set aside, and no session will get it. */
+/* The values of stws_p_sub.sent. 0: its SUBSCRIBE has not been sent in this session. 1: it was
+   sent.
+
+       STWS_P_SKIPPED  this session does not get it: before_subscribe refused, or it cannot be sent
+       STWS_P_ENDED    its UNSUBSCRIBE was sent, but the entry has not been removed yet
+       STWS_P_ASIDE    set aside: no session gets it, because it ended three of them */
 enum { STWS_P_SKIPPED = 2, STWS_P_ENDED = 3, STWS_P_ASIDE = 4 };
 
-/* How much a subscription is suspected of ending sessions: not at all; as one of several;
-   and, from there on, one more for each session in a row that ended after it alone. */
+/* The values of stws_p_sub.suspicion: how much a subscription is suspected of ending sessions.
+
+   A server may answer a SUBSCRIBE by ending the session, for example if the destination is
+   forbidden. A client that subscribes to everything again would then never get through.
+   Therefore:
+
+   - After its SUBSCRIBE, a subscription is on trial for 1 second (STWS_P_TRIAL_US). If the
+     session lives longer, the subscription is innocent.
+
+   - If the server ends the session during a trial, with an ERROR or a close frame, the
+     subscriptions on trial become the suspects, and all others are innocent. If the ERROR names
+     the receipt of a frame, only a SUBSCRIBE with this receipt stays on trial.
+
+   - After two such sessions in a row the client is careful: it sends half of the suspects that
+     are left, waits until their trial is over, and so on. Other subscriptions and the outbox
+     wait meanwhile. So each bad session halves the number of suspects.
+
+   - A subscription that was alone on trial in three such sessions in a row is guilty. It is set
+     aside, and an event tells the user.
+
+       STWS_P_INNOCENT        no suspicion
+       STWS_P_ONE_OF_SEVERAL  it was on trial together with others
+       STWS_P_ALONE           it was alone on trial, once; one more for each further time
+       STWS_P_GUILTY          it was alone on trial for the third time in a row */
 enum { STWS_P_INNOCENT, STWS_P_ONE_OF_SEVERAL, STWS_P_ALONE, STWS_P_GUILTY = STWS_P_ALONE + 2 };
 
-/* A subscription is on trial for so long after its SUBSCRIBE. */
+/* How long the trial of a subscription lasts after its SUBSCRIBE, in microseconds. */
 #define STWS_P_TRIAL_US 1000000LL
 
+/* An entry of the table of subscriptions. The lock is held for every change. `handle` and the
+   fields that stws_p_receiver reads are atomic, because it reads them without the lock. */
 typedef struct stws_p_sub {
-    int handle; /* 0: free; read without the lock, see stws_p_receiver */
-    /* of the chain of the users' ids whose hash is this place's number; places count from 1,
-       0 is none */
+    int handle; /* 0: the entry is free; atomic, see stws_p_receiver */
+    /* First entry of the hash chain with this entry's number (see stws_p_custom_link). Entries
+       in chains are numbered from 1; 0 ends a chain. */
     int head;
-    stws_message_fn on_message;
-    void *user;
-    int receipt; /* number of the one it will ask for; 0: none */
-    int next;    /* in its chain */
-    int prefetch;
-    /* its texts: destination, id, ack mode, durable name, then names and values, each with
-       its NUL */
+    stws_message_fn on_message; /* its own callback, or NULL; atomic */
+    void *user;                 /* the argument of on_message; atomic */
+    int receipt;  /* number of the receipt that its next SUBSCRIBE asks for; 0: none */
+    int next;     /* the next entry in the hash chain that contains this one; 0: the last */
+    int prefetch; /* stws_subscribe_options.prefetch; 0: not set */
+    /* Number of headers of the user's own among its texts. The texts are: destination, id, ack
+       mode, durable name, then a name and a value per header, each ended by a NUL. */
     int header_count;
-    /* pinned: its texts are read without the lock */
+    /* Flags and small numbers of the entry:
+
+           custom_id      the id was chosen by the user; 0: it is "sub-" and the handle; atomic
+           ack_on         stws_subscribe_options.ack_on; atomic
+           sent           0, 1 or STWS_P_SKIPPED, _ENDED, _ASIDE: see there
+           wants_receipt  the user wants an event when the server confirms the SUBSCRIBE
+           pinned         before_subscribe reads its texts without the lock: do not reuse the
+       entry */
     unsigned char custom_id, ack_on, sent, wants_receipt, pinned;
-    /* waits for the UNSUBSCRIBE in the outbox that frees its id, and counts as sent until then */
+    /* The outbox contains an UNSUBSCRIBE for an earlier subscription with the same id. This one
+       waits until that has been sent, and counts as sent until then. */
     unsigned char behind;
-    unsigned char on_trial, suspicion; /* see STWS_P_TRIAL_US, STWS_P_INNOCENT */
+    unsigned char on_trial, suspicion; /* see STWS_P_INNOCENT */
 } stws_p_sub;
 
+/* The table of subscriptions. It outlives sessions: each new session subscribes to all of it
+   again. The entry of a handle is slots[handle % count], so it is found without a search. The
+   lock is held for every change. */
 typedef struct stws_p_subs {
-    stws_p_sub *slots;
-    int count, live;                 /* slots; those taken */
-    int next_handle, unsent, cursor; /* cursor: slot where the search for the unsent begins */
-    int on_trial, suspects;          /* how many are on trial; how many are not innocent */
-    int trials_lost;                 /* sessions in a row that ended while some were on trial */
-    long long trial_us;              /* when the trial began: the last SUBSCRIBE, or CONNECTED */
-    char *texts;                     /* text_size bytes a slot */
-    size_t text_size;
+    stws_p_sub *slots; /* set once */
+    int count, live;   /* entries: count (set once); live: how many are in use */
+    /* next_handle: the next one to try. unsent: entries whose SUBSCRIBE has to be sent in this
+       session. cursor: the entry at which the search for those begins. */
+    int next_handle, unsent, cursor;
+    /* on_trial: entries on trial. suspects: entries that are not innocent. */
+    int on_trial, suspects;
+    int trials_lost;    /* sessions in a row that the server ended during a trial */
+    long long trial_us; /* when the trial began: the last SUBSCRIBE, or CONNECTED */
+    char *texts;        /* the texts of all entries, text_size bytes each; set once */
+    size_t text_size;   /* options.subscription_bytes; set once */
 } stws_p_subs;
 
+/* A receipt's entry is FREE, WAITING from the call that asks for it, and DONE from its end
+   until the driving thread has reported it.
+
+       FREE --add_receipt--> WAITING --finish_receipt--> DONE --take_receipt--> FREE */
 enum { STWS_P_RECEIPT_FREE, STWS_P_RECEIPT_WAITING, STWS_P_RECEIPT_DONE };
 
+/* An entry of the table of receipts. The lock is held. */
 typedef struct stws_p_receipt {
+    /* number: the N of "receipt-N", which the sending call returned. state: STWS_P_RECEIPT_*.
+       result: once DONE, STWS_OK or why no RECEIPT came. handle: the subscription whose
+       SUBSCRIBE asked for it, or 0. */
     int number, state, result, handle;
-    int next_done;                  /* place of the one that ended after it */
-    long long sent_us, deadline_us; /* deadline_us: STWS_P_UNSENT while its frame waits */
+    int next_done; /* once DONE: index of the entry that ended next */
+    /* sent_us: when its frame was sent; 0: not yet. deadline_us: when waiting for it ends;
+       STWS_P_UNSENT while its frame has not been sent, or has to be confirmed. */
+    long long sent_us, deadline_us;
 } stws_p_receipt;
 
-/* A frame that waits, whole: its headers and texts lie behind it. */
+/* A frame in the outbox, with a copy of its headers and texts behind it. The lock is held. Its
+   life:
+
+       put --> unsent --encoded--> sent --confirmed, or confirm is 0--> done --> swept
+                 ^                   |
+                 +--- new session ---+
+
+   A record without `confirm` is done as soon as it is encoded into the output. With `confirm`
+   (options.confirm) it is done when its RECEIPT arrives. If the session ends before, it is
+   unsent again, and the next session sends it again. A part of a transaction is done only
+   together with the COMMIT or ABORT. Records leave at the head of the ring, so a done record
+   stays until all older records are done too. */
 typedef struct stws_p_record {
-    size_t size;
-    stws_frame frame;
-    int receipt;    /* number of the receipt that confirms it; 0: none */
-    unsigned epoch; /* it means something in this session only; 0: in any */
+    size_t size;      /* bytes in the ring; must be first, see stws_p_ring */
+    stws_frame frame; /* its pointers point behind the record */
+    int receipt;      /* number of the receipt that its frame asks for; 0: none */
+    unsigned epoch;   /* the only session in which the frame has a meaning; 0: any session */
+    /* confirm: its RECEIPT decides when it is done. sent: encoded into the output in this
+       session. done: not needed any more. */
     unsigned char confirm, sent, done;
-    /* part of a transaction, which keeps it until that is over, also when confirmed */
+    /* tied: a part of a transaction, kept until the transaction is over. confirmed: its RECEIPT
+       has arrived, or will not arrive any more. */
     unsigned char tied, confirmed;
-    unsigned char broken; /* a BEGIN whose transaction cannot be said whole any more */
-    uint32_t link;        /* the next record of its chain, see stws_p_chain_of */
-    long long sent_us;
+    unsigned char broken; /* a BEGIN whose transaction can no longer be sent as a whole */
+    uint32_t link;        /* the next record in its chain, see stws_p_chain_of */
+    long long sent_us;    /* when it was encoded into the output */
 } stws_p_record;
 
-/* A ring of entries of any size, none of them split: [head, wrap) and then [0, tail), or
-   just [head, tail). Each begins with its size. Entries are taken at `next` and leave at
-   `head`, so that what was taken may stay for a while. */
+/* A queue of entries of any size in a ring of bytes, in the order in which they were put. Used
+   for the outbox, and for the queue in >>queue. Each entry begins with a size_t: its size. No
+   entry is split at the end of the ring, so the data is [head, wrap) and then [0, tail), or,
+   without a wrap, [head, tail).
+
+   An entry is first untaken. It is taken (in order, at `next`) when it is sent or popped, and
+   dropped (in order, at `head`) when it is not needed any more. So a taken entry can stay for a
+   while. */
 typedef struct stws_p_ring {
-    char *data;
+    char *data; /* set once */
+    /* cap: size in bytes, set once. head: the oldest entry. tail: behind the newest one. wrap:
+       where the data ends before it continues at 0; SIZE_MAX: it does not. next: the oldest
+       untaken entry. */
     size_t cap, head, tail, wrap, next;
-    size_t count, untaken, used; /* used: bytes at its begin that ever held something */
+    /* count: entries. untaken: how many of them are untaken. used: bytes of `data` that ever
+       contained something, from the beginning; only these have to be wiped at the end. */
+    size_t count, untaken, used;
 } stws_p_ring;
 
+/* One STOMP session, and the tables that outlive it. It turns received bytes into frames, and
+   frames into bytes to send. It makes no system calls. Any thread that sends holds the lock;
+   the input side belongs to the driving thread. */
 typedef struct stws_p_session {
-    stws *client;
-    const stws_options *options;
-    stws_p_buffer out;
-    stws_p_input in;
-    stws_ws ws;
-    stws_frame_state parser;
-    stws_header *build_headers; /* table for the frame being composed, under the lock */
-    stws_header *trace_headers; /* table for the one that on_trace sees */
-    /* of the frame composed last: found to be UTF-8, so that it is not read again */
+    stws *client;                /* set once */
+    const stws_options *options; /* set once; every default is filled in */
+    stws_p_buffer out;           /* encoded frames that wait to be written; the lock is held */
+    stws_p_input in;             /* received bytes; driving thread */
+    stws_ws ws;                  /* state of the WebSocket parser; driving thread */
+    stws_frame_state parser;     /* state of the STOMP parser; driving thread */
+    /* headers of the frame being composed, max_headers of them; the lock is held */
+    stws_header *build_headers;
+    stws_header *trace_headers; /* copy of the headers for on_trace; the lock is held */
+    /* The frame being composed, from here to `digits`, and `overfull` below. The lock is held.
+       utf8_body: its body, if that was checked and is UTF-8, so that it is not checked twice;
+       else NULL. */
     const char *utf8_body;
-    const char *transaction; /* that it is part of, or NULL */
-    char digits[24];         /* of a number in it */
-    /* of a SEND; its first part, up to the '-', is this client's for good */
+    const char *transaction; /* the transaction that the frame is a part of, or NULL */
+    char digits[24];         /* the value of its prefetch header */
+    /* Text of the id of the last SEND, for options.stable_id. Its first 16 digits are chosen
+       once per client. The lock is held. */
     char *stable_id;
-    unsigned long long last_id; /* the number in it */
-    char *said;                 /* see stws_p_note_said: a head, and how long it is in all, */
-    /* for what body, without content-length, its destination */
+    unsigned long long last_id; /* the number in stable_id, behind the '-' */
+    char *said; /* the kept head of a SEND, see stws_p_note_said; the lock is held */
+    /* The kept head: said_len is its length. said_body is the body length that its
+       content-length has. said_own is its length without the content-length line and the empty
+       line; 0: no head is kept. said_destination is the length of its destination. */
     size_t said_len, said_body, said_own, said_destination;
-    uintptr_t said_to; /* where the destination of the last SEND lies */
-    int overfull;      /* it had more headers than max_headers, or one without a value */
-    stws_message message;
-    int answered;        /* the user has sent an ACK or NACK for it */
-    int in_opcode;       /* of the message its bytes came in */
-    size_t taken;        /* bytes of the frame that was handed out last */
-    int dry;             /* what was read has been looked at, and holds no whole frame more */
-    unsigned char *pool; /* as large as the output asks for, like `said` */
-    int no_random;       /* there was no masking key: nothing more can be sent in this session */
+    uintptr_t said_to;    /* address of the destination of the last SEND; compared, never read */
+    int overfull;         /* the composed frame has too many headers, or one without a value */
+    stws_message message; /* the last MESSAGE, as views; driving thread */
+    int answered;         /* its ACK or NACK has been submitted; atomic */
+    int in_opcode; /* opcode of the WebSocket message that the last bytes came in; driving thread */
+    size_t taken; /* bytes of the frame that was handed out last, not removed yet; driving thread */
+    int dry;      /* all input was parsed, no complete frame is left; driving thread */
+    /* Random bytes for masking keys. Its size depends on tx_buffer, as does that of `said`. The
+       lock is held. */
+    unsigned char *pool;
+    int no_random; /* no masking key could be made: this session can send no more; atomic */
+    /* said_cap: size of `said`. pool_size: size of `pool`; both are set once. pool_left: unused
+       bytes of the pool. */
     size_t said_cap, pool_size, pool_left;
-    stws_random random;
+    stws_random random; /* the source of randomness; set once */
+    /* version: STWS_STOMP_*, 0 before CONNECTED. broker: STWS_BROKER_*. Both are atomic: the
+       driving thread writes them. peer_close_code: of the server's close frame; 0: none
+       came. */
     int version, broker, peer_close_code;
-    unsigned epoch;
+    unsigned epoch; /* counts sessions, from 1; the driving thread changes it under the lock */
+    /* heartbeat_out_us, heartbeat_in_us: the agreed intervals; 0: no heart-beat. last_in_us,
+       last_out_us: when bytes came, and went, for the last time. Driving thread, as the next
+       four. */
     long long heartbeat_out_us, heartbeat_in_us, last_in_us, last_out_us;
-    long long ping_us, last_ping_us; /* PINGs are sent so often; 0: none */
-    /* something comes from the server so often: heartbeat_in_us, or ping_us; 0: nobody knows */
+    /* ping_us: interval of our PINGs, 0: no PINGs are sent. last_ping_us: when the last one was
+       sent. */
+    long long ping_us, last_ping_us;
+    /* The interval in which something must come from the server: heartbeat_in_us, or ping_us
+       once the server has answered a PING. 0: not known, so the server's silence is no
+       error. */
     long long expected_us;
-    int pinged; /* a PING was sent in this session */
-    char pong[125];
-    unsigned char pong_len, pong_due;
-    /* lies in the client's `where`, and is looked at once, before that is used */
+    int pinged;                       /* a PING was sent in this session */
+    char pong[125];                   /* payload of the last PING from the server */
+    unsigned char pong_len, pong_due; /* pong_len: its length; pong_due: it has to be answered */
+    /* The reason in the server's close frame. It shares the memory of the client's `where`, so
+       it must be read before that is written. */
     char *peer_close_reason;
-    stws_p_subs subs;
+    stws_p_subs subs; /* outlives the session */
+    /* options.max_receipts entries; outlives the session; the lock is held */
     stws_p_receipt *receipts;
+    /* next_receipt: the next number. receipts_waiting, receipts_done: entries in these states;
+       receipts_done is atomic. first_done, last_done: indices of the DONE entries that ended
+       first and last. */
     int next_receipt, receipts_waiting, receipts_done, first_done, last_done;
-    stws_p_ring outbox;
-    uint32_t *chains;   /* with confirm: the records by their receipts' numbers */
-    size_t chain_count; /* a power of two */
-    size_t unconfirmed; /* records whose confirmation is to come */
-    stws_statistics stats;
+    stws_p_ring outbox; /* records; outlives the session; the lock is held */
+    uint32_t *chains; /* with options.confirm: chains of records by receipt, see stws_p_chain_of */
+    size_t chain_count;    /* a power of two; set once */
+    size_t unconfirmed;    /* records that wait for their confirmation; the lock is held */
+    stws_statistics stats; /* each number is changed by the thread that counts it; see stws_stats */
 } stws_p_session;
 
 /* ---- randomness: masking keys out of a pool ---- */
 
-/* 0, or -1 without randomness. A source of nothing but zeros has failed without saying so:
-   eight of them come by chance once in 2^64 times. */
+/* Fills `out` from a source of randomness. Returns 0, or -1 if it fails. Eight or more bytes
+   that are all 0 also count as a failure: by chance that happens once in 2^64 times. */
 static int stws_p_random_from(const stws_random *source, void *out, size_t len) {
     const unsigned char *p = (const unsigned char *)out;
     size_t i = 0;
@@ -4515,12 +4642,14 @@ static int stws_p_random_from(const stws_random *source, void *out, size_t len) 
     return i == len && len >= 8 ? -1 : 0;
 }
 
+/* The same, from the session's source. */
 static int stws_p_random(const stws_p_session *s, void *out, size_t len) {
     return stws_p_random_from(&s->random, out, len);
 }
 
-/* Four fresh bytes from the CSPRNG (RFC 6455, 5.3 and 10.3), never all zero, which would
-   mask nothing. */
+/* Makes a masking key: four fresh bytes from the CSPRNG (RFC 6455, 5.3 and 10.3). A key of
+   zeros is not used, because it would mask nothing. Returns 1, or 0 without randomness; the
+   session can then send nothing more. The lock is held. */
 static int stws_p_masking_key(stws_p_session *s, unsigned char key[4]) {
     static const unsigned char zero[4] = {0, 0, 0, 0};
     do {
@@ -4537,6 +4666,8 @@ static int stws_p_masking_key(stws_p_session *s, unsigned char key[4]) {
 
 /* ---- trace: what the user may see of a frame ---- */
 
+/* Calls on_trace with a copy of the frame in which the values of secret headers are "***". The
+   lock is held, because all copies use one table of headers. */
 static void stws_p_trace_shown(const stws_p_session *s, stws_direction direction,
                                const stws_frame *frame) {
     static const char secrets[] =
@@ -4560,9 +4691,8 @@ static void stws_p_trace_shown(const stws_p_session *s, stws_direction direction
 static void stws_p_lock(const stws *c);
 static void stws_p_unlock(const stws *c);
 
-/* What is sent ('>') is traced under the lock, as it is encoded; what was received ('<')
-   takes the lock for that. So on_trace runs once at a time, and the table of headers has one
-   user. */
+/* Traces a frame. Sent frames are traced when they are encoded, with the lock held. Received
+   frames take the lock here. So on_trace never runs in two threads at once. */
 STWS_P_APART static void stws_p_trace_now(const stws_p_session *s, stws_direction direction,
                                           const stws_frame *frame) {
     if (direction == STWS_RECEIVED) stws_p_lock(s->client);
@@ -4570,11 +4700,13 @@ STWS_P_APART static void stws_p_trace_now(const stws_p_session *s, stws_directio
     if (direction == STWS_RECEIVED) stws_p_unlock(s->client);
 }
 
+/* Traces a frame if on_trace is set. The check stands apart because it runs for each frame. */
 static void stws_p_trace(const stws_p_session *s, stws_direction direction,
                          const stws_frame *frame) {
     if (s->options->on_trace) stws_p_trace_now(s, direction, frame);
 }
 
+/* Traces what is not a STOMP frame: PING, PONG, CLOSE, or "" for a heart-beat. */
 static void stws_p_trace_word(const stws_p_session *s, stws_direction direction, const char *word) {
     stws_frame frame;
     memset(&frame, 0, sizeof frame);
@@ -4584,9 +4716,12 @@ static void stws_p_trace_word(const stws_p_session *s, stws_direction direction,
 
 /* ---- output: frames, masked, into one buffer ---- */
 
+/* Returns the number of bytes in a buffer. */
 static size_t stws_p_pending(const stws_p_buffer *b) { return b->end - b->begin; }
 
-/* Room for n bytes behind the data: 1, or 0 when the buffer would have to grow. */
+/* Makes room for n bytes behind the data, if needed by moving the data to the front. Returns 1,
+   or 0 if the buffer is too small, or a write is running and the data must not move. The lock
+   is held. */
 static int stws_p_make_room(stws_p_buffer *b, size_t n) {
     STOMP_WS_ASSERT(b->begin <= b->end && b->end <= b->cap);
     if (b->cap - b->end >= n) return 1;
@@ -4597,7 +4732,9 @@ static int stws_p_make_room(stws_p_buffer *b, size_t n) {
     return 1;
 }
 
-/* One WebSocket frame of a short payload (heart-beat, pong, close). */
+/* Encodes a WebSocket frame with a short payload: a heart-beat, PING, PONG or close frame.
+   Returns STWS_OK; STWS_ERR_SPACE if the output is full; STWS_ERR_IO without a masking key. The
+   lock is held. */
 static int stws_p_post_short(stws_p_session *s, stws_ws_opcode opcode, const char *payload,
                              size_t len) {
     unsigned char key[4];
@@ -4609,18 +4746,21 @@ static int stws_p_post_short(stws_p_session *s, stws_ws_opcode opcode, const cha
     return STWS_OK;
 }
 
-/* What brokers differ in, in the order of stws_broker_kind. */
+/* How brokers differ, in the order of stws_broker_kind. */
 typedef struct stws_p_profile {
-    /* STOMP frames out of several WebSocket messages: large ones may be cut */
+    /* It joins STOMP frames out of several WebSocket messages, so large frames may be cut. */
     int joins;
-    int takes_bare_as_text; /* a SEND without content-length becomes a TextMessage */
-    /* a durable subscription is forgotten only when it has no consumer any more */
+    int takes_bare_as_text; /* a SEND without content-length becomes a TextMessage (JMS) */
+    /* It deletes a durable subscription only if no consumer uses it. So stws_unsubscribe first
+       ends the consumer with an UNSUBSCRIBE of its own. */
     int ends_before_forgets;
-    const char *prefetch; /* the header for it, and what one message counts there */
-    unsigned long long prefetch_unit;
-    const char *durable[4]; /* headers; no value is the subscription's name */
+    const char *prefetch;             /* the header that sets the prefetch; NULL: it has none */
+    unsigned long long prefetch_unit; /* what one message counts in that header */
+    /* headers of a durable subscription; a value of NULL stands for its name */
+    const char *durable[4];
 } stws_p_profile;
 
+/* Returns what is known about a broker (STWS_BROKER_*). */
 static const stws_p_profile *stws_p_profile_of(int broker) {
     static const stws_p_profile profiles[] = {
         {0, 0, 0, NULL, 0, {NULL, NULL, NULL, NULL}},
@@ -4631,18 +4771,21 @@ static const stws_p_profile *stws_p_profile_of(int broker) {
     return &profiles[broker];
 }
 
-/* How large a WebSocket message of ours may be, 0 for any size: see "Large frames" in the
-   manual. */
+/* Returns the largest WebSocket message that may be sent, in bytes; 0: any size. See "Large
+   frames" in the manual. */
 static size_t stws_p_cut_size(const stws_p_session *s) {
     size_t asked = s->options->max_ws_message;
+    /* 4 bytes are the longest character, so each piece contains one */
     /* the longest character fits */
     if (asked) return asked == STWS_WHOLE ? 0 : asked < 4 ? 4 : asked;
     return stws_p_profile_of(s->broker)->joins ? STWS_P_PIECE : 0;
 }
 
-/* The plain frame lies at the end of the room that was made; cut it into masked messages
-   from the front. What is written never overtakes what is still to be read, as a head is put
-   in front of each piece only once. */
+/* Cuts an encoded frame into masked WebSocket messages. The frame lies at the end of the room
+   that was made for it; the messages are written from the beginning of this room. The room in
+   front of the frame has 14 bytes per message, the longest head, so writing never overtakes
+   reading. A text is cut between characters only. Returns STWS_OK, or STWS_ERR_IO without a
+   masking key; nothing is sent then. */
 static int stws_p_post_pieces(stws_p_session *s, size_t plain, size_t len, size_t cut, int opcode) {
     char *data = s->out.data, *to = data + s->out.end;
     unsigned char key[4];
@@ -4660,6 +4803,9 @@ static int stws_p_post_pieces(stws_p_session *s, size_t plain, size_t len, size_
     return STWS_OK;
 }
 
+/* Encodes a frame that is larger than `cut` bytes. A text piece may be up to 3 bytes shorter
+   than `cut`, because no character is cut. Pieces of up to 8 bytes need no such reserve: their
+   heads have 6 bytes, not the 14 allowed for. Returns like stws_p_post. */
 static int stws_p_post_cut(stws_p_session *s, const stws_frame *frame, int text, size_t total,
                            size_t cut, size_t *need) {
     size_t pieces = total / (cut > 8 ? cut - 3 : cut) + 1, plain, built = 0;
@@ -4670,8 +4816,10 @@ static int stws_p_post_cut(stws_p_session *s, const stws_frame *frame, int text,
     return stws_p_post_pieces(s, plain, total, cut, text ? STWS_WS_TEXT : STWS_WS_BINARY);
 }
 
-/* The usual case: the body is masked while it is copied; the head lies behind its place, and
-   is masked into it. */
+/* Encodes a frame as one WebSocket message. There is room for it. The head lies a few bytes
+   behind its final place and is masked into it; the body is masked while it is copied out of
+   the user's memory. So each byte is touched once. Returns STWS_OK, or STWS_ERR_IO without a
+   masking key. */
 static int stws_p_post_whole(stws_p_session *s, int text, const char *head, size_t head_len,
                              const char *body, size_t body_len) {
     size_t len = head_len + body_len + 1;
@@ -4687,7 +4835,8 @@ static int stws_p_post_whole(stws_p_session *s, int text, const char *head, size
     return STWS_OK;
 }
 
-/* The content-length of the head that is kept, and its end. */
+/* Sets the content-length of the kept head to body_len (no such line for 0), and ends the
+   head. */
 static void stws_p_say_again(stws_p_session *s, size_t body_len) {
     s->said_body = body_len;
     s->said_len =
@@ -4695,9 +4844,22 @@ static void stws_p_say_again(stws_p_session *s, size_t body_len) {
     s->said[s->said_len - 1] = '\n';
 }
 
-/* Who sends once more to where he has just sent probably goes on so. Then the head is kept;
-   but only one of UTF-8, with a destination and perhaps a content type, that stand in it as
-   they are. */
+/* Keeps the head of a SEND that has just been encoded, if the next SEND is likely to need the
+   same one.
+
+   Publishers often send to one destination again and again. If two SENDs in a row have their
+   destination at the same address, the encoded head of the second one is kept in s->said.
+   stws_send_ex then compares destination and content type with it (stws_p_was_said), and sends
+   the next body with the kept head (stws_p_post_again). This skips composing, escaping and
+   encoding. Only the address is compared here: it is a hint. The texts decide later.
+
+   A head is kept only if it has a destination and at most a content type, both without escapes,
+   and is UTF-8. Any other header may change with each message. The head that is kept consists
+   of these lines; the content-length line behind them is written anew when the length of the
+   body changes.
+
+   `head` is the encoded head of the frame. The lock is held. stws_p_session_reset forgets the
+   kept head. */
 static void stws_p_note_said(stws_p_session *s, const stws_frame *frame, const char *head) {
     const stws_header *h = frame->headers;
     size_t len = STWS_P_SAID_BEGIN + h->value_len + 1, i;
@@ -4715,7 +4877,7 @@ static void stws_p_note_said(stws_p_session *s, const stws_frame *frame, const c
     stws_p_say_again(s, frame->body_len);
 }
 
-/* Is that what the kept head says? */
+/* Returns 1 if the kept head has this destination and this content type (NULL: none). */
 static int stws_p_was_said(const stws_p_session *s, const char *destination,
                            const char *content_type) {
     const char *said = s->said + STWS_P_SAID_BEGIN, *type = said + s->said_destination + 14;
@@ -4727,8 +4889,9 @@ static int stws_p_was_said(const stws_p_session *s, const char *destination,
     return strncmp(content_type, type, (size_t)(end - type)) == 0 && !content_type[end - type];
 }
 
-/* A SEND with the kept head and a body of UTF-8: 1, or 0 when there is no room or it would
-   have to be cut. */
+/* Encodes a SEND with the kept head. The body must be UTF-8. Returns 1; 0 if there is no room,
+   or the frame would have to be cut, or there is no masking key: the caller then takes the
+   usual way. The lock is held. */
 static int stws_p_post_again(stws_p_session *s, const char *body, size_t body_len) {
     size_t cut = stws_p_cut_size(s), total;
     if (body_len != s->said_body) stws_p_say_again(s, body_len);
@@ -4740,8 +4903,19 @@ static int stws_p_post_again(stws_p_session *s, const char *body, size_t body_le
     return 1;
 }
 
-/* Build a frame into the output. STWS_ERR_SPACE: it does not fit, *need bytes would.
-   STWS_ERR_FRAME_BUILD. */
+/* Encodes a composed frame into the output. The lock is held. Returns
+
+   - STWS_OK;
+
+   - STWS_ERR_SPACE if it does not fit: *need bytes of room are needed;
+
+   - STWS_ERR_FRAME_BUILD if the frame cannot be expressed in the session's version;
+
+   - STWS_ERR_IO without a masking key.
+
+   The room that is asked for is an upper bound, so that the head is encoded once, without
+   measuring it first. The head is written 14 bytes behind the end of the output: the WebSocket
+   head fits in front of it, and masking then moves the STOMP head to its final place. */
 static int stws_p_post(stws_p_session *s, const stws_frame *asked, size_t *need) {
     const stws_frame *frame = asked;
     stws_frame settled;
@@ -4763,6 +4937,7 @@ static int stws_p_post(stws_p_session *s, const stws_frame *asked, size_t *need)
     total = head_len + frame->body_len + 1;
     if (frame->command_id == STWS_COMMAND_SEND) stws_p_note_said(s, frame, head);
     text = !s->options->binary && stws_utf8_valid(head, head_len) &&
+           /* It may be sent as text only if head and body are UTF-8 (RFC 6455, 5.6). */
            (frame->body == s->utf8_body || stws_utf8_valid(frame->body, frame->body_len));
     if (cut && total > cut) result = stws_p_post_cut(s, frame, text, total, cut, need);
     else result = stws_p_post_whole(s, text, head, head_len, frame->body, frame->body_len);
@@ -4775,6 +4950,9 @@ static int stws_p_post(stws_p_session *s, const stws_frame *asked, size_t *need)
 
 /* ---- frames being put together in the header table, under the lock ---- */
 
+/* Frames are composed in the table build_headers. They point to texts of the caller, so the
+   lock is held from here until the frame was encoded (stws_p_post) or copied into the outbox
+   (stws_p_record_put). */
 static void stws_p_compose(stws_p_session *s, stws_frame *frame, stws_command command_id) {
     memset(frame, 0, sizeof *frame);
     frame->command_id = command_id;
@@ -4784,7 +4962,9 @@ static void stws_p_compose(stws_p_session *s, stws_frame *frame, stws_command co
     s->overfull = 0;
 }
 
-/* Add a header. No value, no header. */
+/* Adds a header to the composed frame. If the table is full, the frame is marked as overfull,
+   and the caller of the compose functions must not send it. `name` and `value` must live until
+   it is sent. */
 static void stws_p_add_header(stws_p_session *s, stws_frame *frame, const char *name,
                               size_t name_len, const char *value) {
     stws_header *h = &s->build_headers[frame->header_count];
@@ -4797,17 +4977,22 @@ static void stws_p_add_header(stws_p_session *s, stws_frame *frame, const char *
     frame->header_count++;
 }
 
+/* The same, with the name's length found by the compiler if it is a literal. NULL as value adds
+   nothing. */
 static inline void stws_p_add(stws_p_session *s, stws_frame *frame, const char *name,
                               const char *value) {
     if (value) stws_p_add_header(s, frame, name, strlen(name), value);
 }
 
+/* Adds a list of headers: name, value, name, value, ..., NULL. A name without a value makes it
+   overfull. */
 static void stws_p_add_list(stws_p_session *s, stws_frame *frame, const char *const *list) {
     for (; list && list[0] && list[1]; list += 2) stws_p_add(s, frame, list[0], list[1]);
     s->overfull |= list && list[0];
 }
 
-/* "prefix12" into text, which has room for the prefix, 20 digits and a NUL. */
+/* Writes `prefix` and a number into text, which has room for the prefix, 20 digits and a NUL.
+   Returns text. */
 static const char *stws_p_number_text(char *text, const char *prefix, unsigned long long n) {
     size_t len = strlen(prefix);
     memcpy(text, prefix, len);
@@ -4817,8 +5002,10 @@ static const char *stws_p_number_text(char *text, const char *prefix, unsigned l
 
 /* ---- CONNECT and CONNECTED ---- */
 
-/* By the bits of options.versions. Versions ascend, without blanks, which Spring would not
-   forgive; of the subprotocols the newest comes first, as the first choice. */
+/* CONNECT's accept-version and the subprotocols of the upgrade, by the bits of
+   options.versions. In accept-version the versions ascend, without blanks, because Spring does
+   not accept blanks. In the list of subprotocols the newest version comes first: it is the
+   first choice. */
 static const char *const stws_p_accept_version[] = {"",    "1.0",     "1.1",     "1.0,1.1",
                                                     "1.2", "1.0,1.2", "1.1,1.2", "1.0,1.1,1.2"};
 static const char *const stws_p_subprotocols[] = {"",
@@ -4830,6 +5017,8 @@ static const char *const stws_p_subprotocols[] = {"",
                                                   "v12.stomp, v11.stomp",
                                                   "v12.stomp, v11.stomp, v10.stomp"};
 
+/* Encodes CONNECT (STOMP 1.2, "CONNECT or STOMP Frame"). Returns like stws_p_post, or
+   STWS_ERR_LIMIT if it has more than max_headers headers. The lock is held. */
 static int stws_p_post_connect(stws_p_session *s, const stws_attempt *attempt, size_t *need) {
     const stws_options *o = s->options;
     char heartbeat[48];
@@ -4847,8 +5036,8 @@ static int stws_p_post_connect(stws_p_session *s, const stws_attempt *attempt, s
     return s->overfull ? (int)STWS_ERR_LIMIT : stws_p_post(s, &frame, need);
 }
 
-/* CONNECTED's version: its bit; 0 when nobody offered it. No version is 1.0 (STOMP 1.1,
-   "Protocol Negotiation"). */
+/* Returns the version that CONNECTED names, as its bit, or 0 if it was not offered. A missing
+   version means 1.0 (STOMP 1.1, "Protocol Negotiation"). */
 static int stws_p_negotiated(const char *version, int offered) {
     size_t len = stws_p_strlen(version);
     if (!version) return offered & STWS_STOMP_10;
@@ -4857,7 +5046,8 @@ static int stws_p_negotiated(const char *version, int offered) {
     return offered & STWS_STOMP_10 << (version[2] - '0');
 }
 
-/* "sx,sy" in milliseconds; what is not of that form is 0,0: no heart-beat, and no crash. */
+/* Parses the value of a heart-beat header: "sx,sy" in milliseconds. Leaves *sx and *sy as they
+   are if the text has another form, so a wrong header means: no heart-beats. */
 static void stws_p_parse_heartbeat(const char *text, size_t *sx, size_t *sy) {
     const char *word;
     size_t len, numbers[2] = {0, 0}, n = 0;
@@ -4867,16 +5057,20 @@ static void stws_p_parse_heartbeat(const char *text, size_t *sx, size_t *sy) {
     *sy = n == 2 ? numbers[1] : 0;
 }
 
+/* Returns the agreed interval of heart-beats in one direction: the larger of both, or 0 if one
+   side has 0 (STOMP 1.2, "Heart-beating"). */
 static long long stws_p_interval_us(size_t ours, size_t theirs) {
     size_t ms = ours > theirs ? ours : theirs;
     return ours && theirs ? (long long)ms * STWS_P_US : 0;
 }
 
+/* Returns 1 if s (or NULL) begins with prefix. */
 static int stws_p_starts(const char *s, const char *prefix) {
     return s && strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
-/* Who it is, from CONNECTED's server header. Spring's simple broker is the one that names none. */
+/* Detects the kind of broker from the server header of CONNECTED. Spring's simple broker is the
+   only one that sends none. */
 static int stws_p_detect_broker(const char *server) {
     if (!server) return STWS_BROKER_SPRING;
     if (stws_p_starts(server, "RabbitMQ/")) return STWS_BROKER_RABBITMQ;
@@ -4884,7 +5078,8 @@ static int stws_p_detect_broker(const char *server) {
     return stws_p_starts(server, "ActiveMQ/") ? STWS_BROKER_ACTIVEMQ : STWS_BROKER_UNKNOWN;
 }
 
-/* Take over what CONNECTED says; 0 when its version was not offered. */
+/* Applies the headers of CONNECTED: version, heart-beats, broker. Returns 0 if its version was
+   not offered. The lock is held. */
 static int stws_p_accept_connected(stws_p_session *s, const stws_frame *frame) {
     const stws_options *o = s->options;
     size_t sx = 0, sy = 0;
@@ -4895,6 +5090,7 @@ static int stws_p_accept_connected(stws_p_session *s, const stws_frame *frame) {
     s->heartbeat_out_us = stws_p_interval_us((size_t)o->heartbeat_out_ms, sy);
     s->heartbeat_in_us = stws_p_interval_us((size_t)o->heartbeat_in_ms, sx);
     s->expected_us = s->heartbeat_in_us;
+    /* a direction without heart-beats: PINGs find out if the peer lives */
     if (!s->heartbeat_out_us || !s->heartbeat_in_us) s->ping_us = o->ping_ms * STWS_P_US;
     STWS_P_STORE(&s->broker, o->broker ? (int)o->broker
                                        : stws_p_detect_broker(stws_frame_header(frame, "server")));
@@ -4903,8 +5099,9 @@ static int stws_p_accept_connected(stws_p_session *s, const stws_frame *frame) {
 
 /* ---- input: from raw bytes to the next STOMP frame ---- */
 
-/* A piece of a data message joins the STOMP bytes; it is moved only when a frame head of the
-   WebSocket lies between. */
+/* Appends a piece of a WebSocket message to the STOMP bytes. If they are empty or end where the
+   piece begins, only the bounds change. Otherwise a WebSocket head lies in between, and the
+   piece is moved. */
 static void stws_p_join(stws_p_input *in, char *piece, size_t len) {
     size_t at = (size_t)(piece - in->data);
     if (in->begin == in->end) in->begin = in->end = at;
@@ -4912,10 +5109,12 @@ static void stws_p_join(stws_p_input *in, char *piece, size_t len) {
     in->end += len;
 }
 
-/* What our PINGs carry, and the answers to them (RFC 6455, 5.5.3): any other PONG was sent
-   unasked. */
+/* The payload of our PINGs, and so of the PONGs that answer them (RFC 6455, 5.5.3). Any other
+   PONG was not asked for. */
 static const char stws_p_ping[4] = {'s', 't', 'w', 's'};
 
+/* A PONG arrived. If it answers a PING of ours, the server is known to answer PINGs, so from
+   now on its silence has a meaning (expected_us). */
 static void stws_p_on_pong(stws_p_session *s, const stws_ws_event *e) {
     if (!s->pinged || !stws_p_equal(e->data, e->len, stws_p_ping, sizeof stws_p_ping)) return;
     s->stats.pongs_in++;
@@ -4923,11 +5122,13 @@ static void stws_p_on_pong(stws_p_session *s, const stws_ws_event *e) {
     stws_p_trace_word(s, STWS_RECEIVED, "PONG");
 }
 
+/* Handles a control frame. Returns STWS_MORE, or STWS_ERR_WS_CLOSE for a close frame, whose
+   code and reason are then in the session. */
 static int stws_p_control_frame(stws_p_session *s, const stws_ws_event *e) {
     if (e->opcode == STWS_WS_PING) {
         memcpy(s->pong, e->data, e->len);
         s->pong_len = (unsigned char)e->len;
-        s->pong_due = 1; /* of several pings the last is answered (RFC 6455, 5.5.3) */
+        s->pong_due = 1; /* only the last of several PINGs is answered (RFC 6455, 5.5.3) */
         stws_p_trace_word(s, STWS_RECEIVED, "PING");
         return STWS_MORE;
     }
@@ -4939,7 +5140,15 @@ static int stws_p_control_frame(stws_p_session *s, const stws_ws_event *e) {
     return STWS_ERR_WS_CLOSE;
 }
 
-/* The next WebSocket piece: STWS_DONE when there are new STOMP bytes, STWS_MORE, or an error. */
+/* Gets the next piece of a message out of the raw bytes, and appends it to the STOMP bytes.
+   Control frames are handled on the way. Returns STWS_DONE if there are new STOMP bytes;
+   STWS_MORE if the socket must be read first; STWS_ERR_WS_CLOSE; or another error of the
+   WebSocket parser.
+
+   The fast path is the same as in stws_ws_parse, without an event: a complete and unmasked
+   frame only needs its bounds. Any other frame goes through stws_ws_parse, which may deliver a
+   message in many pieces. A STOMP frame may begin and end anywhere in these pieces, because
+   only their bytes count. */
 static int stws_p_next_piece(stws_p_session *s) {
     stws_p_input *in = &s->in;
     stws_ws_event event;
@@ -4966,8 +5175,15 @@ static int stws_p_next_piece(stws_p_session *s) {
     return STWS_DONE;
 }
 
-/* The next STOMP frame of what came in: STWS_DONE, STWS_MORE, or an error. Before it, the
-   one handed out is let go. */
+/* Gets the next STOMP frame out of the input. The frame handed out before is removed first, so
+   its views end here. Called by the driving thread, without the lock. Returns STWS_DONE, with
+   *frame pointing into the input; STWS_MORE if the socket must be read first; or an error,
+   after which the session must end.
+
+   Each round of the loop parses the STOMP bytes there are. If they contain no complete frame,
+   the next WebSocket piece is appended (stws_p_next_piece), and the parser continues where it
+   stopped. One WebSocket message may contain several frames, and one frame may span several
+   messages. */
 static int stws_p_next_frame(stws_p_session *s, stws_frame *frame) {
     stws_p_input *in = &s->in;
     size_t used = 0;
@@ -4979,21 +5195,22 @@ static int stws_p_next_frame(stws_p_session *s, stws_frame *frame) {
             stws_frame_parse(in->data + in->begin, in->end - in->begin, &s->parser, frame, &used);
         s->stats.heartbeats_in += s->parser.heartbeats;
         s->parser.heartbeats = 0;
+        /* A complete frame: it stays in the buffer until the next call. */
         if (result == STWS_DONE) {
             s->taken = used;
             s->stats.frames_in++;
             stws_p_trace(s, STWS_RECEIVED, frame);
             return STWS_DONE;
         }
-        in->begin += used;
+        in->begin += used; /* end-of-lines between frames, which were skipped */
         if (result < 0) return result;
     }
     s->dry = result == STWS_MORE;
     return result;
 }
 
-/* Put both stretches at the front of `to`, which is the buffer itself or a larger one; the
-   gap between them goes. */
+/* Moves both parts of the input to the beginning of `to`, which is the same buffer or a larger
+   one. This closes the gap between them. The caller sets in->cap if the buffer changes. */
 static void stws_p_input_gather(stws_p_input *in, char *to) {
     size_t stomp = in->end - in->begin, raw = in->raw_end - in->raw;
     memmove(to, in->data + in->begin, stomp);
@@ -5004,7 +5221,9 @@ static void stws_p_input_gather(stws_p_input *in, char *to) {
     in->raw_end = stomp + raw;
 }
 
-/* Gather free room behind the raw bytes, when there is little: the size of it. */
+/* Returns the free room behind the raw bytes, for the next read. If less than a quarter of the
+   buffer is free, the data is moved to the front before. An empty input always begins at the
+   front. */
 static size_t stws_p_input_room(stws_p_input *in) {
     int empty = in->begin == in->end && in->raw == in->raw_end;
     if (in->raw == in->raw_end) in->raw = in->raw_end = in->end;
@@ -5012,11 +5231,13 @@ static size_t stws_p_input_room(stws_p_input *in) {
     return in->cap - in->raw_end;
 }
 
+/* Returns the value of a known header (STWS_P_DESTINATION etc.) of the last frame, or NULL. */
 static const char *stws_p_known_value(const stws_p_session *s, int known) {
     return s->parser.known[known]->value;
 }
 
-/* The frame as the user sees it. */
+/* Fills s->message from the last MESSAGE frame. All its pointers are views into the input. The
+   caller finds the subscription and sets handle and ack_on. */
 static void stws_p_fill_message(stws_p_session *s) {
     stws_message *m = &s->message;
     m->destination = stws_p_known_value(s, STWS_P_DESTINATION);
@@ -5037,35 +5258,39 @@ static void stws_p_fill_message(stws_p_session *s) {
 
 /* ---- subscriptions: the table that outlives every session ---- */
 
-/* The text after s. */
+/* Returns the text behind s in a sequence of NUL-terminated texts. */
 static const char *stws_p_after(const char *s) { return s + strlen(s) + 1; }
 
+/* Each entry owns text_size bytes of t->texts. Its destination is the first of its texts. */
 static char *stws_p_sub_destination(const stws_p_subs *t, const stws_p_sub *sub) {
     return t->texts + (size_t)(sub - t->slots) * t->text_size;
 }
 
+/* The id that its SUBSCRIBE has on the wire: the second text. */
 static const char *stws_p_sub_id(const stws_p_subs *t, const stws_p_sub *sub) {
     return stws_p_after(stws_p_sub_destination(t, sub));
 }
 
+/* Its durable name, or "": the fourth text, behind the ack mode. */
 static const char *stws_p_sub_durable(const stws_p_subs *t, const stws_p_sub *sub) {
     return stws_p_after(stws_p_after(stws_p_sub_id(t, sub)));
 }
 
-/* Handles and receipts are counted up to INT_MAX; the longest text of one is
+/* Handles and receipt numbers go up to INT_MAX. The longest text of one is
    "receipt-2147483647". */
 enum { STWS_P_MAX_NUMBER = 2147483647, STWS_P_ID_TEXT = 24 };
 
-/* The number in an id of ours, "sub-17"; 0 when it is none. */
+/* Returns the handle in an id that this library made ("sub-17"), or 0 for any other id. */
 static inline int stws_p_own_id(const char *id, size_t len) {
     size_t number = 0;
     if (len < 5 || memcmp(id, "sub-", 4) != 0 || id[4] == '0') return 0;
     return stws_p_number(id + 4, len - 4, STWS_P_MAX_NUMBER, &number) == 1 ? (int)number : 0;
 }
 
-/* The link to the slot of an id that the user chose, in the chain of its hash (FNV-1a,
-   draft-eastlake-fnv), or the end of that chain. No server can make one long: it holds only
-   what the user chose. Under the lock. */
+/* Returns the link to the entry with this id, in the hash chain of the id. If there is no such
+   entry, it returns the end of the chain, where a new entry would be linked. The hash is FNV-1a
+   (draft-eastlake-fnv). Only ids that the user chose are in chains, so no server can make a
+   chain long. The lock is held. */
 static int *stws_p_custom_link(const stws_p_subs *t, const char *id, size_t len) {
     uint32_t hash = 2166136261u;
     size_t i;
@@ -5079,11 +5304,14 @@ static int *stws_p_custom_link(const stws_p_subs *t, const char *id, size_t len)
     return link;
 }
 
+/* Returns the subscription with an id that the user chose, or NULL. The lock is held. */
 static stws_p_sub *stws_p_find_custom(const stws_p_subs *t, const char *id, size_t len) {
     int place = *stws_p_custom_link(t, id, len);
     return place ? &t->slots[place - 1] : NULL;
 }
 
+/* Returns the subscription with this handle, or NULL if the handle is not in use. The lock is
+   held. */
 static stws_p_sub *stws_p_find_handle(const stws_p_subs *t, int handle) {
     stws_p_sub *sub;
     if (handle <= 0) return NULL;
@@ -5091,9 +5319,13 @@ static stws_p_sub *stws_p_find_handle(const stws_p_subs *t, int handle) {
     return sub->handle == handle ? sub : NULL;
 }
 
-/* Who gets a message: found without the lock for ids of ours. Another thread may be giving
-   the slot away just now, so the handle, which is never used twice, is read again after the
-   rest. */
+/* Finds the callback of a subscription without the lock, so that a message costs no locking.
+   This works for ids of our own only. Returns 1 and sets *call, *user and *ack_on; 0 if the
+   handle is not in use.
+
+   Another thread may remove the entry and reuse it meanwhile. A handle is not used again until
+   the numbers have wrapped, so the three values belong together if the handle is still the same
+   after reading them. */
 static int stws_p_receiver(const stws_p_subs *t, int handle, stws_message_fn *call, void **user,
                            stws_ack_on *ack_on) {
     const stws_p_sub *sub = &t->slots[handle % t->count];
@@ -5104,16 +5336,19 @@ static int stws_p_receiver(const stws_p_subs *t, int handle, stws_message_fn *ca
     return STWS_P_LOAD(&sub->handle) == handle;
 }
 
+/* Rounds up to a multiple of 16. So records in the ring are aligned for every type. */
 static size_t stws_p_align(size_t n) { return (n + 15) & ~(size_t)15; }
 
-/* The number to give away now; the next one, which is positive, takes its place. */
+/* Returns the number to use now, and advances *next. Numbers are positive; 1 follows
+   INT_MAX. */
 static int stws_p_number_from(int *next) {
     int number = *next;
     *next = number == STWS_P_MAX_NUMBER ? 1 : number + 1;
     return number;
 }
 
-/* The next handle whose slot is free and whose id nobody has taken; 0 when the table is full. */
+/* Returns the next handle whose entry is free and whose id "sub-N" is not used as a user's own
+   id. Returns 0 if the table is full. The lock is held. */
 static int stws_p_new_handle(stws_p_subs *t) {
     char id[STWS_P_ID_TEXT];
     int tries;
@@ -5126,56 +5361,65 @@ static int stws_p_new_handle(stws_p_subs *t) {
     return 0;
 }
 
+/* The id that the user wants, or NULL: the durable name is also the default of the id. */
 static const char *stws_p_wanted_id(const stws_subscribe_options *o) {
     return o->id ? o->id : o->durable;
 }
 
-/* It is to be sent. */
+/* Marks a subscription: its SUBSCRIBE has to be sent in this session. */
 static void stws_p_sub_unsent(stws_p_subs *t, stws_p_sub *sub) {
     sub->sent = sub->behind = 0;
     if (t->unsent++ == 0) t->cursor = (int)(sub - t->slots);
 }
 
-/* When two sessions in a row have ended right after SUBSCRIBEs, the next one sends these a
-   few at a time, and then what is in the outbox. One such end alone may have had another
-   reason. */
+/* Returns 1 if SUBSCRIBEs have to be sent a few at a time, to find out which of them ends
+   sessions; see STWS_P_INNOCENT. That needs two such sessions in a row: one alone may have
+   ended for another reason. */
 static int stws_p_is_careful(const stws_p_subs *t) { return t->suspects && t->trials_lost > 1; }
 
+/* Returns 1 while SUBSCRIBEs have to be sent before anything else may be sent. While the client
+   is careful, the rest of the output also waits for the end of each trial. */
 static int stws_p_subs_come_first(const stws_p_subs *t) {
     return t->unsent || stws_p_is_careful(t);
 }
 
+/* Sets the suspicion of a subscription, and keeps the number of suspects up to date. */
 static void stws_p_suspect(stws_p_subs *t, stws_p_sub *sub, int suspicion) {
     t->suspects += (suspicion != STWS_P_INNOCENT) - (sub->suspicion != STWS_P_INNOCENT);
     sub->suspicion = (unsigned char)suspicion;
 }
 
+/* Puts a subscription on trial, because its SUBSCRIBE has been sent now. */
 static void stws_p_try_sub(stws_p_subs *t, stws_p_sub *sub, long long now) {
     t->on_trial += !sub->on_trial;
     sub->on_trial = 1;
     t->trial_us = now;
 }
 
+/* A subscription is innocent: ends its trial and its suspicion. */
 static void stws_p_acquit(stws_p_subs *t, stws_p_sub *sub) {
     t->on_trial -= sub->on_trial;
     sub->on_trial = 0;
     stws_p_suspect(t, sub, STWS_P_INNOCENT);
 }
 
-/* Those on trial are innocent: the session has outlived their SUBSCRIBEs. */
+/* The session has outlived the SUBSCRIBEs of those on trial: they are innocent. */
 static void stws_p_acquit_all(stws_p_subs *t) {
     int i;
     for (i = 0; t->on_trial && i < t->count; i++)
         if (t->slots[i].on_trial) stws_p_acquit(t, &t->slots[i]);
 }
 
-/* The value of SUBSCRIBE's header `ack`. Without a mode of the user's it follows ack_on. */
+/* Returns the value of SUBSCRIBE's header `ack`. Default: "client-individual" with ack_on, else
+   "auto". */
 static const char *stws_p_ack_mode(const stws_subscribe_options *o) {
     static const char *const modes[] = {NULL, "auto", "client", "client-individual"};
     return o->ack ? modes[o->ack] : o->ack_on ? "client-individual" : "auto";
 }
 
-/* Enter a subscription; its handle, or an error. Under the lock. */
+/* Adds a subscription to the table. Returns its handle, or STWS_ERR_LIMIT if the table is full
+   or the texts need more than options.subscription_bytes. The lock is held. The handle is
+   stored last, because stws_p_receiver reads the entry without the lock. */
 static int stws_p_add_sub(stws_p_subs *t, const char *destination,
                           const stws_subscribe_options *o) {
     int handle = stws_p_new_handle(t), slot = handle % t->count, i;
@@ -5206,6 +5450,7 @@ static int stws_p_add_sub(stws_p_subs *t, const char *destination,
     return handle;
 }
 
+/* Removes a subscription from its hash chain and from the table. The lock is held. */
 static void stws_p_remove_sub(stws_p_subs *t, stws_p_sub *sub) {
     const char *id = stws_p_sub_id(t, sub);
     if (sub->custom_id) *stws_p_custom_link(t, id, strlen(id)) = sub->next;
@@ -5215,6 +5460,9 @@ static void stws_p_remove_sub(stws_p_subs *t, stws_p_sub *sub) {
     STWS_P_STORE(&sub->handle, 0);
 }
 
+/* A session has ended: all subscriptions have to be sent again, except those that are set
+   aside. The oldest handle is usually the one behind the newest in the table, so the search
+   begins there. */
 static void stws_p_all_unsent(stws_p_subs *t) {
     int i;
     t->unsent = t->live;
@@ -5228,8 +5476,9 @@ static void stws_p_all_unsent(stws_p_subs *t) {
     t->cursor = t->next_handle % t->count;
 }
 
-/* The next unsent subscription. Slots follow the handles, so a new session subscribes in the
-   old order, but for those older than a lap of the table; the cursor makes a round over n
+/* Returns the next subscription whose SUBSCRIBE has to be sent, or NULL. Entries are ordered by
+   handle, so a new session subscribes in the old order, except for entries whose handles are
+   older than one round through the table. The search continues at the cursor, so n
    subscriptions cost n steps, not n * n. */
 static stws_p_sub *stws_p_next_unsent(stws_p_subs *t) {
     int i;
@@ -5242,13 +5491,15 @@ static stws_p_sub *stws_p_next_unsent(stws_p_subs *t) {
     return NULL;
 }
 
-/* Add a header, unless the user has said it already. */
+/* Adds a header, unless the frame has one with this name, which came from the user. */
 static void stws_p_add_missing(stws_p_session *s, stws_frame *frame, const char *name,
                                const char *value) {
     if (!stws_frame_header(frame, name)) stws_p_add(s, frame, name, value);
 }
 
-/* "0123456789abcdef-17": one client of 2^64, and its message. 0 without randomness. */
+/* Adds the header options.stable_id, if set: "0123456789abcdef-17". The first part is random
+   and identifies the client; the number counts its messages. Returns 1, or 0 without
+   randomness. */
 static int stws_p_add_stable_id(stws_p_session *s, stws_frame *frame) {
     static const char digits[] = "0123456789abcdef";
     unsigned char random[8];
@@ -5263,6 +5514,7 @@ static int stws_p_add_stable_id(stws_p_session *s, stws_frame *frame) {
     return 1;
 }
 
+/* Adds the broker's headers for a durable subscription; none if the name is "". */
 static void stws_p_add_durable(stws_p_session *s, stws_frame *frame, const char *durable) {
     const char *const *header = stws_p_profile_of(s->broker)->durable;
     int i;
@@ -5270,7 +5522,9 @@ static void stws_p_add_durable(stws_p_session *s, stws_frame *frame, const char 
         stws_p_add_missing(s, frame, header[i], stws_p_or(header[i + 1], durable));
 }
 
-/* SUBSCRIBE for an entry; headers, when given, stand for the entry's own. */
+/* Composes the SUBSCRIBE of an entry. `headers`, if not NULL, replaces the user's headers of
+   the entry: it comes from before_subscribe. `receipt` is the value of the receipt header, or
+   NULL. The lock is held. */
 static void stws_p_compose_subscribe(stws_p_session *s, stws_frame *frame, const stws_p_sub *sub,
                                      const char *const *headers, const char *receipt) {
     const stws_p_profile *profile = stws_p_profile_of(s->broker);
@@ -5296,13 +5550,14 @@ static void stws_p_compose_subscribe(stws_p_session *s, stws_frame *frame, const
 
 /* ---- receipts: each asked for ends, one way or another ---- */
 
+/* A receipt has one possible place in the table, which follows from its number. */
 static stws_p_receipt *stws_p_receipt_of(const stws_p_session *s, int number) {
     return &s->receipts[number % s->options->max_receipts];
 }
 
-/* Enter a receipt to wait for; its number, or 0 when the table is full. A number has one
-   place in the table, so that it is found at once; numbers whose place is taken are passed
-   over. */
+/* Adds a receipt to wait for. `handle` is the subscription that a SUBSCRIBE is for, or 0.
+   Returns its number, or 0 if all max_receipts entries are in use. Numbers whose place is
+   occupied are skipped, so a RECEIPT finds its entry without a search. The lock is held. */
 static int stws_p_add_receipt(stws_p_session *s, int handle) {
     stws_p_receipt *r;
     int number;
@@ -5318,11 +5573,15 @@ static int stws_p_add_receipt(stws_p_session *s, int handle) {
     return number;
 }
 
+/* Returns the entry of a receipt that is waited for, or NULL. The server sends the number, so
+   it may be any number. */
 static stws_p_receipt *stws_p_find_receipt(const stws_p_session *s, int number) {
     stws_p_receipt *r = stws_p_receipt_of(s, number);
     return number && r->state == STWS_P_RECEIPT_WAITING && r->number == number ? r : NULL;
 }
 
+/* Ends the wait for a receipt with a result. The entry is appended to the list of DONE entries,
+   from which the driving thread reports it. The lock is held. */
 static void stws_p_finish_receipt(stws_p_session *s, stws_p_receipt *r, int result) {
     r->state = STWS_P_RECEIPT_DONE;
     r->result = result;
@@ -5334,17 +5593,18 @@ static void stws_p_finish_receipt(stws_p_session *s, stws_p_receipt *r, int resu
     STWS_P_STORE(&s->receipts_done, s->receipts_done + 1);
 }
 
-/* End those that are due at that time, STWS_P_SENT being all that were sent, and
-   STWS_P_UNSENT the others, too. */
+/* Ends all receipts whose deadline is at most `now`. With STWS_P_SENT these are all receipts
+   whose frames were sent; with STWS_P_UNSENT all receipts. The lock is held. */
 static void stws_p_finish_receipts(stws_p_session *s, long long now, int result) {
     int count = s->options->max_receipts, i;
-    for (i = 0; i < count && s->receipts_waiting; i++) { /* the oldest number first */
+    for (i = 0; i < count && s->receipts_waiting; i++) { /* from the oldest number to the newest */
         stws_p_receipt *r = &s->receipts[(s->next_receipt % count + i) % count];
         if (r->state == STWS_P_RECEIPT_WAITING && r->deadline_us <= now)
             stws_p_finish_receipt(s, r, result);
     }
 }
 
+/* Returns the first deadline of the receipts, or STWS_P_NEVER. */
 static long long stws_p_receipt_deadline(const stws_p_session *s) {
     long long first = STWS_P_UNSENT;
     int i;
@@ -5355,7 +5615,8 @@ static long long stws_p_receipt_deadline(const stws_p_session *s) {
     return first == STWS_P_UNSENT ? STWS_P_NEVER : first;
 }
 
-/* The frame that asked for it was never taken. */
+/* Removes a receipt without reporting it: the call that asked for it failed, so no frame was
+   taken. */
 static void stws_p_forget_receipt(stws_p_session *s, int number) {
     stws_p_receipt *r = stws_p_find_receipt(s, number);
     if (!r) return;
@@ -5363,28 +5624,31 @@ static void stws_p_forget_receipt(stws_p_session *s, int number) {
     s->receipts_waiting--;
 }
 
-/* The frame that asked for it will not be sent. */
+/* Ends a receipt, if it is waited for: its frame will never be sent. */
 static void stws_p_fail_receipt(stws_p_session *s, int number, int result) {
     stws_p_receipt *r = stws_p_find_receipt(s, number);
     if (r) stws_p_finish_receipt(s, r, result);
 }
 
-/* Its id as the header says it; NULL for 0, which is no receipt. */
+/* Returns the value of the receipt header for a number, or NULL for 0, which means: no
+   receipt. */
 static const char *stws_p_receipt_id(char id[STWS_P_ID_TEXT], int number) {
     return number ? stws_p_number_text(id, "receipt-", (unsigned)number) : NULL;
 }
 
-/* The frame that asked for it is on its way: from now on it has a deadline. */
+/* The frame that asks for a receipt has been sent. Its deadline is receipt_timeout_ms from
+   now. */
 static void stws_p_receipt_sent(stws_p_session *s, int number, long long now) {
     stws_p_receipt *r = stws_p_find_receipt(s, number);
     if (!r) return;
     r->sent_us = now;
     r->deadline_us = now + (long long)s->options->receipt_timeout_ms * STWS_P_US;
-    /* STWS_OFF: it ends with the session */
+    /* STWS_OFF: it ends with the session */ /* STWS_OFF: it ends with the session */
     if (s->options->receipt_timeout_ms <= 0) r->deadline_us = STWS_P_SENT;
 }
 
-/* Take the one that ended first out of the table: 1, and what it was. */
+/* Removes the receipt that ended first. Returns 1 and copies it to *taken; 0 if no receipt has
+   ended. The lock is held. */
 static int stws_p_take_receipt(stws_p_session *s, stws_p_receipt *taken) {
     stws_p_receipt *r = &s->receipts[s->first_done];
     if (!s->receipts_done) return 0;
@@ -5399,7 +5663,8 @@ static int stws_p_take_receipt(stws_p_session *s, stws_p_receipt *taken) {
 
 static void *stws_p_ring_at(const stws_p_ring *r, size_t offset) { return r->data + offset; }
 
-/* Offset of the entry behind the one at offset. */
+/* Returns the offset of the entry behind the one at `offset`. memcpy reads the size, because
+   the entries of the ring have any type. */
 static size_t stws_p_ring_after(const stws_p_ring *r, size_t offset) {
     size_t size, next;
     memcpy(&size, r->data + offset, sizeof size);
@@ -5407,8 +5672,9 @@ static size_t stws_p_ring_after(const stws_p_ring *r, size_t offset) {
     return next == r->wrap ? 0 : next;
 }
 
-/* Where an entry of that size would begin, and whether there is room for it. The tail never
-   comes up to the head but when the ring is empty. */
+/* Finds the offset for a new entry. Returns 1 if there is room for it. The entry goes behind
+   the tail, or to 0 if it does not fit before the end of the ring. The tail never reaches the
+   head, so that head = tail always means an empty ring. */
 static int stws_p_ring_place(const stws_p_ring *r, size_t size, size_t *at) {
     int straight = r->tail > r->head;
     *at = r->count == 0 || (straight && r->cap - r->tail < size) ? 0 : r->tail;
@@ -5417,12 +5683,14 @@ static int stws_p_ring_place(const stws_p_ring *r, size_t size, size_t *at) {
     return r->head - r->tail > size;
 }
 
+/* Returns 1 if an entry of this size can be put. */
 static int stws_p_ring_has_room(const stws_p_ring *r, size_t size) {
     size_t at;
     return stws_p_ring_place(r, size, &at);
 }
 
-/* A place for an entry of that size, which then counts as untaken; NULL when there is none. */
+/* Appends an untaken entry of this size. Returns its address, or NULL if there is no room. Only
+   the size is filled in. */
 static void *stws_p_ring_put(stws_p_ring *r, size_t size) {
     size_t at;
     if (!stws_p_ring_place(r, size, &at)) return NULL;
@@ -5441,18 +5709,19 @@ static void *stws_p_ring_put(stws_p_ring *r, size_t size) {
     return r->data + at;
 }
 
+/* Marks the oldest untaken entry as taken. There must be one. */
 static void stws_p_ring_take(stws_p_ring *r) {
     r->next = stws_p_ring_after(r, r->next);
     r->untaken--;
 }
 
-/* Bytes between head and tail. */
+/* Returns the bytes from head to tail. */
 static size_t stws_p_ring_used(const stws_p_ring *r) {
     if (r->count == 0) return 0;
     return r->tail > r->head ? r->tail - r->head : r->wrap - r->head + r->tail;
 }
 
-/* Let the entry at the head go; one that was never taken counts as taken. */
+/* Removes the entry at the head. If it was never taken, it is taken first. */
 static void stws_p_ring_drop(stws_p_ring *r) {
     if (r->count == r->untaken) stws_p_ring_take(r);
     r->head = stws_p_ring_after(r, r->head);
@@ -5466,14 +5735,15 @@ static stws_p_record *stws_p_record_at(const stws_p_ring *b, size_t offset) {
     return (stws_p_record *)stws_p_ring_at(b, offset);
 }
 
-/* The record after that one, or, after NULL, the first; NULL at the end. */
+/* Returns the record behind r, or the first record if r is NULL. Returns NULL at the end. */
 static stws_p_record *stws_p_record_next(const stws_p_ring *b, const stws_p_record *r) {
     size_t at = b->head;
     if (r) at = stws_p_ring_after(b, (size_t)((const char *)r - b->data));
     return b->count && at != b->tail ? stws_p_record_at(b, at) : NULL;
 }
 
-/* Bytes of a frame that is kept: its header table, and every text with its NUL. */
+/* Returns the size of a copy of a frame: its table of headers, and all texts with their
+   NULs. */
 static size_t stws_p_kept_size(const stws_frame *frame) {
     size_t size = frame->header_count * sizeof(stws_header) + stws_p_strlen(frame->command) +
                   frame->body_len + 2,
@@ -5487,6 +5757,7 @@ static size_t stws_p_record_size(const stws_frame *frame) {
     return stws_p_align(sizeof(stws_p_record) + stws_p_kept_size(frame));
 }
 
+/* Copies a text to *to, ends it with a NUL and moves *to behind it. Returns the copy. */
 static const char *stws_p_keep(char **to, const char *text, size_t len) {
     char *kept = *to;
     if (len) memcpy(kept, text, len);
@@ -5495,7 +5766,7 @@ static const char *stws_p_keep(char **to, const char *text, size_t len) {
     return kept;
 }
 
-/* Make *frame a copy of itself whose headers and texts lie in that place. */
+/* Copies the headers and texts of *frame to `place`, and lets *frame point to the copies. */
 static void stws_p_keep_frame(stws_frame *frame, void *place) {
     stws_header *headers = (stws_header *)place;
     char *text = (char *)(headers + frame->header_count);
@@ -5510,7 +5781,7 @@ static void stws_p_keep_frame(stws_frame *frame, void *place) {
     frame->body = stws_p_keep(&text, frame->body, frame->body_len);
 }
 
-/* Copy a frame into the outbox; NULL when it is full. */
+/* Copies a frame into the outbox. Returns the record, or NULL if there is no room. */
 static stws_p_record *stws_p_record_put(stws_p_ring *b, const stws_frame *frame) {
     size_t size = stws_p_record_size(frame);
     stws_p_record *r = (stws_p_record *)stws_p_ring_put(b, size);
@@ -5522,19 +5793,22 @@ static stws_p_record *stws_p_record_put(stws_p_ring *b, const stws_frame *frame)
     return r;
 }
 
-/* The chain of the records that wait for receipts of numbers like that one. Numbers are
-   given one after the other, so chains are equally long, and a RECEIPT costs the same
-   however much waits, and whatever a server says. A link is the place in the ring, in units
-   of 16 bytes, plus one; 0 ends a chain. */
+/* Returns the chain that contains the record with this receipt number, if there is one. Only
+   records with `confirm` are in chains. Numbers are given in order, so all chains have about
+   the same length, and handling a RECEIPT costs the same, however many records wait and
+   whatever a server sends.
+
+   A link is 1 plus the offset in the ring divided by 16. 0 ends a chain. */
 static uint32_t *stws_p_chain_of(const stws_p_session *s, int receipt) {
     return &s->chains[(size_t)receipt & (s->chain_count - 1)];
 }
 
+/* Returns the record that a link points to, or NULL for 0. */
 static stws_p_record *stws_p_record_linked(const stws_p_session *s, uint32_t link) {
     return link ? stws_p_record_at(&s->outbox, ((size_t)link - 1) * 16) : NULL;
 }
 
-/* The record is to be confirmed by its receipt. */
+/* The receipt with this number shall confirm the record: enters it into its chain. */
 static void stws_p_record_confirm(stws_p_session *s, stws_p_record *r, int receipt) {
     uint32_t *chain = stws_p_chain_of(s, receipt);
     r->confirm = 1;
@@ -5543,14 +5817,15 @@ static void stws_p_record_confirm(stws_p_session *s, stws_p_record *r, int recei
     s->unconfirmed++;
 }
 
-/* Its confirmation has come, or will not come any more, as the record is done. */
+/* The record does not wait for its confirmation any more: it has arrived, or it will never
+   arrive because the record is done. done: the record is not needed any more. */
 static void stws_p_record_settled(stws_p_session *s, stws_p_record *r, int done) {
     if (r->confirm && !r->confirmed && !r->done) s->unconfirmed--;
     r->confirmed = 1;
     if (done) r->done = 1;
 }
 
-/* Drop what is done from the front. */
+/* Removes records that are done from the head of the outbox, and from their chains. */
 static void stws_p_record_sweep(stws_p_session *s) {
     stws_p_ring *b = &s->outbox;
     while (b->count && stws_p_record_at(b, b->head)->done) {
@@ -5563,7 +5838,8 @@ static void stws_p_record_sweep(stws_p_session *s) {
     }
 }
 
-/* The first record that was not sent yet, past those that are done; NULL when there is none. */
+/* Returns the oldest record that has to be sent in this session, or NULL. Marks done and broken
+   records in front of it as taken. */
 static stws_p_record *stws_p_record_unsent(stws_p_ring *b) {
     while (b->untaken) {
         stws_p_record *r = stws_p_record_at(b, b->next);
@@ -5573,15 +5849,15 @@ static stws_p_record *stws_p_record_unsent(stws_p_ring *b) {
     return NULL;
 }
 
-/* The first record whose confirmation is to come, or NULL: there are only parts of
-   transactions before it. */
+/* Returns the oldest record that waits for its confirmation, or NULL. It is not always the
+   first record: confirmed parts of transactions stay until the transaction is over. */
 static stws_p_record *stws_p_record_unconfirmed(const stws_p_ring *b) {
     stws_p_record *r = stws_p_record_next(b, NULL);
     while (r && (!r->confirm || r->confirmed || r->done)) r = stws_p_record_next(b, r);
     return r;
 }
 
-/* The record whose confirmation has that number, and is to come; or NULL. */
+/* Returns the record that waits for a confirmation with this receipt number, or NULL. */
 static stws_p_record *stws_p_record_find(const stws_p_session *s, int receipt) {
     stws_p_record *r =
         receipt && s->chains ? stws_p_record_linked(s, *stws_p_chain_of(s, receipt)) : NULL;
@@ -5589,7 +5865,7 @@ static stws_p_record *stws_p_record_find(const stws_p_session *s, int receipt) {
     return r && !r->done && !r->confirmed ? r : NULL;
 }
 
-/* Does an UNSUBSCRIBE of that id still wait? */
+/* Returns 1 if the outbox contains an unsent UNSUBSCRIBE with this id. */
 static int stws_p_record_unsubscribes(const stws_p_ring *b, const char *id) {
     const stws_p_record *r = b->untaken ? stws_p_record_next(b, NULL) : NULL;
     for (; r; r = stws_p_record_next(b, r)) {
@@ -5599,12 +5875,14 @@ static int stws_p_record_unsubscribes(const stws_p_ring *b, const char *id) {
     return 0;
 }
 
-/* May it be dropped for a newer one? A message that was not sent yet and that stands alone. */
+/* Returns 1 if STWS_FULL_DROP_OLDEST may drop the record for a newer one: a SEND that was not
+   sent in this session and is not a part of a transaction, or a record that is done. */
 static int stws_p_record_may_go(const stws_p_record *r) {
     return r->done || (!r->sent && !r->tied && r->frame.command_id == STWS_COMMAND_SEND);
 }
 
-/* A record whose frame will never be sent. */
+/* Drops a record: its frame will never be sent. Its receipt, if it has one, ends with
+   `result`. */
 static void stws_p_record_drop(stws_p_session *s, stws_p_record *r, int result) {
     stws_p_fail_receipt(s, r->receipt, result);
     s->stats.dropped++;
@@ -5614,17 +5892,20 @@ static void stws_p_record_drop(stws_p_session *s, stws_p_record *r, int result) 
 /* ---- transactions: kept until they are over, so that a new session gets them whole or not
    at all ---- */
 
+/* Returns 1 for the commands that end a transaction. */
 static int stws_p_record_ends(stws_command command_id) {
     return command_id == STWS_COMMAND_COMMIT || command_id == STWS_COMMAND_ABORT;
 }
 
+/* Returns 1 if the record belongs to this transaction and is not done. */
 static int stws_p_record_part_of(const stws_p_record *r, const char *transaction) {
     return r->tied && !r->done &&
            strcmp(stws_frame_header(&r->frame, "transaction"), transaction) == 0;
 }
 
-/* The last BEGIN of that transaction (NULL: of none) before a record, or before the end;
-   NULL when there is none. */
+/* Returns the last BEGIN of a transaction that stands before a record (NULL: before the end).
+   Returns NULL if there is no such BEGIN, or if transaction is NULL. Its parts are the tied
+   records of the same name from there on. */
 static stws_p_record *stws_p_record_begin(const stws_p_ring *b, const char *transaction,
                                           const stws_p_record *before) {
     stws_p_record *r = transaction ? stws_p_record_next(b, NULL) : NULL, *begin = NULL;
@@ -5634,9 +5915,13 @@ static stws_p_record *stws_p_record_begin(const stws_p_ring *b, const char *tran
     return begin;
 }
 
-/* A record was sent and, where that is asked for, confirmed: it goes, but within a
-   transaction only with its end. No session after this one asks for their receipts again, so
-   these end with it, or in time. */
+/* A record was sent, and confirmed if it asks for that. Then it is done. A part of a
+   transaction is only marked as confirmed: it has to stay, because a new session must be able
+   to send the whole transaction again. When the COMMIT or ABORT gets here, all parts from the
+   BEGIN on are done together.
+
+   From then on no session resends the parts, so their receipts, if still waited for, get a
+   deadline. */
 static void stws_p_record_through(stws_p_session *s, stws_p_record *r) {
     const char *transaction = r->tied ? stws_frame_header(&r->frame, "transaction") : NULL;
     stws_p_ring *b = &s->outbox;
@@ -5652,6 +5937,7 @@ static void stws_p_record_through(stws_p_session *s, stws_p_record *r) {
     stws_p_record_settled(s, r, 1);
 }
 
+/* The oldest untaken record has been encoded into the output. The lock is held. */
 static void stws_p_record_mark_sent(stws_p_session *s, stws_p_record *r) {
     r->sent = 1;
     stws_p_ring_take(&s->outbox);
@@ -5659,9 +5945,12 @@ static void stws_p_record_mark_sent(stws_p_session *s, stws_p_record *r) {
     stws_p_record_sweep(s);
 }
 
-/* A part of a transaction cannot be said (again): no part of it is. The BEGIN stays and has
-   what is still to come refused, up to the COMMIT or ABORT. What a broker has of it ends
-   with the session. */
+/* A part of a transaction cannot be sent, or cannot be resent. A transaction must not be sent
+   in part, so all its records are dropped with STWS_ERR_STALE.
+
+   The BEGIN stays in the outbox, marked as broken, so that the parts that are still to come are
+   refused too (stws_p_submit). It is done when the COMMIT or ABORT comes, or now if that is
+   among the dropped records. The server forgets the parts it has got when the session ends. */
 static void stws_p_record_break(stws_p_session *s, const stws_p_record *culprit) {
     const char *transaction = stws_frame_header(&culprit->frame, "transaction");
     stws_p_record *begin = stws_p_record_begin(&s->outbox, transaction, culprit), *r = begin;
@@ -5673,8 +5962,14 @@ static void stws_p_record_break(stws_p_session *s, const stws_p_record *culprit)
     }
 }
 
-/* A new session: what is still there is sent again, but for what meant the old session only;
-   and so are its receipts asked for again. */
+/* A session has ended: prepares the outbox for the next one. The lock is held.
+
+   First, records that had a meaning in the old session only (for example ACK, NACK,
+   UNSUBSCRIBE) are done. If such a record is a part of a transaction, the transaction cannot be
+   resent as a whole, so it is broken. Then all records that are not done become unsent and
+   untaken again, in their order, and unconfirmed records are counted anew. Their receipts have
+   no deadline until they are resent. This replays transactions from their BEGIN, because
+   stws_p_record_through keeps all parts until the end. */
 static void stws_p_record_all_unsent(stws_p_session *s) {
     stws_p_ring *b = &s->outbox;
     stws_p_receipt *receipt;
@@ -5697,7 +5992,14 @@ static void stws_p_record_all_unsent(stws_p_session *s) {
 
 /* ---- ACK and NACK, as each version says them ---- */
 
-/* 0 when the message lacks what its acknowledgement has to name. */
+/* Composes the ACK or NACK of a message by the rules of the session's version:
+
+       1.2  id: the value of MESSAGE's ack header, or of message-id if there is none
+       1.1  message-id and subscription
+       1.0  message-id
+
+   The subscription's id comes from the table if the MESSAGE did not name it. Returns 0 if the
+   message does not have the id that is needed. The lock is held. */
 static int stws_p_compose_ack(stws_p_session *s, stws_frame *frame, stws_command command_id,
                               const stws_message *m, const char *transaction) {
     const char *id = s->version != STWS_STOMP_12 ? m->message_id : m->ack ? m->ack : m->message_id;
@@ -5712,7 +6014,8 @@ static int stws_p_compose_ack(stws_p_session *s, stws_frame *frame, stws_command
     return id != NULL;
 }
 
-/* A session begins: nothing of the last one counts any more. */
+/* Prepares the session for a new connection: empties both buffers, resets both parsers and
+   everything that belonged to the last session. The tables stay. The lock is held. */
 static void stws_p_session_reset(stws_p_session *s, long long now) {
     stws_header *headers = s->parser.headers;
     s->in.begin = s->in.end = s->in.raw = s->in.raw_end = s->taken = 0;
@@ -5727,6 +6030,7 @@ static void stws_p_session_reset(stws_p_session *s, long long now) {
     s->ws.check_utf8 = s->options->utf8 == STWS_UTF8_STRICT;
     STWS_P_STORE(&s->version, STWS_STOMP_NONE);
     STWS_P_STORE(&s->broker, STWS_BROKER_UNKNOWN);
+    /* Nothing is agreed before CONNECTED. */
     s->heartbeat_in_us = s->heartbeat_out_us = s->expected_us = s->ping_us = 0;
     s->last_in_us = s->last_out_us = s->last_ping_us = now;
     s->pinged = 0;
@@ -5734,7 +6038,8 @@ static void stws_p_session_reset(stws_p_session *s, long long now) {
     s->peer_close_code = 0;
     s->said_own = 0;
     s->no_random = 0;
-    s->pool_left = 0; /* also what keeps two processes after a fork() from masking alike */
+    /* after a fork(), this keeps two processes from using the same masking keys */
+    s->pool_left = 0;
 }
 
 /* ==== >>random: the system's CSPRNG ==== */
