@@ -2188,7 +2188,6 @@ static void stws_p_put(stws_p_out *out, const char *data, size_t len) {
     out->need += len;
     if (len > out->room) out->room = 0;
     /* `at` may be NULL without room, and memcpy(NULL, ...) is undefined */
-    /* without any room `at` may be NULL, and NULL + 0 is undefined */
     if (len > out->room || len == 0) return;
     memcpy(out->at, data, len);
     out->at += len;
@@ -2341,7 +2340,7 @@ static inline __m128i stws_p_load(const void *p) { return _mm_loadu_si128((const
        10  a surrogate
        20  a value above U+10FFFF
        40  an overlong form of 4 bytes, or a value above U+10FFFF
-       80  two continuation bytes; correct if the second one is the third or fourth of its character
+       80  two continuation bytes; no error at byte 3 and 4 of a character
 
    Each row of 16 entries stands twice, for vectors of 256 bits. */
 #define STWS_P_TWICE(...)                                                                          \
@@ -3407,8 +3406,8 @@ static int stws_p_command_find(const char *s, size_t len) {
        STWS_P_RAW            no escapes
        STWS_P_ESCAPED_11     LF, ':' and backslash (STOMP 1.1)
        STWS_P_ESCAPED_12     the same, and CR (STOMP 1.2)
-       STWS_P_ESCAPED_MAYBE  the version is not known yet. An ERROR may come from a server of any
-                             version, so a backslash that begins no escape stays as it is. */
+       STWS_P_ESCAPED_MAYBE  the version is not known yet; an ERROR may come in any version. A
+                             backslash that begins no escape stays as it is. */
 enum { STWS_P_RAW, STWS_P_ESCAPED_11, STWS_P_ESCAPED_12, STWS_P_ESCAPED_MAYBE };
 
 /* Returns how the headers of a command are escaped in a version (0: not known yet). */
@@ -3657,7 +3656,6 @@ static void stws_p_frame_begin(stws_frame_state *s, const char *frame) {
 
 /* Longest command in bytes. STOMP's longest one has 11 letters; RabbitMQ knows longer ones. If
    there are more letters, the peer does not speak STOMP. */
-/* RabbitMQ's longest command, and ours: what is longer is no STOMP at all. */
 enum { STWS_P_MAX_COMMAND = 32 };
 
 /* The command line is complete. `len` is the length of the command, `line_end` the offset of
@@ -4179,7 +4177,7 @@ static size_t stws_p_head_bound(const stws_frame *frame) {
         const stws_header *h = &frame->headers[i];
         size_t text = stws_p_len_or_strlen(h->name, h->name_len) +
                       stws_p_len_or_strlen(h->value, h->value_len);
-        /* no buffer is so large */ /* on 32 bits: no buffer is so large */
+        /* on 32 bits: no buffer is so large */
         if (sizeof text < 8 && text > (SIZE_MAX / 2 - bound) / 2 - 1) return SIZE_MAX / 2;
         bound += 2 * text + 2;
     }
@@ -4190,7 +4188,6 @@ STOMP_WS_API int stws_frame_build(char *buf, size_t cap, stws_stomp_version vers
                                   const stws_frame *frame, size_t *need) {
     size_t bound = stws_p_head_bound(frame);
     /* then the head need not be measured before it is written */
-    /* then it need not be measured first */
     int fits = bound < cap && frame->body_len < cap - bound;
     size_t head = stws_p_say_head(fits ? buf : NULL, (int)version, frame);
     *need = 0;
@@ -4209,7 +4206,6 @@ STOMP_WS_API int stws_frame_build(char *buf, size_t cap, stws_stomp_version vers
 
    - A tree to find it. At depth n, bit n of the digest selects the child. Entries stay
      unsorted, so an entry is somewhere on the path of its own digest.
-
    - A ring by age, from the oldest to the newest entry.
 
    Entry 0 has no id. Its child 0 is the root of the tree, its `newer` is the oldest entry, and
@@ -4314,10 +4310,9 @@ enum { STWS_P_TEXT = 640, STWS_P_MIN_TEXT = 256 };
    connection. */
 enum { STWS_P_LATE = 208, STWS_P_IDLE = 320 };
 
-enum { STWS_P_SAID = 288 }; /* Size of the kept head of a SEND, at most. See stws_p_note_said. */
+enum { STWS_P_SAID = 288 }; /* longest kept head of a SEND, in bytes; see stws_p_note_said */
 
-/* size of the text of a stable id: 16 digits, '-', 20 digits, NUL */
-enum { STWS_P_STABLE_ID = 48 };
+enum { STWS_P_STABLE_ID = 48 }; /* room for a stable id: 16 digits, '-', at most 20 digits, NUL */
 
 /* What is kept of an answer to the upgrade, in bytes: its headers, its cookies, the URL of a
    redirect. */
@@ -4378,11 +4373,11 @@ static int stws_p_take_with_lock(uintptr_t *p, uintptr_t old, uintptr_t v) {
 #define STWS_P_THREAD_LOCAL
 #endif
 
-/* A buffer of bytes. Its data is [begin, end). The session has one for its output; the lock is
-   held when it is used, except while the transport writes from it. */
+/* A buffer of bytes. The session has one for its output. The lock is held when it is used,
+   except while the transport writes from it. */
 typedef struct stws_p_buffer {
-    char *data;
-    size_t cap, begin, end;
+    char *data;             /* the memory */
+    size_t cap, begin, end; /* cap: bytes of memory; the data is [begin, end) */
     int on_heap; /* data is a larger buffer on the heap; else it is the one that was set up once */
     int busy;    /* a write without the lock is running: append only, do not move data */
 } stws_p_buffer;
@@ -4397,7 +4392,8 @@ typedef struct stws_p_buffer {
 
    While the gap is empty, no byte has to be moved. Only the driving thread uses this buffer. */
 typedef struct stws_p_input {
-    char *data;
+    char *data; /* the memory */
+    /* cap: bytes of memory; the others are offsets, see above */
     size_t cap, begin, end, raw, raw_end;
     int on_heap; /* data is a larger buffer on the heap; else it is the one that was set up once */
 } stws_p_input;
@@ -4405,7 +4401,7 @@ typedef struct stws_p_input {
 /* The values of stws_p_sub.sent. 0: its SUBSCRIBE has not been sent in this session. 1: it was
    sent.
 
-       STWS_P_SKIPPED  this session does not get it: before_subscribe refused, or it cannot be sent
+       STWS_P_SKIPPED  not in this session: before_subscribe refused it, or it cannot be sent
        STWS_P_ENDED    its UNSUBSCRIBE was sent, but the entry has not been removed yet
        STWS_P_ASIDE    set aside: no session gets it, because it ended three of them */
 enum { STWS_P_SKIPPED = 2, STWS_P_ENDED = 3, STWS_P_ASIDE = 4 };
@@ -4418,15 +4414,12 @@ enum { STWS_P_SKIPPED = 2, STWS_P_ENDED = 3, STWS_P_ASIDE = 4 };
 
    - After its SUBSCRIBE, a subscription is on trial for 1 second (STWS_P_TRIAL_US). If the
      session lives longer, the subscription is innocent.
-
    - If the server ends the session during a trial, with an ERROR or a close frame, the
      subscriptions on trial become the suspects, and all others are innocent. If the ERROR names
      the receipt of a frame, only a SUBSCRIBE with this receipt stays on trial.
-
    - After two such sessions in a row the client is careful: it sends half of the suspects that
      are left, waits until their trial is over, and so on. Other subscriptions and the outbox
      wait meanwhile. So each bad session halves the number of suspects.
-
    - A subscription that was alone on trial in three such sessions in a row is guilty. It is set
      aside, and an event tells the user.
 
@@ -4454,19 +4447,17 @@ typedef struct stws_p_sub {
     /* Number of headers of the user's own among its texts. The texts are: destination, id, ack
        mode, durable name, then a name and a value per header, each ended by a NUL. */
     int header_count;
-    /* Flags and small numbers of the entry:
-
-           custom_id      the id was chosen by the user; 0: it is "sub-" and the handle; atomic
-           ack_on         stws_subscribe_options.ack_on; atomic
-           sent           0, 1 or STWS_P_SKIPPED, _ENDED, _ASIDE: see there
-           wants_receipt  the user wants an event when the server confirms the SUBSCRIBE
-           pinned         before_subscribe reads its texts without the lock: do not reuse the
-       entry */
+    /* custom_id      1: the user chose the id; 0: it is "sub-" and the handle; atomic
+       ack_on         stws_subscribe_options.ack_on; atomic
+       sent           0, 1, STWS_P_SKIPPED, STWS_P_ENDED or STWS_P_ASIDE
+       wants_receipt  the user wants an event when the server confirms the SUBSCRIBE
+       pinned         before_subscribe reads the texts without the lock: keep the entry */
     unsigned char custom_id, ack_on, sent, wants_receipt, pinned;
     /* The outbox contains an UNSUBSCRIBE for an earlier subscription with the same id. This one
        waits until that has been sent, and counts as sent until then. */
     unsigned char behind;
-    unsigned char on_trial, suspicion; /* see STWS_P_INNOCENT */
+    /* on_trial: it is on trial now; suspicion: STWS_P_INNOCENT etc. */
+    unsigned char on_trial, suspicion;
 } stws_p_sub;
 
 /* The table of subscriptions. It outlives sessions: each new session subscribes to all of it
@@ -4475,10 +4466,11 @@ typedef struct stws_p_sub {
 typedef struct stws_p_subs {
     stws_p_sub *slots; /* set once */
     int count, live;   /* entries: count (set once); live: how many are in use */
-    /* next_handle: the next one to try. unsent: entries whose SUBSCRIBE has to be sent in this
-       session. cursor: the entry at which the search for those begins. */
+    /* next_handle  the handle to try next
+       unsent       entries whose SUBSCRIBE has to be sent in this session
+       cursor       the entry at which the search for those begins */
     int next_handle, unsent, cursor;
-    /* on_trial: entries on trial. suspects: entries that are not innocent. */
+    /* on_trial: entries on trial; suspects: entries that are not innocent */
     int on_trial, suspects;
     int trials_lost;    /* sessions in a row that the server ended during a trial */
     long long trial_us; /* when the trial began: the last SUBSCRIBE, or CONNECTED */
@@ -4494,13 +4486,15 @@ enum { STWS_P_RECEIPT_FREE, STWS_P_RECEIPT_WAITING, STWS_P_RECEIPT_DONE };
 
 /* An entry of the table of receipts. The lock is held. */
 typedef struct stws_p_receipt {
-    /* number: the N of "receipt-N", which the sending call returned. state: STWS_P_RECEIPT_*.
-       result: once DONE, STWS_OK or why no RECEIPT came. handle: the subscription whose
-       SUBSCRIBE asked for it, or 0. */
+    /* number  the N of "receipt-N", which the sending call returned
+       state   STWS_P_RECEIPT_*
+       result  once DONE: STWS_OK, or the reason why no RECEIPT came
+       handle  the subscription whose SUBSCRIBE asked for it, or 0 */
     int number, state, result, handle;
     int next_done; /* once DONE: index of the entry that ended next */
-    /* sent_us: when its frame was sent; 0: not yet. deadline_us: when waiting for it ends;
-       STWS_P_UNSENT while its frame has not been sent, or has to be confirmed. */
+    /* sent_us      when its frame was sent; 0: not yet
+       deadline_us  when waiting for it ends; STWS_P_UNSENT while its frame is not sent, or has
+                    to be confirmed */
     long long sent_us, deadline_us;
 } stws_p_receipt;
 
@@ -4513,19 +4507,21 @@ typedef struct stws_p_receipt {
 
    A record without `confirm` is done as soon as it is encoded into the output. With `confirm`
    (options.confirm) it is done when its RECEIPT arrives. If the session ends before, it is
-   unsent again, and the next session sends it again. A part of a transaction is done only
-   together with the COMMIT or ABORT. Records leave at the head of the ring, so a done record
-   stays until all older records are done too. */
+   unsent again, and the next session resends it. A part of a transaction is done only together
+   with the COMMIT or ABORT. A record that cannot be sent any more is dropped: it is done
+   without being sent. Records leave at the head of the ring, so a done record stays until all
+   older records are done too. */
 typedef struct stws_p_record {
     size_t size;      /* bytes in the ring; must be first, see stws_p_ring */
     stws_frame frame; /* its pointers point behind the record */
     int receipt;      /* number of the receipt that its frame asks for; 0: none */
     unsigned epoch;   /* the only session in which the frame has a meaning; 0: any session */
-    /* confirm: its RECEIPT decides when it is done. sent: encoded into the output in this
-       session. done: not needed any more. */
+    /* confirm  the RECEIPT decides when the record is done
+       sent     encoded into the output in this session
+       done     not needed any more */
     unsigned char confirm, sent, done;
-    /* tied: a part of a transaction, kept until the transaction is over. confirmed: its RECEIPT
-       has arrived, or will not arrive any more. */
+    /* tied       a part of a transaction, kept until the transaction is over
+       confirmed  the RECEIPT has arrived, or will not arrive any more */
     unsigned char tied, confirmed;
     unsigned char broken; /* a BEGIN whose transaction can no longer be sent as a whole */
     uint32_t link;        /* the next record in its chain, see stws_p_chain_of */
@@ -4542,12 +4538,15 @@ typedef struct stws_p_record {
    while. */
 typedef struct stws_p_ring {
     char *data; /* set once */
-    /* cap: size in bytes, set once. head: the oldest entry. tail: behind the newest one. wrap:
-       where the data ends before it continues at 0; SIZE_MAX: it does not. next: the oldest
-       untaken entry. */
+    /* cap   size in bytes; set once
+       head  the oldest entry
+       tail  the end of the newest entry
+       wrap  where the data ends before it continues at 0; SIZE_MAX: it does not
+       next  the oldest untaken entry */
     size_t cap, head, tail, wrap, next;
-    /* count: entries. untaken: how many of them are untaken. used: bytes of `data` that ever
-       contained something, from the beginning; only these have to be wiped at the end. */
+    /* count    entries
+       untaken  entries that were not taken yet
+       used     bytes, from the beginning, that ever contained data; only these must be wiped */
     size_t count, untaken, used;
 } stws_p_ring;
 
@@ -4564,8 +4563,8 @@ typedef struct stws_p_session {
     /* headers of the frame being composed, max_headers of them; the lock is held */
     stws_header *build_headers;
     stws_header *trace_headers; /* copy of the headers for on_trace; the lock is held */
-    /* The frame being composed, from here to `digits`, and `overfull` below. The lock is held.
-       utf8_body: its body, if that was checked and is UTF-8, so that it is not checked twice;
+    /* The frame being composed: the fields up to `digits`, and `overfull` below. The lock is
+       held. utf8_body is its body if that is known to be UTF-8, which saves a second check;
        else NULL. */
     const char *utf8_body;
     const char *transaction; /* the transaction that the frame is a part of, or NULL */
@@ -4575,9 +4574,10 @@ typedef struct stws_p_session {
     char *stable_id;
     unsigned long long last_id; /* the number in stable_id, behind the '-' */
     char *said; /* the kept head of a SEND, see stws_p_note_said; the lock is held */
-    /* The kept head: said_len is its length. said_body is the body length that its
-       content-length has. said_own is its length without the content-length line and the empty
-       line; 0: no head is kept. said_destination is the length of its destination. */
+    /* said_len          length of the kept head; the lock is held, as for the next ones
+       said_body         length of the body that its content-length names
+       said_own          its length without content-length and empty line; 0: no head is kept
+       said_destination  length of its destination */
     size_t said_len, said_body, said_own, said_destination;
     uintptr_t said_to;    /* address of the destination of the last SEND; compared, never read */
     int overfull;         /* the composed frame has too many headers, or one without a value */
@@ -4590,44 +4590,50 @@ typedef struct stws_p_session {
        lock is held. */
     unsigned char *pool;
     int no_random; /* no masking key could be made: this session can send no more; atomic */
-    /* said_cap: size of `said`. pool_size: size of `pool`; both are set once. pool_left: unused
-       bytes of the pool. */
+    /* said_cap   size of `said`; set once
+       pool_size  size of `pool`; set once
+       pool_left  unused bytes of the pool; the lock is held */
     size_t said_cap, pool_size, pool_left;
     stws_random random; /* the source of randomness; set once */
-    /* version: STWS_STOMP_*, 0 before CONNECTED. broker: STWS_BROKER_*. Both are atomic: the
-       driving thread writes them. peer_close_code: of the server's close frame; 0: none
-       came. */
+    /* version          STWS_STOMP_*; STWS_STOMP_NONE before CONNECTED; atomic
+       broker           STWS_BROKER_*; atomic
+       peer_close_code  code of the server's close frame; 0: none came; driving thread */
     int version, broker, peer_close_code;
     unsigned epoch; /* counts sessions, from 1; the driving thread changes it under the lock */
-    /* heartbeat_out_us, heartbeat_in_us: the agreed intervals; 0: no heart-beat. last_in_us,
-       last_out_us: when bytes came, and went, for the last time. Driving thread, as the next
-       four. */
+    /* Times and intervals of the driving thread, in microseconds.
+
+           heartbeat_out_us  we send a heart-beat so often; 0: not agreed
+           heartbeat_in_us   the server sends one so often; 0: not agreed
+           last_in_us        when bytes arrived last
+           last_out_us       when bytes were written last */
     long long heartbeat_out_us, heartbeat_in_us, last_in_us, last_out_us;
-    /* ping_us: interval of our PINGs, 0: no PINGs are sent. last_ping_us: when the last one was
-       sent. */
+    /* ping_us       we send a PING so often; 0: no PINGs
+       last_ping_us  when the last PING was sent */
     long long ping_us, last_ping_us;
     /* The interval in which something must come from the server: heartbeat_in_us, or ping_us
        once the server has answered a PING. 0: not known, so the server's silence is no
        error. */
     long long expected_us;
-    int pinged;                       /* a PING was sent in this session */
-    char pong[125];                   /* payload of the last PING from the server */
+    int pinged;                       /* a PING was sent in this session; driving thread */
+    char pong[125];                   /* payload of the last PING from the server; driving thread */
     unsigned char pong_len, pong_due; /* pong_len: its length; pong_due: it has to be answered */
     /* The reason in the server's close frame. It shares the memory of the client's `where`, so
        it must be read before that is written. */
     char *peer_close_reason;
-    stws_p_subs subs; /* outlives the session */
-    /* options.max_receipts entries; outlives the session; the lock is held */
+    stws_p_subs subs; /* the subscriptions; they outlive the session */
+    /* options.max_receipts entries; they outlive the session; the lock is held */
     stws_p_receipt *receipts;
-    /* next_receipt: the next number. receipts_waiting, receipts_done: entries in these states;
-       receipts_done is atomic. first_done, last_done: indices of the DONE entries that ended
-       first and last. */
+    /* next_receipt      the number to use next
+       receipts_waiting  entries in the state WAITING
+       receipts_done     entries in the state DONE; atomic
+       first_done        index of the DONE entry that ended first
+       last_done         index of the DONE entry that ended last */
     int next_receipt, receipts_waiting, receipts_done, first_done, last_done;
-    stws_p_ring outbox; /* records; outlives the session; the lock is held */
+    stws_p_ring outbox; /* frames that wait; it outlives the session; the lock is held */
     uint32_t *chains; /* with options.confirm: chains of records by receipt, see stws_p_chain_of */
     size_t chain_count;    /* a power of two; set once */
     size_t unconfirmed;    /* records that wait for their confirmation; the lock is held */
-    stws_statistics stats; /* each number is changed by the thread that counts it; see stws_stats */
+    stws_statistics stats; /* counted since the client was created, see stws_stats */
 } stws_p_session;
 
 /* ---- randomness: masking keys out of a pool ---- */
@@ -4775,8 +4781,7 @@ static const stws_p_profile *stws_p_profile_of(int broker) {
    frames" in the manual. */
 static size_t stws_p_cut_size(const stws_p_session *s) {
     size_t asked = s->options->max_ws_message;
-    /* 4 bytes are the longest character, so each piece contains one */
-    /* the longest character fits */
+    /* the longest character has 4 bytes, so each piece contains a character */
     if (asked) return asked == STWS_WHOLE ? 0 : asked < 4 ? 4 : asked;
     return stws_p_profile_of(s->broker)->joins ? STWS_P_PIECE : 0;
 }
@@ -4903,15 +4908,12 @@ static int stws_p_post_again(stws_p_session *s, const char *body, size_t body_le
     return 1;
 }
 
-/* Encodes a composed frame into the output. The lock is held. Returns
+/* Encodes a composed frame into the output. The lock is held. Returns one of
 
-   - STWS_OK;
-
-   - STWS_ERR_SPACE if it does not fit: *need bytes of room are needed;
-
-   - STWS_ERR_FRAME_BUILD if the frame cannot be expressed in the session's version;
-
-   - STWS_ERR_IO without a masking key.
+       STWS_OK
+       STWS_ERR_SPACE        it does not fit; *need is the room that it needs
+       STWS_ERR_FRAME_BUILD  it cannot be expressed in the session's STOMP version
+       STWS_ERR_IO           there is no masking key
 
    The room that is asked for is an upper bound, so that the head is encoded once, without
    measuring it first. The head is written 14 bytes behind the end of the output: the WebSocket
@@ -4936,8 +4938,8 @@ static int stws_p_post(stws_p_session *s, const stws_frame *asked, size_t *need)
     if (!head_len) return STWS_ERR_FRAME_BUILD;
     total = head_len + frame->body_len + 1;
     if (frame->command_id == STWS_COMMAND_SEND) stws_p_note_said(s, frame, head);
+    /* A message may be text only if head and body are UTF-8 (RFC 6455, 5.6). */
     text = !s->options->binary && stws_utf8_valid(head, head_len) &&
-           /* It may be sent as text only if head and body are UTF-8 (RFC 6455, 5.6). */
            (frame->body == s->utf8_body || stws_utf8_valid(frame->body, frame->body_len));
     if (cut && total > cut) result = stws_p_post_cut(s, frame, text, total, cut, need);
     else result = stws_p_post_whole(s, text, head, head_len, frame->body, frame->body_len);
@@ -5643,7 +5645,7 @@ static void stws_p_receipt_sent(stws_p_session *s, int number, long long now) {
     if (!r) return;
     r->sent_us = now;
     r->deadline_us = now + (long long)s->options->receipt_timeout_ms * STWS_P_US;
-    /* STWS_OFF: it ends with the session */ /* STWS_OFF: it ends with the session */
+    /* STWS_OFF: it ends with the session */
     if (s->options->receipt_timeout_ms <= 0) r->deadline_us = STWS_P_SENT;
 }
 
