@@ -2107,7 +2107,7 @@ static int stws_p_equal(const char *a, size_t a_len, const char *b, size_t b_len
     return a_len == b_len && (a_len == 0 || memcmp(a, b, a_len) == 0);
 }
 
-/* Like stws_p_equal, for names of which upper and lower case mean the same (ASCII). */
+/* Like stws_p_equal, but ignores the case of ASCII letters. */
 static int stws_p_equal_nocase(const char *a, size_t a_len, const char *b, size_t b_len) {
     size_t i;
     if (a_len != b_len) return 0;
@@ -2217,8 +2217,8 @@ static int stws_p_next_word(const char **list, const char **word, size_t *len) {
     return 0;
 }
 
-/* Returns 1 if a comma-separated list contains the word. nocase: upper and lower case are the
-   same. */
+/* Returns 1 if a comma-separated list contains the word. nocase: ignore the case of ASCII
+   letters. */
 static int stws_p_list_has(const char *list, const char *word, size_t len, int nocase) {
     const char *each;
     size_t each_len;
@@ -2299,7 +2299,7 @@ static size_t stws_p_base64(const void *data, size_t len, char *out) {
 }
 
 /* ==== >>utf8: RFC 3629, in one go or as a stream ==== */
-/* The state of a check whose text arrives in pieces, because a character can be cut at the end
+/* The state of an UTF-8 check. Text may arrive in pieces, so a character can be cut at the end
    of a piece. Bits 0-1: how many continuation bytes are still missing. Bits 8-15 and 16-23: the
    lowest and the highest value that the next byte may have. This range excludes overlong forms,
    surrogates and values above U+10FFFF (RFC 3629, section 4). A state of 0 means: between two
@@ -2482,7 +2482,7 @@ STOMP_WS_API int stws_utf8_valid(const void *data, size_t len) {
 }
 
 /* Returns the largest length <= len at which no character is cut. The text must be valid UTF-8.
-   Returns len if no such place was found before it, so the caller always makes progress. */
+   If there is no such length above 0, returns len, so the caller always makes progress. */
 static size_t stws_p_utf8_cut(const char *data, size_t len, size_t total) {
     size_t cut = len;
     if (len >= total) return total;
@@ -3088,9 +3088,8 @@ static uint64_t stws_p_key_word(const unsigned char key[4], size_t offset) {
     memcpy(&word, twice + (offset & 3), 4);
     return (uint64_t)word << 32 | word;
 }
-
-/* Masks 16 bytes. `to` and `from` may be any addresses. */
 #if STWS_P_SSE2
+/* Masks 16 bytes. `to` and `from` may be any addresses. */
 static inline void stws_p_mask_16(unsigned char *to, const unsigned char *from, __m128i key) {
     _mm_storeu_si128((__m128i *)(void *)to, _mm_xor_si128(stws_p_load(from), key));
 }
@@ -3469,6 +3468,7 @@ static inline stws_p_marks stws_p_mark_block(const char *p) {
     return m;
 }
 #else
+/* Marks a block of 16 bytes: the portable version. */
 static inline stws_p_marks stws_p_mark_block(const char *p) {
     stws_p_marks m = {0, 0};
     unsigned i;
@@ -3597,7 +3597,7 @@ static const stws_header stws_p_absent = {NULL, NULL, 0, 0};
 static void stws_p_know(stws_frame_state *s) {
     size_t i;
     for (i = 0; i < sizeof s->known / sizeof *s->known; i++) s->known[i] = &stws_p_absent;
-    /* the first of each */
+    /* backwards, so that the first header of each name stays */
     for (i = s->header_count; i > 0; i--) s->known[s->expected[i - 1]] = &s->headers[i - 1];
     s->known_in = s->headers;
     s->known_count = s->header_count + 1; /* plus 1, because 0 means: not valid */
@@ -3845,10 +3845,10 @@ static STWS_P_APART char *stws_p_other_name(char *line, const char *last_block, 
    simple: no escape, no CR, complete, and with at least one more block behind them. Returns the
    line at which it stopped: a line for the slow path, or the empty line that ends the head.
 
-   It uses that a server sends the same headers in the same order in each frame. `expected`
-   remembers which known header stood in each line of the last frame. Two comparisons of 8 bytes
-   confirm that the line begins with this name and colon; then only the end of the line has to
-   be searched. If all lines match, the table `known` of the last frame is valid as it is.
+   Servers usually send the same headers in the same order in each frame. `expected` remembers
+   which known header stood in each line of the last frame. Two comparisons of 8 bytes confirm
+   that the line begins with this name and colon; then only the end of the line has to be
+   searched. If all lines match, the table `known` of the last frame is valid as it is.
 
    It handles at most 24 lines (the size of `expected`), and at most max_headers. No escapes are
    undone and no lengths are checked here: the caller excludes lines over max_line, and frames
@@ -3916,10 +3916,10 @@ static STWS_P_APART int stws_p_parse_head(char *frame, size_t len, stws_frame_st
     int odd = s->odd, result = STWS_MORE;
     while (at < frame + len) {
         size_t rest = (size_t)(frame + len - at);
-        /* Colons behind the first stop of the block may belong to the next line, so ignore them
-           now. */
         stws_p_marks marks =
             rest < STWS_P_BLOCK ? stws_p_mark_rest(at, rest) : stws_p_mark_block(at);
+        /* Colons behind the first stop of the block may belong to the next line, so ignore them
+           now. */
         marks.colons &= stws_p_below(marks.stops);
         if (!colon && marks.colons) colon = (size_t)(at - frame) + stws_p_lowest_bit(marks.colons);
         if (!marks.stops) {
@@ -4029,14 +4029,14 @@ static int stws_p_escape_for(char c, int escaping, int in_name) {
     return 0;
 }
 
-/* Returns 1 if the text has no character that headers escape. Most texts have none; they are
-   copied. */
 #if STWS_P_SSE2
 /* Sets each byte to 0xFF that may need an escape. */
 static inline __m128i stws_p_escaped(__m128i v) {
     return _mm_or_si128(stws_p_stops(v), _mm_cmpeq_epi8(v, _mm_set1_epi8(':')));
 }
 #endif
+/* Returns 1 if the text has no character that headers escape. Most texts have none; they are
+   copied. */
 static int stws_p_is_plain(const char *s, size_t len) {
 #if STWS_P_SSE2
     if (len >= 16) { /* the last 16 bytes first, then from the front up to them */
@@ -4804,7 +4804,7 @@ static int stws_p_post_pieces(stws_p_session *s, size_t plain, size_t len, size_
         plain += piece;
         len -= piece;
     }
-    s->out.end = (size_t)(to - data); /* only now: no half of a frame stays */
+    s->out.end = (size_t)(to - data); /* only now, so an error leaves no part of a frame */
     return STWS_OK;
 }
 
