@@ -2230,7 +2230,8 @@ static int stws_p_list_has(const char *list, const char *word, size_t len, int n
 }
 
 /* ==== >>sha1: the hash of the handshake (FIPS 180-4, section 6.1) ==== */
-/* SHA-1 is needed for Sec-WebSocket-Accept (RFC 6455, 4.2.2) and for the ids in >>dedup. */
+/* SHA-1 is needed for Sec-WebSocket-Accept (RFC 6455, 4.2.2) and for the ids that stws_dedup
+   remembers. */
 static uint32_t stws_p_rotate_left(uint32_t x, int n) { return (x << n) | (x >> (32 - n)); }
 
 /* Returns the value of function f(t) plus constant K(t) (FIPS 180-4, 4.1.1 and 4.2.1). */
@@ -4529,9 +4530,9 @@ typedef struct stws_p_record {
 } stws_p_record;
 
 /* A queue of entries of any size in a ring of bytes, in the order in which they were put. Used
-   for the outbox, and for the queue in >>queue. Each entry begins with a size_t: its size. No
-   entry is split at the end of the ring, so the data is [head, wrap) and then [0, tail), or,
-   without a wrap, [head, tail).
+   for the outbox, and for stws_queue. Each entry begins with a size_t: its size. No entry is
+   split at the end of the ring, so the data is [head, wrap) and then [0, tail), or, without a
+   wrap, [head, tail).
 
    An entry is first untaken. It is taken (in order, at `next`) when it is sent or popped, and
    dropped (in order, at `head`) when it is not needed any more. So a taken entry can stay for a
