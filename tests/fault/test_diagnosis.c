@@ -1266,7 +1266,7 @@ static void test_a_refused_frame_is_traced(void) {
     REFUSED("MESSAGE\na:b\nno colon\n\n", "< MESSAGE a=b [no colon\n\n]\n", ": \"no colon\"");
     REFUSED("MESSAGE\na:b\nc:d\\t\n\nx", "< MESSAGE a=b [c:d\\t\n\nx]\n", ": \"c:d\\t\"");
     REFUSED("MESSAGE\na:b\nc:\rd\n\nx", "< MESSAGE a=b [c:\rd\n\nx]\n", ": \"c:d\"");
-    REFUSED("RECEIPT\nreceipt-id:77\n", "< RECEIPT receipt-id=77 []\n", "a NUL byte inside");
+    REFUSED("RECEIPT\nreceipt-id:77\n", "< RECEIPT receipt-id=77 []\n", "a NUL byte stands inside");
     REFUSED("MESSAGE\ncontent-length:0x3\n\nabc", "< MESSAGE content-length=0x3 []\n",
             "MESSAGE has content-length:0x3");
     REFUSED("MESSAGE\ncontent-length:2\n\nabc", "< MESSAGE content-length=2 [abc]\n",
@@ -1639,7 +1639,7 @@ static void test_wss_without_tls_compiled_in(void) {
 
 /* A server that is silent, and whether its machine still takes what we send. */
 static void check_silence(int deaf, const char *fact) {
-    static const char silent[] = "heart-beat stayed out";
+    static const char silent[] = "no heart-beat from the server";
     struct loopback server;
     stws_options o = stws_options_default();
     stws_event e = {0};
