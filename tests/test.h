@@ -23,14 +23,14 @@ static int test_case_checked, test_reported;
 
 #define CHECK_STR(expected, actual) test_check_str(__FILE__, __LINE__, #actual, expected, actual)
 
-/* True when text holds part: for error sentences, whose wording is free but for its facts. */
+/* Checks that text contains part. For error texts: their wording may change, their facts may not. */
 #define CHECK_HAS(part, text) test_check_has(__FILE__, __LINE__, #text, part, text)
 
 #define CHECK_MEM(expected, expected_len, actual, actual_len)                                      \
     test_check_mem(__FILE__, __LINE__, #actual, expected, expected_len, actual, actual_len)
 
 /* Counts this case as skipped, because this machine lacks `missing` and `what` cannot be tested. The
-   case has to return next. */
+   case must then return. */
 #define SKIP(missing, what)                                                                        \
     ((void)printf("SKIPPED %s: %s\n", missing, what), (void)(test_case_skipped = 1))
 
@@ -45,11 +45,12 @@ static inline void test_checked(void) {
 #endif
 }
 
-/* Ends the program with the reason in errno, because this machine has not given it what it needs. */
+/* Ends the program with the reason in errno, because this machine lacks something that the test
+   needs. */
 static inline void test_give_up(const char *what) {
     fflush(stdout);
     perror(what);
-    _Exit(EXIT_FAILURE); /* no sanitizer looks for leaks, and no other thread goes on */
+    _Exit(EXIT_FAILURE); /* skips the leak check of sanitizers, and stops other threads */
 }
 
 static inline void test_check_int(const char *file, int line, const char *what, long long expected,
@@ -86,7 +87,7 @@ static inline void test_check_mem(const char *file, int line, const char *what,
         (expected_len == 0 || memcmp(expected, actual, expected_len) == 0))
         return;
     test_case_failures++;
-    printf("%s:%d: %s differs: %zu octets, expected %zu\n", file, line, what, actual_len,
+    printf("%s:%d: %s differs: %zu bytes, expected %zu\n", file, line, what, actual_len,
            expected_len);
 }
 

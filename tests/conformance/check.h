@@ -1,11 +1,12 @@
-/* Runs one input in every way and compares each outcome with what the vector says, or with what an
-   uncut run gave. */
+/* Runs one input in every way: whole, split, in pieces and truncated. Compares each outcome with
+   the vector's expectation, or with the outcome of the uncut run. */
 #ifndef CHECK_H
 #define CHECK_H
 
 #include "feed.h"
 
-/* A parser under test: how to call it, how to begin anew, and how to put its end into words. */
+/* A parser under test: the function that calls it, a reset, and a function that logs the final
+   state. */
 typedef struct subject {
     feed_step step;
     void (*reset)(void *ctx);
@@ -15,7 +16,7 @@ typedef struct subject {
 
 enum { MOST_OUTCOMES = 2 };
 
-/* What may come out; more than one where the rules leave a choice ("or:"). */
+/* The allowed outcomes. The vector lists several if the rules leave a choice ("or:"). */
 typedef struct outcomes {
     bytes text[MOST_OUTCOMES];
     size_t count;
@@ -26,16 +27,16 @@ static void outcomes_free(outcomes *o) {
     for (i = 0; i < MOST_OUTCOMES; i++) bytes_free(&o->text[i]);
 }
 
-/* What is left over is written down as octets, so that it can be read, and must be the input's end.
-   */
+/* Returns how many bytes must be left over. The vector gives these bytes as text, for readability,
+   and they must be the end of the input. */
 static size_t left_of(const vector *v, const vector_line *line, const bytes *in) {
     bytes left = {NULL, 0, 0};
     size_t len = in->len;
     if (strcmp(line->value, "all") != 0) {
-        read_octets(v, line, &left);
+        read_bytes(v, line, &left);
         len = left.len;
         if (len > in->len || memcmp(left.data, in->data + in->len - len, len) != 0)
-            malformed(v, line, "what is left is not how the input ends");
+            malformed(v, line, "the bytes of left: are not the end of the input");
     }
     bytes_free(&left);
     return len;
@@ -102,7 +103,7 @@ static void check_in_place(const vector *v, const subject *s, const bytes *in, s
     finish(v, s, &f, "at one address, in pieces of", size, expected);
 }
 
-/* The log as it stood after the last event that was complete within the first n octets. */
+/* Returns the length of the log after the last event that was complete within the first n bytes. */
 static size_t log_len_at(const feed *whole, size_t n) {
     size_t i, len = 0;
     for (i = 0; i < whole->mark_count && whole->marks[i].consumed <= n; i++)
@@ -110,8 +111,8 @@ static size_t log_len_at(const feed *whole, size_t n) {
     return len;
 }
 
-/* Only the first n octets: every event that lies in them at once, none that does not, and no error
-   but the one that the whole has too. */
+/* Feeds only the first n bytes. Every event that is complete in them must be reported immediately,
+   and no other event. The only allowed error is the one of the whole input. */
 static void check_truncated(const vector *v, const subject *s, const bytes *in, size_t n,
                             const feed *whole) {
     size_t expected_len = log_len_at(whole, n);
@@ -130,7 +131,7 @@ static void check_truncated(const vector *v, const subject *s, const bytes *in, 
     feed_end(&f);
 }
 
-/* Up to this length an input is cut at every octet; a longer one, which only reaches for a limit,
+/* An input up to this length is cut at every byte. A longer input, which only tests a limit, is cut
    at 400 places. */
 enum { CUT_EVERYWHERE = 4096, PLACES = 400 };
 

@@ -1,15 +1,17 @@
-/* Feeds octets to a parser as a connection would: in pieces, each time in another block of memory
-   that is exactly as long as what is in it, so that a sanitizer sees a read of one octet too many
-   and any pointer kept into the old one. */
+/* Feeds bytes to a parser as a connection would: in pieces, each time in a new memory block that is
+   exactly as long as its content. With such a block a sanitizer reports a read of one byte too
+   many, and any use of a pointer into the old block. */
 #ifndef FEED_H
 #define FEED_H
 
 #include "vectors.h"
 
-/* Call the parser once. STWS_DONE: *used octets made an event, which is written to *log. */
+/* Calls the parser once. If the result is STWS_DONE, *used bytes formed an event, and the event was
+   written to *log. */
 typedef int (*feed_step)(void *ctx, char *buf, size_t len, size_t *used, bytes *log);
 
-/* Where in the stream an event was complete, and how long the log was then. */
+/* The position in the stream where an event was complete, and the length of the log at that
+   time. */
 typedef struct feed_mark {
     size_t consumed, log_len;
 } feed_mark;
@@ -17,10 +19,10 @@ typedef struct feed_mark {
 typedef struct feed {
     feed_step step;
     void *ctx;
-    bytes log;   /* the events so far, in words */
-    char *block; /* octets not used yet */
+    bytes log;   /* the events so far, as text */
+    char *block; /* bytes not consumed yet */
     size_t len, consumed;
-    int result; /* the last: STWS_MORE or an error */
+    int result; /* the last result: STWS_MORE or an error */
     feed_mark *marks;
     size_t mark_count, mark_cap;
 } feed;
@@ -47,7 +49,7 @@ static void feed_mark_event(feed *f) {
     f->marks[f->mark_count++].log_len = f->log.len;
 }
 
-/* Parse what is there; returns how many octets are done with. */
+/* Parses the bytes that are there. Returns how many bytes were consumed. */
 static size_t feed_parse(feed *f, char *buf, size_t len) {
     size_t done = 0, used;
     do {
@@ -55,7 +57,7 @@ static size_t feed_parse(feed *f, char *buf, size_t len) {
         f->result = f->step(f->ctx, buf + done, len - done, &used, &f->log);
         if (f->result < 0) break;
         if (used > len - done || (f->result == STWS_DONE && used == 0)) {
-            bytes_string(&f->log, "a parser that says it used what it cannot have used\n");
+            bytes_string(&f->log, "the parser reports an impossible number of used bytes\n");
             f->result = STWS_ERR_USAGE;
             break;
         }
@@ -66,7 +68,7 @@ static size_t feed_parse(feed *f, char *buf, size_t len) {
     return done;
 }
 
-/* One more piece, behind what is left, all of it in a new block. */
+/* Appends one more piece to the rest of the input, all in a new block. */
 static void feed_piece(feed *f, const char *data, size_t len) {
     size_t total = f->len + len, done;
     char *block;
@@ -83,7 +85,7 @@ static void feed_piece(feed *f, const char *data, size_t len) {
     free(block);
 }
 
-/* Pieces of that size. */
+/* Feeds the data in pieces of `size` bytes. */
 static void feed_pieces(feed *f, const char *data, size_t len, size_t size) {
     size_t at = 0;
     while (at < len) {
@@ -93,7 +95,7 @@ static void feed_pieces(feed *f, const char *data, size_t len, size_t size) {
     }
 }
 
-/* The same, at one address that never changes: as in a receive buffer that has room. */
+/* The same, but at a fixed address, like in a receive buffer that has room. */
 static void feed_in_place(feed *f, const char *data, size_t len, size_t size) {
     char *block = must(malloc(len ? len : 1));
     size_t have = 0, done = 0;

@@ -1,4 +1,4 @@
-/* The formats handshake_answer, handshake_request, url and utf8. */
+/* Runs the vectors of the formats handshake_answer, handshake_request, url and utf8. */
 #ifndef HTTP_VECTORS_H
 #define HTTP_VECTORS_H
 
@@ -11,7 +11,7 @@ typedef struct http_subject {
     size_t max_headers, max_bytes;
     stws_header *table;
     stws_http http;
-    int finished; /* the last head was taken: what follows is WebSocket */
+    int finished; /* the last head was parsed; WebSocket frames follow */
     bytes key, offered, supported;
 } http_subject;
 
@@ -35,7 +35,7 @@ static void log_http_headers(http_subject *s, bytes *log) {
     for (i = 0; i < s->http.header_count; i++) {
         const stws_header *h = &s->http.headers[i];
         if (strlen(h->name) != h->name_len || strlen(h->value) != h->value_len)
-            bytes_string(log, "a header whose length is not that of its string\n");
+            bytes_string(log, "the length of a header differs from its string\n");
         bytes_string(log, "header");
         bytes_quoted(log, h->name, h->name_len);
         bytes_quoted(log, h->value, h->value_len);
@@ -43,7 +43,7 @@ static void log_http_headers(http_subject *s, bytes *log) {
     }
 }
 
-/* The vector decides what of a head it wants to look at. */
+/* A vector lists only the parts of a head that it tests. */
 static int wants(const http_subject *s, const char *key) {
     return find_line(s->v, key) != NULL;
 }
@@ -52,7 +52,7 @@ static void log_verdict(http_subject *s, bytes *log) {
     const char *subprotocol = "never set", *why = NULL;
     int result = stws_handshake_check(&s->http, s->key.data, s->offered.data, &subprotocol, &why);
     if (result < 0) {
-        if (!why || !*why) bytes_string(log, "an error without a sentence\n");
+        if (!why || !*why) bytes_string(log, "an error without a text\n");
         bytes_string(log, stws_result_name(result));
         bytes_string(log, "\n");
     } else {
@@ -60,7 +60,7 @@ static void log_verdict(http_subject *s, bytes *log) {
     }
 }
 
-/* A 1xx that is no 101 is passed over, as a client must (RFC 9110, 15.2). */
+/* Skips 1xx answers other than 101, as a client must (RFC 9110, 15.2). */
 static int answer_step(void *ctx, char *buf, size_t len, size_t *used, bytes *log) {
     http_subject *s = ctx;
     int result;
@@ -91,7 +91,7 @@ static void http_finish(void *ctx, const feed *f, bytes *log) {
     bytes_string(log, "\n");
 }
 
-/* Lines that say the same as the log does, in the order of the log. */
+/* Writes an expected line in the form that the log uses. The lines have the order of the log. */
 static void expect_http_line(const vector *v, const vector_line *line, bytes *log) {
     bytes first = {NULL, 0, 0}, second = {NULL, 0, 0};
     bytes_string(log, line->key);
@@ -100,7 +100,7 @@ static void expect_http_line(const vector *v, const vector_line *line, bytes *lo
         bytes_quoted(log, first.data, first.len);
         bytes_quoted(log, second.data, second.len);
     } else if (line->value[0] == '"') {
-        read_octets(v, line, &first);
+        read_bytes(v, line, &first);
         bytes_quoted(log, first.data, first.len);
     } else {
         bytes_string(log, " ");
@@ -111,7 +111,8 @@ static void expect_http_line(const vector *v, const vector_line *line, bytes *lo
     bytes_free(&second);
 }
 
-/* "error:" is a refused answer when a status went before it, and otherwise no HTTP at all. */
+/* "error:" after a status is a refusal by the check. Without a status, the parser reports that the
+   input is not HTTP. */
 static void answer_outcome(const vector *v, const bytes *in, outcomes *o) {
     const vector_line *left = find_line(v, "left"), *error = find_line(v, "error");
     bytes *log = &o->text[0];
@@ -172,8 +173,8 @@ static void run_handshake_answer(const vector *v) {
 
 /* ---- the server's half ---- */
 
-/* What was answered, as its status; a 101 must please our own client, and every answer must end
-   with its head. */
+/* Logs the status of the answer. Our own client must accept a 101, and the answer must end with its
+   head. */
 static void log_answered(http_subject *s, char *answer, size_t len, bytes *log) {
     stws_header table[HTTP_TABLE];
     stws_http http;
@@ -182,18 +183,18 @@ static void log_answered(http_subject *s, char *answer, size_t len, bytes *log) 
     http.headers = table;
     http.max_headers = HTTP_TABLE;
     if (stws_handshake_parse(answer, len, &http, &used) != STWS_DONE || used != len)
-        bytes_string(log, "an answer that is no whole HTTP head\n");
+        bytes_string(log, "the answer is not exactly one HTTP head\n");
     bytes_string(log, "answer ");
     bytes_number(log, http.status);
     bytes_string(log, "\n");
     if (http.status == 426 && !stws_http_has_token(&http, "Sec-WebSocket-Version", "13"))
-        bytes_string(log, "a 426 that names no version\n");
+        bytes_string(log, "a 426 without Sec-WebSocket-Version\n");
     if (http.status != 101) return;
     s->http = http;
     log_verdict(s, log);
 }
 
-/* All sizes of buffer: only one that is large enough is written to. */
+/* Tries all buffer sizes: a buffer that is too small must be refused. */
 static void log_answer(http_subject *s, const stws_http *request, bytes *log) {
     const char *supported = s->supported.len ? s->supported.data : NULL;
     char answer[1024];
@@ -204,7 +205,7 @@ static void log_answer(http_subject *s, const stws_http *request, bytes *log) {
         char *small = must(malloc(cap ? cap : 1));
         if (stws_handshake_answer(small, cap, request, supported, &untouched) != STWS_ERR_SPACE ||
             untouched != need)
-            bytes_string(log, "a buffer too small that was not refused\n");
+            bytes_string(log, "a buffer that is too small was not refused\n");
         free(small);
     }
     log_answered(s, answer, need, log);
@@ -239,7 +240,7 @@ static void request_outcome(const vector *v, outcomes *o) {
             key_is(line, "answer") || key_is(line, "subprotocol"))
             expect_http_line(v, line, &o->text[0]);
     }
-    if (!answer == !error) malformed(v, &v->lines[0], "either answer or error");
+    if (!answer == !error) malformed(v, &v->lines[0], "the vector needs either answer or error");
     bytes_string(&o->text[0], error ? error->value : "left 0");
     bytes_string(&o->text[0], "\n");
 }
@@ -265,7 +266,8 @@ static void run_handshake_request(const vector *v) {
 
 static void check_url_string(const vector *v, const char *key, const char *actual, size_t len) {
     bytes expected = {NULL, 0, 0};
-    if (!collect(v, key, &expected)) malformed(v, &v->lines[0], "a part of the URL is not named");
+    if (!collect(v, key, &expected))
+        malformed(v, &v->lines[0], "the vector lacks a part of the URL");
     CHECK_MEM(expected.data, expected.len, actual, len);
     bytes_free(&expected);
 }
@@ -277,7 +279,7 @@ static int line_says(const vector *v, const char *key, const char *value) {
 
 static void check_url_parts(const vector *v, const stws_url *url) {
     const vector_line *port = find_line(v, "port");
-    if (!port) malformed(v, &v->lines[0], "the port is not named");
+    if (!port) malformed(v, &v->lines[0], "the vector lacks the port");
     CHECK_INT(line_says(v, "secure", "yes"), url->secure);
     CHECK_INT(line_says(v, "ipv6", "yes"), url->is_ipv6);
     CHECK_INT(number_or_end(v, port, port->value), url->port);
@@ -321,20 +323,21 @@ static void run_url(const vector *v) {
 
 /* ---- UTF-8 ---- */
 
-/* In the middle of text that is right, at every distance from the blocks in which a validator may
-   work. The text is of such characters, and before them of ASCII as far as they do not fill it. */
-static void check_utf8_within(const vector *v, const bytes *octets, int valid, size_t before,
+/* Places the sequence in the middle of valid text, at every distance from the blocks in which a
+   validator may work. The text consists of copies of one character, padded at the front with
+   ASCII. */
+static void check_utf8_within(const vector *v, const bytes *sequence, int valid, size_t before,
                               size_t after, const char *character) {
-    size_t len = before + octets->len + after, size = strlen(character), at;
+    size_t len = before + sequence->len + after, size = strlen(character), at;
     char *text = must(malloc(len ? len : 1));
     memset(text, 'a', len ? len : 1);
     for (at = before % size; at < before; at += size) memcpy(text + at, character, size);
     for (at = len - after; len - at >= size; at += size) memcpy(text + at, character, size);
-    if (octets->len) memcpy(text + before, octets->data, octets->len);
+    if (sequence->len) memcpy(text + before, sequence->data, sequence->len);
     if (stws_utf8_valid(text, len) != valid) {
         CHECK_INT(valid, !valid);
-        printf("%s:%d: \"%s\", behind %lu and before %lu octets of %s\n", v->file,
-               v->lines[0].number, v->name, (unsigned long)before, (unsigned long)after, character);
+        printf("%s:%d: \"%s\", after %lu and before %lu bytes of %s\n", v->file, v->lines[0].number,
+               v->name, (unsigned long)before, (unsigned long)after, character);
     }
     count_run();
     free(text);
@@ -343,18 +346,18 @@ static void check_utf8_within(const vector *v, const bytes *octets, int valid, s
 static void run_utf8(const vector *v) {
     int valid = line_says(v, "valid", "yes");
     static const char *const characters[] = {"a", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80"};
-    bytes octets = {NULL, 0, 0};
+    bytes sequence = {NULL, 0, 0};
     size_t before, i;
-    check_keys(v, " vector clause octets valid ");
+    check_keys(v, " vector clause bytes valid ");
     if (!valid && !line_says(v, "valid", "no")) malformed(v, &v->lines[0], "valid: yes or no");
-    if (!collect(v, "octets", &octets)) malformed(v, &v->lines[0], "the vector has no octets");
+    if (!collect(v, "bytes", &sequence)) malformed(v, &v->lines[0], "the vector has no bytes");
     for (before = 0; before <= 80 && !test_case_failures; before++)
         for (i = 0; i < sizeof characters / sizeof *characters; i++) {
-            check_utf8_within(v, &octets, valid, before, 0, characters[i]);
-            check_utf8_within(v, &octets, valid, before, 1, characters[i]);
-            check_utf8_within(v, &octets, valid, before, 80 - before, characters[i]);
+            check_utf8_within(v, &sequence, valid, before, 0, characters[i]);
+            check_utf8_within(v, &sequence, valid, before, 1, characters[i]);
+            check_utf8_within(v, &sequence, valid, before, 80 - before, characters[i]);
         }
-    bytes_free(&octets);
+    bytes_free(&sequence);
 }
 
 #endif

@@ -1,6 +1,7 @@
-/* Runs the conformance vectors: run_vectors FILE-OR-DIRECTORY... Every vector is run whole, cut in
-   two at every octet, octet by octet in memory that moves and in memory that does not, and cut off
-   after every octet; STOMP frames also twice in a row and behind every other vector's. */
+/* Runs the conformance vectors: run_vectors FILE-OR-DIRECTORY... Every vector runs whole, cut in
+   two at every byte, byte by byte in memory that moves and in memory that stays, and truncated
+   after every byte. STOMP frames also run twice in a row, and after the input of every other
+   vector. */
 #include "stomp_ws.h"
 
 #include <dirent.h>
@@ -38,7 +39,7 @@ static void run_stomp_parse_file(const vector_file *f) {
         count_case(&f->vectors[i]);
     }
     for (i = 0; i < records.count; i++) {
-        run_stomp_behind_others(&records, i);
+        run_stomp_after_others(&records, i);
         count_case(records.list[i].v);
     }
     free_records(&records);
@@ -50,7 +51,7 @@ static void run_other_file(const vector_file *f) {
     for (i = 0; i < sizeof formats / sizeof *formats; i++)
         if (strcmp(formats[i].name, f->format) == 0) found = &formats[i];
     if (!found) {
-        fprintf(stderr, "%s: a format that nobody knows: %s\n", f->path, f->format);
+        fprintf(stderr, "%s: unknown format: %s\n", f->path, f->format);
         exit(2);
     }
     for (i = 0; i < f->count; i++) {

@@ -1,4 +1,4 @@
-/* The formats stomp_parse and stomp_build. */
+/* Runs the vectors of the formats stomp_parse and stomp_build. */
 #ifndef STOMP_VECTORS_H
 #define STOMP_VECTORS_H
 
@@ -20,11 +20,11 @@ enum { VERSIONS = sizeof stomp_versions / sizeof *stomp_versions };
 
 static int vector_has_version(const vector *v, const stomp_version *version) {
     const vector_line *line = find_line(v, "version");
-    if (!line) malformed(v, &v->lines[0], "the vector names no version");
+    if (!line) malformed(v, &v->lines[0], "the vector has no version");
     return strstr(line->value, version->name) != NULL;
 }
 
-/* Told apart here once more, so that a slip in the library's own table shows. */
+/* A second table of the command numbers, so that a mistake in the library's own table is found. */
 static int command_number(const char *name) {
     static const char *const names[] = {"",           "CONNECT",   "STOMP",       "CONNECTED",
                                         "SEND",       "SUBSCRIBE", "UNSUBSCRIBE", "ACK",
@@ -115,7 +115,7 @@ static void stomp_finish(void *ctx, const feed *f, bytes *log) {
                   f->result < 0 ? stws_result_name(f->result) : NULL);
 }
 
-/* What is expected, as a log: the frames, and apart from them how it ends. */
+/* The expected log: the frames, and separately how the run ends. */
 typedef struct stomp_expected {
     bytes frames;
     size_t heartbeats, left;
@@ -130,7 +130,7 @@ static void expect_header(const vector *v, const vector_line *line, bytes *log) 
     bytes_free(&value);
 }
 
-/* One frame from its line on; returns the line behind it. */
+/* Reads one frame that begins at line i. Returns the index of the line after it. */
 static size_t expect_frame(const vector *v, size_t i, bytes *log) {
     bytes body = {NULL, 0, 0};
     bytes_put(&body, "", 0);
@@ -140,14 +140,14 @@ static size_t expect_frame(const vector *v, size_t i, bytes *log) {
         if (key_is(&v->lines[i], "header"))
             expect_header(v, &v->lines[i], log);
         else
-            read_octets(v, &v->lines[i], &body);
+            read_bytes(v, &v->lines[i], &body);
     }
     log_body(log, body.data, body.len);
     bytes_free(&body);
     return i;
 }
 
-/* The lines from i on, up to an "or:" or the end; returns where it stopped. */
+/* Reads the lines from i on, up to an "or:" or the end. Returns the index where it stopped. */
 static size_t expect_stomp(const vector *v, size_t i, const bytes *in, stomp_expected *e) {
     memset(e, 0, sizeof *e);
     bytes_put(&e->frames, "", 0);
@@ -181,7 +181,7 @@ static void stomp_outcomes(const vector *v, const bytes *in, outcomes *o, stomp_
     }
 }
 
-/* A vector that ran, kept for being put into the stream of others. */
+/* A vector that has run. It is kept, to be joined with the input of other vectors. */
 typedef struct stomp_record {
     const vector *v;
     int version;
@@ -217,8 +217,8 @@ static stomp_subject stomp_subject_of(const vector *v, int version) {
     return s;
 }
 
-/* Limits and choices keep a vector to itself; every other one is put behind and before its like
-   later on. */
+/* A vector with limits or with several outcomes runs only alone. Every other vector is joined later
+   with the other vectors of its version. */
 static void run_stomp_version(const vector *v, int version, stomp_records *records) {
     stomp_subject s = stomp_subject_of(v, version);
     subject generic = {stomp_step, stomp_reset, stomp_finish, &s};
@@ -246,7 +246,7 @@ static void run_stomp_parse(const vector *v, stomp_records *records) {
             run_stomp_version(v, stomp_versions[i].number, records);
 }
 
-/* ---- one stream after the other ---- */
+/* ---- one input after another ---- */
 
 static int record_is_clean(const stomp_record *r) {
     return !r->expected.error && r->expected.left == 0;
@@ -261,7 +261,8 @@ static void outcome_of_pair(const stomp_record *a, const stomp_record *b, outcom
                   b->expected.error);
 }
 
-/* The second right behind the first: whole, and cut at the seam and beside it. */
+/* Feeds the input of b directly after the input of a: whole, and cut at the boundary and next to
+   it. */
 static void run_stomp_pair(const stomp_record *a, const stomp_record *b) {
     stomp_subject s = stomp_subject_of(b->v, b->version);
     subject generic = {stomp_step, stomp_reset, stomp_finish, &s};
@@ -280,8 +281,9 @@ static void run_stomp_pair(const stomp_record *a, const stomp_record *b) {
     free(s.table);
 }
 
-/* Every vector behind every other of its version that ends between frames, itself among them. */
-static void run_stomp_behind_others(const stomp_records *records, size_t index) {
+/* Runs a vector after every vector of its version whose input ends between frames, including
+   itself. */
+static void run_stomp_after_others(const stomp_records *records, size_t index) {
     const stomp_record *b = &records->list[index];
     size_t i;
     for (i = 0; i < records->count; i++)
@@ -320,7 +322,7 @@ static void add_header(const vector *v, const vector_line *line, built_frame *b)
 static void read_frame(const vector *v, built_frame *b) {
     const vector_line *command = find_line(v, "command");
     size_t i;
-    if (!command) malformed(v, &v->lines[0], "the vector names no command");
+    if (!command) malformed(v, &v->lines[0], "the vector has no command");
     memset(b, 0, sizeof *b);
     b->frame.command = command->value;
     b->frame.headers = b->headers;
@@ -337,8 +339,8 @@ static void free_frame(built_frame *b) {
     bytes_free(&b->body);
 }
 
-/* A buffer of exactly cap octets: what stands in it afterwards, and that nothing does when it was
-   too small. */
+/* Builds into a buffer of exactly `cap` bytes. Checks the written bytes, and that nothing is
+   written if the buffer is too small. */
 static void check_build_into(const vector *v, int version, const stws_frame *frame, size_t cap,
                              const bytes *wire) {
     char *buf = must(malloc(cap + 2));
@@ -354,7 +356,7 @@ static void check_build_into(const vector *v, int version, const stws_frame *fra
     CHECK_INT(cap + 1 - written, strspn(buf + written, "~"));
     count_run();
     if (test_case_failures)
-        printf("%s:%d: \"%s\", into %lu octets\n", v->file, v->lines[0].number, v->name,
+        printf("%s:%d: \"%s\", into a buffer of %lu bytes\n", v->file, v->lines[0].number, v->name,
                (unsigned long)cap);
     free(buf);
 }
@@ -383,14 +385,15 @@ static void check_refused(const vector *v, int version, const stws_frame *frame,
     CHECK_STR(error, stws_result_name(stws_frame_build(NULL, 0, version, frame, &need)));
     runs += 2;
     if (test_case_failures)
-        printf("%s:%d: \"%s\", refusing\n", v->file, v->lines[0].number, v->name);
+        printf("%s:%d: \"%s\", refused\n", v->file, v->lines[0].number, v->name);
 }
 
 static void check_build(const vector *v, int version, const stws_frame *frame) {
     const vector_line *error = find_line(v, "error");
     bytes wire = {NULL, 0, 0};
     int has_wire = collect(v, "wire", &wire);
-    if (has_wire == (error != NULL)) malformed(v, &v->lines[0], "either wire or error");
+    if (has_wire == (error != NULL))
+        malformed(v, &v->lines[0], "the vector needs either wire or error");
     if (error)
         check_refused(v, version, frame, error->value);
     else
@@ -398,7 +401,7 @@ static void check_build(const vector *v, int version, const stws_frame *frame) {
     bytes_free(&wire);
 }
 
-/* By the command's name and, where it has one, by its number. */
+/* Runs with the command's name, and also with its number if it has one. */
 static void run_stomp_build(const vector *v) {
     built_frame b;
     size_t i;

@@ -1,13 +1,12 @@
-/* Reads vector files: plain text, one "key: value" a line, a vector begins at its "vector:" line.
-   What the keys of each format mean stands at the top of each file; how octets are written is the
-   same in all of them:
+/* Reads vector files: plain text with one "key: value" per line. A vector begins at its "vector:"
+   line. The top of each file explains the keys of its format. Bytes are written alike in all files:
 
      "text"           with \n \r \t \0 \\ \" and \xHH as in C
-     "text"*3         three times that
+     "text"*3         repeated three times
      "text"^37fa213d  masked with that key (RFC 6455, 5.3)
-     "a" "b"*2        one behind the other
+     "a" "b"*2        concatenated
 
-   A mistake in a file ends the program: a vector that cannot be read is no vector passed. */
+   A mistake in a file ends the program: a vector that cannot be read must not count as passed. */
 #ifndef VECTORS_H
 #define VECTORS_H
 
@@ -15,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Octets that grow; data[len] is a NUL octet. */
+/* A growing byte string; data[len] is a NUL byte. */
 typedef struct bytes {
     char *data;
     size_t len, cap;
@@ -65,8 +64,8 @@ static void bytes_number(bytes *b, long long n) {
     bytes_put(b, digits, (size_t)snprintf(digits, sizeof digits, "%lld", n));
 }
 
-/* Octets in a form that shows them all and ends where they end: how outcomes are compared and
-   printed. */
+/* Appends bytes in a quoted form that shows every byte and their end. Outcomes are compared and
+   printed in this form. */
 static void bytes_quoted(bytes *b, const char *data, size_t len) {
     char hex[8];
     size_t i;
@@ -91,7 +90,7 @@ static void malformed(const vector *v, const vector_line *line, const char *what
     exit(2);
 }
 
-/* ---- octets ---- */
+/* ---- bytes ---- */
 
 static int hex_digit(char c) {
     if (c >= '0' && c <= '9') return c - '0';
@@ -100,8 +99,8 @@ static int hex_digit(char c) {
     return -1;
 }
 
-/* Behind a backslash at p: the octet it stands for, or -1; *p moves behind it. */
-static int escaped_octet(const char **p) {
+/* Reads an escape after the backslash at p and moves *p after it. Returns the byte, or -1. */
+static int escaped_byte(const char **p) {
     static const char from[] = "nrt0\\\"", to[] = "\n\r\t\0\\\"";
     char c = *(*p)++;
     const char *found = c ? strchr(from, c) : NULL;
@@ -118,13 +117,13 @@ static int escaped_octet(const char **p) {
 static const char *read_quoted(const vector *v, const vector_line *line, const char *p,
                                bytes *out) {
     while (*p != '"') {
-        int octet = (unsigned char)*p;
+        int byte = (unsigned char)*p;
         char c;
-        if (*p == 0) malformed(v, line, "a string that does not end");
+        if (*p == 0) malformed(v, line, "the string has no end");
         p++;
-        if (octet == '\\') octet = escaped_octet(&p);
-        if (octet < 0) malformed(v, line, "an escape that is none");
-        c = (char)octet;
+        if (byte == '\\') byte = escaped_byte(&p);
+        if (byte < 0) malformed(v, line, "invalid escape");
+        c = (char)byte;
         bytes_put(out, &c, 1);
     }
     return p + 1;
@@ -153,7 +152,8 @@ static const char *mask_from(const vector *v, const vector_line *line, const cha
     return p + 8;
 }
 
-/* One string with what follows it; returns where it ends, blanks passed over. */
+/* Reads one string with its suffixes. Returns the place after it and after the blanks that
+   follow. */
 static const char *read_string(const vector *v, const vector_line *line, const char *p,
                                bytes *out) {
     size_t start = out->len;
@@ -170,14 +170,14 @@ static const char *read_string(const vector *v, const vector_line *line, const c
     return p;
 }
 
-/* All strings of a line, one behind the other. */
-static void read_octets(const vector *v, const vector_line *line, bytes *out) {
+/* Reads all strings of a line and concatenates them. */
+static void read_bytes(const vector *v, const vector_line *line, bytes *out) {
     const char *p = line->value;
     do p = read_string(v, line, p, out);
     while (*p);
 }
 
-/* Exactly two strings: a name and a value. */
+/* Reads exactly two strings: a name and a value. */
 static void read_pair(const vector *v, const vector_line *line, bytes *name, bytes *value) {
     const char *p = read_string(v, line, line->value, name);
     p = read_string(v, line, p, value);
@@ -197,14 +197,14 @@ static const vector_line *find_line(const vector *v, const char *key) {
     return NULL;
 }
 
-/* The octets of all lines of that key, in order; 1 when there was one. */
+/* Collects the bytes of all lines with that key, in order. Returns 1 if there was such a line. */
 static int collect(const vector *v, const char *key, bytes *out) {
     size_t i;
     int found = 0;
     bytes_put(out, "", 0);
     for (i = 0; i < v->count; i++) {
         if (!key_is(&v->lines[i], key)) continue;
-        read_octets(v, &v->lines[i], out);
+        read_bytes(v, &v->lines[i], out);
         found = 1;
     }
     return found;
@@ -217,23 +217,22 @@ static size_t number_or_end(const vector *v, const vector_line *line, const char
     return n;
 }
 
-/* "limits: headers=2 line=10": the number behind that name, or otherwise. */
+/* "limits: headers=2 line=10": returns the number after that name, or `otherwise`. */
 static size_t limit_of(const vector *v, const char *name, size_t otherwise) {
     const vector_line *line = find_line(v, "limits");
     const char *at = line ? strstr(line->value, name) : NULL;
     return at ? number_or_end(v, line, at + strlen(name)) : otherwise;
 }
 
-/* Only these keys, all in one string with blanks around each, and a clause that says what the
-   vector is about. */
+/* Allows only these keys, which are given in one string with blanks around each. Also requires a
+   clause, which says what the vector tests. */
 static void check_keys(const vector *v, const char *known) {
     char padded[64];
     size_t i;
-    if (!find_line(v, "clause")) malformed(v, &v->lines[0], "the vector names no clause");
+    if (!find_line(v, "clause")) malformed(v, &v->lines[0], "the vector has no clause");
     for (i = 0; i < v->count; i++) {
         snprintf(padded, sizeof padded, " %s ", v->lines[i].key);
-        if (!strstr(known, padded))
-            malformed(v, &v->lines[i], "a key that this format does not have");
+        if (!strstr(known, padded)) malformed(v, &v->lines[i], "unknown key for this format");
     }
 }
 
@@ -254,7 +253,7 @@ static char *read_text(const char *path) {
     return text.data;
 }
 
-/* Cut one line into key and value; 0 when it is blank or a comment. */
+/* Cuts one line into key and value. Returns 0 if the line is blank or a comment. */
 static int cut_line(char *text, vector_line *line) {
     char *colon = strchr(text, ':');
     size_t len = strlen(text);
@@ -310,7 +309,7 @@ static void vectors_load(vector_file *f, const char *path) {
     cut_lines(f);
     cut_vectors(f);
     if (f->format && f->count) return;
-    fprintf(stderr, "%s: no format or no vector in it\n", path);
+    fprintf(stderr, "%s: no format, or no vector\n", path);
     exit(2);
 }
 

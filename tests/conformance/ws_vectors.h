@@ -1,4 +1,4 @@
-/* The format ws_parse. */
+/* Runs the vectors of the format ws_parse. */
 #ifndef WS_VECTORS_H
 #define WS_VECTORS_H
 
@@ -8,7 +8,7 @@ typedef struct ws_subject {
     int server, check_utf8;
     size_t max_message, max_fragments;
     stws_ws ws;
-    int open_opcode; /* of the message that pieces are coming for; 0: none */
+    int open_opcode; /* of the message whose fragments are arriving; 0: no message */
     bytes message;
 } ws_subject;
 
@@ -30,7 +30,7 @@ static const char *opcode_name(int opcode) {
         case STWS_WS_CLOSE: return "close";
         case STWS_WS_PING: return "ping";
         case STWS_WS_PONG: return "pong";
-        default: return "an opcode that no event has";
+        default: return "an opcode that an event cannot have";
     }
 }
 
@@ -44,7 +44,7 @@ static void log_ws(bytes *log, int opcode, int close_code, const char *data, siz
     bytes_string(log, "\n");
 }
 
-/* Pieces become a message here, and must hang together. */
+/* Joins the fragments to a message and checks that they belong together. */
 static void take_piece(ws_subject *s, const stws_ws_event *event, bytes *log) {
     if (event->first != (s->open_opcode == 0)) bytes_string(log, "a wrong first\n");
     if (s->open_opcode && s->open_opcode != (int)event->opcode)
@@ -88,13 +88,13 @@ static void ws_finish(void *ctx, const feed *f, bytes *log) {
     log_ws_end(log, failed ? stws_result_name(f->result) : NULL, s->ws.close_code);
 }
 
-/* "close: 1000 "bye"": the code and what the quotes hold. */
+/* "close: 1000 "bye"": the code and the quoted reason. */
 static void expect_close(const vector *v, const vector_line *line, bytes *log) {
     vector_line reason = *line;
     bytes text = {NULL, 0, 0};
     int code = (int)number_or_end(v, line, line->value);
     reason.value += strcspn(line->value, "\"");
-    read_octets(v, &reason, &text);
+    read_bytes(v, &reason, &text);
     log_ws(log, STWS_WS_CLOSE, code, text.data, text.len);
     bytes_free(&text);
 }
@@ -106,13 +106,13 @@ static void expect_event(const vector *v, const vector_line *line, bytes *log) {
     if (key_is(line, "close")) expect_close(v, line, log);
     for (i = 0; i < sizeof opcodes / sizeof *opcodes; i++) {
         if (!key_is(line, opcode_name(opcodes[i]))) continue;
-        read_octets(v, line, &data);
+        read_bytes(v, line, &data);
         log_ws(log, opcodes[i], 0, data.data, data.len);
     }
     bytes_free(&data);
 }
 
-/* "error: STWS_ERR_WS_PROTOCOL 1002": as it stands, it is what the log says. */
+/* "error: STWS_ERR_WS_PROTOCOL 1002" is already in the form of the log. */
 static void ws_outcome(const vector *v, outcomes *o) {
     const vector_line *error = find_line(v, "error");
     size_t i;
@@ -133,8 +133,8 @@ static void run_ws(const vector *v, ws_subject *s, const bytes *in, int check_ut
     outcomes_free(&expected);
 }
 
-/* With the check of text, and without it where the vector is not about it: a parser may take
-   another way then. */
+/* Runs with the UTF-8 check, and also without it if the vector is not about UTF-8: the parser may
+   take another path then. */
 static void run_ws_parse(const vector *v) {
     ws_subject s;
     const vector_line *role = find_line(v, "role"), *error = find_line(v, "error");
