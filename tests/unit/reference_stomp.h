@@ -1,7 +1,9 @@
-/* A second STOMP parser, written from the rules and for clearness: one octet at a time, everything
-   copied, nothing fast. And ref_compare, which feeds stws_frame_parse and this one alike and says
-   where they differ. To be included behind stomp_ws.h with its implementation; the fuzzer uses it
-   too. */
+/* A second STOMP parser, written for clarity from the specification: it takes one byte at a time,
+   copies everything and has no fast paths. ref_compare feeds the same input to stws_frame_parse and
+   to this parser, and reports the first difference.
+
+   Include this file after stomp_ws.h with its implementation. The unit tests and a fuzz target use
+   it. */
 #ifndef REFERENCE_STOMP_H
 #define REFERENCE_STOMP_H
 
@@ -40,11 +42,11 @@ typedef struct ref_stomp {
     size_t header_count, heartbeats;
     int has_length;
     size_t length;
-    size_t taken, settled; /* octets seen; octets that never need to be seen again */
-    unsigned faults;       /* after REF_FATAL: what may be said to be wrong, as ref_bit()s */
+    size_t taken, settled; /* bytes seen; bytes fully consumed */
+    unsigned faults;       /* after REF_FATAL: the errors that may be reported, as ref_bit()s */
 } ref_stomp;
 
-/* Several things can be wrong with one line, and any of them may be named. */
+/* One line can have several errors, and a parser may report any of them. */
 static unsigned ref_bit(int error) {
     return error <= STWS_ERR_FRAME_COMMAND && error >= STWS_ERR_FRAME_BODY
                ? 1u << (STWS_ERR_FRAME_COMMAND - error)
@@ -91,7 +93,7 @@ static void ref_end(ref_stomp *r) {
 
 /* ---- the head ---- */
 
-/* Raw: 1.0, which has no escapes, and CONNECT, STOMP and CONNECTED, which must do without. */
+/* No unescaping: STOMP 1.0 has no escapes, and CONNECT, STOMP and CONNECTED do not use them. */
 static int ref_is_raw(const ref_stomp *r) {
     const char *c = r->command.data;
     return r->version == STWS_STOMP_10 || strcmp(c, "CONNECT") == 0 ||
@@ -102,7 +104,7 @@ static const char *ref_escape(char c) {
     return c == 'n' ? "\n" : c == 'c' ? ":" : c == 'r' ? "\r" : c == '\\' ? "\\" : NULL;
 }
 
-/* 0 when the text holds what is no escape, and the version does not let that pass. */
+/* Returns 0 if the text has an invalid escape and the version does not allow it. */
 static int ref_decode(const ref_stomp *r, const char *s, size_t len, ref_text *out) {
     size_t i;
     ref_clear(out);
@@ -134,7 +136,7 @@ static void ref_trim(const char **s, size_t *len) {
     while (*len && ref_blank((*s)[*len - 1])) --*len;
 }
 
-/* The first content-length there is. */
+/* Reads the first content-length header. */
 static unsigned ref_length(ref_stomp *r, const ref_text *value) {
     const char *s = value->data;
     size_t len = value->len, i;
@@ -151,7 +153,7 @@ static unsigned ref_length(ref_stomp *r, const ref_text *value) {
     return 0;
 }
 
-/* All that is wrong with a whole line; when nothing is, it has become a header. */
+/* Returns all errors of a complete line. A line without errors is added as a header. */
 static unsigned ref_header_line(ref_stomp *r, const char *line, size_t len) {
     const char *colon = memchr(line, ':', len), *name = line, *value;
     size_t name_len, value_len;
@@ -196,7 +198,7 @@ static enum ref_answer ref_line_end(ref_stomp *r) {
     return faults ? ref_fatal(r, faults, REF_LOST) : REF_MORE;
 }
 
-/* A parser may look at the part of a line that is there: what it could already say against it. */
+/* A parser may look at an incomplete line. Returns the errors that it could already report. */
 static unsigned ref_early_faults(const ref_stomp *r) {
     ref_stomp copy;
     const char *colon = r->line.len ? memchr(r->line.data, ':', r->line.len) : NULL;
@@ -223,8 +225,8 @@ static enum ref_answer ref_in_line(ref_stomp *r, char c) {
     return fault ? ref_fatal(r, fault | ref_early_faults(r), REF_LOST_LINE) : REF_MORE;
 }
 
-/* Behind the first fault of a line: others that a parser which looks at more octets at once may
-   name instead. */
+/* Called after the first error in a line. Collects further errors that a parser may report instead,
+   because it looks at several bytes together. */
 static enum ref_answer ref_in_lost_line(ref_stomp *r, char c) {
     if (c == 0) r->faults |= ref_bit(STWS_ERR_FRAME_NUL);
     if (c != '\n' && r->line.len && r->line.data[r->line.len - 1] == '\r' &&
@@ -252,7 +254,7 @@ static enum ref_answer ref_in_command(ref_stomp *r, char c) {
     return REF_MORE;
 }
 
-/* Heart-beats and stray NUL octets are done with at once; a CR only with its LF. */
+/* A LF (heart-beat) or a stray NUL is consumed immediately; a CR only together with its LF. */
 static enum ref_answer ref_between(ref_stomp *r, char c) {
     if (r->place == REF_BETWEEN_CR && c != '\n')
         return ref_fatal(r, ref_bit(STWS_ERR_FRAME_COMMAND), REF_LOST);
@@ -284,8 +286,9 @@ static enum ref_answer ref_in_body(ref_stomp *r, char c) {
     return REF_DONE;
 }
 
-/* One octet. REF_DONE: command, headers and body are a frame, until the next octet. */
-static enum ref_answer ref_octet(ref_stomp *r, char c) {
+/* Takes one byte. REF_DONE: command, headers and body form a frame, which is valid until the next
+   byte. */
+static enum ref_answer ref_byte(ref_stomp *r, char c) {
     r->taken++;
     switch (r->place) {
         case REF_BETWEEN:
@@ -300,12 +303,12 @@ static enum ref_answer ref_octet(ref_stomp *r, char c) {
     return REF_FATAL;
 }
 
-/* ---- side by side ---- */
+/* ---- comparing both parsers ---- */
 
 typedef struct ref_settings {
     int version;
     size_t max_headers, max_line, max_body;
-    size_t (*next_piece)(void *ctx, size_t left); /* octets that come next: 1 to left */
+    size_t (*next_piece)(void *ctx, size_t left); /* size of the next piece: 1 to left */
     void *ctx;
 } ref_settings;
 
@@ -327,8 +330,8 @@ static const char *ref_compare_frame(const ref_stomp *r, const stws_frame *frame
     return ref_same(&r->body, frame->body, frame->body_len) ? NULL : "the body differs";
 }
 
-/* What the parser tells the client about a frame beside its headers: where the known ones are, of
-   several with the same name the first. */
+/* Checks which headers the parser found as known headers. If a name repeats, the first header
+   counts. */
 static const char *ref_compare_known(const stws_frame_state *state, const stws_frame *frame) {
     static const struct {
         int known;
@@ -343,40 +346,41 @@ static const char *ref_compare_known(const stws_frame_state *state, const stws_f
     size_t i;
     for (i = 0; i < sizeof names / sizeof *names; i++)
         if (state->known[names[i].known]->value != stws_frame_header(frame, names[i].name))
-            return "another header is taken for one that is known";
+            return "another header was found as a known header";
     return NULL;
 }
 
-/* The parser says a frame ends there: so must the reference, and not before. */
+/* The parser reports that a frame ends at `until`. The reference must see the same end, and none
+   before it. */
 static const char *ref_compare_done(ref_stomp *r, const char *in, size_t until,
                                     const stws_frame *frame) {
     while (r->taken < until) {
-        enum ref_answer answer = ref_octet(r, in[r->taken]);
-        if (answer == REF_FATAL) return "a frame that is none";
-        if (answer == REF_DONE && r->taken < until) return "a frame that ended before";
+        enum ref_answer answer = ref_byte(r, in[r->taken]);
+        if (answer == REF_FATAL) return "the parser accepted a frame that is invalid";
+        if (answer == REF_DONE && r->taken < until) return "the frame ended earlier";
         if (answer == REF_DONE) return ref_compare_frame(r, frame);
     }
-    return "a frame that has not ended";
+    return "the frame has not ended";
 }
 
 static const char *ref_compare_more(ref_stomp *r, const char *in, size_t have, size_t settled) {
     while (r->taken < have) {
-        enum ref_answer answer = ref_octet(r, in[r->taken]);
-        if (answer == REF_DONE) return "a frame that was not seen";
-        if (answer == REF_FATAL) return "an error that was not seen";
+        enum ref_answer answer = ref_byte(r, in[r->taken]);
+        if (answer == REF_DONE) return "the parser missed a frame";
+        if (answer == REF_FATAL) return "the parser missed an error";
     }
-    return settled == r->settled ? NULL : "the octets that are done with differ";
+    return settled == r->settled ? NULL : "the number of consumed bytes differs";
 }
 
 static const char *ref_compare_error(ref_stomp *r, const char *in, size_t have, int error) {
     enum ref_answer answer = REF_MORE;
-    while (r->taken < have && answer != REF_DONE) answer = ref_octet(r, in[r->taken]);
-    if (answer == REF_DONE) return "an error where a frame is";
+    while (r->taken < have && answer != REF_DONE) answer = ref_byte(r, in[r->taken]);
+    if (answer == REF_DONE) return "the parser reported an error for a valid frame";
     if (answer == REF_MORE) r->faults = ref_early_faults(r);
-    return r->faults & ref_bit(error) ? NULL : "another error, or an error where none is";
+    return r->faults & ref_bit(error) ? NULL : "the parser reported a wrong error";
 }
 
-/* Parse what is there, in its block of memory; *settled and *block_at move on. */
+/* Parses the input that is there, in its memory block, and advances *settled. */
 static const char *ref_compare_piece(ref_stomp *r, stws_frame_state *state, const char *in,
                                      size_t have, char *block, size_t *settled, int *result) {
     size_t start = *settled, used;
@@ -386,7 +390,7 @@ static const char *ref_compare_piece(ref_stomp *r, stws_frame_state *state, cons
         used = 0;
         *result =
             stws_frame_parse(block + (*settled - start), have - *settled, state, &frame, &used);
-        if (used > have - *settled) return "more octets used than there were";
+        if (used > have - *settled) return "more bytes consumed than there were";
         *settled += used;
         if (*result == STWS_DONE) difference = ref_compare_done(r, in, *settled, &frame);
         if (*result == STWS_DONE && !difference) difference = ref_compare_known(state, &frame);
@@ -398,7 +402,8 @@ static const char *ref_compare_piece(ref_stomp *r, stws_frame_state *state, cons
     return difference;
 }
 
-/* Move what is left into a block of its own size, with the octets up to have behind it. */
+/* Moves the rest of the input into a block of exactly the right size, followed by `fresh` new
+   bytes. */
 static char *ref_next_block(char *block, size_t left, const char *in, size_t fresh) {
     char *next = malloc(left + fresh ? left + fresh : 1);
     if (!next) abort();
@@ -408,8 +413,8 @@ static char *ref_next_block(char *block, size_t left, const char *in, size_t fre
     return next;
 }
 
-/* NULL when both parsers see the same in these octets, else a sentence that says what they do not
-   agree about. */
+/* Returns NULL if both parsers agree on these bytes, else a sentence that describes the
+   difference. */
 static const char *ref_compare(const char *in, size_t len, const ref_settings *settings) {
     stws_frame_state state;
     ref_stomp r;

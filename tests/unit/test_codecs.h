@@ -1,6 +1,6 @@
-/* What the tests of the codecs share: numbers that look random and are the same in every run, and
-   blocks of memory that are exactly as long as what is in them, so that a sanitizer sees a read of
-   one octet too many. */
+/* Shared by the tests of the codecs: pseudo-random numbers that are the same in every run, and
+   memory blocks that are exactly as long as their content. With such a block a sanitizer reports a
+   read of one byte too many. */
 #ifndef TEST_CODECS_H
 #define TEST_CODECS_H
 
@@ -24,7 +24,7 @@ static inline uint32_t roll(dice *d) {
     return (uint32_t)((d->state * 0x2545F4914F6CDD1Du) >> 32);
 }
 
-/* 0 to n - 1. */
+/* Returns a number from 0 to n - 1. */
 static inline size_t roll_below(dice *d, size_t n) {
     return (size_t)((uint64_t)roll(d) * n >> 32);
 }
@@ -33,7 +33,7 @@ static inline int one_in(dice *d, size_t n) {
     return roll_below(d, n) == 0;
 }
 
-static inline void roll_octets(dice *d, void *out, size_t len) {
+static inline void roll_bytes(dice *d, void *out, size_t len) {
     unsigned char *p = out;
     size_t i;
     for (i = 0; i < len; i++) p[i] = (unsigned char)roll(d);

@@ -1,5 +1,6 @@
-/* test_codecs_details.c - small promises of the codecs, each of which a defect planted in the header has
-   broken without any other test failing. */
+/* Tests small guarantees of the codecs. For each of them, a defect that was planted in the header
+   once went unnoticed by all other tests. Each test here calls a codec directly with a handmade
+   input. */
 #include "stomp_ws.h"
 
 #include "tests/test.h"
@@ -13,7 +14,8 @@
 
 enum { TABLE = 16 };
 
-/* What a client that offered v12.stomp makes of an answer: the code of parsing or of checking it. */
+/* Parses an answer and checks it for a client that offered v12.stomp. Returns the result of
+   parsing, or of the check if parsing succeeded. */
 static int judge(const char *answer) {
     char buf[512];
     stws_header headers[TABLE];
@@ -50,7 +52,8 @@ static void test_101_of_an_older_http(void) {
     CHECK_INT(STWS_ERR_HTTP_STATUS, judge("HTTP/1.0 404 \r\n\r\n"));
 }
 
-/* The same struct for one head after the other: the second, shorter one is found, too. */
+/* The same struct parses one head after the other. The parser must find the end of the second,
+   shorter head. */
 static void test_a_short_head_after_a_long_one(void) {
     char longer[] =
         "HTTP/1.1 100 Continue\r\nX-Long: 0123456789012345678901234567890123456789\r\n\r\n";
@@ -64,7 +67,8 @@ static void test_a_short_head_after_a_long_one(void) {
     CHECK_INT(204, http.status);
 }
 
-/* What a server that has these subprotocols answers to a client that offers those: the line, or "". */
+/* The value of Sec-WebSocket-Protocol in a server's answer, or "" if the answer lacks that header.
+   The server supports the subprotocols `supported`; the client offers `offered`. */
 static const char *chosen(const char *offered, const char *supported) {
     static char answer[512];
     char request[512], *line;
@@ -92,7 +96,7 @@ static void test_the_subprotocol_that_a_server_chooses(void) {
     CHECK_STR("", chosen("v12.stomp", NULL));
 }
 
-/* The byte behind such a frame is no part of its code, whatever it would make of it. */
+/* A close frame with half a code. The byte after the frame must not be read as the second half. */
 static void test_half_a_close_code(void) {
     char frame[] = "\x88\x01\x03\xE8";
     stws_ws ws = {0};
@@ -103,7 +107,7 @@ static void test_half_a_close_code(void) {
     CHECK_HAS("half a code", ws.reason);
 }
 
-/* A whole message from a server, of that length, with that limit. */
+/* Parses a whole message of that length from a server. The parser has that limit. */
 static int parse_message(size_t len, size_t limit) {
     static const char body[65538];
     char *frame = exact_block(len + 10);
@@ -119,7 +123,7 @@ static int parse_message(size_t len, size_t limit) {
     return result;
 }
 
-/* A client's limit holds for messages that come whole, short and long. */
+/* A client's limit applies to messages that arrive complete, short and long. */
 static void test_the_limit_of_a_whole_message(void) {
     static const size_t limits[] = {1, 2, 125, 126, 127, 65535, 65536};
     size_t i;
@@ -131,7 +135,7 @@ static void test_the_limit_of_a_whole_message(void) {
     }
 }
 
-/* Fragments without a byte: the first is the first, and no other one is. */
+/* Fragments without payload: only the first fragment of the message is reported as the first. */
 static void test_the_first_of_empty_fragments(void) {
     char frames[] = "\x01\x00\x00\x00\x00\x01x\x80\x00";
     stws_ws ws = {0};
@@ -149,7 +153,8 @@ static void test_the_first_of_empty_fragments(void) {
     CHECK_INT(sizeof frames - 1, at);
 }
 
-/* Many ids, which only their whole hash tells apart: the first four bytes of two of these are alike. */
+/* Many ids. For some pairs the first four bytes of the hashes are equal, so only the whole hash
+   distinguishes them. */
 static void test_many_different_ids(void) {
     enum { IDS = 200000 };
     void *memory = malloc(stws_dedup_size(IDS));

@@ -1,5 +1,6 @@
-/* stws_frame_parse against the reference parser, on frames that are made up, broken and cut at
-   random. */
+/* Tests stws_frame_parse against the reference parser of reference_stomp.h. Frames are generated,
+   damaged and cut into pieces at random; both parsers must agree on the frames, the errors and the
+   number of consumed bytes. */
 #ifndef STOMP_WS_NO_IO
 #define STOMP_WS_NO_IO /* the codecs are enough */
 #endif
@@ -10,15 +11,15 @@
 #include "tests/unit/reference_stomp.h"
 #include "tests/unit/test_codecs.h"
 
-enum { MOST_OCTETS = 4096 };
+enum { MOST_BYTES = 4096 };
 
 typedef struct text {
-    char data[MOST_OCTETS];
+    char data[MOST_BYTES];
     size_t len;
 } text;
 
 static void put(text *t, const char *s, size_t len) {
-    if (len > MOST_OCTETS - t->len) len = MOST_OCTETS - t->len;
+    if (len > MOST_BYTES - t->len) len = MOST_BYTES - t->len;
     memcpy(t->data + t->len, s, len);
     t->len += len;
 }
@@ -66,7 +67,8 @@ static void put_command(dice *d, text *t) {
     put_end_of_line(d, t);
 }
 
-/* Header text of pieces, plain ones and those that mean something somewhere. */
+/* Builds header text from pieces: plain pieces, and pieces with a special meaning in some
+   context. */
 static void put_header_text(dice *d, text *t) {
     static const char *const plain[] = {"a",
                                         "x=1",
@@ -147,7 +149,7 @@ static void put_frame(dice *d, text *t) {
     size_t len = one_in(d, 3) ? 0 : roll_below(d, one_in(d, 4) ? sizeof body : 20),
            headers = roll_below(d, 6), i;
     int counted = one_in(d, 2);
-    roll_octets(d, body, len);
+    roll_bytes(d, body, len);
     for (i = 0; i < len; i++)
         if (one_in(d, 8)) body[i] = "\n\r:\\\0"[roll_below(d, 5)];
     for (i = 0; !counted && i < len; i++)
@@ -161,13 +163,14 @@ static void put_frame(dice *d, text *t) {
     put_body(d, t, body, len);
 }
 
-/* Change, take out or put in an octet, mostly one that means something; or change several, to one and
-   the same or to what stands elsewhere, as a parser that compares words may take part of one for it. */
+/* Changes, removes or inserts one byte, usually a byte with a special meaning. Or changes several
+   bytes: to one value, or to a copy of another part of the text, because a parser that compares
+   words may mistake one for another. */
 static void mutate(dice *d, text *t) {
-    static const char octets[] = "\n\r\0:\\ \tAZaznrct0189-\xff";
+    static const char bytes[] = "\n\r\0:\\ \tAZaznrct0189-\xff";
     size_t at, most, from;
-    char c = octets[roll_below(d, sizeof octets - 1)];
-    if (t->len == 0 || t->len == MOST_OCTETS) return;
+    char c = bytes[roll_below(d, sizeof bytes - 1)];
+    if (t->len == 0 || t->len == MOST_BYTES) return;
     at = roll_below(d, t->len);
     most = t->len - at < 20 ? t->len - at : 20;
     from = roll_below(d, t->len - most + 1);
@@ -191,7 +194,7 @@ static void mutate(dice *d, text *t) {
 
 typedef struct cutting {
     dice *d;
-    size_t most; /* 0: everything at once */
+    size_t most; /* 0: all in one piece */
 } cutting;
 
 static size_t next_piece(void *ctx, size_t left) {
@@ -200,7 +203,7 @@ static size_t next_piece(void *ctx, size_t left) {
     return n < left ? n : left;
 }
 
-static void print_octets(const text *t) {
+static void print_bytes(const text *t) {
     size_t i;
     for (i = 0; i < t->len; i++) {
         unsigned char c = (unsigned char)t->data[i];
@@ -222,7 +225,7 @@ static void compare_cut(unsigned long seed, cutting c, const text *t, ref_settin
     printf("seed %lu, version %d, pieces of %lu, limits %lu %lu %lu:\n", seed, settings.version,
            (unsigned long)c.most, (unsigned long)settings.max_headers,
            (unsigned long)settings.max_line, (unsigned long)settings.max_body);
-    print_octets(t);
+    print_bytes(t);
 }
 
 static void compare(unsigned long seed, dice *d, const text *t, ref_settings settings) {
@@ -236,7 +239,8 @@ static void compare(unsigned long seed, dice *d, const text *t, ref_settings set
     compare_cut(seed, c, t, settings);
 }
 
-/* Streams of one to four frames, made from that seed; mutations of them as many as told. */
+/* Runs `count` streams of one to four frames, each generated from its seed, with up to `mutations`
+   mutations. */
 static void run_seeds(unsigned long from, unsigned long count, size_t mutations, int tight) {
     static text t;
     unsigned long seed;
@@ -255,7 +259,7 @@ static void run_seeds(unsigned long from, unsigned long count, size_t mutations,
     }
 }
 
-static void test_made_up_frames(void) {
+static void test_generated_frames(void) {
     run_seeds(1, 20000, 0, 0);
 }
 
@@ -267,9 +271,10 @@ static void test_tight_limits(void) {
     run_seeds(200001, 20000, 3, 1);
 }
 
-/* Octets out of a few that matter, behind the beginning of a head or not. */
-static void test_soup(void) {
-    static const char octets[] = "\n\n\n\r\0:::\\\\ncrt AB";
+/* Random sequences of bytes with a special meaning, with or without the beginning of a head before
+   them. */
+static void test_random_special_bytes(void) {
+    static const char bytes[] = "\n\n\n\r\0:::\\\\ncrt AB";
     static text t;
     unsigned long seed;
     for (seed = 300001; seed < 330001; seed++) {
@@ -278,15 +283,15 @@ static void test_soup(void) {
         size_t n = roll_below(&d, 60);
         t.len = 0;
         if (!one_in(&d, 6)) put_string(&t, "MESSAGE\n");
-        while (n-- > 0) put(&t, &octets[roll_below(&d, sizeof octets - 1)], 1);
+        while (n-- > 0) put(&t, &bytes[roll_below(&d, sizeof bytes - 1)], 1);
         compare(seed, &d, &t, settings);
     }
 }
 
-/* Every sequence of five octets out of nine, as what stands in a head. */
+/* Every sequence of five of these nine bytes, inside a head. */
 static void test_all_short_heads(void) {
-    static const char octets[] = "\n\r\0:\\nca";
-    enum { KINDS = sizeof octets, LENGTH = 5 };
+    static const char bytes[] = "\n\r\0:\\nca";
+    enum { KINDS = sizeof bytes, LENGTH = 5 };
     static text t;
     unsigned long n, total = 1, rest;
     int i;
@@ -296,47 +301,47 @@ static void test_all_short_heads(void) {
         ref_settings settings = {0, 2, 100, 100, NULL, NULL};
         t.len = 0;
         put_string(&t, "ERROR\n");
-        for (i = 0, rest = n; i < LENGTH; i++, rest /= KINDS) put(&t, &octets[rest % KINDS], 1);
+        for (i = 0, rest = n; i < LENGTH; i++, rest /= KINDS) put(&t, &bytes[rest % KINDS], 1);
         put(&t, "\n\n\0", 3);
         compare(n + 400001, &d, &t, settings);
     }
 }
 
-/* A line that begins with any octet, so often, where another header stood in the frame before: the
-   parser expects that one again. */
-static void test_where_others_stood(void) {
+/* The parser expects that a frame has the same headers as the frame before. Here the second frame
+   has another line in place of the known header: any byte, 1 to 16 times, and then ":value". */
+static void test_other_header_in_place_of_a_known_one(void) {
     static const char *const before[] = {"ack:1\n",          "x:1\n",
                                          "destination:1\n",  "message-id:1\n",
                                          "receipt-id:1\n",   "subscription:1\n",
                                          "content-type:1\n", "content-length:0\n"};
-    enum { FRAMES = 8, OCTETS = 256, TIMES = 16 };
+    enum { FRAMES = 8, BYTES = 256, TIMES = 16 };
     static text t;
     unsigned n;
-    for (n = 0; n < FRAMES * OCTETS * TIMES; n++) {
+    for (n = 0; n < FRAMES * BYTES * TIMES; n++) {
         ref_settings settings = {STWS_STOMP_12, 8, 100, 100, NULL, NULL};
         cutting whole = {NULL, 0};
-        char octet = (char)(n / FRAMES % OCTETS);
-        unsigned times = 1 + n / FRAMES / OCTETS;
+        char byte = (char)(n / FRAMES % BYTES);
+        unsigned times = 1 + n / FRAMES / BYTES;
         t.len = 0;
         put_string(&t, "MESSAGE\n");
         put_string(&t, before[n % FRAMES]);
         put(&t, "\n\0MESSAGE\n", 10);
-        while (times-- > 0) put(&t, &octet, 1);
-        put_string(&t, ":value\n\nand a body of more octets than are looked at together");
+        while (times-- > 0) put(&t, &byte, 1);
+        put_string(&t, ":value\n\nand a body of more bytes than are looked at together");
         put(&t, "", 1);
         compare_cut(n, whole, &t, settings);
     }
 }
 
-/* The reference itself, on what the rules spell out: it must not agree with the parser by being
-   wrong alike. */
+/* Tests the reference parser alone, on cases from the specification. Otherwise both parsers could
+   have the same defect and agree. */
 static void test_reference_alone(void) {
     static const char frame[] = "\n\0MESSAGE\r\na\\c:b\\n\ncontent-length:3\n\nx\0y";
     ref_stomp r;
     size_t i;
     ref_begin(&r, STWS_STOMP_12, 4, 100, 100);
-    for (i = 0; i + 1 < sizeof frame; i++) CHECK_INT(REF_MORE, ref_octet(&r, frame[i]));
-    CHECK_INT(REF_DONE, ref_octet(&r, 0));
+    for (i = 0; i + 1 < sizeof frame; i++) CHECK_INT(REF_MORE, ref_byte(&r, frame[i]));
+    CHECK_INT(REF_DONE, ref_byte(&r, 0));
     CHECK_STR("MESSAGE", r.command.data);
     CHECK_INT(2, r.header_count);
     CHECK_STR("a:", r.headers[0].name.data);
@@ -349,7 +354,7 @@ static void test_reference_alone(void) {
 
 static void test_reference_refuses(void) {
     static const struct {
-        const char *octets;
+        const char *bytes;
         int error;
     } cases[] = {{"m", STWS_ERR_FRAME_COMMAND},
                  {"MESSAGE\nx\n", STWS_ERR_FRAME_HEADER},
@@ -363,10 +368,10 @@ static void test_reference_refuses(void) {
     for (i = 0; i < sizeof cases / sizeof *cases; i++) {
         ref_stomp r;
         enum ref_answer answer = REF_MORE;
-        ref_begin(&r, STWS_STOMP_12, 2, strchr(cases[i].octets, '9') ? 10 : 100, 5);
-        for (k = 0; cases[i].octets[k]; k++) {
+        ref_begin(&r, STWS_STOMP_12, 2, strchr(cases[i].bytes, '9') ? 10 : 100, 5);
+        for (k = 0; cases[i].bytes[k]; k++) {
             CHECK_INT(REF_MORE, answer);
-            answer = ref_octet(&r, cases[i].octets[k]);
+            answer = ref_byte(&r, cases[i].bytes[k]);
         }
         CHECK_INT(REF_FATAL, answer);
         CHECK_INT(ref_bit(cases[i].error), r.faults);
@@ -377,11 +382,11 @@ static void test_reference_refuses(void) {
 int main(void) {
     RUN(test_reference_alone);
     RUN(test_reference_refuses);
-    RUN(test_made_up_frames);
+    RUN(test_generated_frames);
     RUN(test_mutated_frames);
     RUN(test_tight_limits);
-    RUN(test_soup);
+    RUN(test_random_special_bytes);
     RUN(test_all_short_heads);
-    RUN(test_where_others_stood);
+    RUN(test_other_header_in_place_of_a_known_one);
     return test_report();
 }

@@ -1,5 +1,5 @@
-/* STOMP frames: built and parsed back, whatever octets their headers hold; and the small calls
-   around them. */
+/* Tests STOMP frames: random frames with any bytes in their headers are built, parsed and built
+   again. Also tests small functions: header lookup, command names, result names and texts. */
 #include "stomp_ws.h"
 
 #include "tests/test.h"
@@ -9,7 +9,7 @@ enum { HEADERS = 12, TEXT = 80, BODY = 400 };
 
 static const int versions[] = {STWS_STOMP_10, STWS_STOMP_11, STWS_STOMP_12};
 
-/* A frame of random octets, in memory of its own. */
+/* A random frame with its memory. */
 typedef struct made {
     stws_frame frame;
     stws_header headers[HEADERS];
@@ -49,7 +49,7 @@ static void roll_frame(dice *d, made *m) {
     m->frame.body = m->body;
     m->frame.body_len = one_in(d, 3) ? 0 : roll_below(d, BODY);
     m->frame.content_length = one_in(d, 4) ? STWS_CONTENT_LENGTH_OMIT : STWS_CONTENT_LENGTH_SEND;
-    roll_octets(d, m->body, m->frame.body_len);
+    roll_bytes(d, m->body, m->frame.body_len);
 }
 
 static int is_raw(const made *m) {
@@ -61,14 +61,14 @@ static int holds(const char *s, size_t len, char c) {
     return memchr(s, c, len) != NULL;
 }
 
-static int can_be_said(const made *m, const char *s, size_t len, int is_name) {
+static int can_be_encoded(const made *m, const char *s, size_t len, int is_name) {
     if (holds(s, len, 0)) return 0;
     if (is_raw(m))
         return !holds(s, len, '\n') && !holds(s, len, '\r') && !(is_name && holds(s, len, ':'));
     return m->version == STWS_STOMP_12 || !holds(s, len, '\r');
 }
 
-/* What 1.0 leaves of a text: the reader trims it. */
+/* STOMP 1.0: the receiver trims header names and values. Returns the trimmed text. */
 static const char *trimmed(const made *m, const char *s, size_t *len) {
     if (m->version != STWS_STOMP_10) return s;
     while (*len && (s[*len - 1] == ' ' || s[*len - 1] == '\t')) --*len;
@@ -79,7 +79,7 @@ static const char *trimmed(const made *m, const char *s, size_t *len) {
     return s;
 }
 
-static int frame_can_be_said(const made *m) {
+static int frame_can_be_encoded(const made *m) {
     int id = m->frame.command_id;
     size_t i;
     if (m->frame.body_len && id != STWS_COMMAND_SEND && id != STWS_COMMAND_MESSAGE &&
@@ -89,8 +89,9 @@ static int frame_can_be_said(const made *m) {
         const stws_header *h = &m->headers[i];
         size_t len = h->name_len;
         trimmed(m, h->name, &len);
-        if (len != h->name_len) return 0; /* would be another name there */
-        if (!can_be_said(m, h->name, h->name_len, 1) || !can_be_said(m, h->value, h->value_len, 0))
+        if (len != h->name_len) return 0; /* the receiver would read another name */
+        if (!can_be_encoded(m, h->name, h->name_len, 1) ||
+            !can_be_encoded(m, h->value, h->value_len, 0))
             return 0;
     }
     return 1;
@@ -143,8 +144,8 @@ static int names_survive(const made *m) {
     return 1;
 }
 
-/* Built into a block of exactly its size, and parsed from it; and what was parsed, built again, is
-   the same. */
+/* Builds the frame into a block of exactly its size and parses it. The parsed frame is built again
+   and must give the same bytes. */
 static void check_there_and_back(const made *m, size_t need) {
     char *wire = exact_block(need), *copy = exact_block(need), *again = exact_block(need);
     stws_header table[HEADERS + 1];
@@ -172,24 +173,24 @@ static void check_there_and_back(const made *m, size_t need) {
 
 static void test_there_and_back(void) {
     static made m;
-    unsigned long seed, said = 0;
+    unsigned long seed, encoded = 0;
     for (seed = 1; seed <= 30000 && !test_case_failures; seed++) {
         dice d = dice_of(seed);
         size_t need = 0;
         int result;
         roll_frame(&d, &m);
         result = stws_frame_build(NULL, 0, m.version, &m.frame, &need);
-        CHECK_INT(frame_can_be_said(&m) ? STWS_ERR_SPACE : STWS_ERR_FRAME_BUILD, result);
+        CHECK_INT(frame_can_be_encoded(&m) ? STWS_ERR_SPACE : STWS_ERR_FRAME_BUILD, result);
         if (result == STWS_ERR_SPACE) check_there_and_back(&m, need);
-        said += result == STWS_ERR_SPACE;
+        encoded += result == STWS_ERR_SPACE;
         if (test_case_failures) printf("seed %lu\n", seed);
     }
-    CHECK(said > 5000 && said < 25000);
+    CHECK(encoded > 5000 && encoded < 25000);
 }
 
-/* Each octet alone, in a name and in a value, at the places where a block-wise scan could err. */
-static void check_octet(int version, int command, char octet, size_t before, size_t after,
-                        int in_name) {
+/* Tests one byte value in a name or a value, at positions where a scan by blocks could go wrong. */
+static void check_byte(int version, int command, char byte, size_t before, size_t after,
+                       int in_name) {
     static made m;
     char *text = in_name ? m.names[0] : m.values[0];
     size_t need = 0;
@@ -203,25 +204,25 @@ static void check_octet(int version, int command, char octet, size_t before, siz
     m.headers[0].value = m.values[0];
     m.names[0][0] = 'n';
     memset(text, 'x', before + 1 + after);
-    text[before] = octet;
+    text[before] = byte;
     m.headers[0].name_len = in_name ? before + 1 + after : 1;
     m.headers[0].value_len = in_name ? 0 : before + 1 + after;
     result = stws_frame_build(NULL, 0, version, &m.frame, &need);
-    CHECK_INT(frame_can_be_said(&m) ? STWS_ERR_SPACE : STWS_ERR_FRAME_BUILD, result);
+    CHECK_INT(frame_can_be_encoded(&m) ? STWS_ERR_SPACE : STWS_ERR_FRAME_BUILD, result);
     if (result == STWS_ERR_SPACE) check_there_and_back(&m, need);
 }
 
-static void test_every_octet(void) {
+static void test_every_byte(void) {
     static const size_t places[] = {0, 1, 7, 14, 15, 16, 17, 30, 31, 32, 33, 40};
-    int octet, version;
+    int byte, version;
     size_t i;
-    for (octet = 0; octet < 256; octet++)
+    for (byte = 0; byte < 256; byte++)
         for (version = 0; version < 3; version++)
             for (i = 0; i < sizeof places / sizeof *places; i++) {
-                check_octet(versions[version], STWS_COMMAND_SEND, (char)octet, places[i], 3, 0);
-                check_octet(versions[version], STWS_COMMAND_SEND, (char)octet, places[i], 3, 1);
-                check_octet(versions[version], STWS_COMMAND_CONNECT, (char)octet, places[i], 0,
-                            octet & 1);
+                check_byte(versions[version], STWS_COMMAND_SEND, (char)byte, places[i], 3, 0);
+                check_byte(versions[version], STWS_COMMAND_SEND, (char)byte, places[i], 3, 1);
+                check_byte(versions[version], STWS_COMMAND_CONNECT, (char)byte, places[i], 0,
+                           byte & 1);
             }
 }
 
@@ -238,7 +239,7 @@ static void check_wire(const char *expected, size_t len, int version, const stws
 #define CHECK_WIRE(expected, version, frame)                                                       \
     check_wire(expected, sizeof(expected) - 1, version, frame)
 
-/* A length of 0 means strlen(). */
+/* A length of 0 means that strlen() gives the length. */
 static void test_lengths_left_out(void) {
     static const stws_header headers[] = {{"destination", "/queue/a", 0, 0},
                                           {"empty", "", 0, 0},
@@ -258,7 +259,7 @@ static void test_command_by_number(void) {
     stws_frame frame = {0};
     frame.command_id = STWS_COMMAND_DISCONNECT;
     CHECK_WIRE("DISCONNECT\n\n\0", STWS_STOMP_12, &frame);
-    frame.command = "BEGIN"; /* the text wins */
+    frame.command = "BEGIN"; /* the text takes precedence */
     CHECK_WIRE("BEGIN\n\n\0", STWS_STOMP_12, &frame);
 }
 
@@ -294,7 +295,7 @@ static void test_header_lookup(void) {
     CHECK_STR(NULL, stws_frame_header(&frame, ""));
 }
 
-/* A name may hold a colon, and is still found. */
+/* A decoded name may contain a colon, and the lookup finds it. */
 static void test_lookup_of_a_decoded_name(void) {
     char wire[] = "MESSAGE\na\\cb:c\n\n";
     stws_header table[2];
@@ -306,7 +307,7 @@ static void test_lookup_of_a_decoded_name(void) {
     CHECK_STR(NULL, stws_frame_header(&frame, "a"));
 }
 
-/* The version is learnt from CONNECTED: the same state goes on with it. */
+/* The version is known only after CONNECTED; the same parser state continues with it. */
 static void test_version_changes_between_frames(void) {
     char wire[] = "ERROR\nm:\\q\n\n\0CONNECTED\nversion:1.2\nx:\\n\n\n\0MESSAGE\nx:\\n\n\n";
     stws_header table[4];
@@ -325,8 +326,9 @@ static void test_version_changes_between_frames(void) {
     CHECK_INT(sizeof wire, at + used);
 }
 
-/* A parser that remembers where content-length stood must look for it where the headers are now. */
-static void test_headers_go_elsewhere_between_frames(void) {
+/* A parser may remember the index of content-length. It must look up that index in the table that
+   is used now. */
+static void test_the_header_table_changes_between_frames(void) {
     static const char first[] = "MESSAGE\na:1\ncontent-length:2\n\nxy\0";
     static const char second[] = "MESSAGE\na:1\ncontent-length:9\n\n123456789\0";
     char wire[4][64];
@@ -380,7 +382,8 @@ static void test_results(void) {
     for (code = -1100; code < 50; code++) CHECK(stws_result_name(code) && *stws_result_text(code));
 }
 
-/* A reader of 1.0 takes blanks off, so that " content-length" would come to be another header. */
+/* A STOMP 1.0 receiver trims blanks from names, so it would read " content-length" as
+   content-length. */
 static void test_padded_names_in_1_0(void) {
     stws_header padded[] = {{" content-length", "1", 0, 0}, {"a\t", "b", 0, 0}, {"a b", "c", 0, 0}};
     stws_frame frame = {.command_id = STWS_COMMAND_SEND, .header_count = 1};
@@ -404,14 +407,14 @@ static void test_nothing_to_parse(void) {
 
 int main(void) {
     RUN(test_there_and_back);
-    RUN(test_every_octet);
+    RUN(test_every_byte);
     RUN(test_lengths_left_out);
     RUN(test_command_by_number);
     RUN(test_no_command);
     RUN(test_header_lookup);
     RUN(test_lookup_of_a_decoded_name);
     RUN(test_version_changes_between_frames);
-    RUN(test_headers_go_elsewhere_between_frames);
+    RUN(test_the_header_table_changes_between_frames);
     RUN(test_command_names);
     RUN(test_results);
     RUN(test_padded_names_in_1_0);

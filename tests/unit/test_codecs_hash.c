@@ -1,4 +1,6 @@
-/* SHA-1, base64 and what the handshake makes of them. */
+/* Tests SHA-1, base64 and the WebSocket key and accept values that are computed with them. The
+   expected values come from the standards, from Python's hashlib, and from a simple decoder in this
+   file. */
 #ifndef STOMP_WS_NO_IO
 #define STOMP_WS_NO_IO /* the codecs are enough */
 #endif
@@ -8,9 +10,9 @@
 #include "tests/test.h"
 #include "tests/unit/test_codecs.h"
 
-static void hex_of(const unsigned char *octets, size_t len, char *out) {
+static void hex_of(const unsigned char *bytes, size_t len, char *out) {
     size_t i;
-    for (i = 0; i < len; i++) snprintf(out + 2 * i, 3, "%02x", (unsigned)octets[i]);
+    for (i = 0; i < len; i++) snprintf(out + 2 * i, 3, "%02x", (unsigned)bytes[i]);
 }
 
 static void check_sha1(const char *expected, const void *data, size_t len) {
@@ -21,8 +23,8 @@ static void check_sha1(const char *expected, const void *data, size_t len) {
     CHECK_STR(expected, hex);
 }
 
-/* FIPS 180's examples of one block, two blocks and a long message, and the shorter and longer ones
-   NIST published with them. */
+/* The examples in FIPS 180 with one block, two blocks and a long message, and the shorter and
+   longer examples that NIST published with them. */
 static void test_sha1_examples(void) {
     static const char two_blocks[] = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
     static const char three_blocks[] =
@@ -41,8 +43,8 @@ static void test_sha1_of_a_million(void) {
     free(a);
 }
 
-/* Every length around the padding: the digests of 0 to 299 octets "x", one behind the other, have
-   this digest by another implementation (Python's hashlib). */
+/* Every length around the padding. The digests of "x" repeated 0 to 299 times are concatenated, and
+   the digest of the result is compared with a value from Python's hashlib. */
 static void test_sha1_of_every_length(void) {
     unsigned char digests[300 * 20];
     size_t len;
@@ -62,7 +64,7 @@ static void check_base64(const char *expected, const void *data, size_t len) {
     free(out);
 }
 
-/* RFC 4648, section 10. */
+/* From RFC 4648, section 10. */
 static void test_base64_examples(void) {
     check_base64("", "", 0);
     check_base64("Zg==", "f", 1);
@@ -83,10 +85,10 @@ static int sextet(char c) {
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* Decoded bit by bit; the number of octets, or -1. */
+/* Decodes bit by bit. Returns the number of bytes, or -1. */
 static long decode_base64(const char *text, unsigned char *out) {
     unsigned long bits = 0;
-    long octets = 0;
+    long bytes = 0;
     int held = 0;
     for (; *text && *text != '='; text++) {
         if (sextet(*text) < 0) return -1;
@@ -94,25 +96,25 @@ static long decode_base64(const char *text, unsigned char *out) {
         held += 6;
         if (held < 8) continue;
         held -= 8;
-        out[octets++] = (unsigned char)(bits >> held);
+        out[bytes++] = (unsigned char)(bits >> held);
     }
-    return octets;
+    return bytes;
 }
 
 static void test_base64_there_and_back(void) {
     dice d = dice_of(1);
-    unsigned char octets[64], back[80];
+    unsigned char bytes[64], back[80];
     char text[100];
     int i;
     for (i = 0; i < 5000; i++) {
-        size_t len = roll_below(&d, sizeof octets + 1), n;
-        roll_octets(&d, octets, len);
-        n = stws_p_base64(octets, len, text);
+        size_t len = roll_below(&d, sizeof bytes + 1), n;
+        roll_bytes(&d, bytes, len);
+        n = stws_p_base64(bytes, len, text);
         CHECK_INT((len + 2) / 3 * 4, n);
         CHECK_INT(n, strlen(text));
         CHECK_INT((3 - len % 3) % 3, n - strcspn(text, "="));
         CHECK_INT(len, decode_base64(text, back));
-        CHECK(memcmp(octets, back, len) == 0);
+        CHECK(memcmp(bytes, back, len) == 0);
     }
 }
 
@@ -123,7 +125,7 @@ static void check_accept(const char *expected, const char *key) {
     free(accept);
 }
 
-/* RFC 6455, 1.3 and 4.1, where the key is that of sixteen octets 1 to 16. */
+/* From RFC 6455, 1.3 and 4.1. The second key encodes the sixteen bytes 1 to 16. */
 static void test_accept(void) {
     check_accept("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "dGhlIHNhbXBsZSBub25jZQ==");
     check_accept("C/0nmHhBztSRGR1CwL6Tf4ZjwpY=", "AQIDBAUGBwgJCgsMDQ4PEA==");
@@ -140,7 +142,7 @@ static void test_key(void) {
     free(key);
 }
 
-/* A key comes from the peer when we are the server: one of any length must not run over. */
+/* A server gets the key from its peer, so a key of any length must not overflow the buffer. */
 static void test_accept_of_any_key(void) {
     char key[400], accept[29];
     size_t len;

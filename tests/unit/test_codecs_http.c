@@ -1,4 +1,5 @@
-/* The handshake: requests built, answers judged, both halves against each other. */
+/* Tests the WebSocket handshake: requests are built, answers are checked, and the client's half and
+   the server's half are run against each other. Inputs lie in blocks of exactly their size. */
 #include "stomp_ws.h"
 
 #include "tests/test.h"
@@ -58,7 +59,7 @@ static void test_largest_request(void) {
                   &h);
 }
 
-/* First line and Host, as the URL gives them. */
+/* Checks the request line and the Host header for a URL. */
 static void check_first_lines(const char *url_text, const char *expected) {
     char buf[BUFFER];
     stws_url url;
@@ -69,7 +70,7 @@ static void check_first_lines(const char *url_text, const char *expected) {
     CHECK_MEM(expected, strlen(expected), buf, strlen(expected));
 }
 
-/* To measure there need not be a buffer, not even for parts that are empty. */
+/* Measuring the size needs no buffer, even if some parts are empty. */
 static void test_measured_without_a_buffer(void) {
     stws_handshake h = {0};
     stws_url url;
@@ -101,7 +102,7 @@ static void check_refused(const stws_handshake *h) {
     CHECK_INT(sizeof buf - 1, strspn(buf, "~"));
 }
 
-/* No string of the caller's becomes a header, or a request, of its own. */
+/* No string of the caller can inject a header or a second request. */
 static void test_injection(void) {
     static const char *const evil[] = {
         "a\r\nX: y", "a\nX: y", "a\r", "\n", "a\r\n\r\nGET / HTTP/1.1", "a\x01", "a\x7f"};
@@ -131,7 +132,7 @@ static void test_injection(void) {
     }
 }
 
-/* A URL may have been put together by hand: its parts are strings of the caller's too. */
+/* The caller may have filled in the stws_url by hand, so its parts are untrusted strings, too. */
 static void test_injection_through_the_url(void) {
     static const struct {
         const char *text;
@@ -218,8 +219,8 @@ static void test_header_lookup(void) {
     CHECK_INT(0, stws_http_has_token(&http, "c", "one"));
 }
 
-/* RFC 9112, 2.2: a CR that ends no line makes the element invalid, or is replaced by a blank; it is
-   never passed on. */
+/* RFC 9112, 2.2: the parser must treat a CR that does not end a line as invalid, or replace it with
+   a space. The caller never sees it. */
 static void test_bare_cr(void) {
     static const char *const heads[] = {
         "HTTP/1.1 101 x\r\nA: b\rc\r\n\r\n", "HTTP/1.1 101 x\r\nA: b\r\r\n\r\n",
@@ -248,8 +249,8 @@ static void test_check_without_pointers(void) {
               stws_handshake_check(&http, "AQIDBAUGBwgJCgsMDQ4PEA==", NULL, NULL, NULL));
 }
 
-/* RFC 9110, 15.2: a 1xx answer before the 101 is a head of its own; the caller asks again with what
-   is left. */
+/* RFC 9110, 15.2: a 1xx answer before the 101 has a head of its own. The caller parses the rest
+   again. */
 static void test_interim_answers(void) {
     char buf[] = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\nA: b\r\n\r\n"
                  "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: "
@@ -272,8 +273,7 @@ static void test_interim_answers(void) {
 
 /* ---- both halves ---- */
 
-/* Feed octet by octet, each time in another block, with three octets of the first frame behind the
-   head. */
+/* Feeds the head byte by byte, each time in a new memory block. */
 static void parse_slowly(const char *head, size_t len, stws_http *http, char **block) {
     size_t n, used = 0;
     int result = STWS_MORE;
@@ -301,7 +301,7 @@ static void check_halves(const char *offered, const char *supported, const char 
     size_t len = 0, need = 0;
     const char *subprotocol = "never set", *why = NULL;
     dice d = dice_of(10);
-    roll_octets(&d, nonce, sizeof nonce);
+    roll_bytes(&d, nonce, sizeof nonce);
     stws_handshake_key(nonce, key);
     h.key = key;
     h.subprotocols = offered;
@@ -328,8 +328,8 @@ static void test_both_halves(void) {
     check_halves("mqtt", "v10.stomp, v11.stomp", NULL);
 }
 
-/* Heads broken in one octet: an answer or none, but no octet too many is read and nothing is left
-   half said. */
+/* Heads with one to three changed bytes. The parser may accept or refuse them. It must not read
+   past the end, and a refusal by the check must give a reason. */
 static void test_broken_heads(void) {
     static const char good[] =
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: a, Upgrade\r\n"
@@ -337,7 +337,7 @@ static void test_broken_heads(void) {
     static const char request[] =
         "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: " KEY "\r\nSec-WebSocket-Version: 13\r\n\r\n";
-    static const char octets[] = "\r\n\0 :,\tH/19aA\x80=";
+    static const char bytes[] = "\r\n\0 :,\tH/19aA\x80=";
     dice d = dice_of(11);
     int i;
     for (i = 0; i < 40000; i++) {
@@ -348,7 +348,7 @@ static void test_broken_heads(void) {
         const char *why = NULL;
         stws_http http;
         int result;
-        while (changes-- > 0) buf[roll_below(&d, len)] = octets[roll_below(&d, sizeof octets - 1)];
+        while (changes-- > 0) buf[roll_below(&d, len)] = bytes[roll_below(&d, sizeof bytes - 1)];
         result = parse(buf, len, &http, &used);
         CHECK(result == STWS_DONE ? used > 0 && used <= len
                                   : result == STWS_MORE || result == STWS_ERR_HTTP);
@@ -364,7 +364,7 @@ static void test_broken_heads(void) {
     }
 }
 
-/* ==== what a server refuses, and a client leaves out ==== */
+/* ==== server refusals, and options that a client leaves empty ==== */
 
 #define UPGRADE "GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 #define GOOD_KEY "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -392,7 +392,7 @@ static void test_refusals(void) {
                   STWS_ERR_HTTP_UPGRADE, "\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
 }
 
-static void test_what_is_left_out(void) {
+static void test_empty_options_send_no_header(void) {
     char request[BUFFER];
     stws_handshake h = {.key = KEY, .subprotocols = "", .origin = "", .cookie = ""};
     stws_url url;
@@ -431,7 +431,7 @@ int main(void) {
     RUN(test_both_halves);
     RUN(test_broken_heads);
     RUN(test_refusals);
-    RUN(test_what_is_left_out);
+    RUN(test_empty_options_send_no_header);
     RUN(test_an_answer_after_a_request);
     return test_report();
 }

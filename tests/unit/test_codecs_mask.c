@@ -1,26 +1,27 @@
-/* Masking against its definition, one octet at a time, and the building of WebSocket frames. */
+/* Tests WebSocket masking against its definition in RFC 6455, one byte at a time, and tests the
+   builder of WebSocket frames: headers, lengths, too small buffers and refused arguments. */
 #include "stomp_ws.h"
 
 #include "tests/test.h"
 #include "tests/unit/test_codecs.h"
 
-/* RFC 6455, 5.3, as it stands there. */
-static void mask_by_octet(unsigned char *dst, const unsigned char *src, size_t len,
-                          const unsigned char key[4], size_t offset) {
+/* The definition in RFC 6455, 5.3. */
+static void mask_by_byte(unsigned char *dst, const unsigned char *src, size_t len,
+                         const unsigned char key[4], size_t offset) {
     size_t i;
     for (i = 0; i < len; i++) dst[i] = src[i] ^ key[(offset + i) % 4];
 }
 
 enum { MOST = 200, SHIFTS = 16 };
 
-/* Source and destination end where their memory ends, and begin at any distance from a boundary. */
+/* Source and destination end at the end of their memory blocks, and begin at any alignment. */
 static void check_mask(const unsigned char *data, size_t len, size_t offset, size_t from_shift,
                        size_t to_shift) {
     static const unsigned char key[4] = {0x37, 0xFA, 0x21, 0x3D};
     unsigned char *from = exact_block(from_shift + len), *to = exact_block(to_shift + len),
                   expected[MOST];
     memcpy(from + from_shift, data, len);
-    mask_by_octet(expected, data, len, key, offset);
+    mask_by_byte(expected, data, len, key, offset);
     stws_ws_mask(to + to_shift, from + from_shift, len, key, offset);
     CHECK_MEM(expected, len, to + to_shift, len);
     CHECK(memcmp(from + from_shift, data, len) == 0);
@@ -34,7 +35,7 @@ static void test_every_length_offset_and_alignment(void) {
     dice d = dice_of(2);
     unsigned char data[MOST];
     size_t len, offset, shift;
-    roll_octets(&d, data, sizeof data);
+    roll_bytes(&d, data, sizeof data);
     for (len = 0; len <= MOST; len++)
         for (offset = 0; offset < 5; offset++)
             for (shift = 0; shift < SHIFTS; shift++)
@@ -45,7 +46,7 @@ static void test_every_pair_of_alignments(void) {
     dice d = dice_of(3);
     unsigned char data[MOST];
     size_t from, to;
-    roll_octets(&d, data, sizeof data);
+    roll_bytes(&d, data, sizeof data);
     for (from = 0; from < SHIFTS; from++)
         for (to = 0; to < SHIFTS; to++)
             check_mask(data, 150 + (from + to) % 8, from + to, from, to);
@@ -66,10 +67,10 @@ static void test_large(void) {
     unsigned char *data = exact_block(LARGE), *expected = exact_block(LARGE),
                   *actual = exact_block(LARGE), key[4];
     size_t offset;
-    roll_octets(&d, data, LARGE);
+    roll_bytes(&d, data, LARGE);
     for (offset = 0; offset < 4; offset++) {
-        roll_octets(&d, key, sizeof key);
-        mask_by_octet(expected, data, LARGE, key, offset);
+        roll_bytes(&d, key, sizeof key);
+        mask_by_byte(expected, data, LARGE, key, offset);
         stws_ws_mask(actual, data, LARGE, key, offset);
         CHECK(memcmp(expected, actual, LARGE) == 0);
     }
@@ -78,7 +79,8 @@ static void test_large(void) {
     free(actual);
 }
 
-/* A payload that comes in pieces is masked as if it had come at once. */
+/* A payload that is masked in pieces gives the same bytes as a payload that is masked as a
+   whole. */
 static void test_pieces(void) {
     static const unsigned char key[4] = {1, 2, 4, 8};
     unsigned char whole[MOST] = {0}, pieces[MOST] = {0};
@@ -104,16 +106,16 @@ static size_t head_of(size_t len, int masked) {
     return (len < 126 ? 2u : len <= 65535 ? 4u : 10u) + (masked ? 4u : 0u);
 }
 
-/* RFC 6455, 5.2, read from the octets. */
+/* Reads the header from the bytes, by RFC 6455, 5.2. */
 static void check_head(const unsigned char *p, int opcode, int fin, size_t len,
                        const unsigned char *key) {
-    size_t octets = len < 126 ? 0 : len <= 65535 ? 2 : 8, i, length = p[1] & 127;
+    size_t bytes = len < 126 ? 0 : len <= 65535 ? 2 : 8, i, length = p[1] & 127;
     CHECK_INT((fin ? 128 : 0) + opcode, p[0]);
     CHECK_INT(key ? 1 : 0, p[1] >> 7);
-    CHECK_INT(octets == 0 ? len : octets == 2 ? 126u : 127u, length);
-    for (i = 0, length = 0; i < octets; i++) length = length * 256 + p[2 + i];
-    if (octets) CHECK_INT(len, length);
-    if (key) CHECK_MEM(key, 4, p + 2 + octets, 4);
+    CHECK_INT(bytes == 0 ? len : bytes == 2 ? 126u : 127u, length);
+    for (i = 0, length = 0; i < bytes; i++) length = length * 256 + p[2 + i];
+    if (bytes) CHECK_INT(len, length);
+    if (key) CHECK_MEM(key, 4, p + 2 + bytes, 4);
 }
 
 static void check_built(const unsigned char *payload, size_t len, int opcode, int fin,
@@ -125,7 +127,7 @@ static void check_built(const unsigned char *payload, size_t len, int opcode, in
               stws_ws_build((char *)buf, head + len, opcode, fin, payload, len, key, &need));
     CHECK_INT(head + len, need);
     check_head(buf, opcode, fin, len, key);
-    mask_by_octet(expected, payload, len, key ? key : none, 0);
+    mask_by_byte(expected, payload, len, key ? key : none, 0);
     CHECK_MEM(expected, len, buf + head, len);
     memset(buf, 0, head + len);
     if (len) memcpy(buf + head, payload, len);
@@ -145,7 +147,7 @@ static void test_build_every_kind(void) {
     unsigned char *payload = exact_block(100000);
     size_t i;
     int opcode, fin;
-    roll_octets(&d, payload, 100000);
+    roll_bytes(&d, payload, 100000);
     for (i = 0; i < sizeof lengths / sizeof *lengths; i++)
         for (opcode = 0; opcode <= STWS_WS_BINARY; opcode++)
             for (fin = 0; fin < 2; fin++) {
@@ -188,7 +190,7 @@ static void test_build_without_space(void) {
     check_no_space(65536, key);
 }
 
-static void check_no_use(int opcode, int fin, size_t len) {
+static void check_usage_error(int opcode, int fin, size_t len) {
     char buf[300], payload[200] = {0};
     size_t need;
     memset(buf, '~', sizeof buf);
@@ -198,20 +200,20 @@ static void check_no_use(int opcode, int fin, size_t len) {
     CHECK_INT(sizeof buf - 1, strspn(buf, "~"));
 }
 
-/* RFC 6455, 5.5: control frames are whole and have at most 125 octets; 5.2: the other opcodes are
-   reserved. */
-static void test_build_what_may_not_be(void) {
+/* RFC 6455, 5.5: control frames are not fragmented and have at most 125 bytes. 5.2: the other
+   opcodes are reserved. */
+static void test_build_refuses_illegal_frames(void) {
     int opcode;
     for (opcode = STWS_WS_CLOSE; opcode <= STWS_WS_PONG; opcode++) {
-        check_no_use(opcode, 0, 0);
-        check_no_use(opcode, 0, 5);
-        check_no_use(opcode, 1, 126);
-        check_no_use(opcode, 1, 200);
+        check_usage_error(opcode, 0, 0);
+        check_usage_error(opcode, 0, 5);
+        check_usage_error(opcode, 1, 126);
+        check_usage_error(opcode, 1, 200);
     }
-    for (opcode = 3; opcode < 8; opcode++) check_no_use(opcode, 1, 1);
-    for (opcode = 11; opcode < 20; opcode++) check_no_use(opcode, 1, 1);
-    check_no_use(-1, 1, 1);
-    check_no_use(0x81, 1, 1);
+    for (opcode = 3; opcode < 8; opcode++) check_usage_error(opcode, 1, 1);
+    for (opcode = 11; opcode < 20; opcode++) check_usage_error(opcode, 1, 1);
+    check_usage_error(-1, 1, 1);
+    check_usage_error(0x81, 1, 1);
 }
 
 static void check_wire(const char *wire, size_t wire_len, int opcode, int fin, const char *payload,
@@ -223,7 +225,7 @@ static void check_wire(const char *wire, size_t wire_len, int opcode, int fin, c
     free(buf);
 }
 
-/* RFC 6455, 5.7. */
+/* The examples of RFC 6455, 5.7. */
 static void test_build_examples(void) {
     static const unsigned char key[4] = {0x37, 0xFA, 0x21, 0x3D};
     static const char masked[] = "\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
@@ -244,7 +246,7 @@ int main(void) {
     RUN(test_pieces);
     RUN(test_build_every_kind);
     RUN(test_build_without_space);
-    RUN(test_build_what_may_not_be);
+    RUN(test_build_refuses_illegal_frames);
     RUN(test_build_examples);
     return test_report();
 }

@@ -1,4 +1,5 @@
-/* URLs: what the vectors of tests/conformance/url.txt do not reach. */
+/* Tests the URL parser beyond the vectors of tests/conformance/url.txt: every port, every byte
+   value in host and target, URLs that are cut off, and random text. */
 #include "stomp_ws.h"
 
 #include "tests/test.h"
@@ -12,7 +13,7 @@ static void test_null(void) {
     CHECK_INT(STWS_ERR_URL, stws_url_parse(NULL, &url, NULL));
 }
 
-/* The parts are views: they lie in the URL, one behind the other. */
+/* The parts are views: they point into the URL. */
 static void test_views(void) {
     static const char text[] = "wss://example.com:8443/a/b?c";
     stws_url url;
@@ -38,27 +39,28 @@ static void test_every_port(void) {
     CHECK_INT(70000, port);
 }
 
-/* RFC 3986, 2: unreserved and sub-delims stand in a host name, pchar, '/' and '?' in a target. */
+/* RFC 3986, 2: a host name may contain unreserved characters and sub-delims. A target may contain
+   pchar, '/' and '?'. */
 static int may_be_in_host(int c) {
     return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
            (c && strchr("-._~!$&'()*+,;=", c) != NULL);
 }
 
-static void test_every_octet_in_the_host(void) {
+static void test_every_byte_in_the_host(void) {
     char text[] = "ws://a?b/x";
     int c;
     stws_url url;
     for (c = 1; c < 256; c++) {
         text[6] = (char)c;
-        if (strchr(":/?@", c)) continue; /* they end it, or begin it */
+        if (strchr(":/?@", c)) continue; /* these characters delimit the host */
         CHECK_INT(may_be_in_host(c) ? STWS_OK : STWS_ERR_URL, stws_url_parse(text, &url, NULL));
         if (may_be_in_host(c)) CHECK_INT(3, url.host_len);
     }
 }
 
-/* Nothing that could end a request line or begin a fragment gets through; what RFC 3986 allows
-   does. */
-static void test_every_octet_in_the_target(void) {
+/* The parser refuses bytes that could end a request line or begin a fragment. It accepts the
+   characters that RFC 3986 allows. */
+static void test_every_byte_in_the_target(void) {
     char text[] = "ws://h/a?b";
     int c, result;
     stws_url url;
@@ -73,7 +75,8 @@ static void test_every_octet_in_the_target(void) {
     }
 }
 
-/* Cut off anywhere, in memory that ends there: a URL or none, but no octet behind it is read. */
+/* URLs cut off at any place, in memory that ends there. The parser may accept or refuse them, but
+   must not read past the end. */
 static void test_cut_off(void) {
     static const char *const texts[] = {"wss://[2001:db8::1]:8443/a?b", "ws://guest:guest@h/",
                                         "WS://h:80/#x"};
@@ -91,8 +94,8 @@ static void test_cut_off(void) {
         }
 }
 
-static void test_octets_at_random(void) {
-    static const char octets[] = "ws:/[]@.?#%:0189ah \r\n\\\xc3";
+static void test_random_bytes(void) {
+    static const char bytes[] = "ws:/[]@.?#%:0189ah \r\n\\\xc3";
     dice d = dice_of(9);
     int i;
     for (i = 0; i < 50000; i++) {
@@ -100,7 +103,7 @@ static void test_octets_at_random(void) {
         char *text = exact_block(len + 6);
         stws_url url;
         memcpy(text, "ws://", 5);
-        for (k = 0; k < len; k++) text[5 + k] = octets[roll_below(&d, sizeof octets - 1)];
+        for (k = 0; k < len; k++) text[5 + k] = bytes[roll_below(&d, sizeof bytes - 1)];
         text[5 + len] = 0;
         if (stws_url_parse(text, &url, NULL) == STWS_OK) {
             CHECK(url.host_len > 0 && url.port >= 1 && url.port <= 65535);
@@ -115,9 +118,9 @@ int main(void) {
     RUN(test_null);
     RUN(test_views);
     RUN(test_every_port);
-    RUN(test_every_octet_in_the_host);
-    RUN(test_every_octet_in_the_target);
+    RUN(test_every_byte_in_the_host);
+    RUN(test_every_byte_in_the_target);
     RUN(test_cut_off);
-    RUN(test_octets_at_random);
+    RUN(test_random_bytes);
     return test_report();
 }

@@ -1,5 +1,6 @@
-/* UTF-8 against a reference that decodes one octet at a time, in one go and as a stream of pieces
-   and fragments; with each kind of vectors that the processor has. */
+/* Tests the UTF-8 validation against a reference that decodes one byte at a time. Text is checked
+   as a whole, in pieces, and in fragments of WebSocket messages. Most tests run once for each kind
+   of vector instructions that the processor supports. */
 #include "tests/features.h"
 #ifndef STOMP_WS_NO_IO
 #define STOMP_WS_NO_IO /* the codecs are enough */
@@ -10,9 +11,9 @@
 #include "tests/test.h"
 #include "tests/unit/test_codecs.h"
 
-/* RFC 3629, section 3: how many octets a character takes that begins like that, and the least one
-   that needs so many. */
-static size_t octets_of(unsigned char c, unsigned long *bits, unsigned long *least) {
+/* RFC 3629, section 3: the number of bytes of a character that begins with the byte c, and the
+   smallest code point that needs so many. */
+static size_t bytes_of(unsigned char c, unsigned long *bits, unsigned long *least) {
     static const unsigned long leasts[] = {0, 0, 0x80, 0x800, 0x10000};
     size_t n = c < 0x80             ? 1
                : (c & 0xE0) == 0xC0 ? 2
@@ -28,7 +29,7 @@ static int reference_valid(const unsigned char *p, size_t len) {
     size_t i = 0, k, n;
     unsigned long bits, least;
     while (i < len) {
-        n = octets_of(p[i], &bits, &least);
+        n = bytes_of(p[i], &bits, &least);
         if (n == 0 || n > len - i) return 0;
         for (k = 1; k < n; k++) {
             if ((p[i + k] & 0xC0) != 0x80) return 0;
@@ -46,11 +47,11 @@ static void compare(const unsigned char *p, size_t len) {
     if (expected == stws_utf8_valid(p, len)) return;
     CHECK_INT(expected, !expected);
     if (len >= 4)
-        printf("  %lu octets, %02x %02x %02x %02x ...\n", (unsigned long)len, p[0], p[1], p[2],
+        printf("  %lu bytes, %02x %02x %02x %02x ...\n", (unsigned long)len, p[0], p[1], p[2],
                p[3]);
 }
 
-static void test_all_of_one_and_two_octets(void) {
+static void test_all_of_one_and_two_bytes(void) {
     unsigned char p[2];
     unsigned n;
     CHECK_INT(1, stws_utf8_valid("", 0));
@@ -62,7 +63,7 @@ static void test_all_of_one_and_two_octets(void) {
     }
 }
 
-static void test_all_of_three_octets(void) {
+static void test_all_of_three_bytes(void) {
     unsigned char p[3];
     unsigned long n;
     for (n = 0; n < 0x1000000; n++) {
@@ -74,8 +75,9 @@ static void test_all_of_three_octets(void) {
     CHECK_INT(0x1000000, n);
 }
 
-/* All first two octets, and of the last two those at the edges of every range. */
-static void test_edges_of_four_octets(void) {
+/* All values of the first two bytes. The last two bytes take the values at the edges of every
+   range. */
+static void test_edges_of_four_bytes(void) {
     static const unsigned char edges[] = {0x00, 0x7F, 0x80, 0x8F, 0x90,
                                           0x9F, 0xA0, 0xBF, 0xC0, 0xFF};
     enum { EDGES = sizeof edges };
@@ -116,8 +118,8 @@ static size_t put_character(unsigned long c, unsigned char *out) {
     return 4;
 }
 
-/* Every number up to 17 bits past the last character: valid but for surrogates and what lies above.
-   */
+/* Encodes every number up to 0x11FFFF. All are valid, except surrogates and numbers above
+   0x10FFFF. */
 static void test_all_characters(void) {
     unsigned char p[4];
     unsigned long c;
@@ -137,7 +139,7 @@ static unsigned long roll_character(dice *d) {
     return c >= 0xD800 && c <= 0xDFFF ? 'x' : c;
 }
 
-/* Text of up to most octets: runs of ASCII and of longer characters. */
+/* Writes up to `most` bytes of text: runs of ASCII and of longer characters. */
 static size_t roll_text(dice *d, unsigned char *out, size_t most) {
     size_t len = 0, run;
     while (len + 4 <= most && !one_in(d, 40)) {
@@ -148,15 +150,15 @@ static size_t roll_text(dice *d, unsigned char *out, size_t most) {
     return len;
 }
 
-/* Break it in one place: a changed octet, one too few, one too many, or a cut end. */
+/* Damages the text in one place: changes a byte, removes a byte, or cuts off the end. */
 static size_t spoil(dice *d, unsigned char *text, size_t len) {
-    static const unsigned char octets[] = {0x00, 0x7F, 0x80, 0xBF, 0xC0, 0xC1, 0xC2,
-                                           0xE0, 0xED, 0xEF, 0xF0, 0xF4, 0xF5, 0xFF};
+    static const unsigned char bytes[] = {0x00, 0x7F, 0x80, 0xBF, 0xC0, 0xC1, 0xC2,
+                                          0xE0, 0xED, 0xEF, 0xF0, 0xF4, 0xF5, 0xFF};
     size_t at;
     if (len == 0) return 0;
     at = roll_below(d, len);
     switch (roll_below(d, 3)) {
-        case 0: text[at] = octets[roll_below(d, sizeof octets)]; return len;
+        case 0: text[at] = bytes[roll_below(d, sizeof bytes)]; return len;
         case 1: memmove(text + at, text + at + 1, len - at - 1); return len - 1;
         default: return at;
     }
@@ -180,7 +182,7 @@ static void test_random_text(void) {
     }
 }
 
-/* One sequence in the midst of ASCII, at every place around the blocks of 16, 32 and 64 octets. */
+/* One sequence between ASCII text, at every place around blocks of 16, 32 and 64 bytes. */
 static void test_around_blocks(void) {
     static const char *const sequences[] = {"\x80",
                                             "\xbf",
@@ -210,14 +212,14 @@ static void test_around_blocks(void) {
             }
 }
 
-/* Octets in the midst of characters of so many octets: so many octets of them before, ASCII in front
-   of those where they do not come out even, and a few after. */
-static size_t put_within(const char *character, size_t before, const unsigned char *octets,
-                         size_t n, unsigned char *out) {
+/* Puts n bytes between copies of a character. `before` bytes precede them; if the character's size
+   does not divide `before`, they begin with ASCII. About 70 bytes follow. */
+static size_t put_within(const char *character, size_t before, const unsigned char *bytes, size_t n,
+                         unsigned char *out) {
     size_t size = strlen(character), at;
     memset(out, 'a', before % size);
     for (at = before % size; at < before; at += size) memcpy(out + at, character, size);
-    memcpy(out + at, octets, n);
+    memcpy(out + at, bytes, n);
     for (at += n; at < before + 70; at += size) memcpy(out + at, character, size);
     return at;
 }
@@ -225,7 +227,8 @@ static size_t put_within(const char *character, size_t before, const unsigned ch
 static const char *const characters[] = {"x", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80"};
 enum { CHARACTERS = sizeof characters / sizeof *characters };
 
-/* All threes of octets at the edges of every range, around the edges of the first vectors. */
+/* All combinations of three bytes at the edges of every range, placed around the edges of the first
+   vectors. */
 static void test_threes_around_vectors(void) {
     static const unsigned char edges[] = {0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC1,
                                           0xC2, 0xE0, 0xED, 0xEF, 0xF0, 0xF4, 0xF5};
@@ -242,20 +245,20 @@ static void test_threes_around_vectors(void) {
     }
 }
 
-/* Every first two octets before and behind a continuation, at changing places. */
+/* All values of two bytes, with 0, 1 or 2 continuation bytes after them, at changing places. */
 static void test_pairs_in_vectors(void) {
-    unsigned char text[MOST], octets[4] = {0, 0, 0x80, 0x80};
+    unsigned char text[MOST], bytes[4] = {0, 0, 0x80, 0x80};
     size_t n;
     for (n = 0; n < 0x10000; n++) {
-        octets[0] = (unsigned char)(n >> 8);
-        octets[1] = (unsigned char)n;
-        compare(text, put_within(characters[n % CHARACTERS], 3 + n % 67, octets, 2, text));
-        compare(text, put_within(characters[n % CHARACTERS], 3 + n % 71, octets, 3, text));
-        compare(text, put_within(characters[n % CHARACTERS], 3 + n % 73, octets, 4, text));
+        bytes[0] = (unsigned char)(n >> 8);
+        bytes[1] = (unsigned char)n;
+        compare(text, put_within(characters[n % CHARACTERS], 3 + n % 67, bytes, 2, text));
+        compare(text, put_within(characters[n % CHARACTERS], 3 + n % 71, bytes, 3, text));
+        compare(text, put_within(characters[n % CHARACTERS], 3 + n % 73, bytes, 4, text));
     }
 }
 
-/* Cut at both ends at every place, each in a block of its own. */
+/* Text cut at both ends at every place, each time in a block of its own. */
 static void test_cut_everywhere(void) {
     unsigned char text[MOST];
     size_t i, from, len, all;
@@ -271,7 +274,8 @@ static void test_cut_everywhere(void) {
     }
 }
 
-/* ASCII of every length, in a block of its own, and with one octet that is none. */
+/* ASCII text of every length, in a block of its own. Then the same with one byte that is not
+   ASCII. */
 static void test_long_ascii(void) {
     size_t len;
     for (len = 200; len < 700; len++) {
@@ -286,8 +290,8 @@ static void test_long_ascii(void) {
 
 /* ---- as a stream ---- */
 
-/* Two pieces end as the same octets do one by one: refused in the piece with the first wrong one, or
-   in the same state. */
+/* Feeding two pieces must end like feeding single bytes: refused in the piece with the first wrong
+   byte, or in the same state. */
 static void check_pieces(const unsigned char *text, size_t len, const unsigned *states,
                          size_t wrong) {
     size_t a;
@@ -307,7 +311,7 @@ static void check_pieces(const unsigned char *text, size_t len, const unsigned *
     }
 }
 
-/* states[n]: after n octets, one at a time. */
+/* states[n] is the state after n single bytes. */
 static void test_pieces_of_random_text(void) {
     unsigned char text[MOST];
     unsigned states[MOST + 1];
@@ -327,15 +331,16 @@ static void test_pieces_of_random_text(void) {
 
 enum { TEXT_HEAD = 4 };
 
-/* A frame of up to 65,535 octets from a server, in the longer form of its length or not, as the
-   length demands. */
+/* Builds a frame of up to 65,535 payload bytes as a server sends it. The length decides the form of
+   the header. */
 static size_t put_frame(char *out, int opcode, int fin, const void *payload, size_t len) {
     size_t need = 0;
     CHECK_INT(STWS_OK, stws_ws_build(out, TEXT_HEAD + len, opcode, fin, payload, len, NULL, &need));
     return need;
 }
 
-/* Feed one more piece in its own block: what the parser ends with. At most one message is in it. */
+/* Feeds one more piece in its own block. Returns the last result of the parser. The piece completes
+   at most one message. */
 static int feed(stws_ws *ws, char **left, size_t *left_len, const char *data, size_t len,
                 int *last) {
     char *block = exact_block(*left_len + len);
@@ -356,8 +361,8 @@ static int feed(stws_ws *ws, char **left, size_t *left_len, const char *data, si
     return result;
 }
 
-/* The wire cut after a and after b: taken as a whole message, or refused with 1007, as the
-   reference says. */
+/* Cuts the wire bytes after a and after b. The parser must accept one whole message, or refuse it
+   with 1007, as the reference does. */
 static void check_cut(const char *wire, size_t len, size_t a, size_t b, int valid) {
     stws_ws ws;
     char *left = NULL;
@@ -423,8 +428,8 @@ static void test_random_streams(void) {
     }
 }
 
-/* RFC 6455, 8.1: refused at the octet that cannot be right, not when the message ends (Autobahn
-   6.4). */
+/* RFC 6455, 8.1: invalid text is refused at the first byte that cannot be valid, before the message
+   ends (Autobahn case 6.4). */
 static void check_refused_at(const char *text, size_t at) {
     char frame[64];
     size_t i, used;
@@ -435,14 +440,14 @@ static void check_refused_at(const char *text, size_t at) {
     memcpy(frame, "\x01\x7e\x01\x00", 4);
     CHECK_INT(STWS_MORE, stws_ws_parse(frame, 4, &ws, &event, &used));
     for (i = 0; i < at; i++) {
-        char octet = text[i];
-        CHECK_INT(STWS_DONE, stws_ws_parse(&octet, 1, &ws, &event, &used));
+        char byte = text[i];
+        CHECK_INT(STWS_DONE, stws_ws_parse(&byte, 1, &ws, &event, &used));
     }
     frame[0] = text[at];
     CHECK_INT(STWS_ERR_WS_UTF8, stws_ws_parse(frame, 1, &ws, &event, &used));
 }
 
-static void test_refused_at_once(void) {
+static void test_refused_at_the_first_wrong_byte(void) {
     check_refused_at("\x80", 0);
     check_refused_at("abc\xc0", 3);
     check_refused_at("\xc3"
@@ -463,9 +468,9 @@ static void test_refused_at_once(void) {
 }
 
 int main(void) {
-    RUN(test_all_of_one_and_two_octets);
-    RUN(test_all_of_three_octets);
-    RUN(test_edges_of_four_octets);
+    RUN(test_all_of_one_and_two_bytes);
+    RUN(test_all_of_three_bytes);
+    RUN(test_edges_of_four_bytes);
     RUN(test_all_characters);
     for (vectors_allowed = NO_VECTORS; vectors_allowed <= ALL_VECTORS; vectors_allowed++) {
         RUN(test_random_text);
@@ -478,6 +483,6 @@ int main(void) {
     }
     RUN(test_streams_of_few_characters);
     RUN(test_random_streams);
-    RUN(test_refused_at_once);
+    RUN(test_refused_at_the_first_wrong_byte);
     return test_report();
 }

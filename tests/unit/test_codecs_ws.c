@@ -1,5 +1,6 @@
-/* WebSocket frames: every head there is, messages there and back in any pieces, limits, close
-   payloads. */
+/* Tests WebSocket frames: every possible header, messages that are sent and received in random
+   pieces, limits, and close payloads. The legality of a header is decided by a plain transcription
+   of RFC 6455. */
 #include "stomp_ws.h"
 
 #include "tests/test.h"
@@ -7,8 +8,8 @@
 
 /* ---- every head ---- */
 
-/* A head to be judged: two octets, the length as it stands on the wire, and what the connection is
-   in the middle of. */
+/* A header to test: its first two bytes, the length field, the role of the parser, and whether a
+   fragmented message is open. */
 typedef struct head {
     unsigned char first, second;
     uint64_t length;
@@ -19,7 +20,7 @@ static int is_control(const head *h) {
     return (h->first & 0x0F) >= 8;
 }
 
-/* RFC 6455, sections 5.1, 5.2, 5.4 and 5.5, one sentence after the other. */
+/* The rules of RFC 6455, sections 5.1, 5.2, 5.4 and 5.5, one after the other. */
 static int head_is_legal(const head *h) {
     unsigned opcode = h->first & 0x0F, form = h->second & 0x7F;
     int fin = h->first >> 7, masked = h->second >> 7;
@@ -51,10 +52,10 @@ static int head_is_legal(const head *h) {
 }
 
 static size_t write_head(const head *h, char *out) {
-    size_t octets = (h->second & 0x7F) == 126 ? 2 : (h->second & 0x7F) == 127 ? 8 : 0, i, n = 2;
+    size_t bytes = (h->second & 0x7F) == 126 ? 2 : (h->second & 0x7F) == 127 ? 8 : 0, i, n = 2;
     out[0] = (char)h->first;
     out[1] = (char)h->second;
-    for (i = octets; i-- > 0;) out[n++] = (char)(h->length >> (8 * i) & 0xFF);
+    for (i = bytes; i-- > 0;) out[n++] = (char)(h->length >> (8 * i) & 0xFF);
     if (h->second & 0x80) {
         memset(out + n, 0, 4);
         n += 4;
@@ -62,7 +63,7 @@ static size_t write_head(const head *h, char *out) {
     return n;
 }
 
-/* A connection in that state, by way of real frames. */
+/* Brings the parser into that state by parsing real frames. */
 static void prepare(const head *h, stws_ws *ws) {
     char begun[6] = {0x02, 0x00, 0, 0, 0, 0};
     stws_ws_event event;
@@ -74,7 +75,7 @@ static void prepare(const head *h, stws_ws *ws) {
     CHECK_INT(STWS_DONE, stws_ws_parse(begun, h->server ? 6 : 2, ws, &event, &used));
 }
 
-/* Control frames get a payload that is right in itself: a close one of code 1000 and a reason. */
+/* Gives control frames a valid payload: a close frame gets code 1000 and a reason. */
 static size_t write_payload(const head *h, char *out) {
     if (!is_control(h) || (h->second & 0x7F) > 125) return 0;
     memset(out, 'p', h->second & 0x7F);
@@ -125,9 +126,9 @@ static void check_head(const head *h) {
     free(block);
 }
 
-/* The first two octets alone: nothing legal is refused, and what they forbid need not be waited
-   for. */
-static void check_two_octets(const head *h) {
+/* Parses only the first two bytes. A legal header must not be refused. An illegal header may be
+   refused now or later. */
+static void check_two_bytes(const head *h) {
     char *block = exact_block(2);
     size_t used = 0;
     stws_ws_event event;
@@ -160,7 +161,7 @@ static void check_lengths(head h) {
                       : form == 127 ? sizeof eight / sizeof *eight
                                     : 1;
     h.length = form;
-    check_two_octets(&h);
+    check_two_bytes(&h);
     for (i = 0; i < count; i++) {
         if (form == 126) h.length = two[i];
         if (form == 127) h.length = eight[i];
@@ -172,8 +173,8 @@ static void check_lengths(head h) {
     }
 }
 
-/* All 65,536 beginnings, each with its lengths, for both roles, outside and inside a fragmented
-   message. */
+/* All 65,536 values of the first two bytes, each with several lengths, for both roles, outside and
+   inside a fragmented message. */
 static void test_every_head(void) {
     unsigned long n;
     for (n = 0; n < 0x40000; n++) {
@@ -186,8 +187,8 @@ static void test_every_head(void) {
     }
 }
 
-/* The short way a parser may take without the check of text sees the same, and so does the other.
-   */
+/* Without the UTF-8 check the parser may take a shorter path. Both paths must give the same
+   results. */
 static void test_every_head_with_utf8(void) {
     unsigned n;
     for (n = 0; n < 0x10000; n++) {
@@ -235,7 +236,7 @@ static void send_frame(dice *d, exchange *x, int server, int opcode, int fin,
                        const unsigned char *data, size_t len) {
     unsigned char key[4];
     size_t need = 0;
-    roll_octets(d, key, sizeof key);
+    roll_bytes(d, key, sizeof key);
     CHECK_INT(STWS_OK, stws_ws_build(x->wire + x->len, WIRE - x->len, opcode, fin, data, len,
                                      server ? key : NULL, &need));
     x->len += need;
@@ -245,19 +246,19 @@ static void send_control(dice *d, exchange *x, int server) {
     message *m = &x->sent[x->count++];
     m->opcode = one_in(d, 2) ? STWS_WS_PING : STWS_WS_PONG;
     m->len = roll_below(d, 126);
-    roll_octets(d, m->data, m->len);
+    roll_bytes(d, m->data, m->len);
     send_frame(d, x, server, m->opcode, 1, m->data, m->len);
 }
 
-/* In one frame or in several, some of them empty, with control frames between. Order is that of the
-   ends. */
+/* Sends one message in one or several frames, some of them empty, with control frames between them.
+   The list `sent` is in the order in which the messages end. */
 static void send_message(dice *d, exchange *x, int server) {
     message m;
     size_t at = 0, n;
     int opcode;
     m.opcode = opcode = one_in(d, 2) ? STWS_WS_TEXT : STWS_WS_BINARY;
     m.len = roll_below(d, one_in(d, 3) ? sizeof m.data : 140);
-    roll_octets(d, m.data, m.len);
+    roll_bytes(d, m.data, m.len);
     while (!one_in(d, 3)) {
         n = roll_below(d, m.len - at + 1);
         send_frame(d, x, server, opcode, 0, m.data + at, n);
@@ -271,7 +272,7 @@ static void send_message(dice *d, exchange *x, int server) {
 
 typedef struct receiver {
     const exchange *x;
-    size_t count; /* messages that came */
+    size_t count; /* messages received */
     message open;
     int is_open;
 } receiver;
@@ -298,7 +299,7 @@ static void receive(receiver *r, const stws_ws_event *event) {
     if (event->last) check_message(r, event->opcode, r->open.data, r->open.len);
 }
 
-/* Pieces of random size, each time in a new block. */
+/* Feeds pieces of random size, each time in a new block. */
 static void take_all(dice *d, exchange *x, int server, size_t most) {
     static receiver r;
     stws_ws ws;
@@ -365,7 +366,7 @@ static int parse_all(stws_ws *ws, char *wire, size_t len, size_t *messages) {
     return result;
 }
 
-/* 65,537 frames of a message where nothing else is said, the empty ones counted. */
+/* The default limit is 65,537 frames per message, empty frames included. */
 static void test_default_fragments(void) {
     size_t fragments, messages;
     for (fragments = 65536; fragments <= 65538; fragments++) {
@@ -383,7 +384,7 @@ static void test_default_fragments(void) {
     }
 }
 
-/* The sum of a message's lengths against its limit, for all small limits. */
+/* The limit applies to the sum of the fragments' lengths. Tests all small limits. */
 static void test_message_limit(void) {
     size_t limit, a, b, messages;
     for (limit = 1; limit < 12; limit++)
@@ -425,8 +426,8 @@ static void test_close_payload(void) {
     free(out);
 }
 
-/* RFC 6455, 5.5: 125 octets in all, so 123 of reason; and 5.5.1: UTF-8, so no part of a character.
-   */
+/* RFC 6455, 5.5: at most 125 bytes, so 123 bytes of reason. 5.5.1: the reason is UTF-8, so no
+   character is cut. */
 static void test_close_payload_is_cut(void) {
     static const char *const characters[] = {"\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80"};
     char reason[400], *payload = exact_block(125);
@@ -455,7 +456,7 @@ static void test_close_payload_of_every_length(void) {
     }
 }
 
-/* RFC 6455, 7.4, and IANA's registry for what came after it: 1012 to 1014. */
+/* RFC 6455, 7.4. The IANA registry added 1012 to 1014 later. */
 static int code_may_be_sent(int code) {
     if (code < 1000 || code >= 5000) return 0;
     if (code >= 3000) return 1;
@@ -479,7 +480,7 @@ static void test_every_close_code(void) {
     CHECK_INT(65536, code);
 }
 
-/* What our own builders close with, our own parser takes. */
+/* Our parser accepts the close frame that our builder makes. */
 static void test_close_there_and_back(void) {
     char payload[125], wire[127];
     static const unsigned char key[4] = {9, 8, 7, 6};
@@ -497,7 +498,8 @@ static void test_close_there_and_back(void) {
     CHECK_INT(need, used);
 }
 
-/* 1005 says that there was no code, and so is never sent: the echo of an empty close is one. */
+/* 1005 means that a close frame had no code, so 1005 is never sent: an empty close is answered with
+   an empty close. */
 static void test_no_code_is_not_sent(void) {
     char payload[125];
     CHECK_INT(0, (long)stws_ws_close_payload(payload, 1005, "nothing"));

@@ -1,9 +1,10 @@
-/* test_dedup.c - the memory of the last ids: which ids it knows, against a list that is looked through
-   from end to end, and what a peer that chooses the ids can make it cost. */
+/* Tests stws_dedup, which remembers the last ids. Its answers are compared with those of a plain
+   list. A second part counts the digests that a call compares, when a peer chooses ids that
+   collide. */
 #include <stdlib.h>
 #include <string.h>
 
-/* The digests that are compared count the cost. */
+/* Counts how many digests are compared, to measure the cost of a call. */
 static long compared;
 
 static int counting_memcmp(const void *a, const void *b, size_t len) {
@@ -32,7 +33,7 @@ static int seen(stws_dedup *d, unsigned long number) {
     return stws_dedup_seen(d, id);
 }
 
-/* ==== a list, the newest id first ==== */
+/* ==== a list with the newest id first ==== */
 
 enum { MOST = 64 };
 
@@ -41,7 +42,8 @@ static struct {
     size_t count, most;
 } list;
 
-/* Is it there? It becomes the newest; without room the oldest goes. */
+/* Returns 1 if the id is in the list. The id becomes the newest; if the list is full, the oldest id
+   is dropped. */
 static int list_seen(unsigned long number) {
     size_t i = 0;
     int found;
@@ -80,7 +82,7 @@ static void test_exactly_the_last_ids_are_known(void) {
     }
 }
 
-/* An id that keeps coming is not forgotten, however many others come. */
+/* An id that keeps arriving is not forgotten, however many other ids arrive. */
 static void test_a_repeated_id_is_renewed(void) {
     stws_dedup *d = make(3);
     unsigned long other;
@@ -106,7 +108,7 @@ static void test_no_id(void) {
     free(d);
 }
 
-static void test_no_room_is_room_for_one(void) {
+static void test_a_count_of_zero_remembers_one_id(void) {
     stws_dedup *d = make(0);
     CHECK_INT(0, seen(d, 1));
     CHECK_INT(1, seen(d, 1));
@@ -122,8 +124,9 @@ enum { COUNT = 256, CHOSEN = 256, ROUNDS = 3, MOST_COMPARED = 3 * (8 + 16) };
 
 static unsigned long chosen[CHOSEN];
 
-/* Ids whose SHA-1 has the same first byte, or fourth one: in a hash table of 256 chains that takes
-   its first four bytes for a number, of either byte order, they all are in one chain. */
+/* Finds ids whose SHA-1 has the same first or fourth byte. Assume a hash table of 256 chains that
+   takes the first four bytes as a number, in either byte order: all these ids would be in one
+   chain. */
 static void choose(int from_the_end) {
     unsigned long number;
     size_t n = 0;
@@ -148,8 +151,8 @@ static int by_digest(const void *a, const void *b) {
     return memcmp(digests[0], digests[1], sizeof digests[0]);
 }
 
-/* The chosen ids come again and again, and others between the rounds: how many digests the most
-   expensive call compares. */
+/* The chosen ids arrive again and again, with other ids between the rounds. Returns how many
+   digests the most expensive call compared. */
 static long most_expensive(void) {
     stws_dedup *d = make(COUNT);
     long most = 0;
@@ -168,8 +171,9 @@ static long most_expensive(void) {
     return most;
 }
 
-/* The 8 bits that are the same, and twice the 8 that tell 256 ids apart, as these do not come in the
-   best order; and three searches for an id that takes the oldest one's place. */
+/* The limit MOST_COMPARED allows for: the 8 bits that are equal; twice the 8 bits that distinguish
+   256 ids, because the ids do not arrive in the best order; and three searches when an id takes the
+   place of the oldest. */
 static void test_chosen_ids_cost_little(void) {
     int from_the_end;
     for (from_the_end = 0; from_the_end < 2; from_the_end++) {
@@ -184,7 +188,7 @@ int main(void) {
     RUN(test_exactly_the_last_ids_are_known); /* [G3] */
     RUN(test_a_repeated_id_is_renewed);
     RUN(test_no_id);
-    RUN(test_no_room_is_room_for_one);
+    RUN(test_a_count_of_zero_remembers_one_id);
     RUN(test_chosen_ids_cost_little);
     return test_report();
 }

@@ -1,4 +1,5 @@
-/* test_names.c - what has a name says it: results, states, commands, versions. */
+/* Tests the functions that return names and texts of results, states, commands and the version.
+   Also tests that a client that could not be created reports its error from every call. */
 #include "stomp_ws.h"
 
 #include "tests/results.h"
@@ -29,7 +30,7 @@ static void test_no_two_results_have_the_same_text(void) {
                   strcmp(stws_result_text(a), stws_result_text(b)) != 0);
 }
 
-static void test_a_number_that_is_no_result(void) {
+static void test_a_number_that_is_not_a_result(void) {
     CHECK_STR("STWS_UNKNOWN", stws_result_name(STWS_RESULT_END));
     CHECK(*stws_result_text(STWS_RESULT_END) != 0);
 }
@@ -52,14 +53,14 @@ static void test_commands(void) {
     CHECK_STR("", stws_command_name((stws_command)-1));
 }
 
-static void test_the_version_is_said_twice_alike(void) {
+static void test_both_forms_of_the_version_are_equal(void) {
     char text[32];
     snprintf(text, sizeof text, "%d.%d.%d", STOMP_WS_VERSION_MAJOR, STOMP_WS_VERSION_MINOR,
              STOMP_WS_VERSION_PATCH);
     CHECK_STR(STOMP_WS_VERSION, text);
 }
 
-/* A client that is none says so from every call, and never crashes. */
+/* Calls with a NULL client return an error and never crash. */
 static void test_no_client(void) {
     stws_event event;
     stws_fd fds[3];
@@ -78,7 +79,7 @@ static void test_no_client(void) {
     stws_destroy(NULL);
 }
 
-static void test_options_that_are_wrong_make_a_client_that_says_so(void) {
+static void test_a_client_with_wrong_options_reports_it(void) {
     stws_options o = stws_options_default();
     stws_event event;
     stws *client = stws_create(&o);
@@ -97,11 +98,11 @@ static void test_options_that_are_wrong_make_a_client_that_says_so(void) {
 int main(void) {
     RUN(test_every_result_has_a_name_and_a_text);
     RUN(test_no_two_results_have_the_same_text);
-    RUN(test_a_number_that_is_no_result);
+    RUN(test_a_number_that_is_not_a_result);
     RUN(test_states);
     RUN(test_commands);
-    RUN(test_the_version_is_said_twice_alike);
+    RUN(test_both_forms_of_the_version_are_equal);
     RUN(test_no_client);
-    RUN(test_options_that_are_wrong_make_a_client_that_says_so);
+    RUN(test_a_client_with_wrong_options_reports_it);
     return test_report();
 }

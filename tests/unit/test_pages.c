@@ -1,5 +1,7 @@
-/* test_pages.c - what is made of the page that comes with a refused upgrade. Each beginning of each
-   page lies in memory of exactly its size, so that a sanitizer sees a look beyond its end. */
+/* Tests how the client reads the page that comes with a refused upgrade: the words for the error
+   text, the remedy, chunked bodies, the end of the answer, and redirects. Each page is cut at every
+   length, and each part lies in memory of exactly its size, so that a sanitizer reports a read past
+   the end. */
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
@@ -36,7 +38,7 @@ static const struct page {
 };
 enum { PAGES = sizeof pages / sizeof *pages };
 
-/* Calls `look` with each beginning of each page. */
+/* Calls `look` with the first 0, 1, 2, ... bytes of each page. */
 static void with_beginnings(void (*look)(char *data, size_t len)) {
     size_t i, len;
     for (i = 0; i < PAGES; i++) {
@@ -75,7 +77,8 @@ static void test_remedies(void) {
     with_beginnings(look_for_remedies);
 }
 
-/* In place it comes to the same as into other memory, and never to more than there was. */
+/* Decoding in place must give the same result as decoding into other memory, and the result is
+   never longer than the input. */
 static void look_for_chunks(char *data, size_t len) {
     char *out = exact(data, len);
     int whole = 2, as_whole = 3, in_place = 4;
@@ -94,21 +97,23 @@ static void test_chunks(void) {
     with_beginnings(look_for_chunks);
 }
 
-/* The whole answer, and from which byte on it is whole. A longer part of it is whole, too. */
+/* Cuts the answer at every length. The answer is complete from byte `from` on, and every longer
+   part is complete, too. */
 static void check_whole(const char *answer, size_t from) {
     size_t len, size = strlen(answer);
     for (len = 0; len <= size; len++) {
         char *data = exact(answer, len);
         int head_is_whole = strstr(answer, "\r\n\r\n") + 4 <= answer + len;
         int whole = stws_p_answer_is_whole(data, len, 0);
-        CHECK_INT(len >= from || !head_is_whole, whole); /* a head is the parser's */
+        /* The head parser handles an incomplete head. */
+        CHECK_INT(len >= from || !head_is_whole, whole);
         free(data);
     }
 }
 
 #define HEAD "HTTP/1.1 404 \r\n"
 
-static void test_whole_answers(void) {
+static void test_complete_answers(void) {
     size_t head = sizeof HEAD - 1;
     check_whole(HEAD "Content-Length: 3\r\n\r\nabcd", head + 21 + 3);
     check_whole(HEAD "content-length:\t3\r\n\r\nabcd", head + 21 + 3);
@@ -125,7 +130,7 @@ static void test_whole_answers(void) {
     check_whole("GET / HTTP/1.1\r\n\r\nabcd", 18);
 }
 
-static void test_what_is_no_http(void) {
+static void test_garbage_is_not_http(void) {
     char garbage[64];
     size_t len;
     memset(garbage, 0x15, sizeof garbage);
@@ -169,8 +174,8 @@ int main(void) {
     RUN(test_words);
     RUN(test_remedies);
     RUN(test_chunks);
-    RUN(test_whole_answers);
-    RUN(test_what_is_no_http);
+    RUN(test_complete_answers);
+    RUN(test_garbage_is_not_http);
     RUN(test_redirects);
     return test_report();
 }

@@ -1,5 +1,6 @@
-/* test_proxy.c - the two ways through a proxy, without a socket: its URL, the environment, what is
-   said to it, and whatever it may answer, however that is cut. */
+/* Tests both protocols for a proxy, HTTP CONNECT and SOCKS 5, without a socket: the proxy's URL,
+   the environment variables, the requests that the client sends, and any answer of the proxy, cut
+   into pieces at every place. */
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
@@ -43,7 +44,7 @@ static void test_urls(void) {
     }
 }
 
-static void test_what_is_no_url_of_a_proxy(void) {
+static void test_urls_that_are_not_valid_for_a_proxy(void) {
     static const char *const urls[] = {"",
                                        "http://",
                                        "https://h:1",
@@ -58,16 +59,16 @@ static void test_what_is_no_url_of_a_proxy(void) {
                                        "http://a b:1",
                                        "http://h:1\r\n",
                                        "http://[::1:1",
-                                       "http://[h]:1", /* brackets are for IPv6 addresses */
+                                       "http://[h]:1", /* brackets are only for IPv6 addresses */
                                        "http://%zz:x@h:1",
                                        "http://%:x@h",
                                        "http://x:%4@h:1",
                                        "http://%00@h:1",
                                        "http://x:%0@h:1",
-                                       "http://a%3Ab:x@h:1", /* RFC 7617, 2: no colon */
+                                       "http://a%3Ab:x@h:1", /* RFC 7617, 2: no colon in the user */
                                        "http://%3A:x@h:1",
                                        "a%3Ab@h:1",
-                                       "http://a%0D%0Ab:x@h:1", /* nor control characters */
+                                       "http://a%0D%0Ab:x@h:1", /* and no control characters */
                                        "http://a:b%09@h:1",
                                        "http://a%09:b@h:1",
                                        "http://a:b%1f@h:1",
@@ -79,7 +80,7 @@ static void test_what_is_no_url_of_a_proxy(void) {
         CHECK_STR(NULL, stws_p_proxy_parse(&at, urls[i]) ? urls[i] : NULL);
 }
 
-/* User and password have 255 octets at most, %XX being one. */
+/* The user and the password have at most 255 bytes each; %XX counts as one byte. */
 static void test_long_credentials(void) {
     char url[1200];
     stws_p_proxy_url at;
@@ -124,7 +125,7 @@ static void test_options(void) {
 
 /* ==== the environment ==== */
 
-static void test_whom_no_proxy_spares(void) {
+static void test_hosts_that_no_proxy_excludes(void) {
     static const struct {
         const char *list, *host;
         int spared;
@@ -191,7 +192,7 @@ static void test_the_environment(void) {
     clear_environment();
 }
 
-/* ==== what is said ==== */
+/* ==== requests ==== */
 
 static stws_p_proxy begin(const char *url, const char *target, int port) {
     static stws_p_proxy p;
@@ -203,44 +204,45 @@ static stws_p_proxy begin(const char *url, const char *target, int port) {
     return p;
 }
 
-static void check_said(const stws_p_proxy *p, const char *expected, size_t len) {
+static void check_request(const stws_p_proxy *p, const char *expected, size_t len) {
     CHECK_MEM(expected, len, p->data, p->len);
     CHECK_INT(0, p->sent);
 }
 
-#define CHECK_SAID(literal, p) check_said(p, literal, sizeof(literal) - 1)
+#define CHECK_REQUEST(literal, p) check_request(p, literal, sizeof(literal) - 1)
 
 static void test_requests_in_http(void) {
     stws_p_proxy p = begin("http://h:1", "broker.test", 8080);
-    CHECK_SAID("CONNECT broker.test:8080 HTTP/1.1\r\nHost: broker.test:8080\r\n\r\n", &p);
+    CHECK_REQUEST("CONNECT broker.test:8080 HTTP/1.1\r\nHost: broker.test:8080\r\n\r\n", &p);
     p = begin("http://h:1", "fe80::1", 80);
-    CHECK_SAID("CONNECT [fe80::1]:80 HTTP/1.1\r\nHost: [fe80::1]:80\r\n\r\n", &p);
+    CHECK_REQUEST("CONNECT [fe80::1]:80 HTTP/1.1\r\nHost: [fe80::1]:80\r\n\r\n", &p);
     p = begin("http://Aladdin:open%20sesame@h:1", "b", 1); /* RFC 7617, 2 */
-    CHECK_SAID("CONNECT b:1 HTTP/1.1\r\nHost: b:1\r\n"
-               "Proxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n",
-               &p);
+    CHECK_REQUEST("CONNECT b:1 HTTP/1.1\r\nHost: b:1\r\n"
+                  "Proxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n",
+                  &p);
     p = begin("http://:x@h:1", "b", 1);
-    CHECK_SAID("CONNECT b:1 HTTP/1.1\r\nHost: b:1\r\nProxy-Authorization: Basic Ong=\r\n\r\n", &p);
+    CHECK_REQUEST("CONNECT b:1 HTTP/1.1\r\nHost: b:1\r\nProxy-Authorization: Basic Ong=\r\n\r\n",
+                  &p);
 }
 
 static void test_requests_in_socks(void) {
     stws_p_proxy p = begin("socks5://h:1", "broker.test", 8080);
-    CHECK_SAID("\5\1\0", &p);
+    CHECK_REQUEST("\5\1\0", &p);
     stws_p_proxy_say(&p, STWS_P_ASK_WAY);
-    CHECK_SAID("\5\1\0\3\13broker.test\x1f\x90", &p);
+    CHECK_REQUEST("\5\1\0\3\13broker.test\x1f\x90", &p);
     p = begin("socks5://h:1", "127.0.0.1", 65535);
     stws_p_proxy_say(&p, STWS_P_ASK_WAY);
-    CHECK_SAID("\5\1\0\1\x7f\0\0\1\xff\xff", &p);
+    CHECK_REQUEST("\5\1\0\1\x7f\0\0\1\xff\xff", &p);
     p = begin("socks5://h:1", "fe80::1", 80);
     stws_p_proxy_say(&p, STWS_P_ASK_WAY);
-    CHECK_SAID("\5\1\0\4\xfe\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\x50", &p);
+    CHECK_REQUEST("\5\1\0\4\xfe\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\x50", &p);
     p = begin("socks5://ada:secret@h:1", "b", 1);
-    CHECK_SAID("\5\2\0\2", &p);
+    CHECK_REQUEST("\5\2\0\2", &p);
     stws_p_proxy_say(&p, STWS_P_ASK_LOGIN);
-    CHECK_SAID("\1\3ada\6secret", &p);
+    CHECK_REQUEST("\1\3ada\6secret", &p);
     p = begin("socks5://ada@h:1", "b", 1);
     stws_p_proxy_say(&p, STWS_P_ASK_LOGIN);
-    CHECK_SAID("\1\3ada\0", &p);
+    CHECK_REQUEST("\1\3ada\0", &p);
 }
 
 static void test_the_longest_requests(void) {
@@ -261,10 +263,10 @@ static void test_the_longest_requests(void) {
     CHECK_INT(4 + 1 + 253 + 2, p.len);
 }
 
-/* ==== what it answers ==== */
+/* ==== answers ==== */
 
-/* Give it the answers, each when it has asked for it: up to `split` octets at once, then `piece` a
-   time. */
+/* Feeds the answers. A reply starts only after its request was sent. Feeds the first `split` bytes
+   together, then `piece` bytes at a time. */
 static int hear(stws_p_proxy *p, const char *answer, size_t len, size_t split, size_t piece) {
     int result = STWS_MORE;
     size_t at = 0;
@@ -274,7 +276,7 @@ static int hear(stws_p_proxy *p, const char *answer, size_t len, size_t split, s
         room = p->step == STWS_P_ASK_WAY ? sizeof p->data - p->len : 2 - p->len;
         if (n > len - at) n = len - at;
         if (n > room) n = room;
-        if (n == 0) return STWS_OFF; /* it should have come to a verdict before */
+        if (n == 0) return STWS_OFF; /* it should have decided before */
         memcpy(p->data + p->len, answer + at, n);
         p->len += n;
         at += n;
@@ -283,8 +285,9 @@ static int hear(stws_p_proxy *p, const char *answer, size_t len, size_t split, s
     return result;
 }
 
-/* At every split, and octet by octet, to the same end. Truncated it is no end at all. */
-static void check_open(const char *url, const char *answer, size_t len) {
+/* The result must be the same at every split and byte by byte. An incomplete answer must not
+   succeed. Bytes after the answer are an error. */
+static void check_accepted(const char *url, const char *answer, size_t len) {
     size_t split;
     for (split = 0; split <= len; split++) {
         stws_p_proxy p = begin(url, "b", 1);
@@ -306,33 +309,33 @@ static void check_open(const char *url, const char *answer, size_t len) {
             CHECK_HAS("bytes of its own", p.why);
             CHECK_INT(1, p.final);
         } else {
-            CHECK_INT(len, split); /* the last octet came by itself, when all was said */
+            CHECK_INT(len, split); /* the extra byte arrived alone, after the answer was complete */
         }
         free(longer);
     }
 }
 
-#define CHECK_OPEN(url, literal) check_open(url, literal, sizeof(literal) - 1)
+#define CHECK_ACCEPTED(url, literal) check_accepted(url, literal, sizeof(literal) - 1)
 
-static void test_the_way_is_open(void) {
-    CHECK_OPEN("http://h:1", "HTTP/1.1 200 Connection established\r\n\r\n");
-    CHECK_OPEN("http://h:1", "HTTP/1.0 200\r\nVia: x\r\nContent-Length: 5\r\n\r\n");
-    CHECK_OPEN("http://h:1", "HTTP/1.1 299 x\n\n");
+static void test_good_answers(void) {
+    CHECK_ACCEPTED("http://h:1", "HTTP/1.1 200 Connection established\r\n\r\n");
+    CHECK_ACCEPTED("http://h:1", "HTTP/1.0 200\r\nVia: x\r\nContent-Length: 5\r\n\r\n");
+    CHECK_ACCEPTED("http://h:1", "HTTP/1.1 299 x\n\n");
     /* RFC 9110, 15.2: interim answers come before the final one */
-    CHECK_OPEN("http://h:1", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n");
-    CHECK_OPEN("http://h:1", "HTTP/1.1 102\r\nA: b\r\n\r\nHTTP/1.1 103 x\n\nHTTP/1.1 200\n\n");
-    CHECK_OPEN("socks5://h:1", "\5\0\5\0\0\1\1\2\3\4\5\6");
-    CHECK_OPEN("socks5://h:1", "\5\0\5\0\0\3\0\5\6");
-    CHECK_OPEN("socks5://h:1", "\5\0\5\0\0\3\5abcde\5\6");
-    CHECK_OPEN("socks5://h:1", "\5\0\5\0\0\4abcdefghijklmnop\5\6");
-    CHECK_OPEN("socks5://a:b@h:1", "\5\0\5\0\0\1\0\0\0\0\0\0");
-    CHECK_OPEN("socks5://a:b@h:1", "\5\2\1\0\5\0\0\1\0\0\0\0\0\0");
+    CHECK_ACCEPTED("http://h:1", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n");
+    CHECK_ACCEPTED("http://h:1", "HTTP/1.1 102\r\nA: b\r\n\r\nHTTP/1.1 103 x\n\nHTTP/1.1 200\n\n");
+    CHECK_ACCEPTED("socks5://h:1", "\5\0\5\0\0\1\1\2\3\4\5\6");
+    CHECK_ACCEPTED("socks5://h:1", "\5\0\5\0\0\3\0\5\6");
+    CHECK_ACCEPTED("socks5://h:1", "\5\0\5\0\0\3\5abcde\5\6");
+    CHECK_ACCEPTED("socks5://h:1", "\5\0\5\0\0\4abcdefghijklmnop\5\6");
+    CHECK_ACCEPTED("socks5://a:b@h:1", "\5\0\5\0\0\1\0\0\0\0\0\0");
+    CHECK_ACCEPTED("socks5://a:b@h:1", "\5\2\1\0\5\0\0\1\0\0\0\0\0\0");
 }
 
-/* The longest address: 255 octets of a name. */
+/* The longest address: a name of 255 bytes. */
 static void test_a_long_reply(void) {
     char answer[2 + 5 + 255 + 2] = "\5\0\5\0\0\3\377";
-    check_open("socks5://h:1", answer, sizeof answer);
+    check_accepted("socks5://h:1", answer, sizeof answer);
 }
 
 static void check_refused(const char *url, const char *answer, size_t len, const char *words,
@@ -351,7 +354,7 @@ static void check_refused(const char *url, const char *answer, size_t len, const
 #define CHECK_REFUSED(url, literal, words, final)                                                  \
     check_refused(url, literal, sizeof(literal) - 1, words, final)
 
-static void test_http_says_no(void) {
+static void test_http_proxy_refuses(void) {
     CHECK_REFUSED("http://h:1", "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
                   "HTTP 407 Proxy Authentication Required: it wants credentials", 1);
     CHECK_REFUSED("http://ada:sesame@h:1", "HTTP/1.1 407 x\r\nProxy-Authenticate: NTLM\r\n\r\n",
@@ -370,7 +373,7 @@ static void test_http_says_no(void) {
     CHECK_REFUSED("http://h:1", "HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n", "HTTP 101", 1);
 }
 
-static void test_what_is_no_http(void) {
+static void test_answers_that_are_not_http(void) {
     static const char words[] = "does not answer in HTTP";
     CHECK_REFUSED("http://h:1", "\5\377", words, 1);
     CHECK_REFUSED("http://h:1", "SSH-2.0-x\r\n\r\n", words, 1);
@@ -381,7 +384,7 @@ static void test_what_is_no_http(void) {
     CHECK_REFUSED("http://h:1", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", words, 1);
 }
 
-static void test_a_head_without_end(void) {
+static void test_an_endless_head(void) {
     static char head[3 * 4096] = "HTTP/1.1 200 OK\r\nA: ";
     stws_p_proxy p = begin("http://h:1", "b", 1);
     memset(head + 20, 'x', sizeof head - 20);
@@ -396,8 +399,8 @@ static void test_a_head_without_end(void) {
     CHECK_INT(STWS_ERR_PROXY, hear(&p, head, sizeof head, 0, 1));
 }
 
-/* Interim answers, and the final one, have as much room as one head. */
-static void test_interim_answers_without_end(void) {
+/* All interim answers and the final answer together have the same limit as one head. */
+static void test_endless_interim_answers(void) {
     static const char interim[] = "HTTP/1.1 100\r\n\r\n"; /* 256 of them fill the room */
     static char heads[3 * 4096];
     size_t len = 0, whole, step;
@@ -432,7 +435,7 @@ static void test_too_many_headers(void) {
     }
 }
 
-static void test_socks_says_no(void) {
+static void test_socks_proxy_refuses(void) {
     static const struct {
         const char *words;
         int final;
@@ -454,7 +457,7 @@ static void test_socks_says_no(void) {
     CHECK_REFUSED("socks5://ada:sesame@h:1", "\5\2\1\1", "does not take the user and password", 1);
 }
 
-static void test_what_is_no_socks(void) {
+static void test_answers_that_are_not_socks(void) {
     CHECK_REFUSED("socks5://h:1", "HTTP/1.1 400 Bad Request\r\n\r\n", "not answer in SOCKS 5", 1);
     CHECK_REFUSED("socks5://h:1", "\4\132", "not answer in SOCKS 5", 1);
     CHECK_REFUSED("socks5://h:1", "\5\0\4\0", "not answer in SOCKS 5", 1);
@@ -467,7 +470,7 @@ static void test_what_is_no_socks(void) {
     CHECK_REFUSED("socks5://h:1", "\5\0\5\0\0\0\0\0\0", "not answer in SOCKS 5", 1);
 }
 
-static void test_who_answers_before_he_is_asked(void) {
+static void test_an_answer_before_the_request(void) {
     stws_p_proxy p = begin("socks5://h:1", "b", 1);
     p.saying = 0;
     p.len = 3;
@@ -476,8 +479,8 @@ static void test_who_answers_before_he_is_asked(void) {
     CHECK_HAS("bytes of its own", p.why);
 }
 
-/* Noise never opens a way that a proxy did not open, and never leaves the buffer. */
-static void test_noise(void) {
+/* Random answers never look like success over HTTP, and never overflow the buffer. */
+static void test_random_answers(void) {
     unsigned seed = 1;
     int round;
     for (round = 0; round < 20000; round++) {
@@ -496,24 +499,24 @@ static void test_noise(void) {
 
 int main(void) {
     RUN(test_urls);
-    RUN(test_what_is_no_url_of_a_proxy);
+    RUN(test_urls_that_are_not_valid_for_a_proxy);
     RUN(test_long_credentials);
     RUN(test_options);
-    RUN(test_whom_no_proxy_spares);
+    RUN(test_hosts_that_no_proxy_excludes);
     RUN(test_the_environment);
     RUN(test_requests_in_http);
     RUN(test_requests_in_socks);
     RUN(test_the_longest_requests);
-    RUN(test_the_way_is_open);
+    RUN(test_good_answers);
     RUN(test_a_long_reply);
-    RUN(test_http_says_no);
-    RUN(test_what_is_no_http);
-    RUN(test_a_head_without_end);
-    RUN(test_interim_answers_without_end);
+    RUN(test_http_proxy_refuses);
+    RUN(test_answers_that_are_not_http);
+    RUN(test_an_endless_head);
+    RUN(test_endless_interim_answers);
     RUN(test_too_many_headers);
-    RUN(test_socks_says_no);
-    RUN(test_what_is_no_socks);
-    RUN(test_who_answers_before_he_is_asked);
-    RUN(test_noise);
+    RUN(test_socks_proxy_refuses);
+    RUN(test_answers_that_are_not_socks);
+    RUN(test_an_answer_before_the_request);
+    RUN(test_random_answers);
     return test_report();
 }

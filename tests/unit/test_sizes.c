@@ -1,4 +1,5 @@
-/* test_sizes.c - what the options cost: the manual's table against stws_size. */
+/* Tests that the manual's table "what the options cost in memory" agrees with stws_size. The
+   numbers are read from stomp_ws.h itself. */
 #include "stomp_ws.h"
 
 #include "tests/test.h"
@@ -8,8 +9,9 @@ static void ignore_frame(stws *client, stws_direction direction, const stws_fram
     (void)client, (void)direction, (void)frame, (void)user;
 }
 
-/* The number in the manual's row that begins so; -1 when there is no such row. */
-static long stated(const char *what) {
+/* Returns the number in the manual's row that begins with this text; -1 if the manual lacks such a
+   row. */
+static long stated_in_manual(const char *what) {
     char line[256], row[128];
     long number = -1;
     FILE *file = fopen("stomp_ws.h", "r");
@@ -26,14 +28,15 @@ static long stated(const char *what) {
     return number;
 }
 
-/* What is exact is stated exactly; a whole struct may be a little smaller than the manual says, and
-   all is where pointers are. */
+/* An exact row must match exactly. For a whole struct, the manual may state up to a tenth more than
+   the measured size. With pointers of less than 8 bytes, only the upper limit is checked. */
 static void check_row(const char *what, size_t measured, int exact) {
-    long says = stated(what), is = (long)measured;
-    int good = is <= says && (sizeof(void *) < 8 || (exact ? is == says : is >= says - says / 10));
-    CHECK(is > 0);
+    long stated = stated_in_manual(what), actual = (long)measured;
+    int good = actual <= stated &&
+               (sizeof(void *) < 8 || (exact ? actual == stated : actual >= stated - stated / 10));
+    CHECK(actual > 0);
     CHECK(good);
-    if (!good) printf("%s: %ld bytes, the manual says %ld\n", what, is, says);
+    if (!good) printf("%s: %ld bytes, the manual states %ld\n", what, actual, stated);
 }
 
 static stws_options least(void) {
@@ -58,7 +61,7 @@ static void test_the_least_client(void) {
     check_row("a proxy", stws_size(&more) - stws_size(&o), 0);
 }
 
-/* From 64 KiB on nothing else grows along with a buffer. */
+/* From 64 KiB on, a larger buffer adds only its own bytes. */
 static void test_buffers(void) {
     static const char row[] = "per byte of rx_buffer, tx_buffer, outbox_bytes";
     stws_options o = least(), more;
