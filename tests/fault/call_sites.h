@@ -1,6 +1,7 @@
-/* call_sites.h - what the text of the header calls: names before an opening parenthesis, outside
-   comments and strings, in the implementation; and in which function or macro that is. Members
-   (c->io.read) and what the header itself defines are none of them. */
+/* call_sites.h - finds the calls in the text of the header: names before an opening parenthesis,
+   outside comments and strings, in the implementation. For each call it also finds the function or
+   macro that contains it. Calls through members (c->io.read) are left out, and so are the functions
+   that the header itself defines. */
 #ifndef CALL_SITES_H
 #define CALL_SITES_H
 
@@ -13,13 +14,13 @@ enum { CALL_NAME = 64 };
 
 struct scan {
     char *text, *at;
-    int depth, in_define;      /* of braces; in the lines of a #define */
-    char function[CALL_NAME];  /* whose body this is */
-    char candidate[CALL_NAME]; /* the first name before a parenthesis, out of any body */
+    int depth, in_define;      /* depth of braces; 1 in the lines of a #define */
+    char function[CALL_NAME];  /* the function whose body this is */
+    char candidate[CALL_NAME]; /* the first name before a parenthesis, outside of all bodies */
     char call[CALL_NAME], within[CALL_NAME]; /* what scan_next found */
 };
 
-/* The implementation: 0 when there is no such file. */
+/* Opens the implementation. Returns 0 if the file or the implementation cannot be found. */
 static inline int scan_open(struct scan *s, const char *path) {
     FILE *file = fopen(path, "rb");
     long size;
@@ -39,7 +40,7 @@ static inline void scan_close(struct scan *s) {
     free(s->text);
 }
 
-/* Past a comment or a literal that begins here: 1 when there was one. */
+/* Skips a comment or a literal that begins here. Returns 1 if there was one. */
 static inline int scan_skip(struct scan *s) {
     char quote = *s->at;
     if (strncmp(s->at, "/*", 2) == 0) {
@@ -60,7 +61,7 @@ static inline size_t scan_name(const struct scan *s, char name[CALL_NAME]) {
     return len;
 }
 
-/* Line ends, braces and macros say where we are. */
+/* Updates the position: the end of a #define, the depth of braces, the function. */
 static inline void scan_mark(struct scan *s) {
     if (*s->at == '\n' && s->at[-1] != '\\') s->in_define = 0;
     if (s->in_define) return;
@@ -68,7 +69,7 @@ static inline void scan_mark(struct scan *s) {
         s->at += 8;
         s->in_define = 1;
         s->at += scan_name(s, s->within) - 1;
-    } else if (*s->at == '#') { /* #if defined(...) calls nothing */
+    } else if (*s->at == '#') { /* #if defined(...) is not a call */
         s->at += strcspn(s->at, "\n") - 1;
     } else if (*s->at == '{' && s->depth++ == 0) {
         memcpy(s->function, s->candidate, sizeof s->function);
@@ -78,7 +79,7 @@ static inline void scan_mark(struct scan *s) {
     if (s->depth == 0 && (*s->at == ';' || *s->at == '}')) s->candidate[0] = 0;
 }
 
-/* The next call, and where it stands: 0 at the end. */
+/* Finds the next call and its function. Returns 0 at the end. */
 static inline int scan_next(struct scan *s) {
     while (*s->at) {
         char name[CALL_NAME], before = s->at[-1], parenthesis;

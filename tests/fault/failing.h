@@ -1,17 +1,17 @@
-/* failing.h - the system under the header, one call of which fails when it is told to.
+/* failing.h - replaces the system calls of the header, so that one chosen call fails.
 
-   To be included before the implementation, whose calls of the system and of the heap then come
-   here. Each is looked up in a table of call sites (which function calls what, and with which
-   errors that may fail); struct plan says which call of which site is to fail, and how. Everything
-   else, and every call from outside the header, goes on to the real system.
+   Include this file before the implementation: its system calls and heap calls then go through the
+   functions below. Each call is looked up in a table of call sites, which lists the function, the
+   call, and the errors that it may have. struct plan chooses which call of which site fails, and
+   how. Every other call, and every call from outside the header, goes on to the real system.
 
-   open, read, write and close are members of stws_transport too, so that a macro can only rename
-   them: which function calls them is told by the descriptor. */
+   open, read, write and close are also members of stws_transport, so a macro can only rename them.
+   For these calls, the descriptor tells which function called them. */
 #ifndef FAILING_H
 #define FAILING_H
 
 #if defined(__STRICT_ANSI__) && !defined(_POSIX_C_SOURCE)
-#define _POSIX_C_SOURCE 200809L /* as the header does where it comes first */
+#define _POSIX_C_SOURCE 200809L /* the header does the same if it is included first */
 #endif
 
 #include <arpa/inet.h>
@@ -31,16 +31,16 @@
 #include <time.h>
 #include <unistd.h>
 
-/* What can go wrong without an errno: fewer octets than asked for, the end of the stream, a call
-   that says too early that nothing is ready, and an error as the value of SO_ERROR. */
+/* Failures without an errno: fewer bytes than requested, the end of the stream, a call that reports
+   too early that nothing is ready, and an error as the value of SO_ERROR. */
 enum { FAIL_SHORT = 10001, FAIL_END, FAIL_EARLY, FAIL_VALUE = 20000 };
 
-/* Time that passes with each of lasting failures, so that time-outs need not be waited for, and how
-   much at most. */
+/* While a failure lasts, each failed call advances the clock by this step, so that no test has to
+   wait for time-outs; and at most by this sum. */
 enum { FAIL_STEP_US = 20000, FAIL_STEPS_US = 40000000 };
 
-/* Where the header calls what can fail: times that the call stands in the text of the function, and
-   what can go wrong there. */
+/* A call in the header that can fail: how often the call occurs in the text of the function, and
+   the errors that it may have. */
 struct site {
     const char *function, *call;
     int times;
@@ -96,7 +96,7 @@ static const struct site sites[] = {
 };
 enum { SITES = sizeof sites / sizeof *sites };
 
-/* Where it calls what cannot, and why, or what is not in this program. */
+/* A call that cannot fail, with the reason; or a call that is not compiled into this program. */
 struct sure_site {
     const char *function, *call;
     int times;
@@ -104,15 +104,15 @@ struct sure_site {
 };
 
 static const struct sure_site sure_sites[] = {
-    {"stws_p_system_clock", "clock_gettime", 1, "the clock is there"},
-    {"stws_p_system_slept", "clock_gettime", 1, "the clock is there"},
-    {"stws_p_system_date", "clock_gettime", 1, "the clock is there"},
+    {"stws_p_system_clock", "clock_gettime", 1, "the clock exists"},
+    {"stws_p_system_slept", "clock_gettime", 1, "the clock exists"},
+    {"stws_p_system_date", "clock_gettime", 1, "the clock exists"},
     {"stws_p_tcp_resolve", "freeaddrinfo", 1, "it returns nothing"},
     {"stws_message_free", "STOMP_WS_FREE", 1, "it returns nothing"},
     {"stws_queue_destroy", "STOMP_WS_FREE", 1, "it returns nothing"},
     {"stws_p_heap_release", "STOMP_WS_FREE", 1, "it returns nothing"},
-    {"stws_p_cond_wait", "clock_gettime", 2, "the clock is there"},
-    {"stws_p_cond_init", "pthread_condattr_setclock", 1, "the clock is there"},
+    {"stws_p_cond_wait", "clock_gettime", 2, "the clock exists"},
+    {"stws_p_cond_init", "pthread_condattr_setclock", 1, "the clock exists"},
     {"stws_p_bear_environment", "getuid", 1, "it always succeeds"},
     {"stws_p_bear_environment", "geteuid", 1, "it always succeeds"},
     {"stws_p_bear_environment", "getgid", 1, "it always succeeds"},
@@ -122,46 +122,46 @@ static const struct sure_site sure_sites[] = {
     {"stws_p_bear_read_folder", "closedir", 1, "with STOMP_WS_BEARSSL only: tests/tls"},
     {"stws_p_pem_read", "open", 1, "with STOMP_WS_BEARSSL only: tests/tls"},
     {"stws_p_pem_read", "read", 1, "with STOMP_WS_BEARSSL only: tests/tls"},
-    {"stws_p_lock_atomics", "pthread_mutex_lock", 1, "it fails only where misused"},
-    {"stws_p_lock_atomics", "pthread_mutex_unlock", 1, "it fails only where misused"},
-    {"STWS_P_LOCK", "pthread_mutex_lock", 1, "it fails only where misused"},
-    {"STWS_P_UNLOCK", "pthread_mutex_unlock", 1, "it fails only where misused"},
-    {"stws_join", "pthread_join", 1, "it fails only where misused"},
-    {"stws_p_sync_init", "pthread_mutex_destroy", 1, "only where misused"},
+    {"stws_p_lock_atomics", "pthread_mutex_lock", 1, "it fails only if misused"},
+    {"stws_p_lock_atomics", "pthread_mutex_unlock", 1, "it fails only if misused"},
+    {"STWS_P_LOCK", "pthread_mutex_lock", 1, "it fails only if misused"},
+    {"STWS_P_UNLOCK", "pthread_mutex_unlock", 1, "it fails only if misused"},
+    {"stws_join", "pthread_join", 1, "it fails only if misused"},
+    {"stws_p_sync_init", "pthread_mutex_destroy", 1, "only if misused"},
     {"stws_queue_create", "STOMP_WS_FREE", 1, "it returns nothing"},
-    {"stws_p_queue_settle", "pthread_cond_broadcast", 1, "only where misused"},
-    {"stws_p_queue_feed", "pthread_cond_broadcast", 1, "only where misused"},
+    {"stws_p_queue_settle", "pthread_cond_broadcast", 1, "only if misused"},
+    {"stws_p_queue_feed", "pthread_cond_broadcast", 1, "only if misused"},
     {"stws_p_me", "pthread_self", 1, "it always succeeds"},
-    {"stws_queue_destroy", "pthread_cond_destroy", 1, "only where misused"},
-    {"stws_queue_destroy", "pthread_mutex_destroy", 1, "only where misused"},
-    {"stws_destroy", "pthread_cond_destroy", 1, "only where misused"},
-    {"stws_destroy", "pthread_mutex_destroy", 1, "only where misused"},
-    {"stws_p_cond_init", "pthread_condattr_destroy", 1, "only where misused"},
-    {"stws_queue_close", "pthread_cond_broadcast", 1, "only where misused"},
-    {"stws_p_signal", "pthread_cond_broadcast", 1, "only where misused"},
-    {"stws_p_queue_push", "pthread_cond_signal", 1, "only where misused"},
-    {"stws_queue_pop", "pthread_cond_signal", 1, "only where misused"},
+    {"stws_queue_destroy", "pthread_cond_destroy", 1, "only if misused"},
+    {"stws_queue_destroy", "pthread_mutex_destroy", 1, "only if misused"},
+    {"stws_destroy", "pthread_cond_destroy", 1, "only if misused"},
+    {"stws_destroy", "pthread_mutex_destroy", 1, "only if misused"},
+    {"stws_p_cond_init", "pthread_condattr_destroy", 1, "only if misused"},
+    {"stws_queue_close", "pthread_cond_broadcast", 1, "only if misused"},
+    {"stws_p_signal", "pthread_cond_broadcast", 1, "only if misused"},
+    {"stws_p_queue_push", "pthread_cond_signal", 1, "only if misused"},
+    {"stws_queue_pop", "pthread_cond_signal", 1, "only if misused"},
 };
 enum { SURE_SITES = sizeof sure_sites / sizeof *sure_sites };
 
-/* What a descriptor of the header's is, and so who uses it. */
+/* The kind of a descriptor of the header. It tells which function uses the descriptor. */
 enum { FD_NONE, FD_SOCKET, FD_WAKE, FD_FILE, FD_LIMIT = 1024 };
 
 static struct plan {
     pthread_mutex_t mutex;
-    int site; /* whose nth call fails, and, when lasting, each one after that; -1: none */
+    int site; /* its nth call fails and, if lasting, every later call; -1: nothing fails */
     int nth, error, lasting;
-    int without_getrandom; /* the system has none, all the time */
-    int slow;              /* every other send takes nothing */
+    int without_getrandom; /* 1: the system lacks getrandom */
+    int slow;              /* every other send writes nothing */
     int fired;
     int calls[SITES]; /* of each site */
-    int strangers;    /* calls from a site that the table does not know, or on a wrong descriptor */
-    int blocks;       /* of the heap that are in use */
+    int strangers;    /* calls that the table does not list, or calls on a wrong descriptor */
+    int blocks;       /* heap blocks in use */
     long long skew_us;
     char kinds[FD_LIMIT];
 } plan = {.mutex = PTHREAD_MUTEX_INITIALIZER, .site = -1};
 
-/* -1: there is none. */
+/* Returns the index of the site, or -1 if the table does not have it. */
 static int site_of(const char *function, const char *call) {
     int i;
     for (i = 0; i < SITES; i++)
@@ -173,7 +173,7 @@ static int is_ours(const char *function) {
     return strncmp(function, "stws_", 5) == 0;
 }
 
-/* Counts a call: 0 when it is to go on, or how it is to fail. */
+/* Counts a call. Returns 0 if the call shall go on, or the error with which it shall fail. */
 static int strike(const char *function, const char *call) {
     int site, error = 0;
     if (!is_ours(function)) return 0;
@@ -192,7 +192,7 @@ static int strike(const char *function, const char *call) {
     return error;
 }
 
-/* Under that errno: -1. */
+/* Sets errno and returns -1. */
 static int fail(int error) {
     errno = error;
     return -1;
@@ -213,7 +213,7 @@ static void set_kind(int fd, int kind) {
     pthread_mutex_unlock(&plan.mutex);
 }
 
-/* From the system's time to that of the plan (sign 1), or back (-1). */
+/* Converts from the system's time to the plan's time (sign 1), or back (sign -1). */
 static void shift(struct timespec *t, int sign) {
     long long us;
     pthread_mutex_lock(&plan.mutex);
@@ -226,7 +226,7 @@ static void shift(struct timespec *t, int sign) {
 
 /* ==== the calls ==== */
 
-/* The name localhost is resolved here, because not every machine can do it. */
+/* Resolves the name localhost itself, because not every machine can. */
 static inline int f_getaddrinfo(const char *from, const char *host, const char *service,
                                 const struct addrinfo *hints, struct addrinfo **list) {
     int error = strike(from, "getaddrinfo");
@@ -242,7 +242,8 @@ static inline int f_socket(const char *from, int family, int type, int protocol)
     return fd;
 }
 
-/* Interrupted, or short of memory, it goes on by itself: that is what makes the first special. */
+/* Fails with that error. After EINTR the connection goes on by itself, so it is started here
+   first. */
 static inline int f_connect(const char *from, int fd, const struct sockaddr *to, socklen_t len) {
     int error = strike(from, "connect");
     if (error == EINTR && connect(fd, to, len) != 0 && errno != EINPROGRESS) return -1;
@@ -320,7 +321,8 @@ static inline int f_pthread_create(const char *from, pthread_t *thread,
     return error ? error : pthread_create(thread, attributes, run, argument);
 }
 
-/* What was not made must not be used: so that it shows, it is garbage. */
+/* An object that could not be initialised must not be used. It is filled with garbage, so that a
+   use is noticed. */
 static inline int f_pthread_mutex_init(const char *from, pthread_mutex_t *mutex,
                                        const pthread_mutexattr_t *attributes) {
     int error = strike(from, "pthread_mutex_init");
@@ -341,7 +343,7 @@ static inline int f_pthread_cond_init(const char *from, pthread_cond_t *cond,
     return error ? error : pthread_cond_init(cond, attributes);
 }
 
-/* Wakes up for nothing, as POSIX lets it; others have had the mutex meanwhile. */
+/* A spurious wake-up, as POSIX allows it. Other threads get the mutex meanwhile. */
 static inline void wake_early(pthread_mutex_t *mutex) {
     pthread_mutex_unlock(mutex);
     sched_yield();
@@ -403,7 +405,7 @@ static inline ssize_t f_write(int fd, const void *buf, size_t len) {
     return error ? fail(error) : write(fd, buf, len);
 }
 
-/* Whatever it says, the descriptor is gone, as on Linux. */
+/* The descriptor is closed even if the call fails, as on Linux. */
 static inline int f_close(int fd) {
     int kind = kind_of(fd), error = 0, result;
     if (kind != FD_NONE)

@@ -1,14 +1,14 @@
-/* loopback.h - a STOMP server for the tests that need real sockets and threads: one thread, one
-   poll, as small as it can be. What is sent to a destination goes to all who subscribe to it;
-   besides,
+/* loopback.h - a small STOMP server for the tests that need real sockets and threads. It has one
+   thread with one poll. A message that is sent to a destination goes to all subscribers of that
+   destination. Special destinations:
 
        SUBSCRIBE to /flood/N       is answered by N messages with the bodies 0, 1, ... N-1
-       SUBSCRIBE to /deaf          cuts the line: no packet of the client's arrives any more
+       SUBSCRIBE to /deaf          cuts the line: no packet from the client arrives any more
        SEND to /slam               ends the connection with a reset
        SEND with a reply-to        is answered there: "re: " and the body
 
-   From loopback_start to loopback_stop the struct belongs to the server's thread, port and url
-   excepted. */
+   From loopback_start to loopback_stop the struct belongs to the server's thread, except port and
+   url. */
 #ifndef LOOPBACK_H
 #define LOOPBACK_H
 
@@ -41,24 +41,26 @@ struct link {
 
 struct loopback {
     int listener, port;
-    int mute;            /* connections are taken, and nothing is ever answered */
-    const char *refusal; /* what answers each upgrade; NULL: it is taken */
-    int silent_ms;       /* a heart-beat that it promises and wants, but never sends; 0: none */
-    int beat_ms;         /* one that it promises and sends; 0: none */
-    void (*on_send)(const stws_frame *frame); /* each SEND, in the server's thread; or NULL */
+    int mute;            /* 1: accepts connections, but never answers */
+    const char *refusal; /* the answer to each upgrade; NULL: accept the upgrade */
+    /* Interval of heart-beats that it promises and wants, but never sends; 0: none. */
+    int silent_ms;
+    int beat_ms; /* interval of heart-beats that it promises and sends; 0: none */
+    /* Called for each SEND, in the server's thread; or NULL. */
+    void (*on_send)(const stws_frame *frame);
     int wake[2];
     char url[80];
     pthread_t thread;
     struct link *links;
     int message_id;
-    /* What it saw, to be read after loopback_stop; odd: what no client may send. */
+    /* Counters, to be read after loopback_stop. odd counts what no client may send. */
     int links_total, sends, disconnects, closes, odd;
 };
 
-/* ==== what it says ==== */
+/* ==== what it sends ==== */
 
 static inline void link_say(struct link *l, const struct bytes *frame) {
-    bytes_add_ws(&l->out, STWS_WS_TEXT, 1, frame->data, frame->len + 1); /* with its NUL */
+    bytes_add_ws(&l->out, STWS_WS_TEXT, 1, frame->data, frame->len + 1); /* including its NUL */
 }
 
 static inline void link_receipt(struct link *l, const char *id) {
@@ -90,18 +92,18 @@ static inline void loopback_publish(struct loopback *s, const char *destination,
                 link_deliver(s, l, &l->subscriptions[i], extra, body, body_len);
 }
 
-/* ==== what it hears ==== */
+/* ==== what it receives ==== */
 
-/* The header's value, or "" where a client should have sent one and has not. */
+/* Returns the header's value. A missing header counts as odd, and gives "". */
 static inline const char *link_header(struct loopback *s, const stws_frame *f, const char *name) {
     const char *value = stws_frame_header(f, name);
     if (!value) s->odd++;
     return value ? value : "";
 }
 
-/* From now on no packet arrives at this socket. Returns 0 where the system does not allow that. The
-   filter is one instruction, "return 0". Its structs are those of linux/filter.h, which not every C
-   library has. */
+/* From now on no packet arrives at this socket. Returns 0 if the system does not allow it. The
+   filter is one instruction, "return 0". Its structs are those of linux/filter.h, which some C
+   libraries lack. */
 static inline int deafen(int fd) {
 #ifdef SO_ATTACH_FILTER
     struct {
@@ -120,7 +122,7 @@ static inline int deafen(int fd) {
 #endif
 }
 
-/* Whether SUBSCRIBE to /deaf works here. Some kernels allow it to root only. */
+/* Returns whether SUBSCRIBE to /deaf works on this machine. Some kernels allow it only to root. */
 static inline int loopback_can_deafen(void) {
     int fd = socket(AF_INET, SOCK_STREAM, 0), result = fd >= 0 && deafen(fd);
     if (fd >= 0) close(fd);
@@ -155,7 +157,7 @@ static inline void link_unsubscribe(struct loopback *s, struct link *l, const ch
         l->subscriptions[i] = l->subscriptions[--l->subscription_count];
 }
 
-/* Close so that the other side sees a reset. */
+/* Closes so that the other side sees a reset. */
 static inline void link_slam(struct link *l) {
     struct linger now = {1, 0};
     setsockopt(l->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
@@ -227,7 +229,7 @@ static inline void link_close(struct loopback *s, struct link *l, const stws_ws_
                  stws_ws_close_payload(payload, e->close_code, ""));
 }
 
-/* Everything that has come in: first the request, then frames. */
+/* Handles the received bytes: first the request, then frames. */
 static inline void link_hear(struct loopback *s, struct link *l) {
     stws_ws_event event;
     size_t done = 0, used = 0;
@@ -266,7 +268,7 @@ static inline void link_hear(struct loopback *s, struct link *l) {
 
 /* ==== sockets ==== */
 
-/* 1 when something came. */
+/* Returns 1 if something was received. */
 static inline int link_read(struct loopback *s, struct link *l) {
     char chunk[65536];
     ssize_t n = recv(l->fd, chunk, sizeof chunk, MSG_DONTWAIT);
@@ -305,7 +307,7 @@ static inline void link_free(struct link *l) {
     free(l);
 }
 
-/* Links that are gone go; all of them, when the server ends. */
+/* Frees the links that are gone, or all links when the server ends. */
 static inline void loopback_sweep(struct loopback *s, int all) {
     struct link **at = &s->links;
     while (*at) {
@@ -319,7 +321,7 @@ static inline void loopback_sweep(struct loopback *s, int all) {
     }
 }
 
-/* Nothing has happened for so long. */
+/* Sends heart-beats. Called when nothing has happened for beat_ms. */
 static inline void loopback_beat(struct loopback *s) {
     struct link *l;
     for (l = s->links; l; l = l->next) {
@@ -351,13 +353,13 @@ static inline void *loopback_thread(void *server) {
     }
     for (l = s->links; l; l = l->next)
         while (!l->gone && link_read(s, l))
-            continue; /* what the clients wrote before they left counts */
+            continue; /* read everything that the clients wrote before they left */
     loopback_sweep(s, 1);
     return NULL;
 }
 
-/* A socket that listens at a free port of 127.0.0.1 or ::1, or -1 where this machine has no such
-   address. */
+/* Returns a socket that listens at a free port of 127.0.0.1 or ::1, or -1 if this machine lacks
+   that address. */
 static inline int loopback_try_listen(int ipv6, int *port) {
     struct sockaddr_in6 v6;
     struct sockaddr_in v4;
@@ -409,8 +411,8 @@ static inline void loopback_start(struct loopback *s, int ipv6, int mute) {
     loopback_start_with(s, ipv6, mute, 0, NULL);
 }
 
-/* A server at another IPv4 address of this machine, and the port given (0: any). It answers each upgrade with
-   `refusal`, or, if that is NULL, not at all. */
+/* Starts a server at another IPv4 address of this machine, at this port (0: any free port). It
+   answers each upgrade with `refusal`, or never if `refusal` is NULL. */
 static inline void loopback_start_refusing(struct loopback *s, const char *address, int port,
                                            const char *refusal) {
     struct sockaddr_in at;

@@ -1,13 +1,13 @@
-/* scripted.h - the server of the tests: a script, in memory, with a clock that only the test
-   moves.
+/* scripted.h - a scripted server for the tests. It lives in memory, and its clock moves only when
+   the test moves it.
 
-   A struct peer is everything that one client sees of the world: its transport, its clock and
-   its random octets. The test says what the server sends (peer_say and its relatives), how it is
-   cut (piece, split) and when time passes (peer_advance); peer_turn lets both sides run until
-   neither has anything left to do. What the client sent is taken apart by the library's codecs
-   in their server's role and kept in peer.sent; what it told its user stands, a line an event,
-   in peer.log. With the automatic answers (AUTO_...) a test need only say what is special about
-   it. */
+   A struct peer is the whole world of one client: its transport, its clock and its random bytes.
+   The test decides what the server sends (peer_say and similar functions), how the bytes are cut
+   (piece, split) and when time passes (peer_advance). peer_turn runs both sides until neither has
+   anything left to do. The frames that the client sends are parsed with the library's codecs in the
+   server's role, and kept in peer.sent. The events that the client reports are written to peer.log,
+   one line per event. With the automatic answers (AUTO_...) a test scripts only what is special
+   about it. */
 #ifndef SCRIPTED_H
 #define SCRIPTED_H
 
@@ -18,7 +18,7 @@
 
 #include "../test.h"
 
-/* ==== bytes: a buffer that grows and always ends in a NUL that is not counted ==== */
+/* ==== bytes: a growing buffer that always ends in a NUL, which is not counted ==== */
 
 struct bytes {
     char *data;
@@ -70,7 +70,7 @@ static inline void bytes_print(struct bytes *b, const char *format, ...) {
     bytes_add(b, line, (size_t)len < sizeof line ? (size_t)len : sizeof line - 1);
 }
 
-/* A frame as on_trace sees it, without its body: "< MESSAGE name=value". */
+/* Prints a frame as on_trace gets it, without its body: "< MESSAGE name=value". */
 static inline void bytes_print_traced(struct bytes *b, stws_direction direction,
                                       const stws_frame *frame) {
     size_t i;
@@ -79,7 +79,7 @@ static inline void bytes_print_traced(struct bytes *b, stws_direction direction,
         bytes_print(b, " %s=%s", frame->headers[i].name, frame->headers[i].value);
 }
 
-/* A WebSocket frame as a server sends it. */
+/* Appends a WebSocket frame as a server sends it. */
 static inline void bytes_add_ws(struct bytes *b, int opcode, int fin, const void *payload,
                                 size_t len) {
     size_t need = 0;
@@ -95,15 +95,15 @@ static inline void bytes_add_ws(struct bytes *b, int opcode, int fin, const void
 
 enum { AUTO_UPGRADE = 1, AUTO_LOGIN = 2, AUTO_RECEIPT = 4, AUTO_CLOSE = 8, AUTO_ALL = 15 };
 
-/* A STOMP frame that the client sent: as it stood on the wire, and taken apart. */
+/* A STOMP frame that the client sent: its wire bytes and the parsed frame. */
 struct sent {
     struct sent *next;
     char *raw, *parsed;
     size_t raw_len;
     stws_header headers[32];
     stws_frame frame;
-    int opcode;      /* of the WebSocket message that its last octet came in */
-    int ws_messages; /* how many it took */
+    int opcode;      /* of the WebSocket message that holds its last byte */
+    int ws_messages; /* number of WebSocket messages that the frame spans */
     int session;
     long long at_us;
 };
@@ -114,42 +114,46 @@ struct peer {
     stws_clock clock;
     stws_random random;
 
-    /* What the test sets. */
+    /* Set by the test. */
     int automatic;         /* AUTO_... */
     const char *answer;    /* to the upgrade; '@' stands for the right Sec-WebSocket-Accept */
     const char *connected; /* the CONNECTED frame */
-    int stepping;          /* 1: driven by stws_step and callbacks; 0: by stws_next */
+    int stepping;          /* 1: driven by stws_step, with callbacks; 0: driven by stws_next */
     int open_result;       /* of the transport's open: STWS_DONE, STWS_MORE (hangs), or an error */
-    size_t piece;          /* octets that one read gives at most; 0: all */
-    size_t split;          /* after so many octets of a session one read gives nothing; 0: none */
-    size_t write_piece;    /* octets that one write takes at most; 0: all */
-    int write_blocked;     /* 1: a write takes nothing */
-    int write_error;       /* what a write gives instead of taking anything; 0: it takes */
-    int end_result;        /* what a read gives after peer_end; default STWS_ERR_EOF */
-    int answers_pings;     /* 1: a PING is answered */
-    long long slept_us;    /* for a clock that counts sleep */
-    long long tick_us;     /* clock and answers move by themselves: for calls that wait */
-    const char *trouble;   /* what transport.error says */
-    void *extra;           /* for the test's callbacks */
-    void (*on_event)(struct peer *p, const stws_event *event); /* after the event was logged */
-    void (*on_sent)(struct peer *p, const struct sent *sent);  /* before the automatic answer */
+    size_t piece;          /* most bytes per read; 0: all */
+    size_t split;          /* after this many bytes of a session one read returns 0; 0: never */
+    size_t write_piece;    /* most bytes per write; 0: all */
+    int write_blocked;     /* 1: every write returns 0 */
+    int write_error;       /* the error that every write returns; 0: writes succeed */
+    int end_result;        /* what a read returns after peer_end; default STWS_ERR_EOF */
+    int answers_pings;     /* 1: the server answers PINGs */
+    long long slept_us;    /* time asleep, for a clock that reports it */
+    /* If set, the clock advances by itself at each reading, and the server answers by itself. For
+       calls that wait. */
+    long long tick_us;
+    const char *trouble; /* the text that transport.error returns */
+    void *extra;         /* data for the test's callbacks */
+    /* Called after the event was logged. */
+    void (*on_event)(struct peer *p, const stws_event *event);
+    /* Called before the automatic answer. */
+    void (*on_sent)(struct peer *p, const struct sent *sent);
 
-    /* Time and chance. */
+    /* Time and randomness. */
     long long now_us;
     unsigned long long seed;
 
     /* The stream, in both directions. */
-    int pipe[2]; /* its reading end, which never has anything, is the transport's descriptor */
+    int pipe[2]; /* the reading end is the transport's descriptor; nothing ever arrives there */
     struct bytes out, in, stomp;
-    size_t given; /* octets read by the client in this session */
+    size_t given; /* bytes read by the client in this session */
     int ending, is_open, upgraded, split_done;
     stws_ws ws;
-    int version; /* STWS_STOMP_* that the CONNECTED frame says */
+    int version; /* STWS_STOMP_* of the CONNECTED frame */
     int message_opcode, message_count;
     size_t message_len;
 
-    /* What came of it. */
-    int sessions, closes; /* calls of open and close */
+    /* Results, for the test to check. */
+    int sessions, closes; /* number of calls of open and close */
     stws_endpoint endpoint;
     char endpoint_host[256];
     struct bytes request; /* the last upgrade request */
@@ -159,15 +163,15 @@ struct peer {
     int beats;         /* heart-beats that the client sent */
     int pings;         /* PINGs that the client sent */
     int ws_messages;   /* data messages that the client sent */
-    size_t ws_largest; /* octets in the largest of them */
+    size_t ws_largest; /* bytes in the largest of them */
     long long last_write_us, longest_silence_us;
     int close_code;     /* of the client's close frame; 0: none yet */
-    int broken;         /* the client broke RFC 6455 or STOMP: the parser's error */
+    int broken;         /* the parser's error if the client broke RFC 6455 or STOMP */
     struct bytes log;   /* the client's events */
-    struct bytes why;   /* the sentence of the last DISCONNECTED, ERROR or end */
-    int result;         /* and its code */
-    long long retry_ms; /* of the last DISCONNECTED; -2: none came */
-    int ended;          /* what the driving call returned at the end; 0: it has not ended */
+    struct bytes why;   /* the error text of the last DISCONNECTED, ERROR or end */
+    int result;         /* and its result code */
+    long long retry_ms; /* of the last DISCONNECTED; -2: there was none */
+    int ended;          /* what the driving call returned at the end; 0: the client has not ended */
     int moved, busy;
 };
 
@@ -189,7 +193,7 @@ static inline void peer_init(struct peer *p) {
     if (pipe(p->pipe) != 0) test_give_up("cannot make a pipe for a scripted server");
 }
 
-/* ==== what the server says ==== */
+/* ==== what the server sends ==== */
 
 static inline void peer_raw(struct peer *p, const void *data, size_t len) {
     bytes_add(&p->out, data, len);
@@ -203,7 +207,7 @@ static inline void peer_ws(struct peer *p, int opcode, int fin, const void *payl
     bytes_add_ws(&p->out, opcode, fin, payload, len);
 }
 
-/* One STOMP frame, whose text ends before the NUL, in one text message. */
+/* Sends one STOMP frame in one text message. The frame's text is given without the NUL. */
 static inline void peer_stomp(struct peer *p, const char *frame) {
     peer_ws(p, STWS_WS_TEXT, 1, frame, strlen(frame) + 1);
 }
@@ -224,7 +228,7 @@ static inline void peer_close(struct peer *p, int code, const char *reason) {
     peer_ws(p, STWS_WS_CLOSE, 1, payload, stws_ws_close_payload(payload, code, reason));
 }
 
-/* The frame that asked for this receipt is refused. */
+/* Refuses the frame that asked for this receipt. */
 static inline void peer_refuse(struct peer *p, const char *receipt) {
     struct bytes b = {0};
     bytes_print(&b, "ERROR\nreceipt-id:%s\nmessage:no\n\n", receipt);
@@ -232,7 +236,7 @@ static inline void peer_refuse(struct peer *p, const char *receipt) {
     bytes_free(&b);
 }
 
-/* The connection ends when what was said is read. */
+/* Ends the connection after the client has read everything that was sent. */
 static inline void peer_end(struct peer *p) {
     p->ending = 1;
 }
@@ -310,7 +314,7 @@ static inline int peer_t_fd(void *ctx) {
     return ((const struct peer *)ctx)->pipe[0];
 }
 
-/* The descriptor announces nothing, so what there is to do has to be said here. */
+/* The descriptor never becomes readable, so pending data must be reported here. */
 static inline int peer_t_wants(void *ctx, int wants) {
     const struct peer *p = (const struct peer *)ctx;
     int readable = (wants & STWS_WANT_READ) && (p->out.len || p->ending);
@@ -327,21 +331,21 @@ static inline long long peer_now(void *ctx) {
     return p->now_us;
 }
 
-/* A linear congruential generator: the same seed gives the same session, octet by octet. */
+/* A linear congruential generator. The same seed gives the same session, byte by byte. */
 static inline int peer_fill(void *ctx, void *out, size_t len) {
     struct peer *p = (struct peer *)ctx;
-    unsigned char *octets = (unsigned char *)out;
+    unsigned char *to = (unsigned char *)out;
     size_t i;
     for (i = 0; i < len; i++) {
         p->seed = p->seed * 6364136223846793005u + 1442695040888963407u;
-        octets[i] = (unsigned char)(p->seed >> 56);
+        to[i] = (unsigned char)(p->seed >> 56);
     }
     return 0;
 }
 
 /* ==== what the client sent ==== */
 
-/* The answer to the upgrade, with the Accept that the request's key asks for. */
+/* Answers the upgrade, with the Accept value for the request's key. */
 static inline void peer_say_answer(struct peer *p, const char *key) {
     char accept[29];
     const char *at = strchr(p->answer, '@');
@@ -378,7 +382,7 @@ static inline void peer_hear_request(struct peer *p) {
     bytes_free(&copy);
 }
 
-/* The frame's header, or "" so that a test can compare without looking first. */
+/* Returns the frame's header, or "", so that a test can compare without a NULL check. */
 static inline const char *sent_header(const struct sent *s, const char *name) {
     const char *value = s ? stws_frame_header(&s->frame, name) : NULL;
     return value ? value : "";
@@ -396,7 +400,7 @@ static inline void peer_receipt(struct peer *p, const char *id) {
     bytes_free(&b);
 }
 
-/* What a server does about a frame when the test does not say otherwise. */
+/* Answers a frame as a server does, unless the test has switched that off. */
 static inline void peer_answer_frame(struct peer *p, const struct sent *s) {
     const char *receipt = stws_frame_header(&s->frame, "receipt");
     if (s->frame.command_id == STWS_COMMAND_CONNECT) {
@@ -406,7 +410,7 @@ static inline void peer_answer_frame(struct peer *p, const struct sent *s) {
     if (receipt && (p->automatic & AUTO_RECEIPT)) peer_receipt(p, receipt);
 }
 
-/* Take the first frame out of the STOMP stream; 0 when it is not whole yet. */
+/* Takes the first frame out of the STOMP stream. Returns 0 if the frame is not complete yet. */
 static inline int peer_hear_frame(struct peer *p) {
     stws_frame_state state = {0};
     struct bytes copy = {0};
@@ -480,7 +484,7 @@ static inline void peer_hear_control(struct peer *p, const stws_ws_event *e) {
     }
 }
 
-/* Take in what the client wrote, and answer. */
+/* Reads what the client wrote, and answers. */
 static inline void peer_listen(struct peer *p) {
     stws_ws_event event;
     size_t used = 0;
@@ -495,7 +499,7 @@ static inline void peer_listen(struct peer *p) {
     }
 }
 
-/* The nth frame of that command (0: the first), or NULL. */
+/* Returns the nth frame with that command (0: the first), or NULL. */
 static inline const struct sent *peer_sent(const struct peer *p, const char *command, int nth) {
     const struct sent *s;
     for (s = p->sent; s; s = s->next)
@@ -509,7 +513,7 @@ static inline int peer_count(const struct peer *p, const char *command) {
     return n;
 }
 
-/* Forget what was sent and told so far, for a fresh look at what comes next. */
+/* Forgets the frames and events so far, so that the test sees only what comes next. */
 static inline void peer_forget(struct peer *p) {
     while (p->sent) {
         struct sent *s = p->sent;
@@ -525,7 +529,7 @@ static inline void peer_forget(struct peer *p) {
     p->ws_largest = 0;
 }
 
-/* ==== what the client tells its user ==== */
+/* ==== the client's events ==== */
 
 static inline const char *peer_or(const char *s) {
     return s ? s : "-";
@@ -581,9 +585,9 @@ static inline void peer_on_message(stws *client, const stws_message *message, vo
     peer_log_event((struct peer *)user, &event);
 }
 
-/* ==== driving both ==== */
+/* ==== driving both sides ==== */
 
-/* Options that put a client behind this peer; the test may change them before peer_start. */
+/* Returns options for a client of this peer. The test may change them before peer_start. */
 static inline stws_options peer_options(struct peer *p) {
     stws_options o = stws_options_default();
     o.url = "ws://broker.test:8080/notifications/websocket";
@@ -614,7 +618,7 @@ static inline stws *peer_start(struct peer *p, stws_options *o) {
     return p->client;
 }
 
-/* A client with default options. */
+/* Starts a client with default options. */
 static inline stws *peer_begin(struct peer *p) {
     stws_options o;
     peer_init(p);
@@ -622,8 +626,7 @@ static inline stws *peer_begin(struct peer *p) {
     return peer_start(p, &o);
 }
 
-/* One that asks for receipts. */
-/* A client for which nothing is due while nothing happens: it sends no PINGs. */
+/* Starts a client that sends no PINGs, so an idle client has no deadline. */
 static inline stws *peer_begin_quiet(struct peer *p) {
     stws_options o;
     peer_init(p);
@@ -632,6 +635,7 @@ static inline stws *peer_begin_quiet(struct peer *p) {
     return peer_start(p, &o);
 }
 
+/* Starts a client that asks for receipts. */
 static inline stws *peer_begin_confirming(struct peer *p) {
     stws_options o;
     peer_init(p);
@@ -656,7 +660,7 @@ static inline void peer_note_end(struct peer *p, int result) {
     bytes_print(&p->why, "%s", stws_error_text(p->client));
 }
 
-/* Let both sides run, in no time, until neither does anything more. */
+/* Runs both sides, without time passing, until neither does anything more. */
 static inline void peer_turn(struct peer *p) {
     int rounds = 0, still = 0, result;
     while (!p->ended && still < 2 && rounds++ < 100000) {
@@ -669,8 +673,8 @@ static inline void peer_turn(struct peer *p) {
     if (rounds >= 100000) p->busy++;
 }
 
-/* The client asked for no turn now, and the server has said nothing: so a turn finds nothing to do. That finds every
-   deadline that was forgotten. */
+/* Checks an idle client: it has not asked for a turn now, and the server has sent nothing, so a
+   turn must find nothing to do. This check finds forgotten deadlines. */
 static inline void peer_check_idle(struct peer *p) {
     int before = p->moved, idle = stws_deadline(p->client) != 0 && !p->out.len && !p->ending, i;
     size_t written = p->in.len;
@@ -679,11 +683,11 @@ static inline void peer_check_idle(struct peer *p) {
     if (!idle || p->ended || p->write_blocked || p->write_piece || p->tick_us) return;
     peer_drive(p);
     if (p->moved == before && p->in.len == written) return;
-    CHECK_STR("nothing to do", "a turn that stws_deadline did not ask for found something");
+    CHECK_STR("nothing to do", "a turn before stws_deadline found something to do");
     peer_listen(p);
 }
 
-/* Let time pass, waking the client exactly when it asked for it. */
+/* Lets time pass, and gives the client a turn exactly when it asked for one. */
 static inline void peer_advance(struct peer *p, long long ms) {
     long long end = p->now_us + ms * 1000;
     int idle = 0;
@@ -707,13 +711,13 @@ static inline void peer_advance(struct peer *p, long long ms) {
     }
 }
 
-/* Let time pass while the client's loop does not come round, although it said when it should. */
+/* Lets time pass without a turn for the client, although the client asked for one. */
 static inline void peer_sleep(struct peer *p, long long ms) {
     CHECK(stws_deadline(p->client) >= 0);
     p->now_us += ms * 1000;
 }
 
-/* Until CONNECTED, in at most a minute. */
+/* Runs until CONNECTED, for at most a minute. */
 static inline int peer_connect(struct peer *p) {
     int i;
     peer_turn(p);
@@ -732,7 +736,7 @@ static inline void peer_send(struct peer *p, const char *text) {
     CHECK_INT(0, stws_send(p->client, "/queue/a", text, strlen(text)));
 }
 
-/* The bodies of all SENDs so far, one after the other. */
+/* Returns the bodies of all SENDs so far, in order, separated by blanks. */
 static inline const char *peer_bodies(struct peer *p) {
     static struct bytes all;
     int i;
@@ -742,7 +746,7 @@ static inline const char *peer_bodies(struct peer *p) {
     return bytes_text(&all);
 }
 
-/* The connection breaks. */
+/* Breaks the connection. */
 static inline void peer_cut(struct peer *p) {
     peer_end(p);
     peer_turn(p);
@@ -750,8 +754,8 @@ static inline void peer_cut(struct peer *p) {
     peer_forget(p);
 }
 
-/* Every test ends here, and so each also checks that the client kept the protocols and never
-   spun. */
+/* Ends a test. It also checks that the client never broke a protocol, never looped without
+   progress, and closed every connection. */
 static inline void peer_free(struct peer *p) {
     CHECK_STR("STWS_OK", stws_result_name(p->broken));
     CHECK_INT(0, p->busy);

@@ -1,9 +1,10 @@
-/* test_attacks.c - what hostile servers have done to other clients, done to this one: each test is
-   a row of the attack table in README.md, and tests/tools/check_attacks.py holds the two together.
-   An allocator counts, so that each attack shows what memory it can make the client take. */
+/* test_attacks.c - attacks that hostile servers have used against other clients, tried on this
+   client. Each test is a row of the attack table in README.md; tests/tools/check_attacks.py checks
+   that the table and the tests agree. The client uses a counting allocator, so each attack shows
+   how much memory it can make the client allocate. */
 #include "scripted.h"
 
-/* ==== memory, counted ==== */
+/* ==== counted memory ==== */
 
 static struct {
     size_t now, most;
@@ -28,10 +29,11 @@ static const stws_allocator counting = {NULL, count_alloc, count_release};
 
 enum { MAX_BODY = 100000, MAX_LINE = 4096 };
 
-/* What a message may make of the input's buffer: the larger one while the smaller still stands. */
+/* The most that a message may add to the input buffer: the larger new buffer while the smaller one
+   still exists. */
 enum { GROWTH = 2 * (MAX_BODY + MAX_LINE + 65536) };
 
-static size_t own_block; /* what the client has taken before anybody said anything */
+static size_t own_block; /* what the client has allocated before the session */
 
 static void begin(struct peer *p) {
     stws_options o;
@@ -51,7 +53,8 @@ static void begin_session(struct peer *p) {
     CHECK(peer_connect(p));
 }
 
-/* The client's answer: the error, and the code of its close frame (0: it has sent none). */
+/* Checks the client's reaction: the error, the code of its close frame (0: none sent), and the
+   memory. */
 static void check_answer(struct peer *p, int code, int close_code, size_t memory) {
     peer_turn(p);
     if (code != STWS_OK) CHECK_STR(stws_result_name(code), stws_result_name(p->result));
@@ -61,14 +64,14 @@ static void check_answer(struct peer *p, int code, int close_code, size_t memory
     CHECK_INT(0, taken.now);
 }
 
-static void attack(const char *octets, size_t len, int code, int close_code) {
+static void attack(const char *wire, size_t len, int code, int close_code) {
     struct peer p;
     begin_session(&p);
-    peer_raw(&p, octets, len);
+    peer_raw(&p, wire, len);
     check_answer(&p, code, close_code, 0);
 }
 
-#define ATTACK(octets, code, close_code) attack(octets, sizeof(octets) - 1, code, close_code)
+#define ATTACK(wire, code, close_code) attack(wire, sizeof(wire) - 1, code, close_code)
 
 /* ==== the upgrade ==== */
 
@@ -77,7 +80,7 @@ static void answer_upgrade(const char *answer, int code) {
     begin(&p);
     p.answer = answer;
     peer_turn(&p);
-    CHECK_INT(0, peer_count(&p, "CONNECT")); /* nothing, and no passcode, goes to such a server */
+    CHECK_INT(0, peer_count(&p, "CONNECT")); /* such a server gets no CONNECT and no passcode */
     check_answer(&p, code, 0, 0);
 }
 
@@ -106,7 +109,8 @@ static void test_compression_that_was_not_offered(void) {
     ATTACK("\xC1\x01x", STWS_ERR_WS_PROTOCOL, 1002); /* RSV1: compressed */
 }
 
-/* One octet a read, so that a head that is scanned anew each time would take for ever. */
+/* One byte per read. A parser that scans the head from its beginning each time would take
+   forever. */
 static void test_a_head_without_end(void) {
     struct peer p;
     int i;
@@ -122,7 +126,8 @@ static void test_a_head_without_end(void) {
 
 /* ==== WebSocket frames ==== */
 
-/* A head that declares 64 bits of length: nothing is taken before it comes. */
+/* A head that declares a length of up to 64 bits. The client allocates nothing before the data
+   arrives. */
 static void test_lengths_that_overflow(void) {
     ATTACK("\x82\x7F\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", STWS_ERR_WS_PROTOCOL, 1002);
     ATTACK("\x82\x7F\x80\x00\x00\x00\x00\x00\x00\x00", STWS_ERR_WS_PROTOCOL, 1002);
@@ -160,7 +165,8 @@ static void test_a_flood_of_empty_fragments(void) {
     check_answer(&p, STWS_ERR_WS_LIMIT, 1009, 0);
 }
 
-/* Our output is stalled meanwhile: a read full of pings owes one PONG, the last one's. */
+/* The client's output is stalled. For a read full of PINGs it owes only one PONG, for the last
+   PING. */
 static void test_a_flood_of_pings(void) {
     enum { PINGS = 20000, A_READ = 100 };
     struct peer p;
@@ -182,11 +188,12 @@ static void test_a_flood_of_pings(void) {
 }
 
 static void test_control_frames_out_of_bounds(void) {
-    ATTACK("\x88\x7E\x00\x80", STWS_ERR_WS_PROTOCOL, 1002); /* a close of 128 octets */
+    ATTACK("\x88\x7E\x00\x80", STWS_ERR_WS_PROTOCOL, 1002); /* a close of 128 bytes */
     ATTACK("\x89\x7F\x00\x00\x00\x00\x00\x01\x00\x00", STWS_ERR_WS_PROTOCOL, 1002);
     ATTACK("\x88\x01x", STWS_ERR_WS_PROTOCOL, 1002);
     ATTACK("\x08\x00", STWS_ERR_WS_PROTOCOL, 1002);
-    ATTACK("\x88\x00", STWS_ERR_WS_CLOSE, 1005); /* empty: nothing to subtract from */
+    /* Empty: a parser that subtracts 2 from its length underflows. */
+    ATTACK("\x88\x00", STWS_ERR_WS_CLOSE, 1005);
 }
 
 static void test_a_server_that_masks(void) {
@@ -245,7 +252,7 @@ static void test_a_flood_of_heart_beats(void) {
     check_answer(&p, STWS_OK, 0, 0);
 }
 
-/* Receipts, messages and errors that nobody waits for. */
+/* Unknown receipts and messages of unknown subscriptions. */
 static void test_frames_that_nobody_asked_for(void) {
     struct peer p;
     int i;
@@ -259,26 +266,26 @@ static void test_frames_that_nobody_asked_for(void) {
     check_answer(&p, STWS_OK, 0, 0);
 }
 
-/* ==== what we send ==== */
+/* ==== what the client sends ==== */
 
 static struct {
-    struct bytes raw; /* all that was written */
+    struct bytes raw; /* all bytes that were written */
     long (*write)(void *ctx, const char *buf, size_t len);
 } wire;
 
-static long write_down(void *ctx, const char *buf, size_t len) {
+static long record_write(void *ctx, const char *buf, size_t len) {
     long n = wire.write(ctx, buf, len);
     if (n > 0) bytes_add(&wire.raw, buf, (size_t)n);
     return n;
 }
 
-static void begin_written_down(struct peer *p) {
+static void begin_recorded(struct peer *p) {
     stws_options o;
     memset(&wire, 0, sizeof wire);
     peer_init(p);
     o = peer_options(p);
     wire.write = p->transport.write;
-    p->transport.write = write_down;
+    p->transport.write = record_write;
     peer_start(p, &o);
     CHECK(peer_connect(p));
     bytes_clear(&wire.raw);
@@ -286,13 +293,13 @@ static void begin_written_down(struct peer *p) {
 
 enum { FRAMES = 300 };
 
-/* Each of our frames is of one length, so its key stands where it is expected. */
+/* All frames have the same length, so the place of each masking key is known. */
 static void test_masks_that_do_not_repeat(void) {
     unsigned char keys[FRAMES][4];
     struct peer p;
     size_t each, at;
     int i, j, same = 0, zero = 0;
-    begin_written_down(&p);
+    begin_recorded(&p);
     for (i = 0; i < FRAMES; i++) CHECK_INT(0, stws_send(p.client, "/queue/a", "same", 4));
     peer_turn(&p);
     each = wire.raw.len / FRAMES;
@@ -310,10 +317,10 @@ static void test_masks_that_do_not_repeat(void) {
     bytes_free(&wire.raw);
 }
 
-/* The code and nothing behind it: no octet that lay in memory before. */
+/* The close frame has only the code. No further byte from memory is sent. */
 static void test_the_close_frame_is_all_ours(void) {
     struct peer p;
-    begin_written_down(&p);
+    begin_recorded(&p);
     peer_close(&p, 1000, "");
     peer_turn(&p);
     CHECK_INT(8, wire.raw.len); /* head, key, code */
@@ -327,7 +334,7 @@ static int no_randomness(void *ctx, void *out, size_t len) {
     return -1;
 }
 
-/* Without the system's randomness there is no connection, never a guessed key. */
+/* Without randomness from the system there is no connection, and never a guessed key. */
 static void test_no_randomness_no_connection(void) {
     struct peer p;
     stws_options o;

@@ -1,7 +1,8 @@
-/* test_attempts.c - how an attempt chooses its URL, and how long it waits for the upgrade. */
+/* test_attempts.c - tests which URL an attempt uses, and how long it waits for the answer to the
+   upgrade. The server is scripted. */
 #include "scripted.h"
 
-/* A server that takes the connection and never answers the upgrade. */
+/* The server accepts the connection and never answers the upgrade. */
 static void test_handshake_timeout(void) {
     struct peer p;
     stws_options o;
@@ -47,8 +48,9 @@ static int first_choice(int shuffle, unsigned long long seed) {
     return first_port;
 }
 
-/* In order the first is the first; shuffled, each of them comes first for some seed. */
-static void test_where_a_list_of_urls_begins(void) {
+/* Without shuffling the first URL is always first. With shuffling each URL is first for some
+   seed. */
+static void test_which_url_comes_first(void) {
     int seen[4] = {0, 0, 0, 0};
     unsigned long long seed;
     for (seed = 1; seed < 60; seed++) {
@@ -60,6 +62,6 @@ static void test_where_a_list_of_urls_begins(void) {
 
 int main(void) {
     RUN(test_handshake_timeout);
-    RUN(test_where_a_list_of_urls_begins);
+    RUN(test_which_url_comes_first);
     return test_report();
 }

@@ -1,8 +1,8 @@
-/* test_broker.c - a peer of the broker in examples/mini_broker.c cannot use up the broker's
-   memory, time and connections, nor stop the other peers. The broker runs without sockets here:
-   a test feeds it bytes, takes bytes from it and sets its clock. Where the sockets matter, the
-   system calls are scripted. Work is counted in turns of loops, which are the same on every
-   machine. */
+/* test_broker.c - tests that a peer of the broker in examples/mini_broker.c cannot exhaust the
+   broker's memory, time or connections, and cannot stop the other peers. The broker runs without
+   sockets here: a test feeds it bytes, takes its output and sets its clock. For the tests of the
+   sockets, the system calls are scripted. Work is counted in loop iterations, which are the same on
+   every machine. */
 #include "stomp_ws.h"
 
 #include <errno.h>
@@ -27,18 +27,18 @@
 
 #include "../test.h"
 
-/* ==== the system below the broker's sockets ==== */
+/* ==== scripted system calls for the broker's sockets ==== */
 
 enum { FIRST_FD = 100000, LISTENER = 99999, ENOUGH_POLLS = 500 };
 
 static struct {
     long long now;    /* milliseconds */
-    int arrivals;     /* connections that wait to be accepted */
-    int accept_error; /* accept fails with this errno, if it is not 0 */
-    int poll_error;   /* and poll with this one */
+    int arrivals;     /* connections waiting to be accepted */
+    int accept_error; /* if not 0, accept fails with this errno */
+    int poll_error;   /* if not 0, poll fails with this errno */
     int accepts, opened, closed, polls;
     int refusals;      /* answers that begin with HTTP/1.1 503 */
-    long long stop_at; /* a signal comes at this time */
+    long long stop_at; /* a signal arrives at this time */
 } script;
 
 static int fail_with(int error) {
@@ -57,7 +57,7 @@ static int scripted_accept(int fd, struct sockaddr *address, socklen_t *len) {
     return FIRST_FD + script.opened++;
 }
 
-/* Nothing happens except at the listener. A wait ends at once or lasts as long as it may. */
+/* Only the listener has events. A wait returns immediately, or lasts for its whole timeout. */
 static int scripted_poll(struct pollfd *polls, nfds_t count, int timeout) {
     int has_arrivals = script.arrivals > 0 || script.accept_error;
     nfds_t i;
@@ -91,7 +91,7 @@ static ssize_t scripted_recv(int fd, void *data, size_t len, int flags) {
     return fail_with(EAGAIN);
 }
 
-/* The only thing that the sockets read is the pipe of the signal handler. */
+/* The broker's loop reads only one descriptor: the pipe of the signal handler. */
 static ssize_t scripted_read(int fd, void *data, size_t len) {
     if (fd != 0) return read(fd, data, len);
     return script.now >= script.stop_at ? 1 : fail_with(EAGAIN);
@@ -109,7 +109,7 @@ static int scripted_gettime(struct timespec *t) {
     return 0;
 }
 
-/* The limit of open files. */
+/* The limit of open files that getrlimit returns. */
 static rlim_t files_limit;
 
 static int scripted_getrlimit(struct rlimit *limit) {
@@ -125,8 +125,8 @@ static int nothing(void) {
 
 static unsigned long long loop_turns;
 
-/* Macros named like keywords are allowed after all includes. The one for `for` puts an `else`
-   where compilers warn of an ambiguous one. */
+/* Macros named like keywords are allowed after all includes. The macro for `for` adds an `else` at
+   places where compilers warn about an ambiguous `else`. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdangling-else"
 #ifdef __clang__
@@ -175,7 +175,7 @@ static unsigned long long loop_turns;
 
 static struct broker broker;
 
-/* Bytes that end in a NUL. */
+/* A growing byte string that ends in a NUL. */
 struct bytes {
     char *data;
     size_t len;
@@ -200,15 +200,15 @@ static void bytes_free(struct bytes *b) {
     memset(b, 0, sizeof *b);
 }
 
-/* One connection, and what the broker has sent on it. */
+/* One connection, and everything that the broker has sent on it. */
 struct peer {
     struct connection *connection;
-    struct bytes in, stomp; /* not yet parsed */
+    struct bytes in, stomp; /* bytes that are not yet parsed */
     int is_websocket;
     stws_ws ws;
     stws_frame_state frames;
     stws_header headers[32];
-    struct bytes answer; /* of HTTP */
+    struct bytes answer; /* an HTTP answer */
     size_t taken;        /* bytes that the peer has read */
     int messages, receipts, errors, broken, close_code;
     char error[256], ack[64], body[64];
@@ -299,7 +299,7 @@ static void peer_read_some(struct peer *p, size_t most) {
     peer_parse(p);
 }
 
-/* The peer reads all there is. */
+/* The peer reads everything. */
 static void peer_read(struct peer *p) {
     size_t len;
     while (connection_output(p->connection, &len) && len) peer_read_some(p, len);
@@ -324,7 +324,7 @@ static void peer_feed(struct peer *p, const char *text) {
     connection_feed(p->connection, text, strlen(text));
 }
 
-/* Sends bytes as one masked WebSocket frame, which the broker reads in pieces. */
+/* Sends bytes as one masked WebSocket frame. The broker reads the frame in pieces. */
 static void peer_send(struct peer *p, const void *payload, size_t len) {
     static const unsigned char key[4] = {0x37, 0xfa, 0x21, 0x3d};
     char *frame = (char *)malloc(len + 14);
@@ -338,7 +338,7 @@ static void peer_send(struct peer *p, const void *payload, size_t len) {
     free(frame);
 }
 
-/* Sends a STOMP frame whose text is formatted. */
+/* Sends a STOMP frame with formatted text. */
 static void peer_say(struct peer *p, const char *format, ...) {
     char frame[4096];
     va_list arguments;
@@ -350,7 +350,7 @@ static void peer_say(struct peer *p, const char *format, ...) {
     peer_send(p, frame, (size_t)len + 1);
 }
 
-/* Sends `len` bytes x to a destination; `more` is further header lines. */
+/* Sends a body of `len` bytes to a destination. `more` holds further header lines. */
 static void peer_publish(struct peer *p, const char *destination, const char *more, size_t len) {
     char *frame = (char *)malloc(len + 512);
     int head;
@@ -386,8 +386,8 @@ static void peer_close(struct peer *p) {
     memset(p, 0, sizeof *p);
 }
 
-/* The broker has ended this peer's session, and has told it why. */
-static void check_told(struct peer *p, const char *why) {
+/* Checks that the broker has ended this peer's session and has sent the reason. */
+static void check_refused_with(struct peer *p, const char *why) {
     peer_read(p);
     CHECK_INT(1, p->errors);
     CHECK_HAS(why, p->error);
@@ -395,7 +395,7 @@ static void check_told(struct peer *p, const char *why) {
     CHECK(p->connection->phase > PHASE_SESSION);
 }
 
-/* This peer's session goes on, and the broker has refused it nothing. */
+/* Checks that this peer's session works, and that the broker has refused it nothing. */
 static void check_serves(struct peer *p) {
     int before;
     peer_read(p);
@@ -407,7 +407,7 @@ static void check_serves(struct peer *p) {
     CHECK_INT(0, p->broken);
 }
 
-/* Time passes, in seconds; after each second the peer reads `bytes` bytes. */
+/* Lets seconds pass. After each second the peer reads `bytes` bytes. */
 static void pass_seconds(int seconds, struct peer *p, size_t bytes) {
     while (seconds-- > 0) {
         broker_tick(&broker, broker.now + 1000);
@@ -415,7 +415,7 @@ static void pass_seconds(int seconds, struct peer *p, size_t bytes) {
     }
 }
 
-/* Memory that others have taken: only this much is left of the budget. */
+/* Simulates memory that other connections use, so that only `left` bytes of the budget remain. */
 static size_t taken_by_others;
 
 static void leave_memory(size_t left) {
@@ -430,8 +430,8 @@ static void return_memory(void) {
 
 /* ==== slow readers ==== */
 
-/* One subscriber does not read. The other gets each message as soon as it is published. */
-static void test_a_reader_that_stops_holds_nobody_back(void) {
+/* One subscriber stops reading. The other gets each message immediately. */
+static void test_a_reader_that_stops_does_not_delay_others(void) {
     struct peer stopped, reader, publisher;
     size_t i, count = OUTPUT_LIMIT / MIB + 2;
     begin(NULL);
@@ -449,15 +449,16 @@ static void test_a_reader_that_stops_holds_nobody_back(void) {
     check_serves(&publisher);
     check_serves(&reader);
     CHECK(broker.memory < 8 * MIB);
-    check_told(&stopped, "slow consumer");
+    check_refused_with(&stopped, "slow consumer");
     peer_close(&stopped);
     peer_close(&reader);
     peer_close(&publisher);
     end();
 }
 
-/* It has read a part of a frame. The rest of this frame comes, then the ERROR. */
-static void test_the_error_follows_the_frame_that_was_begun(void) {
+/* The slow reader has read a part of a frame. It gets the rest of this frame, and then the
+   ERROR. */
+static void test_the_error_follows_the_started_frame(void) {
     struct peer slow, publisher;
     int i;
     begin(NULL);
@@ -468,7 +469,7 @@ static void test_the_error_follows_the_frame_that_was_begun(void) {
     peer_read_some(&slow, 50000);
     for (i = 0; i < (int)(OUTPUT_LIMIT / MIB) + 2; i++)
         peer_publish(&publisher, "/topic/a", "", MIB);
-    check_told(&slow, "slow consumer");
+    check_refused_with(&slow, "slow consumer");
     CHECK_INT(3, slow.messages);
     CHECK(slow.taken < 100000);
     peer_close(&slow);
@@ -476,9 +477,9 @@ static void test_the_error_follows_the_frame_that_was_begun(void) {
     end();
 }
 
-/* It has read a part of a large message, which is not kept for it: it is closed without an
-   ERROR. */
-static void test_a_large_frame_that_was_begun_is_not_kept(void) {
+/* The slow reader has read a part of a large message. The broker does not keep the rest, so it
+   closes the connection without an ERROR. */
+static void test_a_large_started_frame_is_not_kept(void) {
     struct peer slow, publisher;
     size_t i;
     begin(NULL);
@@ -497,7 +498,7 @@ static void test_a_large_frame_that_was_begun_is_not_kept(void) {
     end();
 }
 
-/* A byte now and then is no reading. */
+/* Reading a byte now and then does not count as reading. */
 static void test_a_session_that_reads_byte_by_byte_is_cut_off(void) {
     struct peer slow, publisher;
     int i;
@@ -515,8 +516,8 @@ static void test_a_session_that_reads_byte_by_byte_is_cut_off(void) {
     end();
 }
 
-/* But one that reads in large pieces is not, even if it never has read all. */
-static void test_a_session_that_reads_on_is_kept(void) {
+/* A session that reads in large pieces is kept, even if it never catches up. */
+static void test_a_session_that_keeps_reading_is_kept(void) {
     struct peer reader, publisher;
     int i;
     begin(NULL);
@@ -534,7 +535,7 @@ static void test_a_session_that_reads_on_is_kept(void) {
     end();
 }
 
-/* An answer of HTTP has to be read in DRAIN_MS, however slowly its bytes are taken. */
+/* An HTTP answer must be read within DRAIN_MS, however slowly its bytes are taken. */
 static void test_an_answer_that_is_read_byte_by_byte_ends(void) {
     struct peer slow;
     begin(NULL);
@@ -547,7 +548,7 @@ static void test_an_answer_that_is_read_byte_by_byte_ends(void) {
     end();
 }
 
-/* A peer that asks for receipts and does not read them is not listened to any more. */
+/* If a peer requests receipts and does not read them, the broker stops reading from it. */
 static void test_answers_that_a_peer_does_not_read_are_bounded(void) {
     struct peer p;
     int i;
@@ -556,16 +557,16 @@ static void test_answers_that_a_peer_does_not_read_are_bounded(void) {
     for (i = 0; i < 1000; i++)
         peer_say(&p, "SEND\ndestination:/topic/nobody\nreceipt:%03900d\n\n", i);
     CHECK(peer_backlog(&p) <= HIGH_WATER + 8192);
-    peer_read(&p); /* and when it reads, it gets all of them */
+    peer_read(&p); /* once it reads, it gets all receipts */
     CHECK_INT(1000, p.receipts);
     check_serves(&p);
     peer_close(&p);
     end();
 }
 
-/* Slow readers have used up the memory. Whenever some is needed, the one with the most is
-   closed. */
-static void test_many_slow_readers_cost_only_themselves(void) {
+/* Slow readers have used up the memory. Each time memory is needed, the broker closes the
+   connection that uses the most. */
+static void test_many_slow_readers_affect_only_themselves(void) {
     static struct peer slow[20];
     struct peer reader, publisher;
     int i, n, gone = 0;
@@ -601,7 +602,7 @@ static void test_many_slow_readers_cost_only_themselves(void) {
 }
 
 /* The same with peers that never finish their frames. */
-static void test_frames_that_never_end_cost_only_their_senders(void) {
+static void test_frames_that_never_end_affect_only_their_senders(void) {
     static struct peer hog[20];
     struct peer reader, publisher;
     int n, gone = 0;
@@ -635,7 +636,7 @@ static void test_frames_that_never_end_cost_only_their_senders(void) {
     end();
 }
 
-/* A message that would be copied too often is refused to its publisher. */
+/* A message that would have to be copied too often is refused to its publisher. */
 static void test_a_large_message_to_many_is_refused(void) {
     static struct peer many[10];
     struct peer publisher;
@@ -647,7 +648,7 @@ static void test_a_large_message_to_many_is_refused(void) {
         peer_subscribe(&many[n], "/topic/a", "auto");
     }
     peer_publish(&publisher, "/topic/a", "", (size_t)(copies + 1) * MIB);
-    check_told(&publisher, "too large for so many");
+    check_refused_with(&publisher, "too large for so many");
     for (n = 0; n < 10; n++) {
         check_serves(&many[n]);
         CHECK_INT(0, many[n].messages);
@@ -657,8 +658,8 @@ static void test_a_large_message_to_many_is_refused(void) {
     end();
 }
 
-/* If one read causes much output, it is handled in portions, so that others have their turns
-   meanwhile. */
+/* If one read causes much output, the broker handles it in portions, so that other peers get their
+   turns in between. */
 static void test_much_work_is_done_in_portions(void) {
     enum { READERS = 200, SIZE = 1000, SENDS = READ_CHUNK / (SIZE + 100) };
     static struct peer reader[READERS];
@@ -697,7 +698,8 @@ static void test_much_work_is_done_in_portions(void) {
     end();
 }
 
-/* A session that has to go because of memory gives its messages back like any other. */
+/* A session that is closed to free memory returns its messages to the queue, like any other
+   session. */
 static void test_a_session_closed_for_memory_gives_its_messages_back(void) {
     struct peer hog, other;
     char *half = (char *)calloc(1, 2 * MIB);
@@ -713,7 +715,7 @@ static void test_a_session_closed_for_memory_gives_its_messages_back(void) {
     free(half);
     leave_memory(MIB);
     peer_publish(&other, "/topic/a", "", 600000);
-    check_told(&hog, "memory");
+    check_refused_with(&hog, "memory");
     peer_subscribe(&other, "/queue/q", "auto");
     peer_read(&other);
     CHECK_STR("back", other.body);
@@ -724,7 +726,7 @@ static void test_a_session_closed_for_memory_gives_its_messages_back(void) {
     end();
 }
 
-/* A connection that asks for more than all others hold is refused, and these stay. */
+/* A connection that asks for more memory than any other holds is refused; the others stay. */
 static void test_the_largest_connection_is_refused_itself(void) {
     struct peer hog, other;
     begin(NULL);
@@ -734,7 +736,7 @@ static void test_the_largest_connection_is_refused_itself(void) {
     peer_publish(&other, "/topic/b", "", 500000);
     leave_memory(2 * MIB);
     peer_publish(&hog, "/topic/a", "", 3 * MIB);
-    check_told(&hog, "no memory left");
+    check_refused_with(&hog, "no memory left");
     check_serves(&other);
     CHECK_INT(1, other.messages);
     return_memory();
@@ -743,7 +745,7 @@ static void test_the_largest_connection_is_refused_itself(void) {
     end();
 }
 
-/* If no connection holds more than FAIR_SHARE, none is closed for another one. */
+/* If no connection holds more than FAIR_SHARE, none is closed to make room for another. */
 static void test_a_fair_share_is_not_taken_away(void) {
     struct peer asker, other;
     begin(NULL);
@@ -753,7 +755,7 @@ static void test_a_fair_share_is_not_taken_away(void) {
     peer_publish(&other, "/topic/b", "", FAIR_SHARE / 4);
     leave_memory(1000);
     peer_publish(&asker, "/topic/a", "", FAIR_SHARE / 8);
-    check_told(&asker, "no memory left");
+    check_refused_with(&asker, "no memory left");
     check_serves(&other);
     CHECK_INT(1, other.messages);
     return_memory();
@@ -762,9 +764,9 @@ static void test_a_fair_share_is_not_taken_away(void) {
     end();
 }
 
-/* The frame that is being handled stays whole while memory is freed for its copies, although its
+/* The broker frees memory for the copies of a frame. The frame itself stays intact, although its
    sender is the largest connection. */
-static void test_the_frame_in_hand_is_not_taken_away(void) {
+static void test_the_current_frame_is_not_freed(void) {
     struct peer publisher, hog, reader;
     begin(NULL);
     peer_connect(&publisher);
@@ -779,7 +781,7 @@ static void test_the_frame_in_hand_is_not_taken_away(void) {
     peer_read(&reader);
     CHECK_INT(1, publisher.receipts);
     CHECK_INT(1, reader.messages);
-    check_told(&hog, "memory");
+    check_refused_with(&hog, "memory");
     return_memory();
     peer_close(&publisher);
     peer_close(&hog);
@@ -789,7 +791,7 @@ static void test_the_frame_in_hand_is_not_taken_away(void) {
 
 /* ==== queues ==== */
 
-/* One of a queue's consumers does not read: the other gets the messages. */
+/* One of a queue's consumers stops reading. The other gets the messages. */
 static void test_a_consumer_that_stops_leaves_the_queue_to_others(void) {
     struct peer stopped, reader, publisher;
     int i, before;
@@ -817,7 +819,7 @@ static void test_a_consumer_that_stops_leaves_the_queue_to_others(void) {
     end();
 }
 
-/* A consumer that reads again gets the messages that its queue has kept meanwhile. */
+/* A consumer that reads again gets the messages that the queue has kept for it. */
 static void test_a_consumer_that_reads_again_gets_the_rest(void) {
     struct peer slow, publisher;
     int i;
@@ -836,9 +838,8 @@ static void test_a_consumer_that_reads_again_gets_the_rest(void) {
     end();
 }
 
-/* If a queue has many consumers and none can take a message, a SEND does not look at each of
-   them. */
-static void test_consumers_that_are_full_cost_a_publisher_nothing(void) {
+/* If a queue has many consumers and all are full, a SEND does not check each of them. */
+static void test_full_consumers_do_not_slow_down_a_publisher(void) {
     enum { CONSUMERS = 200 };
     static struct peer consumer[CONSUMERS];
     struct peer publisher;
@@ -861,8 +862,8 @@ static void test_consumers_that_are_full_cost_a_publisher_nothing(void) {
     end();
 }
 
-/* The number of queues without a subscriber is limited. Only the peer that asks for one more is
-   refused. */
+/* The number of queues without a subscriber is limited. Only the peer that asks for one more queue
+   is refused. */
 static void test_too_many_queues_are_refused_to_their_sender(void) {
     struct peer greedy, other, reader;
     unsigned long long before = 0;
@@ -879,7 +880,7 @@ static void test_too_many_queues_are_refused_to_their_sender(void) {
     CHECK_INT(MAX_QUEUES, broker.destination_count);
     check_serves(&greedy);
     peer_say(&greedy, "SEND\ndestination:/queue/more\n\n");
-    check_told(&greedy, "too many queues");
+    check_refused_with(&greedy, "too many queues");
     peer_subscribe(&reader, "/topic/a", "auto");
     peer_subscribe(&reader, "/queue/new", "auto");
     peer_subscribe(&reader, "/queue/17", "auto");
@@ -890,7 +891,8 @@ static void test_too_many_queues_are_refused_to_their_sender(void) {
     CHECK_INT(3, reader.messages);
     check_serves(&other);
     check_serves(&reader);
-    peer_say(&reader, "UNSUBSCRIBE\nid:/queue/17\n\n"); /* and it is gone: there is room for one */
+    /* The empty queue is deleted, so there is room for one more. */
+    peer_say(&reader, "UNSUBSCRIBE\nid:/queue/17\n\n");
     peer_say(&other, "SEND\ndestination:/queue/more\n\nthree");
     check_serves(&other);
     peer_close(&greedy);
@@ -899,8 +901,8 @@ static void test_too_many_queues_are_refused_to_their_sender(void) {
     end();
 }
 
-/* A queue that nobody uses is deleted after QUEUE_MS; each SEND to it starts this time anew. */
-static void test_queues_that_nobody_uses_are_deleted(void) {
+/* An unused queue is deleted after QUEUE_MS. Each SEND to the queue restarts this time. */
+static void test_unused_queues_are_deleted(void) {
     struct peer p, consumer;
     begin(NULL);
     peer_connect(&p);
@@ -916,7 +918,7 @@ static void test_queues_that_nobody_uses_are_deleted(void) {
     CHECK_INT(2, broker.destination_count);
     broker_tick(&broker, broker.now + QUEUE_MS / 2);
     CHECK_INT(1, broker.destination_count);
-    peer_close(&consumer); /* not acknowledged: the message is in the queue again */
+    peer_close(&consumer); /* not acknowledged, so the message returns to the queue */
     broker_tick(&broker, broker.now + QUEUE_MS - 1);
     CHECK_INT(1, broker.destination_count);
     broker_tick(&broker, broker.now + 1);
@@ -926,7 +928,7 @@ static void test_queues_that_nobody_uses_are_deleted(void) {
     end();
 }
 
-/* A queue without messages and subscribers is freed at once. */
+/* A queue without messages and subscribers is freed immediately. */
 static void test_queues_without_anything_are_freed(void) {
     struct peer p;
     int i;
@@ -953,7 +955,7 @@ static void test_one_queue_is_bounded_in_messages(void) {
     for (i = 0; i < MAX_HELD; i++) peer_say(&p, "SEND\ndestination:/queue/q\n\n");
     check_serves(&p);
     peer_say(&p, "SEND\ndestination:/queue/q\n\n");
-    check_told(&p, "the queue is full");
+    check_refused_with(&p, "the queue is full");
     peer_close(&p);
     end();
 }
@@ -966,12 +968,12 @@ static void test_one_queue_is_bounded_in_bytes(void) {
     for (i = 1; i < QUEUE_LIMIT / MIB; i++) peer_publish(&p, "/queue/q", "", MIB);
     check_serves(&p);
     peer_publish(&p, "/queue/q", "", MIB);
-    check_told(&p, "the queue is full");
+    check_refused_with(&p, "the queue is full");
     peer_close(&p);
     end();
 }
 
-/* A message that is delivered and not acknowledged counts as one in the queue. */
+/* A message that is delivered but not acknowledged still counts as in the queue. */
 static void test_deliveries_without_an_ack_fill_the_queue(void) {
     struct peer p, consumer;
     size_t i;
@@ -992,14 +994,14 @@ static void test_deliveries_without_an_ack_fill_the_queue(void) {
     }
     check_serves(&p);
     peer_publish(&p, "/queue/q", "", MIB);
-    check_told(&p, "the queue is full");
+    check_refused_with(&p, "the queue is full");
     check_serves(&consumer);
     peer_close(&p);
     peer_close(&consumer);
     end();
 }
 
-/* All queues together leave memory for topics, and for queues that hold nothing. */
+/* The memory of all queues together is limited, so that topics and empty queues still work. */
 static void test_full_queues_leave_topics_alone(void) {
     struct peer p, refused, consumer;
     size_t i;
@@ -1016,7 +1018,7 @@ static void test_full_queues_leave_topics_alone(void) {
     }
     check_serves(&p);
     peer_publish(&refused, "/queue/new", "", 8 * MIB);
-    check_told(&refused, "all queues together");
+    check_refused_with(&refused, "all queues together");
     peer_publish(&p, "/queue/empty", "", 8 * MIB);
     peer_publish(&p, "/topic/a", "", 8 * MIB);
     peer_read(&consumer);
@@ -1030,8 +1032,9 @@ static void test_full_queues_leave_topics_alone(void) {
 
 /* ==== deliveries ==== */
 
-/* One message waits for its ACK, many behind it have it. These cost nothing any more: no memory,
-   no turns of UNSUBSCRIBE, and no place among the deliveries that may wait. */
+/* One message waits for its ACK; many later messages are acknowledged. The acknowledged messages
+   cost no memory, no work in UNSUBSCRIBE, and no place among the limited deliveries without an
+   ACK. */
 static void test_acknowledged_deliveries_cost_nothing(void) {
     struct peer p;
     char first[64];
@@ -1065,7 +1068,7 @@ static void test_acknowledged_deliveries_cost_nothing(void) {
 }
 
 /* The cost of an ACK does not grow with the deliveries of other subscriptions. */
-static void test_an_ack_meets_no_other_subscription(void) {
+static void test_an_ack_does_not_search_other_subscriptions(void) {
     enum { OTHERS = 100, WAITING = 5000 };
     struct peer p;
     char acks[OTHERS][64];
@@ -1093,7 +1096,7 @@ static void test_an_ack_meets_no_other_subscription(void) {
     end();
 }
 
-/* A subscription among many to one destination leaves without a search through them. */
+/* UNSUBSCRIBE does not search all subscriptions of the destination. */
 static void test_unsubscribe_costs_the_same_among_many_subscribers(void) {
     enum { PEERS = 40, EACH = 100 };
     static struct peer peers[PEERS];
@@ -1113,9 +1116,9 @@ static void test_unsubscribe_costs_the_same_among_many_subscribers(void) {
     end();
 }
 
-/* The messages that a lost session had not acknowledged are delivered again in the order of
-   their SENDs. */
-static void test_messages_that_come_back_keep_their_order(void) {
+/* Messages that a lost session has not acknowledged are delivered again, in the order of their
+   SENDs. */
+static void test_returned_messages_keep_their_order(void) {
     struct peer lost, publisher, next;
     char ack[64] = "";
     int i;
@@ -1129,8 +1132,8 @@ static void test_messages_that_come_back_keep_their_order(void) {
         peer_read(&lost);
         if (i == 4) memcpy(ack, lost.ack, sizeof ack);
     }
-    peer_say(&lost, "ACK\nid:%s\n\n",
-             ack); /* message 4, and no other one if its mode is individual */
+    /* Message 4, and no other one if its mode is individual. */
+    peer_say(&lost, "ACK\nid:%s\n\n", ack);
     peer_close(&lost);
     peer_connect(&next);
     peer_subscribe(&next, "/queue/q", "client-individual");
@@ -1146,7 +1149,7 @@ static void test_messages_that_come_back_keep_their_order(void) {
     end();
 }
 
-/* In client mode, an ACK is for all deliveries of its subscription before it, and for no other. */
+/* In client mode, an ACK acknowledges all earlier deliveries of its subscription, and no others. */
 static void test_a_cumulative_ack(void) {
     struct peer p, next;
     char ack[64] = "";
@@ -1160,8 +1163,8 @@ static void test_a_cumulative_ack(void) {
         peer_read(&p);
         if (i == 6) memcpy(ack, p.ack, sizeof ack);
     }
-    peer_say(&p, "ACK\nid:%s\n\n", ack); /* 0, 2, 4, 6 */
-    peer_say(&p, "ACK\nid:%s\n\n", ack); /* again: it means nothing */
+    peer_say(&p, "ACK\nid:%s\n\n", ack); /* acknowledges 0, 2, 4, 6 */
+    peer_say(&p, "ACK\nid:%s\n\n", ack); /* a second ACK has no effect */
     peer_close(&p);
     peer_connect(&next);
     peer_subscribe(&next, "/queue/a", "auto");
@@ -1175,8 +1178,8 @@ static void test_a_cumulative_ack(void) {
     end();
 }
 
-/* A session that has too many deliveries without an ACK gets no more messages of a queue until it
-   acknowledges. A topic keeps nothing: there it ends the session. */
+/* A session with too many deliveries without an ACK gets no more messages from a queue until it
+   acknowledges. A topic cannot keep messages, so it ends the session. */
 static void test_deliveries_without_an_ack_are_bounded(void) {
     struct peer p, publisher;
     int i;
@@ -1198,14 +1201,14 @@ static void test_deliveries_without_an_ack_are_bounded(void) {
         peer_say(&publisher, "SEND\ndestination:/topic/a\n\n");
         peer_read(&p);
     }
-    check_told(&p, "without ACK");
+    check_refused_with(&p, "without ACK");
     check_serves(&publisher);
     peer_close(&p);
     peer_close(&publisher);
     end();
 }
 
-/* The end of a subscription makes room for the others of its session, like an ACK. */
+/* Like an ACK, the end of a subscription makes room for the other subscriptions of the session. */
 static void test_unsubscribe_lets_other_subscriptions_go_on(void) {
     struct peer p;
     int i;
@@ -1229,8 +1232,8 @@ static void test_unsubscribe_lets_other_subscriptions_go_on(void) {
     end();
 }
 
-/* An id that the broker never gave is an error; one of a settled delivery means nothing, even if
-   its place has a new delivery. */
+/* An ACK with an id that the broker never gave is an error. An ACK for a settled delivery has no
+   effect, even if a new delivery has its place. */
 static void test_ids_of_deliveries(void) {
     static const char *const wrong[] = {
         "", "0", "1", "1-", "1-1x", "1-1-x", "2-1-1", "1-9-1", "1-0-1", "1-99999999999999999999-1"};
@@ -1252,13 +1255,13 @@ static void test_ids_of_deliveries(void) {
     peer_say(&p, "ACK\nid:1-2-7\n\n");
     check_serves(&p);
     peer_close(&p);
-    CHECK_INT(1, broker.destination_count); /* "two" is still there */
+    CHECK_INT(1, broker.destination_count); /* "two" was not acknowledged */
     broker_free(&broker);
     for (i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         begin(NULL);
         peer_connect(&p);
         peer_say(&p, "ACK\nid:%s\n\n", wrong[i]);
-        check_told(&p, "no such message");
+        check_refused_with(&p, "no such message");
         peer_close(&p);
         end();
     }
@@ -1266,8 +1269,8 @@ static void test_ids_of_deliveries(void) {
 
 /* ==== credentials ==== */
 
-/* Sends a POST to /topic/a with this Authorization header, or without one, and reads the answer.
-   */
+/* Sends a POST to /topic/a with this Authorization header (NULL: without one), and returns the
+   answer. */
 static const char *post(struct peer *p, const char *authorization) {
     char request[1024];
     snprintf(request, sizeof request,
@@ -1317,7 +1320,7 @@ static void test_post_asks_for_the_login(void) {
     end();
 }
 
-/* Base64 has three ways to end. */
+/* Base64 text can end in three ways. */
 static void test_post_knows_the_encodings_of_a_login(void) {
     static const char *const logins[][2] = {{"a:", "Basic YTo="},
                                             {"a:b", "Basic YTpi"},
@@ -1338,7 +1341,7 @@ static void test_post_knows_the_encodings_of_a_login(void) {
     end();
 }
 
-/* The turns that it takes to refuse these credentials in a CONNECT. */
+/* Returns how many loop iterations it takes to refuse these credentials in a CONNECT. */
 static unsigned long long turns_of_login(const char *login, const char *passcode) {
     unsigned long long before;
     struct peer p;
@@ -1347,13 +1350,13 @@ static unsigned long long turns_of_login(const char *login, const char *passcode
     before = loop_turns;
     peer_say(&p, "CONNECT\naccept-version:1.2\nlogin:%s\npasscode:%s\n\n", login, passcode);
     before = loop_turns - before;
-    check_told(&p, "access refused");
+    check_refused_with(&p, "access refused");
     peer_close(&p);
     return before;
 }
 
-/* Each byte of a passcode is compared, whatever it is: the time tells nothing about the right
-   one. */
+/* Every byte of a passcode is compared, right or wrong, so the time reveals nothing about the right
+   passcode. */
 static void test_a_wrong_passcode_takes_the_same_work_whatever_it_is(void) {
     unsigned long long turns;
     begin("alice:secret");
@@ -1377,12 +1380,12 @@ static void test_login_is_compared_as_a_whole(void) {
     peer_open(&p);
     peer_feed(&p, upgrade);
     peer_say(&p, "CONNECT\naccept-version:1.2\npasscode:secret\n\n");
-    check_told(&p, "access refused");
+    check_refused_with(&p, "access refused");
     peer_close(&p);
     end();
 }
 
-/* The file server is not behind the login. */
+/* The file server does not require the login. */
 static void test_get_needs_no_login(void) {
     struct peer p;
     begin("alice:secret");
@@ -1396,7 +1399,8 @@ static void test_get_needs_no_login(void) {
 
 /* ==== deadlines ==== */
 
-/* A peer that sends a byte per second has LOGIN_MS for the head of its request, like any other. */
+/* A peer that sends one byte per second has LOGIN_MS for the head of its request, like any other
+   peer. */
 static void test_a_request_that_never_ends(void) {
     struct peer p;
     int i;
@@ -1413,7 +1417,7 @@ static void test_a_request_that_never_ends(void) {
     end();
 }
 
-/* From accept to CONNECT it is LOGIN_MS, too. */
+/* The time from accept to CONNECT is limited to LOGIN_MS, too. */
 static void test_a_websocket_without_connect(void) {
     struct peer p;
     int i;
@@ -1426,7 +1430,7 @@ static void test_a_websocket_without_connect(void) {
         pass_seconds(1, NULL, 0);
     }
     CHECK_INT(LOGIN_MS / 1000 - 5, i);
-    check_told(&p, "CONNECT did not come");
+    check_refused_with(&p, "CONNECT did not come");
     pass_seconds(3, NULL, 0);
     CHECK_INT(PHASE_GONE, p.connection->phase);
     peer_close(&p);
@@ -1469,7 +1473,7 @@ static void test_a_post_that_is_too_large(void) {
     }
 }
 
-/* A POST that a queue refuses is told the reason. */
+/* If a queue refuses a POST, the answer states the reason. */
 static void test_a_post_that_a_queue_refuses(void) {
     struct peer p, publisher;
     size_t i;
@@ -1500,7 +1504,7 @@ static void test_subscriptions_are_bounded(void) {
         peer_say(&p, "SUBSCRIBE\nid:%d\ndestination:/topic/%d\n\n", i, i);
     check_serves(&p);
     peer_say(&p, "SUBSCRIBE\nid:more\ndestination:/topic/more\n\n");
-    check_told(&p, "too many subscriptions");
+    check_refused_with(&p, "too many subscriptions");
     peer_subscribe(&other, "/topic/a", "auto");
     check_serves(&other);
     peer_close(&p);
@@ -1518,7 +1522,7 @@ static void test_names_are_bounded(void) {
         begin(NULL);
         peer_connect(&p);
         peer_say(&p, frames[i], 1);
-        check_told(&p, "too long");
+        check_refused_with(&p, "too long");
         peer_close(&p);
         end();
     }
@@ -1533,7 +1537,7 @@ static void test_transactions_are_bounded(void) {
     for (i = 0; i < MAX_TRANSACTIONS; i++) peer_say(&p, "BEGIN\ntransaction:%d\n\n", i);
     check_serves(&p);
     peer_say(&p, "BEGIN\ntransaction:more\n\n");
-    check_told(&p, "too many transactions");
+    check_refused_with(&p, "too many transactions");
     check_serves(&other);
     peer_close(&p);
     peer_close(&other);
@@ -1550,12 +1554,13 @@ static void test_a_transaction_is_bounded_in_frames(void) {
         peer_say(&p, "SEND\ndestination:/topic/a\ntransaction:1\n\n");
     check_serves(&p);
     peer_say(&p, "SEND\ndestination:/topic/a\ntransaction:1\n\n");
-    check_told(&p, "the transactions");
+    check_refused_with(&p, "the transactions");
     peer_close(&p);
     end();
 }
 
-/* The transactions of a session are bounded in bytes, all together. Ended ones do not count. */
+/* All transactions of a session together are limited in bytes. Finished transactions do not
+   count. */
 static void test_transactions_are_bounded_in_bytes(void) {
     struct peer p;
     size_t i;
@@ -1573,13 +1578,13 @@ static void test_transactions_are_bounded_in_bytes(void) {
         peer_say(&p, "ABORT\ntransaction:2\n\n");
     }
     peer_publish(&p, "/topic/a", "transaction:1\n", MIB);
-    check_told(&p, "the transactions");
+    check_refused_with(&p, "the transactions");
     peer_close(&p);
     end();
 }
 
-/* The end of a session with all it may have costs turns in proportion to that. */
-static void test_the_end_of_a_session_is_no_search(void) {
+/* The end of a session costs work in proportion to its subscriptions and deliveries. */
+static void test_the_end_of_a_session_does_not_search(void) {
     struct peer p, publisher;
     unsigned long long before;
     int i;
@@ -1602,14 +1607,15 @@ static void test_the_end_of_a_session_is_no_search(void) {
 
 /* ==== sockets ==== */
 
-/* Serves for this many seconds of the script, on descriptors that the script makes. */
+/* Serves for this many seconds of scripted time, with scripted descriptors. */
 static void serve_script(int seconds) {
     static struct pollfd polls[MAX_CONNECTIONS + MAX_REFUSED + 2];
     script.stop_at = script.now + seconds * 1000LL;
     serve(&broker, polls, LISTENER);
 }
 
-/* At the limit a newcomer is told so, and a few at a time are: the rest waits in the kernel. */
+/* At the limit, new connections get a refusal. Only a few are refused at a time; the rest wait in
+   the kernel. */
 static void test_too_many_connections_are_refused(void) {
     begin(NULL);
     memset(&script, 0, sizeof script);
@@ -1629,7 +1635,8 @@ static void test_too_many_connections_are_refused(void) {
     end();
 }
 
-/* Those that were refused make room again, and so do those that never said anything. */
+/* Connections that were refused end and make room, and so do connections that never sent
+   anything. */
 static void test_refused_connections_end(void) {
     begin(NULL);
     memset(&script, 0, sizeof script);
@@ -1641,7 +1648,7 @@ static void test_refused_connections_end(void) {
     end();
 }
 
-/* While descriptors or memory are short, accept is called a few times a second and no more. */
+/* While descriptors or memory are short, accept is called only a few times per second. */
 static void test_accept_does_not_spin(void) {
     static const int errors[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM};
     size_t i;
@@ -1665,8 +1672,8 @@ static void test_poll_does_not_spin(void) {
     end();
 }
 
-/* The limit of open files leaves some for the listener, the signals and the file that is served.
-   */
+/* The limit of connections leaves some open files for the listener, the signals and the file that
+   is served. */
 static void test_the_limit_of_open_files_counts(void) {
     static const struct {
         rlim_t files;
@@ -1694,8 +1701,8 @@ static char *contents(FILE *file) {
     return text;
 }
 
-/* Each line of the limits in --help, which come from the constants, stands in the first comment,
-   too. */
+/* The limits in --help are printed from the constants. Each of these lines must also be in the
+   file's first comment. */
 static void test_the_first_comment_states_the_limits_of_the_help(void) {
     FILE *help = tmpfile();
     char *comment = contents(fopen("examples/mini_broker.c", "r")), *text, *line, *end;
@@ -1717,35 +1724,35 @@ static void test_the_first_comment_states_the_limits_of_the_help(void) {
 }
 
 int main(void) {
-    RUN(test_a_reader_that_stops_holds_nobody_back);
-    RUN(test_the_error_follows_the_frame_that_was_begun);
-    RUN(test_a_large_frame_that_was_begun_is_not_kept);
+    RUN(test_a_reader_that_stops_does_not_delay_others);
+    RUN(test_the_error_follows_the_started_frame);
+    RUN(test_a_large_started_frame_is_not_kept);
     RUN(test_a_session_that_reads_byte_by_byte_is_cut_off);
-    RUN(test_a_session_that_reads_on_is_kept);
+    RUN(test_a_session_that_keeps_reading_is_kept);
     RUN(test_an_answer_that_is_read_byte_by_byte_ends);
     RUN(test_answers_that_a_peer_does_not_read_are_bounded);
-    RUN(test_many_slow_readers_cost_only_themselves);
-    RUN(test_frames_that_never_end_cost_only_their_senders);
+    RUN(test_many_slow_readers_affect_only_themselves);
+    RUN(test_frames_that_never_end_affect_only_their_senders);
     RUN(test_a_large_message_to_many_is_refused);
     RUN(test_much_work_is_done_in_portions);
     RUN(test_a_session_closed_for_memory_gives_its_messages_back);
     RUN(test_the_largest_connection_is_refused_itself);
     RUN(test_a_fair_share_is_not_taken_away);
-    RUN(test_the_frame_in_hand_is_not_taken_away);
+    RUN(test_the_current_frame_is_not_freed);
     RUN(test_a_consumer_that_stops_leaves_the_queue_to_others);
     RUN(test_a_consumer_that_reads_again_gets_the_rest);
-    RUN(test_consumers_that_are_full_cost_a_publisher_nothing);
+    RUN(test_full_consumers_do_not_slow_down_a_publisher);
     RUN(test_too_many_queues_are_refused_to_their_sender);
-    RUN(test_queues_that_nobody_uses_are_deleted);
+    RUN(test_unused_queues_are_deleted);
     RUN(test_queues_without_anything_are_freed);
     RUN(test_one_queue_is_bounded_in_messages);
     RUN(test_one_queue_is_bounded_in_bytes);
     RUN(test_deliveries_without_an_ack_fill_the_queue);
     RUN(test_full_queues_leave_topics_alone);
     RUN(test_acknowledged_deliveries_cost_nothing);
-    RUN(test_an_ack_meets_no_other_subscription);
+    RUN(test_an_ack_does_not_search_other_subscriptions);
     RUN(test_unsubscribe_costs_the_same_among_many_subscribers);
-    RUN(test_messages_that_come_back_keep_their_order);
+    RUN(test_returned_messages_keep_their_order);
     RUN(test_a_cumulative_ack);
     RUN(test_deliveries_without_an_ack_are_bounded);
     RUN(test_unsubscribe_lets_other_subscriptions_go_on);
@@ -1765,7 +1772,7 @@ int main(void) {
     RUN(test_transactions_are_bounded);
     RUN(test_a_transaction_is_bounded_in_frames);
     RUN(test_transactions_are_bounded_in_bytes);
-    RUN(test_the_end_of_a_session_is_no_search);
+    RUN(test_the_end_of_a_session_does_not_search);
     RUN(test_too_many_connections_are_refused);
     RUN(test_refused_connections_end);
     RUN(test_accept_does_not_spin);

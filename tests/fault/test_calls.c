@@ -1,19 +1,20 @@
-/* test_calls.c - every system call and every allocation of the header, failed one at a time, once
-   and for good, with each error that it may have: never a crash, a leak, a hang or a lie.
+/* test_calls.c - every system call and every allocation of the header fails, one at a time, once
+   and permanently, with each error that it may have. The client must never crash, leak, hang or
+   report something wrong.
 
-   failing.h has the table of the call sites, which is compared with the text of the header. For
-   each of them some programs are run against a real server on loopback, over and over, while
-   another of its calls fails: `talk` (one thread: connect, subscribe, send with confirm, large
-   messages, a request, reconnect, end), `threads` (a client in its own thread, a small queue, sends
-   from outside), `many` (clients in memory of the caller's, without getrandom, driven
-   together), `plain` (without confirm, to a slow network) and `quiet` (no heart-beat comes). What
-   is checked after each run:
+   failing.h has the table of the call sites; a test compares the table with the text of the header.
+   For each site several programs run against a real server on loopback, again and again, and each
+   time another call of the site fails. The programs are: `talk` (one thread: connect, subscribe,
+   send with confirm, large messages, a request, reconnect, end), `threads` (a client in its own
+   thread, a small queue, sends from another thread), `many` (clients in caller-supplied memory,
+   without getrandom, driven together), `plain` (without confirm, on a slow network) and `quiet` (no
+   heart-beat arrives). Checks after each run:
 
-     - it ended within its time: an alarm says what hangs
-     - no descriptor is open, no block of memory in use (and ASan says what else it sees)
-     - every send has an outcome; what was confirmed has reached the server; without an error told
-       everything has come back
-     - what ended has a code, and a sentence to it */
+     - the program ended in time; if not, an alarm prints what hangs
+     - no descriptor is open, no heap block is in use (ASan finds further errors)
+     - every send has an outcome; confirmed messages have reached the server; if no error was
+   reported, every message has come back
+     - every end has a result code and an error text */
 #define STOMP_WS_IMPLEMENTATION
 #include "failing.h"
 
@@ -25,12 +26,13 @@
 
 enum { BODIES = 8, LARGE = 70000, LAST_CALL = 40, RUN_SECONDS = 60, BEAT_MS = 2000 };
 
-/* The most that a program may take, on the shifted clock: several attempts and their time-outs. */
+/* The most time that a program may take, on the shifted clock: several attempts and their
+   time-outs. */
 enum { MOST_MS = 45000 };
 
 static struct loopback server;
 
-/* ==== what reached the server ==== */
+/* ==== messages that reached the server ==== */
 
 static struct arrived {
     pthread_mutex_t mutex;
@@ -38,7 +40,8 @@ static struct arrived {
     int bodies[BODIES];
 } arrived = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
-/* Bodies are "RUN NUMBER" and, for the large one, blanks. -1: not of this run. */
+/* A body is "RUN NUMBER"; a large body is padded with blanks. Returns the number, or -1 if the body
+   belongs to another run. */
 static int number_of(const char *body, int run) {
     int of_run = -1, number = -1;
     if (sscanf(body, "%d %d", &of_run, &number) != 2 || of_run != run) return -1;
@@ -61,26 +64,26 @@ static int has_arrived(int number) {
     return count > 0;
 }
 
-/* ==== one run: what was asked of a client, and what it told ==== */
+/* ==== one run: the sends of a client and their outcomes ==== */
 
 struct outcome {
-    const stws *client; /* NULL: nothing was asked */
-    int receipt, told, result;
+    const stws *client; /* NULL: nothing was sent */
+    int receipt, reported, result;
 };
 
 struct run {
-    pthread_mutex_t mutex; /* with a client in its own thread two look at this */
+    pthread_mutex_t mutex; /* a client in its own thread shares this struct with the main thread */
     int number, late;
     char destination[32];
     struct outcome outcomes[BODIES];
     int seen[BODIES];
-    int errors; /* told in whatever way */
-    int mute;   /* of these, without a sentence */
+    int errors; /* errors reported in any way */
+    int mute;   /* errors reported without a text */
     int acks_refused;
-    stws_queue *queue; /* to be closed when not everything will come any more */
-    int stops;         /* a client is stopped when it has told how its message ended */
+    stws_queue *queue; /* closed when some messages will not arrive any more */
+    int stops;         /* 1: stop the client when its message has an outcome */
     long long begun_ms;
-    int patience_ms; /* for calls that wait: an answer may never come where something fails */
+    int patience_ms; /* limit for calls that wait: after a failure an answer may never arrive */
 };
 
 static int run_number;
@@ -98,7 +101,7 @@ static int is_late(struct run *r) {
 }
 
 static void note_error(struct run *r, int result, const char *text) {
-    if (result == STWS_OK || result == STWS_CLOSED) return; /* as asked */
+    if (result == STWS_OK || result == STWS_CLOSED) return; /* requested, so not an error */
     r->errors++;
     if (!text || !*text) r->mute++;
 }
@@ -111,21 +114,21 @@ static void count_error(struct run *r) {
 
 static void on_event(stws *client, const stws_event *e, void *user) {
     struct run *r = (struct run *)user;
-    int i, told = 0;
+    int i, reported = 0;
     pthread_mutex_lock(&r->mutex);
     if (e->type == STWS_EVENT_DISCONNECTED || e->type == STWS_EVENT_ERROR)
         note_error(r, e->result, e->text);
     for (i = 0; i < BODIES && e->type == STWS_EVENT_RECEIPT; i++) {
         struct outcome *o = &r->outcomes[i];
         if (o->client != client || o->receipt != e->receipt) continue;
-        o->told++;
+        o->reported++;
         o->result = e->result;
-        told = 1;
+        reported = 1;
     }
     pthread_mutex_unlock(&r->mutex);
-    if (told && r->stops) stws_stop(client);
-    if (r->queue &&
-        ((told && e->result != STWS_OK) || (e->type == STWS_EVENT_DISCONNECTED && e->retry_ms < 0)))
+    if (reported && r->stops) stws_stop(client);
+    if (r->queue && ((reported && e->result != STWS_OK) ||
+                     (e->type == STWS_EVENT_DISCONNECTED && e->retry_ms < 0)))
         stws_queue_close(r->queue);
 }
 
@@ -159,17 +162,17 @@ static void ask(struct run *r, stws *client, int number, size_t len) {
     pthread_mutex_lock(&r->mutex);
     o->receipt = stws_send_ex(client, &m);
     o->client = client;
-    if (o->receipt < 0) o->told = 1, o->result = o->receipt, r->errors++;
+    if (o->receipt < 0) o->reported = 1, o->result = o->receipt, r->errors++;
     pthread_mutex_unlock(&r->mutex);
     free(body);
 }
 
-static int is_told(struct run *r, int number) {
-    int told;
+static int is_reported(struct run *r, int number) {
+    int reported;
     pthread_mutex_lock(&r->mutex);
-    told = r->outcomes[number].told;
+    reported = r->outcomes[number].reported;
     pthread_mutex_unlock(&r->mutex);
-    return told;
+    return reported;
 }
 
 static void begin_run(struct run *r, const char *name) {
@@ -184,7 +187,7 @@ static void begin_run(struct run *r, const char *name) {
     r->begun_ms = now_ms();
 }
 
-/* What has to hold at the end of any run, after the client is gone. */
+/* Checks that apply at the end of any run, after the client was destroyed. */
 static void end_run(struct run *r) {
     int i;
     CHECK_INT(0, r->late);
@@ -192,8 +195,8 @@ static void end_run(struct run *r) {
     for (i = 0; i < BODIES; i++) {
         const struct outcome *o = &r->outcomes[i];
         if (!o->client) continue;
-        CHECK_INT(1, o->told);
-        if (o->told && o->result == STWS_OK) CHECK(has_arrived(i));
+        CHECK_INT(1, o->reported);
+        if (o->reported && o->result == STWS_OK) CHECK(has_arrived(i));
         if (!r->seen[i] && o->result == STWS_OK) CHECK(r->errors > 0);
     }
     pthread_mutex_destroy(&r->mutex);
@@ -218,10 +221,11 @@ static stws_options options_of(struct run *r) {
 
 /* ==== talk: one thread ==== */
 
-/* Until the client has nothing more to tell of that message: 0, or how it ended. */
-static int drive_until_told(struct run *r, stws *client, int number) {
+/* Drives the client until that message has an outcome. Returns 0, or the error with which the
+   client ended. */
+static int drive_until_reported(struct run *r, stws *client, int number) {
     int result = stws_step(client);
-    while (result >= 0 && !is_told(r, number) && !is_late(r)) {
+    while (result >= 0 && !is_reported(r, number) && !is_late(r)) {
         stws_fd fds[3];
         struct pollfd polled[3];
         long long ms = stws_deadline(client);
@@ -248,7 +252,7 @@ static int converse(struct run *r, stws *client) {
     result = stws_connect(client, 10000);
     if (result < 0) r->errors++;
     if (result < 0 && stws_state(client) == STWS_ENDED) return result;
-    result = drive_until_told(r, client, 0);
+    result = drive_until_reported(r, client, 0);
     if (result < 0) return result;
     ask(r, client, 1, LARGE);
     ask(r, client, 2, 0);
@@ -261,20 +265,20 @@ static int converse(struct run *r, stws *client) {
     stws_message_free(reply);
     CHECK_INT(0, stws_reconnect_now(client));
     ask(r, client, 3, 0);
-    result = drive_until_told(r, client, 3);
+    result = drive_until_reported(r, client, 3);
     if (result < 0) return result;
     CHECK_INT(0, stws_disconnect(client, r->patience_ms));
     return stws_run(client) < 0 ? stws_error(client) : STWS_CLOSED;
 }
 
-/* After the end there is a code, and a sentence to it. */
+/* After its end, a client has a result code and an error text. */
 static void check_end(struct run *r, stws *client, int result) {
     CHECK_INT(STWS_ENDED, stws_state(client));
     if (result != STWS_CLOSED) note_error(r, result, stws_error_text(client));
     stws_destroy(client);
 }
 
-/* A client, or NULL, for which there were reasons. */
+/* Returns a client, or NULL after checking that the failure was reported. */
 static stws *create(struct run *r, const stws_options *o) {
     stws *client = stws_create(o);
     int result;
@@ -296,30 +300,31 @@ static void talk(struct run *r) {
     if (client) check_end(r, client, converse(r, client));
 }
 
-/* ==== threads: a client in its own, and a queue too small for what comes ==== */
+/* ==== threads: a client in its own thread, and a queue that is too small for the flood ==== */
 
 enum { FLOOD = 40, QUEUE = 2048 };
 
-/* Both sends have an outcome: 2 when it is a bad one, after which not everything comes. */
-static int are_told(struct run *r) {
-    int i, told = 0, bad = 0;
+/* Returns 0 until both sends have an outcome, then 1; or 2 if an outcome is bad, because then some
+   messages never arrive. */
+static int are_reported(struct run *r) {
+    int i, reported = 0, bad = 0;
     pthread_mutex_lock(&r->mutex);
     for (i = 0; i < 2; i++) {
-        told += r->outcomes[i].told;
+        reported += r->outcomes[i].reported;
         bad |= r->outcomes[i].result != STWS_OK;
     }
     pthread_mutex_unlock(&r->mutex);
-    return told < 2 ? 0 : 1 + bad;
+    return reported < 2 ? 0 : 1 + bad;
 }
 
-/* Pop until the flood and all outcomes are here, or on_event has closed the queue. */
+/* Pops messages until the flood and all outcomes have arrived, or on_event has closed the queue. */
 static void pop_all(struct run *r, stws_queue *queue) {
     const stws_message *message = NULL;
     int flood = 0, result = 0;
     while (result != STWS_CLOSED && !is_late(r)) {
-        int told = are_told(r);
-        if (told == 2 || (told && flood >= FLOOD)) break;
-        result = stws_queue_pop(queue, &message, flood < FLOOD / 2 && !told ? -1 : 5);
+        int reported = are_reported(r);
+        if (reported == 2 || (reported && flood >= FLOOD)) break;
+        result = stws_queue_pop(queue, &message, flood < FLOOD / 2 && !reported ? -1 : 5);
         if (result == 1 && strcmp(message->destination, r->destination) != 0) flood++;
         if (result == 1) note_seen(r, message->body);
     }
@@ -366,7 +371,7 @@ static void threads(struct run *r) {
     stws_queue_destroy(queue);
 }
 
-/* ==== many: clients in memory of ours, without getrandom, over two addresses ==== */
+/* ==== many: clients in caller-supplied memory, without getrandom, with two addresses ==== */
 
 enum { CLIENTS = 2, MEMORY = 1 << 22 };
 
@@ -399,7 +404,7 @@ static void many(struct run *r) {
     for (i = 0; i < n; i++) check_end(r, clients[i], stws_error(clients[i]));
 }
 
-/* ==== plain: without confirm, to a network that takes little at a time ==== */
+/* ==== plain: without confirm, on a network that takes few bytes at a time ==== */
 
 static void plain(struct run *r) {
     stws_options o = options_of(r);
@@ -418,7 +423,7 @@ static void plain(struct run *r) {
     check_end(r, client, result == 0 ? STWS_CLOSED : result);
 }
 
-/* ==== quiet: time passes faster than the server's heart-beats come ==== */
+/* ==== quiet: time passes faster than the server's heart-beats arrive ==== */
 
 enum { QUIET_STEP_US = 2000000, QUIET_STEPS = 100 };
 
@@ -450,10 +455,10 @@ static void quiet(struct run *r) {
     r->begun_ms = now_ms();
     check_end(r, client, result);
     CHECK(r->errors > 0);
-    if (result == STWS_ERR_HEARTBEAT) r->errors = 0; /* as it was to be */
+    if (result == STWS_ERR_HEARTBEAT) r->errors = 0; /* as expected */
 }
 
-/* ==== failing ==== */
+/* ==== failures ==== */
 
 static const struct program {
     const char *name;
@@ -491,7 +496,8 @@ static void make_plan(int site, int nth, int error, int lasting) {
     pthread_mutex_unlock(&plan.mutex);
 }
 
-/* One run with that failure (site -1: with none). 1 when there was such a call. */
+/* Runs a program once with that failure (site -1: without a failure). Returns 1 if the call was
+   reached. */
 static int run_once(int program, int site, int nth, int error, int lasting) {
     int before = test_case_failures, i;
     struct run r;
@@ -516,19 +522,19 @@ static int run_once(int program, int site, int nth, int error, int lasting) {
     return plan.fired != 0;
 }
 
-/* Each of the site's calls once, and the first and the middle one for good. */
+/* Fails each call of the site once, and permanently from the first and from the middle call on. */
 static void fail_site_in(int program, int site) {
     const int *error;
     int nth, last = most[program][site] < LAST_CALL ? most[program][site] : LAST_CALL;
     for (error = sites[site].errors; *error; error++) {
         for (nth = 1; nth <= last; nth++) failures[site] += run_once(program, site, nth, *error, 0);
-        if (*error == EINTR) continue; /* no signal comes for ever */
+        if (*error == EINTR) continue; /* signals do not arrive forever */
         if (last) failures[site] += run_once(program, site, 1, *error, 1);
         if (last > 3) failures[site] += run_once(program, site, last / 2, *error, 1);
     }
 }
 
-/* ==== the table is that of the header ==== */
+/* ==== the table agrees with the header ==== */
 
 static int is_one_of(const char *name, const char *const *list) {
     for (; *list; list++)
@@ -536,7 +542,7 @@ static int is_one_of(const char *name, const char *const *list) {
     return 0;
 }
 
-/* What is no call, what cannot fail, and what only computes. */
+/* Names that are not calls, calls that cannot fail, and calls that only compute. */
 static int is_harmless(const char *name) {
     static const char *const names[] = {"if",
                                         "for",
@@ -595,7 +601,8 @@ static int is_harmless(const char *name) {
     return is_one_of(name, names);
 }
 
-/* Where the table has that call: rows that can fail come first, behind them those that cannot. */
+/* Returns the row of the table with that call: first the rows that can fail, then those that
+   cannot. */
 static int row_of(const char *function, const char *call) {
     int i, site = site_of(function, call);
     for (i = 0; i < SURE_SITES && site < 0; i++)
@@ -604,7 +611,7 @@ static int row_of(const char *function, const char *call) {
     return site;
 }
 
-/* Members of structs of function pointers and parameters that are called by their name. */
+/* Function pointers: members of structs, and parameters that are called by their name. */
 static int is_callback(const char *name) {
     static const char *const names[] = {"use", "call", NULL};
     return is_one_of(name, names);
@@ -616,7 +623,7 @@ static void check_table_row(const char *function, const char *call, int times, i
     printf("... %s in %s\n", call, function);
 }
 
-static void test_the_table_is_that_of_the_header(void) {
+static void test_the_table_agrees_with_the_header(void) {
     struct scan scan;
     int i, calls = 0, found[SITES + SURE_SITES] = {0};
     CHECK(scan_open(&scan, "stomp_ws.h"));
@@ -626,7 +633,7 @@ static void test_the_table_is_that_of_the_header(void) {
         if (is_harmless(scan.call) || is_callback(scan.call)) continue;
         calls++;
         if (row >= 0) continue;
-        CHECK_STR("a call that the table knows", scan.call);
+        CHECK_STR("a call in the table", scan.call);
         printf("... in %s\n", scan.within);
     }
     scan_close(&scan);
@@ -638,7 +645,7 @@ static void test_the_table_is_that_of_the_header(void) {
                         found[SITES + i]);
 }
 
-/* ==== all of them ==== */
+/* ==== all sites ==== */
 
 static void test_nothing_fails(void) {
     int i;
@@ -679,7 +686,7 @@ static void print_sites(void) {
     printf("%d calls failed at %d sites; %d sites cannot fail\n", total, SITES, SURE_SITES);
 }
 
-/* All sites, or those whose name contains the argument. */
+/* Tests all sites, or only the sites whose name contains the argument. */
 int main(int argc, char **argv) {
     struct sigaction action;
     char name[100];
@@ -688,7 +695,7 @@ int main(int argc, char **argv) {
     action.sa_handler = on_alarm;
     sigaction(SIGALRM, &action, NULL);
     descriptors_before = descriptors_of_process();
-    RUN(test_the_table_is_that_of_the_header);
+    RUN(test_the_table_agrees_with_the_header);
     loopback_start_with(&server, 0, 0, BEAT_MS, note_arrival);
     RUN(test_nothing_fails);
     for (this_site = 0; this_site < SITES; this_site++) {

@@ -1,6 +1,6 @@
-/* test_defaults.c - what stws_create makes of the options: each default that the manual names, and copies
-   of all strings. It looks into the client, because most of this shows only after a long time, or with
-   servers of its own. */
+/* test_defaults.c - tests how stws_create processes the options: the defaults that the manual
+   states, and the copies of all strings. The test reads the client's internal options, because most
+   of them have a visible effect only after a long time, or only with special servers. */
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
@@ -58,7 +58,7 @@ static void test_defaults_of_sizes(void) {
     stws_destroy(client);
 }
 
-static void test_defaults_of_words(void) {
+static void test_defaults_of_strings(void) {
     stws_options o = {.url = "ws://broker.test/"};
     stws *client = create(&o);
     CHECK_STR("/", client->o.host);
@@ -71,8 +71,8 @@ static void test_defaults_of_words(void) {
     stws_destroy(client);
 }
 
-/* What STWS_OFF switches off is 0 inside: no time, no heart-beat, no jitter. */
-static void test_what_is_switched_off(void) {
+/* STWS_OFF becomes 0 internally: no time limit, no heart-beat, no jitter. */
+static void test_options_that_are_off(void) {
     stws_options o = {.url = "ws://broker.test/",
                       .heartbeat_out_ms = STWS_OFF,
                       .heartbeat_in_ms = STWS_OFF,
@@ -170,7 +170,7 @@ static void check_options(const char *why, const stws_options *o) {
     stws_destroy(client);
 }
 
-static void test_as_many_urls_as_there_may_be(void) {
+static void test_the_largest_number_of_urls(void) {
     const char *urls[66] = {NULL};
     stws_options o = {.urls = urls};
     int i;
@@ -183,9 +183,9 @@ static void test_as_many_urls_as_there_may_be(void) {
 int main(void) {
     RUN(test_defaults_of_times);
     RUN(test_defaults_of_sizes);
-    RUN(test_defaults_of_words);
-    RUN(test_what_is_switched_off);
+    RUN(test_defaults_of_strings);
+    RUN(test_options_that_are_off);
     RUN(test_all_strings_are_copied);
-    RUN(test_as_many_urls_as_there_may_be);
+    RUN(test_the_largest_number_of_urls);
     return test_report();
 }

@@ -1,5 +1,6 @@
-/* test_details.c - small promises, each of which a defect planted in the header has broken without any
-   other test failing. Their order is that of the header's manual. */
+/* test_details.c - tests small guarantees of the client. For each of them, a defect that was
+   planted in the header once went unnoticed by all other tests. The order is that of the header's
+   manual. The server is scripted. */
 #include "scripted.h"
 
 #include <semaphore.h>
@@ -9,7 +10,7 @@
 
 /* ==== subscriptions in a new session ==== */
 
-/* The destinations of the SUBSCRIBE frames so far, in the order in which they were sent. */
+/* Returns the destinations of the SUBSCRIBE frames so far, in the order in which they were sent. */
 static const char *subscribed(const struct peer *p) {
     static struct bytes all;
     int i;
@@ -19,7 +20,7 @@ static const char *subscribed(const struct peer *p) {
     return bytes_text(&all);
 }
 
-/* A client whose table has room for three subscriptions, and has three. */
+/* Starts a client whose subscription table has three slots, all in use. */
 static void with_a_full_table(struct peer *p) {
     stws_options o;
     peer_init(p);
@@ -32,8 +33,8 @@ static void with_a_full_table(struct peer *p) {
     CHECK(peer_connect(p));
 }
 
-/* The third subscription stands in the first slot of the table, and is still the last to be sent. */
-static void test_a_full_table_is_sent_in_its_order(void) {
+/* The third subscription is in the first slot of the table, and must still be sent last. */
+static void test_a_full_table_is_sent_in_order(void) {
     struct peer p;
     with_a_full_table(&p);
     CHECK_STR("/topic/a /topic/b /topic/c ", subscribed(&p));
@@ -43,8 +44,8 @@ static void test_a_full_table_is_sent_in_its_order(void) {
     peer_free(&p);
 }
 
-/* Slots that were given away again do not change the order: it is the order of the handles. */
-static void test_a_slot_that_is_used_again_is_the_last(void) {
+/* The order of SUBSCRIBE frames is the order of the handles. Reused slots do not change it. */
+static void test_a_reused_slot_is_sent_last(void) {
     struct peer p;
     with_a_full_table(&p);
     CHECK_INT(0, stws_unsubscribe(p.client, 1));
@@ -66,7 +67,7 @@ static int bring_headers(stws *client, stws_subscribing *asked, void *user) {
     return 0;
 }
 
-/* How many headers of that name the frame has. */
+/* Returns how many headers of that name the frame has. */
 static int headers_named(const struct sent *s, const char *name) {
     size_t i;
     int n = 0;
@@ -75,7 +76,7 @@ static int headers_named(const struct sent *s, const char *name) {
     return n;
 }
 
-/* What before_subscribe sets stands instead of the subscription's own headers. */
+/* Headers that before_subscribe sets replace the subscription's own headers. */
 static void test_headers_of_the_hook_replace_the_others(void) {
     static const char *const own[] = {"selector", "old = 1", "x-own", "yes", NULL};
     stws_subscribe_options with_headers = {.headers = own};
@@ -104,7 +105,7 @@ static void test_headers_of_the_hook_replace_the_others(void) {
 
 /* ==== the delay before the next attempt ==== */
 
-/* No delay is longer than the cap, also where no power of the factor hits it. */
+/* No delay is longer than the cap, even if no power of the factor equals the cap. */
 static void test_the_cap_between_two_steps(void) {
     static const long long expected[] = {1000, 3000, 5000, 5000, 5000};
     struct peer p;
@@ -126,11 +127,11 @@ static void test_the_cap_between_two_steps(void) {
     peer_free(&p);
 }
 
-/* ==== the outbox, and what waits for its receipt ==== */
+/* ==== the outbox, and messages that await a receipt ==== */
 
-/* STWS_FULL_DROP_OLDEST drops what was not sent yet. A message that was sent may have arrived, and
-   only its receipt can tell. */
-static void test_what_waits_for_its_receipt_is_not_dropped(void) {
+/* STWS_FULL_DROP_OLDEST drops only unsent messages. A message that was sent may have arrived; only
+   its receipt can tell. */
+static void test_a_message_that_awaits_its_receipt_is_not_dropped(void) {
     struct peer p;
     stws_options o;
     peer_init(&p);
@@ -159,43 +160,44 @@ static void test_what_waits_for_its_receipt_is_not_dropped(void) {
     peer_free(&p);
 }
 
-/* Flushes in a thread of its own, and then ends the client. */
-static struct aside {
+/* A second thread, which flushes and then stops the client. */
+static struct second {
     pthread_t thread, driver;
-    sem_t looked; /* how often the other thread has looked at the clock */
+    sem_t looked; /* posted each time the second thread reads the clock */
     int started, result;
-} aside;
+} second;
 
-static void *flush_aside(void *client) {
-    aside.result = stws_flush((stws *)client, 600000);
+static void *flush_in_second_thread(void *client) {
+    second.result = stws_flush((stws *)client, 600000);
     stws_stop((stws *)client);
     return NULL;
 }
 
-static long long now_aside(void *ctx) {
-    if (!pthread_equal(pthread_self(), aside.driver)) sem_post(&aside.looked);
+static long long now_for_second_thread(void *ctx) {
+    if (!pthread_equal(pthread_self(), second.driver)) sem_post(&second.looked);
     return ((struct peer *)ctx)->now_us;
 }
 
-/* The flush looks at the clock when it begins, and under the lock just before it waits: and stws_stats takes that lock.
-   Then the connection breaks, and the next one is made at once. */
+/* The flush reads the clock when it begins, and again under the lock just before it waits.
+   stws_stats takes the same lock, so after stws_stats the flush is waiting. Then the connection
+   breaks, and the next attempt starts immediately. */
 static void flush_when_connected(struct peer *p, const stws_event *event) {
     stws_statistics numbers;
     if (event->type == STWS_EVENT_DISCONNECTED) {
         p->write_blocked = 0;
         stws_reconnect_now(p->client);
     }
-    if (event->type != STWS_EVENT_CONNECTED || aside.started++) return;
+    if (event->type != STWS_EVENT_CONNECTED || second.started++) return;
     p->write_blocked = 1;
     peer_send(p, "lost?");
-    if (pthread_create(&aside.thread, NULL, flush_aside, p->client) != 0) abort();
-    sem_wait(&aside.looked);
-    sem_wait(&aside.looked);
+    if (pthread_create(&second.thread, NULL, flush_in_second_thread, p->client) != 0) abort();
+    sem_wait(&second.looked);
+    sem_wait(&second.looked);
     stws_stats(p->client, &numbers);
     peer_end(p);
 }
 
-static int flush_beside_a_loss(int confirm) {
+static int flush_during_a_loss(int confirm) {
     struct peer p;
     stws_options o;
     peer_init(&p);
@@ -203,27 +205,27 @@ static int flush_beside_a_loss(int confirm) {
     o = peer_options(&p);
     o.single_thread = 0;
     o.confirm = confirm;
-    p.clock.now_us = now_aside;
+    p.clock.now_us = now_for_second_thread;
     p.on_event = flush_when_connected;
-    memset(&aside, 0, sizeof aside);
-    aside.driver = pthread_self();
-    sem_init(&aside.looked, 0, 0);
+    memset(&second, 0, sizeof second);
+    second.driver = pthread_self();
+    sem_init(&second.looked, 0, 0);
     peer_start(&p, &o);
-    p.tick_us = 1; /* the server listens at each read */
+    p.tick_us = 1; /* the server answers at each read */
     CHECK_INT(0, stws_run(p.client));
-    pthread_join(aside.thread, NULL);
+    pthread_join(second.thread, NULL);
     peer_free(&p);
-    sem_destroy(&aside.looked);
-    return aside.result;
+    sem_destroy(&second.looked);
+    return second.result;
 }
 
-/* Nothing waits any more after a loss, and yet not everything was sent. */
-static void test_a_flush_aside_tells_of_a_loss(void) {
-    CHECK_STR("STWS_ERR_LOST", stws_result_name(flush_beside_a_loss(0)));
+/* After a loss the outbox is empty, but a message was lost, so the flush must return an error. */
+static void test_a_flush_in_another_thread_reports_a_loss(void) {
+    CHECK_STR("STWS_ERR_LOST", stws_result_name(flush_during_a_loss(0)));
 }
 
-/* The same in the driving thread, when the session is left because it is old. */
-static void test_a_flush_here_tells_of_a_loss(void) {
+/* The same in the driving thread. Here the session ends because of max_session_ms. */
+static void test_a_flush_in_the_driving_thread_reports_a_loss(void) {
     struct peer p;
     stws_options o;
     peer_init(&p);
@@ -239,9 +241,9 @@ static void test_a_flush_here_tells_of_a_loss(void) {
     peer_free(&p);
 }
 
-/* With confirm it goes again, and the flush waits for that. */
-static void test_a_flush_aside_with_confirm(void) {
-    CHECK_STR("STWS_OK", stws_result_name(flush_beside_a_loss(1)));
+/* With confirm the message is resent, and the flush waits for that. */
+static void test_a_flush_in_another_thread_with_confirm(void) {
+    CHECK_STR("STWS_OK", stws_result_name(flush_during_a_loss(1)));
 }
 
 /* ==== acknowledgements ==== */
@@ -255,8 +257,8 @@ static void ack_the_copy(stws *client, const stws_message *message, void *user) 
     CHECK_INT(0, stws_ack(client, *(stws_message **)user));
 }
 
-/* An ACK for a copy is no answer to the message that the callback looks at: that one is acknowledged when
-   the callback returns. */
+/* An ACK for a copy does not acknowledge the message of the current callback. That message is
+   acknowledged when the callback returns. */
 static void test_an_ack_for_a_copy(void) {
     stws_message *copy = NULL;
     stws_subscribe_options by_call = {
@@ -281,7 +283,7 @@ static void test_an_ack_for_a_copy(void) {
 
 /* ==== heart-beats ==== */
 
-/* A connected client with these intervals; 0: none in that direction. */
+/* Connects a client with these heart-beat intervals; 0: none in that direction. */
 static void beating(struct peer *p, int out_ms, int in_ms, int grace) {
     stws_options o;
     peer_init(p);
@@ -299,8 +301,9 @@ static void beat(struct peer *p) {
     peer_turn(p);
 }
 
-/* The least of what was left of the grace, which is 3,000 ms here; never less than nothing. */
-static void test_the_slack_is_the_least_of_all(void) {
+/* The slack is the smallest remaining part of the grace, which is 3,000 ms here. It is never
+   negative. */
+static void test_the_slack_is_the_smallest_so_far(void) {
     static const int pauses[] = {1000, 2400, 100, 2999}, expected[] = {2000, 600, 600, 1};
     struct peer p;
     int i;
@@ -311,7 +314,7 @@ static void test_the_slack_is_the_least_of_all(void) {
         beat(&p);
         CHECK_INT(expected[i], peer_stats(&p).heartbeat_slack_ms);
     }
-    peer_sleep(&p, 3400); /* too late to be in time, but not so late that it counts as late */
+    peer_sleep(&p, 3400); /* after the grace, but not late enough to count as a late loop */
     beat(&p);
     CHECK_INT(0, peer_stats(&p).heartbeat_slack_ms);
     CHECK_INT(0, peer_stats(&p).late_loops);
@@ -319,8 +322,8 @@ static void test_the_slack_is_the_least_of_all(void) {
     peer_free(&p);
 }
 
-/* A server that is silent for longer than the grace, a percentage of 10 s, is given up, and not one
-   that is silent for a little less. */
+/* The grace is a percentage of 10 s. A server that is silent for the whole grace is disconnected; a
+   server that is silent a little shorter is not. */
 static void check_grace(int percent, int ms) {
     struct peer p;
     beating(&p, 0, 10000, percent);
@@ -335,7 +338,7 @@ static void test_the_grace(void) {
     check_grace(1, 100);
     check_grace(100, 10000);
     check_grace(0, 30000);
-    beating(&p, 0, 10000, STWS_OFF); /* no end of patience */
+    beating(&p, 0, 10000, STWS_OFF); /* no limit */
     peer_advance(&p, 1000000);
     CHECK_INT(STWS_CONNECTED, stws_state(p.client));
     beat(&p);
@@ -343,7 +346,8 @@ static void test_the_grace(void) {
     peer_free(&p);
 }
 
-/* A loop that comes so much later than the client had asked for. */
+/* Returns the late_loops counter after a loop that came late_ms later than the client had asked
+   for. */
 static unsigned long long late_loops(int out_ms, int in_ms, int late_ms) {
     unsigned long long count;
     struct peer p;
@@ -360,7 +364,7 @@ static void take_long(struct peer *p, const stws_event *e) {
     if (e->type == STWS_EVENT_MESSAGE) p->now_us += 1000LL * *(const int *)p->extra;
 }
 
-/* A callback that takes so long. */
+/* Returns the late_loops counter after a callback that took this long. */
 static unsigned long long late_loops_in_a_callback(int ms) {
     unsigned long long count;
     struct peer p;
@@ -374,7 +378,8 @@ static unsigned long long late_loops_in_a_callback(int ms) {
     return count;
 }
 
-/* Half a heart-beat is the limit: of the shorter one where there are two. */
+/* A loop counts as late after half a heart-beat interval; with two intervals, the shorter one
+   counts. */
 static void test_when_a_loop_is_late(void) {
     static const int intervals[][2] = {
         {1000, 0}, {0, 1000}, {1000, 1000}, {1000, 4000}, {4000, 1000}};
@@ -387,11 +392,12 @@ static void test_when_a_loop_is_late(void) {
     CHECK_INT(1, late_loops_in_a_callback(750));
 }
 
-/* The server is given the time by which our loop was late: 10 s here, on top of a grace of 3 s. */
-static void test_the_server_does_not_pay_for_our_lateness(void) {
+/* If our own loop was late, the server gets that time in addition: here 10 s, added to a grace of 3
+   s. */
+static void test_our_lateness_extends_the_limit_of_the_server(void) {
     struct peer p;
     beating(&p, 1000, 1000, 0);
-    CHECK_INT(500, stws_deadline(p.client)); /* for our own heart-beat */
+    CHECK_INT(500, stws_deadline(p.client)); /* the client's own heart-beat is due then */
     p.now_us += 10500000;
     peer_turn(&p);
     CHECK_INT(1, peer_stats(&p).late_loops);
@@ -403,10 +409,11 @@ static void test_the_server_does_not_pay_for_our_lateness(void) {
     peer_free(&p);
 }
 
-/* ==== what a client wakes up for ==== */
+/* ==== deadlines ==== */
 
-/* For the end of what it waits for, to the millisecond, and for nothing else: there are no heart-beats. */
-static void test_the_time_of_a_receipt(void) {
+/* The deadline is exactly the end of a receipt's time-out, and there is no other deadline, because
+   there are no heart-beats. */
+static void test_the_deadline_of_a_receipt(void) {
     stws_outgoing m = {.destination = "/queue/a", .body = "x", .body_len = 1, .receipt = 1};
     struct peer p;
     peer_begin_quiet(&p);
@@ -425,7 +432,7 @@ static void test_the_time_of_a_receipt(void) {
     peer_free(&p);
 }
 
-/* Output that the server does not take. */
+/* Connects a client, and then stalls its output. */
 static void stall(struct peer *p, int timeout_ms) {
     stws_options o;
     peer_init(p);
@@ -437,7 +444,7 @@ static void stall(struct peer *p, int timeout_ms) {
     peer_send(p, "stalls");
     peer_turn(p);
 }
-static void test_the_time_of_a_stall(void) {
+static void test_the_deadline_of_stalled_output(void) {
     struct peer p;
     stall(&p, 700);
     CHECK_INT(700, stws_deadline(p.client));
@@ -454,7 +461,7 @@ static void test_the_time_of_a_stall(void) {
     peer_free(&p);
 }
 
-static void test_the_time_of_an_end_after_an_error(void) {
+static void test_the_deadline_after_an_error_frame(void) {
     struct peer p;
     peer_begin(&p);
     CHECK(peer_connect(&p));
@@ -470,7 +477,7 @@ static void test_the_time_of_an_end_after_an_error(void) {
     peer_free(&p);
 }
 
-/* A connected client whose messages go to that queue. */
+/* Connects a client whose messages go to that queue. */
 static void with_queue(struct peer *p, stws_queue *queue) {
     stws_options o;
     peer_init(p);
@@ -480,8 +487,9 @@ static void with_queue(struct peer *p, stws_queue *queue) {
     CHECK(peer_connect(p));
 }
 
-/* Nobody can wake a client without a wake pipe when there is room in the queue again. */
-static void test_the_time_of_a_full_queue(void) {
+/* A client without a wake pipe cannot be woken when the queue has room again, so it polls every 10
+   ms. */
+static void test_the_deadline_with_a_full_queue(void) {
     stws_queue *queue = stws_queue_create(1024);
     struct peer p;
     int i;
@@ -501,7 +509,7 @@ static int count_not_yet(stws *client, stws_subscribing *asked, void *user) {
     return 300;
 }
 
-/* Connected, with a subscription about which the hook was asked once. */
+/* Connects a client with a subscription; the hook has been asked once. */
 static void connect_with_hook(struct peer *p, int *asked) {
     stws_options o;
     peer_init(p);
@@ -514,7 +522,7 @@ static void connect_with_hook(struct peer *p, int *asked) {
     peer_turn(p);
 }
 
-static void test_the_time_of_a_hook_that_says_not_yet(void) {
+static void test_the_deadline_of_a_hook_that_asks_to_wait(void) {
     int asked = 0;
     struct peer p;
     connect_with_hook(&p, &asked);
@@ -529,8 +537,9 @@ static void test_the_time_of_a_hook_that_says_not_yet(void) {
     peer_free(&p);
 }
 
-/* The hook's time comes while a session that is left still writes: nobody asks, and the loop sleeps. */
-static void test_the_time_of_a_hook_in_a_session_that_is_left(void) {
+/* The hook's deadline passes while an abandoned session still writes. The hook must not be asked,
+   and the client must not loop. */
+static void test_the_hook_is_not_asked_in_an_abandoned_session(void) {
     int asked = 0;
     struct peer p;
     connect_with_hook(&p, &asked);
@@ -565,9 +574,10 @@ static void test_a_closed_queue_takes_nothing(void) {
     stws_queue_destroy(queue);
 }
 
-/* What a client has put into a queue stays there after its end; nobody looks for the client when there is
-   room again, and nobody acknowledges the message that was taken out before. */
-static void test_a_client_that_is_gone_waits_for_no_room(void) {
+/* Messages that a client has put into a queue stay there after its end. No later pop may use the
+   destroyed client, neither to report room nor to acknowledge the message that was popped
+   before. */
+static void test_a_destroyed_client_does_not_wait_for_room(void) {
     stws_subscribe_options returned = {.ack_on = STWS_ACK_ON_RETURN};
     stws_queue *queue = stws_queue_create(1024);
     const stws_message *m = NULL;
@@ -578,7 +588,7 @@ static void test_a_client_that_is_gone_waits_for_no_room(void) {
     for (i = 0; i < 20; i++)
         peer_message(&p, "sub-1", "1", "/topic/a", "0123456789012345678901234567");
     peer_turn(&p);
-    CHECK_INT(10, stws_deadline(p.client)); /* it waits for room */
+    CHECK_INT(10, stws_deadline(p.client)); /* the client waits for room */
     CHECK_INT(1, stws_queue_pop(queue, &m, 0));
     CHECK(m->client == p.client);
     peer_turn(&p);
@@ -590,7 +600,7 @@ static void test_a_client_that_is_gone_waits_for_no_room(void) {
 
 /* ==== randomness ==== */
 
-/* Zeros behind the first eight bytes. */
+/* Fills eight bytes, and zeros after them. */
 static int fill_with_few(void *ctx, void *out, size_t len) {
     (void)ctx;
     memset(out, 0, len);
@@ -612,7 +622,7 @@ static void begin_with_random(struct peer *p, int (*fill)(void *ctx, void *out, 
     peer_start(p, &o);
 }
 
-/* A masking key of zeros would leave the frame as it is, so the client takes the next one. */
+/* A masking key of zeros would leave the frame unmasked, so the client takes the next key. */
 static void test_no_masking_key_of_zeros(void) {
     struct peer p;
     begin_with_random(&p, fill_with_few);
@@ -621,9 +631,9 @@ static void test_no_masking_key_of_zeros(void) {
     peer_free(&p);
 }
 
-/* A source of nothing but zeros is broken, whatever it returns. The client says so, and does not look
-   for a masking key in it for ever. */
-static void test_a_source_of_zeros_is_no_randomness(void) {
+/* A source that returns only zeros is broken, even if it reports success. The client reports an
+   error, and does not look for a masking key forever. */
+static void test_a_random_source_of_zeros_is_refused(void) {
     struct peer p;
     begin_with_random(&p, fill_with_zeros);
     peer_turn(&p);
@@ -633,10 +643,10 @@ static void test_a_source_of_zeros_is_no_randomness(void) {
     peer_free(&p);
 }
 
-/* ==== a transport that has data inside ==== */
+/* ==== a transport with buffered data ==== */
 
-/* No descriptor announces such data, so the client does not wait. */
-static void test_data_inside_the_transport(void) {
+/* No descriptor announces buffered data, so the client must not wait. */
+static void test_data_buffered_in_the_transport(void) {
     struct peer p;
     stws_fd fds[3];
     peer_begin_quiet(&p);
@@ -653,14 +663,14 @@ static void test_data_inside_the_transport(void) {
     peer_free(&p);
 }
 
-/* A transport that tells of data inside whatever is wanted. */
+/* A transport that reports buffered data, regardless of what the client wants. */
 static int wants_now(void *ctx, int wants) {
     const struct peer *p = (const struct peer *)ctx;
     return p->out.len ? wants | STWS_WANT_NOW : wants;
 }
 
-/* While a full queue holds the client back, data inside are no reason to come again at once. */
-static void test_data_inside_the_transport_of_a_client_that_is_held_back(void) {
+/* While a full queue holds the client back, buffered data must not cause an immediate turn. */
+static void test_data_buffered_in_the_transport_with_a_full_queue(void) {
     stws_queue *queue = stws_queue_create(1024);
     const stws_message *m = NULL;
     struct peer p;
@@ -670,7 +680,7 @@ static void test_data_inside_the_transport_of_a_client_that_is_held_back(void) {
     o = peer_options(&p);
     o.queue = queue;
     p.transport.wants = wants_now;
-    o.single_thread = 0; /* or the client looks at the queue every 10 ms */
+    o.single_thread = 0; /* otherwise the client polls the queue every 10 ms */
     o.ping_ms = STWS_OFF;
     peer_start(&p, &o);
     CHECK(peer_connect(&p));
@@ -688,8 +698,8 @@ static void test_data_inside_the_transport_of_a_client_that_is_held_back(void) {
 
 /* ==== attempts, one after the other ==== */
 
-/* The first answer to the upgrade is cut off after its first bytes. The next one is shorter, and is read
-   from its own beginning. */
+/* The first answer to the upgrade is cut off. The next answer is shorter, and must be parsed from
+   its own beginning. */
 static void test_an_answer_after_half_of_a_longer_one(void) {
     static char half[600] = "HTTP/1.1 101 \r\nX-Long: ";
     struct peer p;
@@ -707,8 +717,8 @@ static void test_an_answer_after_half_of_a_longer_one(void) {
     peer_free(&p);
 }
 
-/* What the last server said does not count for the attempt that is under way. */
-static void test_an_attempt_begins_without_the_numbers_of_the_last(void) {
+/* The status and close code of the last attempt do not apply to the current attempt. */
+static void test_an_attempt_resets_the_status_of_the_last(void) {
     struct peer p;
     peer_begin(&p);
     CHECK(peer_connect(&p));
@@ -728,7 +738,7 @@ static void test_an_attempt_begins_without_the_numbers_of_the_last(void) {
     peer_free(&p);
 }
 
-/* ==== error sentences ==== */
+/* ==== error texts ==== */
 
 static void answered(struct peer *p, const char *url, const char *answer) {
     stws_options o;
@@ -740,7 +750,8 @@ static void answered(struct peer *p, const char *url, const char *answer) {
     peer_turn(p);
 }
 
-/* SockJS's own path below the base is left out of the advice, which would not work with a part of it. */
+/* The advice leaves out SockJS's own path after the base, because the advised URL would not work
+   with it. */
 static void check_sockjs_advice(const char *expected, const char *url) {
     struct peer p;
     stws_options o;
@@ -780,7 +791,7 @@ static void test_all_kinds_of_redirects(void) {
     }
 }
 
-/* A sentence is text, also where it quotes only the beginning of a server's text. */
+/* An error text stays valid UTF-8, even if it quotes only the beginning of a server's text. */
 static void test_a_quotation_ends_with_a_whole_character(void) {
     static const char head[] = "HTTP/1.1 404 \r\n\r\n";
     char answer[200];
@@ -800,7 +811,9 @@ static void test_a_quotation_ends_with_a_whole_character(void) {
     }
 }
 
-/* The sentence after a session that ended so, after so long a silence, with that server and that wish for heart-beats. */
+/* Returns the error text after a session that the server ended after `silent_ms` of silence.
+   `server` is the server's name, `beat_ms` its wish for heart-beats; with_close: it sends a close
+   frame. */
 static const char *ended_after(int silent_ms, const char *server, int beat_ms, int with_close) {
     static char text[640];
     struct bytes connected = {0};
@@ -828,7 +841,7 @@ static const char *ended(const char *server, int beat_ms, int with_close) {
     return ended_after(60000, server, beat_ms, with_close);
 }
 
-/* Two brokers end connections that are silent by agreement. */
+/* Two brokers end connections that have agreed on no heart-beats. */
 static void test_brokers_that_end_silent_clients(void) {
     int with_close;
     for (with_close = 0; with_close < 2; with_close++) {
@@ -839,11 +852,11 @@ static void test_brokers_that_end_silent_clients(void) {
         CHECK(!strstr(ended("RabbitMQ/3.12.0", 5000, with_close), "heartbeat_out_ms"));
         CHECK(!strstr(ended("ActiveMQ-Artemis/2.30.0", 5000, with_close), "heartbeat_out_ms"));
     }
-    CHECK(!strstr(ended_after(29000, "RabbitMQ/3.12.0", 0, 1),
-                  "RabbitMQ ends idle")); /* too soon for that */
+    /* Too early for that cause. */
+    CHECK(!strstr(ended_after(29000, "RabbitMQ/3.12.0", 0, 1), "RabbitMQ ends idle"));
 }
 
-/* A frame that is over a limit: the sentence names the option and its value. */
+/* Checks that the error text for a frame over a limit names the option and its value. */
 static void check_limit(const char *frame, int code, const char *option) {
     struct peer p;
     stws_options o;
@@ -860,7 +873,7 @@ static void check_limit(const char *frame, int code, const char *option) {
     CHECK_HAS(option, bytes_text(&p.why));
     peer_free(&p);
 }
-static void test_each_limit_has_its_name(void) {
+static void test_each_limit_names_its_option(void) {
     check_limit("MESSAGE\na:1\nb:1\nc:1\nd:1\ne:1\nf:1\ng:1\nh:1\ni:1\n\n", STWS_ERR_FRAME_HEADERS,
                 "(8); raise option max_headers");
     check_limit("MESSAGE\na:0123456789012345678901234567890123456789\n\n", STWS_ERR_FRAME_LINE,
@@ -871,8 +884,9 @@ static void test_each_limit_has_its_name(void) {
 
 /* ==== large frames ==== */
 
-/* A limit that is smaller than a character takes it apart, instead of sending nothing for ever. */
-static void test_a_limit_below_a_character(void) {
+/* A max_ws_message below the size of a character is raised to 4, so that the client makes
+   progress. */
+static void test_a_limit_smaller_than_a_character(void) {
     static const char text[] = "\xE2\x82\xAC";
     struct peer p;
     stws_options o;
@@ -885,43 +899,44 @@ static void test_a_limit_below_a_character(void) {
     peer_send(&p, text);
     peer_turn(&p);
     CHECK_STR(text, peer_sent(&p, "SEND", 0) ? peer_sent(&p, "SEND", 0)->frame.body : "nothing");
-    CHECK_INT(4, p.ws_largest); /* no less, so that each holds a whole character */
+    /* The least size, so that each message can hold a whole character. */
+    CHECK_INT(4, p.ws_largest);
     peer_free(&p);
 }
 
 int main(void) {
-    RUN(test_a_full_table_is_sent_in_its_order); /* [E8] */
-    RUN(test_a_slot_that_is_used_again_is_the_last);
+    RUN(test_a_full_table_is_sent_in_order); /* [E8] */
+    RUN(test_a_reused_slot_is_sent_last);
     RUN(test_headers_of_the_hook_replace_the_others); /* [E6] */
     RUN(test_the_cap_between_two_steps);              /* [E2] */
-    RUN(test_what_waits_for_its_receipt_is_not_dropped);
-    RUN(test_a_flush_aside_tells_of_a_loss);
-    RUN(test_a_flush_here_tells_of_a_loss);
-    RUN(test_a_flush_aside_with_confirm); /* [G4] */
-    RUN(test_an_ack_for_a_copy);          /* [G8] */
-    RUN(test_the_slack_is_the_least_of_all);
-    RUN(test_the_grace);                                /* [H3] */
-    RUN(test_when_a_loop_is_late);                      /* [H4] */
-    RUN(test_the_server_does_not_pay_for_our_lateness); /* [H3] */
-    RUN(test_the_time_of_a_receipt);                    /* [E9] */
-    RUN(test_the_time_of_a_stall);
-    RUN(test_the_time_of_an_end_after_an_error);    /* [E10] */
-    RUN(test_the_time_of_a_full_queue);             /* [D4] */
-    RUN(test_the_time_of_a_hook_that_says_not_yet); /* [E6] */
-    RUN(test_the_time_of_a_hook_in_a_session_that_is_left);
+    RUN(test_a_message_that_awaits_its_receipt_is_not_dropped);
+    RUN(test_a_flush_in_another_thread_reports_a_loss);
+    RUN(test_a_flush_in_the_driving_thread_reports_a_loss);
+    RUN(test_a_flush_in_another_thread_with_confirm); /* [G4] */
+    RUN(test_an_ack_for_a_copy);                      /* [G8] */
+    RUN(test_the_slack_is_the_smallest_so_far);
+    RUN(test_the_grace);                                    /* [H3] */
+    RUN(test_when_a_loop_is_late);                          /* [H4] */
+    RUN(test_our_lateness_extends_the_limit_of_the_server); /* [H3] */
+    RUN(test_the_deadline_of_a_receipt);                    /* [E9] */
+    RUN(test_the_deadline_of_stalled_output);
+    RUN(test_the_deadline_after_an_error_frame);        /* [E10] */
+    RUN(test_the_deadline_with_a_full_queue);           /* [D4] */
+    RUN(test_the_deadline_of_a_hook_that_asks_to_wait); /* [E6] */
+    RUN(test_the_hook_is_not_asked_in_an_abandoned_session);
     RUN(test_a_closed_queue_takes_nothing);
-    RUN(test_a_client_that_is_gone_waits_for_no_room);
+    RUN(test_a_destroyed_client_does_not_wait_for_room);
     RUN(test_no_masking_key_of_zeros);
-    RUN(test_a_source_of_zeros_is_no_randomness);
-    RUN(test_data_inside_the_transport);
-    RUN(test_data_inside_the_transport_of_a_client_that_is_held_back);
+    RUN(test_a_random_source_of_zeros_is_refused);
+    RUN(test_data_buffered_in_the_transport);
+    RUN(test_data_buffered_in_the_transport_with_a_full_queue);
     RUN(test_an_answer_after_half_of_a_longer_one);
-    RUN(test_an_attempt_begins_without_the_numbers_of_the_last);
+    RUN(test_an_attempt_resets_the_status_of_the_last);
     RUN(test_the_advice_for_a_sockjs_session); /* [S1] */
     RUN(test_all_kinds_of_redirects);
     RUN(test_a_quotation_ends_with_a_whole_character);
     RUN(test_brokers_that_end_silent_clients);
-    RUN(test_each_limit_has_its_name);   /* [I1] */
-    RUN(test_a_limit_below_a_character); /* [L1] */
+    RUN(test_each_limit_names_its_option);      /* [I1] */
+    RUN(test_a_limit_smaller_than_a_character); /* [L1] */
     return test_report();
 }

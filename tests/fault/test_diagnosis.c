@@ -1,12 +1,12 @@
-/* test_diagnosis.c - everything that can be wrong with a server, one thing at a time: the
-   error's code, the facts that its sentence must hold, and whether the client tries again. All
-   of it in simulated time, but for the last part. */
+/* test_diagnosis.c - tests the diagnosis of everything that can be wrong with a server, one fault
+   at a time: the error's code, the facts that the error text must contain, and whether the client
+   tries again. The server is scripted and time is simulated, except in the last part. */
 #include "loopback.h"
 
-/* What becomes of the client: it has ended, or it tries again. */
+/* What the client does after an error: it ends, or it tries again. */
 enum fate { FINAL, RETRIED };
 
-/* Drive until something goes wrong, for at most a simulated minute. */
+/* Drives the client until an error occurs, for at most a simulated minute. */
 static void until_trouble(struct peer *p) {
     int i;
     peer_turn(p);
@@ -42,7 +42,7 @@ static void begin_at(struct peer *p, const char *url, const char *answer) {
     peer_start(p, &o);
 }
 
-/* The server answers the upgrade so, and closes. */
+/* The server answers the upgrade with this text and closes. */
 static void answered(struct peer *p, const char *url, const char *answer) {
     begin_at(p, url, answer);
     peer_turn(p);
@@ -60,12 +60,12 @@ static void test_200_at_a_sockjs_endpoint(void) {
     CHECK_INT(200, stws_http_status(p.client));
     CHECK_HAS("200", why(&p));
     CHECK_HAS("append /websocket: ws://broker.test:8080/notifications/websocket", why(&p));
-    CHECK_HAS("did not see our Upgrade header", why(&p)); /* or Spring's answer were 400 */
+    CHECK_HAS("did not see our Upgrade header", why(&p)); /* otherwise Spring would answer 400 */
     CHECK_INT(1, p.sessions);
     peer_free(&p);
 }
 
-static void test_200_at_the_info_of_sockjs(void) {
+static void test_200_at_the_sockjs_info_path(void) {
     static const char info[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
                                "Transfer-Encoding: chunked\r\n\r\n4e\r\n"
                                "{\"entropy\":-1285498274,\"origins\":[\"*:*\"],"
@@ -79,7 +79,7 @@ static void test_200_at_the_info_of_sockjs(void) {
     peer_free(&p);
 }
 
-/* What nginx and Apache have to be told, and no other advice. */
+/* The error text must contain the settings for nginx and Apache, and no other advice. */
 static void check_stripped(const char *url, const char *answer) {
     struct peer p;
     answered(&p, url, answer);
@@ -102,7 +102,7 @@ static void test_a_proxy_that_strips_the_upgrade(void) {
                         "1c\r\npgrade\" only to \"WebSocket\".\r\n0\r\n\r\n");
     check_stripped(RAW, "HTTP/1.1 400 \r\nContent-Length: 31\r\n\r\n"
                         "\"Connection\" must be \"upgrade\".");
-    /* RabbitMQ, and what else names no version that it wants instead */
+    /* RabbitMQ, and any other 426 that does not name a WebSocket version. */
     check_stripped("ws://broker.test:15674/ws",
                    "HTTP/1.1 426 Upgrade Required\r\nconnection: upgrade\r\n"
                    "upgrade: websocket\r\ncontent-length: 0\r\n\r\n");
@@ -135,8 +135,8 @@ static void test_400_at_a_sockjs_endpoint(void) {
     peer_free(&p);
 }
 
-/* The advice keeps that there is a query (which may be a secret), and neither doubles a slash nor
-   what is there already. */
+/* The advice shows that the URL has a query, but hides the query, because it may be a secret. The
+   advice neither doubles a slash nor repeats /websocket. */
 static void test_the_advice_names_a_url_that_works(void) {
     struct peer p;
     answered(&p, "ws://broker.test/stomp/?token=7", "HTTP/1.1 400 Bad Request\r\n\r\n");
@@ -242,7 +242,7 @@ static void test_426(void) {
     peer_free(&p);
 }
 
-static void test_a_redirect_names_its_goal(void) {
+static void test_a_redirect_names_its_target(void) {
     static const char *const status[] = {"301", "302", "307", "308"};
     size_t i;
     for (i = 0; i < sizeof status / sizeof *status; i++) {
@@ -265,7 +265,7 @@ static void check_redirect(const char *url, const char *location, const char *go
     bytes_print(&answer, "HTTP/1.1 302 \r\nContent-Length: 0\r\nLocation: %s\r\n\r\n", location);
     begin_at(&p, url, "");
     peer_turn(&p);
-    peer_say(&p, answer.data); /* here an '@' stands for itself */
+    peer_say(&p, answer.data); /* unlike in p.answer, an '@' is not replaced here */
     peer_end(&p);
     until_trouble(&p);
     check_trouble(&p, STWS_ERR_HTTP_STATUS, FINAL);
@@ -293,7 +293,7 @@ static void test_a_redirect_is_offered_as_a_ws_url(void) {
     check_redirect(deep, "/login", ": ws://broker.test:8080/login (a login page");
 }
 
-/* ==== what the page of an answer says ==== */
+/* ==== the page that comes with an answer ==== */
 
 static void page_is(const char *status, const char *headers, const char *page, const char *fact) {
     struct peer p;
@@ -333,7 +333,7 @@ static void test_a_page_that_names_a_remedy(void) {
     page_is("502 ", "", "<title>SSL certificate</title>", "the next attempt waits");
 }
 
-/* A server that says nothing but 400 to a head of ours that is long, and to one that is not. */
+/* The server answers only "400". The advice depends on the length of the client's own head. */
 static void test_400_to_a_long_head(void) {
     size_t len;
     for (len = 3000; len <= 4200; len += 1200) {
@@ -369,7 +369,7 @@ static void test_a_chunked_page_is_decoded(void) {
     page_is("404 ", CHUNKED, "neither\r\nnor\r\n", "check the path of the URL");
 }
 
-static void test_json_says_its_message(void) {
+static void test_the_message_in_json_is_quoted(void) {
     static const char json[] = "Content-Type: application/json\r\n";
     page_is("403 ", json,
             "{\"error\":\"Forbidden\",\"message\" : \"no \\\"role\\\"\\nfor \\u00e4\\u20AC\"}",
@@ -383,15 +383,15 @@ static void test_json_says_its_message(void) {
     page_is("403 ", json, "{\"message\":\"cut of\\", "; it says: cut of");
 }
 
-static void test_a_compressed_page_is_said_to_be_one(void) {
+static void test_a_compressed_page_is_reported_as_compressed(void) {
     page_is("404 ", "Content-Encoding: br\r\n", "...", "; its page is compressed (br)");
     page_is("404 ", "", "\x1F\x8B\b", "; its page is compressed (gzip)");
     page_is("404 ", "Content-Encoding: identity\r\n", "words", "; it says: words");
     page_is("404 ", "Content-Encoding: gzip\r\nContent-Length: 0\r\n", "", "check the path");
 }
 
-/* The same sentence, wherever the network cuts the answer, and whatever ends it: its length, its
-   last chunk, the end of the connection, or, at last, half a second without any of them. */
+/* The error text must be the same wherever the network cuts the answer, and however the answer
+   ends: by its length, its last chunk, the end of the connection, or half a second without data. */
 static void check_cuts(const char *answer, const char *fact, int ends) {
     size_t len = strlen(answer), at;
     for (at = 0; at <= len; at++) {
@@ -414,7 +414,7 @@ static void check_cuts(const char *answer, const char *fact, int ends) {
     }
 }
 
-static void test_the_page_is_waited_for(void) {
+static void test_the_client_waits_for_the_page(void) {
     check_cuts("HTTP/1.1 404 \r\nContent-Length: 24\r\n\r\n<title>words</title>....",
                "; it says: words", 1);
     check_cuts("HTTP/1.1 404 \r\ntransfer-encoding: chunked\r\n\r\n5\r\nmore \r\n5\r\nwords\r\n"
@@ -424,7 +424,8 @@ static void test_the_page_is_waited_for(void) {
     check_cuts("HTTP/1.1 404 \r\nContent-Length: 20\r\n\r\nwords", "; it says: words", 0);
 }
 
-/* It is waited for in vain, and for no longer than half a second, nor than the whole answer. */
+/* The client waits for the page for at most half a second, and not longer than
+   handshake_timeout_ms. */
 static void test_a_page_that_does_not_come(void) {
     struct peer p;
     stws_options o;
@@ -439,7 +440,8 @@ static void test_a_page_that_does_not_come(void) {
     CHECK(p.retry_ms > 8000);
     peer_advance(&p, p.retry_ms + 100);
     CHECK_INT(2, p.sessions);
-    CHECK_INT(STWS_UPGRADING, stws_state(p.client)); /* that of the next attempt, too */
+    /* The page of the next attempt is waited for, too. */
+    CHECK_INT(STWS_UPGRADING, stws_state(p.client));
     peer_free(&p);
     peer_init(&p);
     o = peer_options(&p);
@@ -452,7 +454,7 @@ static void test_a_page_that_does_not_come(void) {
     peer_free(&p);
 }
 
-/* Of a page that never ends a part is enough. */
+/* If a page never ends, the client reads only a part of it. */
 static void test_a_page_without_end(void) {
     struct peer p;
     int i;
@@ -492,7 +494,7 @@ static void test_a_server_in_trouble_is_tried_again(void) {
     }
 }
 
-static void test_what_another_attempt_does_not_change(void) {
+static void test_statuses_that_are_final(void) {
     static const int status[] = {402, 405, 410, 418, 451};
     size_t i;
     for (i = 0; i < sizeof status / sizeof *status; i++) {
@@ -517,7 +519,7 @@ static void test_503_with_retry_after(void) {
     peer_free(&p);
 }
 
-/* The server begins so, and closes: is that TLS? */
+/* The server sends these bytes and closes. Checks whether the client recognises TLS. */
 static void check_record(const char record[7], int is_tls) {
     struct peer p;
     begin_at(&p, RAW, "");
@@ -546,7 +548,8 @@ static void test_not_http_at_all(void) {
     peer_free(&p);
 }
 
-/* It begins with its SETTINGS, as a whole or in pieces; or it closes at once, over TLS. */
+/* The server begins with HTTP/2 SETTINGS, whole or in pieces; or it closes immediately, over
+   TLS. */
 static void test_a_server_that_speaks_only_http_2(void) {
     static const char frames[] = "\0\0\x06\4\0\0\0\0\0\0\3\0\0\0\x80\0\0\x08\7\0\0\0\0\0";
     struct peer p;
@@ -573,7 +576,7 @@ static void test_a_server_that_speaks_only_http_2(void) {
     peer_free(&p);
 }
 
-/* A 101 that is not one. */
+/* Checks a 101 that breaks the handshake. */
 static void check_bad_101(const char *answer, int code, const char *fact) {
     struct peer p;
     answered(&p, RAW, answer);
@@ -649,7 +652,7 @@ static void begin_traced(struct peer *p, struct bytes *traced, stws_options *o) 
     o->on_trace = keep_trace;
 }
 
-/* All that the server was told, secrets excepted. */
+/* The trace shows everything that was sent to the server, except secrets. */
 static void test_sent_http_headers_are_traced(void) {
     static const char *const headers[] = {
         "Authorization",       "Bearer SECRET", "X-Tenant", "blue",
@@ -675,7 +678,8 @@ static void test_sent_http_headers_are_traced(void) {
     peer_free(&p);
 }
 
-/* A request that is larger than the input is traced by its first line, and sent whole. */
+/* If a request is larger than the input buffer, the trace has only its first line. The request is
+   sent complete. */
 static void test_a_request_too_large_to_be_traced(void) {
     struct peer p;
     struct bytes traced = {0}, cookie = {0};
@@ -693,7 +697,7 @@ static void test_a_request_too_large_to_be_traced(void) {
     peer_free(&p);
 }
 
-/* ==== waits that end ==== */
+/* ==== time-outs ==== */
 
 static void test_no_tcp_answer_in_time(void) {
     struct peer p;
@@ -726,7 +730,7 @@ static void test_no_http_answer_in_time(void) {
     peer_free(&p);
 }
 
-/* An octet a second is no progress: the deadline is the answer's, not the octet's. */
+/* One byte per second is no progress: the deadline applies to the whole answer. */
 static void test_a_dripping_http_answer(void) {
     struct peer p;
     int i;
@@ -772,7 +776,7 @@ static void test_heart_beats_instead_of_connected(void) {
 
 /* ==== the login ==== */
 
-/* The server answers CONNECT with that, and leaves the connection open. */
+/* The server answers CONNECT with this frame, and keeps the connection open. */
 static void logged_in_with(struct peer *p, int versions, const char *frame) {
     stws_options o;
     peer_init(p);
@@ -821,7 +825,7 @@ static void test_a_refused_vhost_that_was_named(void) {
     peer_free(&p);
 }
 
-/* The first line is quoted, the others are counted. */
+/* Checks that the first line is quoted and the other lines are counted. */
 static void check_lines(const char *body, const char *fact) {
     struct peer p;
     struct bytes frame = {0};
@@ -846,7 +850,7 @@ static void test_the_lines_of_a_stack_trace(void) {
     bytes_free(&trace);
 }
 
-/* A bad escape must not hide why the login was refused. */
+/* A bad escape must not hide the reason for which the login was refused. */
 static void test_a_refusal_with_odd_escapes(void) {
     struct peer p;
     logged_in_with(&p, 0, "ERROR\nmessage:no such user\\c CORP\\tom\n\n");
@@ -914,7 +918,7 @@ static void test_the_close_code_and_reason(void) {
     peer_free(&p);
 }
 
-static void test_a_close_code_of_springs(void) {
+static void test_a_close_code_of_spring(void) {
     struct peer p;
     session(&p, NULL);
     peer_close(&p, 4500, "Failed to send message within the configured send limit");
@@ -926,7 +930,8 @@ static void test_a_close_code_of_springs(void) {
     peer_free(&p);
 }
 
-/* RabbitMQ's words for whatever it does not allow. Where we were late, that is the reason. */
+/* RabbitMQ closes with "STOMP died" for anything that it does not allow. If our own loop was late,
+   that is the likely cause. */
 static void test_stomp_died(void) {
     struct peer p;
     session(&p, NULL);
@@ -945,7 +950,7 @@ static void test_stomp_died(void) {
     peer_free(&p);
 }
 
-/* The server sends that frame to a client with small limits. */
+/* Sends that frame to a client with small limits. */
 static void check_over_limit(const char *frame, int code, const char *option, int close_code) {
     struct peer p;
     session(&p, NULL);
@@ -977,7 +982,8 @@ static void test_a_message_over_our_limits(void) {
     bytes_free(&b);
 }
 
-/* ActiveMQ takes no frame in pieces, so there the advice to cut would be wrong. */
+/* ActiveMQ does not accept frames in pieces, so the advice must not recommend max_ws_message
+   there. */
 static void check_over_the_servers_limit(const char *connected, const char *advice,
                                          const char *not_that) {
     struct peer p;
@@ -1004,7 +1010,7 @@ static void test_a_message_over_the_servers_limit(void) {
                                  "max_ws_message", "maxTextMessageSize");
 }
 
-/* An ERROR in a session: what to do about it, where brokers' words tell. */
+/* Checks the advice after an ERROR in a session. It is derived from the known words of brokers. */
 static void check_hint(const char *frame, int heartbeat_out_ms, const char *part) {
     struct peer p;
     stws_options o;
@@ -1050,8 +1056,8 @@ static void test_a_lost_heart_beat(void) {
     peer_free(&p);
 }
 
-/* We were silent for longer than promised and the server left: that is ours, and the sentence
-   says so. */
+/* The client was silent for longer than it had promised, and the server left. The error text must
+   say that the client was late. */
 static void test_our_own_loop_was_late(void) {
     struct peer p;
     stws_statistics stats;
@@ -1074,7 +1080,8 @@ static void take_a_minute(stws *client, const stws_message *message, void *user)
     ((struct peer *)user)->now_us += 60000000;
 }
 
-/* The same by a callback that blocks, and by a machine that sleeps: each is told from the other. */
+/* The same with a callback that blocks, and with a machine that sleeps. The error texts must name
+   these causes. */
 static void test_a_callback_blocked_the_loop(void) {
     struct peer p;
     stws_subscribe_options slow = {.id = "s", .on_message = take_a_minute, .user = &p};
@@ -1103,7 +1110,7 @@ static void test_the_machine_slept(void) {
     peer_init(&p);
     o = peer_options(&p);
     p.clock.slept_us = slept;
-    p.slept_us = 5000000; /* before the session */
+    p.slept_us = 5000000; /* time asleep before the session */
     peer_start(&p, &o);
     CHECK(peer_connect(&p));
     p.slept_us += 3600000000;
@@ -1156,8 +1163,8 @@ static void test_a_refused_open(void) {
     peer_free(&p);
 }
 
-/* The server announces ten GiB; nothing may be allocated for them, and nobody waits for them for
-   ever. */
+/* The server announces ten GiB. The client must not allocate memory for them, and must not wait for
+   them forever. */
 static void test_ten_gibibytes_announced(void) {
     static const char head[] = {(char)0x81, 127, 0, 0, 0, 2, (char)0x80, 0, 0, 0};
     struct peer p;
@@ -1210,7 +1217,7 @@ static void test_endless_garbage(void) {
     peer_free(&p);
 }
 
-/* A STOMP frame that breaks the rules: the code of the error, and 1002 to the server. */
+/* Checks a STOMP frame that breaks the rules: the error's code, and close code 1002. */
 static void check_bad_frame(const char *frame, size_t len, int code) {
     struct peer p;
     session(&p, NULL);
@@ -1234,7 +1241,7 @@ static void test_bad_stomp_frames(void) {
     BAD_FRAME("MESSAGE\ncontent-length:0x3\n\nabc", STWS_ERR_FRAME_LENGTH);
 }
 
-/* A frame of `len` bytes in a session with a trace. */
+/* Sends a frame of `len` bytes in a session with a trace. */
 static void traced_frame(struct peer *p, struct bytes *traced, const char *frame, size_t len) {
     stws_options o;
     begin_traced(p, traced, &o);
@@ -1245,7 +1252,8 @@ static void traced_frame(struct peer *p, struct bytes *traced, const char *frame
     until_trouble(p);
 }
 
-/* What was refused stands in the trace: its command, the headers before the fault, and the rest. */
+/* A refused frame is in the trace: its command, the headers before the fault, and the rest as the
+   body. */
 static void check_refused_frame(const char *frame, size_t len, const char *trace,
                                 const char *sentence) {
     struct peer p;
@@ -1277,7 +1285,7 @@ static void test_a_refused_frame_is_traced(void) {
             "max_body");
 }
 
-/* A wrong content-length is named, with the frame's destination, and how it may have come about. */
+/* The error text names a wrong content-length, the frame's destination, and a likely cause. */
 static void test_a_wrong_content_length(void) {
     REFUSED(
         "MESSAGE\ndestination:/topic/caf\xC3\xA9\nsubscription:1\ncontent-length:4\n\n"
@@ -1293,8 +1301,9 @@ static void test_a_wrong_content_length(void) {
             "MESSAGE of /topic/a has content-length:-1");
 }
 
-/* The words of an ERROR survive, whatever its content-length says, and a refused CONNECT is final:
-   when more comes, when the server closes, when it only leaves, and when nothing comes at all. */
+/* The text of an ERROR is reported, whatever its content-length is, and a refused CONNECT is final.
+   Variants: more data follows, the server closes, the server only disconnects, and nothing follows
+   at all. */
 static void check_broken_refusal(const char *frame, size_t len, int how) {
     struct peer p;
     struct bytes traced = {0};
@@ -1328,7 +1337,7 @@ static void test_a_refusal_with_a_wrong_content_length(void) {
     }
 }
 
-/* So do those of an ERROR that is larger than memory which cannot grow. */
+/* The text of an ERROR is reported even if the frame is larger than a buffer that cannot grow. */
 static void test_a_refusal_that_does_not_fit(void) {
     static long long memory[65536];
     const char *wrong;
@@ -1349,7 +1358,7 @@ static void test_a_refusal_that_does_not_fit(void) {
     bytes_free(&frame);
 }
 
-/* In a session it ends the receipt that it names, so that what was refused is not sent again. */
+/* In a session the ERROR ends the receipt that it names, so the refused frame is not resent. */
 static void test_an_error_with_a_wrong_content_length(void) {
     struct peer p;
     struct bytes frame = {0};
@@ -1377,7 +1386,8 @@ static void test_an_error_with_a_wrong_content_length(void) {
     peer_free(&p);
 }
 
-/* A WebSocket frame that breaks the rules, and the code that the client closes with. */
+/* Checks a WebSocket frame that breaks the rules: the error, and the code that the client closes
+   with. */
 static void check_bad_ws(const void *frame, size_t len, int code, int close_code) {
     struct peer p;
     session(&p, NULL);
@@ -1388,16 +1398,16 @@ static void check_bad_ws(const void *frame, size_t len, int code, int close_code
     peer_free(&p);
 }
 
-#define BAD_WS(octets, code, close_code) check_bad_ws(octets, sizeof(octets) - 1, code, close_code)
+#define BAD_WS(wire, code, close_code) check_bad_ws(wire, sizeof(wire) - 1, code, close_code)
 
 static void test_bad_websocket_frames(void) {
     BAD_WS("\xC1\x01x", STWS_ERR_WS_PROTOCOL, 1002);           /* RSV1 */
     BAD_WS("\x83\x01x", STWS_ERR_WS_PROTOCOL, 1002);           /* opcode 3 */
     BAD_WS("\x81\x81\1\2\3\4x", STWS_ERR_WS_PROTOCOL, 1002);   /* masked */
     BAD_WS("\x09\x00", STWS_ERR_WS_PROTOCOL, 1002);            /* ping in fragments */
-    BAD_WS("\x89\x7E\x01\x00", STWS_ERR_WS_PROTOCOL, 1002);    /* ping of 256 */
-    BAD_WS("\x80\x01x", STWS_ERR_WS_PROTOCOL, 1002);           /* continuation of nothing */
-    BAD_WS("\x01\x01\n\x81\x01x", STWS_ERR_WS_PROTOCOL, 1002); /* a message in a message */
+    BAD_WS("\x89\x7E\x01\x00", STWS_ERR_WS_PROTOCOL, 1002);    /* ping of 256 bytes */
+    BAD_WS("\x80\x01x", STWS_ERR_WS_PROTOCOL, 1002);           /* continuation without a message */
+    BAD_WS("\x01\x01\n\x81\x01x", STWS_ERR_WS_PROTOCOL, 1002); /* a new message inside a message */
     BAD_WS("\x81\x7E\x00\x01x", STWS_ERR_WS_PROTOCOL, 1002);   /* length not minimal */
     BAD_WS("\x81\x7F\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", STWS_ERR_WS_PROTOCOL, 1002);
     BAD_WS("\x88\x01x", STWS_ERR_WS_PROTOCOL, 1002);        /* half a close code */
@@ -1405,7 +1415,7 @@ static void test_bad_websocket_frames(void) {
     BAD_WS("\x88\x03\x03\xE8\xFF", STWS_ERR_WS_UTF8, 1007); /* a reason that is not UTF-8 */
 }
 
-/* ==== each beginning of what a server may say, and then the end ==== */
+/* ==== an answer or frame that is cut off at every byte ==== */
 
 static void check_sentence(const struct peer *p) {
     CHECK(p->result < 0);
@@ -1437,8 +1447,8 @@ static void test_each_beginning_of_an_answer(void) {
     }
 }
 
-/* Before and after CONNECTED; in a buffer that is large enough, or has to grow, so that what was
-   found of the frame moves. */
+/* Sends the frame cut off at every length, before and after CONNECTED. The buffer is large enough,
+   or it must grow, so that the parsed part of the frame moves. */
 static void check_beginnings(const char *frame, size_t size, int automatic, size_t rx_buffer) {
     size_t len;
     for (len = 0; len <= size; len++) {
@@ -1472,7 +1482,8 @@ static void test_each_beginning_of_an_error(void) {
 
 /* ==== options that cannot work ==== */
 
-/* Both doors: stws_init tells at once, stws_create through the first driving call. */
+/* Checks both ways to create a client: stws_init returns the error itself; after stws_create the
+   first driving call returns it. */
 static void check_refused(const stws_options *o, int code, const char *fact) {
     static long long memory[65536];
     const char *sentence = NULL;
@@ -1488,8 +1499,8 @@ static void check_refused(const stws_options *o, int code, const char *fact) {
     CHECK_STR(stws_result_name(code), stws_result_name(stws_next(client, &event, 0)));
     CHECK_HAS(fact, stws_error_text(client));
     CHECK_INT(STWS_ENDED, stws_state(client));
-    if (stws_state(client) == STWS_ENDED)
-        CHECK_INT(code, stws_run(client)); /* any other would run for ever */
+    /* A working client would run forever. */
+    if (stws_state(client) == STWS_ENDED) CHECK_INT(code, stws_run(client));
     stws_destroy(client);
 }
 
@@ -1573,11 +1584,10 @@ static void test_an_injected_line_is_refused(void) {
     check_refused(&o, STWS_ERR_USAGE, "host");
 }
 
-/* ==== the real network, as far as the loopback goes ==== */
+/* ==== real sockets on the loopback interface ==== */
 
-/* Run the client against the system's sockets until something goes wrong, for at most twenty
-   seconds. */
-static void really(struct peer *p, const char *url) {
+/* Runs the client with the system's sockets until an error occurs, for at most twenty seconds. */
+static void run_with_sockets(struct peer *p, const char *url) {
     stws_options o = stws_options_default();
     int i;
     peer_init(p);
@@ -1591,7 +1601,7 @@ static void really(struct peer *p, const char *url) {
     }
 }
 
-/* A port where nobody listens: one that was free a moment ago. */
+/* Returns a port where nobody listens: the port was free a moment ago. */
 static int free_port(void) {
     struct sockaddr_in name;
     socklen_t len = sizeof name;
@@ -1611,7 +1621,7 @@ static void test_connection_refused(void) {
     struct bytes url = {0}, port = {0};
     bytes_print(&port, "%d", free_port());
     bytes_print(&url, "ws://127.0.0.1:%s/stomp", port.data);
-    really(&p, url.data);
+    run_with_sockets(&p, url.data);
     check_trouble(&p, STWS_ERR_CONNECT, RETRIED);
     CHECK_HAS("127.0.0.1", why(&p));
     CHECK_HAS(port.data, why(&p));
@@ -1623,7 +1633,7 @@ static void test_connection_refused(void) {
 
 static void test_a_name_that_does_not_exist(void) {
     struct peer p;
-    really(&p, "ws://nosuch.invalid:8080/stomp");
+    run_with_sockets(&p, "ws://nosuch.invalid:8080/stomp");
     CHECK_STR("STWS_ERR_RESOLVE", stws_result_name(p.result));
     CHECK_HAS("nosuch.invalid", why(&p));
     peer_free(&p);
@@ -1631,13 +1641,14 @@ static void test_a_name_that_does_not_exist(void) {
 
 static void test_wss_without_tls_compiled_in(void) {
     struct peer p;
-    really(&p, "wss://127.0.0.1:1/stomp");
+    run_with_sockets(&p, "wss://127.0.0.1:1/stomp");
     check_trouble(&p, STWS_ERR_TLS, FINAL);
     CHECK_HAS("STOMP_WS_BEARSSL", why(&p));
     peer_free(&p);
 }
 
-/* A server that is silent, and whether its machine still takes what we send. */
+/* A silent server. The error text must tell whether the server's machine still acknowledges our
+   data. */
 static void check_silence(int deaf, const char *fact) {
     static const char silent[] = "no heart-beat from the server";
     struct loopback server;
@@ -1646,7 +1657,7 @@ static void check_silence(int deaf, const char *fact) {
     stws *client;
     int i;
     loopback_start(&server, 0, 0);
-    server.silent_ms = 1000; /* no client is there yet */
+    server.silent_ms = 1000; /* set before any client connects */
     o.url = server.url;
     o.heartbeat_in_ms = o.heartbeat_out_ms = 1000;
     client = stws_create(&o);
@@ -1666,14 +1677,14 @@ static void test_a_server_that_hangs(void) {
 static void test_a_line_that_is_cut(void) {
     if (!loopback_can_deafen())
         SKIP("the right to attach a socket filter, which some kernels give to root only",
-             "the error names a line that is cut");
+             "a test of the error text for a cut line");
     else
         check_silence(1, "nor is what we sent acknowledged");
 }
 
 int main(void) {
     RUN(test_200_at_a_sockjs_endpoint); /* [S1] */
-    RUN(test_200_at_the_info_of_sockjs);
+    RUN(test_200_at_the_sockjs_info_path);
     RUN(test_a_proxy_that_strips_the_upgrade);
     RUN(test_200_at_an_ordinary_page);
     RUN(test_a_password_with_a_slash);
@@ -1685,20 +1696,20 @@ int main(void) {
     RUN(test_403); /* [E3] */
     RUN(test_404); /* [E3] */
     RUN(test_426);
-    RUN(test_a_redirect_names_its_goal);
+    RUN(test_a_redirect_names_its_target);
     RUN(test_a_redirect_is_offered_as_a_ws_url);
     RUN(test_the_title_of_a_page_is_quoted);
     RUN(test_a_page_that_names_a_remedy);
     RUN(test_400_to_a_long_head);
     RUN(test_a_chunked_page_is_decoded);
-    RUN(test_json_says_its_message);
-    RUN(test_a_compressed_page_is_said_to_be_one);
-    RUN(test_the_page_is_waited_for);
+    RUN(test_the_message_in_json_is_quoted);
+    RUN(test_a_compressed_page_is_reported_as_compressed);
+    RUN(test_the_client_waits_for_the_page);
     RUN(test_a_page_that_does_not_come);
     RUN(test_a_page_without_end);
-    RUN(test_a_server_in_trouble_is_tried_again);   /* [E1] */
-    RUN(test_what_another_attempt_does_not_change); /* [E3] */
-    RUN(test_503_with_retry_after);                 /* [E4] */
+    RUN(test_a_server_in_trouble_is_tried_again); /* [E1] */
+    RUN(test_statuses_that_are_final);            /* [E3] */
+    RUN(test_503_with_retry_after);               /* [E4] */
     RUN(test_a_tls_server_on_a_plain_url);
     RUN(test_not_http_at_all);
     RUN(test_a_server_that_speaks_only_http_2);
@@ -1720,7 +1731,7 @@ int main(void) {
     RUN(test_versions_that_do_not_meet);  /* [E3] */
     RUN(test_a_message_before_connected); /* [M3] */
     RUN(test_the_close_code_and_reason);
-    RUN(test_a_close_code_of_springs);
+    RUN(test_a_close_code_of_spring);
     RUN(test_stomp_died);
     RUN(test_a_message_over_our_limits); /* [I1] */
     RUN(test_a_message_over_the_servers_limit);

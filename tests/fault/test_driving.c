@@ -1,5 +1,6 @@
-/* test_driving.c - one thread at a time drives a client: what other threads may call meanwhile, what is
-   refused, and with which sentence. Over real sockets, on the loopback. */
+/* test_driving.c - tests the rule that only one thread at a time drives a client: which calls other
+   threads may make meanwhile, which calls are refused, and with which error text. Uses real sockets
+   on the loopback interface. */
 #include "loopback.h"
 
 #include <sched.h>
@@ -39,7 +40,7 @@ static pthread_t start_thread(void *(*function)(void *), void *argument) {
     return thread;
 }
 
-/* What the thread's function returned in a block of its own. */
+/* Waits for the thread. Returns the result that its function left in an allocated block, or 0. */
 static int join_thread(pthread_t thread) {
     void *block = NULL;
     int result;
@@ -50,9 +51,9 @@ static int join_thread(pthread_t thread) {
     return result;
 }
 
-/* ==== flush beside a thread that drives ==== */
+/* ==== flush while another thread drives ==== */
 
-static void test_flush_beside_a_running_thread(void) {
+static void test_flush_while_another_thread_drives(void) {
     struct loopback server;
     stws_options o;
     int round;
@@ -75,7 +76,7 @@ static void test_flush_beside_a_running_thread(void) {
     CHECK_INT(0, server.odd);
 }
 
-static void *flush_twice(void *argument) {
+static void *send_and_flush(void *argument) {
     stws *client = (stws *)argument;
     int *result = (int *)calloc(1, sizeof *result), i;
     if (!result) abort();
@@ -86,9 +87,9 @@ static void *flush_twice(void *argument) {
     return result;
 }
 
-/* A loop of the program's own waits, and another thread sends and flushes: what was to wake the loop for
-   the send is there after the flush. */
-static void test_flush_leaves_what_wakes_a_loop(void) {
+/* The program's own loop waits while another thread sends and flushes. The wake-up of the loop must
+   still be pending after the flush. */
+static void test_flush_keeps_the_wake_up_of_a_loop(void) {
     struct loopback server;
     struct pollfd wake = {-1, POLLIN, 0};
     stws_fd fds[3];
@@ -105,7 +106,7 @@ static void test_flush_leaves_what_wakes_a_loop(void) {
     CHECK_INT(2, n);
     wake.fd = fds[1].fd;
     CHECK(stws_deadline(client) != 0);
-    CHECK_INT(0, join_thread(start_thread(flush_twice, client)));
+    CHECK_INT(0, join_thread(start_thread(send_and_flush, client)));
     CHECK_INT(1, poll(&wake, 1, 0));
     stws_step(client);
     CHECK(stws_deadline(client) != 0);
@@ -116,8 +117,8 @@ static void test_flush_leaves_what_wakes_a_loop(void) {
     loopback_stop(&server);
 }
 
-/* Nobody drives but those who flush, and now and then somebody steps. */
-static void test_flush_while_nobody_drives(void) {
+/* Only the flushing threads drive the client, and this thread makes a step now and then. */
+static void test_flush_without_a_driving_thread(void) {
     struct loopback server;
     stws_options o;
     stws *client;
@@ -127,7 +128,7 @@ static void test_flush_while_nobody_drives(void) {
     o = options_for(&server);
     o.confirm = 1;
     client = stws_create(&o);
-    for (i = 0; i < 3; i++) threads[i] = start_thread(flush_twice, client);
+    for (i = 0; i < 3; i++) threads[i] = start_thread(send_and_flush, client);
     for (i = 0; i < 50; i++) {
         stws_step(client);
         sched_yield();
@@ -141,7 +142,7 @@ static void test_flush_while_nobody_drives(void) {
     CHECK_INT(0, server.odd);
 }
 
-/* In a callback of the driving thread a flush must not wait for that thread, which is itself. */
+/* A flush in a callback must not wait for the driving thread, because it runs in that thread. */
 static void flush_when_connected(stws *client, const stws_event *event, void *user) {
     long long *took = (long long *)user, begin = now_ms();
     if (event->type != STWS_EVENT_CONNECTED) return;
@@ -161,7 +162,8 @@ static void test_flush_in_the_first_callback(void) {
     o.on_event = flush_when_connected;
     o.user = &took;
     client = stws_create(&o);
-    CHECK_INT(STWS_ERR_TIMEOUT, stws_connect(client, 0)); /* so that this thread drove first */
+    /* Makes this thread the first that drives. */
+    CHECK_INT(STWS_ERR_TIMEOUT, stws_connect(client, 0));
     CHECK_INT(0, join_thread(start_thread(run, client)));
     CHECK(took >= 0 && took < LONG_MS);
     stws_destroy(client);
@@ -169,14 +171,15 @@ static void test_flush_in_the_first_callback(void) {
     CHECK_INT(1, server.sends);
 }
 
-/* ==== who may not drive ==== */
+/* ==== who may drive ==== */
 
 static void check_refused(stws *client, int result) {
     CHECK_INT(STWS_ERR_STATE, result);
     CHECK_HAS("another thread drives", stws_error_text(client));
 }
 
-/* A thread that looks at an event of stws_next, which stays as it is until that thread comes again. */
+/* A thread that reads an event of stws_next. The event must stay valid until that thread calls
+   again. */
 struct reader {
     stws *client;
     pthread_mutex_t mutex;
@@ -205,7 +208,7 @@ static void *look_at_messages(void *argument) {
         is_looking(r, 1);
         for (until = now_ms() + 60; now_ms() < until;) sched_yield();
         *wrong += !e.message->message_id || strcmp(id, e.message->message_id) != 0;
-        result = stws_ack(r->client, e.message); /* stale when DISCONNECT has been sent */
+        result = stws_ack(r->client, e.message); /* stale after DISCONNECT was sent */
         *wrong += 10 * (result != STWS_OK && result != STWS_ERR_STALE);
     }
     *wrong += 100 * (result != STWS_CLOSED);
@@ -214,7 +217,7 @@ static void *look_at_messages(void *argument) {
 
 enum beside { BESIDE_CONNECT, BESIDE_FLUSH, BESIDE_REQUEST, BESIDE_CLOSE, BESIDES };
 
-static void check_beside_a_reader(enum beside what) {
+static void check_calls_while_a_thread_reads(enum beside what) {
     stws_subscribe_options each = {.ack = STWS_ACK_CLIENT_INDIVIDUAL};
     stws_outgoing question = {.destination = "/queue/b", .body = "?", .body_len = 1};
     stws_message *reply = NULL;
@@ -247,13 +250,13 @@ static void check_beside_a_reader(enum beside what) {
     CHECK_INT(0, server.odd);
 }
 
-static void test_beside_a_thread_that_looks_at_an_event(void) {
+static void test_calls_while_a_thread_reads_an_event(void) {
     int what;
-    for (what = 0; what < BESIDES; what++) check_beside_a_reader((enum beside)what);
+    for (what = 0; what < BESIDES; what++) check_calls_while_a_thread_reads((enum beside)what);
 }
 
-/* A thread flushes, which calls back; another comes to drive. In that callback a flush ends at once, and
-   with one of the results that there are. */
+/* A thread flushes, which runs a callback, and meanwhile another thread waits to drive. A flush
+   inside that callback must return immediately, with a documented result. */
 struct flush_in_hook {
     pthread_t other;
     int begun, result;
@@ -266,7 +269,7 @@ static void *drive_once(void *client) {
 
 static int flush_in_before_connect(stws *client, stws_attempt *attempt, void *user) {
     struct flush_in_hook *f = (struct flush_in_hook *)user;
-    long long until = now_ms() + 200; /* by then the other one waits */
+    long long until = now_ms() + 200; /* by then the other thread waits */
     (void)attempt;
     if (f->begun++) return 0;
     f->other = start_thread(drive_once, client);
@@ -285,7 +288,7 @@ static void test_flush_in_a_callback_of_a_flush(void) {
     o.before_connect = flush_in_before_connect;
     o.user = &f;
     client = stws_create(&o);
-    CHECK_INT(0, join_thread(start_thread(flush_twice, client)));
+    CHECK_INT(0, join_thread(start_thread(send_and_flush, client)));
     CHECK_INT(0, join_thread(f.other));
     CHECK_STR("STWS_ERR_STATE", stws_result_name(f.result));
     stws_stop(client);
@@ -318,8 +321,8 @@ static void test_two_threads_may_not_drive(void) {
     check_refused(client, stws_run_many(&client, 1, 0));
     check_refused(client, stws_request(client, &m, &reply, 10));
     check_refused(client, stws_start(client));
-    CHECK_INT(0, stws_connect(client, LONG_MS)); /* it is connected already */
-    stws_destroy(client);                        /* refused, too: the client is still there */
+    CHECK_INT(0, stws_connect(client, LONG_MS)); /* it is already connected */
+    stws_destroy(client);                        /* refused, too: the client still exists */
     CHECK_HAS("another thread drives", stws_error_text(client));
     stws_stop(client);
     CHECK_INT(0, join_thread(runner));
@@ -371,13 +374,13 @@ static void test_start_then_connect(void) {
     CHECK_INT(0, stws_start(client));
     CHECK_INT(0, stws_connect(client, LONG_MS));
     CHECK_INT(STWS_CONNECTED, stws_state(client));
-    stws_destroy(client); /* before stws_join: that thread is stopped and waited for */
+    stws_destroy(client); /* without stws_join: stws_destroy stops the thread and waits for it */
     loopback_stop(&server);
     CHECK_INT(1, server.disconnects);
     CHECK_INT(0, server.odd);
 }
 
-static void test_connect_beside_a_thread_that_ends(void) {
+static void test_connect_while_the_thread_ends(void) {
     stws_options o = stws_options_default();
     stws *client;
     o.url = "ws://127.0.0.1:1/";
@@ -390,7 +393,7 @@ static void test_connect_beside_a_thread_that_ends(void) {
     stws_destroy(client);
 }
 
-/* ==== sentences belong to the thread that was refused ==== */
+/* ==== each thread has its own error text ==== */
 
 static void *refuse_here(void *argument) {
     stws *client = (stws *)argument;
@@ -404,7 +407,7 @@ static void *refuse_here(void *argument) {
     return wrong;
 }
 
-static void test_each_thread_has_its_own_sentence(void) {
+static void test_each_thread_has_its_own_error_text(void) {
     struct loopback server;
     stws_options o;
     stws *client;
@@ -416,7 +419,7 @@ static void test_each_thread_has_its_own_sentence(void) {
     CHECK_INT(STWS_ERR_USAGE, stws_unsubscribe(client, 77));
     CHECK_HAS("handle", stws_error_text(client));
     CHECK_INT(0, join_thread(start_thread(refuse_here, client)));
-#ifndef __TINYC__ /* which has no variables of one thread */
+#ifndef __TINYC__ /* it has no thread-local variables */
     CHECK_HAS("handle", stws_error_text(client));
 #endif
     stws_stop(client);
@@ -456,7 +459,8 @@ static void *send_secrets(void *argument) {
     return failed;
 }
 
-/* Frames go out by two threads and come in by a third: one trace at a time, each with its own headers. */
+/* Two threads send and a third receives. Only one trace callback runs at a time, and each shows the
+   headers of its own frame. */
 static void test_trace_with_threads(void) {
     struct traced traced = {0, 0, 0, 0};
     struct loopback server;
@@ -493,7 +497,8 @@ static void *pop(void *queue) {
     return NULL;
 }
 
-/* A thread of the parent waits in both; the child can end them all the same. */
+/* In the parent, one thread drives the client and one waits on the queue. The child must still be
+   able to destroy both objects. */
 static void test_destroy_in_a_child(void) {
     struct loopback server;
     stws_options o;
@@ -511,14 +516,14 @@ static void test_destroy_in_a_child(void) {
     CHECK_INT(0, stws_connect(client, LONG_MS));
     child = fork();
     if (child == 0) {
-        alarm(20); /* where it hangs, it ends so */
+        alarm(20); /* ends the child if it hangs */
         stws_destroy(client);
         stws_queue_destroy(queue);
         _exit(0);
     }
     CHECK(child > 0 && waitpid(child, &status, 0) == child);
     CHECK_INT(0, status);
-    CHECK_INT(0, stws_send(client, "/queue/a", "x", 1)); /* the parent's goes on */
+    CHECK_INT(0, stws_send(client, "/queue/a", "x", 1)); /* the parent's client still works */
     CHECK_INT(0, stws_flush(client, LONG_MS));
     stws_queue_close(queue);
     pthread_join(popper, NULL);
@@ -529,17 +534,17 @@ static void test_destroy_in_a_child(void) {
 }
 
 int main(void) {
-    RUN(test_flush_beside_a_running_thread); /* [T1] */
-    RUN(test_flush_leaves_what_wakes_a_loop);
-    RUN(test_flush_while_nobody_drives);
+    RUN(test_flush_while_another_thread_drives); /* [T1] */
+    RUN(test_flush_keeps_the_wake_up_of_a_loop);
+    RUN(test_flush_without_a_driving_thread);
     RUN(test_flush_in_the_first_callback);
-    RUN(test_beside_a_thread_that_looks_at_an_event);
+    RUN(test_calls_while_a_thread_reads_an_event);
     RUN(test_flush_in_a_callback_of_a_flush);
     RUN(test_two_threads_may_not_drive);
     RUN(test_a_callback_may_not_drive);
     RUN(test_start_then_connect);
-    RUN(test_connect_beside_a_thread_that_ends);
-    RUN(test_each_thread_has_its_own_sentence);
+    RUN(test_connect_while_the_thread_ends);
+    RUN(test_each_thread_has_its_own_error_text);
     RUN(test_trace_with_threads);
     RUN(test_destroy_in_a_child);
     return test_report();

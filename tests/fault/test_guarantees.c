@@ -1,9 +1,9 @@
-/* test_guarantees.c - what is promised about messages: transactions that go whole or not at all,
-   marks of the outbox, ids that stay, acknowledgements that the library gives itself, and how
-   long a session lasts. */
+/* test_guarantees.c - tests what the manual guarantees about messages: transactions are resent
+   completely or not at all, the marks of the outbox, stable ids, acknowledgements by the library,
+   and the maximum age of a session. The server is scripted. */
 #include "scripted.h"
 
-/* A client that is connected, with confirm or without. */
+/* Connects a client, with or without confirm. */
 static void connected(struct peer *p, int confirm) {
     stws_options o;
     peer_init(p);
@@ -24,34 +24,34 @@ static int send_in(struct peer *p, const char *transaction, const char *body) {
     return stws_send_ex(p->client, &m);
 }
 
-/* The commands since the connection was made, with the session's CONNECT. */
-static const char *said(const struct peer *p) {
+/* Returns the commands that the client has sent since the last peer_forget. */
+static const char *sent_commands(const struct peer *p) {
     return bytes_text(&p->order);
 }
 
-static void test_an_open_transaction_goes_again_whole(void) {
+static void test_an_open_transaction_is_resent_completely(void) {
     struct peer p;
     connected(&p, 0);
     CHECK_INT(0, stws_begin(p.client, "t"));
     CHECK_INT(0, send_in(&p, "t", "one"));
     peer_turn(&p);
-    CHECK_STR("BEGIN SEND ", said(&p));
+    CHECK_STR("BEGIN SEND ", sent_commands(&p));
     peer_send(&p, "aside");
     peer_turn(&p);
     peer_cut(&p);
     CHECK_INT(0, send_in(&p, "t", "two"));
     CHECK_INT(0, stws_commit(p.client, "t"));
     CHECK(peer_connect(&p));
-    CHECK_STR("CONNECT BEGIN SEND SEND COMMIT ", said(&p));
+    CHECK_STR("CONNECT BEGIN SEND SEND COMMIT ", sent_commands(&p));
     CHECK_STR("one two ", peer_bodies(&p));
     peer_cut(&p);
     CHECK(peer_connect(&p));
-    CHECK_STR("CONNECT ", said(&p)); /* what was committed is over */
+    CHECK_STR("CONNECT ", sent_commands(&p)); /* a committed transaction is not resent */
     CHECK_INT(0, peer_stats(&p).dropped);
     peer_free(&p);
 }
 
-static void test_with_confirm_it_stays_until_the_commit_is_confirmed(void) {
+static void test_with_confirm_a_transaction_is_kept_until_its_commit_is_confirmed(void) {
     struct peer p;
     connected(&p, 1);
     p.automatic &= ~AUTO_RECEIPT;
@@ -66,7 +66,7 @@ static void test_with_confirm_it_stays_until_the_commit_is_confirmed(void) {
     peer_turn(&p);
     peer_cut(&p);
     CHECK(peer_connect(&p));
-    CHECK_STR("CONNECT BEGIN SEND SEND COMMIT ", said(&p));
+    CHECK_STR("CONNECT BEGIN SEND SEND COMMIT ", sent_commands(&p));
     CHECK_STR("one two ", peer_bodies(&p));
     CHECK_INT(STWS_ERR_TIMEOUT, stws_flush(p.client, 100));
     peer_receipt(&p, sent_header(peer_sent(&p, "SEND", 0), "receipt"));
@@ -75,12 +75,13 @@ static void test_with_confirm_it_stays_until_the_commit_is_confirmed(void) {
     CHECK_INT(0, stws_flush(p.client, 100));
     peer_cut(&p);
     CHECK(peer_connect(&p));
-    CHECK_STR("CONNECT ", said(&p));
+    CHECK_STR("CONNECT ", sent_commands(&p));
     peer_free(&p);
 }
 
-/* Two of the same name, one after the other: the first one's end is not the second one's. */
-static void test_a_name_that_is_used_again(void) {
+/* Two transactions of the same name, one after the other. The end of the first must not end the
+   second. */
+static void test_a_reused_transaction_name(void) {
     struct peer p;
     connected(&p, 1);
     p.automatic &= ~AUTO_RECEIPT;
@@ -95,13 +96,13 @@ static void test_a_name_that_is_used_again(void) {
     peer_turn(&p);
     peer_cut(&p);
     CHECK(peer_connect(&p));
-    CHECK_STR("CONNECT BEGIN SEND ", said(&p));
+    CHECK_STR("CONNECT BEGIN SEND ", sent_commands(&p));
     CHECK_STR("second ", peer_bodies(&p));
     CHECK_INT(0, stws_abort(p.client, "t"));
     peer_turn(&p);
     peer_cut(&p);
     CHECK(peer_connect(&p));
-    CHECK_STR("CONNECT ", said(&p));
+    CHECK_STR("CONNECT ", sent_commands(&p));
     peer_free(&p);
 }
 
@@ -110,7 +111,7 @@ static void acknowledge_in_t(stws *client, const stws_message *message, void *us
     CHECK_INT(0, stws_ack_in(client, message, "t"));
 }
 
-/* A transaction with an ACK in it that is under way when the connection breaks. */
+/* Starts a transaction that contains an ACK, to be interrupted by a lost connection. */
 static void acknowledged(struct peer *p, int confirm) {
     stws_subscribe_options by_hand = {
         .id = "s", .ack = STWS_ACK_CLIENT, .on_message = acknowledge_in_t};
@@ -121,38 +122,38 @@ static void acknowledged(struct peer *p, int confirm) {
     peer_turn(p);
     CHECK(send_in(p, "t", "result") >= 0);
     peer_turn(p);
-    CHECK_STR("SUBSCRIBE BEGIN ACK SEND ", said(p));
+    CHECK_STR("SUBSCRIBE BEGIN ACK SEND ", sent_commands(p));
 }
 
-static void test_an_ack_of_an_earlier_session_breaks_it(void) {
+static void test_an_ack_of_an_earlier_session_breaks_the_transaction(void) {
     struct peer p;
     acknowledged(&p, 0);
     peer_cut(&p);
     CHECK(peer_connect(&p));
-    CHECK_STR("CONNECT SUBSCRIBE ", said(&p));
+    CHECK_STR("CONNECT SUBSCRIBE ", sent_commands(&p));
     CHECK_INT(STWS_ERR_STALE, send_in(&p, "t", "more"));
     CHECK_INT(STWS_ERR_STALE, stws_commit(p.client, "t"));
-    CHECK_INT(0, stws_begin(p.client, "t")); /* and now it is a new one */
+    CHECK_INT(0, stws_begin(p.client, "t")); /* this begins a new transaction */
     CHECK_INT(0, send_in(&p, "t", "again"));
     CHECK_INT(0, stws_commit(p.client, "t"));
     peer_turn(&p);
-    CHECK_STR("CONNECT SUBSCRIBE BEGIN SEND COMMIT ", said(&p));
+    CHECK_STR("CONNECT SUBSCRIBE BEGIN SEND COMMIT ", sent_commands(&p));
     CHECK_INT(2, peer_stats(&p).dropped);
     peer_free(&p);
 }
 
-static void test_a_broken_one_may_be_aborted(void) {
+static void test_a_broken_transaction_may_be_aborted(void) {
     struct peer p;
     acknowledged(&p, 0);
     peer_cut(&p);
     CHECK(peer_connect(&p));
     CHECK_INT(0, stws_abort(p.client, "t"));
     CHECK_INT(0, stws_flush(p.client, 100));
-    CHECK_STR("CONNECT SUBSCRIBE ", said(&p));
+    CHECK_STR("CONNECT SUBSCRIBE ", sent_commands(&p));
     peer_free(&p);
 }
 
-static void test_a_committed_one_with_an_ack_is_not_said_in_part(void) {
+static void test_a_committed_transaction_with_an_ack_is_not_resent_in_part(void) {
     struct peer p;
     acknowledged(&p, 1);
     p.automatic &= ~AUTO_RECEIPT;
@@ -160,12 +161,12 @@ static void test_a_committed_one_with_an_ack_is_not_said_in_part(void) {
     peer_turn(&p);
     peer_cut(&p);
     CHECK(peer_connect(&p));
-    CHECK_STR("CONNECT SUBSCRIBE ", said(&p));
+    CHECK_STR("CONNECT SUBSCRIBE ", sent_commands(&p));
     CHECK_INT(0, stws_flush(p.client, 100));
     peer_free(&p);
 }
 
-static void test_the_receipt_of_a_broken_one_tells(void) {
+static void test_the_receipt_of_a_broken_transaction_ends_as_stale(void) {
     stws_outgoing m = {
         .destination = "/queue/a", .body = "x", .body_len = 1, .transaction = "t", .receipt = 1};
     struct peer p;
@@ -179,8 +180,9 @@ static void test_the_receipt_of_a_broken_one_tells(void) {
     peer_free(&p);
 }
 
-/* The oldest go when the outbox is full, but nothing out of a transaction, and nothing in vain. */
-static void test_a_full_outbox_takes_no_part_of_it(void) {
+/* A full outbox drops the oldest messages, but no part of a transaction, and nothing if that would
+   not make room. */
+static void test_a_full_outbox_drops_no_part_of_a_transaction(void) {
     struct peer p;
     stws_options o;
     peer_init(&p);
@@ -196,7 +198,7 @@ static void test_a_full_outbox_takes_no_part_of_it(void) {
     CHECK_INT(STWS_ERR_FULL, stws_send(p.client, "/queue/a", "refused", 7));
     CHECK(peer_connect(&p));
     CHECK_STR("kept behind ", peer_bodies(&p));
-    CHECK_STR("CONNECT BEGIN SEND SEND COMMIT ", said(&p));
+    CHECK_STR("CONNECT BEGIN SEND SEND COMMIT ", sent_commands(&p));
     peer_free(&p);
 }
 
@@ -214,8 +216,9 @@ static void send_kilobytes(struct peer *p, int count) {
     while (count-- > 0) CHECK_INT(0, stws_send(p->client, "/queue/a", kilobyte, sizeof kilobyte));
 }
 
-/* Asking costs more than building a small frame; but who only ever sends goes on once there is room. */
-static void test_a_full_socket_is_not_asked_by_every_call(void) {
+/* Calling the socket costs more than building a small frame, so it is not called for every frame. A
+   program that only sends must still continue once there is room. */
+static void test_a_full_socket_is_not_called_for_every_frame(void) {
     struct peer p;
     stws_options o;
     int asked;
@@ -257,7 +260,7 @@ static void test_the_marks_of_the_outbox(void) {
     CHECK(!strstr(bytes_text(&p.log), "OUTBOX"));
     CHECK(stws_deadline(p.client) != 0);
     for (i = 0; i < 6; i++) stws_send(p.client, "/queue/a", kilobyte, sizeof kilobyte);
-    CHECK_INT(0, (int)stws_deadline(p.client)); /* an event loop is to come at once */
+    CHECK_INT(0, (int)stws_deadline(p.client)); /* an event loop must call again immediately */
     peer_turn(&p);
     CHECK(stws_deadline(p.client) != 0);
     CHECK_HAS("OUTBOX_HIGH\n", bytes_text(&p.log));
@@ -281,7 +284,7 @@ static void test_marks_in_the_wrong_order(void) {
 
 /* ==== the age of a session ==== */
 
-static void test_a_session_that_is_too_old_is_left_for_a_new_one(void) {
+static void test_a_session_that_is_too_old_is_replaced(void) {
     struct peer p;
     stws_options o;
     peer_init(&p);
@@ -297,7 +300,7 @@ static void test_a_session_that_is_too_old_is_left_for_a_new_one(void) {
     CHECK_INT(2, p.sessions);
     CHECK_HAS("max_session_ms", bytes_text(&p.why));
     CHECK_INT(STWS_CONNECTED, stws_state(p.client));
-    CHECK_STR("CLOSE(1000) CONNECT SUBSCRIBE ", said(&p));
+    CHECK_STR("CLOSE(1000) CONNECT SUBSCRIBE ", sent_commands(&p));
     peer_advance(&p, 120200);
     CHECK_INT(4, p.sessions);
     peer_free(&p);
@@ -305,7 +308,7 @@ static void test_a_session_that_is_too_old_is_left_for_a_new_one(void) {
 
 /* ==== ids that stay ==== */
 
-static void test_an_id_stays_when_its_message_goes_again(void) {
+static void test_a_resent_message_keeps_its_id(void) {
     struct peer p;
     stws_options o;
     char first[64], second[64];
@@ -332,7 +335,7 @@ static void test_an_id_stays_when_its_message_goes_again(void) {
     peer_free(&p);
 }
 
-static void test_an_id_of_the_users_own_stands(void) {
+static void test_an_id_set_by_the_program_is_kept(void) {
     static const char *const own[] = {"message-uid", "mine", NULL};
     stws_outgoing m = {.destination = "/queue/a", .headers = own};
     struct peer p;
@@ -380,12 +383,12 @@ static void test_acknowledged_when_the_callback_returns(void) {
     peer_turn(&p);
     peer_message(&p, "sub-3", "3", "/queue/c", "later");
     peer_turn(&p);
-    CHECK_STR("SUBSCRIBE SUBSCRIBE SUBSCRIBE ACK NACK ", said(&p));
+    CHECK_STR("SUBSCRIBE SUBSCRIBE SUBSCRIBE ACK NACK ", sent_commands(&p));
     CHECK_STR("good, 0 acks before\nlater, 1 acks before\n", bytes_text(&p.log));
     peer_free(&p);
 }
 
-/* stws_next returns it: acknowledged by the next one, or before it returns. */
+/* Through stws_next: the message is acknowledged by the next call, or before this call returns. */
 static void acknowledged_as_an_event(int ack_on, int acks_at_once) {
     struct peer p;
     stws_event e;
@@ -399,7 +402,7 @@ static void acknowledged_as_an_event(int ack_on, int acks_at_once) {
     stws_send(p.client, "/queue/b", "result", 6);
     stws_next(p.client, &e, 0);
     peer_turn(&p);
-    CHECK_STR(acks_at_once ? "SUBSCRIBE ACK SEND " : "SUBSCRIBE SEND ACK ", said(&p));
+    CHECK_STR(acks_at_once ? "SUBSCRIBE ACK SEND " : "SUBSCRIBE SEND ACK ", sent_commands(&p));
     peer_free(&p);
 }
 
@@ -408,7 +411,8 @@ static void test_acknowledged_as_an_event(void) {
     acknowledged_as_an_event(STWS_ACK_ON_RETURN, 0);
 }
 
-/* Through a queue: when it is in there, or when who popped it comes again. */
+/* Through a queue: acknowledged when the message is put into the queue, or at the next pop after
+   its own. */
 static void acknowledged_through_a_queue(int ack_on) {
     struct peer p;
     stws_options o;
@@ -445,7 +449,7 @@ static void test_acknowledged_through_a_queue(void) {
     acknowledged_through_a_queue(STWS_ACK_ON_RETURN);
 }
 
-/* Messages outlive the client that they came by: there is nobody any more to acknowledge them to. */
+/* Messages in a queue outlive their client. After that they cannot be acknowledged. */
 static void test_a_queue_outlives_its_client(void) {
     struct peer p;
     stws_options o;
@@ -467,17 +471,17 @@ static void test_a_queue_outlives_its_client(void) {
     CHECK_INT(1, stws_queue_pop(queue, &m, 0));
     CHECK_STR("two", m->body);
     CHECK_INT(STWS_ERR_STALE, stws_ack(m->client, m));
-    CHECK_INT(STWS_CLOSED, stws_queue_pop(queue, &m, -1)); /* nothing more can come */
+    CHECK_INT(STWS_CLOSED, stws_queue_pop(queue, &m, -1)); /* no more messages can arrive */
     stws_queue_destroy(queue);
 }
 
 /* ---- when there is no room for the ACK ---- */
 
-/* An ACK for it needs more room than the shortest of the messages that have filled the outbox. */
+/* The ACK for this id needs more room than the smallest of the messages that fill the outbox. */
 #define LONG_ID "an-id-that-is-much-longer-than-the-destination-of-that-message-"
 
-/* A client whose socket takes nothing, with a full outbox, and two messages that have come. */
-static void nothing_goes_out(struct peer *p, stws_options *o, int ack_on, stws_message_fn call) {
+/* A client with a blocked socket, a full outbox, and two received messages. */
+static void with_a_full_outbox(struct peer *p, stws_options *o, int ack_on, stws_message_fn call) {
     static char body[400];
     stws_subscribe_options own = {.id = "s", .prefetch = 1, .ack_on = ack_on};
     own.on_message = call;
@@ -496,14 +500,15 @@ static void nothing_goes_out(struct peer *p, stws_options *o, int ack_on, stws_m
     peer_message(p, "s", LONG_ID "2", "/queue/a", "two");
 }
 
-/* The first one's ACK waits, and the second one with it, whatever the broker has sent ahead; once the
-   socket takes something again both are acknowledged, in the same session. */
+/* The ACK of the first message waits for room, and the second message is held back until then, even
+   though the broker has already sent it. When the socket is free again, both are acknowledged in
+   the same session. */
 static void test_an_ack_waits_for_room_after_a_callback(void) {
     struct peer p;
     stws_options o;
     peer_init(&p);
     o = peer_options(&p);
-    nothing_goes_out(&p, &o, STWS_ACK_ON_RETURN, note);
+    with_a_full_outbox(&p, &o, STWS_ACK_ON_RETURN, note);
     peer_turn(&p);
     CHECK_STR("one, 0 acks before\n", bytes_text(&p.log));
     CHECK_INT(0, peer_count(&p, "ACK"));
@@ -515,7 +520,7 @@ static void test_an_ack_waits_for_room_after_a_callback(void) {
     peer_free(&p);
 }
 
-/* A flush makes room, and then reads what it has to wait for. */
+/* A flush makes room, and then reads what it waits for. */
 static void test_a_flush_makes_room_for_the_ack(void) {
     struct peer p;
     stws_options o;
@@ -524,7 +529,7 @@ static void test_a_flush_makes_room_for_the_ack(void) {
     p.tick_us = 1000;
     o = peer_options(&p);
     o.confirm = 1;
-    nothing_goes_out(&p, &o, STWS_ACK_ON_RETURN, note);
+    with_a_full_outbox(&p, &o, STWS_ACK_ON_RETURN, note);
     CHECK_INT(0, stws_next(p.client, &e, 0));
     CHECK_STR("one, 0 acks before\n", bytes_text(&p.log));
     p.write_blocked = 0;
@@ -539,7 +544,7 @@ static void an_ack_waits_for_room_after_an_event(int ack_on) {
     stws_event e;
     peer_init(&p);
     o = peer_options(&p);
-    nothing_goes_out(&p, &o, ack_on, NULL);
+    with_a_full_outbox(&p, &o, ack_on, NULL);
     p.tick_us = 1000;
     CHECK_INT(1, stws_next(p.client, &e, 0));
     CHECK_STR("one", e.message->body);
@@ -558,7 +563,8 @@ static void test_an_ack_waits_for_room_after_an_event(void) {
     an_ack_waits_for_room_after_an_event(STWS_ACK_ON_HANDOVER);
 }
 
-/* At hand-over it is the client that waits; afterwards who pops, and keeps its message meanwhile. */
+/* With acknowledgement at hand-over, the client waits. With acknowledgement on return, the popping
+   call waits, and its message stays valid. */
 static void an_ack_waits_for_room_in_a_queue(int ack_on, int popped_at_once) {
     struct peer p;
     stws_options o;
@@ -567,7 +573,7 @@ static void an_ack_waits_for_room_in_a_queue(int ack_on, int popped_at_once) {
     peer_init(&p);
     o = peer_options(&p);
     o.queue = queue;
-    nothing_goes_out(&p, &o, ack_on, NULL);
+    with_a_full_outbox(&p, &o, ack_on, NULL);
     peer_turn(&p);
     CHECK_INT(1, stws_queue_pop(queue, &m, 0));
     first = m;
@@ -589,13 +595,14 @@ static void test_an_ack_waits_for_room_in_a_queue(void) {
     an_ack_waits_for_room_in_a_queue(STWS_ACK_ON_HANDOVER, 0);
 }
 
-/* When the session ends meanwhile, the message comes again in the next one, and is acknowledged there. */
+/* If the session ends meanwhile, the message arrives again in the next session, and is acknowledged
+   there. */
 static void test_an_ack_that_waits_for_room_ends_with_its_session(void) {
     struct peer p;
     stws_options o;
     peer_init(&p);
     o = peer_options(&p);
-    nothing_goes_out(&p, &o, STWS_ACK_ON_RETURN, note);
+    with_a_full_outbox(&p, &o, STWS_ACK_ON_RETURN, note);
     peer_turn(&p);
     CHECK_STR("one, 0 acks before\n", bytes_text(&p.log));
     p.write_blocked = 0;
@@ -614,8 +621,9 @@ static void test_an_ack_that_waits_for_room_ends_with_its_session(void) {
     peer_free(&p);
 }
 
-/* A message of an earlier session is not acknowledged in this one, whoever is to do it. */
-static void test_not_in_another_session(void) {
+/* A message of an earlier session is not acknowledged in the current one, whether by the program or
+   by the library. */
+static void test_no_acknowledgement_in_another_session(void) {
     struct peer p;
     stws_event e;
     stws_subscribe_options own = {.id = "s", .ack_on = STWS_ACK_ON_RETURN};
@@ -633,7 +641,7 @@ static void test_not_in_another_session(void) {
     peer_free(&p);
 }
 
-static void test_auto_needs_no_acknowledgement(void) {
+static void test_ack_on_with_auto_is_refused(void) {
     struct peer p;
     stws_subscribe_options wrong = {.ack = STWS_ACK_AUTO, .ack_on = STWS_ACK_ON_RETURN};
     connected(&p, 0);
@@ -642,20 +650,20 @@ static void test_auto_needs_no_acknowledgement(void) {
 }
 
 int main(void) {
-    RUN(test_an_open_transaction_goes_again_whole);                /* [G6] */
-    RUN(test_with_confirm_it_stays_until_the_commit_is_confirmed); /* [G6] */
-    RUN(test_a_name_that_is_used_again);
-    RUN(test_an_ack_of_an_earlier_session_breaks_it); /* [G7] */
-    RUN(test_a_broken_one_may_be_aborted);
-    RUN(test_a_committed_one_with_an_ack_is_not_said_in_part);
-    RUN(test_the_receipt_of_a_broken_one_tells); /* [G7] */
-    RUN(test_a_full_outbox_takes_no_part_of_it);
-    RUN(test_a_full_socket_is_not_asked_by_every_call);
+    RUN(test_an_open_transaction_is_resent_completely);                         /* [G6] */
+    RUN(test_with_confirm_a_transaction_is_kept_until_its_commit_is_confirmed); /* [G6] */
+    RUN(test_a_reused_transaction_name);
+    RUN(test_an_ack_of_an_earlier_session_breaks_the_transaction); /* [G7] */
+    RUN(test_a_broken_transaction_may_be_aborted);
+    RUN(test_a_committed_transaction_with_an_ack_is_not_resent_in_part);
+    RUN(test_the_receipt_of_a_broken_transaction_ends_as_stale); /* [G7] */
+    RUN(test_a_full_outbox_drops_no_part_of_a_transaction);
+    RUN(test_a_full_socket_is_not_called_for_every_frame);
     RUN(test_the_marks_of_the_outbox);
     RUN(test_marks_in_the_wrong_order);
-    RUN(test_a_session_that_is_too_old_is_left_for_a_new_one); /* [E7] */
-    RUN(test_an_id_stays_when_its_message_goes_again);         /* [G3] */
-    RUN(test_an_id_of_the_users_own_stands);
+    RUN(test_a_session_that_is_too_old_is_replaced); /* [E7] */
+    RUN(test_a_resent_message_keeps_its_id);         /* [G3] */
+    RUN(test_an_id_set_by_the_program_is_kept);
     RUN(test_acknowledged_when_the_callback_returns); /* [G8] */
     RUN(test_acknowledged_as_an_event);               /* [G8] */
     RUN(test_acknowledged_through_a_queue);           /* [G8] */
@@ -665,7 +673,7 @@ int main(void) {
     RUN(test_a_flush_makes_room_for_the_ack);
     RUN(test_an_ack_waits_for_room_in_a_queue);
     RUN(test_an_ack_that_waits_for_room_ends_with_its_session);
-    RUN(test_not_in_another_session); /* [G9] */
-    RUN(test_auto_needs_no_acknowledgement);
+    RUN(test_no_acknowledgement_in_another_session); /* [G9] */
+    RUN(test_ack_on_with_auto_is_refused);
     return test_report();
 }

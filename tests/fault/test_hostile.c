@@ -1,11 +1,11 @@
-/* test_hostile.c - input that is made to deceive: a request in the place of an answer, URLs that carry
-   a secret in an odd place, words that would move or hide other text on a terminal, an upgrade that
-   names two protocols, and interim answers without end. All of it in simulated time. */
+/* test_hostile.c - tests deceptive input: a request in place of an answer, URLs with a secret in an
+   unusual place, text that would move or hide other text on a terminal, an upgrade that names two
+   protocols, and endless interim answers. The server is scripted and time is simulated. */
 #include "scripted.h"
 
 static const char URL[] = "ws://broker.test:8080/notifications/websocket";
 
-/* Each secret begins like this, and nothing else does. */
+/* Every secret contains this word, and nothing else does. */
 #define MARK "hush"
 
 #define UPGRADE "HTTP/1.1 101 \r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -14,14 +14,14 @@ static const char *why(const struct peer *p) {
     return bytes_text(&p->why);
 }
 
-/* Drives until something goes wrong, for at most a simulated minute. */
+/* Drives the client until an error occurs, for at most a simulated minute. */
 static void until_trouble(struct peer *p) {
     int i;
     peer_turn(p);
     for (i = 0; i < 120 && !p->ended && p->retry_ms < 0; i++) peer_advance(p, 500);
 }
 
-/* What the client traces goes here. */
+/* Collects the trace. */
 static struct bytes traced;
 
 static void keep_trace(stws *client, stws_direction direction, const stws_frame *frame,
@@ -70,7 +70,7 @@ static void check_request(const char *request) {
     end(&p);
 }
 
-static void test_a_request_is_no_answer(void) {
+static void test_a_request_is_not_an_answer(void) {
     check_request("GET / HTTP/1.1\r\n\r\n");
     check_request("POST /x HTTP/1.0\r\nHost: a\r\n\r\nbody");
     check_request("GET /chat HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -80,7 +80,7 @@ static void test_a_request_is_no_answer(void) {
 
 /* ==== URLs ==== */
 
-static const char *brought; /* by before_connect */
+static const char *brought; /* the URL that before_connect sets */
 
 static int bring(stws *client, stws_attempt *attempt, void *user) {
     (void)client, (void)user;
@@ -95,7 +95,8 @@ static void check_no_secret(struct peer *p) {
     if (strstr(stws_error_text(p->client), MARK)) printf("%s\n", stws_error_text(p->client));
 }
 
-/* before_connect brings the URL; the server answers the upgrade, if it comes so far, with 404. */
+/* before_connect sets the URL. If the client gets that far, the server answers the upgrade with
+   404. */
 static void bring_url(struct peer *p, const char *url) {
     stws_options o;
     brought = url;
@@ -111,7 +112,7 @@ static void bring_url(struct peer *p, const char *url) {
     until_trouble(p);
 }
 
-/* No part of a URL that cannot be taken apart is shown. */
+/* An invalid URL is never shown, not even in part. */
 static void test_no_part_of_a_wrong_url_is_shown(void) {
     static const char *const urls[] = {
         "ws://guest:hush%@broker.test/stomp",
@@ -150,7 +151,7 @@ static void test_no_part_of_a_wrong_url_is_shown(void) {
     }
 }
 
-/* A password with a slash or a question mark behind digits looks like a port and a path. */
+/* A password with digits and then a slash or a question mark looks like a port and a path. */
 static void test_no_secret_of_a_url_that_looks_right(void) {
     static const char *const urls[] = {
         "ws://guest:12/hush@broker.test/stomp",  "ws://guest/hush@broker.test/stomp",
@@ -171,8 +172,8 @@ static void test_no_secret_of_a_url_that_looks_right(void) {
     }
 }
 
-/* Every other sentence with a URL in it, and the advice about SockJS, which names another one. */
-static void check_sentence_of(const char *url, const char *answer, const char *part) {
+/* The other error texts with a URL, and the advice about SockJS, which names another URL. */
+static void check_error_of(const char *url, const char *answer, const char *part) {
     struct peer p;
     answered(&p, url, answer);
     CHECK_HAS(part, why(&p));
@@ -180,18 +181,18 @@ static void check_sentence_of(const char *url, const char *answer, const char *p
     end(&p);
 }
 
-static void test_no_secret_in_any_sentence(void) {
+static void test_no_secret_in_any_error_text(void) {
     static const char *const urls[] = {"ws://guest:12/hush@broker.test/stomp",
                                        "ws://guest:12/a/b/hush@broker.test/stomp/websocket",
                                        "ws://broker.test/stomp?hush", "ws://broker.test/?hush"};
     size_t i;
     for (i = 0; i < sizeof urls / sizeof *urls; i++) {
-        check_sentence_of(urls[i], "HTTP/1.1 200 OK\r\n\r\n", "200");
-        check_sentence_of(urls[i], "HTTP/1.1 200 OK\r\n\r\nWelcome to SockJS!\n", "200");
-        check_sentence_of(urls[i], "HTTP/1.1 400 \r\n\r\n", "400");
-        check_sentence_of(urls[i], "SSH-2.0\r\n", "is not HTTP");
-        check_sentence_of(urls[i], "\x15\x03\x03\1\1\1", "wss://");
-        check_sentence_of(urls[i], "", "before it answered");
+        check_error_of(urls[i], "HTTP/1.1 200 OK\r\n\r\n", "200");
+        check_error_of(urls[i], "HTTP/1.1 200 OK\r\n\r\nWelcome to SockJS!\n", "200");
+        check_error_of(urls[i], "HTTP/1.1 400 \r\n\r\n", "400");
+        check_error_of(urls[i], "SSH-2.0\r\n", "is not HTTP");
+        check_error_of(urls[i], "\x15\x03\x03\1\1\1", "wss://");
+        check_error_of(urls[i], "", "before it answered");
     }
 }
 
@@ -205,7 +206,7 @@ static void test_no_secret_in_a_timeout(void) {
     end(&p);
 }
 
-/* A redirect mostly repeats the query that it was asked with. */
+/* A redirect often repeats the query of the request. */
 static void test_no_secret_in_a_redirect(void) {
     static const char *const places[][2] = {
         {"https://broker.test/stomp?token=hush", ": wss://broker.test/stomp?***"},
@@ -221,20 +222,21 @@ static void test_no_secret_in_a_redirect(void) {
         bytes_print(&answer, "HTTP/1.1 302 Found\r\nLocation: %s\r\n\r\n", places[i][0]);
         begin_at(&p, URL, "");
         peer_turn(&p);
-        peer_say(&p, answer.data); /* in p.answer an '@' means something else */
+        peer_say(&p, answer.data); /* in p.answer an '@' would be replaced */
         until_trouble(&p);
         CHECK_HAS(places[i][1], why(&p));
         CHECK(!strstr(why(&p), MARK));
         end(&p);
         bytes_free(&answer);
     }
-    check_sentence_of(URL, "HTTP/1.1 302 \r\nLocation: https://b.test/a/b;c=d\r\n\r\n",
-                      ": wss://b.test/a/b;c=d");
+    check_error_of(URL, "HTTP/1.1 302 \r\nLocation: https://b.test/a/b;c=d\r\n\r\n",
+                   ": wss://b.test/a/b;c=d");
 }
 
-/* ==== words that would move or hide other text ==== */
+/* ==== text that would move or hide other text ==== */
 
-/* Decodes a character: its length, or 0 when it is no UTF-8. A decoder of the test's own. */
+/* Decodes a character, independently of the library. Returns its length, or 0 if it is not valid
+   UTF-8. */
 static size_t decode(const char *text, unsigned long *code) {
     static const unsigned long least[] = {0, 0, 0x80, 0x800, 0x10000};
     const unsigned char *p = (const unsigned char *)text;
@@ -249,7 +251,8 @@ static size_t decode(const char *text, unsigned long *code) {
     return len;
 }
 
-/* C0 and C1 controls, DEL; directions, invisible characters, line ends of Unicode; tags. */
+/* C0 and C1 controls and DEL; direction marks, invisible characters and line ends of Unicode;
+   tags. */
 static int is_harmful(unsigned long c) {
     return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0xAD || c == 0x61C || c == 0x180E ||
            (c >= 0x200B && c <= 0x200F) || (c >= 0x2028 && c <= 0x202E) ||
@@ -266,9 +269,9 @@ static void check_harmless(const char *text) {
     if (*at) printf("byte %d of: %s\n", (int)(at - text), text);
 }
 
-/* What a peer says, and what of it a sentence shows. */
+/* Text that a peer sends, and the text that an error shows for it. */
 static const struct {
-    const char *said, *shown;
+    const char *sent, *shown;
 } words[] = {
     {"a\x1b[2Jb", "a.[2Jb"},
     {"a\tb\x01", "a.b."},
@@ -339,7 +342,7 @@ static void check_shown(struct peer *p, size_t i) {
     check_harmless(why(p));
 }
 
-/* Each row in the place of the %s of an answer to the upgrade. */
+/* Puts each text in place of the %s in an answer to the upgrade. */
 static void check_answers(const char *format) {
     size_t i;
     for (i = 0; i < WORDS; i++) {
@@ -347,7 +350,7 @@ static void check_answers(const char *format) {
         struct peer p;
         size_t place = (size_t)(strstr(format, "%s") - format);
         bytes_add(&answer, format, place);
-        bytes_add(&answer, words[i].said, strlen(words[i].said));
+        bytes_add(&answer, words[i].sent, strlen(words[i].sent));
         bytes_add(&answer, format + place + 2, strlen(format + place + 2));
         answered(&p, URL, answer.data);
         check_shown(&p, i);
@@ -366,7 +369,7 @@ static void test_words_of_an_http_answer(void) {
     check_answers("x%s is no HTTP, but a longer line");
 }
 
-/* The server sends each row in the place of the %s of a frame, as CONNECTED or in a session. */
+/* Puts each text in place of the %s in a frame, as the answer to CONNECT or in a session. */
 static void check_frames(const char *format, int logged_in) {
     size_t i;
     for (i = 0; i < WORDS; i++) {
@@ -374,7 +377,7 @@ static void check_frames(const char *format, int logged_in) {
         struct peer p;
         size_t place = (size_t)(strstr(format, "%s") - format);
         bytes_add(&frame, format, place);
-        bytes_add(&frame, words[i].said, strlen(words[i].said));
+        bytes_add(&frame, words[i].sent, strlen(words[i].sent));
         bytes_add(&frame, format + place + 2, strlen(format + place + 2));
         begin_at(&p, URL, PEER_ANSWER);
         if (!logged_in) p.connected = frame.data;
@@ -396,17 +399,17 @@ static void test_words_of_a_frame(void) {
     check_frames("x%s", 1);
 }
 
-/* A reason that is no UTF-8 breaks RFC 6455, and is not shown at all. */
+/* A close reason that is not UTF-8 breaks RFC 6455, and is not shown at all. */
 static void test_words_of_a_close_frame(void) {
     size_t i;
     for (i = 0; i < WORDS; i++) {
         struct peer p;
         begin_at(&p, URL, PEER_ANSWER);
         CHECK(peer_connect(&p));
-        peer_close(&p, 1011, words[i].said);
+        peer_close(&p, 1011, words[i].sent);
         peer_end(&p);
         until_trouble(&p);
-        if (stws_utf8_valid(words[i].said, strlen(words[i].said)))
+        if (stws_utf8_valid(words[i].sent, strlen(words[i].sent)))
             check_shown(&p, i);
         else
             CHECK_STR("STWS_ERR_WS_UTF8", stws_result_name(p.result));
@@ -415,21 +418,21 @@ static void test_words_of_a_close_frame(void) {
     }
 }
 
-/* A transport of the user's own may repeat what stands in a certificate. */
+/* A user-supplied transport may repeat text from a certificate. */
 static void test_words_of_a_transport(void) {
     size_t i;
     for (i = 0; i < WORDS; i++) {
         struct peer p;
         begin_at(&p, URL, "");
         p.open_result = STWS_ERR_CONNECT;
-        p.trouble = words[i].said;
+        p.trouble = words[i].sent;
         until_trouble(&p);
         check_shown(&p, i);
         end(&p);
         begin_at(&p, URL, PEER_ANSWER);
         CHECK(peer_connect(&p));
         p.end_result = STWS_ERR_IO;
-        p.trouble = words[i].said;
+        p.trouble = words[i].sent;
         peer_end(&p);
         until_trouble(&p);
         check_shown(&p, i);
@@ -437,8 +440,8 @@ static void test_words_of_a_transport(void) {
     }
 }
 
-/* Wherever a sentence is cut, no part of a character is left. */
-static void test_sentences_that_are_cut(void) {
+/* Wherever an error text is cut, no incomplete character remains. */
+static void test_error_texts_that_are_cut(void) {
     size_t shift;
     for (shift = 0; shift < 4; shift++) {
         struct bytes frame = {0}, answer = {0};
@@ -451,7 +454,7 @@ static void test_sentences_that_are_cut(void) {
         for (i = 0; i < 60; i++) bytes_add(&frame, "\xE2\x82\xAC", 3);
         peer_init(&p);
         o = peer_options(&p);
-        o.rx_buffer = 1024; /* a sentence has 256 bytes */
+        o.rx_buffer = 1024; /* error texts then have at most 256 bytes */
         o.reconnect_attempts = 1;
         o.reconnect_min_ms = 1;
         peer_start(&p, &o);
@@ -475,8 +478,8 @@ static void test_sentences_that_are_cut(void) {
     }
 }
 
-/* A trace is for programs: it has what came, byte by byte. */
-static void test_a_trace_shows_what_came(void) {
+/* A trace is for programs, so it has the received bytes unchanged. */
+static void test_a_trace_shows_the_received_bytes(void) {
     struct peer p;
     begin_at(&p, URL, "HTTP/1.1 404 a\x1b[2J\xE2\x80\xAE\r\nX: b\x9B\r\n\r\n");
     until_trouble(&p);
@@ -484,7 +487,7 @@ static void test_a_trace_shows_what_came(void) {
     end(&p);
 }
 
-/* ==== the upgrade's answer ==== */
+/* ==== the answer to the upgrade ==== */
 
 static void check_upgrade(const char *answer, int code) {
     struct peer p;
@@ -494,7 +497,7 @@ static void check_upgrade(const char *answer, int code) {
     end(&p);
 }
 
-/* RFC 6455, 4.1: Upgrade has one value, Connection is a list. */
+/* RFC 6455, 4.1: Upgrade has one value; Connection is a list. */
 static void test_an_upgrade_to_two_protocols(void) {
     static const char *const upgrades[] = {
         "Upgrade: h2c, websocket\r\n",
@@ -543,8 +546,8 @@ static void test_interim_answers_are_passed_over(void) {
     }
 }
 
-/* Interim answers, and nothing else, do not keep the client beyond its deadline. */
-static void test_interim_answers_without_end(void) {
+/* Endless interim answers do not extend the client's deadline. */
+static void test_endless_interim_answers(void) {
     struct peer p;
     int i;
     begin_at(&p, URL, "");
@@ -558,9 +561,9 @@ static void test_interim_answers_without_end(void) {
     end(&p);
 }
 
-/* ==== what we cut ==== */
+/* ==== frames that the client cuts ==== */
 
-/* The peer checks that each text message is UTF-8. */
+/* The peer checks that each text message is valid UTF-8. */
 static void test_pieces_are_whole_characters(void) {
     static const char *const bodies[] = {"\xE2\x82\xAC",   "a\xF0\x9F\x98\x80", "\xC3\xBC", "x",
                                          "ab\xE2\x82\xAC", "\xF0\x9F\x98\x80"};
@@ -592,21 +595,21 @@ static void test_pieces_are_whole_characters(void) {
 }
 
 int main(void) {
-    RUN(test_a_request_is_no_answer);
+    RUN(test_a_request_is_not_an_answer);
     RUN(test_no_part_of_a_wrong_url_is_shown);
     RUN(test_no_secret_of_a_url_that_looks_right);
-    RUN(test_no_secret_in_any_sentence); /* [E11] */
+    RUN(test_no_secret_in_any_error_text); /* [E11] */
     RUN(test_no_secret_in_a_timeout);
     RUN(test_no_secret_in_a_redirect);
     RUN(test_words_of_an_http_answer); /* [E11] */
     RUN(test_words_of_a_frame);        /* [E11] */
     RUN(test_words_of_a_close_frame);
     RUN(test_words_of_a_transport);
-    RUN(test_sentences_that_are_cut);
-    RUN(test_a_trace_shows_what_came);
+    RUN(test_error_texts_that_are_cut);
+    RUN(test_a_trace_shows_the_received_bytes);
     RUN(test_an_upgrade_to_two_protocols);
     RUN(test_interim_answers_are_passed_over);
-    RUN(test_interim_answers_without_end);
+    RUN(test_endless_interim_answers);
     RUN(test_pieces_are_whole_characters);
     return test_report();
 }

@@ -1,14 +1,15 @@
-/* test_manners.c - what a peer, or the program itself, may do that is not nice: a network that
-   never pauses, sentences with control characters, calls from the wrong place, options and
-   messages that do not fit. */
+/* test_manners.c - tests bad manners of a peer or of the program itself: a network that never
+   pauses, error texts with control characters, calls from the wrong place, and options and messages
+   that do not fit. Most tests use the scripted server; some use a real one on loopback. */
 #include "loopback.h"
 
 #include <fcntl.h>
 #include <sys/resource.h>
 
-/* ==== a network that always brings more ==== */
+/* ==== a network that always has more data ==== */
 
-/* Driven as by an event loop, with something to read at every turn: by when has the client left? */
+/* Drives the client like an event loop, with data to read at every turn. Returns after how many ms
+   the client has left. */
 static long long drive_in_a_flood(struct peer *p, const char *more, long long until_us) {
     stws_event e;
     long long begun = p->now_us;
@@ -71,7 +72,7 @@ static void test_a_receipt_that_does_not_come_in_a_flood(void) {
     peer_free(&p);
 }
 
-/* ==== what a peer says, in our sentences ==== */
+/* ==== text from a peer in error texts ==== */
 
 static void check_printable(struct peer *p, const char *part) {
     const char *at = bytes_text(&p->why);
@@ -79,7 +80,7 @@ static void check_printable(struct peer *p, const char *part) {
     for (; *at; at++) CHECK((unsigned char)*at >= 32 && *at != 127);
 }
 
-static void test_sentences_are_one_line(void) {
+static void test_error_texts_are_one_line(void) {
     struct peer p;
     peer_begin(&p);
     CHECK(peer_connect(&p));
@@ -95,7 +96,7 @@ static void test_sentences_are_one_line(void) {
     peer_free(&p);
 }
 
-/* ==== calls from the wrong place, and of nothing ==== */
+/* ==== calls from the wrong place, and calls with NULL ==== */
 
 struct inside {
     int results[4];
@@ -132,7 +133,7 @@ static void test_a_callback_does_not_drive(void) {
     peer_free(&p);
 }
 
-static void test_nothing_where_something_belongs(void) {
+static void test_null_arguments(void) {
     stws_outgoing m = {.destination = "/queue/a", .body = "x", .body_len = 1};
     const stws_message *message = NULL;
     stws_message *reply;
@@ -147,7 +148,7 @@ static void test_nothing_where_something_belongs(void) {
     peer_free(&p);
 }
 
-/* ==== options and arguments that mean nothing ==== */
+/* ==== invalid options and arguments ==== */
 
 static void check_options(stws_options o, const char *part) {
     const char *why = NULL;
@@ -158,7 +159,7 @@ static void check_options(stws_options o, const char *part) {
     CHECK_HAS(part, why);
 }
 
-static void test_options_that_mean_nothing(void) {
+static void test_invalid_options(void) {
     static const char *const smuggled[] = {"1.2.3.4\r\nX-Injected: yes", NULL};
     static const char *const name[] = {"127.0.0.1", "broker.test", NULL};
     static const char *const good[] = {"127.0.0.1", "::1", "fe80::1%eth0", NULL};
@@ -191,7 +192,7 @@ static void test_options_that_mean_nothing(void) {
     check_options(o, "options.stable_id");
 }
 
-static void test_header_lists_that_mean_nothing(void) {
+static void test_invalid_header_lists(void) {
     static const char *const lists[][3] = {{"name", NULL, NULL},
                                            {"", "value", NULL},
                                            {"na:me", "value", NULL},
@@ -208,7 +209,7 @@ static void test_header_lists_that_mean_nothing(void) {
     check_options(o, "client_id");
 }
 
-static void test_urls_that_mean_nothing(void) {
+static void test_invalid_urls(void) {
     static const char *urls[66], *const none[] = {NULL};
     stws_options o = {.urls = urls, .single_thread = 1};
     const char *why = NULL;
@@ -266,9 +267,9 @@ static void test_no_client(void) {
     CHECK_INT(0, (int)numbers.bytes_in);
 }
 
-/* ==== a flush in a callback: it only writes ==== */
+/* ==== a flush in a callback only writes ==== */
 
-/* Send, and say how a flush ended, and what of it is at the peer already. */
+/* Sends, and logs the flush's result and how many bytes the peer has received. */
 static void flush_in_callback(struct peer *p, const stws_event *e) {
     int result;
     if (e->type != STWS_EVENT_MESSAGE) return;
@@ -277,10 +278,10 @@ static void flush_in_callback(struct peer *p, const stws_event *e) {
     else
         CHECK_INT(0, stws_send(p->client, "/queue/a", "now", 3));
     result = stws_flush(p->client, 20);
-    bytes_print(&p->log, "%s, %d octets written\n", stws_result_name(result), (int)p->in.len);
+    bytes_print(&p->log, "%s, %d bytes written\n", stws_result_name(result), (int)p->in.len);
 }
 
-static int wait_forever(stws *client, stws_subscribing *asked, void *user) {
+static int ask_to_wait(stws *client, stws_subscribing *asked, void *user) {
     (void)client, (void)asked, (void)user;
     return 1000;
 }
@@ -291,7 +292,7 @@ static void check_flush_in_callback(int blocked, int write_error, int waits, con
     peer_init(&p);
     p.stepping = 1;
     o = peer_options(&p);
-    if (waits) o.before_subscribe = wait_forever;
+    if (waits) o.before_subscribe = ask_to_wait;
     peer_start(&p, &o);
     CHECK(peer_connect(&p));
     peer_forget(&p);
@@ -307,15 +308,16 @@ static void check_flush_in_callback(int blocked, int write_error, int waits, con
 }
 
 static void test_a_flush_in_a_callback(void) {
-    check_flush_in_callback(0, 0, 0, "STWS_OK, 54 octets written\n");
-    check_flush_in_callback(1, 0, 0, "STWS_ERR_TIMEOUT, 0 octets written\n");
-    check_flush_in_callback(0, STWS_ERR_IO, 0, "STWS_ERR_IO, 0 octets written\n");
-    check_flush_in_callback(0, 0, 1, "STWS_ERR_STATE, 0 octets written\n");
+    check_flush_in_callback(0, 0, 0, "STWS_OK, 54 bytes written\n");
+    check_flush_in_callback(1, 0, 0, "STWS_ERR_TIMEOUT, 0 bytes written\n");
+    check_flush_in_callback(0, STWS_ERR_IO, 0, "STWS_ERR_IO, 0 bytes written\n");
+    check_flush_in_callback(0, 0, 1, "STWS_ERR_STATE, 0 bytes written\n");
 }
 
 /* ==== more clients than one wait covers ==== */
 
-/* Raises the limit of open file descriptors to this number: 1, or 0 if that is not allowed. */
+/* Raises the limit of open file descriptors to this number. Returns 1, or 0 if that is not
+   allowed. */
 static int raise_limit(rlim_t count) {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
@@ -325,7 +327,7 @@ static int raise_limit(rlim_t count) {
 }
 
 static void test_run_many_of_many(void) {
-    enum { MANY = 70, DESCRIPTORS = 4 * MANY + 32 }; /* two pipes for each, and some more */
+    enum { MANY = 70, DESCRIPTORS = 4 * MANY + 32 }; /* two pipes for each client, and some spare */
     static struct peer peers[MANY];
     stws *clients[MANY];
     stws_options o;
@@ -337,7 +339,7 @@ static void test_run_many_of_many(void) {
     for (i = 0; i < MANY; i++) {
         peer_init(&peers[i]);
         o = peer_options(&peers[i]);
-        o.clock = NULL; /* they are waited for by the real one */
+        o.clock = NULL; /* waiting uses the real clock */
         clients[i] = peer_start(&peers[i], &o);
         peers[i].tick_us = 1;
     }
@@ -352,7 +354,7 @@ static void test_run_many_of_many(void) {
     for (i = 0; i < MANY; i++) peer_free(&peers[i]);
 }
 
-static void test_subscriptions_that_mean_nothing(void) {
+static void test_invalid_subscriptions(void) {
     static const stws_subscribe_options wrong[] = {
         {.ack = (stws_ack_mode)4},  {.ack = (stws_ack_mode)-1},
         {.ack_on = (stws_ack_on)7}, {.ack_on = (stws_ack_on)-1},
@@ -366,8 +368,8 @@ static void test_subscriptions_that_mean_nothing(void) {
     peer_free(&p);
 }
 
-/* A handle from a client that has ended would never come to anything. */
-static void test_nothing_is_begun_at_the_end(void) {
+/* A handle from an ended client would never become active. */
+static void test_no_new_calls_after_the_end(void) {
     struct peer p;
     peer_begin(&p);
     CHECK(peer_connect(&p));
@@ -382,7 +384,7 @@ static void test_nothing_is_begun_at_the_end(void) {
     peer_free(&p);
 }
 
-/* ==== a message that no queue can hold ==== */
+/* ==== a message that is larger than the queue ==== */
 
 static void test_a_message_larger_than_the_queue(void) {
     static char large[5000];
@@ -412,7 +414,7 @@ static void test_a_message_larger_than_the_queue(void) {
     stws_queue_destroy(queue);
 }
 
-/* ==== slow users ==== */
+/* ==== slow callbacks ==== */
 
 static void work_slowly(stws *c, const stws_message *message, void *user) {
     struct peer *p = (struct peer *)user;
@@ -421,8 +423,9 @@ static void work_slowly(stws *c, const stws_message *message, void *user) {
     p->now_us += 100000;
 }
 
-/* 900 messages in one read, a tenth of a second of work for each: the server hears of us all the same. */
-static void test_heart_beats_between_messages_that_came_at_once(void) {
+/* 900 messages arrive in one read, and each takes a tenth of a second of work. The client must
+   still send its heart-beats. */
+static void test_heart_beats_between_messages_of_one_read(void) {
     stws_subscribe_options slow = {.on_message = work_slowly};
     struct peer p;
     stws_options o;
@@ -445,8 +448,9 @@ static void test_heart_beats_between_messages_that_came_at_once(void) {
     peer_free(&p);
 }
 
-/* A frame that is left for after a turn is not left until the network brings another. */
-static void test_frames_are_not_left_behind(void) {
+/* Frames that are left over after a turn are handled in the next turn, even if the network brings
+   nothing more. */
+static void test_left_over_frames_are_handled(void) {
     struct peer p;
     stws_event e;
     int i;
@@ -469,8 +473,8 @@ static void work_really_slowly(stws *c, const stws_message *message, void *user)
     ++*(int *)user;
 }
 
-/* The same over a socket, which has nothing more to wake us. */
-static void test_frames_are_not_left_behind_a_wait(void) {
+/* The same over a socket, which has nothing more to wake the client. */
+static void test_left_over_frames_are_handled_without_waiting(void) {
     static struct loopback server;
     stws_subscribe_options slow = {.on_message = work_really_slowly};
     stws_options o = {0};
@@ -492,9 +496,9 @@ static void test_frames_are_not_left_behind_a_wait(void) {
     loopback_stop(&server);
 }
 
-/* ==== the end, asked for while something else is due ==== */
+/* ==== an end requested while something else is due ==== */
 
-static void test_an_old_session_that_is_asked_to_end(void) {
+static void test_an_old_session_that_shall_end(void) {
     stws_outgoing m = {.destination = "/queue/a", .body = "x", .body_len = 1, .receipt = 1};
     struct peer p;
     stws_options o;
@@ -511,11 +515,11 @@ static void test_an_old_session_that_is_asked_to_end(void) {
     peer_advance(&p, 8000);
     CHECK_INT(1, p.sessions);
     CHECK_INT(0, p.ended);
-    CHECK(stws_deadline(p.client) > 1000); /* and nothing is due at once, again and again */
+    CHECK(stws_deadline(p.client) > 1000); /* the client must not loop without waiting */
     peer_free(&p);
 }
 
-static void test_off_is_not_at_once(void) {
+static void test_off_does_not_mean_immediately(void) {
     stws_outgoing m = {.destination = "/queue/a", .body = "x", .body_len = 1, .receipt = 1};
     struct peer p;
     stws_options o;
@@ -539,7 +543,7 @@ static void test_off_is_not_at_once(void) {
     peer_free(&p);
 }
 
-static void test_reconnects_that_were_asked_for_are_no_failures(void) {
+static void test_requested_reconnects_do_not_count_as_failures(void) {
     struct peer p;
     stws_options o;
     int i;
@@ -560,8 +564,8 @@ static void test_reconnects_that_were_asked_for_are_no_failures(void) {
     peer_free(&p);
 }
 
-/* A part of a transaction that the server refuses is not sent in each session anew. */
-static void test_a_refused_part_goes_once(void) {
+/* If the server refuses a part of a transaction, the part is not resent in each new session. */
+static void test_a_refused_part_is_sent_once(void) {
     stws_outgoing part = {
         .destination = "/queue/a", .body = "x", .body_len = 1, .transaction = "tx", .receipt = 1};
     struct peer p;
@@ -580,15 +584,15 @@ static void test_a_refused_part_goes_once(void) {
     peer_free(&p);
 }
 
-/* A transaction that fills the outbox leaves no room for its end. */
-static void check_a_transaction_without_room(int is_connected, size_t octets, size_t count) {
+/* A transaction that fills the outbox leaves no room for its ABORT. */
+static void check_a_transaction_without_room(int is_connected, size_t bytes, size_t count) {
     stws_outgoing part = {
         .destination = "/queue/a", .body = "some text", .body_len = 9, .transaction = "tx"};
     struct peer p;
     stws_options o;
     peer_init(&p);
     o = peer_options(&p);
-    o.outbox_bytes = octets;
+    o.outbox_bytes = bytes;
     o.outbox_count = count;
     peer_start(&p, &o);
     if (is_connected) CHECK(peer_connect(&p));
@@ -622,7 +626,7 @@ static int skip(stws *c, stws_subscribing *subscribing, void *user) {
     return -1;
 }
 
-static void test_what_was_skipped_is_not_unsubscribed(void) {
+static void test_a_skipped_subscription_is_not_unsubscribed(void) {
     struct peer p;
     stws_options o;
     int handle;
@@ -640,9 +644,10 @@ static void test_what_was_skipped_is_not_unsubscribed(void) {
     peer_free(&p);
 }
 
-/* ==== addresses that swallow what they are sent ==== */
+/* ==== addresses that accept no connection ==== */
 
-/* A port of 127.0.0.<last> whose backlog is full, so that no connection is made or refused. */
+/* Returns a listener at 127.0.0.<last> whose backlog is full, so that a connection is neither made
+   nor refused. */
 static int silent_port(int last, int port, int fillers[4]) {
     struct sockaddr_in at;
     int fd = socket(AF_INET, SOCK_STREAM, 0), i;
@@ -686,27 +691,27 @@ int main(void) {
     RUN(test_a_flood_instead_of_connected);
     RUN(test_a_flood_instead_of_101);
     RUN(test_a_receipt_that_does_not_come_in_a_flood); /* [E9] */
-    RUN(test_sentences_are_one_line);
+    RUN(test_error_texts_are_one_line);
     RUN(test_a_callback_does_not_drive);
-    RUN(test_nothing_where_something_belongs);
-    RUN(test_options_that_mean_nothing);
-    RUN(test_subscriptions_that_mean_nothing);
-    RUN(test_header_lists_that_mean_nothing);
-    RUN(test_urls_that_mean_nothing);
+    RUN(test_null_arguments);
+    RUN(test_invalid_options);
+    RUN(test_invalid_subscriptions);
+    RUN(test_invalid_header_lists);
+    RUN(test_invalid_urls);
     RUN(test_no_client);
     RUN(test_a_flush_in_a_callback);
     RUN(test_run_many_of_many); /* [D2] */
-    RUN(test_nothing_is_begun_at_the_end);
+    RUN(test_no_new_calls_after_the_end);
     RUN(test_a_message_larger_than_the_queue);
-    RUN(test_heart_beats_between_messages_that_came_at_once); /* [H1] */
-    RUN(test_frames_are_not_left_behind);
-    RUN(test_frames_are_not_left_behind_a_wait);
-    RUN(test_an_old_session_that_is_asked_to_end);
-    RUN(test_off_is_not_at_once);
-    RUN(test_reconnects_that_were_asked_for_are_no_failures);
-    RUN(test_a_refused_part_goes_once);
+    RUN(test_heart_beats_between_messages_of_one_read); /* [H1] */
+    RUN(test_left_over_frames_are_handled);
+    RUN(test_left_over_frames_are_handled_without_waiting);
+    RUN(test_an_old_session_that_shall_end);
+    RUN(test_off_does_not_mean_immediately);
+    RUN(test_requested_reconnects_do_not_count_as_failures);
+    RUN(test_a_refused_part_is_sent_once);
     RUN(test_a_transaction_without_room);
-    RUN(test_what_was_skipped_is_not_unsubscribed);
+    RUN(test_a_skipped_subscription_is_not_unsubscribed);
     RUN(test_two_silent_addresses_and_a_third);
     return test_report();
 }

@@ -1,5 +1,7 @@
-/* test_memory.c - what is allocated, and when: nothing by stws_init, one block by stws_create,
-   nothing while a session runs; and each allocation that fails makes an error, not a crash. */
+/* test_memory.c - tests what is allocated and when: nothing by stws_init, one block by stws_create,
+   and nothing while a session runs. Each allocation fails once, which must cause an error and not a
+   crash. The heap under the library counts its blocks, and fails on request; the server is
+   scripted. */
 #include <stddef.h>
 
 static void *heap_alloc(size_t size);
@@ -11,7 +13,7 @@ static void heap_free(void *block);
 #define STOMP_WS_IMPLEMENTATION
 #include "scripted.h"
 
-/* ==== a heap that counts, and fails when it is told to ==== */
+/* ==== a heap that counts, and fails on request ==== */
 
 enum { MAX_BLOCKS = 64 };
 
@@ -21,12 +23,12 @@ struct block {
 };
 
 static struct heap {
-    int calls;   /* allocations asked for */
-    int fail_at; /* the number of the one that fails; 0: none */
+    int calls;   /* number of allocations requested */
+    int fail_at; /* the number of the allocation that fails; 0: none */
     int live;
-    int wrong; /* blocks given back that are none, or with another size */
+    int wrong; /* releases of unknown blocks, or with a wrong size */
     const char *secret;
-    int secrets; /* blocks given back with this text in them */
+    int secrets; /* blocks that contained this text when they were released */
     struct block blocks[MAX_BLOCKS];
 } heap;
 
@@ -43,7 +45,7 @@ static void *heap_alloc(size_t size) {
     heap.blocks[i].at = malloc(size);
     heap.blocks[i].size = size;
     if (!heap.blocks[i].at) abort();
-    if (heap.secret) memset(heap.blocks[i].at, 0, size); /* all of it will be read */
+    if (heap.secret) memset(heap.blocks[i].at, 0, size); /* the whole block will be searched */
     heap.live++;
     return heap.blocks[i].at;
 }
@@ -56,7 +58,7 @@ static int holds_secret(const struct block *b) {
     return 0;
 }
 
-/* size 0: the caller does not know it. */
+/* size 0: the caller does not know the size. */
 static void heap_release(void *block, size_t size) {
     int i;
     for (i = 0; i < MAX_BLOCKS && heap.blocks[i].at != block;) i++;
@@ -74,7 +76,7 @@ static void heap_free(void *block) {
     heap_release(block, 0);
 }
 
-/* The same heap as options.allocator, whose release is told the size. */
+/* The same heap as an options.allocator, whose release function gets the size. */
 static void *allocator_alloc(void *ctx, size_t size) {
     ++*(int *)ctx;
     return heap_alloc(size);
@@ -93,7 +95,7 @@ static void check_heap(int calls) {
 
 /* ==== a busy session ==== */
 
-/* Each message is acknowledged and answered. */
+/* Acknowledges and answers each message. */
 static void ack_and_answer(struct peer *p, const stws_event *e) {
     if (e->type != STWS_EVENT_MESSAGE) return;
     CHECK_INT(0, stws_ack(p->client, e->message));
@@ -138,7 +140,7 @@ static void test_create_allocates_one_block(void) {
     check_heap(1);
 }
 
-static void test_an_allocator_of_ones_own(void) {
+static void test_a_custom_allocator(void) {
     int balance = 0;
     stws_allocator a = {&balance, allocator_alloc, allocator_release};
     struct peer p;
@@ -162,11 +164,11 @@ static void test_an_allocator_of_ones_own(void) {
     check_heap(2);
 }
 
-/* ==== memory of the caller's ==== */
+/* ==== memory supplied by the caller ==== */
 
 enum { GUARD = 64 };
 
-/* A client in a block of exactly the size it asks for, with a guard behind it. */
+/* Creates a client in a block of exactly the size of stws_size, with a guard after it. */
 static unsigned char *start_in_place(struct peer *p, stws_options *o, size_t *size) {
     const char *why = NULL;
     unsigned char *memory;
@@ -215,7 +217,7 @@ static void test_init_allocates_nothing(void) {
     }
 }
 
-/* Secrets do not stay behind in it. */
+/* After stws_destroy no secrets are left in the caller's memory. */
 static void test_destroy_wipes_secrets(void) {
     static const char secret[] = "hush-hush-hush";
     struct peer p;
@@ -248,7 +250,7 @@ static stws_options little(struct peer *p) {
     return o;
 }
 
-/* Without a heap the buffers are the limit, and the sentence names the one to raise. */
+/* Without a heap the buffers cannot grow. The error text names the option to raise. */
 static void test_a_message_over_the_buffer(void) {
     struct peer p;
     struct bytes body = {0};
@@ -276,7 +278,7 @@ static void test_a_message_over_the_buffer(void) {
     bytes_free(&body);
 }
 
-/* A SEND that can never go out is refused, or dropped and counted, and those behind it go out. */
+/* A SEND that can never be written is refused, or dropped and counted. Later SENDs are written. */
 static void check_oversized_send(int connect_first) {
     struct peer p;
     char body[8000];
@@ -330,7 +332,7 @@ static void test_buffers_grow_and_shrink(void) {
     CHECK_INT(1, peer_count(&p, "SEND"));
     grown = heap.calls;
     CHECK(grown > 1);
-    CHECK_INT(3, heap.live); /* the client, its input, its output */
+    CHECK_INT(3, heap.live); /* the client, its input buffer, its output buffer */
     talk_big(&p, 300000);
     CHECK_INT(grown, heap.calls);
     peer_end(&p);
@@ -345,7 +347,7 @@ static void test_buffers_grow_and_shrink(void) {
     CHECK_INT(0, heap.wrong);
 }
 
-/* Nothing is allocated because a peer says that much will come. */
+/* A declared length alone does not allocate memory. */
 static void test_announcements_allocate_nothing(void) {
     static const char ws_head[] = {(char)0x82, 127, 0, 0, 0, 0, 0, (char)0xF0, 0, 0};
     struct peer p;
@@ -373,8 +375,8 @@ static void copy_message(struct peer *p, const stws_event *e) {
     (void)p;
 }
 
-/* A queue, a client, large frames both ways, copies, a second session: 1 when every allocation
-   was granted. */
+/* Uses a queue, a client, large frames in both directions, copies and a second session. Returns 1
+   if no allocation failed. */
 static int everything(int fail_at) {
     struct peer p;
     stws_queue *queue;
@@ -419,7 +421,7 @@ static void test_each_allocation_fails_in_turn(void) {
     CHECK(n > 5 && n < 100);
 }
 
-/* A request's reply is a copy; without memory for it that is the error. */
+/* The reply of a request is a copy. Without memory for the copy, the request returns an error. */
 static void answer_request(struct peer *p, const struct sent *s) {
     struct bytes b = {0};
     if (s->frame.command_id != STWS_COMMAND_SEND) return;
@@ -446,7 +448,7 @@ static void test_a_request_without_memory(void) {
 
 /* ==== small buffers ==== */
 
-/* A request and an answer of over 256 octets each. */
+/* Options for a request and an answer of over 256 bytes each. */
 static stws_options small_options(struct peer *p) {
     static char url[600] = "ws://broker.test:8080/", answer[900];
     stws_options o;
@@ -482,7 +484,7 @@ static void test_the_upgrade_borrows_from_the_heap(void) {
     check_heap(calls);
 }
 
-static void test_the_upgrade_without_a_heap_says_what_is_small(void) {
+static void test_the_upgrade_without_a_heap_names_the_small_buffer(void) {
     struct peer p;
     stws_options o = small_options(&p);
     unsigned char *memory;
@@ -502,8 +504,8 @@ static void test_the_upgrade_without_a_heap_says_what_is_small(void) {
     end_in_place(&p, memory, size);
 }
 
-/* The sentence of the last error is cut, not lost, where there is little room for it. */
-static void test_a_short_error_sentence(void) {
+/* If there is little room for the error text, the text is cut, not lost. */
+static void test_a_short_error_text(void) {
     struct peer p;
     stws_options o = small_options(&p);
     o.reconnect_attempts = 1;
@@ -520,7 +522,8 @@ static void test_a_short_error_sentence(void) {
 
 /* ==== copies of messages ==== */
 
-/* The string lies whole in the block, with its NUL, and is that one. */
+/* Checks that the string with its NUL is completely inside the block, and has the expected
+   bytes. */
 static void check_inside(const struct block *b, const char *expected, size_t len,
                          const char *found) {
     const char *begin = (const char *)b->at;
@@ -551,7 +554,7 @@ static void check_headers_inside(const struct block *b, const stws_frame *expect
     }
 }
 
-/* Everything that the copy points at is in its own block. */
+/* Everything that the copy points to is in the copy's own block. */
 static void check_copy(struct peer *p, const stws_event *event) {
     const stws_message *m = event->message;
     stws_message *copy;
@@ -606,8 +609,8 @@ static void keep_copy(struct peer *p, const stws_event *e) {
     if (e->type == STWS_EVENT_MESSAGE) *(stws_message **)p->extra = stws_message_copy(e->message);
 }
 
-/* Nor in copies, queues and buffers that were given back. */
-static void test_what_is_released_is_wiped(void) {
+/* Released copies, queues and buffers contain no secrets. */
+static void test_released_memory_is_wiped(void) {
     stws_queue *queue;
     const stws_message *popped = NULL;
     stws_message *copy = NULL;
@@ -648,7 +651,7 @@ static void test_what_is_released_is_wiped(void) {
 
 int main(void) {
     RUN(test_create_allocates_one_block); /* [Y1] */
-    RUN(test_an_allocator_of_ones_own);
+    RUN(test_a_custom_allocator);
     RUN(test_init_allocates_nothing); /* [Y3] */
     RUN(test_destroy_wipes_secrets);
     RUN(test_a_message_over_the_buffer);
@@ -658,9 +661,9 @@ int main(void) {
     RUN(test_each_allocation_fails_in_turn);
     RUN(test_a_request_without_memory);
     RUN(test_the_upgrade_borrows_from_the_heap);
-    RUN(test_the_upgrade_without_a_heap_says_what_is_small);
-    RUN(test_a_short_error_sentence);
+    RUN(test_the_upgrade_without_a_heap_names_the_small_buffer);
+    RUN(test_a_short_error_text);
     RUN(test_a_copy_points_into_its_own_block); /* [Y4] */
-    RUN(test_what_is_released_is_wiped);
+    RUN(test_released_memory_is_wiped);
     return test_report();
 }

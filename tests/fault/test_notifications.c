@@ -1,8 +1,8 @@
-/* test_notifications.c - the article's runner at full size: eight clients in threads, four
-   destinations each, one queue that the main thread reads; a hundred thousand messages, each
-   exactly once and in order per destination.
+/* test_notifications.c - tests a large notification receiver: eight clients in threads, four
+   destinations each, and one queue that the main thread reads. A ninth client publishes a hundred
+   thousand messages. Each message must arrive exactly once, and in order per destination.
 
-       test_notifications [mini_broker]    by default $MINI_BROKER, or build/mini_broker */
+       test_notifications [mini_broker]    default: $MINI_BROKER, or build/mini_broker */
 #include "stomp_ws.h"
 
 #include <poll.h>
@@ -31,10 +31,10 @@ static long long now_ms(void) {
     return (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* ==== the broker, a process of its own ==== */
+/* ==== the broker, in its own process ==== */
 
-/* Read what it prints until the line "READY url" is whole, for at most a minute; 0 when it
-   does not come. */
+/* Reads the broker's output until the line "READY url" is complete, for at most a minute. Returns 0
+   if the line does not arrive. */
 static int read_ready(int fd) {
     char line[160];
     size_t len = 0;
@@ -87,7 +87,7 @@ static void destination_name(char out[32], int client, int destination) {
     snprintf(out, 32, "/topic/%d.%d", client, destination);
 }
 
-/* Message n to every destination, for every n in turn. */
+/* Sends message n to every destination, for n = 0, 1, 2, ... */
 static int publish_all(stws *c) {
     char destination[32], body[16];
     int n, i, result;
@@ -98,7 +98,7 @@ static int publish_all(stws *c) {
             result = stws_send(c, destination, body, (size_t)len);
             if (result == STWS_ERR_FULL) {
                 result = stws_flush(c, 10000);
-                if (result == 0) i--; /* once more */
+                if (result == 0) i--; /* try again */
             }
             if (result < 0) return result;
         }
@@ -127,11 +127,11 @@ static void *publish(void *argument) {
 struct runner {
     stws *clients[CLIENTS];
     stws_queue *queue;
-    int next[CLIENTS][DESTINATIONS]; /* the number due */
-    int total, disorder, strangers;
+    int next[CLIENTS][DESTINATIONS]; /* the expected number */
+    int total, disorder, unexpected;
 };
 
-/* How many subscriptions the broker has confirmed, by the receipts that they ask for. */
+/* How many subscriptions the broker has confirmed with receipts. */
 static int confirmed;
 static pthread_mutex_t confirmed_mutex = PTHREAD_MUTEX_INITIALIZER;
 
@@ -179,14 +179,14 @@ static void take(struct runner *r, const stws_message *m) {
     if (sscanf(m->destination, "/topic/%d.%d", &client, &destination) != 2 || client < 0 ||
         client >= CLIENTS || destination < 0 || destination >= DESTINATIONS ||
         m->client != r->clients[client]) {
-        r->strangers++;
+        r->unexpected++;
     } else if (atoi(m->body) != r->next[client][destination]++) {
         r->disorder++;
     }
     r->total++;
 }
 
-/* Everything that comes, until nothing does for a while; at most a minute and a half. */
+/* Reads until nothing arrives for a while, for at most a minute and a half. */
 static void read_queue(struct runner *r) {
     const stws_message *m = NULL;
     long long until = now_ms() + 90000;
@@ -197,7 +197,7 @@ static void read_queue(struct runner *r) {
     }
 }
 
-/* From stws_stop to the last join: milliseconds. */
+/* Returns the milliseconds from the first stws_stop to the last stws_join. */
 static long long stop_clients(struct runner *r) {
     long long begun = now_ms();
     int i;
@@ -220,10 +220,10 @@ static void test_eight_clients_and_one_queue(void) {
     CHECK_STR("STWS_OK", stws_result_name(publisher.result));
     CHECK_INT(TOTAL, r.total);
     CHECK_INT(0, r.disorder);
-    CHECK_INT(0, r.strangers);
+    CHECK_INT(0, r.unexpected);
     for (i = 0; i < CLIENTS; i++)
         for (k = 0; k < DESTINATIONS; k++) CHECK_INT(PER_DESTINATION, r.next[i][k]);
-    CHECK(stop_clients(&r) < 5000); /* no deadline of theirs is so near */
+    CHECK(stop_clients(&r) < 5000); /* the clients have no deadline within 5 s */
     for (i = 0; i < CLIENTS; i++) stws_destroy(r.clients[i]);
     stws_queue_destroy(r.queue);
 }

@@ -1,5 +1,6 @@
-/* test_options.c - every option, alone and together with others: numbers out of range are refused, and
-   a client uses exactly the memory that stws_size promises, also when every table and buffer is full. */
+/* test_options.c - tests every option, alone and combined with others. Numbers out of range are
+   refused. A client uses exactly the memory that stws_size states, even when every table and buffer
+   is full. */
 #include <stdint.h>
 
 #include "scripted.h"
@@ -24,7 +25,7 @@ static int allow_subscribe(stws *client, stws_subscribing *subscribing, void *us
     return 0;
 }
 
-/* ==== one option at a time; a choice is a number that selects one of its values ==== */
+/* ==== one option at a time; `choice` selects one of its values ==== */
 
 #define NUMBER_OPTIONS(X)                                                                          \
     X(heartbeat_out_ms, 1, 2147483647)                                                             \
@@ -70,7 +71,8 @@ static int allow_subscribe(stws *client, stws_subscribing *subscribing, void *us
     X(single_thread, 0, 1)                                                                         \
     X(tls_insecure_no_verify, 0, 1)
 
-/* Memory is asked for by these; a test machine does not have that of all largest values. */
+/* Reduces the options that request memory: a test machine cannot give each of them its largest
+   value. */
 static long long affordable(const char *name, long long value) {
     static const char *const memory[] = {
         "max_headers",  "rx_buffer",          "tx_buffer",         "outbox_bytes",
@@ -103,7 +105,7 @@ static long long affordable(const char *name, long long value) {
         return #name;                                                                              \
     }
 
-/* Sets the option of that index, and returns its name; NULL behind the last. */
+/* Sets the option with that index and returns its name. Returns NULL after the last option. */
 static const char *set_option(stws_options *o, int index, int choice) {
     NUMBER_OPTIONS(SET_NUMBER)
     SET(urls, SOME_URLS)
@@ -130,7 +132,7 @@ static const char *set_option(stws_options *o, int index, int choice) {
     return NULL;
 }
 
-/* Ids, and where a SEND does not fit, sends of all kinds, until nothing more is taken. */
+/* Fills the outbox with messages of all kinds, until no more are accepted. */
 static void fill_outbox(stws *c) {
     static const char body[] = "a body";
     stws_outgoing m = {"/queue/a", body, sizeof body - 1, NULL, NULL, NULL, 0, 0};
@@ -159,7 +161,7 @@ static void fill_subscriptions(stws *c, int headers) {
     }
 }
 
-static void say_headers(struct peer *p, const char *begin, int count) {
+static void send_headers(struct peer *p, const char *begin, int count) {
     struct bytes b = {0};
     int i;
     bytes_print(&b, "%s", begin);
@@ -169,7 +171,7 @@ static void say_headers(struct peer *p, const char *begin, int count) {
     bytes_free(&b);
 }
 
-/* Some options let no attempt succeed: so only a few. */
+/* Some options prevent every attempt from succeeding, so only a few attempts are made. */
 static void connect_soon(struct peer *p) {
     int i;
     peer_turn(p);
@@ -180,8 +182,8 @@ static void connect_soon(struct peer *p) {
     }
 }
 
-/* Everything that a client of these options keeps is filled to its end, with and without a connection. */
-static void use_up(struct peer *p, const stws_options *o) {
+/* Fills all tables and buffers of a client with these options, with and without a connection. */
+static void fill_everything(struct peer *p, const stws_options *o) {
     stws *c = p->client;
     int headers = o->max_headers && o->max_headers < 200 ? (int)o->max_headers : 128, session;
     fill_subscriptions(c, 0);
@@ -189,9 +191,9 @@ static void use_up(struct peer *p, const stws_options *o) {
     for (session = 0; session < 2; session++) {
         p->write_blocked = 0;
         connect_soon(p);
-        say_headers(p, "MESSAGE\ndestination:/topic/1\nmessage-id:1\nsubscription:sub-1\n",
-                    headers - 3);
-        say_headers(p, "RECEIPT\nreceipt-id:receipt-1\n", headers - 1);
+        send_headers(p, "MESSAGE\ndestination:/topic/1\nmessage-id:1\nsubscription:sub-1\n",
+                     headers - 3);
+        send_headers(p, "RECEIPT\nreceipt-id:receipt-1\n", headers - 1);
         peer_turn(p);
         fill_subscriptions(c, 1);
         p->write_blocked = 1;
@@ -205,7 +207,8 @@ static void use_up(struct peer *p, const stws_options *o) {
     peer_turn(p);
 }
 
-/* A client in memory of the size that stws_size says: nothing is written before or behind it. */
+/* Runs a client in memory of the size of stws_size. Nothing may be written before or after that
+   memory. */
 static void check_memory(const stws_options *given, struct peer *p) {
     stws_options o = *given;
     size_t size = stws_size(&o), i;
@@ -217,7 +220,7 @@ static void check_memory(const stws_options *given, struct peer *p) {
     if (size) CHECK_INT(STWS_OK, stws_init(memory + RED_ZONE, size, &o, &p->client, &why));
     CHECK_STR("", why);
     if (size && p->client) {
-        use_up(p, &o);
+        fill_everything(p, &o);
         stws_destroy(p->client);
     }
     for (i = 0; i < RED_ZONE; i++)
@@ -226,11 +229,11 @@ static void check_memory(const stws_options *given, struct peer *p) {
     free(memory);
 }
 
-/* The same in a block of stws_create, behind which a sanitizer watches. */
+/* The same in a block of stws_create, which a sanitizer guards. */
 static void check_created(const stws_options *o, struct peer *p) {
     p->client = stws_create(o);
     if (!p->client) abort();
-    if (stws_size(o)) use_up(p, o);
+    if (stws_size(o)) fill_everything(p, o);
 }
 
 static void check_options(void (*set)(stws_options *o, unsigned seed), unsigned seed) {
@@ -250,7 +253,7 @@ static void check_options(void (*set)(stws_options *o, unsigned seed), unsigned 
         else
             check_created(&o, &p);
         if (!created) p.client = NULL;
-        p.broken = p.busy = 0; /* that is other tests' matter */
+        p.broken = p.busy = 0; /* other tests check these */
         peer_free(&p);
     }
 }
@@ -285,7 +288,7 @@ static void test_options_together(void) {
     for (seed = 0; seed < COMBINATIONS; seed++) check_options(set_many, seed);
 }
 
-/* ==== what is out of range ==== */
+/* ==== numbers out of range ==== */
 
 static void refused(const stws_options *o, const char *name) {
     const char *why = NULL;
@@ -325,7 +328,7 @@ static void test_numbers_out_of_range(void) {
     NUMBER_OPTIONS(CHECK_RANGE)
 }
 
-/* STWS_OFF is no size, and what wraps around is none either. */
+/* STWS_OFF is not a size, and neither is a number that wraps around. */
 static void test_sizes_that_would_wrap(void) {
     static const size_t sizes[] = {(size_t)STWS_OFF, SIZE_MAX - 15, SIZE_MAX / 2 + 1,
                                    SIZE_MAX / 32 + 1};
@@ -334,7 +337,7 @@ static void test_sizes_that_would_wrap(void) {
     for (i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         stws_options o = stws_options_default(), bad;
         o.url = "ws://localhost/";
-        if (sizes[i] <= 2147483647) continue; /* with pointers of 32 bits that is in the range */
+        if (sizes[i] <= 2147483647) continue; /* with 32-bit pointers this is in the range */
         bad = o, bad.outbox_bytes = sizes[i], refused(&bad, "outbox_bytes");
         bad = o, bad.max_headers = sizes[i], refused(&bad, "max_headers");
         bad = o, bad.subscription_bytes = sizes[i], refused(&bad, "subscription_bytes");
@@ -343,8 +346,8 @@ static void test_sizes_that_would_wrap(void) {
         bad = o, bad.outbox_low = sizes[i], refused(&bad, "outbox_low");
     }
     both.url = "ws://localhost/";
-    both.outbox_bytes = both.tx_buffer =
-        2147483647; /* each in its range, and together over 4 GiB */
+    /* Each is in its range, but together over 4 GiB. */
+    both.outbox_bytes = both.tx_buffer = 2147483647;
     if (sizeof(void *) < 8) refused(&both, "more memory than a pointer can address");
     CHECK(stws_queue_create(SIZE_MAX) == NULL);
     CHECK(stws_queue_create(SIZE_MAX - 15) == NULL);
@@ -357,10 +360,10 @@ static void test_delays_that_contradict(void) {
     o.reconnect_min_ms = 2000;
     o.reconnect_max_ms = 1000;
     refused(&o, "reconnect_min_ms");
-    o.reconnect_max_ms = 0; /* the default, 30 s, is above */
+    o.reconnect_max_ms = 0; /* the default, 30 s, is larger */
     CHECK(stws_size(&o) > 0);
     o.reconnect_min_ms = 0;
-    o.reconnect_max_ms = 10; /* below the default of the other */
+    o.reconnect_max_ms = 10; /* below the default of reconnect_min_ms */
     CHECK(stws_size(&o) > 0);
     o.reconnect_max_ms = 0;
     o.outbox_high = o.outbox_low = 100;

@@ -1,11 +1,12 @@
-/* test_pressure.c - users that are slower than the server, outboxes that are full, and what ends
-   meanwhile: nothing good is given up for it, and nothing is lost that was promised. */
+/* test_pressure.c - tests programs that are slower than the server, full outboxes, and what may end
+   meanwhile. A working session must not be given up, and nothing may be lost that was promised. The
+   server is scripted. */
 #include "scripted.h"
 
-/* ==== a slow user, and more that came at once ==== */
+/* ==== a slow program, and more messages than it handles in time ==== */
 
-/* Take that many messages, each of which takes its user so long, from a server that sends a
-   heart-beat every 2 s; how many came. */
+/* Takes up to `count` messages. The program works `work_us` on each of them, while the server sends
+   a heart-beat every 2 s. Returns how many messages were taken. */
 static int take_slowly(struct peer *p, int count, long long work_us) {
     long long next_beat = p->now_us + 2000000;
     stws_event e;
@@ -21,8 +22,8 @@ static int take_slowly(struct peer *p, int count, long long work_us) {
     return taken;
 }
 
-/* The server's heart-beats wait behind what it sent before: they are not missed. */
-static void test_a_slow_user_keeps_the_session(void) {
+/* The server's heart-beats wait behind its earlier messages. The client must not miss them. */
+static void test_a_slow_program_keeps_the_session(void) {
     struct peer p;
     stws_options o;
     int i;
@@ -39,8 +40,8 @@ static void test_a_slow_user_keeps_the_session(void) {
     peer_free(&p);
 }
 
-/* What comes at once after a wait may be slow from its first message on. */
-static void test_a_slow_user_after_a_wait(void) {
+/* Messages that arrive together after a wait may be slow from the first one on. */
+static void test_a_slow_program_after_a_wait(void) {
     struct peer p;
     int i;
     peer_begin(&p);
@@ -55,8 +56,8 @@ static void test_a_slow_user_after_a_wait(void) {
     peer_free(&p);
 }
 
-/* What is to come next is not read before there is room for it. */
-static void test_a_slow_user_needs_no_more_memory(void) {
+/* A message is not read before there is room for it. */
+static void test_a_slow_program_needs_no_more_memory(void) {
     static char body[40001];
     struct peer p;
     stws_options o;
@@ -81,7 +82,7 @@ static void test_a_slow_user_needs_no_more_memory(void) {
     free(memory);
 }
 
-/* ==== transactions of one name, one behind the other ==== */
+/* ==== transactions of the same name, one after the other ==== */
 
 static const stws_outgoing PART = {
     .destination = "/queue/a", .body = "first", .body_len = 5, .transaction = "tx"};
@@ -112,7 +113,7 @@ static void send_whole(struct peer *p, const char *body) {
     CHECK_INT(0, stws_commit(p->client, "tx"));
 }
 
-static void test_an_abort_takes_its_own_transaction_only(void) {
+static void test_an_abort_drops_only_its_own_transaction(void) {
     struct peer p;
     begin_small(&p, 8);
     send_whole(&p, "first");
@@ -126,8 +127,9 @@ static void test_an_abort_takes_its_own_transaction_only(void) {
     peer_free(&p);
 }
 
-/* The broker, which has a part of it, hears of an ABORT for which there was no room at first. */
-static void test_an_abort_is_said(void) {
+/* The broker already has a part of the transaction, so it must get the ABORT, although there was no
+   room for it at first. */
+static void test_an_abort_is_sent(void) {
     struct peer p;
     begin_small(&p, 6);
     CHECK(peer_connect(&p));
@@ -148,7 +150,7 @@ static void test_an_abort_is_said(void) {
     peer_free(&p);
 }
 
-static void test_a_refused_commit_takes_its_own_transaction_only(void) {
+static void test_a_refused_commit_drops_only_its_own_transaction(void) {
     struct peer p;
     peer_begin_confirming(&p);
     CHECK(peer_connect(&p));
@@ -191,12 +193,12 @@ static stws_queue *begin_with_full_queue(struct peer *p, int has_descriptor) {
     CHECK(peer_connect(p));
     for (i = 0; i < 30; i++) peer_message(p, "sub-1", "1", "/topic/a", "x");
     peer_turn(p);
-    CHECK_INT(-1, (int)stws_deadline(p->client)); /* who makes room wakes it */
+    CHECK_INT(-1, (int)stws_deadline(p->client)); /* the thread that makes room wakes the client */
     return queue;
 }
 
-/* A transport without a descriptor is asked whether it takes what waits. */
-static void test_output_beside_a_full_queue(void) {
+/* A transport without a descriptor is polled while output waits. */
+static void test_output_while_the_queue_is_full(void) {
     struct peer p;
     stws_queue *queue = begin_with_full_queue(&p, 0);
     p.write_blocked = 1;
@@ -207,8 +209,9 @@ static void test_output_beside_a_full_queue(void) {
     stws_queue_destroy(queue);
 }
 
-/* Nothing is read, so a broken stream is not noticed yet; what is sent then waits for the next. */
-static void test_an_asked_for_reconnect_of_a_broken_stream(void) {
+/* The client does not read, so it does not notice the broken stream yet. A message that is sent
+   after that waits for the next session. */
+static void test_a_requested_reconnect_of_a_broken_stream(void) {
     struct peer p;
     stws_queue *queue = begin_with_full_queue(&p, 1);
     p.write_error = STWS_ERR_IO;
@@ -226,18 +229,18 @@ static void test_an_asked_for_reconnect_of_a_broken_stream(void) {
     stws_queue_destroy(queue);
 }
 
-/* ==== what does not end a flush ==== */
+/* ==== events that do not end a flush ==== */
 
 static void test_a_flush_before_there_is_a_connection(void) {
     struct peer p;
     stws_options o;
     peer_init(&p);
     o = peer_options(&p);
-    o.clock = NULL; /* between two attempts nothing but real time passes */
+    o.clock = NULL; /* only real time passes between two attempts */
     o.reconnect_min_ms = 10;
     peer_start(&p, &o);
     peer_send(&p, "one");
-    p.write_error = STWS_ERR_IO; /* of the upgrade request */
+    p.write_error = STWS_ERR_IO; /* for the upgrade request */
     p.tick_us = 1;
     CHECK_STR("STWS_ERR_TIMEOUT", stws_result_name(stws_flush(p.client, 100)));
     p.write_error = 0;
@@ -248,7 +251,7 @@ static void test_a_flush_before_there_is_a_connection(void) {
     peer_free(&p);
 }
 
-/* No limit to the wait for a receipt is none at all, whoever the server is. */
+/* STWS_OFF for the receipt time-out means no limit, whichever broker it is. */
 static void test_a_flush_without_receipt_timeout(void) {
     struct peer p;
     stws_options o;
@@ -268,7 +271,7 @@ static void test_a_flush_without_receipt_timeout(void) {
     peer_free(&p);
 }
 
-/* ==== a stop just before a wait, as from a signal handler ==== */
+/* ==== stws_stop just before a wait, as from a signal handler ==== */
 
 static int stop_while_asked(void *ctx, int wants) {
     struct peer *p = (struct peer *)ctx;
@@ -290,7 +293,8 @@ static void test_a_stop_just_before_a_wait(void) {
     peer_free(&p);
 }
 
-/* Takes 9 bytes, then none; from step 3 on it fails once, and takes everything then: how much that is. */
+/* Writes 9 bytes, and then nothing. From step 3 on it fails once, and after that accepts
+   everything; late_bytes counts these bytes. */
 static int cut_step, late_bytes;
 
 static long cut_write(void *ctx, const char *buf, size_t len) {
@@ -302,9 +306,9 @@ static long cut_write(void *ctx, const char *buf, size_t len) {
     return (long)len;
 }
 
-/* The stream broke in the middle of a frame: nothing follows the half of it, no CLOSE either, though
-   the server sends one. */
-static void test_no_close_behind_half_a_frame(void) {
+/* The stream broke in the middle of a frame. Nothing may follow the incomplete frame, not even a
+   close frame, although the server closes. */
+static void test_no_close_after_an_incomplete_frame(void) {
     struct peer p;
     stws_options o;
     peer_init(&p);
@@ -327,17 +331,17 @@ static void test_no_close_behind_half_a_frame(void) {
 }
 
 int main(void) {
-    RUN(test_a_slow_user_keeps_the_session); /* [H3] */
-    RUN(test_a_slow_user_after_a_wait);      /* [H1] */
-    RUN(test_a_slow_user_needs_no_more_memory);
-    RUN(test_an_abort_takes_its_own_transaction_only); /* [G6] */
-    RUN(test_an_abort_is_said);
-    RUN(test_a_refused_commit_takes_its_own_transaction_only);
-    RUN(test_output_beside_a_full_queue);
-    RUN(test_an_asked_for_reconnect_of_a_broken_stream);
+    RUN(test_a_slow_program_keeps_the_session); /* [H3] */
+    RUN(test_a_slow_program_after_a_wait);      /* [H1] */
+    RUN(test_a_slow_program_needs_no_more_memory);
+    RUN(test_an_abort_drops_only_its_own_transaction); /* [G6] */
+    RUN(test_an_abort_is_sent);
+    RUN(test_a_refused_commit_drops_only_its_own_transaction);
+    RUN(test_output_while_the_queue_is_full);
+    RUN(test_a_requested_reconnect_of_a_broken_stream);
     RUN(test_a_flush_before_there_is_a_connection);
     RUN(test_a_flush_without_receipt_timeout);
     RUN(test_a_stop_just_before_a_wait); /* [T2] */
-    RUN(test_no_close_behind_half_a_frame);
+    RUN(test_no_close_after_an_incomplete_frame);
     return test_report();
 }

@@ -1,5 +1,6 @@
-/* test_profiles.c - what brokers want said in words of their own: the client finds out who it talks
-   to, and says it; and the user can always say it otherwise. */
+/* test_profiles.c - tests the headers that particular brokers need: the client recognises the
+   broker and sends that broker's headers, and the program can always override them. The server is
+   scripted. */
 #include "scripted.h"
 
 static const char SPRING[] = "CONNECTED\nversion:1.2\nheart-beat:0,0\n\n";
@@ -9,19 +10,20 @@ static const char ARTEMIS[] =
     "CONNECTED\nversion:1.2\nserver:ActiveMQ-Artemis/2.44.0\nheart-beat:0,0\n\n";
 static const char STRANGER[] = "CONNECTED\nversion:1.2\nserver:Unheard/1\nheart-beat:0,0\n\n";
 
-static void meet(struct peer *p, const char *frame) {
+static void begin_at_broker(struct peer *p, const char *frame) {
     peer_begin(p);
     p->connected = frame;
 }
 
-/* The header of the SUBSCRIBE that a broker gets for that subscription; "" when it has none. */
+/* Returns that header of the SUBSCRIBE that a broker gets for this subscription; "" if it lacks the
+   header. */
 static char *subscribed(const char *frame, const stws_subscribe_options *options,
                         const char *name) {
     static char value[64];
     const char *found;
     struct peer p;
-    meet(&p, frame);
-    CHECK(stws_subscribe(p.client, "/topic/a", options) > 0); /* before it is known who answers */
+    begin_at_broker(&p, frame);
+    CHECK(stws_subscribe(p.client, "/topic/a", options) > 0); /* before the broker is known */
     CHECK(peer_connect(&p));
     peer_turn(&p);
     found = stws_frame_header(&peer_sent(&p, "SUBSCRIBE", 0)->frame, name);
@@ -40,7 +42,7 @@ static void test_prefetch(void) {
     CHECK_STR("", subscribed(RABBITMQ, &few, "activemq.prefetchSize"));
 }
 
-static void test_no_prefetch_unless_asked_for(void) {
+static void test_no_prefetch_unless_requested(void) {
     CHECK_STR("", subscribed(RABBITMQ, NULL, "prefetch-count"));
     CHECK_STR("", subscribed(RABBITMQ, NULL, "durable"));
 }
@@ -58,7 +60,7 @@ static void test_durable(void) {
     CHECK_STR("mine", subscribed(ARTEMIS, &kept, "durable-subscription-name"));
 }
 
-static void test_the_users_own_words_come_first(void) {
+static void test_headers_of_the_program_take_precedence(void) {
     static const char *const own[] = {"prefetch-count", "1", "durable", "false", NULL};
     stws_subscribe_options both = {.prefetch = 7, .durable = "mine", .headers = own};
     CHECK_STR("1", subscribed(RABBITMQ, &both, "prefetch-count"));
@@ -66,12 +68,13 @@ static void test_the_users_own_words_come_first(void) {
     CHECK_STR("false", subscribed(RABBITMQ, &both, "auto-delete"));
 }
 
-/* ActiveMQ forgets it once it has no consumer any more, so that ends first. */
+/* ActiveMQ deletes a durable subscription only when it has no consumer, so the consumer ends
+   first. */
 static void test_the_end_of_a_durable_subscription(void) {
     stws_subscribe_options kept = {.durable = "mine"};
     struct peer p;
     int handle;
-    meet(&p, ACTIVEMQ);
+    begin_at_broker(&p, ACTIVEMQ);
     CHECK(peer_connect(&p));
     handle = stws_subscribe(p.client, "/topic/a", &kept);
     peer_turn(&p);
@@ -83,7 +86,8 @@ static void test_the_end_of_a_durable_subscription(void) {
     peer_free(&p);
 }
 
-/* Where there is room for the first of the two only, the call fails; anew, it says the other one. */
+/* If there is room only for the first of the two frames, the call fails. The second call sends only
+   the other frame. */
 static void test_a_durable_subscription_ends_once(void) {
     static char body[700], name[100];
     stws_subscribe_options kept = {.durable = name};
@@ -113,22 +117,23 @@ static void test_a_durable_subscription_ends_once(void) {
     peer_free(&p);
 }
 
-/* It takes part in the rule that no two subscriptions have one id. */
+/* A durable name counts as an id: no two subscriptions may have the same id. */
 static void test_a_durable_name_is_an_id(void) {
     stws_subscribe_options kept = {.durable = "mine"}, other = {.id = "mine"};
     struct peer p;
-    meet(&p, RABBITMQ);
+    begin_at_broker(&p, RABBITMQ);
     CHECK(stws_subscribe(p.client, "/topic/a", &kept) > 0);
     CHECK_INT(STWS_ERR_USAGE, stws_subscribe(p.client, "/topic/b", &kept));
     CHECK_INT(STWS_ERR_USAGE, stws_subscribe(p.client, "/topic/b", &other));
     peer_free(&p);
 }
 
-/* The first SEND that a broker gets, with a text that was sent before it was known who answers. */
+/* Returns the first SEND that a broker gets for a text that was sent before the broker was
+   known. */
 static char *sent_text(const char *frame) {
     static char raw[256];
     struct peer p;
-    meet(&p, frame);
+    begin_at_broker(&p, frame);
     CHECK_INT(0, stws_send_text(p.client, "/queue/a", "hey"));
     CHECK(peer_connect(&p));
     CHECK_INT(0, stws_send_text(p.client, "/queue/a", "hey"));
@@ -151,11 +156,11 @@ static void test_text(void) {
     CHECK_STR(without, sent_text(ARTEMIS));
 }
 
-static void test_text_that_holds_a_nul_has_a_length(void) {
+static void test_text_with_a_nul_has_a_length(void) {
     stws_outgoing m = {.destination = "/queue/a", .body = "a\0b", .body_len = 3};
     struct peer p;
     m.content_length = STWS_CONTENT_LENGTH_JMS_TEXT;
-    meet(&p, ACTIVEMQ);
+    begin_at_broker(&p, ACTIVEMQ);
     CHECK(peer_connect(&p));
     CHECK_INT(0, stws_send_ex(p.client, &m));
     peer_turn(&p);
@@ -165,15 +170,15 @@ static void test_text_that_holds_a_nul_has_a_length(void) {
 
 static void test_arguments_of_a_text(void) {
     struct peer p;
-    meet(&p, SPRING);
-    CHECK_INT(0, stws_send_text(p.client, "/queue/a", NULL)); /* as empty as "" */
+    begin_at_broker(&p, SPRING);
+    CHECK_INT(0, stws_send_text(p.client, "/queue/a", NULL)); /* the same as "" */
     CHECK_INT(STWS_ERR_USAGE, stws_send_text(p.client, NULL, "hey"));
     CHECK_INT(STWS_ERR_USAGE, stws_send_text(p.client, "", "hey"));
     CHECK_INT(STWS_ERR_MEMORY, stws_send_text(NULL, "/queue/a", "hey"));
     peer_free(&p);
 }
 
-static void test_the_user_knows_better_who_answers(void) {
+static void test_the_option_broker_overrides_the_recognised_broker(void) {
     stws_subscribe_options few = {.prefetch = 7};
     stws_options o;
     struct peer p;
@@ -212,9 +217,9 @@ static void test_the_client_id(void) {
     peer_free(&p);
 }
 
-/* Spring's simple broker sends no receipts: a flush that waits for them says so, and does not wait
-   for ever. */
-static void test_a_flush_that_nobody_confirms(void) {
+/* Spring's simple broker sends no receipts. A flush that waits for receipts ends, and the error
+   text names the cause. */
+static void test_a_flush_without_receipts(void) {
     stws_options o;
     struct peer p;
     peer_init(&p);
@@ -235,18 +240,18 @@ static void test_a_flush_that_nobody_confirms(void) {
 
 int main(void) {
     RUN(test_prefetch);
-    RUN(test_no_prefetch_unless_asked_for);
+    RUN(test_no_prefetch_unless_requested);
     RUN(test_durable);
-    RUN(test_the_users_own_words_come_first);
+    RUN(test_headers_of_the_program_take_precedence);
     RUN(test_the_end_of_a_durable_subscription);
     RUN(test_a_durable_subscription_ends_once);
     RUN(test_a_durable_name_is_an_id);
     RUN(test_text);
-    RUN(test_text_that_holds_a_nul_has_a_length);
+    RUN(test_text_with_a_nul_has_a_length);
     RUN(test_arguments_of_a_text);
-    RUN(test_the_user_knows_better_who_answers);
+    RUN(test_the_option_broker_overrides_the_recognised_broker);
     RUN(test_no_such_broker);
     RUN(test_the_client_id);
-    RUN(test_a_flush_that_nobody_confirms); /* [G5] */
+    RUN(test_a_flush_without_receipts); /* [G5] */
     return test_report();
 }

@@ -1,5 +1,6 @@
-/* test_promises.c - what the manual promises at the end of a session and of a client: what was taken
-   is delivered or told, the message in hand is acknowledged first, and the end is told once. */
+/* test_promises.c - tests what the manual promises for the end of a session and of a client:
+   accepted messages are delivered or reported, the current message is acknowledged first, and the
+   end is reported once. The server is scripted. */
 #include "scripted.h"
 
 enum { ON_RETURN = STWS_ACK_ON_RETURN };
@@ -19,10 +20,11 @@ static void begin(struct peer *p, int stepping, int confirm) {
     peer_start(p, &o);
 }
 
-/* ==== ending while sends wait for their confirmation ==== */
+/* ==== ending while sends await their confirmation ==== */
 
-/* The connection breaks after stws_disconnect: within its time the client goes on. */
-static void test_disconnect_goes_on_over_a_break(void) {
+/* The connection breaks after stws_disconnect. The client reconnects and finishes, within the time
+   limit. */
+static void test_disconnect_survives_a_lost_connection(void) {
     struct peer p;
     begin(&p, 0, 1);
     CHECK(peer_connect(&p));
@@ -40,8 +42,8 @@ static void test_disconnect_goes_on_over_a_break(void) {
     peer_free(&p);
 }
 
-/* It cannot, and says what was not confirmed. */
-static void test_disconnect_that_loses_says_so(void) {
+/* The client cannot reconnect, and reports how many frames were not confirmed. */
+static void test_disconnect_reports_lost_frames(void) {
     struct peer p;
     begin(&p, 0, 1);
     CHECK(peer_connect(&p));
@@ -59,7 +61,7 @@ static void test_disconnect_that_loses_says_so(void) {
     peer_free(&p);
 }
 
-static void test_disconnect_of_a_refused_client_says_so(void) {
+static void test_disconnect_of_a_refused_client_reports_it(void) {
     struct peer p;
     begin(&p, 0, 0);
     p.answer = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
@@ -87,7 +89,7 @@ static void test_close(void) {
     CHECK_INT(STWS_ERR_MEMORY, stws_close(NULL, 0));
 }
 
-static void test_close_that_loses(void) {
+static void test_close_reports_lost_frames(void) {
     struct peer p;
     begin(&p, 0, 1);
     p.automatic = AUTO_ALL & ~AUTO_RECEIPT;
@@ -112,7 +114,7 @@ static void test_close_in_a_callback(void) {
     peer_free(&p);
 }
 
-/* ==== the message in hand ==== */
+/* ==== the current message ==== */
 
 enum act { ACT_DISCONNECT, ACT_STOP, ACT_UNSUBSCRIBE, ACT_FLUSH_TOO, ACTS };
 
@@ -136,8 +138,9 @@ static void check_order(struct peer *p, int what) {
     CHECK_INT(1, peer_count(p, "ACK"));
 }
 
-/* In its callback, or between two stws_next: the ACK goes first. */
-static void test_the_message_in_hand_is_settled_first(void) {
+/* The end is requested in the message's callback, or between two calls of stws_next. The ACK must
+   be sent first. */
+static void test_the_current_message_is_acknowledged_first(void) {
     int stepping, what, own;
     for (what = 0; what < ACTS; what++)
         for (stepping = 0; stepping < 2; stepping++)
@@ -158,8 +161,9 @@ static void test_the_message_in_hand_is_settled_first(void) {
             }
 }
 
-/* A thread that has popped a message gives it back after stws_disconnect: DISCONNECT waits for that. */
-static void test_a_popped_message_is_settled_first(void) {
+/* A thread that has popped a message pops again after stws_disconnect. DISCONNECT waits for the ACK
+   that this causes. */
+static void test_a_popped_message_is_acknowledged_first(void) {
     stws_queue *queue = stws_queue_create(0);
     const stws_message *m = NULL;
     stws_subscribe_options s = ack_on_return();
@@ -186,7 +190,8 @@ static void test_a_popped_message_is_settled_first(void) {
     stws_queue_destroy(queue);
 }
 
-/* Fill the outbox, and end the subscription: then neither the ACK nor UNSUBSCRIBE has room. */
+/* Fills the outbox and ends the subscription. Then there is room neither for the ACK nor for
+   UNSUBSCRIBE. */
 static void fill_and_unsubscribe(struct peer *p, const stws_event *event) {
     if (event->type != STWS_EVENT_MESSAGE) return;
     while (stws_send_text(p->client, "/queue/a", "much") == STWS_OK) continue;
@@ -194,7 +199,7 @@ static void fill_and_unsubscribe(struct peer *p, const stws_event *event) {
     CHECK_INT(0, stws_unsubscribe(p->client, event->message->handle));
 }
 
-/* The subscription ends all the same, and is not made again in the next session. */
+/* The subscription still ends, and is not renewed in the next session. */
 static void test_unsubscribing_with_a_full_outbox(void) {
     int stepping;
     for (stepping = 0; stepping < 2; stepping++) {
@@ -221,8 +226,8 @@ static void test_unsubscribing_with_a_full_outbox(void) {
     }
 }
 
-/* A message that another call kept for stws_next, and whose subscription ended meanwhile, says that the
-   library acknowledges nothing. */
+/* Another call kept a message for stws_next, and its subscription ended meanwhile. The message must
+   report that the library does not acknowledge it. */
 static void test_a_kept_message_without_its_subscription(void) {
     stws_subscribe_options s = ack_on_return();
     stws_outgoing m = {.destination = "/queue/b", .body = "?", .body_len = 1};
@@ -245,8 +250,9 @@ static void test_a_kept_message_without_its_subscription(void) {
     peer_free(&p);
 }
 
-/* A message that was let go has no ACK any more, even if its struct holds the next one. */
-static void test_an_ack_after_the_end_of_a_message(void) {
+/* A message that was released cannot be acknowledged any more, even if its struct already holds the
+   next message. */
+static void test_an_ack_after_the_message_was_released(void) {
     struct peer p;
     stws_event event;
     stws_subscribe_options s = {.ack = STWS_ACK_CLIENT_INDIVIDUAL};
@@ -266,7 +272,7 @@ static void test_an_ack_after_the_end_of_a_message(void) {
     peer_free(&p);
 }
 
-/* ==== other calls that drive keep what is stws_next's ==== */
+/* ==== other driving calls keep messages for stws_next ==== */
 
 static void request_answered(struct peer *p, const struct sent *sent) {
     struct bytes b = {0};
@@ -303,9 +309,9 @@ static void check_request(size_t rx_buffer, int kept) {
     p.tick_us = 0;
     for (i = 0; i < 20; i++) {
         if (stws_next(p.client, &event, 0) != 1 || event.type != STWS_EVENT_MESSAGE) continue;
-        if (event.message->handle != 1) continue; /* an answer that came too late */
+        if (event.message->handle != 1) continue; /* an answer that arrived too late */
         peer_listen(&p);
-        CHECK(peer_count(&p, "ACK") <= jobs); /* each, once the next one is asked for */
+        CHECK(peer_count(&p, "ACK") <= jobs); /* each is acknowledged by the next call */
         CHECK_STR("job", event.message->body);
         CHECK_STR("/queue/a", event.message->destination);
         jobs++;
@@ -324,7 +330,7 @@ static void test_a_request_keeps_other_messages(void) {
 
 /* ==== replay, renewal, a full outbox, randomness ==== */
 
-static void test_a_receipt_in_a_transaction_that_goes_again(void) {
+static void test_a_receipt_in_a_resent_transaction(void) {
     stws_outgoing m = {"/queue/a", "x", 1, NULL, "tx", NULL, 1, 0};
     struct peer p;
     begin(&p, 0, 0);
@@ -345,7 +351,7 @@ static void test_a_receipt_in_a_transaction_that_goes_again(void) {
     peer_free(&p);
 }
 
-/* What was taken is written before a good session is left. */
+/* Accepted messages are written before a working session is left. */
 static void test_leaving_a_session_loses_nothing(void) {
     int by_age;
     for (by_age = 0; by_age < 2; by_age++) {
@@ -373,13 +379,14 @@ static void test_leaving_a_session_loses_nothing(void) {
     }
 }
 
-static int not_the_second(stws *client, stws_subscribing *asked, void *user) {
+static int delay_the_second(stws *client, stws_subscribing *asked, void *user) {
     (void)client, (void)user;
     return asked->handle == 2 ? 60000 : 0;
 }
 
-/* An ACK that waits behind a subscription which may not go yet is written before the session is left. */
-static void test_an_ack_that_waits_goes_before_the_end(void) {
+/* An ACK waits behind a subscription that may not be sent yet. The ACK is written before the
+   session is left. */
+static void test_a_waiting_ack_is_sent_before_the_end(void) {
     int stops;
     for (stops = 0; stops < 2; stops++) {
         stws_subscribe_options s = ack_on_return();
@@ -387,7 +394,7 @@ static void test_an_ack_that_waits_goes_before_the_end(void) {
         stws_options o;
         peer_init(&p);
         o = peer_options(&p);
-        o.before_subscribe = not_the_second;
+        o.before_subscribe = delay_the_second;
         peer_start(&p, &o);
         CHECK_INT(1, stws_subscribe(p.client, "/queue/a", &s));
         CHECK_INT(2, stws_subscribe(p.client, "/queue/b", &s));
@@ -415,8 +422,8 @@ static void fill_outbox(struct peer *p, const stws_event *event) {
     while (stws_send_text(p->client, "/queue/a", "much") == STWS_OK) continue;
 }
 
-/* The same for an ACK that finds no room even in the outbox. */
-static void test_an_ack_without_room_goes_before_the_end(void) {
+/* The same for an ACK that has no room even in the outbox. */
+static void test_an_ack_without_room_is_sent_before_the_end(void) {
     int stops;
     for (stops = 0; stops < 2; stops++) {
         stws_subscribe_options s = ack_on_return();
@@ -443,7 +450,7 @@ static void test_an_ack_without_room_goes_before_the_end(void) {
     }
 }
 
-/* A transaction that was never committed keeps nobody: the end is one. */
+/* A transaction that was never committed neither delays the end nor makes it an error. */
 static void test_disconnect_with_an_open_transaction(void) {
     stws_outgoing m = {"/queue/a", "x", 1, NULL, "tx", NULL, 0, 0};
     int confirm;
@@ -462,7 +469,7 @@ static void test_disconnect_with_an_open_transaction(void) {
     }
 }
 
-/* A message that somebody has popped knows that its client is gone. */
+/* A popped message shows that its client was destroyed. */
 static void test_a_popped_message_outlives_its_client(void) {
     stws_queue *queue = stws_queue_create(0);
     const stws_message *m = NULL;
@@ -486,8 +493,8 @@ static void test_a_popped_message_outlives_its_client(void) {
     stws_queue_destroy(queue);
 }
 
-/* A server that takes nothing does not keep us. */
-static void test_leaving_a_session_ends(void) {
+/* A server that reads nothing cannot delay the end forever. */
+static void test_leaving_a_stalled_session_ends(void) {
     struct peer p;
     begin(&p, 0, 0);
     CHECK(peer_connect(&p));
@@ -496,12 +503,12 @@ static void test_leaving_a_session_ends(void) {
     CHECK_INT(0, stws_reconnect_now(p.client));
     peer_advance(&p, 2100);
     CHECK_INT(2, p.sessions);
-    CHECK_HAS("output is lost", bytes_text(&p.why)); /* which the sentence says */
+    CHECK_HAS("output is lost", bytes_text(&p.why)); /* the error text mentions the loss */
     CHECK_INT(STWS_ERR_LOST, p.result);
     peer_free(&p);
 }
 
-/* After an ERROR the session ends by that, also when it gets old before. */
+/* After an ERROR frame the session ends with that error, even if max_session_ms passes first. */
 static void test_an_error_in_an_old_session(void) {
     struct peer p;
     stws_options o;
@@ -521,18 +528,18 @@ static void test_an_error_in_an_old_session(void) {
     peer_free(&p);
 }
 
-/* A call that a callback made in vain says nothing about why the client has ended. */
-static void send_in_vain(struct peer *p, const stws_event *event) {
+/* A failed call in a callback must not change the error with which the client has ended. */
+static void send_after_the_end(struct peer *p, const stws_event *event) {
     if (event->type == STWS_EVENT_DISCONNECTED)
         CHECK(stws_send_text(p->client, "/queue/a", "late") < 0);
 }
 
-static void test_the_sentence_of_an_end(void) {
+static void test_the_error_text_of_an_end(void) {
     struct peer p;
     stws_options o;
     peer_init(&p);
     p.stepping = 1;
-    p.on_event = send_in_vain;
+    p.on_event = send_after_the_end;
     p.open_result = STWS_ERR_CONNECT;
     o = peer_options(&p);
     o.reconnect = STWS_OFF;
@@ -543,7 +550,7 @@ static void test_the_sentence_of_an_end(void) {
     peer_free(&p);
 }
 
-/* Also without a heap stws_close leaves each receipt for stws_next. */
+/* stws_close keeps each receipt for stws_next, even without a heap. */
 static void test_close_keeps_receipts(void) {
     enum { SENDS = 40 };
     stws_outgoing m = {.destination = "/queue/a", .body = "x", .body_len = 1, .receipt = 1};
@@ -553,7 +560,7 @@ static void test_close_keeps_receipts(void) {
     stws_event e;
     size_t size;
     void *memory;
-    int i, told = 0;
+    int i, reported = 0;
     peer_init(&p);
     o = peer_options(&p);
     size = stws_size(&o);
@@ -563,14 +570,14 @@ static void test_close_keeps_receipts(void) {
     for (i = 0; i < SENDS; i++) CHECK(stws_send_ex(p.client, &m) > 0);
     CHECK_INT(0, stws_close(p.client, 5000));
     while (stws_next(p.client, &e, 0) > 0)
-        told += e.type == STWS_EVENT_RECEIPT && e.result == STWS_OK;
-    CHECK_INT(SENDS, told);
+        reported += e.type == STWS_EVENT_RECEIPT && e.result == STWS_OK;
+    CHECK_INT(SENDS, reported);
     peer_free(&p);
     free(memory);
 }
 
-/* Nothing is dropped for a message that has no room all the same. */
-static void test_drop_oldest_drops_for_a_reason(void) {
+/* No message is dropped if that would not make enough room. */
+static void test_drop_oldest_drops_nothing_in_vain(void) {
     static const char large[1800] = "";
     struct peer p;
     stws_options o;
@@ -581,7 +588,7 @@ static void test_drop_oldest_drops_for_a_reason(void) {
     o.outbox_policy = STWS_FULL_DROP_OLDEST;
     peer_start(&p, &o);
     for (i = 0; i < 3; i++) peer_send(&p, "small");
-    CHECK_INT(0, stws_begin(p.client, "tx")); /* which may not go */
+    CHECK_INT(0, stws_begin(p.client, "tx")); /* a part of a transaction may not be dropped */
     CHECK_INT(STWS_ERR_FULL, stws_send(p.client, "/queue/a", large, sizeof large));
     CHECK_INT(0, peer_stats(&p).dropped);
     CHECK_INT(0, stws_abort(p.client, "tx"));
@@ -591,13 +598,13 @@ static void test_drop_oldest_drops_for_a_reason(void) {
     peer_free(&p);
 }
 
-/* The randomness of a peer, as long as its `extra` is NULL. */
+/* Fills with the peer's random bytes, or fails if the peer's `extra` is set. */
 static int fill_or_fail(void *ctx, void *out, size_t len) {
     memset(out, 7, len);
     return ((struct peer *)ctx)->extra ? -1 : peer_fill(ctx, out, len);
 }
 
-/* Without randomness nothing can be sent; what is to be confirmed stays. */
+/* Without randomness nothing can be sent. Messages that await confirmation are kept. */
 static void test_no_randomness_in_a_session(void) {
     struct peer p;
     stws_options o;
@@ -609,7 +616,7 @@ static void test_no_randomness_in_a_session(void) {
     peer_start(&p, &o);
     CHECK(peer_connect(&p));
     p.extra = &p;
-    for (i = 0; i < 200; i++) peer_send(&p, "x"); /* the pool of keys ends */
+    for (i = 0; i < 200; i++) peer_send(&p, "x"); /* uses up the pool of masking keys */
     peer_turn(&p);
     CHECK_INT(STWS_BACKOFF, stws_state(p.client));
     CHECK_HAS("random", bytes_text(&p.why));
@@ -623,7 +630,7 @@ static void test_no_randomness_in_a_session(void) {
     peer_free(&p);
 }
 
-/* ==== small ones ==== */
+/* ==== small promises ==== */
 
 static void test_a_body_of_null(void) {
     struct peer p;
@@ -672,7 +679,7 @@ static void test_a_message_without_subscription(void) {
     check_by_destination("CONNECTED\nversion:1.1\n\n", 0, 0);
 }
 
-/* Behind an event there may be more to do, here the DISCONNECT that waited for CONNECTED. */
+/* After an event more may be due; here the DISCONNECT, which waited for CONNECTED. */
 static void test_deadline_after_an_event(void) {
     struct peer p;
     stws_event e;
@@ -694,7 +701,8 @@ static void test_deadline_after_an_event(void) {
     peer_free(&p);
 }
 
-/* The own loop: what a flush has read is looked at in the next turn, without any descriptor. */
+/* With the program's own loop: data that a flush has read is handled in the next turn, without a
+   ready descriptor. */
 static void test_deadline_after_a_flush(void) {
     struct peer p;
     begin(&p, 1, 0);
@@ -709,16 +717,16 @@ static void test_deadline_after_a_flush(void) {
     peer_free(&p);
 }
 
-/* How often the log has a word. */
-static int peer_told(const struct peer *p, const char *word) {
+/* Returns how often the log contains a word. */
+static int count_in_log(const struct peer *p, const char *word) {
     const char *at = bytes_text(&p->log);
     int n = 0;
     while ((at = strstr(at, word)) != NULL) n++, at++;
     return n;
 }
 
-/* Every end is told once, with retry_ms -1. */
-static void test_every_end_is_told(void) {
+/* Every end is reported once, with retry_ms -1. */
+static void test_every_end_is_reported(void) {
     int how;
     for (how = 0; how < 5; how++) {
         struct peer p;
@@ -737,13 +745,13 @@ static void test_every_end_is_told(void) {
         CHECK(p.ended != 0);
         CHECK_INT(-1, p.retry_ms);
         CHECK(p.why.len > 0 || p.ended == STWS_CLOSED);
-        CHECK_INT(how == 2 ? 2 : 1, peer_told(&p, "DISCONNECTED"));
+        CHECK_INT(how == 2 ? 2 : 1, count_in_log(&p, "DISCONNECTED"));
         peer_free(&p);
     }
 }
 
-/* Receipts and records are found at once: however much waits, a RECEIPT walks over nothing. Shown by all orders
-   of confirmation, with gaps, repeated and unknown numbers. */
+/* Receipts are found without a search, however many are waiting. Receipts arrive in several orders,
+   with gaps, repeated and unknown numbers. */
 static void test_receipts_in_any_order(void) {
     enum { COUNT = 500 };
     int order, i;
@@ -779,35 +787,35 @@ static void test_receipts_in_any_order(void) {
 }
 
 int main(void) {
-    RUN(test_disconnect_goes_on_over_a_break); /* [G2] */
-    RUN(test_disconnect_that_loses_says_so);
-    RUN(test_disconnect_of_a_refused_client_says_so);
+    RUN(test_disconnect_survives_a_lost_connection); /* [G2] */
+    RUN(test_disconnect_reports_lost_frames);
+    RUN(test_disconnect_of_a_refused_client_reports_it);
     RUN(test_close);
-    RUN(test_close_that_loses);
+    RUN(test_close_reports_lost_frames);
     RUN(test_close_in_a_callback);
-    RUN(test_the_message_in_hand_is_settled_first); /* [G8] */
-    RUN(test_a_popped_message_is_settled_first);
+    RUN(test_the_current_message_is_acknowledged_first); /* [G8] */
+    RUN(test_a_popped_message_is_acknowledged_first);
     RUN(test_unsubscribing_with_a_full_outbox);
     RUN(test_a_kept_message_without_its_subscription);
-    RUN(test_an_ack_after_the_end_of_a_message);
+    RUN(test_an_ack_after_the_message_was_released);
     RUN(test_a_request_keeps_other_messages);
-    RUN(test_a_receipt_in_a_transaction_that_goes_again); /* [G6] */
-    RUN(test_leaving_a_session_loses_nothing);            /* [E7] */
-    RUN(test_an_ack_that_waits_goes_before_the_end);
-    RUN(test_an_ack_without_room_goes_before_the_end);
+    RUN(test_a_receipt_in_a_resent_transaction); /* [G6] */
+    RUN(test_leaving_a_session_loses_nothing);   /* [E7] */
+    RUN(test_a_waiting_ack_is_sent_before_the_end);
+    RUN(test_an_ack_without_room_is_sent_before_the_end);
     RUN(test_disconnect_with_an_open_transaction);
     RUN(test_a_popped_message_outlives_its_client);
-    RUN(test_leaving_a_session_ends);
+    RUN(test_leaving_a_stalled_session_ends);
     RUN(test_an_error_in_an_old_session);
-    RUN(test_the_sentence_of_an_end);
+    RUN(test_the_error_text_of_an_end);
     RUN(test_close_keeps_receipts);
-    RUN(test_drop_oldest_drops_for_a_reason);
+    RUN(test_drop_oldest_drops_nothing_in_vain);
     RUN(test_no_randomness_in_a_session);
     RUN(test_a_body_of_null);
     RUN(test_a_message_without_subscription);
     RUN(test_deadline_after_an_event);
     RUN(test_deadline_after_a_flush);
-    RUN(test_every_end_is_told);
+    RUN(test_every_end_is_reported);
     RUN(test_receipts_in_any_order);
     return test_report();
 }

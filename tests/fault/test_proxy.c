@@ -1,27 +1,29 @@
-/* test_proxy.c - through a proxy that is a script, over real sockets, to a server on the loopback.
+/* test_proxy.c - tests connections through a scripted proxy, over real sockets, to a server on the
+   loopback interface.
 
-   The proxy runs in a thread: it takes one connection after the other, and in each waits for what
-   the script expects, and answers; then it joins the connection with the server, or hangs up. */
+   The proxy runs in a thread and accepts one connection after the other. On each connection it
+   waits for the bytes that the script expects, and answers. Then it connects the client with the
+   server, or hangs up. */
 #define STOMP_WS_IMPLEMENTATION
 #include "loopback.h"
 
 enum { SECONDS = 30, HEARD = 2048, EXCHANGES = 3 };
 
 struct exchange {
-    size_t octets; /* to wait for; 0: a head of HTTP */
+    size_t bytes; /* number of bytes to wait for; 0: an HTTP head */
     const char *answer;
     size_t len;
 };
 
 struct proxy {
     struct exchange script[EXCHANGES];
-    size_t exchanges, piece; /* piece: octets of an answer that are sent at a time; 0: all */
-    int server;              /* its port; 0: hang up after the script */
+    size_t exchanges, piece; /* piece: bytes per send of an answer; 0: all */
+    int server;              /* port of the server; 0: hang up after the script */
     int listener, port, wake[2];
     char url[128];
     pthread_t thread;
     int connections;
-    char heard[HEARD]; /* by the script, of all connections */
+    char heard[HEARD]; /* bytes read by the script, on all connections */
     size_t heard_len;
 };
 
@@ -30,13 +32,13 @@ struct proxy {
 
 /* ==== the proxy ==== */
 
-/* Wait for input, or for the end: 0 at the end. */
+/* Waits for input. Returns 0 if the proxy shall end. */
 static int wait_for(const struct proxy *p, int fd, int other) {
     struct pollfd polled[3] = {{p->wake[0], POLLIN, 0}, {fd, POLLIN, 0}, {other, POLLIN, 0}};
     return poll(polled, 3, SECONDS * 1000) > 0 && !polled[0].revents;
 }
 
-static void say_all(int fd, const char *data, size_t len, size_t piece) {
+static void send_all(int fd, const char *data, size_t len, size_t piece) {
     while (len > 0) {
         ssize_t n = send(fd, data, piece && piece < len ? piece : len, MSG_NOSIGNAL);
         if (n <= 0) return;
@@ -45,14 +47,13 @@ static void say_all(int fd, const char *data, size_t len, size_t piece) {
     }
 }
 
-/* Hear what an exchange waits for, octet by octet, so that nothing of the stream behind it is
-   taken: 0 at the end. */
-static int hear_request(struct proxy *p, int fd, size_t octets) {
+/* Reads the request of an exchange byte by byte, so that nothing after it is read. Returns 0 at the
+   end. */
+static int hear_request(struct proxy *p, int fd, size_t bytes) {
     size_t begin = p->heard_len;
     for (;;) {
         size_t len = p->heard_len - begin;
-        if (octets ? len == octets
-                   : len >= 4 && !memcmp(p->heard + p->heard_len - 4, "\r\n\r\n", 4))
+        if (bytes ? len == bytes : len >= 4 && !memcmp(p->heard + p->heard_len - 4, "\r\n\r\n", 4))
             return 1;
         if (!wait_for(p, fd, -1) || recv(fd, p->heard + p->heard_len, 1, 0) != 1) return 0;
         if (++p->heard_len == HEARD) abort();
@@ -73,7 +74,7 @@ static int connect_to_server(int port) {
 static int pass_on(int from, int to) {
     char chunk[4096];
     ssize_t n = recv(from, chunk, sizeof chunk, MSG_DONTWAIT);
-    if (n > 0) say_all(to, chunk, (size_t)n, 0);
+    if (n > 0) send_all(to, chunk, (size_t)n, 0);
     return n > 0 || (n < 0 && errno == EAGAIN);
 }
 
@@ -81,8 +82,8 @@ static void serve(struct proxy *p, int fd) {
     size_t i;
     int server;
     for (i = 0; i < p->exchanges; i++) {
-        if (!hear_request(p, fd, p->script[i].octets)) return;
-        say_all(fd, p->script[i].answer, p->script[i].len, p->piece);
+        if (!hear_request(p, fd, p->script[i].bytes)) return;
+        send_all(fd, p->script[i].answer, p->script[i].len, p->piece);
     }
     if (!p->server) return;
     server = connect_to_server(p->server);
@@ -119,9 +120,9 @@ static void proxy_stop(struct proxy *p) {
     close(p->listener);
 }
 
-/* ==== a client behind it ==== */
+/* ==== a client behind the proxy ==== */
 
-static stws_options behind(const struct proxy *p, const char *url) {
+static stws_options options_behind(const struct proxy *p, const char *url) {
     stws_options o = stws_options_default();
     o.url = url;
     o.proxy = p->url;
@@ -130,7 +131,7 @@ static stws_options behind(const struct proxy *p, const char *url) {
     return o;
 }
 
-/* A message to itself and back; then the end. */
+/* Connects, sends a message to itself, receives it, and ends. */
 static void check_echo(const stws_options *o) {
     stws *c = stws_create(o);
     stws_event event;
@@ -157,7 +158,7 @@ static void check_fails(const stws_options *o, int code, const char *words) {
 static const char OPEN_HTTP[] = "HTTP/1.1 200 Connection established\r\n\r\n";
 static const char OPEN_SOCKS[] = "\5\0\0\1\0\0\0\0\0\0";
 
-/* The name is nobody's: who asks DNS for it gets nothing. */
+/* The name does not exist, so a DNS lookup in the client would fail. */
 static void test_http_by_name(void) {
     struct loopback s;
     struct proxy p = {.script = {EXCHANGE(0, OPEN_HTTP)}, .exchanges = 1};
@@ -168,7 +169,7 @@ static void test_http_by_name(void) {
     for (p.piece = 0; p.piece < 2; p.piece++) {
         p.server = s.port;
         proxy_start(&p, "http", "ada:open%20sesame@");
-        o = behind(&p, url);
+        o = options_behind(&p, url);
         check_echo(&o);
         proxy_stop(&p);
         snprintf(expected, sizeof expected,
@@ -192,7 +193,7 @@ static void test_socks_by_name(void) {
     for (p.piece = 0; p.piece < 2; p.piece++) {
         p.server = s.port;
         proxy_start(&p, "socks5", "");
-        o = behind(&p, url);
+        o = options_behind(&p, url);
         check_echo(&o);
         proxy_stop(&p);
         CHECK_MEM("\5\1\0\5\1\0\3\16broker.invalid", 22, p.heard, 22);
@@ -210,20 +211,20 @@ static void test_socks_with_a_login(void) {
     loopback_start(&s, 0, 0);
     p.server = s.port;
     proxy_start(&p, "socks5", "ada:sesame2@");
-    o = behind(&p, s.url);
+    o = options_behind(&p, s.url);
     check_echo(&o);
     proxy_stop(&p);
     CHECK_MEM("\5\2\0\2\1\3ada\7sesame2\5\1\0\1\177\0\0\1", 25, p.heard, 25);
     loopback_stop(&s);
 }
 
-/* One address an attempt, in turn: TCP goes to the proxy, whatever they are. */
+/* Each attempt uses the next address. TCP goes to the proxy, whichever address it is. */
 static void test_addresses(void) {
     static const char *const addresses[] = {"192.0.2.1", "2001:db8::1", NULL};
     struct proxy p = {.script = {EXCHANGE(0, "HTTP/1.1 502 Bad\r\n\r\n")}, .exchanges = 1};
     stws_options o;
     proxy_start(&p, "http", "");
-    o = behind(&p, "ws://broker.invalid:81/");
+    o = options_behind(&p, "ws://broker.invalid:81/");
     o.addresses = addresses;
     o.reconnect = 0;
     o.reconnect_min_ms = o.reconnect_max_ms = 1;
@@ -238,13 +239,14 @@ static void test_addresses(void) {
               p.heard);
 }
 
-/* A proxy that dies after any octet of a good answer: another attempt may do better. */
+/* A proxy that hangs up inside a good answer. The failure is not final, because another attempt may
+   succeed. */
 static void check_truncated(const char *scheme, struct proxy *p) {
     size_t last = p->exchanges - 1, whole = p->script[last].len;
     for (p->script[last].len = 0; p->script[last].len < whole; p->script[last].len++) {
         stws_options o;
         proxy_start(p, scheme, "");
-        o = behind(p, "ws://127.0.0.1:81/");
+        o = options_behind(p, "ws://127.0.0.1:81/");
         o.reconnect = 0;
         o.reconnect_min_ms = o.reconnect_max_ms = 1;
         o.reconnect_attempts = 1;
@@ -262,12 +264,12 @@ static void test_truncated_answers(void) {
     check_truncated("socks5", &socks);
 }
 
-/* What is said after the way was opened is the server's, and errors are no longer the proxy's. */
-static void test_an_end_behind_the_answer(void) {
+/* After the proxy's answer all bytes come from the server, and errors are no longer the proxy's. */
+static void test_an_end_after_the_answer(void) {
     struct proxy p = {.script = {EXCHANGE(0, OPEN_HTTP), EXCHANGE(0, "")}, .exchanges = 2};
     stws_options o;
     proxy_start(&p, "http", "");
-    o = behind(&p, "ws://127.0.0.1:81/");
+    o = options_behind(&p, "ws://127.0.0.1:81/");
     check_fails(&o, STWS_ERR_EOF, "before it answered the upgrade");
     proxy_stop(&p);
 }
@@ -276,8 +278,8 @@ static void test_refusals(void) {
     struct proxy p = {.script = {EXCHANGE(0, "HTTP/1.1 407 Who\r\n\r\n<html>")}, .exchanges = 1};
     stws_options o;
     proxy_start(&p, "http", "ada:sesame@");
-    o = behind(&p, "ws://broker.invalid:81/");
-    o.reconnect = 0; /* final all the same */
+    o = options_behind(&p, "ws://broker.invalid:81/");
+    o.reconnect = 0; /* reconnecting is allowed, but the error is final */
     check_fails(&o, STWS_ERR_PROXY,
                 "no connection to broker.invalid port 81: the proxy 127.0.0.1 port");
     check_fails(&o, STWS_ERR_PROXY,
@@ -286,14 +288,14 @@ static void test_refusals(void) {
     CHECK_INT(2, p.connections);
 }
 
-/* The words of a proxy are made harmless, as those of a server are. */
+/* The proxy's text is made harmless, like a server's text. */
 static void test_a_refusal_that_would_move_text(void) {
     struct proxy p = {.script = {EXCHANGE(0, "HTTP/1.1 403 a\x1b[2J\xC2\x9B"
                                              "b\xE2\x80\xAE\xFF\r\n\r\n")},
                       .exchanges = 1};
     stws_options o;
     proxy_start(&p, "http", "");
-    o = behind(&p, "ws://broker.invalid:81/");
+    o = options_behind(&p, "ws://broker.invalid:81/");
     check_fails(&o, STWS_ERR_PROXY, "HTTP 403 a.[2J.b..: it forbids that host");
     proxy_stop(&p);
 }
@@ -309,7 +311,7 @@ static void test_interim_answers(void) {
     for (p.piece = 0; p.piece < 2; p.piece++) {
         p.server = s.port;
         proxy_start(&p, "http", "");
-        o = behind(&p, s.url);
+        o = options_behind(&p, s.url);
         check_echo(&o);
         proxy_stop(&p);
     }
@@ -317,12 +319,12 @@ static void test_interim_answers(void) {
     CHECK_INT(2, s.links_total);
 }
 
-static void test_octets_behind_the_answer(void) {
+static void test_bytes_after_the_answer(void) {
     struct proxy p = {.script = {EXCHANGE(0, "HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 101 Hello\r\n\r\n")},
                       .exchanges = 1};
     stws_options o;
     proxy_start(&p, "http", "");
-    o = behind(&p, "ws://broker.invalid:81/");
+    o = options_behind(&p, "ws://broker.invalid:81/");
     check_fails(&o, STWS_ERR_PROXY, "bytes of its own");
     proxy_stop(&p);
 }
@@ -333,23 +335,24 @@ static void test_nobody_listens(void) {
     memset(&p, 0, sizeof p);
     proxy_start(&p, "http", "");
     proxy_stop(&p);
-    o = behind(&p, "ws://broker.invalid:81/");
+    o = options_behind(&p, "ws://broker.invalid:81/");
     check_fails(&o, STWS_ERR_CONNECT, "cannot be reached: connection refused");
     o.proxy = "http://proxy.invalid:1";
     check_fails(&o, STWS_ERR_RESOLVE,
                 "the proxy's host name \"proxy.invalid\" could not be resolved");
 }
 
-/* ==== time, which is the test's own ==== */
+/* ==== time, set by the test ==== */
 
-static long long hands_us;
+static long long clock_us;
 
-static long long read_hands(void *ctx) {
+static long long read_clock(void *ctx) {
     (void)ctx;
-    return hands_us;
+    return clock_us;
 }
 
-/* Turn until it has asked the proxy: the proxy's thread needs real time for that. */
+/* Steps the client until it has sent its request to the proxy, for which the proxy's thread needs
+   real time. */
 static void step_until_asked(stws *c) {
     int tries;
     for (tries = 0; tries < SECONDS * 1000 && !stws_p_proxy_asked(&c->tcp); tries++) {
@@ -359,34 +362,34 @@ static void step_until_asked(stws *c) {
     CHECK(stws_p_proxy_asked(&c->tcp));
 }
 
-/* It has a share of its own of connect_timeout_ms, and waits without spinning. */
+/* The proxy has its own limit of connect_timeout_ms, and the client waits without looping. */
 static void test_silence(void) {
-    static const stws_clock clock = {.now_us = read_hands};
+    static const stws_clock clock = {.now_us = read_clock};
     struct proxy p = {.script = {EXCHANGE(HEARD / 2, "")}, .exchanges = 1};
     stws_fd fds[3];
     stws_options o;
     stws *c;
     int result = 0;
-    hands_us = 1000000;
+    clock_us = 1000000;
     proxy_start(&p, "http", "");
-    o = behind(&p, "ws://broker.invalid:81/");
+    o = options_behind(&p, "ws://broker.invalid:81/");
     o.clock = &clock;
     c = stws_create(&o);
     while (stws_state(c) != STWS_CONNECTING) stws_step(c);
     CHECK_INT(10000, stws_deadline(c));
-    c->tcp.addresses[1] = c->tcp.addresses[0]; /* a second one, that does not have to join later */
+    c->tcp.addresses[1] = c->tcp.addresses[0]; /* a second address, which must not be tried later */
     c->tcp.count = 2;
-    hands_us += 9000000;
+    clock_us += 9000000;
     step_until_asked(c);
     stws_step(c);
     CHECK_INT(STWS_CONNECTING, stws_state(c));
     CHECK_INT(10000, stws_deadline(c));
     CHECK_INT(1, stws_fds(c, fds, 3));
     CHECK_INT(STWS_WANT_READ, fds[0].wants);
-    hands_us += 9999000;
+    clock_us += 9999000;
     stws_step(c);
     CHECK_INT(STWS_CONNECTING, stws_state(c));
-    hands_us += 1000;
+    clock_us += 1000;
     while (result >= 0) result = stws_step(c);
     CHECK_INT(STWS_ERR_TIMEOUT, result);
     CHECK_HAS("the proxy did not open the way within connect_timeout_ms", stws_error_text(c));
@@ -403,7 +406,7 @@ static void test_from_the_environment(void) {
     loopback_start(&s, 0, 0);
     p.server = s.port;
     proxy_start(&p, "http", "");
-    o = behind(&p, s.url);
+    o = options_behind(&p, s.url);
     o.proxy = STWS_PROXY_FROM_ENVIRONMENT;
     unsetenv("no_proxy");
     unsetenv("NO_PROXY");
@@ -437,9 +440,9 @@ static int holds(const char *memory, size_t size, const char *part) {
     return 0;
 }
 
-/* Memory of exactly the size that was asked for, which keeps no password at the end, in whatever
-   form. */
-static void test_memory_of_the_users(void) {
+/* Uses memory of exactly the size of stws_size. At the end it contains no password, in any
+   encoding. */
+static void test_memory_of_the_caller(void) {
     struct loopback s;
     struct proxy p = {.script = {EXCHANGE(0, OPEN_HTTP)}, .exchanges = 1};
     stws_options o;
@@ -449,7 +452,7 @@ static void test_memory_of_the_users(void) {
     loopback_start(&s, 0, 0);
     p.server = s.port;
     proxy_start(&p, "http", "ada:sesame@");
-    o = behind(&p, s.url);
+    o = options_behind(&p, s.url);
     o.on_trace = never_trace;
     size = stws_size(&o);
     memory = (char *)calloc(1, size);
@@ -471,14 +474,14 @@ int main(void) {
     RUN(test_socks_with_a_login);
     RUN(test_addresses); /* [P1] */
     RUN(test_truncated_answers);
-    RUN(test_an_end_behind_the_answer);
+    RUN(test_an_end_after_the_answer);
     RUN(test_refusals);
     RUN(test_a_refusal_that_would_move_text);
     RUN(test_interim_answers);
-    RUN(test_octets_behind_the_answer);
+    RUN(test_bytes_after_the_answer);
     RUN(test_nobody_listens);
     RUN(test_silence);
     RUN(test_from_the_environment); /* [P2] */
-    RUN(test_memory_of_the_users);
+    RUN(test_memory_of_the_caller);
     return test_report();
 }

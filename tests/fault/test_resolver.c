@@ -1,7 +1,8 @@
-/* test_resolver.c - which of the addresses that a resolver gives are tried, and in which order
-   (RFC 8305, section 4). The resolver is the test's, and what it fills in is looked at inside. */
+/* test_resolver.c - tests which of the addresses from a resolver are tried, and in which order (RFC
+   8305, section 4). The test supplies the resolver, and reads the resulting address list inside the
+   transport. */
 #if defined(__STRICT_ANSI__) && !defined(_POSIX_C_SOURCE)
-#define _POSIX_C_SOURCE 200809L /* as the header does where it comes first */
+#define _POSIX_C_SOURCE 200809L /* the header does the same if it is included first */
 #endif
 #include <netdb.h>
 #include <netinet/in.h>
@@ -16,8 +17,8 @@ static int resolve(const char *host, const struct addrinfo *hints, struct addrin
 
 #include "../test.h"
 
-/* A name is the families of its addresses: "4" and "6", and "u" for a family that no client knows. Each
-   address has its place in the name as its last byte. */
+/* The resolver. A host name lists the families of its addresses: "4", "6", and "u" for a family
+   that the client does not know. The last byte of each address is its position in the name. */
 static int resolve(const char *host, const struct addrinfo *hints, struct addrinfo **list) {
     static struct sockaddr_in v4[16];
     static struct sockaddr_in6 v6[16];
@@ -46,8 +47,8 @@ static int resolve(const char *host, const struct addrinfo *hints, struct addrin
     return 0;
 }
 
-/* The addresses to try, in their order: "4a 6c " are an IPv4 address, the first of the name, and an
-   IPv6 address, the third of it. Or the resolver's error. */
+/* Returns the addresses in the order in which they are tried, or the resolver's error. "4a 6c "
+   means an IPv4 address, the first in the name, and then an IPv6 address, the third. */
 static const char *tried(const char *host) {
     static char text[3 * STWS_P_ADDRESSES + 1];
     char *at = text;
@@ -72,7 +73,7 @@ static const char *tried(const char *host) {
     return text;
 }
 
-static void test_families_take_turns(void) {
+static void test_families_alternate(void) {
     CHECK_STR("4a ", tried("4"));
     CHECK_STR("6a 4b ", tried("64"));
     CHECK_STR("6a 4d 6b 4e 6c ", tried("66644"));
@@ -81,8 +82,9 @@ static void test_families_take_turns(void) {
     CHECK_STR("4a 6b 4c 6d ", tried("4646"));
 }
 
-/* Eight addresses are tried. Where the first eight are of one family, the other one has the last place. */
-static void test_as_many_as_there_is_room_for(void) {
+/* At most eight addresses are tried. If the first eight have the same family, the other family gets
+   the last of the eight. */
+static void test_at_most_eight_addresses(void) {
     CHECK_STR("4a 4b 4c 4d 4e 4f 4g 4h ", tried("44444444"));
     CHECK_STR("4a 4b 4c 4d 4e 4f 4g 4h ", tried("4444444444"));
     CHECK_STR("6a 4j 6b 6c 6d 6e 6f 6g ", tried("6666666664"));
@@ -95,8 +97,8 @@ static void test_families_that_are_unknown(void) {
 }
 
 int main(void) {
-    RUN(test_families_take_turns);
-    RUN(test_as_many_as_there_is_room_for);
+    RUN(test_families_alternate);
+    RUN(test_at_most_eight_addresses);
     RUN(test_families_that_are_unknown);
     return test_report();
 }

@@ -1,11 +1,12 @@
-/* test_resume.c - from one session to the next: back-off, what goes again and in which order,
-   the hooks before it; and the end of a client, asked for in every state and from every
-   callback. */
+/* test_resume.c - tests the change from one session to the next: back-off, what is resent and in
+   which order, and the hooks before it. Also tests the end of a client, requested in every state
+   and from every callback. The server is scripted. */
 #include "scripted.h"
 
 /* ==== back-off ==== */
 
-/* A client whose first attempts fail, so many of them; the delays before each next one. */
+/* Runs a client whose first n attempts fail. Returns the delay before each next attempt in
+   `delays`. */
 static void failing(struct peer *p, unsigned long long seed, int jitter, int n, long long *delays) {
     stws_options o;
     int i;
@@ -39,7 +40,7 @@ static void test_the_delay_grows_up_to_its_cap(void) {
     peer_free(&p);
 }
 
-/* The jitter stays in its bounds and is not always the same. */
+/* The jitter stays in its bounds and varies. */
 static void check_jitter(int jitter, int lowest_percent, int highest_percent) {
     static const long long base[] = {1000, 2000, 4000, 8000};
     long long delays[4], least = 1 << 20, most = 0;
@@ -75,7 +76,7 @@ static void test_a_stable_session_resets_the_delay(void) {
     peer_advance(&p, 4900);
     peer_end(&p);
     peer_turn(&p);
-    CHECK_INT(8000, p.retry_ms); /* not stable yet: one failure more */
+    CHECK_INT(8000, p.retry_ms); /* not stable yet, so it counts as one more failure */
     CHECK(peer_connect(&p));
     peer_advance(&p, 5100);
     peer_end(&p);
@@ -86,7 +87,7 @@ static void test_a_stable_session_resets_the_delay(void) {
     peer_free(&p);
 }
 
-static void test_the_attempts_are_used_up(void) {
+static void test_the_last_attempt_fails(void) {
     struct peer p;
     stws_options o;
     peer_init(&p);
@@ -103,7 +104,7 @@ static void test_the_attempts_are_used_up(void) {
     peer_free(&p);
 }
 
-/* One attempt allowed is one attempt made. */
+/* With reconnect_attempts = 1, one attempt is made. */
 static void test_one_attempt_after_a_stable_session(void) {
     struct peer p;
     stws_options o;
@@ -192,7 +193,7 @@ static void test_several_urls(void) {
     bytes_free(&hosts);
 }
 
-/* ==== what goes again, and in which order ==== */
+/* ==== what is resent, and in which order ==== */
 
 static void test_subscriptions_come_back(void) {
     struct peer p;
@@ -244,8 +245,8 @@ static void test_what_was_sent_before_the_connection(void) {
     peer_free(&p);
 }
 
-/* Escapes depend on the version, which is not known while the message waits. */
-static void test_the_outbox_speaks_the_new_sessions_version(void) {
+/* Escapes depend on the STOMP version, which is unknown while the message waits. */
+static void test_the_outbox_uses_the_version_of_the_new_session(void) {
     struct peer p;
     peer_begin(&p);
     CHECK_INT(0, stws_send(p.client, "/queue/a:b", "x", 1));
@@ -257,8 +258,8 @@ static void test_the_outbox_speaks_the_new_sessions_version(void) {
     CHECK_INT(0, stws_send(p.client, "/queue/a\rb", "x", 1));
     p.connected = "CONNECTED\nversion:1.1\n\n";
     CHECK(peer_connect(&p));
-    CHECK_INT(1,
-              peer_count(&p, "SEND")); /* 1.1 cannot say CR, so that one is dropped, and counted */
+    /* STOMP 1.1 cannot encode CR, so that message is dropped and counted. */
+    CHECK_INT(1, peer_count(&p, "SEND"));
     CHECK_HAS("\ndestination:/queue/a\\cb\n", peer_sent(&p, "SEND", 0)->raw);
     CHECK_INT(1, peer_stats(&p).dropped);
     peer_free(&p);
@@ -360,9 +361,9 @@ static void test_a_message_that_never_fits(void) {
     peer_free(&p);
 }
 
-/* The outbox is a ring: fill and empty it in many sizes, and nothing may be lost, doubled or
-   reordered. */
-static void test_the_outbox_goes_round(void) {
+/* The outbox is a ring. It is filled and emptied with messages of many sizes, and no message may be
+   lost, duplicated or reordered. */
+static void test_the_outbox_wraps_around(void) {
     struct peer p;
     char body[400];
     int next = 0, round, i;
@@ -391,7 +392,7 @@ static void test_the_outbox_goes_round(void) {
 
 /* ==== confirm ==== */
 
-static void test_what_is_not_confirmed_goes_again(void) {
+static void test_unconfirmed_messages_are_resent(void) {
     struct peer p;
     char second[32];
     peer_begin_confirming(&p);
@@ -428,8 +429,8 @@ static void test_what_is_not_confirmed_goes_again(void) {
     peer_free(&p);
 }
 
-/* A receipt of the user's own is told once, when the message is confirmed, in whatever session
-   that is. */
+/* A receipt that the program requested is reported once, when the message is confirmed, in
+   whichever session that happens. */
 static void test_a_receipt_with_confirm(void) {
     struct peer p;
     stws_outgoing m = {.destination = "/queue/a", .body = "x", .body_len = 1, .receipt = 1};
@@ -452,7 +453,7 @@ static void test_a_receipt_with_confirm(void) {
     bytes_free(&line);
 }
 
-/* DISCONNECT comes after the last confirmation, so that nothing is in doubt. */
+/* DISCONNECT is sent after the last confirmation, so that no message is in doubt. */
 static void test_disconnect_waits_for_confirmations(void) {
     struct peer p;
     peer_begin_confirming(&p);
@@ -473,7 +474,7 @@ static void test_disconnect_waits_for_confirmations(void) {
 
 /* ==== the hooks ==== */
 
-/* What the hooks of a test answer, and how often they were asked. */
+/* The answers of a test's hooks, and how often they were called. */
 struct hooks {
     struct peer *peer;
     int answer, calls, last_number;
@@ -516,7 +517,7 @@ static void hooked(struct peer *p, struct hooks *h, int connect) {
     peer_start(p, &o);
 }
 
-static void test_before_connect_brings_a_fresh_token(void) {
+static void test_before_connect_sets_a_new_token(void) {
     static const char *const headers[] = {"Authorization", "Bearer 2", NULL};
     struct hooks h;
     struct peer p;
@@ -536,7 +537,7 @@ static void test_before_connect_brings_a_fresh_token(void) {
     peer_free(&p);
 }
 
-static void test_before_connect_says_not_yet(void) {
+static void test_before_connect_asks_to_wait(void) {
     struct hooks h;
     struct peer p;
     hooked(&p, &h, 1);
@@ -591,14 +592,14 @@ static void test_before_subscribe(void) {
     peer_free(&p);
 }
 
-/* ==== the end, from every state ==== */
+/* ==== the end, in every state ==== */
 
 static const int states[] = {STWS_IDLE,      STWS_CONNECTING, STWS_UPGRADING, STWS_LOGGING_IN,
                              STWS_CONNECTED, STWS_CLOSING,    STWS_BACKOFF};
 
 enum { STATES = sizeof states / sizeof *states };
 
-/* A client in that state, with something subscribed and something to send. */
+/* Brings a client to that state, with a subscription and a message to send. */
 static void bring_to(struct peer *p, int state, int stepping) {
     stws_options o;
     peer_init(p);
@@ -701,7 +702,7 @@ static void test_disconnect_in_every_state_ends_in_time(void) {
         CHECK_INT(0, stws_disconnect(p.client, 700));
         peer_turn(&p);
         peer_advance(&p, states[i % STATES] == STWS_CLOSING ? 5001 : 701);
-        /* A message that never went out is told. */
+        /* A message that was never sent is reported as lost. */
         CHECK_STR(peer_count(&p, "SEND") ? "STWS_CLOSED" : "STWS_ERR_LOST",
                   stws_result_name(p.ended));
         CHECK_INT(0, p.is_open);
@@ -709,8 +710,8 @@ static void test_disconnect_in_every_state_ends_in_time(void) {
     }
 }
 
-/* Nothing waits, so there is nothing to wait for. */
-static void test_disconnect_without_a_connection_ends_at_once(void) {
+/* Nothing waits to be sent, so the client ends immediately. */
+static void test_disconnect_without_a_connection_ends_immediately(void) {
     struct peer p;
     peer_begin(&p);
     CHECK_INT(0, stws_disconnect(p.client, 60000));
@@ -731,7 +732,7 @@ static void test_reconnect_now_in_every_state(void) {
     int i;
     for (i = 0; i < STATES; i++) {
         struct peer p;
-        if (states[i] == STWS_CLOSING) continue; /* the end was asked for, and comes: see above */
+        if (states[i] == STWS_CLOSING) continue; /* a requested end cannot be undone: see above */
         bring_to(&p, states[i], 1);
         CHECK_INT(0, stws_reconnect_now(p.client));
         p.open_result = STWS_DONE;
@@ -741,7 +742,7 @@ static void test_reconnect_now_in_every_state(void) {
     }
 }
 
-/* ==== the end, from callbacks ==== */
+/* ==== the end, requested in callbacks ==== */
 
 static void stop_at_message(stws *client, const stws_message *message, void *user) {
     struct peer *p = (struct peer *)user;
@@ -824,7 +825,7 @@ static void test_stop_from_the_hooks(void) {
     }
 }
 
-/* Everything that a callback may do to the client that calls it. */
+/* Makes every call that a callback may make to its own client. */
 static void busy_callback(struct peer *p, const stws_event *e) {
     stws_subscribe_options named = {.id = "from-callback"};
     if (e->type == STWS_EVENT_CONNECTED) {
@@ -859,7 +860,7 @@ static void test_a_busy_callback(void) {
     }
 }
 
-/* ==== calls that wait: here the peer and its clock run by themselves ==== */
+/* ==== calls that wait: the peer and its clock run by themselves ==== */
 
 static void test_connect(void) {
     struct peer p;
@@ -906,27 +907,27 @@ static void test_flush(void) {
     peer_free(&p);
 }
 
-/* No second attempt. */
-static void begin_alone(struct peer *p) {
+/* Starts a client that makes only one attempt. */
+static void begin_without_reconnect(struct peer *p) {
     stws_options o = peer_options(p);
     p->tick_us = 1000;
     o.reconnect = STWS_OFF;
     peer_start(p, &o);
 }
 
-/* A connected client with output that the server does not take. */
+/* Connects a client, and fills its output while the server reads nothing. */
 static void stuck(struct peer *p) {
     peer_init(p);
-    begin_alone(p);
+    begin_without_reconnect(p);
     CHECK_INT(0, stws_connect(p->client, 5000));
     p->write_blocked = 1;
     p->tick_us = 500000;
     peer_send(p, "stuck");
 }
 
-/* However long a flush may take, write_timeout_ms ends it before, and so does the end of the
-   connection. */
-static void test_flush_to_a_server_that_takes_nothing(void) {
+/* A flush ends with write_timeout_ms, or when the connection ends, even if its own time limit is
+   longer. */
+static void test_flush_to_a_server_that_reads_nothing(void) {
     struct peer p;
     long long begun;
     stuck(&p);
@@ -942,13 +943,13 @@ static void test_flush_to_a_server_that_takes_nothing(void) {
     peer_free(&p);
 }
 
-/* What had arrived is handed out before a flush fails, however the connection ended. */
+/* Received messages are delivered before a flush fails, however the connection ended. */
 static void check_a_flush_that_fails(int write_error, int expected) {
     char log[100];
     struct peer p;
     peer_init(&p);
     p.stepping = 1;
-    begin_alone(&p);
+    begin_without_reconnect(&p);
     CHECK_INT(0, stws_connect(p.client, 5000));
     bytes_clear(&p.log);
     peer_message(&p, "sub-1", "1", "/queue/a", "the last words");
@@ -970,7 +971,7 @@ static void test_a_flush_that_fails(void) {
     check_a_flush_that_fails(0, STWS_ERR_EOF);
 }
 
-/* Once p.extra is set there is a heart-beat to read after every wait. */
+/* Once p.extra is set, there is a heart-beat to read after every wait. */
 static int wants_and_beats(void *ctx, int wants) {
     struct peer *p = (struct peer *)ctx;
     if (!p->extra) return peer_t_wants(ctx, wants);
@@ -978,8 +979,8 @@ static int wants_and_beats(void *ctx, int wants) {
     return wants;
 }
 
-/* What the server had said before is still read, but then the connection is given up, although
-   the server goes on to send heart-beats. */
+/* After a failed write the client still reads what the server sent before. Then it leaves the
+   connection, although the server keeps sending heart-beats. */
 static void test_a_write_that_fails(void) {
     stws_event event = {0};
     struct peer p;
@@ -1020,12 +1021,12 @@ static void test_flush_with_confirm(void) {
     stws_reconnect_now(p.client);
     begun = p.now_us;
     CHECK_INT(0, stws_flush(p.client, 10000));
-    CHECK(p.now_us - begun < 1000000); /* the receipt ends it, not the time-out */
+    CHECK(p.now_us - begun < 1000000); /* the receipt ends the flush, not the time-out */
     CHECK_STR("one one ", peer_bodies(&p));
     peer_free(&p);
 }
 
-static void come_back(struct peer *p, const struct sent *s) {
+static void send_back(struct peer *p, const struct sent *s) {
     if (s->frame.command_id == STWS_COMMAND_SEND)
         peer_message(p, "sub-1", "1", "/queue/a", s->frame.body);
 }
@@ -1035,7 +1036,8 @@ static void acknowledge(stws *client, const stws_message *message, void *user) {
     CHECK_INT(0, stws_ack(client, message));
 }
 
-/* The last receipt comes while ACKs still have to go out: that they do ends it, too. */
+/* The last receipt arrives while an ACK still has to be written. The flush ends when the ACK is
+   written. */
 static void test_flush_with_confirm_and_acks(void) {
     stws_subscribe_options individual = {.ack = STWS_ACK_CLIENT_INDIVIDUAL,
                                          .on_message = acknowledge};
@@ -1043,7 +1045,7 @@ static void test_flush_with_confirm_and_acks(void) {
     long long begun;
     peer_begin_confirming(&p);
     p.tick_us = 1000;
-    p.on_sent = come_back;
+    p.on_sent = send_back;
     CHECK(stws_subscribe(p.client, "/queue/a", &individual) > 0);
     CHECK_INT(0, stws_connect(p.client, 5000));
     peer_send(&p, "one");
@@ -1055,8 +1057,8 @@ static void test_flush_with_confirm_and_acks(void) {
     peer_free(&p);
 }
 
-/* Answer a request: to the subscription of its reply-to, or, as RabbitMQ does, to the queue's
-   name itself. */
+/* Answers a request: to the subscription of its reply-to or, as RabbitMQ does, to the name in the
+   reply-to itself. */
 static void answer_request(struct peer *p, const struct sent *s) {
     const char *to = sent_header(s, "reply-to");
     const struct sent *sub = peer_sent(p, "SUBSCRIBE", 0);
@@ -1065,7 +1067,7 @@ static void answer_request(struct peer *p, const struct sent *s) {
     CHECK(*to != 0);
     bytes_print(&b, "MESSAGE\nsubscription:%s\nmessage-id:0\ndestination:%s\ncorrelation-id:x\n\n",
                 sub ? sent_header(sub, "id") : to, to);
-    peer_stomp(p, b.data); /* of another question, which nobody waits for any more */
+    peer_stomp(p, b.data); /* a reply to an old request, which nobody waits for */
     bytes_clear(&b);
     bytes_print(
         &b, "MESSAGE\nsubscription:%s\nmessage-id:1\ndestination:%s\ncorrelation-id:%s\n\nre: %s",
@@ -1090,7 +1092,7 @@ static void check_request(const char *connected, int subscribes, stws_queue *que
     p.on_sent = answer_request;
     begun = p.now_us;
     CHECK_INT(0, stws_request(p.client, &m, &reply, 5000));
-    CHECK(p.now_us - begun < 1000000); /* the reply ends it, not the time-out */
+    CHECK(p.now_us - begun < 1000000); /* the reply ends the request, not the time-out */
     CHECK_STR("re: ping", reply ? reply->body : NULL);
     CHECK_INT(subscribes, peer_count(&p, "SUBSCRIBE"));
     stws_message_free(reply);
@@ -1125,12 +1127,12 @@ static void test_request(void) {
     stws_queue *queue = stws_queue_create(0);
     check_request(rabbitmq, 0, NULL);
     check_request(activemq, 1, NULL);
-    check_request(rabbitmq, 0, queue); /* the answer is for who asked, not for who pops */
+    check_request(rabbitmq, 0, queue); /* the reply goes to the requester, not into the queue */
     check_request(activemq, 1, queue);
     stws_queue_destroy(queue);
 }
 
-/* ==== the queue, in one thread ==== */
+/* ==== the queue, used in one thread ==== */
 
 static void test_a_full_queue_holds_the_server_back(void) {
     enum { MESSAGES = 500 };
@@ -1155,8 +1157,8 @@ static void test_a_full_queue_holds_the_server_back(void) {
         peer_message(&p, "sub-1", text, "/topic/a", text);
     }
     peer_turn(&p);
-    CHECK(p.out.len > 10000); /* unread, since there is no room */
-    peer_advance(&p, 20000);  /* and while we do not read, the server's heart-beat is not missed */
+    CHECK(p.out.len > 10000); /* unread, because the queue has no room */
+    peer_advance(&p, 20000);  /* while the client does not read, it does not miss heart-beats */
     CHECK_INT(STWS_CONNECTED, stws_state(p.client));
     while (got < MESSAGES && !p.ended) {
         if (stws_queue_pop(queue, &m, 0) != 1) {
@@ -1201,24 +1203,24 @@ int main(void) {
     RUN(test_the_delay_grows_up_to_its_cap);     /* [E2] */
     RUN(test_the_jitter);                        /* [E2] */
     RUN(test_a_stable_session_resets_the_delay); /* [E2] */
-    RUN(test_the_attempts_are_used_up);
+    RUN(test_the_last_attempt_fails);
     RUN(test_one_attempt_after_a_stable_session);
     RUN(test_no_reconnect);
     RUN(test_reconnect_now);                       /* [E7] */
     RUN(test_several_urls);                        /* [E5] */
     RUN(test_subscriptions_come_back);             /* [M1] */
     RUN(test_what_was_sent_before_the_connection); /* [M2] [E8] */
-    RUN(test_the_outbox_speaks_the_new_sessions_version);
+    RUN(test_the_outbox_uses_the_version_of_the_new_session);
     RUN(test_a_stale_ack); /* [G9] */
     RUN(test_a_full_outbox_fails);
     RUN(test_a_full_outbox_drops_the_oldest);
     RUN(test_a_message_that_never_fits);
-    RUN(test_the_outbox_goes_round);
-    RUN(test_what_is_not_confirmed_goes_again); /* [E8] [G2] */
+    RUN(test_the_outbox_wraps_around);
+    RUN(test_unconfirmed_messages_are_resent); /* [E8] [G2] */
     RUN(test_a_receipt_with_confirm);
     RUN(test_disconnect_waits_for_confirmations);
-    RUN(test_before_connect_brings_a_fresh_token); /* [E6] */
-    RUN(test_before_connect_says_not_yet);         /* [E6] */
+    RUN(test_before_connect_sets_a_new_token); /* [E6] */
+    RUN(test_before_connect_asks_to_wait);     /* [E6] */
     RUN(test_before_connect_ends_the_client);
     RUN(test_before_subscribe); /* [E6] */
     RUN(test_stop_in_every_state_takes_one_step);
@@ -1227,7 +1229,7 @@ int main(void) {
     RUN(test_stop_after_an_error_frame);
     RUN(test_destroy_in_every_state);
     RUN(test_disconnect_in_every_state_ends_in_time);
-    RUN(test_disconnect_without_a_connection_ends_at_once);
+    RUN(test_disconnect_without_a_connection_ends_immediately);
     RUN(test_reconnect_now_in_every_state);
     RUN(test_stop_from_on_message); /* [T3] */
     RUN(test_stop_from_on_event);
@@ -1235,7 +1237,7 @@ int main(void) {
     RUN(test_a_busy_callback); /* [T3] */
     RUN(test_connect);
     RUN(test_flush);
-    RUN(test_flush_to_a_server_that_takes_nothing);
+    RUN(test_flush_to_a_server_that_reads_nothing);
     RUN(test_a_flush_that_fails);
     RUN(test_a_write_that_fails);
     RUN(test_flush_with_confirm);          /* [G4] */

@@ -1,13 +1,14 @@
-/* test_same_head.c - the head of a SEND is kept for the next one to the same destination: what goes
-   out must be, octet by octet, what stws_frame_build makes of the same message, in whatever order
-   destinations, types, bodies and flags follow one another. */
+/* test_same_head.c - tests the encoded head of a SEND that is kept for the next SEND to the same
+   destination. The wire bytes must be exactly those that stws_frame_build makes of the same
+   message, whatever the order of destinations, content types, bodies and flags. */
 #include "scripted.h"
 
 static const char RABBITMQ[] = "CONNECTED\nversion:1.2\nserver:RabbitMQ/3.10.8\nheart-beat:0,0\n\n";
 static const char ACTIVEMQ[] = "CONNECTED\nversion:1.1\nserver:ActiveMQ/5.18.6\nheart-beat:0,0\n\n";
 static const char OLD[] = "CONNECTED\nserver:Unheard/1\n\n";
 
-/* Some begin as others do, some need escapes, and one looks as another does with its escapes. */
+/* Some destinations are prefixes of others, some need escapes, and one looks like the escaped form
+   of another. */
 static const char *const destinations[] = {
     "/q", "/queue/a", "/queue/ab", "/queue/b", "/q\xC3\xA4", "/a:b", "/a\\cb", "/a\\c", "/\xFF"};
 static const char *const types[] = {NULL,  NULL, "text/plain",    "text/pl",
@@ -27,7 +28,7 @@ static unsigned chance(unsigned below) {
 static void fill_bodies(void) {
     int i;
     for (i = 0; i < BODIES; i++) memset(bodies[i], 'a' + i, sizeof bodies[i]);
-    memcpy(bodies[1], "\xE2\x82\xAC", 3); /* of one octet it is no UTF-8 any more */
+    memcpy(bodies[1], "\xE2\x82\xAC", 3); /* cut to one byte, it is not UTF-8 */
     bodies[2][0] = '\xFF';
     bodies[3][63] = 0;
 }
@@ -40,7 +41,7 @@ static void add(stws_frame *frame, stws_header *headers, const char *name, const
     h->value_len = strlen(value);
 }
 
-/* What the contract says about the type of such a message. */
+/* The content type that the manual states for such a message. */
 static const char *expected_type(const stws_outgoing *m) {
     if (m->content_type || m->headers || stws_utf8_valid(m->body, m->body_len))
         return m->content_type;
@@ -81,7 +82,7 @@ static stws_outgoing any_message(char destination[16]) {
     stws_outgoing m = {0};
     const char *to = destinations[chance(DESTINATIONS)];
     m.destination = to;
-    if (chance(2)) m.destination = strcpy(destination, to); /* one place, another text */
+    if (chance(2)) m.destination = strcpy(destination, to); /* the same memory, another text */
     m.body = bodies[chance(BODIES)];
     m.body_len = body_lens[chance(chance(8) ? LENS - 1 : LENS)];
     m.content_type = types[chance(TYPES)];
@@ -93,7 +94,7 @@ static stws_outgoing any_message(char destination[16]) {
     return m;
 }
 
-/* Each message two to four times, so that heads are kept, and many different ones. */
+/* Sends each message two to four times, so that heads are kept, and many different messages. */
 static void send_all(const char *connected, int version, int bare_is_text, size_t largest) {
     char destination[16];
     struct peer p;
@@ -118,7 +119,7 @@ static void send_all(const char *connected, int version, int bare_is_text, size_
     peer_free(&p);
 }
 
-/* 1.2, and large frames in pieces, as the manual says. */
+/* STOMP 1.2, and large frames in pieces, as the manual states. */
 static void test_as_built_for_rabbitmq(void) {
     send_all(RABBITMQ, STWS_STOMP_12, 0, 8192);
 }
@@ -131,8 +132,8 @@ static void test_as_built_in_stomp_10(void) {
     send_all(OLD, STWS_STOMP_10, 0, 16384);
 }
 
-/* A head is kept for its session only: the next one may speak another version. */
-static void test_the_next_session_begins_anew(void) {
+/* A head is kept only for its session: the next session may have another version. */
+static void test_the_next_session_keeps_no_head(void) {
     struct peer p;
     int i;
     peer_begin(&p);
@@ -155,7 +156,7 @@ static void test_the_next_session_begins_anew(void) {
     peer_free(&p);
 }
 
-/* Where it is counted, or shown, it makes no difference. */
+/* A kept head makes no difference for statistics and traces. */
 static int traced;
 static void count_trace(stws *client, stws_direction direction, const stws_frame *frame,
                         void *user) {
@@ -186,7 +187,7 @@ static void test_counted_and_traced(void) {
     peer_free(&p);
 }
 
-/* Every message has an id of its own, even where the type's name is chosen for it. */
+/* Every message has its own stable id, even if the id's header is content-type. */
 static void test_stable_ids_differ(void) {
     static const char *const names[] = {"id", "content-type"};
     struct peer p;
@@ -207,7 +208,7 @@ static void test_stable_ids_differ(void) {
     }
 }
 
-/* Connected, with little room for output, of which nothing is taken. */
+/* Connects a client with a small output buffer, and blocks the output. */
 static void connected_and_blocked(struct peer *p) {
     stws_options o;
     peer_init(p);
@@ -218,8 +219,8 @@ static void connected_and_blocked(struct peer *p) {
     p->write_blocked = 1;
 }
 
-/* When the output is full, and in memory that cannot grow, what does not fit waits in its order. */
-static void test_full(void) {
+/* If the output is full and cannot grow, the remaining messages wait, in order. */
+static void test_a_full_output(void) {
     struct peer p;
     char body[16], expected[16];
     int i, sent = 0;
@@ -238,7 +239,7 @@ static void test_full(void) {
     peer_free(&p);
 }
 
-/* A message that would still fit does not overtake a larger one that waits. */
+/* A small message that would still fit does not overtake a larger message that waits. */
 static void test_no_overtaking(void) {
     static const char large[600] = "large";
     struct peer p;
@@ -258,10 +259,10 @@ int main(void) {
     RUN(test_as_built_for_rabbitmq);
     RUN(test_as_built_for_activemq);
     RUN(test_as_built_in_stomp_10);
-    RUN(test_the_next_session_begins_anew);
+    RUN(test_the_next_session_keeps_no_head);
     RUN(test_counted_and_traced);
     RUN(test_stable_ids_differ);
-    RUN(test_full);
+    RUN(test_a_full_output);
     RUN(test_no_overtaking); /* [G1] */
     return test_report();
 }

@@ -1,9 +1,10 @@
-/* test_secrets.c - passcode, Authorization, cookies and the like are for the server alone: they
-   stand in no trace, event or error sentence, and nothing of them is left in memory that the
-   client gives back. The output of whole sessions is searched for them, and so is every block. */
+/* test_secrets.c - tests that passcode, Authorization, cookies and similar secrets go only to the
+   server. They never appear in a trace, an event or an error text, and memory that the client
+   releases contains no part of them. The test searches the output of whole sessions, and every
+   released block. The server is scripted. */
 #include "scripted.h"
 
-/* Each secret begins like this, and nothing else does. */
+/* Every secret contains this word, and nothing else does. */
 #define MARK "hush"
 
 static const char *const http_headers[] = {"Authorization",
@@ -15,10 +16,10 @@ static const char *const http_headers[] = {"Authorization",
                                            NULL};
 static const char *const connect_headers[] = {"authorization", "Bearer hush-connect", NULL};
 
-/* ==== a heap whose blocks are looked at when they come back ==== */
+/* ==== a heap that inspects released blocks ==== */
 
 static struct heap {
-    int live, dirty; /* blocks not released; blocks that still held something */
+    int live, dirty; /* blocks in use; released blocks that were not all zero */
 } heap;
 
 static void *heap_alloc(void *ctx, size_t size) {
@@ -31,14 +32,14 @@ static void *heap_alloc(void *ctx, size_t size) {
 }
 
 static int is_clean(const void *block, size_t size) {
-    const unsigned char *octets = (const unsigned char *)block;
+    const unsigned char *memory = (const unsigned char *)block;
     size_t i;
     for (i = 0; i < size; i++)
-        if (octets[i]) return 0;
+        if (memory[i]) return 0;
     return 1;
 }
 
-/* Clean is all zero: a secret that is masked, cut or encoded is found too. */
+/* A clean block is all zero, so a secret is also found if it is masked, cut or encoded. */
 static void heap_release(void *ctx, void *block, size_t size) {
     struct heap *h = (struct heap *)ctx;
     h->dirty += !is_clean(block, size);
@@ -48,7 +49,7 @@ static void heap_release(void *ctx, void *block, size_t size) {
 
 static const stws_allocator inspecting = {&heap, heap_alloc, heap_release};
 
-/* ==== a client that has secrets, and everything it says ==== */
+/* ==== a client with secrets, and all its output ==== */
 
 static void keep_trace(stws *client, stws_direction direction, const stws_frame *frame,
                        void *user) {
@@ -91,9 +92,9 @@ static void check_output(struct peer *p, struct bytes *output) {
     bytes_free(output);
 }
 
-/* ==== what is said ==== */
+/* ==== output ==== */
 
-/* The secrets did go out, or it would be no test that they are not shown. */
+/* The secrets must have been sent, otherwise the test would prove nothing. */
 static void check_they_were_sent(const struct peer *p) {
     CHECK_HAS("Authorization: Bearer hush-http\r\n", bytes_text(&p->request));
     CHECK_HAS("Cookie: session=hush-cookie\r\n", bytes_text(&p->request));
@@ -102,7 +103,7 @@ static void check_they_were_sent(const struct peer *p) {
     CHECK_STR("Bearer hush-connect", sent_header(peer_sent(p, "CONNECT", 0), "authorization"));
 }
 
-static void test_a_session_shows_none(void) {
+static void test_a_session_shows_no_secret(void) {
     struct bytes output;
     struct peer p;
     stws_options o = secret_options(&p, &output);
@@ -120,7 +121,8 @@ static void test_a_session_shows_none(void) {
     peer_free(&p);
 }
 
-/* The server answers the upgrade so, or what it says after it, and the connection is lost. */
+/* The server answers the upgrade or CONNECT with these texts, or sends `then` later; then the
+   connection is lost. */
 static void check_failure(const char *answer, const char *connected, const char *then, int code) {
     struct bytes output;
     struct peer p;
@@ -140,7 +142,7 @@ static void check_failure(const char *answer, const char *connected, const char 
     peer_free(&p);
 }
 
-static void test_failures_show_none(void) {
+static void test_failures_show_no_secret(void) {
     check_failure("HTTP/1.1 401 \r\nSet-Cookie: a=hush\r\n\r\n", NULL, NULL, STWS_ERR_HTTP_STATUS);
     check_failure("HTTP/1.1 403 \r\n\r\n", NULL, NULL, STWS_ERR_HTTP_STATUS);
     check_failure("HTTP/1.1 404 \r\n\r\n", NULL, NULL, STWS_ERR_HTTP_STATUS);
@@ -153,7 +155,7 @@ static void test_failures_show_none(void) {
     check_failure(NULL, NULL, "MESSAGE\nno colon\n\n", STWS_ERR_FRAME_HEADER);
 }
 
-/* A URL that a hook has made wrong. */
+/* A hook that sets an invalid URL. */
 static int wrong_url(stws *client, stws_attempt *attempt, void *user) {
     (void)client, (void)user;
     attempt->url = "ws://guest:hush%@broker.test/stomp";
@@ -181,7 +183,7 @@ static void check_refused_options(const stws_options *o, int code) {
     CHECK(sentence != NULL && strlen(sentence) > 10 && strstr(sentence, MARK) == NULL);
 }
 
-static void test_options_that_are_refused_show_none(void) {
+static void test_refused_options_show_no_secret(void) {
     static const char *const broken[] = {"Authorization", "hush\r\nX: y", NULL};
     struct bytes output;
     struct peer p;
@@ -204,9 +206,9 @@ static void test_options_that_are_refused_show_none(void) {
     peer_free(&p);
 }
 
-/* ==== what is left ==== */
+/* ==== memory ==== */
 
-/* Frames of 300 KB each way: both buffers grow for them. */
+/* Sends frames of 300 KB in both directions, so that both buffers grow. */
 static void talk_big(struct peer *p) {
     struct bytes body = {0};
     while (body.len < 300000) bytes_print(&body, "%0100d", 7);
@@ -216,8 +218,8 @@ static void talk_big(struct peer *p) {
     bytes_free(&body);
 }
 
-/* A client that has come so far when it is destroyed. */
-static void come_to(struct peer *p, int state) {
+/* Brings the client to that state, in which it is destroyed. */
+static void bring_to(struct peer *p, int state) {
     if (state == STWS_CONNECTING) p->open_result = STWS_MORE;
     if (state == STWS_UPGRADING) p->automatic = 0;
     if (state == STWS_LOGGING_IN) p->automatic = AUTO_UPGRADE;
@@ -243,7 +245,7 @@ static void destroy(struct peer *p, struct bytes *output) {
     p->client = NULL;
 }
 
-/* In memory of the caller's: all of it is as empty as before. */
+/* The caller's memory must be all zero afterwards. */
 static void test_memory_given_to_init(void) {
     int i;
     for (i = 0; i < STATES; i++) {
@@ -254,7 +256,7 @@ static void test_memory_given_to_init(void) {
         void *memory = calloc(1, size);
         if (!memory) abort();
         CHECK_INT(STWS_OK, stws_init(memory, size, &o, &p.client, NULL));
-        come_to(&p, states[i]);
+        bring_to(&p, states[i]);
         CHECK(!is_clean(memory, size));
         destroy(&p, &output);
         CHECK(is_clean(memory, size));
@@ -272,7 +274,7 @@ static void test_blocks_of_the_heap(void) {
         memset(&heap, 0, sizeof heap);
         o.allocator = &inspecting;
         peer_start(&p, &o);
-        come_to(&p, states[i]);
+        bring_to(&p, states[i]);
         destroy(&p, &output);
         CHECK_INT(0, heap.live);
         CHECK_INT(0, heap.dirty);
@@ -280,7 +282,7 @@ static void test_blocks_of_the_heap(void) {
     }
 }
 
-/* Buffers that grew, and are given back when the connection ends or the client does. */
+/* Buffers that have grown are released when the connection ends or the client is destroyed. */
 static void test_buffers_that_grew(void) {
     struct bytes output;
     struct peer p;
@@ -304,7 +306,7 @@ static void test_buffers_that_grew(void) {
     peer_free(&p);
 }
 
-/* A client that could not be made from its options has nothing of them. */
+/* A client with invalid options keeps none of them. */
 static void test_a_broken_client(void) {
     struct bytes output;
     struct peer p;
@@ -322,10 +324,10 @@ static void test_a_broken_client(void) {
 }
 
 int main(void) {
-    RUN(test_a_session_shows_none);
-    RUN(test_failures_show_none);
+    RUN(test_a_session_shows_no_secret);
+    RUN(test_failures_show_no_secret);
     RUN(test_a_wrong_url_shows_no_password);
-    RUN(test_options_that_are_refused_show_none);
+    RUN(test_refused_options_show_no_secret);
     RUN(test_memory_given_to_init);
     RUN(test_blocks_of_the_heap);
     RUN(test_buffers_that_grew);

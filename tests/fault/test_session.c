@@ -1,19 +1,19 @@
-/* test_session.c - one session: what goes over the wire in both directions, and what the client
-   tells of it. */
+/* test_session.c - tests one session: the bytes in both directions, and the events that the client
+   reports. The server is scripted. */
 #include "scripted.h"
 
 static const char CONNECTED_10[] = "CONNECTED\nheart-beat:0,0\n\n";
 static const char CONNECTED_11[] = "CONNECTED\nversion:1.1\nheart-beat:0,0\n\n";
 static const char CONNECTED_12[] = "CONNECTED\nversion:1.2\nheart-beat:0,0\n\n";
 
-/* A client that is connected to a server which said that. */
+/* Connects a client to a server that answers CONNECT with this frame. */
 static void connected(struct peer *p, const char *frame) {
     peer_begin(p);
     p->connected = frame;
     CHECK(peer_connect(p));
 }
 
-/* ==== the first octets ==== */
+/* ==== the upgrade and CONNECT ==== */
 
 static void test_the_upgrade_request(void) {
     static const char *const extra[] = {"Authorization", "Bearer abc", NULL};
@@ -40,7 +40,7 @@ static void test_the_upgrade_request(void) {
     peer_free(&p);
 }
 
-static void test_no_origin_unless_asked_for(void) {
+static void test_no_origin_unless_requested(void) {
     struct peer p;
     connected(&p, CONNECTED_12);
     CHECK(strstr(bytes_text(&p.request), "Origin") == NULL);
@@ -96,7 +96,7 @@ static void test_fewer_versions(void) {
     peer_free(&p);
 }
 
-static void test_who_the_server_is(void) {
+static void test_the_broker_is_recognised(void) {
     static const struct {
         const char *frame;
         int broker;
@@ -117,40 +117,40 @@ static void test_who_the_server_is(void) {
     }
 }
 
-/* ==== the same events, however the octets are cut ==== */
+/* ==== the same events, however the input is cut ==== */
 
-/* A line a header behind each event that has a frame. */
+/* Adds one line per header after each event that has a frame. */
 static void log_headers(struct peer *p, const stws_event *e) {
     size_t i;
     if (!e->message) return;
     for (i = 0; i < e->message->frame.header_count; i++)
         bytes_print(&p->log, "  %s=%s\n", e->message->frame.headers[i].name,
                     e->message->frame.headers[i].value);
-    bytes_print(&p->log, "  (%d octets)\n", (int)e->message->body_len);
+    bytes_print(&p->log, "  (%d bytes)\n", (int)e->message->body_len);
 }
 
 static const char RECORDED_EVENTS[] =
-    "CONNECTED\n  version=1.2\n  session=x:y\\z\n  (0 octets)\n"
+    "CONNECTED\n  version=1.2\n  session=x:y\\z\n  (0 bytes)\n"
     "MESSAGE /topic/a m:1 hello\n  subscription=sub-1\n  message-id=m:1\n  destination=/topic/a\n"
-    "  x:y=a\nb\\\n  x:y=second\n  (5 octets)\n"
+    "  x:y=a\nb\\\n  x:y=second\n  (5 bytes)\n"
     "MESSAGE /queue/b m2 a\n  subscription=q:1\n  message-id=m2\n  destination=/queue/b\n"
-    "  content-length=3\n  (3 octets)\n"
+    "  content-length=3\n  (3 bytes)\n"
     "MESSAGE /topic/a m3 three\n  subscription=sub-1\n  message-id=m3\n  destination=/topic/a\n"
-    "  (5 octets)\n"
-    "RECEIPT 0 STWS_OK\n  receipt-id=nobody's\n  (0 octets)\n"
+    "  (5 bytes)\n"
+    "RECEIPT 0 STWS_OK\n  receipt-id=nobody's\n  (0 bytes)\n"
     "MESSAGE /topic/a m4 \n  subscription=sub-1\n  message-id=m4\n  destination=/topic/a\n"
-    "  content-length=0\n  (0 octets)\n"
+    "  content-length=0\n  (0 bytes)\n"
     "MESSAGE /topic/a m5 in two messages\n  subscription=sub-1\n  message-id=m5\n"
-    "  destination=/topic/a\n  (15 octets)\n"
-    "UNHANDLED NEWS\n  a=b\n  (0 octets)\n"
-    "ERROR that was it\n  message=that was it\n  (7 octets)\n"
+    "  destination=/topic/a\n  (15 bytes)\n"
+    "UNHANDLED NEWS\n  a=b\n  (0 bytes)\n"
+    "ERROR that was it\n  message=that was it\n  (7 bytes)\n"
     "DISCONNECTED STWS_ERR_BROKER\n";
 
 #define WS(opcode, fin, text) peer_ws(p, opcode, fin, text, sizeof(text) - 1)
 
-/* Everything that a server may do to a frame, behind the answer to the upgrade and in one go
-   with it. */
-static void say_recorded(struct peer *p) {
+/* Sends everything that a server may do to a frame. All of it follows the answer to the upgrade
+   without a pause. */
+static void send_recorded_session(struct peer *p) {
     WS(STWS_WS_TEXT, 1, "CONNECTED\nversion:1.2\nsession:x:y\\z\n\n\0\n");
     WS(STWS_WS_TEXT, 1, "\n");
     WS(STWS_WS_TEXT, 1,
@@ -174,7 +174,8 @@ static void say_recorded(struct peer *p) {
     peer_end(p);
 }
 
-/* Play the recorded session with the octets cut so; returns its length. */
+/* Plays the recorded session with the input cut at `split` and into pieces of `piece` bytes.
+   Returns the length of the session. */
 static size_t play(struct peer *p, int stepping, size_t split, size_t piece) {
     stws_subscribe_options named = {.id = "q:1"};
     stws_options o;
@@ -191,14 +192,14 @@ static size_t play(struct peer *p, int stepping, size_t split, size_t piece) {
     CHECK(stws_subscribe(p->client, "/queue/b", &named) > 0);
     peer_drive(p);
     peer_listen(p);
-    say_recorded(p);
+    send_recorded_session(p);
     len = p->out.len;
     peer_turn(p);
     CHECK_INT(STWS_BACKOFF, stws_state(p->client));
     return len;
 }
 
-static void test_whole(void) {
+static void test_the_session_in_one_piece(void) {
     struct peer p;
     int stepping;
     for (stepping = 0; stepping < 2; stepping++) {
@@ -208,7 +209,7 @@ static void test_whole(void) {
     }
 }
 
-static void test_split_at_every_octet(void) {
+static void test_split_at_every_byte(void) {
     size_t len = 2, i;
     for (i = 1; i < len; i++) {
         struct peer p;
@@ -232,7 +233,7 @@ static void test_in_small_pieces(void) {
     }
 }
 
-/* The client's own octets, whatever the transport takes at a time. */
+/* The client's own bytes arrive complete, however few bytes the transport takes at a time. */
 static void test_written_in_small_pieces(void) {
     size_t piece;
     for (piece = 1; piece < 20; piece++) {
@@ -276,7 +277,7 @@ static void test_a_ping_between_fragments(void) {
     peer_free(p);
 }
 
-/* ==== a message as the user sees it ==== */
+/* ==== a message as the program sees it ==== */
 
 static void look_at_message(struct peer *p, const stws_event *e) {
     const stws_message *m = e->message;
@@ -347,7 +348,7 @@ static void count_message(stws *client, const stws_message *message, void *user)
     ++*(int *)user;
 }
 
-static void test_a_callback_of_the_subscriptions_own(void) {
+static void test_a_callback_of_a_subscription(void) {
     struct peer p;
     int count = 0;
     stws_subscribe_options own = {.on_message = count_message, .user = &count};
@@ -364,7 +365,7 @@ static void test_a_callback_of_the_subscriptions_own(void) {
     peer_free(&p);
 }
 
-static void test_a_message_of_nobodys_subscription(void) {
+static void test_a_message_of_an_unknown_subscription(void) {
     struct peer p;
     connected(&p, CONNECTED_12);
     peer_message(&p, "/temp-queue/x", "1", "/queue/y", "reply");
@@ -374,7 +375,7 @@ static void test_a_message_of_nobodys_subscription(void) {
     peer_free(&p);
 }
 
-/* A body far over the buffers' first size, in and out. */
+/* A body much larger than the initial buffers, in both directions. */
 static void test_a_mebibyte_each_way(void) {
     struct peer p;
     struct bytes b = {0};
@@ -394,7 +395,7 @@ static void test_a_mebibyte_each_way(void) {
 
 /* ==== heart-beats ==== */
 
-/* A client that offers out,in to a server that answers with those numbers. */
+/* Connects a client that offers these intervals to a server that answers with these numbers. */
 static void beating(struct peer *p, int out_ms, int in_ms, const char *numbers) {
     static char frame[128];
     stws_options o;
@@ -416,16 +417,16 @@ static void test_our_heart_beat(void) {
     CHECK(p.longest_silence_us <= 5010000);
     CHECK(p.beats >= 19 && p.beats <= 40);
     CHECK_INT(p.beats, peer_stats(&p).heartbeats_out);
-    CHECK_INT(p.beats + 1, p.ws_messages); /* CONNECT, and each beat in a message of its own */
+    CHECK_INT(p.beats + 1, p.ws_messages); /* CONNECT, and each heart-beat in its own message */
     peer_free(&p);
 }
 
-/* A wait that was to end at once cannot have ended too late. */
-static void test_a_silent_server_after_something_to_do_at_once(void) {
+/* A wait that should end immediately cannot end too late. */
+static void test_a_silent_server_after_an_immediate_turn(void) {
     struct peer p;
     stws_options o;
     peer_init(&p);
-    p.now_us = 86400000000; /* the machine has been up for a day */
+    p.now_us = 86400000000; /* the machine has been running for a day */
     o = peer_options(&p);
     p.connected = "CONNECTED\nversion:1.2\nheart-beat:4000,0\n\n";
     peer_start(&p, &o);
@@ -439,7 +440,7 @@ static void test_a_silent_server_after_something_to_do_at_once(void) {
     peer_free(&p);
 }
 
-/* The larger of both numbers counts. */
+/* The larger of the two numbers applies. */
 static void test_the_servers_number_is_larger(void) {
     struct peer p;
     beating(&p, 1000, 1000, "heart-beat:20000,20000");
@@ -452,7 +453,7 @@ static void test_the_servers_number_is_larger(void) {
     peer_free(&p);
 }
 
-static void test_what_is_sent_anyway_is_a_heart_beat(void) {
+static void test_any_sent_frame_counts_as_a_heart_beat(void) {
     struct peer p;
     int i;
     beating(&p, 10000, 10000, "heart-beat:0,10000");
@@ -500,7 +501,7 @@ static void test_the_grace_is_an_option(void) {
     peer_free(&p);
 }
 
-static void test_any_octet_is_a_sign_of_life(void) {
+static void test_any_byte_is_a_sign_of_life(void) {
     static const char frame[] = "MESSAGE\nsubscription:sub-1\nmessage-id:1\ndestination:/a\n\n";
     struct peer p;
     size_t i;
@@ -520,7 +521,7 @@ static void test_any_octet_is_a_sign_of_life(void) {
     peer_free(&p);
 }
 
-/* Zero on either side is none; a header that is absent or broken is none as well. */
+/* Zero on either side means no heart-beat. So does a missing or malformed header. */
 static void test_no_heart_beat(void) {
     static const struct {
         int out, in;
@@ -542,7 +543,8 @@ static void test_no_heart_beat(void) {
     }
 }
 
-/* Our loop was late, but the beats are in the socket: they count before the server is judged. */
+/* The client's loop was late, but the heart-beats are in the socket. They count before the client
+   judges the server. */
 static void test_the_socket_is_read_before_the_server_is_judged(void) {
     struct peer p;
     int i;
@@ -575,7 +577,8 @@ static void check_receipt(const struct peer *p, int number, const char *result) 
     bytes_free(&line);
 }
 
-/* Connected, with a SEND out whose RECEIPT has not come: its number. */
+/* Connects a client and sends a SEND whose RECEIPT has not arrived. Returns the number of the
+   receipt. */
 static int connected_awaiting_a_receipt(struct peer *p) {
     int number;
     connected(p, CONNECTED_12);
@@ -616,8 +619,8 @@ static void test_a_receipt_that_never_comes(void) {
     peer_advance(&p, 200);
     check_receipt(&p, number, "STWS_ERR_TIMEOUT");
     CHECK_INT(STWS_CONNECTED, stws_state(p.client));
-    peer_receipt(&p,
-                 sent_header(peer_sent(&p, "SEND", 0), "receipt")); /* too late: not told twice */
+    /* Too late, so not reported again. */
+    peer_receipt(&p, sent_header(peer_sent(&p, "SEND", 0), "receipt"));
     peer_forget(&p);
     peer_turn(&p);
     CHECK(strstr(bytes_text(&p.log), "STWS_ERR") == NULL);
@@ -662,8 +665,8 @@ static void test_a_receipt_lost_with_the_connection(void) {
     peer_free(&p);
 }
 
-/* RabbitMQ and Artemis copy the header into the MESSAGE. */
-static void test_a_receipt_header_is_no_receipt(void) {
+/* RabbitMQ and Artemis copy the receipt header into the MESSAGE. */
+static void test_a_receipt_header_is_not_a_receipt(void) {
     struct peer p;
     struct bytes frame = {0};
     connected(&p, CONNECTED_12);
@@ -714,7 +717,7 @@ static void test_too_many_receipts(void) {
 
 /* ==== ACK, NACK, transactions ==== */
 
-/* What to do with each message, and what came of it. */
+/* How to answer each message, and the result of that call. */
 struct answering {
     int (*answer)(stws *client, const stws_message *message);
     const char *transaction;
@@ -730,8 +733,8 @@ static void answer_message(struct peer *p, const stws_event *e) {
         a->result = a->answer(p->client, e->message);
 }
 
-/* The client answers one message so: the call's result, and the raw frame that the server saw,
-   or NULL. */
+/* The client answers one message. Checks the call's result, and the raw frame that the server got
+   (NULL: none). */
 static void check_answer(const char *version, struct answering a, const char *message, int result,
                          const char *command, const char *raw) {
     struct peer p;
@@ -750,7 +753,7 @@ static void check_answer(const char *version, struct answering a, const char *me
     peer_free(&p);
 }
 
-static void test_ack_and_nack_as_each_version_says_them(void) {
+static void test_ack_and_nack_in_each_version(void) {
     static const char with_ack[] =
         "MESSAGE\nsubscription:sub-1\nmessage-id:m\\c1\nack:ID\\cvm\\c9\n"
         "destination:/queue/a\n\nx";
@@ -830,8 +833,8 @@ static void test_arguments_that_are_refused(void) {
     CHECK_INT(STWS_ERR_USAGE, stws_subscribe(p.client, NULL, NULL));
     CHECK_INT(STWS_ERR_USAGE, stws_subscribe(p.client, "", NULL));
     CHECK_INT(STWS_ERR_USAGE, stws_subscribe(p.client, "/a", &bad));
-    CHECK_INT(STWS_ERR_FRAME_BUILD,
-              stws_subscribe(p.client, "/a\rb", NULL)); /* 1.1 cannot say CR */
+    /* STOMP 1.1 cannot encode CR. */
+    CHECK_INT(STWS_ERR_FRAME_BUILD, stws_subscribe(p.client, "/a\rb", NULL));
     CHECK_INT(STWS_ERR_USAGE, stws_send(p.client, NULL, "x", 1));
     CHECK_INT(STWS_ERR_USAGE, stws_send(p.client, "/a", NULL, 1));
     CHECK_INT(STWS_ERR_FRAME_BUILD, stws_send(p.client, "/a\rb", "x", 1));
@@ -867,11 +870,11 @@ static void test_a_full_subscription_table(void) {
     peer_free(&p);
 }
 
-/* ==== ids of one's own: found by hash, in chains ==== */
+/* ==== ids chosen by the program: found by hash, in chains ==== */
 
 enum { MANY_OWN = 500 };
 
-/* Ids, the handle of each (0: not subscribed), and the messages that its callback had. */
+/* For each id: its handle (0: not subscribed) and how many messages its callback got. */
 struct own_ids {
     struct peer peer;
     int count, handles[MANY_OWN], had[MANY_OWN];
@@ -890,7 +893,7 @@ static void own_begin(struct own_ids *all, int count, int max_subscriptions) {
     CHECK(peer_connect(&all->peer));
 }
 
-/* Those of one digit begin those of two and three. */
+/* The ids with one digit are prefixes of the ids with two and three digits. */
 static void own_id(char id[16], int i) {
     snprintf(id, 16, "own-%d", i);
 }
@@ -911,10 +914,10 @@ static void own_leave(struct own_ids *all, int i) {
     all->handles[i] = 0;
 }
 
-/* A message to each of them reaches its own callback, if it has one; an id that is taken is
-   refused. */
+/* Sends a message to each id. The message must reach the callback of its subscription, if there is
+   one. Subscribing with an id that is in use must be refused. */
 static void own_check(struct own_ids *all) {
-    unsigned long long nobodys = peer_stats(&all->peer).unknown_subscription;
+    unsigned long long unknown_before = peer_stats(&all->peer).unknown_subscription;
     int i, absent = 0;
     memset(all->had, 0, sizeof all->had);
     peer_turn(&all->peer);
@@ -927,7 +930,7 @@ static void own_check(struct own_ids *all) {
         if (all->handles[i]) CHECK_INT(STWS_ERR_USAGE, own_subscribe(all, i));
         absent += !all->handles[i];
     }
-    CHECK_INT(absent, peer_stats(&all->peer).unknown_subscription - nobodys);
+    CHECK_INT(absent, peer_stats(&all->peer).unknown_subscription - unknown_before);
     peer_forget(&all->peer);
 }
 
@@ -940,9 +943,10 @@ static void own_reconnect(struct own_ids *all) {
     own_check(all);
 }
 
-/* In a table of three, every three of twelve ids: whatever the hash is, some are all in one chain.
-   Its last goes and comes again, then its second, then its first. */
-static void test_ids_of_ones_own_that_collide(void) {
+/* A table of three slots, with every combination of three of twelve ids. Whatever the hash is, some
+   combinations are all in one chain. The last id of the chain is removed and added again, then the
+   second, then the first. */
+static void test_custom_ids_that_collide(void) {
     struct own_ids all;
     int n;
     own_begin(&all, 12, 3);
@@ -964,7 +968,7 @@ static void test_ids_of_ones_own_that_collide(void) {
     peer_free(&all.peer);
 }
 
-static void test_many_ids_of_ones_own(void) {
+static void test_many_custom_ids(void) {
     static struct own_ids all;
     int i;
     own_begin(&all, MANY_OWN, 400);
@@ -984,8 +988,9 @@ static void test_many_ids_of_ones_own(void) {
     peer_free(&all.peer);
 }
 
-/* An id that looks like one of ours, for a handle not given yet: that handle is passed over. */
-static void test_an_id_of_ones_own_like_ours(void) {
+/* The program's id looks like one of the library's ids, for a handle not given out yet. The library
+   must skip that handle. */
+static void test_a_custom_id_like_a_generated_one(void) {
     stws_subscribe_options own = {.id = "sub-3"};
     struct peer p;
     connected(&p, CONNECTED_12);
@@ -1029,7 +1034,7 @@ static void test_send(void) {
     peer_free(&p);
 }
 
-/* What is built is written together, by the next driving call. */
+/* Frames are collected, and the next driving call writes them together. */
 static void test_sends_are_batched(void) {
     struct peer p;
     unsigned long long before;
@@ -1044,10 +1049,10 @@ static void test_sends_are_batched(void) {
     peer_free(&p);
 }
 
-/* ==== large frames, and what kind of message they go in ==== */
+/* ==== large frames, and the kind of their WebSocket messages ==== */
 
-/* Send a body of 30,001 octets, most of them in characters of three, and see what messages it
-   takes. */
+/* Sends a body of 30,001 bytes, mostly of three-byte characters. Checks the WebSocket messages that
+   carry it. */
 static void check_cut(const char *server, size_t max_ws_message, size_t largest, int messages) {
     struct peer p;
     struct bytes body = {0}, frame = {0};
@@ -1077,7 +1082,7 @@ static void check_cut(const char *server, size_t max_ws_message, size_t largest,
     bytes_free(&frame);
 }
 
-static void test_large_frames_are_cut_as_the_server_needs_it(void) {
+static void test_large_frames_are_cut_for_each_broker(void) {
     check_cut("", 0, 8192, 4);
     check_cut("server:RabbitMQ/3.10.8\n", 0, 8192, 4);
     check_cut("server:ActiveMQ-Artemis/2.44.0 ActiveMQ Artemis Messaging Engine\n", 0, 8192, 4);
@@ -1196,7 +1201,7 @@ static void test_disconnect(void) {
     peer_free(&p);
 }
 
-/* Spring answers so; it is the end that was asked for. */
+/* Spring answers DISCONNECT like this. It is the requested end, so it is not an error. */
 static void test_disconnect_answered_by_error_and_1002(void) {
     struct peer p;
     connected(&p, CONNECTED_12);
@@ -1212,7 +1217,7 @@ static void test_disconnect_answered_by_error_and_1002(void) {
     peer_free(&p);
 }
 
-/* RabbitMQ closes without a RECEIPT, Artemis without a close frame. */
+/* RabbitMQ closes without a RECEIPT; Artemis disconnects without a close frame. */
 static void test_disconnect_answered_by_the_end(void) {
     struct peer p;
     connected(&p, CONNECTED_12);
@@ -1233,7 +1238,7 @@ static void test_disconnect_answered_by_the_end(void) {
     peer_free(&p);
 }
 
-static void test_disconnect_that_nobody_answers(void) {
+static void test_disconnect_without_an_answer(void) {
     struct peer p;
     connected(&p, CONNECTED_12);
     p.automatic = 0;
@@ -1247,7 +1252,7 @@ static void test_disconnect_that_nobody_answers(void) {
     peer_free(&p);
 }
 
-/* The end was asked for: a reconnect does not cut it short, nor does it begin anew. */
+/* The end was requested. A reconnect request neither shortens nor restarts it. */
 static void test_disconnect_and_then_reconnect(void) {
     struct peer p;
     connected(&p, CONNECTED_12);
@@ -1264,7 +1269,7 @@ static void test_disconnect_and_then_reconnect(void) {
     peer_free(&p);
 }
 
-/* The RECEIPT comes, but then the server leaves the closing to us, as Spring does. */
+/* The RECEIPT arrives, but then the server waits for the client to close, as Spring does. */
 static void test_disconnect_without_an_answer_to_the_close(void) {
     struct peer p;
     connected(&p, CONNECTED_12);
@@ -1309,7 +1314,7 @@ static void test_the_servers_close_is_answered(void) {
     peer_free(&p);
 }
 
-/* A server that takes no octet any more. */
+/* A server that stops reading. */
 static void test_a_stalled_server(void) {
     struct peer p;
     connected(&p, CONNECTED_12);
@@ -1325,7 +1330,7 @@ static void test_a_stalled_server(void) {
     peer_free(&p);
 }
 
-/* A heart-beat that is due while nothing can be written waits for that, and nobody spins. */
+/* A heart-beat that is due while nothing can be written must wait, and the client must not loop. */
 static void test_a_stalled_server_that_wants_heart_beats(void) {
     struct peer p;
     beating(&p, 10000, 10000, "heart-beat:0,4000");
@@ -1396,54 +1401,54 @@ static void test_the_trace_holds_no_secret(void) {
 
 int main(void) {
     RUN(test_the_upgrade_request); /* [S2] */
-    RUN(test_no_origin_unless_asked_for);
+    RUN(test_no_origin_unless_requested);
     RUN(test_the_connect_frame); /* [S2] */
     RUN(test_fewer_versions);
-    RUN(test_who_the_server_is);
-    RUN(test_whole);
-    RUN(test_split_at_every_octet);
+    RUN(test_the_broker_is_recognised);
+    RUN(test_the_session_in_one_piece);
+    RUN(test_split_at_every_byte);
     RUN(test_in_small_pieces);
     RUN(test_written_in_small_pieces);
     RUN(test_a_ping_between_fragments);
     RUN(test_a_message); /* [Y4] */
     RUN(test_a_copy_outlives_the_client);
-    RUN(test_a_callback_of_the_subscriptions_own);
-    RUN(test_a_message_of_nobodys_subscription);
+    RUN(test_a_callback_of_a_subscription);
+    RUN(test_a_message_of_an_unknown_subscription);
     RUN(test_a_mebibyte_each_way);
     RUN(test_our_heart_beat); /* [H2] */
-    RUN(test_a_silent_server_after_something_to_do_at_once);
-    RUN(test_the_servers_number_is_larger);        /* [H1] */
-    RUN(test_what_is_sent_anyway_is_a_heart_beat); /* [H2] */
+    RUN(test_a_silent_server_after_an_immediate_turn);
+    RUN(test_the_servers_number_is_larger);          /* [H1] */
+    RUN(test_any_sent_frame_counts_as_a_heart_beat); /* [H2] */
     RUN(test_the_servers_heart_beat);
     RUN(test_the_grace_is_an_option);                         /* [H3] */
-    RUN(test_any_octet_is_a_sign_of_life);                    /* [H3] */
+    RUN(test_any_byte_is_a_sign_of_life);                     /* [H3] */
     RUN(test_no_heart_beat);                                  /* [H1] */
     RUN(test_the_socket_is_read_before_the_server_is_judged); /* [H3] */
     RUN(test_a_receipt);                                      /* [E9] */
     RUN(test_a_receipt_that_never_comes);                     /* [E9] */
     RUN(test_a_receipt_that_is_an_error);                     /* [E9] */
     RUN(test_a_receipt_lost_with_the_connection);             /* [E9] */
-    RUN(test_a_receipt_header_is_no_receipt);
+    RUN(test_a_receipt_header_is_not_a_receipt);
     RUN(test_a_receipt_for_subscribe);
     RUN(test_too_many_receipts);
-    RUN(test_ack_and_nack_as_each_version_says_them);
+    RUN(test_ack_and_nack_in_each_version);
     RUN(test_a_transaction);
     RUN(test_subscribe_and_unsubscribe);
     RUN(test_arguments_that_are_refused);
     RUN(test_a_full_subscription_table);
-    RUN(test_ids_of_ones_own_that_collide);
-    RUN(test_many_ids_of_ones_own);
-    RUN(test_an_id_of_ones_own_like_ours);
+    RUN(test_custom_ids_that_collide);
+    RUN(test_many_custom_ids);
+    RUN(test_a_custom_id_like_a_generated_one);
     RUN(test_send);
     RUN(test_sends_are_batched);
-    RUN(test_large_frames_are_cut_as_the_server_needs_it); /* [L1] */
+    RUN(test_large_frames_are_cut_for_each_broker); /* [L1] */
     RUN(test_frames_around_the_limit);
     RUN(test_text_or_binary); /* [L2] */
     RUN(test_text_that_is_not_utf8);
     RUN(test_disconnect);
     RUN(test_disconnect_answered_by_error_and_1002);
     RUN(test_disconnect_answered_by_the_end);
-    RUN(test_disconnect_that_nobody_answers);
+    RUN(test_disconnect_without_an_answer);
     RUN(test_disconnect_and_then_reconnect);
     RUN(test_disconnect_without_an_answer_to_the_close);
     RUN(test_error_without_a_close); /* [E10] */

@@ -1,10 +1,11 @@
-/* test_simulated.c - what tests/sim has found in stomp_ws.h, each in as few steps as it needs. */
+/* test_simulated.c - tests for the defects that the simulator (tests/sim) has found in stomp_ws.h.
+   Each is reproduced in as few steps as possible, with the scripted server. */
 #include "scripted.h"
 
 #include <fcntl.h>
 #include <pthread.h>
 
-/* Fill the output, so that from now on the outbox takes what is sent. */
+/* Fills the output, so that the outbox gets all later frames. */
 static void fill_output(struct peer *p) {
     static char bulk[2000];
     int i;
@@ -13,7 +14,7 @@ static void fill_output(struct peer *p) {
     for (i = 0; i < 4; i++) CHECK_INT(0, stws_send(p->client, "/queue/a", bulk, sizeof bulk));
 }
 
-/* A client whose UNSUBSCRIBE of that subscription waits behind a full output. */
+/* Starts a client whose UNSUBSCRIBE for this subscription waits behind a full output. */
 static void unsubscribing(struct peer *p, const stws_subscribe_options *subscription) {
     stws_options o;
     int handle;
@@ -28,7 +29,7 @@ static void unsubscribing(struct peer *p, const stws_subscribe_options *subscrip
     CHECK_INT(0, stws_unsubscribe(p->client, handle));
 }
 
-/* An id is given anew while its UNSUBSCRIBE waits: the broker hears of the end first. */
+/* An id is reused while its UNSUBSCRIBE waits. The broker must get the UNSUBSCRIBE first. */
 static void test_a_reused_id_waits_for_its_unsubscribe(void) {
     stws_subscribe_options mine = {.id = "mine"};
     struct peer p;
@@ -44,8 +45,8 @@ static void test_a_reused_id_waits_for_its_unsubscribe(void) {
     peer_free(&p);
 }
 
-/* One that ends again before it was sent leaves no trace. */
-static void test_a_reused_id_that_ends_at_once(void) {
+/* A subscription that ends before its SUBSCRIBE was sent sends nothing. */
+static void test_a_reused_id_that_ends_before_it_is_sent(void) {
     stws_subscribe_options mine = {.id = "mine"};
     struct peer p;
     int handle;
@@ -60,20 +61,20 @@ static void test_a_reused_id_that_ends_at_once(void) {
     peer_free(&p);
 }
 
-static int tell_of_attempt(stws *client, stws_attempt *attempt, void *user) {
+static int log_attempt(stws *client, stws_attempt *attempt, void *user) {
     struct peer *p = (struct peer *)user;
     (void)client;
     bytes_print(&p->log, "ATTEMPT %d\n", attempt->number);
     return 0;
 }
 
-/* The end of one connection is told before the next one is asked about. */
-static void test_reconnect_now_tells_before_it_asks(void) {
+/* The end of a connection is reported before the hook is asked about the next attempt. */
+static void test_reconnect_now_reports_the_end_before_the_hook(void) {
     struct peer p;
     stws_options o;
     peer_init(&p);
     o = peer_options(&p);
-    o.before_connect = tell_of_attempt;
+    o.before_connect = log_attempt;
     peer_start(&p, &o);
     CHECK(peer_connect(&p));
     peer_forget(&p);
@@ -103,13 +104,13 @@ static void test_no_pong_after_our_close(void) {
     peer_free(&p);
 }
 
-/* ==== waits that were none: peer_free() sees the client spin ==== */
+/* ==== waits that must be real: peer_free() fails if the client looped ==== */
 
 static int not_yet(stws *client, stws_subscribing *asked, void *user) {
     (void)client, (void)asked, (void)user;
     return 100;
 }
-static void test_unsubscribed_while_the_hook_says_not_yet(void) {
+static void test_unsubscribed_while_the_hook_asks_to_wait(void) {
     struct peer p;
     stws_options o;
     int handle;
@@ -125,7 +126,7 @@ static void test_unsubscribed_while_the_hook_says_not_yet(void) {
     peer_free(&p);
 }
 
-/* A client that the queue holds back, with a heart-beat of its own to send. */
+/* Connects a client that a full queue holds back, and that has to send heart-beats. */
 static stws_queue *held_back(struct peer *p) {
     stws_queue *queue = stws_queue_create(1024);
     stws_options o;
@@ -148,7 +149,7 @@ static void test_writing_fails_while_the_queue_is_full(void) {
     stws_queue *queue = held_back(&p);
     p.write_error = STWS_ERR_IO;
     peer_advance(&p, 5000);
-    CHECK_INT(STWS_CONNECTED, stws_state(p.client)); /* what was sent to us is still to be read */
+    CHECK_INT(STWS_CONNECTED, stws_state(p.client)); /* received data must still be read */
     peer_free(&p);
     stws_queue_destroy(queue);
 }
@@ -171,8 +172,8 @@ static void dawdle(struct peer *p, const stws_event *e) {
     if (e->type == STWS_EVENT_MESSAGE) p->now_us += 900000;
 }
 
-/* The delay before the next attempt begins when the connection is found to be gone, however long
-   a callback took before. */
+/* The delay before the next attempt starts when the client finds that the connection is gone, even
+   if a callback took long before that. */
 static void test_the_delay_begins_after_a_slow_callback(void) {
     struct peer p;
     stws_options o;
@@ -195,9 +196,9 @@ static void test_the_delay_begins_after_a_slow_callback(void) {
     peer_free(&p);
 }
 
-/* A flush drives: the time it takes is no lateness of ours, for which the server is to be
-   spared. */
-static void test_a_flush_is_no_lateness(void) {
+/* A flush drives the client, so its duration does not count as lateness, which would extend the
+   server's time. */
+static void test_a_flush_does_not_count_as_lateness(void) {
     struct peer p;
     stws_options o;
     peer_init(&p);
@@ -219,9 +220,9 @@ static void test_a_flush_is_no_lateness(void) {
     peer_free(&p);
 }
 
-/* Whoever wants to be called at once is not late, however long he had nothing to do before: a
-   program that subscribes now and then notices that the server is dead all the same. */
-static void test_at_once_is_not_late(void) {
+/* An immediate turn is never late, even after a long idle time. So a program that subscribes now
+   and then still notices that the server is dead. */
+static void test_an_immediate_turn_is_not_late(void) {
     struct peer p;
     stws_options o;
     int i;
@@ -244,14 +245,14 @@ static void test_at_once_is_not_late(void) {
     peer_free(&p);
 }
 
-/* ==== answers ==== */
+/* ==== results ==== */
 
 static void flush_here(struct peer *p, const stws_event *e) {
     if (e->type == STWS_EVENT_MESSAGE)
         bytes_print(&p->log, "FLUSH %s\n", stws_result_name(stws_flush(p->client, 10)));
 }
 
-/* What could not be written is not flushed, although it does not wait any more. */
+/* Frames that could not be written do not count as flushed, although they no longer wait. */
 static void test_a_flush_after_a_failed_write(void) {
     struct peer p;
     stws_options o;
@@ -292,7 +293,7 @@ static int count_waits(void *ctx, int wants) {
     return wants & ~STWS_WANT_NOW;
 }
 
-/* The descriptor of a pipe that can always be written to. */
+/* The descriptor of a pipe that is always writable. */
 static int writable_fd(void *ctx) {
     return ((const struct peer *)ctx)->pipe[1];
 }
@@ -332,8 +333,9 @@ static int no_fd(void *ctx) {
     return (void)ctx, -1;
 }
 
-/* Puts a byte into the wake pipe of a client whose transport has no descriptor, as a send from another
-   thread does. stws_fds gives the end of the pipe that is read; Linux opens the other end. */
+/* Puts a byte into the wake pipe of a client whose transport has no descriptor, as a send from
+   another thread does. stws_fds returns the reading end of the pipe; /proc of Linux opens the
+   writing end. */
 static void poke(stws *client) {
     stws_fd fds[3];
     char path[40];
@@ -345,8 +347,8 @@ static void poke(stws *client) {
     close(end);
 }
 
-/* A transport without a descriptor is polled by time. The wake pipe is not polled then, because a byte
-   in it would end each wait at once. */
+/* A transport without a descriptor is polled periodically. The wake pipe must not be polled then,
+   because a byte in it would end each wait immediately. */
 static void test_a_flush_without_descriptor_sleeps(void) {
     struct peer p;
     stws_options o = waiting_options(&p, no_fd);
@@ -358,8 +360,9 @@ static void test_a_flush_without_descriptor_sleeps(void) {
     check_flush_sleeps(&p);
 }
 
-/* A message in a transaction is confirmed, or not, in the session that has seen the transaction's
-   end: when that breaks before its receipt came, no other session will bring it. */
+/* A message in a transaction can be confirmed only in the session that got the end of the
+   transaction. If that session breaks before the receipt arrives, no later session can bring the
+   receipt. */
 static void check_receipt_in_transaction(int (*end)(stws *client, const char *transaction)) {
     stws_outgoing m = {0};
     struct peer p;
@@ -397,26 +400,26 @@ static void test_a_receipt_out_of_a_transaction_ends(void) {
     check_receipt_in_transaction(stws_commit);
 }
 
-/* ==== another thread, while the driving one says goodbye ==== */
+/* ==== another thread sends while the driving thread ends the session ==== */
 
-static void *send_from_aside(void *client) {
+static void *send_from_another_thread(void *client) {
     CHECK_INT(0, stws_send((stws *)client, "/queue/a", "aside", 5));
     return NULL;
 }
 
-/* The transport takes the last octets of a session: just then somebody sends. */
+/* While the transport writes the last bytes of a session, another thread sends. */
 static long write_slowly(void *ctx, const char *buf, size_t len) {
     struct peer *p = (struct peer *)ctx;
     pthread_t other;
     long taken = peer_t_write(ctx, buf, len);
     if (p->extra) {
         p->extra = NULL;
-        if (pthread_create(&other, NULL, send_from_aside, p->client) != 0) abort();
+        if (pthread_create(&other, NULL, send_from_another_thread, p->client) != 0) abort();
         pthread_join(other, NULL);
     }
     return taken;
 }
-static void test_a_send_during_the_goodbye_waits_for_the_next_session(void) {
+static void test_a_send_during_the_end_waits_for_the_next_session(void) {
     struct peer p;
     stws_options o;
     peer_init(&p);
@@ -440,20 +443,20 @@ static void test_a_send_during_the_goodbye_waits_for_the_next_session(void) {
 
 int main(void) {
     RUN(test_a_reused_id_waits_for_its_unsubscribe);
-    RUN(test_a_reused_id_that_ends_at_once);
-    RUN(test_reconnect_now_tells_before_it_asks);
+    RUN(test_a_reused_id_that_ends_before_it_is_sent);
+    RUN(test_reconnect_now_reports_the_end_before_the_hook);
     RUN(test_no_pong_after_our_close);
-    RUN(test_unsubscribed_while_the_hook_says_not_yet);
+    RUN(test_unsubscribed_while_the_hook_asks_to_wait);
     RUN(test_writing_fails_while_the_queue_is_full);
     RUN(test_writing_stalls_and_fails_while_the_queue_is_full);
     RUN(test_the_delay_begins_after_a_slow_callback);
-    RUN(test_a_flush_is_no_lateness);
-    RUN(test_at_once_is_not_late);
+    RUN(test_a_flush_does_not_count_as_lateness);
+    RUN(test_an_immediate_turn_is_not_late);
     RUN(test_a_flush_after_a_failed_write);
     RUN(test_stop_when_the_login_is_refused);
     RUN(test_a_flush_that_has_to_wait_sleeps);
     RUN(test_a_flush_without_descriptor_sleeps);
     RUN(test_a_receipt_out_of_a_transaction_ends);
-    RUN(test_a_send_during_the_goodbye_waits_for_the_next_session);
+    RUN(test_a_send_during_the_end_waits_for_the_next_session);
     return test_report();
 }

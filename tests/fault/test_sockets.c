@@ -1,14 +1,15 @@
-/* test_sockets.c - small promises of the client's own TCP transport, over real sockets: addresses that
-   race, system calls that a signal interrupts, and a name that the machine does not know. failing.h
-   makes single calls fail; the clock of the races is moved by the test alone. */
+/* test_sockets.c - tests small guarantees of the client's own TCP transport, with real sockets:
+   addresses that race, system calls that are interrupted, and a host name that the machine does not
+   know. failing.h makes single calls fail. In the races only the test moves the clock. */
 #define STOMP_WS_IMPLEMENTATION
 #include "failing.h"
 
 #include "loopback.h"
 
-enum { PATIENCE_MS = 20000 }; /* for what has to come */
+enum { PATIENCE_MS = 20000 }; /* limit for events that must come */
 
-/* From now on the nth call of that site fails, with lasting also each one after it. site -1: none. */
+/* From now on the nth call of that site fails; if lasting, every later call fails, too. site -1: no
+   call fails. */
 static void make_plan(int site, int nth, int error, int lasting) {
     pthread_mutex_lock(&plan.mutex);
     memset(plan.calls, 0, sizeof plan.calls);
@@ -43,7 +44,8 @@ static stws *begin_race(const struct loopback *server, const char *const *addres
     return client;
 }
 
-/* The last byte of the IPv4 address that the socket is connected, or connecting, to: 1 for 127.0.0.1. */
+/* Returns the last byte of the IPv4 address that the socket is connected or connecting to: 1 for
+   127.0.0.1. */
 static int host_of(int fd) {
     struct sockaddr_in at;
     socklen_t len = sizeof at;
@@ -52,7 +54,8 @@ static int host_of(int fd) {
     return (int)(ntohl(at.sin_addr.s_addr) & 255);
 }
 
-/* The client's sockets that are open. A program that the caller starts inherits none of them. */
+/* Returns the number of the client's open sockets. Also checks that a program started by the caller
+   inherits none of the client's descriptors. */
 static int open_sockets(void) {
     int fd, count = 0;
     for (fd = 0; fd < FD_LIMIT; fd++) {
@@ -63,7 +66,7 @@ static int open_sockets(void) {
     return count;
 }
 
-/* Waits as stws_fds says, with the clock at rest, until the client is connected. */
+/* Waits as stws_fds requests, with a stopped clock, until the client is connected. */
 static void finish_race(stws *client) {
     while (stws_state(client) != STWS_CONNECTED) {
         struct pollfd polled[3];
@@ -81,7 +84,7 @@ static void finish_race(stws *client) {
     CHECK_INT(STWS_CONNECTED, stws_state(client));
 }
 
-/* Two addresses, neither of which has answered yet: both sockets are given to the caller's loop. */
+/* Two addresses race, and neither has answered yet. stws_fds must report both sockets. */
 static void check_race(int single_thread) {
     static const char *const addresses[] = {"127.0.0.1", "127.0.0.1", NULL};
     struct loopback server;
@@ -105,7 +108,8 @@ static void check_race(int single_thread) {
     CHECK_INT(1, host_of(fds[0].fd));
     CHECK_INT(1, host_of(fds[1].fd));
     make_plan(site_of("stws_p_tcp_finished", "getsockopt"), 1, FAIL_VALUE + ECONNREFUSED, 0);
-    CHECK_INT(0, stws_step(client)); /* the first is refused, so the second one is it */
+    /* The first is refused, so the second becomes the connection. */
+    CHECK_INT(0, stws_step(client));
     CHECK_INT(1, plan.fired);
     make_plan(-1, 0, 0, 0);
     finish_race(client);
@@ -113,12 +117,12 @@ static void check_race(int single_thread) {
     stws_destroy(client);
     loopback_stop(&server);
 }
-static void test_both_sockets_of_a_race_are_waited_for(void) {
+static void test_both_sockets_of_a_race_are_reported(void) {
     check_race(1);
     check_race(0);
 }
 
-/* The first of two wins: the other one is closed, and not kept until the session ends. */
+/* One of two sockets wins. The other must be closed, and not kept until the session ends. */
 static void test_the_loser_of_a_race_is_closed(void) {
     static const char *const addresses[] = {"127.0.0.1", "127.0.0.1", NULL};
     struct loopback server;
@@ -139,7 +143,7 @@ static void test_the_loser_of_a_race_is_closed(void) {
     loopback_stop(&server);
 }
 
-/* A port of 127.0.0.2 that takes connections for as long as it is open. */
+/* Returns a listener at a port of 127.0.0.2, which accepts connections until it is closed. */
 static int second_host(int port) {
     struct sockaddr_in at;
     int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -151,8 +155,8 @@ static int second_host(int port) {
     return fd;
 }
 
-/* The first of two that race fails: the third joins at once, and not when the second has been silent
-   for two seconds. */
+/* The first of two racing addresses fails. The third must join immediately, and not only after the
+   second has been silent for two seconds. */
 static void test_an_address_that_fails_hurries_the_next(void) {
     static const char *const addresses[] = {"127.0.0.2", "127.0.0.1", "127.0.0.1", NULL};
     struct loopback server;
@@ -183,7 +187,7 @@ static void test_an_address_that_fails_hurries_the_next(void) {
     loopback_stop(&server);
 }
 
-/* ==== calls that a signal interrupts, or that find nothing to do ==== */
+/* ==== calls that are interrupted, or that find nothing to do ==== */
 
 /* Connects, sends itself a message, and ends: one session, without an error. */
 static void talk(const struct loopback *server) {
@@ -211,7 +215,7 @@ static void talk(const struct loopback *server) {
     stws_destroy(client);
 }
 
-/* Each of the site's calls in turn, until there is no such call. How many there were. */
+/* Interrupts each call of the site in turn. Returns how many calls there were. */
 static int interrupt(const struct loopback *server, int site, int error) {
     int nth = 0, fired = 1, failures = test_case_failures;
     while (fired && nth < 100) {
@@ -227,8 +231,8 @@ static int interrupt(const struct loopback *server, int site, int error) {
     return nth - 1;
 }
 
-/* Does the client go on after this error as if nothing had happened? */
-static int goes_on_after(int site, int error) {
+/* Returns 1 if the client must continue after this error as if nothing had happened. */
+static int must_continue_after(int site, int error) {
     static const char *const calls[] = {"recv", "send",  "poll",    "getrandom",
                                         "read", "write", "connect", "close"};
     const char *call = sites[site].call;
@@ -242,7 +246,7 @@ static int goes_on_after(int site, int error) {
     return 0;
 }
 
-static void test_interrupted_calls_are_no_errors(void) {
+static void test_interrupted_calls_are_not_errors(void) {
     static const int errors[] = {EINTR, EAGAIN, FAIL_SHORT, FAIL_EARLY};
     struct loopback server;
     int interrupted[SITES] = {0};
@@ -250,7 +254,7 @@ static void test_interrupted_calls_are_no_errors(void) {
     loopback_start(&server, 0, 0);
     for (i = 0; i < 4; i++)
         for (site = 0; site < SITES; site++) {
-            if (goes_on_after(site, errors[i]))
+            if (must_continue_after(site, errors[i]))
                 interrupted[site] += interrupt(&server, site, errors[i]);
         }
     CHECK(interrupted[site_of("stws_p_tcp_read", "recv")] > 12);
@@ -262,10 +266,10 @@ static void test_interrupted_calls_are_no_errors(void) {
     CHECK_INT(0, server.odd);
 }
 
-/* ==== randomness that comes in pieces ==== */
+/* ==== randomness that arrives in pieces ==== */
 
-/* How many of 64 bytes are not 0, of which one in 256 is by chance, when each call of that site gives
-   one byte. */
+/* Each call of that site returns only one byte. Returns how many of 64 bytes are not 0; by chance,
+   one byte in 256 is 0. */
 static int bytes_filled(const char *call) {
     unsigned char out[64] = {0};
     int filled = 0, i;
@@ -283,7 +287,7 @@ static void test_randomness_that_comes_byte_by_byte(void) {
     CHECK(bytes_filled("read") > 48);
 }
 
-/* Without the system's randomness there is none: an error, and no guess. */
+/* Without randomness from the system the function returns an error, and never guessed numbers. */
 static void test_no_randomness_at_all(void) {
     unsigned char out[64];
     plan.without_getrandom = 1;
@@ -298,7 +302,7 @@ static void test_no_randomness_at_all(void) {
     make_plan(-1, 0, 0, 0);
 }
 
-/* ==== two that wait at a queue ==== */
+/* ==== two threads wait at a queue ==== */
 
 static struct poppers {
     pthread_mutex_t mutex;
@@ -323,7 +327,7 @@ static int counted(pthread_mutex_t *mutex, const int *number) {
     return count;
 }
 
-/* Whether both have got a message, or will have it soon. */
+/* Returns 1 if both threads have got a message, after waiting for them. */
 static int both_got_one(void) {
     int ms;
     for (ms = 0; ms < PATIENCE_MS && counted(&poppers.mutex, &poppers.got) < 2; ms++)
@@ -331,7 +335,7 @@ static int both_got_one(void) {
     return ms < PATIENCE_MS;
 }
 
-/* A message without anything in it, into the queue, as stws_p_queue_push does under the lock. */
+/* Puts an empty message into the queue, as stws_p_queue_push does under the lock. */
 static void put(stws_queue *queue) {
     static const stws_message nothing;
     size_t head = stws_p_align(sizeof(stws_p_queued));
@@ -342,9 +346,9 @@ static void put(stws_queue *queue) {
     entry->message = stws_p_message_write((char *)entry + head, &nothing);
 }
 
-/* The first message wakes one of the two, and the second one comes before he has the lock. Who takes a
-   message and leaves another wakes the next. */
-static void test_each_of_two_that_wait_is_woken(void) {
+/* The first message wakes one of the two threads. The second message arrives before that thread has
+   the lock. A thread that takes a message and leaves another must wake the next thread. */
+static void test_each_of_two_waiting_threads_is_woken(void) {
     const int *waits = &plan.calls[site_of("stws_p_cond_wait", "pthread_cond_wait")];
     stws_queue *queue = stws_queue_create(0);
     pthread_t threads[2];
@@ -354,8 +358,7 @@ static void test_each_of_two_that_wait_is_woken(void) {
     for (i = 0; i < 2; i++)
         if (pthread_create(&threads[i], NULL, pop_one, NULL) != 0) abort();
     while (counted(&plan.mutex, waits) < 2) poll(NULL, 0, 1);
-    pthread_mutex_lock(
-        queue->mutex); /* which a thread that counts as waiting gives up by waiting */
+    pthread_mutex_lock(queue->mutex); /* a counted thread holds this lock until it waits */
     put(queue);
     put(queue);
     pthread_cond_signal(&queue->filled);
@@ -368,8 +371,8 @@ static void test_each_of_two_that_wait_is_woken(void) {
 
 /* ==== no descriptor left ==== */
 
-/* stws_init has copied the options when it finds that there is no wake pipe: it leaves nothing of them in
-   the memory that it gives back. */
+/* stws_init has already copied the options when it cannot create the wake pipe. It must clear the
+   memory that it returns to the caller. */
 static void test_init_without_a_descriptor(void) {
     stws_options o = {.url = "ws://broker.test/", .passcode = "open-sesame"};
     size_t size = stws_size(&o), i;
@@ -389,9 +392,9 @@ static void test_init_without_a_descriptor(void) {
     free(memory);
 }
 
-/* ==== a name that is not known here ==== */
+/* ==== a host name that the machine does not know ==== */
 
-/* The sentence after an attempt whose name nobody knows. */
+/* Returns the error text of an attempt whose host name cannot be resolved. */
 static const char *unresolved(const char *url, const char *proxy) {
     static char text[640];
     stws_options o = stws_options_default();
@@ -413,8 +416,8 @@ static const char *unresolved(const char *url, const char *proxy) {
     return text;
 }
 
-/* A machine without a line for localhost in /etc/hosts, as many containers are: the sentence says what
-   does not need one. */
+/* Many containers have no line for localhost in /etc/hosts. The error text must advise 127.0.0.1,
+   which needs no such line. */
 static void test_localhost_is_not_in_etc_hosts(void) {
     const char *text = unresolved("ws://localhost:8080/stomp", NULL);
     CHECK_HAS("\"localhost\"", text);
@@ -429,13 +432,13 @@ static void test_localhost_is_not_in_etc_hosts(void) {
 }
 
 int main(void) {
-    RUN(test_both_sockets_of_a_race_are_waited_for);
+    RUN(test_both_sockets_of_a_race_are_reported);
     RUN(test_the_loser_of_a_race_is_closed);
     RUN(test_an_address_that_fails_hurries_the_next);
-    RUN(test_interrupted_calls_are_no_errors);
+    RUN(test_interrupted_calls_are_not_errors);
     RUN(test_randomness_that_comes_byte_by_byte);
     RUN(test_no_randomness_at_all);
-    RUN(test_each_of_two_that_wait_is_woken); /* [D4] */
+    RUN(test_each_of_two_waiting_threads_is_woken); /* [D4] */
     RUN(test_init_without_a_descriptor);
     RUN(test_localhost_is_not_in_etc_hosts);
     return test_report();

@@ -1,7 +1,9 @@
-/* test_staying.c - a client stays: which failures end it, and what it does before the next attempt. */
+/* test_staying.c - tests that a client stays: which failures end it, and what it does before the
+   next attempt. Also tests what it keeps from the answer to the upgrade: headers, cookies and
+   redirects. The server is scripted, or runs on loopback. */
 #include "loopback.h"
 
-/* ==== what worked once is tried again ==== */
+/* ==== a client that had a session tries again ==== */
 
 #define REFUSED_BY(status) "HTTP/1.1 " status "\r\nContent-Length: 0\r\n\r\n"
 
@@ -12,8 +14,8 @@ static void refuse_connect(struct peer *p, const struct sent *sent) {
     if (sent->frame.command_id == STWS_COMMAND_CONNECT && refusal) peer_stomp(p, refusal);
 }
 
-/* A client that had a session, which broke. The next attempt is answered by `answer`, or, if that
-   is NULL, refused by the ERROR `error`. */
+/* Starts a client that has a session, which breaks. The next attempt is answered by `answer` or, if
+   that is NULL, refused by the ERROR `error`. */
 static void refused_after_a_session(struct peer *p, stws_options o, const char *answer,
                                     const char *error) {
     refusal = NULL;
@@ -28,8 +30,8 @@ static void refused_after_a_session(struct peer *p, stws_options o, const char *
     peer_advance(p, 1500);
 }
 
-/* The server works again: is the client still there? */
-static int comes_back(struct peer *p) {
+/* The server works again. Returns 1 if the client connects again. */
+static int connects_again(struct peer *p) {
     p->answer = PEER_ANSWER;
     p->automatic = AUTO_ALL;
     refusal = NULL;
@@ -37,7 +39,7 @@ static int comes_back(struct peer *p) {
     return !p->ended && stws_state(p->client) == STWS_CONNECTED;
 }
 
-/* 1: the client comes back after the refusal; 0: it has ended. */
+/* Returns 1 if the client comes back after the refusal, 0 if it has ended. */
 static int survives(int give_up, int (*hook)(stws *, stws_attempt *, void *), const char *answer,
                     const char *error) {
     struct peer p;
@@ -50,12 +52,12 @@ static int survives(int give_up, int (*hook)(stws *, stws_attempt *, void *), co
     refused_after_a_session(&p, o, answer, error);
     alive = !p.ended;
     CHECK_INT(answer ? STWS_ERR_HTTP_STATUS : STWS_ERR_LOGIN, p.result);
-    CHECK_INT(alive, comes_back(&p));
+    CHECK_INT(alive, connects_again(&p));
     peer_free(&p);
     return alive;
 }
 
-static int go_on(stws *client, stws_attempt *attempt, void *user) {
+static int allow(stws *client, stws_attempt *attempt, void *user) {
     (void)client, (void)attempt, (void)user;
     return 0;
 }
@@ -67,7 +69,7 @@ static const char *const denying_statuses[] = {REFUSED_BY("401 Unauthorized"),
                                                REFUSED_BY("403 Forbidden"),
                                                REFUSED_BY("407 Proxy Authentication Required")};
 
-/* What brokers say that cannot take anybody for now, and what they say about wrong credentials. */
+/* ERRORs of brokers that are temporarily unavailable, and ERRORs about wrong credentials. */
 static const char *const passing_errors[] = {
     "ERROR\nmessage:Broker not available.\n\n",
     "ERROR\nmessage:javax.jms.InvalidClientIDException\n\n"
@@ -92,7 +94,7 @@ static const char *const denying_errors[] = {
 
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 
-static void test_what_worked_once_is_tried_again(void) {
+static void test_a_client_that_had_a_session_tries_again(void) {
     size_t i;
     for (i = 0; i < COUNT(passing_statuses); i++) {
         CHECK_INT(1, survives(STWS_GIVE_UP_DEFAULT, NULL, passing_statuses[i], NULL));
@@ -101,7 +103,7 @@ static void test_what_worked_once_is_tried_again(void) {
     }
     for (i = 0; i < COUNT(passing_errors); i++) {
         CHECK_INT(1, survives(STWS_GIVE_UP_DEFAULT, NULL, NULL, passing_errors[i]));
-        CHECK_INT(0, survives(STWS_GIVE_UP_SOON, go_on, NULL, passing_errors[i]));
+        CHECK_INT(0, survives(STWS_GIVE_UP_SOON, allow, NULL, passing_errors[i]));
         CHECK_INT(1, survives(STWS_GIVE_UP_NEVER, NULL, NULL, passing_errors[i]));
     }
 }
@@ -110,19 +112,19 @@ static void test_refused_credentials_end_the_client(void) {
     size_t i;
     for (i = 0; i < COUNT(denying_statuses); i++) {
         CHECK_INT(0, survives(STWS_GIVE_UP_DEFAULT, NULL, denying_statuses[i], NULL));
-        CHECK_INT(0, survives(STWS_GIVE_UP_SOON, go_on, denying_statuses[i], NULL));
-        CHECK_INT(1, survives(STWS_GIVE_UP_DEFAULT, go_on, denying_statuses[i], NULL));
+        CHECK_INT(0, survives(STWS_GIVE_UP_SOON, allow, denying_statuses[i], NULL));
+        CHECK_INT(1, survives(STWS_GIVE_UP_DEFAULT, allow, denying_statuses[i], NULL));
         CHECK_INT(1, survives(STWS_GIVE_UP_NEVER, NULL, denying_statuses[i], NULL));
     }
     for (i = 0; i < COUNT(denying_errors); i++) {
         CHECK_INT(0, survives(STWS_GIVE_UP_DEFAULT, NULL, NULL, denying_errors[i]));
-        CHECK_INT(0, survives(STWS_GIVE_UP_SOON, go_on, NULL, denying_errors[i]));
-        CHECK_INT(1, survives(STWS_GIVE_UP_DEFAULT, go_on, NULL, denying_errors[i]));
+        CHECK_INT(0, survives(STWS_GIVE_UP_SOON, allow, NULL, denying_errors[i]));
+        CHECK_INT(1, survives(STWS_GIVE_UP_DEFAULT, allow, NULL, denying_errors[i]));
         CHECK_INT(1, survives(STWS_GIVE_UP_NEVER, NULL, NULL, denying_errors[i]));
     }
 }
 
-/* The first attempt of all is answered so: does the client try again? */
+/* The very first attempt gets this answer. Returns 1 if the client tries again. */
 static int tries_again_at_first(int give_up, const char *answer, const char *connected) {
     struct peer p;
     stws_options o;
@@ -132,7 +134,7 @@ static int tries_again_at_first(int give_up, const char *answer, const char *con
     if (connected) p.connected = connected;
     o = peer_options(&p);
     o.give_up = give_up;
-    o.before_connect = go_on;
+    o.before_connect = allow;
     peer_start(&p, &o);
     peer_turn(&p);
     peer_advance(&p, 5000);
@@ -145,7 +147,7 @@ static int tries_again_at_first(int give_up, const char *answer, const char *con
 static const char NO_ACCEPT[] =
     "HTTP/1.1 101 \r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n";
 
-/* Before the first session a refusal tells that the settings are wrong. */
+/* Before the first session a refusal means that the settings are wrong. */
 static void test_a_first_refusal_ends_the_client(void) {
     static const int strict[] = {STWS_GIVE_UP_DEFAULT, STWS_GIVE_UP_SOON};
     size_t i;
@@ -160,7 +162,7 @@ static void test_a_first_refusal_ends_the_client(void) {
     }
 }
 
-/* With several URLs each gets an attempt before a refusal is final. */
+/* With several URLs, each gets an attempt before a refusal is final. */
 static void check_urls(int give_up, int good, int attempts) {
     static const char *const urls[] = {"ws://a.test/", "ws://b.test/", "ws://c.test/", NULL};
     struct peer p;
@@ -199,7 +201,7 @@ static void test_never_give_up(void) {
     CHECK_INT(1, tries_again_at_first(STWS_GIVE_UP_NEVER, "SSH-2.0-x\r\n", NULL));
 }
 
-/* ==== what before_connect sees ==== */
+/* ==== the information in before_connect ==== */
 
 static int seen_errors[8], seen_statuses[8], seen_count;
 
@@ -213,7 +215,7 @@ static int note_last(stws *client, stws_attempt *attempt, void *user) {
     return 0;
 }
 
-/* A token that has expired: the hook sees why it is asked, and brings a new one. */
+/* The token has expired. The hook sees the status 401 and sets a new token. */
 static int renew_token(stws *client, stws_attempt *attempt, void *user) {
     static const char *const fresh[] = {"Authorization", "Bearer new", NULL};
     note_last(client, attempt, user);
@@ -232,7 +234,7 @@ static void test_before_connect_sees_the_last_failure(void) {
     seen_count = 0;
     refused_after_a_session(&p, o, REFUSED_BY("401 Unauthorized"), NULL);
     CHECK_HAS("Bearer old", bytes_text(&p.request));
-    CHECK(comes_back(&p));
+    CHECK(connects_again(&p));
     CHECK_HAS("Bearer new", bytes_text(&p.request));
     CHECK_INT(3, seen_count);
     CHECK_INT(STWS_OK, seen_errors[0]);
@@ -246,7 +248,7 @@ static void test_before_connect_sees_the_last_failure(void) {
 
 /* ==== Retry-After ==== */
 
-/* The wait for the next attempt, in milliseconds, after an answer with these headers. */
+/* Returns the milliseconds until the next attempt, after an answer with these headers. */
 static long long wait_after(stws_options o, struct peer *p, const char *headers) {
     char answer[400];
     snprintf(answer, sizeof answer, "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n%s\r\n", headers);
@@ -257,7 +259,8 @@ static long long wait_after(stws_options o, struct peer *p, const char *headers)
     return p->retry_ms;
 }
 
-/* The same of a client with the options' defaults, chance aside: the wait is between the two. */
+/* Checks that the wait is between these two values, for a client with default options and without
+   jitter. */
 static void check_wait(const char *headers, long long least, long long most) {
     struct peer p;
     stws_options o;
@@ -276,7 +279,7 @@ static void test_retry_after_in_seconds(void) {
     check_wait("Retry-After: 0\r\n", 1000, 1000);
     check_wait("Retry-After: -7\r\n", 1000, 1000);
     check_wait("Retry-After: soon\r\n", 1000, 1000);
-    /* never longer than ten times reconnect_max_ms, which is 30 s */
+    /* The wait is never longer than ten times reconnect_max_ms, which is 30 s. */
     check_wait("Retry-After: 300\r\n", 300000, 300000);
     check_wait("Retry-After: 301\r\n", 270000, 300000);
     check_wait("Retry-After: 86400\r\n", 270000, 300000);
@@ -285,14 +288,15 @@ static void test_retry_after_in_seconds(void) {
 
 #define DATE "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
 
-/* The three forms of a date (RFC 9110, 5.6.7). It is compared with the answer's own. */
+/* The three forms of a date (RFC 9110, 5.6.7). The date is relative to the Date header of the
+   answer. */
 static void test_retry_after_as_a_date(void) {
     check_wait(DATE "Retry-After: Sun, 06 Nov 1994 08:50:07 GMT\r\n", 30000, 30000);
     check_wait(DATE "Retry-After: Sunday, 06-Nov-94 08:50:07 GMT\r\n", 30000, 30000);
     check_wait(DATE "Retry-After: Sun Nov  6 08:50:07 1994\r\n", 30000, 30000);
     check_wait(DATE "Retry-After: Sun, 06 Nov 1994 08:49:00 GMT\r\n", 1000, 1000);
     check_wait(DATE "Retry-After: Mon, 06 Nov 1995 08:49:37 GMT\r\n", 270000, 300000);
-    /* ends of months and years, leap years, the year 2000 */
+    /* Ends of months and years, leap years, the year 2000. */
     check_wait(
         "Date: Fri, 31 Dec 1999 23:59:50 GMT\r\nRetry-After: Sat, 01 Jan 2000 00:00:20 GMT\r\n",
         30000, 30000);
@@ -311,24 +315,25 @@ static void test_retry_after_as_a_date(void) {
     check_wait(
         "Date: Thursday, 31-Dec-69 23:59:30 GMT\r\nRetry-After: Friday, 01-Jan-70 00:00:00 GMT\r\n",
         1000, 1000);
-    /* no date at all */
+    /* Not a valid date. */
     check_wait(DATE "Retry-After: Sun, 06 Nov 1994\r\n", 1000, 1000);
     check_wait(DATE "Retry-After: Sun, 06 Abc 1994 08:50:07 GMT\r\n", 1000, 1000);
     check_wait(DATE "Retry-After: Sun, 32 Nov 1994 08:50:07 GMT\r\n", 1000, 1000);
     check_wait(DATE "Retry-After: Sun, 06 Nov 1994 08:61:07 GMT\r\n", 1000, 1000);
     check_wait(DATE "Retry-After: Nov\r\n", 1000, 1000);
-    check_wait(DATE "Retry-After: Sun, 06 Nov 1994 8:50:7 GMT\r\n", 30000,
-               30000); /* RFC 6265 takes it */
+    /* RFC 6265 accepts this form. */
+    check_wait(DATE "Retry-After: Sun, 06 Nov 1994 8:50:7 GMT\r\n", 30000, 30000);
     check_wait(DATE "Retry-After: Sun, 06 Nov 1994 08:50 GMT\r\n", 1000, 1000);
     check_wait(DATE "Retry-After: Sun, 06 Nov 1994 08:50:07:00 GMT\r\n", 1000, 1000);
     check_wait(DATE "Retry-After: Sun, 06 Nov 1994 08:500:07 GMT\r\n", 1000, 1000);
-    /* without a Date our own clock counts, and 1994 is over; the year 9000 is not */
+    /* Without a Date header the client's own clock counts. 1994 is in the past, the year 9000 is
+       not. */
     check_wait("Retry-After: Sun, 06 Nov 1994 08:50:07 GMT\r\n", 1000, 1000);
     check_wait("Retry-After: Sun, 06 Nov 9000 08:50:07 GMT\r\n", 270000, 300000);
     check_wait("Date: yesterday\r\nRetry-After: Sun, 06 Nov 9000 08:50:07 GMT\r\n", 270000, 300000);
 }
 
-/* Clients that were sent away together come back one after the other, and none too early. */
+/* Clients that were refused together come back at different times, and none too early. */
 static void test_retry_after_is_spread(void) {
     long long first = 0, ms, least = 1000000, most = 0;
     int i, different = 0;
@@ -353,7 +358,7 @@ static void test_retry_after_is_spread(void) {
 
 /* ==== the next address ==== */
 
-/* Two servers with one name: the first takes connections and answers none, or with 502. */
+/* Two servers with one name. The first accepts connections and never answers, or answers 502. */
 static void check_next_address(const char *answer) {
     static const char *const addresses[] = {"127.0.0.2", "127.0.0.1", NULL};
     struct loopback bad, good;
@@ -386,7 +391,8 @@ static void test_the_next_address_after_a_failed_upgrade(void) {
 
 /* ==== keep-alive without heart-beats ==== */
 
-/* A session with that option and these heart-beats agreed, each way, in milliseconds. */
+/* Starts a session with that ping_ms and these agreed heart-beats in each direction, in
+   milliseconds. */
 static void begin_with_pings(struct peer *p, int ping_ms, int out_ms, int in_ms) {
     static char connected[80];
     stws_options o;
@@ -403,8 +409,8 @@ static void begin_with_pings(struct peer *p, int ping_ms, int out_ms, int in_ms)
     CHECK(peer_connect(p));
 }
 
-/* The PINGs of a minute in which the server sends a message, and we send one, every so often (ms; 0:
-   never). */
+/* Returns the number of PINGs in a minute. The server sends a message every `they` ms, and the
+   client every `we` ms; 0: never. */
 static int pings_of_a_minute(struct peer *p, int they, int we) {
     int ms, before = p->pings;
     for (ms = 1000; ms <= 60000; ms += 1000) {
@@ -428,24 +434,27 @@ static void check_pings(int ping_ms, int out_ms, int in_ms, int they, int we, in
     peer_free(&p);
 }
 
-/* A PING whenever one direction was idle for so long, and a heart-beat is not agreed for one. */
+/* A PING is sent if a direction was idle for ping_ms, unless heart-beats are agreed for both
+   directions. */
 static void test_when_pings_are_sent(void) {
     check_pings(0, 0, 0, 0, 0, 3);
     check_pings(5000, 0, 0, 0, 0, 12);
     check_pings(STWS_OFF, 0, 0, 0, 0, 0);
-    check_pings(5000, 0, 0, 1000, 1000,
-                1); /* both directions have traffic: one, to see whether it is answered */
-    check_pings(5000, 0, 0, 1000, 0, 12); /* only one has: a proxy may watch the other */
+    /* Both directions have traffic: one PING, to learn whether the server answers. */
+    check_pings(5000, 0, 0, 1000, 1000, 1);
+    /* Only one direction has traffic: a proxy may watch the other. */
+    check_pings(5000, 0, 0, 1000, 0, 12);
     check_pings(5000, 0, 0, 0, 1000, 12);
-    check_pings(5000, 2000, 0, 0, 0,
-                12); /* our heart-beat does not bring anything from the server */
-    check_pings(5000, 0, 2000, 1000, 0, 12); /* and the server's sends nothing of ours */
-    check_pings(500, 2000, 2000, 1000, 0,
-                0); /* both heart-beats are agreed: no PING, however small ping_ms */
+    /* Our heart-beat does not make the server send anything. */
+    check_pings(5000, 2000, 0, 0, 0, 12);
+    /* The server's heart-beat does not make us send anything. */
+    check_pings(5000, 0, 2000, 1000, 0, 12);
+    /* Both heart-beats are agreed: no PING, however small ping_ms is. */
+    check_pings(500, 2000, 2000, 1000, 0, 0);
 }
 
-/* A server that has answered a PING is judged by its silence. */
-static void test_a_server_that_answers_pings_no_more(void) {
+/* Once a server has answered a PING, silence counts against it. */
+static void test_a_server_that_stops_answering_pings(void) {
     struct peer p;
     begin_with_pings(&p, 0, 0, 0);
     peer_advance(&p, 21000);
@@ -461,7 +470,8 @@ static void test_a_server_that_answers_pings_no_more(void) {
     peer_free(&p);
 }
 
-/* A connection that is busy until the network swallows all: we go on sending, and notice. */
+/* The network starts to swallow everything on a busy connection. The client keeps sending, and must
+   notice. */
 static void test_a_busy_connection_into_a_black_hole(void) {
     struct peer p;
     int i;
@@ -486,7 +496,8 @@ static void test_a_busy_connection_into_a_black_hole(void) {
     peer_free(&p);
 }
 
-/* A busy connection whose server never answers a PING gets one each time, and is not judged. */
+/* A busy connection whose server never answers a PING gets every PING, but its silence does not
+   count. */
 static void test_a_busy_server_that_never_answers_pings(void) {
     struct peer p;
     begin_with_pings(&p, 5000, 0, 0);
@@ -495,7 +506,8 @@ static void test_a_busy_server_that_never_answers_pings(void) {
     peer_free(&p);
 }
 
-/* One that never answered may be silent for ever, also if its last session did answer. */
+/* A server that has answered no PING in this session may be silent forever, even if it did answer
+   in the session before. */
 static void test_a_server_that_never_answers_pings(void) {
     struct peer p;
     begin_with_pings(&p, 0, 0, 0);
@@ -504,7 +516,7 @@ static void test_a_server_that_never_answers_pings(void) {
     peer_end(&p);
     CHECK(peer_connect(&p));
     CHECK_INT(2, p.sessions);
-    peer_ws(&p, STWS_WS_PONG, 1, "stws", 4); /* to no PING of this session */
+    peer_ws(&p, STWS_WS_PONG, 1, "stws", 4); /* answers no PING of this session */
     peer_advance(&p, 3600000);
     CHECK_INT(STWS_CONNECTED, stws_state(p.client));
     CHECK_INT(2, p.sessions);
@@ -512,8 +524,8 @@ static void test_a_server_that_never_answers_pings(void) {
     peer_free(&p);
 }
 
-/* A PONG that answers no PING of ours (RFC 6455, 5.5.3) promises nothing. */
-static void test_a_pong_that_nobody_asked_for(void) {
+/* A PONG that does not answer a PING of ours (RFC 6455, 5.5.3) does not oblige the server. */
+static void test_an_unrequested_pong(void) {
     struct peer p;
     begin_with_pings(&p, 0, 0, 0);
     p.answers_pings = 0;
@@ -529,7 +541,7 @@ static void test_a_pong_that_nobody_asked_for(void) {
     peer_free(&p);
 }
 
-/* Without a grace nothing is judged. */
+/* Without a grace, silence never counts. */
 static void test_pings_without_a_grace(void) {
     struct peer p;
     stws_options o;
@@ -546,8 +558,8 @@ static void test_pings_without_a_grace(void) {
     peer_free(&p);
 }
 
-/* While output waits no PING joins it, and no turn is asked for in vain. */
-static void test_no_ping_behind_output_that_waits(void) {
+/* While output waits, no PING is added, and the client requests no useless turn. */
+static void test_no_ping_while_output_waits(void) {
     struct peer p;
     begin_with_pings(&p, 5000, 0, 0);
     p.write_blocked = 1;
@@ -560,7 +572,8 @@ static void test_no_ping_behind_output_that_waits(void) {
     peer_free(&p);
 }
 
-/* Cut without a close frame, `idle_ms` after the last traffic: with the hint, or without. */
+/* Cuts the connection without a close frame, `idle_ms` after the last traffic. The error text has
+   the hint, or lacks it if `hint` is NULL. */
 static void check_cut(int ping_ms, int end_result, int idle_ms, const char *hint) {
     struct peer p;
     begin_with_pings(&p, ping_ms, 0, 0);
@@ -584,10 +597,10 @@ static void test_an_idle_connection_is_cut(void) {
     check_cut(20000, STWS_ERR_IO, 1500, NULL);
 }
 
-/* ==== a SUBSCRIBE that the server answers by ending the session ==== */
+/* ==== a server that ends the session because of a SUBSCRIBE ==== */
 
-/* What a server does about a destination that begins with "/bad": it closes, as RabbitMQ does, or
-   sends an ERROR and closes, as Spring does with Spring Security. */
+/* The server's reaction to a destination that begins with "/bad": it closes, as RabbitMQ does; or
+   it sends an ERROR and closes, as Spring does with Spring Security; and variants. */
 enum { CLOSES, SAYS_ERROR, SAYS_ERROR_AND_STAYS, NAMES_THE_RECEIPT };
 static int strictness;
 
@@ -605,7 +618,7 @@ static void refuse_bad(struct peer *p, const struct sent *sent) {
     bytes_free(&b);
 }
 
-/* A client with these destinations (NULL at the end) at a server that is so strict. */
+/* Starts a client with these destinations (NULL at the end) at a server with that reaction. */
 static void begin_at_a_strict_server(struct peer *p, int strict, const char *const *destinations) {
     stws_subscribe_options with_receipt = {.receipt = 1};
     stws_options o;
@@ -628,7 +641,7 @@ static int occurrences(const struct bytes *in, const char *word) {
     return count;
 }
 
-/* The bad one is set aside, after as many ends as that takes, and all others live. */
+/* The bad subscription is set aside after `ends` ended sessions, and all others work. */
 static void check_one_bad(int strict, const char *const *destinations, int bad, int ends) {
     struct peer p;
     char refused[40];
@@ -649,7 +662,7 @@ static void check_one_bad(int strict, const char *const *destinations, int bad, 
     CHECK_INT(STWS_CONNECTED, stws_state(p.client));
     for (i = 0; destinations[i]; i++) continue;
     CHECK_INT(i - 1, peer_count(&p, "SUBSCRIBE"));
-    /* its handle is still taken; it ends without a frame */
+    /* The handle is still in use; unsubscribing sends no frame. */
     CHECK_INT(0, stws_unsubscribe(p.client, bad));
     CHECK_INT(STWS_ERR_USAGE, stws_unsubscribe(p.client, bad));
     peer_turn(&p);
@@ -670,7 +683,7 @@ static void test_a_bad_subscription_is_set_aside(void) {
     }
 }
 
-/* Two are bad: one after the other is found. */
+/* Two subscriptions are bad. They are found one after the other. */
 static void test_two_bad_subscriptions_are_set_aside(void) {
     static const char *const destinations[] = {"/a", "/bad1", "/b", "/bad2", "/c", NULL};
     struct peer p;
@@ -683,14 +696,14 @@ static void test_two_bad_subscriptions_are_set_aside(void) {
     peer_free(&p);
 }
 
-/* An ERROR that names the receipt of a SUBSCRIBE leaves nothing to find out. */
+/* If an ERROR names the receipt of a SUBSCRIBE, the bad subscription is known immediately. */
 static void test_an_error_that_names_a_subscription(void) {
     static const char *const destinations[] = {"/a", "/b", "/c", "/d", "/bad", NULL};
     check_one_bad(NAMES_THE_RECEIPT, destinations, 5, 3);
 }
 
-/* What the sentences say, of one end after the other. */
-static void test_the_sentence_after_a_subscribe(void) {
+/* Checks the error texts of the ended sessions, one after the other. */
+static void test_the_error_text_after_a_subscribe(void) {
     static const char *const destinations[] = {"/a", "/bad", NULL};
     struct peer p;
     begin_at_a_strict_server(&p, CLOSES, destinations);
@@ -704,7 +717,7 @@ static void test_the_sentence_after_a_subscribe(void) {
     peer_free(&p);
 }
 
-/* Later than a second after the SUBSCRIBE nothing is said of it, and nothing follows from it. */
+/* If a session ends more than a second after the SUBSCRIBE, the subscription is not suspected. */
 static void test_ends_long_after_a_subscribe(void) {
     static const char *const destinations[] = {"/a", NULL};
     struct peer p;
@@ -722,7 +735,8 @@ static void test_ends_long_after_a_subscribe(void) {
     peer_free(&p);
 }
 
-/* Nor if the stream just breaks: that may be any trouble of the network. */
+/* If the connection just breaks, no subscription is suspected, because that may be any network
+   failure. */
 static void test_breaks_right_after_a_subscribe(void) {
     static const char *const destinations[] = {"/a", NULL};
     struct peer p;
@@ -739,7 +753,8 @@ static void test_breaks_right_after_a_subscribe(void) {
     peer_free(&p);
 }
 
-/* Sessions that end soon whatever is subscribed: nothing is set aside, however often. */
+/* Sessions that end soon, whatever is subscribed. No subscription is set aside, however often that
+   happens. */
 static void test_a_server_that_ends_each_session_soon(void) {
     static const char *const destinations[] = {"/a", "/b", NULL};
     struct peer p;
@@ -755,8 +770,8 @@ static void test_a_server_that_ends_each_session_soon(void) {
     peer_free(&p);
 }
 
-/* A SEND that is confirmed by nothing but the end of the session: it is no subscription's fault, though it
-   comes right after the SUBSCRIBEs. */
+/* With confirm, a SEND that ends each session is resent right after the SUBSCRIBEs. No subscription
+   may be blamed for it. */
 static void end_at_send(struct peer *p, const struct sent *sent) {
     if (sent->frame.command_id != STWS_COMMAND_SEND) return;
     peer_stomp(p, "ERROR\nmessage:too large\n\n");
@@ -776,8 +791,9 @@ static void test_a_send_that_ends_each_session(void) {
     peer_free(&p);
 }
 
-/* While a session finds out, the outbox waits, also for a flush; then all of it goes. */
-static void test_the_outbox_waits_for_a_trial(void) {
+/* While a session tests suspected subscriptions, the outbox waits, and so does a flush. After that
+   everything is sent. */
+static void test_the_outbox_waits_while_subscriptions_are_tested(void) {
     struct peer p;
     peer_begin_confirming(&p);
     strictness = CLOSES;
@@ -785,9 +801,9 @@ static void test_the_outbox_waits_for_a_trial(void) {
     CHECK(stws_subscribe(p.client, "/a", NULL) > 0);
     CHECK(stws_subscribe(p.client, "/bad", NULL) > 0);
     peer_turn(&p);
-    peer_advance(&p, 1000); /* the second end */
+    peer_advance(&p, 1000); /* the second ended session */
     CHECK_INT(2, occurrences(&p.log, "DISCONNECTED"));
-    p.on_sent = NULL; /* the server has changed its mind */
+    p.on_sent = NULL; /* the server accepts it from now on */
     peer_forget(&p);
     peer_send(&p, "waits");
     CHECK(peer_connect(&p));
@@ -801,7 +817,7 @@ static void test_the_outbox_waits_for_a_trial(void) {
     CHECK_STR("CONNECT SUBSCRIBE SUBSCRIBE ", bytes_text(&p.order));
     peer_advance(&p, 1000);
     CHECK_STR("CONNECT SUBSCRIBE SUBSCRIBE SEND ", bytes_text(&p.order));
-    /* once it has outlived that, all are innocent again */
+    /* After the test was passed, no subscription is suspected any more. */
     peer_close(&p, 1001, "");
     peer_turn(&p);
     peer_forget(&p);
@@ -817,7 +833,7 @@ static int refuse_hook(stws *client, stws_subscribing *subscribing, void *user) 
     return strcmp(subscribing->destination, "/not-now") == 0 ? -1 : 0;
 }
 
-static void test_subscriptions_that_change_in_a_trial(void) {
+static void test_subscriptions_that_change_during_the_test(void) {
     struct peer p;
     stws_options o;
     int bad;
@@ -831,7 +847,7 @@ static void test_subscriptions_that_change_in_a_trial(void) {
     bad = stws_subscribe(p.client, "/bad", NULL);
     CHECK_INT(3, stws_subscribe(p.client, "/b", NULL));
     peer_turn(&p);
-    peer_advance(&p, 1000); /* the second end: two are suspects */
+    peer_advance(&p, 1000); /* the second ended session: two subscriptions are suspected */
     CHECK(peer_connect(&p));
     CHECK_INT(0, stws_unsubscribe(p.client, bad));
     CHECK(stws_subscribe(p.client, "/new", NULL) > 0);
@@ -845,7 +861,7 @@ static void test_subscriptions_that_change_in_a_trial(void) {
     peer_free(&p);
 }
 
-/* A receipt that is lost says why the session has ended, before DISCONNECTED does. */
+/* The event of a lost receipt states why the session has ended, before DISCONNECTED does. */
 static char receipt_text[300];
 
 static void note_receipt(struct peer *p, const stws_event *e) {
@@ -853,7 +869,7 @@ static void note_receipt(struct peer *p, const stws_event *e) {
     if (e->type == STWS_EVENT_RECEIPT) snprintf(receipt_text, sizeof receipt_text, "%s", e->text);
 }
 
-static void test_a_lost_receipt_says_why(void) {
+static void test_a_lost_receipt_states_the_cause(void) {
     stws_outgoing m = {.destination = "/a", .body = "x", .body_len = 1, .receipt = 1};
     struct peer p;
     peer_begin(&p);
@@ -877,7 +893,7 @@ static void test_a_lost_receipt_says_why(void) {
     peer_free(&p);
 }
 
-/* ==== what an answer to the upgrade brings ==== */
+/* ==== the headers of the answer to the upgrade ==== */
 
 #define ACCEPTED                                                                                   \
     "HTTP/1.1 101 \r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: @\r\n"
@@ -916,7 +932,7 @@ static void test_a_header_of_the_answer(void) {
     peer_free(&p);
 }
 
-/* Of long heads the first part is kept, and no half of a header. */
+/* If the head is long, only its first part is kept, and no incomplete header. */
 static void test_headers_that_are_not_kept(void) {
     struct bytes answer = {0};
     struct peer p;
@@ -928,7 +944,7 @@ static void test_headers_that_are_not_kept(void) {
     peer_init(&p);
     p.answer = answer.data;
     o = peer_options(&p);
-    o.rx_buffer = 16384; /* so 1,024 bytes are kept */
+    o.rx_buffer = 16384; /* so 1,024 bytes of the head are kept */
     peer_start(&p, &o);
     CHECK(peer_connect(&p));
     CHECK(stws_upgrade_header(p.client, "X-Number-7") != NULL);
@@ -941,7 +957,7 @@ static void test_headers_that_are_not_kept(void) {
 
 /* ==== cookies ==== */
 
-/* The Cookie header of the last request, or "". */
+/* Returns the Cookie header of the last request, or "". */
 static const char *cookie_sent(const struct peer *p) {
     static char value[5000];
     const char *at = strstr(bytes_text(&p->request), "\r\nCookie: ");
@@ -958,7 +974,8 @@ static int choose_url(stws *client, stws_attempt *attempt, void *user) {
     return 0;
 }
 
-/* The server sets these cookies; what comes back with the next request, at that URL (NULL: the same)? */
+/* The server sets these cookies. Checks the cookies in the next request, to that URL (NULL: the
+   same URL). */
 static void check_cookies(int keep, const char *own, const char *set, const char *url,
                           const char *expected) {
     char answer[6000];
@@ -985,7 +1002,7 @@ static void check_cookies(int keep, const char *own, const char *set, const char
     peer_free(&p);
 }
 
-static void test_cookies_go_back(void) {
+static void test_cookies_are_sent_back(void) {
     check_cookies(0, NULL, "Set-Cookie: node=7\r\n", NULL, "");
     check_cookies(1, NULL, "", NULL, "");
     check_cookies(1, "a=1", "", NULL, "a=1");
@@ -997,7 +1014,7 @@ static void test_cookies_go_back(void) {
                   "m=1; n=2");
     check_cookies(1, NULL, "Set-Cookie: n=1; Path=/app\r\nSet-Cookie: n=2; Path=/\r\n", NULL,
                   "n=1; n=2");
-    /* what is no cookie, or over */
+    /* Invalid and expired cookies. */
     check_cookies(1, NULL,
                   "Set-Cookie: nothing\r\nSet-Cookie: =x\r\nSet-Cookie: ;\r\nSet-Cookie:\r\n", NULL,
                   "");
@@ -1033,7 +1050,7 @@ static void test_cookies_that_are_not_for_this_url(void) {
                   "n=1");
 }
 
-/* Two hosts: each gets its own cookies back, and no other. */
+/* Two hosts. Each gets back only its own cookies. */
 static void test_cookies_of_two_hosts(void) {
     static const char *const urls[] = {"ws://a.test/", "ws://b.test/", NULL};
     struct peer p;
@@ -1065,7 +1082,7 @@ static void test_cookies_of_two_hosts(void) {
     peer_free(&p);
 }
 
-/* More than the jar holds: what has room stays whole. */
+/* More cookies than the client has room for. The cookies that fit stay complete. */
 static void test_cookies_without_room(void) {
     struct bytes set = {0};
     int i;
@@ -1102,7 +1119,7 @@ static void check_basic(const char *url, const char *const *headers, const char 
     peer_free(&p);
 }
 
-/* RFC 7617, 2: the example of the RFC, and what %XX stands for. */
+/* The example of RFC 7617, 2, and values with %XX. */
 static void test_credentials_of_the_url(void) {
     static const char *const own[] = {"authorization", "Bearer x", NULL};
     check_basic("ws://broker.test/x", NULL, NULL);
@@ -1117,7 +1134,7 @@ static void test_credentials_of_the_url(void) {
     check_basic("ws://:x@broker.test/", NULL, "\r\nAuthorization: Basic Ong=\r\n");
 }
 
-static void test_credentials_that_are_none(void) {
+static void test_invalid_credentials_in_the_url(void) {
     static const char *const urls[] = {"ws://a%3Ab:c@h/", "ws://a%0Ab:c@h/", "ws://a:%0d@h/",
                                        "ws://a:%7f@h/",   "ws://a:%zz@h/",   "ws://a:%1@h/",
                                        "ws://a:%@h/",     "ws://a%00:b@h/"};
@@ -1130,7 +1147,7 @@ static void test_credentials_that_are_none(void) {
     }
 }
 
-/* A page, an ERROR and a close reason may repeat the URL: its secrets are hidden there, too. */
+/* A page, an ERROR and a close reason may repeat the URL. Its secrets are hidden there, too. */
 static void test_a_peer_that_repeats_the_url(void) {
     struct peer p;
     stws_options o;
@@ -1156,7 +1173,7 @@ static void test_a_peer_that_repeats_the_url(void) {
     }
 }
 
-/* Neither sentences nor the trace show them. */
+/* The credentials appear neither in error texts nor in the trace. */
 static void test_credentials_of_the_url_are_not_shown(void) {
     static const char *const answers[] = {
         "HTTP/1.1 404 \r\nContent-Length: 0\r\n\r\n",
@@ -1193,7 +1210,7 @@ static void test_credentials_of_the_url_are_not_shown(void) {
 static const char *redirects[8];
 static int redirect_at;
 
-/* Each request but the last is answered by a redirect. */
+/* Answers each request with the next redirect, and the last request with 101. */
 static int peer_redirects(void *ctx, const stws_endpoint *to) {
     struct peer *p = (struct peer *)ctx;
     int opened = p->is_open, result = peer_t_open(ctx, to);
@@ -1204,7 +1221,8 @@ static int peer_redirects(void *ctx, const stws_endpoint *to) {
     return result;
 }
 
-/* Where the client ends up, by its last request and endpoint: "host:port/path", or the sentence's part. */
+/* Checks where the client ends up: "host:port/path" of its last request, or a part of the error
+   text. */
 static void check_redirects(int follow, const char *url, const char *expected) {
     char where[400];
     struct peer p;
@@ -1276,8 +1294,9 @@ static void test_redirects_that_are_not_followed(void) {
     check_redirects(1, "ws://h.test/a", "302");
 }
 
-/* Each attempt begins at the URL of the options; cookies and credentials go along. */
-static void test_what_goes_along_with_a_redirect(void) {
+/* Each attempt begins at the URL of the options. Cookies and credentials are sent to the redirect's
+   target, too. */
+static void test_cookies_and_credentials_follow_a_redirect(void) {
     struct peer p;
     stws_options o;
     peer_init(&p);
@@ -1299,7 +1318,8 @@ static void test_what_goes_along_with_a_redirect(void) {
     peer_free(&p);
 }
 
-/* A subscription that was set aside and is unsubscribed before that is told: nothing is told. */
+/* A subscription is set aside, and unsubscribed before that is reported. Then nothing is
+   reported. */
 static int handle_to_end;
 
 static void unsubscribe_at_receipt(struct peer *p, const stws_event *e) {
@@ -1328,8 +1348,9 @@ static void test_a_subscription_that_ends_before_it_is_refused(void) {
     peer_free(&p);
 }
 
-/* A built-in client without TLS does not follow a redirect to wss://: that is a refusal as any other. */
-static void test_a_redirect_to_tls_that_is_not_there(void) {
+/* A built-in client without TLS does not follow a redirect to wss://. The redirect counts as a
+   normal refusal. */
+static void test_a_redirect_to_tls_without_tls(void) {
     struct loopback server;
     stws_options o = stws_options_default();
     stws_event event;
@@ -1352,7 +1373,7 @@ static void test_a_redirect_to_tls_that_is_not_there(void) {
 }
 
 int main(void) {
-    RUN(test_what_worked_once_is_tried_again);         /* [E3] */
+    RUN(test_a_client_that_had_a_session_tries_again); /* [E3] */
     RUN(test_refused_credentials_end_the_client);      /* [E3] */
     RUN(test_a_first_refusal_ends_the_client);         /* [E3] */
     RUN(test_each_url_gets_an_attempt);                /* [E3] */
@@ -1363,39 +1384,39 @@ int main(void) {
     RUN(test_retry_after_is_spread);                   /* [E4] */
     RUN(test_the_next_address_after_a_failed_upgrade); /* [E4] */
     RUN(test_when_pings_are_sent);                     /* [H6] */
-    RUN(test_a_server_that_answers_pings_no_more);     /* [H6] */
+    RUN(test_a_server_that_stops_answering_pings);     /* [H6] */
     RUN(test_a_server_that_never_answers_pings);       /* [H6] */
     RUN(test_a_busy_connection_into_a_black_hole);     /* [H6] */
     RUN(test_a_busy_server_that_never_answers_pings);  /* [H6] */
-    RUN(test_a_pong_that_nobody_asked_for);            /* [H6] */
+    RUN(test_an_unrequested_pong);                     /* [H6] */
     RUN(test_pings_without_a_grace);                   /* [H6] */
-    RUN(test_no_ping_behind_output_that_waits);        /* [H6] */
+    RUN(test_no_ping_while_output_waits);              /* [H6] */
     RUN(test_an_idle_connection_is_cut);
     RUN(test_a_bad_subscription_is_set_aside); /* [E12] */
     RUN(test_two_bad_subscriptions_are_set_aside);
     RUN(test_an_error_that_names_a_subscription);
-    RUN(test_the_sentence_after_a_subscribe);
+    RUN(test_the_error_text_after_a_subscribe);
     RUN(test_ends_long_after_a_subscribe);
     RUN(test_breaks_right_after_a_subscribe);
     RUN(test_a_server_that_ends_each_session_soon);
     RUN(test_a_send_that_ends_each_session);
-    RUN(test_the_outbox_waits_for_a_trial);
-    RUN(test_subscriptions_that_change_in_a_trial);
-    RUN(test_a_lost_receipt_says_why);
+    RUN(test_the_outbox_waits_while_subscriptions_are_tested);
+    RUN(test_subscriptions_that_change_during_the_test);
+    RUN(test_a_lost_receipt_states_the_cause);
     RUN(test_a_header_of_the_answer);
     RUN(test_headers_that_are_not_kept);
-    RUN(test_cookies_go_back);
+    RUN(test_cookies_are_sent_back);
     RUN(test_cookies_that_are_not_for_this_url);
     RUN(test_cookies_of_two_hosts);
     RUN(test_cookies_without_room);
     RUN(test_credentials_of_the_url);
-    RUN(test_credentials_that_are_none);
+    RUN(test_invalid_credentials_in_the_url);
     RUN(test_credentials_of_the_url_are_not_shown);
     RUN(test_a_peer_that_repeats_the_url);
     RUN(test_redirects_are_followed);
     RUN(test_redirects_that_are_not_followed);
-    RUN(test_what_goes_along_with_a_redirect);
-    RUN(test_a_redirect_to_tls_that_is_not_there);
+    RUN(test_cookies_and_credentials_follow_a_redirect);
+    RUN(test_a_redirect_to_tls_without_tls);
     RUN(test_a_subscription_that_ends_before_it_is_refused);
     return test_report();
 }

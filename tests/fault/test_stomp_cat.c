@@ -1,8 +1,8 @@
-/* test_stomp_cat.c - what stomp_cat prints when a peer sends bytes that control a terminal. Each case
-   starts stomp_cat and a hostile server on the loopback interface, and compares every byte that comes
-   out. stdout is a pseudo-terminal or a pipe.
+/* test_stomp_cat.c - tests what stomp_cat prints when a peer sends bytes that control a terminal.
+   Each case starts stomp_cat and a hostile server on the loopback interface, and compares every
+   byte of the output. stdout is a pseudo-terminal or a pipe.
 
-       test_stomp_cat [stomp_cat]    by default $STOMP_CAT, or build/stomp_cat */
+       test_stomp_cat [stomp_cat]    default: $STOMP_CAT, or build/stomp_cat */
 #ifndef _XOPEN_SOURCE
 #define _XOPEN_SOURCE 700 /* for posix_openpt */
 #endif
@@ -24,18 +24,18 @@ static const char *cat_path;
 static struct loopback server;
 static struct bytes hostile; /* WebSocket frames: the answer to each SEND */
 
-static void say_hostile(const stws_frame *frame) {
+static void send_hostile(const stws_frame *frame) {
     (void)frame;
     bytes_add(&server.links->out, hostile.data, hostile.len);
 }
 
-/* The next server sends this message, or this ERROR, or this close frame. */
+/* Sets the message, ERROR or close frame that the next server sends. */
 static void prepare(int opcode, const void *data, size_t len) {
     bytes_clear(&hostile);
     bytes_add_ws(&hostile, opcode, 1, data, len);
 }
 
-/* A MESSAGE for the subscription "x", with these headers besides and this body. */
+/* Sets a MESSAGE for the subscription "x", with these additional headers and this body. */
 static void prepare_message(const char *headers, const char *body, size_t len) {
     struct bytes frame = {0};
     bytes_print(&frame,
@@ -51,7 +51,7 @@ static void prepare_error(const char *text) {
     prepare(STWS_WS_TEXT, text, strlen(text) + 1);
 }
 
-/* A server that answers one HTTP request with these bytes. */
+/* A server that answers one HTTP request with this text. */
 struct http_server {
     int listener;
     const char *answer;
@@ -78,7 +78,8 @@ struct printed {
     int status;
 };
 
-/* A pseudo-terminal that passes each byte on as it is: 1, or 0 if this machine has none. */
+/* Opens a pseudo-terminal that passes each byte on unchanged. Returns 0 if this machine has no
+   pseudo-terminal. */
 static int open_terminal(int ends[2]) {
     struct termios how;
     ends[0] = posix_openpt(O_RDWR | O_NOCTTY);
@@ -119,7 +120,7 @@ static void execute(const char *const *arguments, int out, int err) {
     _exit(127);
 }
 
-/* The end of a terminal is an error. */
+/* Returns 0 at the end. At the end of a terminal, read returns an error. */
 static int read_some(int fd, struct bytes *into) {
     char chunk[4096];
     ssize_t n = read(fd, chunk, sizeof chunk);
@@ -127,7 +128,7 @@ static int read_some(int fd, struct bytes *into) {
     return n > 0 || (n < 0 && errno == EINTR);
 }
 
-/* Starts stomp_cat, and reads what it prints until it has ended. */
+/* Starts stomp_cat and reads its output until it ends. */
 static void run_cat(struct printed *p, int on_terminal, const char *const *arguments) {
     struct pollfd polled[2] = {{0, POLLIN, 0}, {0, POLLIN, 0}};
     int out[2], err[2];
@@ -157,14 +158,16 @@ static void run_cat(struct printed *p, int on_terminal, const char *const *argum
     p->status = WIFEXITED(p->status) ? WEXITSTATUS(p->status) : -1;
 }
 
-/* stomp_cat subscribes, sends a message that the hostile server answers, and ends after one message. */
-static void meet(struct printed *p, int on_terminal, const char *option, const char *second) {
+/* Runs stomp_cat: it subscribes, sends a message that the hostile server answers, and ends after
+   one message. */
+static void run_with_hostile_server(struct printed *p, int on_terminal, const char *option,
+                                    const char *second) {
     const char *arguments[MAX_ARGUMENTS] = {
         "stomp_cat", NULL, "-s", "/topic/x", "-H",  "id:x",          "-d", "/queue/q", "-m",
         "something", "-n", "1",  "-t",       "100", "--no-reconnect"};
     arguments[15] = option;
     arguments[16] = option ? second : NULL;
-    loopback_start_with(&server, 0, 0, 0, say_hostile);
+    loopback_start_with(&server, 0, 0, 0, send_hostile);
     arguments[1] = server.url;
     run_cat(p, on_terminal, arguments);
     loopback_stop(&server);
@@ -182,7 +185,7 @@ static void free_printed(struct printed *p) {
 
 /* ==== bodies ==== */
 
-/* What a body may hold, and how it is shown. The last character lacks its last byte. */
+/* A body with all kinds of bytes, and how it is shown. The last character lacks its last byte. */
 #define BODY                                                                                       \
     "caf\xC3\xA9 \xE2\x82\xAC \xF0\x9F\x98\x80\ta\\b\nline\r\n\x1B[31m \a\x7F \xC2\x9B"            \
     "31m \x9B"                                                                                     \
@@ -196,7 +199,7 @@ static void test_a_terminal_does_not_obey_a_body(void) {
     static struct printed p;
     if (!has_terminal("stomp_cat shows control characters of a body")) return;
     prepare_message("", BODY, sizeof BODY - 1);
-    meet(&p, ON_TERMINAL, NULL, NULL);
+    run_with_hostile_server(&p, ON_TERMINAL, NULL, NULL);
     CHECK_BYTES(SHOWN "\n", sizeof SHOWN, p.out);
     CHECK_INT(0, p.status);
     free_printed(&p);
@@ -206,15 +209,15 @@ static void test_a_nul_in_a_body_is_shown(void) {
     static struct printed p;
     if (!has_terminal("stomp_cat shows a NUL of a body")) return;
     prepare_message("", "a\0b", 3);
-    meet(&p, ON_TERMINAL, NULL, NULL);
+    run_with_hostile_server(&p, ON_TERMINAL, NULL, NULL);
     CHECK_BYTES("a\\x00b\n", 7, p.out);
     free_printed(&p);
 }
 
-static void test_a_pipe_gets_the_body_as_it_is(void) {
+static void test_a_pipe_gets_the_body_unchanged(void) {
     static struct printed p;
     prepare_message("", BODY "\0", sizeof BODY);
-    meet(&p, 0, NULL, NULL);
+    run_with_hostile_server(&p, 0, NULL, NULL);
     CHECK_MEM(BODY "\0\n", sizeof BODY + 1, p.out.data, p.out.len);
     CHECK_STR("", bytes_text(&p.err));
     CHECK_INT(0, p.status);
@@ -225,7 +228,7 @@ static void test_raw_on_a_terminal(void) {
     static struct printed p;
     if (!has_terminal("stomp_cat --raw")) return;
     prepare_message("", BODY, sizeof BODY - 1);
-    meet(&p, ON_TERMINAL, "--raw", NULL);
+    run_with_hostile_server(&p, ON_TERMINAL, "--raw", NULL);
     CHECK_BYTES(BODY "\n", sizeof BODY, p.out);
     CHECK_INT(0, p.status);
     free_printed(&p);
@@ -266,7 +269,7 @@ static void add_utf8(struct bytes *b, unsigned long c) {
     bytes_add(b, text, n);
 }
 
-/* All characters to U+33FF, which has all controls. */
+/* All characters up to U+33FF. This range has all control characters. */
 static void check_every_character(int on_terminal, const char *option) {
     static struct printed p;
     struct bytes body = {0}, expected = {0};
@@ -283,7 +286,7 @@ static void check_every_character(int on_terminal, const char *option) {
     }
     bytes_print(&expected, option ? "\"}\n" : "\n");
     prepare_message("", body.data, body.len);
-    meet(&p, on_terminal, option, NULL);
+    run_with_hostile_server(&p, on_terminal, option, NULL);
     CHECK(p.out.len >= expected.len);
     if (p.out.len >= expected.len) CHECK_STR(expected.data, p.out.data + p.out.len - expected.len);
     bytes_free(&body);
@@ -302,7 +305,8 @@ static void test_every_character_in_json(void) {
 
 /* ==== JSON ==== */
 
-/* A byte of a header that is not part of UTF-8 becomes U+FFFD; the body is base64 then. */
+/* A byte of a header that is not part of UTF-8 becomes U+FFFD. A body that is not UTF-8 is encoded
+   in base64. */
 #define HOSTILE_HEADERS "e\x1B\x7F:\xC2\x9B\xE2\x80\xAE\xE2\x81\xA9 \x9B \xE2\x80\t\\\\\"\n"
 #define JSON                                                                                       \
     "{\"destination\":\"/topic/x\",\"subscription\":\"x\",\"message_id\":\"1\",\"headers\":["      \
@@ -313,14 +317,14 @@ static void test_every_character_in_json(void) {
 static void check_json(int on_terminal, const char *option, const char *second) {
     static struct printed p;
     prepare_message(HOSTILE_HEADERS, "\x9B", 1);
-    meet(&p, on_terminal, option, second);
+    run_with_hostile_server(&p, on_terminal, option, second);
     CHECK_STR(JSON, bytes_text(&p.out));
     CHECK(stws_utf8_valid(p.out.data, p.out.len));
     CHECK_INT(0, p.status);
     free_printed(&p);
 }
 
-static void test_json_escapes_what_is_hostile(void) {
+static void test_json_escapes_hostile_characters(void) {
     check_json(0, "--json", NULL);
 }
 
@@ -332,7 +336,7 @@ static void test_json_on_a_terminal(void) {
 
 /* ==== stderr ==== */
 
-/* No byte of what was printed to stderr may be one that a terminal obeys. */
+/* Checks that stderr has no byte that a terminal obeys. */
 static void check_plain(const struct printed *p) {
     size_t i;
     CHECK(p->err.len > 0 && stws_utf8_valid(p->err.data, p->err.len));
@@ -348,16 +352,16 @@ static void test_an_error_of_the_broker_is_plain(void) {
     prepare_error("ERROR\nmessage:m \xC2\x9B"
                   "31m \xE2\x80\xAE \x9B.\n\nfirst \xC2\x9B"
                   "31m\r\nsecond\t\x1B[31m \xE2\x80\xAE\x9B\x7F\xC3\xA9\n");
-    meet(&p, 0, NULL, NULL);
+    run_with_hostile_server(&p, 0, NULL, NULL);
     check_plain(&p);
-    CHECK_HAS("\"m .31m . ..\"", bytes_text(&p.err)); /* the library's sentence */
+    CHECK_HAS("\"m .31m . ..\"", bytes_text(&p.err)); /* the library's error text */
     CHECK_HAS("\n    first \\u009b31m\n    second\t\\x1b[31m \\u202e\\x9b\\x7f\xC3\xA9\n",
               bytes_text(&p.err));
     CHECK_INT(1, p.status);
     free_printed(&p);
 }
 
-/* At most 4096 bytes of an ERROR's body are printed, and never half a character. */
+/* At most 4096 bytes of an ERROR's body are printed, and never an incomplete character. */
 static void test_a_long_error_ends_with_a_whole_character(void) {
     static struct printed p;
     struct bytes error = {0};
@@ -367,7 +371,7 @@ static void test_a_long_error_ends_with_a_whole_character(void) {
     bytes_add(&error, "\xC3\xA9", 2);
     bytes_add(&error, "yyy", 3);
     prepare_error(error.data);
-    meet(&p, 0, NULL, NULL);
+    run_with_hostile_server(&p, 0, NULL, NULL);
     CHECK_HAS("    xxx", bytes_text(&p.err));
     CHECK(!strstr(bytes_text(&p.err), "\\x") && !strchr(bytes_text(&p.err), 'y'));
     check_plain(&p);
@@ -375,7 +379,7 @@ static void test_a_long_error_ends_with_a_whole_character(void) {
     free_printed(&p);
 }
 
-/* An ERROR after our DISCONNECT: the sentence quotes 400 bytes of the body at most. */
+/* An ERROR after the client's DISCONNECT. The error text quotes at most 400 bytes of the body. */
 static void test_an_error_after_the_last_message_is_plain(void) {
     static struct printed p;
     const char *arguments[] = {"stomp_cat", NULL, "-d",  "/queue/q", "-m",
@@ -387,7 +391,7 @@ static void test_an_error_after_the_last_message_is_plain(void) {
     bytes_print(&error, "\n\n\xE2\x80\xAE  ");
     for (i = 0; i < 200; i++) bytes_add(&error, "\xE2\x82\xAC", 3);
     prepare_error(error.data);
-    loopback_start_with(&server, 0, 0, 0, say_hostile);
+    loopback_start_with(&server, 0, 0, 0, send_hostile);
     arguments[1] = server.url;
     run_cat(&p, 0, arguments);
     loopback_stop(&server);
@@ -406,7 +410,7 @@ static void test_a_close_reason_is_plain(void) {
                                        "why \xC2\x9B"
                                        "31m \xE2\x80\xAE");
     prepare(STWS_WS_CLOSE, payload, len);
-    meet(&p, 0, NULL, NULL);
+    run_with_hostile_server(&p, 0, NULL, NULL);
     check_plain(&p);
     CHECK_HAS("\"why .31m .\"", bytes_text(&p.err));
     CHECK_INT(1, p.status);
@@ -439,7 +443,7 @@ static void test_an_http_answer_is_plain(void) {
 static void test_a_trace_is_plain(void) {
     static struct printed p;
     prepare_message(HOSTILE_HEADERS, "x", 1);
-    meet(&p, 0, "--trace", NULL);
+    run_with_hostile_server(&p, 0, "--trace", NULL);
     check_plain(&p);
     CHECK_HAS("e\\x1b\\x7f:\\u009b\\u202e\\u2069 \\x9b \\xe2\\x80\\x09\\\"", bytes_text(&p.err));
     CHECK_INT(0, p.status);
@@ -451,13 +455,13 @@ static void test_an_unknown_subscription_is_plain(void) {
     static const char message[] =
         "MESSAGE\nsubscription:\xC2\x9B\x9B\xE2\x80\xAE\nmessage-id:1\ndestination:/topic/x\n\nx";
     prepare(STWS_WS_TEXT, message, sizeof message);
-    meet(&p, 0, NULL, NULL);
+    run_with_hostile_server(&p, 0, NULL, NULL);
     check_plain(&p);
     CHECK_HAS("\"\\u009b\\x9b\\u202e\"", bytes_text(&p.err));
     free_printed(&p);
 }
 
-/* Arguments may come from a peer, too, by way of a script. */
+/* Arguments may come from a peer, too, through a script. */
 static void test_arguments_are_plain(void) {
     static const char word[] = "-\x1B[m\xC2\x9B\xE2\x80\xAE\x9B";
     static const char *const wrong[][5] = {
@@ -484,12 +488,12 @@ int main(int argc, char **argv) {
     if (!cat_path) cat_path = "build/stomp_cat";
     RUN(test_a_terminal_does_not_obey_a_body);
     RUN(test_a_nul_in_a_body_is_shown);
-    RUN(test_a_pipe_gets_the_body_as_it_is);
+    RUN(test_a_pipe_gets_the_body_unchanged);
     RUN(test_raw_on_a_terminal);
     RUN(test_a_reply_is_shown_like_a_message);
     RUN(test_every_character_on_a_terminal);
     RUN(test_every_character_in_json);
-    RUN(test_json_escapes_what_is_hostile);
+    RUN(test_json_escapes_hostile_characters);
     RUN(test_json_on_a_terminal);
     RUN(test_an_error_of_the_broker_is_plain);
     RUN(test_a_long_error_ends_with_a_whole_character);

@@ -1,6 +1,6 @@
-/* test_stomp_cat_memory.c - stomp_cat on a machine without memory: each allocation, its own ones and
-   those of the library, fails in a run of its own. Such a run ends with a sentence and status 1, or,
-   where it can do without that memory, as it would have ended with it. */
+/* test_stomp_cat_memory.c - tests stomp_cat when memory runs out. Each allocation, in stomp_cat and
+   in the library, fails in a run of its own. The run must end with an error text and status 1; or,
+   if that memory is not essential, with its normal result. */
 #define _POSIX_C_SOURCE 200809L
 #include <stddef.h>
 
@@ -59,7 +59,7 @@ enum { MAX_ARGUMENTS = 32, NOT_REACHED = 77 };
 
 struct outcome {
     struct bytes out, err;
-    int status; /* NOT_REACHED: there were fewer allocations */
+    int status; /* NOT_REACHED: the run had fewer allocations */
 };
 
 static void be_stomp_cat(char **argv, int nth, int out, int err) {
@@ -98,7 +98,7 @@ static void run_with_failure(struct outcome *o, char **argv, int nth) {
     o->status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-/* Each of the allocations fails once. `output` is what stdout gets where the run does what it is to do. */
+/* Makes each allocation fail once. `output` is the expected stdout of a run that succeeds. */
 static void check_each_failure(const char *output, int least, const char *const *words) {
     static struct loopback server;
     struct outcome o = {{0}, {0}, 0};
@@ -116,7 +116,7 @@ static void check_each_failure(const char *output, int least, const char *const 
         if (o.status == DONE) CHECK_STR(output, bytes_text(&o.out));
     }
     CHECK_STR(output, bytes_text(&o.out));
-    CHECK(nth > least && nth < 200); /* a run that reaches no failure ends the loop */
+    CHECK(nth > least && nth < 200); /* the loop ends at a run without a failure */
     loopback_stop(&server);
     bytes_free(&o.out);
     bytes_free(&o.err);

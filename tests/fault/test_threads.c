@@ -1,6 +1,6 @@
-/* test_threads.c - what several threads may do with one client, and what several clients may do
-   with one queue: over real sockets, on the loopback. Checks are made by the main thread only;
-   the others leave numbers behind. */
+/* test_threads.c - tests several threads that use one client, and several clients that share one
+   queue, with real sockets on the loopback interface. The main thread makes almost all checks; the
+   other threads leave their results in numbers. */
 #include "loopback.h"
 
 #include <sched.h>
@@ -16,7 +16,7 @@ static void pause_ms(int ms) {
     poll(NULL, 0, ms);
 }
 
-/* A number that several threads look at. */
+/* A number that several threads use. */
 struct shared {
     pthread_mutex_t mutex;
     int value;
@@ -36,13 +36,14 @@ static int shared_get(struct shared *s) {
     return value;
 }
 
-/* Every test ends here: no client may have broken the protocols, even for a moment. */
+/* Every test ends here. It also checks that no client has broken a protocol. */
 static void end_server(struct loopback *server) {
     loopback_stop(server);
     CHECK_INT(0, server->odd);
 }
 
-/* Until the client is in that state, for at most a minute: the machine may be busy. */
+/* Waits until the client is in that state, for at most a minute, because the machine may be
+   busy. */
 static int wait_for_state(const stws *client, stws_connection_state state) {
     long long until = now_ms() + 60000;
     while (stws_state(client) != state && now_ms() < until) sched_yield();
@@ -72,7 +73,7 @@ struct sender {
     int number, refused, failed;
 };
 
-/* Send numbered messages; a full outbox is waited out. */
+/* Sends numbered messages. If the outbox is full, it waits and tries again. */
 static void *send_numbered(void *argument) {
     struct sender *s = (struct sender *)argument;
     char body[32];
@@ -90,7 +91,7 @@ static void *send_numbered(void *argument) {
     return NULL;
 }
 
-/* What the receiving callback has seen: the next number due of each sender. */
+/* What the receiving callback has seen: the next expected number of each sender. */
 struct tally {
     int next[SENDERS], disorder;
     struct shared total;
@@ -153,7 +154,7 @@ static void test_senders_in_four_threads(void) {
     CHECK_INT(1, server.links_total);
 }
 
-/* Buffers so small that the senders have to wait for room all the time. */
+/* The buffers are so small that the senders have to wait for room all the time. */
 static void test_senders_that_block(void) {
     struct tally tally = {.total = {PTHREAD_MUTEX_INITIALIZER, 0}};
     struct loopback server;
@@ -168,7 +169,7 @@ static void test_senders_that_block(void) {
     CHECK_INT(SENDERS * EACH, server.sends);
 }
 
-/* With receipts for all, and IPv6 for once. */
+/* With receipts for all messages, and over IPv6. */
 static void test_senders_with_confirm_over_ipv6(void) {
     struct tally tally = {.total = {PTHREAD_MUTEX_INITIALIZER, 0}};
     struct loopback server;
@@ -187,24 +188,25 @@ static void test_senders_with_confirm_over_ipv6(void) {
     CHECK_INT(SENDERS * EACH, server.sends);
 }
 
-/* A message goes back to the queue, and its ACK takes its time, while another thread destroys the client:
-   that thread waits for it. Without sanitizers a fault shows by chance only. */
-struct giving_back {
+/* A thread returns a message to the queue, and its ACK takes a while. Meanwhile another thread
+   destroys the client; it must wait for the ACK. Without sanitizers a fault here shows only by
+   chance. */
+struct returning {
     stws_queue *queue;
     struct shared popped, go, traced;
 };
 
 static void trace_slowly(stws *client, stws_direction direction, const stws_frame *frame,
                          void *user) {
-    struct giving_back *g = (struct giving_back *)user;
+    struct returning *g = (struct returning *)user;
     (void)client;
     if (direction != '>' || frame->command_id != STWS_COMMAND_ACK) return;
     shared_set(&g->traced, 1);
     pause_ms(50);
 }
 
-static void *pop_and_give_back(void *argument) {
-    struct giving_back *g = (struct giving_back *)argument;
+static void *pop_and_return(void *argument) {
+    struct returning *g = (struct returning *)argument;
     const stws_message *m = NULL;
     CHECK_INT(1, stws_queue_pop(g->queue, &m, 60000));
     shared_set(&g->popped, 1);
@@ -213,10 +215,10 @@ static void *pop_and_give_back(void *argument) {
     return NULL;
 }
 
-static void test_giving_back_beside_destroy(void) {
-    struct giving_back g = {.popped = {PTHREAD_MUTEX_INITIALIZER, 0},
-                            .go = {PTHREAD_MUTEX_INITIALIZER, 0},
-                            .traced = {PTHREAD_MUTEX_INITIALIZER, 0}};
+static void test_returning_a_message_during_destroy(void) {
+    struct returning g = {.popped = {PTHREAD_MUTEX_INITIALIZER, 0},
+                          .go = {PTHREAD_MUTEX_INITIALIZER, 0},
+                          .traced = {PTHREAD_MUTEX_INITIALIZER, 0}};
     stws_subscribe_options returned = {.ack_on = STWS_ACK_ON_RETURN};
     struct loopback server;
     stws_options o;
@@ -232,7 +234,7 @@ static void test_giving_back_beside_destroy(void) {
     client = stws_create(&o);
     CHECK(stws_subscribe(client, "/queue/a", &returned) > 0);
     CHECK_INT(0, stws_send_text(client, "/queue/a", "x"));
-    if (pthread_create(&thread, NULL, pop_and_give_back, &g) != 0) abort();
+    if (pthread_create(&thread, NULL, pop_and_return, &g) != 0) abort();
     while (!shared_get(&g.popped)) stws_next(client, &e, 1);
     shared_set(&g.go, 1);
     CHECK(wait_for_value(&g.traced, 1));
@@ -243,16 +245,16 @@ static void test_giving_back_beside_destroy(void) {
 }
 
 static void count_receipts(stws *client, const stws_event *event, void *user) {
-    struct shared *told = (struct shared *)user;
+    struct shared *reported = (struct shared *)user;
     (void)client;
     if (event->type == STWS_EVENT_RECEIPT && event->result == STWS_OK)
-        shared_set(told, shared_get(told) + 1);
+        shared_set(reported, shared_get(reported) + 1);
 }
 
-/* All receipts are under way: a send waits for one to come, as it waits for room. */
+/* All receipts are in use. A send waits for a receipt to arrive, like it waits for room. */
 static void test_a_sender_that_waits_for_receipts(void) {
     enum { SENDS = 300 };
-    struct shared told = {PTHREAD_MUTEX_INITIALIZER, 0};
+    struct shared reported = {PTHREAD_MUTEX_INITIALIZER, 0};
     stws_outgoing m = {.destination = "/queue/a", .body = "x", .body_len = 1, .receipt = 1};
     struct loopback server;
     stws_options o;
@@ -263,11 +265,11 @@ static void test_a_sender_that_waits_for_receipts(void) {
     o.max_receipts = 4;
     o.outbox_policy = STWS_FULL_BLOCK;
     o.on_event = count_receipts;
-    o.user = &told;
+    o.user = &reported;
     client = stws_create(&o);
     CHECK_INT(0, stws_start(client));
     for (i = 0; i < SENDS; i++) CHECK(stws_send_ex(client, &m) > 0);
-    CHECK(wait_for_value(&told, SENDS));
+    CHECK(wait_for_value(&reported, SENDS));
     stws_stop(client);
     CHECK_INT(0, stws_join(client));
     stws_destroy(client);
@@ -306,7 +308,8 @@ static void *run_client(void *client) {
     return stws_run((stws *)client) == 0 ? NULL : client;
 }
 
-/* Connect here, drive in another thread, and send from here at once, while that one only begins. */
+/* Connects in this thread, drives in another thread, and sends from this thread while the other
+   thread is still starting. */
 static void connect_and_hand_over(const stws_options *o, int in_own_thread) {
     stws *client = stws_create(o);
     void *failed = NULL;
@@ -326,7 +329,7 @@ static void connect_and_hand_over(const stws_options *o, int in_own_thread) {
     stws_destroy(client);
 }
 
-/* Who connected the client need not be who drives it from then on. */
+/* The thread that drives the client need not be the thread that has connected it. */
 static void test_connect_here_and_drive_there(void) {
     struct loopback server;
     stws_options o;
@@ -339,7 +342,7 @@ static void test_connect_here_and_drive_there(void) {
     CHECK_INT(20, server.disconnects);
 }
 
-/* ==== subscribing while it runs ==== */
+/* ==== subscribing while the client runs ==== */
 
 struct subscriber {
     stws *client;
@@ -408,7 +411,8 @@ static void test_subscribers_in_three_threads(void) {
 
 /* ==== stop ==== */
 
-/* A client that blocks in stws_run in another thread, in that state, is ended at once. */
+/* Stops a client that blocks in stws_run in another thread, in that state. It must end
+   immediately. */
 static void check_stop(const char *url, int state) {
     stws_options o = stws_options_default();
     long long begun;
@@ -420,11 +424,11 @@ static void check_stop(const char *url, int state) {
     client = stws_create(&o);
     CHECK_INT(0, stws_start(client));
     CHECK(wait_for_state(client, state));
-    pause_ms(50); /* now it sleeps */
+    pause_ms(50); /* now the client sleeps */
     begun = now_ms();
     stws_stop(client);
     CHECK_INT(0, stws_join(client));
-    CHECK(now_ms() - begun < 5000); /* no deadline of the client's is so near */
+    CHECK(now_ms() - begun < 5000); /* the client has no deadline within 5 s */
     stws_destroy(client);
 }
 
@@ -435,7 +439,7 @@ static void test_stop_wakes_a_blocked_run(void) {
     check_stop(server.url, STWS_CONNECTED);
     check_stop(mute.url, STWS_UPGRADING);
     end_server(&mute);
-    check_stop(mute.url, STWS_BACKOFF); /* nobody listens there any more */
+    check_stop(mute.url, STWS_BACKOFF); /* nobody listens there now */
     end_server(&server);
 }
 
@@ -484,7 +488,7 @@ struct consumer {
     stws_queue *queue;
     stws *const *clients;
     pthread_t thread;
-    int begin_after_ms, strangers;
+    int begin_after_ms, unexpected;
     unsigned char seen[PRODUCERS][FLOOD];
 };
 
@@ -498,12 +502,12 @@ static void *consume(void *argument) {
         if (client < PRODUCERS && number >= 0 && number < FLOOD)
             c->seen[client][number]++;
         else
-            c->strangers++;
+            c->unexpected++;
     }
     return NULL;
 }
 
-/* How many of all the numbers were seen exactly once, by whomever. */
+/* Returns how many of all numbers were seen exactly once, by any consumer. */
 static int seen_once(const struct consumer *consumers, int count) {
     int client, number, i, once = 0;
     for (client = 0; client < PRODUCERS; client++)
@@ -525,8 +529,8 @@ static int messages_of(stws *const *clients) {
     return total;
 }
 
-/* A flood for each of three clients into one queue of that size, and three threads that take out
-   of it. */
+/* Three clients put a flood each into one queue of that capacity, and three threads take messages
+   out of it. */
 static void check_queue(size_t capacity, int begin_after_ms) {
     static struct consumer consumers[CONSUMERS];
     stws_queue *queue = stws_queue_create(capacity);
@@ -555,7 +559,7 @@ static void check_queue(size_t capacity, int begin_after_ms) {
     for (i = 0; i < PRODUCERS; i++) CHECK_INT(0, stws_start(clients[i]));
     if (begin_after_ms) {
         pause_ms(begin_after_ms / 2);
-        CHECK(messages_of(clients) < PRODUCERS * FLOOD); /* the full queue holds them back */
+        CHECK(messages_of(clients) < PRODUCERS * FLOOD); /* the full queue holds the clients back */
     }
     while (messages_of(clients) < PRODUCERS * FLOOD && now_ms() < until) pause_ms(5);
     for (i = 0; i < PRODUCERS; i++) stws_disconnect(clients[i], 3000);
@@ -563,7 +567,7 @@ static void check_queue(size_t capacity, int begin_after_ms) {
     stws_queue_close(queue);
     for (i = 0; i < CONSUMERS; i++) {
         pthread_join(consumers[i].thread, NULL);
-        CHECK_INT(0, consumers[i].strangers);
+        CHECK_INT(0, consumers[i].unexpected);
     }
     CHECK_INT(PRODUCERS * FLOOD, seen_once(consumers, CONSUMERS));
     for (i = 0; i < PRODUCERS; i++) stws_destroy(clients[i]);
@@ -646,8 +650,8 @@ static void test_run_many(void) {
     CHECK_INT(3, server.links_total);
 }
 
-/* A loop of one's own, with poll: it wakes when there is something to do, and only then. */
-static void test_a_loop_of_ones_own(void) {
+/* The program's own loop, with poll. It must wake when there is something to do, and only then. */
+static void test_a_custom_loop(void) {
     struct shared count = {PTHREAD_MUTEX_INITIALIZER, 0};
     struct loopback server;
     struct pollfd polled[3];
@@ -665,8 +669,8 @@ static void test_a_loop_of_ones_own(void) {
     while (now_ms() < until && result == 0) {
         long long left, due;
         result = stws_step(client);
-        if (!after && shared_get(&count) == 10)
-            after = until = now_ms() + 300; /* and nothing more */
+        /* No more messages arrive after these ten. */
+        if (!after && shared_get(&count) == 10) after = until = now_ms() + 300;
         left = until > now_ms() ? until - now_ms() : 0;
         due = stws_deadline(client);
         n = stws_fds(client, fds, 3);
@@ -685,9 +689,9 @@ static void test_a_loop_of_ones_own(void) {
     end_server(&server);
 }
 
-/* ==== the rest that needs a network ==== */
+/* ==== other tests that need a network ==== */
 
-/* Each reply ends its wait: the time-out is not waited for. */
+/* Each reply ends its wait before the time-out. */
 static void test_a_request_and_its_reply(void) {
     stws_outgoing m = {.destination = "/queue/rpc", .body = "ping", .body_len = 4};
     stws_message *reply = NULL;
@@ -710,8 +714,8 @@ static void test_a_request_and_its_reply(void) {
     end_server(&server);
 }
 
-/* The server resets the connection under a client that goes on sending; the process must not get
-   a SIGPIPE. */
+/* The server resets the connection while the client keeps sending. The process must not get a
+   SIGPIPE. */
 static void test_a_reset_while_sending(void) {
     struct loopback server;
     stws_statistics stats;
@@ -731,7 +735,7 @@ static void test_a_reset_while_sending(void) {
         for (k = 0; k < 50; k++) stws_send(client, "/topic/a", body, sizeof body);
         pause_ms(5);
     }
-    stws_stats(client, &stats); /* the client may not have seen a reset yet */
+    stws_stats(client, &stats); /* the client may not have noticed a reset yet */
     for (i = 0; i < 1000 && stats.reconnects < 1; i++) {
         pause_ms(10);
         stws_stats(client, &stats);
@@ -739,14 +743,15 @@ static void test_a_reset_while_sending(void) {
     CHECK(stats.reconnects >= 1);
     CHECK(wait_for_state(client, STWS_CONNECTED));
     stws_disconnect(client, 5000);
-    result =
-        stws_join(client); /* the last reset may come only now, and take along what was written */
+    /* The last reset may come only now, and lose frames that were written. */
+    result = stws_join(client);
     CHECK(result == 0 || result == STWS_ERR_LOST);
     stws_destroy(client);
     end_server(&server);
 }
 
-/* Addresses are tried in turn; the URL's name stays in the Host header and is never asked for. */
+/* The addresses are tried in turn. The URL's host name stays in the Host header and is never
+   resolved. */
 static void test_addresses(void) {
     static const char *const addresses[] = {"127.0.0.2", "::1", "127.0.0.1", NULL};
     struct loopback server;
@@ -767,8 +772,8 @@ static void test_addresses(void) {
     bytes_free(&url);
 }
 
-/* A client runs in its thread and is ended from this one, in one of three ways; none is missed,
-   however the two threads meet: milliseconds that it took. */
+/* A client runs in its own thread, and this thread ends it in one of three ways. The request must
+   never be missed, whatever the timing. Returns the milliseconds that the end took. */
 static long long short_life(const stws_options *o, int way) {
     stws *client = stws_create(o);
     long long begun;
@@ -784,7 +789,7 @@ static long long short_life(const stws_options *o, int way) {
     return now_ms() - begun;
 }
 
-/* Nothing is left behind, no descriptor either. */
+/* No client leaves anything behind, not even a descriptor. */
 static void test_many_short_lives(void) {
     struct loopback server;
     stws_options o;
@@ -804,7 +809,7 @@ int main(void) {
     RUN(test_senders_in_four_threads); /* [T1] */
     RUN(test_senders_that_block);
     RUN(test_senders_with_confirm_over_ipv6);
-    RUN(test_giving_back_beside_destroy);
+    RUN(test_returning_a_message_during_destroy);
     RUN(test_a_sender_that_waits_for_receipts);
     RUN(test_a_blocked_sender_gives_up);
     RUN(test_connect_here_and_drive_there);
@@ -814,8 +819,8 @@ int main(void) {
     RUN(test_a_queue_between_three_and_three);
     RUN(test_a_small_queue_holds_the_clients_back); /* [D4] */
     RUN(test_waiting_at_an_empty_queue);
-    RUN(test_run_many);           /* [D2] */
-    RUN(test_a_loop_of_ones_own); /* [D3] */
+    RUN(test_run_many);      /* [D2] */
+    RUN(test_a_custom_loop); /* [D3] */
     RUN(test_a_request_and_its_reply);
     RUN(test_a_reset_while_sending);
     RUN(test_addresses);

@@ -1,7 +1,7 @@
-/* test_tls.c - the client over a TLS table that is not a TLS library: records in a thin disguise, over
-   sockets in memory. So each promise that stws_tls asks for or gives is tried without a library:
-   what is called when, how records are moved, what a session may be resumed with, pins, errors before,
-   in and after the handshake. tests/tls has the real libraries. */
+/* test_tls.c - tests the client with a toy implementation of stws_tls: simply disguised records
+   over sockets in memory. So each rule of stws_tls is tested without a TLS library: which functions
+   are called and when, how records are moved, when a session may be resumed, pins, and errors
+   before, during and after the handshake. tests/tls tests the real libraries. */
 #define STOMP_WS_IMPLEMENTATION
 #include "tests/fuzz/net.h"
 
@@ -12,7 +12,7 @@
 #define FUZZ_CHECK CHECK
 #include "tests/fuzz/net_drive.h"
 
-/* ==== the table: a record is its type, its length, and its bytes, each of them disguised ==== */
+/* ==== the toy: a record is its type, its length, and its disguised bytes ==== */
 
 enum { HEAD = 2, MOST = 200, ROOM = 3 * (HEAD + MOST), DISGUISE = 0x2A };
 enum { HELLO = 'H', WELCOME = 'W', DATA = 'D', ALERT = 'A', FINAL_ALERT = 'F', THE_END = 'E' };
@@ -25,7 +25,7 @@ struct toy {
     int done, error, final, begun, sessions;
 };
 
-/* What the tests set, and what the table was asked. */
+/* Settings of the tests, and counters of the calls to the toy. */
 static struct toys {
     int begin_error, has_key, refuses_writes, untrusted;
     int begins, ends, destroys, closes, resumes, used_after_end;
@@ -73,7 +73,7 @@ static int toy_state(void *tls) {
 static char *toy_input(void *tls, size_t *room) {
     struct toy *t = (struct toy *)tls;
     size_t whole = t->in_len < HEAD ? HEAD : (size_t)HEAD + t->in[1];
-    *room = whole - t->in_len; /* a record at a time */
+    *room = whole - t->in_len; /* one record at a time */
     CHECK(*room > 0);
     return (char *)t->in + t->in_len;
 }
@@ -163,11 +163,11 @@ static const stws_tls toy = {
 static struct server {
     struct peer peer;
     struct bytes in;
-    int answer;      /* to HELLO: a type, or 0: none */
-    int slams;       /* after the answer: it refuses, and is gone */
-    int is_over;     /* THE_END has come */
-    int alerts;      /* that have come */
-    size_t in_piece; /* of the records that it sends: their data */
+    int answer;      /* the record type that answers HELLO; 0: no answer */
+    int slams;       /* 1: after the answer it sends an alert and disconnects */
+    int is_over;     /* THE_END has arrived */
+    int alerts;      /* number of alerts received */
+    size_t in_piece; /* data bytes per record that it sends */
 } server;
 
 static void serve_put(int type, const char *data, size_t len) {
@@ -199,7 +199,7 @@ static void on_open(void) {
     server.is_over = 0;
 }
 
-/* Until neither side has anything more to say. */
+/* Runs both sides until neither has anything more to send. */
 static void settle(void) {
     struct peer *p = &server.peer;
     size_t before = 1;
@@ -255,7 +255,7 @@ static const char *why(void) {
     return bytes_text(&server.peer.why);
 }
 
-/* The end of each test: everything that was begun has been ended, in that order. */
+/* Ends a test. Checks that every begin had its end, and that destroy was called once. */
 static void finish(void) {
     stws_stop(server.peer.client);
     settle();
@@ -271,14 +271,14 @@ static void check_connected(void) {
     CHECK_INT(STWS_CONNECTED, stws_state(server.peer.client));
 }
 
-/* The attempt has failed so; retry: another one comes. */
+/* Checks how the attempt has failed. retry: 1 if another attempt follows. */
 static void check_failed(int result, int retry, const char *words) {
     CHECK_INT(result, server.peer.result);
     CHECK_INT(retry, server.peer.retry_ms >= 0);
     CHECK_HAS(words, why());
 }
 
-/* ==== what it does ==== */
+/* ==== sessions ==== */
 
 static void exchange(size_t len) {
     char *body = (char *)malloc(len + 1);
@@ -326,7 +326,7 @@ static void test_in_small_pieces(void) {
     }
 }
 
-static void test_writes_that_are_not_taken(void) {
+static void test_writes_that_are_refused(void) {
     stws_options o = begin();
     toys.refuses_writes = 3;
     start(&o);
@@ -336,8 +336,9 @@ static void test_writes_that_are_not_taken(void) {
     finish();
 }
 
-/* They end, and do not hold the client's turn for as long as they come. */
-static void test_records_with_nothing_in_them(void) {
+/* Empty records do not count as progress, and do not keep the client in one turn while they
+   arrive. */
+static void test_empty_records(void) {
     stws_options o = begin();
     int i;
     start(&o);
@@ -420,7 +421,7 @@ static void test_pins(void) {
             check_connected();
         } else {
             check_failed(STWS_ERR_TLS_TRUST, 0, "tls_pin");
-            CHECK_INT(0, server.peer.in.len + server.peer.request.len); /* nothing was said to it */
+            CHECK_INT(0, server.peer.in.len + server.peer.request.len); /* nothing was sent to it */
         }
         finish();
     }
@@ -460,7 +461,7 @@ static void test_errors_in_the_handshake(void) {
     finish();
 }
 
-static void test_an_alert_of_ours_goes_out(void) {
+static void test_an_alert_of_ours_is_sent(void) {
     stws_options o = begin();
     server.answer = ALERT;
     start(&o);
@@ -506,7 +507,7 @@ static void test_ends_in_a_session(void) {
     finish();
 }
 
-static void test_the_data_before_an_error_are_read(void) {
+static void test_data_before_an_error_is_read(void) {
     stws_options o = begin();
     start(&o);
     peer_message(&server.peer, "1", "7", "/topic/a", "the last one");
@@ -515,11 +516,12 @@ static void test_the_data_before_an_error_are_read(void) {
     serve_put(FINAL_ALERT, "no", 2);
     settle();
     CHECK_HAS("the last one", bytes_text(&server.peer.log));
-    check_failed(STWS_ERR_TLS, 1, "the toy heard: no"); /* in a session nothing of TLS is final */
+    check_failed(STWS_ERR_TLS, 1, "the toy heard: no"); /* in a session no TLS error is final */
     finish();
 }
 
-/* With TLS 1.3 a server refuses our certificate after the handshake, when the upgrade was sent. */
+/* With TLS 1.3 a server refuses the client's certificate after the handshake, when the upgrade was
+   already sent. */
 static void test_errors_before_the_upgrade_is_answered(void) {
     static const int types[] = {ALERT, FINAL_ALERT};
     int i;
@@ -535,8 +537,9 @@ static void test_errors_before_the_upgrade_is_answered(void) {
     }
 }
 
-/* It has closed already when we write: what it has said before is the reason. */
-static void test_an_error_that_waits_behind_a_failed_write(void) {
+/* The server has already closed when the client writes. Its earlier alert is the cause that is
+   reported. */
+static void test_an_alert_before_a_failed_write(void) {
     stws_options o = begin();
     server.slams = 1;
     start(&o);
@@ -582,7 +585,7 @@ static void test_options(void) {
     without = stws_size(&o);
     CHECK(with >= without + sizeof(struct toy));
     o.tls = &toy;
-    o.url = "ws://toy.test/x"; /* no use for it, and no room */
+    o.url = "ws://toy.test/x"; /* TLS is not needed, so it gets no memory */
     CHECK(stws_size(&o) < without + sizeof(struct toy));
     peer_free(&server.peer);
 }
@@ -603,7 +606,7 @@ static void test_a_table_may_have_nothing_to_release(void) {
     CHECK_INT(0, toys.ends + toys.destroys);
 }
 
-/* A child that destroys the client ends TLS for nobody but itself. */
+/* A child process that destroys the client must not end the parent's TLS session. */
 static void test_destroying_after_fork(void) {
     stws_options o = begin();
     pid_t child;
@@ -627,7 +630,7 @@ static void test_without_bearssl(void) {
     CHECK(stws_bearssl() == NULL);
 }
 
-static void test_what_alerts_mean(void) {
+static void test_the_texts_of_alerts(void) {
     CHECK_HAS("tls_cert_file", stws_tls_alert_text(40));
     CHECK_HAS("tls_cert_file", stws_tls_alert_text(48));
     CHECK_HAS("tls_cert_file", stws_tls_alert_text(116));
@@ -639,24 +642,24 @@ static void test_what_alerts_mean(void) {
 int main(void) {
     RUN(test_a_session);
     RUN(test_in_small_pieces);
-    RUN(test_records_with_nothing_in_them);
-    RUN(test_writes_that_are_not_taken);
+    RUN(test_empty_records);
+    RUN(test_writes_that_are_refused);
     RUN(test_resuming_at_the_same_host_only);
     RUN(test_no_resuming_after_a_failure);
     RUN(test_pins);
     RUN(test_a_table_that_cannot_begin);
     RUN(test_errors_in_the_handshake);
-    RUN(test_an_alert_of_ours_goes_out);
+    RUN(test_an_alert_of_ours_is_sent);
     RUN(test_ends_in_the_handshake);
     RUN(test_ends_in_a_session);
-    RUN(test_the_data_before_an_error_are_read);
+    RUN(test_data_before_an_error_is_read);
     RUN(test_errors_before_the_upgrade_is_answered);
-    RUN(test_an_error_that_waits_behind_a_failed_write);
+    RUN(test_an_alert_before_a_failed_write);
     RUN(test_a_handshake_that_does_not_end);
     RUN(test_options);
     RUN(test_a_table_may_have_nothing_to_release);
     RUN(test_destroying_after_fork);
     RUN(test_without_bearssl);
-    RUN(test_what_alerts_mean);
+    RUN(test_the_texts_of_alerts);
     return test_report();
 }
