@@ -1,6 +1,6 @@
-/* features.h - which vectors the header may find in the processor, for tests of all its ways. A way
-   is taken only if the processor has it, too. To be included before stomp_ws.h, and so without any
-   header of the system. */
+/* features.h - limits which vector instructions of the processor the header may detect. Tests use
+   it to reach all code paths of the header. A code path runs only if the processor also has its
+   instructions. Include this file before stomp_ws.h, and before every header of the system. */
 #ifndef FEATURES_H
 #define FEATURES_H
 

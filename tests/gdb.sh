@@ -1,6 +1,7 @@
 #!/bin/sh
-# gdb in the callback of examples/minimal.c: a broker, a message every second, and a breakpoint
-# where the message arrives. From there `up` leads through the client, `next` back to it.
+# Starts gdb in the callback of examples/minimal.c. A broker runs, a message is published every
+# second, and a breakpoint stops where the message arrives. From there `up` leads through the
+# client's functions, and `next` returns to them.
 #
 #     tests/gdb.sh [GDB-ARGUMENT]...
 set -u
@@ -19,5 +20,5 @@ publish() {
 }
 start publisher publish
 
-trap '' INT # Ctrl-C is for gdb
+trap '' INT # Ctrl-C shall stop the program in gdb, and not end this script
 gdb -q -ex 'break print' -ex run -ex backtrace "$@" --args build/debug/minimal "$url"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Checks the test harness itself: small programs and scripts, each with one mistake that must not look
-# like success.
+# Checks the test harness itself. Each small program or script here contains one mistake, which the
+# harness must not report as success.
 #
 #     tests/harness.sh DIRECTORY-OF-THE-TEST-PROGRAMS
 # shellcheck disable=SC2086 # CC and flags are several words
@@ -14,17 +14,17 @@ out=build/tests/harness
 rm -rf $out
 mkdir -p $out
 
-# run PROGRAM...: runs these with tests/run.sh, as `make test` does.
+# run PROGRAM...: runs the programs with tests/run.sh, as `make test` does.
 run() {
     env UNDER= JOBS=1 TIME_LIMIT=60 sh tests/run.sh "$@"
 }
 
-# script NAME: makes a script of the lines on stdin.
+# script NAME: writes a script that contains the lines of stdin.
 script() {
     cat >$out/$1
 }
 
-# program NAME: makes a test program of the C code on stdin.
+# program NAME: builds a test program from the C code on stdin.
 program() {
     { echo '#include "tests/test.h"'; cat; } >$out/$1.c
     $cc -I. -o $out/$1 $out/$1.c
@@ -65,7 +65,7 @@ refuse "output on stderr after the counts" "its last line has no counts" \
 
 script ends_early <<'END'
 echo '2 passed, 0 failed'
-echo 'the counts above are of a part of this program'
+echo 'these counts are only for a part of this program'
 exit 0
 END
 refuse "an early end after counts" "its last line has no counts" run "sh $out/ends_early"
@@ -82,12 +82,14 @@ script status <<'END'
 echo '2 passed, 0 failed'
 exit 3
 END
-refuse "an exit status without a failed check" "ended with status 3" run "sh $out/status"
+refuse "an exit status of failure, without a failed check" "ended with status 3" \
+    run "sh $out/status"
 
 script no_status <<'END'
 echo '2 passed, 1 failed'
 END
-refuse "a failed check without an exit status" "ended with status 0" run "sh $out/no_status"
+refuse "a failed check, but an exit status of success" "ended with status 0" \
+    run "sh $out/no_status"
 
 script crash <<'END'
 echo '2 passed, 1 failed'
@@ -102,10 +104,10 @@ END
 refuse "a time limit" "the limit is 1 s" env UNDER= TIME_LIMIT=1 sh tests/run.sh "sh $out/slow"
 
 check "several programs" run "sh $out/good" "sh $out/pytest"
-refuse "one of several programs fails" "5 passed, 1 failed, 2 skipped" \
+refuse "a failure in one of several programs" "5 passed, 1 failed, 2 skipped" \
     run "sh $out/good" "sh $out/pytest" "sh $out/silent"
 
-# ---- tests/test.h: a case checks something, and runs before the report ----
+# ---- tests/test.h: each case must check something, and must run before the report ----
 
 program all_checks <<'END'
 static void test_check(void) { CHECK(1); }
@@ -119,7 +121,7 @@ int main(void) {
     return test_report();
 }
 END
-check "each kind of check counts" run $out/all_checks
+check "each kind of check is counted" run $out/all_checks
 check "the counts of each kind of check" sh -c "$out/all_checks | grep -x '5 passed, 0 failed, 1 skipped'"
 
 program all_fail <<'END'
@@ -169,12 +171,12 @@ static void test_forgotten(void) { CHECK(1); }
 static void test_something(void) { CHECK(1); }
 int main(void) { RUN(test_something); return test_report(); }
 END
-refuse "a case that nobody runs is an error" "unused-function" \
+refuse "a case that no RUN() runs is an error" "unused-function" \
     env MAKEFLAGS= make -s build/plain/$out/unused
 
 # ---- tests/checks.sh: a script ends at an unknown command ----
 
-# checks NAME: makes a script that uses tests/checks.sh, with the lines on stdin as its checks.
+# checks NAME: writes a script that uses tests/checks.sh, with the lines of stdin as its checks.
 checks() {
     { printf 'set -u\n. tests/checks.sh\n'; cat; echo report; } >$out/$1
 }
@@ -228,12 +230,12 @@ check "two" true
 END
 refuse "a check that fails" "1 passed, 1 failed" run "sh $out/fails"
 
-# ---- sanitizers: reports of background processes count ----
+# ---- sanitizers: reports of background processes are failures ----
 
 flags=$(CC=$cc sh tests/sanitizers.sh flags -fsanitize=address,undefined -fno-sanitize-recover=undefined)
 recovers=$(CC=$cc sh tests/sanitizers.sh flags -fsanitize=undefined)
 
-# defect NAME BODY FLAG...: makes a program, whose main() contains BODY.
+# defect NAME BODY FLAG...: builds a program. BODY is the body of its main().
 defect() {
     printf '#include <limits.h>\n#include <stdlib.h>\nint main(int n, char **v) { (void)v; %s }\n' \
         "$2" >$out/$1.c
@@ -242,19 +244,21 @@ defect() {
     $cc -w "$@" -o $out/$name $out/$name.c
 }
 
-# dropped NAME: makes a script that drops the output and the status of this program, and passes.
+# dropped NAME: prints the name of a script that runs the program in the background, ignores its
+# output and its status, and passes.
 dropped() {
     printf '%s >/dev/null 2>&1 &\nwait\necho "1 passed, 0 failed"\n' $out/$1 | script dropped
     echo "sh $out/dropped"
 }
 
-# inherited NAME: the program has the script's own stderr.
+# inherited NAME: the same, but the program has the script's own stderr.
 inherited() {
     printf '%s &\nwait\necho "1 passed, 0 failed"\n' $out/$1 | script inherited
     echo "sh $out/inherited"
 }
 
-# started NAME: the program is started by tests/processes.sh, and then another one with its name.
+# started NAME: the same, but tests/processes.sh starts the program, and then another program under
+# the same name.
 started() {
     printf '. tests/processes.sh\nstart it %s\nwait\nstart it true\necho "1 passed, 0 failed"\n' \
         $out/$1 | script started
@@ -271,7 +275,7 @@ if [ "$flags" ] && [ "$recovers" ]; then
         check "a background process without a defect, $way" run "$($way nothing)"
         refuse "an overflow in the background, $way" "heap-buffer-overflow" run "$($way overflow)"
         refuse "a leak in the background, $way" "LeakSanitizer" run "$($way leak)"
-        refuse "undefined behaviour without an end, $way" "signed integer overflow" \
+        refuse "undefined behaviour in a program that continues, $way" "signed integer overflow" \
             run "$($way recovering_sum)"
     done
     for folder in "a folder" "it's a folder"; do
@@ -279,7 +283,7 @@ if [ "$flags" ] && [ "$recovers" ]; then
         refuse "an overflow in the background, TMPDIR is \"$folder\"" "heap-buffer-overflow" \
             env TMPDIR="$PWD/$out/$folder" sh tests/run.sh "$(dropped overflow)"
     done
-    # By gcc, UBSan writes no file beside ASan.
+    # With gcc, UBSan writes no report file if ASan is used, too.
     refuse "undefined behaviour in the background, inherited" "signed integer overflow" \
         run "$(inherited sum)"
     refuse "undefined behaviour in the background, started" "signed integer overflow" \
@@ -295,7 +299,7 @@ echo "options: $ASAN_OPTIONS"
 echo '0 passed, 1 failed'
 exit 1
 END
-refuse "the sanitizers' options of the caller stay" "options: exitcode=7:log_path=" \
+refuse "the caller's options for sanitizers are kept" "options: exitcode=7:log_path=" \
     env ASAN_OPTIONS=exitcode=7 sh tests/run.sh "sh $out/options"
 
 # ---- few file descriptors ----

@@ -1,7 +1,9 @@
-/* The header's implementation, built once for the tests that need no part of it for themselves. Those
-   that look inside, or change what it calls, have STOMP_WS_IMPLEMENTATION in their own file. */
+/* The header's implementation, compiled one time for all tests that do not need their own. A test
+   that uses internal functions, or replaces functions that the header calls, defines
+   STOMP_WS_IMPLEMENTATION in its own file. */
 #define STOMP_WS_IMPLEMENTATION
-#ifdef STOMP_WS_OPENSSL /* make OPENSSL=1: what is linked with this has wss:// by OpenSSL */
+#ifdef STOMP_WS_OPENSSL /* With `make OPENSSL=1`, programs that are linked with this file support
+                           wss:// by OpenSSL. */
 #define STOMP_WS_TLS stws_openssl()
 struct stws_tls;
 static const struct stws_tls *stws_openssl(void);

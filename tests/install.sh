@@ -37,7 +37,8 @@ files_with() {
     return 0
 }
 
-# same_files FOLDER: the installed files are those of the project, and the manual is whole.
+# same_files FOLDER: succeeds if the installed files are identical with those of the project, and
+# the manual is complete.
 same_files() {
     cmp stomp_ws.h "$1/include/stomp_ws.h" && cmp examples/stomp_cat.1 "$1/share/man/man1/stomp_cat.1" &&
         cmp examples/completion/stomp_cat.bash "$1/share/bash-completion/completions/stomp_cat" &&
@@ -46,20 +47,21 @@ same_files() {
         [ "$(wc -l <"$1/share/man/man3/stomp_ws.3")" -gt 200 ]
 }
 
-# unreadable FOLDER: prints the names of the files that not everybody may read.
+# unreadable FOLDER: prints the names of the files that some users may not read.
 unreadable() {
     find "$1" -type f ! -perm -444
 }
 
-# installs NAME DESTDIR PREFIX: checks a whole installation. NAME tells it from the others.
+# installs NAME DESTDIR PREFIX: installs everything and checks the result. NAME is part of the
+# checks' names.
 installs() {
     check "make install, $1" install "$2" "$3"
     installed "$2" >$out/installed || :
     expected "$3" >$out/expected
     check "exactly the expected files are installed, $1" diff $out/expected $out/installed
     check "the installed stomp_cat runs, $1" "$2$3/bin/stomp_cat" --version
-    check "the files are those of the project, $1" same_files "$2$3"
-    check_silent "everybody may read the files, $1" unreadable "$2"
+    check "the files are identical with those of the project, $1" same_files "$2$3"
+    check_silent "all users may read the files, $1" unreadable "$2"
     check_silent "no file contains DESTDIR, $1" files_with "$2" "$2"
 }
 

@@ -1,8 +1,10 @@
 #!/bin/sh
-# What can be found without running anything: compilers' warnings, four analysers, the style of the
-# header, and the scripts. No finding is accepted, and a tool that is missing is a failure.
+# Checks everything that can be checked without running the programs: compiler warnings, four static
+# analysers, the style of the header, and the scripts. Every finding is a failure, and so is a
+# missing tool.
 #
-#     tests/lint.sh [header | scripts | SOURCE]      # that part; all of them, a core each
+#     tests/lint.sh                              all checks, as many at a time as there are cores
+#     tests/lint.sh [header | scripts | SOURCE]  only the header, the scripts, or this C file
 # shellcheck disable=SC2086 # flags are several words
 set -u
 
@@ -14,14 +16,14 @@ trap 'rm -rf "$out" "$checks_output"' EXIT
 
 warnings="$(cat tests/warnings) -Wstrict-prototypes -Werror"
 header="-x c -std=c11 -DSTOMP_WS_IMPLEMENTATION stomp_ws.h"
-# Other people's clients in the benchmark need libraries of theirs, which its install.sh has.
-# Examples that need a library are looked at where that is, by `make examples-embedding`.
+# The other clients in the benchmark need libraries that tests/bench/install.sh installs. They are
+# not checked here. An example that needs a library is checked by `make examples-embedding`.
 with_libraries=$(sed -n 's/^WITH_LIBRARIES = //p' Makefile | tr ' ' '|')
 sources=$(find examples tests -name '*.c' ! -path 'tests/compile/*' ! -path 'tests/bench/peers/*' |
     grep -vE "^examples/($with_libraries)\.c$" | sort)
 scripts=$(find tests -name '*.sh' | sort)
 
-# cppcheck sees no system headers, and so is told of the two macros that the header looks for.
+# cppcheck does not read system headers. Two macros that stomp_ws.h looks for are passed to it.
 cpp_check() {
     cppcheck -q --error-exitcode=1 --enable=warning,performance,portability --std=c99 \
         --library=posix --library=gnu --suppress=missingIncludeSystem -I. \
@@ -32,7 +34,8 @@ clang_analyze() {
     clang --analyze -Xclang -analyzer-werror -I. -o $out/plist "$@"
 }
 
-# clang-tidy counts on stderr what it found in system headers and does not show.
+# clang-tidy prints on stderr how many findings in system headers it has hidden. Shown only on a
+# failure.
 clang_tidy() {
     tidy_file=$1
     shift
@@ -40,12 +43,13 @@ clang_tidy() {
         { cat $out/tidy.stderr; return 1; }
 }
 
-# The header is a program's main file here: some tools pass over the functions of an included one.
+# The header is the main file here, because some tools skip the functions of included files.
 lint_header() {
     for tool in gcc clang clang-tidy clang-format clangd cppcheck shellcheck bash python3; do
         check "$tool is installed" command -v $tool
     done
-    # gcc's own factor is 5, takes ten times as long and finds no more (DEPTH=5 make lint).
+    # gcc's default factor is 5. It takes ten times as long and finds nothing more (DEPTH=5 make
+    # lint).
     check "gcc -fanalyzer stomp_ws.h" gcc -fanalyzer --param "analyzer-bb-explosion-factor=${DEPTH:-2}" \
         -O1 -Werror -c -o $out/object.o $header
     check "clang --analyze stomp_ws.h" clang_analyze $header
@@ -60,14 +64,15 @@ lint_header() {
     check_silent "make help has every target" undocumented_targets
 }
 
-# Targets, which may have several lines, of which none is for `make help`.
+# Prints the targets that have no description for `make help` (##) or `make help-all` (#:). A target
+# may have several rules; one of them has the description.
 undocumented_targets() {
-    awk -F: '/^[a-z-]+:/ { seen[$1]; if (/:.*## /) said[$1] }
-        END { for (target in seen) if (!(target in said)) print "make " target }' Makefile
+    awk -F: '/^[a-z-]+:/ { targets[$1]; if (/:.*#[#:] /) described[$1] }
+        END { for (target in targets) if (!(target in described)) print "make " target }' Makefile
 }
 
-# What there is to say of the header is said above: a program that needs only its declarations is
-# looked at with these, in a tenth of the time. None but test programs need more.
+# lint_header checks the implementation. So programs that need only the declarations are checked
+# with only these, which takes a tenth of the time. Only some test programs need the implementation.
 lint_source() {
     posix=-D_POSIX_C_SOURCE=200809L
     only=-DSTOMP_WS_IMPLEMENTED
@@ -82,7 +87,7 @@ lint_source() {
 }
 
 lint_scripts() {
-    check "all is as make format leaves it" \
+    check "all files are formatted as by make format" \
         env MAKEFLAGS= make -s format FORMAT='clang-format --dry-run -Werror'
     for script in $scripts; do
         check "sh -n $script" sh -n "$script"

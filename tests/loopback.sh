@@ -1,6 +1,6 @@
 #!/bin/sh
-# Checks that a client can talk to a broker over the loopback interface. Without this check the tests
-# and the demo would fail after some time-outs, each with an error of its own.
+# Checks that a client can talk to a broker over the loopback interface. Without this check the
+# tests and the demo would fail after some time-outs, each with a different error.
 #
 #     tests/loopback.sh DIRECTORY-OF-THE-EXAMPLES
 set -u

@@ -1,7 +1,7 @@
-# Functions that install packages of Debian, sourced by the scripts that install what tests need.
+# Functions that install Debian packages. The install.sh scripts of the tests source this file.
 # shellcheck shell=sh
 
-# is_installed NAME: whether Debian's package is installed.
+# is_installed NAME: succeeds if this Debian package is installed.
 is_installed() {
     case $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) in
         installed) ;;
@@ -14,9 +14,10 @@ missing() {
     for package in "$@"; do is_installed "$package" || printf '%s ' "$package"; done
 }
 
-# install_packages NAME...: installs packages; only root can do that. Debian starts a service as soon
-# as its package is installed. The tests start their servers themselves, on ports of their own, so a
-# policy forbids services during the installation. The function is a subshell: the traps are its own.
+# install_packages NAME...: installs packages, which only root can do. Debian starts a service when
+# its package is installed. The tests start their servers themselves, on other ports, so a policy
+# file forbids services during the installation. The function runs in a subshell, so its traps do
+# not replace the caller's traps.
 install_packages() (
     policy=/usr/sbin/policy-rc.d
     saved_policy=$policy.before-tests

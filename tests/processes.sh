@@ -25,7 +25,8 @@ trap 'exit 130' HUP INT TERM PIPE
 start() {
     start_name=$1
     shift
-    # An old file must not be read before it is opened anew. A log is kept for clean_up.
+    # Remove the old file, so that nobody reads it before the new one exists. A log is kept for
+    # clean_up.
     rm -f "$work/$start_name"
     starts=$((starts + 1))
     [ ! -e "$work/$start_name.log" ] || mv "$work/$start_name.log" "$work/$start_name.$starts.log"
@@ -41,7 +42,7 @@ wait_for() {
         tenths=$((tenths - 1))
         [ "$tenths" -gt 0 ] || return 1
         if [ "${4:-}" ] && ! kill -0 "$4" 2>/dev/null; then
-            grep -qF "$2" "$1" 2>/dev/null # it may have been written just before the end
+            grep -qF "$2" "$1" 2>/dev/null # written just before the process ended?
             return
         fi
         sleep 0.1
@@ -60,10 +61,10 @@ start_broker() {
 # end_broker [-SIGNAL]: ends the broker and waits until its process has ended.
 end_broker() {
     kill "$@" "$broker"
-    wait "$broker" 2>/dev/null || : # the status is that of the signal
+    wait "$broker" 2>/dev/null || : # the exit status is that of a process ended by a signal
 }
 
-# start_broker_again PROGRAM OPTION...: starts a broker on the port of the last one.
+# start_broker_again PROGRAM OPTION...: starts a broker on the same port as the last one.
 start_broker_again() {
     again_program=$1 port=${url#ws://*:}
     shift

@@ -23,7 +23,7 @@ done
 
 # ---- code ----
 
-# Each block into a file of its own, by its language.
+# Writes each code block to a file of its own. The file's suffix is the block's language.
 awk -v out=$out '
     /^```[a-z]/ { file = out "/" ++n "." substr($0, 4); next }
     /^```$/ { if (file) close(file); file = ""; next }
@@ -70,18 +70,19 @@ check "there is code in it" test $found -ge 5
 check "README.md: code begins by line 10" sh -c "head -n 10 README.md | grep -qx '\`\`\`c'"
 check "README.md has at most 250 lines" test "$(wc -l <README.md)" -le 250
 
-# What is built by tests/packaging is what is shown.
+# The README may show only build files that tests/packaging tests.
 is_in_packaging() {
     while read -r line; do
         cat tests/packaging/users/*/CMakeLists.txt tests/packaging/users/*/meson.build |
-            sed 's/^ *//' | grep -qxF -e "$line" || { echo "not tried: $line"; return 1; }
+            sed 's/^ *//' | grep -qxF -e "$line" ||
+            { echo "not in tests/packaging/users: $line"; return 1; }
     done <"$1"
 }
 for block in "$out"/*.cmake "$out"/*.meson; do
-    check "$block is tried" is_in_packaging "$block"
+    check "tests/packaging tests $block" is_in_packaging "$block"
 done
 
-# What is measured is not copied by hand.
+# The tables of measured numbers are generated, not edited by hand.
 if has python3 "the numbers in the README are the measured ones"; then
     check "the numbers on speed" python3 tests/bench/readme.py --check
 fi
@@ -140,8 +141,8 @@ check_silent "named files" exist $out/paths
 words() {
     grep -hoE "$1" $pages | sort -u
 }
-# missing_from GREP-ARGUMENTS...: prints the names from stdin that are not in those files. A name that
-# ends in _ stands for all names that begin with it.
+# missing_from GREP-ARGUMENTS...: prints the names from stdin that do not occur in these files. A
+# name that ends in _ stands for all names that begin with it.
 missing_from() {
     while read -r name; do
         case $name in
@@ -151,7 +152,7 @@ missing_from() {
     done
 }
 words '\b(stws|STWS|STOMP_WS)_[A-Za-z0-9_]+' >$out/names
-check "there are names" grep -qx stws_create $out/names
+check "the README names functions" grep -qx stws_create $out/names
 names_of_the_header() {
     missing_from stomp_ws.h examples/stomp_ws_openssl.h tests/packaging/users <$out/names
 }
@@ -173,10 +174,10 @@ options_of_stomp_cat() {
             $cat --help | grep -qwF -e "$option" || echo "$option"
         done
 }
-check_silent "names of the header" names_of_the_header
-check_silent "names of tests" names_of_tests
-check_silent "names of options and programs" names_of_options
-check_silent "names of targets" names_of_targets
-check_silent "options of stomp_cat" options_of_stomp_cat
+check_silent "the header's names exist" names_of_the_header
+check_silent "the tests' names exist" names_of_tests
+check_silent "the names of options and programs exist" names_of_options
+check_silent "the Makefile's targets exist" names_of_targets
+check_silent "the options of stomp_cat exist" options_of_stomp_cat
 
 report

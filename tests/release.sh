@@ -1,15 +1,16 @@
 #!/bin/sh
-# A release is a tag: what is in the repository is what is released, the header as it stands. This
-# checks that one version is meant everywhere, and, before the tag is set, that the tree is clean.
+# A release is a tag on the repository, and the header is released unchanged. This script checks
+# that all files name the same version. With `tag` it also checks that the tree is clean and that
+# the tag is new.
 #
-#     tests/release.sh          # the version
-#     tests/release.sh tag      # that it can be tagged now, and by what commands
+#     tests/release.sh          check the version
+#     tests/release.sh tag      check that this version can be tagged now, and print the commands
 set -u
 
 cd "$(dirname "$0")/.." || exit 1
 . tests/checks.sh
 
-# macro NAME: what the header defines it as, without quotes.
+# macro NAME: prints the value of the header's macro STOMP_WS_NAME, without quotes.
 macro() {
     sed -n "s/^#define STOMP_WS_$1 \"*\([0-9.]*\)\"*$/\1/p" stomp_ws.h
 }
@@ -19,18 +20,19 @@ packaging=tests/packaging
 is_semantic() {
     echo "$version" | grep -xE '(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}'
 }
-# named FILE LINE: the file has that line, which may be indented, or part of a sentence.
+# named FILE LINE: succeeds if the file contains this text.
 named() {
-    grep -qF -e "$2" "$1" || { echo "$1 does not say: $2"; return 1; }
+    grep -qF -e "$2" "$1" || { echo "$1 does not contain: $2"; return 1; }
 }
 history_begins_with() {
     sed -n '/^## History$/{n;p;}' stomp_ws.h | grep -E "^- $version: .+"
 }
 check "STOMP_WS_VERSION is MAJOR.MINOR.PATCH" is_semantic
-check "its parts" test "$version" = \
+check "its three parts are defined, too" test "$version" = \
     "$(macro VERSION_MAJOR).$(macro VERSION_MINOR).$(macro VERSION_PATCH)"
-check "the header's first line" sh -c "head -n 1 stomp_ws.h | grep -F 'stomp_ws.h - v$version - '"
-check "the History begins with it" history_begins_with
+check "the header's first line has the version" \
+    sh -c "head -n 1 stomp_ws.h | grep -F 'stomp_ws.h - v$version - '"
+check "the History begins with the version" history_begins_with
 check "clib" named $packaging/clib.json "\"version\": \"$version\""
 check "vcpkg" named $packaging/vcpkg/stomp-ws/vcpkg.json "\"version-semver\": \"$version\""
 check "meson" named $packaging/users/meson/subprojects/packagefiles/stomp_ws/meson.build \
@@ -48,8 +50,8 @@ check "tags are mentioned" tags
 check "each of them is this version's" no_other_tag
 
 if [ "${1:-}" = tag ]; then
-    check_silent "no uncommitted change" git status --porcelain
-    check "v$version is new" sh -c "! git rev-parse -q --verify refs/tags/v$version"
+    check_silent "there is no uncommitted change" git status --porcelain
+    check "the tag v$version is new" sh -c "! git rev-parse -q --verify refs/tags/v$version"
     [ "$checks_failed" -ne 0 ] ||
         printf '%s\n' "git tag -a v$version -m 'stomp_ws.h $version'" "git push origin v$version"
 fi

@@ -6,15 +6,15 @@
 # JOBS is the number of programs that run at the same time (default: 1). TIME_LIMIT is the limit for
 # each program (default: 120). UNDER is a command that runs each program, for example valgrind.
 #
-# Each program gets one line of output. A program counts its own checks, and its last line is
-# "N passed, N failed" or "N passed, N failed, N skipped" (the last line of pytest works too). A
-# program that crashes, runs out of time or counts nothing is a failure, and so is one that prints
-# something after its counts, or whose exit status does not agree with them. If a check of a program
+# Each program gets one line of output. A program counts its own checks, and its last line is "N
+# passed, N failed" or "N passed, N failed, N skipped" (the last line of pytest works too). These
+# are failures: a program that crashes, runs out of time or counts nothing, prints something after
+# its counts, or has an exit status that does not agree with its counts. If a check of a program
 # fails, the whole output of that program is shown.
 #
-# Reports of sanitizers are failures, also those of processes that a program starts in the background.
-# Sanitizers write them to files. Where they cannot (UBSan beside ASan, by gcc), the program's output is
-# searched.
+# Reports of sanitizers are failures, also reports of processes that a program starts in the
+# background. Sanitizers write their reports to files. With gcc, UBSan cannot do that if ASan is
+# used too; then the program's output is searched for reports.
 #
 # If this machine lacks something that a check needs, the program prints "SKIPPED THING: CHECK" and
 # counts the check as skipped. The end of the output names each missing thing once.
@@ -80,7 +80,7 @@ collect_reports() {
     done
 }
 
-# A line of each report.
+# A pattern that matches one line of each report.
 REPORT=': runtime error: |(ERROR|WARNING): [A-Za-z]+Sanitizer'
 
 # run_one PROGRAM: runs the program and prints its line. The counts and the skipped checks are kept for

@@ -29,8 +29,9 @@ works() {
     build nothing 'return n - 1;' "$@" && $out/nothing
 }
 
-# stops WORDS NAME BODY FLAG...: the program NAME exits with an error, and its output contains WORDS. The
-# options of sanitizers are empty here, because tests/run.sh takes each report elsewhere for a failure.
+# stops WORDS NAME BODY FLAG...: succeeds if the program NAME exits with an error, and its output
+# contains WORDS. The options of the sanitizers are empty here, because tests/run.sh takes each
+# report that they write to its files for a failure.
 stops() {
     words=$1 name=$2 body=$3
     shift 3
@@ -49,15 +50,16 @@ if [ "${1:-}" = flags ]; then
     exit
 fi
 
-# all_call FUNCTION: each test program, and their implementation, calls this function of a sanitizer.
+# all_call FUNCTION: succeeds if each test program, and the implementation that they are linked
+# with, calls this function of a sanitizer.
 all_call() {
     without=$(find build/asan \( -name 'test_*' -o -name implementation.o \) -type f \
         -exec grep -L "$1" {} +)
     [ -z "$without" ] || { echo "without $1: $without"; return 1; }
 }
 
-# finds SANITIZER FUNCTION WORDS NAME BODY FLAG...: two checks, if the flags ask for this sanitizer and
-# it works.
+# finds SANITIZER FUNCTION WORDS NAME BODY FLAG...: makes two checks if the flags request this
+# sanitizer and it works.
 finds() {
     sanitizer=$1 function=$2
     shift 2

@@ -1,10 +1,11 @@
 #!/bin/sh
-# stomp_cat has four lists of its options: --help, its man page and two completions. Each must be the
-# list of the options that the program takes.
+# The options of stomp_cat are listed in four places: --help, the man page and two shell
+# completions. Checks that each list has exactly the options that the program accepts.
 #
 #     tests/stomp_cat.sh PROGRAM
 #
-# tests/interop/test_stomp_cat.py has what needs more than sh: the shells and readers of man pages.
+# Checks that need more than sh are in tests/interop/test_stomp_cat.py: shells and readers of man
+# pages.
 set -u
 
 cd "$(dirname "$0")/.." || exit 1
@@ -14,7 +15,7 @@ out=build/tests/stomp_cat
 rm -rf $out
 mkdir -p $out
 
-# The words of stdin that are options, each once.
+# Prints the words of stdin that are options, each one time.
 options() {
     tr -s " ,'\"" '\n' | grep -E '^-(-[a-z][a-z-]*|[A-Za-z])$' | sort -u
 }
@@ -43,7 +44,8 @@ of_zsh() {
         examples/completion/_stomp_cat | options
 }
 
-# is_list NAME: whether so much was found that it cannot be a mistake of those above.
+# is_list NAME: succeeds if the list is long enough. A shorter list means that a function above did
+# not find the options.
 is_list() {
     [ "$(wc -l <"$out/$1")" -ge 25 ] && grep -qx -e '--json' "$out/$1" && grep -qx -e -s "$out/$1"
 }
@@ -53,33 +55,36 @@ for list in the_program help man_page bash zsh; do
     check "the options of $list are found" is_list $list
 done
 for list in help man_page bash zsh; do
-    check "$list has the options of the program" diff $out/the_program $out/$list
+    check "$list has exactly the options of the program" diff $out/the_program $out/$list
 done
 
-# What the program says of a word that is no option, of all those that are it does not.
+# takes WORD: succeeds if the program accepts this option. For an unknown option it prints "no such
+# option".
 takes() {
     case $("$cat" "$1" 2>&1 </dev/null) in
         *"no such option"*) return 1 ;;
     esac
 }
 while read -r option; do
-    check "stomp_cat takes $option" takes "$option"
+    check "stomp_cat accepts $option" takes "$option"
 done <$out/help
-refuse "stomp_cat does not take --junk" "no such option: --junk" "$cat" --junk
+refuse "stomp_cat refuses --junk" "no such option: --junk" "$cat" --junk
 
-# What cannot be done is refused before anything is connected.
+# Wrong arguments must be refused before the program connects.
 for option in --request --receipt; do
     refuse "$option without -d" "needs -d" "$cat" ws://127.0.0.1:1 -s /topic/x $option
 done
-refuse "a URL that is none is named" "begin with ws:// or wss://: junk" "$cat" junk -s /topic/x
-refuse "a second URL that is none is named" "begin with ws:// or wss://: /topic/x" \
+refuse "an invalid URL is named in the error" "begin with ws:// or wss://: junk" \
+    "$cat" junk -s /topic/x
+refuse "an invalid second URL is named in the error" "begin with ws:// or wss://: /topic/x" \
     "$cat" ws://127.0.0.1:1 /topic/x -s /topic/x
-refuse "with stdout closed" "stdout is closed" \
+refuse "a receiver without stdout is refused" "stdout is closed" \
     sh -c "$cat ws://127.0.0.1:1 -s /topic/x --no-reconnect >&-"
-refuse "a sender does without stdin and stdout" "connection refused" \
+refuse "a sender works without stdin and stdout" "connection refused" \
     sh -c "$cat ws://127.0.0.1:1 -d /topic/x -m hello --no-reconnect <&- >&-"
 
-check "--help wherever it stands" sh -c "$cat ws://127.0.0.1 -s /topic/x --help | grep -q '^usage:'"
+check "--help works in any position" \
+    sh -c "$cat ws://127.0.0.1 -s /topic/x --help | grep -q '^usage:'"
 check "--version" sh -c "[ \"\$($cat --version)\" = \"stomp_cat \$(sed -n \
     's/^.define STOMP_WS_VERSION \"\(.*\)\"/\1/p' stomp_ws.h)\" ]"
 for broker in 'Spring Boot' RabbitMQ ActiveMQ Artemis; do
