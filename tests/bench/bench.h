@@ -1,10 +1,11 @@
-// What the C programs of the benchmark have in common: arguments, a clock, and one line of JSON.
+// Code that all C programs of the benchmark share: arguments, a clock, and the result as one line
+// of JSON.
 //
-//     PROGRAM --url URL --mode burst|pingpong|sink --count N --size OCTETS
+//     PROGRAM --url URL --mode burst|pingpong|sink --count N --size BYTES
 //
-// burst     subscribe to /topic/bench, read each message until one comes from /topic/end
-// pingpong  N times: SEND to /topic/echo and wait for the MESSAGE
-// sink      SEND N bodies to /topic/sink, then wait for the MESSAGE from /topic/end
+//   burst     subscribe to /topic/bench, and read messages until one from /topic/end arrives
+//   pingpong  N times: SEND to /topic/echo and wait for the MESSAGE
+//   sink      SEND N bodies to /topic/sink, then wait for the MESSAGE from /topic/end
 #ifndef BENCH_H
 #define BENCH_H
 
@@ -13,8 +14,9 @@
 #include <string.h>
 #include <time.h>
 
-// Round trips are counted by their length, so that measuring takes little memory: each nanosecond
-// has a bucket up to 1,024, above that each octave has 512, and none is wider than 0.2 %.
+// Round trips are counted by their duration, so measuring takes little memory. Up to 1,024 ns each
+// nanosecond has a bucket. Above, each octave (from a duration to its double) has 512 buckets. No
+// bucket is wider than 0.2 %.
 enum { BENCH_OCTAVE = 512, BENCH_BUCKETS = 40 * BENCH_OCTAVE };
 
 typedef struct bench {
@@ -22,9 +24,9 @@ typedef struct bench {
     long count, size;
     char *body;
     unsigned trips[BENCH_BUCKETS];
-    long messages;       // how many so far
-    double began, ended; // seconds
-    size_t checksum;     // of what was read, so that no reading is optimised away
+    long messages;       // received or sent so far
+    double began, ended; // in seconds
+    size_t checksum;     // of what was read, so the compiler cannot remove the reading
 } bench;
 
 static inline double bench_now(void) {
@@ -52,7 +54,8 @@ static inline void *bench_memory(size_t size) {
     return memory;
 }
 
-// Ends the program with 2 when the arguments are wrong. b is static, and so empty.
+// Reads the arguments. Ends the program with status 2 if they are wrong. *b must be zero: use a
+// static variable.
 static inline void bench_begin(bench *b, int argc, char **argv) {
     int i, ok = argc % 2;
     b->program = argv[0];
@@ -61,9 +64,9 @@ static inline void bench_begin(bench *b, int argc, char **argv) {
     for (i = 1; ok && i < argc; i += 2) ok = bench_take_argument(b, argv[i], argv[i + 1]);
     if (!ok || !b->url) {
         fprintf(stderr,
-                "usage: %s --url URL --mode burst|pingpong|sink --count N --size OCTETS\n"
-                "  against build/bench_server, which prints its port; the path of the URL\n"
-                "  says the same again: ws://127.0.0.1:PORT/MODE/COUNT/SIZE\n",
+                "usage: %s --url URL --mode burst|pingpong|sink --count N --size BYTES\n"
+                "  needs a running build/bench_server, which prints its port; the URL's path\n"
+                "  repeats the arguments: ws://127.0.0.1:PORT/MODE/COUNT/SIZE\n",
                 argv[0]);
         exit(2);
     }
@@ -78,7 +81,7 @@ static inline void bench_note_trip(bench *b, double seconds) {
     b->trips[octave * BENCH_OCTAVE + (ns >> octave)]++;
 }
 
-// The middle of a bucket, in microseconds.
+// Returns the middle of a bucket, in microseconds.
 static inline double bench_bucket_us(unsigned long bucket) {
     unsigned long octave = bucket < 2 * BENCH_OCTAVE ? 0 : bucket / BENCH_OCTAVE - 1;
     unsigned long least = (bucket - octave * BENCH_OCTAVE) << octave;

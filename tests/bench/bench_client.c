@@ -1,4 +1,5 @@
-// How fast is the client, through its public API? One run of one kind, one line of JSON.
+// Measures the speed of the client through its public API. Each run has one mode and prints one
+// line of JSON.
 #define STOMP_WS_IMPLEMENTATION
 #include "../../stomp_ws.h"
 #include "bench.h"
@@ -10,7 +11,7 @@ static int fail(const bench *b, stws *client, const char *what) {
     return EXIT_FAILURE;
 }
 
-// The next MESSAGE: 1, or 0 when none comes any more.
+// Reads the next MESSAGE. Returns 1, or 0 if the connection has ended.
 static int next_message(stws *client, stws_event *e) {
     while (stws_next(client, e, SILENCE_MS) > 0) {
         if (e->type == STWS_EVENT_MESSAGE) return 1;
@@ -83,8 +84,8 @@ static int run(bench *b) {
     o.single_thread = 1;
     o.reconnect = STWS_OFF;
     o.max_body = ((size_t)16 << 20) + (size_t)b->size;
-    // Who publishes faster than the network takes it fills what it is given: 64 KiB are enough. The
-    // default is 1 MiB, and then in use.
+    // A publisher that is faster than the network fills its whole buffer, so the buffer's size
+    // becomes memory in use. 64 KiB are enough. The default of 1 MiB would only cost memory.
     o.outbox_bytes = ((size_t)64 << 10) + 2 * (size_t)b->size;
     client = stws_create(&o);
     if (stws_connect(client, CONNECT_MS) != STWS_OK)

@@ -1,5 +1,6 @@
-// Work of a known amount, for instructions.py to count the instructions of. Each mode is run for
-// two amounts, so that what is not said per message drops out.
+// Does a known amount of work, so that instructions.py can count its instructions. Each mode runs
+// with two amounts. The difference of the two counts contains only the cost of the additional
+// messages.
 #define STOMP_WS_IMPLEMENTATION
 #include "../../stomp_ws.h"
 #include <stdio.h>
@@ -48,12 +49,12 @@ static stws_options options(const char *url) {
     return o;
 }
 
-// ---- a real socket, with build/bench_server at its other end ----
+// ---- a real socket, connected to build/bench_server ----
 
 static void read_message(stws *client, const stws_message *m, void *user) {
     (void)user;
-    if (m->destination[7] ==
-        'e') // "/topic/end"; told by an octet, as it is the client that is counted
+    // "/topic/end". Only one byte is compared, because the client's instructions are to be measured.
+    if (m->destination[7] == 'e')
         stws_stop(client);
     else
         seen += m->body_len + (unsigned char)m->message_id[0];
@@ -102,7 +103,8 @@ static void receive_next(const char *url) {
     stws_destroy(client);
 }
 
-// In turn: no two messages one after the other go to the same place, so that no head can be kept.
+// Publishes to two destinations in turn. No two consecutive messages have the same destination, so
+// the client cannot reuse the encoded head of the last one.
 static void publish(const char *url, long count, size_t size, const char *mode) {
     static const char *const sinks[] = {"/topic/sink", "/topic/sunk"};
     int in_turn = strcmp(mode, "publish-in-turn") == 0;
@@ -130,7 +132,7 @@ static void publish(const char *url, long count, size_t size, const char *mode) 
 
 // ---- the codecs alone ----
 
-// Headers of a MESSAGE: the ones that every broker sends first, then others.
+// Headers of a MESSAGE: first the usual headers that every broker sends, then others.
 static size_t make_headers(stws_header *headers, char (*names)[32], size_t count) {
     static const char *const usual[][2] = {
         {"destination", "/topic/bench"}, {"message-id", "session-1234-0000001"},
@@ -143,12 +145,12 @@ static size_t make_headers(stws_header *headers, char (*names)[32], size_t count
         int is_usual = i < sizeof usual / sizeof usual[0];
         if (!is_usual) sprintf(names[i], "x-application-%03u", (unsigned)i);
         headers[i].name = is_usual ? usual[i][0] : names[i];
-        headers[i].value = is_usual ? usual[i][1] : "some value of 24 octets.";
+        headers[i].value = is_usual ? usual[i][1] : "some value of 24 bytes..";
     }
     return count;
 }
 
-// The frame lives in static tables: it is made once, and built as often as asked.
+// The frame is in static tables. It is made one time and built as often as requested.
 static const stws_frame *make_frame(size_t header_count) {
     static char names[MAX_HEADERS][32];
     static stws_header headers[MAX_HEADERS];
@@ -176,7 +178,8 @@ static void build(size_t header_count, long count) {
     for (; count > 0; count--) seen += build_one(out, frame);
 }
 
-// Parsing changes a frame in place, so each has to be put there again: memcpy is counted too.
+// Parsing changes a frame in place, so the frame is copied again before each parse. The
+// instructions of that memcpy are counted, too.
 static void parse(size_t header_count, long count) {
     static char original[MAX_FRAME], copy[MAX_FRAME];
     static stws_header headers[MAX_HEADERS + 1];
@@ -195,7 +198,7 @@ static void parse(size_t header_count, long count) {
     }
 }
 
-// Text of characters of one to four octets.
+// Text with characters of one to four bytes.
 static void utf8(size_t size, long count) {
     static const char piece[] = "Gr\xC3\xBC\xC3\x9F"
                                 "e \xE6\x97\xA5\xE6\x9C\xAC \xF0\x9F\x98\x80 abc, ";
@@ -209,7 +212,7 @@ static void utf8(size_t size, long count) {
     free(text);
 }
 
-// ---- a whole client on a server in memory, which hands out a message in pieces ----
+// ---- a complete client on a simulated server, which delivers a message in pieces ----
 
 typedef struct script {
     char answer[1024];
@@ -328,7 +331,8 @@ static void pieces(size_t size, size_t piece) {
     free(s.message);
 }
 
-// The same for the parsers alone: what has come grows at its end, and both are asked each time.
+// The same for the parsers alone. Received bytes are appended to the input, and both parsers are
+// called after each piece.
 static void parse_pieces(size_t size, size_t piece) {
     static script s;
     static stws_header headers[MAX_HEADERS];
@@ -348,7 +352,8 @@ static void parse_pieces(size_t size, size_t piece) {
     make_message(&s, size);
     for (at = 0; at < s.message_len; at += used) {
         size_t here = s.message_len - at < piece ? s.message_len - at : piece;
-        // A head of the WebSocket is whole or not there: it is given at once.
+        // A WebSocket frame header is parsed only when it is complete, so the first piece contains
+        // all of it.
         if (at == 0) here = s.message_len - (size + 1) < 14 ? s.message_len : 14;
         if (stws_ws_parse(s.message + at, here, &ws, &event, &used) != STWS_DONE) exit(1);
         if (!begin) begin = event.data;
@@ -360,9 +365,9 @@ static void parse_pieces(size_t size, size_t piece) {
     free(s.message);
 }
 
-// ---- many subscriptions: messages to them in turn, far apart from each other ----
+// ---- many subscriptions: messages go to them in turn, and consecutive ones are far apart ----
 
-enum { IN_BLOCK = 100 }; // messages that are made, and then said again and again
+enum { IN_BLOCK = 100 }; // different messages that are made; they are then repeated
 
 static int whose(long message, int many) {
     return (int)(message % IN_BLOCK * 7919 % many);
@@ -384,7 +389,7 @@ static void make_messages(script *s, int many, const char *id) {
     }
 }
 
-// How many are still to come, to this subscription and in all.
+// How many messages are still to come, for this subscription and in total.
 typedef struct awaited {
     long here, *all;
 } awaited;

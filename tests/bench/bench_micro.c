@@ -1,6 +1,7 @@
-// The codecs without a socket, in nanoseconds: each line of output is a JSON object with what was
-// measured and the best of a few rounds. Beside masking and UTF-8 stand what bounds them (memcpy,
-// a plain SSE2 loop) and what they are to beat (a loop over octets).
+// Measures the codecs without a socket, in nanoseconds. Each line of output is a JSON object that
+// contains the name of a measurement and the best of several rounds. Masking and UTF-8 are compared
+// with their bounds: memcpy and a plain SSE2 loop are the fastest possible, a loop over bytes is
+// the slow one that they must beat.
 #define STOMP_WS_IMPLEMENTATION
 #define STOMP_WS_NO_IO
 #include "../../stomp_ws.h"
@@ -27,9 +28,9 @@ static void check(int ok, const char *what) {
     exit(EXIT_FAILURE);
 }
 
-static void report(const char *name, size_t unit, double ns, size_t octets) {
+static void report(const char *name, size_t unit, double ns, size_t bytes) {
     printf("{\"name\":\"%s %zu\",\"ns\":%.2f,\"gb_s\":%.2f}\n", name, unit, ns,
-           ns > 0 ? (double)octets / ns : 0);
+           ns > 0 ? (double)bytes / ns : 0);
 }
 
 // ---- STOMP ----
@@ -51,7 +52,7 @@ static size_t make_frame(char *out, size_t header_count) {
         int is_usual = i < sizeof usual / sizeof usual[0];
         if (!is_usual) sprintf(names[i], "x-application-%03u", (unsigned)i);
         headers[i].name = is_usual ? usual[i][0] : names[i];
-        headers[i].value = is_usual ? usual[i][1] : "some value of 24 octets.";
+        headers[i].value = is_usual ? usual[i][1] : "some value of 24 bytes..";
     }
     frame.command_id = STWS_COMMAND_MESSAGE;
     frame.headers = headers;
@@ -62,7 +63,7 @@ static size_t make_frame(char *out, size_t header_count) {
     return need;
 }
 
-// Parsing works where the frame lies, so a fresh copy is made before the clock starts.
+// Parsing changes the frame in place, so a fresh copy is made before the clock starts.
 static void parse(size_t header_count, int with_websocket) {
     static char one[ROOM], wire[ROOM], copies[COPIES][ROOM];
     stws_header headers[MAX_HEADERS + 1];
@@ -120,7 +121,7 @@ static void build(size_t header_count) {
     report("build", header_count, best / COPIES, used);
 }
 
-// ---- masking and UTF-8, each as a function of (to, from, octets) ----
+// ---- masking and UTF-8, each as a function of (to, from, len) ----
 
 typedef void work(char *to, const char *from, size_t len);
 
@@ -128,7 +129,7 @@ static void ours(char *to, const char *from, size_t len) {
     stws_ws_mask(to, from, len, key, 1);
 }
 
-static void by_octets(char *to, const char *from, size_t len) {
+static void byte_by_byte(char *to, const char *from, size_t len) {
     size_t i;
     for (i = 0; i < len; i++) to[i] = (char)(from[i] ^ (char)key[(i + 1) & 3]);
 }
@@ -171,7 +172,7 @@ static void measure(const char *name, work *volatile function, const char *from,
     free(to);
 }
 
-// Text of characters of one to four octets, as one finds it outside of English.
+// Text with characters of one to four bytes, which is typical outside of English.
 static void make_mixed(char *text, size_t len) {
     static const char piece[] = "Gr\xC3\xBC\xC3\x9F"
                                 "e \xE6\x97\xA5\xE6\x9C\xAC \xF0\x9F\x98\x80 abc, ";
@@ -191,7 +192,7 @@ int main(void) {
     memset(text, 'x', MIB);
     measure("mask", ours, text, 1024);
     measure("mask by memcpy", by_memcpy, text, 1024);
-    measure("mask by octets", by_octets, text, 1024);
+    measure("mask byte by byte", byte_by_byte, text, 1024);
 #ifdef __SSE2__
     measure("mask by sse2", by_sse2, text, 1024);
 #endif

@@ -1,6 +1,6 @@
-// What the kernel allows: the same connections as the clients make, but after the login nothing is
-// done with the octets. burst only calls recv, sink writes frames that were masked before, and
-// pingpong sends and receives frames of the same lengths as STOMP's.
+// Measures what the kernel allows. Uses the same connections as the clients, but after the login it
+// does not process the data. burst only calls recv. sink writes frames that were masked in advance.
+// pingpong sends and receives frames of the same lengths as the STOMP frames.
 #define STOMP_WS_IMPLEMENTATION
 #include "../../stomp_ws.h"
 #include "bench.h"
@@ -16,7 +16,7 @@ typedef struct raw {
     char in[TAIL + BLOCK];
 } raw;
 
-static const char end_of_all[] = "that was all"; // with the NUL that ends the frame
+static const char end_of_all[] = "that was all"; // including the NUL that ends the frame
 
 static void give_up(const char *why) {
     fprintf(stderr, "bench_raw: %s\n", why);
@@ -38,7 +38,8 @@ static size_t get(raw *r) {
     return (size_t)n;
 }
 
-// Masked, as all that a client sends; the cost of a fresh key is not the kernel's: it is fixed.
+// Masks the frame, as every client must. The key is fixed, because a fresh key costs time that is
+// not the kernel's.
 static size_t frame(char *out, size_t cap, const char *head, const char *body, size_t body_len) {
     static const unsigned char key[4] = {0x12, 0x34, 0x56, 0x78};
     size_t head_len = strlen(head), need;
@@ -95,7 +96,7 @@ static void log_in(raw *r) {
     handshake.key = key;
     stws_handshake_request(request, sizeof request, &handshake, &need);
     put(r, request, need);
-    get(r); // the 101 answer; the server says nothing more before CONNECT
+    get(r); // the 101 response; the server sends nothing more before it receives CONNECT
     put_frame(r, "CONNECT\naccept-version:1.2\nhost:/\n\n");
     get(r);
 }
@@ -106,7 +107,8 @@ static void subscribe(const raw *r, const char *destination) {
     put_frame(r, head);
 }
 
-// Read until the end has come, which may be cut anywhere: the last octets are kept before `in`.
+// Reads until the end mark has arrived. The end mark may be split between two reads, so the last
+// bytes of each read are kept before `in`.
 static void read_to_end(raw *r) {
     size_t n;
     memset(r->in, 0, TAIL);
@@ -138,7 +140,7 @@ static void sink(raw *r) {
     free(block);
 }
 
-// The octets of the frame that begins at `in`.
+// Returns the number of bytes of the frame that begins at `in`.
 static size_t whole_frame(const unsigned char *in) {
     size_t len = in[1], wide = len == 126 ? 2 : len == 127 ? 8 : 0, i;
     if (wide) len = 0;

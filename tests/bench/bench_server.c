@@ -1,13 +1,14 @@
-// The other end of the benchmark: pushes frames that were built before, and looks only at the first
-// octets of what comes, so that no client has to wait for it.
+// The server of the benchmark. It sends frames that were built in advance, and reads only the first
+// bytes of each frame that it receives, so that no client has to wait for it.
 //
-// It listens on 127.0.0.1 and prints its port; the end of its standard input ends it. The path of
-// the URL says what a connection is for, /MODE/COUNT/SIZE, and each is a process of its own:
+// It listens on 127.0.0.1 and prints its port. It ends when its standard input ends. The path of
+// the URL, /MODE/COUNT/SIZE, selects what a connection does. Each connection has a process of its
+// own:
 //
-// /burst/…     COUNT messages of SIZE octets as soon as /topic/bench is subscribed to, then one
-//              from /topic/end
-// /pingpong/…  for each SEND a MESSAGE of SIZE octets
-// /sink/…      after COUNT SENDs one MESSAGE from /topic/end
+//   /burst/…     after the subscription to /topic/bench: COUNT messages with bodies of SIZE bytes,
+//                then one message from /topic/end
+//   /pingpong/…  for each SEND a MESSAGE with a body of SIZE bytes
+//   /sink/…      after COUNT SENDs one MESSAGE from /topic/end
 #define STOMP_WS_IMPLEMENTATION
 #include "../../stomp_ws.h"
 #include <arpa/inet.h>
@@ -22,9 +23,9 @@
 
 enum {
     LIFETIME_SECONDS = 300,
-    BLOCK = 256 << 10,  // what is read or pushed at a time
-    HEAD = 1024,        // of a frame from the client, what may be looked at
-    MESSAGE_HEAD = 512, // and of a MESSAGE, what is not body
+    BLOCK = 256 << 10,  // bytes per read or write
+    HEAD = 1024,        // bytes of a client's frame that may be examined
+    MESSAGE_HEAD = 512, // bytes of a MESSAGE besides its body
     WS_HEAD = 14
 };
 
@@ -35,8 +36,8 @@ typedef struct peer {
     char subscription[64];
     char *in;
     size_t at, len;
-    unsigned long long rest; // of the frame that is coming
-    char command[16];        // of the message that is coming
+    unsigned long long rest; // of the frame that is arriving
+    char command[16];        // of the message that is arriving
     int fin;
     char head[HEAD + 1];
     char *answer;
@@ -58,7 +59,7 @@ static void push(const peer *p, const char *data, size_t len) {
     while (len > 0) {
         ssize_t n = send(p->fd, data, len, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) _exit(0); // the client has gone
+        if (n <= 0) _exit(0); // the client has closed the connection
         data += n;
         len -= (size_t)n;
     }
@@ -76,7 +77,7 @@ static void pull(peer *p) {
     p->len += (size_t)n;
 }
 
-// A whole WebSocket frame with a STOMP frame in it.
+// Builds a complete WebSocket frame that contains a STOMP frame.
 static size_t text(char *out, size_t cap, const char *frame, size_t len) {
     size_t need;
     if (stws_ws_build(out, cap, STWS_WS_TEXT, 1, frame, len, NULL, &need) != STWS_OK)
@@ -111,7 +112,7 @@ static char *body_of_size(const peer *p) {
     return body;
 }
 
-// All messages are of one length, so a block of them can be pushed in part too.
+// All messages have the same length, so a part of a block can be sent, too.
 static void push_burst(const peer *p) {
     size_t room = (size_t)p->size + MESSAGE_HEAD + WS_HEAD, one = 0;
     long in_block = BLOCK / (long)room + 1, i, left;
@@ -134,7 +135,8 @@ static void prepare_answer(peer *p) {
     free(body);
 }
 
-// The value of a header, out of the text of a frame; no escapes, as our clients need none.
+// Finds the value of a header in the text of a frame. Does not unescape, because the benchmark's
+// clients send nothing that is escaped.
 static void header(const char *head, const char *name, char *out, size_t cap) {
     const char *line = strstr(head, name);
     size_t len = line ? strcspn(line + strlen(name), "\r\n") : 0;
@@ -175,7 +177,8 @@ static void act(peer *p) {
         _exit(0);
 }
 
-// Octets in the head of the frame at `in`, and of its payload; 0: not all of the head is there.
+// Finds the number of bytes of the frame's header at `in` and of its payload. Returns 0 if the
+// header is not complete yet.
 static size_t frame_head(const unsigned char *in, size_t have, unsigned long long *payload) {
     size_t head = 6, i;
     if (have < 2) return 0;
@@ -193,7 +196,7 @@ static void name_command(peer *p, const unsigned char *in, size_t head, size_t s
     char first[8];
     size_t look = shown < 5 ? shown : 5;
     stws_ws_mask(first, in + head, look, in + head - 4, 0);
-    if (look == 5 && memcmp(first, "SEND\n", 5) == 0) { // the case that has to be quick
+    if (look == 5 && memcmp(first, "SEND\n", 5) == 0) { // the case that has to be fast
         strcpy(p->command, "SEND");
         return;
     }
@@ -205,7 +208,7 @@ static void name_command(peer *p, const unsigned char *in, size_t head, size_t s
     p->command[name] = 0;
 }
 
-// 1: a frame has begun. 0: more octets are needed.
+// Returns 1 if a frame has begun, 0 if more bytes are needed.
 static int begin_frame(peer *p) {
     const unsigned char *in = (const unsigned char *)p->in + p->at;
     size_t have = p->len - p->at, shown, head = frame_head(in, have, &p->rest);

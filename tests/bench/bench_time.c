@@ -1,7 +1,7 @@
-// Runs a command with a deadline and adds a line to its output: the CPU time it took, in user space
-// and in the kernel, the most memory it had, and how often a page of it was not there yet. A small
-// program has to do that: the peak of a process begins with that of the one which started it, so
-// that an interpreter would measure itself.
+// Runs a command with a time limit and adds a line to its output: its CPU time in user space and in
+// the kernel, its peak memory, and its number of page faults. A small program has to do that. The
+// peak of a process starts with the peak of the process that started it, so an interpreter would
+// measure itself.
 #define _POSIX_C_SOURCE 200809L
 #include <signal.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-"""Instructions in user space, by valgrind's callgrind: of a whole run, or of its functions."""
+"""Instructions in user space, counted by valgrind's callgrind: of a whole run, or per function."""
 
 import collections
 import json
@@ -13,7 +13,7 @@ OUT = BUILD / "bench" / "callgrind.out"
 
 
 def run(command, out="/dev/null"):
-    """What it took in all, and what it printed as JSON (or None)."""
+    """Returns the number of instructions of a run, and the JSON that it printed (or None)."""
     done = subprocess.run(["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}",
                            *map(str, command)],
                           capture_output=True, text=True, timeout=SECONDS, check=False)
@@ -24,7 +24,8 @@ def run(command, out="/dev/null"):
 
 
 def functions(command):
-    """What each function took by itself, with what the compiler has put into it."""
+    """Returns the instructions of each function itself, including the functions that the compiler
+    inlined into it."""
     OUT.parent.mkdir(parents=True, exist_ok=True)
     run(command, OUT)
     text = subprocess.run(["callgrind_annotate", "--auto=no", "--threshold=100", OUT],
@@ -38,12 +39,14 @@ def functions(command):
 
 
 def per_message(cost, short=SHORT, long=LONG):
-    """What one more message costs: cost(COUNT) gives the instructions for so many."""
+    """Returns the cost of one additional message. cost(COUNT) returns the instructions for COUNT
+    messages."""
     return (cost(long) - cost(short)) / (long - short)
 
 
 def profile(command, most=7, short=SHORT, long=LONG):
-    """The dearest functions, a message: command(COUNT) is a run with so many."""
+    """Names the most expensive functions, with their instructions per message. command(COUNT) is a
+    run with COUNT messages."""
     few, many = functions(command(short)), functions(command(long))
     costs = {name: (many[name] - few[name]) / (long - short) for name in many}
     dearest = sorted(costs.items(), key=lambda one: -one[1])

@@ -16,7 +16,7 @@ import matplotlib
 from summary import KEPT, OURS, PERCENTILES, RAW
 
 matplotlib.use("svg")
-# Colours that stand for others: see THEME.
+# Placeholder colours, which are replaced later: see THEME.
 INK, FAINT, BAND = "#010203", "#040506", "#070809"
 matplotlib.rcParams.update({
     "svg.hashsalt": "stomp_ws", "svg.fonttype": "none", "font.size": 10, "text.color": INK,
@@ -26,7 +26,7 @@ from matplotlib import pyplot  # noqa: E402 (the settings come first)
 from matplotlib.ticker import FuncFormatter, NullFormatter  # noqa: E402
 
 CHARTS = KEPT.parent / "charts"
-# By the name in the style sheet: what it is in light, and in dark.
+# The name of each colour in the style sheet, its value in light mode, and in dark mode.
 THEME = {INK: ("ink", "#24292f", "#e6edf3"), FAINT: ("faint", "#d0d7de", "#3d444d"),
          BAND: ("band", "#f3f5f8", "#1a1f27")}
 KIB, MIB = 1 << 10, 1 << 20
@@ -49,21 +49,21 @@ def cells_of(results, mode):
 
 
 def by_speed(cell, best):
-    """Its clients, the best one first, but the kernel above all."""
+    """The clients of a cell, the best client first, but the kernel above all."""
     names = sorted((name for name in cell["clients"] if name != RAW),
                    key=lambda name: best(cell["clients"][name]))
     return [RAW, *names] if RAW in cell["clients"] else names
 
 
 def dot(axes, row, values, **look):
-    """Median, least, most."""
+    """Draws one dot: median, minimum, maximum."""
     middle, least, most = values
     axes.errorbar(middle, row, xerr=[[middle - least], [most - middle]], markersize=5,
                   linewidth=1.2, linestyle="none", **look)
 
 
 def place(index, count):
-    """Where the dots of one row stand beneath each other."""
+    """The vertical positions of the dots of one row."""
     return SPREAD * ((index + 0.5) / count - 0.5)
 
 
@@ -88,7 +88,7 @@ def dress(axes, names, title, label):
 
 
 def doubt(results, modes):
-    """How far a program is from itself."""
+    """The range of the ratios between two runs of the same program."""
     again = [cell["again"][0] for cell in results["cells"] if cell["mode"] in modes]
     return f"two runs of one program differ by a factor of {min(again):.2f} to {max(again):.2f}"
 
@@ -99,7 +99,8 @@ def source(results):
 
 
 def themed(svg):
-    """The stand-ins become variables; a viewer that knows none sees the light ones."""
+    """Replaces the placeholders with variables. A viewer that does not support variables shows the
+    light colours."""
     for stand_in, (name, light, _) in THEME.items():
         svg = re.sub(rf"(fill|stroke): {stand_in}", rf"\1: {light}; \1: var(--{name})", svg)
     light = " ".join(f"--{name}: {colour};" for name, colour, _ in THEME.values())
@@ -121,7 +122,7 @@ def save(figure, results, name, note):
 
 
 def legend(figure, axes, title, **where):
-    """One entry a label, however many rows have it."""
+    """Makes a legend with one entry per label, even if several rows have the label."""
     handles, labels = axes.get_legend_handles_labels()
     entries = dict(zip(labels, handles, strict=True))
     figure.legend(entries.values(), entries.keys(), title=title,

@@ -1,12 +1,14 @@
 #!/bin/sh
-# Installs and builds the other clients of the benchmark, on a bare Debian 12 and as root: below
-# build/bench, the Python ones in build/venv-bench, stomp.js in build/npm. Each is one check, so
-# that one which cannot be had is said and does not keep the others away. Go and Rust are not
-# installed where they are missing: Debian's are older than what these clients need.
+# Installs and builds the other clients of the benchmark, on a bare Debian 12 and as root. The
+# programs go to build/bench, the Python packages to build/venv-bench, stomp.js to build/npm. Each
+# client is one check: if a client cannot be installed, the check fails and the others are still
+# installed. Go and Rust are not installed here, because Debian's versions are older than what these
+# clients need.
 #
 #     tests/bench/install.sh [--quick|--micro]
 #
-# --quick builds with what is installed already; --micro is only for `make bench-micro`.
+# --quick builds only with what is already installed. --micro installs only what `make bench-micro`
+# needs.
 set -u
 
 cd "$(dirname "$0")/../.." || exit 1
@@ -19,11 +21,11 @@ PATH=$PATH:$HOME/.cargo/bin:/usr/local/go/bin
 
 debian() {
     absent=$(missing "$@")
-    # shellcheck disable=SC2086 # one word a package
+    # # shellcheck disable=SC2086 # one word per package
     [ -z "$absent" ] || install_packages $absent
 }
 
-# The copy of requirements.txt is made last: it says that all of it is installed.
+# requirements.txt is copied last. The copy means that all its packages are installed.
 python_packages() {
     venv=build/venv-bench
     cmp -s tests/bench/requirements.txt $venv/requirements.txt && return
@@ -32,7 +34,7 @@ python_packages() {
         cp tests/bench/requirements.txt $venv/requirements.txt
 }
 
-# Others may have packages of theirs in build/npm: they stay.
+# Packages that others have installed in build/npm are kept.
 npm_packages() {
     mkdir -p build/npm
     for package in @stomp/stompjs@7.5.0 ws@8.23.0; do
@@ -81,7 +83,7 @@ if [ "${1:-}" = --micro ]; then
 fi
 if [ "${1:-}" != --quick ]; then
     check "a C and a C++ compiler, make" debian gcc g++ libc6-dev make binutils
-    check "what takes profiles" debian valgrind strace gdb
+    check "tools for profiles" debian valgrind strace gdb
     check "gcc for thumb2" debian gcc-arm-linux-gnueabihf libc6-dev-armhf-cross
     check "wslay" debian libwslay-dev
     check "Boost" debian libboost-dev

@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""How many instructions does the client need for a message?
+"""How many instructions does the client need per message?
 
-Times differ from run to run, instruction counts do not: valgrind's callgrind counts those in user
-space of build/bench_count, for two run lengths, and the difference is what the messages cost. They
-are compared with instructions.json: over 3 % more is a failure. What grows is measured for three
-sizes: cost has to grow as the size does, or, where it is to stay the same, not at all.
+Times differ from run to run, but instruction counts do not. valgrind's callgrind counts the
+instructions of build/bench_count in user space, for two run lengths. The difference is the cost of
+the messages. The counts are compared with instructions.json: more than 3 % above the recorded count
+is a failure. Growth is measured with three sizes: the cost may grow in proportion to the size, or,
+where it must be constant, not at all.
 
     instructions.py          compare
     instructions.py --write  renew instructions.json
-    instructions.py --full   other clients, too (into build/bench/peers.json), and profiles of what
-                             is over the project's aims
+    instructions.py --full   also count other clients (into build/bench/peers.json), and print
+                             profiles of what misses the project's targets
 """
 
 import argparse
@@ -30,21 +31,21 @@ PEERS_FILE = BUILD / "bench" / "peers.json"
 COUNTER = BUILD / "bench_count"
 TOLERANCE = 1.03
 GROWTH_TOLERANCE = 1.1
-# Of 64; the server may not have filled them all when a client asks.
+# # KiB, of buffers of 64; the server may not have filled a buffer when the client reads
 LEAST_AT_A_TIME = 32
 KIB, MIB = 1 << 10, 1 << 20
 
-# What a message may cost, by the project's own aims.
+# The project's targets for the instructions per message.
 TARGETS = {"receive 64": 700, "receive 1024": 900, "publish 64": 600, "publish 1024": 1000}
 
-# Other clients that are compiled to machine code: valgrind cannot run Go's, and what a virtual
-# machine or an interpreter executes is not the client's alone.
+# Other clients that are compiled to machine code. valgrind cannot run Go's. In a virtual machine or
+# an interpreter, the instructions are not only the client's.
 PEERS = {"Beast": "beast", "wslay": "wslay", "libwebsockets": "lws",
          "tungstenite + stomp-parser": "tungstenite"}
 
 
 class Checks:
-    """Counts what passed and failed."""
+    """Counts the checks that passed and failed."""
 
     def __init__(self):
         self.passed = self.failed = 0
@@ -56,12 +57,12 @@ class Checks:
 
 
 def count(*arguments):
-    """Instructions of one run of the program, and what it printed as JSON (or None)."""
+    """Returns the instructions of one run, and the JSON that the program printed (or None)."""
     return callgrind.run((COUNTER, *arguments))
 
 
 def command(server, name):
-    """How bench_count is told to run what TARGETS names, for so many messages."""
+    """Returns the arguments of bench_count for a name in TARGETS and a number of messages."""
     mode, size = name.split()
     kind = {"receive": "burst", "publish": "sink"}[mode]
 
@@ -85,7 +86,7 @@ def codec(mode, headers):
 
 
 def measure_all(server):
-    """Pairs of a name and the instructions for one message or frame."""
+    """Yields pairs: a name, and the instructions per message or frame."""
     for size in (64, 1024):
         yield f"receive {size}", receive(server, "receive", size)
         yield f"receive {size}, by stws_next", receive(server, "receive-next", size)
@@ -101,7 +102,7 @@ def measure_all(server):
 
 def compare(checks, name, now, before):
     if before is None:
-        checks.check(False, f"{name}: {now:.0f} instructions, none in {FILE.name} to compare with")
+        checks.check(False, f"{name}: {now:.0f} instructions; not in {FILE.name}")
         return
     change = (now / before - 1) * 100
     checks.check(now <= before * TOLERANCE,
@@ -122,7 +123,8 @@ def peer_count(server, binary, mode, size):
 
 
 def measure_peers(checks, server, ours):
-    """Through the same server, each by the library's usual calls (peers/)."""
+    """Measures the other clients with the same server, each through its library's usual functions
+    (peers/)."""
     found = {"ours": {name: ours[name] for name in TARGETS}}
     for peer, binary in PEERS.items():
         found[peer] = {}
@@ -137,11 +139,12 @@ def measure_peers(checks, server, ours):
 
 
 def look_at_steady_state(checks, targets, server):
-    """Nothing is allocated after the login, and the system is called for 64 KiB at a time."""
+    """Checks that nothing is allocated after the login, and that each system call moves about 64
+    KiB."""
     size, messages = KIB, 4 * LONG
     _, got = count("receive", server.url("burst", messages, size))
     _, put = count("publish", server.url("sink", messages, size), messages, size)
-    # The first few carry little: handshake, login, the first piece of the burst.
+    # The first few calls move little: handshake, login, the first piece of the burst.
     spare = 8
     for what, numbers, calls, moved in (("receive", got, "reads", "bytes_in"),
                                         ("publish", put, "writes", "bytes_out")):
@@ -159,7 +162,7 @@ def look_at_steady_state(checks, targets, server):
 
 
 def system_calls(server, call):
-    """How much was asked for in each call, and how much came: seen by strace."""
+    """Compares, with strace, how much each call requested and how much it moved."""
     kind, mode = {"recv": ("burst", "receive"), "send": ("sink", "publish")}[call]
     more = (LONG, KIB) if mode == "publish" else ()
     done = subprocess.run(["strace", "-qq", "-e", "trace=recvfrom,sendto", COUNTER, mode,
@@ -169,14 +172,14 @@ def system_calls(server, call):
              re.findall(rf'^{call}.*"\.*, (\d+), .*\) = (\d+)$', done.stderr, re.MULTILINE)]
     asked = [one[0] for one in calls]
     full = sum(got == wanted for wanted, got in calls)
-    return (f"strace: of {len(calls)} calls {full} moved all that they could; asked for were "
+    return (f"strace: {full} of {len(calls)} calls moved all that they requested. They requested "
             f"{min(asked) / KIB:.1f} to {max(asked) / KIB:.1f} KiB, on average "
-            f"{sum(asked) / len(asked) / KIB:.1f}: the rest of the buffer holds the part of a "
-            "frame that had come already")
+            f"{sum(asked) / len(asked) / KIB:.1f}; the rest of the buffer contained a part of a "
+            "frame that had arrived before")
 
 
 def check_growth(checks, targets, what, sizes, run):
-    """From size to size the cost may grow as much as the size does, and hardly more."""
+    """Checks that the cost grows in proportion to the size, within a small tolerance."""
     costs = [run(size) for size in sizes]
     expected = (sizes[2] - sizes[1]) / (sizes[1] - sizes[0])
     grown = (costs[2] - costs[1]) / (costs[1] - costs[0])
@@ -197,16 +200,17 @@ def check_all_growth(checks, targets):
                  (4 * MIB, 8 * MIB, 16 * MIB), lambda size: count("parse-pieces", size, 1)[0])
     check_growth(checks, targets, "the number of pieces of a frame of 1 MiB", (4096, 16384, 65536),
                  lambda pieces: count("pieces", MIB, MIB // pieces)[0])
-    # Not fewer headers: the parser remembers the places of the first 24, which cost less. Not more:
-    # from some 4 KiB on memcpy copies by one instruction that is counted for each octet.
+    # Not fewer headers: the parser remembers the positions of the first 24, which makes them
+    # cheaper. Not more headers: above about 4 KiB memcpy copies with one instruction that is
+    # counted one time per byte.
     for mode in ("parse", "build"):
         check_growth(checks, targets, f"the number of headers ({mode})", (32, 64, 128),
                      lambda headers, mode=mode: codec(mode, headers))
 
 
 def check_subscriptions(checks, targets):
-    """A message costs as much with 100,000 subscriptions as with one, and, where the user chose
-    their ids, with 1,000 as with 100."""
+    """Checks that a message costs as much with 100,000 subscriptions as with one. With ids that the
+    user chose, checks that it costs as much with 1,000 subscriptions as with 100."""
     def dispatch(mode, subscriptions, short, long):
         return per_message(lambda n: count(mode, subscriptions, n)[0], short, long)
 
@@ -219,7 +223,7 @@ def check_subscriptions(checks, targets):
                         GROWTH_TOLERANCE, "times that with one")
     few, many = (dispatch("subscriptions-named", n, 100, 300) for n in (100, 1000))
     checks.check(many <= few * GROWTH_TOLERANCE,
-                 f"a message to one of 1,000 ids of one's own: {many:.0f} instructions, of 100 "
+                 f"a message to one of 1,000 user-chosen ids: {many:.0f} instructions, of 100: "
                  f"{few:.0f}")
     targets.at_most(5, "cost of one message with 1,000 ids of the program's choice", many / few,
                     GROWTH_TOLERANCE, "times that with 100", why=lambda: (
@@ -229,7 +233,7 @@ def check_subscriptions(checks, targets):
 
 
 def compiler():
-    """The first line of the compiler's version: other compilers give other counts."""
+    """The first line of the compiler's version. Other compilers produce other counts."""
     comment = subprocess.run(["readelf", "-p", ".comment", COUNTER], capture_output=True,
                              text=True, check=True).stdout
     return " ".join(re.findall(r"\]\s+(.*)", comment))
@@ -243,7 +247,8 @@ def main():
     write = arguments.write
     recorded = {} if write else json.loads(FILE.read_text())
     if not write and recorded["compiler"] != compiler():
-        print(f"note: {FILE.name} is of {recorded['compiler']}, this is {compiler()}")
+        print(f"note: {FILE.name} was recorded with {recorded['compiler']}, "
+              f"but this is {compiler()}")
     checks, targets = Checks(), Targets("instructions", profiles=arguments.full)
     counts = {}
     with Server() as server:

@@ -1,4 +1,4 @@
-"""build/bench_server, for as long as a `with` lasts."""
+"""Runs build/bench_server during a `with` statement."""
 
 import pathlib
 import subprocess
@@ -7,7 +7,7 @@ BUILD = pathlib.Path(__file__).parents[2] / "build"
 
 
 class Server:
-    """`prefix`: a command to run it with."""
+    """`prefix` is a command that runs the server, for example a profiler."""
 
     def __init__(self, prefix=()):
         self._command = [*prefix, BUILD / "bench_server"]
@@ -19,10 +19,10 @@ class Server:
         return self
 
     def __exit__(self, *exception):
-        self._process.stdin.close()  # which ends it
+        self._process.stdin.close()  # the server ends when its input ends
         self._process.wait(10)
         self._process.stdout.close()
 
     def url(self, mode, messages, size):
-        """Where a connection of that kind is served."""
+        """Returns the URL of a connection of this mode."""
         return f"ws://127.0.0.1:{self._port}/{mode}/{messages}/{size}"

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Ten thousand clients on one thread: what one costs that is idle, and whether it costs the others.
+"""Ten thousand clients on one thread: the cost of an idle client, and its effect on the busy ones.
 
-build/many_clients is run with 100, 1,000 and 10,000 clients, of which 100 are busy: the cost of a
-message is to stay the same. Where an idle client's memory is says gdb.
+Runs build/many_clients with 100, 1,000 and 10,000 clients, of which 100 are busy. The cost of a
+message must stay the same. gdb shows where the memory of an idle client is.
 """
 
 import json
@@ -19,13 +19,13 @@ MANY = (100, 1000, 10_000)
 BUSY_MESSAGES = 1_000_000
 ROUNDS = 5
 IDLE_TARGET = 3 * 1024
-BUFFERS = 256 + 256 + 16  # rx_buffer, tx_buffer and outbox_bytes, as many_clients has them
-FLAT = 1.25  # times: this is a time, and not a count
+BUFFERS = 256 + 256 + 16  # the sizes of rx_buffer, tx_buffer and outbox_bytes in many_clients
+FLAT = 1.25  # a factor; larger than for counts, because it compares times
 SECONDS = 120
 
 
 def run(clients):
-    """What it printed, as numbers."""
+    """Runs the program. Returns the numbers that it printed."""
     done = subprocess.run([PROGRAM, str(clients), str(BUSY_MESSAGES // clients)],
                           capture_output=True, text=True, timeout=SECONDS, check=False)
     if done.returncode != 0:
@@ -34,34 +34,34 @@ def run(clients):
     connected = re.search(r"connected: (\d+) a second", done.stdout)
     idle = re.search(r"client: (\d+) by stws_size, (-?\d+) resident", done.stdout)
     busy = re.findall(r"idle: (\d+) a second, ([\d.]+) us", done.stdout)
-    return {"connected": int(connected[1]), "octets": int(idle[1]), "resident": int(idle[2]),
+    return {"connected": int(connected[1]), "bytes": int(idle[1]), "resident": int(idle[2]),
             "all_rate": int(busy[0][0]), "all_us": float(busy[0][1]),
             "few_rate": int(busy[1][0]), "few_us": float(busy[1][1])}
 
 
 def best(runs):
-    """The least of costs, the most of rates: what disturbs only ever slows down."""
+    """Takes the minimum of costs and the maximum of rates: disturbances only slow down."""
     return {key: (max if key in ("connected", "all_rate", "few_rate") else min)(
         one[key] for one in runs) for key in runs[0]}
 
 
 def members(kind):
-    """The size of each member, as the debugger has it."""
+    """Returns the size of each member, as gdb prints it."""
     done = subprocess.run(["gdb", "-batch", "-ex", f"ptype /o {kind}", PROGRAM],
                           capture_output=True, text=True, check=True, timeout=SECONDS)
     found = re.findall(r"^/\* +\d+ +\| +(\d+) \*/    (?:.*\W)?(\w+)(?:\[\d+\])*;$", done.stdout,
                        re.MULTILINE)
-    return sorted(((int(octets), name) for octets, name in found), reverse=True)
+    return sorted(((int(size), name) for size, name in found), reverse=True)
 
 
-def where_memory_is(octets):
-    """Buffers, tables and texts, and the client itself."""
+def where_memory_is(size):
+    """Describes the memory of a client: buffers, tables and texts, and the client itself."""
     parts = members("struct stws")
     whole = sum(size for size, _ in parts)
     named = ", ".join(f"{name} {size}" for size, name in parts[:7])
     session = ", ".join(f"{name} {size}" for size, name in members("stws_p_session")[:6])
     return (f"buffers {BUFFERS}; gdb: struct stws {whole} ({named}), of its session s: {session}; "
-            f"tables and texts {octets - BUFFERS - whole}")
+            f"tables and texts {size - BUFFERS - whole}")
 
 
 def main():

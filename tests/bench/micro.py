@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Parsing, building, masking and UTF-8 without a socket, beside other libraries.
+"""Compares parsing, building, masking and UTF-8 with other libraries, without a socket.
 
-All run in rounds, one right after the other; of each the median over the rounds is shown, itself
-the best of many repetitions. The aims of the project are printed as met or missed; a library that
-is not there (tests/bench/install.sh) is a failure. All of it is left in build/bench/micro.json.
+All programs run in rounds, one after the other. Shown is the median over the rounds of each
+measurement. Each measurement is itself the best of many repetitions. The project's targets are
+printed as met or missed. A missing library (tests/bench/install.sh installs it) is a failure. All
+results are written to build/bench/micro.json.
 """
 
 import json
@@ -35,7 +36,7 @@ RESULTS = BUILD / "bench" / "micro.json"
 
 
 def run(command):
-    """What a program measured, by its name."""
+    """Runs a program. Returns its measurements by their names."""
     environment = {**os.environ, "NODE_PATH": str(BUILD / "npm" / "node_modules")}
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True,
                           timeout=SECONDS, env=environment)
@@ -43,7 +44,7 @@ def run(command):
 
 
 def measure_all():
-    """Medians in nanoseconds, by program and name; and the programs that failed."""
+    """Returns the medians in nanoseconds, by program and name, and the programs that failed."""
     runs, failed = {name: [] for name in PROGRAMS}, {}
     for _ in range(ROUNDS):
         for name, command in PROGRAMS.items():
@@ -72,7 +73,7 @@ def look_at_targets(medians):
     def shares():
         return (f"ns: parsing 6 headers without WebSocket {ours['parse 6']:.1f}, 2 headers "
                 f"{ours['parse 2']:.1f}, 20 headers {ours['parse 20']:.1f}: "
-                f"{(ours['parse 20'] - ours['parse 6']) / 14:.1f} a header. Instructions: "
+                f"{(ours['parse 20'] - ours['parse 6']) / 14:.1f} per header. Instructions: "
                 + callgrind.profile(lambda n: (BUILD / "bench_count", "parse", 6, n)))
 
     targets.at_most(4, "decode a MESSAGE of 64 bytes with six headers", ours["decode 6"], 35, "ns",

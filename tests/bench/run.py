@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""How fast is the client, beside the kernel and beside other clients?
+"""How fast is the client, compared with the kernel alone and with other clients?
 
 Every client runs against the same server on the loopback interface, through its normal API. In each
-round all of them run once, one right after the other, and only what ran in the same round is
-compared, so that other work on the machine falls on all of them. `ours` runs twice: how far the two
-differ is what the other ratios are to be doubted by.
+round all clients run one time, one after the other. Only runs of the same round are compared, so
+other work on the machine affects all of them. `ours` runs twice per round. The difference between
+these two runs shows how exact the other ratios are.
 
     run.py             5 rounds, bodies of 64 bytes to 1 MiB; a missing client is a failure
     run.py --rounds N  more of them
     run.py --quick     3 short rounds with the clients that are there, bodies to 16 KiB
     run.py --only NAME,NAME
 
-Results: a table, and build/bench/results.json, of which chart.py makes pictures. What is missed of
-the project's aims is explained by CPU time in user space and in the kernel, system calls (strace)
-and page faults, beside those of raw.
+The results are a table and build/bench/results.json, from which chart.py draws the charts. If a
+target is missed, the CPU time in user space and in the kernel, the system calls (by strace) and the
+page faults are printed, together with those of raw.
 """
 
 import argparse
@@ -42,12 +42,12 @@ MODES = ("burst", "sink", "pingpong")
 TITLES = {"burst": "receive", "sink": "publish", "pingpong": "round trip"}
 RUN_SECONDS = 60
 MOST_MESSAGES = 2_000_000
-STRACED = 2000  # messages
+STRACED = 2000  # messages in one run
 
 
 @dataclasses.dataclass(frozen=True)
 class Client:
-    """A program with the arguments of bench.h, and the file without which it is not installed."""
+    """A program with the arguments of bench.h, and the file that exists if it is installed."""
 
     name: str
     command: tuple
@@ -77,15 +77,15 @@ CLIENTS = (
 
 
 class RunError(Exception):
-    """A client ended badly."""
+    """A client ended with an error."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
     rounds: int
-    seconds: float  # of each run, about
+    seconds: float  # the approximate duration of each run
     sizes: tuple
-    profiles: bool  # of what is missed; of short runs they say little
+    profiles: bool  # profiles of what missed its target; useless for short runs
 
 
 FULL = Plan(5, 0.3, (64, KIB, 16 * KIB, MIB), True)
@@ -98,9 +98,9 @@ class Cell:
     def __init__(self, server, prefix, mode, size):
         self._server, self._prefix = server, prefix
         self.mode, self.size = mode, size
-        self.runs = {}     # of each client, by name
-        self._counts = {}  # how many messages it is given
-        self._startup = {}  # a run with one message
+        self.runs = {}     # lists of results, by client
+        self._counts = {}  # number of messages in a run, by client
+        self._startup = {}  # results of a run with one message, by client
 
     def run_once(self, client, count, observer=()):
         arguments = ("--url", self._server.url(self.mode, count, self.size), "--mode", self.mode,
@@ -119,7 +119,7 @@ class Cell:
         return result
 
     def calibrate(self, client, seconds):
-        """Find the number of messages that takes about so long."""
+        """Finds the number of messages that takes about this many seconds."""
         self._startup[client.name] = self.run_once(client, 1)
         count = max(1, min(64, MIB // self.size))
         while True:
@@ -138,7 +138,7 @@ class Cell:
         self.runs[client.name].append(result)
 
     def _cost(self, client, result, share):
-        """CPU time a message; None when the start of the program is nearly all of its time."""
+        """The CPU time per message, or None if the program's start takes nearly all of its time."""
         def seconds(run):
             both = ("user", "kernel") if share == "cpu" else (share,)
             return sum(run[f"{one}_secs"] for one in both)
@@ -150,17 +150,18 @@ class Cell:
             return None
         return max(0, seconds(result) - seconds(startup)) / result["msgs"] * 1e6
 
-    # ---- a profile: what is not the same for a client and raw ----
+    # ---- profiles: where a client differs from raw ----
 
     def where_it_goes(self, names):
-        """Of clients, a message: CPU time, system calls, page faults."""
+        """Describes the costs of these clients per message: CPU time, system calls, page faults."""
         return "; ".join(f"{name}: {self._cpu_text(name)}, {self._calls_text(name)}, "
-                         f"{self._faults(name):.2g} page faults" for name in names) + " (a message)"
+                         f"{self._faults(name):.2g} page faults"
+                         for name in names) + " (per message)"
 
     def _cpu_text(self, name):
         user, kernel = self.median(name, "user_us"), self.median(name, "kernel_us")
         if user is None or kernel is None:
-            return "too little CPU time beside that of its start"
+            return "too little CPU time compared with that of its start"
         return f"{short(user)} us in user space and {short(kernel)} in the kernel"
 
     def _faults(self, name):
@@ -183,16 +184,16 @@ class Cell:
                                     if len(row) >= 5 and row[3].isdigit() and row[-1] != "total"})
 
     def speed(self, run):
-        """More is better."""
+        """The speed of each run. Larger is faster."""
         return 1 / run["p50_us"] if self.mode == "pingpong" else run["rate"]
 
     def ratios(self, name, to):
-        """How many times as fast as another, in each round."""
+        """How many times as fast as another client, for each round."""
         return [self.speed(a) / self.speed(b)
                 for a, b in zip(self.runs[name], self.runs[to], strict=True)]
 
     def median(self, name, figure):
-        """Of the rounds; None when none has that figure."""
+        """The median over the rounds, or None if no round has this value."""
         values = [run[figure] for run in self.runs[name] if run[figure] is not None]
         return statistics.median(values) if values else None
 
@@ -200,7 +201,7 @@ class Cell:
         return all(self.runs.get(name) for name in names)
 
     def summary(self):
-        """What goes into the file."""
+        """The data of this cell for the results file."""
         return {"mode": self.mode, "size": self.size, "runs": self.runs}
 
 
@@ -215,7 +216,7 @@ class Benchmark:
         print(f"FAILED {sentence}", flush=True)
 
     def run(self):
-        # Round trips are steady only when both ends share a core.
+        # Round trips are steady only if both ends share a core.
         core = str(max(os.sched_getaffinity(0)))
         pin = ("taskset", "-c", core)
         with Server() as server, Server(pin) as pinned:
@@ -247,7 +248,7 @@ class Benchmark:
         self.passed += len(cell.runs)
 
 
-# ---- what it says ----
+# ---- output ----
 
 def size_text(size):
     if size >= KIB:
@@ -285,13 +286,14 @@ def print_row(cell, name):
                      f"{cell.median(name, 'peak_kib') / KIB:.1f}"), flush=True)
 
 
-# The aims of the project: ours to raw, by size; a round trip may take so many times raw's.
+# The project's targets: our speed relative to raw, by body size. For a round trip: the longest
+# time, relative to raw's.
 AT_LEAST_RAW = {
     "burst": {64: 0.42, KIB: 0.73, 16 * KIB: 0.72, MIB: 0.94},
     "sink": {64: 0.42, KIB: 0.39, 16 * KIB: 0.41, MIB: 0.84},
 }
 ROUND_TRIP_AT_MOST = {64: 1.03, KIB: 1.03, 16 * KIB: 1.07, MIB: 1.2}
-# Receiving small bodies, ours is to be faster by that than these.
+# Receiving small bodies, ours must be faster than these clients by this factor.
 FASTER_THAN = {"Beast": 2.5, "websocket-client + stomper": 300}
 PEAK_KIB = 2 * KIB
 
@@ -307,7 +309,8 @@ def look_at_cell(targets, cell):
         targets.at_most(2, f"{what}, median", 1 / ratio, ROUND_TRIP_AT_MOST[cell.size], "times raw",
                         beside_raw)
         return
-    targets.at_least(2, what, ratio, AT_LEAST_RAW[cell.mode][cell.size], "of raw", beside_raw)
+    targets.at_least(2, what, ratio, AT_LEAST_RAW[cell.mode][cell.size], "of raw's speed",
+                     beside_raw)
     for peer, times in FASTER_THAN.items():
         if cell.mode == "burst" and cell.size <= KIB and cell.has(peer):
             targets.at_least(2, f"{what}, compared with {peer}",
@@ -316,7 +319,8 @@ def look_at_cell(targets, cell):
 
 
 def look_at_memory(targets, cells):
-    """The kernel counts pages by the handful: of all runs of a kind the median is taken."""
+    """Checks the peak memory. The kernel counts pages in batches, so the median of all runs of a
+    kind is used."""
     small = [cell for cell in cells if cell.size <= 16 * KIB]
 
     def peak(mode, name):
@@ -325,14 +329,14 @@ def look_at_memory(targets, cells):
 
     most = max(MODES, key=lambda mode: peak(mode, OURS))
     targets.at_most(2, "peak memory, bodies to 16 KiB", peak(most, OURS), PEAK_KIB, "KiB",
-                    lambda: f"the most by {TITLES[most]}; raw's peak there is "
-                            f"{peak(most, RAW):.0f} KiB, which is the C library and bench.h; by "
-                            "smaps, in KiB: " + resident(
+                    lambda: f"the largest peak is in {TITLES[most]}; raw's peak there is "
+                            f"{peak(most, RAW):.0f} KiB, which is the C library and bench.h; ours "
+                            "by smaps, in KiB: " + resident(
                                 next(cell for cell in small if cell.mode == most)))
 
 
 def resident(cell):
-    """What a client's memory is, in the midst of a long run."""
+    """Names the parts of a client's memory in the middle of a long run."""
     ours = next(one for one in CLIENTS if one.name == OURS)
     with Server() as server, subprocess.Popen(
             list(map(str, (*ours.command, "--url", server.url(cell.mode, MOST_MESSAGES * 10,
@@ -365,13 +369,13 @@ def look_at_targets(cells, profiles):
 
 
 def print_doubt(cells):
-    """By how much the same program differs from itself, in all cells."""
+    """Prints how much two runs of the same program differ, over all cells."""
     both = [cell for cell in cells if cell.has(OURS, AGAIN)]
     for mode in MODES:
         ratios = [statistics.median(cell.ratios(AGAIN, OURS)) for cell in both if cell.mode == mode]
         if ratios:
-            print(f"A/A, {TITLES[mode]}: the medians of the same program, run twice, differ by "
-                  f"{short(min(ratios))} to {short(max(ratios))}")
+            print(f"A/A, {TITLES[mode]}: the medians of two runs of the same program differ by "
+                  f"a factor of {short(min(ratios))} to {short(max(ratios))}")
 
 
 def processor():
@@ -391,24 +395,25 @@ def write(cells, plan):
 
 
 def choose(benchmark_only, quick):
-    """The clients that run, and a sentence for each that cannot."""
+    """Returns the clients that can run, and a sentence for each client that cannot."""
     wanted = [client for client in CLIENTS
               if not benchmark_only or client.name in (RAW, OURS, AGAIN, *benchmark_only)]
     present = [client for client in wanted if client.needs.exists()]
-    missing = [f"{client.name}: not installed; tests/bench/install.sh does that, and says why not"
+    missing = [f"{client.name}: not installed; tests/bench/install.sh installs it or prints why not"
                for client in wanted if client not in present]
     if quick:
-        # A virtual machine that takes a second to start has no place in a minute.
+        # A virtual machine that takes a second to start does not fit into a minute.
         present = [client for client in present if client.command[0] != "java"]
     return present, missing
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="in less than a minute")
-    parser.add_argument("--rounds", type=int, help="so many")
+    parser.add_argument("--quick", action="store_true",
+                        help="less than a minute: fewer and shorter rounds")
+    parser.add_argument("--rounds", type=int, help="the number of rounds")
     parser.add_argument("--only", type=lambda names: names.split(","), default=[],
-                        help="these clients beside raw and ours")
+                        help="only these clients, raw and ours")
     arguments = parser.parse_args()
     plan = QUICK if arguments.quick else FULL
     plan = dataclasses.replace(plan, rounds=arguments.rounds or plan.rounds)

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""How large is the client? Text for two processors, stack, and the time it takes to compile.
+"""How large is the client? Measures the code size for two processors, the stack, and the time to
+compile.
 
-The aims of the project are printed as met or missed; what could not be measured is a failure.
-Beside what is missed stands where it goes: the text by the header's sections, the stack by
-function, the time by what is compiled. All output goes to build/size.
+The project's targets are printed as met or missed. A measurement that failed is a failure. If a
+target is missed, the parts are printed: the code by the header's sections, the stack by function,
+the time by what is compiled. All output goes to build/size.
 """
 
 import bisect
@@ -44,39 +45,41 @@ def text_size(compiler, *flags, source=HEADER):
 
 
 def section_of(line, banners):
-    """The name in the last `==== >>name` above a line of the header."""
+    """Returns the name in the last `==== >>name` above a line of the header."""
     place = bisect.bisect_right(banners, (line, chr(0x10FFFF))) - 1
     return banners[place][1] if place >= 0 else "declarations"
 
 
 def text_by_section(compiler, tool_prefix, *flags):
-    """Each function counts where its first line is; what has no line is the compiler's."""
+    """Describes the sizes by sections. A function belongs to the section of its first line. A
+    function without a line comes from the compiler."""
     out = OUT / "sections.o"
     run(compiler, *flags, "-Os", "-g", "-c", "-o", out, *HEADER)
     banners = [(number, found[1]) for number, line in enumerate(
         (ROOT / "stomp_ws.h").read_text().splitlines(), 1)
         if (found := re.match(r"/\* ==== >>(\w+)", line))]
-    octets = collections.Counter()
+    sizes = collections.Counter()
     for line in run(f"{tool_prefix}nm", "-S", "-l", out).splitlines():
         found = re.match(r"\w+ (\w+) [tTrR] \S+(?:\s.*:(\d+))?", line)
         if found:
             where = section_of(int(found[2]), banners) if found[2] else "no line"
-            octets[where] += int(found[1], 16)
-    named = ", ".join(f"{name} {size:,}" for name, size in octets.most_common(9))
-    rest = sum(size for _, size in octets.most_common()[9:])
+            sizes[where] += int(found[1], 16)
+    named = ", ".join(f"{name} {size:,}" for name, size in sizes.most_common(9))
+    rest = sum(size for _, size in sizes.most_common()[9:])
     return (f"size -A: {parts_of(f'{tool_prefix}size', out)}. nm, functions and tables by the "
             f"header's sections: {named}, all others {rest:,}")
 
 
 def parts_of(tool, file):
-    """Code, the texts of errors and other constants, tables for unwinding the stack."""
-    octets = collections.Counter()
+    """Describes the parts: code, texts of errors and other constants, tables for unwinding the
+    stack."""
+    sizes = collections.Counter()
     for line in run(tool, "-A", file).splitlines():
         found = re.match(r"\.(text|rodata|data\.rel\.ro|eh_frame|ARM\.extab|ARM\.exidx)\S* +(\d+)",
                          line)
         if found:
-            octets[found[1]] += int(found[2])
-    return ", ".join(f".{name} {size:,}" for name, size in octets.most_common() if size)
+            sizes[found[1]] += int(found[2])
+    return ", ".join(f".{name} {size:,}" for name, size in sizes.most_common() if size)
 
 
 def measure_text(targets, compiler):
@@ -88,7 +91,7 @@ def measure_text(targets, compiler):
 
 
 def measure_program(compiler, *flags):
-    """What the smallest example takes, as a device would build it."""
+    """Measures the smallest example, built as for a small device."""
     program = ["-DSTOMP_WS_STATIC", "-x", "c", "-std=c11", ROOT / "examples" / "minimal.c"]
     whole = text_size(compiler, *flags, source=program)
     small = text_size(compiler, *flags, *SMALL, source=program)
@@ -106,10 +109,10 @@ def measure_thumb(targets):
 
 
 def call_graph(compiler):
-    """Each function's own stack, and whom it calls, as gcc writes them down."""
+    """Returns each function's stack size and the functions that it calls, as gcc prints them."""
     run(compiler, "-O2", "-fcallgraph-info=su", "-c", "-o", OUT / "stack.o", *HEADER)
     graph = next(OUT.glob("stack*.ci")).read_text()
-    own = {name: int(octets) for name, octets in re.findall(
+    own = {name: int(size) for name, size in re.findall(
         r'node: { title: "([^"]+)" label: "[^"]*?\\n(\d+) bytes', graph)}
     calls = collections.defaultdict(set)
     for caller, callee in re.findall(r'sourcename: "([^"]+)" targetname: "([^"]+)"', graph):
@@ -118,8 +121,8 @@ def call_graph(compiler):
 
 
 def deepest(own, calls):
-    """The path of calls that needs the most stack. A function that is on it already is recursion,
-    which the library has only through callbacks."""
+    """Returns the path of calls that needs the most stack. A function that is already on the path
+    is recursion, which the library has only through callbacks."""
     best = {}
 
     def depth(function, path):
@@ -136,7 +139,7 @@ def deepest(own, calls):
 
 def measure_stack(targets, compiler):
     own, calls = call_graph(compiler)
-    octets, path = deepest(own, calls)
+    size, path = deepest(own, calls)
     chain = " > ".join(f"{re.sub('^.*:', '', name)} {own.get(name, 0)}" for name in path)
     print(f"deepest, with the bytes of each: {chain}")
     targets.at_most(6, "stack, -O2, without callbacks and C library", octets, STACK_TARGET,
@@ -153,7 +156,7 @@ def fastest_ms(*command):
 
 
 def compile_ms(compiler, text):
-    """Of a file with this text, over an empty one."""
+    """The time to compile a file with this text, minus the time for an empty file."""
     source = OUT / "compiled.c"
     source.write_text(f"{text}\nint stomp_ws_empty;\n")
     return fastest_ms(compiler, "-O0", "-I", ROOT, "-c", "-o", OUT / "object.o", source)
@@ -172,7 +175,7 @@ def measure_compilation(targets, compiler):
         own = ours - includes - vectors
         return (f"the system's headers {includes:.0f} ms, emmintrin.h {vectors:.0f} ms, our public "
                 f"declarations {declared:.0f} ms; the rest of the implementation {own:.0f} ms, "
-                f"{own / len(header.splitlines()) * 1000:.0f} us a line of the header. "
+                f"{own / len(header.splitlines()) * 1000:.0f} us per line of the header. "
                 + compiler_says(compiler))
 
     targets.at_most(6, f"compile time, -O0, beyond that of an empty file (best of {ROUNDS})", ours,
@@ -180,7 +183,7 @@ def measure_compilation(targets, compiler):
 
 
 def compiler_says(compiler):
-    """The phases, as gcc's -ftime-report has them."""
+    """Names the phases of the compilation, as gcc's -ftime-report prints them."""
     done = subprocess.run([compiler, "-O0", "-ftime-report", "-c", "-o", OUT / "object.o", *HEADER],
                           check=True, capture_output=True, text=True)
     phases = re.findall(r"^ phase ([\w ]+?) *:.*?\( *\d+%\).*?\( *\d+%\) +[\d.]+ \( *(\d+)%\)",

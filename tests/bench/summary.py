@@ -22,7 +22,7 @@ def digits(value, count=4):
 
 
 def of_rounds(values):
-    """Median, least, most."""
+    """Returns median, minimum and maximum."""
     return [digits(one) for one in (statistics.median(values), min(values), max(values))]
 
 
@@ -61,10 +61,10 @@ def left_by(program):
 def main():
     results = left_by("results")
     if results["rounds"] < 5:
-        sys.exit("build/bench/results.json is of a quick run: `make bench` makes one to keep")
+        sys.exit("build/bench/results.json is from a quick run; run `make bench` first")
     targets, missing = collect()
     if missing:
-        sys.exit(f"{', '.join(missing)}: no targets; `make bench` has not run to its end")
+        sys.exit(f"{', '.join(missing)}: no targets found; `make bench` did not run to its end")
     kept = {key: results[key] for key in ("when", "processor", "cores", "system", "rounds")}
     kept["cells"] = [condense(cell) for cell in results["cells"]]
     kept["instructions"] = left_by("peers")
@@ -72,7 +72,7 @@ def main():
     kept["micro"] = left_by("micro")
     kept["targets"] = targets
     KEPT.write_text(json.dumps(kept, indent=2) + "\n")
-    print(f"{KEPT}: {len(kept['cells'])} cells, {len(targets)} targets, of {kept['when']}")
+    print(f"{KEPT}: {len(kept['cells'])} cells, {len(targets)} targets, measured on {kept['when']}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The aims of the project: what was wanted, what is, and where the rest goes.
+"""The project's targets: what was wanted, what was reached, and where the rest of the cost is.
 
-Each program of the benchmark leaves its aims in build/bench/targets, met or missed, and beside what
-was missed the profile that it took of it. Run by itself this shows all of them as one table; a
-program that has left none is a failure, a missed aim is not.
+Each program of the benchmark writes its targets to build/bench/targets, as met or missed. A missed
+target has a profile that shows where the cost is. This script prints all targets as one table. A
+program without a file is a failure. A missed target is not a failure.
 """
 
 import json
@@ -17,7 +17,7 @@ PROGRAMS = ("instructions", "run", "micro", "many", "size")
 
 
 def short(value):
-    """Three digits, and never an exponent."""
+    """Formats a number with three digits and without an exponent."""
     if value >= 100:
         return f"{value:,.0f}"
     if value >= 10:
@@ -26,8 +26,9 @@ def short(value):
 
 
 class Targets:
-    """Those of one program. `item` is where the project's list has it; `why` takes a profile, and
-    is called for what is missed only, if profiles are wanted."""
+    """The targets of one program. `item` is the number in the project's list. `why` is a function
+    that returns a profile. It is called only for a missed target, and only if profiles are wanted.
+    """
 
     def __init__(self, program, profiles=True):
         self._file, self._found, self._profiles = FOLDER / f"{program}.json", [], profiles
@@ -55,7 +56,7 @@ class Targets:
 
 
 def collect():
-    """All that were left, in the order of the project's list; and the programs without."""
+    """Returns all targets in the order of the project's list, and the programs that left none."""
     files = {program: FOLDER / f"{program}.json" for program in PROGRAMS}
     missing = [program for program, file in files.items() if not file.exists()]
     found = [target for program, file in files.items() if program not in missing
@@ -75,7 +76,7 @@ def main():
         if one["why"]:
             print(textwrap.indent(textwrap.fill(one["why"], 94), " " * 6))
     for program in missing:
-        print(f"FAILED {program}: has left no targets")
+        print(f"FAILED {program}: wrote no targets")
     met = sum(one["met"] for one in found)
     print(f"{met} targets met, {len(found) - met} missed")
     return bool(missing)

@@ -1,5 +1,5 @@
-// Boost.Beast, with STOMP by hand: its synchronous calls, with the options as they come, but for
-// TCP_NODELAY and the limit of a message.
+// Boost.Beast, with hand-written STOMP. Uses Beast's synchronous functions with the default
+// options, except TCP_NODELAY and the limit for a message.
 #include "by_hand.h"
 #include <boost/asio/connect.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -75,7 +75,7 @@ private:
         stream_.write(net::buffer(out_.data(), len));
     }
 
-    // The message is a view into the buffer, until the next one is received.
+    // The message is a view into the buffer. It is valid until the next message is received.
     void receive(by_hand &m) {
         buffer_.clear();
         stream_.read(buffer_);

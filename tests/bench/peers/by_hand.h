@@ -1,5 +1,5 @@
-// STOMP written by hand, as users of a bare WebSocket library do: the one frame they have to read,
-// the three they have to send. Nothing is unescaped or checked. C99 and C++.
+// STOMP written by hand, as users of a bare WebSocket library do: one kind of frame to read, three
+// kinds to send. Nothing is unescaped or checked. The file is valid C99 and C++.
 #ifndef BY_HAND_H
 #define BY_HAND_H
 
@@ -30,7 +30,7 @@ static inline void by_hand_header(by_hand *m, const char *line, size_t name_len,
     }
 }
 
-// 1: a MESSAGE. 0: anything else.
+// Returns 1 for a MESSAGE, 0 for any other frame.
 static inline int by_hand_parse(by_hand *m, const char *frame, size_t len) {
     static const char command[] = "MESSAGE\n";
     const char *at = frame + sizeof command - 1, *end = frame + len, *newline, *colon;
@@ -63,12 +63,12 @@ static inline const char *by_hand_connect(void) {
     return "CONNECT\naccept-version:1.2\nhost:/\n\n";
 }
 
-// Head only; the NUL that ends it is part of the frame.
+// Only the head. The NUL that ends it is part of the frame.
 static inline size_t by_hand_subscribe(char out[BY_HAND_HEAD], const char *destination) {
     return (size_t)sprintf(out, "SUBSCRIBE\nid:1\ndestination:%s\n\n", destination) + 1;
 }
 
-// out has room for body_len + BY_HAND_HEAD octets.
+// out must have room for body_len + BY_HAND_HEAD bytes.
 static inline size_t by_hand_send(char *out, const char *destination, const char *body,
                                   size_t body_len) {
     size_t head = (size_t)sprintf(out, "SEND\ndestination:%s\ncontent-length:%lu\n\n", destination,

@@ -1,4 +1,4 @@
-"""Arguments and report of the Python peers, as bench.h has them for those in C."""
+"""Arguments and report of the Python clients, as bench.h provides them for C programs."""
 
 import argparse
 import json
@@ -24,11 +24,11 @@ class Bench:
 
     @property
     def destination(self):
-        """What to subscribe to."""
+        """Returns the destination to subscribe to."""
         return {"burst": "/topic/bench", "pingpong": "/topic/echo", "sink": "/topic/end"}[self.mode]
 
     def read(self, frame):
-        """Read a frame as stomper has it: whether it was not yet the last of a burst."""
+        """Reads a frame in stomper's form. Returns whether more messages of the burst follow."""
         if self.began == 0:
             self.began = now()
         if frame["headers"]["destination"] == "/topic/end":

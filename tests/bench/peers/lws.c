@@ -1,5 +1,5 @@
-// libwebsockets, with STOMP by hand. It hands out pieces of messages, which are joined here, and
-// asks for output when the socket can take some.
+// libwebsockets, with hand-written STOMP. The library delivers messages in pieces, which are joined
+// here. It calls for output when the socket can be written.
 #include "by_hand.h"
 #include <libwebsockets.h>
 

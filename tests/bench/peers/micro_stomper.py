@@ -1,4 +1,4 @@
-"""What bench_micro.c measures of parsing, by stomper."""
+"""The measurement of bench_micro.c for parsing, with stomper."""
 
 import json
 import time
@@ -12,7 +12,7 @@ USUAL = [("destination", "/topic/bench"), ("message-id", "session-1234-0000001")
 
 
 def make_frame(header_count):
-    headers = USUAL + [(f"x-application-{i}", "some value of 24 octets.")
+    headers = USUAL + [(f"x-application-{i}", "some value of 24 bytes..")
                        for i in range(header_count - len(USUAL))]
     lines = [f"{name}:{value}" for name, value in headers[:header_count]]
     return "\n".join(["MESSAGE", *lines, "content-length:64", "", "x" * 64 + "\0"])

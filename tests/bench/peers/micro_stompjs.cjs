@@ -1,4 +1,4 @@
-// What bench_micro.c measures of parsing, by the parser of @stomp/stompjs.
+// The measurement of bench_micro.c for parsing, with the parser of @stomp/stompjs.
 'use strict';
 
 const { Parser } = require('@stomp/stompjs');
@@ -17,7 +17,7 @@ const USUAL = [
 function makeFrame(headerCount) {
   let text = 'MESSAGE\n';
   for (let i = 0; i < headerCount; i += 1) {
-    const [name, value] = USUAL[i] || [`x-application-${i}`, 'some value of 24 octets.'];
+    const [name, value] = USUAL[i] || [`x-application-${i}`, 'some value of 24 bytes..'];
     text += `${name}:${value}\n`;
   }
   return new TextEncoder().encode(`${text}content-length:64\n\n${'x'.repeat(64)}\0`).buffer;

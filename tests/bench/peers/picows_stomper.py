@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""picows for the socket, stomper for the frames, on asyncio's own loop."""
+"""picows for the socket, stomper for the frames, on asyncio's default event loop."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ SECONDS = 30
 
 
 class Listener(picows.WSListener):
-    """Hands on each message; a burst is read in the callback, where it is fastest."""
+    """Receives each message. A burst is read in the callback, where it is fastest."""
 
     def __init__(self, bench):
         self._bench = bench

@@ -52,7 +52,7 @@ function ping() {
   client.publish({ destination: '/topic/echo', body });
 }
 
-// ws queues without end, so it is given time to write when much waits.
+// ws queues without a limit, so the loop pauses when much data is waiting.
 function pour() {
   while (messages < count) {
     if (client.webSocket.bufferedAmount > MOST_BUFFERED) return void setImmediate(pour);

@@ -1,4 +1,4 @@
-// wslay, with STOMP by hand: its event API on a socket that does not block.
+// wslay, with hand-written STOMP. Uses wslay's event API on a non-blocking socket.
 #define _POSIX_C_SOURCE 200809L
 #include "by_hand.h"
 #include <arpa/inet.h>
@@ -27,7 +27,7 @@ static void give_up(const char *why) {
     exit(EXIT_FAILURE);
 }
 
-// ---- what wslay asks for ----
+// ---- the callbacks that wslay requires ----
 
 static ssize_t on_recv(wslay_event_context_ptr ws, uint8_t *buf, size_t len, int flags,
                        void *user) {
@@ -68,7 +68,7 @@ static void on_message(wslay_event_context_ptr ws, const struct wslay_event_on_m
     p->echoes++;
 }
 
-// ---- its event loop ----
+// ---- the event loop ----
 
 static void wait_for(const peer *p, short events) {
     struct pollfd waiting;
@@ -99,7 +99,7 @@ static void send_body(peer *p, const char *destination) {
     send_text(p, p->out, by_hand_send(p->out, destination, p->bench.body, (size_t)p->bench.size));
 }
 
-// ---- the connection, which wslay leaves to others ----
+// ---- the connection, which wslay does not provide ----
 
 static void dial(peer *p, int port) {
     struct sockaddr_in to;
@@ -142,7 +142,7 @@ static void log_in(peer *p) {
     send_text(p, head, len);
 }
 
-// ---- what is measured ----
+// ---- the measurements ----
 
 static void burst(peer *p) {
     while (!p->ended) receive_some(p);

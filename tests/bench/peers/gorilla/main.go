@@ -17,11 +17,11 @@ var (
 	url   = flag.String("url", "", "ws://127.0.0.1:PORT/MODE/COUNT/SIZE")
 	mode  = flag.String("mode", "burst", "burst, sink or pingpong; or micro, without a socket")
 	count = flag.Int("count", 1000, "messages")
-	size  = flag.Int("size", 64, "octets of a body")
+	size  = flag.Int("size", 64, "bytes of a body")
 )
 
-// stream makes of WebSocket messages the stream that go-stomp wants. Its writer is given a buffer
-// for a whole frame, so that each Write is one.
+// stream turns WebSocket messages into the byte stream that go-stomp expects. go-stomp's writer has
+// a buffer for a whole frame, so each Write is one frame.
 type stream struct {
 	*websocket.Conn
 	reader io.Reader

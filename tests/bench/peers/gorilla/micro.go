@@ -1,4 +1,4 @@
-// What bench_micro.c measures of parsing and building, by go-stomp.
+// The measurements of bench_micro.c for parsing and building, with go-stomp.
 package main
 
 import (
@@ -29,7 +29,7 @@ func makeFrame(headers int) *frame.Frame {
 		if i < len(usual) {
 			made.Header.Add(usual[i][0], usual[i][1])
 		} else {
-			made.Header.Add(fmt.Sprintf("x-application-%03d", i), "some value of 24 octets.")
+			made.Header.Add(fmt.Sprintf("x-application-%03d", i), "some value of 24 bytes..")
 		}
 	}
 	made.Header.Add("content-length", "64")
@@ -37,7 +37,8 @@ func makeFrame(headers int) *frame.Frame {
 	return made
 }
 
-// best is that of some rounds; each begins with what is not measured.
+// best returns the best of several rounds. Each round begins with a preparation that is not
+// measured.
 func best(name string, headers int, prepare func(), call func()) {
 	least := time.Hour
 	for round := 0; round < rounds; round++ {

@@ -1,4 +1,4 @@
-//! What bench_micro.c measures, by the crates simdutf8 and stomp-parser.
+//! The measurements of bench_micro.c, with the crates simdutf8 and stomp-parser.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -8,14 +8,14 @@ use stomp_parser::server::ServerFrame;
 const MIB: usize = 1 << 20;
 const ROUNDS: usize = 50;
 
-fn report(name: &str, unit: usize, ns: f64, octets: usize) {
+fn report(name: &str, unit: usize, ns: f64, bytes: usize) {
     println!(
         "{{\"name\":\"{name} {unit}\",\"ns\":{ns:.2},\"gb_s\":{:.2}}}",
-        octets as f64 / ns
+        bytes as f64 / ns
     );
 }
 
-/// The best of some rounds of so many calls, in nanoseconds for one.
+/// Returns the best of several rounds of this many calls, in nanoseconds per call.
 fn best(times: usize, mut call: impl FnMut()) -> f64 {
     let mut best = f64::MAX;
     for _ in 0..ROUNDS {
@@ -41,7 +41,7 @@ fn frame(header_count: usize) -> Vec<u8> {
     for i in 0..header_count {
         match usual.get(i) {
             Some((name, value)) => text += &format!("{name}:{value}\n"),
-            None => text += &format!("x-application-{i:03}:some value of 24 octets.\n"),
+            None => text += &format!("x-application-{i:03}:some value of 24 bytes..\n"),
         }
     }
     text += "content-length:64\n\n";
@@ -50,7 +50,7 @@ fn frame(header_count: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// It takes the octets for its own, so that each time gets a copy made before.
+/// The parser takes ownership of the bytes, so each call gets a copy that was made before.
 fn parse(header_count: usize) {
     let original = frame(header_count);
     let mut best = f64::MAX;

@@ -1,5 +1,5 @@
 //! tungstenite for the socket, stomp-parser for the frames. Publishing writes to tungstenite's
-//! buffer and flushes once, as it advises.
+//! buffer and flushes one time at the end, as its documentation advises.
 
 use std::error::Error;
 use std::net::TcpStream;
@@ -46,13 +46,13 @@ impl Peer {
         text(frame.into())
     }
 
-    /// Whether the message was not yet the last of a burst.
+    /// Returns whether more messages of the burst follow.
     fn receive(&mut self) -> Result<bool, Failure> {
-        let octets: Vec<u8> = match self.socket.read()? {
+        let bytes: Vec<u8> = match self.socket.read()? {
             Message::Text(text) => text.as_str().as_bytes().to_vec(),
             other => return Err(format!("unexpected: {other:?}").into()),
         };
-        match ServerFrame::try_from(octets) {
+        match ServerFrame::try_from(bytes) {
             Ok(ServerFrame::Message(message)) => Ok(self.read(&message)),
             Ok(_) => Err("not a MESSAGE".into()),
             Err(error) => Err(error.message().to_owned().into()),
@@ -102,8 +102,8 @@ impl Peer {
     }
 }
 
-fn text(octets: Vec<u8>) -> Result<Message, Failure> {
-    Ok(Message::Text(Utf8Bytes::try_from(octets)?))
+fn text(bytes: Vec<u8>) -> Result<Message, Failure> {
+    Ok(Message::Text(Utf8Bytes::try_from(bytes)?))
 }
 
 fn argument(name: &str) -> Result<String, Failure> {

@@ -66,7 +66,7 @@ public final class SpringBench extends StompSessionHandlerAdapter {
         WebSocketStompClient client =
                 new WebSocketStompClient(new StandardWebSocketClient(container));
         client.setInboundMessageSizeLimit(LARGEST);
-        client.setOutboundMessageSizeLimit(LARGEST); // the server wants each frame in one message
+        client.setOutboundMessageSizeLimit(LARGEST); // the server expects each frame in one message
         client.setDefaultHeartbeat(new long[] {0, 0});
         WebSocketHttpHeaders http = new WebSocketHttpHeaders();
         http.setSecWebSocketProtocol(List.of("v12.stomp", "v11.stomp"));

@@ -13,10 +13,10 @@ import org.springframework.messaging.simp.stomp.StompEncoder;
 import org.springframework.messaging.simp.stomp.StompHeaderAccessor;
 import org.springframework.messaging.support.MessageBuilder;
 
-/** What bench_micro.c measures of parsing and building, by Spring's own codec. */
+/** The measurements of bench_micro.c for parsing and building, with Spring's codec. */
 final class SpringMicro {
 
-    private static final int ROUNDS = 4000; // the first of them are before it is compiled
+    private static final int ROUNDS = 4000; // before these rounds the JIT has not compiled the code
     private static final int TIMES = 64;
     private static final List<Map.Entry<String, String>> USUAL = List.of(
             Map.entry("destination", "/topic/bench"),
@@ -57,7 +57,7 @@ final class SpringMicro {
     }
 
     private static String value(int i) {
-        return i < USUAL.size() ? USUAL.get(i).getValue() : "some value of 24 octets.";
+        return i < USUAL.size() ? USUAL.get(i).getValue() : "some value of 24 bytes..";
     }
 
     private static byte[] frame(int headers) {
