@@ -1,5 +1,5 @@
-/* acts.h - what the programs around the clients do: they send, subscribe, acknowledge and end at
-   random, and write down what they asked for. */
+/* acts.h - the random actions of the programs that use the clients: they send, subscribe,
+   acknowledge and end, and record what they requested. */
 #ifndef SIM_ACTS_H
 #define SIM_ACTS_H
 
@@ -19,7 +19,7 @@ static struct user_sub *live_sub(struct user *u, const char *id) {
     return NULL;
 }
 
-/* Has a subscription of that id ended on the connection that stands? */
+/* Returns whether a subscription with this id has ended on the current connection. */
 static int left_sub(const struct user *u, const char *id) {
     int i, found = 0;
     for (i = 0; i < u->sub_count && u->conn; i++)
@@ -28,7 +28,8 @@ static int left_sub(const struct user *u, const char *id) {
     return found;
 }
 
-/* Does another thread call just now, perhaps while the book of the driving one is open? */
+/* Returns whether another thread is calling, perhaps in the middle of a call of the driving thread.
+   The user's records may then be incomplete. */
 static int is_other(const struct user *u) {
     return u->w->thread != u->number + 1;
 }
@@ -38,7 +39,8 @@ static int is_connected(const struct user *u) {
 
 /* ==== messages and their ACKs ==== */
 
-/* A copy to acknowledge later, perhaps in place of one whose connection is over. */
+/* Keeps a copy of a message, to acknowledge it later. If all places are taken, it may replace a
+   copy whose connection has ended. */
 static void keep(struct user *u, const stws_message *m, int conn, int serial) {
     struct grip *g = u->grips, *end = u->grips + GRIPS;
     while (g < end && g->copy) g++;
@@ -64,7 +66,8 @@ static void acknowledge(struct user *u, const stws_message *m, int conn, int ser
              : NULL;
     result = nack ? stws_nack_in(u->client, m, in) : stws_ack_in(u->client, m, in);
     if (in &&
-        result == STWS_ERR_STALE) { /* an ACK of an earlier session has spoilt the transaction */
+        result == STWS_ERR_STALE) { /* an ACK of an earlier session has made the whole transaction
+                                       stale */
         in = NULL;
         result = nack ? stws_nack(u->client, m) : stws_ack(u->client, m);
     }
@@ -74,11 +77,12 @@ static void acknowledge(struct user *u, const stws_message *m, int conn, int ser
     note(u->w, "user %d %s %d-%d: %s", u->number, nack ? "nacks" : "acks", conn, serial,
          stws_result_name(result));
     if (result == STWS_OK && !here && !is_other(u))
-        broken(u->w, "user %d: an ACK is taken for connection %d, which is over", u->number, conn);
+        broken(u->w, "user %d: an ACK is accepted for connection %d, which has ended", u->number,
+               conn);
     if (result == STWS_ERR_STALE && here && !is_other(u))
-        broken(u->w, "user %d: an ACK for the connection that stands is stale", u->number);
+        broken(u->w, "user %d: an ACK for the current connection is called stale", u->number);
     if (result == STWS_ERR_STALE) happened(u->w, ASK_STALE);
-    if (m->ack_on) return; /* then the library does */
+    if (m->ack_on) return; /* then the library acknowledges again */
     if (result == STWS_ERR_FULL || result == STWS_ERR_LIMIT) keep(u, m, conn, serial);
 }
 static void release_grip(struct user *u) {
@@ -92,14 +96,14 @@ static void release_grip(struct user *u) {
 }
 static void check_place_in_line(struct user *u, int conn, int serial) {
     if (conn == u->fifo_conn ? serial != u->fifo_next : conn < u->fifo_conn || serial != 0)
-        broken(u->w, "user %d: message %d-%d comes after %d-%d", u->number, conn, serial,
+        broken(u->w, "user %d: message %d-%d arrives after %d-%d", u->number, conn, serial,
                u->fifo_conn, u->fifo_next - 1);
     u->fifo_conn = conn;
     u->fifo_next = serial + 1;
 }
 
-/* Whose is it? The number of the parcel, and the connection and serial number that it came as; 0
-   when it is nobody's. */
+/* Identifies a message by its body and its message-id. Returns the number of its parcel, and sets its
+   connection and its serial number there. Returns 0 if no broker sent it. */
 static int check_message(struct user *u, const stws_message *m, int *conn, int *serial) {
     struct world *w = u->w;
     const char *said = stws_header_get(m, "note");
@@ -115,21 +119,21 @@ static int check_message(struct user *u, const stws_message *m, int *conn, int *
     parcel_note(w, uid, expected);
     if (strcmp(said, expected) != 0 ||
         strcmp(m->destination, place_name[w->parcels[uid].place]) != 0)
-        broken(w, "m%d: a header came as %.60s", uid, said);
+        broken(w, "m%d: its header arrived as %.60s", uid, said);
     c = conn_by_number(w, *conn);
     if (c && c->deliveries[*serial].uid != uid)
-        broken(w, "m%d came as %d-%d, which is another", uid, *conn, *serial);
+        broken(w, "m%d arrived as %d-%d, which is a different message", uid, *conn, *serial);
     if (c) c->deliveries[*serial].seen = 1;
     return uid;
 }
 
-/* Of a message that comes by callback or event, and so at once. */
+/* For a message that arrives in a callback or an event, so without a delay in a queue. */
 static void check_at_once(struct user *u, const stws_message *m, int uid, int conn) {
     const struct user_sub *s = live_sub(u, m->subscription);
     if (!u->threaded && (s ? s->handle : 0) != m->handle)
-        broken(u->w, "m%d: handle %d, not that of %s", uid, m->handle, m->subscription);
+        broken(u->w, "m%d: handle %d, but its subscription is %s", uid, m->handle, m->subscription);
     if (!u->conn || u->conn->number != conn)
-        broken(u->w, "m%d comes from a connection that is over", uid);
+        broken(u->w, "m%d arrives from a connection that has ended", uid);
 }
 static void user_message(struct user *u, const stws_message *m, int queued) {
     struct world *w = u->w;
@@ -143,12 +147,12 @@ static void user_message(struct user *u, const stws_message *m, int queued) {
     if (!uid) return;
     if (!queued) check_at_once(u, m, uid, conn);
     happened(w, queued ? HEAR_QUEUED : HEAR_MESSAGE);
-    if (chance(w, 5) && !w->draining && !w->interrupted) { /* a callback that blocks */
+    if (chance(w, 5) && !w->draining && !w->interrupted) { /* a callback that takes some time */
         happened(w, CALLBACK_BLOCKS);
         w->now_us += below(w, 3000) * MS;
         w->jumped_at = w->now_us;
     }
-    if (m->ack_on) { /* by the library, unless we do it before */
+    if (m->ack_on) { /* the library acknowledges it, unless we do that first */
         if (m->ack_on == STWS_ACK_ON_RETURN && chance(w, 50)) acknowledge(u, m, conn, serial);
     } else if (!s || s->ack != ACK_AUTO) {
         if (w->draining || chance(w, 700))
@@ -159,7 +163,7 @@ static void user_message(struct user *u, const stws_message *m, int queued) {
     if (chance(w, 60) && !w->draining) user_act(u);
 }
 
-/* ==== what a user may do at any time ==== */
+/* ==== actions that a user may take at any time ==== */
 
 static void note_send(struct user *u, int uid, int result, long long began) {
     struct world *w = u->w;
@@ -167,12 +171,14 @@ static void note_send(struct user *u, int uid, int result, long long began) {
     p->wanted = result >= 0;
     p->waited =
         w->now_us != began || (u->options.outbox_policy == STWS_FULL_BLOCK && w->calls != p->call);
-    if (p->waited) p->call = ++w->calls; /* only now did the client take it */
+    if (p->waited)
+        p->call = ++w->calls; /* the call waited for room, so the client accepted it only
+                                            now */
     if (result < 0)
         p->call = 0;
     else
         u->taken++;
-    note(w, "user %d sends m%d (%d octets): %s", u->number, uid, (int)p->size,
+    note(w, "user %d sends m%d (%d bytes): %s", u->number, uid, (int)p->size,
          result >= 0 ? "taken" : stws_result_name(result));
     if (result == STWS_ERR_FULL) happened(w, ASK_FULL);
     if (result == STWS_ERR_LIMIT) happened(w, ASK_LIMIT);
@@ -190,7 +196,7 @@ static void note_send(struct user *u, int uid, int result, long long began) {
     u->receipts[u->receipt_count].ended = 0;
     u->receipts[u->receipt_count++].uid = uid;
 }
-/* A message to some place, with the body and the header that are its parcel's. */
+/* A message to a random place, with the body and the header of a new parcel. */
 struct letter {
     int uid;
     struct bytes body;
@@ -247,7 +253,8 @@ static void act_subscribe(struct user *u, int place, int ack) {
     if (chance(w, 400)) o.id = id;
     if (!o.id) id[0] = 0;
     taken = o.id && live_sub(u, id);
-    ends = o.id && u->client->ends_in_hand; /* with its message; until then it keeps its id */
+    ends = o.id && u->client->ends_in_hand; /* a subscription that ends keeps its id while its last
+                                               message is in use */
     memcpy(fresh.id, id, sizeof id);
     fresh.place = place;
     fresh.ack = ack;
@@ -260,9 +267,10 @@ static void act_subscribe(struct user *u, int place, int ack) {
          o.id ? id : "its handle", fresh.handle);
     if (fresh.handle == STWS_ERR_USAGE) happened(w, ASK_TAKEN);
     if (fresh.handle == STWS_ERR_USAGE && !taken && !ends && !is_other(u))
-        broken(w, "user %d: the free id %s is refused", u->number, id);
+        broken(w, "user %d: the id %s is free, but refused", u->number, id);
     if (fresh.handle <= 0) return;
-    if (taken && !is_other(u)) broken(w, "user %d: the taken id %s is given again", u->number, id);
+    if (taken && !is_other(u))
+        broken(w, "user %d: the id %s is in use, but accepted again", u->number, id);
     if (o.id && left_sub(u, id)) happened(w, ASK_REUSE);
     if (!o.id) snprintf(fresh.id, sizeof fresh.id, "sub-%d", fresh.handle);
     fresh.live = 1;
@@ -275,16 +283,16 @@ static void act_unsubscribe(struct user *u, struct user_sub *s) {
     u->subscribing++;
     result = stws_unsubscribe(u->client, s->handle);
     u->subscribing--;
-    s = &u->subs[index]; /* the table may have moved */
+    s = &u->subs[index]; /* the table may have moved during the call */
     note(u->w, "user %d unsubscribes %s: %s", u->number, s->id, stws_result_name(result));
     if (result == STWS_ERR_USAGE && s->live && !is_other(u))
-        broken(u->w, "user %d: %s is not known any more", u->number, s->id);
+        broken(u->w, "user %d: the live subscription %s is unknown", u->number, s->id);
     if (result != STWS_OK) return;
     s->live = 0;
     s->left_conn = before;
 }
 
-/* One of those that live, or NULL. */
+/* Returns a random live subscription, or NULL. */
 static struct user_sub *some_sub(struct user *u) {
     struct user_sub *found = NULL;
     int i, seen = 0;
@@ -294,7 +302,9 @@ static struct user_sub *some_sub(struct user *u) {
 }
 static void act_transaction(struct user *u) {
     int result, aborts;
-    if (!u->w->p.transactions || u->threaded) return; /* threads would have to agree on them */
+    if (!u->w->p.transactions || u->threaded)
+        return; /* several threads would have to agree on one
+                                                         transaction */
     if (!u->in_transaction) {
         snprintf(u->transaction, sizeof u->transaction, "t%d", ++u->transactions);
         result = stws_begin(u->client, u->transaction);
@@ -307,17 +317,20 @@ static void act_transaction(struct user *u) {
     note(u->w, "user %d begins or ends %s: %s", u->number, u->transaction,
          stws_result_name(result));
     if (result == STWS_OK) u->in_transaction = !u->in_transaction;
-    if (result == STWS_ERR_STALE) u->in_transaction = 0; /* it was given up, and this was its end */
+    if (result == STWS_ERR_STALE)
+        u->in_transaction = 0; /* the client had given it up, and this
+                                                            call ended it */
 }
 
-/* May this call wait? User 0 may while it drives, unless another thread does already. */
+/* Returns whether this call may wait. User 0 may wait outside of callbacks, unless another thread
+   waits already. */
 static int may_wait(const struct user *u) {
     if (is_other(u)) return u->w->may_wait;
     return u->number == 0 && u->w->p.blocking && !u->calling && !u->w->other_waits;
 }
-/* A flush by another thread drives the client itself when nobody does. Then the user's own thread would
-   have to wait for it, and so makes no call meanwhile. While a subscription is made or ended it must not
-   write, because the book does not have that yet. */
+/* A flush by another thread drives the client itself if no thread drives it. Then the user's own
+   thread would have to wait, so it makes no call meanwhile. While a subscription is being made or
+   ended, the flush must not write, because the simulator has not recorded the change yet. */
 static void act_flush(struct user *u) {
     int wait = may_wait(u) ? below(u->w, 800) : 0, result, calls = u->w->calls, other = is_other(u),
         drives = !other || !u->busy;
@@ -334,7 +347,8 @@ static void act_flush(struct user *u) {
     if (result == STWS_OK) check_flushed(u, calls, "flushed");
     if (u->w->jumped_at < began) check_late(u, "a flush", began, wait);
 }
-/* Who may wait asks for something, and has the reply, or has sent it and may get it later, or neither. */
+/* Makes a request and waits for its reply. It may end with the reply, with a time-out (then the
+   reply may arrive later), or with an error. */
 static void act_request(struct user *u) {
     struct world *w = u->w;
     int wait = below(w, 800), result;
@@ -352,7 +366,7 @@ static void act_request(struct user *u) {
     if (result == STWS_OK) happened(w, ASK_REQUEST);
     if (result == STWS_ERR_TIMEOUT) happened(w, ASK_REQUEST_TIMEOUT);
     if ((result == STWS_OK) != (reply != NULL && reply->body_len == 5))
-        broken(w, "user %d: a request that says %s has another reply", u->number,
+        broken(w, "user %d: stws_request returns %s, but its reply does not match that", u->number,
                stws_result_name(result));
     stws_message_free(reply);
     if (w->jumped_at < began) check_late(u, "a request", began, wait);
@@ -365,7 +379,7 @@ static void act_end(struct user *u) {
     else if (u->calling)
         happened(w, CALLBACK_ENDS);
     if (w->interrupted && u->busy && !u->conn)
-        has_ended = 1; /* perhaps: its end is being decided */
+        has_ended = 1; /* the client may have ended already; it is deciding that now */
     u->late_end = u->asked ? u->late_end : u->final || has_ended;
     if (chance(w, 400)) {
         stws_stop(u->client);

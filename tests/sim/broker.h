@@ -1,8 +1,9 @@
-/* broker.h - the brokers: small, but exact about what a STOMP server owes and may ask.
+/* broker.h - simulated brokers. They are small, but exact about what a STOMP server must do and may
+   expect.
 
-   A store is what several brokers may share. A queue hands an entry to one consumer at a time; it
-   is gone when that consumer has acknowledged it (with ack:auto: when it was sent), and goes back
-   to its place when the session ends before. A topic hands a copy to whoever listens. */
+   Several brokers may share a store. A queue gives an entry to one consumer at a time. The entry is
+   gone when this consumer has acknowledged it (with ack:auto: when it was sent). If the session
+   ends before, the entry goes back to its place. A topic gives a copy to each subscriber. */
 #ifndef SIM_BROKER_H
 #define SIM_BROKER_H
 
@@ -18,7 +19,7 @@ static struct store *store_of(struct conn *c) {
     return &c->w->stores[c->w->brokers[c->broker].store];
 }
 
-/* ==== what a server says ==== */
+/* ==== what a server sends ==== */
 
 static void net_say_ws(struct conn *c, int opcode, int fin, const char *data, size_t len) {
     struct bytes b = {0};
@@ -44,7 +45,7 @@ static void server_ping(struct conn *c) {
     net_say_ws(c, 9, 1, text, strlen(text));
 }
 
-/* A message in one frame or several, with a ping between them now and then. */
+/* Sends a message in one WebSocket frame or several, sometimes with a ping between them. */
 static void server_say_message(struct conn *c, const char *data, size_t len) {
     int opcode = 1 + chance(c->w, 200);
     while (len > 30000 || (len > 1 && chance(c->w, 100))) {
@@ -59,7 +60,7 @@ static void server_say_message(struct conn *c, const char *data, size_t len) {
     net_say_ws(c, opcode, 1, data, len);
 }
 
-/* What was said in this turn leaves: cut into WebSocket messages wherever chance wants. */
+/* Sends what was prepared in this turn, split into WebSocket messages at random. */
 static void server_flush(struct conn *c) {
     size_t at = 0, left;
     while (c->server_open && (left = c->outgoing.len - at) > 0) {
@@ -93,7 +94,7 @@ static void server_receipt(struct conn *c, const char *id) {
     bytes_add(&c->outgoing, "\n", 2);
 }
 
-/* Receipts that the broker took its time with: any of them may be first. */
+/* Sends the delayed receipts, in random order. */
 static void server_pay_receipts(struct conn *c) {
     while (c->receipts_owed > 0) {
         int pick = below(c->w, c->receipts_owed);
@@ -113,7 +114,7 @@ static void server_owe_receipt(struct conn *c, const char *id) {
     if (c->owed_at == NEVER) c->owed_at = c->w->now_us + below(c->w, 200000);
 }
 
-/* ==== the end of a session, as the broker sees it ==== */
+/* ==== the end of a session, at the broker ==== */
 
 static void give_back_one(struct conn *c, struct delivery *d) {
     struct shelf *s = &store_of(c)->shelves[d->place];
@@ -143,7 +144,7 @@ static void server_error(struct conn *c, const char *why, const char *receipt) {
     if (receipt) say_header(c, "receipt-id", receipt);
     bytes_add(&c->outgoing, "\n", 2);
     c->errors++;
-    note(c->w, "broker %d says ERROR on connection %d: %s", c->broker, c->number, why);
+    note(c->w, "broker %d sends ERROR on connection %d: %s", c->broker, c->number, why);
     if (c->drop_at == NEVER && !chance(c->w, 250)) c->drop_at = c->w->now_us + below(c->w, 300000);
 }
 
@@ -172,7 +173,7 @@ static void deliver(struct conn *c, int sub, int place, int index, int uid) {
     parcel_note(c->w, uid, text);
     say_header(c, "note", text);
     parcel_body(c->w, uid, &body);
-    if (c->w->parcels[uid].kind == KIND_OCTETS || chance(c->w, 600))
+    if (c->w->parcels[uid].kind == KIND_BYTES || chance(c->w, 600))
         bytes_print(&c->outgoing, "content-length:%d\n", (int)body.len);
     bytes_print(&c->outgoing, "\n");
     bytes_add(&c->outgoing, body.data, body.len + 1);
@@ -192,7 +193,7 @@ static int serves(const struct conn *c) {
            c->deaf_until <= c->w->now_us;
 }
 
-/* Some consumer with room, or NULL; all are equally likely. */
+/* Returns a random consumer that has room, or NULL. */
 static struct conn *find_consumer(struct world *w, int store, int place, int *sub) {
     struct conn *c, *found = NULL;
     int i, seen = 0;
@@ -245,10 +246,11 @@ static void put_on_shelf(struct world *w, int store, int place, int uid) {
     s->entries[s->count++].uid = uid;
 }
 
-/* ==== what a client asks ==== */
+/* ==== what a client requests ==== */
 
-/* What arrives for the first time does so in the order of sending: on one connection always, and
-   from one to the next unless a message before it was given up, as the user was told. */
+/* Messages that arrive for the first time must arrive in the order of sending. On one connection
+   this is always true. Across connections it is true unless an earlier message was given up and the
+   user was told. */
 static void check_order(struct conn *c, int uid) {
     struct world *w = c->w;
     const struct parcel *p = &w->parcels[uid];
@@ -256,7 +258,7 @@ static void check_order(struct conn *c, int uid) {
     int *last = &w->last_first[p->user][p->place];
     if (p->transacted || p->waited) return;
     if (c->last_uid[p->place] >= uid + 1)
-        broken(w, "order: m%d came after m%d on connection %d", uid, c->last_uid[p->place] - 1,
+        broken(w, "order: m%d arrived after m%d on connection %d", uid, c->last_uid[p->place] - 1,
                c->number);
     c->last_uid[p->place] = uid + 1;
     if (!w->p.confirm || p->accepted || p->refused || p->incarnation != u->incarnation) return;
@@ -265,14 +267,16 @@ static void check_order(struct conn *c, int uid) {
         broken(w, "order: m%d arrived for the first time after m%d", uid, *last);
     *last = uid;
 }
-/* A store that sorts out duplicates by the stable id does so exactly. */
+/* Checks that a store which recognises duplicates by the stable id recognises exactly the
+   duplicates. */
 static void check_duplicate(struct conn *c, const struct parcel *p) {
     int seen;
     if (!*p->stable_id) return;
     seen = stws_dedup_seen(store_of(c)->seen, p->stable_id);
     if (seen) happened(c->w, SAY_DUPLICATE);
     if (seen != (p->stored >> c->w->brokers[c->broker].store & 1))
-        broken(c->w, "the id %s is taken for %s", p->stable_id, seen ? "an old one" : "a new one");
+        broken(c->w, "the id %s is taken for that of %s", p->stable_id,
+               seen ? "an old message" : "a new one");
 }
 static void take_parcel(struct conn *c, int uid) {
     struct world *w = c->w;
@@ -284,7 +288,8 @@ static void take_parcel(struct conn *c, int uid) {
     p->stored |= 1 << w->brokers[c->broker].store;
     put_on_shelf(w, w->brokers[c->broker].store, p->place, uid);
 }
-/* The answer goes to the subscription of the temporary queue, or, as RabbitMQ has it, to its name. */
+/* Sends the reply. It goes to the subscription of the temporary queue, or, as RabbitMQ does it, to
+   a subscription with the queue's name. */
 static void server_reply(struct conn *c, const struct stomp *f) {
     const char *to = field(f, "reply-to"), *id = to;
     int i;
@@ -321,7 +326,7 @@ static void on_send(struct conn *c, const struct stomp *f) {
         c->transaction_uids[c->transaction_count++] = uid;
     }
 }
-/* All parts that the client took, or it is no transaction. */
+/* Checks that a transaction contains all parts that the client accepted. */
 static void check_whole(struct conn *c) {
     struct world *w = c->w;
     int number = atoi(c->transaction + 1), uid, parts = 0;
@@ -334,13 +339,14 @@ static void check_whole(struct conn *c) {
         broken(w, "connection %d: %d of %d parts of %s are committed", c->number,
                c->transaction_count, parts, c->transaction);
 }
-/* "12-7", or, in STOMP 1.2, "a:12-7": connection and serial number of a delivery. */
+/* Finds the delivery that an ACK names: "12-7" is connection 12, serial number 7. STOMP 1.2 has
+   "a:12-7" or similar. */
 static struct delivery *named_delivery(struct conn *c, const struct stomp *f) {
     const char *id = field(f, c->version == STWS_STOMP_12 ? "id" : "message-id");
     int conn = 0, serial = -1;
     if (id && id[0] == 'a') id += 2;
     if (!id || sscanf(id, "%d-%d", &conn, &serial) != 2) {
-        broken(c->w, "an %s that names nothing", f->command);
+        broken(c->w, "an %s that names no message", f->command);
     } else if (conn != c->number) {
         broken(c->w, "connection %d: %s of a message of connection %d", c->number, f->command,
                conn);
@@ -370,7 +376,8 @@ static void finish_deliveries(struct conn *c, struct delivery *d, int nack) {
     finish_delivery(c, d, nack);
 }
 
-/* The transaction ends: its ACKs count, or the messages are to be had again. */
+/* The transaction ends. On COMMIT its ACKs take effect. On ABORT its messages become available
+   again. */
 static void end_acks(struct conn *c, int commits) {
     int i;
     for (i = 0; i < c->ack_count; i++) {
@@ -390,14 +397,14 @@ static void on_ack(struct conn *c, const struct stomp *f) {
     int nack = f->command[0] == 'N';
     if (!d) return;
     if (!d->seen && !(d->ack_on & STWS_ACK_ON_HANDOVER))
-        broken(c->w, "%s of m%d, which no callback got", f->command, d->uid);
+        broken(c->w, "%s of m%d, which no callback received", f->command, d->uid);
     if (d->state == DELIVERY_ACKED && c->subs[d->sub].ack == ACK_EACH)
-        broken(c->w, "connection %d: %s of m%d, twice", c->number, f->command, d->uid);
+        broken(c->w, "connection %d: a second %s of m%d", c->number, f->command, d->uid);
     if (!transaction)
         finish_deliveries(c, d, nack);
     else if (strcmp(transaction, c->transaction) != 0 || c->ack_count == TRANSACTION_ACKS)
-        broken(c->w, "connection %d: %s in the transaction %s out of place", c->number, f->command,
-               transaction);
+        broken(c->w, "connection %d: %s in the transaction %s, which is not open", c->number,
+               f->command, transaction);
     else
         c->transaction_acks[c->ack_count++] =
             nack ? ~(int)(d - c->deliveries) : (int)(d - c->deliveries);
@@ -407,7 +414,7 @@ static void on_transaction(struct conn *c, const struct stomp *f) {
     const char *name = field(f, "transaction");
     int begins = f->command[0] == 'B', i;
     if (!name || (strcmp(name, c->transaction) != 0) != begins) {
-        broken(c->w, "connection %d: %s out of place", c->number, f->command);
+        broken(c->w, "connection %d: %s at a wrong time", c->number, f->command);
         return;
     }
     if (f->command[0] == 'C') check_whole(c);
@@ -428,7 +435,7 @@ static void on_subscribe(struct conn *c, const struct stomp *f) {
     struct server_sub *s = &c->subs[c->sub_count];
     const struct broker *b = &c->w->brokers[c->broker];
     if (sub_by_id(c, id) >= 0) {
-        broken(c->w, "connection %d: SUBSCRIBE for the id %s, which is taken", c->number, id);
+        broken(c->w, "connection %d: SUBSCRIBE with the id %s, which is in use", c->number, id);
         return;
     }
     if (c->sub_count == CONN_SUBS) {
@@ -520,10 +527,10 @@ static void server_control(struct conn *c, int opcode, const char *data, size_t 
     if (opcode != 8) return;
     server_flush(c);
     net_say_ws(c, 8, 1, data, len >= 2 ? 2 : 0);
-    server_end(c, "the client closed");
+    server_end(c, "the client has closed");
 }
 
-/* The answer to the upgrade. */
+/* Sends the response to the upgrade request. */
 static void server_request(struct conn *c, const char *key) {
     struct broker *b = &c->w->brokers[c->broker];
     struct bytes out = {0};
@@ -582,7 +589,7 @@ static void sooner(long long *first, long long when) {
     if (when < *first) *first = when;
 }
 
-/* When something happens on this connection at the latest. */
+/* Returns the latest time at which something happens on this connection. */
 static long long conn_next(const struct conn *c) {
     long long first = NEVER, now = c->w->now_us;
     sooner(&first, stream_next(&c->down));

@@ -1,11 +1,11 @@
-/* check.h - what must hold: at every octet the client writes, at every event it tells, and after
-   every turn it takes. */
+/* check.h - the conditions that must be true: at each byte that the client writes, at each event
+   that it reports, and after each turn. */
 #ifndef SIM_CHECK_H
 #define SIM_CHECK_H
 
 #include "broker.h"
 
-enum { SLACK = 3 }; /* ms: deadlines are rounded up to whole ones */
+enum { SLACK = 3 }; /* in ms: the client rounds deadlines up to whole milliseconds */
 
 /* ==== at every frame that the client writes ==== */
 
@@ -16,16 +16,18 @@ static void check_sub_first(struct conn *c, const struct parcel *p, int uid) {
         const struct user_sub *s = &u->subs[i];
         if (!s->live || s->wire_conn == c->number) continue;
         if (s->at_connect == c->number)
-            broken(c->w, "connection %d: m%d before the subscription %s", c->number, uid, s->id);
+            broken(c->w, "connection %d: m%d is written before the subscription %s", c->number, uid,
+                   s->id);
         else if (s->call < p->call)
             broken(c->w, "connection %d: m%d overtakes the subscription %s", c->number, uid, s->id);
     }
 }
-/* options.stable_id: the same id whenever the SEND goes, and none without the option. */
+/* With options.stable_id a SEND must have the same id each time it is written. Without the option
+   it must have none. */
 static void check_stable_id(struct conn *c, const struct stomp *f, struct parcel *p) {
     const char *id = field(f, "stable-id");
     if (!id != !c->user->options.stable_id)
-        broken(c->w, "a SEND has the stable id %.60s", id ? id : "that is none");
+        broken(c->w, "a SEND has %.60s as its stable id", id ? id : "nothing");
     if (!id) return;
     if (*p->stable_id && strcmp(p->stable_id, id) != 0)
         broken(c->w, "the stable id %s becomes %.60s", p->stable_id, id);
@@ -40,12 +42,12 @@ static void check_send(struct conn *c, const struct stomp *f) {
     char expected[32];
     if (uid < 0 || !p->call || p->user != c->user->number ||
         p->incarnation != c->user->incarnation) {
-        broken(w, "connection %d: a SEND that nobody asked for", c->number);
+        broken(w, "connection %d: a SEND that the user did not request", c->number);
         return;
     }
     parcel_note(w, uid, expected);
     if (!said || strcmp(said, expected) != 0)
-        broken(w, "m%d: its header came out as %.60s", uid, said ? said : "none");
+        broken(w, "m%d: its header was written as %.60s", uid, said ? said : "none");
     check_stable_id(c, f, p);
     if (p->written && p->transacted) happened(w, WRITE_TRANSACTION_AGAIN);
     if (p->written && ((!w->p.confirm && !p->transacted) || p->written_conn == c->number))
@@ -62,7 +64,7 @@ static void check_send(struct conn *c, const struct stomp *f) {
 static void check_subscribe(struct conn *c, const struct stomp *f) {
     struct user_sub *s, *found = NULL;
     const char *id = field(f, "id"), *destination = field(f, "destination");
-    if (strncmp(destination, "/temp-queue/", 12) == 0) return; /* of a request */
+    if (strncmp(destination, "/temp-queue/", 12) == 0) return; /* the subscription of a request */
     for (s = c->user->subs; s < c->user->subs + c->user->sub_count; s++) {
         if (s->wire_conn == c->number || (!s->live && s->left_conn != c->number)) continue;
         if (strcmp(s->id, id) != 0 || strcmp(place_name[s->place], destination) != 0) continue;
@@ -72,10 +74,11 @@ static void check_subscribe(struct conn *c, const struct stomp *f) {
     if (found)
         found->wire_conn = c->number;
     else
-        broken(c->w, "connection %d: SUBSCRIBE %s to %s, which nobody asked for", c->number, id,
-               destination);
+        broken(c->w, "connection %d: SUBSCRIBE %s to %s, which the user did not request", c->number,
+               id, destination);
 }
-/* When subscriptions of that id, which may have been several, acknowledge by themselves. */
+/* Returns the ack_on value of the delivery's subscription. Several subscriptions may have had its
+   id, so their values are combined. */
 static int ack_on_of(const struct conn *c, const struct delivery *d) {
     const struct user *u = c->user;
     int i, when = STWS_ACK_BY_CALL;
@@ -90,14 +93,14 @@ static void check_ack(struct conn *c, const struct stomp *f) {
     if (!d->ack_called && d->ack_on)
         happened(c->w, WRITE_ACK_BY_ITSELF);
     else if (!d->ack_called)
-        broken(c->w, "connection %d: %s of m%d, which nobody asked for", c->number, f->command,
-               d->uid);
+        broken(c->w, "connection %d: %s of m%d, which the user did not request", c->number,
+               f->command, d->uid);
     if (d->ack_written)
         broken(c->w, "connection %d: %s of m%d is written twice", c->number, f->command, d->uid);
     d->ack_written = 1;
 }
 
-/* A session begins: what is subscribed now goes before all else. */
+/* A session begins. The current subscriptions must be written before everything else. */
 static void check_connect(struct conn *c) {
     struct user *u = c->user;
     int i;
@@ -144,10 +147,12 @@ static void check_receipt(struct user *u, const stws_event *e) {
     struct receipt_note *r = find_receipt(u, e->receipt);
     struct parcel *p;
     count_receipt(u->w, e->result);
-    if (e->receipt == 0 || e->handle) return; /* too late for its time-out; or a subscription's */
+    if (e->receipt == 0 || e->handle)
+        return; /* a receipt after its time-out, or the receipt of a
+                                                 subscription */
     if (!r || r->ended) {
         broken(u->w, "user %d: receipt %d ends %s", u->number, e->receipt,
-               r ? "twice" : "although nobody asked for it");
+               r ? "twice" : "although the user did not request it");
         return;
     }
     r->ended = 1;
@@ -162,7 +167,7 @@ static void check_receipt(struct user *u, const stws_event *e) {
     }
 }
 
-/* Why a connection has ended: those that the user may be told. */
+/* Counts the reasons for which a connection may end. */
 static void count_loss(struct world *w, int result) {
     static const int results[] = {STWS_OK,          STWS_ERR_CONNECT,     STWS_ERR_RESOLVE,
                                   STWS_ERR_TIMEOUT, STWS_ERR_HTTP_STATUS, STWS_ERR_IO,
@@ -180,21 +185,20 @@ static void count_loss(struct world *w, int result) {
 static void check_disconnected(struct user *u, const stws_event *e, const struct conn *last) {
     const struct world *w = u->w;
     count_loss(u->w, e->result);
-    if (!e->text || !*e->text)
-        broken(u->w, "user %d: a disconnection without a sentence", u->number);
+    if (!e->text || !*e->text) broken(u->w, "user %d: a disconnection without a text", u->number);
     if (e->result == STWS_ERR_HEARTBEAT && last &&
         w->now_us - last->last_read <
             (last->beat_every ? last->beat_every : u->options.ping_ms * MS) * 3 - 2 * MS)
-        broken(u->w, "user %d: the server is judged after %d ms", u->number,
+        broken(u->w, "user %d: the server is called dead after %d ms", u->number,
                (int)((w->now_us - last->last_read) / MS));
     if (e->result == STWS_ERR_HTTP_STATUS && last && e->retry_ms >= 0 && !u->hurried && !u->asked &&
         e->retry_ms < last->retry_after * 1000)
-        broken(u->w, "user %d: an attempt in %d ms, before Retry-After", u->number,
+        broken(u->w, "user %d: the next attempt is in %d ms, before Retry-After", u->number,
                (int)e->retry_ms);
     if (e->result == STWS_OK && strstr(e->text, "max_session_ms")) {
         happened(u->w, HEAR_AGE);
         if (w->now_us - u->session_since < u->options.max_session_ms * 9 / 10 * MS)
-            broken(u->w, "user %d: a session is old after %d ms", u->number,
+            broken(u->w, "user %d: a session is called old after %d ms", u->number,
                    (int)((w->now_us - u->session_since) / MS));
     }
     u->session_since = NEVER;
@@ -206,20 +210,21 @@ static void check_disconnected(struct user *u, const stws_event *e, const struct
     u->final = e->retry_ms < 0;
 }
 
-/* The two take turns. */
+/* OUTBOX_HIGH and OUTBOX_LOW must alternate. */
 static void check_mark(struct user *u, const stws_event *e) {
     int high = e->type == STWS_EVENT_OUTBOX_HIGH;
     happened(u->w, high ? HEAR_HIGH : HEAR_LOW);
-    if (high == u->above) broken(u->w, "user %d: a mark of the outbox is told twice", u->number);
+    if (high == u->above)
+        broken(u->w, "user %d: a mark of the outbox is reported twice", u->number);
     u->above = high;
 }
 
-/* ==== after every turn, when the client says that it has nothing to do now ==== */
+/* ==== after each turn, if the client has nothing to do at present ==== */
 
 static void check_late(struct user *u, const char *what, long long since, long long limit_ms) {
     long long now = u->w->now_us;
     if (since == NEVER || now - since <= (limit_ms + SLACK) * MS) return;
-    broken(u->w, "user %d: %s lasts %d ms, over its limit of %d", u->number, what,
+    broken(u->w, "user %d: %s takes %d ms, longer than its limit of %d", u->number, what,
            (int)((now - since) / MS), (int)limit_ms);
 }
 static void check_beats(struct user *u) {
@@ -229,20 +234,20 @@ static void check_beats(struct user *u) {
     heard = c->last_read > u->held_at ? c->last_read : u->held_at;
     if (c->client_beat && c->server_open && !c->stalled && !c->reset && jumped < c->last_write &&
         now - c->last_write > c->client_beat)
-        broken(u->w, "user %d: no heart-beat for %d ms", u->number,
+        broken(u->w, "user %d: wrote no heart-beat for %d ms", u->number,
                (int)((now - c->last_write) / MS));
     if (c->beat_every && !u->queue && jumped < heard &&
         now - heard > c->beat_every * 3 + SLACK * MS)
-        broken(u->w, "user %d: a silent server goes unnoticed for %d ms", u->number,
-               (int)((now - heard) / MS));
+        broken(u->w, "user %d: does not notice that the server has been silent for %d ms",
+               u->number, (int)((now - heard) / MS));
 }
 
-/* The client has read all there is, and can write. */
+/* Checks that each ping was answered, if the client has read all data and can write. */
 static void check_pong(struct user *u) {
     const struct conn *c = u->conn;
     if (!c || !c->told || u->state != STWS_CONNECTED || u->queue || u->leaves) return;
     if (c->down.data.len || c->stalled || c->reset || c->check.closed) return;
-    if (u->held_at == u->w->now_us) return; /* what it has read waits in its buffer */
+    if (u->held_at == u->w->now_us) return; /* what it has read may still be in its buffer */
     if (c->pong != c->pings % 1000)
         broken(u->w, "user %d: ping %d is not answered", u->number, c->pings);
 }
@@ -251,18 +256,21 @@ static void check_receipt_times(struct user *u) {
     if (u->w->p.confirm) return;
     for (i = 0; i < u->receipt_count; i++) {
         const struct parcel *p = &u->w->parcels[u->receipts[i].uid];
-        /* what is in a transaction goes again with it, and then its time begins anew */
+        /* a part of a transaction is resent with the transaction, and its time starts again then */
         if (p->transacted && (!u->conn || p->written_conn != u->conn->number)) continue;
         if (!u->receipts[i].ended && p->written)
             check_late(u, "a receipt", p->written_at, u->options.receipt_timeout_ms);
     }
 }
 static void check_marks(struct user *u) {
-    const stws_options *o = &u->client->o; /* without defaults that are still to be put in */
+    const stws_options *o = &u->client->o; /* without the defaults, which are set later */
     size_t used = stws_p_ring_used(&u->client->s.outbox);
-    if (u->threaded) return; /* another may just have sent, and woken this one */
+    if (u->threaded)
+        return; /* another thread may have sent just now, and has only woken this
+                                one */
     if (o->outbox_high && (u->above ? used <= o->outbox_low : used >= o->outbox_high))
-        broken(u->w, "user %d: the outbox has %d octets, and it is not told", u->number, (int)used);
+        broken(u->w, "user %d: the outbox has %d bytes, and that is not reported", u->number,
+               (int)used);
 }
 static void check_quiet(struct user *u) {
     const stws_options *o = &u->options;
@@ -279,7 +287,7 @@ static void check_quiet(struct user *u) {
     check_pong(u);
     check_receipt_times(u);
     check_marks(u);
-    /* the output that waits when a session gets old has close_timeout_ms from then on */
+    /* when a session is old, its waiting output may take another close_timeout_ms */
     if (u->state == STWS_CONNECTED && !u->asked && o->max_session_ms &&
         u->w->jumped_at + o->close_timeout_ms * MS < u->w->now_us)
         check_late(u, "a session", u->session_since, o->max_session_ms + o->close_timeout_ms);
@@ -290,12 +298,15 @@ static void check_turn(struct user *u) {
     u->state = state;
     u->last_conn = conn;
     if (u->stopped == 1 && !u->ended && !u->leaves)
-        broken(u->w, "user %d: stopped, and it goes on", u->number);
-    if (u->stopped == 2) u->stopped = 1; /* another thread did: from the next turn on it counts */
+        broken(u->w, "user %d: stopped, but the client continues", u->number);
+    if (u->stopped == 2)
+        u->stopped = 1; /* another thread called stws_stop: it takes effect with
+                                            the next turn */
     if (!u->ended && u->due_us > u->w->now_us) check_quiet(u);
 }
 
-/* Is there a message of this client, in no transaction, that was taken, and neither confirmed nor told? */
+/* Returns whether the client accepted a message that asked for a receipt, is in no transaction, and
+   was neither confirmed nor reported as lost. */
 static int has_open_parcel(const struct user *u) {
     const struct world *w = u->w;
     int i, open = 0;
@@ -307,26 +318,26 @@ static int has_open_parcel(const struct user *u) {
     return open;
 }
 
-/* The client has ended: whatever was asked for has had its answer. */
+/* The client has ended. All requests must have ended, too. */
 static void check_ended(struct user *u) {
     int i;
     if (u->asked == 1 && u->result == STWS_CLOSED && u->options.confirm && has_open_parcel(u))
-        broken(u->w, "user %d has ended as if nothing was lost", u->number);
+        broken(u->w, "user %d: the client ends as if nothing was lost", u->number);
     happened(u->w, u->result != STWS_CLOSED ? END_FINAL
                    : u->asked == 2          ? END_STOPPED
                                             : END_DISCONNECTED);
     for (i = 0; i < u->receipt_count; i++)
         if (!u->receipts[i].ended)
             broken(u->w, "user %d: receipt %d never ends", u->number, u->receipts[i].number);
-    if (u->conn) broken(u->w, "user %d has ended with its connection open", u->number);
+    if (u->conn) broken(u->w, "user %d: the client ends with its connection open", u->number);
     if (u->asked && u->result != STWS_CLOSED && !u->late_end &&
         (u->result != STWS_ERR_LOST || u->asked == 2))
-        broken(u->w, "user %d was asked to end, and says %s", u->number,
+        broken(u->w, "user %d requested the end, but the result is %s", u->number,
                stws_result_name(u->result));
 }
 
-/* Flushed, up to that call: with confirm the broker has everything; without, all of this connection
-   is written. */
+/* Checks a successful flush, for all messages up to this call. With confirm the broker must have
+   them. Without it, the messages of this connection must have been written. */
 static void check_flushed(struct user *u, int call, const char *when) {
     struct world *w = u->w;
     int dropped = (int)u->client->s.stats.dropped, uid, missing = 0, example = 0,
@@ -342,12 +353,12 @@ static void check_flushed(struct user *u, int call, const char *when) {
         example = uid;
     }
     if (missing > dropped)
-        broken(w, "user %d, %s: %d messages are missing, such as m%d, and %d were dropped",
+        broken(w, "user %d, %s: %d messages are missing, for example m%d, but %d were dropped",
                u->number, when, missing, example, dropped);
 }
 
-/* In how many subscriptions the user's book and the broker's differ, on the connection that
-   stands. */
+/* Returns the number of differences between the user's live subscriptions and those at the broker,
+   on the current connection. */
 static int subs_differ(const struct user *u) {
     const struct conn *c = u->conn;
     int i, k, there, differ = 0;

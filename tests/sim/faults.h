@@ -1,10 +1,10 @@
-/* faults.h - what goes wrong: at the network, at a broker, with the clock, with memory. */
+/* faults.h - the faults: of the network, a broker, the clock and the memory. */
 #ifndef SIM_FAULTS_H
 #define SIM_FAULTS_H
 
 #include "broker.h"
 
-/* Some connection that its client has open, or NULL. */
+/* Returns a random connection that is open at the client, or NULL. */
 static struct conn *some_conn(struct world *w) {
     struct conn *c, *found = NULL;
     int seen = 0;
@@ -32,7 +32,7 @@ static void fault_close(struct world *w, struct broker *b, struct conn *c) {
     if (!c->server_open) return;
     server_flush(c);
     if (chance(w, 600) && c->server.http_done) net_say_ws(c, 8, 1, codes + 2 * below(w, 4), 2);
-    server_end(c, "it wants to");
+    server_end(c, "no reason");
 }
 static void fault_error(struct world *w, struct broker *b, struct conn *c) {
     (void)w, (void)b;
@@ -57,7 +57,7 @@ static void fault_crash(struct world *w, struct broker *b, struct conn *c) {
     b->down_how = chance(w, 700) ? STWS_ERR_CONNECT : chance(w, 500) ? STWS_ERR_RESOLVE : STWS_MORE;
 }
 
-/* What it had not written down goes with it. */
+/* The broker crashes and loses what it had not stored. */
 static void fault_crash_empty(struct world *w, struct broker *b, struct conn *c) {
     int i, k;
     fault_crash(w, b, c);
@@ -92,7 +92,7 @@ static void fault_strict(struct world *w, struct broker *b, struct conn *c) {
     b->strict_place = below(w, PLACES);
 }
 
-/* Strike, somewhere: the kinds have their weights. */
+/* Causes a random fault. Each kind has its weight. */
 static void strike(struct world *w) {
     static const struct {
         enum kind kind;

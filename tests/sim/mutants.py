@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Named defects, put into a copy of stomp_ws.h one at a time: the simulator has to find each.
+"""Puts known defects into copies of stomp_ws.h, one at a time. The simulator must find each defect.
 
-    mutants.py [NAME...]      all of them, or those
+    mutants.py [NAME...]      all defects, or only these
 
-A defect is a function and what is to stand in it instead of what. One that does not apply any more
-is a failure: the code has moved on, and the defect has to follow it.
+A defect consists of a function's name, a piece of its code, and the replacement. If the piece is
+not found, that is a failure: the code has changed, and the defect must be changed, too.
 """
 
 import concurrent.futures
@@ -18,34 +18,34 @@ OUT = ROOT / "build" / "mutants"
 SEEDS = 4000
 SECONDS = 500
 
-# name: (function, old, new), or several of them
+# Each name has (function, old, new), or a list of them.
 DEFECTS = {
     # The marks of the outbox, and the age of a session.
-    "a full outbox is not told at once":
+    "a full outbox is not reported":
         ("stws_p_due", " || stws_p_crosses_mark(c)", ""),
-    "a full outbox is told for ever":
+    "a full outbox is reported forever":
         ("stws_p_cross_mark", "if (crosses) c->above_high = !c->above_high;", ""),
-    "an old session is kept":
+    "an old session is not replaced":
         ("stws_p_turn_timers", " && c->now >= c->renew_us", " && 0"),
-    "a session is old at once":
+    "a session is called old too early":
         ("stws_p_session_end", "c->now + (ms - stws_p_random_up_to(c, ms / 10)) * STWS_P_US",
          "c->now + ms"),
     # From one session to the next.
     "subscriptions are not made again":
         ("stws_p_leave_session", "stws_p_all_unsent(&c->s.subs);", ""),
-    "the outbox goes before the subscriptions": [
+    "the outbox is sent before the subscriptions": [
         ("stws_p_post_outbox", "!stws_p_subs_come_first(&c->s.subs) && ", ""),
         ("stws_p_prepare_output", "if (stws_p_subs_come_first(&s->subs)) stws_p_post_subscriptions(c);\n",
          "if (s->outbox.untaken) stws_p_post_outbox(c, c->now);\n"
          "    if (stws_p_subs_come_first(&s->subs)) stws_p_post_subscriptions(c);\n")],
-    "a send does not wait for the outbox":
+    "a send overtakes the outbox":
         ("stws_p_submit", " && !c->s.outbox.untaken", ""),
-    "a send does not wait for subscriptions":
+    "a send overtakes the subscriptions":
         ("stws_p_may_post", " && !stws_p_subs_come_first(&c->s.subs)", ""),
-    "what is sent is taken for confirmed":
+    "what was sent counts as confirmed":
         ("stws_p_record_mark_sent", "if (!r->confirm) stws_p_record_through",
          "stws_p_record_through"),
-    "what is not confirmed is not sent again":
+    "an unconfirmed message is not resent":
         ("stws_p_leave_session", "stws_p_record_all_unsent(&c->s);", ""),
     "a receipt confirms the oldest message":
         ("stws_p_record_find", "while (r && r->receipt != receipt) r = stws_p_record_linked(s, r->link);",
@@ -58,12 +58,12 @@ DEFECTS = {
          "STWS_OK);\n    if (c->error_close_us"),
     "the next attempt does not wait":
         ("stws_p_lost", "c->now + c->retry_ms * STWS_P_US", "c->now"),
-    "Retry-After is not heeded":
+    "Retry-After is ignored":
         ("stws_p_backoff_ms", "return delay > asked ? delay : asked;", "return delay;"),
-    "a transaction does not go again from its beginning":
+    "a transaction is not resent from its beginning":
         ("stws_p_record_through",
          "if (r->tied && !stws_p_record_ends(r->frame.command_id)) return;", ""),
-    "a receipt out of a transaction never ends":
+    "the receipt of a message in a transaction never ends":
         ("stws_p_record_through",
          "if (part->confirm) stws_p_receipt_sent(s, part->receipt, r->sent_us);", ";"),
     "the parser keeps half a message of the last session":
@@ -71,99 +71,99 @@ DEFECTS = {
     "half a frame of the last session is written":
         ("stws_p_session_reset", "s->out.begin = s->out.end = 0;", ""),
     # Acknowledgements.
-    "the epoch is forgotten":
+    "the epoch of a message is not checked":
         ("stws_p_acknowledge", "m->epoch != c->s.epoch || ", ""),
-    "the epoch does not move on":
+    "the epoch is not increased":
         ("stws_p_on_connected", "c->s.epoch++;", ""),
-    "an ACK in the outbox outlives its session": [
+    "an ACK in the outbox survives its session": [
         ("stws_p_record_all_unsent", "if (r->epoch) stws_p_record_settled(s, r, 1);", ""),
         ("stws_p_post_outbox", "int stale = r->epoch && r->epoch != c->s.epoch;",
          "int stale = 0;")],
     "an ACK names the wrong header":
         ("stws_p_compose_ack", 's->version == STWS_STOMP_12 ? "id" : "message-id"', '"message-id"'),
-    "a message is dropped when the queue is full":
+    "a message is dropped if the queue is full":
         ("stws_p_enqueue", "c->held = result == 0 ? STWS_P_HELD_BY_QUEUE : 0;", "c->held = 0;"),
     # Subscriptions.
     "UNSUBSCRIBE is not sent":
         ("stws_unsubscribe", "if (stws_p_server_knows(sub) && ", "if (0 && "),
     "a reused id overtakes its UNSUBSCRIBE":
         ("stws_p_subscribe", "sub->sent = sub->behind = 1;\n        c->s.subs.unsent--;", ""),
-    "a taken id is given again":
+    "an id that is in use is accepted again":
         ("stws_subscribe", "if (id && stws_p_id_taken(&c->s.subs, id)) {", "if (0) {"),
     # Heart-beats and times.
-    "a hook's time makes a loop spin while a session is left":
+    "the time of a hook keeps a loop busy while a session is replaced":
         ("stws_p_due", "!c->write_error && !c->renewing) stws_p_sooner(&first, c->hook_us);",
          "!c->write_error) stws_p_sooner(&first, c->hook_us);"),
-    "our heart-beat is counted from what came in":
+    "our heart-beat is timed from received data":
         ("stws_p_post_heartbeat", "c->now - c->s.last_out_us", "c->now - c->s.last_in_us"),
-    "silence is counted from what we wrote":
+    "the server's silence is timed from sent data":
         ("stws_p_judge_silence", "c->now - c->s.last_in_us", "c->now - c->s.last_out_us"),
-    "the server has no grace":
+    "the heart-beat grace is not applied":
         ("stws_p_silence", "c->s.expected_us * c->o.heartbeat_grace / 100",
          "c->s.expected_us"),
-    "a wait that ended at once makes a dead server live for ever":
+    "a wait that ends immediately keeps a dead server alive forever":
         ("stws_p_note_lateness", "if (!c->due_us || !beat", "if (!beat"),
-    "a heart-beat is due while output waits":
+    "a heart-beat is due although output waits":
         ("stws_p_due", "if (s->heartbeat_out_us && !stws_p_pending(&s->out) && !c->write_error)",
          "if (s->heartbeat_out_us)"),
-    "connecting may last for ever":
+    "connecting has no time limit":
         ("stws_p_turn_resolving", "stws_p_enter(c, STWS_CONNECTING, c->o.connect_timeout_ms);",
          "stws_p_enter(c, STWS_CONNECTING, 0);"),
-    "the login may last for ever":
+    "the login has no time limit":
         ("stws_p_turn_upgrading", "c->o.connected_timeout_ms", "0"),
-    "nobody closes after an ERROR":
+    "the connection is not closed after an ERROR":
         ("stws_p_on_error", "c->error_close_us = c->now + stws_p_ms(c->o.close_timeout_ms);", ";"),
     "a receipt has no time-out":
         ("stws_p_turn_timers", "stws_p_finish_receipts(&c->s, c->now, STWS_ERR_TIMEOUT)",
          "(void)0"),
     "a receipt does not end with its connection":
         ("stws_p_leave_session", "stws_p_finish_receipts(&c->s, STWS_P_SENT, STWS_ERR_LOST);", ""),
-    "stop is heard only when connected":
+    "stws_stop has an effect only when connected":
         ("stws_p_turn_asked", "if (STWS_P_LOAD(&c->stop))",
          "if (STWS_P_LOAD(&c->stop) && c->state == STWS_CONNECTED)"),
     "a flush does not wait for confirmations":
         ("stws_p_is_flushed", "sent && !c->s.unconfirmed", "sent"),
     # The wire.
-    "one masking key serves many frames":
+    "one masking key is used for many frames":
         ("stws_p_masking_key", "memcpy(key, s->pool + s->pool_left, 4);",
          "memcpy(key, s->pool, 4);"),
-    "a message is cut within a character":
+    "a message is split within a character":
         ("stws_p_post_pieces", "if (opcode == STWS_WS_TEXT) piece", "if (0) piece"),
-    "max_ws_message is not kept":
+    "max_ws_message is ignored":
         ("stws_p_cut_size", "return asked == STWS_WHOLE ? 0 : asked < 4 ? 4 : asked;", "return 0;"),
-    "headers are escaped for another version":
+    "headers are escaped for a wrong version":
         ("stws_p_post", "stws_p_say_head(head, s->version, frame)",
          "stws_p_say_head(head, STWS_STOMP_12, frame)"),
-    "a client that cannot write any more waits for room":
+    "a client that can no longer write waits for room":
         ("stws_p_let_go_now", "STWS_ACK_ON_RETURN) && !c->write_error;", "STWS_ACK_ON_RETURN);"),
     "a ping is not answered":
         ("stws_p_control_frame", "s->pong_due = 1;", ""),
     # Threads.
     "a sleeping thread is not woken":
         ("stws_p_unlock_and_wake", "if (poke) stws_p_poke(c->wake[1]);", "(void)poke;"),
-    "a flush takes what was to wake a loop":
+    "a flush consumes the wake-up of a loop":
         ("stws_p_flush_beside", "stws_p_wake_loop(c);", ""),
     "a send follows our close frame":
         ("stws_p_may_post", "!c->close_sent && ", ""),
-    "output moves while it is being written":
+    "the output buffer moves while it is being written":
         ("stws_p_make_room", "b->busy || ", ""),
-    "output grows while it is being written":
+    "the output buffer grows while it is being written":
         ("stws_p_grow_output", "b->busy || ", ""),
     "a hook is called with the lock held": [
         ("stws_p_ask_before_subscribe", "stws_p_unlock(c);\n", ""),
         ("stws_p_ask_before_subscribe", "stws_p_lock(c);\n", "")],
     # Memory and life.
-    "an outgrown buffer is not released":
+    "a buffer that was replaced is not released":
         ("stws_p_grow_output", "if (b->on_heap) stws_p_release(c, b->data, b->cap);", ""),
-    "the input grows without a limit":
+    "the input buffer grows without a limit":
         ("stws_p_grow_input", "old_cap > limit / 2 ? limit : old_cap * 2", "old_cap * 64"),
     "a connection outlives its client":
         ("stws_destroy", "stws_p_close_transport(c);", ""),
-    "a callback comes after stws_destroy":
+    "a callback is called after stws_destroy":
         ("stws_destroy", "stws_p_close_transport(c);\n",
          "stws_p_close_transport(c);\n    if (c->o.on_event) { stws_event e; "
          "memset(&e, 0, sizeof e); e.text = \"\"; c->o.on_event(c, &e, c->o.user); }\n"),
-    "an event is told twice":
+    "an event is reported twice":
         ("stws_p_pull_other", "c->event_due = 0;\n",
          "c->event_due = c->failures & 1 && !c->yield, c->yield = 1;\n"),
 }
@@ -193,12 +193,13 @@ def edit(source, function, old, new):
 
 
 def build(name, edits):
-    """The simulator on a header with that defect; None when it does not apply or compile."""
+    """Builds the simulator with a header that has the defect. Returns None if the defect does not
+    apply or compile."""
     source = (ROOT / "stomp_ws.h").read_text()
     for function, old, new in edits if isinstance(edits, list) else [edits]:
         source = edit(source, function, old, new)
         if source is None:
-            print(f"FAILED {name}: does not apply to {function} any more")
+            print(f"FAILED {name}: the code to replace is not in {function}")
             return None
     place = OUT / re.sub(r"\W+", "_", name)
     place.mkdir(parents=True, exist_ok=True)
@@ -213,7 +214,7 @@ def build(name, edits):
 
 
 def is_found(name, edits):
-    """Does the simulator find it?"""
+    """Returns whether the simulator finds the defect."""
     program = build(name, edits)
     if not program:
         return False

@@ -1,4 +1,5 @@
-/* net.h - the network: two streams a connection, cut, delayed and broken as the seed says. */
+/* net.h - the network. A connection is two streams. The seed decides where they are split, delayed
+   and broken. */
 #ifndef SIM_NET_H
 #define SIM_NET_H
 
@@ -12,7 +13,7 @@ static void stream_arrive(struct stream *s, long long now) {
     memmove(s->segments, s->segments + i, (size_t)s->count * sizeof *s->segments);
 }
 
-/* Send: in one piece or several, each no sooner than the one before. */
+/* Sends data in one piece or several. No piece arrives before an earlier one. */
 static void stream_put(struct world *w, struct stream *s, const char *data, size_t len) {
     if (s->hole) {
         s->swallowed += len;
@@ -40,7 +41,7 @@ static void stream_free(struct stream *s) {
     free(s->segments);
 }
 
-/* When something of it arrives next. */
+/* Returns the time at which the next piece arrives. */
 static long long stream_next(const struct stream *s) {
     return s->count ? s->segments[0].at_us : NEVER;
 }
@@ -55,13 +56,15 @@ static int conn_writable(const struct conn *c, long long now) {
     return c->stuck_until <= now && c->up.swallowed < 4000;
 }
 
-/* ==== the client's end of it ==== */
+/* ==== the client's end of a connection ==== */
 
 static void come_between(struct world *w);
 
-/* The client calls out: never with its lock, so that another thread may call it just now. */
+/* The client calls a function of the program. It must not hold its lock then, so another thread may
+   call it at this moment. */
 static void called_out(struct user *u, const char *what) {
-    if (u->w->held[0]) broken(u->w, "user %d: %s is called with the lock held", u->number, what);
+    if (u->w->held[0])
+        broken(u->w, "user %d: %s is called while the lock is held", u->number, what);
     come_between(u->w);
 }
 
@@ -94,11 +97,11 @@ static struct conn *new_conn(struct user *u, const stws_endpoint *to) {
 }
 static int net_open(void *ctx, const stws_endpoint *to) {
     struct user *u = (struct user *)ctx;
-    if (u->dead) broken(u->w, "open after destroy");
+    if (u->dead) broken(u->w, "open is called after destroy");
     if (!u->conn) {
         u->conn = new_conn(u, to);
         if (u->retry_at != NEVER && u->w->now_us < u->retry_at - MS)
-            broken(u->w, "user %d: an attempt %d us before it was due", u->number,
+            broken(u->w, "user %d: an attempt %d us too early", u->number,
                    (int)(u->retry_at - u->w->now_us));
         u->retry_at = NEVER;
         u->hurried = 0;
@@ -163,7 +166,7 @@ static void net_close(void *ctx) {
     struct user *u = (struct user *)ctx;
     struct conn *c = u->conn;
     if (!c) {
-        broken(u->w, "user %d closes what is not open", u->number);
+        broken(u->w, "user %d closes a connection that is not open", u->number);
         return;
     }
     c->client_open = 0;
@@ -171,7 +174,7 @@ static void net_close(void *ctx) {
     if (c->up.hole)
         c->fin_up_at = NEVER;
     else if (chance(u->w, 300))
-        c->reset = 1; /* unread data make it a reset */
+        c->reset = 1; /* unread data turn the close into a reset */
     u->conn = NULL;
     note(u->w, "user %d closes connection %d", u->number, c->number);
 }
@@ -179,13 +182,14 @@ static int net_fd(void *ctx) {
     return NET_FD + ((const struct user *)ctx)->number;
 }
 
-/* The client asks for the time; one that asks for ever at the same instant is in a loop. */
+/* The client reads the clock. A client that reads it very often at the same instant is in an
+   endless loop. */
 static long long net_now(void *ctx) {
     struct world *w = ((struct user *)ctx)->w;
     if (w->looked_at != w->now_us) w->looks = 0;
     w->looked_at = w->now_us;
     if (++w->looks > 50000) {
-        broken(w, "user %d: the client runs in a loop", ((struct user *)ctx)->number);
+        broken(w, "user %d: the client is in an endless loop", ((struct user *)ctx)->number);
         w->now_us += 1000 * MS;
     }
     return w->now_us;
@@ -207,19 +211,20 @@ static void *net_alloc(void *ctx, size_t size) {
     if (u->w->alloc_fail_until > u->w->now_us && chance(u->w, 700)) {
         happened(u->w, NET_NO_MEMORY);
         u->starved = 1;
-        note(u->w, "user %d: no memory for %d octets", u->number, (int)size);
+        note(u->w, "user %d: no memory for %d bytes", u->number, (int)size);
         return NULL;
     }
     block = malloc(size);
     u->live_bytes += size;
     u->blocks++;
     if (u->bound && u->live_bytes > u->bound)
-        broken(u->w, "user %d has %d octets, over its bound", u->number, (int)u->live_bytes);
+        broken(u->w, "user %d uses %d bytes of memory, more than its limit", u->number,
+               (int)u->live_bytes);
     return block;
 }
 static void net_release(void *ctx, void *block, size_t size) {
     struct user *u = (struct user *)ctx;
-    if (u->live_bytes < size) broken(u->w, "more memory released than taken");
+    if (u->live_bytes < size) broken(u->w, "more memory is released than was allocated");
     u->live_bytes -= size;
     u->blocks--;
     free(block);

@@ -1,13 +1,15 @@
-/* sim.c - clients of stomp_ws.h, several brokers and the network between them, in one thread and in
-   a time of their own, broken at random: what the library promises must hold all the same.
+/* sim.c - simulates clients of stomp_ws.h, several brokers and the network between them. All of it
+   runs in one thread and in simulated time. Faults happen at random, and everything that the
+   library promises must still be true.
 
-       sim --seeds N [--from S] [--first]     N stories, each from a number of its own; with
-                                              --first up to the first that goes wrong
-       sim --seed S [--verbose]               one of them, told line by line
+       sim --seeds N [--from S] [--first]     run N stories, each with its own seed; with --first
+                                              stop at the first story that fails
+       sim --seed S [--verbose]               run one story, and print it line by line
 
-   world.h has the state, kinds.h counts what comes up in it, wire.h reads what clients write,
-   net.h carries it, broker.h answers, faults.h breaks it, check.h is what must hold all the same,
-   acts.h and user.h are the programs around the clients, threads.h is other threads. */
+   world.h contains the state. kinds.h counts what happens. wire.h parses what clients write, and
+   net.h transports it. broker.h contains the brokers, faults.h the faults, and check.h the
+   conditions that must be true. acts.h and user.h are the programs that use the clients. threads.h
+   simulates other threads. */
 #define _POSIX_C_SOURCE 200809L
 #define STOMP_WS_IMPLEMENTATION
 #include "faults.h"
@@ -19,7 +21,7 @@
 
 enum { STEPS_AT_ONCE = 20000, DRAIN_MS = 90000 };
 
-/* ==== the seed decides what kind of world it is ==== */
+/* ==== the seed chooses the properties of the world ==== */
 
 static void make_profile(struct world *w) {
     static const int versions[] = {7, 4, 6, 7, 2, 1, 4, 6};
@@ -78,7 +80,7 @@ static void make_world(struct world *w, uint64_t seed, int verbose) {
         if (!memory) abort();
         w->stores[i].seen = stws_dedup_init(memory, DEDUP);
     }
-    new_parcel(w, 0, 0); /* number 0 is nobody's */
+    new_parcel(w, 0, 0); /* number 0 belongs to no message */
     w->end_us = w->now_us + between(w, 3000, 15000) * MS;
     w->next_fault =
         w->p.fault_every_ms ? w->now_us + below(w, 2 * w->p.fault_every_ms * 1000) : NEVER;
@@ -94,7 +96,7 @@ static void make_world(struct world *w, uint64_t seed, int verbose) {
     }
 }
 
-/* ==== time goes on ==== */
+/* ==== the progress of time ==== */
 
 static int user_ready(const struct user *u) {
     const struct conn *c = u->conn;
@@ -105,7 +107,7 @@ static int user_ready(const struct user *u) {
                  ((u->wants & STWS_WANT_WRITE) && conn_writable(c, now)));
 }
 
-/* A user acts: on its client, or by making one. */
+/* A user acts: it uses its client, or creates one. */
 static void user_turn(struct user *u) {
     struct world *w = u->w;
     if (u->next_other <= w->now_us) other_calls(u);
@@ -149,7 +151,7 @@ static void prune(struct world *w) {
     }
 }
 
-/* Everything that is due at this instant. */
+/* Runs everything that is due at this instant. */
 static void world_turn(struct world *w) {
     struct conn *c;
     int i;
@@ -184,7 +186,7 @@ static long long world_next(struct world *w) {
     return first;
 }
 
-/* One instant of the world, at most up to that time. */
+/* Advances the world by one instant, at most to `limit`. */
 static void world_advance(struct world *w, long long limit) {
     long long next = world_next(w);
     if (next > limit) next = limit;
@@ -192,12 +194,12 @@ static void world_advance(struct world *w, long long limit) {
         w->now_us = next;
         w->steps_now = 0;
     } else if (++w->steps_now > STEPS_AT_ONCE) {
-        broken(w, "the time stands still");
+        broken(w, "time does not advance");
     }
     world_turn(w);
 }
 
-/* What a real poll would say about the connection of a user, or about a pipe that wakes. */
+/* Returns what poll() would return, for the connection of a user or for a wake pipe. */
 static int poll_ready(const struct world *w, const struct pollfd *fds, nfds_t count) {
     nfds_t i;
     for (i = 0; i < count; i++) {
@@ -214,10 +216,11 @@ static int sim_poll(struct pollfd *fds, nfds_t count, int ms) {
     long long until = ms < 0 ? NEVER : w->now_us + ms * MS;
     int thread = w->thread, may_wait = w->may_wait, interrupted = w->interrupted, ready;
     while (!(ready = poll_ready(w, fds, count))) {
-        if (w->is_broken) w->now_us += 1000 * MS; /* whatever waits is to give up */
+        if (w->is_broken) w->now_us += 1000 * MS; /* every call that waits shall give up */
         if (w->now_us >= until || w->is_broken) break;
-        if (ms < 0 && w->now_us > w->end_us + DRAIN_MS * MS) broken(w, "a wait without end");
-        w->may_wait = w->interrupted = 0; /* for those who call meanwhile */
+        if (ms < 0 && w->now_us > w->end_us + DRAIN_MS * MS)
+            broken(w, "a call waits without an end");
+        w->may_wait = w->interrupted = 0; /* for other callers during this wait */
         world_advance(w, until);
         w->thread = thread;
         w->may_wait = may_wait;
@@ -226,20 +229,20 @@ static int sim_poll(struct pollfd *fds, nfds_t count, int ms) {
     return ready;
 }
 
-/* Another thread waits for a driving one, at most until then. */
+/* Another thread waits for a driving thread, at most until this time. */
 static int sim_cond_wait(const pthread_mutex_t *mutex, const struct timespec *until) {
     struct world *w = sim_world;
     long long end = until->tv_sec * 1000000LL + until->tv_nsec / 1000;
     int thread = w->thread, interrupted = w->interrupted;
-    if (!w->may_wait) broken(w, "a call waits that must not");
+    if (!w->may_wait) broken(w, "a call waits although it must not");
     w->held[0] = NULL;
     w->interrupted = w->may_wait = w->signals = 0;
     while (!w->signals && w->now_us < end && !w->is_broken) world_advance(w, end);
-    if (w->is_broken) w->now_us += 1000 * MS; /* whatever waits is to give up */
+    if (w->is_broken) w->now_us += 1000 * MS; /* every call that waits shall give up */
     w->may_wait = 1;
     w->interrupted = interrupted;
     w->thread = thread;
-    if (w->held[0]) broken(w, "a driving thread has kept a lock");
+    if (w->held[0]) broken(w, "a driving thread still holds a lock");
     w->held[0] = mutex;
     return w->now_us < end ? 0 : ETIMEDOUT;
 }
@@ -249,7 +252,7 @@ static int sim_time(struct timespec *now) {
     return 0;
 }
 
-/* ==== the end: no faults any more, and everything has to arrive ==== */
+/* ==== the end: no more faults, and all messages must arrive ==== */
 
 static int shelf_left(const struct world *w, int store) {
     int i, k, left = 0;
@@ -282,10 +285,10 @@ static void heal(struct world *w, int store) {
     w->draining = 1;
     w->faults = 0;
     w->jumped_at = w->now_us;
-    note(w, "from here on all is well, at the brokers of store %d", store);
+    note(w, "no more faults from here on, with the brokers of store %d", store);
 }
 
-/* Somebody listens to each queue, and acknowledges. */
+/* Subscribes user 0 to each queue, with acknowledgements. */
 static void listen_to_all(struct world *w) {
     struct user *u = &w->users[0];
     int place, i, listens;
@@ -297,7 +300,9 @@ static void listen_to_all(struct world *w) {
         for (listens = i = 0; i < u->sub_count; i++)
             listens |= u->subs[i].live && u->subs[i].place == place;
         if (listens) continue;
-        if (chance(w, 300)) act_unsubscribe(u, some_sub(u)); /* there may be no room */
+        if (chance(w, 300))
+            act_unsubscribe(u, some_sub(u)); /* the client's table of subscriptions
+                                                                may be full */
         act_subscribe(u, place, ACK_EACH);
     }
     user_look(u);
@@ -314,12 +319,13 @@ static void drain(struct world *w, int store) {
         for (i = 0; i < w->p.users; i++) left += user_left(&w->users[i]);
     }
     if (left && !w->is_broken)
-        broken(w, "at the end %d things are left (%d on the shelves)", left, shelf_left(w, store));
+        broken(w, "at the end %d things are unfinished (%d of them in queues)", left,
+               shelf_left(w, store));
     for (i = 0; i < w->p.users && !w->is_broken; i++)
         check_flushed(&w->users[i], w->calls, "at the end");
 }
 
-/* An orderly end, with nothing in its way. */
+/* Ends all clients in an orderly way, without faults. */
 static void part(struct world *w) {
     int i, alive = 1;
     w->parting = 1;
@@ -338,7 +344,7 @@ static void part(struct world *w) {
         world_advance(w, w->end_us);
         for (alive = i = 0; i < w->p.users; i++) alive |= w->users[i].client != NULL;
     }
-    if (alive) broken(w, "somebody does not end");
+    if (alive) broken(w, "a client does not end");
 }
 static void free_world(struct world *w) {
     struct conn *c;
@@ -366,7 +372,7 @@ static void free_world(struct world *w) {
 
 /* ==== stories ==== */
 
-/* What many stories add up to. */
+/* The results of many stories. */
 struct tally {
     unsigned long long passed, failed, kinds[KINDS];
 };
@@ -375,12 +381,11 @@ static void tell_failure(const struct world *w, const char *program) {
     int i, from = w->line_count > LINES ? w->line_count - LINES : 0;
     for (i = from; i < w->line_count && !w->verbose; i++) printf("    %s\n", w->lines[i % LINES]);
     printf("FAILED seed %llu: %s\n", (unsigned long long)w->seed, w->broken);
-    printf("    once more, alone: %s --seed %llu --verbose\n", program,
-           (unsigned long long)w->seed);
+    printf("    to run it alone: %s --seed %llu --verbose\n", program, (unsigned long long)w->seed);
     fflush(stdout);
 }
 
-/* One story from beginning to end. The caller looks at it and lets it go. */
+/* Runs one story from beginning to end. The caller frees the world. */
 static struct world *tell(uint64_t seed, int verbose) {
     struct world *w = (struct world *)malloc(sizeof *w);
     int store, rounds = 0;
@@ -398,12 +403,13 @@ static struct world *tell(uint64_t seed, int verbose) {
     return w;
 }
 
-/* The same seed has to give the same story, or no failure could be found again. */
+/* The same seed must produce the same story. Otherwise a failure could not be reproduced. */
 static int is_same_again(const struct world *w) {
     struct world *again = tell(w->seed, 0);
     int same = again->hash == w->hash;
     if (!same)
-        printf("FAILED seed %llu: told again, it is another story\n", (unsigned long long)w->seed);
+        printf("FAILED seed %llu: the same seed produced another story\n",
+               (unsigned long long)w->seed);
     free(again);
     return same;
 }
@@ -421,7 +427,8 @@ static void tell_one(struct tally *t, uint64_t seed, int verbose, const char *pr
     free(w);
 }
 
-/* Every so-manyth seed, in a process of its own: where to read what they add up to. */
+/* Runs every step-th seed in a child process. Returns the descriptor from which its tally can be
+   read. */
 static int tell_aside(uint64_t from, uint64_t end, unsigned step, const char *program) {
     struct tally t;
     int ends[2];
@@ -442,7 +449,7 @@ static void add_tally(struct tally *sum, int fd) {
     struct tally t;
     int i;
     if (read(fd, &t, sizeof t) != (ssize_t)sizeof t) {
-        printf("FAILED: a process with stories has died\n");
+        printf("FAILED: a child process with stories has died\n");
         sum->failed++;
     } else {
         for (i = 0; i < KINDS; i++) sum->kinds[i] += t.kinds[i];
@@ -453,13 +460,13 @@ static void add_tally(struct tally *sum, int fd) {
     wait(NULL);
 }
 
-/* What came up, and how often: in a long run, all of it has to. */
+/* Prints how often each kind of thing happened. In a long run each kind must have happened. */
 static void report_kinds(struct tally *t) {
     int i, is_long = t->passed + t->failed >= LONG_RUN;
     for (i = 0; i < KINDS; i++) {
         printf("%10llu  %s\n", t->kinds[i], kind_sentence[i]);
         if (t->kinds[i] || !is_long) continue;
-        printf("FAILED: it never came up that %s\n", kind_sentence[i]);
+        printf("FAILED: this never happened: %s\n", kind_sentence[i]);
         t->failed++;
     }
 }
@@ -483,7 +490,8 @@ int main(int argc, char **argv) {
         only_first = has_option(argc, argv, "--first"), ends[PROCESSES];
     struct tally t;
     memset(&t, 0, sizeof t);
-    setvbuf(stdout, NULL, _IOFBF, 1 << 16); /* a failure is told in one piece */
+    setvbuf(stdout, NULL, _IOFBF, 1 << 16); /* a failure is printed as a whole, although two
+                                               processes print */
     if (has_option(argc, argv, "--seed")) {
         tell_one(&t, number_after(argc, argv, "--seed", 1), verbose, argv[0]);
     } else if (only_first) {

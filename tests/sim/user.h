@@ -1,5 +1,5 @@
-/* user.h - the programs around the clients: what they hear, when they act, how they drive, how
-   they begin and end. */
+/* user.h - the programs that use the clients: the events they receive, when they act, how they
+   drive the client, how they begin and end. */
 #ifndef SIM_USER_H
 #define SIM_USER_H
 
@@ -7,13 +7,15 @@
 
 /* ==== the queue ==== */
 
-/* 1 when a message came in that time, which is the user's until the next call. */
+/* Returns 1 if a message arrived in that time. The message belongs to the user until the next
+   call. */
 static int pop(struct user *u, int ms) {
     const stws_message *before = u->popped;
     int result = stws_queue_pop(u->queue, &u->popped, ms);
     if (result == 0 && u->popped) {
         happened(u->w, HEAR_NO_ROOM);
-        if (u->popped != before) broken(u->w, "user %d: a message came as none", u->number);
+        if (u->popped != before)
+            broken(u->w, "user %d: success, but there is no message", u->number);
     }
     if (result != 1) return 0;
     if (u->client && u->popped->client == u->client) user_message(u, u->popped, 1);
@@ -28,7 +30,7 @@ static void user_pop(struct user *u) {
 
 static void user_connected(struct user *u) {
     if (!u->conn || u->conn->told || !u->conn->logged_in) {
-        broken(u->w, "user %d: CONNECTED out of place", u->number);
+        broken(u->w, "user %d: CONNECTED at a wrong time", u->number);
         return;
     }
     happened(u->w, HEAR_CONNECTED);
@@ -36,7 +38,8 @@ static void user_connected(struct user *u) {
     u->session_since = u->w->now_us;
 }
 
-/* A subscription that no session will ask for: its handle is given back. */
+/* The client has given up a subscription. No later session will request it, and its handle is
+   free. */
 static void user_refused(struct user *u, int handle) {
     int i;
     happened(u->w, HEAR_ASIDE);
@@ -56,7 +59,7 @@ static void user_event(struct user *u, const stws_event *e) {
         note(w, "user %d hears %s %d %s %.90s", u->number, names[e->type], e->receipt,
              stws_result_name(e->result), e->text);
     while (last && last->user != u) last = last->next;
-    if (u->dead) broken(w, "a callback after destroy");
+    if (u->dead) broken(w, "a callback is called after destroy");
     if (e->type == STWS_EVENT_CONNECTED) user_connected(u);
     if (e->type == STWS_EVENT_MESSAGE) user_message(u, e->message, 0);
     if (e->type == STWS_EVENT_RECEIPT) check_receipt(u, e);
@@ -74,7 +77,7 @@ static void user_event(struct user *u, const stws_event *e) {
 }
 static void on_event(stws *client, const stws_event *event, void *user) {
     struct user *u = (struct user *)user;
-    if (client != u->client) broken(u->w, "an event of another client");
+    if (client != u->client) broken(u->w, "an event of a different client");
     called_out(u, "on_event");
     u->calling++;
     user_event(u, event);
@@ -82,7 +85,7 @@ static void on_event(stws *client, const stws_event *event, void *user) {
 }
 static void on_message(stws *client, const stws_message *message, void *user) {
     struct user *u = (struct user *)user;
-    if (u->dead || client != u->client) broken(u->w, "a message after destroy");
+    if (u->dead || client != u->client) broken(u->w, "a message arrives after destroy");
     called_out(u, "on_message");
     u->calling++;
     user_message(u, message, 0);
@@ -95,23 +98,24 @@ static void on_trace(stws *client, stws_direction direction, const stws_frame *f
     size_t i;
     (void)client;
     happened(u->w, HEAR_TRACE);
-    if (direction != '<' && direction != '>') broken(u->w, "a trace of neither direction");
+    if (direction != '<' && direction != '>') broken(u->w, "a trace without a direction");
     for (i = 0; i < frame->header_count; i++)
         if (strstr(frame->headers[i].value, SECRET)) broken(u->w, "a trace shows the passcode");
     for (i = 0; i < frame->body_len; i++) u->w->traced += (unsigned char)frame->body[i];
 }
 
-/* ==== life ==== */
+/* ==== the life of a client ==== */
 
 static int before_connect(stws *client, stws_attempt *attempt, void *user) {
     struct user *u = (struct user *)user;
     int wait = chance(u->w, 200) && !u->w->draining ? between(u->w, 1, 300) : 0;
     (void)client;
-    if (u->dead) broken(u->w, "before_connect after destroy");
+    if (u->dead) broken(u->w, "before_connect is called after destroy");
     called_out(u, "before_connect");
     if (wait) happened(u->w, HOOK_WAITS);
     if (wait && !u->hurried) u->retry_at = u->w->now_us + wait * MS;
-    note(u->w, "user %d is asked before attempt %d: %d", u->number, attempt->number, wait);
+    note(u->w, "user %d: before_connect for attempt %d returns %d", u->number, attempt->number,
+         wait);
     return wait;
 }
 static int before_subscribe(stws *client, stws_subscribing *asked, void *user) {
@@ -232,7 +236,8 @@ static void user_destroy(struct user *u) {
     u->w->interrupted--;
     if (u->conn) broken(u->w, "user %d: destroyed with its connection open", u->number);
     if (u->live_bytes || u->blocks)
-        broken(u->w, "user %d: destroyed, and %d octets are left", u->number, (int)u->live_bytes);
+        broken(u->w, "user %d: destroyed, but %d bytes are not released", u->number,
+               (int)u->live_bytes);
     note(u->w, "user %d is destroyed", u->number);
     u->next_action = u->w->now_us + below(u->w, 500000);
     u->due_us = NEVER;

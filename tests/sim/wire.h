@@ -1,6 +1,6 @@
-/* wire.h - what the client puts on the wire, judged by a reader of its own: nothing of the
-   library's parsers is used here. Each connection has two: one looks at every octet the moment the
-   client writes it, the other at what arrives at the broker. */
+/* wire.h - an independent parser for what the client writes. It uses none of the library's parsers.
+   Each connection has two of them: one checks each byte when the client writes it, the other reads
+   what arrives at the broker. */
 #ifndef SIM_WIRE_H
 #define SIM_WIRE_H
 
@@ -28,7 +28,7 @@ static const char *field(const struct stomp *f, const char *name) {
     return NULL;
 }
 
-/* RFC 3629, by its table. */
+/* Checks UTF-8 by the table of RFC 3629. */
 static int is_utf8(const char *data, size_t len) {
     const unsigned char *p = (const unsigned char *)data, *end = p + len;
     while (p < end) {
@@ -72,7 +72,7 @@ static void wire_request(struct conn *c, struct wire *r) {
     char value[200], key[200], *end;
     size_t used;
     if (r->raw.len && strncmp(r->raw.data, "GET /stomp", r->raw.len < 10 ? r->raw.len : 10) != 0)
-        broken(c->w, "the upgrade request begins otherwise");
+        broken(c->w, "the upgrade request does not begin as it must");
     end = r->raw.len ? strstr(r->raw.data, "\r\n\r\n") : NULL;
     if (!end) return;
     used = (size_t)(end - r->raw.data) + 4;
@@ -81,7 +81,7 @@ static void wire_request(struct conn *c, struct wire *r) {
         strcmp(value, "websocket") != 0 ||
         !http_value(r->raw.data, "Sec-WebSocket-Version", value) || strcmp(value, "13") != 0 ||
         !http_value(r->raw.data, "Sec-WebSocket-Key", key) || strlen(key) != 24)
-        broken(c->w, "the upgrade request is no upgrade request");
+        broken(c->w, "the request lacks a header of an upgrade request");
     r->http_done = 1;
     bytes_drop(&r->raw, used);
     if (!r->checks) server_request(c, key);
@@ -89,7 +89,8 @@ static void wire_request(struct conn *c, struct wire *r) {
 
 /* ==== STOMP ==== */
 
-/* Undo the escapes of a version, in place; 0 for one that it does not have. */
+/* Unescapes a header for a STOMP version, in place. Returns 0 if the version does not have that
+   escape. */
 static int unescape(char *s, int version) {
     char *to = s;
     for (; *s; s++) {
@@ -135,7 +136,7 @@ static int frame_is_complete(const struct stomp *f, int version) {
            needs(f, "CONNECT", "host");
 }
 
-/* One header line, in place. */
+/* Parses one header line, in place. */
 static int stomp_header(struct stomp *f, char *line, int version) {
     char *colon = strchr(line, ':');
     struct field *h = &f->fields[f->count];
@@ -147,7 +148,8 @@ static int stomp_header(struct stomp *f, char *line, int version) {
     return unescape(h->name, version) && unescape(h->value, version);
 }
 
-/* Take a frame apart in place: octets used, 0: more is needed, -1: it is none. */
+/* Parses a frame in place. Returns the number of bytes used, 0 if more bytes are needed, -1 if it
+   is not a frame. */
 static long stomp_parse(char *data, size_t len, int version, struct stomp *f) {
     char *at = data, *end = data + len, *eol;
     const char *length;
@@ -179,7 +181,8 @@ static long stomp_parse(char *data, size_t len, int version, struct stomp *f) {
     return at[body] == 0 ? at + body + 1 - data : -1;
 }
 
-/* A whole WebSocket message came: at most one frame ends with it, and nothing is behind that. */
+/* A whole WebSocket message has arrived. At most one frame ends with it, and nothing may follow
+   that frame. */
 static void wire_stomp(struct conn *c, struct wire *r, int opcode) {
     struct bytes copy = {0};
     struct stomp f;
@@ -195,10 +198,10 @@ static void wire_stomp(struct conn *c, struct wire *r, int opcode) {
     if (opcode == 2 && r->checks) happened(c->w, WRITE_BINARY);
     f.opcode = opcode;
     if (used < 0 || (used > 0 && !frame_is_complete(&f, c->version)))
-        broken(c->w, "connection %d: no STOMP frame of version %d: %.60s", c->number, c->version,
+        broken(c->w, "connection %d: not a STOMP frame of version %d: %.60s", c->number, c->version,
                r->stomp.data);
     else if (used > 0 && (size_t)used != r->stomp.len)
-        broken(c->w, "connection %d: more behind the frame in its message", c->number);
+        broken(c->w, "connection %d: bytes after the frame in its message", c->number);
     else if (used > 0) {
         bytes_clear(&r->stomp);
         if (r->checks)
@@ -222,18 +225,19 @@ static void wire_payload(struct conn *c, struct wire *r, int opcode, const char 
         if (!r->checks)
             server_control(c, opcode, data, len);
         else if (opcode == 8 && len == 1)
-            broken(c->w, "a close frame with half a code");
+            broken(c->w, "a close frame with an incomplete code");
     } else {
         if (opcode == 1 && !is_utf8(data, len))
-            broken(c->w, "connection %d: a text that is not UTF-8", c->number);
+            broken(c->w, "connection %d: a text message that is not UTF-8", c->number);
         if (c->w->p.cut && len > (size_t)c->w->p.cut + 8)
-            broken(c->w, "a WebSocket message of %d octets, over max_ws_message", (int)len);
+            broken(c->w, "a WebSocket message of %d bytes, over max_ws_message", (int)len);
         bytes_add(&r->stomp, data, len);
         wire_stomp(c, r, opcode);
     }
 }
 
-/* The length of a frame's head, once it is there; *len: of its payload. 0: not yet. */
+/* Returns the length of a WebSocket frame's header if it is complete, else 0. *len is set to the
+   length of the payload. */
 static size_t wire_head(struct conn *c, const struct wire *r, size_t *len) {
     const unsigned char *b = (const unsigned char *)r->raw.data;
     size_t extra, i, opcode;
@@ -243,13 +247,13 @@ static size_t wire_head(struct conn *c, const struct wire *r, size_t *len) {
     extra = *len == 126 ? 2 : *len == 127 ? 8 : 0;
     if ((b[0] & 0xf0) != 0x80 || !(b[1] & 0x80) || (opcode > 2 && opcode < 8) || opcode > 10 ||
         opcode == 0 || (opcode >= 8 && extra))
-        broken(c->w, "connection %d: no masked frame of RFC 6455: %02x %02x", c->number, b[0],
+        broken(c->w, "connection %d: not a masked frame of RFC 6455: %02x %02x", c->number, b[0],
                b[1]);
     if (r->raw.len < 2 + extra + 4) return 0;
     if (extra) *len = 0;
     for (i = 0; i < extra; i++) *len = *len << 8 | b[2 + i];
     if ((extra == 2 && *len < 126) || (extra == 8 && *len < 65536))
-        broken(c->w, "connection %d: a length in more octets than it needs", c->number);
+        broken(c->w, "connection %d: a length that uses more bytes than it needs", c->number);
     return 2 + extra + 4;
 }
 static int wire_ws(struct conn *c, struct wire *r) {

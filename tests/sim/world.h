@@ -1,9 +1,9 @@
-/* world.h - what everything in the simulator shares: one clock that only the simulator moves, one
-   seeded generator that all chance comes from, the tables of parcels, stores, brokers,
-   connections and users, the last lines of the log, and the first thing that broke.
+/* world.h - the state that all parts of the simulator share: one clock that only the simulator
+   advances, one generator of random numbers, the tables of parcels, stores, brokers, connections
+   and users, the last lines of the log, and the first failure.
 
-   Nothing here reads the time, a descriptor or an address, so a seed is the same story whenever
-   it is told. */
+   Nothing here reads the real time, a real socket or an address. So the same seed always produces
+   the same story. */
 #ifndef SIM_WORLD_H
 #define SIM_WORLD_H
 
@@ -13,8 +13,9 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* The client's blocking calls wait in poll(): here that lets the world go on instead. Its lock is
-   only watched, as there is but one thread; which one it takes that for, the simulator says. */
+/* The client waits in poll(). Here poll() advances the world instead. The client's lock is only
+   checked, because there is only one real thread. The simulator pretends that several threads
+   call. */
 static int sim_poll(struct pollfd *fds, nfds_t count, int ms);
 static int sim_lock(const pthread_mutex_t *mutex);
 static int sim_unlock(const pthread_mutex_t *mutex);
@@ -44,63 +45,69 @@ static int sim_time(struct timespec *now);
 #define NEVER 9223372036854775807LL
 
 enum { USERS = 3, BROKERS = 3, STORES = 2, PLACES = 4, QUEUES = 3, CONN_SUBS = 48, USER_SUBS = 12 };
-enum { TRANSACTION_ACKS = 8, DEDUP = 65536 /* more than a story has SENDs */ };
-enum { GRIPS = 24, LINES = 90, NET_FD = 100000 /* descriptors from here on are connections */ };
+enum { TRANSACTION_ACKS = 8, DEDUP = 65536 /* more than the number of SENDs in a story */ };
+enum {
+    GRIPS = 24,
+    LINES = 90,
+    NET_FD = 100000 /* descriptors from this number on are connections */
+};
 
 #define SECRET "hush-hush"
 
-/* Where messages go: the queues first, then a topic. */
+/* The destinations of messages: first the queues, then a topic. */
 static const char *const place_name[PLACES] = {"/queue/a", "/queue/b:c\\d", "/queue/a.long",
                                                "/topic/t"};
 
-/* A message by its life: from the send that took it to the callback that got it. */
+/* A message and everything that is known about it, from the send call that accepted it to the
+   callback that received it. */
 struct parcel {
     int user, incarnation, place, kind;
     size_t size;
-    int call;           /* number of the call that sent it; 0: refused */
-    int wanted;         /* the call took it */
+    int call;           /* number of the call that sent it; 0: the call refused it */
+    int wanted;         /* the call accepted it */
     int told;           /* it asked for a receipt */
-    int transacted;     /* number of the transaction that it is part of; 0: none */
-    int requests;       /* by stws_request: its reply is all that confirms it */
-    int waited;         /* its call waited for room, and others may have come before */
-    int stored;         /* the stores that have had it, as bits */
-    char stable_id[64]; /* options.stable_id's header, as it was first written */
-    int sent_conn;      /* connection that stood when it was sent; 0: none */
-    int written;        /* how often; last on that connection, at that time */
+    int transacted;     /* number of its transaction; 0: none */
+    int requests;       /* sent by stws_request: only its reply confirms it */
+    int waited;         /* its call waited for room, so later messages may have overtaken it */
+    int stored;         /* a bit mask of the stores that have received it */
+    char stable_id[64]; /* the value of options.stable_id's header, when first written */
+    int sent_conn;      /* current connection when it was sent; 0: none */
+    int written;        /* how often; below: the last connection and time */
     int written_conn;
     long long written_at;
-    int accepted;  /* how often by a broker */
-    int confirmed; /* its receipt said OK, while that connection was the last */
+    int accepted;  /* how often a broker accepted it */
+    int confirmed; /* its receipt said OK; below: the last connection at that time */
     int confirmed_conn;
-    int refused; /* a broker answered with an ERROR; or it was dropped, and the user told so */
+    int refused; /* a broker answered with ERROR, or it was dropped and the user was told */
 };
 
-/* A broker's queue: a shelf of entries. Several brokers may share a store of them. */
+/* A broker's queue: a shelf of entries. Several brokers may share a store of shelves. */
 enum { ENTRY_READY, ENTRY_OUT, ENTRY_GONE };
 struct entry {
     int uid, state, nacks, times;
 };
 struct shelf {
     struct entry *entries;
-    int count, cap, first; /* all before the first are gone */
+    int count, cap, first; /* all entries before the first are gone */
 };
 struct store {
     struct shelf shelves[PLACES];
-    stws_dedup *seen; /* the stable ids of what came */
+    stws_dedup *seen; /* the stable ids of all received messages */
 };
 
 struct broker {
     int store, versions;
-    const char *server; /* its name in CONNECTED, or NULL */
+    const char *server; /* its name in the CONNECTED frame, or NULL */
     int beat_out, beat_in;
-    long long down_until, refuse_until, secret_until; /* secret: it refuses CONNECT */
-    long long strict_until; /* it ends a session that subscribes to strict_place */
+    long long down_until, refuse_until, secret_until; /* secret_until: until then it refuses
+                                                         CONNECT */
+    long long strict_until; /* until then it ends a session that subscribes to strict_place */
     int strict_place;
-    int down_how;                   /* an error of open, or STWS_MORE: it hangs */
-    int refuse_status, retry_after; /* of the answers to upgrades while it refuses them */
+    int down_how;                   /* the error of open, or STWS_MORE: open does not finish */
+    int refuse_status, retry_after; /* in its responses to upgrades while it refuses them */
 };
 
-/* One direction of a connection: octets that are there, and octets under way. */
+/* One direction of a connection: bytes that have arrived, and bytes on their way. */
 struct segment {
     size_t len;
     long long at_us;
@@ -111,16 +118,16 @@ struct stream {
     int count, cap;
     size_t ready;
     long long last_us;
-    int hole; /* what is put in vanishes */
+    int hole; /* everything that is sent disappears */
     size_t swallowed;
 };
 
-/* A reader of what the client writes. */
+/* A parser for what the client writes. */
 struct wire {
     struct bytes raw, stomp;
-    int checks; /* it looks at what is written; otherwise it is the broker's */
+    int checks; /* 1: checks what is written; 0: reads what arrives at the broker */
     int http_done, closed, has_key;
-    unsigned char key[4]; /* of the last frame */
+    unsigned char key[4]; /* masking key of the last frame */
 };
 
 enum { ACK_AUTO, ACK_CLIENT, ACK_EACH };
@@ -133,7 +140,7 @@ enum { DELIVERY_OUT, DELIVERY_ACKED, DELIVERY_RETURNED };
 struct delivery {
     int uid, sub, place, entry, state;
     int seen, ack_called, ack_written;
-    int ack_on; /* of the subscription that it was acknowledged for */
+    int ack_on; /* the ack_on value of its subscription when it was acknowledged */
 };
 
 struct conn {
@@ -148,53 +155,56 @@ struct conn {
     long long open_at, stuck_until, deaf_until, fin_down_at, fin_up_at;
     int open_result, client_open, server_open, reset;
     long long last_write, last_read;
-    int stalled; /* a write took nothing, once */
+    int stalled; /* a write accepted nothing at least one time */
 
     /* The session. */
-    int logged_in, version, told; /* told: the user has heard CONNECTED */
+    int logged_in, version, told; /* told: the user has received CONNECTED */
     int disconnected, errors;
-    struct bytes outgoing;                       /* STOMP that the server has said in this turn */
-    long long drop_at;                           /* when the server leaves after an ERROR */
-    long long beat_due, beat_every, client_beat; /* us; the server's next; the client's duty */
+    struct bytes outgoing;                       /* STOMP that the server sends in this turn */
+    long long drop_at;                           /* when the server closes after an ERROR */
+    long long beat_due, beat_every, client_beat; /* in us; beat_*: the server's heart-beats;
+                                                    client_beat: those the client must send */
     int no_beats;
-    int pings, pong; /* the last ping, and the last one answered */
+    int pings, pong; /* number of the last ping, and of the last ping that was answered */
     int retry_after;
 
-    /* What the server knows of it. */
+    /* What the server knows about the session. */
     struct server_sub subs[CONN_SUBS];
     int sub_count;
     struct delivery *deliveries;
     int delivery_count, delivery_cap;
-    char owed[16][32]; /* receipts to come, at that time */
+    char owed[16][32]; /* receipts that will be sent at owed_at */
     int receipts_owed;
     long long owed_at;
     char transaction[16];
     int *transaction_uids, transaction_count, transaction_cap;
-    int transaction_acks[TRANSACTION_ACKS], ack_count; /* deliveries; of a NACK ~ of the number */
-    int last_uid[PLACES]; /* of what the broker took on this connection */
+    int transaction_acks[TRANSACTION_ACKS], ack_count; /* numbers of deliveries; a NACK is stored as
+                                                          ~number */
+    int last_uid[PLACES]; /* the last parcel that the broker accepted on this connection */
 };
 
 struct user_sub {
     int handle, place, ack, ack_on, live, call;
     char id[24];
-    int at_connect; /* number of the connection on which it has to go before all else */
-    int wire_conn;  /* number of the connection on which its SUBSCRIBE was last seen */
-    int left_conn;  /* number of the connection that stood when it was unsubscribed */
+    int at_connect; /* number of the connection on which it must be written before everything
+                       else */
+    int wire_conn;  /* number of the connection on which its SUBSCRIBE was last written */
+    int left_conn;  /* number of the connection that was open when it was unsubscribed */
 };
 struct receipt_note {
     int number, uid, ended;
 };
 
-/* A message that was kept for a later ACK. */
+/* A message that is kept to acknowledge it later. */
 struct grip {
     stws_message *copy;
     int conn, serial;
 };
 
-/* A program, with one client after the other. */
+/* A program that uses one client after another. */
 struct user {
     struct world *w;
-    int number, incarnation, style; /* style: 0 is called back, 1 asks for the next event */
+    int number, incarnation, style; /* style 0: uses callbacks; 1: asks for the next event */
     stws *client;
     stws_options options;
     stws_transport transport;
@@ -208,38 +218,39 @@ struct user {
 
     /* How it is driven. */
     long long due_us, next_action;
-    long long held_at;        /* when it last did not want to read */
+    long long held_at;        /* when it last stopped reading */
     int wants, busy, calling; /* busy: in a driving call; calling: in a callback */
     int subscribing;          /* in stws_subscribe or stws_unsubscribe */
-    int leaves;               /* the last turn left events behind */
-    int threaded, wake_fd;    /* others may call its client, and wake it by this descriptor */
-    long long next_other;     /* when another thread calls */
+    int leaves;               /* the last turn left events for the next one */
+    int threaded, wake_fd;    /* other threads may call its client, and wake it through wake_fd */
+    long long next_other;     /* when another thread calls next */
     int in_use;               /* another thread is in a call that waits */
 
-    /* What the client has said, and what it has to keep. */
+    /* What the client has reported, and what it must keep. */
     int state, last_conn, ended, result, dead;
-    int final; /* DISCONNECTED has said that no other attempt follows */
+    int final; /* DISCONNECTED has said that no further attempt follows */
     long long state_since, session_since, end_by, error_by, retry_at;
-    int above;                /* OUTBOX_HIGH was told, and no OUTBOX_LOW since */
-    int fifo_conn, fifo_next; /* the message that has to come next */
-    int starved; /* memory was short once: a frame larger than tx_buffer may have been given up */
+    int above;                /* OUTBOX_HIGH was reported, and OUTBOX_LOW not yet */
+    int fifo_conn, fifo_next; /* the connection and serial number of the next message */
+    int starved; /* an allocation failed: a frame larger than tx_buffer may have been given up */
     size_t live_bytes, bound;
     int blocks;
 
-    /* What it has asked for. */
-    int asked, stopped;    /* asked: 1 stws_disconnect, 2 stws_stop; late_end: after the end */
+    /* What the user has requested. */
+    int asked, stopped;    /* asked: 1 stws_disconnect, 2 stws_stop; late_end: the call came after
+                              the client's end */
     int late_end, hurried; /* hurried: stws_reconnect_now was called since the last attempt */
-    int taken;             /* sends that the client took */
-    int in_transaction, transactions, acks_in; /* acks_in: ACKs in this transaction */
+    int taken;             /* number of sends that the client accepted */
+    int in_transaction, transactions, acks_in; /* acks_in: number of ACKs in this transaction */
     char transaction[16];
-    struct user_sub *subs; /* all that there ever were */
+    struct user_sub *subs; /* all subscriptions, also ended ones */
     int sub_count, sub_cap;
     struct receipt_note *receipts;
     int receipt_count, receipt_cap;
     struct grip grips[GRIPS];
 };
 
-/* What kind of world it is: sizes, times in ms, and chances in a thousand. */
+/* The properties of a world: sizes, times in ms, and probabilities in permille. */
 struct profile {
     int users, brokers, confirm, versions, partial, tiny, large, latency_us, cut, prefetch, queue;
     int fault_every_ms, action_every_ms, hooks, transactions, out_of_order, policy, blocking;
@@ -251,39 +262,42 @@ struct world {
     struct profile p;
     int verbose, faults, draining, parting;
     long long now_us, next_fault, end_us, alloc_fail_until;
-    long long jumped_at;  /* the clock, or a callback that took its time */
-    int steps_now, looks; /* at the same instant: of the world, and of clients at the clock */
+    long long jumped_at;  /* when the clock jumped, or a callback took some time */
+    int steps_now, looks; /* at the same instant: steps of the world, and reads of the clock by
+                             clients */
     long long looked_at;
 
     /* Threads. */
-    int thread;      /* who is calling: 1 and more drive the users' clients, 100 is another */
-    int interrupted; /* another thread has come between, or must not */
+    int thread;      /* the caller: 1 and more drive the users' clients, 100 is another thread */
+    int interrupted; /* another thread is calling within a turn, or must not do so */
     int other_waits; /* another thread is in a call that may wait */
-    unsigned traced; /* of what traces show */
-    int signals;     /* of driving threads that something has moved */
-    int may_wait;    /* and is the one that is calling just now */
-    const pthread_mutex_t *held[2]; /* locks that are taken */
+    unsigned traced; /* a sum of the traced bytes */
+    int signals;     /* number of signals from driving threads to waiting ones */
+    int may_wait;    /* the current caller may wait */
+    const pthread_mutex_t *held[2]; /* the locks that are held */
 
     struct parcel *parcels;
     int parcel_count, parcel_cap, calls, conn_count;
-    int last_first[USERS][PLACES]; /* of what arrived for the first time */
+    int last_first[USERS][PLACES]; /* the last parcel that arrived for the first time */
     struct store stores[STORES];
     struct broker brokers[BROKERS];
     struct conn *conns;
     struct user users[USERS];
 
-    /* What came of it. */
+    /* The results. */
     unsigned kinds[KINDS];
-    unsigned long long hash; /* of the whole story: the same seed gives the same */
+    unsigned long long hash; /* of the whole story; the same seed must produce the same hash */
     int is_broken;
     char broken[400];
     char lines[LINES][200];
     int line_count;
 };
 
-static struct world *sim_world; /* for poll() and the lock, which have no other way to know */
+static struct world *sim_world; /* for poll() and the lock, which get no other argument to find the
+                                   world */
 
-/* splitmix64: every draw is independent of how many octets the client asked for before it. */
+/* splitmix64. Each random number of the world is independent of how many random bytes the client
+   requested before. */
 static uint64_t draw(struct world *w) {
     uint64_t z = (w->random += 0x9e3779b97f4a7c15u);
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -294,7 +308,7 @@ static int below(struct world *w, int limit) {
     return limit > 0 ? (int)(draw(w) % (unsigned)limit) : 0;
 }
 
-/* True so often in a thousand. */
+/* Returns 1 with this probability in permille. */
 static int chance(struct world *w, int permille) {
     return below(w, 1000) < permille;
 }
@@ -318,7 +332,7 @@ static void happened(struct world *w, enum kind kind) {
     w->kinds[kind]++;
 }
 
-/* The first thing that broke is the one that counts. */
+/* Only the first failure is kept. */
 static void broken(struct world *w, const char *format, ...) {
     va_list list;
     if (w->is_broken) return;
@@ -337,7 +351,7 @@ static void *grow(void *data, int count, int *cap, size_t size) {
     return data;
 }
 
-/* ==== parcels: a body says whose it is, and the rest of it follows from that ==== */
+/* ==== parcels: a body contains the parcel's number, from which all other content follows ==== */
 
 static uint64_t scramble(uint64_t x) {
     x = (x ^ (x >> 33)) * 0xff51afd7ed558ccdu;
@@ -345,7 +359,7 @@ static uint64_t scramble(uint64_t x) {
     return x ^ (x >> 33);
 }
 
-enum { KIND_TEXT, KIND_OCTETS, KIND_WIDE };
+enum { KIND_TEXT, KIND_BYTES, KIND_WIDE };
 
 static int new_parcel(struct world *w, int user, int place) {
     struct parcel *p;
@@ -355,7 +369,7 @@ static int new_parcel(struct world *w, int user, int place) {
     memset(p, 0, sizeof *p);
     p->user = user;
     p->place = place;
-    p->kind = chance(w, 150) ? KIND_OCTETS : chance(w, 150) ? KIND_WIDE : KIND_TEXT;
+    p->kind = chance(w, 150) ? KIND_BYTES : chance(w, 150) ? KIND_WIDE : KIND_TEXT;
     p->size = (size_t)(10 + below(w, chance(w, 200) ? 900 : 60));
     if (w->p.large && chance(w, 120)) p->size = (size_t)below(w, 24000) + 10;
     return w->parcel_count++;
@@ -370,13 +384,14 @@ static void parcel_body(const struct world *w, int uid, struct bytes *out) {
     while (out->len < p->size) {
         x = x * 6364136223846793005u + 1442695040888963407u;
         c = (char)('a' + (int)((x >> 40) % 26));
-        if (p->kind == KIND_OCTETS) c = (char)(x >> 48);
+        if (p->kind == KIND_BYTES) c = (char)(x >> 48);
         if (p->kind == KIND_WIDE && (x >> 60) < 6) bytes_add(out, "\xe2\x82\xac", 3);
         bytes_add(out, &c, 1);
     }
 }
 
-/* Whose body is it? -1 when it is not exactly the one of a parcel. */
+/* Returns the number of the parcel that has this body, or -1 if the body is not exactly that of a
+   parcel. */
 static int parcel_of(const struct world *w, const char *body, size_t len) {
     struct bytes expected = {0};
     int uid = 0, same;
@@ -389,7 +404,7 @@ static int parcel_of(const struct world *w, const char *body, size_t len) {
     return same ? uid : -1;
 }
 
-/* A header that needs escapes, where every version in play has them. */
+/* Makes the value of a header. It needs escapes if all versions in use support them. */
 static void parcel_note(const struct world *w, int uid, char out[32]) {
     uint64_t x = scramble((uint64_t)uid + 5);
     const char *odd = w->p.versions & STWS_STOMP_10 ? "=" : (x & 1) ? ":\\\n" : "\\c:";
