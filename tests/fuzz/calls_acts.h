@@ -1,11 +1,12 @@
-/* calls_acts.h - the calls: each record of an input is one, with all that it may be given. */
+/* calls_acts.h - the calls. Each record of an input is one public call, with every kind of
+   argument. */
 #ifndef CALLS_ACTS_H
 #define CALLS_ACTS_H
 
 static const char *const destinations[] = {"/topic/a", "/queue/b", "/queue/c:\\d", "/temp-queue/e"};
 static const char *const transactions[] = {NULL, "t1", "t2", "t1"};
 
-/* Whatever a call returns is a success or has a name and a sentence. */
+/* Checks the result of a call: it is a success, or an error that has a name and a text. */
 static int called(int result) {
     if (result < 0 && result != STWS_CLOSED) fuzz_check_error(result);
     return result;
@@ -14,7 +15,7 @@ static int called(int result) {
 static int act_byte(struct actor *a) {
     int byte;
     world_enter(a->w);
-    byte = (int)fuzz_octet(a->in);
+    byte = (int)fuzz_byte(a->in);
     a->w->waits = 0;
     world_leave(a->w);
     return byte;
@@ -37,7 +38,7 @@ static int may_drive(const struct actor *a) {
     return 1;
 }
 
-/* A driving call begins: what it returned last is given back. */
+/* A driving call begins. It gives back the message that the last call returned. */
 static void drive_begin(struct actor *a, const char *name) {
     struct world *w = a->w;
     world_enter(w);
@@ -64,7 +65,8 @@ static int drive_end(struct actor *a, int result, int how) {
     called(result);
     if (how == LEAVES_MORE) w->may_be_left = 1;
     if (how == ENDS_IT && !a->in_callback && result != STWS_ERR_STATE) {
-        HOLDS(!w->ended || w->end_result == result, "two ends: %d and %d", w->end_result, result);
+        HOLDS(!w->ended || w->end_result == result, "two different results of the end: %d and %d",
+              w->end_result, result);
         if (!w->ended) w->ended_us = w->peer.now_us, w->ended_by_stop = w->stopped;
         w->ended = 1;
         w->end_result = result;
@@ -73,7 +75,7 @@ static int drive_end(struct actor *a, int result, int how) {
     return result;
 }
 
-/* An event, called back or returned. */
+/* Records an event, which arrives in a callback or is returned. */
 static void told(struct actor *a, const stws_event *e, int returned) {
     struct world *w = a->w;
     int i = -1;
@@ -83,11 +85,11 @@ static void told(struct actor *a, const stws_event *e, int returned) {
     if (e->type == STWS_EVENT_MESSAGE) i = handed(w, e->message, 0);
     if (e->type == STWS_EVENT_RECEIPT) on_receipt_event(w, e);
     if (e->type == STWS_EVENT_DISCONNECTED && e->result == STWS_ERR_LOST)
-        expose_all(w); /* it says so */
+        expose_all(w); /* this event tells the user about it */
     if (e->type == STWS_EVENT_DISCONNECTED && e->retry_ms < 0)
-        HOLDS(!w->final_told++, "the end is told twice");
+        HOLDS(!w->final_told++, "the end is reported twice");
     if (e->type == STWS_EVENT_OUTBOX_HIGH || e->type == STWS_EVENT_OUTBOX_LOW)
-        HOLDS(++w->marks < 6, "the outbox's marks are told again and again");
+        HOLDS(++w->marks < 6, "the outbox's marks are reported again and again");
     else
         world_moved(w);
     if (returned) w->may_be_left = 1;
@@ -95,7 +97,7 @@ static void told(struct actor *a, const stws_event *e, int returned) {
     world_leave(w);
 }
 
-/* The callback does what the input says, if it was armed. */
+/* Runs records of the input in a callback, if the input has requested that. */
 static void act_in_callback(struct actor *a, int kind, const stws_message *m) {
     struct world *w = a->w;
     const stws_message *before = w->hand;
@@ -145,7 +147,7 @@ static void on_message(stws *client, const stws_message *m, void *user) {
     act_in_callback(a, 1, m);
     world_enter(w);
     HOLDS(m->body[m->body_len] == 0 && (i < 0 || delivery_of(w, m->body) == i),
-          "a message changes while it is looked at");
+          "a message changes while it is read");
     given_back(w, i);
     world_leave(w);
 }
@@ -209,8 +211,8 @@ static int drive_step(struct actor *a) {
     return drive_end(a, result, result < 0);
 }
 
-/* Is one of the descriptors ready that the client waits for, or its time over? Nobody comes
-   between: the client has one thread that asks this. */
+/* Returns whether a descriptor that the client waits for is ready, or its deadline has come. No
+   other thread runs meanwhile, because only the driving thread asks for these. */
 static int is_due(struct world *w) {
     stws_fd fds[3];
     int n, i, preempt = fibers.preempt, due;
@@ -237,7 +239,7 @@ static long long next_due(struct world *w) {
     return due;
 }
 
-/* When the client says that nothing is due, there is nothing to do. */
+/* Checks that there is nothing to do if the client says that nothing is due. */
 static void check_idle(struct actor *a) {
     struct world *w = a->w;
     unsigned long moves, changes;
@@ -251,9 +253,9 @@ static void check_idle(struct actor *a) {
     drive_step(a);
     if (changes != fibers.changes) return;
     HOLDS(moves == w->moves && state == stws_state(w->peer.client),
-          "stws_deadline and stws_fds said that nothing is due, and there was something to do");
-    if (w->o.before_subscribe) return; /* while it says "not yet", ACKs wait, too */
-    if (stws_state(w->peer.client) == STWS_CONNECTED) check_acked(w, NULL, "all is quiet");
+          "stws_deadline and stws_fds report that nothing is due, but there was something to do");
+    if (w->o.before_subscribe) return; /* ACKs wait, too, while the hook says "not yet" */
+    if (stws_state(w->peer.client) == STWS_CONNECTED) check_acked(w, NULL, "nothing is due");
 }
 
 static void act_step(struct actor *a) {
@@ -340,7 +342,7 @@ static void act_idle(struct actor *a) {
     check_idle(a);
 }
 
-/* Time passes, and the driving thread comes when it is asked to. */
+/* Lets time pass, and drives the client whenever it asks for that. */
 static void act_pass(struct actor *a) {
     struct world *w = a->w;
     int choice = act_byte(a), turns = 0;
@@ -360,7 +362,8 @@ static void act_pass(struct actor *a) {
         unsigned long moves = w->moves;
         if (drive_step(a) < 0) return;
         if (moves != w->moves || is_due(w)) {
-            if (moves == w->moves && turns > 300) calls_broken("the client spins");
+            if (moves == w->moves && turns > 300)
+                calls_broken("the client runs in an endless loop");
             continue;
         }
         if (w->peer.now_us >= end) return;
@@ -379,7 +382,7 @@ static void act_look(struct actor *a) {
     stws *c = w->peer.client;
     stws_statistics stats;
     stws_stats(c, &stats);
-    HOLDS(stws_state(c) >= STWS_IDLE && stws_state(c) <= STWS_ENDED, "a state that is none");
+    HOLDS(stws_state(c) >= STWS_IDLE && stws_state(c) <= STWS_ENDED, "an unknown state");
     HOLDS(*stws_state_name(stws_state(c)) && stws_error(c) <= 0, "an error over 0");
     HOLDS(stws_http_status(c) >= 0 && stws_close_code(c) >= 0, "a negative status");
     HOLDS(stws_version(c) >= 0 && stws_broker(c) >= 0, "no version");
@@ -390,7 +393,7 @@ static void act_look(struct actor *a) {
     if (!w->threaded) HOLDS(next_due(w) >= -1, "no deadline");
 }
 
-/* ==== talking ==== */
+/* ==== sending and subscribing ==== */
 
 static void act_subscribe(struct actor *a) {
     static const stws_ack_mode acks[] = {STWS_ACK_DEFAULT, STWS_ACK_CLIENT,
@@ -430,7 +433,7 @@ static void act_unsubscribe(struct actor *a) {
     calls_verbose("unsubscribe %d: %d", handle, called(stws_unsubscribe(w->peer.client, handle)));
 }
 
-/* A new one to be sent: its number, or SENDS when there are too many. */
+/* Begins a new send. Returns its number, or SENDS if there are too many. */
 static int send_begin(struct world *w, int transacted) {
     int i;
     world_enter(w);
@@ -454,14 +457,16 @@ static void send_end(struct world *w, int i, int result, int receipt) {
     HOLDS(result < 0 || receipt || result == 0, "a send without a receipt returns %d", result);
     HOLDS(result < 1 || result >= NUMBERS || !w->taken[result], "receipt %d is given twice",
           result);
-    HOLDS(result >= 0 || s->written == 0, "send %d was written, and refused (%d)", i, result);
+    HOLDS(result >= 0 || s->written == 0, "send %d was written, although it was refused (%d)", i,
+          result);
     if (result > 0 && result < NUMBERS) w->taken[result] = 1;
     s->result = result;
     s->number = result > 0 ? result : 0;
     world_leave(w);
 }
 
-/* With DROP_OLDEST what is dropped makes room. */
+/* Sends, and checks STWS_FULL_DROP_OLDEST: if messages were dropped, the new message must be
+   accepted. */
 static void send_checked(struct world *w, const stws_outgoing *out, int i, int receipt) {
     stws_statistics before, after;
     unsigned long changes = fibers.changes;
@@ -473,7 +478,7 @@ static void send_checked(struct world *w, const stws_outgoing *out, int i, int r
         return;
     stws_stats(w->peer.client, &after);
     HOLDS(result != STWS_ERR_FULL || before.dropped == after.dropped,
-          "a message was dropped, and the new one is refused");
+          "a message was dropped, but the new message is refused");
 }
 
 static void act_send(struct actor *a) {
@@ -505,7 +510,7 @@ static void act_send(struct actor *a) {
     if (n) out.headers = headers;
     len = sizes[more & 7] + (size_t)(more >> 3);
     if (len < strlen(body)) len = strlen(body);
-    /* In a block of its own: whoever looks at it after the call is found out. */
+    /* The body is in a block of its own. A sanitizer finds code that reads it after the call. */
     own = fuzz_room(len);
     memset(own, more & 1 ? 'y' : 'z', len);
     memcpy(own, body, strlen(body));
@@ -524,7 +529,8 @@ static void act_send_plain(struct actor *a) {
     struct world *w = a->w;
     int n = 1 + act_byte(a) % 24, i, result = 0;
     size_t pad = (size_t)(act_byte(a) * 4);
-    char *body = fuzz_room(pad + 16); /* kept: the client may know the head of the last one */
+    char *body = fuzz_room(pad + 16); /* one buffer for all, because the client may remember the
+                                         head of the last message */
     while (n-- > 0 && result >= 0) {
         i = send_begin(w, 0);
         if (i >= SENDS) break;
@@ -546,7 +552,7 @@ static void act_send_text(struct actor *a) {
     send_end(w, i, stws_send_text(w->peer.client, destinations[1], text), 0);
 }
 
-/* The message in hand, the one out of the queue, or a copy of another. */
+/* Returns the current message, the message from the queue, or a copy of an earlier one. */
 static void act_ack(struct actor *a) {
     struct world *w = a->w;
     int choice = act_byte(a), i, result;
@@ -594,7 +600,7 @@ static void act_transaction(struct actor *a) {
     }
 }
 
-/* stws_disconnect, and all that comes until the end; then what stws_next has to tell of it. */
+/* Calls stws_close, then takes all events that remain until the end with stws_next. */
 static void act_close(struct actor *a, int ms) {
     struct world *w = a->w;
     stws_event e;
@@ -701,7 +707,7 @@ static void act_join(struct actor *a) {
     w->end_result = result == 0 ? (int)STWS_CLOSED : result;
 }
 
-/* Arguments that are not there, and a client that is not. */
+/* Calls functions with missing arguments, or without a client. */
 static void act_nothing(struct actor *a) {
     stws *c = a->w->peer.client;
     stws_statistics stats;
@@ -726,7 +732,8 @@ static void act_nothing(struct actor *a) {
     }
 }
 
-/* Send until nothing more is taken, shorter each time: all of the memory is in use then. */
+/* Sends until no more is accepted, each message shorter than the last. Then all of the memory is in
+   use. */
 static int fill_with(struct actor *a, size_t len) {
     struct world *w = a->w;
     char body[3001];
@@ -751,10 +758,10 @@ static void act_fill(struct actor *a) {
         return;
     for (i = 0; i < 512 && i < w->memory_size; i++)
         unused += ((unsigned char *)w->memory)[w->memory_size - 1 - i] == 0xcd;
-    HOLDS(unused < 500, "the outbox is full, and the end of the memory is not used");
+    HOLDS(unused < 500, "the outbox is full, but the end of the memory is unused");
 }
 
-/* ==== callbacks and threads to come ==== */
+/* ==== preparing callbacks and thread switches ==== */
 
 static void act_arm(struct actor *a) {
     int choice = act_byte(a);
@@ -780,7 +787,7 @@ static void act_preempt(struct actor *a) {
         fibers.preempt = 1 + choice % 64;
 }
 
-/* Let another thread go on. */
+/* Switches to another thread. */
 static void act_yield(struct actor *a) {
     if (a->w->o.single_thread || a->w->threaded) return;
     fibers.preempt = 1;

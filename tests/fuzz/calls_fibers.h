@@ -1,9 +1,9 @@
-/* calls_fibers.h - threads of which one runs at a time. They change where one waits (poll, a lock, a
-   condition, a join), or where the input says so: at any call of the system's that the client makes.
-   So what happens is the same each time. They are real threads that pass a baton, as the client may
-   ask the system who it is called by.
+/* calls_fibers.h - threads of which only one runs at a time. They switch where a thread waits
+   (poll, a lock, a condition, a join), or where the input requests it: at any system call of the
+   client. So an input always does the same. They are real threads that pass a baton, because the
+   client may ask the system which thread calls it.
 
-   Time passes only when all of them wait. What else may happen then is for fibers.environment. */
+   Time passes only when all threads wait. fibers.environment decides what else happens then. */
 #ifndef CALLS_FIBERS_H
 #define CALLS_FIBERS_H
 
@@ -24,7 +24,7 @@ enum fiber_wait { WAIT_NOTHING, WAIT_LOCK, WAIT_POLL, WAIT_SIGNAL, WAIT_END };
 static const long long FIBER_NEVER = 9223372036854775807LL;
 
 struct fiber {
-    pthread_t thread; /* there for all inputs */
+    pthread_t thread; /* it lives for all inputs */
     sem_t turn;
     int there;
     void *(*run)(void *);
@@ -44,22 +44,23 @@ struct fiber_lock {
 };
 
 static struct fibers {
-    struct fiber all[FIBERS]; /* the first is the program's own thread */
+    struct fiber all[FIBERS]; /* the first one is the program's main thread */
     int current;
     int on;
-    int created; /* by pthread_create, the last one */
-    int preempt; /* after so many chances, somebody else runs; 0: nobody */
+    int created; /* number of the last one that pthread_create made */
+    int preempt; /* switch to another thread after this number of chances; 0: do not switch */
     unsigned long changes;
     struct fiber_lock locks[FIBER_LOCKS];
     long long *now_us;
     int (*is_ready)(
-        const struct pollfd *fd); /* of a descriptor that is not the system's: 0, 1; -1 */
-    void (*environment)(void);    /* all wait: make something happen */
-    void (*intruder)(void);       /* somebody new is to run */
-    unsigned long idle;           /* waits that ended at once, while nothing moved */
+        const struct pollfd *fd); /* for a simulated descriptor: 0 or 1; for a system descriptor:
+                                     -1 */
+    void (*environment)(void);    /* called when all threads wait: makes something happen */
+    void (*intruder)(void);       /* called when another thread shall run, but none can */
+    unsigned long idle;           /* waits that ended immediately, since anything changed */
 } fibers;
 
-/* ==== changing over ==== */
+/* ==== switching ==== */
 
 static inline void fiber_await_turn(struct fiber *f) {
     while (sem_wait(&f->turn) != 0)
@@ -68,7 +69,7 @@ static inline void fiber_await_turn(struct fiber *f) {
 
 static inline void fiber_switch(int to) {
     struct fiber *from = &fibers.all[fibers.current];
-    int ends = from->done; /* then its place may be taken again as soon as somebody else runs */
+    int ends = from->done; /* after the switch its place may be used again */
     if (fibers.current == to) return;
     fibers.changes++;
     fibers.current = to;
@@ -98,7 +99,7 @@ static inline void fiber_prepare(struct fiber *f) {
     pthread_detach(f->thread);
 }
 
-/* The number of a new one, or 0 when there are too many. */
+/* Returns the number of a new thread, or 0 if there are too many. */
 static inline int fiber_spawn(void *(*run)(void *), void *argument) {
     struct fiber *f = &fibers.all[1];
     while (f < fibers.all + FIBERS && f->used) f++;
@@ -151,7 +152,7 @@ static inline int fiber_is_ready(const struct fiber *f) {
     return 0;
 }
 
-/* One that can go on, looking behind the current one first; -1: none. */
+/* Returns a thread that can continue, or -1. Looks behind the current thread first. */
 static inline int fiber_next(void) {
     int i;
     for (i = 1; i <= FIBERS; i++) {
@@ -161,7 +162,7 @@ static inline int fiber_next(void) {
     return -1;
 }
 
-/* The first time that anybody waits for. */
+/* Returns the earliest time for which a thread waits. */
 static inline long long fiber_first_time(void) {
     long long first = FIBER_NEVER;
     int i;
@@ -173,7 +174,7 @@ static inline long long fiber_first_time(void) {
     return first;
 }
 
-/* Go on with whoever can, until that is the current one. */
+/* Switches to a thread that can continue, and returns when the current thread may continue. */
 static inline void fiber_schedule(void) {
     int next;
     while ((next = fiber_next()) < 0) fibers.environment();
@@ -190,7 +191,7 @@ static inline void fiber_wait(enum fiber_wait wait, const void *on, long long un
     f->wait = WAIT_NOTHING;
 }
 
-/* Somebody else may run here, if the input wants it. */
+/* Switches to another thread here, if the input requests it. */
 static inline void fiber_chance(void) {
     int next;
     if (!fibers.on || fibers.preempt == 0 || --fibers.preempt > 0) return;
@@ -200,7 +201,7 @@ static inline void fiber_chance(void) {
     if (next >= 0) fiber_switch(next);
 }
 
-/* A thread that has ended leaves its place. */
+/* Frees the place of a thread that has ended. */
 static inline void fiber_collect(int number) {
     if (number != fibers.current && fibers.all[number].done) fibers.all[number].used = 0;
 }
@@ -220,7 +221,8 @@ static int calls_poll(struct pollfd *fds, nfds_t count, int ms) {
     if (!fibers.on) return (poll)(fds, count, ms);
     f->fds = fds;
     f->count = count;
-    if (++fibers.idle > 20000) calls_broken("a wait does not wait, and nothing moves");
+    if (++fibers.idle > 20000)
+        calls_broken("a wait ends immediately, again and again, but nothing changes");
     fiber_chance();
     fiber_wait(WAIT_POLL, NULL, ms < 0 ? FIBER_NEVER : *fibers.now_us + ms * 1000LL);
     for (i = 0; i < count; i++) {
@@ -241,7 +243,8 @@ static int calls_lock(pthread_mutex_t *mutex) {
     struct fiber_lock *lock;
     if (!fibers.on) return (pthread_mutex_lock)(mutex);
     lock = fiber_find_lock(mutex);
-    if (lock && lock->owner == fibers.current) calls_broken("a thread takes a lock that it has");
+    if (lock && lock->owner == fibers.current)
+        calls_broken("a thread locks a lock that it holds already");
     if (lock) fiber_wait(WAIT_LOCK, mutex, FIBER_NEVER);
     lock = fiber_find_lock(NULL);
     if (!lock) calls_broken("too many locks");
@@ -253,7 +256,7 @@ static int calls_lock(pthread_mutex_t *mutex) {
 static void fiber_let_go(pthread_mutex_t *mutex) {
     struct fiber_lock *lock = fiber_find_lock(mutex);
     if (!lock || lock->owner != fibers.current)
-        calls_broken("a thread lets go of a lock that it has not");
+        calls_broken("a thread unlocks a lock that it does not hold");
     else
         lock->mutex = NULL;
 }
@@ -272,7 +275,8 @@ static int calls_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct
         return (pthread_cond_timedwait)(cond, mutex, until);
     }
     if (until) end = until->tv_sec * 1000000LL + until->tv_nsec / 1000;
-    if (++fibers.idle > 20000) calls_broken("a wait does not wait, and nothing moves");
+    if (++fibers.idle > 20000)
+        calls_broken("a wait ends immediately, again and again, but nothing changes");
     fiber_let_go(mutex);
     fiber_wait(WAIT_SIGNAL, cond, end);
     calls_lock(mutex);

@@ -1,12 +1,13 @@
-/* calls_hooks.h - the system as fuzz_calls.c lets the client see it: time, waiting and threads.
+/* calls_hooks.h - replaces the system functions for time, waiting and threads that the client calls
+   in fuzz_calls.c.
 
-   To be included before the implementation, whose calls come then here. While hooks.on is 0, they
-   go on to the system. */
+   Include it before the implementation, whose calls then lead here. While hooks.on is 0, the calls
+   go to the system. */
 #ifndef CALLS_HOOKS_H
 #define CALLS_HOOKS_H
 
 #if defined(__STRICT_ANSI__) && !defined(_POSIX_C_SOURCE)
-#define _POSIX_C_SOURCE 200809L /* as the header does where it comes first */
+#define _POSIX_C_SOURCE 200809L /* the header does the same if it is included first */
 #endif
 
 #include <errno.h>
@@ -19,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Requests for more than this fail, as they do on a machine without so much memory. */
+/* Larger requests fail, as on a machine with little memory. */
 enum { CALLS_MOST_MEMORY = 1 << 25 };
 
 static void *calls_malloc(size_t size) {

@@ -1,5 +1,5 @@
-/* calls_options.h - the options of the client of fuzz_calls.c: all of them, in their ranges, and one
-   of them out of it. The first bytes of an input choose. */
+/* calls_options.h - the options of the client in fuzz_calls.c: all options within their ranges, and
+   one option out of its range. The first bytes of an input choose them. */
 #ifndef CALLS_OPTIONS_H
 #define CALLS_OPTIONS_H
 
@@ -63,7 +63,7 @@ static size_t calls_large_size(unsigned which) {
     return which < 8 ? whole - below[which] : whole / parts[which & 7] + 2;
 }
 
-/* One option is out of its range, or near the end of it. */
+/* Sets one option to a value out of its range, or near the end of the range. */
 static void set_wild(struct world *w, stws_options *o, unsigned which, unsigned value) {
     static const int ints[] = {-1,   -2,      1,       2,          3,     7,
                                1000, 1 << 20, 1 << 28, 2147483647, -1000, -2147483647 - 1};
@@ -75,7 +75,7 @@ static void set_wild(struct world *w, stws_options *o, unsigned which, unsigned 
         memcpy((char *)o + calls_ints[which % INTS], &number, sizeof number);
     else
         memcpy((char *)o + calls_sizes[which % SIZES], &size, sizeof size);
-    /* With 1 ms the time that a run is given at its end would be 100,000 sessions, or PINGs. */
+    /* With 1 ms the time at the end of each input would contain 100,000 sessions or PINGs. */
     if (o->max_session_ms > 0 && o->max_session_ms < 50) o->max_session_ms = 50;
     if (o->ping_ms > 0 && o->ping_ms < 50) o->ping_ms = 50;
 }
@@ -146,7 +146,7 @@ static void set_sending(struct world *w, stws_options *o, unsigned choice) {
     w->replies = choice >> 7 & 1;
 }
 
-/* What the server says it is. */
+/* The value of the CONNECTED frame's `server` header. */
 static const char *const calls_connected[] = {
     "CONNECTED\nversion:1.2\nheart-beat:0,0\n\n",
     "CONNECTED\nversion:1.2\nserver:RabbitMQ/3.10.8\n\n",

@@ -1,8 +1,9 @@
-/* calls_threads.h - the threaded mode of fuzz_calls.c: three real threads, each with a program of its
-   own out of the input, in real time. One drives; the others talk, and are the server, too. What they
-   do to each other is not the same each time: ThreadSanitizer sees what could have happened.
+/* calls_threads.h - the threaded mode of fuzz_calls.c. Three real threads run in real time, and
+   each takes its own program from the input. One thread drives. The others make calls and also act
+   as the server. What happens differs from run to run, and ThreadSanitizer finds the races.
 
-   Nothing may hang: a watchdog ends the program with the stack of the driving thread. */
+   Nothing may hang. A watchdog ends the program in that case, and shows the stack of the driving
+   thread. */
 #ifndef CALLS_THREADS_H
 #define CALLS_THREADS_H
 
@@ -13,7 +14,7 @@ enum { DRIVER = 1, MOST_SECONDS = 8, THREAD_RECORDS = 60 };
 static struct watchdog {
     pthread_mutex_t mutex;
     pthread_t thread, driver;
-    int started, seconds; /* the input has taken; -1: there is none */
+    int started, seconds; /* seconds that the current input has run; -1: no input runs */
 } watchdog = {PTHREAD_MUTEX_INITIALIZER, 0, 0, 0, -1};
 
 static void *watch(void *argument) {
@@ -47,7 +48,7 @@ static void watch_input(int seconds) {
     (pthread_mutex_unlock)(&watchdog.mutex);
 }
 
-/* Real time is dear. */
+/* Real time is precious, so the times are short. */
 static void set_quick(stws_options *o) {
     o->reconnect_min_ms = 1;
     o->reconnect_max_ms = 5;
@@ -106,7 +107,7 @@ static void end_threads(struct world *w, int choice) {
 
 static void run_threads(struct world *w) {
     static struct fuzz_input parts[ACTORS];
-    int i, choice = (int)fuzz_octet(&w->in);
+    int i, choice = (int)fuzz_byte(&w->in);
     size_t each = w->in.left / 3;
     for (i = 0; i < 2; i++)
         if (fcntl(w->peer.pipe[i], F_SETFL, O_NONBLOCK) != 0) abort();

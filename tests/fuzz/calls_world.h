@@ -1,7 +1,8 @@
-/* calls_world.h - what fuzz_calls.c knows: what was asked of the client, what the server has seen,
-   what the application was told; and what must hold of these at each moment.
+/* calls_world.h - the records of fuzz_calls.c: what the client was asked to do, what the server has
+   seen, and what the application was told. Also the checks that must be true of these records at
+   each moment.
 
-   In the threaded mode several threads come here: everything is behind world_enter(). */
+   In the threaded mode several threads use these records. All access is behind world_enter(). */
 #ifndef CALLS_WORLD_H
 #define CALLS_WORLD_H
 
@@ -12,21 +13,22 @@ enum {
     NUMBERS = 4096,
     HELD = 1000,
     ACTORS = 4,
-    CALLING = 1000000 /* a result: the call has not returned */
+    CALLING = 1000000 /* a result: the call has not returned yet */
 };
 
-/* A SEND that somebody asked for. */
+/* A message that a call was asked to send. */
 struct send_note {
     int result, number, confirm, transacted, odd;
-    int written, written_session; /* how often, and where last */
-    int wire_number;              /* of the receipt that it asks for on the wire */
-    int exposed; /* a session broke that may have had it: without confirm it may be lost */
+    int written, written_session; /* how often, and in which session last */
+    int wire_number;              /* number of the receipt that the frame requests */
+    int exposed; /* a session that may have contained it was lost: without confirm the message may
+                    be lost */
 };
 
 /* A MESSAGE that the server has sent. */
 struct delivery {
     int session, ack_on, handed, given_back, acked, user_acks;
-    int popped; /* it came out of the queue */
+    int popped; /* it was taken from the message queue */
     char sub[40];
 };
 
@@ -35,17 +37,18 @@ struct broker_sub {
     char id[40], destination[64];
 };
 
-/* A thread of the application, or a fiber of that name. */
+/* A thread of the application, or a simulated thread (fiber). */
 struct actor {
     struct world *w;
     struct fuzz_input *in;
-    stws_message *copy;         /* of a message */
-    const stws_message *popped; /* out of the queue, and not given back */
-    const char *doing;          /* the call that it is in */
-    int number, driving, drove; /* in a driving call (2: a flush); which has used the transport */
-    int inside;                 /* called by the client: a callback, or the transport */
-    int interrupted;            /* another has driven since, in the middle of this call */
-    int in_callback, left;      /* records left to do */
+    stws_message *copy;         /* a copy of a message */
+    const stws_message *popped; /* a message from the queue that was not given back yet */
+    const char *doing;          /* the name of the current call */
+    int number, driving, drove; /* driving: in a driving call (2: a flush); drove: this call has
+                                   used the transport */
+    int inside;                 /* the client is calling it: a callback or the transport */
+    int interrupted;            /* another thread has driven during this call */
+    int in_callback, left;      /* left: records that are still to be run */
     pthread_t thread;
 };
 
@@ -55,25 +58,25 @@ struct world {
     stws_options o;
     stws_allocator allocator;
     stws_queue *queue;
-    void *memory; /* given to stws_init */
+    void *memory; /* the memory that was passed to stws_init */
     size_t memory_size;
     struct actor actors[ACTORS];
-    int threaded; /* real threads */
+    int threaded; /* uses real threads */
     pthread_mutex_t mutex;
 
     /* the application */
     int next_driven, watchful, ended, end_result, ended_by_stop;
     int runner, may_be_left;
-    int armed, armed_left; /* callbacks of that kind do so many records */
+    int armed, armed_left; /* callbacks of this kind run armed_left records */
     int hook_answer, hooks_left;
     int handles[SUBS], handle_count;
-    const stws_message *hand; /* what stws_next has returned */
+    const stws_message *hand; /* the message that stws_next has returned */
     int hand_delivery;
     int asked, stopped, destroyed;
     long long asked_until_us, ended_us, dry_us;
-    int final_told; /* DISCONNECTED that say never */
-    int dry;        /* no more is to be read of the input */
-    int waits;      /* for time to pass, in a row */
+    int final_told; /* the number of DISCONNECTED events that say "no further attempt" */
+    int dry;        /* no more input is read */
+    int waits;      /* consecutive waits for time to pass */
 
     /* faults */
     int no_memory, no_randomness, memory_failed, randomness_failed;
@@ -86,20 +89,20 @@ struct world {
     struct delivery deliveries[DELIVERIES];
     int delivery_count;
     struct broker_sub subs[SUBS];
-    char held[HELD][24]; /* receipts that the server has not sent yet */
+    char held[HELD][24]; /* receipts that the server has delayed */
     int held_count;
-    unsigned char refused[NUMBERS]; /* by an ERROR */
+    unsigned char refused[NUMBERS]; /* refused by an ERROR frame */
     unsigned char said[NUMBERS], told[NUMBERS], taken[NUMBERS];
     int told_result[NUMBERS];
     int stands, logged_in, blocked, disconnect_seen;
-    unsigned long moves; /* what happened between the client and its world */
-    int marks;           /* events of the outbox's marks in a row, while nothing else happened */
+    unsigned long moves; /* number of events between the client and its surroundings */
+    int marks;           /* consecutive events of the outbox's marks, while nothing else happened */
     size_t allocated;
     unsigned long long dropped;
 };
 
 static struct world *calls_world;
-static __thread struct actor *calls_actor; /* of this thread, in the threaded mode */
+static __thread struct actor *calls_actor; /* the actor of this thread, in the threaded mode */
 static int calls_tell;                     /* CALLS_VERBOSE is set */
 
 static int calls_without(const char *what) {
@@ -125,12 +128,12 @@ static void calls_broken(const char *what) {
         if (calls_world->actors[i].doing)
             fprintf(stderr, "thread %d is in %s\n", i, calls_world->actors[i].doing);
 #ifdef CALLS_TSAN
-    _exit(EXIT_FAILURE); /* its runtime is not to be entered again from a signal handler */
+    _exit(EXIT_FAILURE); /* the runtime must not be entered again from a signal handler */
 #endif
     abort();
 }
 
-/* A promise is broken: say which. */
+/* Reports a broken promise if the condition is false. */
 #define HOLDS(condition, ...) ((condition) ? (void)0 : promise_broken(__LINE__, __VA_ARGS__))
 
 static void promise_broken(int line, const char *format, ...) {
@@ -151,7 +154,7 @@ static void world_leave(struct world *w) {
     if (w->threaded) (pthread_mutex_unlock)(&w->mutex);
 }
 
-/* Something has happened: nobody spins. */
+/* Something has changed, so the client is not in an endless loop. */
 static void world_moved(struct world *w) {
     w->moves++;
     w->marks = 0;
@@ -169,7 +172,7 @@ static int is_accepted(const struct send_note *s) {
     return s->result >= 0 && s->result != CALLING;
 }
 
-/* Its end was told, and it was a failure. */
+/* The end of this send was reported, and it was a failure. */
 static int is_told_lost(const struct world *w, const struct send_note *s) {
     return s->number > 0 && s->number < NUMBERS && w->told[s->number] &&
            w->told_result[s->number] != STWS_OK;
@@ -183,10 +186,12 @@ static int is_refused(const struct world *w, const struct send_note *s) {
     return s->wire_number > 0 && s->wire_number < NUMBERS && w->refused[s->wire_number];
 }
 
-/* The library has been given the message and has neither sent it nor said that it will not. */
+/* Returns whether a message was accepted, but was neither sent nor reported as lost. */
 static int is_missing(const struct world *w, const struct send_note *s) {
     if (!is_accepted(s) || s->odd || s->transacted || is_told_lost(w, s)) return 0;
-    if (w->memory_failed || w->wild) return 0; /* it is told by a number in the statistics only */
+    if (w->memory_failed || w->wild)
+        return 0; /* then only a counter in the statistics reports
+                                                  it */
     if (w->o.outbox_policy == STWS_FULL_DROP_OLDEST) return 0;
     if (s->confirm) return !is_confirmed(w, s) && !is_refused(w, s);
     return !s->written && !s->exposed;
@@ -195,12 +200,12 @@ static int is_missing(const struct world *w, const struct send_note *s) {
 static void check_none_missing(struct world *w, int before, const char *when) {
     int i;
     for (i = 0; i < before; i++)
-        HOLDS(!is_missing(w, &w->sends[i]), "%s: send %d was accepted (%d), and %s", when, i,
+        HOLDS(!is_missing(w, &w->sends[i]), "%s: send %d was accepted (%d), but %s", when, i,
               w->sends[i].result,
               w->sends[i].confirm ? "is not confirmed" : "has not been written");
 }
 
-/* The number of a receipt of the client's, or 0. */
+/* Returns the number of one of the client's receipts, or 0. */
 static int receipt_number(const char *id) {
     int number = id && strncmp(id, "receipt-", 8) == 0 ? atoi(id + 8) : 0;
     return number > 0 && number < NUMBERS ? number : 0;
@@ -216,13 +221,14 @@ static void on_send_frame(struct world *w, const struct sent *f) {
     if (i < 0 || i >= w->send_count) return;
     s = &w->sends[i];
     s->wire_number = receipt_number(stws_frame_header(&f->frame, "receipt"));
-    HOLDS(s->result >= 0, "send %d was refused (%d), and is written", i, s->result);
+    HOLDS(s->result >= 0, "send %d was refused (%d), but is written", i, s->result);
     HOLDS(!s->written || s->written_session != f->session, "send %d is written twice", i);
     HOLDS(!s->written || s->confirm || s->transacted, "send %d is written again", i);
     told = s->wire_number && w->told[s->wire_number] ? w->told_result[s->wire_number] : STWS_OK;
     HOLDS(told == STWS_OK || told == STWS_ERR_TIMEOUT || calls_without("replay") ||
-              (told == STWS_ERR_STALE && s->transacted), /* aborted; it was in the output before */
-          "send %d goes (again), and its receipt has been told as %d", i, told);
+              (told == STWS_ERR_STALE && s->transacted), /* it was aborted, but was in the output
+                                                            buffer already */
+          "send %d is written, but its receipt was already reported as %d", i, told);
     s->written++;
     s->written_session = f->session;
 }
@@ -230,10 +236,11 @@ static void on_send_frame(struct world *w, const struct sent *f) {
 static void on_receipt_event(struct world *w, const stws_event *e) {
     int n = e->receipt;
     if (n == 0) return;
-    HOLDS(n > 0, "a receipt of the number %d", n);
+    HOLDS(n > 0, "a receipt with the number %d", n);
     if (n >= NUMBERS) return;
-    HOLDS(!w->told[n], "receipt %d is told twice: %d and %d", n, w->told_result[n], e->result);
-    HOLDS(e->result != STWS_OK || w->said[n], "receipt %d never came", n);
+    HOLDS(!w->told[n], "receipt %d is reported twice: %d and %d", n, w->told_result[n], e->result);
+    HOLDS(e->result != STWS_OK || w->said[n],
+          "receipt %d is reported, but the server never sent it", n);
     w->told[n] = 1;
     w->told_result[n] = e->result;
 }
@@ -245,21 +252,22 @@ static int delivery_of(const struct world *w, const char *body) {
     return i >= 0 && i < w->delivery_count ? i : -1;
 }
 
-/* The application has the message: its delivery's number, or -1. */
+/* The application receives a message. Returns the number of its delivery, or -1. */
 static int handed(struct world *w, const stws_message *m, int popped) {
     int i = delivery_of(w, m->body);
     struct delivery *d = &w->deliveries[i < 0 ? 0 : i];
     HOLDS(m->body && m->body[m->body_len] == 0, "a body without its NUL");
     if (i < 0) return -1;
-    HOLDS(!d->handed, "message m%d is handed out twice", i);
-    HOLDS(m->subscription && strcmp(m->subscription, d->sub) == 0, "m%d: not its subscription", i);
+    HOLDS(!d->handed, "message m%d is delivered twice", i);
+    HOLDS(m->subscription && strcmp(m->subscription, d->sub) == 0, "m%d: its subscription is wrong",
+          i);
     d->handed = 1;
     d->popped = popped;
     d->ack_on = m->ack_on;
     return i;
 }
 
-/* Out of the queue it may come back after stws_stop, which is too late. */
+/* A message from the queue may be given back after stws_stop, which is too late for an ACK. */
 static void given_back(struct world *w, int i) {
     if (i >= 0) w->deliveries[i].given_back = !(w->deliveries[i].popped && w->stopped);
 }
@@ -269,13 +277,13 @@ static int is_owed(const struct world *w, const struct delivery *d) {
            !d->user_acks;
 }
 
-/* What was taken, and given back, is acknowledged by now. */
+/* Checks that the messages which were received and given back are acknowledged by now. */
 static void check_acked(struct world *w, const char *sub, const char *when) {
     int i;
     if (w->blocked || w->memory_failed || w->randomness_failed || w->wild) return;
     for (i = 0; i < w->delivery_count; i++)
         if (!sub || strcmp(sub, w->deliveries[i].sub) == 0)
-            HOLDS(!is_owed(w, &w->deliveries[i]), "%s: m%d was taken, and is not acknowledged",
+            HOLDS(!is_owed(w, &w->deliveries[i]), "%s: m%d was given back, but is not acknowledged",
                   when, i);
 }
 
@@ -288,21 +296,22 @@ static void on_ack_frame(struct world *w, const struct sent *f) {
     i = atoi(id + 1);
     if (i < 0 || i >= w->delivery_count) return;
     d = &w->deliveries[i];
-    HOLDS(d->session == f->session, "an ACK of m%d, which came in another session", i);
-    HOLDS(d->handed || w->queue, "an ACK of m%d, which nobody got", i);
+    HOLDS(d->session == f->session, "an ACK of m%d, which belongs to another session", i);
+    HOLDS(d->handed || w->queue, "an ACK of m%d, which the application did not receive", i);
     d->acked++;
     HOLDS(!d->handed || d->acked <= d->user_acks + (d->ack_on != 0),
-          "an ACK of m%d that nobody asked for", i);
+          "an ACK of m%d that was not requested", i);
 }
 
-/* None was dropped: those before one that was handed out were handed out, too. */
+/* Checks that no message was left out: all messages before a delivered message of the session were
+   delivered, too. */
 static void check_handed(struct world *w) {
     int i, last[2] = {-1, -1};
     for (i = w->delivery_count - 1; i >= 0; i--) {
         const struct delivery *d = &w->deliveries[i];
-        HOLDS(d->handed || !d->acked, "m%d was acknowledged, and nobody got it", i);
+        HOLDS(d->handed || !d->acked, "m%d was acknowledged, but never delivered", i);
         if (d->handed && last[0] != d->session) last[0] = d->session, last[1] = i;
-        HOLDS(d->handed || d->session != last[0], "m%d was dropped: m%d was handed out", i,
+        HOLDS(d->handed || d->session != last[0], "m%d was left out, although m%d was delivered", i,
               last[1]);
     }
 }
@@ -347,7 +356,7 @@ static void on_subscribe_frame(struct world *w, const struct sent *f) {
     const char *id = stws_frame_header(&f->frame, "id");
     const char *ack = stws_frame_header(&f->frame, "ack");
     int i = 0;
-    HOLDS(id && !broker_find(w, id), "SUBSCRIBE %s, which lives", id);
+    HOLDS(id && !broker_find(w, id), "SUBSCRIBE %s, which is subscribed already", id);
     while (i < SUBS && w->subs[i].live) i++;
     if (i == SUBS) return;
     w->subs[i].live = 1;
@@ -366,12 +375,12 @@ static void on_unsubscribe_frame(struct world *w, const struct sent *f) {
         if (strcmp(d->sub, s->id) != 0 || d->session != f->session || d->popped) continue;
         HOLDS(!d->handed || !d->ack_on || d->acked || d->user_acks || w->blocked ||
                   w->memory_failed || w->randomness_failed || calls_without("unsubscribe_inside"),
-              "UNSUBSCRIBE %s comes before the ACK of m%d", s->id, i);
+              "UNSUBSCRIBE %s is sent before the ACK of m%d", s->id, i);
     }
     s->live = 0;
 }
 
-/* A request is answered where it wants to be. */
+/* Sends the reply to a request. */
 static void broker_reply(struct world *w, const struct sent *f) {
     const char *to = stws_frame_header(&f->frame, "reply-to"), *id = NULL;
     struct bytes b = {0};
@@ -415,19 +424,19 @@ static void world_on_sent(struct peer *p, const struct sent *f) {
 
 /* ==== the transport ==== */
 
-/* The client calls out, to a callback or its transport: only one thread drives. A flush may give way
-   to another thread that drives, and go on later. */
+/* The client calls a callback or its transport. Checks that only one thread drives. A flush may
+   give way to another driving thread and continue later. */
 static void world_inside(struct world *w) {
     struct actor *a = world_actor(w);
     int i;
     for (i = 0; i < ACTORS; i++) {
         struct actor *b = &w->actors[i];
         if (b == a) continue;
-        HOLDS(!b->inside, "two drive: %s and %s", a->doing ? a->doing : "a call",
+        HOLDS(!b->inside, "two threads drive: %s and %s", a->doing ? a->doing : "a call",
               b->doing ? b->doing : "a call");
         if (b->driving == 1 && b->drove) b->interrupted = 1;
     }
-    HOLDS(!a->interrupted, "two drive: %s, and what another thread has called meanwhile",
+    HOLDS(!a->interrupted, "two threads drive: %s, and a call of another thread meanwhile",
           a->doing ? a->doing : "a call");
     a->drove = a->driving;
     a->inside++;
@@ -479,7 +488,7 @@ static long world_read(void *ctx, char *buf, size_t len) {
 
 static void world_ring(struct world *w) {
     if (w->threaded && (w->peer.out.len || w->peer.ending) && write(w->peer.pipe[1], "", 1) < 0)
-        return; /* it is full: somebody is woken anyway */
+        return; /* the pipe is full, so the reader is woken anyway */
 }
 
 static long world_write(void *ctx, const char *buf, size_t len) {
@@ -493,7 +502,7 @@ static long world_write(void *ctx, const char *buf, size_t len) {
     if (n <= 0 || (size_t)n < len) w->blocked = 1;
     if (n) world_moved(w);
     peer_listen(&w->peer);
-    HOLDS(w->peer.broken == 0, "the client breaks the protocol: %d", w->peer.broken);
+    HOLDS(w->peer.broken == 0, "the client violates the protocol: %d", w->peer.broken);
     peer_forget(&w->peer);
     world_ring(w);
     world_outside(w);
@@ -501,7 +510,7 @@ static long world_write(void *ctx, const char *buf, size_t len) {
     return n;
 }
 
-/* Without confirm, what was sent so far may be lost with its session. */
+/* Without confirm, everything that was sent so far may be lost with its session. */
 static void expose_all(struct world *w) {
     int i;
     for (i = 0; i < w->send_count; i++) w->sends[i].exposed = 1;
@@ -531,12 +540,12 @@ static int world_wants(void *ctx, int wants) {
     world_enter(w);
     answer = w->stands ? peer_t_wants(ctx, wants) : wants;
     if (w->threaded && w->stands && (wants & STWS_WANT_WRITE) && !p->write_blocked)
-        answer |= STWS_WANT_NOW; /* its descriptor says nothing of that */
+        answer |= STWS_WANT_NOW; /* the pipe's descriptor does not show whether it can be written */
     world_leave(w);
     return answer;
 }
 
-/* What a real poll would say of the transport's descriptor. */
+/* Returns what a real poll would report for the transport's descriptor. */
 static int world_is_ready(const struct pollfd *fd) {
     const struct peer *p = &calls_world->peer;
     if (fd->fd != p->pipe[0]) return -1;
@@ -584,7 +593,7 @@ static void *world_alloc(void *ctx, size_t size) {
 static void world_release(void *ctx, void *block, size_t size) {
     struct world *w = (struct world *)ctx;
     world_enter(w);
-    HOLDS(size <= w->allocated, "more memory is given back than was taken");
+    HOLDS(size <= w->allocated, "more memory is released than was allocated");
     w->allocated -= size;
     world_leave(w);
     free(block);

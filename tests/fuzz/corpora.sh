@@ -1,5 +1,5 @@
 #!/bin/sh
-# Replays the corpora with the fuzz targets in a folder, each as one check.
+# Replays the corpora with the fuzz targets in a folder. Each corpus is one check.
 #
 #     tests/fuzz/corpora.sh FOLDER
 set -u

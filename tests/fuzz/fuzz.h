@@ -1,12 +1,12 @@
-/* fuzz.h - what the fuzz targets share.
+/* fuzz.h - code that the fuzz targets share.
 
-   A target is one program: it defines fuzz_one(), which takes an input to pieces, hands it to the
-   library, and ends the program with FUZZ_CHECK where the library breaks a promise. libFuzzer calls
-   it when the program is built with FUZZ_LIBFUZZER and -fsanitize=fuzzer; built without, it has a
-   main of its own that replays files and directories of files, needs no particular compiler, and
-   ends with the line "N passed, N failed".
+   A target is one program. It defines fuzz_one(), which takes an input apart, passes it to the
+   library, and ends the program with FUZZ_CHECK if the library breaks a promise. With
+   FUZZ_LIBFUZZER and -fsanitize=fuzzer, libFuzzer calls it. Without them the target has its own
+   main(), which replays files and directories of files. That main() needs no particular compiler,
+   and its last line is "N passed, N failed".
 
-   To be included behind stomp_ws.h and its implementation. */
+   Include this file after stomp_ws.h and its implementation. */
 #ifndef FUZZ_H
 #define FUZZ_H
 
@@ -29,7 +29,8 @@ static inline void fuzz_fail(const char *file, int line, const char *what) {
     abort();
 }
 
-/* ==== blocks: as long as what is in them, so that a sanitizer sees one octet too many ==== */
+/* ==== blocks: as long as their content, so that a sanitizer finds an access one byte behind it
+   ==== */
 
 static inline char *fuzz_room(size_t len) {
     char *block = (char *)calloc(len ? len : 1, 1);
@@ -50,7 +51,7 @@ static inline char *fuzz_string(const void *data, size_t len) {
     return block;
 }
 
-/* Text that grows: what a parser saw, to be compared with what it saw another time. */
+/* A text that grows. It records the results of a parser, to compare them with another run. */
 struct fuzz_text {
     char *data;
     size_t len, cap;
@@ -66,7 +67,7 @@ static inline void fuzz_add(struct fuzz_text *t, const void *data, size_t len) {
     t->len += len;
 }
 
-/* A number or a text with its length before it, so that no two different lists look alike. */
+/* Adds a number, or a text with its length before it. So different lists never look the same. */
 static inline void fuzz_add_number(struct fuzz_text *t, unsigned long long n) {
     fuzz_add(t, &n, sizeof n);
 }
@@ -85,33 +86,33 @@ static inline void fuzz_text_free(struct fuzz_text *t) {
     memset(t, 0, sizeof *t);
 }
 
-/* ==== the input: octets that decide, and the rest ==== */
+/* ==== the input: bytes that choose something, and the rest ==== */
 
 struct fuzz_input {
     const unsigned char *data;
     size_t left;
 };
 
-/* The next octet, or 0 behind the end: every input means something. */
-static inline unsigned fuzz_octet(struct fuzz_input *in) {
+/* Returns the next byte, or 0 at the end. So every input is valid. */
+static inline unsigned fuzz_byte(struct fuzz_input *in) {
     if (in->left == 0) return 0;
     in->left--;
     return *in->data++;
 }
 
 static inline unsigned fuzz_below(struct fuzz_input *in, unsigned n) {
-    return fuzz_octet(in) % n;
+    return fuzz_byte(in) % n;
 }
 
 static inline size_t fuzz_number(struct fuzz_input *in) {
-    size_t high = fuzz_octet(in);
-    return high << 8 | fuzz_octet(in);
+    size_t high = fuzz_byte(in);
+    return high << 8 | fuzz_byte(in);
 }
 
-/* A text of at most 255 octets, with its length in front. */
+/* Returns a text of at most 255 bytes. Its length is the byte before it. */
 static inline const unsigned char *fuzz_span(struct fuzz_input *in, size_t *len) {
     const unsigned char *start;
-    *len = fuzz_octet(in);
+    *len = fuzz_byte(in);
     if (*len > in->left) *len = in->left;
     start = in->data;
     in->data += *len;
@@ -119,9 +120,9 @@ static inline const unsigned char *fuzz_span(struct fuzz_input *in, size_t *len)
     return start;
 }
 
-/* ==== a stream: cut as the input says ==== */
+/* ==== a stream, split as the input says ==== */
 
-/* Lengths of pieces, again and again; 0 is all that is left. */
+/* Lengths of pieces, used in turn. 0 means all that is left. */
 struct fuzz_cuts {
     unsigned char lengths[3];
     unsigned next;
@@ -130,7 +131,7 @@ struct fuzz_cuts {
 static inline struct fuzz_cuts fuzz_cuts_of(struct fuzz_input *in) {
     struct fuzz_cuts cuts = {{0, 0, 0}, 0};
     unsigned i;
-    for (i = 0; i < 3; i++) cuts.lengths[i] = (unsigned char)fuzz_octet(in);
+    for (i = 0; i < 3; i++) cuts.lengths[i] = (unsigned char)fuzz_byte(in);
     return cuts;
 }
 
@@ -139,7 +140,7 @@ static inline size_t fuzz_cut(struct fuzz_cuts *cuts, size_t left) {
     return n == 0 || n > left ? left : n;
 }
 
-/* The octets that the parser has not done with yet, at the end of a block of memory. */
+/* The bytes that the parser has not consumed yet, at the end of a block of memory. */
 struct fuzz_window {
     char *block;
     size_t start, end;
@@ -153,7 +154,7 @@ static inline size_t fuzz_window_len(const struct fuzz_window *w) {
     return w->end - w->start;
 }
 
-/* More has come: everything moves to a new block, as it may in a receive buffer. */
+/* More bytes arrive. All unconsumed bytes move to a new block, as they may in a receive buffer. */
 static inline void fuzz_window_feed(struct fuzz_window *w, const void *data, size_t len) {
     size_t left = fuzz_window_len(w);
     char *block = fuzz_room(left + len);
@@ -170,9 +171,9 @@ static inline void fuzz_window_used(struct fuzz_window *w, size_t used) {
     w->start += used;
 }
 
-/* ==== what holds for every call ==== */
+/* ==== checks for every call ==== */
 
-/* Every error has a name and a sentence. */
+/* Checks that an error has a name and a text. */
 static inline void fuzz_check_error(int result) {
     FUZZ_CHECK(result < 0);
     FUZZ_CHECK(strcmp(stws_result_name(result), "STWS_UNKNOWN") != 0);
@@ -186,13 +187,14 @@ static inline void fuzz_check_sentence(const char *text) {
     FUZZ_CHECK(stws_utf8_valid(text, strlen(text)));
     for (; *p; p++) {
         FUZZ_CHECK(*p >= 32 && *p != 127);
-        FUZZ_CHECK(*p != 0xC2 || p[1] >= 0xA0);                               /* C1 */
-        FUZZ_CHECK(*p != 0xE2 || p[1] != 0x80 || p[2] < 0xA8 || p[2] > 0xAE); /* U+202E */
-        FUZZ_CHECK(*p != 0xE2 || p[1] != 0x81 || p[2] < 0xA0 || p[2] > 0xAF); /* U+2066 */
+        FUZZ_CHECK(*p != 0xC2 || p[1] >= 0xA0);                               /* C1 control
+                                                                                 characters */
+        FUZZ_CHECK(*p != 0xE2 || p[1] != 0x80 || p[2] < 0xA8 || p[2] > 0xAE); /* U+2028 to U+202E */
+        FUZZ_CHECK(*p != 0xE2 || p[1] != 0x81 || p[2] < 0xA0 || p[2] > 0xAF); /* U+2060 to U+206F */
     }
 }
 
-/* ==== the entry, and a main without libFuzzer ==== */
+/* ==== the entry for libFuzzer, and a main() without it ==== */
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size) {
@@ -202,7 +204,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size) {
 
 #ifndef FUZZ_LIBFUZZER
 
-enum { FUZZ_SECONDS = 20 }; /* for one file */
+enum { FUZZ_SECONDS = 20 }; /* for each file */
 
 struct fuzz_files {
     char **paths;
@@ -223,7 +225,7 @@ static int fuzz_is_file(const char *path) {
     return stat(path, &about) == 0 && S_ISREG(about.st_mode);
 }
 
-/* A file, or those of a directory; 0 when it is neither. */
+/* Adds a file, or the files of a directory. Returns 0 if the path is neither. */
 static int fuzz_files_find(struct fuzz_files *files, const char *path) {
     char below[4096];
     struct dirent **entries = NULL;
@@ -258,7 +260,7 @@ static void fuzz_replay_file(const char *path) {
     fuzz_text_free(&text);
 }
 
-/* In a process of their own, which may crash, hang or leak: 1 when it did not. */
+/* Replays files in a child process, which may crash, hang or leak. Returns 1 if it did not. */
 static int fuzz_replay(const struct fuzz_files *files, size_t from, size_t count) {
     int status = 1;
     size_t i;
@@ -275,7 +277,8 @@ static int fuzz_replay(const struct fuzz_files *files, size_t from, size_t count
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-/* How many of them fail. Together first, which is quick; one by one to find the one that does. */
+/* Returns how many files fail. First replays all files together, which is fast. If that fails,
+   replays them one by one to find the failing one. */
 static size_t fuzz_replay_all(const struct fuzz_files *files) {
     size_t failed = 0, i;
     if (fuzz_replay(files, 0, files->count)) return 0;
@@ -284,7 +287,7 @@ static size_t fuzz_replay_all(const struct fuzz_files *files) {
         printf("FAILED %s\n", files->paths[i]);
         failed++;
     }
-    if (failed == 0) printf("FAILED together, each of them passes alone\n");
+    if (failed == 0) printf("FAILED together, but each file passes alone\n");
     return failed ? failed : 1;
 }
 

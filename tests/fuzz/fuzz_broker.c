@@ -1,11 +1,11 @@
-/* The example broker, without its sockets: a few peers at a time, in any order, whose octets are
-   valid frames or raw. What it answers keeps HTTP, WebSocket and STOMP; its memory stays within the
-   budget; and at the end nothing of it is left. */
+/* The example broker without sockets. A few peers send valid frames or raw bytes, in any order. Its
+   answers must be valid HTTP, WebSocket and STOMP. Its memory must stay within the budget. At the
+   end all of its memory must be released. */
 #define STOMP_WS_IMPLEMENTATION
 #define STOMP_WS_NO_IO
 #include "stomp_ws.h"
 
-/* It is made to be included so: see its first comment. */
+/* The broker's source is written so that it can be included: see its first comment. */
 #define MINI_BROKER_NO_MAIN
 /* NOLINTNEXTLINE(bugprone-suspicious-include) */
 #include "examples/mini_broker.c"
@@ -14,11 +14,11 @@
 
 enum { PEERS = 4, MOST_MEMORY = 8 << 20 };
 
-/* One peer, and what it has read of the broker's answers. */
+/* A peer, and what it has read of the broker's answers. */
 struct peer {
     struct connection *connection;
     int upgraded;
-    int refused; /* it broke a rule, or got an answer of HTTP: what comes is of no form we check */
+    int refused; /* it broke a rule, or got an HTTP answer: its answers are no longer checked */
     struct fuzz_window in;
     stws_ws ws;
     stws_frame_state frames;
@@ -30,7 +30,7 @@ struct world {
     struct broker broker;
     struct peer peers[PEERS];
     struct fuzz_input in;
-    int slow; /* peers do not read */
+    int slow; /* the peers stop reading */
 };
 
 static const char request[] =
@@ -46,7 +46,7 @@ static void peer_reset(struct peer *p) {
     p->frames.max_headers = MAX_HEADERS;
 }
 
-/* ---- what the broker says ---- */
+/* ---- the broker's answers ---- */
 
 static void check_frame(struct peer *p, const stws_frame *f) {
     const char *version = stws_frame_header(f, "version");
@@ -63,7 +63,7 @@ static void check_frame(struct peer *p, const stws_frame *f) {
     if (f->command_id == STWS_COMMAND_RECEIPT) FUZZ_CHECK(stws_frame_header(f, "receipt-id"));
 }
 
-/* One STOMP frame, or one heart-beat, in each message. */
+/* Checks that each WebSocket message contains one STOMP frame or one heart-beat. */
 static void hear_message(struct peer *p) {
     stws_frame frame;
     size_t used = 0;
@@ -110,7 +110,7 @@ static void hear(struct peer *p, const char *data, size_t len) {
     if (p->upgraded) hear_websocket(p);
 }
 
-/* The peer takes what waits for it, at most so much. */
+/* The peer reads at most this many bytes of its waiting answers. */
 static void take(struct peer *p, size_t most) {
     size_t len = 0;
     const char *data;
@@ -137,7 +137,7 @@ static void settle(struct world *w) {
     FUZZ_CHECK(w->broker.memory <= MOST_MEMORY);
 }
 
-/* ---- what peers do ---- */
+/* ---- the actions of the peers ---- */
 
 static void feed(struct peer *p, const void *data, size_t len) {
     char *copy;
@@ -200,13 +200,13 @@ static void do_stomp(struct world *w, struct peer *p) {
 }
 
 static void do_websocket(struct world *w, struct peer *p) {
-    unsigned first = fuzz_octet(&w->in);
+    unsigned first = fuzz_byte(&w->in);
     size_t len;
     const unsigned char *data = fuzz_span(&w->in, &len);
     feed_websocket(p, first, data, len);
 }
 
-/* Frames that make something happen between peers. */
+/* Frames that cause an interaction between peers. */
 static void do_frame(struct world *w, struct peer *p) {
     static const char *const frames[] = {
         "SUBSCRIBE\nid:1\ndestination:/topic/a\n\n",
@@ -242,7 +242,7 @@ static void do_leave(struct world *w, struct peer *p) {
 
 static void do_tick(struct world *w, struct peer *p) {
     (void)p;
-    broker_tick(&w->broker, w->broker.now + (long long)fuzz_octet(&w->in) * 50);
+    broker_tick(&w->broker, w->broker.now + (long long)fuzz_byte(&w->in) * 50);
 }
 
 static void do_slow(struct world *w, struct peer *p) {
@@ -251,7 +251,7 @@ static void do_slow(struct world *w, struct peer *p) {
 }
 
 static void do_take(struct world *w, struct peer *p) {
-    take(p, 1 + fuzz_octet(&w->in));
+    take(p, 1 + fuzz_byte(&w->in));
 }
 
 static void (*const records[])(struct world *w, struct peer *p) = {
@@ -275,7 +275,7 @@ static void fuzz_one(const unsigned char *data, size_t size) {
     memset(&w, 0, sizeof w);
     w.in.data = data;
     w.in.left = size;
-    choice = fuzz_octet(&w.in);
+    choice = fuzz_byte(&w.in);
     w.broker.now = 1;
     w.broker.settings.base = "/notifications";
     w.broker.settings.quiet = 1;
@@ -283,7 +283,7 @@ static void fuzz_one(const unsigned char *data, size_t size) {
     w.broker.settings.beat_out = w.broker.settings.beat_in = choice & 2 ? 100 : 0;
     for (i = 0; i < PEERS; i++) peer_reset(&w.peers[i]);
     while (w.in.left > 0) {
-        unsigned record = fuzz_octet(&w.in);
+        unsigned record = fuzz_byte(&w.in);
         records[record / PEERS % RECORDS](&w, &w.peers[record % PEERS]);
         settle(&w);
     }

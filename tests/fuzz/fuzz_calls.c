@@ -1,19 +1,22 @@
-/* Options and calls. The first bytes of an input choose the options, all of them; the rest is a
-   list of records: public calls, with all that they may be given, between turns, in callbacks, and
-   from other threads in the middle of another call; and what the server, the network and the system
-   do meanwhile. Time is simulated, and one thread runs at a time, so that an input always does the same.
+/* Options and calls. The first bytes of an input choose all options. The rest is a list of records.
+   A record is a public call with every kind of argument; calls are made between turns, in
+   callbacks, and from other threads in the middle of another call. Other records are actions of the
+   server, the network and the system. Time is simulated, and only one thread runs at a time, so an
+   input always does the same.
 
-   What must hold: what was accepted is written, or its end is told; with confirm the server has it.
-   A message is handed out once, none is left out, and acknowledged is what was taken and nothing
-   else. When the client says that nothing is due, there is nothing to do. One thread drives. Every
-   call returns. No byte beyond stws_size() is used.
+   These statements must be true. An accepted message is written, or its failure is reported; with
+   confirm the server has it. A message is delivered one time, and none is left out. A message is
+   acknowledged if and only if the application received it and acknowledges it. If the client says
+   that nothing is due, there is nothing to do. Only one thread drives. Every call returns. No byte
+   beyond stws_size() is used.
 
    Inputs whose first byte has the bits 0xc0 set run with real threads and in real time. A build
-   with ThreadSanitizer has only these.
+   with ThreadSanitizer runs only these inputs.
 
-   CALLS_WITHOUT=word,word leaves out what hides something else: wild, stable_id, marks, renew,
-   drop, transaction, connect, request, flush, flush_elsewhere, ack_on, disconnect, stop, end_inside,
-   unsubscribe_inside, threads, trace, sizes, randomness. CALLS_VERBOSE=1 tells what happens. */
+   CALLS_WITHOUT=word,word switches off something that hides other failures: wild, stable_id, marks,
+   renew, drop, transaction, connect, request, flush, flush_elsewhere, ack_on, disconnect, stop,
+   end_inside, unsubscribe_inside, threads, trace, sizes, randomness. CALLS_VERBOSE=1 prints what
+   happens. */
 #include "tests/fuzz/calls_hooks.h"
 #define STOMP_WS_IMPLEMENTATION
 #include "tests/fault/scripted.h"
@@ -30,7 +33,7 @@
 
 enum { MOST_RECORDS = 600, MOST_WAITS = 30, END_MS = 120000 };
 
-/* ==== what the server, the network and the system do ==== */
+/* ==== actions of the server, the network and the system ==== */
 
 static void say_message(struct actor *a) {
     static const size_t pads[] = {0, 10, 60, 300, 1000, 5000, 30, 60000};
@@ -62,7 +65,7 @@ static void say_messages(struct actor *a) {
     world_leave(w);
 }
 
-/* Receipts that were held back, or unknown ones. */
+/* Sends receipts that were held back, or receipts with unknown ids. */
 static void say_receipt(struct actor *a) {
     struct world *w = a->w;
     int choice = act_byte(a), n = choice & 7;
@@ -186,7 +189,7 @@ static void set_heal(struct actor *a) {
     world_leave(w);
 }
 
-/* Time passes although the client may have asked to be called before. */
+/* Lets time pass, even if the client has asked to be called earlier. */
 static void oversleep(struct actor *a) {
     int choice = act_byte(a);
     if (!a->w->threaded) a->w->peer.now_us += choice * 20000LL;
@@ -196,7 +199,7 @@ static void oversleep(struct actor *a) {
 
 struct act {
     void (*run)(struct actor *a);
-    int outside; /* not a call of the application's: may come while all wait */
+    int outside; /* not a call of the application, so it may happen while all threads wait */
 };
 
 static const struct act acts[] = {
@@ -225,14 +228,14 @@ static void act_record(struct actor *a) {
     if (a->w->watchful && !acts[which].outside) check_idle(a);
 }
 
-/* ==== all wait: the rest of the world acts, or time passes ==== */
+/* ==== all threads wait: the surroundings act, or time passes ==== */
 
 static struct actor outside_actor;
 
 static void *other_thread(void *argument) {
     struct actor *a = (struct actor *)argument;
     for (; a->left > 0; a->left--) act_record(a);
-    if (a->popped && a->w->queue) { /* it has its own, and gives it back */
+    if (a->popped && a->w->queue) { /* it still has a message from the queue, and gives it back */
         const struct delivery *d = &a->w->deliveries[0];
         int i = delivery_of(a->w, a->popped->body);
         (void)d;
@@ -265,9 +268,9 @@ static void intruder(void) {
     if (w->in.left > 0 && !w->dry) spawn_other(w, 1 + (int)fuzz_below(&w->in, 2));
 }
 
-/* The end is asked for by the surroundings: a signal handler, or another thread. */
+/* Requests the client's end from outside, as a signal handler or another thread would. */
 static void end_from_outside(struct world *w) {
-    calls_verbose("the end is asked for");
+    calls_verbose("the end is requested");
     w->dry = 1;
     set_heal(&outside_actor);
     w->stopped = 1;
@@ -293,7 +296,7 @@ static void environment(void) {
     if (!w->dry && ++w->waits > MOST_WAITS) {
         w->waits = 0;
         if (w->in.left > 0)
-            act_byte(&outside_actor); /* a call whose turn does not come */
+            act_byte(&outside_actor); /* a call that must wait for its turn */
         else
             end_from_outside(w);
         return;
@@ -307,14 +310,14 @@ static void environment(void) {
         act_byte(&outside_actor);
         return;
     }
-    HOLDS(!w->dry, "calls wait for each other for ever");
+    HOLDS(!w->dry, "calls wait for each other forever");
     end_from_outside(w);
 }
 
-/* ==== an input ==== */
+/* ==== running an input ==== */
 
 static void options_of(struct world *w) {
-    unsigned a = fuzz_octet(&w->in), b = fuzz_octet(&w->in), which, value;
+    unsigned a = fuzz_byte(&w->in), b = fuzz_byte(&w->in), which, value;
     stws_options *o = &w->o;
     *o = peer_options(&w->peer);
 #ifdef CALLS_TSAN
@@ -327,19 +330,19 @@ static void options_of(struct world *w) {
     if (a & 4) w->queue = stws_queue_create(a & 8 ? 2000 : 600);
     if (a & 16 && !calls_without("trace")) o->on_trace = on_trace;
     w->memory = a & 32 ? w : NULL; /* made in world_begin */
-    set_sending(w, o, fuzz_octet(&w->in));
-    value = fuzz_octet(&w->in);
-    set_sizes(o, value, fuzz_octet(&w->in));
-    value = fuzz_octet(&w->in);
-    set_times(o, value, fuzz_octet(&w->in));
+    set_sending(w, o, fuzz_byte(&w->in));
+    value = fuzz_byte(&w->in);
+    set_sizes(o, value, fuzz_byte(&w->in));
+    value = fuzz_byte(&w->in);
+    set_times(o, value, fuzz_byte(&w->in));
     w->peer.connected = calls_connected[b & 7];
     if (b & 8) o->before_connect = before_connect;
     if (b & 16) o->before_subscribe = before_subscribe;
     if (b & 32) o->versions = 4;
     o->broker = (b >> 6) == 3 ? STWS_BROKER_RABBITMQ : 0;
-    set_strings(o, fuzz_octet(&w->in));
-    which = fuzz_octet(&w->in);
-    value = fuzz_octet(&w->in);
+    set_strings(o, fuzz_byte(&w->in));
+    which = fuzz_byte(&w->in);
+    value = fuzz_byte(&w->in);
     if (b & 64) set_wild(w, o, which, value);
     if (!w->next_driven) o->on_event = on_event;
     if (!w->next_driven && !(b & 128)) o->on_message = on_message;
@@ -357,7 +360,8 @@ static void options_of(struct world *w) {
     w->peer.on_sent = world_on_sent;
 }
 
-/* 1 when there is a client, which may be one that only says what is wrong. */
+/* Returns 1 if there is a client. It may be a client that only reports what is wrong with its
+   options. */
 static int client_begin(struct world *w) {
     const char *why = NULL;
     int result;
@@ -374,7 +378,7 @@ static int client_begin(struct world *w) {
         stws *other = NULL;
         char *less = fuzz_room(w->memory_size - 1);
         HOLDS(stws_init(less, w->memory_size - 1, &w->o, &other, NULL) == STWS_ERR_MEMORY,
-              "less memory than stws_size says is enough");
+              "less memory than stws_size requires is accepted");
         free(less);
     }
     return result == STWS_OK;
@@ -406,7 +410,8 @@ static void world_begin(struct world *w, const unsigned char *data, size_t size)
     fibers.intruder = intruder;
 }
 
-/* Drive until the end, which has to come in time; or, without one, until all is quiet. */
+/* Drives until the end, which must come in time. Without a requested end, drives until nothing is
+   due. */
 static void drive_on(struct world *w, long long ms, int to_the_end) {
     struct actor *a = &w->actors[0];
     long long until = w->peer.now_us + ms * 1000;
@@ -417,7 +422,7 @@ static void drive_on(struct world *w, long long ms, int to_the_end) {
         if (drive_step(a) < 0) return;
         if (moves != w->moves) spins = 0;
         if (moves != w->moves || is_due(w)) {
-            HOLDS(++spins < 3000, "the client spins");
+            HOLDS(++spins < 3000, "the client runs in an endless loop");
             continue;
         }
         due = stws_deadline(w->peer.client);
@@ -448,7 +453,7 @@ static void drain_queue(struct world *w, struct actor *a) {
     }
 }
 
-/* A network that works, and time: everything has to arrive. */
+/* Repairs the network and lets time pass. Then everything must arrive. */
 static void settle(struct world *w) {
     unsigned long moves = w->moves + 1;
     int i;
@@ -459,7 +464,7 @@ static void settle(struct world *w) {
     for (i = 0; i < DELIVERIES && !w->ended && moves != w->moves; i++) {
         moves = w->moves;
         drive_on(w, 20000, 0);
-        drain_queue(w, &w->actors[0]); /* a full one holds the client back */
+        drain_queue(w, &w->actors[0]); /* a full queue stops the client from reading */
     }
     if (!w->ended) drive_on(w, 20000, 0);
     if (w->ended || stws_state(w->peer.client) != STWS_CONNECTED || w->asked || w->stopped) return;
@@ -467,16 +472,17 @@ static void settle(struct world *w) {
     check_none_missing(w, w->send_count, "at the end");
 }
 
-/* The end was told as a success: then nothing was left, unless the time for it was over. */
+/* If the end was reported as a success, nothing may have been left, unless the time for it was
+   over. */
 static void check_end(struct world *w) {
     int i;
     HOLDS(!w->ended || w->next_driven || !stws_user(w->peer.client) || w->final_told == 1,
-          "the end is not told");
+          "the end is not reported");
     if (!w->ended || w->end_result != STWS_CLOSED || !w->asked || w->ended_by_stop) return;
     if (w->ended_us + 5000 < w->asked_until_us)
-        check_none_missing(w, w->send_count, "stws_disconnect ends well before its time");
+        check_none_missing(w, w->send_count, "stws_disconnect ends successfully before its time");
     for (i = 0; i < NUMBERS; i++)
-        HOLDS(!w->told[i] || w->taken[i] || i > 0, "a receipt that nobody has asked for");
+        HOLDS(!w->told[i] || w->taken[i] || i > 0, "a receipt that was not requested");
 }
 
 static void check_receipts(struct world *w) {
@@ -484,7 +490,7 @@ static void check_receipts(struct world *w) {
     for (i = 0; i < w->send_count; i++) {
         const struct send_note *s = &w->sends[i];
         HOLDS(s->number <= 0 || s->number >= NUMBERS || w->told[s->number] || w->destroyed,
-              "the end of receipt %d was never told", s->number);
+              "the end of receipt %d was never reported", s->number);
     }
 }
 
@@ -529,7 +535,7 @@ static void world_free(struct world *w) {
     w->peer.client = NULL;
     drain_queue(w, a);
     check_handed(w);
-    HOLDS(w->allocated == 0, "%d bytes are not given back", (int)w->allocated);
+    HOLDS(w->allocated == 0, "%d bytes are not released", (int)w->allocated);
     HOLDS(!w->peer.is_open, "the transport is left open");
     HOLDS(w->peer.busy == 0, "busy");
     peer_free(&w->peer);

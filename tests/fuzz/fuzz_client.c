@@ -1,9 +1,10 @@
-/* The whole client behind a scripted transport. An input is a list of records, each of which is
-   something that happens: octets from the server, in valid frames or raw; time; calls of the
-   application; faults of transport, memory and randomness. The first octets choose the options.
+/* The whole client with a scripted transport. An input is a list of records, and each record is
+   an event: bytes from the server, as valid frames or raw; time; calls of the application;
+   faults of transport, memory and randomness. The first bytes choose the options.
 
-   Whatever happens, the client keeps both protocols, never spins, never holds more memory than its
-   options say, explains each failure in a sentence, and ends when it is asked to. */
+   Whatever happens, the client follows both protocols, never runs in an endless loop, never uses
+   more memory than its options allow, explains each failure in a sentence, and ends when
+   requested. */
 #define STOMP_WS_IMPLEMENTATION
 #include "tests/fault/scripted.h"
 
@@ -13,8 +14,9 @@ enum {
     MAX_BODY = 2048,
     MAX_LINE = 256,
     MAX_FRAME_HEADERS = 8,
-    MEMORY_BEYOND = 64 << 10, /* over stws_size(): what buffers may grow by with these limits */
-    MOST_MS = 90000,          /* all time that an input may let pass */
+    MEMORY_BEYOND = 64 << 10, /* memory beyond stws_size() by which the buffers may grow, with these
+                                 limits */
+    MOST_MS = 90000,          /* an input may let at most this much time pass */
     DESTINATIONS = 4
 };
 
@@ -23,10 +25,10 @@ struct world {
     struct fuzz_input in;
     stws_allocator allocator;
     size_t allocated, most_allocated;
-    int no_memory, no_randomness; /* so many of the next requests fail */
+    int no_memory, no_randomness; /* number of allocations that fail from now on */
     stws_message *last;           /* a copy of the last message */
     stws_queue *queue;
-    int in_callback; /* what the application does when it is called back */
+    int in_callback; /* the application's actions in a callback */
     int last_handle;
     long long ms_left;
 };
@@ -34,7 +36,7 @@ struct world {
 static const char *const destinations[DESTINATIONS] = {"/topic/a", "/queue/b", "/topic/a:\\c",
                                                        "/x"};
 
-/* ---- memory and randomness, which may fail ---- */
+/* ---- memory and random bytes, which may be unavailable ---- */
 
 static void *world_alloc(void *ctx, size_t size) {
     struct world *w = (struct world *)ctx;
@@ -66,15 +68,16 @@ static int world_fill(void *ctx, void *out, size_t len) {
     return -1;
 }
 
-/* Nothing can be read of a connection that is not there yet, although the server has spoken. */
+/* Nothing can be read before the connection is open, even if the server has already sent
+   something. */
 static int world_wants(void *ctx, int wants) {
     const struct peer *p = (const struct peer *)ctx;
     return p->open_result == STWS_MORE ? wants : peer_t_wants(ctx, wants);
 }
 
-/* ---- what the application does ---- */
+/* ---- actions of the application ---- */
 
-/* Whatever a call returns is a success or has a name and a sentence. */
+/* Checks the result of a call: it is a success, or an error that has a name and a text. */
 static int called(int result) {
     if (result < 0) fuzz_check_error(result);
     return result;
@@ -134,14 +137,14 @@ static void do_subscribe(struct world *w) {
 }
 
 static void do_unsubscribe(struct world *w) {
-    unsigned choice = fuzz_octet(&w->in);
+    unsigned choice = fuzz_byte(&w->in);
     called(stws_unsubscribe(w->peer.client, choice & 1 ? (int)choice : w->last_handle));
 }
 
 static void do_send(struct world *w) {
     static const char *const types[] = {NULL, "text/plain"};
     stws_outgoing out = {0};
-    unsigned choice = fuzz_octet(&w->in);
+    unsigned choice = fuzz_byte(&w->in);
     char *body;
     size_t len;
     const unsigned char *data = fuzz_span(&w->in, &len);
@@ -157,7 +160,7 @@ static void do_send(struct world *w) {
     free(body);
 }
 
-/* A header that may not be sendable. */
+/* A header that some STOMP versions cannot represent. */
 static void do_send_header(struct world *w) {
     const char *headers[3] = {NULL, NULL, NULL};
     stws_outgoing out = {0};
@@ -175,7 +178,7 @@ static void do_send_header(struct world *w) {
 }
 
 static void do_ack(struct world *w) {
-    unsigned choice = fuzz_octet(&w->in);
+    unsigned choice = fuzz_byte(&w->in);
     const char *transaction = choice & 2 ? "t" : NULL;
     stws *c = w->peer.client;
     if (!w->last) return;
@@ -193,7 +196,7 @@ static void do_transaction(struct world *w) {
 }
 
 static void do_end(struct world *w) {
-    unsigned choice = fuzz_octet(&w->in);
+    unsigned choice = fuzz_byte(&w->in);
     if (choice % 3 == 0)
         stws_stop(w->peer.client);
     else if (choice % 3 == 1)
@@ -217,7 +220,7 @@ static void do_pop(struct world *w) {
     if (w->queue && m) stws_queue_pop(w->queue, &m, 0);
 }
 
-/* Everything that may be asked, at any time. */
+/* Calls all functions that read the state, which may be called at any time. */
 static void do_look(struct world *w) {
     stws *c = w->peer.client;
     stws_statistics stats;
@@ -231,7 +234,7 @@ static void do_look(struct world *w) {
     FUZZ_CHECK(stats.messages_in <= stats.frames_in && stats.sessions >= stats.reconnects);
 }
 
-/* ---- what the server does ---- */
+/* ---- actions of the server ---- */
 
 static void say_text(struct world *w) {
     size_t len;
@@ -250,7 +253,7 @@ static void say_stomp(struct world *w) {
 static void say_any_frame(struct world *w) {
     static const int opcodes[] = {STWS_WS_CONTINUATION, STWS_WS_TEXT, STWS_WS_BINARY,
                                   STWS_WS_CLOSE,        STWS_WS_PING, STWS_WS_PONG};
-    unsigned choice = fuzz_octet(&w->in);
+    unsigned choice = fuzz_byte(&w->in);
     int opcode = opcodes[choice % 6];
     size_t len;
     const unsigned char *data = fuzz_span(&w->in, &len);
@@ -264,7 +267,7 @@ static void say_raw(struct world *w) {
     peer_raw(&w->peer, data, len);
 }
 
-/* A message of any size for the last subscription there is. */
+/* Sends a message of any size to the last subscription. */
 static void say_message(struct world *w) {
     char body[MAX_BODY + 256];
     const struct sent *s = peer_sent(&w->peer, "SUBSCRIBE", 0), *next;
@@ -276,9 +279,10 @@ static void say_message(struct world *w) {
     peer_message(&w->peer, s ? sent_header(s, "id") : "none", "7\\c1", "/topic/a", body);
 }
 
-/* A receipt for the nth frame that asked for one, by the broker of the test or out of the blue. */
+/* Sends a receipt: for the nth frame that requested one, as the test's broker does it, or for no
+   frame. */
 static void say_receipt(struct world *w) {
-    unsigned nth = fuzz_octet(&w->in);
+    unsigned nth = fuzz_byte(&w->in);
     const struct sent *s;
     for (s = w->peer.sent; s; s = s->next)
         if (stws_frame_header(&s->frame, "receipt") && nth-- == 0) break;
@@ -295,9 +299,9 @@ static void say_end(struct world *w) {
     peer_end(&w->peer);
 }
 
-/* What the server will do by itself, from now on. */
+/* What the server does automatically from now on. */
 static void set_automatic(struct world *w) {
-    w->peer.automatic = (int)(fuzz_octet(&w->in) & AUTO_ALL);
+    w->peer.automatic = (int)(fuzz_byte(&w->in) & AUTO_ALL);
 }
 
 static void set_answer(struct world *w) {
@@ -332,7 +336,7 @@ static void set_connected(struct world *w) {
 
 static void set_transport(struct world *w) {
     static const int opens[] = {STWS_DONE, STWS_DONE, STWS_MORE, STWS_ERR_CONNECT};
-    unsigned choice = fuzz_octet(&w->in);
+    unsigned choice = fuzz_byte(&w->in);
     w->peer.open_result = opens[choice & 3];
     w->peer.write_blocked = choice >> 2 & 1;
     w->peer.piece = choice & 8 ? 1 + (choice >> 6) : 0;
@@ -341,13 +345,13 @@ static void set_transport(struct world *w) {
 }
 
 static void set_faults(struct world *w) {
-    unsigned choice = fuzz_octet(&w->in);
+    unsigned choice = fuzz_byte(&w->in);
     w->no_memory = (int)(choice & 3);
     w->no_randomness = (int)(choice >> 2 & 3);
 }
 
 static void pass_time(struct world *w) {
-    unsigned choice = fuzz_octet(&w->in);
+    unsigned choice = fuzz_byte(&w->in);
     long long ms = choice < 128 ? (long long)choice : (long long)(choice - 127) * 250;
     if (ms > w->ms_left) ms = w->ms_left;
     w->ms_left -= ms;
@@ -355,7 +359,7 @@ static void pass_time(struct world *w) {
 }
 
 static void oversleep(struct world *w) {
-    long long ms = (long long)fuzz_octet(&w->in) * 100;
+    long long ms = (long long)fuzz_byte(&w->in) * 100;
     if (ms > w->ms_left) ms = w->ms_left;
     w->ms_left -= ms;
     w->peer.now_us += ms * 1000;
@@ -365,7 +369,7 @@ static void do_turn(struct world *w) {
     peer_turn(&w->peer);
 }
 
-/* ---- an input ---- */
+/* ---- running an input ---- */
 
 static void (*const records[])(struct world *w) = {
     do_turn,     say_text,       say_stomp,     say_any_frame,  say_raw,      say_message,
@@ -380,7 +384,7 @@ static stws_options options_of(struct world *w) {
     static const int versions[] = {0, STWS_STOMP_12, STWS_STOMP_11, STWS_STOMP_10};
     static const size_t rx_buffers[] = {0, 4096, 1024, 2048};
     stws_options o = peer_options(&w->peer);
-    unsigned a = fuzz_octet(&w->in), b = fuzz_octet(&w->in), c = fuzz_octet(&w->in);
+    unsigned a = fuzz_byte(&w->in), b = fuzz_byte(&w->in), c = fuzz_byte(&w->in);
     w->peer.stepping = a & 1;
     o.utf8 = a & 2 ? STWS_UTF8_STRICT : STWS_UTF8_LENIENT;
     o.confirm = a >> 2 & 1;
@@ -420,7 +424,8 @@ static void world_begin(struct world *w, const unsigned char *data, size_t size)
     w->allocator.release = world_release;
 }
 
-/* The end: it comes within the time that options give it, whatever state the client is in. */
+/* Requests the end. It must come within the time that the options allow, in any state of the
+   client. */
 static void world_end(struct world *w, size_t size) {
     struct peer *p = &w->peer;
     stws_stop(p->client);
@@ -447,7 +452,7 @@ static void fuzz_one(const unsigned char *data, size_t size) {
     w.peer.transport.wants = world_wants;
     peer_start(&w.peer, &o);
     while (w.in.left > 0) {
-        unsigned record = fuzz_octet(&w.in);
+        unsigned record = fuzz_byte(&w.in);
         records[record % RECORDS](&w);
         if (record < 128) peer_turn(&w.peer);
     }

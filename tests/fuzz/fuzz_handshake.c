@@ -1,6 +1,6 @@
-/* The HTTP upgrade. A head is read at once and in pieces; a client judges it as an answer, a server
-   answers it as a request; and a request built of strings from anywhere holds no header that was
-   not asked for. */
+/* The HTTP upgrade. A head is parsed as a whole and in pieces. A client checks it as a response,
+   and a server answers it as a request. A request that is built from arbitrary strings contains
+   only the headers that were requested. */
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
@@ -70,7 +70,7 @@ static void check_head(const struct head *h, size_t max_bytes) {
     }
 }
 
-/* Nothing depends on how the octets came. */
+/* Checks that the result does not depend on how the bytes arrived. */
 static void check_same(const struct head *a, const struct head *b) {
     size_t i;
     FUZZ_CHECK(a->result == b->result);
@@ -83,7 +83,7 @@ static void check_same(const struct head *a, const struct head *b) {
     }
 }
 
-/* ---- both halves judge it ---- */
+/* ---- both sides check it ---- */
 
 static void check_as_answer(const stws_http *http) {
     const char *subprotocol = "", *why = NULL, *accept;
@@ -100,7 +100,7 @@ static void check_as_answer(const stws_http *http) {
     FUZZ_CHECK(!subprotocol || (strlen(subprotocol) == 9 && strstr(offered, subprotocol)));
 }
 
-/* A head of our own making, which is whole. */
+/* Builds a complete head. */
 static void parse_own(char *head, size_t len, stws_http *http, stws_header headers[MAX_HEADERS]) {
     size_t used = 0;
     memset(http, 0, sizeof *http);
@@ -110,7 +110,7 @@ static void parse_own(char *head, size_t len, stws_http *http, stws_header heade
     FUZZ_CHECK(used == len);
 }
 
-/* The answer that we gave as a server is one that we take as a client. */
+/* Checks that the client accepts the response that the server function builds. */
 static void check_own_answer(char *answer, size_t len, const char *their_key) {
     const char *subprotocol = NULL, *why = NULL;
     stws_header headers[MAX_HEADERS];
@@ -155,7 +155,7 @@ static void fuzz_head(struct fuzz_input *in) {
     head_free(&pieces);
 }
 
-/* ---- requests of strings from anywhere ---- */
+/* ---- requests built from arbitrary strings ---- */
 
 static char *text_of(struct fuzz_input *in) {
     size_t len;
@@ -184,7 +184,7 @@ static void check_request(char *request, size_t len, const stws_handshake *h) {
     check_as_request(&http);
 }
 
-/* With user and password in the URL, or without. */
+/* With user and password in the URL, or without them. */
 static void fuzz_request(struct fuzz_input *in, int with_user) {
     char *texts[5];
     const char *extra[3] = {NULL, NULL, NULL};
@@ -214,7 +214,7 @@ static void fuzz_request(struct fuzz_input *in, int with_user) {
 
 static void fuzz_one(const unsigned char *data, size_t size) {
     struct fuzz_input in = {data, size};
-    unsigned choice = fuzz_octet(&in);
+    unsigned choice = fuzz_byte(&in);
     if (choice & 1)
         fuzz_request(&in, choice >> 1 & 1);
     else

@@ -1,6 +1,7 @@
-/* What TLS reads before it trusts anybody: PEM files of CAs, certificates and keys, the server's
-   chain, names and pins. However a file is cut it holds the same objects, fields lie inside their
-   certificate, and no chain is trusted without a CA, or with another key than the pinned one. */
+/* The data that TLS parses before it trusts a peer: PEM files with CAs, certificates and keys, the
+   server's chain, names and pins. A file contains the same objects however it is split. Fields are
+   within their certificate. No chain is trusted without a CA, or with a key other than the pinned
+   key. */
 #define STOMP_WS_BEARSSL
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
@@ -9,7 +10,7 @@
 
 #include <strings.h>
 
-static stws_p_bear tls; /* 84 KB: cleared by each input, not allocated anew */
+static stws_p_bear tls; /* 84 KB: cleared for each input, but allocated only one time */
 static stws_options options;
 static struct fuzz_text objects;
 
@@ -36,7 +37,7 @@ static int is_inside(stws_p_der part, const unsigned char *block, size_t len) {
            part.data - block <= (ptrdiff_t)(len - part.len);
 }
 
-/* ==== PEM: the same objects, whole or in pieces ==== */
+/* ==== PEM: the same objects, as a whole or in pieces ==== */
 
 static void note_object(stws_p_bear *t, const char *name, stws_p_der der) {
     stws_p_der parts[STWS_P_PARTS];
@@ -61,7 +62,7 @@ static void read_in_pieces(struct fuzz_cuts cuts, const char *text, size_t len) 
     stws_p_pem_text(&tls, "\n", 1, note_object);
 }
 
-/* As BearSSL looks for it: letters of either case. */
+/* Searches as BearSSL does: in upper or lower case. */
 static size_t beginnings(const char *text) {
     static const char begin[] = "-----BEGIN ";
     size_t count = 0;
@@ -134,7 +135,7 @@ static void check_identity(struct fuzz_input *in) {
 
 /* ==== the server's chain ==== */
 
-/* Certificates as TLS hands them over, in pieces. */
+/* Passes certificates as TLS does, in pieces. */
 static void receive_chain(struct fuzz_input *in, struct fuzz_cuts cuts) {
     const br_x509_class **x = &tls.verifier;
     unsigned count = fuzz_below(in, STWS_P_CHAIN + 2);
@@ -156,7 +157,7 @@ static const char *pick_host(struct fuzz_input *in) {
     return hosts[fuzz_below(in, 3)];
 }
 
-/* The hash of the first certificate's key, when the chain has one. */
+/* The hash of the first certificate's key, if the chain has a certificate. */
 static void pin_first(char pin[65]) {
     stws_p_der parts[STWS_P_PARTS];
     unsigned char hash[br_sha256_SIZE];
@@ -169,7 +170,8 @@ static void pin_first(char pin[65]) {
     for (i = 0; i < sizeof hash; i++) snprintf(pin + 2 * i, 3, "%02x", hash[i]);
 }
 
-/* The host stands in the first certificate, and each is for servers or says nothing of that. */
+/* Checks that the first certificate contains the host, and that each certificate is for servers or
+   does not restrict its use. */
 static void check_trusted(void) {
     stws_p_der parts[STWS_P_PARTS];
     size_t i = tls.chain_count;
@@ -183,7 +185,7 @@ static void check_trusted(void) {
 static void check_chain(struct fuzz_input *in) {
     enum { INSECURE = 1, PINNED = 2, WRONG_PIN = 4 };
     struct fuzz_cuts cuts = fuzz_cuts_of(in);
-    unsigned flags = fuzz_octet(in), error;
+    unsigned flags = fuzz_byte(in), error;
     stws_p_tls layer = {.table = stws_bearssl(), .state = &tls, .start = {.options = &options}};
     char pin[65] = "", *text;
     int pinned;

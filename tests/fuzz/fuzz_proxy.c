@@ -1,10 +1,11 @@
-/* The way through a proxy. Its answers, HTTP or SOCKS 5, come in pieces over sockets in memory; an
-   independent judge reads the same octets one by one, and knows how much each call of recv gave. The
-   client comes to the same verdict wherever they are cut: it goes on, it waits, or it explains in a
-   sentence, and tries again only where that may help. What it says to the proxy is, octet for octet,
-   what the RFCs ask for, and what the server says behind the answer reaches the session whole.
+/* The connection through a proxy. The proxy's answers, HTTP or SOCKS 5, arrive in pieces over
+   simulated sockets. An independent judge reads the same bytes one by one, and knows how many bytes
+   each recv call returned. The client must come to the same result, however the answers are split:
+   it continues, waits, or explains the failure in a sentence. It retries only if that may help.
+   Each byte that it sends to the proxy is what the RFCs require. Bytes of the server that arrive
+   behind the proxy's answer must reach the session completely.
 
-   Also the URLs of proxies, and the choice that the environment makes. */
+   Also tests the URLs of proxies, and the choice of a proxy by environment variables. */
 #define STOMP_WS_IMPLEMENTATION
 #include "net.h"
 
@@ -17,16 +18,16 @@
 /* ==== the judge: RFC 9110, 9.3.6; RFC 1928; RFC 1929 ==== */
 
 enum { METHOD, LOGIN, WAY, OPEN, REFUSED };
-enum { NOT_HTTP, NOT_SOCKS, TOO_LONG, SAYS_NO, OCTETS_BEHIND };
+enum { NOT_HTTP, NOT_SOCKS, TOO_LONG, SAYS_NO, BYTES_BEHIND };
 enum { MOST_HEAD = 4096, MOST_HEADERS = 64, MOST_FIRST_WORD = 20 };
 
 static struct judge {
     int socks, has_login;
     int step, why, code, final, logged_in;
-    size_t count; /* octets of the present answer, of HTTP with the interim ones before it */
-    size_t whole; /* and how many it has, of SOCKS */
+    size_t count; /* bytes of the current answer; with HTTP including interim answers */
+    size_t whole; /* with SOCKS: the number of bytes that the answer has */
     char head[MOST_HEAD + 1];
-    size_t begin;           /* where the present head begins in there */
+    size_t begin;           /* where the current head begins in head[] */
     struct fuzz_text stray; /* what was read behind the answer */
 } judge;
 
@@ -37,7 +38,7 @@ static void refuse(int why, int code, int final) {
     judge.final = final;
 }
 
-static int is_token_octet(int c) {
+static int is_token_char(int c) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
            (c > 0 && strchr("!#$%&'*+-.^_`|~", c));
 }
@@ -46,7 +47,8 @@ static int is_digit(char c) {
     return c >= '0' && c <= '9';
 }
 
-/* "HTTP/1.x NNN", and behind it nothing or a blank: the status, or 0. */
+/* Returns the status of "HTTP/1.x NNN", at the end of the line or before a blank. Returns 0 if the
+   line is different. */
 static int status_of(const char *line) {
     int status, i;
     if (strncmp(line, "HTTP/1.", 7) != 0 || !is_digit(line[7]) || line[8] != ' ') return 0;
@@ -58,11 +60,12 @@ static int status_of(const char *line) {
     return status < 100 || (status == 101 && line[7] == '0') ? 0 : status;
 }
 
-/* A request instead of an answer is read to its end, and then is none. */
+/* Returns whether the line is a request. A request instead of an answer is read to its end, and
+   then refused. */
 static int is_request(const char *line) {
     size_t method = strcspn(line, " "), target, i;
     for (i = 0; i < method; i++)
-        if (!is_token_octet(line[i])) return 0;
+        if (!is_token_char(line[i])) return 0;
     if (method == 0 || !line[method]) return 0;
     target = strcspn(line + method + 1, " ");
     line += method + 1 + target;
@@ -72,11 +75,12 @@ static int is_request(const char *line) {
 
 static int is_field(const char *line) {
     size_t i;
-    for (i = 0; is_token_octet(line[i]);) i++;
+    for (i = 0; is_token_char(line[i]);) i++;
     return i > 0 && line[i] == ':';
 }
 
-/* The line at *at, in place, and *at behind it; NULL when it holds what no line may hold. */
+/* Returns the line at *at, in place, and moves *at behind it. Returns NULL if the line contains
+   bytes that no line may contain. */
 static char *take_line(char **at) {
     char *line = *at, *end = line;
     while (*end != '\n') end++;
@@ -107,7 +111,7 @@ static void judge_head(int is_last) {
     else if (status < 200 || status > 299)
         refuse(SAYS_NO, status, status < 500 && status != 408 && status != 425 && status != 429);
     else if (!is_last)
-        refuse(OCTETS_BEHIND, 0, 1);
+        refuse(BYTES_BEHIND, 0, 1);
     else
         judge.step = OPEN;
 }
@@ -116,7 +120,7 @@ static void judge_http(int c, int is_last) {
     const char *head = judge.head + judge.begin;
     size_t n = judge.count - judge.begin;
     if (n <= MOST_FIRST_WORD && !memchr(head, ' ', n)) {
-        int ends = c == ' ' && n > 0, goes_on = is_token_octet(c) || c == '/';
+        int ends = c == ' ' && n > 0, goes_on = is_token_char(c) || c == '/';
         if (!ends && (!goes_on || n == MOST_FIRST_WORD)) {
             refuse(NOT_HTTP, 0, 1);
             return;
@@ -134,7 +138,7 @@ static void judge_socks_end(int next, int is_last) {
     judge.count = 0;
     judge.step = next;
     judge.logged_in |= next == LOGIN;
-    if (!is_last) refuse(OCTETS_BEHIND, 0, 1);
+    if (!is_last) refuse(BYTES_BEHIND, 0, 1);
 }
 
 static void judge_socks(int c, int is_last) {
@@ -172,11 +176,12 @@ static void judge_reading(const unsigned char *data, size_t len) {
     }
 }
 
-/* ==== what the proxy has to be told ==== */
+/* ==== what the client must send to the proxy ==== */
 
 struct target {
-    const char *url, *host, *place; /* place: as CONNECT names it */
-    const char *socks;              /* the address's octets, with its kind and length before it */
+    const char *url, *host, *place; /* place: host and port as CONNECT names them */
+    const char *socks;              /* the address in SOCKS form: its type, its length if needed,
+                                       its bytes */
     size_t socks_len;
     int port;
 };
@@ -235,7 +240,7 @@ static void say_http(struct fuzz_text *t, const struct target *to, const char *u
     add_string(t, "\r\n");
 }
 
-/* Up to the step that the judge is at. */
+/* Adds what the client must have sent up to the judge's current step. */
 static void say_socks(struct fuzz_text *t, const struct target *to, const char *user,
                       const char *password) {
     unsigned char port[2];
@@ -253,7 +258,7 @@ static void say_socks(struct fuzz_text *t, const struct target *to, const char *
     fuzz_add(t, port, 2);
 }
 
-/* ==== a negotiation ==== */
+/* ==== a negotiation with a proxy ==== */
 
 struct way {
     struct peer peer;
@@ -261,7 +266,7 @@ struct way {
     const struct target *to;
     char *user, *password;
     char url[1800];
-    size_t allocated, most_allocated, block; /* block: the client's own */
+    size_t allocated, most_allocated, block; /* block: the size of the client's own block */
 };
 
 static void *way_alloc(void *ctx, size_t size) {
@@ -286,7 +291,7 @@ static char *word_of(struct fuzz_input *in) {
     return fuzz_string(data, len);
 }
 
-/* RFC 7617, 2: no control characters; none of these for a user. */
+/* RFC 7617, section 2: no control characters, and no colon in the user name. */
 static void make_basic(char *word, const char *others) {
     for (; *word; word++)
         if ((unsigned char)*word < 32 || *word == 127 || strchr(others, *word)) *word = '_';
@@ -309,10 +314,10 @@ static void write_url(struct way *w) {
     sprintf(at, "127.0.0.1:3128");
 }
 
-/* The proxy says a piece of its answer, once or many times over (a head may be long), and the client
-   runs as soon as there is something, or only when all of it is there. */
+/* The proxy sends a piece of its answer, one time or many times (a head may be long). The client
+   runs after each piece, or only when all pieces have arrived. */
 static void say_answer(struct way *w) {
-    unsigned choice = fuzz_octet(&w->in), times = choice & 128 ? 1 + (choice & 31) : 1;
+    unsigned choice = fuzz_byte(&w->in), times = choice & 128 ? 1 + (choice & 31) : 1;
     size_t len;
     const unsigned char *data = fuzz_span(&w->in, &len);
     while (times--) net_put(&net.in, data, len);
@@ -349,7 +354,8 @@ static void check_refused(const struct way *w) {
     if (judge.why == SAYS_NO) FUZZ_CHECK(strstr(bytes_text(&p->why), code) != NULL);
 }
 
-/* It has not said yes, nor no: the client waits, and whatever ends that has a sentence. */
+/* The proxy has neither accepted nor refused. The client waits, and any end of the wait is
+   explained in a sentence. */
 static void check_waiting(struct way *w) {
     static const int ends[] = {NET_OVER, ECONNRESET, ETIMEDOUT};
     struct peer *p = &w->peer;
@@ -369,7 +375,8 @@ static void check_waiting(struct way *w) {
     FUZZ_CHECK(p->retry_ms >= 0);
 }
 
-/* Octets that came behind the answer, but not with it, are the server's answer to the upgrade. */
+/* Bytes that arrived behind the answer, but in a later recv, are the server's response to the
+   upgrade. */
 static void check_stray(const struct way *w) {
     stws_header headers[128];
     stws_http http = {0};
@@ -380,7 +387,8 @@ static void check_stray(const struct way *w) {
     result = stws_handshake_parse(judge.stray.data, judge.stray.len, &http, &used);
     if (result == STWS_DONE && http.status >= 200)
         FUZZ_CHECK(stws_http_status(w->peer.client) == http.status ||
-                   stws_state(w->peer.client) == STWS_UPGRADING); /* its page is waited for */
+                   stws_state(w->peer.client) == STWS_UPGRADING); /* the client waits for the body
+                                                                     of the response */
     if (w->peer.retry_ms != -2) fuzz_check_sentence(bytes_text(&w->peer.why));
     FUZZ_CHECK(w->peer.result != STWS_ERR_PROXY);
 }
@@ -421,8 +429,8 @@ static void way_begin(struct way *w, unsigned choice, const unsigned char *data,
     if (!judge.socks) make_basic(w->user, ":");
     if (!judge.socks) make_basic(w->password, "");
     judge.has_login = *w->user != 0;
-    for (i = 0; i < 3; i++) net.in.cuts[i] = (unsigned char)fuzz_octet(&w->in);
-    for (i = 0; i < 3; i++) net.out.cuts[i] = (unsigned char)fuzz_octet(&w->in);
+    for (i = 0; i < 3; i++) net.in.cuts[i] = (unsigned char)fuzz_byte(&w->in);
+    for (i = 0; i < 3; i++) net.out.cuts[i] = (unsigned char)fuzz_byte(&w->in);
     net.on_open = on_open;
     net.on_read = judge_reading;
     write_url(w);
@@ -448,7 +456,7 @@ static void way_end(struct way *w) {
     net_pass_ms(p, 60000);
     FUZZ_CHECK(p->ended != 0);
     FUZZ_CHECK(w->allocated == w->block);
-    /* Only a server may have made the client's buffer grow, by a long head of its own. */
+    /* The client's buffer may have grown only because the server sent a long head. */
     FUZZ_CHECK(w->most_allocated == w->block || judge.stray.len > 4096);
     peer_t_close(p);
     peer_free(p);
@@ -520,7 +528,8 @@ static int is_same_letter(char a, char b) {
     return a == b;
 }
 
-/* Does the host end in these octets, at the beginning of a label? From the last one backwards. */
+/* Returns whether the host ends in these bytes, and they begin at a label. Compares from the last
+   byte backwards. */
 static int ends_in(const char *host, const char *word, size_t len) {
     size_t i, host_len = strlen(host);
     for (i = 0; i < len; i++)
@@ -542,7 +551,7 @@ static int is_spared(const char *list, const char *host) {
     }
 }
 
-/* The first of these variables that is there, or NULL. */
+/* Returns the first of these variables that is set, or NULL. */
 static const char *first_of(const int *numbers) {
     for (; *numbers >= 0; numbers++)
         if (values[*numbers]) return values[*numbers];
@@ -551,7 +560,7 @@ static const char *first_of(const int *numbers) {
 
 static void fuzz_environment(struct fuzz_input *in) {
     static const int secure[] = {2, 3, 6, 7, -1}, plain[] = {4, 6, 7, -1}, spare[] = {0, 1, -1};
-    unsigned there = fuzz_octet(in), is_secure = fuzz_octet(in) & 1;
+    unsigned there = fuzz_byte(in), is_secure = fuzz_byte(in) & 1;
     const char *expected, *list;
     char *host = word_of(in);
     int i;
@@ -567,7 +576,7 @@ static void fuzz_environment(struct fuzz_input *in) {
 
 static void fuzz_one(const unsigned char *data, size_t size) {
     struct fuzz_input in = {data, size};
-    unsigned choice = fuzz_octet(&in);
+    unsigned choice = fuzz_byte(&in);
     net_reset();
     if (choice < 192)
         fuzz_way(choice, in.data, in.left);

@@ -1,11 +1,12 @@
-/* A stream of STOMP frames: whatever way it is cut, the same frames come out, all of them views
-   within the limits. The input's first octets choose version, limits and cuts. */
+/* A stream of STOMP frames. However it is split, the same frames are parsed, and all of them are
+   views within the limits. The first bytes of the input choose the version, the limits and the
+   splits. */
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
 #include "tests/fuzz/fuzz_stomp.h"
 
-/* What one way of reading the stream has brought. */
+/* The results of one way of reading the stream. */
 struct reading {
     stws_frame_state state;
     stws_header headers[33];
@@ -26,7 +27,7 @@ static void on_frame(struct reading *r, const stws_frame *f) {
     fuzz_add_span(&r->frames, f->body, f->body_len);
 }
 
-/* All frames that are there. */
+/* Parses all frames that are complete. */
 static void read_window(struct reading *r, const struct fuzz_stomp_settings *s,
                         struct fuzz_window *w) {
     do {
@@ -68,7 +69,8 @@ static void read_all(struct reading *r, const struct fuzz_stomp_settings *s,
     free(w.block);
 }
 
-/* Of several things that are wrong with a line any may be named, but none may pass. */
+/* If several things are wrong with a line, the error may name any of them. But the line may not be
+   accepted. */
 static void check_same(const struct reading *a, const struct reading *b) {
     FUZZ_CHECK((a->result < 0) == (b->result < 0));
     FUZZ_CHECK(fuzz_same(&a->frames, &b->frames));
@@ -80,13 +82,13 @@ static void fuzz_one(const unsigned char *data, size_t size) {
     struct fuzz_input in = {data, size};
     struct fuzz_stomp_settings s = fuzz_stomp_settings_of(&in);
     struct fuzz_cuts cuts = fuzz_cuts_of(&in), none = {{0, 0, 0}, 0}, ones = {{1, 1, 1}, 0};
-    struct reading whole, pieces, octets;
+    struct reading whole, pieces, one_by_one;
     read_all(&whole, &s, in.data, in.left, none);
     read_all(&pieces, &s, in.data, in.left, cuts);
-    read_all(&octets, &s, in.data, in.left, ones);
+    read_all(&one_by_one, &s, in.data, in.left, ones);
     check_same(&whole, &pieces);
-    check_same(&whole, &octets);
+    check_same(&whole, &one_by_one);
     fuzz_text_free(&whole.frames);
     fuzz_text_free(&pieces.frames);
-    fuzz_text_free(&octets.frames);
+    fuzz_text_free(&one_by_one.frames);
 }

@@ -1,5 +1,5 @@
-/* fuzz_stomp.h - what the targets of STOMP frames have in common: the octets of an input that
-   choose version and limits, and what holds for every frame that a parser has brought. */
+/* fuzz_stomp.h - code that the targets for STOMP frames share: the bytes of an input that choose
+   version and limits, and the checks that each parsed frame must pass. */
 #ifndef FUZZ_STOMP_H
 #define FUZZ_STOMP_H
 
@@ -18,7 +18,7 @@ static inline int fuzz_stomp_version(unsigned choice) {
 static inline struct fuzz_stomp_settings fuzz_stomp_settings_of(struct fuzz_input *in) {
     static const size_t headers[] = {32, 32, 2, 0}, lines[] = {4096, 4096, 40, 8},
                         bodies[] = {65536, 65536, 30, 1};
-    unsigned choice = fuzz_octet(in);
+    unsigned choice = fuzz_byte(in);
     struct fuzz_stomp_settings s;
     s.version = fuzz_stomp_version(choice);
     s.max_headers = headers[choice >> 2 & 3];
@@ -32,7 +32,8 @@ static inline int fuzz_is_command(const char *s) {
     return len >= 1 && len <= 32 && s[len] == 0;
 }
 
-/* Views into [start, end), terminated, and within the limits. */
+/* Checks that all views are within [start, end), have a NUL behind them, and are within the
+   limits. */
 static inline void fuzz_check_frame(const stws_frame *f, const struct fuzz_stomp_settings *s,
                                     const char *start, const char *end) {
     size_t i;

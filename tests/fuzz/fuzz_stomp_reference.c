@@ -1,5 +1,5 @@
-/* A stream of STOMP frames, through the parser and through the reference of the unit tests, which
-   goes octet by octet: both must see the same. */
+/* A stream of STOMP frames is parsed by the library's parser and by the reference parser of the
+   unit tests, which works byte by byte. Both must produce the same frames. */
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 

@@ -1,5 +1,6 @@
-/* A STOMP frame of anything, built and parsed: it comes back as it was, the builder keeps within
-   its room, and it refuses exactly what the version cannot say. */
+/* An arbitrary STOMP frame is built and parsed. The parsed frame must be equal to the original. The
+   builder must not write behind its buffer, and it must refuse exactly the frames that the version
+   cannot represent. */
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
@@ -7,7 +8,7 @@
 
 enum { MAX_HEADERS = 6 };
 
-/* A frame whose texts all have a block of their own. */
+/* A frame in which each text has a block of its own. */
 struct made {
     int version;
     stws_frame frame;
@@ -20,11 +21,11 @@ static char *text_of(struct fuzz_input *in, size_t *len) {
     return fuzz_string(data, *len);
 }
 
-/* A content-length that may be right needs the body's length. */
+/* To test a correct content-length, the body's length is needed. */
 static void make_header(struct made *m, struct fuzz_input *in, size_t i) {
     stws_header *h = &m->headers[i];
     char digits[24];
-    unsigned kind = fuzz_octet(in);
+    unsigned kind = fuzz_byte(in);
     m->names[i] = text_of(in, &h->name_len);
     m->values[i] = text_of(in, &h->value_len);
     if (kind % 4 == 0) {
@@ -41,7 +42,7 @@ static void make_header(struct made *m, struct fuzz_input *in, size_t i) {
 }
 
 static void make(struct made *m, struct fuzz_input *in) {
-    unsigned choice = fuzz_octet(in), command = fuzz_octet(in);
+    unsigned choice = fuzz_byte(in), command = fuzz_byte(in);
     size_t len, i;
     memset(m, 0, sizeof *m);
     m->version = fuzz_stomp_version(choice);
@@ -64,7 +65,7 @@ static void made_free(struct made *m) {
     free(m->body);
 }
 
-/* ---- what can be said, by the rules ---- */
+/* ---- the rules for what can be represented ---- */
 
 static const char *command_of(const struct made *m) {
     return m->command ? m->command : stws_command_name(m->frame.command_id);
@@ -90,7 +91,7 @@ static int is_length(const stws_header *h) {
     return h->name_len == 14 && memcmp(h->name, "content-length", 14) == 0;
 }
 
-/* Digits of the body's length, behind any number of zeros. */
+/* The digits of the body's length, after any number of zeros. */
 static int is_right_length(const struct made *m, const stws_header *h) {
     char digits[24];
     const char *value = h->value;
@@ -100,7 +101,7 @@ static int is_right_length(const struct made *m, const stws_header *h) {
     return strcmp(value, digits) == 0;
 }
 
-/* A reader of 1.0 would take the blanks off, and find another name. */
+/* A STOMP 1.0 parser would remove these blanks and read another name. */
 static int is_padded(const stws_header *h) {
     const char *name = h->name;
     size_t len = h->name_len;
@@ -131,9 +132,9 @@ static int may_say(const struct made *m) {
     return may_say_headers(m);
 }
 
-/* ---- and what came of it ---- */
+/* ---- comparing the parsed frame ---- */
 
-/* STOMP 1.0 is read without padding. */
+/* STOMP 1.0 is read without its padding. */
 static int same_text(const struct made *m, const char *sent, size_t len, const char *got,
                      size_t got_len) {
     if (m->version == STWS_STOMP_10) stws_p_trim(&sent, &len);
@@ -153,7 +154,7 @@ static void check_headers(const struct made *m, const stws_frame *f) {
     FUZZ_CHECK(is_length(&f->headers[i]) && is_right_length(m, &f->headers[i]));
 }
 
-static void check_parsed(const struct made *m, char *octets, size_t len) {
+static void check_parsed(const struct made *m, char *bytes, size_t len) {
     struct fuzz_stomp_settings s = {0, MAX_HEADERS + 1, 1024, 1024};
     stws_header headers[MAX_HEADERS + 1];
     stws_frame_state state = {0};
@@ -162,9 +163,9 @@ static void check_parsed(const struct made *m, char *octets, size_t len) {
     state.version = s.version = m->version;
     state.headers = headers;
     state.max_headers = MAX_HEADERS + 1;
-    FUZZ_CHECK(stws_frame_parse(octets, len, &state, &frame, &used) == STWS_DONE);
+    FUZZ_CHECK(stws_frame_parse(bytes, len, &state, &frame, &used) == STWS_DONE);
     FUZZ_CHECK(used == len && state.heartbeats == 0);
-    fuzz_check_frame(&frame, &s, octets, octets + len);
+    fuzz_check_frame(&frame, &s, bytes, bytes + len);
     FUZZ_CHECK(strcmp(frame.command, command_of(m)) == 0);
     FUZZ_CHECK(frame.body_len == m->frame.body_len);
     FUZZ_CHECK(memcmp(frame.body, m->body, frame.body_len + 1) == 0);
@@ -181,15 +182,15 @@ static void fuzz_one(const unsigned char *data, size_t size) {
     if (!may_say(&m)) {
         FUZZ_CHECK(result == STWS_ERR_FRAME_BUILD && need == 0);
     } else {
-        char *octets = fuzz_room(need);
+        char *bytes = fuzz_room(need);
         FUZZ_CHECK(result == STWS_ERR_SPACE);
-        FUZZ_CHECK(stws_frame_build(octets, need - 1, m.version, &m.frame, &again) ==
+        FUZZ_CHECK(stws_frame_build(bytes, need - 1, m.version, &m.frame, &again) ==
                    STWS_ERR_SPACE);
         FUZZ_CHECK(again == need);
-        FUZZ_CHECK(stws_frame_build(octets, need, m.version, &m.frame, &again) == STWS_OK);
+        FUZZ_CHECK(stws_frame_build(bytes, need, m.version, &m.frame, &again) == STWS_OK);
         FUZZ_CHECK(again == need);
-        check_parsed(&m, octets, need);
-        free(octets);
+        check_parsed(&m, bytes, need);
+        free(bytes);
     }
     made_free(&m);
 }

@@ -1,11 +1,11 @@
-/* wss:// over sockets in memory, with BearSSL's own server at the other end. The input says how many
-   octets go either way and when, how large records are, which octets are changed, lost or put in
-   between, when the server closes, asks for a handshake anew, or is cut off; or else there is no
-   server, and whatever the input holds comes in.
+/* wss:// over simulated sockets, with BearSSL's server at the other end. The input says how many
+   bytes move in each direction and when, how large records are, and which bytes are changed, lost
+   or inserted. It says when the server closes, requests a new handshake, or is cut off. Or there is
+   no server, and the client receives arbitrary bytes from the input.
 
-   What stood in whole records before any damage is delivered, whole and in order, and nothing
-   else ever is; damage is an error with a sentence; and a connection that was cut off is not taken
-   for one that was closed. */
+   All data in complete records before any damage must be delivered completely and in order, and
+   nothing else. Damage must cause an error with a sentence. A connection that was cut off must not
+   be taken for one that was closed. */
 #define STOMP_WS_BEARSSL
 #define STOMP_WS_IMPLEMENTATION
 #include "net.h"
@@ -18,7 +18,7 @@
 
 enum { MOST_MESSAGES = 64, MOST_LEN = 20000, RECORD_HEAD = 5, MOST_ACTS = 400 };
 
-/* ==== whom the server is: certificate and key were made for this file, by openssl ==== */
+/* ==== the server's identity: openssl made this certificate and key for this file ==== */
 
 static const char certificate[] =
     "-----BEGIN CERTIFICATE-----\n"
@@ -37,7 +37,8 @@ static unsigned char secret[] = {0x93, 0x41, 0xca, 0x8a, 0x5d, 0x4b, 0x52, 0x47,
                                  0x32, 0xae, 0x6b, 0xa7, 0xa6, 0xfd, 0x10, 0x17, 0xb0, 0xee};
 static const br_ec_private_key key = {BR_EC_secp256r1, secret, sizeof secret};
 
-/* BearSSL asks for the system's randomness by this name, and shall do the same each time. */
+/* Replaces the function by which BearSSL gets the system's random bytes. It always returns the same
+   bytes. */
 static int seed_always_alike(const br_prng_class **ctx) {
     (*ctx)->update(ctx, "alike", 5);
     return 1;
@@ -50,11 +51,12 @@ br_prng_seeder br_prng_seeder_system(const char **name) {
 
 /* ==== both ends ==== */
 
-/* The server's records on their way, as they were before any damage. */
+/* The server's records on their way to the client, before any damage. */
 struct records {
     unsigned char head[RECORD_HEAD];
-    size_t have, left; /* of the head; of the record */
-    int sealed, whole; /* encrypted from here on; no octet of this record was damaged */
+    size_t have, left; /* have: bytes of the head so far; left: bytes of the record to come */
+    int sealed, whole; /* sealed: records are encrypted from here on; whole: no byte of this record
+                          was damaged */
 };
 
 static struct world {
@@ -63,13 +65,16 @@ static struct world {
     br_ssl_server_context server;
     unsigned char buffer[BR_SSL_BUFSIZE_BIDI];
     struct records records;
-    size_t record_len;          /* of plain text in a record of the server's */
-    size_t plain, passed;       /* octets that the server has sealed; those that came through */
-    size_t ends[MOST_MESSAGES]; /* where each message ends in them */
-    int first, messages, read;  /* of this connection's first; all; the next to be delivered */
-    int sends, heard;           /* of the client's */
+    size_t record_len;          /* bytes of plain text in each of the server's records */
+    size_t plain, passed;       /* plain: bytes that the server has encrypted; passed: bytes that
+                                   reached the client */
+    size_t ends[MOST_MESSAGES]; /* where each message ends, in bytes of plain text */
+    int first, messages, read;  /* first message of this connection; number of messages; next one to
+                                   deliver */
+    int sends, heard;           /* numbers of the client's sends: made, and received by the
+                                   server */
     int damaged, damaged_sealed, damaged_out, closed, told, cut, asked, hostile, renegotiated;
-    size_t damage_in, damage_out; /* octets until the next damage, and 0: none */
+    size_t damage_in, damage_out; /* bytes until the next damage; 0: no damage */
     unsigned char flip_in, flip_out;
 } world;
 
@@ -77,7 +82,7 @@ static struct session_store {
     br_ssl_session_cache_lru cache;
     unsigned char store[1000];
 } sessions, first_sessions;
-static stws_p_bear first_session; /* what BearSSL's state keeps of it */
+static stws_p_bear first_session; /* the first session as BearSSL's state keeps it */
 
 static const uint16_t suites[] = {0xC02B, 0xC02C, 0xCCA9};
 
@@ -85,7 +90,7 @@ static void get_store(void *ctx, const void *data, size_t len) {
     fuzz_add((struct fuzz_text *)ctx, data, len);
 }
 
-/* The certificate's DER, out of its PEM. */
+/* Returns the certificate as DER, converted from its PEM. */
 static const br_x509_certificate *chain(void) {
     static br_x509_certificate one;
     static struct fuzz_text der;
@@ -111,7 +116,7 @@ static int can(unsigned what) {
     return (br_ssl_engine_current_state(engine()) & what) != 0;
 }
 
-/* A connection: the server begins anew, and so does what is known of it. */
+/* A connection opens. The server and all records about it start again. */
 static void on_open(void) {
     static const stws_endpoint to = {"localhost", 443, 1};
     struct world *w = &world;
@@ -123,7 +128,7 @@ static void on_open(void) {
     w->records.whole = 1;
     w->plain = w->passed = 0;
     w->first = w->read = w->messages;
-    w->heard = w->sends; /* what the client keeps goes again, which is for other tests */
+    w->heard = w->sends; /* the client resends what it keeps; that is not tested here */
     w->damaged = w->damaged_sealed = w->damaged_out = w->closed = w->told = 0;
     w->cut = w->renegotiated = 0;
     w->peer.retry_ms = -2;
@@ -139,7 +144,7 @@ static size_t overhead(void) {
     return now.cipher_suite == 0xCCA9 ? 16 : 24;
 }
 
-/* The record is complete. What was in it counts when nothing was damaged so far. */
+/* A record is complete. Its content counts if nothing was damaged so far. */
 static void end_record(void) {
     struct records *r = &world.records;
     size_t len = (size_t)r->head[3] << 8 | r->head[4];
@@ -149,7 +154,7 @@ static void end_record(void) {
     r->have = 0;
 }
 
-static void note_octet(unsigned char c) {
+static void note_byte(unsigned char c) {
     struct records *r = &world.records;
     if (r->have < RECORD_HEAD) {
         r->head[r->have++] = c;
@@ -165,7 +170,7 @@ static void note_damage(void) {
     if (world.records.sealed && !world.told) world.damaged_sealed = 1;
 }
 
-/* At most so many octets of what the server has to say (0: all): how many. */
+/* Passes at most this many bytes from the server to the client (0: all). Returns how many. */
 static size_t pass_in(size_t most) {
     size_t len = 0, i;
     unsigned char *data = can(BR_SSL_SENDREC) ? br_ssl_engine_sendrec_buf(engine(), &len) : NULL;
@@ -177,7 +182,7 @@ static size_t pass_in(size_t most) {
             c ^= world.flip_in;
         }
         if (world.cut) continue;
-        note_octet(data[i]);
+        note_byte(data[i]);
         net_put(&net.in, &c, 1);
     }
     if (len) br_ssl_engine_sendrec_ack(engine(), len);
@@ -203,7 +208,7 @@ static size_t pass_out(size_t most) {
     return len;
 }
 
-/* The server reads, and writes a record as long as the input wants them. */
+/* The server reads. It also writes a record, whose length the input has chosen. */
 static int serve(void) {
     struct world *w = &world;
     struct peer *p = &w->peer;
@@ -230,7 +235,7 @@ static int serve(void) {
     return 0;
 }
 
-/* Until neither side has anything more to say. */
+/* Runs until neither side has anything more to send. */
 static void settle(void) {
     int moved = 1, rounds = 0;
     while (moved && rounds++ < 100000) {
@@ -244,7 +249,7 @@ static void settle(void) {
     FUZZ_CHECK(rounds < 100000);
 }
 
-/* ==== messages, which both ends know by their number ==== */
+/* ==== messages: the number of a message defines its body ==== */
 
 static size_t write_body(char *to, int number, size_t len) {
     size_t n = (size_t)sprintf(to, "%d %zu ", number, len), i;
@@ -262,7 +267,7 @@ static int is_body(const char *body, int number) {
     return strcmp(expected, body) == 0;
 }
 
-/* Messages of this connection that came through in whole records. */
+/* Returns the number of the first message that has not completely reached the client. */
 static int messages_through(void) {
     int n = world.first;
     while (n < world.messages && world.ends[n] <= world.passed) n++;
@@ -288,18 +293,19 @@ static void on_sent(struct peer *p, const struct sent *s) {
     world.heard++;
 }
 
-/* ==== what the input may have done ==== */
+/* ==== actions that the input may choose ==== */
 
-/* What is passed on without the client being told comes together with what follows. */
+/* Passes bytes to the client. If the client is not driven now, they arrive together with later
+   bytes. */
 static void do_pass_in(void) {
-    unsigned n = fuzz_octet(&world.in);
+    unsigned n = fuzz_byte(&world.in);
     pass_in(n & 127);
     if (n < 128) net_drive(&world.peer);
     if (!world.hostile) serve();
 }
 
 static void do_pass_out(void) {
-    pass_out(fuzz_octet(&world.in));
+    pass_out(fuzz_byte(&world.in));
     serve();
 }
 
@@ -307,7 +313,7 @@ static void do_settle(void) {
     settle();
 }
 
-/* The client's SUBSCRIBE on this connection, or NULL. */
+/* Returns the client's SUBSCRIBE frame on this connection, or NULL. */
 static const struct sent *subscription(void) {
     const struct sent *s = world.peer.sent;
     while (s && (s->session != world.peer.sessions || strcmp(s->frame.command, "SUBSCRIBE") != 0))
@@ -315,7 +321,7 @@ static const struct sent *subscription(void) {
     return s;
 }
 
-/* The server has something to tell; what is not said yet stands before it. */
+/* The server sends a message. Output that still waits is sent before it. */
 static void do_message(void) {
     static char body[MOST_LEN + 64];
     size_t len = fuzz_number(&world.in) % MOST_LEN;
@@ -340,17 +346,17 @@ static void do_record_len(void) {
 }
 
 static void do_damage_in(void) {
-    world.damage_in = 1 + fuzz_octet(&world.in);
+    world.damage_in = 1 + fuzz_byte(&world.in);
     world.flip_in = (unsigned char)(1 + fuzz_below(&world.in, 255));
 }
 
 static void do_damage_out(void) {
-    world.damage_out = 1 + fuzz_octet(&world.in);
+    world.damage_out = 1 + fuzz_byte(&world.in);
     world.flip_out = (unsigned char)(1 + fuzz_below(&world.in, 255));
 }
 
 static void do_lose(void) {
-    size_t n = 1 + fuzz_octet(&world.in), before = net_len(&net.in);
+    size_t n = 1 + fuzz_byte(&world.in), before = net_len(&net.in);
     if (world.cut || !can(BR_SSL_SENDREC)) return;
     note_damage();
     pass_in(n);
@@ -381,14 +387,14 @@ static void do_close(void) {
 static void do_cut(void) {
     if (world.peer.retry_ms != -2) return;
     world.cut = 1;
-    net.end = fuzz_octet(&world.in) & 1 ? ECONNRESET : NET_OVER;
+    net.end = fuzz_byte(&world.in) & 1 ? ECONNRESET : NET_OVER;
     net_drive(&world.peer);
 }
 
 static void do_cuts(void) {
     int i;
-    for (i = 0; i < 3; i++) net.in.cuts[i] = (unsigned char)fuzz_octet(&world.in);
-    for (i = 0; i < 3; i++) net.out.cuts[i] = (unsigned char)fuzz_octet(&world.in);
+    for (i = 0; i < 3; i++) net.in.cuts[i] = (unsigned char)fuzz_byte(&world.in);
+    for (i = 0; i < 3; i++) net.out.cuts[i] = (unsigned char)fuzz_byte(&world.in);
 }
 
 static void do_disconnect(void) {
@@ -414,7 +420,7 @@ static void server_begin(unsigned suite) {
     br_ssl_server_init_full_ec(&world.server, chain(), 1, BR_KEYTYPE_EC, &key);
     br_ssl_engine_set_versions(engine(), BR_TLS12, BR_TLS12);
     br_ssl_engine_set_suites(engine(), &suites[suite % 3], 1);
-    /* not that of the first session: no other may have its id */
+    /* not the port of the first session, because its session id must not be used here */
     br_ssl_engine_inject_entropy(engine(), &first_session.session, sizeof first_session.session);
     br_ssl_server_set_cache(&world.server, &sessions.cache.vtable);
 }
@@ -450,7 +456,7 @@ static void world_begin(unsigned choice, const unsigned char *data, size_t size)
     snprintf(p->client->tls->host, sizeof p->client->tls->host, "localhost");
 }
 
-/* What holds at the end, when everything was said that could be. */
+/* Checks the state at the end, when both sides have sent everything they could. */
 static void check_end(void) {
     struct world *w = &world;
     struct peer *p = &w->peer;
@@ -474,7 +480,8 @@ static void world_end(void) {
     struct peer *p = &w->peer;
     settle();
     if (w->damaged || w->damaged_out || w->hostile || w->renegotiated) {
-        net.end = NET_OVER; /* the server, which takes a refusal for an alert, goes away, too */
+        net.end = NET_OVER; /* the server takes a refusal for an alert, and closes the connection,
+                               too */
         net_drive(p);
     }
     check_end();
@@ -488,7 +495,7 @@ static void world_end(void) {
     FUZZ_CHECK(test_case_failures == 0 && net.opened == net.closed);
 }
 
-/* A first session, which later ones resume: that saves most of a handshake. */
+/* Makes a first session, which later connections resume. That saves most of a handshake. */
 static void prepare(void) {
     br_ssl_session_cache_lru_init(&sessions.cache, sessions.store, sizeof sessions.store);
     world_begin(8, NULL, 0);
@@ -501,13 +508,13 @@ static void prepare(void) {
 
 static void fuzz_one(const unsigned char *data, size_t size) {
     struct fuzz_input in = {data, size};
-    unsigned choice = fuzz_octet(&in), acted = 0;
+    unsigned choice = fuzz_byte(&in), acted = 0;
     if (!first_session.has_session) prepare();
     sessions = first_sessions;
     world_begin(choice, in.data, in.left);
     net_drive(&world.peer);
     while (world.in.left > 0 && acted++ < MOST_ACTS) {
-        unsigned act = fuzz_octet(&world.in) % ACTS;
+        unsigned act = fuzz_byte(&world.in) % ACTS;
         if (!world.hostile || acts[act] == do_cuts || acts[act] == do_wait || acts[act] == do_cut)
             acts[act]();
         else

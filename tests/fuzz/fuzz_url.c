@@ -1,5 +1,5 @@
-/* URLs: what is taken lies inside the string, is put together again to the same URL, and can be
-   asked for in an upgrade request that holds it unchanged. */
+/* URLs. The parts of an accepted URL are within the string, and form the same URL when they are put
+   together. They can be used in an upgrade request, which contains them unchanged. */
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
@@ -31,7 +31,7 @@ static void check_parts(const stws_url *url, const char *text) {
     FUZZ_CHECK(!memchr(url->target, '#', url->target_len));
 }
 
-/* "host:port" as a URL and the Host header have it. */
+/* "host:port" as it stands in a URL and in the Host header. */
 static void add_authority(struct fuzz_text *t, const stws_url *url, int with_port) {
     char port[16];
     if (url->is_ipv6) fuzz_add(t, "[", 1);
@@ -62,7 +62,8 @@ static void check_again(const stws_url *url) {
     fuzz_text_free(&t);
 }
 
-/* A zone is for this machine only: no Host says it (RFC 6874, section 4). */
+/* A zone is valid only on this machine, so the Host header must not contain it (RFC 6874, section
+   4). */
 static stws_url without_zone(const stws_url *url) {
     const char *zone = url->is_ipv6 ? memchr(url->host, '%', url->host_len) : NULL;
     stws_url plain = *url;

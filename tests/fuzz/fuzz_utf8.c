@@ -1,12 +1,14 @@
-/* UTF-8: the validator, in one go and in pieces, against one that goes octet by octet and computes
-   code points; and what is cut between characters. With each kind of vectors the processor has. */
+/* UTF-8. The validator, called for a whole text and for pieces, is compared with a simple one that
+   reads byte by byte and computes code points. Also tests the function that splits between
+   characters. All kinds of vector instructions of this processor are tested. */
 #include "tests/features.h"
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
 #include "tests/fuzz/fuzz.h"
 
-/* The octets that a first octet says its character has; 0: it is no first octet. */
+/* Returns the number of bytes in a character that begins with this byte; 0: no character begins
+   with it. */
 static size_t reference_length(unsigned first) {
     if (first < 0x80) return 1;
     if ((first & 0xE0) == 0xC0) return 2;
@@ -14,7 +16,7 @@ static size_t reference_length(unsigned first) {
     return (first & 0xF8) == 0xF0 ? 4 : 0;
 }
 
-/* RFC 3629, section 3: the shortest form only, no surrogates, nothing above U+10FFFF. */
+/* RFC 3629, section 3: only the shortest form, no surrogates, nothing above U+10FFFF. */
 static int reference_character(const unsigned char *p, size_t len) {
     static const unsigned long smallest[] = {0, 0, 0x80, 0x800, 0x10000};
     unsigned long code = len == 1 ? p[0] : p[0] & (0x7Fu >> len);
@@ -28,7 +30,8 @@ static int reference_character(const unsigned char *p, size_t len) {
 
 enum { INVALID, CUT, VALID };
 
-/* A character that is not whole may become one if it does with the lowest or the highest octets. */
+/* An incomplete character is valid so far if it becomes valid with the lowest or the highest
+   following bytes. */
 static int reference_rest(const unsigned char *p, size_t have, size_t len) {
     unsigned char low[4] = {0x80, 0x80, 0x80, 0x80}, high[4] = {0xBF, 0xBF, 0xBF, 0xBF};
     memcpy(low, p, have);
@@ -48,7 +51,7 @@ static int reference(const unsigned char *p, size_t len) {
     return VALID;
 }
 
-/* Piece by piece, the octets up to the end of each: found invalid as soon as they are. */
+/* Validates piece by piece. An invalid byte must be found in the piece that contains it. */
 static void check_pieces(const unsigned char *data, size_t len, struct fuzz_cuts cuts) {
     unsigned state = 0;
     size_t have = 0;
@@ -66,7 +69,8 @@ static void check_pieces(const unsigned char *data, size_t len, struct fuzz_cuts
     }
 }
 
-/* Valid text, cut anywhere, is valid still; and so is the reason of a close frame. */
+/* Valid text that is split anywhere must still be valid. The same is checked for the reason in a
+   close frame. */
 static void check_cut(const unsigned char *data, size_t len, size_t at) {
     char *text = fuzz_string(data, len), *payload = fuzz_room(125);
     size_t cut = stws_p_utf8_cut(text, at, len), n;

@@ -1,5 +1,6 @@
-/* A stream of WebSocket frames, in either role: whatever way it is cut, the same messages, control
-   frames and errors come out; limits hold; and each message that came, built again, comes again. */
+/* A stream of WebSocket frames, for both roles. However it is split, the same messages, control
+   frames and errors must be reported. The limits must be kept. Each received message is built again
+   and parsed again, with the same result. */
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
@@ -10,17 +11,18 @@ struct settings {
     size_t max_message, max_fragments;
 };
 
-/* What one way of reading the stream has brought. */
+/* The results of one way of reading the stream. */
 struct reading {
     stws_ws ws;
-    struct fuzz_text seen;    /* whole messages and control frames */
-    struct fuzz_text message; /* the one that is coming */
-    int opcode;               /* its own; 0: none is coming */
+    struct fuzz_text seen;    /* complete messages and control frames */
+    struct fuzz_text message; /* the message that is arriving */
+    int opcode;               /* the opcode of the message that is arriving; 0: no message */
     size_t frames_used;
     int result;
 };
 
-/* A message or control frame, built for the other role and parsed: it must come back as it was. */
+/* Builds a message or a control frame for the other role and parses it. The result must be
+   equal. */
 static void check_again(const struct reading *r, int opcode, const char *data, size_t len) {
     static const unsigned char key[4] = {0x37, 0xfa, 0x21, 0x3d};
     stws_ws ws = {0};
@@ -78,7 +80,7 @@ static void check_event(const struct fuzz_window *w, const stws_ws_event *e, siz
     FUZZ_CHECK(e->data >= start && e->data + e->len <= start + used);
 }
 
-/* All that can be had of what is there. */
+/* Reads everything that is complete. */
 static void read_window(struct reading *r, struct fuzz_window *w) {
     do {
         stws_ws_event event = {0};
@@ -95,7 +97,8 @@ static void read_window(struct reading *r, struct fuzz_window *w) {
         if (r->result >= 0) fuzz_window_used(w, used);
     } while (r->result == STWS_DONE);
     if (r->result != STWS_MORE) return;
-    FUZZ_CHECK(fuzz_window_len(w) < 14 + 125); /* more than a head or a control frame never waits */
+    FUZZ_CHECK(fuzz_window_len(w) < 14 + 125); /* no more than a frame header or a control frame may
+                                                  remain unconsumed */
 }
 
 static void read_all(struct reading *r, const struct settings *s, const unsigned char *data,
@@ -122,7 +125,7 @@ static void read_all(struct reading *r, const struct settings *s, const unsigned
     free(w.block);
 }
 
-/* In an error the message that was coming may have come farther in one of them. */
+/* After an error, one reading may have received more of the current message than the other. */
 static void check_same(const struct reading *a, const struct reading *b) {
     size_t common = a->message.len < b->message.len ? a->message.len : b->message.len;
     FUZZ_CHECK(a->result == b->result);
@@ -137,7 +140,7 @@ static void reading_free(struct reading *r) {
     fuzz_text_free(&r->message);
 }
 
-/* Masking, with any alignment and beginning anywhere in the key. */
+/* Masking, with any alignment, and beginning at any position in the key. */
 static void check_mask(const unsigned char *data, size_t len, size_t offset) {
     unsigned char key[4] = {1, 2, 4, 8};
     char *from = fuzz_copy(data, len), *to = fuzz_room(len);
@@ -157,8 +160,8 @@ static void fuzz_one(const unsigned char *data, size_t size) {
     struct fuzz_input in = {data, size};
     struct fuzz_cuts cuts, none = {{0, 0, 0}, 0}, ones = {{1, 1, 1}, 0};
     struct settings s;
-    struct reading whole, pieces, octets;
-    unsigned choice = fuzz_octet(&in);
+    struct reading whole, pieces, one_by_one;
+    unsigned choice = fuzz_byte(&in);
     s.server = choice & 1;
     s.check_utf8 = choice >> 1 & 1;
     s.max_message = messages[choice >> 2 & 3];
@@ -167,10 +170,10 @@ static void fuzz_one(const unsigned char *data, size_t size) {
     check_mask(in.data, in.left, cuts.lengths[0]);
     read_all(&whole, &s, in.data, in.left, none);
     read_all(&pieces, &s, in.data, in.left, cuts);
-    read_all(&octets, &s, in.data, in.left, ones);
+    read_all(&one_by_one, &s, in.data, in.left, ones);
     check_same(&whole, &pieces);
-    check_same(&whole, &octets);
+    check_same(&whole, &one_by_one);
     reading_free(&whole);
     reading_free(&pieces);
-    reading_free(&octets);
+    reading_free(&one_by_one);
 }

@@ -1,14 +1,14 @@
-/* net.h - sockets in memory, for fuzz targets that run the built-in TCP.
+/* net.h - simulated sockets, for fuzz targets that use the built-in TCP transport.
 
-   To be included before the implementation, whose calls of the system then come here. There is one
-   connection at a time. The target puts into net.in what the client may receive and takes from
-   net.out what it has sent; how much of it one call moves, and where it would have blocked, is for
-   the input to say. Descriptors that are not of this network go on to the system. */
+   Include it before the implementation, whose system calls then lead here. There is one connection
+   at a time. The target puts into net.in what the client may receive, and takes from net.out what
+   it has sent. The input says how many bytes a call moves, and where it would block. Calls for
+   other descriptors go to the system. */
 #ifndef FUZZ_NET_H
 #define FUZZ_NET_H
 
 #if defined(__STRICT_ANSI__) && !defined(_POSIX_C_SOURCE)
-#define _POSIX_C_SOURCE 200809L /* as the header does where it comes first */
+#define _POSIX_C_SOURCE 200809L /* the header does the same if it is included first */
 #endif
 
 #include <arpa/inet.h>
@@ -29,14 +29,14 @@ enum { NET_FD = 1 << 20, NET_ROOM = 1 << 17, NET_OVER = -1, NET_LATER = 255 };
 struct net_pipe {
     unsigned char data[NET_ROOM];
     size_t begin, end;
-    unsigned char cuts[3]; /* octets that a call moves, again and again; 0: all; NET_LATER: none */
+    unsigned char cuts[3]; /* bytes that a call moves, used in turn; 0: all; NET_LATER: none */
     unsigned next;
     int waited;
 };
 
 static struct net {
     struct net_pipe in, out;
-    int end;         /* behind net.in: 0, NET_OVER or an errno */
+    int end;         /* what comes after net.in: 0, NET_OVER or an errno */
     int write_error; /* an errno, or 0 */
     int opened, closed;
     unsigned long calls;
@@ -53,7 +53,7 @@ static inline const unsigned char *net_at(const struct net_pipe *p) {
     return p->data + p->begin;
 }
 
-/* How many octets of so many this call moves. Twice in a row it does not put them off. */
+/* Returns how many of len bytes this call moves. It never returns 0 two times in a row. */
 static inline size_t net_cut(struct net_pipe *p, size_t len) {
     size_t n = p->cuts[p->next++ % 3];
     if (n == NET_LATER && !p->waited) {
@@ -64,7 +64,7 @@ static inline size_t net_cut(struct net_pipe *p, size_t len) {
     return n == 0 || n > len || n == NET_LATER ? len : n;
 }
 
-/* What does not find room is told to the caller, who has to come again. */
+/* Moves bytes. If there is no room, the caller must try again later. */
 static inline size_t net_put(struct net_pipe *p, const void *data, size_t len) {
     if (p->begin == p->end) p->begin = p->end = 0;
     if (len > NET_ROOM - p->end) len = NET_ROOM - p->end;
@@ -73,13 +73,13 @@ static inline size_t net_put(struct net_pipe *p, const void *data, size_t len) {
     return len;
 }
 
-/* A new connection. */
+/* Opens a new connection. */
 static inline void net_begin(void) {
     net.in.begin = net.in.end = net.out.begin = net.out.end = 0;
     net.end = net.write_error = 0;
 }
 
-/* A new input: nothing of the last one is left, but octets that nobody sees. */
+/* Prepares a new input: removes everything of the last one. */
 static inline void net_reset(void) {
     net_begin();
     memset(net.in.cuts, 0, sizeof net.in.cuts);
@@ -97,7 +97,7 @@ static inline int net_fail(int error) {
     return -1;
 }
 
-/* ==== the calls ==== */
+/* ==== the system calls ==== */
 
 static inline int net_socket(int family, int type, int protocol) {
     (void)family, (void)type, (void)protocol;
@@ -156,7 +156,8 @@ static inline ssize_t net_send(int fd, const void *data, size_t len, int flags) 
     return len ? (ssize_t)len : net_fail(EAGAIN);
 }
 
-/* Like a system that is not Linux: nobody knows what the peer's machine has acknowledged. */
+/* Behaves like a system other than Linux, where a program cannot ask what the peer has
+   acknowledged. */
 static inline int net_ioctl(int fd, unsigned long request, int *value) {
     (void)fd, (void)request, (void)value;
     return net_fail(ENOTTY);
@@ -166,7 +167,7 @@ static inline const char *net_getenv(const char *name) {
     return net.on_getenv ? net.on_getenv(name) : getenv(name);
 }
 
-/* close is a member of stws_transport, too, and so is renamed with it. */
+/* stws_transport has a member `close`, which this macro renames, too. */
 #define socket(family, type, protocol) net_socket(family, type, protocol)
 #define connect(fd, to, len) net_connect(fd, to, len)
 #define close net_close

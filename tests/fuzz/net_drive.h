@@ -1,8 +1,8 @@
-/* net_drive.h - an event loop for one client on the network of net.h: it steps the client when a
-   descriptor that it named is ready, or its deadline is there, and never otherwise. So a client
-   that does not say what it waits for is left standing, and one that spins is found out.
+/* net_drive.h - an event loop for one client on the network of net.h. It steps the client only if a
+   descriptor that the client named is ready, or its deadline has come. So a client that does not
+   name what it waits for stops, and a client in an endless loop is found.
 
-   To be included behind tests/fault/scripted.h and fuzz.h. */
+   Include it after tests/fault/scripted.h and fuzz.h. */
 #ifndef FUZZ_NET_DRIVE_H
 #define FUZZ_NET_DRIVE_H
 
@@ -22,7 +22,7 @@ static inline int net_wakes(stws *client) {
     return 0;
 }
 
-/* Until it waits for what is not there. */
+/* Drives until the client waits for something that is not there. */
 static inline void net_drive(struct peer *p) {
     unsigned long idle = 0;
     while (!p->ended && idle < NET_MOST_STEPS) {
@@ -35,7 +35,7 @@ static inline void net_drive(struct peer *p) {
     }
 }
 
-/* What the client has said to the server, and the other way round. */
+/* Moves what the client has sent to the server, and the other way round. */
 static inline void net_serve(struct peer *p) {
     do {
         net_drive(p);

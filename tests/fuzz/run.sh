@@ -1,14 +1,14 @@
 #!/bin/sh
-# The fuzz targets. What makes them is in the Makefile, what they check in fuzz_*.c.
+# Runs the fuzz targets. The Makefile builds them, and fuzz_*.c contain their checks.
 #
-#     tests/fuzz/run.sh fuzz SECONDS     each target for so long, from its corpus on, JOBS (2) at a time;
-#                                        with SEED always the same way, so that what fails has changed
-#     tests/fuzz/run.sh replay           the corpora, and how much of the parsers they cover
-#     tests/fuzz/run.sh minimise         put what fuzzing has found into the corpora, and make them
-#                                        as small as they can be with the same coverage
+#     tests/fuzz/run.sh fuzz SECONDS   run each target for this time, starting with its corpus, JOBS
+#                                      (2) targets at a time; with SEED set, always the same way
+#     tests/fuzz/run.sh replay         replay the corpora, and measure which parser code they cover
+#     tests/fuzz/run.sh minimise       add new inputs to the corpora, and make the corpora as small
+#                                      as possible with the same coverage
 #
-# A crash, a leak, a time-out and a lack of memory are failures; the file that makes it happen is
-# named. It, and what else fuzzing finds, is kept in build/fuzz.
+# A crash, a leak, a time-out or a lack of memory is a failure. The input file that causes it is
+# printed. This file, and all new inputs that fuzzing finds, are kept in build/fuzz.
 # shellcheck disable=SC2046,SC2086 # lists of words
 set -u
 
@@ -18,12 +18,12 @@ cd "$(dirname "$0")/../.." || exit 1
 out=build/fuzz
 corpora=tests/fuzz/corpus
 targets=$(printf '%s\n' tests/fuzz/fuzz_*.c | sed 's|.*/fuzz_\(.*\)\.c|\1|')
-most_octets=2048 # of an input
+max_bytes=2048 # the limit for an input
 parsers='utf8 url handshake websocket frame proxy'
-goal=99 # percent of the lines of each of them
+goal=99 # percent of the lines of each of them that the corpora must reach
 export UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_stack_use_after_return=1:quarantine_size_mb=64
 
-# The words that a target's input is made of.
+# Prints the dictionary of a target.
 dictionary() {
     case $1 in
         url | utf8 | websocket | proxy | tls | calls) cat tests/fuzz/$1.dict ;;
@@ -34,17 +34,17 @@ dictionary() {
     esac
 }
 
-# How long an input may be. Many calls are slow, and find no more than some.
+# Prints the limit for the length of an input. Long lists of calls are slow, and find no more.
 longest() {
     case $1 in
         calls) echo 400 ;;
-        *) echo $most_octets ;;
+        *) echo $max_bytes ;;
     esac
 }
 
 # ---- fuzzing ----
 
-# What libFuzzer said in the end, as words for a line.
+# Prints the final statistics of libFuzzer as one line.
 outcome() {
     awk '/^#[0-9]+.* cov: / { for (i = 1; i < NF; i++) if ($i == "cov:") edges = $(i + 1) }
         /^stat::number_of_executed_units:/ { runs = $2 }
@@ -53,7 +53,7 @@ outcome() {
         END { printf "%d runs, %d edges, %d new inputs, %d MiB\n", runs, edges, fresh, memory }' "$1"
 }
 
-# One target; its status is kept for later.
+# Runs one target, and keeps its status for later.
 fuzz_target() {
     log=$out/$1.log
     mkdir -p $out/corpus/$1 $out/found
@@ -68,9 +68,9 @@ fuzz_target() {
 fuzzed_well() {
     log=$out/$1.log
     [ "$(cat $out/$1.status)" = 0 ] && grep -q '^stat::number_of_executed_units: [1-9]' $log && return
-    echo "reproduced by: $(sed -n 's/.*Test unit written to //p' $log)"
+    echo "input that causes it: $(sed -n 's/.*Test unit written to //p' $log)"
     grep -E 'not true|runtime error|ERROR: |SUMMARY|differ|^ALARM|: [0-9]+ passed' $log | head -n 10
-    echo "all of it: $log"
+    echo "complete log: $log"
     return 1
 }
 
@@ -96,7 +96,8 @@ llvm() {
     $tool "$@"
 }
 
-# Which lines of the header the corpora reach: "line|count|text" for each in build/fuzz/lines.
+# Finds the lines of the header that the corpora reach. build/fuzz/lines contains "line|count|text"
+# for each line.
 measure() {
     profiles=build/profile
     object= # llvm-cov takes the first program without a flag
@@ -111,7 +112,8 @@ measure() {
             stomp_ws.h >$out/lines
 }
 
-# The share of a section's lines, and those that are missing; wrong when it is under the goal.
+# Prints the covered share of a section's lines, and the lines that are missing. Fails if the share
+# is below the goal.
 cover_section() {
     awk -F '|' -v section=">>$1:" -v goal="$2" '
         $3 ~ /^\/\* ==== / { inside = index($3, section) }
@@ -147,7 +149,7 @@ replay_all() {
 
 # ---- minimising ----
 
-# An input for each edge is enough; counters and values are for the search only.
+# Keeps one input for each edge. libFuzzer uses counters and values only while it searches.
 minimise_target() {
     rm -rf $out/minimal
     mkdir -p $out/minimal $out/corpus/$1 $corpora/$1

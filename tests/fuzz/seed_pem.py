@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Inputs for fuzz_pem to begin from, of certificates and keys that openssl makes.
+"""Makes first inputs for fuzz_pem, from certificates and keys that openssl creates.
 
     tests/fuzz/seed_pem.py DIRECTORY
 
-Their layout is that of fuzz_pem.c: an octet for what is checked, and what this check reads first.
+Their layout is that of fuzz_pem.c: a byte that selects the check, then what this check reads first.
 """
 
 import base64
@@ -23,13 +23,13 @@ DATES = {"start": "20240101000000Z", "end": "20991231000000Z"}
 
 
 def der(pem):
-    """The first object of a PEM text."""
+    """Returns the first object of a PEM text."""
     lines = pem.split("-----END")[0].split("\n")[1:]
     return base64.b64decode("".join(lines))
 
 
 def chain(folder, names, authority, host="localhost", flags=SECURE, cuts=WHOLE):
-    """A server's chain, and the CA that is to be trusted."""
+    """Creates a server's chain, and the CA that shall be trusted."""
     parts = [der(folder.text(f"{name}.crt")) for name in names]
     sent = b"".join(len(part).to_bytes(2, "big") + part for part in parts)
     head = bytes([CHAIN]) + cuts + flags + bytes([HOSTS[host], len(parts)])

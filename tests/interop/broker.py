@@ -1,21 +1,22 @@
 #!/usr/bin/env python3
-"""Real STOMP brokers on loopback, for the interop tests.
+"""Real STOMP brokers on the loopback interface, for the interop tests.
 
-On the command line, in the foreground until SIGTERM:
+On the command line, a broker runs in the foreground until SIGTERM:
 
     python3 tests/interop/broker.py start spring
     READY url=ws://127.0.0.1:24817/notifications/websocket http=http://127.0.0.1:24817
 
-and in a test:
+In a test:
 
     with broker.create("rabbitmq", login=("ada", "secret")) as rabbitmq:
         client.connect(rabbitmq.url)
         rabbitmq.kill()
         rabbitmq.start()
 
-Each broker has ports and a data folder of its own, so that any number of them run side by side.
-What Java needs is built first, once, by Maven. All of it stays below build/interop/<name>: `maven`
-(what was built), `log` (a file for each port) and `data` (a folder for each broker, gone with it).
+Each broker has its own ports and data folder, so several of them can run at the same time. Java
+programs are built by Maven before their first start. All files are below build/interop/<name>:
+`maven` (what was built), `log` (one file per port) and `data` (one folder per broker, removed with
+it).
 """
 
 import argparse
@@ -42,15 +43,15 @@ PROJECTS = {
     "spring": HERE / "spring",
     "activemq": HERE / "brokers" / "activemq",
     "artemis": HERE / "brokers" / "artemis",
-    # No broker, but built in the same way.
+    # Not a broker, but built in the same way.
     "spring-client": HERE / "peers" / "spring-client",
 }
-# Below those that the kernel gives to clients, so that a port is still free when its broker comes
-# back to it. In random order, since other processes take theirs from here too.
+# Below the ports that the kernel gives to clients, so a port is still free when its broker starts
+# again. In random order, because other processes take ports from this range, too.
 PORTS = iter(random.sample(range(20000, 32768), k=12768))
 
-# A variable in the environment of all that a broker starts, which tells what belongs to it: the
-# helpers of Erlang leave both process group and session.
+# This environment variable marks all processes that a broker starts. Erlang's helper processes
+# leave both the process group and the session, so those cannot be used.
 MARK = "INTEROP_BROKER"
 
 START_SECONDS = 180
@@ -63,15 +64,16 @@ BIG_MESSAGE = 32 * 1024 * 1024
 
 
 class BrokerError(Exception):
-    """A broker that could not be built or started; the text ends with the last lines of its log."""
+    """A broker that could not be built or started. The text ends with the last lines of its log."""
 
 
 class Broker:
     """What all brokers have in common: ports, folders, and processes to start and to end.
 
-    `port` 0 takes a free one. `data` is a folder to keep; without it the broker gets a new one,
-    which goes when the `with` block ends. `tls` is (certificate chain, private key), two PEM files.
-    `login` is (login, passcode), the one user let in. `settings` go to the broker as they are.
+    `port` 0 takes a free port. `data` is a folder to keep; without it the broker gets a new folder,
+    which is removed when the `with` block ends. `tls` is (certificate chain, private key), two PEM
+    files. `login` is (login, passcode) of the only user who is accepted. `settings` are passed to
+    the broker unchanged.
     """
 
     name = None
@@ -105,19 +107,19 @@ class Broker:
 
     @property
     def http(self):
-        """The address of the broker's own HTTP server, or None."""
+        """The address of the broker's HTTP server, or None."""
         return None
 
     @property
     def pids(self):
-        """Every process of this broker that is alive, helpers included."""
+        """All living processes of this broker, including helpers."""
         return processes_with(f"{MARK}={self._mark}")
 
     def running(self):
         return bool(self._processes) and all(p.poll() is None for p in self._processes)
 
     def start(self):
-        """Start the broker, unless it runs; return once it serves."""
+        """Starts the broker, unless it runs already. Returns when it accepts clients."""
         if self.running():
             return self
         self.kill()
@@ -133,7 +135,8 @@ class Broker:
                 self._choose_ports()
 
     def _may_move(self, error):
-        """Whether a port was taken that nobody knows of yet: it was free when it was chosen."""
+        """Whether a port is in use. It was free when it was chosen, so another process has taken
+        it."""
         return (self._ports_are_ours and isinstance(error, BrokerError)
                 and PORT_IS_TAKEN.search(str(error)))
 
@@ -141,7 +144,8 @@ class Broker:
         self.port = free_port()
 
     def stop(self):
-        """End the broker as an administrator would; SIGKILL what does not end in time."""
+        """Ends the broker as an administrator would. Sends SIGKILL to processes that do not end in
+        time."""
         for process in reversed(self._processes):
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -149,7 +153,7 @@ class Broker:
         self.kill()
 
     def kill(self):
-        """End the broker as a crash would, with all that may be left of it."""
+        """Ends all processes of the broker as a crash would."""
         while pids := self.pids:
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
@@ -160,15 +164,15 @@ class Broker:
         self._processes = []
 
     def settle(self):
-        """Return once a crash would not lose the queues that are there."""
+        """Returns when the existing queues would survive a crash."""
 
     def restart(self):
-        """Stop it, and start it on the same port with the same data."""
+        """Stops the broker, and starts it on the same port with the same data."""
         self.stop()
         return self.start()
 
     def close(self):
-        """Stop it, and remove its data folder where none was given."""
+        """Stops the broker, and removes its data folder unless the caller gave it."""
         self.stop()
         if self._data_is_ours:
             shutil.rmtree(self.data, ignore_errors=True)
@@ -187,10 +191,11 @@ class Broker:
         raise NotImplementedError
 
     def _spawn(self, command, ready=None, environment=None):
-        """Run a process of the broker; return once its output holds the line that says `ready`."""
+        """Runs a process of the broker. Returns when its output contains the line `ready`."""
         log_start = self.log.stat().st_size
         with self.log.open("ab") as output:
-            # In a session of its own: a Ctrl-C is for this program, which then stops it in order.
+            # In its own session: a Ctrl-C reaches only this program, which then stops the broker in
+            # good order.
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                 cwd=self.data, env={**os.environ, **(environment or {}), MARK: self._mark},
@@ -213,7 +218,7 @@ class Broker:
 
 
 class JavaBroker(Broker):
-    """A broker in a Java program of ours. `big` raises its limits on message sizes."""
+    """A broker that runs in one of our Java programs. `big` raises its limits on message sizes."""
 
     heap = "512m"
     big_heap = "1g"
@@ -224,16 +229,16 @@ class JavaBroker(Broker):
 
     def _launch(self):
         heap = self.big_heap if self.big else self.heap
-        # A JVM that starts fast and stays small.
+        # Options for a JVM that starts fast and stays small.
         self._spawn(["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", f"-Xmx{heap}",
                      *self._arguments(build(self.name))], ready=f"READY {self.port}\n")
 
     def _arguments(self, folder):
-        """What follows on the command line; `folder` holds what Maven built."""
+        """The rest of the command line. `folder` contains what Maven built."""
         raise NotImplementedError
 
     def _key_store(self):
-        """The certificate and its key in the form Java reads."""
+        """Returns the certificate and its key in Java's format."""
         chain, key = self.tls
         store = self.data / "key-store.p12"
         subprocess.run(["openssl", "pkcs12", "-export", "-in", chain, "-inkey", key, "-out", store,
@@ -242,7 +247,7 @@ class JavaBroker(Broker):
 
 
 class Spring(JavaBroker):
-    """Spring Boot with its simple broker; `settings` are Spring properties.
+    """Spring Boot with its simple broker. `settings` are Spring properties.
 
     `static` is a folder whose files it serves at /.
     """
@@ -250,7 +255,7 @@ class Spring(JavaBroker):
     name = "spring"
     path = "/notifications/websocket"
     heap = "256m"
-    # Tomcat sets aside three times the longest message for each connection.
+    # Tomcat reserves three times the longest message for each connection.
     big_heap = "2g"
 
     def __init__(self, static=None, **options):
@@ -282,7 +287,8 @@ class Spring(JavaBroker):
 
 
 class SpringRelay(Spring):
-    """Spring Boot with RabbitMQ behind it: one given, or one that starts and ends with it."""
+    """Spring Boot as a relay to RabbitMQ: a given RabbitMQ, or its own, which starts and ends with
+    it."""
 
     def __init__(self, rabbitmq=None, **options):
         super().__init__(**options)
@@ -310,7 +316,8 @@ class SpringRelay(Spring):
 
 
 class EmbeddedBroker(JavaBroker):
-    """ActiveMQ Classic or Artemis; `settings` are the system properties its main class names."""
+    """ActiveMQ Classic or Artemis. `settings` are system properties, which its main class
+    describes."""
 
     main_class = None
     big_limits = None
@@ -345,10 +352,10 @@ class Artemis(EmbeddedBroker):
 
 
 class RabbitMq(Broker):
-    """RabbitMQ with its Web STOMP plugin; `settings` are lines of rabbitmq.conf.
+    """RabbitMQ with its Web STOMP plugin. `settings` are lines of rabbitmq.conf.
 
-    It also takes STOMP over plain TCP, on `stomp_port`. Nothing is shared with a RabbitMQ that the
-    system runs: neither its node name, ports and files, nor its epmd (Erlang's name server).
+    It also accepts STOMP over plain TCP, on `stomp_port`. It shares nothing with a RabbitMQ of the
+    system: neither node name, ports and files, nor epmd (Erlang's name server).
     """
 
     name = "rabbitmq"
@@ -368,7 +375,7 @@ class RabbitMq(Broker):
         self._epmd_port = free_port()
 
     def _launch(self):
-        # Started here, not by Erlang, which would leave it running for ever.
+        # Started here. If Erlang starts it, it runs forever.
         self._spawn(["epmd", "-port", str(self._epmd_port), "-address", "127.0.0.1"])
         wait_for_port(self._epmd_port)
         self._launch_server()
@@ -378,13 +385,13 @@ class RabbitMq(Broker):
             f"{name} = {value}\n" for name, value in self._configuration().items()))
         (self.data / "enabled_plugins").write_text("[rabbitmq_web_stomp].\n")
         (self.data / "rabbitmq-env.conf").write_text("")
-        # Not the one in the PATH, which becomes the user rabbitmq first.
+        # Not the script in the PATH, which first changes to the user rabbitmq.
         self._spawn(["/usr/lib/rabbitmq/bin/rabbitmq-server"], ready="Server startup complete",
                     environment=self._environment())
 
     def settle(self):
-        # It confirms a message whose queue it may not have written yet: Erlang's disk_log keeps
-        # that back for up to two seconds, and a message without its queue does not come back.
+        # RabbitMQ confirms a message even if its queue is not on disk yet. Erlang's disk_log delays
+        # writing for up to two seconds. A message whose queue is lost does not come back.
         control = ["/usr/lib/rabbitmq/bin/rabbitmqctl", "eval", "ok = mnesia:sync_log()."]
         subprocess.run(control, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                        cwd=self.data, env={**os.environ, **self._environment()})
@@ -437,19 +444,19 @@ KINDS = {
 
 
 def create(kind, **options):
-    """A broker, not yet started, by the name it has on the command line."""
+    """Creates a broker by its name on the command line. Does not start it."""
     make, defaults = KINDS[kind]
     return make(**defaults, **options)
 
 
 def build(name):
-    """Build a Maven project where its sources changed; return the folder of what came out."""
+    """Builds a Maven project if its sources have changed. Returns the folder with the results."""
     folder = OUTPUT / name / "maven"
     stamp = folder / "sources.sha256"
     log = OUTPUT / name / "log" / "build.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     digest = digest_of(PROJECTS[name])
-    # One build at a time: Maven's store of downloads does not like two writers.
+    # One build at a time, because two builds must not write to Maven's local repository.
     with (OUTPUT / "maven.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if stamp.exists() and stamp.read_text() == digest:
@@ -482,7 +489,7 @@ def free_port():
             with contextlib.suppress(OSError):
                 probe.bind(("127.0.0.1", port))
                 return port
-    raise BrokerError("No port is free.")
+    raise BrokerError("There is no free port.")
 
 
 def wait_for_port(port):
@@ -498,7 +505,7 @@ def wait_for_port(port):
 
 
 def processes_with(mark):
-    """The processes alive whose environment holds NAME=VALUE, from Linux's /proc."""
+    """The living processes whose environment contains NAME=VALUE, from Linux's /proc."""
     found = []
     for environment in pathlib.Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
@@ -509,18 +516,18 @@ def processes_with(mark):
 
 def tail(log, lines=40):
     text = log.read_text(errors="replace").splitlines()
-    return "\n".join([f"The end of {log}:"] + text[-lines:])
+    return "\n".join([f"The last lines of {log}:"] + text[-lines:])
 
 
 def leave(*_):
-    """The handler of the signals that end this program: it does so by way of every clean-up."""
+    """Handles the signals that end this program, so that all clean-ups run."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     sys.exit(0)
 
 
 def serve(kind, options):
-    """Run a broker until a signal comes, or until it ends by itself, which is a failure."""
+    """Runs a broker until a signal arrives. If the broker ends by itself, that is a failure."""
     with create(kind, **options) as broker:
         http = f" http={broker.http}" if broker.http else ""
         print(f"READY url={broker.url}{http}", flush=True)
@@ -532,16 +539,17 @@ def serve(kind, options):
 def parse_arguments():
     parser = argparse.ArgumentParser(description="Real STOMP brokers on loopback.")
     actions = parser.add_subparsers(dest="action", required=True)
-    actions.add_parser("build", help="build all that Maven builds, and end")
+    actions.add_parser("build", help="build everything that Maven builds, and end")
     starting = actions.add_parser("start", help="run a broker until SIGTERM")
     starting.add_argument("kind", choices=KINDS)
-    starting.add_argument("--port", type=int, default=0, help="0, the default: a free one")
-    starting.add_argument("--data", help="a folder to keep; by default a new one, gone at the end")
-    starting.add_argument("--login", metavar="LOGIN:PASSCODE", help="let in only this user")
+    starting.add_argument("--port", type=int, default=0, help="0, the default, takes a free port")
+    starting.add_argument("--data",
+                          help="a folder to keep; by default a new folder, removed at the end")
+    starting.add_argument("--login", metavar="LOGIN:PASSCODE", help="accept only this user")
     starting.add_argument("--tls", nargs=2, metavar=("CHAIN.pem", "KEY.pem"))
     starting.add_argument("--static", metavar="DIR", help="serve these files at / (Spring only)")
     starting.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
-                          help="a setting of the broker's own; its class in this file says which")
+                          help="a setting of the broker; its class in this file describes it")
     return parser.parse_args()
 
 
@@ -571,7 +579,7 @@ def main():
     except BrokerError as error:
         sys.exit(str(error))
     except FileNotFoundError as error:
-        sys.exit(f"{error}\nIs everything here that tests/interop/install.sh installs?")
+        sys.exit(f"{error}\nHas tests/interop/install.sh installed everything?")
 
 
 if __name__ == "__main__":

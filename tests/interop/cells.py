@@ -1,4 +1,4 @@
-"""A cell of the table: one broker, one feature, and the clients that a test makes for it."""
+"""A cell of the table: one broker, one feature, and the clients that a test creates for it."""
 
 import contextlib
 import itertools
@@ -8,16 +8,16 @@ import pytest
 import table
 from ours import Client
 
-# The only user that the brokers of the table let in.
+# The only user that the brokers of the table accept.
 LOGIN = ("ada", "pass:word")
 NAMES = itertools.count(1)
 
 
 def feature(group, title, **cannot):
-    """Make a test one row of the table: it has a parameter `cell`.
+    """Makes a test one row of the table. The test has a parameter `cell`.
 
-    `cannot` has the reasons of the brokers that cannot, by their kind with _ for -. Other
-    parameters of the test may stand in the title, as {name}.
+    `cannot` contains the brokers that lack the feature, with the reason. Write _ for - in a
+    broker's name. The title may contain other parameters of the test, as {name}.
     """
     reasons = {kind.replace("_", "-"): reason for kind, reason in cannot.items()}
 
@@ -28,7 +28,7 @@ def feature(group, title, **cannot):
 
 
 def topic():
-    """The name of a topic that no other test uses."""
+    """Returns the name of a topic that no other test uses."""
     return f"/topic/matrix{next(NAMES)}"
 
 
@@ -37,7 +37,7 @@ def queue():
 
 
 class Cell:
-    """What a test of one cell works with."""
+    """What a test uses for one cell."""
 
     def __init__(self, kind, servers, reason):
         self.kind = kind
@@ -49,17 +49,18 @@ class Cell:
 
     @property
     def cannot(self):
-        """Whether the broker cannot. Then the test has to assert what it does instead."""
+        """Whether the broker lacks the feature. The test must then check what it does instead."""
         self.asked = True
         return self.reason is not None
 
     def all_but(self, exception):
-        """It works, but for this, which the test has to assert: another client gets it wrong."""
+        """The feature works, except for a fault of another client. The test must check
+        this fault."""
         self.exception = exception
 
     @property
     def result(self):
-        """What the table says of it, when the test has passed."""
+        """The text in the table, if the test has passed."""
         if self.reason:
             return table.cannot(self.reason)
         return table.all_but(self.exception) if self.exception else table.YES
@@ -68,7 +69,7 @@ class Cell:
         return self._servers.get(self.kind, big)
 
     def client(self, big=False, **options):
-        """A client that is logged in; it may not be connected yet."""
+        """Starts a client with the login. It may not be connected yet."""
         login, passcode = LOGIN
         options = {"login": login, "passcode": passcode, **options}
         return self.clients.enter_context(Client(self.server(big).url, **options))
@@ -79,13 +80,13 @@ class Cell:
         return client
 
     def subscriber(self, destination, options=None, **subscription):
-        """A client that is subscribed, as the server has confirmed."""
+        """Starts a client with a subscription that the server has confirmed."""
         client = self.connected(**(options or {}))
         self.subscribe(client, destination, **subscription)
         return client
 
     def subscribe(self, client, destination, **options):
-        """Subscribe, and return once the server has confirmed it."""
+        """Subscribes, and returns when the server has confirmed the subscription."""
         if self.kind == "spring":
             handle = client.subscribe(destination, **options)
             self.fence(client)
@@ -95,7 +96,7 @@ class Cell:
         return handle
 
     def fence(self, client):
-        """Return once the server is through with all that the client said before."""
+        """Returns when the server has processed everything that the client sent before."""
         if self.kind == "spring":
             handle = client.subscribe("/user/queue/reply")
             client.send("/app/reply", f"fence {handle}")
@@ -105,7 +106,7 @@ class Cell:
             client.receipt(client.send("/topic/fence", "fence", receipt=1))
 
     def send(self, client, *arguments, **options):
-        """Send, and return once the server has taken it."""
+        """Sends, and returns when the server has accepted the message."""
         if self.kind == "spring":
             client.send(*arguments, **options)
             self.fence(client)
@@ -113,7 +114,7 @@ class Cell:
             client.receipt(client.send(*arguments, receipt=1, **options))
 
     def round_trip(self, client, body, **options):
-        """What comes back of a message that a client sends to itself."""
+        """Sends a message to the client itself, and returns the received message."""
         destination = topic()
         self.subscribe(client, destination)
         client.send(destination, body, **options)

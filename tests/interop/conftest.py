@@ -1,4 +1,4 @@
-"""Brokers for a whole session of pytest, and the table of what was measured on them."""
+"""Brokers for a whole session of pytest, and the table of the results."""
 
 import contextlib
 
@@ -9,20 +9,21 @@ import table
 from cells import LOGIN, Cell
 
 TABLE_MODULES = {"test_cross", "test_matrix"}
-# These take what the tests send as they are, since our client cuts large frames for them.
+# These brokers accept the tests' large messages with default settings, because our client splits
+# large frames for them.
 NO_LIMITS = {"rabbitmq", "artemis"}
 SETTINGS = {"spring": {"interop.heartbeat": "1000,1000"}}
 
 
 class Servers:
-    """Brokers that are started when first asked for, and stay until the session ends."""
+    """Brokers that start when they are first needed, and run until the session ends."""
 
     def __init__(self, stack):
         self._stack = stack
         self._started = {}
 
     def get(self, kind, big=False):
-        """The broker of that kind; `big`: with its limits on message sizes raised."""
+        """Returns the broker of this kind. `big` raises its limits on message sizes."""
         big = big and kind not in NO_LIMITS
         if (kind, big) not in self._started:
             options = {"big": True} if big else {}
@@ -39,7 +40,7 @@ def start_servers():
 
 @pytest.fixture(name="measured", scope="session")
 def collect_measurements(request):
-    """The results of this session; whoever adds to it gets the table written at the end."""
+    """The results of this session. If a test adds a result, the table is written at the end."""
     results = table.Results()
     yield results
     session = request.session
@@ -48,7 +49,7 @@ def collect_measurements(request):
 
 
 def has_all_rows(session):
-    """Whether all tests take part that make the table."""
+    """Whether all tests that make the table are run."""
     modules = {item.module.__name__: item.module for item in session.items}
     rows = [function for name in TABLE_MODULES if name in modules
             for function in vars(modules[name]).values() if hasattr(function, "row")]
@@ -64,7 +65,7 @@ def pytest_deselected(items):
 
 @pytest.fixture(name="cell")
 def make_cell(request, servers, measured):
-    """The parameter of a test with @feature, which becomes a cell of the table."""
+    """The parameter of a test with @feature. It becomes a cell of the table."""
     group, title, reasons = request.function.row
     title = title.format(**request.node.callspec.params)
     kind = request.param
@@ -75,7 +76,7 @@ def make_cell(request, servers, measured):
     try:
         with cell.clients:
             yield cell
-        assert cell.asked or cell.reason is None, f"nobody looked at what {kind} cannot"
+        assert cell.asked or cell.reason is None, f"the test did not check what {kind} does instead"
     except BaseException:
         measured.add(group, title, kind, table.FAILED)
         raise
@@ -85,7 +86,7 @@ def make_cell(request, servers, measured):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Leaves the outcome of a test where its fixtures find it."""
+    """Stores the outcome of a test where its fixtures can find it."""
     outcome = yield
     report = outcome.get_result()
     if call.when == "call" or report.failed:

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs what the interop tests need on a bare Debian 12: a C compiler, BearSSL, a JDK, Maven,
-# RabbitMQ, node and npm, curl to publish by hand, zsh and two readers of man pages for what belongs
-# to stomp_cat, the Python packages of requirements.txt in build/venv and the JavaScript client in
-# build/npm. Run it as root; a second run has nothing to do.
+# RabbitMQ, node and npm, and curl to publish messages. For the tests of stomp_cat: zsh and two
+# readers of man pages. Python packages from requirements.txt go to build/venv, and the JavaScript
+# client to build/npm. Run it as root. A second run has nothing to do.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -15,17 +15,17 @@ npm=$build/npm
 missing_packages() {
     missing ca-certificates curl gcc groff-base libbearssl-dev libc6-dev mandoc maven \
         openjdk-17-jdk-headless openssl python3 python3-venv rabbitmq-server zsh
-    # A node of any origin will do, and one that is not Debian's brings npm along.
+    # Any node is good enough. A node that is not Debian's package brings its own npm.
     command -v node >/dev/null || printf 'nodejs '
     command -v npm >/dev/null || printf 'npm '
 }
 
-# Whether build/npm has that package in that version.
+# has_npm_package PACKAGE VERSION: succeeds if build/npm contains this version of the package.
 has_npm_package() {
     grep -q "\"version\": \"$2\"" "$npm/node_modules/$1/package.json" 2>/dev/null
 }
 
-# Others may have packages of theirs in build/npm: they stay.
+# Packages that others have installed in build/npm are kept.
 install_npm_package() {
     has_npm_package "$1" "$2" && return
     mkdir -p "$npm"
@@ -34,11 +34,11 @@ install_npm_package() {
 
 packages=$(missing_packages)
 if [ -n "$packages" ]; then
-    # shellcheck disable=SC2086 # one word a package
+    # # shellcheck disable=SC2086 # one word per package
     install_packages $packages
 fi
 
-# The copy of requirements.txt is made last: it says that all of it is installed.
+# requirements.txt is copied last. The copy means that all its packages are installed.
 if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
     python3 -m venv --clear "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"

@@ -1,12 +1,13 @@
-"""Other people's STOMP clients, all behind the same few calls.
+"""Other STOMP clients, behind a common set of methods.
 
-`StompJs` and `SpringClient` run in processes of their own and are told what to do in lines:
+`StompJs` and `SpringClient` run in their own processes and receive commands as lines:
 
     subscribe DESTINATION
     send DESTINATION BODY [NAME VALUE]...
 
-and what comes is printed: `connected`, `message BODY [NAME VALUE]...`, `error TEXT`. Words are
-percent-encoded; the end of input makes them disconnect. The two clients in Python run in here.
+They print what happens: `connected`, `message BODY [NAME VALUE]...`, `error TEXT`. Words are
+percent-encoded. They disconnect at the end of their input. The two Python clients run in this
+process.
 """
 
 import contextlib
@@ -29,19 +30,19 @@ NODE_MODULES = ours.ROOT / "build" / "npm" / "node_modules"
 
 
 class Message:
-    """What one of them received: `headers` as pairs, `body` as octets."""
+    """A message that a client received: `headers` as pairs, `body` as bytes."""
 
     def __init__(self, headers, body):
         self.headers = headers
         self.body = body
 
     def header(self, name):
-        """The values of all headers of that name."""
+        """The values of all headers with this name."""
         return [value for key, value in self.headers if key == name]
 
 
 class ProcessPeer:
-    """A client in a process of its own."""
+    """A client in its own process."""
 
     def __init__(self, command, environment=None):
         self._lines = queue.Queue()
@@ -91,11 +92,12 @@ class ProcessPeer:
         self._process.stdin.flush()
 
     def _next(self, timeout):
-        """The words of the next line; what is an error, or no line at all, as an exception."""
+        """Returns the words of the next line. Raises an exception for an error, or if no line
+        arrives."""
         try:
             line = self._lines.get(timeout=timeout)
         except queue.Empty:
-            raise PeerError(f"nothing came within {timeout} s") from None
+            raise PeerError(f"no line arrived within {timeout} s") from None
         if not line or line.startswith("error "):
             raise PeerError(urllib.parse.unquote(line) or "the process ended")
         return line.rstrip("\n").split(" ")
@@ -107,7 +109,7 @@ class ProcessPeer:
 
 
 class StompJs(ProcessPeer):
-    """@stomp/stompjs 7 in node."""
+    """@stomp/stompjs 7, running in node."""
 
     def __init__(self, url, login, passcode):
         super().__init__(["node", ours.HERE / "peers" / "stompjs.cjs", url, login, passcode],
@@ -124,7 +126,7 @@ class SpringClient(ProcessPeer):
 
 
 class StompPy(stomp.ConnectionListener):
-    """stomp.py over WebSocket. It offers no subprotocol by itself, so that is done for it."""
+    """stomp.py over WebSocket. It does not offer a subprotocol, so this class adds one."""
 
     def __init__(self, url, login, passcode, **options):
         address = urllib.parse.urlsplit(url)
@@ -154,7 +156,7 @@ class StompPy(stomp.ConnectionListener):
         try:
             frame = self._received.get(timeout=timeout)
         except queue.Empty:
-            raise PeerError(f"nothing came within {timeout} s") from None
+            raise PeerError(f"no message arrived within {timeout} s") from None
         if isinstance(frame, str):
             raise PeerError(frame)
         return Message(list(frame.headers.items()), frame.body)
@@ -180,7 +182,7 @@ class StompPy(stomp.ConnectionListener):
 
 
 class Article(ArticlePeer):
-    """The article's own stack, with what ActiveMQ needs from it: a subprotocol."""
+    """The article's pair of libraries, with the subprotocol that ActiveMQ requires."""
 
     def __init__(self, url, login, passcode):
         super().__init__(url, login, passcode, subprotocols=["v11.stomp"])

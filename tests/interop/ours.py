@@ -1,7 +1,9 @@
-"""Our side of the interop tests: programs on stomp_ws.h, built with sanitizers, driven from here.
+"""Our side of the interop tests: programs that use stomp_ws.h, built with sanitizers and driven
+from here.
 
-`Client` is one probe (probe.c says what it takes and prints). `cat` runs stomp_cat, `start` any
-program. All strings hold octets that are no UTF-8 as Python's surrogate escapes, both ways.
+`Client` runs one probe; probe.c describes its commands and output. `cat` runs stomp_cat, `start`
+runs any program. In strings, bytes that are not UTF-8 are represented as Python's surrogate
+escapes, in both directions.
 """
 
 import contextlib
@@ -20,21 +22,21 @@ ROOT = HERE.parent.parent
 PROGRAMS = ROOT / "build" / "interop" / "programs"
 COMPILE = [*os.environ.get("CC", "cc").split(), "-O1", "-g", "-fno-omit-frame-pointer",
            "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-I", ROOT]
-# What a sanitizer exits with, so that it is mistaken for nothing else.
+# The exit status of a sanitizer. No program uses it for anything else.
 ENVIRONMENT = {**os.environ, "ASAN_OPTIONS": "exitcode=99", "UBSAN_OPTIONS": "print_stacktrace=1"}
 
-# How long to wait for what has to come: a slow machine is no fault of ours.
+# How long to wait for an event. A slow machine must not cause a failure.
 SECONDS = 60
 STOMP_10, STOMP_11, STOMP_12 = 1, 2, 4
 OFF = -1
 
 
 class Unexpected(AssertionError):
-    """What a client did not do in time; the text says what it did instead."""
+    """Something that a client did not do in time. The text tells what it did instead."""
 
 
 def build(name):
-    """Compile one of our programs where it or the header changed; return its path."""
+    """Compiles a program if it or the header has changed. Returns the path of the result."""
     source = HERE / "probe.c" if name == "probe" else ROOT / "examples" / f"{name}.c"
     program = PROGRAMS / name
     PROGRAMS.mkdir(parents=True, exist_ok=True)
@@ -49,7 +51,7 @@ def build(name):
 
 
 def start(name, *arguments, **options):
-    """Start one of our programs, its output in pipes."""
+    """Starts a program with its output in pipes."""
     return subprocess.Popen([build(name), *arguments], env=ENVIRONMENT, text=True,
                             errors="surrogateescape",
                             **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE,
@@ -57,38 +59,38 @@ def start(name, *arguments, **options):
 
 
 def cat(*arguments, text=None, timeout=2 * SECONDS):
-    """Run stomp_cat to its end: what it returned, and in .stdout and .stderr what it printed."""
+    """Runs stomp_cat to its end. Returns its status, and its output in .stdout and .stderr."""
     return subprocess.run([build("stomp_cat"), *arguments], env=ENVIRONMENT, text=True, input=text,
                           errors="surrogateescape", capture_output=True, timeout=timeout,
                           check=False)
 
 
 def post(server, destination, body, content_type="text/plain"):
-    """Have the Spring server publish something."""
+    """Makes the Spring server publish a message."""
     query = urllib.parse.urlencode({"destination": destination})
     request = urllib.request.Request(f"{server.http}/publish?{query}", body.encode(),
                                      {"Content-Type": content_type})
     urllib.request.urlopen(request, timeout=SECONDS).close()
 
 
-def octets(text):
-    """What a string of ours is on the wire."""
+def raw_bytes(text):
+    """Returns the bytes that a string stands for on the wire."""
     return text.encode("utf-8", "surrogateescape")
 
 
 def quote(value):
     if isinstance(value, str):
-        value = octets(value)
+        value = raw_bytes(value)
     elif not isinstance(value, bytes):
         value = str(value).encode()
     return urllib.parse.quote_from_bytes(value, safe="")
 
 
 class Client:
-    """One client of ours, in a process of its own.
+    """A client that uses stomp_ws.h, in its own process.
 
-    Options have the names of stws_options, with `headers` a list of pairs; reconnecting is off
-    unless told otherwise.
+    The options have the names of stws_options. `headers` is a list of pairs. Reconnecting is off by
+    default.
     """
 
     def __init__(self, url, trace=False, connect_headers=(), http_headers=(), **options):
@@ -114,7 +116,7 @@ class Client:
         return self._call("send", [destination], body=body, lists={"header": headers}, **options)
 
     def request(self, destination, body="", headers=(), **options):
-        """The reply, or the library's result as an exception."""
+        """Returns the reply to a command, or raises the library's error as an exception."""
         self._call("request", [destination], body=body, lists={"header": headers}, **options)
         return self.expect("reply")
 
@@ -149,10 +151,11 @@ class Client:
         self._call("stats", [])
         return self.expect("stats")
 
-    # ---- what it printed ----
+    # ---- events ----
 
     def expect(self, event, timeout=SECONDS, **fields):
-        """The next event of that kind and with those fields, taken out; others stay."""
+        """Waits for the next event of this kind with these fields, and removes it. Other events
+        stay."""
         found = self._take(timeout, lambda e: e["event"] == event and
                            all(e.get(key) == value for key, value in fields.items()))
         if found is None:
@@ -169,30 +172,31 @@ class Client:
         return [self.message(timeout) for _ in range(count)]
 
     def nothing(self, event="message", within=0.5):
-        """Assert that no such event comes."""
+        """Checks that no such event arrives."""
         found = self._take(within, lambda e: e["event"] == event)
         if found is not None:
-            raise Unexpected(f"an event that was not to come: {found}")
+            raise Unexpected(f"an unexpected event: {found}")
 
     def ended(self, timeout=SECONDS):
         return self.expect("ended", timeout)
 
     def never_retried(self):
-        """Assert that so far it has not set out to try again."""
+        """Checks that the client has not announced another attempt so far."""
         retry = self._take(0, lambda e: e["event"] == "disconnected" and e["retry_ms"] >= 0)
         assert retry is None, retry
 
     def receipt(self, number, result="STWS_OK", timeout=SECONDS):
-        """The receipt of the sending call that returned that number."""
+        """Waits for the receipt with the number that the sending call returned."""
         return self.expect("receipt", timeout, receipt=number, result=result)
 
     def trace(self, direction, command):
-        """The frames traced so far of that command; heads of HTTP begin with it."""
+        """Returns the traced frames that begin with this command. For HTTP, `command` is the
+        beginning of the head."""
         return [e for e in self.traced
                 if e["direction"] == direction and e["command"].startswith(command)]
 
     def close(self):
-        """End the process, which had to stay free of errors until now."""
+        """Ends the process, and checks that it had no error."""
         with contextlib.suppress(OSError):
             self._process.stdin.close()
         try:
@@ -240,7 +244,7 @@ class Client:
 
     def _rest(self):
         with self._changed:
-            return "\n".join(str(event)[:500] for event in self._events[-20:]) or "nothing at all"
+            return "\n".join(str(event)[:500] for event in self._events[-20:]) or "no other event"
 
     def _read(self):
         count = 0
@@ -255,7 +259,7 @@ class Client:
 
 
 class Refused(Exception):
-    """A call that the library answered with an error; .name is its name."""
+    """A call for which the library returned an error. `name` is the error's name."""
 
     def __init__(self, command, name):
         super().__init__(f"{command}: {name}")

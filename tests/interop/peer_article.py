@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """The usual client in Python: websocket-client for the socket, stomper for the frames.
 
-As the other side of the interop tests it keeps the ways of that pair: STOMP 1.1, no WebSocket
-subprotocol (which ActiveMQ Classic refuses with 500), one frame for each WebSocket message, and
-bodies as stomper reads them: as text, each line stripped, the line ends gone.
+As the other side of the interop tests it behaves like users of this pair. It uses STOMP 1.1 and no
+WebSocket subprotocol (ActiveMQ Classic refuses that with 500), and puts one frame into each
+WebSocket message. It reads bodies as stomper does: as text, with each line stripped and the line
+ends removed.
 
-    peer_article.py URL sub DESTINATION COUNT     prints the bodies of COUNT messages, one a line
-    peer_article.py URL send DESTINATION BODY...  sends each BODY as a message
+    peer_article.py URL sub DESTINATION COUNT     print the bodies of COUNT messages, one per line
+    peer_article.py URL send DESTINATION BODY...  send each BODY as a message
 """
 
 import argparse
@@ -23,11 +24,11 @@ CLOSE_SECONDS = 3
 
 
 class PeerError(Exception):
-    """The server refused, reported an error, or went away."""
+    """The server refused, reported an error, or closed the connection."""
 
 
 class ArticlePeer:
-    """A connection that is logged in, with a thread that puts what arrives into a queue.
+    """A connection with a login. A thread puts the received frames into a queue.
 
     `options` go to websocket.create_connection: `subprotocols`, `sslopt`, `origin` and so on.
     """
@@ -53,11 +54,11 @@ class ArticlePeer:
         self._socket.send(stomper.send(destination, body, content_type=content_type))
 
     def send_frame(self, frame):
-        """Send the text of a whole frame."""
+        """Sends the text of a whole frame."""
         self._socket.send(frame)
 
     def receive(self, timeout=CONNECT_SECONDS):
-        """The next message: a dictionary with its `headers` and `body`."""
+        """Returns the next message: a dictionary with its `headers` and `body`."""
         try:
             frame = self._received.get(timeout=timeout)
         except queue.Empty:
@@ -67,9 +68,9 @@ class ArticlePeer:
         return frame
 
     def close(self):
-        """Close the WebSocket. No DISCONNECT: that of stomper lacks the blank line after its head,
-        and a server would wait for the rest."""
-        # The server may have been faster.
+        """Closes the WebSocket. Sends no DISCONNECT, because stomper's frame lacks the blank line
+        after its head, and the server would wait for the rest."""
+        # the server may have closed first
         with contextlib.suppress(OSError, websocket.WebSocketException):
             self._socket.send_close()
         self._thread.join(CLOSE_SECONDS)
@@ -90,7 +91,8 @@ class ArticlePeer:
         self._received.put(None)
 
     def _next_frame(self):
-        """The next frame that is no heart-beat; None when the server closed the WebSocket."""
+        """Returns the next frame that is not a heart-beat, or None if the server closed the
+        WebSocket."""
         while True:
             opcode, data = self._socket.recv_data()
             if opcode == websocket.ABNF.OPCODE_CLOSE:

@@ -1,24 +1,25 @@
-/* A client that a test drives: commands come on stdin, one a line, and whatever happens is printed
-   on stdout, one JSON object a line.
+/* A client that a test drives. Commands are read from stdin, one per line. All events are printed
+   to stdout, one JSON object per line.
 
-       connect URL [NAME=VALUE]...      an option of stws_options, with '-' for '_'; header lists as
-                                        connect-header:NAME=VALUE, http-header:NAME=VALUE; trace=1
-       subscribe DESTINATION [id=] [ack=] [receipt=1] [prefetch=N] [durable=] [header:NAME=VALUE]...
-       unsubscribe HANDLE
-       send DESTINATION [body=] [type=] [tx=] [receipt=1] [bare=1] [text=1] [count=N]
-            [header:NAME=VALUE]...
-                                        bare: without content-length, text: where the broker takes
-                                        that for text; count: N times, numbered
-       request DESTINATION [body=] [timeout=MS] [header:NAME=VALUE]...
-       ack N [TX], nack N [TX]          message number N, from 1
-       begin TX, commit TX, abort TX
-       flush MS, disconnect MS, stop, stats
-       sleep MS                         drive nothing meanwhile, as a callback that blocks
+     connect URL [NAME=VALUE]...      an option of stws_options, with '-' for '_'; lists of headers
+                                      as connect-header:NAME=VALUE, http-header:NAME=VALUE; trace=1
+     subscribe DESTINATION [id=] [ack=] [receipt=1] [prefetch=N] [durable=] [header:NAME=VALUE]...
+     unsubscribe HANDLE
+     send DESTINATION [body=] [type=] [tx=] [receipt=1] [bare=1] [text=1] [count=N]
+          [header:NAME=VALUE]...
+                                      bare: without content-length; text: without it only if the
+                                      broker then takes the body for text; count: send N messages
+                                      with the numbers 1 to N as bodies
+     request DESTINATION [body=] [timeout=MS] [header:NAME=VALUE]...
+     ack N [TX], nack N [TX]          message number N, from 1
+     begin TX, commit TX, abort TX
+     flush MS, disconnect MS, stop, stats
+     sleep MS                         do not drive the client meanwhile, like a slow callback
 
-   Words are separated by one space and percent-encoded. Each command is answered by
-   {"event":"done","result":R}, R being what the library returned; events of the client may come
-   before and after. In strings only what JSON asks for is escaped, so that octets that are no UTF-8
-   come as they are. */
+   Words are separated by one space and percent-encoded. The answer to each command is
+   {"event":"done","result":R}, where R is what the library returned. Events of the client may be
+   printed before and after it. Strings contain only the escapes that JSON requires, so bytes that
+   are not UTF-8 are printed unchanged. */
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
@@ -33,8 +34,8 @@
 enum { MAX_WORDS = 64, MAX_LIST = 2 * MAX_WORDS + 1 };
 
 struct word {
-    char *name, *value; /* name is NULL in a plain word */
-    size_t len;         /* of value, which may hold NULs */
+    char *name, *value; /* name is NULL for a word without "=" */
+    size_t len;         /* length of value, which may contain NULs */
 };
 
 struct line {
@@ -50,7 +51,7 @@ struct input {
 
 struct probe {
     stws *client;
-    stws_message **messages; /* a copy of each that came, for ack and nack */
+    stws_message **messages; /* a copy of each received message, for ack and nack */
     int message_count, message_capacity;
     int ended;
 };
@@ -62,18 +63,18 @@ static void die(const char *why) {
 
 /* ---- JSON ---- */
 
-static void print_octet(unsigned char octet) {
-    if (octet == '"' || octet == '\\')
-        printf("\\%c", octet);
-    else if (octet < 0x20 || octet == 0x7F)
-        printf("\\u%04x", octet);
+static void print_byte(unsigned char byte) {
+    if (byte == '"' || byte == '\\')
+        printf("\\%c", byte);
+    else if (byte < 0x20 || byte == 0x7F)
+        printf("\\u%04x", byte);
     else
-        putchar(octet);
+        putchar(byte);
 }
 
 static void print_string(const char *text, size_t len) {
     putchar('"');
-    for (size_t i = 0; i < len; i++) print_octet((unsigned char)text[i]);
+    for (size_t i = 0; i < len; i++) print_byte((unsigned char)text[i]);
     putchar('"');
 }
 
@@ -121,7 +122,7 @@ static void print_message(const char *event, const stws_message *message) {
     end_event();
 }
 
-/* ---- what the client calls back ---- */
+/* ---- callbacks of the client ---- */
 
 static void keep(struct probe *probe, const stws_message *message) {
     if (probe->message_count == probe->message_capacity) {
@@ -200,7 +201,7 @@ static int hex_digit(char c) {
     return 0;
 }
 
-/* Decodes in place, ends the result with a NUL and returns its length. */
+/* Decodes in place, adds a NUL behind the result and returns its length. */
 static size_t decode(char *text, size_t len) {
     size_t out = 0;
     for (size_t in = 0; in < len; in++) {
@@ -216,7 +217,7 @@ static size_t decode(char *text, size_t len) {
     return out;
 }
 
-/* The text at `start` has to have room for a NUL behind it. */
+/* There must be room for a NUL behind the text at `start`. */
 static struct word read_word(char *start, size_t len) {
     struct word word = {NULL, start, 0};
     char *equals = memchr(start, '=', len);
@@ -243,7 +244,7 @@ static struct line read_line(char *text, size_t len) {
     return line;
 }
 
-/* The plain word at that place, 0 being the command. */
+/* Returns the word without "=" at this position. Position 0 is the command. */
 static const char *plain(const struct line *line, int place) {
     if (place >= line->count || line->words[place].name) die("an argument is missing");
     return line->words[place].value;
@@ -265,7 +266,7 @@ static int number_of(const struct line *line, const char *name, int otherwise) {
     return text ? atoi(text) : otherwise;
 }
 
-/* All words "prefix:NAME=VALUE" as a list for the library, or NULL when there is none. */
+/* Returns all words "prefix:NAME=VALUE" as a list for the library, or NULL if there are none. */
 static const char *const *headers_of(const struct line *line, const char *prefix,
                                      const char *list[MAX_LIST]) {
     size_t prefix_len = strlen(prefix);
@@ -280,7 +281,7 @@ static const char *const *headers_of(const struct line *line, const char *prefix
     return count ? list : NULL;
 }
 
-/* ---- commands: each returns what the library did ---- */
+/* ---- commands: each returns the result of the library's function ---- */
 
 struct option {
     const char *name;
@@ -388,7 +389,8 @@ static stws_outgoing outgoing(const struct line *line, const char *list[MAX_LIST
     return message;
 }
 
-/* The numbers 1 to count as bodies; when the buffers are full it writes, and reads, meanwhile. */
+/* Sends the numbers 1 to count as bodies. If the buffers are full, it also writes and reads
+   meanwhile. */
 static int send_many(struct probe *probe, stws_outgoing message, int count) {
     char body[16];
     int result = 0;
@@ -423,7 +425,7 @@ static int run_request(struct probe *probe, const struct line *line) {
 
 static int acknowledge(struct probe *probe, const struct line *line, int negative) {
     int number = atoi(plain(line, 1));
-    if (number < 1 || number > probe->message_count) die("no message of that number");
+    if (number < 1 || number > probe->message_count) die("no message with this number");
     const stws_message *message = probe->messages[number - 1];
     const char *tx = line->count > 2 ? plain(line, 2) : NULL;
     if (negative)
@@ -502,7 +504,8 @@ static void run(struct probe *probe, const struct line *line) {
     };
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         if (strcmp(plain(line, 0), commands[i].name) != 0) continue;
-        if (!probe->client && commands[i].run != run_connect) die("connect comes first");
+        if (!probe->client && commands[i].run != run_connect)
+            die("the first command must be connect");
         int result = commands[i].run(probe, line);
         begin_event("done");
         print_text("command", commands[i].name);
@@ -514,7 +517,7 @@ static void run(struct probe *probe, const struct line *line) {
     die("an unknown command");
 }
 
-/* ---- the loop ---- */
+/* ---- the event loop ---- */
 
 static void fill(struct input *input) {
     if (input->capacity - input->len < 4096) {
@@ -528,7 +531,7 @@ static void fill(struct input *input) {
     if (got > 0) input->len += (size_t)got;
 }
 
-/* Runs the lines that are there in full. */
+/* Runs the lines that have been read completely. */
 static void run_input(struct probe *probe, struct input *input) {
     char *start = input->data, *end;
     size_t rest = input->len;
@@ -556,7 +559,7 @@ static short poll_events(int wants) {
     return (short)((wants & STWS_WANT_READ ? POLLIN : 0) | (wants & STWS_WANT_WRITE ? POLLOUT : 0));
 }
 
-/* Waits for stdin and for what the client waits for; returns whether stdin is ready. */
+/* Waits for stdin and for what the client waits for. Returns whether stdin can be read. */
 static int wait_for_something(struct probe *probe) {
     struct pollfd polled[4] = {{STDIN_FILENO, POLLIN, 0}};
     nfds_t count = 1;

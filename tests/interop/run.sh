@@ -1,16 +1,17 @@
 #!/bin/sh
-# Runs the interop tests and prints what they found: what failed, the table of brokers and features,
-# and in the last line "N passed, N failed".
+# Runs the interop tests. Prints the failures, then the table of brokers and features, and "N
+# passed, N failed" in the last line.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 
 output=build/interop
 counts=$output/counts
 mkdir -p "$output"
-# A table of an earlier run is none of this one.
+# Remove the table of an earlier run.
 rm -f "$output"/table*.json "$output"/table*.md
 
-# A broker that does nothing right is seen after some failures, each of which may wait for a minute.
+# If a broker does not work at all, some failures show it. Each may wait for a minute, so the run
+# stops then.
 TIME_LIMIT=1400 sh tests/run.sh \
     'build/venv/bin/python -m pytest -q --maxfail=10 tests/interop' >"$counts"
 status=$?
@@ -23,7 +24,7 @@ if [ -e $output/table.json ]; then
         status=1
     fi
 else
-    printf '\nThere is no table, for the tests that make it did not all run.\n'
+    printf '\nThere is no table, because not all tests that make it were run.\n'
     status=1
 fi
 tail -n 1 "$counts"

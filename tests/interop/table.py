@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The table of brokers and features, as the interop tests measured it.
+"""The table of brokers and features, as measured by the interop tests.
 
 The tests write build/interop/table.json and table.md, or table-partial.* if they did not all run.
 
@@ -39,7 +39,7 @@ ALL_BUT = YES + " except for "
 
 
 def cannot(reason):
-    """The result where a broker does something else, and the test has seen it do that."""
+    """The result if the broker does something else, and the test has checked that."""
     return CANNOT + reason
 
 
@@ -49,20 +49,21 @@ def all_but(exception):
 
 
 class Results:
-    """What was found, cell by cell; in each group the rows are in the order in which they came."""
+    """The results, cell by cell. In each group the rows are in the order in which they
+    were added."""
 
     def __init__(self):
         self.versions = {}
         self._rows = {}
 
     def add(self, group, feature, kind, result):
-        """One cell: YES, one of `cannot` and `all_but`, or FAILED."""
+        """Adds one cell: YES, a result of cannot() or all_but(), or FAILED."""
         cells = self._rows.setdefault((group, feature), {})
         if cells.get(kind) != FAILED:
             cells[kind] = result
 
     def write(self, complete):
-        """Write both files, and never those of the whole table after a part of the tests."""
+        """Writes both files. After a partial run the files of the whole table are not changed."""
         rows = sorted(self._rows.items(), key=lambda row: GROUPS.index(row[0][0]))
         data = {
             "brokers": [{"kind": kind, "name": name, "version": self.versions.get(kind)}
@@ -79,7 +80,7 @@ class Results:
 
 
 def markdown(data):
-    """The table, with the reasons as numbered notes below it."""
+    """Returns the table, with the reasons as numbered notes below it."""
     notes = []
     lines = []
     group = None
@@ -100,7 +101,7 @@ def head(group, brokers):
 
 
 def cell(text, notes):
-    """A result, with the number of a note in the place of a reason."""
+    """Returns a result in which the number of a note replaces the reason."""
     for kind, short in ((CANNOT, "cannot"), (ALL_BUT, YES)):
         if text.startswith(kind):
             note = text.removeprefix(kind)

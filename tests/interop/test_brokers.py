@@ -1,4 +1,4 @@
-"""Every broker starts, takes messages there and back, ends, and leaves nothing behind.
+"""Checks that every broker starts, accepts and delivers messages, ends, and leaves nothing behind.
 
     build/venv/bin/python -m pytest tests/interop/test_brokers.py
 """
@@ -19,13 +19,13 @@ from peer_article import ArticlePeer, PeerError
 HERE = pathlib.Path(__file__).parent
 TOPIC = "/topic/notifications"
 TEXT = "Grüße, 5 €: " + "x" * 5000
-# More than all but RabbitMQ take in one WebSocket message, unless told to.
+# More than every broker except RabbitMQ accepts in one WebSocket message by default.
 LONG_TEXT = "y" * 200_000
 NOTIFICATION = '{"id": 7, "text": "é %"}'
 
 
 def connect(server, *login, **options):
-    """The article's client, with the one addition that it needs for ActiveMQ Classic."""
+    """The article's client, with the subprotocol that ActiveMQ Classic requires."""
     if server.name == "activemq":
         options["subprotocols"] = ["v11.stomp"]
     return ArticlePeer(server.url, *login, **options)
@@ -38,7 +38,7 @@ def round_trip(peer, destination=TOPIC, text=TEXT, send_to=None):
 
 
 def store(server, destination, body):
-    """Send a message, and wait until the broker confirms that it will keep it."""
+    """Sends a message, and waits until the broker confirms that it keeps the message."""
     socket = websocket.create_connection(server.url, timeout=60, subprotocols=["v11.stomp"])
     socket.send(stomper.connect("guest", "guest", "/"))
     assert stomper.unpack_frame(text_from(socket))["cmd"] == "CONNECTED"
@@ -52,7 +52,7 @@ def store(server, destination, body):
 
 
 def text_from(socket):
-    """Artemis answers in binary messages."""
+    """Artemis sends binary WebSocket messages."""
     received = socket.recv()
     return received if isinstance(received, str) else received.decode()
 

@@ -1,9 +1,10 @@
-"""Other people's clients and ours, through every broker, both ways: same octets, or a known fault.
+"""Other clients and ours, through every broker, in both directions. The bytes must stay the same,
+or change by a known fault.
 
     build/venv/bin/python -m pytest tests/interop/test_cross.py [-k 'stomp.js and rabbitmq']
 
-Where a client or a broker changes what it passes on, the test asserts just that, and the table of
-test_matrix.py says so.
+If a client or a broker changes what it passes on, the test checks exactly this change, and the
+table of test_matrix.py contains it.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ import pytest
 
 import ours
 from cells import LOGIN, feature, topic
-from ours import octets
+from ours import raw_bytes
 from other_clients import Article, SpringClient, StompJs, StompPy
 from peer_article import PeerError
 
@@ -40,7 +41,7 @@ HOSTILE = {
 }
 NAME = "x:\\\nnäme"
 ESCAPED_NAME = r"x\c\\\nnäme"
-# What every client of the first three reads as it was written.
+# Values that every client of the first three reads correctly.
 HARMLESS = {name: value for name, value in HOSTILE.items()
             if name not in ("x-escapes", "x-blanks", "x-backslash")} | {"x-path": r"a\b\\"}
 JSON_FOLDER = ours.ROOT / "build" / "interop" / "cross"
@@ -48,14 +49,15 @@ JSON_FOLDER = ours.ROOT / "build" / "interop" / "cross"
 
 @pytest.fixture(name="connect")
 def make_peers(cell):
-    """Makes another client of some kind, connected to the broker of the cell."""
+    """Creates another client of some kind, connected to the broker of the cell."""
     with contextlib.ExitStack() as stack:
         yield lambda name, **options: stack.enter_context(
             PEERS[name](cell.server().url, *LOGIN, **options))
 
 
 def subscribed(cell, peer, destination):
-    """Subscribe another client, and return once that holds: what it said next has come through."""
+    """Subscribes another client. Returns when the subscription works: a message that was sent after
+    it has arrived."""
     fence = topic()
     client = cell.subscriber(fence)
     peer.subscribe(destination)
@@ -64,14 +66,14 @@ def subscribed(cell, peer, destination):
 
 
 def values(message, name):
-    """All values of the headers of that name, of a message that one of ours received."""
+    """The values of all headers with this name, in a message that our client received."""
     return [value for key, value in message["headers"] if key == name]
 
 
-# ---- to ours ----
+# ---- from other clients to ours ----
 
 def unescaped_name(kind):
-    """What a name with a colon turns into when a client sends it as it is."""
+    """The name that arrives if a client sends a name with a colon without an escape."""
     return "bv" if kind == "artemis" else "b:v"
 
 
@@ -98,7 +100,7 @@ def test_to_ours(cell, connect, peer):
 
 @feature(GROUP, f"from {ARTICLE} to stomp_ws.h")
 def test_article_to_ours(cell, connect):
-    """Stomper escapes nothing, so nothing is sent that would have to be, but for a colon."""
+    """Stomper escapes nothing. The test sends nothing that needs an escape, except a colon."""
     destination = topic()
     client = cell.subscriber(destination)
     sent = {name: HOSTILE[name] for name in ("x-colon", "x-utf8", "x-blanks", "x-empty")}
@@ -106,13 +108,13 @@ def test_article_to_ours(cell, connect):
     message = client.message()
     assert message["body"] == BODY
     if cell.kind == "artemis":
-        cell.all_but("colons, which stomper does not escape, and Artemis then removes")
+        cell.all_but("colons, which stomper does not escape, and which Artemis then removes")
         sent["x-colon"] = "abc"
     assert {key: values(message, key) for key in sent} == {
         key: [value] for key, value in sent.items()}
 
 
-# ---- from ours ----
+# ---- from our client to others ----
 
 @feature(GROUP, "from stomp_ws.h to {peer}")
 @pytest.mark.parametrize("peer", ["stomp.js", "stomp.py", "Spring's client"])
@@ -154,50 +156,50 @@ def test_ours_to_article(cell, connect):
 
 
 def escaped_for_11(kind, value):
-    """How a broker writes it to a client of STOMP 1.1, which has no escape for CR."""
+    """How a broker sends a carriage return to a STOMP 1.1 client, for which there is no escape."""
     value = value.replace("\\", r"\\").replace("\n", r"\n").replace(":", r"\c")
     return value if kind == "activemq" else value.replace("\r", r"\r")
 
 
-# ---- octets ----
+# ---- all byte values ----
 
-ALL_OCTETS = bytes(range(256)) * 4
+ALL_BYTES = bytes(range(256)) * 4
 OCTET_STREAM = [("content-type", "application/octet-stream")]
 DROPPED = "silently drops a binary WebSocket message: no message, no receipt"
 
 
 def binary_options(peer):
-    """stomp.py sends octets in text messages, unless told."""
+    """By default stomp.py sends bytes in text messages."""
     return {"binary_mode": True} if peer == "stomp.py" else {}
 
 
 @feature(GROUP, "all 256 byte values: from {peer} to stomp_ws.h", activemq=DROPPED)
 @pytest.mark.parametrize("peer", BINARY_PEERS)
-def test_octets_to_ours(cell, connect, peer):
+def test_bytes_to_ours(cell, connect, peer):
     destination = topic()
     client = cell.subscriber(destination)
     if cell.cannot and peer == "stomp.py":
-        # In binary mode even its CONNECT is dropped.
+        # in binary mode even its CONNECT is dropped
         with pytest.raises(PeerError):
             connect(peer, binary_mode=True, timeout=1)
         return
-    connect(peer, **binary_options(peer)).send(destination, ALL_OCTETS, OCTET_STREAM)
+    connect(peer, **binary_options(peer)).send(destination, ALL_BYTES, OCTET_STREAM)
     if cell.cannot:
         client.nothing()
     else:
-        assert octets(client.message()["body"]) == ALL_OCTETS
+        assert raw_bytes(client.message()["body"]) == ALL_BYTES
 
 
 @feature(GROUP, "all 256 byte values: from stomp_ws.h to {peer}", activemq=DROPPED,
          rabbitmq="sends these bytes as text, so {peer} closes the connection")
 @pytest.mark.parametrize("peer", BINARY_PEERS)
-def test_octets_from_ours(cell, connect, peer):
+def test_bytes_from_ours(cell, connect, peer):
     destination = topic()
     other = connect(peer)
     subscribed(cell, other, destination)
-    cell.connected().send(destination, ALL_OCTETS)
+    cell.connected().send(destination, ALL_BYTES)
     if not cell.cannot:
-        assert other.receive().body == ALL_OCTETS
+        assert other.receive().body == ALL_BYTES
         return
     words, seconds = {"activemq": ("nothing came", 2),
                       "rabbitmq": ("closed|ended|lost", ours.SECONDS)}[cell.kind]
@@ -205,12 +207,12 @@ def test_octets_from_ours(cell, connect, peer):
         other.receive(timeout=seconds)
 
 
-# ---- one message, sent by each, read by all ----
+# ---- one message, sent by each client, read by all ----
 
 @feature(GROUP, "hostile headers, sent by each of stomp_ws.h, stomp.js, stomp.py and Spring's "
          "client: all four read the same JSON")
 def test_the_same_json(cell, connect):
-    """The JSON stays in build/interop/cross, a file for each broker, sender and reader."""
+    """The JSON is kept in build/interop/cross, one file per broker, sender and reader."""
     destination = topic()
     others = {name: connect(name) for name in BINARY_PEERS}
     for other in others.values():
@@ -224,7 +226,7 @@ def test_the_same_json(cell, connect):
         else:
             others[sender].send(destination, BODY.encode(), headers)
         message = client.message()
-        texts[sender, "ours"] = as_json(message["headers"], octets(message["body"]))
+        texts[sender, "ours"] = as_json(message["headers"], raw_bytes(message["body"]))
         for name, other in others.items():
             message = other.receive()
             texts[sender, name] = as_json(message.headers, message.body)
@@ -235,7 +237,8 @@ def test_the_same_json(cell, connect):
 @feature(GROUP, "hostile headers, sent by each of these four clients: stomp_cat --json prints the "
          "same JSON")
 def test_the_same_json_from_stomp_cat(cell, connect):
-    """These headers have all that stomp.js and others get wrong when they read; ours does not."""
+    """These headers contain everything that stomp.js and other clients read wrongly. Ours reads
+    them correctly."""
     destination = topic()
     others = {name: connect(name) for name in BINARY_PEERS}
     headers = [*HOSTILE.items(), ("content-type", "text/plain")]
@@ -265,8 +268,8 @@ def save(kind, texts):
 
 
 def as_json(headers, body):
-    """What the sender wrote, in one order; what the broker added differs from receiver to
-    receiver."""
+    """The headers that the sender wrote, sorted, and the body. Headers of the broker are left out,
+    because they differ between receivers."""
     written = {key: value for key, value in headers
                if key.startswith("x-") or key == "content-type"}
     return json.dumps({"headers": written, "body": body.decode()}, ensure_ascii=False,

@@ -1,4 +1,4 @@
-"""The examples against a real Spring Boot application, as a newcomer runs them.
+"""Runs the examples against a real Spring Boot application, as a newcomer would.
 
     build/venv/bin/python -m pytest tests/interop/test_examples.py
 """
@@ -25,7 +25,7 @@ def start_spring():
 
 @pytest.fixture(name="run")
 def start_program():
-    """Starts programs; those that a test leaves running are killed after it."""
+    """Starts programs. Programs that a test leaves running are killed after it."""
     processes = []
 
     def start(name, *arguments):
@@ -39,7 +39,7 @@ def start_program():
 
 
 def first_line(process, server, body, destination=TOPIC):
-    """Publish a body until a line comes out, for Spring does not tell when one has subscribed."""
+    """Publishes a body until a line is printed, because Spring does not confirm subscriptions."""
     lines = []
     reading = threading.Thread(target=lambda: lines.append(process.stdout.readline()), daemon=True)
     reading.start()
@@ -80,7 +80,7 @@ def test_minimal_tries_again(run):
 
 
 class Lines:
-    """The lines that a process prints, read in the background: where each body came."""
+    """The lines that a process prints, read in the background: the positions of each body."""
 
     def __init__(self, process):
         self._process = process
@@ -89,11 +89,11 @@ class Lines:
         self._reader.start()
 
     def positions(self, destination, body):
-        """Where that body came, the first line being 0."""
+        """The position of the body. The first line is 0."""
         return list(self._positions[destination, body])
 
     def wait(self, destinations, body, count, timeout):
-        """Whether a body comes that often for each destination."""
+        """Whether the body was printed this many times for each destination."""
         deadline = time.monotonic() + timeout
         while any(len(self.positions(name, body)) < count for name in destinations):
             if time.monotonic() > deadline:
@@ -102,7 +102,7 @@ class Lines:
         return True
 
     def join(self):
-        """Wait until the process has closed its output."""
+        """Waits until the process has closed its output."""
         self._reader.join(60)
 
     def _read(self):
@@ -112,7 +112,8 @@ class Lines:
 
 
 def test_notifications_gets_everything_once_and_in_order(spring, run):
-    """8 clients in 8 threads, 4 destinations each; every client prints what it gets."""
+    """Runs 8 clients in 8 threads, with 4 destinations each. Every client prints what
+    it receives."""
     clients, more = 8, 50
     destinations = [f"/topic/{name}" for name in ("red", "green", "blue", "grey")]
     process = run("notifications", spring.url, "-c", str(clients),
@@ -126,7 +127,8 @@ def test_notifications_gets_everything_once_and_in_order(spring, run):
     for destination in destinations:
         columns = [lines.positions(destination, body) for body in range(first, last + 1)]
         assert [len(column) for column in columns] == [clients] * (more + 1)
-        # Of so many sequences printed as one, each was in order only if this holds.
+        # Many sequences are printed into one output. This condition shows that each of them was in
+        # order.
         for before, after in zip(columns, columns[1:], strict=False):
             assert all(a < b for a, b in zip(before, after, strict=True))
     began = time.monotonic()
@@ -143,9 +145,10 @@ def publish(server, destinations, body):
 
 
 def publish_until_all_get_it(server, lines, destinations, clients):
-    """Publish numbers until one comes to every client from every destination; return that one."""
+    """Publishes numbers until one number arrives at every client from every destination. Returns
+    that number."""
     for body in range(300):
         publish(server, destinations, body)
         if lines.wait(destinations, body, clients, timeout=0.2):
             return body
-    raise AssertionError("not everyone has subscribed")
+    raise AssertionError("not every client has subscribed")

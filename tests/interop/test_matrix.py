@@ -1,10 +1,11 @@
-"""Every broker and every feature: each cell works, or the broker cannot, and then that is asserted.
+"""Every broker and every feature. Each cell must work. If the broker lacks the feature, the test
+checks what it does instead.
 
     build/venv/bin/python -m pytest tests/interop/test_matrix.py [-k 'transaction and rabbitmq']
 
-A test is a row of the table, `cell` one broker in it. @feature names those brokers that cannot, and
-why; their cells have to look at `cell.cannot` and to assert what such a broker does instead. With
-test_cross.py the table comes out as build/interop/table.md and table.json.
+A test is a row of the table, and `cell` is one broker in it. @feature names the brokers that lack
+the feature, with the reason. Their tests must look at `cell.cannot` and check what such a broker
+does instead. Together with test_cross.py this writes build/interop/table.md and table.json.
 """
 
 import contextlib
@@ -16,16 +17,16 @@ import pytest
 
 import ours
 from cells import LOGIN, NAMES, feature, queue, topic
-from ours import Client, Unexpected, octets
+from ours import Client, Unexpected, raw_bytes
 
 SPRINGS = ("spring", "spring-relay")
 KIB = 1024
 IDLE_SECONDS = 15
 SILENT_SECONDS = 70
-# For a message of many MiB, there and back.
+# For a message of many MiB in both directions.
 BIG_SECONDS = 60
 
-# How each broker writes what STOMP does not say.
+# How each broker implements what STOMP leaves open.
 MANY_LEVELS = {
     "spring": "**", "spring-relay": "#", "rabbitmq": "#", "activemq": ">", "artemis": "#",
 }
@@ -34,7 +35,7 @@ PREFETCH = {
     "spring-relay": ("prefetch-count", 2),
     "rabbitmq": ("prefetch-count", 2),
     "activemq": ("activemq.prefetchSize", 2),
-    # In octets: room for two of the messages that the test sends.
+    # In bytes: room for two of the test's messages.
     "artemis": ("consumer-window-size", 500),
 }
 DURABLE = {
@@ -54,12 +55,12 @@ BAD_DESTINATION = {
 
 
 def header(message, name):
-    """All values of the headers of that name."""
+    """The values of all headers with this name."""
     return [value for key, value in message["headers"] if key == name]
 
 
 class IdleClients:
-    """Clients that do nothing, one for each broker that takes part in a test of the session."""
+    """Clients that do nothing, one for each broker that a test of the session uses."""
 
     def __init__(self, stack, servers, items, test, **options):
         self._clients = {}
@@ -77,7 +78,7 @@ class IdleClients:
 
 @pytest.fixture(name="silent", scope="module", autouse=True)
 def start_silent_clients(request, servers):
-    """They need no attention, so that they are silent while the other rows run."""
+    """They need no attention, so they can be silent while the other rows run."""
     with contextlib.ExitStack() as stack:
         yield IdleClients(stack, servers, request.session.items, "test_idle_without_heartbeats",
                           heartbeat_out_ms=ours.OFF, heartbeat_in_ms=ours.OFF, ping_ms=ours.OFF)
@@ -85,7 +86,8 @@ def start_silent_clients(request, servers):
 
 @pytest.fixture(name="beating", scope="module")
 def start_beating_clients(request, servers):
-    """All at once, but when nothing else runs: nobody is to be late because of it."""
+    """All at the same time, while nothing else runs, so that no client is late because of other
+    tests."""
     with contextlib.ExitStack() as stack:
         yield IdleClients(stack, servers, request.session.items, "test_heartbeats",
                           heartbeat_out_ms=1000, heartbeat_in_ms=1000)
@@ -123,7 +125,8 @@ def test_negotiation(cell, measured):
 
 
 def version_of(cell, connected):
-    """What the server says it is; Spring says nothing, but for what a relay passes on."""
+    """The version that the server reports. Spring reports none, except the version of a broker
+    behind its relay."""
     name = (header(connected, "server") or [""])[0].split(" ")[0].partition("/")[2]
     return name if cell.kind not in SPRINGS else spring_version()
 
@@ -237,7 +240,7 @@ def test_queue(cell):
 
 
 def comes(client, bodies):
-    """Assert that just these come, in this order; return the messages."""
+    """Checks that exactly these messages arrive, in this order. Returns them."""
     messages = client.messages(len(bodies))
     assert [m["body"] for m in messages] == bodies
     client.nothing()
@@ -245,7 +248,7 @@ def comes(client, bodies):
 
 
 def drain(client, within=0.3):
-    """All messages that come until none comes for a while."""
+    """Returns all messages that arrive until none arrives for some time."""
     messages = []
     with contextlib.suppress(Unexpected):
         while True:
@@ -267,7 +270,7 @@ def test_queue_keeps(cell):
 
 @feature("Destinations", "wildcard for one level")
 def test_wildcard(cell):
-    # A dot parts levels for RabbitMQ, ActiveMQ and Artemis, a slash for Spring.
+    # The separator of levels is a dot in RabbitMQ, ActiveMQ and Artemis, and a slash in Spring.
     base, level = topic(), "/" if cell.kind == "spring" else "."
     client = cell.subscriber(f"{base}{level}*")
     sender = cell.connected()
@@ -384,7 +387,7 @@ def test_request(cell):
 
 
 def ask(client, destination, replier, timeout=30_000):
-    """A request, which another client answers meanwhile."""
+    """Makes a request, which another client answers meanwhile."""
     def answer():
         question = replier.message()
         reply_to, = header(question, "reply-to")
@@ -429,7 +432,8 @@ def test_ack_auto(cell):
 
 
 def consume(cell, mode, acknowledge, rest, **options):
-    """Have a client take three messages and acknowledge some; assert what the next client gets."""
+    """A client receives three messages and acknowledges some. Checks what the next
+    client receives."""
     destination = queue()
     client = cell.subscriber(destination, options, ack=mode)
     for body in "abc":
@@ -540,7 +544,7 @@ def two_at_a_time(cell, size, **subscription):
 NO_TRANSACTIONS = "ignores transactions: messages are delivered immediately, even if ABORT follows"
 
 
-@feature("Transactions and receipts", "transaction: nothing before COMMIT, all after it",
+@feature("Transactions and receipts", "transaction: nothing before COMMIT, everything after it",
          spring=NO_TRANSACTIONS)
 def test_commit(cell):
     destination = topic()
@@ -615,10 +619,10 @@ def test_confirm(cell):
 
 
 def for_a_flood(cell):
-    """Options for who sends very much.
+    """Options for a client that sends a very large number of messages.
 
-    RabbitMQ 3.10 has a race between heart-beats and flow control (rabbit_heartbeat meets an
-    unexpected "resume"), in which it resets the connection.
+    RabbitMQ 3.10 has a race between heart-beats and flow control: rabbit_heartbeat meets an
+    unexpected "resume", and RabbitMQ resets the connection.
     """
     quiet = {"heartbeat_out_ms": ours.OFF, "heartbeat_in_ms": ours.OFF}
     return quiet if cell.kind in ("rabbitmq", "spring-relay") else {}
@@ -637,7 +641,7 @@ def test_10000_in_order(cell):
 
 def same_body(cell, body, **options):
     client = cell.connected(**options)
-    assert octets(cell.round_trip(client, body, type="text/plain")["body"]) == octets(body)
+    assert raw_bytes(cell.round_trip(client, body, type="text/plain")["body"]) == raw_bytes(body)
 
 
 @feature("Bodies", "empty")
@@ -670,13 +674,14 @@ def test_body_of_1_mib(cell):
     same_body(cell, "0123456789abcdef" * (64 * KIB), big=True)
 
 
-# What stws_options.max_body is by default.
+# The default of stws_options.max_body.
 OUR_LIMIT = 16 * KIB * KIB
 NO_LIMIT = ("forwards 16 MiB + 1 byte; our default limit then closes the connection, and the "
             "error names max_body")
 
 
-@feature("Bodies", "over the server's default limit: the error names limit and option",
+@feature("Bodies",
+         "over the server's default limit: the error names the limit and the server's option",
          rabbitmq=NO_LIMIT, artemis=NO_LIMIT)
 def test_over_the_limit(cell):
     if cell.cannot:
@@ -704,12 +709,13 @@ def test_over_our_limit(cell):
 
 
 def over_our_limit(cell, limit, big=False, **options):
-    """Of two messages a client takes the one that is as long as its limit, not the one over it."""
+    """Checks that a client accepts a message that is as long as its limit, but not a message that
+    is one byte longer."""
     destination = topic()
     client = cell.subscriber(destination, {"big": big, **options})
     sender = cell.connected(big=big, outbox_bytes=limit + 64 * KIB, **for_a_flood(cell))
     sender.send(destination, "x" * limit)
-    # In a variable, for nobody wants pytest to compare it letter by letter.
+    # In a variable, because pytest would compare the texts letter by letter.
     same = client.message(BIG_SECONDS)["body"] == "x" * limit
     assert same
     sender.send(destination, "x" * (limit + 1))
@@ -736,18 +742,18 @@ def test_body_of_all_octets(cell):
 
 
 def binary_body(cell, **options):
-    """The message that came, unless it could not."""
+    """Returns the message that arrived, or None if it cannot arrive."""
     destination = topic()
     client = cell.subscriber(destination, {"receipt_timeout_ms": 3000})
-    number = client.send(destination, ALL_OCTETS, receipt=1, **options)
+    number = client.send(destination, ALL_BYTES, receipt=1, **options)
     if cell.kind == "activemq":
         assert cell.cannot
         client.receipt(number, "STWS_ERR_TIMEOUT")
         client.nothing()
         return None
     message = client.message()
-    assert octets(message["body"]) == ALL_OCTETS and message["utf8"] == 0
-    # RabbitMQ sends text messages only, so these hold what is no text.
+    assert raw_bytes(message["body"]) == ALL_BYTES and message["utf8"] == 0
+    # RabbitMQ sends only text messages, so these contain invalid UTF-8.
     assert (client.stats()["invalid_utf8"] > 0) == (cell.kind == "rabbitmq")
     return message
 
@@ -762,8 +768,9 @@ def test_body_of_all_octets_as_text(cell):
     assert cell.cannot
     destination = topic()
     client = cell.subscriber(destination)
-    cell.connected().send(destination, ALL_OCTETS, type="text/plain")
-    # The next frame is looked for in the middle of a body that is longer than it says.
+    cell.connected().send(destination, ALL_BYTES, type="text/plain")
+    # The body is longer than its content-length, so the parser looks for the next frame in the
+    # middle of it.
     assert client.ended()["result"].startswith("STWS_ERR_FRAME_")
 
 
@@ -774,13 +781,13 @@ NO_JMS = "does not use JMS message types"
          spring=NO_JMS, spring_relay=NO_JMS, rabbitmq=NO_JMS)
 def test_jms_types(cell):
     destination = topic()
-    # Artemis shows the difference to STOMP 1.0 only.
+    # Artemis makes a difference only for STOMP 1.0.
     client = cell.subscriber(destination, {"versions": ours.STOMP_10})
     client.send(destination, "Grüße", bare=1)
     client.send(destination, "Grüße")
-    text, octets_ = client.messages(2)
-    assert text["body"] == octets_["body"] == "Grüße"
-    assert header(octets_, "content-length") == ["7"]
+    text, bytes_message = client.messages(2)
+    assert text["body"] == bytes_message["body"] == "Grüße"
+    assert header(bytes_message, "content-length") == ["7"]
     assert header(text, "content-length") == (["7"] if cell.cannot else [])
 
 
@@ -788,7 +795,7 @@ def test_jms_types(cell):
 def test_as_text(cell):
     destination = topic()
     client = cell.subscriber(destination, {"versions": ours.STOMP_10})
-    # Not to STOMP 1.0, which hears no server's name.
+    # Not a STOMP 1.0 client, because it does not receive the server's name.
     cell.connected().send(destination, "Grüße", text=1)
     message = client.message()
     jms = cell.kind in ("activemq", "artemis")
@@ -823,9 +830,9 @@ def test_header_with_cr(cell):
     same_header(cell, "a\rb\r\n")
 
 
-@feature("Headers", "carriage return, to a client of STOMP 1.1")
+@feature("Headers", "carriage return, to a STOMP 1.1 client")
 def test_header_with_cr_in_11(cell):
-    """STOMP 1.1 has no escape for it: some brokers send that of 1.2, some a bare CR."""
+    """STOMP 1.1 has no escape for it. Some brokers send the escape of 1.2, and some a bare CR."""
     destination = topic()
     client = cell.subscriber(destination, {"versions": ours.STOMP_11})
     cell.connected().send(destination, "x", headers=[("x-value", "a\rb")])
@@ -852,7 +859,7 @@ def test_header_name(cell):
     same_header(cell, "a", name="x:\\\nnäme")
 
 
-@feature("Headers", "repeated: the first one counts")
+@feature("Headers", "repeated: the first value is used")
 def test_header_repeated(cell):
     message = cell.round_trip(cell.connected(), "x", headers=[("x-value", "1"), ("x-value", "2")])
     assert header(message, "x-value")[0] == "1"
@@ -868,7 +875,7 @@ def test_header_repeated_in_full(cell):
     assert header(message, "x-value") == (["1"] if cell.cannot else ["1", "2"])
 
 
-# ---- errors, silence, endings; these come last, for they wait, or stop the servers ----
+# ---- errors, silence, endings; these are last, because they wait or stop the servers ----
 
 @feature("Errors and endings", "an invalid destination is answered with ERROR",
          spring="sends no ERROR",
@@ -893,7 +900,8 @@ def test_bad_destination(cell):
          spring="sends no ERROR", spring_relay="closes the connection after an ERROR",
          activemq="sends no ERROR", artemis="closes the connection after an ERROR")
 def test_bad_destination_leaves_the_connection_open(cell):
-    """As long as close_timeout_ms, that is: then our client closes, for STOMP says it is over."""
+    """It stays open for close_timeout_ms. Then our client closes, because STOMP says that an ERROR
+    ends the connection."""
     destination, words = BAD_DESTINATION[cell.kind]
     client = cell.connected(close_timeout_ms=6000)
     client.send(destination, "x")

@@ -1,4 +1,4 @@
-"""Our client against a real Spring Boot application: all that its users do, and all they get wrong.
+"""Our client with a real Spring Boot application: what its users do, and the mistakes they make.
 
     build/venv/bin/python -m pytest tests/interop/test_spring.py
 """
@@ -11,21 +11,22 @@ import pytest
 
 import broker
 import ours
-from ours import Client, Refused, cat, octets, post
+from ours import Client, Refused, cat, raw_bytes, post
 from peer_article import ArticlePeer
 
 TOPIC = "/topic/notifications"
-# Tomcat takes 8,192 octets in one WebSocket message, Spring 65,536 in one STOMP frame.
+# Tomcat accepts 8,192 bytes in one WebSocket message, Spring 65,536 in one STOMP frame.
 OVER_TOMCAT = 8 * 1024 + 1
 UNDER_SPRING = 60 * 1024
-# After which stomp_cat gives up.
+# stomp_cat gives up after this time.
 SECONDS = "60"
 HEARTBEAT_MS = 1000
 
 
 @pytest.fixture(name="spring", scope="module")
 def start_spring():
-    """An untouched Spring Boot, but for heart-beats that a test can wait for."""
+    """A Spring Boot server with default settings, except short heart-beats that a test can wait
+    for."""
     beats = {"interop.heartbeat": f"{HEARTBEAT_MS},{HEARTBEAT_MS}"}
     with broker.create("spring", settings=beats) as spring:
         yield spring
@@ -33,14 +34,14 @@ def start_spring():
 
 @pytest.fixture(name="guarded", scope="module")
 def start_guarded_spring():
-    """One that lets in only one user."""
+    """A server that accepts only one user."""
     with broker.create("spring", login=("ada", "pass:word")) as spring:
         yield spring
 
 
 @pytest.fixture(name="publishing")
 def publish_again_and_again(spring):
-    """Posts the same notification every 100 ms, since Spring confirms no subscription."""
+    """Posts the same notification every 100 ms, because Spring does not confirm subscriptions."""
     stop = threading.Event()
 
     def publish():
@@ -59,7 +60,8 @@ def without_websocket(url):
 
 
 def fence(client):
-    """Return once the server has seen all that was said before: it has answered what came after."""
+    """Returns when the server has processed everything that was sent before: it has answered a
+    later message."""
     handle = client.subscribe("/user/queue/reply")
     client.send("/app/reply", f"fence {handle}")
     client.message(body=f"fence {handle}")
@@ -73,14 +75,14 @@ def subscribed(client, destination):
 
 
 def awaiting_replies(client):
-    """Subscribed to what is for this one connection only."""
+    """Subscribes to the destination of this one connection."""
     handle = client.subscribe("/user/queue/reply")
     client.send("/app/reply", "ready")
     client.message(body="ready")
     return handle
 
 
-# ---- the tool ----
+# ---- stomp_cat ----
 
 def test_cat_prints_what_http_published(spring, publishing):
     result = cat(spring.url, "-s", TOPIC, "-n", "1", "-t", SECONDS)
@@ -219,7 +221,8 @@ def test_a_right_origin(spring):
 
 
 def test_sockjs_transport_url(spring):
-    """The URL that a SockJS client makes up: a WebSocket, but its messages are o, h and a[...]."""
+    """The URL that a SockJS client uses. It is a WebSocket, but its messages are o, h
+    and a[...]."""
     url = without_websocket(spring.url) + "/123/abcdefgh/websocket"
     with Client(url, reconnect=0) as client:
         ended = client.ended()
@@ -254,7 +257,7 @@ def test_heartbeats_hold_an_idle_connection(spring):
 
 
 def test_spring_cuts_off_who_sends_no_heartbeat(spring):
-    """What the heart-beats of the test before are good for, and how their loss is told."""
+    """Checks what the heart-beats of the previous test are for, and how their loss is reported."""
     with Client(spring.url, heartbeat_out_ms=HEARTBEAT_MS) as client:
         client.connected()
         client.sleep(8 * HEARTBEAT_MS)
@@ -273,7 +276,7 @@ def test_graceful_disconnect(spring):
 
 
 def test_receipts_that_never_come(spring):
-    """Spring's simple broker has no receipts but for DISCONNECT: nobody waits for ever."""
+    """Spring's simple broker sends receipts only for DISCONNECT. Checks that no wait is endless."""
     with Client(spring.url, receipt_timeout_ms=300) as client:
         client.connected()
         number = client.send(TOPIC, "x", receipt=1)
@@ -311,7 +314,7 @@ def test_binary_bodies(spring):
         client.subscribe("/topic/echo")
         client.send("/app/echo", body, type="application/octet-stream")
         message = client.message()
-        assert octets(message["body"]) == body
+        assert raw_bytes(message["body"]) == body
         assert message["content_type"] == "application/octet-stream"
 
 
@@ -365,7 +368,7 @@ def test_cat_back_again_after_a_crash():
 
 
 def publish_until(server, body, done):
-    """Publish until a thread that waits for the effect returns."""
+    """Publishes until a thread that waits for the effect returns."""
     waiting = threading.Thread(target=done, daemon=True)
     waiting.start()
     deadline = time.monotonic() + 60
@@ -376,12 +379,12 @@ def publish_until(server, body, done):
 
 
 def process_printed(process, line):
-    """Read a process's output up to that line."""
+    """Reads a process's output up to this line."""
     while process.stdout.readline() not in (line, ""):
         pass
 
 
-# ---- the article's own stack ----
+# ---- the article's pair of libraries ----
 
 def test_the_articles_stack_gets_what_we_send(spring):
     with ArticlePeer(spring.url) as peer, Client(spring.url) as client:
@@ -393,7 +396,7 @@ def test_the_articles_stack_gets_what_we_send(spring):
         assert peer.receive()["body"] == "from C: Grüße, 5 €"
         message = peer.receive()
         assert message["body"] == "x" * UNDER_SPRING
-        # Stomper leaves the escapes of STOMP 1.1 in the values.
+        # Stomper does not decode the escapes of STOMP 1.1 in the values.
         assert message["headers"]["x-id"] == r"a\cb\\c"
 
 

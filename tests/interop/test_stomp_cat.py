@@ -2,8 +2,8 @@
 
     build/venv/bin/python -m pytest tests/interop/test_stomp_cat.py
 
-How it talks to a real Spring stands in test_spring.py; here it has the mini broker, and the other
-brokers for what only they do.
+Its tests with a real Spring server are in test_spring.py. Here it runs with the mini broker, and
+with other brokers for what only they do.
 """
 
 import base64
@@ -49,7 +49,7 @@ def start_mini_broker():
 
 @pytest.fixture(name="start")
 def start_cat():
-    """Starts stomp_cat; what a test leaves running is killed after it."""
+    """Starts stomp_cat. If a test leaves it running, it is killed after the test."""
     processes = []
 
     def start(*arguments, **options):
@@ -70,7 +70,7 @@ def subscriber(url, destination):
 
 
 def option_list():
-    """The options of --help, as they stand there first."""
+    """Returns the options in the order of --help."""
     text = cat("--help").stdout
     text = text[text.index("\n  -"):text.index("\nexit:")]
     return sorted(set(re.findall(r"(?<![\w-])(--[a-z][a-z-]*|-[A-Za-z])(?![\w-])", text)))
@@ -83,7 +83,8 @@ def wants_value(option):
 # ---- bodies ----
 
 def test_each_file_is_a_message(url, tmp_path):
-    """Text, one that is all octets, an empty one and one of a MiB, with stdin among them."""
+    """Bodies: a text, all byte values, an empty body and a body of one MiB. One of them comes from
+    stdin."""
     bodies = [b"first\nsecond\n", bytes(range(256)), b"", b"x" * (1 << 20)]
     files = [tmp_path / str(number) for number in range(len(bodies))]
     for file, body in zip(files, bodies, strict=True):
@@ -93,7 +94,7 @@ def test_each_file_is_a_message(url, tmp_path):
         words = [word for file in [*files[:2], "-", *files[2:]] for word in ("-f", file)]
         result = cat(url, "-d", destination, *words, "--receipt", "-t", str(SECONDS), text="a\nb")
         assert (result.returncode, result.stderr) == (0, "")
-        got = [ours.octets(message["body"]) for message in client.messages(5)]
+        got = [ours.raw_bytes(message["body"]) for message in client.messages(5)]
     assert got == [*bodies[:2], b"a\nb", *bodies[2:]]
 
 
@@ -114,7 +115,7 @@ def test_text_and_file_do_not_go_together(url):
 
 
 def test_lines_of_stdin(url):
-    """The last one has no line feed, one is empty, one is longer than any buffer."""
+    """The last line has no line feed, one line is empty, and one is longer than any buffer."""
     lines = ["first", "", "x" * 300_000, "Grüße"]
     destination = topic()
     with subscriber(url, destination) as client:
@@ -123,11 +124,11 @@ def test_lines_of_stdin(url):
         assert [message["body"] for message in client.messages(4)] == lines
 
 
-def test_json_of_octets_and_of_control_characters(url, tmp_path):
+def test_json_of_bytes_and_of_control_characters(url, tmp_path):
     file = tmp_path / "body"
-    all_octets = bytes(range(256))
+    all_bytes = bytes(range(256))
     for body, key, value in [
-            (all_octets, "body_base64", base64.b64encode(all_octets).decode()),
+            (all_bytes, "body_base64", base64.b64encode(all_bytes).decode()),
             ("\"\\\0\x1b\n€".encode(), "body", "\"\\\0\x1b\n€")]:
         file.write_bytes(body)
         destination = topic()
@@ -166,7 +167,7 @@ def test_request(servers, start, kind):
 # ---- an ERROR after our DISCONNECT ----
 
 def serve_one(listener, message):
-    """A server for one client, which answers DISCONNECT with an ERROR, and closes."""
+    """A server for one client. It answers DISCONNECT with an ERROR, and closes."""
     with accept_client(listener) as stream:
         while not next_message(stream).startswith(b"DISCONNECT"):
             pass
@@ -176,7 +177,7 @@ def serve_one(listener, message):
 
 @contextlib.contextmanager
 def accept_client(listener, headers="", requests=None, connected="CONNECTED\nversion:1.2\n{}\n"):
-    """The stream of the next client, which is connected then."""
+    """Accepts the next client, and returns its stream after the login."""
     connection, _ = listener.accept()
     with connection, connection.makefile("rwb") as stream:
         head = b"".join(iter(stream.readline, b"\r\n")).decode()
@@ -199,7 +200,7 @@ def close(stream, code, reason=""):
 
 @contextlib.contextmanager
 def serving(serve, *arguments):
-    """The URL of a server in a thread of its own: serve(listener, ...)."""
+    """Starts a server in a thread: serve(listener, ...). Returns its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = threading.Thread(target=serve, args=(listener, *arguments), daemon=True)
         server.start()
@@ -213,12 +214,12 @@ def say(stream, frame):
 
 
 def next_message(stream):
-    """The next WebSocket message of a client; its length fits 16 bits."""
+    """Reads the next WebSocket message of a client. Its length must fit into 16 bits."""
     length = stream.read(2)[1] & 127
     if length == 126:
         length = int.from_bytes(stream.read(2), "big")
     key = stream.read(4)
-    return bytes(octet ^ key[i % 4] for i, octet in enumerate(stream.read(length)))
+    return bytes(byte ^ key[i % 4] for i, byte in enumerate(stream.read(length)))
 
 
 @pytest.mark.parametrize("message, status", [
@@ -251,11 +252,11 @@ def test_who_waits_for_a_receipt_hears_why_the_server_closed(option):
     assert receipt.endswith(": the connection ended before the receipt came")
 
 
-# ---- secrets that do not stand on the command line ----
+# ---- secrets that are not on the command line ----
 
 @pytest.fixture(name="guarded")
 def start_guarded_broker():
-    """A broker that wants a login and a passcode: its URL."""
+    """Starts a broker that requires a login and a passcode. Returns its URL."""
     with ours.start("mini_broker", "--quiet", "--login", "guest:s3cret word") as broker:
         yield broker.stdout.readline().split()[1]
         broker.terminate()
@@ -269,7 +270,7 @@ def secret_file(folder, text, mode=0o600):
 
 
 def logs_in(url, *arguments, environment=None):
-    """Whether the broker accepts a login; what is said on stderr."""
+    """Whether the broker accepts a login, and the text on stderr."""
     result = subprocess.run([ours.build("stomp_cat"), url, "-d", topic(), "-m", "x", "--receipt",
                              "--trace", *arguments],
                             env={**ours.ENVIRONMENT, **(environment or {})}, text=True,
@@ -304,7 +305,7 @@ def test_a_warning_when_everybody_may_read_a_secret(guarded, tmp_path):
 
 
 def test_what_is_wrong_with_a_file_of_secrets(tmp_path):
-    """Its text is never shown."""
+    """Checks that the secret is never shown."""
     for option, text, sentence in [
             ("--passcode-file", b"", "empty, or too long"),
             ("--passcode-file", b"\ns3cret\n", "empty, or too long"),
@@ -327,7 +328,7 @@ def test_what_is_wrong_with_a_file_of_secrets(tmp_path):
 @pytest.mark.parametrize("line", [" X: s3cret", "X Y: s3cret", "Host: s3cret", "upgrade: s3cret",
                                   "Sec-WebSocket-Key: s3cret", "X: s3cret\x01"])
 def test_a_header_that_the_upgrade_cannot_take(tmp_path, line):
-    """It is named by its file and its line."""
+    """Checks that the error names the file and the line."""
     file = secret_file(tmp_path, f"# x\nX: y\n{line}\n".encode())
     result = cat("ws://127.0.0.1:1/", "-s", "/topic/x", "--header-file", file)
     assert result.returncode == 2 and f'line 3 of "{file}"' in result.stderr
@@ -380,7 +381,7 @@ def test_headers_of_the_upgrade_from_a_file(tmp_path):
 
 
 def refuse_upgrades(listener, requests, count, status="403 Forbidden"):
-    """A server that answers so many HTTP requests with this status."""
+    """A server that answers this number of HTTP requests with this status."""
     for _ in range(count):
         connection, _ = listener.accept()
         with connection, connection.makefile("rwb") as stream:
@@ -485,7 +486,8 @@ def test_no_wait_is_longer_than_reconnect_allows(limits):
 
 
 def test_the_first_wait_is_not_shorter_than_reconnect_allows():
-    """A quarter longer at most. The time that is left is told, so that some of it may be over."""
+    """The delay may be up to a quarter longer. The remaining time is printed, so a part of the
+    delay may be over."""
     for _ in range(8):
         wait, = waits_told("30000,60000", "0.2")
         assert 30 <= wait <= 38
@@ -507,7 +509,7 @@ def test_the_next_url_is_taken_when_one_is_down(url):
     assert "port 1:" in result.stderr and "trying again" in result.stderr
 
 
-# ---- what it is connected to ----
+# ---- the server's name and the settings of the connection ----
 
 def connect_and_close(listener, headers, times=1):
     for _ in range(times):
@@ -534,7 +536,7 @@ def test_verbose_tells_what_it_is_connected_to(headers, options, shown):
 
 
 def test_it_tells_when_it_is_connected_again(start):
-    """And, with several URLs, to which one."""
+    """With several URLs, the line also names the URL."""
     with serving(connect_and_close, "") as first, serving(connect_and_close, "", 2) as second:
         process = start(first, f"{second}other", f"{second}path", "-s", "/topic/x",
                         "--reconnect", "1,1")
@@ -551,7 +553,7 @@ def test_a_first_connection_after_a_failure_is_told(url):
     assert f"\nstomp_cat: connected to {url} after 0." in result.stderr
 
 
-# ---- subscriptions that are confirmed ----
+# ---- confirmed subscriptions ----
 
 def test_verbose_tells_of_a_confirmed_subscription(url, start):
     destinations = [topic(), topic()]
@@ -618,7 +620,7 @@ def test_a_subscription_that_is_not_confirmed_in_time():
 
 
 def end_after(destination, listener):
-    """A server that ends each session in which this is subscribed to, and keeps the others."""
+    """A server that ends each session that subscribes to this destination, and keeps the others."""
     with contextlib.suppress(OSError, IndexError):
         while True:
             with accept_client(listener) as stream:
@@ -636,7 +638,7 @@ SET_ASIDE = ('stomp_cat: the subscription to "/topic/bad" is set aside: '
 
 @pytest.mark.parametrize("words", [[], ["-d", "/topic/x", "-m", "x"]])
 def test_a_subscription_that_is_set_aside(words):
-    """No other one is left, and nothing is to be sent any more."""
+    """Checks that stomp_cat ends if no subscription is left and nothing is to be sent."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=end_after, args=("/topic/bad", listener), daemon=True).start()
         url = f"ws://127.0.0.1:{listener.getsockname()[1]}/"
@@ -654,14 +656,15 @@ def test_the_other_subscriptions_live(start):
         assert process.wait(SECONDS) == 143
 
 
-# ---- nobody reads stdout ----
+# ---- a reader of stdout that is slow or gone ----
 
 HELD_BODY = "x" * 10_000
 
 
 @pytest.mark.parametrize("ack", ["auto", "client-individual"])
 def test_a_full_pipe_does_not_stop_heartbeats(start, ack):
-    """Nobody reads for many intervals, then all is there, in order, and of one session."""
+    """Nobody reads for many intervals. Then all messages are there, in order, and from
+    one session."""
     count = 200
     with ours.start("mini_broker", "--quiet", "--heartbeat", "100,100") as broker:
         url = broker.stdout.readline().split()[1]
@@ -676,7 +679,7 @@ def test_a_full_pipe_does_not_stop_heartbeats(start, ack):
             beats = len([line for line in errors if line == "> (heart-beat)\n"])
             wait_for(lambda: sum(line == "> (heart-beat)\n" for line in errors) > beats + 20)
             acks = sum("> ACK" in line for line in errors)
-            assert acks < 20  # what a pipe holds
+            assert acks < 20  # the capacity of a pipe
             lines = [process.stdout.readline() for _ in range(count)]
         assert process.wait(SECONDS) == 0
         wait_for(lambda: any("< RECEIPT" in line for line in errors))
@@ -687,7 +690,7 @@ def test_a_full_pipe_does_not_stop_heartbeats(start, ack):
 
 
 def read_in_thread(stream):
-    """The lines of a stream so far, in a list that grows."""
+    """Returns the lines of a stream so far, in a list that grows."""
     lines = []
     threading.Thread(target=lambda: lines.extend(stream), daemon=True).start()
     return lines
@@ -701,7 +704,7 @@ def wait_for(condition):
 
 
 def test_it_ends_when_nobody_will_read_any_more(url, start):
-    """Before there is anything to print, and while there is."""
+    """Checks a closed stdout before anything is printed, and while something is printed."""
     for body in ("", HELD_BODY * 20):
         destination = topic()
         process = start(url, "-s", destination, "--trace")
@@ -718,7 +721,7 @@ def test_it_ends_when_nobody_will_read_any_more(url, start):
 
 
 def send_and_leave(listener, count):
-    """A server that sends so many messages, the last ones the shortest, and closes."""
+    """A server that sends this number of messages, the last ones the shortest, and closes."""
     with accept_client(listener) as stream:
         while not next_message(stream).startswith(b"SUBSCRIBE"):
             pass
@@ -769,7 +772,7 @@ def test_a_timeout_with_a_full_pipe_is_no_success(url, start):
 
 @pytest.mark.parametrize("option", ["--receipt", "--confirm"])
 def test_a_signal_tells_what_was_not_confirmed(start, option):
-    """The server answers nothing. Half a line is no message yet."""
+    """The server answers nothing. Half a line is not a message yet."""
     def swallow(listener):
         with accept_client(listener) as stream:
             stream.read()
@@ -797,7 +800,7 @@ def test_a_signal_tells_what_was_not_sent(start, tmp_path):
 
 
 def test_a_signal_before_the_first_connection_tells_of_stdin(start):
-    """Lines that were not read do not count as a number. An empty input is at its end."""
+    """Checks that unread lines are not counted. An empty input is at its end."""
     process = start("ws://127.0.0.1:1/", "-d", "/topic/x", stdin=subprocess.PIPE)
     process.stdin.write("1\n2\n")
     process.stdin.flush()
@@ -811,7 +814,7 @@ def test_a_signal_before_the_first_connection_tells_of_stdin(start):
     assert "standard input" not in process.stderr.read()
 
 
-# ---- what -t leaves undone ----
+# ---- unfinished work when -t ends ----
 
 def test_a_timeout_tells_what_of_stdin_was_not_sent(url):
     result = cat(url, "-d", topic(), "--rate", "2", "-t", "2", text="x\n" * 10)
@@ -882,10 +885,10 @@ def test_a_timeout_during_an_outage_tells_of_the_count_too():
                      result.stderr)
 
 
-# ---- what worked once is tried again ----
+# ---- retrying what worked before ----
 
 def restart_behind(listener):
-    """A session, then the answers of a server whose broker restarts, then a session again."""
+    """A session, then the answers of a server whose broker restarts, then another session."""
     connect_and_close(listener, "")
     refuse_upgrades(listener, [], 1, "404 Not Found")
     with accept_client(listener, connected="ERROR\nmessage:Broker not available.\n\n") as stream:
@@ -916,7 +919,7 @@ def test_a_sender_outlives_a_restart_of_the_broker_behind_its_server(start):
 @pytest.mark.parametrize("when, attempts, status", [
     ("soon", 1, 1), ("default", 3, 3), ("never", 3, 3)])
 def test_when_to_give_up_after_a_session(when, attempts, status):
-    """Status 3: the time of -t is over during the outage."""
+    """Status 3 means that the time of -t ended during the outage."""
     def serve(listener):
         connect_and_close(listener, "")
         refuse_upgrades(listener, [], attempts, "404 Not Found")
@@ -953,7 +956,8 @@ def test_pings_where_no_heartbeat_is_agreed(ping, expected):
 # ---- progress ----
 
 def in_terminal(*arguments, text="", stdout=None):
-    """What stomp_cat prints to a terminal: on stderr, and on stdout too if none is given."""
+    """Returns what stomp_cat prints to a terminal: on stderr, and on stdout too if no stdout is
+    given."""
     ours_end, its_end = pty.openpty()
     process = ours.start("stomp_cat", *arguments, stdin=subprocess.PIPE, stderr=its_end,
                          stdout=its_end if stdout is None else stdout)
@@ -966,7 +970,7 @@ def in_terminal(*arguments, text="", stdout=None):
 
 
 def read_terminal(descriptor):
-    """All that comes, until nobody has the terminal's other end any more."""
+    """Returns all output until the other end of the terminal is closed."""
     printed = b""
     deadline = time.monotonic() + SECONDS
     with contextlib.suppress(OSError):
@@ -984,7 +988,8 @@ def test_progress_of_sending_many(url):
 
 
 def test_progress_of_receiving_many(url):
-    """The goal of -n makes it known from the first second on that there will be many."""
+    """With the goal of -n, stomp_cat knows from the first second that there will be
+    many messages."""
     destination = topic()
     loop = [url, "-s", destination, "-d", destination, "--rate", "60", "-n", "130"]
     lines = "x\n" * 130
@@ -1036,7 +1041,7 @@ def read_until(descriptor, text):
 # ---- signals ----
 
 def wait_for_line(stream, text):
-    """Read until a line has that text; return what was read."""
+    """Reads until a line contains the text. Returns everything that was read."""
     read = ""
     while text not in read:
         line = stream.readline()
@@ -1086,7 +1091,7 @@ def test_a_signal_while_it_reads_a_file(url, start, tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     process = start(url, "-d", "/topic/x", "-f", pipe)
-    with pipe.open("wb"):  # which lasts until the program has opened it too
+    with pipe.open("wb"):  # it must not end before the program has opened it, too
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=SECONDS)
     assert (process.returncode, errors) == (130, "")
@@ -1108,14 +1113,15 @@ HEADINGS = {"Spring Boot": "spring", "RabbitMQ": "rabbitmq", "ActiveMQ": "active
 
 
 def help_examples():
-    """The command for each broker, by its kind."""
+    """Returns the command for each broker, by the broker's kind."""
     lines = cat("--help").stdout.replace("\\\n", "").splitlines()
     return {kind: lines[lines.index(heading) + 1] for heading, kind in HEADINGS.items()}
 
 
 @pytest.mark.parametrize("kind", HEADINGS.values())
 def test_the_examples_of_help_work(servers, kind):
-    """As they stand there, but for the address, the login, and an end for what has none."""
+    """Runs the commands as shown, but with the test's address and login, and with an end for those
+    that would run forever."""
     words = shlex.split(help_examples()[kind])
     words = words[words.index("stomp_cat") + 1:]
     server, (login, passcode) = servers.get(kind), LOGIN
@@ -1210,7 +1216,7 @@ def test_the_program_takes_the_values_that_are_offered():
         values = bash_completes(option, "")
         assert values
         for value in values:
-            # Past its options, so that only the URL is missing.
+            # After its options, so that only the URL is missing.
             assert "the URL is missing" in cat("-s", "/topic/x", option, value).stderr
 
 
@@ -1230,9 +1236,9 @@ class Shell:
         self._until(lambda: "ready\r" in self._printed)
 
     def complete(self, typed):
-        """What the command line is after a tabulator."""
+        """Returns the command line after the tab key."""
         self.line.unlink(missing_ok=True)
-        # Ctrl-U: an empty line to begin with.
+        # # Ctrl-U: begin with an empty line
         os.write(self._master, f"\x15{typed}\t\x07".encode())
         self._until(lambda: self.line.exists() and self.line.read_text().endswith("\n"))
         return self.line.read_text()[:-1]
@@ -1261,7 +1267,7 @@ def make_folder(tmp_path):
     return folder
 
 
-# What is typed, and what becomes of it; in both shells.
+# What is typed, and the resulting command line, in both shells.
 TYPED = {
     "stomp_cat ws://127.0.0.1:1/x --trac": "stomp_cat ws://127.0.0.1:1/x --trace ",
     "stomp_cat ws://127.0.0.1:1/x --ack client-": "stomp_cat ws://127.0.0.1:1/x --ack "
@@ -1288,7 +1294,7 @@ ZSH_SETUP = [
     "PS1= PS2= RPS1=; unsetopt zle_bracketed_paste; bindkey -e",
     "autoload -Uz compinit && compinit -u -D",
     "show() { print -r -- $BUFFER >$LINE }; zle -N show; bindkey '^G' show",
-    # Writes down what is offered, in passing.
+    # Writes what is offered to a file, and then calls the real function.
     "compadd() { local -a found; [[ ${@[(r)-[OAD]]} ]] || { builtin compadd -O found \"$@\"; "
     "print -rl -- $found >>$LINE.offered }; builtin compadd \"$@\" }",
 ]
@@ -1324,7 +1330,7 @@ def test_zsh_offers_options_and_values(zsh):
 
 
 def test_zsh_offers_options_where_no_value_is_wanted(zsh):
-    """And nothing at all after what ends the program at once."""
+    """Checks that nothing is offered after an option that ends the program immediately."""
     at_once = {"-h", "--help", "--version"}
     for option in option_list():
         offered = zsh_offers(zsh, f"stomp_cat ws://h {option} --")

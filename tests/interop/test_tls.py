@@ -1,4 +1,4 @@
-"""wss:// by BearSSL to each broker: stomp_cat against the TLS that its users meet."""
+"""wss:// by BearSSL to each broker: stomp_cat with the TLS settings that its users have."""
 
 import subprocess
 
@@ -10,7 +10,8 @@ import ours
 KINDS = ["spring", "rabbitmq", "activemq", "artemis"]
 LOGIN = ("ada", "secret")
 TOPIC = "/topic/interop.tls"
-BODY = "over TLS: grüße " + 4000 * "x"  # a frame in one WebSocket message everywhere
+# Small enough to be sent in one WebSocket message everywhere.
+BODY = "over TLS: grüße " + 4000 * "x"
 SECONDS = "20"
 SECRET_OPTIONS = ["-u", LOGIN[0], "-p", LOGIN[1]]
 
@@ -21,7 +22,8 @@ def openssl(folder, *arguments):
 
 @pytest.fixture(name="folder", scope="module")
 def make_certificates(tmp_path_factory):
-    """A CA (ca.pem), and of it what a server has: chain.pem and key.pem, for address and name."""
+    """Creates a CA (ca.pem), and the files of a server that it signed: chain.pem and key.pem, for
+    address and name."""
     folder = tmp_path_factory.mktemp("tls")
     openssl(folder, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
             "/CN=interop CA", "-keyout", "ca.key", "-out", "ca.pem")

@@ -1,5 +1,5 @@
-// @stomp/stompjs in node, on ws, behind the lines that other_clients.py describes.
-// Its arguments are the URL, login and passcode.
+// @stomp/stompjs in node, with the ws package. It reads and writes the lines that other_clients.py
+// describes. Its arguments are the URL, login and passcode.
 'use strict';
 
 const readline = require('node:readline');
@@ -10,23 +10,23 @@ const [url, login, passcode] = process.argv.slice(2);
 
 const decode = decodeURIComponent;
 const encode = (text) => encodeURIComponent(text);
-const encodeOctets = (octets) =>
-  Array.from(octets, (octet) => '%' + octet.toString(16).padStart(2, '0')).join('');
-const decodeOctets = (word) =>
+const encodeBytes = (bytes) =>
+  Array.from(bytes, (byte) => '%' + byte.toString(16).padStart(2, '0')).join('');
+const decodeBytes = (word) =>
   Uint8Array.from(word.match(/%..|./g) || [], (part) =>
     part.length === 1 ? part.charCodeAt(0) : parseInt(part.slice(1), 16));
 
-// A text goes out as a string, the way its users send one; only what is none goes out as octets.
-function content(octets) {
+// A text is sent as a string, as users do. Only a body that is not text is sent as bytes.
+function content(bytes) {
   try {
-    return { body: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(octets) };
+    return { body: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes) };
   } catch {
-    return { binaryBody: octets };
+    return { binaryBody: bytes };
   }
 }
 
 function printMessage(message) {
-  const words = ['message', encodeOctets(message.binaryBody)];
+  const words = ['message', encodeBytes(message.binaryBody)];
   for (const [name, value] of Object.entries(message.headers)) {
     words.push(encode(name), encode(value));
   }
@@ -41,14 +41,15 @@ function run(line) {
   }
   const headers = {};
   for (let i = 0; i + 1 < rest.length; i += 2) headers[decode(rest[i])] = decode(rest[i + 1]);
-  client.publish({ destination: decode(destination), headers, ...content(decodeOctets(body)) });
+  client.publish({ destination: decode(destination), headers, ...content(decodeBytes(body)) });
 }
 
 const client = new Client({
   webSocketFactory: () => new WebSocket(url, ['v12.stomp', 'v11.stomp', 'v10.stomp']),
   connectHeaders: { login, passcode },
   reconnectDelay: 0,
-  // Spring needs it, ActiveMQ cannot bear it: this one is for frames over 8 KiB only.
+  // Frames over 8 KiB are split. Spring needs that, but ActiveMQ does not support it, so other
+  // frames stay whole.
   splitLargeFrames: true,
   maxWebSocketChunkSize: 8 * 1024,
   onStompError: (frame) => console.log('error', encode(frame.headers.message + frame.body)),

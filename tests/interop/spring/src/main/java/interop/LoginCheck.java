@@ -9,11 +9,11 @@ import org.springframework.messaging.support.MessageBuilder;
 import org.springframework.messaging.support.MessageHeaderAccessor;
 
 /**
- * Refuses a CONNECT without the right login and passcode, and names the user of one it accepts.
+ * Refuses a CONNECT without the right login and passcode, and sets the user of a CONNECT that it
+ * accepts.
  *
- * <p>The usual way to refuse, an exception, would go no further than the log: that is what Spring
- * does with it when it also has to keep the order of what it receives. So the ERROR is sent from
- * here, and Spring closes the connection after it.
+ * <p>The usual way to refuse is an exception. But Spring only logs it if it must also keep the
+ * order of received messages. So the ERROR is sent from here, and Spring closes the connection after it.
  */
 class LoginCheck implements ChannelInterceptor {
 

@@ -23,7 +23,7 @@ class MessagingConfiguration implements WebSocketMessageBrokerConfigurer {
     private final Settings settings;
     private final MessageChannel toClients;
 
-    /** The channel comes lazily, for it is made from this very configuration. */
+    /** The channel is created from this configuration, so it must be injected lazily. */
     MessagingConfiguration(Settings settings,
             @Lazy @Qualifier("clientOutboundChannel") MessageChannel toClients) {
         this.settings = settings;
@@ -31,8 +31,8 @@ class MessagingConfiguration implements WebSocketMessageBrokerConfigurer {
     }
 
     /**
-     * {@code /notifications} is SockJS only, so that a client which forgets the final
-     * {@code /websocket} gets the answer it gets in the field; {@code /plain} has no SockJS.
+     * {@code /notifications} is a SockJS endpoint, so a client that forgets the final
+     * {@code /websocket} gets the same answer as in real applications. {@code /plain} is not.
      */
     @Override
     public void registerStompEndpoints(StompEndpointRegistry registry) {
@@ -76,7 +76,7 @@ class MessagingConfiguration implements WebSocketMessageBrokerConfigurer {
         }
     }
 
-    /** Tomcat allocates both buffers in full for each connection: 3 times this size. */
+    /** Tomcat allocates both buffers completely for each connection: 3 times this size. */
     @Bean
     @ConditionalOnProperty("interop.websocket-buffer")
     ServletServerContainerFactoryBean webSocketBuffers() {

@@ -17,7 +17,7 @@ import org.springframework.web.bind.annotation.RequestHeader;
 import org.springframework.web.bind.annotation.RequestParam;
 import org.springframework.web.bind.annotation.RestController;
 
-/** What the server does by itself: it echoes, replies, and publishes what is posted to it. */
+/** Echoes messages, replies to them, and publishes bodies that are posted to the server. */
 @RestController
 class NotificationController {
 
@@ -32,7 +32,7 @@ class NotificationController {
         return "ok\n";
     }
 
-    /** A form is refused: Spring would decode its body and encode it anew, not as it was posted. */
+    /** A form is refused, because Spring would decode its body and encode it in a different way. */
     @PostMapping(path = "/publish", consumes = "!application/x-www-form-urlencoded")
     void publish(@RequestParam String destination,
             @RequestHeader("Content-Type") MimeType contentType,
@@ -40,14 +40,14 @@ class NotificationController {
         send(destination, contentType, body);
     }
 
-    /** Echoes a body to everyone, octet by octet and with the content type it came with. */
+    /** Echoes a body to all subscribers, with the same bytes and the same content type. */
     @MessageMapping("/echo")
     void echo(Message<byte[]> message) {
         MimeType contentType = SimpMessageHeaderAccessor.wrap(message).getContentType();
         send("/topic/echo", contentType, message.getPayload());
     }
 
-    /** Sends a body back, as text, to nobody but the connection it came from. */
+    /** Sends a body back as text, only to the connection that it came from. */
     @MessageMapping("/reply")
     @SendToUser(destinations = "/queue/reply", broadcast = false)
     String reply(@Payload byte[] body) {

@@ -7,8 +7,8 @@ import org.springframework.messaging.simp.broker.BrokerAvailabilityEvent;
 import org.springframework.stereotype.Component;
 
 /**
- * Prints {@code READY <port>} once the server serves. A relay connects to its broker in the
- * background, at times only after the web server is up, so both are waited for.
+ * Prints {@code READY <port>} when the server accepts clients. A relay connects to its broker in
+ * the background, sometimes only after the web server has started, so this waits for both.
  */
 @Component
 class ReadyLine {

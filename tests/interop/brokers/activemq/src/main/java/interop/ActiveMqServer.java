@@ -8,10 +8,10 @@ import org.apache.activemq.security.AuthenticationUser;
 import org.apache.activemq.security.SimpleAuthenticationPlugin;
 
 /**
- * ActiveMQ Classic with one WebSocket connector on loopback. System properties set it up:
+ * ActiveMQ Classic with one WebSocket connector on the loopback interface. System properties set it up:
  * <ul>
  *   <li>{@code port} and {@code data}: the port, and the folder of its journal
- *   <li>{@code login} and {@code passcode}: the one user let in; everyone is when not given
+ *   <li>{@code login} and {@code passcode}: the only user who is accepted; without them all are
  *   <li>{@code connector}: options added to the connector, for instance
  *       {@code websocket.maxTextMessageSize=1000000}
  *   <li>{@code javax.net.ssl.keyStore}, {@code ...keyStorePassword}, {@code ...keyStoreType}: TLS

@@ -14,11 +14,11 @@ import org.apache.activemq.artemis.spi.core.security.ActiveMQJAASSecurityManager
 import org.apache.activemq.artemis.spi.core.security.jaas.InVMLoginModule;
 
 /**
- * Artemis with one acceptor on loopback, which takes STOMP over WebSocket and over plain TCP on the
- * same port. System properties set it up:
+ * Artemis with one acceptor on the loopback interface, which accepts STOMP over WebSocket and over
+ * plain TCP on the same port. System properties set it up:
  * <ul>
  *   <li>{@code port} and {@code data}: the port, and the folder of its journal
- *   <li>{@code login} and {@code passcode}: the one user let in; everyone is when not given
+ *   <li>{@code login} and {@code passcode}: the only user who is accepted; without them all are
  *   <li>{@code acceptor}: options added to the acceptor, separated by semicolons, for instance
  *       {@code webSocketMaxFramePayloadLength=1000000}
  *   <li>{@code javax.net.ssl.keyStore} and {@code ...keyStorePassword}: TLS, from a PKCS 12 file
@@ -40,7 +40,7 @@ public final class ArtemisServer {
         }
         broker.start();
         Runtime.getRuntime().addShutdownHook(new Thread(() -> stop(broker)));
-        // Where the port is taken, the broker starts all the same, without it.
+        // If the port is in use, the broker starts without it.
         int port = broker.getActiveMQServer().getRemotingService().getAcceptor(ACCEPTOR)
                 .getActualPort();
         if (port <= 0) {
@@ -50,8 +50,8 @@ public final class ArtemisServer {
     }
 
     /**
-     * The journal is kept: without it Artemis swallows large texts sent without content-length.
-     * The guard against a full disk is off: it blocks senders without a word.
+     * The journal is on, because without it Artemis loses large texts sent without content-length.
+     * The guard against a full disk is off, because it silently blocks senders.
      */
     private static Configuration configuration() throws Exception {
         File data = new File(System.getProperty("data"));
@@ -71,10 +71,9 @@ public final class ArtemisServer {
     }
 
     /**
-     * As it comes, Artemis throws a message away that was delivered ten times without an ACK, and
-     * deletes a queue when its last consumer goes and it is empty, while a message that it has
-     * just confirmed may be on its way into it: under a network that breaks again and again, both
-     * lose messages.
+     * By default, Artemis discards a message that was delivered ten times without an ACK. It also
+     * deletes an empty queue when its last consumer leaves, even if a message that it has just
+     * confirmed is on its way into the queue. If connections break often, both lose messages.
      */
     private static AddressSettings losingNothing() {
         return new AddressSettings().setMaxDeliveryAttempts(-1).setAutoDeleteQueues(false)
@@ -82,10 +81,10 @@ public final class ArtemisServer {
     }
 
     /**
-     * A destination below {@code /queue/} is a queue; any other is a topic, as Artemis has it by
-     * itself. A prefix for {@code /topic/} would make one address of {@code /topic/x} and
-     * {@code /queue/x}, since prefixes are cut off, and their subscribers would get each other's
-     * messages.
+     * A destination below {@code /queue/} is a queue. Any other is a topic, which is Artemis's
+     * default. With a prefix for {@code /topic/}, {@code /topic/x} and {@code /queue/x} would be
+     * the same address, because Artemis removes prefixes. Their subscribers would receive each
+     * other's messages.
      */
     private static String acceptorUri() {
         String uri = "tcp://127.0.0.1:" + System.getProperty("port")

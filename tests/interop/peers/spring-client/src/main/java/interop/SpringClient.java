@@ -20,13 +20,14 @@ import org.springframework.web.socket.client.standard.StandardWebSocketClient;
 import org.springframework.web.socket.messaging.WebSocketStompClient;
 
 /**
- * Spring's WebSocketStompClient behind the lines that other_clients.py describes. Its arguments are
- * the URL, login and passcode. It offers the subprotocols itself, which the client does not do.
+ * Spring's WebSocketStompClient. Reads and writes the lines that other_clients.py describes. The
+ * arguments are the URL, login and passcode. Offers the subprotocols, because Spring's client does
+ * not offer any.
  */
 public final class SpringClient extends StompSessionHandlerAdapter {
 
     private static final int CONNECT_SECONDS = 60;
-    /** Tomcat's default in both directions, which an untouched server takes. */
+    /** Tomcat's default in both directions, which a server with default settings accepts. */
     private static final int WEBSOCKET_BUFFER = 8192;
 
     private SpringClient() {
