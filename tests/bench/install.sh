@@ -21,7 +21,7 @@ PATH=$PATH:$HOME/.cargo/bin:/usr/local/go/bin
 
 debian() {
     absent=$(missing "$@")
-    # # shellcheck disable=SC2086 # one word per package
+    # shellcheck disable=SC2086 # one word per package
     [ -z "$absent" ] || install_packages $absent
 }
 

@@ -1,4 +1,4 @@
-"""Three nodes of RabbitMQ, as one cluster on loopback."""
+"""Three nodes of RabbitMQ, as one cluster on the loopback interface."""
 
 import contextlib
 import secrets
@@ -8,13 +8,13 @@ import time
 
 import broker
 
-# Small, since three of them run on a machine with two cores.
+# Small nodes, because three of them run on a machine with two cores.
 ERLANG = ("-kernel inet_dist_use_interface {127,0,0,1} +S 1:1 +sbwt none +sbwtdcpu none "
           "+sbwtdio none")
 
 
 class Node(broker.RabbitMq):
-    """A node that finds the others by the cluster's epmd, which ends with the cluster."""
+    """A node that finds the other nodes through the cluster's epmd, which ends with the cluster."""
 
     def __init__(self, cluster, **options):
         super().__init__(**options)
@@ -43,7 +43,7 @@ class Node(broker.RabbitMq):
         return {**super()._environment(), "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ERLANG}
 
     def control(self, *words):
-        """rabbitmqctl, on this node."""
+        """Runs rabbitmqctl on this node."""
         done = subprocess.run(["/usr/lib/rabbitmq/bin/rabbitmqctl", *words], cwd=self.data,
                               env={**broker.os.environ, **self._environment()}, check=True,
                               stdin=subprocess.DEVNULL, capture_output=True, text=True)
@@ -51,7 +51,7 @@ class Node(broker.RabbitMq):
 
 
 class Cluster:
-    """Three nodes; `urls` has one for each."""
+    """Three nodes. `urls` contains the URL of each."""
 
     def __init__(self, login, size=3):
         self.cookie = secrets.token_hex(10).upper()
@@ -88,7 +88,7 @@ class Cluster:
 
     def close(self):
         for node in self.nodes:
-            node.kill()  # nothing of it is used again
+            node.kill()  # nothing of the failed start is used again
         for node in self.nodes:
             node.close()
         if self._epmd:

@@ -1,4 +1,4 @@
-"""Rows of the table that the deploy tests make, and what they share."""
+"""The rows of the deploy tests' table, and what the tests share."""
 
 import contextlib
 import re
@@ -12,26 +12,27 @@ import table
 
 
 class Row:
-    """One row: leaving the `with` block by an exception makes its outcome FAILED."""
+    """One row. If the `with` block is left by an exception, the outcome is FAILED."""
 
     def __init__(self, rows, who, what):
         self._rows = rows
         self._row = {"who": who, "what": what}
 
     def is_told(self, outcome):
-        """The client ends, or says something; nothing was sent that may be lost."""
+        """The client ends, or reports something. No message was sent that could be lost."""
         self._row["outcome"] = outcome
 
     def recovers(self, outcome, milliseconds):
         self._row.update(outcome=outcome, recovery_ms=round(milliseconds))
 
     def confirms(self, outcome, counts, recovery_ms=None):
-        """After a load: its counts. Its longest pause is the recovery, unless a time is given."""
+        """Adds the counts after a load. The longest pause is the recovery time, unless a time is
+        given."""
         self._row.update(outcome=outcome, lost=counts["lost"], duplicated=counts["duplicated"],
                          recovery_ms=round(recovery_ms or counts["pause_ms"]))
 
     def keeps(self, outcome, counts):
-        """After a load through which nothing was to be recovered from."""
+        """Adds the counts after a load that needed no recovery."""
         self._row.update(outcome=outcome, lost=counts["lost"], duplicated=counts["duplicated"])
 
     def __enter__(self):
@@ -42,12 +43,12 @@ class Row:
         if kind:
             self._row["outcome"] = table.SKIPPED if kind is pytest.skip.Exception else table.FAILED
         elif "outcome" not in self._row:
-            raise AssertionError(f"no outcome of {self._row}")
+            raise AssertionError(f"this row has no outcome: {self._row}")
 
 
 @pytest.fixture(name="row", scope="module")
 def make_rows(request):
-    """row(who, what): a row of the table, to be used by `with`."""
+    """row(who, what) creates a row of the table, to be used by `with`."""
     rows = []
     yield lambda who, what: Row(rows, who, what)
     table.write(request.module.__name__, rows)
@@ -60,7 +61,7 @@ def make_certificates(work):
 
 @pytest.fixture(name="work", scope="session")
 def make_session_folder(request):
-    """A folder for this session, empty at its beginning."""
+    """A folder for this session. It is empty at the beginning."""
     modules = sorted({item.module.__name__ for item in request.session.items})
     folder = deploy.OUTPUT / "work" / "+".join(modules)
     shutil.rmtree(folder, ignore_errors=True)
@@ -75,7 +76,7 @@ def make_folder(request, work):
 
 @pytest.fixture(name="start")
 def start_proxies(folder, certs):
-    """start(class, settings): a proxy that runs until the test ends."""
+    """start(class, settings) starts a proxy that runs until the test ends."""
     with contextlib.ExitStack() as stack:
         count = 0
 
@@ -89,7 +90,7 @@ def start_proxies(folder, certs):
 
 
 def need(kind):
-    """Skip the test if this machine lacks the program of that proxy."""
+    """Skips the test if this machine lacks the proxy's program."""
     if kind.missing():
         pytest.skip(kind.missing())
 
@@ -102,7 +103,7 @@ def pytest_configure():
 
 
 def pytest_terminal_summary(terminalreporter):
-    """What tests/run.sh tells of skipped checks."""
+    """Prints skipped tests in the form that tests/run.sh understands."""
     for report in terminalreporter.getreports("skipped"):
         reason = report.longrepr[2].removeprefix("Skipped: ")
         terminalreporter.write_line(f"SKIPPED {reason}: {report.nodeid}")

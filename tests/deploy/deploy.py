@@ -1,6 +1,7 @@
-"""What the deploy tests start: brokers, clients and the load, each in a process of its own.
+"""Starts what the deploy tests need: brokers, clients and the load, each in its own process.
 
-All of it listens on free loopback ports, writes below build/deploy, and is ended by its process id.
+All of them listen on free loopback ports and write below build/deploy. They are ended by their
+process ids.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 OUTPUT = ROOT / "build" / "deploy"
 PROGRAMS = ROOT / "build" / "bearssl"
-OPENSSL = ROOT / "build" / "openssl"  # the same programs with the other TLS library
+OPENSSL = ROOT / "build" / "openssl"  # the same programs, with the other TLS library
 sys.path += [str(ROOT / "tests" / "interop"), str(ROOT / "tests" / "tls")]
 
 import broker  # noqa: E402
@@ -28,21 +29,21 @@ import certificates  # noqa: E402
 broker.PROJECTS["spring-security"] = HERE / "spring-security"
 
 MINI_BROKER = PROGRAMS / "examples" / "mini_broker"
-# A sanitizer exits with 99, so that its exit status means nothing else.
+# A sanitizer exits with 99, which no program uses for anything else.
 ENVIRONMENT = {**os.environ, "ASAN_OPTIONS": "exitcode=99:" + os.environ.get("ASAN_OPTIONS", "")}
-# How long a test waits for what has to come. A busy machine is not a fault of the library.
+# How long a test waits for an event. A busy machine is not a fault of the library.
 SECONDS = 30
-PATH = "/notifications/websocket"  # of mini_broker
-QUICK = ("--reconnect", "50,400")  # milliseconds between the attempts of stomp_cat
+PATH = "/notifications/websocket"  # for mini_broker
+QUICK = ("--reconnect", "50,400")  # the delay between stomp_cat's attempts, in milliseconds
 RETRY = re.compile(r"trying again in (\d+) (ms|s)\b")
 
 
 class Failure(AssertionError):
-    """What did not happen in time; the text says what happened instead."""
+    """Something that did not happen in time. The text tells what happened instead."""
 
 
 def wait_until(condition, what, seconds=SECONDS, every=0.02):
-    """Return the first true value of condition()."""
+    """Waits until condition() is true, and returns its value."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
@@ -54,7 +55,7 @@ def wait_until(condition, what, seconds=SECONDS, every=0.02):
 
 
 def end_process(process, seconds=10):
-    """SIGTERM, and SIGKILL to its whole session if it does not end in time."""
+    """Sends SIGTERM, and SIGKILL to the whole session if the process does not end in time."""
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
     try:
@@ -66,7 +67,7 @@ def end_process(process, seconds=10):
 
 
 class Certificates:
-    """An authority, a server's certificate and a client's certificate, as PEM files."""
+    """A certificate authority, a server's certificate and a client's certificate, as PEM files."""
 
     def __init__(self, folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -128,14 +129,16 @@ class Silent:
 
 
 class Cat:
-    """One stomp_cat. Its output is read as it comes; `lines` holds (time, stream, line)."""
+    """A running stomp_cat. Its output is read continuously. `lines` contains (time,
+    stream, line)."""
 
     def __init__(self, url, *arguments, programs=PROGRAMS):
         urls = [url] if isinstance(url, str) else list(url)
         self.lines = []
         self._changed = threading.Condition()
         self._process = subprocess.Popen(
-            [programs / "examples" / "stomp_cat", *urls, *map(str, arguments)], stdin=subprocess.PIPE, text=True,
+            [programs / "examples" / "stomp_cat", *urls, *map(str, arguments)],
+            stdin=subprocess.PIPE, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, errors="replace", env=ENVIRONMENT,
             start_new_session=True)
         self._readers = [threading.Thread(target=self._read, args=(name, stream), daemon=True)
@@ -161,10 +164,11 @@ class Cat:
 
     def retries(self):
         """The delays that it announced, in milliseconds."""
-        return [int(delay) * (1000 if unit == "s" else 1) for delay, unit in RETRY.findall(self.text())]
+        return [int(delay) * (1000 if unit == "s" else 1) for delay,
+        unit in RETRY.findall(self.text())]
 
     def type(self, text):
-        """Write to its stdin."""
+        """Writes to its stdin."""
         self._process.stdin.write(text)
         self._process.stdin.flush()
 
@@ -172,7 +176,7 @@ class Cat:
         return self._process.poll() is None
 
     def saw(self, pattern, stream="err", seconds=SECONDS, since=0.0):
-        """Return the time of the first line that matches and came after `since`."""
+        """Returns the time of the first line that matches and was printed after `since`."""
         deadline = time.monotonic() + seconds
         while True:
             ended = not self.running()
@@ -183,17 +187,18 @@ class Cat:
                     if name == stream and when > since and re.search(pattern, line):
                         return when
                 if ended or time.monotonic() > deadline:
-                    why = "it ended without" if ended else f"after {seconds} s still without"
+                    why = "it ended without printing this" if ended else (f"after {seconds} s it "
+                                                                          f"has not printed this")
                     break
                 self._changed.wait(0.1)
         raise Failure(f"{why}: {pattern}\n{self.everything()}")
 
     def said(self, *words):
-        """Fail unless its sentences have all these words, in any case."""
+        """Fails unless its output contains all these words, in upper or lower case."""
         text = self.text().lower()
         missing = [word for word in words if word.lower() not in text]
         if missing:
-            raise Failure(f"not said: {missing}\n{self.everything()}")
+            raise Failure(f"missing in its output: {missing}\n{self.everything()}")
 
     def everything(self):
         with self._changed:
@@ -204,7 +209,7 @@ class Cat:
             reader.join(SECONDS)
 
     def wait(self, seconds=SECONDS):
-        """Its exit status, when it has ended by itself and all its output is here."""
+        """Waits until it has ended and all its output was read. Returns its exit status."""
         try:
             status = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -234,14 +239,14 @@ class Cat:
 
 
 def cat(url, *arguments, seconds=SECONDS, programs=PROGRAMS):
-    """Run stomp_cat to its end: the Cat, with `.status`."""
+    """Runs stomp_cat to its end. Returns the Cat; `.status` is its exit status."""
     with Cat(url, *arguments, programs=programs) as process:
         process.status = process.wait(seconds)
     return process
 
 
 class Load:
-    """load.c: a publisher with confirm and a consumer, through the same URLs."""
+    """load.c: a publisher with confirm and a consumer, with the same URLs."""
 
     def __init__(self, urls, destination="/queue/load", programs=PROGRAMS, **options):
         urls = [urls] if isinstance(urls, str) else urls
@@ -251,14 +256,15 @@ class Load:
                 arguments += [f"--{name.replace('_', '-')}", str(one)]
         self._errors = ""
         self._process = subprocess.Popen(
-            [programs / "tests" / "deploy" / "load", *arguments, destination, *urls], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [programs / "tests" / "deploy" / "load", *arguments, destination, *urls],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, start_new_session=True)
         self._reader = threading.Thread(target=self._read_errors, daemon=True)
         self._reader.start()
         line = self._process.stdout.readline()
         if line != "READY\n":
             self.close()
-            raise Failure(f"the load could not begin: {line}{self._errors}")
+            raise Failure(f"the load could not start: {line}{self._errors}")
 
     def _read_errors(self):
         self._errors = self._process.stderr.read()
@@ -281,11 +287,11 @@ class Load:
         return self._ask("counts")
 
     def mark(self):
-        """From now on the longest pause is measured anew."""
+        """Starts a new measurement of the longest pause."""
         return self._ask("mark")
 
     def goes_on(self, more=40, seconds=SECONDS):
-        """Return once so many more messages were confirmed, and were consumed, than now."""
+        """Returns when this many more messages were confirmed and consumed."""
         before, now = self.counts(), {}
 
         def advanced():
@@ -300,7 +306,8 @@ class Load:
         return now
 
     def finish(self, seconds=2 * SECONDS):
-        """Publish no more, and return the last counts: everything confirmed was consumed."""
+        """Stops publishing, and returns the last counts: all confirmed messages must have been
+        consumed."""
         pause = self.counts()["pause_ms"]
         self._process.stdin.close()
         text = self._process.stdout.read()
@@ -313,7 +320,7 @@ class Load:
             raise Failure(f"the load ended with {status}: {text}{self._errors}")
         counts = {**json.loads(text.splitlines()[-1]), "pause_ms": pause}
         wrong = [name for name in ("lost", "damaged", "refused") if counts[name]]
-        wrong += [f"not all {name}" for name in ("confirmed", "consumed")
+        wrong += [f"there are not all {name}" for name in ("confirmed", "consumed")
                   if counts[name] != counts["published"]]
         if wrong:
             raise Failure(f"{', '.join(wrong)}: {counts}")

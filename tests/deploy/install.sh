@@ -8,9 +8,9 @@ set -eu
 packages=$(missing apache2 caddy haproxy libbearssl-dev libssl-dev nginx-light)
 [ -n "$packages" ] || exit 0
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-    echo "Not installed, and only root with apt-get could do it: $packages"
-    echo "What needs them is skipped."
+    echo "These packages are not installed; only root with apt-get can install them: $packages"
+    echo "Tests that need them are skipped."
     exit 0
 fi
-# shellcheck disable=SC2086 # one word a package
+# shellcheck disable=SC2086 # one word per package
 install_packages $packages

@@ -1,28 +1,30 @@
-/* load.c - the load of the deploy tests. One client publishes numbered messages with confirm,
-   another client consumes them and acknowledges each. Each client has a thread of its own.
+/* load.c - the load of the deploy tests. One client publishes numbered messages with confirm.
+   Another client consumes them and acknowledges each. Each client has its own thread.
 
        load [OPTION VALUE]... DESTINATION URL...
 
-       --publish-to DEST    the publisher's destination, where it is not DESTINATION
+       --publish-to DEST    the publisher's destination, if it is not DESTINATION
        --subscribe NAME:VALUE   a header of SUBSCRIBE, at most 8 of them
        --http NAME:VALUE    a header of the upgrade request, at most 8 of them
        --proxy URL          options.proxy
-       --address ADDRESS    an address of the server in the URL; more of them are tried in turn
+       --address ADDRESS    an address of the server in the URL; several are tried in turn
        --ca FILE, --cert FILE, --key FILE   for wss://
-       --login NAME, --passcode WORD, --client-id NAME, --durable NAME   (the consumer's last two)
-       --heartbeat MS       both directions; 0 turns them off
+       --login NAME, --passcode WORD, --client-id NAME, --durable NAME   (last two: consumer)
+       --heartbeat MS       for both directions; 0 turns them off
        --ping MS            options.ping_ms; 0 turns it off
-       --pace MS            between two messages; the default is 5
-       --stall MS           call stws_reconnect_now after so long without a receipt; never
-       --retry MS           before the first attempt of a series, and ten times that at most; 50
+       --pace MS            time between two messages; default 5
+       --stall MS           call stws_reconnect_now after this time without a receipt; default never
+       --retry MS           delay before the first attempt of a series, which grows at most to ten
+                            times this value; default 50
 
-   It prints READY when both clients are connected. Each line on stdin is answered by one line of
-   JSON with the counts so far; the line "mark" also begins a new measurement of the longest pause.
-   At the end of stdin no more is published. When all messages are confirmed and consumed, or after
-   a time without progress, the last line of JSON says what was lost and what came twice.
+   It prints READY when both clients are connected. For each line on stdin it prints one line of
+   JSON with the counts so far. The line "mark" also starts a new measurement of the longest pause.
+   At the end of stdin it stops publishing. When all messages are confirmed and consumed, or after a
+   time without progress, it prints a last line of JSON, which tells how many messages were lost or
+   arrived twice.
 
-   "pause_ms" is the longest time, since the last mark, in which one of the clients made no progress:
-   the publisher got no confirmation, or the consumer got no message. */
+   "pause_ms" is the longest time, since the last mark, in which one of the clients made no
+   progress: the publisher got no confirmation, or the consumer got no message. */
 #include "stomp_ws.h"
 
 #include <poll.h>
@@ -56,9 +58,9 @@ typedef struct settings {
     int url_count, address_count, heartbeat_ms, ping_ms, pace_ms, retry_ms, stall_ms;
 } settings;
 
-/* How a client gets on. Guarded by load.mutex. */
+/* The progress of a client. Guarded by load.mutex. */
 typedef struct progress {
-    long long last_us, pause_us; /* the last step; the longest time between two steps */
+    long long last_us, pause_us; /* time of the last progress, and the longest time between two */
     int sessions, ended;
     char error[ERROR_TEXT];
 } progress;
@@ -66,9 +68,9 @@ typedef struct progress {
 static struct load {
     pthread_mutex_t mutex;
     unsigned char confirmed[MOST], consumed[MOST];
-    int numbers[MOST]; /* of the message that a receipt is for */
+    int numbers[MOST]; /* number of the message that a receipt belongs to */
     int published, all_confirmed, refused, distinct, duplicates, damaged;
-    int subscribed; /* how often a SUBSCRIBE was confirmed */
+    int subscribed; /* number of confirmed SUBSCRIBE frames */
     progress publisher, consumer;
 } load = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
@@ -135,11 +137,12 @@ static void on_message(stws *client, const stws_message *message, void *user) {
         load.distinct++;
     step((progress *)user);
     unlock();
-    stws_ack(client, message); /* a stale one is delivered again, and counted as a duplicate */
+    stws_ack(client, message); /* if it is stale, the message is redelivered and counted as a
+                                  duplicate */
 }
 
-/* Returns 1 when the client has taken the next message. The receipt's number is stored before the
-   receipt can come. */
+/* Publishes the next message. Returns 1 if the client accepted it. Holds the lock, so the receipt's
+   number is stored before the receipt can arrive. */
 static int publish(stws *client, const char *destination) {
     static const char *const persistent[] = {"persistent", "true", NULL};
     char body[32];
@@ -181,7 +184,7 @@ static stws_options options_for(const settings *set, int publishes) {
     o.ping_ms = off(set->ping_ms);
     o.reconnect_min_ms = set->retry_ms;
     o.reconnect_max_ms = 10 * set->retry_ms;
-    o.reconnect_jitter = 25; /* percent, added: never earlier than retry_ms */
+    o.reconnect_jitter = 25; /* percent that is added: an attempt is never earlier than retry_ms */
     o.stable_ms = 500;
     o.connect_timeout_ms = o.handshake_timeout_ms = o.connected_timeout_ms = 3000;
     return o;
@@ -210,8 +213,8 @@ static int end(stws *client) {
     return result;
 }
 
-/* Waits until *total is `enough`. Gives up when it has not grown for that time, or when a client has
-   ended. */
+/* Waits until *total reaches `enough`. Gives up if it has not grown for some time, or if a client
+   has ended. */
 static void wait_for(const int *total, int enough, int patience_ms) {
     int waited, before = look(total), now;
     for (waited = 0; waited < patience_ms; waited += 10) {
@@ -223,7 +226,7 @@ static void wait_for(const int *total, int enough, int patience_ms) {
     }
 }
 
-/* ==== what it prints ==== */
+/* ==== output ==== */
 
 static void print_text(const char *name, const char *text) {
     printf(", \"%s\": \"", name);
@@ -267,7 +270,7 @@ static void mark(void) {
     unlock();
 }
 
-/* A session that confirms nothing any more is left for a new one, where all is sent again. */
+/* If a session no longer confirms anything, starts a new session, in which everything is resent. */
 static void leave_stalled(stws *client, int stall_ms) {
     long long waited_us;
     lock();
@@ -275,12 +278,12 @@ static void leave_stalled(stws *client, int stall_ms) {
     unlock();
     if (!stall_ms || waited_us < stall_ms * 1000LL || stws_state(client) != STWS_CONNECTED) return;
     lock();
-    step(&load.publisher); /* the pause ends here only for this clock: it was measured */
+    step(&load.publisher); /* records the pause so far, and restarts its clock */
     unlock();
     stws_reconnect_now(client);
 }
 
-/* Until stdin ends. Each line is answered at once. */
+/* Runs until stdin ends. Answers each line immediately. */
 static void publish_all(stws *client, const settings *set) {
     struct pollfd input = {0, POLLIN, 0};
     const char *destination = set->publish_to ? set->publish_to : set->destination;
@@ -386,7 +389,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     consumer = start(&set, 0);
-    wait_for(&load.subscribed, 1, START_MS); /* now there is a queue or a durable subscription */
+    wait_for(&load.subscribed, 1, START_MS); /* now the queue or the durable subscription exists */
     publisher = start(&set, 1);
     wait_for(&load.publisher.sessions, 1, START_MS);
     if (!look(&load.publisher.sessions) || !look(&load.subscribed)) {

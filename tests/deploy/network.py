@@ -1,13 +1,13 @@
-"""A bad network: a TCP proxy in user space, on loopback, between client and broker.
+"""A bad network: a TCP proxy between client and broker, on the loopback interface.
 
     with Network(broker.port) as network:
         client.connect(f"ws://127.0.0.1:{network.port}/")
         network.freeze()
 
-One thread does all of it. What it does to the bytes:
+One thread does all the work. The faults:
 
-    delay_s      each block of bytes arrives so much later, in both directions
-    freeze()     nothing is forwarded any more, until thaw(); no byte is lost
+    delay_s      each block of bytes arrives this many seconds later, in both directions
+    freeze()     nothing is forwarded until thaw(); no byte is lost
     blackhole()  what open connections send is dropped, and new connections are accepted and get no
                  answer; heal() resets all of these, and serves new ones
     reset()      all open connections end with a TCP reset, at both ends
@@ -25,13 +25,14 @@ import threading
 import time
 
 CHUNK = 65536
-MOST_WAITING = 1 << 20  # bytes that wait in one direction before its sender is held back
+MOST_WAITING = 1 << 20  # if more bytes wait in one direction, its sender is held back
 TICK_S = 0.005
-RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() sends a reset
+RESET = struct.pack("ii", 1, 0)  # as SO_LINGER: close() sends a reset
 
 
 class Blackhole:
-    """An address and port that answers no SYN: what waits to be accepted there is full."""
+    """An address and port that do not answer a SYN, because the queue of waiting connections is
+    full."""
 
     def __init__(self, host, port):
         self._listener = socket.create_server((host, port), backlog=0)
@@ -51,7 +52,7 @@ class Blackhole:
 
 
 class ConnectProxy:
-    """A forward proxy for HTTP's CONNECT; `asked` has what it was asked for."""
+    """A forward proxy for HTTP's CONNECT. `asked` contains the requested targets."""
 
     def __init__(self):
         self.asked = []
@@ -113,7 +114,7 @@ class Side:
         self.other = None
         self.waiting = collections.deque()
         self.size = 0
-        self.late = 0  # blocks for this side that are still on their way
+        self.late = 0  # blocks that are on their way to this side
         self.ended = self.lost = False
 
 
@@ -132,7 +133,7 @@ class Network:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    # ---- what a test says; all of it is done by the thread ----
+    # ---- methods that a test calls; the thread does the work ----
 
     def freeze(self):
         self._do(lambda: setattr(self, "_frozen", True))
@@ -268,7 +269,8 @@ class Network:
         self._deliver()
 
     def _deliver(self):
-        """Hand over what has been on its way for long enough; an empty block is the end."""
+        """Passes on the blocks that have been delayed for long enough. An empty block means the
+        end."""
         while self._late and self._late[0][0] <= time.monotonic():
             side, data = heapq.heappop(self._late)[2:]
             side.late -= 1

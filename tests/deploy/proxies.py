@@ -1,20 +1,20 @@
-"""nginx, haproxy, Apache and Caddy as reverse proxies, each with a configuration of its own.
+"""nginx, haproxy, Apache and Caddy as reverse proxies, each with its own configuration.
 
     with Nginx(folder, certificates, backend=broker.port) as nginx:
         client.connect(nginx.url(tls=True))
         nginx.reload(status=404)
 
-A proxy listens on one port for ws:// and on another one for wss://. Its settings:
+A proxy listens on one port for ws:// and on another port for wss://. Its settings:
 
-    backend      the port that it passes requests to
-    upgrade      False: the lines that pass the WebSocket upgrade on are missing
+    backend      the port to which it passes requests
+    upgrade      False: leave out the lines that pass on the WebSocket upgrade
     status       answer every request with this status instead of passing it on
     headers      headers of that answer, such as {"Retry-After": "1"}
-    idle_s       seconds after which it ends a connection without traffic
-    answer_s     seconds after which it gives up waiting for the backend's answer
-    tls_version  nginx only: no other version than this one, such as "TLSv1.3"
-    client_ca    ask clients for a certificate of this authority
-    per_location Apache only: ask for it after the request, by renegotiation (TLS 1.2)
+    idle_s       seconds without traffic after which it ends a connection
+    answer_s     seconds after which it stops waiting for the backend's answer
+    tls_version  nginx only: accept only this version, such as "TLSv1.3"
+    client_ca    require client certificates that this authority has signed
+    per_location Apache only: require them after the request, by renegotiation (TLS 1.2)
 """
 
 import contextlib
@@ -30,16 +30,16 @@ import broker
 from deploy import Failure, PATH, end_process, wait_until
 
 ATTEMPTS = 3
-# After a reload the old process may keep its connections for this long.
+# The old process may keep its connections for this long after a reload.
 LINGER_S = 1
 MODULES = "/usr/lib/apache2/modules"
 
 
 class Proxy:
-    """What the four have in common."""
+    """What the four proxies have in common."""
 
     name = program = None
-    # What a reload does to sessions that are open.
+    # What happens to open sessions during a reload.
     reload_ends_sessions = True
 
     def __init__(self, folder, certificates, host="127.0.0.1", port=None, **settings):
@@ -58,7 +58,7 @@ class Proxy:
 
     @classmethod
     def missing(cls):
-        """The program's name if this machine does not have it."""
+        """The name of the program, if this machine lacks it."""
         path = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
         return None if shutil.which(cls.program, path=path) else cls.program
 
@@ -87,7 +87,7 @@ class Proxy:
                     raise Failure(f"{failure}\n{text}") from None
 
     def reload(self, **changes):
-        """Write a new configuration and have it taken; return once new connections get it."""
+        """Writes a new configuration and loads it. Returns when new connections use it."""
         self.settings.update(changes)
         self._write()
         self._reload()
@@ -113,14 +113,14 @@ class Proxy:
         self.stop()
 
     def _choose_ports(self):
-        """More ports, where it needs them."""
+        """Returns more ports, if the proxy needs them."""
 
     def _write(self):
         self._generation += 1
         (self.folder / "conf").write_text(self._configuration())
 
     def _is_current(self):
-        """Whether four new connections in a row reach the configuration written last."""
+        """Whether four new connections in a row use the latest configuration."""
         for _ in range(4):
             if self._generation_served() != str(self._generation):
                 return False
@@ -257,18 +257,18 @@ backend back
 
 
 class Apache(Proxy):
-    """ws:// goes through mod_proxy_wstunnel, wss:// through mod_proxy_http's upgrade=websocket."""
+    """ws:// uses mod_proxy_wstunnel. wss:// uses mod_proxy_http with upgrade=websocket."""
 
     name = "apache"
     program = "apache2"
-    # A graceful restart lets the old process live for as long as it has sessions.
+    # During a graceful restart, the old process lives as long as it has sessions.
     reload_ends_sessions = False
 
     def _command(self):
         return ["apache2", "-d", str(self.folder), "-f", str(self.folder / "conf"), "-DFOREGROUND"]
 
     def _reload(self):
-        """What `apachectl graceful` does."""
+        """Does the same as `apachectl graceful`."""
         self._process.send_signal(signal.SIGUSR1)
 
     def _pass(self, how):
@@ -295,7 +295,7 @@ class Apache(Proxy):
                   f"Mutex file:{self.folder} default", "StartServers 1", "ThreadsPerChild 32",
                   "MaxRequestWorkers 128", "ServerLimit 4", "LogLevel warn",
                   f"GracefulShutdownTimeout {LINGER_S}", f"ProxyTimeout {s['idle_s']}",
-                  f"Timeout {s['idle_s']}",  # a tunnel ends after the longer one of the two
+                  f"Timeout {s['idle_s']}",  # the longer one of the two ends a tunnel
                   f'Header always set X-Generation "{self._generation}"']
         if os.geteuid() == 0:
             lines += ["User www-data", "Group www-data"]
@@ -380,7 +380,7 @@ ALL = (Nginx, Haproxy, Apache, Caddy)
 
 
 def is_free(host, port):
-    """Whether that port can be listened on at that address, too."""
+    """Whether this port is also free at that address."""
     with socket.socket() as probe, contextlib.suppress(OSError):
         probe.bind((host, port))
         return True

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Runs the deploy tests and prints what they found: what failed, the table of outcomes, and in the
-# last line "N passed, N failed, N skipped". Skipped is what needs a program that is not installed.
-# When all passed, tests/interop/README.md has to have a table with the same rows and outcomes.
+# Runs the deploy tests. Prints the failures, then the table of outcomes, and "N passed, N failed, N
+# skipped" in the last line. A test is skipped if it needs a program that is not installed. If all
+# tests passed, the table in tests/interop/README.md must have the same rows and outcomes.
 #
-#     tests/deploy/run.sh [MODULE...]     # test_idle, for instance; without it all modules
+#     tests/deploy/run.sh [MODULE...]     # for example test_idle; without it all modules
 #
-# Each module is a program of its own, and JOBS of them run at the same time (3).
+# Each module is a program of its own. JOBS of them run at the same time (3).
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 
@@ -14,11 +14,11 @@ counts=$output/counts
 mkdir -p "$output"
 rm -rf "$output/rows" "$output/table.md"
 
-# The longest ones first.
+# The slowest modules first.
 modules=${*:-test_spring test_rabbitmq test_idle test_proxies test_network test_activemq}
 all=$#
 
-# What Maven builds, before anything is timed.
+# Builds what Maven builds before anything is timed.
 build/venv/bin/python tests/deploy/prepare.py || exit 1
 
 set --
@@ -35,7 +35,7 @@ is_whole() {
     [ "$all" -eq 0 ] && [ "$status" -eq 0 ] && tail -n 1 "$counts" | grep -q ', 0 skipped$'
 }
 if is_whole && ! build/venv/bin/python tests/deploy/table.py --check; then
-    echo "FAILED: the table in tests/interop/README.md is another one: tests/deploy/table.py --write"
+    echo "FAILED: the table in tests/interop/README.md differs: run tests/deploy/table.py --write"
     tail -n 1 "$counts" | awk '{ $3 += 1; print }'
     exit 1
 fi

@@ -3,9 +3,9 @@
 
     table.py          print the table of the last run, and keep it in build/deploy/table.md
     table.py --write  put it into tests/interop/README.md, between two marks
-    table.py --check  say where that README's rows or outcomes are not those of the last run
+    table.py --check  print how the README's rows or outcomes differ from the last run
 
-Recovery times and duplicates differ from run to run: --check does not look at them.
+Recovery times and duplicates differ from run to run, so --check ignores them.
 """
 
 import json
@@ -24,7 +24,7 @@ TITLES = ("Where", "What", "Outcome", "Recovery", "Lost", "Duplicated")
 
 
 def write(module, rows):
-    """Keep the rows of one module."""
+    """Keeps the rows of one module."""
     ROWS.mkdir(parents=True, exist_ok=True)
     (ROWS / f"{module}.json").write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
 
@@ -53,14 +53,15 @@ def markdown(rows):
 
 
 def parts():
-    """README before the table, the table's lines, README after it."""
+    """Returns the README before the table, the table's lines, and the README after it."""
     before, rest = README.read_text("utf-8").split(BEGIN + "\n")
     middle, after = rest.split(END)
     return before, [line for line in middle.splitlines() if line.startswith("|")], after
 
 
 def shape(lines):
-    """What has to be the same in each run: who, what, outcome, and how many were lost."""
+    """Returns what must be the same in each run: who, what, outcome, and the number of lost
+    messages."""
     found = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return [tuple(row[:3] + row[4:5]) for row in found[2:]]
 
@@ -70,7 +71,7 @@ def check(text):
     for row in set(wanted) - set(found):
         print(f"{README} lacks this row: {' | '.join(row)}")
     for row in set(found) - set(wanted):
-        print(f"{README} has a row that this run has not: {' | '.join(row)}")
+        print(f"{README} has a row that this run does not have: {' | '.join(row)}")
     return 0 if sorted(wanted) == sorted(found) else 1
 
 

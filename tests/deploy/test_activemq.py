@@ -1,4 +1,4 @@
-"""ActiveMQ, with a durable subscription, while connections end that it does not know of."""
+"""ActiveMQ with a durable subscription, when connections end without its knowledge."""
 
 import shutil
 import threading
@@ -21,9 +21,9 @@ def start_activemq():
 
 
 def test_client_id_in_use(activemq, row):
-    """The client's end is reset; ActiveMQ holds the old connection, and its client-id, for 3 s.
+    """The client's end is reset. ActiveMQ keeps the old connection, and its client-id, for 3 s.
 
-    Without heart-beats, by which ActiveMQ would notice it earlier.
+    There are no heart-beats, because ActiveMQ would notice the reset earlier through them.
     """
     with row("ActiveMQ", f"durable client-id, reset, held by the broker for {HOLDS_S} s") as r, \
             Network(activemq.port) as network:

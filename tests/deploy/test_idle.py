@@ -1,4 +1,4 @@
-"""Proxies that cut idle connections, before a broker that grants no heart-beats.
+"""Proxies that end idle connections, in front of a broker that grants no heart-beats.
 
 All clients of this module are idle at the same time, for a minute.
 """
@@ -19,7 +19,7 @@ each_proxy = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 
 class Idle:
-    """Proxies, each with a client that sends pings and a client that does not."""
+    """Proxies. Each has a client that sends pings and a client that does not."""
 
     def __init__(self, stack, work, certs):
         self.mini = stack.enter_context(MiniBroker("0,0"))
@@ -32,7 +32,8 @@ class Idle:
             self.proxies[kind.name] = proxy
             self.started[kind.name] = time.monotonic()
             for cats, ping in ((self.pinging, 1000), (self.silent, 0)):
-                tls = kind is Apache  # mod_proxy_wstunnel, for ws://, never ends an idle session
+                # mod_proxy_wstunnel, which serves ws://, never ends an idle session.
+                tls = kind is Apache
                 cats[kind.name] = stack.enter_context(Cat(
                     proxy.url(tls), "--insecure", "-s", f"/topic/{kind.name}-{ping}",
                     "--ping", ping, *QUICK))
@@ -61,7 +62,7 @@ def test_cut_without_pings(kind, idle, row):
 
 
 def test_load_through_idle_proxy(idle, row):
-    """A load that pauses for longer than the proxy waits."""
+    """A load with pauses that are longer than the proxy's time-out."""
     with row("nginx", "confirmed load with pauses of 4 s, no heart-beats, pings of 1 s") as r:
         need(Nginx)
         url = idle.proxies["nginx"].url()

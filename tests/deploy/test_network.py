@@ -1,4 +1,4 @@
-"""A network of our own making, under confirmed load: slow, cut, frozen, swallowing everything."""
+"""A simulated bad network under confirmed load: slow, reset, frozen, or losing everything."""
 
 import time
 
@@ -7,7 +7,7 @@ import pytest
 from deploy import PATH, QUICK, Cat, Load, MiniBroker
 from network import Network
 
-BEAT_MS = 500  # silence is noticed after three of them
+BEAT_MS = 500  # the client gives up after three silent intervals
 
 
 @pytest.fixture(name="bad")
@@ -29,13 +29,13 @@ def beating(network):
 
 
 def has_noticed(load):
-    """Both clients have given the connection up by themselves: the network only swallows bytes."""
+    """Both clients have given up the connection, because the network loses all bytes."""
     counts = load.counts()
     assert counts["publisher_error"] and counts["consumer_error"], counts
 
 
 def live_through(load, trouble):
-    """The counts of a load before, during and after the trouble."""
+    """The counts of a load before, during and after the fault."""
     load.goes_on()
     load.mark()
     trouble()
@@ -51,7 +51,7 @@ def stays(r, load, trouble):
 
 
 def resumes(r, load, trouble, outcome, more_than=1):
-    """Both clients have more than so many sessions."""
+    """Both clients have had more than this number of sessions."""
     counts = live_through(load, trouble)
     assert counts["publisher_sessions"] > more_than < counts["consumer_sessions"], counts
     r.confirms(outcome, counts)
@@ -91,7 +91,7 @@ def test_resets(bad, row):
 
 
 def test_resets_with_latency(bad, row):
-    """Receipts and ACKs are on their way when the connection ends, and lost."""
+    """The connection ends while receipts and ACKs are on their way, so they are lost."""
     with row("network", "ten resets, with 50 ms of latency") as r, beating(bad) as load:
         def trouble():
             bad.delay_s = 0.05
@@ -116,7 +116,7 @@ def test_blackhole(bad, row):
 
 
 def test_blackhole_without_heart_beats(quiet, row):
-    """Only PINGs can notice that the peer is gone."""
+    """Without heart-beats, only PINGs can notice that the peer is gone."""
     what = "blackhole for 5 s, the server grants no heart-beats, pings of 0.5 s"
     with row("network", what) as r, Load(quiet.url, ping=500) as load:
         load.goes_on(200)
@@ -124,7 +124,7 @@ def test_blackhole_without_heart_beats(quiet, row):
 
 
 def test_idle_listener_without_heart_beats(quiet, row):
-    """A client that only listens would wait for ever."""
+    """A client that only listens would otherwise wait forever."""
     what = "blackhole before an idle listener, no heart-beats, --ping 500"
     with row("network", what) as r:
         with Cat(quiet.url, "-s", "/queue/a", "--ping", "500", *QUICK) as listener:

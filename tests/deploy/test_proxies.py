@@ -1,4 +1,4 @@
-"""Reverse proxies before a broker: sessions, reloads, the answers that they give by themselves."""
+"""Reverse proxies in front of a broker: sessions, reloads, and the proxies' own answers."""
 
 import email.utils
 import time
@@ -15,7 +15,7 @@ from proxies import ALL, Apache, Caddy, Nginx
 each_proxy = pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.name)
 EXCHANGE = ("-s", "/queue/a", "-d", "/queue/a", "-m", "hello", "--receipt", "-n", "1")
 LISTEN = ("-s", "/queue/a", *QUICK)
-# What nginx, haproxy, Apache and Caddy answer when nobody listens behind them.
+# The status that nginx, haproxy, Apache and Caddy answer if nothing listens behind them.
 DOWN = {"nginx": 502, "haproxy": 503, "apache": 503, "caddy": 502}
 STATUS_429 = {"status": 429, "headers": {"Retry-After": "1"}}
 
@@ -31,13 +31,13 @@ def scheme(tls):
 
 
 def sends(url, body, destination="/queue/a"):
-    """Send one message to those who listen, with a receipt."""
+    """Sends one message to all subscribers, with a receipt."""
     result = cat(url, "-d", destination, "-m", body, "--receipt", *QUICK, "-t", 20)
     assert result.status == 0, result.everything()
 
 
 def tells(url, *words, arguments=()):
-    """stomp_cat ends at once, and its sentence has these words."""
+    """Checks that stomp_cat ends immediately, and that its output contains these words."""
     result = cat(url, *LISTEN, "-t", 15, *arguments)
     assert result.status == 1, result.everything()
     assert not result.retries(), result.everything()
@@ -58,7 +58,7 @@ def test_session(kind, tls, start, mini, certs, row):
 
 @each_proxy
 def test_reload_under_load(kind, start, mini, certs, row):
-    """Two reloads, with a load over ws:// and one over wss:// at the same time."""
+    """Two reloads, with a load over ws:// and another load over wss:// at the same time."""
     what = "two reloads under confirmed load over "
     with row(kind.name, what + scheme(False)) as plain, row(kind.name, what + scheme(True)) as tls:
         proxy = start(kind, backend=mini.port)
@@ -79,7 +79,7 @@ def test_reload_under_load(kind, start, mini, certs, row):
                 result.confirms("resumed" if ended else "the sessions continue", counts)
 
 
-# ---- the backend is down, slow, or being redeployed ----
+# ---- the backend is down, slow, or restarting ----
 
 @each_proxy
 def test_backend_down(kind, start, row):
@@ -101,7 +101,7 @@ def test_backend_silent(kind, start, mini, row):
     with row(kind.name, f"{status}: the broker accepts and does not answer") as r, \
             Silent() as silent:
         proxy = start(kind, backend=silent.port, idle_s=1, answer_s=1)
-        tls = kind is Apache  # mod_proxy_wstunnel, for ws://, waits for ever
+        tls = kind is Apache  # mod_proxy_wstunnel, which serves ws://, waits forever
         with Cat(proxy.url(tls), "--insecure", *LISTEN, "-n", "1") as listener:
             listener.saw(f"HTTP {status} ")
             began = proxy.reload(backend=mini.port, idle_s=60)
@@ -112,7 +112,7 @@ def test_backend_silent(kind, start, mini, row):
 
 @each_proxy
 def test_404_during_a_redeploy(kind, start, row):
-    """A session was good, then the path is gone for a while."""
+    """After a good session, the path is missing for some time."""
     with row(kind.name, "404 during a redeploy, after a good session") as r, MiniBroker() as mini:
         proxy = start(kind, backend=mini.port)
         with Cat(proxy.url(), *LISTEN) as listener:
@@ -178,7 +178,7 @@ def test_give_up_soon(start, mini, row):
 # ---- 429 and Retry-After ----
 
 def first_delays(url, count):
-    """What so many stomp_cats announce as their first delay after a 429."""
+    """The first delay that each of several stomp_cats announces after a 429."""
     cats = [Cat(url, "-s", f"/queue/{number}", *QUICK, "-t", "20") for number in range(count)]
     try:
         for one in cats:
@@ -198,7 +198,7 @@ def test_429_with_eight_clients(start, row):
         try:
             assert min(delays) >= 999, delays
             assert max(delays) <= 4000, delays
-            assert len(set(delays)) > 4, f"they all come back together: {delays}"
+            assert len(set(delays)) > 4, f"they all return at the same time: {delays}"
             began = proxy.reload(status=None)
             for number in range(8):
                 sends(proxy.url(), "message", f"/queue/{number}")
@@ -211,7 +211,7 @@ def test_429_with_eight_clients(start, row):
 
 @pytest.mark.parametrize("what", ["a day", "an HTTP-date"])
 def test_429_is_bounded(what, start, row):
-    """Ten times reconnect_max_ms, which is 400 here, is the limit."""
+    """The limit is ten times reconnect_max_ms, which is 400 here."""
     in_three_seconds = email.utils.formatdate(time.time() + 3, usegmt=True)
     value, least = {"a day": ("86400", 400), "an HTTP-date": (in_three_seconds, 1000)}[what]
     with row("nginx", f"429 with Retry-After: {what}") as r:
@@ -232,7 +232,7 @@ def with_certificate(certs):
 def test_client_certificate(kind, start, mini, certs, row):
     with row(kind.name, "client certificate required and sent") as r:
         proxy = start(kind, backend=mini.port, client_ca=certs.ca)
-        # Caddy compares the Host header with the name in TLS, where an address cannot be.
+        # Caddy compares the Host header with the name in TLS, which cannot be an address.
         name = "localhost" if kind is Caddy else "127.0.0.1"
         url = proxy.url(tls=True).replace("127.0.0.1", name)
         result = cat(url, *with_certificate(certs), *EXCHANGE, "-t", 20)
@@ -251,7 +251,7 @@ def test_client_certificate_missing(kind, start, mini, certs, row):
 
 
 def test_renegotiation(start, mini, certs, row):
-    with row("apache", "client certificate asked for by renegotiation (in a Location)") as r:
+    with row("apache", "client certificate requested by renegotiation (in a Location)") as r:
         proxy = start(Apache, backend=mini.port, client_ca=certs.ca, per_location=True)
         result = cat(proxy.url(tls=True), *with_certificate(certs), *LISTEN, "-t", 4)
         assert result.status in (1, 3), result.everything()
@@ -259,7 +259,7 @@ def test_renegotiation(start, mini, certs, row):
         r.is_told("the error names renegotiation and the remedy")
 
 
-# ---- what people get wrong ----
+# ---- common mistakes ----
 
 @pytest.mark.parametrize("kind", [Nginx, Apache], ids=lambda kind: kind.name)
 def test_large_headers(kind, start, mini, row):
@@ -311,7 +311,7 @@ def test_two_urls(start, row):
 
 
 def test_passcode_file(folder, start, row):
-    with row("nginx", "a broker with a login behind it, --passcode-file") as r:
+    with row("nginx", "a broker behind the proxy requires a login; stomp_cat --passcode-file") as r:
         folder.mkdir(parents=True, exist_ok=True)
         secret = folder / "passcode"
         secret.write_text("open sesame\n")
@@ -326,7 +326,7 @@ def test_passcode_file(folder, start, row):
 
 @pytest.mark.parametrize("first", ["502", "silence"])
 def test_the_next_address(first, start, row):
-    """127.0.0.2 accepts, and answers 502 or never; the broker is at 127.0.0.1."""
+    """127.0.0.2 accepts, and answers 502 or nothing. The broker is at 127.0.0.1."""
     with row("two addresses", f"the first answers with {first}; two clients") as r:
         with MiniBroker(port=free_at_both()) as mini:
             if first == "502":
@@ -343,7 +343,7 @@ def test_the_next_address(first, start, row):
             finally:
                 if other:
                     other.__exit__()
-        r.confirms("the second one is used", counts, 1000 * (found - began))
+        r.confirms("the second address is used", counts, 1000 * (found - began))
 
 
 def free_at_both():
@@ -353,7 +353,7 @@ def free_at_both():
     return port
 
 
-# ---- TLS 1.3, which the other TLS library has ----
+# ---- TLS 1.3, which only the OpenSSL build supports ----
 
 @pytest.mark.parametrize("library", ["BearSSL", "OpenSSL"])
 def test_tls_13_only(library, start, mini, certs, row):
@@ -372,7 +372,7 @@ def test_tls_13_only(library, start, mini, certs, row):
 
 @pytest.mark.parametrize("through", ["directly", "through an HTTP proxy"])
 def test_tls_13_with_a_blackholed_address(through, start, mini, certs, row):
-    """127.0.0.2 answers no SYN, the nginx at 127.0.0.1 wants TLS 1.3."""
+    """127.0.0.2 does not answer a SYN. The nginx at 127.0.0.1 requires TLS 1.3."""
     with row("nginx", f"only TLS 1.3, {through}, its first address a blackhole; OpenSSL") as r:
         proxy = start(Nginx, backend=mini.port, tls_version="TLSv1.3")
         with Blackhole("127.0.0.2", proxy.tls_port), ConnectProxy() as forward:
@@ -384,4 +384,4 @@ def test_tls_13_with_a_blackholed_address(through, start, mini, certs, row):
                 load.goes_on()
                 counts = load.finish()
             assert bool(options) == (f"127.0.0.1:{proxy.tls_port}" in forward.asked)
-        r.confirms("the second one is used", counts, 1000 * (found - began))
+        r.confirms("the second address is used", counts, 1000 * (found - began))

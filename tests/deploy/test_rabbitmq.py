@@ -19,7 +19,7 @@ def start_cluster():
 
 
 def load(cluster, queue, **options):
-    """Through all three nodes in turn, and into a queue that each node has a copy of."""
+    """Connects to all three nodes in turn. Each node has a copy of the queue."""
     return Load(cluster.urls, f"/queue/{queue}", publish_to=f"/amq/queue/{queue}",
                 login=LOGIN[0], passcode=LOGIN[1], pace=10,
                 subscribe=["x-queue-type:quorum", "durable:true", "auto-delete:false"],
@@ -27,7 +27,7 @@ def load(cluster, queue, **options):
 
 
 def test_kill_the_connected_node(cluster, row):
-    """Both clients are connected to the first node, whose URL is the first one."""
+    """Both clients are connected to the first node, because its URL is the first URL."""
     with row("RabbitMQ, 3 nodes", "kill -9 of the connected node") as r, \
             load(cluster, "killed") as running:
         running.goes_on()
@@ -41,12 +41,12 @@ def test_kill_the_connected_node(cluster, row):
 
 
 def test_back_before_the_election(cluster, row):
-    """A publisher that is back at another node within 50 ms, before the queue has a new leader.
+    """A publisher reconnects to another node within 50 ms, before the queue has a new leader.
 
-    RabbitMQ 3.10 loses what it sends then, and confirms nothing in that session any more: not even
-    when the leader is there. A new session helps, where the library sends all of it again.
+    RabbitMQ 3.10 then loses its messages, and confirms nothing more in that session, even when
+    there is a leader again. A new session helps, because the library resends everything in it.
     """
-    what = "kill -9, the publisher is back before the queue has a new leader"
+    what = "kill -9, the publisher reconnects before the queue has a new leader"
     with row("RabbitMQ, 3 nodes", what) as r, \
             load(cluster, "early", retry=50, stall=4000) as running:
         running.goes_on()

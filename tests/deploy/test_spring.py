@@ -1,4 +1,5 @@
-"""Spring Boot: with Spring Security, behind proxies that drop the upgrade, and before RabbitMQ."""
+"""Spring Boot with Spring Security, behind proxies that drop the upgrade, and in front
+of RabbitMQ."""
 
 import base64
 import http.client
@@ -42,7 +43,7 @@ class SecureSpring(broker.Spring):
         self.request("POST", f"/publish{'-to-user' if user else ''}?{query}", body)
 
     def csrf(self):
-        """Options of stomp_cat for somebody who has logged in: the cookie and the token."""
+        """Options of stomp_cat for a user who has logged in: the cookie and the token."""
         text, answer = self.request("GET", "/csrf", Authorization=BASIC.split(": ")[1])
         token = json.loads(text)
         cookie = answer.getheader("Set-Cookie").split(";")[0]
@@ -59,7 +60,7 @@ def start_secure_spring():
 
 @pytest.fixture(name="spring", scope="module")
 def start_spring():
-    """The server of the interop tests, without security."""
+    """The server of the interop tests, which has no security."""
     need_java()
     with broker.create("spring") as spring:
         yield spring
@@ -72,7 +73,7 @@ def need_java():
 
 
 class Publishing:
-    """Publishes again and again: Spring's simple broker confirms no subscription."""
+    """Publishes repeatedly, because Spring's simple broker does not confirm subscriptions."""
 
     def __init__(self, publish):
         self._publish, self._stop = publish, threading.Event()
@@ -105,7 +106,7 @@ def test_basic_and_csrf(secure, row):
 
 
 def test_csrf_missing(secure, row):
-    """Spring does not say what is missing; the sentence does."""
+    """Spring does not tell what is missing. The client's error text does."""
     with row("Spring Security", "HTTP Basic at the upgrade, no CSRF token in CONNECT") as r:
         result = cat(secure.url, "--http-header", BASIC, "-s", TOPIC, "-t", "10")
         assert result.status == 1, result.everything()
@@ -155,7 +156,7 @@ def test_user_destinations(secure, row):
 
 
 def test_denied_subscription(secure, row):
-    """Spring ends the session for it. The other subscription has to live all the same."""
+    """Spring ends the session because of it. The other subscription must survive."""
     with row("Spring Security", "one of two subscriptions is denied") as r:
         began = time.monotonic()
         with Cat(secure.bearer_url, *BEARER, "-s", "/topic/secret/plans", "-s", TOPIC,
@@ -181,7 +182,7 @@ def test_denied_send(secure, row):
         r.is_told("ends; the error: it may be denied")
 
 
-# ---- proxies without the upgrade headers ----
+# ---- proxies that do not pass on the upgrade headers ----
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.name)
 def test_no_upgrade_headers(kind, spring, start, row):
@@ -196,7 +197,7 @@ def test_no_upgrade_headers(kind, spring, start, row):
 
 
 def test_sockjs_base_behind_a_proxy(spring, start, row):
-    """The other way round: the proxy is right, /websocket is missing."""
+    """The opposite case: the proxy is correct, but /websocket is missing."""
     with row("nginx", "/websocket is missing in the URL, Spring with SockJS") as r:
         proxy = start(Nginx, backend=spring.port)
         result = cat(proxy.url().removesuffix("/websocket"), "-s", TOPIC, "-t", "10")
@@ -219,7 +220,7 @@ def test_spring_behind_apache(spring, start, row):
 # ---- Spring's relay to RabbitMQ ----
 
 def test_relay_while_rabbitmq_restarts(row):
-    """Spring stays, and answers "Broker not available." until RabbitMQ is back."""
+    """Spring keeps running, and answers "Broker not available." until RabbitMQ is back."""
     need_java()
     with row("Spring relay", "RabbitMQ behind it is restarted") as r, \
             row("Spring relay", "RabbitMQ behind it is down at the first attempt") as first, \
@@ -232,7 +233,8 @@ def test_relay_while_rabbitmq_restarts(row):
             spring.rabbitmq.settle()
             spring.rabbitmq.stop()
             listener.saw("Broker not available")
-            # What never worked may be a mistake in the settings: it ends at once.
+            # An attempt that has never worked may have a wrong setting, so the client ends
+            # immediately.
             stranger = cat(spring.url, "-s", TOPIC, "-t", "10")
             assert stranger.status == 1, stranger.everything()
             assert not stranger.retries(), stranger.everything()

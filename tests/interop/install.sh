@@ -34,7 +34,7 @@ install_npm_package() {
 
 packages=$(missing_packages)
 if [ -n "$packages" ]; then
-    # # shellcheck disable=SC2086 # one word per package
+    # shellcheck disable=SC2086 # one word per package
     install_packages $packages
 fi
 

@@ -12,7 +12,7 @@ import org.springframework.security.authentication.BadCredentialsException;
 import org.springframework.security.authentication.UsernamePasswordAuthenticationToken;
 import org.springframework.security.core.authority.SimpleGrantedAuthority;
 
-/** Wants "Authorization: Bearer TOKEN" in the CONNECT of a session of /bearer. */
+/** Requires "Authorization: Bearer TOKEN" in the CONNECT of each session of /bearer. */
 class BearerToken implements ChannelInterceptor {
 
     private static final String GOOD = "Bearer good-token";

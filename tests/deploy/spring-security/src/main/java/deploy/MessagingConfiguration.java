@@ -16,8 +16,8 @@ import org.springframework.web.socket.config.annotation.WebSocketMessageBrokerCo
 import org.springframework.web.socket.server.HandshakeInterceptor;
 
 /**
- * Two endpoints: {@code /browser} for those who log in by HTTP and send a CSRF token in CONNECT, and
- * {@code /bearer} for those who send a token in CONNECT.
+ * Two endpoints. Clients of {@code /browser} log in by HTTP and send a CSRF token in CONNECT. Clients
+ * of {@code /bearer} send a bearer token in CONNECT.
  */
 @Configuration
 @EnableWebSocketMessageBroker
@@ -43,7 +43,7 @@ class MessagingConfiguration implements WebSocketMessageBrokerConfigurer {
         registration.interceptors(new BearerToken());
     }
 
-    /** Tells the sessions of /bearer from the others. */
+    /** Marks the sessions of /bearer. */
     private static class Mark implements HandshakeInterceptor {
         @Override
         public boolean beforeHandshake(ServerHttpRequest request, ServerHttpResponse response,

@@ -13,7 +13,7 @@ import org.springframework.web.bind.annotation.RequestBody;
 import org.springframework.web.bind.annotation.RequestParam;
 import org.springframework.web.bind.annotation.RestController;
 
-/** Publishes what is posted to it, and tells the CSRF token. */
+/** Publishes bodies that are posted to it, and returns the CSRF token. */
 @RestController
 class PublishController {
 

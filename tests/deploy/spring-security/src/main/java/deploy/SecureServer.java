@@ -7,9 +7,8 @@ import org.springframework.context.event.EventListener;
 import org.springframework.core.env.Environment;
 
 /**
- * A Spring Boot server with Spring Security, as the deploy tests need it. Its simple broker has no
- * scheduler, and so it grants no heart-beats: that is what an application gets that does not ask for
- * them.
+ * A Spring Boot server with Spring Security, for the deploy tests. Its simple broker has no scheduler,
+ * so it grants no heart-beats. That is the default of an application that does not configure them.
  */
 @SpringBootApplication
 public class SecureServer {

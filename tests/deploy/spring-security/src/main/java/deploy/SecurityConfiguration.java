@@ -14,7 +14,7 @@ import org.springframework.security.messaging.access.intercept.MessageMatcherDel
 import org.springframework.security.messaging.web.csrf.XorCsrfChannelInterceptor;
 import org.springframework.security.web.SecurityFilterChain;
 
-/** HTTP Basic at /browser, tokens in CONNECT at /bearer, and a topic that is for nobody. */
+/** HTTP Basic at /browser, tokens in CONNECT at /bearer, and a topic that nobody may use. */
 @Configuration
 @EnableWebSocketSecurity
 class SecurityConfiguration {
@@ -41,7 +41,7 @@ class SecurityConfiguration {
                 .build();
     }
 
-    /** Takes the place of Spring's own one, which would want a CSRF token at /bearer, too. */
+    /** Replaces Spring's own interceptor, which would require a CSRF token at /bearer, too. */
     @Bean
     ChannelInterceptor csrfChannelInterceptor() {
         XorCsrfChannelInterceptor csrf = new XorCsrfChannelInterceptor();
