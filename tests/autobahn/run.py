@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Runs the Autobahn WebSocket cases against the client, and judges its bytes besides.
+"""Runs the Autobahn WebSocket cases with the client, and also checks its bytes on the wire.
 
     tests/autobahn/run.py [--client PATH] [--jobs N] [--cases '6.4.*'] [--strict] [--wire]
 
-The fuzzing server is kosoku, which drives the original case files; it is installed from PyPI
-into build/venv-autobahn. Each case gets a client process of its own, started as `CLIENT URL`, so
-that a crash costs one case; the client is to echo every message until the connection ends and to
-exit with 0. Between the two sits a relay which hands on all bytes unchanged and lets wire.py judge
-them, since the server does not look at everything.
+The fuzzing server is kosoku, which runs the original case files. It is installed from PyPI into
+build/venv-autobahn. Each case has its own client process, started as `CLIENT URL`, so a crash
+affects only one case. The client must echo every message until the connection ends, and exit with
+0. A relay between client and server passes on all bytes unchanged, and wire.py checks them, because
+the server does not check everything.
 
-A case gives three checks: the suite's verdict, the exit status, and the bytes on the wire. A case
-without a verdict has failed. The report to look at is build/autobahn/report/index.html.
+A case has three checks: the suite's verdict, the exit status, and the bytes on the wire. A case
+without a verdict has failed. The report is build/autobahn/report/index.html.
 """
 
 import argparse
@@ -39,7 +39,7 @@ HOST = "127.0.0.1"
 AGENT = "stomp_ws.h"
 CHUNK = 256 * 1024
 
-# Groups 12 and 13 are about compression, which the library does not offer.
+# Groups 12 and 13 test compression, which the library does not support.
 GROUPS = {
     "1": ("framing", 16),
     "2": ("pings and pongs", 11),
@@ -52,8 +52,8 @@ GROUPS = {
     "10": ("automatic fragmentation", 1),
 }
 
-# The suite counts these as passed. NON-STRICT departs from a SHOULD; INFORMATIONAL marks the few
-# cases whose outcome RFC 6455 leaves open: they have no better verdict.
+# The suite counts these as passed. NON-STRICT violates a SHOULD. INFORMATIONAL marks the few cases
+# whose outcome RFC 6455 leaves open. There is no better verdict for these.
 PASSED = {"OK", "NON-STRICT", "INFORMATIONAL"}
 PASSED_STRICTLY = {"OK", "INFORMATIONAL"}
 
@@ -62,7 +62,7 @@ LINES_OF_OUTPUT_SHOWN = 15
 
 
 class SetupError(Exception):
-    """The cases could not be run at all; the text says why."""
+    """The cases could not be run. The text tells the reason."""
 
 
 def parse_arguments():
@@ -73,25 +73,26 @@ def parse_arguments():
     parser.add_argument("--cases", action="append", metavar="GLOB",
                         help="only the cases that match, such as '6.4.*'; may be repeated")
     parser.add_argument("--jobs", type=int, default=2, metavar="N",
-                        help="cases at a time (2)")
+                        help="number of cases at the same time (2)")
     parser.add_argument("--timeout", type=float, default=30, metavar="SECONDS",
-                        help="for one case (30)")
+                        help="time limit for one case (30)")
     parser.add_argument("--time-limit", type=float, default=300, metavar="SECONDS",
-                        help="for all cases; those not begun by then have failed (300)")
+                        help="time limit for all cases (300); cases that have not begun by then "
+                             "have failed")
     parser.add_argument("--strict", action="store_true",
-                        help="NON-STRICT is a failure too, and so is a connection which the client"
-                             " had to fail and ended without a close code")
+                        help="NON-STRICT is a failure, too, and so is a connection that the client"
+                             " had to fail, but ended without a close code")
     parser.add_argument("--wire", action="store_true",
                         help="keep a list of all frames of each case in OUT/wire")
     parser.add_argument("--out", type=Path, default=ROOT / "build/autobahn",
-                        help="where reports and logs go (build/autobahn)")
+                        help="the folder for reports and logs (build/autobahn)")
     parser.add_argument("--venv", type=Path, default=ROOT / "build/venv-autobahn",
-                        help="where the suite is installed (build/venv-autobahn)")
+                        help="the folder in which the suite is installed (build/venv-autobahn)")
     return parser.parse_args()
 
 
 def run_or_explain(*command):
-    """The output of a command that must succeed."""
+    """Returns the output of a command that must succeed."""
     try:
         done = subprocess.run(command, check=False, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -104,8 +105,8 @@ def run_or_explain(*command):
 
 
 def install_suite(venv):
-    """Puts the suite into an environment of its own, unless the very same is there already."""
-    # This file is written last, so that an installation cut short is done again.
+    """Installs the suite into a virtual environment, unless the same suite is installed already."""
+    # This file is written last. If an installation was interrupted, the next run repeats it.
     installed = venv / "installed.txt"
     wanted = f"Python {sys.version}\n{REQUIREMENTS.read_text()}"
     if installed.exists() and installed.read_text() == wanted:
@@ -122,7 +123,7 @@ def group_of(case_id):
 
 
 def select_cases(venv, patterns):
-    """The ids of the cases to run, in the suite's order."""
+    """Returns the ids of the cases to run, in the suite's order."""
     listing = run_or_explain(venv / "bin/python", "-c",
                              "from kosoku.cases import CASES; print(*CASES)")
     known = [case_id for case_id in listing.split() if group_of(case_id) in GROUPS]
@@ -139,7 +140,7 @@ def select_cases(venv, patterns):
 
 
 class Server:
-    """The fuzzing server. It numbers the cases given to it from 1, in their order."""
+    """The fuzzing server. It numbers its cases from 1, in their order."""
 
     def __init__(self, process, log, report):
         self.process = process
@@ -166,7 +167,7 @@ class Server:
                 await process.wait()
 
     async def _wait_for_port(self, seconds=20, pause=0.05):
-        """The server takes any free port and names it in its first line of output."""
+        """The server listens on a free port and prints it in its first line."""
         for _ in range(int(seconds / pause)):
             named = re.search(r"listening on \S+:(\d+)\s", self.log.read_text(errors="replace"))
             if named:
@@ -178,23 +179,24 @@ class Server:
         raise SetupError(f"the fuzzing server did not start:\n{self.log.read_text()}")
 
     async def finish(self, seconds=60):
-        """Has the report written, upon which the server ends, and returns the report's index.
+        """Requests the report, after which the server ends. Returns the report's index.
 
-        The index maps each case that was begun to its two verdicts and the file with the rest.
+        The index contains the two verdicts of each case that was begun, and the file with the
+        details.
         """
         try:
             await asyncio.wait_for(self._ask_for_report(), seconds)
             await asyncio.wait_for(self.process.wait(), seconds)
             return json.loads((self.report / "index.json").read_text()).get(AGENT, {})
         except FileNotFoundError:
-            # With no case begun the server has nothing to report, and writes nothing.
+            # # if no case was begun, the server writes no report
             return {}
         except (OSError, ValueError, asyncio.TimeoutError) as error:
-            raise SetupError(f"the fuzzing server gave no report ({error!r}):\n"
+            raise SetupError(f"the fuzzing server wrote no report ({error!r}):\n"
                              f"{self.log.read_text(errors='replace')}") from error
 
     async def _ask_for_report(self):
-        """Opens the address that stands for "all done" and waits for the server to hang up."""
+        """Opens the URL that means "all done", and waits until the server closes the connection."""
         key = base64.b64encode(os.urandom(16)).decode()
         reader, writer = await asyncio.open_connection(HOST, self.port)
         writer.write((f"GET /updateReports?agent={AGENT} HTTP/1.1\r\n"
@@ -207,7 +209,7 @@ class Server:
 
 
 class Relay:
-    """A listener for one case, which joins the client to the server and watches the bytes."""
+    """A listener for one case. It connects the client to the server and checks the bytes."""
 
     def __init__(self, server_port, target, log):
         self.server_port = server_port
@@ -225,21 +227,22 @@ class Relay:
 
     async def __aexit__(self, *_):
         self._listener.close()
-        # What has lost its connections ends by itself; asyncio prints a traceback for the
-        # callback of a listener that is cancelled.
+        # A relay ends when its connections are lost. asyncio would print a traceback if the
+        # callback of a listener is cancelled.
         for writer in self._writers:
             writer.transport.abort()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def drain(self, seconds=5):
-        """Waits until the connections have ended, as they do once the client's process has."""
+        """Waits until the connections have ended, which they do when the client's process has
+        ended."""
         if self._tasks:
             ended, _ = await asyncio.wait(self._tasks, timeout=seconds)
             for task in ended:
-                task.result()  # A mistake in the judging must not pass for a quiet wire.
+                task.result()  # An error in the checking code must not count as a correct wire.
 
     def faults(self):
-        """What was wrong on the wire, one sentence each."""
+        """The faults on the wire, one sentence each."""
         if len(self.conversations) != 1:
             return [f"the client connected {len(self.conversations)} times"]
         return self.conversations[0].faults()
@@ -249,7 +252,7 @@ class Relay:
         self._writers.append(client_writer)
         conversation = wire.Conversation(f"{HOST}:{self.port}", self.target, self.log)
         self.conversations.append(conversation)
-        # A server that is gone leaves its cases without a verdict; here the client is hung up on.
+        # If the server is gone, its cases have no verdict. The client's connection is closed here.
         with contextlib.closing(client_writer), contextlib.suppress(OSError):
             server_reader, server_writer = await asyncio.open_connection(
                 HOST, self.server_port, limit=CHUNK)
@@ -261,10 +264,10 @@ class Relay:
 
 
 async def pump(reader, writer, watch):
-    """Hands bytes on until their sender ends, and then the end itself.
+    """Passes on bytes until their sender ends, and then the end itself.
 
-    A broken connection on one side becomes a closed one on the other: without that, a client
-    still sending to a server that is gone would wait for its time-out.
+    If one side breaks the connection, the other side is closed. Otherwise a client that still sends
+    to a lost server would wait for its time-out.
     """
     try:
         while data := await reader.read(CHUNK):
@@ -278,7 +281,7 @@ async def pump(reader, writer, watch):
 
 
 class Case:
-    """One case: what the client's process did, and what was seen on the wire."""
+    """One case: the result of the client's process, and the observations on the wire."""
 
     def __init__(self, case_id, number):
         self.id = case_id
@@ -310,32 +313,32 @@ class Case:
         try:
             self.exit_fault = explain_status(await asyncio.wait_for(process.wait(), seconds))
         except asyncio.TimeoutError:
-            self.exit_fault = f"the client had not ended after {seconds:g} seconds"
+            self.exit_fault = f"the client did not end within {seconds:g} seconds"
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
 
     def last_output(self):
-        """The end of what the client printed: where a sanitizer has its say."""
+        """The end of the client's output, where a sanitizer prints its report."""
         if self.output is None:
             return []
         return self.output.read_text(errors="replace").splitlines()[-LINES_OF_OUTPUT_SHOWN:]
 
 
 def explain_status(status):
-    """What an exit status says against the client, or None."""
+    """The fault that an exit status shows, or None."""
     if status == 0:
         return None
     if status == SANITIZER_STATUS:
-        return f"the client exited with {status}: a sanitizer found a fault"
+        return f"the client exited with {status}: a sanitizer found an error"
     if status < 0:
         return f"the client was killed by {signal.Signals(-status).name}"
     return f"the client exited with {status}"
 
 
 class Verdict:
-    """What the suite says about a case: how the messages went, and how the connection closed."""
+    """The suite's verdict on a case: for the messages, and for the closing of the connection."""
 
     def __init__(self, server, entry):
         self.behavior = entry["behavior"]
@@ -344,7 +347,7 @@ class Verdict:
 
     @property
     def label(self):
-        """One word where one will do, and both verdicts where they differ."""
+        """One word if both verdicts are equal, else both verdicts."""
         if self.behavior == self.closing:
             return self.behavior
         return f"{self.behavior}/{self.closing}"
@@ -354,12 +357,12 @@ class Verdict:
         return "; ".join(dict.fromkeys(results))
 
     def fault(self, strict):
-        """Why this is no pass, or None."""
+        """The reason why this is not a pass, or None."""
         passed = PASSED_STRICTLY if strict else PASSED
         if not {self.behavior, self.closing} <= passed:
             return f"{self.label}: {self.explanation()}"
-        # The suite takes a connection just dropped for an answer to a protocol error. RFC 6455
-        # (7.1.7) asks for a close frame, and only that tells the other side what was wrong.
+        # The suite accepts that a client only drops the connection after a protocol error. RFC 6455
+        # (7.1.7) requires a close frame, because only that tells the other side what was wrong.
         by_client = self.details["expectedClose"].get("closedByMe") is False
         if strict and by_client and self.details["remoteCloseCode"] is None:
             return "the client failed the connection without a close code"
@@ -367,7 +370,8 @@ class Verdict:
 
 
 async def run_all(cases, arguments, server_port):
-    """Runs the cases, `--jobs` at a time. What is left when the time is up stays as it was."""
+    """Runs the cases, `--jobs` at a time. Cases that have not begun when the time is over keep
+    their state."""
     waiting = iter(cases)
     end = asyncio.get_running_loop().time() + arguments.time_limit
 
@@ -381,13 +385,13 @@ async def run_all(cases, arguments, server_port):
 
 
 def judge_case(case, verdict, strict):
-    """The three checks of a case: what is wrong for each, or None."""
+    """The three checks of a case: the fault of each, or None."""
     suite_fault = verdict.fault(strict) if verdict else "the suite has no verdict"
     return [suite_fault, case.exit_fault, "; ".join(case.wire_faults) or None]
 
 
 def judge_run(cases):
-    """The checks that need all cases together: nothing that should be random repeats."""
+    """The checks that need all cases together: random values must not repeat."""
     clients = [talk.client for case in cases for talk in case.conversations]
     handshake_keys = [client.handshake_key for client in clients if client.handshake_key]
     return ["; ".join(faults) or None for faults in (
@@ -409,7 +413,7 @@ def print_groups(cases, verdicts):
 
 
 def report(cases, verdicts, strict):
-    """Prints everything worth reading and returns the number of failed checks."""
+    """Prints the results and returns the number of failed checks."""
     print_groups(cases, verdicts)
     for case in cases:
         verdict = verdicts.get(case.id)
@@ -437,15 +441,16 @@ def report(cases, verdicts, strict):
 
 
 async def run(arguments):
-    """Runs and judges it all; returns the number of failed checks."""
+    """Runs and checks everything. Returns the number of failed checks."""
     case_ids = select_cases(arguments.venv, arguments.cases)
-    # Nothing of an earlier run must speak for this one.
+    # Remove the results of an earlier run.
     for name in ("report", "output", "wire"):
         shutil.rmtree(arguments.out / name, ignore_errors=True)
         (arguments.out / name).mkdir(parents=True)
     cases = [Case(case_id, number) for number, case_id in enumerate(case_ids, 1)]
     async with Server.start(arguments.venv, case_ids, arguments.out) as server:
-        # SIGTERM ends as Ctrl-C does: through the `finally`s that kill clients and server.
+        # SIGTERM must end the program as Ctrl-C does: through the `finally` blocks that end clients
+        # and server.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)
         await run_all(cases, arguments, server.port)
         index = await server.finish()

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Shows that wire.py finds what it is there to find: each row is one fault, and its sentence.
+"""Checks that wire.py finds the faults that it must find. Each row is one fault and its sentence.
 
-The conversations are made by hand, a good one and then ones that differ from it in one point, and
-are fed whole and byte by byte, since a relay sees any cut. Needs nothing but Python.
+The conversations are made by hand: a correct one, and others that differ from it in one point. They
+are fed as a whole and byte by byte, because a relay may see any split. Needs only Python.
 """
 
 import base64
@@ -22,7 +22,7 @@ NORMAL = (1000).to_bytes(2, "big")
 
 
 def frame(first_byte, payload=b"", key=None, length_bytes=0):
-    """A frame whose length takes 0, 2 or 8 bytes beyond the second one."""
+    """Returns a frame whose length uses 0, 2 or 8 bytes beyond the second byte."""
     short = {0: len(payload), 2: 126, 8: 127}[length_bytes]
     header = bytes([first_byte, (0x80 if key else 0) | short])
     header += len(payload).to_bytes(length_bytes, "big") if length_bytes else b""
@@ -36,7 +36,7 @@ SERVER = frame(0x81, b"hello") + frame(0x88, NORMAL)
 
 
 def request_with(old, new):
-    """The good conversation with one place of its request changed."""
+    """Returns the correct conversation with one change in its request."""
     assert old in REQUEST
     return [REQUEST.replace(old, new), HELLO + CLOSE, SERVER]
 
@@ -45,7 +45,7 @@ def frames(*sent, received=SERVER):
     return [REQUEST, b"".join(sent), received]
 
 
-# The request, what was sent and received after it, and the only fault in it all.
+# The request, the bytes sent and received after it, and the only fault that they contain.
 CONVERSATIONS = [
     (frames(HELLO, CLOSE), None),
     (frames(frame(0x01, b"he", KEY), frame(0x8A, b"", OTHER_KEY), frame(0x80, b"llo", KEY), CLOSE),
@@ -90,7 +90,7 @@ CONVERSATIONS = [
 
 
 def converse(request, sent, received, step):
-    """The faults found when the bytes come `step` at a time."""
+    """Returns the faults that are found when the bytes arrive in pieces of `step`."""
     talk = wire.Conversation(HOST, TARGET)
 
     def feed(take, data):
@@ -104,7 +104,7 @@ def converse(request, sent, received, step):
 
 
 def random_bytes(label, count):
-    """Bytes that look random and are the same in each run."""
+    """Returns bytes that look random and are the same in each run."""
     return hashlib.shake_256(str(label).encode()).digest(count)
 
 
@@ -113,14 +113,15 @@ def random_value(label):
 
 
 def masking_key_faults(value_at, connections=8, keys=200):
-    """The faults of keys made from their number in their connection and their number in all."""
+    """Returns the faults of keys that are made from their number in the connection and their total
+    number."""
     made = [[(value_at(number, connection * keys + number) % 2 ** 32).to_bytes(4, "big")
              for number in range(keys)] for connection in range(connections)]
     return wire.masking_key_faults(made)
 
 
 def handshake_key_faults(key_at, connections=300):
-    """The faults of keys made from the number of their connection."""
+    """Returns the faults of keys that are made from the number of their connection."""
     made = [base64.b64encode(key_at(number)).decode() for number in range(connections)]
     return wire.handshake_key_faults(made)
 
@@ -151,7 +152,7 @@ def main():
             faults = converse(*conversation, step)
             results.append(check(f"conversation {number}, {step} at a time", faults, expected))
     for number, (sentences, expected) in enumerate(KEY_SETS, 1):
-        # Keys that are not random are so in more than one way: the sentences count as one.
+        # Keys that are not random fail in several ways. All their sentences count as one fault.
         faults = list(filter(None, ["; ".join(sentences)]))
         results.append(check(f"key set {number}", faults, expected))
     print(f"{results.count(True)} passed, {results.count(False)} failed")

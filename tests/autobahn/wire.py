@@ -1,9 +1,9 @@
-"""What a WebSocket client puts on the wire, judged byte by byte (RFC 6455, the client's half).
+"""Checks what a WebSocket client sends, byte by byte (RFC 6455, the client's part).
 
-A fuzzing server reads frames as a server would: it takes most opening handshakes, does not mind
-a missing mask or one used twice, and stops reading after the closing handshake. The classes here
-look at the same bytes from beside the connection and find what such a server lets pass. They do
-no I/O: `Conversation` is fed the bytes of both directions in the order in which they were seen.
+A fuzzing server reads frames like a server. It accepts most opening handshakes, accepts a missing
+mask or a repeated mask, and stops reading after the closing handshake. The classes here read the
+same bytes and find what such a server does not report. They do no I/O: `Conversation` is given the
+bytes of both directions in the order in which they were seen.
 """
 
 import base64
@@ -40,9 +40,9 @@ class Frame(NamedTuple):
 
 
 def parse_frame_header(data, start):
-    """The frame header at `start` and the offset behind it, or None while bytes are missing.
+    """Returns the frame header at `start` and the offset behind it, or None if bytes are missing.
 
-    A length of 126 or 127 says that the true one follows, in 2 or 8 bytes (RFC 6455, 5.2).
+    A length of 126 or 127 means that the real length follows, in 2 or 8 bytes (RFC 6455, 5.2).
     """
     if len(data) < start + 2:
         return None
@@ -66,9 +66,9 @@ def parse_frame_header(data, start):
 
 
 def unmask(payload, key, offset):
-    """`payload`, which starts `offset` bytes into its frame, with the masking taken off.
+    """Unmasks `payload`, which starts `offset` bytes into the payload of its frame.
 
-    One XOR of two huge integers: a loop over the bytes would be the slowest part of the run.
+    Uses one XOR of two huge integers. A loop over the bytes would be the slowest part of the run.
     """
     turn = offset % 4
     pad = (key[turn:] + key[:turn]) * (len(payload) // 4 + 1)
@@ -77,10 +77,10 @@ def unmask(payload, key, offset):
 
 
 class Direction:
-    """One direction of a connection: an HTTP head, then frames, cut out of the byte stream.
+    """One direction of a connection: an HTTP head, then frames, parsed from the byte stream.
 
-    Payloads go on piece by piece, as they come, so that a message of 16 MiB costs no memory.
-    `messages` collects the data messages, each as its opcode, length and digest.
+    Payloads are passed on in pieces as they arrive, so a message of 16 MiB needs no memory.
+    `messages` contains the data messages, each as its opcode, length and digest.
     """
 
     def __init__(self, name, log=None):
@@ -158,20 +158,20 @@ class Direction:
         self.on_frame_end(frame)
 
     def on_head(self):
-        """The head is complete; for a subclass to judge."""
+        """The head is complete. A subclass checks it."""
 
     def on_frame(self, frame):
-        """The header of a frame was read; for a subclass to judge."""
+        """The header of a frame was read. A subclass checks it."""
 
     def on_control_payload(self, frame, piece):
-        """Unmasked payload of a control frame came; for a subclass to judge."""
+        """Unmasked payload of a control frame has arrived. A subclass checks it."""
 
     def on_frame_end(self, frame):
-        """The last byte of a frame was read; for a subclass to judge."""
+        """The last byte of a frame was read. A subclass checks it."""
 
 
 class ClientDirection(Direction):
-    """What the client sends, with a sentence in `faults` for each kind of thing it got wrong."""
+    """The direction from the client. `faults` contains a sentence for each kind of fault."""
 
     def __init__(self, host, target, log=None):
         super().__init__("client", log)
@@ -185,7 +185,7 @@ class ClientDirection(Direction):
         self._closed = False
 
     def fault(self, sentence):
-        """Notes a fault; the same one in a thousand frames is worth one line."""
+        """Records a fault. The same fault in a thousand frames is recorded one time."""
         if sentence not in self.faults:
             self.faults.append(sentence)
 
@@ -210,7 +210,7 @@ class ClientDirection(Direction):
         self._check_key(frame.key)
 
     def on_control_payload(self, frame, piece):
-        # A payload beyond the limit was noted with the header; only its start is kept.
+        # A payload over the limit was recorded with its header. Only its first bytes are kept.
         if frame.opcode == CLOSE and len(self._close_payload) <= CONTROL_PAYLOAD_LIMIT:
             self._close_payload += piece
 
@@ -264,7 +264,8 @@ class Conversation:
 
     def from_client(self, data):
         self.client.feed(data)
-        # The answer passes here on its way to the client, so what follows it cannot come before.
+        # The answer passes here on its way to the client. So bytes that react to it cannot arrive
+        # here before it.
         if self.client.past_head and not self._answered:
             self.client.fault("bytes were sent before the server's answer to the handshake")
 
@@ -273,13 +274,14 @@ class Conversation:
         self.server.feed(data)
 
     def faults(self):
-        """All that was wrong once the connection has ended."""
+        """All faults, when the connection has ended."""
         if self.client.head is None:
             return ["the client sent no complete request"]
         return self.client.faults + self._echo_faults()
 
     def _echo_faults(self):
-        """An echo client sends back what it got, in order; it may stop at any message."""
+        """An echo client must return the messages that it received, in order. It may stop at any
+        message."""
         sent, received = self.client.messages, self.server.messages
         if len(sent) > len(received):
             return [f"{len(sent)} messages were echoed, of {len(received)} received"]
@@ -291,7 +293,8 @@ class Conversation:
 
 
 def parse_headers(lines):
-    """The header fields as a dict of lower-case names to lists of values, and the faulty lines."""
+    """Returns the header fields as a dict from lower-case names to lists of values, and the faulty
+    lines."""
     fields, faulty = {}, []
     for line in lines:
         name, colon, value = line.partition(":")
@@ -308,7 +311,7 @@ def request_key(head):
 
 
 def request_faults(head, host, target):
-    """What is wrong with the opening handshake (RFC 6455, 4.1), one sentence each."""
+    """The faults in the opening handshake (RFC 6455, 4.1), one sentence each."""
     request_line, *lines = head.decode("latin-1").split("\r\n")
     fields, faulty = parse_headers(lines)
     if request_line != f"GET {target} HTTP/1.1":
@@ -340,7 +343,7 @@ def request_faults(head, host, target):
 
 
 def is_handshake_key(text):
-    """Whether this is 16 bytes in Base64, in the only form an encoder gives them."""
+    """Whether this is 16 bytes in Base64, in the only form that an encoder produces."""
     try:
         value = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -349,15 +352,15 @@ def is_handshake_key(text):
 
 
 def close_faults(payload):
-    """What is wrong with the payload of a close frame (RFC 6455, 5.5.1 and 7.4)."""
+    """The faults in the payload of a close frame (RFC 6455, 5.5.1 and 7.4)."""
     if not payload:
         return
     if len(payload) == 1:
         yield "a close frame carries one byte, which is no close code"
         return
     code = int.from_bytes(payload[:2], "big")
-    # 1004 to 1006 and 1015 are names for what happened without a close frame; the rest of the
-    # registry goes up to 1014; 3000 to 4999 belong to libraries and applications.
+    # 1004 to 1006 and 1015 stand for events without a close frame. The other registered codes go up
+    # to 1014. 3000 to 4999 are for libraries and applications.
     on_the_wire = code in range(1000, 1015) and code not in range(1004, 1007)
     if not on_the_wire and code not in range(3000, 5000):
         yield f"the close code {code} must not be sent"
@@ -368,10 +371,10 @@ def close_faults(payload):
 
 
 def repeats_beyond_chance(values, bits):
-    """Whether random values of that many bits would practically never repeat this often.
+    """Whether random values of this many bits would practically never repeat this often.
 
-    The number of repeats is about Poisson; three and four times its mean on top is reached less
-    than once in a hundred thousand runs.
+    The number of repeats has approximately a Poisson distribution. A number above three times its
+    mean plus four is reached less than one time in a hundred thousand runs.
     """
     mean = len(values) * (len(values) - 1) / 2 ** (bits + 1)
     return len(values) - len(set(values)) > 3 + 4 * mean
@@ -390,11 +393,11 @@ def biased_bits(values, bits):
 
 
 def masking_key_faults(keys_by_connection):
-    """What gives away that masking keys are not random, from those of many connections.
+    """The signs that masking keys are not random, in the keys of many connections.
 
-    A counter, a small generator seeded by the clock or `rand()` with its 31 bits can pass in one
-    connection. Over all of them they repeat, or a bit is stuck; and a bit which always flips (or
-    never) from one key to the next shows a counter in any step width.
+    A counter, a small generator seeded by the clock, or `rand()` with its 31 bits may look random
+    in one connection. Over all connections their values repeat, or a bit is constant. A bit that
+    always changes (or never) from one key to the next shows a counter with any step.
     """
     numbered = [[int.from_bytes(key, "big") for key in keys] for keys in keys_by_connection]
     keys = [key for connection in numbered for key in connection]
@@ -408,7 +411,7 @@ def masking_key_faults(keys_by_connection):
 
 
 def handshake_key_faults(keys):
-    """What gives away that the Sec-WebSocket-Keys of many connections are not random."""
+    """The signs that the Sec-WebSocket-Keys of many connections are not random."""
     values = [int.from_bytes(base64.b64decode(key), "big") for key in keys if is_handshake_key(key)]
     if len(set(values)) < len(values):
         yield f"{len(values)} handshakes have only {len(set(values))} different Sec-WebSocket-Keys"

@@ -1,7 +1,7 @@
 #!/bin/sh
-# An example that needs a library compiles strictly in both languages, and does what it says.
+# Checks that an example that needs a library compiles strictly in C and C++, and works.
 #
-#     tests/examples/embedding.sh NAME FLAG...      flags: what the library asks for
+#     tests/examples/embedding.sh NAME FLAG...      FLAG: the compiler's flags for the library
 # shellcheck disable=SC2086 # flags are several words
 set -u
 
@@ -15,7 +15,8 @@ shift
 out=build/tests/embedding
 mkdir -p $out
 
-# Warnings in the library's own headers are not ours, and there is not always something to link.
+# Include directories of the library are system directories, so that warnings in its headers are
+# ignored. Some libraries need nothing to be linked.
 compile_flags=
 flags=
 for flag in "$@"; do
@@ -27,7 +28,7 @@ done
 flags="$compile_flags $flags"
 warnings="$(cat tests/warnings) -Werror"
 
-check "the library of $name is there" test $# -gt 0
+check "the library for $name is installed" test $# -gt 0
 for compiler in gcc clang; do
     check "$compiler examples/$name.c" $compiler -std=c99 $warnings -Wstrict-prototypes -g -O1 \
         -fsanitize=address,undefined -fno-sanitize-recover=undefined -o "$out/$name.$compiler" \
@@ -42,7 +43,7 @@ clang_analyze() {
 }
 check "clang --analyze examples/$name.c" clang_analyze "examples/$name.c" $compile_flags
 
-# The loop's own timer publishes what the client prints: five ticks, and both end.
+# A timer of the event loop publishes what the client prints. After five ticks both end.
 ticks() {
     found=$(timeout 60 "$1" "$url" 5 2>&1)
     printf '%s\n' "$found"
@@ -53,7 +54,7 @@ tick 4
 tick 5" ]
 }
 
-# The broker is killed in between: the descriptors are others then.
+# The broker is killed in between. After that the descriptors are different.
 ticks_after_a_reconnect() {
     start ticking "$1" "$url" 100
     wait_for "$work/ticking" "tick 3" 600 || return

@@ -1,4 +1,5 @@
-// The wrapper in a program without exceptions: results are tested, and all else is the same.
+// The C++ wrapper in a program without exceptions. Results are tested instead; everything else is
+// the same.
 #define STOMP_WS_IMPLEMENTATION
 #include "../../examples/stomp_ws.hpp"
 

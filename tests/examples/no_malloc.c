@@ -1,5 +1,5 @@
-/* Linked to a program, it is the end of that at the first call of an allocator, libc's own calls
-   included: the loader and libc take these functions instead of theirs. */
+/* Linked to a program, this ends it at the first call of an allocator, also if libc calls it. The
+   loader and libc use these functions instead of their own. */
 #include <stddef.h>
 #include <stdlib.h>
 #include <unistd.h>

@@ -32,8 +32,8 @@ done
 
 # ---- what they do ----
 
-# publish NAME DESTINATION TEXT OPTION...: until it stands in $work/NAME, as a topic keeps nothing
-# for who has not subscribed yet.
+# publish NAME DESTINATION TEXT OPTION...: sends the text until it stands in $work/NAME. A topic
+# does not store messages for later subscribers.
 publish() {
     publish_to=$1 publish_destination=$2 publish_text=$3 tries=20
     shift 3
@@ -48,7 +48,8 @@ publish() {
 
 check "the broker starts" start_broker "$broker_program"
 
-# printed NAME TEXT...: $work/NAME consists of lines that are one of these texts, and has each of them.
+# printed NAME TEXT...: succeeds if each line of $work/NAME is one of these texts, and each text
+# occurs.
 printed() {
     printed_file=$work/$1
     shift
@@ -83,7 +84,8 @@ fi
 start service "$examples/request_reply" "$url" serve
 check "request_reply" prints "14 octets" "$examples/request_reply" "$url" ask "How long am I?"
 
-# A worker dies over a job: another one gets it. Its program waits at a gate meanwhile.
+# A worker dies during a job, and another worker gets the job. The worker's program waits at a gate
+# meanwhile.
 mkfifo "$work/gate" "$work/lines"
 cat >"$work/hold" <<'END'
 cat >>"$0.taken"
@@ -112,9 +114,10 @@ job_fails() {
     $cat "$url" -d /queue/hopeless -m "job two" --receipt && wait_for "$work/fail.tried" "job two
 job two" $LIMIT
 }
-check "work_queue: a job that fails is given out again" job_fails
+check "work_queue: a job that fails is assigned again" job_fails
 
-# The broker falls silent, then dies, with lines sent that it has not confirmed.
+# The broker falls silent and then dies. The publisher has sent lines that the broker has not
+# confirmed.
 nothing_is_lost() {
     exec 9<>"$work/lines"
     "$examples/confirmed_publisher" "$url" /queue/safe <"$work/lines" 9>&- \
@@ -134,7 +137,7 @@ end_broker
 check "the broker starts again" start_broker_again "$broker_program"
 check "confirmed_publisher: nothing is lost" nothing_is_lost
 
-# The token comes late, and changes while the broker is away.
+# The token arrives late, and changes while the broker is away.
 token_is_fresh() {
     end_broker
     start_broker_again "$broker_program" --login token:early || return
@@ -153,7 +156,7 @@ tells_of_the_end() {
     cat "$work/refresh.log"
     grep -q . "$work/refresh.log" && ! grep -vx '.*; trying again' "$work/refresh.log"
 }
-check "token_refresh tells of connections that have ended" tells_of_the_end
+check "token_refresh reports connections that have ended" tells_of_the_end
 
 through_a_pipe() {
     seq 3000 >"$work/numbers"
@@ -162,12 +165,13 @@ through_a_pipe() {
         cmp - "$work/expected"
 }
 check "sans_io" through_a_pipe cat
-check "sans_io, octet by octet" through_a_pipe "dd bs=1 status=none"
-refuse "sans_io takes no rubbish" "a WebSocket frame breaks RFC 6455" \
+check "sans_io, byte by byte" through_a_pipe "dd bs=1 status=none"
+refuse "sans_io refuses invalid input" "a WebSocket frame breaks RFC 6455" \
     sh -c "echo rubbish | '$examples/sans_io' read"
 
-# static_memory once more, for libc's calls too; there is no such linking with a sanitizer.
+# Tests static_memory again, including calls by libc. A program with a sanitizer cannot be linked in
+# this way.
 start_broker "$broker_program" || exit 1
-check "static_memory calls no allocator, nor does libc for it" no_allocator
+check "static_memory does not cause a call of an allocator" no_allocator
 
 report

@@ -1,4 +1,4 @@
-"""What the examples of TLS are tried with: a server of the TLS tests, and a program that ends."""
+"""Support for the tests of the TLS examples: a server of the TLS tests, and a program that ends."""
 
 import pathlib
 import subprocess
@@ -10,7 +10,7 @@ from server import Server, context  # noqa: E402, F401
 
 
 def ends(status, words, url, *arguments):
-    """The program under test ends so, and says these words; returns what it printed."""
+    """Checks that the program ends with this status and prints these words. Returns its output."""
     done = subprocess.run([sys.argv[1], url, *arguments], capture_output=True, text=True,
                           check=False, timeout=60)
     said = done.stdout + done.stderr

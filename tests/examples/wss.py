@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""examples/wss.c trusts whom it is told to trust, and nobody else.
+"""Checks that examples/wss.c trusts exactly the CAs that it is given.
 
     tests/examples/wss.py PROGRAM
 """

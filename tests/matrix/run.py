@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""The header on other systems, processors and C libraries: what it compiles for, and where its
-tests run.
+"""The header on other systems, processors and C libraries: which of them it compiles for, and where
+its tests run.
 
     tests/matrix/run.py [NAME...]
 
 Each target compiles the header strictly with each set of configuration macros, and links a program.
-Where Debian has an emulator, or none is needed, the unit and fault tests and the conformance
-vectors are built for it and run. zig comes from PyPI (build/venv-matrix), the rest from Debian:
-what is missing is a failure. The last line counts the compilations and the checks of the tests.
+If Debian has an emulator, or none is needed, the unit and fault tests and the conformance vectors
+are built for the target and run. zig comes from PyPI (build/venv-matrix), everything else from
+Debian. A missing tool is a failure. The last line counts the compilations and the checks of the
+tests.
 """
 
 import concurrent.futures
@@ -31,17 +32,18 @@ WORKERS = 2
 UNIT = sorted(ROOT.glob("tests/unit/test_*.c"))
 FAULT = sorted(ROOT.glob("tests/fault/test_*.c"))
 VECTORS = ROOT / "tests/conformance/run_vectors.c"
-IMPLEMENTATION = ROOT / "tests/implementation.c"  # of the tests that have none of their own
+IMPLEMENTATION = ROOT / "tests/implementation.c"  # for tests without their own implementation
 
 
 def without(tests, *words):
     return [test for test in tests if not any(word in test.read_text() for word in words)]
 
 
-# Tests that start programs of build/ by their names are left out: those are of this machine.
+# Tests that start programs in build/ by name are left out, because these programs are for this
+# machine.
 EVERYTHING = [*without(UNIT + FAULT, "build/"), VECTORS]
-# NO_IO leaves the codecs; NO_THREADS refuses a client that is not `single_thread`, and so the tests
-# that choose themselves whether it is, and stomp_cat's --request.
+# NO_IO leaves only the codecs. NO_THREADS refuses a client without `single_thread`. So it leaves
+# out tests that choose this option themselves, and stomp_cat's --request.
 CODECS = [*without(UNIT, "STWS_IDLE", "stws_options", "stws_p_page"), VECTORS]
 SINGLE = [*without(UNIT + FAULT, "build/", "single_thread", "stws_options_default",
                    "test_defaults.c", "stomp_cat.c"), VECTORS]
@@ -49,7 +51,7 @@ SINGLE = [*without(UNIT + FAULT, "build/", "single_thread", "stws_options_defaul
 
 @dataclasses.dataclass
 class Target:
-    """tests: None is "compiled only"; emulator: what a program is started with."""
+    """tests=None: only compile. emulator: the command that runs a program."""
 
     name: str
     compiler: list
@@ -57,10 +59,10 @@ class Target:
     link: bool = True
     tests: list = None
     emulator: list = dataclasses.field(default_factory=list)
-    flags: list = dataclasses.field(default_factory=list)  # of the programs
+    flags: list = dataclasses.field(default_factory=list)  # for building the programs
     warnings: list = dataclasses.field(default_factory=lambda: STRICT)
     why_not_run: str = ""
-    implementation: concurrent.futures.Future = None  # once begun: what is wrong with it, or ""
+    implementation: concurrent.futures.Future = None  # set when a build has begun: its error, or ""
 
 
 def zig(name, target, *flags, **settings):
@@ -68,15 +70,17 @@ def zig(name, target, *flags, **settings):
 
 
 def emulated(name, triple, emulator, *flags):
-    # static: qemu-i386 7.2 hangs in pthread_create of a dynamic program, and so none needs -L
+    # static, because qemu-i386 7.2 hangs in pthread_create of a dynamic program; so no target needs
+    # -L
     return Target(name, [f"{triple}-gcc"], tests=EVERYTHING, emulator=[emulator],
                   flags=["-static", *flags])
 
 
-NO_EMULATOR = "Debian has no emulator of it"
-NO_LIBRARY = "zig would have to build its C library"  # half a minute to a minute each
+NO_EMULATOR = "Debian has no emulator for it"
+NO_LIBRARY = "zig would have to build its C library"  # half a minute to a minute for each
 NO_IO = ("no I/O",)
-LARGE_FILES = "-D_FILE_OFFSET_BITS=64"  # for readdir of the vectors on a disk with 64-bit inodes
+# So that readdir in the vectors works on a disk with 64-bit inodes.
+LARGE_FILES = "-D_FILE_OFFSET_BITS=64"
 TARGETS = [
     emulated("Linux s390x, glibc: 64 bits, big-endian", "s390x-linux-gnu", "qemu-s390x"),
     emulated("Linux aarch64, glibc: NEON", "aarch64-linux-gnu", "qemu-aarch64"),
@@ -109,7 +113,7 @@ TARGETS = [
         "tests/matrix/freestanding", sets=NO_IO, link=False, why_not_run="no system to run on"),
 ]
 
-# What does not work: tried each time, and shown with the compiler's first words about it.
+# Targets that do not work. Each is tried, and printed with the first words of the compiler's error.
 TRIED = [
     zig("Windows x86-64, with I/O", "x86_64-windows-gnu"),
     zig("WASI wasm32, with I/O", "wasm32-wasi"),
@@ -132,7 +136,7 @@ class Outcome:
 
 
 def run(*command):
-    """Status and output of a command, which has its deadline."""
+    """Runs a command with a time limit. Returns its status and output."""
     try:
         done = subprocess.run([str(word) for word in command], cwd=ROOT, capture_output=True,
                               text=True, errors="replace", check=False, timeout=STEP_SECONDS,
@@ -151,7 +155,8 @@ def place(target, name):
 
 
 def compile_set(target, name):
-    """One set of macros; the first is linked too, where that costs no building of a C library."""
+    """Compiles one set of macros. The first set is also linked, unless zig would have to build a C
+    library for that."""
     what = [] if target.link and name == "all" else ["-c"]
     threads = [] if what else ["-pthread"]
     status, text = run(*target.compiler, *target.warnings, *SETS[name], "-O1", "-I.", *what, "-o",
@@ -160,7 +165,7 @@ def compile_set(target, name):
 
 
 def counts(text):
-    """Passed, failed and skipped, from the last line of a test program."""
+    """Returns passed, failed and skipped from the last line of a test program."""
     found = re.findall(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", text, re.MULTILINE)
     return map(int, found[-1]) if found else (0, 0, 0)
 
@@ -190,21 +195,21 @@ def run_test(target, test):
 
 
 def missing(target):
-    """A sentence when a compiler or an emulator is not there."""
+    """Returns a sentence if a compiler or an emulator is not installed."""
     tools = [target.compiler[0], *target.emulator]
     absent = [tool for tool in tools if not shutil.which(tool)]
     return f"not installed: {' '.join(absent)} (.ci/run names the packages)" if absent else ""
 
 
 def add(outcomes):
-    """One outcome with the counts of all of them."""
+    """Adds up the counts of several outcomes."""
     return Outcome(sum(outcome.passed for outcome in outcomes),
                    sum(outcome.failed for outcome in outcomes),
                    skipped=sum(outcome.skipped for outcome in outcomes))
 
 
 def cell(target, compiled, tested):
-    """The two columns of a target."""
+    """Returns the two columns of a target."""
     builds, tests = add(compiled), add(tested)
     names = ", ".join(target.sets) if len(target.sets) < len(SETS) else f"all {len(SETS)} sets"
     left = f"{names}{', linked' if target.link and 'all' in target.sets else ''}"
@@ -222,24 +227,24 @@ def report(target, compiled, tested):
 
 
 def check(target, pool):
-    """What is under way for a target: compilations and tests."""
+    """The running jobs of a target: compilations and tests."""
     sentence = missing(target)
     if sentence:
         done = concurrent.futures.Future()
         done.set_result(Outcome(0, 1, sentence))
         return [done], []
     compiled = [pool.submit(compile_set, target, name) for name in target.sets]
-    if target.tests:  # before the tests in the queue, and so none waits for what has not begun
+    if target.tests:  # before the tests in the queue, so no test waits for a job that has not begun
         target.implementation = pool.submit(build, target, "-c", "-o",
                                             place(target, "implementation.o"), IMPLEMENTATION)
     return compiled, [pool.submit(run_test, target, test) for test in target.tests or ()]
 
 
 def show_tried(pool):
-    print("\nTried, and not to be had here:")
+    print("\nTried, but not supported here:")
     for target, future in [(target, pool.submit(compile_set, target, "all")) for target in TRIED]:
         words = re.search(r"error: (.*)", future.result().text)
-        print(f"{target.name:44} {words[1] if words else 'it works now: give it a line above'}")
+        print(f"{target.name:44} {words[1] if words else 'it works now: add it to the targets'}")
 
 
 def main():

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Each way of having stomp_ws.h in a program is tried, from its installation to the program's run.
+# Tests each way to use stomp_ws.h in a program, from its installation to the run of the program.
 set -u
 
 cd "$(dirname "$0")/../.." || exit 1
@@ -19,7 +19,8 @@ runs() {
     "$1" | grep -x "stomp_ws $version works"
 }
 
-# user NAME: a copy of that user's project, so that none of it can find the header by accident.
+# user NAME: copies that user's project to another folder, so that it cannot find the header by
+# accident.
 user() {
     cp -r "$here/users" "$out/tried/$1"
     cd "$out/tried/$1/$1" || exit
@@ -31,7 +32,8 @@ user() {
 check "make install" env MAKEFLAGS= make -s install DESTDIR="$out/tried/stage" PREFIX=/usr/local
 prefix=$out/tried/stage/usr/local
 
-# staged COMMAND...: pkg-config finds what is installed in the stage, for a package's root.
+# staged COMMAND...: runs a command for which pkg-config finds the files that are installed in the
+# stage.
 staged() {
     PKG_CONFIG_PATH=$prefix/share/pkgconfig PKG_CONFIG_SYSROOT_DIR=$out/tried/stage "$@"
 }
@@ -57,11 +59,11 @@ by_meson() (
 check "pkg-config" by_pkg_config
 check "CMake's find_package" by_find_package
 rm -rf "$out/tried/find_package"
-refuse "find_package does not take 0.1 for 0.2" "requested version \"0.2\"" too_new
+refuse "find_package refuses 0.1 if 0.2 is required" "requested version \"0.2\"" too_new
 check "meson, by pkg-config" by_meson
 rm -rf "$out/tried/meson"
 
-# ---- from a repository: one with this tree in it, and the tag of its version ----
+# ---- from a repository: it contains this tree, and a tag for its version ----
 
 make_origin() (
     mkdir -p "$out/tried/origin/tests" && cd "$out/tried/origin" &&
@@ -111,8 +113,8 @@ by_conan() (
 check "conan comes from PyPI" install_conan
 check "conan create" by_conan
 
-# clib looks for clib.json in the root of a repository, where a fork or mirror that serves clib puts
-# it; what that names goes into deps/NAME.
+# clib looks for clib.json in the root of a repository. A fork or mirror that serves clib puts the
+# file there. The files that it names are installed in deps/NAME.
 by_clib() (
     mkdir "$out/tried/clib" && cd "$out/tried/clib" || exit
     python3 - "$root" "$version" <<'END' &&
@@ -127,10 +129,11 @@ for name in recipe["src"]:
 END
         cc -Ideps/stomp_ws "$here/users/program.c" -o program -pthread && runs ./program
 )
-check "what clib.json names" by_clib
+check "the files that clib.json names" by_clib
 
-# vcpkg's port is a script of CMake's, which runs here with the one function of vcpkg that it calls.
-# With VCPKG, the real tool (and VCPKG_ROOT, its scripts), that one installs it.
+# vcpkg's port is a CMake script. It runs here with a replacement for the one vcpkg function that it
+# calls. If VCPKG (the real tool) and VCPKG_ROOT (its scripts) are set, the real tool installs the
+# port.
 port=$here/vcpkg/stomp-ws
 port_by_cmake() {
     cat >"$out/tried/port.cmake" <<'END'

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Records a session at the terminal, as it runs, and draws it: an SVG whose lines appear when
-they appeared. Loopback only.
+"""Records a session at the terminal while it runs, and draws it as an SVG. Its lines appear at the
+times at which they were printed. Uses only the loopback interface.
 
     tests/picture/record.py PICTURE
 
-Three acts: a notification arrives; the broker goes away and comes back; a URL is wrong.
+The session shows three things: a notification arrives; the broker dies and comes back; a URL is
+wrong.
 """
 
 import io
@@ -22,12 +23,12 @@ from rich.text import Text
 BUILD = pathlib.Path("build")
 WIDTH = 100
 TOPIC = "/topic/notifications"
-LIMIT = 30  # seconds until what has to come must have come
-READING = 0.9  # seconds that a reader has for a line that comes at once
+LIMIT = 30  # time limit in seconds for an event
+READING = 0.9  # seconds that a reader needs for a line that appears immediately
 
 
 class Recording:
-    """Lines with the time of each; all that is printed goes through one pipe, as on a terminal."""
+    """Lines with the time of each. All output goes through one pipe, as on a terminal."""
 
     def __init__(self):
         self.lines, self._now = [], 0.0
@@ -40,7 +41,7 @@ class Recording:
         self.lines.append((self._now, Text(text, style=style)))
 
     def run(self, command, shown):
-        """Start it, and show it as it would be typed."""
+        """Starts a command, and shows it as it would be typed."""
         self.show(f"$ {shown}", "bold green")
         process = subprocess.Popen([str(BUILD / command[0]), *command[1:]],
                                    stdin=subprocess.DEVNULL, stdout=self.input, stderr=self.input)
@@ -48,7 +49,8 @@ class Recording:
         return process
 
     def take(self, unseen=None):
-        """Show what has been printed since, but for lines with these words; returns all of it."""
+        """Shows what has been printed since the last call, except lines with these words. Returns
+        all of it."""
         try:
             self._rest += os.read(self._output, 65536).decode()
         except BlockingIOError:
@@ -60,12 +62,12 @@ class Recording:
         return lines
 
     def wait_for(self, words):
-        """Show what is printed, until these words are."""
+        """Shows what is printed, until these words appear."""
         deadline = time.monotonic() + LIMIT
         while time.monotonic() < deadline:
             if any(words in line for line in self.take()):
                 return
-        sys.exit(f"picture: nothing said {words!r}")
+        sys.exit(f"picture: nothing printed {words!r}")
 
     def end(self):
         for process in self.processes:
@@ -74,14 +76,15 @@ class Recording:
 
 
 def broker(port="0"):
-    """A broker that nobody sees, and its URL."""
+    """Starts a broker that is not shown. Returns its URL."""
     process = subprocess.Popen([str(BUILD / "mini_broker"), "--quiet", "--port", port],
                                stdout=subprocess.PIPE, text=True)
     return process, process.stdout.readline().split()[-1]
 
 
 def wait_for_subscriber(recording, url):
-    """Send until the client prints it, as a topic keeps nothing; none of it is shown."""
+    """Sends until the client prints the text, because a topic stores nothing. Shows nothing of
+    this."""
     words = "Is anybody there?"
     deadline = time.monotonic() + LIMIT
     while time.monotonic() < deadline:
@@ -127,7 +130,7 @@ def play(recording):
 
 
 def rows(recording):
-    """Lines as the terminal wraps them, each with its time."""
+    """The lines as the terminal wraps them, each with its time."""
     console = Console(width=WIDTH, file=io.StringIO())
     for at, text in recording.lines:
         for row in text.wrap(console, WIDTH) or [Text()]:
@@ -141,7 +144,8 @@ def draw(recording, path):
         console.print(row, highlight=False, no_wrap=True)
         times.append(at)
     svg = console.export_svg(title="stomp_ws.h", theme=MONOKAI, unique_id="picture")
-    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # nothing from elsewhere
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg,
+    flags=re.DOTALL)  # nothing is loaded from other servers
     svg = svg.replace("Fira Code, monospace", "ui-monospace, Menlo, Consolas, monospace")
     svg = re.sub(r'(<text class="[^"]*") (x="[^"]*" y="[^"]*" textLength="[^"]*" '
                  r'clip-path="url\(#picture-line-(\d+)\)")',

@@ -3,8 +3,8 @@
 
     tests/proxy/run.py STOMP_CAT MINI_BROKER
 
-stomp_cat is built with STOMP_WS_BEARSSL or STOMP_WS_OPENSSL; for wss:// a relay of ours ends the TLS before the broker.
-Each test is one check; the last line counts them.
+stomp_cat is built with STOMP_WS_BEARSSL or STOMP_WS_OPENSSL. For wss:// a relay in this file
+removes the TLS in front of the broker. Each test is one check, and the last line counts them.
 """
 
 import asyncio
@@ -27,10 +27,10 @@ from counting import run_tests  # noqa: E402
 from server import context  # noqa: E402
 
 STOMP_CAT, MINI_BROKER = (str(pathlib.Path(argument).resolve()) for argument in sys.argv[1:3])
-SECONDS = 60  # what has to come comes within that, also on a busy machine
+SECONDS = 60  # the time limit for an event, also on a busy machine
 PASSWORD = "open sesame@4711/"
 ENCODED = "ada:open%20sesame%404711%2F"
-PLAIN = "sesame4711"  # tinyproxy takes letters and digits only
+PLAIN = "sesame4711"  # tinyproxy accepts only letters and digits
 SECRETS = ("sesame", "YWRhO")
 made = None
 broker_port = tls_port = None
@@ -83,8 +83,8 @@ def microsocks(*words):
 
 
 class Terminator:
-    """Ends TLS, and passes what is in it on to the broker: a thread with an event loop, as OpenSSL
-    lets no two threads read and write a connection at a time."""
+    """Removes TLS and passes the plain text on to the broker. It is a thread with an event loop,
+    because OpenSSL does not allow two threads to read and write a connection at the same time."""
 
     def __init__(self, tls):
         self._loop = asyncio.new_event_loop()
@@ -118,7 +118,8 @@ def url(scheme, host="127.0.0.1", port=None):
 
 
 def cat(where, *words, environment=None, **options):
-    """Run stomp_cat: its status, stdout and stderr. No output of it may ever hold a password."""
+    """Runs stomp_cat. Returns its status, stdout and stderr. Checks that no output contains a
+    password."""
     command = [STOMP_CAT, where, "--ca", made.path / "root.crt", *words]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True,
                           check=False, timeout=2 * SECONDS,
@@ -245,7 +246,7 @@ def test_the_environment():
     check_refused(url("wss"), "environment", "cannot be reached", environment=refused)
     check_echo(url("wss"), "--proxy", "environment",
                environment={**refused, "no_proxy": "127.0.0.1"})
-    check_echo(url("wss"), environment=refused)  # not asked to look there
+    check_echo(url("wss"), environment=refused)  # the environment is not used unless requested
 
 
 def test_a_proxy_that_comes_back():

@@ -1,12 +1,13 @@
-/* client.c - the load of the soak test: one client publishes numbered messages with confirm,
-   another consumes them client-individual, each in its own thread, whatever happens to the broker.
+/* client.c - the load of the soak test. One client publishes numbered messages with confirm.
+   Another client consumes them with ack client-individual. Each client has its own thread, and both
+   continue whatever happens to the broker.
 
        client URL DESTINATION [CA.pem]
 
-   It prints READY once both are connected, and "N" for each line on stdin: how many are confirmed
-   so far. At the end of stdin no more is published; once all are confirmed and consumed, or after a
-   time without any progress, it prints one line of JSON: what was published, confirmed, consumed
-   and lost. A body is made of its number, so that a wrong one is seen. */
+   It prints READY when both clients are connected. For each line on stdin it prints the numbers of
+   messages so far. At the end of stdin it stops publishing. When all messages are confirmed and
+   consumed, or after a time without progress, it prints one line of JSON with the counts. A body is
+   made from its number, so a damaged body is noticed. */
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.h"
 
@@ -21,8 +22,9 @@ enum { MOST = 1 << 20, LONGEST = 3000, PATIENCE_MS = 60000, RECEIPTS = 1024 };
 
 static struct soak {
     pthread_mutex_t mutex;
-    unsigned char confirmed[MOST], consumed[MOST]; /* how often, up to 255 */
-    int numbers[MOST];                             /* of the message that a receipt is for */
+    unsigned char confirmed[MOST], consumed[MOST]; /* how often it was received, up to 255 */
+    int numbers[MOST];                             /* number of the message that a receipt belongs
+                                                      to */
     int published, all_confirmed, refused;
     int distinct, duplicates, damaged, stale_acks;
     int ready;
@@ -44,7 +46,8 @@ static int look(const int *number) {
     return value;
 }
 
-/* The body of that number, and its length: letters that no other number has in that order. */
+/* Makes the body of a number and its length. No other number has the same letters in the same
+   order. */
 static int make_body(int number, char body[LONGEST + 32]) {
     unsigned state = (unsigned)number * 2654435761u + 1;
     int len = sprintf(body, "%d ", number), end = len + (int)(state >> 7) % LONGEST;
@@ -69,7 +72,8 @@ static void on_event(stws *client, const stws_event *e, void *user) {
     unlock();
 }
 
-/* 1 when the next message is with the client, which knows its receipt before it can come. */
+/* Publishes the next message. Returns 1 if the client accepted it. The receipt is recorded before
+   it can arrive. */
 static int publish(stws *client, const char *destination) {
     static const char *const persistent[] = {"persistent", "true", NULL};
     char body[LONGEST + 32];
@@ -109,7 +113,7 @@ static void on_message(stws *client, const stws_message *message, void *user) {
     unlock();
 }
 
-/* ==== both ==== */
+/* ==== both clients ==== */
 
 static stws *start(const char *url, const char *ca, int publishes, const char *destination) {
     stws_options o = stws_options_default();
@@ -135,7 +139,7 @@ static stws *start(const char *url, const char *ca, int publishes, const char *d
     return client;
 }
 
-/* The total moves on, or the time for that is over. */
+/* Waits until the total grows, or the time for that is over. */
 static int progresses(const int *total, int enough) {
     int waited, before = look(total);
     for (waited = 0; waited < PATIENCE_MS; waited += 10) {
@@ -149,7 +153,7 @@ static void wait_for(const int *total, int enough) {
     while (look(total) < enough && progresses(total, enough)) continue;
 }
 
-/* Until stdin ends; a line there is answered at once. */
+/* Runs until stdin ends. Answers each line immediately. */
 static void publish_all(stws *client, const char *destination) {
     struct pollfd input = {0, POLLIN, 0};
     char line[64];
@@ -194,7 +198,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     consumer = start(argv[1], ca, 0, argv[2]);
-    wait_for(&soak.ready, 1); /* who subscribes makes the queue */
+    wait_for(&soak.ready, 1); /* the subscription creates the queue */
     publisher = start(argv[1], ca, 1, argv[2]);
     wait_for(&soak.ready, 2);
     puts("READY");

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the soak test needs besides what tests/interop/install.sh does, on a bare Debian 12
-# and as root: a Go compiler, for the proxy. A second run has nothing to do.
+# Installs what the soak test needs in addition to tests/interop/install.sh, on a bare Debian 12 and
+# as root: a Go compiler, for the proxy. A second run has nothing to do.
 set -eu
 # shellcheck source=tests/packages.sh
 . "$(dirname "$0")/../packages.sh"

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Nothing is lost: brokers killed again and again, and a bad network, under load, for T seconds.
+"""Checks that nothing is lost when brokers are killed again and again, and on a bad network, under
+load, for T seconds.
 
     python3 tests/soak/run.py T [NAME]
 
-Three things happen side by side: RabbitMQ is killed with SIGKILL and started again, so is Artemis,
-and a proxy between client and broker cuts, delays, throttles, slices, drops and corrupts. Each case
-has a client of its own (client.c) that publishes with confirm and consumes client-individual all
-the while; at the end everything published has to be confirmed, and everything confirmed consumed.
-With NAME only the cases whose name contains it are run. Each case prints a line, and the last line
-says "N passed, N failed".
+Three things happen at the same time. RabbitMQ is killed with SIGKILL and started again, and so is
+Artemis. A proxy between client and broker cuts, delays, throttles, slices, drops and corrupts data.
+Each case has its own client (client.c), which publishes with confirm and consumes with
+client-individual. At the end, everything published must be confirmed, and everything confirmed must
+be consumed. With NAME only the cases whose name contains it are run. Each case prints a line, and
+the last line is "N passed, N failed".
 """
 
 import contextlib
@@ -34,17 +35,17 @@ import broker  # noqa: E402
 import certificates  # noqa: E402
 
 LOGIN = ("soak", "soak")
-SECONDS = 60  # for what has to come: a busy machine is no fault of ours
+SECONDS = 60  # the time limit for an event; a busy machine is not our fault
 COMPILE = [*os.environ.get("CC", "cc").split(), "-O1", "-g", "-fsanitize=address,undefined",
            "-fno-sanitize-recover=undefined", "-DSTOMP_WS_BEARSSL", "-I", str(ROOT)]
 
 
 class Failure(Exception):
-    """What a case should not have shown."""
+    """A result that a case must not have."""
 
 
 class Client:
-    """The load, in a process of its own."""
+    """The load, in its own process."""
 
     def __init__(self, url, name, authority=None):
         extra = [authority] if authority else []
@@ -53,10 +54,10 @@ class Client:
             stdout=subprocess.PIPE, text=True, env={**os.environ, "ASAN_OPTIONS": "exitcode=99"})
         if self._process.stdout.readline() != "READY\n":
             self.close()
-            raise Failure("the client could not begin")
+            raise Failure("the client could not start")
 
     def progress(self):
-        """How many messages are confirmed and how many were received so far, duplicates included."""
+        """How many messages were confirmed and received so far, including duplicates."""
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
@@ -66,16 +67,18 @@ class Client:
         return int(confirmed), int(received)
 
     def goes_on(self):
-        """Wait until more is confirmed and more is received than now: both clients have a session."""
+        """Waits until more messages are confirmed and received than now, so both clients have a
+        session."""
         before, until = self.progress(), time.monotonic() + SECONDS
         while any(now <= then for now, then in zip(self.progress(), before)):
             if time.monotonic() > until:
-                raise Failure(f"after {SECONDS} s still at {self.progress()} messages confirmed and "
+                raise Failure(f"after {SECONDS} s still at {self.progress()} messages confirmed "
+                              f"and "
                               f"received, from {before}")
             time.sleep(0.05)
 
     def finish(self):
-        """Let it come to its end: its counts."""
+        """Ends the load. Returns its counts."""
         self._process.stdin.close()
         text = self._process.stdout.read()
         status = self._process.wait(SECONDS)
@@ -90,7 +93,7 @@ class Client:
 
 
 class Proxy:
-    """Toxiproxy: one proxy in front of one address, told by HTTP what to do."""
+    """Toxiproxy: one proxy in front of one address, controlled by HTTP."""
 
     def __init__(self, port):
         self.port, self._control = broker.free_port(), broker.free_port()
@@ -126,14 +129,14 @@ class Proxy:
 
 @dataclasses.dataclass
 class Toxic:
-    """What to do to the network, for how long at a time, and whether connections end by it."""
+    """A fault of the network, its duration, and whether it ends connections."""
 
     name: str
-    kind: str  # of toxiproxy; None: nobody listens any more
+    kind: str  # toxics of toxiproxy; None: the proxy stops listening
     attributes: dict
     seconds: float = 1
     ends: bool = True
-    needs_tls: bool = False  # without it nobody can tell that octets have changed
+    needs_tls: bool = False  # without TLS nobody can notice that bytes have changed
 
 
 TOXICS = [
@@ -149,7 +152,7 @@ TOXICS = [
 
 
 class Results:
-    """What was found, from several threads."""
+    """The results, collected from several threads."""
 
     def __init__(self, only):
         self._only = only
@@ -160,7 +163,7 @@ class Results:
         return self._only in name
 
     def case(self, name, run):
-        """Run a case, which returns a client's counts and what was done to it."""
+        """Runs a case. It returns the client's counts and a description of the faults."""
         try:
             counts, done, sessions = run()
             judge(counts, sessions)
@@ -180,7 +183,8 @@ def describe(counts):
 
 
 def judge(counts, sessions):
-    """Published is confirmed is consumed, and the trouble was some."""
+    """Checks that all published messages were confirmed, all confirmed ones consumed, and that
+    there were faults."""
     wrong = [name for name in ("lost", "damaged", "refused") if counts[name]]
     if counts["published"] < 100:
         wrong.append("too few published")
@@ -188,13 +192,14 @@ def judge(counts, sessions):
         if counts[name] != counts["published"]:
             wrong.append(f"not all {name}")
     if min(counts["publisher_sessions"], counts["consumer_sessions"]) < sessions:
-        wrong.append(f"not the {sessions} sessions that were to be")
+        wrong.append(f"fewer than the {sessions} sessions that were expected")
     if wrong:
         raise Failure(f"{', '.join(wrong)}: {describe(counts)}, {counts}")
 
 
 def kill_repeatedly(kind, until, chance):
-    """A case: the broker of that kind is killed under load until that time, twice at least."""
+    """A case: the broker of this kind is killed under load until the time is over, at least two
+    times."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(broker.create(kind, login=LOGIN))
         client = Client(server.url, "soak")
@@ -211,11 +216,12 @@ def kill_repeatedly(kind, until, chance):
             kills += 1
             client.goes_on()
         counts = client.finish()
-    return counts, f"killed {kills} times, {slowest:.1f} s until it served again", kills + 1
+    done = f"killed {kills} times, {slowest:.1f} s until it accepted clients again"
+    return counts, done, kills + 1
 
 
 def disturb(server, toxic, seconds, authority):
-    """A case: that toxic, on and off for that time."""
+    """A case: this toxic is switched on and off until the time is over."""
     with contextlib.ExitStack() as stack:
         proxy = Proxy(server.port)
         stack.callback(proxy.close)
@@ -235,7 +241,7 @@ def disturb(server, toxic, seconds, authority):
 
 
 def disturb_all(results, kind, until, tls):
-    """All toxics that fit, one after the other, in front of one broker."""
+    """All toxics that are possible, one after the other, in front of one broker."""
     with contextlib.ExitStack() as stack:
         authority = None
         if tls:
@@ -267,7 +273,7 @@ def build():
 
 
 def guarded(results, name, work, *arguments):
-    """A thread that cannot begin is a failure, too."""
+    """A thread that counts an exception as a failure."""
     def run():
         try:
             work(*arguments)

@@ -1,13 +1,14 @@
-/* What wss:// costs beside BearSSL alone, for bench.py: the same octets from or to the same server,
-   once by the client and once by BearSSL's engine with nothing else around it.
+/* Measures the cost of wss:// compared with BearSSL alone, for bench.py. The same bytes move from
+   or to the same server, one time through the client, and one time through BearSSL's engine with
+   nothing around it.
 
        bench receive|send client|raw|without PORT SIZE COUNT
 
-   SIZE and COUNT are of the messages. It prints the octets of TLS's data, and the CPU seconds that
-   they took, the handshake left out. The raw one is handed the octets of the client's stream, and
-   does not look at them. The one without is the client once more, but once it is connected it has
-   neither TLS nor a network: what it reads is copied from memory, what it writes is gone. So that
-   is STOMP's and WebSocket's part of the work. */
+   SIZE and COUNT are the size and the number of the messages. It prints the bytes of TLS's plain
+   text and the CPU seconds that they took, without the handshake. "raw" moves the bytes of the
+   client's stream and does not look at them. "without" is the client again, but without TLS and
+   network once it is connected: it reads from memory, and what it writes is dropped. So "without"
+   measures only the work for STOMP and WebSocket. */
 #ifndef STOMP_WS_BEARSSL
 #define STOMP_WS_BEARSSL
 #endif
@@ -41,13 +42,13 @@ static double cpu_seconds(void) {
            (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
 }
 
-static void report(const bench *b, unsigned long long octets) {
-    printf("%llu %.6f\n", octets, cpu_seconds() - b->began);
+static void report(const bench *b, unsigned long long bytes) {
+    printf("%llu %.6f\n", bytes, cpu_seconds() - b->began);
 }
 
 /* ==== the client ==== */
 
-/* The server's messages, as bench.py has them, again and again. */
+/* The server's messages, as bench.py sends them, repeated. */
 static long read_replay(void *ctx, char *buf, size_t len) {
     bench *b = (bench *)ctx;
     size_t n = b->replay_len - b->replayed;
@@ -76,7 +77,7 @@ static void close_nothing(void *ctx) {
     (void)ctx;
 }
 
-/* Messages of about a mebibyte, so that they do not come out of the nearest cache. */
+/* About a mebibyte of messages, so that they are not all in the fastest cache. */
 static void build_replay(bench *b) {
     char head[256];
     int len = snprintf(head, sizeof head,
@@ -114,12 +115,13 @@ static void unplug(bench *b, stws *c) {
 
 static void count_message(stws *client, const stws_message *m, void *user) {
     bench *b = (bench *)user;
-    check(m->body_len == b->size, "a message of another size");
+    check(m->body_len == b->size, "a message of a wrong size");
     if (++b->seen == b->count) stws_stop(client);
 }
 
-/* As the raw one it waits for the socket now and then, not when all buffers are full: what goes the long way through
-   the outbox because the server is slow would be no measure of TLS. */
+/* Waits for the socket after each 128 KiB, as raw does, and not when all buffers are full. If the
+   server is slow, messages would otherwise take the longer path through the outbox, which is not a
+   cost of TLS. */
 static void client_sends(stws *c, bench *b) {
     enum { AT_ONCE = 131072 };
     size_t unflushed = 0;
@@ -167,7 +169,7 @@ static void wait_for(int fd, int events) {
     check(poll(&p, 1, SILENCE_MS) > 0, "the server is silent");
 }
 
-/* Move a record, or a part of it; 0 when the connection has ended. */
+/* Moves a record or a part of it. Returns 0 if the connection has ended. */
 static int move_records(br_ssl_engine_context *e, int fd) {
     unsigned state = br_ssl_engine_current_state(e);
     size_t len;
@@ -187,43 +189,43 @@ static int move_records(br_ssl_engine_context *e, int fd) {
 }
 
 static unsigned long long raw_receives(br_ssl_engine_context *e, int fd) {
-    unsigned long long octets = 0;
+    unsigned long long bytes = 0;
     size_t len;
     while (!(br_ssl_engine_current_state(e) & BR_SSL_CLOSED)) {
         if (br_ssl_engine_recvapp_buf(e, &len)) {
-            octets += len;
+            bytes += len;
             br_ssl_engine_recvapp_ack(e, len);
         } else if (!move_records(e, fd)) {
             break;
         }
     }
-    return octets;
+    return bytes;
 }
 
-static void raw_sends(br_ssl_engine_context *e, int fd, const bench *b, unsigned long long octets) {
-    while (octets > 0) {
+static void raw_sends(br_ssl_engine_context *e, int fd, const bench *b, unsigned long long bytes) {
+    while (bytes > 0) {
         size_t len, done = 0;
         unsigned char *to = br_ssl_engine_sendapp_buf(e, &len);
         if (!to) {
-            check(move_records(e, fd), "the server has left");
+            check(move_records(e, fd), "the server has closed the connection");
             continue;
         }
-        if (len > octets) len = (size_t)octets;
+        if (len > bytes) len = (size_t)bytes;
         while (done < len) {
             size_t n = len - done < b->size ? len - done : b->size;
             memcpy(to + done, b->body, n);
             done += n;
         }
         br_ssl_engine_sendapp_ack(e, len);
-        octets -= len;
+        bytes -= len;
     }
     br_ssl_engine_flush(e, 0);
     while (br_ssl_engine_current_state(e) & BR_SSL_SENDREC)
-        check(move_records(e, fd), "the server has left");
+        check(move_records(e, fd), "the server has closed the connection");
 }
 
-/* The handshake by the client's own transport; octets: how many to send, or 0 to receive. */
-static void run_raw(bench *b, unsigned long long octets) {
+/* Makes the handshake with the client's transport. `bytes`: how many to send, or 0 to receive. */
+static void run_raw(bench *b, unsigned long long bytes) {
     static stws_p_tls tls;
     static stws_p_bear bear;
     static const char request[] = "GET /raw HTTP/1.1\r\n\r\n";
@@ -246,28 +248,28 @@ static void run_raw(bench *b, unsigned long long octets) {
     check(result == STWS_DONE, "no handshake");
     check(io.write(io.ctx, request, sizeof request - 1) == sizeof request - 1, "no request");
     b->began = cpu_seconds();
-    if (octets)
-        raw_sends(&bear.client.eng, tcp.fd, b, octets);
+    if (bytes)
+        raw_sends(&bear.client.eng, tcp.fd, b, bytes);
     else
-        octets = raw_receives(&bear.client.eng, tcp.fd);
-    report(b, octets);
+        bytes = raw_receives(&bear.client.eng, tcp.fd);
+    report(b, bytes);
     io.close(io.ctx);
 }
 
 int main(int argc, char **argv) {
     bench b = {0};
-    unsigned long long octets;
+    unsigned long long bytes;
     check(argc == 6, "usage: bench receive|send client|raw|without PORT SIZE COUNT");
     b.sending = strcmp(argv[1], "send") == 0;
     b.port = atoi(argv[3]);
     b.size = (size_t)atol(argv[4]);
     b.count = atol(argv[5]);
-    octets = b.sending ? b.size * (unsigned long long)b.count : 0;
+    bytes = b.sending ? b.size * (unsigned long long)b.count : 0;
     b.body = (char *)malloc(b.size + 1);
     check(b.body != NULL, "no memory");
     memset(b.body, 'x', b.size);
     if (strcmp(argv[2], "raw") == 0)
-        run_raw(&b, octets);
+        run_raw(&b, bytes);
     else
         run_client(&b, strcmp(argv[2], "without") == 0);
     free(b.replay);

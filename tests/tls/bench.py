@@ -1,21 +1,21 @@
 #!/usr/bin/env python3
-"""How much of BearSSL's throughput is left when the client is around it?
+"""How much of BearSSL's throughput is left inside the client?
 
     tests/tls/bench.py BENCH
 
-The same octets go from and to the same server once through the client and once through BearSSL's
-engine alone, in turn; and once the client works without TLS and network. What is compared is the CPU
-time for an octet, of runs that followed each other, so that neither the server's speed nor other work
-on the machine has a say:
+The same bytes move from and to the same server, in turn through the client, through BearSSL's
+engine alone, and through the client without TLS and network. The CPU times per byte of consecutive
+runs are compared, so neither the server's speed nor other work on the machine matters:
 
-    raw/wss             BearSSL alone / the client. What is missing to 1 is STOMP's, WebSocket's and
-                        ours: masking and checking of UTF-8, parsing, the callbacks; the raw one does
-                        none of it, and does not even look at what it receives.
-    (raw+without)/wss   (BearSSL alone + the client without) / the client. What is missing to 1 is
-                        ours alone: the price of bringing the two together. (Without copies each octet
-                        once, too: into the receive buffer. So this ratio leaves that copy out.)
+    raw/wss             BearSSL alone / the client. The part missing to 1 is the cost of STOMP,
+                        WebSocket and our TLS code: masking, checking UTF-8, parsing, callbacks. raw
+                        does none of this, and does not even look at what it receives.
+    (raw+without)/wss   (BearSSL alone + the client without) / the client. The part missing to 1 is
+                        the cost of our TLS code: the price of combining the two. ("without" also
+                        copies each byte one time, into the receive buffer. So this ratio leaves
+                        that copy out.)
 
-The aim is for both, and printed as met or missed; a run that goes wrong is a failure.
+Both ratios have a target, and are printed as met or missed. A run that fails is a failure.
 """
 
 import pathlib
@@ -36,7 +36,7 @@ RUN_SECONDS = 120
 
 
 def message(size):
-    """A MESSAGE as it stands on the wire."""
+    """Returns a MESSAGE in the form in which it is sent."""
     sent = []
     session = Session(None, 1 << 30, None)
     session.write = sent.append
@@ -47,7 +47,7 @@ def message(size):
 
 
 class Flood(Listener):
-    """Floods whoever asks for /raw, or subscribes at /client; what it is sent it ignores."""
+    """Floods clients that request /raw, or subscribe at /client. Ignores what it receives."""
 
     def __init__(self, tls):
         self._tls = tls
@@ -84,8 +84,8 @@ def run(program, *words):
                           timeout=RUN_SECONDS)
     if done.returncode:
         sys.exit(f"bench {' '.join(map(str, words))}: {done.stderr}\n0 passed, 1 failed")
-    octets, seconds = done.stdout.split()
-    return float(seconds) / int(octets)
+    size, seconds = done.stdout.split()
+    return float(seconds) / int(size)
 
 
 def compare(program, server, direction, size):
@@ -112,7 +112,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         made = Folder(pathlib.Path(folder))
         chain = made.self_signed("server")
-        print(f"CPU time for an octet in nanoseconds; the aim is a ratio of {AIM}\n"
+        print(f"CPU time per byte in nanoseconds; the target is a ratio of {AIM}\n"
               f"            size   BearSSL   without       wss   raw/wss       (raw+without)/wss")
         with Flood(context(chain)) as server:
             for direction in ("receive", "send"):

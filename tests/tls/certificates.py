@@ -1,4 +1,4 @@
-"""Certificates for a test, made by the openssl command line in a folder of its own."""
+"""Certificates for a test, made by the openssl command line in a folder."""
 
 import hashlib
 import subprocess
@@ -34,8 +34,8 @@ AUTHORITY = "basicConstraints=critical,CA:TRUE"
 
 
 class Folder:
-    """Each call makes NAME.pem (certificate and key, for a server) in the folder, and its parts
-    NAME.crt and NAME.key; it returns the path of NAME.pem."""
+    """Each method makes NAME.pem (certificate and key, for a server) in the folder, and its parts
+    NAME.crt and NAME.key. It returns the path of NAME.pem."""
 
     def __init__(self, path):
         self.path = path
@@ -65,7 +65,8 @@ class Folder:
 
     def issue(self, issuer, name, extension, key="ec", common=None, start=None, end=None,
               chain=()):
-        """One signed by `issuer`; chain: names of what a server sends behind it."""
+        """Makes a certificate that `issuer` signs. `chain`: names of the certificates that a server
+        sends with it."""
         dates = ["-startdate", start, "-enddate", end] if start else []
         self.run("req", "-new", "-config", "openssl.cnf", "-newkey", *KEYS[key], "-nodes",
                  "-subj", f"/CN={common or name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
@@ -79,7 +80,7 @@ class Folder:
         return self.write(f"{name}.pem", certificates + self.text(f"{name}.key"))
 
     def spki_hash(self, name):
-        """SHA-256 of the public key, as `tls_pin` takes it: octets."""
+        """Returns SHA-256 of the public key as bytes, which is the form of `tls_pin`."""
         key = subprocess.run(["openssl", "x509", "-in", f"{name}.crt", "-noout", "-pubkey"],
                              cwd=self.path, capture_output=True, check=True, timeout=60).stdout
         der = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "DER"], input=key,

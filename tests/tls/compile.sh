@@ -1,6 +1,7 @@
 #!/bin/sh
-# The header with BearSSL in it, and the companion for OpenSSL, as tests/lint.sh and tests/compile look
-# at the header without: strictly in both languages, and by the analysers.
+# Checks the header with BearSSL, and the companion header for OpenSSL, in the way in which
+# tests/lint.sh and tests/compile check the header without TLS: strictly in C and C++, and with the
+# analysers.
 # shellcheck disable=SC2086 # flags are several words
 set -u
 
@@ -28,7 +29,7 @@ for cxx in g++ clang++; do
     done
 done
 
-# The companion, after the declarations or after the implementation, in C and in C++.
+# The companion is included after the declarations or after the implementation, in C and in C++.
 cat >$out/companion.c <<'END'
 #include "stomp_ws.h"
 #include "examples/stomp_ws_openssl.h"
@@ -53,9 +54,9 @@ done
 companion_lines() {
     [ "$(wc -l <examples/stomp_ws_openssl.h)" -le 250 ]
 }
-check "the companion has 250 lines" companion_lines
+check "the companion has at most 250 lines" companion_lines
 
-# What it leaves to the program's linker to see: the same functions as without BearSSL.
+# The linker must see the same public functions with and without BearSSL.
 symbols() {
     gcc -O1 "$@" -DSTOMP_WS_IMPLEMENTATION -x c -c -o $out/scrap.o stomp_ws.h &&
         nm -g --defined-only -P $out/scrap.o | cut -d ' ' -f 1
@@ -65,7 +66,7 @@ same_symbols() {
 }
 check "the same public functions" same_symbols
 
-# The declarations, and so the layout of every public struct, do not depend on it.
+# The declarations, and so the layout of every public struct, must not depend on BearSSL.
 declarations() {
     echo '#include "stomp_ws.h"' | gcc -E -P -I. "$@" -
 }
@@ -78,13 +79,13 @@ check "the same declarations" same_declarations
 clang_analyze() {
     clang --analyze -Xclang -analyzer-werror -o $out/plist "$@"
 }
-# As in tests/lint.sh.
+# The same function as in tests/lint.sh.
 check "gcc -fanalyzer" gcc -fanalyzer --param "analyzer-bb-explosion-factor=${DEPTH:-2}" \
     -O1 -Werror -std=c11 -x c -c -o $out/scrap.o $header
 check "clang --analyze" clang_analyze -std=c11 -x c $header
 check "clang-tidy" clang-tidy --quiet --warnings-as-errors='*' stomp_ws.h -- -x c -std=c11 \
     -DSTOMP_WS_IMPLEMENTATION -DSTOMP_WS_BEARSSL
-# cppcheck's rule on readdir is of a time before POSIX.1-2024: a DIR of one's own has no other reader.
+# cppcheck's rule about readdir is older than POSIX.1-2024: no other thread uses this DIR.
 check "cppcheck" cppcheck -q --error-exitcode=1 --enable=warning,performance,portability \
     --suppress=readdirCalled --std=c99 --library=posix --library=gnu --suppress=missingIncludeSystem --language=c \
     -DAI_PASSIVE=1 -DCLOCK_MONOTONIC=1 -DSTOMP_WS_IMPLEMENTATION -DSTOMP_WS_BEARSSL stomp_ws.h

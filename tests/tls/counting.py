@@ -1,11 +1,11 @@
-"""Runs a program's own tests and counts them in the form that tests/run.sh adds up."""
+"""Runs a program's tests and counts them in the form that tests/run.sh adds up."""
 
 import sys
 import traceback
 
 
 def run_tests(names, wanted=()):
-    """The functions test_... among a module's globals, or the wanted ones of them: exit status."""
+    """Runs the functions test_... of a module, or only the wanted ones. Returns the exit status."""
     passed = failed = 0
     for name, test in list(names.items()):
         if not name.startswith("test_") or (wanted and name not in wanted):
@@ -13,7 +13,7 @@ def run_tests(names, wanted=()):
         try:
             test()
             passed += 1
-        except Exception:  # whatever it is, it is one failed check, shown in full
+        except Exception:  # every exception is one failed check, and is shown completely
             failed += 1
             print(f"FAILED {name}", flush=True)
             traceback.print_exc(file=sys.stdout)

@@ -1,4 +1,4 @@
-"""`openssl s_server` as the TLS of a STOMP server: its pipes have what it decrypts and encrypts."""
+"""`openssl s_server` as the TLS layer of a STOMP server. Its pipes carry the plain text."""
 
 import os
 import socket
@@ -8,7 +8,7 @@ import time
 
 from server import STEP_SECONDS, Session
 
-BEGINNING = b"GET /"  # before it s_server tells about the handshake, unless it is quiet
+BEGINNING = b"GET /"  # unless s_server is quiet, it first prints messages about the handshake
 
 
 def free_port():
@@ -17,15 +17,15 @@ def free_port():
 
 
 class OpensslServer:
-    """One connection. `renegotiate`: ask for a handshake anew, and answer nothing any more: "session",
-    once the client is connected; "upgrade", before its upgrade is answered. `said` has what s_server
-    says of it."""
+    """Serves one connection. `renegotiate` requests a new handshake and answers nothing more:
+    "session", when the client is connected; "upgrade", before its upgrade is answered. `said`
+    contains the messages of s_server."""
 
     def __init__(self, chain, *options, renegotiate=None, version="-tls1_2"):
         self.port = free_port()
         self.said = b""
         self._renegotiate, self._begun = renegotiate, False
-        quiet = [] if renegotiate else ["-quiet"]  # a quiet one takes no commands
+        quiet = [] if renegotiate else ["-quiet"]  # with -quiet it accepts no commands
         command = ["openssl", "s_server", "-accept", f"127.0.0.1:{self.port}", "-cert", chain,
                    "-key", chain, version, *quiet, *options]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -41,7 +41,7 @@ class OpensslServer:
             time.sleep(0.02)
 
     def _listens(self):
-        """Without a connection, which would be the one it serves."""
+        """Checks without a connection, because s_server would serve only that connection."""
         wanted = f"0100007F:{self.port:04X} 00000000:0000 0A"
         with open("/proc/net/tcp", encoding="ascii") as table:
             return wanted in table.read()
@@ -57,7 +57,7 @@ class OpensslServer:
             pass
 
     def _ask_again(self, _):
-        time.sleep(0.3)  # a command is one only at the beginning of what s_server reads
+        time.sleep(0.3)  # s_server accepts a command only at the beginning of a read
         self.sendall(b"r\n")
         while self.recv(65536):
             pass

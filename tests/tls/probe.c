@@ -1,20 +1,30 @@
-/* One client over wss:// for tests/tls/run.py: connects, sends to itself, ends, and says on stdout
-   what came of it.
+/* A client for wss://, used by tests/tls/run.py. It connects, sends messages to itself, ends, and
+   prints the result on stdout.
 
        probe name=value...
 
-   url, addresses (with commas), ca, pem (a file that becomes tls_ca_pem), cert, key, pin, insecure=1: options;
-   later: the URL that before_connect puts in url's place; again: the same, but for the first attempt;
-   size=N: octets of each body; sends=N: messages; rounds=N: connections, one after the other;
-   timeout=MS; search=0: do not look for secrets in the memory afterwards, of which parts were never
-   written; fault=ERRNO: of the reads of files every second one fails so; setuid=1: the process seems
-   to run with other rights than those of its user; soon=1: give up soon, also after a session. The client lives in memory
-   of exactly stws_size octets, and a call of malloc by the library ends the program. */
+   These options have the names of stws_options: url, addresses (with commas), ca, cert, key, pin,
+   insecure=1. The others:
+
+       pem=FILE        a file whose content becomes tls_ca_pem
+       later=URL       the URL that before_connect uses instead of url
+       again=URL       the same, but only after the first attempt
+       size=N          bytes of each body
+       sends=N         number of messages
+       rounds=N        number of connections, one after the other
+       timeout=MS      time limit
+       search=0        do not search the memory for secrets; parts of it were never written
+       fault=ERRNO     every second read of a file fails with this error
+       setuid=1        the process seems to have other rights than its user
+       soon=1          give up soon, also after a session
+
+   The client uses a block of memory of exactly stws_size bytes. If the library calls malloc, the
+   program ends. */
 #if !defined(STOMP_WS_BEARSSL) && !defined(STOMP_WS_OPENSSL)
 #define STOMP_WS_BEARSSL
 #endif
 #if defined(__STRICT_ANSI__) && !defined(_POSIX_C_SOURCE)
-#define _POSIX_C_SOURCE 200809L /* as the header does where it comes first */
+#define _POSIX_C_SOURCE 200809L /* the header does the same if it is included first */
 #endif
 #define STOMP_WS_IMPLEMENTATION
 #define STOMP_WS_MALLOC(size) must_not_allocate(size)
@@ -52,7 +62,7 @@ typedef struct probe {
 } probe;
 
 static void *must_not_allocate(size_t size) {
-    printf("the library asked for %zu octets of heap\n", size);
+    printf("the library asked for %zu bytes of heap\n", size);
     exit(3);
 }
 
@@ -150,13 +160,15 @@ static void take(probe *p, const stws_message *message) {
     p->wrong += message->body_len != p->size || memcmp(message->body, p->body, p->size) != 0;
 }
 
-/* Drives until something has come true, or the client or the time has ended. */
+/* Drives the client until it has reached this state and received this many messages. Also ends when
+   the client or the time ends. */
 static int drive_until(stws *c, probe *p, int state, int received) {
     stws_event event;
     long long end = stws_p_system_clock(NULL) + p->timeout_ms * 1000LL;
     while (stws_p_system_clock(NULL) < end) {
         int now = stws_state(c), shakes = now == STWS_CONNECTING || now == STWS_TLS;
-        int result = stws_next(c, &event, shakes ? 0 : 5); /* or TLS may come and go unseen */
+        int result = stws_next(c, &event, shakes ? 0 : 5); /* with a longer wait the state TLS could
+                                                              begin and end unseen */
         p->saw_tls |= stws_state(c) == STWS_TLS;
         if (result < 0) return result;
         if (result && event.type == STWS_EVENT_MESSAGE) take(p, event.message);
@@ -168,7 +180,7 @@ static int drive_until(stws *c, probe *p, int state, int received) {
     return STWS_ERR_TIMEOUT;
 }
 
-/* One connection: as many messages as asked for go out and come back. */
+/* Uses one connection: sends the messages, and waits until all have come back. */
 static int talk(stws *c, probe *p) {
     int i, result = drive_until(c, p, STWS_CONNECTED, p->received), goal = p->received + p->sends;
     for (i = 0; result == STWS_OK && i < p->sends; i++) {
@@ -179,7 +191,8 @@ static int talk(stws *c, probe *p) {
     return result == STWS_OK ? drive_until(c, p, STWS_CONNECTED, goal) : result;
 }
 
-/* Nothing is left: no passcode, no private key, no master secret, however they are encoded. */
+/* Checks that the memory contains no secret: no passcode, no private key, no master secret, in any
+   encoding. */
 static int is_clean(const char *memory, size_t size) {
     size_t i;
     for (i = 0; i < size; i++)

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""wss:// by BearSSL or OpenSSL, against Python's and openssl's servers, with certificates made here.
+"""wss:// by BearSSL or OpenSSL, with Python's and openssl's servers, and certificates that are made
+here.
 
     tests/tls/run.py LIBRARY PROBE STOMP_CAT THREADS [TEST...]
-    tests/tls/run.py LIBRARY --valgrind PROBE    only tests that are soon done, under memcheck
+    tests/tls/run.py LIBRARY --valgrind PROBE    run only fast tests, under memcheck
 
-LIBRARY is bearssl, openssl or openssl-1.3; the programs are built with STOMP_WS_BEARSSL or
-STOMP_WS_OPENSSL. With openssl-1.3 the servers speak TLS 1.3 where a test does not say otherwise. A test
-whose name ends in _bearssl or _openssl runs with that library only. Each test is one check; the last
-line counts them.
+LIBRARY is bearssl, openssl or openssl-1.3. The programs are built with STOMP_WS_BEARSSL or
+STOMP_WS_OPENSSL. With openssl-1.3 the servers use TLS 1.3, unless a test requests another version.
+A test whose name ends in _bearssl or _openssl runs only with that library. Each test is one check,
+and the last line counts them.
 """
 
 import base64
@@ -31,7 +32,7 @@ VALGRIND = ["valgrind", "-q", "--error-exitcode=99", "--leak-check=full"]
 LIBRARY, *ARGUMENTS = sys.argv[1:]
 OPENSSL = {"bearssl": False, "openssl": True, "openssl-1.3": True}[LIBRARY]
 TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
-USUAL = TLS_1_3 if LIBRARY == "openssl-1.3" else TLS_1_2  # the version that servers speak
+USUAL = TLS_1_3 if LIBRARY == "openssl-1.3" else TLS_1_2  # the TLS version of the servers
 SLOWLY = ARGUMENTS[0] == "--valgrind"
 PROBE = [*VALGRIND, ARGUMENTS[1]] if SLOWLY else [ARGUMENTS[0]]
 STOMP_CAT, THREADS = ("", "") if SLOWLY else ARGUMENTS[1:3]
@@ -39,12 +40,12 @@ RUN_SECONDS = 60
 SYSTEM_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 LOCALHOST = "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1"
 USAGE = "extendedKeyUsage="
-TWINS = 14  # CAs of one name
+TWINS = 14  # number of CAs with the same name
 made = None
 
 
 class Outcome:
-    """What a probe printed: the result's name, the error sentence, and what it counted."""
+    """The output of a probe: the result's name, the error text, and what it counted."""
 
     def __init__(self, output, status):
         lines = output.splitlines()
@@ -68,14 +69,15 @@ def run_probe(url, **options):
 
 def visit(server, host="localhost", **options):
     options.setdefault("ca", made.path / "root.crt")
-    if SLOWLY:  # memcheck minds the search
+    if SLOWLY:  # memcheck reports the search for secrets
         options.update(search=0, timeout=60000)
     options = {name: value for name, value in options.items() if value is not None}
     return run_probe(f"wss://{host}:{server.port}/stomp", **options)
 
 
 def comes(condition):
-    """Whether it is true, or soon is: the server's thread may be behind the client."""
+    """Whether the condition becomes true soon. The server's thread may be slower than
+    the client."""
     end = time.monotonic() + STEP_SECONDS
     while not condition() and time.monotonic() < end:
         time.sleep(0.01)
@@ -97,7 +99,7 @@ def check_bad(outcome, result, *words, final=True):
 
 
 def serve(name, **options):
-    """A server with the certificates of NAME.pem, of the usual version."""
+    """Starts a server with the certificates of NAME.pem, which uses the usual TLS version."""
     options.setdefault("oldest", options.get("newest", USUAL))
     options.setdefault("newest", options["oldest"])
     settings = {key: options.pop(key) for key in ("piece", "cut") if key in options}
@@ -108,10 +110,11 @@ def make_certificates():
     made.self_signed("root")
     made.self_signed("other")
     for i in range(9):
-        made.self_signed(f"twin{i}", common="root")  # as the root is called, with another key
+        made.self_signed(f"twin{i}", common="root")  # a CA with the root's name, but another key
     made.issue("root", "middle", AUTHORITY)
     made.issue("middle", "server", LOCALHOST, chain=["middle"])
-    made.issue("middle", "lonely", LOCALHOST)  # sent without what is between it and the root
+    made.issue("middle", "lonely",
+               LOCALHOST)  # sent without the certificate between it and the root
     made.issue("root", "rsa", LOCALHOST, key="rsa")
     made.issue("root", "ed25519", LOCALHOST, key="ed25519")
     made.issue("root", "ed25519-middle", AUTHORITY, key="ed25519")
@@ -153,7 +156,7 @@ def make_certificates():
     made.run("rsa", "-in", "client-rsa.key", "-traditional", "-out", "client-pkcs1.key")
 
 
-# ---- whom it trusts ----
+# ---- trust ----
 
 def test_a_chain_with_an_intermediate():
     with serve("server") as server:
@@ -205,7 +208,8 @@ def test_a_bundle_whose_reading_is_interrupted_bearssl():
 def test_files_that_cannot_be_read_to_their_end_bearssl():
     with serve("server") as server:
         check_bad(visit(server, fault=errno.EIO), "STWS_ERR_TLS_TRUST", "tls_ca_file")
-        check_bad(visit(server, ca=None, insecure=1, cert=made.path / "client-ec.crt", fault=errno.EIO),
+        check_bad(visit(server, ca=None, insecure=1, cert=made.path / "client-ec.crt",
+                  fault=errno.EIO),
                   "STWS_ERR_TLS", "tls_cert_file")
 
 
@@ -220,7 +224,7 @@ def test_no_ca_at_all_is_an_error():
 def test_the_system_does_not_know_our_ca():
     with serve("server") as server:
         check_bad(visit(server, ca=None), "STWS_ERR_TLS_TRUST", "not known")
-        assert server.ended == [] # the handshake never ended
+        assert server.ended == [] # the handshake did not end
 
 
 def test_another_ca():
@@ -267,9 +271,9 @@ def test_a_weak_key():
 
 
 def test_what_a_certificate_is_for():
-    """RFC 5280, 4.2.1.12, in each certificate of the chain."""
+    """RFC 5280, section 4.2.1.12, for each certificate of the chain."""
     good = ("for-servers", "for-both", "below-server")
-    for name in good if OPENSSL else (*good, "for-any"):  # OpenSSL takes "any" for nobody
+    for name in good if OPENSSL else (*good, "for-any"):  # OpenSSL does not accept "any"
         with serve(name) as server:
             check_good(visit(server))
     for name in ("for-clients", "for-code", "below-client"):
@@ -277,7 +281,7 @@ def test_what_a_certificate_is_for():
             check_bad(visit(server), "STWS_ERR_TLS_TRUST", "extendedKeyUsage", "serverAuth")
     with serve("for-clients-critical") as server:
         check_bad(visit(server), "STWS_ERR_TLS_TRUST")
-    with serve("for-clients") as server:  # it is the anchor itself
+    with serve("for-clients") as server:  # the certificate is its own anchor
         check_bad(visit(server, ca=made.path / "for-clients.crt"), "STWS_ERR_TLS_TRUST",
                   "extendedKeyUsage")
 
@@ -309,7 +313,7 @@ def visit_with(server, variables, **options):
 
 
 def folder(name, *certificates):
-    """A directory with them, under the names that OpenSSL looks for."""
+    """Makes a directory with these certificates, under the names that OpenSSL looks for."""
     path = made.path / name
     path.mkdir()
     for certificate in certificates:
@@ -328,7 +332,8 @@ def test_ssl_cert_file_and_ssl_cert_dir():
                           {"SSL_CERT_FILE": other, "SSL_CERT_DIR": with_root},
                           {"SSL_CERT_FILE": root, "SSL_CERT_DIR": without}):
             check_good(visit_with(server, variables))
-        for variables in ({"SSL_CERT_FILE": other}, {"SSL_CERT_DIR": without}, {"SSL_CERT_FILE": ""},
+        for variables in ({"SSL_CERT_FILE": other}, {"SSL_CERT_DIR": without},
+        {"SSL_CERT_FILE": ""},
                           {"SSL_CERT_FILE": other, "SSL_CERT_DIR": without}):
             check_bad(visit_with(server, variables), "STWS_ERR_TLS_TRUST", "not known")
 
@@ -336,7 +341,8 @@ def test_ssl_cert_file_and_ssl_cert_dir():
 def test_the_options_come_before_the_environment():
     root, other = made.path / "root.crt", made.path / "other.crt"
     with serve("server") as server:
-        check_bad(visit_with(server, {"SSL_CERT_FILE": root}, ca=other), "STWS_ERR_TLS_TRUST", "not known")
+        check_bad(visit_with(server, {"SSL_CERT_FILE": root}, ca=other), "STWS_ERR_TLS_TRUST",
+                  "not known")
         check_bad(visit_with(server, {"SSL_CERT_FILE": root}, pem=other), "STWS_ERR_TLS_TRUST",
                   "not known")
         check_good(visit_with(server, {"SSL_CERT_FILE": other}, ca=root))
@@ -349,7 +355,8 @@ def test_an_environment_that_names_nothing_bearssl():
 
 
 def test_the_environment_of_a_setuid_program_bearssl():
-    """It belongs to the caller, who must not say whom a program with more rights trusts."""
+    """The environment belongs to the caller. A caller must not choose the CAs of a program with
+    more rights."""
     with serve("server") as server:
         for rights in (1, 2):
             check_bad(visit_with(server, {"SSL_CERT_FILE": made.path / "root.crt"}, setuid=rights),
@@ -370,7 +377,7 @@ def test_another_name():
 
 
 def test_the_common_name_does_not_count():
-    """RFC 9110, 4.3.4: no client may take it for the server's name."""
+    """RFC 9110, section 4.3.4: a client must not accept the common name as the server's name."""
     for name in ("common", "ipcommon", "mailcommon", "othercommon"):
         with serve(name) as server:
             check_bad(visit(server), "STWS_ERR_TLS_TRUST", "another host", "localhost",
@@ -391,7 +398,7 @@ def test_wildcards():
 def test_an_address():
     with serve("address") as server:
         check_good(visit(server, "127.0.0.1"))
-        assert server.names == [None]  # an address is no server name
+        assert server.names == [None]  # SNI must not contain an address
         check_bad(visit(server), "STWS_ERR_TLS_TRUST", "another host")
 
 
@@ -404,7 +411,8 @@ def test_an_address_that_is_only_a_name():
 def test_an_ipv6_address():
     with serve("server") as server:
         check_good(visit(server, "[::1]", addresses="127.0.0.1"))
-        check_bad(visit(server, "[::2]", addresses="127.0.0.1"), "STWS_ERR_TLS_TRUST", "another host")
+        check_bad(visit(server, "[::2]", addresses="127.0.0.1"), "STWS_ERR_TLS_TRUST",
+                  "another host")
 
 
 # ---- pins ----
@@ -462,14 +470,15 @@ def test_a_client_certificate_of_a_stranger():
 
 
 def test_a_client_certificate_that_is_asked_for_late_openssl():
-    """After the handshake, as Apache does for one location."""
+    """The server requests the certificate after the handshake, as Apache does for a location."""
     with serve("server", newest=TLS_1_3, client_ca=made.path / "root.crt", late=True) as server:
         check_good(visit(server, cert=made.path / "client-ec.pem", sends=3), received=3)
         assert comes(lambda: server.ended == ["close_notify"]), server.ended
         assert server.peers[0]["subject"] == ((("commonName", "client-ec"),),), server.peers
         words = [STOMP_CAT, f"wss://localhost:{server.port}/", "--ca", made.path / "root.crt",
                  "-s", "/topic/a", "-t", "10", "--no-reconnect"]
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=RUN_SECONDS)
+        done = subprocess.run(words, capture_output=True, text=True, check=False,
+        timeout=RUN_SECONDS)
         assert done.returncode == 1 and "tls_cert_file" in done.stderr, done
 
 
@@ -524,7 +533,7 @@ def test_a_server_that_offers_tls_1_3_too():
 
 
 def test_http_1_1_is_offered_openssl():
-    """ALPN: a server that has HTTP/2 as well answers in HTTP/1.1."""
+    """ALPN: a server that also supports HTTP/2 must answer in HTTP/1.1."""
     with serve("server", protocols=["h2", "http/1.1"]) as server:
         check_good(visit(server))
         assert server.protocols == ["http/1.1"], server.protocols
@@ -543,7 +552,7 @@ def test_a_server_with_tls_1_1_only():
 
 
 class Answer(Listener):
-    """Says the same to whatever comes, and ends its half of the connection."""
+    """A server that sends the same answer to everything, and closes its half of the connection."""
 
     def __init__(self, data):
         self._data = data
@@ -558,7 +567,7 @@ class Answer(Listener):
 
 
 class Flood(Listener):
-    """Sends the same again and again, until its peer goes."""
+    """A server that sends the same bytes again and again until the client closes."""
 
     def __init__(self, data):
         self._data = 2000 * data
@@ -578,7 +587,7 @@ def test_records_with_nothing_in_them_openssl():
 
 
 def test_records_with_nothing_in_them_bearssl():
-    with Flood(bytes([21, 3, 3, 0, 2, 1, 90])) as flood:  # warnings that say nothing
+    with Flood(bytes([21, 3, 3, 0, 2, 1, 90])) as flood:  # warnings without effect
         url = f"wss://localhost:{flood.port}/"
         check_bad(run_probe(url, ca=made.path / "root.crt", handshake=300), "STWS_ERR_TIMEOUT",
                   "TLS handshake", final=False)
@@ -620,14 +629,14 @@ def test_a_handshake_that_does_not_end():
                   "TLS handshake", final=False)
 
 
-def test_octet_by_octet():
+def test_byte_by_byte():
     with serve("server") as server, Relay(server.port) as relay:
         outcome = visit(relay)
         check_good(outcome)
         assert outcome.saw_tls, outcome.output
 
 
-def test_records_of_one_octet():
+def test_records_of_one_byte():
     with serve("server", piece=1) as server:
         check_good(visit(server, sends=3), received=3)
 
@@ -662,8 +671,8 @@ def test_close_notify_without_a_close_frame():
 
 
 class Blackhole:
-    """An address at which nothing answers, at a port where another address of the loopback does: its
-    queue of connections is full, so that Linux drops what comes."""
+    """An address that does not answer, at a port where another loopback address does. Its queue of
+    connections is full, so Linux drops new ones."""
 
     address = "127.0.0.2"
 
@@ -693,9 +702,11 @@ class Blackhole:
 
 
 def test_an_address_that_is_a_black_hole():
-    """The next address joins, and TLS is with it: long before the first one's time is over."""
+    """The next address is tried and TLS is established with it, long before the time of the first
+    address is over."""
     with serve("server") as server, Blackhole(server.port) as hole:
-        check_good(visit(server, addresses=f"{hole.address},127.0.0.1", timeout=8000, handshake=60000))
+        check_good(visit(server, addresses=f"{hole.address},127.0.0.1", timeout=8000,
+                   handshake=60000))
         assert server.names == ["localhost"], server.names
 
 
@@ -706,8 +717,8 @@ def test_sessions_are_resumed():
 
 
 def test_a_session_is_not_resumed_at_another_host():
-    # The same server, and so the same port, under a name that its certificate does not have: a session
-    # that was resumed there would ask for no certificate.
+    # The server and the port are the same, but the name is not in the certificate. A resumed
+    # session would not check the certificate again.
     with serve("server") as server:
         stranger = f"wss://elsewhere.example:{server.port}/stomp"
         outcome = visit(server, again=stranger, addresses="127.0.0.1", rounds=2, soon=1)
@@ -715,7 +726,7 @@ def test_a_session_is_not_resumed_at_another_host():
         assert "another host" in outcome.text and "elsewhere.example" in outcome.text, outcome.text
         assert outcome.final and outcome.received == 1, outcome.output
         assert server.names == ["localhost", "elsewhere.example"], server.names
-        assert server.resumed == [False], server.resumed  # the second handshake never ended
+        assert server.resumed == [False], server.resumed  # the second handshake did not end
 
 
 def test_a_session_is_not_resumed_at_another_port():
@@ -783,7 +794,8 @@ def test_a_chain_that_is_out_of_order():
 
 
 def test_renegotiation_is_refused():
-    """In a session it is tried again; before the upgrade is answered it would be the same again."""
+    """Renegotiation in a session is retried. Before the upgrade is answered it would happen again,
+    so the client ends."""
     for when, final in (("session", False), ("upgrade", True)):
         with s_server("server", renegotiate=when) as server:
             check_bad(visit(server, timeout=20000), "STWS_ERR_TLS", "handshake anew",
@@ -834,7 +846,7 @@ def test_threads():
         assert (done.returncode, done.stdout) == (0, "done\n\n"), done
 
 
-# One of each kind: all parts of the header that only wss:// has.
+# One test of each kind. Together they run all parts of the header that only wss:// uses.
 SOON_DONE = (
     "test_a_chain_with_an_intermediate", "test_the_ca_as_text",
     "test_a_bundle_with_other_things_in_it", "test_no_ca_at_all_is_an_error",
@@ -842,7 +854,7 @@ SOON_DONE = (
     "test_a_pin_is_no_substitute_for_the_rest", "test_client_files_that_cannot_be_used",
     "test_a_missing_client_certificate", "test_rsa_and_ciphers", "test_what_is_no_tls_server",
     "test_cut_off_in_the_handshake", "test_cut_off_in_the_session", "test_sessions_are_resumed",
-    "test_records_of_one_octet", "test_renegotiation_is_refused")
+    "test_records_of_one_byte", "test_renegotiation_is_refused")
 
 
 def main():

@@ -1,4 +1,5 @@
-"""A TLS server on the loopback, with WebSocket and STOMP enough to return a client's messages."""
+"""A TLS server on the loopback interface, with enough WebSocket and STOMP to return a client's
+messages."""
 
 import base64
 import contextlib
@@ -10,17 +11,17 @@ import struct
 import threading
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-STEP_SECONDS = 10  # no single read or write of a test takes longer
+STEP_SECONDS = 10  # longer than any single read or write of a test takes
 
 
 def context(chain, client_ca=None, oldest=ssl.TLSVersion.TLSv1_2, newest=ssl.TLSVersion.TLSv1_2,
             ciphers=None, protocols=None, late=False):
-    """What `Server` needs: chain is a file with certificates and key; client_ca: ask for one's,
-    and `late`: after the handshake; protocols: those of ALPN."""
+    """The settings of `Server`. chain: a file with certificates and key. client_ca: request a
+    client certificate signed by this CA; `late`: after the handshake. protocols: for ALPN."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.set_ciphers(ciphers or "ALL:@SECLEVEL=0")
     made.minimum_version, made.maximum_version = oldest, newest
-    made.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE  # the client's order is what is tested
+    made.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE  # the client's order of ciphers is tested
     made.load_cert_chain(chain)
     if protocols:
         made.set_alpn_protocols(protocols)
@@ -32,7 +33,8 @@ def context(chain, client_ca=None, oldest=ssl.TLSVersion.TLSv1_2, newest=ssl.TLS
 
 
 class Listener:
-    """Accepts on a free port of the loopback, a thread a connection, until the `with` ends."""
+    """Accepts connections on a free loopback port until the `with` block ends. Each connection has
+    a thread."""
 
     def __init__(self):
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -54,7 +56,7 @@ class Listener:
     def _run(self, connection):
         try:
             self.serve(connection)
-        except (OSError, EOFError, ValueError):  # the last: a test has ended TLS by itself
+        except (OSError, EOFError, ValueError):  # the last case: a test has ended TLS itself
             pass
         finally:
             end(connection)
@@ -72,7 +74,7 @@ class Listener:
 
 
 def end(connection):
-    """Close a socket, also for a thread that waits for it."""
+    """Closes a socket, also while another thread waits for it."""
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
@@ -81,9 +83,10 @@ def end(connection):
 
 
 class Server(Listener):
-    """Each SEND comes back as a MESSAGE. `piece`: octets of a record at most. It notes what it saw:
-    `resumed` (one flag a connection), `versions`, `names` (SNI), `protocols` (ALPN), `ciphers`, `peers`
-    (client certificates), and how each connection `ended`: "close_notify" or the error."""
+    """Returns each SEND as a MESSAGE. `piece`: the maximum number of bytes in a TLS record. It
+    records what it saw: `resumed` (one flag per connection), `versions`, `names` (SNI), `protocols`
+    (ALPN), `ciphers`, `peers` (client certificates), and how each connection `ended`:
+    "close_notify" or the error."""
 
     def __init__(self, tls, piece=16384, cut=None):
         self._tls, self._piece, self._cut = tls, piece, cut
@@ -123,7 +126,8 @@ class Server(Listener):
 
     @staticmethod
     def _drain(stream):
-        """Close in good order: a reset for what was not read would take our last alert with it."""
+        """Closes in good order. A close with unread data causes a reset, which can destroy our last
+        alert."""
         with contextlib.suppress(OSError), socket.socket(fileno=stream.detach()) as plain:
             plain.settimeout(STEP_SECONDS)
             plain.shutdown(socket.SHUT_WR)
@@ -133,11 +137,11 @@ class Server(Listener):
     @staticmethod
     def _ask_late(stream, session):
         stream.verify_client_post_handshake()
-        session.send(9, b"")  # the request goes with the next record
+        session.send(9, b"")  # the request is sent with the next record
 
 
 class Session:
-    """One connection behind TLS."""
+    """One connection, after its TLS handshake."""
 
     def __init__(self, stream, piece, cut, begun=b""):
         self._stream, self._piece, self._cut = stream, piece, cut
@@ -230,8 +234,8 @@ class Session:
 
 
 class Relay(Listener):
-    """Between a client and a server, octet by octet: `piece` octets a write. After `limit` octets
-    from the server both connections end."""
+    """A relay between a client and a server. It writes `piece` bytes at a time. After `limit` bytes
+    from the server it ends both connections."""
 
     def __init__(self, port, piece=1, limit=None):
         self._to, self._piece, self._limit = port, piece, limit

@@ -1,5 +1,6 @@
-/* test_der.c - what the library itself reads of a certificate: elements of DER, names, and what the
-   certificate is for. The bytes are written by hand, so that they can be what no CA would issue. */
+/* test_der.c - the parts of a certificate that the library itself parses: elements of DER, names,
+   and the uses of the certificate. The bytes are written by hand, because a CA would not issue most
+   of these certificates. */
 #ifndef STOMP_WS_BEARSSL
 #define STOMP_WS_BEARSSL
 #endif
@@ -8,7 +9,7 @@
 
 #include "tests/test.h"
 
-/* A copy of the bytes on the heap, so that a sanitizer sees a read beyond them. */
+/* Copies the bytes to the heap, so that a sanitizer finds a read beyond them. */
 static stws_p_der copy_of(const char *bytes, size_t len) {
     stws_p_der der;
     der.data = (unsigned char *)malloc(len ? len : 1);
@@ -32,8 +33,8 @@ static void test_an_element_is_found_behind_others(void) {
     free(list.data);
 }
 
-/* One variable may be both the list and what is found: what is passed over on the way does not
-   become the list. */
+/* One variable may be both the list and the result. Elements that are skipped must not become the
+   list. */
 static void test_an_element_may_replace_its_list(void) {
     stws_p_der list = DER("\x81\x04\xA3\x02\x05\x00\xA3\x03\x04\x01\x7F"), rest = list;
     CHECK_INT(1, stws_p_der_find(&rest, 0xA3, &rest));
@@ -56,7 +57,8 @@ static void test_elements_that_are_cut_off(void) {
 
 /* ==== extensions ==== */
 
-/* A certificate's fields behind the key: what grows here is put into one element after the other. */
+/* The fields of a certificate behind the key. The bytes that were added are wrapped into one
+   element after another. */
 static struct {
     char bytes[256];
     size_t len;
@@ -69,7 +71,7 @@ static void add(const char *bytes, size_t len) {
 
 #define ADD(literal) add(literal, sizeof(literal) - 1)
 
-/* All that was written from `from` on becomes the content of an element. */
+/* Wraps all bytes from `from` on into an element. */
 static void wrap(size_t from, int tag) {
     size_t len = written.len - from;
     if (len > 127) abort();
@@ -83,7 +85,7 @@ static void wrap(size_t from, int tag) {
 #define EXTENDED_KEY_USAGE "\x06\x03\x55\x1D\x25"
 #define CRITICAL "\x01\x01\xFF"
 
-/* An extension: its number (and perhaps "critical"), and what stands in its list. */
+/* Adds an extension: its number, "critical" if requested, and the content of its list. */
 static void add_extension(const char *number, size_t number_len, const char *list, size_t len) {
     size_t from = written.len, value;
     add(number, number_len);
@@ -96,7 +98,7 @@ static void add_extension(const char *number, size_t number_len, const char *lis
 
 #define EXTENSION(number, list) add_extension(number, sizeof(number) - 1, list, sizeof(list) - 1)
 
-/* The whole, as it stands in a certificate behind `before`. */
+/* Builds the complete extensions, as they stand in a certificate after `before`. */
 static stws_p_der certificate_rest(const char *before, size_t len) {
     stws_p_der der;
     wrap(0, 0x30);
@@ -129,13 +131,13 @@ static void test_names(void) {
     check_names(certificate_rest("", 0), 1, 0);
     EXTENSION(SUBJECT_ALT_NAME, "");
     check_names(certificate_rest("", 0), 0, 0);
-    ADD(SUBJECT_ALT_NAME "\x04\3\x82\1a"); /* no list */
+    ADD(SUBJECT_ALT_NAME "\x04\3\x82\1a"); /* not a list */
     wrap(0, 0x30);
     check_names(certificate_rest("", 0), 0, 0);
     EXTENSION("\x06\x03\x55\x1D\x12", "\x82\1a"); /* issuerAltName */
     EXTENSION(EXTENDED_KEY_USAGE, "\x82\1a");
     check_names(certificate_rest("", 0), 0, 0);
-    /* behind the unique ids of issuer and subject, the first of which looks like extensions */
+    /* after the unique ids of issuer and subject; the first of them looks like extensions */
     EXTENSION(SUBJECT_ALT_NAME, "\x82\1a");
     check_names(certificate_rest("\x81\3\xA3\1\x30\x82\1\0", 8), 1, 0);
 }
@@ -168,7 +170,7 @@ static void test_uses(void) {
     EXTENSION(SUBJECT_ALT_NAME, SERVER_AUTH);
     EXTENSION(EXTENDED_KEY_USAGE, CLIENT_AUTH);
     check_uses(certificate_rest("\x81\1\0", 3), 0);
-    ADD(EXTENDED_KEY_USAGE "\x04\0"); /* no list at all */
+    ADD(EXTENDED_KEY_USAGE "\x04\0"); /* without a list */
     wrap(0, 0x30);
     check_uses(certificate_rest("", 0), 0);
     ADD(EXTENDED_KEY_USAGE);

@@ -1,7 +1,8 @@
-/* One wss:// client in a thread of its own, others that send through it, and the main thread that
-   takes what comes back out of a queue, while one more asks for numbers: for run.py, and for TSan.
+/* A wss:// client with its own thread. Other threads send through it, the main thread takes the
+   messages from a queue, and one more thread reads the statistics. run.py runs it, also with
+   TSan.
 
-       threads URL CA COUNT      COUNT messages from each thread; "done" when all have come back */
+       threads URL CA COUNT      COUNT messages from each thread; "done" when all are back */
 #if !defined(STOMP_WS_BEARSSL) && !defined(STOMP_WS_OPENSSL)
 #define STOMP_WS_BEARSSL
 #endif
@@ -70,7 +71,7 @@ int main(int argc, char **argv) {
     stws_disconnect(client, WAIT_MS);
     i = stws_join(client);
     pthread_join(looker, NULL);
-    printf("%s\n%s\n", left ? "some are missing" : "done", stws_error_text(client));
+    printf("%s\n%s\n", left ? "some messages are missing" : "done", stws_error_text(client));
     if (message) stws_queue_close(o.queue), stws_queue_pop(o.queue, &message, 0);
     stws_destroy(client);
     stws_queue_destroy(o.queue);

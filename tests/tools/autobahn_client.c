@@ -1,11 +1,11 @@
-// Does the WebSocket layer keep RFC 6455? autobahn_client URL: echo every message until the
+// Does the WebSocket layer follow RFC 6455? autobahn_client URL: echoes every message until the
 // connection ends.
 #define STOMP_WS_IMPLEMENTATION
 #include "../../stomp_ws.h"
 #include <stdio.h>
 #include <stdlib.h>
 
-// The library's own transport, driven by hand: what is under test is the layer above it.
+// The library's own transport, driven by hand, because the layer above it is tested.
 enum { WAIT_MS = 30000, MAX_MESSAGE = 64 << 20 };
 
 typedef struct echo {
@@ -40,7 +40,7 @@ static int wait_for(echo *e, short events) {
     return poll(&p, 1, WAIT_MS) > 0;
 }
 
-// Write all of it: 1, or 0 when the connection is gone.
+// Writes all bytes. Returns 1, or 0 if the connection is gone.
 static int flush(echo *e) {
     size_t done = 0, len = e->out_len;
     e->out_len = 0;
@@ -84,7 +84,8 @@ static void take(echo *e, const stws_ws_event *event) {
     if (event->last && !e->close_sent) post(e, event->opcode, e->message, e->message_len);
 }
 
-// Everything that has come in; 0 when the peer broke the protocol, and was told.
+// Handles everything that has arrived. Returns 0 if the peer violated the protocol; it has then
+// been told.
 static int take_all(echo *e) {
     size_t at = 0, used = 0;
     stws_ws_event event;
@@ -101,8 +102,8 @@ static int take_all(echo *e) {
     return result >= 0;
 }
 
-// More octets: 1, or 0 at the end of the connection. Read in small bites, so that bad text is
-// answered while it comes.
+// Reads more bytes. Returns 1, or 0 at the end of the connection. Reads small pieces, so that
+// invalid text is answered while it arrives.
 static int receive(echo *e) {
     long n;
     reserve(&e->in, &e->in_cap, e->in_len + 65536);
@@ -161,8 +162,8 @@ static int shake_hands(echo *e) {
     return 1;
 }
 
-// Until the connection ends. After both close frames, or after a fault, the server has a moment to
-// hang up.
+// Runs until the connection ends. After both close frames, or after a fault, the server has a
+// moment to close the connection.
 static int run(echo *e) {
     int open = 1;
     e->ws.check_utf8 = 1;

@@ -19,7 +19,8 @@ def section():
 
 
 def tests_that_run():
-    """Names in RUN() of C, and of functions that tests/tls/run.py collects; fuzz targets."""
+    """Returns the names in RUN() of C files, the functions that tests/tls/run.py collects, and the
+    fuzz targets."""
     names = {path.stem for path in ROOT.glob("tests/fuzz/fuzz_*.c")}
     for path in [*ROOT.glob("tests/unit/*.c"), *ROOT.glob("tests/fault/*.c")]:
         names.update(re.findall(r"^    RUN\((\w+)\);", path.read_text(), re.MULTILINE))

@@ -1,4 +1,5 @@
-// What does the parser make of these bytes? stdin as a server would send it, one JSON line a frame.
+// What does the parser make of these bytes? stdin contains what a server would send. Each frame is
+// printed as one line of JSON.
 #define STOMP_WS_IMPLEMENTATION
 #define STOMP_WS_NO_IO
 #include "../../stomp_ws.h"
@@ -13,9 +14,9 @@ enum { DEFAULT_HEADERS = 1000, MAX_HEADERS = 1 << 24, READ_SIZE = 65536 };
 
 typedef struct decoder {
     stws_frame_state state;
-    char *data; // octets that no frame has used yet: [0, len)
+    char *data; // bytes that no frame has used yet: [0, len)
     size_t len, cap, chunk;
-    unsigned long long consumed; // octets of whole frames and of the end-of-lines between them
+    unsigned long long consumed; // bytes of whole frames, and of line ends between them
 } decoder;
 
 static void print_frame(const stws_frame *frame) {
@@ -35,7 +36,7 @@ static void print_frame(const stws_frame *frame) {
     fputs("}\n", stdout);
 }
 
-// All frames of what is there: STWS_MORE, or an error.
+// Prints all complete frames. Returns STWS_MORE, or an error.
 static int decode(decoder *d) {
     stws_frame frame;
     size_t used = 0, at = 0;
@@ -52,7 +53,7 @@ static int decode(decoder *d) {
     return result;
 }
 
-// Give the parser n more octets, chunk by chunk.
+// Gives the parser n more bytes, in chunks.
 static int feed(decoder *d, const char *bytes, size_t n) {
     int result = STWS_MORE;
     while (n && result == STWS_MORE) {
@@ -77,7 +78,8 @@ static int decode_input(decoder *d) {
     size_t n;
     while ((n = fread(bytes, 1, sizeof bytes, stdin)) > 0)
         if (result == STWS_MORE)
-            result = feed(d, bytes, n); // after an error only read, for whoever writes to us
+            result =
+                feed(d, bytes, n); // after an error only read on, so that the writer is not blocked
     return result;
 }
 

@@ -1,5 +1,5 @@
-// How does the builder write this frame? One JSON frame a line on stdin, each a line of hex or
-// "error: ..." on stdout.
+// How does the builder write this frame? Each line of stdin is a frame in JSON. Each frame is
+// printed as a line of hex, or as "error: ...".
 #define STOMP_WS_IMPLEMENTATION
 #define STOMP_WS_NO_IO
 #include "../../stomp_ws.h"
@@ -10,12 +10,11 @@ enum { MAX_HEADERS = 4096 };
 typedef struct request {
     stws_frame frame;
     stws_header headers[MAX_HEADERS];
-    char *texts[2 * MAX_HEADERS]; // what the headers point at
+    char *texts[2 * MAX_HEADERS]; // the memory that the headers point to
     char *command, *body;
 } request;
 
-// A header whose decoded text holds a NUL or is empty cannot be told from one without a length:
-// keep both exact.
+// Each text has a NUL behind it. Its length is also set, because the text may contain a NUL.
 static int read_header(json_cursor *c, request *r) {
     stws_header *h = &r->headers[r->frame.header_count];
     char **texts = &r->texts[2 * r->frame.header_count];
@@ -115,7 +114,7 @@ static void encode_line(const char *line, size_t len, int version) {
     fflush(stdout);
 }
 
-// A line of any length; NULL at the end.
+// Reads a line of any length. Returns NULL at the end.
 static char *read_line(char **line, size_t *cap, size_t *len) {
     int c;
     for (*len = 0; (c = getchar()) != EOF && c != '\n';) {

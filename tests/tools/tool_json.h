@@ -1,4 +1,4 @@
-// JSON for stomp_decode and stomp_encode: hex strings out, and one flat object in.
+// JSON for stomp_decode and stomp_encode: writes hex strings, and reads one flat object.
 #ifndef TOOL_JSON_H
 #define TOOL_JSON_H
 
@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// ---- out ----
+// ---- writing ----
 
 static inline void json_put_string(const char *s) {
     putchar('"');
@@ -24,7 +24,7 @@ static inline void json_put_hex(const char *data, size_t len) {
     putchar('"');
 }
 
-// ---- in: a cursor over one line; readers return 0 where the text is not what it should be ----
+// ---- reading: a cursor over one line; the functions return 0 if the text is invalid ----
 
 typedef struct json_cursor {
     const char *at, *end;
@@ -41,7 +41,8 @@ static inline int json_take(json_cursor *c, char wanted) {
     return 1;
 }
 
-// Behind a backslash: the octets of the escape, 0 when JSON has none such.
+// Reads what follows a backslash. Returns the number of bytes of the escape, 0 if JSON has no such
+// escape.
 static inline size_t json_escape_size(const json_cursor *c) {
     size_t left = (size_t)(c->end - c->at), i;
     if (left == 0 || !memchr("\"\\/bfnrtu", *c->at, 9)) return 0;
@@ -51,8 +52,8 @@ static inline size_t json_escape_size(const json_cursor *c) {
     return 5;
 }
 
-// The text between quotes, as it stands: 1. Escapes are only stepped over, as no key or hex string
-// needs one.
+// Finds the text between quotes, without decoding it. Returns 1. Escapes are only skipped, because
+// no key or hex string needs them.
 static inline int json_string(json_cursor *c, const char **text, size_t *len) {
     if (!json_take(c, '"')) return 0;
     for (*text = c->at; c->at < c->end && *c->at != '"';) {
@@ -113,7 +114,7 @@ static inline int json_skip_members(json_cursor *c, char close, int depth) {
     return json_take(c, close);
 }
 
-// Past any value, for keys that mean nothing to us.
+// Skips any value, for unknown keys.
 static inline int json_skip_value(json_cursor *c, int depth) {
     const char *text;
     size_t len;
@@ -132,7 +133,7 @@ static inline int json_nibble(char c) {
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-// A hex string, decoded into a new block with a NUL behind it; NULL when it is none.
+// Decodes a hex string into a new block with a NUL behind it. Returns NULL if it is invalid.
 static inline char *json_hex(json_cursor *c, size_t *len) {
     const char *text;
     size_t digits, i;
@@ -153,9 +154,10 @@ static inline char *json_hex(json_cursor *c, size_t *len) {
     return data;
 }
 
-// ---- what both tools take ----
+// ---- options of both tools ----
 
-// "1.0", "1.1", "1.2" or "none"; -1 for anything else. The STOMP bits are 1, 2 and 4.
+// Parses "1.0", "1.1", "1.2" or "none". Returns -1 for any other text. The STOMP bits are 1, 2 and
+// 4.
 static inline int tool_version(const char *text) {
     static const char *const names[] = {"none", "1.0", "1.1", "1.2"};
     static const int bits[] = {0, 1, 2, 4};

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Puts the page of examples/web together in build/web/site, to be served at / of any server that has
-# a STOMP endpoint at /notifications: the files of the page, stompjs, and the typeface.
+# Puts the page of examples/web together in build/web/site: the files of the page, stompjs, and the
+# typeface. A server that has a STOMP endpoint at /notifications can serve this folder at /.
 #
 #     tests/web/build.sh
 #
-# npm, from the network, is needed once; a second run only copies.
+# The first run needs npm and the network. Later runs only copy files.
 set -eu
 
 cd "$(dirname "$0")/../.."

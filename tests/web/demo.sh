@@ -1,6 +1,6 @@
 #!/bin/sh
-# The web page, live: the mini broker serves it, and stomp_cat publishes a notification every second
-# or so. Runs until Ctrl-C, or for DEMO_SECONDS.
+# Shows the web page with live data. The mini broker serves the page, and stomp_cat publishes a
+# notification about every second. Runs until Ctrl-C, or for DEMO_SECONDS.
 #
 #     [DEMO_SECONDS=N] [DEMO_PORT=N] tests/web/demo.sh
 set -u
@@ -52,7 +52,7 @@ stomp_cat() {
         give_up "stomp_cat could not publish"
 }
 
-# Level, origin and text of what there is to tell.
+# Level, origin and text of each notification.
 stories() {
     cat <<'END'
 success ci Build 4711 is green: 1,208 tests in 3 min 12 s
@@ -74,7 +74,7 @@ success ci Build 4713 is green again
 END
 }
 
-# Readings that come faster than anything else.
+# Readings that arrive faster than everything else.
 burst() {
     awk -v turn="$1" 'BEGIN {
         n = split("Greenhouse 1,Greenhouse 2,Cellar,Server room,Roof,Garage,Cold store", place, ",")
@@ -105,6 +105,6 @@ stories >"$work/stories"
 start_broker
 printf 'The page: %s\n' "$page"
 printf 'Publish:  build/stomp_cat %s -d %s -m hello\n' "$url" "$topic"
-if [ "$seconds" -eq 0 ]; then echo 'Ctrl-C ends it.'; fi
+if [ "$seconds" -eq 0 ]; then echo 'Press Ctrl-C to end it.'; fi
 began=$(date +%s)
 publish

@@ -1,8 +1,8 @@
 # shellcheck shell=sh
-# Sourced. npm_packages FROM TO: installs what FROM/package.json names, in exactly those versions,
-# into TO/node_modules, unless it is there already.
+# Source this file. npm_packages FROM TO: installs the packages that FROM/package.json names, in
+# exactly those versions, into TO/node_modules, unless they are installed already.
 npm_packages() {
-    # The copy of package.json is made last: it says that all of it is installed.
+    # package.json is copied last. The copy means that all its packages are installed.
     cmp -s "$1/package.json" "$2/installed.json" && return
     command -v npm >/dev/null || {
         echo "npm is not installed; as root: sh tests/web/install.sh" >&2

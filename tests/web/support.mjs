@@ -1,5 +1,5 @@
-/* What the test of the web page stands on: checks that are counted, processes that are ended, the
-   two servers, stomp_cat, and a browser page that remembers what went wrong in it. */
+/* Support for the test of the web page: checks that are counted, processes that are ended, the two
+   servers, stomp_cat, and a browser page that records errors. */
 
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
@@ -18,7 +18,7 @@ const VERSION = /STOMP_WS_VERSION "(.*)"/.exec(readFileSync(path.join(ROOT, "sto
 const CHROMIUM = "/usr/bin/chromium";
 const CHECK_SECONDS = 90;
 
-/* What comes from npm lies in build/web/driver. */
+/* The npm packages are in build/web/driver. */
 export const require = createRequire(path.join(OUTPUT, "driver/package.json"));
 
 /* ---- checks ---- */
@@ -36,7 +36,7 @@ export async function check(name, test) {
     }
 }
 
-/* The last line. */
+/* Prints the last line, with the counts. */
 export function report() {
     console.log(`${results.passed} passed, ${results.failed} failed`);
     process.exitCode = results.failed === 0 && results.passed > 0 ? 0 : 1;
@@ -51,7 +51,7 @@ function within(seconds, promise) {
     return Promise.race([promise, deadline]);
 }
 
-/* Repeats assertions until they hold; what they say at the end is the failure. */
+/* Repeats assertions until they are true. If they stay false, their last error is the failure. */
 export async function eventually(assertions, seconds = 30) {
     const deadline = performance.now() + 1000 * seconds;
     for (;;) {
@@ -78,7 +78,7 @@ export class Process {
         this.child = spawn(command, options, { cwd: ROOT, env });
         this.child.stdout.setEncoding("utf8").on("data", (data) => { this.output += data; });
         this.child.stderr.setEncoding("utf8").on("data", (data) => { this.errors += data; });
-        this.child.stdin.on("error", () => {}); // who ends early reads no more
+        this.child.stdin.on("error", () => {}); // a program that has ended does not read its input
         this.child.stdin.end(input ?? "");
         this.ended = new Promise((resolve) => {
             this.child.on("error", (error) => resolve(error.message));
@@ -87,7 +87,7 @@ export class Process {
         alive.add(this);
     }
 
-    /* What the program has printed, once it matches. */
+    /* Waits until the program's output matches, and returns the output. */
     async printed(pattern, seconds = 30) {
         return eventually(() => {
             const found = pattern.exec(this.output + this.errors);
@@ -97,7 +97,7 @@ export class Process {
         }, seconds);
     }
 
-    /* Its exit status, or the name of the signal that killed it. */
+    /* Returns its exit status, or the name of the signal that killed it. */
     async end(signal = "SIGTERM", seconds = 30) {
         this.child.kill(signal);
         return this.status(seconds);
@@ -135,7 +135,7 @@ export function startCat(url, options, input) {
     return new Process("build/stomp_cat", [url, ...options], { input });
 }
 
-/* Publishes as a C program does: one message, or, without -m in the options, one a line. */
+/* Publishes as a C program would: one message, or one message per line if the options lack -m. */
 export async function publish(server, options, input) {
     const cat = startCat(server.url, ["-d", TOPIC, "-t", "60", ...options], input);
     assert.equal(await cat.status(), 0, cat.errors);
@@ -143,7 +143,7 @@ export async function publish(server, options, input) {
 
 /* ---- servers ---- */
 
-/* Below those ports that the kernel gives to clients, so that a server can come back to its own. */
+/* Below the ports that the kernel gives to clients, so a server can use the same port again. */
 async function freePort() {
     for (;;) {
         const port = 20000 + Math.floor(12768 * Math.random());
@@ -167,7 +167,7 @@ class Server {
     async start() {
         this.port ??= await freePort();
         this.process = this.spawn();
-        await this.process.printed(/READY/, 120); // Spring may have to be built
+        await this.process.printed(/READY/, 120); // Maven may have to build Spring first
     }
 
     async stop() {
@@ -187,7 +187,7 @@ export class MiniBroker extends Server {
 export class Spring extends Server {
     connected = "to a broker without a name, STOMP 1.2";
 
-    /* tls: certificate and key, two files. */
+    /* tls: two files, the certificate and the key. */
     constructor(tls) {
         super();
         this.tls = tls ? ["--tls", ...tls] : [];
@@ -201,7 +201,7 @@ export class Spring extends Server {
     }
 }
 
-/* For 127.0.0.1, signed by itself. */
+/* A self-signed certificate for 127.0.0.1. */
 export function makeCertificate() {
     const files = ["certificate.pem", "key.pem"].map((name) => path.join(OUTPUT, name));
     execFileSync("openssl", ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
@@ -220,8 +220,8 @@ export async function launchBrowser() {
     });
 }
 
-/* The page in a browser window of its own. `troubles` collects what the console, scripts and
-   requests have to complain about, but for the refused connections of an outage that we make. */
+/* The page in a browser window of its own. `troubles` collects errors of the console, of scripts
+   and of requests, except refused connections during an outage that the test causes. */
 export class View {
     troubles = [];
     responses = new Map();
@@ -263,7 +263,7 @@ export class View {
         }, seconds);
     }
 
-    /* The newest item with that text. */
+    /* Returns the newest item with this text. */
     async item(text, seconds = 30) {
         return eventually(async () => {
             const texts = await this.texts();
@@ -274,7 +274,7 @@ export class View {
         }, seconds);
     }
 
-    /* Heights of the chart's bars, the running second last. */
+    /* Returns the heights of the chart's bars. The current second is last. */
     bars() {
         return this.page.locator("#chart rect").evaluateAll((bars) =>
             bars.map((bar) => Number(bar.getAttribute("height"))));

@@ -1,9 +1,9 @@
-/* The web page of examples/web in headless Chromium, served by the mini broker and by a Spring Boot
-   application, with stomp_cat as the C program at the other end.
+/* Tests the web page of examples/web in headless Chromium. The mini broker and a Spring Boot
+   application serve it, and stomp_cat is the C program at the other end.
 
        sh tests/web/install.sh && node tests/web/test_web.mjs
 
-   Leaves pictures of it in build/web. */
+   Writes pictures of the page to build/web. */
 
 import assert from "node:assert/strict";
 import path from "node:path";
@@ -13,10 +13,10 @@ import {
     launchBrowser, makeCertificate, publish, report, require, startCat,
 } from "./support.mjs";
 
-const LONGEST_LIST = 100; // of the page
-const PICTURE_SECONDS = 50; // until its chart is well filled
+const LONGEST_LIST = 100; // for the page
+const PICTURE_SECONDS = 50; // until its chart has enough data
 
-/* ---- what is checked of each server ---- */
+/* ---- checks with each server ---- */
 
 async function loads(view) {
     assert.equal(await view.page.title(), "Notifications");
@@ -50,7 +50,8 @@ async function showsTheNewestFirst(view) {
     });
 }
 
-/* Has the page send until C has heard it, for Spring does not tell when one has subscribed. */
+/* Makes the page send until C has received the message, because Spring does not confirm
+   subscriptions. */
 async function sendUntilHeard(view, cat, send) {
     await cat.printed(/> SUBSCRIBE/);
     let hasEnded = false;
@@ -120,7 +121,7 @@ async function bearsBursts(view) {
 
 async function movesTheChart(view) {
     const highest = async () => {
-        const bars = await view.bars(); // of one moment: with the next second they move
+        const bars = await view.bars(); // from one moment: in the next second they move
         const height = Math.max(...bars);
         return { height, place: bars.indexOf(height) };
     };
@@ -171,7 +172,7 @@ async function fitsNarrowScreens(view) {
     await view.page.setViewportSize(size);
 }
 
-/* The texts of the countdown, until it is at least so long. */
+/* Returns the texts of the countdown, until it has at least this many seconds. */
 async function watchCountdown(view, seconds) {
     const seen = new Set();
     await eventually(async () => {
@@ -206,7 +207,7 @@ async function comesBack(view) {
 async function triesWhenAsked(view) {
     view.outage = true;
     await view.server.stop();
-    // Longer than a server takes to start: the page must not be back by itself before.
+    // Longer than a server takes to start, so that the page does not reconnect by itself before.
     await watchCountdown(view, 11);
     await view.server.start();
     await view.page.getByRole("button", { name: "Try now" }).click();
@@ -222,22 +223,22 @@ async function hadNoTrouble(view) {
 
 const CHECKS = {
     "the page loads and connects": loads,
-    "what C sends appears": showsWhatCSends,
-    "the newest is on top": showsTheNewestFirst,
-    "what the form sends arrives in C": sendsToC,
-    "Enter sends, Shift and Enter is a new line": sendsFromTheKeyboard,
+    "messages from C appear": showsWhatCSends,
+    "the newest message is on top": showsTheNewestFirst,
+    "C receives what the form sends": sendsToC,
+    "Enter sends; Shift and Enter makes a new line": sendsFromTheKeyboard,
     "HTML is shown as text": showsHtmlAsText,
     "200 messages at once": bearsBursts,
     "the chart moves": movesTheChart,
     "pause and clear": pausesAndClears,
-    "screen readers hear of it; axe finds nothing": tellsScreenReaders,
+    "screen readers announce new messages; axe finds no error": tellsScreenReaders,
     "it fits narrow screens": fitsNarrowScreens,
     "it reconnects when the server is back, and keeps the draft": comesBack,
-    "it tries at once when asked to": triesWhenAsked,
+    "it tries immediately when requested": triesWhenAsked,
     "no errors in the console": hadNoTrouble,
 };
 
-/* Clean-up is part of each run: a server that does not end is a failure of its own. */
+/* Clean-up is a part of each run. A server that does not end is a failure. */
 async function run(browser, server, checks, options = {}) {
     let view = null;
     await check(`${server.name}: serves the page`, async () => {
@@ -253,7 +254,7 @@ async function run(browser, server, checks, options = {}) {
     if (server.process) await check(`${server.name}: ends`, () => server.stop());
 }
 
-/* ---- TLS: the page takes wss:// where it came by https:// ---- */
+/* ---- TLS: the page uses wss:// if it was loaded by https:// ---- */
 
 async function talksOverTls(view) {
     await view.isConnected();
@@ -264,7 +265,7 @@ async function talksOverTls(view) {
 }
 
 const TLS_CHECKS = {
-    "the page talks to itself": talksOverTls,
+    "the page receives its own messages": talksOverTls,
     "no errors in the console": hadNoTrouble,
 };
 
@@ -320,13 +321,13 @@ async function endsInTime() {
     await assert.rejects(fetch(demo.page), "its broker has ended");
 }
 
-/* ---- all of it ---- */
+/* ---- the whole test ---- */
 
 let browser = null;
 await check("everything is built", async () => build());
 await check("Chromium starts", async () => { browser = await launchBrowser(); });
 if (browser) {
-    // While the demo fills the chart, the others are checked.
+    // While the demo fills the chart, the other checks run.
     const demo = new Demo();
     const began = performance.now();
     let views = [];

@@ -1,4 +1,4 @@
-/* What STOMP_WS_NO_IO asks of a C library, for a target that has none. */
+/* The functions that STOMP_WS_NO_IO needs from a C library, for a target that has no C library. */
 #ifndef FREESTANDING_STRING_H
 #define FREESTANDING_STRING_H
 
@@ -6,8 +6,8 @@
 
 void *memcpy(void *to, const void *from, size_t len);
 void *memmove(void *to, const void *from, size_t len);
-void *memset(void *to, int octet, size_t len);
-void *memchr(const void *in, int octet, size_t len);
+void *memset(void *to, int byte, size_t len);
+void *memchr(const void *in, int byte, size_t len);
 int memcmp(const void *a, const void *b, size_t len);
 int strcmp(const char *a, const char *b);
 int strncmp(const char *a, const char *b, size_t len);

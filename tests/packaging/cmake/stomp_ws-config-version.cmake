@@ -1,4 +1,5 @@
-# The version is the header's own. Before 1.0 a minor version may break, from then on a major one.
+# Reads the version from the header. Before 1.0 a minor version may break compatibility, later only
+# a major version.
 file(STRINGS "${CMAKE_CURRENT_LIST_DIR}/../../../include/stomp_ws.h" stomp_ws_line
     REGEX "^#define STOMP_WS_VERSION \"")
 string(REGEX MATCH "[0-9]+\\.[0-9]+\\.[0-9]+" PACKAGE_VERSION "${stomp_ws_line}")

@@ -1,4 +1,4 @@
-# find_package(stomp_ws): the header that `make install` has put beside this file.
+# For find_package(stomp_ws): finds the header that `make install` installed next to this file.
 include(CMakeFindDependencyMacro)
 find_dependency(Threads)
 

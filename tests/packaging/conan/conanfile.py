@@ -38,6 +38,6 @@ class StompWs(ConanFile):
     def package_info(self):
         self.cpp_info.bindirs = self.cpp_info.libdirs = []
         self.cpp_info.system_libs = ["pthread"]
-        if self.options.with_bearssl:  # the system's, as there is no package of it
+        if self.options.with_bearssl:  # libraries of the system, for which there is no package
             self.cpp_info.defines = ["STOMP_WS_BEARSSL"]
             self.cpp_info.system_libs.append("bearssl")

@@ -1,4 +1,4 @@
-/* What each way of packaging is to build: a user's program. */
+/* The program that a user builds with each way of packaging. */
 #define STOMP_WS_IMPLEMENTATION
 #include <stomp_ws.h>
 #include <stdio.h>

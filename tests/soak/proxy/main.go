@@ -1,8 +1,9 @@
-// A toxiproxy that also corrupts: its own toxics change how octets travel, this one changes octets.
+// A toxiproxy that also corrupts data. The toxics of toxiproxy change how bytes travel; this one
+// changes bytes.
 //
-//	proxy -seed N -port P
+//         proxy -seed N -port P
 //
-// It is told by HTTP what to do, as toxiproxy is: https://github.com/Shopify/toxiproxy.
+// It is controlled by HTTP in the same way as toxiproxy: https://github.com/Shopify/toxiproxy.
 package main
 
 import (
@@ -17,17 +18,18 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// CorruptToxic flips one bit in about one of so many octets, once it has spared the first ones: a
-// certificate that was changed on its way is one not to be trusted, and that ends a client for good.
+// CorruptToxic flips one bit per this many bytes on average, after it has spared the first bytes of
+// a connection. A certificate that was changed on its way is not trusted, and that ends a client
+// for good.
 type CorruptToxic struct {
 	OneIn int `json:"one_in"`
 	Spare int `json:"spare"`
 }
 
-// CorruptState is how many octets of a connection are still to be spared.
+// CorruptState is the number of bytes of a connection that are still spared.
 type CorruptState struct{ left int }
 
-// NewState is for a new connection.
+// NewState returns the state of a new connection.
 func (t *CorruptToxic) NewState() interface{} { return &CorruptState{t.Spare} }
 
 func (t *CorruptToxic) damage(state *CorruptState, data []byte) {
@@ -41,7 +43,7 @@ func (t *CorruptToxic) damage(state *CorruptState, data []byte) {
 	state.left = 0
 }
 
-// Pipe hands chunks on until it is interrupted or the connection ends.
+// Pipe passes on chunks until it is interrupted or the connection ends.
 func (t *CorruptToxic) Pipe(stub *toxics.ToxicStub) {
 	for {
 		select {
@@ -60,8 +62,8 @@ func (t *CorruptToxic) Pipe(stub *toxics.ToxicStub) {
 }
 
 func main() {
-	seed := flag.Int64("seed", 1, "of what is random")
-	port := flag.String("port", "8474", "where to listen for HTTP, on loopback")
+	seed := flag.Int64("seed", 1, "seed of the random generator")
+	port := flag.String("port", "8474", "port for HTTP on the loopback interface")
 	flag.Parse()
 	rand.Seed(*seed)
 	toxics.Register("corrupt", new(CorruptToxic))

@@ -1,4 +1,4 @@
-"""Builds a user's program with the package, and runs it."""
+"""Builds a user's program with the package, and runs the program."""
 
 import os
 

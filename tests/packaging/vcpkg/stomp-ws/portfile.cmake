@@ -1,6 +1,6 @@
-# An overlay port, which takes the header of the checkout that it lies in:
+# An overlay port. It installs the header of the checkout that contains it:
 #     vcpkg install stomp-ws --overlay-ports=stomp_ws/tests/packaging/vcpkg
-# In a registry vcpkg_from_git would say where SOURCE_PATH is, and the rest stays as it is.
+# In a registry, vcpkg_from_git would set SOURCE_PATH, and the rest would stay the same.
 get_filename_component(SOURCE_PATH "${CMAKE_CURRENT_LIST_DIR}/../../../.." ABSOLUTE)
 
 file(INSTALL "${SOURCE_PATH}/stomp_ws.h" DESTINATION "${CURRENT_PACKAGES_DIR}/include")
