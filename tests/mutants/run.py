@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Defects of defects.py, put into a copy of stomp_ws.h one at a time: a test has to fail for each.
+"""Puts the defects of defects.py into copies of stomp_ws.h, one at a time. A test must fail for
+each.
 
-    run.py [SECTION | NAME]...      all defects, or those of a section, or those with that name
+    run.py [SECTION | NAME]...      all defects, or those of a section, or those with this name
 
-tests/sim/mutants.py has defects of a session, for the simulator. These here are for the other tests:
-unit, conformance and fault, and tests/tls for the sections "tls" and "bearssl". They run without sanitizers first, which
-is quick to build, and then, if all have passed, with ASan and UBSan. A defect counts as found when a test
-fails, crashes or hangs. One that does not apply any more, or does not compile, is a
-failure: the code has moved on, and the defect has to follow it.
+tests/sim/mutants.py contains defects of a session, for the simulator. These defects are for the
+other tests: unit, conformance and fault, and tests/tls for the sections "tls" and "bearssl". The
+tests first run without sanitizers, which are faster to build. If all pass, they run with ASan and
+UBSan. A defect is found if a test fails, crashes or hangs. If a defect cannot be applied or
+compiled, that is a failure: the code has changed, and the defect must be changed, too.
 """
 
 import concurrent.futures
@@ -24,32 +25,32 @@ sys.path.insert(0, str(ROOT / "tests" / "sim"))
 from mutants import edit, replace_once  # pylint: disable=wrong-import-position
 
 OUT = ROOT / "build" / "mutants" / "tests"
-SECONDS = 100  # for one test program
+SECONDS = 100  # time limit for one test program
 FLAGS = ["-O0", "-g", "-w"]
 STAGES = ([], ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"])
 TLS_SECTIONS = ("tls", "bearssl")
 TLS = ["build/bearssl/examples/stomp_cat", "build/bearssl_tsan/tests/tls/threads"]
 HAS_IMPLEMENTATION = re.compile("(?m)^#define STOMP_WS_IMPLEMENTATION")
 
-# The test programs that look at a section come first; those that take long come last.
+# The test programs for a section run first, and slow ones last.
 FIRST = {"url": "codecs_url", "handshake": "codecs_http", "websocket": "codecs_ws|codecs_mask|ws_header",
          "frame": "codecs_frame|codecs_diff", "utf8": "utf8", "sha1": "hash", "base64": "hash",
          "dedup": "details|guarantees", "proxy": "proxy", "diagnosis": "diagnosis",
          "attempt": "staying|attempts|resume|details|sockets", "dispatch": "staying", "answer": "staying", "timers": "staying|details", "transport": "sockets|threads",
          "queue": "resume|threads|guarantees", "copy": "memory", "options": "session|names|sizes|manners"}
-OTHERS = {"test_stomp_cat", "test_stomp_cat_memory", "test_broker"}  # of other programs than the header
+OTHERS = {"test_stomp_cat", "test_stomp_cat_memory", "test_broker"}  # they test other programs than the header
 LAST = "calls|notifications|manners|diagnosis|vectors|utf8|differential"
 
 
 def compile_c(source, program, *words):
-    """None, or what the compiler says."""
+    """Compiles a program. Returns None, or the compiler's errors."""
     made = subprocess.run(["cc", *FLAGS, "-o", program, source, *words, "-pthread"], cwd=ROOT,
                           capture_output=True, text=True, check=False)
     return made.stderr if made.returncode else None
 
 
 def sources(section):
-    """The tests, in the order in which they shall run."""
+    """Returns the tests in the order in which they run."""
     found = [at for folder in ("unit/test_*", "fault/test_*", "conformance/run_vectors")
              for at in sorted(ROOT.glob(f"tests/{folder}.c")) if at.stem not in OTHERS]
     first = re.compile(FIRST.get(section, "$."))
@@ -62,7 +63,8 @@ def implements(source):
 
 
 def prepare():
-    """What does not depend on the implementation is compiled once: a sentence about what failed."""
+    """Compiles everything that does not depend on the implementation one time. Returns sentences
+    about what failed."""
     OUT.mkdir(parents=True, exist_ok=True)
     linked = [source for source in sources("") if not implements(source)]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -72,13 +74,13 @@ def prepare():
 
 
 def run(command):
-    """None when it passes, or how it fails."""
+    """Runs a test program. Returns None if it passes, or how it fails."""
     environment = os.environ | {"MINI_BROKER": str(ROOT / "build/mini_broker")}
     try:
         ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace",
                              timeout=SECONDS, env=environment, check=False)
     except subprocess.TimeoutExpired:
-        return f"not done in {SECONDS} s"
+        return f"did not end within {SECONDS} s"
     if ran.returncode == 0:
         return None
     said = re.search("(?m)^FAILED .*|ERROR: AddressSanitizer: [a-z-]*|runtime error: .*|^HANGS",
@@ -91,7 +93,8 @@ class Unusable(Exception):
 
 
 def test_programs(section, place, stage):
-    """(Name, command) of each test program, built against the header in that place when it is its turn."""
+    """Yields (name, command) for each test program. Builds it against the header in `place` only
+    when it is needed."""
     def build(*words):
         said = compile_c(*words, *stage)
         if said:
@@ -118,7 +121,7 @@ def test_programs(section, place, stage):
 
 
 def first_failure(section, header, place):
-    """"test_x: FAILED test_y", or None when all pass."""
+    """Returns "test_x: FAILED test_y", or None if all tests pass."""
     place.mkdir(parents=True, exist_ok=True)
     (place / "stomp_ws.h").write_text(header)
     for stage in STAGES:
@@ -130,21 +133,21 @@ def first_failure(section, header, place):
 
 
 def plant(header, function, old, new):
-    """The header with that defect, or None if it does not apply."""
+    """Returns the header with the defect, or None if the defect cannot be applied."""
     if function:
         return edit(header, function, old, new)
     return replace_once(header, old, new)
 
 
 def is_found(section, name, edits):
-    """Does a test fail?"""
+    """Returns whether a test fails."""
     header = (ROOT / "stomp_ws.h").read_text()
     for function, old, new in edits if isinstance(edits, list) else [edits]:
         header = header and plant(header, function, old, new)
     where = f"{section}: {name}"
     try:
         if not header:
-            raise Unusable("does not apply any more")
+            raise Unusable("cannot be applied: the code to replace was not found")
         failure = first_failure(section, header, OUT / re.sub(r"\W+", "_", where))
     except Unusable as error:
         print(f"FAILED {where}: {error}", flush=True)
@@ -160,12 +163,12 @@ def main():
     chosen = [each for each in everything if not wanted or each[0] in wanted or each[1] in wanted]
     wrong = prepare()
     header = (ROOT / "stomp_ws.h").read_text()
-    for section in ("tls", ""):  # with no defect at all
+    for section in ("tls", ""):  # first without a defect
         if not wrong and (section != "tls" or any(each[0] in TLS_SECTIONS for each in chosen)):
             failure = first_failure(section, header, OUT / f"none{section}")
             wrong += [f"without a defect: {failure}"] * bool(failure)
     if wrong or not chosen:
-        print("\n".join(["FAILED before a defect was planted", *wrong]), "\n0 passed, 1 failed", sep="")
+        print("\n".join(["FAILED before any defect was applied", *wrong]), "\n0 passed, 1 failed", sep="")
         return 1
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         found = list(pool.map(lambda each: is_found(*each), chosen))
