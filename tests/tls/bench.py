@@ -30,7 +30,7 @@ from server import Listener, Session, context
 
 AIM = 0.9
 ROUNDS = 5
-OCTETS = 100 << 20
+STREAM_BYTES = 100 << 20
 SIZES = (256, 1024, 16384, 262144)
 RUN_SECONDS = 120
 
@@ -89,7 +89,7 @@ def run(program, *words):
 
 
 def compare(program, server, direction, size):
-    server.size, server.count = size, max(1, OCTETS // size)
+    server.size, server.count = size, max(1, STREAM_BYTES // size)
     server.sending = direction == "send"
     words = (server.port, size, server.count)
     rounds = []
