@@ -1,10 +1,12 @@
 # Functions for POSIX sh test scripts. Source this file. `check` counts one passed or failed check,
-# `skip` counts one skipped check, and `report` prints the counts in the form that tests/run.sh adds up.
+# `skip` counts one skipped check, and `report` prints the counts in the form that tests/run.sh adds
+# up.
 #
-# A script that sources this file ends at the first command that fails outside a check or a condition,
-# so a misspelt name cannot mean fewer checks. Such a script prints no counts, which is a failure. A
-# function that is checked goes on after a command that fails, as everywhere in a condition. In $() some
-# shells forget that, so it is said there.
+# A script that sources this file ends at the first command that fails outside a check or a
+# condition. So a misspelt name does not silently reduce the number of checks. Such a script prints
+# no counts, which is a failure. Within a checked function, the shell continues after a failed
+# command, as it always does in a condition. Some shells do not pass these settings on to $(), so
+# they are set there again.
 # shellcheck shell=sh
 set -eu
 

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Shows the main job of the library. Starts a broker and the smallest client, publishes some messages,
-# and prints what the client prints. Each is a process, and they talk over the loopback interface.
+# Shows the main job of the library. Starts a broker and the smallest client, publishes some
+# messages, and prints what the client prints. Each program is a process of its own. They
+# communicate over the loopback interface.
 #
 #     tests/demo.sh [DIRECTORY OF THE PROGRAMS]
 set -u

@@ -83,9 +83,10 @@ collect_reports() {
 # A pattern that matches one line of each report.
 REPORT=': runtime error: |(ERROR|WARNING): [A-Za-z]+Sanitizer'
 
-# run_one PROGRAM: runs the program and prints its line. The counts and the skipped checks are kept for
-# the totals. All output is printed at once, because other programs print at the same time. The program
-# is in the background, so that a signal ends the wait for it. timeout then ends all its processes.
+# run_one PROGRAM: runs the program and prints its line. The counts and the skipped checks are kept
+# for the totals. All output is printed as a whole, because other programs print at the same time.
+# The program runs in the background, so that a signal ends the wait for it. timeout then ends all
+# its processes.
 run_one() {
     program=$1 log=$logs/$$ began=$(date +%s)
     collect_reports "$log.sanitizer"

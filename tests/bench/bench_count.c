@@ -53,7 +53,8 @@ static stws_options options(const char *url) {
 
 static void read_message(stws *client, const stws_message *m, void *user) {
     (void)user;
-    // "/topic/end". Only one byte is compared, because the client's instructions are to be measured.
+    // "/topic/end". Only one byte is compared, because the client's instructions are measured here,
+    // not ours.
     if (m->destination[7] == 'e')
         stws_stop(client);
     else

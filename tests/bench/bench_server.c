@@ -196,7 +196,7 @@ static void name_command(peer *p, const unsigned char *in, size_t head, size_t s
     char first[8];
     size_t look = shown < 5 ? shown : 5;
     stws_ws_mask(first, in + head, look, in + head - 4, 0);
-    if (look == 5 && memcmp(first, "SEND\n", 5) == 0) { // the case that has to be fast
+    if (look == 5 && memcmp(first, "SEND\n", 5) == 0) { // this case has to be fast
         strcpy(p->command, "SEND");
         return;
     }

@@ -85,7 +85,7 @@ class Plan:
     rounds: int
     seconds: float  # the approximate duration of each run
     sizes: tuple
-    profiles: bool  # profiles of what missed its target; useless for short runs
+    profiles: bool  # makes profiles for missed targets; short runs make them useless
 
 
 FULL = Plan(5, 0.3, (64, KIB, 16 * KIB, MIB), True)

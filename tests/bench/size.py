@@ -4,7 +4,7 @@ compile.
 
 The project's targets are printed as met or missed. A measurement that failed is a failure. If a
 target is missed, the parts are printed: the code by the header's sections, the stack by function,
-the time by what is compiled. All output goes to build/size.
+the time by phase. All output goes to build/size.
 """
 
 import bisect

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Builds what the deploy tests need from Maven, if Maven is installed."""
+"""Builds the Maven projects that the deploy tests need, if Maven is installed."""
 
 import shutil
 import sys

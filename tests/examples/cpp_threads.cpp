@@ -1,8 +1,9 @@
-// cpp_threads.cpp - what several threads may do with one client of stomp_ws.hpp, and where the exception
-// of a handler comes out. Real sockets, on the loopback interface. Built with ThreadSanitizer it also
-// finds the data races; with AddressSanitizer it finds objects that end too early.
+// cpp_threads.cpp - tests what several threads may do with one client of stomp_ws.hpp, and which
+// call throws the exception of a handler. Uses real sockets on the loopback interface. Built with
+// ThreadSanitizer it also finds data races. With AddressSanitizer it finds objects that are
+// destroyed too early.
 //
-// A case never waits for a time: it waits for a gate, which another thread opens.
+// A case never waits for a fixed time. It waits for a gate, which another thread opens.
 #define STOMP_WS_IMPLEMENTATION
 #include "examples/stomp_ws.hpp"
 
@@ -43,7 +44,7 @@ class gate {
     bool open_ = false;
 };
 
-// A server for one case. No client may have broken the protocols.
+// A server for one case. At its end it checks that no client violated the protocols.
 class broker {
   public:
     explicit broker(int mute = 0) {
@@ -66,7 +67,7 @@ class broker {
     loopback server_;
 };
 
-// Opens the gate once the client is connected.
+// Opens the gate when the client is connected.
 stomp_ws::event_handler when_connected(gate &connected) {
     return [&connected](const stws_event &event) {
         if (event.type == STWS_EVENT_CONNECTED) connected.open();
@@ -77,7 +78,7 @@ struct oops : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-// What the call throws as oops, or "nothing".
+// Returns the text of the exception `oops` that the call throws, or "nothing".
 template <typename Call> std::string thrown_by(Call call) {
     try {
         call();
@@ -87,8 +88,8 @@ template <typename Call> std::string thrown_by(Call call) {
     return "nothing";
 }
 
-// Sends a message whose receipt will not come before the end. So the client still runs a handler after
-// it was stopped: an event tells that the receipt is lost.
+// Sends a message whose receipt does not arrive before the end. So the client still runs a handler
+// after it was stopped: for the event that the receipt is lost.
 void send_with_receipt(stws *c) {
     stws_outgoing m = {};
     m.destination = "/topic/receipt";
@@ -175,7 +176,7 @@ void all_members_at_once() {
     CHECK_INT(0, failed);
 }
 
-// Drives a client of a mute server until its first attempt has failed.
+// Drives a client until its first attempt has failed. The server does not answer.
 void fail_once(client &c) {
     c.send("/topic/x", "x").or_throw();
     c.drive([](stws *handle) {
@@ -184,8 +185,8 @@ void fail_once(client &c) {
      }).or_throw();
 }
 
-// The sentence of an error belongs to the thread that drives. `looked` is relaxed, so it does not order
-// the two threads, and the sentence changes after the flush without an order.
+// The error text belongs to the driving thread. `looked` is relaxed, so it does not order the two
+// threads. After the flush, the text changes while nothing orders the two threads.
 void a_flush_elsewhere_leaves_the_sentence_alone() {
     for (bool by_start : {false, true}) {
         broker b(1);
@@ -232,7 +233,7 @@ void a_flush_that_drives_has_the_sentence() {
     CHECK_HAS("time-out at ws://", flushed.text().c_str());
 }
 
-// The sentence about a wrong URL comes out of the first call, whichever it is.
+// The first call reports the wrong URL, whichever call it is.
 void any_call_tells_of_a_wrong_url() {
     client c("http://localhost/");
     const stomp_ws::result subscribed = c.subscribe("/topic/x", [](const message &) {});
@@ -242,10 +243,10 @@ void any_call_tells_of_a_wrong_url() {
     CHECK_STR(run.text().c_str(), subscribed.text().c_str());
 }
 
-// ---- where the exception of a handler comes out ----
+// ---- which call throws the exception of a handler ----
 
-// Makes a client with a handler that throws "first". Before the driving call returns, another handler
-// runs, which calls `later`. This one lets another thread act meanwhile.
+// Makes a client with a handler that throws "first". Before the driving call returns, another
+// handler runs. It calls `later`, and lets another thread act meanwhile.
 struct thrower {
     gate thrown, go_on;
     std::function<void()> later = [this] {
@@ -323,7 +324,7 @@ void the_first_of_two_comes_out() {
     CHECK_STR("first", thrown_by([&] { c.run().ignore(); }).c_str());
 }
 
-// With confirm, the flush waits for the receipt, and the message comes before the receipt.
+// With confirm, the flush waits for the receipt, and the message arrives before the receipt.
 void it_comes_out_of_a_flush_that_drives() {
     broker b;
     stws_options o = b.options();
@@ -375,7 +376,8 @@ void two_runs_have_their_own() {
     CHECK_STR("two", said[1].c_str());
 }
 
-// A handler of one client drives another one: each exception comes out of the call that ran its handler.
+// A handler of one client drives another client. Each exception must be thrown by the call that ran
+// its handler.
 void a_handler_drives_another_client() {
     broker b;
     std::string inside;
@@ -443,7 +445,8 @@ void a_handler_may_not_drive_start_or_join_its_own_client() {
     }
 }
 
-// What a handler uses of its own stays until the handler is over, whatever it does to the client.
+// The values that a handler has captured must live until the handler returns, whatever it does to
+// the client.
 void a_handler_ends_its_own_subscription() {
     enum { MORE = 50 };
     broker b;
@@ -544,8 +547,8 @@ void a_client_may_be_assigned_to_itself() {
     CHECK_INT(STWS_OK, c.send("/topic/x", "x").code());
 }
 
-// A handler uses the object until its client is stopped, while the object gets a new client or ends.
-// It must see its own client up to its end.
+// A handler uses the object until its client is stopped, while the object is destroyed or gets a
+// new client. The handler must see its own client until it returns.
 struct busy {
     gate in_handler;
     client *self = nullptr;
@@ -603,12 +606,12 @@ void the_destructor_drops_an_exception() {
                          }).c_str());
 }
 
-// Runs the function in a process of its own. Returns whether it ended by std::terminate.
+// Runs the function in a child process. Returns whether it ended by std::terminate.
 bool terminates(void (*function)()) {
     fflush(stdout);
     const pid_t child = fork();
     if (child == 0) {
-        alarm(60); // if it does not end at all
+        alarm(60); // if the child does not end at all
         std::set_terminate([] { _exit(42); });
         function();
         _exit(0);
@@ -617,7 +620,7 @@ bool terminates(void (*function)()) {
     return waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 42;
 }
 
-// Each of the two would run on in a client that is gone.
+// Both handlers would otherwise continue in a client that is destroyed.
 void a_handler_that_destroys_its_client_ends_the_program() {
     CHECK(terminates([] {
         broker b;

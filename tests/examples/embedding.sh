@@ -66,7 +66,7 @@ if [ -f "tests/examples/$name.py" ]; then
     for compiler in gcc clang; do
         check "$name, by $compiler" python3 "tests/examples/$name.py" "$out/$name.$compiler"
     done
-elif ! grep -qw "$name" tests/tls/run.py; then # what is there is run by make tls
+elif ! grep -qw "$name" tests/tls/run.py; then # `make tls` runs this example
     check "the broker starts" start_broker build/mini_broker
     for compiler in gcc clang; do
         check "$name, by $compiler" ticks "$out/$name.$compiler"

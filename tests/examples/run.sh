@@ -18,9 +18,9 @@ cc=${CC:-cc}
 out=build/tests/examples
 rm -rf $out
 mkdir -p $out
-LIMIT=600 # tenths of a second until something that has to come must have come
+LIMIT=600 # limit in tenths of a second for an event
 
-# ---- what a reader sees first ----
+# ---- the first lines of each example ----
 
 asks() {
     head -n 1 "$1" | grep -q '^/[/*] .*?$'
@@ -30,7 +30,7 @@ for source in examples/*.c examples/*.cpp; do
     check "$source begins with its question" asks "$source"
 done
 
-# ---- what they do ----
+# ---- the examples at work ----
 
 # publish NAME DESTINATION TEXT OPTION...: sends the text until it stands in $work/NAME. A topic
 # does not store messages for later subscribers.

@@ -1,11 +1,11 @@
 /* wss:// over simulated sockets, with BearSSL's server at the other end. The input says how many
    bytes move in each direction and when, how large records are, and which bytes are changed, lost
-   or inserted. It says when the server closes, requests a new handshake, or is cut off. Or there is
-   no server, and the client receives arbitrary bytes from the input.
+   or inserted. It also says when the server closes, requests a new handshake, or is cut off. In
+   another mode there is no server, and the client receives arbitrary bytes from the input.
 
-   All data in complete records before any damage must be delivered completely and in order, and
-   nothing else. Damage must cause an error with a sentence. A connection that was cut off must not
-   be taken for one that was closed. */
+   All data in complete records before any damage must be delivered completely and in order. Nothing
+   else may be delivered. Damage must cause an error with a sentence. The client must not take a cut
+   connection for a closed one. */
 #define STOMP_WS_BEARSSL
 #define STOMP_WS_IMPLEMENTATION
 #include "net.h"
@@ -480,8 +480,8 @@ static void world_end(void) {
     struct peer *p = &w->peer;
     settle();
     if (w->damaged || w->damaged_out || w->hostile || w->renegotiated) {
-        net.end = NET_OVER; /* the server takes a refusal for an alert, and closes the connection,
-                               too */
+        net.end = NET_OVER; /* after a refusal, which the server takes for an alert, the server also
+                               closes the connection */
         net_drive(p);
     }
     check_end();

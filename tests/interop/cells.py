@@ -49,7 +49,8 @@ class Cell:
 
     @property
     def cannot(self):
-        """Whether the broker lacks the feature. The test must then check what it does instead."""
+        """Whether the broker lacks the feature. The test must then check the broker's actual
+        behaviour."""
         self.asked = True
         return self.reason is not None
 

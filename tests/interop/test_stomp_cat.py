@@ -656,7 +656,7 @@ def test_the_other_subscriptions_live(start):
         assert process.wait(SECONDS) == 143
 
 
-# ---- a reader of stdout that is slow or gone ----
+# ---- a reader of stdout that is slow, or has closed it ----
 
 HELD_BODY = "x" * 10_000
 
@@ -1294,7 +1294,7 @@ ZSH_SETUP = [
     "PS1= PS2= RPS1=; unsetopt zle_bracketed_paste; bindkey -e",
     "autoload -Uz compinit && compinit -u -D",
     "show() { print -r -- $BUFFER >$LINE }; zle -N show; bindkey '^G' show",
-    # Writes what is offered to a file, and then calls the real function.
+    # Writes the offered words to a file, and then calls the real function.
     "compadd() { local -a found; [[ ${@[(r)-[OAD]]} ]] || { builtin compadd -O found \"$@\"; "
     "print -rl -- $found >>$LINE.offered }; builtin compadd \"$@\" }",
 ]

@@ -63,8 +63,8 @@ def implements(source):
 
 
 def prepare():
-    """Compiles everything that does not depend on the implementation one time. Returns sentences
-    about what failed."""
+    """Compiles, one time, everything that does not depend on the implementation. Returns an error
+    text for each failure."""
     OUT.mkdir(parents=True, exist_ok=True)
     linked = [source for source in sources("") if not implements(source)]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:

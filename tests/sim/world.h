@@ -65,7 +65,7 @@ struct parcel {
     size_t size;
     int call;           /* number of the call that sent it; 0: the call refused it */
     int wanted;         /* the call accepted it */
-    int told;           /* it asked for a receipt */
+    int told;           /* it requested a receipt */
     int transacted;     /* number of its transaction; 0: none */
     int requests;       /* sent by stws_request: only its reply confirms it */
     int waited;         /* its call waited for room, so later messages may have overtaken it */
@@ -228,7 +228,7 @@ struct user {
 
     /* What the client has reported, and what it must keep. */
     int state, last_conn, ended, result, dead;
-    int final; /* DISCONNECTED has said that no further attempt follows */
+    int final; /* the last DISCONNECTED event announced that no further attempt follows */
     long long state_since, session_since, end_by, error_by, retry_at;
     int above;                /* OUTBOX_HIGH was reported, and OUTBOX_LOW not yet */
     int fifo_conn, fifo_next; /* the connection and serial number of the next message */

@@ -75,7 +75,7 @@ fn validate(name: &str, text: &[u8]) {
 }
 
 fn main() {
-    // stomp-parser asks for three headers at least.
+    // stomp-parser expects at least three headers.
     for header_count in [6, 20] {
         parse(header_count);
     }
