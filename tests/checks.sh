@@ -5,8 +5,8 @@
 # A script that sources this file ends at the first command that fails outside a check or a
 # condition. So a misspelt name does not silently reduce the number of checks. Such a script prints
 # no counts, which is a failure. Within a checked function, the shell continues after a failed
-# command, as it always does in a condition. Some shells do not pass these settings on to $(), so
-# they are set there again.
+# command, as it always does in a condition. In $() some shells forget that they are in a condition,
+# so $() contains `set +e`.
 # shellcheck shell=sh
 set -eu
 

@@ -127,7 +127,7 @@ printf '%s\0' "$@" | xargs -0 -n 1 -P "${JOBS:-1}" sh "$0" --one "$logs"
 
 # Lists the missing things, each once, with the checks that need it.
 sed 's/^SKIPPED //' "$logs/skipped" | sort -u | awk -F ': ' '
-    NR == 1 { print "Skipped checks, by what is missing here:" }
+    NR == 1 { print "Skipped checks, and what they need:" }
     $1 != missing { printf "%s    %s: ", sep, missing = $1; sep = "\n"; comma = "" }
     { printf "%s%s", comma, substr($0, length(missing) + 3); comma = ", " }
     END { if (NR) print "" }'

@@ -281,7 +281,7 @@ static void check_duplicate(struct conn *c, const struct parcel *p) {
 static void take_parcel(struct conn *c, int uid) {
     struct world *w = c->w;
     struct parcel *p = &w->parcels[uid];
-    note(w, "broker %d takes m%d on connection %d", c->broker, uid, c->number);
+    note(w, "broker %d accepts m%d on connection %d", c->broker, uid, c->number);
     check_order(c, uid);
     check_duplicate(c, p);
     p->accepted++;
@@ -306,7 +306,7 @@ static void on_send(struct conn *c, const struct stomp *f) {
     int uid = parcel_of(c->w, f->body, f->body_len), place = place_of(field(f, "destination"));
     const char *transaction = field(f, "transaction");
     if (uid < 0 || place < 0 || c->w->parcels[uid].place != place) {
-        broken(c->w, "connection %d: the broker got a body or destination that nobody sent",
+        broken(c->w, "connection %d: the broker received a body or destination that no client sent",
                c->number);
         return;
     }

@@ -23,8 +23,8 @@
     X(NET_UNKNOWN, "an attempt finds no address")                                                  \
     X(NET_HANGS, "an attempt gets no answer")                                                      \
     X(NET_READ_PART, "a read returns only a part")                                                 \
-    X(NET_WRITE_PART, "a write takes only a part")                                                 \
-    X(NET_WRITE_NOTHING, "a write takes nothing")                                                  \
+    X(NET_WRITE_PART, "a write accepts only a part")                                               \
+    X(NET_WRITE_NOTHING, "a write accepts nothing")                                                \
     X(NET_NO_MEMORY, "an allocation fails")                                                        \
     X(SAY_FRAGMENTS, "a broker's message arrives in fragments")                                    \
     X(SAY_PING, "a broker sends a ping")                                                           \
