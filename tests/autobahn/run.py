@@ -189,7 +189,7 @@ class Server:
             await asyncio.wait_for(self.process.wait(), seconds)
             return json.loads((self.report / "index.json").read_text()).get(AGENT, {})
         except FileNotFoundError:
-            # # if no case was begun, the server writes no report
+            # if no case was begun, the server writes no report
             return {}
         except (OSError, ValueError, asyncio.TimeoutError) as error:
             raise SetupError(f"the fuzzing server wrote no report ({error!r}):\n"

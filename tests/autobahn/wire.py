@@ -373,8 +373,8 @@ def close_faults(payload):
 def repeats_beyond_chance(values, bits):
     """Whether random values of this many bits would practically never repeat this often.
 
-    The number of repeats has approximately a Poisson distribution. A number above three times its
-    mean plus four is reached less than one time in a hundred thousand runs.
+    The number of repeats has approximately a Poisson distribution. More repeats
+    than three plus four times the mean occur less than one time in a hundred thousand runs.
     """
     mean = len(values) * (len(values) - 1) / 2 ** (bits + 1)
     return len(values) - len(set(values)) > 3 + 4 * mean

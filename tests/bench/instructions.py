@@ -31,7 +31,7 @@ PEERS_FILE = BUILD / "bench" / "peers.json"
 COUNTER = BUILD / "bench_count"
 TOLERANCE = 1.03
 GROWTH_TOLERANCE = 1.1
-# # KiB, of buffers of 64; the server may not have filled a buffer when the client reads
+# In KiB. A buffer has 64 KiB, but the server may not have filled it when the client reads.
 LEAST_AT_A_TIME = 32
 KIB, MIB = 1 << 10, 1 << 20
 

@@ -420,7 +420,7 @@ static void server_begin(unsigned suite) {
     br_ssl_server_init_full_ec(&world.server, chain(), 1, BR_KEYTYPE_EC, &key);
     br_ssl_engine_set_versions(engine(), BR_TLS12, BR_TLS12);
     br_ssl_engine_set_suites(engine(), &suites[suite % 3], 1);
-    /* not the port of the first session, because its session id must not be used here */
+    /* different entropy than in the first session, because no other session may have its id */
     br_ssl_engine_inject_entropy(engine(), &first_session.session, sizeof first_session.session);
     br_ssl_server_set_cache(&world.server, &sessions.cache.vtable);
 }

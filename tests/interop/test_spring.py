@@ -257,7 +257,7 @@ def test_heartbeats_hold_an_idle_connection(spring):
 
 
 def test_spring_cuts_off_who_sends_no_heartbeat(spring):
-    """Checks what the heart-beats of the previous test are for, and how their loss is reported."""
+    """Without the heart-beats of the previous test, Spring ends the session. Checks the error."""
     with Client(spring.url, heartbeat_out_ms=HEARTBEAT_MS) as client:
         client.connected()
         client.sleep(8 * HEARTBEAT_MS)

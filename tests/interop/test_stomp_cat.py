@@ -1238,7 +1238,7 @@ class Shell:
     def complete(self, typed):
         """Returns the command line after the tab key."""
         self.line.unlink(missing_ok=True)
-        # # Ctrl-U: begin with an empty line
+        # Ctrl-U: begin with an empty line
         os.write(self._master, f"\x15{typed}\t\x07".encode())
         self._until(lambda: self.line.exists() and self.line.read_text().endswith("\n"))
         return self.line.read_text()[:-1]

@@ -79,7 +79,7 @@ check "the same declarations" same_declarations
 clang_analyze() {
     clang --analyze -Xclang -analyzer-werror -o $out/plist "$@"
 }
-# The same function as in tests/lint.sh.
+# The same options as in tests/lint.sh.
 check "gcc -fanalyzer" gcc -fanalyzer --param "analyzer-bb-explosion-factor=${DEPTH:-2}" \
     -O1 -Werror -std=c11 -x c -c -o $out/scrap.o $header
 check "clang --analyze" clang_analyze -std=c11 -x c $header
