@@ -296,7 +296,7 @@ static void environment(void) {
     if (!w->dry && ++w->waits > MOST_WAITS) {
         w->waits = 0;
         if (w->in.left > 0)
-            act_byte(&outside_actor); /* a call that must wait for its turn */
+            act_byte(&outside_actor); /* a call waits without end: skip a byte of the input */
         else
             end_from_outside(w);
         return;

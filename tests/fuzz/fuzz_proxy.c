@@ -291,7 +291,8 @@ static char *word_of(struct fuzz_input *in) {
     return fuzz_string(data, len);
 }
 
-/* RFC 7617, section 2: no control characters, and no colon in the user name. */
+/* Replaces the characters that Basic does not allow (RFC 7617, section 2): control characters, and
+   those in `others`. */
 static void make_basic(char *word, const char *others) {
     for (; *word; word++)
         if ((unsigned char)*word < 32 || *word == 127 || strchr(others, *word)) *word = '_';

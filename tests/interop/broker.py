@@ -135,8 +135,8 @@ class Broker:
                 self._choose_ports()
 
     def _may_move(self, error):
-        """Whether a port is in use. It was free when it was chosen, so another process has taken
-        it."""
+        """Whether the broker failed because a port is in use, and may try other ports. The port was
+        free when it was chosen, and no client knows it yet."""
         return (self._ports_are_ours and isinstance(error, BrokerError)
                 and PORT_IS_TAKEN.search(str(error)))
 

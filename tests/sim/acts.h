@@ -82,7 +82,7 @@ static void acknowledge(struct user *u, const stws_message *m, int conn, int ser
     if (result == STWS_ERR_STALE && here && !is_other(u))
         broken(u->w, "user %d: an ACK for the current connection is called stale", u->number);
     if (result == STWS_ERR_STALE) happened(u->w, ASK_STALE);
-    if (m->ack_on) return; /* then the library acknowledges again */
+    if (m->ack_on) return; /* then the library acknowledges it */
     if (result == STWS_ERR_FULL || result == STWS_ERR_LIMIT) keep(u, m, conn, serial);
 }
 static void release_grip(struct user *u) {

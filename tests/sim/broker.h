@@ -340,7 +340,7 @@ static void check_whole(struct conn *c) {
                c->transaction_count, parts, c->transaction);
 }
 /* Finds the delivery that an ACK names: "12-7" is connection 12, serial number 7. STOMP 1.2 has
-   "a:12-7" or similar. */
+   "a:12-7". */
 static struct delivery *named_delivery(struct conn *c, const struct stomp *f) {
     const char *id = field(f, c->version == STWS_STOMP_12 ? "id" : "message-id");
     int conn = 0, serial = -1;
@@ -589,7 +589,7 @@ static void sooner(long long *first, long long when) {
     if (when < *first) *first = when;
 }
 
-/* Returns the latest time at which something happens on this connection. */
+/* Returns the time of the next event on this connection. */
 static long long conn_next(const struct conn *c) {
     long long first = NEVER, now = c->w->now_us;
     sooner(&first, stream_next(&c->down));

@@ -38,8 +38,8 @@ static void user_connected(struct user *u) {
     u->session_since = u->w->now_us;
 }
 
-/* The client has given up a subscription. No later session will request it, and its handle is
-   free. */
+/* The client has set a subscription aside. No later session will request it, so the user gives its
+   handle back. */
 static void user_refused(struct user *u, int handle) {
     int i;
     happened(u->w, HEAR_ASIDE);
