@@ -75,12 +75,12 @@ def main():
         print(f"{clients:6} clients: {one['connected']:,} connected per second; "
               f"{one['all_rate']:,} messages per second to all of them ({one['all_us']:.2f} us of "
               f"CPU each), {one['few_rate']:,} to 100 ({one['few_us']:.2f} us); "
-              f"{one['octets']:,} bytes per client, {one['resident']:,} resident")
+              f"{one['bytes']:,} bytes per client, {one['resident']:,} resident")
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     least, most = found[MANY[0]], found[MANY[-1]]
-    targets.at_most(5, "memory of an idle client with 256-byte buffers", most["octets"],
-                    IDLE_TARGET, "bytes", lambda: where_memory_is(most["octets"]))
+    targets.at_most(5, "memory of an idle client with 256-byte buffers", most["bytes"],
+                    IDLE_TARGET, "bytes", lambda: where_memory_is(most["bytes"]))
     targets.at_most(5, "CPU time per message with 9,900 idle clients",
                     most["few_us"] / least["few_us"], FLAT, "times that without",
                     lambda: f"{least['few_us']:.2f} and {most['few_us']:.2f} us")

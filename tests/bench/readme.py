@@ -115,7 +115,7 @@ def numbers(results):
         "Ten thousand clients on one thread:",
         table(["bytes per client, smallest buffers", "connections per second",
                "messages per second, to all of them"],
-              [[f"{many[key]:,}" for key in ("octets", "connected", "all_rate")]]),
+              [[f"{many[key]:,}" for key in ("bytes", "connected", "all_rate")]]),
         targets(results)])
 
 
@@ -126,7 +126,6 @@ def sentences(results):
     second = max(others, key=others.get)
     trips = cell(results, "pingpong", 64)["clients"]
     ours, raw = (shown(trips[name]["p50_us"][0]) for name in (OURS, RAW))
-    count = results["instructions"][OURS]["receive 64"]
     counts = results["instructions"][OURS]
     return prose(
         f"On one machine, over loopback, stomp_ws.h receives {received[OURS]:,.0f} messages of 64 "

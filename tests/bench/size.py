@@ -142,7 +142,7 @@ def measure_stack(targets, compiler):
     size, path = deepest(own, calls)
     chain = " > ".join(f"{re.sub('^.*:', '', name)} {own.get(name, 0)}" for name in path)
     print(f"deepest, with the bytes of each: {chain}")
-    targets.at_most(6, "stack, -O2, without callbacks and C library", octets, STACK_TARGET,
+    targets.at_most(6, "stack, -O2, without callbacks and C library", size, STACK_TARGET,
                     "bytes", lambda: "the deepest chain of calls, as gcc writes it down: " + chain)
 
 

@@ -80,7 +80,7 @@ static char *unwrap(char *buf, size_t len, size_t payload_len) {
 static int codecs_are_wrong(void) {
     static const unsigned char key[4] = {0x12, 0x34, 0x56, 0x78};
     static const char body[] = "longer than a vector register, so that whole vectors as well as\n"
-                               "the octets behind them are masked and looked through\n";
+                               "the bytes behind them are masked and looked through\n";
     char plain[512], wire[512], *payload;
     stws_header table[4];
     stws_frame frame;

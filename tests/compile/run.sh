@@ -212,7 +212,7 @@ object_is_clean() {
     diff $out/declared $out/defined && ! grep -v '^stws_p_refusal$' $out/writable # a thread's own
 }
 
-# needs_no_more_than NAMES COMPILER...: with NO_IO, a few functions for octets and strings, and what
+# needs_no_more_than NAMES COMPILER...: with NO_IO, a few functions for bytes and strings, and what
 # the compiler brings itself, of which NAMES.
 needs_no_more_than() {
     names="^(mem|str)[a-z]+\$|^_GLOBAL_OFFSET_|^__stack_chk_fail\$|$1"

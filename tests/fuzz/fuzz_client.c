@@ -126,7 +126,7 @@ static void do_subscribe(struct world *w) {
                                          STWS_ACK_CLIENT_INDIVIDUAL, STWS_ACK_AUTO};
     static const char *const headers[] = {"selector", "a = 'b:c'", NULL};
     stws_subscribe_options options = {0};
-    unsigned choice = fuzz_octet(&w->in);
+    unsigned choice = fuzz_byte(&w->in);
     int handle;
     options.ack = acks[choice & 3];
     options.receipt = choice >> 2 & 1;

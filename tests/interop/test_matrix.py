@@ -730,12 +730,12 @@ def test_body_with_nuls(cell):
 
 
 BINARY_IS_IGNORED = "silently drops a binary WebSocket message: no message, no receipt"
-ALL_OCTETS = bytes(range(256)) * 8
+ALL_BYTES = bytes(range(256)) * 8
 
 
 @feature("Bodies", "all 256 byte values", activemq=BINARY_IS_IGNORED)
-def test_body_of_all_octets(cell):
-    """Without a content type from us: the library adds that of octets, which Spring has to have."""
+def test_body_of_all_bytes(cell):
+    """Without a content type from us: the library adds application/octet-stream, which Spring has to have."""
     message = binary_body(cell)
     if message:
         assert message["content_type"] == "application/octet-stream"
@@ -761,7 +761,7 @@ def binary_body(cell, **options):
 @feature("Bodies", "all 256 byte values, with content-type text/plain", activemq=BINARY_IS_IGNORED,
          spring="replaces bytes that are not UTF-8, and leaves content-length unchanged",
          spring_relay="replaces bytes that are not UTF-8, and leaves content-length unchanged")
-def test_body_of_all_octets_as_text(cell):
+def test_body_of_all_bytes_as_text(cell):
     if cell.kind not in SPRINGS:
         binary_body(cell, type="text/plain")
         return
