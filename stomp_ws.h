@@ -9423,7 +9423,8 @@ static void stws_p_say_io(stws *c, int error) {
 }
 
 /* ==== >>answer: what is kept of an answer to the upgrade: headers, cookies, where to go instead ==== */
-/* The next stretch of letters, digits and colons of a date; 0 at its end. */
+/* Finds the next word of an HTTP date: a run of letters, digits and colons. Moves *at to its
+   first character. Returns its length, or 0 at the end of the text. */
 static size_t stws_p_date_word(const char **at) {
     size_t len = 0;
     while (**at && !stws_p_is_alphanumeric(**at)) ++*at;
@@ -9431,12 +9432,13 @@ static size_t stws_p_date_word(const char **at) {
     return len;
 }
 
-/* Days from 1970 to the first of March of that year, by the Gregorian calendar. */
+/* Returns the days from 1970-01-01 to the first of March of a year (Gregorian calendar). */
 static long long stws_p_days_to_march(long long year) {
     return year * 365 + year / 4 - year / 100 + year / 400 - 719468;
 }
 
-/* The seconds of a time such as 08:49:37; -1 for anything else. */
+/* Parses a time of day such as "08:49:37". Returns the seconds since midnight, or -1 if the
+   word has another form. */
 static long long stws_p_time_of_day(const char *word, size_t len) {
     long long seconds = 0;
     size_t part, n, parts = 0;
@@ -9451,11 +9453,12 @@ static long long stws_p_time_of_day(const char *word, size_t len) {
     return parts == 3 ? seconds : -1;
 }
 
-/* The seconds from 1970 to a date in one of the three forms of HTTP (RFC 9110, 5.6.7), which
-   all have a day, a month by name, a year behind the day, and a time: 1, or 0 for anything
-   else. */
+/* Parses an HTTP date in any of its three forms (RFC 9110, section 5.6.7). Each form has a
+   day, the name of a month, a year after the day, and a time; so the words are recognised in
+   any order, and all other words are ignored. Stores the seconds since 1970 in *out. Returns
+   1, or 0 if the text is no date. */
 static int stws_p_http_date(const char *date, long long *out) {
-    /* March first: the leap day is the last */
+    /* The year begins in March, so that the leap day is its last day. */
     static const char months[] = "MarAprMayJunJulAugSepOctNovDecJanFeb";
     long long year = -1, day = -1, month = -1, seconds = -1, i;
     size_t len, n;
@@ -9470,12 +9473,14 @@ static int stws_p_http_date(const char *date, long long *out) {
         }
     }
     if (month < 0 || day < 1 || day > 31 || year < 1601 || seconds < 0) return 0;
-    year -= month >= 10; /* January and February end the year before */
+    year -= month >= 10; /* January and February belong to the year before */
     *out = (stws_p_days_to_march(year) + (month * 153 + 2) / 5 + day - 1) * 86400 + seconds;
     return 1;
 }
 
-/* Headers that do not fit any more are left out, as are all behind them. */
+/* Copies the answer's headers into c->head, where stws_upgrade_header finds them: name,
+   value, name, value, each with its NUL, and one more NUL at the end. Leaves out the first
+   header that does not fit, and all headers after it. */
 static void stws_p_keep_head(stws *c, const stws_http *answer) {
     stws_p_out out = {c->head, c->head_size - 1, 0};
     size_t i, end = 0;
@@ -9487,27 +9492,34 @@ static void stws_p_keep_head(stws *c, const stws_http *answer) {
     c->head[end] = 0;
 }
 
-/* The jar holds of each cookie the host, a word ("s" for those of wss:// only), the path,
-   and "name=value", each with its NUL; and a NUL at the end. */
+/* Returns the next cookie of the jar. The jar (c->jar, STWS_P_JAR bytes) stores each cookie
+   as four strings, each with its NUL: the host, a word ("s" for a Secure cookie, which is
+   sent to wss:// only, else "-"), the path, and "name=value". An empty string ends the jar. */
 static const char *stws_p_next_cookie(const char *cookie) {
     return stws_p_after(stws_p_after(stws_p_after(stws_p_after(cookie))));
 }
 
+/* Returns the path of a cookie in the jar. */
 static const char *stws_p_cookie_path(const char *cookie) {
     return stws_p_after(stws_p_after(cookie));
 }
 
+/* Returns the "name=value" of a cookie in the jar. */
 static const char *stws_p_cookie_pair(const char *cookie) {
     return stws_p_after(stws_p_cookie_path(cookie));
 }
 
+/* Returns the length of the name in "name=value". */
 static size_t stws_p_cookie_name_len(const char *pair) { return strcspn(pair, "="); }
 
+/* Returns 1 if the host of this URL has set the cookie. A cookie is sent to that host only:
+   the attribute Domain is ignored. */
 static int stws_p_cookie_is_here(const char *cookie, const stws_url *url) {
     return stws_p_equal_nocase(cookie, strlen(cookie), url->host, url->host_len);
 }
 
-/* Take out the cookie of that host, name and path. */
+/* Removes the cookie with this path and name that the current host (c->url) has set, if the
+   jar has it. */
 static void stws_p_drop_cookie(stws *c, const char *path, const char *pair, size_t name_len) {
     char *at = c->jar;
     while (*at) {
@@ -9520,7 +9532,8 @@ static void stws_p_drop_cookie(stws *c, const char *path, const char *pair, size
     }
 }
 
-/* The value of an attribute of a Set-Cookie (RFC 6265, 5.2), up to its ';'; NULL without it. */
+/* Finds an attribute of a Set-Cookie header by its name (RFC 6265, section 5.2). Returns its
+   value, which is *len bytes long and may be empty; NULL if the attribute is missing. */
 static const char *stws_p_cookie_attribute(const char *set, const char *name, size_t *len) {
     size_t name_len = strlen(name);
     while ((set = strchr(set, ';')) != NULL) {
@@ -9536,7 +9549,8 @@ static const char *stws_p_cookie_attribute(const char *set, const char *name, si
     return NULL;
 }
 
-/* Is a cookie over already? */
+/* Returns 1 if a Set-Cookie header names a time that is over. A server deletes a cookie this
+   way. Max-Age counts more than Expires (RFC 6265, section 5.3). */
 static int stws_p_cookie_has_ended(const char *set) {
     size_t len = 0;
     const char *age = stws_p_cookie_attribute(set, "Max-Age", &len), *expires;
@@ -9550,8 +9564,9 @@ static int stws_p_cookie_has_ended(const char *set) {
     return stws_p_http_date(date, &end) && end < stws_p_system_date();
 }
 
-/* The path that a cookie is for: its own, or the folder of the URL (RFC 6265, 5.1.4). 0 when
-   it is too long. */
+/* Writes the path that a cookie applies to into `out`: its attribute Path if that begins
+   with a slash, else the folder of the URL (RFC 6265, section 5.1.4). Returns 1, or 0 if the
+   path is longer than 255 bytes. */
 static int stws_p_path_of_cookie(const stws *c, const char *set, char out[256]) {
     size_t len = 0;
     const char *path = stws_p_cookie_attribute(set, "Path", &len);
@@ -9567,6 +9582,10 @@ static int stws_p_path_of_cookie(const stws *c, const char *set, char out[256]) 
     return 1;
 }
 
+/* Stores the cookie of one Set-Cookie header in the jar (RFC 6265, section 5.3). It replaces
+   the cookie with the same host, path and name. A cookie that has ended only deletes that
+   one. Ignores a cookie without a name or without "=", a cookie with control characters, and
+   a cookie that does not fit into the jar. */
 static void stws_p_keep_cookie(stws *c, const char *set) {
     const char *pair = set;
     size_t len = strcspn(set, ";"), name_len, used;
@@ -9591,6 +9610,7 @@ static void stws_p_keep_cookie(stws *c, const char *set) {
     stws_p_put(&out, "\0", 2);
 }
 
+/* Stores all cookies of an answer in the jar, if option keep_cookies is set. */
 static void stws_p_keep_cookies(stws *c, const stws_http *answer) {
     const stws_header *set;
     size_t from = 0;
@@ -9598,7 +9618,9 @@ static void stws_p_keep_cookies(stws *c, const stws_http *answer) {
         stws_p_keep_cookie(c, set->value);
 }
 
-/* May it go with this URL (RFC 6265, 5.1.4 and 5.4)? */
+/* Returns 1 if the cookie has to be sent to this URL: the host is the same, a Secure cookie
+   goes to wss:// only, and the URL's path is the cookie's path or lies below it (RFC 6265,
+   sections 5.1.4 and 5.4). */
 static int stws_p_cookie_is_for(const char *cookie, const stws_url *url) {
     const char *path = stws_p_cookie_path(cookie);
     size_t len = strlen(path), target = strcspn(url->target, "?");
@@ -9609,7 +9631,9 @@ static int stws_p_cookie_is_for(const char *cookie, const stws_url *url) {
            (path[len - 1] == '/' || target == len || url->target[len] == '/');
 }
 
-/* The value of the Cookie header: the user's, and what is in the jar; NULL: none. */
+/* Returns the value of the Cookie header for c->url: option cookie, followed by the matching
+   cookies of the jar. The text lies behind the jar, where the next call overwrites it. If
+   there is no cookie, returns NULL or an empty text. */
 static const char *stws_p_cookies(const stws *c) {
     char *line = c->jar + STWS_P_JAR;
     const char *cookie;
@@ -9625,8 +9649,12 @@ static const char *stws_p_cookies(const stws *c) {
     return line;
 }
 
-/* Go where the answer leads: 1, or 0 when it may not be followed. Credentials of our URL go
-   along, as the host is the same; those of the new one are none that the user has given. */
+/* Changes c->url to the target of a redirect: an answer with status 301, 302, 303, 307 or
+   308 and a Location. Option follow_redirects has to allow that. Three redirects per attempt
+   are followed, only to the same host, never from wss:// to ws://, never to a URL with a
+   user, and to wss:// only if TLS is available. User and password of the old URL stay,
+   because the host is the same; the server cannot replace them. Returns 1 if c->url has
+   changed, else 0. */
 static int stws_p_follow_redirect(stws *c, const stws_http *answer) {
     const char *location = stws_http_header(answer, "Location"), *user_info = c->url.user_info;
     size_t user_info_len = c->url.user_info_len;
@@ -9649,15 +9677,17 @@ static int stws_p_follow_redirect(stws *c, const stws_http *answer) {
 }
 
 /* ==== >>attempt: from a URL to CONNECTED ==== */
+/* Converts milliseconds to microseconds. */
 static long long stws_p_ms(int ms) { return (long long)ms * STWS_P_US; }
 
-/* When so many milliseconds will be over; STWS_P_NEVER for -1. */
+/* Returns the time at which so many milliseconds will have passed, in microseconds of the
+   client's clock. Returns STWS_P_NEVER if ms is negative. */
 static long long stws_p_in(const stws *c, int ms) {
     return ms < 0 ? STWS_P_NEVER : c->clock.now_us(c->clock.ctx) + stws_p_ms(ms);
 }
 
-/* Milliseconds from now until then, rounded up, as poll takes them: -1 for STWS_P_NEVER, and
-   an hour at most. */
+/* Returns the milliseconds from now until `when`, rounded up, in the form that poll() takes:
+   0 if that time is over (or is 0, "now"), -1 for STWS_P_NEVER, and one hour at most. */
 static int stws_p_until(const stws *c, long long when) {
     long long left = when <= 0 ? when : when - c->clock.now_us(c->clock.ctx);
     if (when == STWS_P_NEVER) return -1;
@@ -9665,13 +9695,16 @@ static int stws_p_until(const stws *c, long long when) {
     return left > 3600000 * STWS_P_US ? 3600000 : (int)((left + STWS_P_US - 1) / STWS_P_US);
 }
 
+/* Changes the state and starts its deadline, timeout_ms from now. With 0 the state has no
+   deadline. stws_p_turn_timers acts on a deadline that has passed. */
 static void stws_p_enter(stws *c, int state, int timeout_ms) {
     STWS_P_STORE(&c->state, state);
     c->deadline_us = timeout_ms ? c->now + stws_p_ms(timeout_ms) : STWS_P_NEVER;
 }
 
-/* The randomness that a thread asks for while it does not have the lock: fill runs once at a
-   time. */
+/* Fills `out` with random bytes for a caller that does not hold the lock: it takes the lock,
+   because the user's function `fill` is never called twice at the same time. TLS gets this
+   function as its source. Returns 0, or another number on failure. */
 static int stws_p_locked_random(void *client, void *out, size_t len) {
     stws *c = (stws *)client;
     int result;
@@ -9681,15 +9714,18 @@ static int stws_p_locked_random(void *client, void *out, size_t len) {
     return result;
 }
 
-/* A number from 0 to limit out of the client's randomness. */
+/* Returns a random number from 0 to limit. Returns 0 if limit is not positive or if there is
+   no randomness. */
 static long long stws_p_random_up_to(stws *c, long long limit) {
     uint32_t r = 0;
     if (limit <= 0 || stws_p_locked_random(c, &r, sizeof r) != 0) return 0;
     return (long long)(r % ((unsigned long long)limit + 1));
 }
 
-/* How long the server's Retry-After makes us wait: as long as it asks, and a random part
-   more, so that clients which it sent away together do not come back together; but not for
+/* Returns how long the server's Retry-After makes us wait, in milliseconds; 0 if there was
+   no Retry-After. Unless reconnect_jitter is off, adds a random part, so that clients that
+   were sent away together do not come back together. Limits the result to ten times
+   reconnect_max_ms (or 300 s without that option), so that no server stops the client for
    days. */
 static long long stws_p_asked_wait_ms(stws *c) {
     long long most = 10LL * (c->o.reconnect_max_ms ? c->o.reconnect_max_ms : 30000),
@@ -9700,8 +9736,13 @@ static long long stws_p_asked_wait_ms(stws *c) {
     return ms > most ? most : ms;
 }
 
-/* Milliseconds before the next attempt: min * factor^n, capped, with jitter up (positive) or
-   down (negative). */
+/* Returns the milliseconds to wait before the next attempt. After n failures in a row:
+
+       reconnect_min_ms * (reconnect_factor / 100) ^ (n - 1), at most reconnect_max_ms
+
+   Then reconnect_jitter varies the delay at random by up to so many percent: a positive
+   value makes it longer, a negative value makes it shorter. Retry-After makes it longer,
+   never shorter. */
 static long long stws_p_backoff_ms(stws *c) {
     long long delay = c->o.reconnect_min_ms, jitter = c->o.reconnect_jitter, spread,
               asked = stws_p_asked_wait_ms(c);
@@ -9714,18 +9755,22 @@ static long long stws_p_backoff_ms(stws *c) {
     return delay > asked ? delay : asked;
 }
 
-/* When a session that begins now is too old; early by chance, so that a thousand clients do
-   not come back together. */
+/* Returns the time at which a session that begins now becomes too old (option
+   max_session_ms), or STWS_P_NEVER. Takes up to a tenth off at random, so that a thousand
+   clients do not reconnect together. */
 static long long stws_p_session_end(stws *c) {
     long long ms = c->o.max_session_ms;
     return ms ? c->now + (ms - stws_p_random_up_to(c, ms / 10)) * STWS_P_US : STWS_P_NEVER;
 }
 
-/* The client has ended for good. */
+/* Ends the client for good. `error` becomes the result of all later driving calls;
+   STWS_CLOSED is the regular end. Every receipt that still waits ends with STWS_ERR_LOST,
+   threads that wait for this client wake up, and the client leaves its queue. Takes the
+   lock. */
 static void stws_p_end(stws *c, int error) {
     stws_p_lock(c);
     if (error == STWS_CLOSED) c->text[0] = 0;
-    STWS_P_STORE(&c->state, STWS_ENDED); /* from now on any thread may read the sentence */
+    STWS_P_STORE(&c->state, STWS_ENDED); /* from here on any thread may read c->text */
     c->final = error;
     c->deadline_us = STWS_P_NEVER;
     if (c->shared_stats) *c->shared_stats = c->s.stats;
@@ -9738,13 +9783,16 @@ static void stws_p_end(stws *c, int error) {
     if (stws_p_refusal.client == c) stws_p_refusal.client = NULL;
 }
 
-/* The connection is gone: receipts end, subscriptions and outbox wait for the next one. */
+/* Cleans up after a connection, whether it had reached a session or not. Closes the
+   transport. Receipts of frames that were sent end with STWS_ERR_LOST. All subscriptions,
+   and all frames that are kept in the outbox, become unsent, so that the next session sends
+   them again. Enters BACKOFF. Takes the lock. Only stws_p_lost calls this. */
 static void stws_p_leave_session(stws *c) {
     stws_p_close_transport(c);
     stws_p_lock(c);
     c->disconnect_number = 0;
     c->renewing = 0;
-    /* of a session, not of an attempt */
+    /* The lost output of a session counts, not that of an attempt. */
     c->losses += c->s.version && (c->write_error || stws_p_pending(&c->s.out));
     stws_p_free_heap_buffers(c);
     stws_p_all_unsent(&c->s.subs);
@@ -9760,18 +9808,19 @@ static void stws_p_leave_session(stws *c) {
     c->error_us = c->error_close_us = c->renew_us = STWS_P_NEVER;
 }
 
-/* The last error's sentence moves up for what stands before it. */
+/* Puts `head` in front of the last error's sentence, and sets the error's code. Cuts the end
+   of the sentence if the buffer is too small. */
 static void stws_p_say_before(stws *c, int error, const char *head) {
     size_t len = stws_p_within(strlen(head), 0, c->text_size - 1);
     size_t kept = stws_p_within(strlen(c->text), 0, c->text_size - 1 - len);
     memmove(c->text + len, c->text, kept);
     memcpy(c->text, head, len);
     c->text[len + kept] = 0;
-    stws_p_make_harmless(c->text); /* its last character may have been cut */
+    stws_p_make_harmless(c->text); /* its last character may be cut in two */
     STWS_P_STORE(&c->error, error);
 }
 
-/* The last error's sentence goes on. */
+/* Appends `tail` to the last error's sentence. */
 static void stws_p_say_after(stws *c, const char *tail) {
     size_t len = strlen(c->text);
     snprintf(c->text + len, c->text_size - len, "%s", tail);
@@ -9780,7 +9829,21 @@ static void stws_p_say_after(stws *c, const char *tail) {
 
 /* ---- subscriptions that a server answers by ending the session ---- */
 
-/* How many subscriptions are on trial just now, and one of them. Under the lock. */
+/* Some brokers answer a SUBSCRIBE that they refuse by ending the session, and do not tell which
+   SUBSCRIBE it was. Then the client would reconnect, subscribe and lose the session for ever.
+   The functions below find such a subscription:
+
+     - For STWS_P_TRIAL_US (1 s) after its SUBSCRIBE a subscription is on trial.
+     - If the server ends the session in that time, the subscriptions on trial become the
+       suspects.
+     - After two such sessions in a row, a session sends only half of its suspects at a time,
+       before everything else (stws_p_post_suspects). So each lost session halves their number.
+     - A subscription that was on trial alone in three such sessions in a row is set aside: no
+       session sends it again, and the user gets STWS_EVENT_SUBSCRIPTION_REFUSED.
+     - A session that outlives a trial acquits all that were on trial.
+
+   Returns how many subscriptions are on trial now (or were when the session's first ERROR
+   came), and stores one of them in *one, or NULL. The lock is held. */
 static int stws_p_on_trial(const stws *c, const stws_p_sub **one) {
     const stws_p_subs *t = &c->s.subs;
     int i;
@@ -9792,7 +9855,9 @@ static int stws_p_on_trial(const stws *c, const stws_p_sub **one) {
     return t->on_trial;
 }
 
-/* A session that the server ends: the sentence goes on if that may be because of a SUBSCRIBE. */
+/* Extends the error's sentence if the server may have ended the session because of a
+   SUBSCRIBE. Called when the ERROR arrives, or at the end of a session that the server ended
+   without an ERROR. Takes the lock. */
 static void stws_p_say_trial(stws *c) {
     const stws_p_sub *one;
     char tail[240];
@@ -9800,20 +9865,21 @@ static void stws_p_say_trial(stws *c) {
     stws_p_lock(c);
     count = stws_p_on_trial(c, &one);
     if (one && count == 1)
-        snprintf(tail, sizeof tail, "; that was right after SUBSCRIBE to \"%.100s\"%s",
+        snprintf(tail, sizeof tail, "; this happened right after SUBSCRIBE to \"%.100s\"%s",
                  stws_p_sub_destination(&c->s.subs, one),
                  one->suspicion + 1 < STWS_P_GUILTY
                      ? ""
-                     : ", the third time in a row: that subscription is set aside");
+                     : ", for the third time in a row: that subscription is set aside");
     else
-        snprintf(tail, sizeof tail, "; that was right after %d SUBSCRIBEs%s", count,
-                 c->s.subs.trials_lost ? ": the next session finds out which of them it was" : "");
+        snprintf(tail, sizeof tail, "; this happened right after %d SUBSCRIBEs%s", count,
+                 c->s.subs.trials_lost ? ": the next sessions try fewer of them at a time" : "");
     stws_p_unlock(c);
     if (count) stws_p_say_after(c, tail);
 }
 
-/* Such a session is over: the subscriptions on trial are the suspects now, and no others.
-   One that is alone three times in a row is set aside. Under the lock. */
+/* The server has ended a session: the subscriptions on trial are the suspects now, and all
+   others are innocent. Sets a subscription aside that was on trial alone for the third time
+   in a row; c->aside then makes the event. The lock is held. */
 static void stws_p_judge_trial(stws *c) {
     stws_p_subs *t = &c->s.subs;
     const stws_p_sub *one;
@@ -9829,17 +9895,20 @@ static void stws_p_judge_trial(stws *c) {
     }
 }
 
-/* A session is over. If the server has ended it, with an ERROR or a close frame, that may be
-   for a SUBSCRIBE; a stream that just breaks tells nothing. */
+/* Called at the end of each session. Only if the server has ended it, with an ERROR or a
+   close frame, a SUBSCRIBE may be the reason. A connection that just breaks proves nothing. */
 static void stws_p_hold_trial(stws *c) {
     if (c->error != STWS_ERR_BROKER && c->error != STWS_ERR_WS_CLOSE) return;
-    if (c->error_us == STWS_P_NEVER) stws_p_say_trial(c); /* it has been said of the ERROR */
+    if (c->error_us == STWS_P_NEVER) stws_p_say_trial(c); /* else the ERROR's sentence has it */
     stws_p_lock(c);
     stws_p_judge_trial(c);
     stws_p_unlock(c);
 }
 
-/* The end that the program asked for. With stws_disconnect it tells what is lost by it. */
+/* Ends the client because the program asked for it. The result is STWS_CLOSED after
+   stws_stop, and if nothing is lost. If stws_disconnect or stws_close leaves `left` frames
+   unsent or unconfirmed, or output unwritten, the result is STWS_ERR_LOST, and the sentence
+   tells that. */
 static void stws_p_end_asked(stws *c, size_t left, int lost_output) {
     const char *last = *c->text ? "; the last error: " : "";
     char head[160];
@@ -9855,8 +9924,9 @@ static void stws_p_end_asked(stws *c, size_t left, int lost_output) {
     stws_p_end(c, STWS_ERR_LOST);
 }
 
-/* Milliseconds before the next attempt. Before the end that was asked for there have to be
-   some attempts more. */
+/* Returns the milliseconds to wait before the next attempt: 0 if at_once is set, else the
+   back-off. If the program has asked for the end, waits at most a quarter of the time that
+   is left (but 100 ms may always pass), so that several attempts are made before that end. */
 static long long stws_p_retry_ms(stws *c, int at_once, int asked) {
     long long ms = at_once ? 0 : stws_p_backoff_ms(c),
               most = asked ? (c->end_us - c->now) / STWS_P_US / 4 : ms;
@@ -9864,23 +9934,27 @@ static long long stws_p_retry_ms(stws *c, int at_once, int asked) {
     return ms > most ? most : ms;
 }
 
-/* What a failure tells about the next attempt. */
+/* What a failure means for the next attempt. */
 enum {
-    STWS_P_PASSING, /* nothing: it may succeed */
-    /* it will fail, too, unless the server changes: which it may where there was a session */
+    STWS_P_PASSING, /* the next attempt may succeed */
+    /* The next attempt fails, too, unless the server's configuration changes. After a session
+       that is likely: this server has accepted us before. */
     STWS_P_REFUSED,
-    STWS_P_DENIED, /* the same, unless it brings other credentials */
-    STWS_P_FINAL   /* it will fail; or the program has asked for the end */
+    STWS_P_DENIED, /* the next attempt fails, too, unless it has other credentials */
+    STWS_P_FINAL   /* no next attempt: it would fail, or the program asked for the end */
 };
 
+/* Returns the number of entries of option urls; 0 without that option. */
 static int stws_p_url_count(const stws *c) {
     int count = 0;
     while (c->o.urls && c->o.urls[count]) count++;
     return count;
 }
 
-/* Does a failure of that kind end the client? See options.give_up. Before the first session
-   each URL is tried. */
+/* Returns 1 if a failure of that kind ends the client (option give_up). STWS_P_PASSING never
+   does, STWS_P_FINAL always does. By default the two others end it before the first session,
+   once every URL was tried. After a session only STWS_P_DENIED does, and only without
+   before_connect, which could bring new credentials. */
 static int stws_p_gives_up(const stws *c, int kind) {
     if (kind == STWS_P_PASSING || kind == STWS_P_FINAL) return kind == STWS_P_FINAL;
     if (c->o.give_up == STWS_GIVE_UP_NEVER) return 0;
@@ -9889,25 +9963,36 @@ static int stws_p_gives_up(const stws *c, int kind) {
     return kind == STWS_P_DENIED && !c->o.before_connect;
 }
 
-/* An attempt that failed after TCP: the next one begins with another address of the host. */
+/* Remembers the address of an attempt that failed after TCP had connected. The next attempt
+   begins with the address behind it. */
 static void stws_p_note_address(stws *c) {
     int reached = c->state == STWS_TLS || c->state == STWS_UPGRADING || c->state == STWS_LOGGING_IN;
     if (reached && !c->o.transport) c->unlucky = c->tcp.reached;
 }
 
-/* This attempt or session is over, c->error says why: end, or wait for the next attempt.
-   Always 1: a new state. */
+/* Every attempt and every session ends here. The caller has reported the error (c->error and
+   c->text); `kind` tells what the failure means for the next attempt.
+
+     1. Counts the failure. A session that lasted stable_ms sets the count back to 0 first. A
+        planned renewal (c->renewing) is no failure.
+     2. Looks for subscriptions that made the server end the session (stws_p_hold_trial).
+     3. Cleans up (stws_p_leave_session).
+     4. Ends the client: because the program asked for it, because the error is final, because
+        option reconnect is off, or because reconnect_attempts are used up. Otherwise sets
+        c->deadline_us, at which BACKOFF ends and the next attempt begins.
+
+   In each case the event DISCONNECTED is due afterwards. Always returns 1: the state is new. */
 static int stws_p_lost(stws *c, int kind) {
     int final = stws_p_gives_up(c, kind);
     int again = c->renewing, asked = STWS_P_LOAD(&c->asked) || STWS_P_LOAD(&c->stop), lost_output,
         gave_up;
-    /* DISCONNECT: what is left is of transactions that are open */
+    /* DISCONNECT was sent: frames that are left belong to transactions that are still open. */
     int said = asked && c->state == STWS_CLOSING;
     size_t left, unconfirmed;
     char head[64];
-    /* what is asked for from here on is for the next attempt */
+    /* A stws_reconnect_now from here on is meant for the next attempt. */
     STWS_P_STORE(&c->reconnect_asked, 0);
-    c->now = c->clock.now_us(c->clock.ctx); /* callbacks may have taken their time */
+    c->now = c->clock.now_us(c->clock.ctx); /* a callback may have taken long */
     if (c->state == STWS_CONNECTED && c->now - c->session_us >= stws_p_ms(c->o.stable_ms))
         c->failures = 0;
     c->failures += !again;
@@ -9924,7 +10009,7 @@ static int stws_p_lost(stws *c, int kind) {
     stws_p_unlock(c);
     if (again && lost_output)
         stws_p_say_before(c, STWS_ERR_LOST,
-                          "output is lost, as the server did not take it in close_timeout_ms: ");
+                          "output was lost: the server did not accept it in close_timeout_ms: ");
     c->retry_ms = -1;
     c->event_due = 1;
     gave_up = c->o.reconnect_attempts > 0 && c->failures > c->o.reconnect_attempts && !again;
@@ -9932,7 +10017,7 @@ static int stws_p_lost(stws *c, int kind) {
     if (asked && (final || !left || STWS_P_LOAD(&c->stop) || stws_p_until(c, c->end_us) == 0)) {
         stws_p_end_asked(c, left, lost_output);
     } else if (final) {
-        snprintf(head, sizeof head, "gave up after %d attempts; the last: ", c->failures);
+        snprintf(head, sizeof head, "gave up after %d attempts; the last error: ", c->failures);
         if (gave_up) stws_p_say_before(c, STWS_ERR_GAVE_UP, head);
         stws_p_end(c, c->error);
     } else {
@@ -9943,6 +10028,8 @@ static int stws_p_lost(stws *c, int kind) {
     return 1;
 }
 
+/* Returns the URL of the next attempt: option url, or the next entry of option urls. After
+   the last entry the first one follows. With shuffle_urls the first choice is random. */
 static const char *stws_p_pick_url(stws *c) {
     int count = stws_p_url_count(c);
     if (!count) return c->o.url;
@@ -9951,7 +10038,9 @@ static const char *stws_p_pick_url(stws *c) {
     return c->o.urls[c->url_index++ % count];
 }
 
-/* Ask before_connect. 1: go on; 0: not yet, or ended. */
+/* Calls before_connect, if it is set. Returns 1 if the attempt goes on. Returns 0 if the
+   callback wants to be called again later (at c->deadline_us), or if it has ended the
+   client. */
 static int stws_p_may_connect(stws *c) {
     int answer;
     if (!c->o.before_connect) return 1;
@@ -9968,7 +10057,8 @@ static int stws_p_may_connect(stws *c) {
     return 0;
 }
 
-/* Ask at c->url: everything is as before the first byte. */
+/* Begins to connect to c->url: resets the session, the HTTP status and the close code, and
+   enters RESOLVING. Called once per attempt, and once per redirect that is followed. */
 static void stws_p_begin_url(stws *c) {
     stws_p_lock(c);
     stws_p_session_reset(&c->s, c->now);
@@ -9982,7 +10072,10 @@ static void stws_p_begin_url(stws *c) {
     stws_p_enter(c, STWS_RESOLVING, c->o.connect_timeout_ms);
 }
 
-/* A new attempt: choose, ask, parse; then RESOLVING. */
+/* Begins a new attempt: chooses the URL and the credentials (c->try_now), lets
+   before_connect change them, parses the URL, and enters RESOLVING. c->hook_us is not 0
+   while before_connect waits to be called again: then c->try_now keeps what the callback has
+   set already. */
 static void stws_p_begin_attempt(stws *c) {
     const char *why = "";
     if (c->state != STWS_BACKOFF || !c->hook_us) {
@@ -10000,7 +10093,7 @@ static void stws_p_begin_attempt(stws *c) {
     if (!stws_p_may_connect(c)) return;
     c->hook_us = 0;
     if (stws_url_parse(c->try_now.url, &c->url, &why) != STWS_OK) {
-        stws_p_say(c, STWS_ERR_URL, "before_connect has brought a URL that cannot be used: %s",
+        stws_p_say(c, STWS_ERR_URL, "before_connect supplied a URL that cannot be used: %s",
                    why);
         stws_p_lost(c, STWS_P_FINAL);
         return;
@@ -10009,10 +10102,12 @@ static void stws_p_begin_attempt(stws *c) {
     stws_p_begin_url(c);
 }
 
-/* Fill the address list: 1, or 0 when the attempt failed. */
+/* Fills the list of addresses to connect to: those of option addresses; or `host`, if it is
+   numeric; or what getaddrinfo finds for it, which may block. Behind a proxy `host` is the
+   proxy's name. Returns 1, or 0 after the error was reported. */
 static int stws_p_resolve(stws *c, const char *host) {
     int result, i, local;
-    /* Nothing is read before the connection stands. */
+    /* Nothing is read before the connection is open: the list lies in the input buffer. */
     c->tcp.addresses = (stws_p_address *)(void *)c->block_in;
     c->tcp.count = c->tcp.next = 0;
     c->tcp.race_us = 0;
@@ -10025,7 +10120,7 @@ static int stws_p_resolve(stws *c, const char *host) {
     c->now = c->clock.now_us(c->clock.ctx);
     stws_p_tcp_interleave(&c->tcp);
     if (result == 0) return 1;
-    /* which small containers do not know */
+    /* Small containers often do not know the name localhost. */
     local = stws_p_equal_nocase(host, strlen(host), "localhost", 9);
     stws_p_say(c, STWS_ERR_RESOLVE, "the %shost name \"%s\" could not be resolved: %s%s",
                c->tcp.proxy ? "proxy's " : "", host, gai_strerror(result),
@@ -10033,8 +10128,10 @@ static int stws_p_resolve(stws *c, const char *host) {
     return 0;
 }
 
-/* Is there a proxy for this attempt, and for what to ask it: the host, or one of the
-   addresses, one attempt after the other. 0 when it cannot be used. */
+/* Chooses the proxy of this attempt (option proxy, or the environment), and what to ask it
+   for: the host of the URL, or one of option addresses, another one for each attempt.
+   Returns 1, also if there is no proxy; 0 if the environment's proxy URL cannot be used,
+   after the error was reported. */
 static int stws_p_choose_proxy(stws *c, const char *host) {
     const char *url = STWS_P_HAS_PROXY ? c->o.proxy : NULL, *const *addresses = c->o.addresses;
     int count = 0;
@@ -10044,7 +10141,7 @@ static int stws_p_choose_proxy(stws *c, const char *host) {
     memset(c->proxy, 0, sizeof *c->proxy);
     c->tcp.proxy = c->proxy;
     if (!stws_p_proxy_parse(&c->proxy->at, url)) {
-        stws_p_say(c, STWS_ERR_USAGE, "the environment's proxy: %s", stws_p_no_proxy);
+        stws_p_say(c, STWS_ERR_USAGE, "the environment's proxy is unusable: %s", stws_p_no_proxy);
         return 0;
     }
     while (addresses && addresses[count]) count++;
@@ -10053,6 +10150,9 @@ static int stws_p_choose_proxy(stws *c, const char *host) {
     return 1;
 }
 
+/* One turn in state RESOLVING: chooses the transport (TCP, through a proxy or not, with TLS
+   or without), resolves the host, and enters CONNECTING. A failure ends the attempt. Always
+   returns 1. */
 STWS_P_APART static int stws_p_turn_resolving(stws *c) {
     char host[256];
     snprintf(host, sizeof host, "%.*s", (int)c->url.host_len, c->url.host);
@@ -10065,7 +10165,7 @@ STWS_P_APART static int stws_p_turn_resolving(stws *c) {
     } else if (!c->o.transport && c->url.secure) {
         stws_p_say(c, STWS_ERR_TLS,
                    "%s needs TLS: compile the implementation with STOMP_WS_BEARSSL, or set option "
-                   "tls (and let a wss:// URL be in the options from the beginning)",
+                   "tls; and the options of stws_create need a wss:// URL",
                    stws_p_where(c));
         return stws_p_lost(c, STWS_P_FINAL);
     }
@@ -10078,7 +10178,9 @@ STWS_P_APART static int stws_p_turn_resolving(stws *c) {
 
 static int stws_p_grow_output(stws *c, size_t need);
 
-/* Write this attempt's upgrade request; without room it is measured. */
+/* Encodes this attempt's upgrade request (RFC 6455, section 4.1) into buf, and stores its
+   length in *need. Returns STWS_OK; STWS_ERR_SPACE if it is longer than cap (a cap of 0 only
+   measures it); STWS_ERR_USAGE if one of its headers is invalid. */
 static int stws_p_write_upgrade(const stws *c, char *buf, size_t cap, size_t *need) {
     stws_handshake h = {&c->url,           c->key,
                         c->o.subprotocols, c->o.origin,
@@ -10086,7 +10188,9 @@ static int stws_p_write_upgrade(const stws *c, char *buf, size_t cap, size_t *ne
     return stws_handshake_request(buf, cap, &h, need);
 }
 
-/* Write the upgrade request into the output. */
+/* Puts the upgrade request, with a new Sec-WebSocket-Key, into the output, which grows for
+   it if it may. Takes the lock. Returns STWS_OK, STWS_ERR_SPACE, STWS_ERR_USAGE, or
+   STWS_ERR_IO if there is no randomness. */
 static int stws_p_post_upgrade(stws *c) {
     unsigned char random[16];
     size_t need = 0;
@@ -10102,7 +10206,8 @@ static int stws_p_post_upgrade(stws *c) {
     return result;
 }
 
-/* Show the trace an HTTP head: a first line of ours, and its headers. */
+/* Shows on_trace an HTTP head: first_line in the place of a command, and the headers of
+   `head`. The lock is held if we send it. */
 static void stws_p_trace_head(stws *c, stws_direction direction, const char *first_line,
                               const stws_http *head) {
     stws_frame frame;
@@ -10113,8 +10218,9 @@ static void stws_p_trace_head(stws *c, stws_direction direction, const char *fir
     stws_p_trace(&c->s, direction, &frame);
 }
 
-/* The request is written once more, into the input, which is still empty, and taken apart
-   there. If it does not fit, only its first line is shown. */
+/* Shows on_trace the upgrade request. Encodes it once more, into the input, which is still
+   empty, and parses it there. If it does not fit there, only the first line is shown. Hides
+   the query of the URL. */
 STWS_P_APART static void stws_p_trace_upgrade(stws *c) {
     const char *target = c->url.target_len ? c->url.target : "/";
     size_t len = stws_p_public_len(target), need = 0;
@@ -10134,7 +10240,10 @@ STWS_P_APART static void stws_p_trace_upgrade(stws *c) {
     stws_p_unlock(c);
 }
 
-/* 1 when the state changed, 0 when more is needed. */
+/* One turn in state CONNECTING or TLS: calls the transport's `open` again. When the
+   connection is open, puts the upgrade request into the output and enters UPGRADING. TCP,
+   the proxy and the TLS handshake have connect_timeout_ms each. Returns 1 when the state has
+   changed, 0 if it has to be called again. */
 static int stws_p_turn_connecting(stws *c) {
     const char *why = NULL;
     char host[256];
@@ -10162,8 +10271,8 @@ static int stws_p_turn_connecting(stws *c) {
         stws_p_say(c, result, "%s",
                    result == STWS_ERR_SPACE ? "the upgrade request does not fit into tx_buffer"
                    : result == STWS_ERR_IO
-                       ? "the system gives no random numbers"
-                       : "a header of the upgrade request is not valid (before_connect?)");
+                       ? "the system provides no random numbers"
+                       : "a header of the upgrade request is not valid: check before_connect");
         return stws_p_lost(c, STWS_P_FINAL);
     }
     stws_p_trace_upgrade(c);
@@ -10173,14 +10282,16 @@ static int stws_p_turn_connecting(stws *c) {
 
 /* ---- the upgrade's answer ---- */
 
+/* Shows on_trace the head of the answer to the upgrade. */
 static void stws_p_trace_answer(stws *c, const stws_http *answer) {
     char word[64];
     snprintf(word, sizeof word, "HTTP/1.1 %d %.40s", answer->status, answer->reason);
     stws_p_trace_head(c, STWS_RECEIVED, word, answer);
 }
 
-/* How long Retry-After (RFC 9110, 10.2.3) asks us to wait: seconds, or a date, which is
-   compared with the answer's own Date, as our clock may be wrong. */
+/* Returns how long Retry-After asks us to wait (RFC 9110, section 10.2.3), in milliseconds;
+   0 without such a header. It has seconds or a date. The date is compared with the answer's
+   own Date, because our clock may be wrong. */
 static long long stws_p_retry_after_ms(const stws_http *answer) {
     const char *after = stws_p_or(stws_http_header(answer, "Retry-After"), ""), *date;
     long long then, now;
@@ -10193,11 +10304,16 @@ static long long stws_p_retry_after_ms(const stws_http *answer) {
     return then > now ? (then - now) * 1000 : 0;
 }
 
+/* Returns what an HTTP status other than 101 means for the next attempt: one of
+   STWS_P_PASSING to STWS_P_DENIED. */
 static int stws_p_status_kind(int status) {
     if (status == 401 || status == 403 || status == 407) return STWS_P_DENIED;
     return stws_p_status_is_final(status) ? STWS_P_REFUSED : STWS_P_PASSING;
 }
 
+/* Reports an answer by which the server did not switch to WebSocket, and ends the attempt.
+   Another status than 101 gets a sentence made of its status, its headers and its page. For
+   a 101 that breaks RFC 6455, section 4.1, `why` is the sentence. Always returns 1. */
 static int stws_p_refused_upgrade(stws *c, const stws_http *answer, int result, const char *why) {
     const char *culprit = NULL;
     stws_p_input *in = &c->s.in;
@@ -10218,8 +10334,8 @@ static int stws_p_refused_upgrade(stws *c, const stws_http *answer, int result, 
     return stws_p_lost(c, STWS_P_REFUSED);
 }
 
-/* Where the heads of HTTP were larger than the buffers in the block, these are enough from
-   now on. */
+/* HTTP heads may have needed larger buffers than those in the client's block. Goes back to
+   these, if what is left in the buffers fits. The lock is held. */
 static void stws_p_end_upgrade(stws *c) {
     stws_p_input *in = &c->s.in;
     size_t left = in->raw_end - in->raw;
@@ -10230,9 +10346,10 @@ static void stws_p_end_upgrade(stws *c) {
     in->raw_end = left;
 }
 
-/* Is the upgrade refused, and is there more to come of what the server says about it? The
-   sentence shall not depend on how the network cuts the answer. So we wait: until the page
-   is whole, and not for long. */
+/* Returns 1 if the answer is a refusal, and a part of its page is still to come. The page
+   explains the refusal, and the error's sentence shall not depend on how the network cuts
+   the answer. Waits until the page is whole, or large enough, but for STWS_P_PAGE_MS at
+   most. */
 static int stws_p_waits_for_page(stws *c) {
     const stws_p_input *in = &c->s.in;
     long long end = c->now + stws_p_ms(STWS_P_PAGE_MS);
@@ -10243,7 +10360,10 @@ static int stws_p_waits_for_page(stws *c) {
     return 1;
 }
 
-/* Look at what came: 1 when the state changed, 0 when more is needed. */
+/* One turn in state UPGRADING, after reading: looks at the answer once its head is whole.
+   Skips answers 100 to 199 other than 101; follows a redirect; or checks the answer (RFC
+   6455, section 4.1), puts CONNECT into the output and enters LOGGING_IN. Returns 1 when
+   something has changed, 0 if more has to be read. */
 STWS_P_APART static int stws_p_turn_upgrading(stws *c) {
     stws_p_input *in = &c->s.in;
     const char *why = "";
@@ -10258,12 +10378,12 @@ STWS_P_APART static int stws_p_turn_upgrading(stws *c) {
     if (in->raw == in->raw_end || stws_p_waits_for_page(c)) return 0;
     result = stws_handshake_parse(in->data + in->raw, in->raw_end - in->raw, &answer, &used);
     c->http_scanned = answer.scanned;
-    if (result == STWS_DONE && !answer.status) result = STWS_ERR_HTTP; /* a request */
+    if (result == STWS_DONE && !answer.status) result = STWS_ERR_HTTP; /* a request line */
     if (result == STWS_MORE) return 0;
     if (result == STWS_ERR_HTTP) stws_p_say_not_http(c, in->data + in->raw, in->raw_end - in->raw);
     if (result == STWS_ERR_HTTP_LIMIT)
         stws_p_say(c, result,
-                   "the HTTP head at %s is over %zu bytes or %zu headers (option max_headers)",
+                   "the HTTP head at %s has over %zu bytes or over %zu headers (max_headers)",
                    stws_p_where(c), answer.max_bytes, c->o.max_headers);
     if (result < 0) return stws_p_lost(c, STWS_P_REFUSED);
     in->raw += used;
@@ -10296,14 +10416,16 @@ STWS_P_APART static int stws_p_turn_upgrading(stws *c) {
     return 1;
 }
 
-/* No more of the answer comes, or is waited for: 1 when what is there was enough. */
+/* No more of the answer will come, or the time to wait for it is over: looks at the part
+   that is there. Returns 1 if that changed the state. */
 static int stws_p_end_answer(stws *c) {
     if (!STWS_P_HAS_TEXTS || c->state != STWS_UPGRADING || c->answer_over) return 0;
     c->answer_over = 1;
     return stws_p_turn_upgrading(c);
 }
 
-/* The states in which STOMP frames come: they stand together in stws_connection_state. */
+/* Returns 1 in the states in which STOMP frames arrive: LOGGING_IN, CONNECTED and CLOSING.
+   They are neighbours in stws_connection_state. */
 static int stws_p_reads_frames(int state) {
     return state >= STWS_LOGGING_IN && state <= STWS_CLOSING;
 }
