@@ -10431,7 +10431,9 @@ static int stws_p_reads_frames(int state) {
 }
 
 /* ==== >>output: what a session owes the server, and writing it ==== */
-/* Let the output grow for a frame that is larger than it: 1, or 0 without a heap. */
+/* Moves the output into a larger buffer, from the heap, for a frame that does not fit into
+   the present one. Returns 1; 0 without a heap or memory, while the buffer is being written,
+   or if it is large enough already. The lock is held. */
 static int stws_p_grow_output(stws *c, size_t need) {
     stws_p_buffer *b = &c->s.out;
     char *data;
@@ -10449,8 +10451,10 @@ static int stws_p_grow_output(stws *c, size_t need) {
     return 1;
 }
 
-/* Build a frame into the output, which may have to grow for it. STWS_ERR_SPACE: later;
-   STWS_ERR_LIMIT: never. */
+/* Encodes a frame into the output, which grows if the frame is larger than it. Returns
+   STWS_OK; STWS_ERR_SPACE if there is no room before some output is written; STWS_ERR_LIMIT
+   if the frame never fits; STWS_ERR_FRAME_BUILD or STWS_ERR_IO as stws_p_post. The lock is
+   held. */
 static int stws_p_post_growing(stws *c, const stws_frame *frame) {
     size_t need = 0, pending = stws_p_pending(&c->s.out);
     int result = stws_p_post(&c->s, frame, &need);
@@ -10461,6 +10465,11 @@ static int stws_p_post_growing(stws *c, const stws_frame *frame) {
     return stws_p_post(&c->s, frame, &need);
 }
 
+/* Calls before_subscribe for one subscription. The lock is held, but left during the
+   callback; meanwhile sub->pinned keeps the subscription's texts in place. Fills *asked,
+   whose headers the callback may set. Returns the callback's answer: 0 to subscribe, a
+   positive number to be asked again in so many milliseconds, a negative number to do without
+   the subscription in this session. */
 static int stws_p_ask_before_subscribe(stws *c, stws_p_sub *sub, stws_subscribing *asked) {
     int answer;
     asked->handle = sub->handle;
@@ -10477,7 +10486,10 @@ static int stws_p_ask_before_subscribe(stws *c, stws_p_sub *sub, stws_subscribin
     return answer;
 }
 
-/* Send one SUBSCRIBE: 1; 0 when it has to wait. Under the lock. */
+/* Sends one SUBSCRIBE. Returns 1 when that is settled: it was sent, this session does
+   without it (because of before_subscribe, or because the frame is impossible), or the
+   subscription was ended during the callback. Returns 0 if it has to wait: for room, or for
+   before_subscribe. The lock is held, but left during the callback. */
 static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
     stws_p_session *s = &c->s;
     stws_subscribing asked;
@@ -10485,7 +10497,7 @@ static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
     char id[STWS_P_ID_TEXT];
     int handle = sub->handle, result = STWS_ERR_STATE,
         answer = stws_p_ask_before_subscribe(c, sub, &asked);
-    if (sub->handle != handle) return 1; /* unsubscribed meanwhile */
+    if (sub->handle != handle) return 1; /* the callback has ended it */
     if (answer > 0) c->hook_us = c->now + stws_p_ms(answer);
     if (answer > 0) return 0;
     if (answer == 0) {
@@ -10506,7 +10518,8 @@ static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
     return 1;
 }
 
-/* Half of the suspects that are left; the rest comes when the session has outlived these. */
+/* Sends the SUBSCRIBEs of half of the suspects that are left. If the session outlives them,
+   a later call sends half of the rest. See stws_p_on_trial. The lock is held. */
 static void stws_p_post_suspects(stws *c) {
     stws_p_subs *t = &c->s.subs;
     int left = (t->suspects + 1) / 2, i;
@@ -10518,6 +10531,11 @@ static void stws_p_post_suspects(stws *c) {
     }
 }
 
+/* Sends the SUBSCRIBEs that this session has not sent yet, as far as there is room. Usually
+   that is all of them, in the order of their handles. After two sessions that ended right
+   after SUBSCRIBEs (stws_p_is_careful) the suspects come first, some at a time, a second
+   apart. Does nothing during a delay that before_subscribe asked for (c->hook_us). The lock
+   is held. */
 static void stws_p_post_subscriptions(stws *c) {
     stws_p_subs *t = &c->s.subs;
     stws_p_sub *sub;
@@ -10531,18 +10549,22 @@ static void stws_p_post_subscriptions(stws *c) {
         return;
     }
     do sub = stws_p_next_unsent(&c->s.subs);
-    /* pinned: a caller of ours asks */
+    /* Pinned: we were called from its before_subscribe. */
     while (sub && !sub->pinned && stws_p_post_subscribe(c, sub));
 }
 
-/* The same for those who wait for its end; a transaction goes as a whole. */
+/* Takes a frame out of the outbox that will not be sent. Its receipt ends with that result,
+   and threads that wait for room wake up. If it is a part of a transaction, the whole
+   transaction is broken. The lock is held. */
 static void stws_p_drop_record(stws *c, stws_p_record *r, int result) {
     stws_p_record_drop(&c->s, r, result);
     if (r->tied) stws_p_record_break(&c->s, r);
     stws_p_signal(c);
 }
 
-/* Its UNSUBSCRIBE has gone: the subscription that has the id now may go. */
+/* An UNSUBSCRIBE was sent. A new subscription with the same id may have waited for it
+   (sub->behind), because the server accepts an id only once; it may be sent now. The lock is
+   held. */
 static void stws_p_free_id(stws_p_session *s, const stws_p_record *unsubscribe) {
     const char *id = stws_frame_header(&unsubscribe->frame, "id");
     stws_p_sub *sub = stws_p_find_custom(&s->subs, id, strlen(id));
@@ -10550,15 +10572,17 @@ static void stws_p_free_id(stws_p_session *s, const stws_p_record *unsubscribe) 
         stws_p_sub_unsent(&s->subs, sub);
 }
 
-/* Move what waits in the outbox into the output, as far as there is room and no subscription
-   is before it. */
+/* Moves frames from the outbox into the output, in their order, until there is no room, or
+   until SUBSCRIBEs have to go first. Frames of an earlier session, and frames that this
+   session cannot represent, are dropped. A frame that waits for a confirmation stays in the
+   outbox as sent, so that the next session can send it again. The lock is held. */
 static void stws_p_post_outbox(stws *c, long long now) {
     stws_p_record *r;
     while (!stws_p_subs_come_first(&c->s.subs) &&
            (r = stws_p_record_unsent(&c->s.outbox)) != NULL) {
         int stale = r->epoch && r->epoch != c->s.epoch;
         int result = stale ? (int)STWS_ERR_STALE : stws_p_post_growing(c, &r->frame);
-        /* later, or in another session */
+        /* no room: later; no masking key: in the next session */
         if (result == STWS_ERR_SPACE || result == STWS_ERR_IO) return;
         if (result != STWS_OK) stws_p_drop_record(c, r, result);
         r->sent_us = now;
@@ -10569,9 +10593,10 @@ static void stws_p_post_outbox(stws *c, long long now) {
     }
 }
 
-/* A session is about to be left, and its ACKs that wait, also for room, mean nothing in
-   another one: they go before all else that waits, as their messages came by subscriptions
-   that were sent. Under the lock. */
+/* Called before a session is left: sends the ACKs and NACKs that still wait, and the ACK of
+   the message in hand. They go before all other frames, because the next session cannot use
+   them. They may overtake a waiting SUBSCRIBE, because their messages came by subscriptions
+   that were sent earlier. An ACK in a transaction is left out. The lock is held. */
 static void stws_p_post_acks(stws *c) {
     const stws_message *m = c->held == STWS_P_HELD_BY_ACK ? c->hand : NULL;
     stws_p_record *r = stws_p_record_next(&c->s.outbox, NULL);
@@ -10588,6 +10613,8 @@ static void stws_p_post_acks(stws *c) {
     if (stws_p_post_growing(c, &frame) == STWS_OK) STWS_P_STORE(m->answered, 1);
 }
 
+/* Sends a heart-beat (STOMP 1.2, "Heart-beating") if nothing was sent for half of the
+   interval that we promised. Output that waits to be written is as good as a heart-beat. */
 static void stws_p_post_heartbeat(stws *c) {
     long long idle = c->now - c->s.last_out_us;
     if (!c->s.heartbeat_out_us || idle < c->s.heartbeat_out_us / 2 || stws_p_pending(&c->s.out))
@@ -10597,16 +10624,18 @@ static void stws_p_post_heartbeat(stws *c) {
     stws_p_trace_word(&c->s, STWS_SENT, "");
 }
 
-/* When a PING is due: ping_ms after the last one, and after the last byte of the direction
-   that has been idle for longer, because a proxy may watch either. Until the server has
-   answered one, traffic does not put it off: a busy connection, too, has to find out whether
-   it may judge the server by its silence. */
+/* Returns the time of the next PING: ping_ms after the last PING, and ping_ms after the last
+   byte of the direction that was idle for longer, because a proxy may watch either
+   direction. As long as the server has not answered a PING, traffic does not delay the next
+   one: also on a busy connection we have to learn whether this server answers, because only
+   then is its silence a sign of failure. */
 static long long stws_p_ping_due(const stws_p_session *s) {
     long long idle = s->last_in_us < s->last_out_us ? s->last_in_us : s->last_out_us;
     if (!s->expected_us) idle = s->last_ping_us;
     return (idle > s->last_ping_us ? idle : s->last_ping_us) + s->ping_us;
 }
 
+/* Sends a PING if it is due (option ping_ms; RFC 6455, section 5.5.2). */
 static void stws_p_post_ping(stws *c) {
     stws_p_session *s = &c->s;
     if (!s->ping_us || c->now < stws_p_ping_due(s) || stws_p_pending(&s->out)) return;
@@ -10617,7 +10646,11 @@ static void stws_p_post_ping(stws *c) {
     stws_p_trace_word(s, STWS_SENT, "PING");
 }
 
-/* DISCONNECT with a receipt, once everything before it has gone out. */
+/* Sends DISCONNECT with a receipt (STOMP 1.2, "Graceful Shutdown") and enters CLOSING, if
+   stws_disconnect or stws_close has asked for it and everything before it is done: the
+   outbox is sent; all confirmations have arrived, or c->end_us is over; and the user has
+   given back every message that the library has to acknowledge, from the queue and in hand.
+   The lock is held. */
 static void stws_p_post_disconnect(stws *c) {
     stws_frame frame;
     char id[STWS_P_ID_TEXT];
@@ -10636,8 +10669,16 @@ static void stws_p_post_disconnect(stws *c) {
     c->deadline_us = c->end_us;
 }
 
-/* Everything that is due in a session, in its order: pong, subscriptions, what waits,
-   heart-beat, farewell. */
+/* Puts everything that is due in a session into the output. The order matters:
+
+     1. The answer to a PING. It is sent while logging in and closing, too.
+     2. SUBSCRIBEs, so that a new session subscribes before it sends anything.
+     3. The frames of the outbox, in the order of the calls that put them there.
+     4. A heart-beat and a PING, if the output is empty otherwise.
+     5. DISCONNECT, when nothing else is left to do.
+
+   A frame that does not have to wait does not come this way: the thread that calls stws_send
+   puts it into the output itself (stws_p_submit). The lock is held. */
 static void stws_p_prepare_output(stws *c) {
     stws_p_session *s = &c->s;
     if (s->pong_due && !c->close_sent &&
@@ -10647,15 +10688,17 @@ static void stws_p_prepare_output(stws *c) {
     }
     if (c->state != STWS_CONNECTED || c->renewing || s->no_random) return;
     if (stws_p_subs_come_first(&s->subs)) stws_p_post_subscriptions(c);
-    else c->hook_us = 0; /* the one it was about is unsubscribed */
+    else c->hook_us = 0; /* the delayed subscription has ended */
     if (s->outbox.untaken) stws_p_post_outbox(c, c->now);
     stws_p_post_heartbeat(c);
     stws_p_post_ping(c);
     stws_p_post_disconnect(c);
 }
 
-/* Write as much as the transport takes: bytes, or an error. Without the lock while it
-   writes; only the thread that holds the client does. */
+/* Writes pending output, as much as the transport accepts in one call. Returns the number of
+   bytes; 0 if nothing is pending or nothing was accepted; or a negative error. Only the
+   thread that holds the client may call it. Takes the lock, but not while it writes: then
+   b->busy keeps the buffer in its place, and other threads may append to it. */
 static long stws_p_write_once(stws *c, long long now) {
     stws_p_buffer *b = &c->s.out;
     const char *from;
@@ -10686,8 +10729,10 @@ static long stws_p_write_once(stws *c, long long now) {
     return n;
 }
 
-/* Prepare and write until the transport takes no more or nothing is left: 1 when something
-   moved; 0; or an error. */
+/* Prepares output and writes it, until nothing is left or the transport accepts no more.
+   Returns 1 if bytes were written, 0 if not, or a negative error. That is STWS_ERR_IO, too,
+   if there is no masking key for the next frame and all earlier output is written: frames
+   that wait are sent in the next session. */
 static int stws_p_turn_output(stws *c) {
     int moved = 0, stuck;
     size_t left = 1;
@@ -10704,24 +10749,27 @@ static int stws_p_turn_output(stws *c) {
     stws_p_lock(c);
     stuck = c->s.no_random && !c->write_error && !stws_p_pending(&c->s.out);
     stws_p_unlock(c);
-    return stuck ? (int)STWS_ERR_IO : moved; /* what waits goes in the next session */
+    return stuck ? (int)STWS_ERR_IO : moved; /* the next session sends it */
 }
 
 /* ==== >>dispatch: what each frame from the server does ==== */
+/* Makes *e an event of that type, without contents. */
 static void stws_p_event(stws_event *e, stws_event_type type) {
     memset(e, 0, sizeof *e);
     e->type = type;
     e->text = "";
 }
 
-/* An event about the frame that came; always 1. */
+/* Makes *e an event about the frame that has arrived. Always returns 1. */
 static int stws_p_frame_event(stws *c, stws_event *e, stws_event_type type) {
     stws_p_event(e, type);
     e->message = &c->s.message;
     return 1;
 }
 
-/* Close with a code of ours: one try to say so, then the socket goes. */
+/* Sends a close frame (RFC 6455, section 5.5.1), unless that was done before, and writes
+   what the transport accepts without waiting. c->unwritten then tells how many bytes of
+   frames were still pending before the close frame. */
 static void stws_p_say_goodbye(stws *c, int code, const char *reason) {
     char payload[125];
     size_t len = stws_ws_close_payload(payload, code, reason);
@@ -10736,12 +10784,16 @@ static void stws_p_say_goodbye(stws *c, int code, const char *reason) {
     while (stws_p_write_once(c, c->now) > 0) continue;
 }
 
-/* The same, and the session is over. */
+/* Ends an attempt or a session for a reason of ours: sends a close frame if the connection
+   is a WebSocket already, then calls stws_p_lost with that kind. Always returns 1. */
 static int stws_p_leave(stws *c, int code, const char *reason, int kind) {
     if (stws_p_reads_frames(c->state)) stws_p_say_goodbye(c, code, reason);
     return stws_p_lost(c, kind);
 }
 
+/* Handles CONNECTED (STOMP 1.2, "CONNECTED Frame"): takes over version, heart-beats and
+   broker, and begins a session. Returns 1, with the event. Returns 0 if the server chose a
+   version that we did not offer: that ends the attempt. */
 static int stws_p_on_connected(stws *c, stws_event *e) {
     const stws_frame *frame = &c->s.message.frame;
     int accepted;
@@ -10760,7 +10812,7 @@ static int stws_p_on_connected(stws *c, stws_event *e) {
     stws_p_unlock(c);
     if (!accepted) {
         stws_p_say(c, STWS_ERR_VERSION,
-                   "the server answers with STOMP version %.20s, which was not offered: see option "
+                   "the server chose STOMP version %.20s, which was not offered: see option "
                    "versions",
                    stws_p_or(stws_frame_header(frame, "version"), "1.0"));
         stws_p_leave(c, STWS_P_CLOSE_PROTOCOL, "version", STWS_P_REFUSED);
@@ -10775,15 +10827,16 @@ static int stws_p_on_connected(stws *c, stws_event *e) {
     return stws_p_frame_event(c, e, STWS_EVENT_CONNECTED);
 }
 
-/* A receipt's number out of its id, "receipt-17"; 0 when it is none of ours. */
+/* Returns the number of a receipt of ours: 17 for "receipt-17"; 0 for any other id. */
 static int stws_p_receipt_number(const char *id) {
     size_t number = 0;
     if (!stws_p_starts(id, "receipt-")) return 0;
     return stws_p_number(id + 8, strlen(id + 8), STWS_P_MAX_NUMBER, &number) == 1 ? (int)number : 0;
 }
 
-/* A receipt has come, or its frame was refused: settle what waits for it. 1 when it was one
-   of ours. */
+/* A receipt has ended: by RECEIPT, with STWS_OK, or by an ERROR that names it. Ends all that
+   waits for this number: an entry in the table of receipts, a frame that waits in the outbox
+   for its confirmation, or both. Returns 1 if something waited, else 0. Takes the lock. */
 static int stws_p_settle(stws *c, int number, int result) {
     stws_p_record *record;
     stws_p_receipt *receipt;
@@ -10799,7 +10852,7 @@ static int stws_p_settle(stws *c, int number, int result) {
     }
     if (confirmed && record->sent) {
         sent_us = record->sent_us;
-        /* refused once is enough */
+        /* A frame that the broker has refused is not sent again, nor is its transaction. */
         if (result != STWS_OK && record->tied) stws_p_record_break(&c->s, record);
         if (!record->done) stws_p_record_through(&c->s, record);
         stws_p_record_sweep(&c->s);
@@ -10811,6 +10864,9 @@ static int stws_p_settle(stws *c, int number, int result) {
     return receipt || confirmed;
 }
 
+/* Handles RECEIPT. The receipt of DISCONNECT makes us close the WebSocket. Other receipts of
+   ours become events later, in stws_p_pull_other. Returns 1, with an event, only for a
+   receipt that the library did not ask for. */
 static int stws_p_on_receipt(stws *c, stws_event *e) {
     int number = stws_p_receipt_number(stws_p_known_value(&c->s, STWS_P_RECEIPT_ID));
     if (number && number == c->disconnect_number) {
@@ -10821,8 +10877,9 @@ static int stws_p_on_receipt(stws *c, stws_event *e) {
     return stws_p_settle(c, number, STWS_OK) ? 0 : stws_p_frame_event(c, e, STWS_EVENT_RECEIPT);
 }
 
-/* Does the ERROR refuse the credentials of CONNECT? A broker has only words for that;
-   RabbitMQ's "access denied" to a virtual host may mean that this has connections enough. */
+/* Returns 1 if an ERROR refuses the credentials of CONNECT. Brokers tell that only in words.
+   RabbitMQ's "access denied" to a virtual host does not count: the virtual host may just
+   have reached its limit of connections. */
 static int stws_p_denies(const stws_frame *frame) {
     static const char *const words[] = {
         "assword",      "asscode",         "redential", "ccess refused", "ccess denied", "ogin",
@@ -10834,7 +10891,9 @@ static int stws_p_denies(const stws_frame *frame) {
     return 0;
 }
 
-/* An ERROR that names a receipt names its culprit: a SUBSCRIBE, or another frame. */
+/* An ERROR has named a receipt, and so the frame that caused it. If that is a SUBSCRIBE,
+   only this subscription stays on trial. If it is another frame, no subscription does. See
+   stws_p_on_trial. Takes the lock. */
 static void stws_p_note_culprit(stws *c, int number) {
     stws_p_subs *t = &c->s.subs;
     const stws_p_receipt *receipt;
@@ -10850,9 +10909,14 @@ static void stws_p_note_culprit(stws *c, int number) {
     stws_p_unlock(c);
 }
 
+/* Handles ERROR, after which the server has to close the connection (STOMP 1.2, "ERROR").
+   Returns 1, with the event. While logging in, the attempt ends after the event
+   (c->refused). In a session, frames that follow are still read; if the server does not
+   close the connection within close_timeout_ms, we do. In state CLOSING the ERROR is
+   ignored: returns 0. */
 static int stws_p_on_error(stws *c, stws_event *e) {
     int login = c->state == STWS_LOGGING_IN;
-    if (c->state == STWS_CLOSING) return 0; /* our DISCONNECT: Spring answers it so */
+    if (c->state == STWS_CLOSING) return 0; /* Spring answers DISCONNECT with an ERROR */
     stws_p_say_error_frame(c, login ? STWS_ERR_LOGIN : STWS_ERR_BROKER, &c->s.message.frame);
     if (!login && c->error_us == STWS_P_NEVER) {
         stws_p_note_culprit(c, stws_p_receipt_number(stws_p_known_value(&c->s, STWS_P_RECEIPT_ID)));
@@ -10871,7 +10935,8 @@ static int stws_p_on_error(stws *c, stws_event *e) {
     return 1;
 }
 
-/* The subscription is out of the table, and nobody hears of its receipt. Under the lock. */
+/* Removes a subscription from the table. Its receipt ends without an event. The lock is
+   held. */
 static void stws_p_unsubscribed(stws *c, stws_p_sub *sub) {
     if (!sub) return;
     stws_p_forget_receipt(&c->s, sub->receipt);
@@ -10879,10 +10944,17 @@ static void stws_p_unsubscribed(stws *c, stws_p_sub *sub) {
     if (!c->s.subs.unsent) stws_p_signal(c);
 }
 
-/* The message in hand is let go: the user is done with it. Where there is no room for its
-   ACK nothing more is read until there is: with prefetch nothing more might come anyway.
-   When nothing goes out any more there will be none. Only then does its subscription end, if
-   the user has unsubscribed it meanwhile. */
+/* The user has finished with the message in hand: the callback has returned, or the next
+   driving call begins.
+
+     1. Sends the ACK that the library has to send (subscribe option ack_on), unless the user
+        has sent one. If there is no room for it, the message stays in hand and nothing more is
+        read until there is room (STWS_P_HELD_BY_ACK). With prefetch the broker might send
+        nothing more anyway. If nothing can be written any more, there will be no room: gives
+        up.
+     2. If the user has ended the subscription meanwhile, ends it now (c->ends_in_hand): the ACK
+        had to go first.
+     3. Frees the copy of the message, if it was a kept one (c->given). */
 STWS_P_APART static void stws_p_let_go_now(stws *c) {
     int ended, full = 0, result;
     if (!c->ack_due) {
@@ -10910,12 +10982,14 @@ STWS_P_APART static void stws_p_let_go_now(stws *c) {
     stws_p_free_kept(c, &c->given);
 }
 
+/* Ends the message in hand and the event that stws_next returned last, if there are any. */
 static void stws_p_let_go(stws *c) {
     if (c->ack_due || c->given) stws_p_let_go_now(c);
 }
 
-/* The user gets a message: from now on it is in hand, if the library owes its ACK. 0:
-   another thread has just unsubscribed it, and an ACK would mean nothing. */
+/* The user gets a message that the library has to acknowledge: it is the message in hand
+   from now on, until stws_p_let_go. Returns 1. Returns 0 if another thread has just ended
+   its subscription: then the ACK would have no meaning. Takes the lock. */
 STWS_P_APART static int stws_p_hand_over_now(stws *c, const stws_message *m) {
     int lives;
     stws_p_lock(c);
@@ -10926,12 +11000,15 @@ STWS_P_APART static int stws_p_hand_over_now(stws *c, const stws_message *m) {
     return lives;
 }
 
+/* The same for any message: one that the user acknowledges himself does not become the
+   message in hand, and the result is 1. */
 static int stws_p_hand_over(stws *c, const stws_message *m) {
     return !m->ack_on || stws_p_hand_over_now(c, m);
 }
 
-/* Give a message to the queue: 1 done, 0 it is full and the message is held back; an error:
-   it does not fit. */
+/* Puts the message into options.queue. Returns 1 if that is done. Returns 0 if the queue is
+   full: the message is held back, and nothing more is read. Returns a negative error if the
+   message never fits. With STWS_ACK_ON_HANDOVER its ACK is sent now. */
 static int stws_p_enqueue(stws *c) {
     int result = stws_p_queue_push(c->o.queue, &c->s.message, &c->waiter);
     c->held = result == 0 ? STWS_P_HELD_BY_QUEUE : 0;
@@ -10944,8 +11021,10 @@ static int stws_p_enqueue(stws *c) {
     return result;
 }
 
-/* The subscription of a message that names none, as in STOMP 1.0: that of its destination;
-   in later versions, which ask for the name, if there is just one. Under the lock. */
+/* Finds the subscription of a message without a header `subscription`, by its destination.
+   STOMP 1.0 has no such header; if several subscriptions match, the oldest one gets the
+   message. Later versions require the header; then there has to be exactly one match.
+   Returns NULL if there is no such subscription. The lock is held. */
 static stws_p_sub *stws_p_sub_by_destination(const stws_p_session *s) {
     stws_p_sub *found = NULL;
     int i, seen = 0, count = 0;
@@ -10960,7 +11039,11 @@ static stws_p_sub *stws_p_sub_by_destination(const stws_p_session *s) {
     return count == 1 || s->version == STWS_STOMP_10 ? found : NULL;
 }
 
-/* Who listens? A callback of the subscription's own, or 0. */
+/* Finds the subscription of the message, and sets the message's handle and ack_on. Ids of
+   ours ("sub-17") are found without the lock; other ids, and messages without an id, need
+   it. Also finds the subscription for replies that the broker makes by itself (c->implied).
+   Stores the subscription's callback in *call and returns 1; returns 0 if it has none. A
+   message that matches no subscription is counted in unknown_subscription. */
 static int stws_p_find_receiver(stws *c, stws_message_fn *call, void **user) {
     stws_message *m = &c->s.message;
     stws_p_subs *t = &c->s.subs;
@@ -10990,7 +11073,15 @@ static int stws_p_find_receiver(stws *c, stws_message_fn *call, void **user) {
     return *call != NULL;
 }
 
-/* 1: an event; 0: delivered otherwise, or held back. */
+/* Handles MESSAGE. The message goes to the first of these that exists:
+
+     1. the callback of its subscription;
+     2. options.queue;
+     3. on_message, straight away, if stws_run or stws_start drives;
+     4. an event, for stws_next or, through stws_p_dispatch, for on_message.
+
+   A message that is too large for the queue becomes an event, too. Returns 1, with the
+   event, or 0: it was delivered otherwise, is held back, or has just lost its subscription. */
 static int stws_p_on_message_frame(stws *c, stws_event *e) {
     stws_message_fn call;
     void *user = NULL;
@@ -11013,7 +11104,9 @@ static int stws_p_on_message_frame(stws *c, stws_event *e) {
     return stws_p_frame_event(c, e, STWS_EVENT_MESSAGE);
 }
 
-/* What a frame does: 1 when it makes an event. */
+/* Handles the frame that has arrived, by its command and the state. Returns 1 if *e is an
+   event now. A frame that the server may not send at this point becomes
+   STWS_EVENT_UNHANDLED. */
 static int stws_p_on_frame(stws *c, stws_event *e) {
     stws_command command = c->s.message.frame.command_id;
     int login = c->state == STWS_LOGGING_IN;
@@ -11025,7 +11118,8 @@ static int stws_p_on_frame(stws *c, stws_event *e) {
     return stws_p_frame_event(c, e, STWS_EVENT_UNHANDLED);
 }
 
-/* SockJS frames begin o, h, a[ or c[; no STOMP frame does. */
+/* Returns 1 if the server's first bytes are a SockJS frame: "o", "h", "a[" or "c[". No STOMP
+   frame begins like that. */
 static int stws_p_looks_like_sockjs(const stws *c) {
     const char *at = c->s.in.data + c->s.in.begin;
     size_t len = c->s.in.end - c->s.in.begin;
@@ -11035,9 +11129,10 @@ static int stws_p_looks_like_sockjs(const stws *c) {
            (*at == 'o' && (at[1] == 'a' || at[1] == 'h'));
 }
 
-/* The session is about to end, maybe with a frame that cannot be read to its end: it is
-   traced. An ERROR says why all the same, and what it is about ends: 1. *kind is that of the
-   loss. */
+/* The session ends, perhaps in the middle of a frame. Shows on_trace the part that has
+   arrived. If it is an ERROR, it explains the end although it is incomplete: reports it,
+   ends the receipt that it names, and returns 1, so that the caller reports nothing else.
+   Otherwise returns 0. Stores in *kind what the failure means for the next attempt. */
 static int stws_p_on_broken_frame(stws *c, int error, int *kind) {
     const stws_p_input *in = &c->s.in;
     int login = c->state == STWS_LOGGING_IN, is_error;
@@ -11061,8 +11156,9 @@ static int stws_p_on_broken_frame(stws *c, int error, int *kind) {
     return 1;
 }
 
-/* The input cannot be read on: the server has closed the WebSocket, which is answered, or
-   what it sent is wrong. */
+/* The input ends here: the server has sent a close frame, which is answered; or its bytes
+   are invalid, which is answered with a close frame: 1009 (too big), 1007 (not UTF-8) or
+   1002 (protocol error; RFC 6455, section 7.4.1). Reports the error. Always returns 1. */
 static int stws_p_on_bad_input(stws *c, int error) {
     int too_big = error <= STWS_ERR_FRAME_HEADERS && error >= STWS_ERR_FRAME_BODY;
     int code = too_big ? STWS_P_CLOSE_TOO_BIG : STWS_P_CLOSE_PROTOCOL;
@@ -11080,12 +11176,15 @@ static int stws_p_on_bad_input(stws *c, int error) {
                         error == STWS_ERR_SOCKJS ? (int)STWS_P_REFUSED : kind);
 }
 
-/* What came at once may be many frames, and each may take its user long: heart-beats,
-   answers and what threads want do not wait for the last of them. Time is looked at after
-   some frames, and where these are slow after each. The turn that is owed then does not
-   read: there is still something to look at. */
+/* One read may bring many frames, and a callback may take long for each of them. Heart-beats,
+   ACKs and the calls of other threads must not wait for the last frame. So the clock is read
+   after 16 frames. If 5 ms have passed by then, a turn of the state machine comes before the
+   next frame, and the clock is then read after each frame, as long as the frames are slow.
+   Such a turn writes but does not read, because there are frames left to handle. */
 enum { STWS_P_FRAMES_AT_ONCE = 16, STWS_P_SLOW_US = 5000 };
 
+/* Returns 1 if a turn of the state machine has to come before the next frame; c->owes_turn
+   then has the same value. Called when c->frames_left is used up, and starts it again. */
 static int stws_p_owes_turn(stws *c) {
     const stws_p_input *in = &c->s.in;
     int left = in->begin + c->s.taken < in->end || in->raw < in->raw_end;
@@ -11094,14 +11193,18 @@ static int stws_p_owes_turn(stws *c) {
     return c->owes_turn;
 }
 
-/* An event out of what is already here: 1, or 0. Never touches the socket but to say goodbye. */
+/* Handles frames that were read before, until one of them makes an event. Returns 1, with
+   the event. Returns 0 if there is none: no whole frame is left, the message is held back, a
+   turn has to come first, or the session has ended. Does not use the network, except to send
+   a close frame. At its beginning it ends the message in hand, and offers a message that was
+   held back to the queue again. */
 static int stws_p_pull_frames(stws *c, stws_event *e) {
     int result = STWS_DONE;
     c->owes_turn = 0;
     stws_p_let_go(c);
     if (c->held == STWS_P_HELD_BY_QUEUE) stws_p_enqueue(c);
-    if (c->held) return 0;  /* it may be the ACK now that has no room */
-    c->s.message.epoch = 0; /* its views end, and an ACK of it would name another message */
+    if (c->held) return 0;  /* the queue is still full, or the ACK has no room now */
+    c->s.message.epoch = 0; /* the last message ends: stws_ack refuses it from now on */
     while (result == STWS_DONE && stws_p_reads_frames(c->state) && !c->held &&
            !STWS_P_LOAD(&c->stop)) {
         if (c->frames_left < 0 && stws_p_owes_turn(c)) return 0;
@@ -11113,12 +11216,14 @@ static int stws_p_pull_frames(stws *c, stws_event *e) {
     return 0;
 }
 
-/* Is the outbox beyond one of its marks, and nobody was told? Under the lock. */
+/* Returns 1 if the outbox has risen to outbox_high, or has fallen back to outbox_low, and
+   the event for that is still to come. The lock is held. */
 static int stws_p_crosses_mark(const stws *c) {
     size_t used = stws_p_ring_used(&c->s.outbox);
     return c->o.outbox_high && (c->above_high ? used <= c->o.outbox_low : used >= c->o.outbox_high);
 }
 
+/* Returns the same, and remembers it, so that each crossing makes one event. Takes the lock. */
 static int stws_p_cross_mark(stws *c) {
     int crosses;
     if (!c->o.outbox_high) return 0;
@@ -11129,20 +11234,21 @@ static int stws_p_cross_mark(stws *c) {
     return crosses;
 }
 
-/* How long it still is to the next attempt: a callback may have taken its time since that
-   was decided. */
+/* Returns the milliseconds that are left before the next attempt. A callback may have taken
+   long since the delay was chosen. */
 static long long stws_p_retry_left(const stws *c) {
     long long left = (c->deadline_us - c->clock.now_us(c->clock.ctx)) / STWS_P_US;
     return left > 0 ? left : 0;
 }
 
-/* Are there receipts to tell? A call that keeps events for stws_next leaves them in their
-   table. */
+/* Returns 1 if receipts have ended whose events can be delivered. A call that keeps events
+   for stws_next leaves these in their table, unless on_event takes them. */
 static int stws_p_receipts_due(const stws *c) {
     return (!c->keeping || c->o.on_event) && STWS_P_LOAD(&c->s.receipts_done) != 0;
 }
 
-/* A subscription was set aside, and is still there: 1, and the event. */
+/* Makes the event of a subscription that was set aside. Returns 1; 0 if there is none, or if
+   the user has ended that subscription meanwhile. */
 static int stws_p_take_aside(stws *c, stws_event *e) {
     int handle = 0;
     if (!STWS_P_LOAD(&c->aside)) return 0;
@@ -11158,8 +11264,10 @@ static int stws_p_take_aside(stws *c, stws_event *e) {
     return 1;
 }
 
-/* An event that no frame brings: a receipt that has ended, the end of a connection, a mark
-   of the outbox. */
+/* Makes the next event that does not come from a frame: a receipt that has ended, a
+   subscription that was set aside, DISCONNECTED, or a mark of the outbox, in this order. An
+   attempt whose CONNECT was refused ends here, after its ERROR was delivered. Returns 1,
+   with the event, or 0. */
 static int stws_p_pull_other(stws *c, stws_event *e) {
     stws_p_receipt receipt = {0, 0, 0, 0, 0, 0, 0};
     int taken = 0, refused = c->refused;
@@ -11170,7 +11278,7 @@ static int stws_p_pull_other(stws *c, stws_event *e) {
     if (stws_p_receipts_due(c)) {
         stws_p_lock(c);
         taken = stws_p_take_receipt(&c->s, &receipt);
-        stws_p_signal(c); /* who waits for a place in the table */
+        stws_p_signal(c); /* threads may wait for a place in the table */
         stws_p_unlock(c);
     }
     if (taken) {
@@ -11178,7 +11286,7 @@ static int stws_p_pull_other(stws *c, stws_event *e) {
         e->receipt = receipt.number;
         e->result = (stws_result)receipt.result;
         e->handle = receipt.handle;
-        if (receipt.result == STWS_ERR_LOST) e->text = c->text; /* why the session has ended */
+        if (receipt.result == STWS_ERR_LOST) e->text = c->text; /* why the session ended */
     } else if (stws_p_take_aside(c, e)) {
         taken = 1;
     } else if (c->event_due) {
@@ -11195,7 +11303,8 @@ static int stws_p_pull_other(stws *c, stws_event *e) {
     return taken;
 }
 
-/* An event that another call met and kept: 1, or 0. */
+/* Makes the oldest event that another call than stws_next has kept. Returns 1; 0 if the
+   message in hand has no room for its ACK yet. */
 static int stws_p_pull_kept(stws *c, stws_event *e) {
     stws_p_let_go(c);
     if (c->held == STWS_P_HELD_BY_ACK) return 0;
@@ -11212,19 +11321,24 @@ static int stws_p_pull_kept(stws *c, stws_event *e) {
     return 1;
 }
 
-/* The next event: 1; 0 when the network has to bring something first; negative: the client
-   has ended. */
+/* Returns 1, with the next event; 0 if the network, the clock or another thread has to bring
+   something first; or, when the client has ended and its last event was delivered, the
+   negative final result. Kept events come first, then events that are due, then those of
+   frames. */
 static int stws_p_pull_event(stws *c, stws_event *e) {
     int due = c->refused | c->event_due | stws_p_receipts_due(c) | STWS_P_LOAD(&c->aside);
     if ((c->kept_first || c->has_kept) && !c->keeping) return stws_p_pull_kept(c, e);
     if (due && stws_p_pull_other(c, e)) return 1;
     if (stws_p_pull_frames(c, e) || stws_p_pull_other(c, e)) return 1;
     if (c->state != STWS_ENDED) return 0;
-    /* why it has ended is what counts now */
+    /* stws_error_text now tells why the client has ended, not why a call was refused. */
     if (stws_p_refusal.client == c) stws_p_refusal.client = NULL;
     return c->final;
 }
 
+/* The same. A message that leaves as an event becomes the message in hand, if the library
+   has to acknowledge it: with STWS_ACK_ON_HANDOVER now, else when the next driving call
+   begins. */
 static int stws_p_pull(stws *c, stws_event *e) {
     int result = stws_p_pull_event(c, e);
     if (result > 0 && e->type == STWS_EVENT_MESSAGE && !c->keeping) {
@@ -11236,7 +11350,9 @@ static int stws_p_pull(stws *c, stws_event *e) {
 }
 
 /* ==== >>input: reading ==== */
-/* A frame fills the whole buffer: double it, up to the largest frame that the limits allow. */
+/* One frame fills the whole input: moves it to a buffer of twice the size, from the heap.
+   max_body and max_line limit the size. Returns 1; 0 without a heap or memory, or if the
+   buffer has the largest size already. */
 static int stws_p_grow_input(stws *c) {
     stws_p_input *in = &c->s.in;
     size_t head = c->o.max_line + 65536,
@@ -11252,11 +11368,14 @@ static int stws_p_grow_input(stws *c) {
     return 1;
 }
 
-/* How long the server may be silent. */
+/* Returns how long the server may be silent: heartbeat_grace percent of the expected
+   interval. If heartbeat_grace is off, that is practically for ever. */
 static long long stws_p_silence(const stws *c) {
     return c->o.heartbeat_grace <= 0 ? 1LL << 60 : c->s.expected_us * c->o.heartbeat_grace / 100;
 }
 
+/* Updates heartbeat_slack_ms of the statistics: the shortest time that was left, when
+   something arrived, before the server would have counted as dead. */
 static void stws_p_note_slack(stws *c) {
     long long left = (c->s.last_in_us + stws_p_silence(c) - c->now) / STWS_P_US;
     if (left < 0) left = 0;
@@ -11264,7 +11383,8 @@ static void stws_p_note_slack(stws *c) {
         c->s.stats.heartbeat_slack_ms = left;
 }
 
-/* One read: bytes (> 0), 0, or an error. */
+/* Reads once into the input. Returns the number of bytes; 0 if nothing has arrived; or a
+   negative error, which is STWS_ERR_LIMIT if the input is full and cannot grow. */
 static long stws_p_read_once(stws *c) {
     stws_p_input *in = &c->s.in;
     size_t room = stws_p_input_room(in);
@@ -11283,7 +11403,9 @@ static long stws_p_read_once(stws *c) {
     return n;
 }
 
-/* The stream has broken. After our own farewell that is how it ends. */
+/* Reading has failed. After DISCONNECT that is the regular end. Otherwise reports the error,
+   unless an ERROR frame that was cut off explains the end, and ends the attempt or the
+   session. Always returns 1. */
 static int stws_p_on_io_error(stws *c, long error) {
     int told, kind;
     if (c->state == STWS_CLOSING && STWS_P_LOAD(&c->asked)) return stws_p_lost(c, STWS_P_FINAL);
@@ -11294,12 +11416,12 @@ static int stws_p_on_io_error(stws *c, long error) {
             stws_p_say(c, STWS_ERR_LIMIT, "a message does not fit into rx_buffer (%zu bytes)%s",
                        c->s.in.cap,
                        c->has_heap
-                           ? ", and there is no memory to let it grow, or max_body forbids it"
-                           : ", which cannot grow in memory of your own: raise option rx_buffer");
+                           ? ", which cannot grow: there is no memory, or max_body forbids it"
+                           : ", which cannot grow with stws_init: raise option rx_buffer");
         return stws_p_leave(c, STWS_P_CLOSE_TOO_BIG, "message too big", kind);
     }
     if (!told && c->error_close_us == STWS_P_NEVER) stws_p_say_io(c, (int)error);
-    /* A server of TLS 1.3 refuses our certificate only now. */
+    /* With TLS 1.3 a server refuses a client certificate only after the handshake. */
     if (error == STWS_ERR_TLS && c->state == STWS_UPGRADING && stws_p_tls_is_final(c->tls))
         kind = STWS_P_REFUSED;
     return stws_p_lost(c, kind);
