@@ -11428,23 +11428,28 @@ static int stws_p_on_io_error(stws *c, long error) {
 }
 
 /* ==== >>timers: heart-beats and deadlines ==== */
-/* We come later than we asked to be called, or, when we did not wait, than the last turn was
-   over: then neither our silence nor the server's is the server's fault. */
+/* Notices that the program calls us too late: later than the time c->due_us that it was
+   given, or, if it did not have to wait, long after its last turn (`last`). More than half a
+   heart-beat interval counts as late (late_loops of the statistics). While nobody calls us
+   we can neither send nor read; so the delay is added to the time that the server may be
+   silent, and an error sentence can tell that a missing heart-beat of ours was the program's
+   fault (c->late_us). */
 static void stws_p_note_lateness(stws *c, long long last) {
     long long beat = c->s.heartbeat_out_us, late = c->now - (c->due_us > 0 ? c->due_us : last);
     if (!beat || (c->s.expected_us && c->s.expected_us < beat)) beat = c->s.expected_us;
-    /* at once cannot be missed */
+    /* A time of 0, immediately, cannot be missed. */
     if (!c->due_us || !beat || late <= beat / 2 || c->state != STWS_CONNECTED) return;
     c->s.stats.late_loops++;
     c->s.last_in_us += late;
-    /* since our last output: so early we had asked to be called */
+    /* That time lay half an interval after our last output: the server's view counts here. */
     if (c->due_us > 0) late += beat / 2;
     if (late <= c->late_us) return;
     c->late_us = late;
     c->late_in_call = c->due_us == STWS_P_NEVER;
 }
 
-/* It is later now; and nobody has been told to come again yet. */
+/* Begins a turn: reads the clock into c->now, and notices a call that comes too late. From
+   here on the program has no time at which it has to call again. */
 static void stws_p_note_time(stws *c) {
     long long last = c->now;
     c->now = c->clock.now_us(c->clock.ctx);
@@ -11452,32 +11457,37 @@ static void stws_p_note_time(stws *c) {
     c->due_us = STWS_P_NEVER;
 }
 
-/* What the system knows of a server that is silent. */
+/* Returns what the system knows about a server that is silent. Where TIOCOUTQ exists, TCP
+   tells whether the peer's machine has acknowledged our last bytes. If it has, the network
+   is alive. */
 static const char *stws_p_silence_cause(const stws *c) {
 #ifdef TIOCOUTQ
     int unacknowledged = 0;
     if (!c->o.transport && ioctl(c->tcp.fd, TIOCOUTQ, &unacknowledged) == 0)
         return unacknowledged
-                   ? "nor is what we sent acknowledged: the network or the whole machine is gone"
-                   : "its machine acknowledges what we send, so that the server hangs or breaks "
-                     "its promise";
+                   ? "our last data is not acknowledged: the network or its machine is down"
+                   : "its machine acknowledges our data: the server hangs, or does not send the "
+                     "heart-beats that it promised";
 #endif
-    return (void)c, "the network or the server is gone";
+    return (void)c, "the network or the server is down";
 }
 
+/* Ends the session if the server has been silent for too long (STOMP 1.2, "Heart-beating"). */
 static void stws_p_judge_silence(stws *c) {
     long long silent = c->now - c->s.last_in_us;
     if (!c->s.expected_us || silent < stws_p_silence(c)) return;
     stws_p_say(c, STWS_ERR_HEARTBEAT,
                c->s.heartbeat_in_us
-                   ? "%s: nothing came for %lld ms, with a heart-beat promised every %lld ms; %s"
-                   : "%s: nothing came for %lld ms, though it had answered the PINGs that are sent "
-                     "every %lld ms (option ping_ms); %s",
+                   ? "%s: nothing came for %lld ms, but a heart-beat is due every %lld ms; %s"
+                   : "%s: nothing came for %lld ms, although it answered earlier PINGs, which are "
+                     "sent every %lld ms (option ping_ms); %s",
                c->s.heartbeat_in_us ? stws_result_text(STWS_ERR_HEARTBEAT) : "the server is silent",
                silent / STWS_P_US, c->s.expected_us / STWS_P_US, stws_p_silence_cause(c));
     stws_p_lost(c, STWS_P_PASSING);
 }
 
+/* Ends the session if output has been waiting for write_timeout_ms and the server has
+   accepted no byte of it in that time. */
 static void stws_p_judge_stall(stws *c) {
     size_t waits;
     stws_p_lock(c);
@@ -11487,13 +11497,14 @@ static void stws_p_judge_stall(stws *c) {
     stws_p_unlock(c);
     if (!waits || !c->o.write_timeout_ms) return;
     stws_p_say(c, STWS_ERR_IO,
-               "the server takes no more data: %zu bytes waited for %d ms (write_timeout_ms)",
+               "the server accepts no more data: %zu bytes waited for %d ms (write_timeout_ms)",
                waits, c->o.write_timeout_ms);
     stws_p_lost(c, STWS_P_PASSING);
 }
 
-/* Leave a good session for a new one, once what was accepted is written, within
-   close_timeout_ms. */
+/* Begins to leave a good session for a new one, because of max_session_ms or
+   stws_reconnect_now. Frames that are in the output are still written, for close_timeout_ms
+   at most; new ones wait in the outbox. stws_p_turn_renewing does the rest. */
 static void stws_p_renew(stws *c) {
     if (c->renewing) return;
     stws_p_turn_output(c);
@@ -11503,7 +11514,9 @@ static void stws_p_renew(stws *c) {
     c->renew_by_us = c->now + stws_p_ms(c->o.close_timeout_ms);
 }
 
-/* 1 when the session was left. */
+/* Sends the ACKs that wait, and leaves the session when its output is written, or when the
+   time for that is over. Returns 1 when the session was left. Gives up the renewal if the
+   program has asked for the end meanwhile. */
 static int stws_p_turn_renewing(stws *c) {
     int waits;
     stws_p_lock(c);
@@ -11514,14 +11527,23 @@ static int stws_p_turn_renewing(stws *c) {
     return c->renewing && !waits ? stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", STWS_P_PASSING) : 0;
 }
 
-/* May age end the session? Not when it is ending already: by the program, after an ERROR, or
-   for another new one. */
+/* Returns 1 if age may end the session. It may not if the session is ending already: because
+   of the program, of an ERROR, or of a renewal. */
 static int stws_p_may_renew(const stws *c) {
     return !STWS_P_LOAD(&c->asked) && !c->renewing && c->error_close_us == STWS_P_NEVER;
 }
 
-/* What time alone brings about, once the socket has been read empty: 1 when it changed the
-   state. */
+/* Does everything that is due by the clock alone. Called when the network has nothing to move,
+   so that no deadline counts while data that came in time is still unread; and now and then
+   while it always has something to move. In this order:
+
+     - the deadline of the state: connecting, upgrading, logging in, closing;
+     - after an ERROR, close_timeout_ms for the server to close the connection;
+     - max_session_ms;
+     - receipts that did not arrive within receipt_timeout_ms;
+     - a server that is silent, or accepts no output.
+
+   Returns 1 if the state has changed. */
 static int stws_p_turn_timers(stws *c) {
     int state = c->state, told, kind;
     if (c->deadline_us != STWS_P_NEVER && c->now >= c->deadline_us) {
@@ -11534,12 +11556,12 @@ static int stws_p_turn_timers(stws *c) {
     if (c->error_close_us != STWS_P_NEVER && c->now >= c->error_close_us)
         return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", STWS_P_PASSING);
     if (stws_p_may_renew(c) && c->renew_us != STWS_P_NEVER && c->now >= c->renew_us) {
-        stws_p_say(c, STWS_OK, "the session is over max_session_ms (%d) old: a new one is made",
+        stws_p_say(c, STWS_OK, "the session is older than max_session_ms (%d): a new one follows",
                    c->o.max_session_ms);
         stws_p_renew(c);
         return 1;
     }
-    /* we do not listen: silence means nothing */
+    /* While we do not read, the server's silence proves nothing. */
     if (c->held || c->owes_turn) c->s.last_in_us = c->now;
     stws_p_lock(c);
     if (c->s.receipts_waiting) stws_p_finish_receipts(&c->s, c->now, STWS_ERR_TIMEOUT);
@@ -11549,19 +11571,35 @@ static int stws_p_turn_timers(stws *c) {
     return c->state != state;
 }
 
+/* Sets *first to the earlier of the two times. */
 static void stws_p_sooner(long long *first, long long when) {
     if (when != STWS_P_NEVER && (*first == STWS_P_NEVER || when < *first)) *first = when;
 }
 
-/* Is there something that was read, and not looked at? */
+/* Returns 1 if bytes were read that may hold another whole frame, and no message is held
+   back. */
 static int stws_p_has_unparsed(const stws *c) {
     const stws_p_input *in = &c->s.in;
     return stws_p_reads_frames(c->state) && !c->held && !c->s.dry &&
            (in->begin + c->s.taken < in->end || in->raw < in->raw_end);
 }
 
-/* When the client has to be called again even if no descriptor is ready; STWS_P_NEVER, or 0
-   for at once. Under the lock. */
+/* Returns when the client has to be called again, even if no descriptor is ready before: a
+   time, 0 for immediately, or STWS_P_NEVER. stws_next, stws_run_many and the loop of a program
+   (stws_deadline) wait until then. The lock is held.
+
+   It is 0 if there is work that does not depend on the network: a request of another thread, an
+   event, bytes that were read and not handled, or frames that can go into the output. Otherwise
+   it is the earliest of these times:
+
+     - the deadline of the state, and of the end that the program asked for;
+     - in CONNECTING, the time to try another address as well (RFC 8305);
+     - in CONNECTED, the time of our next heart-beat and PING, the end of the server's allowed
+       silence, the time-outs of receipts and of writing, the times that before_subscribe and a
+       trial of subscriptions asked for, the end after an ERROR, and the session's age.
+
+   Each condition here mirrors one in the function that acts on it. If this function returns
+   a time too early, the client spins; if it forgets a time, the client sleeps too long. */
 static long long stws_p_due(stws *c) {
     const stws_p_session *s = &c->s;
     long long first = c->deadline_us;
@@ -11591,7 +11629,7 @@ static long long stws_p_due(stws *c) {
         if (!careful && (s->subs.unsent ? !c->hook_us : s->outbox.untaken)) return 0;
     }
     if (c->hook_us && !c->write_error && !c->renewing) stws_p_sooner(&first, c->hook_us);
-    /* what waits is sign of life enough */
+    /* Pending output is as good as a heart-beat. */
     if (s->heartbeat_out_us && !stws_p_pending(&s->out) && !c->write_error)
         stws_p_sooner(&first, s->last_out_us + s->heartbeat_out_us / 2);
     if (s->ping_us && !stws_p_pending(&s->out) && !c->write_error && !c->renewing)
@@ -11603,13 +11641,14 @@ static long long stws_p_due(stws *c) {
     stws_p_sooner(&first, c->error_close_us);
     if (stws_p_may_renew(c)) stws_p_sooner(&first, c->renew_us);
     if (c->held != STWS_P_HELD_BY_QUEUE) return first;
-    if (!STWS_P_LOAD(&c->waiter.listed)) return 0;                        /* there was room */
-    if (c->waiter.fd < 0) stws_p_sooner(&first, c->now + 10 * STWS_P_US); /* nobody can wake us */
+    if (!STWS_P_LOAD(&c->waiter.listed)) return 0;                        /* the queue has room */
+    if (c->waiter.fd < 0) stws_p_sooner(&first, c->now + 10 * STWS_P_US); /* no wake pipe: poll */
     return first;
 }
 
 /* ==== >>turn: one non-blocking turn of the state machine ==== */
-/* stws_stop: say farewell without waiting for anything. */
+/* Obeys stws_stop: sends what the transport accepts without waiting (output, ACKs,
+   DISCONNECT, a close frame), and ends the client. Always returns 1. */
 static int stws_p_obey_stop(stws *c) {
     stws_frame frame;
     size_t need;
@@ -11620,14 +11659,15 @@ static int stws_p_obey_stop(stws *c) {
         stws_p_post_acks(c);
         stws_p_compose(&c->s, &frame, STWS_COMMAND_DISCONNECT);
         stws_p_post(&c->s, &frame, &need);
-        STWS_P_STORE(&c->state, STWS_CLOSING); /* nothing follows it */
+        STWS_P_STORE(&c->state, STWS_CLOSING); /* no frame may follow DISCONNECT */
         stws_p_unlock(c);
     }
     return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", STWS_P_FINAL);
 }
 
-/* stws_disconnect: with no connection there is nothing to end, unless something still waits
-   to be sent. */
+/* Obeys stws_disconnect and stws_close if there is nothing to wait for: no session to end,
+   and nothing in the outbox; or if their time is over. Then ends the client and returns 1.
+   Otherwise returns 0: DISCONNECT follows when its turn comes (stws_p_post_disconnect). */
 static int stws_p_obey_end(stws *c) {
     size_t waits;
     stws_p_lock(c);
@@ -11637,30 +11677,35 @@ static int stws_p_obey_end(stws *c) {
     return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", STWS_P_FINAL);
 }
 
+/* Obeys stws_reconnect_now: begins to leave a session for a new one, or ends the wait before
+   the next attempt. */
 static void stws_p_obey_reconnect(stws *c) {
-    /* an end that was asked for is not cut short */
+    /* An end that was asked for takes its time. */
     if (c->state == STWS_CONNECTED && !STWS_P_LOAD(&c->asked)) {
-        stws_p_say(c, STWS_OK, "reconnecting, as stws_reconnect_now asked");
+        stws_p_say(c, STWS_OK, "reconnecting because of stws_reconnect_now");
         stws_p_renew(c);
     }
     if (c->state == STWS_BACKOFF) c->deadline_us = c->now;
-    /* in any other state a new connection is being made anyway */
+    /* In all other states a new connection is being made anyway, or nothing is left to do. */
     STWS_P_STORE(&c->reconnect_asked, 0);
 }
 
-/* Nothing can be written any more: what was sent to us is still read, and then the stream
-   has ended. */
+/* Writing has failed with that error. Drops the output, but lets reading go on until the
+   input is empty: the server may have sent the reason before. Then reading fails with the
+   same error. */
 static void stws_p_end_output(stws *c, int error) {
     stws_p_lock(c);
     c->write_error = error;
     c->s.out.begin = c->s.out.end = 0;
     c->stalled_us = 0;
-    stws_p_signal(c); /* who waits for room waits in vain */
+    stws_p_signal(c); /* threads that wait for room wait in vain */
     stws_p_unlock(c);
     c->drained = 0;
 }
 
-/* Write, then read: 1 when something moved. */
+/* One turn on an open connection: writes what is due, then reads once. Does not read while a
+   message is held back, in a turn between two frames, or if the last read has emptied the
+   socket. Returns 1 if something moved. */
 static int stws_p_turn_stream(stws *c) {
     long n;
     int moved = stws_p_turn_output(c);
@@ -11673,15 +11718,17 @@ static int stws_p_turn_stream(stws *c) {
     return moved || n != 0;
 }
 
-/* After so many turns a call that may not block leaves, and time is looked at, however much
-   the network brings. */
+/* After so many turns in a row in which something moved, a call that may not block returns,
+   and the timers are checked, however much the network brings. */
 enum { STWS_P_TURNS = 64 };
 
-/* In a state that lives on what the network brings: 1 when something moved. */
+/* One turn in a state that depends on the network: CONNECTING to CLOSING. When the network
+   has nothing to move, it is the timers' turn; so it is after STWS_P_TURNS turns, however
+   much the network brings. Returns 1 if something moved or the state has changed. */
 static int stws_p_turn_network(stws *c) {
     int state = c->state, connecting = state == STWS_CONNECTING || state == STWS_TLS;
     int moved;
-    /* a network that always brings more does not stop the clock */
+    /* A network that always brings more must not keep the timers waiting. */
     if (++c->busy_turns >= STWS_P_TURNS) {
         c->busy_turns = 0;
         if (stws_p_turn_timers(c)) return 1;
@@ -11693,7 +11740,9 @@ static int stws_p_turn_network(stws *c) {
     return stws_p_turn_timers(c);
 }
 
-/* What was asked for from outside: 1 when it ended the connection, which is to be told first. */
+/* Obeys what was asked for from outside: stws_stop, stws_disconnect, stws_reconnect_now; and
+   continues a renewal. Returns 1 if the turn ends here, because the connection or the client
+   has ended and the event DISCONNECTED has to come first. */
 static int stws_p_turn_asked(stws *c) {
     if (STWS_P_LOAD(&c->stop)) return stws_p_obey_stop(c);
     if (STWS_P_LOAD(&c->asked) && stws_p_obey_end(c)) return 1;
@@ -11702,7 +11751,25 @@ static int stws_p_turn_asked(stws *c) {
     return c->state == STWS_ENDED || c->event_due;
 }
 
-/* One turn: 1 when something moved, so that another may move more; 0 when it is time to wait. */
+/* One turn of the state machine. It does not wait for the network; only the name lookup in
+   RESOLVING may block. First it obeys what was asked for from outside, then it acts by the
+   state:
+
+       IDLE         begins the first attempt
+       BACKOFF      waits for its deadline, then begins the next attempt
+       RESOLVING    chooses the transport and finds the addresses
+       CONNECTING   opens the connection, through a proxy if there is one
+       TLS          continues the TLS handshake
+       UPGRADING    writes the upgrade request, reads the answer
+       LOGGING_IN   writes CONNECT, reads
+       CONNECTED    writes what is due, reads, checks the timers
+       CLOSING      writes DISCONNECT, reads until its receipt
+       ENDED        nothing
+
+   The turn only reads bytes. Frames are handled between turns, by stws_p_pull_frames, so
+   that the program gets each event before the next frame changes anything. Returns 1 if
+   something moved, so that another turn may move more; 0 if it is time to wait. Only the
+   thread that drives the client calls this, without the lock. */
 static int stws_p_turn(stws *c) {
     if (c->state == STWS_ENDED) return 0;
     stws_p_note_time(c);
@@ -11722,6 +11789,8 @@ static int stws_p_turn(stws *c) {
 }
 
 /* ==== >>driving: waiting, and the calls that run a client ==== */
+/* Adds a descriptor to a list, unless it is negative, nothing is wanted of it, or the list
+   is full. Returns the new length of the list. */
 static int stws_p_add_fd(stws_fd *out, int cap, int n, int fd, int wants) {
     if (fd < 0 || n >= cap || !wants) return n;
     out[n].fd = fd;
@@ -11729,8 +11798,10 @@ static int stws_p_add_fd(stws_fd *out, int cap, int n, int fd, int wants) {
     return n + 1;
 }
 
-/* The descriptors to wait for; *now is set when the transport holds data that no descriptor
-   will announce. */
+/* Lists the descriptors to wait for: those of the transport, and the wake pipe. While IPv4
+   and IPv6 are raced, TCP has two. Returns how many they are. Sets *now to 1 if the
+   transport holds data that no descriptor announces, such as decrypted bytes of TLS. Sets
+   c->blind if the transport has something to wait for, but no descriptor. */
 static int stws_p_collect_fds(stws *c, stws_fd *out, int cap, int *now) {
     int n = 0, wants = STWS_WANT_READ, asked = wants, pending;
     stws_p_lock(c);
@@ -11752,21 +11823,22 @@ static int stws_p_collect_fds(stws *c, stws_fd *out, int cap, int *now) {
     return stws_p_add_fd(out, cap, n, c->wake[0], STWS_WANT_READ);
 }
 
-/* This thread drives, and is about to wait: from now on others have to wake it. The due
-   time, as stws_p_due. */
+/* The thread that drives is about to wait. From now on other threads have to wake it
+   (c->waiting). Returns the time until which it may wait, as stws_p_due. Takes the lock. */
 static long long stws_p_begin_wait(stws *c) {
     long long due;
     stws_p_lock(c);
     due = stws_p_due(c);
     c->due_us = due == STWS_P_NEVER ? STWS_P_UNSENT : due;
     c->waiting = c->waited = 1;
-    c->frames_left = 0; /* what wakes us may take its time from the first frame on */
+    c->frames_left = 0; /* look at the clock after the first frame */
     if (c->shared_stats) *c->shared_stats = c->s.stats;
     stws_p_unlock(c);
     return due;
 }
 
-/* The wait is over: nobody has to wake us, and whoever did has left what he wants before. */
+/* The wait is over: other threads no longer need to wake this one. Empties the wake pipe. If
+   it is not empty, another thread has left its request before it wrote there. */
 static void stws_p_end_wait(stws *c) {
     char scrap[64];
     if (!c->waited) return;
@@ -11778,7 +11850,7 @@ static void stws_p_end_wait(stws *c) {
         while (read(c->wake[0], scrap, sizeof scrap) > 0) continue;
 }
 
-/* The same for poll; how many. */
+/* The same list as stws_p_collect_fds, for poll(). Returns its length. */
 static int stws_p_pollfds(stws *c, struct pollfd *out, int *now) {
     stws_fd fds[3] = {{-1, 0}, {-1, 0}, {-1, 0}};
     int n = stws_p_collect_fds(c, fds, 3, now), i;
@@ -11791,20 +11863,20 @@ static int stws_p_pollfds(stws *c, struct pollfd *out, int *now) {
     return n;
 }
 
-/* A transport without a descriptor has to be asked again and again. */
+/* A transport without a descriptor is polled every 10 ms. */
 enum { STWS_P_BLIND_MS = 10 };
 
-/* Without a wake pipe, stws_stop from a signal handler just before poll() is seen so much
-   later. */
+/* Without a wake pipe (single_thread), a stws_stop from a signal handler just before poll() is
+   noticed only when poll() returns: after a second at most. */
 enum { STWS_P_DEAF_MS = 1000 };
 
-/* Of two times as poll takes them, -1 being no limit, the shorter. */
+/* Returns the shorter of two time-outs of poll(), for which -1 means no limit. */
 static int stws_p_at_most(int ms, int limit) {
     return limit >= 0 && (ms < 0 || ms > limit) ? limit : ms;
 }
 
-/* Make ready to wait: what to poll for, and at most how many milliseconds (-1: any; 0: not
-   at all). */
+/* Prepares a wait: fills the list for poll() and stores its length in *n. Returns for how
+   many milliseconds to wait at most: -1 without limit, 0 not at all. */
 static int stws_p_before_wait(stws *c, struct pollfd *out, int *n) {
     int now = 0, ms = stws_p_until(c, stws_p_begin_wait(c));
     *n = stws_p_pollfds(c, out, &now);
@@ -11812,7 +11884,7 @@ static int stws_p_before_wait(stws *c, struct pollfd *out, int *n) {
     return c->blind ? stws_p_at_most(ms, STWS_P_BLIND_MS) : ms;
 }
 
-/* Wait for the network, the clock or another thread, at most limit_ms (-1: no limit). */
+/* Waits for the network, the clock or another thread, for limit_ms at most (-1: no limit). */
 static void stws_p_wait(stws *c, int limit_ms) {
     struct pollfd polled[3];
     int n, ms = stws_p_at_most(stws_p_before_wait(c, polled, &n), limit_ms);
@@ -11821,8 +11893,17 @@ static void stws_p_wait(stws *c, int limit_ms) {
     c->drained = 0;
 }
 
-/* stws_next for a thread that has the client. One that flushes is also called back when
-   another wants to drive. */
+/* The core of all driving calls. The calling thread has taken the client. Each round looks for
+   an event, then makes a turn of the state machine. If the turn moved something, the next round
+   follows at once; else the thread waits until the network, the clock or another thread has
+   something to do. A timeout_ms of -1 waits without limit. With 0 it does not wait, and returns
+   after STWS_P_TURNS turns although more could move.
+
+   Returns 1 with the next event in *e. Returns 0 if the time is over, and in two special
+   cases: c->yield is set (the reply or the confirmation that this call wants has arrived),
+   or this call only flushes and another thread wants to drive. Returns the negative final
+   result if the client has ended. c->more tells stws_deadline that there is more to do
+   without waiting. */
 static int stws_p_next(stws *c, stws_event *e, int timeout_ms) {
     long long until;
     int turns = 0, result, left, moved;
@@ -11845,11 +11926,12 @@ static int stws_p_next(stws *c, stws_event *e, int timeout_ms) {
         if (result != 0 || left == 0 || c->yield || stws_p_gives_way(c)) break;
         if (!c->owes_turn) stws_p_wait(c, left);
     }
-    if (result > 0) c->more = 1; /* behind an event there may be another, or what it lets go out */
+    if (result > 0) c->more = 1; /* more events may follow, or output */
     return result;
 }
 
-/* Hand an event to the callbacks. */
+/* Passes an event to the user's callback: a message to on_message if that is set, everything
+   else to on_event. */
 static void stws_p_dispatch(stws *c, const stws_event *e) {
     c->calling++;
     if (e->type == STWS_EVENT_MESSAGE && c->o.on_message) c->o.on_message(c, e->message, c->o.user);
@@ -11871,6 +11953,8 @@ STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
     return result;
 }
 
+/* Drives the client until it ends; all events go to callbacks. Returns 0 after a regular
+   end, else the error that ended the client. */
 static int stws_p_run(stws *c) {
     stws_event e;
     int result;
@@ -11889,6 +11973,8 @@ STOMP_WS_API int stws_run(stws *c) {
     return result;
 }
 
+/* Drives the client without waiting; all events go to callbacks. Stops after 1024 events,
+   and then sets c->more. Returns 0, or the negative final result if the client has ended. */
 static int stws_p_step(stws *c) {
     stws_event e;
     int result, i;
@@ -11909,13 +11995,15 @@ STOMP_WS_API int stws_step(stws *c) {
     return result;
 }
 
-/* A loop of the program's own is about to wait: a flush in another thread must wake it. */
+/* The program's own loop is about to wait, with the descriptors or the time that it asked
+   for. Remembers the thread, because a flush in another thread has to wake that loop. */
 static void stws_p_note_loop(stws *c) {
     if (c->threads) STWS_P_STORE(&c->last_driver, stws_p_me());
     STWS_P_STORE(&c->lent, c->lent | STWS_P_LOOP);
 }
 
-/* A flush may have read what was to wake that loop, and made its time old. */
+/* A flush in this thread may have read the bytes that the program's loop waits for, or
+   changed the time until which it may wait. Wakes that loop, if there is one. */
 static void stws_p_wake_loop(stws *c) {
     if (!(c->lent & STWS_P_LOOP)) return;
     c->waited = 1;
@@ -11949,9 +12037,10 @@ STOMP_WS_API long long stws_deadline(stws *c) {
     return ms;
 }
 
-enum { STWS_P_MANY = 64 }; /* clients that one poll covers; more are asked every STWS_P_BLIND_MS */
+enum { STWS_P_MANY = 64 }; /* clients that one poll() covers; others make a step every 10 ms */
 
-/* Which descriptor belongs to which client does not matter: after a wait all are asked. */
+/* Waits until one of the clients has something to do, for limit_ms at most. It does not
+   matter which descriptor belongs to which client: afterwards all clients make a step. */
 static void stws_p_wait_many(stws *const *clients, int count, int limit_ms) {
     struct pollfd polled[3 * STWS_P_MANY + 3];
     int n = 0, i, ms = limit_ms, each, found;
@@ -11966,8 +12055,10 @@ static void stws_p_wait_many(stws *const *clients, int count, int limit_ms) {
     poll(polled, (nfds_t)n, ms);
 }
 
-/* Sleep until the driving thread has moved something: 1; 0 when the time is over. Under the
-   lock, which it leaves meanwhile: so no frame may be half composed. */
+/* Sleeps until the thread that drives reports a change (stws_p_signal). Wakes that thread
+   first if it waits. Returns 1 after a change, perhaps another one than the caller waits
+   for; 0 if the time is over, or without threads. The lock is held, but left during the
+   sleep, so no frame may be half composed. */
 static int stws_p_await_driver(stws *c, long long until) {
 #ifdef STOMP_WS_NO_THREADS
     return (void)c, (void)until, 0;
@@ -11980,6 +12071,8 @@ static int stws_p_await_driver(stws *c, long long until) {
 #endif
 }
 
+/* Steps all clients and waits, in turn, until all have ended (STWS_OK), or until the time is
+   over (STWS_ERR_TIMEOUT). The calling thread has taken them all. */
 static int stws_p_run_many(stws *const *clients, int count, int timeout_ms) {
     long long until = stws_p_system_clock(NULL) + stws_p_ms(timeout_ms), left;
     int i, alive;
@@ -12000,15 +12093,16 @@ STOMP_WS_API int stws_run_many(stws *const *clients, int count, int timeout_ms) 
     for (i = 0; i < count && result == STWS_OK; i++)
         if (!stws_p_unusable(clients[i])) result = stws_p_take_back(clients[i]);
     if (result == STWS_OK) result = stws_p_run_many(clients, count, timeout_ms);
-    else i--; /* that one was not taken */
+    else i--; /* client i was not taken */
     while (i-- > 0)
         if (!stws_p_unusable(clients[i])) stws_p_let_others_drive(clients[i]);
     return result;
 }
 
-/* Keep an event for stws_next: a copy of it, as long as all copies take no more than
-   rx_buffer bytes; then one more where it lies, and STWS_ERR_FULL: nothing can come before
-   stws_next has taken it. */
+/* Keeps an event for stws_next, because a call that is not stws_next has met it and there is
+   no callback for it. Makes a copy and returns STWS_OK, as long as all copies together take
+   no more than rx_buffer bytes. One more event is then kept in its place, and the result is
+   STWS_ERR_FULL: nothing more can be read before stws_next has taken it. */
 static int stws_p_keep_event(stws *c, const stws_event *e) {
     size_t head = stws_p_align(sizeof(stws_p_kept)), text = stws_p_align(strlen(e->text) + 1);
     size_t size = head + text + (e->message ? stws_p_message_size(e->message) : 0);
@@ -12035,18 +12129,20 @@ static int stws_p_keep_event(stws *c, const stws_event *e) {
     c->has_kept = 1;
     return stws_p_refuse(
         c, STWS_ERR_FULL,
-        "more than rx_buffer bytes of events wait for stws_next: take these first");
+        "events of more than rx_buffer bytes are waiting: take them with stws_next");
 }
 
-/* Drive within another call than stws_next: events go to their callbacks, and those without
-   one are kept for stws_next; but for CONNECTED and DISCONNECTED, which this call's result
-   tells. 1 when there was one, of that type. */
+/* Drives for a call that is not stws_next: stws_connect, stws_close, stws_flush,
+   stws_request. Events go to their callbacks, and those without a callback are kept for
+   stws_next. CONNECTED and DISCONNECTED without a callback are dropped, because the call's
+   result tells them. Returns 1 and the type of the event, which is dealt with; otherwise as
+   stws_p_next, or STWS_ERR_FULL if an event has to be taken by stws_next first. */
 static int stws_p_next_aside(stws *c, int timeout_ms, stws_event_type *type) {
     stws_event e;
     int result;
     *type = STWS_EVENT_NONE;
     if (c->has_kept)
-        return stws_p_refuse(c, STWS_ERR_FULL, "an event waits for stws_next: take it first");
+        return stws_p_refuse(c, STWS_ERR_FULL, "an event is waiting: take it with stws_next first");
     c->keeping++;
     result = stws_p_next(c, &e, timeout_ms);
     c->keeping--;
@@ -12062,7 +12158,8 @@ static int stws_p_next_aside(stws *c, int timeout_ms, stws_event_type *type) {
     return 1;
 }
 
-/* Drive until CONNECTED, or another thread wants to. */
+/* Drives until there is a session. Returns STWS_OK; the last error, or STWS_ERR_TIMEOUT
+   without one, if the time is over; or the final result if the client has ended. */
 static int stws_p_connect(stws *c, long long until) {
     stws_event_type type;
     while (c->state != STWS_CONNECTED) {
@@ -12073,8 +12170,9 @@ static int stws_p_connect(stws *c, long long until) {
     return STWS_OK;
 }
 
-/* Another thread drives: wait until it has connected, has ended, or drives no more, which is
-   STWS_P_AGAIN. */
+/* Another thread drives: waits until it has a session (STWS_OK), until the client has ended
+   (the final result), or until the time is over (STWS_ERR_TIMEOUT). Returns STWS_P_AGAIN if
+   that thread stops driving: then the caller has to. */
 static int stws_p_connect_elsewhere(stws *c, long long until) {
     int result = STWS_P_AGAIN, state;
     stws_p_lock(c);
@@ -12090,15 +12188,16 @@ static int stws_p_connect_elsewhere(stws *c, long long until) {
     return result;
 }
 
-/* The same as stws_p_take_back, for a thread that comes beside the one that usually drives:
-   while that one looks at an event, wait, and then, after `until`, return STWS_ERR_TIMEOUT. */
+/* The same as stws_p_take_back, for a thread that is not the one that usually drives. While
+   that thread looks at an event of stws_next, whose views have to stay, this one waits;
+   after `until` it returns STWS_ERR_TIMEOUT. */
 static int stws_p_take_beside(stws *c, long long until) {
     for (;;) {
         int result, in_time;
         if (!stws_p_lent_to_others(c)) {
             result = stws_p_take(c);
             if (result != STWS_OK) return result;
-            if (!stws_p_lent_to_others(c)) break; /* nor has that changed before we had it */
+            if (!stws_p_lent_to_others(c)) break; /* nor did it before we took the client */
             stws_p_let_others_drive(c);
         }
         stws_p_lock(c);
@@ -12111,6 +12210,8 @@ static int stws_p_take_beside(stws *c, long long until) {
     return STWS_OK;
 }
 
+/* If no other thread drives, this call drives until there is a session; else it waits for
+   the thread that drives. If that thread stops, it tries again. */
 STOMP_WS_API int stws_connect(stws *c, int timeout_ms) {
     long long until;
     int result = stws_p_unusable(c);
@@ -12135,6 +12236,7 @@ STOMP_WS_API int stws_start(stws *c) { return c ? STWS_ERR_STATE : STWS_ERR_MEMO
 
 STOMP_WS_API int stws_join(stws *c) { return c ? STWS_ERR_STATE : STWS_ERR_MEMORY; }
 #else
+/* The thread of stws_start: takes the client over and drives it until its end. */
 static void *stws_p_thread(void *client) {
     stws *c = (stws *)client;
     STWS_P_STORE(&c->last_driver, stws_p_me());
@@ -12154,16 +12256,16 @@ STOMP_WS_API int stws_start(stws *c) {
     if (c->running) {
         stws_p_let_others_drive(c);
         return stws_p_refuse(c, STWS_ERR_STATE,
-                             "stws_start: the thread of the last one has not been joined");
+                             "stws_start: call stws_join for the last thread first");
     }
-    /* the new thread has it, whatever that is known by */
+    /* The client belongs to the new thread already, although that has no id yet. */
     STWS_P_STORE(&c->last_driver, STWS_P_COMING);
     STWS_P_STORE(&c->driver, STWS_P_COMING);
     made = pthread_create(&c->runner, NULL, stws_p_thread, c) == 0;
     c->running = made;
     if (!made) stws_p_let_others_drive(c);
     return made ? STWS_OK
-                : stws_p_refuse(c, STWS_ERR_MEMORY, "stws_start: the system gives no thread");
+                : stws_p_refuse(c, STWS_ERR_MEMORY, "stws_start: the system cannot make a thread");
 }
 
 STOMP_WS_API int stws_join(stws *c) {
@@ -12171,7 +12273,7 @@ STOMP_WS_API int stws_join(stws *c) {
     if (!c->running)
         return stws_p_refuse(c, STWS_ERR_STATE, "stws_join: no thread of stws_start is running");
     if (stws_p_drives(c))
-        return stws_p_refuse(c, STWS_ERR_STATE, "a callback may not wait for its own thread");
+        return stws_p_refuse(c, STWS_ERR_STATE, "a callback cannot wait for its own thread");
     pthread_join(c->runner, NULL);
     c->running = 0;
     if (stws_p_refusal.client == c) stws_p_refusal.client = NULL;
