@@ -12282,7 +12282,7 @@ STOMP_WS_API int stws_join(stws *c) {
 #endif
 
 /* ==== >>talking: subscribe, send, acknowledge ==== */
-/* Leave the lock, and wake the driving thread if it sleeps. */
+/* Leaves the lock, and wakes the thread that drives if it is waiting: it has new work. */
 static void stws_p_unlock_and_wake(stws *c) {
     int poke = c->waiting;
     c->waiting = 0;
@@ -12291,12 +12291,15 @@ static void stws_p_unlock_and_wake(stws *c) {
     if (poke) stws_p_poke(c->wake[1]);
 }
 
+/* Async-signal-safe: sets a flag and writes one byte into the wake pipe. */
 STOMP_WS_API void stws_stop(stws *c) {
     if (!c || c->broken) return;
     STWS_P_STORE(&c->stop, 1);
     stws_p_poke(c->wake[1]);
 }
 
+/* Only leaves a request for the thread that drives, and its deadline. A second request
+   changes neither. */
 STOMP_WS_API int stws_disconnect(stws *c, int timeout_ms) {
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     stws_p_lock(c);
@@ -12308,7 +12311,8 @@ STOMP_WS_API int stws_disconnect(stws *c, int timeout_ms) {
     return STWS_OK;
 }
 
-/* Another thread drives: wait for the end, or until it drives no more, which is STWS_P_AGAIN. */
+/* Another thread drives: waits until the client has ended. Returns the final result, or
+   STWS_P_AGAIN if that thread stops driving: then the caller has to. */
 static int stws_p_end_elsewhere(stws *c) {
     int result = STWS_P_AGAIN;
     stws_p_lock(c);
@@ -12322,22 +12326,23 @@ static int stws_p_end_elsewhere(stws *c) {
     return result;
 }
 
+/* Asks for the end, then drives until it, or waits for the thread that drives. */
 STOMP_WS_API int stws_close(stws *c, int timeout_ms) {
     int result = stws_p_unusable(c);
     stws_event_type type;
     if (result) return result;
     if (c->threads ? stws_p_drives(c) : c->calling)
         return stws_p_refuse(c, STWS_ERR_STATE,
-                             "a callback may not wait for the end: stws_disconnect asks for it");
+                             "a callback cannot wait for the end: call stws_disconnect instead");
     stws_disconnect(c, timeout_ms);
     do {
         result = stws_p_take_beside(c, c->end_us);
-        /* that thread has had its time */
+        /* The other thread has had its time to look at its event. */
         if (result == STWS_ERR_TIMEOUT) result = stws_p_take_back(c);
         if (result == STWS_OK) {
             do {
                 result = stws_p_next_aside(c, -1, &type);
-                /* no room for it: it stays without an ACK, for later */
+                /* No room to keep the event: drops it. A message stays without an ACK. */
                 if (c->has_kept) c->has_kept = 0, result = 0;
             } while (result >= 0);
             stws_p_let_others_drive(c);
@@ -12356,19 +12361,22 @@ STOMP_WS_API int stws_reconnect_now(stws *c) {
     return STWS_OK;
 }
 
-/* Can the frame be said at all? In the version spoken, or, before one is known, in the newest. */
+/* Returns 1 if the frame can be represented in the STOMP version of the session; without a
+   session, in STOMP 1.2. */
 static int stws_p_can_say(const stws *c, const stws_frame *frame) {
     return stws_p_say_head(NULL, c->s.version ? c->s.version : (int)STWS_STOMP_12, frame) != 0;
 }
 
-/* May frames go into the output, or are subscriptions before them? */
+/* Returns 1 if a frame may go straight into the output: there is a session, all SUBSCRIBEs
+   that have to come first were sent, and the output neither has failed nor is about to end. */
 static inline int stws_p_may_post(const stws *c) {
     return STWS_P_LOAD(&c->state) == STWS_CONNECTED && !stws_p_subs_come_first(&c->s.subs) &&
            !c->write_error && !c->close_sent && !c->renewing && !c->s.no_random;
 }
 
-/* How many records have to be dropped from the front, so that one of that size has room: 0
-   without need, -1 when room cannot be made so. Tried on a copy of the ring's bounds. */
+/* Returns how many of the oldest frames have to be dropped from the outbox
+   (STWS_FULL_DROP_OLDEST) so that a record of that size fits: 0 if it fits already, -1 if no
+   room can be made. Only a copy of the ring's bounds is changed. The lock is held. */
 static int stws_p_drops_for(const stws *c, size_t size) {
     stws_p_ring ring = c->s.outbox;
     int drops = 0;
@@ -12382,7 +12390,10 @@ static int stws_p_drops_for(const stws *c, size_t size) {
     return drops;
 }
 
-/* Put a copy of the frame into the outbox; NULL, and *result says why not. */
+/* Puts a copy of a frame into the outbox, and drops older ones for it if the outbox is full
+   and the policy allows that. Returns its record, or NULL with the reason in *result:
+   STWS_ERR_LIMIT if it never fits, STWS_ERR_FRAME_BUILD if it cannot be represented,
+   STWS_ERR_FULL if there is no room now. The lock is held. */
 static stws_p_record *stws_p_queue_frame(stws *c, const stws_frame *frame, int *result) {
     stws_p_ring *outbox = &c->s.outbox;
     int drops;
@@ -12395,7 +12406,7 @@ static stws_p_record *stws_p_queue_frame(stws *c, const stws_frame *frame, int *
     stws_p_record_sweep(&c->s);
     drops = stws_p_drops_for(c, stws_p_record_size(frame));
     if (drops < 0) return NULL;
-    for (; drops > 0; drops--) { /* those that were done already are swept along */
+    for (; drops > 0; drops--) { /* a sweep may remove more than one */
         stws_p_record *oldest = stws_p_record_at(outbox, outbox->head);
         size_t count = outbox->count;
         stws_p_drop_record(c, oldest, STWS_ERR_FULL);
@@ -12405,18 +12416,24 @@ static stws_p_record *stws_p_queue_frame(stws *c, const stws_frame *frame, int *
     return stws_p_record_put(outbox, frame);
 }
 
+/* How long a frame has a meaning: a SEND in any session; ACK, NACK and UNSUBSCRIBE in the
+   present session only. A confirmed frame stays in the outbox until its receipt arrives. */
 enum { STWS_P_FOR_ANY_SESSION = 0, STWS_P_FOR_THIS_SESSION = 1, STWS_P_CONFIRMED = 2 };
 
-/* A transaction was broken: its parts are refused, and its end is the end of that. */
+/* A part of this transaction was lost, so none of it may take effect. Refuses the part that
+   the caller adds: returns STWS_ERR_STALE. COMMIT is refused, too, and ends the transaction
+   here. ABORT succeeds, because nothing of the transaction remains. The lock is held. */
 static int stws_p_refuse_part(stws *c, stws_p_record *begin, stws_command command_id) {
     begin->done = (unsigned char)stws_p_record_ends(command_id);
     stws_p_record_sweep(&c->s);
     return command_id == STWS_COMMAND_ABORT ? (int)STWS_OK : (int)STWS_ERR_STALE;
 }
 
-/* There is no room for an ABORT, and what takes it is what is to go: no session gets that
-   again. Where this one has got a part of it, it is told, now or, if there is room now, by
-   the outbox. */
+/* The outbox has no room for an ABORT. But the frames of the transaction are what fills it,
+   and they are no longer wanted: drops them, so that no session sends them again. If this
+   session has sent the BEGIN, the server needs the ABORT: sends it, or puts it into the room
+   that there is now. If neither works, the transaction ends on the server with the session.
+   Always returns STWS_OK. The lock is held. */
 static int stws_p_abort_anyway(stws *c, const stws_frame *frame, stws_p_record *begin) {
     stws_p_ring *outbox = &c->s.outbox;
     stws_p_record *r;
@@ -12434,13 +12451,31 @@ static int stws_p_abort_anyway(stws *c, const stws_frame *frame, stws_p_record *
     return STWS_OK;
 }
 
-/* Why nothing new is taken: the client has ended, or is to end. */
+/* Returns why no new frames are accepted: STWS_CLOSED if the client has ended or stws_stop
+   was called, STWS_ERR_STATE after stws_disconnect or stws_close. Returns STWS_OK if they
+   are. */
 static int stws_p_leaving(const stws *c) {
     if (STWS_P_LOAD(&c->state) == STWS_ENDED || STWS_P_LOAD(&c->stop)) return STWS_CLOSED;
     return STWS_P_LOAD(&c->asked) ? (int)STWS_ERR_STATE : (int)STWS_OK;
 }
 
-/* Send a composed frame now, or keep it for later. Under the lock. */
+/* Sends a composed frame now, or puts it into the outbox. Every SEND, ACK, NACK, UNSUBSCRIBE,
+   BEGIN, COMMIT and ABORT comes through here. The lock is held. `receipt` is the number of the
+   frame's receipt, or 0; `kind` is one of the three above.
+
+   The frame goes straight into the output if the session accepts it (stws_p_may_post), and if
+   nothing waits in the outbox, so that the order of the calls is kept. Otherwise a copy of it
+   goes into the outbox. These frames always do, and stay there after they were sent, because a
+   new session has to send them again:
+
+     - with option confirm, a SEND until its receipt has arrived;
+     - the parts of a transaction until its COMMIT or ABORT was sent (and confirmed), so that a
+       new session gets the whole transaction, or nothing of it.
+
+   Returns STWS_OK if the frame was accepted. Otherwise: STWS_ERR_FULL (no room now),
+   STWS_ERR_LIMIT (it never fits), STWS_ERR_FRAME_BUILD (it cannot be represented),
+   STWS_ERR_STALE (its transaction is broken), STWS_ERR_STATE or STWS_CLOSED (the client is
+   to end, or has ended), STWS_ERR_IO (no masking key). */
 static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind) {
     stws_p_record *record, *begin = stws_p_record_begin(&c->s.outbox, c->s.transaction, NULL);
     int result, tied = begin || frame->command_id == STWS_COMMAND_BEGIN;
@@ -12448,7 +12483,7 @@ static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind
     result = stws_p_leaving(c);
     if (result != STWS_OK &&
         !(kind == STWS_P_FOR_THIS_SESSION && STWS_P_LOAD(&c->state) == STWS_CONNECTED))
-        return result; /* what settles a message still goes, before DISCONNECT */
+        return result; /* but ACKs are still accepted before DISCONNECT */
     if (begin && begin->broken) return stws_p_refuse_part(c, begin, frame->command_id);
     if (kind != STWS_P_CONFIRMED && !tied && stws_p_may_post(c) && !c->s.outbox.untaken) {
         result = stws_p_post_growing(c, frame);
@@ -12468,26 +12503,28 @@ static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind
     return STWS_OK;
 }
 
-/* Why a call of this section was refused, where its code alone would not tell what to do. */
+/* Returns the sentence for stws_error_text after a call of this section was refused. */
 STWS_P_APART static const char *stws_p_refusal_of(int error) {
     static const stws_p_meaning meanings[] = {
-        {STWS_CLOSED, "the client has ended, or stws_stop was called: nothing new is taken"},
-        {STWS_ERR_STATE, "stws_disconnect or stws_close was called: nothing new is taken"},
+        {STWS_CLOSED, "the client has ended, or stws_stop was called: it accepts nothing new"},
+        {STWS_ERR_STATE, "stws_disconnect or stws_close was called: nothing new is accepted"},
         {STWS_ERR_FULL,
          "the outbox is full: raise option outbox_bytes or outbox_count, or send less"},
         {STWS_ERR_LIMIT,
          "a limit is reached: option max_headers, max_subscriptions, subscription_bytes or "
-         "max_receipts, or outbox_bytes or tx_buffer for a frame that is larger"},
+         "max_receipts; or the frame is larger than outbox_bytes or tx_buffer"},
         {STWS_ERR_STALE,
-         "it belongs to an earlier session, or was let go: its ACK would mean nothing now"},
-        {STWS_ERR_IO, "the system gives no random numbers"},
+         "the message or transaction belongs to an earlier session, or the message has ended"},
+        {STWS_ERR_IO, "the system provides no random numbers"},
         {0, NULL}};
     const char *why = stws_p_meaning_of(error, meanings);
     return stws_p_or(why, stws_result_text(error));
 }
 
-/* A batch is full: write it, unless another thread drives. Under the lock. A socket that
-   takes no more is not asked by every call. */
+/* The output has a full batch (STWS_P_BATCH): writes it from this thread, unless another
+   thread holds the client. If the socket was full the last time, tries that only if the call
+   had no room (result < 0), and in every 32nd call. The lock is held, but left while it
+   writes. */
 STWS_P_APART static void stws_p_write_batch(stws *c, int result) {
     int mine = stws_p_drives(c), taken = !mine && stws_p_try_take(c, STWS_P_WRITER);
     if ((mine || taken) && (!c->stalled_us || result < 0 || (++c->refusals & 31) == 0)) {
@@ -12499,7 +12536,8 @@ STWS_P_APART static void stws_p_write_batch(stws *c, int result) {
     if (taken && c->watchers) stws_p_signal(c);
 }
 
-/* The end of every call of this section: write a full batch, and wake the thread that drives. */
+/* The end of every call of this section. Writes a full batch, leaves the lock, and wakes the
+   thread that drives. Returns `result`; if that is an error, stores the sentence for it. */
 static int stws_p_finish_call(stws *c, int result) {
     if (stws_p_pending(&c->s.out) >= STWS_P_BATCH && !c->write_error && c->state == STWS_CONNECTED)
         stws_p_write_batch(c, result);
@@ -12508,19 +12546,23 @@ static int stws_p_finish_call(stws *c, int result) {
     return result < 0 ? stws_p_refuse(c, result, stws_p_refusal_of(result)) : result;
 }
 
+/* Returns 1 if every name of a list of headers has a value, and no name is empty. */
 static int stws_p_header_list_valid(const char *const *list) {
     for (; list && list[0]; list += 2)
         if (!list[1] || !*list[0]) return 0;
     return 1;
 }
 
-/* Does the id belong to another subscription that lives? */
+/* Returns 1 if a subscription in the table has this id. */
 static int stws_p_id_taken(const stws_p_subs *t, const char *id) {
     size_t len = strlen(id);
     return *stws_p_custom_link(t, id, len) || stws_p_find_handle(t, stws_p_own_id(id, len));
 }
 
-/* Enter a subscription, and its receipt. Under the lock. */
+/* Enters a subscription, and its receipt, into the tables. stws_p_post_subscriptions sends
+   the SUBSCRIBE. If an UNSUBSCRIBE of the same id still waits in the outbox, the
+   subscription waits for that (sub->behind). Returns its handle, or an error. The lock is
+   held. */
 static int stws_p_subscribe(stws *c, const char *destination, const stws_subscribe_options *o) {
     int handle = stws_p_add_sub(&c->s.subs, destination, o);
     stws_p_sub *sub = stws_p_find_handle(&c->s.subs, handle);
@@ -12535,18 +12577,18 @@ static int stws_p_subscribe(stws *c, const char *destination, const stws_subscri
     return STWS_ERR_LIMIT;
 }
 
-/* NULL when it can be used; or a sentence. */
+/* Returns NULL if the arguments of stws_subscribe are valid, else a sentence. */
 static const char *stws_p_subscription_wrong(const char *destination,
                                              const stws_subscribe_options *o) {
-    if (!destination || !*destination) return "stws_subscribe: there is no destination";
+    if (!destination || !*destination) return "stws_subscribe: the destination is missing";
     if (!stws_p_header_list_valid(o->headers))
-        return "stws_subscribe: headers has a name without a value, or none";
+        return "stws_subscribe: headers has a name without a value, or an empty name";
     if ((unsigned)o->ack > STWS_ACK_CLIENT_INDIVIDUAL)
         return "stws_subscribe: ack has to be one of enum stws_ack_mode";
     if ((unsigned)o->ack_on > STWS_ACK_ON_RETURN)
         return "stws_subscribe: ack_on has to be one of enum stws_ack_on";
     if (o->ack == STWS_ACK_AUTO && o->ack_on)
-        return "stws_subscribe: with STWS_ACK_AUTO nothing is acknowledged: leave ack_on out";
+        return "stws_subscribe: with STWS_ACK_AUTO nothing is acknowledged: leave ack_on at 0";
     return o->prefetch < 0 ? "stws_subscribe: prefetch is negative" : NULL;
 }
 
@@ -12573,8 +12615,8 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination,
         stws_p_finish_call(c, STWS_ERR_USAGE);
         return stws_p_refuse(
             c, STWS_ERR_USAGE,
-            "stws_subscribe: another subscription has that id; one that was ended in its own "
-            "callback keeps it until the message in hand is acknowledged");
+            "stws_subscribe: another subscription has that id. A subscription that was ended in "
+            "its own callback keeps its id until its message is acknowledged");
     }
     if (c->s.overfull) result = STWS_ERR_LIMIT;
     else if (!stws_p_can_say(c, &frame)) result = STWS_ERR_FRAME_BUILD;
@@ -12582,7 +12624,8 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination,
     return stws_p_finish_call(c, result);
 }
 
-/* UNSUBSCRIBE, which names a durable subscription if the broker is to forget it. */
+/* Sends UNSUBSCRIBE. `durable` is the name of a durable subscription that the broker has to
+   forget, or "". The lock is held. */
 static int stws_p_submit_unsubscribe(stws *c, const stws_p_sub *sub, const char *durable) {
     stws_frame frame;
     stws_p_compose(&c->s, &frame, STWS_COMMAND_UNSUBSCRIBE);
@@ -12593,11 +12636,14 @@ static int stws_p_submit_unsubscribe(stws *c, const stws_p_sub *sub, const char 
     return stws_p_submit(c, &frame, 0, STWS_P_FOR_THIS_SESSION);
 }
 
-/* Has the server got a SUBSCRIBE for it in this session? */
+/* Returns 1 if the server has the subscription: its SUBSCRIBE was sent in this session. */
 static int stws_p_server_knows(const stws_p_sub *sub) {
     return sub->sent && sub->sent != STWS_P_SKIPPED && sub->sent != STWS_P_ASIDE && !sub->behind;
 }
 
+/* A broker that keeps a durable subscription until it has no consumer gets two UNSUBSCRIBEs:
+   one that ends the consumer, and one that makes it forget the subscription. If the second
+   one finds no room, STWS_P_ENDED remembers that the first one was sent. */
 STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
     const char *durable;
     stws_p_sub *sub;
@@ -12605,14 +12651,14 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     stws_p_lock(c);
     sub = stws_p_find_handle(&c->s.subs, handle);
-    if (handle == c->aside) STWS_P_STORE(&c->aside, 0); /* nobody waits for that any more */
+    if (handle == c->aside) STWS_P_STORE(&c->aside, 0); /* no event for it any more */
     if (!sub) {
         stws_p_unlock(c);
         return stws_p_refuse(c, STWS_ERR_USAGE,
                              "stws_unsubscribe: no subscription has that handle (any more)");
     }
     if (handle == c->in_hand && !STWS_P_LOAD(c->hand->answered)) {
-        c->ends_in_hand = 1; /* its message is to be acknowledged first */
+        c->ends_in_hand = 1; /* its message has to be acknowledged first */
         return stws_p_finish_call(c, STWS_OK);
     }
     if (stws_p_server_knows(sub) && STWS_P_LOAD(&c->state) == STWS_CONNECTED) {
@@ -12627,13 +12673,15 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
     return stws_p_finish_call(c, result);
 }
 
+/* Returns 1 if a message has a destination, a body if it has a length, and valid headers. */
 static int stws_p_outgoing_valid(const stws_outgoing *m) {
     return m->destination && *m->destination && (m->body || !m->body_len) &&
            stws_p_header_list_valid(m->headers);
 }
 
-/* The content type: what the user says, or, where he does not, the one that keeps Spring
-   from taking a body that is not UTF-8 for text, and ruining it. */
+/* Returns the content type of a message, or NULL for none: what the user has set; else, for
+   a body that is not UTF-8, application/octet-stream, because Spring would decode it as text
+   and damage it. Remembers a body that is UTF-8, so that it is not checked again. */
 static const char *stws_p_content_type(stws_p_session *s, const stws_outgoing *m) {
     const char *const *h = m->headers;
     if (stws_utf8_valid(m->body, m->body_len)) s->utf8_body = m->body_len ? m->body : "";
@@ -12643,8 +12691,8 @@ static const char *stws_p_content_type(stws_p_session *s, const stws_outgoing *m
     return "application/octet-stream";
 }
 
-/* The frame of a SEND, in the table, but for its receipt. STWS_OK, or STWS_ERR_IO without
-   randomness. */
+/* Composes a SEND in the session's table of headers, without its receipt. Returns STWS_OK,
+   or STWS_ERR_IO if stable_id needs randomness and there is none. The lock is held. */
 static int stws_p_compose_send(stws *c, stws_frame *frame, const stws_outgoing *m) {
     stws_p_compose(&c->s, frame, STWS_COMMAND_SEND);
     if (m->body_len) frame->body = m->body;
@@ -12658,8 +12706,9 @@ static int stws_p_compose_send(stws *c, stws_frame *frame, const stws_outgoing *
     return stws_p_add_stable_id(&c->s, frame) ? (int)STWS_OK : (int)STWS_ERR_IO;
 }
 
-/* A SEND with a receipt of ours. Returns its number if the user wants to hear of it, 0, or
-   an error. Under the lock. */
+/* Sends a frame with a receipt of ours. `told` means that the user wants the event: then the
+   receipt gets an entry in the table, and its number is returned. Otherwise returns 0 if the
+   frame was accepted. Returns a negative error, as stws_p_submit. The lock is held. */
 static int stws_p_submit_with_receipt(stws *c, stws_frame *frame, int told) {
     int number = told ? stws_p_add_receipt(&c->s, 0) : stws_p_number_from(&c->s.next_receipt),
         result;
@@ -12672,8 +12721,9 @@ static int stws_p_submit_with_receipt(stws *c, stws_frame *frame, int told) {
     return result == STWS_OK && told ? number : result;
 }
 
-/* Say the ACK of a message that is given back. Where there is no room, another thread may
-   make some; 0: it did not. */
+/* Sends the ACK of a message that is given back to its queue. If there is no room for it,
+   waits for at most timeout_ms until another thread makes some. Returns 1 when the ACK was
+   accepted, or when its session can send nothing more; 0 if there was no room in that time. */
 static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms) {
     stws *c = STWS_P_LOAD(&m->client);
     long long until = 0;
@@ -12681,7 +12731,7 @@ static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms) {
     while (!ends && !stws_p_acknowledge_on(m, STWS_ACK_ON_RETURN)) {
         if (!until) until = timeout_ms < 0 ? STWS_P_NEVER : stws_p_in(c, timeout_ms);
         stws_p_lock(c);
-        ends = c->write_error != 0 || c->going; /* of its session */
+        ends = c->write_error != 0 || c->going; /* this session sends nothing more */
         goes_on =
             ends || (timeout_ms != 0 && !stws_p_usually_drives(c) && stws_p_await_driver(c, until));
         stws_p_unlock(c);
@@ -12690,12 +12740,16 @@ static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms) {
     return 1;
 }
 
-/* Are all max_receipts taken that a message could be told by? */
+/* Returns 1 if the message needs an entry for its receipt, and all max_receipts entries are
+   in use. */
 static int stws_p_lacks_receipts(const stws *c, const stws_outgoing *m) {
     return m->receipt && c->s.receipts_waiting + c->s.receipts_done == c->o.max_receipts;
 }
 
-/* There is no room for a message. STWS_P_AGAIN: there may be some now; else the error. */
+/* A message had no room. With STWS_FULL_BLOCK waits for at most outbox_block_ms until
+   another thread makes some; the thread that drives must not wait for itself. Returns
+   STWS_P_AGAIN if there may be room now, STWS_ERR_TIMEOUT, or the given error. The lock is
+   held, but left while it waits. */
 static int stws_p_await_room(stws *c, long long *until, int error) {
     if (error >= 0 || c->o.outbox_policy != STWS_FULL_BLOCK || stws_p_usually_drives(c))
         return error;
@@ -12703,8 +12757,11 @@ static int stws_p_await_room(stws *c, long long *until, int error) {
     return stws_p_await_driver(c, *until) ? (int)STWS_P_AGAIN : (int)STWS_ERR_TIMEOUT;
 }
 
-/* A message like the one before, when nothing has to wait: 1 when it is on its way; 0: all
-   the rest is to be done. */
+/* The short way of stws_send, for a message like the one before it. If it has the same
+   destination and content type, and nothing that needs more (a receipt, a transaction,
+   headers, an option that changes the frame), and if nothing has to wait, the encoded head
+   of the last SEND is used again. Returns 1 if the message is in the output; 0 if the long
+   way is needed. The lock is held. */
 static int stws_p_send_again(stws *c, const stws_outgoing *m) {
     int bare = m->content_length == STWS_CONTENT_LENGTH_JMS_TEXT
                    ? stws_p_profile_of(c->s.broker)->takes_bare_as_text
@@ -12725,8 +12782,8 @@ STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!m || !stws_p_outgoing_valid(m))
         return stws_p_refuse(c, STWS_ERR_USAGE,
-                             "stws_send: there is no message or destination, body is NULL with a "
-                             "length, or headers has a name without a value");
+                             "stws_send: the message or its destination is missing, body is NULL "
+                             "but has a length, or headers has a name without a value");
     stws_p_lock(c);
     if (stws_p_send_again(c, m)) return stws_p_finish_call(c, STWS_OK);
     do {
@@ -12753,15 +12810,19 @@ STOMP_WS_API int stws_send_text(stws *c, const char *destination, const char *te
     return stws_send_ex(c, &m);
 }
 
+/* Sends ACK or NACK (STOMP 1.2, "ACK", "NACK"). A message of an earlier session gets
+   STWS_ERR_STALE, because the broker might take the id for that of another message;
+   stale_acks counts these. The frame is for this session only: it is not sent again in the
+   next one. */
 static int stws_p_acknowledge(stws *c, const stws_message *m, stws_command command_id,
                               const char *transaction) {
     stws_frame frame;
     int result;
-    if (m && !m->client) return STWS_ERR_STALE; /* from a queue, after stws_destroy */
+    if (m && !m->client) return STWS_ERR_STALE; /* popped from a queue, its client is destroyed */
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!m || m->client != c)
         return stws_p_refuse(c, STWS_ERR_USAGE,
-                             "stws_ack: the message is NULL, or another client's");
+                             "stws_ack: the message is NULL, or of another client");
     stws_p_lock(c);
     if (m->epoch != c->s.epoch || STWS_P_LOAD(&c->state) != STWS_CONNECTED) {
         c->s.stats.stale_acks++;
@@ -12773,7 +12834,7 @@ static int stws_p_acknowledge(stws *c, const stws_message *m, stws_command comma
     } else {
         result = stws_p_submit(c, &frame, 0, STWS_P_FOR_THIS_SESSION);
     }
-    /* for a while only */
+    /* There is no room only until some output is written. */
     if (result == STWS_ERR_LIMIT && stws_p_pending(&c->s.out)) result = STWS_ERR_FULL;
     if (result == STWS_OK && m->answered) STWS_P_STORE(m->answered, 1);
     return stws_p_finish_call(c, result);
@@ -12791,6 +12852,7 @@ STOMP_WS_API int stws_nack_in(stws *c, const stws_message *message, const char *
     return stws_p_acknowledge(c, message, STWS_COMMAND_NACK, transaction);
 }
 
+/* Sends BEGIN, COMMIT or ABORT. With option confirm a COMMIT has a receipt. */
 static int stws_p_transact(stws *c, stws_command command_id, const char *transaction) {
     stws_frame frame;
     int result;
@@ -12819,7 +12881,7 @@ STOMP_WS_API int stws_abort(stws *c, const char *name) {
     return stws_p_transact(c, STWS_COMMAND_ABORT, name);
 }
 
-/* Has everything gone out and, with confirm, been confirmed? Under the lock. */
+/* Returns 1 if everything was written and, with option confirm, confirmed. The lock is held. */
 static int stws_p_is_flushed(const stws *c) {
     const stws_p_ring *outbox = &c->s.outbox;
     int sent = !stws_p_pending(&c->s.out) && !outbox->untaken &&
@@ -12827,8 +12889,9 @@ static int stws_p_is_flushed(const stws *c) {
     return sent && !c->s.unconfirmed;
 }
 
-/* When a flush has to give up: at the user's limit, or earlier when no receipt will come, as
-   Spring's simple broker sends none but for DISCONNECT. Under the lock. */
+/* Returns when a flush has to give up: at the user's limit; or, with option confirm and
+   Spring's simple broker, when the oldest receipt is overdue. That broker sends a receipt
+   for DISCONNECT only. The lock is held. */
 static long long stws_p_flush_limit(const stws *c, long long until) {
     const stws_p_record *oldest = stws_p_record_unconfirmed(&c->s.outbox);
     long long limit = oldest ? oldest->sent_us + stws_p_ms(c->o.receipt_timeout_ms) : STWS_P_NEVER;
@@ -12837,10 +12900,12 @@ static long long stws_p_flush_limit(const stws *c, long long until) {
     return until == STWS_P_NEVER || limit < until ? limit : until;
 }
 
-/* Write while the connection stands, and read no more than there is room for: the frames
-   wait for stws_next. Inside a callback the message it looks at must stay, as one held back
-   for the queue or kept for stws_next must: then nothing is read, and in a callback the
-   connection is not given up. */
+/* One round of a flush that only has to write. It also reads, because a server that cannot
+   send stops reading some day; but it handles no frames, and reads only as long as there is
+   room: the frames wait for stws_next. It reads nothing while somebody uses the message in
+   the input: a callback, the queue that has no room, or an event that waits for stws_next.
+   Returns STWS_OK if the flush may go on, or an error. In a callback the session is not
+   ended, whatever happens. */
 static int stws_p_push_output(stws *c, int left) {
     struct pollfd polled[3];
     int now = 0, n, can_read = 0, moved;
@@ -12861,17 +12926,24 @@ static int stws_p_push_output(stws *c, int left) {
     if (c->calling && moved == 0 && !stws_p_pending(&c->s.out)) return STWS_ERR_STATE;
     if (moved < 0 || got < 0) stws_p_end_output(c, moved < 0 ? moved : (int)got);
     if (moved || got) return STWS_OK;
-    if (!can_read) c->s.last_in_us = c->now; /* we do not listen: silence means nothing */
+    if (!can_read) c->s.last_in_us = c->now; /* we do not read: silence proves nothing */
     if (!c->calling && c->state == STWS_CONNECTED) stws_p_turn_timers(c);
     if (!c->calling && c->renewing) stws_p_turn_renewing(c);
     if (c->state != STWS_CONNECTED) return c->error;
-    /* a byte in the wake pipe stays until the next wait */
+    /* The wake pipe is left out: a byte in it stays for the next wait. */
     n = stws_p_pollfds(c, polled, &now) - (c->wake[0] >= 0);
     if (n && !can_read) polled[0].events = stws_p_pending(&c->s.out) ? POLLOUT : 0;
     poll(polled, n ? 1 : 0, stws_p_at_most(left, STWS_P_BLIND_MS));
     return STWS_OK;
 }
 
+/* Flushes from the thread that has taken the client. If everything is only to be written,
+   stws_p_push_output does that; if a session or confirmations are needed, the client is
+   driven as by stws_next, which a callback must not do (STWS_ERR_STATE). `losses` is the
+   count of lost sessions at the beginning: if one more is lost, written frames may be lost,
+   and without option confirm the flush has failed. Returns STWS_OK, an error,
+   STWS_ERR_TIMEOUT after `until`, or STWS_P_AGAIN if another thread wants to drive, or has
+   to take an event first. */
 static int stws_p_flush_here(stws *c, long long until, unsigned losses) {
     long long limit;
     int result, left, flushed, unconfirmed, rounds = 0;
@@ -12887,8 +12959,8 @@ static int stws_p_flush_here(stws *c, long long until, unsigned losses) {
         if (flushed) return STWS_OK;
         if (left == 0 && limit != until)
             stws_p_say(c, STWS_ERR_TIMEOUT,
-                       "Spring's simple broker gives no receipts: do without option confirm");
-        if (left == 0 && rounds++) return STWS_ERR_TIMEOUT; /* after one round at least */
+                       "Spring's simple broker sends no receipts: do without option confirm");
+        if (left == 0 && rounds++) return STWS_ERR_TIMEOUT; /* but try one round at least */
         if (!c->calling && (stws_p_gives_way(c) || (c->has_kept && stws_p_another_drove(c))))
             return STWS_P_AGAIN;
         c->flushing = 1;
@@ -12901,9 +12973,11 @@ static int stws_p_flush_here(stws *c, long long until, unsigned losses) {
     }
 }
 
-/* While another thread drives, wait for what that brings about; while none does, flush. But
-   an event that stws_next has given to another thread, or has to give to it, must stay: then
-   wait for its next call. */
+/* Flushes from a thread that does not drive. While another thread drives, waits for its
+   results. While no thread does, takes the client and flushes; it gives the client back when
+   another thread wants to drive (stws_p_gives_way), and goes on waiting. If stws_next has
+   given an event to another thread, or has to give it one, the event must stay in its place:
+   then waits for that thread's next call. Returns STWS_OK, an error, or STWS_ERR_TIMEOUT. */
 static int stws_p_flush_beside(stws *c, long long until) {
     int result = STWS_P_AGAIN, kept = 0;
     unsigned losses;
@@ -12914,7 +12988,7 @@ static int stws_p_flush_beside(stws *c, long long until) {
         kept |= stws_p_lent_to_others(c);
         if (!kept && !c->wanted && stws_p_try_take(c, STWS_P_FLUSHER)) {
             stws_p_unlock(c);
-            kept = stws_p_lent_to_others(c); /* has that changed before we had it? */
+            kept = stws_p_lent_to_others(c); /* it may have changed meanwhile */
             if (!kept) {
                 result = stws_p_flush_here(c, until, losses);
                 kept = c->has_kept && result == STWS_P_AGAIN;
@@ -12938,6 +13012,7 @@ static int stws_p_flush_beside(stws *c, long long until) {
     return result;
 }
 
+/* In a callback, or in a thread that drives, flushes directly; in another thread, beside it. */
 STOMP_WS_API int stws_flush(stws *c, int timeout_ms) {
     long long until;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
@@ -12948,14 +13023,16 @@ STOMP_WS_API int stws_flush(stws *c, int timeout_ms) {
 
 /* ---- request and reply ---- */
 
-/* What a request waits for. */
+/* The reply that a request waits for. */
 typedef struct stws_p_reply {
-    const char *to; /* reply-to */
-    const char *correlation;
-    stws_message *copy;
-    int arrived;
+    const char *to;          /* the destination in the header reply-to */
+    const char *correlation; /* the correlation-id that the reply has to repeat */
+    stws_message *copy;      /* the reply; NULL if there was no memory for it */
+    int arrived;             /* the reply has arrived */
 } stws_p_reply;
 
+/* The callback of the reply's subscription: keeps a copy of the message if it has the wanted
+   correlation-id, or none, and makes the driving call return (c->yield). */
 static void stws_p_take_reply(stws *c, const stws_message *m, void *user) {
     stws_p_reply *reply = (stws_p_reply *)user;
     const char *correlation = stws_header_get(m, "correlation-id");
@@ -12964,6 +13041,8 @@ static void stws_p_take_reply(stws *c, const stws_message *m, void *user) {
     reply->arrived = c->yield = 1;
 }
 
+/* Sends the request, with the headers reply-to and correlation-id. Returns STWS_OK or an
+   error. */
 static int stws_p_post_request(stws *c, const stws_outgoing *m, const stws_p_reply *reply) {
     stws_frame frame;
     int result;
@@ -12975,6 +13054,9 @@ static int stws_p_post_request(stws *c, const stws_outgoing *m, const stws_p_rep
     return stws_p_finish_call(c, result);
 }
 
+/* Drives until the reply has arrived. Returns STWS_OK; STWS_ERR_TIMEOUT; STWS_ERR_BROKER
+   after an ERROR; STWS_ERR_MEMORY if the reply could not be copied; or the result of
+   driving. `implied` is the subscription that the broker makes by itself, or NULL. */
 static int stws_p_await_reply(stws *c, stws_p_reply *reply, const stws_subscribe_options *implied,
                               long long until) {
     stws_event_type type;
@@ -12989,6 +13071,15 @@ static int stws_p_await_reply(stws *c, stws_p_reply *reply, const stws_subscribe
     return reply->copy ? (int)STWS_OK : (int)STWS_ERR_MEMORY;
 }
 
+/* Sends a request and waits for its reply. The calling thread has taken the client.
+
+     1. Connects, if there is no session.
+     2. Subscribes to a temporary queue whose name has a fresh number. RabbitMQ makes both the
+        queue and its subscription by itself when it sees the reply-to, so c->implied stands for
+        the subscription there.
+     3. Sends the request and drives until the reply arrives.
+     4. Unsubscribes. The callback uses a variable of this function, so the subscription is
+        removed even if its UNSUBSCRIBE finds no room. */
 static int stws_p_request(stws *c, const stws_outgoing *message, stws_message **reply,
                           long long until) {
     char to[48], correlation[STWS_P_ID_TEXT];
@@ -13007,7 +13098,7 @@ static int stws_p_request(stws *c, const stws_outgoing *message, stws_message **
     if (handle < 0) return handle;
     result = stws_p_post_request(c, message, &wanted);
     if (result == STWS_OK) result = stws_p_await_reply(c, &wanted, own.id ? &own : NULL, until);
-    /* `wanted` ends here, so the callback must, too */
+    /* `wanted` ends with this function, so the callback has to end, too. */
     if (handle && stws_unsubscribe(c, handle) != STWS_OK) {
         stws_p_lock(c);
         stws_p_unsubscribed(c, stws_p_find_handle(&c->s.subs, handle));
@@ -13040,6 +13131,7 @@ STOMP_WS_API stws_connection_state stws_state(const stws *c) {
     return c ? (stws_connection_state)STWS_P_LOAD(&c->state) : STWS_ENDED;
 }
 
+/* The names are in the order of stws_connection_state. */
 STOMP_WS_API const char *stws_state_name(stws_connection_state state) {
     static const char *const names[] = {"idle",        "resolving",  "connecting", "TLS handshake",
                                         "upgrading",   "logging in", "connected",  "closing",
@@ -13059,15 +13151,18 @@ STOMP_WS_API int stws_error(const stws *c) {
     return c ? STWS_P_LOAD(&c->error) : (int)STWS_ERR_MEMORY;
 }
 
+/* A refused call of this thread comes first. Other threads than the one that drives get the
+   text of the error's code only, because c->text may change while they read it. */
 STOMP_WS_API const char *stws_error_text(const stws *c) {
     if (!c) return stws_result_text(STWS_ERR_MEMORY);
     if (stws_p_refusal.client == c) return stws_p_refusal.why;
     if (c->broken || stws_p_usually_drives(c) || STWS_P_LOAD(&c->state) == STWS_ENDED)
         return c->text;
-    /* the thread that drives may be writing it anew */
+    /* The thread that drives may be changing c->text just now. */
     return stws_error(c) ? stws_result_text(stws_error(c)) : "";
 }
 
+/* Looks the name up in what stws_p_keep_head has stored. */
 STOMP_WS_API const char *stws_upgrade_header(const stws *c, const char *name) {
     const char *at = c && !c->broken && name ? c->head : "";
     for (; *at; at = stws_p_after(stws_p_after(at)))
@@ -13081,6 +13176,9 @@ STOMP_WS_API int stws_close_code(const stws *c) { return c ? STWS_P_LOAD(&c->clo
 
 STOMP_WS_API void *stws_user(const stws *c) { return c ? c->o.user : NULL; }
 
+/* The thread that drives counts without the lock. Other threads get the copy that it makes
+   when it waits; if nobody drives, this call takes the client for a moment and makes the
+   copy itself. */
 STOMP_WS_API void stws_stats(stws *c, stws_statistics *out) {
     int taken;
     if (!out) return;
