@@ -9905,10 +9905,10 @@ static void stws_p_hold_trial(stws *c) {
     stws_p_unlock(c);
 }
 
-/* Ends the client because the program asked for it. The result is STWS_CLOSED after
-   stws_stop, and if nothing is lost. If stws_disconnect or stws_close leaves `left` frames
-   unsent or unconfirmed, or output unwritten, the result is STWS_ERR_LOST, and the sentence
-   tells that. */
+/* Ends the client because the program asked for it. The result is STWS_CLOSED after stws_stop,
+   and if nothing is lost. If stws_disconnect or stws_close leaves `left` frames unsent or
+   unconfirmed, or output unwritten, the result is STWS_ERR_LOST, and c->text
+   explains it. */
 static void stws_p_end_asked(stws *c, size_t left, int lost_output) {
     const char *last = *c->text ? "; the last error: " : "";
     char head[160];
@@ -10347,9 +10347,8 @@ static void stws_p_end_upgrade(stws *c) {
 }
 
 /* Returns 1 if the answer is a refusal, and a part of its page is still to come. The page
-   explains the refusal, and the error's sentence shall not depend on how the network cuts
-   the answer. Waits until the page is whole, or large enough, but for STWS_P_PAGE_MS at
-   most. */
+   explains the refusal, and the error's sentence shall not depend on how the network cuts the
+   answer. Waits until the page is whole, or large enough, for at most STWS_P_PAGE_MS. */
 static int stws_p_waits_for_page(stws *c) {
     const stws_p_input *in = &c->s.in;
     long long end = c->now + stws_p_ms(STWS_P_PAGE_MS);
@@ -10451,10 +10450,9 @@ static int stws_p_grow_output(stws *c, size_t need) {
     return 1;
 }
 
-/* Encodes a frame into the output, which grows if the frame is larger than it. Returns
-   STWS_OK; STWS_ERR_SPACE if there is no room before some output is written; STWS_ERR_LIMIT
-   if the frame never fits; STWS_ERR_FRAME_BUILD or STWS_ERR_IO as stws_p_post. The lock is
-   held. */
+/* Encodes a frame into the output, which grows if the frame is larger than it. Returns STWS_OK;
+   STWS_ERR_SPACE if there is no room before some output is written; STWS_ERR_LIMIT if the frame
+   never fits; STWS_ERR_FRAME_BUILD or STWS_ERR_IO like stws_p_post. The lock is held. */
 static int stws_p_post_growing(stws *c, const stws_frame *frame) {
     size_t need = 0, pending = stws_p_pending(&c->s.out);
     int result = stws_p_post(&c->s, frame, &need);
@@ -10877,9 +10875,9 @@ static int stws_p_on_receipt(stws *c, stws_event *e) {
     return stws_p_settle(c, number, STWS_OK) ? 0 : stws_p_frame_event(c, e, STWS_EVENT_RECEIPT);
 }
 
-/* Returns 1 if an ERROR refuses the credentials of CONNECT. Brokers tell that only in words.
-   RabbitMQ's "access denied" to a virtual host does not count: the virtual host may just
-   have reached its limit of connections. */
+/* Returns 1 if an ERROR refuses the credentials of CONNECT. Brokers express that only in words.
+   RabbitMQ's "access denied" to a virtual host does not count: the virtual host may just have
+   reached its limit of connections. */
 static int stws_p_denies(const stws_frame *frame) {
     static const char *const words[] = {
         "assword",      "asscode",         "redential", "ccess refused", "ccess denied", "ogin",
@@ -11428,11 +11426,11 @@ static int stws_p_on_io_error(stws *c, long error) {
 }
 
 /* ==== >>timers: heart-beats and deadlines ==== */
-/* Notices that the program calls us too late: later than the time c->due_us that it was
-   given, or, if it did not have to wait, long after its last turn (`last`). More than half a
-   heart-beat interval counts as late (late_loops of the statistics). While nobody calls us
-   we can neither send nor read; so the delay is added to the time that the server may be
-   silent, and an error sentence can tell that a missing heart-beat of ours was the program's
+/* Notices that the program calls us too late: later than the time c->due_us that it was given,
+   or, if it did not have to wait, long after its last turn (`last`). More than half a
+   heart-beat interval counts as late (late_loops of the statistics). While the program does not
+   call us we can neither send nor read; so the delay is added to the time that the server may
+   be silent, and an error sentence can tell that a missing heart-beat of ours was the program's
    fault (c->late_us). */
 static void stws_p_note_lateness(stws *c, long long last) {
     long long beat = c->s.heartbeat_out_us, late = c->now - (c->due_us > 0 ? c->due_us : last);
@@ -11457,9 +11455,8 @@ static void stws_p_note_time(stws *c) {
     c->due_us = STWS_P_NEVER;
 }
 
-/* Returns what the system knows about a server that is silent. Where TIOCOUTQ exists, TCP
-   tells whether the peer's machine has acknowledged our last bytes. If it has, the network
-   is alive. */
+/* Returns what the system knows about a server that is silent. Where TIOCOUTQ exists, TCP tells
+   whether the peer's machine has acknowledged our last bytes. If it has, the network works. */
 static const char *stws_p_silence_cause(const stws *c) {
 #ifdef TIOCOUTQ
     int unacknowledged = 0;
@@ -11824,7 +11821,7 @@ static int stws_p_collect_fds(stws *c, stws_fd *out, int cap, int *now) {
 }
 
 /* The thread that drives is about to wait. From now on other threads have to wake it
-   (c->waiting). Returns the time until which it may wait, as stws_p_due. Takes the lock. */
+   (c->waiting). Returns the time until which it may wait (see stws_p_due). Takes the lock. */
 static long long stws_p_begin_wait(stws *c) {
     long long due;
     stws_p_lock(c);
@@ -12132,11 +12129,11 @@ static int stws_p_keep_event(stws *c, const stws_event *e) {
         "events of more than rx_buffer bytes are waiting: take them with stws_next");
 }
 
-/* Drives for a call that is not stws_next: stws_connect, stws_close, stws_flush,
-   stws_request. Events go to their callbacks, and those without a callback are kept for
-   stws_next. CONNECTED and DISCONNECTED without a callback are dropped, because the call's
-   result tells them. Returns 1 and the type of the event, which is dealt with; otherwise as
-   stws_p_next, or STWS_ERR_FULL if an event has to be taken by stws_next first. */
+/* Drives for a call that is not stws_next: stws_connect, stws_close, stws_flush, stws_request.
+   Events go to their callbacks, and those without a callback are kept for stws_next. CONNECTED
+   and DISCONNECTED without a callback are dropped, because the call's result has the same
+   information. Returns 1 and the type of the event, which is dealt with; otherwise the results
+   of stws_p_next, or STWS_ERR_FULL if an event has to be taken by stws_next first. */
 static int stws_p_next_aside(stws *c, int timeout_ms, stws_event_type *type) {
     stws_event e;
     int result;
@@ -12708,7 +12705,7 @@ static int stws_p_compose_send(stws *c, stws_frame *frame, const stws_outgoing *
 
 /* Sends a frame with a receipt of ours. `told` means that the user wants the event: then the
    receipt gets an entry in the table, and its number is returned. Otherwise returns 0 if the
-   frame was accepted. Returns a negative error, as stws_p_submit. The lock is held. */
+   frame was accepted. Returns the negative errors of stws_p_submit. The lock is held. */
 static int stws_p_submit_with_receipt(stws *c, stws_frame *frame, int told) {
     int number = told ? stws_p_add_receipt(&c->s, 0) : stws_p_number_from(&c->s.next_receipt),
         result;
@@ -12900,12 +12897,12 @@ static long long stws_p_flush_limit(const stws *c, long long until) {
     return until == STWS_P_NEVER || limit < until ? limit : until;
 }
 
-/* One round of a flush that only has to write. It also reads, because a server that cannot
-   send stops reading some day; but it handles no frames, and reads only as long as there is
-   room: the frames wait for stws_next. It reads nothing while somebody uses the message in
-   the input: a callback, the queue that has no room, or an event that waits for stws_next.
-   Returns STWS_OK if the flush may go on, or an error. In a callback the session is not
-   ended, whatever happens. */
+/* One round of a flush that only has to write. It also reads, because a server whose own output
+   is stuck may stop reading; but it handles no frames, and reads only as long as there is room:
+   the frames wait for stws_next. It reads nothing while somebody uses the message in the input:
+   a callback, the queue that has no room, or an event that waits for stws_next. Returns STWS_OK
+   if the flush may go on, or an error. In a callback the session is not ended, whatever
+   happens. */
 static int stws_p_push_output(stws *c, int left) {
     struct pollfd polled[3];
     int now = 0, n, can_read = 0, moved;
@@ -13196,6 +13193,7 @@ STOMP_WS_API void stws_stats(stws *c, stws_statistics *out) {
 #endif /* STOMP_WS_NO_IO */
 
 /* ==== >>end: what is not for those who include this, and the licence ==== */
+/* The implementation's macros are not for the file that includes this header. */
 #undef STWS_P_AT
 #undef STWS_P_AVX2
 #undef STWS_P_APART
@@ -13241,16 +13239,20 @@ STOMP_WS_API void stws_stats(stws *c, stws_statistics *out) {
 /* This software comes under two licences; take the one that suits you.
 
    1. MIT. Copyright (c) 2026 the authors of stomp_ws.h
-   Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
-   documentation files (the "Software"), to deal in the Software without restriction, including without limitation the
-   rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to
-   permit persons to whom the Software is furnished to do so, subject to the following conditions: The above copyright
-   notice and this permission notice shall be included in all copies or substantial portions of the Software. THE
-   SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE
-   WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR
-   COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR
-   OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+   Permission is hereby granted, free of charge, to any person obtaining a copy of this software
+   and associated documentation files (the "Software"), to deal in the Software without
+   restriction, including without limitation the rights to use, copy, modify, merge, publish,
+   distribute, sublicense, and/or sell copies of the Software, and to permit persons to whom the
+   Software is furnished to do so, subject to the following conditions: The above copyright
+   notice and this permission notice shall be included in all copies or substantial portions of
+   the Software. THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+   IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A
+   PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE
+   LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR
+   OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER
+   DEALINGS IN THE SOFTWARE.
 
-   2. Public domain. Whoever has the rights to this software gives them up, everywhere, for ever and for everybody, as
-   far as the law allows: anyone may use, change and share it in any form, for any purpose, without asking and without
-   naming anybody. It comes without any warranty. */
+   2. Public domain. Whoever has the rights to this software gives them up, everywhere, for
+   ever and for everybody, as far as the law allows: anyone may use, change and share it in
+   any form, for any purpose, without asking and without naming anybody. It comes without any
+   warranty. */

@@ -515,7 +515,7 @@ static void test_a_short_error_text(void) {
     CHECK(!peer_connect(&p));
     peer_advance(&p, 60000);
     CHECK_INT(STWS_ERR_GAVE_UP, p.result);
-    CHECK_HAS("gave up after 2 attempts; the last: HTTP 503 Busy", stws_error_text(p.client));
+    CHECK_HAS("gave up after 2 attempts; the last error: HTTP 503 Busy", stws_error_text(p.client));
     CHECK_INT(255, strlen(stws_error_text(p.client)));
     peer_free(&p);
 }

@@ -234,7 +234,7 @@ static void test_a_flush_without_receipts(void) {
     peer_turn(&p);
     peer_advance(&p, 3001);
     CHECK_INT(STWS_ERR_TIMEOUT, stws_flush(p.client, -1));
-    CHECK_HAS("Spring's simple broker gives no receipts", stws_error_text(p.client));
+    CHECK_HAS("Spring's simple broker sends no receipts", stws_error_text(p.client));
     peer_free(&p);
 }
 

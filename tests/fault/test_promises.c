@@ -503,7 +503,7 @@ static void test_leaving_a_stalled_session_ends(void) {
     CHECK_INT(0, stws_reconnect_now(p.client));
     peer_advance(&p, 2100);
     CHECK_INT(2, p.sessions);
-    CHECK_HAS("output is lost", bytes_text(&p.why)); /* the error text mentions the loss */
+    CHECK_HAS("output was lost", bytes_text(&p.why)); /* the error text mentions the loss */
     CHECK_INT(STWS_ERR_LOST, p.result);
     peer_free(&p);
 }

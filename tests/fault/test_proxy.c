@@ -416,7 +416,7 @@ static void test_from_the_environment(void) {
     check_echo(&o);
     unsetenv("no_proxy");
     setenv("http_proxy", "socks4://ada:sesame@127.0.0.1", 1);
-    check_fails(&o, STWS_ERR_USAGE, "the environment's proxy: a proxy is http://");
+    check_fails(&o, STWS_ERR_USAGE, "the environment's proxy is unusable: a proxy is http://");
     unsetenv("http_proxy");
     check_echo(&o);
     proxy_stop(&p);

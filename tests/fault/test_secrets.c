@@ -170,7 +170,7 @@ static void test_a_wrong_url_shows_no_password(void) {
     peer_start(&p, &o);
     peer_turn(&p);
     CHECK_STR("STWS_ERR_URL", stws_result_name(p.ended));
-    CHECK_HAS("before_connect has brought a URL", stws_error_text(p.client));
+    CHECK_HAS("before_connect supplied a URL", stws_error_text(p.client));
     check_output(&p, &output);
     peer_free(&p);
 }

@@ -748,7 +748,7 @@ def test_wss_that_only_before_connect_brings():
     with serve("server") as server:
         later, ca = f"wss://localhost:{server.port}/stomp", made.path / "root.crt"
         check_bad(run_probe("ws://localhost:1/", later=later, ca=ca), "STWS_ERR_TLS",
-                  "let a wss:// URL be in the options from the beginning")
+                  "the options of stws_create need a wss:// URL")
         check_good(run_probe("wss://localhost:1/", later=later, ca=ca))
 
 
