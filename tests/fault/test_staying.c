@@ -465,7 +465,7 @@ static void test_a_server_that_stops_answering_pings(void) {
     peer_advance(&p, 3000);
     CHECK_INT(STWS_ERR_HEARTBEAT, p.result);
     CHECK_HAS("nothing came for 60000 ms", bytes_text(&p.why));
-    CHECK_HAS("PINGs that are sent every 20000 ms (option ping_ms)", bytes_text(&p.why));
+    CHECK_HAS("PINGs, which are sent every 20000 ms (option ping_ms)", bytes_text(&p.why));
     CHECK(p.retry_ms >= 0);
     peer_free(&p);
 }
