@@ -9998,6 +9998,7 @@ static int stws_p_lost(stws *c, int kind) {
     c->failures += !again;
     stws_p_note_address(c);
     if (c->state == STWS_CONNECTED && !again) stws_p_hold_trial(c);
+    /* What the peer has not got, before the session is cleaned up. */
     stws_p_lock(c);
     lost_output = c->s.version && (c->state != STWS_CLOSING || c->disconnect_number) &&
                   (c->write_error || (c->close_sent ? c->unwritten : stws_p_pending(&c->s.out)));
@@ -10010,6 +10011,7 @@ static int stws_p_lost(stws *c, int kind) {
     if (again && lost_output)
         stws_p_say_before(c, STWS_ERR_LOST,
                           "output was lost: the server did not accept it in close_timeout_ms: ");
+    /* Decide what follows. */
     c->retry_ms = -1;
     c->event_due = 1;
     gave_up = c->o.reconnect_attempts > 0 && c->failures > c->o.reconnect_attempts && !again;
@@ -10374,6 +10376,7 @@ STWS_P_APART static int stws_p_turn_upgrading(stws *c) {
     answer.max_headers = c->o.max_headers;
     answer.scanned = c->http_scanned;
     answer.max_bytes = c->has_heap || in->cap > STWS_P_MAX_HEAD ? (size_t)STWS_P_MAX_HEAD : in->cap;
+    /* Parse the head. */
     if (in->raw == in->raw_end || stws_p_waits_for_page(c)) return 0;
     result = stws_handshake_parse(in->data + in->raw, in->raw_end - in->raw, &answer, &used);
     c->http_scanned = answer.scanned;
@@ -10385,6 +10388,7 @@ STWS_P_APART static int stws_p_turn_upgrading(stws *c) {
                    "the HTTP head at %s has over %zu bytes or over %zu headers (max_headers)",
                    stws_p_where(c), answer.max_bytes, c->o.max_headers);
     if (result < 0) return stws_p_lost(c, STWS_P_REFUSED);
+    /* The head is whole: the bytes behind it are WebSocket frames, or a page. */
     in->raw += used;
     in->begin = in->end = in->raw;
     if (answer.status >= 100 && answer.status < 200 && answer.status != 101) return 1;
@@ -10397,6 +10401,7 @@ STWS_P_APART static int stws_p_turn_upgrading(stws *c) {
         stws_p_begin_url(c);
         return 1;
     }
+    /* Check the answer, then log in. */
     result = stws_handshake_check(&answer, c->key, c->o.subprotocols, NULL, &why);
     if (result != STWS_OK) return stws_p_refused_upgrade(c, &answer, result, why);
     stws_p_lock(c);
@@ -10959,12 +10964,14 @@ STWS_P_APART static void stws_p_let_go_now(stws *c) {
         stws_p_free_kept(c, &c->given);
         return;
     }
+    /* 1. The ACK. */
     full = !stws_p_acknowledge_on(c->hand, STWS_ACK_ON_HANDOVER | STWS_ACK_ON_RETURN) &&
            !c->write_error;
     stws_p_lock(c);
     ended = c->ends_in_hand && !full ? c->in_hand : 0;
     if (!full) c->in_hand = c->ends_in_hand = 0;
     stws_p_unlock(c);
+    /* 2. The end of the subscription. */
     if (ended) {
         result = stws_unsubscribe(c, ended);
         full = result == STWS_ERR_FULL && !c->write_error;
@@ -10973,6 +10980,7 @@ STWS_P_APART static void stws_p_let_go_now(stws *c) {
         else if (result != STWS_OK) stws_p_unsubscribed(c, stws_p_find_handle(&c->s.subs, ended));
         stws_p_unlock(c);
     }
+    /* 3. The message, unless it has to stay in hand. */
     c->ack_due = (unsigned char)full;
     c->held = full ? STWS_P_HELD_BY_ACK : 0;
     if (full) return;
@@ -11600,6 +11608,7 @@ static int stws_p_has_unparsed(const stws *c) {
 static long long stws_p_due(stws *c) {
     const stws_p_session *s = &c->s;
     long long first = c->deadline_us;
+    /* Work that does not depend on the network. */
     if (STWS_P_LOAD(&c->stop) || stws_p_receipts_due(c)) return 0;
     if (stws_p_gives_way(c) || c->event_due || c->refused || STWS_P_LOAD(&c->aside)) return 0;
     if (c->state == STWS_IDLE || c->state == STWS_RESOLVING || c->called || stws_p_crosses_mark(c))
@@ -11611,6 +11620,7 @@ static long long stws_p_due(stws *c) {
     if (s->pong_due && stws_p_reads_frames(c->state) && !c->close_sent &&
         !stws_p_pending(&s->out) && !c->write_error)
         return 0;
+    /* From here on: the earliest of several times. */
     if (STWS_P_LOAD(&c->asked)) stws_p_sooner(&first, c->end_us);
     if (c->state == STWS_CONNECTING && !c->o.transport && c->tcp.next < c->tcp.count)
         stws_p_sooner(&first, c->tcp.race_us);
@@ -11619,6 +11629,8 @@ static long long stws_p_due(stws *c) {
         if (!stws_p_pending(&s->out) || c->write_error) return 0;
         stws_p_sooner(&first, c->renew_by_us);
     }
+    /* Frames that wait for their turn. Pending output has to be written before them, and the
+       socket's descriptor tells when. */
     if (!stws_p_pending(&s->out) && !c->write_error && !c->renewing) {
         int careful = stws_p_is_careful(&s->subs);
         if (careful && !c->hook_us && c->error_us == STWS_P_NEVER)
@@ -11637,6 +11649,7 @@ static long long stws_p_due(stws *c) {
         stws_p_sooner(&first, c->stalled_us + stws_p_ms(c->o.write_timeout_ms));
     stws_p_sooner(&first, c->error_close_us);
     if (stws_p_may_renew(c)) stws_p_sooner(&first, c->renew_us);
+    /* A message is held back because the queue was full. */
     if (c->held != STWS_P_HELD_BY_QUEUE) return first;
     if (!STWS_P_LOAD(&c->waiter.listed)) return 0;                        /* the queue has room */
     if (c->waiter.fd < 0) stws_p_sooner(&first, c->now + 10 * STWS_P_US); /* no wake pipe: poll */
@@ -11910,6 +11923,7 @@ static int stws_p_next(stws *c, stws_event *e, int timeout_ms) {
     c->yield = c->more = 0;
     if (timeout_ms == 0) c->drained = 0;
     for (;;) {
+        /* An event, or a turn and then another round. */
         result = stws_p_pull(c, e);
         if (result != 0 || c->yield) break;
         moved = c->owes_turn;
@@ -11917,6 +11931,7 @@ static int stws_p_next(stws *c, stws_event *e, int timeout_ms) {
         if (moved &&
             (timeout_ms ? until == STWS_P_NEVER || c->now < until : ++turns < STWS_P_TURNS))
             continue;
+        /* Nothing moves any more: an event of the last turn, or a wait. */
         result = stws_p_pull(c, e);
         left = timeout_ms ? stws_p_until(c, until) : 0;
         c->more = (moved && timeout_ms == 0) || (c->owes_turn && left == 0);
@@ -11936,6 +11951,8 @@ static void stws_p_dispatch(stws *c, const stws_event *e) {
     c->calling--;
 }
 
+/* The event's views stay valid until the next driving call of this thread. c->lent says so
+   to other threads, which may take the client in between (stws_p_lent_to_others). */
 STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
     int result;
     if (!e) return stws_p_refuse(c, STWS_ERR_USAGE, "stws_next: event is NULL");
@@ -12007,6 +12024,8 @@ static void stws_p_wake_loop(stws *c) {
     stws_p_poke(c->wake[1]);
 }
 
+/* The program's loop waits with this list. From here on other threads wake it by the wake
+   pipe. */
 STOMP_WS_API int stws_fds(stws *c, stws_fd *out, int cap) {
     int now = 0, n = 0;
     if (!out && cap > 0) return stws_p_refuse(c, STWS_ERR_USAGE, "stws_fds: out is NULL");
@@ -12022,6 +12041,7 @@ STOMP_WS_API int stws_fds(stws *c, stws_fd *out, int cap) {
     return n;
 }
 
+/* The same for the time until which the program's loop may wait. */
 STOMP_WS_API long long stws_deadline(stws *c) {
     struct pollfd polled[3];
     int n, ms = 0;
@@ -12083,6 +12103,8 @@ static int stws_p_run_many(stws *const *clients, int count, int timeout_ms) {
     }
 }
 
+/* Takes all clients first, so that each of them is driven by this thread alone, and gives
+   back those that it has taken. */
 STOMP_WS_API int stws_run_many(stws *const *clients, int count, int timeout_ms) {
     int i, result = STWS_OK;
     if (!clients && count > 0)
@@ -12350,6 +12372,7 @@ STOMP_WS_API int stws_close(stws *c, int timeout_ms) {
     return result == STWS_CLOSED ? (int)STWS_OK : result;
 }
 
+/* Only leaves a request for the thread that drives. */
 STOMP_WS_API int stws_reconnect_now(stws *c) {
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     stws_p_lock(c);
@@ -12482,12 +12505,14 @@ static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind
         !(kind == STWS_P_FOR_THIS_SESSION && STWS_P_LOAD(&c->state) == STWS_CONNECTED))
         return result; /* but ACKs are still accepted before DISCONNECT */
     if (begin && begin->broken) return stws_p_refuse_part(c, begin, frame->command_id);
+    /* The short way: straight into the output. Nothing of the frame is kept. */
     if (kind != STWS_P_CONFIRMED && !tied && stws_p_may_post(c) && !c->s.outbox.untaken) {
         result = stws_p_post_growing(c, frame);
         if (result == STWS_OK && receipt)
             stws_p_receipt_sent(&c->s, receipt, c->clock.now_us(c->clock.ctx));
         if (result != STWS_ERR_SPACE) return result;
     }
+    /* The outbox, and from there as much as there is room for. */
     record = stws_p_queue_frame(c, frame, &result);
     if (!record && begin && frame->command_id == STWS_COMMAND_ABORT)
         return stws_p_abort_anyway(c, frame, begin);
@@ -12589,6 +12614,8 @@ static const char *stws_p_subscription_wrong(const char *destination,
     return o->prefetch < 0 ? "stws_subscribe: prefetch is negative" : NULL;
 }
 
+/* Composes a SUBSCRIBE only to check that it can be represented. The table keeps the
+   subscription, because every session sends its SUBSCRIBE anew. */
 STOMP_WS_API int stws_subscribe(stws *c, const char *destination,
                                 const stws_subscribe_options *options) {
     static const stws_subscribe_options none = {
@@ -12658,6 +12685,7 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
         c->ends_in_hand = 1; /* its message has to be acknowledged first */
         return stws_p_finish_call(c, STWS_OK);
     }
+    /* UNSUBSCRIBE, if this session has sent the SUBSCRIBE. */
     if (stws_p_server_knows(sub) && STWS_P_LOAD(&c->state) == STWS_CONNECTED) {
         durable = stws_p_sub_durable(&c->s.subs, sub);
         if (*durable && stws_p_profile_of(c->s.broker)->ends_before_forgets &&
@@ -12772,6 +12800,9 @@ static int stws_p_send_again(stws *c, const stws_outgoing *m) {
            stws_utf8_valid(m->body, m->body_len) && stws_p_post_again(&c->s, m->body, m->body_len);
 }
 
+/* With STWS_FULL_BLOCK the loop may wait for room, and leave the lock for that. Other
+   threads use the table of headers meanwhile, so the frame is composed again after each
+   wait. */
 STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
     long long until = 0;
     stws_frame frame;
@@ -12916,6 +12947,7 @@ static int stws_p_push_output(stws *c, int left) {
             can_read = stws_p_input_room(&c->s.in) >= c->s.in.cap / 4;
         }
     }
+    /* Move bytes. */
     stws_p_note_time(c);
     moved = stws_p_turn_output(c);
     if (moved >= 0 && can_read) got = stws_p_read_once(c);
@@ -12923,6 +12955,7 @@ static int stws_p_push_output(stws *c, int left) {
     if (c->calling && moved == 0 && !stws_p_pending(&c->s.out)) return STWS_ERR_STATE;
     if (moved < 0 || got < 0) stws_p_end_output(c, moved < 0 ? moved : (int)got);
     if (moved || got) return STWS_OK;
+    /* Nothing moved: the timers, and then a wait. */
     if (!can_read) c->s.last_in_us = c->now; /* we do not read: silence proves nothing */
     if (!c->calling && c->state == STWS_CONNECTED) stws_p_turn_timers(c);
     if (!c->calling && c->renewing) stws_p_turn_renewing(c);
@@ -12952,6 +12985,7 @@ static int stws_p_flush_here(stws *c, long long until, unsigned losses) {
         limit = stws_p_flush_limit(c, until);
         stws_p_unlock(c);
         left = stws_p_until(c, limit);
+        /* Done, failed, or to be given up? */
         if (losses != c->losses && !c->o.confirm) return c->error ? c->error : (int)STWS_ERR_LOST;
         if (flushed) return STWS_OK;
         if (left == 0 && limit != until)
@@ -12960,6 +12994,7 @@ static int stws_p_flush_here(stws *c, long long until, unsigned losses) {
         if (left == 0 && rounds++) return STWS_ERR_TIMEOUT; /* but try one round at least */
         if (!c->calling && (stws_p_gives_way(c) || (c->has_kept && stws_p_another_drove(c))))
             return STWS_P_AGAIN;
+        /* Only write, if that is all that is missing; else drive. */
         c->flushing = 1;
         if (c->state == STWS_CONNECTED && !unconfirmed && !c->write_error)
             result = stws_p_push_output(c, left);
@@ -12982,6 +13017,7 @@ static int stws_p_flush_beside(stws *c, long long until) {
     losses = c->losses;
     stws_p_watch(c, 1);
     while (result == STWS_P_AGAIN) {
+        /* Nobody drives: flush here. */
         kept |= stws_p_lent_to_others(c);
         if (!kept && !c->wanted && stws_p_try_take(c, STWS_P_FLUSHER)) {
             stws_p_unlock(c);
@@ -12995,6 +13031,7 @@ static int stws_p_flush_beside(stws *c, long long until) {
             stws_p_lock(c);
             continue;
         }
+        /* Another thread drives, or has to take an event: look at its results, and wait. */
         if (losses != c->losses && !c->o.confirm) result = STWS_ERR_LOST;
         else if (stws_p_is_flushed(c)) result = STWS_OK;
         else if (STWS_P_LOAD(&c->state) == STWS_ENDED) result = STWS_CLOSED;
@@ -13106,6 +13143,8 @@ static int stws_p_request(stws *c, const stws_outgoing *message, stws_message **
     return result;
 }
 
+/* Replies arrive while this call drives. So it takes the client, and a callback cannot call
+   it. */
 STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_message **reply,
                               int timeout_ms) {
     int result = stws_p_unusable(c);
