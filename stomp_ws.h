@@ -9755,9 +9755,9 @@ static long long stws_p_backoff_ms(stws *c) {
     return delay > asked ? delay : asked;
 }
 
-/* Returns the time at which a session that begins now becomes too old (option
-   max_session_ms), or STWS_P_NEVER. Takes up to a tenth off at random, so that a thousand
-   clients do not reconnect together. */
+/* Returns the time at which a session that begins now becomes too old (option max_session_ms),
+   or STWS_P_NEVER. Subtracts up to a tenth at random, so that a thousand clients do not
+   reconnect together. */
 static long long stws_p_session_end(stws *c) {
     long long ms = c->o.max_session_ms;
     return ms ? c->now + (ms - stws_p_random_up_to(c, ms / 10)) * STWS_P_US : STWS_P_NEVER;
@@ -9783,10 +9783,10 @@ static void stws_p_end(stws *c, int error) {
     if (stws_p_refusal.client == c) stws_p_refusal.client = NULL;
 }
 
-/* Cleans up after a connection, whether it had reached a session or not. Closes the
-   transport. Receipts of frames that were sent end with STWS_ERR_LOST. All subscriptions,
-   and all frames that are kept in the outbox, become unsent, so that the next session sends
-   them again. Enters BACKOFF. Takes the lock. Only stws_p_lost calls this. */
+/* Cleans up after a connection, whether it had reached a session or not. Closes the transport.
+   Subscriptions, and frames that the outbox has kept, become unsent, so that the next session
+   sends them again. Receipts of all other frames that were sent end with STWS_ERR_LOST. Enters
+   BACKOFF. Takes the lock. Only stws_p_lost calls this. */
 static void stws_p_leave_session(stws *c) {
     stws_p_close_transport(c);
     stws_p_lock(c);
@@ -9905,9 +9905,9 @@ static void stws_p_hold_trial(stws *c) {
     stws_p_unlock(c);
 }
 
-/* Ends the client because the program asked for it. The result is STWS_CLOSED after stws_stop,
-   and if nothing is lost. If stws_disconnect or stws_close leaves `left` frames unsent or
-   unconfirmed, or output unwritten, the result is STWS_ERR_LOST, and c->text
+/* Ends the client because the program asked for it. The result is STWS_CLOSED after
+   stws_stop, and if nothing is lost. If stws_disconnect or stws_close leaves `left` frames
+   unsent or unconfirmed, or output unwritten, the result is STWS_ERR_LOST, and c->text
    explains it. */
 static void stws_p_end_asked(stws *c, size_t left, int lost_output) {
     const char *last = *c->text ? "; the last error: " : "";
@@ -9952,9 +9952,10 @@ static int stws_p_url_count(const stws *c) {
 }
 
 /* Returns 1 if a failure of that kind ends the client (option give_up). STWS_P_PASSING never
-   does, STWS_P_FINAL always does. By default the two others end it before the first session,
-   once every URL was tried. After a session only STWS_P_DENIED does, and only without
-   before_connect, which could bring new credentials. */
+   does, STWS_P_FINAL always does. With STWS_GIVE_UP_SOON the two others always do, with
+   STWS_GIVE_UP_NEVER they never do. By default they end it before the first session, once every
+   URL was tried. After a session only STWS_P_DENIED does, and only without before_connect,
+   which could bring new credentials. */
 static int stws_p_gives_up(const stws *c, int kind) {
     if (kind == STWS_P_PASSING || kind == STWS_P_FINAL) return kind == STWS_P_FINAL;
     if (c->o.give_up == STWS_GIVE_UP_NEVER) return 0;
@@ -10468,7 +10469,7 @@ static int stws_p_post_growing(stws *c, const stws_frame *frame) {
     return stws_p_post(&c->s, frame, &need);
 }
 
-/* Calls before_subscribe for one subscription. The lock is held, but left during the
+/* Calls before_subscribe for one subscription. The lock is held, but released during the
    callback; meanwhile sub->pinned keeps the subscription's texts in place. Fills *asked,
    whose headers the callback may set. Returns the callback's answer: 0 to subscribe, a
    positive number to be asked again in so many milliseconds, a negative number to do without
@@ -10492,7 +10493,7 @@ static int stws_p_ask_before_subscribe(stws *c, stws_p_sub *sub, stws_subscribin
 /* Sends one SUBSCRIBE. Returns 1 when that is settled: it was sent, this session does
    without it (because of before_subscribe, or because the frame is impossible), or the
    subscription was ended during the callback. Returns 0 if it has to wait: for room, or for
-   before_subscribe. The lock is held, but left during the callback. */
+   before_subscribe. The lock is held, but released during the callback. */
 static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
     stws_p_session *s = &c->s;
     stws_subscribing asked;
@@ -10649,11 +10650,11 @@ static void stws_p_post_ping(stws *c) {
     stws_p_trace_word(s, STWS_SENT, "PING");
 }
 
-/* Sends DISCONNECT with a receipt (STOMP 1.2, "Graceful Shutdown") and enters CLOSING, if
-   stws_disconnect or stws_close has asked for it and everything before it is done: the
-   outbox is sent; all confirmations have arrived, or c->end_us is over; and the user has
-   given back every message that the library has to acknowledge, from the queue and in hand.
-   The lock is held. */
+/* Sends DISCONNECT with a receipt (STOMP 1.2, "DISCONNECT") and enters CLOSING, if
+   stws_disconnect or stws_close has asked for it and everything before it is done: the outbox
+   is sent; all confirmations have arrived, or c->end_us is over; and the user has given back
+   every message that the library has to acknowledge, from the queue and in hand. The lock is
+   held. */
 static void stws_p_post_disconnect(stws *c) {
     stws_frame frame;
     char id[STWS_P_ID_TEXT];
@@ -10953,8 +10954,7 @@ static void stws_p_unsubscribed(stws *c, stws_p_sub *sub) {
      1. Sends the ACK that the library has to send (subscribe option ack_on), unless the user
         has sent one. If there is no room for it, the message stays in hand and nothing more is
         read until there is room (STWS_P_HELD_BY_ACK). With prefetch the broker might send
-        nothing more anyway. If nothing can be written any more, there will be no room: gives
-        up.
+        nothing more anyway. After a write error there will be no room: gives up.
      2. If the user has ended the subscription meanwhile, ends it now (c->ends_in_hand): the ACK
         had to go first.
      3. Frees the copy of the message, if it was a kept one (c->given). */
@@ -11006,8 +11006,8 @@ STWS_P_APART static int stws_p_hand_over_now(stws *c, const stws_message *m) {
     return lives;
 }
 
-/* The same for any message: one that the user acknowledges himself does not become the
-   message in hand, and the result is 1. */
+/* Calls stws_p_hand_over_now for a message that the library has to acknowledge, and returns
+   its result. Returns 1 for all other messages: these do not become the message in hand. */
 static int stws_p_hand_over(stws *c, const stws_message *m) {
     return !m->ack_on || stws_p_hand_over_now(c, m);
 }
@@ -11189,8 +11189,8 @@ static int stws_p_on_bad_input(stws *c, int error) {
    Such a turn writes but does not read, because there are frames left to handle. */
 enum { STWS_P_FRAMES_AT_ONCE = 16, STWS_P_SLOW_US = 5000 };
 
-/* Returns 1 if a turn of the state machine has to come before the next frame; c->owes_turn
-   then has the same value. Called when c->frames_left is used up, and starts it again. */
+/* Returns 1 if a turn of the state machine has to come before the next frame; c->owes_turn then
+   has the same value. Called when c->frames_left is used up; sets it again. */
 static int stws_p_owes_turn(stws *c) {
     const stws_p_input *in = &c->s.in;
     int left = in->begin + c->s.taken < in->end || in->raw < in->raw_end;
@@ -11229,7 +11229,8 @@ static int stws_p_crosses_mark(const stws *c) {
     return c->o.outbox_high && (c->above_high ? used <= c->o.outbox_low : used >= c->o.outbox_high);
 }
 
-/* Returns the same, and remembers it, so that each crossing makes one event. Takes the lock. */
+/* Checks the marks of the outbox (stws_p_crosses_mark), and remembers a crossing, so that it
+   makes one event. Returns 1 for a crossing, else 0. Takes the lock. */
 static int stws_p_cross_mark(stws *c) {
     int crosses;
     if (!c->o.outbox_high) return 0;
@@ -11342,9 +11343,10 @@ static int stws_p_pull_event(stws *c, stws_event *e) {
     return c->final;
 }
 
-/* The same. A message that leaves as an event becomes the message in hand, if the library
-   has to acknowledge it: with STWS_ACK_ON_HANDOVER now, else when the next driving call
-   begins. */
+/* Makes the next event, and returns the result of stws_p_pull_event. A message that leaves
+   as an event becomes the message in hand, if the library has to acknowledge it: with
+   STWS_ACK_ON_HANDOVER now, else when the next driving call begins. If another thread has
+   just ended the subscription, there is nothing to acknowledge any more. */
 static int stws_p_pull(stws *c, stws_event *e) {
     int result = stws_p_pull_event(c, e);
     if (result > 0 && e->type == STWS_EVENT_MESSAGE && !c->keeping) {
@@ -11438,8 +11440,8 @@ static int stws_p_on_io_error(stws *c, long error) {
    or, if it did not have to wait, long after its last turn (`last`). More than half a
    heart-beat interval counts as late (late_loops of the statistics). While the program does not
    call us we can neither send nor read; so the delay is added to the time that the server may
-   be silent, and an error sentence can tell that a missing heart-beat of ours was the program's
-   fault (c->late_us). */
+   be silent. c->late_us keeps the longest delay: if the server misses our heart-beat and ends
+   the session, the error's sentence can name the program as the cause. */
 static void stws_p_note_lateness(stws *c, long long last) {
     long long beat = c->s.heartbeat_out_us, late = c->now - (c->due_us > 0 ? c->due_us : last);
     if (!beat || (c->s.expected_us && c->s.expected_us < beat)) beat = c->s.expected_us;
@@ -11454,8 +11456,8 @@ static void stws_p_note_lateness(stws *c, long long last) {
     c->late_in_call = c->due_us == STWS_P_NEVER;
 }
 
-/* Begins a turn: reads the clock into c->now, and notices a call that comes too late. From
-   here on the program has no time at which it has to call again. */
+/* Begins a turn: reads the clock into c->now, and notices a call that comes too late. Clears
+   c->due_us: the program gets a new due time before it waits again. */
 static void stws_p_note_time(stws *c) {
     long long last = c->now;
     c->now = c->clock.now_us(c->clock.ctx);
@@ -11589,9 +11591,9 @@ static int stws_p_has_unparsed(const stws *c) {
            (in->begin + c->s.taken < in->end || in->raw < in->raw_end);
 }
 
-/* Returns when the client has to be called again, even if no descriptor is ready before: a
-   time, 0 for immediately, or STWS_P_NEVER. stws_next, stws_run_many and the loop of a program
-   (stws_deadline) wait until then. The lock is held.
+/* Returns the time at which the client has to be called again, even if no descriptor is ready
+   before: a time, 0 for immediately, or STWS_P_NEVER. stws_next, stws_run_many and the loop of
+   a program (stws_deadline) wait until then. The lock is held.
 
    It is 0 if there is work that does not depend on the network: a request of another thread, an
    event, bytes that were read and not handled, or frames that can go into the output. Otherwise
@@ -11732,9 +11734,9 @@ static int stws_p_turn_stream(stws *c) {
    and the timers are checked, however much the network brings. */
 enum { STWS_P_TURNS = 64 };
 
-/* One turn in a state that depends on the network: CONNECTING to CLOSING. When the network
-   has nothing to move, it is the timers' turn; so it is after STWS_P_TURNS turns, however
-   much the network brings. Returns 1 if something moved or the state has changed. */
+/* One turn in a state that depends on the network: CONNECTING to CLOSING. Checks the timers
+   when the network has nothing to move, and after STWS_P_TURNS turns in which it always had.
+   Returns 1 if something moved or the state has changed. */
 static int stws_p_turn_network(stws *c) {
     int state = c->state, connecting = state == STWS_CONNECTING || state == STWS_TLS;
     int moved;
@@ -11860,7 +11862,8 @@ static void stws_p_end_wait(stws *c) {
         while (read(c->wake[0], scrap, sizeof scrap) > 0) continue;
 }
 
-/* The same list as stws_p_collect_fds, for poll(). Returns its length. */
+/* Lists the descriptors of stws_p_collect_fds in the form that poll() takes. Returns how
+   many they are. */
 static int stws_p_pollfds(stws *c, struct pollfd *out, int *now) {
     stws_fd fds[3] = {{-1, 0}, {-1, 0}, {-1, 0}};
     int n = stws_p_collect_fds(c, fds, 3, now), i;
@@ -12041,7 +12044,8 @@ STOMP_WS_API int stws_fds(stws *c, stws_fd *out, int cap) {
     return n;
 }
 
-/* The same for the time until which the program's loop may wait. */
+/* The program's loop waits until this time. From here on other threads wake it by the wake
+   pipe. */
 STOMP_WS_API long long stws_deadline(stws *c) {
     struct pollfd polled[3];
     int n, ms = 0;
@@ -12074,7 +12078,7 @@ static void stws_p_wait_many(stws *const *clients, int count, int limit_ms) {
 
 /* Sleeps until the thread that drives reports a change (stws_p_signal). Wakes that thread
    first if it waits. Returns 1 after a change, perhaps another one than the caller waits
-   for; 0 if the time is over, or without threads. The lock is held, but left during the
+   for; 0 if the time is over, or without threads. The lock is held, but released during the
    sleep, so no frame may be half composed. */
 static int stws_p_await_driver(stws *c, long long until) {
 #ifdef STOMP_WS_NO_THREADS
@@ -12207,9 +12211,10 @@ static int stws_p_connect_elsewhere(stws *c, long long until) {
     return result;
 }
 
-/* The same as stws_p_take_back, for a thread that is not the one that usually drives. While
-   that thread looks at an event of stws_next, whose views have to stay, this one waits;
-   after `until` it returns STWS_ERR_TIMEOUT. */
+/* Takes the client to drive it, like stws_p_take_back, in a thread that is not the one that
+   usually drives. While that thread looks at an event of stws_next, whose views have to
+   stay, this one waits. Returns STWS_OK; STWS_ERR_TIMEOUT after `until`; or STWS_ERR_STATE
+   if another thread drives, or if this is a callback of the client. */
 static int stws_p_take_beside(stws *c, long long until) {
     for (;;) {
         int result, in_time;
@@ -12545,7 +12550,7 @@ STWS_P_APART static const char *stws_p_refusal_of(int error) {
 
 /* The output has a full batch (STWS_P_BATCH): writes it from this thread, unless another
    thread holds the client. If the socket was full the last time, tries that only if the call
-   had no room (result < 0), and in every 32nd call. The lock is held, but left while it
+   had no room (result < 0), and in every 32nd call. The lock is held, but released while it
    writes. */
 STWS_P_APART static void stws_p_write_batch(stws *c, int result) {
     int mine = stws_p_drives(c), taken = !mine && stws_p_try_take(c, STWS_P_WRITER);
@@ -12774,7 +12779,7 @@ static int stws_p_lacks_receipts(const stws *c, const stws_outgoing *m) {
 /* A message had no room. With STWS_FULL_BLOCK waits for at most outbox_block_ms until
    another thread makes some; the thread that drives must not wait for itself. Returns
    STWS_P_AGAIN if there may be room now, STWS_ERR_TIMEOUT, or the given error. The lock is
-   held, but left while it waits. */
+   held, but released while it waits. */
 static int stws_p_await_room(stws *c, long long *until, int error) {
     if (error >= 0 || c->o.outbox_policy != STWS_FULL_BLOCK || stws_p_usually_drives(c))
         return error;
@@ -12917,9 +12922,9 @@ static int stws_p_is_flushed(const stws *c) {
     return sent && !c->s.unconfirmed;
 }
 
-/* Returns when a flush has to give up: at the user's limit; or, with option confirm and
-   Spring's simple broker, when the oldest receipt is overdue. That broker sends a receipt
-   for DISCONNECT only. The lock is held. */
+/* Returns the time at which a flush has to give up: the user's limit; or, with option confirm
+   and Spring's simple broker, the time at which the oldest receipt is overdue. That broker
+   sends a receipt for DISCONNECT only. The lock is held. */
 static long long stws_p_flush_limit(const stws *c, long long until) {
     const stws_p_record *oldest = stws_p_record_unconfirmed(&c->s.outbox);
     long long limit = oldest ? oldest->sent_us + stws_p_ms(c->o.receipt_timeout_ms) : STWS_P_NEVER;
