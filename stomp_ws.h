@@ -1202,8 +1202,8 @@ STOMP_WS_API void stws_queue_destroy(stws_queue *queue);
 #define STWS_P_TOPS(bits, v) (vmaxvq_u8((uint8x16_t)(v)) > 0x7F)
 #endif
 
-#ifndef STOMP_WS_ASSERT
-#define STOMP_WS_ASSERT(condition) ((void)0)
+#ifndef STOMP_WS_ASSERT /* without: compiled, and never evaluated */
+#define STOMP_WS_ASSERT(condition) ((void)(0 && (condition)))
 #endif
 
 /* ==== >>util: small things that every section below uses ==== */
@@ -6510,6 +6510,68 @@ static void stws_p_unlock(const stws *c) {
     if (c->threads) STWS_P_UNLOCK(c);
 }
 
+/* ---- the state of the connection ---- */
+
+/* The state that stws_state returns. Only stws_p_enter changes it, and only for the thread that
+   drives.
+
+        IDLE                        nothing has been done yet
+         |
+         v    gave up, or the program asked for the end
+    +-> BACKOFF ---> ENDED
+    |    |
+    |    | the next attempt: its URL is chosen
+    |    v
+    |   RESOLVING <------------+
+    |    | addresses           |
+    |    v                     |
+    |   CONNECTING --+         |
+    |    | wss://    |         |
+    |    v           |         |
+    |   TLS          | ws://   |
+    |    |           |         |
+    |    v           v         |
+    |   UPGRADING -------------+  the answer is a redirect
+    |    | 101; CONNECT is sent
+    |    v
+    |   LOGGING_IN
+    |    | CONNECTED came
+    |    v
+    |   CONNECTED
+    |    | DISCONNECT is sent
+    |    v
+    |   CLOSING
+    |    |
+    +----+  from each state but ENDED: the attempt failed, or the connection is over
+
+   An attempt that fails while it is being prepared leads from BACKOFF to BACKOFF. A client that
+   stws_create cannot make is ENDED from the beginning. */
+static inline int stws_p_is_edge(int from, int to) {
+    static const unsigned char edges[][2] = {{STWS_BACKOFF, STWS_RESOLVING},
+                                             {STWS_RESOLVING, STWS_CONNECTING},
+                                             {STWS_CONNECTING, STWS_TLS},
+                                             {STWS_CONNECTING, STWS_UPGRADING},
+                                             {STWS_TLS, STWS_UPGRADING},
+                                             {STWS_UPGRADING, STWS_RESOLVING},
+                                             {STWS_UPGRADING, STWS_LOGGING_IN},
+                                             {STWS_LOGGING_IN, STWS_CONNECTED},
+                                             {STWS_CONNECTED, STWS_CLOSING},
+                                             {STWS_BACKOFF, STWS_ENDED},
+                                             {STWS_IDLE, STWS_ENDED}};
+    size_t i;
+    if (to == STWS_BACKOFF) return from != STWS_ENDED;
+    for (i = 0; i < sizeof edges / sizeof *edges; i++)
+        if (edges[i][0] == from && edges[i][1] == to) return 1;
+    return 0;
+}
+
+/* Changes the state. At deadline_us, or never, time alone ends the new one. */
+static void stws_p_enter(stws *c, stws_connection_state state, long long deadline_us) {
+    STOMP_WS_ASSERT(stws_p_is_edge(c->state, (int)state));
+    STWS_P_STORE(&c->state, (int)state);
+    c->deadline_us = deadline_us;
+}
+
 /* ---- calls that are refused ---- */
 
 /* Why the last call of this thread was refused, for stws_error_text. */
@@ -7235,7 +7297,7 @@ static void stws_p_break(stws *c, int error, const char *why) {
     memset(c, 0, sizeof *c);
     c->broken = 1;
     c->final = 1;
-    c->state = STWS_ENDED;
+    stws_p_enter(c, STWS_ENDED, STWS_P_NEVER);
     c->text = (char *)(c + 1);
     c->text_size = STWS_P_MIN_TEXT;
     stws_p_say(c, error, "%s", why);
@@ -8245,9 +8307,9 @@ static int stws_p_until(const stws *c, long long when) {
     return left > 3600000 * STWS_P_US ? 3600000 : (int)((left + STWS_P_US - 1) / STWS_P_US);
 }
 
-static void stws_p_enter(stws *c, int state, int timeout_ms) {
-    STWS_P_STORE(&c->state, state);
-    c->deadline_us = timeout_ms ? c->now + stws_p_ms(timeout_ms) : STWS_P_NEVER;
+/* When a state that begins now has to end: after so many milliseconds, or, for 0, never. */
+static long long stws_p_time_limit(const stws *c, int timeout_ms) {
+    return timeout_ms ? c->now + stws_p_ms(timeout_ms) : STWS_P_NEVER;
 }
 
 /* The randomness that a thread asks for while it does not have the lock: fill runs once at a
@@ -8305,9 +8367,8 @@ static long long stws_p_session_end(stws *c) {
 static void stws_p_end(stws *c, int error) {
     stws_p_lock(c);
     if (error == STWS_CLOSED) c->text[0] = 0;
-    STWS_P_STORE(&c->state, STWS_ENDED); /* from now on any thread may read the sentence */
+    stws_p_enter(c, STWS_ENDED, STWS_P_NEVER); /* from now on any thread may read the sentence */
     c->final = error;
-    c->deadline_us = STWS_P_NEVER;
     if (c->shared_stats) *c->shared_stats = c->s.stats;
     stws_p_finish_receipts(&c->s, STWS_P_UNSENT, STWS_ERR_LOST);
     stws_p_signal(c);
@@ -8331,7 +8392,7 @@ static void stws_p_leave_session(stws *c) {
     stws_p_record_all_unsent(&c->s);
     stws_p_finish_receipts(&c->s, STWS_P_SENT, STWS_ERR_LOST);
     stws_p_session_reset(&c->s, c->now);
-    STWS_P_STORE(&c->state, STWS_BACKOFF);
+    stws_p_enter(c, STWS_BACKOFF, c->now);
     c->close_sent = 0;
     stws_p_signal(c);
     stws_p_unlock(c);
@@ -8559,7 +8620,7 @@ static void stws_p_begin_url(stws *c) {
     STWS_P_STORE(&c->http_status, 0);
     STWS_P_STORE(&c->close_code, 0);
     c->stalled_us = 0;
-    stws_p_enter(c, STWS_RESOLVING, c->o.connect_timeout_ms);
+    stws_p_enter(c, STWS_RESOLVING, stws_p_time_limit(c, c->o.connect_timeout_ms));
 }
 
 /* A new attempt: choose, ask, parse; then RESOLVING. */
@@ -8576,7 +8637,7 @@ static void stws_p_begin_attempt(stws *c) {
         c->try_now.last_status = c->http_status;
     }
     c->hook_us = c->o.before_connect != NULL;
-    STWS_P_STORE(&c->state, STWS_BACKOFF);
+    stws_p_enter(c, STWS_BACKOFF, c->now);
     if (!stws_p_may_connect(c)) return;
     c->hook_us = 0;
     if (stws_url_parse(c->try_now.url, &c->url, &why) != STWS_OK) {
@@ -8652,7 +8713,7 @@ STWS_P_APART static int stws_p_turn_resolving(stws *c) {
     if (!c->o.transport && !stws_p_resolve(c, c->tcp.proxy ? c->tcp.proxy->at.host : host))
         return stws_p_lost(c, STWS_P_PASSING);
     stws_p_tcp_begin_behind(&c->tcp, &c->unlucky);
-    stws_p_enter(c, STWS_CONNECTING, c->o.connect_timeout_ms);
+    stws_p_enter(c, STWS_CONNECTING, stws_p_time_limit(c, c->o.connect_timeout_ms));
     return 1;
 }
 
@@ -8724,9 +8785,9 @@ static int stws_p_turn_connecting(stws *c) {
     c->opened = 1;
     result = c->io.open(c->io.ctx, &to);
     if (!asked && stws_p_proxy_asked(&c->tcp))
-        stws_p_enter(c, STWS_CONNECTING, c->o.connect_timeout_ms);
+        c->deadline_us = stws_p_time_limit(c, c->o.connect_timeout_ms); /* the proxy's own time */
     if (c->state == STWS_CONNECTING && stws_p_tls_begun(c->tls))
-        stws_p_enter(c, STWS_TLS, c->o.connect_timeout_ms);
+        stws_p_enter(c, STWS_TLS, stws_p_time_limit(c, c->o.connect_timeout_ms));
     if (result == STWS_MORE) return 0;
     if (result < 0) {
         if (c->io.error) why = c->io.error(c->io.ctx);
@@ -8747,7 +8808,7 @@ static int stws_p_turn_connecting(stws *c) {
         return stws_p_lost(c, STWS_P_FINAL);
     }
     stws_p_trace_upgrade(c);
-    stws_p_enter(c, STWS_UPGRADING, c->o.handshake_timeout_ms);
+    stws_p_enter(c, STWS_UPGRADING, stws_p_time_limit(c, c->o.handshake_timeout_ms));
     return 1;
 }
 
@@ -8872,7 +8933,7 @@ STWS_P_APART static int stws_p_turn_upgrading(stws *c) {
                                             : stws_result_text(result));
         return stws_p_lost(c, STWS_P_FINAL);
     }
-    stws_p_enter(c, STWS_LOGGING_IN, c->o.connected_timeout_ms);
+    stws_p_enter(c, STWS_LOGGING_IN, stws_p_time_limit(c, c->o.connected_timeout_ms));
     return 1;
 }
 
@@ -9090,8 +9151,7 @@ static void stws_p_post_disconnect(stws *c) {
     stws_p_add(&c->s, &frame, "receipt", stws_p_receipt_id(id, number));
     if (stws_p_post_growing(c, &frame) != STWS_OK) return;
     c->disconnect_number = number;
-    STWS_P_STORE(&c->state, STWS_CLOSING);
-    c->deadline_us = c->end_us;
+    stws_p_enter(c, STWS_CLOSING, c->end_us);
 }
 
 /* Everything that is due in a session, in its order: pong, subscriptions, what waits,
@@ -9211,8 +9271,7 @@ static int stws_p_on_connected(stws *c, stws_event *e) {
         c->has_worked = 1;
         c->unlucky.any.sa_family = 0;
         c->s.subs.trial_us = c->now;
-        STWS_P_STORE(&c->state, STWS_CONNECTED);
-        c->deadline_us = STWS_P_NEVER;
+        stws_p_enter(c, STWS_CONNECTED, STWS_P_NEVER);
         stws_p_signal(c);
     }
     stws_p_unlock(c);
@@ -9956,7 +10015,7 @@ static int stws_p_obey_stop(stws *c) {
         stws_p_post_acks(c);
         stws_p_compose(&c->s, &frame, STWS_COMMAND_DISCONNECT);
         stws_p_post(&c->s, &frame, &need);
-        STWS_P_STORE(&c->state, STWS_CLOSING); /* nothing follows it */
+        stws_p_enter(c, STWS_CLOSING, STWS_P_NEVER); /* nothing follows it */
         stws_p_unlock(c);
     }
     return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", STWS_P_FINAL);

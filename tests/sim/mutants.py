@@ -107,8 +107,8 @@ DEFECTS = {
         ("stws_p_due", "if (s->heartbeat_out_us && !stws_p_pending(&s->out) && !c->write_error)",
          "if (s->heartbeat_out_us)"),
     "connecting may last for ever":
-        ("stws_p_turn_resolving", "stws_p_enter(c, STWS_CONNECTING, c->o.connect_timeout_ms);",
-         "stws_p_enter(c, STWS_CONNECTING, 0);"),
+        ("stws_p_turn_resolving", "stws_p_enter(c, STWS_CONNECTING, stws_p_time_limit(c, c->o.connect_timeout_ms));",
+         "stws_p_enter(c, STWS_CONNECTING, STWS_P_NEVER);"),
     "the login may last for ever":
         ("stws_p_turn_upgrading", "c->o.connected_timeout_ms", "0"),
     "nobody closes after an ERROR":
