@@ -3347,12 +3347,8 @@ typedef struct stws_p_session {
     stws_p_input in;
     stws_ws ws;
     stws_frame_state parser;
-    stws_header *build_headers; /* table for the frame being composed, under the lock */
+    stws_header *build_headers; /* table for the one draft at a time, under the lock */
     stws_header *trace_headers; /* table for the one that on_trace sees */
-    /* of the frame composed last: found to be UTF-8, so that it is not read again */
-    const char *utf8_body;
-    const char *transaction; /* that it is part of, or NULL */
-    char digits[24];         /* of a number in it */
     /* of a SEND; its first part, up to the '-', is this client's for good */
     char *stable_id;
     unsigned long long last_id; /* the number in it */
@@ -3360,7 +3356,6 @@ typedef struct stws_p_session {
     /* for what body, without content-length, its destination */
     size_t said_len, said_body, said_own, said_destination;
     uintptr_t said_to; /* where the destination of the last SEND lies */
-    int overfull;      /* it had more headers than max_headers, or one without a value */
     stws_message message;
     int answered;        /* the user has sent an ACK or NACK for it */
     int in_opcode;       /* of the message its bytes came in */
@@ -3628,9 +3623,9 @@ static int stws_p_post_again(stws_p_session *s, const char *body, size_t body_le
     return 1;
 }
 
-/* Build a frame into the output. STWS_ERR_SPACE: it does not fit, *need bytes would.
-   STWS_ERR_FRAME_BUILD. */
-static int stws_p_post(stws_p_session *s, const stws_frame *asked, size_t *need) {
+/* Build a frame into the output; body_is_utf8: its body was found to be UTF-8, and is not
+   looked at again. STWS_ERR_SPACE: it does not fit, *need bytes would. STWS_ERR_FRAME_BUILD. */
+static int stws_p_post(stws_p_session *s, const stws_frame *asked, int body_is_utf8, size_t *need) {
     const stws_frame *frame = asked;
     stws_frame settled;
     size_t cut = stws_p_cut_size(s), total, head_len;
@@ -3651,7 +3646,7 @@ static int stws_p_post(stws_p_session *s, const stws_frame *asked, size_t *need)
     total = head_len + frame->body_len + 1;
     if (frame->command_id == STWS_COMMAND_SEND) stws_p_note_said(s, frame, head);
     text = !s->options->binary && stws_utf8_valid(head, head_len) &&
-           (frame->body == s->utf8_body || stws_utf8_valid(frame->body, frame->body_len));
+           (body_is_utf8 || stws_utf8_valid(frame->body, frame->body_len));
     if (cut && total > cut) result = stws_p_post_cut(s, frame, text, total, cut, need);
     else result = stws_p_post_whole(s, text, head, head_len, frame->body, frame->body_len);
     if (result != STWS_OK) return result;
@@ -3661,38 +3656,57 @@ static int stws_p_post(stws_p_session *s, const stws_frame *asked, size_t *need)
     return STWS_OK;
 }
 
-/* ---- frames being put together in the header table, under the lock ---- */
+/* ---- drafts: frames being put together ---- */
 
-static void stws_p_compose(stws_p_session *s, stws_frame *frame, stws_command command_id) {
-    memset(frame, 0, sizeof *frame);
-    frame->command_id = command_id;
-    frame->headers = s->build_headers;
-    frame->body = "";
-    s->utf8_body = s->transaction = NULL;
-    s->overfull = 0;
+/* A frame that is being put together. Its headers lie in the session's one table for that, so
+   there is one draft at a time, and only while the lock is held. Its texts are not copied. */
+typedef struct stws_p_draft {
+    stws_frame frame;
+    stws_header *headers;    /* the same as frame.headers, to write to */
+    size_t max_headers;      /* places in that table */
+    const char *transaction; /* the transaction that the frame is part of, or NULL */
+    int too_many_headers;    /* more than max_headers, or a header without a value */
+    int body_is_utf8;        /* the body was found to be UTF-8; 0: nobody has looked */
+    char number[24];         /* text of a header's value */
+} stws_p_draft;
+
+/* Begins a draft: a frame without headers and body. */
+static void stws_p_compose(stws_p_session *s, stws_p_draft *draft, stws_command command_id) {
+    memset(&draft->frame, 0, sizeof draft->frame);
+    draft->frame.command_id = command_id;
+    draft->frame.headers = draft->headers = s->build_headers;
+    draft->frame.body = "";
+    draft->max_headers = s->options->max_headers;
+    draft->transaction = NULL;
+    draft->too_many_headers = draft->body_is_utf8 = 0;
 }
 
 /* Add a header. No value, no header. */
-static void stws_p_add_header(stws_p_session *s, stws_frame *frame, const char *name,
-                              size_t name_len, const char *value) {
-    stws_header *h = &s->build_headers[frame->header_count];
-    s->overfull |= frame->header_count == s->options->max_headers;
-    if (s->overfull) return;
+static void stws_p_add_header(stws_p_draft *draft, const char *name, size_t name_len,
+                              const char *value) {
+    stws_header *h = &draft->headers[draft->frame.header_count];
+    draft->too_many_headers |= draft->frame.header_count == draft->max_headers;
+    if (draft->too_many_headers) return;
     h->name = name;
     h->name_len = name_len;
     h->value = value;
     h->value_len = strlen(value);
-    frame->header_count++;
+    draft->frame.header_count++;
 }
 
-static inline void stws_p_add(stws_p_session *s, stws_frame *frame, const char *name,
-                              const char *value) {
-    if (value) stws_p_add_header(s, frame, name, strlen(name), value);
+static inline void stws_p_add(stws_p_draft *draft, const char *name, const char *value) {
+    if (value) stws_p_add_header(draft, name, strlen(name), value);
 }
 
-static void stws_p_add_list(stws_p_session *s, stws_frame *frame, const char *const *list) {
-    for (; list && list[0] && list[1]; list += 2) stws_p_add(s, frame, list[0], list[1]);
-    s->overfull |= list && list[0];
+static void stws_p_add_list(stws_p_draft *draft, const char *const *list) {
+    for (; list && list[0] && list[1]; list += 2) stws_p_add(draft, list[0], list[1]);
+    draft->too_many_headers |= list && list[0];
+}
+
+/* Names the transaction that the frame is part of, in its header and in the draft. */
+static void stws_p_add_transaction(stws_p_draft *draft, const char *transaction) {
+    stws_p_add(draft, "transaction", transaction);
+    draft->transaction = transaction;
 }
 
 /* "prefix12" into text, which has room for the prefix, 20 digits and a NUL. */
@@ -3721,18 +3735,18 @@ static const char *const stws_p_subprotocols[] = {"",
 static int stws_p_post_connect(stws_p_session *s, const stws_attempt *attempt, size_t *need) {
     const stws_options *o = s->options;
     char heartbeat[48];
-    stws_frame frame;
+    stws_p_draft draft;
     stws_p_number_text(heartbeat, "", (unsigned)o->heartbeat_out_ms);
     stws_p_number_text(heartbeat + strlen(heartbeat), ",", (unsigned)o->heartbeat_in_ms);
-    stws_p_compose(s, &frame, STWS_COMMAND_CONNECT);
-    stws_p_add(s, &frame, "accept-version", stws_p_accept_version[o->versions]);
-    stws_p_add(s, &frame, "host", o->host);
-    stws_p_add(s, &frame, "heart-beat", heartbeat);
-    stws_p_add(s, &frame, "login", attempt->login);
-    stws_p_add(s, &frame, "passcode", attempt->passcode);
-    stws_p_add(s, &frame, "client-id", s->options->client_id);
-    stws_p_add_list(s, &frame, attempt->connect_headers);
-    return s->overfull ? (int)STWS_ERR_LIMIT : stws_p_post(s, &frame, need);
+    stws_p_compose(s, &draft, STWS_COMMAND_CONNECT);
+    stws_p_add(&draft, "accept-version", stws_p_accept_version[o->versions]);
+    stws_p_add(&draft, "host", o->host);
+    stws_p_add(&draft, "heart-beat", heartbeat);
+    stws_p_add(&draft, "login", attempt->login);
+    stws_p_add(&draft, "passcode", attempt->passcode);
+    stws_p_add(&draft, "client-id", s->options->client_id);
+    stws_p_add_list(&draft, attempt->connect_headers);
+    return draft.too_many_headers ? (int)STWS_ERR_LIMIT : stws_p_post(s, &draft.frame, 0, need);
 }
 
 /* CONNECTED's version: its bit; 0 when nobody offered it. No version is 1.0 (STOMP 1.1,
@@ -4131,13 +4145,12 @@ static stws_p_sub *stws_p_next_unsent(stws_p_subs *t) {
 }
 
 /* Add a header, unless the user has said it already. */
-static void stws_p_add_missing(stws_p_session *s, stws_frame *frame, const char *name,
-                               const char *value) {
-    if (!stws_frame_header(frame, name)) stws_p_add(s, frame, name, value);
+static void stws_p_add_missing(stws_p_draft *draft, const char *name, const char *value) {
+    if (!stws_frame_header(&draft->frame, name)) stws_p_add(draft, name, value);
 }
 
 /* "0123456789abcdef-17": one client of 2^64, and its message. 0 without randomness. */
-static int stws_p_add_stable_id(stws_p_session *s, stws_frame *frame) {
+static int stws_p_add_stable_id(stws_p_session *s, stws_p_draft *draft) {
     static const char digits[] = "0123456789abcdef";
     unsigned char random[8];
     int i;
@@ -4147,39 +4160,39 @@ static int stws_p_add_stable_id(stws_p_session *s, stws_frame *frame) {
         for (i = 0; i < 16; i++) s->stable_id[i] = digits[random[i / 2] >> (i & 1 ? 0 : 4) & 15];
     }
     stws_p_number_text(s->stable_id + 16, "-", ++s->last_id);
-    stws_p_add_missing(s, frame, s->options->stable_id, s->stable_id);
+    stws_p_add_missing(draft, s->options->stable_id, s->stable_id);
     return 1;
 }
 
-static void stws_p_add_durable(stws_p_session *s, stws_frame *frame, const char *durable) {
+static void stws_p_add_durable(const stws_p_session *s, stws_p_draft *draft, const char *durable) {
     const char *const *header = stws_p_profile_of(s->broker)->durable;
     int i;
     for (i = 0; i < 4 && header[i] && *durable; i += 2)
-        stws_p_add_missing(s, frame, header[i], stws_p_or(header[i + 1], durable));
+        stws_p_add_missing(draft, header[i], stws_p_or(header[i + 1], durable));
 }
 
 /* SUBSCRIBE for an entry; headers, when given, stand for the entry's own. */
-static void stws_p_compose_subscribe(stws_p_session *s, stws_frame *frame, const stws_p_sub *sub,
+static void stws_p_compose_subscribe(stws_p_session *s, stws_p_draft *draft, const stws_p_sub *sub,
                                      const char *const *headers, const char *receipt) {
     const stws_p_profile *profile = stws_p_profile_of(s->broker);
     const char *destination = stws_p_sub_destination(&s->subs, sub),
                *id = stws_p_after(destination);
     const char *durable = stws_p_sub_durable(&s->subs, sub), *name = stws_p_after(durable), *value;
     int i;
-    stws_p_compose(s, frame, STWS_COMMAND_SUBSCRIBE);
-    stws_p_add(s, frame, "id", id);
-    stws_p_add(s, frame, "destination", destination);
-    stws_p_add(s, frame, "ack", stws_p_after(id));
-    stws_p_add(s, frame, "receipt", receipt);
-    stws_p_add_list(s, frame, headers);
+    stws_p_compose(s, draft, STWS_COMMAND_SUBSCRIBE);
+    stws_p_add(draft, "id", id);
+    stws_p_add(draft, "destination", destination);
+    stws_p_add(draft, "ack", stws_p_after(id));
+    stws_p_add(draft, "receipt", receipt);
+    stws_p_add_list(draft, headers);
     for (i = 0; i < sub->header_count && !headers; i++, name = stws_p_after(value)) {
         value = stws_p_after(name);
-        stws_p_add(s, frame, name, value);
+        stws_p_add(draft, name, value);
     }
-    stws_p_add_durable(s, frame, durable);
+    stws_p_add_durable(s, draft, durable);
     if (sub->prefetch <= 0 || !profile->prefetch) return;
-    stws_p_number_text(s->digits, "", (unsigned)sub->prefetch * profile->prefetch_unit);
-    stws_p_add_missing(s, frame, profile->prefetch, s->digits);
+    stws_p_number_text(draft->number, "", (unsigned)sub->prefetch * profile->prefetch_unit);
+    stws_p_add_missing(draft, profile->prefetch, draft->number);
 }
 
 /* ---- receipts: each asked for ends, one way or another ---- */
@@ -4586,17 +4599,16 @@ static void stws_p_record_all_unsent(stws_p_session *s) {
 /* ---- ACK and NACK, as each version says them ---- */
 
 /* 0 when the message lacks what its acknowledgement has to name. */
-static int stws_p_compose_ack(stws_p_session *s, stws_frame *frame, stws_command command_id,
+static int stws_p_compose_ack(stws_p_session *s, stws_p_draft *draft, stws_command command_id,
                               const stws_message *m, const char *transaction) {
     const char *id = s->version != STWS_STOMP_12 ? m->message_id : m->ack ? m->ack : m->message_id;
     const stws_p_sub *sub = stws_p_find_handle(&s->subs, m->handle);
     const char *subscription =
         m->subscription || !sub ? m->subscription : stws_p_sub_id(&s->subs, sub);
-    stws_p_compose(s, frame, command_id);
-    stws_p_add(s, frame, s->version == STWS_STOMP_12 ? "id" : "message-id", id);
-    if (s->version == STWS_STOMP_11) stws_p_add(s, frame, "subscription", subscription);
-    stws_p_add(s, frame, "transaction", transaction);
-    s->transaction = transaction;
+    stws_p_compose(s, draft, command_id);
+    stws_p_add(draft, s->version == STWS_STOMP_12 ? "id" : "message-id", id);
+    if (s->version == STWS_STOMP_11) stws_p_add(draft, "subscription", subscription);
+    stws_p_add_transaction(draft, transaction);
     return id != NULL;
 }
 
@@ -8970,14 +8982,14 @@ static int stws_p_grow_output(stws *c, size_t need) {
 
 /* Build a frame into the output, which may have to grow for it. STWS_ERR_SPACE: later;
    STWS_ERR_LIMIT: never. */
-static int stws_p_post_growing(stws *c, const stws_frame *frame) {
+static int stws_p_post_growing(stws *c, const stws_frame *frame, int body_is_utf8) {
     size_t need = 0, pending = stws_p_pending(&c->s.out);
-    int result = stws_p_post(&c->s, frame, &need);
+    int result = stws_p_post(&c->s, frame, body_is_utf8, &need);
     if (result != STWS_ERR_SPACE) return result;
     if (need > c->s.out.cap && !c->has_heap) return STWS_ERR_LIMIT;
     if (need <= c->s.out.cap || pending > c->o.tx_buffer) return result;
     if (!stws_p_grow_output(c, need + pending)) return pending ? result : (int)STWS_ERR_LIMIT;
-    return stws_p_post(&c->s, frame, &need);
+    return stws_p_post(&c->s, frame, body_is_utf8, &need);
 }
 
 static int stws_p_ask_before_subscribe(stws *c, stws_p_sub *sub, stws_subscribing *asked) {
@@ -9000,7 +9012,7 @@ static int stws_p_ask_before_subscribe(stws *c, stws_p_sub *sub, stws_subscribin
 static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
     stws_p_session *s = &c->s;
     stws_subscribing asked;
-    stws_frame frame;
+    stws_p_draft draft;
     char id[STWS_P_ID_TEXT];
     int handle = sub->handle, result = STWS_ERR_STATE,
         answer = stws_p_ask_before_subscribe(c, sub, &asked);
@@ -9009,9 +9021,10 @@ static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
     if (answer > 0) return 0;
     if (answer == 0) {
         if (sub->wants_receipt && !sub->receipt) sub->receipt = stws_p_add_receipt(s, handle);
-        stws_p_compose_subscribe(s, &frame, sub, asked.headers,
+        stws_p_compose_subscribe(s, &draft, sub, asked.headers,
                                  stws_p_receipt_id(id, sub->receipt));
-        result = s->overfull ? (int)STWS_ERR_LIMIT : stws_p_post_growing(c, &frame);
+        result =
+            draft.too_many_headers ? (int)STWS_ERR_LIMIT : stws_p_post_growing(c, &draft.frame, 0);
         if (result == STWS_ERR_SPACE || result == STWS_ERR_IO) return 0;
         s->stats.dropped += result != STWS_OK;
     }
@@ -9076,7 +9089,7 @@ static void stws_p_post_outbox(stws *c, long long now) {
     while (!stws_p_subs_come_first(&c->s.subs) &&
            (r = stws_p_record_unsent(&c->s.outbox)) != NULL) {
         int stale = r->epoch && r->epoch != c->s.epoch;
-        int result = stale ? (int)STWS_ERR_STALE : stws_p_post_growing(c, &r->frame);
+        int result = stale ? (int)STWS_ERR_STALE : stws_p_post_growing(c, &r->frame, 0);
         /* later, or in another session */
         if (result == STWS_ERR_SPACE || result == STWS_ERR_IO) return;
         if (result != STWS_OK) stws_p_drop_record(c, r, result);
@@ -9094,17 +9107,17 @@ static void stws_p_post_outbox(stws *c, long long now) {
 static void stws_p_post_acks(stws *c) {
     const stws_message *m = c->held == STWS_P_HELD_BY_ACK ? c->hand : NULL;
     stws_p_record *r = stws_p_record_next(&c->s.outbox, NULL);
-    stws_frame frame;
+    stws_p_draft draft;
     for (; r; r = stws_p_record_next(&c->s.outbox, r)) {
         int acknowledges =
             r->frame.command_id == STWS_COMMAND_ACK || r->frame.command_id == STWS_COMMAND_NACK;
         if (!acknowledges || r->epoch != c->s.epoch || r->sent || r->done || r->tied) continue;
-        if (stws_p_post_growing(c, &r->frame) != STWS_OK) return;
+        if (stws_p_post_growing(c, &r->frame, 0) != STWS_OK) return;
         stws_p_record_settled(&c->s, r, 1);
     }
     if (!m || m->epoch != c->s.epoch || STWS_P_LOAD(m->answered)) return;
-    if (!stws_p_compose_ack(&c->s, &frame, STWS_COMMAND_ACK, m, NULL)) return;
-    if (stws_p_post_growing(c, &frame) == STWS_OK) STWS_P_STORE(m->answered, 1);
+    if (!stws_p_compose_ack(&c->s, &draft, STWS_COMMAND_ACK, m, NULL)) return;
+    if (stws_p_post_growing(c, &draft.frame, 0) == STWS_OK) STWS_P_STORE(m->answered, 1);
 }
 
 static void stws_p_post_heartbeat(stws *c) {
@@ -9138,7 +9151,7 @@ static void stws_p_post_ping(stws *c) {
 
 /* DISCONNECT with a receipt, once everything before it has gone out. */
 static void stws_p_post_disconnect(stws *c) {
-    stws_frame frame;
+    stws_p_draft draft;
     char id[STWS_P_ID_TEXT];
     int number;
     if (c->asked != STWS_P_ASKED_END || c->disconnect_number || c->s.outbox.untaken) return;
@@ -9147,9 +9160,9 @@ static void stws_p_post_disconnect(stws *c) {
         (c->o.queue && stws_p_queue_owes(c->o.queue, c, c->s.epoch)))
         return;
     number = stws_p_number_from(&c->s.next_receipt);
-    stws_p_compose(&c->s, &frame, STWS_COMMAND_DISCONNECT);
-    stws_p_add(&c->s, &frame, "receipt", stws_p_receipt_id(id, number));
-    if (stws_p_post_growing(c, &frame) != STWS_OK) return;
+    stws_p_compose(&c->s, &draft, STWS_COMMAND_DISCONNECT);
+    stws_p_add(&draft, "receipt", stws_p_receipt_id(id, number));
+    if (stws_p_post_growing(c, &draft.frame, 0) != STWS_OK) return;
     c->disconnect_number = number;
     stws_p_enter(c, STWS_CLOSING, c->end_us);
 }
@@ -10006,15 +10019,15 @@ static long long stws_p_due(stws *c) {
 /* ==== >>turn: one non-blocking turn of the state machine ==== */
 /* stws_stop: say farewell without waiting for anything. */
 static int stws_p_obey_stop(stws *c) {
-    stws_frame frame;
+    stws_p_draft draft;
     size_t need;
     STWS_P_STORE(&c->asked, STWS_P_ASKED_STOP);
     if (c->state == STWS_CONNECTED) {
         stws_p_turn_output(c);
         stws_p_lock(c);
         stws_p_post_acks(c);
-        stws_p_compose(&c->s, &frame, STWS_COMMAND_DISCONNECT);
-        stws_p_post(&c->s, &frame, &need);
+        stws_p_compose(&c->s, &draft, STWS_COMMAND_DISCONNECT);
+        stws_p_post(&c->s, &draft.frame, 0, &need);
         stws_p_enter(c, STWS_CLOSING, STWS_P_NEVER); /* nothing follows it */
         stws_p_unlock(c);
     }
@@ -10710,19 +10723,19 @@ static int stws_p_refuse_part(stws *c, stws_p_record *begin, stws_command comman
 /* There is no room for an ABORT, and what takes it is what is to go: no session gets that
    again. Where this one has got a part of it, it is told, now or, if there is room now, by
    the outbox. */
-static int stws_p_abort_anyway(stws *c, const stws_frame *frame, stws_p_record *begin) {
+static int stws_p_abort_anyway(stws *c, const stws_p_draft *draft, stws_p_record *begin) {
     stws_p_ring *outbox = &c->s.outbox;
     stws_p_record *r;
     int begun = begin->sent, result;
     for (r = begin; r; r = stws_p_record_next(outbox, r))
-        if (stws_p_record_part_of(r, c->s.transaction))
+        if (stws_p_record_part_of(r, draft->transaction))
             stws_p_record_drop(&c->s, r, STWS_ERR_STALE);
     stws_p_record_sweep(&c->s);
     stws_p_signal(c);
-    if (!begun ||
-        (stws_p_may_post(c) && !outbox->untaken && stws_p_post_growing(c, frame) == STWS_OK))
+    if (!begun || (stws_p_may_post(c) && !outbox->untaken &&
+                   stws_p_post_growing(c, &draft->frame, draft->body_is_utf8) == STWS_OK))
         return STWS_OK;
-    r = stws_p_queue_frame(c, frame, &result);
+    r = stws_p_queue_frame(c, &draft->frame, &result);
     if (r) r->epoch = c->s.epoch;
     return STWS_OK;
 }
@@ -10734,24 +10747,25 @@ static int stws_p_leaving(const stws *c) {
 }
 
 /* Send a composed frame now, or keep it for later. Under the lock. */
-static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind) {
-    stws_p_record *record, *begin = stws_p_record_begin(&c->s.outbox, c->s.transaction, NULL);
+static int stws_p_submit(stws *c, const stws_p_draft *draft, int receipt, int kind) {
+    const stws_frame *frame = &draft->frame;
+    stws_p_record *record, *begin = stws_p_record_begin(&c->s.outbox, draft->transaction, NULL);
     int result, tied = begin || frame->command_id == STWS_COMMAND_BEGIN;
-    if (c->s.overfull) return STWS_ERR_LIMIT;
+    if (draft->too_many_headers) return STWS_ERR_LIMIT;
     result = stws_p_leaving(c);
     if (result != STWS_OK &&
         !(kind == STWS_P_FOR_THIS_SESSION && STWS_P_LOAD(&c->state) == STWS_CONNECTED))
         return result; /* what settles a message still goes, before DISCONNECT */
     if (begin && begin->broken) return stws_p_refuse_part(c, begin, frame->command_id);
     if (kind != STWS_P_CONFIRMED && !tied && stws_p_may_post(c) && !c->s.outbox.untaken) {
-        result = stws_p_post_growing(c, frame);
+        result = stws_p_post_growing(c, frame, draft->body_is_utf8);
         if (result == STWS_OK && receipt)
             stws_p_receipt_sent(&c->s, receipt, c->clock.now_us(c->clock.ctx));
         if (result != STWS_ERR_SPACE) return result;
     }
     record = stws_p_queue_frame(c, frame, &result);
     if (!record && begin && frame->command_id == STWS_COMMAND_ABORT)
-        return stws_p_abort_anyway(c, frame, begin);
+        return stws_p_abort_anyway(c, draft, begin);
     if (!record) return result;
     record->receipt = receipt;
     record->epoch = kind == STWS_P_FOR_THIS_SESSION ? c->s.epoch : 0;
@@ -10849,17 +10863,17 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination,
         NULL, NULL, NULL, STWS_ACK_DEFAULT, STWS_ACK_BY_CALL, 0, 0, NULL, NULL};
     const stws_subscribe_options *o = options ? options : &none;
     const char *id = stws_p_wanted_id(o), *wrong;
-    stws_frame frame;
+    stws_p_draft draft;
     int result;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     wrong = stws_p_subscription_wrong(destination, o);
     if (wrong) return stws_p_refuse(c, STWS_ERR_USAGE, wrong);
     stws_p_lock(c);
-    stws_p_compose(&c->s, &frame, STWS_COMMAND_SUBSCRIBE);
-    stws_p_add(&c->s, &frame, "destination", destination);
-    stws_p_add(&c->s, &frame, "id", id);
-    stws_p_add(&c->s, &frame, "ack", o->ack ? stws_p_ack_mode(o) : NULL);
-    stws_p_add_list(&c->s, &frame, o->headers);
+    stws_p_compose(&c->s, &draft, STWS_COMMAND_SUBSCRIBE);
+    stws_p_add(&draft, "destination", destination);
+    stws_p_add(&draft, "id", id);
+    stws_p_add(&draft, "ack", o->ack ? stws_p_ack_mode(o) : NULL);
+    stws_p_add_list(&draft, o->headers);
     result = stws_p_leaving(c);
     if (result != STWS_OK) return stws_p_finish_call(c, result);
     if (id && stws_p_id_taken(&c->s.subs, id)) {
@@ -10869,21 +10883,21 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination,
             "stws_subscribe: another subscription has that id; one that was ended in its own "
             "callback keeps it until the message in hand is acknowledged");
     }
-    if (c->s.overfull) result = STWS_ERR_LIMIT;
-    else if (!stws_p_can_say(c, &frame)) result = STWS_ERR_FRAME_BUILD;
+    if (draft.too_many_headers) result = STWS_ERR_LIMIT;
+    else if (!stws_p_can_say(c, &draft.frame)) result = STWS_ERR_FRAME_BUILD;
     else result = stws_p_subscribe(c, destination, o);
     return stws_p_finish_call(c, result);
 }
 
 /* UNSUBSCRIBE, which names a durable subscription if the broker is to forget it. */
 static int stws_p_submit_unsubscribe(stws *c, const stws_p_sub *sub, const char *durable) {
-    stws_frame frame;
-    stws_p_compose(&c->s, &frame, STWS_COMMAND_UNSUBSCRIBE);
-    stws_p_add(&c->s, &frame, "id", stws_p_sub_id(&c->s.subs, sub));
+    stws_p_draft draft;
+    stws_p_compose(&c->s, &draft, STWS_COMMAND_UNSUBSCRIBE);
+    stws_p_add(&draft, "id", stws_p_sub_id(&c->s.subs, sub));
     if (c->s.version == STWS_STOMP_10)
-        stws_p_add(&c->s, &frame, "destination", stws_p_sub_destination(&c->s.subs, sub));
-    stws_p_add_durable(&c->s, &frame, durable);
-    return stws_p_submit(c, &frame, 0, STWS_P_FOR_THIS_SESSION);
+        stws_p_add(&draft, "destination", stws_p_sub_destination(&c->s.subs, sub));
+    stws_p_add_durable(&c->s, &draft, durable);
+    return stws_p_submit(c, &draft, 0, STWS_P_FOR_THIS_SESSION);
 }
 
 /* Has the server got a SUBSCRIBE for it in this session? */
@@ -10927,40 +10941,39 @@ static int stws_p_outgoing_valid(const stws_outgoing *m) {
 
 /* The content type: what the user says, or, where he does not, the one that keeps Spring
    from taking a body that is not UTF-8 for text, and ruining it. */
-static const char *stws_p_content_type(stws_p_session *s, const stws_outgoing *m) {
+static const char *stws_p_content_type(const stws_outgoing *m, int body_is_utf8) {
     const char *const *h = m->headers;
-    if (stws_utf8_valid(m->body, m->body_len)) s->utf8_body = m->body_len ? m->body : "";
-    if (m->content_type || s->utf8_body) return m->content_type;
+    if (m->content_type || body_is_utf8) return m->content_type;
     for (; h && h[0]; h += 2)
         if (strcmp(h[0], "content-type") == 0) return NULL;
     return "application/octet-stream";
 }
 
-/* The frame of a SEND, in the table, but for its receipt. STWS_OK, or STWS_ERR_IO without
+/* The draft of a SEND, but for its receipt. STWS_OK, or STWS_ERR_IO without
    randomness. */
-static int stws_p_compose_send(stws *c, stws_frame *frame, const stws_outgoing *m) {
-    stws_p_compose(&c->s, frame, STWS_COMMAND_SEND);
-    if (m->body_len) frame->body = m->body;
-    frame->body_len = m->body_len;
-    frame->content_length = m->content_length;
-    stws_p_add(&c->s, frame, "destination", m->destination);
-    stws_p_add(&c->s, frame, "content-type", stws_p_content_type(&c->s, m));
-    stws_p_add(&c->s, frame, "transaction", m->transaction);
-    c->s.transaction = m->transaction;
-    if (m->headers) stws_p_add_list(&c->s, frame, m->headers);
-    return stws_p_add_stable_id(&c->s, frame) ? (int)STWS_OK : (int)STWS_ERR_IO;
+static int stws_p_compose_send(stws *c, stws_p_draft *draft, const stws_outgoing *m) {
+    stws_p_compose(&c->s, draft, STWS_COMMAND_SEND);
+    if (m->body_len) draft->frame.body = m->body;
+    draft->frame.body_len = m->body_len;
+    draft->frame.content_length = m->content_length;
+    draft->body_is_utf8 = stws_utf8_valid(m->body, m->body_len);
+    stws_p_add(draft, "destination", m->destination);
+    stws_p_add(draft, "content-type", stws_p_content_type(m, draft->body_is_utf8));
+    stws_p_add_transaction(draft, m->transaction);
+    if (m->headers) stws_p_add_list(draft, m->headers);
+    return stws_p_add_stable_id(&c->s, draft) ? (int)STWS_OK : (int)STWS_ERR_IO;
 }
 
 /* A SEND with a receipt of ours. Returns its number if the user wants to hear of it, 0, or
    an error. Under the lock. */
-static int stws_p_submit_with_receipt(stws *c, stws_frame *frame, int told) {
+static int stws_p_submit_with_receipt(stws *c, stws_p_draft *draft, int told) {
     int number = told ? stws_p_add_receipt(&c->s, 0) : stws_p_number_from(&c->s.next_receipt),
         result;
     char id[STWS_P_ID_TEXT];
     if (!number) return STWS_ERR_LIMIT;
-    stws_p_add(&c->s, frame, "receipt", stws_p_receipt_id(id, number));
+    stws_p_add(draft, "receipt", stws_p_receipt_id(id, number));
     result =
-        stws_p_submit(c, frame, number, c->o.confirm ? STWS_P_CONFIRMED : STWS_P_FOR_ANY_SESSION);
+        stws_p_submit(c, draft, number, c->o.confirm ? STWS_P_CONFIRMED : STWS_P_FOR_ANY_SESSION);
     if (result != STWS_OK && told) stws_p_forget_receipt(&c->s, number);
     return result == STWS_OK && told ? number : result;
 }
@@ -11013,7 +11026,7 @@ static int stws_p_send_again(stws *c, const stws_outgoing *m) {
 
 STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
     long long until = 0;
-    stws_frame frame;
+    stws_p_draft draft;
     int result;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!m || !stws_p_outgoing_valid(m))
@@ -11023,10 +11036,10 @@ STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
     stws_p_lock(c);
     if (stws_p_send_again(c, m)) return stws_p_finish_call(c, STWS_OK);
     do {
-        result = stws_p_compose_send(c, &frame, m);
+        result = stws_p_compose_send(c, &draft, m);
         if (result != STWS_OK) break;
-        result = m->receipt || c->o.confirm ? stws_p_submit_with_receipt(c, &frame, m->receipt)
-                                            : stws_p_submit(c, &frame, 0, STWS_P_FOR_ANY_SESSION);
+        result = m->receipt || c->o.confirm ? stws_p_submit_with_receipt(c, &draft, m->receipt)
+                                            : stws_p_submit(c, &draft, 0, STWS_P_FOR_ANY_SESSION);
         if (result == STWS_ERR_FULL || stws_p_lacks_receipts(c, m))
             result = stws_p_await_room(c, &until, result);
     } while (result == STWS_P_AGAIN);
@@ -11048,7 +11061,7 @@ STOMP_WS_API int stws_send_text(stws *c, const char *destination, const char *te
 
 static int stws_p_acknowledge(stws *c, const stws_message *m, stws_command command_id,
                               const char *transaction) {
-    stws_frame frame;
+    stws_p_draft draft;
     int result;
     if (m && !m->client) return STWS_ERR_STALE; /* from a queue, after stws_destroy */
     if (stws_p_unusable(c)) return stws_p_unusable(c);
@@ -11061,10 +11074,10 @@ static int stws_p_acknowledge(stws *c, const stws_message *m, stws_command comma
         result = STWS_ERR_STALE;
     } else if (command_id == STWS_COMMAND_NACK && c->s.version == STWS_STOMP_10) {
         result = STWS_ERR_FRAME_BUILD; /* STOMP 1.0 has no NACK */
-    } else if (!stws_p_compose_ack(&c->s, &frame, command_id, m, transaction)) {
+    } else if (!stws_p_compose_ack(&c->s, &draft, command_id, m, transaction)) {
         result = STWS_ERR_USAGE;
     } else {
-        result = stws_p_submit(c, &frame, 0, STWS_P_FOR_THIS_SESSION);
+        result = stws_p_submit(c, &draft, 0, STWS_P_FOR_THIS_SESSION);
     }
     /* for a while only */
     if (result == STWS_ERR_LIMIT && stws_p_pending(&c->s.out)) result = STWS_ERR_FULL;
@@ -11085,18 +11098,17 @@ STOMP_WS_API int stws_nack_in(stws *c, const stws_message *message, const char *
 }
 
 static int stws_p_transact(stws *c, stws_command command_id, const char *transaction) {
-    stws_frame frame;
+    stws_p_draft draft;
     int result;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!transaction || !*transaction)
         return stws_p_refuse(c, STWS_ERR_USAGE, "the transaction has no name");
     stws_p_lock(c);
-    stws_p_compose(&c->s, &frame, command_id);
-    stws_p_add(&c->s, &frame, "transaction", transaction);
-    c->s.transaction = transaction;
+    stws_p_compose(&c->s, &draft, command_id);
+    stws_p_add_transaction(&draft, transaction);
     result = command_id == STWS_COMMAND_COMMIT && c->o.confirm
-                 ? stws_p_submit_with_receipt(c, &frame, 0)
-                 : stws_p_submit(c, &frame, 0, STWS_P_FOR_ANY_SESSION);
+                 ? stws_p_submit_with_receipt(c, &draft, 0)
+                 : stws_p_submit(c, &draft, 0, STWS_P_FOR_ANY_SESSION);
     return stws_p_finish_call(c, result);
 }
 
@@ -11258,13 +11270,13 @@ static void stws_p_take_reply(stws *c, const stws_message *m, void *user) {
 }
 
 static int stws_p_post_request(stws *c, const stws_outgoing *m, const stws_p_reply *reply) {
-    stws_frame frame;
+    stws_p_draft draft;
     int result;
     stws_p_lock(c);
-    result = stws_p_compose_send(c, &frame, m);
-    stws_p_add(&c->s, &frame, "reply-to", reply->to);
-    stws_p_add(&c->s, &frame, "correlation-id", reply->correlation);
-    if (result == STWS_OK) result = stws_p_submit(c, &frame, 0, STWS_P_FOR_ANY_SESSION);
+    result = stws_p_compose_send(c, &draft, m);
+    stws_p_add(&draft, "reply-to", reply->to);
+    stws_p_add(&draft, "correlation-id", reply->correlation);
+    if (result == STWS_OK) result = stws_p_submit(c, &draft, 0, STWS_P_FOR_ANY_SESSION);
     return stws_p_finish_call(c, result);
 }
 
