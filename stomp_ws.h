@@ -3267,9 +3267,25 @@ typedef struct stws_p_input {
     int on_heap;
 } stws_p_input;
 
-/* Instead of sent: this session has not got it, and will not; it has ended, and is still to
-   be forgotten; or it is set aside, and no session will get it. */
-enum { STWS_P_SKIPPED = 2, STWS_P_ENDED = 3, STWS_P_ASIDE = 4 };
+/* The life of a place in the table of subscriptions. Only stws_p_sub_enter changes it.
+
+        FREE --add--> UNSENT --SUBSCRIBE--> SENT --UNSUBSCRIBE--> ENDED
+                      ^    |                  |
+                      v    +---> SKIPPED      +---> ASIDE
+                 WAITS_FOR_ID
+
+   The end of a session leads from each state but FREE and ASIDE to UNSENT. The end of the
+   subscription leads from each state to FREE. */
+typedef enum stws_p_sub_state {
+    STWS_P_SUB_FREE,
+    STWS_P_SUB_UNSENT, /* its SUBSCRIBE is to be sent, in this session or in the next one */
+    /* an UNSUBSCRIBE with the same id waits in the outbox, and has to be sent before */
+    STWS_P_SUB_WAITS_FOR_ID,
+    STWS_P_SUB_SENT,    /* its SUBSCRIBE was sent in this session */
+    STWS_P_SUB_SKIPPED, /* it could not be sent, or the program declined: not in this session */
+    STWS_P_SUB_ENDED, /* its first UNSUBSCRIBE was sent; a second one makes the broker forget it */
+    STWS_P_SUB_ASIDE  /* it ended three sessions: not in any session */
+} stws_p_sub_state;
 
 /* How much a subscription is suspected of ending sessions: not at all; as one of several;
    and, from there on, one more for each session in a row that ended after it alone. */
@@ -3292,20 +3308,20 @@ typedef struct stws_p_sub {
        its NUL */
     int header_count;
     /* pinned: its texts are read without the lock */
-    unsigned char custom_id, ack_on, sent, wants_receipt, pinned;
-    /* waits for the UNSUBSCRIBE in the outbox that frees its id, and counts as sent until then */
-    unsigned char behind;
+    unsigned char custom_id, ack_on, wants_receipt, pinned;
+    unsigned char state;               /* stws_p_sub_state */
     unsigned char on_trial, suspicion; /* see STWS_P_TRIAL_US, STWS_P_INNOCENT */
 } stws_p_sub;
 
 typedef struct stws_p_subs {
     stws_p_sub *slots;
-    int count, live;                 /* slots; those taken */
-    int next_handle, unsent, cursor; /* cursor: slot where the search for the unsent begins */
-    int on_trial, suspects;          /* how many are on trial; how many are not innocent */
-    int trials_lost;                 /* sessions in a row that ended while some were on trial */
-    long long trial_us;              /* when the trial began: the last SUBSCRIBE, or CONNECTED */
-    char *texts;                     /* text_size bytes a slot */
+    int count;               /* slots */
+    int live, unsent;        /* slots that are not FREE; those that are UNSENT */
+    int next_handle, cursor; /* cursor: slot where the search for the unsent begins */
+    int on_trial, suspects;  /* how many are on trial; how many are not innocent */
+    int trials_lost;         /* sessions in a row that ended while some were on trial */
+    long long trial_us;      /* when the trial began: the last SUBSCRIBE, or CONNECTED */
+    char *texts;             /* text_size bytes a slot */
     size_t text_size;
 } stws_p_subs;
 
@@ -4032,10 +4048,13 @@ static const char *stws_p_wanted_id(const stws_subscribe_options *o) {
     return o->id ? o->id : o->durable;
 }
 
-/* It is to be sent. */
-static void stws_p_sub_unsent(stws_p_subs *t, stws_p_sub *sub) {
-    sub->sent = sub->behind = 0;
-    if (t->unsent++ == 0) t->cursor = (int)(sub - t->slots);
+/* Changes the state of a subscription, and the numbers that follow from it. */
+static void stws_p_sub_enter(stws_p_subs *t, stws_p_sub *sub, stws_p_sub_state state) {
+    if (state == STWS_P_SUB_UNSENT && !t->unsent) t->cursor = (int)(sub - t->slots);
+    t->live += (state != STWS_P_SUB_FREE) - (sub->state != STWS_P_SUB_FREE);
+    t->unsent += (state == STWS_P_SUB_UNSENT) - (sub->state == STWS_P_SUB_UNSENT);
+    sub->state = (unsigned char)state;
+    STOMP_WS_ASSERT(t->unsent >= 0 && t->unsent <= t->live && t->live <= t->count);
 }
 
 /* When two sessions in a row have ended right after SUBSCRIBEs, the next one sends these a
@@ -4102,8 +4121,7 @@ static int stws_p_add_sub(stws_p_subs *t, const char *destination,
     sub->wants_receipt = (unsigned char)(o->receipt != 0);
     sub->next = 0;
     if (id) *stws_p_custom_link(t, id, strlen(id)) = slot + 1;
-    t->live++;
-    stws_p_sub_unsent(t, sub);
+    stws_p_sub_enter(t, sub, STWS_P_SUB_UNSENT);
     STWS_P_STORE(&sub->handle, handle);
     return handle;
 }
@@ -4111,21 +4129,19 @@ static int stws_p_add_sub(stws_p_subs *t, const char *destination,
 static void stws_p_remove_sub(stws_p_subs *t, stws_p_sub *sub) {
     const char *id = stws_p_sub_id(t, sub);
     if (sub->custom_id) *stws_p_custom_link(t, id, strlen(id)) = sub->next;
-    if (!sub->sent) t->unsent--;
     stws_p_acquit(t, sub);
-    t->live--;
+    stws_p_sub_enter(t, sub, STWS_P_SUB_FREE);
     STWS_P_STORE(&sub->handle, 0);
 }
 
 static void stws_p_all_unsent(stws_p_subs *t) {
     int i;
-    t->unsent = t->live;
     t->on_trial = 0;
     for (i = 0; i < t->count; i++) {
         stws_p_sub *sub = &t->slots[i];
-        sub->behind = sub->on_trial = 0;
-        if (!sub->handle || sub->sent != STWS_P_ASIDE) sub->sent = 0;
-        else t->unsent--;
+        sub->on_trial = 0;
+        if (sub->state != STWS_P_SUB_FREE && sub->state != STWS_P_SUB_ASIDE)
+            stws_p_sub_enter(t, sub, STWS_P_SUB_UNSENT);
     }
     t->cursor = t->next_handle % t->count;
 }
@@ -4137,7 +4153,7 @@ static stws_p_sub *stws_p_next_unsent(stws_p_subs *t) {
     int i;
     for (i = 0; i < t->count && t->unsent; i++) {
         stws_p_sub *sub = &t->slots[(t->cursor + i) % t->count];
-        if (!sub->handle || sub->sent) continue;
+        if (sub->state != STWS_P_SUB_UNSENT) continue;
         t->cursor = (t->cursor + i) % t->count;
         return sub;
     }
@@ -8478,7 +8494,7 @@ static void stws_p_judge_trial(stws *c) {
         if (suspicion == STWS_P_ONE_OF_SEVERAL && count == 1) suspicion = STWS_P_ALONE;
         stws_p_acquit(t, sub);
         if (suspicion < STWS_P_GUILTY) stws_p_suspect(t, sub, suspicion);
-        else STWS_P_STORE(&c->aside, sub->handle), sub->sent = STWS_P_ASIDE;
+        else STWS_P_STORE(&c->aside, sub->handle), stws_p_sub_enter(t, sub, STWS_P_SUB_ASIDE);
     }
 }
 
@@ -9032,9 +9048,9 @@ static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
     else stws_p_fail_receipt(s, sub->receipt, result);
     if (result != STWS_OK) stws_p_acquit(&s->subs, sub);
     else if (c->error_us == STWS_P_NEVER) stws_p_try_sub(&s->subs, sub, c->now);
-    sub->sent = result == STWS_OK ? 1 : STWS_P_SKIPPED;
+    stws_p_sub_enter(&s->subs, sub, result == STWS_OK ? STWS_P_SUB_SENT : STWS_P_SUB_SKIPPED);
     sub->receipt = 0;
-    if (--s->subs.unsent == 0) stws_p_signal(c);
+    if (!s->subs.unsent) stws_p_signal(c);
     return 1;
 }
 
@@ -9044,7 +9060,7 @@ static void stws_p_post_suspects(stws *c) {
     int left = (t->suspects + 1) / 2, i;
     for (i = 0; i < t->count && left; i++) {
         stws_p_sub *sub = &t->slots[i];
-        if (!sub->handle || sub->sent || sub->suspicion == STWS_P_INNOCENT) continue;
+        if (sub->state != STWS_P_SUB_UNSENT || sub->suspicion == STWS_P_INNOCENT) continue;
         if (sub->pinned || !stws_p_post_subscribe(c, sub)) return;
         left--;
     }
@@ -9078,8 +9094,8 @@ static void stws_p_drop_record(stws *c, stws_p_record *r, int result) {
 static void stws_p_free_id(stws_p_session *s, const stws_p_record *unsubscribe) {
     const char *id = stws_frame_header(&unsubscribe->frame, "id");
     stws_p_sub *sub = stws_p_find_custom(&s->subs, id, strlen(id));
-    if (sub && sub->behind && !stws_p_record_unsubscribes(&s->outbox, id))
-        stws_p_sub_unsent(&s->subs, sub);
+    if (sub && sub->state == STWS_P_SUB_WAITS_FOR_ID && !stws_p_record_unsubscribes(&s->outbox, id))
+        stws_p_sub_enter(&s->subs, sub, STWS_P_SUB_UNSENT);
 }
 
 /* Move what waits in the outbox into the output, as far as there is room and no subscription
@@ -9483,7 +9499,7 @@ static stws_p_sub *stws_p_sub_by_destination(const stws_p_session *s) {
         stws_p_sub *sub = &s->subs.slots[i];
         if (!sub->handle) continue;
         seen++;
-        if (!sub->sent || sub->sent == STWS_P_ASIDE) continue;
+        if (sub->state == STWS_P_SUB_UNSENT || sub->state == STWS_P_SUB_ASIDE) continue;
         if (strcmp(stws_p_sub_destination(&s->subs, sub), s->message.destination) != 0) continue;
         if (count++ == 0 || sub->handle < found->handle) found = sub;
     }
@@ -10831,10 +10847,8 @@ static int stws_p_id_taken(const stws_p_subs *t, const char *id) {
 static int stws_p_subscribe(stws *c, const char *destination, const stws_subscribe_options *o) {
     int handle = stws_p_add_sub(&c->s.subs, destination, o);
     stws_p_sub *sub = stws_p_find_handle(&c->s.subs, handle);
-    if (sub && sub->custom_id && stws_p_record_unsubscribes(&c->s.outbox, stws_p_wanted_id(o))) {
-        sub->sent = sub->behind = 1;
-        c->s.subs.unsent--;
-    }
+    if (sub && sub->custom_id && stws_p_record_unsubscribes(&c->s.outbox, stws_p_wanted_id(o)))
+        stws_p_sub_enter(&c->s.subs, sub, STWS_P_SUB_WAITS_FOR_ID);
     if (!sub || !o->receipt) return handle;
     sub->receipt = stws_p_add_receipt(&c->s, handle);
     if (sub->receipt) return handle;
@@ -10902,7 +10916,7 @@ static int stws_p_submit_unsubscribe(stws *c, const stws_p_sub *sub, const char 
 
 /* Has the server got a SUBSCRIBE for it in this session? */
 static int stws_p_server_knows(const stws_p_sub *sub) {
-    return sub->sent && sub->sent != STWS_P_SKIPPED && sub->sent != STWS_P_ASIDE && !sub->behind;
+    return sub->state == STWS_P_SUB_SENT || sub->state == STWS_P_SUB_ENDED;
 }
 
 STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
@@ -10925,10 +10939,12 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
     if (stws_p_server_knows(sub) && STWS_P_LOAD(&c->state) == STWS_CONNECTED) {
         durable = stws_p_sub_durable(&c->s.subs, sub);
         if (*durable && stws_p_profile_of(c->s.broker)->ends_before_forgets &&
-            sub->sent != STWS_P_ENDED)
+            sub->state != STWS_P_SUB_ENDED)
             result = stws_p_submit_unsubscribe(c, sub, "");
-        if (result == STWS_OK)
-            sub->sent = STWS_P_ENDED, result = stws_p_submit_unsubscribe(c, sub, durable);
+        if (result == STWS_OK) {
+            stws_p_sub_enter(&c->s.subs, sub, STWS_P_SUB_ENDED);
+            result = stws_p_submit_unsubscribe(c, sub, durable);
+        }
     }
     if (result == STWS_OK) stws_p_unsubscribed(c, sub);
     return stws_p_finish_call(c, result);

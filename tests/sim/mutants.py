@@ -87,7 +87,7 @@ DEFECTS = {
     "UNSUBSCRIBE is not sent":
         ("stws_unsubscribe", "if (stws_p_server_knows(sub) && ", "if (0 && "),
     "a reused id overtakes its UNSUBSCRIBE":
-        ("stws_p_subscribe", "sub->sent = sub->behind = 1;\n        c->s.subs.unsent--;", ""),
+        ("stws_p_subscribe", "stws_p_sub_enter(&c->s.subs, sub, STWS_P_SUB_WAITS_FOR_ID);", ";"),
     "a taken id is given again":
         ("stws_subscribe", "if (id && stws_p_id_taken(&c->s.subs, id)) {", "if (0) {"),
     # Heart-beats and times.
