@@ -3269,7 +3269,7 @@ typedef struct stws_p_input {
 
 /* The life of a place in the table of subscriptions. Only stws_p_sub_enter changes it.
 
-        FREE --add--> UNSENT --SUBSCRIBE--> SENT --UNSUBSCRIBE--> ENDED
+        FREE --add--> UNSENT --SUBSCRIBE--> SENT --unsubscribe--> ENDED
                       ^    |                  |
                       v    +---> SKIPPED      +---> ASIDE
                  WAITS_FOR_ID
@@ -3283,8 +3283,8 @@ typedef enum stws_p_sub_state {
     STWS_P_SUB_WAITS_FOR_ID,
     STWS_P_SUB_SENT,    /* its SUBSCRIBE was sent in this session */
     STWS_P_SUB_SKIPPED, /* it could not be sent, or the program declined: not in this session */
-    STWS_P_SUB_ENDED, /* its first UNSUBSCRIBE was sent; a second one makes the broker forget it */
-    STWS_P_SUB_ASIDE  /* it ended three sessions: not in any session */
+    STWS_P_SUB_ENDED,   /* the program has ended it; it stays while its UNSUBSCRIBE has no room */
+    STWS_P_SUB_ASIDE    /* three sessions in a row ended because of it: not in any session */
 } stws_p_sub_state;
 
 /* How much a subscription is suspected of ending sessions: not at all; as one of several;
@@ -3333,17 +3333,32 @@ typedef struct stws_p_receipt {
     long long sent_us, deadline_us; /* deadline_us: STWS_P_UNSENT while its frame waits */
 } stws_p_receipt;
 
+/* The life of a record in the outbox. Only stws_p_record_enter changes it.
+
+        WAITING --written--> SENT --receipt, or not asked for--> CONFIRMED --> DONE
+           ^                  |                                      |
+           +------------------+--- the session has ended ------------+
+
+   A record that is alone goes from CONFIRMED to DONE at once, and a part of a transaction when
+   the transaction is over. A record that is dropped is DONE. */
+typedef enum stws_p_record_state {
+    STWS_P_RECORD_WAITING,   /* to be sent */
+    STWS_P_RECORD_SENT,      /* sent in this session; its receipt is to come */
+    STWS_P_RECORD_CONFIRMED, /* sent, and no receipt is to come: kept for its transaction */
+    STWS_P_RECORD_BROKEN,    /* a BEGIN: its transaction cannot be sent whole any more */
+    STWS_P_RECORD_DONE       /* may leave the outbox */
+} stws_p_record_state;
+
 /* A frame that waits, whole: its headers and texts lie behind it. */
 typedef struct stws_p_record {
     size_t size;
     stws_frame frame;
-    int receipt;    /* number of the receipt that confirms it; 0: none */
-    unsigned epoch; /* it means something in this session only; 0: in any */
-    unsigned char confirm, sent, done;
-    /* part of a transaction, which keeps it until that is over, also when confirmed */
-    unsigned char tied, confirmed;
-    unsigned char broken; /* a BEGIN whose transaction cannot be said whole any more */
-    uint32_t link;        /* the next record of its chain, see stws_p_chain_of */
+    int receipt;           /* number of the receipt that confirms it; 0: none */
+    unsigned epoch;        /* it means something in this session only; 0: in any */
+    unsigned char state;   /* stws_p_record_state */
+    unsigned char confirm; /* its receipt confirms it */
+    unsigned char tied;    /* part of a transaction, which keeps it until that is over */
+    uint32_t link;         /* the next record of its chain, see stws_p_chain_of */
     long long sent_us;
 } stws_p_record;
 
@@ -4460,17 +4475,24 @@ static void stws_p_record_confirm(stws_p_session *s, stws_p_record *r, int recei
     s->unconfirmed++;
 }
 
-/* Its confirmation has come, or will not come any more, as the record is done. */
-static void stws_p_record_settled(stws_p_session *s, stws_p_record *r, int done) {
-    if (r->confirm && !r->confirmed && !r->done) s->unconfirmed--;
-    r->confirmed = 1;
-    if (done) r->done = 1;
+/* Is its confirmation to come? */
+static int stws_p_record_is_unconfirmed(const stws_p_record *r) {
+    return r->confirm && (r->state == STWS_P_RECORD_WAITING || r->state == STWS_P_RECORD_SENT);
+}
+
+/* Changes the state of a record, and the number of those whose confirmation is to come. */
+static void stws_p_record_enter(stws_p_session *s, stws_p_record *r, stws_p_record_state state) {
+    STOMP_WS_ASSERT(r->state != STWS_P_RECORD_DONE || state == STWS_P_RECORD_DONE);
+    s->unconfirmed -= (size_t)stws_p_record_is_unconfirmed(r);
+    r->state = (unsigned char)state;
+    s->unconfirmed += (size_t)stws_p_record_is_unconfirmed(r);
+    STOMP_WS_ASSERT(s->unconfirmed <= s->outbox.count);
 }
 
 /* Drop what is done from the front. */
 static void stws_p_record_sweep(stws_p_session *s) {
     stws_p_ring *b = &s->outbox;
-    while (b->count && stws_p_record_at(b, b->head)->done) {
+    while (b->count && stws_p_record_at(b, b->head)->state == STWS_P_RECORD_DONE) {
         stws_p_record *r = stws_p_record_at(b, b->head);
         uint32_t *link = r->confirm ? stws_p_chain_of(s, r->receipt) : NULL;
         while (link && stws_p_record_linked(s, *link) != r)
@@ -4484,7 +4506,7 @@ static void stws_p_record_sweep(stws_p_session *s) {
 static stws_p_record *stws_p_record_unsent(stws_p_ring *b) {
     while (b->untaken) {
         stws_p_record *r = stws_p_record_at(b, b->next);
-        if (!r->done && !r->broken) return r;
+        if (r->state < STWS_P_RECORD_BROKEN) return r;
         stws_p_ring_take(b);
     }
     return NULL;
@@ -4494,7 +4516,7 @@ static stws_p_record *stws_p_record_unsent(stws_p_ring *b) {
    transactions before it. */
 static stws_p_record *stws_p_record_unconfirmed(const stws_p_ring *b) {
     stws_p_record *r = stws_p_record_next(b, NULL);
-    while (r && (!r->confirm || r->confirmed || r->done)) r = stws_p_record_next(b, r);
+    while (r && !stws_p_record_is_unconfirmed(r)) r = stws_p_record_next(b, r);
     return r;
 }
 
@@ -4503,14 +4525,15 @@ static stws_p_record *stws_p_record_find(const stws_p_session *s, int receipt) {
     stws_p_record *r =
         receipt && s->chains ? stws_p_record_linked(s, *stws_p_chain_of(s, receipt)) : NULL;
     while (r && r->receipt != receipt) r = stws_p_record_linked(s, r->link);
-    return r && !r->done && !r->confirmed ? r : NULL;
+    return r && stws_p_record_is_unconfirmed(r) ? r : NULL;
 }
 
 /* Does an UNSUBSCRIBE of that id still wait? */
 static int stws_p_record_unsubscribes(const stws_p_ring *b, const char *id) {
     const stws_p_record *r = b->untaken ? stws_p_record_next(b, NULL) : NULL;
     for (; r; r = stws_p_record_next(b, r)) {
-        if (r->done || r->sent || r->frame.command_id != STWS_COMMAND_UNSUBSCRIBE) continue;
+        if (r->state != STWS_P_RECORD_WAITING || r->frame.command_id != STWS_COMMAND_UNSUBSCRIBE)
+            continue;
         if (strcmp(stws_frame_header(&r->frame, "id"), id) == 0) return 1;
     }
     return 0;
@@ -4518,14 +4541,15 @@ static int stws_p_record_unsubscribes(const stws_p_ring *b, const char *id) {
 
 /* May it be dropped for a newer one? A message that was not sent yet and that stands alone. */
 static int stws_p_record_may_go(const stws_p_record *r) {
-    return r->done || (!r->sent && !r->tied && r->frame.command_id == STWS_COMMAND_SEND);
+    return r->state == STWS_P_RECORD_DONE || (r->state == STWS_P_RECORD_WAITING && !r->tied &&
+                                              r->frame.command_id == STWS_COMMAND_SEND);
 }
 
 /* A record whose frame will never be sent. */
 static void stws_p_record_drop(stws_p_session *s, stws_p_record *r, int result) {
     stws_p_fail_receipt(s, r->receipt, result);
     s->stats.dropped++;
-    stws_p_record_settled(s, r, 1);
+    stws_p_record_enter(s, r, STWS_P_RECORD_DONE);
 }
 
 /* ---- transactions: kept until they are over, so that a new session gets them whole or not
@@ -4536,7 +4560,7 @@ static int stws_p_record_ends(stws_command command_id) {
 }
 
 static int stws_p_record_part_of(const stws_p_record *r, const char *transaction) {
-    return r->tied && !r->done &&
+    return r->tied && r->state != STWS_P_RECORD_DONE &&
            strcmp(stws_frame_header(&r->frame, "transaction"), transaction) == 0;
 }
 
@@ -4558,19 +4582,19 @@ static void stws_p_record_through(stws_p_session *s, stws_p_record *r) {
     const char *transaction = r->tied ? stws_frame_header(&r->frame, "transaction") : NULL;
     stws_p_ring *b = &s->outbox;
     stws_p_record *part;
-    stws_p_record_settled(s, r, 0);
+    if (r->state == STWS_P_RECORD_SENT) stws_p_record_enter(s, r, STWS_P_RECORD_CONFIRMED);
     if (r->tied && !stws_p_record_ends(r->frame.command_id)) return;
     for (part = stws_p_record_begin(b, transaction, r); part && part != r;
          part = stws_p_record_next(b, part)) {
         if (!stws_p_record_part_of(part, transaction)) continue;
-        stws_p_record_settled(s, part, 1);
+        stws_p_record_enter(s, part, STWS_P_RECORD_DONE);
         if (part->confirm) stws_p_receipt_sent(s, part->receipt, r->sent_us);
     }
-    stws_p_record_settled(s, r, 1);
+    stws_p_record_enter(s, r, STWS_P_RECORD_DONE);
 }
 
-static void stws_p_record_mark_sent(stws_p_session *s, stws_p_record *r) {
-    r->sent = 1;
+/* The outbox has written a record, or will never write it, as it is DONE. */
+static void stws_p_record_taken(stws_p_session *s, stws_p_record *r) {
     stws_p_ring_take(&s->outbox);
     if (!r->confirm) stws_p_record_through(s, r);
     stws_p_record_sweep(s);
@@ -4582,10 +4606,12 @@ static void stws_p_record_mark_sent(stws_p_session *s, stws_p_record *r) {
 static void stws_p_record_break(stws_p_session *s, const stws_p_record *culprit) {
     const char *transaction = stws_frame_header(&culprit->frame, "transaction");
     stws_p_record *begin = stws_p_record_begin(&s->outbox, transaction, culprit), *r = begin;
-    if (begin) begin->broken = 1;
-    while (r && !begin->done && (r = stws_p_record_next(&s->outbox, r)) != NULL) {
+    if (begin) stws_p_record_enter(s, begin, STWS_P_RECORD_BROKEN);
+    while (r && begin->state == STWS_P_RECORD_BROKEN &&
+           (r = stws_p_record_next(&s->outbox, r)) != NULL) {
         if (!stws_p_record_part_of(r, transaction)) continue;
-        begin->done = (unsigned char)stws_p_record_ends(r->frame.command_id);
+        if (stws_p_record_ends(r->frame.command_id))
+            stws_p_record_enter(s, begin, STWS_P_RECORD_DONE);
         stws_p_record_drop(s, r, STWS_ERR_STALE);
     }
 }
@@ -4597,13 +4623,12 @@ static void stws_p_record_all_unsent(stws_p_session *s) {
     stws_p_receipt *receipt;
     stws_p_record *r;
     for (r = stws_p_record_next(b, NULL); r; r = stws_p_record_next(b, r)) {
-        if (r->epoch && r->tied && !r->done) stws_p_record_break(s, r);
-        if (r->epoch) stws_p_record_settled(s, r, 1);
+        if (r->epoch && r->tied && r->state != STWS_P_RECORD_DONE) stws_p_record_break(s, r);
+        if (r->epoch) stws_p_record_enter(s, r, STWS_P_RECORD_DONE);
     }
-    for (s->unconfirmed = 0, r = stws_p_record_next(b, NULL); r; r = stws_p_record_next(b, r)) {
-        r->sent = r->confirmed = 0;
-        if (r->done) continue;
-        s->unconfirmed += r->confirm;
+    for (r = stws_p_record_next(b, NULL); r; r = stws_p_record_next(b, r)) {
+        if (r->state >= STWS_P_RECORD_BROKEN) continue;
+        stws_p_record_enter(s, r, STWS_P_RECORD_WAITING);
         receipt = stws_p_find_receipt(s, r->receipt);
         if (receipt) receipt->deadline_us = STWS_P_UNSENT;
     }
@@ -9111,9 +9136,9 @@ static void stws_p_post_outbox(stws *c, long long now) {
         if (result != STWS_OK) stws_p_drop_record(c, r, result);
         r->sent_us = now;
         if (!r->confirm) stws_p_receipt_sent(&c->s, r->receipt, now);
-        r->sent = 1;
+        if (result == STWS_OK) stws_p_record_enter(&c->s, r, STWS_P_RECORD_SENT);
         if (r->frame.command_id == STWS_COMMAND_UNSUBSCRIBE) stws_p_free_id(&c->s, r);
-        stws_p_record_mark_sent(&c->s, r);
+        stws_p_record_taken(&c->s, r);
     }
 }
 
@@ -9127,9 +9152,10 @@ static void stws_p_post_acks(stws *c) {
     for (; r; r = stws_p_record_next(&c->s.outbox, r)) {
         int acknowledges =
             r->frame.command_id == STWS_COMMAND_ACK || r->frame.command_id == STWS_COMMAND_NACK;
-        if (!acknowledges || r->epoch != c->s.epoch || r->sent || r->done || r->tied) continue;
+        if (!acknowledges || r->epoch != c->s.epoch || r->state != STWS_P_RECORD_WAITING || r->tied)
+            continue;
         if (stws_p_post_growing(c, &r->frame, 0) != STWS_OK) return;
-        stws_p_record_settled(&c->s, r, 1);
+        stws_p_record_enter(&c->s, r, STWS_P_RECORD_DONE);
     }
     if (!m || m->epoch != c->s.epoch || STWS_P_LOAD(m->answered)) return;
     if (!stws_p_compose_ack(&c->s, &draft, STWS_COMMAND_ACK, m, NULL)) return;
@@ -9343,11 +9369,11 @@ static int stws_p_settle(stws *c, int number, int result) {
         sent_us = receipt->sent_us;
         stws_p_finish_receipt(&c->s, receipt, result);
     }
-    if (confirmed && record->sent) {
+    if (confirmed && record->state == STWS_P_RECORD_SENT) {
         sent_us = record->sent_us;
         /* refused once is enough */
         if (result != STWS_OK && record->tied) stws_p_record_break(&c->s, record);
-        if (!record->done) stws_p_record_through(&c->s, record);
+        if (record->state != STWS_P_RECORD_DONE) stws_p_record_through(&c->s, record);
         stws_p_record_sweep(&c->s);
         if (c->flushing && !c->s.unconfirmed) c->yield = 1;
         stws_p_signal(c);
@@ -10731,7 +10757,7 @@ enum { STWS_P_FOR_ANY_SESSION = 0, STWS_P_FOR_THIS_SESSION = 1, STWS_P_CONFIRMED
 
 /* A transaction was broken: its parts are refused, and its end is the end of that. */
 static int stws_p_refuse_part(stws *c, stws_p_record *begin, stws_command command_id) {
-    begin->done = (unsigned char)stws_p_record_ends(command_id);
+    if (stws_p_record_ends(command_id)) stws_p_record_enter(&c->s, begin, STWS_P_RECORD_DONE);
     stws_p_record_sweep(&c->s);
     return command_id == STWS_COMMAND_ABORT ? (int)STWS_OK : (int)STWS_ERR_STALE;
 }
@@ -10742,7 +10768,7 @@ static int stws_p_refuse_part(stws *c, stws_p_record *begin, stws_command comman
 static int stws_p_abort_anyway(stws *c, const stws_p_draft *draft, stws_p_record *begin) {
     stws_p_ring *outbox = &c->s.outbox;
     stws_p_record *r;
-    int begun = begin->sent, result;
+    int begun = begin->state != STWS_P_RECORD_WAITING, result;
     for (r = begin; r; r = stws_p_record_next(outbox, r))
         if (stws_p_record_part_of(r, draft->transaction))
             stws_p_record_drop(&c->s, r, STWS_ERR_STALE);
@@ -10772,7 +10798,8 @@ static int stws_p_submit(stws *c, const stws_p_draft *draft, int receipt, int ki
     if (result != STWS_OK &&
         !(kind == STWS_P_FOR_THIS_SESSION && STWS_P_LOAD(&c->state) == STWS_CONNECTED))
         return result; /* what settles a message still goes, before DISCONNECT */
-    if (begin && begin->broken) return stws_p_refuse_part(c, begin, frame->command_id);
+    if (begin && begin->state == STWS_P_RECORD_BROKEN)
+        return stws_p_refuse_part(c, begin, frame->command_id);
     if (kind != STWS_P_CONFIRMED && !tied && stws_p_may_post(c) && !c->s.outbox.untaken) {
         result = stws_p_post_growing(c, frame, draft->body_is_utf8);
         if (result == STWS_OK && receipt)
@@ -11153,7 +11180,8 @@ static int stws_p_is_flushed(const stws *c) {
 static long long stws_p_flush_limit(const stws *c, long long until) {
     const stws_p_record *oldest = stws_p_record_unconfirmed(&c->s.outbox);
     long long limit = oldest ? oldest->sent_us + stws_p_ms(c->o.receipt_timeout_ms) : STWS_P_NEVER;
-    if (!oldest || !oldest->sent || !c->o.receipt_timeout_ms || c->s.broker != STWS_BROKER_SPRING)
+    if (!oldest || oldest->state != STWS_P_RECORD_SENT || !c->o.receipt_timeout_ms ||
+        c->s.broker != STWS_BROKER_SPRING)
         return until;
     return until == STWS_P_NEVER || limit < until ? limit : until;
 }

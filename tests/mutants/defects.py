@@ -140,7 +140,7 @@ DEFECTS = {
         "zeros are randomness": ("stws_p_random_from", "i == len && len >= 8", "0"),
         "the order of a full table": ("stws_p_all_unsent", "t->cursor = t->next_handle % t->count;", "t->cursor = 0;"),
         "headers of before_subscribe come on top": ("stws_p_compose_subscribe", " && !headers", ""),
-        "what waits for its receipt is dropped": ("stws_p_record_may_go", "!r->sent && ", ""),
+        "what waits for its receipt is dropped": ("stws_p_record_may_go", "r->state == STWS_P_RECORD_WAITING", "1"),
     },
     "random": {
         "a few random bytes are enough": ("stws_p_system_random", "if (n < 0 && errno != EINTR) break;\n"

@@ -43,14 +43,14 @@ DEFECTS = {
     "a send does not wait for subscriptions":
         ("stws_p_may_post", " && !stws_p_subs_come_first(&c->s.subs)", ""),
     "what is sent is taken for confirmed":
-        ("stws_p_record_mark_sent", "if (!r->confirm) stws_p_record_through",
+        ("stws_p_record_taken", "if (!r->confirm) stws_p_record_through",
          "stws_p_record_through"),
     "what is not confirmed is not sent again":
         ("stws_p_leave_session", "stws_p_record_all_unsent(&c->s);", ""),
     "a receipt confirms the oldest message":
         ("stws_p_record_find", "while (r && r->receipt != receipt) r = stws_p_record_linked(s, r->link);",
          "r = receipt ? stws_p_record_next(&s->outbox, NULL) : NULL;\n"
-         "    while (r && (r->done || r->confirmed)) r = stws_p_record_next(&s->outbox, r);"),
+         "    while (r && !stws_p_record_is_unconfirmed(r)) r = stws_p_record_next(&s->outbox, r);"),
     "a confirmed message stays in the outbox":
         ("stws_p_settle", "stws_p_record_through(&c->s, record);", ""),
     "a refused message counts as confirmed":
@@ -76,7 +76,7 @@ DEFECTS = {
     "the epoch does not move on":
         ("stws_p_on_connected", "c->s.epoch++;", ""),
     "an ACK in the outbox outlives its session": [
-        ("stws_p_record_all_unsent", "if (r->epoch) stws_p_record_settled(s, r, 1);", ""),
+        ("stws_p_record_all_unsent", "if (r->epoch) stws_p_record_enter(s, r, STWS_P_RECORD_DONE);", ""),
         ("stws_p_post_outbox", "int stale = r->epoch && r->epoch != c->s.epoch;",
          "int stale = 0;")],
     "an ACK names the wrong header":
