@@ -3176,10 +3176,8 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *d, const char *id) {
 #ifndef STOMP_WS_NO_IO
 
 /* ==== >>session: one STOMP session and its tables: bytes in, bytes out, no system call ==== */
-#define STWS_P_US 1000LL    /* microseconds in a millisecond: options are in ms, the clock in us */
-#define STWS_P_NEVER (-1LL) /* as a time or a deadline */
-#define STWS_P_UNSENT 9223372036854775807LL /* later than any time */
-#define STWS_P_SENT (STWS_P_UNSENT - 1)
+#define STWS_P_US 1000LL /* microseconds in a millisecond: options are in ms, the clock in us */
+#define STWS_P_NEVER 9223372036854775807LL /* as a time or a deadline: later than any other */
 
 /* bytes of randomness asked for at a time, at most: 64 masking keys */
 enum { STWS_P_POOL = 256 };
@@ -3325,12 +3323,24 @@ typedef struct stws_p_subs {
     size_t text_size;
 } stws_p_subs;
 
-enum { STWS_P_RECEIPT_FREE, STWS_P_RECEIPT_WAITING, STWS_P_RECEIPT_DONE };
+/* The life of a receipt that was asked for.
+
+        FREE --add--> KEPT --its frame was sent, and is not kept--> SENT --> DONE --take--> FREE
+
+   A KEPT one may also become DONE, and FREE if its frame was not accepted. */
+typedef enum stws_p_receipt_state {
+    STWS_P_RECEIPT_FREE,
+    STWS_P_RECEIPT_KEPT, /* its frame is still to be sent, or may be sent again: no deadline */
+    STWS_P_RECEIPT_SENT, /* its frame was sent: it ends at its deadline, or with the session */
+    STWS_P_RECEIPT_DONE  /* it has a result, which is to be told */
+} stws_p_receipt_state;
 
 typedef struct stws_p_receipt {
-    int number, state, result, handle;
+    int number;
+    stws_p_receipt_state state;
+    int result, handle;
     int next_done;                  /* place of the one that ended after it */
-    long long sent_us, deadline_us; /* deadline_us: STWS_P_UNSENT while its frame waits */
+    long long sent_us, deadline_us; /* deadline_us: STWS_P_NEVER while KEPT */
 } stws_p_receipt;
 
 /* The life of a record in the outbox. Only stws_p_record_enter changes it.
@@ -4241,21 +4251,27 @@ static int stws_p_add_receipt(stws_p_session *s, int handle) {
     if (s->receipts_waiting + s->receipts_done == s->options->max_receipts) return 0;
     do r = stws_p_receipt_of(s, number = stws_p_number_from(&s->next_receipt));
     while (r->state != STWS_P_RECEIPT_FREE);
-    r->state = STWS_P_RECEIPT_WAITING;
+    r->state = STWS_P_RECEIPT_KEPT;
     r->number = number;
     r->handle = handle;
     r->sent_us = 0;
-    r->deadline_us = STWS_P_UNSENT;
+    r->deadline_us = STWS_P_NEVER;
     s->receipts_waiting++;
     return number;
 }
 
+static int stws_p_receipt_waits(const stws_p_receipt *r) {
+    return r->state == STWS_P_RECEIPT_KEPT || r->state == STWS_P_RECEIPT_SENT;
+}
+
+/* The receipt of that number, if it is waited for; or NULL. */
 static stws_p_receipt *stws_p_find_receipt(const stws_p_session *s, int number) {
     stws_p_receipt *r = stws_p_receipt_of(s, number);
-    return number && r->state == STWS_P_RECEIPT_WAITING && r->number == number ? r : NULL;
+    return number && stws_p_receipt_waits(r) && r->number == number ? r : NULL;
 }
 
 static void stws_p_finish_receipt(stws_p_session *s, stws_p_receipt *r, int result) {
+    STOMP_WS_ASSERT(stws_p_receipt_waits(r) && s->receipts_waiting > 0);
     r->state = STWS_P_RECEIPT_DONE;
     r->result = result;
     r->next_done = 0;
@@ -4266,25 +4282,25 @@ static void stws_p_finish_receipt(stws_p_session *s, stws_p_receipt *r, int resu
     STWS_P_STORE(&s->receipts_done, s->receipts_done + 1);
 }
 
-/* End those that are due at that time, STWS_P_SENT being all that were sent, and
-   STWS_P_UNSENT the others, too. */
-static void stws_p_finish_receipts(stws_p_session *s, long long now, int result) {
+/* Ends the receipts in that state whose deadline is not after `now`: with STWS_P_NEVER all of
+   them. */
+static void stws_p_finish_receipts(stws_p_session *s, stws_p_receipt_state state, long long now,
+                                   int result) {
     int count = s->options->max_receipts, i;
     for (i = 0; i < count && s->receipts_waiting; i++) { /* the oldest number first */
         stws_p_receipt *r = &s->receipts[(s->next_receipt % count + i) % count];
-        if (r->state == STWS_P_RECEIPT_WAITING && r->deadline_us <= now)
-            stws_p_finish_receipt(s, r, result);
+        if (r->state == state && r->deadline_us <= now) stws_p_finish_receipt(s, r, result);
     }
 }
 
 static long long stws_p_receipt_deadline(const stws_p_session *s) {
-    long long first = STWS_P_UNSENT;
+    long long first = STWS_P_NEVER;
     int i;
     for (i = 0; i < s->options->max_receipts && s->receipts_waiting; i++) {
         const stws_p_receipt *r = &s->receipts[i];
-        if (r->state == STWS_P_RECEIPT_WAITING && r->deadline_us < first) first = r->deadline_us;
+        if (r->state == STWS_P_RECEIPT_SENT && r->deadline_us < first) first = r->deadline_us;
     }
-    return first == STWS_P_UNSENT ? STWS_P_NEVER : first;
+    return first;
 }
 
 /* The frame that asked for it was never taken. */
@@ -4306,14 +4322,15 @@ static const char *stws_p_receipt_id(char id[STWS_P_ID_TEXT], int number) {
     return number ? stws_p_number_text(id, "receipt-", (unsigned)number) : NULL;
 }
 
-/* The frame that asked for it is on its way: from now on it has a deadline. */
+/* The frame that asked for it was sent, and is not kept: from now on it has a deadline. */
 static void stws_p_receipt_sent(stws_p_session *s, int number, long long now) {
     stws_p_receipt *r = stws_p_find_receipt(s, number);
     if (!r) return;
+    r->state = STWS_P_RECEIPT_SENT;
     r->sent_us = now;
-    r->deadline_us = now + (long long)s->options->receipt_timeout_ms * STWS_P_US;
     /* STWS_OFF: it ends with the session */
-    if (s->options->receipt_timeout_ms <= 0) r->deadline_us = STWS_P_SENT;
+    if (s->options->receipt_timeout_ms > 0)
+        r->deadline_us = now + (long long)s->options->receipt_timeout_ms * STWS_P_US;
 }
 
 /* Take the one that ended first out of the table: 1, and what it was. */
@@ -4630,7 +4647,9 @@ static void stws_p_record_all_unsent(stws_p_session *s) {
         if (r->state >= STWS_P_RECORD_BROKEN) continue;
         stws_p_record_enter(s, r, STWS_P_RECORD_WAITING);
         receipt = stws_p_find_receipt(s, r->receipt);
-        if (receipt) receipt->deadline_us = STWS_P_UNSENT;
+        if (!receipt) continue;
+        receipt->state = STWS_P_RECEIPT_KEPT;
+        receipt->deadline_us = STWS_P_NEVER;
     }
     b->next = b->head;
     b->untaken = b->count;
@@ -6432,6 +6451,9 @@ enum { STWS_P_READ = STWS_P_BATCH + 4096 };
 
 enum { STWS_P_MAX_URLS = 64 };
 
+/* as due_us: the last turn was not followed by a wait, so nobody was told when to come again */
+enum { STWS_P_NOT_TOLD = -1 };
+
 enum { STWS_P_AGAIN = STWS_RESULT_END }; /* no code of a call: what it tried is to be tried anew */
 
 /* An event that waits for stws_next, with a copy of its message behind it. */
@@ -7302,7 +7324,8 @@ static const char *stws_p_setup(stws *c, size_t size, const stws_options *option
     memset(c->s.receipts, 0, (size_t)c->o.max_receipts * sizeof *c->s.receipts);
     stws_p_plug(c);
     c->now = c->clock.now_us(c->clock.ctx);
-    c->deadline_us = c->error_us = c->error_close_us = c->due_us = c->renew_us = STWS_P_NEVER;
+    c->deadline_us = c->error_us = c->error_close_us = c->renew_us = STWS_P_NEVER;
+    c->due_us = STWS_P_NOT_TOLD;
     c->block_in = c->s.in.data;
     c->block_out = c->s.out.data;
     c->url_index = -1;
@@ -8354,8 +8377,9 @@ static long long stws_p_in(const stws *c, int ms) {
 /* Milliseconds from now until then, rounded up, as poll takes them: -1 for STWS_P_NEVER, and
    an hour at most. */
 static int stws_p_until(const stws *c, long long when) {
-    long long left = when <= 0 ? when : when - c->clock.now_us(c->clock.ctx);
+    long long left;
     if (when == STWS_P_NEVER) return -1;
+    left = when ? when - c->clock.now_us(c->clock.ctx) : 0;
     if (left <= 0) return 0;
     return left > 3600000 * STWS_P_US ? 3600000 : (int)((left + STWS_P_US - 1) / STWS_P_US);
 }
@@ -8423,7 +8447,9 @@ static void stws_p_end(stws *c, int error) {
     stws_p_enter(c, STWS_ENDED, STWS_P_NEVER); /* from now on any thread may read the sentence */
     c->final = error;
     if (c->shared_stats) *c->shared_stats = c->s.stats;
-    stws_p_finish_receipts(&c->s, STWS_P_UNSENT, STWS_ERR_LOST);
+    /* those that were sent have ended with their session */
+    stws_p_finish_receipts(&c->s, STWS_P_RECEIPT_KEPT, STWS_P_NEVER, STWS_ERR_LOST);
+    STOMP_WS_ASSERT(!c->s.receipts_waiting);
     stws_p_signal(c);
     stws_p_unlock(c);
     stws_p_feed_no_more(c);
@@ -8443,7 +8469,7 @@ static void stws_p_leave_session(stws *c) {
     stws_p_free_heap_buffers(c);
     stws_p_all_unsent(&c->s.subs);
     stws_p_record_all_unsent(&c->s);
-    stws_p_finish_receipts(&c->s, STWS_P_SENT, STWS_ERR_LOST);
+    stws_p_finish_receipts(&c->s, STWS_P_RECEIPT_SENT, STWS_P_NEVER, STWS_ERR_LOST);
     stws_p_session_reset(&c->s, c->now);
     stws_p_enter(c, STWS_BACKOFF, c->now);
     c->close_sent = 0;
@@ -8933,7 +8959,7 @@ static int stws_p_waits_for_page(stws *c) {
     if (!STWS_P_HAS_TEXTS || c->answer_over) return 0;
     if (stws_p_answer_is_whole(in->data + in->raw, in->raw_end - in->raw, c->http_scanned))
         return 0;
-    if (c->deadline_us == STWS_P_NEVER || c->deadline_us > end) c->deadline_us = end;
+    if (c->deadline_us > end) c->deadline_us = end;
     return 1;
 }
 
@@ -9733,7 +9759,7 @@ static int stws_p_take_aside(stws *c, stws_event *e) {
 /* An event that no frame brings: a receipt that has ended, the end of a connection, a mark
    of the outbox. */
 static int stws_p_pull_other(stws *c, stws_event *e) {
-    stws_p_receipt receipt = {0, 0, 0, 0, 0, 0, 0};
+    stws_p_receipt receipt = {0, STWS_P_RECEIPT_FREE, 0, 0, 0, 0, 0};
     int taken = 0, refused = c->refused;
     if (refused) {
         c->refused = STWS_P_PASSING;
@@ -9891,7 +9917,7 @@ static void stws_p_note_lateness(stws *c, long long last) {
     if (c->due_us > 0) late += beat / 2;
     if (late <= c->late_us) return;
     c->late_us = late;
-    c->late_in_call = c->due_us == STWS_P_NEVER;
+    c->late_in_call = c->due_us == STWS_P_NOT_TOLD;
 }
 
 /* It is later now; and nobody has been told to come again yet. */
@@ -9899,7 +9925,7 @@ static void stws_p_note_time(stws *c) {
     long long last = c->now;
     c->now = c->clock.now_us(c->clock.ctx);
     stws_p_note_lateness(c, last);
-    c->due_us = STWS_P_NEVER;
+    c->due_us = STWS_P_NOT_TOLD;
 }
 
 /* What the system knows of a server that is silent. */
@@ -9974,16 +10000,16 @@ static int stws_p_may_renew(const stws *c) {
    state. */
 static int stws_p_turn_timers(stws *c) {
     int state = c->state, told, kind;
-    if (c->deadline_us != STWS_P_NEVER && c->now >= c->deadline_us) {
+    if (c->now >= c->deadline_us) {
         if (state == STWS_CLOSING) return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", STWS_P_FINAL);
         if (stws_p_end_answer(c)) return 1;
         told = stws_p_on_broken_frame(c, STWS_ERR_TIMEOUT, &kind);
         if (!told) stws_p_say_timeout(c);
         return stws_p_leave(c, STWS_P_CLOSE_PROTOCOL, "no CONNECTED", kind);
     }
-    if (c->error_close_us != STWS_P_NEVER && c->now >= c->error_close_us)
+    if (c->now >= c->error_close_us)
         return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", STWS_P_PASSING);
-    if (stws_p_may_renew(c) && c->renew_us != STWS_P_NEVER && c->now >= c->renew_us) {
+    if (stws_p_may_renew(c) && c->now >= c->renew_us) {
         stws_p_say(c, STWS_OK, "the session is over max_session_ms (%d) old: a new one is made",
                    c->o.max_session_ms);
         stws_p_renew(c);
@@ -9992,7 +10018,8 @@ static int stws_p_turn_timers(stws *c) {
     /* we do not listen: silence means nothing */
     if (c->held || c->owes_turn) c->s.last_in_us = c->now;
     stws_p_lock(c);
-    if (c->s.receipts_waiting) stws_p_finish_receipts(&c->s, c->now, STWS_ERR_TIMEOUT);
+    if (c->s.receipts_waiting)
+        stws_p_finish_receipts(&c->s, STWS_P_RECEIPT_SENT, c->now, STWS_ERR_TIMEOUT);
     stws_p_unlock(c);
     if (c->state == STWS_CONNECTED) stws_p_judge_silence(c);
     if (c->state == STWS_CONNECTED) stws_p_judge_stall(c);
@@ -10000,7 +10027,7 @@ static int stws_p_turn_timers(stws *c) {
 }
 
 static void stws_p_sooner(long long *first, long long when) {
-    if (when != STWS_P_NEVER && (*first == STWS_P_NEVER || when < *first)) *first = when;
+    if (when < *first) *first = when;
 }
 
 /* Is there something that was read, and not looked at? */
@@ -10208,7 +10235,7 @@ static long long stws_p_begin_wait(stws *c) {
     long long due;
     stws_p_lock(c);
     due = stws_p_due(c);
-    c->due_us = due == STWS_P_NEVER ? STWS_P_UNSENT : due;
+    c->due_us = due;
     c->waiting = c->waited = 1;
     c->frames_left = 0; /* what wakes us may take its time from the first frame on */
     if (c->shared_stats) *c->shared_stats = c->s.stats;
@@ -10286,9 +10313,7 @@ static int stws_p_next(stws *c, stws_event *e, int timeout_ms) {
         if (result != 0 || c->yield) break;
         moved = c->owes_turn;
         moved |= stws_p_turn(c);
-        if (moved &&
-            (timeout_ms ? until == STWS_P_NEVER || c->now < until : ++turns < STWS_P_TURNS))
-            continue;
+        if (moved && (timeout_ms ? c->now < until : ++turns < STWS_P_TURNS)) continue;
         result = stws_p_pull(c, e);
         left = timeout_ms ? stws_p_until(c, until) : 0;
         c->more = (moved && timeout_ms == 0) || (c->owes_turn && left == 0);
@@ -11183,7 +11208,7 @@ static long long stws_p_flush_limit(const stws *c, long long until) {
     if (!oldest || oldest->state != STWS_P_RECORD_SENT || !c->o.receipt_timeout_ms ||
         c->s.broker != STWS_BROKER_SPRING)
         return until;
-    return until == STWS_P_NEVER || limit < until ? limit : until;
+    return limit < until ? limit : until;
 }
 
 /* Write while the connection stands, and read no more than there is room for: the frames
@@ -11469,7 +11494,6 @@ STOMP_WS_API void stws_stats(stws *c, stws_statistics *out) {
 #undef STWS_P_RESULT_NUMBER
 #undef STWS_P_RESULT_TEXT
 #undef STWS_P_SEND_FLAGS
-#undef STWS_P_SENT
 #undef STWS_P_SSE2
 #undef STWS_P_STORE
 #undef STWS_P_SWAP
@@ -11478,7 +11502,6 @@ STOMP_WS_API void stws_stats(stws *c, stws_statistics *out) {
 #undef STWS_P_TOPS
 #undef STWS_P_TWICE
 #undef STWS_P_UNLOCK
-#undef STWS_P_UNSENT
 #undef STWS_P_US
 #undef STWS_P_TRIAL_US
 #undef STWS_P_UTF8_BY

@@ -114,10 +114,10 @@ DEFECTS = {
     "nobody closes after an ERROR":
         ("stws_p_on_error", "c->error_close_us = c->now + stws_p_ms(c->o.close_timeout_ms);", ";"),
     "a receipt has no time-out":
-        ("stws_p_turn_timers", "stws_p_finish_receipts(&c->s, c->now, STWS_ERR_TIMEOUT)",
+        ("stws_p_turn_timers", "stws_p_finish_receipts(&c->s, STWS_P_RECEIPT_SENT, c->now, STWS_ERR_TIMEOUT)",
          "(void)0"),
     "a receipt does not end with its connection":
-        ("stws_p_leave_session", "stws_p_finish_receipts(&c->s, STWS_P_SENT, STWS_ERR_LOST);", ""),
+        ("stws_p_leave_session", "stws_p_finish_receipts(&c->s, STWS_P_RECEIPT_SENT, STWS_P_NEVER, STWS_ERR_LOST);", ""),
     "stop is heard only when connected":
         ("stws_p_turn_asked", "if (STWS_P_LOAD(&c->stop))",
          "if (STWS_P_LOAD(&c->stop) && c->state == STWS_CONNECTED)"),
