@@ -1202,7 +1202,10 @@ STOMP_WS_API void stws_queue_destroy(stws_queue *queue);
 #define STWS_P_TOPS(bits, v) (vmaxvq_u8((uint8x16_t)(v)) > 0x7F)
 #endif
 
-#ifndef STOMP_WS_ASSERT /* without: compiled, and never evaluated */
+#ifdef STOMP_WS_ASSERT
+#define STWS_P_ASSERTS 1
+#else /* compiled, and never evaluated */
+#define STWS_P_ASSERTS 0
 #define STOMP_WS_ASSERT(condition) ((void)(0 && (condition)))
 #endif
 
@@ -3481,8 +3484,9 @@ static void stws_p_trace_shown(const stws_p_session *s, stws_direction direction
     s->options->on_trace(s->client, direction, &copy, s->options->user);
 }
 
-static void stws_p_lock(const stws *c);
-static void stws_p_unlock(const stws *c);
+static void stws_p_lock(stws *c);
+static void stws_p_unlock(stws *c);
+static inline int stws_p_has_lock(const stws *c);
 
 /* What is sent ('>') is traced under the lock, as it is encoded; what was received ('<')
    takes the lock for that. So on_trace runs once at a time, and the table of headers has one
@@ -3526,6 +3530,7 @@ static int stws_p_post_short(stws_p_session *s, stws_ws_opcode opcode, const cha
                              size_t len) {
     unsigned char key[4];
     size_t need = stws_p_ws_head_len(len, 1) + len;
+    STOMP_WS_ASSERT(stws_p_has_lock(s->client));
     if (!stws_p_make_room(&s->out, need)) return STWS_ERR_SPACE;
     if (!stws_p_masking_key(s, key)) return STWS_ERR_IO;
     stws_ws_build(s->out.data + s->out.end, need, opcode, 1, payload, len, key, &need);
@@ -3672,6 +3677,7 @@ static int stws_p_post(stws_p_session *s, const stws_frame *asked, int body_is_u
     size_t cut = stws_p_cut_size(s), total, head_len;
     char *head;
     int result, text;
+    STOMP_WS_ASSERT(stws_p_has_lock(s->client));
     *need = STWS_P_WS_HEAD + stws_p_head_bound(asked) + asked->body_len + 1;
     if (!stws_p_make_room(&s->out, *need)) return STWS_ERR_SPACE;
     if (asked->content_length == STWS_CONTENT_LENGTH_JMS_TEXT) {
@@ -3713,6 +3719,7 @@ typedef struct stws_p_draft {
 
 /* Begins a draft: a frame without headers and body. */
 static void stws_p_compose(stws_p_session *s, stws_p_draft *draft, stws_command command_id) {
+    STOMP_WS_ASSERT(stws_p_has_lock(s->client));
     memset(&draft->frame, 0, sizeof draft->frame);
     draft->frame.command_id = command_id;
     draft->frame.headers = draft->headers = s->build_headers;
@@ -4248,6 +4255,7 @@ static stws_p_receipt *stws_p_receipt_of(const stws_p_session *s, int number) {
 static int stws_p_add_receipt(stws_p_session *s, int handle) {
     stws_p_receipt *r;
     int number;
+    STOMP_WS_ASSERT(stws_p_has_lock(s->client));
     if (s->receipts_waiting + s->receipts_done == s->options->max_receipts) return 0;
     do r = stws_p_receipt_of(s, number = stws_p_number_from(&s->next_receipt));
     while (r->state != STWS_P_RECEIPT_FREE);
@@ -4271,6 +4279,7 @@ static stws_p_receipt *stws_p_find_receipt(const stws_p_session *s, int number) 
 }
 
 static void stws_p_finish_receipt(stws_p_session *s, stws_p_receipt *r, int result) {
+    STOMP_WS_ASSERT(stws_p_has_lock(s->client));
     STOMP_WS_ASSERT(stws_p_receipt_waits(r) && s->receipts_waiting > 0);
     r->state = STWS_P_RECEIPT_DONE;
     r->result = result;
@@ -4499,6 +4508,7 @@ static int stws_p_record_is_unconfirmed(const stws_p_record *r) {
 
 /* Changes the state of a record, and the number of those whose confirmation is to come. */
 static void stws_p_record_enter(stws_p_session *s, stws_p_record *r, stws_p_record_state state) {
+    STOMP_WS_ASSERT(stws_p_has_lock(s->client));
     STOMP_WS_ASSERT(r->state != STWS_P_RECORD_DONE || state == STWS_P_RECORD_DONE);
     s->unconfirmed -= (size_t)stws_p_record_is_unconfirmed(r);
     r->state = (unsigned char)state;
@@ -6569,6 +6579,7 @@ struct stws {
 #endif
     /* of the process that made the client: in another one its threads do not exist */
     long pid;
+    uintptr_t lock_owner;  /* with assertions: the thread that has the lock; 0: none */
     uintptr_t driver;      /* the thread that drives, and how, see stws_p_take; 0: none */
     uintptr_t last_driver; /* the thread of the last driving call */
     /* what the thread that drives has until its next driving call: STWS_P_EVENT, ... */
@@ -6577,11 +6588,23 @@ struct stws {
     int wanted, watchers;
 };
 
-static void stws_p_lock(const stws *c) {
-    if (c->threads) STWS_P_LOCK(c);
+static uintptr_t stws_p_me(void);
+
+/* Does this thread have the lock? For assertions only; also with options.single_thread, where
+   there is no lock. */
+static inline int stws_p_has_lock(const stws *c) {
+    return STWS_P_LOAD(&c->lock_owner) == stws_p_me();
 }
 
-static void stws_p_unlock(const stws *c) {
+static void stws_p_lock(stws *c) {
+    STOMP_WS_ASSERT(!stws_p_has_lock(c));
+    if (c->threads) STWS_P_LOCK(c);
+    if (STWS_P_ASSERTS) STWS_P_STORE(&c->lock_owner, stws_p_me());
+}
+
+static void stws_p_unlock(stws *c) {
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
+    if (STWS_P_ASSERTS) STWS_P_STORE(&c->lock_owner, 0);
     if (c->threads) STWS_P_UNLOCK(c);
 }
 
@@ -6673,6 +6696,17 @@ static void stws_p_signal(stws *c) {
     STWS_P_WITH_THREADS(if (c->threads) pthread_cond_broadcast(c->changed);)
 }
 
+#ifndef STOMP_WS_NO_THREADS
+/* Waits for stws_p_signal, or until that many milliseconds are over (-1: no limit). Under the
+   lock, which other threads may take meanwhile. */
+static void stws_p_await_change(stws *c, int ms) {
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
+    if (STWS_P_ASSERTS) STWS_P_STORE(&c->lock_owner, 0);
+    stws_p_cond_wait(c->changed, c->mutex, ms);
+    if (STWS_P_ASSERTS) STWS_P_STORE(&c->lock_owner, stws_p_me());
+}
+#endif
+
 /* How a thread may hold a client: to drive it; to flush it while nobody drives; to write one
    full batch. The last two give way to the first. */
 enum { STWS_P_DRIVER = 0, STWS_P_FLUSHER = 1, STWS_P_WRITER = 2, STWS_P_HOLDS = 3 };
@@ -6745,7 +6779,7 @@ static int stws_p_take_from_others(stws *c) {
         driven = !taken && holder && !(holder & STWS_P_HOLDS);
         if (taken || driven) break;
         if (holder && c->waiting) stws_p_poke(c->wake[1]);
-        if (holder) stws_p_cond_wait(c->changed, c->mutex, -1);
+        if (holder) stws_p_await_change(c, -1);
     }
     STWS_P_STORE(&c->wanted, c->wanted - 1);
     stws_p_watch(c, -1);
@@ -8504,6 +8538,7 @@ static void stws_p_say_after(stws *c, const char *tail) {
 static int stws_p_on_trial(const stws *c, const stws_p_sub **one) {
     const stws_p_subs *t = &c->s.subs;
     int i;
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
     *one = NULL;
     if ((c->error_us != STWS_P_NEVER ? c->error_us : c->now) > t->trial_us + STWS_P_TRIAL_US)
         return 0;
@@ -8538,6 +8573,7 @@ static void stws_p_judge_trial(stws *c) {
     stws_p_subs *t = &c->s.subs;
     const stws_p_sub *one;
     int count = stws_p_on_trial(c, &one), i;
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
     t->trials_lost = count ? t->trials_lost + 1 : 0;
     for (i = 0; (t->on_trial || t->suspects) && i < t->count; i++) {
         stws_p_sub *sub = &t->slots[i];
@@ -9083,6 +9119,7 @@ static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
     char id[STWS_P_ID_TEXT];
     int handle = sub->handle, result = STWS_ERR_STATE,
         answer = stws_p_ask_before_subscribe(c, sub, &asked);
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
     if (sub->handle != handle) return 1; /* unsubscribed meanwhile */
     if (answer > 0) c->hook_us = c->now + stws_p_ms(answer);
     if (answer > 0) return 0;
@@ -9153,6 +9190,7 @@ static void stws_p_free_id(stws_p_session *s, const stws_p_record *unsubscribe) 
    is before it. */
 static void stws_p_post_outbox(stws *c, long long now) {
     stws_p_record *r;
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
     while (!stws_p_subs_come_first(&c->s.subs) &&
            (r = stws_p_record_unsent(&c->s.outbox)) != NULL) {
         int stale = r->epoch && r->epoch != c->s.epoch;
@@ -9175,6 +9213,7 @@ static void stws_p_post_acks(stws *c) {
     const stws_message *m = c->held == STWS_P_HELD_BY_ACK ? c->hand : NULL;
     stws_p_record *r = stws_p_record_next(&c->s.outbox, NULL);
     stws_p_draft draft;
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
     for (; r; r = stws_p_record_next(&c->s.outbox, r)) {
         int acknowledges =
             r->frame.command_id == STWS_COMMAND_ACK || r->frame.command_id == STWS_COMMAND_NACK;
@@ -9239,6 +9278,7 @@ static void stws_p_post_disconnect(stws *c) {
    heart-beat, farewell. */
 static void stws_p_prepare_output(stws *c) {
     stws_p_session *s = &c->s;
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
     if (s->pong_due && !c->close_sent &&
         stws_p_post_short(s, STWS_WS_PONG, s->pong, s->pong_len) == STWS_OK) {
         s->pong_due = 0;
@@ -9471,6 +9511,7 @@ static int stws_p_on_error(stws *c, stws_event *e) {
 
 /* The subscription is out of the table, and nobody hears of its receipt. Under the lock. */
 static void stws_p_unsubscribed(stws *c, stws_p_sub *sub) {
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
     if (!sub) return;
     stws_p_forget_receipt(&c->s, sub->receipt);
     stws_p_remove_sub(&c->s.subs, sub);
@@ -9547,6 +9588,7 @@ static int stws_p_enqueue(stws *c) {
 static stws_p_sub *stws_p_sub_by_destination(const stws_p_session *s) {
     stws_p_sub *found = NULL;
     int i, seen = 0, count = 0;
+    STOMP_WS_ASSERT(stws_p_has_lock(s->client));
     for (i = 0; s->message.destination && i < s->subs.count && seen < s->subs.live; i++) {
         stws_p_sub *sub = &s->subs.slots[i];
         if (!sub->handle) continue;
@@ -9714,6 +9756,7 @@ static int stws_p_pull_frames(stws *c, stws_event *e) {
 /* Is the outbox beyond one of its marks, and nobody was told? Under the lock. */
 static int stws_p_crosses_mark(const stws *c) {
     size_t used = stws_p_ring_used(&c->s.outbox);
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
     return c->o.outbox_high && (c->above_high ? used <= c->o.outbox_low : used >= c->o.outbox_high);
 }
 
@@ -10042,6 +10085,7 @@ static int stws_p_has_unparsed(const stws *c) {
 static long long stws_p_due(stws *c) {
     const stws_p_session *s = &c->s;
     long long first = c->deadline_us;
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
     if (STWS_P_LOAD(&c->stop) || stws_p_receipts_due(c)) return 0;
     if (stws_p_gives_way(c) || c->event_due || c->refused || STWS_P_LOAD(&c->aside)) return 0;
     if (c->state == STWS_IDLE || c->state == STWS_RESOLVING || c->called || stws_p_crosses_mark(c))
@@ -10450,7 +10494,7 @@ static int stws_p_await_driver(stws *c, long long until) {
     int left = stws_p_until(c, until);
     if (left == 0) return 0;
     if (c->waiting) stws_p_poke(c->wake[1]);
-    stws_p_cond_wait(c->changed, c->mutex, left);
+    stws_p_await_change(c, left);
     return 1;
 #endif
 }
@@ -10818,6 +10862,7 @@ static int stws_p_submit(stws *c, const stws_p_draft *draft, int receipt, int ki
     const stws_frame *frame = &draft->frame;
     stws_p_record *record, *begin = stws_p_record_begin(&c->s.outbox, draft->transaction, NULL);
     int result, tied = begin || frame->command_id == STWS_COMMAND_BEGIN;
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
     if (draft->too_many_headers) return STWS_ERR_LIMIT;
     result = stws_p_leaving(c);
     if (result != STWS_OK &&
@@ -11197,6 +11242,7 @@ static int stws_p_is_flushed(const stws *c) {
     const stws_p_ring *outbox = &c->s.outbox;
     int sent = !stws_p_pending(&c->s.out) && !outbox->untaken &&
                !stws_p_subs_come_first(&c->s.subs) && !c->write_error;
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
     return sent && !c->s.unconfirmed;
 }
 
@@ -11473,6 +11519,7 @@ STOMP_WS_API void stws_stats(stws *c, stws_statistics *out) {
 
 /* ==== >>end: what is not for those who include this, and the licence ==== */
 #undef STWS_P_AT
+#undef STWS_P_ASSERTS
 #undef STWS_P_AVX2
 #undef STWS_P_APART
 #undef STWS_P_HAS_PROXY
