@@ -4347,6 +4347,7 @@ static int stws_p_take_receipt(stws_p_session *s, stws_p_receipt *taken) {
     stws_p_receipt *r = &s->receipts[s->first_done];
     if (!s->receipts_done) return 0;
     *taken = *r;
+    STOMP_WS_ASSERT(r->state == STWS_P_RECEIPT_DONE);
     r->state = STWS_P_RECEIPT_FREE;
     s->first_done = r->next_done;
     STWS_P_STORE(&s->receipts_done, s->receipts_done - 1);
@@ -4400,6 +4401,7 @@ static void *stws_p_ring_put(stws_p_ring *r, size_t size) {
 }
 
 static void stws_p_ring_take(stws_p_ring *r) {
+    STOMP_WS_ASSERT(r->untaken > 0 && r->untaken <= r->count);
     r->next = stws_p_ring_after(r, r->next);
     r->untaken--;
 }
@@ -4412,6 +4414,7 @@ static size_t stws_p_ring_used(const stws_p_ring *r) {
 
 /* Let the entry at the head go; one that was never taken counts as taken. */
 static void stws_p_ring_drop(stws_p_ring *r) {
+    STOMP_WS_ASSERT(r->count > 0 && r->untaken <= r->count);
     if (r->count == r->untaken) stws_p_ring_take(r);
     r->head = stws_p_ring_after(r, r->head);
     if (r->head == 0) r->wrap = SIZE_MAX;
@@ -9310,6 +9313,7 @@ static long stws_p_write_once(stws *c, long long now) {
     n = c->io.write(c->io.ctx, from, len);
     stws_p_lock(c);
     b->busy = 0;
+    STOMP_WS_ASSERT(n <= (long)len);
     if (n > 0) {
         b->begin += (size_t)n;
         if (b->begin == b->end) b->begin = b->end = 0;
@@ -9910,11 +9914,13 @@ static long stws_p_read_once(stws *c) {
     stws_p_input *in = &c->s.in;
     size_t room = stws_p_input_room(in);
     long n;
+    STOMP_WS_ASSERT(in->begin <= in->end && in->end <= in->raw && in->raw <= in->raw_end);
     if (room == 0 && !stws_p_grow_input(c)) return STWS_ERR_LIMIT;
     room = in->cap - in->raw_end;
     n = c->io.read(c->io.ctx, in->data + in->raw_end, room);
     if (n <= 0) return n;
     in->raw_end += (size_t)n;
+    STOMP_WS_ASSERT(in->raw_end <= in->cap);
     c->s.dry = 0;
     c->s.stats.bytes_in += (unsigned long long)n;
     c->s.stats.reads++;
