@@ -110,19 +110,22 @@ demo: $(addprefix build/,minimal mini_broker stomp_cat) ## start a broker, a sub
 # flavour.
 LINKED = $(basename $(shell grep -L '^.define STOMP_WS_IMPLEMENTATION' $(addsuffix .c,$(TESTS) $(VECTOR_TEST))))
 
-FLAGS_asan = -O1 -g -fno-omit-frame-pointer $(SANITIZE_HERE)
-FLAGS_tsan = -O1 -g -fsanitize=thread
+# Where a test has sanitizers, and in the simulator, the assertions of stomp_ws.h are on.
+ASSERTS = -include tests/asserts.h
+
+FLAGS_asan = -O1 -g -fno-omit-frame-pointer $(SANITIZE_HERE) $(ASSERTS)
+FLAGS_tsan = -O1 -g -fsanitize=thread $(ASSERTS)
 FLAGS_plain = -O1 -g
-FLAGS_sim = -O2 -g
+FLAGS_sim = -O2 -g $(ASSERTS)
 # Without atomic updates threads lose counts, and gcov then reports negative counts.
 FLAGS_cover = -O0 -g --coverage -fprofile-update=atomic
 FLAGS_bearssl = $(FLAGS_asan) -DSTOMP_WS_BEARSSL
 # Checks of clang that gcc's sanitizers lack. Two of clang's integer checks are off, because they
 # report unsigned numbers that wrap around. C defines that, and SHA-1 depends on it.
 FLAGS_ubsan = -O1 -g -fsanitize=undefined,integer,implicit-conversion,nullability,local-bounds \
-    -fno-sanitize=unsigned-integer-overflow,unsigned-shift-base -fno-sanitize-recover=all
+    -fno-sanitize=unsigned-integer-overflow,unsigned-shift-base -fno-sanitize-recover=all $(ASSERTS)
 FLAGS_msan = -O1 -g -fno-omit-frame-pointer -fsanitize=memory -fsanitize-memory-track-origins \
-    -fno-sanitize-recover=all
+    -fno-sanitize-recover=all $(ASSERTS)
 FLAGS_bearssl_plain = $(FLAGS_plain) -DSTOMP_WS_BEARSSL
 FLAGS_bearssl_tsan = $(FLAGS_tsan) -DSTOMP_WS_BEARSSL
 FLAGS_openssl = $(FLAGS_asan) -DSTOMP_WS_OPENSSL
@@ -281,7 +284,7 @@ mutants: #: put known defects into copies of the header, and check that another 
 T ?= 60
 FUZZ_TARGETS = $(basename $(wildcard tests/fuzz/fuzz_*.c))
 FLAGS_fuzz = -O1 -g -fno-omit-frame-pointer -DFUZZ_LIBFUZZER -fsanitize=fuzzer,address,undefined \
-    -fno-sanitize-recover=undefined
+    -fno-sanitize-recover=undefined $(ASSERTS)
 FLAGS_profile = -O0 -g -fprofile-instr-generate -fcoverage-mapping
 
 build/fuzz/%: %.c $(HEADERS)

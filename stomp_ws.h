@@ -2011,10 +2011,13 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
 #define STWS_P_TOPS(bits, v) (vmaxvq_u8((uint8x16_t)(v)) > 0x7F)
 #endif
 
-/* Checks of invariants. Define STOMP_WS_ASSERT as assert to have them; by default they cost
-   nothing. */
-#ifndef STOMP_WS_ASSERT
-#define STOMP_WS_ASSERT(condition) ((void)0)
+/* Checks of invariants. Define STOMP_WS_ASSERT as assert to have them. By default they are
+   compiled, and never evaluated. */
+#ifdef STOMP_WS_ASSERT
+#define STWS_P_ASSERTS 1
+#else
+#define STWS_P_ASSERTS 0
+#define STOMP_WS_ASSERT(condition) ((void)(0 && (condition)))
 #endif
 
 /* ==== >>util: small things that every section below uses ==== */
@@ -4286,13 +4289,9 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *d, const char *id) {
 #ifndef STOMP_WS_NO_IO
 
 /* ==== >>session: one STOMP session and its tables: bytes in, bytes out, no system call ==== */
-#define STWS_P_US 1000LL    /* microseconds in a millisecond: options are in ms, the clock in us */
-#define STWS_P_NEVER (-1LL) /* a time that is not set, or a deadline that does not exist */
-/* Two deadlines of receipts, both later than any time. STWS_P_UNSENT: the frame has not been
-   sent yet. STWS_P_SENT: the frame was sent, and its receipt has no time limit but the end of
-   the session. */
-#define STWS_P_UNSENT 9223372036854775807LL
-#define STWS_P_SENT (STWS_P_UNSENT - 1)
+#define STWS_P_US 1000LL /* microseconds in a millisecond: options are in ms, the clock in us */
+/* A time that is not set, or a deadline that does not exist: later than any other time. */
+#define STWS_P_NEVER 9223372036854775807LL
 
 /* Bytes of randomness that are fetched at once, at most: 64 masking keys. */
 enum { STWS_P_POOL = 256 };
@@ -4399,13 +4398,25 @@ typedef struct stws_p_input {
     int on_heap; /* data is a larger buffer on the heap; else it is the one that was set up once */
 } stws_p_input;
 
-/* The values of stws_p_sub.sent. 0: its SUBSCRIBE has not been sent in this session. 1: it was
-   sent.
+/* The life of an entry in the table of subscriptions. Only stws_p_sub_enter changes it.
 
-       STWS_P_SKIPPED  not in this session: before_subscribe refused it, or it cannot be sent
-       STWS_P_ENDED    its UNSUBSCRIBE was sent, but the entry has not been removed yet
-       STWS_P_ASIDE    set aside: no session gets it, because it ended three of them */
-enum { STWS_P_SKIPPED = 2, STWS_P_ENDED = 3, STWS_P_ASIDE = 4 };
+        FREE --add--> UNSENT --SUBSCRIBE--> SENT --unsubscribe--> ENDED
+                      ^    |                  |
+                      v    +---> SKIPPED      +---> ASIDE
+                 WAITS_FOR_ID
+
+   When a session ends, every entry except the FREE ones and those set aside becomes UNSENT. When
+   a subscription ends, its entry becomes FREE. */
+typedef enum stws_p_sub_state {
+    STWS_P_SUB_FREE,
+    STWS_P_SUB_UNSENT, /* its SUBSCRIBE is to be sent, in this session or in the next one */
+    /* An UNSUBSCRIBE with the same id waits in the outbox, and must be sent first. */
+    STWS_P_SUB_WAITS_FOR_ID,
+    STWS_P_SUB_SENT,    /* its SUBSCRIBE was sent in this session */
+    STWS_P_SUB_SKIPPED, /* not in this session: before_subscribe refused, or it cannot be sent */
+    STWS_P_SUB_ENDED,   /* the program has ended it, but there is no room for its UNSUBSCRIBE */
+    STWS_P_SUB_ASIDE    /* set aside: in no session, because it ended three of them */
+} stws_p_sub_state;
 
 /* The values of stws_p_sub.suspicion: how much a subscription is suspected of ending sessions.
 
@@ -4450,13 +4461,10 @@ typedef struct stws_p_sub {
     int header_count;
     /* custom_id      1: the user chose the id; 0: it is "sub-" and the handle; atomic
        ack_on         stws_subscribe_options.ack_on; atomic
-       sent           0, 1, STWS_P_SKIPPED, STWS_P_ENDED or STWS_P_ASIDE
        wants_receipt  the user wants an event when the server confirms the SUBSCRIBE
        pinned         before_subscribe reads the texts without the lock: keep the entry */
-    unsigned char custom_id, ack_on, sent, wants_receipt, pinned;
-    /* The outbox contains an UNSUBSCRIBE for an earlier subscription with the same id. This one
-       waits until that has been sent, and counts as sent until then. */
-    unsigned char behind;
+    unsigned char custom_id, ack_on, wants_receipt, pinned;
+    unsigned char state; /* stws_p_sub_state */
     /* on_trial: it is on trial now; suspicion: STWS_P_INNOCENT etc. */
     unsigned char on_trial, suspicion;
 } stws_p_sub;
@@ -4466,11 +4474,11 @@ typedef struct stws_p_sub {
    lock is held for every change. */
 typedef struct stws_p_subs {
     stws_p_sub *slots; /* set once */
-    int count, live;   /* entries: count (set once); live: how many are in use */
+    int count;         /* entries; set once */
+    int live, unsent;  /* entries that are not FREE; entries that are UNSENT */
     /* next_handle  the handle to try next
-       unsent       entries whose SUBSCRIBE has to be sent in this session
-       cursor       the entry at which the search for those begins */
-    int next_handle, unsent, cursor;
+       cursor       the entry at which the search for UNSENT ones begins */
+    int next_handle, cursor;
     /* on_trial: entries on trial; suspects: entries that are not innocent */
     int on_trial, suspects;
     int trials_lost;    /* sessions in a row that the server ended during a trial */
@@ -4479,54 +4487,61 @@ typedef struct stws_p_subs {
     size_t text_size;   /* options.subscription_bytes; set once */
 } stws_p_subs;
 
-/* A receipt's entry is FREE, WAITING from the call that asks for it, and DONE from its end
-   until the driving thread has reported it.
+/* The life of a receipt's entry.
 
-       FREE --add_receipt--> WAITING --finish_receipt--> DONE --take_receipt--> FREE */
-enum { STWS_P_RECEIPT_FREE, STWS_P_RECEIPT_WAITING, STWS_P_RECEIPT_DONE };
+        FREE --add--> KEPT --its frame was sent, and is not kept--> SENT --> DONE --take--> FREE
+
+   A KEPT entry may also become DONE, and FREE if its frame was not accepted. */
+typedef enum stws_p_receipt_state {
+    STWS_P_RECEIPT_FREE,
+    STWS_P_RECEIPT_KEPT, /* its frame is still to be sent, or may be resent: no deadline */
+    STWS_P_RECEIPT_SENT, /* its frame was sent: it ends at its deadline, or with the session */
+    STWS_P_RECEIPT_DONE  /* it has a result, which is still to be reported */
+} stws_p_receipt_state;
 
 /* An entry of the table of receipts. The lock is held. */
 typedef struct stws_p_receipt {
-    /* number  the N of "receipt-N", which the sending call returned
-       state   STWS_P_RECEIPT_*
-       result  once DONE: STWS_OK, or the reason why no RECEIPT came
+    int number; /* the N of "receipt-N", which the sending call returned */
+    stws_p_receipt_state state;
+    /* result  once DONE: STWS_OK, or the reason why no RECEIPT came
        handle  the subscription whose SUBSCRIBE asked for it, or 0 */
-    int number, state, result, handle;
+    int result, handle;
     int next_done; /* once DONE: index of the entry that ended next */
     /* sent_us      when its frame was sent; 0: not yet
-       deadline_us  when waiting for it ends; STWS_P_UNSENT while its frame is not sent, or has
-                    to be confirmed */
+       deadline_us  when waiting for it ends; STWS_P_NEVER while KEPT */
     long long sent_us, deadline_us;
 } stws_p_receipt;
 
-/* A frame in the outbox, with a copy of its headers and texts behind it. The lock is held. Its
-   life:
+/* The life of a record in the outbox. Only stws_p_record_enter changes it.
 
-       put --> unsent --encoded--> sent --confirmed, or confirm is 0--> done --> swept
-                 ^                   |
-                 +--- new session ---+
+        WAITING --encoded--> SENT --receipt, or not asked for--> CONFIRMED --> DONE
+           ^                  |                                      |
+           +------------------+--- the session has ended ------------+
 
-   A record without `confirm` is done as soon as it is encoded into the output. With `confirm`
-   (options.confirm) it is done when its RECEIPT arrives. If the session ends before, it is
-   unsent again, and the next session resends it. A part of a transaction is done only together
-   with the COMMIT or ABORT. A record that cannot be sent any more is dropped: it is done
-   without being sent. Records leave at the head of the ring, so a done record stays until all
-   older records are done too. */
+   With `confirm` a SENT record waits for its RECEIPT. If the session ends before that, it is
+   WAITING again, and the next session resends it. A single record goes from CONFIRMED to DONE
+   immediately; a part of a transaction does so when the transaction is over. A record that is
+   dropped becomes DONE. Records leave at the head of the ring, so a DONE record stays until all
+   older records are DONE, too. */
+typedef enum stws_p_record_state {
+    STWS_P_RECORD_WAITING,   /* to be sent */
+    STWS_P_RECORD_SENT,      /* sent in this session; its receipt is to come */
+    STWS_P_RECORD_CONFIRMED, /* sent, and no receipt is to come: kept for its transaction */
+    STWS_P_RECORD_BROKEN,    /* a BEGIN whose transaction can no longer be sent as a whole */
+    STWS_P_RECORD_DONE       /* not needed any more */
+} stws_p_record_state;
+
+/* A frame in the outbox, with a copy of its headers and texts behind it. The lock is held. */
 typedef struct stws_p_record {
     size_t size;      /* bytes in the ring; must be first, see stws_p_ring */
     stws_frame frame; /* its pointers point behind the record */
     int receipt;      /* number of the receipt that its frame asks for; 0: none */
     unsigned epoch;   /* the only session in which the frame has a meaning; 0: any session */
-    /* confirm  the RECEIPT decides when the record is done
-       sent     encoded into the output in this session
-       done     not needed any more */
-    unsigned char confirm, sent, done;
-    /* tied       a part of a transaction, kept until the transaction is over
-       confirmed  the RECEIPT has arrived, or will not arrive any more */
-    unsigned char tied, confirmed;
-    unsigned char broken; /* a BEGIN whose transaction can no longer be sent as a whole */
-    uint32_t link;        /* the next record in its chain, see stws_p_chain_of */
-    long long sent_us;    /* when it was encoded into the output */
+    unsigned char state;   /* stws_p_record_state */
+    unsigned char confirm; /* its receipt confirms it */
+    unsigned char tied;    /* a part of a transaction, kept until the transaction is over */
+    uint32_t link;         /* the next record in its chain, see stws_p_chain_of */
+    long long sent_us;     /* when it was encoded into the output */
 } stws_p_record;
 
 /* A queue of entries of any size in a ring of bytes, in the order in which they were put. Used
@@ -4561,15 +4576,9 @@ typedef struct stws_p_session {
     stws_p_input in;             /* received bytes; driving thread */
     stws_ws ws;                  /* state of the WebSocket parser; driving thread */
     stws_frame_state parser;     /* state of the STOMP parser; driving thread */
-    /* headers of the frame being composed, max_headers of them; the lock is held */
+    /* headers of the one draft at a time, max_headers of them; the lock is held */
     stws_header *build_headers;
     stws_header *trace_headers; /* copy of the headers for on_trace; the lock is held */
-    /* The frame being composed: the fields up to `digits`, and `overfull` below. The lock is
-       held. utf8_body is its body if that is known to be UTF-8, which saves a second check;
-       else NULL. */
-    const char *utf8_body;
-    const char *transaction; /* the transaction that the frame is a part of, or NULL */
-    char digits[24];         /* the value of its prefetch header */
     /* Text of the id of the last SEND, for options.stable_id. Its first 16 digits are chosen
        once per client. The lock is held. */
     char *stable_id;
@@ -4581,7 +4590,6 @@ typedef struct stws_p_session {
        said_destination  length of its destination */
     size_t said_len, said_body, said_own, said_destination;
     uintptr_t said_to;    /* address of the destination of the last SEND; compared, never read */
-    int overfull;         /* the composed frame has too many headers, or one without a value */
     stws_message message; /* the last MESSAGE, as views; driving thread */
     int answered;         /* its ACK or NACK has been submitted; atomic */
     int in_opcode; /* opcode of the WebSocket message that the last bytes came in; driving thread */
@@ -4695,8 +4703,9 @@ static void stws_p_trace_shown(const stws_p_session *s, stws_direction direction
     s->options->on_trace(s->client, direction, &copy, s->options->user);
 }
 
-static void stws_p_lock(const stws *c);
-static void stws_p_unlock(const stws *c);
+static void stws_p_lock(stws *c);
+static void stws_p_unlock(stws *c);
+static inline int stws_p_has_lock(const stws *c);
 
 /* Traces a frame. Sent frames are traced when they are encoded, with the lock held. Received
    frames take the lock here. So on_trace never runs in two threads at once. */
@@ -4746,6 +4755,7 @@ static int stws_p_post_short(stws_p_session *s, stws_ws_opcode opcode, const cha
                              size_t len) {
     unsigned char key[4];
     size_t need = stws_p_ws_head_len(len, 1) + len;
+    STOMP_WS_ASSERT(stws_p_has_lock(s->client));
     if (!stws_p_make_room(&s->out, need)) return STWS_ERR_SPACE;
     if (!stws_p_masking_key(s, key)) return STWS_ERR_IO;
     stws_ws_build(s->out.data + s->out.end, need, opcode, 1, payload, len, key, &need);
@@ -4916,15 +4926,16 @@ static int stws_p_post_again(stws_p_session *s, const char *body, size_t body_le
        STWS_ERR_FRAME_BUILD  it cannot be expressed in the session's STOMP version
        STWS_ERR_IO           there is no masking key
 
-   The room that is asked for is an upper bound, so that the head is encoded once, without
+   body_is_utf8: the body is known to be UTF-8, and is not checked again. The room that is asked for is an upper bound, so that the head is encoded once, without
    measuring it first. The head is written 14 bytes behind the end of the output: the WebSocket
    head fits in front of it, and masking then moves the STOMP head to its final place. */
-static int stws_p_post(stws_p_session *s, const stws_frame *asked, size_t *need) {
+static int stws_p_post(stws_p_session *s, const stws_frame *asked, int body_is_utf8, size_t *need) {
     const stws_frame *frame = asked;
     stws_frame settled;
     size_t cut = stws_p_cut_size(s), total, head_len;
     char *head;
     int result, text;
+    STOMP_WS_ASSERT(stws_p_has_lock(s->client));
     *need = STWS_P_WS_HEAD + stws_p_head_bound(asked) + asked->body_len + 1;
     if (!stws_p_make_room(&s->out, *need)) return STWS_ERR_SPACE;
     if (asked->content_length == STWS_CONTENT_LENGTH_JMS_TEXT) {
@@ -4941,7 +4952,7 @@ static int stws_p_post(stws_p_session *s, const stws_frame *asked, size_t *need)
     if (frame->command_id == STWS_COMMAND_SEND) stws_p_note_said(s, frame, head);
     /* A message may be text only if head and body are UTF-8 (RFC 6455, 5.6). */
     text = !s->options->binary && stws_utf8_valid(head, head_len) &&
-           (frame->body == s->utf8_body || stws_utf8_valid(frame->body, frame->body_len));
+           (body_is_utf8 || stws_utf8_valid(frame->body, frame->body_len));
     if (cut && total > cut) result = stws_p_post_cut(s, frame, text, total, cut, need);
     else result = stws_p_post_whole(s, text, head, head_len, frame->body, frame->body_len);
     if (result != STWS_OK) return result;
@@ -4951,47 +4962,66 @@ static int stws_p_post(stws_p_session *s, const stws_frame *asked, size_t *need)
     return STWS_OK;
 }
 
-/* ---- frames being put together in the header table, under the lock ---- */
+/* ---- drafts: frames being put together ---- */
 
-/* Frames are composed in the table build_headers. They point to texts of the caller, so the
-   lock is held from here until the frame was encoded (stws_p_post) or copied into the outbox
+/* A frame that is being composed. Its headers lie in the session's one table for that, so there
+   is one draft at a time. It points to texts of the caller, so the lock is held from
+   stws_p_compose until the frame was encoded (stws_p_post) or copied into the outbox
    (stws_p_record_put). */
-static void stws_p_compose(stws_p_session *s, stws_frame *frame, stws_command command_id) {
-    memset(frame, 0, sizeof *frame);
-    frame->command_id = command_id;
-    frame->headers = s->build_headers;
-    frame->body = "";
-    s->utf8_body = s->transaction = NULL;
-    s->overfull = 0;
+typedef struct stws_p_draft {
+    stws_frame frame;
+    stws_header *headers;    /* the same as frame.headers, to write to */
+    size_t max_headers;      /* entries of that table */
+    const char *transaction; /* the transaction that the frame is a part of, or NULL */
+    int too_many_headers;    /* more than max_headers, or a header without a value */
+    int body_is_utf8;        /* 1: the body is UTF-8; 0: not, or not checked */
+    char number[24];         /* the text of a header's value */
+} stws_p_draft;
+
+/* Begins a draft: a frame without headers and body. */
+static void stws_p_compose(stws_p_session *s, stws_p_draft *draft, stws_command command_id) {
+    STOMP_WS_ASSERT(stws_p_has_lock(s->client));
+    memset(&draft->frame, 0, sizeof draft->frame);
+    draft->frame.command_id = command_id;
+    draft->frame.headers = draft->headers = s->build_headers;
+    draft->frame.body = "";
+    draft->max_headers = s->options->max_headers;
+    draft->transaction = NULL;
+    draft->too_many_headers = draft->body_is_utf8 = 0;
 }
 
-/* Adds a header to the composed frame. If the table is full, the frame is marked as overfull,
-   and the caller of the compose functions must not send it. `name` and `value` must live until
+/* Adds a header. If the table is full, the draft is marked (too_many_headers), and must not be
+   sent. `name` and `value` must live until
    it is sent. */
-static void stws_p_add_header(stws_p_session *s, stws_frame *frame, const char *name,
-                              size_t name_len, const char *value) {
-    stws_header *h = &s->build_headers[frame->header_count];
-    s->overfull |= frame->header_count == s->options->max_headers;
-    if (s->overfull) return;
+static void stws_p_add_header(stws_p_draft *draft, const char *name, size_t name_len,
+                              const char *value) {
+    stws_header *h = &draft->headers[draft->frame.header_count];
+    draft->too_many_headers |= draft->frame.header_count == draft->max_headers;
+    if (draft->too_many_headers) return;
     h->name = name;
     h->name_len = name_len;
     h->value = value;
     h->value_len = strlen(value);
-    frame->header_count++;
+    draft->frame.header_count++;
 }
 
 /* The same, with the name's length found by the compiler if it is a literal. NULL as value adds
    nothing. */
-static inline void stws_p_add(stws_p_session *s, stws_frame *frame, const char *name,
-                              const char *value) {
-    if (value) stws_p_add_header(s, frame, name, strlen(name), value);
+static inline void stws_p_add(stws_p_draft *draft, const char *name, const char *value) {
+    if (value) stws_p_add_header(draft, name, strlen(name), value);
 }
 
-/* Adds a list of headers: name, value, name, value, ..., NULL. A name without a value makes it
-   overfull. */
-static void stws_p_add_list(stws_p_session *s, stws_frame *frame, const char *const *list) {
-    for (; list && list[0] && list[1]; list += 2) stws_p_add(s, frame, list[0], list[1]);
-    s->overfull |= list && list[0];
+/* Adds a list of headers: name, value, name, value, ..., NULL. A name without a value
+   counts as too many. */
+static void stws_p_add_list(stws_p_draft *draft, const char *const *list) {
+    for (; list && list[0] && list[1]; list += 2) stws_p_add(draft, list[0], list[1]);
+    draft->too_many_headers |= list && list[0];
+}
+
+/* Names the transaction that the frame is part of, in its header and in the draft. */
+static void stws_p_add_transaction(stws_p_draft *draft, const char *transaction) {
+    stws_p_add(draft, "transaction", transaction);
+    draft->transaction = transaction;
 }
 
 /* Writes `prefix` and a number into text, which has room for the prefix, 20 digits and a NUL.
@@ -5025,18 +5055,18 @@ static const char *const stws_p_subprotocols[] = {"",
 static int stws_p_post_connect(stws_p_session *s, const stws_attempt *attempt, size_t *need) {
     const stws_options *o = s->options;
     char heartbeat[48];
-    stws_frame frame;
+    stws_p_draft draft;
     stws_p_number_text(heartbeat, "", (unsigned)o->heartbeat_out_ms);
     stws_p_number_text(heartbeat + strlen(heartbeat), ",", (unsigned)o->heartbeat_in_ms);
-    stws_p_compose(s, &frame, STWS_COMMAND_CONNECT);
-    stws_p_add(s, &frame, "accept-version", stws_p_accept_version[o->versions]);
-    stws_p_add(s, &frame, "host", o->host);
-    stws_p_add(s, &frame, "heart-beat", heartbeat);
-    stws_p_add(s, &frame, "login", attempt->login);
-    stws_p_add(s, &frame, "passcode", attempt->passcode);
-    stws_p_add(s, &frame, "client-id", s->options->client_id);
-    stws_p_add_list(s, &frame, attempt->connect_headers);
-    return s->overfull ? (int)STWS_ERR_LIMIT : stws_p_post(s, &frame, need);
+    stws_p_compose(s, &draft, STWS_COMMAND_CONNECT);
+    stws_p_add(&draft, "accept-version", stws_p_accept_version[o->versions]);
+    stws_p_add(&draft, "host", o->host);
+    stws_p_add(&draft, "heart-beat", heartbeat);
+    stws_p_add(&draft, "login", attempt->login);
+    stws_p_add(&draft, "passcode", attempt->passcode);
+    stws_p_add(&draft, "client-id", s->options->client_id);
+    stws_p_add_list(&draft, attempt->connect_headers);
+    return draft.too_many_headers ? (int)STWS_ERR_LIMIT : stws_p_post(s, &draft.frame, 0, need);
 }
 
 /* Returns the version that CONNECTED names, as its bit, or 0 if it was not offered. A missing
@@ -5369,10 +5399,13 @@ static const char *stws_p_wanted_id(const stws_subscribe_options *o) {
     return o->id ? o->id : o->durable;
 }
 
-/* Marks a subscription: its SUBSCRIBE has to be sent in this session. */
-static void stws_p_sub_unsent(stws_p_subs *t, stws_p_sub *sub) {
-    sub->sent = sub->behind = 0;
-    if (t->unsent++ == 0) t->cursor = (int)(sub - t->slots);
+/* Changes the state of a subscription, and the counts that depend on it. */
+static void stws_p_sub_enter(stws_p_subs *t, stws_p_sub *sub, stws_p_sub_state state) {
+    if (state == STWS_P_SUB_UNSENT && !t->unsent) t->cursor = (int)(sub - t->slots);
+    t->live += (state != STWS_P_SUB_FREE) - (sub->state != STWS_P_SUB_FREE);
+    t->unsent += (state == STWS_P_SUB_UNSENT) - (sub->state == STWS_P_SUB_UNSENT);
+    sub->state = (unsigned char)state;
+    STOMP_WS_ASSERT(t->unsent >= 0 && t->unsent <= t->live && t->live <= t->count);
 }
 
 /* Returns 1 if SUBSCRIBEs have to be sent a few at a time, to find out which of them ends
@@ -5447,8 +5480,7 @@ static int stws_p_add_sub(stws_p_subs *t, const char *destination,
     sub->wants_receipt = (unsigned char)(o->receipt != 0);
     sub->next = 0;
     if (id) *stws_p_custom_link(t, id, strlen(id)) = slot + 1;
-    t->live++;
-    stws_p_sub_unsent(t, sub);
+    stws_p_sub_enter(t, sub, STWS_P_SUB_UNSENT);
     STWS_P_STORE(&sub->handle, handle);
     return handle;
 }
@@ -5457,9 +5489,8 @@ static int stws_p_add_sub(stws_p_subs *t, const char *destination,
 static void stws_p_remove_sub(stws_p_subs *t, stws_p_sub *sub) {
     const char *id = stws_p_sub_id(t, sub);
     if (sub->custom_id) *stws_p_custom_link(t, id, strlen(id)) = sub->next;
-    if (!sub->sent) t->unsent--;
     stws_p_acquit(t, sub);
-    t->live--;
+    stws_p_sub_enter(t, sub, STWS_P_SUB_FREE);
     STWS_P_STORE(&sub->handle, 0);
 }
 
@@ -5468,13 +5499,12 @@ static void stws_p_remove_sub(stws_p_subs *t, stws_p_sub *sub) {
    begins there. */
 static void stws_p_all_unsent(stws_p_subs *t) {
     int i;
-    t->unsent = t->live;
     t->on_trial = 0;
     for (i = 0; i < t->count; i++) {
         stws_p_sub *sub = &t->slots[i];
-        sub->behind = sub->on_trial = 0;
-        if (!sub->handle || sub->sent != STWS_P_ASIDE) sub->sent = 0;
-        else t->unsent--;
+        sub->on_trial = 0;
+        if (sub->state != STWS_P_SUB_FREE && sub->state != STWS_P_SUB_ASIDE)
+            stws_p_sub_enter(t, sub, STWS_P_SUB_UNSENT);
     }
     t->cursor = t->next_handle % t->count;
 }
@@ -5487,7 +5517,7 @@ static stws_p_sub *stws_p_next_unsent(stws_p_subs *t) {
     int i;
     for (i = 0; i < t->count && t->unsent; i++) {
         stws_p_sub *sub = &t->slots[(t->cursor + i) % t->count];
-        if (!sub->handle || sub->sent) continue;
+        if (sub->state != STWS_P_SUB_UNSENT) continue;
         t->cursor = (t->cursor + i) % t->count;
         return sub;
     }
@@ -5495,15 +5525,14 @@ static stws_p_sub *stws_p_next_unsent(stws_p_subs *t) {
 }
 
 /* Adds a header, unless the frame has one with this name, which came from the user. */
-static void stws_p_add_missing(stws_p_session *s, stws_frame *frame, const char *name,
-                               const char *value) {
-    if (!stws_frame_header(frame, name)) stws_p_add(s, frame, name, value);
+static void stws_p_add_missing(stws_p_draft *draft, const char *name, const char *value) {
+    if (!stws_frame_header(&draft->frame, name)) stws_p_add(draft, name, value);
 }
 
 /* Adds the header options.stable_id, if set: "0123456789abcdef-17". The first part is random
    and identifies the client; the number counts its messages. Returns 1, or 0 without
    randomness. */
-static int stws_p_add_stable_id(stws_p_session *s, stws_frame *frame) {
+static int stws_p_add_stable_id(stws_p_session *s, stws_p_draft *draft) {
     static const char digits[] = "0123456789abcdef";
     unsigned char random[8];
     int i;
@@ -5513,42 +5542,42 @@ static int stws_p_add_stable_id(stws_p_session *s, stws_frame *frame) {
         for (i = 0; i < 16; i++) s->stable_id[i] = digits[random[i / 2] >> (i & 1 ? 0 : 4) & 15];
     }
     stws_p_number_text(s->stable_id + 16, "-", ++s->last_id);
-    stws_p_add_missing(s, frame, s->options->stable_id, s->stable_id);
+    stws_p_add_missing(draft, s->options->stable_id, s->stable_id);
     return 1;
 }
 
 /* Adds the broker's headers for a durable subscription; none if the name is "". */
-static void stws_p_add_durable(stws_p_session *s, stws_frame *frame, const char *durable) {
+static void stws_p_add_durable(const stws_p_session *s, stws_p_draft *draft, const char *durable) {
     const char *const *header = stws_p_profile_of(s->broker)->durable;
     int i;
     for (i = 0; i < 4 && header[i] && *durable; i += 2)
-        stws_p_add_missing(s, frame, header[i], stws_p_or(header[i + 1], durable));
+        stws_p_add_missing(draft, header[i], stws_p_or(header[i + 1], durable));
 }
 
 /* Composes the SUBSCRIBE of an entry. `headers`, if not NULL, replaces the user's headers of
    the entry: it comes from before_subscribe. `receipt` is the value of the receipt header, or
    NULL. The lock is held. */
-static void stws_p_compose_subscribe(stws_p_session *s, stws_frame *frame, const stws_p_sub *sub,
+static void stws_p_compose_subscribe(stws_p_session *s, stws_p_draft *draft, const stws_p_sub *sub,
                                      const char *const *headers, const char *receipt) {
     const stws_p_profile *profile = stws_p_profile_of(s->broker);
     const char *destination = stws_p_sub_destination(&s->subs, sub),
                *id = stws_p_after(destination);
     const char *durable = stws_p_sub_durable(&s->subs, sub), *name = stws_p_after(durable), *value;
     int i;
-    stws_p_compose(s, frame, STWS_COMMAND_SUBSCRIBE);
-    stws_p_add(s, frame, "id", id);
-    stws_p_add(s, frame, "destination", destination);
-    stws_p_add(s, frame, "ack", stws_p_after(id));
-    stws_p_add(s, frame, "receipt", receipt);
-    stws_p_add_list(s, frame, headers);
+    stws_p_compose(s, draft, STWS_COMMAND_SUBSCRIBE);
+    stws_p_add(draft, "id", id);
+    stws_p_add(draft, "destination", destination);
+    stws_p_add(draft, "ack", stws_p_after(id));
+    stws_p_add(draft, "receipt", receipt);
+    stws_p_add_list(draft, headers);
     for (i = 0; i < sub->header_count && !headers; i++, name = stws_p_after(value)) {
         value = stws_p_after(name);
-        stws_p_add(s, frame, name, value);
+        stws_p_add(draft, name, value);
     }
-    stws_p_add_durable(s, frame, durable);
+    stws_p_add_durable(s, draft, durable);
     if (sub->prefetch <= 0 || !profile->prefetch) return;
-    stws_p_number_text(s->digits, "", (unsigned)sub->prefetch * profile->prefetch_unit);
-    stws_p_add_missing(s, frame, profile->prefetch, s->digits);
+    stws_p_number_text(draft->number, "", (unsigned)sub->prefetch * profile->prefetch_unit);
+    stws_p_add_missing(draft, profile->prefetch, draft->number);
 }
 
 /* ---- receipts: each asked for ends, one way or another ---- */
@@ -5564,28 +5593,36 @@ static stws_p_receipt *stws_p_receipt_of(const stws_p_session *s, int number) {
 static int stws_p_add_receipt(stws_p_session *s, int handle) {
     stws_p_receipt *r;
     int number;
+    STOMP_WS_ASSERT(stws_p_has_lock(s->client));
     if (s->receipts_waiting + s->receipts_done == s->options->max_receipts) return 0;
     do r = stws_p_receipt_of(s, number = stws_p_number_from(&s->next_receipt));
     while (r->state != STWS_P_RECEIPT_FREE);
-    r->state = STWS_P_RECEIPT_WAITING;
+    r->state = STWS_P_RECEIPT_KEPT;
     r->number = number;
     r->handle = handle;
     r->sent_us = 0;
-    r->deadline_us = STWS_P_UNSENT;
+    r->deadline_us = STWS_P_NEVER;
     s->receipts_waiting++;
     return number;
+}
+
+/* Returns 1 if a receipt is waited for. */
+static int stws_p_receipt_waits(const stws_p_receipt *r) {
+    return r->state == STWS_P_RECEIPT_KEPT || r->state == STWS_P_RECEIPT_SENT;
 }
 
 /* Returns the entry of a receipt that is waited for, or NULL. The server sends the number, so
    it may be any number. */
 static stws_p_receipt *stws_p_find_receipt(const stws_p_session *s, int number) {
     stws_p_receipt *r = stws_p_receipt_of(s, number);
-    return number && r->state == STWS_P_RECEIPT_WAITING && r->number == number ? r : NULL;
+    return number && stws_p_receipt_waits(r) && r->number == number ? r : NULL;
 }
 
 /* Ends the wait for a receipt with a result. The entry is appended to the list of DONE entries,
    from which the driving thread reports it. The lock is held. */
 static void stws_p_finish_receipt(stws_p_session *s, stws_p_receipt *r, int result) {
+    STOMP_WS_ASSERT(stws_p_has_lock(s->client));
+    STOMP_WS_ASSERT(stws_p_receipt_waits(r) && s->receipts_waiting > 0);
     r->state = STWS_P_RECEIPT_DONE;
     r->result = result;
     r->next_done = 0;
@@ -5596,26 +5633,26 @@ static void stws_p_finish_receipt(stws_p_session *s, stws_p_receipt *r, int resu
     STWS_P_STORE(&s->receipts_done, s->receipts_done + 1);
 }
 
-/* Ends all receipts whose deadline is at most `now`. With STWS_P_SENT these are all receipts
-   whose frames were sent; with STWS_P_UNSENT all receipts. The lock is held. */
-static void stws_p_finish_receipts(stws_p_session *s, long long now, int result) {
+/* Ends all receipts in that state whose deadline is at most `now`; with STWS_P_NEVER all in that
+   state. The lock is held. */
+static void stws_p_finish_receipts(stws_p_session *s, stws_p_receipt_state state, long long now,
+                                   int result) {
     int count = s->options->max_receipts, i;
     for (i = 0; i < count && s->receipts_waiting; i++) { /* from the oldest number to the newest */
         stws_p_receipt *r = &s->receipts[(s->next_receipt % count + i) % count];
-        if (r->state == STWS_P_RECEIPT_WAITING && r->deadline_us <= now)
-            stws_p_finish_receipt(s, r, result);
+        if (r->state == state && r->deadline_us <= now) stws_p_finish_receipt(s, r, result);
     }
 }
 
 /* Returns the first deadline of the receipts, or STWS_P_NEVER. */
 static long long stws_p_receipt_deadline(const stws_p_session *s) {
-    long long first = STWS_P_UNSENT;
+    long long first = STWS_P_NEVER;
     int i;
     for (i = 0; i < s->options->max_receipts && s->receipts_waiting; i++) {
         const stws_p_receipt *r = &s->receipts[i];
-        if (r->state == STWS_P_RECEIPT_WAITING && r->deadline_us < first) first = r->deadline_us;
+        if (r->state == STWS_P_RECEIPT_SENT && r->deadline_us < first) first = r->deadline_us;
     }
-    return first == STWS_P_UNSENT ? STWS_P_NEVER : first;
+    return first;
 }
 
 /* Removes a receipt without reporting it: the call that asked for it failed, so no frame was
@@ -5639,15 +5676,16 @@ static const char *stws_p_receipt_id(char id[STWS_P_ID_TEXT], int number) {
     return number ? stws_p_number_text(id, "receipt-", (unsigned)number) : NULL;
 }
 
-/* The frame that asks for a receipt has been sent. Its deadline is receipt_timeout_ms from
-   now. */
+/* The frame that asks for a receipt was sent, and is not kept. Its deadline is receipt_timeout_ms
+   from now. */
 static void stws_p_receipt_sent(stws_p_session *s, int number, long long now) {
     stws_p_receipt *r = stws_p_find_receipt(s, number);
     if (!r) return;
+    r->state = STWS_P_RECEIPT_SENT;
     r->sent_us = now;
-    r->deadline_us = now + (long long)s->options->receipt_timeout_ms * STWS_P_US;
     /* STWS_OFF: it ends with the session */
-    if (s->options->receipt_timeout_ms <= 0) r->deadline_us = STWS_P_SENT;
+    if (s->options->receipt_timeout_ms > 0)
+        r->deadline_us = now + (long long)s->options->receipt_timeout_ms * STWS_P_US;
 }
 
 /* Removes the receipt that ended first. Returns 1 and copies it to *taken; 0 if no receipt has
@@ -5656,6 +5694,7 @@ static int stws_p_take_receipt(stws_p_session *s, stws_p_receipt *taken) {
     stws_p_receipt *r = &s->receipts[s->first_done];
     if (!s->receipts_done) return 0;
     *taken = *r;
+    STOMP_WS_ASSERT(r->state == STWS_P_RECEIPT_DONE);
     r->state = STWS_P_RECEIPT_FREE;
     s->first_done = r->next_done;
     STWS_P_STORE(&s->receipts_done, s->receipts_done - 1);
@@ -5714,6 +5753,7 @@ static void *stws_p_ring_put(stws_p_ring *r, size_t size) {
 
 /* Marks the oldest untaken entry as taken. There must be one. */
 static void stws_p_ring_take(stws_p_ring *r) {
+    STOMP_WS_ASSERT(r->untaken > 0 && r->untaken <= r->count);
     r->next = stws_p_ring_after(r, r->next);
     r->untaken--;
 }
@@ -5726,6 +5766,7 @@ static size_t stws_p_ring_used(const stws_p_ring *r) {
 
 /* Removes the entry at the head. If it was never taken, it is taken first. */
 static void stws_p_ring_drop(stws_p_ring *r) {
+    STOMP_WS_ASSERT(r->count > 0 && r->untaken <= r->count);
     if (r->count == r->untaken) stws_p_ring_take(r);
     r->head = stws_p_ring_after(r, r->head);
     if (r->head == 0) r->wrap = SIZE_MAX;
@@ -5820,18 +5861,25 @@ static void stws_p_record_confirm(stws_p_session *s, stws_p_record *r, int recei
     s->unconfirmed++;
 }
 
-/* The record does not wait for its confirmation any more: it has arrived, or it will never
-   arrive because the record is done. done: the record is not needed any more. */
-static void stws_p_record_settled(stws_p_session *s, stws_p_record *r, int done) {
-    if (r->confirm && !r->confirmed && !r->done) s->unconfirmed--;
-    r->confirmed = 1;
-    if (done) r->done = 1;
+/* Returns 1 if the confirmation of a record is still to come. */
+static int stws_p_record_is_unconfirmed(const stws_p_record *r) {
+    return r->confirm && (r->state == STWS_P_RECORD_WAITING || r->state == STWS_P_RECORD_SENT);
+}
+
+/* Changes the state of a record, and the number of unconfirmed ones. The lock is held. */
+static void stws_p_record_enter(stws_p_session *s, stws_p_record *r, stws_p_record_state state) {
+    STOMP_WS_ASSERT(stws_p_has_lock(s->client));
+    STOMP_WS_ASSERT(r->state != STWS_P_RECORD_DONE || state == STWS_P_RECORD_DONE);
+    s->unconfirmed -= (size_t)stws_p_record_is_unconfirmed(r);
+    r->state = (unsigned char)state;
+    s->unconfirmed += (size_t)stws_p_record_is_unconfirmed(r);
+    STOMP_WS_ASSERT(s->unconfirmed <= s->outbox.count);
 }
 
 /* Removes records that are done from the head of the outbox, and from their chains. */
 static void stws_p_record_sweep(stws_p_session *s) {
     stws_p_ring *b = &s->outbox;
-    while (b->count && stws_p_record_at(b, b->head)->done) {
+    while (b->count && stws_p_record_at(b, b->head)->state == STWS_P_RECORD_DONE) {
         stws_p_record *r = stws_p_record_at(b, b->head);
         uint32_t *link = r->confirm ? stws_p_chain_of(s, r->receipt) : NULL;
         while (link && stws_p_record_linked(s, *link) != r)
@@ -5846,7 +5894,7 @@ static void stws_p_record_sweep(stws_p_session *s) {
 static stws_p_record *stws_p_record_unsent(stws_p_ring *b) {
     while (b->untaken) {
         stws_p_record *r = stws_p_record_at(b, b->next);
-        if (!r->done && !r->broken) return r;
+        if (r->state < STWS_P_RECORD_BROKEN) return r;
         stws_p_ring_take(b);
     }
     return NULL;
@@ -5856,7 +5904,7 @@ static stws_p_record *stws_p_record_unsent(stws_p_ring *b) {
    first record: confirmed parts of transactions stay until the transaction is over. */
 static stws_p_record *stws_p_record_unconfirmed(const stws_p_ring *b) {
     stws_p_record *r = stws_p_record_next(b, NULL);
-    while (r && (!r->confirm || r->confirmed || r->done)) r = stws_p_record_next(b, r);
+    while (r && !stws_p_record_is_unconfirmed(r)) r = stws_p_record_next(b, r);
     return r;
 }
 
@@ -5865,14 +5913,15 @@ static stws_p_record *stws_p_record_find(const stws_p_session *s, int receipt) {
     stws_p_record *r =
         receipt && s->chains ? stws_p_record_linked(s, *stws_p_chain_of(s, receipt)) : NULL;
     while (r && r->receipt != receipt) r = stws_p_record_linked(s, r->link);
-    return r && !r->done && !r->confirmed ? r : NULL;
+    return r && stws_p_record_is_unconfirmed(r) ? r : NULL;
 }
 
 /* Returns 1 if the outbox contains an unsent UNSUBSCRIBE with this id. */
 static int stws_p_record_unsubscribes(const stws_p_ring *b, const char *id) {
     const stws_p_record *r = b->untaken ? stws_p_record_next(b, NULL) : NULL;
     for (; r; r = stws_p_record_next(b, r)) {
-        if (r->done || r->sent || r->frame.command_id != STWS_COMMAND_UNSUBSCRIBE) continue;
+        if (r->state != STWS_P_RECORD_WAITING || r->frame.command_id != STWS_COMMAND_UNSUBSCRIBE)
+            continue;
         if (strcmp(stws_frame_header(&r->frame, "id"), id) == 0) return 1;
     }
     return 0;
@@ -5881,7 +5930,8 @@ static int stws_p_record_unsubscribes(const stws_p_ring *b, const char *id) {
 /* Returns 1 if STWS_FULL_DROP_OLDEST may drop the record for a newer one: a SEND that was not
    sent in this session and is not a part of a transaction, or a record that is done. */
 static int stws_p_record_may_go(const stws_p_record *r) {
-    return r->done || (!r->sent && !r->tied && r->frame.command_id == STWS_COMMAND_SEND);
+    return r->state == STWS_P_RECORD_DONE || (r->state == STWS_P_RECORD_WAITING && !r->tied &&
+                                              r->frame.command_id == STWS_COMMAND_SEND);
 }
 
 /* Drops a record: its frame will never be sent. Its receipt, if it has one, ends with
@@ -5889,7 +5939,7 @@ static int stws_p_record_may_go(const stws_p_record *r) {
 static void stws_p_record_drop(stws_p_session *s, stws_p_record *r, int result) {
     stws_p_fail_receipt(s, r->receipt, result);
     s->stats.dropped++;
-    stws_p_record_settled(s, r, 1);
+    stws_p_record_enter(s, r, STWS_P_RECORD_DONE);
 }
 
 /* ---- transactions: kept until they are over, so that a new session gets them whole or not
@@ -5902,7 +5952,7 @@ static int stws_p_record_ends(stws_command command_id) {
 
 /* Returns 1 if the record belongs to this transaction and is not done. */
 static int stws_p_record_part_of(const stws_p_record *r, const char *transaction) {
-    return r->tied && !r->done &&
+    return r->tied && r->state != STWS_P_RECORD_DONE &&
            strcmp(stws_frame_header(&r->frame, "transaction"), transaction) == 0;
 }
 
@@ -5929,20 +5979,20 @@ static void stws_p_record_through(stws_p_session *s, stws_p_record *r) {
     const char *transaction = r->tied ? stws_frame_header(&r->frame, "transaction") : NULL;
     stws_p_ring *b = &s->outbox;
     stws_p_record *part;
-    stws_p_record_settled(s, r, 0);
+    if (r->state == STWS_P_RECORD_SENT) stws_p_record_enter(s, r, STWS_P_RECORD_CONFIRMED);
     if (r->tied && !stws_p_record_ends(r->frame.command_id)) return;
     for (part = stws_p_record_begin(b, transaction, r); part && part != r;
          part = stws_p_record_next(b, part)) {
         if (!stws_p_record_part_of(part, transaction)) continue;
-        stws_p_record_settled(s, part, 1);
+        stws_p_record_enter(s, part, STWS_P_RECORD_DONE);
         if (part->confirm) stws_p_receipt_sent(s, part->receipt, r->sent_us);
     }
-    stws_p_record_settled(s, r, 1);
+    stws_p_record_enter(s, r, STWS_P_RECORD_DONE);
 }
 
-/* The oldest untaken record has been encoded into the output. The lock is held. */
-static void stws_p_record_mark_sent(stws_p_session *s, stws_p_record *r) {
-    r->sent = 1;
+/* The oldest untaken record has been encoded into the output; or it is DONE, and never will be.
+   The lock is held. */
+static void stws_p_record_taken(stws_p_session *s, stws_p_record *r) {
     stws_p_ring_take(&s->outbox);
     if (!r->confirm) stws_p_record_through(s, r);
     stws_p_record_sweep(s);
@@ -5957,10 +6007,12 @@ static void stws_p_record_mark_sent(stws_p_session *s, stws_p_record *r) {
 static void stws_p_record_break(stws_p_session *s, const stws_p_record *culprit) {
     const char *transaction = stws_frame_header(&culprit->frame, "transaction");
     stws_p_record *begin = stws_p_record_begin(&s->outbox, transaction, culprit), *r = begin;
-    if (begin) begin->broken = 1;
-    while (r && !begin->done && (r = stws_p_record_next(&s->outbox, r)) != NULL) {
+    if (begin) stws_p_record_enter(s, begin, STWS_P_RECORD_BROKEN);
+    while (r && begin->state == STWS_P_RECORD_BROKEN &&
+           (r = stws_p_record_next(&s->outbox, r)) != NULL) {
         if (!stws_p_record_part_of(r, transaction)) continue;
-        begin->done = (unsigned char)stws_p_record_ends(r->frame.command_id);
+        if (stws_p_record_ends(r->frame.command_id))
+            stws_p_record_enter(s, begin, STWS_P_RECORD_DONE);
         stws_p_record_drop(s, r, STWS_ERR_STALE);
     }
 }
@@ -5978,15 +6030,16 @@ static void stws_p_record_all_unsent(stws_p_session *s) {
     stws_p_receipt *receipt;
     stws_p_record *r;
     for (r = stws_p_record_next(b, NULL); r; r = stws_p_record_next(b, r)) {
-        if (r->epoch && r->tied && !r->done) stws_p_record_break(s, r);
-        if (r->epoch) stws_p_record_settled(s, r, 1);
+        if (r->epoch && r->tied && r->state != STWS_P_RECORD_DONE) stws_p_record_break(s, r);
+        if (r->epoch) stws_p_record_enter(s, r, STWS_P_RECORD_DONE);
     }
-    for (s->unconfirmed = 0, r = stws_p_record_next(b, NULL); r; r = stws_p_record_next(b, r)) {
-        r->sent = r->confirmed = 0;
-        if (r->done) continue;
-        s->unconfirmed += r->confirm;
+    for (r = stws_p_record_next(b, NULL); r; r = stws_p_record_next(b, r)) {
+        if (r->state >= STWS_P_RECORD_BROKEN) continue;
+        stws_p_record_enter(s, r, STWS_P_RECORD_WAITING);
         receipt = stws_p_find_receipt(s, r->receipt);
-        if (receipt) receipt->deadline_us = STWS_P_UNSENT;
+        if (!receipt) continue;
+        receipt->state = STWS_P_RECEIPT_KEPT;
+        receipt->deadline_us = STWS_P_NEVER;
     }
     b->next = b->head;
     b->untaken = b->count;
@@ -6003,17 +6056,16 @@ static void stws_p_record_all_unsent(stws_p_session *s) {
 
    The subscription's id comes from the table if the MESSAGE did not name it. Returns 0 if the
    message does not have the id that is needed. The lock is held. */
-static int stws_p_compose_ack(stws_p_session *s, stws_frame *frame, stws_command command_id,
+static int stws_p_compose_ack(stws_p_session *s, stws_p_draft *draft, stws_command command_id,
                               const stws_message *m, const char *transaction) {
     const char *id = s->version != STWS_STOMP_12 ? m->message_id : m->ack ? m->ack : m->message_id;
     const stws_p_sub *sub = stws_p_find_handle(&s->subs, m->handle);
     const char *subscription =
         m->subscription || !sub ? m->subscription : stws_p_sub_id(&s->subs, sub);
-    stws_p_compose(s, frame, command_id);
-    stws_p_add(s, frame, s->version == STWS_STOMP_12 ? "id" : "message-id", id);
-    if (s->version == STWS_STOMP_11) stws_p_add(s, frame, "subscription", subscription);
-    stws_p_add(s, frame, "transaction", transaction);
-    s->transaction = transaction;
+    stws_p_compose(s, draft, command_id);
+    stws_p_add(draft, s->version == STWS_STOMP_12 ? "id" : "message-id", id);
+    if (s->version == STWS_STOMP_11) stws_p_add(draft, "subscription", subscription);
+    stws_p_add_transaction(draft, transaction);
     return id != NULL;
 }
 
@@ -7799,6 +7851,9 @@ enum { STWS_P_READ = STWS_P_BATCH + 4096 };
 
 enum { STWS_P_MAX_URLS = 64 };
 
+/* as due_us: the last turn was not followed by a wait, so nobody was told when to come again */
+enum { STWS_P_NOT_TOLD = -1 };
+
 enum { STWS_P_AGAIN = STWS_RESULT_END }; /* no code of a call: what it tried is to be tried anew */
 
 /* An event that waits for stws_next, with a copy of its message behind it. */
@@ -7914,6 +7969,7 @@ struct stws {
 #endif
     /* of the process that made the client: in another one its threads do not exist */
     long pid;
+    uintptr_t lock_owner;  /* with assertions: the thread that has the lock; 0: none */
     uintptr_t driver;      /* the thread that drives, and how, see stws_p_take; 0: none */
     uintptr_t last_driver; /* the thread of the last driving call */
     /* what the thread that drives has until its next driving call: STWS_P_EVENT, ... */
@@ -7922,12 +7978,86 @@ struct stws {
     int wanted, watchers;
 };
 
-static void stws_p_lock(const stws *c) {
-    if (c->threads) STWS_P_LOCK(c);
+static uintptr_t stws_p_me(void);
+
+/* Does this thread have the lock? For assertions only; also with options.single_thread, where
+   there is no lock. */
+static inline int stws_p_has_lock(const stws *c) {
+    return STWS_P_LOAD(&c->lock_owner) == stws_p_me();
 }
 
-static void stws_p_unlock(const stws *c) {
+static void stws_p_lock(stws *c) {
+    STOMP_WS_ASSERT(!stws_p_has_lock(c));
+    if (c->threads) STWS_P_LOCK(c);
+    if (STWS_P_ASSERTS) STWS_P_STORE(&c->lock_owner, stws_p_me());
+}
+
+static void stws_p_unlock(stws *c) {
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
+    if (STWS_P_ASSERTS) STWS_P_STORE(&c->lock_owner, 0);
     if (c->threads) STWS_P_UNLOCK(c);
+}
+
+/* ---- the state of the connection ---- */
+
+/* The state that stws_state returns. Only stws_p_enter changes it, and only for the thread that
+   drives.
+
+        IDLE                        nothing has been done yet
+         |
+         v    gave up, or the program asked for the end
+    +-> BACKOFF ---> ENDED
+    |    |
+    |    | the next attempt: its URL is chosen
+    |    v
+    |   RESOLVING <------------+
+    |    | addresses           |
+    |    v                     |
+    |   CONNECTING --+         |
+    |    | wss://    |         |
+    |    v           |         |
+    |   TLS          | ws://   |
+    |    |           |         |
+    |    v           v         |
+    |   UPGRADING -------------+  the answer is a redirect
+    |    | 101; CONNECT is sent
+    |    v
+    |   LOGGING_IN
+    |    | CONNECTED came
+    |    v
+    |   CONNECTED
+    |    | DISCONNECT is sent
+    |    v
+    |   CLOSING
+    |    |
+    +----+  from each state but ENDED: the attempt failed, or the connection is over
+
+   An attempt that fails while it is being prepared leads from BACKOFF to BACKOFF. A client that
+   stws_create cannot make is ENDED from the beginning. */
+static inline int stws_p_is_edge(int from, int to) {
+    static const unsigned char edges[][2] = {{STWS_BACKOFF, STWS_RESOLVING},
+                                             {STWS_RESOLVING, STWS_CONNECTING},
+                                             {STWS_CONNECTING, STWS_TLS},
+                                             {STWS_CONNECTING, STWS_UPGRADING},
+                                             {STWS_TLS, STWS_UPGRADING},
+                                             {STWS_UPGRADING, STWS_RESOLVING},
+                                             {STWS_UPGRADING, STWS_LOGGING_IN},
+                                             {STWS_LOGGING_IN, STWS_CONNECTED},
+                                             {STWS_CONNECTED, STWS_CLOSING},
+                                             {STWS_BACKOFF, STWS_ENDED},
+                                             {STWS_IDLE, STWS_ENDED}};
+    size_t i;
+    if (to == STWS_BACKOFF) return from != STWS_ENDED;
+    for (i = 0; i < sizeof edges / sizeof *edges; i++)
+        if (edges[i][0] == from && edges[i][1] == to) return 1;
+    return 0;
+}
+
+/* Changes the state. At deadline_us, or never, time alone ends the new one. */
+static void stws_p_enter(stws *c, stws_connection_state state, long long deadline_us) {
+    STOMP_WS_ASSERT(stws_p_is_edge(c->state, (int)state));
+    STWS_P_STORE(&c->state, (int)state);
+    c->deadline_us = deadline_us;
 }
 
 /* ---- calls that are refused ---- */
@@ -7955,6 +8085,17 @@ static void stws_p_signal(stws *c) {
     (void)c;
     STWS_P_WITH_THREADS(if (c->threads) pthread_cond_broadcast(c->changed);)
 }
+
+#ifndef STOMP_WS_NO_THREADS
+/* Waits for stws_p_signal, or until that many milliseconds are over (-1: no limit). Under the
+   lock, which other threads may take meanwhile. */
+static void stws_p_await_change(stws *c, int ms) {
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
+    if (STWS_P_ASSERTS) STWS_P_STORE(&c->lock_owner, 0);
+    stws_p_cond_wait(c->changed, c->mutex, ms);
+    if (STWS_P_ASSERTS) STWS_P_STORE(&c->lock_owner, stws_p_me());
+}
+#endif
 
 /* How a thread may hold a client: to drive it; to flush it while nobody drives; to write one
    full batch. The last two give way to the first. */
@@ -8028,7 +8169,7 @@ static int stws_p_take_from_others(stws *c) {
         driven = !taken && holder && !(holder & STWS_P_HOLDS);
         if (taken || driven) break;
         if (holder && c->waiting) stws_p_poke(c->wake[1]);
-        if (holder) stws_p_cond_wait(c->changed, c->mutex, -1);
+        if (holder) stws_p_await_change(c, -1);
     }
     STWS_P_STORE(&c->wanted, c->wanted - 1);
     stws_p_watch(c, -1);
@@ -8607,7 +8748,8 @@ static const char *stws_p_setup(stws *c, size_t size, const stws_options *option
     memset(c->s.receipts, 0, (size_t)c->o.max_receipts * sizeof *c->s.receipts);
     stws_p_plug(c);
     c->now = c->clock.now_us(c->clock.ctx);
-    c->deadline_us = c->error_us = c->error_close_us = c->due_us = c->renew_us = STWS_P_NEVER;
+    c->deadline_us = c->error_us = c->error_close_us = c->renew_us = STWS_P_NEVER;
+    c->due_us = STWS_P_NOT_TOLD;
     c->block_in = c->s.in.data;
     c->block_out = c->s.out.data;
     c->url_index = -1;
@@ -8655,7 +8797,7 @@ static void stws_p_break(stws *c, int error, const char *why) {
     memset(c, 0, sizeof *c);
     c->broken = 1;
     c->final = 1;
-    c->state = STWS_ENDED;
+    stws_p_enter(c, STWS_ENDED, STWS_P_NEVER);
     c->text = (char *)(c + 1);
     c->text_size = STWS_P_MIN_TEXT;
     stws_p_say(c, error, "%s", why);
@@ -9689,17 +9831,17 @@ static long long stws_p_in(const stws *c, int ms) {
 /* Returns the milliseconds from now until `when`, rounded up, in the form that poll() takes:
    0 if that time is over (or is 0, "now"), -1 for STWS_P_NEVER, and one hour at most. */
 static int stws_p_until(const stws *c, long long when) {
-    long long left = when <= 0 ? when : when - c->clock.now_us(c->clock.ctx);
+    long long left;
     if (when == STWS_P_NEVER) return -1;
+    left = when ? when - c->clock.now_us(c->clock.ctx) : 0;
     if (left <= 0) return 0;
     return left > 3600000 * STWS_P_US ? 3600000 : (int)((left + STWS_P_US - 1) / STWS_P_US);
 }
 
-/* Changes the state and starts its deadline, timeout_ms from now. With 0 the state has no
-   deadline. stws_p_turn_timers acts on a deadline that has passed. */
-static void stws_p_enter(stws *c, int state, int timeout_ms) {
-    STWS_P_STORE(&c->state, state);
-    c->deadline_us = timeout_ms ? c->now + stws_p_ms(timeout_ms) : STWS_P_NEVER;
+/* Returns the end of a state that begins now: timeout_ms from now; with 0 there is none.
+   stws_p_turn_timers acts on it. */
+static long long stws_p_time_limit(const stws *c, int timeout_ms) {
+    return timeout_ms ? c->now + stws_p_ms(timeout_ms) : STWS_P_NEVER;
 }
 
 /* Fills `out` with random bytes for a caller that does not hold the lock: it takes the lock,
@@ -9770,11 +9912,12 @@ static long long stws_p_session_end(stws *c) {
 static void stws_p_end(stws *c, int error) {
     stws_p_lock(c);
     if (error == STWS_CLOSED) c->text[0] = 0;
-    STWS_P_STORE(&c->state, STWS_ENDED); /* from here on any thread may read c->text */
+    stws_p_enter(c, STWS_ENDED, STWS_P_NEVER); /* from here on any thread may read c->text */
     c->final = error;
-    c->deadline_us = STWS_P_NEVER;
     if (c->shared_stats) *c->shared_stats = c->s.stats;
-    stws_p_finish_receipts(&c->s, STWS_P_UNSENT, STWS_ERR_LOST);
+    /* those that were sent have ended with their session */
+    stws_p_finish_receipts(&c->s, STWS_P_RECEIPT_KEPT, STWS_P_NEVER, STWS_ERR_LOST);
+    STOMP_WS_ASSERT(!c->s.receipts_waiting);
     stws_p_signal(c);
     stws_p_unlock(c);
     stws_p_feed_no_more(c);
@@ -9797,9 +9940,9 @@ static void stws_p_leave_session(stws *c) {
     stws_p_free_heap_buffers(c);
     stws_p_all_unsent(&c->s.subs);
     stws_p_record_all_unsent(&c->s);
-    stws_p_finish_receipts(&c->s, STWS_P_SENT, STWS_ERR_LOST);
+    stws_p_finish_receipts(&c->s, STWS_P_RECEIPT_SENT, STWS_P_NEVER, STWS_ERR_LOST);
     stws_p_session_reset(&c->s, c->now);
-    STWS_P_STORE(&c->state, STWS_BACKOFF);
+    stws_p_enter(c, STWS_BACKOFF, c->now);
     c->close_sent = 0;
     stws_p_signal(c);
     stws_p_unlock(c);
@@ -9847,6 +9990,7 @@ static void stws_p_say_after(stws *c, const char *tail) {
 static int stws_p_on_trial(const stws *c, const stws_p_sub **one) {
     const stws_p_subs *t = &c->s.subs;
     int i;
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
     *one = NULL;
     if ((c->error_us != STWS_P_NEVER ? c->error_us : c->now) > t->trial_us + STWS_P_TRIAL_US)
         return 0;
@@ -9884,6 +10028,7 @@ static void stws_p_judge_trial(stws *c) {
     stws_p_subs *t = &c->s.subs;
     const stws_p_sub *one;
     int count = stws_p_on_trial(c, &one), i;
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
     t->trials_lost = count ? t->trials_lost + 1 : 0;
     for (i = 0; (t->on_trial || t->suspects) && i < t->count; i++) {
         stws_p_sub *sub = &t->slots[i];
@@ -9891,7 +10036,7 @@ static void stws_p_judge_trial(stws *c) {
         if (suspicion == STWS_P_ONE_OF_SEVERAL && count == 1) suspicion = STWS_P_ALONE;
         stws_p_acquit(t, sub);
         if (suspicion < STWS_P_GUILTY) stws_p_suspect(t, sub, suspicion);
-        else STWS_P_STORE(&c->aside, sub->handle), sub->sent = STWS_P_ASIDE;
+        else STWS_P_STORE(&c->aside, sub->handle), stws_p_sub_enter(t, sub, STWS_P_SUB_ASIDE);
     }
 }
 
@@ -10072,7 +10217,7 @@ static void stws_p_begin_url(stws *c) {
     STWS_P_STORE(&c->http_status, 0);
     STWS_P_STORE(&c->close_code, 0);
     c->stalled_us = 0;
-    stws_p_enter(c, STWS_RESOLVING, c->o.connect_timeout_ms);
+    stws_p_enter(c, STWS_RESOLVING, stws_p_time_limit(c, c->o.connect_timeout_ms));
 }
 
 /* Begins a new attempt: chooses the URL and the credentials (c->try_now), lets
@@ -10092,7 +10237,7 @@ static void stws_p_begin_attempt(stws *c) {
         c->try_now.last_status = c->http_status;
     }
     c->hook_us = c->o.before_connect != NULL;
-    STWS_P_STORE(&c->state, STWS_BACKOFF);
+    stws_p_enter(c, STWS_BACKOFF, c->now);
     if (!stws_p_may_connect(c)) return;
     c->hook_us = 0;
     if (stws_url_parse(c->try_now.url, &c->url, &why) != STWS_OK) {
@@ -10175,7 +10320,7 @@ STWS_P_APART static int stws_p_turn_resolving(stws *c) {
     if (!c->o.transport && !stws_p_resolve(c, c->tcp.proxy ? c->tcp.proxy->at.host : host))
         return stws_p_lost(c, STWS_P_PASSING);
     stws_p_tcp_begin_behind(&c->tcp, &c->unlucky);
-    stws_p_enter(c, STWS_CONNECTING, c->o.connect_timeout_ms);
+    stws_p_enter(c, STWS_CONNECTING, stws_p_time_limit(c, c->o.connect_timeout_ms));
     return 1;
 }
 
@@ -10256,9 +10401,9 @@ static int stws_p_turn_connecting(stws *c) {
     c->opened = 1;
     result = c->io.open(c->io.ctx, &to);
     if (!asked && stws_p_proxy_asked(&c->tcp))
-        stws_p_enter(c, STWS_CONNECTING, c->o.connect_timeout_ms);
+        c->deadline_us = stws_p_time_limit(c, c->o.connect_timeout_ms); /* the proxy's own time */
     if (c->state == STWS_CONNECTING && stws_p_tls_begun(c->tls))
-        stws_p_enter(c, STWS_TLS, c->o.connect_timeout_ms);
+        stws_p_enter(c, STWS_TLS, stws_p_time_limit(c, c->o.connect_timeout_ms));
     if (result == STWS_MORE) return 0;
     if (result < 0) {
         if (c->io.error) why = c->io.error(c->io.ctx);
@@ -10279,7 +10424,7 @@ static int stws_p_turn_connecting(stws *c) {
         return stws_p_lost(c, STWS_P_FINAL);
     }
     stws_p_trace_upgrade(c);
-    stws_p_enter(c, STWS_UPGRADING, c->o.handshake_timeout_ms);
+    stws_p_enter(c, STWS_UPGRADING, stws_p_time_limit(c, c->o.handshake_timeout_ms));
     return 1;
 }
 
@@ -10358,7 +10503,7 @@ static int stws_p_waits_for_page(stws *c) {
     if (!STWS_P_HAS_TEXTS || c->answer_over) return 0;
     if (stws_p_answer_is_whole(in->data + in->raw, in->raw_end - in->raw, c->http_scanned))
         return 0;
-    if (c->deadline_us == STWS_P_NEVER || c->deadline_us > end) c->deadline_us = end;
+    if (c->deadline_us > end) c->deadline_us = end;
     return 1;
 }
 
@@ -10417,7 +10562,7 @@ STWS_P_APART static int stws_p_turn_upgrading(stws *c) {
                                             : stws_result_text(result));
         return stws_p_lost(c, STWS_P_FINAL);
     }
-    stws_p_enter(c, STWS_LOGGING_IN, c->o.connected_timeout_ms);
+    stws_p_enter(c, STWS_LOGGING_IN, stws_p_time_limit(c, c->o.connected_timeout_ms));
     return 1;
 }
 
@@ -10459,14 +10604,14 @@ static int stws_p_grow_output(stws *c, size_t need) {
 /* Encodes a frame into the output, which grows if the frame is larger than it. Returns STWS_OK;
    STWS_ERR_SPACE if there is no room before some output is written; STWS_ERR_LIMIT if the frame
    never fits; STWS_ERR_FRAME_BUILD or STWS_ERR_IO like stws_p_post. The lock is held. */
-static int stws_p_post_growing(stws *c, const stws_frame *frame) {
+static int stws_p_post_growing(stws *c, const stws_frame *frame, int body_is_utf8) {
     size_t need = 0, pending = stws_p_pending(&c->s.out);
-    int result = stws_p_post(&c->s, frame, &need);
+    int result = stws_p_post(&c->s, frame, body_is_utf8, &need);
     if (result != STWS_ERR_SPACE) return result;
     if (need > c->s.out.cap && !c->has_heap) return STWS_ERR_LIMIT;
     if (need <= c->s.out.cap || pending > c->o.tx_buffer) return result;
     if (!stws_p_grow_output(c, need + pending)) return pending ? result : (int)STWS_ERR_LIMIT;
-    return stws_p_post(&c->s, frame, &need);
+    return stws_p_post(&c->s, frame, body_is_utf8, &need);
 }
 
 /* Calls before_subscribe for one subscription. The lock is held, but released during the
@@ -10497,18 +10642,20 @@ static int stws_p_ask_before_subscribe(stws *c, stws_p_sub *sub, stws_subscribin
 static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
     stws_p_session *s = &c->s;
     stws_subscribing asked;
-    stws_frame frame;
+    stws_p_draft draft;
     char id[STWS_P_ID_TEXT];
     int handle = sub->handle, result = STWS_ERR_STATE,
         answer = stws_p_ask_before_subscribe(c, sub, &asked);
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
     if (sub->handle != handle) return 1; /* the callback has ended it */
     if (answer > 0) c->hook_us = c->now + stws_p_ms(answer);
     if (answer > 0) return 0;
     if (answer == 0) {
         if (sub->wants_receipt && !sub->receipt) sub->receipt = stws_p_add_receipt(s, handle);
-        stws_p_compose_subscribe(s, &frame, sub, asked.headers,
+        stws_p_compose_subscribe(s, &draft, sub, asked.headers,
                                  stws_p_receipt_id(id, sub->receipt));
-        result = s->overfull ? (int)STWS_ERR_LIMIT : stws_p_post_growing(c, &frame);
+        result =
+            draft.too_many_headers ? (int)STWS_ERR_LIMIT : stws_p_post_growing(c, &draft.frame, 0);
         if (result == STWS_ERR_SPACE || result == STWS_ERR_IO) return 0;
         s->stats.dropped += result != STWS_OK;
     }
@@ -10516,9 +10663,9 @@ static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
     else stws_p_fail_receipt(s, sub->receipt, result);
     if (result != STWS_OK) stws_p_acquit(&s->subs, sub);
     else if (c->error_us == STWS_P_NEVER) stws_p_try_sub(&s->subs, sub, c->now);
-    sub->sent = result == STWS_OK ? 1 : STWS_P_SKIPPED;
+    stws_p_sub_enter(&s->subs, sub, result == STWS_OK ? STWS_P_SUB_SENT : STWS_P_SUB_SKIPPED);
     sub->receipt = 0;
-    if (--s->subs.unsent == 0) stws_p_signal(c);
+    if (!s->subs.unsent) stws_p_signal(c);
     return 1;
 }
 
@@ -10529,7 +10676,7 @@ static void stws_p_post_suspects(stws *c) {
     int left = (t->suspects + 1) / 2, i;
     for (i = 0; i < t->count && left; i++) {
         stws_p_sub *sub = &t->slots[i];
-        if (!sub->handle || sub->sent || sub->suspicion == STWS_P_INNOCENT) continue;
+        if (sub->state != STWS_P_SUB_UNSENT || sub->suspicion == STWS_P_INNOCENT) continue;
         if (sub->pinned || !stws_p_post_subscribe(c, sub)) return;
         left--;
     }
@@ -10567,13 +10714,13 @@ static void stws_p_drop_record(stws *c, stws_p_record *r, int result) {
 }
 
 /* An UNSUBSCRIBE was sent. A new subscription with the same id may have waited for it
-   (sub->behind), because the server accepts an id only once; it may be sent now. The lock is
+   (STWS_P_SUB_WAITS_FOR_ID), because the server accepts an id only once; it may be sent now. The lock is
    held. */
 static void stws_p_free_id(stws_p_session *s, const stws_p_record *unsubscribe) {
     const char *id = stws_frame_header(&unsubscribe->frame, "id");
     stws_p_sub *sub = stws_p_find_custom(&s->subs, id, strlen(id));
-    if (sub && sub->behind && !stws_p_record_unsubscribes(&s->outbox, id))
-        stws_p_sub_unsent(&s->subs, sub);
+    if (sub && sub->state == STWS_P_SUB_WAITS_FOR_ID && !stws_p_record_unsubscribes(&s->outbox, id))
+        stws_p_sub_enter(&s->subs, sub, STWS_P_SUB_UNSENT);
 }
 
 /* Moves frames from the outbox into the output, in their order, until there is no room, or
@@ -10582,18 +10729,19 @@ static void stws_p_free_id(stws_p_session *s, const stws_p_record *unsubscribe) 
    outbox as sent, so that the next session can send it again. The lock is held. */
 static void stws_p_post_outbox(stws *c, long long now) {
     stws_p_record *r;
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
     while (!stws_p_subs_come_first(&c->s.subs) &&
            (r = stws_p_record_unsent(&c->s.outbox)) != NULL) {
         int stale = r->epoch && r->epoch != c->s.epoch;
-        int result = stale ? (int)STWS_ERR_STALE : stws_p_post_growing(c, &r->frame);
+        int result = stale ? (int)STWS_ERR_STALE : stws_p_post_growing(c, &r->frame, 0);
         /* no room: later; no masking key: in the next session */
         if (result == STWS_ERR_SPACE || result == STWS_ERR_IO) return;
         if (result != STWS_OK) stws_p_drop_record(c, r, result);
         r->sent_us = now;
         if (!r->confirm) stws_p_receipt_sent(&c->s, r->receipt, now);
-        r->sent = 1;
+        if (result == STWS_OK) stws_p_record_enter(&c->s, r, STWS_P_RECORD_SENT);
         if (r->frame.command_id == STWS_COMMAND_UNSUBSCRIBE) stws_p_free_id(&c->s, r);
-        stws_p_record_mark_sent(&c->s, r);
+        stws_p_record_taken(&c->s, r);
     }
 }
 
@@ -10604,17 +10752,19 @@ static void stws_p_post_outbox(stws *c, long long now) {
 static void stws_p_post_acks(stws *c) {
     const stws_message *m = c->held == STWS_P_HELD_BY_ACK ? c->hand : NULL;
     stws_p_record *r = stws_p_record_next(&c->s.outbox, NULL);
-    stws_frame frame;
+    stws_p_draft draft;
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
     for (; r; r = stws_p_record_next(&c->s.outbox, r)) {
         int acknowledges =
             r->frame.command_id == STWS_COMMAND_ACK || r->frame.command_id == STWS_COMMAND_NACK;
-        if (!acknowledges || r->epoch != c->s.epoch || r->sent || r->done || r->tied) continue;
-        if (stws_p_post_growing(c, &r->frame) != STWS_OK) return;
-        stws_p_record_settled(&c->s, r, 1);
+        if (!acknowledges || r->epoch != c->s.epoch || r->state != STWS_P_RECORD_WAITING || r->tied)
+            continue;
+        if (stws_p_post_growing(c, &r->frame, 0) != STWS_OK) return;
+        stws_p_record_enter(&c->s, r, STWS_P_RECORD_DONE);
     }
     if (!m || m->epoch != c->s.epoch || STWS_P_LOAD(m->answered)) return;
-    if (!stws_p_compose_ack(&c->s, &frame, STWS_COMMAND_ACK, m, NULL)) return;
-    if (stws_p_post_growing(c, &frame) == STWS_OK) STWS_P_STORE(m->answered, 1);
+    if (!stws_p_compose_ack(&c->s, &draft, STWS_COMMAND_ACK, m, NULL)) return;
+    if (stws_p_post_growing(c, &draft.frame, 0) == STWS_OK) STWS_P_STORE(m->answered, 1);
 }
 
 /* Sends a heart-beat (STOMP 1.2, "Heart-beating") if nothing was sent for half of the
@@ -10656,7 +10806,7 @@ static void stws_p_post_ping(stws *c) {
    every message that the library has to acknowledge, from the queue and in hand. The lock is
    held. */
 static void stws_p_post_disconnect(stws *c) {
-    stws_frame frame;
+    stws_p_draft draft;
     char id[STWS_P_ID_TEXT];
     int number;
     if (c->asked != STWS_P_ASKED_END || c->disconnect_number || c->s.outbox.untaken) return;
@@ -10665,12 +10815,11 @@ static void stws_p_post_disconnect(stws *c) {
         (c->o.queue && stws_p_queue_owes(c->o.queue, c, c->s.epoch)))
         return;
     number = stws_p_number_from(&c->s.next_receipt);
-    stws_p_compose(&c->s, &frame, STWS_COMMAND_DISCONNECT);
-    stws_p_add(&c->s, &frame, "receipt", stws_p_receipt_id(id, number));
-    if (stws_p_post_growing(c, &frame) != STWS_OK) return;
+    stws_p_compose(&c->s, &draft, STWS_COMMAND_DISCONNECT);
+    stws_p_add(&draft, "receipt", stws_p_receipt_id(id, number));
+    if (stws_p_post_growing(c, &draft.frame, 0) != STWS_OK) return;
     c->disconnect_number = number;
-    STWS_P_STORE(&c->state, STWS_CLOSING);
-    c->deadline_us = c->end_us;
+    stws_p_enter(c, STWS_CLOSING, c->end_us);
 }
 
 /* Puts everything that is due in a session into the output. The order matters:
@@ -10685,6 +10834,7 @@ static void stws_p_post_disconnect(stws *c) {
    puts it into the output itself (stws_p_submit). The lock is held. */
 static void stws_p_prepare_output(stws *c) {
     stws_p_session *s = &c->s;
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
     if (s->pong_due && !c->close_sent &&
         stws_p_post_short(s, STWS_WS_PONG, s->pong, s->pong_len) == STWS_OK) {
         s->pong_due = 0;
@@ -10718,6 +10868,7 @@ static long stws_p_write_once(stws *c, long long now) {
     n = c->io.write(c->io.ctx, from, len);
     stws_p_lock(c);
     b->busy = 0;
+    STOMP_WS_ASSERT(n <= (long)len);
     if (n > 0) {
         b->begin += (size_t)n;
         if (b->begin == b->end) b->begin = b->end = 0;
@@ -10809,8 +10960,7 @@ static int stws_p_on_connected(stws *c, stws_event *e) {
         c->has_worked = 1;
         c->unlucky.any.sa_family = 0;
         c->s.subs.trial_us = c->now;
-        STWS_P_STORE(&c->state, STWS_CONNECTED);
-        c->deadline_us = STWS_P_NEVER;
+        stws_p_enter(c, STWS_CONNECTED, STWS_P_NEVER);
         stws_p_signal(c);
     }
     stws_p_unlock(c);
@@ -10854,11 +11004,11 @@ static int stws_p_settle(stws *c, int number, int result) {
         sent_us = receipt->sent_us;
         stws_p_finish_receipt(&c->s, receipt, result);
     }
-    if (confirmed && record->sent) {
+    if (confirmed && record->state == STWS_P_RECORD_SENT) {
         sent_us = record->sent_us;
         /* A frame that the broker has refused is not sent again, nor is its transaction. */
         if (result != STWS_OK && record->tied) stws_p_record_break(&c->s, record);
-        if (!record->done) stws_p_record_through(&c->s, record);
+        if (record->state != STWS_P_RECORD_DONE) stws_p_record_through(&c->s, record);
         stws_p_record_sweep(&c->s);
         if (c->flushing && !c->s.unconfirmed) c->yield = 1;
         stws_p_signal(c);
@@ -10942,6 +11092,7 @@ static int stws_p_on_error(stws *c, stws_event *e) {
 /* Removes a subscription from the table. Its receipt ends without an event. The lock is
    held. */
 static void stws_p_unsubscribed(stws *c, stws_p_sub *sub) {
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
     if (!sub) return;
     stws_p_forget_receipt(&c->s, sub->receipt);
     stws_p_remove_sub(&c->s.subs, sub);
@@ -11034,11 +11185,12 @@ static int stws_p_enqueue(stws *c) {
 static stws_p_sub *stws_p_sub_by_destination(const stws_p_session *s) {
     stws_p_sub *found = NULL;
     int i, seen = 0, count = 0;
+    STOMP_WS_ASSERT(stws_p_has_lock(s->client));
     for (i = 0; s->message.destination && i < s->subs.count && seen < s->subs.live; i++) {
         stws_p_sub *sub = &s->subs.slots[i];
         if (!sub->handle) continue;
         seen++;
-        if (!sub->sent || sub->sent == STWS_P_ASIDE) continue;
+        if (sub->state == STWS_P_SUB_UNSENT || sub->state == STWS_P_SUB_ASIDE) continue;
         if (strcmp(stws_p_sub_destination(&s->subs, sub), s->message.destination) != 0) continue;
         if (count++ == 0 || sub->handle < found->handle) found = sub;
     }
@@ -11226,6 +11378,7 @@ static int stws_p_pull_frames(stws *c, stws_event *e) {
    the event for that is still to come. The lock is held. */
 static int stws_p_crosses_mark(const stws *c) {
     size_t used = stws_p_ring_used(&c->s.outbox);
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
     return c->o.outbox_high && (c->above_high ? used <= c->o.outbox_low : used >= c->o.outbox_high);
 }
 
@@ -11276,7 +11429,7 @@ static int stws_p_take_aside(stws *c, stws_event *e) {
    attempt whose CONNECT was refused ends here, after its ERROR was delivered. Returns 1,
    with the event, or 0. */
 static int stws_p_pull_other(stws *c, stws_event *e) {
-    stws_p_receipt receipt = {0, 0, 0, 0, 0, 0, 0};
+    stws_p_receipt receipt = {0, STWS_P_RECEIPT_FREE, 0, 0, 0, 0, 0};
     int taken = 0, refused = c->refused;
     if (refused) {
         c->refused = STWS_P_PASSING;
@@ -11397,11 +11550,13 @@ static long stws_p_read_once(stws *c) {
     stws_p_input *in = &c->s.in;
     size_t room = stws_p_input_room(in);
     long n;
+    STOMP_WS_ASSERT(in->begin <= in->end && in->end <= in->raw && in->raw <= in->raw_end);
     if (room == 0 && !stws_p_grow_input(c)) return STWS_ERR_LIMIT;
     room = in->cap - in->raw_end;
     n = c->io.read(c->io.ctx, in->data + in->raw_end, room);
     if (n <= 0) return n;
     in->raw_end += (size_t)n;
+    STOMP_WS_ASSERT(in->raw_end <= in->cap);
     c->s.dry = 0;
     c->s.stats.bytes_in += (unsigned long long)n;
     c->s.stats.reads++;
@@ -11453,7 +11608,7 @@ static void stws_p_note_lateness(stws *c, long long last) {
     if (c->due_us > 0) late += beat / 2;
     if (late <= c->late_us) return;
     c->late_us = late;
-    c->late_in_call = c->due_us == STWS_P_NEVER;
+    c->late_in_call = c->due_us == STWS_P_NOT_TOLD;
 }
 
 /* Begins a turn: reads the clock into c->now, and notices a call that comes too late. Clears
@@ -11462,7 +11617,7 @@ static void stws_p_note_time(stws *c) {
     long long last = c->now;
     c->now = c->clock.now_us(c->clock.ctx);
     stws_p_note_lateness(c, last);
-    c->due_us = STWS_P_NEVER;
+    c->due_us = STWS_P_NOT_TOLD;
 }
 
 /* Returns what the system knows about a server that is silent. Where TIOCOUTQ exists, TCP tells
@@ -11553,16 +11708,16 @@ static int stws_p_may_renew(const stws *c) {
    Returns 1 if the state has changed. */
 static int stws_p_turn_timers(stws *c) {
     int state = c->state, told, kind;
-    if (c->deadline_us != STWS_P_NEVER && c->now >= c->deadline_us) {
+    if (c->now >= c->deadline_us) {
         if (state == STWS_CLOSING) return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", STWS_P_FINAL);
         if (stws_p_end_answer(c)) return 1;
         told = stws_p_on_broken_frame(c, STWS_ERR_TIMEOUT, &kind);
         if (!told) stws_p_say_timeout(c);
         return stws_p_leave(c, STWS_P_CLOSE_PROTOCOL, "no CONNECTED", kind);
     }
-    if (c->error_close_us != STWS_P_NEVER && c->now >= c->error_close_us)
+    if (c->now >= c->error_close_us)
         return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", STWS_P_PASSING);
-    if (stws_p_may_renew(c) && c->renew_us != STWS_P_NEVER && c->now >= c->renew_us) {
+    if (stws_p_may_renew(c) && c->now >= c->renew_us) {
         stws_p_say(c, STWS_OK, "the session is older than max_session_ms (%d): a new one follows",
                    c->o.max_session_ms);
         stws_p_renew(c);
@@ -11571,7 +11726,8 @@ static int stws_p_turn_timers(stws *c) {
     /* While we do not read, the server's silence proves nothing. */
     if (c->held || c->owes_turn) c->s.last_in_us = c->now;
     stws_p_lock(c);
-    if (c->s.receipts_waiting) stws_p_finish_receipts(&c->s, c->now, STWS_ERR_TIMEOUT);
+    if (c->s.receipts_waiting)
+        stws_p_finish_receipts(&c->s, STWS_P_RECEIPT_SENT, c->now, STWS_ERR_TIMEOUT);
     stws_p_unlock(c);
     if (c->state == STWS_CONNECTED) stws_p_judge_silence(c);
     if (c->state == STWS_CONNECTED) stws_p_judge_stall(c);
@@ -11580,7 +11736,7 @@ static int stws_p_turn_timers(stws *c) {
 
 /* Sets *first to the earlier of the two times. */
 static void stws_p_sooner(long long *first, long long when) {
-    if (when != STWS_P_NEVER && (*first == STWS_P_NEVER || when < *first)) *first = when;
+    if (when < *first) *first = when;
 }
 
 /* Returns 1 if bytes were read that may hold another whole frame, and no message is held
@@ -11610,6 +11766,7 @@ static int stws_p_has_unparsed(const stws *c) {
 static long long stws_p_due(stws *c) {
     const stws_p_session *s = &c->s;
     long long first = c->deadline_us;
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
     /* Work that does not depend on the network. */
     if (STWS_P_LOAD(&c->stop) || stws_p_receipts_due(c)) return 0;
     if (stws_p_gives_way(c) || c->event_due || c->refused || STWS_P_LOAD(&c->aside)) return 0;
@@ -11662,16 +11819,16 @@ static long long stws_p_due(stws *c) {
 /* Obeys stws_stop: sends what the transport accepts without waiting (output, ACKs,
    DISCONNECT, a close frame), and ends the client. Always returns 1. */
 static int stws_p_obey_stop(stws *c) {
-    stws_frame frame;
+    stws_p_draft draft;
     size_t need;
     STWS_P_STORE(&c->asked, STWS_P_ASKED_STOP);
     if (c->state == STWS_CONNECTED) {
         stws_p_turn_output(c);
         stws_p_lock(c);
         stws_p_post_acks(c);
-        stws_p_compose(&c->s, &frame, STWS_COMMAND_DISCONNECT);
-        stws_p_post(&c->s, &frame, &need);
-        STWS_P_STORE(&c->state, STWS_CLOSING); /* no frame may follow DISCONNECT */
+        stws_p_compose(&c->s, &draft, STWS_COMMAND_DISCONNECT);
+        stws_p_post(&c->s, &draft.frame, 0, &need);
+        stws_p_enter(c, STWS_CLOSING, STWS_P_NEVER); /* no frame may follow DISCONNECT */
         stws_p_unlock(c);
     }
     return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", STWS_P_FINAL);
@@ -11841,7 +11998,7 @@ static long long stws_p_begin_wait(stws *c) {
     long long due;
     stws_p_lock(c);
     due = stws_p_due(c);
-    c->due_us = due == STWS_P_NEVER ? STWS_P_UNSENT : due;
+    c->due_us = due;
     c->waiting = c->waited = 1;
     c->frames_left = 0; /* look at the clock after the first frame */
     if (c->shared_stats) *c->shared_stats = c->s.stats;
@@ -11931,9 +12088,7 @@ static int stws_p_next(stws *c, stws_event *e, int timeout_ms) {
         if (result != 0 || c->yield) break;
         moved = c->owes_turn;
         moved |= stws_p_turn(c);
-        if (moved &&
-            (timeout_ms ? until == STWS_P_NEVER || c->now < until : ++turns < STWS_P_TURNS))
-            continue;
+        if (moved && (timeout_ms ? c->now < until : ++turns < STWS_P_TURNS)) continue;
         /* Nothing moves any more: an event of the last turn, or a wait. */
         result = stws_p_pull(c, e);
         left = timeout_ms ? stws_p_until(c, until) : 0;
@@ -12087,7 +12242,7 @@ static int stws_p_await_driver(stws *c, long long until) {
     int left = stws_p_until(c, until);
     if (left == 0) return 0;
     if (c->waiting) stws_p_poke(c->wake[1]);
-    stws_p_cond_wait(c->changed, c->mutex, left);
+    stws_p_await_change(c, left);
     return 1;
 #endif
 }
@@ -12449,7 +12604,7 @@ enum { STWS_P_FOR_ANY_SESSION = 0, STWS_P_FOR_THIS_SESSION = 1, STWS_P_CONFIRMED
    the caller adds: returns STWS_ERR_STALE. COMMIT is refused, too, and ends the transaction
    here. ABORT succeeds, because nothing of the transaction remains. The lock is held. */
 static int stws_p_refuse_part(stws *c, stws_p_record *begin, stws_command command_id) {
-    begin->done = (unsigned char)stws_p_record_ends(command_id);
+    if (stws_p_record_ends(command_id)) stws_p_record_enter(&c->s, begin, STWS_P_RECORD_DONE);
     stws_p_record_sweep(&c->s);
     return command_id == STWS_COMMAND_ABORT ? (int)STWS_OK : (int)STWS_ERR_STALE;
 }
@@ -12459,19 +12614,19 @@ static int stws_p_refuse_part(stws *c, stws_p_record *begin, stws_command comman
    session has sent the BEGIN, the server needs the ABORT: sends it, or puts it into the room
    that there is now. If neither works, the transaction ends on the server with the session.
    Always returns STWS_OK. The lock is held. */
-static int stws_p_abort_anyway(stws *c, const stws_frame *frame, stws_p_record *begin) {
+static int stws_p_abort_anyway(stws *c, const stws_p_draft *draft, stws_p_record *begin) {
     stws_p_ring *outbox = &c->s.outbox;
     stws_p_record *r;
-    int begun = begin->sent, result;
+    int begun = begin->state != STWS_P_RECORD_WAITING, result;
     for (r = begin; r; r = stws_p_record_next(outbox, r))
-        if (stws_p_record_part_of(r, c->s.transaction))
+        if (stws_p_record_part_of(r, draft->transaction))
             stws_p_record_drop(&c->s, r, STWS_ERR_STALE);
     stws_p_record_sweep(&c->s);
     stws_p_signal(c);
-    if (!begun ||
-        (stws_p_may_post(c) && !outbox->untaken && stws_p_post_growing(c, frame) == STWS_OK))
+    if (!begun || (stws_p_may_post(c) && !outbox->untaken &&
+                   stws_p_post_growing(c, &draft->frame, draft->body_is_utf8) == STWS_OK))
         return STWS_OK;
-    r = stws_p_queue_frame(c, frame, &result);
+    r = stws_p_queue_frame(c, &draft->frame, &result);
     if (r) r->epoch = c->s.epoch;
     return STWS_OK;
 }
@@ -12501,18 +12656,21 @@ static int stws_p_leaving(const stws *c) {
    STWS_ERR_LIMIT (it never fits), STWS_ERR_FRAME_BUILD (it cannot be represented),
    STWS_ERR_STALE (its transaction is broken), STWS_ERR_STATE or STWS_CLOSED (the client is
    to end, or has ended), STWS_ERR_IO (no masking key). */
-static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind) {
-    stws_p_record *record, *begin = stws_p_record_begin(&c->s.outbox, c->s.transaction, NULL);
+static int stws_p_submit(stws *c, const stws_p_draft *draft, int receipt, int kind) {
+    const stws_frame *frame = &draft->frame;
+    stws_p_record *record, *begin = stws_p_record_begin(&c->s.outbox, draft->transaction, NULL);
     int result, tied = begin || frame->command_id == STWS_COMMAND_BEGIN;
-    if (c->s.overfull) return STWS_ERR_LIMIT;
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
+    if (draft->too_many_headers) return STWS_ERR_LIMIT;
     result = stws_p_leaving(c);
     if (result != STWS_OK &&
         !(kind == STWS_P_FOR_THIS_SESSION && STWS_P_LOAD(&c->state) == STWS_CONNECTED))
         return result; /* but ACKs are still accepted before DISCONNECT */
-    if (begin && begin->broken) return stws_p_refuse_part(c, begin, frame->command_id);
+    if (begin && begin->state == STWS_P_RECORD_BROKEN)
+        return stws_p_refuse_part(c, begin, frame->command_id);
     /* The short way: straight into the output. Nothing of the frame is kept. */
     if (kind != STWS_P_CONFIRMED && !tied && stws_p_may_post(c) && !c->s.outbox.untaken) {
-        result = stws_p_post_growing(c, frame);
+        result = stws_p_post_growing(c, frame, draft->body_is_utf8);
         if (result == STWS_OK && receipt)
             stws_p_receipt_sent(&c->s, receipt, c->clock.now_us(c->clock.ctx));
         if (result != STWS_ERR_SPACE) return result;
@@ -12520,7 +12678,7 @@ static int stws_p_submit(stws *c, const stws_frame *frame, int receipt, int kind
     /* The outbox, and from there as much as there is room for. */
     record = stws_p_queue_frame(c, frame, &result);
     if (!record && begin && frame->command_id == STWS_COMMAND_ABORT)
-        return stws_p_abort_anyway(c, frame, begin);
+        return stws_p_abort_anyway(c, draft, begin);
     if (!record) return result;
     record->receipt = receipt;
     record->epoch = kind == STWS_P_FOR_THIS_SESSION ? c->s.epoch : 0;
@@ -12588,15 +12746,13 @@ static int stws_p_id_taken(const stws_p_subs *t, const char *id) {
 
 /* Enters a subscription, and its receipt, into the tables. stws_p_post_subscriptions sends
    the SUBSCRIBE. If an UNSUBSCRIBE of the same id still waits in the outbox, the
-   subscription waits for that (sub->behind). Returns its handle, or an error. The lock is
+   subscription waits for that (STWS_P_SUB_WAITS_FOR_ID). Returns its handle, or an error. The lock is
    held. */
 static int stws_p_subscribe(stws *c, const char *destination, const stws_subscribe_options *o) {
     int handle = stws_p_add_sub(&c->s.subs, destination, o);
     stws_p_sub *sub = stws_p_find_handle(&c->s.subs, handle);
-    if (sub && sub->custom_id && stws_p_record_unsubscribes(&c->s.outbox, stws_p_wanted_id(o))) {
-        sub->sent = sub->behind = 1;
-        c->s.subs.unsent--;
-    }
+    if (sub && sub->custom_id && stws_p_record_unsubscribes(&c->s.outbox, stws_p_wanted_id(o)))
+        stws_p_sub_enter(&c->s.subs, sub, STWS_P_SUB_WAITS_FOR_ID);
     if (!sub || !o->receipt) return handle;
     sub->receipt = stws_p_add_receipt(&c->s, handle);
     if (sub->receipt) return handle;
@@ -12627,17 +12783,17 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination,
         NULL, NULL, NULL, STWS_ACK_DEFAULT, STWS_ACK_BY_CALL, 0, 0, NULL, NULL};
     const stws_subscribe_options *o = options ? options : &none;
     const char *id = stws_p_wanted_id(o), *wrong;
-    stws_frame frame;
+    stws_p_draft draft;
     int result;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     wrong = stws_p_subscription_wrong(destination, o);
     if (wrong) return stws_p_refuse(c, STWS_ERR_USAGE, wrong);
     stws_p_lock(c);
-    stws_p_compose(&c->s, &frame, STWS_COMMAND_SUBSCRIBE);
-    stws_p_add(&c->s, &frame, "destination", destination);
-    stws_p_add(&c->s, &frame, "id", id);
-    stws_p_add(&c->s, &frame, "ack", o->ack ? stws_p_ack_mode(o) : NULL);
-    stws_p_add_list(&c->s, &frame, o->headers);
+    stws_p_compose(&c->s, &draft, STWS_COMMAND_SUBSCRIBE);
+    stws_p_add(&draft, "destination", destination);
+    stws_p_add(&draft, "id", id);
+    stws_p_add(&draft, "ack", o->ack ? stws_p_ack_mode(o) : NULL);
+    stws_p_add_list(&draft, o->headers);
     result = stws_p_leaving(c);
     if (result != STWS_OK) return stws_p_finish_call(c, result);
     if (id && stws_p_id_taken(&c->s.subs, id)) {
@@ -12647,8 +12803,8 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination,
             "stws_subscribe: another subscription has that id. A subscription that was ended in "
             "its own callback keeps its id until its message is acknowledged");
     }
-    if (c->s.overfull) result = STWS_ERR_LIMIT;
-    else if (!stws_p_can_say(c, &frame)) result = STWS_ERR_FRAME_BUILD;
+    if (draft.too_many_headers) result = STWS_ERR_LIMIT;
+    else if (!stws_p_can_say(c, &draft.frame)) result = STWS_ERR_FRAME_BUILD;
     else result = stws_p_subscribe(c, destination, o);
     return stws_p_finish_call(c, result);
 }
@@ -12656,23 +12812,23 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination,
 /* Sends UNSUBSCRIBE. `durable` is the name of a durable subscription that the broker has to
    forget, or "". The lock is held. */
 static int stws_p_submit_unsubscribe(stws *c, const stws_p_sub *sub, const char *durable) {
-    stws_frame frame;
-    stws_p_compose(&c->s, &frame, STWS_COMMAND_UNSUBSCRIBE);
-    stws_p_add(&c->s, &frame, "id", stws_p_sub_id(&c->s.subs, sub));
+    stws_p_draft draft;
+    stws_p_compose(&c->s, &draft, STWS_COMMAND_UNSUBSCRIBE);
+    stws_p_add(&draft, "id", stws_p_sub_id(&c->s.subs, sub));
     if (c->s.version == STWS_STOMP_10)
-        stws_p_add(&c->s, &frame, "destination", stws_p_sub_destination(&c->s.subs, sub));
-    stws_p_add_durable(&c->s, &frame, durable);
-    return stws_p_submit(c, &frame, 0, STWS_P_FOR_THIS_SESSION);
+        stws_p_add(&draft, "destination", stws_p_sub_destination(&c->s.subs, sub));
+    stws_p_add_durable(&c->s, &draft, durable);
+    return stws_p_submit(c, &draft, 0, STWS_P_FOR_THIS_SESSION);
 }
 
 /* Returns 1 if the server has the subscription: its SUBSCRIBE was sent in this session. */
 static int stws_p_server_knows(const stws_p_sub *sub) {
-    return sub->sent && sub->sent != STWS_P_SKIPPED && sub->sent != STWS_P_ASIDE && !sub->behind;
+    return sub->state == STWS_P_SUB_SENT || sub->state == STWS_P_SUB_ENDED;
 }
 
 /* A broker that keeps a durable subscription until it has no consumer gets two UNSUBSCRIBEs:
    one that ends the consumer, and one that makes it forget the subscription. If the second
-   one finds no room, STWS_P_ENDED remembers that the first one was sent. */
+   one finds no room, STWS_P_SUB_ENDED remembers that the first one was sent. */
 STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
     const char *durable;
     stws_p_sub *sub;
@@ -12694,10 +12850,12 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
     if (stws_p_server_knows(sub) && STWS_P_LOAD(&c->state) == STWS_CONNECTED) {
         durable = stws_p_sub_durable(&c->s.subs, sub);
         if (*durable && stws_p_profile_of(c->s.broker)->ends_before_forgets &&
-            sub->sent != STWS_P_ENDED)
+            sub->state != STWS_P_SUB_ENDED)
             result = stws_p_submit_unsubscribe(c, sub, "");
-        if (result == STWS_OK)
-            sub->sent = STWS_P_ENDED, result = stws_p_submit_unsubscribe(c, sub, durable);
+        if (result == STWS_OK) {
+            stws_p_sub_enter(&c->s.subs, sub, STWS_P_SUB_ENDED);
+            result = stws_p_submit_unsubscribe(c, sub, durable);
+        }
     }
     if (result == STWS_OK) stws_p_unsubscribed(c, sub);
     return stws_p_finish_call(c, result);
@@ -12709,44 +12867,43 @@ static int stws_p_outgoing_valid(const stws_outgoing *m) {
            stws_p_header_list_valid(m->headers);
 }
 
-/* Returns the content type of a message, or NULL for none: what the user has set; else, for
-   a body that is not UTF-8, application/octet-stream, because Spring would decode it as text
-   and damage it. Remembers a body that is UTF-8, so that it is not checked again. */
-static const char *stws_p_content_type(stws_p_session *s, const stws_outgoing *m) {
+/* Returns the content type of a message, or NULL for none: what the user has set; else, for a
+   body that is not UTF-8, application/octet-stream, because Spring would decode it as text and
+   damage it. */
+static const char *stws_p_content_type(const stws_outgoing *m, int body_is_utf8) {
     const char *const *h = m->headers;
-    if (stws_utf8_valid(m->body, m->body_len)) s->utf8_body = m->body_len ? m->body : "";
-    if (m->content_type || s->utf8_body) return m->content_type;
+    if (m->content_type || body_is_utf8) return m->content_type;
     for (; h && h[0]; h += 2)
         if (strcmp(h[0], "content-type") == 0) return NULL;
     return "application/octet-stream";
 }
 
-/* Composes a SEND in the session's table of headers, without its receipt. Returns STWS_OK,
-   or STWS_ERR_IO if stable_id needs randomness and there is none. The lock is held. */
-static int stws_p_compose_send(stws *c, stws_frame *frame, const stws_outgoing *m) {
-    stws_p_compose(&c->s, frame, STWS_COMMAND_SEND);
-    if (m->body_len) frame->body = m->body;
-    frame->body_len = m->body_len;
-    frame->content_length = m->content_length;
-    stws_p_add(&c->s, frame, "destination", m->destination);
-    stws_p_add(&c->s, frame, "content-type", stws_p_content_type(&c->s, m));
-    stws_p_add(&c->s, frame, "transaction", m->transaction);
-    c->s.transaction = m->transaction;
-    if (m->headers) stws_p_add_list(&c->s, frame, m->headers);
-    return stws_p_add_stable_id(&c->s, frame) ? (int)STWS_OK : (int)STWS_ERR_IO;
+/* Composes the draft of a SEND, without its receipt. Returns STWS_OK, or STWS_ERR_IO if
+   stable_id needs randomness and there is none. The lock is held. */
+static int stws_p_compose_send(stws *c, stws_p_draft *draft, const stws_outgoing *m) {
+    stws_p_compose(&c->s, draft, STWS_COMMAND_SEND);
+    if (m->body_len) draft->frame.body = m->body;
+    draft->frame.body_len = m->body_len;
+    draft->frame.content_length = m->content_length;
+    draft->body_is_utf8 = stws_utf8_valid(m->body, m->body_len);
+    stws_p_add(draft, "destination", m->destination);
+    stws_p_add(draft, "content-type", stws_p_content_type(m, draft->body_is_utf8));
+    stws_p_add_transaction(draft, m->transaction);
+    if (m->headers) stws_p_add_list(draft, m->headers);
+    return stws_p_add_stable_id(&c->s, draft) ? (int)STWS_OK : (int)STWS_ERR_IO;
 }
 
 /* Sends a frame with a receipt of ours. `told` means that the user wants the event: then the
    receipt gets an entry in the table, and its number is returned. Otherwise returns 0 if the
    frame was accepted. Returns the negative errors of stws_p_submit. The lock is held. */
-static int stws_p_submit_with_receipt(stws *c, stws_frame *frame, int told) {
+static int stws_p_submit_with_receipt(stws *c, stws_p_draft *draft, int told) {
     int number = told ? stws_p_add_receipt(&c->s, 0) : stws_p_number_from(&c->s.next_receipt),
         result;
     char id[STWS_P_ID_TEXT];
     if (!number) return STWS_ERR_LIMIT;
-    stws_p_add(&c->s, frame, "receipt", stws_p_receipt_id(id, number));
+    stws_p_add(draft, "receipt", stws_p_receipt_id(id, number));
     result =
-        stws_p_submit(c, frame, number, c->o.confirm ? STWS_P_CONFIRMED : STWS_P_FOR_ANY_SESSION);
+        stws_p_submit(c, draft, number, c->o.confirm ? STWS_P_CONFIRMED : STWS_P_FOR_ANY_SESSION);
     if (result != STWS_OK && told) stws_p_forget_receipt(&c->s, number);
     return result == STWS_OK && told ? number : result;
 }
@@ -12810,7 +12967,7 @@ static int stws_p_send_again(stws *c, const stws_outgoing *m) {
    wait. */
 STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
     long long until = 0;
-    stws_frame frame;
+    stws_p_draft draft;
     int result;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!m || !stws_p_outgoing_valid(m))
@@ -12820,10 +12977,10 @@ STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
     stws_p_lock(c);
     if (stws_p_send_again(c, m)) return stws_p_finish_call(c, STWS_OK);
     do {
-        result = stws_p_compose_send(c, &frame, m);
+        result = stws_p_compose_send(c, &draft, m);
         if (result != STWS_OK) break;
-        result = m->receipt || c->o.confirm ? stws_p_submit_with_receipt(c, &frame, m->receipt)
-                                            : stws_p_submit(c, &frame, 0, STWS_P_FOR_ANY_SESSION);
+        result = m->receipt || c->o.confirm ? stws_p_submit_with_receipt(c, &draft, m->receipt)
+                                            : stws_p_submit(c, &draft, 0, STWS_P_FOR_ANY_SESSION);
         if (result == STWS_ERR_FULL || stws_p_lacks_receipts(c, m))
             result = stws_p_await_room(c, &until, result);
     } while (result == STWS_P_AGAIN);
@@ -12849,7 +13006,7 @@ STOMP_WS_API int stws_send_text(stws *c, const char *destination, const char *te
    next one. */
 static int stws_p_acknowledge(stws *c, const stws_message *m, stws_command command_id,
                               const char *transaction) {
-    stws_frame frame;
+    stws_p_draft draft;
     int result;
     if (m && !m->client) return STWS_ERR_STALE; /* popped from a queue, its client is destroyed */
     if (stws_p_unusable(c)) return stws_p_unusable(c);
@@ -12862,10 +13019,10 @@ static int stws_p_acknowledge(stws *c, const stws_message *m, stws_command comma
         result = STWS_ERR_STALE;
     } else if (command_id == STWS_COMMAND_NACK && c->s.version == STWS_STOMP_10) {
         result = STWS_ERR_FRAME_BUILD; /* STOMP 1.0 has no NACK */
-    } else if (!stws_p_compose_ack(&c->s, &frame, command_id, m, transaction)) {
+    } else if (!stws_p_compose_ack(&c->s, &draft, command_id, m, transaction)) {
         result = STWS_ERR_USAGE;
     } else {
-        result = stws_p_submit(c, &frame, 0, STWS_P_FOR_THIS_SESSION);
+        result = stws_p_submit(c, &draft, 0, STWS_P_FOR_THIS_SESSION);
     }
     /* There is no room only until some output is written. */
     if (result == STWS_ERR_LIMIT && stws_p_pending(&c->s.out)) result = STWS_ERR_FULL;
@@ -12887,18 +13044,17 @@ STOMP_WS_API int stws_nack_in(stws *c, const stws_message *message, const char *
 
 /* Sends BEGIN, COMMIT or ABORT. With option confirm a COMMIT has a receipt. */
 static int stws_p_transact(stws *c, stws_command command_id, const char *transaction) {
-    stws_frame frame;
+    stws_p_draft draft;
     int result;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!transaction || !*transaction)
         return stws_p_refuse(c, STWS_ERR_USAGE, "the transaction has no name");
     stws_p_lock(c);
-    stws_p_compose(&c->s, &frame, command_id);
-    stws_p_add(&c->s, &frame, "transaction", transaction);
-    c->s.transaction = transaction;
+    stws_p_compose(&c->s, &draft, command_id);
+    stws_p_add_transaction(&draft, transaction);
     result = command_id == STWS_COMMAND_COMMIT && c->o.confirm
-                 ? stws_p_submit_with_receipt(c, &frame, 0)
-                 : stws_p_submit(c, &frame, 0, STWS_P_FOR_ANY_SESSION);
+                 ? stws_p_submit_with_receipt(c, &draft, 0)
+                 : stws_p_submit(c, &draft, 0, STWS_P_FOR_ANY_SESSION);
     return stws_p_finish_call(c, result);
 }
 
@@ -12919,6 +13075,7 @@ static int stws_p_is_flushed(const stws *c) {
     const stws_p_ring *outbox = &c->s.outbox;
     int sent = !stws_p_pending(&c->s.out) && !outbox->untaken &&
                !stws_p_subs_come_first(&c->s.subs) && !c->write_error;
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
     return sent && !c->s.unconfirmed;
 }
 
@@ -12928,9 +13085,10 @@ static int stws_p_is_flushed(const stws *c) {
 static long long stws_p_flush_limit(const stws *c, long long until) {
     const stws_p_record *oldest = stws_p_record_unconfirmed(&c->s.outbox);
     long long limit = oldest ? oldest->sent_us + stws_p_ms(c->o.receipt_timeout_ms) : STWS_P_NEVER;
-    if (!oldest || !oldest->sent || !c->o.receipt_timeout_ms || c->s.broker != STWS_BROKER_SPRING)
+    if (!oldest || oldest->state != STWS_P_RECORD_SENT || !c->o.receipt_timeout_ms ||
+        c->s.broker != STWS_BROKER_SPRING)
         return until;
-    return until == STWS_P_NEVER || limit < until ? limit : until;
+    return limit < until ? limit : until;
 }
 
 /* One round of a flush that only has to write. It also reads, because a server whose own output
@@ -13083,13 +13241,13 @@ static void stws_p_take_reply(stws *c, const stws_message *m, void *user) {
 /* Sends the request, with the headers reply-to and correlation-id. Returns STWS_OK or an
    error. */
 static int stws_p_post_request(stws *c, const stws_outgoing *m, const stws_p_reply *reply) {
-    stws_frame frame;
+    stws_p_draft draft;
     int result;
     stws_p_lock(c);
-    result = stws_p_compose_send(c, &frame, m);
-    stws_p_add(&c->s, &frame, "reply-to", reply->to);
-    stws_p_add(&c->s, &frame, "correlation-id", reply->correlation);
-    if (result == STWS_OK) result = stws_p_submit(c, &frame, 0, STWS_P_FOR_ANY_SESSION);
+    result = stws_p_compose_send(c, &draft, m);
+    stws_p_add(&draft, "reply-to", reply->to);
+    stws_p_add(&draft, "correlation-id", reply->correlation);
+    if (result == STWS_OK) result = stws_p_submit(c, &draft, 0, STWS_P_FOR_ANY_SESSION);
     return stws_p_finish_call(c, result);
 }
 
@@ -13239,6 +13397,7 @@ STOMP_WS_API void stws_stats(stws *c, stws_statistics *out) {
 /* ==== >>end: what is not for those who include this, and the licence ==== */
 /* The implementation's macros are not for the file that includes this header. */
 #undef STWS_P_AT
+#undef STWS_P_ASSERTS
 #undef STWS_P_AVX2
 #undef STWS_P_APART
 #undef STWS_P_HAS_PROXY
@@ -13258,7 +13417,6 @@ STOMP_WS_API void stws_stats(stws *c, stws_statistics *out) {
 #undef STWS_P_TIME
 #undef STWS_P_RESULT
 #undef STWS_P_SEND_FLAGS
-#undef STWS_P_SENT
 #undef STWS_P_SSE2
 #undef STWS_P_STORE
 #undef STWS_P_SWAP
@@ -13267,7 +13425,6 @@ STOMP_WS_API void stws_stats(stws *c, stws_statistics *out) {
 #undef STWS_P_TOPS
 #undef STWS_P_TWICE
 #undef STWS_P_UNLOCK
-#undef STWS_P_UNSENT
 #undef STWS_P_US
 #undef STWS_P_TRIAL_US
 #undef STWS_P_UTF8_BY

@@ -38,6 +38,7 @@ static int calls_join(pthread_t thread);
 
 #define STOMP_WS_MALLOC calls_malloc
 #define STOMP_WS_FREE free
+#undef STOMP_WS_ASSERT /* that of asserts.h */
 #define STOMP_WS_ASSERT(condition) ((condition) ? (void)0 : calls_broken(#condition))
 static void calls_broken(const char *what);
 

@@ -43,14 +43,14 @@ DEFECTS = {
     "a send overtakes the subscriptions":
         ("stws_p_may_post", " && !stws_p_subs_come_first(&c->s.subs)", ""),
     "what was sent counts as confirmed":
-        ("stws_p_record_mark_sent", "if (!r->confirm) stws_p_record_through",
+        ("stws_p_record_taken", "if (!r->confirm) stws_p_record_through",
          "stws_p_record_through"),
     "an unconfirmed message is not resent":
         ("stws_p_leave_session", "stws_p_record_all_unsent(&c->s);", ""),
     "a receipt confirms the oldest message":
         ("stws_p_record_find", "while (r && r->receipt != receipt) r = stws_p_record_linked(s, r->link);",
          "r = receipt ? stws_p_record_next(&s->outbox, NULL) : NULL;\n"
-         "    while (r && (r->done || r->confirmed)) r = stws_p_record_next(&s->outbox, r);"),
+         "    while (r && !stws_p_record_is_unconfirmed(r)) r = stws_p_record_next(&s->outbox, r);"),
     "a confirmed message stays in the outbox":
         ("stws_p_settle", "stws_p_record_through(&c->s, record);", ""),
     "a refused message counts as confirmed":
@@ -76,7 +76,7 @@ DEFECTS = {
     "the epoch is not increased":
         ("stws_p_on_connected", "c->s.epoch++;", ""),
     "an ACK in the outbox survives its session": [
-        ("stws_p_record_all_unsent", "if (r->epoch) stws_p_record_settled(s, r, 1);", ""),
+        ("stws_p_record_all_unsent", "if (r->epoch) stws_p_record_enter(s, r, STWS_P_RECORD_DONE);", ""),
         ("stws_p_post_outbox", "int stale = r->epoch && r->epoch != c->s.epoch;",
          "int stale = 0;")],
     "an ACK names the wrong header":
@@ -87,7 +87,7 @@ DEFECTS = {
     "UNSUBSCRIBE is not sent":
         ("stws_unsubscribe", "if (stws_p_server_knows(sub) && ", "if (0 && "),
     "a reused id overtakes its UNSUBSCRIBE":
-        ("stws_p_subscribe", "sub->sent = sub->behind = 1;\n        c->s.subs.unsent--;", ""),
+        ("stws_p_subscribe", "stws_p_sub_enter(&c->s.subs, sub, STWS_P_SUB_WAITS_FOR_ID);", ";"),
     "an id that is in use is accepted again":
         ("stws_subscribe", "if (id && stws_p_id_taken(&c->s.subs, id)) {", "if (0) {"),
     # Heart-beats and times.
@@ -107,17 +107,17 @@ DEFECTS = {
         ("stws_p_due", "if (s->heartbeat_out_us && !stws_p_pending(&s->out) && !c->write_error)",
          "if (s->heartbeat_out_us)"),
     "connecting has no time limit":
-        ("stws_p_turn_resolving", "stws_p_enter(c, STWS_CONNECTING, c->o.connect_timeout_ms);",
-         "stws_p_enter(c, STWS_CONNECTING, 0);"),
+        ("stws_p_turn_resolving", "stws_p_enter(c, STWS_CONNECTING, stws_p_time_limit(c, c->o.connect_timeout_ms));",
+         "stws_p_enter(c, STWS_CONNECTING, STWS_P_NEVER);"),
     "the login has no time limit":
         ("stws_p_turn_upgrading", "c->o.connected_timeout_ms", "0"),
     "the connection is not closed after an ERROR":
         ("stws_p_on_error", "c->error_close_us = c->now + stws_p_ms(c->o.close_timeout_ms);", ";"),
     "a receipt has no time-out":
-        ("stws_p_turn_timers", "stws_p_finish_receipts(&c->s, c->now, STWS_ERR_TIMEOUT)",
+        ("stws_p_turn_timers", "stws_p_finish_receipts(&c->s, STWS_P_RECEIPT_SENT, c->now, STWS_ERR_TIMEOUT)",
          "(void)0"),
     "a receipt does not end with its connection":
-        ("stws_p_leave_session", "stws_p_finish_receipts(&c->s, STWS_P_SENT, STWS_ERR_LOST);", ""),
+        ("stws_p_leave_session", "stws_p_finish_receipts(&c->s, STWS_P_RECEIPT_SENT, STWS_P_NEVER, STWS_ERR_LOST);", ""),
     "stws_stop has an effect only when connected":
         ("stws_p_turn_asked", "if (STWS_P_LOAD(&c->stop))",
          "if (STWS_P_LOAD(&c->stop) && c->state == STWS_CONNECTED)"),
