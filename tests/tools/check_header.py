@@ -217,7 +217,7 @@ def gaps(header):
 def state_writers(header):
     """One function writes the state of the connection."""
     writers = set()
-    write = re.compile(r"->state = STWS_|STORE\(&\w+->state,|->state = state\b")
+    write = re.compile(r"\bc->state = |STORE\(&c->state,")
     for name, number, lines in functions(header):
         body = "\n".join(header.code_lines[number - 1:number - 1 + lines])
         if number > header.implementation_at and write.search(body):
