@@ -6523,8 +6523,6 @@ struct stws {
     /* stws_flush waits for receipts; OUTBOX_HIGH was told, OUTBOX_LOW not yet */
     unsigned char flushing, above_high;
     unsigned char owes_turn; /* frames are left, but a turn comes first: no waiting */
-    /* the message in hand is to be acknowledged, at the latest when we come again */
-    unsigned char ack_due;
     /* CONNECT was, by an ERROR: STWS_P_REFUSED or _DENIED, else 0 */
     unsigned char refused;
     /* no more of the answer to the upgrade comes, or is waited for */
@@ -6535,7 +6533,8 @@ struct stws {
     /* the one that stws_next gave last, whose views the user looks at */
     stws_p_kept *given;
     size_t kept_bytes; /* of all of these */
-    /* the message in hand: the user has it, and the library owes its ACK; NULL: none */
+    /* the message in hand: the user has it, and the library owes its ACK, at the latest when we
+       come again; NULL: none */
     const stws_message *hand;
     int in_hand; /* its subscription's handle; under the lock */
     int aside; /* the handle of a subscription that was set aside, which is to be told; 0: none; under
@@ -9528,7 +9527,7 @@ static void stws_p_unsubscribed(stws *c, stws_p_sub *sub) {
    the user has unsubscribed it meanwhile. */
 STWS_P_APART static void stws_p_let_go_now(stws *c) {
     int ended, full = 0, result;
-    if (!c->ack_due) {
+    if (!c->hand) {
         stws_p_free_kept(c, &c->given);
         return;
     }
@@ -9546,7 +9545,6 @@ STWS_P_APART static void stws_p_let_go_now(stws *c) {
         else if (result != STWS_OK) stws_p_unsubscribed(c, stws_p_find_handle(&c->s.subs, ended));
         stws_p_unlock(c);
     }
-    c->ack_due = (unsigned char)full;
     c->held = full ? STWS_P_HELD_BY_ACK : 0;
     if (full) return;
     c->hand = NULL;
@@ -9554,7 +9552,7 @@ STWS_P_APART static void stws_p_let_go_now(stws *c) {
 }
 
 static void stws_p_let_go(stws *c) {
-    if (c->ack_due || c->given) stws_p_let_go_now(c);
+    if (c->hand || c->given) stws_p_let_go_now(c);
 }
 
 /* The user gets a message: from now on it is in hand, if the library owes its ACK. 0:
@@ -9565,7 +9563,6 @@ STWS_P_APART static int stws_p_hand_over_now(stws *c, const stws_message *m) {
     lives = stws_p_find_handle(&c->s.subs, m->handle) != NULL;
     if (lives) c->hand = m, c->in_hand = m->handle;
     stws_p_unlock(c);
-    if (lives) c->ack_due = 1;
     return lives;
 }
 
@@ -10096,7 +10093,7 @@ static long long stws_p_due(stws *c) {
     if (stws_p_gives_way(c) || c->event_due || c->refused || STWS_P_LOAD(&c->aside)) return 0;
     if (c->state == STWS_IDLE || c->state == STWS_RESOLVING || c->called || stws_p_crosses_mark(c))
         return 0;
-    if ((!c->keeping && (c->kept_first || c->has_kept)) || (c->ack_due && !c->held) ||
+    if ((!c->keeping && (c->kept_first || c->has_kept)) || (c->hand && !c->held) ||
         stws_p_has_unparsed(c))
         return 0;
     if (s->no_random && !c->write_error && !stws_p_pending(&s->out)) return 0;
