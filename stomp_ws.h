@@ -6502,8 +6502,7 @@ struct stws {
     /* why nothing is read, STWS_P_HELD_; DISCONNECTED waits to be told */
     unsigned char held, event_due;
     unsigned char drained; /* the last read left nothing in the socket */
-    /* the transport has to be closed; it says no descriptor to wait for */
-    unsigned char opened, blind;
+    unsigned char opened;  /* the transport has to be closed */
     /* what late_us counts passed in a callback, or in the program, not in a wait */
     unsigned char late_in_call;
     unsigned char calls_back; /* stws_run does: a message need not become an event first */
@@ -10253,13 +10252,22 @@ static int stws_p_add_fd(stws_fd *out, int cap, int n, int fd, int wants) {
     return n + 1;
 }
 
-/* The descriptors to wait for; *now is set when the transport holds data that no descriptor
-   will announce. */
-static int stws_p_collect_fds(stws *c, stws_fd *out, int cap, int *now) {
+/* Of two times as poll takes them, -1 being no limit, the shorter. */
+static int stws_p_at_most(int ms, int limit) {
+    return limit >= 0 && (ms < 0 || ms > limit) ? limit : ms;
+}
+
+/* A transport without a descriptor has to be asked again and again. */
+enum { STWS_P_BLIND_MS = 10 };
+
+/* The descriptors to wait for, and at most how many milliseconds (-1: any): 0 when the
+   transport holds data that no descriptor will announce, a few when it has no descriptor. */
+static int stws_p_collect_fds(stws *c, stws_fd *out, int cap, int *most_ms) {
     int n = 0, wants = STWS_WANT_READ, asked = wants, pending;
     stws_p_lock(c);
     pending = stws_p_pending(&c->s.out) != 0;
     stws_p_unlock(c);
+    *most_ms = -1;
     if (!c->o.transport && c->state == STWS_CONNECTING) {
         n = stws_p_add_fd(out, cap, n, c->tcp.fd, stws_p_proxy_wants(&c->tcp));
         n = stws_p_add_fd(out, cap, n, c->tcp.rival, STWS_WANT_WRITE);
@@ -10268,11 +10276,11 @@ static int stws_p_collect_fds(stws *c, stws_fd *out, int cap, int *now) {
         if (pending || c->state == STWS_CONNECTING) wants |= STWS_WANT_WRITE;
         asked = wants;
         if (c->io.wants) wants = c->io.wants(c->io.ctx, wants);
-        if ((wants & STWS_WANT_NOW) && !c->held) *now = 1;
+        if ((wants & STWS_WANT_NOW) && !c->held) *most_ms = 0;
         n = stws_p_add_fd(out, cap, n, c->io.fd(c->io.ctx),
                           wants & (STWS_WANT_READ | STWS_WANT_WRITE));
     }
-    c->blind = c->opened && asked && !n;
+    if (c->opened && asked && !n) *most_ms = stws_p_at_most(*most_ms, STWS_P_BLIND_MS);
     return stws_p_add_fd(out, cap, n, c->wake[0], STWS_WANT_READ);
 }
 
@@ -10303,9 +10311,9 @@ static void stws_p_end_wait(stws *c) {
 }
 
 /* The same for poll; how many. */
-static int stws_p_pollfds(stws *c, struct pollfd *out, int *now) {
+static int stws_p_pollfds(stws *c, struct pollfd *out, int *most_ms) {
     stws_fd fds[3] = {{-1, 0}, {-1, 0}, {-1, 0}};
-    int n = stws_p_collect_fds(c, fds, 3, now), i;
+    int n = stws_p_collect_fds(c, fds, 3, most_ms), i;
     for (i = 0; i < n; i++) {
         out[i].fd = fds[i].fd;
         out[i].revents = 0;
@@ -10315,25 +10323,16 @@ static int stws_p_pollfds(stws *c, struct pollfd *out, int *now) {
     return n;
 }
 
-/* A transport without a descriptor has to be asked again and again. */
-enum { STWS_P_BLIND_MS = 10 };
-
 /* Without a wake pipe, stws_stop from a signal handler just before poll() is seen so much
    later. */
 enum { STWS_P_DEAF_MS = 1000 };
 
-/* Of two times as poll takes them, -1 being no limit, the shorter. */
-static int stws_p_at_most(int ms, int limit) {
-    return limit >= 0 && (ms < 0 || ms > limit) ? limit : ms;
-}
-
 /* Make ready to wait: what to poll for, and at most how many milliseconds (-1: any; 0: not
    at all). */
 static int stws_p_before_wait(stws *c, struct pollfd *out, int *n) {
-    int now = 0, ms = stws_p_until(c, stws_p_begin_wait(c));
-    *n = stws_p_pollfds(c, out, &now);
-    if (now || c->more) return 0;
-    return c->blind ? stws_p_at_most(ms, STWS_P_BLIND_MS) : ms;
+    int most_ms, ms = stws_p_until(c, stws_p_begin_wait(c));
+    *n = stws_p_pollfds(c, out, &most_ms);
+    return c->more ? 0 : stws_p_at_most(ms, most_ms);
 }
 
 /* Wait for the network, the clock or another thread, at most limit_ms (-1: no limit). */
@@ -10445,14 +10444,14 @@ static void stws_p_wake_loop(stws *c) {
 }
 
 STOMP_WS_API int stws_fds(stws *c, stws_fd *out, int cap) {
-    int now = 0, n = 0;
+    int most_ms, n = 0;
     if (!out && cap > 0) return stws_p_refuse(c, STWS_ERR_USAGE, "stws_fds: out is NULL");
     if (stws_p_unusable(c)) return 0;
     n = stws_p_take(c);
     if (n != STWS_OK) return n;
     if (c->state != STWS_ENDED) {
         stws_p_begin_wait(c);
-        n = stws_p_collect_fds(c, out, cap, &now);
+        n = stws_p_collect_fds(c, out, cap, &most_ms);
         stws_p_note_loop(c);
     }
     stws_p_let_others_drive(c);
@@ -11266,7 +11265,7 @@ static long long stws_p_flush_limit(const stws *c, long long until) {
    connection is not given up. */
 static int stws_p_push_output(stws *c, int left) {
     struct pollfd polled[3];
-    int now = 0, n, can_read = 0, moved;
+    int most_ms, n, can_read = 0, moved;
     long got = 0;
     if (!c->calling && c->held != STWS_P_HELD_BY_QUEUE && !c->has_kept) {
         stws_p_let_go(c);
@@ -11289,7 +11288,7 @@ static int stws_p_push_output(stws *c, int left) {
     if (!c->calling && c->renewing) stws_p_turn_renewing(c);
     if (c->state != STWS_CONNECTED) return c->error;
     /* a byte in the wake pipe stays until the next wait */
-    n = stws_p_pollfds(c, polled, &now) - (c->wake[0] >= 0);
+    n = stws_p_pollfds(c, polled, &most_ms) - (c->wake[0] >= 0);
     if (n && !can_read) polled[0].events = stws_p_pending(&c->s.out) ? POLLOUT : 0;
     poll(polled, n ? 1 : 0, stws_p_at_most(left, STWS_P_BLIND_MS));
     return STWS_OK;

@@ -401,7 +401,7 @@ DEFECTS = {
     "driving": {
         "the second socket of a race": ("stws_p_collect_fds", "n = stws_p_add_fd(out, cap, n, c->tcp.rival,",
                                         "(void)stws_p_add_fd(out, cap, n, c->tcp.rival,"),
-        "data inside the transport": ("stws_p_collect_fds", "*now = 1;", ";"),
+        "data inside the transport": ("stws_p_collect_fds", "*most_ms = 0;", ";"),
         "data inside while held back": ("stws_p_collect_fds", "(wants & STWS_WANT_NOW) && !c->held",
                                         "wants & STWS_WANT_NOW"),
     },
