@@ -6734,11 +6734,15 @@ static int stws_p_drives(const stws *c) {
     return !c->threads || (STWS_P_LOAD(&c->driver) & ~(uintptr_t)STWS_P_HOLDS) == stws_p_me();
 }
 
-/* The thread that usually drives must not wait for somebody to drive. */
-static int stws_p_usually_drives(const stws *c) {
+/* Was it another thread that drove last? */
+static int stws_p_another_drove(const stws *c) {
     uintptr_t last = STWS_P_LOAD(&c->last_driver);
-    return stws_p_drives(c) || !last || last == stws_p_me();
+    return c->threads && last && last != stws_p_me();
 }
+
+/* May this thread wait for another one to drive? Only where another one drives, or drove last:
+   otherwise nobody may ever come. */
+static int stws_p_may_wait(const stws *c) { return !stws_p_drives(c) && stws_p_another_drove(c); }
 
 /* Take the client when nobody has it: 1, or 0. */
 static int stws_p_try_take(stws *c, int hold) {
@@ -6818,12 +6822,6 @@ static int stws_p_take_back(stws *c) {
     int result = stws_p_take(c);
     if (result == STWS_OK) stws_p_begin_driving(c);
     return result;
-}
-
-/* Was it another thread that drove last? */
-static int stws_p_another_drove(const stws *c) {
-    uintptr_t last = STWS_P_LOAD(&c->last_driver);
-    return c->threads && last && last != stws_p_me();
 }
 
 /* Does another thread look at an event that stws_next gave it, whose views must stay? Only
@@ -11103,8 +11101,7 @@ static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms) {
         if (!until) until = timeout_ms < 0 ? STWS_P_NEVER : stws_p_in(c, timeout_ms);
         stws_p_lock(c);
         ends = c->write_error != 0 || c->going; /* of its session */
-        goes_on =
-            ends || (timeout_ms != 0 && !stws_p_usually_drives(c) && stws_p_await_driver(c, until));
+        goes_on = ends || (timeout_ms != 0 && stws_p_may_wait(c) && stws_p_await_driver(c, until));
         stws_p_unlock(c);
         if (!goes_on) return 0;
     }
@@ -11118,8 +11115,7 @@ static int stws_p_lacks_receipts(const stws *c, const stws_outgoing *m) {
 
 /* There is no room for a message. STWS_P_AGAIN: there may be some now; else the error. */
 static int stws_p_await_room(stws *c, long long *until, int error) {
-    if (error >= 0 || c->o.outbox_policy != STWS_FULL_BLOCK || stws_p_usually_drives(c))
-        return error;
+    if (error >= 0 || c->o.outbox_policy != STWS_FULL_BLOCK || !stws_p_may_wait(c)) return error;
     if (!*until) *until = stws_p_in(c, c->o.outbox_block_ms);
     return stws_p_await_driver(c, *until) ? (int)STWS_P_AGAIN : (int)STWS_ERR_TIMEOUT;
 }
@@ -11484,8 +11480,7 @@ STOMP_WS_API int stws_error(const stws *c) {
 STOMP_WS_API const char *stws_error_text(const stws *c) {
     if (!c) return stws_result_text(STWS_ERR_MEMORY);
     if (stws_p_refusal.client == c) return stws_p_refusal.why;
-    if (c->broken || stws_p_usually_drives(c) || STWS_P_LOAD(&c->state) == STWS_ENDED)
-        return c->text;
+    if (c->broken || !stws_p_may_wait(c) || STWS_P_LOAD(&c->state) == STWS_ENDED) return c->text;
     /* the thread that drives may be writing it anew */
     return stws_error(c) ? stws_result_text(stws_error(c)) : "";
 }
