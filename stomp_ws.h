@@ -4366,6 +4366,13 @@ static size_t stws_p_ring_after(const stws_p_ring *r, size_t offset) {
     return next == r->wrap ? 0 : next;
 }
 
+/* The entry after that one, or, after NULL, the first; NULL at the end. */
+static void *stws_p_ring_next(const stws_p_ring *r, const void *entry) {
+    size_t at = r->head;
+    if (entry) at = stws_p_ring_after(r, (size_t)((const char *)entry - r->data));
+    return r->count && at != r->tail ? stws_p_ring_at(r, at) : NULL;
+}
+
 /* Where an entry of that size would begin, and whether there is room for it. The tail never
    comes up to the head but when the ring is empty. */
 static int stws_p_ring_place(const stws_p_ring *r, size_t size, size_t *at) {
@@ -4427,11 +4434,8 @@ static stws_p_record *stws_p_record_at(const stws_p_ring *b, size_t offset) {
     return (stws_p_record *)stws_p_ring_at(b, offset);
 }
 
-/* The record after that one, or, after NULL, the first; NULL at the end. */
 static stws_p_record *stws_p_record_next(const stws_p_ring *b, const stws_p_record *r) {
-    size_t at = b->head;
-    if (r) at = stws_p_ring_after(b, (size_t)((const char *)r - b->data));
-    return b->count && at != b->tail ? stws_p_record_at(b, at) : NULL;
+    return (stws_p_record *)stws_p_ring_next(b, r);
 }
 
 /* Bytes of a frame that is kept: its header table, and every text with its NUL. */
@@ -6276,6 +6280,14 @@ static stws_p_queued *stws_p_queued_at(const stws_queue *q, size_t offset) {
     return (stws_p_queued *)stws_p_ring_at(&q->ring, offset);
 }
 
+/* The popped entry after that one, or, after NULL, the first; NULL after the last. Those that
+   were given back may be among them. Under the lock. */
+static stws_p_queued *stws_p_queued_popped(const stws_queue *q, const stws_p_queued *entry) {
+    const stws_p_ring *r = &q->ring;
+    stws_p_queued *next = (stws_p_queued *)stws_p_ring_next(r, entry);
+    return r->untaken && next == stws_p_queued_at(q, r->next) ? NULL : next;
+}
+
 /* A client comes, or has ended. Nothing more will come when the last one has. */
 static void stws_p_queue_feed(stws_queue *q, int more) {
     STWS_P_LOCK(q);
@@ -6311,12 +6323,10 @@ static int stws_p_queue_push(stws_queue *q, const stws_message *m, stws_p_waiter
 #ifndef STOMP_WS_NO_THREADS
 /* Is a thread acknowledging a message of this client? Under the lock. */
 static int stws_p_queue_settles(stws_queue *q, const stws *client) {
-    size_t place = q->ring.head, i;
-    int settles = 0;
-    for (i = 0; i < q->ring.count; i++, place = stws_p_ring_after(&q->ring, place))
-        settles |= stws_p_queued_at(q, place)->settling &&
-                   stws_p_queued_at(q, place)->message->client == client;
-    return settles;
+    const stws_p_queued *entry = stws_p_queued_popped(q, NULL);
+    while (entry && !(entry->settling && entry->message->client == client))
+        entry = stws_p_queued_popped(q, entry);
+    return entry != NULL;
 }
 #endif
 
@@ -6324,16 +6334,14 @@ static int stws_p_queue_settles(stws_queue *q, const stws *client) {
    Whoever is just doing that ends first. */
 static void stws_p_queue_forget(stws_queue *q, const stws *client, stws_p_waiter *waiter) {
     stws_p_waiter **at;
-    size_t place, i;
+    stws_p_queued *entry = NULL;
     STWS_P_LOCK(q);
     STWS_P_WITH_THREADS(while (stws_p_queue_settles(q, client))
                             stws_p_cond_wait(&q->filled, q->mutex, -1);)
     for (at = &q->waiters; *at && *at != waiter;) at = &(*at)->next;
     if (*at) *at = waiter->next;
     STWS_P_STORE(&waiter->listed, 0);
-    for (i = 0, place = q->ring.head; i < q->ring.count;
-         i++, place = stws_p_ring_after(&q->ring, place)) {
-        stws_p_queued *entry = stws_p_queued_at(q, place);
+    while ((entry = (stws_p_queued *)stws_p_ring_next(&q->ring, entry)) != NULL) {
         if (entry->message->client != client) continue;
         STWS_P_STORE(&entry->answered, 1);
         STWS_P_STORE(&entry->message->client, NULL);
@@ -6344,13 +6352,10 @@ static void stws_p_queue_forget(stws_queue *q, const stws *client, stws_p_waiter
 /* Does a user have a message of this client's session, whose ACK the library owes when it
    comes back? */
 static int stws_p_queue_owes(stws_queue *q, const stws *client, unsigned epoch) {
-    const stws_p_ring *r = &q->ring;
-    size_t place, i;
+    const stws_p_queued *entry = NULL;
     int owes = 0;
     STWS_P_LOCK(q);
-    for (i = 0, place = r->head; i + r->untaken < r->count;
-         i++, place = stws_p_ring_after(r, place)) {
-        const stws_p_queued *entry = stws_p_queued_at(q, place);
+    while ((entry = stws_p_queued_popped(q, entry)) != NULL) {
         const stws_message *m = entry->message;
         owes |= m->client == client && m->epoch == epoch && (m->ack_on & STWS_ACK_ON_RETURN) &&
                 !entry->given_back && !STWS_P_LOAD(&entry->answered);
@@ -6405,11 +6410,9 @@ static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms);
 
 /* The entry of a message that was popped; NULL when it is none of this queue's. Under the lock. */
 static stws_p_queued *stws_p_queued_of(stws_queue *q, const stws_message *m) {
-    const stws_p_ring *r = &q->ring;
-    size_t at = r->head, i;
-    for (i = 0; i < r->count - r->untaken; i++, at = stws_p_ring_after(r, at))
-        if (stws_p_queued_at(q, at)->message == m) return stws_p_queued_at(q, at);
-    return NULL;
+    stws_p_queued *entry = stws_p_queued_popped(q, NULL);
+    while (entry && entry->message != m) entry = stws_p_queued_popped(q, entry);
+    return entry;
 }
 
 /* Give a message back, and acknowledge it first if the library owes that. 0: there is no
