@@ -6493,6 +6493,7 @@ struct stws {
     int disconnect_number;   /* of a graceful end */
     int failures, url_index; /* failures in a row, since the last stable session */
     int has_worked;          /* there was a session */
+    int put_off;             /* before_connect said not yet: it is asked again about this attempt */
     int write_error;         /* writing has failed; what was sent to us is still read */
     /* a callback is running: the message it looks at has to stay where it is */
     int calling;
@@ -8513,6 +8514,7 @@ static void stws_p_leave_session(stws *c) {
     stws_p_unlock(c);
     c->held = 0;
     c->hook_us = 0;
+    c->put_off = 0;
     c->error_us = c->error_close_us = c->renew_us = STWS_P_NEVER;
 }
 
@@ -8716,6 +8718,7 @@ static int stws_p_may_connect(stws *c) {
     c->calling++;
     answer = c->o.before_connect(c, &c->try_now, c->o.user);
     c->calling--;
+    c->put_off = answer > 0;
     if (answer == 0) return 1;
     if (answer > 0) {
         c->deadline_us = c->now + stws_p_ms(answer);
@@ -8743,7 +8746,7 @@ static void stws_p_begin_url(stws *c) {
 /* A new attempt: choose, ask, parse; then RESOLVING. */
 static void stws_p_begin_attempt(stws *c) {
     const char *why = "";
-    if (c->state != STWS_BACKOFF || !c->hook_us) {
+    if (!c->put_off) {
         c->try_now.number = c->failures + 1;
         c->try_now.url = stws_p_pick_url(c);
         c->try_now.login = c->o.login;
@@ -8753,10 +8756,8 @@ static void stws_p_begin_attempt(stws *c) {
         c->try_now.last_error = (stws_result)c->error;
         c->try_now.last_status = c->http_status;
     }
-    c->hook_us = c->o.before_connect != NULL;
     stws_p_enter(c, STWS_BACKOFF, c->now);
     if (!stws_p_may_connect(c)) return;
-    c->hook_us = 0;
     if (stws_url_parse(c->try_now.url, &c->url, &why) != STWS_OK) {
         stws_p_say(c, STWS_ERR_URL, "before_connect has brought a URL that cannot be used: %s",
                    why);
