@@ -3671,7 +3671,8 @@ static int stws_p_post_again(stws_p_session *s, const char *body, size_t body_le
 
 /* Build a frame into the output; body_is_utf8: its body was found to be UTF-8, and is not
    looked at again. STWS_ERR_SPACE: it does not fit, *need bytes would. STWS_ERR_FRAME_BUILD. */
-static int stws_p_post(stws_p_session *s, const stws_frame *asked, int body_is_utf8, size_t *need) {
+static int stws_p_post_locked(stws_p_session *s, const stws_frame *asked, int body_is_utf8,
+                              size_t *need) {
     const stws_frame *frame = asked;
     stws_frame settled;
     size_t cut = stws_p_cut_size(s), total, head_len;
@@ -3718,7 +3719,7 @@ typedef struct stws_p_draft {
 } stws_p_draft;
 
 /* Begins a draft: a frame without headers and body. */
-static void stws_p_compose(stws_p_session *s, stws_p_draft *draft, stws_command command_id) {
+static void stws_p_compose_locked(stws_p_session *s, stws_p_draft *draft, stws_command command_id) {
     STOMP_WS_ASSERT(stws_p_has_lock(s->client));
     memset(&draft->frame, 0, sizeof draft->frame);
     draft->frame.command_id = command_id;
@@ -3786,7 +3787,7 @@ static int stws_p_post_connect(stws_p_session *s, const stws_attempt *attempt, s
     stws_p_draft draft;
     stws_p_number_text(heartbeat, "", (unsigned)o->heartbeat_out_ms);
     stws_p_number_text(heartbeat + strlen(heartbeat), ",", (unsigned)o->heartbeat_in_ms);
-    stws_p_compose(s, &draft, STWS_COMMAND_CONNECT);
+    stws_p_compose_locked(s, &draft, STWS_COMMAND_CONNECT);
     stws_p_add(&draft, "accept-version", stws_p_accept_version[o->versions]);
     stws_p_add(&draft, "host", o->host);
     stws_p_add(&draft, "heart-beat", heartbeat);
@@ -3794,7 +3795,8 @@ static int stws_p_post_connect(stws_p_session *s, const stws_attempt *attempt, s
     stws_p_add(&draft, "passcode", attempt->passcode);
     stws_p_add(&draft, "client-id", s->options->client_id);
     stws_p_add_list(&draft, attempt->connect_headers);
-    return draft.too_many_headers ? (int)STWS_ERR_LIMIT : stws_p_post(s, &draft.frame, 0, need);
+    return draft.too_many_headers ? (int)STWS_ERR_LIMIT
+                                  : stws_p_post_locked(s, &draft.frame, 0, need);
 }
 
 /* CONNECTED's version: its bit; 0 when nobody offered it. No version is 1.0 (STOMP 1.1,
@@ -4016,7 +4018,7 @@ static inline int stws_p_own_id(const char *id, size_t len) {
 /* The link to the slot of an id that the user chose, in the chain of its hash (FNV-1a,
    draft-eastlake-fnv), or the end of that chain. No server can make one long: it holds only
    what the user chose. Under the lock. */
-static int *stws_p_custom_link(const stws_p_subs *t, const char *id, size_t len) {
+static int *stws_p_custom_link_locked(const stws_p_subs *t, const char *id, size_t len) {
     uint32_t hash = 2166136261u;
     size_t i;
     int *link;
@@ -4030,7 +4032,7 @@ static int *stws_p_custom_link(const stws_p_subs *t, const char *id, size_t len)
 }
 
 static stws_p_sub *stws_p_find_custom(const stws_p_subs *t, const char *id, size_t len) {
-    int place = *stws_p_custom_link(t, id, len);
+    int place = *stws_p_custom_link_locked(t, id, len);
     return place ? &t->slots[place - 1] : NULL;
 }
 
@@ -4129,8 +4131,8 @@ static const char *stws_p_ack_mode(const stws_subscribe_options *o) {
 }
 
 /* Enter a subscription; its handle, or an error. Under the lock. */
-static int stws_p_add_sub(stws_p_subs *t, const char *destination,
-                          const stws_subscribe_options *o) {
+static int stws_p_add_sub_locked(stws_p_subs *t, const char *destination,
+                                 const stws_subscribe_options *o) {
     int handle = stws_p_new_handle(t), slot = handle % t->count, i;
     const char *id = stws_p_wanted_id(o), *ack = stws_p_ack_mode(o);
     char own_id[STWS_P_ID_TEXT];
@@ -4152,7 +4154,7 @@ static int stws_p_add_sub(stws_p_subs *t, const char *destination,
     sub->receipt = 0;
     sub->wants_receipt = (unsigned char)(o->receipt != 0);
     sub->next = 0;
-    if (id) *stws_p_custom_link(t, id, strlen(id)) = slot + 1;
+    if (id) *stws_p_custom_link_locked(t, id, strlen(id)) = slot + 1;
     stws_p_sub_enter(t, sub, STWS_P_SUB_UNSENT);
     STWS_P_STORE(&sub->handle, handle);
     return handle;
@@ -4160,7 +4162,7 @@ static int stws_p_add_sub(stws_p_subs *t, const char *destination,
 
 static void stws_p_remove_sub(stws_p_subs *t, stws_p_sub *sub) {
     const char *id = stws_p_sub_id(t, sub);
-    if (sub->custom_id) *stws_p_custom_link(t, id, strlen(id)) = sub->next;
+    if (sub->custom_id) *stws_p_custom_link_locked(t, id, strlen(id)) = sub->next;
     stws_p_acquit(t, sub);
     stws_p_sub_enter(t, sub, STWS_P_SUB_FREE);
     STWS_P_STORE(&sub->handle, 0);
@@ -4227,7 +4229,7 @@ static void stws_p_compose_subscribe(stws_p_session *s, stws_p_draft *draft, con
                *id = stws_p_after(destination);
     const char *durable = stws_p_sub_durable(&s->subs, sub), *name = stws_p_after(durable), *value;
     int i;
-    stws_p_compose(s, draft, STWS_COMMAND_SUBSCRIBE);
+    stws_p_compose_locked(s, draft, STWS_COMMAND_SUBSCRIBE);
     stws_p_add(draft, "id", id);
     stws_p_add(draft, "destination", destination);
     stws_p_add(draft, "ack", stws_p_after(id));
@@ -4682,7 +4684,7 @@ static int stws_p_compose_ack(stws_p_session *s, stws_p_draft *draft, stws_comma
     const stws_p_sub *sub = stws_p_find_handle(&s->subs, m->handle);
     const char *subscription =
         m->subscription || !sub ? m->subscription : stws_p_sub_id(&s->subs, sub);
-    stws_p_compose(s, draft, command_id);
+    stws_p_compose_locked(s, draft, command_id);
     stws_p_add(draft, s->version == STWS_STOMP_12 ? "id" : "message-id", id);
     if (s->version == STWS_STOMP_11) stws_p_add(draft, "subscription", subscription);
     stws_p_add_transaction(draft, transaction);
@@ -6282,7 +6284,7 @@ static stws_p_queued *stws_p_queued_at(const stws_queue *q, size_t offset) {
 
 /* The popped entry after that one, or, after NULL, the first; NULL after the last. Those that
    were given back may be among them. Under the lock. */
-static stws_p_queued *stws_p_queued_popped(const stws_queue *q, const stws_p_queued *entry) {
+static stws_p_queued *stws_p_queued_popped_locked(const stws_queue *q, const stws_p_queued *entry) {
     const stws_p_ring *r = &q->ring;
     stws_p_queued *next = (stws_p_queued *)stws_p_ring_next(r, entry);
     return r->untaken && next == stws_p_queued_at(q, r->next) ? NULL : next;
@@ -6322,10 +6324,10 @@ static int stws_p_queue_push(stws_queue *q, const stws_message *m, stws_p_waiter
 }
 #ifndef STOMP_WS_NO_THREADS
 /* Is a thread acknowledging a message of this client? Under the lock. */
-static int stws_p_queue_settles(stws_queue *q, const stws *client) {
-    const stws_p_queued *entry = stws_p_queued_popped(q, NULL);
+static int stws_p_queue_settles_locked(stws_queue *q, const stws *client) {
+    const stws_p_queued *entry = stws_p_queued_popped_locked(q, NULL);
     while (entry && !(entry->settling && entry->message->client == client))
-        entry = stws_p_queued_popped(q, entry);
+        entry = stws_p_queued_popped_locked(q, entry);
     return entry != NULL;
 }
 #endif
@@ -6336,7 +6338,7 @@ static void stws_p_queue_forget(stws_queue *q, const stws *client, stws_p_waiter
     stws_p_waiter **at;
     stws_p_queued *entry = NULL;
     STWS_P_LOCK(q);
-    STWS_P_WITH_THREADS(while (stws_p_queue_settles(q, client))
+    STWS_P_WITH_THREADS(while (stws_p_queue_settles_locked(q, client))
                             stws_p_cond_wait(&q->filled, q->mutex, -1);)
     for (at = &q->waiters; *at && *at != waiter;) at = &(*at)->next;
     if (*at) *at = waiter->next;
@@ -6355,7 +6357,7 @@ static int stws_p_queue_owes(stws_queue *q, const stws *client, unsigned epoch) 
     const stws_p_queued *entry = NULL;
     int owes = 0;
     STWS_P_LOCK(q);
-    while ((entry = stws_p_queued_popped(q, entry)) != NULL) {
+    while ((entry = stws_p_queued_popped_locked(q, entry)) != NULL) {
         const stws_message *m = entry->message;
         owes |= m->client == client && m->epoch == epoch && (m->ack_on & STWS_ACK_ON_RETURN) &&
                 !entry->given_back && !STWS_P_LOAD(&entry->answered);
@@ -6387,7 +6389,7 @@ static void stws_p_queue_give_back(stws_queue *q, stws_p_queued *entry) {
 }
 
 /* Sleep until there is a message, the queue is closed, or the time is over. Under the lock. */
-static void stws_p_queue_await(stws_queue *q, int timeout_ms) {
+static void stws_p_queue_await_locked(stws_queue *q, int timeout_ms) {
 #ifdef STOMP_WS_NO_THREADS
     (void)q, (void)timeout_ms;
 #else
@@ -6409,16 +6411,16 @@ static int stws_p_acknowledge_on(const stws_message *m, int when) {
 static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms);
 
 /* The entry of a message that was popped; NULL when it is none of this queue's. Under the lock. */
-static stws_p_queued *stws_p_queued_of(stws_queue *q, const stws_message *m) {
-    stws_p_queued *entry = stws_p_queued_popped(q, NULL);
-    while (entry && entry->message != m) entry = stws_p_queued_popped(q, entry);
+static stws_p_queued *stws_p_queued_of_locked(stws_queue *q, const stws_message *m) {
+    stws_p_queued *entry = stws_p_queued_popped_locked(q, NULL);
+    while (entry && entry->message != m) entry = stws_p_queued_popped_locked(q, entry);
     return entry;
 }
 
 /* Give a message back, and acknowledge it first if the library owes that. 0: there is no
    room for its ACK. The lock is let go of meanwhile. */
 static int stws_p_queue_settle(stws_queue *q, const stws_message *m, int timeout_ms) {
-    stws_p_queued *entry = stws_p_queued_of(q, m);
+    stws_p_queued *entry = stws_p_queued_of_locked(q, m);
     int settled = 1;
     if (entry && STWS_P_LOAD(&m->client) && (m->ack_on & STWS_ACK_ON_RETURN) &&
         !STWS_P_LOAD(&entry->answered)) {
@@ -6443,7 +6445,7 @@ STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int
         return 0;
     }
     *message = NULL;
-    stws_p_queue_await(q, timeout_ms);
+    stws_p_queue_await_locked(q, timeout_ms);
     if (q->ring.untaken) {
         *message = stws_p_queued_at(q, q->ring.next)->message;
         stws_p_ring_take(&q->ring);
@@ -6704,7 +6706,7 @@ static void stws_p_signal(stws *c) {
 #ifndef STOMP_WS_NO_THREADS
 /* Waits for stws_p_signal, or until that many milliseconds are over (-1: no limit). Under the
    lock, which other threads may take meanwhile. */
-static void stws_p_await_change(stws *c, int ms) {
+static void stws_p_await_change_locked(stws *c, int ms) {
     STOMP_WS_ASSERT(stws_p_has_lock(c));
     if (STWS_P_ASSERTS) STWS_P_STORE(&c->lock_owner, 0);
     stws_p_cond_wait(c->changed, c->mutex, ms);
@@ -6788,7 +6790,7 @@ static int stws_p_take_from_others(stws *c) {
         driven = !taken && holder && !(holder & STWS_P_HOLDS);
         if (taken || driven) break;
         if (holder && c->waiting) stws_p_poke(c->wake[1]);
-        if (holder) stws_p_await_change(c, -1);
+        if (holder) stws_p_await_change_locked(c, -1);
     }
     STWS_P_STORE(&c->wanted, c->wanted - 1);
     stws_p_watch(c, -1);
@@ -8428,7 +8430,7 @@ static long long stws_p_time_limit(const stws *c, int timeout_ms) {
 
 /* The randomness that a thread asks for while it does not have the lock: fill runs once at a
    time. */
-static int stws_p_locked_random(void *client, void *out, size_t len) {
+static int stws_p_client_random(void *client, void *out, size_t len) {
     stws *c = (stws *)client;
     int result;
     stws_p_lock(c);
@@ -8440,7 +8442,7 @@ static int stws_p_locked_random(void *client, void *out, size_t len) {
 /* A number from 0 to limit out of the client's randomness. */
 static long long stws_p_random_up_to(stws *c, long long limit) {
     uint32_t r = 0;
-    if (limit <= 0 || stws_p_locked_random(c, &r, sizeof r) != 0) return 0;
+    if (limit <= 0 || stws_p_client_random(c, &r, sizeof r) != 0) return 0;
     return (long long)(r % ((unsigned long long)limit + 1));
 }
 
@@ -8539,7 +8541,7 @@ static void stws_p_say_after(stws *c, const char *tail) {
 /* ---- subscriptions that a server answers by ending the session ---- */
 
 /* How many subscriptions are on trial just now, and one of them. Under the lock. */
-static int stws_p_on_trial(const stws *c, const stws_p_sub **one) {
+static int stws_p_on_trial_locked(const stws *c, const stws_p_sub **one) {
     const stws_p_subs *t = &c->s.subs;
     int i;
     STOMP_WS_ASSERT(stws_p_has_lock(c));
@@ -8557,7 +8559,7 @@ static void stws_p_say_trial(stws *c) {
     char tail[240];
     int count;
     stws_p_lock(c);
-    count = stws_p_on_trial(c, &one);
+    count = stws_p_on_trial_locked(c, &one);
     if (one && count == 1)
         snprintf(tail, sizeof tail, "; that was right after SUBSCRIBE to \"%.100s\"%s",
                  stws_p_sub_destination(&c->s.subs, one),
@@ -8573,10 +8575,10 @@ static void stws_p_say_trial(stws *c) {
 
 /* Such a session is over: the subscriptions on trial are the suspects now, and no others.
    One that is alone three times in a row is set aside. Under the lock. */
-static void stws_p_judge_trial(stws *c) {
+static void stws_p_judge_trial_locked(stws *c) {
     stws_p_subs *t = &c->s.subs;
     const stws_p_sub *one;
-    int count = stws_p_on_trial(c, &one), i;
+    int count = stws_p_on_trial_locked(c, &one), i;
     STOMP_WS_ASSERT(stws_p_has_lock(c));
     t->trials_lost = count ? t->trials_lost + 1 : 0;
     for (i = 0; (t->on_trial || t->suspects) && i < t->count; i++) {
@@ -8595,7 +8597,7 @@ static void stws_p_hold_trial(stws *c) {
     if (c->error != STWS_ERR_BROKER && c->error != STWS_ERR_WS_CLOSE) return;
     if (c->error_us == STWS_P_NEVER) stws_p_say_trial(c); /* it has been said of the ERROR */
     stws_p_lock(c);
-    stws_p_judge_trial(c);
+    stws_p_judge_trial_locked(c);
     stws_p_unlock(c);
 }
 
@@ -8819,7 +8821,7 @@ STWS_P_APART static int stws_p_turn_resolving(stws *c) {
     if (!stws_p_choose_proxy(c, host)) return stws_p_lost(c, STWS_P_FINAL);
     if (c->tls && c->url.secure) {
         c->locked_random.ctx = c;
-        c->locked_random.fill = stws_p_locked_random;
+        c->locked_random.fill = stws_p_client_random;
         stws_p_tls_plug(c->tls, &c->o, &c->locked_random, &c->tcp, &c->io);
     } else if (!c->o.transport && c->url.secure) {
         stws_p_say(c, STWS_ERR_TLS,
@@ -8850,7 +8852,7 @@ static int stws_p_post_upgrade(stws *c) {
     unsigned char random[16];
     size_t need = 0;
     int result;
-    if (stws_p_locked_random(c, random, sizeof random) != 0) return STWS_ERR_IO;
+    if (stws_p_client_random(c, random, sizeof random) != 0) return STWS_ERR_IO;
     stws_handshake_key(random, c->key);
     stws_p_lock(c);
     result = stws_p_write_upgrade(c, c->s.out.data, c->s.out.cap, &need);
@@ -9088,14 +9090,14 @@ static int stws_p_grow_output(stws *c, size_t need) {
 
 /* Build a frame into the output, which may have to grow for it. STWS_ERR_SPACE: later;
    STWS_ERR_LIMIT: never. */
-static int stws_p_post_growing(stws *c, const stws_frame *frame, int body_is_utf8) {
+static int stws_p_post_growing_locked(stws *c, const stws_frame *frame, int body_is_utf8) {
     size_t need = 0, pending = stws_p_pending(&c->s.out);
-    int result = stws_p_post(&c->s, frame, body_is_utf8, &need);
+    int result = stws_p_post_locked(&c->s, frame, body_is_utf8, &need);
     if (result != STWS_ERR_SPACE) return result;
     if (need > c->s.out.cap && !c->has_heap) return STWS_ERR_LIMIT;
     if (need <= c->s.out.cap || pending > c->o.tx_buffer) return result;
     if (!stws_p_grow_output(c, need + pending)) return pending ? result : (int)STWS_ERR_LIMIT;
-    return stws_p_post(&c->s, frame, body_is_utf8, &need);
+    return stws_p_post_locked(&c->s, frame, body_is_utf8, &need);
 }
 
 static int stws_p_ask_before_subscribe(stws *c, stws_p_sub *sub, stws_subscribing *asked) {
@@ -9115,7 +9117,7 @@ static int stws_p_ask_before_subscribe(stws *c, stws_p_sub *sub, stws_subscribin
 }
 
 /* Send one SUBSCRIBE: 1; 0 when it has to wait. Under the lock. */
-static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
+static int stws_p_post_subscribe_locked(stws *c, stws_p_sub *sub) {
     stws_p_session *s = &c->s;
     stws_subscribing asked;
     stws_p_draft draft;
@@ -9130,8 +9132,8 @@ static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
         if (sub->wants_receipt && !sub->receipt) sub->receipt = stws_p_add_receipt(s, handle);
         stws_p_compose_subscribe(s, &draft, sub, asked.headers,
                                  stws_p_receipt_id(id, sub->receipt));
-        result =
-            draft.too_many_headers ? (int)STWS_ERR_LIMIT : stws_p_post_growing(c, &draft.frame, 0);
+        result = draft.too_many_headers ? (int)STWS_ERR_LIMIT
+                                        : stws_p_post_growing_locked(c, &draft.frame, 0);
         if (result == STWS_ERR_SPACE || result == STWS_ERR_IO) return 0;
         s->stats.dropped += result != STWS_OK;
     }
@@ -9146,18 +9148,18 @@ static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
 }
 
 /* Half of the suspects that are left; the rest comes when the session has outlived these. */
-static void stws_p_post_suspects(stws *c) {
+static void stws_p_post_suspects_locked(stws *c) {
     stws_p_subs *t = &c->s.subs;
     int left = (t->suspects + 1) / 2, i;
     for (i = 0; i < t->count && left; i++) {
         stws_p_sub *sub = &t->slots[i];
         if (sub->state != STWS_P_SUB_UNSENT || sub->suspicion == STWS_P_INNOCENT) continue;
-        if (sub->pinned || !stws_p_post_subscribe(c, sub)) return;
+        if (sub->pinned || !stws_p_post_subscribe_locked(c, sub)) return;
         left--;
     }
 }
 
-static void stws_p_post_subscriptions(stws *c) {
+static void stws_p_post_subscriptions_locked(stws *c) {
     stws_p_subs *t = &c->s.subs;
     stws_p_sub *sub;
     int trial_is_over = c->error_us == STWS_P_NEVER && c->now >= t->trial_us + STWS_P_TRIAL_US;
@@ -9166,12 +9168,12 @@ static void stws_p_post_subscriptions(stws *c) {
     if (stws_p_is_careful(t) && !trial_is_over) return;
     if (trial_is_over) stws_p_acquit_all(t);
     if (stws_p_is_careful(t)) {
-        stws_p_post_suspects(c);
+        stws_p_post_suspects_locked(c);
         return;
     }
     do sub = stws_p_next_unsent(&c->s.subs);
     /* pinned: a caller of ours asks */
-    while (sub && !sub->pinned && stws_p_post_subscribe(c, sub));
+    while (sub && !sub->pinned && stws_p_post_subscribe_locked(c, sub));
 }
 
 /* The same for those who wait for its end; a transaction goes as a whole. */
@@ -9191,13 +9193,13 @@ static void stws_p_free_id(stws_p_session *s, const stws_p_record *unsubscribe) 
 
 /* Move what waits in the outbox into the output, as far as there is room and no subscription
    is before it. */
-static void stws_p_post_outbox(stws *c, long long now) {
+static void stws_p_post_outbox_locked(stws *c, long long now) {
     stws_p_record *r;
     STOMP_WS_ASSERT(stws_p_has_lock(c));
     while (!stws_p_subs_come_first(&c->s.subs) &&
            (r = stws_p_record_unsent(&c->s.outbox)) != NULL) {
         int stale = r->epoch && r->epoch != c->s.epoch;
-        int result = stale ? (int)STWS_ERR_STALE : stws_p_post_growing(c, &r->frame, 0);
+        int result = stale ? (int)STWS_ERR_STALE : stws_p_post_growing_locked(c, &r->frame, 0);
         /* later, or in another session */
         if (result == STWS_ERR_SPACE || result == STWS_ERR_IO) return;
         if (result != STWS_OK) stws_p_drop_record(c, r, result);
@@ -9212,7 +9214,7 @@ static void stws_p_post_outbox(stws *c, long long now) {
 /* A session is about to be left, and its ACKs that wait, also for room, mean nothing in
    another one: they go before all else that waits, as their messages came by subscriptions
    that were sent. Under the lock. */
-static void stws_p_post_acks(stws *c) {
+static void stws_p_post_acks_locked(stws *c) {
     const stws_message *m = c->held == STWS_P_HELD_BY_ACK ? c->hand : NULL;
     stws_p_record *r = stws_p_record_next(&c->s.outbox, NULL);
     stws_p_draft draft;
@@ -9222,12 +9224,12 @@ static void stws_p_post_acks(stws *c) {
             r->frame.command_id == STWS_COMMAND_ACK || r->frame.command_id == STWS_COMMAND_NACK;
         if (!acknowledges || r->epoch != c->s.epoch || r->state != STWS_P_RECORD_WAITING || r->tied)
             continue;
-        if (stws_p_post_growing(c, &r->frame, 0) != STWS_OK) return;
+        if (stws_p_post_growing_locked(c, &r->frame, 0) != STWS_OK) return;
         stws_p_record_enter(&c->s, r, STWS_P_RECORD_DONE);
     }
     if (!m || m->epoch != c->s.epoch || STWS_P_LOAD(m->answered)) return;
     if (!stws_p_compose_ack(&c->s, &draft, STWS_COMMAND_ACK, m, NULL)) return;
-    if (stws_p_post_growing(c, &draft.frame, 0) == STWS_OK) STWS_P_STORE(m->answered, 1);
+    if (stws_p_post_growing_locked(c, &draft.frame, 0) == STWS_OK) STWS_P_STORE(m->answered, 1);
 }
 
 static void stws_p_post_heartbeat(stws *c) {
@@ -9260,7 +9262,7 @@ static void stws_p_post_ping(stws *c) {
 }
 
 /* DISCONNECT with a receipt, once everything before it has gone out. */
-static void stws_p_post_disconnect(stws *c) {
+static void stws_p_post_disconnect_locked(stws *c) {
     stws_p_draft draft;
     char id[STWS_P_ID_TEXT];
     int number;
@@ -9270,16 +9272,16 @@ static void stws_p_post_disconnect(stws *c) {
         (c->o.queue && stws_p_queue_owes(c->o.queue, c, c->s.epoch)))
         return;
     number = stws_p_number_from(&c->s.next_receipt);
-    stws_p_compose(&c->s, &draft, STWS_COMMAND_DISCONNECT);
+    stws_p_compose_locked(&c->s, &draft, STWS_COMMAND_DISCONNECT);
     stws_p_add(&draft, "receipt", stws_p_receipt_id(id, number));
-    if (stws_p_post_growing(c, &draft.frame, 0) != STWS_OK) return;
+    if (stws_p_post_growing_locked(c, &draft.frame, 0) != STWS_OK) return;
     c->disconnect_number = number;
     stws_p_enter(c, STWS_CLOSING, c->end_us);
 }
 
 /* Everything that is due in a session, in its order: pong, subscriptions, what waits,
    heart-beat, farewell. */
-static void stws_p_prepare_output(stws *c) {
+static void stws_p_prepare_output_locked(stws *c) {
     stws_p_session *s = &c->s;
     STOMP_WS_ASSERT(stws_p_has_lock(c));
     if (s->pong_due && !c->close_sent &&
@@ -9288,12 +9290,12 @@ static void stws_p_prepare_output(stws *c) {
         stws_p_trace_word(s, STWS_SENT, "PONG");
     }
     if (c->state != STWS_CONNECTED || c->renewing || s->no_random) return;
-    if (stws_p_subs_come_first(&s->subs)) stws_p_post_subscriptions(c);
+    if (stws_p_subs_come_first(&s->subs)) stws_p_post_subscriptions_locked(c);
     else c->hook_us = 0; /* the one it was about is unsubscribed */
-    if (s->outbox.untaken) stws_p_post_outbox(c, c->now);
+    if (s->outbox.untaken) stws_p_post_outbox_locked(c, c->now);
     stws_p_post_heartbeat(c);
     stws_p_post_ping(c);
-    stws_p_post_disconnect(c);
+    stws_p_post_disconnect_locked(c);
 }
 
 /* Write as much as the transport takes: bytes, or an error. Without the lock while it
@@ -9337,7 +9339,7 @@ static int stws_p_turn_output(stws *c) {
     long n = 1;
     while (n > 0 && left && !c->write_error) {
         stws_p_lock(c);
-        if (stws_p_reads_frames(c->state)) stws_p_prepare_output(c);
+        if (stws_p_reads_frames(c->state)) stws_p_prepare_output_locked(c);
         left = c->s.outbox.untaken + (size_t)c->s.subs.unsent;
         stws_p_unlock(c);
         n = stws_p_write_once(c, c->now);
@@ -9514,7 +9516,7 @@ static int stws_p_on_error(stws *c, stws_event *e) {
 }
 
 /* The subscription is out of the table, and nobody hears of its receipt. Under the lock. */
-static void stws_p_unsubscribed(stws *c, stws_p_sub *sub) {
+static void stws_p_unsubscribed_locked(stws *c, stws_p_sub *sub) {
     STOMP_WS_ASSERT(stws_p_has_lock(c));
     if (!sub) return;
     stws_p_forget_receipt(&c->s, sub->receipt);
@@ -9543,7 +9545,8 @@ STWS_P_APART static void stws_p_let_go_now(stws *c) {
         full = result == STWS_ERR_FULL && !c->write_error;
         stws_p_lock(c);
         if (full) c->in_hand = ended, c->ends_in_hand = 1;
-        else if (result != STWS_OK) stws_p_unsubscribed(c, stws_p_find_handle(&c->s.subs, ended));
+        else if (result != STWS_OK)
+            stws_p_unsubscribed_locked(c, stws_p_find_handle(&c->s.subs, ended));
         stws_p_unlock(c);
     }
     c->held = full ? STWS_P_HELD_BY_ACK : 0;
@@ -9587,7 +9590,7 @@ static int stws_p_enqueue(stws *c) {
 
 /* The subscription of a message that names none, as in STOMP 1.0: that of its destination;
    in later versions, which ask for the name, if there is just one. Under the lock. */
-static stws_p_sub *stws_p_sub_by_destination(const stws_p_session *s) {
+static stws_p_sub *stws_p_sub_by_destination_locked(const stws_p_session *s) {
     stws_p_sub *found = NULL;
     int i, seen = 0, count = 0;
     STOMP_WS_ASSERT(stws_p_has_lock(s->client));
@@ -9615,7 +9618,7 @@ static int stws_p_find_receiver(stws *c, stws_message_fn *call, void **user) {
         stws_p_sub *sub;
         stws_p_lock(c);
         sub = id->value ? stws_p_find_custom(t, id->value, id->value_len)
-                        : stws_p_sub_by_destination(&c->s);
+                        : stws_p_sub_by_destination_locked(&c->s);
         c->s.stats.matched_by_destination += sub && !id->value;
         if (sub) {
             m->handle = sub->handle;
@@ -9756,7 +9759,7 @@ static int stws_p_pull_frames(stws *c, stws_event *e) {
 }
 
 /* Is the outbox beyond one of its marks, and nobody was told? Under the lock. */
-static int stws_p_crosses_mark(const stws *c) {
+static int stws_p_crosses_mark_locked(const stws *c) {
     size_t used = stws_p_ring_used(&c->s.outbox);
     STOMP_WS_ASSERT(stws_p_has_lock(c));
     return c->o.outbox_high && (c->above_high ? used <= c->o.outbox_low : used >= c->o.outbox_high);
@@ -9766,7 +9769,7 @@ static int stws_p_cross_mark(stws *c) {
     int crosses;
     if (!c->o.outbox_high) return 0;
     stws_p_lock(c);
-    crosses = stws_p_crosses_mark(c);
+    crosses = stws_p_crosses_mark_locked(c);
     stws_p_unlock(c);
     if (crosses) c->above_high = !c->above_high;
     return crosses;
@@ -10030,7 +10033,7 @@ static void stws_p_renew(stws *c) {
 static int stws_p_turn_renewing(stws *c) {
     int waits;
     stws_p_lock(c);
-    stws_p_post_acks(c);
+    stws_p_post_acks_locked(c);
     waits = stws_p_pending(&c->s.out) && !c->write_error && c->now < c->renew_by_us;
     stws_p_unlock(c);
     if (STWS_P_LOAD(&c->asked) || c->state != STWS_CONNECTED) c->renewing = 0;
@@ -10086,13 +10089,14 @@ static int stws_p_has_unparsed(const stws *c) {
 
 /* When the client has to be called again even if no descriptor is ready; STWS_P_NEVER, or 0
    for at once. Under the lock. */
-static long long stws_p_due(stws *c) {
+static long long stws_p_due_locked(stws *c) {
     const stws_p_session *s = &c->s;
     long long first = c->deadline_us;
     STOMP_WS_ASSERT(stws_p_has_lock(c));
     if (STWS_P_LOAD(&c->stop) || stws_p_receipts_due(c)) return 0;
     if (stws_p_gives_way(c) || c->event_due || c->refused || STWS_P_LOAD(&c->aside)) return 0;
-    if (c->state == STWS_IDLE || c->state == STWS_RESOLVING || c->called || stws_p_crosses_mark(c))
+    if (c->state == STWS_IDLE || c->state == STWS_RESOLVING || c->called ||
+        stws_p_crosses_mark_locked(c))
         return 0;
     if ((!c->keeping && (c->kept_first || c->has_kept)) || (c->hand && !c->held) ||
         stws_p_has_unparsed(c))
@@ -10142,9 +10146,9 @@ static int stws_p_obey_stop(stws *c) {
     if (c->state == STWS_CONNECTED) {
         stws_p_turn_output(c);
         stws_p_lock(c);
-        stws_p_post_acks(c);
-        stws_p_compose(&c->s, &draft, STWS_COMMAND_DISCONNECT);
-        stws_p_post(&c->s, &draft.frame, 0, &need);
+        stws_p_post_acks_locked(c);
+        stws_p_compose_locked(&c->s, &draft, STWS_COMMAND_DISCONNECT);
+        stws_p_post_locked(&c->s, &draft.frame, 0, &need);
         stws_p_enter(c, STWS_CLOSING, STWS_P_NEVER); /* nothing follows it */
         stws_p_unlock(c);
     }
@@ -10287,11 +10291,11 @@ static int stws_p_collect_fds(stws *c, stws_fd *out, int cap, int *most_ms) {
 }
 
 /* This thread drives, and is about to wait: from now on others have to wake it. The due
-   time, as stws_p_due. */
+   time, as stws_p_due_locked. */
 static long long stws_p_begin_wait(stws *c) {
     long long due;
     stws_p_lock(c);
-    due = stws_p_due(c);
+    due = stws_p_due_locked(c);
     c->due_us = due;
     c->waiting = c->waited = 1;
     c->frames_left = 0; /* what wakes us may take its time from the first frame on */
@@ -10491,14 +10495,14 @@ static void stws_p_wait_many(stws *const *clients, int count, int limit_ms) {
 
 /* Sleep until the driving thread has moved something: 1; 0 when the time is over. Under the
    lock, which it leaves meanwhile: so no frame may be half composed. */
-static int stws_p_await_driver(stws *c, long long until) {
+static int stws_p_await_driver_locked(stws *c, long long until) {
 #ifdef STOMP_WS_NO_THREADS
     return (void)c, (void)until, 0;
 #else
     int left = stws_p_until(c, until);
     if (left == 0) return 0;
     if (c->waiting) stws_p_poke(c->wake[1]);
-    stws_p_await_change(c, left);
+    stws_p_await_change_locked(c, left);
     return 1;
 #endif
 }
@@ -10606,7 +10610,7 @@ static int stws_p_connect_elsewhere(stws *c, long long until) {
         state = STWS_P_LOAD(&c->state);
         if (state == STWS_CONNECTED) result = STWS_OK;
         else if (state == STWS_ENDED) result = c->final;
-        else if (!stws_p_await_driver(c, until)) result = STWS_ERR_TIMEOUT;
+        else if (!stws_p_await_driver_locked(c, until)) result = STWS_ERR_TIMEOUT;
     }
     stws_p_watch(c, -1);
     stws_p_unlock(c);
@@ -10626,7 +10630,7 @@ static int stws_p_take_beside(stws *c, long long until) {
         }
         stws_p_lock(c);
         in_time = stws_p_until(c, until) != 0;
-        if (in_time) stws_p_await_driver(c, stws_p_in(c, STWS_P_BLIND_MS));
+        if (in_time) stws_p_await_driver_locked(c, stws_p_in(c, STWS_P_BLIND_MS));
         stws_p_unlock(c);
         if (!in_time) return STWS_ERR_TIMEOUT;
     }
@@ -10736,7 +10740,7 @@ static int stws_p_end_elsewhere(stws *c) {
     stws_p_watch(c, 1);
     while (result == STWS_P_AGAIN && STWS_P_LOAD(&c->driver)) {
         if (STWS_P_LOAD(&c->state) == STWS_ENDED) result = c->final;
-        else stws_p_await_driver(c, STWS_P_NEVER);
+        else stws_p_await_driver_locked(c, STWS_P_NEVER);
     }
     stws_p_watch(c, -1);
     stws_p_unlock(c);
@@ -10848,7 +10852,7 @@ static int stws_p_abort_anyway(stws *c, const stws_p_draft *draft, stws_p_record
     stws_p_record_sweep(&c->s);
     stws_p_signal(c);
     if (!begun || (stws_p_may_post(c) && !outbox->untaken &&
-                   stws_p_post_growing(c, &draft->frame, draft->body_is_utf8) == STWS_OK))
+                   stws_p_post_growing_locked(c, &draft->frame, draft->body_is_utf8) == STWS_OK))
         return STWS_OK;
     r = stws_p_queue_frame(c, &draft->frame, &result);
     if (r) r->epoch = c->s.epoch;
@@ -10862,7 +10866,7 @@ static int stws_p_leaving(const stws *c) {
 }
 
 /* Send a composed frame now, or keep it for later. Under the lock. */
-static int stws_p_submit(stws *c, const stws_p_draft *draft, int receipt, int kind) {
+static int stws_p_submit_locked(stws *c, const stws_p_draft *draft, int receipt, int kind) {
     const stws_frame *frame = &draft->frame;
     stws_p_record *record, *begin = stws_p_record_begin(&c->s.outbox, draft->transaction, NULL);
     int result, tied = begin || frame->command_id == STWS_COMMAND_BEGIN;
@@ -10875,7 +10879,7 @@ static int stws_p_submit(stws *c, const stws_p_draft *draft, int receipt, int ki
     if (begin && begin->state == STWS_P_RECORD_BROKEN)
         return stws_p_refuse_part(c, begin, frame->command_id);
     if (kind != STWS_P_CONFIRMED && !tied && stws_p_may_post(c) && !c->s.outbox.untaken) {
-        result = stws_p_post_growing(c, frame, draft->body_is_utf8);
+        result = stws_p_post_growing_locked(c, frame, draft->body_is_utf8);
         if (result == STWS_OK && receipt)
             stws_p_receipt_sent(&c->s, receipt, c->clock.now_us(c->clock.ctx));
         if (result != STWS_ERR_SPACE) return result;
@@ -10888,7 +10892,7 @@ static int stws_p_submit(stws *c, const stws_p_draft *draft, int receipt, int ki
     record->epoch = kind == STWS_P_FOR_THIS_SESSION ? c->s.epoch : 0;
     if (kind == STWS_P_CONFIRMED) stws_p_record_confirm(&c->s, record, receipt);
     record->tied = (unsigned char)tied;
-    if (stws_p_may_post(c)) stws_p_post_outbox(c, c->clock.now_us(c->clock.ctx));
+    if (stws_p_may_post(c)) stws_p_post_outbox_locked(c, c->clock.now_us(c->clock.ctx));
     return STWS_OK;
 }
 
@@ -10912,7 +10916,7 @@ STWS_P_APART static const char *stws_p_refusal_of(int error) {
 
 /* A batch is full: write it, unless another thread drives. Under the lock. A socket that
    takes no more is not asked by every call. */
-STWS_P_APART static void stws_p_write_batch(stws *c, int result) {
+STWS_P_APART static void stws_p_write_batch_locked(stws *c, int result) {
     int mine = stws_p_drives(c), taken = !mine && stws_p_try_take(c, STWS_P_WRITER);
     if ((mine || taken) && (!c->stalled_us || result < 0 || (++c->refusals & 31) == 0)) {
         stws_p_unlock(c);
@@ -10926,7 +10930,7 @@ STWS_P_APART static void stws_p_write_batch(stws *c, int result) {
 /* The end of every call of this section: write a full batch, and wake the thread that drives. */
 static int stws_p_finish_call(stws *c, int result) {
     if (stws_p_pending(&c->s.out) >= STWS_P_BATCH && !c->write_error && c->state == STWS_CONNECTED)
-        stws_p_write_batch(c, result);
+        stws_p_write_batch_locked(c, result);
     if (stws_p_drives(c)) stws_p_unlock(c);
     else stws_p_unlock_and_wake(c);
     return result < 0 ? stws_p_refuse(c, result, stws_p_refusal_of(result)) : result;
@@ -10941,12 +10945,13 @@ static int stws_p_header_list_valid(const char *const *list) {
 /* Does the id belong to another subscription that lives? */
 static int stws_p_id_taken(const stws_p_subs *t, const char *id) {
     size_t len = strlen(id);
-    return *stws_p_custom_link(t, id, len) || stws_p_find_handle(t, stws_p_own_id(id, len));
+    return *stws_p_custom_link_locked(t, id, len) || stws_p_find_handle(t, stws_p_own_id(id, len));
 }
 
 /* Enter a subscription, and its receipt. Under the lock. */
-static int stws_p_subscribe(stws *c, const char *destination, const stws_subscribe_options *o) {
-    int handle = stws_p_add_sub(&c->s.subs, destination, o);
+static int stws_p_subscribe_locked(stws *c, const char *destination,
+                                   const stws_subscribe_options *o) {
+    int handle = stws_p_add_sub_locked(&c->s.subs, destination, o);
     stws_p_sub *sub = stws_p_find_handle(&c->s.subs, handle);
     if (sub && sub->custom_id && stws_p_record_unsubscribes(&c->s.outbox, stws_p_wanted_id(o)))
         stws_p_sub_enter(&c->s.subs, sub, STWS_P_SUB_WAITS_FOR_ID);
@@ -10984,7 +10989,7 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination,
     wrong = stws_p_subscription_wrong(destination, o);
     if (wrong) return stws_p_refuse(c, STWS_ERR_USAGE, wrong);
     stws_p_lock(c);
-    stws_p_compose(&c->s, &draft, STWS_COMMAND_SUBSCRIBE);
+    stws_p_compose_locked(&c->s, &draft, STWS_COMMAND_SUBSCRIBE);
     stws_p_add(&draft, "destination", destination);
     stws_p_add(&draft, "id", id);
     stws_p_add(&draft, "ack", o->ack ? stws_p_ack_mode(o) : NULL);
@@ -11000,19 +11005,19 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination,
     }
     if (draft.too_many_headers) result = STWS_ERR_LIMIT;
     else if (!stws_p_can_say(c, &draft.frame)) result = STWS_ERR_FRAME_BUILD;
-    else result = stws_p_subscribe(c, destination, o);
+    else result = stws_p_subscribe_locked(c, destination, o);
     return stws_p_finish_call(c, result);
 }
 
 /* UNSUBSCRIBE, which names a durable subscription if the broker is to forget it. */
-static int stws_p_submit_unsubscribe(stws *c, const stws_p_sub *sub, const char *durable) {
+static int stws_p_submit_unsubscribe_locked(stws *c, const stws_p_sub *sub, const char *durable) {
     stws_p_draft draft;
-    stws_p_compose(&c->s, &draft, STWS_COMMAND_UNSUBSCRIBE);
+    stws_p_compose_locked(&c->s, &draft, STWS_COMMAND_UNSUBSCRIBE);
     stws_p_add(&draft, "id", stws_p_sub_id(&c->s.subs, sub));
     if (c->s.version == STWS_STOMP_10)
         stws_p_add(&draft, "destination", stws_p_sub_destination(&c->s.subs, sub));
     stws_p_add_durable(&c->s, &draft, durable);
-    return stws_p_submit(c, &draft, 0, STWS_P_FOR_THIS_SESSION);
+    return stws_p_submit_locked(c, &draft, 0, STWS_P_FOR_THIS_SESSION);
 }
 
 /* Has the server got a SUBSCRIBE for it in this session? */
@@ -11041,13 +11046,13 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
         durable = stws_p_sub_durable(&c->s.subs, sub);
         if (*durable && stws_p_profile_of(c->s.broker)->ends_before_forgets &&
             sub->state != STWS_P_SUB_ENDED)
-            result = stws_p_submit_unsubscribe(c, sub, "");
+            result = stws_p_submit_unsubscribe_locked(c, sub, "");
         if (result == STWS_OK) {
             stws_p_sub_enter(&c->s.subs, sub, STWS_P_SUB_ENDED);
-            result = stws_p_submit_unsubscribe(c, sub, durable);
+            result = stws_p_submit_unsubscribe_locked(c, sub, durable);
         }
     }
-    if (result == STWS_OK) stws_p_unsubscribed(c, sub);
+    if (result == STWS_OK) stws_p_unsubscribed_locked(c, sub);
     return stws_p_finish_call(c, result);
 }
 
@@ -11069,7 +11074,7 @@ static const char *stws_p_content_type(const stws_outgoing *m, int body_is_utf8)
 /* The draft of a SEND, but for its receipt. STWS_OK, or STWS_ERR_IO without
    randomness. */
 static int stws_p_compose_send(stws *c, stws_p_draft *draft, const stws_outgoing *m) {
-    stws_p_compose(&c->s, draft, STWS_COMMAND_SEND);
+    stws_p_compose_locked(&c->s, draft, STWS_COMMAND_SEND);
     if (m->body_len) draft->frame.body = m->body;
     draft->frame.body_len = m->body_len;
     draft->frame.content_length = m->content_length;
@@ -11083,14 +11088,14 @@ static int stws_p_compose_send(stws *c, stws_p_draft *draft, const stws_outgoing
 
 /* A SEND with a receipt of ours. Returns its number if the user wants to hear of it, 0, or
    an error. Under the lock. */
-static int stws_p_submit_with_receipt(stws *c, stws_p_draft *draft, int told) {
+static int stws_p_submit_with_receipt_locked(stws *c, stws_p_draft *draft, int told) {
     int number = told ? stws_p_add_receipt(&c->s, 0) : stws_p_number_from(&c->s.next_receipt),
         result;
     char id[STWS_P_ID_TEXT];
     if (!number) return STWS_ERR_LIMIT;
     stws_p_add(draft, "receipt", stws_p_receipt_id(id, number));
-    result =
-        stws_p_submit(c, draft, number, c->o.confirm ? STWS_P_CONFIRMED : STWS_P_FOR_ANY_SESSION);
+    result = stws_p_submit_locked(c, draft, number,
+                                  c->o.confirm ? STWS_P_CONFIRMED : STWS_P_FOR_ANY_SESSION);
     if (result != STWS_OK && told) stws_p_forget_receipt(&c->s, number);
     return result == STWS_OK && told ? number : result;
 }
@@ -11105,7 +11110,8 @@ static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms) {
         if (!until) until = timeout_ms < 0 ? STWS_P_NEVER : stws_p_in(c, timeout_ms);
         stws_p_lock(c);
         ends = c->write_error != 0 || c->going; /* of its session */
-        goes_on = ends || (timeout_ms != 0 && stws_p_may_wait(c) && stws_p_await_driver(c, until));
+        goes_on =
+            ends || (timeout_ms != 0 && stws_p_may_wait(c) && stws_p_await_driver_locked(c, until));
         stws_p_unlock(c);
         if (!goes_on) return 0;
     }
@@ -11121,7 +11127,7 @@ static int stws_p_lacks_receipts(const stws *c, const stws_outgoing *m) {
 static int stws_p_await_room(stws *c, long long *until, int error) {
     if (error >= 0 || c->o.outbox_policy != STWS_FULL_BLOCK || !stws_p_may_wait(c)) return error;
     if (!*until) *until = stws_p_in(c, c->o.outbox_block_ms);
-    return stws_p_await_driver(c, *until) ? (int)STWS_P_AGAIN : (int)STWS_ERR_TIMEOUT;
+    return stws_p_await_driver_locked(c, *until) ? (int)STWS_P_AGAIN : (int)STWS_ERR_TIMEOUT;
 }
 
 /* A message like the one before, when nothing has to wait: 1 when it is on its way; 0: all
@@ -11153,8 +11159,9 @@ STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
     do {
         result = stws_p_compose_send(c, &draft, m);
         if (result != STWS_OK) break;
-        result = m->receipt || c->o.confirm ? stws_p_submit_with_receipt(c, &draft, m->receipt)
-                                            : stws_p_submit(c, &draft, 0, STWS_P_FOR_ANY_SESSION);
+        result = m->receipt || c->o.confirm
+                     ? stws_p_submit_with_receipt_locked(c, &draft, m->receipt)
+                     : stws_p_submit_locked(c, &draft, 0, STWS_P_FOR_ANY_SESSION);
         if (result == STWS_ERR_FULL || stws_p_lacks_receipts(c, m))
             result = stws_p_await_room(c, &until, result);
     } while (result == STWS_P_AGAIN);
@@ -11192,7 +11199,7 @@ static int stws_p_acknowledge(stws *c, const stws_message *m, stws_command comma
     } else if (!stws_p_compose_ack(&c->s, &draft, command_id, m, transaction)) {
         result = STWS_ERR_USAGE;
     } else {
-        result = stws_p_submit(c, &draft, 0, STWS_P_FOR_THIS_SESSION);
+        result = stws_p_submit_locked(c, &draft, 0, STWS_P_FOR_THIS_SESSION);
     }
     /* for a while only */
     if (result == STWS_ERR_LIMIT && stws_p_pending(&c->s.out)) result = STWS_ERR_FULL;
@@ -11219,11 +11226,11 @@ static int stws_p_transact(stws *c, stws_command command_id, const char *transac
     if (!transaction || !*transaction)
         return stws_p_refuse(c, STWS_ERR_USAGE, "the transaction has no name");
     stws_p_lock(c);
-    stws_p_compose(&c->s, &draft, command_id);
+    stws_p_compose_locked(&c->s, &draft, command_id);
     stws_p_add_transaction(&draft, transaction);
     result = command_id == STWS_COMMAND_COMMIT && c->o.confirm
-                 ? stws_p_submit_with_receipt(c, &draft, 0)
-                 : stws_p_submit(c, &draft, 0, STWS_P_FOR_ANY_SESSION);
+                 ? stws_p_submit_with_receipt_locked(c, &draft, 0)
+                 : stws_p_submit_locked(c, &draft, 0, STWS_P_FOR_ANY_SESSION);
     return stws_p_finish_call(c, result);
 }
 
@@ -11240,7 +11247,7 @@ STOMP_WS_API int stws_abort(stws *c, const char *name) {
 }
 
 /* Has everything gone out and, with confirm, been confirmed? Under the lock. */
-static int stws_p_is_flushed(const stws *c) {
+static int stws_p_is_flushed_locked(const stws *c) {
     const stws_p_ring *outbox = &c->s.outbox;
     int sent = !stws_p_pending(&c->s.out) && !outbox->untaken &&
                !stws_p_subs_come_first(&c->s.subs) && !c->write_error;
@@ -11250,7 +11257,7 @@ static int stws_p_is_flushed(const stws *c) {
 
 /* When a flush has to give up: at the user's limit, or earlier when no receipt will come, as
    Spring's simple broker sends none but for DISCONNECT. Under the lock. */
-static long long stws_p_flush_limit(const stws *c, long long until) {
+static long long stws_p_flush_limit_locked(const stws *c, long long until) {
     const stws_p_record *oldest = stws_p_record_unconfirmed(&c->s.outbox);
     long long limit = oldest ? oldest->sent_us + stws_p_ms(c->o.receipt_timeout_ms) : STWS_P_NEVER;
     if (!oldest || oldest->state != STWS_P_RECORD_SENT || !c->o.receipt_timeout_ms ||
@@ -11300,9 +11307,9 @@ static int stws_p_flush_here(stws *c, long long until, unsigned losses) {
     stws_event_type type;
     for (;;) {
         stws_p_lock(c);
-        flushed = stws_p_is_flushed(c);
+        flushed = stws_p_is_flushed_locked(c);
         unconfirmed = c->s.unconfirmed != 0;
-        limit = stws_p_flush_limit(c, until);
+        limit = stws_p_flush_limit_locked(c, until);
         stws_p_unlock(c);
         left = stws_p_until(c, limit);
         if (losses != c->losses && !c->o.confirm) return c->error ? c->error : (int)STWS_ERR_LOST;
@@ -11347,12 +11354,13 @@ static int stws_p_flush_beside(stws *c, long long until) {
             continue;
         }
         if (losses != c->losses && !c->o.confirm) result = STWS_ERR_LOST;
-        else if (stws_p_is_flushed(c)) result = STWS_OK;
+        else if (stws_p_is_flushed_locked(c)) result = STWS_OK;
         else if (STWS_P_LOAD(&c->state) == STWS_ENDED) result = STWS_CLOSED;
-        else if (stws_p_until(c, stws_p_flush_limit(c, until)) == 0) result = STWS_ERR_TIMEOUT;
+        else if (stws_p_until(c, stws_p_flush_limit_locked(c, until)) == 0)
+            result = STWS_ERR_TIMEOUT;
         else
-            stws_p_await_driver(c, kept ? stws_p_in(c, STWS_P_BLIND_MS)
-                                        : stws_p_flush_limit(c, until));
+            stws_p_await_driver_locked(c, kept ? stws_p_in(c, STWS_P_BLIND_MS)
+                                               : stws_p_flush_limit_locked(c, until));
         kept = 0;
     }
     stws_p_watch(c, -1);
@@ -11393,7 +11401,7 @@ static int stws_p_post_request(stws *c, const stws_outgoing *m, const stws_p_rep
     result = stws_p_compose_send(c, &draft, m);
     stws_p_add(&draft, "reply-to", reply->to);
     stws_p_add(&draft, "correlation-id", reply->correlation);
-    if (result == STWS_OK) result = stws_p_submit(c, &draft, 0, STWS_P_FOR_ANY_SESSION);
+    if (result == STWS_OK) result = stws_p_submit_locked(c, &draft, 0, STWS_P_FOR_ANY_SESSION);
     return stws_p_finish_call(c, result);
 }
 
@@ -11432,7 +11440,7 @@ static int stws_p_request(stws *c, const stws_outgoing *message, stws_message **
     /* `wanted` ends here, so the callback must, too */
     if (handle && stws_unsubscribe(c, handle) != STWS_OK) {
         stws_p_lock(c);
-        stws_p_unsubscribed(c, stws_p_find_handle(&c->s.subs, handle));
+        stws_p_unsubscribed_locked(c, stws_p_find_handle(&c->s.subs, handle));
         stws_p_unlock(c);
     }
     c->implied = NULL;
