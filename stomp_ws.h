@@ -10600,15 +10600,15 @@ static int stws_p_connect(stws *c, long long until) {
     return STWS_OK;
 }
 
-/* Another thread drives: wait until it has connected, has ended, or drives no more, which is
-   STWS_P_AGAIN. */
-static int stws_p_connect_elsewhere(stws *c, long long until) {
+/* Another thread drives: waits until the client has ended, or, if that is enough, is connected;
+   STWS_P_AGAIN if the other thread drives no more before that. */
+static int stws_p_await_elsewhere(stws *c, int connected_is_enough, long long until) {
     int result = STWS_P_AGAIN, state;
     stws_p_lock(c);
     stws_p_watch(c, 1);
     while (result == STWS_P_AGAIN && STWS_P_LOAD(&c->driver)) {
         state = STWS_P_LOAD(&c->state);
-        if (state == STWS_CONNECTED) result = STWS_OK;
+        if (state == STWS_CONNECTED && connected_is_enough) result = STWS_OK;
         else if (state == STWS_ENDED) result = c->final;
         else if (!stws_p_await_driver_locked(c, until)) result = STWS_ERR_TIMEOUT;
     }
@@ -10651,7 +10651,7 @@ STOMP_WS_API int stws_connect(stws *c, int timeout_ms) {
             result = stws_p_connect(c, until);
             stws_p_let_others_drive(c);
         } else if (result == STWS_ERR_STATE && !stws_p_drives(c)) {
-            result = stws_p_connect_elsewhere(c, until);
+            result = stws_p_await_elsewhere(c, 1, until);
         }
     } while (result == STWS_P_AGAIN);
     return result;
@@ -10733,20 +10733,6 @@ STOMP_WS_API int stws_disconnect(stws *c, int timeout_ms) {
     return STWS_OK;
 }
 
-/* Another thread drives: wait for the end, or until it drives no more, which is STWS_P_AGAIN. */
-static int stws_p_end_elsewhere(stws *c) {
-    int result = STWS_P_AGAIN;
-    stws_p_lock(c);
-    stws_p_watch(c, 1);
-    while (result == STWS_P_AGAIN && STWS_P_LOAD(&c->driver)) {
-        if (STWS_P_LOAD(&c->state) == STWS_ENDED) result = c->final;
-        else stws_p_await_driver_locked(c, STWS_P_NEVER);
-    }
-    stws_p_watch(c, -1);
-    stws_p_unlock(c);
-    return result;
-}
-
 STOMP_WS_API int stws_close(stws *c, int timeout_ms) {
     int result = stws_p_unusable(c);
     stws_event_type type;
@@ -10767,7 +10753,7 @@ STOMP_WS_API int stws_close(stws *c, int timeout_ms) {
             } while (result >= 0);
             stws_p_let_others_drive(c);
         } else {
-            result = stws_p_end_elsewhere(c);
+            result = stws_p_await_elsewhere(c, 0, STWS_P_NEVER);
         }
     } while (result == STWS_P_AGAIN);
     return result == STWS_CLOSED ? (int)STWS_OK : result;
