@@ -4385,11 +4385,6 @@ static int stws_p_ring_place(const stws_p_ring *r, size_t size, size_t *at) {
     return r->head - r->tail > size;
 }
 
-static int stws_p_ring_has_room(const stws_p_ring *r, size_t size) {
-    size_t at;
-    return stws_p_ring_place(r, size, &at);
-}
-
 /* A place for an entry of that size, which then counts as untaken; NULL when there is none. */
 static void *stws_p_ring_put(stws_p_ring *r, size_t size) {
     size_t at;
@@ -8579,7 +8574,6 @@ static void stws_p_judge_trial_locked(stws *c) {
     stws_p_subs *t = &c->s.subs;
     const stws_p_sub *one;
     int count = stws_p_on_trial_locked(c, &one), i;
-    STOMP_WS_ASSERT(stws_p_has_lock(c));
     t->trials_lost = count ? t->trials_lost + 1 : 0;
     for (i = 0; (t->on_trial || t->suspects) && i < t->count; i++) {
         stws_p_sub *sub = &t->slots[i];
@@ -9124,7 +9118,6 @@ static int stws_p_post_subscribe_locked(stws *c, stws_p_sub *sub) {
     char id[STWS_P_ID_TEXT];
     int handle = sub->handle, result = STWS_ERR_STATE,
         answer = stws_p_ask_before_subscribe(c, sub, &asked);
-    STOMP_WS_ASSERT(stws_p_has_lock(c));
     if (sub->handle != handle) return 1; /* unsubscribed meanwhile */
     if (answer > 0) c->hook_us = c->now + stws_p_ms(answer);
     if (answer > 0) return 0;
@@ -9195,7 +9188,6 @@ static void stws_p_free_id(stws_p_session *s, const stws_p_record *unsubscribe) 
    is before it. */
 static void stws_p_post_outbox_locked(stws *c, long long now) {
     stws_p_record *r;
-    STOMP_WS_ASSERT(stws_p_has_lock(c));
     while (!stws_p_subs_come_first(&c->s.subs) &&
            (r = stws_p_record_unsent(&c->s.outbox)) != NULL) {
         int stale = r->epoch && r->epoch != c->s.epoch;
@@ -9218,7 +9210,6 @@ static void stws_p_post_acks_locked(stws *c) {
     const stws_message *m = c->held == STWS_P_HELD_BY_ACK ? c->hand : NULL;
     stws_p_record *r = stws_p_record_next(&c->s.outbox, NULL);
     stws_p_draft draft;
-    STOMP_WS_ASSERT(stws_p_has_lock(c));
     for (; r; r = stws_p_record_next(&c->s.outbox, r)) {
         int acknowledges =
             r->frame.command_id == STWS_COMMAND_ACK || r->frame.command_id == STWS_COMMAND_NACK;
@@ -10782,9 +10773,10 @@ static inline int stws_p_may_post(const stws *c) {
    without need, -1 when room cannot be made so. Tried on a copy of the ring's bounds. */
 static int stws_p_drops_for(const stws *c, size_t size) {
     stws_p_ring ring = c->s.outbox;
+    size_t at;
     int drops = 0;
     while ((c->o.outbox_count && ring.count >= c->o.outbox_count) ||
-           !stws_p_ring_has_room(&ring, size)) {
+           !stws_p_ring_place(&ring, size, &at)) {
         if (c->o.outbox_policy != STWS_FULL_DROP_OLDEST || !ring.count) return -1;
         if (!stws_p_record_may_go(stws_p_record_at(&ring, ring.head))) return -1;
         stws_p_ring_drop(&ring);
