@@ -4448,7 +4448,7 @@ enum { STWS_P_INNOCENT, STWS_P_ONE_OF_SEVERAL, STWS_P_ALONE, STWS_P_GUILTY = STW
    fields that stws_p_receiver reads are atomic, because it reads them without the lock. */
 typedef struct stws_p_sub {
     int handle; /* 0: the entry is free; atomic, see stws_p_receiver */
-    /* First entry of the hash chain with this entry's number (see stws_p_custom_link). Entries
+    /* First entry of the hash chain with this entry's number (see stws_p_custom_link_locked). Entries
        in chains are numbered from 1; 0 ends a chain. */
     int head;
     stws_message_fn on_message; /* its own callback, or NULL; atomic */
@@ -4821,7 +4821,7 @@ static int stws_p_post_pieces(stws_p_session *s, size_t plain, size_t len, size_
 
 /* Encodes a frame that is larger than `cut` bytes. A text piece may be up to 3 bytes shorter
    than `cut`, because no character is cut. Pieces of up to 8 bytes need no such reserve: their
-   heads have 6 bytes, not the 14 allowed for. Returns like stws_p_post. */
+   heads have 6 bytes, not the 14 allowed for. Returns like stws_p_post_locked. */
 static int stws_p_post_cut(stws_p_session *s, const stws_frame *frame, int text, size_t total,
                            size_t cut, size_t *need) {
     size_t pieces = total / (cut > 8 ? cut - 3 : cut) + 1, plain, built = 0;
@@ -4929,7 +4929,8 @@ static int stws_p_post_again(stws_p_session *s, const char *body, size_t body_le
    body_is_utf8: the body is known to be UTF-8, and is not checked again. The room that is asked for is an upper bound, so that the head is encoded once, without
    measuring it first. The head is written 14 bytes behind the end of the output: the WebSocket
    head fits in front of it, and masking then moves the STOMP head to its final place. */
-static int stws_p_post(stws_p_session *s, const stws_frame *asked, int body_is_utf8, size_t *need) {
+static int stws_p_post_locked(stws_p_session *s, const stws_frame *asked, int body_is_utf8,
+                              size_t *need) {
     const stws_frame *frame = asked;
     stws_frame settled;
     size_t cut = stws_p_cut_size(s), total, head_len;
@@ -4966,7 +4967,7 @@ static int stws_p_post(stws_p_session *s, const stws_frame *asked, int body_is_u
 
 /* A frame that is being composed. Its headers lie in the session's one table for that, so there
    is one draft at a time. It points to texts of the caller, so the lock is held from
-   stws_p_compose until the frame was encoded (stws_p_post) or copied into the outbox
+   stws_p_compose_locked until the frame was encoded (stws_p_post_locked) or copied into the outbox
    (stws_p_record_put). */
 typedef struct stws_p_draft {
     stws_frame frame;
@@ -4979,7 +4980,7 @@ typedef struct stws_p_draft {
 } stws_p_draft;
 
 /* Begins a draft: a frame without headers and body. */
-static void stws_p_compose(stws_p_session *s, stws_p_draft *draft, stws_command command_id) {
+static void stws_p_compose_locked(stws_p_session *s, stws_p_draft *draft, stws_command command_id) {
     STOMP_WS_ASSERT(stws_p_has_lock(s->client));
     memset(&draft->frame, 0, sizeof draft->frame);
     draft->frame.command_id = command_id;
@@ -5050,7 +5051,7 @@ static const char *const stws_p_subprotocols[] = {"",
                                                   "v12.stomp, v11.stomp",
                                                   "v12.stomp, v11.stomp, v10.stomp"};
 
-/* Encodes CONNECT (STOMP 1.2, "CONNECT or STOMP Frame"). Returns like stws_p_post, or
+/* Encodes CONNECT (STOMP 1.2, "CONNECT or STOMP Frame"). Returns like stws_p_post_locked, or
    STWS_ERR_LIMIT if it has more than max_headers headers. The lock is held. */
 static int stws_p_post_connect(stws_p_session *s, const stws_attempt *attempt, size_t *need) {
     const stws_options *o = s->options;
@@ -5058,7 +5059,7 @@ static int stws_p_post_connect(stws_p_session *s, const stws_attempt *attempt, s
     stws_p_draft draft;
     stws_p_number_text(heartbeat, "", (unsigned)o->heartbeat_out_ms);
     stws_p_number_text(heartbeat + strlen(heartbeat), ",", (unsigned)o->heartbeat_in_ms);
-    stws_p_compose(s, &draft, STWS_COMMAND_CONNECT);
+    stws_p_compose_locked(s, &draft, STWS_COMMAND_CONNECT);
     stws_p_add(&draft, "accept-version", stws_p_accept_version[o->versions]);
     stws_p_add(&draft, "host", o->host);
     stws_p_add(&draft, "heart-beat", heartbeat);
@@ -5066,7 +5067,8 @@ static int stws_p_post_connect(stws_p_session *s, const stws_attempt *attempt, s
     stws_p_add(&draft, "passcode", attempt->passcode);
     stws_p_add(&draft, "client-id", s->options->client_id);
     stws_p_add_list(&draft, attempt->connect_headers);
-    return draft.too_many_headers ? (int)STWS_ERR_LIMIT : stws_p_post(s, &draft.frame, 0, need);
+    return draft.too_many_headers ? (int)STWS_ERR_LIMIT
+                                  : stws_p_post_locked(s, &draft.frame, 0, need);
 }
 
 /* Returns the version that CONNECTED names, as its bit, or 0 if it was not offered. A missing
@@ -5324,7 +5326,7 @@ static inline int stws_p_own_id(const char *id, size_t len) {
    entry, it returns the end of the chain, where a new entry would be linked. The hash is FNV-1a
    (draft-eastlake-fnv). Only ids that the user chose are in chains, so no server can make a
    chain long. The lock is held. */
-static int *stws_p_custom_link(const stws_p_subs *t, const char *id, size_t len) {
+static int *stws_p_custom_link_locked(const stws_p_subs *t, const char *id, size_t len) {
     uint32_t hash = 2166136261u;
     size_t i;
     int *link;
@@ -5339,7 +5341,7 @@ static int *stws_p_custom_link(const stws_p_subs *t, const char *id, size_t len)
 
 /* Returns the subscription with an id that the user chose, or NULL. The lock is held. */
 static stws_p_sub *stws_p_find_custom(const stws_p_subs *t, const char *id, size_t len) {
-    int place = *stws_p_custom_link(t, id, len);
+    int place = *stws_p_custom_link_locked(t, id, len);
     return place ? &t->slots[place - 1] : NULL;
 }
 
@@ -5456,8 +5458,8 @@ static const char *stws_p_ack_mode(const stws_subscribe_options *o) {
 /* Adds a subscription to the table. Returns its handle, or STWS_ERR_LIMIT if the table is full
    or the texts need more than options.subscription_bytes. The lock is held. The handle is
    stored last, because stws_p_receiver reads the entry without the lock. */
-static int stws_p_add_sub(stws_p_subs *t, const char *destination,
-                          const stws_subscribe_options *o) {
+static int stws_p_add_sub_locked(stws_p_subs *t, const char *destination,
+                                 const stws_subscribe_options *o) {
     int handle = stws_p_new_handle(t), slot = handle % t->count, i;
     const char *id = stws_p_wanted_id(o), *ack = stws_p_ack_mode(o);
     char own_id[STWS_P_ID_TEXT];
@@ -5479,7 +5481,7 @@ static int stws_p_add_sub(stws_p_subs *t, const char *destination,
     sub->receipt = 0;
     sub->wants_receipt = (unsigned char)(o->receipt != 0);
     sub->next = 0;
-    if (id) *stws_p_custom_link(t, id, strlen(id)) = slot + 1;
+    if (id) *stws_p_custom_link_locked(t, id, strlen(id)) = slot + 1;
     stws_p_sub_enter(t, sub, STWS_P_SUB_UNSENT);
     STWS_P_STORE(&sub->handle, handle);
     return handle;
@@ -5488,7 +5490,7 @@ static int stws_p_add_sub(stws_p_subs *t, const char *destination,
 /* Removes a subscription from its hash chain and from the table. The lock is held. */
 static void stws_p_remove_sub(stws_p_subs *t, stws_p_sub *sub) {
     const char *id = stws_p_sub_id(t, sub);
-    if (sub->custom_id) *stws_p_custom_link(t, id, strlen(id)) = sub->next;
+    if (sub->custom_id) *stws_p_custom_link_locked(t, id, strlen(id)) = sub->next;
     stws_p_acquit(t, sub);
     stws_p_sub_enter(t, sub, STWS_P_SUB_FREE);
     STWS_P_STORE(&sub->handle, 0);
@@ -5564,7 +5566,7 @@ static void stws_p_compose_subscribe(stws_p_session *s, stws_p_draft *draft, con
                *id = stws_p_after(destination);
     const char *durable = stws_p_sub_durable(&s->subs, sub), *name = stws_p_after(durable), *value;
     int i;
-    stws_p_compose(s, draft, STWS_COMMAND_SUBSCRIBE);
+    stws_p_compose_locked(s, draft, STWS_COMMAND_SUBSCRIBE);
     stws_p_add(draft, "id", id);
     stws_p_add(draft, "destination", destination);
     stws_p_add(draft, "ack", stws_p_after(id));
@@ -5714,6 +5716,13 @@ static size_t stws_p_ring_after(const stws_p_ring *r, size_t offset) {
     return next == r->wrap ? 0 : next;
 }
 
+/* Returns the entry behind `entry`, or the first entry if that is NULL; NULL at the end. */
+static void *stws_p_ring_next(const stws_p_ring *r, const void *entry) {
+    size_t at = r->head;
+    if (entry) at = stws_p_ring_after(r, (size_t)((const char *)entry - r->data));
+    return r->count && at != r->tail ? stws_p_ring_at(r, at) : NULL;
+}
+
 /* Finds the offset for a new entry. Returns 1 if there is room for it. The entry goes behind
    the tail, or to 0 if it does not fit before the end of the ring. The tail never reaches the
    head, so that head = tail always means an empty ring. */
@@ -5723,12 +5732,6 @@ static int stws_p_ring_place(const stws_p_ring *r, size_t size, size_t *at) {
     if (r->count == 0) return size <= r->cap;
     if (straight) return *at || r->head > size;
     return r->head - r->tail > size;
-}
-
-/* Returns 1 if an entry of this size can be put. */
-static int stws_p_ring_has_room(const stws_p_ring *r, size_t size) {
-    size_t at;
-    return stws_p_ring_place(r, size, &at);
 }
 
 /* Appends an untaken entry of this size. Returns its address, or NULL if there is no room. Only
@@ -5779,11 +5782,8 @@ static stws_p_record *stws_p_record_at(const stws_p_ring *b, size_t offset) {
     return (stws_p_record *)stws_p_ring_at(b, offset);
 }
 
-/* Returns the record behind r, or the first record if r is NULL. Returns NULL at the end. */
 static stws_p_record *stws_p_record_next(const stws_p_ring *b, const stws_p_record *r) {
-    size_t at = b->head;
-    if (r) at = stws_p_ring_after(b, (size_t)((const char *)r - b->data));
-    return b->count && at != b->tail ? stws_p_record_at(b, at) : NULL;
+    return (stws_p_record *)stws_p_ring_next(b, r);
 }
 
 /* Returns the size of a copy of a frame: its table of headers, and all texts with their
@@ -6002,7 +6002,7 @@ static void stws_p_record_taken(stws_p_session *s, stws_p_record *r) {
    in part, so all its records are dropped with STWS_ERR_STALE.
 
    The BEGIN stays in the outbox, marked as broken, so that the parts that are still to come are
-   refused too (stws_p_submit). It is done when the COMMIT or ABORT comes, or now if that is
+   refused too (stws_p_submit_locked). It is done when the COMMIT or ABORT comes, or now if that is
    among the dropped records. The server forgets the parts it has got when the session ends. */
 static void stws_p_record_break(stws_p_session *s, const stws_p_record *culprit) {
     const char *transaction = stws_frame_header(&culprit->frame, "transaction");
@@ -6062,7 +6062,7 @@ static int stws_p_compose_ack(stws_p_session *s, stws_p_draft *draft, stws_comma
     const stws_p_sub *sub = stws_p_find_handle(&s->subs, m->handle);
     const char *subscription =
         m->subscription || !sub ? m->subscription : stws_p_sub_id(&s->subs, sub);
-    stws_p_compose(s, draft, command_id);
+    stws_p_compose_locked(s, draft, command_id);
     stws_p_add(draft, s->version == STWS_STOMP_12 ? "id" : "message-id", id);
     if (s->version == STWS_STOMP_11) stws_p_add(draft, "subscription", subscription);
     stws_p_add_transaction(draft, transaction);
@@ -7663,6 +7663,14 @@ static stws_p_queued *stws_p_queued_at(const stws_queue *q, size_t offset) {
     return (stws_p_queued *)stws_p_ring_at(&q->ring, offset);
 }
 
+/* The popped entry after that one, or, after NULL, the first; NULL after the last. Those that
+   were given back may be among them. Under the lock. */
+static stws_p_queued *stws_p_queued_popped_locked(const stws_queue *q, const stws_p_queued *entry) {
+    const stws_p_ring *r = &q->ring;
+    stws_p_queued *next = (stws_p_queued *)stws_p_ring_next(r, entry);
+    return r->untaken && next == stws_p_queued_at(q, r->next) ? NULL : next;
+}
+
 /* A client comes, or has ended. Nothing more will come when the last one has. */
 static void stws_p_queue_feed(stws_queue *q, int more) {
     STWS_P_LOCK(q);
@@ -7697,13 +7705,11 @@ static int stws_p_queue_push(stws_queue *q, const stws_message *m, stws_p_waiter
 }
 #ifndef STOMP_WS_NO_THREADS
 /* Is a thread acknowledging a message of this client? Under the lock. */
-static int stws_p_queue_settles(stws_queue *q, const stws *client) {
-    size_t place = q->ring.head, i;
-    int settles = 0;
-    for (i = 0; i < q->ring.count; i++, place = stws_p_ring_after(&q->ring, place))
-        settles |= stws_p_queued_at(q, place)->settling &&
-                   stws_p_queued_at(q, place)->message->client == client;
-    return settles;
+static int stws_p_queue_settles_locked(stws_queue *q, const stws *client) {
+    const stws_p_queued *entry = stws_p_queued_popped_locked(q, NULL);
+    while (entry && !(entry->settling && entry->message->client == client))
+        entry = stws_p_queued_popped_locked(q, entry);
+    return entry != NULL;
 }
 #endif
 
@@ -7711,16 +7717,14 @@ static int stws_p_queue_settles(stws_queue *q, const stws *client) {
    Whoever is just doing that ends first. */
 static void stws_p_queue_forget(stws_queue *q, const stws *client, stws_p_waiter *waiter) {
     stws_p_waiter **at;
-    size_t place, i;
+    stws_p_queued *entry = NULL;
     STWS_P_LOCK(q);
-    STWS_P_WITH_THREADS(while (stws_p_queue_settles(q, client))
+    STWS_P_WITH_THREADS(while (stws_p_queue_settles_locked(q, client))
                             stws_p_cond_wait(&q->filled, q->mutex, -1);)
     for (at = &q->waiters; *at && *at != waiter;) at = &(*at)->next;
     if (*at) *at = waiter->next;
     STWS_P_STORE(&waiter->listed, 0);
-    for (i = 0, place = q->ring.head; i < q->ring.count;
-         i++, place = stws_p_ring_after(&q->ring, place)) {
-        stws_p_queued *entry = stws_p_queued_at(q, place);
+    while ((entry = (stws_p_queued *)stws_p_ring_next(&q->ring, entry)) != NULL) {
         if (entry->message->client != client) continue;
         STWS_P_STORE(&entry->answered, 1);
         STWS_P_STORE(&entry->message->client, NULL);
@@ -7731,13 +7735,10 @@ static void stws_p_queue_forget(stws_queue *q, const stws *client, stws_p_waiter
 /* Does a user have a message of this client's session, whose ACK the library owes when it
    comes back? */
 static int stws_p_queue_owes(stws_queue *q, const stws *client, unsigned epoch) {
-    const stws_p_ring *r = &q->ring;
-    size_t place, i;
+    const stws_p_queued *entry = NULL;
     int owes = 0;
     STWS_P_LOCK(q);
-    for (i = 0, place = r->head; i + r->untaken < r->count;
-         i++, place = stws_p_ring_after(r, place)) {
-        const stws_p_queued *entry = stws_p_queued_at(q, place);
+    while ((entry = stws_p_queued_popped_locked(q, entry)) != NULL) {
         const stws_message *m = entry->message;
         owes |= m->client == client && m->epoch == epoch && (m->ack_on & STWS_ACK_ON_RETURN) &&
                 !entry->given_back && !STWS_P_LOAD(&entry->answered);
@@ -7769,7 +7770,7 @@ static void stws_p_queue_give_back(stws_queue *q, stws_p_queued *entry) {
 }
 
 /* Sleep until there is a message, the queue is closed, or the time is over. Under the lock. */
-static void stws_p_queue_await(stws_queue *q, int timeout_ms) {
+static void stws_p_queue_await_locked(stws_queue *q, int timeout_ms) {
 #ifdef STOMP_WS_NO_THREADS
     (void)q, (void)timeout_ms;
 #else
@@ -7791,18 +7792,16 @@ static int stws_p_acknowledge_on(const stws_message *m, int when) {
 static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms);
 
 /* The entry of a message that was popped; NULL when it is none of this queue's. Under the lock. */
-static stws_p_queued *stws_p_queued_of(stws_queue *q, const stws_message *m) {
-    const stws_p_ring *r = &q->ring;
-    size_t at = r->head, i;
-    for (i = 0; i < r->count - r->untaken; i++, at = stws_p_ring_after(r, at))
-        if (stws_p_queued_at(q, at)->message == m) return stws_p_queued_at(q, at);
-    return NULL;
+static stws_p_queued *stws_p_queued_of_locked(stws_queue *q, const stws_message *m) {
+    stws_p_queued *entry = stws_p_queued_popped_locked(q, NULL);
+    while (entry && entry->message != m) entry = stws_p_queued_popped_locked(q, entry);
+    return entry;
 }
 
 /* Give a message back, and acknowledge it first if the library owes that. 0: there is no
    room for its ACK. The lock is let go of meanwhile. */
 static int stws_p_queue_settle(stws_queue *q, const stws_message *m, int timeout_ms) {
-    stws_p_queued *entry = stws_p_queued_of(q, m);
+    stws_p_queued *entry = stws_p_queued_of_locked(q, m);
     int settled = 1;
     if (entry && STWS_P_LOAD(&m->client) && (m->ack_on & STWS_ACK_ON_RETURN) &&
         !STWS_P_LOAD(&entry->answered)) {
@@ -7827,7 +7826,7 @@ STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int
         return 0;
     }
     *message = NULL;
-    stws_p_queue_await(q, timeout_ms);
+    stws_p_queue_await_locked(q, timeout_ms);
     if (q->ring.untaken) {
         *message = stws_p_queued_at(q, q->ring.next)->message;
         stws_p_ring_take(&q->ring);
@@ -7877,6 +7876,7 @@ struct stws {
     int disconnect_number;   /* of a graceful end */
     int failures, url_index; /* failures in a row, since the last stable session */
     int has_worked;          /* there was a session */
+    int put_off;             /* before_connect said not yet: it is asked again about this attempt */
     int write_error;         /* writing has failed; what was sent to us is still read */
     /* a callback is running: the message it looks at has to stay where it is */
     int calling;
@@ -7889,8 +7889,7 @@ struct stws {
     /* why nothing is read, STWS_P_HELD_; DISCONNECTED waits to be told */
     unsigned char held, event_due;
     unsigned char drained; /* the last read left nothing in the socket */
-    /* the transport has to be closed; it says no descriptor to wait for */
-    unsigned char opened, blind;
+    unsigned char opened;  /* the transport has to be closed */
     /* what late_us counts passed in a callback, or in the program, not in a wait */
     unsigned char late_in_call;
     unsigned char calls_back; /* stws_run does: a message need not become an event first */
@@ -7910,8 +7909,6 @@ struct stws {
     /* stws_flush waits for receipts; OUTBOX_HIGH was told, OUTBOX_LOW not yet */
     unsigned char flushing, above_high;
     unsigned char owes_turn; /* frames are left, but a turn comes first: no waiting */
-    /* the message in hand is to be acknowledged, at the latest when we come again */
-    unsigned char ack_due;
     /* CONNECT was, by an ERROR: STWS_P_REFUSED or _DENIED, else 0 */
     unsigned char refused;
     /* no more of the answer to the upgrade comes, or is waited for */
@@ -7922,7 +7919,8 @@ struct stws {
     /* the one that stws_next gave last, whose views the user looks at */
     stws_p_kept *given;
     size_t kept_bytes; /* of all of these */
-    /* the message in hand: the user has it, and the library owes its ACK; NULL: none */
+    /* the message in hand: the user has it, and the library owes its ACK, at the latest when we
+       come again; NULL: none */
     const stws_message *hand;
     int in_hand; /* its subscription's handle; under the lock */
     int aside; /* the handle of a subscription that was set aside, which is to be told; 0: none; under
@@ -8089,7 +8087,7 @@ static void stws_p_signal(stws *c) {
 #ifndef STOMP_WS_NO_THREADS
 /* Waits for stws_p_signal, or until that many milliseconds are over (-1: no limit). Under the
    lock, which other threads may take meanwhile. */
-static void stws_p_await_change(stws *c, int ms) {
+static void stws_p_await_change_locked(stws *c, int ms) {
     STOMP_WS_ASSERT(stws_p_has_lock(c));
     if (STWS_P_ASSERTS) STWS_P_STORE(&c->lock_owner, 0);
     stws_p_cond_wait(c->changed, c->mutex, ms);
@@ -8123,11 +8121,15 @@ static int stws_p_drives(const stws *c) {
     return !c->threads || (STWS_P_LOAD(&c->driver) & ~(uintptr_t)STWS_P_HOLDS) == stws_p_me();
 }
 
-/* The thread that usually drives must not wait for somebody to drive. */
-static int stws_p_usually_drives(const stws *c) {
+/* Was it another thread that drove last? */
+static int stws_p_another_drove(const stws *c) {
     uintptr_t last = STWS_P_LOAD(&c->last_driver);
-    return stws_p_drives(c) || !last || last == stws_p_me();
+    return c->threads && last && last != stws_p_me();
 }
+
+/* May this thread wait for another one to drive? Only where another one drives, or drove last:
+   otherwise nobody may ever come. */
+static int stws_p_may_wait(const stws *c) { return !stws_p_drives(c) && stws_p_another_drove(c); }
 
 /* Take the client when nobody has it: 1, or 0. */
 static int stws_p_try_take(stws *c, int hold) {
@@ -8169,7 +8171,7 @@ static int stws_p_take_from_others(stws *c) {
         driven = !taken && holder && !(holder & STWS_P_HOLDS);
         if (taken || driven) break;
         if (holder && c->waiting) stws_p_poke(c->wake[1]);
-        if (holder) stws_p_await_change(c, -1);
+        if (holder) stws_p_await_change_locked(c, -1);
     }
     STWS_P_STORE(&c->wanted, c->wanted - 1);
     stws_p_watch(c, -1);
@@ -8207,12 +8209,6 @@ static int stws_p_take_back(stws *c) {
     int result = stws_p_take(c);
     if (result == STWS_OK) stws_p_begin_driving(c);
     return result;
-}
-
-/* Was it another thread that drove last? */
-static int stws_p_another_drove(const stws *c) {
-    uintptr_t last = STWS_P_LOAD(&c->last_driver);
-    return c->threads && last && last != stws_p_me();
 }
 
 /* Does another thread look at an event that stws_next gave it, whose views must stay? Only
@@ -9847,7 +9843,7 @@ static long long stws_p_time_limit(const stws *c, int timeout_ms) {
 /* Fills `out` with random bytes for a caller that does not hold the lock: it takes the lock,
    because the user's function `fill` is never called twice at the same time. TLS gets this
    function as its source. Returns 0, or another number on failure. */
-static int stws_p_locked_random(void *client, void *out, size_t len) {
+static int stws_p_client_random(void *client, void *out, size_t len) {
     stws *c = (stws *)client;
     int result;
     stws_p_lock(c);
@@ -9860,7 +9856,7 @@ static int stws_p_locked_random(void *client, void *out, size_t len) {
    no randomness. */
 static long long stws_p_random_up_to(stws *c, long long limit) {
     uint32_t r = 0;
-    if (limit <= 0 || stws_p_locked_random(c, &r, sizeof r) != 0) return 0;
+    if (limit <= 0 || stws_p_client_random(c, &r, sizeof r) != 0) return 0;
     return (long long)(r % ((unsigned long long)limit + 1));
 }
 
@@ -9948,6 +9944,7 @@ static void stws_p_leave_session(stws *c) {
     stws_p_unlock(c);
     c->held = 0;
     c->hook_us = 0;
+    c->put_off = 0;
     c->error_us = c->error_close_us = c->renew_us = STWS_P_NEVER;
 }
 
@@ -9980,14 +9977,14 @@ static void stws_p_say_after(stws *c, const char *tail) {
      - If the server ends the session in that time, the subscriptions on trial become the
        suspects.
      - After two such sessions in a row, a session sends only half of its suspects at a time,
-       before everything else (stws_p_post_suspects). So each lost session halves their number.
+       before everything else (stws_p_post_suspects_locked). So each lost session halves their number.
      - A subscription that was on trial alone in three such sessions in a row is set aside: no
        session sends it again, and the user gets STWS_EVENT_SUBSCRIPTION_REFUSED.
      - A session that outlives a trial acquits all that were on trial.
 
    Returns how many subscriptions are on trial now (or were when the session's first ERROR
    came), and stores one of them in *one, or NULL. The lock is held. */
-static int stws_p_on_trial(const stws *c, const stws_p_sub **one) {
+static int stws_p_on_trial_locked(const stws *c, const stws_p_sub **one) {
     const stws_p_subs *t = &c->s.subs;
     int i;
     STOMP_WS_ASSERT(stws_p_has_lock(c));
@@ -10007,7 +10004,7 @@ static void stws_p_say_trial(stws *c) {
     char tail[240];
     int count;
     stws_p_lock(c);
-    count = stws_p_on_trial(c, &one);
+    count = stws_p_on_trial_locked(c, &one);
     if (one && count == 1)
         snprintf(tail, sizeof tail, "; this happened right after SUBSCRIBE to \"%.100s\"%s",
                  stws_p_sub_destination(&c->s.subs, one),
@@ -10024,11 +10021,10 @@ static void stws_p_say_trial(stws *c) {
 /* The server has ended a session: the subscriptions on trial are the suspects now, and all
    others are innocent. Sets a subscription aside that was on trial alone for the third time
    in a row; c->aside then makes the event. The lock is held. */
-static void stws_p_judge_trial(stws *c) {
+static void stws_p_judge_trial_locked(stws *c) {
     stws_p_subs *t = &c->s.subs;
     const stws_p_sub *one;
-    int count = stws_p_on_trial(c, &one), i;
-    STOMP_WS_ASSERT(stws_p_has_lock(c));
+    int count = stws_p_on_trial_locked(c, &one), i;
     t->trials_lost = count ? t->trials_lost + 1 : 0;
     for (i = 0; (t->on_trial || t->suspects) && i < t->count; i++) {
         stws_p_sub *sub = &t->slots[i];
@@ -10046,7 +10042,7 @@ static void stws_p_hold_trial(stws *c) {
     if (c->error != STWS_ERR_BROKER && c->error != STWS_ERR_WS_CLOSE) return;
     if (c->error_us == STWS_P_NEVER) stws_p_say_trial(c); /* else the ERROR's sentence has it */
     stws_p_lock(c);
-    stws_p_judge_trial(c);
+    stws_p_judge_trial_locked(c);
     stws_p_unlock(c);
 }
 
@@ -10195,6 +10191,7 @@ static int stws_p_may_connect(stws *c) {
     c->calling++;
     answer = c->o.before_connect(c, &c->try_now, c->o.user);
     c->calling--;
+    c->put_off = answer > 0;
     if (answer == 0) return 1;
     if (answer > 0) {
         c->deadline_us = c->now + stws_p_ms(answer);
@@ -10226,7 +10223,7 @@ static void stws_p_begin_url(stws *c) {
    set already. */
 static void stws_p_begin_attempt(stws *c) {
     const char *why = "";
-    if (c->state != STWS_BACKOFF || !c->hook_us) {
+    if (!c->put_off) {
         c->try_now.number = c->failures + 1;
         c->try_now.url = stws_p_pick_url(c);
         c->try_now.login = c->o.login;
@@ -10236,10 +10233,8 @@ static void stws_p_begin_attempt(stws *c) {
         c->try_now.last_error = (stws_result)c->error;
         c->try_now.last_status = c->http_status;
     }
-    c->hook_us = c->o.before_connect != NULL;
     stws_p_enter(c, STWS_BACKOFF, c->now);
     if (!stws_p_may_connect(c)) return;
-    c->hook_us = 0;
     if (stws_url_parse(c->try_now.url, &c->url, &why) != STWS_OK) {
         stws_p_say(c, STWS_ERR_URL, "before_connect supplied a URL that cannot be used: %s",
                    why);
@@ -10308,7 +10303,7 @@ STWS_P_APART static int stws_p_turn_resolving(stws *c) {
     if (!stws_p_choose_proxy(c, host)) return stws_p_lost(c, STWS_P_FINAL);
     if (c->tls && c->url.secure) {
         c->locked_random.ctx = c;
-        c->locked_random.fill = stws_p_locked_random;
+        c->locked_random.fill = stws_p_client_random;
         stws_p_tls_plug(c->tls, &c->o, &c->locked_random, &c->tcp, &c->io);
     } else if (!c->o.transport && c->url.secure) {
         stws_p_say(c, STWS_ERR_TLS,
@@ -10343,7 +10338,7 @@ static int stws_p_post_upgrade(stws *c) {
     unsigned char random[16];
     size_t need = 0;
     int result;
-    if (stws_p_locked_random(c, random, sizeof random) != 0) return STWS_ERR_IO;
+    if (stws_p_client_random(c, random, sizeof random) != 0) return STWS_ERR_IO;
     stws_handshake_key(random, c->key);
     stws_p_lock(c);
     result = stws_p_write_upgrade(c, c->s.out.data, c->s.out.cap, &need);
@@ -10603,15 +10598,15 @@ static int stws_p_grow_output(stws *c, size_t need) {
 
 /* Encodes a frame into the output, which grows if the frame is larger than it. Returns STWS_OK;
    STWS_ERR_SPACE if there is no room before some output is written; STWS_ERR_LIMIT if the frame
-   never fits; STWS_ERR_FRAME_BUILD or STWS_ERR_IO like stws_p_post. The lock is held. */
-static int stws_p_post_growing(stws *c, const stws_frame *frame, int body_is_utf8) {
+   never fits; STWS_ERR_FRAME_BUILD or STWS_ERR_IO like stws_p_post_locked. The lock is held. */
+static int stws_p_post_growing_locked(stws *c, const stws_frame *frame, int body_is_utf8) {
     size_t need = 0, pending = stws_p_pending(&c->s.out);
-    int result = stws_p_post(&c->s, frame, body_is_utf8, &need);
+    int result = stws_p_post_locked(&c->s, frame, body_is_utf8, &need);
     if (result != STWS_ERR_SPACE) return result;
     if (need > c->s.out.cap && !c->has_heap) return STWS_ERR_LIMIT;
     if (need <= c->s.out.cap || pending > c->o.tx_buffer) return result;
     if (!stws_p_grow_output(c, need + pending)) return pending ? result : (int)STWS_ERR_LIMIT;
-    return stws_p_post(&c->s, frame, body_is_utf8, &need);
+    return stws_p_post_locked(&c->s, frame, body_is_utf8, &need);
 }
 
 /* Calls before_subscribe for one subscription. The lock is held, but released during the
@@ -10639,14 +10634,13 @@ static int stws_p_ask_before_subscribe(stws *c, stws_p_sub *sub, stws_subscribin
    without it (because of before_subscribe, or because the frame is impossible), or the
    subscription was ended during the callback. Returns 0 if it has to wait: for room, or for
    before_subscribe. The lock is held, but released during the callback. */
-static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
+static int stws_p_post_subscribe_locked(stws *c, stws_p_sub *sub) {
     stws_p_session *s = &c->s;
     stws_subscribing asked;
     stws_p_draft draft;
     char id[STWS_P_ID_TEXT];
     int handle = sub->handle, result = STWS_ERR_STATE,
         answer = stws_p_ask_before_subscribe(c, sub, &asked);
-    STOMP_WS_ASSERT(stws_p_has_lock(c));
     if (sub->handle != handle) return 1; /* the callback has ended it */
     if (answer > 0) c->hook_us = c->now + stws_p_ms(answer);
     if (answer > 0) return 0;
@@ -10654,8 +10648,8 @@ static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
         if (sub->wants_receipt && !sub->receipt) sub->receipt = stws_p_add_receipt(s, handle);
         stws_p_compose_subscribe(s, &draft, sub, asked.headers,
                                  stws_p_receipt_id(id, sub->receipt));
-        result =
-            draft.too_many_headers ? (int)STWS_ERR_LIMIT : stws_p_post_growing(c, &draft.frame, 0);
+        result = draft.too_many_headers ? (int)STWS_ERR_LIMIT
+                                        : stws_p_post_growing_locked(c, &draft.frame, 0);
         if (result == STWS_ERR_SPACE || result == STWS_ERR_IO) return 0;
         s->stats.dropped += result != STWS_OK;
     }
@@ -10670,14 +10664,14 @@ static int stws_p_post_subscribe(stws *c, stws_p_sub *sub) {
 }
 
 /* Sends the SUBSCRIBEs of half of the suspects that are left. If the session outlives them,
-   a later call sends half of the rest. See stws_p_on_trial. The lock is held. */
-static void stws_p_post_suspects(stws *c) {
+   a later call sends half of the rest. See stws_p_on_trial_locked. The lock is held. */
+static void stws_p_post_suspects_locked(stws *c) {
     stws_p_subs *t = &c->s.subs;
     int left = (t->suspects + 1) / 2, i;
     for (i = 0; i < t->count && left; i++) {
         stws_p_sub *sub = &t->slots[i];
         if (sub->state != STWS_P_SUB_UNSENT || sub->suspicion == STWS_P_INNOCENT) continue;
-        if (sub->pinned || !stws_p_post_subscribe(c, sub)) return;
+        if (sub->pinned || !stws_p_post_subscribe_locked(c, sub)) return;
         left--;
     }
 }
@@ -10687,7 +10681,7 @@ static void stws_p_post_suspects(stws *c) {
    after SUBSCRIBEs (stws_p_is_careful) the suspects come first, some at a time, a second
    apart. Does nothing during a delay that before_subscribe asked for (c->hook_us). The lock
    is held. */
-static void stws_p_post_subscriptions(stws *c) {
+static void stws_p_post_subscriptions_locked(stws *c) {
     stws_p_subs *t = &c->s.subs;
     stws_p_sub *sub;
     int trial_is_over = c->error_us == STWS_P_NEVER && c->now >= t->trial_us + STWS_P_TRIAL_US;
@@ -10696,12 +10690,12 @@ static void stws_p_post_subscriptions(stws *c) {
     if (stws_p_is_careful(t) && !trial_is_over) return;
     if (trial_is_over) stws_p_acquit_all(t);
     if (stws_p_is_careful(t)) {
-        stws_p_post_suspects(c);
+        stws_p_post_suspects_locked(c);
         return;
     }
     do sub = stws_p_next_unsent(&c->s.subs);
     /* Pinned: we were called from its before_subscribe. */
-    while (sub && !sub->pinned && stws_p_post_subscribe(c, sub));
+    while (sub && !sub->pinned && stws_p_post_subscribe_locked(c, sub));
 }
 
 /* Takes a frame out of the outbox that will not be sent. Its receipt ends with that result,
@@ -10727,13 +10721,12 @@ static void stws_p_free_id(stws_p_session *s, const stws_p_record *unsubscribe) 
    until SUBSCRIBEs have to go first. Frames of an earlier session, and frames that this
    session cannot represent, are dropped. A frame that waits for a confirmation stays in the
    outbox as sent, so that the next session can send it again. The lock is held. */
-static void stws_p_post_outbox(stws *c, long long now) {
+static void stws_p_post_outbox_locked(stws *c, long long now) {
     stws_p_record *r;
-    STOMP_WS_ASSERT(stws_p_has_lock(c));
     while (!stws_p_subs_come_first(&c->s.subs) &&
            (r = stws_p_record_unsent(&c->s.outbox)) != NULL) {
         int stale = r->epoch && r->epoch != c->s.epoch;
-        int result = stale ? (int)STWS_ERR_STALE : stws_p_post_growing(c, &r->frame, 0);
+        int result = stale ? (int)STWS_ERR_STALE : stws_p_post_growing_locked(c, &r->frame, 0);
         /* no room: later; no masking key: in the next session */
         if (result == STWS_ERR_SPACE || result == STWS_ERR_IO) return;
         if (result != STWS_OK) stws_p_drop_record(c, r, result);
@@ -10749,22 +10742,21 @@ static void stws_p_post_outbox(stws *c, long long now) {
    the message in hand. They go before all other frames, because the next session cannot use
    them. They may overtake a waiting SUBSCRIBE, because their messages came by subscriptions
    that were sent earlier. An ACK in a transaction is left out. The lock is held. */
-static void stws_p_post_acks(stws *c) {
+static void stws_p_post_acks_locked(stws *c) {
     const stws_message *m = c->held == STWS_P_HELD_BY_ACK ? c->hand : NULL;
     stws_p_record *r = stws_p_record_next(&c->s.outbox, NULL);
     stws_p_draft draft;
-    STOMP_WS_ASSERT(stws_p_has_lock(c));
     for (; r; r = stws_p_record_next(&c->s.outbox, r)) {
         int acknowledges =
             r->frame.command_id == STWS_COMMAND_ACK || r->frame.command_id == STWS_COMMAND_NACK;
         if (!acknowledges || r->epoch != c->s.epoch || r->state != STWS_P_RECORD_WAITING || r->tied)
             continue;
-        if (stws_p_post_growing(c, &r->frame, 0) != STWS_OK) return;
+        if (stws_p_post_growing_locked(c, &r->frame, 0) != STWS_OK) return;
         stws_p_record_enter(&c->s, r, STWS_P_RECORD_DONE);
     }
     if (!m || m->epoch != c->s.epoch || STWS_P_LOAD(m->answered)) return;
     if (!stws_p_compose_ack(&c->s, &draft, STWS_COMMAND_ACK, m, NULL)) return;
-    if (stws_p_post_growing(c, &draft.frame, 0) == STWS_OK) STWS_P_STORE(m->answered, 1);
+    if (stws_p_post_growing_locked(c, &draft.frame, 0) == STWS_OK) STWS_P_STORE(m->answered, 1);
 }
 
 /* Sends a heart-beat (STOMP 1.2, "Heart-beating") if nothing was sent for half of the
@@ -10805,7 +10797,7 @@ static void stws_p_post_ping(stws *c) {
    is sent; all confirmations have arrived, or c->end_us is over; and the user has given back
    every message that the library has to acknowledge, from the queue and in hand. The lock is
    held. */
-static void stws_p_post_disconnect(stws *c) {
+static void stws_p_post_disconnect_locked(stws *c) {
     stws_p_draft draft;
     char id[STWS_P_ID_TEXT];
     int number;
@@ -10815,9 +10807,9 @@ static void stws_p_post_disconnect(stws *c) {
         (c->o.queue && stws_p_queue_owes(c->o.queue, c, c->s.epoch)))
         return;
     number = stws_p_number_from(&c->s.next_receipt);
-    stws_p_compose(&c->s, &draft, STWS_COMMAND_DISCONNECT);
+    stws_p_compose_locked(&c->s, &draft, STWS_COMMAND_DISCONNECT);
     stws_p_add(&draft, "receipt", stws_p_receipt_id(id, number));
-    if (stws_p_post_growing(c, &draft.frame, 0) != STWS_OK) return;
+    if (stws_p_post_growing_locked(c, &draft.frame, 0) != STWS_OK) return;
     c->disconnect_number = number;
     stws_p_enter(c, STWS_CLOSING, c->end_us);
 }
@@ -10831,8 +10823,8 @@ static void stws_p_post_disconnect(stws *c) {
      5. DISCONNECT, when nothing else is left to do.
 
    A frame that does not have to wait does not come this way: the thread that calls stws_send
-   puts it into the output itself (stws_p_submit). The lock is held. */
-static void stws_p_prepare_output(stws *c) {
+   puts it into the output itself (stws_p_submit_locked). The lock is held. */
+static void stws_p_prepare_output_locked(stws *c) {
     stws_p_session *s = &c->s;
     STOMP_WS_ASSERT(stws_p_has_lock(c));
     if (s->pong_due && !c->close_sent &&
@@ -10841,12 +10833,12 @@ static void stws_p_prepare_output(stws *c) {
         stws_p_trace_word(s, STWS_SENT, "PONG");
     }
     if (c->state != STWS_CONNECTED || c->renewing || s->no_random) return;
-    if (stws_p_subs_come_first(&s->subs)) stws_p_post_subscriptions(c);
+    if (stws_p_subs_come_first(&s->subs)) stws_p_post_subscriptions_locked(c);
     else c->hook_us = 0; /* the delayed subscription has ended */
-    if (s->outbox.untaken) stws_p_post_outbox(c, c->now);
+    if (s->outbox.untaken) stws_p_post_outbox_locked(c, c->now);
     stws_p_post_heartbeat(c);
     stws_p_post_ping(c);
-    stws_p_post_disconnect(c);
+    stws_p_post_disconnect_locked(c);
 }
 
 /* Writes pending output, as much as the transport accepts in one call. Returns the number of
@@ -10894,7 +10886,7 @@ static int stws_p_turn_output(stws *c) {
     long n = 1;
     while (n > 0 && left && !c->write_error) {
         stws_p_lock(c);
-        if (stws_p_reads_frames(c->state)) stws_p_prepare_output(c);
+        if (stws_p_reads_frames(c->state)) stws_p_prepare_output_locked(c);
         left = c->s.outbox.untaken + (size_t)c->s.subs.unsent;
         stws_p_unlock(c);
         n = stws_p_write_once(c, c->now);
@@ -11047,7 +11039,7 @@ static int stws_p_denies(const stws_frame *frame) {
 
 /* An ERROR has named a receipt, and so the frame that caused it. If that is a SUBSCRIBE,
    only this subscription stays on trial. If it is another frame, no subscription does. See
-   stws_p_on_trial. Takes the lock. */
+   stws_p_on_trial_locked. Takes the lock. */
 static void stws_p_note_culprit(stws *c, int number) {
     stws_p_subs *t = &c->s.subs;
     const stws_p_receipt *receipt;
@@ -11091,7 +11083,7 @@ static int stws_p_on_error(stws *c, stws_event *e) {
 
 /* Removes a subscription from the table. Its receipt ends without an event. The lock is
    held. */
-static void stws_p_unsubscribed(stws *c, stws_p_sub *sub) {
+static void stws_p_unsubscribed_locked(stws *c, stws_p_sub *sub) {
     STOMP_WS_ASSERT(stws_p_has_lock(c));
     if (!sub) return;
     stws_p_forget_receipt(&c->s, sub->receipt);
@@ -11111,7 +11103,7 @@ static void stws_p_unsubscribed(stws *c, stws_p_sub *sub) {
      3. Frees the copy of the message, if it was a kept one (c->given). */
 STWS_P_APART static void stws_p_let_go_now(stws *c) {
     int ended, full = 0, result;
-    if (!c->ack_due) {
+    if (!c->hand) {
         stws_p_free_kept(c, &c->given);
         return;
     }
@@ -11128,11 +11120,11 @@ STWS_P_APART static void stws_p_let_go_now(stws *c) {
         full = result == STWS_ERR_FULL && !c->write_error;
         stws_p_lock(c);
         if (full) c->in_hand = ended, c->ends_in_hand = 1;
-        else if (result != STWS_OK) stws_p_unsubscribed(c, stws_p_find_handle(&c->s.subs, ended));
+        else if (result != STWS_OK)
+            stws_p_unsubscribed_locked(c, stws_p_find_handle(&c->s.subs, ended));
         stws_p_unlock(c);
     }
     /* 3. The message, unless it has to stay in hand. */
-    c->ack_due = (unsigned char)full;
     c->held = full ? STWS_P_HELD_BY_ACK : 0;
     if (full) return;
     c->hand = NULL;
@@ -11141,7 +11133,7 @@ STWS_P_APART static void stws_p_let_go_now(stws *c) {
 
 /* Ends the message in hand and the event that stws_next returned last, if there are any. */
 static void stws_p_let_go(stws *c) {
-    if (c->ack_due || c->given) stws_p_let_go_now(c);
+    if (c->hand || c->given) stws_p_let_go_now(c);
 }
 
 /* The user gets a message that the library has to acknowledge: it is the message in hand
@@ -11153,7 +11145,6 @@ STWS_P_APART static int stws_p_hand_over_now(stws *c, const stws_message *m) {
     lives = stws_p_find_handle(&c->s.subs, m->handle) != NULL;
     if (lives) c->hand = m, c->in_hand = m->handle;
     stws_p_unlock(c);
-    if (lives) c->ack_due = 1;
     return lives;
 }
 
@@ -11182,7 +11173,7 @@ static int stws_p_enqueue(stws *c) {
    STOMP 1.0 has no such header; if several subscriptions match, the oldest one gets the
    message. Later versions require the header; then there has to be exactly one match.
    Returns NULL if there is no such subscription. The lock is held. */
-static stws_p_sub *stws_p_sub_by_destination(const stws_p_session *s) {
+static stws_p_sub *stws_p_sub_by_destination_locked(const stws_p_session *s) {
     stws_p_sub *found = NULL;
     int i, seen = 0, count = 0;
     STOMP_WS_ASSERT(stws_p_has_lock(s->client));
@@ -11214,7 +11205,7 @@ static int stws_p_find_receiver(stws *c, stws_message_fn *call, void **user) {
         stws_p_sub *sub;
         stws_p_lock(c);
         sub = id->value ? stws_p_find_custom(t, id->value, id->value_len)
-                        : stws_p_sub_by_destination(&c->s);
+                        : stws_p_sub_by_destination_locked(&c->s);
         c->s.stats.matched_by_destination += sub && !id->value;
         if (sub) {
             m->handle = sub->handle;
@@ -11376,19 +11367,19 @@ static int stws_p_pull_frames(stws *c, stws_event *e) {
 
 /* Returns 1 if the outbox has risen to outbox_high, or has fallen back to outbox_low, and
    the event for that is still to come. The lock is held. */
-static int stws_p_crosses_mark(const stws *c) {
+static int stws_p_crosses_mark_locked(const stws *c) {
     size_t used = stws_p_ring_used(&c->s.outbox);
     STOMP_WS_ASSERT(stws_p_has_lock(c));
     return c->o.outbox_high && (c->above_high ? used <= c->o.outbox_low : used >= c->o.outbox_high);
 }
 
-/* Checks the marks of the outbox (stws_p_crosses_mark), and remembers a crossing, so that it
+/* Checks the marks of the outbox (stws_p_crosses_mark_locked), and remembers a crossing, so that it
    makes one event. Returns 1 for a crossing, else 0. Takes the lock. */
 static int stws_p_cross_mark(stws *c) {
     int crosses;
     if (!c->o.outbox_high) return 0;
     stws_p_lock(c);
-    crosses = stws_p_crosses_mark(c);
+    crosses = stws_p_crosses_mark_locked(c);
     stws_p_unlock(c);
     if (crosses) c->above_high = !c->above_high;
     return crosses;
@@ -11682,7 +11673,7 @@ static void stws_p_renew(stws *c) {
 static int stws_p_turn_renewing(stws *c) {
     int waits;
     stws_p_lock(c);
-    stws_p_post_acks(c);
+    stws_p_post_acks_locked(c);
     waits = stws_p_pending(&c->s.out) && !c->write_error && c->now < c->renew_by_us;
     stws_p_unlock(c);
     if (STWS_P_LOAD(&c->asked) || c->state != STWS_CONNECTED) c->renewing = 0;
@@ -11763,16 +11754,17 @@ static int stws_p_has_unparsed(const stws *c) {
 
    Each condition here mirrors one in the function that acts on it. If this function returns
    a time too early, the client spins; if it forgets a time, the client sleeps too long. */
-static long long stws_p_due(stws *c) {
+static long long stws_p_due_locked(stws *c) {
     const stws_p_session *s = &c->s;
     long long first = c->deadline_us;
     STOMP_WS_ASSERT(stws_p_has_lock(c));
     /* Work that does not depend on the network. */
     if (STWS_P_LOAD(&c->stop) || stws_p_receipts_due(c)) return 0;
     if (stws_p_gives_way(c) || c->event_due || c->refused || STWS_P_LOAD(&c->aside)) return 0;
-    if (c->state == STWS_IDLE || c->state == STWS_RESOLVING || c->called || stws_p_crosses_mark(c))
+    if (c->state == STWS_IDLE || c->state == STWS_RESOLVING || c->called ||
+        stws_p_crosses_mark_locked(c))
         return 0;
-    if ((!c->keeping && (c->kept_first || c->has_kept)) || (c->ack_due && !c->held) ||
+    if ((!c->keeping && (c->kept_first || c->has_kept)) || (c->hand && !c->held) ||
         stws_p_has_unparsed(c))
         return 0;
     if (s->no_random && !c->write_error && !stws_p_pending(&s->out)) return 0;
@@ -11825,9 +11817,9 @@ static int stws_p_obey_stop(stws *c) {
     if (c->state == STWS_CONNECTED) {
         stws_p_turn_output(c);
         stws_p_lock(c);
-        stws_p_post_acks(c);
-        stws_p_compose(&c->s, &draft, STWS_COMMAND_DISCONNECT);
-        stws_p_post(&c->s, &draft.frame, 0, &need);
+        stws_p_post_acks_locked(c);
+        stws_p_compose_locked(&c->s, &draft, STWS_COMMAND_DISCONNECT);
+        stws_p_post_locked(&c->s, &draft.frame, 0, &need);
         stws_p_enter(c, STWS_CLOSING, STWS_P_NEVER); /* no frame may follow DISCONNECT */
         stws_p_unlock(c);
     }
@@ -11836,7 +11828,7 @@ static int stws_p_obey_stop(stws *c) {
 
 /* Obeys stws_disconnect and stws_close if there is nothing to wait for: no session to end,
    and nothing in the outbox; or if their time is over. Then ends the client and returns 1.
-   Otherwise returns 0: DISCONNECT follows when its turn comes (stws_p_post_disconnect). */
+   Otherwise returns 0: DISCONNECT follows when its turn comes (stws_p_post_disconnect_locked). */
 static int stws_p_obey_end(stws *c) {
     size_t waits;
     stws_p_lock(c);
@@ -11967,15 +11959,24 @@ static int stws_p_add_fd(stws_fd *out, int cap, int n, int fd, int wants) {
     return n + 1;
 }
 
-/* Lists the descriptors to wait for: those of the transport, and the wake pipe. While IPv4
-   and IPv6 are raced, TCP has two. Returns how many they are. Sets *now to 1 if the
-   transport holds data that no descriptor announces, such as decrypted bytes of TLS. Sets
-   c->blind if the transport has something to wait for, but no descriptor. */
-static int stws_p_collect_fds(stws *c, stws_fd *out, int cap, int *now) {
+/* Returns the shorter of two time-outs of poll(), for which -1 means no limit. */
+static int stws_p_at_most(int ms, int limit) {
+    return limit >= 0 && (ms < 0 || ms > limit) ? limit : ms;
+}
+
+/* A transport without a descriptor is polled every 10 ms. */
+enum { STWS_P_BLIND_MS = 10 };
+
+/* Lists the descriptors to wait for: those of the transport, and the wake pipe. While IPv4 and
+   IPv6 are raced, TCP has two. Returns how many they are. Sets *most_ms to the number of
+   milliseconds to wait at most: 0 if the transport holds data that no descriptor announces,
+   such as decrypted bytes of TLS; STWS_P_BLIND_MS if it has no descriptor; else -1. */
+static int stws_p_collect_fds(stws *c, stws_fd *out, int cap, int *most_ms) {
     int n = 0, wants = STWS_WANT_READ, asked = wants, pending;
     stws_p_lock(c);
     pending = stws_p_pending(&c->s.out) != 0;
     stws_p_unlock(c);
+    *most_ms = -1;
     if (!c->o.transport && c->state == STWS_CONNECTING) {
         n = stws_p_add_fd(out, cap, n, c->tcp.fd, stws_p_proxy_wants(&c->tcp));
         n = stws_p_add_fd(out, cap, n, c->tcp.rival, STWS_WANT_WRITE);
@@ -11984,20 +11985,20 @@ static int stws_p_collect_fds(stws *c, stws_fd *out, int cap, int *now) {
         if (pending || c->state == STWS_CONNECTING) wants |= STWS_WANT_WRITE;
         asked = wants;
         if (c->io.wants) wants = c->io.wants(c->io.ctx, wants);
-        if ((wants & STWS_WANT_NOW) && !c->held) *now = 1;
+        if ((wants & STWS_WANT_NOW) && !c->held) *most_ms = 0;
         n = stws_p_add_fd(out, cap, n, c->io.fd(c->io.ctx),
                           wants & (STWS_WANT_READ | STWS_WANT_WRITE));
     }
-    c->blind = c->opened && asked && !n;
+    if (c->opened && asked && !n) *most_ms = stws_p_at_most(*most_ms, STWS_P_BLIND_MS);
     return stws_p_add_fd(out, cap, n, c->wake[0], STWS_WANT_READ);
 }
 
 /* The thread that drives is about to wait. From now on other threads have to wake it
-   (c->waiting). Returns the time until which it may wait (see stws_p_due). Takes the lock. */
+   (c->waiting). Returns the time until which it may wait (see stws_p_due_locked). Takes the lock. */
 static long long stws_p_begin_wait(stws *c) {
     long long due;
     stws_p_lock(c);
-    due = stws_p_due(c);
+    due = stws_p_due_locked(c);
     c->due_us = due;
     c->waiting = c->waited = 1;
     c->frames_left = 0; /* look at the clock after the first frame */
@@ -12021,9 +12022,9 @@ static void stws_p_end_wait(stws *c) {
 
 /* Lists the descriptors of stws_p_collect_fds in the form that poll() takes. Returns how
    many they are. */
-static int stws_p_pollfds(stws *c, struct pollfd *out, int *now) {
+static int stws_p_pollfds(stws *c, struct pollfd *out, int *most_ms) {
     stws_fd fds[3] = {{-1, 0}, {-1, 0}, {-1, 0}};
-    int n = stws_p_collect_fds(c, fds, 3, now), i;
+    int n = stws_p_collect_fds(c, fds, 3, most_ms), i;
     for (i = 0; i < n; i++) {
         out[i].fd = fds[i].fd;
         out[i].revents = 0;
@@ -12033,25 +12034,16 @@ static int stws_p_pollfds(stws *c, struct pollfd *out, int *now) {
     return n;
 }
 
-/* A transport without a descriptor is polled every 10 ms. */
-enum { STWS_P_BLIND_MS = 10 };
-
 /* Without a wake pipe (single_thread), a stws_stop from a signal handler just before poll() is
    noticed only when poll() returns: after a second at most. */
 enum { STWS_P_DEAF_MS = 1000 };
 
-/* Returns the shorter of two time-outs of poll(), for which -1 means no limit. */
-static int stws_p_at_most(int ms, int limit) {
-    return limit >= 0 && (ms < 0 || ms > limit) ? limit : ms;
-}
-
 /* Prepares a wait: fills the list for poll() and stores its length in *n. Returns for how
    many milliseconds to wait at most: -1 without limit, 0 not at all. */
 static int stws_p_before_wait(stws *c, struct pollfd *out, int *n) {
-    int now = 0, ms = stws_p_until(c, stws_p_begin_wait(c));
-    *n = stws_p_pollfds(c, out, &now);
-    if (now || c->more) return 0;
-    return c->blind ? stws_p_at_most(ms, STWS_P_BLIND_MS) : ms;
+    int most_ms, ms = stws_p_until(c, stws_p_begin_wait(c));
+    *n = stws_p_pollfds(c, out, &most_ms);
+    return c->more ? 0 : stws_p_at_most(ms, most_ms);
 }
 
 /* Waits for the network, the clock or another thread, for limit_ms at most (-1: no limit). */
@@ -12185,14 +12177,14 @@ static void stws_p_wake_loop(stws *c) {
 /* The program's loop waits with this list. From here on other threads wake it by the wake
    pipe. */
 STOMP_WS_API int stws_fds(stws *c, stws_fd *out, int cap) {
-    int now = 0, n = 0;
+    int most_ms, n = 0;
     if (!out && cap > 0) return stws_p_refuse(c, STWS_ERR_USAGE, "stws_fds: out is NULL");
     if (stws_p_unusable(c)) return 0;
     n = stws_p_take(c);
     if (n != STWS_OK) return n;
     if (c->state != STWS_ENDED) {
         stws_p_begin_wait(c);
-        n = stws_p_collect_fds(c, out, cap, &now);
+        n = stws_p_collect_fds(c, out, cap, &most_ms);
         stws_p_note_loop(c);
     }
     stws_p_let_others_drive(c);
@@ -12235,14 +12227,14 @@ static void stws_p_wait_many(stws *const *clients, int count, int limit_ms) {
    first if it waits. Returns 1 after a change, perhaps another one than the caller waits
    for; 0 if the time is over, or without threads. The lock is held, but released during the
    sleep, so no frame may be half composed. */
-static int stws_p_await_driver(stws *c, long long until) {
+static int stws_p_await_driver_locked(stws *c, long long until) {
 #ifdef STOMP_WS_NO_THREADS
     return (void)c, (void)until, 0;
 #else
     int left = stws_p_until(c, until);
     if (left == 0) return 0;
     if (c->waiting) stws_p_poke(c->wake[1]);
-    stws_p_await_change(c, left);
+    stws_p_await_change_locked(c, left);
     return 1;
 #endif
 }
@@ -12348,18 +12340,19 @@ static int stws_p_connect(stws *c, long long until) {
     return STWS_OK;
 }
 
-/* Another thread drives: waits until it has a session (STWS_OK), until the client has ended
-   (the final result), or until the time is over (STWS_ERR_TIMEOUT). Returns STWS_P_AGAIN if
-   that thread stops driving: then the caller has to. */
-static int stws_p_connect_elsewhere(stws *c, long long until) {
+/* Another thread drives: waits until the client has ended (returns the final result) or, with
+   connected_is_enough, until it has a session (STWS_OK), or until the time is over
+   (STWS_ERR_TIMEOUT). Returns STWS_P_AGAIN if that thread stops driving: then the caller has
+   to. */
+static int stws_p_await_elsewhere(stws *c, int connected_is_enough, long long until) {
     int result = STWS_P_AGAIN, state;
     stws_p_lock(c);
     stws_p_watch(c, 1);
     while (result == STWS_P_AGAIN && STWS_P_LOAD(&c->driver)) {
         state = STWS_P_LOAD(&c->state);
-        if (state == STWS_CONNECTED) result = STWS_OK;
+        if (state == STWS_CONNECTED && connected_is_enough) result = STWS_OK;
         else if (state == STWS_ENDED) result = c->final;
-        else if (!stws_p_await_driver(c, until)) result = STWS_ERR_TIMEOUT;
+        else if (!stws_p_await_driver_locked(c, until)) result = STWS_ERR_TIMEOUT;
     }
     stws_p_watch(c, -1);
     stws_p_unlock(c);
@@ -12381,7 +12374,7 @@ static int stws_p_take_beside(stws *c, long long until) {
         }
         stws_p_lock(c);
         in_time = stws_p_until(c, until) != 0;
-        if (in_time) stws_p_await_driver(c, stws_p_in(c, STWS_P_BLIND_MS));
+        if (in_time) stws_p_await_driver_locked(c, stws_p_in(c, STWS_P_BLIND_MS));
         stws_p_unlock(c);
         if (!in_time) return STWS_ERR_TIMEOUT;
     }
@@ -12404,7 +12397,7 @@ STOMP_WS_API int stws_connect(stws *c, int timeout_ms) {
             result = stws_p_connect(c, until);
             stws_p_let_others_drive(c);
         } else if (result == STWS_ERR_STATE && !stws_p_drives(c)) {
-            result = stws_p_connect_elsewhere(c, until);
+            result = stws_p_await_elsewhere(c, 1, until);
         }
     } while (result == STWS_P_AGAIN);
     return result;
@@ -12490,21 +12483,6 @@ STOMP_WS_API int stws_disconnect(stws *c, int timeout_ms) {
     return STWS_OK;
 }
 
-/* Another thread drives: waits until the client has ended. Returns the final result, or
-   STWS_P_AGAIN if that thread stops driving: then the caller has to. */
-static int stws_p_end_elsewhere(stws *c) {
-    int result = STWS_P_AGAIN;
-    stws_p_lock(c);
-    stws_p_watch(c, 1);
-    while (result == STWS_P_AGAIN && STWS_P_LOAD(&c->driver)) {
-        if (STWS_P_LOAD(&c->state) == STWS_ENDED) result = c->final;
-        else stws_p_await_driver(c, STWS_P_NEVER);
-    }
-    stws_p_watch(c, -1);
-    stws_p_unlock(c);
-    return result;
-}
-
 /* Asks for the end, then drives until it, or waits for the thread that drives. */
 STOMP_WS_API int stws_close(stws *c, int timeout_ms) {
     int result = stws_p_unusable(c);
@@ -12526,7 +12504,7 @@ STOMP_WS_API int stws_close(stws *c, int timeout_ms) {
             } while (result >= 0);
             stws_p_let_others_drive(c);
         } else {
-            result = stws_p_end_elsewhere(c);
+            result = stws_p_await_elsewhere(c, 0, STWS_P_NEVER);
         }
     } while (result == STWS_P_AGAIN);
     return result == STWS_CLOSED ? (int)STWS_OK : result;
@@ -12559,9 +12537,10 @@ static inline int stws_p_may_post(const stws *c) {
    room can be made. Only a copy of the ring's bounds is changed. The lock is held. */
 static int stws_p_drops_for(const stws *c, size_t size) {
     stws_p_ring ring = c->s.outbox;
+    size_t at;
     int drops = 0;
     while ((c->o.outbox_count && ring.count >= c->o.outbox_count) ||
-           !stws_p_ring_has_room(&ring, size)) {
+           !stws_p_ring_place(&ring, size, &at)) {
         if (c->o.outbox_policy != STWS_FULL_DROP_OLDEST || !ring.count) return -1;
         if (!stws_p_record_may_go(stws_p_record_at(&ring, ring.head))) return -1;
         stws_p_ring_drop(&ring);
@@ -12624,7 +12603,7 @@ static int stws_p_abort_anyway(stws *c, const stws_p_draft *draft, stws_p_record
     stws_p_record_sweep(&c->s);
     stws_p_signal(c);
     if (!begun || (stws_p_may_post(c) && !outbox->untaken &&
-                   stws_p_post_growing(c, &draft->frame, draft->body_is_utf8) == STWS_OK))
+                   stws_p_post_growing_locked(c, &draft->frame, draft->body_is_utf8) == STWS_OK))
         return STWS_OK;
     r = stws_p_queue_frame(c, &draft->frame, &result);
     if (r) r->epoch = c->s.epoch;
@@ -12656,7 +12635,7 @@ static int stws_p_leaving(const stws *c) {
    STWS_ERR_LIMIT (it never fits), STWS_ERR_FRAME_BUILD (it cannot be represented),
    STWS_ERR_STALE (its transaction is broken), STWS_ERR_STATE or STWS_CLOSED (the client is
    to end, or has ended), STWS_ERR_IO (no masking key). */
-static int stws_p_submit(stws *c, const stws_p_draft *draft, int receipt, int kind) {
+static int stws_p_submit_locked(stws *c, const stws_p_draft *draft, int receipt, int kind) {
     const stws_frame *frame = &draft->frame;
     stws_p_record *record, *begin = stws_p_record_begin(&c->s.outbox, draft->transaction, NULL);
     int result, tied = begin || frame->command_id == STWS_COMMAND_BEGIN;
@@ -12670,7 +12649,7 @@ static int stws_p_submit(stws *c, const stws_p_draft *draft, int receipt, int ki
         return stws_p_refuse_part(c, begin, frame->command_id);
     /* The short way: straight into the output. Nothing of the frame is kept. */
     if (kind != STWS_P_CONFIRMED && !tied && stws_p_may_post(c) && !c->s.outbox.untaken) {
-        result = stws_p_post_growing(c, frame, draft->body_is_utf8);
+        result = stws_p_post_growing_locked(c, frame, draft->body_is_utf8);
         if (result == STWS_OK && receipt)
             stws_p_receipt_sent(&c->s, receipt, c->clock.now_us(c->clock.ctx));
         if (result != STWS_ERR_SPACE) return result;
@@ -12684,7 +12663,7 @@ static int stws_p_submit(stws *c, const stws_p_draft *draft, int receipt, int ki
     record->epoch = kind == STWS_P_FOR_THIS_SESSION ? c->s.epoch : 0;
     if (kind == STWS_P_CONFIRMED) stws_p_record_confirm(&c->s, record, receipt);
     record->tied = (unsigned char)tied;
-    if (stws_p_may_post(c)) stws_p_post_outbox(c, c->clock.now_us(c->clock.ctx));
+    if (stws_p_may_post(c)) stws_p_post_outbox_locked(c, c->clock.now_us(c->clock.ctx));
     return STWS_OK;
 }
 
@@ -12710,7 +12689,7 @@ STWS_P_APART static const char *stws_p_refusal_of(int error) {
    thread holds the client. If the socket was full the last time, tries that only if the call
    had no room (result < 0), and in every 32nd call. The lock is held, but released while it
    writes. */
-STWS_P_APART static void stws_p_write_batch(stws *c, int result) {
+STWS_P_APART static void stws_p_write_batch_locked(stws *c, int result) {
     int mine = stws_p_drives(c), taken = !mine && stws_p_try_take(c, STWS_P_WRITER);
     if ((mine || taken) && (!c->stalled_us || result < 0 || (++c->refusals & 31) == 0)) {
         stws_p_unlock(c);
@@ -12725,7 +12704,7 @@ STWS_P_APART static void stws_p_write_batch(stws *c, int result) {
    thread that drives. Returns `result`; if that is an error, stores the sentence for it. */
 static int stws_p_finish_call(stws *c, int result) {
     if (stws_p_pending(&c->s.out) >= STWS_P_BATCH && !c->write_error && c->state == STWS_CONNECTED)
-        stws_p_write_batch(c, result);
+        stws_p_write_batch_locked(c, result);
     if (stws_p_drives(c)) stws_p_unlock(c);
     else stws_p_unlock_and_wake(c);
     return result < 0 ? stws_p_refuse(c, result, stws_p_refusal_of(result)) : result;
@@ -12741,15 +12720,16 @@ static int stws_p_header_list_valid(const char *const *list) {
 /* Returns 1 if a subscription in the table has this id. */
 static int stws_p_id_taken(const stws_p_subs *t, const char *id) {
     size_t len = strlen(id);
-    return *stws_p_custom_link(t, id, len) || stws_p_find_handle(t, stws_p_own_id(id, len));
+    return *stws_p_custom_link_locked(t, id, len) || stws_p_find_handle(t, stws_p_own_id(id, len));
 }
 
-/* Enters a subscription, and its receipt, into the tables. stws_p_post_subscriptions sends
+/* Enters a subscription, and its receipt, into the tables. stws_p_post_subscriptions_locked sends
    the SUBSCRIBE. If an UNSUBSCRIBE of the same id still waits in the outbox, the
    subscription waits for that (STWS_P_SUB_WAITS_FOR_ID). Returns its handle, or an error. The lock is
    held. */
-static int stws_p_subscribe(stws *c, const char *destination, const stws_subscribe_options *o) {
-    int handle = stws_p_add_sub(&c->s.subs, destination, o);
+static int stws_p_subscribe_locked(stws *c, const char *destination,
+                                   const stws_subscribe_options *o) {
+    int handle = stws_p_add_sub_locked(&c->s.subs, destination, o);
     stws_p_sub *sub = stws_p_find_handle(&c->s.subs, handle);
     if (sub && sub->custom_id && stws_p_record_unsubscribes(&c->s.outbox, stws_p_wanted_id(o)))
         stws_p_sub_enter(&c->s.subs, sub, STWS_P_SUB_WAITS_FOR_ID);
@@ -12789,7 +12769,7 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination,
     wrong = stws_p_subscription_wrong(destination, o);
     if (wrong) return stws_p_refuse(c, STWS_ERR_USAGE, wrong);
     stws_p_lock(c);
-    stws_p_compose(&c->s, &draft, STWS_COMMAND_SUBSCRIBE);
+    stws_p_compose_locked(&c->s, &draft, STWS_COMMAND_SUBSCRIBE);
     stws_p_add(&draft, "destination", destination);
     stws_p_add(&draft, "id", id);
     stws_p_add(&draft, "ack", o->ack ? stws_p_ack_mode(o) : NULL);
@@ -12805,20 +12785,20 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination,
     }
     if (draft.too_many_headers) result = STWS_ERR_LIMIT;
     else if (!stws_p_can_say(c, &draft.frame)) result = STWS_ERR_FRAME_BUILD;
-    else result = stws_p_subscribe(c, destination, o);
+    else result = stws_p_subscribe_locked(c, destination, o);
     return stws_p_finish_call(c, result);
 }
 
 /* Sends UNSUBSCRIBE. `durable` is the name of a durable subscription that the broker has to
    forget, or "". The lock is held. */
-static int stws_p_submit_unsubscribe(stws *c, const stws_p_sub *sub, const char *durable) {
+static int stws_p_submit_unsubscribe_locked(stws *c, const stws_p_sub *sub, const char *durable) {
     stws_p_draft draft;
-    stws_p_compose(&c->s, &draft, STWS_COMMAND_UNSUBSCRIBE);
+    stws_p_compose_locked(&c->s, &draft, STWS_COMMAND_UNSUBSCRIBE);
     stws_p_add(&draft, "id", stws_p_sub_id(&c->s.subs, sub));
     if (c->s.version == STWS_STOMP_10)
         stws_p_add(&draft, "destination", stws_p_sub_destination(&c->s.subs, sub));
     stws_p_add_durable(&c->s, &draft, durable);
-    return stws_p_submit(c, &draft, 0, STWS_P_FOR_THIS_SESSION);
+    return stws_p_submit_locked(c, &draft, 0, STWS_P_FOR_THIS_SESSION);
 }
 
 /* Returns 1 if the server has the subscription: its SUBSCRIBE was sent in this session. */
@@ -12851,13 +12831,13 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
         durable = stws_p_sub_durable(&c->s.subs, sub);
         if (*durable && stws_p_profile_of(c->s.broker)->ends_before_forgets &&
             sub->state != STWS_P_SUB_ENDED)
-            result = stws_p_submit_unsubscribe(c, sub, "");
+            result = stws_p_submit_unsubscribe_locked(c, sub, "");
         if (result == STWS_OK) {
             stws_p_sub_enter(&c->s.subs, sub, STWS_P_SUB_ENDED);
-            result = stws_p_submit_unsubscribe(c, sub, durable);
+            result = stws_p_submit_unsubscribe_locked(c, sub, durable);
         }
     }
-    if (result == STWS_OK) stws_p_unsubscribed(c, sub);
+    if (result == STWS_OK) stws_p_unsubscribed_locked(c, sub);
     return stws_p_finish_call(c, result);
 }
 
@@ -12881,7 +12861,7 @@ static const char *stws_p_content_type(const stws_outgoing *m, int body_is_utf8)
 /* Composes the draft of a SEND, without its receipt. Returns STWS_OK, or STWS_ERR_IO if
    stable_id needs randomness and there is none. The lock is held. */
 static int stws_p_compose_send(stws *c, stws_p_draft *draft, const stws_outgoing *m) {
-    stws_p_compose(&c->s, draft, STWS_COMMAND_SEND);
+    stws_p_compose_locked(&c->s, draft, STWS_COMMAND_SEND);
     if (m->body_len) draft->frame.body = m->body;
     draft->frame.body_len = m->body_len;
     draft->frame.content_length = m->content_length;
@@ -12895,15 +12875,15 @@ static int stws_p_compose_send(stws *c, stws_p_draft *draft, const stws_outgoing
 
 /* Sends a frame with a receipt of ours. `told` means that the user wants the event: then the
    receipt gets an entry in the table, and its number is returned. Otherwise returns 0 if the
-   frame was accepted. Returns the negative errors of stws_p_submit. The lock is held. */
-static int stws_p_submit_with_receipt(stws *c, stws_p_draft *draft, int told) {
+   frame was accepted. Returns the negative errors of stws_p_submit_locked. The lock is held. */
+static int stws_p_submit_with_receipt_locked(stws *c, stws_p_draft *draft, int told) {
     int number = told ? stws_p_add_receipt(&c->s, 0) : stws_p_number_from(&c->s.next_receipt),
         result;
     char id[STWS_P_ID_TEXT];
     if (!number) return STWS_ERR_LIMIT;
     stws_p_add(draft, "receipt", stws_p_receipt_id(id, number));
-    result =
-        stws_p_submit(c, draft, number, c->o.confirm ? STWS_P_CONFIRMED : STWS_P_FOR_ANY_SESSION);
+    result = stws_p_submit_locked(c, draft, number,
+                                  c->o.confirm ? STWS_P_CONFIRMED : STWS_P_FOR_ANY_SESSION);
     if (result != STWS_OK && told) stws_p_forget_receipt(&c->s, number);
     return result == STWS_OK && told ? number : result;
 }
@@ -12920,7 +12900,7 @@ static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms) {
         stws_p_lock(c);
         ends = c->write_error != 0 || c->going; /* this session sends nothing more */
         goes_on =
-            ends || (timeout_ms != 0 && !stws_p_usually_drives(c) && stws_p_await_driver(c, until));
+            ends || (timeout_ms != 0 && stws_p_may_wait(c) && stws_p_await_driver_locked(c, until));
         stws_p_unlock(c);
         if (!goes_on) return 0;
     }
@@ -12938,10 +12918,9 @@ static int stws_p_lacks_receipts(const stws *c, const stws_outgoing *m) {
    STWS_P_AGAIN if there may be room now, STWS_ERR_TIMEOUT, or the given error. The lock is
    held, but released while it waits. */
 static int stws_p_await_room(stws *c, long long *until, int error) {
-    if (error >= 0 || c->o.outbox_policy != STWS_FULL_BLOCK || stws_p_usually_drives(c))
-        return error;
+    if (error >= 0 || c->o.outbox_policy != STWS_FULL_BLOCK || !stws_p_may_wait(c)) return error;
     if (!*until) *until = stws_p_in(c, c->o.outbox_block_ms);
-    return stws_p_await_driver(c, *until) ? (int)STWS_P_AGAIN : (int)STWS_ERR_TIMEOUT;
+    return stws_p_await_driver_locked(c, *until) ? (int)STWS_P_AGAIN : (int)STWS_ERR_TIMEOUT;
 }
 
 /* The short way of stws_send, for a message like the one before it. If it has the same
@@ -12979,8 +12958,9 @@ STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
     do {
         result = stws_p_compose_send(c, &draft, m);
         if (result != STWS_OK) break;
-        result = m->receipt || c->o.confirm ? stws_p_submit_with_receipt(c, &draft, m->receipt)
-                                            : stws_p_submit(c, &draft, 0, STWS_P_FOR_ANY_SESSION);
+        result = m->receipt || c->o.confirm
+                     ? stws_p_submit_with_receipt_locked(c, &draft, m->receipt)
+                     : stws_p_submit_locked(c, &draft, 0, STWS_P_FOR_ANY_SESSION);
         if (result == STWS_ERR_FULL || stws_p_lacks_receipts(c, m))
             result = stws_p_await_room(c, &until, result);
     } while (result == STWS_P_AGAIN);
@@ -13022,7 +13002,7 @@ static int stws_p_acknowledge(stws *c, const stws_message *m, stws_command comma
     } else if (!stws_p_compose_ack(&c->s, &draft, command_id, m, transaction)) {
         result = STWS_ERR_USAGE;
     } else {
-        result = stws_p_submit(c, &draft, 0, STWS_P_FOR_THIS_SESSION);
+        result = stws_p_submit_locked(c, &draft, 0, STWS_P_FOR_THIS_SESSION);
     }
     /* There is no room only until some output is written. */
     if (result == STWS_ERR_LIMIT && stws_p_pending(&c->s.out)) result = STWS_ERR_FULL;
@@ -13050,11 +13030,11 @@ static int stws_p_transact(stws *c, stws_command command_id, const char *transac
     if (!transaction || !*transaction)
         return stws_p_refuse(c, STWS_ERR_USAGE, "the transaction has no name");
     stws_p_lock(c);
-    stws_p_compose(&c->s, &draft, command_id);
+    stws_p_compose_locked(&c->s, &draft, command_id);
     stws_p_add_transaction(&draft, transaction);
     result = command_id == STWS_COMMAND_COMMIT && c->o.confirm
-                 ? stws_p_submit_with_receipt(c, &draft, 0)
-                 : stws_p_submit(c, &draft, 0, STWS_P_FOR_ANY_SESSION);
+                 ? stws_p_submit_with_receipt_locked(c, &draft, 0)
+                 : stws_p_submit_locked(c, &draft, 0, STWS_P_FOR_ANY_SESSION);
     return stws_p_finish_call(c, result);
 }
 
@@ -13071,7 +13051,7 @@ STOMP_WS_API int stws_abort(stws *c, const char *name) {
 }
 
 /* Returns 1 if everything was written and, with option confirm, confirmed. The lock is held. */
-static int stws_p_is_flushed(const stws *c) {
+static int stws_p_is_flushed_locked(const stws *c) {
     const stws_p_ring *outbox = &c->s.outbox;
     int sent = !stws_p_pending(&c->s.out) && !outbox->untaken &&
                !stws_p_subs_come_first(&c->s.subs) && !c->write_error;
@@ -13082,7 +13062,7 @@ static int stws_p_is_flushed(const stws *c) {
 /* Returns the time at which a flush has to give up: the user's limit; or, with option confirm
    and Spring's simple broker, the time at which the oldest receipt is overdue. That broker
    sends a receipt for DISCONNECT only. The lock is held. */
-static long long stws_p_flush_limit(const stws *c, long long until) {
+static long long stws_p_flush_limit_locked(const stws *c, long long until) {
     const stws_p_record *oldest = stws_p_record_unconfirmed(&c->s.outbox);
     long long limit = oldest ? oldest->sent_us + stws_p_ms(c->o.receipt_timeout_ms) : STWS_P_NEVER;
     if (!oldest || oldest->state != STWS_P_RECORD_SENT || !c->o.receipt_timeout_ms ||
@@ -13099,7 +13079,7 @@ static long long stws_p_flush_limit(const stws *c, long long until) {
    happens. */
 static int stws_p_push_output(stws *c, int left) {
     struct pollfd polled[3];
-    int now = 0, n, can_read = 0, moved;
+    int most_ms, n, can_read = 0, moved;
     long got = 0;
     if (!c->calling && c->held != STWS_P_HELD_BY_QUEUE && !c->has_kept) {
         stws_p_let_go(c);
@@ -13124,7 +13104,7 @@ static int stws_p_push_output(stws *c, int left) {
     if (!c->calling && c->renewing) stws_p_turn_renewing(c);
     if (c->state != STWS_CONNECTED) return c->error;
     /* The wake pipe is left out: a byte in it stays for the next wait. */
-    n = stws_p_pollfds(c, polled, &now) - (c->wake[0] >= 0);
+    n = stws_p_pollfds(c, polled, &most_ms) - (c->wake[0] >= 0);
     if (n && !can_read) polled[0].events = stws_p_pending(&c->s.out) ? POLLOUT : 0;
     poll(polled, n ? 1 : 0, stws_p_at_most(left, STWS_P_BLIND_MS));
     return STWS_OK;
@@ -13143,9 +13123,9 @@ static int stws_p_flush_here(stws *c, long long until, unsigned losses) {
     stws_event_type type;
     for (;;) {
         stws_p_lock(c);
-        flushed = stws_p_is_flushed(c);
+        flushed = stws_p_is_flushed_locked(c);
         unconfirmed = c->s.unconfirmed != 0;
-        limit = stws_p_flush_limit(c, until);
+        limit = stws_p_flush_limit_locked(c, until);
         stws_p_unlock(c);
         left = stws_p_until(c, limit);
         /* Done, failed, or to be given up? */
@@ -13196,12 +13176,13 @@ static int stws_p_flush_beside(stws *c, long long until) {
         }
         /* Another thread drives, or has to take an event: look at its results, and wait. */
         if (losses != c->losses && !c->o.confirm) result = STWS_ERR_LOST;
-        else if (stws_p_is_flushed(c)) result = STWS_OK;
+        else if (stws_p_is_flushed_locked(c)) result = STWS_OK;
         else if (STWS_P_LOAD(&c->state) == STWS_ENDED) result = STWS_CLOSED;
-        else if (stws_p_until(c, stws_p_flush_limit(c, until)) == 0) result = STWS_ERR_TIMEOUT;
+        else if (stws_p_until(c, stws_p_flush_limit_locked(c, until)) == 0)
+            result = STWS_ERR_TIMEOUT;
         else
-            stws_p_await_driver(c, kept ? stws_p_in(c, STWS_P_BLIND_MS)
-                                        : stws_p_flush_limit(c, until));
+            stws_p_await_driver_locked(c, kept ? stws_p_in(c, STWS_P_BLIND_MS)
+                                               : stws_p_flush_limit_locked(c, until));
         kept = 0;
     }
     stws_p_watch(c, -1);
@@ -13247,7 +13228,7 @@ static int stws_p_post_request(stws *c, const stws_outgoing *m, const stws_p_rep
     result = stws_p_compose_send(c, &draft, m);
     stws_p_add(&draft, "reply-to", reply->to);
     stws_p_add(&draft, "correlation-id", reply->correlation);
-    if (result == STWS_OK) result = stws_p_submit(c, &draft, 0, STWS_P_FOR_ANY_SESSION);
+    if (result == STWS_OK) result = stws_p_submit_locked(c, &draft, 0, STWS_P_FOR_ANY_SESSION);
     return stws_p_finish_call(c, result);
 }
 
@@ -13298,7 +13279,7 @@ static int stws_p_request(stws *c, const stws_outgoing *message, stws_message **
     /* `wanted` ends with this function, so the callback has to end, too. */
     if (handle && stws_unsubscribe(c, handle) != STWS_OK) {
         stws_p_lock(c);
-        stws_p_unsubscribed(c, stws_p_find_handle(&c->s.subs, handle));
+        stws_p_unsubscribed_locked(c, stws_p_find_handle(&c->s.subs, handle));
         stws_p_unlock(c);
     }
     c->implied = NULL;
@@ -13355,8 +13336,7 @@ STOMP_WS_API int stws_error(const stws *c) {
 STOMP_WS_API const char *stws_error_text(const stws *c) {
     if (!c) return stws_result_text(STWS_ERR_MEMORY);
     if (stws_p_refusal.client == c) return stws_p_refusal.why;
-    if (c->broken || stws_p_usually_drives(c) || STWS_P_LOAD(&c->state) == STWS_ENDED)
-        return c->text;
+    if (c->broken || !stws_p_may_wait(c) || STWS_P_LOAD(&c->state) == STWS_ENDED) return c->text;
     /* The thread that drives may be changing c->text just now. */
     return stws_error(c) ? stws_result_text(stws_error(c)) : "";
 }

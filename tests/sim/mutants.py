@@ -22,7 +22,7 @@ SECONDS = 500
 DEFECTS = {
     # The marks of the outbox, and the age of a session.
     "a full outbox is not reported":
-        ("stws_p_due", " || stws_p_crosses_mark(c)", ""),
+        ("stws_p_due_locked", " || stws_p_crosses_mark_locked(c)", ""),
     "a full outbox is reported forever":
         ("stws_p_cross_mark", "if (crosses) c->above_high = !c->above_high;", ""),
     "an old session is not replaced":
@@ -34,12 +34,12 @@ DEFECTS = {
     "subscriptions are not made again":
         ("stws_p_leave_session", "stws_p_all_unsent(&c->s.subs);", ""),
     "the outbox is sent before the subscriptions": [
-        ("stws_p_post_outbox", "!stws_p_subs_come_first(&c->s.subs) && ", ""),
-        ("stws_p_prepare_output", "if (stws_p_subs_come_first(&s->subs)) stws_p_post_subscriptions(c);\n",
-         "if (s->outbox.untaken) stws_p_post_outbox(c, c->now);\n"
-         "    if (stws_p_subs_come_first(&s->subs)) stws_p_post_subscriptions(c);\n")],
+        ("stws_p_post_outbox_locked", "!stws_p_subs_come_first(&c->s.subs) && ", ""),
+        ("stws_p_prepare_output_locked", "if (stws_p_subs_come_first(&s->subs)) stws_p_post_subscriptions_locked(c);\n",
+         "if (s->outbox.untaken) stws_p_post_outbox_locked(c, c->now);\n"
+         "    if (stws_p_subs_come_first(&s->subs)) stws_p_post_subscriptions_locked(c);\n")],
     "a send overtakes the outbox":
-        ("stws_p_submit", " && !c->s.outbox.untaken", ""),
+        ("stws_p_submit_locked", " && !c->s.outbox.untaken", ""),
     "a send overtakes the subscriptions":
         ("stws_p_may_post", " && !stws_p_subs_come_first(&c->s.subs)", ""),
     "what was sent counts as confirmed":
@@ -77,7 +77,7 @@ DEFECTS = {
         ("stws_p_on_connected", "c->s.epoch++;", ""),
     "an ACK in the outbox survives its session": [
         ("stws_p_record_all_unsent", "if (r->epoch) stws_p_record_enter(s, r, STWS_P_RECORD_DONE);", ""),
-        ("stws_p_post_outbox", "int stale = r->epoch && r->epoch != c->s.epoch;",
+        ("stws_p_post_outbox_locked", "int stale = r->epoch && r->epoch != c->s.epoch;",
          "int stale = 0;")],
     "an ACK names the wrong header":
         ("stws_p_compose_ack", 's->version == STWS_STOMP_12 ? "id" : "message-id"', '"message-id"'),
@@ -87,12 +87,12 @@ DEFECTS = {
     "UNSUBSCRIBE is not sent":
         ("stws_unsubscribe", "if (stws_p_server_knows(sub) && ", "if (0 && "),
     "a reused id overtakes its UNSUBSCRIBE":
-        ("stws_p_subscribe", "stws_p_sub_enter(&c->s.subs, sub, STWS_P_SUB_WAITS_FOR_ID);", ";"),
+        ("stws_p_subscribe_locked", "stws_p_sub_enter(&c->s.subs, sub, STWS_P_SUB_WAITS_FOR_ID);", ";"),
     "an id that is in use is accepted again":
         ("stws_subscribe", "if (id && stws_p_id_taken(&c->s.subs, id)) {", "if (0) {"),
     # Heart-beats and times.
     "the time of a hook keeps a loop busy while a session is replaced":
-        ("stws_p_due", "!c->write_error && !c->renewing) stws_p_sooner(&first, c->hook_us);",
+        ("stws_p_due_locked", "!c->write_error && !c->renewing) stws_p_sooner(&first, c->hook_us);",
          "!c->write_error) stws_p_sooner(&first, c->hook_us);"),
     "our heart-beat is timed from received data":
         ("stws_p_post_heartbeat", "c->now - c->s.last_out_us", "c->now - c->s.last_in_us"),
@@ -104,7 +104,7 @@ DEFECTS = {
     "a wait that ends immediately keeps a dead server alive forever":
         ("stws_p_note_lateness", "if (!c->due_us || !beat", "if (!beat"),
     "a heart-beat is due although output waits":
-        ("stws_p_due", "if (s->heartbeat_out_us && !stws_p_pending(&s->out) && !c->write_error)",
+        ("stws_p_due_locked", "if (s->heartbeat_out_us && !stws_p_pending(&s->out) && !c->write_error)",
          "if (s->heartbeat_out_us)"),
     "connecting has no time limit":
         ("stws_p_turn_resolving", "stws_p_enter(c, STWS_CONNECTING, stws_p_time_limit(c, c->o.connect_timeout_ms));",
@@ -122,7 +122,7 @@ DEFECTS = {
         ("stws_p_turn_asked", "if (STWS_P_LOAD(&c->stop))",
          "if (STWS_P_LOAD(&c->stop) && c->state == STWS_CONNECTED)"),
     "a flush does not wait for confirmations":
-        ("stws_p_is_flushed", "sent && !c->s.unconfirmed", "sent"),
+        ("stws_p_is_flushed_locked", "sent && !c->s.unconfirmed", "sent"),
     # The wire.
     "one masking key is used for many frames":
         ("stws_p_masking_key", "memcpy(key, s->pool + s->pool_left, 4);",
@@ -132,7 +132,7 @@ DEFECTS = {
     "max_ws_message is ignored":
         ("stws_p_cut_size", "return asked == STWS_WHOLE ? 0 : asked < 4 ? 4 : asked;", "return 0;"),
     "headers are escaped for a wrong version":
-        ("stws_p_post", "stws_p_say_head(head, s->version, frame)",
+        ("stws_p_post_locked", "stws_p_say_head(head, s->version, frame)",
          "stws_p_say_head(head, STWS_STOMP_12, frame)"),
     "a client that can no longer write waits for room":
         ("stws_p_let_go_now", "STWS_ACK_ON_RETURN) && !c->write_error;", "STWS_ACK_ON_RETURN);"),
