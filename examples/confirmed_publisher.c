@@ -1,10 +1,12 @@
-/* How do I send so that nothing is lost when the connection breaks, or is not there yet?
+/* How do I send so that nothing is lost if the connection breaks, or does not exist yet?
 
        confirmed_publisher URL DESTINATION < lines
 
-   With `confirm` each message is kept until the broker's receipt for it has come, and sent again
-   after a reconnect: every line arrives at least once. The client runs in a thread of its own, so
-   that heart-beats go on while this one waits for a line. */
+   Each line of stdin becomes a message. With options.confirm the client keeps a message until the
+   broker's receipt for it arrives, and resends the message after a reconnect. So each line arrives
+   at least once. The client runs in its own thread: heart-beats continue while the main thread
+   waits for a line. At the end of stdin the program waits for all receipts, and prints how many
+   lines are confirmed. Its exit status is 0 if all of them are. */
 #define STOMP_WS_IMPLEMENTATION
 #include "../stomp_ws.h"
 
@@ -20,9 +22,9 @@ static void explain(stws *client, const stws_event *event, void *user) {
         fprintf(stderr, "%s; trying again\n", stws_error_text(client));
 }
 
-/* Hand over all lines; returns how many, and in *result how it ended. */
+/* Sends the lines of stdin until an error occurs. Returns how many lines the client accepted. */
 static long publish(stws *client, const char *destination, int *result) {
-    char *line = NULL; /* of getline, which makes room for any length */
+    char *line = NULL; /* getline allocates it, and enlarges it for a longer line */
     size_t size = 0;
     long count = 0;
     while (*result >= 0 && getline(&line, &size, stdin) >= 0) {
@@ -43,13 +45,13 @@ int main(int argc, char **argv) {
     options.url = argv[1];
     options.on_event = explain;
     options.confirm = 1;
-    options.outbox_policy = STWS_FULL_BLOCK; /* a full outbox holds getline back, not memory */
+    options.outbox_policy = STWS_FULL_BLOCK; /* if the outbox is full, sending waits for room */
     options.outbox_block_ms = FLUSH_MS;
 
     stws *client = stws_create(&options);
     int result = stws_start(client);
     long count = publish(client, argv[2], &result);
-    if (result >= 0) result = stws_flush(client, FLUSH_MS); /* 0: all of them are confirmed */
+    if (result >= 0) result = stws_flush(client, FLUSH_MS); /* 0: every message is confirmed */
     stws_disconnect(client, -1);
     stws_join(client);
     if (result >= 0)

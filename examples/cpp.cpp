@@ -1,9 +1,10 @@
-/* How does it look in C++17, with objects that end by themselves, string views and lambdas?
+/* How does it look in C++17, with objects that clean up after themselves, string views and lambdas?
 
        cpp URL
 
-   It sends itself three messages, prints them, and shows how an error of a handler's own comes out
-   of run(). The wrapper is stomp_ws.hpp, beside this file. */
+   The program sends three messages to itself and prints them with their sum. The last message is
+   not a number, so the handler throws an exception. It stops the client and comes out of run();
+   the destructor then closes the connection. The wrapper, stomp_ws.hpp, lies beside this file. */
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.hpp"
 
@@ -17,17 +18,18 @@ class not_a_number : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-/* Print numbers and their sum, until something comes that is none. */
+/* Prints numbers and their sum until a message arrives that is not a number. */
 void add_up(stomp_ws::client &client) {
     int sum = 0;
     client
         .subscribe("/topic/numbers",
-                   [&sum](const stomp_ws::message &m) {
-                       std::string_view text = m.body();
+                   [&sum](const stomp_ws::message &message) {
+                       std::string_view text = message.body();
                        if (text.find_first_not_of("0123456789") != std::string_view::npos)
                            throw not_a_number(std::string(text) + " is not a number");
-                       std::cout << m.destination() << ": " << text << ", sum "
-                                 << (sum += std::stoi(std::string(text))) << '\n';
+                       sum += std::stoi(std::string(text));
+                       std::cout << message.destination() << ": " << text << ", sum " << sum
+                                 << '\n';
                    })
         .or_throw();
     for (std::string_view number : {"19", "23", "none"})
@@ -50,12 +52,13 @@ int main(int argc, char **argv) {
             if (event.type == STWS_EVENT_DISCONNECTED && event.retry_ms >= 0)
                 std::cerr << event.text << "; trying again\n";
         });
-        stomp_ws::client moved = std::move(client); /* what the lambdas point at stays in place */
+        stomp_ws::client moved =
+            std::move(client); /* a client can move; its handlers keep working */
         add_up(moved);
-    } catch (const not_a_number &e) {
-        std::cout << e.what() << '\n';
-    } catch (const stomp_ws::error &e) {
-        std::cerr << e.what() << '\n';
+    } catch (const not_a_number &end) {
+        std::cout << end.what() << '\n';
+    } catch (const stomp_ws::error &error) {
+        std::cerr << error.what() << '\n';
         return 1;
     }
     return 0;

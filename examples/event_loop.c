@@ -1,14 +1,16 @@
-/* How do clients live in an event loop that is not theirs, beside a timer of its own?
+/* How do clients run in my own event loop, together with my own timer?
 
-       event_loop [URL [ticks]]
+       event_loop [URL [TICKS]]
 
-   The loop below belongs to the program: epoll on Linux, poll elsewhere. Two clients take part
-   in it through three calls: stws_fds says what to wait for, stws_deadline for how long,
-   stws_step does what can be done without blocking. Each tick of the loop's own timer one client
-   publishes; the other prints what arrives. */
+   The loop is the program's: epoll on Linux, poll elsewhere. Two clients take part in it by three
+   calls. stws_fds returns the descriptors to wait for, stws_deadline returns how long to wait, and
+   stws_step does what can be done without blocking. At each tick of the loop's timer, one client
+   publishes a message; the other client prints it. After TICKS ticks (default: no limit), or at
+   Ctrl-C, both clients end. The exit status is 0 if neither of them failed. */
 #define STOMP_WS_IMPLEMENTATION
 #include "../stomp_ws.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -20,16 +22,22 @@
 #include <poll.h>
 #endif
 
-enum { TICK_MS = 1000, MAX_FDS = 8 };
+enum { PUBLISHER, READER, CLIENTS };
+enum { TICK_MS = 1000, MAX_FDS = 3 * CLIENTS };
 
 static const char destination[] = "/topic/ticks";
+static volatile sig_atomic_t interrupted;
 
-/* ==== the loop: wait until one of the descriptors is ready or the time is over ==== */
+static void interrupt(int signal_number) {
+    (void)signal_number;
+    interrupted = 1;
+}
+
+/* ==== The loop: wait until a descriptor is ready or the time is over ==== */
 
 #ifdef __linux__
-/* Descriptors come and go with each reconnect, so this small loop makes its set anew each time;
-   one with thousands of clients would keep the set and ask only the clients whose descriptors
-   were ready or whose deadline has come. */
+/* Descriptors change at each reconnect, so this small loop builds its epoll set anew each time. A
+   loop with thousands of clients keeps the set: see many_clients.c. */
 static void wait_for(const stws_fd *fds, int count, int timeout_ms) {
     struct epoll_event ready[MAX_FDS];
     int set = epoll_create1(EPOLL_CLOEXEC);
@@ -61,7 +69,7 @@ static long long now_ms(void) {
     return (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* ==== the clients ==== */
+/* ==== The clients ==== */
 
 static void print(stws *client, const stws_message *message, void *user) {
     (void)client, (void)user;
@@ -83,10 +91,10 @@ static stws *make_client(const char *url, char *name) {
     return stws_create(&options);
 }
 
-/* One turn of each client; returns how many still run, and in *failed whether one could not. */
-static int step(stws *const *clients, int count, int *failed) {
+/* Steps each client. Returns how many of them still run, and sets *failed if one has failed. */
+static int step_all(stws *const *clients, int *failed) {
     int running = 0;
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < CLIENTS; i++) {
         if (stws_state(clients[i]) == STWS_ENDED) continue;
         int result = stws_step(clients[i]);
         running += result >= 0;
@@ -97,47 +105,50 @@ static int step(stws *const *clients, int count, int *failed) {
     return running;
 }
 
-/* Wait for any of the clients, or for the timer, whichever comes first. */
-static void wait_for_clients(stws *const *clients, int count, long long timeout_ms) {
+/* Waits until a client must be stepped, but at most timeout_ms. */
+static void wait_for_clients(stws *const *clients, long long timeout_ms) {
     stws_fd fds[MAX_FDS];
-    int n = 0;
-    for (int i = 0; i < count; i++) {
+    int count = 0;
+    for (int i = 0; i < CLIENTS; i++) {
         if (stws_state(clients[i]) == STWS_ENDED) continue;
         long long deadline = stws_deadline(clients[i]);
-        n += stws_fds(clients[i], fds + n, MAX_FDS - n);
+        count += stws_fds(clients[i], fds + count, MAX_FDS - count);
         if (deadline >= 0 && deadline < timeout_ms) timeout_ms = deadline;
     }
-    wait_for(fds, n, (int)timeout_ms);
+    wait_for(fds, count, (int)timeout_ms);
 }
 
 static void publish(stws *client, int tick) {
-    char body[32];
-    int len = snprintf(body, sizeof body, "tick %d", tick);
-    if (stws_state(client) == STWS_CONNECTED) stws_send(client, destination, body, (size_t)len);
+    char text[32];
+    snprintf(text, sizeof text, "tick %d", tick);
+    if (stws_state(client) == STWS_CONNECTED) stws_send_text(client, destination, text);
 }
 
 int main(int argc, char **argv) {
     const char *url = argc > 1 ? argv[1] : "ws://localhost:8080/notifications/websocket";
-    int ticks = argc > 2 ? atoi(argv[2]) : 0, tick = 0; /* 0: for ever */
-    char publisher[] = "publisher", reader[] = "reader";
-    stws *clients[] = {make_client(url, publisher), make_client(url, reader)};
+    int ticks = argc > 2 ? atoi(argv[2]) : 0, tick = 0; /* ticks 0: no limit */
+    char publisher_name[] = "publisher", reader_name[] = "reader";
+    stws *clients[CLIENTS] = {make_client(url, publisher_name), make_client(url, reader_name)};
     long long next_tick = now_ms() + TICK_MS;
-    int failed = stws_error(clients[0]) < 0; /* no URL that can be used */
-    if (failed) fprintf(stderr, "%s\n", stws_error_text(clients[0]));
-    stws_subscribe(clients[1], destination, NULL);
+    int failed = stws_error(clients[PUBLISHER]) < 0; /* the URL is not valid */
+    if (failed) fprintf(stderr, "%s\n", stws_error_text(clients[PUBLISHER]));
+    stws_subscribe(clients[READER], destination, NULL);
+    signal(SIGINT, interrupt);
+    signal(SIGTERM, interrupt);
 
-    while (step(clients, 2, &failed) > 0) {
-        long long left = next_tick - now_ms();
-        if (left > 0) {
-            wait_for_clients(clients, 2, left);
+    while (step_all(clients, &failed) > 0) {
+        long long left_ms = next_tick - now_ms();
+        if (left_ms > 0 && !interrupted) {
+            wait_for_clients(clients, left_ms);
             continue;
         }
-        if (ticks > 0 && tick == ticks)
-            for (int i = 0; i < 2; i++) stws_disconnect(clients[i], TICK_MS);
+        if (interrupted || (ticks > 0 && tick == ticks))
+            for (int i = 0; i < CLIENTS; i++) stws_disconnect(clients[i], TICK_MS);
         else
-            publish(clients[0], ++tick);
+            publish(clients[PUBLISHER], ++tick);
+        interrupted = 0;
         next_tick += TICK_MS;
     }
-    for (int i = 0; i < 2; i++) stws_destroy(clients[i]);
+    for (int i = 0; i < CLIENTS; i++) stws_destroy(clients[i]);
     return failed;
 }

@@ -1,10 +1,12 @@
-/* How does a client live in GLib's main loop, as in a GTK program?
+/* How does a client run in GLib's main loop, as in a GTK program?
 
        glib URL [TICKS]
 
-   A client becomes a GSource: before it waits the loop asks `prepare` what for and how long, and
-   afterwards it has the client take its step. Beside it, a GLib timer of the program's own
-   publishes; the client prints what comes back. (Debian: libglib2.0-dev.) */
+   A client becomes a GSource. Before the loop waits, it calls prepare(), which sets the descriptors
+   to wait for and the time. After the wait it calls dispatch(), which steps the client. A GLib
+   timer of the program publishes TICKS messages (default: 3), and the client prints them. Then the
+   client disconnects, its source calls quit(), and the program ends. Its exit status is 0 if the
+   client did not fail. To build it on Debian, install libglib2.0-dev. */
 #define STOMP_WS_IMPLEMENTATION
 #include "../stomp_ws.h"
 
@@ -14,14 +16,14 @@
 
 enum { MAX_FDS = 3, TICK_MS = 50 };
 
-/* ==== a client as a source ==== */
+/* ==== A client as a source ==== */
 
 typedef struct client_source {
-    GSource source; /* GLib's part comes first */
+    GSource source; /* GLib requires it to be the first member */
     stws *client;
-    int *result; /* of the last step */
-    gpointer tags[MAX_FDS];
-    int count;
+    int *result;            /* set to the result of the last step */
+    gpointer tags[MAX_FDS]; /* GLib's handles of the watched descriptors */
+    int count;              /* number of watched descriptors */
 } client_source;
 
 static GIOCondition to_glib(int wants) {
@@ -31,34 +33,35 @@ static GIOCondition to_glib(int wants) {
     return (GIOCondition)conditions;
 }
 
-/* Descriptors change with each reconnect, and what they wait for more often: watch them anew. */
+/* Descriptors change at each reconnect, and the wanted events change more often. So this function
+   removes all descriptors from the source, and adds the current ones. */
 static gboolean prepare(GSource *source, gint *timeout) {
-    client_source *s = (client_source *)source;
+    client_source *self = (client_source *)source;
     stws_fd fds[MAX_FDS];
-    long long deadline = stws_deadline(s->client);
-    while (s->count > 0) g_source_remove_unix_fd(source, s->tags[--s->count]);
-    for (int n = stws_fds(s->client, fds, MAX_FDS); s->count < n; s->count++)
-        s->tags[s->count] =
-            g_source_add_unix_fd(source, fds[s->count].fd, to_glib(fds[s->count].wants));
+    long long deadline = stws_deadline(self->client);
+    while (self->count > 0) g_source_remove_unix_fd(source, self->tags[--self->count]);
+    for (int n = stws_fds(self->client, fds, MAX_FDS); self->count < n; self->count++)
+        self->tags[self->count] =
+            g_source_add_unix_fd(source, fds[self->count].fd, to_glib(fds[self->count].wants));
     *timeout = deadline > G_MAXINT ? G_MAXINT : (gint)deadline;
     return deadline == 0;
 }
 
 static gboolean check(GSource *source) {
-    client_source *s = (client_source *)source;
-    for (int i = 0; i < s->count; i++)
-        if (g_source_query_unix_fd(source, s->tags[i])) return TRUE;
-    return stws_deadline(s->client) == 0;
+    client_source *self = (client_source *)source;
+    for (int i = 0; i < self->count; i++)
+        if (g_source_query_unix_fd(source, self->tags[i])) return TRUE;
+    return stws_deadline(self->client) == 0;
 }
 
 static gboolean dispatch(GSource *source, GSourceFunc at_end, gpointer user) {
-    client_source *s = (client_source *)source;
-    *s->result = stws_step(s->client);
-    if (*s->result >= 0) return G_SOURCE_CONTINUE;
+    client_source *self = (client_source *)source;
+    *self->result = stws_step(self->client);
+    if (*self->result >= 0) return G_SOURCE_CONTINUE;
     return at_end(user);
 }
 
-/* Let the default main loop drive the client; at_end is called when it has ended. */
+/* Makes the default main loop drive the client, and call at_end when the client has ended. */
 static void embed(stws *client, int *result, GSourceFunc at_end, gpointer user) {
     static GSourceFuncs functions = {prepare, check, dispatch, NULL, NULL, NULL};
     GSource *source = g_source_new(&functions, sizeof(client_source));
@@ -69,10 +72,10 @@ static void embed(stws *client, int *result, GSourceFunc at_end, gpointer user) 
     g_source_unref(source);
 }
 
-/* ==== the program ==== */
+/* ==== The program ==== */
 
 static const char destination[] = "/topic/ticks";
-static int ticks = 3, ticked, printed;
+static int ticks = 3, published, printed;
 
 static void print(stws *client, const stws_message *message, void *user) {
     (void)user;
@@ -82,9 +85,9 @@ static void print(stws *client, const stws_message *message, void *user) {
 
 static gboolean on_tick(gpointer user) {
     char text[32];
-    snprintf(text, sizeof text, "tick %d", ++ticked);
+    snprintf(text, sizeof text, "tick %d", ++published);
     stws_send_text((stws *)user, destination, text);
-    return ticked < ticks; /* FALSE: not again */
+    return published < ticks; /* FALSE: GLib removes the timer */
 }
 
 static gboolean quit(gpointer loop) {
@@ -109,7 +112,7 @@ int main(int argc, char **argv) {
     embed(client, &result, quit, loop);
     guint timer = g_timeout_add(TICK_MS, on_tick, client);
     g_main_loop_run(loop);
-    if (ticked < ticks) g_source_remove(timer);
+    if (published < ticks) g_source_remove(timer);
     g_main_loop_unref(loop);
 
     if (result != STWS_CLOSED) fprintf(stderr, "%s\n", stws_error_text(client));

@@ -1,11 +1,12 @@
-/* How does a client live in libuv's loop?
+/* How does a client run in libuv's loop?
 
        libuv URL [TICKS]
 
-   Three calls are all there is to it: stws_step does what can be done without blocking, stws_fds
-   says what to wait for, and stws_deadline for how long. turn() hands the answers to uv_poll and
-   uv_timer. Beside the client the loop has a timer of the program's own, which publishes; the
-   client prints what comes back. (Debian: libuv1-dev.) */
+   It takes three calls. stws_step does what can be done without blocking, stws_fds returns the
+   descriptors to wait for, and stws_deadline returns how long to wait. turn() passes these to
+   uv_poll and uv_timer. A libuv timer of the program publishes TICKS messages (default: 3), and the
+   client prints them. Then the client disconnects, all handles are closed, and uv_run returns. The
+   exit status is 0 if the client did not fail. To build it on Debian, install libuv1-dev. */
 #define STOMP_WS_IMPLEMENTATION
 #include "../stomp_ws.h"
 
@@ -15,11 +16,11 @@
 
 enum { MAX_FDS = 3, TICK_MS = 50 };
 
-/* ==== a client in a loop ==== */
+/* ==== A client in a loop ==== */
 
 struct watch {
-    uv_poll_t *poll; /* or NULL */
-    int fd;
+    uv_poll_t *poll; /* NULL: no descriptor is watched */
+    int fd;          /* the watched descriptor */
 };
 
 struct embedded {
@@ -27,13 +28,13 @@ struct embedded {
     uv_loop_t *loop;
     uv_timer_t timer;
     struct watch watches[MAX_FDS];
-    int result; /* of the last step: below 0 it was the last one */
+    int result; /* of the last step; negative: the client has ended */
 };
 
 static void turn(struct embedded *e);
 
 static void on_ready(uv_poll_t *poll, int status, int events) {
-    (void)status, (void)events; /* stws_step finds out by itself */
+    (void)status, (void)events; /* stws_step finds out what is ready */
     turn((struct embedded *)poll->data);
 }
 
@@ -45,8 +46,9 @@ static void release(uv_handle_t *handle) {
     free(handle);
 }
 
-/* A libuv handle belongs to one descriptor: make another when it changes, which reconnects do. */
-static uv_poll_t *aim(struct embedded *e, struct watch *watch, int fd) {
+/* A libuv handle belongs to one descriptor, and each reconnect changes the descriptor. So this
+   function replaces the handle if fd has changed. Returns the handle, or NULL if fd is -1. */
+static uv_poll_t *watch_fd(struct embedded *e, struct watch *watch, int fd) {
     if (watch->poll && watch->fd == fd) return watch->poll;
     if (watch->poll) uv_close((uv_handle_t *)watch->poll, release);
     watch->poll = fd < 0 ? NULL : (uv_poll_t *)malloc(sizeof *watch->poll);
@@ -61,12 +63,13 @@ static int to_libuv(int wants) {
     return (wants & STWS_WANT_READ ? UV_READABLE : 0) | (wants & STWS_WANT_WRITE ? UV_WRITABLE : 0);
 }
 
+/* Tells libuv what to wait for. After the client's end it closes all handles instead. */
 static void wait_for(struct embedded *e) {
-    stws_fd fds[MAX_FDS] = {{-1, 0}, {-1, 0}, {-1, 0}}; /* none */
+    stws_fd fds[MAX_FDS] = {{-1, 0}, {-1, 0}, {-1, 0}}; /* -1: no descriptor */
     long long deadline = stws_deadline(e->client);
     if (e->result >= 0) stws_fds(e->client, fds, MAX_FDS);
     for (int i = 0; i < MAX_FDS; i++) {
-        uv_poll_t *poll = aim(e, &e->watches[i], fds[i].fd);
+        uv_poll_t *poll = watch_fd(e, &e->watches[i], fds[i].fd);
         if (poll && fds[i].wants) uv_poll_start(poll, to_libuv(fds[i].wants), on_ready);
     }
     if (e->result < 0)
@@ -75,7 +78,8 @@ static void wait_for(struct embedded *e) {
         uv_timer_start(&e->timer, on_deadline, (uint64_t)deadline, 0);
 }
 
-/* The step may close a descriptor, which libuv must not be polling then: so all stop first. */
+/* Steps the client, then waits again. The step may close a descriptor, and libuv must not poll a
+   closed descriptor. So all polling stops before the step. */
 static void turn(struct embedded *e) {
     for (int i = 0; i < MAX_FDS; i++)
         if (e->watches[i].poll) uv_poll_stop(e->watches[i].poll);
@@ -84,6 +88,7 @@ static void turn(struct embedded *e) {
     wait_for(e);
 }
 
+/* Makes the loop drive the client. */
 static void embed(struct embedded *e, uv_loop_t *loop, stws *client) {
     e->client = client;
     e->loop = loop;
@@ -92,10 +97,10 @@ static void embed(struct embedded *e, uv_loop_t *loop, stws *client) {
     turn(e);
 }
 
-/* ==== the program ==== */
+/* ==== The program ==== */
 
 static const char destination[] = "/topic/ticks";
-static int ticks = 3, ticked, printed;
+static int ticks = 3, published, printed;
 
 static void print(stws *client, const stws_message *message, void *user) {
     (void)user;
@@ -106,13 +111,13 @@ static void print(stws *client, const stws_message *message, void *user) {
 static void on_tick(uv_timer_t *timer) {
     struct embedded *e = (struct embedded *)timer->data;
     char text[32];
-    if (ticked == ticks || e->result < 0) {
+    if (published == ticks || e->result < 0) {
         uv_close((uv_handle_t *)timer, NULL);
         return;
     }
-    snprintf(text, sizeof text, "tick %d", ++ticked);
+    snprintf(text, sizeof text, "tick %d", ++published);
     stws_send_text(e->client, destination, text);
-    turn(e); /* a call from outside: what it wants of the loop may be new */
+    turn(e); /* the send may have changed the wanted events and the deadline */
 }
 
 int main(int argc, char **argv) {
@@ -133,7 +138,7 @@ int main(int argc, char **argv) {
     tick.data = &embedded;
     embed(&embedded, uv_default_loop(), client);
     uv_timer_start(&tick, on_tick, TICK_MS, TICK_MS);
-    uv_run(uv_default_loop(), UV_RUN_DEFAULT); /* until nothing is left in it */
+    uv_run(uv_default_loop(), UV_RUN_DEFAULT); /* returns when all handles are closed */
     uv_loop_close(uv_default_loop());
 
     if (embedded.result != STWS_CLOSED) fprintf(stderr, "%s\n", stws_error_text(client));

@@ -1,9 +1,11 @@
-/* How do several clients in threads of their own feed one queue that the main thread reads?
+/* How do several clients, each in its own thread, feed one queue that the main thread reads?
 
-       notifications URL [-c clients] [-d destination]... [-n total] [--quiet]
+       notifications URL [-c CLIENTS] [-d DESTINATION]... [-n TOTAL] [--quiet]
 
-   Every client subscribes to every destination, so what is published once arrives once per
-   client. Without -n it runs until Ctrl-C; --quiet only counts. */
+   Each client subscribes to each destination, so a published message arrives once per client. The
+   program prints the messages, or with --quiet only counts them. It ends after TOTAL messages, or
+   at Ctrl-C. Then it stops, joins and destroys each client. Its exit status is 0 if no client
+   failed. */
 #define STOMP_WS_IMPLEMENTATION
 #include "../stomp_ws.h"
 
@@ -23,8 +25,7 @@ struct arguments {
     int quiet;
 };
 
-/* What the signal handler has to reach. It is written before the handler is installed, and never
-   after. */
+/* The signal handler uses these. They do not change while it is installed. */
 static stws *clients[MAX_CLIENTS];
 static int client_count;
 
@@ -40,74 +41,76 @@ static void explain(stws *client, const stws_event *event, void *user) {
 }
 
 static int usage(void) {
-    fputs("usage: notifications URL [-c clients] [-d destination]... [-n total] [--quiet]\n",
+    fputs("usage: notifications URL [-c CLIENTS] [-d DESTINATION]... [-n TOTAL] [--quiet]\n",
           stderr);
     return 2;
 }
 
-/* A number from 1 to max, or 0 when the text is none. */
+/* Returns the text as a number from 1 to max, or 0 if it is not such a number. */
 static long number(const char *text, long max) {
     char *end;
     long value = strtol(text, &end, 10);
     return *end == 0 && value >= 1 && value <= max ? value : 0;
 }
 
-/* One option and its value; 0 when it is none. */
-static int take_option(struct arguments *a, const char *name, const char *value) {
-    if (strcmp(name, "-c") == 0) return (a->clients = (int)number(value, MAX_CLIENTS)) != 0;
-    if (strcmp(name, "-n") == 0) return (a->total = number(value, 1000000000)) != 0;
-    if (strcmp(name, "-d") != 0 || a->destination_count == MAX_DESTINATIONS) return 0;
-    a->destinations[a->destination_count++] = value;
+/* Stores the value of an option. Returns 0 if the option or its value is not valid. */
+static int take_option(struct arguments *arguments, const char *name, const char *value) {
+    if (strcmp(name, "-c") == 0) return (arguments->clients = (int)number(value, MAX_CLIENTS)) != 0;
+    if (strcmp(name, "-n") == 0) return (arguments->total = number(value, 1000000000)) != 0;
+    if (strcmp(name, "-d") != 0 || arguments->destination_count == MAX_DESTINATIONS) return 0;
+    arguments->destinations[arguments->destination_count++] = value;
     return 1;
 }
 
-static int take_arguments(struct arguments *a, int argc, char **argv) {
+/* Returns 0 if the arguments are not valid. */
+static int take_arguments(struct arguments *arguments, int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--quiet") == 0)
-            a->quiet = 1;
-        else if (argv[i][0] != '-' && !a->url)
-            a->url = argv[i];
-        else if (i + 1 == argc || !take_option(a, argv[i], argv[i + 1]))
+            arguments->quiet = 1;
+        else if (argv[i][0] != '-' && !arguments->url)
+            arguments->url = argv[i];
+        else if (i + 1 == argc || !take_option(arguments, argv[i], argv[i + 1]))
             return 0;
         else
             i++;
     }
-    if (!a->clients) a->clients = 1;
-    if (!a->destination_count) a->destinations[a->destination_count++] = "/topic/notifications";
-    return a->url != NULL;
+    if (!arguments->clients) arguments->clients = 1;
+    if (!arguments->destination_count)
+        arguments->destinations[arguments->destination_count++] = "/topic/notifications";
+    return arguments->url != NULL;
 }
 
-/* Make the clients, and only then let Ctrl-C reach them. */
-static void make_clients(const struct arguments *a, stws_queue *queue) {
+/* Creates the clients, then installs the signal handler that stops them. */
+static void make_clients(const struct arguments *arguments, stws_queue *queue) {
     stws_options options = stws_options_default();
-    options.url = a->url;
+    options.url = arguments->url;
     options.queue = queue;
     options.on_event = explain;
-    for (int i = 0; i < a->clients; i++) {
+    for (int i = 0; i < arguments->clients; i++) {
         clients[i] = stws_create(&options);
-        for (int k = 0; k < a->destination_count; k++)
-            stws_subscribe(clients[i], a->destinations[k], NULL);
+        for (int k = 0; k < arguments->destination_count; k++)
+            stws_subscribe(clients[i], arguments->destinations[k], NULL);
     }
-    client_count = a->clients;
+    client_count = arguments->clients;
     signal(SIGINT, stop_all);
     signal(SIGTERM, stop_all);
 }
 
-/* The main thread's part: take messages until there are enough, or every client has ended;
-   returns how many came. */
-static long read_queue(const struct arguments *a, stws_queue *queue) {
-    const stws_message *message = NULL; /* given back by the call that takes the next */
+/* Prints messages until there are enough, or every client has ended. Returns their number. */
+static long read_queue(const struct arguments *arguments, stws_queue *queue) {
+    const stws_message *message = NULL; /* each call returns the previous message to the queue */
     long count = 0;
-    while ((a->total == 0 || count < a->total) && stws_queue_pop(queue, &message, -1) > 0) {
+    while ((arguments->total == 0 || count < arguments->total) &&
+           stws_queue_pop(queue, &message, -1) > 0) {
         count++;
-        if (a->quiet) continue;
+        if (arguments->quiet) continue;
         printf("%s: %s\n", message->destination ? message->destination : "", message->body);
         fflush(stdout);
     }
     return count;
 }
 
-/* Stop, join and destroy them all: 0, or the first error. */
+/* Stops, joins and destroys the clients. Returns 0, or the error of the first that failed. */
 static int end_clients(void) {
     int first_error = 0;
     stop_all(0);

@@ -1,18 +1,28 @@
-/* How do several workers share a queue, so that each job is done even when a worker dies over it?
+/* How do several workers share a queue, so that each job is done even if a worker dies?
 
        work_queue URL QUEUE PROGRAM [ARGUMENT]...
 
-   Each message is a job: PROGRAM finds its body on stdin, and ends with 0 when the job is done.
-   Start as many of these as you like. With client-individual acks the broker keeps a job until its
-   ACK: a job whose worker dies goes to another one, and what is done twice at worst is that one. */
+   Each message is a job. PROGRAM reads the body from stdin, and exits with 0 if the job is done.
+   Start as many workers as you like. With client-individual acknowledgement the broker keeps a job
+   until its ACK. If a worker dies, the broker gives its job to another worker, so a job may be done
+   twice. At Ctrl-C the worker finishes and acknowledges its job, then ends with exit status 0. */
 #define STOMP_WS_IMPLEMENTATION
 #include "../stomp_ws.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Run the program with the body as its input: whether it ended well. */
+static stws *client_to_stop; /* global, because the signal handler needs it */
+
+static void stop(int signal_number) {
+    (void)signal_number;
+    stws_stop(client_to_stop);
+}
+
+/* Runs the program with the body as its stdin. Returns 1 if it exits with 0, else 0. */
 static int work(char **program, const stws_message *job) {
     FILE *input = tmpfile();
     int status = -1;
@@ -21,17 +31,18 @@ static int work(char **program, const stws_message *job) {
     rewind(input);
     pid_t child = fork();
     if (child == 0) {
+        setpgid(0, 0); /* Ctrl-C reaches only the worker */
         if (dup2(fileno(input), STDIN_FILENO) == STDIN_FILENO) execvp(program[0], program);
         _exit(127);
     }
-    if (child > 0) waitpid(child, &status, 0);
+    while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
     fclose(input);
     return status == 0;
 }
 
-static void explain(stws *client, const stws_event *event) {
+static void explain(const stws_event *event) {
     if (event->type == STWS_EVENT_DISCONNECTED && event->retry_ms >= 0)
-        fprintf(stderr, "%s; trying again\n", stws_error_text(client));
+        fprintf(stderr, "%s; trying again\n", event->text);
 }
 
 int main(int argc, char **argv) {
@@ -44,22 +55,26 @@ int main(int argc, char **argv) {
         return 2;
     }
     options.url = argv[1];
-    options.heartbeat_out_ms = STWS_OFF; /* we would not keep the promise while a program runs */
+    options.heartbeat_out_ms = STWS_OFF; /* none can be sent while a program runs */
     subscription.ack = STWS_ACK_CLIENT_INDIVIDUAL;
-    subscription.prefetch = 1; /* one job at a time: the others are for who has nothing to do */
+    subscription.prefetch = 1; /* one job at a time; the other jobs go to idle workers */
 
-    stws *client = stws_create(&options);
+    stws *client = client_to_stop = stws_create(&options);
+    signal(SIGINT, stop);
+    signal(SIGTERM, stop);
     stws_subscribe(client, argv[2], &subscription);
-    while ((result = stws_next(client, &event, -1)) >= 0) {
-        if (result > 0) explain(client, &event);
-        if (result == 0 || event.type != STWS_EVENT_MESSAGE) continue;
-        /* An ACK from before a reconnect is dropped: the broker gives that job out again. */
+    while ((result = stws_next(client, &event, -1)) > 0) {
+        explain(&event);
+        if (event.type != STWS_EVENT_MESSAGE) continue;
+        /* If the session ended during the job, no ACK is sent. The broker delivers the job again. */
         if (work(argv + 3, event.message))
             stws_ack(client, event.message);
         else
             stws_nack(client, event.message);
     }
-    fprintf(stderr, "%s\n", stws_error_text(client));
+    if (result != STWS_CLOSED) fprintf(stderr, "%s\n", stws_error_text(client));
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
     stws_destroy(client);
-    return 1;
+    return result != STWS_CLOSED;
 }

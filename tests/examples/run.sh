@@ -82,7 +82,7 @@ if cxx_compiler "examples/cpp.cpp is compiled" "examples/cpp.cpp is run"; then
 fi
 
 start service "$examples/request_reply" "$url" serve
-check "request_reply" prints "14 octets" "$examples/request_reply" "$url" ask "How long am I?"
+check "request_reply" prints "14 bytes" "$examples/request_reply" "$url" ask "How long am I?"
 
 # A worker dies during a job, and another worker gets the job. The worker's program waits at a gate
 # meanwhile.
