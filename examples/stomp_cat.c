@@ -1,4 +1,13 @@
-// How do I subscribe and send from a shell? (as mosquitto_sub and mosquitto_pub do for MQTT)
+/* How do I subscribe and send from a shell?
+
+       stomp_cat URL -s DESTINATION            prints each message, until Ctrl-C
+       stomp_cat URL -d DESTINATION -m TEXT    sends a message
+       stomp_cat --help                        prints all options
+
+   It is to STOMP what mosquitto_sub and mosquitto_pub are to MQTT. One loop in drive() serves the
+   network, stdin and stdout, and none of them ever waits for another. It ends by finish(): the
+   client sends DISCONNECT and waits for the receipt, two seconds at most. The man page is
+   stomp_cat.1. */
 #define STOMP_WS_IMPLEMENTATION
 #include "../stomp_ws.h"
 #include <errno.h>
@@ -21,68 +30,85 @@ static const char help[] =
     "usage: stomp_cat URL... [-s DEST [-H 'name:value']...]...\n"
     "                 [-d DEST [-H 'name:value']... [-m TEXT | -f FILE...]] [options]\n"
     "\n"
-    "With several URLs each attempt to connect takes the next one, in their order.\n"
+    "With several URLs, each attempt to connect takes the next URL in the list.\n"
     "\n"
-    "  -s DEST              subscribe; -H after it adds a header, of which id:X names\n"
-    "                       the subscription and ack:MODE is its own --ack\n"
-    "  -d DEST              send; -H after it adds a header. Without -m or -f each\n"
-    "                       line of stdin is a message\n"
-    "  -H 'name:value'      a header for the -s or -d before it\n"
-    "  -m TEXT              the body\n"
-    "  -f FILE              a whole file as the body, - for stdin; more of them are\n"
-    "                       more messages\n"
-    "  -n, --count N        end after N messages received (also without -s: replies)\n"
-    "  -t, --timeout S      end after S seconds (0.5 is half a one), back-off included:\n"
-    "                       exit 3 when -n was not reached, it is not connected, or\n"
-    "                       something was not sent, not confirmed or not printed\n"
-    "  -u, --login LOGIN    for CONNECT; or the environment's STOMP_LOGIN\n"
-    "  -p, --passcode CODE  its passcode; or STOMP_PASSCODE, which other users do not\n"
-    "                       see in the list of processes\n"
-    "  --passcode-file FILE its passcode is the first line of this file\n"
-    "  --host VHOST         the vhost (default /)\n"
-    "  --connect-header 'name:value'   for CONNECT\n"
-    "  --http-header 'Name: value'     for the HTTP upgrade\n"
-    "  --header-file FILE   headers for the HTTP upgrade, one 'Name: value' a line\n"
-    "  --token-command CMD  run this shell command before each attempt: the first line\n"
-    "                       that it prints goes as Authorization: Bearer into HTTP and\n"
-    "                       CONNECT, and, with -u and no passcode, as the passcode\n"
-    "  --ca FILE            for wss://, which like the next four options needs\n"
-    "                       make BEARSSL=1 or OPENSSL=1: whom to trust, PEM (default:\n"
-    "                       the system's CAs)\n"
-    "  --cert FILE          the client's certificate, PEM\n"
-    "  --key FILE           and its key, PEM (default: in the file of --cert)\n"
-    "  --pin HASH           the SHA-256 of the server's key, hex or base64\n"
-    "  --insecure           for tests: with wss:// talk to whoever answers\n"
-    "  --proxy URL          http://[user:password@]host:port or the same with socks5://;\n"
-    "                       environment: look into https_proxy and its like\n"
-    "  --versions 1.2,1.1   STOMP versions to offer\n"
-    "  --ack MODE           auto, client or client-individual\n"
-    "  --heartbeat OUT,IN   milliseconds, 0 for none\n"
-    "  --ping MS            WebSocket PINGs where no heart-beat is agreed: after so many\n"
-    "                       milliseconds of silence (default 20000), 0 for none\n"
-    "  --no-reconnect       end with the first connection\n"
-    "  --reconnect MIN,MAX  milliseconds before another attempt, at least and at most\n"
-    "  --give-up WHEN       a refusal, such as HTTP 404, ends it: soon (always), default\n"
-    "                       (before the first session; after one only refused\n"
-    "                       credentials do) or never\n"
-    "  --content-type T     of what is sent\n"
-    "  --receipt            end only when the server has confirmed every message\n"
-    "  --confirm            the same, and send again after a reconnect what was not\n"
-    "                       confirmed. Without -d: fail when the server does not\n"
+    "What to receive and to send:\n"
+    "  -s DEST              subscribe to this destination; can be repeated\n"
+    "  -d DEST              send to this destination. Without -m or -f, each line of\n"
+    "                       stdin is a message\n"
+    "  -H 'name:value'      add a header to the -s or -d before it. After -s, id:X is\n"
+    "                       the id of the subscription, and ack:MODE is its --ack\n"
+    "  -m TEXT              send one message with this body\n"
+    "  -f FILE              send one message with this file as its body (-: stdin);\n"
+    "                       repeat -f to send several messages\n"
+    "  --content-type T     the content type of the messages that are sent\n"
+    "  --rate N             send at most N messages per second\n"
+    "  --receipt            wait until the server has confirmed each message\n"
+    "  --confirm            like --receipt, and resend unconfirmed messages after a\n"
+    "                       reconnect. Without -d: fail if the server does not\n"
     "                       confirm a subscription\n"
-    "  --request            send, and print the reply\n"
-    "  --rate N             send at most N messages a second\n"
-    "  --json               print one JSON object a message\n"
-    "  --raw                print to a terminal as to a pipe: without it, control\n"
+    "  --request            send with a reply-to header, and print the reply\n"
+    "  --ack MODE           how to acknowledge: auto (default), client or\n"
+    "                       client-individual\n"
+    "\n"
+    "When to end:\n"
+    "  -n, --count N        after N received messages (with --request: replies)\n"
+    "  -t, --timeout S      after S seconds, such as 2 or 0.5. The exit status is 3\n"
+    "                       if -n was not reached, there is no connection, or\n"
+    "                       something was not sent, not confirmed or not printed\n"
+    "\n"
+    "Credentials:\n"
+    "  -u, --login LOGIN    the login for CONNECT; default: the variable STOMP_LOGIN\n"
+    "  -p, --passcode CODE  its passcode; default: the variable STOMP_PASSCODE. Other\n"
+    "                       users can see -p in the list of processes\n"
+    "  --passcode-file FILE read the passcode from the first line of this file\n"
+    "  --token-command CMD  run this shell command before each attempt to connect.\n"
+    "                       Its first line of output is sent as Authorization:\n"
+    "                       Bearer in HTTP and in CONNECT. With -u and without a\n"
+    "                       passcode it is also the passcode\n"
+    "\n";
+
+static const char help_connection[] =
+    "The connection:\n"
+    "  --host VHOST         the virtual host (default: /)\n"
+    "  --connect-header 'name:value'   add a header to CONNECT\n"
+    "  --http-header 'Name: value'     add a header to the HTTP upgrade\n"
+    "  --header-file FILE   add the headers in this file to the HTTP upgrade; one\n"
+    "                       'Name: value' per line\n"
+    "  --proxy URL          http://[user:password@]host:port, or with socks5://; or\n"
+    "                       environment: read https_proxy and similar variables\n"
+    "  --versions 1.2,1.1   the STOMP versions to offer\n"
+    "  --heartbeat OUT,IN   heart-beats in milliseconds; 0: none; default 10000,10000\n"
+    "  --ping MS            if a heart-beat is not agreed, send a WebSocket PING\n"
+    "                       after so many milliseconds of silence; 0: never;\n"
+    "                       default 20000\n"
+    "  --no-reconnect       end when the first connection fails or is lost\n"
+    "  --reconnect MIN,MAX  the shortest and the longest wait before an attempt, in\n"
+    "                       milliseconds\n"
+    "  --give-up WHEN       which refusals (such as HTTP 404) end the program: soon\n"
+    "                       (all), never (none), or default (before the first session\n"
+    "                       all, later only refused credentials)\n"
+    "\n"
+    "TLS, for wss:// (needs a build with make BEARSSL=1 or make OPENSSL=1):\n"
+    "  --ca FILE            a PEM file of trusted CAs (default: the system's CAs)\n"
+    "  --cert FILE          a PEM file with the client's certificate\n"
+    "  --key FILE           a PEM file with its key (default: the file of --cert)\n"
+    "  --pin HASH           the SHA-256 of the server's public key, hex or base64\n"
+    "  --insecure           for tests only: accept any server\n"
+    "\n"
+    "What to print:\n"
+    "  --json               print one JSON object per message\n"
+    "  --raw                print bodies to a terminal unchanged. Without it, control\n"
     "                       characters and bytes that are not UTF-8 are shown as \\x1b\n"
-    "  -v, --verbose        tell on stderr what it is connected to\n"
-    "  --trace              print every frame to stderr, secrets masked\n"
-    "  -h, --help, --version\n"
+    "  -v, --verbose        report on stderr which server is connected\n"
+    "  --trace              print each frame to stderr, with secrets masked\n"
+    "  -h, --help           print this text\n"
+    "  --version            print the version\n"
     "\n";
 
 static const char help_end[] =
-    "Errors name options of the library: login and passcode are -u and -p here,\n"
-    "connect_headers and http_headers --connect-header and --http-header.\n"
+    "Error messages name the library's options: login and passcode are -u and -p,\n"
+    "connect_headers and http_headers are --connect-header and --http-header.\n"
     "\n"
     "exit: 0 done, 1 connection or broker error, 2 usage, 3 time-out, 130 SIGINT,\n"
     "      143 SIGTERM\n"
@@ -101,7 +127,7 @@ static const char help_end[] =
 #define PIPE_BUF _POSIX_PIPE_BUF
 #endif
 
-#if defined(STOMP_WS_BEARSSL) || defined(STOMP_WS_OPENSSL) /* the implementation is linked to one */
+#if defined(STOMP_WS_BEARSSL) || defined(STOMP_WS_OPENSSL) // a TLS library is linked
 enum { HAS_TLS = 1 };
 #else
 enum { HAS_TLS = 0 };
@@ -116,24 +142,27 @@ enum {
     TICK_MS = 200,
     ANSWER_MS = 30000
 };
-enum { EVENTS_A_TURN = 256 };       // between two looks at the clock and the signals
-enum { CONFIRM_OUTBOX = 64 << 20 }; // a line of stdin that waits for its receipt fits
-enum { CATCH_UP_US = 50000 };
-enum { MAX_SECRET = 65536 };     // a line of a file with secrets
-enum { HEARTBEAT_MS = 10000 };   // of the library, where no other is asked for
-enum { PING_MS = 20000 };        // the same for PINGs
-enum { QUEUE_BYTES = 20 << 20 }; // more than the largest message
-enum { HELD_BYTES = 1 << 20, HELD_OVERHEAD = 1024, PAGE_BYTES = 1 << 20 };
-enum { PIPE_BYTES = PIPE_BUF }; // a pipe that is ready takes so much
-enum { TOKEN_MS = 30000, TOKEN_LOOK_MS = 20 };
-enum { RETRY_MS = 1000, RETRY_MAX_MS = 30000 }; // the library's, where --reconnect is not given
-enum { SHOWN_MS = 10000 };                      // a wait from there on is told in seconds
-enum { JITTER = 20 };                           // percent of the delay before another attempt
+enum { TURN_EVENTS = 256 };         // events, or messages sent, before the clock is read again
+enum { CONFIRM_OUTBOX = 64 << 20 }; // with --confirm: the lines of stdin that wait for a receipt
+enum { CATCH_UP_US = 50000 };       // with --rate: a delay up to this is made up for
+enum { MAX_SECRET = 65536 };        // bytes of a line of a file with secrets
+enum { HEARTBEAT_MS = 10000 };      // the library's default of --heartbeat
+enum { PING_MS = 20000 };           // the library's default of --ping
+enum { QUEUE_BYTES = 20 << 20 };    // of received messages; more than the largest message
+enum { HELD_BYTES = 1 << 20 };      // of messages that did not come through the queue
+enum { HELD_OVERHEAD = 1024 };      // added to the body's size for each of them
+enum { PAGE_BYTES = 1 << 20 };      // a larger page buffer is freed after printing
+enum { PIPE_BYTES = PIPE_BUF };     // a pipe that poll reports as writable takes so many bytes
+enum { TOKEN_MS = 30000 };          // the longest run of --token-command
+enum { TOKEN_CHECK_MS = 20 };       // how often to check whether it has ended
+enum { RETRY_MS = 1000, RETRY_MAX_MS = 30000 }; // the library's defaults of --reconnect
+enum { SHOWN_MS = 10000 };                      // a longer wait is shown in seconds
+enum { JITTER = 20 };                           // percent of a wait that --reconnect varies
 enum { MANY = 100, PROGRESS_US = 1000000, PROGRESS_WIDTH = 70 };
 
-// Flat, as the library takes them: name, value, ..., NULL.
+// A flat list as the library takes it: name, value, ..., NULL.
 typedef struct header_list {
-    const char *items[2 * (MAX_HEADERS + 1) + 1]; // one more than may be given: that of a token
+    const char *items[2 * (MAX_HEADERS + 1) + 1]; // with room for the header of a token
     size_t count;
 } header_list;
 
@@ -145,7 +174,7 @@ typedef struct subscription {
 
 typedef struct settings {
     stws_options options;
-    const char *urls[MAX_URLS + 1]; // in the order of the attempts; NULL at the end
+    const char *urls[MAX_URLS + 1]; // in the order of the attempts; ended by NULL
     size_t url_count;
     subscription subs[MAX_SUBS];
     size_t sub_count;
@@ -158,7 +187,8 @@ typedef struct settings {
     size_t header_file_count;
     long count, rate;
     double seconds;
-    int receipt, json, raw, request, trace, acks; // acks: some subscription wants them
+    int receipt, json, raw, request, trace;
+    int acks; // a subscription has an ack mode other than auto
     int help, version, verbose;
 } settings;
 
@@ -167,22 +197,22 @@ typedef struct content {
     size_t len;
 } content;
 
-// A message that waits to be printed.
+// A message that did not come through the queue and waits to be printed.
 typedef struct held {
     struct held *next;
     stws_message *copy;
 } held;
 
-// --token-command while it runs, and what it printed.
+// The process of --token-command, and its output.
 typedef struct bearer_token {
-    pid_t process; // 0: it does not run
-    int output;    // the pipe from it
+    pid_t process; // 0: it is not running
+    int output;    // the pipe that reads its stdout
     char text[MAX_SECRET];
     size_t len;
     long long deadline_us;
-    int failures;                // one after the other
+    int failures;                // in a row
     char bearer[MAX_SECRET + 8]; // "Bearer " and the token
-    header_list connect, http;   // those given, and Authorization
+    header_list connect, http;   // the given headers and Authorization
 } bearer_token;
 
 typedef struct run {
@@ -190,51 +220,52 @@ typedef struct run {
     stws *client;
     long received, sent, waiting_receipts;
     long frames_sent, confirmed_sends;
-    char farewell[64];        // the receipt that DISCONNECT asks for
-    int lost_receipt;         // its connection has ended before it came
-    int handles[MAX_SUBS];    // of set->subs
+    char end_receipt[64];     // the receipt header of DISCONNECT
+    int lost_receipt;         // a receipt whose connection ended before it came
+    int handles[MAX_SUBS];    // the handles of set->subs
     size_t aside;             // how many of them are set aside
-    char confirmed[MAX_SUBS]; // of them: by the server, in this session
-    int got_error;            // in this session
-    size_t attempts;          // that have ended, each with its session
-    long long outage_us;      // when the outage began that was told; 0: there is none
+    char confirmed[MAX_SUBS]; // 1: the server has confirmed it in this session
+    int got_error;            // an ERROR came in this session
+    size_t attempts;          // attempts and sessions that have ended
+    long long outage_us;      // when the reported outage began; 0: none
     int connected, was_connected, ending, code, sent_all;
-    stws_queue *queue;            // what came and is not printed; NULL with --request
-    const stws_message *popped;   // from the queue
-    held *held_first, *held_last; // what waits and did not come through the queue
+    stws_queue *queue;            // received messages; NULL with --request
+    const stws_message *popped;   // the last message from the queue
+    held *held_first, *held_last; // messages that did not come through the queue
     size_t held_bytes;
-    // The page that is being printed: how many messages, the text, and how much of that is written.
+    // The page that is being printed: messages that are written together.
     FILE *page;
-    long page_count;
-    const stws_message *to_ack; // the last one of them, if it wants an ACK
-    int is_held;                // it is the first one of the list
-    char *text;
-    size_t text_len, text_at;
+    long page_count;            // number of its messages
+    const stws_message *to_ack; // its last message, if that needs an ACK
+    int is_held;                // its last message is held_first
+    char *text;                 // its text
+    size_t text_len, text_at;   // bytes of the text; bytes that are written
     int prints_no_more;
     bearer_token token;
-    long unprinted;    // of the messages that came, given up
-    int escapes;       // bodies go to a terminal, which must not obey them
-    char told[800];    // the last error sentence printed, so that none is said twice
-    char refused[800]; // what the server said against a message when DISCONNECT was already out
-    content bodies[MAX_FILES]; // what -m or -f want sent; none where it comes from stdin
+    long unprinted;            // received messages that will not be printed
+    int escapes;               // 1: bodies go to a terminal, so control characters are escaped
+    char reported[800];        // the last error sentence; the same one is not printed twice
+    char refused[800];         // an error that the server reported after our DISCONNECT
+    content bodies[MAX_FILES]; // the bodies of -m or -f
     size_t body_count;
     const char *body;
     size_t body_len;
-    int has_body; // a body that the library has not taken yet
-    // What was read of stdin and is not sent: [input_at, input_len); up to input_seen no line ends.
+    int has_body; // 1: body is the next one to send
+    // The part of stdin that was read and is not sent: input[input_at] to input[input_len - 1].
+    // No line ends before input[input_seen].
     char *input;
     size_t input_size, input_at, input_len, input_seen, line_len;
     int input_over;
-    int told_input; // that it was not read to its end
+    int reported_input; // the report says that stdin was not read to its end
     long long deadline_us, next_send_us, answered_us;
-    long long progress_us; // when it was shown last, or the run began
-    long progress_count;   // of messages, then
-    int progress_shown;    // a line that is not ended
+    long long progress_us; // when the progress line was last shown, or the run began
+    long progress_count;   // messages at that time
+    int progress_shown;    // 1: the progress line is on the terminal
     unsigned long long frames_in;
 } run;
 
 static volatile sig_atomic_t signalled;
-// A client that stws_request drives just now: it cannot look at `signalled`.
+// The client while stws_request drives it: during that call nothing checks `signalled`.
 static stws *volatile requesting;
 
 static void on_signal(int number) {
@@ -252,8 +283,9 @@ static long long now_us(void) {
 
 enum { NO_CHARACTER = 0x110000 };
 
-// Returns the length of the first character of s, and sets *number to its number in Unicode. For a byte
-// that is not part of valid UTF-8 the length is 1 and the number is NO_CHARACTER. len is at least 1.
+// Returns the length of the first character of s, and sets *number to its number in Unicode. For
+// a byte that is not part of valid UTF-8 the length is 1 and the number is NO_CHARACTER. len is
+// at least 1.
 static size_t read_character(const char *s, size_t len, unsigned long *number) {
     unsigned char first = (unsigned char)s[0];
     size_t n = first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4, i;
@@ -264,17 +296,17 @@ static size_t read_character(const char *s, size_t len, unsigned long *number) {
     return n;
 }
 
-// Is this a control character (C0, DEL, C1), or does it change the direction of the text after it
-// (Unicode's Bidi_Control)? A terminal obeys the first kind. The second kind makes a text look like
-// another text.
+// Returns 1 for a control character (C0, DEL, C1), because a terminal obeys it. Returns 1 for a
+// character that changes the direction of the text after it (Unicode's Bidi_Control), because it
+// makes one text look like another.
 static int is_control(unsigned long number) {
     return number < 0x20 || (number >= 0x7F && number < 0xA0) || number == 0x061C ||
            number == 0x200E || number == 0x200F || (number >= 0x202A && number <= 0x202E) ||
            (number >= 0x2066 && number <= 0x2069);
 }
 
-// Prints text that a peer may have written. Control characters that are not in `kept` are printed as
-// \x1b or \u202e, and a byte that is not part of valid UTF-8 as \x9b.
+// Prints text that a peer may have written. Control characters, except those in `kept`, are
+// printed as \x1b or \u202e. A byte that is not part of valid UTF-8 is printed as \x9b.
 static void print_visible(FILE *out, const char *s, size_t len, const char *kept) {
     size_t n;
     for (; len > 0; s += n, len -= n) {
@@ -294,7 +326,7 @@ static void print_plain(FILE *out, const char *text) {
     print_visible(out, text, strlen(text), "");
 }
 
-// How many of the len bytes are at most `most`, and do not end within a character.
+// Returns the smaller of len and most, reduced so that no UTF-8 character is cut.
 static size_t cut_length(const char *s, size_t len, size_t most) {
     int within = 0;
     if (len <= most) return len;
@@ -311,7 +343,7 @@ static int usage(const char *what, const char *argument) {
     return USAGE;
 }
 
-// A URL to be printed; NULL when something in it may be secret.
+// Returns the URL if it may be printed, or NULL if it may contain a secret.
 static const char *shown_url(const char *url) {
     return strpbrk(url, "@?") ? NULL : url;
 }
@@ -335,7 +367,7 @@ static int add_file(settings *set, const char *path) {
     return 1;
 }
 
-// A name that HTTP allows, and that the upgrade does not set itself.
+// Returns 1 if HTTP allows this name, and the upgrade does not set this header itself.
 static int is_upgrade_name(const char *name) {
     static const char *const taken[] = {"Host",
                                         "Upgrade",
@@ -361,8 +393,9 @@ static int has_control(const char *text) {
     return 0;
 }
 
-// Adds the header 'name:value', of which it keeps a copy. Blanks after the colon are left out for
-// HTTP; for STOMP they are part of the value. CONNECT and HTTP cannot represent line ends.
+// Adds a copy of the header 'name:value'. For HTTP (trim is 1) spaces after the colon are
+// removed, and control characters are refused. For STOMP, spaces are part of the value. Returns 0
+// if it is not valid.
 static int add_header(header_list *list, const char *text, int trim) {
     const char *colon = strchr(text, ':');
     char *name, *value;
@@ -410,7 +443,7 @@ static int parse_number(const char *text, long min, long max, long *out) {
     return *text && !*end && !errno && *out >= min && *out <= max;
 }
 
-// "A,B" into two options, where the library's 0 means its default: so 0 becomes STWS_OFF.
+// Parses "A,B" into two options. 0 becomes STWS_OFF, because the library's 0 means its default.
 static int parse_pair(const char *text, int *first, int *second) {
     char *end;
     long a = strtol(text, &end, 10), b;
@@ -431,7 +464,7 @@ static int parse_versions(const char *text, int *versions) {
     return *versions != 0;
 }
 
-// Seconds, perhaps with a fraction.
+// Parses seconds, such as "2" or "0.5".
 static int parse_seconds(const char *text, double *out) {
     char *end;
     if (!*text || text[strspn(text, "0123456789.")]) return 0;
@@ -439,10 +472,10 @@ static int parse_seconds(const char *text, double *out) {
     return !*end && *out >= 0.001 && *out <= 10000000;
 }
 
-// ---- options: one function for those with a value, one for those without ----
+// ---- options: set_value for options with a value, set_flag for the others ----
 
-// The library takes the jitter off the delay. So the delay starts higher than MIN, and every wait is
-// from MIN to MAX. JITTER percent off 5/4 of MIN is the same as 25 percent added to MIN.
+// The library takes the jitter off the delay. So the delay starts higher than MIN, and every wait
+// is from MIN to MAX. JITTER percent off 5/4 of MIN is the same as 25 percent added to MIN.
 static int set_reconnect(settings *set, const char *value) {
     stws_options *o = &set->options;
     int min, max;
@@ -450,7 +483,7 @@ static int set_reconnect(settings *set, const char *value) {
     if (!parse_pair(value, &min, &max) || min < 1 || min > max) return 0;
     jitter = 100LL * (max - min) / max;
     if (jitter > JITTER) jitter = JITTER;
-    if (jitter < 2) jitter = 0; // the library's -1 is STWS_OFF
+    if (jitter < 2) jitter = 0; // -1 would be STWS_OFF
     o->reconnect_min_ms = (int)((100LL * min + 99 - jitter) / (100 - jitter)); // rounded up
     o->reconnect_max_ms = max;
     o->reconnect_factor = 200;
@@ -467,7 +500,8 @@ static int set_ping(settings *set, const char *value) {
 
 static int set_give_up(settings *set, const char *value) {
     static const char *const words[] = {"soon", "default", "never"};
-    static const int rules[] = {STWS_GIVE_UP_SOON, STWS_GIVE_UP_DEFAULT, STWS_GIVE_UP_NEVER};
+    static const stws_give_up rules[] = {STWS_GIVE_UP_SOON, STWS_GIVE_UP_DEFAULT,
+                                         STWS_GIVE_UP_NEVER};
     size_t i;
     for (i = 0; i < sizeof words / sizeof *words; i++) {
         if (strcmp(value, words[i]) != 0) continue;
@@ -543,31 +577,32 @@ static int set_value(settings *set, const char *name, const char *value, const c
     return -1;
 }
 
-// What an option wants, for whoever gave it something else.
-static const char *wanted(const char *name) {
-    static const char *const wants[][2] = {
-        {"-s", "a destination (at most 1024 of them)"},
-        {"-d", "one destination, once"},
+// Returns a description of the values that an option accepts.
+static const char *expected_value(const char *name) {
+    static const char *const values[][2] = {
+        {"-s", "a destination (-s can be given at most 1024 times)"},
+        {"-d", "a destination (-d can be given once)"},
         {"-H", "'name:value', after the -s or -d that it belongs to"},
-        {"-m", "one text, once, and no -f beside it"},
-        {"-f", "a file (at most 1024 of them), and no -m beside it"},
+        {"-m", "a text (-m can be given once, and not together with -f)"},
+        {"-f", "a file (-f can be given at most 1024 times, and not together with -m)"},
         {"--connect-header", "'name:value'"},
-        {"--http-header", "'Name: value' in one line, not a header that the upgrade sets, as Host"},
-        {"--header-file", "a file (at most 64 of them)"},
+        {"--http-header", "'Name: value' in one line; Host and other headers of the upgrade "
+                          "itself cannot be set"},
+        {"--header-file", "a file (it can be given at most 64 times)"},
         {"--token-command", "a shell command"},
-        {"--versions", "a list of 1.0, 1.1 and 1.2"},
+        {"--versions", "a list such as 1.2,1.1 (from 1.0, 1.1 and 1.2)"},
         {"--ack", "auto, client or client-individual"},
-        {"--heartbeat", "OUT,IN in milliseconds, 0 for none"},
-        {"--ping", "milliseconds, 0 for none"},
+        {"--heartbeat", "OUT,IN in milliseconds (0: none)"},
+        {"--ping", "milliseconds (0: never)"},
         {"--give-up", "soon, default or never"},
-        {"--reconnect", "MIN,MAX in milliseconds, from 1 on, MIN not above MAX"},
+        {"--reconnect", "MIN,MAX in milliseconds, both at least 1, MIN not above MAX"},
         {"--rate", "a number from 1 to 1000000"},
         {"-t", "seconds, such as 2 or 0.5"},
         {"--timeout", "seconds, such as 2 or 0.5"}};
     size_t i;
-    for (i = 0; i < sizeof wants / sizeof *wants; i++)
-        if (strcmp(wants[i][0], name) == 0) return wants[i][1];
-    return "a number from 1 on";
+    for (i = 0; i < sizeof values / sizeof *values; i++)
+        if (strcmp(values[i][0], name) == 0) return values[i][1];
+    return "a number, at least 1";
 }
 
 static void print_trace(FILE *out, stws_direction direction, const stws_frame *frame) {
@@ -600,12 +635,13 @@ static int set_flag(settings *set, const char *name) {
     return 0;
 }
 
-// Is the value of this option a header, whose value may be a secret?
+// Returns 1 if this option takes a header, because the header's value may be a secret.
 static int is_header(const char *name) {
     return strcmp(name, "--http-header") == 0 || strcmp(name, "--connect-header") == 0;
 }
 
-// One argument, or two: how many were used, 0 for a mistake that was reported.
+// Parses an argument, and the next one if it is the value. Returns how many arguments were used;
+// 0 after a mistake, which is reported.
 static int parse_argument(settings *set, char **argument, const char **last, int options_over) {
     char name[32];
     const char *text = argument[0], *equals = strchr(text, '='), *value = argument[1];
@@ -619,18 +655,18 @@ static int parse_argument(settings *set, char **argument, const char **last, int
     snprintf(name, sizeof name, "%.*s", text[1] == '-' && equals ? (int)(equals - text) : 31, text);
     if (text[1] == '-' && equals) value = equals + 1;
     known = set_value(set, name, value ? value : "", last);
-    if (known < 0) return usage("no such option", text), 0;
-    if (!value) return usage("the option wants a value", text), 0;
+    if (known < 0) return usage("unknown option", text), 0;
+    if (!value) return usage("this option needs a value", text), 0;
     if (!known) {
-        fprintf(stderr, "stomp_cat: %s does not take \"", name);
+        fprintf(stderr, "stomp_cat: invalid value for %s: \"", name);
         print_visible(stderr, value, strcspn(value, is_header(name) ? ":\r\n" : "\r\n"), "");
-        fprintf(stderr, "\": it wants %s\n", wanted(name));
+        fprintf(stderr, "\"; expected %s\n", expected_value(name));
         return 0;
     }
     return text[1] == '-' && equals ? 1 : 2;
 }
 
-// The same id twice would leave one of the two subscriptions without messages.
+// Two subscriptions with the same id cannot both get messages.
 static int ids_differ(const settings *set) {
     size_t i, j;
     for (i = 0; i < set->sub_count; i++)
@@ -645,19 +681,21 @@ static int check_urls(const settings *set) {
     const char *why = "";
     size_t i;
     if (!set->url_count)
-        return usage("the URL is missing", "stomp_cat ws://host:port/path -s /topic/x");
+        return usage("the URL is missing. Example", "stomp_cat ws://host:port/path -s /topic/x");
     for (i = 0; i < set->url_count; i++) {
         if (stws_url_parse(set->urls[i], &url, &why) != STWS_OK)
             return usage(why, shown_url(set->urls[i]));
         if (HAS_TLS || !url.secure) continue;
-        fputs("stomp_cat: built without TLS; make BEARSSL=1 or make OPENSSL=1\n", stderr);
+        fputs("stomp_cat: wss:// needs TLS, and this program was built without it: build it with "
+              "make BEARSSL=1 or make OPENSSL=1\n",
+              stderr);
         return FAILED;
     }
     return DONE;
 }
 
-// A file of PEM, whose option is `option`. It is not opened: a pipe would lose what is written to it.
-// The library reads it later, at each attempt.
+// Checks that a PEM file can be read. It does not open the file, because a pipe would lose its
+// content. The library reads the file later, at each attempt.
 static int check_tls_file(const char *option, const char *path) {
     struct stat status;
     int error = 0;
@@ -679,7 +717,8 @@ static int is_hash(const char *text, size_t len) {
     return len == 44 && text[43] == '=';
 }
 
-// One hash, or several with anything between them, each perhaps behind "sha256//" as curl wants it.
+// Checks --pin: one hash, or several with anything between them. A hash may begin with
+// "sha256//", as for curl.
 static int check_pin(const char *pin) {
     static const char digits[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
@@ -695,7 +734,7 @@ static int check_pin(const char *pin) {
         if (!*pin && count) return DONE;
         if (!*pin++) break;
     }
-    return usage("--pin wants the SHA-256 of a key: 64 hex digits or 44 characters of base64",
+    return usage("--pin needs the SHA-256 of a key: 64 hex digits or 44 characters of base64",
                  NULL);
 }
 
@@ -716,28 +755,28 @@ static int check_settings(const settings *set) {
     if (!set->destination && set->request) return usage("--request needs -d", NULL);
     if (!set->destination && set->receipt) return usage("--receipt needs -d", NULL);
     if (!set->sub_count && !set->destination)
-        return usage("nothing to do: -s or -d is missing", NULL);
-    if (!ids_differ(set)) return usage("the same id for two subscriptions", NULL);
+        return usage("there is nothing to do: give -s or -d", NULL);
+    if (!ids_differ(set)) return usage("two subscriptions have the same id", NULL);
     return DONE;
 }
 
-// ---- secrets that do not stand on the command line ----
+// ---- secrets from files and from the environment ----
 
-// A file with a secret. A warning tells when other users may read it: a regular file only, because
-// for a pipe or a device the mode says little.
+// Opens a file with a secret. Prints a warning if every user may read it. Only a regular file is
+// checked: the mode of a pipe or a device tells little.
 static FILE *open_secret(const char *path) {
     struct stat status;
     FILE *file = fopen(path, "r");
     if (!file || fstat(fileno(file), &status) != 0 || !S_ISREG(status.st_mode)) return file;
     if (!(status.st_mode & S_IROTH)) return file;
-    fputs("stomp_cat: every user of this machine may read \"", stderr);
+    fputs("stomp_cat: warning: every user of this machine may read \"", stderr);
     print_plain(stderr, path);
-    fputs("\": chmod o-r mends that\n", stderr);
+    fputs("\"; chmod o-r prevents that\n", stderr);
     return file;
 }
 
-// The next line of a file, without its line end: its text, or NULL at the end, for a longer line and
-// for one with a NUL.
+// Reads the next line of a file, without its line end. Returns NULL at the end of the file, and
+// for a line that is too long or contains a NUL byte.
 static char *next_secret(FILE *file, char line[MAX_SECRET]) {
     size_t len;
     if (!fgets(line, MAX_SECRET, file)) return NULL;
@@ -753,7 +792,7 @@ static int read_passcode(settings *set) {
     const char *path = set->passcode_file;
     FILE *file;
     int is_read;
-    if (set->options.passcode) return usage("-p and --passcode-file do not go together", NULL);
+    if (set->options.passcode) return usage("-p and --passcode-file exclude each other", NULL);
     file = open_secret(path);
     if (file && next_secret(file, line)) set->options.passcode = copy_text(line, strlen(line));
     is_read = file && !ferror(file);
@@ -763,8 +802,8 @@ static int read_passcode(settings *set) {
     return usage("--passcode-file: the first line of the file is empty, or too long", path);
 }
 
-// The number of the first line that is not a header; 0 when all are. Empty lines and those that begin
-// with # are left out.
+// Adds the headers of a file. Empty lines and lines that begin with # are skipped. Returns the
+// number of the first line that is not valid, or 0.
 static int read_headers(settings *set, FILE *file) {
     char line[MAX_SECRET];
     int number;
@@ -775,7 +814,7 @@ static int read_headers(settings *set, FILE *file) {
     return feof(file) ? 0 : number;
 }
 
-// The text of a wrong line is not shown: it may be a secret.
+// The text of an invalid line is not shown, because it may be a secret.
 static int read_header_file(settings *set, const char *path) {
     FILE *file = open_secret(path);
     int number = file ? read_headers(set, file) : 0, is_read = file && !ferror(file);
@@ -784,14 +823,13 @@ static int read_header_file(settings *set, const char *path) {
     if (!number) return DONE;
     fprintf(stderr, "stomp_cat: --header-file: line %d of \"", number);
     print_plain(stderr, path);
-    fputs("\" is not 'Name: value', or is a header that the upgrade sets (as Host), or there are "
-          "more "
-          "than 64 headers\n",
+    fputs("\" is not valid: expected 'Name: value', at most 64 headers, and none that the upgrade "
+          "sets itself (such as Host)\n",
           stderr);
     return USAGE;
 }
 
-// Other headers may be repeated.
+// Authorization may be given once; other headers may be repeated.
 static int check_authorization(const settings *set) {
     size_t i, count = 0;
     for (i = 0; i < set->http_headers.count; i++)
@@ -801,7 +839,7 @@ static int check_authorization(const settings *set) {
                  NULL);
 }
 
-// The value of a variable of the environment; NULL when it is empty.
+// Returns the value of an environment variable, or NULL if it is not set or empty.
 static const char *from_environment(const char *name) {
     const char *value = getenv(name);
     return value && *value ? value : NULL;
@@ -849,13 +887,13 @@ static int parse_arguments(int argc, char **argv, settings *set) {
 
 // ---- printing ----
 
-// Is stdout needed?
+// Returns 1 if the program will print to stdout.
 static int prints(const settings *set) {
     return set->help || set->version || set->sub_count || set->request || set->count;
 }
 
-// A byte that is not part of valid UTF-8 becomes U+FFFD. Control characters are escaped, also those that
-// JSON would allow: the output may be read on a terminal.
+// A byte that is not part of valid UTF-8 becomes U+FFFD. All control characters are escaped, also
+// those that JSON allows, because the output may be read on a terminal.
 static void json_text(FILE *out, const char *s, size_t len) {
     size_t n;
     putc('"', out);
@@ -933,16 +971,17 @@ static void format_message(FILE *out, const run *r, const stws_message *m) {
     putc('\n', out);
 }
 
-// ---- progress: one line of a terminal, written again and again ----
+// ---- progress: one line on a terminal, which is overwritten once a second ----
 
-// stderr, free of that line, for something that has to be said.
-static FILE *notes(run *r) {
+// Removes the progress line, and returns stderr for another message.
+static FILE *error_output(run *r) {
     if (r->progress_shown) fprintf(stderr, "\r%*s\r", PROGRESS_WIDTH, "");
     r->progress_shown = 0;
     return stderr;
 }
 
-// Is it about many messages, and does somebody watch who does not see them go by?
+// Progress is shown if there are many messages, stderr is a terminal, and the messages themselves
+// are not printed to a terminal.
 static int wants_progress(const run *r) {
     const settings *set = r->set;
     if (set->count < MANY && r->received + r->sent < MANY) return 0;
@@ -968,16 +1007,17 @@ static void show_progress(run *r, long long now) {
     r->progress_count = count;
 }
 
-// The line stays, with what it came to.
+// Replaces the progress line by the final numbers.
 static void end_progress(run *r) {
     if (!r->progress_shown) return;
-    notes(r);
+    error_output(r);
     fprintf(stderr, "%ld received, %ld sent\n", r->received, r->sent);
 }
 
 // ---- the run ----
 
-// DISCONNECT with a receipt, then close; what comes meanwhile is nobody's any more.
+// Ends the client: sends DISCONNECT with a receipt, waits for it, and closes the connection.
+// drive() then returns code.
 static void finish(run *r, int code) {
     if (r->ending) return;
     r->ending = 1;
@@ -985,24 +1025,25 @@ static void finish(run *r, int code) {
     if (stws_state(r->client) == STWS_CONNECTED)
         stws_disconnect(r->client, END_MS);
     else
-        stws_stop(r->client); // there is nobody to say farewell to
+        stws_stop(r->client); // there is no session to end
 }
 
-// An error's sentence, unless it has just been said.
-static void say(run *r, const char *sentence) {
-    if (strcmp(r->told, sentence) == 0) return;
-    fputs("stomp_cat: ", notes(r));
+// Prints an error sentence, unless it is the same as the last one.
+static void report(run *r, const char *sentence) {
+    if (strcmp(r->reported, sentence) == 0) return;
+    fputs("stomp_cat: ", error_output(r));
     print_plain(stderr, sentence);
     fputc('\n', stderr);
-    snprintf(r->told, sizeof r->told, "%s", sentence);
+    snprintf(r->reported, sizeof r->reported, "%s", sentence);
 }
 
 static void fail(run *r, const char *sentence) {
-    say(r, sentence);
+    report(r, sentence);
     finish(r, FAILED);
 }
 
-// Does this message want an ACK? Not where the subscription is nobody's, or in mode auto.
+// Returns 1 if this message must be acknowledged. A message that matches no subscription, or one
+// of ack mode auto, needs no ACK.
 static int wants_ack(const run *r, const stws_message *m) {
     size_t i;
     for (i = 0; m->handle && r->set->acks && i < r->set->sub_count; i++) {
@@ -1012,11 +1053,12 @@ static int wants_ack(const run *r, const stws_message *m) {
     return 0;
 }
 
-// ---- from what came to stdout ----
+// ---- from received messages to stdout ----
 
-// Nothing here waits for who reads stdout: the connection is served meanwhile. What came waits in the
-// library's queue, and when that is full, the library stops reading and the broker waits. A reply
-// and what comes while stws_request drives wait in a list.
+// Nothing here waits for the reader of stdout, so that the connection is served meanwhile.
+// Received messages wait in the library's queue. While the queue is full, the library does not
+// read, and the broker has to wait. Replies, and messages that arrive during stws_request, wait
+// in a list.
 
 // Keeps a message for later. The list owns it from now on.
 static void hold(run *r, stws_message *copy) {
@@ -1041,7 +1083,7 @@ static void drop_held(run *r) {
     free(first);
 }
 
-// The next message to be printed; NULL when there is none. It gives back the one before.
+// Returns the next message to print, or NULL. The previous message goes back to the queue.
 static const stws_message *next_message(run *r) {
     if (r->held_first) return r->held_first->copy;
     if (r->queue && stws_queue_pop(r->queue, &r->popped, 0) > 0) return r->popped;
@@ -1062,21 +1104,21 @@ static void end_page(run *r) {
     r->text = NULL;
 }
 
-static void tell_unknown(run *r, const stws_message *m) {
+static void report_unknown(run *r, const stws_message *m) {
     if (m->handle) return;
-    fputs("stomp_cat: a message for subscription \"", notes(r));
+    fputs("stomp_cat: a message for the unknown subscription \"", error_output(r));
     print_plain(stderr, m->subscription ? m->subscription : "");
-    fputs("\", which is unknown\n", stderr);
+    fputs("\"\n", stderr);
 }
 
-// Must the message be the last one of its page? An ACK follows the printing of its message only, a
-// held message is still needed, and what follows the last of -n is not printed.
+// Returns 1 if the page must end after this message: the page is long enough, the message is held
+// or needs an ACK (which is sent after printing), or -n is reached.
 static int ends_page(const run *r) {
     if (r->text_len >= PIPE_BYTES || r->is_held || r->to_ack) return 1;
     return r->received + r->page_count == r->set->count;
 }
 
-// Makes a page of the next messages: 1, or 0 when there is none.
+// Fills a page with the next messages. Returns 0 if there are none.
 static int take_messages(run *r) {
     const stws_message *m = next_message(r);
     if (!m) return 0;
@@ -1085,14 +1127,14 @@ static int take_messages(run *r) {
         r->to_ack = wants_ack(r, m) ? m : NULL;
         r->is_held = m != r->popped;
         r->page_count++;
-        if (m == r->popped) tell_unknown(r, m);
+        if (m == r->popped) report_unknown(r, m);
         format_message(r->page, r, m);
         if (fflush(r->page) != 0 || ferror(r->page)) out_of_memory();
     } while (!ends_page(r) && (m = next_message(r)) != NULL);
     return 1;
 }
 
-// Prints no more. Messages that wait are given up.
+// After this, waiting messages are not printed.
 static void stop_printing(run *r) {
     r->prints_no_more = 1;
 }
@@ -1104,13 +1146,13 @@ static void fail_printing(run *r, int error) {
     fail(r, sentence);
 }
 
-// Does stdout take PIPE_BYTES more? A pipe that says so does not block then.
+// Waits until stdout takes output. A pipe then takes PIPE_BYTES without blocking.
 static int takes_output(int wait_ms) {
     struct pollfd output = {STDOUT_FILENO, POLLOUT, 0};
     return poll(&output, 1, wait_ms) > 0;
 }
 
-// Writes of the text what stdout takes: 1 when all is written, 0 when not yet or never.
+// Writes as much of the page as stdout takes. Returns 1 if all of it is written.
 static int write_text(run *r, int wait_ms) {
     while (r->text_at < r->text_len) {
         size_t left = r->text_len - r->text_at;
@@ -1126,8 +1168,9 @@ static int write_text(run *r, int wait_ms) {
     return 1;
 }
 
-// A page is printed: acknowledge its last message, and count them all. 0: there is no room for the ACK
-// now. A message that could not be printed is not acknowledged, so that the broker keeps it.
+// Call this when a page is printed. Acknowledges its last message, and counts all of them.
+// Returns 0 if there is no room for the ACK now. A message that was not printed is not
+// acknowledged, so the broker keeps it.
 static int finish_page(run *r) {
     if (r->to_ack && stws_ack(r->client, r->to_ack) == STWS_ERR_FULL) return 0;
     if (r->is_held) drop_held(r);
@@ -1140,13 +1183,13 @@ static int finish_page(run *r) {
     return 1;
 }
 
-// Prints what came, as far as stdout takes it within wait_ms.
+// Prints the waiting messages. Stops if stdout takes no output within wait_ms.
 static void print_messages(run *r, int wait_ms) {
     while (!r->prints_no_more && (r->page_count || take_messages(r)))
         if (!write_text(r, wait_ms) || !finish_page(r)) return;
 }
 
-// Gives up what waits to be printed, and returns how many messages that is.
+// Drops the messages that wait to be printed. Returns their number.
 static long drop_messages(run *r) {
     long count = 0;
     if (r->prints_no_more) return 0;
@@ -1158,28 +1201,29 @@ static long drop_messages(run *r) {
     return count;
 }
 
-// Has -n been reached? Then nothing that follows counts.
+// Returns 1 if -n is reached. Later events do not matter.
 static int is_complete(const run *r) {
     return r->ending && r->code == DONE && r->prints_no_more;
 }
 
-// A message that does not go through the queue. More than HELD_BYTES are not held: then we wait for
-// stdout.
+// Handles a message that does not go through the queue. At most HELD_BYTES are held; beyond that,
+// it waits for stdout.
 static void on_message(run *r, const stws_message *m) {
     if (r->prints_no_more) return;
-    tell_unknown(r, m);
+    report_unknown(r, m);
     hold(r, stws_message_copy(m));
     print_messages(r, 0);
     while (r->held_bytes > HELD_BYTES && !r->prints_no_more && !signalled)
         print_messages(r, TICK_MS);
 }
 
-// --confirm where nothing is sent: the subscriptions are what is to be confirmed.
+// With --confirm and without -d, the server must confirm the subscriptions.
 static int confirms_subscriptions(const settings *set) {
     return set->options.confirm && !set->destination;
 }
 
-// The first of the subscriptions that the server has not confirmed in this session; NULL: there is none.
+// Returns the first subscription that the server must confirm and has not confirmed in this
+// session, or NULL.
 static const char *unconfirmed_subscription(const run *r) {
     size_t i;
     for (i = 0; confirms_subscriptions(r->set) && i < r->set->sub_count; i++)
@@ -1187,8 +1231,8 @@ static const char *unconfirmed_subscription(const run *r) {
     return NULL;
 }
 
-static void tell_subscription(run *r, const char *destination, const char *what) {
-    fputs("stomp_cat: the subscription to \"", notes(r));
+static void report_subscription(run *r, const char *destination, const char *what) {
+    fputs("stomp_cat: the subscription to \"", error_output(r));
     print_plain(stderr, destination);
     fprintf(stderr, "\" %s\n", what);
 }
@@ -1196,41 +1240,41 @@ static void tell_subscription(run *r, const char *destination, const char *what)
 static void on_subscription_receipt(run *r, const stws_event *e) {
     size_t i = 0;
     while (i < r->set->sub_count && r->handles[i] != e->handle) i++;
-    if (i == r->set->sub_count || e->result == STWS_ERR_LOST)
-        return; // on_disconnected sees to that
+    if (i == r->set->sub_count || e->result == STWS_ERR_LOST) return; // on_disconnected reports it
     if (e->result == STWS_OK) {
         r->confirmed[i] = 1;
-        if (r->set->verbose) tell_subscription(r, r->set->subs[i].destination, "is confirmed");
+        if (r->set->verbose) report_subscription(r, r->set->subs[i].destination, "is confirmed");
         return;
     }
-    tell_subscription(r, r->set->subs[i].destination,
-                      e->result == STWS_ERR_TIMEOUT
-                          ? "is not confirmed: no RECEIPT came in 15 s. Does this server send any? "
-                            "(Spring's simple broker does not)"
-                          : "was refused");
+    report_subscription(r, r->set->subs[i].destination,
+                        e->result == STWS_ERR_TIMEOUT
+                            ? "is not confirmed: no RECEIPT came in 15 s. Does this server send "
+                              "receipts? (Spring's simple broker does not.)"
+                            : "was refused");
     finish(r, FAILED);
 }
 
-// Where nothing else is to be done, a run without subscriptions would wait for ever.
+// If no subscription is left and nothing is to be sent, the program ends; it would wait for ever.
 static void on_set_aside(run *r, const stws_event *e) {
     size_t i = 0;
     while (i < r->set->sub_count && r->handles[i] != e->handle) i++;
     if (i == r->set->sub_count) return;
-    tell_subscription(r, r->set->subs[i].destination,
-                      "is set aside: the server ended three sessions right after it");
+    report_subscription(r, r->set->subs[i].destination,
+                        "is set aside: the server ended three sessions right after it");
     if (++r->aside < r->set->sub_count) return;
     if (!r->set->destination || r->sent_all) finish(r, FAILED);
 }
 
-// A server that refuses a subscription sends an ERROR, or just closes. Codes 1001, 1012 and 1013 are
-// those of a server that goes away.
+// Returns 1 if the server has refused a subscription: it sent an ERROR, or closed the WebSocket.
+// The close codes 1001, 1012 and 1013 are different: they mean that the server shuts down or
+// restarts.
 static int was_refused(const run *r) {
     int code = stws_close_code(r->client);
     return r->got_error || (code && code != 1001 && code != 1012 && code != 1013);
 }
 
 static void fail_receipt(run *r, int receipt, int result) {
-    fprintf(notes(r), "stomp_cat: receipt %d: %s\n", receipt, stws_result_text(result));
+    fprintf(error_output(r), "stomp_cat: receipt %d: %s\n", receipt, stws_result_text(result));
     finish(r, FAILED);
 }
 
@@ -1241,11 +1285,11 @@ static void on_receipt(run *r, const stws_event *e) {
         return;
     }
     r->waiting_receipts--;
-    if (e->result == STWS_ERR_LOST) r->lost_receipt = e->receipt; // on_disconnected says why
+    if (e->result == STWS_ERR_LOST) r->lost_receipt = e->receipt; // on_disconnected reports it
     if (e->result != STWS_OK && e->result != STWS_ERR_LOST) fail_receipt(r, e->receipt, e->result);
 }
 
-// Prints all of an ERROR's body if the sentence has quoted only its first line.
+// Prints the body of an ERROR if it is longer than the part that the error sentence quotes.
 static void print_body(FILE *out, const stws_message *m) {
     const char *line = m->body, *end = line + cut_length(line, m->body_len, 4096), *next;
     while (end > line && (end[-1] == '\n' || end[-1] == '\r')) end--;
@@ -1264,16 +1308,16 @@ static void print_body(FILE *out, const stws_message *m) {
 
 static void on_error(run *r, const stws_event *e) {
     r->got_error = 1;
-    say(r, e->text);
-    print_body(notes(r), e->message);
+    report(r, e->text);
+    print_body(error_output(r), e->message);
     if (r->set->destination && r->connected) finish(r, FAILED); // else CONNECT was refused
 }
 
-// Long waits are told in seconds.
-static void tell_wait(run *r, long long ms) {
+// Prints a long wait in seconds, a short one in milliseconds.
+static void report_wait(run *r, long long ms) {
     int in_seconds = ms >= SHOWN_MS;
-    fprintf(notes(r), "stomp_cat: trying again in %lld %s\n", in_seconds ? (ms + 999) / 1000 : ms,
-            in_seconds ? "s" : "ms");
+    fprintf(error_output(r), "stomp_cat: trying again in %lld %s\n",
+            in_seconds ? (ms + 999) / 1000 : ms, in_seconds ? "s" : "ms");
 }
 
 static void on_disconnected(run *r, const stws_event *e) {
@@ -1281,21 +1325,21 @@ static void on_disconnected(run *r, const stws_event *e) {
     r->connected = 0;
     r->attempts++;
     if (e->retry_ms < 0 && (r->ending || !r->lost_receipt)) return;
-    say(r, e->text);
+    report(r, e->text);
     if (!r->outage_us) r->outage_us = now_us();
     if (r->lost_receipt && !r->ending) {
         fail_receipt(r, r->lost_receipt, STWS_ERR_LOST);
         return;
     }
     if (unconfirmed && !r->ending && was_refused(r)) {
-        tell_subscription(r, unconfirmed, "was refused");
+        report_subscription(r, unconfirmed, "was refused");
         finish(r, FAILED);
         return;
     }
-    tell_wait(r, e->retry_ms);
+    report_wait(r, e->retry_ms);
 }
 
-// Without its query and its login, which may be secrets.
+// Prints a URL without its query and its login, which may be secrets.
 static void print_url(FILE *out, const char *text) {
     stws_url url;
     if (stws_url_parse(text, &url, NULL) != STWS_OK) return;
@@ -1305,7 +1349,7 @@ static void print_url(FILE *out, const char *text) {
     fprintf(out, "%.*s", (int)strcspn(url.target, "?"), url.target);
 }
 
-// The name and the version of the server, as it says them.
+// Prints the server's name and version, from "name/version".
 static void print_server(FILE *out, const char *server) {
     size_t name = strcspn(server, "/"), len = cut_length(server, strlen(server), 100);
     if (name > len) name = len;
@@ -1315,7 +1359,7 @@ static void print_server(FILE *out, const char *server) {
     print_visible(out, server + name + 1, len - name - 1, "");
 }
 
-// An option of the library: 0 means its default, STWS_OFF none.
+// Returns the value of an option of the library: 0 means its default, STWS_OFF means 0.
 static unsigned long or_default(int ms, unsigned long default_ms) {
     return ms == 0 ? default_ms : ms < 0 ? 0 : (unsigned long)ms;
 }
@@ -1324,8 +1368,8 @@ static void print_interval(FILE *out, unsigned long ms) {
     fprintf(out, ms % 1000 ? "%lu ms" : "%lu s", ms % 1000 ? ms : ms / 1000);
 }
 
-// What the two sides agree on: the larger of what one can and the other wants, or none. Returns
-// whether they agree.
+// Prints the agreed interval: the larger of the two sides' numbers, or "none" if one of them is
+// 0. Returns 1 if there is an interval.
 static int print_heartbeat(FILE *out, int ours_ms, unsigned long theirs_ms) {
     unsigned long ms = or_default(ours_ms, HEARTBEAT_MS);
     if (ms == 0 || theirs_ms == 0) {
@@ -1343,13 +1387,15 @@ static void print_pings(FILE *out, int ping_ms) {
     print_interval(out, ms);
 }
 
-// "(RabbitMQ 3.10.8, STOMP 1.2, heart-beats 10 s/10 s)": those that we send, and those that we get.
+// Prints "(RabbitMQ 3.10.8, STOMP 1.2, heart-beats 10 s/10 s)". The first interval is that of the
+// heart-beats that we send, the second that of the heart-beats that we receive.
 static void print_connection(run *r, const stws_message *connected) {
     const stws_options *o = &r->set->options;
     const char *server = stws_header_get(connected, "server");
     const char *beats = stws_header_get(connected, "heart-beat"), *comma;
     unsigned long sends = 0, wants = 0;
-    int version = stws_version(r->client), agreed;
+    stws_stomp_version version = stws_version(r->client);
+    int agreed;
     if (beats) sends = strtoul(beats, NULL, 10);
     comma = beats ? strchr(beats, ',') : NULL;
     if (comma) wants = strtoul(comma + 1, NULL, 10);
@@ -1364,10 +1410,10 @@ static void print_connection(run *r, const stws_message *connected) {
     fputc(')', stderr);
 }
 
-// Who was told of an outage is also told of its end.
-static void tell_connected(run *r, const stws_message *connected) {
+// Reports the connection with -v, and after a reported outage.
+static void report_connected(run *r, const stws_message *connected) {
     if (!r->set->verbose && !r->outage_us) return;
-    fputs("stomp_cat: connected ", notes(r));
+    fputs("stomp_cat: connected ", error_output(r));
     fputs(r->was_connected ? "again to " : "to ", stderr);
     print_url(stderr, r->set->urls[r->attempts % r->set->url_count]);
     if (r->outage_us) fprintf(stderr, " after %.1f s", (double)(now_us() - r->outage_us) / 1e6);
@@ -1376,17 +1422,17 @@ static void tell_connected(run *r, const stws_message *connected) {
 }
 
 static void on_connected(run *r, const stws_message *connected) {
-    tell_connected(r, connected);
+    report_connected(r, connected);
     r->outage_us = 0;
     r->connected = r->was_connected = 1;
     r->got_error = 0;
     memset(r->confirmed, 0, sizeof r->confirmed);
     r->answered_us = now_us();
-    r->told[0] = 0;
+    r->reported[0] = 0;
 }
 
 static void on_event(run *r, const stws_event *e) {
-    print_messages(r, 0); // they came before
+    print_messages(r, 0); // these messages came before the event
     if (is_complete(r)) return;
     switch (e->type) {
         case STWS_EVENT_CONNECTED: on_connected(r, e->message); break;
@@ -1399,7 +1445,7 @@ static void on_event(run *r, const stws_event *e) {
     }
 }
 
-// What comes while stws_request drives.
+// The callbacks for messages and events during stws_request.
 static void call_message(stws *client, const stws_message *message, void *user) {
     (void)client;
     on_message((run *)user, message);
@@ -1410,9 +1456,9 @@ static void call_event(stws *client, const stws_event *event, void *user) {
     on_event((run *)user, event);
 }
 
-// ---- a fresh token for each attempt ----
+// ---- --token-command: a fresh token for each attempt ----
 
-// The command is a process group of its own, so that all of it can be ended.
+// Runs the command in its own process group, so that all of its processes can be ended.
 static void run_shell(const char *command, int output) {
     static char shell[] = "sh", option[] = "-c";
     char *argv[4] = {shell, option, NULL, NULL};
@@ -1425,7 +1471,7 @@ static void run_shell(const char *command, int output) {
     _exit(127);
 }
 
-// 1, or 0 when the system cannot run it.
+// Starts --token-command. Returns 0 if the system cannot run it.
 static int start_token(run *r) {
     bearer_token *t = &r->token;
     int ends[2];
@@ -1438,17 +1484,17 @@ static int start_token(run *r) {
         close(ends[0]);
         return 0;
     }
-    setpgid(t->process, t->process); // whichever of the two comes first
+    setpgid(t->process, t->process); // parent and child both call it, because either may be first
     fcntl(ends[0], F_SETFD, FD_CLOEXEC);
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
     t->output = ends[0];
     t->len = 0;
     t->deadline_us = now_us() + TOKEN_MS * 1000LL;
-    if (r->set->verbose) fputs("stomp_cat: running --token-command\n", notes(r));
+    if (r->set->verbose) fputs("stomp_cat: running --token-command\n", error_output(r));
     return 1;
 }
 
-// Ends the command, and returns its status as waitpid gives it.
+// Ends the command. Returns its status as waitpid does.
 static int end_token(bearer_token *t) {
     int status = -1;
     if (!t->process) return status;
@@ -1459,9 +1505,9 @@ static int end_token(bearer_token *t) {
     return status;
 }
 
-// Reads what the command prints: 1 at the end of its output, 0 when more may come.
+// Reads the output of the command. Returns 1 at its end, 0 if more may come.
 static int read_token(bearer_token *t) {
-    static char rest[4096]; // what is behind the room
+    static char rest[4096]; // output for which t->text has no room is dropped
     for (;;) {
         size_t room = sizeof t->text - 1 - t->len;
         ssize_t n = read(t->output, room ? t->text + t->len : rest, room ? room : sizeof rest);
@@ -1471,7 +1517,7 @@ static int read_token(bearer_token *t) {
     }
 }
 
-// The first line of the output, which is to be a word without blanks: 1, or 0.
+// Cuts the output after its first line. Returns 0 if that is not one word of ASCII.
 static int cut_token(bearer_token *t) {
     size_t i;
     t->text[t->len] = 0;
@@ -1487,7 +1533,8 @@ static void add_bearer(header_list *out, const header_list *given, const char *b
     size_t i;
     *out = *given;
     for (i = 0; i < given->count; i++)
-        if (strcasecmp(given->items[2 * i], "authorization") == 0) return; // that one was asked for
+        if (strcasecmp(given->items[2 * i], "authorization") == 0)
+            return; // a given header is not replaced
     out->items[2 * out->count] = "Authorization";
     out->items[2 * out->count + 1] = bearer;
     out->items[2 * ++out->count] = NULL;
@@ -1504,7 +1551,8 @@ static void use_token(run *r, stws_attempt *attempt) {
     t->failures = 0;
 }
 
-// There is no token. Another try follows after the wait of --reconnect, or none with --no-reconnect.
+// Reports that there is no token. With --no-reconnect the program ends. Else returns the
+// milliseconds until the command runs again.
 static int fail_token(run *r, const char *why) {
     const stws_options *o = &r->set->options;
     int ms = o->reconnect_min_ms ? o->reconnect_min_ms : RETRY_MS, i;
@@ -1512,11 +1560,11 @@ static int fail_token(run *r, const char *why) {
     for (i = 0; i < r->token.failures && ms < most; i++) ms *= 2;
     if (ms > most) ms = most;
     r->token.failures++;
-    fprintf(notes(r), "stomp_cat: --token-command: %s\n", why);
+    fprintf(error_output(r), "stomp_cat: --token-command: %s\n", why);
     if (o->reconnect == STWS_OFF)
         finish(r, FAILED);
     else
-        tell_wait(r, ms);
+        report_wait(r, ms);
     return ms;
 }
 
@@ -1536,8 +1584,8 @@ static int judge_token(run *r, stws_attempt *attempt, int status) {
     return fail_token(r, why);
 }
 
-// Asked by the library before each attempt, and again after so many milliseconds as it returns, until
-// it returns 0. Nothing waits for the command.
+// The library calls this before each attempt, and again after as many milliseconds as it returns,
+// until it returns 0. So nothing blocks while the command runs.
 static int before_connect(stws *client, stws_attempt *attempt, void *user) {
     run *r = (run *)user;
     bearer_token *t = &r->token;
@@ -1545,53 +1593,54 @@ static int before_connect(stws *client, stws_attempt *attempt, void *user) {
     int status;
     pid_t ended;
     (void)client;
-    if (!t->process) return start_token(r) ? TOKEN_LOOK_MS : fail_token(r, strerror(errno));
+    if (!t->process) return start_token(r) ? TOKEN_CHECK_MS : fail_token(r, strerror(errno));
     if (now_us() >= t->deadline_us) {
         end_token(t);
         snprintf(why, sizeof why, "it took more than %d s", TOKEN_MS / 1000);
         return fail_token(r, why);
     }
     ended = read_token(t) ? waitpid(t->process, &status, WNOHANG) : 0;
-    if (ended == 0) return TOKEN_LOOK_MS;
+    if (ended == 0) return TOKEN_CHECK_MS;
     t->process = 0;
     close(t->output);
     return ended < 0 ? fail_token(r, strerror(errno)) : judge_token(r, attempt, status);
 }
 
-// Spring, and Spring as a relay, may say farewell with an ERROR.
-static int is_farewell(const char *message) {
-    static const char *const farewells[] = {"Session closed", "Connection to broker closed"};
+// Returns 1 if this ERROR is how Spring ends a session after DISCONNECT.
+static int is_end_of_spring(const char *message) {
+    static const char *const spring_messages[] = {"Session closed", "Connection to broker closed"};
     size_t i;
-    for (i = 0; message && i < sizeof farewells / sizeof *farewells; i++)
-        if (strncmp(message, farewells[i], strlen(farewells[i])) == 0) return 1;
+    for (i = 0; message && i < sizeof spring_messages / sizeof *spring_messages; i++)
+        if (strncmp(message, spring_messages[i], strlen(spring_messages[i])) == 0) return 1;
     return 0;
 }
 
-// Which messages went out, and which of them the server has confirmed. With --confirm the first number
-// counts a message again when it is sent again.
+// Counts the messages that were sent, and the confirmed ones. With --confirm a message that is
+// resent is counted again as sent.
 static void count_sends(run *r, stws_direction direction, const stws_frame *frame) {
     const char *receipt;
     if (direction == '>' && strcmp(frame->command, "SEND") == 0) r->frames_sent++;
     if (direction == '>' && strcmp(frame->command, "DISCONNECT") == 0) {
         receipt = stws_frame_header(frame, "receipt");
-        snprintf(r->farewell, sizeof r->farewell, "%s", receipt ? receipt : "");
+        snprintf(r->end_receipt, sizeof r->end_receipt, "%s", receipt ? receipt : "");
     }
     if (direction == '<' && strcmp(frame->command, "RECEIPT") == 0) {
         receipt = stws_frame_header(frame, "receipt-id");
-        r->confirmed_sends += receipt && strcmp(receipt, r->farewell) != 0;
+        r->confirmed_sends += receipt && strcmp(receipt, r->end_receipt) != 0;
     }
 }
 
-// After our DISCONNECT the library takes an ERROR for a clean end. One that is no farewell and
-// names no receipt is about a message on its way, and whoever sent it has to hear of it.
-static void watch(stws *client, stws_direction direction, const stws_frame *frame, void *user) {
+// After our DISCONNECT, the library takes an ERROR for a clean end. But an ERROR that does not
+// name a receipt, and is not how Spring ends a session, concerns a message that was just sent. So
+// it is reported.
+static void on_trace(stws *client, stws_direction direction, const stws_frame *frame, void *user) {
     run *r = (run *)user;
     const char *message = stws_frame_header(frame, "message");
     (void)client;
-    if (r->set->trace) print_trace(notes(r), direction, frame);
+    if (r->set->trace) print_trace(error_output(r), direction, frame);
     count_sends(r, direction, frame);
     if (direction != '<' || strcmp(frame->command, "ERROR") != 0 || !r->ending || !r->sent) return;
-    if (stws_frame_header(frame, "receipt-id") || is_farewell(message)) return;
+    if (stws_frame_header(frame, "receipt-id") || is_end_of_spring(message)) return;
     if (!message) message = "";
     snprintf(r->refused, sizeof r->refused,
              "the server sent an ERROR after the last message: \"%.*s\": \"%.*s\"",
@@ -1605,8 +1654,8 @@ static char *grow(char *data, size_t size) {
     return grown;
 }
 
-// All that is left of a file: 1, or 0 when it cannot be read, or a signal came: then a pipe may
-// stay silent for ever.
+// Reads the rest of a file. Returns 0 if it cannot be read, or if a signal came: a pipe may stay
+// silent for ever.
 static int read_all(int fd, content *out) {
     size_t size = 65536;
     ssize_t n = 1;
@@ -1629,8 +1678,8 @@ static int read_file(const char *path, content *out) {
     return is_read;
 }
 
-// What -m or -f want sent. Files are read before anything is: with one that cannot be, nothing is
-// sent.
+// Reads the bodies of -m or -f. All files are read before anything is sent: if one cannot be
+// read, nothing is sent.
 static int read_bodies(run *r) {
     const settings *set = r->set;
     if (set->text) {
@@ -1651,7 +1700,7 @@ static void free_bodies(run *r) {
     for (i = 0; i < MAX_FILES; i++) free(r->bodies[i].data);
 }
 
-// More of stdin, if there is any just now.
+// Reads more of stdin, if this does not block.
 static void read_input(run *r) {
     struct pollfd input = {STDIN_FILENO, POLLIN, 0};
     ssize_t n;
@@ -1669,7 +1718,7 @@ static void read_input(run *r) {
     if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN)) r->input_over = 1;
 }
 
-// Where the first line that was read ends, or NULL. No byte is looked at twice.
+// Returns the end of the first line that was read, or NULL. It looks at no byte twice.
 static const char *line_end(run *r) {
     const char *end = NULL;
     if (r->input_len > r->input_seen)
@@ -1678,7 +1727,7 @@ static const char *line_end(run *r) {
     return end;
 }
 
-// A line of stdin as the next body: 1, or 0 when none is whole yet.
+// Makes the next line of stdin the next body. Returns 0 if there is no complete line.
 static int next_line(run *r) {
     const char *end = line_end(r);
     if (!end) {
@@ -1701,7 +1750,7 @@ static void drop_line(run *r) {
     r->line_len = 0;
 }
 
-// The next body of -m or -f: 1, or 0 when there is none any more.
+// Makes the next body of -m or -f the next body. Returns 0 if all are sent.
 static int next_given(run *r) {
     const content *next = r->bodies + r->sent;
     if ((size_t)r->sent == r->body_count) return 0;
@@ -1710,7 +1759,8 @@ static int next_given(run *r) {
     return 1;
 }
 
-// The next body: 1; 0 when there is none now. sent_all is set when there will be none any more.
+// Prepares the next body. Returns 0 if there is none now, and sets sent_all if there will be no
+// more.
 static int next_body(run *r) {
     if (r->has_body) return 1;
     if (r->body_count)
@@ -1720,7 +1770,8 @@ static int next_body(run *r) {
     return r->has_body;
 }
 
-// Send with a reply-to, and print what comes back. A signal reaches the client itself meanwhile.
+// Sends with a reply-to header, waits, and prints the reply. A signal stops the client itself
+// meanwhile.
 static int request(run *r, const stws_outgoing *m) {
     stws_message *reply = NULL;
     long long left_ms =
@@ -1747,7 +1798,7 @@ static int send_body(run *r) {
     return r->set->request ? request(r, &m) : stws_send_ex(r->client, &m);
 }
 
-// Is there nothing left that waits to be written or, with --confirm, for its receipt?
+// Returns 1 if everything is written and, with --confirm, confirmed.
 static int is_flushed(const run *r) {
     return stws_flush(r->client, 0) == STWS_OK;
 }
@@ -1756,8 +1807,8 @@ static int is_late(const run *r) {
     return r->deadline_us && now_us() >= r->deadline_us;
 }
 
-// A send was not taken: 1 when it is to be tried again or somebody else says why, 0 when that was
-// all.
+// Call this if a send was not accepted. Returns 1 if it must be tried again, or if the reason is
+// reported elsewhere.
 static int may_come_later(const run *r, int result) {
     if (r->ending || signalled || stws_state(r->client) == STWS_ENDED) return 1;
     if (result == STWS_ERR_FULL) return 1;
@@ -1765,7 +1816,7 @@ static int may_come_later(const run *r, int result) {
     return result == STWS_ERR_TIMEOUT && is_late(r);
 }
 
-static void say_not_sent(run *r, int result) {
+static void fail_send(run *r, int result) {
     char sentence[256];
     if (r->set->request && result == STWS_ERR_TIMEOUT)
         snprintf(sentence, sizeof sentence, "no reply came within %d ms", ANSWER_MS);
@@ -1775,23 +1826,22 @@ static void say_not_sent(run *r, int result) {
     fail(r, sentence);
 }
 
-// When --rate allows the next message. A short delay is made good, or the clock's ticks would slow
-// us down; a pause of the input is not.
+// Returns when --rate allows the next message. A delay of up to CATCH_UP_US is made up for,
+// because poll is not exact. A longer pause of the input is not.
 static long long next_turn(const run *r, long long now) {
     long long began = now - r->next_send_us < CATCH_UP_US ? r->next_send_us : now;
     return began + 1000000 / r->set->rate;
 }
 
-// Send what there is, as fast as the library takes it or --rate allows, but look at the clock in
-// between.
-static void pump(run *r) {
+// Sends messages as fast as the library and --rate allow, at most TURN_EVENTS of them.
+static void send_bodies(run *r) {
     int turns = 0;
-    if (r->set->request && r->held_first) return; // a reply waits for stdout
+    if (r->set->request && r->held_first) return; // a reply must be printed first
     while (r->connected && !r->ending && !r->sent_all && now_us() >= r->next_send_us &&
-           turns++ < EVENTS_A_TURN && next_body(r)) {
+           turns++ < TURN_EVENTS && next_body(r)) {
         int result = send_body(r);
         if (result < 0) {
-            if (!may_come_later(r, result)) say_not_sent(r, result);
+            if (!may_come_later(r, result)) fail_send(r, result);
             return;
         }
         r->has_body = 0;
@@ -1802,7 +1852,7 @@ static void pump(run *r) {
     }
 }
 
-// With --confirm a server that sends no receipts would keep us for ever.
+// With --confirm the program would wait for ever for a server that sends no receipts.
 static void check_confirmations(run *r) {
     stws_statistics numbers;
     if (!r->set->options.confirm || r->ending || !r->connected || !r->sent) return;
@@ -1811,21 +1861,24 @@ static void check_confirmations(run *r) {
     r->frames_in = numbers.frames_in;
     if (now_us() - r->answered_us < ANSWER_MS * 1000LL) return;
     fail(r,
-         "no RECEIPT came for 30 s: does this server send any? (Spring's simple broker does not)");
+         "no RECEIPT came for 30 s. Does this server send receipts? (Spring's simple broker does "
+         "not.)");
 }
 
-// Has everything that was asked for been done?
+// Ends the program if everything is done.
 static void check_done(run *r) {
     check_confirmations(r);
     if (r->ending || !r->set->destination || !r->sent_all) return;
-    if (r->aside < r->set->sub_count || (r->set->count && !r->aside)) return; // more may come
+    if (r->aside < r->set->sub_count || (r->set->count && !r->aside))
+        return; // more messages may come
     if (r->waiting_receipts || (r->set->options.confirm && !is_flushed(r))) return;
     if (!r->held_first) finish(r, r->aside ? FAILED : DONE);
 }
 
-// ---- what a signal or a time-out leaves undone ----
+// ---- the report after a signal or a time-out ----
 
-// Lines of stdin that were read and not sent. Half a line is none, unless stdin is at its end.
+// Counts the lines of stdin that were read and not sent. A line without an end counts only at the
+// end of stdin.
 static long lines_left(const run *r) {
     size_t at;
     long count = 0;
@@ -1834,8 +1887,10 @@ static long lines_left(const run *r) {
            (r->input_over && r->input_len > r->input_at && r->input[r->input_len - 1] != '\n');
 }
 
-// What stdin has after the part that was read. Only call it at the end of the run: it reads a byte.
+// The rest of stdin: none, open without data, or data that was not read.
 enum input_rest { REST_NONE, REST_SILENT, REST_WAITING };
+
+// Call this only at the end of the run, because it reads a byte.
 
 static enum input_rest rest_of_input(run *r) {
     struct pollfd input = {STDIN_FILENO, POLLIN, 0};
@@ -1847,18 +1902,18 @@ static enum input_rest rest_of_input(run *r) {
     return REST_NONE;
 }
 
-// What the session leaves undone, as a sentence; an empty one when that is nothing.
-static void tell_undone(run *r, char *out, size_t size) {
+// Writes a sentence about what is not done; an empty one if everything is done.
+static void describe_undone(run *r, char *out, size_t size) {
     const settings *set = r->set;
     const char *unconfirmed = r->connected ? unconfirmed_subscription(r) : NULL;
     enum input_rest rest = rest_of_input(r);
     *out = 0;
     if (set->count && r->received < set->count)
-        snprintf(out, size, "%ld of %ld messages came", r->received, set->count);
+        snprintf(out, size, "%ld of %ld messages arrived", r->received, set->count);
     else if (unconfirmed)
         snprintf(out, size, "the subscription to \"%.100s\" is not confirmed", unconfirmed);
     else if (!r->connected)
-        return; // that is why
+        return; // the missing connection is the reason
     else if (set->request && r->has_body)
         snprintf(out, size, "no reply came");
     else if ((size_t)r->sent < r->body_count)
@@ -1869,13 +1924,13 @@ static void tell_undone(run *r, char *out, size_t size) {
         snprintf(out, size, "no RECEIPT came for %ld of %ld messages", r->waiting_receipts,
                  r->sent);
     else if (r->sent && (set->options.confirm || !set->sub_count) && !is_flushed(r))
-        snprintf(out, size, "%s waits to be %s", set->options.confirm ? "a RECEIPT" : "a message",
-                 set->options.confirm ? "received for what was sent" : "sent");
+        snprintf(out, size,
+                 set->options.confirm ? "a message is not confirmed" : "a message is not sent");
     else if (rest != REST_NONE)
-        r->told_input = snprintf(out, size, "standard input was not read to its end") > 0;
+        r->reported_input = snprintf(out, size, "standard input was not read to its end") > 0;
 }
 
-// Why there is no connection just now.
+// Returns why there is no connection.
 static const char *absence(const run *r) {
     const char *error = stws_error_text(r->client);
     if (r->token.process) return "waiting for --token-command";
@@ -1883,7 +1938,8 @@ static const char *absence(const run *r) {
     return *error ? error : stws_state_name(stws_state(r->client));
 }
 
-// What -t leaves undone, as a sentence; NULL when that is nothing.
+// Returns a sentence about what is not done when the time of -t is over; NULL if everything is
+// done.
 static const char *undone(run *r, char *out, size_t size) {
     const char *why = absence(r);
     size_t len;
@@ -1892,7 +1948,7 @@ static const char *undone(run *r, char *out, size_t size) {
         snprintf(out, size, "no connection (%s)", why);
         return out;
     }
-    tell_undone(r, out, size);
+    describe_undone(r, out, size);
     len = strlen(out);
     if (!r->connected) snprintf(out + len, size - len, "%snot connected: %s", len ? "; " : "", why);
     return *out ? out : NULL;
@@ -1907,22 +1963,22 @@ static void check_limits(run *r) {
     if (r->ending) return;
     missing = undone(r, text, sizeof text);
     if (missing) {
-        fprintf(notes(r), "stomp_cat: time-out after %g s: ", r->set->seconds);
+        fprintf(error_output(r), "stomp_cat: time-out after %g s: ", r->set->seconds);
         print_plain(stderr, missing);
         fputc('\n', stderr);
     }
     finish(r, missing ? TIMED_OUT : DONE);
 }
 
-// A stdin that is silent is told after a time-out, or if nothing was ever sent: a signal is the usual
-// end of an input that goes on.
-static void tell_input(const run *r, int code, enum input_rest rest) {
+// Reports that stdin was not read to its end. A silent stdin is reported only after a time-out or
+// without any connection, because a signal is the usual way to end an input that has no end.
+static void report_input(const run *r, int code, enum input_rest rest) {
     int is_open = rest == REST_SILENT && (code == TIMED_OUT || !r->was_connected);
-    if (r->told_input || (rest != REST_WAITING && !is_open)) return;
+    if (r->reported_input || (rest != REST_WAITING && !is_open)) return;
     fputs("stomp_cat: standard input was not read to its end\n", stderr);
 }
 
-static void tell_left(run *r, int code) {
+static void report_left(run *r, int code) {
     const settings *set = r->set;
     enum input_rest rest;
     long total, left;
@@ -1937,11 +1993,11 @@ static void tell_left(run *r, int code) {
     if (set->receipt || set->options.confirm) left = total - r->confirmed_sends, what = "confirmed";
     if (left > 0)
         fprintf(stderr, "stomp_cat: %ld of %ld messages were not %s\n", left, total, what);
-    tell_input(r, code, rest);
+    report_input(r, code, rest);
 }
 
-// Wait for the network, for stdin when a line is wanted, and never so long that a signal or a
-// deadline is missed.
+// Waits for the network, for stdin if a line is needed, and for stdout; at most TICK_MS, so that
+// signals and deadlines are noticed.
 static void wait_a_while(run *r) {
     struct pollfd polled[5];
     stws_fd fds[3];
@@ -1958,7 +2014,7 @@ static void wait_a_while(run *r) {
         polled[n].fd = STDIN_FILENO;
         polled[n++].events = POLLIN;
     }
-    // Whoever reads stdout may go before there is anything to print.
+    // Even without anything to print, poll reports when the reader of stdout has gone.
     polled[n].fd = prints(r->set) && !r->prints_no_more ? STDOUT_FILENO : -1;
     polled[n].events = r->page_count && r->text_at < r->text_len ? POLLOUT : 0;
     polled[n].revents = 0;
@@ -1969,8 +2025,8 @@ static void wait_a_while(run *r) {
     if (polled[n].revents & POLLERR) fail_printing(r, EPIPE);
 }
 
-// The connection has ended. What came before is printed, however long that takes, but for a signal
-// or the end of -t.
+// Call this after the client's end. Prints the remaining messages, however long that takes. A
+// signal or the end of -t stops it.
 static void print_rest(run *r) {
     for (;;) {
         print_messages(r, TICK_MS);
@@ -1991,14 +2047,15 @@ static int subscribe_all(run *r) {
         o.headers = sub->headers.count ? sub->headers.items : NULL;
         o.receipt = confirms_subscriptions(r->set);
         handle = stws_subscribe(r->client, sub->destination, &o);
-        if (handle < 0) return usage("-s, its headers or its id cannot be used", sub->destination);
+        if (handle < 0)
+            return usage("-s: the destination, a header or the id is not valid", sub->destination);
         r->handles[i] = handle;
     }
     return DONE;
 }
 
-// We have ended as we wanted to; but has the server refused what we sent last, when DISCONNECT was
-// already out?
+// Returns the exit status after a clean end. The server may have refused the last message after
+// our DISCONNECT; then the status is FAILED.
 static int judge_end(run *r) {
     int close_code = stws_close_code(r->client);
     if (!r->ending) return signalled ? 128 + signalled : FAILED;
@@ -2006,22 +2063,24 @@ static int judge_end(run *r) {
     if (close_code > 1002 && close_code != 1005)
         snprintf(r->refused, sizeof r->refused,
                  "the server closed with code %d after the last message%s", close_code,
-                 close_code == 1009 ? ": it was too big for it" : "");
+                 close_code == 1009 ? ": the message was too big for the server" : "");
     if (!r->refused[0]) return DONE;
-    say(r, r->refused);
+    report(r, r->refused);
     return FAILED;
 }
 
+// The main loop: handles events, prints, sends, and waits, until the client ends. Returns the
+// exit status.
 static int drive(run *r) {
     stws_event e;
     int result, i;
     for (;;) {
-        for (i = 0; i < EVENTS_A_TURN && (result = stws_next(r->client, &e, 0)) > 0; i++)
+        for (i = 0; i < TURN_EVENTS && (result = stws_next(r->client, &e, 0)) > 0; i++)
             on_event(r, &e);
         if (result < 0) break;
         print_messages(r, 0);
         check_limits(r);
-        if (r->set->destination) pump(r);
+        if (r->set->destination) send_bodies(r);
         check_done(r);
         show_progress(r, now_us());
         wait_a_while(r);
@@ -2029,7 +2088,7 @@ static int drive(run *r) {
     print_rest(r);
     end_progress(r);
     if (result == STWS_CLOSED) return judge_end(r);
-    if (!r->ending) say(r, stws_error_text(r->client));
+    if (!r->ending) report(r, stws_error_text(r->client));
     return r->ending ? r->code : FAILED;
 }
 
@@ -2039,8 +2098,8 @@ static size_t subscription_size(const subscription *sub) {
     return size;
 }
 
-// The options, with room for all that the arguments ask for; stws_request has a subscription of its
-// own.
+// Returns the options, with enough room for all arguments. stws_request needs one more
+// subscription.
 static stws_options options_for(run *r) {
     const settings *set = r->set;
     stws_options o = set->options;
@@ -2054,21 +2113,21 @@ static stws_options options_for(run *r) {
     for (i = 0; i < r->body_count; i++)
         if (r->bodies[i].len > longest) longest = r->bodies[i].len;
     o.outbox_bytes = o.confirm && !r->body_count ? (size_t)CONFIRM_OUTBOX : (1 << 20) + longest;
-    // Only with a wake descriptor no signal is too early for stws_request to see.
+    // --request needs the wake-up descriptor, so that stws_request notices every signal.
     o.single_thread = !set->request;
     o.queue = r->queue;
     o.on_message = call_message;
     o.on_event = call_event;
-    o.on_trace = set->trace || set->destination ? watch : NULL;
+    o.on_trace = set->trace || set->destination ? on_trace : NULL;
     o.user = r;
     if (set->token_command) o.before_connect = before_connect;
     return o;
 }
 
-// The client, and its subscriptions; USAGE when the arguments are not good for one.
+// Creates the client and its subscriptions. Returns USAGE if an argument is not valid.
 static int prepare(run *r) {
     stws_options o;
-    // stws_request calls back for what comes meanwhile, and cannot wait for us to empty a queue.
+    // With --request there is no queue: stws_request could not go on while the queue is full.
     if (prints(r->set) && !r->set->request) {
         r->queue = stws_queue_create(QUEUE_BYTES);
         if (!r->queue) out_of_memory();
@@ -2092,7 +2151,7 @@ static int run_client(const settings *set) {
     if (code == DONE) {
         code = drive(&r);
         if (code == DONE && r.unprinted) code = signalled ? 128 + signalled : TIMED_OUT;
-        if (code >= TIMED_OUT || r.unprinted) tell_left(&r, code);
+        if (code >= TIMED_OUT || r.unprinted) report_left(&r, code);
     }
     end_token(&r.token);
     stws_destroy(r.client);
@@ -2104,8 +2163,8 @@ static int run_client(const settings *set) {
     return code;
 }
 
-// What of stdin, stdout and stderr is closed would become the socket. /dev/null takes its place,
-// opened so that reading or writing fails as before. Returns whether stdout was open.
+// If stdin, stdout or stderr is closed, the socket would get its number. So this opens /dev/null
+// in its place, in a mode in which reading or writing still fails. Returns 1 if stdout was open.
 static int occupy_standard_files(void) {
     int fd, had_stdout = 1;
     for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
@@ -2116,9 +2175,11 @@ static int occupy_standard_files(void) {
     return had_stdout;
 }
 
-// Two texts, one behind the other, on stdout.
-static int show(const char *text, const char *rest) {
-    if (fputs(text, stdout) >= 0 && fputs(rest, stdout) >= 0 && fflush(stdout) == 0) return DONE;
+// Prints three texts to stdout.
+static int show(const char *first, const char *second, const char *third) {
+    if (fputs(first, stdout) >= 0 && fputs(second, stdout) >= 0 && fputs(third, stdout) >= 0 &&
+        fflush(stdout) == 0)
+        return DONE;
     fprintf(stderr, "stomp_cat: writing to stdout failed: %s\n", strerror(errno));
     return FAILED;
 }
@@ -2130,17 +2191,17 @@ int main(int argc, char **argv) {
     code = parse_arguments(argc, argv, &set);
     if (code != DONE) return code;
     if (!has_stdout && prints(&set)) {
-        fputs("stomp_cat: stdout is closed, and there would be something to print\n", stderr);
+        fputs("stomp_cat: stdout is closed, but there is something to print\n", stderr);
         return FAILED;
     }
-    if (set.help) return show(help, help_end);
-    if (set.version) return show("stomp_cat " STOMP_WS_VERSION, "\n");
+    if (set.help) return show(help, help_connection, help_end);
+    if (set.version) return show("stomp_cat ", STOMP_WS_VERSION, "\n");
     memset(&action, 0, sizeof action);
     action.sa_handler = SIG_IGN;
-    // A closed stdout is an error to report, with a farewell to the server.
+    // A closed stdout must not kill the program: it reports the error, and ends the session.
     sigaction(SIGPIPE, &action, NULL);
     action.sa_handler = SIG_DFL;
-    sigaction(SIGCHLD, &action, NULL); // whoever started us may have ignored it
+    sigaction(SIGCHLD, &action, NULL); // the parent process may have ignored it
     action.sa_handler = on_signal;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);

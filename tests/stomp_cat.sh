@@ -62,13 +62,13 @@ done
 # option".
 takes() {
     case $("$cat" "$1" 2>&1 </dev/null) in
-        *"no such option"*) return 1 ;;
+        *"unknown option"*) return 1 ;;
     esac
 }
 while read -r option; do
     check "stomp_cat accepts $option" takes "$option"
 done <$out/help
-refuse "stomp_cat refuses --junk" "no such option: --junk" "$cat" --junk
+refuse "stomp_cat does not take --junk" "unknown option: --junk" "$cat" --junk
 
 # Wrong arguments must be refused before the program connects.
 for option in --request --receipt; do
