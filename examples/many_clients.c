@@ -2,12 +2,16 @@
 
        many_clients [CLIENTS [MESSAGES]]
 
-   One epoll set holds the descriptors of all; after an event only the client it belongs to is
-   asked what to wait for next (stws_fds), and by when it must be called (stws_deadline). Deadlines
-   stand in a heap, so that an idle client costs nothing until its own is due. The server is a
-   child process on the loopback that knows only what this needs. Printed are: memory of a client
-   that is idle, connections made in a second, and messages in a second, to all clients and then to
-   a few of them, while the others are idle. */
+   One epoll set holds the descriptors of all clients. After an event, the loop steps only the
+   client that the event belongs to, and asks it what to wait for next (stws_fds) and when it must
+   be stepped (stws_deadline). The deadlines are in a heap, so an idle client costs nothing until
+   its deadline. The server is a child process on the loopback interface, and does only what this
+   program needs.
+
+   The program creates CLIENTS clients (default: 10,000). It prints the connections per second and
+   the memory per idle client. Then the server sends MESSAGES messages (default: 20) to each client,
+   and as many messages in total to 100 clients while the others are idle. Each time the program
+   prints the messages per second. At the end it destroys the clients and stops the server. */
 #define STOMP_WS_IMPLEMENTATION
 #include "../stomp_ws.h"
 
@@ -17,7 +21,7 @@
 
 #ifndef __linux__
 int main(void) {
-    puts("this example shows epoll, which is Linux's own");
+    puts("this example needs epoll, which only Linux has");
     return EXIT_SUCCESS;
 }
 #else
@@ -32,11 +36,12 @@ int main(void) {
 #include <unistd.h>
 
 enum {
-    AT_ONCE = 200, /* connections being made at a time */
-    FEW = 100,     /* clients that are busy while the others are idle */
-    EVENTS = 256,
-    BODY = 64,
-    SILENCE_MS = 60000
+    CONNECTING = 200,  /* connections that are made at the same time */
+    FEW = 100,         /* clients that are busy while the others are idle */
+    EVENTS = 256,      /* events that epoll_wait returns at most */
+    BODY = 64,         /* bytes of a message's body */
+    BLOCK = 64,        /* messages that the server writes in one call */
+    SILENCE_MS = 60000 /* without any event for so long, the program fails */
 };
 
 static void fail(const char *what) {
@@ -56,6 +61,7 @@ static long long now_ms(void) {
     return (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* Adds a descriptor to an epoll set, or changes it there. Its events carry the index. */
 static void watch(int set, int operation, int fd, int wants, int index) {
     struct epoll_event event = {0};
     event.data.u32 = (unsigned)index;
@@ -64,24 +70,27 @@ static void watch(int set, int operation, int fd, int wants, int index) {
     if (epoll_ctl(set, operation, fd, &event) != 0) fail("epoll_ctl");
 }
 
-/* ==== the server: a child process ==== */
+/* ==== The server: a child process ==== */
 
-/* What each connection still has to be sent: so many messages, of the first one so many octets. */
+/* A connection to a client. */
 struct peer {
-    int fd, greeted;
-    long left;
-    size_t at;
+    int fd;
+    int frames_read; /* 0: the upgrade request comes next; 1: CONNECT comes next */
+    long left;       /* messages to send */
+    size_t at;       /* bytes of the first of them that are already sent */
 };
 
 struct server {
-    int set, listener, orders;
+    int set;      /* the epoll set */
+    int listener; /* accepts connections */
+    int orders;   /* a pipe from the parent process */
     struct peer *peers;
-    int count;
-    char message[512];
+    int count;         /* number of peers */
+    char message[512]; /* the message that is sent again and again */
     size_t message_len;
 };
 
-static void say(int fd, const char *data, size_t len) {
+static void send_all(int fd, const char *data, size_t len) {
     if (write(fd, data, len) != (ssize_t)len) fail("the server cannot answer");
 }
 
@@ -94,11 +103,11 @@ static void answer_upgrade(int fd, char *head, size_t len) {
     http.max_headers = 16;
     if (stws_handshake_parse(head, len, &http, &used) != STWS_DONE) fail("no upgrade request");
     stws_handshake_answer(answer, sizeof answer, &http, "v12.stomp", &need);
-    say(fd, answer, need);
+    send_all(fd, answer, need);
 }
 
-/* First comes the upgrade, then CONNECT, then what needs no answer. */
-static void hear(struct server *s, struct peer *p) {
+/* Reads from a client. The upgrade request and CONNECT need an answer, later frames do not. */
+static void read_from(struct server *s, struct peer *p) {
     static const char connected[] = "CONNECTED\nversion:1.2\nheart-beat:0,0\n\n";
     char in[4096], out[128];
     ssize_t len = read(p->fd, in, sizeof in);
@@ -107,22 +116,22 @@ static void hear(struct server *s, struct peer *p) {
         epoll_ctl(s->set, EPOLL_CTL_DEL, p->fd, NULL);
         return;
     }
-    if (p->greeted == 0) answer_upgrade(p->fd, in, (size_t)len);
-    if (p->greeted == 1) {
+    if (p->frames_read == 0) answer_upgrade(p->fd, in, (size_t)len);
+    if (p->frames_read == 1) {
         stws_ws_build(out, sizeof out, STWS_WS_TEXT, 1, connected, sizeof connected, NULL, &need);
-        say(p->fd, out, need);
+        send_all(p->fd, out, need);
     }
-    p->greeted++;
+    p->frames_read++;
 }
 
-/* As much as the socket takes. */
+/* Sends as many of the peer's messages as the socket takes. */
 static void send_messages(struct server *s, struct peer *p, int index) {
-    static char block[64 * sizeof s->message];
+    static char block[BLOCK * sizeof s->message];
     size_t i, many, len, skipped = p->at;
     ssize_t sent;
-    for (i = 0; i < 64; i++) memcpy(block + i * s->message_len, s->message, s->message_len);
+    for (i = 0; i < BLOCK; i++) memcpy(block + i * s->message_len, s->message, s->message_len);
     while (p->left > 0) {
-        many = p->left < 64 ? (size_t)p->left : 64;
+        many = p->left < BLOCK ? (size_t)p->left : BLOCK;
         len = many * s->message_len - skipped;
         sent = send(p->fd, block + skipped, len, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent <= 0) break;
@@ -133,8 +142,9 @@ static void send_messages(struct server *s, struct peer *p, int index) {
     watch(s->set, EPOLL_CTL_MOD, p->fd, STWS_WANT_READ | (p->left ? STWS_WANT_WRITE : 0), index);
 }
 
-/* An order is a pair: to how many clients how many messages. */
-static void obey(struct server *s) {
+/* Reads an order of the parent process: the number of clients, and of messages to each of them. The
+   server ends when the pipe is closed. */
+static void take_order(struct server *s) {
     long order[2];
     int i;
     if (read(s->orders, order, sizeof order) != (ssize_t)sizeof order) exit(EXIT_SUCCESS);
@@ -144,9 +154,9 @@ static void obey(struct server *s) {
     }
 }
 
-static void take_in(struct server *s, int most) {
+static void accept_client(struct server *s, int most) {
     int fd = accept(s->listener, NULL, NULL);
-    if (fd < 0 || s->count == most) fail("a connection too many for the server");
+    if (fd < 0 || s->count == most) fail("the server cannot accept a connection");
     s->peers[s->count].fd = fd;
     watch(s->set, EPOLL_CTL_ADD, fd, STWS_WANT_READ, s->count++);
 }
@@ -161,6 +171,7 @@ static void make_message(struct server *s) {
                   &s->message_len);
 }
 
+/* Runs the server for at most so many clients. Does not return. */
 static void serve(int listener, int orders, int most) {
     struct epoll_event events[EVENTS];
     struct server s = {0};
@@ -176,36 +187,39 @@ static void serve(int listener, int orders, int most) {
         for (i = 0; i < n; i++) {
             int index = (int)events[i].data.u32;
             if (index == most)
-                take_in(&s, most);
+                accept_client(&s, most);
             else if (index > most)
-                obey(&s);
+                take_order(&s);
             else if (events[i].events & EPOLLOUT)
                 send_messages(&s, &s.peers[index], index);
             else
-                hear(&s, &s.peers[index]);
+                read_from(&s, &s.peers[index]);
         }
     }
     exit(EXIT_FAILURE);
 }
 
-/* ==== the clients ==== */
+/* ==== The clients ==== */
 
 struct one {
     stws *client;
-    int fd, wants; /* as the epoll set has them; fd -1: not in it */
-    long long due; /* when it wants to be called; -1: never */
-    int place;     /* in the heap */
+    int fd, wants; /* what the epoll set has; fd -1: the client is not in the set */
+    long long due; /* when the client must be stepped; -1: no deadline */
+    int place;     /* its place in the heap */
 };
 
 struct all {
-    int set, count, begun, connected;
+    int set;       /* the epoll set */
+    int count;     /* clients to create */
+    int created;   /* clients that are created */
+    int connected; /* clients that have a session */
     struct one *ones;
-    int *heap; /* indices of those with a due time, the soonest first */
+    int *heap; /* indices of the clients with a deadline; the earliest deadline comes first */
     int heap_len;
-    long messages;
+    long messages; /* received messages */
 };
 
-/* ---- a heap of due times ---- */
+/* ---- A heap of deadlines ---- */
 
 static void put(struct all *a, int place, int index) {
     a->heap[place] = index;
@@ -216,8 +230,8 @@ static long long due_at(const struct all *a, int place) {
     return a->ones[a->heap[place]].due;
 }
 
-/* The one at that place moves to where it belongs. */
-static void settle(struct all *a, int place) {
+/* Moves the client at that place to where its deadline belongs. */
+static void sift(struct all *a, int place) {
     int index = a->heap[place], child;
     long long due = a->ones[index].due;
     while (place > 0 && due_at(a, (place - 1) / 2) > due) {
@@ -233,7 +247,7 @@ static void settle(struct all *a, int place) {
     put(a, place, index);
 }
 
-/* -1 takes it out. */
+/* Sets a client's deadline; -1 removes the client from the heap. */
 static void set_due(struct all *a, int index, long long due) {
     struct one *o = &a->ones[index];
     int place = o->due < 0 ? a->heap_len : o->place;
@@ -244,11 +258,12 @@ static void set_due(struct all *a, int index, long long due) {
         if (place == --a->heap_len) return;
         put(a, place, a->heap[a->heap_len]);
     }
-    settle(a, place);
+    sift(a, place);
 }
 
-/* ---- one of them: step it, then ask what it waits for ---- */
+/* ---- Driving ---- */
 
+/* Steps a client, then asks what it waits for. epoll_ctl is called only if that has changed. */
 static void turn(struct all *a, int index) {
     struct one *o = &a->ones[index];
     stws_fd fd = {-1, 0};
@@ -265,7 +280,7 @@ static void turn(struct all *a, int index) {
     o->wants = fd.wants;
 }
 
-/* Wait for any of them. */
+/* Waits for events, and steps the clients with an event and those whose deadline has come. */
 static void turn_all(struct all *a) {
     struct epoll_event events[EVENTS];
     long long left = SILENCE_MS;
@@ -274,7 +289,7 @@ static void turn_all(struct all *a) {
     if (left > SILENCE_MS) left = SILENCE_MS;
     n = epoll_wait(a->set, events, EVENTS, left < 0 ? 0 : (int)left);
     for (i = 0; i < n; i++) turn(a, (int)events[i].data.u32);
-    if (n == 0 && left == SILENCE_MS) fail("nothing happens any more");
+    if (n == 0 && left == SILENCE_MS) fail("no event came for 60 s");
     while (a->heap_len && due_at(a, 0) <= now_ms()) turn(a, a->heap[0]);
 }
 
@@ -288,7 +303,8 @@ static void note_message(stws *client, const stws_message *message, void *user) 
     if (message->body_len == BODY) ((struct all *)user)->messages++;
 }
 
-/* Small: one subscription, and buffers that grow only for what is larger than they are. */
+/* Returns options for a small client: it has one subscription, and small buffers that grow only
+   for a large frame. */
 static stws_options small_options(struct all *a, const char *url) {
     stws_options o = stws_options_default();
     o.url = url;
@@ -297,7 +313,7 @@ static stws_options small_options(struct all *a, const char *url) {
     o.user = a;
     o.single_thread = 1;
     o.rx_buffer = o.tx_buffer = 256;
-    o.outbox_bytes = 16; /* nothing can wait for a connection */
+    o.outbox_bytes = 16; /* too small for any message: none is sent */
     o.max_headers = 8;
     o.max_subscriptions = 1;
     o.max_receipts = 4;
@@ -306,18 +322,18 @@ static stws_options small_options(struct all *a, const char *url) {
     return o;
 }
 
-static void begin_one(struct all *a, const stws_options *options) {
-    struct one *o = &a->ones[a->begun];
+static void create_one(struct all *a, const stws_options *options) {
+    struct one *o = &a->ones[a->created];
     o->client = stws_create(options);
     o->fd = -1;
     o->due = -1;
     stws_subscribe(o->client, "/topic/a", NULL);
-    turn(a, a->begun++);
+    turn(a, a->created++);
 }
 
-/* ==== what it costs ==== */
+/* ==== The measurement ==== */
 
-static long resident_octets(void) {
+static long resident_bytes(void) {
     long pages = 0;
     FILE *file = fopen("/proc/self/statm", "r");
     if (!file || fscanf(file, "%*d %ld", &pages) != 1) fail("/proc/self/statm");
@@ -332,16 +348,17 @@ static double rate(long count, long long began) {
 
 static void connect_all(struct all *a, const char *url) {
     stws_options options = small_options(a, url);
-    long before = resident_octets();
+    long before = resident_bytes();
     long long began = now_ms();
     while (a->connected < a->count) {
-        while (a->begun < a->count && a->begun - a->connected < AT_ONCE) begin_one(a, &options);
+        while (a->created < a->count && a->created - a->connected < CONNECTING)
+            create_one(a, &options);
         turn_all(a);
     }
-    printf("%d clients connected: %.0f a second\n", a->count, rate(a->count, began));
-    printf("octets per idle client: %zu by stws_size, %ld resident (rx_buffer and tx_buffer 256,\n"
+    printf("%d clients connected: %.0f per second\n", a->count, rate(a->count, began));
+    printf("bytes per idle client: %zu by stws_size, %ld resident (rx_buffer and tx_buffer 256,\n"
            "    outbox_bytes 16, max_headers 8, one subscription)\n",
-           stws_size(&options), (resident_octets() - before) / a->count);
+           stws_size(&options), (resident_bytes() - before) / a->count);
 }
 
 static double cpu_us(void) {
@@ -351,6 +368,7 @@ static double cpu_us(void) {
            (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
 }
 
+/* Orders messages from the server, and receives them. */
 static void receive(struct all *a, int orders, long clients, long messages) {
     long order[2];
     long long began = now_ms();
@@ -360,7 +378,7 @@ static void receive(struct all *a, int orders, long clients, long messages) {
     a->messages = 0;
     if (write(orders, order, sizeof order) != (ssize_t)sizeof order) fail("the server is gone");
     while (a->messages < clients * messages) turn_all(a);
-    printf("%ld messages to %ld clients, %ld idle: %.0f a second, %.2f us of CPU each\n",
+    printf("%ld messages to %ld clients, %ld idle: %.0f per second, %.2f us of CPU each\n",
            a->messages, clients, a->count - clients, rate(a->messages, began),
            (cpu_us() - cpu) / (double)a->messages);
 }
@@ -374,18 +392,19 @@ static int listen_on_loopback(int *port) {
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (bind(fd, (struct sockaddr *)&address, len) != 0 || listen(fd, 4096) != 0 ||
         getsockname(fd, (struct sockaddr *)&address, &len) != 0)
-        fail("no port on the loopback");
+        fail("no port is free on the loopback interface");
     *port = ntohs(address.sin_port);
     return fd;
 }
 
-/* A descriptor for each client, and some. */
+/* Each client needs a descriptor; the program needs a few more. */
 static void raise_limit(int clients) {
     struct rlimit limit;
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur < (rlim_t)clients + 16) fail("too few descriptors allowed: ulimit -Hn");
+    if (limit.rlim_cur < (rlim_t)clients + 16)
+        fail("the limit of open files is too low; see ulimit -Hn");
 }
 
 int main(int argc, char **argv) {
@@ -417,7 +436,7 @@ int main(int argc, char **argv) {
     few = clients < FEW ? clients : FEW;
     receive(&a, orders[1], few, messages * clients / few);
     for (i = 0; i < clients; i++) stws_destroy(a.ones[i].client);
-    close(orders[1]); /* which ends the server */
+    close(orders[1]); /* this ends the server */
     waitpid(child, NULL, 0);
     free(a.ones);
     free(a.heap);

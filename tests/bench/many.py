@@ -31,9 +31,9 @@ def run(clients):
     if done.returncode != 0:
         raise ValueError(f"many_clients {clients}: {done.stderr.strip()} (10,000 clients and their "
                          "server need 10,016 descriptors each: ulimit -Hn)")
-    connected = re.search(r"connected: (\d+) a second", done.stdout)
+    connected = re.search(r"connected: (\d+) per second", done.stdout)
     idle = re.search(r"client: (\d+) by stws_size, (-?\d+) resident", done.stdout)
-    busy = re.findall(r"idle: (\d+) a second, ([\d.]+) us", done.stdout)
+    busy = re.findall(r"idle: (\d+) per second, ([\d.]+) us", done.stdout)
     return {"connected": int(connected[1]), "bytes": int(idle[1]), "resident": int(idle[2]),
             "all_rate": int(busy[0][0]), "all_us": float(busy[0][1]),
             "few_rate": int(busy[1][0]), "few_us": float(busy[1][1])}
