@@ -1,4 +1,8 @@
-/* The page: joins connection, feed, chart and form to what index.html holds. */
+/* How does a web page use the same broker as the C client?
+
+   This page shows the notifications of a topic and sends new ones. `make demo-web` starts it with a
+   broker. This file connects the elements of index.html with a connection (connection.js), a list
+   (feed.js), a chart (chart.js) and a form. */
 
 import { Chart } from "./chart.js";
 import { Connection } from "./connection.js";
@@ -10,7 +14,7 @@ const url = new URL(endpoint, location.href.replace(/^http/, "ws")).href;
 
 if (!globalThis.StompJs) {
     element("state").textContent = "Not built";
-    element("detail").textContent = "tests/web/build.sh puts stomp.umd.min.js beside the page";
+    element("detail").textContent = "stomp.umd.min.js is missing; run tests/web/build.sh";
     throw new Error("stomp.umd.min.js is missing");
 }
 
@@ -27,7 +31,7 @@ const feed = new Feed({
     onHeld: showPause,
 });
 
-/* ---- the connection, and how it stands ---- */
+/* ---- the connection and its state ---- */
 
 const describe = {
     connecting: () => ["Connecting", ""],
@@ -52,7 +56,7 @@ function showState(next) {
 function showCountdown() {
     if (state.name !== "waiting") return;
     const seconds = Math.max(1, Math.ceil((state.until - performance.now()) / 1000));
-    element("detail").textContent = `in ${seconds} s, as ${state.reason}`;
+    element("detail").textContent = `in ${seconds} s, because ${state.reason}`;
     setTimeout(showCountdown, 250);
 }
 
@@ -100,7 +104,7 @@ function showPause(paused, held) {
 element("pause").addEventListener("click", () => feed.togglePause());
 element("clear").addEventListener("click", () => feed.clear());
 
-/* ---- go ---- */
+/* ---- start ---- */
 
 element("destination").textContent = destination;
 element("server").textContent = location.host;

@@ -1,26 +1,27 @@
-/* Messages a second over the last minute, as bars in an SVG element.
+/* A bar chart of the messages per second in the last minute, in an SVG element.
 
-   The bar on the right is the second that is still running. x and width are percentages, so that
-   the chart fits any width without being drawn again. */
+   The bar on the right is the current second. x and width are percentages, so the chart fits any
+   width without being drawn again. */
 
 const SECONDS = 60;
-const BASE = 128; // the lowest line's height; below it is room for the labels of time
-const TOP = 12; // the upper line's, when its label shall fit
-const MARGIN = 8; // percent on the left, for the labels
+const BASE = 128; // y of the lowest line; the labels of time are below it
+const TOP = 12; // y of the highest line; its label needs this space
+const MARGIN = 8; // percent of the width on the left, for the labels
 const STEP = (100 - MARGIN) / SECONDS;
 const ROUND_STEPS = [1, 2, 4, 6, 10];
 
 export class Chart {
     #svg;
     #onFigures;
-    #counts = new Array(SECONDS).fill(0); // the running second last
+    #counts = new Array(SECONDS).fill(0); // messages per second; the current second is the last
     #second = secondNow();
     #total = 0;
     #bars;
     #lines;
     #frame = null;
 
-    /* onFigures gets {now, peak, total}: the last full second, the minute's highest, all. */
+    /* onFigures is called with {now, peak, total}: the count of the last full second, the highest
+       count of the minute, and the count of all messages. */
     constructor(svg, onFigures) {
         this.#svg = svg;
         this.#onFigures = onFigures;
@@ -32,6 +33,7 @@ export class Chart {
         this.#draw();
     }
 
+    /* Counts a message. */
     count() {
         this.#advance();
         this.#counts[SECONDS - 1]++;
@@ -39,6 +41,7 @@ export class Chart {
         this.#drawSoon();
     }
 
+    /* Moves the counts to the left by the seconds that have passed. */
     #advance() {
         const second = secondNow();
         const passed = Math.min(second - this.#second, SECONDS);
@@ -46,6 +49,7 @@ export class Chart {
         this.#counts = [...this.#counts.slice(passed), ...new Array(passed).fill(0)];
     }
 
+    /* Draws at most once per frame of the screen. */
     #drawSoon() {
         this.#frame ??= requestAnimationFrame(() => {
             this.#frame = null;
@@ -61,7 +65,7 @@ export class Chart {
         this.#bars.forEach((bar, index) => this.#drawBar(bar, this.#counts[index] / scale));
         this.#lines.forEach(({ part, label }) => { label.textContent = part ? part * scale : ""; });
         this.#svg.setAttribute("aria-label",
-            `In the last minute: ${now} a second now, ${peak} at most, ${this.#total} in all`);
+            `In the last minute: ${now} per second now, ${peak} at most, ${this.#total} in all`);
         this.#onFigures({ now, peak, total: this.#total });
     }
 
@@ -100,7 +104,7 @@ function secondNow() {
     return Math.floor(performance.now() / 1000);
 }
 
-/* The next number that reads and halves well: 4, 6, 10, 20, 40, 60, 100, ... */
+/* Returns the next number that is easy to read and to halve: 4, 6, 10, 20, 40, 60, 100, ... */
 function roundUp(count) {
     const power = 10 ** Math.floor(Math.log10(Math.max(count, 4)));
     return Math.max(4, ROUND_STEPS.map((step) => step * power).find((step) => step >= count));

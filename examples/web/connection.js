@@ -1,11 +1,11 @@
-/* A STOMP connection that comes back by itself.
+/* A STOMP connection that reconnects by itself.
 
-   stompjs can reconnect too, but does not tell when it will; a page that shows a countdown and has
-   a button "Try now" keeps that time itself. */
+   stompjs can reconnect, too, but does not tell when. This page shows a countdown and a button
+   "Try now", so it needs its own timer. */
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
-const STABLE_MS = 5_000; // a session that lasted so long was a good one: waiting starts over
+const STABLE_MS = 5_000; // after a session of this length, the next wait is the first wait again
 const CONNECT_MS = 10_000;
 
 export class Connection {
@@ -16,10 +16,11 @@ export class Connection {
     #wait = FIRST_WAIT_MS;
     #timer = null;
     #connectedAt = null;
-    #error = null; // what the broker's ERROR said, before it closes
+    #error = null; // the text of the broker's ERROR, until the connection is closed
 
-    /* onState gets {name: "connecting"}, {name: "connected", server, version} or {name: "waiting",
-       reason, until}, the latter on the clock of performance.now(). onMessage gets frames. */
+    /* onState is called with {name: "connecting"}, {name: "connected", server, version} or
+       {name: "waiting", reason, until}; until is a time of performance.now(). onMessage is called
+       with each MESSAGE frame. */
     constructor({ url, destination, onState, onMessage }) {
         this.#destination = destination;
         this.#onState = onState;
@@ -28,7 +29,7 @@ export class Connection {
             brokerURL: url,
             reconnectDelay: 0,
             connectionTimeout: CONNECT_MS,
-            discardWebsocketOnCommFailure: true, // a dead network never answers a close
+            discardWebsocketOnCommFailure: true, // do not wait for a peer that cannot answer
             onConnect: (frame) => this.#connected(frame),
             onStompError: (frame) => { this.#error = frame.headers.message || frame.body; },
             onWebSocketClose: (event) => this.#closed(event),
@@ -41,14 +42,14 @@ export class Connection {
         this.#client.activate();
     }
 
-    /* Cuts a wait short; does nothing otherwise. */
+    /* Ends a wait and connects now. Does nothing in other states. */
     retry() {
         if (this.#timer === null) return;
         clearTimeout(this.#timer);
         this.start();
     }
 
-    /* Whether it went out: nothing waits for the next connection. */
+    /* Sends now, if connected. Returns false if not: nothing is kept for the next connection. */
     send(body, headers) {
         if (!this.#client.connected) return false;
         this.#client.publish({
@@ -75,21 +76,22 @@ export class Connection {
             this.#wait = FIRST_WAIT_MS;
         }
         this.#connectedAt = this.#error = null;
-        this.#client.deactivate(); // done at once, as the socket is closed
+        this.#client.deactivate(); // takes no time, because the socket is closed
         this.#retryLater(reason);
     }
 
     #retryLater(reason) {
-        const wait = this.#wait * (0.8 + 0.2 * Math.random()); // not all pages at the same moment
+        // A random part, so that not all pages connect at the same moment.
+        const wait = this.#wait * (0.8 + 0.2 * Math.random());
         this.#wait = Math.min(2 * this.#wait, LONGEST_WAIT_MS);
         this.#timer = setTimeout(() => this.start(), wait);
         this.#onState({ name: "waiting", reason, until: performance.now() + wait });
     }
 
     #reason({ code, reason }) {
-        if (this.#error !== null) return `the broker said “${this.#error}”`;
+        if (this.#error !== null) return `the broker sent the error “${this.#error}”`;
         if (this.#connectedAt === null) return "the server could not be reached";
-        if (reason) return `the server closed with “${reason}”`;
-        return code === 1006 ? "the connection broke" : `the server closed (code ${code})`;
+        if (reason) return `the server closed the connection: “${reason}”`;
+        return code === 1006 ? "the connection was lost" : `the server closed it with code ${code}`;
     }
 }

@@ -1,7 +1,7 @@
-/* The list of notifications, the newest on top.
+/* The list of notifications, with the newest at the top.
 
-   However fast they come, the list changes once a frame of the screen, holds LONGEST of them, and
-   speaks to screen readers once in SPEAK_MS. */
+   Even if notifications arrive fast, the list changes at most once per frame of the screen, has at
+   most LONGEST entries, and speaks to screen readers at most once per SPEAK_MS. */
 
 const LONGEST = 100;
 const LONGEST_TEXT = 4000;
@@ -17,14 +17,14 @@ export class Feed {
     #template;
     #announcement;
     #onHeld;
-    #waiting = []; // the newest last
-    #held = 0;
+    #waiting = []; // notifications to show; the newest is the last
+    #held = 0; // notifications that arrived during a pause
     #paused = false;
     #frame = null;
     #unspoken = 0;
     #speaking = null;
 
-    /* onHeld(paused, held) tells how many a pause holds back. */
+    /* onHeld(paused, held) is called when the pause or the number of held notifications changes. */
     constructor({ list, template, announcement, onHeld }) {
         this.#list = list;
         this.#template = template;
@@ -32,7 +32,7 @@ export class Feed {
         this.#onHeld = onHeld;
     }
 
-    /* text, level and from are a stranger's: none of them may become more than text. */
+    /* Adds a notification. Do not trust its text, level and from: they are shown as text only. */
     add(notification) {
         this.#waiting.push(notification);
         if (this.#waiting.length > LONGEST) this.#waiting.shift();

@@ -177,7 +177,7 @@ async function watchCountdown(view, seconds) {
     const seen = new Set();
     await eventually(async () => {
         const text = await view.text("#detail");
-        const [, left] = /^in (\d+) s, as the \S/.exec(text) ?? [];
+        const [, left] = /^in (\d+) s, because the \S/.exec(text) ?? [];
         if (left) seen.add(text);
         assert.ok(Number(left) >= seconds, `the countdown says: ${[...seen].join("; ")}`);
     }, 30);
