@@ -1,4 +1,4 @@
-# Completion of stomp_cat for bash 3.2 and later. Source it, or have it installed by `make install`.
+# Completion of stomp_cat for bash 3.2 and later. Source this file, or run `make install`.
 # shellcheck shell=bash
 
 _stomp_cat_options='-s -d -H -m -f -n --count -t --timeout -u --login -p --passcode
@@ -7,15 +7,16 @@ _stomp_cat_options='-s -d -H -m -f -n --count -t --timeout -u --login -p --passc
     --reconnect --content-type --receipt --confirm --request --rate --json --raw -v --verbose
     --trace -h --help --version'
 
-# Words that begin as the one under the cursor; a word of bash may be a piece of what was typed, for
-# it breaks at = and colons.
+# Offers those of the given words that begin with the word at the cursor. Bash splits words at = and at
+# colons, so that word may be a part of an argument.
 _stomp_cat_words() {
     local IFS=$' \t\n'
-    # shellcheck disable=SC2207 # no candidate holds a blank or a wildcard
+    # shellcheck disable=SC2207 # no candidate contains a blank or a wildcard
     COMPREPLY=($(compgen -W "$1" -- "$cur"))
 }
 
-# What may follow the last comma of a list, with all that stands before it.
+# Offers the given values for the part after the last comma of a list. Values that the list already
+# contains are left out.
 _stomp_cat_list() {
     local before='' value candidates=''
     [[ $cur == *,* ]] && before=${cur%,*},
@@ -33,7 +34,7 @@ _stomp_cat_files() {
     compopt -o filenames 2>/dev/null
 }
 
-# The beginning of a value: no blank is to follow it.
+# Offers beginnings of values. No blank is added after them.
 _stomp_cat_beginnings() {
     _stomp_cat_words "$1"
     compopt -o nospace 2>/dev/null
