@@ -1,6 +1,6 @@
-/* stomp_ws.hpp - stomp_ws.h for C++17: objects that end by themselves, views and lambdas.
+/* stomp_ws.hpp - stomp_ws.h for C++17: objects that clean up after themselves, views and lambdas.
 
-   Copy it beside stomp_ws.h. Define STOMP_WS_IMPLEMENTATION in one file, as with the header itself.
+   Copy this file next to stomp_ws.h. Define STOMP_WS_IMPLEMENTATION in one file, as for stomp_ws.h.
 
        stomp_ws::client client("ws://localhost:8080/notifications/websocket");
        client.subscribe("/topic/notifications", [](const stomp_ws::message &m) {
@@ -8,31 +8,33 @@
        });
        client.run().or_throw();
 
-   A call returns a result: test it, or let or_throw() make an exception of it (where exceptions are
-   compiled in). Everything else is as stomp_ws.h says, and get() gives the stws for it.
+   A call returns a result. Test it, or call or_throw(): it throws an exception if the call failed
+   (and if exceptions are compiled in). For everything else use stomp_ws.h: get() returns the stws.
+   A client ends by stop() or disconnect(). Its destructor closes the connection.
 
-   Threads. The rule is that of stomp_ws.h: one thread at a time drives a client, and meanwhile any
-   thread may use it.
-   - Any thread, in handlers too: subscribe(), unsubscribe(), send(), flush(), disconnect(), stop(),
-     get(). stop() also in signal handlers.
+   Threads. The rule of stomp_ws.h applies: one thread at a time drives a client, and any thread may
+   use it meanwhile.
+   - Any thread, also handlers: subscribe(), unsubscribe(), send(), flush(), disconnect(), stop(),
+     get(). A signal handler may call stop().
    - The thread that drives, outside handlers: run(), connect(), request(), drive(). In a handler of
      the client they return STWS_ERR_STATE.
    - One thread at a time, outside handlers: start() and join(). In between, the client's own thread
      drives. In a handler of the client they return STWS_ERR_STATE.
-   - Moving and destroying, as with any object: when no other thread and no handler uses the object.
-     Handlers and a thread that is in run() use only what the object points to, so it may be moved
-     meanwhile. A handler that has to work after a move uses message.get()->client.
+   - Move or destroy an object only when no other thread and no handler uses it, as with any object.
+     run(), and handlers that do not name the object, use only what the object points to. So it may
+     be moved while run() is running. A handler that must work after a move uses
+     message.get()->client.
 
-   Handlers run in the thread that drives, one at a time. An exception that a handler throws stops the
-   client, and comes out of the call that ran the handler: run(), connect(), request(), drive(), or a
-   flush() that drove. After start() it comes out of join(). It never comes out of a call in another
-   thread or in another handler. If several handlers throw, the first exception comes out. A driving
-   call of C on get() cannot throw, so the exception waits for join(): use drive() instead.
+   Handlers run in the thread that drives, one at a time. An exception from a handler stops the
+   client, and comes out of the call that ran the handler: run(), connect(), request(), drive(), or
+   a flush() that drove. After start() it comes out of join(). It never comes out of a call in
+   another thread or in another handler. If several handlers throw, the first exception comes out.
+   A C driving call on get() cannot throw, so the exception waits for join(): use drive() instead.
 
-   The destructor stops the thread of start() and waits until this thread has ended. An exception that
-   no join() has taken is lost. A thread of your own must have left run() before. If a handler destroys
-   its own client, or assigns to it, std::terminate ends the program, because the handler would return
-   into a client that is gone. */
+   The destructor stops the thread of start() and waits for its end. An exception that no join() has
+   thrown is lost. A thread of your own must have left run() before. If a handler destroys its own
+   client, or assigns to it, std::terminate ends the program, because the handler would return into
+   a client that is gone. */
 #ifndef STOMP_WS_HPP
 #define STOMP_WS_HPP
 
@@ -65,6 +67,7 @@ namespace stomp_ws {
 using milliseconds = std::chrono::milliseconds;
 
 #if defined(__cpp_exceptions)
+/* The exception of or_throw(): a result code and its sentence. */
 class error : public std::runtime_error {
   public:
     error(int code, const std::string &text) : std::runtime_error(text), code_(code) {}
@@ -77,7 +80,7 @@ class error : public std::runtime_error {
 };
 #endif
 
-/* What a call returned: below 0 it failed, and text() says how. */
+/* The result of a call. A negative code() means that the call failed; text() then tells why. */
 class [[nodiscard]] result {
   public:
     result(int code, std::string text) : code_(code), text_(std::move(text)) {}
@@ -90,8 +93,11 @@ class [[nodiscard]] result {
     const std::string &text() const noexcept {
         return text_;
     }
+
+    /* Call this if the result does not matter. */
     void ignore() const noexcept {}
 #if defined(__cpp_exceptions)
+    /* Throws an error if the call failed; else returns the code. */
     int or_throw() const {
         if (code_ < 0) throw error(code_, text_);
         return code_;
@@ -103,8 +109,8 @@ class [[nodiscard]] result {
     std::string text_;
 };
 
-/* A view of a message, for as long as the handler runs; meanwhile any thread may use it. A header that
-   is not there is empty. */
+/* A view of a message. It is valid until the handler returns; until then any thread may use it. A
+   missing header is an empty string. */
 class message {
   public:
     explicit message(const stws_message *m) noexcept : m_(m) {}
@@ -120,9 +126,13 @@ class message {
     std::string_view header(const char *name) const {
         return view(stws_header_get(m_, name));
     }
+
+    /* Acknowledges the message, see stws_ack. */
     int ack() const {
         return stws_ack(m_->client, m_);
     }
+
+    /* Rejects the message, see stws_nack. */
     int nack() const {
         return stws_nack(m_->client, m_);
     }
@@ -140,22 +150,24 @@ class message {
 using message_handler = std::function<void(const message &)>;
 using event_handler = std::function<void(const stws_event &)>;
 
-/* A message of one's own, by stws_message_copy or from request(). */
 struct free_message {
     void operator()(stws_message *m) const noexcept {
         stws_message_free(m);
     }
 };
+
+/* A message that the program owns: from stws_message_copy or request(). */
 using owned_message = std::unique_ptr<stws_message, free_message>;
 
-/* Move-only. After a move, the calls on the old object return STWS_ERR_STATE. Any thread may make a
-   call unless its comment or "Threads" above says otherwise. "Drives" means that the call runs handlers
-   and throws what they throw; it belongs to the thread that drives. */
+/* A client. It can be moved, but not copied. After a move, calls on the old object return
+   STWS_ERR_STATE. Any thread may make a call, unless its comment or "Threads" above limits it.
+   "Drives" means: only the driving thread may make this call; it runs handlers, and throws their
+   exceptions. */
 class client {
   public:
     explicit client(const std::string &url) : client(with_url(url.c_str())) {}
 
-    /* The options' user, on_message and on_event are the wrapper's. */
+    /* The wrapper sets the options user, on_message and on_event itself. */
     explicit client(stws_options options, message_handler on_message = {},
                     event_handler on_event = {})
         : parts_(new parts) {
@@ -169,7 +181,7 @@ class client {
     }
 
     client(client &&) noexcept = default;
-    /* First ends the client that was here, as the destructor does. */
+    /* First ends the client of this object, as the destructor does. */
     client &operator=(client &&other) noexcept {
         if (this != &other) end(), parts_ = std::move(other.parts_);
         return *this;
@@ -178,21 +190,23 @@ class client {
         end();
     }
 
-    /* The handler lives as long as the client, even after unsubscribe(): messages may follow. */
+    /* Subscribes. The handler is kept as long as the client, because messages may arrive even
+       after unsubscribe(). */
     result subscribe(const std::string &destination, message_handler handler,
                      stws_subscribe_options options = {}) {
         if (!parts_) return moved_from();
         options.on_message = handle_subscription;
         options.user = parts_->keep(std::move(handler));
-        return say(stws_subscribe(get(), destination.c_str(), &options));
+        return make_result(stws_subscribe(get(), destination.c_str(), &options));
     }
     result unsubscribe(int handle) {
-        return say(stws_unsubscribe(get(), handle));
+        return make_result(stws_unsubscribe(get(), handle));
     }
     result send(const std::string &destination, std::string_view body) {
-        return say(stws_send(get(), destination.c_str(), body.data(), body.size()));
+        return make_result(stws_send(get(), destination.c_str(), body.data(), body.size()));
     }
-    /* Drives. */
+
+    /* Sends a question, and waits for its reply. Drives. */
     result request(const std::string &destination, std::string_view body, owned_message &reply,
                    milliseconds timeout) {
         return drive([&](stws *c) {
@@ -207,56 +221,64 @@ class client {
         });
     }
 
-    /* Drives. */
+    /* Waits until the client is connected. Drives. */
     result connect(milliseconds timeout) {
         return drive([=](stws *c) { return stws_connect(c, count(timeout)); });
     }
-    /* Drives. */
+
+    /* Runs the client until its end. Drives. */
     result run() {
         return drive(stws_run);
     }
-    /* Drives by any other driving call of stomp_ws.h. Example: client.drive(stws_step). */
+
+    /* Drives with another driving call of stomp_ws.h. Example: client.drive(stws_step). */
     template <typename Function> result drive(Function function) {
         if (!parts_) return moved_from();
-        if (in_handler()) return say(STWS_ERR_STATE);
+        if (in_handler()) return make_result(STWS_ERR_STATE);
         return enter(*parts_, function);
     }
-    /* Drives if no other thread does, otherwise waits for that thread. In a handler it only writes. */
+
+    /* Writes what is waiting. Drives if no other thread does; otherwise waits for that thread. In
+       a handler it only writes. */
     result flush(milliseconds timeout) {
         if (!parts_) return moved_from();
         return enter(*parts_, [=](stws *c) { return stws_flush(c, count(timeout)); });
     }
+
+    /* Asks for a graceful end. Drive on: run() ends when everything is sent, or after timeout. */
     void disconnect(milliseconds timeout) {
         stws_disconnect(get(), count(timeout));
     }
-    /* Signal handlers may call it too. */
+
+    /* Ends the client soon. A signal handler may call it. */
     void stop() {
         stws_stop(get());
     }
 
-    /* Starts a thread that drives until stop(), disconnect() or an error that is final. One thread at a
-       time may call start() and join(), and no handler. */
+    /* Starts a thread that drives until stop(), disconnect() or a final error. Only one thread at
+       a time may call start() and join(); a handler must not. */
     result start() {
         if (!parts_) return moved_from();
-        if (in_handler()) return say(STWS_ERR_STATE);
+        if (in_handler()) return make_result(STWS_ERR_STATE);
         parts_->add_driver(1);
         int code = stws_start(get());
         if (code < 0) parts_->add_driver(-1);
-        return say(code);
+        return make_result(code);
     }
-    /* Waits for the end of this thread, returns what its run() returned, and throws what a handler threw
-       in it. */
+
+    /* Waits for the end of that thread. Returns the result of its run(). Throws the exception of a
+       handler in that thread. */
     result join() {
         if (!parts_) return moved_from();
-        if (in_handler()) return say(STWS_ERR_STATE);
+        if (in_handler()) return make_result(STWS_ERR_STATE);
         int code = stws_join(get());
 #if defined(__cpp_exceptions)
         rethrow(parts_->take());
 #endif
-        return say(code);
+        return make_result(code);
     }
 
-    /* nullptr after a move. */
+    /* Returns the stws, or nullptr after a move. */
     stws *get() const noexcept {
         return parts_ ? parts_->handle : nullptr;
     }
@@ -268,7 +290,7 @@ class client {
         message_handler handler;
     };
 
-    /* What handlers and threads use. It stays in place when the object moves. */
+    /* Everything that handlers and threads use. Its address stays when the object moves. */
     struct parts {
         parts() = default;
         parts(const parts &) = delete;
@@ -288,9 +310,9 @@ class client {
         stws *handle = nullptr;
         message_handler on_message;
         event_handler on_event;
-        std::mutex mutex;                /* for all below */
-        int drivers = 0;                 /* calls that may drive, and start()'s thread */
-        std::deque<subscriber> handlers; /* which never moves its elements */
+        std::mutex mutex;                /* protects all members below */
+        int drivers = 0;                 /* calls that may drive, and the thread of start() */
+        std::deque<subscriber> handlers; /* a deque never moves its elements */
 #if defined(__cpp_exceptions)
         void keep(std::exception_ptr exception) {
             std::lock_guard<std::mutex> lock(mutex);
@@ -300,13 +322,13 @@ class client {
             std::lock_guard<std::mutex> lock(mutex);
             return std::exchange(thrown, nullptr);
         }
-        std::exception_ptr thrown; /* for join() */
+        std::exception_ptr thrown; /* join() throws it */
 #endif
     };
 
-    /* This thread is in a call that may drive, or in a handler. Scopes nest, also those of several
-       clients. A handler's exception goes to the scope of the driving call around the handler, which no
-       other thread can see. */
+    /* A scope exists while this thread is in a call that may drive, or in a handler. Scopes nest,
+       also those of different clients. The exception of a handler is stored in the scope of the
+       driving call around it. No other thread can see that scope. */
     struct scope {
         scope(parts *its_owner, bool may_drive)
             : owner(its_owner), driver(may_drive), outer(innermost) {
@@ -342,7 +364,7 @@ class client {
 #if defined(__cpp_exceptions)
         throw std::bad_alloc();
 #else
-        std::abort(); /* as new does without exceptions */
+        std::abort(); /* operator new does the same without exceptions */
 #endif
     }
     static int count(milliseconds time) noexcept {
@@ -355,17 +377,19 @@ class client {
         return scope::find(parts_.get()) != nullptr;
     }
 
-    /* Makes a call that may drive. Uses only the parts, because the object may be moved meanwhile. */
+    /* Makes a call that may drive. It uses only the parts, because the object may be moved
+       meanwhile. */
     template <typename Function> static result enter(parts &p, Function function) {
         scope here(&p, true);
-        result r = say(p, function(p.handle));
+        result r = make_result(p, function(p.handle));
 #if defined(__cpp_exceptions)
         rethrow(here.thrown);
 #endif
         return r;
     }
 
-    /* Calls a handler. No exception may cross the C code between it and the driving call. */
+    /* Calls a handler. It catches each exception, because none may pass through the C code between
+       the handler and the driving call. */
     template <typename Handler, typename Argument>
     static void call(stws *c, parts *owner, const Handler &handler, const Argument &argument) {
         if (!handler) return;
@@ -404,9 +428,10 @@ class client {
     }
 #endif
 
-    /* The sentence of an error belongs to the thread that drives; after the end, to any thread. So it is
-       read only if no other call can drive meanwhile, or begin to. */
-    static result say(parts &p, int code) {
+    /* Makes a result of a code. Only the driving thread may read the sentence of an error; after
+       the client's end every thread may. So the sentence is read only if no other call drives, or
+       can begin to drive, meanwhile. */
+    static result make_result(parts &p, int code) {
         if (code >= 0) return {code, {}};
         std::lock_guard<std::mutex> lock(p.mutex);
         const bool alone = p.drivers == 1 && scope::find(&p);
@@ -415,15 +440,15 @@ class client {
             readable && stws_error(p.handle) == code ? stws_error_text(p.handle) : "";
         return {code, *text ? text : stws_result_text(code)};
     }
-    result say(int code) const {
-        return parts_ ? say(*parts_, code) : moved_from();
+    result make_result(int code) const {
+        return parts_ ? make_result(*parts_, code) : moved_from();
     }
     static result moved_from() {
         return {STWS_ERR_STATE, "this object has no client: it was moved from"};
     }
 
-    /* Ends the thread of start(). Until then its handlers may use this object, so the object must not
-       change before. */
+    /* Ends the thread of start(). The handlers of that thread may use this object, so the object
+       must not change before. */
     void end() noexcept {
         if (!parts_) return;
         if (in_handler()) std::terminate();
