@@ -131,7 +131,7 @@ static void send_messages(struct server *s, struct peer *p, int index) {
     ssize_t sent;
     for (i = 0; i < BLOCK; i++) memcpy(block + i * s->message_len, s->message, s->message_len);
     while (p->left > 0) {
-        many = p->left < BLOCK ? (size_t)p->left : BLOCK;
+        many = p->left < BLOCK ? (size_t)p->left : (size_t)BLOCK;
         len = many * s->message_len - skipped;
         sent = send(p->fd, block + skipped, len, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent <= 0) break;
@@ -139,7 +139,8 @@ static void send_messages(struct server *s, struct peer *p, int index) {
         skipped = (skipped + (size_t)sent) % s->message_len;
     }
     p->at = skipped;
-    watch(s->set, EPOLL_CTL_MOD, p->fd, STWS_WANT_READ | (p->left ? STWS_WANT_WRITE : 0), index);
+    watch(s->set, EPOLL_CTL_MOD, p->fd, p->left ? STWS_WANT_READ | STWS_WANT_WRITE : STWS_WANT_READ,
+          index);
 }
 
 /* Reads an order of the parent process: the number of clients, and of messages to each of them. The

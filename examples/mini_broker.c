@@ -1,44 +1,47 @@
-/* mini_broker.c - a small STOMP-over-WebSocket broker on the loopback interface: for demos,
-   tests, and to learn from.
+/* How do I write a server with the codecs?
 
        mini_broker [--port N] [--bind 127.0.0.1|::1] [--base /notifications] [--files DIR]
                    [--heartbeat OUT,IN] [--login USER:PASS] [--quiet]
 
-   It shows the codecs of stomp_ws.h from the server's side, without the client. Everything above
-   the section "sockets" is a machine without network and clock: connection_open() makes a peer,
-   connection_feed() takes bytes in, connection_output() and connection_written() give bytes out,
-   connection_input_ended() is the peer's end of file, broker_tick() tells the time, and
-   broker_free() ends it all. A fuzz target defines MINI_BROKER_NO_MAIN, includes this file and
-   needs no more than a zeroed struct broker with settings.base.
+   This is a small STOMP-over-WebSocket broker on the loopback interface, for demos and tests. It
+   prints READY and its URL, and serves until SIGINT or SIGTERM. Then it closes all sessions, waits
+   at most two seconds for the peers, and exits with 0.
 
-   No peer can stop the others. Nobody waits for a slow reader: if too much waits for it, it
-   loses that, gets an ERROR "slow consumer" (except in the middle of a long frame) and is
-   closed. A queue gives its messages to the consumers that can take them. A limit is an ERROR,
-   or an answer of HTTP, to the peer that asks for more, and to no other one. All memory comes
-   out of one budget: when that is used up, the connection that holds the most is closed. The
-   cost of a frame does not grow with what others have, except for a SEND to a topic, which is
+   It uses the codecs of stomp_ws.h on the server's side, without the client. Everything above the
+   section "sockets" works without network and clock: connection_open() creates a peer,
+   connection_feed() receives bytes from it, connection_output() and connection_written() return
+   bytes for it, connection_input_ended() is called at the end of its input, broker_tick() sets
+   the time, and broker_free() ends everything. A fuzz target defines MINI_BROKER_NO_MAIN,
+   includes this file, and needs only a zeroed struct broker with settings.base.
+
+   No peer can stop the others. The broker never waits for a slow reader. If too much output waits
+   for a peer, the output is dropped, the peer gets an ERROR "slow consumer" (except in the middle
+   of a long frame), and its connection is closed. A queue gives its messages to the consumers that
+   can take them. Only the peer that exceeds a limit gets an ERROR or an HTTP error. All memory
+   comes from one budget. When it is used up, the connection that uses the most memory is closed.
+   The cost of a frame does not depend on other connections, except for a SEND to a topic, which is
    copied for each subscriber. The limits:
 
-     connections     1000, fewer if the limit of open files is lower; one more gets a 503
+     connections     1000, fewer if the limit of open files is lower; others get a 503
      login           10 s from accept to the end of the request, and to CONNECT
-     HTTP            16384 bytes of a request's head, 16 MiB of a body, 16 MiB of a file;
-                     10 s to read an answer
-     frame           128 headers, 8192 bytes in a header line, 16 MiB of a body (1024 bytes
+     HTTP            16384 bytes for the head of a request, 16 MiB for a body, 16 MiB for a
+                     file; 10 s to read an answer
+     frame           128 headers, 8192 bytes per header line, 16 MiB for a body (1024 bytes
                      before CONNECTED)
-     session         256 subscriptions; 32 transactions, of 1024 frames each and 16 MiB
+     session         256 subscriptions; 32 transactions with 1024 frames each and 16 MiB
                      together; 16384 messages that wait for an ACK; names of 1023 bytes
-     slow consumer   64 MiB wait for it, or it reads less than 64 KiB in 5 s while more
-                     than 1 MiB wait for it
-     queue           65536 messages or 32 MiB, delivered ones without an ACK included
-     all queues      160 MiB; 65536 queues without a subscriber; those are deleted if
-                     nobody uses them for 60 minutes
+     slow consumer   64 MiB of output wait for it, or it reads less than 64 KiB in 5 s while
+                     more than 1 MiB waits
+     queue           65536 messages or 32 MiB, including messages that wait for an ACK
+     all queues      160 MiB; 65536 queues without a subscriber, each deleted when it was not
+                     used for 60 minutes
      topic           128 MiB for all copies of a message
-     memory          512 MiB; if they are used up, the connection that holds the most is
-                     closed, unless all hold less than 256 KiB
+     memory          512 MiB; when it is used up, the connection that uses the most is
+                     closed, unless all use less than 256 KiB
 
-   With --login, CONNECT has to give these credentials, and POST has to give them as
-   "Authorization: Basic". GET needs none: the files of --files are for everybody. There is no
-   TLS and no check of Origin, and so it binds to the loopback interface only. */
+   With --login, CONNECT needs these credentials, and POST needs them as "Authorization: Basic".
+   GET needs no credentials: everybody may read the files of --files. There is no TLS and no check
+   of Origin, so the broker binds to the loopback interface only. */
 
 #ifndef STOMP_WS_H
 #define STOMP_WS_IMPLEMENTATION
@@ -68,26 +71,26 @@
 /* ==== limits: bytes, counts and milliseconds ==== */
 
 enum {
-    /* Memory. The queues leave enough for FAIR_SHARE of each connection, and for one largest frame
-       wherever it is copied to. */
+    /* Memory. The queues leave enough for FAIR_SHARE per connection, and for all copies of one
+       largest frame. */
     MEMORY_LIMIT = 512 << 20, /* everything together */
     QUEUES_LIMIT = 160 << 20, /* all queues */
-    QUEUE_LIMIT = 32 << 20,   /* one queue, and the deliveries of it that are not acknowledged */
-    MAX_HELD = 65536,         /* messages of one queue, counted in the same way */
+    QUEUE_LIMIT = 32 << 20,   /* one queue, including its messages that wait for an ACK */
+    MAX_HELD = 65536,         /* messages of one queue, including those that wait for an ACK */
     MAX_QUEUES = 65536,       /* queues without a subscriber */
     FANOUT_LIMIT = 128 << 20, /* one message to all subscribers of a topic */
-    TURN_LIMIT = 4 << 20,     /* output for which one connection's input is handled in a turn */
+    TURN_LIMIT = 4 << 20,     /* output that one connection's input may cause in a turn */
     /* One connection. */
-    FAIR_SHARE = 256 << 10,  /* a connection that holds no more is not closed to free memory */
-    OUTPUT_LIMIT = 64 << 20, /* bytes that wait for it: beyond them it is a slow consumer */
-    HIGH_WATER = 1 << 20,    /* with so many it gets nothing from queues, and is not read from */
-    READ_CHUNK = 64 << 10,   /* read at once, and kept by an idle buffer at most */
-    KEPT_LIMIT = 16 << 20,   /* its transactions and subscriptions */
+    FAIR_SHARE = 256 << 10,  /* a connection that uses no more is not closed to free memory */
+    OUTPUT_LIMIT = 64 << 20, /* with more waiting output, the peer is a slow consumer */
+    HIGH_WATER = 1 << 20,  /* with more waiting output, it is not read from and gets no messages */
+    READ_CHUNK = 64 << 10, /* bytes of one read; a larger buffer is freed when it is empty */
+    KEPT_LIMIT = 16 << 20, /* its transactions and subscriptions */
     MAX_SUBSCRIPTIONS = 256,
     MAX_TRANSACTIONS = 32,
     MAX_OPERATIONS = 1024, /* of one transaction */
     MAX_UNACKED = 16384,
-    MAX_DELIVERIES = 6, /* of one message: the next NACK drops it */
+    MAX_DELIVERIES = 6, /* of one message; the next NACK drops the message */
     /* One frame, request or file. */
     MAX_BODY = 16 << 20,
     MAX_BODY_STRANGER = 1024, /* before CONNECTED */
@@ -97,18 +100,18 @@ enum {
     MAX_HEADERS = 128,
     MAX_NAME = 1024, /* a destination, a path, the id of a subscription, a transaction */
     MAX_LOGIN = 256,
-    /* Sockets. With these numbers the usual limit of 1,024 open files is just enough. */
+    /* Sockets. These numbers fit into the usual limit of 1,024 open files. */
     MAX_CONNECTIONS = 1000,
-    MAX_REFUSED = 16, /* beyond them, to be told so at the same time */
+    MAX_REFUSED = 16, /* additional connections that get a 503 at the same time */
     SPARE_FILES = 8,  /* standard streams, signals, the listener, a file that is served */
     PORT_TEXT = 16,
     /* Time. */
     LOGIN_MS = 10000,   /* from accept to the request's end, and to CONNECT */
-    CLOSE_MS = 2000,    /* for the peer's part in an ending */
-    ANSWER_MS = 10000,  /* to read an answer of HTTP */
-    STALL_MS = 5000,    /* over HIGH_WATER, to read READ_CHUNK bytes: else it is a slow consumer */
-    QUEUE_MS = 3600000, /* a queue that nobody uses is deleted then */
-    RETRY_MS = 200      /* until accept() or poll() is tried again after it failed */
+    CLOSE_MS = 2000,    /* for the peer to close its side */
+    ANSWER_MS = 10000,  /* for the peer to read an HTTP answer */
+    STALL_MS = 5000,    /* over HIGH_WATER, a peer that reads less than READ_CHUNK is too slow */
+    QUEUE_MS = 3600000, /* an unused queue is deleted after this time */
+    RETRY_MS = 200      /* accept() or poll() is tried again so long after it failed */
 };
 
 /* ==== the parts of the machine ==== */
@@ -117,19 +120,19 @@ enum kind { KIND_TOPIC, KIND_QUEUE, KIND_REPLY };
 enum ack { ACK_AUTO, ACK_CLIENT, ACK_INDIVIDUAL };
 
 enum phase {
-    PHASE_HTTP,    /* the head of a request is coming */
-    PHASE_POST,    /* and its body */
+    PHASE_HTTP,    /* waits for the head of a request */
+    PHASE_POST,    /* waits for the body of a request */
     PHASE_SESSION, /* the WebSocket is open */
-    PHASE_CLOSING, /* our close frame is out, the peer's is not yet in */
-    PHASE_DRAIN,   /* the last output leaves, input is thrown away */
-    PHASE_GONE     /* nothing to do but connection_free() */
+    PHASE_CLOSING, /* our close frame is sent; waits for the peer's close frame */
+    PHASE_DRAIN,   /* the last output is sent; input is dropped */
+    PHASE_GONE     /* connection_free() comes next */
 };
 
 struct settings {
     const char *bind, *port;
     const char *base;   /* "/notifications" */
     const char *files;  /* a directory, or NULL */
-    const char *login;  /* "USER:PASS", or NULL: everybody may come in */
+    const char *login;  /* "USER:PASS", or NULL: no login is needed */
     size_t connections; /* 0: MAX_CONNECTIONS */
     long long beat_out, beat_in;
     int quiet;
@@ -140,35 +143,38 @@ struct buffer {
     size_t start, len, cap;
 };
 
-/* A list from which a member can leave without a search. A member begins with its struct link. */
+/* A member of a list. It can leave the list without a search. Each struct that can be a member
+   begins with a struct link. */
 struct link {
     struct link *before, *after;
-    struct line *line; /* NULL: it is in no line */
+    struct line *line; /* NULL: it is in no list */
 };
 
+/* A list. */
 struct line {
     struct link *first, *last;
     size_t count;
 };
 
-/* One block. Topics share it among their subscribers. In a queue it is in one place at a time. */
+/* A message, in one block of memory. The subscribers of a topic share it. A message of a queue is
+   in one place at a time. */
 struct message {
     struct message *next;
     int references, deliveries;
     const char *destination, *body;
     size_t body_len, header_count;
-    stws_header *headers; /* behind it */
+    stws_header *headers; /* stored after the struct, with all strings */
 };
 
 struct destination {
     struct link link;             /* in broker.idle, for a queue without a subscriber */
     long long idle_since;         /* milliseconds */
-    struct line listeners;        /* topic: all subscriptions; queue: those that can take */
-    struct message *first, *last; /* held, because no consumer could take them yet */
-    size_t count, bytes;          /* of messages, held or delivered and not acknowledged */
-    size_t users;                 /* subscriptions that point here, listening or not */
+    struct line listeners;        /* topic: all subscriptions; queue: those that can take more */
+    struct message *first, *last; /* messages that no consumer could take yet */
+    size_t count, bytes;          /* of messages here, and of those that wait for an ACK */
+    size_t users;                 /* all subscriptions to this destination */
     enum kind kind;
-    const char *name; /* behind it */
+    const char *name; /* stored after the struct */
 };
 
 struct subscription {
@@ -177,22 +183,22 @@ struct subscription {
     struct connection *connection;
     struct destination *destination;
     enum ack ack;
-    size_t oldest, newest; /* deliveries that wait for an ACK: see struct delivery */
-    int implicit;          /* made by a reply-to, not by SUBSCRIBE */
-    const char *id;        /* behind it */
+    size_t oldest, newest; /* slots of deliveries that wait for an ACK, see struct delivery */
+    int implicit;          /* 1: created by a reply-to header, not by SUBSCRIBE */
+    const char *id;        /* stored after the struct */
 };
 
-/* A MESSAGE that waits for its ACK. It lies in a slot; slots are numbered from 1, and 0 is none.
-   The number of the slot is a part of the ack id, so that ACK finds it without a search. Those
-   of a subscription are linked, so that ACK in client mode and UNSUBSCRIBE meet no others. */
+/* A MESSAGE that waits for its ACK. It is stored in a slot. Slots are numbered from 1; 0 means no
+   slot. The slot's number is part of the ack id, so ACK needs no search. The deliveries of a
+   subscription are linked, so ACK in client mode and UNSUBSCRIBE visit only these. */
 struct delivery {
     unsigned long long number; /* of the MESSAGE; 0: the slot is free */
     struct subscription *subscription;
-    struct message *message; /* NULL for topics, which never send it again */
-    size_t older, newer;     /* slots; in a free one, newer is the next free one */
+    struct message *message; /* NULL for topics, which never deliver again */
+    size_t older, newer;     /* slots; in a free slot, newer is the next free slot */
 };
 
-/* A transaction keeps it for COMMIT: a message to publish, or a delivery to ACK or NACK. */
+/* A part of a transaction, done at COMMIT: a message to publish, or a delivery to ACK or NACK. */
 struct operation {
     struct message *message;
     unsigned long long number;
@@ -203,59 +209,61 @@ struct operation {
 struct transaction {
     struct transaction *next;
     struct buffer operations;
-    const char *name; /* behind it */
+    const char *name; /* stored after the struct */
 };
 
 struct connection {
     struct connection *next;
     struct broker *broker;
-    int fd, output_ended; /* the sockets' */
+    int fd, output_ended; /* used by the section "sockets" only */
     int input_ended;
     enum phase phase;
-    const char *doom;             /* why broker_settle() shall end it */
-    struct buffer in, stomp, out; /* from the peer; STOMP out of it; to the peer */
-    size_t begun;                 /* bytes at the front of out: the rest of a frame begun */
-    int mute;                     /* such a rest was dropped: nothing can be sent any more */
+    const char *doom;    /* if set, broker_settle() ends the connection for this reason */
+    struct buffer in;    /* bytes from the peer */
+    struct buffer stomp; /* the STOMP stream in these bytes */
+    struct buffer out;   /* bytes for the peer */
+    size_t begun;        /* bytes at the front of out that complete a frame already begun */
+    int mute;            /* 1: such bytes were dropped, so nothing more can be sent */
     stws_http http;
     stws_ws ws;
     stws_frame_state frames;
-    stws_header headers[MAX_HEADERS]; /* of the request, later of a frame */
+    stws_header headers[MAX_HEADERS]; /* of the request; later of a frame */
 
     int head_only; /* a HEAD request */
     size_t post_len;
     char post_destination[MAX_NAME], post_type[128];
 
     unsigned long long session;
-    int version; /* STWS_STOMP_NONE until CONNECTED */
+    stws_stomp_version version; /* STWS_STOMP_NONE before CONNECTED */
     struct subscription *subscriptions;
     struct transaction *transactions;
     size_t subscription_count, transaction_count;
-    size_t kept;                  /* bytes of both */
-    struct line parked;           /* subscriptions to queues, until it can take messages again */
+    size_t kept;                  /* bytes of subscriptions and transactions */
+    struct line parked;           /* its subscriptions to queues, while it can take no messages */
     struct buffer unacked;        /* slots of struct delivery */
-    size_t unacked_count, unused; /* slots in use; the first free one */
+    size_t unacked_count, unused; /* slots in use; the first free slot */
     unsigned long long delivered; /* number of the last MESSAGE */
     int congested;
 
-    long long deadline; /* of the phase; 0: none */
+    long long deadline; /* when the phase must have ended; 0: no limit */
     long long last_in, last_out, beat_out, beat_in;
-    long long progress; /* when it was congested, or had read READ_CHUNK bytes since */
-    size_t read_since;  /* bytes, since then */
-    int unfinished;     /* its input waits for the next turn */
+    long long progress; /* when congestion began, or the peer last completed READ_CHUNK bytes */
+    size_t read_since;  /* bytes that the peer has read since then */
+    int unfinished;     /* 1: its input is handled further in the next turn */
 };
 
 struct broker {
     struct settings settings;
     long long now;         /* milliseconds, monotonic */
-    size_t memory, queued; /* bytes: everything; all queues */
+    size_t memory, queued; /* bytes of everything; bytes of all queues */
     struct connection *connections;
-    struct connection *busy; /* its frame or request is being handled, and so in use */
+    struct connection *busy; /* its frame or request is being handled, so its buffers are in use */
     size_t connection_count, destination_count;
     unsigned long long sessions;
-    unsigned long long produced; /* bytes of output */
-    int doomed;                  /* some connection has a doom */
+    unsigned long long produced; /* bytes of output since the start */
+    int doomed;                  /* 1: some connection has a doom */
     void *destinations;          /* a tree by name: see tsearch(3) */
-    struct line idle; /* queues without a subscriber, the one that was used last at the end */
+    struct line idle; /* queues without a subscriber; the most recently used one is the last */
 };
 
 static void log_line(const struct connection *c, const char *what, const char *why) {
@@ -270,7 +278,7 @@ static void leave(struct link *l) {
     l->line = NULL;
 }
 
-/* Goes to the end of a line, out of the one that it is in. */
+/* Moves a member to the end of a list, from the list that it is in. */
 static void join(struct line *line, struct link *l) {
     leave(l);
     l->before = line->last;
@@ -281,7 +289,7 @@ static void join(struct line *line, struct link *l) {
     l->line = line;
 }
 
-/* Ends the session later, when no loop over lists is running any more: see broker_settle(). */
+/* Marks a connection to be ended later by broker_settle(), when no loop over lists is running. */
 static void connection_doom(struct connection *c, const char *why) {
     if (!c->doom) c->doom = why;
     c->broker->doomed = 1;
@@ -289,7 +297,7 @@ static void connection_doom(struct connection *c, const char *why) {
 
 /* ==== memory: one budget, and buffers ==== */
 
-/* It stands in front of each block. The other member only aligns. */
+/* The header of each block of memory. The second member only aligns the block. */
 union block {
     size_t size;
     long double alignment;
@@ -301,8 +309,8 @@ static size_t block_size(const void *data) {
 
 static int evict(struct broker *b, const struct connection *asker);
 
-/* Works like realloc, within the budget. If that is used up, another connection may be ended for
-   it, see evict(). Returns NULL if the asker gets none; then old has not changed. */
+/* Works like realloc, within the budget. If the budget is used up, another connection may be
+   ended, see evict(). Returns NULL without memory; old is then unchanged. */
 static void *claim(struct broker *b, const struct connection *asker, void *old, size_t size) {
     union block *block = old ? (union block *)old - 1 : NULL, *moved;
     size_t had = block_size(old);
@@ -321,7 +329,7 @@ static void give_back(struct broker *b, void *old) {
     free(block);
 }
 
-/* A zeroed struct of that size with a name behind it. */
+/* Returns a zeroed struct of that size, followed by a copy of the name. */
 static void *claim_named(const struct connection *c, size_t size, const char *name) {
     size_t len = strlen(name) + 1;
     char *p = (char *)claim(c->broker, c, NULL, size + len);
@@ -335,8 +343,9 @@ static char *buffer_view(const struct buffer *f) {
     return f->data ? f->data + f->start : NULL;
 }
 
-/* Room for n bytes behind the content of a connection's buffer, or NULL. The content moves down
-   only into a free half, so that a byte is moved a constant number of times. */
+/* Returns room for n bytes after the content of a buffer, or NULL. The content is moved to the
+   front only if it fits into the free space there, so each byte is moved a constant number of
+   times. */
 static char *buffer_room(const struct connection *c, struct buffer *f, size_t n) {
     size_t cap = f->cap ? f->cap : 512;
     char *data = f->data;
@@ -373,8 +382,8 @@ static void buffer_take(struct broker *b, struct buffer *f, size_t n) {
     if (f->len == 0 && f->cap > READ_CHUNK) buffer_free(b, f);
 }
 
-/* Drops the output that waits for the peer, except the rest of a frame that it has read a part
-   of. If this rest is long, it is dropped as well, and nothing more can be sent to the peer. */
+/* Drops the output that waits for the peer, except the rest of a frame that is partly sent. If
+   that rest is long, it is dropped, too, and nothing more can be sent to the peer. */
 static void output_drop(struct connection *c) {
     struct buffer *f = &c->out;
     if (c->phase != PHASE_SESSION || c->begun > READ_CHUNK) {
@@ -396,9 +405,9 @@ static size_t footprint(const struct connection *c) {
     return c->in.cap + c->stomp.cap + c->out.cap + c->unacked.cap + c->kept;
 }
 
-/* Frees memory for the asker: the connection that holds the most is ended. Returns 0 if that is
-   the asker itself, or if no connection holds more than FAIR_SHARE. The connection whose frame
-   is being handled is left out, because its buffers are in use. */
+/* Frees memory for the asker: ends the connection that uses the most. Returns 0 if that is the
+   asker itself, or if no connection uses more than FAIR_SHARE. A connection whose frame is being
+   handled is never ended here, because its buffers are in use. */
 static int evict(struct broker *b, const struct connection *asker) {
     struct connection *c, *largest = NULL;
     for (c = b->connections; c; c = c->next)
@@ -423,7 +432,7 @@ static int is_number(const char *text) {
 
 /* ==== output: bytes for the peer ==== */
 
-/* Room for n bytes of output, or NULL. A peer that does not read is cut off here. */
+/* Returns room for n bytes of output, or NULL. A peer that does not read is ended here. */
 static char *output_room(struct connection *c, size_t n) {
     int is_slow = c->out.len > OUTPUT_LIMIT && !c->doom;
     char *room = is_slow ? NULL : buffer_room(c, &c->out, n);
@@ -454,7 +463,8 @@ static void output_added(struct connection *c, size_t n) {
     update_congestion(c);
 }
 
-/* The length of the WebSocket frame that begins there, one of ours: it has no key. */
+/* Returns the length of the WebSocket frame that begins there. It is one of ours, so it has no
+   key. */
 static size_t frame_size(const char *data) {
     const unsigned char *at = (const unsigned char *)data;
     size_t size = at[1] & 127u, bytes = size == 127 ? 8 : size == 126 ? 2 : 0, i;
@@ -480,19 +490,22 @@ static void put(struct connection *c, const void *data, size_t len) {
     output_added(c, len);
 }
 
-/* A control frame or a heart-beat. */
-static void put_websocket(struct connection *c, int opcode, const char *payload, size_t len) {
+/* Sends a control frame or a heart-beat. */
+static void put_websocket(struct connection *c, stws_ws_opcode opcode, const char *payload,
+                          size_t len) {
     char frame[2 + 125];
     size_t size;
     if (stws_ws_build(frame, sizeof frame, opcode, 1, payload, len, NULL, &size) == STWS_OK)
         put(c, frame, size);
 }
 
-/* One STOMP frame as one WebSocket message, built in the output buffer: as text if it is UTF-8. */
+/* Sends a STOMP frame as one WebSocket message: as text if it is UTF-8, else as binary. The frame
+   is built in the output buffer. */
 static int put_frame(struct connection *c, const stws_frame *frame) {
     size_t size, framed, head;
     char *room;
-    int result = stws_frame_build(NULL, 0, c->version, frame, &size), opcode;
+    stws_ws_opcode opcode;
+    int result = stws_frame_build(NULL, 0, c->version, frame, &size);
     if (result != STWS_ERR_SPACE) return result;
     stws_ws_build(NULL, 0, STWS_WS_TEXT, 1, NULL, size, NULL, &framed);
     head = framed - size;
@@ -513,8 +526,10 @@ static void set_header(stws_header *h, const char *name, const char *value) {
     h->value_len = strlen(value);
 }
 
-/* A frame from a flat list: name, value, ..., NULL. A header whose value is NULL is left out. */
-static int put_reply(struct connection *c, int command, const char *const *list, const char *body) {
+/* Sends a frame with headers from a flat list: name, value, ..., NULL. A header whose value is
+   NULL is left out. */
+static int put_reply(struct connection *c, stws_command command, const char *const *list,
+                     const char *body) {
     stws_header headers[4];
     stws_frame frame = {0};
     frame.command_id = command;
@@ -585,7 +600,7 @@ static enum kind kind_of(const char *name) {
     return starts_with(name, "/reply-queue/") ? KIND_REPLY : KIND_TOPIC;
 }
 
-/* Returns the destination, a new one if need be. NULL: the memory does not suffice. */
+/* Returns the destination with that name; creates it if necessary. Returns NULL without memory. */
 static struct destination *destination_make(const struct connection *c, const char *name) {
     struct broker *b = c->broker;
     struct destination *d = destination_find(b, name);
@@ -602,7 +617,7 @@ static struct destination *destination_make(const struct connection *c, const ch
     return d;
 }
 
-/* The message leaves the queue for good. It has counted there since publish(). */
+/* Removes a message from a queue for good. It was counted there since publish(). */
 static void queue_releases(struct broker *b, struct destination *d, struct message *m) {
     d->count--;
     d->bytes -= block_size(m);
@@ -661,7 +676,8 @@ static size_t slot_count(const struct connection *c) {
     return c->unacked.len / sizeof(struct delivery);
 }
 
-/* Returns a slot for a delivery to s, as its newest one. 0: the memory does not suffice. */
+/* Stores a delivery to s in a slot, as the newest one of s. Returns the slot, or 0 without
+   memory. */
 static size_t slot_take(struct subscription *s, const struct delivery *d) {
     struct connection *c = s->connection;
     size_t i = c->unused;
@@ -692,13 +708,14 @@ static void slot_give(struct connection *c, size_t i) {
     buffer_take(c->broker, &c->unacked, c->unacked.len);
 }
 
-/* Whether it can take messages of queues. */
+/* Returns 1 if the connection can take messages of queues. */
 static int can_take(const struct connection *c) {
     return !c->doom && !c->congested && c->unacked_count < MAX_UNACKED;
 }
 
-/* MESSAGE's own headers stand first, so that they count whatever the sender wrote. The sender's
-   headers are left out if this STOMP version cannot represent one (a line feed in 1.0, say). */
+/* Sends a MESSAGE. The broker's headers come first, so they win over headers of the sender with
+   the same name. If this STOMP version cannot represent a header of the sender (such as a line
+   feed in 1.0), all headers of the sender are left out. */
 static int put_message(struct subscription *s, const struct message *m, unsigned long long number,
                        size_t i) {
     struct connection *c = s->connection;
@@ -727,8 +744,8 @@ static int put_message(struct subscription *s, const struct message *m, unsigned
     return put_frame(c, &frame);
 }
 
-/* Sends m to one subscription and, if it wants to acknowledge, remembers it. Returns 0 if the
-   message did not go out; then the connection is doomed. */
+/* Sends m to one subscription and, unless its ack mode is auto, stores the delivery. Returns 0 if
+   the message was not sent; then the connection is doomed. */
 static int deliver(struct subscription *s, struct message *m) {
     struct connection *c = s->connection;
     struct delivery d = {0};
@@ -751,8 +768,8 @@ static int deliver(struct subscription *s, struct message *m) {
     return 1;
 }
 
-/* The subscription whose turn it is in a queue, or NULL. Those that cannot take a message leave
-   the line until unpark(), so that they are not looked at again and again. */
+/* Returns the subscription that gets the next message of a queue, or NULL. A subscription that
+   cannot take messages leaves the list until unpark(), so it is not visited again and again. */
 static struct subscription *next_listener(struct destination *d) {
     struct subscription *s;
     while ((s = (struct subscription *)(void *)d->listeners.first) != NULL) {
@@ -762,7 +779,7 @@ static struct subscription *next_listener(struct destination *d) {
     return NULL;
 }
 
-/* Hands out the messages that a queue holds, for as long as a consumer can take them. */
+/* Delivers the messages of a queue as long as a consumer can take them. */
 static void pump(struct broker *b, struct destination *d) {
     struct subscription *s;
     while (d->first && (s = next_listener(d)) != NULL) {
@@ -778,7 +795,7 @@ static void pump(struct broker *b, struct destination *d) {
     }
 }
 
-/* The connection may be able to take messages again. */
+/* Call this when the connection may be able to take messages again. */
 static void unpark(struct connection *c) {
     struct subscription *s;
     while ((s = (struct subscription *)(void *)c->parked.first) != NULL && can_take(c)) {
@@ -787,12 +804,12 @@ static void unpark(struct connection *c) {
     }
 }
 
-/* Why a queue (NULL: one that is yet to be made) cannot keep a message, or NULL if it can. */
+/* Returns NULL if the queue can keep a message, else the reason. d is NULL for a new queue. */
 static const char *queue_limit(const struct broker *b, struct destination *d,
                                const struct message *m) {
     const struct subscription *s = d && !d->first ? next_listener(d) : NULL;
     size_t size = block_size(m) + (d ? 0 : sizeof *d + strlen(m->destination) + 1);
-    if (s && s->ack == ACK_AUTO) return NULL; /* it does not stay */
+    if (s && s->ack == ACK_AUTO) return NULL; /* it leaves the queue immediately */
     if (!d && b->idle.count >= MAX_QUEUES) return "too many queues have no subscriber";
     if (b->queued + size > QUEUES_LIMIT) return "all queues together are full";
     if (d && (d->count >= MAX_HELD || d->bytes + block_size(m) > QUEUE_LIMIT))
@@ -800,8 +817,8 @@ static const char *queue_limit(const struct broker *b, struct destination *d,
     return NULL;
 }
 
-/* Gives m to the subscribers, or keeps it for those to come. Returns NULL, or why it cannot. The
-   reference stays with the caller, who publishes on behalf of c. */
+/* Delivers m to the subscribers, or keeps it in its queue, on behalf of c. Returns NULL, or why
+   this is not possible. The caller keeps its reference. */
 static const char *publish(const struct connection *c, struct message *m) {
     struct broker *b = c->broker;
     struct destination *d = destination_find(b, m->destination);
@@ -828,7 +845,7 @@ static const char *publish(const struct connection *c, struct message *m) {
     return NULL;
 }
 
-/* One delivery is over. Again: the message goes back to where it came from, first in line. */
+/* Ends a delivery. again: the message goes back to the front of its queue. */
 static void delivery_settle(struct connection *c, size_t i, int again) {
     struct message *m = slot(c, i)->message;
     struct destination *d = slot(c, i)->subscription->destination;
@@ -839,7 +856,8 @@ static void delivery_settle(struct connection *c, size_t i, int again) {
         queue_releases(c->broker, d, m);
 }
 
-/* ACK or NACK, in client mode with all before it. It means nothing for a settled delivery. */
+/* Handles ACK or NACK; in client mode also for all earlier deliveries. A delivery that has ended is
+   ignored. */
 static void acknowledge(struct connection *c, const struct operation *o) {
     struct subscription *s;
     size_t i = o->slot, older = 0;
@@ -868,7 +886,7 @@ static struct subscription *subscription_to(const struct connection *c, const ch
     return s;
 }
 
-/* Returns NULL, or why it cannot. */
+/* Creates a subscription. Returns NULL, or why this is not possible. */
 static const char *subscribe(struct connection *c, const char *name, const char *id, enum ack ack,
                              int implicit) {
     struct broker *b = c->broker;
@@ -895,7 +913,7 @@ static const char *subscribe(struct connection *c, const char *name, const char 
     return NULL;
 }
 
-/* It is in no line any more, and has no deliveries. */
+/* Frees a subscription that is in no list and has no deliveries. */
 static void subscription_free(struct connection *c, struct subscription *s) {
     struct destination *d = s->destination;
     struct subscription **link = &c->subscriptions;
@@ -911,7 +929,7 @@ static void subscription_free(struct connection *c, struct subscription *s) {
 
 static void unsubscribe(struct connection *c, struct subscription *s) {
     leave(&s->link);
-    while (s->newest) delivery_settle(c, s->newest, 1); /* in this order the old one is kept */
+    while (s->newest) delivery_settle(c, s->newest, 1); /* newest first keeps the order */
     subscription_free(c, s);
     unpark(c);
 }
@@ -943,7 +961,7 @@ static int compare_deliveries(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-/* Takes back all messages that are not acknowledged, the newest first. Uses no slot afterwards. */
+/* Puts all messages without an ACK back into their queues, the newest first. Frees all slots. */
 static void take_back_all(struct connection *c) {
     size_t i = slot_count(c);
     if (i) qsort(slot(c, 1), i, sizeof(struct delivery), compare_deliveries);
@@ -955,7 +973,7 @@ static void take_back_all(struct connection *c) {
     buffer_free(c->broker, &c->unacked);
 }
 
-/* The session is over. Messages that it did not acknowledge go to others. */
+/* Ends the session. Its messages without an ACK go to other sessions. */
 static void session_end(struct connection *c) {
     struct subscription *s;
     for (s = c->subscriptions; s; s = s->next) leave(&s->link);
@@ -964,7 +982,7 @@ static void session_end(struct connection *c) {
     while (c->transactions) transaction_free(c, &c->transactions);
 }
 
-/* Closes the WebSocket. Next is PHASE_CLOSING, or PHASE_DRAIN if no answer is to be expected. */
+/* Closes the WebSocket. next is PHASE_CLOSING, or PHASE_DRAIN if the peer will not answer. */
 static void session_close(struct connection *c, int code, const char *why, enum phase next) {
     char payload[125];
     set_phase(c, next, CLOSE_MS);
@@ -973,22 +991,24 @@ static void session_close(struct connection *c, int code, const char *why, enum 
     log_line(c, "closed: ", why ? why : "by the peer");
 }
 
-/* The highest version in a list such as "1.0,1.1,1.2"; no list at all means 1.0. The constants are
-   bits in the same order. */
-static int negotiate(const char *list) {
-    int best = STWS_STOMP_NONE, version;
+/* Returns the highest supported version in a list such as "1.0,1.1,1.2". Without a list it is
+   1.0. */
+static stws_stomp_version negotiate(const char *list) {
+    static const stws_stomp_version versions[] = {STWS_STOMP_10, STWS_STOMP_11, STWS_STOMP_12};
+    stws_stomp_version best = STWS_STOMP_NONE, version;
     size_t len;
     if (!list) return STWS_STOMP_10;
     for (; *list; list += len + strspn(list + len, ", ")) {
         len = strcspn(list, ", ");
         if (len != 3 || list[0] != '1' || list[1] != '.' || !strchr("012", list[2])) continue;
-        version = STWS_STOMP_10 << (list[2] - '0');
+        version = versions[list[2] - '0'];
         if (version > best) best = version;
     }
     return best;
 }
 
-/* ERROR and the end. A peer that asked for a version that we do not speak is told which we do. */
+/* Sends ERROR and closes the session. If the peer offered only unsupported versions, the ERROR
+   lists the supported ones. */
 static void refuse(struct connection *c, const stws_frame *cause, const char *why) {
     const char *list[9] = {"message", why, "content-type", "text/plain"};
     char body[256];
@@ -1009,13 +1029,13 @@ static void refuse(struct connection *c, const stws_frame *cause, const char *wh
     session_close(c, 1002, why, PHASE_CLOSING);
 }
 
-/* The peer is lost, or must not be told anything more. */
+/* Ends the session without a word to the peer. */
 static void session_lost(struct connection *c) {
     set_phase(c, PHASE_GONE, 0);
     session_end(c);
 }
 
-/* Ends the doomed connections. Others get their messages, which may doom further ones. */
+/* Ends the doomed connections. Their messages go to other connections, and this may doom more. */
 static void broker_settle(struct broker *b) {
     struct connection *c;
     while (b->doomed) {
@@ -1034,8 +1054,8 @@ static void broker_settle(struct broker *b) {
 
 /* ==== STOMP frames from a client: a handler returns NULL, or why it refuses ==== */
 
-/* The name that the broker uses: /app/x is answered on /topic/x, /temp-queue/x is each session's
-   own. */
+/* Writes the name that the broker uses: /app/x becomes /topic/x, and each session has its own
+   /temp-queue/x. Returns NULL, or why the name is not valid. */
 static const char *resolve(const struct connection *c, const char *name, char out[MAX_NAME]) {
     const char *p = name;
     int n;
@@ -1051,7 +1071,7 @@ static const char *resolve(const struct connection *c, const char *name, char ou
     return n < MAX_NAME ? NULL : "the destination is too long";
 }
 
-/* "cx,cy": two numbers of milliseconds. */
+/* Parses "cx,cy", two numbers of milliseconds. Returns 0 if the text is not valid. */
 static int parse_pair(const char *text, long long *first, long long *second) {
     char *end;
     *first = strtol(text, &end, 10);
@@ -1104,7 +1124,7 @@ static const char *on_connect(struct connection *c, const stws_frame *f) {
     const struct settings *settings = &c->broker->settings;
     const char *beat = stws_frame_header(f, "heart-beat");
     long long can = 0, wants = 0;
-    int version = negotiate(stws_frame_header(f, "accept-version"));
+    stws_stomp_version version = negotiate(stws_frame_header(f, "accept-version"));
     if (c->version != STWS_STOMP_NONE) return "the session is connected already";
     if (version == STWS_STOMP_NONE) return "no version in common, here are 1.0, 1.1 and 1.2";
     if (!may_connect(settings, f)) return "access refused, login or passcode is wrong";
@@ -1120,7 +1140,7 @@ static const char *on_connect(struct connection *c, const stws_frame *f) {
     return NULL;
 }
 
-/* Headers of a SEND that end here: they speak to the broker, or MESSAGE has them of its own. */
+/* Returns 0 for a header of SEND that is for the broker only, or that MESSAGE sets itself. */
 static int is_passed_on(const char *name) {
     static const char *const own[] = {"destination",  "receipt",    "transaction", "content-length",
                                       "subscription", "message-id", "ack",         "redelivered"};
@@ -1164,7 +1184,8 @@ static const char *perform(struct connection *c, const struct operation *o) {
     return NULL;
 }
 
-/* Does it now or, if the frame names a transaction, at its COMMIT. o's message is given away. */
+/* Performs an operation now or, if the frame names a transaction, at its COMMIT. Takes over the
+   reference to o's message. */
 static const char *perform_or_postpone(struct connection *c, const stws_frame *f,
                                        const struct operation *o) {
     const char *name = stws_frame_header(f, "transaction"), *why = "no such transaction";
@@ -1189,7 +1210,7 @@ static const char *on_send(struct connection *c, const stws_frame *f) {
     return why ? why : perform_or_postpone(c, f, &o);
 }
 
-static int parse_ack(const char *mode, int version, enum ack *ack) {
+static int parse_ack(const char *mode, stws_stomp_version version, enum ack *ack) {
     *ack = ACK_AUTO;
     if (!mode || strcmp(mode, "auto") == 0) return 1;
     *ack = ACK_CLIENT;
@@ -1198,7 +1219,7 @@ static int parse_ack(const char *mode, int version, enum ack *ack) {
     return strcmp(mode, "client-individual") == 0 && version != STWS_STOMP_10;
 }
 
-/* STOMP 1.0 may do without an id. */
+/* In STOMP 1.0 the id is optional. */
 static const char *on_subscribe(struct connection *c, const stws_frame *f) {
     const char *destination = stws_frame_header(f, "destination"), *id = stws_frame_header(f, "id");
     char name[MAX_NAME];
@@ -1216,7 +1237,7 @@ static const char *on_subscribe(struct connection *c, const stws_frame *f) {
     return subscribe(c, name, id ? id : "", ack, 0);
 }
 
-/* STOMP 1.0 may name the destination instead. */
+/* STOMP 1.0 may name the destination instead of the id. */
 static const char *on_unsubscribe(struct connection *c, const stws_frame *f) {
     const char *id = stws_frame_header(f, "id");
     char name[MAX_NAME];
@@ -1228,8 +1249,8 @@ static const char *on_unsubscribe(struct connection *c, const stws_frame *f) {
     return NULL;
 }
 
-/* Our message-ids and ack ids are "session-number", with "-slot" if the message waits for an
-   ACK. Returns 0 for an id that no message of this session has had. */
+/* Parses a message-id or ack id: "session-number", followed by "-slot" if the message waits for
+   an ACK. Returns 0 for an id that no message of this session has had. */
 static int parse_id(const struct connection *c, const char *id, struct operation *o) {
     char prefix[24], *end;
     snprintf(prefix, sizeof prefix, "%llu-", c->session);
@@ -1298,7 +1319,7 @@ static const char *on_disconnect(struct connection *c, const stws_frame *f) {
 
 static void on_frame(struct connection *c, const stws_frame *f) {
     static const struct {
-        int command;
+        stws_command command;
         const char *(*handle)(struct connection *, const stws_frame *);
     } handlers[] = {{STWS_COMMAND_CONNECT, on_connect},
                     {STWS_COMMAND_STOMP, on_connect},
@@ -1313,7 +1334,7 @@ static void on_frame(struct connection *c, const stws_frame *f) {
                     {STWS_COMMAND_DISCONNECT, on_disconnect}};
     const char *why = "a client may not send this command";
     size_t i = 0, count = sizeof handlers / sizeof *handlers;
-    while (i < count && handlers[i].command != (int)f->command_id) i++;
+    while (i < count && handlers[i].command != f->command_id) i++;
     if (i < count && handlers[i].handle != on_connect && c->version == STWS_STOMP_NONE)
         why = "CONNECT comes first";
     else if (i < count)
@@ -1324,9 +1345,9 @@ static void on_frame(struct connection *c, const stws_frame *f) {
         put_receipt(c, f);
 }
 
-/* ==== the WebSocket: pieces of messages in, STOMP frames out of them ==== */
+/* ==== WebSocket: from pieces of messages to STOMP frames ==== */
 
-/* The peer's close frame: answer it, unless it is the answer to ours. Nothing comes after it. */
+/* Handles the peer's close frame: answers it, unless it answers ours. Nothing may follow it. */
 static void on_close(struct connection *c, int code) {
     c->input_ended = 1;
     if (c->phase == PHASE_SESSION)
@@ -1347,7 +1368,7 @@ static void on_piece(struct connection *c, const stws_ws_event *event) {
         connection_doom(c, "the broker has no memory left");
 }
 
-/* Steps return 1 for as long as they get on. */
+/* A step handles the next part of the input. It returns 1 if there may be more to handle. */
 static int step_frames(struct connection *c) {
     stws_frame frame;
     size_t used;
@@ -1374,9 +1395,9 @@ static int step_websocket(struct connection *c) {
     return result != STWS_MORE;
 }
 
-/* ==== HTTP: the other requests on the same port ==== */
+/* ==== HTTP: other requests on the same port ==== */
 
-/* The status may have header lines behind it. */
+/* Answers a request. status may be followed by header lines. */
 static void http_reply(struct connection *c, const char *status, const char *type, const void *body,
                        size_t len) {
     char head[320];
@@ -1399,7 +1420,8 @@ static void http_fail(struct connection *c, const char *status, const char *why)
     http_reply(c, status, "text/plain", body, (size_t)n);
 }
 
-/* RFC 4648, section 4. out has room for 4 characters for each 3 bytes begun, and for a NUL. */
+/* Encodes base64 (RFC 4648, section 4). out needs 4 bytes for each 3 bytes or part of them, and a
+   byte for NUL. */
 static void base64(const char *text, char *out) {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for (; *text; text += strnlen(text, 3), out += 4) {
@@ -1411,7 +1433,7 @@ static void base64(const char *text, char *out) {
     *out = 0;
 }
 
-/* Whether the request has the credentials of --login, if there are any (RFC 7617). */
+/* Returns 1 if the request has the credentials of --login (RFC 7617), or if none are needed. */
 static int may_post(const struct connection *c) {
     const char *login = c->broker->settings.login;
     const char *given = stws_http_header(&c->http, "Authorization");
@@ -1422,7 +1444,7 @@ static int may_post(const struct connection *c) {
     return is_secret(given + 6 + strspn(given + 6, " "), wanted, strlen(wanted));
 }
 
-/* Decodes %XX. Returns 0 if it is malformed, stands for a NUL, or does not fit. */
+/* Decodes %XX. Returns 0 if the text is malformed, contains a NUL byte, or does not fit. */
 static int percent_decode(const char *text, size_t len, char *out, size_t cap) {
     size_t i, n = 0;
     for (i = 0; i < len && n + 1 < cap; i++) {
@@ -1439,8 +1461,8 @@ static int percent_decode(const char *text, size_t len, char *out, size_t cap) {
     return i == len;
 }
 
-/* Opens a file below dir. Each step is opened by itself and no link is followed, so that no path
-   leads outside. Names that begin with a dot are not served. */
+/* Opens a file below dir. Each part of the path is opened separately, and no link is followed, so
+   no path can leave dir. Names that begin with a dot are not served. */
 static int open_below(const char *dir, const char *path) {
     int at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), next = -1, is_last = 0;
     char name[256];
@@ -1475,7 +1497,7 @@ static const char *content_type(const char *path) {
     return "application/octet-stream";
 }
 
-/* The whole file in one block, or NULL. */
+/* Returns the content of a file in one block, or NULL. */
 static char *read_file(const struct connection *c, int fd, size_t *size) {
     struct stat info;
     size_t len = 0;
@@ -1515,14 +1537,15 @@ static void open_websocket(struct connection *c) {
     int result = stws_handshake_answer(answer, sizeof answer, &c->http,
                                        "v12.stomp,v11.stomp,v10.stomp", &size);
     if (result != STWS_ERR_SPACE) put(c, answer, size);
-    c->begun = c->out.len; /* as a frame would be */
+    c->begun = c->out.len; /* the answer must not be cut, like a frame */
     if (result == STWS_OK)
-        c->phase = PHASE_SESSION; /* the deadline stays: it is CONNECT's now */
+        c->phase = PHASE_SESSION; /* the deadline is now that of CONNECT */
     else
         set_phase(c, PHASE_DRAIN, CLOSE_MS);
 }
 
-/* A small version of Spring's SockJS endpoint, for clients whose URL lacks the /websocket. */
+/* Handles GET. The base path answers like Spring's SockJS endpoint, for clients whose URL lacks
+   /websocket. */
 static void on_get(struct connection *c, const char *path) {
     static const char welcome[] = "Welcome to SockJS!\n";
     static const char info[] = "{\"websocket\":true,\"origins\":[\"*:*\"],\"cookie_needed\":false,"
@@ -1541,7 +1564,7 @@ static void on_get(struct connection *c, const char *path) {
         http_reply(c, "200 OK", "text/plain", welcome, strlen(welcome));
 }
 
-/* The value of a parameter of the query, decoded. */
+/* Writes the decoded value of a query parameter. Returns 0 if there is none. */
 static int query_value(const char *query, const char *name, char *out, size_t cap) {
     size_t len = strlen(name), size;
     for (; *query; query += size + (query[size] == '&')) {
@@ -1552,7 +1575,8 @@ static int query_value(const char *query, const char *name, char *out, size_t ca
     return 0;
 }
 
-/* POST /publish?destination=/topic/x: it is published when its body is there, see step_post(). */
+/* Handles POST /publish?destination=/topic/x. step_post() publishes it when the body has arrived.
+   */
 static void on_post(struct connection *c, const char *path, const char *query) {
     const char *length = stws_http_header(&c->http, "Content-Length");
     const char *type = stws_http_header(&c->http, "Content-Type"), *fault = NULL;
@@ -1671,12 +1695,13 @@ static void connection_free(struct connection *c) {
     give_back(b, c);
 }
 
-/* A session that does not read is not read from: its own requests may cause the output. */
+/* Returns 1 if the broker does not read from a session now: the session does not read, and its own
+   requests may cause the output. */
 static int connection_waits(const struct connection *c) {
     return c->phase == PHASE_SESSION && c->congested;
 }
 
-/* Handles the input, as far as it goes, or until it has caused TURN_LIMIT bytes of output. */
+/* Handles the input, until all is handled or TURN_LIMIT bytes of output are produced. */
 static void connection_process(struct connection *c) {
     struct broker *b = c->broker;
     unsigned long long stop = b->produced + TURN_LIMIT;
@@ -1710,7 +1735,7 @@ static const char *connection_output(const struct connection *c, size_t *len) {
     return buffer_view(&c->out);
 }
 
-/* n bytes have left. Now queues may go on, and the peer's own input. */
+/* Call this when n bytes were sent. Goes on with messages of queues, and with the peer's input. */
 static void connection_written(struct connection *c, size_t n) {
     output_left(c, n);
     if (c->phase == PHASE_DRAIN && c->out.len == 0 && c->deadline > c->broker->now + CLOSE_MS)
@@ -1719,14 +1744,14 @@ static void connection_written(struct connection *c, size_t n) {
     connection_process(c);
 }
 
-/* The peer sends nothing more. It still gets the output that waits for it. */
+/* Call this at the end of the peer's input. The peer still gets the waiting output. */
 static void connection_input_ended(struct connection *c) {
     c->input_ended = 1;
     connection_lost(c);
     if (c->out.len) set_phase(c, PHASE_DRAIN, ANSWER_MS);
 }
 
-/* When connection_tick() has something to do. */
+/* Returns when connection_tick() has something to do. */
 static long long connection_due(const struct connection *c) {
     long long due = c->deadline ? c->deadline : LLONG_MAX;
     long long stall = c->congested ? c->progress + STALL_MS : LLONG_MAX;
@@ -1741,7 +1766,7 @@ static long long connection_due(const struct connection *c) {
 
 static void connection_tick(struct connection *c) {
     long long now = c->broker->now;
-    if (connection_waits(c)) c->last_in = now; /* it may have sent, but was not read from */
+    if (connection_waits(c)) c->last_in = now; /* it may have sent data that was not read */
     if (connection_due(c) > now) return;
     if (c->unfinished)
         connection_process(c);
@@ -1760,13 +1785,13 @@ static void connection_tick(struct connection *c) {
         put_websocket(c, STWS_WS_TEXT, "\n", 1);
 }
 
-/* When the next queue without a subscriber is to be deleted. */
+/* Returns when the next unused queue must be deleted. */
 static long long broker_due(const struct broker *b) {
     const struct destination *d = (const struct destination *)(const void *)b->idle.first;
     return d ? d->idle_since + QUEUE_MS : LLONG_MAX;
 }
 
-/* Time has passed. */
+/* Sets the time, and does what is due. */
 static void broker_tick(struct broker *b, long long now) {
     struct connection *c;
     b->now = now;
@@ -1775,7 +1800,7 @@ static void broker_tick(struct broker *b, long long now) {
     broker_settle(b);
 }
 
-/* Frees the messages of queues, too. Afterwards b->memory is 0. */
+/* Frees all connections, queues and messages. Afterwards b->memory is 0. */
 static void broker_free(struct broker *b) {
     struct connection *c, *next;
     for (c = b->connections; c; c = next) {
@@ -1789,13 +1814,14 @@ static void broker_free(struct broker *b) {
 
 /* ==== sockets: one thread, one poll() ==== */
 
-/* A signal handler has no argument for it, so that this has to be global. */
+/* Global, because the signal handler needs it. */
 static int wake_pipe[2];
 
 static void on_signal(int number) {
     int saved = errno;
     char byte = (char)number;
-    if (write(wake_pipe[1], &byte, 1) < 0) byte = 0; /* full: it wakes up anyway */
+    if (write(wake_pipe[1], &byte, 1) < 0)
+        byte = 0; /* if the pipe is full, poll() returns anyway */
     errno = saved;
 }
 
@@ -1810,8 +1836,9 @@ static void make_nonblocking(int fd) {
     fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
-/* Accepts up to MAX_REFUSED more than the limit: these are told that they are too many. Returns
-   0 if descriptors or memory ran out: accept() would fail again at once. */
+/* Accepts waiting connections, up to MAX_REFUSED more than the limit; these additional ones get a
+   503. Returns 0 if there is no descriptor or memory left: accept() would fail again immediately.
+   */
 static int accept_all(struct broker *b, int listener) {
     int fd = 0, on = 1;
     while (b->connection_count < connection_limit(b) + MAX_REFUSED &&
@@ -1843,9 +1870,9 @@ static void read_from(struct connection *c) {
         connection_lost(c);
 }
 
-/* Everything that a turn has brought leaves together. After the last byte we end our side and
-   wait for the peer's end: close() with unread bytes would reset the connection, and the peer
-   would lose what we have sent last. */
+/* Sends all output of a turn in one call. After the last byte it ends our side and waits for the
+   peer to end its side. close() with unread bytes would reset the connection, and the peer would
+   lose the last output. */
 static void write_to(struct connection *c) {
     size_t len;
     const char *data = connection_output(c, &len);
@@ -1881,7 +1908,7 @@ static void reap(struct broker *b) {
     }
 }
 
-/* Fills in the descriptors to wait for. Returns their number, and in *timeout how long to wait. */
+/* Fills in the descriptors to wait for. Returns their number, and sets *timeout. */
 static nfds_t prepare(const struct broker *b, struct pollfd *polls, int listener, long long until,
                       int *timeout) {
     const struct connection *c;
@@ -1900,13 +1927,13 @@ static nfds_t prepare(const struct broker *b, struct pollfd *polls, int listener
     return n;
 }
 
-/* Waits, reads, lets time act, writes. New connections come after it, from accept_all(). */
+/* One turn: waits, reads, calls broker_tick(), writes. accept_all() follows it. */
 static void turn(struct broker *b, struct pollfd *polls, int listener, long long until) {
     int timeout;
     nfds_t count = prepare(b, polls, listener, until, &timeout), n = 2;
     struct connection *c;
     int ready = poll(polls, count, timeout);
-    if (ready < 0 && errno != EINTR) poll(NULL, 0, RETRY_MS); /* no memory, say */
+    if (ready < 0 && errno != EINTR) poll(NULL, 0, RETRY_MS); /* such as no memory */
     b->now = now_ms();
     if (ready < 0) return;
     for (c = b->connections; c; c = c->next) react(c, polls[n++].revents);
@@ -1925,7 +1952,8 @@ static void say_goodbye(struct broker *b) {
     }
 }
 
-/* Serves until a signal comes, and then for CLOSE_MS at most, or until the next signal. */
+/* Serves until a signal. Then closes all sessions, and waits for the peers for at most CLOSE_MS,
+   or until the next signal. */
 static void serve(struct broker *b, struct pollfd *polls, int listener) {
     long long retry_at = 0, stop_at = LLONG_MAX;
     char signals[16];
@@ -1948,27 +1976,29 @@ static int usage(FILE *out, int status) {
     static const char text[] =
         "usage: mini_broker [--port N] [--bind 127.0.0.1|::1] [--base /notifications]\n"
         "                   [--files DIR] [--heartbeat OUT,IN] [--login USER:PASS] [--quiet]\n"
-        "A STOMP-over-WebSocket broker on the loopback interface. Port 0, the default, is a free\n"
-        "one. The URL is printed after READY. Heart-beats are in milliseconds, 10000,10000 by\n"
-        "default. With --files it also serves a directory. POST /publish?destination=/topic/x\n"
-        "sends the body to that destination. --login is for CONNECT and POST (as Authorization:\n"
-        "Basic). Limits:\n"
-        "  connections     %d, fewer if the limit of open files is lower; one more gets a 503\n"
+        "A STOMP-over-WebSocket broker on the loopback interface. Port 0 (the default) means any\n"
+        "free port. READY and the URL are printed when it is ready. Heart-beats are in\n"
+        "milliseconds; the default is 10000,10000. --files also serves the files of a directory.\n"
+        "POST /publish?destination=/topic/x sends the body to that destination. --login is "
+        "required\n"
+        "in CONNECT, and in POST as Authorization: Basic. Limits:\n"
+        "  connections     %d, fewer if the limit of open files is lower; others get a 503\n"
         "  login           %d s from accept to the end of the request, and to CONNECT\n"
-        "  HTTP            %d bytes of a request's head, %d MiB of a body, %d MiB of a file;\n"
-        "                  %d s to read an answer\n"
-        "  frame           %d headers, %d bytes in a header line, %d MiB of a body (%d bytes\n"
+        "  HTTP            %d bytes for the head of a request, %d MiB for a body, %d MiB for a\n"
+        "                  file; %d s to read an answer\n"
+        "  frame           %d headers, %d bytes per header line, %d MiB for a body (%d bytes\n"
         "                  before CONNECTED)\n"
-        "  session         %d subscriptions; %d transactions, of %d frames each and %d MiB\n"
+        "  session         %d subscriptions; %d transactions with %d frames each and %d MiB\n"
         "                  together; %d messages that wait for an ACK; names of %d bytes\n"
-        "  slow consumer   %d MiB wait for it, or it reads less than %d KiB in %d s while more\n"
-        "                  than %d MiB wait for it\n"
-        "  queue           %d messages or %d MiB, delivered ones without an ACK included\n"
-        "  all queues      %d MiB; %d queues without a subscriber; those are deleted if\n"
-        "                  nobody uses them for %d minutes\n"
+        "  slow consumer   %d MiB of output wait for it, or it reads less than %d KiB in %d s "
+        "while\n"
+        "                  more than %d MiB waits\n"
+        "  queue           %d messages or %d MiB, including messages that wait for an ACK\n"
+        "  all queues      %d MiB; %d queues without a subscriber, each deleted when it was not\n"
+        "                  used for %d minutes\n"
         "  topic           %d MiB for all copies of a message\n"
-        "  memory          %d MiB; if they are used up, the connection that holds the most is\n"
-        "                  closed, unless all hold less than %d KiB\n";
+        "  memory          %d MiB; when it is used up, the connection that uses the most is\n"
+        "                  closed, unless all use less than %d KiB\n";
     fprintf(out, text, MAX_CONNECTIONS, LOGIN_MS / 1000, MAX_REQUEST, MAX_BODY >> 20,
             MAX_FILE >> 20, ANSWER_MS / 1000, MAX_HEADERS, MAX_LINE, MAX_BODY >> 20,
             MAX_BODY_STRANGER, MAX_SUBSCRIPTIONS, MAX_TRANSACTIONS, MAX_OPERATIONS,
@@ -1978,7 +2008,7 @@ static int usage(FILE *out, int status) {
     return status;
 }
 
-/* A slash in front and none at the end; "/" alone becomes an empty base. */
+/* Parses a path that begins with a slash. Slashes at its end are removed, so "/" becomes "". */
 static int parse_base(char *text, const char **base) {
     size_t len = strlen(text);
     int is_path = text[0] == '/' && len < MAX_NAME;
@@ -2021,7 +2051,7 @@ static int parse_options(int argc, char **argv, struct settings *o) {
            (strcmp(o->bind, "127.0.0.1") == 0 || strcmp(o->bind, "::1") == 0);
 }
 
-/* Returns a listening socket, or -1 and errno. port becomes the one that it got. */
+/* Returns a listening socket, or -1 and sets errno. Writes its port to port. */
 static int listen_on(const struct settings *o, char port[PORT_TEXT]) {
     struct addrinfo hints = {0}, *found;
     struct sockaddr_storage name;
@@ -2029,7 +2059,7 @@ static int listen_on(const struct settings *o, char port[PORT_TEXT]) {
     int fd, listens, error, on = 1;
     hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE;
     hints.ai_socktype = SOCK_STREAM;
-    errno = EINVAL; /* if getaddrinfo cannot take it, it is no number */
+    errno = EINVAL; /* in case getaddrinfo refuses the address or the port */
     if (getaddrinfo(o->bind, o->port, &hints, &found) != 0) return -1;
     fd = socket(found->ai_family, SOCK_STREAM, 0);
     listens =
