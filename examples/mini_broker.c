@@ -147,11 +147,11 @@ struct buffer {
    begins with a struct link. */
 struct link {
     struct link *before, *after;
-    struct line *line; /* NULL: it is in no list */
+    struct list *list; /* NULL: it is in no list */
 };
 
 /* A list. */
-struct line {
+struct list {
     struct link *first, *last;
     size_t count;
 };
@@ -169,7 +169,7 @@ struct message {
 struct destination {
     struct link link;             /* in broker.idle, for a queue without a subscriber */
     long long idle_since;         /* milliseconds */
-    struct line listeners;        /* topic: all subscriptions; queue: those that can take more */
+    struct list listeners;        /* topic: all subscriptions; queue: those that can take more */
     struct message *first, *last; /* messages that no consumer could take yet */
     size_t count, bytes;          /* of messages here, and of those that wait for an ACK */
     size_t users;                 /* all subscriptions to this destination */
@@ -239,7 +239,7 @@ struct connection {
     struct transaction *transactions;
     size_t subscription_count, transaction_count;
     size_t kept;                  /* bytes of subscriptions and transactions */
-    struct line parked;           /* its subscriptions to queues, while it can take no messages */
+    struct list parked;           /* its subscriptions to queues, while it can take no messages */
     struct buffer unacked;        /* slots of struct delivery */
     size_t unacked_count, unused; /* slots in use; the first free slot */
     unsigned long long delivered; /* number of the last MESSAGE */
@@ -263,30 +263,30 @@ struct broker {
     unsigned long long produced; /* bytes of output since the start */
     int doomed;                  /* 1: some connection has a doom */
     void *destinations;          /* a tree by name: see tsearch(3) */
-    struct line idle; /* queues without a subscriber; the most recently used one is the last */
+    struct list idle; /* queues without a subscriber; the most recently used one is the last */
 };
 
 static void log_line(const struct connection *c, const char *what, const char *why) {
     if (!c->broker->settings.quiet) fprintf(stderr, "session %llu %s%s\n", c->session, what, why);
 }
 
-static void leave(struct link *l) {
-    if (!l->line) return;
-    *(l->before ? &l->before->after : &l->line->first) = l->after;
-    *(l->after ? &l->after->before : &l->line->last) = l->before;
-    l->line->count--;
-    l->line = NULL;
+static void list_remove(struct link *l) {
+    if (!l->list) return;
+    *(l->before ? &l->before->after : &l->list->first) = l->after;
+    *(l->after ? &l->after->before : &l->list->last) = l->before;
+    l->list->count--;
+    l->list = NULL;
 }
 
 /* Moves a member to the end of a list, from the list that it is in. */
-static void join(struct line *line, struct link *l) {
-    leave(l);
-    l->before = line->last;
+static void list_append(struct list *list, struct link *l) {
+    list_remove(l);
+    l->before = list->last;
     l->after = NULL;
-    *(line->last ? &line->last->after : &line->first) = l;
-    line->last = l;
-    line->count++;
-    l->line = line;
+    *(list->last ? &list->last->after : &list->first) = l;
+    list->last = l;
+    list->count++;
+    l->list = list;
 }
 
 /* Marks a connection to be ended later by broker_settle(), when no loop over lists is running. */
@@ -640,8 +640,8 @@ static struct message *unhold(struct destination *d) {
 }
 
 static void idle_leave(struct broker *b, struct destination *d) {
-    if (d->link.line) b->queued -= block_size(d);
-    leave(&d->link);
+    if (d->link.list) b->queued -= block_size(d);
+    list_remove(&d->link);
 }
 
 static void destination_free(struct broker *b, struct destination *d) {
@@ -660,7 +660,7 @@ static void destination_tidy(struct broker *b, struct destination *d) {
     if (d->first && d->kind == KIND_QUEUE && b->queued + block_size(d) <= QUEUES_LIMIT) {
         b->queued += block_size(d);
         d->idle_since = b->now;
-        join(&b->idle, &d->link);
+        list_append(&b->idle, &d->link);
     } else {
         destination_free(b, d);
     }
@@ -774,7 +774,7 @@ static struct subscription *next_listener(struct destination *d) {
     struct subscription *s;
     while ((s = (struct subscription *)(void *)d->listeners.first) != NULL) {
         if (can_take(s->connection)) return s;
-        join(&s->connection->parked, &s->link);
+        list_append(&s->connection->parked, &s->link);
     }
     return NULL;
 }
@@ -791,7 +791,7 @@ static void pump(struct broker *b, struct destination *d) {
             continue;
         }
         if (!s->ack) queue_releases(b, d, m);
-        join(&d->listeners, &s->link);
+        list_append(&d->listeners, &s->link);
     }
 }
 
@@ -799,7 +799,7 @@ static void pump(struct broker *b, struct destination *d) {
 static void unpark(struct connection *c) {
     struct subscription *s;
     while ((s = (struct subscription *)(void *)c->parked.first) != NULL && can_take(c)) {
-        join(&s->destination->listeners, &s->link);
+        list_append(&s->destination->listeners, &s->link);
         pump(c->broker, s->destination);
     }
 }
@@ -906,7 +906,7 @@ static const char *subscribe(struct connection *c, const char *name, const char 
     c->subscriptions = s;
     c->subscription_count++;
     c->kept += block_size(s) + block_size(d);
-    join(&d->listeners, &s->link);
+    list_append(&d->listeners, &s->link);
     d->users++;
     idle_leave(b, d);
     pump(b, d);
@@ -928,7 +928,7 @@ static void subscription_free(struct connection *c, struct subscription *s) {
 }
 
 static void unsubscribe(struct connection *c, struct subscription *s) {
-    leave(&s->link);
+    list_remove(&s->link);
     while (s->newest) delivery_settle(c, s->newest, 1); /* newest first keeps the order */
     subscription_free(c, s);
     unpark(c);
@@ -976,7 +976,7 @@ static void take_back_all(struct connection *c) {
 /* Ends the session. Its messages without an ACK go to other sessions. */
 static void session_end(struct connection *c) {
     struct subscription *s;
-    for (s = c->subscriptions; s; s = s->next) leave(&s->link);
+    for (s = c->subscriptions; s; s = s->next) list_remove(&s->link);
     take_back_all(c);
     while (c->subscriptions) subscription_free(c, c->subscriptions);
     while (c->transactions) transaction_free(c, &c->transactions);
