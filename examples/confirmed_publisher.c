@@ -22,22 +22,23 @@ static void explain(stws *client, const stws_event *event, void *user) {
         fprintf(stderr, "%s; trying again\n", stws_error_text(client));
 }
 
-/* Sends the lines of stdin until an error occurs. Returns how many lines the client accepted. */
-static long publish(stws *client, const char *destination, int *result) {
+/* Sends the lines of stdin, and counts them. Returns 0, or the error at which it stopped. */
+static int publish(stws *client, const char *destination, long *count) {
     char *line = NULL; /* getline allocates it, and enlarges it for a longer line */
     size_t size = 0;
-    long count = 0;
-    while (*result >= 0 && getline(&line, &size, stdin) >= 0) {
+    int result = 0;
+    while (result >= 0 && getline(&line, &size, stdin) >= 0) {
         line[strcspn(line, "\n")] = 0;
-        *result = stws_send_text(client, destination, line);
-        if (*result >= 0) count++;
+        result = stws_send_text(client, destination, line);
+        if (result >= 0) ++*count;
     }
     free(line);
-    return count;
+    return result;
 }
 
 int main(int argc, char **argv) {
     stws_options options = stws_options_default();
+    long count = 0;
     if (argc != 3) {
         fputs("usage: confirmed_publisher URL DESTINATION < lines\n", stderr);
         return 2;
@@ -50,7 +51,7 @@ int main(int argc, char **argv) {
 
     stws *client = stws_create(&options);
     int result = stws_start(client);
-    long count = publish(client, argv[2], &result);
+    if (result >= 0) result = publish(client, argv[2], &count);
     if (result >= 0) result = stws_flush(client, FLUSH_MS); /* 0: every message is confirmed */
     stws_disconnect(client, -1);
     stws_join(client);

@@ -26,11 +26,11 @@ enum { PUBLISHER, READER, CLIENTS };
 enum { TICK_MS = 1000, MAX_FDS = 3 * CLIENTS };
 
 static const char destination[] = "/topic/ticks";
-static volatile sig_atomic_t interrupted;
+static stws *clients[CLIENTS]; /* global, because the signal handler needs them */
 
-static void interrupt(int signal_number) {
+static void stop_all(int signal_number) {
     (void)signal_number;
-    interrupted = 1;
+    for (int i = 0; i < CLIENTS; i++) stws_stop(clients[i]);
 }
 
 /* ==== The loop: wait until a descriptor is ready or the time is over ==== */
@@ -92,7 +92,7 @@ static stws *make_client(const char *url, char *name) {
 }
 
 /* Steps each client. Returns how many of them still run, and sets *failed if one has failed. */
-static int step_all(stws *const *clients, int *failed) {
+static int step_all(int *failed) {
     int running = 0;
     for (int i = 0; i < CLIENTS; i++) {
         if (stws_state(clients[i]) == STWS_ENDED) continue;
@@ -106,7 +106,7 @@ static int step_all(stws *const *clients, int *failed) {
 }
 
 /* Waits until a client must be stepped, but at most timeout_ms. */
-static void wait_for_clients(stws *const *clients, long long timeout_ms) {
+static void wait_for_clients(long long timeout_ms) {
     stws_fd fds[MAX_FDS];
     int count = 0;
     for (int i = 0; i < CLIENTS; i++) {
@@ -128,27 +128,29 @@ int main(int argc, char **argv) {
     const char *url = argc > 1 ? argv[1] : "ws://localhost:8080/notifications/websocket";
     int ticks = argc > 2 ? atoi(argv[2]) : 0, tick = 0; /* ticks 0: no limit */
     char publisher_name[] = "publisher", reader_name[] = "reader";
-    stws *clients[CLIENTS] = {make_client(url, publisher_name), make_client(url, reader_name)};
     long long next_tick = now_ms() + TICK_MS;
+    clients[PUBLISHER] = make_client(url, publisher_name);
+    clients[READER] = make_client(url, reader_name);
     int failed = stws_error(clients[PUBLISHER]) < 0; /* the URL is not valid */
     if (failed) fprintf(stderr, "%s\n", stws_error_text(clients[PUBLISHER]));
     stws_subscribe(clients[READER], destination, NULL);
-    signal(SIGINT, interrupt);
-    signal(SIGTERM, interrupt);
+    signal(SIGINT, stop_all);
+    signal(SIGTERM, stop_all);
 
-    while (step_all(clients, &failed) > 0) {
+    while (step_all(&failed) > 0) {
         long long left_ms = next_tick - now_ms();
-        if (left_ms > 0 && !interrupted) {
-            wait_for_clients(clients, left_ms);
+        if (left_ms > 0) {
+            wait_for_clients(left_ms);
             continue;
         }
-        if (interrupted || (ticks > 0 && tick == ticks))
-            for (int i = 0; i < CLIENTS; i++) stws_disconnect(clients[i], TICK_MS);
-        else
-            publish(clients[PUBLISHER], ++tick);
-        interrupted = 0;
         next_tick += TICK_MS;
+        if (ticks <= 0 || tick < ticks)
+            publish(clients[PUBLISHER], ++tick);
+        else
+            for (int i = 0; i < CLIENTS; i++) stws_disconnect(clients[i], TICK_MS);
     }
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
     for (int i = 0; i < CLIENTS; i++) stws_destroy(clients[i]);
     return failed;
 }
