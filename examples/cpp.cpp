@@ -4,7 +4,7 @@
 
    The program sends three messages to itself and prints them with their sum. The last message is
    not a number, so the handler throws an exception. It stops the client and comes out of run();
-   the destructor then closes the connection. The wrapper, stomp_ws.hpp, lies beside this file. */
+   the destructor then closes the connection. The wrapper is stomp_ws.hpp, in this directory. */
 #define STOMP_WS_IMPLEMENTATION
 #include "stomp_ws.hpp"
 

@@ -4,13 +4,14 @@
 
    A client becomes a GSource. Before the loop waits, it calls prepare(), which sets the descriptors
    to wait for and the time. After the wait it calls dispatch(), which steps the client. A GLib
-   timer of the program publishes TICKS messages (default: 3), and the client prints them. Then the
-   client disconnects, its source calls quit(), and the program ends. Its exit status is 0 if the
-   client did not fail. To build it on Debian, install libglib2.0-dev. */
+   timer of the program publishes TICKS messages (default: 3), and the client prints them. Then, or
+   at Ctrl-C, the client ends, its source calls quit(), and the program ends. Its exit status is 0
+   if the client did not fail. To build it on Debian, install libglib2.0-dev. */
 #define STOMP_WS_IMPLEMENTATION
 #include "../stomp_ws.h"
 
 #include <glib.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -76,6 +77,18 @@ static void embed(stws *client, int *result, GSourceFunc at_end, gpointer user) 
 
 static const char destination[] = "/topic/ticks";
 static int ticks = 3, published, printed;
+static stws *client_to_stop; /* global, because the signal handler needs it */
+
+static void stop(int signal_number) {
+    (void)signal_number;
+    stws_stop(client_to_stop);
+}
+
+static void explain(stws *client, const stws_event *event, void *user) {
+    (void)user;
+    if (event->type == STWS_EVENT_DISCONNECTED && event->retry_ms >= 0)
+        fprintf(stderr, "%s; trying again\n", stws_error_text(client));
+}
 
 static void print(stws *client, const stws_message *message, void *user) {
     (void)user;
@@ -105,8 +118,11 @@ int main(int argc, char **argv) {
     if (argc > 2) ticks = atoi(argv[2]);
     options.url = argv[1];
     options.on_message = print;
-    stws *client = stws_create(&options);
+    options.on_event = explain;
+    stws *client = client_to_stop = stws_create(&options);
     stws_subscribe(client, destination, NULL);
+    signal(SIGINT, stop);
+    signal(SIGTERM, stop);
 
     GMainLoop *loop = g_main_loop_new(NULL, FALSE);
     embed(client, &result, quit, loop);
@@ -116,6 +132,8 @@ int main(int argc, char **argv) {
     g_main_loop_unref(loop);
 
     if (result != STWS_CLOSED) fprintf(stderr, "%s\n", stws_error_text(client));
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
     stws_destroy(client);
     return result != STWS_CLOSED;
 }

@@ -5,11 +5,13 @@
    It takes three calls. stws_step does what can be done without blocking, stws_fds returns the
    descriptors to wait for, and stws_deadline returns how long to wait. turn() passes these to
    uv_poll and uv_timer. A libuv timer of the program publishes TICKS messages (default: 3), and the
-   client prints them. Then the client disconnects, all handles are closed, and uv_run returns. The
-   exit status is 0 if the client did not fail. To build it on Debian, install libuv1-dev. */
+   client prints them. Then, or at Ctrl-C, the client ends, all handles are closed, and uv_run
+   returns. The exit status is 0 if the client did not fail. To build it on Debian, install
+   libuv1-dev. */
 #define STOMP_WS_IMPLEMENTATION
 #include "../stomp_ws.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <uv.h>
@@ -101,6 +103,18 @@ static void embed(struct embedded *e, uv_loop_t *loop, stws *client) {
 
 static const char destination[] = "/topic/ticks";
 static int ticks = 3, published, printed;
+static stws *client_to_stop; /* global, because the signal handler needs it */
+
+static void stop(int signal_number) {
+    (void)signal_number;
+    stws_stop(client_to_stop);
+}
+
+static void explain(stws *client, const stws_event *event, void *user) {
+    (void)user;
+    if (event->type == STWS_EVENT_DISCONNECTED && event->retry_ms >= 0)
+        fprintf(stderr, "%s; trying again\n", stws_error_text(client));
+}
 
 static void print(stws *client, const stws_message *message, void *user) {
     (void)user;
@@ -131,8 +145,11 @@ int main(int argc, char **argv) {
     if (argc > 2) ticks = atoi(argv[2]);
     options.url = argv[1];
     options.on_message = print;
-    stws *client = stws_create(&options);
+    options.on_event = explain;
+    stws *client = client_to_stop = stws_create(&options);
     stws_subscribe(client, destination, NULL);
+    signal(SIGINT, stop);
+    signal(SIGTERM, stop);
 
     uv_timer_init(uv_default_loop(), &tick);
     tick.data = &embedded;
@@ -142,6 +159,8 @@ int main(int argc, char **argv) {
     uv_loop_close(uv_default_loop());
 
     if (embedded.result != STWS_CLOSED) fprintf(stderr, "%s\n", stws_error_text(client));
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
     stws_destroy(client);
     return embedded.result != STWS_CLOSED;
 }

@@ -971,7 +971,7 @@ static void format_message(FILE *out, const run *r, const stws_message *m) {
     putc('\n', out);
 }
 
-// ---- progress: one line on a terminal, which is overwritten once a second ----
+// ---- progress: one line on a terminal, overwritten once per second ----
 
 // Removes the progress line, and returns stderr for another message.
 static FILE *error_output(run *r) {
