@@ -706,6 +706,9 @@ typedef enum stws_event_type {
 
 /* Something that happened. Fields that do not belong to the type are 0, NULL or "". */
 typedef struct stws_event {
+    /* CONNECTED, MESSAGE, RECEIPT, ERROR, UNHANDLED: the frame, or NULL */
+    const stws_message *message;
+
     stws_event_type type; /* what happened */
 
     /* RECEIPT: STWS_OK, STWS_ERR_BROKER, STWS_ERR_TIMEOUT, STWS_ERR_LOST, or the error that
@@ -727,9 +730,6 @@ typedef struct stws_event {
     /* ERROR, DISCONNECTED, SUBSCRIPTION_REFUSED: a sentence with the cause and a remedy.
        RECEIPT with STWS_ERR_LOST: why the session ended. Else "". Never NULL. */
     const char *text;
-
-    /* CONNECTED, MESSAGE, RECEIPT, ERROR, UNHANDLED: the frame, or NULL */
-    const stws_message *message;
 } stws_event;
 
 /* The direction of a traced frame. */
@@ -1705,9 +1705,9 @@ STOMP_WS_API const char *stws_tls_alert_text(int alert);
 
 /* The state of a STOMP parser. Set all to zero, then version, headers and max_headers. */
 typedef struct stws_frame_state {
-    stws_stomp_version version; /* the version of the stream; may change between frames */
     stws_header *headers;       /* a table for the headers of one frame */
     size_t max_headers;         /* entries of the table */
+    stws_stomp_version version; /* the version of the stream; may change between frames */
     size_t max_line;            /* bytes of a header line; 0: 65,536 */
     size_t max_body;            /* bytes of a body; 0: 16 MiB */
     size_t heartbeats;          /* counts end-of-lines between frames; reset it as you like */
@@ -1781,12 +1781,12 @@ typedef struct stws_ws {
 
 /* A piece of a message, or a control frame, unmasked in place. */
 typedef struct stws_ws_event {
+    char *data;            /* the bytes; of CLOSE its reason */
+    size_t len;            /* how many */
     stws_ws_opcode opcode; /* TEXT or BINARY, also for later pieces; CLOSE, PING or PONG */
     int first;             /* 1: the piece begins a message */
     int last;              /* 1: the piece ends a message */
     int close_code;        /* CLOSE: its code; 1005 without one (RFC 6455, section 7.1.5) */
-    char *data;            /* the bytes; of CLOSE its reason */
-    size_t len;            /* how many */
 } stws_ws_event;
 
 /* Parses the next piece of buf[0..len). Data comes in pieces as they arrive, so no message has
