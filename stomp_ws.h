@@ -6098,11 +6098,11 @@ static void stws_p_session_reset(stws_p_session *s, long long now) {
 }
 
 /* ==== >>random: the system's CSPRNG ==== */
-/* Overwrite in a way that no compiler takes for useless. */
+/* Overwrites memory that held a secret. The compiler cannot remove this as a useless write. */
 static void stws_p_wipe(void *data, size_t len) {
 #if defined(__GNUC__) || defined(__clang__)
     memset(data, 0, len);
-    /* somebody looks at it, for all the compiler knows */
+    /* The compiler must assume that this statement reads the bytes. */
     __asm__ volatile("" : : "r"(data) : "memory");
 #else
     volatile unsigned char *p = (volatile unsigned char *)data;
@@ -6110,7 +6110,8 @@ static void stws_p_wipe(void *data, size_t len) {
 #endif
 }
 
-/* getrandom where there is one, /dev/urandom otherwise, and never a guess: 0, or -1. */
+/* Fills `out` with random bytes: from getrandom() on Linux, else from /dev/urandom. Returns 0,
+   or -1 if neither works; there is no weaker fallback. */
 static int stws_p_system_random(void *ctx, void *out, size_t len) {
     char *to = (char *)out;
     int fd;
@@ -6133,6 +6134,7 @@ static int stws_p_system_random(void *ctx, void *out, size_t len) {
     return len == 0 ? 0 : -1;
 }
 
+/* Returns the monotonic time in microseconds. This is the default stws_clock. */
 static long long stws_p_system_clock(void *ctx) {
     struct timespec t;
     (void)ctx;
@@ -6140,7 +6142,8 @@ static long long stws_p_system_clock(void *ctx) {
     return (long long)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-/* Time that the machine slept, where the system counts it. */
+/* Returns for how many microseconds the machine has slept since it was started; 0 if the system
+   does not count it. */
 static long long stws_p_system_slept(void *ctx) {
 #ifdef CLOCK_BOOTTIME
     struct timespec t;
@@ -6150,7 +6153,7 @@ static long long stws_p_system_slept(void *ctx) {
     return (void)ctx, 0;
 }
 
-/* Seconds since 1970 by this machine's own clock, which may be wrong. */
+/* Returns the seconds since 1970 by the clock of this machine. That clock may be wrong. */
 static long long stws_p_system_date(void) {
     struct timespec t = {0, 0};
     clock_gettime(CLOCK_REALTIME, &t);
@@ -6158,40 +6161,47 @@ static long long stws_p_system_date(void) {
 }
 
 /* ==== >>transport: TCP, with IPv6 and IPv4 raced (RFC 8305) ==== */
-enum { STWS_P_ADDRESSES = 8 }; /* tried at most, of what DNS gives */
+enum { STWS_P_ADDRESSES = 8 }; /* the most addresses of one host that are tried */
 
 enum {
-    STWS_P_RACE_US = 250000,     /* RFC 8305, section 8: Connection Attempt Delay */
-    STWS_P_PATIENCE_US = 2000000 /* until the older of two that are silent makes way for the next */
+    STWS_P_RACE_US = 250000,     /* Connection Attempt Delay (RFC 8305, section 8) */
+    /* when two connects are silent, the older is closed after this time */
+    STWS_P_PATIENCE_US = 2000000
 };
 
 #ifndef MSG_NOSIGNAL
-#define STWS_P_SEND_FLAGS 0 /* SO_NOSIGPIPE does it there */
+#define STWS_P_SEND_FLAGS 0 /* such systems have SO_NOSIGPIPE, see stws_p_tcp_socket */
 #else
 #define STWS_P_SEND_FLAGS MSG_NOSIGNAL
 #endif
 
-/* Room for one address of either family, which is less than sockaddr_storage takes. */
+/* One address, IPv4 or IPv6. It is smaller than sockaddr_storage. */
 typedef union stws_p_address {
     struct sockaddr any;
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
 } stws_p_address;
 
+/* A TCP connection, or the race of two connects that leads to it. Only the driving thread uses
+   it. */
 typedef struct stws_p_tcp {
-    stws_p_address *addresses; /* STWS_P_ADDRESSES of them, which nobody needs once it stands */
+    /* the addresses of the host, STWS_P_ADDRESSES at most; unused once the connection is open */
+    stws_p_address *addresses;
+    /* number of addresses; index of the next address to try; port of the server or proxy */
     int count, next, port;
-    int fd, rival;          /* while addresses race there are two */
-    int fd_at, rival_at;    /* the places of their addresses */
-    stws_p_address reached; /* the one that answered */
+    /* the sockets of the two connects that race, -1: none; fd alone is the connection in the
+       end */
+    int fd, rival;
+    int fd_at, rival_at;    /* indexes of their addresses */
+    stws_p_address reached; /* the address that the open connection leads to */
     int error;              /* errno of the last failure */
-    long long race_us;      /* when the next address joins */
+    long long race_us;      /* time at which the next address is tried as well */
     const stws_clock *clock;
-    struct stws_p_proxy *proxy; /* whom to ask for the way, or NULL */
+    struct stws_p_proxy *proxy; /* the proxy, or NULL for a direct connection */
 } stws_p_tcp;
 
-/* First of each family in turn, in the order in which the resolver ranked them (RFC 8305,
-   section 4). */
+/* Sorts the addresses so that IPv6 and IPv4 take turns (RFC 8305, section 4). Within a family
+   the resolver's order stays. */
 static void stws_p_tcp_interleave(stws_p_tcp *t) {
     int i, j;
     for (i = 1; i < t->count; i++) {
@@ -6207,15 +6217,16 @@ static void stws_p_tcp_interleave(stws_p_tcp *t) {
     }
 }
 
-/* Is there an address of another family behind this one? */
+/* Returns 1 if an address of another family follows in the list. */
 static int stws_p_has_other_family(const struct addrinfo *list) {
     const struct addrinfo *each = list->ai_next;
     while (each && each->ai_family == list->ai_family) each = each->ai_next;
     return each != NULL;
 }
 
-/* Names by getaddrinfo, which blocks for as long as the resolver takes; numeric: without
-   asking anybody. 0, or its code. */
+/* Resolves a host name into t->addresses. getaddrinfo() blocks until the resolver answers; with
+   `numeric` it accepts only a numeric address and asks no resolver. Returns 0, or a code of
+   getaddrinfo(). */
 static int stws_p_tcp_resolve(stws_p_tcp *t, const char *host, int numeric) {
     struct addrinfo hints, *list = NULL, *each;
     int result;
@@ -6227,7 +6238,7 @@ static int stws_p_tcp_resolve(stws_p_tcp *t, const char *host, int numeric) {
     if (result != 0) return result;
     for (each = list; each && t->count < STWS_P_ADDRESSES; each = each->ai_next) {
         if (each->ai_addrlen > sizeof(stws_p_address)) continue;
-        /* its place is kept */
+        /* keep the last place for the other family */
         if (t->count == STWS_P_ADDRESSES - 1 && stws_p_has_other_family(each)) continue;
         memcpy(&t->addresses[t->count++], each->ai_addr, each->ai_addrlen);
     }
@@ -6235,7 +6246,8 @@ static int stws_p_tcp_resolve(stws_p_tcp *t, const char *host, int numeric) {
     return t->count ? 0 : EAI_NONAME;
 }
 
-/* A numeric address without getaddrinfo, which allocates: 1 when it was one. */
+/* Adds a numeric address without getaddrinfo(), which would allocate memory. Returns 1; 0 if
+   `host` is not a numeric address or the table is full. */
 static int stws_p_tcp_numeric(stws_p_tcp *t, const char *host) {
     stws_p_address *a = &t->addresses[t->count];
     if (t->count == STWS_P_ADDRESSES) return 0;
@@ -6247,6 +6259,7 @@ static int stws_p_tcp_numeric(stws_p_tcp *t, const char *host) {
     return 1;
 }
 
+/* Returns 1 if both are the same IP address; ports are not compared. */
 static int stws_p_same_address(const stws_p_address *a, const stws_p_address *b) {
     if (a->any.sa_family != b->any.sa_family) return 0;
     if (a->any.sa_family == AF_INET)
@@ -6254,7 +6267,8 @@ static int stws_p_same_address(const stws_p_address *a, const stws_p_address *b)
     return memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, sizeof a->v6.sin6_addr) == 0;
 }
 
-/* Turn the list so that it begins behind this address, which comes last then. */
+/* Rotates the list so that it begins after the address `last`, which then comes last. An
+   attempt that failed after TCP connected thus tries the other addresses first. */
 static void stws_p_tcp_begin_behind(stws_p_tcp *t, const stws_p_address *last) {
     int i = 0, turns;
     while (i < t->count && !stws_p_same_address(&t->addresses[i], last)) i++;
@@ -6266,17 +6280,20 @@ static void stws_p_tcp_begin_behind(stws_p_tcp *t, const stws_p_address *last) {
     }
 }
 
+/* Closes a descriptor, if it is open, and sets it to -1. */
 static void stws_p_close_fd(int *fd) {
     if (*fd >= 0) close(*fd);
     *fd = -1;
 }
 
+/* Makes a descriptor non-blocking and close-on-exec. Returns 1, or 0 if the system refuses. */
 static int stws_p_nonblocking(int fd) {
     int flags = fcntl(fd, F_GETFL, 0);
     return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 &&
            fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
 }
 
+/* Creates a socket with TCP_NODELAY and without SIGPIPE. Returns it, or -1 with errno set. */
 static int stws_p_tcp_socket(const stws_p_address *a) {
     int fd = socket(a->any.sa_family, SOCK_STREAM, 0), on = 1;
     if (fd >= 0 && !stws_p_nonblocking(fd)) stws_p_close_fd(&fd);
@@ -6288,6 +6305,7 @@ static int stws_p_tcp_socket(const stws_p_address *a) {
     return fd;
 }
 
+/* Starts a non-blocking connect. Returns what connect() returns. */
 static int stws_p_tcp_connect(int fd, stws_p_address *a, int port) {
     uint16_t number = htons((uint16_t)port);
     if (a->any.sa_family == AF_INET) a->v4.sin_port = number;
@@ -6295,7 +6313,8 @@ static int stws_p_tcp_connect(int fd, stws_p_address *a, int port) {
     return connect(fd, &a->any, a->any.sa_family == AF_INET ? sizeof a->v4 : sizeof a->v6);
 }
 
-/* Start with the next address; fd stays -1 when that fails at once. */
+/* Starts to connect to the next address. `fd` is &t->fd or &t->rival; it stays -1 if the
+   connect fails at once. Also sets the time at which one more address may join. */
 static void stws_p_tcp_start(stws_p_tcp *t, int *fd) {
     stws_p_address *a = &t->addresses[t->next];
     *(fd == &t->fd ? &t->fd_at : &t->rival_at) = t->next++;
@@ -6310,7 +6329,8 @@ static void stws_p_tcp_start(stws_p_tcp *t, int *fd) {
                                (t->rival < 0 ? STWS_P_RACE_US : STWS_P_PATIENCE_US);
 }
 
-/* Has a connect of ours come to its end? 1: connected; 0: not yet; a failed one is closed. */
+/* Returns 1 if this connect has succeeded, 0 if not. A connect that has failed is closed, and
+   its errno is kept in t->error. */
 static int stws_p_tcp_finished(stws_p_tcp *t, int *fd) {
     struct pollfd p = {*fd, POLLOUT, 0};
     int error = 0;
@@ -6319,11 +6339,12 @@ static int stws_p_tcp_finished(stws_p_tcp *t, int *fd) {
     if (getsockopt(*fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) error = errno;
     if (error == 0) return 1;
     t->error = error;
-    t->race_us = 0; /* the next one need not wait */
+    t->race_us = 0; /* try the next address at once */
     stws_p_close_fd(fd);
     return 0;
 }
 
+/* Closes t->fd and puts t->rival in its place. */
 static void stws_p_tcp_promote(stws_p_tcp *t) {
     stws_p_close_fd(&t->fd);
     t->fd = t->rival;
@@ -6331,10 +6352,17 @@ static void stws_p_tcp_promote(stws_p_tcp *t) {
     t->rival = -1;
 }
 
+/* Opens the connection: "Happy Eyeballs" (RFC 8305). The first address gets a head start of 250
+   ms; then a second connect runs beside it. The first of the two that succeeds wins. While both
+   stay silent, the next address replaces the older one every two seconds.
+
+   The driving thread calls it again and again. Returns STWS_DONE once connected; STWS_MORE
+   while it has to go on; STWS_ERR_CONNECT if all addresses failed. */
 static int stws_p_tcp_open(void *ctx, const stws_endpoint *to) {
     stws_p_tcp *t = (stws_p_tcp *)ctx;
     int stands = stws_p_tcp_finished(t, &t->fd);
     t->port = to->port;
+    /* The second connect may win; the first one is then given up. */
     if (!stands && stws_p_tcp_finished(t, &t->rival)) {
         stws_p_tcp_promote(t);
         stands = 1;
@@ -6344,9 +6372,10 @@ static int stws_p_tcp_open(void *ctx, const stws_endpoint *to) {
         t->reached = t->addresses[t->fd_at];
         return STWS_DONE;
     }
+    /* No connect is under way: start the next, skipping addresses that fail at once. */
     while (t->next < t->count && t->fd < 0 && t->rival < 0) stws_p_tcp_start(t, &t->fd);
     if (t->next < t->count && t->clock->now_us(t->clock->ctx) >= t->race_us) {
-        /* two that are silent must not keep back the others */
+        /* two silent connects must not hold up the other addresses */
         if (t->fd >= 0 && t->rival >= 0) stws_p_tcp_promote(t);
         stws_p_tcp_start(t, t->fd < 0 ? &t->fd : &t->rival);
     }
@@ -6354,6 +6383,8 @@ static int stws_p_tcp_open(void *ctx, const stws_endpoint *to) {
                                                             : (int)STWS_MORE;
 }
 
+/* Turns the result of recv() or send() into that of stws_transport: a number of bytes, 0 for
+   "not now", or STWS_ERR_IO. */
 static long stws_p_tcp_result(stws_p_tcp *t, ssize_t n) {
     if (n >= 0) return (long)n;
     if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return 0;
@@ -6361,17 +6392,22 @@ static long stws_p_tcp_result(stws_p_tcp *t, ssize_t n) {
     return STWS_ERR_IO;
 }
 
+/* Reads from the connection. Returns the number of bytes, 0 if there are none now, STWS_ERR_EOF
+   at the end of the stream, or STWS_ERR_IO. */
 static long stws_p_tcp_read(void *ctx, char *buf, size_t len) {
     stws_p_tcp *t = (stws_p_tcp *)ctx;
     ssize_t n = recv(t->fd, buf, len, 0);
     return n == 0 ? (long)STWS_ERR_EOF : stws_p_tcp_result(t, n);
 }
 
+/* Writes to the connection. Returns the number of bytes, 0 if the socket is full, or
+   STWS_ERR_IO. */
 static long stws_p_tcp_write(void *ctx, const char *buf, size_t len) {
     stws_p_tcp *t = (stws_p_tcp *)ctx;
     return stws_p_tcp_result(t, send(t->fd, buf, len, STWS_P_SEND_FLAGS));
 }
 
+/* Closes the connection, or both connects while they race. */
 static void stws_p_tcp_close(void *ctx) {
     stws_p_tcp *t = (stws_p_tcp *)ctx;
     stws_p_close_fd(&t->fd);
@@ -6380,19 +6416,21 @@ static void stws_p_tcp_close(void *ctx) {
 
 static int stws_p_tcp_fd(void *ctx) { return ((stws_p_tcp *)ctx)->fd; }
 
-/* What a number means, for a sentence; a table of these ends with what the others mean. */
+/* An error number and its explanation. A table of these ends with the number 0, whose text
+   stands for all other numbers. */
 typedef struct stws_p_meaning {
     int number;
     const char *text;
 } stws_p_meaning;
 
+/* Returns the text for a number; the last text of the table for an unknown number. */
 static const char *stws_p_meaning_of(int number, const stws_p_meaning *table) {
     while (table->number && table->number != number) table++;
     return table->text;
 }
 
-/* What the usual errors mean to somebody who does not know errno (strerror may not be called
-   from threads). */
+/* Explains the usual values of errno in plain words. strerror() is not used: it is not safe
+   with threads. */
 static const char *stws_p_errno_text(int error) {
     switch (error) {
     case ECONNREFUSED: return "connection refused: nothing listens there";
@@ -6411,23 +6449,33 @@ static const char *stws_p_errno_text(int error) {
 }
 
 /* ==== >>proxy: the way through one: HTTP CONNECT (RFC 9110, 9.3.6) or SOCKS 5 (RFC 1928 and 1929) ==== */
+/* A proxy's URL, taken apart. `socks`: 1 for SOCKS 5, 0 for HTTP CONNECT. The strings are
+   decoded and end with NUL; without credentials, user and password are "". */
 typedef struct stws_p_proxy_url {
     int socks, port;
     char host[256], user[256], password[256];
 } stws_p_proxy_url;
 
+/* The state of the dialogue with the proxy. Only the driving thread uses it. */
 typedef struct stws_p_proxy {
     stws_p_proxy_url at;
-    int step, final, port, saying; /* saying: data has what goes out, and not what has come in */
-    size_t sent, len;              /* of data; sent: or heard of interim answers */
-    char target[256], data[4096], why[360]; /* target and port: where the proxy is to lead us */
-    stws_header headers[64];
+    /* step: one of STWS_P_DIAL ...; final: another attempt would fail in the same way; port: of
+       the server; saying: `data` holds our request, else the bytes of the proxy's answer */
+    int step, final, port, saying;
+    /* While we send: bytes of `data` already sent, and the length of the request. While we
+       receive: bytes of interim answers to skip, and bytes received. */
+    size_t sent, len;
+    /* the server's host; request or answer; the error sentence, "" without an error */
+    char target[256], data[4096], why[360];
+    stws_header headers[64]; /* of an HTTP answer */
 } stws_p_proxy;
 #ifdef STOMP_WS_NO_PROXY
-#define STWS_P_HAS_PROXY 0 /* and so the compiler leaves out what follows */
+#define STWS_P_HAS_PROXY 0 /* the compiler then removes the code of this section */
 #else
 #define STWS_P_HAS_PROXY 1
 #endif
+/* What the dialogue with the proxy has reached: connecting to it; SOCKS only: choosing the
+   method, sending user and password; asking for the connection to the server. */
 enum { STWS_P_DIAL, STWS_P_ASK_METHOD, STWS_P_ASK_LOGIN, STWS_P_ASK_WAY };
 
 static const char stws_p_no_proxy[] =
@@ -6435,8 +6483,8 @@ static const char stws_p_no_proxy[] =
     "have at most 255 bytes each, special characters as %XX, and with http:// no colon in the user "
     "and no control character";
 
-/* 1; or 0 when it is no proxy's URL. One without a scheme, as the environment may have it,
-   is http://. */
+/* Takes the URL of a proxy apart. A URL without a scheme, which the environment may contain,
+   counts as http://. Returns 1, or 0 if it is not the URL of a proxy. */
 static int stws_p_proxy_parse(stws_p_proxy_url *out, const char *url) {
     const char *scheme_end = strstr(url, "://"), *p = scheme_end ? scheme_end + 3 : url, *end, *why;
     stws_url place;
@@ -6455,7 +6503,7 @@ static int stws_p_proxy_parse(stws_p_proxy_url *out, const char *url) {
     return 1;
 }
 
-/* Is the host, or a domain that it is in, on a list such as no_proxy? */
+/* Returns 1 if a list such as no_proxy contains the host, a domain above it, or "*". */
 static int stws_p_proxy_spares(const char *list, const char *host) {
     const char *word, *tail;
     size_t len;
@@ -6469,8 +6517,8 @@ static int stws_p_proxy_spares(const char *list, const char *host) {
     return 0;
 }
 
-/* The proxy that the environment has for a host, or NULL. Not HTTP_PROXY: in CGI that is a
-   request's header. */
+/* Returns the proxy that the environment sets for a host, or NULL. HTTP_PROXY is ignored: in a
+   CGI program a request's header can set it. */
 static const char *stws_p_proxy_from_environment(const char *host, int secure) {
     const char *spared = stws_p_or(getenv("no_proxy"), getenv("NO_PROXY"));
     const char *url =
@@ -6479,6 +6527,8 @@ static const char *stws_p_proxy_from_environment(const char *host, int secure) {
     return url && *url && !stws_p_proxy_spares(stws_p_or(spared, ""), host) ? url : NULL;
 }
 
+/* Encodes the CONNECT request (RFC 9110, section 9.3.6), with Basic credentials if the URL has
+   them. */
 static void stws_p_proxy_ask_http(stws_p_proxy *p, stws_p_out *out) {
     char place[280];
     snprintf(place, sizeof place, strchr(p->target, ':') ? "[%s]:%d" : "%s:%d", p->target, p->port);
@@ -6491,7 +6541,8 @@ static void stws_p_proxy_ask_http(stws_p_proxy *p, stws_p_out *out) {
     stws_p_put(out, "\r\n", 2);
 }
 
-/* Names go as names: it is for the proxy to ask for their addresses. */
+/* Encodes the CONNECT request of SOCKS 5 (RFC 1928, section 4). A host name is sent unresolved:
+   the proxy resolves it. */
 static void stws_p_proxy_ask_socks(stws_p_proxy *p, stws_p_out *out) {
     char address[16];
     int v4 = inet_pton(AF_INET, p->target, address) == 1,
@@ -6503,6 +6554,7 @@ static void stws_p_proxy_ask_socks(stws_p_proxy *p, stws_p_out *out) {
     stws_p_put_char(out, (char)(p->port & 255));
 }
 
+/* Encodes the request of a step into p->data and makes it ready to be sent. */
 static void stws_p_proxy_say(stws_p_proxy *p, int step) {
     const char *user = p->at.user, *password = p->at.password;
     stws_p_out out = {p->data, 2048, 0};
@@ -6518,6 +6570,8 @@ static void stws_p_proxy_say(stws_p_proxy *p, int step) {
     p->len = out.need;
 }
 
+/* Sets the error sentence. `final`: another attempt would fail in the same way. Returns
+   STWS_ERR_PROXY. */
 static int stws_p_proxy_refuse(stws_p_proxy *p, int final, const char *what, const char *cause) {
     snprintf(p->why, sizeof p->why, "the proxy %.80s port %d %s%s", p->at.host, p->at.port, what,
              cause);
@@ -6525,42 +6579,45 @@ static int stws_p_proxy_refuse(stws_p_proxy *p, int final, const char *what, con
     return STWS_ERR_PROXY;
 }
 
-/* Statuses that another attempt will not change. */
+/* Returns 1 for an HTTP status that another attempt will not change. Temporary are 5xx, 408
+   (Request Timeout), 425 (Too Early) and 429 (Too Many Requests). */
 static int stws_p_status_is_final(int status) {
     return status < 500 && status != 408 && status != 425 && status != 429;
 }
 
-/* It says no, with a reply of SOCKS or a status of HTTP. */
+/* Reports that the proxy refused: `code` is an HTTP status or a SOCKS reply (RFC 1928, section
+   6). The numbers 255 and 256 stand for refusals of the method and of the credentials. Returns
+   STWS_ERR_PROXY. */
 static int stws_p_proxy_says_no(stws_p_proxy *p, int code, const char *reason) {
     static const stws_p_meaning meanings[] = {
-        {1, "it failed, and does not say why"},
+        {1, "it failed, and gives no reason"},
         {2, "its rules forbid that host or port"},
         {3, "it has no route to the server's network"},
         {4, "it cannot reach the host, or does not know its name"},
         {5, "connection refused: nothing listens at that host and port"},
         {6, "the server is too far away (TTL)"},
-        {7, "it does not do CONNECT"},
-        {8, "it does not take that kind of address"},
-        {255, "it wants credentials, as in socks5://user:password@host:port in options.proxy, or "
-              "others than these"},
-        /* no reply has this number */
-        {256, "it does not take the user and password of options.proxy"},
+        {7, "it does not support CONNECT"},
+        {8, "it does not support that kind of address"},
+        {255, "it wants credentials, or other ones: put them into options.proxy, as "
+              "socks5://user:password@host:port"},
+        /* not a reply of SOCKS: set by stws_p_proxy_hear_socks */
+        {256, "it does not accept the user and password of options.proxy"},
         {403, "it forbids that host or port (many allow port 443 only)"},
         {407, "it wants credentials: put them into options.proxy, as "
               "http://user:password@host:port (Basic only)"},
-        {500, "it cannot reach the server, or is in trouble itself"},
-        {0, "does it do CONNECT for that host and port?"}};
+        {500, "it cannot reach the server, or has an error itself"},
+        {0, "does it support CONNECT for that host and port?"}};
     int socks = p->at.socks, final = socks ? code == 2 || code > 6 : stws_p_status_is_final(code);
     char what[100];
-    snprintf(what, sizeof what, "says no by %s %d%.60s: ", socks ? "SOCKS reply" : "HTTP", code,
+    snprintf(what, sizeof what, "refused with %s %d%.60s: ", socks ? "SOCKS reply" : "HTTP", code,
              reason);
     return stws_p_proxy_refuse(p, final, what,
                                stws_p_meaning_of(code >= 500 ? 500 : code, meanings));
 }
 
-/* Look at an answer, of *used bytes: STWS_DONE; STWS_MORE when it is not whole; or an
-   error. Interim answers (RFC 9110, 15.2) are passed over; they and the final one share the
-   room for one head, so that there is an end to them. */
+/* Parses the proxy's HTTP answer. Returns STWS_DONE, with the length of the answer in *used;
+   STWS_MORE if it is incomplete; or an error. Interim answers (1xx; RFC 9110, section 15.2) are
+   skipped. They share the buffer with the final answer, so their number is limited. */
 static int stws_p_proxy_hear_http(stws_p_proxy *p, size_t *used) {
     stws_http http;
     int result;
@@ -6580,19 +6637,21 @@ static int stws_p_proxy_hear_http(stws_p_proxy *p, size_t *used) {
                                    "");
     if (result < 0 || (result == STWS_DONE && !http.status))
         return stws_p_proxy_refuse(
-            p, 1, "does not answer in HTTP: is it of another kind, such as socks5://?", "");
-    /* the line still has its blank before the reason */
+            p, 1, "does not answer in HTTP: is it another kind of proxy, such as socks5://?", "");
+    /* the byte before the reason is its blank */
     if (result == STWS_DONE && http.status / 100 != 2)
         return stws_p_proxy_says_no(p, http.status, *http.reason ? http.reason - 1 : "");
     return result;
 }
 
+/* Parses an answer of SOCKS 5 to the current step. Returns the same values as
+   stws_p_proxy_hear_http. */
 static int stws_p_proxy_hear_socks(stws_p_proxy *p, size_t *used) {
     const unsigned char *in = (const unsigned char *)p->data;
     static const char other[] =
-        "does not answer in SOCKS 5: is it of another kind, such as http://?";
+        "does not answer in SOCKS 5: is it another kind of proxy, such as http://?";
     int way = p->step == STWS_P_ASK_WAY, login = p->step == STWS_P_ASK_LOGIN;
-    /* RFC 1929 has a version of its own */
+    /* the login of RFC 1929 has its own version number, 1 */
     if (in[0] != (login ? 1 : 5)) return stws_p_proxy_refuse(p, 1, other, "");
     if (p->len < 2) return STWS_MORE;
     if (in[1] && (way || login || in[1] != 2 || !*p->at.user))
@@ -6603,18 +6662,22 @@ static int stws_p_proxy_hear_socks(stws_p_proxy *p, size_t *used) {
     return p->len < *used ? STWS_MORE : STWS_DONE;
 }
 
-/* What comes behind an answer is nobody's: the server, and this proxy, wait for us to begin. */
+/* Handles the bytes received from the proxy: parses the answer and begins the next step. Bytes
+   after the answer are an error, because server and proxy have to wait for us to send first.
+   Returns STWS_DONE once the way to the server is open; STWS_MORE; or an error. */
 static int stws_p_proxy_hear(stws_p_proxy *p) {
     size_t used = 0;
     int result = p->at.socks ? stws_p_proxy_hear_socks(p, &used) : stws_p_proxy_hear_http(p, &used);
     if (result == STWS_DONE && p->len > used)
-        return stws_p_proxy_refuse(p, 1, "sends bytes of its own behind its answer", "");
+        return stws_p_proxy_refuse(p, 1, "sends bytes of its own after its answer", "");
     if (result != STWS_DONE || p->step == STWS_P_ASK_WAY) return result;
     stws_p_proxy_say(p, p->data[1] ? STWS_P_ASK_LOGIN : STWS_P_ASK_WAY);
     return STWS_MORE;
 }
 
-/* As stws_p_tcp_open, and then on through the proxy, when there is one. */
+/* Opens the connection to the server: directly, or through the proxy if there is one. Returns
+   STWS_DONE, STWS_MORE or an error; without a proxy it is the same as stws_p_tcp_open. It is
+   the `open` of the built-in transport. */
 static int stws_p_proxy_open(void *ctx, const stws_endpoint *to) {
     stws_p_tcp *t = (stws_p_tcp *)ctx;
     stws_p_proxy *p = STWS_P_HAS_PROXY ? t->proxy : NULL;
@@ -6622,21 +6685,24 @@ static int stws_p_proxy_open(void *ctx, const stws_endpoint *to) {
     int result = STWS_MORE;
     if (!p) return stws_p_tcp_open(t, to);
     first.port = p->at.port;
+    /* First connect to the proxy itself, then begin the dialogue with it. */
     if (!p->step) result = stws_p_tcp_open(t, &first);
     if (result < 0) stws_p_proxy_refuse(p, 0, "cannot be reached: ", stws_p_errno_text(t->error));
     if (result == STWS_DONE) {
         p->port = to->port;
-        t->next = t->count; /* none of its other addresses has to join */
+        t->next = t->count; /* do not try the proxy's other addresses any more */
         stws_p_proxy_say(p, p->at.socks ? STWS_P_ASK_METHOD : STWS_P_ASK_WAY);
         result = STWS_MORE;
     }
+    /* Send the request or read the answer, until the proxy has connected us or the socket is
+       not ready. */
     while (p->step && result == STWS_MORE) {
         size_t *at = p->saying ? &p->sent : &p->len;
         long n = p->saying ? stws_p_tcp_write(t, p->data + p->sent, p->len - p->sent)
                            : stws_p_tcp_read(t, p->data + p->len, sizeof p->data - p->len);
         if (n == 0) return STWS_MORE;
         if (n < 0)
-            return stws_p_proxy_refuse(p, 0, "broke the connection off before it had answered", "");
+            return stws_p_proxy_refuse(p, 0, "closed the connection before it had answered", "");
         *at += (size_t)n;
         if (!p->saying) result = stws_p_proxy_hear(p);
         else if (p->sent == p->len) p->saying = 0, p->sent = p->len = 0;
@@ -6644,18 +6710,21 @@ static int stws_p_proxy_open(void *ctx, const stws_endpoint *to) {
     return result;
 }
 
+/* Returns 1 once the proxy is connected and the dialogue with it has begun. */
 static int stws_p_proxy_asked(const stws_p_tcp *t) { return t->proxy && t->proxy->step; }
 
-/* What TCP's first descriptor is to be polled for until the connection stands. */
+/* Returns for what to poll the first descriptor until the connection is open. */
 static int stws_p_proxy_wants(const stws_p_tcp *t) {
     return stws_p_proxy_asked(t) && !t->proxy->saying ? STWS_WANT_READ : STWS_WANT_WRITE;
 }
 
+/* Returns the sentence for the last failure of the proxy or of TCP. */
 static const char *stws_p_proxy_error(void *ctx) {
     const stws_p_tcp *t = (stws_p_tcp *)ctx;
     return t->proxy && *t->proxy->why ? t->proxy->why : stws_p_errno_text(t->error);
 }
 
+/* Sets up TCP and fills in `io`, the built-in transport. */
 static void stws_p_tcp_init(stws_p_tcp *t, const stws_clock *clock, stws_transport *io) {
     static const stws_transport tcp = {
         NULL, stws_p_proxy_open, stws_p_tcp_read, stws_p_tcp_write, stws_p_tcp_close, stws_p_tcp_fd,
@@ -6668,24 +6737,26 @@ static void stws_p_tcp_init(stws_p_tcp *t, const stws_clock *clock, stws_transpo
 }
 
 /* ==== >>tls: TLS by a table of functions (stws_tls) over TCP ==== */
-/* This section moves encrypted bytes between the table's buffers and the socket, and is the
-   client's transport for wss://. It knows no TLS library. The rest of the client asks it
-   with stws_p_tls_begun and stws_p_tls_is_final. */
+/* This section is the client's transport for wss://. It moves encrypted bytes between the
+   socket and a table of functions, and knows no TLS library itself. The rest of the client asks
+   it only by stws_p_tls_begun and stws_p_tls_is_final. The driving thread alone uses it. */
 typedef struct stws_p_tls {
     const stws_tls *table;
-    void *state; /* the table's */
+    void *state; /* the TLS library's state, table->size bytes */
     stws_p_tcp *tcp;
-    stws_tls_start start;
-    /* a sentence of this section for the last failure, or NULL: the table's, or TCP's */
+    stws_tls_start start; /* what the table's begin gets */
+    /* this section's sentence for the last failure; NULL: the table or TCP has the sentence */
     const char *why;
-    size_t taken;    /* of the client's output: what the table has, but has not gone out yet */
-    int begun, open; /* the table's begin was called; its handshake is done */
-    int failed;      /* the table has reported the last failure */
-    int silent;      /* the socket is another process's, too: nothing is to be sent any more */
-    char host[256];  /* of this connection, and so of the session that may be resumed */
-    int port;        /* the same; 0: there is no such session */
+    /* bytes of the client's output that the table has taken, but that are not yet sent */
+    size_t taken;
+    int begun, open; /* begun: the table's begin was called; open: its handshake is done */
+    int failed;      /* the table reported the last failure */
+    int silent;      /* after fork(): another process uses the socket, so send nothing */
+    char host[256];  /* host of this connection, and of the session that may be resumed */
+    int port;        /* its port; 0: there is no session to resume */
 } stws_p_tls;
 
+/* Prepares the TLS state in the client's block. Called once for each client. */
 static stws_p_tls *stws_p_tls_init(void *memory, void *state, const stws_tls *table) {
     stws_p_tls *t = (stws_p_tls *)memset(memory, 0, sizeof *t);
     memset(state, 0, table->size);
@@ -6694,33 +6765,37 @@ static stws_p_tls *stws_p_tls_init(void *memory, void *state, const stws_tls *ta
     return t;
 }
 
-/* Has a table all functions that it needs? */
+/* Returns 1 if the table has all required functions. */
 static int stws_p_tls_is_whole(const stws_tls *table) {
     return table->begin && table->state && table->input && table->received && table->output &&
            table->sent && table->read && table->write && table->close && table->key_hash &&
            table->error;
 }
 
+/* Lets the table free what it has. Called once, when the client is destroyed. */
 static void stws_p_tls_destroy(stws_p_tls *t) {
     if (t && t->table->destroy) t->table->destroy(t->state);
 }
 
-/* After fork() the child closes its socket without a word: the parent goes on with the
+/* After fork(), the child closes its socket without sending anything: the parent still uses the
    connection. */
 static void stws_p_tls_be_silent(stws_p_tls *t) {
     if (t) t->silent = 1;
 }
 
+/* Returns 1 if the TLS handshake has begun on this connection. */
 static int stws_p_tls_begun(const stws_p_tls *t) { return t && t->begun; }
 
-/* Would another attempt meet the same failure? */
+/* Returns 1 if another attempt would fail in the same way. */
 static int stws_p_tls_is_final(stws_p_tls *t) {
     int final = 0;
     if (t && t->failed) t->table->error(t->state, &final);
     return final;
 }
 
-/* Encrypted bytes, a record or a part of it, to the socket or from it. */
+/* Moves encrypted bytes: a record or a part of it, to the socket (`out`) or from it. Returns
+   the number of bytes, 0 if the socket is not ready, or an error. The end of TCP is an error
+   here: TLS announces its end by close_notify (RFC 5246, section 7.2.1). */
 static long stws_p_tls_move(stws_p_tls *t, int out) {
     size_t len = 0;
     const char *from = out ? t->table->output(t->state, &len) : NULL;
@@ -6730,18 +6805,19 @@ static long stws_p_tls_move(stws_p_tls *t, int out) {
     if (n > 0 && !out) t->table->received(t->state, (size_t)n);
     if (n != STWS_ERR_EOF) return n;
     t->why = t->open
-                 ? "the connection was cut off, without the end that TLS asks for"
+                 ? "the connection was cut off, without the close_notify that TLS requires"
                  : "the server ended the connection in the handshake: does this port speak TLS?";
     return STWS_ERR_TLS;
 }
 
-/* One try to send what is to be said last: an alert, or close_notify. */
+/* Tries once to send what comes last: an alert, or close_notify. */
 static void stws_p_tls_drain(stws_p_tls *t) {
     size_t len = 0;
     while (t->table->output(t->state, &len) && len && stws_p_tls_move(t, 1) > 0) len = 0;
 }
 
-/* The table has ended with an error: the client's, and a sentence if this section has one. */
+/* Handles the end of the table's connection: sends its alert and sets the sentence. Returns the
+   client's error: STWS_ERR_EOF for a proper end, STWS_ERR_TLS_TRUST or STWS_ERR_TLS. */
 static int stws_p_tls_ended(stws_p_tls *t, int error) {
     stws_p_tls_drain(t);
     if (error == STWS_ERR_EOF && t->open) return error;
@@ -6750,11 +6826,11 @@ static int stws_p_tls_ended(stws_p_tls *t, int error) {
     return error == STWS_ERR_TLS_TRUST ? error : (int)STWS_ERR_TLS;
 }
 
-enum { STWS_P_TLS_MOVES = 256 };
+enum { STWS_P_TLS_MOVES = 256 }; /* the most records moved in one call */
 
-/* Move records until the table has a bit of `until`: STWS_DONE; STWS_MORE when the socket is
-   not ready; or an error. What cannot be sent does not keep us from receiving: the peer may
-   wait for just that, or have said why. */
+/* Moves records until the table's state has a bit of `until`. Returns STWS_DONE then; STWS_MORE
+   if the socket is not ready; or an error. If sending fails, it still receives: the peer may
+   wait for that, or may have sent the reason. */
 static int stws_p_tls_pump(stws_p_tls *t, int until) {
     int moves;
     for (moves = 0; moves < STWS_P_TLS_MOVES; moves++) {
@@ -6762,17 +6838,19 @@ static int stws_p_tls_pump(stws_p_tls *t, int until) {
         long n = 0, received = 0;
         if (state < 0) return stws_p_tls_ended(t, state);
         if (state & STWS_TLS_HAS_OUTPUT) n = stws_p_tls_move(t, 1);
+        /* Output comes first. Only when it cannot be sent now do we look at the rest. */
         if (n <= 0 && (state & until)) return STWS_DONE;
         if (n <= 0 && (state & STWS_TLS_TAKES_INPUT)) received = stws_p_tls_move(t, 0);
         if (n <= 0 && received <= 0) return (int)(n < 0 ? n : received);
     }
-    return STWS_MORE; /* for now: records with nothing in them are no reason to stay here */
+    return STWS_MORE; /* a peer that sends empty records must not keep us here */
 }
 
-/* TCP stands: begin. A session is resumed only with the host and port of the last handshake
-   that was done (and so, within one client, under the same options). */
+/* Begins the handshake on an open TCP connection. A session is resumed only with the host and
+   port of the last completed handshake; within one client its options are also the same. */
 static int stws_p_tls_begin(stws_p_tls *t, const stws_endpoint *to) {
-    size_t len = strlen(to->host); /* a dot at its end is for DNS, and in no certificate */
+    /* a dot at the end is for DNS only; certificates do not have it */
+    size_t len = strlen(to->host);
     char host[256];
     int result;
     snprintf(host, sizeof host, "%.*s", (int)(len - (len && to->host[len - 1] == '.')), to->host);
@@ -6786,8 +6864,8 @@ static int stws_p_tls_begin(stws_p_tls *t, const stws_endpoint *to) {
     return result < 0 ? stws_p_tls_ended(t, result) : result;
 }
 
-/* Is the hash of the server's key in tls_pin? Encodings are compared, so that there is
-   nothing to decode. */
+/* Returns 1 if tls_pin contains the hash of the server's key. The hash is encoded (base64,
+   lower and upper hex) and searched for, so the pin need not be decoded. */
 static int stws_p_tls_is_pinned(const char *pin, const unsigned char hash[32]) {
     char base64[48], hex[2][65];
     size_t i;
@@ -6797,17 +6875,18 @@ static int stws_p_tls_is_pinned(const char *pin, const unsigned char hash[32]) {
     return strstr(pin, base64) || strstr(pin, hex[0]) || strstr(pin, hex[1]);
 }
 
-/* The handshake is done: nothing of ours is sent before the server's key is the one that
-   tls_pin wants. */
+/* Compares the server's key with tls_pin, before any byte of ours is sent through TLS. Returns
+   STWS_DONE or STWS_ERR_TLS_TRUST. */
 static int stws_p_tls_check_pin(stws_p_tls *t) {
     const char *pin = t->start.options->tls_pin;
     unsigned char hash[32];
     if (!pin || (t->table->key_hash(t->state, hash) && stws_p_tls_is_pinned(pin, hash)))
         return STWS_DONE;
-    t->why = "the server's key is not that of tls_pin";
+    t->why = "the server's key does not match tls_pin";
     return STWS_ERR_TLS_TRUST;
 }
 
+/* Opens TCP, then TLS. Returns STWS_DONE once both are open, STWS_MORE, or an error. */
 static int stws_p_tls_open(void *ctx, const stws_endpoint *to) {
     stws_p_tls *t = (stws_p_tls *)ctx;
     int result = t->begun ? (int)STWS_DONE : stws_p_proxy_open(t->tcp, to);
@@ -6820,20 +6899,21 @@ static int stws_p_tls_open(void *ctx, const stws_endpoint *to) {
     return result;
 }
 
-/* As many records as are there: less than len means that the socket is empty. An error waits
-   until the data are out. */
+/* Reads as many records as there are: less than `len` means that the socket is empty. An error
+   is returned only after all data. */
 static long stws_p_tls_read(void *ctx, char *buf, size_t len) {
     stws_p_tls *t = (stws_p_tls *)ctx;
     size_t done = 0, n = 1;
     int result = STWS_DONE;
     while (n > 0 && done < len && (result = stws_p_tls_pump(t, STWS_TLS_HAS_DATA)) == STWS_DONE)
         done += n = t->table->read(t->state, buf + done, len - done);
-    if (!n && !done) return 0; /* the table breaks its promise */
+    if (!n && !done) return 0; /* the table said it had data, but gave none */
     return done ? (long)done : (long)result;
 }
 
-/* Bytes count as written when their record is out. Until then they are offered to us again,
-   and stand in the client's numbers and deadlines as what waits. */
+/* Writes the client's output. Bytes count as written only once their record is sent. Until then
+   the client offers them again, and counts them as waiting in its statistics and deadlines;
+   `taken` remembers how many the table already has. */
 static long stws_p_tls_write(void *ctx, const char *buf, size_t len) {
     stws_p_tls *t = (stws_p_tls *)ctx;
     size_t done = 0;
@@ -6847,6 +6927,8 @@ static long stws_p_tls_write(void *ctx, const char *buf, size_t len) {
     return done || result == STWS_DONE ? (long)done : (long)result;
 }
 
+/* Closes TLS with close_notify, unless the socket is shared with a parent process; then closes
+   TCP. */
 static void stws_p_tls_close(void *ctx) {
     stws_p_tls *t = (stws_p_tls *)ctx;
     if (t->begun && t->open && !t->silent) t->table->close(t->state);
@@ -6858,7 +6940,8 @@ static void stws_p_tls_close(void *ctx) {
 
 static int stws_p_tls_fd(void *ctx) { return stws_p_tcp_fd(((stws_p_tls *)ctx)->tcp); }
 
-/* Records go both ways whatever is wanted; data that are inside already make no socket ready. */
+/* Returns what to wait for. TLS may have to send although the client only reads. Data that TLS
+   has already decrypted do not make the socket ready, hence STWS_WANT_NOW. */
 static int stws_p_tls_wants(void *ctx, int wants) {
     stws_p_tls *t = (stws_p_tls *)ctx;
     int state = t->table->state(t->state), out = 0;
@@ -6869,6 +6952,7 @@ static int stws_p_tls_wants(void *ctx, int wants) {
     return wants & STWS_WANT_READ && state & STWS_TLS_HAS_DATA ? out | STWS_WANT_NOW : out;
 }
 
+/* Returns the sentence for the last failure: this section's, the table's, or TCP's. */
 static const char *stws_p_tls_error(void *ctx) {
     stws_p_tls *t = (stws_p_tls *)ctx;
     int final;
@@ -6876,7 +6960,7 @@ static const char *stws_p_tls_error(void *ctx) {
     return t->failed ? t->table->error(t->state, &final) : stws_p_proxy_error(t->tcp);
 }
 
-/* Get ready for an attempt. What is left of the last one is the session. */
+/* Prepares an attempt and fills in `io`. Of the last attempt only the TLS session stays. */
 static void stws_p_tls_plug(stws_p_tls *t, const stws_options *o, const stws_random *r,
                             stws_p_tcp *tcp, stws_transport *io) {
     static const stws_transport tls = {
@@ -6892,9 +6976,9 @@ static void stws_p_tls_plug(stws_p_tls *t, const stws_options *o, const stws_ran
 
 STOMP_WS_API const char *stws_tls_alert_text(int alert) {
     static const char refused[] =
-        "the server does not take our certificate: see tls_cert_file and tls_key_file";
+        "the server does not accept our certificate: see tls_cert_file and tls_key_file";
     static const stws_p_meaning meanings[] = {
-        {40, "the server finds no cipher or kind of key in common, or wants a client certificate "
+        {40, "the server shares no cipher or kind of key with us, or wants a client certificate "
              "(tls_cert_file)"},
         {42, refused},
         {43, refused},
@@ -6904,7 +6988,7 @@ STOMP_WS_API const char *stws_tls_alert_text(int alert) {
         {48, refused},
         {49, refused},
         {51, refused},
-        {70, "the server speaks none of the TLS versions that are spoken here"},
+        {70, "the server supports none of our TLS versions"},
         {112, "the server knows no host of this name (SNI)"},
         {116, "the server wants a client certificate: see tls_cert_file and tls_key_file"},
         {120, "the server does not offer HTTP/1.1 (ALPN)"},
@@ -6914,20 +6998,22 @@ STOMP_WS_API const char *stws_tls_alert_text(int alert) {
 
 /* ==== >>bearssl: TLS 1.2 by BearSSL ==== */
 #ifdef STOMP_WS_BEARSSL
-/* All of TLS's memory is one struct in the client's block. A bundle of CAs has 150
-   certificates, a chain needs one of them: so no anchors are kept, but the server's chain is
-   put by as it comes, and then the bundle is read for the CAs that it names. That bounds
-   memory whatever the bundle's size, and a renewed one holds from the next handshake on that
-   resumes no session. */
+/* All memory of TLS is one struct in the client's block. A CA bundle has about 150
+   certificates, but a chain needs only one of them. So no trust anchors are kept. The server's
+   chain is stored as it arrives; then the bundle is read, and only the CAs that the chain names
+   are kept. This limits the memory whatever the size of the bundle. A renewed bundle takes
+   effect at the next handshake that does not resume a session. */
+/* the most certificates of a chain; anchors at a time; bytes of DER */
 enum { STWS_P_CHAIN = 8, STWS_P_ANCHORS = 6, STWS_P_DER_ROOM = 32768 };
 
-/* RFC 5280, 4.1 */
+/* Fields of a certificate by their index (RFC 5280, section 4.1), without the version. */
 enum { STWS_P_ISSUER = 2, STWS_P_SUBJECT = 4, STWS_P_KEY, STWS_P_REST, STWS_P_PARTS };
 
-typedef br_x500_name stws_p_der; /* bytes of DER: data and len */
+typedef br_x500_name stws_p_der; /* a piece of DER: `data` and `len` */
 
+/* The state of one TLS client by BearSSL. Only the driving thread uses it. */
 typedef struct stws_p_bear {
-    const br_x509_class *verifier; /* first: BearSSL knows us by its address */
+    const br_x509_class *verifier; /* must be first: BearSSL passes its address to our verifier */
     const stws_options *options;
     const char *host;
     br_ssl_client_context client;
@@ -6940,20 +7026,22 @@ typedef struct stws_p_bear {
     br_x509_certificate own[STWS_P_CHAIN]; /* the client's */
     stws_p_der chain[STWS_P_CHAIN];        /* the server's */
     size_t own_count, chain_count, anchor_count, found, ip_len;
-    /* anchors that the chain names: in this reading of the bundle; in use so far */
+    /* number of CAs named by the chain: seen in this reading of the bundle; tried so far */
     size_t seen, tried;
-    size_t used, part; /* of der: what stays, what comes */
-    int final, overflow;
-    int has_session, has_key_hash; /* session: also, the handshake is done; key_hash */
+    size_t used, part; /* bytes of `der` in use; bytes of the PEM object that is being read */
+    int final, overflow; /* the error would recur; the server's chain is too large */
+    /* the handshake is done, and `session` is valid; `key_hash` is valid */
+    int has_session, has_key_hash;
     char why[320];
     unsigned char key_hash[br_sha256_SIZE], ip[16], der[STWS_P_DER_ROOM],
         buffer[BR_SSL_BUFSIZE_BIDI];
 } stws_p_bear;
 
+/* Called with each object of a PEM text: its name and its DER. */
 typedef void (*stws_p_pem_use)(stws_p_bear *t, const char *name, stws_p_der der);
 
-/* Take the first element off: its tag, or 0 when there is none or it is cut off. whole (may
-   be NULL) has its head. */
+/* Removes the first element from `rest`. Returns its tag; 0 if there is none or it is cut off.
+   `whole`, which may be NULL, includes the element's head; `content` does not. */
 static int stws_p_der_next(stws_p_der *rest, stws_p_der *whole, stws_p_der *content) {
     unsigned char *from = rest->data;
     size_t head = 2, len = rest->len < 2 ? 0 : from[1], i;
@@ -6969,8 +7057,8 @@ static int stws_p_der_next(stws_p_der *rest, stws_p_der *whole, stws_p_der *cont
     return *from;
 }
 
-/* Go on to the first element of that tag and take it off: 1, or 0 without one. content may
-   be rest. */
+/* Finds the first element with this tag and removes all up to its end. Returns 1, or 0 without
+   such an element. `content` may be the same as `rest`. */
 static int stws_p_der_find(stws_p_der *rest, int tag, stws_p_der *content) {
     stws_p_der each;
     int found;
@@ -6979,11 +7067,13 @@ static int stws_p_der_find(stws_p_der *rest, int tag, stws_p_der *content) {
     return found != 0;
 }
 
+/* Returns 1 if a piece of DER has exactly these bytes. */
 static int stws_p_der_equal(stws_p_der a, const void *b, size_t len) {
     return a.len == len && !memcmp(a.data, b, len);
 }
 
-/* The fields of a certificate, without its version: 1, or 0 when it is none. */
+/* Splits a certificate into its fields, without the version. Returns 1, or 0 if it is not a
+   certificate. */
 static int stws_p_der_certificate(stws_p_der der, stws_p_der parts[STWS_P_PARTS]) {
     stws_p_der *rest = &parts[STWS_P_REST], content;
     int i = 0, tag = stws_p_der_next(&der, NULL, &der) == 0x30 &&
@@ -6993,7 +7083,8 @@ static int stws_p_der_certificate(stws_p_der der, stws_p_der parts[STWS_P_PARTS]
     return tag != 0;
 }
 
-/* The list in the extension of that id: 1; 0 without the extension; -1 when it has no list. */
+/* Finds the list in the extension with this id. Returns 1; 0 without the extension; -1 if the
+   extension has no list. */
 static int stws_p_der_extension(stws_p_der rest, const char id[3], stws_p_der *list) {
     stws_p_der extension, found;
     if (!stws_p_der_find(&rest, 0xA3, &rest) || !stws_p_der_find(&rest, 0x30, &rest)) return 0;
@@ -7004,7 +7095,8 @@ static int stws_p_der_extension(stws_p_der rest, const char id[3], stws_p_der *l
     return 0;
 }
 
-/* Has it an element of that tag: this one, or, when that has no length, any? */
+/* Returns 1 if the list has an element with this tag and this content; any content if `len` is
+   0. */
 static int stws_p_der_has(stws_p_der list, int tag, const void *element, size_t len) {
     stws_p_der each;
     while (stws_p_der_find(&list, tag, &each))
@@ -7012,17 +7104,17 @@ static int stws_p_der_has(stws_p_der list, int tag, const void *element, size_t 
     return 0;
 }
 
-/* Does a certificate's subjectAltName (RFC 5280, 4.2.1.6) have this address, or without one,
-   any host name? BearSSL does not look at addresses, and takes the common name where there
-   is no host name (against RFC 9110, 4.3.4). */
+/* Returns 1 if the subjectAltName (RFC 5280, section 4.2.1.6) has this address, or, without an
+   address, any host name. BearSSL does not compare addresses. Without a host name it would
+   accept the common name, against RFC 9110, section 4.3.4. */
 static int stws_p_der_names(stws_p_der rest, const unsigned char *ip, size_t ip_len) {
     stws_p_der names;
     return stws_p_der_extension(rest, "\x55\x1D\x11", &names) > 0 &&
            stws_p_der_has(names, ip_len ? 0x87 : 0x82, ip, ip_len);
 }
 
-/* May it serve as a TLS server's (RFC 5280, 4.2.1.12)? Its extendedKeyUsage, if any, has
-   serverAuth or "any". */
+/* Returns 1 if the certificate may be used by a TLS server (RFC 5280, section 4.2.1.12): it has
+   no extendedKeyUsage, or one with serverAuth or "any". */
 static int stws_p_der_is_for_servers(stws_p_der rest) {
     stws_p_der uses;
     int has = stws_p_der_extension(rest, "\x55\x1D\x25", &uses);
@@ -7030,16 +7122,20 @@ static int stws_p_der_is_for_servers(stws_p_der rest) {
                                 stws_p_der_has(uses, 6, "\x55\x1D\x25\0", 4)));
 }
 
+/* Stores a piece of a PEM object, which BearSSL has decoded. */
 static void stws_p_pem_store(void *ctx, const void *data, size_t len) {
     stws_p_bear *t = (stws_p_bear *)ctx;
-    if (len > sizeof t->der - t->used - t->part) return; /* what lacks a piece is no certificate */
+    /* without this piece it will not parse as a certificate */
+    if (len > sizeof t->der - t->used - t->part) return;
     memcpy(t->der + t->used + t->part, data, len);
     t->part += len;
 }
 
+/* Decodes a piece of PEM text and calls `use` for each complete object. */
 static void stws_p_pem_text(stws_p_bear *t, const char *text, size_t len, stws_p_pem_use use) {
     while (len > 0) {
-        const char *cr = (const char *)memchr(text, '\r', len); /* BearSSL knows LF only */
+        /* BearSSL accepts only LF as line end */
+        const char *cr = (const char *)memchr(text, '\r', len);
         size_t n = br_pem_decoder_push(&t->pem, text, cr ? (size_t)(cr - text) : len);
         int event = br_pem_decoder_event(&t->pem);
         stws_p_der der = {t->der + t->used, t->part};
@@ -7052,8 +7148,8 @@ static void stws_p_pem_text(stws_p_bear *t, const char *text, size_t len, stws_p
     }
 }
 
-/* Hand over each object of a text or else of a file. How many certificates were among them;
-   of half a file none. */
+/* Calls `use` for each object of a text, or of a file if there is no text. Returns the number
+   of certificates; 0 if the file cannot be read to its end. */
 static size_t stws_p_pem_read(stws_p_bear *t, const char *pem, const char *file,
                               stws_p_pem_use use) {
     int fd = pem || !file ? -1 : open(file, O_RDONLY | O_CLOEXEC);
@@ -7064,13 +7160,14 @@ static size_t stws_p_pem_read(stws_p_bear *t, const char *pem, const char *file,
     stws_p_pem_text(t, pem, stws_p_strlen(pem), use);
     while (fd >= 0 && ((n = read(fd, text, sizeof text)) > 0 || (n < 0 && errno == EINTR)))
         stws_p_pem_text(t, text, n < 0 ? 0 : (size_t)n, use);
-    stws_p_pem_text(t, "\n", 1, use); /* without a line end BearSSL does not see the last line */
-    stws_p_wipe(text, sizeof text);   /* it may have been a key */
+    stws_p_pem_text(t, "\n", 1, use); /* BearSSL needs a line end to see the last line */
+    stws_p_wipe(text, sizeof text);   /* the text may have been a private key */
     stws_p_close_fd(&fd);
     if (n < 0) t->found = 0;
     return t->found;
 }
 
+/* Splits and counts a PEM object if it is a certificate. Returns 1, or 0 for another object. */
 static int stws_p_pem_certificate(stws_p_bear *t, const char *name, stws_p_der der,
                                   stws_p_der parts[STWS_P_PARTS]) {
     int named = strcmp(name, "CERTIFICATE") == 0 || strcmp(name, "X509 CERTIFICATE") == 0;
@@ -7087,6 +7184,7 @@ static void stws_p_bear_start_chain(const br_x509_class **ctx, const char *name)
     (void)ctx, (void)name;
 }
 
+/* A certificate of the server's chain begins. It is stored behind the last one. */
 static void stws_p_bear_start_cert(const br_x509_class **ctx, uint32_t len) {
     stws_p_bear *t = stws_p_bear_of(ctx);
     t->overflow |= len > sizeof t->der - t->used || t->chain_count == STWS_P_CHAIN;
@@ -7104,7 +7202,7 @@ static void stws_p_bear_append(const br_x509_class **ctx, const unsigned char *d
 
 static void stws_p_bear_end_cert(const br_x509_class **ctx) { (void)ctx; }
 
-/* Is it the issuer or the subject of a certificate of the chain? */
+/* Returns 1 if a certificate of the chain has this name as its issuer or subject. */
 static int stws_p_bear_is_named(const stws_p_bear *t, stws_p_der name) {
     stws_p_der parts[STWS_P_PARTS], *issuer = &parts[STWS_P_ISSUER],
                                     *subject = &parts[STWS_P_SUBJECT];
@@ -7117,19 +7215,19 @@ static int stws_p_bear_is_named(const stws_p_bear *t, stws_p_der name) {
     return 0;
 }
 
-/* A certificate of the bundle: it stays when the chain names it. That is only so as not to
-   keep them all: what is trusted is for BearSSL to find out. */
+/* Keeps a certificate of the bundle as an anchor if the chain names it. This only saves memory:
+   BearSSL decides what is trusted. */
 static void stws_p_bear_use_anchor(stws_p_bear *t, const char *name, stws_p_der der) {
     br_x509_decoder_context *decoder = &t->decoders[t->anchor_count];
     br_x509_trust_anchor *anchor = &t->anchors[t->anchor_count];
     stws_p_der parts[STWS_P_PARTS], *subject = &parts[STWS_P_SUBJECT];
     if (!stws_p_pem_certificate(t, name, der, parts) || !stws_p_bear_is_named(t, *subject)) return;
-    /* it had its turn; it will have it */
+    /* an earlier reading tried it, or a later one will */
     if (t->seen++ < t->tried || t->anchor_count == STWS_P_ANCHORS) return;
     t->tried = t->seen;
     br_x509_decoder_init(decoder, NULL, NULL);
     br_x509_decoder_push(decoder, der.data, der.len);
-    if (!br_x509_decoder_get_pkey(decoder)) return; /* a kind of key that BearSSL does not know */
+    if (!br_x509_decoder_get_pkey(decoder)) return; /* BearSSL does not support this kind of key */
     anchor->dn = *subject;
     anchor->flags = br_x509_decoder_isCA(decoder) ? BR_X509_TA_CA : 0;
     anchor->pkey = *br_x509_decoder_get_pkey(decoder);
@@ -7137,7 +7235,7 @@ static void stws_p_bear_use_anchor(stws_p_bear *t, const char *name, stws_p_der 
     t->used += der.len;
 }
 
-/* Note the hash of the server's key, for tls_pin. */
+/* Keeps the hash of the server's key, for tls_pin. */
 static void stws_p_bear_note_key(stws_p_bear *t, stws_p_der key) {
     br_sha256_context sha256;
     br_sha256_init(&sha256);
@@ -7146,13 +7244,14 @@ static void stws_p_bear_note_key(stws_p_bear *t, stws_p_der key) {
     t->has_key_hash = 1;
 }
 
-/* Has the chain an anchor, and its first certificate our server's name? 0, or BearSSL's error. */
+/* Returns 0 if an anchor signed the chain and the first certificate has our server's name; else
+   BearSSL's error. `rest` holds that certificate's extensions. */
 static unsigned stws_p_bear_check_chain(stws_p_bear *t, stws_p_der rest) {
     const br_x509_class **x = &t->minimal.vtable;
     unsigned error;
     size_t i;
     br_x509_minimal_init_full(&t->minimal, t->anchors, t->anchor_count);
-    br_x509_minimal_set_hash(&t->minimal, br_sha1_ID, NULL); /* broken */
+    br_x509_minimal_set_hash(&t->minimal, br_sha1_ID, NULL); /* SHA-1 is broken: do not accept it */
     br_x509_minimal_set_minrsa(&t->minimal, 256);
     (*x)->start_chain(x, t->ip_len ? NULL : t->host);
     for (i = 0; i < t->chain_count; i++) {
@@ -7164,13 +7263,14 @@ static unsigned stws_p_bear_check_chain(stws_p_bear *t, stws_p_der rest) {
     return error || stws_p_der_names(rest, t->ip, t->ip_len) ? error : BR_ERR_X509_BAD_SERVER_NAME;
 }
 
+/* Sets the sentence. Returns BearSSL's error for an untrusted chain. */
 static unsigned stws_p_bear_untrusted(stws_p_bear *t, const char *why) {
     snprintf(t->why, sizeof t->why, "%s", why);
     return BR_ERR_X509_NOT_TRUSTED;
 }
 
-/* A directory of PEM files: how many certificates they have. A name in it that begins with a
-   dot is passed over. */
+/* Reads a directory of PEM files. Returns the number of certificates. Files whose names begin
+   with a dot are skipped. */
 static size_t stws_p_bear_read_folder(stws_p_bear *t, const char *path, size_t path_len) {
     char name[1024];
     size_t found = 0;
@@ -7187,14 +7287,16 @@ static size_t stws_p_bear_read_folder(stws_p_bear *t, const char *path, size_t p
     return found;
 }
 
-/* A variable of the environment; NULL without it, when it is empty, or in a program that
-   runs with other rights than those of its caller (setuid), whom the environment belongs to. */
+/* Returns a variable of the environment. Returns NULL if it is not set or empty, and in a
+   setuid program: the caller, who has fewer rights, controls the environment. */
 static const char *stws_p_bear_environment(const char *name) {
     const char *value = getuid() == geteuid() && getgid() == getegid() ? getenv(name) : NULL;
     return value && *value ? value : NULL;
 }
 
-/* Read the CAs for those that the chain names: how many there are at all. */
+/* Reads the CAs and keeps those that the chain names. The options come first, then
+   SSL_CERT_FILE and SSL_CERT_DIR, then the system's bundle. Returns how many certificates it
+   read. */
 static size_t stws_p_bear_read_anchors(stws_p_bear *t) {
     static const char *const bundles[] = {"/etc/ssl/certs/ca-certificates.crt",
                                           "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem",
@@ -7213,13 +7315,14 @@ static size_t stws_p_bear_read_anchors(stws_p_bear *t) {
         found += stws_p_bear_read_folder(t, folders, (size_t)(end - folders));
         own = 1;
     }
+    /* Neither options nor environment name a CA: use the first system bundle that has any. */
     for (i = 0; !own && !file && !found && i < sizeof bundles / sizeof *bundles; i++)
         found = stws_p_pem_read(t, NULL, bundles[i], stws_p_bear_use_anchor);
     return found;
 }
 
-/* Nothing that we trust has signed the chain. A server that sends one certificate, of an
-   issuer that we do not know, may lack the certificate in between. */
+/* Handles a chain that no trusted CA has signed. If the server sent a single certificate of an
+   unknown issuer, its intermediate certificate may be missing. */
 static unsigned stws_p_bear_unknown(stws_p_bear *t, const stws_p_der parts[STWS_P_PARTS]) {
     stws_p_der subject = parts[STWS_P_SUBJECT];
     if (t->seen || t->chain_count > 1 ||
@@ -7230,7 +7333,7 @@ static unsigned stws_p_bear_unknown(stws_p_bear *t, const stws_p_der parts[STWS_
            "intermediate certificate, or else see tls_ca_file");
 }
 
-/* The chain is there: 0, or BearSSL's error. */
+/* Checks the complete chain. Called by BearSSL. Returns 0, or BearSSL's error. */
 static unsigned stws_p_bear_end_chain(const br_x509_class **ctx) {
     stws_p_bear *t = stws_p_bear_of(ctx);
     stws_p_der parts[STWS_P_PARTS], other[STWS_P_PARTS];
@@ -7241,6 +7344,7 @@ static unsigned stws_p_bear_end_chain(const br_x509_class **ctx) {
     if (!t->chain_count || !stws_p_der_certificate(t->chain[0], parts))
         return BR_ERR_X509_EMPTY_CHAIN;
     stws_p_bear_note_key(t, parts[STWS_P_KEY]);
+    /* Without verification, only the server's key is needed. */
     if (t->options->tls_insecure_no_verify) {
         br_x509_decoder_init(t->decoders, NULL, NULL);
         br_x509_decoder_push(t->decoders, t->chain[0].data, t->chain[0].len);
@@ -7251,7 +7355,7 @@ static unsigned stws_p_bear_end_chain(const br_x509_class **ctx) {
             !stws_p_der_is_for_servers(other[STWS_P_REST]))
             return stws_p_bear_untrusted(t, "a certificate of the server's chain is not for TLS "
                                             "servers: its extendedKeyUsage lacks serverAuth");
-    do { /* again while there are more anchors that the chain names than have room at a time */
+    do { /* repeat while the chain names more anchors than fit at a time */
         t->anchor_count = t->seen = 0;
         t->used = chain_end;
         if (!stws_p_bear_read_anchors(t))
@@ -7273,14 +7377,14 @@ static const br_x509_pkey *stws_p_bear_get_pkey(const br_x509_class *const *ctx,
 
 /* ---- errors ---- */
 
-/* Something of ours that another attempt will not change. */
+/* Reports an error in our own options or system, which another attempt will not change. */
 static int stws_p_bear_refuse(stws_p_bear *t, const char *why, const char *file) {
     snprintf(t->why, sizeof t->why, "%s: %.200s", why, file);
     t->final = 1;
     return STWS_ERR_TLS;
 }
 
-/* What an error of BearSSL means; NULL where another attempt may not meet it. */
+/* Explains an error of BearSSL. Returns NULL for an error that another attempt may not meet. */
 static const char *stws_p_bear_meaning(int error, int in_session) {
     enum { ALERT = BR_ERR_RECV_FATAL_ALERT };
 
@@ -7301,7 +7405,7 @@ static const char *stws_p_bear_meaning(int error, int in_session) {
         {BR_ERR_X509_NOT_TRUSTED,
          "the CA of the server's certificate is not known here: see tls_ca_file"},
         {ALERT + BR_ALERT_HANDSHAKE_FAILURE,
-         "the server finds no cipher in common (offered: ECDHE with AES-GCM or ChaCha20, "
+         "the server shares no cipher with us (offered: ECDHE with AES-GCM or ChaCha20, "
          "certificates of RSA or EC, not Ed25519), or wants a client certificate (tls_cert_file)"},
         {ALERT + BR_ALERT_PROTOCOL_VERSION,
          "this server speaks only TLS 1.3 (or older ones), BearSSL ends at 1.2: options.tls = "
@@ -7309,13 +7413,14 @@ static const char *stws_p_bear_meaning(int error, int in_session) {
         {0, NULL}};
     const char *meaning = stws_p_meaning_of(error, meanings);
     if (in_session && error == ALERT + BR_ALERT_HANDSHAKE_FAILURE)
-        return "the server wants a handshake anew in the middle of a session (renegotiation, "
-               "perhaps for a client certificate), which is not done: let it ask for one at the "
-               "first handshake";
+        return "the server wants another handshake within the session (renegotiation, perhaps for "
+               "a client certificate), which is not supported: let it ask for the certificate at "
+               "the first handshake";
     return meaning || error < ALERT ? meaning : stws_tls_alert_text(error - ALERT);
 }
 
-/* The engine has closed: the error, and a sentence. What has a meaning of its own is final. */
+/* Handles the end of the engine. Returns the error, with its sentence in t->why. An error with
+   an explanation of its own is final. */
 static int stws_p_bear_ended(stws_p_bear *t) {
     enum { ALERT = BR_ERR_RECV_FATAL_ALERT };
 
@@ -7327,11 +7432,12 @@ static int stws_p_bear_ended(stws_p_bear *t) {
     if (!*t->why)
         snprintf(
             t->why, sizeof t->why, "%s (%s, %s %d)",
-            stws_p_or(meaning, trust ? "the server's certificate is not valid" : "TLS broke down"),
+            stws_p_or(meaning, trust ? "the server's certificate is not valid" : "TLS failed"),
             t->host, error < ALERT ? "BearSSL error" : "TLS alert", error % ALERT);
     return trust ? (int)STWS_ERR_TLS_TRUST : (int)STWS_ERR_TLS;
 }
 
+/* Adds a certificate to the client's own chain. */
 static void stws_p_bear_use_own(stws_p_bear *t, const char *name, stws_p_der der) {
     stws_p_der parts[STWS_P_PARTS];
     if (t->own_count == STWS_P_CHAIN || !stws_p_pem_certificate(t, name, der, parts)) return;
@@ -7340,13 +7446,15 @@ static void stws_p_bear_use_own(stws_p_bear *t, const char *name, stws_p_der der
     t->used += der.len;
 }
 
+/* Decodes the client's private key. Encrypted keys are not supported. */
 static void stws_p_bear_use_key(stws_p_bear *t, const char *name, stws_p_der der) {
     if (!strstr(name, "PRIVATE KEY") || strstr(name, "ENCRYPTED")) return;
     br_skey_decoder_init(&t->key);
     br_skey_decoder_push(&t->key, der.data, der.len);
 }
 
-/* The client's certificate and key, read for each handshake. */
+/* Reads the client's certificate and key, anew for each handshake. Returns STWS_DONE or an
+   error. */
 static int stws_p_bear_identify(stws_p_bear *t) {
     const char *file = t->options->tls_cert_file,
                *key_file = stws_p_or(t->options->tls_key_file, file);
@@ -7372,10 +7480,11 @@ static int stws_p_bear_identify(stws_p_bear *t) {
 
 /* ---- the table ---- */
 
-/* Get the engine ready for a handshake. Of the last one it has the session, and the hash of
-   the server's key. */
+/* Prepares the engine for a handshake. Of the last handshake, the session and the hash of the
+   server's key stay. */
 static int stws_p_bear_begin(void *tls, const stws_tls_start *start) {
-    /* ECDHE: four of AES-GCM, two of ChaCha20, which come first without AES-NI */
+    /* Only ECDHE: four suites with AES-GCM, two with ChaCha20. Without AES-NI, ChaCha20 comes
+       first. */
     static const uint16_t suites[] = {0xC02B, 0xC02F, 0xC02C, 0xC030, 0xCCA9,
                                       0xCCA8, 0xC02B, 0xC02F, 0xC02C, 0xC030};
     static const br_x509_class verifier = {
@@ -7396,22 +7505,24 @@ static int stws_p_bear_begin(void *tls, const stws_tls_start *start) {
     br_ssl_client_init_full(&t->client, &t->minimal, NULL, 0);
     br_ssl_engine_set_versions(e, BR_TLS12, BR_TLS12);
     br_ssl_engine_set_suites(e, fast ? suites : suites + 4, 6);
+    /* Renegotiation is refused, and only TLS 1.2 is allowed. */
     br_ssl_engine_add_flags(e, BR_OPT_NO_RENEGOTIATION);
     br_ssl_engine_set_x509(e, &t->verifier);
     br_ssl_engine_set_buffer(e, t->buffer, sizeof t->buffer, 1);
     memset(seed, 0, sizeof seed);
     if (stws_p_random_from(start->random, seed, sizeof seed) != 0)
-        return stws_p_bear_refuse(t, "the system gives no random numbers", t->host);
+        return stws_p_bear_refuse(t, "the system provides no random numbers", t->host);
     br_ssl_engine_inject_entropy(e, seed, sizeof seed);
     result = stws_p_bear_identify(t);
     if (result != STWS_DONE) return result;
     if (resume) br_ssl_engine_set_session_parameters(e, &t->session);
     else t->has_key_hash = 0;
-    /* an address is no server name */
+    /* SNI has no numeric addresses (RFC 6066, section 3) */
     if (br_ssl_client_reset(&t->client, t->ip_len ? NULL : t->host, resume)) return STWS_DONE;
     return stws_p_bear_ended(t);
 }
 
+/* Returns the engine's state as bits of STWS_TLS_*, or an error once it has closed. */
 static int stws_p_bear_state(void *tls) {
     stws_p_bear *t = (stws_p_bear *)tls;
     unsigned state = br_ssl_engine_current_state(&t->client.eng);
@@ -7446,6 +7557,7 @@ static void stws_p_bear_sent(void *tls, size_t len) {
     br_ssl_engine_sendrec_ack(stws_p_bear_engine(tls), len);
 }
 
+/* Takes decrypted data out of the engine. Returns the number of bytes. */
 static size_t stws_p_bear_read(void *tls, char *buf, size_t len) {
     size_t n;
     const unsigned char *from = br_ssl_engine_recvapp_buf(stws_p_bear_engine(tls), &n);
@@ -7455,6 +7567,8 @@ static size_t stws_p_bear_read(void *tls, char *buf, size_t len) {
     return n;
 }
 
+/* Gives data to the engine, which encrypts them into one record at once. Returns the number of
+   bytes taken. */
 static size_t stws_p_bear_write(void *tls, const char *buf, size_t len) {
     size_t n;
     unsigned char *to = br_ssl_engine_sendapp_buf(stws_p_bear_engine(tls), &n);
@@ -7501,11 +7615,13 @@ STOMP_WS_API const stws_tls *stws_bearssl(void) { return NULL; }
 #endif
 
 /* ==== >>copy: messages that outlive the receive buffer ==== */
+/* Returns the bytes that a copy of a message needs. */
 static size_t stws_p_message_size(const stws_message *m) {
     return stws_p_align(sizeof *m + stws_p_kept_size(&m->frame));
 }
 
-/* The copy's own of a value that the original takes from its headers. */
+/* Returns the copy's string for a value that the original took from its headers; NULL for any
+   other value. */
 static const char *stws_p_moved_value(const stws_message *from, const stws_header *headers,
                                       const char *value) {
     size_t i;
@@ -7514,6 +7630,8 @@ static const char *stws_p_moved_value(const stws_message *from, const stws_heade
     return NULL;
 }
 
+/* Writes a copy of a message with its headers and body into a block of stws_p_message_size
+   bytes. */
 static stws_message *stws_p_message_write(void *block, const stws_message *m) {
     stws_message *copy = (stws_message *)block;
     const stws_header *headers;
@@ -7555,8 +7673,8 @@ STOMP_WS_API const char *stws_header_get(const stws_message *message, const char
 #define STWS_P_LOCK(object) ((void)pthread_mutex_lock((object)->mutex))
 #define STWS_P_UNLOCK(object) ((void)pthread_mutex_unlock((object)->mutex))
 
-/* A condition that waits by the monotonic clock, where the system lets us choose: 1, or 0
-   without memory. */
+/* Creates a condition that waits by the monotonic clock, if the system offers that. Returns 1,
+   or 0 without memory. */
 static int stws_p_cond_init(pthread_cond_t *cond) {
     pthread_condattr_t attributes;
     int made;
@@ -7569,6 +7687,7 @@ static int stws_p_cond_init(pthread_cond_t *cond) {
     return made;
 }
 
+/* Creates a mutex and a condition. Returns 1, or 0 without memory. */
 static int stws_p_sync_init(pthread_mutex_t *mutex, pthread_cond_t *cond) {
     if (pthread_mutex_init(mutex, NULL) != 0) return 0;
     if (stws_p_cond_init(cond)) return 1;
@@ -7576,8 +7695,8 @@ static int stws_p_sync_init(pthread_mutex_t *mutex, pthread_cond_t *cond) {
     return 0;
 }
 
-/* Wait until signalled or until that many milliseconds are over (-1: no limit); 0 when they
-   are. */
+/* Waits for a signal, at most `ms` milliseconds; -1: no limit. Returns 1, or 0 if the time is
+   over. The lock is held. */
 static int stws_p_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, long long ms) {
     struct timespec t;
     if (ms < 0) return pthread_cond_wait(cond, mutex) == 0;
@@ -7593,30 +7712,34 @@ static int stws_p_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, long l
 }
 #endif
 
-/* A client that waits for room: how to wake it. */
+/* A client that waits for room in the queue, and how to wake it. Under the queue's lock; the
+   client reads `listed` atomically. */
 typedef struct stws_p_waiter {
     struct stws_p_waiter *next;
-    int fd; /* write end of its wake pipe; -1: it asks by itself */
-    int listed;
+    int fd; /* write end of the client's wake pipe; -1: the client asks again by itself */
+    int listed; /* it is in the list of waiters */
 } stws_p_waiter;
 
-/* Messages stand in a ring, each whole; a popped one keeps its place until it is given back. */
+/* One message in the queue. Messages lie in a ring, each in one piece. A popped message keeps
+   its place until it is given back. */
 typedef struct stws_p_queued {
-    size_t size;
+    size_t size; /* of the entry, in bytes; the ring needs it first */
+    /* the user is done with it; it was acknowledged, or need not be (atomic) */
     int given_back, answered;
-    int settling; /* a thread that gives it back is acknowledging it */
+    int settling; /* the thread that gives it back is just acknowledging it */
     stws_message *message;
 } stws_p_queued;
 
+/* A queue. All fields that change are under its lock. */
 struct stws_queue {
     stws_p_ring ring;
-    long pid; /* of the process that made it */
-    int closed;
-    int feeders, fed; /* clients that may still put something in; there has been one */
-    stws_p_waiter *waiters;
+    long pid;               /* the process that created it; set once */
+    int closed;             /* stws_queue_close was called */
+    int feeders, fed;       /* number of clients that may still add messages; there has been one */
+    stws_p_waiter *waiters; /* clients that wait for room */
 #ifndef STOMP_WS_NO_THREADS
-    pthread_mutex_t mutex[1]; /* so that STWS_P_LOCK finds a pointer, as in a client */
-    pthread_cond_t filled;
+    pthread_mutex_t mutex[1]; /* an array, so that STWS_P_LOCK gets a pointer, like a client's */
+    pthread_cond_t filled; /* a message came, the queue ended, or an ACK is done */
 #endif
 };
 
@@ -7642,12 +7765,13 @@ STOMP_WS_API stws_queue *stws_queue_create(size_t capacity) {
 STOMP_WS_API void stws_queue_destroy(stws_queue *q) {
     if (!q) return;
 #ifndef STOMP_WS_NO_THREADS
-    if (q->pid == (long)getpid()) { /* a child's threads do not wait there, but these may look so */
+    /* after fork() they may look as if threads waited, which do not exist in the child */
+    if (q->pid == (long)getpid()) {
         pthread_cond_destroy(&q->filled);
         pthread_mutex_destroy(q->mutex);
     }
 #endif
-    stws_p_wipe(q->ring.data, q->ring.used); /* messages may be secrets */
+    stws_p_wipe(q->ring.data, q->ring.used); /* messages may contain secrets */
     STOMP_WS_FREE(q);
 }
 
@@ -7659,19 +7783,22 @@ STOMP_WS_API void stws_queue_close(stws_queue *q) {
     STWS_P_UNLOCK(q);
 }
 
+/* Returns the entry at an offset of the ring. */
 static stws_p_queued *stws_p_queued_at(const stws_queue *q, size_t offset) {
     return (stws_p_queued *)stws_p_ring_at(&q->ring, offset);
 }
 
-/* The popped entry after that one, or, after NULL, the first; NULL after the last. Those that
-   were given back may be among them. Under the lock. */
+/* Returns the popped entry behind `entry`, or the first one if that is NULL; NULL at the end.
+   Entries that were given back may be among them. The lock is held. */
 static stws_p_queued *stws_p_queued_popped_locked(const stws_queue *q, const stws_p_queued *entry) {
     const stws_p_ring *r = &q->ring;
     stws_p_queued *next = (stws_p_queued *)stws_p_ring_next(r, entry);
     return r->untaken && next == stws_p_queued_at(q, r->next) ? NULL : next;
 }
 
-/* A client comes, or has ended. Nothing more will come when the last one has. */
+/* Counts the clients that feed the queue: `more` is 1 for a new client, -1 for one that has
+   ended, 0 for one that could not be created. When the last client has ended, waiting readers
+   are woken, because no message will come. */
 static void stws_p_queue_feed(stws_queue *q, int more) {
     STWS_P_LOCK(q);
     q->fed = 1;
@@ -7680,10 +7807,12 @@ static void stws_p_queue_feed(stws_queue *q, int more) {
     STWS_P_UNLOCK(q);
 }
 
+/* Returns 1 if no more messages will come. The lock is held. */
 static int stws_p_queue_over(const stws_queue *q) { return q->closed || (q->fed && !q->feeders); }
 
-/* Put a copy in: 1; 0 when it is full now (waiter is woken once there is room); an error
-   when it never will be. */
+/* Adds a copy of a message. Returns 1; 0 if the queue is full or closed, and then `waiter` is
+   woken once there is room; STWS_ERR_LIMIT if the message can never fit. The client's driving
+   thread calls it. */
 static int stws_p_queue_push(stws_queue *q, const stws_message *m, stws_p_waiter *waiter) {
     size_t head = stws_p_align(sizeof(stws_p_queued)), size = head + stws_p_message_size(m);
     stws_p_queued *entry = NULL;
@@ -7704,7 +7833,7 @@ static int stws_p_queue_push(stws_queue *q, const stws_message *m, stws_p_waiter
     return entry != NULL;
 }
 #ifndef STOMP_WS_NO_THREADS
-/* Is a thread acknowledging a message of this client? Under the lock. */
+/* Returns 1 if a thread is just acknowledging a message of this client. The lock is held. */
 static int stws_p_queue_settles_locked(stws_queue *q, const stws *client) {
     const stws_p_queued *entry = stws_p_queued_popped_locked(q, NULL);
     while (entry && !(entry->settling && entry->message->client == client))
@@ -7713,14 +7842,16 @@ static int stws_p_queue_settles_locked(stws_queue *q, const stws *client) {
 }
 #endif
 
-/* A client goes: nobody waits for room any more, and nobody acknowledges its messages.
-   Whoever is just doing that ends first. */
+/* Removes a client that is being destroyed. Waits until no thread acknowledges one of its
+   messages. Then takes the client off the waiters, and marks its messages so that no thread
+   uses the client for them any more. The messages themselves stay in the queue. */
 static void stws_p_queue_forget(stws_queue *q, const stws *client, stws_p_waiter *waiter) {
     stws_p_waiter **at;
     stws_p_queued *entry = NULL;
     STWS_P_LOCK(q);
     STWS_P_WITH_THREADS(while (stws_p_queue_settles_locked(q, client))
                             stws_p_cond_wait(&q->filled, q->mutex, -1);)
+    /* The client is no longer woken for room. */
     for (at = &q->waiters; *at && *at != waiter;) at = &(*at)->next;
     if (*at) *at = waiter->next;
     STWS_P_STORE(&waiter->listed, 0);
@@ -7732,8 +7863,8 @@ static void stws_p_queue_forget(stws_queue *q, const stws *client, stws_p_waiter
     STWS_P_UNLOCK(q);
 }
 
-/* Does a user have a message of this client's session, whose ACK the library owes when it
-   comes back? */
+/* Returns 1 if a user has a message of this client's session that the library has to
+   acknowledge when it is given back. */
 static int stws_p_queue_owes(stws_queue *q, const stws *client, unsigned epoch) {
     const stws_p_queued *entry = NULL;
     int owes = 0;
@@ -7747,7 +7878,7 @@ static int stws_p_queue_owes(stws_queue *q, const stws *client, unsigned epoch) 
     return owes;
 }
 
-/* One byte into a wake pipe. When it is full, a wake-up is under way anyway.
+/* Writes one byte into a wake pipe. If the pipe is full, the wake-up has happened already.
    Async-signal-safe. */
 static void stws_p_poke(int fd) {
     int saved = errno;
@@ -7755,8 +7886,8 @@ static void stws_p_poke(int fd) {
     errno = saved;
 }
 
-/* A message comes back: its place is free once all before it are, and clients that wait for
-   room may ask again. */
+/* Gives a message back; `entry` may be NULL. A place becomes free once all places before it are
+   free. Then wakes the clients that wait for room. The lock is held. */
 static void stws_p_queue_give_back(stws_queue *q, stws_p_queued *entry) {
     stws_p_ring *r = &q->ring;
     if (entry) entry->given_back = 1;
@@ -7769,7 +7900,7 @@ static void stws_p_queue_give_back(stws_queue *q, stws_p_queued *entry) {
     }
 }
 
-/* Sleep until there is a message, the queue is closed, or the time is over. Under the lock. */
+/* Sleeps until there is a message, the queue has ended, or the time is over. The lock is held. */
 static void stws_p_queue_await_locked(stws_queue *q, int timeout_ms) {
 #ifdef STOMP_WS_NO_THREADS
     (void)q, (void)timeout_ms;
@@ -7782,8 +7913,8 @@ static void stws_p_queue_await_locked(stws_queue *q, int timeout_ms) {
 #endif
 }
 
-/* The user is done with a message, or has it, as `when` says, or both: acknowledge it if the
-   library is to. 0: there is no room for that now. */
+/* Acknowledges a message if the library has to do so at the moment `when`, a set of bits
+   STWS_ACK_ON_*. Returns 1, or 0 if the output has no room for the ACK now. */
 static int stws_p_acknowledge_on(const stws_message *m, int when) {
     return !((int)m->ack_on & when) || STWS_P_LOAD(m->answered) ||
            stws_ack(m->client, m) != STWS_ERR_FULL;
@@ -7791,15 +7922,17 @@ static int stws_p_acknowledge_on(const stws_message *m, int when) {
 
 static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms);
 
-/* The entry of a message that was popped; NULL when it is none of this queue's. Under the lock. */
+/* Returns the entry of a popped message; NULL if it does not belong to this queue. The lock is
+   held. */
 static stws_p_queued *stws_p_queued_of_locked(stws_queue *q, const stws_message *m) {
     stws_p_queued *entry = stws_p_queued_popped_locked(q, NULL);
     while (entry && entry->message != m) entry = stws_p_queued_popped_locked(q, entry);
     return entry;
 }
 
-/* Give a message back, and acknowledge it first if the library owes that. 0: there is no
-   room for its ACK. The lock is let go of meanwhile. */
+/* Gives a message back, and acknowledges it first if the library has to. Returns 1, or 0 if
+   there is no room for the ACK. The lock is held, but released during the ACK: that may wait
+   for the client, whose driving thread needs the queue's lock. */
 static int stws_p_queue_settle(stws_queue *q, const stws_message *m, int timeout_ms) {
     stws_p_queued *entry = stws_p_queued_of_locked(q, m);
     int settled = 1;
@@ -7810,7 +7943,8 @@ static int stws_p_queue_settle(stws_queue *q, const stws_message *m, int timeout
         settled = stws_p_acknowledge_waiting(m, timeout_ms);
         STWS_P_LOCK(q);
         entry->settling = 0;
-        STWS_P_WITH_THREADS(pthread_cond_broadcast(&q->filled);) /* for a client that goes */
+        /* a client that is being destroyed may wait for this */
+        STWS_P_WITH_THREADS(pthread_cond_broadcast(&q->filled);)
     }
     if (settled) stws_p_queue_give_back(q, entry);
     return settled;
@@ -7821,6 +7955,8 @@ STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int
     if (!q) return STWS_ERR_MEMORY;
     if (!message) return STWS_ERR_USAGE;
     STWS_P_LOCK(q);
+    /* The message of the last call comes back first. Without room for its ACK, the caller keeps
+       it. */
     if (*message && !stws_p_queue_settle(q, *message, timeout_ms)) {
         STWS_P_UNLOCK(q);
         return 0;
@@ -7830,7 +7966,7 @@ STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int
     if (q->ring.untaken) {
         *message = stws_p_queued_at(q, q->ring.next)->message;
         stws_p_ring_take(&q->ring);
-        /* for another who pops */
+        /* wake one more reader */
         STWS_P_WITH_THREADS(if (q->ring.untaken) pthread_cond_signal(&q->filled);)
         result = 1;
     } else if (stws_p_queue_over(q)) {
@@ -7841,149 +7977,175 @@ STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int
 }
 
 /* ==== >>options: defaults, memory, and the life of a client ==== */
+/* What the user has asked for: nothing, a graceful end, or an immediate stop. */
 enum { STWS_P_ASKED_NOTHING, STWS_P_ASKED_END, STWS_P_ASKED_STOP };
 
-enum { STWS_P_BATCH = 65536 }; /* what is built is written when so much waits */
+/* encoded output is written at the latest when this many bytes wait */
+enum { STWS_P_BATCH = 65536 };
 
-/* so much is read beside a part of a frame that has come before */
+/* the input buffer's default: a full read beside part of an earlier frame */
 enum { STWS_P_READ = STWS_P_BATCH + 4096 };
 
-enum { STWS_P_MAX_URLS = 64 };
+enum { STWS_P_MAX_URLS = 64 }; /* the most entries of options.urls */
 
-/* as due_us: the last turn was not followed by a wait, so nobody was told when to come again */
+/* As due_us: no wait followed the last turn, so nobody knows when the next turn should be. */
 enum { STWS_P_NOT_TOLD = -1 };
 
-enum { STWS_P_AGAIN = STWS_RESULT_END }; /* no code of a call: what it tried is to be tried anew */
+enum { STWS_P_AGAIN = STWS_RESULT_END }; /* an internal result: try the operation again */
 
-/* An event that waits for stws_next, with a copy of its message behind it. */
+/* An event that waits for stws_next. A copy of its message follows it in the same memory. */
 typedef struct stws_p_kept {
     struct stws_p_kept *next;
-    size_t size;
-    int answered;
+    size_t size;  /* of this block with the message's copy, in bytes */
+    int answered; /* the message has been acknowledged */
     stws_event event;
     stws_message *message; /* the event's, or NULL */
 } stws_p_kept;
 
-/* a message, or the last one's ACK, waits for room there */
+/* why no frame is dispatched: options.queue has no room for a message, or the output has no
+   room for the last message's ACK */
 enum { STWS_P_HELD_BY_QUEUE = 1, STWS_P_HELD_BY_ACK };
 
 struct stws {
-    stws_options o; /* resolved: no default is left at 0 */
+    stws_options o; /* the options with all defaults filled in; set once */
+    /* the STOMP session; its output, outbox and tables are under the lock */
     stws_p_session s;
-    size_t block_size;
+    size_t block_size; /* size of the client's block of memory; set once */
+    /* state: STWS_IDLE ...; error: the last error's code, explained by `text`; final: the
+       result of driving calls once the client has ended; http_status, close_code: of the last
+       answer and close frame, else 0; stop: stws_stop was called, atomic. Only the driving
+       thread writes the others; other threads read them atomically. */
     int state, error, final, http_status, close_code, stop;
-    int asked;               /* STWS_P_ASKED_*, under the lock */
-    int disconnect_number;   /* of a graceful end */
-    int failures, url_index; /* failures in a row, since the last stable session */
-    int has_worked;          /* there was a session */
-    int put_off;             /* before_connect said not yet: it is asked again about this attempt */
-    int write_error;         /* writing has failed; what was sent to us is still read */
-    /* a callback is running: the message it looks at has to stay where it is */
+    int asked;             /* one of STWS_P_ASKED_*; written under the lock, read atomically */
+    int disconnect_number; /* number of the receipt that a graceful end waits for */
+    /* failed attempts in a row since the last stable session; index of the current URL, -1: none */
+    int failures, url_index;
+    int has_worked;  /* there has been a session */
+    int put_off;     /* before_connect asked for more time: it is called again for this attempt */
+    int write_error; /* writing has failed; what the server sent before is still read */
+    /* a callback is running, so the message that it reads must stay in its place */
     int calling;
-    int busy_turns;      /* in a row, in which something moved */
-    int frames_left;     /* until time is looked at again */
-    unsigned losses;     /* sessions that ended with output unwritten */
-    unsigned refusals;   /* calls that would have written, but the socket was full */
-    size_t http_scanned; /* of the answer's head, in vain: not to be looked at again */
+    int busy_turns;      /* turns in a row in which bytes moved; at STWS_P_TURNS the timers run */
+    int frames_left;     /* frames to dispatch before the clock is read again */
+    unsigned losses;     /* number of sessions that ended with unwritten output */
+    unsigned refusals;   /* number of calls that did not try to write: the socket was full */
+    size_t http_scanned; /* bytes of the HTTP head that were searched for its end without success */
+    /* close_sent: our close frame is encoded; reconnect_asked: stws_reconnect was called, atomic;
+       waiting: the driving thread waits, so wake it, under the lock; threads: options.single_thread
+       is not set; has_heap: the block came from the allocator; broken: stws_create failed, and the
+       client can only report its error. The last three are set once. */
     unsigned char close_sent, reconnect_asked, waiting, threads, has_heap, broken;
-    /* why nothing is read, STWS_P_HELD_; DISCONNECTED waits to be told */
+    /* held: why no frame is dispatched, one of STWS_P_HELD_*, 0: nothing; event_due: the event
+       DISCONNECTED has yet to be reported */
     unsigned char held, event_due;
-    unsigned char drained; /* the last read left nothing in the socket */
+    unsigned char drained; /* the last read took everything that the socket had */
     unsigned char opened;  /* the transport has to be closed */
-    /* what late_us counts passed in a callback, or in the program, not in a wait */
+    /* the time of late_us passed in a callback or in the program, not in a wait */
     unsigned char late_in_call;
-    unsigned char calls_back; /* stws_run does: a message need not become an event first */
-    /* another thread has left something since the last turn; under the lock */
+    /* stws_run drives: a message goes directly to its callback and need not become an event */
+    unsigned char calls_back;
+    /* another thread has left work since the last turn; under the lock */
     unsigned char called;
-    /* the last step left off before all was done; we said what to wait for */
+    /* more: the last step ended before all was done; waited: the caller got the times and
+       descriptors to wait for */
     unsigned char more, waited;
     unsigned char yield; /* stws_next is to return without an event */
-    /* a call that is not stws_next drives: it gives no kept event */
+    /* the driving call is not stws_next: events are kept for stws_next, none is returned */
     unsigned char keeping;
-    unsigned char has_kept; /* `kept` is for stws_next, after those in `kept_first` */
-    unsigned char feeds;    /* it counts among those that feed options.queue */
-    unsigned char going;    /* it is being destroyed; under the lock */
-    unsigned char renewing; /* a good session is to be left once its output is written */
+    unsigned char has_kept; /* `kept` has an event for stws_next, due after those of `kept_first` */
+    unsigned char feeds;    /* the client counts as a feeder of options.queue */
+    unsigned char going;    /* the client is being destroyed; under the lock */
+    unsigned char renewing; /* leave this good session for a new one once its output is written */
     /* the subscription of the message in hand was unsubscribed; under the lock */
     unsigned char ends_in_hand;
-    /* stws_flush waits for receipts; OUTBOX_HIGH was told, OUTBOX_LOW not yet */
+    /* flushing: stws_flush waits for receipts; above_high: OUTBOX_HIGH was reported, and
+       OUTBOX_LOW was not yet */
     unsigned char flushing, above_high;
-    unsigned char owes_turn; /* frames are left, but a turn comes first: no waiting */
-    /* CONNECT was, by an ERROR: STWS_P_REFUSED or _DENIED, else 0 */
+    unsigned char owes_turn; /* frames are left, but a turn has to come first: do not wait */
+    /* an ERROR refused CONNECT: STWS_P_REFUSED or STWS_P_DENIED; else 0 */
     unsigned char refused;
-    /* no more of the answer to the upgrade comes, or is waited for */
+    /* the rest of the answer to the upgrade will not come, or is not waited for */
     unsigned char answer_over;
-    char key[25];    /* Sec-WebSocket-Key */
-    stws_event kept; /* that a call other than stws_next met, without a callback for it */
-    stws_p_kept *kept_first, **kept_last; /* copies of those before it, on the heap */
-    /* the one that stws_next gave last, whose views the user looks at */
+    char key[25];    /* the Sec-WebSocket-Key of this attempt */
+    stws_event kept; /* an event without a callback that a call other than stws_next met */
+    stws_p_kept *kept_first, **kept_last; /* heap copies of the events before `kept` */
+    /* the event that stws_next returned last; the user may still read its views */
     stws_p_kept *given;
-    size_t kept_bytes; /* of all of these */
-    /* the message in hand: the user has it, and the library owes its ACK, at the latest when we
-       come again; NULL: none */
+    size_t kept_bytes; /* total size of these copies */
+    /* the message that the user has and that the library has to acknowledge, at the latest at the
+       next driving call; NULL: none */
     const stws_message *hand;
-    int in_hand; /* its subscription's handle; under the lock */
-    int aside; /* the handle of a subscription that was set aside, which is to be told; 0: none; under
-                                 the lock */
-    size_t unwritten; /* bytes that waited when the close frame was posted */
-    /* that the broker makes itself, of a stws_request that waits; or NULL */
+    int in_hand; /* handle of that message's subscription; under the lock */
+    int aside; /* handle of a subscription that was set aside, not yet reported; 0: none */
+    size_t unwritten; /* bytes of output that waited when the close frame was encoded */
+    /* the subscription of a waiting stws_request that the broker creates itself; or NULL */
     const stws_subscribe_options *implied;
-    long long error_us; /* when the first ERROR of the session came */
+    long long error_us; /* time of the session's first ERROR frame */
+    /* Times in microseconds of `clock`. now: of this turn; deadline_us: of the current state;
+       error_close_us: when to close after an ERROR; hook_us: not 0 while before_connect makes
+       us wait; due_us: when the current wait should end, NEVER outside of a wait; stalled_us:
+       since when the socket is full, 0: it is not; session_us: when the session began; end_us:
+       deadline of a graceful end. */
     long long now, deadline_us, error_close_us, hook_us, due_us, stalled_us, session_us, end_us;
-    long long slept_us; /* what the clock said of sleep when the session began */
-    /* when the session is to be left for a new one; when at the latest, with output */
+    long long slept_us; /* value of clock.slept_us when the session began */
+    /* when to leave the session for a new one; the latest time, if there is still output */
     long long renew_us, renew_by_us;
+    /* by how much the loop was late, microseconds; the delay before the next attempt; the delay
+       that the server asked for (Retry-After), milliseconds */
     long long late_us, retry_ms, retry_after_ms;
-    char *block_in, *block_out; /* the buffers in the block, while larger ones stand in */
-    /* a copy of the driving thread's, for the others; NULL when there are none */
+    /* the block's buffers, while larger heap buffers are in use */
+    char *block_in, *block_out;
+    /* a copy of the driving thread's statistics for the other threads; NULL without threads */
     stws_statistics *shared_stats;
-    stws_attempt try_now;
-    stws_url url;
-    char *text, *where; /* the error's sentence, text_size bytes, and its URL, half of that */
+    stws_attempt try_now; /* what before_connect may change about this attempt */
+    stws_url url;         /* the URL of this attempt, parsed */
+    /* the error's sentence, text_size bytes; the URL shown in it, text_size / 2 bytes */
+    char *text, *where;
     size_t text_size;
-    /* headers of the last answer to an upgrade: name, value, name, value, each with its NUL,
-       and a NUL */
+    /* headers of the last answer to an upgrade: name, value, name, value, each ended by NUL, and
+       one more NUL at the end */
     char *head;
-    char *jar;   /* see stws_p_keep_cookies; behind it the value of the next Cookie header */
+    char *jar;   /* the cookies, see stws_p_keep_cookies; then the next Cookie header's value */
     char *moved; /* the URL of a redirect */
     size_t head_size;
-    int redirects; /* followed in this attempt */
-    stws_transport io;
+    int redirects; /* redirects followed in this attempt */
+    stws_transport io; /* the transport in use: TCP, TLS or the user's */
     stws_p_tcp tcp;
-    /* the address of the last attempt, if that failed after TCP; its family is 0: none */
+    /* the address of the last attempt if it failed after TCP connected; family 0: none */
     stws_p_address unlucky;
-    stws_p_tls *tls;     /* NULL when no URL of the options is wss:// */
-    stws_p_proxy *proxy; /* NULL without the option */
+    stws_p_tls *tls;     /* NULL if no URL can need TLS */
+    stws_p_proxy *proxy; /* NULL without options.proxy */
     stws_clock clock;
-    stws_random locked_random; /* for TLS */
+    stws_random locked_random; /* the random source for TLS; takes the lock */
     stws_allocator allocator;
-    stws_p_waiter waiter;
-    int wake[2];
+    stws_p_waiter waiter; /* waits for room in options.queue */
+    int wake[2];          /* the wake pipe: read end, write end; -1 without threads */
 #ifndef STOMP_WS_NO_THREADS
-    pthread_mutex_t *mutex;  /* this and the next: with threads only */
-    pthread_cond_t *changed; /* room in the output, or all confirmed, or the end */
-    pthread_t runner;        /* of stws_start */
-    int running, run_result;
+    pthread_mutex_t *mutex;  /* the lock; set once, only with threads */
+    pthread_cond_t *changed; /* signalled for room in the output, confirmations, and the end */
+    pthread_t runner;        /* the thread of stws_start */
+    int running, run_result; /* that thread exists and has to be joined; what it returned */
 #endif
-    /* of the process that made the client: in another one its threads do not exist */
+    /* the process that created the client; after fork() the child has none of its threads */
     long pid;
-    uintptr_t lock_owner;  /* with assertions: the thread that has the lock; 0: none */
-    uintptr_t driver;      /* the thread that drives, and how, see stws_p_take; 0: none */
-    uintptr_t last_driver; /* the thread of the last driving call */
-    /* what the thread that drives has until its next driving call: STWS_P_EVENT, ... */
+    uintptr_t lock_owner; /* with assertions: the thread that has the lock; 0: none; atomic */
+    uintptr_t driver;      /* the thread that holds the client, and how, see stws_p_take; atomic */
+    uintptr_t last_driver; /* the thread of the last driving call; atomic */
+    /* what the driving thread uses until its next driving call: STWS_P_EVENT, ...; atomic */
     int lent;
-    /* threads that wait to drive; those, and others that wait until nobody drives */
+    /* number of threads that wait to drive; of all threads that wait until the client is free */
     int wanted, watchers;
 };
 
 static uintptr_t stws_p_me(void);
 
-/* Does this thread have the lock? For assertions only; also with options.single_thread, where
-   there is no lock. */
+/* Returns 1 if this thread has the lock. For assertions only; also with options.single_thread,
+   where there is no lock. */
 static inline int stws_p_has_lock(const stws *c) {
     return STWS_P_LOAD(&c->lock_owner) == stws_p_me();
 }
 
+/* Takes the client's lock. Without threads it does nothing. */
 static void stws_p_lock(stws *c) {
     STOMP_WS_ASSERT(!stws_p_has_lock(c));
     if (c->threads) STWS_P_LOCK(c);
@@ -8060,33 +8222,37 @@ static void stws_p_enter(stws *c, stws_connection_state state, long long deadlin
 
 /* ---- calls that are refused ---- */
 
-/* Why the last call of this thread was refused, for stws_error_text. */
+/* Why the last call of this thread was refused, for stws_error_text. Each thread has its own,
+   because a refused call must not change the error of the client. */
 static STWS_P_THREAD_LOCAL struct stws_p_refusal {
     const stws *client;
     const char *why;
 } stws_p_refusal;
 
+/* Remembers why this thread's call is refused. Returns `error`. */
 STWS_P_APART static int stws_p_refuse(const stws *c, int error, const char *why) {
     stws_p_refusal.client = c;
     stws_p_refusal.why = why;
     return error;
 }
 
-/* A client that is none: the code that says so; 0 for a good one. */
+/* Returns the error of a client that cannot be used: NULL, or broken since stws_create. Returns
+   0 for a good client. */
 static int stws_p_unusable(const stws *c) {
     return !c ? (int)STWS_ERR_MEMORY : c->broken ? c->error : 0;
 }
 
 /* ---- who drives ---- */
 
+/* Wakes all threads that wait for a change of the client. The lock is held. */
 static void stws_p_signal(stws *c) {
     (void)c;
     STWS_P_WITH_THREADS(if (c->threads) pthread_cond_broadcast(c->changed);)
 }
 
 #ifndef STOMP_WS_NO_THREADS
-/* Waits for stws_p_signal, or until that many milliseconds are over (-1: no limit). Under the
-   lock, which other threads may take meanwhile. */
+/* Waits for stws_p_signal, or for ms milliseconds (-1: no limit). The lock is held; other threads
+   may take it meanwhile. */
 static void stws_p_await_change_locked(stws *c, int ms) {
     STOMP_WS_ASSERT(stws_p_has_lock(c));
     if (STWS_P_ASSERTS) STWS_P_STORE(&c->lock_owner, 0);
@@ -8095,18 +8261,19 @@ static void stws_p_await_change_locked(stws *c, int ms) {
 }
 #endif
 
-/* How a thread may hold a client: to drive it; to flush it while nobody drives; to write one
-   full batch. The last two give way to the first. */
+/* How a thread may hold a client: it drives; it flushes while no thread drives; it writes one
+   full batch. A flusher or a writer makes way for a thread that wants to drive. The value
+   stands in the lowest bits of `driver`; STWS_P_HOLDS is their mask. */
 enum { STWS_P_DRIVER = 0, STWS_P_FLUSHER = 1, STWS_P_WRITER = 2, STWS_P_HOLDS = 3 };
 
-#define STWS_P_COMING (~(uintptr_t)STWS_P_HOLDS) /* a thread of stws_start that has not begun yet */
+/* `driver` while the thread of stws_start has not begun yet */
+#define STWS_P_COMING (~(uintptr_t)STWS_P_HOLDS)
 
-/* What the thread that drives may have between two driving calls: an event of stws_next,
-   whose views have to stay; and times and descriptors of a loop of its own, which waits for
-   them. */
+/* What the driving thread may still use between two driving calls: an event of stws_next, whose
+   views have to stay valid; or the times and descriptors that its own loop waits for. */
 enum { STWS_P_NOTHING = 0, STWS_P_EVENT = 1, STWS_P_LOOP = 2 };
 
-/* What the calling thread is known by: not 0, and a multiple of STWS_P_HOLDS + 1. */
+/* Returns a number for the calling thread. It is not 0, and a multiple of STWS_P_HOLDS + 1. */
 static uintptr_t stws_p_me(void) {
     uintptr_t me = 1;
 #ifndef STOMP_WS_NO_THREADS
@@ -8116,32 +8283,37 @@ static uintptr_t stws_p_me(void) {
     return (me ? me : 1) * (STWS_P_HOLDS + 1);
 }
 
-/* Does this thread hold the client, as in a callback? With options.single_thread always. */
+/* Returns 1 if this thread holds the client, which is so in a callback. With
+   options.single_thread it always returns 1. */
 static int stws_p_drives(const stws *c) {
     return !c->threads || (STWS_P_LOAD(&c->driver) & ~(uintptr_t)STWS_P_HOLDS) == stws_p_me();
 }
 
-/* Was it another thread that drove last? */
+/* Returns 1 if another thread drove last. */
 static int stws_p_another_drove(const stws *c) {
     uintptr_t last = STWS_P_LOAD(&c->last_driver);
     return c->threads && last && last != stws_p_me();
 }
 
-/* May this thread wait for another one to drive? Only where another one drives, or drove last:
-   otherwise nobody may ever come. */
+/* Returns 1 if this thread may wait for another one to drive: only if another one drives, or
+   drove last. Otherwise it might wait for ever. */
 static int stws_p_may_wait(const stws *c) { return !stws_p_drives(c) && stws_p_another_drove(c); }
 
-/* Take the client when nobody has it: 1, or 0. */
+/* Takes the client if no thread holds it. `hold` is STWS_P_DRIVER, _FLUSHER or _WRITER. Returns
+   1, or 0 if it is taken. */
 static int stws_p_try_take(stws *c, int hold) {
     uintptr_t nobody = 0;
     return !c->threads || STWS_P_TAKE(&c->driver, &nobody, stws_p_me() + (uintptr_t)hold);
 }
 
-/* A thread that flushes has the client, and one that wants to drive waits for it. */
+/* Returns 1 if a flusher holds the client and another thread waits to drive it. */
 static int stws_p_gives_way(const stws *c) {
     return (STWS_P_LOAD(&c->driver) & STWS_P_HOLDS) == STWS_P_FLUSHER && STWS_P_LOAD(&c->wanted);
 }
 
+/* Lets go of the client and wakes the threads that wait for it. The lock is not held. The swap
+   comes before the look at `watchers`, and a waiting thread counts itself before it looks at
+   `driver`: so no wake-up is lost. */
 static void stws_p_let_others_drive(stws *c) {
     if (!c->threads) return;
     STWS_P_SWAP(&c->driver, 0);
@@ -8151,11 +8323,12 @@ static void stws_p_let_others_drive(stws *c) {
     stws_p_unlock(c);
 }
 
-/* Count the threads that wait. Before one looks at who has the client, so that none waits
-   for what has passed. */
+/* Changes the number of waiting threads. A thread counts itself before it looks at `driver`, so
+   that it cannot miss the wake-up. The lock is held. */
 static void stws_p_watch(stws *c, int more) { STWS_P_SWAP(&c->watchers, c->watchers + more); }
 
-/* Wait until nobody holds the client, and take it to drive: 1; 0 if another thread drives. */
+/* Waits until no thread holds the client, and takes it to drive. Flushers and writers are
+   waited for; a driver is not. Returns 1, or 0 if another thread drives. */
 static int stws_p_take_from_others(stws *c) {
 #ifdef STOMP_WS_NO_THREADS
     return (void)c, 0;
@@ -8168,8 +8341,10 @@ static int stws_p_take_from_others(stws *c) {
         uintptr_t holder;
         taken = stws_p_try_take(c, STWS_P_DRIVER);
         holder = STWS_P_LOAD(&c->driver);
+        /* A driver keeps the client for long, so do not wait for it. */
         driven = !taken && holder && !(holder & STWS_P_HOLDS);
         if (taken || driven) break;
+        /* A flusher sleeps in poll(): wake it so that it makes way. */
         if (holder && c->waiting) stws_p_poke(c->wake[1]);
         if (holder) stws_p_await_change_locked(c, -1);
     }
@@ -8180,17 +8355,18 @@ static int stws_p_take_from_others(stws *c) {
 #endif
 }
 
-/* The client is not free for this thread: wait, or say why not. */
+/* The slow part of stws_p_take: waits for the client, or returns STWS_ERR_STATE with its
+   sentence. */
 STWS_P_APART static int stws_p_take_later(stws *c) {
     if (c->threads ? stws_p_drives(c) : c->calling)
         return stws_p_refuse(c, STWS_ERR_STATE,
-                             "a callback may not drive the client that it was called by");
+                             "a callback may not drive the client that called it");
     if (!stws_p_take_from_others(c))
         return stws_p_refuse(c, STWS_ERR_STATE, "another thread drives this client already");
     return STWS_OK;
 }
 
-/* Take the client to drive it, or to look at it; stws_p_let_others_drive lets go of it.
+/* Takes the client to drive it or to read it. stws_p_let_others_drive ends this. Returns
    STWS_OK, or an error with its sentence. */
 static int stws_p_take(stws *c) {
     if (!c || c->broken) return stws_p_unusable(c);
@@ -8198,21 +8374,22 @@ static int stws_p_take(stws *c) {
     return STWS_OK;
 }
 
-/* This thread has the client, and drives it from now on: its event of before ends, and its
-   wait. */
+/* Makes this thread, which holds the client, the driving thread. The last event of stws_next
+   becomes invalid, and a wait of the user's loop has ended. */
 static void stws_p_begin_driving(stws *c) {
     if (c->threads) STWS_P_STORE(&c->last_driver, stws_p_me());
     STWS_P_STORE(&c->lent, STWS_P_NOTHING);
 }
 
+/* Takes the client and begins to drive it. Returns the same as stws_p_take. */
 static int stws_p_take_back(stws *c) {
     int result = stws_p_take(c);
     if (result == STWS_OK) stws_p_begin_driving(c);
     return result;
 }
 
-/* Does another thread look at an event that stws_next gave it, whose views must stay? Only
-   who has the client can be sure. */
+/* Returns 1 if another thread may still read an event of stws_next, whose views must stay
+   valid. Only the thread that holds the client gets a reliable answer. */
 static int stws_p_lent_to_others(const stws *c) {
     return (STWS_P_LOAD(&c->lent) & STWS_P_EVENT) && stws_p_another_drove(c);
 }
@@ -8224,11 +8401,11 @@ static void stws_p_say(stws *c, int error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 #endif
 
-/* The words of a peer stand in sentences, and these on terminals: one '.' for each character
-   that controls something, changes the direction of the text or cannot be seen, and for
-   bytes that are not UTF-8. */
+/* Makes the words of a peer safe for a terminal. Replaces by '.' each character that controls
+   the terminal, changes the direction of text or is invisible, and each byte that is not valid
+   UTF-8. */
 static void stws_p_make_harmless(char *text) {
-    /* the bytes of a character as one number, which keeps their order */
+    /* ranges of characters, each the UTF-8 bytes as one number; that keeps their order */
     static const uint32_t harmful[][2] = {{0, 0x1F},
                                           {0x7F, 0x7F},
                                           {0xC280, 0xC29F},
@@ -8257,7 +8434,7 @@ static void stws_p_make_harmless(char *text) {
         unsigned state = 0, row = 0;
         for (len = 0; (!len || state) && stws_p_utf8_feed(&state, from + len, 1); len++)
             bytes = bytes << 8 | (unsigned char)from[len];
-        if (!len || state) bytes = 0; /* no UTF-8 */
+        if (!len || state) bytes = 0; /* invalid UTF-8: handled like the byte 0 */
         while (bytes < harmful[row][0] || bytes > harmful[row][1]) row++;
         if (harmful[row][1] < UINT32_MAX) *text++ = '.';
         else memmove(text, from, len), text += len;
@@ -8265,7 +8442,8 @@ static void stws_p_make_harmless(char *text) {
     *text = 0;
 }
 
-/* Put "***" wherever a secret of ours stands; what is shorter is none. */
+/* Replaces each occurrence of a secret by "***". Strings of up to three bytes are not treated
+   as secrets. */
 static void stws_p_hide(char *text, const char *secret, size_t len) {
     for (; len > 3 && *text; text++) {
         if (strncmp(text, secret, len) != 0) continue;
@@ -8274,12 +8452,15 @@ static void stws_p_hide(char *text, const char *secret, size_t len) {
     }
 }
 
+/* Reports an error: sets the client's code and its sentence. Secrets of our URL are hidden,
+   because a peer may repeat the URL in its words; then unsafe characters are replaced. The
+   driving thread calls it. */
 static void stws_p_say(stws *c, int error, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(c->text, c->text_size, format, arguments);
     va_end(arguments);
-    /* a peer's words may repeat our URL */
+    /* the peer's words may repeat our URL */
     if (c->state >= STWS_UPGRADING && c->state <= STWS_CLOSING) {
         const char *query = c->url.target + strcspn(c->url.target, "?");
         stws_p_hide(c->text, query, strlen(query));
@@ -8287,9 +8468,10 @@ static void stws_p_say(stws *c, int error, const char *format, ...) {
     }
     stws_p_make_harmless(c->text);
     STWS_P_STORE(&c->error, error);
-    if (stws_p_refusal.client == c) stws_p_refusal.client = NULL; /* that was before */
+    /* this error is newer than the refused call */
+    if (stws_p_refusal.client == c) stws_p_refusal.client = NULL;
 }
-#ifdef STOMP_WS_NO_TEXTS /* the compiler leaves out what is there for a longer sentence only */
+#ifdef STOMP_WS_NO_TEXTS /* the compiler removes the code that only builds longer sentences */
 #define STWS_P_HAS_TEXTS 0
 #define stws_p_say(c, error, ...)                                                                  \
     (0 ? stws_p_say(c, error, __VA_ARGS__) : stws_p_say(c, error, "%s", stws_result_text(error)))
@@ -8297,7 +8479,8 @@ static void stws_p_say(stws *c, int error, const char *format, ...) {
 #define STWS_P_HAS_TEXTS 1
 #endif
 
-/* The first line of what a peer sent, for stws_p_say: at most cap - 1 bytes. */
+/* Copies the first line of what a peer sent, for an error sentence: at most cap - 1 bytes.
+   Returns `out`. */
 static const char *stws_p_quote(char *out, size_t cap, const char *data, size_t len) {
     size_t i, n = 0;
     for (i = 0; i < len && n + 1 < cap && data[i] != '\n' && data[i]; i++)
@@ -8308,14 +8491,15 @@ static const char *stws_p_quote(char *out, size_t cap, const char *data, size_t 
 
 /* ---- memory: everything of a client in one block ---- */
 
-/* Hands out parts of a block of `size` bytes. Without a block it only counts; a sum that no
-   size_t holds stays at SIZE_MAX. Both passes get the same options, so that they cannot come
-   to different sums. */
+/* Hands out parts of one block of `size` bytes. Without a block (base is NULL) it only adds up
+   the sizes; if the sum overflows, it stays SIZE_MAX. Both passes get the same options, so both
+   reach the same sum. */
 typedef struct stws_p_arena {
     char *base;
     size_t size, used;
 } stws_p_arena;
 
+/* Hands out count * each bytes, aligned. Returns NULL while only counting. */
 static void *stws_p_carve(stws_p_arena *a, size_t count, size_t each) {
     size_t room = SIZE_MAX - 15 - a->used, begin = a->used;
     int fits = a->used != SIZE_MAX && (!each || count <= room / each);
@@ -8325,13 +8509,14 @@ static void *stws_p_carve(stws_p_arena *a, size_t count, size_t each) {
     return a->base + begin;
 }
 
-/* Room for a string, and the copy in it; NULL for NULL and while only counting. */
+/* Copies a string into the block. Returns the copy; NULL for NULL and while only counting. */
 static const char *stws_p_carve_string(stws_p_arena *a, const char *s) {
     char *copy = s ? (char *)stws_p_carve(a, strlen(s) + 1, 1) : NULL;
     if (copy) memcpy(copy, s, strlen(s) + 1);
     return copy;
 }
 
+/* Copies a list of strings that ends with NULL, with its strings. */
 static const char *const *stws_p_carve_list(stws_p_arena *a, const char *const *list) {
     size_t n = 0, i;
     const char **copy;
@@ -8346,7 +8531,7 @@ static const char *const *stws_p_carve_list(stws_p_arena *a, const char *const *
     return copy;
 }
 
-/* All strings of the options: from now on the client has its own. */
+/* Copies all strings and lists of the options into the block, so that the user may free them. */
 static void stws_p_carve_strings(stws_p_arena *a, stws *c, const stws_options *o) {
     stws_options own = *o;
     const char **strings[] = {&own.url,           &own.proxy,        &own.login,      &own.passcode,
@@ -8362,12 +8547,13 @@ static void stws_p_carve_strings(stws_p_arena *a, stws *c, const stws_options *o
     if (c) c->o = own;
 }
 
+/* Returns n, limited to the range from low to high. */
 static size_t stws_p_within(size_t n, size_t low, size_t high) {
     return n < low ? low : n > high ? high : n;
 }
 
-/* What is large for the sake of speed is small beside a small output; error sentences,
-   beside a small input. */
+/* Hands out the smaller buffers. Buffers that only save time shrink with options.tx_buffer; the
+   error sentence shrinks with options.rx_buffer. */
 static void stws_p_carve_scratch(stws_p_arena *a, stws *c, const stws_options *o) {
     size_t said = stws_p_within(o->tx_buffer / 4, 64, STWS_P_SAID);
     size_t pool = stws_p_within(o->tx_buffer / 64 & ~(size_t)3, 16, STWS_P_POOL);
@@ -8394,7 +8580,7 @@ static void stws_p_carve_scratch(stws_p_arena *a, stws *c, const stws_options *o
     c->s.pool_size = pool;
 }
 
-/* What only threads need. */
+/* Hands out what only a client with threads needs. */
 static void stws_p_carve_shared(stws_p_arena *a, stws *c) {
     void *stats = stws_p_carve(a, 1, sizeof(stws_statistics));
     STWS_P_WITH_THREADS(void *mutex = stws_p_carve(a, 1, sizeof(pthread_mutex_t));)
@@ -8406,6 +8592,7 @@ static void stws_p_carve_shared(stws_p_arena *a, stws *c) {
     STWS_P_WITH_THREADS(c->changed = (pthread_cond_t *)changed;)
 }
 
+/* Hands out the tables: headers, subscriptions and receipts. */
 static void stws_p_carve_tables(stws_p_arena *a, stws_p_session *s, const stws_options *o) {
     size_t subs = (size_t)o->max_subscriptions;
     void *headers = stws_p_carve(a, o->max_headers, sizeof(stws_header));
@@ -8425,13 +8612,15 @@ static void stws_p_carve_tables(stws_p_arena *a, stws_p_session *s, const stws_o
     s->subs.count = o->max_subscriptions;
 }
 
+/* Hands out input, output and outbox. The hash chains, a power of two in number, exist only
+   with options.confirm. */
 static void stws_p_carve_buffers(stws_p_arena *a, stws_p_session *s, const stws_options *o) {
     void *in = stws_p_carve(a, o->rx_buffer, 1), *out = stws_p_carve(a, o->tx_buffer, 1);
     void *chains, *outbox;
     size_t count = 16;
     while (count < o->outbox_bytes / 1024) count *= 2;
     chains = stws_p_carve(a, o->confirm ? count : 0, sizeof(uint32_t));
-    outbox = stws_p_carve(a, o->outbox_bytes, 1); /* the last, see stws_destroy */
+    outbox = stws_p_carve(a, o->outbox_bytes, 1); /* the outbox comes last, see stws_destroy */
     if (!s) return;
     s->in.data = (char *)in;
     s->out.data = (char *)out;
@@ -8451,16 +8640,17 @@ STOMP_WS_API stws_options stws_options_default(void) {
     return o;
 }
 
-/* An option that is a number: its range, and what its 0 stands for. */
+/* An option that is a number: its range, and its default. */
 typedef struct stws_p_number_option {
-    size_t at;                         /* where it is in stws_options */
-    unsigned char is_size, may_be_off; /* a size_t, else an int; STWS_OFF makes it 0 */
-    int low, high, fallback;
+    size_t at;                         /* its offset in stws_options */
+    /* 1: size_t, 0: int; STWS_OFF is allowed and is stored as 0 */
+    unsigned char is_size, may_be_off;
+    int low, high, fallback; /* smallest and largest value; the default, which replaces 0 */
     const char *wrong; /* the sentence for a number that is out of range */
 } stws_p_number_option;
 
-/* Smallest buffers: a short HTTP head fits, CONNECT, and the addresses to choose from, see
-   stws_p_resolve. */
+/* The smallest buffers have room for a short HTTP head, for CONNECT, and for the addresses of
+   the host (see stws_p_resolve). */
 #define STWS_P_NUMBER(name, is_size, may_be_off, low, high, fallback, range)                       \
     {                                                                                              \
         offsetof(stws_options, name), is_size, may_be_off, low, high, fallback,                    \
@@ -8526,7 +8716,7 @@ static const stws_p_number_option stws_p_number_options[] = {
 
 enum { STWS_P_NUMBER_OPTIONS = sizeof stws_p_number_options / sizeof *stws_p_number_options };
 
-/* Is the number in its range? The default and STWS_OFF are. */
+/* Returns 1 if the number is in its range, 0 (the default), or an allowed STWS_OFF. */
 static int stws_p_number_allowed(const stws_p_number_option *n, const stws_options *o) {
     const char *at = (const char *)o + n->at;
     size_t size = 0;
@@ -8540,7 +8730,7 @@ static int stws_p_number_allowed(const stws_p_number_option *n, const stws_optio
            (number >= n->low && number <= n->high);
 }
 
-/* Put the default in the place of 0, and 0 in that of STWS_OFF. */
+/* Replaces 0 by the default, and STWS_OFF by 0. */
 static void stws_p_resolve_number(const stws_p_number_option *n, stws_options *o) {
     char *at = (char *)o + n->at;
     size_t size = 0;
@@ -8556,8 +8746,8 @@ static void stws_p_resolve_number(const stws_p_number_option *n, stws_options *o
     }
 }
 
-/* All defaults. Where only one of the two delays is given, the default of the other does not
-   contradict it. */
+/* Fills in all defaults. If only one of the reconnect delays is given, the default of the other
+   is adapted to it. */
 static void stws_p_resolve_options(stws_options *o) {
     int has_min = o->reconnect_min_ms != 0, has_max = o->reconnect_max_ms != 0, i;
     for (i = 0; i < STWS_P_NUMBER_OPTIONS; i++) stws_p_resolve_number(&stws_p_number_options[i], o);
@@ -8571,11 +8761,13 @@ static void stws_p_resolve_options(stws_options *o) {
         o->reconnect_max_ms = o->reconnect_min_ms;
 }
 
-/* CONNECT has no escapes: what it cannot say, and what would smuggle a header, is refused here. */
+/* Returns 1 if a string can stand in CONNECT, which has no escapes: a line end would add a
+   header. */
 static int stws_p_is_raw_text(const char *s) {
     return !s || (!strchr(s, '\n') && !strchr(s, '\r'));
 }
 
+/* Returns 1 if each header has a name, a value, no line end, and no colon in its name. */
 static int stws_p_connect_headers_valid(const char *const *h) {
     for (; h && h[0]; h += 2)
         if (!h[1] || !*h[0] || strchr(h[0], ':') || !stws_p_is_raw_text(h[0]) ||
@@ -8584,14 +8776,15 @@ static int stws_p_connect_headers_valid(const char *const *h) {
     return 1;
 }
 
-/* Does it look like a numeric address, perhaps with an IPv6 zone? */
+/* Returns 1 if the string looks like a numeric address, possibly with an IPv6 zone. */
 static int stws_p_is_address(const char *s) {
     size_t digits = strspn(s, "0123456789abcdefABCDEF:.");
     return digits &&
            (!s[digits] || (s[digits] == '%' && stws_p_is_visible(s + digits, strlen(s + digits))));
 }
 
-/* NULL when the options can be used; or a sentence, and its code. */
+/* Checks the options. Returns NULL if they are valid; else a sentence, with its result code in
+   *code. */
 static const char *stws_p_options_wrong(const stws_options *o, int *code) {
     const char *why = NULL;
     stws_p_proxy_url proxy;
@@ -8608,22 +8801,24 @@ static const char *stws_p_options_wrong(const stws_options *o, int *code) {
     if (i > STWS_P_MAX_URLS) return "options.urls has more than 64 entries";
     for (i = 0; o->addresses && o->addresses[i]; i++)
         if (!stws_p_is_address(o->addresses[i]))
-            return "options.addresses holds what is no numeric address";
+            return "options.addresses has an entry that is not a numeric address";
     if (!stws_p_is_raw_text(o->login) || !stws_p_is_raw_text(o->passcode) ||
         !stws_p_is_raw_text(o->host) || !stws_p_is_raw_text(o->client_id))
-        return "login, passcode, host or client_id holds a line end, which CONNECT cannot say";
+        return "login, passcode, host or client_id has a line end, which CONNECT cannot express";
     if (!stws_p_connect_headers_valid(o->connect_headers))
-        return "connect_headers holds a name without value, or a line end, or a colon in a name";
+        return "connect_headers has a name without a value, a line end, or a colon in a name";
     if (!stws_p_http_headers_valid(o->http_headers))
-        return "http_headers holds a control character (CR or LF would smuggle headers), a name "
-               "that is no token, or a header that the upgrade itself sets";
+        return "http_headers has a control character (CR or LF would add headers), a name that is "
+               "not a token, or a header that the upgrade itself sets";
     if (!stws_p_is_field_text(stws_p_or(o->origin, "")) ||
         !stws_p_is_field_text(stws_p_or(o->cookie, "")) ||
         !stws_p_is_field_text(stws_p_or(o->subprotocols, "")))
-        return "origin, cookie or subprotocols holds a control character such as CR or LF";
+        return "origin, cookie or subprotocols has a control character such as CR or LF";
+    /* Every number has its range in the table above. */
     for (i = 0; i < STWS_P_NUMBER_OPTIONS; i++)
         if (!stws_p_number_allowed(&stws_p_number_options[i], o))
             return stws_p_number_options[i].wrong;
+    /* Some options contradict each other only once the defaults are filled in. */
     resolved = *o;
     stws_p_resolve_options(&resolved);
     if (resolved.reconnect_min_ms > resolved.reconnect_max_ms && resolved.reconnect_max_ms)
@@ -8631,14 +8826,14 @@ static const char *stws_p_options_wrong(const stws_options *o, int *code) {
     if (o->outbox_low && o->outbox_low >= o->outbox_high)
         return "options.outbox_low has to be below options.outbox_high";
     if (o->stable_id && !*o->stable_id)
-        return "options.stable_id is empty: it is the name of a header";
+        return "options.stable_id is empty: it has to be the name of a header";
     if (o->tls && o->transport)
-        return "options.tls is for the built-in TCP: a transport of your own has its own TLS";
+        return "options.tls is only for the built-in TCP: do TLS in options.transport instead";
     if (o->tls && !stws_p_tls_is_whole(o->tls)) return "options.tls lacks one of its functions";
     if (o->proxy && !STWS_P_HAS_PROXY)
-        return "STOMP_WS_NO_PROXY was defined: leave options.proxy out";
+        return "STOMP_WS_NO_PROXY was defined: do not set options.proxy";
     if (o->proxy && o->transport)
-        return "options.proxy is for TCP: a transport of your own finds its own way";
+        return "options.proxy is only for the built-in TCP: do that in options.transport instead";
     if (o->proxy && strcmp(o->proxy, STWS_PROXY_FROM_ENVIRONMENT) != 0 &&
         !stws_p_proxy_parse(&proxy, o->proxy))
         return stws_p_no_proxy;
@@ -8648,7 +8843,8 @@ static const char *stws_p_options_wrong(const stws_options *o, int *code) {
     return NULL;
 }
 
-/* Is there a use for TLS? */
+/* Returns 1 if the built-in transport may need TLS: a URL is wss://, or a redirect may lead to
+   one. */
 static int stws_p_is_secure(const stws_options *o) {
     stws_url url;
     int secure = o->follow_redirects, i; /* a redirect may lead to wss:// */
@@ -8658,8 +8854,8 @@ static int stws_p_is_secure(const stws_options *o) {
     return o->tls && secure && !o->transport;
 }
 
-/* Lay a client out in the block, or, without one, find out how large it must be: SIZE_MAX if
-   no size_t holds that. */
+/* Divides the client's block into its parts. If c is NULL, it only computes the size. Returns
+   the size, or SIZE_MAX if a size_t cannot express it. */
 static size_t stws_p_layout(stws *c, size_t size, const stws_options *options) {
     stws_p_arena arena = {(char *)c, size, 0};
     stws_options o = *options;
@@ -8682,8 +8878,8 @@ static size_t stws_p_layout(stws *c, size_t size, const stws_options *options) {
     return size;
 }
 
-/* What a client with these options takes: its size; 0, with a sentence and its code, where
-   there can be none. */
+/* Returns the size of a client with these options in bytes. Returns 0 if they are invalid, with
+   a sentence in *wrong and its code in *code. */
 static size_t stws_p_measure(const stws_options *options, const char **wrong, int *code) {
     size_t size;
     *wrong = stws_p_options_wrong(options, code);
@@ -8701,17 +8897,20 @@ STOMP_WS_API size_t stws_size(const stws_options *options) {
     return stws_p_measure(options, &wrong, &code);
 }
 
+/* The default stws_allocator: STOMP_WS_MALLOC and STOMP_WS_FREE. */
 static void *stws_p_heap_alloc(void *ctx, size_t size) { return (void)ctx, STOMP_WS_MALLOC(size); }
 
 static void stws_p_heap_release(void *ctx, void *block, size_t size) {
     (void)ctx, (void)size, STOMP_WS_FREE(block);
 }
 
+/* Closes both ends of the wake pipe. */
 static void stws_p_close_wake(stws *c) {
     stws_p_close_fd(&c->wake[0]), stws_p_close_fd(&c->wake[1]);
 }
 
-/* The wake pipe: 0 when the system has none left. */
+/* Creates the wake pipe. Returns 1; 0 if the system has no descriptors left. A client without
+   threads gets no pipe. */
 static int stws_p_wake_init(stws *c) {
     c->wake[0] = c->wake[1] = -1;
     if (c->threads && pipe(c->wake) != 0) return 0;
@@ -8720,6 +8919,7 @@ static int stws_p_wake_init(stws *c) {
     return 0;
 }
 
+/* Chooses clock, random source and transport: the user's, or those of the system. */
 static void stws_p_plug(stws *c) {
     static const stws_clock system_clock = {NULL, stws_p_system_clock, stws_p_system_slept};
     static const stws_random system_random = {NULL, stws_p_system_random};
@@ -8729,7 +8929,8 @@ static void stws_p_plug(stws *c) {
     if (c->o.transport) c->io = *c->o.transport;
 }
 
-/* Make the block a client: NULL; or a sentence, and its code. */
+/* Turns a block of memory into a client. Returns NULL; else a sentence, with its result code in
+   *code. */
 static const char *stws_p_setup(stws *c, size_t size, const stws_options *options, int *code) {
     memset(c, 0, sizeof *c);
     c->block_size = stws_p_layout(c, size, options);
@@ -8748,6 +8949,7 @@ static const char *stws_p_setup(stws *c, size_t size, const stws_options *option
     c->due_us = STWS_P_NOT_TOLD;
     c->block_in = c->s.in.data;
     c->block_out = c->s.out.data;
+    /* No URL has been tried yet. */
     c->url_index = -1;
     c->kept_last = &c->kept_first;
     stws_p_session_reset(&c->s, c->now);
@@ -8777,18 +8979,18 @@ STOMP_WS_API int stws_init(void *memory, size_t size, const stws_options *option
     if (!wrong && !client) wrong = "stws_init: client is NULL", result = STWS_ERR_USAGE;
     if (!wrong && (!memory || size < need)) {
         result = STWS_ERR_MEMORY;
-        wrong = "the memory is smaller than stws_size() says";
+        wrong = "the memory is smaller than stws_size() returns";
     }
     if (!wrong) {
         wrong = stws_p_setup((stws *)memory, need, options, &result);
-        if (wrong) stws_p_wipe(memory, need); /* the options' secrets were in it */
+        if (wrong) stws_p_wipe(memory, need); /* the copied options may contain secrets */
         else *client = (stws *)memory;
     }
     if (why) *why = stws_p_or(wrong, "");
     return result;
 }
 
-/* A client that can only say why it is none. */
+/* Makes a client that can only report why stws_create failed. */
 static void stws_p_break(stws *c, int error, const char *why) {
     memset(c, 0, sizeof *c);
     c->broken = 1;
@@ -8810,8 +9012,9 @@ STOMP_WS_API stws *stws_create(const stws_options *options) {
     c = (stws *)a.alloc(a.ctx, size);
     if (!c) return NULL;
     if (!wrong) wrong = stws_p_setup(c, size, options, &code);
-    /* nothing will come from it */
+    /* this client will never feed the queue; its readers must not wait for it */
     if (wrong && options && options->queue) stws_p_queue_feed(options->queue, 0);
+    /* The caller still gets a client, which reports why it cannot work. */
     if (wrong) stws_p_break(c, code, wrong);
     c->has_heap = 1;
     c->allocator = a;
@@ -8819,13 +9022,13 @@ STOMP_WS_API stws *stws_create(const stws_options *options) {
     return c;
 }
 
-/* What was in a buffer may have been a secret. */
+/* Wipes and releases a buffer: it may have contained secrets. */
 static void stws_p_release(stws *c, char *data, size_t size) {
     stws_p_wipe(data, size);
     c->allocator.release(c->allocator.ctx, data, size);
 }
 
-/* Free the first of a chain of events. */
+/* Frees the first event of a chain. */
 static void stws_p_free_kept(stws *c, stws_p_kept **at) {
     stws_p_kept *kept = *at;
     if (!kept) return;
@@ -8834,7 +9037,7 @@ static void stws_p_free_kept(stws *c, stws_p_kept **at) {
     stws_p_release(c, (char *)kept, kept->size);
 }
 
-/* The buffers in the block are in use again. */
+/* Frees the larger buffers, and uses those in the block again. */
 static void stws_p_free_heap_buffers(stws *c) {
     stws_p_input *in = &c->s.in;
     stws_p_buffer *out = &c->s.out;
@@ -8847,20 +9050,21 @@ static void stws_p_free_heap_buffers(stws *c) {
     out->cap = c->o.tx_buffer;
 }
 
+/* Closes the transport if it is open. */
 static void stws_p_close_transport(stws *c) {
     if (c->opened) c->io.close(c->io.ctx);
     c->opened = 0;
 }
 
-/* Nothing of this client comes into its queue any more. */
+/* Reports to options.queue, once, that this client has ended. */
 static void stws_p_feed_no_more(stws *c) {
     if (c->feeds && c->o.queue) stws_p_queue_feed(c->o.queue, -1);
     c->feeds = 0;
 }
 
-/* A thread of stws_start is stopped and waited for. While a callback runs, or another thread
-   drives, the client stays: what they use must not go. After fork() the child has no such
-   threads. */
+/* Returns 1 if the client may be destroyed now. Stops the thread of stws_start and waits for
+   it. Returns 0, with a sentence, while a callback runs or another thread drives: both still
+   use the client. After fork() the child has no such threads, and it always gets 1. */
 static int stws_p_may_destroy(stws *c) {
     if (c->pid != (long)getpid()) return 1;
     if (stws_p_drives(c) && c->calling)
@@ -8875,10 +9079,11 @@ static int stws_p_may_destroy(stws *c) {
 STOMP_WS_API void stws_destroy(stws *c) {
     stws_allocator a;
     size_t size;
-    /* a child must not wait for its parent's locks */
+    /* after fork() the child must not wait for locks of its parent's threads */
     int has_heap, mine = c && c->pid == (long)getpid();
     if (!c || (!c->broken && !stws_p_may_destroy(c))) return;
     if (!c->broken) {
+        /* Other threads may be acknowledging messages of this client: end that first. */
         if (c->o.queue && mine) {
             stws_p_lock(c);
             c->going = 1;
@@ -8887,6 +9092,7 @@ STOMP_WS_API void stws_destroy(stws *c) {
             stws_p_queue_forget(c->o.queue, c, &c->waiter);
         }
         if (mine) stws_p_feed_no_more(c);
+        /* In a child after fork(), nothing may be sent on the parent's connection. */
         if (!mine) stws_p_tls_be_silent(c->tls);
         stws_p_close_transport(c);
         stws_p_tls_destroy(c->tls);
@@ -8900,28 +9106,29 @@ STOMP_WS_API void stws_destroy(stws *c) {
     a = c->allocator;
     size = c->block_size;
     has_heap = c->has_heap;
-    /* The outbox comes last in the block: pages that it never used are not touched for the
-       first time now. */
+    /* The outbox is the last part of the block. The pages of it that were never used are not
+       wiped, so they are never touched. */
     stws_p_wipe(c, c->broken ? size : size - (c->o.outbox_bytes - c->s.outbox.used));
     if (has_heap) a.release(a.ctx, c, size);
 }
 
 /* ==== >>diagnosis: from what went wrong to a sentence with a remedy ==== */
-/* How much of a path, or of a Location, may be shown, "***" standing for the rest: all up to
-   its query or fragment, which may be secrets; or nothing when there is an '@', as then it
-   may all be a user and a password. */
+/* Returns how many bytes of a path or Location may be shown; "***" stands for the rest. A query
+   or fragment may be secret. With an '@', everything may be user and password, so at most the
+   first '/' is shown. */
 static size_t stws_p_public_len(const char *place) {
     size_t len = strcspn(place, "?#");
     return strchr(place, '@') ? *place == '/' : len + (place[len] != 0);
 }
 
-/* The URL's host and port as they stand there, without user and password. */
+/* Returns host and port as they stand in the URL, without user and password. */
 static const char *stws_p_authority(const stws_url *url) { return url->host - (url->is_ipv6 != 0); }
 
 static int stws_p_authority_len(const stws_url *url) {
     return (int)(url->target - stws_p_authority(url));
 }
 
+/* Writes the URL into c->where, without its secrets, and returns it. */
 static const char *stws_p_where(stws *c) {
     const char *target = c->url.target;
     size_t len = stws_p_public_len(target);
@@ -8931,7 +9138,7 @@ static const char *stws_p_where(stws *c) {
     return c->where;
 }
 
-/* Does the URL's path end in that name already? (a query may follow) */
+/* Returns 1 if the URL's path already ends in `name`. A query may follow. */
 static int stws_p_path_ends_in(const stws_url *url, const char *name) {
     size_t len = strcspn(url->target, "?"), name_len = strlen(name);
     if (len > url->target_len) len = url->target_len;
@@ -8939,9 +9146,10 @@ static int stws_p_path_ends_in(const stws_url *url, const char *name) {
     return len >= name_len && memcmp(url->target + len - name_len, name, name_len) == 0;
 }
 
-/* "ws://host/notifications/websocket", the URL that a SockJS endpoint wants: one level below
-   its base, or, where SockJS's own base/server/session/websocket was given (or base/info, as
-   is said), the base's. */
+/* Returns the URL that the user probably wants at a SockJS endpoint, such as
+   "ws://host/notifications/websocket". It is one level below the base of the endpoint. If the
+   given URL is SockJS's own base/server/session/websocket, or base/info (`info`), those levels
+   are removed first. Without room it returns "/websocket". */
 static const char *stws_p_websocket_url(const stws *c, int info, char out[256]) {
     const char *target = c->url.target;
     int host = stws_p_authority_len(&c->url);
@@ -8958,6 +9166,7 @@ static const char *stws_p_websocket_url(const stws *c, int info, char out[256]) 
     return out;
 }
 
+/* Reports that the URL is the base of a SockJS endpoint. */
 static void stws_p_say_sockjs(stws *c, int error, const char *what, const char *more) {
     char url[256];
     stws_p_say(c, error,
@@ -8968,12 +9177,13 @@ static void stws_p_say_sockjs(stws *c, int error, const char *what, const char *
 
 /* ---- an answer other than 101, and its page ---- */
 
-/* How long the page of such an answer is waited for, and how much of it is looked at. */
+/* How long we wait for the page of such an answer, and how many bytes of it we read. */
 enum { STWS_P_PAGE_MS = 500, STWS_P_PAGE_BYTES = 2048 };
 
-enum { STWS_P_LONG_HEAD = 4096 }; /* some servers take no longer ones */
+/* many servers limit the head of a request to this size or a little more */
+enum { STWS_P_LONG_HEAD = 4096 };
 
-/* Where those words stand, in whatever case; NULL: nowhere. */
+/* Finds words, ignoring case. Returns NULL if they are not there. */
 static const char *stws_p_find_words(const char *data, size_t len, const char *words) {
     size_t n = strlen(words);
     for (; len >= n; data++, len--)
@@ -8981,8 +9191,8 @@ static const char *stws_p_find_words(const char *data, size_t len, const char *w
     return NULL;
 }
 
-/* The value of a header, in a head that has not been taken apart; NULL without it. The name
-   has its colon. */
+/* Finds a header's value in a head that has not been parsed. `name` includes its colon. Returns
+   NULL without it. */
 static const char *stws_p_raw_header(const char *head, size_t len, const char *name) {
     const char *end = head + len, *lf;
     size_t n = strlen(name);
@@ -8993,9 +9203,9 @@ static const char *stws_p_raw_header(const char *head, size_t len, const char *n
     return NULL;
 }
 
-/* Take the sizes out of a chunked page (RFC 9112, 7.1), which may be cut off or wrong
-   anywhere: how long it is without them. It may lie where it is written to; without `out` it
-   is only looked at. *whole: its last chunk is there. */
+/* Removes the chunk sizes from a chunked page (RFC 9112, section 7.1), which may be cut off or
+   invalid anywhere. Returns the length without them. `out` may be `page` itself; NULL: nothing
+   is written. *whole is set to 1 if the last chunk is there. */
 static size_t stws_p_unchunk(char *out, const char *page, size_t len, int *whole) {
     const char *end = page + len, *lf;
     size_t n = 0;
@@ -9016,7 +9226,7 @@ static size_t stws_p_unchunk(char *out, const char *page, size_t len, int *whole
     return n;
 }
 
-/* Is all of the page here that will come, or enough of it? */
+/* Returns 1 if the page is complete, or long enough for us. */
 static int stws_p_page_is_whole(const char *head, size_t head_len, size_t len) {
     const char *length = stws_p_raw_header(head, head_len, "content-length:");
     size_t size = 0;
@@ -9033,8 +9243,8 @@ static int stws_p_page_is_whole(const char *head, size_t head_len, size_t len) {
     return stws_p_number(length, strspn(length, "0123456789"), SIZE_MAX, &size) != 1 || len >= size;
 }
 
-/* The same of a whole answer; of what is no HTTP a line is enough. An answer that is none to
-   wait for is whole. */
+/* Returns 1 if we need not wait for more of this answer. That also holds for an answer whose
+   page we do not need. If the answer is not HTTP, 64 bytes are enough. */
 static int stws_p_answer_is_whole(const char *data, size_t len, size_t scanned) {
     stws_http http;
     size_t head_len;
@@ -9046,7 +9256,8 @@ static int stws_p_answer_is_whole(const char *data, size_t len, size_t scanned) 
     return stws_p_page_is_whole(data, head_len, len - head_len);
 }
 
-/* The text of an HTML element, its blanks and line ends made single blanks; "" without one. */
+/* Copies the text of an HTML element. Blanks and line ends in a row become one blank. Returns
+   "" without the element. */
 static const char *stws_p_html_text(char *out, size_t cap, const char *page, size_t len,
                                     const char *tag) {
     const char *end = page + len, *at = stws_p_find_words(page, len, tag);
@@ -9066,8 +9277,8 @@ static const char *stws_p_html_text(char *out, size_t cap, const char *page, siz
     return out;
 }
 
-/* One character of a JSON string, as UTF-8 of at most three bytes: how many. Moves *at
-   behind it. */
+/* Decodes one character of a JSON string to at most three bytes of UTF-8, and moves *at behind
+   it. Returns the number of bytes. */
 static size_t stws_p_json_char(char *out, const char **at, const char *end) {
     unsigned code = 0;
     int i;
@@ -9079,7 +9290,7 @@ static size_t stws_p_json_char(char *out, const char **at, const char *end) {
     if (*out != 'u') return 1;
     for (i = 0; i < 4 && *at < end && stws_p_hex_digit(**at) >= 0; i++)
         code = code * 16 + (unsigned)stws_p_hex_digit(*(*at)++);
-    /* halves of a pair, too */
+    /* surrogates also become '?' */
     if (i < 4 || code == 0 || (code >= 0xD800 && code < 0xE000)) code = '?';
     if (code < 0x80) return *out = (char)code, 1;
     out[0] = (char)(code < 0x800 ? 0xC0 | code >> 6 : 0xE0 | code >> 12);
@@ -9088,8 +9299,8 @@ static size_t stws_p_json_char(char *out, const char **at, const char *end) {
     return code < 0x800 ? 2 : 3;
 }
 
-/* The first string under that name (in its quotes) which is not empty; "" without one. This
-   is no parser: the page may be cut off anywhere. */
+/* Copies the first non-empty string with this name, which includes its quotes. Returns ""
+   without one. This is not a JSON parser: the page may be cut off anywhere. */
 static const char *stws_p_json_text(char *out, size_t cap, const char *page, size_t len,
                                     const char *name) {
     const char *end = page + len, *at = page;
@@ -9104,11 +9315,11 @@ static const char *stws_p_json_text(char *out, size_t cap, const char *page, siz
     return out;
 }
 
-/* What somebody who looks at the page would read, as the end of a sentence; "" when there is
-   nothing. */
+/* Returns the visible words of the page, to be put at the end of a sentence; "" if there are
+   none. */
 static const char *stws_p_page_words(char out[140], const stws_http *answer, const char *page,
                                      size_t len) {
-    /* Spring's, RFC 9457's, and many */
+    /* the names in Spring's errors, in RFC 9457, and in many others */
     static const char *const names[] = {"\"message\"", "\"detail\"", "\"error\""};
     const char *coding = stws_http_header(answer, "Content-Encoding");
     size_t begun = (size_t)snprintf(out, 140, "; it says: "), room = 140 - begun, i;
@@ -9127,8 +9338,8 @@ static const char *stws_p_page_words(char out[140], const stws_http *answer, con
     return *words ? out : "";
 }
 
-/* Where a redirect leads to, as a ws:// or wss:// URL: 1; 0 when it leads elsewhere, or is
-   too long. */
+/* Writes the target of a redirect as a ws:// or wss:// URL. Returns 1; 0 if it has another
+   scheme or is too long. */
 static int stws_p_redirect_url(const stws_url *from, const char *location, char *out, size_t cap) {
     static const char *const schemes[][2] = {
         {"http:", "ws"}, {"https:", "wss"}, {"ws:", "ws"}, {"wss:", "wss"}};
@@ -9164,7 +9375,8 @@ static const char stws_p_upgrade_stripped[] =
 static const char stws_p_head_too_long[] =
     "the head of our request is too long for this server: shorten http_headers or cookie";
 
-/* What the words of a page mean that stands behind a status from 400 to 499. */
+/* Returns the remedy that fits the words of an error page (status 400 to 499); NULL if none
+   fits. */
 static const char *stws_p_page_remedy(const char *page, size_t len) {
     static const char use_wss[] = "this port speaks TLS: use wss:// instead of ws://";
     static const char *const remedies[][2] = {
@@ -9185,20 +9397,22 @@ static const char *stws_p_page_remedy(const char *page, size_t len) {
     return NULL;
 }
 
-/* Do we send credentials with the upgrade? */
+/* Returns 1 if the upgrade carries credentials. */
 static int stws_p_sends_authorization(const stws *c) {
     return c->url.user_info || stws_p_headers_have(c->try_now.http_headers, "Authorization");
 }
 
 static int stws_p_write_upgrade(const stws *c, char *buf, size_t cap, size_t *need);
 
-/* What to try for an answer other than 101. */
+/* Returns what the user can try after an answer other than 101. Known words of the page come
+   first, then special cases, then the table by status. -401 is a 401 although credentials were
+   sent. */
 static const char *stws_p_status_remedy(const stws *c, const stws_http *answer, const char *page,
                                         size_t len) {
     static const stws_p_meaning remedies[] = {
         {200, "an ordinary page answered: check the path of the URL, and that a proxy in between "
               "passes our Upgrade header on"},
-        {400, "the server did not take it for a WebSocket upgrade: check the path, and proxies in "
+        {400, "the server did not see a valid WebSocket upgrade: check the path, and proxies in "
               "between"},
         {401, "the HTTP layer wants credentials, and no Authorization header was sent: put one "
               "into http_headers (connect_headers and login only reach STOMP)"},
@@ -9207,7 +9421,7 @@ static const char *stws_p_status_remedy(const stws *c, const stws_http *answer, 
               "credentials in http_headers or a cookie"},
         {404, "nothing is there: check the path of the URL"},
         {407, "a proxy wants credentials"},
-        {426, "the server wants another WebSocket version or protocol on this path"},
+        {426, "the server wants another WebSocket version or another protocol on this path"},
         {429, "too many requests: the next attempt waits"},
         {431, stws_p_head_too_long},
         {503, "the server is overloaded or starting: the next attempt waits"},
@@ -9221,12 +9435,12 @@ static const char *stws_p_status_remedy(const stws *c, const stws_http *answer, 
     if (status == 400) stws_p_write_upgrade(c, NULL, 0, &size);
     if (size > STWS_P_LONG_HEAD) return stws_p_head_too_long;
     if (status == 401 && stws_p_sends_authorization(c)) status = -401;
-    /* fails, and names one all the same */
+    /* ActiveMQ fails, but its answer has this header all the same */
     if (status == 500 && stws_http_header(answer, "Sec-WebSocket-Protocol"))
-        return "ActiveMQ answers so when no STOMP subprotocol was offered: leave option "
+        return "ActiveMQ answers like this if no STOMP subprotocol was offered: leave option "
                "subprotocols at its default";
     if (status >= 500 && status != 503)
-        return "the server or a proxy before it failed: the next attempt waits";
+        return "the server, or a proxy in front of it, failed: the next attempt waits";
     if (status >= 300 && status < 400)
         return c->o.follow_redirects
                    ? "this redirect is not followed (to another host, from wss to ws, or the "
@@ -9235,8 +9449,8 @@ static const char *stws_p_status_remedy(const stws *c, const stws_http *answer, 
     return stws_p_meaning_of(status, remedies);
 }
 
-/* What else the answer's headers tell: where a redirect leads to, in its ws form; what
-   credentials a 401 is for. */
+/* Returns what the headers add to the sentence: the target of a redirect in its ws form, or the
+   credentials that a 401 asks for. */
 static const char *stws_p_status_header(const stws *c, const stws_http *answer, char out[256]) {
     const char *location = stws_http_header(answer, "Location"),
                *wanted = stws_http_header(answer, "WWW-Authenticate");
@@ -9257,15 +9471,16 @@ static const char *stws_p_status_header(const stws *c, const stws_http *answer, 
     return out;
 }
 
-/* Is it what SockJS answers at its base, one level above the WebSocket? There Spring answers
-   an upgrade with 400 and nothing else, and greets a request whose Upgrade header was lost
-   on the way. */
+/* Returns 1 if this is the answer of SockJS at its base, one level above the WebSocket. Spring
+   answers an upgrade there with 400 and an empty page. It answers with a welcome page if the
+   Upgrade header was lost on the way. */
 static int stws_p_is_sockjs(const stws *c, int status, const char *page, size_t len) {
     if (!STWS_P_HAS_TEXTS || stws_p_path_ends_in(&c->url, "/websocket")) return 0;
     return status == 200 ? len > 17 && memcmp(page, "Welcome to SockJS", 17) == 0
                          : status == 400 && len == 0;
 }
 
+/* Reports an answer other than 101. */
 static void stws_p_say_status(stws *c, const stws_http *answer, const char *page, size_t len) {
     int status = answer->status;
     char words[140], header[256], said[48];
@@ -9286,7 +9501,7 @@ static void stws_p_say_status(stws *c, const stws_http *answer, const char *page
                    stws_p_page_words(words, answer, page, len));
 }
 
-/* The answer to the upgrade was not HTTP. */
+/* Reports an answer to the upgrade that is not valid HTTP. */
 static void stws_p_say_not_http(stws *c, const char *data, size_t len) {
     char quote[64];
     if (len >= 2 && (data[0] == 0x15 || data[0] == 0x16) && data[1] == 3) {
@@ -9295,7 +9510,7 @@ static void stws_p_say_not_http(stws *c, const char *data, size_t len) {
                    stws_p_where(c));
         return;
     }
-    /* SETTINGS (RFC 9113, 6.5) */
+    /* a SETTINGS frame of HTTP/2 (RFC 9113, section 6.5) */
     if (len >= 9 && data[0] == 0 && memcmp(data + 3, "\4\0\0\0\0", 6) == 0) {
         stws_p_say(c, STWS_ERR_HTTP,
                    "the server at %s speaks only HTTP/2, and WebSocket needs HTTP/1.1: enable that "
@@ -9317,11 +9532,13 @@ static void stws_p_say_not_http(stws *c, const char *data, size_t len) {
                stws_p_where(c), quote);
 }
 
+/* Returns 1 if the message header or the body of an ERROR contains the words. */
 static int stws_p_error_has(const stws_frame *frame, const char *words) {
     return strstr(stws_p_or(stws_frame_header(frame, "message"), ""), words) ||
            strstr(frame->body, words);
 }
 
+/* Returns the remedy for an ERROR whose words we know; else "". */
 static const char *stws_p_error_hint(const stws_frame *frame, const stws_options *o) {
     if (stws_p_error_has(frame, "irtual host") || stws_p_error_has(frame, "vhost"))
         return strcmp(o->host, "/") != 0
@@ -9343,13 +9560,13 @@ static const char *stws_p_error_hint(const stws_frame *frame, const stws_options
     return "";
 }
 
-/* How long the machine has slept since the session began, in microseconds. */
+/* Returns for how long the machine has slept since the session began, in microseconds. */
 static long long stws_p_slept(const stws *c) {
     return c->clock.slept_us ? c->clock.slept_us(c->clock.ctx) - c->slept_us : 0;
 }
 
-/* Why the server may rightly have left: the machine slept, or the loop that drives us was
-   late with a heart-beat. */
+/* Returns a hint if we ourselves broke our promise of heart-beats, so that the server left
+   rightly: the machine slept, or the loop that drives the client was late. Else "". */
 static const char *stws_p_late_hint(const stws *c, char out[STWS_P_LATE]) {
     long long promised = c->s.heartbeat_out_us,
               slept = c->state == STWS_CONNECTED ? stws_p_slept(c) : 0;
@@ -9368,8 +9585,8 @@ static const char *stws_p_late_hint(const stws *c, char out[STWS_P_LATE]) {
     return out;
 }
 
-/* How many lines follow the first one, such as those of a Java stack trace. Empty ones do
-   not count. */
+/* Returns how many lines follow the first line, such as a Java stack trace, as words. Empty
+   lines do not count. */
 static const char *stws_p_more_lines(const stws_frame *frame, char out[40]) {
     const char *at = frame->body + strcspn(frame->body, "\n");
     int count = 0;
@@ -9379,6 +9596,7 @@ static const char *stws_p_more_lines(const stws_frame *frame, char out[40]) {
     return out;
 }
 
+/* Reports an ERROR frame. */
 static void stws_p_say_error_frame(stws *c, int error, const stws_frame *frame) {
     char line[200], late[STWS_P_LATE], more[40];
     const char *message = stws_p_or(stws_frame_header(frame, "message"), "");
@@ -9391,30 +9609,32 @@ static void stws_p_say_error_frame(stws *c, int error, const stws_frame *frame) 
                stws_p_late_hint(c, late));
 }
 
+/* Explains the code of a close frame (RFC 6455, section 7.4.1). */
 static const char *stws_p_close_meaning(int code, int broker) {
     static const stws_p_meaning meanings[] = {
         {1000, "normal closure"},
         {1001, "the server is going away"},
-        {1002, "protocol error, says the server"},
-        {1003, "a kind of data that the server does not take"},
+        {1002, "the server reports a protocol error"},
+        {1003, "the server does not accept this kind of data"},
         {1005, "no code given"},
-        {1007, "data that is not UTF-8, or not what the server expects"},
+        {1007, "our data is not UTF-8, or not what the server expects"},
         {1008, "policy violation"},
         {1009, "our message was too big for the server: set option max_ws_message to its limit, or "
                "raise the limit there (Tomcat: 8192 bytes by default)"},
         {1011, "internal error of the server"},
-        {1012, "the server restarts"},
+        {1012, "the server is restarting"},
         {1013, "the server is overloaded: try again later"},
         {4500, "Spring: its send buffer for us overflowed (setSendBufferSizeLimit), or we read too "
                "slowly"},
-        {0, "no code that RFC 6455 names"}};
+        {0, "a code that RFC 6455 does not define"}};
     if (code == 1009 && broker == STWS_BROKER_ACTIVEMQ)
-        return "our message was too big for ActiveMQ, which takes a frame whole or not at all: "
+        return "our message was too big for ActiveMQ, which accepts no message in fragments: "
                "raise websocket.maxTextMessageSize on its connector (65536 by default)";
     return stws_p_meaning_of(code, meanings);
 }
 
-/* Two brokers end a session that is silent by agreement. */
+/* Returns a hint if the broker ends sessions without heart-beats, as ActiveMQ Artemis and
+   RabbitMQ do, and we have been silent for 30 s. Else "". */
 static const char *stws_p_silence_hint(const stws *c) {
     int silent = c->state == STWS_CONNECTED && c->now - c->s.last_out_us >= 30000 * STWS_P_US;
     if (c->s.heartbeat_out_us || !silent) return "";
@@ -9425,7 +9645,8 @@ static const char *stws_p_silence_hint(const stws *c) {
     return "";
 }
 
-/* A connection that was cut while nothing moved in one of its directions: proxies do that. */
+/* Returns a hint if nothing had moved in one direction before the connection was cut: many
+   proxies cut idle connections. Else "". */
 static const char *stws_p_idle_hint(const stws *c, char out[STWS_P_IDLE]) {
     const stws_p_session *s = &c->s;
     long long since = s->last_in_us < s->last_out_us ? s->last_in_us : s->last_out_us,
@@ -9443,6 +9664,7 @@ static const char *stws_p_idle_hint(const stws *c, char out[STWS_P_IDLE]) {
     return out;
 }
 
+/* Reports the server's close frame. */
 STWS_P_APART static void stws_p_say_closed(stws *c) {
     const char *reason = c->s.peer_close_reason, *quote = *reason ? "\"" : "";
     char late[STWS_P_LATE];
@@ -9453,14 +9675,14 @@ STWS_P_APART static void stws_p_say_closed(stws *c) {
                *reason ? ": " : "", quote, reason, quote,
                strcmp(reason, "STOMP died") != 0 || *late
                    ? ""
-                   : "; RabbitMQ closes so after an error: no permission for the destination, or "
-                     "other arguments than the queue has; the broker's log has the reason",
+                   : "; RabbitMQ does this after an error: no permission for the destination, or "
+                     "arguments that differ from the queue's; the broker's log has the reason",
                stws_p_silence_hint(c), late);
 }
 
-/* The frame that cannot be read on, as far as it was understood; its body is all that came
-   behind that, up to a NUL. 0: there is not even a command. What came behind the frame is
-   not looked at any more, and may be written over. */
+/* Makes a stws_frame of a frame that cannot be parsed to its end, for the error sentence. Its
+   body is all that came behind the parsed part, up to a NUL. Returns 1; 0 if there is not even
+   a command. May overwrite a byte behind the frame, which is not read any more. */
 static int stws_p_broken_frame(stws *c, int error, stws_frame *frame) {
     stws_frame_state *s = &c->s.parser;
     const stws_p_input *in = &c->s.in;
@@ -9470,7 +9692,7 @@ static int stws_p_broken_frame(stws *c, int error, stws_frame *frame) {
     if (s->phase < STWS_P_HEADERS || in->begin + s->line > in->end) return 0;
     if (at != s->base) stws_p_frame_moved(s, at);
     *end = 0;
-    /* of a wrong length the line has been taken apart already */
+    /* the line of a wrong content-length has already been split */
     if (body > end || (s->phase == STWS_P_HEADERS &&
                        (error == STWS_ERR_FRAME_LENGTH || error == STWS_ERR_FRAME_BODY)))
         body = end;
@@ -9483,20 +9705,21 @@ static int stws_p_broken_frame(stws *c, int error, stws_frame *frame) {
     return 1;
 }
 
-/* A content-length is wrong: which one, of what frame, and how servers come to such ones. */
+/* Reports a wrong content-length: its value, its frame, and the probable mistake of the
+   server. */
 static void stws_p_say_wrong_length(stws *c, int error, const stws_frame *frame) {
     const char *value = stws_p_or(stws_frame_header(frame, "content-length"), "");
     const char *destination = stws_frame_header(frame, "destination"), *why = "";
     size_t len = c->s.parser.body_len;
     if (error == STWS_ERR_FRAME_NUL)
         why = len && frame->body_len < len && !frame->body[len - 1]
-                  ? "; does it count the closing NUL, too?"
-                  : "; counted in characters instead of bytes?";
+                  ? "; does the server also count the closing NUL?"
+                  : "; does the server count characters instead of bytes?";
     stws_p_say(c, error, "%s: %.20s%s%.150s has content-length:%.40s%s", stws_result_text(error),
                frame->command, destination ? " of " : "", stws_p_or(destination, ""), value, why);
 }
 
-/* What came in was wrong: a frame of either layer. */
+/* Reports invalid input: a frame of WebSocket or of STOMP. */
 static void stws_p_say_input(stws *c, int error) {
     const stws_p_input *in = &c->s.in;
     const char *text = stws_result_text(error), *option = NULL;
@@ -9523,36 +9746,38 @@ static void stws_p_say_input(stws *c, int error) {
     else stws_p_say(c, error, "%s", text);
 }
 
+/* Reports that the state's deadline has passed. */
 static void stws_p_say_timeout(stws *c) {
     static const stws_p_meaning silences[] = {
         {STWS_CONNECTING,
          "no TCP connection within connect_timeout_ms: a firewall may drop the packets"},
-        {-1, "the proxy did not open the way within connect_timeout_ms: is it of the kind that its "
-             "URL says?"},
+        {-1, "the proxy did not connect us within connect_timeout_ms: is it the kind of proxy that "
+             "its URL names?"},
         {STWS_TLS, "the TLS handshake did not end within connect_timeout_ms"},
         {STWS_UPGRADING, "no answer to the HTTP upgrade within handshake_timeout_ms"},
         {STWS_LOGGING_IN, "the server answered CONNECT with neither CONNECTED nor ERROR within "
-                          "connected_timeout_ms: it may speak none of the versions offered, or not "
-                          "speak STOMP on this path"},
+                          "connected_timeout_ms: it may support none of the versions offered, or "
+                          "no STOMP on this path"},
         {0, "the state's deadline passed"}};
     int state = c->state == STWS_CONNECTING && c->tcp.proxy ? -1 : c->state;
     stws_p_say(c, STWS_ERR_TIMEOUT, "time-out at %s: %s", stws_p_where(c),
                stws_p_meaning_of(state, silences));
 }
 
+/* Reports that reading, writing or connecting failed. */
 static void stws_p_say_io(stws *c, int error) {
     const char *why = c->io.error ? c->io.error(c->io.ctx) : NULL, *text = stws_result_text(error);
     int upgrading = c->state == STWS_UPGRADING;
     char late[STWS_P_LATE], idle[STWS_P_IDLE];
     if (STWS_P_LOAD(&c->s.no_random))
-        why = "the system gives no random numbers, which masking needs";
+        why = "the system provides no random numbers, which masking needs";
     stws_p_late_hint(c, late);
     stws_p_idle_hint(c, idle);
-    if (*late) idle[0] = 0; /* one reason is enough */
+    if (*late) idle[0] = 0; /* one hint is enough */
     if (error == STWS_ERR_EOF)
         stws_p_say(c, error, "%s%s%s%s%s%s", text,
                    !upgrading ? "" : ", before it answered the upgrade: is this a WebSocket port?",
-                   upgrading && c->url.secure ? " (a server that speaks only HTTP/2 closes so, too)"
+                   upgrading && c->url.secure ? " (a server that speaks only HTTP/2 does this, too)"
                                               : "",
                    stws_p_silence_hint(c), late, idle);
     else

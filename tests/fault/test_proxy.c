@@ -250,7 +250,7 @@ static void check_truncated(const char *scheme, struct proxy *p) {
         o.reconnect = 0;
         o.reconnect_min_ms = o.reconnect_max_ms = 1;
         o.reconnect_attempts = 1;
-        check_fails(&o, STWS_ERR_GAVE_UP, "broke the connection off before it had answered");
+        check_fails(&o, STWS_ERR_GAVE_UP, "closed the connection before it had answered");
         proxy_stop(p);
         CHECK_INT(2, p->connections);
     }
@@ -392,7 +392,7 @@ static void test_silence(void) {
     clock_us += 1000;
     while (result >= 0) result = stws_step(c);
     CHECK_INT(STWS_ERR_TIMEOUT, result);
-    CHECK_HAS("the proxy did not open the way within connect_timeout_ms", stws_error_text(c));
+    CHECK_HAS("the proxy did not connect us within connect_timeout_ms", stws_error_text(c));
     stws_destroy(c);
     proxy_stop(&p);
 }

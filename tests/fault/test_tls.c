@@ -503,7 +503,7 @@ static void test_ends_in_a_session(void) {
     start(&o);
     net.end = NET_OVER;
     settle();
-    check_failed(STWS_ERR_TLS, 1, "cut off, without the end that TLS asks for");
+    check_failed(STWS_ERR_TLS, 1, "cut off, without the close_notify that TLS requires");
     finish();
 }
 

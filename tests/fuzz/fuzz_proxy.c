@@ -343,8 +343,8 @@ static void check_said(const struct way *w) {
 
 static void check_refused(const struct way *w) {
     static const char *const words[] = {"does not answer in HTTP", "does not answer in SOCKS 5",
-                                        "answers with a head of over", "says no by ",
-                                        "sends bytes of its own behind its answer"};
+                                        "answers with a head of over", "refused with ",
+                                        "sends bytes of its own after its answer"};
     const struct peer *p = &w->peer;
     char code[40];
     FUZZ_CHECK(p->result == STWS_ERR_PROXY);
@@ -367,11 +367,11 @@ static void check_waiting(struct way *w) {
         net.end = ends[choice];
         net_drive(p);
         FUZZ_CHECK(p->result == STWS_ERR_PROXY);
-        FUZZ_CHECK(strstr(bytes_text(&p->why), "broke the connection off before") != NULL);
+        FUZZ_CHECK(strstr(bytes_text(&p->why), "closed the connection before") != NULL);
     } else {
         net_pass_ms(p, 10000);
         FUZZ_CHECK(p->result == STWS_ERR_TIMEOUT);
-        FUZZ_CHECK(strstr(bytes_text(&p->why), "the proxy did not open the way") != NULL);
+        FUZZ_CHECK(strstr(bytes_text(&p->why), "the proxy did not connect us") != NULL);
     }
     FUZZ_CHECK(p->retry_ms >= 0);
 }

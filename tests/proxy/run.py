@@ -190,7 +190,7 @@ def test_socks_with_a_login():
             check_echo(url(scheme), "--trace", "--proxy", f"socks5://{ENCODED}@{proxy}")
         check_refused(url("ws"), f"socks5://{proxy}", "socks5://user:password@host:port")
         check_refused(url("ws"), f"socks5://{ENCODED}x@{proxy}",
-                      "does not take the user and password")
+                      "does not accept the user and password")
 
 
 def test_socks_without_a_server_behind_it():
@@ -205,7 +205,7 @@ def test_socks_without_a_server_behind_it():
 
 def test_the_wrong_kind():
     with tinyproxy() as proxy:
-        check_refused(url("ws"), f"socks5://{proxy}", "is it of the kind that its URL says?")
+        check_refused(url("ws"), f"socks5://{proxy}", "is it the kind of proxy that its URL names?")
     with microsocks() as proxy:
         check_refused(url("ws"), f"http://{proxy}", "the proxy 127.0.0.1 port")
 
