@@ -2021,9 +2021,11 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
 #endif
 
 /* ==== >>util: small things that every section below uses ==== */
-#define STWS_P_RESULT(code, text) {code, #code, text}
+#define STWS_P_RESULT(code, text)                                                                  \
+    { code, #code, text }
 
-/* The name and the text of each result. `make lint` compares the table with enum stws_result. */
+/* The name and the text of each result. `make lint` compares the table with enum
+   stws_result. */
 static const struct stws_p_result {
     int code;
     const char *name;
@@ -2065,8 +2067,9 @@ static const struct stws_p_result {
                   "a STOMP header has an escape sequence that the version does not define"),
     STWS_P_RESULT(STWS_ERR_FRAME_CR,
                   "a STOMP header has a carriage return that does not end a line"),
-    STWS_P_RESULT(STWS_ERR_FRAME_NUL,
-                  "a NUL byte stands inside a STOMP head, or is missing after a body with content-length"),
+    STWS_P_RESULT(
+        STWS_ERR_FRAME_NUL,
+        "a NUL byte stands inside a STOMP head, or is missing after a body with content-length"),
     STWS_P_RESULT(STWS_ERR_FRAME_LENGTH, "the content-length of a STOMP frame is not a number"),
     STWS_P_RESULT(STWS_ERR_FRAME_HEADERS, "a STOMP frame has more headers than max_headers"),
     STWS_P_RESULT(STWS_ERR_FRAME_LINE, "a STOMP header line is longer than max_line"),
@@ -2138,14 +2141,14 @@ static void stws_p_trim(const char **s, size_t *len) {
    STWS_P_LIKELY: without it GCC guesses wrong, and each header costs two jumps (33 instructions
    per message).
 
-   STWS_P_APART: keeps a rare case out of its caller. Inlined, it would take registers from the
-   usual case (20 instructions per message), or stack space for large local variables. */
+   STWS_P_NOINLINE: keeps a rare case out of its caller. Inlined, it would take registers from
+   the usual case (20 instructions per message), or stack space for large local variables. */
 #if defined(__GNUC__) || defined(__clang__)
 #define STWS_P_LIKELY(condition) __builtin_expect((condition) != 0, 1)
-#define STWS_P_APART __attribute__((noinline))
+#define STWS_P_NOINLINE __attribute__((noinline))
 #else
 #define STWS_P_LIKELY(condition) ((condition) != 0)
-#define STWS_P_APART
+#define STWS_P_NOINLINE
 #endif
 
 /* Parses a decimal number without sign. Returns 1 and sets *value; 0 if the text is not a
@@ -2546,8 +2549,8 @@ static int stws_p_percent_decode(const char *s, const char *end, char out[256]) 
 
 /* Splits "user:password" at the first colon and decodes both parts. Returns 0 if a %XX is
    invalid or a part is longer than 255 bytes. Without a colon, the password is empty. */
-static int stws_p_decode_pair(const char *info, const char *end, char user[256],
-                              char password[256]) {
+static int stws_p_decode_user_info(const char *info, const char *end, char user[256],
+                                   char password[256]) {
     const char *colon = info;
     while (colon < end && *colon != ':') colon++;
     password[0] = 0;
@@ -2595,7 +2598,7 @@ static int stws_p_user_and_password(const char *info, size_t len, char user[256]
     const char *end = info + len, *c;
     for (c = info; c < end; c++)
         if (*c <= ' ' || *c >= 127 || *c == '@') return 0;
-    return stws_p_decode_pair(info, end, user, password) && stws_p_is_basic(user, password);
+    return stws_p_decode_user_info(info, end, user, password) && stws_p_is_basic(user, password);
 }
 
 /* Parses "user:password@" in front of the host, if there is one (RFC 3986, 3.2.1). The last '@'
@@ -2761,7 +2764,7 @@ static void stws_p_put_header(stws_p_out *out, const char *name, const char *val
 }
 
 /* The same, but an empty value also means: no header. */
-static void stws_p_put_option(stws_p_out *out, const char *name, const char *value) {
+static void stws_p_put_nonempty_header(stws_p_out *out, const char *name, const char *value) {
     if (value && *value) stws_p_put_header(out, name, value);
 }
 
@@ -2809,9 +2812,9 @@ STOMP_WS_API int stws_handshake_request(char *buf, size_t cap, const stws_handsh
     stws_p_put_string(&out, "Upgrade: websocket\r\nConnection: Upgrade\r\n");
     stws_p_put_header(&out, "Sec-WebSocket-Key", h->key);
     stws_p_put_header(&out, "Sec-WebSocket-Version", "13");
-    stws_p_put_option(&out, "Sec-WebSocket-Protocol", h->subprotocols);
-    stws_p_put_option(&out, "Origin", h->origin);
-    stws_p_put_option(&out, "Cookie", h->cookie);
+    stws_p_put_nonempty_header(&out, "Sec-WebSocket-Protocol", h->subprotocols);
+    stws_p_put_nonempty_header(&out, "Origin", h->origin);
+    stws_p_put_nonempty_header(&out, "Cookie", h->cookie);
     stws_p_put_basic(&out, h);
     for (header = h->headers; header && *header; header += 2)
         stws_p_put_header(&out, header[0], header[1]);
@@ -3134,7 +3137,7 @@ static int stws_p_ws_fail(stws_ws *ws, int result, int close_code, const char *r
 }
 
 /* The peer broke the protocol: close with 1002. */
-static int stws_p_ws_broken(stws_ws *ws, const char *reason) {
+static int stws_p_ws_protocol_error(stws_ws *ws, const char *reason) {
     return stws_p_ws_fail(ws, STWS_ERR_WS_PROTOCOL, STWS_P_CLOSE_PROTOCOL, reason);
 }
 
@@ -3143,18 +3146,20 @@ static int stws_p_ws_broken(stws_ws *ws, const char *reason) {
    message. */
 static int stws_p_ws_check_first(stws_ws *ws, unsigned first, unsigned second) {
     unsigned opcode = first & 15;
-    if (first & 0x70) return stws_p_ws_broken(ws, "a reserved bit is set");
+    if (first & 0x70) return stws_p_ws_protocol_error(ws, "a reserved bit is set");
     if ((second >> 7) != (ws->server ? 1u : 0u))
-        return stws_p_ws_broken(ws, ws->server ? "the frame is not masked" : "the frame is masked");
+        return stws_p_ws_protocol_error(ws, ws->server ? "the frame is not masked"
+                                                       : "the frame is masked");
     if (opcode > STWS_WS_PONG || (opcode > STWS_WS_BINARY && opcode < STWS_WS_CLOSE))
-        return stws_p_ws_broken(ws, "a reserved opcode");
+        return stws_p_ws_protocol_error(ws, "a reserved opcode");
     if (opcode >= STWS_WS_CLOSE) {
-        if (!(first & 0x80)) return stws_p_ws_broken(ws, "a control frame in fragments");
-        if ((second & 127) > 125) return stws_p_ws_broken(ws, "a control frame over 125 bytes");
+        if (!(first & 0x80)) return stws_p_ws_protocol_error(ws, "a control frame in fragments");
+        if ((second & 127) > 125)
+            return stws_p_ws_protocol_error(ws, "a control frame over 125 bytes");
     } else if (opcode == STWS_WS_CONTINUATION && !ws->message_opcode) {
-        return stws_p_ws_broken(ws, "a continuation of nothing");
+        return stws_p_ws_protocol_error(ws, "a continuation of nothing");
     } else if (opcode != STWS_WS_CONTINUATION && ws->message_opcode) {
-        return stws_p_ws_broken(ws, "a new message inside a fragmented one");
+        return stws_p_ws_protocol_error(ws, "a new message inside a fragmented one");
     }
     return STWS_OK;
 }
@@ -3192,9 +3197,9 @@ static int stws_p_ws_length(stws_ws *ws, const unsigned char *p, size_t bytes,
     *len = p[1] & 127u;
     if (bytes == 0) return STWS_OK;
     for (*len = 0, i = 0; i < bytes; i++) *len = *len << 8 | p[2 + i];
-    if (*len >> 63) return stws_p_ws_broken(ws, "a length over 63 bits");
+    if (*len >> 63) return stws_p_ws_protocol_error(ws, "a length over 63 bits");
     if (*len < (bytes == 2 ? 126u : 65536u))
-        return stws_p_ws_broken(ws, "a length in more bytes than it needs");
+        return stws_p_ws_protocol_error(ws, "a length in more bytes than it needs");
     return STWS_OK;
 }
 
@@ -3212,12 +3217,12 @@ static int stws_p_ws_close_event(stws_ws *ws, stws_ws_event *event) {
     ws->closed = 1;
     event->close_code = STWS_P_CLOSE_NO_CODE;
     if (event->len == 0) return STWS_DONE;
-    if (event->len == 1) return stws_p_ws_broken(ws, "a close frame with half a code");
+    if (event->len == 1) return stws_p_ws_protocol_error(ws, "a close frame with half a code");
     event->close_code = p[0] << 8 | p[1];
     event->data += 2;
     event->len -= 2;
     if (!stws_p_ws_close_code_valid(event->close_code))
-        return stws_p_ws_broken(ws, "a close code that may not be sent");
+        return stws_p_ws_protocol_error(ws, "a close code that may not be sent");
     if (!stws_utf8_valid(event->data, event->len))
         return stws_p_ws_fail(ws, STWS_ERR_WS_UTF8, STWS_P_CLOSE_BAD_DATA,
                               "a close reason that is not UTF-8");
@@ -3278,8 +3283,8 @@ static int stws_p_ws_data(char *data, size_t len, stws_ws *ws, stws_ws_event *ev
    changes here. The frame must be text or binary with FIN set and no reserved bits (first byte
    0x81 or 0x82), its length minimal and within max_message, and the parser between two
    messages. A parser with check_utf8 does not use this path. */
-static inline size_t stws_p_ws_usual(const char *buf, size_t len, const stws_ws *ws,
-                                     size_t *payload) {
+static inline size_t stws_p_ws_fast_path(const char *buf, size_t len, const stws_ws *ws,
+                                         size_t *payload) {
     const unsigned char *p = (const unsigned char *)buf;
     size_t head = 2;
     if (len < 4 || p[0] - 0x81u > 1 || p[1] > 126) return 0;
@@ -3305,7 +3310,7 @@ STOMP_WS_API int stws_ws_parse(char *buf, size_t len, stws_ws *ws, stws_ws_event
     unsigned long long payload;
     size_t bytes, head, whole;
     int result;
-    head = stws_p_ws_usual(buf, len, ws, &whole);
+    head = stws_p_ws_fast_path(buf, len, ws, &whole);
     *used = head ? head + whole : 0;
     if (head) return stws_p_ws_whole(buf + head, whole, (stws_ws_opcode)(p[0] & 15), event);
     if (ws->in_frame) return stws_p_ws_data(buf, len, ws, event, used);
@@ -3551,8 +3556,8 @@ static inline int stws_p_known_header(const char *name, size_t len) {
 }
 
 /* The names of the known headers, in the order of their numbers. Each has its length in front
-   and its colon behind, so stws_p_usual_lines can compare a line by two words: its first 8
-   bytes, and the last 8 bytes up to the colon.
+   and its colon behind, so stws_p_fast_header_lines can compare a line by two words: its first
+   8 bytes, and the last 8 bytes up to the colon.
 
    "ack" is too short for two words, so its entry never matches. Its second word would begin
    with the byte before the line, and that byte is never 6. A line "ack" is handled as an
@@ -3598,7 +3603,7 @@ static const stws_header stws_p_absent = {NULL, NULL, 0, 0};
    Header Entries"). The table stays valid for each following frame with the same known headers
    in the same order: it points into the table of headers, and only the entries there change.
    known_in and known_count record for which table and for how many headers it is valid. */
-static void stws_p_know(stws_frame_state *s) {
+static void stws_p_fill_known(stws_frame_state *s) {
     size_t i;
     for (i = 0; i < sizeof s->known / sizeof *s->known; i++) s->known[i] = &stws_p_absent;
     /* backwards, so that the first header of each name stays */
@@ -3700,7 +3705,7 @@ static int stws_p_parse_command(char *frame, size_t len, stws_frame_state *s) {
 
    Returns STWS_DONE; STWS_ERR_FRAME_BODY if the length is over max_body; STWS_ERR_FRAME_LENGTH
    if it is not a number. */
-static STWS_P_APART int stws_p_padded_length(stws_frame_state *s) {
+static STWS_P_NOINLINE int stws_p_padded_length(stws_frame_state *s) {
     const char *value = s->known[STWS_P_CONTENT_LENGTH]->value;
     size_t len = s->known[STWS_P_CONTENT_LENGTH]->value_len;
     int is_number;
@@ -3834,8 +3839,8 @@ static inline char *stws_p_find_mark(char *at, const char *last_block, int or_co
 /* A line does not begin with the name that was expected here. Finds its colon, and expects its
    name at this place from now on. Returns the colon, or NULL if the line needs the slow
    path. */
-static STWS_P_APART char *stws_p_other_name(char *line, const char *last_block, stws_frame_state *s,
-                                            unsigned char *expected) {
+static STWS_P_NOINLINE char *stws_p_other_name(char *line, const char *last_block,
+                                               stws_frame_state *s, unsigned char *expected) {
     char *colon = stws_p_find_mark(line, last_block, 1);
     int known;
     if (!colon || *colon != ':' || colon == line || colon >= last_block) return NULL;
@@ -3857,7 +3862,7 @@ static STWS_P_APART char *stws_p_other_name(char *line, const char *last_block, 
    It handles at most 24 lines (the size of `expected`), and at most max_headers. No escapes are
    undone and no lengths are checked here: the caller excludes lines over max_line, and frames
    of STOMP 1.0. */
-static char *stws_p_usual_lines(char *line, const char *last_block, stws_frame_state *s) {
+static char *stws_p_fast_header_lines(char *line, const char *last_block, stws_frame_state *s) {
     stws_header *h = s->headers;
     const stws_header *full =
         h + (s->max_headers < sizeof s->expected ? s->max_headers : sizeof s->expected);
@@ -3885,7 +3890,7 @@ static char *stws_p_usual_lines(char *line, const char *last_block, stws_frame_s
         line = end + 1;
     }
     s->header_count = (size_t)(h - s->headers);
-    if (s->headers != s->known_in || s->header_count + 1 != s->known_count) stws_p_know(s);
+    if (s->headers != s->known_in || s->header_count + 1 != s->known_count) stws_p_fill_known(s);
     return line;
 }
 
@@ -3899,10 +3904,10 @@ static int stws_p_begin_head(char *frame, size_t len, stws_frame_state *s) {
     int result = STWS_DONE;
     if (near > s->max_line) near = s->max_line;
     if (s->odd || near < STWS_P_BLOCK + STWS_P_BLOCK) {
-        stws_p_know(s);
+        stws_p_fill_known(s);
         return STWS_DONE;
     }
-    at = stws_p_usual_lines(at, at + near - STWS_P_BLOCK, s);
+    at = stws_p_fast_header_lines(at, at + near - STWS_P_BLOCK, s);
     s->line = s->scanned = (size_t)(at - frame);
     if (s->known[STWS_P_CONTENT_LENGTH]->value) result = stws_p_content_length(s);
     if (result < 0 || at == frame + len || *at != '\n') return result;
@@ -3914,7 +3919,7 @@ static int stws_p_begin_head(char *frame, size_t len, stws_frame_state *s) {
    line that ends.
 
    Returns STWS_DONE if the head has ended; STWS_MORE if the input ended first; or an error. */
-static STWS_P_APART int stws_p_parse_head(char *frame, size_t len, stws_frame_state *s) {
+static STWS_P_NOINLINE int stws_p_parse_head(char *frame, size_t len, stws_frame_state *s) {
     char *line = frame + s->line, *at = frame + s->scanned, *end;
     size_t colon = s->colon; /* its offset in the frame; 0: not seen yet */
     int odd = s->odd, result = STWS_MORE;
@@ -4058,7 +4063,7 @@ static int stws_p_is_plain(const char *s, size_t len) {
 /* Encodes header text. Writes it to `to`, or only measures it if `to` is NULL. Returns its
    length in bytes, or SIZE_MAX if the version cannot express it. in_name: the text is the name
    of a header. */
-static size_t stws_p_say_text(char *to, const char *s, size_t len, int escaping, int in_name) {
+static size_t stws_p_encode_text(char *to, const char *s, size_t len, int escaping, int in_name) {
     size_t size = 0, i;
     if (stws_p_is_plain(s, len)) {
         if (to && len) memcpy(to, s, len);
@@ -4084,7 +4089,7 @@ static int stws_p_may_have_body(int command_id) {
 
 /* Encodes the command, or measures it if `to` is NULL. Returns its length, or 0 if it is not a
    valid command: 1 to 32 capital letters. */
-static size_t stws_p_say_command(char *to, const char *command) {
+static size_t stws_p_encode_command(char *to, const char *command) {
     size_t n = 0;
     for (; command[n] >= 'A' && command[n] <= 'Z' && n < STWS_P_MAX_COMMAND; n++)
         if (to) to[n] = command[n];
@@ -4108,14 +4113,14 @@ static int stws_p_wants_length(const stws_frame *frame) {
 
 /* Encodes one header line, or measures it if `to` is NULL. Returns its length in bytes, or
    SIZE_MAX if the version cannot express it. Names of known headers need no escapes. */
-static size_t stws_p_say_header(char *to, const stws_header *h, size_t name_len, int known,
-                                int escaping) {
+static size_t stws_p_encode_header(char *to, const stws_header *h, size_t name_len, int known,
+                                   int escaping) {
     size_t name = name_len, value;
-    if (known == STWS_P_UNKNOWN) name = stws_p_say_text(to, h->name, name_len, escaping, 1);
+    if (known == STWS_P_UNKNOWN) name = stws_p_encode_text(to, h->name, name_len, escaping, 1);
     else if (to) memcpy(to, h->name, name_len);
     if (name == 0 || name == SIZE_MAX) return SIZE_MAX;
     value = stws_p_len_or_strlen(h->value, h->value_len);
-    value = stws_p_say_text(to ? to + name + 1 : NULL, h->value, value, escaping, 0);
+    value = stws_p_encode_text(to ? to + name + 1 : NULL, h->value, value, escaping, 0);
     if (value == SIZE_MAX) return SIZE_MAX;
     if (to) {
         to[name] = ':';
@@ -4128,7 +4133,7 @@ static size_t stws_p_say_header(char *to, const stws_header *h, size_t name_len,
 enum { STWS_P_LENGTH_LINE = 36 };
 
 /* Writes the line of a content-length. Returns its length in bytes. */
-static size_t stws_p_say_length(char *to, size_t body_len) {
+static size_t stws_p_encode_length(char *to, size_t body_len) {
     size_t digits = stws_p_digits(body_len, to + 15);
     memcpy(to, "content-length:", 15);
     to[15 + digits] = '\n';
@@ -4143,9 +4148,9 @@ static int stws_p_is_padded(const char *s, size_t len) {
 /* Encodes everything up to the body, or measures it if `to` is NULL. Returns its length in
    bytes, or 0 if the frame cannot be expressed in this version: an invalid command or header, a
    body where STOMP allows none, or a content-length of the caller that is wrong or repeated. */
-static size_t stws_p_say_head(char *to, int version, const stws_frame *frame) {
+static size_t stws_p_encode_head(char *to, int version, const stws_frame *frame) {
     const char *command = frame->command ? frame->command : stws_command_name(frame->command_id);
-    size_t n = stws_p_say_command(to, command), i, bytes;
+    size_t n = stws_p_encode_command(to, command), i, bytes;
     int id = frame->command ? stws_p_command_find(command, n) : (int)frame->command_id;
     int escaping = stws_p_escaping(version, id), wants_length = stws_p_wants_length(frame),
         has_length = 0;
@@ -4164,11 +4169,11 @@ static size_t stws_p_say_head(char *to, int version, const stws_frame *frame) {
             if (has_length++ || !stws_p_length_is(h, frame->body_len)) return 0;
             wants_length = 0;
         }
-        bytes = stws_p_say_header(to ? to + n : NULL, h, name_len, known, escaping);
+        bytes = stws_p_encode_header(to ? to + n : NULL, h, name_len, known, escaping);
         if (bytes == SIZE_MAX) return 0;
         n += bytes;
     }
-    if (wants_length) n += stws_p_say_length(to ? to + n : line, frame->body_len);
+    if (wants_length) n += stws_p_encode_length(to ? to + n : line, frame->body_len);
     if (to) to[n] = '\n';
     return n + 1;
 }
@@ -4193,12 +4198,12 @@ STOMP_WS_API int stws_frame_build(char *buf, size_t cap, stws_stomp_version vers
     size_t bound = stws_p_head_bound(frame);
     /* then the head need not be measured before it is written */
     int fits = bound < cap && frame->body_len < cap - bound;
-    size_t head = stws_p_say_head(fits ? buf : NULL, (int)version, frame);
+    size_t head = stws_p_encode_head(fits ? buf : NULL, (int)version, frame);
     *need = 0;
     if (!head) return STWS_ERR_FRAME_BUILD;
     *need = head + frame->body_len + 1;
     if (*need > cap) return STWS_ERR_SPACE;
-    if (!fits) stws_p_say_head(buf, (int)version, frame);
+    if (!fits) stws_p_encode_head(buf, (int)version, frame);
     if (frame->body_len) memcpy(buf + head, frame->body, frame->body_len);
     buf[head + frame->body_len] = 0;
     return STWS_OK;
@@ -4299,7 +4304,7 @@ enum { STWS_P_POOL = 256 };
 enum { STWS_P_WS_HEAD = 14 }; /* the longest head of a WebSocket frame */
 
 /* length of what precedes the destination in a kept head */
-enum { STWS_P_SAID_BEGIN = sizeof "SEND\ndestination:" - 1 };
+enum { STWS_P_SEND_HEAD_BEGIN = sizeof "SEND\ndestination:" - 1 };
 
 enum { STWS_P_PIECE = 8192 }; /* Tomcat's default limit for a WebSocket message, in bytes */
 
@@ -4310,13 +4315,14 @@ enum { STWS_P_TEXT = 640, STWS_P_MIN_TEXT = 256 };
    connection. */
 enum { STWS_P_LATE = 208, STWS_P_IDLE = 320 };
 
-enum { STWS_P_SAID = 288 }; /* longest kept head of a SEND, in bytes; see stws_p_note_said */
+/* longest kept head of a SEND, in bytes; see stws_p_keep_send_head */
+enum { STWS_P_MAX_SEND_HEAD = 288 };
 
 enum { STWS_P_STABLE_ID = 48 }; /* room for a stable id: 16 digits, '-', at most 20 digits, NUL */
 
 /* What is kept of an answer to the upgrade, in bytes: its headers, its cookies, the URL of a
    redirect. */
-enum { STWS_P_KEPT_HEAD = 4096, STWS_P_JAR = 2048, STWS_P_MOVED = 1024 };
+enum { STWS_P_MAX_ANSWER_HEAD = 4096, STWS_P_JAR = 2048, STWS_P_MOVED = 1024 };
 
 /* Atomic access, for values that another thread may read while they are written.
 
@@ -4405,8 +4411,8 @@ typedef struct stws_p_input {
                       v    +---> SKIPPED      +---> ASIDE
                  WAITS_FOR_ID
 
-   When a session ends, every entry except the FREE ones and those set aside becomes UNSENT. When
-   a subscription ends, its entry becomes FREE. */
+   When a session ends, every entry except the FREE ones and those set aside becomes UNSENT.
+   When a subscription ends, its entry becomes FREE. */
 typedef enum stws_p_sub_state {
     STWS_P_SUB_FREE,
     STWS_P_SUB_UNSENT, /* its SUBSCRIBE is to be sent, in this session or in the next one */
@@ -4445,11 +4451,11 @@ enum { STWS_P_INNOCENT, STWS_P_ONE_OF_SEVERAL, STWS_P_ALONE, STWS_P_GUILTY = STW
 #define STWS_P_TRIAL_US 1000000LL
 
 /* An entry of the table of subscriptions. The lock is held for every change. `handle` and the
-   fields that stws_p_receiver reads are atomic, because it reads them without the lock. */
+   fields that stws_p_find_callback reads are atomic, because it reads them without the lock. */
 typedef struct stws_p_sub {
-    int handle; /* 0: the entry is free; atomic, see stws_p_receiver */
-    /* First entry of the hash chain with this entry's number (see stws_p_custom_link_locked). Entries
-       in chains are numbered from 1; 0 ends a chain. */
+    int handle; /* 0: the entry is free; atomic, see stws_p_find_callback */
+    /* First entry of the hash chain with this entry's number (see stws_p_custom_link_locked).
+       Entries in chains are numbered from 1; 0 ends a chain. */
     int head;
     stws_message_fn on_message; /* its own callback, or NULL; atomic */
     void *user;                 /* the argument of on_message; atomic */
@@ -4481,7 +4487,7 @@ typedef struct stws_p_subs {
     int next_handle, cursor;
     /* on_trial: entries on trial; suspects: entries that are not innocent */
     int on_trial, suspects;
-    int trials_lost;    /* sessions in a row that the server ended during a trial */
+    int failed_trials;  /* sessions in a row that the server ended during a trial */
     long long trial_us; /* when the trial began: the last SUBSCRIBE, or CONNECTED */
     char *texts;        /* the texts of all entries, text_size bytes each; set once */
     size_t text_size;   /* options.subscription_bytes; set once */
@@ -4533,10 +4539,10 @@ typedef enum stws_p_record_state {
 
 /* A frame in the outbox, with a copy of its headers and texts behind it. The lock is held. */
 typedef struct stws_p_record {
-    size_t size;      /* bytes in the ring; must be first, see stws_p_ring */
-    stws_frame frame; /* its pointers point behind the record */
-    int receipt;      /* number of the receipt that its frame asks for; 0: none */
-    unsigned epoch;   /* the only session in which the frame has a meaning; 0: any session */
+    size_t size;           /* bytes in the ring; must be first, see stws_p_ring */
+    stws_frame frame;      /* its pointers point behind the record */
+    int receipt;           /* number of the receipt that its frame asks for; 0: none */
+    unsigned epoch;        /* the only session in which the frame has a meaning; 0: any session */
     unsigned char state;   /* stws_p_record_state */
     unsigned char confirm; /* its receipt confirms it */
     unsigned char tied;    /* a part of a transaction, kept until the transaction is over */
@@ -4583,13 +4589,14 @@ typedef struct stws_p_session {
        once per client. The lock is held. */
     char *stable_id;
     unsigned long long last_id; /* the number in stable_id, behind the '-' */
-    char *said; /* the kept head of a SEND, see stws_p_note_said; the lock is held */
-    /* said_len          length of the kept head; the lock is held, as for the next ones
-       said_body         length of the body that its content-length names
-       said_own          its length without content-length and empty line; 0: no head is kept
-       said_destination  length of its destination */
-    size_t said_len, said_body, said_own, said_destination;
-    uintptr_t said_to;    /* address of the destination of the last SEND; compared, never read */
+    char *said; /* the kept head of a SEND, see stws_p_keep_send_head; the lock is held */
+    /* send_head_len          length of the kept head; the lock is held, as for the next ones
+       send_head_body_len         length of the body that its content-length names
+       send_head_own_len          its length without content-length and empty line; 0: no head
+       send_head_destination_len  length of its destination */
+    size_t send_head_len, send_head_body_len, send_head_own_len, send_head_destination_len;
+    /* address of the destination of the last SEND; compared, never read */
+    uintptr_t last_destination;
     stws_message message; /* the last MESSAGE, as views; driving thread */
     int answered;         /* its ACK or NACK has been submitted; atomic */
     int in_opcode; /* opcode of the WebSocket message that the last bytes came in; driving thread */
@@ -4599,10 +4606,10 @@ typedef struct stws_p_session {
        lock is held. */
     unsigned char *pool;
     int no_random; /* no masking key could be made: this session can send no more; atomic */
-    /* said_cap   size of `said`; set once
+    /* send_head_cap   size of `said`; set once
        pool_size  size of `pool`; set once
        pool_left  unused bytes of the pool; the lock is held */
-    size_t said_cap, pool_size, pool_left;
+    size_t send_head_cap, pool_size, pool_left;
     stws_random random; /* the source of randomness; set once */
     /* version          STWS_STOMP_*; STWS_STOMP_NONE before CONNECTED; atomic
        broker           STWS_BROKER_*; atomic
@@ -4709,8 +4716,8 @@ static inline int stws_p_has_lock(const stws *c);
 
 /* Traces a frame. Sent frames are traced when they are encoded, with the lock held. Received
    frames take the lock here. So on_trace never runs in two threads at once. */
-STWS_P_APART static void stws_p_trace_now(const stws_p_session *s, stws_direction direction,
-                                          const stws_frame *frame) {
+STWS_P_NOINLINE static void stws_p_trace_now(const stws_p_session *s, stws_direction direction,
+                                             const stws_frame *frame) {
     if (direction == STWS_RECEIVED) stws_p_lock(s->client);
     stws_p_trace_shown(s, direction, frame);
     if (direction == STWS_RECEIVED) stws_p_unlock(s->client);
@@ -4751,8 +4758,8 @@ static int stws_p_make_room(stws_p_buffer *b, size_t n) {
 /* Encodes a WebSocket frame with a short payload: a heart-beat, PING, PONG or close frame.
    Returns STWS_OK; STWS_ERR_SPACE if the output is full; STWS_ERR_IO without a masking key. The
    lock is held. */
-static int stws_p_post_short(stws_p_session *s, stws_ws_opcode opcode, const char *payload,
-                             size_t len) {
+static int stws_p_encode_short(stws_p_session *s, stws_ws_opcode opcode, const char *payload,
+                               size_t len) {
     unsigned char key[4];
     size_t need = stws_p_ws_head_len(len, 1) + len;
     STOMP_WS_ASSERT(stws_p_has_lock(s->client));
@@ -4767,10 +4774,10 @@ static int stws_p_post_short(stws_p_session *s, stws_ws_opcode opcode, const cha
 typedef struct stws_p_profile {
     /* It joins STOMP frames out of several WebSocket messages, so large frames may be cut. */
     int joins;
-    int takes_bare_as_text; /* a SEND without content-length becomes a TextMessage (JMS) */
+    int bare_send_is_text; /* a SEND without content-length becomes a TextMessage (JMS) */
     /* It deletes a durable subscription only if no consumer uses it. So stws_unsubscribe first
        ends the consumer with an UNSUBSCRIBE of its own. */
-    int ends_before_forgets;
+    int needs_two_unsubscribes;
     const char *prefetch;             /* the header that sets the prefetch; NULL: it has none */
     unsigned long long prefetch_unit; /* what one message counts in that header */
     /* headers of a durable subscription; a value of NULL stands for its name */
@@ -4802,7 +4809,8 @@ static size_t stws_p_cut_size(const stws_p_session *s) {
    front of the frame has 14 bytes per message, the longest head, so writing never overtakes
    reading. A text is cut between characters only. Returns STWS_OK, or STWS_ERR_IO without a
    masking key; nothing is sent then. */
-static int stws_p_post_pieces(stws_p_session *s, size_t plain, size_t len, size_t cut, int opcode) {
+static int stws_p_encode_pieces(stws_p_session *s, size_t plain, size_t len, size_t cut,
+                                int opcode) {
     char *data = s->out.data, *to = data + s->out.end;
     unsigned char key[4];
     while (len) {
@@ -4821,23 +4829,23 @@ static int stws_p_post_pieces(stws_p_session *s, size_t plain, size_t len, size_
 
 /* Encodes a frame that is larger than `cut` bytes. A text piece may be up to 3 bytes shorter
    than `cut`, because no character is cut. Pieces of up to 8 bytes need no such reserve: their
-   heads have 6 bytes, not the 14 allowed for. Returns like stws_p_post_locked. */
-static int stws_p_post_cut(stws_p_session *s, const stws_frame *frame, int text, size_t total,
-                           size_t cut, size_t *need) {
+   heads have 6 bytes, not the 14 allowed for. Returns like stws_p_encode_frame_locked. */
+static int stws_p_encode_cut(stws_p_session *s, const stws_frame *frame, int text, size_t total,
+                             size_t cut, size_t *need) {
     size_t pieces = total / (cut > 8 ? cut - 3 : cut) + 1, plain, built = 0;
     *need = total + pieces * STWS_P_WS_HEAD;
     if (!stws_p_make_room(&s->out, *need)) return STWS_ERR_SPACE;
     plain = s->out.end + *need - total;
     stws_frame_build(s->out.data + plain, total, (stws_stomp_version)s->version, frame, &built);
-    return stws_p_post_pieces(s, plain, total, cut, text ? STWS_WS_TEXT : STWS_WS_BINARY);
+    return stws_p_encode_pieces(s, plain, total, cut, text ? STWS_WS_TEXT : STWS_WS_BINARY);
 }
 
 /* Encodes a frame as one WebSocket message. There is room for it. The head lies a few bytes
    behind its final place and is masked into it; the body is masked while it is copied out of
    the user's memory. So each byte is touched once. Returns STWS_OK, or STWS_ERR_IO without a
    masking key. */
-static int stws_p_post_whole(stws_p_session *s, int text, const char *head, size_t head_len,
-                             const char *body, size_t body_len) {
+static int stws_p_encode_whole(stws_p_session *s, int text, const char *head, size_t head_len,
+                               const char *body, size_t body_len) {
     size_t len = head_len + body_len + 1;
     unsigned char key[4];
     char *to;
@@ -4853,11 +4861,12 @@ static int stws_p_post_whole(stws_p_session *s, int text, const char *head, size
 
 /* Sets the content-length of the kept head to body_len (no such line for 0), and ends the
    head. */
-static void stws_p_say_again(stws_p_session *s, size_t body_len) {
-    s->said_body = body_len;
-    s->said_len =
-        s->said_own + (body_len ? stws_p_say_length(s->said + s->said_own, body_len) : 0) + 1;
-    s->said[s->said_len - 1] = '\n';
+static void stws_p_set_send_head_length(stws_p_session *s, size_t body_len) {
+    s->send_head_body_len = body_len;
+    s->send_head_len =
+        s->send_head_own_len +
+        (body_len ? stws_p_encode_length(s->said + s->send_head_own_len, body_len) : 0) + 1;
+    s->said[s->send_head_len - 1] = '\n';
 }
 
 /* Keeps the head of a SEND that has just been encoded, if the next SEND is likely to need the
@@ -4865,9 +4874,10 @@ static void stws_p_say_again(stws_p_session *s, size_t body_len) {
 
    Publishers often send to one destination again and again. If two SENDs in a row have their
    destination at the same address, the encoded head of the second one is kept in s->said.
-   stws_send_ex then compares destination and content type with it (stws_p_was_said), and sends
-   the next body with the kept head (stws_p_post_again). This skips composing, escaping and
-   encoding. Only the address is compared here: it is a hint. The texts decide later.
+   stws_send_ex then compares destination and content type with it (stws_p_send_head_matches),
+   and sends the next body with the kept head (stws_p_encode_with_send_head). This skips
+   composing, escaping and encoding. Only the address is compared here: it is a hint. The texts
+   decide later.
 
    A head is kept only if it has a destination and at most a content type, both without escapes,
    and is UTF-8. Any other header may change with each message. The head that is kept consists
@@ -4876,30 +4886,31 @@ static void stws_p_say_again(stws_p_session *s, size_t body_len) {
 
    `head` is the encoded head of the frame. The lock is held. stws_p_session_reset forgets the
    kept head. */
-static void stws_p_note_said(stws_p_session *s, const stws_frame *frame, const char *head) {
+static void stws_p_keep_send_head(stws_p_session *s, const stws_frame *frame, const char *head) {
     const stws_header *h = frame->headers;
-    size_t len = STWS_P_SAID_BEGIN + h->value_len + 1, i;
-    int again = s->said_to == (uintptr_t)h->value;
-    s->said_to = (uintptr_t)h->value;
+    size_t len = STWS_P_SEND_HEAD_BEGIN + h->value_len + 1, i;
+    int again = s->last_destination == (uintptr_t)h->value;
+    s->last_destination = (uintptr_t)h->value;
     if (!again || frame->header_count > 2) return;
     if (frame->header_count == 2 && strcmp(h[1].name, "content-type") != 0) return;
     if (frame->header_count == 2) len += 14 + h[1].value_len;
     for (i = 0; i < frame->header_count; i++)
         if (!stws_p_is_plain(h[i].value, h[i].value_len)) return;
-    if (len + STWS_P_LENGTH_LINE >= s->said_cap || !stws_utf8_valid(head, len)) return;
+    if (len + STWS_P_LENGTH_LINE >= s->send_head_cap || !stws_utf8_valid(head, len)) return;
     memcpy(s->said, head, len);
-    s->said_own = len;
-    s->said_destination = h->value_len;
-    stws_p_say_again(s, frame->body_len);
+    s->send_head_own_len = len;
+    s->send_head_destination_len = h->value_len;
+    stws_p_set_send_head_length(s, frame->body_len);
 }
 
 /* Returns 1 if the kept head has this destination and this content type (NULL: none). */
-static int stws_p_was_said(const stws_p_session *s, const char *destination,
-                           const char *content_type) {
-    const char *said = s->said + STWS_P_SAID_BEGIN, *type = said + s->said_destination + 14;
-    const char *end = s->said + s->said_own - 1; /* its last LF */
-    if (!s->said_own || strncmp(destination, said, s->said_destination) != 0 ||
-        destination[s->said_destination])
+static int stws_p_send_head_matches(const stws_p_session *s, const char *destination,
+                                    const char *content_type) {
+    const char *said = s->said + STWS_P_SEND_HEAD_BEGIN,
+               *type = said + s->send_head_destination_len + 14;
+    const char *end = s->said + s->send_head_own_len - 1; /* its last LF */
+    if (!s->send_head_own_len || strncmp(destination, said, s->send_head_destination_len) != 0 ||
+        destination[s->send_head_destination_len])
         return 0;
     if (!content_type || end < type) return !content_type && end < type;
     return strncmp(content_type, type, (size_t)(end - type)) == 0 && !content_type[end - type];
@@ -4908,12 +4919,12 @@ static int stws_p_was_said(const stws_p_session *s, const char *destination,
 /* Encodes a SEND with the kept head. The body must be UTF-8. Returns 1; 0 if there is no room,
    or the frame would have to be cut, or there is no masking key: the caller then takes the
    usual way. The lock is held. */
-static int stws_p_post_again(stws_p_session *s, const char *body, size_t body_len) {
+static int stws_p_encode_with_send_head(stws_p_session *s, const char *body, size_t body_len) {
     size_t cut = stws_p_cut_size(s), total;
-    if (body_len != s->said_body) stws_p_say_again(s, body_len);
-    total = s->said_len + body_len + 1;
+    if (body_len != s->send_head_body_len) stws_p_set_send_head_length(s, body_len);
+    total = s->send_head_len + body_len + 1;
     if ((cut && total > cut) || !stws_p_make_room(&s->out, STWS_P_WS_HEAD + total)) return 0;
-    if (stws_p_post_whole(s, 1, s->said, s->said_len, body, body_len) != STWS_OK) return 0;
+    if (stws_p_encode_whole(s, 1, s->said, s->send_head_len, body, body_len) != STWS_OK) return 0;
     s->stats.frames_out++;
     s->stats.messages_out++;
     return 1;
@@ -4926,11 +4937,12 @@ static int stws_p_post_again(stws_p_session *s, const char *body, size_t body_le
        STWS_ERR_FRAME_BUILD  it cannot be expressed in the session's STOMP version
        STWS_ERR_IO           there is no masking key
 
-   body_is_utf8: the body is known to be UTF-8, and is not checked again. The room that is asked for is an upper bound, so that the head is encoded once, without
-   measuring it first. The head is written 14 bytes behind the end of the output: the WebSocket
-   head fits in front of it, and masking then moves the STOMP head to its final place. */
-static int stws_p_post_locked(stws_p_session *s, const stws_frame *asked, int body_is_utf8,
-                              size_t *need) {
+   body_is_utf8: the body is known to be UTF-8, and is not checked again. The room that is asked
+   for is an upper bound, so that the head is encoded once, without measuring it first. The head
+   is written 14 bytes behind the end of the output: the WebSocket head fits in front of it, and
+   masking then moves the STOMP head to its final place. */
+static int stws_p_encode_frame_locked(stws_p_session *s, const stws_frame *asked, int body_is_utf8,
+                                      size_t *need) {
     const stws_frame *frame = asked;
     stws_frame settled;
     size_t cut = stws_p_cut_size(s), total, head_len;
@@ -4941,21 +4953,21 @@ static int stws_p_post_locked(stws_p_session *s, const stws_frame *asked, int bo
     if (!stws_p_make_room(&s->out, *need)) return STWS_ERR_SPACE;
     if (asked->content_length == STWS_CONTENT_LENGTH_JMS_TEXT) {
         settled = *asked;
-        settled.content_length = stws_p_profile_of(s->broker)->takes_bare_as_text
+        settled.content_length = stws_p_profile_of(s->broker)->bare_send_is_text
                                      ? STWS_CONTENT_LENGTH_OMIT
                                      : STWS_CONTENT_LENGTH_SEND;
         frame = &settled;
     }
     head = s->out.data + s->out.end + STWS_P_WS_HEAD;
-    head_len = stws_p_say_head(head, s->version, frame);
+    head_len = stws_p_encode_head(head, s->version, frame);
     if (!head_len) return STWS_ERR_FRAME_BUILD;
     total = head_len + frame->body_len + 1;
-    if (frame->command_id == STWS_COMMAND_SEND) stws_p_note_said(s, frame, head);
+    if (frame->command_id == STWS_COMMAND_SEND) stws_p_keep_send_head(s, frame, head);
     /* A message may be text only if head and body are UTF-8 (RFC 6455, 5.6). */
     text = !s->options->binary && stws_utf8_valid(head, head_len) &&
            (body_is_utf8 || stws_utf8_valid(frame->body, frame->body_len));
-    if (cut && total > cut) result = stws_p_post_cut(s, frame, text, total, cut, need);
-    else result = stws_p_post_whole(s, text, head, head_len, frame->body, frame->body_len);
+    if (cut && total > cut) result = stws_p_encode_cut(s, frame, text, total, cut, need);
+    else result = stws_p_encode_whole(s, text, head, head_len, frame->body, frame->body_len);
     if (result != STWS_OK) return result;
     s->stats.frames_out++;
     if (frame->command_id == STWS_COMMAND_SEND) s->stats.messages_out++;
@@ -4967,8 +4979,8 @@ static int stws_p_post_locked(stws_p_session *s, const stws_frame *asked, int bo
 
 /* A frame that is being composed. Its headers lie in the session's one table for that, so there
    is one draft at a time. It points to texts of the caller, so the lock is held from
-   stws_p_compose_locked until the frame was encoded (stws_p_post_locked) or copied into the outbox
-   (stws_p_record_put). */
+   stws_p_compose_locked until the frame was encoded (stws_p_encode_frame_locked) or copied into
+   the outbox (stws_p_outbox_put). */
 typedef struct stws_p_draft {
     stws_frame frame;
     stws_header *headers;    /* the same as frame.headers, to write to */
@@ -5051,9 +5063,10 @@ static const char *const stws_p_subprotocols[] = {"",
                                                   "v12.stomp, v11.stomp",
                                                   "v12.stomp, v11.stomp, v10.stomp"};
 
-/* Encodes CONNECT (STOMP 1.2, "CONNECT or STOMP Frame"). Returns like stws_p_post_locked, or
-   STWS_ERR_LIMIT if it has more than max_headers headers. The lock is held. */
-static int stws_p_post_connect(stws_p_session *s, const stws_attempt *attempt, size_t *need) {
+/* Encodes CONNECT (STOMP 1.2, "CONNECT or STOMP Frame"). Returns like
+   stws_p_encode_frame_locked, or STWS_ERR_LIMIT if it has more than max_headers headers. The
+   lock is held. */
+static int stws_p_encode_connect(stws_p_session *s, const stws_attempt *attempt, size_t *need) {
     const stws_options *o = s->options;
     char heartbeat[48];
     stws_p_draft draft;
@@ -5068,7 +5081,7 @@ static int stws_p_post_connect(stws_p_session *s, const stws_attempt *attempt, s
     stws_p_add(&draft, "client-id", s->options->client_id);
     stws_p_add_list(&draft, attempt->connect_headers);
     return draft.too_many_headers ? (int)STWS_ERR_LIMIT
-                                  : stws_p_post_locked(s, &draft.frame, 0, need);
+                                  : stws_p_encode_frame_locked(s, &draft.frame, 0, need);
 }
 
 /* Returns the version that CONNECTED names, as its bit, or 0 if it was not offered. A missing
@@ -5137,7 +5150,7 @@ static int stws_p_accept_connected(stws_p_session *s, const stws_frame *frame) {
 /* Appends a piece of a WebSocket message to the STOMP bytes. If they are empty or end where the
    piece begins, only the bounds change. Otherwise a WebSocket head lies in between, and the
    piece is moved. */
-static void stws_p_join(stws_p_input *in, char *piece, size_t len) {
+static void stws_p_append_piece(stws_p_input *in, char *piece, size_t len) {
     size_t at = (size_t)(piece - in->data);
     if (in->begin == in->end) in->begin = in->end = at;
     else if (len && at != in->end) memmove(in->data + in->end, piece, len);
@@ -5187,13 +5200,14 @@ static int stws_p_control_frame(stws_p_session *s, const stws_ws_event *e) {
 static int stws_p_next_piece(stws_p_session *s) {
     stws_p_input *in = &s->in;
     stws_ws_event event;
-    size_t used, head = stws_p_ws_usual(in->data + in->raw, in->raw_end - in->raw, &s->ws, &used);
+    size_t used,
+        head = stws_p_ws_fast_path(in->data + in->raw, in->raw_end - in->raw, &s->ws, &used);
     int result;
     if (head) {
         char *frame = in->data + in->raw;
         s->in_opcode = *frame & 15;
         in->raw += head + used;
-        stws_p_join(in, frame + head, used);
+        stws_p_append_piece(in, frame + head, used);
         return STWS_DONE;
     }
     memset(&event, 0, sizeof event);
@@ -5206,7 +5220,7 @@ static int stws_p_next_piece(stws_p_session *s) {
         if (result != STWS_MORE) return result;
     }
     s->in_opcode = (int)event.opcode;
-    stws_p_join(in, event.data, event.len);
+    stws_p_append_piece(in, event.data, event.len);
     return STWS_DONE;
 }
 
@@ -5294,7 +5308,7 @@ static void stws_p_fill_message(stws_p_session *s) {
 /* ---- subscriptions: the table that outlives every session ---- */
 
 /* Returns the text behind s in a sequence of NUL-terminated texts. */
-static const char *stws_p_after(const char *s) { return s + strlen(s) + 1; }
+static const char *stws_p_next_text(const char *s) { return s + strlen(s) + 1; }
 
 /* Each entry owns text_size bytes of t->texts. Its destination is the first of its texts. */
 static char *stws_p_sub_destination(const stws_p_subs *t, const stws_p_sub *sub) {
@@ -5303,12 +5317,12 @@ static char *stws_p_sub_destination(const stws_p_subs *t, const stws_p_sub *sub)
 
 /* The id that its SUBSCRIBE has on the wire: the second text. */
 static const char *stws_p_sub_id(const stws_p_subs *t, const stws_p_sub *sub) {
-    return stws_p_after(stws_p_sub_destination(t, sub));
+    return stws_p_next_text(stws_p_sub_destination(t, sub));
 }
 
 /* Its durable name, or "": the fourth text, behind the ack mode. */
 static const char *stws_p_sub_durable(const stws_p_subs *t, const stws_p_sub *sub) {
-    return stws_p_after(stws_p_after(stws_p_sub_id(t, sub)));
+    return stws_p_next_text(stws_p_next_text(stws_p_sub_id(t, sub)));
 }
 
 /* Handles and receipt numbers go up to INT_MAX. The longest text of one is
@@ -5361,8 +5375,8 @@ static stws_p_sub *stws_p_find_handle(const stws_p_subs *t, int handle) {
    Another thread may remove the entry and reuse it meanwhile. A handle is not used again until
    the numbers have wrapped, so the three values belong together if the handle is still the same
    after reading them. */
-static int stws_p_receiver(const stws_p_subs *t, int handle, stws_message_fn *call, void **user,
-                           stws_ack_on *ack_on) {
+static int stws_p_find_callback(const stws_p_subs *t, int handle, stws_message_fn *call,
+                                void **user, stws_ack_on *ack_on) {
     const stws_p_sub *sub = &t->slots[handle % t->count];
     if (STWS_P_LOAD(&sub->handle) != handle || STWS_P_LOAD(&sub->custom_id)) return 0;
     *call = STWS_P_LOAD(&sub->on_message);
@@ -5376,7 +5390,7 @@ static size_t stws_p_align(size_t n) { return (n + 15) & ~(size_t)15; }
 
 /* Returns the number to use now, and advances *next. Numbers are positive; 1 follows
    INT_MAX. */
-static int stws_p_number_from(int *next) {
+static int stws_p_take_number(int *next) {
     int number = *next;
     *next = number == STWS_P_MAX_NUMBER ? 1 : number + 1;
     return number;
@@ -5388,7 +5402,7 @@ static int stws_p_new_handle(stws_p_subs *t) {
     char id[STWS_P_ID_TEXT];
     int tries;
     for (tries = 0; tries <= t->count && t->live < t->count; tries++) {
-        int handle = stws_p_number_from(&t->next_handle);
+        int handle = stws_p_take_number(&t->next_handle);
         if (t->slots[handle % t->count].handle || t->slots[handle % t->count].pinned) continue;
         stws_p_number_text(id, "sub-", (unsigned)handle);
         if (!stws_p_find_custom(t, id, strlen(id))) return handle;
@@ -5413,7 +5427,7 @@ static void stws_p_sub_enter(stws_p_subs *t, stws_p_sub *sub, stws_p_sub_state s
 /* Returns 1 if SUBSCRIBEs have to be sent a few at a time, to find out which of them ends
    sessions; see STWS_P_INNOCENT. That needs two such sessions in a row: one alone may have
    ended for another reason. */
-static int stws_p_is_careful(const stws_p_subs *t) { return t->suspects && t->trials_lost > 1; }
+static int stws_p_is_careful(const stws_p_subs *t) { return t->suspects && t->failed_trials > 1; }
 
 /* Returns 1 while SUBSCRIBEs have to be sent before anything else may be sent. While the client
    is careful, the rest of the output also waits for the end of each trial. */
@@ -5428,7 +5442,7 @@ static void stws_p_suspect(stws_p_subs *t, stws_p_sub *sub, int suspicion) {
 }
 
 /* Puts a subscription on trial, because its SUBSCRIBE has been sent now. */
-static void stws_p_try_sub(stws_p_subs *t, stws_p_sub *sub, long long now) {
+static void stws_p_put_on_trial(stws_p_subs *t, stws_p_sub *sub, long long now) {
     t->on_trial += !sub->on_trial;
     sub->on_trial = 1;
     t->trial_us = now;
@@ -5457,7 +5471,7 @@ static const char *stws_p_ack_mode(const stws_subscribe_options *o) {
 
 /* Adds a subscription to the table. Returns its handle, or STWS_ERR_LIMIT if the table is full
    or the texts need more than options.subscription_bytes. The lock is held. The handle is
-   stored last, because stws_p_receiver reads the entry without the lock. */
+   stored last, because stws_p_find_callback reads the entry without the lock. */
 static int stws_p_add_sub_locked(stws_p_subs *t, const char *destination,
                                  const stws_subscribe_options *o) {
     int handle = stws_p_new_handle(t), slot = handle % t->count, i;
@@ -5499,7 +5513,7 @@ static void stws_p_remove_sub(stws_p_subs *t, stws_p_sub *sub) {
 /* A session has ended: all subscriptions have to be sent again, except those that are set
    aside. The oldest handle is usually the one behind the newest in the table, so the search
    begins there. */
-static void stws_p_all_unsent(stws_p_subs *t) {
+static void stws_p_subs_prepare_resend(stws_p_subs *t) {
     int i;
     t->on_trial = 0;
     for (i = 0; i < t->count; i++) {
@@ -5563,17 +5577,18 @@ static void stws_p_compose_subscribe(stws_p_session *s, stws_p_draft *draft, con
                                      const char *const *headers, const char *receipt) {
     const stws_p_profile *profile = stws_p_profile_of(s->broker);
     const char *destination = stws_p_sub_destination(&s->subs, sub),
-               *id = stws_p_after(destination);
-    const char *durable = stws_p_sub_durable(&s->subs, sub), *name = stws_p_after(durable), *value;
+               *id = stws_p_next_text(destination);
+    const char *durable = stws_p_sub_durable(&s->subs, sub), *name = stws_p_next_text(durable),
+               *value;
     int i;
     stws_p_compose_locked(s, draft, STWS_COMMAND_SUBSCRIBE);
     stws_p_add(draft, "id", id);
     stws_p_add(draft, "destination", destination);
-    stws_p_add(draft, "ack", stws_p_after(id));
+    stws_p_add(draft, "ack", stws_p_next_text(id));
     stws_p_add(draft, "receipt", receipt);
     stws_p_add_list(draft, headers);
-    for (i = 0; i < sub->header_count && !headers; i++, name = stws_p_after(value)) {
-        value = stws_p_after(name);
+    for (i = 0; i < sub->header_count && !headers; i++, name = stws_p_next_text(value)) {
+        value = stws_p_next_text(name);
         stws_p_add(draft, name, value);
     }
     stws_p_add_durable(s, draft, durable);
@@ -5597,7 +5612,7 @@ static int stws_p_add_receipt(stws_p_session *s, int handle) {
     int number;
     STOMP_WS_ASSERT(stws_p_has_lock(s->client));
     if (s->receipts_waiting + s->receipts_done == s->options->max_receipts) return 0;
-    do r = stws_p_receipt_of(s, number = stws_p_number_from(&s->next_receipt));
+    do r = stws_p_receipt_of(s, number = stws_p_take_number(&s->next_receipt));
     while (r->state != STWS_P_RECEIPT_FREE);
     r->state = STWS_P_RECEIPT_KEPT;
     r->number = number;
@@ -5635,8 +5650,8 @@ static void stws_p_finish_receipt(stws_p_session *s, stws_p_receipt *r, int resu
     STWS_P_STORE(&s->receipts_done, s->receipts_done + 1);
 }
 
-/* Ends all receipts in that state whose deadline is at most `now`; with STWS_P_NEVER all in that
-   state. The lock is held. */
+/* Ends all receipts in that state whose deadline is at most `now`; with STWS_P_NEVER all in
+   that state. The lock is held. */
 static void stws_p_finish_receipts(stws_p_session *s, stws_p_receipt_state state, long long now,
                                    int result) {
     int count = s->options->max_receipts, i;
@@ -5678,9 +5693,9 @@ static const char *stws_p_receipt_id(char id[STWS_P_ID_TEXT], int number) {
     return number ? stws_p_number_text(id, "receipt-", (unsigned)number) : NULL;
 }
 
-/* The frame that asks for a receipt was sent, and is not kept. Its deadline is receipt_timeout_ms
-   from now. */
-static void stws_p_receipt_sent(stws_p_session *s, int number, long long now) {
+/* The frame that asks for a receipt was sent, and is not kept. Its deadline is
+   receipt_timeout_ms from now. */
+static void stws_p_receipt_frame_sent(stws_p_session *s, int number, long long now) {
     stws_p_receipt *r = stws_p_find_receipt(s, number);
     if (!r) return;
     r->state = STWS_P_RECEIPT_SENT;
@@ -5788,7 +5803,7 @@ static stws_p_record *stws_p_record_next(const stws_p_ring *b, const stws_p_reco
 
 /* Returns the size of a copy of a frame: its table of headers, and all texts with their
    NULs. */
-static size_t stws_p_kept_size(const stws_frame *frame) {
+static size_t stws_p_frame_copy_size(const stws_frame *frame) {
     size_t size = frame->header_count * sizeof(stws_header) + stws_p_strlen(frame->command) +
                   frame->body_len + 2,
            i;
@@ -5798,11 +5813,11 @@ static size_t stws_p_kept_size(const stws_frame *frame) {
 }
 
 static size_t stws_p_record_size(const stws_frame *frame) {
-    return stws_p_align(sizeof(stws_p_record) + stws_p_kept_size(frame));
+    return stws_p_align(sizeof(stws_p_record) + stws_p_frame_copy_size(frame));
 }
 
 /* Copies a text to *to, ends it with a NUL and moves *to behind it. Returns the copy. */
-static const char *stws_p_keep(char **to, const char *text, size_t len) {
+static const char *stws_p_copy_text(char **to, const char *text, size_t len) {
     char *kept = *to;
     if (len) memcpy(kept, text, len);
     kept[len] = 0;
@@ -5811,29 +5826,30 @@ static const char *stws_p_keep(char **to, const char *text, size_t len) {
 }
 
 /* Copies the headers and texts of *frame to `place`, and lets *frame point to the copies. */
-static void stws_p_keep_frame(stws_frame *frame, void *place) {
+static void stws_p_copy_frame(stws_frame *frame, void *place) {
     stws_header *headers = (stws_header *)place;
     char *text = (char *)(headers + frame->header_count);
     size_t i;
     for (i = 0; i < frame->header_count; i++) {
         headers[i] = frame->headers[i];
-        headers[i].name = stws_p_keep(&text, headers[i].name, headers[i].name_len);
-        headers[i].value = stws_p_keep(&text, headers[i].value, headers[i].value_len);
+        headers[i].name = stws_p_copy_text(&text, headers[i].name, headers[i].name_len);
+        headers[i].value = stws_p_copy_text(&text, headers[i].value, headers[i].value_len);
     }
     frame->headers = headers;
-    if (frame->command) frame->command = stws_p_keep(&text, frame->command, strlen(frame->command));
-    frame->body = stws_p_keep(&text, frame->body, frame->body_len);
+    if (frame->command)
+        frame->command = stws_p_copy_text(&text, frame->command, strlen(frame->command));
+    frame->body = stws_p_copy_text(&text, frame->body, frame->body_len);
 }
 
 /* Copies a frame into the outbox. Returns the record, or NULL if there is no room. */
-static stws_p_record *stws_p_record_put(stws_p_ring *b, const stws_frame *frame) {
+static stws_p_record *stws_p_outbox_append(stws_p_ring *b, const stws_frame *frame) {
     size_t size = stws_p_record_size(frame);
     stws_p_record *r = (stws_p_record *)stws_p_ring_put(b, size);
     if (!r) return NULL;
     memset(r, 0, sizeof *r);
     r->size = size;
     r->frame = *frame;
-    stws_p_keep_frame(&r->frame, r + 1);
+    stws_p_copy_frame(&r->frame, r + 1);
     return r;
 }
 
@@ -5877,7 +5893,7 @@ static void stws_p_record_enter(stws_p_session *s, stws_p_record *r, stws_p_reco
 }
 
 /* Removes records that are done from the head of the outbox, and from their chains. */
-static void stws_p_record_sweep(stws_p_session *s) {
+static void stws_p_outbox_sweep(stws_p_session *s) {
     stws_p_ring *b = &s->outbox;
     while (b->count && stws_p_record_at(b, b->head)->state == STWS_P_RECORD_DONE) {
         stws_p_record *r = stws_p_record_at(b, b->head);
@@ -5891,7 +5907,7 @@ static void stws_p_record_sweep(stws_p_session *s) {
 
 /* Returns the oldest record that has to be sent in this session, or NULL. Marks done and broken
    records in front of it as taken. */
-static stws_p_record *stws_p_record_unsent(stws_p_ring *b) {
+static stws_p_record *stws_p_outbox_next_unsent(stws_p_ring *b) {
     while (b->untaken) {
         stws_p_record *r = stws_p_record_at(b, b->next);
         if (r->state < STWS_P_RECORD_BROKEN) return r;
@@ -5902,14 +5918,14 @@ static stws_p_record *stws_p_record_unsent(stws_p_ring *b) {
 
 /* Returns the oldest record that waits for its confirmation, or NULL. It is not always the
    first record: confirmed parts of transactions stay until the transaction is over. */
-static stws_p_record *stws_p_record_unconfirmed(const stws_p_ring *b) {
+static stws_p_record *stws_p_outbox_first_unconfirmed(const stws_p_ring *b) {
     stws_p_record *r = stws_p_record_next(b, NULL);
     while (r && !stws_p_record_is_unconfirmed(r)) r = stws_p_record_next(b, r);
     return r;
 }
 
 /* Returns the record that waits for a confirmation with this receipt number, or NULL. */
-static stws_p_record *stws_p_record_find(const stws_p_session *s, int receipt) {
+static stws_p_record *stws_p_outbox_find(const stws_p_session *s, int receipt) {
     stws_p_record *r =
         receipt && s->chains ? stws_p_record_linked(s, *stws_p_chain_of(s, receipt)) : NULL;
     while (r && r->receipt != receipt) r = stws_p_record_linked(s, r->link);
@@ -5917,7 +5933,7 @@ static stws_p_record *stws_p_record_find(const stws_p_session *s, int receipt) {
 }
 
 /* Returns 1 if the outbox contains an unsent UNSUBSCRIBE with this id. */
-static int stws_p_record_unsubscribes(const stws_p_ring *b, const char *id) {
+static int stws_p_outbox_has_unsubscribe(const stws_p_ring *b, const char *id) {
     const stws_p_record *r = b->untaken ? stws_p_record_next(b, NULL) : NULL;
     for (; r; r = stws_p_record_next(b, r)) {
         if (r->state != STWS_P_RECORD_WAITING || r->frame.command_id != STWS_COMMAND_UNSUBSCRIBE)
@@ -5929,7 +5945,7 @@ static int stws_p_record_unsubscribes(const stws_p_ring *b, const char *id) {
 
 /* Returns 1 if STWS_FULL_DROP_OLDEST may drop the record for a newer one: a SEND that was not
    sent in this session and is not a part of a transaction, or a record that is done. */
-static int stws_p_record_may_go(const stws_p_record *r) {
+static int stws_p_record_is_droppable(const stws_p_record *r) {
     return r->state == STWS_P_RECORD_DONE || (r->state == STWS_P_RECORD_WAITING && !r->tied &&
                                               r->frame.command_id == STWS_COMMAND_SEND);
 }
@@ -5946,12 +5962,12 @@ static void stws_p_record_drop(stws_p_session *s, stws_p_record *r, int result) 
    at all ---- */
 
 /* Returns 1 for the commands that end a transaction. */
-static int stws_p_record_ends(stws_command command_id) {
+static int stws_p_ends_transaction(stws_command command_id) {
     return command_id == STWS_COMMAND_COMMIT || command_id == STWS_COMMAND_ABORT;
 }
 
 /* Returns 1 if the record belongs to this transaction and is not done. */
-static int stws_p_record_part_of(const stws_p_record *r, const char *transaction) {
+static int stws_p_record_in_transaction(const stws_p_record *r, const char *transaction) {
     return r->tied && r->state != STWS_P_RECORD_DONE &&
            strcmp(stws_frame_header(&r->frame, "transaction"), transaction) == 0;
 }
@@ -5959,11 +5975,12 @@ static int stws_p_record_part_of(const stws_p_record *r, const char *transaction
 /* Returns the last BEGIN of a transaction that stands before a record (NULL: before the end).
    Returns NULL if there is no such BEGIN, or if transaction is NULL. Its parts are the tied
    records of the same name from there on. */
-static stws_p_record *stws_p_record_begin(const stws_p_ring *b, const char *transaction,
-                                          const stws_p_record *before) {
+static stws_p_record *stws_p_transaction_begin(const stws_p_ring *b, const char *transaction,
+                                               const stws_p_record *before) {
     stws_p_record *r = transaction ? stws_p_record_next(b, NULL) : NULL, *begin = NULL;
     for (; r && r != before; r = stws_p_record_next(b, r))
-        if (r->frame.command_id == STWS_COMMAND_BEGIN && stws_p_record_part_of(r, transaction))
+        if (r->frame.command_id == STWS_COMMAND_BEGIN &&
+            stws_p_record_in_transaction(r, transaction))
             begin = r;
     return begin;
 }
@@ -5975,17 +5992,17 @@ static stws_p_record *stws_p_record_begin(const stws_p_ring *b, const char *tran
 
    From then on no session resends the parts, so their receipts, if still waited for, get a
    deadline. */
-static void stws_p_record_through(stws_p_session *s, stws_p_record *r) {
+static void stws_p_record_finish(stws_p_session *s, stws_p_record *r) {
     const char *transaction = r->tied ? stws_frame_header(&r->frame, "transaction") : NULL;
     stws_p_ring *b = &s->outbox;
     stws_p_record *part;
     if (r->state == STWS_P_RECORD_SENT) stws_p_record_enter(s, r, STWS_P_RECORD_CONFIRMED);
-    if (r->tied && !stws_p_record_ends(r->frame.command_id)) return;
-    for (part = stws_p_record_begin(b, transaction, r); part && part != r;
+    if (r->tied && !stws_p_ends_transaction(r->frame.command_id)) return;
+    for (part = stws_p_transaction_begin(b, transaction, r); part && part != r;
          part = stws_p_record_next(b, part)) {
-        if (!stws_p_record_part_of(part, transaction)) continue;
+        if (!stws_p_record_in_transaction(part, transaction)) continue;
         stws_p_record_enter(s, part, STWS_P_RECORD_DONE);
-        if (part->confirm) stws_p_receipt_sent(s, part->receipt, r->sent_us);
+        if (part->confirm) stws_p_receipt_frame_sent(s, part->receipt, r->sent_us);
     }
     stws_p_record_enter(s, r, STWS_P_RECORD_DONE);
 }
@@ -5994,24 +6011,25 @@ static void stws_p_record_through(stws_p_session *s, stws_p_record *r) {
    The lock is held. */
 static void stws_p_record_taken(stws_p_session *s, stws_p_record *r) {
     stws_p_ring_take(&s->outbox);
-    if (!r->confirm) stws_p_record_through(s, r);
-    stws_p_record_sweep(s);
+    if (!r->confirm) stws_p_record_finish(s, r);
+    stws_p_outbox_sweep(s);
 }
 
 /* A part of a transaction cannot be sent, or cannot be resent. A transaction must not be sent
    in part, so all its records are dropped with STWS_ERR_STALE.
 
-   The BEGIN stays in the outbox, marked as broken, so that the parts that are still to come are
-   refused too (stws_p_submit_locked). It is done when the COMMIT or ABORT comes, or now if that is
-   among the dropped records. The server forgets the parts it has got when the session ends. */
-static void stws_p_record_break(stws_p_session *s, const stws_p_record *culprit) {
+   The BEGIN stays in the outbox, marked as broken, so that the parts that are still to come
+   are refused too (stws_p_submit_locked). It is done when the COMMIT or ABORT comes, or now
+   if that is among the dropped records. The server forgets the parts it has got when the
+   session ends. */
+static void stws_p_transaction_break(stws_p_session *s, const stws_p_record *culprit) {
     const char *transaction = stws_frame_header(&culprit->frame, "transaction");
-    stws_p_record *begin = stws_p_record_begin(&s->outbox, transaction, culprit), *r = begin;
+    stws_p_record *begin = stws_p_transaction_begin(&s->outbox, transaction, culprit), *r = begin;
     if (begin) stws_p_record_enter(s, begin, STWS_P_RECORD_BROKEN);
     while (r && begin->state == STWS_P_RECORD_BROKEN &&
            (r = stws_p_record_next(&s->outbox, r)) != NULL) {
-        if (!stws_p_record_part_of(r, transaction)) continue;
-        if (stws_p_record_ends(r->frame.command_id))
+        if (!stws_p_record_in_transaction(r, transaction)) continue;
+        if (stws_p_ends_transaction(r->frame.command_id))
             stws_p_record_enter(s, begin, STWS_P_RECORD_DONE);
         stws_p_record_drop(s, r, STWS_ERR_STALE);
     }
@@ -6024,13 +6042,13 @@ static void stws_p_record_break(stws_p_session *s, const stws_p_record *culprit)
    resent as a whole, so it is broken. Then all records that are not done become unsent and
    untaken again, in their order, and unconfirmed records are counted anew. Their receipts have
    no deadline until they are resent. This replays transactions from their BEGIN, because
-   stws_p_record_through keeps all parts until the end. */
-static void stws_p_record_all_unsent(stws_p_session *s) {
+   stws_p_record_finish keeps all parts until the end. */
+static void stws_p_outbox_prepare_resend(stws_p_session *s) {
     stws_p_ring *b = &s->outbox;
     stws_p_receipt *receipt;
     stws_p_record *r;
     for (r = stws_p_record_next(b, NULL); r; r = stws_p_record_next(b, r)) {
-        if (r->epoch && r->tied && r->state != STWS_P_RECORD_DONE) stws_p_record_break(s, r);
+        if (r->epoch && r->tied && r->state != STWS_P_RECORD_DONE) stws_p_transaction_break(s, r);
         if (r->epoch) stws_p_record_enter(s, r, STWS_P_RECORD_DONE);
     }
     for (r = stws_p_record_next(b, NULL); r; r = stws_p_record_next(b, r)) {
@@ -6043,7 +6061,7 @@ static void stws_p_record_all_unsent(stws_p_session *s) {
     }
     b->next = b->head;
     b->untaken = b->count;
-    stws_p_record_sweep(s);
+    stws_p_outbox_sweep(s);
 }
 
 /* ---- ACK and NACK, as each version says them ---- */
@@ -6091,7 +6109,7 @@ static void stws_p_session_reset(stws_p_session *s, long long now) {
     s->pinged = 0;
     s->pong_due = 0;
     s->peer_close_code = 0;
-    s->said_own = 0;
+    s->send_head_own_len = 0;
     s->no_random = 0;
     /* after a fork(), this keeps two processes from using the same masking keys */
     s->pool_left = 0;
@@ -6164,9 +6182,9 @@ static long long stws_p_system_date(void) {
 enum { STWS_P_ADDRESSES = 8 }; /* the most addresses of one host that are tried */
 
 enum {
-    STWS_P_RACE_US = 250000,     /* Connection Attempt Delay (RFC 8305, section 8) */
+    STWS_P_RACE_US = 250000, /* Connection Attempt Delay (RFC 8305, section 8) */
     /* when two connects are silent, the older is closed after this time */
-    STWS_P_PATIENCE_US = 2000000
+    STWS_P_REPLACE_US = 2000000
 };
 
 #ifndef MSG_NOSIGNAL
@@ -6185,7 +6203,8 @@ typedef union stws_p_address {
 /* A TCP connection, or the race of two connects that leads to it. Only the driving thread uses
    it. */
 typedef struct stws_p_tcp {
-    /* the addresses of the host, STWS_P_ADDRESSES at most; unused once the connection is open */
+    /* the addresses of the host, STWS_P_ADDRESSES at most; unused once the connection is
+       open */
     stws_p_address *addresses;
     /* number of addresses; index of the next address to try; port of the server or proxy */
     int count, next, port;
@@ -6269,7 +6288,7 @@ static int stws_p_same_address(const stws_p_address *a, const stws_p_address *b)
 
 /* Rotates the list so that it begins after the address `last`, which then comes last. An
    attempt that failed after TCP connected thus tries the other addresses first. */
-static void stws_p_tcp_begin_behind(stws_p_tcp *t, const stws_p_address *last) {
+static void stws_p_tcp_try_last(stws_p_tcp *t, const stws_p_address *last) {
     int i = 0, turns;
     while (i < t->count && !stws_p_same_address(&t->addresses[i], last)) i++;
     if (i == t->count) return;
@@ -6326,7 +6345,7 @@ static void stws_p_tcp_start(stws_p_tcp *t, int *fd) {
     }
     t->race_us = *fd < 0 ? 0
                          : t->clock->now_us(t->clock->ctx) +
-                               (t->rival < 0 ? STWS_P_RACE_US : STWS_P_PATIENCE_US);
+                               (t->rival < 0 ? STWS_P_RACE_US : STWS_P_REPLACE_US);
 }
 
 /* Returns 1 if this connect has succeeded, 0 if not. A connect that has failed is closed, and
@@ -6476,9 +6495,9 @@ typedef struct stws_p_proxy {
 #endif
 /* What the dialogue with the proxy has reached: connecting to it; SOCKS only: choosing the
    method, sending user and password; asking for the connection to the server. */
-enum { STWS_P_DIAL, STWS_P_ASK_METHOD, STWS_P_ASK_LOGIN, STWS_P_ASK_WAY };
+enum { STWS_P_DIAL, STWS_P_ASK_METHOD, STWS_P_ASK_LOGIN, STWS_P_ASK_CONNECT };
 
-static const char stws_p_no_proxy[] =
+static const char stws_p_proxy_url_wrong[] =
     "a proxy is http://[user:password@]host:port, or the same with socks5://; user and password "
     "have at most 255 bytes each, special characters as %XX, and with http:// no colon in the user "
     "and no control character";
@@ -6493,7 +6512,7 @@ static int stws_p_proxy_parse(stws_p_proxy_url *out, const char *url) {
     out->socks = stws_p_is_scheme(url, "socks5://") || stws_p_is_scheme(url, "socks5h://");
     if (scheme_end && !out->socks && !stws_p_is_scheme(url, "http://")) return 0;
     for (end = p + strcspn(p, "/?#"); end > p && *end != '@';) end--;
-    if (!stws_p_decode_pair(p, end, out->user, out->password)) return 0;
+    if (!stws_p_decode_user_info(p, end, out->user, out->password)) return 0;
     if (!out->socks && !stws_p_is_basic(out->user, out->password)) return 0;
     p = stws_p_url_host(*end == '@' ? end + 1 : p, &place, &why);
     if (p) p = stws_p_url_port(p, &place, &why);
@@ -6504,7 +6523,7 @@ static int stws_p_proxy_parse(stws_p_proxy_url *out, const char *url) {
 }
 
 /* Returns 1 if a list such as no_proxy contains the host, a domain above it, or "*". */
-static int stws_p_proxy_spares(const char *list, const char *host) {
+static int stws_p_proxy_is_excepted(const char *list, const char *host) {
     const char *word, *tail;
     size_t len;
     while (stws_p_next_word(&list, &word, &len)) {
@@ -6524,12 +6543,12 @@ static const char *stws_p_proxy_from_environment(const char *host, int secure) {
     const char *url =
         secure ? stws_p_or(getenv("https_proxy"), getenv("HTTPS_PROXY")) : getenv("http_proxy");
     if (!url) url = stws_p_or(getenv("all_proxy"), getenv("ALL_PROXY"));
-    return url && *url && !stws_p_proxy_spares(stws_p_or(spared, ""), host) ? url : NULL;
+    return url && *url && !stws_p_proxy_is_excepted(stws_p_or(spared, ""), host) ? url : NULL;
 }
 
 /* Encodes the CONNECT request (RFC 9110, section 9.3.6), with Basic credentials if the URL has
    them. */
-static void stws_p_proxy_ask_http(stws_p_proxy *p, stws_p_out *out) {
+static void stws_p_proxy_encode_http(stws_p_proxy *p, stws_p_out *out) {
     char place[280];
     snprintf(place, sizeof place, strchr(p->target, ':') ? "[%s]:%d" : "%s:%d", p->target, p->port);
     stws_p_put_string(out, "CONNECT ");
@@ -6543,7 +6562,7 @@ static void stws_p_proxy_ask_http(stws_p_proxy *p, stws_p_out *out) {
 
 /* Encodes the CONNECT request of SOCKS 5 (RFC 1928, section 4). A host name is sent unresolved:
    the proxy resolves it. */
-static void stws_p_proxy_ask_socks(stws_p_proxy *p, stws_p_out *out) {
+static void stws_p_proxy_encode_socks(stws_p_proxy *p, stws_p_out *out) {
     char address[16];
     int v4 = inet_pton(AF_INET, p->target, address) == 1,
         v6 = inet_pton(AF_INET6, p->target, address) == 1;
@@ -6555,15 +6574,15 @@ static void stws_p_proxy_ask_socks(stws_p_proxy *p, stws_p_out *out) {
 }
 
 /* Encodes the request of a step into p->data and makes it ready to be sent. */
-static void stws_p_proxy_say(stws_p_proxy *p, int step) {
+static void stws_p_proxy_encode(stws_p_proxy *p, int step) {
     const char *user = p->at.user, *password = p->at.password;
     stws_p_out out = {p->data, 2048, 0};
     if (step == STWS_P_ASK_METHOD) stws_p_put(&out, *user ? "\5\2\0\2" : "\5\1\0", *user ? 4 : 3);
     else if (step == STWS_P_ASK_LOGIN)
         out.need = (size_t)snprintf(p->data, out.room, "\1%c%s%c%s", (int)strlen(user), user,
                                     (int)strlen(password), password);
-    else if (p->at.socks) stws_p_proxy_ask_socks(p, &out);
-    else stws_p_proxy_ask_http(p, &out);
+    else if (p->at.socks) stws_p_proxy_encode_socks(p, &out);
+    else stws_p_proxy_encode_http(p, &out);
     p->step = step;
     p->saying = 1;
     p->sent = 0;
@@ -6572,7 +6591,7 @@ static void stws_p_proxy_say(stws_p_proxy *p, int step) {
 
 /* Sets the error sentence. `final`: another attempt would fail in the same way. Returns
    STWS_ERR_PROXY. */
-static int stws_p_proxy_refuse(stws_p_proxy *p, int final, const char *what, const char *cause) {
+static int stws_p_proxy_fail(stws_p_proxy *p, int final, const char *what, const char *cause) {
     snprintf(p->why, sizeof p->why, "the proxy %.80s port %d %s%s", p->at.host, p->at.port, what,
              cause);
     p->final = final;
@@ -6588,7 +6607,7 @@ static int stws_p_status_is_final(int status) {
 /* Reports that the proxy refused: `code` is an HTTP status or a SOCKS reply (RFC 1928, section
    6). The numbers 255 and 256 stand for refusals of the method and of the credentials. Returns
    STWS_ERR_PROXY. */
-static int stws_p_proxy_says_no(stws_p_proxy *p, int code, const char *reason) {
+static int stws_p_proxy_fail_refused(stws_p_proxy *p, int code, const char *reason) {
     static const stws_p_meaning meanings[] = {
         {1, "it failed, and gives no reason"},
         {2, "its rules forbid that host or port"},
@@ -6600,7 +6619,7 @@ static int stws_p_proxy_says_no(stws_p_proxy *p, int code, const char *reason) {
         {8, "it does not support that kind of address"},
         {255, "it wants credentials, or other ones: put them into options.proxy, as "
               "socks5://user:password@host:port"},
-        /* not a reply of SOCKS: set by stws_p_proxy_hear_socks */
+        /* not a reply of SOCKS: set by stws_p_proxy_parse_socks */
         {256, "it does not accept the user and password of options.proxy"},
         {403, "it forbids that host or port (many allow port 443 only)"},
         {407, "it wants credentials: put them into options.proxy, as "
@@ -6611,14 +6630,13 @@ static int stws_p_proxy_says_no(stws_p_proxy *p, int code, const char *reason) {
     char what[100];
     snprintf(what, sizeof what, "refused with %s %d%.60s: ", socks ? "SOCKS reply" : "HTTP", code,
              reason);
-    return stws_p_proxy_refuse(p, final, what,
-                               stws_p_meaning_of(code >= 500 ? 500 : code, meanings));
+    return stws_p_proxy_fail(p, final, what, stws_p_meaning_of(code >= 500 ? 500 : code, meanings));
 }
 
 /* Parses the proxy's HTTP answer. Returns STWS_DONE, with the length of the answer in *used;
    STWS_MORE if it is incomplete; or an error. Interim answers (1xx; RFC 9110, section 15.2) are
    skipped. They share the buffer with the final answer, so their number is limited. */
-static int stws_p_proxy_hear_http(stws_p_proxy *p, size_t *used) {
+static int stws_p_proxy_parse_http(stws_p_proxy *p, size_t *used) {
     stws_http http;
     int result;
     do {
@@ -6633,31 +6651,30 @@ static int stws_p_proxy_hear_http(stws_p_proxy *p, size_t *used) {
     } while (result == STWS_DONE && http.status / 100 == 1 && http.status != 101);
     *used += p->sent;
     if (result == STWS_ERR_HTTP_LIMIT)
-        return stws_p_proxy_refuse(p, 1, "answers with a head of over 4096 bytes or 64 headers",
-                                   "");
+        return stws_p_proxy_fail(p, 1, "answers with a head of over 4096 bytes or 64 headers", "");
     if (result < 0 || (result == STWS_DONE && !http.status))
-        return stws_p_proxy_refuse(
+        return stws_p_proxy_fail(
             p, 1, "does not answer in HTTP: is it another kind of proxy, such as socks5://?", "");
     /* the byte before the reason is its blank */
     if (result == STWS_DONE && http.status / 100 != 2)
-        return stws_p_proxy_says_no(p, http.status, *http.reason ? http.reason - 1 : "");
+        return stws_p_proxy_fail_refused(p, http.status, *http.reason ? http.reason - 1 : "");
     return result;
 }
 
 /* Parses an answer of SOCKS 5 to the current step. Returns the same values as
-   stws_p_proxy_hear_http. */
-static int stws_p_proxy_hear_socks(stws_p_proxy *p, size_t *used) {
+   stws_p_proxy_parse_http. */
+static int stws_p_proxy_parse_socks(stws_p_proxy *p, size_t *used) {
     const unsigned char *in = (const unsigned char *)p->data;
     static const char other[] =
         "does not answer in SOCKS 5: is it another kind of proxy, such as http://?";
-    int way = p->step == STWS_P_ASK_WAY, login = p->step == STWS_P_ASK_LOGIN;
+    int way = p->step == STWS_P_ASK_CONNECT, login = p->step == STWS_P_ASK_LOGIN;
     /* the login of RFC 1929 has its own version number, 1 */
-    if (in[0] != (login ? 1 : 5)) return stws_p_proxy_refuse(p, 1, other, "");
+    if (in[0] != (login ? 1 : 5)) return stws_p_proxy_fail(p, 1, other, "");
     if (p->len < 2) return STWS_MORE;
     if (in[1] && (way || login || in[1] != 2 || !*p->at.user))
-        return stws_p_proxy_says_no(p, way ? in[1] : login ? 256 : 255, "");
+        return stws_p_proxy_fail_refused(p, way ? in[1] : login ? 256 : 255, "");
     if (way && p->len > 3 && in[3] != 1 && in[3] != 3 && in[3] != 4)
-        return stws_p_proxy_refuse(p, 1, other, "");
+        return stws_p_proxy_fail(p, 1, other, "");
     *used = !way ? 2 : in[3] == 1 ? 10 : in[3] == 4 ? 22 : 7u + in[4];
     return p->len < *used ? STWS_MORE : STWS_DONE;
 }
@@ -6665,13 +6682,14 @@ static int stws_p_proxy_hear_socks(stws_p_proxy *p, size_t *used) {
 /* Handles the bytes received from the proxy: parses the answer and begins the next step. Bytes
    after the answer are an error, because server and proxy have to wait for us to send first.
    Returns STWS_DONE once the way to the server is open; STWS_MORE; or an error. */
-static int stws_p_proxy_hear(stws_p_proxy *p) {
+static int stws_p_proxy_handle_answer(stws_p_proxy *p) {
     size_t used = 0;
-    int result = p->at.socks ? stws_p_proxy_hear_socks(p, &used) : stws_p_proxy_hear_http(p, &used);
+    int result =
+        p->at.socks ? stws_p_proxy_parse_socks(p, &used) : stws_p_proxy_parse_http(p, &used);
     if (result == STWS_DONE && p->len > used)
-        return stws_p_proxy_refuse(p, 1, "sends bytes of its own after its answer", "");
-    if (result != STWS_DONE || p->step == STWS_P_ASK_WAY) return result;
-    stws_p_proxy_say(p, p->data[1] ? STWS_P_ASK_LOGIN : STWS_P_ASK_WAY);
+        return stws_p_proxy_fail(p, 1, "sends bytes of its own after its answer", "");
+    if (result != STWS_DONE || p->step == STWS_P_ASK_CONNECT) return result;
+    stws_p_proxy_encode(p, p->data[1] ? STWS_P_ASK_LOGIN : STWS_P_ASK_CONNECT);
     return STWS_MORE;
 }
 
@@ -6687,11 +6705,11 @@ static int stws_p_proxy_open(void *ctx, const stws_endpoint *to) {
     first.port = p->at.port;
     /* First connect to the proxy itself, then begin the dialogue with it. */
     if (!p->step) result = stws_p_tcp_open(t, &first);
-    if (result < 0) stws_p_proxy_refuse(p, 0, "cannot be reached: ", stws_p_errno_text(t->error));
+    if (result < 0) stws_p_proxy_fail(p, 0, "cannot be reached: ", stws_p_errno_text(t->error));
     if (result == STWS_DONE) {
         p->port = to->port;
         t->next = t->count; /* do not try the proxy's other addresses any more */
-        stws_p_proxy_say(p, p->at.socks ? STWS_P_ASK_METHOD : STWS_P_ASK_WAY);
+        stws_p_proxy_encode(p, p->at.socks ? STWS_P_ASK_METHOD : STWS_P_ASK_CONNECT);
         result = STWS_MORE;
     }
     /* Send the request or read the answer, until the proxy has connected us or the socket is
@@ -6702,20 +6720,20 @@ static int stws_p_proxy_open(void *ctx, const stws_endpoint *to) {
                            : stws_p_tcp_read(t, p->data + p->len, sizeof p->data - p->len);
         if (n == 0) return STWS_MORE;
         if (n < 0)
-            return stws_p_proxy_refuse(p, 0, "closed the connection before it had answered", "");
+            return stws_p_proxy_fail(p, 0, "closed the connection before it had answered", "");
         *at += (size_t)n;
-        if (!p->saying) result = stws_p_proxy_hear(p);
+        if (!p->saying) result = stws_p_proxy_handle_answer(p);
         else if (p->sent == p->len) p->saying = 0, p->sent = p->len = 0;
     }
     return result;
 }
 
 /* Returns 1 once the proxy is connected and the dialogue with it has begun. */
-static int stws_p_proxy_asked(const stws_p_tcp *t) { return t->proxy && t->proxy->step; }
+static int stws_p_proxy_in_dialogue(const stws_p_tcp *t) { return t->proxy && t->proxy->step; }
 
 /* Returns for what to poll the first descriptor until the connection is open. */
 static int stws_p_proxy_wants(const stws_p_tcp *t) {
-    return stws_p_proxy_asked(t) && !t->proxy->saying ? STWS_WANT_READ : STWS_WANT_WRITE;
+    return stws_p_proxy_in_dialogue(t) && !t->proxy->saying ? STWS_WANT_READ : STWS_WANT_WRITE;
 }
 
 /* Returns the sentence for the last failure of the proxy or of TCP. */
@@ -6766,7 +6784,7 @@ static stws_p_tls *stws_p_tls_init(void *memory, void *state, const stws_tls *ta
 }
 
 /* Returns 1 if the table has all required functions. */
-static int stws_p_tls_is_whole(const stws_tls *table) {
+static int stws_p_tls_is_complete(const stws_tls *table) {
     return table->begin && table->state && table->input && table->received && table->output &&
            table->sent && table->read && table->write && table->close && table->key_hash &&
            table->error;
@@ -6961,8 +6979,8 @@ static const char *stws_p_tls_error(void *ctx) {
 }
 
 /* Prepares an attempt and fills in `io`. Of the last attempt only the TLS session stays. */
-static void stws_p_tls_plug(stws_p_tls *t, const stws_options *o, const stws_random *r,
-                            stws_p_tcp *tcp, stws_transport *io) {
+static void stws_p_tls_prepare(stws_p_tls *t, const stws_options *o, const stws_random *r,
+                               stws_p_tcp *tcp, stws_transport *io) {
     static const stws_transport tls = {
         NULL,          stws_p_tls_open,  stws_p_tls_read, stws_p_tls_write, stws_p_tls_close,
         stws_p_tls_fd, stws_p_tls_wants, stws_p_tls_error};
@@ -7028,7 +7046,7 @@ typedef struct stws_p_bear {
     size_t own_count, chain_count, anchor_count, found, ip_len;
     /* number of CAs named by the chain: seen in this reading of the bundle; tried so far */
     size_t seen, tried;
-    size_t used, part; /* bytes of `der` in use; bytes of the PEM object that is being read */
+    size_t used, part;   /* bytes of `der` in use; bytes of the PEM object that is being read */
     int final, overflow; /* the error would recur; the server's chain is too large */
     /* the handshake is done, and `session` is valid; `key_hash` is valid */
     int has_session, has_key_hash;
@@ -7264,7 +7282,7 @@ static unsigned stws_p_bear_check_chain(stws_p_bear *t, stws_p_der rest) {
 }
 
 /* Sets the sentence. Returns BearSSL's error for an untrusted chain. */
-static unsigned stws_p_bear_untrusted(stws_p_bear *t, const char *why) {
+static unsigned stws_p_bear_fail_untrusted(stws_p_bear *t, const char *why) {
     snprintf(t->why, sizeof t->why, "%s", why);
     return BR_ERR_X509_NOT_TRUSTED;
 }
@@ -7323,12 +7341,12 @@ static size_t stws_p_bear_read_anchors(stws_p_bear *t) {
 
 /* Handles a chain that no trusted CA has signed. If the server sent a single certificate of an
    unknown issuer, its intermediate certificate may be missing. */
-static unsigned stws_p_bear_unknown(stws_p_bear *t, const stws_p_der parts[STWS_P_PARTS]) {
+static unsigned stws_p_bear_fail_unknown_ca(stws_p_bear *t, const stws_p_der parts[STWS_P_PARTS]) {
     stws_p_der subject = parts[STWS_P_SUBJECT];
     if (t->seen || t->chain_count > 1 ||
         stws_p_der_equal(parts[STWS_P_ISSUER], subject.data, subject.len))
         return BR_ERR_X509_NOT_TRUSTED;
-    return stws_p_bear_untrusted(
+    return stws_p_bear_fail_untrusted(
         t, "the CA of the server's certificate is not known here: the server did not send its "
            "intermediate certificate, or else see tls_ca_file");
 }
@@ -7340,7 +7358,8 @@ static unsigned stws_p_bear_end_chain(const br_x509_class **ctx) {
     size_t i, chain_end = t->used;
     unsigned error;
     if (t->overflow)
-        return stws_p_bear_untrusted(t, "the server's chain has over 8 certificates or 32 KiB");
+        return stws_p_bear_fail_untrusted(t,
+                                          "the server's chain has over 8 certificates or 32 KiB");
     if (!t->chain_count || !stws_p_der_certificate(t->chain[0], parts))
         return BR_ERR_X509_EMPTY_CHAIN;
     stws_p_bear_note_key(t, parts[STWS_P_KEY]);
@@ -7353,18 +7372,19 @@ static unsigned stws_p_bear_end_chain(const br_x509_class **ctx) {
     for (i = 0; i < t->chain_count; i++)
         if (!stws_p_der_certificate(t->chain[i], other) ||
             !stws_p_der_is_for_servers(other[STWS_P_REST]))
-            return stws_p_bear_untrusted(t, "a certificate of the server's chain is not for TLS "
-                                            "servers: its extendedKeyUsage lacks serverAuth");
+            return stws_p_bear_fail_untrusted(t,
+                                              "a certificate of the server's chain is not for TLS "
+                                              "servers: its extendedKeyUsage lacks serverAuth");
     do { /* repeat while the chain names more anchors than fit at a time */
         t->anchor_count = t->seen = 0;
         t->used = chain_end;
         if (!stws_p_bear_read_anchors(t))
-            return stws_p_bear_untrusted(
+            return stws_p_bear_fail_untrusted(
                 t, "there is no CA to trust: tls_ca_file, tls_ca_pem, SSL_CERT_FILE, SSL_CERT_DIR "
                    "or the system's bundle cannot be read, or has no certificate in PEM");
         error = stws_p_bear_check_chain(t, parts[STWS_P_REST]);
     } while (error == BR_ERR_X509_NOT_TRUSTED && t->seen > t->tried);
-    return error == BR_ERR_X509_NOT_TRUSTED ? stws_p_bear_unknown(t, parts) : error;
+    return error == BR_ERR_X509_NOT_TRUSTED ? stws_p_bear_fail_unknown_ca(t, parts) : error;
 }
 
 static const br_x509_pkey *stws_p_bear_get_pkey(const br_x509_class *const *ctx, unsigned *usages) {
@@ -7378,7 +7398,7 @@ static const br_x509_pkey *stws_p_bear_get_pkey(const br_x509_class *const *ctx,
 /* ---- errors ---- */
 
 /* Reports an error in our own options or system, which another attempt will not change. */
-static int stws_p_bear_refuse(stws_p_bear *t, const char *why, const char *file) {
+static int stws_p_bear_fail(stws_p_bear *t, const char *why, const char *file) {
     snprintf(t->why, sizeof t->why, "%s: %.200s", why, file);
     t->final = 1;
     return STWS_ERR_TLS;
@@ -7430,10 +7450,9 @@ static int stws_p_bear_ended(stws_p_bear *t) {
     if (error == BR_ERR_OK) return STWS_ERR_EOF;
     t->final = meaning != NULL;
     if (!*t->why)
-        snprintf(
-            t->why, sizeof t->why, "%s (%s, %s %d)",
-            stws_p_or(meaning, trust ? "the server's certificate is not valid" : "TLS failed"),
-            t->host, error < ALERT ? "BearSSL error" : "TLS alert", error % ALERT);
+        snprintf(t->why, sizeof t->why, "%s (%s, %s %d)",
+                 stws_p_or(meaning, trust ? "the server's certificate is not valid" : "TLS failed"),
+                 t->host, error < ALERT ? "BearSSL error" : "TLS alert", error % ALERT);
     return trust ? (int)STWS_ERR_TLS_TRUST : (int)STWS_ERR_TLS;
 }
 
@@ -7460,8 +7479,8 @@ static int stws_p_bear_identify(stws_p_bear *t) {
                *key_file = stws_p_or(t->options->tls_key_file, file);
     if (!file) return STWS_DONE;
     if (!stws_p_pem_read(t, NULL, file, stws_p_bear_use_own))
-        return stws_p_bear_refuse(t, "tls_cert_file cannot be read, or has no certificate in PEM",
-                                  file);
+        return stws_p_bear_fail(t, "tls_cert_file cannot be read, or has no certificate in PEM",
+                                file);
     br_skey_decoder_init(&t->key);
     stws_p_pem_read(t, NULL, key_file, stws_p_bear_use_key);
     if (br_skey_decoder_key_type(&t->key) == BR_KEYTYPE_RSA)
@@ -7473,7 +7492,7 @@ static int stws_p_bear_identify(stws_p_bear *t) {
                                     br_skey_decoder_get_ec(&t->key), BR_KEYTYPE_SIGN, BR_KEYTYPE_EC,
                                     br_ec_get_default(), br_ecdsa_sign_asn1_get_default());
     else
-        return stws_p_bear_refuse(
+        return stws_p_bear_fail(
             t, "tls_key_file cannot be read, or has no RSA or EC key without password", key_file);
     return STWS_DONE;
 }
@@ -7511,7 +7530,7 @@ static int stws_p_bear_begin(void *tls, const stws_tls_start *start) {
     br_ssl_engine_set_buffer(e, t->buffer, sizeof t->buffer, 1);
     memset(seed, 0, sizeof seed);
     if (stws_p_random_from(start->random, seed, sizeof seed) != 0)
-        return stws_p_bear_refuse(t, "the system provides no random numbers", t->host);
+        return stws_p_bear_fail(t, "the system provides no random numbers", t->host);
     br_ssl_engine_inject_entropy(e, seed, sizeof seed);
     result = stws_p_bear_identify(t);
     if (result != STWS_DONE) return result;
@@ -7617,13 +7636,13 @@ STOMP_WS_API const stws_tls *stws_bearssl(void) { return NULL; }
 /* ==== >>copy: messages that outlive the receive buffer ==== */
 /* Returns the bytes that a copy of a message needs. */
 static size_t stws_p_message_size(const stws_message *m) {
-    return stws_p_align(sizeof *m + stws_p_kept_size(&m->frame));
+    return stws_p_align(sizeof *m + stws_p_frame_copy_size(&m->frame));
 }
 
 /* Returns the copy's string for a value that the original took from its headers; NULL for any
    other value. */
-static const char *stws_p_moved_value(const stws_message *from, const stws_header *headers,
-                                      const char *value) {
+static const char *stws_p_copied_value(const stws_message *from, const stws_header *headers,
+                                       const char *value) {
     size_t i;
     for (i = 0; value && i < from->frame.header_count; i++)
         if (from->frame.headers[i].value == value) return headers[i].value;
@@ -7636,14 +7655,14 @@ static stws_message *stws_p_message_write(void *block, const stws_message *m) {
     stws_message *copy = (stws_message *)block;
     const stws_header *headers;
     *copy = *m;
-    stws_p_keep_frame(&copy->frame, copy + 1);
+    stws_p_copy_frame(&copy->frame, copy + 1);
     headers = copy->frame.headers;
     copy->body = copy->frame.body;
-    copy->destination = stws_p_moved_value(m, headers, m->destination);
-    copy->message_id = stws_p_moved_value(m, headers, m->message_id);
-    copy->subscription = stws_p_moved_value(m, headers, m->subscription);
-    copy->content_type = stws_p_moved_value(m, headers, m->content_type);
-    copy->ack = stws_p_moved_value(m, headers, m->ack);
+    copy->destination = stws_p_copied_value(m, headers, m->destination);
+    copy->message_id = stws_p_copied_value(m, headers, m->message_id);
+    copy->subscription = stws_p_copied_value(m, headers, m->subscription);
+    copy->content_type = stws_p_copied_value(m, headers, m->content_type);
+    copy->ack = stws_p_copied_value(m, headers, m->ack);
     copy->answered = NULL;
     return copy;
 }
@@ -7716,7 +7735,7 @@ static int stws_p_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, long l
    client reads `listed` atomically. */
 typedef struct stws_p_waiter {
     struct stws_p_waiter *next;
-    int fd; /* write end of the client's wake pipe; -1: the client asks again by itself */
+    int fd;     /* write end of the client's wake pipe; -1: the client asks again by itself */
     int listed; /* it is in the list of waiters */
 } stws_p_waiter;
 
@@ -7739,7 +7758,7 @@ struct stws_queue {
     stws_p_waiter *waiters; /* clients that wait for room */
 #ifndef STOMP_WS_NO_THREADS
     pthread_mutex_t mutex[1]; /* an array, so that STWS_P_LOCK gets a pointer, like a client's */
-    pthread_cond_t filled; /* a message came, the queue ended, or an ACK is done */
+    pthread_cond_t filled;    /* a message came, the queue ended, or an ACK is done */
 #endif
 };
 
@@ -7799,7 +7818,7 @@ static stws_p_queued *stws_p_queued_popped_locked(const stws_queue *q, const stw
 /* Counts the clients that feed the queue: `more` is 1 for a new client, -1 for one that has
    ended, 0 for one that could not be created. When the last client has ended, waiting readers
    are woken, because no message will come. */
-static void stws_p_queue_feed(stws_queue *q, int more) {
+static void stws_p_queue_count_feeder(stws_queue *q, int more) {
     STWS_P_LOCK(q);
     q->fed = 1;
     q->feeders += more;
@@ -7808,12 +7827,14 @@ static void stws_p_queue_feed(stws_queue *q, int more) {
 }
 
 /* Returns 1 if no more messages will come. The lock is held. */
-static int stws_p_queue_over(const stws_queue *q) { return q->closed || (q->fed && !q->feeders); }
+static int stws_p_queue_has_ended(const stws_queue *q) {
+    return q->closed || (q->fed && !q->feeders);
+}
 
 /* Adds a copy of a message. Returns 1; 0 if the queue is full or closed, and then `waiter` is
    woken once there is room; STWS_ERR_LIMIT if the message can never fit. The client's driving
    thread calls it. */
-static int stws_p_queue_push(stws_queue *q, const stws_message *m, stws_p_waiter *waiter) {
+static int stws_p_queue_put(stws_queue *q, const stws_message *m, stws_p_waiter *waiter) {
     size_t head = stws_p_align(sizeof(stws_p_queued)), size = head + stws_p_message_size(m);
     stws_p_queued *entry = NULL;
     if (size > q->ring.cap) return STWS_ERR_LIMIT;
@@ -7834,7 +7855,7 @@ static int stws_p_queue_push(stws_queue *q, const stws_message *m, stws_p_waiter
 }
 #ifndef STOMP_WS_NO_THREADS
 /* Returns 1 if a thread is just acknowledging a message of this client. The lock is held. */
-static int stws_p_queue_settles_locked(stws_queue *q, const stws *client) {
+static int stws_p_queue_is_acknowledging_locked(stws_queue *q, const stws *client) {
     const stws_p_queued *entry = stws_p_queued_popped_locked(q, NULL);
     while (entry && !(entry->settling && entry->message->client == client))
         entry = stws_p_queued_popped_locked(q, entry);
@@ -7849,7 +7870,7 @@ static void stws_p_queue_forget(stws_queue *q, const stws *client, stws_p_waiter
     stws_p_waiter **at;
     stws_p_queued *entry = NULL;
     STWS_P_LOCK(q);
-    STWS_P_WITH_THREADS(while (stws_p_queue_settles_locked(q, client))
+    STWS_P_WITH_THREADS(while (stws_p_queue_is_acknowledging_locked(q, client))
                             stws_p_cond_wait(&q->filled, q->mutex, -1);)
     /* The client is no longer woken for room. */
     for (at = &q->waiters; *at && *at != waiter;) at = &(*at)->next;
@@ -7865,7 +7886,7 @@ static void stws_p_queue_forget(stws_queue *q, const stws *client, stws_p_waiter
 
 /* Returns 1 if a user has a message of this client's session that the library has to
    acknowledge when it is given back. */
-static int stws_p_queue_owes(stws_queue *q, const stws *client, unsigned epoch) {
+static int stws_p_queue_has_unacknowledged(stws_queue *q, const stws *client, unsigned epoch) {
     const stws_p_queued *entry = NULL;
     int owes = 0;
     STWS_P_LOCK(q);
@@ -7880,7 +7901,7 @@ static int stws_p_queue_owes(stws_queue *q, const stws *client, unsigned epoch) 
 
 /* Writes one byte into a wake pipe. If the pipe is full, the wake-up has happened already.
    Async-signal-safe. */
-static void stws_p_poke(int fd) {
+static void stws_p_write_wake_byte(int fd) {
     int saved = errno;
     while (fd >= 0 && write(fd, "", 1) < 0 && errno == EINTR) continue;
     errno = saved;
@@ -7896,17 +7917,18 @@ static void stws_p_queue_give_back(stws_queue *q, stws_p_queued *entry) {
         stws_p_waiter *waiter = q->waiters;
         q->waiters = waiter->next;
         STWS_P_STORE(&waiter->listed, 0);
-        stws_p_poke(waiter->fd);
+        stws_p_write_wake_byte(waiter->fd);
     }
 }
 
-/* Sleeps until there is a message, the queue has ended, or the time is over. The lock is held. */
+/* Sleeps until there is a message, the queue has ended, or the time is over. The lock is
+   held. */
 static void stws_p_queue_await_locked(stws_queue *q, int timeout_ms) {
 #ifdef STOMP_WS_NO_THREADS
     (void)q, (void)timeout_ms;
 #else
     long long until = stws_p_system_clock(NULL) + (long long)timeout_ms * STWS_P_US, left = 1;
-    while (!q->ring.untaken && !stws_p_queue_over(q) && left > 0 && timeout_ms != 0) {
+    while (!q->ring.untaken && !stws_p_queue_has_ended(q) && left > 0 && timeout_ms != 0) {
         if (timeout_ms > 0) left = (until - stws_p_system_clock(NULL) + STWS_P_US - 1) / STWS_P_US;
         if (left > 0) stws_p_cond_wait(&q->filled, q->mutex, timeout_ms < 0 ? -1 : left);
     }
@@ -7933,7 +7955,7 @@ static stws_p_queued *stws_p_queued_of_locked(stws_queue *q, const stws_message 
 /* Gives a message back, and acknowledges it first if the library has to. Returns 1, or 0 if
    there is no room for the ACK. The lock is held, but released during the ACK: that may wait
    for the client, whose driving thread needs the queue's lock. */
-static int stws_p_queue_settle(stws_queue *q, const stws_message *m, int timeout_ms) {
+static int stws_p_queue_finish(stws_queue *q, const stws_message *m, int timeout_ms) {
     stws_p_queued *entry = stws_p_queued_of_locked(q, m);
     int settled = 1;
     if (entry && STWS_P_LOAD(&m->client) && (m->ack_on & STWS_ACK_ON_RETURN) &&
@@ -7957,7 +7979,7 @@ STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int
     STWS_P_LOCK(q);
     /* The message of the last call comes back first. Without room for its ACK, the caller keeps
        it. */
-    if (*message && !stws_p_queue_settle(q, *message, timeout_ms)) {
+    if (*message && !stws_p_queue_finish(q, *message, timeout_ms)) {
         STWS_P_UNLOCK(q);
         return 0;
     }
@@ -7969,7 +7991,7 @@ STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int
         /* wake one more reader */
         STWS_P_WITH_THREADS(if (q->ring.untaken) pthread_cond_signal(&q->filled);)
         result = 1;
-    } else if (stws_p_queue_over(q)) {
+    } else if (stws_p_queue_has_ended(q)) {
         result = STWS_CLOSED;
     }
     STWS_P_UNLOCK(q);
@@ -8018,9 +8040,10 @@ struct stws {
     int state, error, final, http_status, close_code, stop;
     int asked;             /* one of STWS_P_ASKED_*; written under the lock, read atomically */
     int disconnect_number; /* number of the receipt that a graceful end waits for */
-    /* failed attempts in a row since the last stable session; index of the current URL, -1: none */
+    /* failed attempts in a row since the last stable session; index of the current URL, -1:
+       none */
     int failures, url_index;
-    int has_worked;  /* there has been a session */
+    int had_session; /* there has been a session */
     int put_off;     /* before_connect asked for more time: it is called again for this attempt */
     int write_error; /* writing has failed; what the server sent before is still read */
     /* a callback is running, so the message that it reads must stay in its place */
@@ -8030,14 +8053,15 @@ struct stws {
     unsigned losses;     /* number of sessions that ended with unwritten output */
     unsigned refusals;   /* number of calls that did not try to write: the socket was full */
     size_t http_scanned; /* bytes of the HTTP head that were searched for its end without success */
-    /* close_sent: our close frame is encoded; reconnect_asked: stws_reconnect was called, atomic;
-       waiting: the driving thread waits, so wake it, under the lock; threads: options.single_thread
-       is not set; has_heap: the block came from the allocator; broken: stws_create failed, and the
-       client can only report its error. The last three are set once. */
+    /* close_sent: our close frame is encoded; reconnect_asked: stws_reconnect was called,
+       atomic; waiting: the driving thread waits, so wake it, under the lock; threads:
+       options.single_thread is not set; has_heap: the block came from the allocator; broken:
+       stws_create failed, and the client can only report its error. The last three are set
+       once. */
     unsigned char close_sent, reconnect_asked, waiting, threads, has_heap, broken;
-    /* held: why no frame is dispatched, one of STWS_P_HELD_*, 0: nothing; event_due: the event
-       DISCONNECTED has yet to be reported */
-    unsigned char held, event_due;
+    /* held: why no frame is dispatched, one of STWS_P_HELD_*, 0: nothing; disconnected_due: the
+       event DISCONNECTED has yet to be reported */
+    unsigned char held, disconnected_due;
     unsigned char drained; /* the last read took everything that the socket had */
     unsigned char opened;  /* the transport has to be closed */
     /* the time of late_us passed in a callback or in the program, not in a wait */
@@ -8057,11 +8081,11 @@ struct stws {
     unsigned char going;    /* the client is being destroyed; under the lock */
     unsigned char renewing; /* leave this good session for a new one once its output is written */
     /* the subscription of the message in hand was unsubscribed; under the lock */
-    unsigned char ends_in_hand;
+    unsigned char hand_unsubscribed;
     /* flushing: stws_flush waits for receipts; above_high: OUTBOX_HIGH was reported, and
        OUTBOX_LOW was not yet */
     unsigned char flushing, above_high;
-    unsigned char owes_turn; /* frames are left, but a turn has to come first: do not wait */
+    unsigned char turn_due; /* frames are left, but a turn has to come first: do not wait */
     /* an ERROR refused CONNECT: STWS_P_REFUSED or STWS_P_DENIED; else 0 */
     unsigned char refused;
     /* the rest of the answer to the upgrade will not come, or is not waited for */
@@ -8072,11 +8096,11 @@ struct stws {
     /* the event that stws_next returned last; the user may still read its views */
     stws_p_kept *given;
     size_t kept_bytes; /* total size of these copies */
-    /* the message that the user has and that the library has to acknowledge, at the latest at the
-       next driving call; NULL: none */
+    /* the message that the user has and that the library has to acknowledge, at the latest at
+       the next driving call; NULL: none */
     const stws_message *hand;
-    int in_hand; /* handle of that message's subscription; under the lock */
-    int aside; /* handle of a subscription that was set aside, not yet reported; 0: none */
+    int hand_subscription; /* handle of that message's subscription; under the lock */
+    int aside;        /* handle of a subscription that was set aside, not yet reported; 0: none */
     size_t unwritten; /* bytes of output that waited when the close frame was encoded */
     /* the subscription of a waiting stws_request that the broker creates itself; or NULL */
     const stws_subscribe_options *implied;
@@ -8102,13 +8126,13 @@ struct stws {
     /* the error's sentence, text_size bytes; the URL shown in it, text_size / 2 bytes */
     char *text, *where;
     size_t text_size;
-    /* headers of the last answer to an upgrade: name, value, name, value, each ended by NUL, and
-       one more NUL at the end */
+    /* headers of the last answer to an upgrade: name, value, name, value, each ended by NUL,
+       and one more NUL at the end */
     char *head;
     char *jar;   /* the cookies, see stws_p_keep_cookies; then the next Cookie header's value */
     char *moved; /* the URL of a redirect */
     size_t head_size;
-    int redirects; /* redirects followed in this attempt */
+    int redirects;     /* redirects followed in this attempt */
     stws_transport io; /* the transport in use: TCP, TLS or the user's */
     stws_p_tcp tcp;
     /* the address of the last attempt if it failed after TCP connected; family 0: none */
@@ -8128,28 +8152,29 @@ struct stws {
 #endif
     /* the process that created the client; after fork() the child has none of its threads */
     long pid;
-    uintptr_t lock_owner; /* with assertions: the thread that has the lock; 0: none; atomic */
+    uintptr_t lock_owner;  /* with assertions: the thread that has the lock; 0: none; atomic */
     uintptr_t driver;      /* the thread that holds the client, and how, see stws_p_take; atomic */
     uintptr_t last_driver; /* the thread of the last driving call; atomic */
     /* what the driving thread uses until its next driving call: STWS_P_EVENT, ...; atomic */
     int lent;
-    /* number of threads that wait to drive; of all threads that wait until the client is free */
+    /* number of threads that wait to drive; of all threads that wait until the client is
+       free */
     int wanted, watchers;
 };
 
-static uintptr_t stws_p_me(void);
+static uintptr_t stws_p_thread_id(void);
 
 /* Returns 1 if this thread has the lock. For assertions only; also with options.single_thread,
    where there is no lock. */
 static inline int stws_p_has_lock(const stws *c) {
-    return STWS_P_LOAD(&c->lock_owner) == stws_p_me();
+    return STWS_P_LOAD(&c->lock_owner) == stws_p_thread_id();
 }
 
 /* Takes the client's lock. Without threads it does nothing. */
 static void stws_p_lock(stws *c) {
     STOMP_WS_ASSERT(!stws_p_has_lock(c));
     if (c->threads) STWS_P_LOCK(c);
-    if (STWS_P_ASSERTS) STWS_P_STORE(&c->lock_owner, stws_p_me());
+    if (STWS_P_ASSERTS) STWS_P_STORE(&c->lock_owner, stws_p_thread_id());
 }
 
 static void stws_p_unlock(stws *c) {
@@ -8160,8 +8185,8 @@ static void stws_p_unlock(stws *c) {
 
 /* ---- the state of the connection ---- */
 
-/* The state that stws_state returns. Only stws_p_enter changes it, and only for the thread that
-   drives.
+/* The state that stws_state returns. Only stws_p_enter_state changes it, and only for the
+   thread that drives.
 
         IDLE                        nothing has been done yet
          |
@@ -8214,7 +8239,7 @@ static inline int stws_p_is_edge(int from, int to) {
 }
 
 /* Changes the state. At deadline_us, or never, time alone ends the new one. */
-static void stws_p_enter(stws *c, stws_connection_state state, long long deadline_us) {
+static void stws_p_enter_state(stws *c, stws_connection_state state, long long deadline_us) {
     STOMP_WS_ASSERT(stws_p_is_edge(c->state, (int)state));
     STWS_P_STORE(&c->state, (int)state);
     c->deadline_us = deadline_us;
@@ -8230,7 +8255,7 @@ static STWS_P_THREAD_LOCAL struct stws_p_refusal {
 } stws_p_refusal;
 
 /* Remembers why this thread's call is refused. Returns `error`. */
-STWS_P_APART static int stws_p_refuse(const stws *c, int error, const char *why) {
+STWS_P_NOINLINE static int stws_p_refuse(const stws *c, int error, const char *why) {
     stws_p_refusal.client = c;
     stws_p_refusal.why = why;
     return error;
@@ -8251,13 +8276,13 @@ static void stws_p_signal(stws *c) {
 }
 
 #ifndef STOMP_WS_NO_THREADS
-/* Waits for stws_p_signal, or for ms milliseconds (-1: no limit). The lock is held; other threads
-   may take it meanwhile. */
+/* Waits for stws_p_signal, or for ms milliseconds (-1: no limit). The lock is held; other
+   threads may take it meanwhile. */
 static void stws_p_await_change_locked(stws *c, int ms) {
     STOMP_WS_ASSERT(stws_p_has_lock(c));
     if (STWS_P_ASSERTS) STWS_P_STORE(&c->lock_owner, 0);
     stws_p_cond_wait(c->changed, c->mutex, ms);
-    if (STWS_P_ASSERTS) STWS_P_STORE(&c->lock_owner, stws_p_me());
+    if (STWS_P_ASSERTS) STWS_P_STORE(&c->lock_owner, stws_p_thread_id());
 }
 #endif
 
@@ -8274,7 +8299,7 @@ enum { STWS_P_DRIVER = 0, STWS_P_FLUSHER = 1, STWS_P_WRITER = 2, STWS_P_HOLDS = 
 enum { STWS_P_NOTHING = 0, STWS_P_EVENT = 1, STWS_P_LOOP = 2 };
 
 /* Returns a number for the calling thread. It is not 0, and a multiple of STWS_P_HOLDS + 1. */
-static uintptr_t stws_p_me(void) {
+static uintptr_t stws_p_thread_id(void) {
     uintptr_t me = 1;
 #ifndef STOMP_WS_NO_THREADS
     pthread_t self = pthread_self();
@@ -8285,36 +8310,39 @@ static uintptr_t stws_p_me(void) {
 
 /* Returns 1 if this thread holds the client, which is so in a callback. With
    options.single_thread it always returns 1. */
-static int stws_p_drives(const stws *c) {
-    return !c->threads || (STWS_P_LOAD(&c->driver) & ~(uintptr_t)STWS_P_HOLDS) == stws_p_me();
+static int stws_p_holds_client(const stws *c) {
+    return !c->threads ||
+           (STWS_P_LOAD(&c->driver) & ~(uintptr_t)STWS_P_HOLDS) == stws_p_thread_id();
 }
 
 /* Returns 1 if another thread drove last. */
-static int stws_p_another_drove(const stws *c) {
+static int stws_p_another_drove_last(const stws *c) {
     uintptr_t last = STWS_P_LOAD(&c->last_driver);
-    return c->threads && last && last != stws_p_me();
+    return c->threads && last && last != stws_p_thread_id();
 }
 
 /* Returns 1 if this thread may wait for another one to drive: only if another one drives, or
    drove last. Otherwise it might wait for ever. */
-static int stws_p_may_wait(const stws *c) { return !stws_p_drives(c) && stws_p_another_drove(c); }
+static int stws_p_may_wait(const stws *c) {
+    return !stws_p_holds_client(c) && stws_p_another_drove_last(c);
+}
 
 /* Takes the client if no thread holds it. `hold` is STWS_P_DRIVER, _FLUSHER or _WRITER. Returns
    1, or 0 if it is taken. */
 static int stws_p_try_take(stws *c, int hold) {
     uintptr_t nobody = 0;
-    return !c->threads || STWS_P_TAKE(&c->driver, &nobody, stws_p_me() + (uintptr_t)hold);
+    return !c->threads || STWS_P_TAKE(&c->driver, &nobody, stws_p_thread_id() + (uintptr_t)hold);
 }
 
 /* Returns 1 if a flusher holds the client and another thread waits to drive it. */
-static int stws_p_gives_way(const stws *c) {
+static int stws_p_flusher_must_yield(const stws *c) {
     return (STWS_P_LOAD(&c->driver) & STWS_P_HOLDS) == STWS_P_FLUSHER && STWS_P_LOAD(&c->wanted);
 }
 
 /* Lets go of the client and wakes the threads that wait for it. The lock is not held. The swap
    comes before the look at `watchers`, and a waiting thread counts itself before it looks at
    `driver`: so no wake-up is lost. */
-static void stws_p_let_others_drive(stws *c) {
+static void stws_p_release_driver(stws *c) {
     if (!c->threads) return;
     STWS_P_SWAP(&c->driver, 0);
     if (!STWS_P_LOAD(&c->watchers)) return;
@@ -8325,7 +8353,9 @@ static void stws_p_let_others_drive(stws *c) {
 
 /* Changes the number of waiting threads. A thread counts itself before it looks at `driver`, so
    that it cannot miss the wake-up. The lock is held. */
-static void stws_p_watch(stws *c, int more) { STWS_P_SWAP(&c->watchers, c->watchers + more); }
+static void stws_p_count_watcher(stws *c, int more) {
+    STWS_P_SWAP(&c->watchers, c->watchers + more);
+}
 
 /* Waits until no thread holds the client, and takes it to drive. Flushers and writers are
    waited for; a driver is not. Returns 1, or 0 if another thread drives. */
@@ -8336,7 +8366,7 @@ static int stws_p_take_from_others(stws *c) {
     int taken, driven = 0;
     stws_p_lock(c);
     STWS_P_STORE(&c->wanted, c->wanted + 1);
-    stws_p_watch(c, 1);
+    stws_p_count_watcher(c, 1);
     for (;;) {
         uintptr_t holder;
         taken = stws_p_try_take(c, STWS_P_DRIVER);
@@ -8345,11 +8375,11 @@ static int stws_p_take_from_others(stws *c) {
         driven = !taken && holder && !(holder & STWS_P_HOLDS);
         if (taken || driven) break;
         /* A flusher sleeps in poll(): wake it so that it makes way. */
-        if (holder && c->waiting) stws_p_poke(c->wake[1]);
+        if (holder && c->waiting) stws_p_write_wake_byte(c->wake[1]);
         if (holder) stws_p_await_change_locked(c, -1);
     }
     STWS_P_STORE(&c->wanted, c->wanted - 1);
-    stws_p_watch(c, -1);
+    stws_p_count_watcher(c, -1);
     stws_p_unlock(c);
     return taken;
 #endif
@@ -8357,8 +8387,8 @@ static int stws_p_take_from_others(stws *c) {
 
 /* The slow part of stws_p_take: waits for the client, or returns STWS_ERR_STATE with its
    sentence. */
-STWS_P_APART static int stws_p_take_later(stws *c) {
-    if (c->threads ? stws_p_drives(c) : c->calling)
+STWS_P_NOINLINE static int stws_p_take_later(stws *c) {
+    if (c->threads ? stws_p_holds_client(c) : c->calling)
         return stws_p_refuse(c, STWS_ERR_STATE,
                              "a callback may not drive the client that called it");
     if (!stws_p_take_from_others(c))
@@ -8366,7 +8396,7 @@ STWS_P_APART static int stws_p_take_later(stws *c) {
     return STWS_OK;
 }
 
-/* Takes the client to drive it or to read it. stws_p_let_others_drive ends this. Returns
+/* Takes the client to drive it or to read it. stws_p_release_driver ends this. Returns
    STWS_OK, or an error with its sentence. */
 static int stws_p_take(stws *c) {
     if (!c || c->broken) return stws_p_unusable(c);
@@ -8377,12 +8407,12 @@ static int stws_p_take(stws *c) {
 /* Makes this thread, which holds the client, the driving thread. The last event of stws_next
    becomes invalid, and a wait of the user's loop has ended. */
 static void stws_p_begin_driving(stws *c) {
-    if (c->threads) STWS_P_STORE(&c->last_driver, stws_p_me());
+    if (c->threads) STWS_P_STORE(&c->last_driver, stws_p_thread_id());
     STWS_P_STORE(&c->lent, STWS_P_NOTHING);
 }
 
 /* Takes the client and begins to drive it. Returns the same as stws_p_take. */
-static int stws_p_take_back(stws *c) {
+static int stws_p_take_to_drive(stws *c) {
     int result = stws_p_take(c);
     if (result == STWS_OK) stws_p_begin_driving(c);
     return result;
@@ -8390,21 +8420,21 @@ static int stws_p_take_back(stws *c) {
 
 /* Returns 1 if another thread may still read an event of stws_next, whose views must stay
    valid. Only the thread that holds the client gets a reliable answer. */
-static int stws_p_lent_to_others(const stws *c) {
-    return (STWS_P_LOAD(&c->lent) & STWS_P_EVENT) && stws_p_another_drove(c);
+static int stws_p_event_in_use_elsewhere(const stws *c) {
+    return (STWS_P_LOAD(&c->lent) & STWS_P_EVENT) && stws_p_another_drove_last(c);
 }
 
 /* ---- error sentences ---- */
 
 #if defined(__GNUC__) || defined(__clang__)
-static void stws_p_say(stws *c, int error, const char *format, ...)
+static void stws_p_fail(stws *c, int error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 #endif
 
 /* Makes the words of a peer safe for a terminal. Replaces by '.' each character that controls
    the terminal, changes the direction of text or is invisible, and each byte that is not valid
    UTF-8. */
-static void stws_p_make_harmless(char *text) {
+static void stws_p_make_printable(char *text) {
     /* ranges of characters, each the UTF-8 bytes as one number; that keeps their order */
     static const uint32_t harmful[][2] = {{0, 0x1F},
                                           {0x7F, 0x7F},
@@ -8444,7 +8474,7 @@ static void stws_p_make_harmless(char *text) {
 
 /* Replaces each occurrence of a secret by "***". Strings of up to three bytes are not treated
    as secrets. */
-static void stws_p_hide(char *text, const char *secret, size_t len) {
+static void stws_p_hide_secret(char *text, const char *secret, size_t len) {
     for (; len > 3 && *text; text++) {
         if (strncmp(text, secret, len) != 0) continue;
         memcpy(text, "***", 3);
@@ -8455,7 +8485,7 @@ static void stws_p_hide(char *text, const char *secret, size_t len) {
 /* Reports an error: sets the client's code and its sentence. Secrets of our URL are hidden,
    because a peer may repeat the URL in its words; then unsafe characters are replaced. The
    driving thread calls it. */
-static void stws_p_say(stws *c, int error, const char *format, ...) {
+static void stws_p_fail(stws *c, int error, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(c->text, c->text_size, format, arguments);
@@ -8463,18 +8493,18 @@ static void stws_p_say(stws *c, int error, const char *format, ...) {
     /* the peer's words may repeat our URL */
     if (c->state >= STWS_UPGRADING && c->state <= STWS_CLOSING) {
         const char *query = c->url.target + strcspn(c->url.target, "?");
-        stws_p_hide(c->text, query, strlen(query));
-        stws_p_hide(c->text, c->url.user_info, c->url.user_info_len);
+        stws_p_hide_secret(c->text, query, strlen(query));
+        stws_p_hide_secret(c->text, c->url.user_info, c->url.user_info_len);
     }
-    stws_p_make_harmless(c->text);
+    stws_p_make_printable(c->text);
     STWS_P_STORE(&c->error, error);
     /* this error is newer than the refused call */
     if (stws_p_refusal.client == c) stws_p_refusal.client = NULL;
 }
 #ifdef STOMP_WS_NO_TEXTS /* the compiler removes the code that only builds longer sentences */
 #define STWS_P_HAS_TEXTS 0
-#define stws_p_say(c, error, ...)                                                                  \
-    (0 ? stws_p_say(c, error, __VA_ARGS__) : stws_p_say(c, error, "%s", stws_result_text(error)))
+#define stws_p_fail(c, error, ...)                                                                 \
+    (0 ? stws_p_fail(c, error, __VA_ARGS__) : stws_p_fail(c, error, "%s", stws_result_text(error)))
 #else
 #define STWS_P_HAS_TEXTS 1
 #endif
@@ -8531,7 +8561,8 @@ static const char *const *stws_p_carve_list(stws_p_arena *a, const char *const *
     return copy;
 }
 
-/* Copies all strings and lists of the options into the block, so that the user may free them. */
+/* Copies all strings and lists of the options into the block, so that the user may free
+   them. */
 static void stws_p_carve_strings(stws_p_arena *a, stws *c, const stws_options *o) {
     stws_options own = *o;
     const char **strings[] = {&own.url,           &own.proxy,        &own.login,      &own.passcode,
@@ -8555,10 +8586,10 @@ static size_t stws_p_within(size_t n, size_t low, size_t high) {
 /* Hands out the smaller buffers. Buffers that only save time shrink with options.tx_buffer; the
    error sentence shrinks with options.rx_buffer. */
 static void stws_p_carve_scratch(stws_p_arena *a, stws *c, const stws_options *o) {
-    size_t said = stws_p_within(o->tx_buffer / 4, 64, STWS_P_SAID);
+    size_t said = stws_p_within(o->tx_buffer / 4, 64, STWS_P_MAX_SEND_HEAD);
     size_t pool = stws_p_within(o->tx_buffer / 64 & ~(size_t)3, 16, STWS_P_POOL);
     size_t text = stws_p_within(o->rx_buffer / 4, STWS_P_MIN_TEXT, STWS_P_TEXT);
-    size_t head = stws_p_within(o->rx_buffer / 16, 16, STWS_P_KEPT_HEAD);
+    size_t head = stws_p_within(o->rx_buffer / 16, 16, STWS_P_MAX_ANSWER_HEAD);
     size_t jar = o->keep_cookies ? STWS_P_JAR + STWS_P_JAR + stws_p_strlen(o->cookie) + 3 : 0;
     size_t moved = o->follow_redirects ? STWS_P_MOVED : 0;
     size_t size =
@@ -8576,7 +8607,7 @@ static void stws_p_carve_scratch(stws_p_arena *a, stws *c, const stws_options *o
     c->moved = c->jar + jar;
     c->head_size = head;
     c->text_size = text;
-    c->s.said_cap = said;
+    c->s.send_head_cap = said;
     c->s.pool_size = pool;
 }
 
@@ -8642,11 +8673,11 @@ STOMP_WS_API stws_options stws_options_default(void) {
 
 /* An option that is a number: its range, and its default. */
 typedef struct stws_p_number_option {
-    size_t at;                         /* its offset in stws_options */
+    size_t at; /* its offset in stws_options */
     /* 1: size_t, 0: int; STWS_OFF is allowed and is stored as 0 */
     unsigned char is_size, may_be_off;
     int low, high, fallback; /* smallest and largest value; the default, which replaces 0 */
-    const char *wrong; /* the sentence for a number that is out of range */
+    const char *wrong;       /* the sentence for a number that is out of range */
 } stws_p_number_option;
 
 /* The smallest buffers have room for a short HTTP head, for CONNECT, and for the addresses of
@@ -8717,7 +8748,7 @@ static const stws_p_number_option stws_p_number_options[] = {
 enum { STWS_P_NUMBER_OPTIONS = sizeof stws_p_number_options / sizeof *stws_p_number_options };
 
 /* Returns 1 if the number is in its range, 0 (the default), or an allowed STWS_OFF. */
-static int stws_p_number_allowed(const stws_p_number_option *n, const stws_options *o) {
+static int stws_p_number_is_valid(const stws_p_number_option *n, const stws_options *o) {
     const char *at = (const char *)o + n->at;
     size_t size = 0;
     int number = 0;
@@ -8816,7 +8847,7 @@ static const char *stws_p_options_wrong(const stws_options *o, int *code) {
         return "origin, cookie or subprotocols has a control character such as CR or LF";
     /* Every number has its range in the table above. */
     for (i = 0; i < STWS_P_NUMBER_OPTIONS; i++)
-        if (!stws_p_number_allowed(&stws_p_number_options[i], o))
+        if (!stws_p_number_is_valid(&stws_p_number_options[i], o))
             return stws_p_number_options[i].wrong;
     /* Some options contradict each other only once the defaults are filled in. */
     resolved = *o;
@@ -8829,14 +8860,14 @@ static const char *stws_p_options_wrong(const stws_options *o, int *code) {
         return "options.stable_id is empty: it has to be the name of a header";
     if (o->tls && o->transport)
         return "options.tls is only for the built-in TCP: do TLS in options.transport instead";
-    if (o->tls && !stws_p_tls_is_whole(o->tls)) return "options.tls lacks one of its functions";
+    if (o->tls && !stws_p_tls_is_complete(o->tls)) return "options.tls lacks one of its functions";
     if (o->proxy && !STWS_P_HAS_PROXY)
         return "STOMP_WS_NO_PROXY was defined: do not set options.proxy";
     if (o->proxy && o->transport)
         return "options.proxy is only for the built-in TCP: do that in options.transport instead";
     if (o->proxy && strcmp(o->proxy, STWS_PROXY_FROM_ENVIRONMENT) != 0 &&
         !stws_p_proxy_parse(&proxy, o->proxy))
-        return stws_p_no_proxy;
+        return stws_p_proxy_url_wrong;
 #ifdef STOMP_WS_NO_THREADS
     if (!o->single_thread) return "STOMP_WS_NO_THREADS was defined: set options.single_thread";
 #endif
@@ -8845,7 +8876,7 @@ static const char *stws_p_options_wrong(const stws_options *o, int *code) {
 
 /* Returns 1 if the built-in transport may need TLS: a URL is wss://, or a redirect may lead to
    one. */
-static int stws_p_is_secure(const stws_options *o) {
+static int stws_p_may_need_tls(const stws_options *o) {
     stws_url url;
     int secure = o->follow_redirects, i; /* a redirect may lead to wss:// */
     secure |= o->url && stws_url_parse(o->url, &url, NULL) == STWS_OK && url.secure;
@@ -8867,13 +8898,13 @@ static size_t stws_p_layout(stws *c, size_t size, const stws_options *options) {
     stws_p_carve_scratch(&arena, c, &o);
     if (!o.single_thread) stws_p_carve_shared(&arena, c);
     stws_p_carve_tables(&arena, s, &o);
-    tls = stws_p_carve(&arena, stws_p_is_secure(&o) ? 1 : 0, sizeof(stws_p_tls));
-    tls_state = stws_p_carve(&arena, 1, stws_p_is_secure(&o) ? o.tls->size : 0);
+    tls = stws_p_carve(&arena, stws_p_may_need_tls(&o) ? 1 : 0, sizeof(stws_p_tls));
+    tls_state = stws_p_carve(&arena, 1, stws_p_may_need_tls(&o) ? o.tls->size : 0);
     proxy = stws_p_carve(&arena, o.proxy ? 1 : 0, sizeof(stws_p_proxy));
     stws_p_carve_buffers(&arena, s, &o);
     if (!c) return arena.used;
     STOMP_WS_ASSERT(arena.used == size);
-    if (stws_p_is_secure(&o)) c->tls = stws_p_tls_init(tls, tls_state, o.tls);
+    if (stws_p_may_need_tls(&o)) c->tls = stws_p_tls_init(tls, tls_state, o.tls);
     if (o.proxy) c->proxy = (stws_p_proxy *)proxy;
     return size;
 }
@@ -8920,7 +8951,7 @@ static int stws_p_wake_init(stws *c) {
 }
 
 /* Chooses clock, random source and transport: the user's, or those of the system. */
-static void stws_p_plug(stws *c) {
+static void stws_p_choose_sources(stws *c) {
     static const stws_clock system_clock = {NULL, stws_p_system_clock, stws_p_system_slept};
     static const stws_random system_random = {NULL, stws_p_system_random};
     c->clock = c->o.clock ? *c->o.clock : system_clock;
@@ -8943,7 +8974,7 @@ static const char *stws_p_setup(stws *c, size_t size, const stws_options *option
     c->s.stats.rtt_us = c->s.stats.heartbeat_slack_ms = -1;
     memset(c->s.subs.slots, 0, (size_t)c->o.max_subscriptions * sizeof *c->s.subs.slots);
     memset(c->s.receipts, 0, (size_t)c->o.max_receipts * sizeof *c->s.receipts);
-    stws_p_plug(c);
+    stws_p_choose_sources(c);
     c->now = c->clock.now_us(c->clock.ctx);
     c->deadline_us = c->error_us = c->error_close_us = c->renew_us = STWS_P_NEVER;
     c->due_us = STWS_P_NOT_TOLD;
@@ -8964,7 +8995,7 @@ static const char *stws_p_setup(stws *c, size_t size, const stws_options *option
         return "the system has no memory for a mutex and a condition";
     }
 #endif
-    if (c->o.queue) stws_p_queue_feed(c->o.queue, 1);
+    if (c->o.queue) stws_p_queue_count_feeder(c->o.queue, 1);
     c->feeds = c->o.queue != NULL;
     *code = STWS_OK;
     return NULL;
@@ -8991,14 +9022,14 @@ STOMP_WS_API int stws_init(void *memory, size_t size, const stws_options *option
 }
 
 /* Makes a client that can only report why stws_create failed. */
-static void stws_p_break(stws *c, int error, const char *why) {
+static void stws_p_make_broken(stws *c, int error, const char *why) {
     memset(c, 0, sizeof *c);
     c->broken = 1;
     c->final = 1;
-    stws_p_enter(c, STWS_ENDED, STWS_P_NEVER);
+    stws_p_enter_state(c, STWS_ENDED, STWS_P_NEVER);
     c->text = (char *)(c + 1);
     c->text_size = STWS_P_MIN_TEXT;
-    stws_p_say(c, error, "%s", why);
+    stws_p_fail(c, error, "%s", why);
 }
 
 STOMP_WS_API stws *stws_create(const stws_options *options) {
@@ -9013,9 +9044,9 @@ STOMP_WS_API stws *stws_create(const stws_options *options) {
     if (!c) return NULL;
     if (!wrong) wrong = stws_p_setup(c, size, options, &code);
     /* this client will never feed the queue; its readers must not wait for it */
-    if (wrong && options && options->queue) stws_p_queue_feed(options->queue, 0);
+    if (wrong && options && options->queue) stws_p_queue_count_feeder(options->queue, 0);
     /* The caller still gets a client, which reports why it cannot work. */
-    if (wrong) stws_p_break(c, code, wrong);
+    if (wrong) stws_p_make_broken(c, code, wrong);
     c->has_heap = 1;
     c->allocator = a;
     c->block_size = size;
@@ -9057,17 +9088,17 @@ static void stws_p_close_transport(stws *c) {
 }
 
 /* Reports to options.queue, once, that this client has ended. */
-static void stws_p_feed_no_more(stws *c) {
-    if (c->feeds && c->o.queue) stws_p_queue_feed(c->o.queue, -1);
+static void stws_p_stop_feeding(stws *c) {
+    if (c->feeds && c->o.queue) stws_p_queue_count_feeder(c->o.queue, -1);
     c->feeds = 0;
 }
 
 /* Returns 1 if the client may be destroyed now. Stops the thread of stws_start and waits for
    it. Returns 0, with a sentence, while a callback runs or another thread drives: both still
    use the client. After fork() the child has no such threads, and it always gets 1. */
-static int stws_p_may_destroy(stws *c) {
+static int stws_p_prepare_destroy(stws *c) {
     if (c->pid != (long)getpid()) return 1;
-    if (stws_p_drives(c) && c->calling)
+    if (stws_p_holds_client(c) && c->calling)
         return stws_p_refuse(c, 0, "stws_destroy: a callback of this client runs");
 #ifndef STOMP_WS_NO_THREADS
     if (c->running) stws_stop(c), stws_join(c);
@@ -9081,7 +9112,7 @@ STOMP_WS_API void stws_destroy(stws *c) {
     size_t size;
     /* after fork() the child must not wait for locks of its parent's threads */
     int has_heap, mine = c && c->pid == (long)getpid();
-    if (!c || (!c->broken && !stws_p_may_destroy(c))) return;
+    if (!c || (!c->broken && !stws_p_prepare_destroy(c))) return;
     if (!c->broken) {
         /* Other threads may be acknowledging messages of this client: end that first. */
         if (c->o.queue && mine) {
@@ -9091,7 +9122,7 @@ STOMP_WS_API void stws_destroy(stws *c) {
             stws_p_unlock(c);
             stws_p_queue_forget(c->o.queue, c, &c->waiter);
         }
-        if (mine) stws_p_feed_no_more(c);
+        if (mine) stws_p_stop_feeding(c);
         /* In a child after fork(), nothing may be sent on the parent's connection. */
         if (!mine) stws_p_tls_be_silent(c->tls);
         stws_p_close_transport(c);
@@ -9129,7 +9160,7 @@ static int stws_p_authority_len(const stws_url *url) {
 }
 
 /* Writes the URL into c->where, without its secrets, and returns it. */
-static const char *stws_p_where(stws *c) {
+static const char *stws_p_public_url(stws *c) {
     const char *target = c->url.target;
     size_t len = stws_p_public_len(target);
     snprintf(c->where, c->text_size / 2, "%s%.*s%.*s%s", c->url.secure ? "wss://" : "ws://",
@@ -9167,12 +9198,13 @@ static const char *stws_p_websocket_url(const stws *c, int info, char out[256]) 
 }
 
 /* Reports that the URL is the base of a SockJS endpoint. */
-static void stws_p_say_sockjs(stws *c, int error, const char *what, const char *more) {
+static void stws_p_fail_sockjs(stws *c, int error, const char *what, const char *more) {
     char url[256];
-    stws_p_say(c, error,
-               "%s at %s: this looks like a SockJS endpoint (Spring's withSockJS); raw WebSocket "
-               "is at the end of it, so append /websocket: %s%s%s",
-               what, stws_p_where(c), stws_p_websocket_url(c, 0, url), *more ? "; " : "", more);
+    stws_p_fail(c, error,
+                "%s at %s: this looks like a SockJS endpoint (Spring's withSockJS); raw WebSocket "
+                "is at the end of it, so append /websocket: %s%s%s",
+                what, stws_p_public_url(c), stws_p_websocket_url(c, 0, url), *more ? "; " : "",
+                more);
 }
 
 /* ---- an answer other than 101, and its page ---- */
@@ -9402,7 +9434,7 @@ static int stws_p_sends_authorization(const stws *c) {
     return c->url.user_info || stws_p_headers_have(c->try_now.http_headers, "Authorization");
 }
 
-static int stws_p_write_upgrade(const stws *c, char *buf, size_t cap, size_t *need);
+static int stws_p_encode_upgrade(const stws *c, char *buf, size_t cap, size_t *need);
 
 /* Returns what the user can try after an answer other than 101. Known words of the page come
    first, then special cases, then the table by status. -401 is a 401 although credentials were
@@ -9432,7 +9464,7 @@ static const char *stws_p_status_remedy(const stws *c, const stws_http *answer, 
     if (words) return words;
     if (status == 426 && !stws_http_header(answer, "Sec-WebSocket-Version"))
         return stws_p_upgrade_stripped;
-    if (status == 400) stws_p_write_upgrade(c, NULL, 0, &size);
+    if (status == 400) stws_p_encode_upgrade(c, NULL, 0, &size);
     if (size > STWS_P_LONG_HEAD) return stws_p_head_too_long;
     if (status == 401 && stws_p_sends_authorization(c)) status = -401;
     /* ActiveMQ fails, but its answer has this header all the same */
@@ -9481,55 +9513,56 @@ static int stws_p_is_sockjs(const stws *c, int status, const char *page, size_t 
 }
 
 /* Reports an answer other than 101. */
-static void stws_p_say_status(stws *c, const stws_http *answer, const char *page, size_t len) {
+static void stws_p_fail_status(stws *c, const stws_http *answer, const char *page, size_t len) {
     int status = answer->status;
     char words[140], header[256], said[48];
     snprintf(said, sizeof said, "HTTP %d instead of 101", status);
     if (stws_p_is_sockjs(c, status, page, len))
-        stws_p_say_sockjs(c, STWS_ERR_HTTP_STATUS, said,
-                          status == 200 ? stws_p_upgrade_stripped : "");
+        stws_p_fail_sockjs(c, STWS_ERR_HTTP_STATUS, said,
+                           status == 200 ? stws_p_upgrade_stripped : "");
     else if (status == 200 && stws_p_find_words(page, len, "\"entropy\":"))
-        stws_p_say(c, STWS_ERR_HTTP_STATUS,
-                   "%s at %s: this is SockJS's /info, which is for browsers; raw WebSocket is "
-                   "beside it: %s",
-                   said, stws_p_where(c), stws_p_websocket_url(c, 1, header));
+        stws_p_fail(c, STWS_ERR_HTTP_STATUS,
+                    "%s at %s: this is SockJS's /info, which is for browsers; raw WebSocket is "
+                    "beside it: %s",
+                    said, stws_p_public_url(c), stws_p_websocket_url(c, 1, header));
     else
-        stws_p_say(c, STWS_ERR_HTTP_STATUS, "HTTP %d%s%.60s instead of 101 at %s: %s%s%s", status,
-                   *answer->reason ? " " : "", answer->reason, stws_p_where(c),
-                   stws_p_status_remedy(c, answer, page, len),
-                   stws_p_status_header(c, answer, header),
-                   stws_p_page_words(words, answer, page, len));
+        stws_p_fail(c, STWS_ERR_HTTP_STATUS, "HTTP %d%s%.60s instead of 101 at %s: %s%s%s", status,
+                    *answer->reason ? " " : "", answer->reason, stws_p_public_url(c),
+                    stws_p_status_remedy(c, answer, page, len),
+                    stws_p_status_header(c, answer, header),
+                    stws_p_page_words(words, answer, page, len));
 }
 
 /* Reports an answer to the upgrade that is not valid HTTP. */
-static void stws_p_say_not_http(stws *c, const char *data, size_t len) {
+static void stws_p_fail_not_http(stws *c, const char *data, size_t len) {
     char quote[64];
     if (len >= 2 && (data[0] == 0x15 || data[0] == 0x16) && data[1] == 3) {
-        stws_p_say(c, STWS_ERR_HTTP,
-                   "the server at %s answers with TLS: use wss:// instead of ws://",
-                   stws_p_where(c));
+        stws_p_fail(c, STWS_ERR_HTTP,
+                    "the server at %s answers with TLS: use wss:// instead of ws://",
+                    stws_p_public_url(c));
         return;
     }
     /* a SETTINGS frame of HTTP/2 (RFC 9113, section 6.5) */
     if (len >= 9 && data[0] == 0 && memcmp(data + 3, "\4\0\0\0\0", 6) == 0) {
-        stws_p_say(c, STWS_ERR_HTTP,
-                   "the server at %s speaks only HTTP/2, and WebSocket needs HTTP/1.1: enable that "
-                   "there, or use another port",
-                   stws_p_where(c));
+        stws_p_fail(
+            c, STWS_ERR_HTTP,
+            "the server at %s speaks only HTTP/2, and WebSocket needs HTTP/1.1: enable that "
+            "there, or use another port",
+            stws_p_public_url(c));
         return;
     }
     if (len > 7 && memcmp(data, "HTTP/1.", 7) == 0) {
-        stws_p_say(c, STWS_ERR_HTTP,
-                   "the head of the HTTP answer at %s breaks RFC 9112: a header line has no colon "
-                   "or no name, or there is a control character",
-                   stws_p_where(c));
+        stws_p_fail(c, STWS_ERR_HTTP,
+                    "the head of the HTTP answer at %s breaks RFC 9112: a header line has no colon "
+                    "or no name, or there is a control character",
+                    stws_p_public_url(c));
         return;
     }
     stws_p_quote(quote, sizeof quote, data, len);
-    stws_p_say(c, STWS_ERR_HTTP,
-               "the answer at %s is not HTTP (it begins \"%s\"): is this the port of another "
-               "protocol, such as a broker's plain STOMP or AMQP port?",
-               stws_p_where(c), quote);
+    stws_p_fail(c, STWS_ERR_HTTP,
+                "the answer at %s is not HTTP (it begins \"%s\"): is this the port of another "
+                "protocol, such as a broker's plain STOMP or AMQP port?",
+                stws_p_public_url(c), quote);
 }
 
 /* Returns 1 if the message header or the body of an ERROR contains the words. */
@@ -9567,7 +9600,7 @@ static long long stws_p_slept(const stws *c) {
 
 /* Returns a hint if we ourselves broke our promise of heart-beats, so that the server left
    rightly: the machine slept, or the loop that drives the client was late. Else "". */
-static const char *stws_p_late_hint(const stws *c, char out[STWS_P_LATE]) {
+static const char *stws_p_own_delay_hint(const stws *c, char out[STWS_P_LATE]) {
     long long promised = c->s.heartbeat_out_us,
               slept = c->state == STWS_CONNECTED ? stws_p_slept(c) : 0;
     out[0] = 0;
@@ -9597,16 +9630,16 @@ static const char *stws_p_more_lines(const stws_frame *frame, char out[40]) {
 }
 
 /* Reports an ERROR frame. */
-static void stws_p_say_error_frame(stws *c, int error, const stws_frame *frame) {
+static void stws_p_fail_error_frame(stws *c, int error, const stws_frame *frame) {
     char line[200], late[STWS_P_LATE], more[40];
     const char *message = stws_p_or(stws_frame_header(frame, "message"), "");
     stws_p_quote(line, sizeof line, frame->body, frame->body_len);
-    stws_p_say(c, error, "%s: \"%.160s\"%s%s%s%s%s%s",
-               error == STWS_ERR_LOGIN ? "the server refused CONNECT with an ERROR"
-                                       : "the server sent an ERROR",
-               message, *line ? ": \"" : "", line, *line ? "\"" : "",
-               stws_p_more_lines(frame, more), stws_p_error_hint(frame, &c->o),
-               stws_p_late_hint(c, late));
+    stws_p_fail(c, error, "%s: \"%.160s\"%s%s%s%s%s%s",
+                error == STWS_ERR_LOGIN ? "the server refused CONNECT with an ERROR"
+                                        : "the server sent an ERROR",
+                message, *line ? ": \"" : "", line, *line ? "\"" : "",
+                stws_p_more_lines(frame, more), stws_p_error_hint(frame, &c->o),
+                stws_p_own_delay_hint(c, late));
 }
 
 /* Explains the code of a close frame (RFC 6455, section 7.4.1). */
@@ -9665,19 +9698,19 @@ static const char *stws_p_idle_hint(const stws *c, char out[STWS_P_IDLE]) {
 }
 
 /* Reports the server's close frame. */
-STWS_P_APART static void stws_p_say_closed(stws *c) {
+STWS_P_NOINLINE static void stws_p_fail_closed(stws *c) {
     const char *reason = c->s.peer_close_reason, *quote = *reason ? "\"" : "";
     char late[STWS_P_LATE];
-    stws_p_late_hint(c, late);
-    stws_p_say(c, *late ? (int)STWS_ERR_LATE : (int)STWS_ERR_WS_CLOSE,
-               "the server closed the connection with code %d (%s)%s%s%s%s%s%s%s",
-               c->s.peer_close_code, stws_p_close_meaning(c->s.peer_close_code, c->s.broker),
-               *reason ? ": " : "", quote, reason, quote,
-               strcmp(reason, "STOMP died") != 0 || *late
-                   ? ""
-                   : "; RabbitMQ does this after an error: no permission for the destination, or "
-                     "arguments that differ from the queue's; the broker's log has the reason",
-               stws_p_silence_hint(c), late);
+    stws_p_own_delay_hint(c, late);
+    stws_p_fail(c, *late ? (int)STWS_ERR_LATE : (int)STWS_ERR_WS_CLOSE,
+                "the server closed the connection with code %d (%s)%s%s%s%s%s%s%s",
+                c->s.peer_close_code, stws_p_close_meaning(c->s.peer_close_code, c->s.broker),
+                *reason ? ": " : "", quote, reason, quote,
+                strcmp(reason, "STOMP died") != 0 || *late
+                    ? ""
+                    : "; RabbitMQ does this after an error: no permission for the destination, or "
+                      "arguments that differ from the queue's; the broker's log has the reason",
+                stws_p_silence_hint(c), late);
 }
 
 /* Makes a stws_frame of a frame that cannot be parsed to its end, for the error sentence. Its
@@ -9707,7 +9740,7 @@ static int stws_p_broken_frame(stws *c, int error, stws_frame *frame) {
 
 /* Reports a wrong content-length: its value, its frame, and the probable mistake of the
    server. */
-static void stws_p_say_wrong_length(stws *c, int error, const stws_frame *frame) {
+static void stws_p_fail_wrong_length(stws *c, int error, const stws_frame *frame) {
     const char *value = stws_p_or(stws_frame_header(frame, "content-length"), "");
     const char *destination = stws_frame_header(frame, "destination"), *why = "";
     size_t len = c->s.parser.body_len;
@@ -9715,12 +9748,12 @@ static void stws_p_say_wrong_length(stws *c, int error, const stws_frame *frame)
         why = len && frame->body_len < len && !frame->body[len - 1]
                   ? "; does the server also count the closing NUL?"
                   : "; does the server count characters instead of bytes?";
-    stws_p_say(c, error, "%s: %.20s%s%.150s has content-length:%.40s%s", stws_result_text(error),
-               frame->command, destination ? " of " : "", stws_p_or(destination, ""), value, why);
+    stws_p_fail(c, error, "%s: %.20s%s%.150s has content-length:%.40s%s", stws_result_text(error),
+                frame->command, destination ? " of " : "", stws_p_or(destination, ""), value, why);
 }
 
 /* Reports invalid input: a frame of WebSocket or of STOMP. */
-static void stws_p_say_input(stws *c, int error) {
+static void stws_p_fail_input(stws *c, int error) {
     const stws_p_input *in = &c->s.in;
     const char *text = stws_result_text(error), *option = NULL;
     size_t limit = 0;
@@ -9732,22 +9765,22 @@ static void stws_p_say_input(stws *c, int error) {
     if (error == STWS_ERR_FRAME_LINE) option = "max_line", limit = c->o.max_line;
     if (error == STWS_ERR_FRAME_BODY) option = "max_body", limit = c->o.max_body;
     if (error == STWS_ERR_SOCKJS)
-        stws_p_say_sockjs(c, error, "SockJS frames (o, h, a[...]) instead of STOMP", "");
-    else if (option) stws_p_say(c, error, "%s (%zu); raise option %s", text, limit, option);
+        stws_p_fail_sockjs(c, error, "SockJS frames (o, h, a[...]) instead of STOMP", "");
+    else if (option) stws_p_fail(c, error, "%s (%zu); raise option %s", text, limit, option);
     else if (head && (error == STWS_ERR_FRAME_LENGTH || c->s.parser.phase == STWS_P_BODY_COUNTED))
-        stws_p_say_wrong_length(c, error, &frame);
+        stws_p_fail_wrong_length(c, error, &frame);
     else if (head || error == STWS_ERR_FRAME_COMMAND)
-        stws_p_say(
+        stws_p_fail(
             c, error, "%s: \"%s\"", text,
             head ? stws_p_quote(quote, sizeof quote, frame.body, frame.body_len)
                  : stws_p_quote(quote, sizeof quote, in->data + in->begin, in->end - in->begin));
     else if (error <= STWS_ERR_WS_PROTOCOL && error > STWS_ERR_WS_CLOSE)
-        stws_p_say(c, error, "%s: %s", text, stws_p_or(c->s.ws.reason, ""));
-    else stws_p_say(c, error, "%s", text);
+        stws_p_fail(c, error, "%s: %s", text, stws_p_or(c->s.ws.reason, ""));
+    else stws_p_fail(c, error, "%s", text);
 }
 
 /* Reports that the state's deadline has passed. */
-static void stws_p_say_timeout(stws *c) {
+static void stws_p_fail_timeout(stws *c) {
     static const stws_p_meaning silences[] = {
         {STWS_CONNECTING,
          "no TCP connection within connect_timeout_ms: a firewall may drop the packets"},
@@ -9760,29 +9793,29 @@ static void stws_p_say_timeout(stws *c) {
                           "no STOMP on this path"},
         {0, "the state's deadline passed"}};
     int state = c->state == STWS_CONNECTING && c->tcp.proxy ? -1 : c->state;
-    stws_p_say(c, STWS_ERR_TIMEOUT, "time-out at %s: %s", stws_p_where(c),
-               stws_p_meaning_of(state, silences));
+    stws_p_fail(c, STWS_ERR_TIMEOUT, "time-out at %s: %s", stws_p_public_url(c),
+                stws_p_meaning_of(state, silences));
 }
 
 /* Reports that reading, writing or connecting failed. */
-static void stws_p_say_io(stws *c, int error) {
+static void stws_p_fail_io(stws *c, int error) {
     const char *why = c->io.error ? c->io.error(c->io.ctx) : NULL, *text = stws_result_text(error);
     int upgrading = c->state == STWS_UPGRADING;
     char late[STWS_P_LATE], idle[STWS_P_IDLE];
     if (STWS_P_LOAD(&c->s.no_random))
         why = "the system provides no random numbers, which masking needs";
-    stws_p_late_hint(c, late);
+    stws_p_own_delay_hint(c, late);
     stws_p_idle_hint(c, idle);
     if (*late) idle[0] = 0; /* one hint is enough */
     if (error == STWS_ERR_EOF)
-        stws_p_say(c, error, "%s%s%s%s%s%s", text,
-                   !upgrading ? "" : ", before it answered the upgrade: is this a WebSocket port?",
-                   upgrading && c->url.secure ? " (a server that speaks only HTTP/2 does this, too)"
-                                              : "",
-                   stws_p_silence_hint(c), late, idle);
+        stws_p_fail(
+            c, error, "%s%s%s%s%s%s", text,
+            !upgrading ? "" : ", before it answered the upgrade: is this a WebSocket port?",
+            upgrading && c->url.secure ? " (a server that speaks only HTTP/2 does this, too)" : "",
+            stws_p_silence_hint(c), late, idle);
     else
-        stws_p_say(c, error, "%s at %s: %s%s%s", text, stws_p_where(c),
-                   stws_p_or(why, "no reason known"), late, idle);
+        stws_p_fail(c, error, "%s at %s: %s%s%s", text, stws_p_public_url(c),
+                    stws_p_or(why, "no reason known"), late, idle);
 }
 
 /* ==== >>answer: what is kept of an answer to the upgrade: headers, cookies, where to go instead ==== */
@@ -9844,7 +9877,7 @@ static int stws_p_http_date(const char *date, long long *out) {
 /* Copies the answer's headers into c->head, where stws_upgrade_header finds them: name,
    value, name, value, each with its NUL, and one more NUL at the end. Leaves out the first
    header that does not fit, and all headers after it. */
-static void stws_p_keep_head(stws *c, const stws_http *answer) {
+static void stws_p_store_answer_headers(stws *c, const stws_http *answer) {
     stws_p_out out = {c->head, c->head_size - 1, 0};
     size_t i, end = 0;
     for (i = 0; i < answer->header_count; i++) {
@@ -9859,17 +9892,17 @@ static void stws_p_keep_head(stws *c, const stws_http *answer) {
    as four strings, each with its NUL: the host, a word ("s" for a Secure cookie, which is
    sent to wss:// only, else "-"), the path, and "name=value". An empty string ends the jar. */
 static const char *stws_p_next_cookie(const char *cookie) {
-    return stws_p_after(stws_p_after(stws_p_after(stws_p_after(cookie))));
+    return stws_p_next_text(stws_p_next_text(stws_p_next_text(stws_p_next_text(cookie))));
 }
 
 /* Returns the path of a cookie in the jar. */
 static const char *stws_p_cookie_path(const char *cookie) {
-    return stws_p_after(stws_p_after(cookie));
+    return stws_p_next_text(stws_p_next_text(cookie));
 }
 
 /* Returns the "name=value" of a cookie in the jar. */
 static const char *stws_p_cookie_pair(const char *cookie) {
-    return stws_p_after(stws_p_cookie_path(cookie));
+    return stws_p_next_text(stws_p_cookie_path(cookie));
 }
 
 /* Returns the length of the name in "name=value". */
@@ -9877,7 +9910,7 @@ static size_t stws_p_cookie_name_len(const char *pair) { return strcspn(pair, "=
 
 /* Returns 1 if the host of this URL has set the cookie. A cookie is sent to that host only:
    the attribute Domain is ignored. */
-static int stws_p_cookie_is_here(const char *cookie, const stws_url *url) {
+static int stws_p_cookie_has_host(const char *cookie, const stws_url *url) {
     return stws_p_equal_nocase(cookie, strlen(cookie), url->host, url->host_len);
 }
 
@@ -9887,7 +9920,7 @@ static void stws_p_drop_cookie(stws *c, const char *path, const char *pair, size
     char *at = c->jar;
     while (*at) {
         const char *next = stws_p_next_cookie(at), *has = stws_p_cookie_pair(at);
-        int same = stws_p_cookie_is_here(at, &c->url) &&
+        int same = stws_p_cookie_has_host(at, &c->url) &&
                    strcmp(path, stws_p_cookie_path(at)) == 0 &&
                    stws_p_equal(pair, name_len, has, stws_p_cookie_name_len(has));
         if (same) memmove(at, next, (size_t)(c->jar + STWS_P_JAR - next));
@@ -9987,7 +10020,7 @@ static void stws_p_keep_cookies(stws *c, const stws_http *answer) {
 static int stws_p_cookie_is_for(const char *cookie, const stws_url *url) {
     const char *path = stws_p_cookie_path(cookie);
     size_t len = strlen(path), target = strcspn(url->target, "?");
-    if (!stws_p_cookie_is_here(cookie, url) || (*stws_p_after(cookie) == 's' && !url->secure))
+    if (!stws_p_cookie_has_host(cookie, url) || (*stws_p_next_text(cookie) == 's' && !url->secure))
         return 0;
     if (len == 1) return 1;
     return target >= len && memcmp(path, url->target, len) == 0 &&
@@ -10041,17 +10074,17 @@ static int stws_p_follow_redirect(stws *c, const stws_http *answer) {
 
 /* ==== >>attempt: from a URL to CONNECTED ==== */
 /* Converts milliseconds to microseconds. */
-static long long stws_p_ms(int ms) { return (long long)ms * STWS_P_US; }
+static long long stws_p_ms_to_us(int ms) { return (long long)ms * STWS_P_US; }
 
 /* Returns the time at which so many milliseconds will have passed, in microseconds of the
    client's clock. Returns STWS_P_NEVER if ms is negative. */
-static long long stws_p_in(const stws *c, int ms) {
-    return ms < 0 ? STWS_P_NEVER : c->clock.now_us(c->clock.ctx) + stws_p_ms(ms);
+static long long stws_p_time_in_ms(const stws *c, int ms) {
+    return ms < 0 ? STWS_P_NEVER : c->clock.now_us(c->clock.ctx) + stws_p_ms_to_us(ms);
 }
 
 /* Returns the milliseconds from now until `when`, rounded up, in the form that poll() takes:
    0 if that time is over (or is 0, "now"), -1 for STWS_P_NEVER, and one hour at most. */
-static int stws_p_until(const stws *c, long long when) {
+static int stws_p_ms_until(const stws *c, long long when) {
     long long left;
     if (when == STWS_P_NEVER) return -1;
     left = when ? when - c->clock.now_us(c->clock.ctx) : 0;
@@ -10062,7 +10095,7 @@ static int stws_p_until(const stws *c, long long when) {
 /* Returns the end of a state that begins now: timeout_ms from now; with 0 there is none.
    stws_p_turn_timers acts on it. */
 static long long stws_p_time_limit(const stws *c, int timeout_ms) {
-    return timeout_ms ? c->now + stws_p_ms(timeout_ms) : STWS_P_NEVER;
+    return timeout_ms ? c->now + stws_p_ms_to_us(timeout_ms) : STWS_P_NEVER;
 }
 
 /* Fills `out` with random bytes for a caller that does not hold the lock: it takes the lock,
@@ -10090,7 +10123,7 @@ static long long stws_p_random_up_to(stws *c, long long limit) {
    were sent away together do not come back together. Limits the result to ten times
    reconnect_max_ms (or 300 s without that option), so that no server stops the client for
    days. */
-static long long stws_p_asked_wait_ms(stws *c) {
+static long long stws_p_retry_after_wait_ms(stws *c) {
     long long most = 10LL * (c->o.reconnect_max_ms ? c->o.reconnect_max_ms : 30000),
               ms = c->retry_after_ms;
     if (!ms) return 0;
@@ -10108,7 +10141,7 @@ static long long stws_p_asked_wait_ms(stws *c) {
    never shorter. */
 static long long stws_p_backoff_ms(stws *c) {
     long long delay = c->o.reconnect_min_ms, jitter = c->o.reconnect_jitter, spread,
-              asked = stws_p_asked_wait_ms(c);
+              asked = stws_p_retry_after_wait_ms(c);
     int i;
     for (i = 1; i < c->failures && delay < c->o.reconnect_max_ms; i++)
         delay = delay * c->o.reconnect_factor / 100;
@@ -10130,10 +10163,10 @@ static long long stws_p_session_end(stws *c) {
    STWS_CLOSED is the regular end. Every receipt that still waits ends with STWS_ERR_LOST,
    threads that wait for this client wake up, and the client leaves its queue. Takes the
    lock. */
-static void stws_p_end(stws *c, int error) {
+static void stws_p_end_client(stws *c, int error) {
     stws_p_lock(c);
     if (error == STWS_CLOSED) c->text[0] = 0;
-    stws_p_enter(c, STWS_ENDED, STWS_P_NEVER); /* from here on any thread may read c->text */
+    stws_p_enter_state(c, STWS_ENDED, STWS_P_NEVER); /* from here on any thread may read c->text */
     c->final = error;
     if (c->shared_stats) *c->shared_stats = c->s.stats;
     /* those that were sent have ended with their session */
@@ -10141,7 +10174,7 @@ static void stws_p_end(stws *c, int error) {
     STOMP_WS_ASSERT(!c->s.receipts_waiting);
     stws_p_signal(c);
     stws_p_unlock(c);
-    stws_p_feed_no_more(c);
+    stws_p_stop_feeding(c);
     if (error != STWS_CLOSED) return;
     STWS_P_STORE(&c->error, STWS_CLOSED);
     if (stws_p_refusal.client == c) stws_p_refusal.client = NULL;
@@ -10150,8 +10183,8 @@ static void stws_p_end(stws *c, int error) {
 /* Cleans up after a connection, whether it had reached a session or not. Closes the transport.
    Subscriptions, and frames that the outbox has kept, become unsent, so that the next session
    sends them again. Receipts of all other frames that were sent end with STWS_ERR_LOST. Enters
-   BACKOFF. Takes the lock. Only stws_p_lost calls this. */
-static void stws_p_leave_session(stws *c) {
+   BACKOFF. Takes the lock. Only stws_p_end_connection calls this. */
+static void stws_p_clean_up_session(stws *c) {
     stws_p_close_transport(c);
     stws_p_lock(c);
     c->disconnect_number = 0;
@@ -10159,11 +10192,11 @@ static void stws_p_leave_session(stws *c) {
     /* The lost output of a session counts, not that of an attempt. */
     c->losses += c->s.version && (c->write_error || stws_p_pending(&c->s.out));
     stws_p_free_heap_buffers(c);
-    stws_p_all_unsent(&c->s.subs);
-    stws_p_record_all_unsent(&c->s);
+    stws_p_subs_prepare_resend(&c->s.subs);
+    stws_p_outbox_prepare_resend(&c->s);
     stws_p_finish_receipts(&c->s, STWS_P_RECEIPT_SENT, STWS_P_NEVER, STWS_ERR_LOST);
     stws_p_session_reset(&c->s, c->now);
-    stws_p_enter(c, STWS_BACKOFF, c->now);
+    stws_p_enter_state(c, STWS_BACKOFF, c->now);
     c->close_sent = 0;
     stws_p_signal(c);
     stws_p_unlock(c);
@@ -10175,21 +10208,21 @@ static void stws_p_leave_session(stws *c) {
 
 /* Puts `head` in front of the last error's sentence, and sets the error's code. Cuts the end
    of the sentence if the buffer is too small. */
-static void stws_p_say_before(stws *c, int error, const char *head) {
+static void stws_p_error_prepend(stws *c, int error, const char *head) {
     size_t len = stws_p_within(strlen(head), 0, c->text_size - 1);
     size_t kept = stws_p_within(strlen(c->text), 0, c->text_size - 1 - len);
     memmove(c->text + len, c->text, kept);
     memcpy(c->text, head, len);
     c->text[len + kept] = 0;
-    stws_p_make_harmless(c->text); /* its last character may be cut in two */
+    stws_p_make_printable(c->text); /* its last character may be cut in two */
     STWS_P_STORE(&c->error, error);
 }
 
 /* Appends `tail` to the last error's sentence. */
-static void stws_p_say_after(stws *c, const char *tail) {
+static void stws_p_error_append(stws *c, const char *tail) {
     size_t len = strlen(c->text);
     snprintf(c->text + len, c->text_size - len, "%s", tail);
-    stws_p_make_harmless(c->text);
+    stws_p_make_printable(c->text);
 }
 
 /* ---- subscriptions that a server answers by ending the session ---- */
@@ -10224,7 +10257,7 @@ static int stws_p_on_trial_locked(const stws *c, const stws_p_sub **one) {
 /* Extends the error's sentence if the server may have ended the session because of a
    SUBSCRIBE. Called when the ERROR arrives, or at the end of a session that the server ended
    without an ERROR. Takes the lock. */
-static void stws_p_say_trial(stws *c) {
+static void stws_p_report_trial(stws *c) {
     const stws_p_sub *one;
     char tail[240];
     int count;
@@ -10238,9 +10271,9 @@ static void stws_p_say_trial(stws *c) {
                      : ", for the third time in a row: that subscription is set aside");
     else
         snprintf(tail, sizeof tail, "; this happened right after %d SUBSCRIBEs%s", count,
-                 c->s.subs.trials_lost ? ": the next sessions try fewer of them at a time" : "");
+                 c->s.subs.failed_trials ? ": the next sessions try fewer of them at a time" : "");
     stws_p_unlock(c);
-    if (count) stws_p_say_after(c, tail);
+    if (count) stws_p_error_append(c, tail);
 }
 
 /* The server has ended a session: the subscriptions on trial are the suspects now, and all
@@ -10250,7 +10283,7 @@ static void stws_p_judge_trial_locked(stws *c) {
     stws_p_subs *t = &c->s.subs;
     const stws_p_sub *one;
     int count = stws_p_on_trial_locked(c, &one), i;
-    t->trials_lost = count ? t->trials_lost + 1 : 0;
+    t->failed_trials = count ? t->failed_trials + 1 : 0;
     for (i = 0; (t->on_trial || t->suspects) && i < t->count; i++) {
         stws_p_sub *sub = &t->slots[i];
         int suspicion = !count || !sub->on_trial ? 0 : count > 1 ? 1 : sub->suspicion + 1;
@@ -10263,9 +10296,9 @@ static void stws_p_judge_trial_locked(stws *c) {
 
 /* Called at the end of each session. Only if the server has ended it, with an ERROR or a
    close frame, a SUBSCRIBE may be the reason. A connection that just breaks proves nothing. */
-static void stws_p_hold_trial(stws *c) {
+static void stws_p_end_trial(stws *c) {
     if (c->error != STWS_ERR_BROKER && c->error != STWS_ERR_WS_CLOSE) return;
-    if (c->error_us == STWS_P_NEVER) stws_p_say_trial(c); /* else the ERROR's sentence has it */
+    if (c->error_us == STWS_P_NEVER) stws_p_report_trial(c); /* else the ERROR's sentence has it */
     stws_p_lock(c);
     stws_p_judge_trial_locked(c);
     stws_p_unlock(c);
@@ -10275,19 +10308,19 @@ static void stws_p_hold_trial(stws *c) {
    stws_stop, and if nothing is lost. If stws_disconnect or stws_close leaves `left` frames
    unsent or unconfirmed, or output unwritten, the result is STWS_ERR_LOST, and c->text
    explains it. */
-static void stws_p_end_asked(stws *c, size_t left, int lost_output) {
+static void stws_p_end_on_request(stws *c, size_t left, int lost_output) {
     const char *last = *c->text ? "; the last error: " : "";
     char head[160];
     if (STWS_P_LOAD(&c->stop) || (!left && !lost_output)) {
-        stws_p_end(c, STWS_CLOSED);
+        stws_p_end_client(c, STWS_CLOSED);
         return;
     }
     if (left)
         snprintf(head, sizeof head, "ended with %zu frames that were not sent or not confirmed%s",
                  left, last);
     else snprintf(head, sizeof head, "ended before all output was written%s", last);
-    stws_p_say_before(c, STWS_ERR_LOST, head);
-    stws_p_end(c, STWS_ERR_LOST);
+    stws_p_error_prepend(c, STWS_ERR_LOST, head);
+    stws_p_end_client(c, STWS_ERR_LOST);
 }
 
 /* Returns the milliseconds to wait before the next attempt: 0 if at_once is set, else the
@@ -10326,7 +10359,7 @@ static int stws_p_gives_up(const stws *c, int kind) {
     if (kind == STWS_P_PASSING || kind == STWS_P_FINAL) return kind == STWS_P_FINAL;
     if (c->o.give_up == STWS_GIVE_UP_NEVER) return 0;
     if (c->o.give_up == STWS_GIVE_UP_SOON) return 1;
-    if (!c->has_worked) return c->failures + 1 >= stws_p_url_count(c);
+    if (!c->had_session) return c->failures + 1 >= stws_p_url_count(c);
     return kind == STWS_P_DENIED && !c->o.before_connect;
 }
 
@@ -10342,14 +10375,14 @@ static void stws_p_note_address(stws *c) {
 
      1. Counts the failure. A session that lasted stable_ms sets the count back to 0 first. A
         planned renewal (c->renewing) is no failure.
-     2. Looks for subscriptions that made the server end the session (stws_p_hold_trial).
-     3. Cleans up (stws_p_leave_session).
+     2. Looks for subscriptions that made the server end the session (stws_p_end_trial).
+     3. Cleans up (stws_p_clean_up_session).
      4. Ends the client: because the program asked for it, because the error is final, because
         option reconnect is off, or because reconnect_attempts are used up. Otherwise sets
         c->deadline_us, at which BACKOFF ends and the next attempt begins.
 
    In each case the event DISCONNECTED is due afterwards. Always returns 1: the state is new. */
-static int stws_p_lost(stws *c, int kind) {
+static int stws_p_end_connection(stws *c, int kind) {
     int final = stws_p_gives_up(c, kind);
     int again = c->renewing, asked = STWS_P_LOAD(&c->asked) || STWS_P_LOAD(&c->stop), lost_output,
         gave_up;
@@ -10360,35 +10393,35 @@ static int stws_p_lost(stws *c, int kind) {
     /* A stws_reconnect_now from here on is meant for the next attempt. */
     STWS_P_STORE(&c->reconnect_asked, 0);
     c->now = c->clock.now_us(c->clock.ctx); /* a callback may have taken long */
-    if (c->state == STWS_CONNECTED && c->now - c->session_us >= stws_p_ms(c->o.stable_ms))
+    if (c->state == STWS_CONNECTED && c->now - c->session_us >= stws_p_ms_to_us(c->o.stable_ms))
         c->failures = 0;
     c->failures += !again;
     stws_p_note_address(c);
-    if (c->state == STWS_CONNECTED && !again) stws_p_hold_trial(c);
+    if (c->state == STWS_CONNECTED && !again) stws_p_end_trial(c);
     /* What the peer has not got, before the session is cleaned up. */
     stws_p_lock(c);
     lost_output = c->s.version && (c->state != STWS_CLOSING || c->disconnect_number) &&
                   (c->write_error || (c->close_sent ? c->unwritten : stws_p_pending(&c->s.out)));
     unconfirmed = c->s.unconfirmed;
     stws_p_unlock(c);
-    stws_p_leave_session(c);
+    stws_p_clean_up_session(c);
     stws_p_lock(c);
     left = said ? unconfirmed : c->s.outbox.count;
     stws_p_unlock(c);
     if (again && lost_output)
-        stws_p_say_before(c, STWS_ERR_LOST,
-                          "output was lost: the server did not accept it in close_timeout_ms: ");
+        stws_p_error_prepend(c, STWS_ERR_LOST,
+                             "output was lost: the server did not accept it in close_timeout_ms: ");
     /* Decide what follows. */
     c->retry_ms = -1;
-    c->event_due = 1;
+    c->disconnected_due = 1;
     gave_up = c->o.reconnect_attempts > 0 && c->failures > c->o.reconnect_attempts && !again;
     final |= (c->o.reconnect == STWS_OFF && !again) || gave_up || said;
-    if (asked && (final || !left || STWS_P_LOAD(&c->stop) || stws_p_until(c, c->end_us) == 0)) {
-        stws_p_end_asked(c, left, lost_output);
+    if (asked && (final || !left || STWS_P_LOAD(&c->stop) || stws_p_ms_until(c, c->end_us) == 0)) {
+        stws_p_end_on_request(c, left, lost_output);
     } else if (final) {
         snprintf(head, sizeof head, "gave up after %d attempts; the last error: ", c->failures);
-        if (gave_up) stws_p_say_before(c, STWS_ERR_GAVE_UP, head);
-        stws_p_end(c, c->error);
+        if (gave_up) stws_p_error_prepend(c, STWS_ERR_GAVE_UP, head);
+        stws_p_end_client(c, c->error);
     } else {
         c->retry_ms = stws_p_retry_ms(c, again, asked);
         c->deadline_us = c->now + c->retry_ms * STWS_P_US;
@@ -10410,7 +10443,7 @@ static const char *stws_p_pick_url(stws *c) {
 /* Calls before_connect, if it is set. Returns 1 if the attempt goes on. Returns 0 if the
    callback wants to be called again later (at c->deadline_us), or if it has ended the
    client. */
-static int stws_p_may_connect(stws *c) {
+static int stws_p_ask_before_connect(stws *c) {
     int answer;
     if (!c->o.before_connect) return 1;
     c->calling++;
@@ -10419,17 +10452,17 @@ static int stws_p_may_connect(stws *c) {
     c->put_off = answer > 0;
     if (answer == 0) return 1;
     if (answer > 0) {
-        c->deadline_us = c->now + stws_p_ms(answer);
+        c->deadline_us = c->now + stws_p_ms_to_us(answer);
     } else {
-        stws_p_say(c, STWS_ERR_USAGE, "before_connect ended the client");
-        stws_p_lost(c, STWS_P_FINAL);
+        stws_p_fail(c, STWS_ERR_USAGE, "before_connect ended the client");
+        stws_p_end_connection(c, STWS_P_FINAL);
     }
     return 0;
 }
 
 /* Begins to connect to c->url: resets the session, the HTTP status and the close code, and
    enters RESOLVING. Called once per attempt, and once per redirect that is followed. */
-static void stws_p_begin_url(stws *c) {
+static void stws_p_begin_connecting(stws *c) {
     stws_p_lock(c);
     stws_p_session_reset(&c->s, c->now);
     c->write_error = 0;
@@ -10439,7 +10472,7 @@ static void stws_p_begin_url(stws *c) {
     STWS_P_STORE(&c->http_status, 0);
     STWS_P_STORE(&c->close_code, 0);
     c->stalled_us = 0;
-    stws_p_enter(c, STWS_RESOLVING, stws_p_time_limit(c, c->o.connect_timeout_ms));
+    stws_p_enter_state(c, STWS_RESOLVING, stws_p_time_limit(c, c->o.connect_timeout_ms));
 }
 
 /* Begins a new attempt: chooses the URL and the credentials (c->try_now), lets
@@ -10458,16 +10491,15 @@ static void stws_p_begin_attempt(stws *c) {
         c->try_now.last_error = (stws_result)c->error;
         c->try_now.last_status = c->http_status;
     }
-    stws_p_enter(c, STWS_BACKOFF, c->now);
-    if (!stws_p_may_connect(c)) return;
+    stws_p_enter_state(c, STWS_BACKOFF, c->now);
+    if (!stws_p_ask_before_connect(c)) return;
     if (stws_url_parse(c->try_now.url, &c->url, &why) != STWS_OK) {
-        stws_p_say(c, STWS_ERR_URL, "before_connect supplied a URL that cannot be used: %s",
-                   why);
-        stws_p_lost(c, STWS_P_FINAL);
+        stws_p_fail(c, STWS_ERR_URL, "before_connect supplied a URL that cannot be used: %s", why);
+        stws_p_end_connection(c, STWS_P_FINAL);
         return;
     }
     c->redirects = 0;
-    stws_p_begin_url(c);
+    stws_p_begin_connecting(c);
 }
 
 /* Fills the list of addresses to connect to: those of option addresses; or `host`, if it is
@@ -10490,9 +10522,9 @@ static int stws_p_resolve(stws *c, const char *host) {
     if (result == 0) return 1;
     /* Small containers often do not know the name localhost. */
     local = stws_p_equal_nocase(host, strlen(host), "localhost", 9);
-    stws_p_say(c, STWS_ERR_RESOLVE, "the %shost name \"%s\" could not be resolved: %s%s",
-               c->tcp.proxy ? "proxy's " : "", host, gai_strerror(result),
-               local ? "; add it to /etc/hosts, or use 127.0.0.1" : "");
+    stws_p_fail(c, STWS_ERR_RESOLVE, "the %shost name \"%s\" could not be resolved: %s%s",
+                c->tcp.proxy ? "proxy's " : "", host, gai_strerror(result),
+                local ? "; add it to /etc/hosts, or use 127.0.0.1" : "");
     return 0;
 }
 
@@ -10509,7 +10541,8 @@ static int stws_p_choose_proxy(stws *c, const char *host) {
     memset(c->proxy, 0, sizeof *c->proxy);
     c->tcp.proxy = c->proxy;
     if (!stws_p_proxy_parse(&c->proxy->at, url)) {
-        stws_p_say(c, STWS_ERR_USAGE, "the environment's proxy is unusable: %s", stws_p_no_proxy);
+        stws_p_fail(c, STWS_ERR_USAGE, "the environment's proxy is unusable: %s",
+                    stws_p_proxy_url_wrong);
         return 0;
     }
     while (addresses && addresses[count]) count++;
@@ -10521,26 +10554,26 @@ static int stws_p_choose_proxy(stws *c, const char *host) {
 /* One turn in state RESOLVING: chooses the transport (TCP, through a proxy or not, with TLS
    or without), resolves the host, and enters CONNECTING. A failure ends the attempt. Always
    returns 1. */
-STWS_P_APART static int stws_p_turn_resolving(stws *c) {
+STWS_P_NOINLINE static int stws_p_turn_resolving(stws *c) {
     char host[256];
     snprintf(host, sizeof host, "%.*s", (int)c->url.host_len, c->url.host);
     if (!c->o.transport) stws_p_tcp_init(&c->tcp, &c->clock, &c->io);
-    if (!stws_p_choose_proxy(c, host)) return stws_p_lost(c, STWS_P_FINAL);
+    if (!stws_p_choose_proxy(c, host)) return stws_p_end_connection(c, STWS_P_FINAL);
     if (c->tls && c->url.secure) {
         c->locked_random.ctx = c;
         c->locked_random.fill = stws_p_client_random;
-        stws_p_tls_plug(c->tls, &c->o, &c->locked_random, &c->tcp, &c->io);
+        stws_p_tls_prepare(c->tls, &c->o, &c->locked_random, &c->tcp, &c->io);
     } else if (!c->o.transport && c->url.secure) {
-        stws_p_say(c, STWS_ERR_TLS,
-                   "%s needs TLS: compile the implementation with STOMP_WS_BEARSSL, or set option "
-                   "tls; and the options of stws_create need a wss:// URL",
-                   stws_p_where(c));
-        return stws_p_lost(c, STWS_P_FINAL);
+        stws_p_fail(c, STWS_ERR_TLS,
+                    "%s needs TLS: compile the implementation with STOMP_WS_BEARSSL, or set option "
+                    "tls; and the options of stws_create need a wss:// URL",
+                    stws_p_public_url(c));
+        return stws_p_end_connection(c, STWS_P_FINAL);
     }
     if (!c->o.transport && !stws_p_resolve(c, c->tcp.proxy ? c->tcp.proxy->at.host : host))
-        return stws_p_lost(c, STWS_P_PASSING);
-    stws_p_tcp_begin_behind(&c->tcp, &c->unlucky);
-    stws_p_enter(c, STWS_CONNECTING, stws_p_time_limit(c, c->o.connect_timeout_ms));
+        return stws_p_end_connection(c, STWS_P_PASSING);
+    stws_p_tcp_try_last(&c->tcp, &c->unlucky);
+    stws_p_enter_state(c, STWS_CONNECTING, stws_p_time_limit(c, c->o.connect_timeout_ms));
     return 1;
 }
 
@@ -10549,7 +10582,7 @@ static int stws_p_grow_output(stws *c, size_t need);
 /* Encodes this attempt's upgrade request (RFC 6455, section 4.1) into buf, and stores its
    length in *need. Returns STWS_OK; STWS_ERR_SPACE if it is longer than cap (a cap of 0 only
    measures it); STWS_ERR_USAGE if one of its headers is invalid. */
-static int stws_p_write_upgrade(const stws *c, char *buf, size_t cap, size_t *need) {
+static int stws_p_encode_upgrade(const stws *c, char *buf, size_t cap, size_t *need) {
     stws_handshake h = {&c->url,           c->key,
                         c->o.subprotocols, c->o.origin,
                         stws_p_cookies(c), c->try_now.http_headers};
@@ -10566,9 +10599,9 @@ static int stws_p_post_upgrade(stws *c) {
     if (stws_p_client_random(c, random, sizeof random) != 0) return STWS_ERR_IO;
     stws_handshake_key(random, c->key);
     stws_p_lock(c);
-    result = stws_p_write_upgrade(c, c->s.out.data, c->s.out.cap, &need);
+    result = stws_p_encode_upgrade(c, c->s.out.data, c->s.out.cap, &need);
     if (result == STWS_ERR_SPACE && stws_p_grow_output(c, need))
-        result = stws_p_write_upgrade(c, c->s.out.data, c->s.out.cap, &need);
+        result = stws_p_encode_upgrade(c, c->s.out.data, c->s.out.cap, &need);
     if (result == STWS_OK) c->s.out.end = need;
     stws_p_unlock(c);
     return result;
@@ -10589,7 +10622,7 @@ static void stws_p_trace_head(stws *c, stws_direction direction, const char *fir
 /* Shows on_trace the upgrade request. Encodes it once more, into the input, which is still
    empty, and parses it there. If it does not fit there, only the first line is shown. Hides
    the query of the URL. */
-STWS_P_APART static void stws_p_trace_upgrade(stws *c) {
+STWS_P_NOINLINE static void stws_p_trace_upgrade(stws *c) {
     const char *target = c->url.target_len ? c->url.target : "/";
     size_t len = stws_p_public_len(target), need = 0;
     stws_http head;
@@ -10599,7 +10632,7 @@ STWS_P_APART static void stws_p_trace_upgrade(stws *c) {
     head.headers = c->s.parser.headers;
     head.max_headers = c->o.max_headers;
     head.max_bytes = c->s.in.cap;
-    if (stws_p_write_upgrade(c, c->s.in.data, c->s.in.cap, &need) == STWS_OK)
+    if (stws_p_encode_upgrade(c, c->s.in.data, c->s.in.cap, &need) == STWS_OK)
         stws_handshake_parse(c->s.in.data, need, &head, &need);
     snprintf(word, sizeof word, "GET %.*s%s HTTP/1.1", (int)stws_p_within(len, 0, 90), target,
              target[len] ? "***" : "");
@@ -10616,35 +10649,35 @@ static int stws_p_turn_connecting(stws *c) {
     const char *why = NULL;
     char host[256];
     stws_endpoint to = {host, c->url.port, c->url.secure};
-    int result, refused, asked = stws_p_proxy_asked(&c->tcp);
+    int result, refused, asked = stws_p_proxy_in_dialogue(&c->tcp);
     snprintf(host, sizeof host, "%.*s", (int)c->url.host_len, c->url.host);
     c->opened = 1;
     result = c->io.open(c->io.ctx, &to);
-    if (!asked && stws_p_proxy_asked(&c->tcp))
+    if (!asked && stws_p_proxy_in_dialogue(&c->tcp))
         c->deadline_us = stws_p_time_limit(c, c->o.connect_timeout_ms); /* the proxy's own time */
     if (c->state == STWS_CONNECTING && stws_p_tls_begun(c->tls))
-        stws_p_enter(c, STWS_TLS, stws_p_time_limit(c, c->o.connect_timeout_ms));
+        stws_p_enter_state(c, STWS_TLS, stws_p_time_limit(c, c->o.connect_timeout_ms));
     if (result == STWS_MORE) return 0;
     if (result < 0) {
         if (c->io.error) why = c->io.error(c->io.ctx);
         why = stws_p_or(why, stws_result_text(result));
-        stws_p_say(c, result, "no connection to %s port %d: %s", host, to.port, why);
+        stws_p_fail(c, result, "no connection to %s port %d: %s", host, to.port, why);
         refused = result == STWS_ERR_TLS_TRUST ||
                   (result == STWS_ERR_TLS && stws_p_tls_is_final(c->tls)) ||
                   (result == STWS_ERR_PROXY && c->tcp.proxy && c->tcp.proxy->final);
-        return stws_p_lost(c, refused ? STWS_P_REFUSED : STWS_P_PASSING);
+        return stws_p_end_connection(c, refused ? STWS_P_REFUSED : STWS_P_PASSING);
     }
     result = stws_p_post_upgrade(c);
     if (result != STWS_OK) {
-        stws_p_say(c, result, "%s",
-                   result == STWS_ERR_SPACE ? "the upgrade request does not fit into tx_buffer"
-                   : result == STWS_ERR_IO
-                       ? "the system provides no random numbers"
-                       : "a header of the upgrade request is not valid: check before_connect");
-        return stws_p_lost(c, STWS_P_FINAL);
+        stws_p_fail(c, result, "%s",
+                    result == STWS_ERR_SPACE ? "the upgrade request does not fit into tx_buffer"
+                    : result == STWS_ERR_IO
+                        ? "the system provides no random numbers"
+                        : "a header of the upgrade request is not valid: check before_connect");
+        return stws_p_end_connection(c, STWS_P_FINAL);
     }
     stws_p_trace_upgrade(c);
-    stws_p_enter(c, STWS_UPGRADING, stws_p_time_limit(c, c->o.handshake_timeout_ms));
+    stws_p_enter_state(c, STWS_UPGRADING, stws_p_time_limit(c, c->o.handshake_timeout_ms));
     return 1;
 }
 
@@ -10691,15 +10724,15 @@ static int stws_p_refused_upgrade(stws *c, const stws_http *answer, int result, 
         if (STWS_P_HAS_TEXTS && stws_http_has_token(answer, "Transfer-Encoding", "chunked"))
             page = stws_p_unchunk(in->data + in->raw, in->data + in->raw, page, &whole);
         c->retry_after_ms = stws_p_retry_after_ms(answer);
-        stws_p_say_status(c, answer, in->data + in->raw, page);
-        return stws_p_lost(c, stws_p_status_kind(answer->status));
+        stws_p_fail_status(c, answer, in->data + in->raw, page);
+        return stws_p_end_connection(c, stws_p_status_kind(answer->status));
     }
     if (result == STWS_ERR_HTTP_SUBPROTOCOL)
         culprit = stws_http_header(answer, "Sec-WebSocket-Protocol");
     if (result == STWS_ERR_HTTP_EXTENSION)
         culprit = stws_http_header(answer, "Sec-WebSocket-Extensions");
-    stws_p_say(c, result, "%s%s%.60s", why, culprit ? ": " : "", stws_p_or(culprit, ""));
-    return stws_p_lost(c, STWS_P_REFUSED);
+    stws_p_fail(c, result, "%s%s%.60s", why, culprit ? ": " : "", stws_p_or(culprit, ""));
+    return stws_p_end_connection(c, STWS_P_REFUSED);
 }
 
 /* HTTP heads may have needed larger buffers than those in the client's block. Goes back to
@@ -10719,7 +10752,7 @@ static void stws_p_end_upgrade(stws *c) {
    answer. Waits until the page is whole, or large enough, for at most STWS_P_PAGE_MS. */
 static int stws_p_waits_for_page(stws *c) {
     const stws_p_input *in = &c->s.in;
-    long long end = c->now + stws_p_ms(STWS_P_PAGE_MS);
+    long long end = c->now + stws_p_ms_to_us(STWS_P_PAGE_MS);
     if (!STWS_P_HAS_TEXTS || c->answer_over) return 0;
     if (stws_p_answer_is_whole(in->data + in->raw, in->raw_end - in->raw, c->http_scanned))
         return 0;
@@ -10731,7 +10764,7 @@ static int stws_p_waits_for_page(stws *c) {
    Skips answers 100 to 199 other than 101; follows a redirect; or checks the answer (RFC
    6455, section 4.1), puts CONNECT into the output and enters LOGGING_IN. Returns 1 when
    something has changed, 0 if more has to be read. */
-STWS_P_APART static int stws_p_turn_upgrading(stws *c) {
+STWS_P_NOINLINE static int stws_p_turn_upgrading(stws *c) {
     stws_p_input *in = &c->s.in;
     const char *why = "";
     stws_http answer;
@@ -10748,23 +10781,23 @@ STWS_P_APART static int stws_p_turn_upgrading(stws *c) {
     c->http_scanned = answer.scanned;
     if (result == STWS_DONE && !answer.status) result = STWS_ERR_HTTP; /* a request line */
     if (result == STWS_MORE) return 0;
-    if (result == STWS_ERR_HTTP) stws_p_say_not_http(c, in->data + in->raw, in->raw_end - in->raw);
+    if (result == STWS_ERR_HTTP) stws_p_fail_not_http(c, in->data + in->raw, in->raw_end - in->raw);
     if (result == STWS_ERR_HTTP_LIMIT)
-        stws_p_say(c, result,
-                   "the HTTP head at %s has over %zu bytes or over %zu headers (max_headers)",
-                   stws_p_where(c), answer.max_bytes, c->o.max_headers);
-    if (result < 0) return stws_p_lost(c, STWS_P_REFUSED);
+        stws_p_fail(c, result,
+                    "the HTTP head at %s has over %zu bytes or over %zu headers (max_headers)",
+                    stws_p_public_url(c), answer.max_bytes, c->o.max_headers);
+    if (result < 0) return stws_p_end_connection(c, STWS_P_REFUSED);
     /* The head is whole: the bytes behind it are WebSocket frames, or a page. */
     in->raw += used;
     in->begin = in->end = in->raw;
     if (answer.status >= 100 && answer.status < 200 && answer.status != 101) return 1;
     STWS_P_STORE(&c->http_status, answer.status);
     stws_p_trace_answer(c, &answer);
-    stws_p_keep_head(c, &answer);
+    stws_p_store_answer_headers(c, &answer);
     stws_p_keep_cookies(c, &answer);
     if (stws_p_follow_redirect(c, &answer)) {
         stws_p_close_transport(c);
-        stws_p_begin_url(c);
+        stws_p_begin_connecting(c);
         return 1;
     }
     /* Check the answer, then log in. */
@@ -10772,17 +10805,17 @@ STWS_P_APART static int stws_p_turn_upgrading(stws *c) {
     if (result != STWS_OK) return stws_p_refused_upgrade(c, &answer, result, why);
     stws_p_lock(c);
     stws_p_end_upgrade(c);
-    result = stws_p_post_connect(&c->s, &c->try_now, &need);
+    result = stws_p_encode_connect(&c->s, &c->try_now, &need);
     if (result == STWS_ERR_SPACE && stws_p_grow_output(c, need))
-        result = stws_p_post_connect(&c->s, &c->try_now, &need);
+        result = stws_p_encode_connect(&c->s, &c->try_now, &need);
     stws_p_unlock(c);
     if (result != STWS_OK) {
-        stws_p_say(c, result, "CONNECT cannot be sent: %s",
-                   result == STWS_ERR_SPACE ? "it does not fit into tx_buffer"
-                                            : stws_result_text(result));
-        return stws_p_lost(c, STWS_P_FINAL);
+        stws_p_fail(c, result, "CONNECT cannot be sent: %s",
+                    result == STWS_ERR_SPACE ? "it does not fit into tx_buffer"
+                                             : stws_result_text(result));
+        return stws_p_end_connection(c, STWS_P_FINAL);
     }
-    stws_p_enter(c, STWS_LOGGING_IN, stws_p_time_limit(c, c->o.connected_timeout_ms));
+    stws_p_enter_state(c, STWS_LOGGING_IN, stws_p_time_limit(c, c->o.connected_timeout_ms));
     return 1;
 }
 
@@ -10823,15 +10856,16 @@ static int stws_p_grow_output(stws *c, size_t need) {
 
 /* Encodes a frame into the output, which grows if the frame is larger than it. Returns STWS_OK;
    STWS_ERR_SPACE if there is no room before some output is written; STWS_ERR_LIMIT if the frame
-   never fits; STWS_ERR_FRAME_BUILD or STWS_ERR_IO like stws_p_post_locked. The lock is held. */
+   never fits; STWS_ERR_FRAME_BUILD or STWS_ERR_IO like stws_p_encode_frame_locked. The lock is
+   held. */
 static int stws_p_post_growing_locked(stws *c, const stws_frame *frame, int body_is_utf8) {
     size_t need = 0, pending = stws_p_pending(&c->s.out);
-    int result = stws_p_post_locked(&c->s, frame, body_is_utf8, &need);
+    int result = stws_p_encode_frame_locked(&c->s, frame, body_is_utf8, &need);
     if (result != STWS_ERR_SPACE) return result;
     if (need > c->s.out.cap && !c->has_heap) return STWS_ERR_LIMIT;
     if (need <= c->s.out.cap || pending > c->o.tx_buffer) return result;
     if (!stws_p_grow_output(c, need + pending)) return pending ? result : (int)STWS_ERR_LIMIT;
-    return stws_p_post_locked(&c->s, frame, body_is_utf8, &need);
+    return stws_p_encode_frame_locked(&c->s, frame, body_is_utf8, &need);
 }
 
 /* Calls before_subscribe for one subscription. The lock is held, but released during the
@@ -10867,7 +10901,7 @@ static int stws_p_post_subscribe_locked(stws *c, stws_p_sub *sub) {
     int handle = sub->handle, result = STWS_ERR_STATE,
         answer = stws_p_ask_before_subscribe(c, sub, &asked);
     if (sub->handle != handle) return 1; /* the callback has ended it */
-    if (answer > 0) c->hook_us = c->now + stws_p_ms(answer);
+    if (answer > 0) c->hook_us = c->now + stws_p_ms_to_us(answer);
     if (answer > 0) return 0;
     if (answer == 0) {
         if (sub->wants_receipt && !sub->receipt) sub->receipt = stws_p_add_receipt(s, handle);
@@ -10878,10 +10912,10 @@ static int stws_p_post_subscribe_locked(stws *c, stws_p_sub *sub) {
         if (result == STWS_ERR_SPACE || result == STWS_ERR_IO) return 0;
         s->stats.dropped += result != STWS_OK;
     }
-    if (result == STWS_OK) stws_p_receipt_sent(s, sub->receipt, c->now);
+    if (result == STWS_OK) stws_p_receipt_frame_sent(s, sub->receipt, c->now);
     else stws_p_fail_receipt(s, sub->receipt, result);
     if (result != STWS_OK) stws_p_acquit(&s->subs, sub);
-    else if (c->error_us == STWS_P_NEVER) stws_p_try_sub(&s->subs, sub, c->now);
+    else if (c->error_us == STWS_P_NEVER) stws_p_put_on_trial(&s->subs, sub, c->now);
     stws_p_sub_enter(&s->subs, sub, result == STWS_OK ? STWS_P_SUB_SENT : STWS_P_SUB_SKIPPED);
     sub->receipt = 0;
     if (!s->subs.unsent) stws_p_signal(c);
@@ -10928,17 +10962,18 @@ static void stws_p_post_subscriptions_locked(stws *c) {
    transaction is broken. The lock is held. */
 static void stws_p_drop_record(stws *c, stws_p_record *r, int result) {
     stws_p_record_drop(&c->s, r, result);
-    if (r->tied) stws_p_record_break(&c->s, r);
+    if (r->tied) stws_p_transaction_break(&c->s, r);
     stws_p_signal(c);
 }
 
 /* An UNSUBSCRIBE was sent. A new subscription with the same id may have waited for it
-   (STWS_P_SUB_WAITS_FOR_ID), because the server accepts an id only once; it may be sent now. The lock is
-   held. */
+   (STWS_P_SUB_WAITS_FOR_ID), because the server accepts an id only once; it may be sent now.
+   The lock is held. */
 static void stws_p_free_id(stws_p_session *s, const stws_p_record *unsubscribe) {
     const char *id = stws_frame_header(&unsubscribe->frame, "id");
     stws_p_sub *sub = stws_p_find_custom(&s->subs, id, strlen(id));
-    if (sub && sub->state == STWS_P_SUB_WAITS_FOR_ID && !stws_p_record_unsubscribes(&s->outbox, id))
+    if (sub && sub->state == STWS_P_SUB_WAITS_FOR_ID &&
+        !stws_p_outbox_has_unsubscribe(&s->outbox, id))
         stws_p_sub_enter(&s->subs, sub, STWS_P_SUB_UNSENT);
 }
 
@@ -10949,14 +10984,14 @@ static void stws_p_free_id(stws_p_session *s, const stws_p_record *unsubscribe) 
 static void stws_p_post_outbox_locked(stws *c, long long now) {
     stws_p_record *r;
     while (!stws_p_subs_come_first(&c->s.subs) &&
-           (r = stws_p_record_unsent(&c->s.outbox)) != NULL) {
+           (r = stws_p_outbox_next_unsent(&c->s.outbox)) != NULL) {
         int stale = r->epoch && r->epoch != c->s.epoch;
         int result = stale ? (int)STWS_ERR_STALE : stws_p_post_growing_locked(c, &r->frame, 0);
         /* no room: later; no masking key: in the next session */
         if (result == STWS_ERR_SPACE || result == STWS_ERR_IO) return;
         if (result != STWS_OK) stws_p_drop_record(c, r, result);
         r->sent_us = now;
-        if (!r->confirm) stws_p_receipt_sent(&c->s, r->receipt, now);
+        if (!r->confirm) stws_p_receipt_frame_sent(&c->s, r->receipt, now);
         if (result == STWS_OK) stws_p_record_enter(&c->s, r, STWS_P_RECORD_SENT);
         if (r->frame.command_id == STWS_COMMAND_UNSUBSCRIBE) stws_p_free_id(&c->s, r);
         stws_p_record_taken(&c->s, r);
@@ -10990,7 +11025,7 @@ static void stws_p_post_heartbeat(stws *c) {
     long long idle = c->now - c->s.last_out_us;
     if (!c->s.heartbeat_out_us || idle < c->s.heartbeat_out_us / 2 || stws_p_pending(&c->s.out))
         return;
-    if (stws_p_post_short(&c->s, STWS_WS_TEXT, "\n", 1) != STWS_OK) return;
+    if (stws_p_encode_short(&c->s, STWS_WS_TEXT, "\n", 1) != STWS_OK) return;
     c->s.stats.heartbeats_out++;
     stws_p_trace_word(&c->s, STWS_SENT, "");
 }
@@ -11010,7 +11045,7 @@ static long long stws_p_ping_due(const stws_p_session *s) {
 static void stws_p_post_ping(stws *c) {
     stws_p_session *s = &c->s;
     if (!s->ping_us || c->now < stws_p_ping_due(s) || stws_p_pending(&s->out)) return;
-    if (stws_p_post_short(s, STWS_WS_PING, stws_p_ping, sizeof stws_p_ping) != STWS_OK) return;
+    if (stws_p_encode_short(s, STWS_WS_PING, stws_p_ping, sizeof stws_p_ping) != STWS_OK) return;
     s->pinged = 1;
     s->last_ping_us = c->now;
     s->stats.pings_out++;
@@ -11027,16 +11062,16 @@ static void stws_p_post_disconnect_locked(stws *c) {
     char id[STWS_P_ID_TEXT];
     int number;
     if (c->asked != STWS_P_ASKED_END || c->disconnect_number || c->s.outbox.untaken) return;
-    if (c->s.unconfirmed && stws_p_until(c, c->end_us) != 0) return;
-    if ((c->in_hand && !*c->hand->answered) ||
-        (c->o.queue && stws_p_queue_owes(c->o.queue, c, c->s.epoch)))
+    if (c->s.unconfirmed && stws_p_ms_until(c, c->end_us) != 0) return;
+    if ((c->hand_subscription && !*c->hand->answered) ||
+        (c->o.queue && stws_p_queue_has_unacknowledged(c->o.queue, c, c->s.epoch)))
         return;
-    number = stws_p_number_from(&c->s.next_receipt);
+    number = stws_p_take_number(&c->s.next_receipt);
     stws_p_compose_locked(&c->s, &draft, STWS_COMMAND_DISCONNECT);
     stws_p_add(&draft, "receipt", stws_p_receipt_id(id, number));
     if (stws_p_post_growing_locked(c, &draft.frame, 0) != STWS_OK) return;
     c->disconnect_number = number;
-    stws_p_enter(c, STWS_CLOSING, c->end_us);
+    stws_p_enter_state(c, STWS_CLOSING, c->end_us);
 }
 
 /* Puts everything that is due in a session into the output. The order matters:
@@ -11053,7 +11088,7 @@ static void stws_p_prepare_output_locked(stws *c) {
     stws_p_session *s = &c->s;
     STOMP_WS_ASSERT(stws_p_has_lock(c));
     if (s->pong_due && !c->close_sent &&
-        stws_p_post_short(s, STWS_WS_PONG, s->pong, s->pong_len) == STWS_OK) {
+        stws_p_encode_short(s, STWS_WS_PONG, s->pong, s->pong_len) == STWS_OK) {
         s->pong_due = 0;
         stws_p_trace_word(s, STWS_SENT, "PONG");
     }
@@ -11075,7 +11110,7 @@ static long stws_p_write_once(stws *c, long long now) {
     const char *from;
     size_t len;
     long n;
-    STOMP_WS_ASSERT(stws_p_drives(c));
+    STOMP_WS_ASSERT(stws_p_holds_client(c));
     stws_p_lock(c);
     from = b->data + b->begin;
     len = b->busy ? 0 : stws_p_pending(b);
@@ -11126,7 +11161,7 @@ static int stws_p_turn_output(stws *c) {
 
 /* ==== >>dispatch: what each frame from the server does ==== */
 /* Makes *e an event of that type, without contents. */
-static void stws_p_event(stws_event *e, stws_event_type type) {
+static void stws_p_make_event(stws_event *e, stws_event_type type) {
     memset(e, 0, sizeof *e);
     e->type = type;
     e->text = "";
@@ -11134,7 +11169,7 @@ static void stws_p_event(stws_event *e, stws_event_type type) {
 
 /* Makes *e an event about the frame that has arrived. Always returns 1. */
 static int stws_p_frame_event(stws *c, stws_event *e, stws_event_type type) {
-    stws_p_event(e, type);
+    stws_p_make_event(e, type);
     e->message = &c->s.message;
     return 1;
 }
@@ -11142,13 +11177,13 @@ static int stws_p_frame_event(stws *c, stws_event *e, stws_event_type type) {
 /* Sends a close frame (RFC 6455, section 5.5.1), unless that was done before, and writes
    what the transport accepts without waiting. c->unwritten then tells how many bytes of
    frames were still pending before the close frame. */
-static void stws_p_say_goodbye(stws *c, int code, const char *reason) {
+static void stws_p_send_close_frame(stws *c, int code, const char *reason) {
     char payload[125];
     size_t len = stws_ws_close_payload(payload, code, reason);
     stws_p_lock(c);
     if (!c->close_sent) c->unwritten = stws_p_pending(&c->s.out);
     if (!c->close_sent && !c->write_error &&
-        stws_p_post_short(&c->s, STWS_WS_CLOSE, payload, len) == STWS_OK) {
+        stws_p_encode_short(&c->s, STWS_WS_CLOSE, payload, len) == STWS_OK) {
         c->close_sent = 1;
         stws_p_trace_word(&c->s, STWS_SENT, "CLOSE");
     }
@@ -11157,10 +11192,10 @@ static void stws_p_say_goodbye(stws *c, int code, const char *reason) {
 }
 
 /* Ends an attempt or a session for a reason of ours: sends a close frame if the connection
-   is a WebSocket already, then calls stws_p_lost with that kind. Always returns 1. */
-static int stws_p_leave(stws *c, int code, const char *reason, int kind) {
-    if (stws_p_reads_frames(c->state)) stws_p_say_goodbye(c, code, reason);
-    return stws_p_lost(c, kind);
+   is a WebSocket already, then calls stws_p_end_connection with that kind. Always returns 1. */
+static int stws_p_close_connection(stws *c, int code, const char *reason, int kind) {
+    if (stws_p_reads_frames(c->state)) stws_p_send_close_frame(c, code, reason);
+    return stws_p_end_connection(c, kind);
 }
 
 /* Handles CONNECTED (STOMP 1.2, "CONNECTED Frame"): takes over version, heart-beats and
@@ -11174,19 +11209,19 @@ static int stws_p_on_connected(stws *c, stws_event *e) {
     if (accepted) {
         c->s.epoch++;
         c->s.stats.reconnects += c->s.stats.sessions++ > 0;
-        c->has_worked = 1;
+        c->had_session = 1;
         c->unlucky.any.sa_family = 0;
         c->s.subs.trial_us = c->now;
-        stws_p_enter(c, STWS_CONNECTED, STWS_P_NEVER);
+        stws_p_enter_state(c, STWS_CONNECTED, STWS_P_NEVER);
         stws_p_signal(c);
     }
     stws_p_unlock(c);
     if (!accepted) {
-        stws_p_say(c, STWS_ERR_VERSION,
-                   "the server chose STOMP version %.20s, which was not offered: see option "
-                   "versions",
-                   stws_p_or(stws_frame_header(frame, "version"), "1.0"));
-        stws_p_leave(c, STWS_P_CLOSE_PROTOCOL, "version", STWS_P_REFUSED);
+        stws_p_fail(c, STWS_ERR_VERSION,
+                    "the server chose STOMP version %.20s, which was not offered: see option "
+                    "versions",
+                    stws_p_or(stws_frame_header(frame, "version"), "1.0"));
+        stws_p_close_connection(c, STWS_P_CLOSE_PROTOCOL, "version", STWS_P_REFUSED);
         return 0;
     }
     c->session_us = c->now;
@@ -11208,13 +11243,13 @@ static int stws_p_receipt_number(const char *id) {
 /* A receipt has ended: by RECEIPT, with STWS_OK, or by an ERROR that names it. Ends all that
    waits for this number: an entry in the table of receipts, a frame that waits in the outbox
    for its confirmation, or both. Returns 1 if something waited, else 0. Takes the lock. */
-static int stws_p_settle(stws *c, int number, int result) {
+static int stws_p_end_receipt(stws *c, int number, int result) {
     stws_p_record *record;
     stws_p_receipt *receipt;
     long long sent_us = 0;
     int confirmed;
     stws_p_lock(c);
-    record = stws_p_record_find(&c->s, number);
+    record = stws_p_outbox_find(&c->s, number);
     receipt = stws_p_find_receipt(&c->s, number);
     confirmed = record && record->confirm;
     if (receipt) {
@@ -11224,9 +11259,9 @@ static int stws_p_settle(stws *c, int number, int result) {
     if (confirmed && record->state == STWS_P_RECORD_SENT) {
         sent_us = record->sent_us;
         /* A frame that the broker has refused is not sent again, nor is its transaction. */
-        if (result != STWS_OK && record->tied) stws_p_record_break(&c->s, record);
-        if (record->state != STWS_P_RECORD_DONE) stws_p_record_through(&c->s, record);
-        stws_p_record_sweep(&c->s);
+        if (result != STWS_OK && record->tied) stws_p_transaction_break(&c->s, record);
+        if (record->state != STWS_P_RECORD_DONE) stws_p_record_finish(&c->s, record);
+        stws_p_outbox_sweep(&c->s);
         if (c->flushing && !c->s.unconfirmed) c->yield = 1;
         stws_p_signal(c);
     }
@@ -11236,22 +11271,23 @@ static int stws_p_settle(stws *c, int number, int result) {
 }
 
 /* Handles RECEIPT. The receipt of DISCONNECT makes us close the WebSocket. Other receipts of
-   ours become events later, in stws_p_pull_other. Returns 1, with an event, only for a
+   ours become events later, in stws_p_pull_without_frame. Returns 1, with an event, only for a
    receipt that the library did not ask for. */
 static int stws_p_on_receipt(stws *c, stws_event *e) {
     int number = stws_p_receipt_number(stws_p_known_value(&c->s, STWS_P_RECEIPT_ID));
     if (number && number == c->disconnect_number) {
         c->disconnect_number = 0;
-        stws_p_say_goodbye(c, STWS_P_CLOSE_NORMAL, "");
+        stws_p_send_close_frame(c, STWS_P_CLOSE_NORMAL, "");
         return 0;
     }
-    return stws_p_settle(c, number, STWS_OK) ? 0 : stws_p_frame_event(c, e, STWS_EVENT_RECEIPT);
+    return stws_p_end_receipt(c, number, STWS_OK) ? 0
+                                                  : stws_p_frame_event(c, e, STWS_EVENT_RECEIPT);
 }
 
 /* Returns 1 if an ERROR refuses the credentials of CONNECT. Brokers express that only in words.
    RabbitMQ's "access denied" to a virtual host does not count: the virtual host may just have
    reached its limit of connections. */
-static int stws_p_denies(const stws_frame *frame) {
+static int stws_p_denies_login(const stws_frame *frame) {
     static const char *const words[] = {
         "assword",      "asscode",         "redential", "ccess refused", "ccess denied", "ogin",
         "ccess Denied", "ccess is denied", "uthentic",  "uthori",        "validate user"};
@@ -11276,7 +11312,7 @@ static void stws_p_note_culprit(stws *c, int number) {
     culprit = receipt && receipt->handle ? stws_p_find_handle(t, receipt->handle) : NULL;
     for (i = 0; t->on_trial && i < t->count; i++)
         if (t->slots[i].on_trial && &t->slots[i] != culprit) stws_p_acquit(t, &t->slots[i]);
-    if (culprit) stws_p_try_sub(t, culprit, c->now);
+    if (culprit) stws_p_put_on_trial(t, culprit, c->now);
     stws_p_unlock(c);
 }
 
@@ -11288,27 +11324,28 @@ static void stws_p_note_culprit(stws *c, int number) {
 static int stws_p_on_error(stws *c, stws_event *e) {
     int login = c->state == STWS_LOGGING_IN;
     if (c->state == STWS_CLOSING) return 0; /* Spring answers DISCONNECT with an ERROR */
-    stws_p_say_error_frame(c, login ? STWS_ERR_LOGIN : STWS_ERR_BROKER, &c->s.message.frame);
+    stws_p_fail_error_frame(c, login ? STWS_ERR_LOGIN : STWS_ERR_BROKER, &c->s.message.frame);
     if (!login && c->error_us == STWS_P_NEVER) {
         stws_p_note_culprit(c, stws_p_receipt_number(stws_p_known_value(&c->s, STWS_P_RECEIPT_ID)));
-        stws_p_say_trial(c);
+        stws_p_report_trial(c);
         c->error_us = c->now;
     }
     stws_p_frame_event(c, e, STWS_EVENT_ERROR);
     e->result = (stws_result)c->error;
     e->text = c->text;
-    if (login) c->refused = stws_p_denies(&c->s.message.frame) ? STWS_P_DENIED : STWS_P_REFUSED;
+    if (login)
+        c->refused = stws_p_denies_login(&c->s.message.frame) ? STWS_P_DENIED : STWS_P_REFUSED;
     if (login) return 1;
-    stws_p_settle(c, stws_p_receipt_number(stws_p_known_value(&c->s, STWS_P_RECEIPT_ID)),
-                  STWS_ERR_BROKER);
+    stws_p_end_receipt(c, stws_p_receipt_number(stws_p_known_value(&c->s, STWS_P_RECEIPT_ID)),
+                       STWS_ERR_BROKER);
     if (c->error_close_us == STWS_P_NEVER)
-        c->error_close_us = c->now + stws_p_ms(c->o.close_timeout_ms);
+        c->error_close_us = c->now + stws_p_ms_to_us(c->o.close_timeout_ms);
     return 1;
 }
 
 /* Removes a subscription from the table. Its receipt ends without an event. The lock is
    held. */
-static void stws_p_unsubscribed_locked(stws *c, stws_p_sub *sub) {
+static void stws_p_drop_subscription_locked(stws *c, stws_p_sub *sub) {
     STOMP_WS_ASSERT(stws_p_has_lock(c));
     if (!sub) return;
     stws_p_forget_receipt(&c->s, sub->receipt);
@@ -11323,10 +11360,10 @@ static void stws_p_unsubscribed_locked(stws *c, stws_p_sub *sub) {
         has sent one. If there is no room for it, the message stays in hand and nothing more is
         read until there is room (STWS_P_HELD_BY_ACK). With prefetch the broker might send
         nothing more anyway. After a write error there will be no room: gives up.
-     2. If the user has ended the subscription meanwhile, ends it now (c->ends_in_hand): the ACK
+     2. If the user has ended the subscription meanwhile, ends it now (c->hand_unsubscribed): the ACK
         had to go first.
      3. Frees the copy of the message, if it was a kept one (c->given). */
-STWS_P_APART static void stws_p_let_go_now(stws *c) {
+STWS_P_NOINLINE static void stws_p_release_message_now(stws *c) {
     int ended, full = 0, result;
     if (!c->hand) {
         stws_p_free_kept(c, &c->given);
@@ -11336,17 +11373,17 @@ STWS_P_APART static void stws_p_let_go_now(stws *c) {
     full = !stws_p_acknowledge_on(c->hand, STWS_ACK_ON_HANDOVER | STWS_ACK_ON_RETURN) &&
            !c->write_error;
     stws_p_lock(c);
-    ended = c->ends_in_hand && !full ? c->in_hand : 0;
-    if (!full) c->in_hand = c->ends_in_hand = 0;
+    ended = c->hand_unsubscribed && !full ? c->hand_subscription : 0;
+    if (!full) c->hand_subscription = c->hand_unsubscribed = 0;
     stws_p_unlock(c);
     /* 2. The end of the subscription. */
     if (ended) {
         result = stws_unsubscribe(c, ended);
         full = result == STWS_ERR_FULL && !c->write_error;
         stws_p_lock(c);
-        if (full) c->in_hand = ended, c->ends_in_hand = 1;
+        if (full) c->hand_subscription = ended, c->hand_unsubscribed = 1;
         else if (result != STWS_OK)
-            stws_p_unsubscribed_locked(c, stws_p_find_handle(&c->s.subs, ended));
+            stws_p_drop_subscription_locked(c, stws_p_find_handle(&c->s.subs, ended));
         stws_p_unlock(c);
     }
     /* 3. The message, unless it has to stay in hand. */
@@ -11357,18 +11394,18 @@ STWS_P_APART static void stws_p_let_go_now(stws *c) {
 }
 
 /* Ends the message in hand and the event that stws_next returned last, if there are any. */
-static void stws_p_let_go(stws *c) {
-    if (c->hand || c->given) stws_p_let_go_now(c);
+static void stws_p_release_message(stws *c) {
+    if (c->hand || c->given) stws_p_release_message_now(c);
 }
 
-/* The user gets a message that the library has to acknowledge: it is the message in hand
-   from now on, until stws_p_let_go. Returns 1. Returns 0 if another thread has just ended
+/* The user gets a message that the library has to acknowledge: it is the message in hand from
+   now on, until stws_p_release_message. Returns 1. Returns 0 if another thread has just ended
    its subscription: then the ACK would have no meaning. Takes the lock. */
-STWS_P_APART static int stws_p_hand_over_now(stws *c, const stws_message *m) {
+STWS_P_NOINLINE static int stws_p_hand_over_now(stws *c, const stws_message *m) {
     int lives;
     stws_p_lock(c);
     lives = stws_p_find_handle(&c->s.subs, m->handle) != NULL;
-    if (lives) c->hand = m, c->in_hand = m->handle;
+    if (lives) c->hand = m, c->hand_subscription = m->handle;
     stws_p_unlock(c);
     return lives;
 }
@@ -11383,14 +11420,14 @@ static int stws_p_hand_over(stws *c, const stws_message *m) {
    full: the message is held back, and nothing more is read. Returns a negative error if the
    message never fits. With STWS_ACK_ON_HANDOVER its ACK is sent now. */
 static int stws_p_enqueue(stws *c) {
-    int result = stws_p_queue_push(c->o.queue, &c->s.message, &c->waiter);
+    int result = stws_p_queue_put(c->o.queue, &c->s.message, &c->waiter);
     c->held = result == 0 ? STWS_P_HELD_BY_QUEUE : 0;
     if (result > 0 && c->s.message.ack_on == STWS_ACK_ON_HANDOVER &&
         stws_p_hand_over(c, &c->s.message))
-        stws_p_let_go(c);
+        stws_p_release_message(c);
     if (result == STWS_ERR_LIMIT)
-        stws_p_say(c, result, "a message of %zu bytes does not fit into the queue",
-                   c->s.message.body_len);
+        stws_p_fail(c, result, "a message of %zu bytes does not fit into the queue",
+                    c->s.message.body_len);
     return result;
 }
 
@@ -11424,7 +11461,7 @@ static int stws_p_find_receiver(stws *c, stws_message_fn *call, void **user) {
     const stws_header *id = c->s.parser.known[STWS_P_SUBSCRIPTION];
     int handle = id->value ? stws_p_own_id(id->value, id->value_len) : 0;
     *call = NULL;
-    if (handle && stws_p_receiver(t, handle, call, user, &m->ack_on)) {
+    if (handle && stws_p_find_callback(t, handle, call, user, &m->ack_on)) {
         m->handle = handle;
     } else {
         stws_p_sub *sub;
@@ -11452,7 +11489,7 @@ static int stws_p_find_receiver(stws *c, stws_message_fn *call, void **user) {
      1. the callback of its subscription;
      2. options.queue;
      3. on_message, straight away, if stws_run or stws_start drives;
-     4. an event, for stws_next or, through stws_p_dispatch, for on_message.
+     4. an event, for stws_next or, through stws_p_deliver_event, for on_message.
 
    A message that is too large for the queue becomes an event, too. Returns 1, with the
    event, or 0: it was delivered otherwise, is held back, or has just lost its subscription. */
@@ -11471,7 +11508,7 @@ static int stws_p_on_message_frame(stws *c, stws_event *e) {
         c->calling++;
         call(c, &c->s.message, user);
         c->calling--;
-        if (owed) stws_p_let_go(c);
+        if (owed) stws_p_release_message(c);
         return 0;
     }
     if (c->o.queue && stws_p_enqueue(c) >= 0) return 0;
@@ -11522,11 +11559,11 @@ static int stws_p_on_broken_frame(stws *c, int error, int *kind) {
     if (is_error || (error <= STWS_ERR_FRAME_HEADER && error >= STWS_ERR_FRAME_BODY))
         stws_p_trace(&c->s, STWS_RECEIVED, &frame);
     if (!is_error || c->state == STWS_CLOSING || c->error_close_us != STWS_P_NEVER) return 0;
-    stws_p_say_error_frame(c, login ? STWS_ERR_LOGIN : STWS_ERR_BROKER, &frame);
-    if (login) *kind = stws_p_denies(&frame) ? STWS_P_DENIED : STWS_P_REFUSED;
+    stws_p_fail_error_frame(c, login ? STWS_ERR_LOGIN : STWS_ERR_BROKER, &frame);
+    if (login) *kind = stws_p_denies_login(&frame) ? STWS_P_DENIED : STWS_P_REFUSED;
     else
-        stws_p_settle(c, stws_p_receipt_number(stws_frame_header(&frame, "receipt-id")),
-                      STWS_ERR_BROKER);
+        stws_p_end_receipt(c, stws_p_receipt_number(stws_frame_header(&frame, "receipt-id")),
+                           STWS_ERR_BROKER);
     return 1;
 }
 
@@ -11540,14 +11577,15 @@ static int stws_p_on_bad_input(stws *c, int error) {
     if (error == STWS_ERR_WS_CLOSE) {
         STWS_P_STORE(&c->close_code, c->s.peer_close_code);
         if (!told && c->state != STWS_CLOSING && c->error_close_us == STWS_P_NEVER)
-            stws_p_say_closed(c);
-        return stws_p_leave(c, c->close_code == STWS_P_CLOSE_NO_CODE ? 0 : c->close_code, "", kind);
+            stws_p_fail_closed(c);
+        return stws_p_close_connection(c, c->close_code == STWS_P_CLOSE_NO_CODE ? 0 : c->close_code,
+                                       "", kind);
     }
     if (error == STWS_ERR_FRAME_COMMAND && stws_p_looks_like_sockjs(c)) error = STWS_ERR_SOCKJS;
     if (c->s.ws.close_code) code = c->s.ws.close_code;
-    if (!told) stws_p_say_input(c, error);
-    return stws_p_leave(c, code, stws_result_text(error),
-                        error == STWS_ERR_SOCKJS ? (int)STWS_P_REFUSED : kind);
+    if (!told) stws_p_fail_input(c, error);
+    return stws_p_close_connection(c, code, stws_result_text(error),
+                                   error == STWS_ERR_SOCKJS ? (int)STWS_P_REFUSED : kind);
 }
 
 /* One read may bring many frames, and a callback may take long for each of them. Heart-beats,
@@ -11557,14 +11595,14 @@ static int stws_p_on_bad_input(stws *c, int error) {
    Such a turn writes but does not read, because there are frames left to handle. */
 enum { STWS_P_FRAMES_AT_ONCE = 16, STWS_P_SLOW_US = 5000 };
 
-/* Returns 1 if a turn of the state machine has to come before the next frame; c->owes_turn then
+/* Returns 1 if a turn of the state machine has to come before the next frame; c->turn_due then
    has the same value. Called when c->frames_left is used up; sets it again. */
-static int stws_p_owes_turn(stws *c) {
+static int stws_p_turn_comes_first(stws *c) {
     const stws_p_input *in = &c->s.in;
     int left = in->begin + c->s.taken < in->end || in->raw < in->raw_end;
-    c->owes_turn = left && c->clock.now_us(c->clock.ctx) - c->now >= STWS_P_SLOW_US;
-    c->frames_left = c->owes_turn ? 0 : STWS_P_FRAMES_AT_ONCE;
-    return c->owes_turn;
+    c->turn_due = left && c->clock.now_us(c->clock.ctx) - c->now >= STWS_P_SLOW_US;
+    c->frames_left = c->turn_due ? 0 : STWS_P_FRAMES_AT_ONCE;
+    return c->turn_due;
 }
 
 /* Handles frames that were read before, until one of them makes an event. Returns 1, with
@@ -11574,14 +11612,14 @@ static int stws_p_owes_turn(stws *c) {
    held back to the queue again. */
 static int stws_p_pull_frames(stws *c, stws_event *e) {
     int result = STWS_DONE;
-    c->owes_turn = 0;
-    stws_p_let_go(c);
+    c->turn_due = 0;
+    stws_p_release_message(c);
     if (c->held == STWS_P_HELD_BY_QUEUE) stws_p_enqueue(c);
     if (c->held) return 0;  /* the queue is still full, or the ACK has no room now */
     c->s.message.epoch = 0; /* the last message ends: stws_ack refuses it from now on */
     while (result == STWS_DONE && stws_p_reads_frames(c->state) && !c->held &&
            !STWS_P_LOAD(&c->stop)) {
-        if (c->frames_left < 0 && stws_p_owes_turn(c)) return 0;
+        if (c->frames_left < 0 && stws_p_turn_comes_first(c)) return 0;
         result = stws_p_next_frame(&c->s, &c->s.message.frame);
         if (result == STWS_DONE) c->frames_left--;
         if (result == STWS_DONE && stws_p_on_frame(c, e)) return 1;
@@ -11598,8 +11636,8 @@ static int stws_p_crosses_mark_locked(const stws *c) {
     return c->o.outbox_high && (c->above_high ? used <= c->o.outbox_low : used >= c->o.outbox_high);
 }
 
-/* Checks the marks of the outbox (stws_p_crosses_mark_locked), and remembers a crossing, so that it
-   makes one event. Returns 1 for a crossing, else 0. Takes the lock. */
+/* Checks the marks of the outbox (stws_p_crosses_mark_locked), and remembers a crossing, so
+   that it makes one event. Returns 1 for a crossing, else 0. Takes the lock. */
 static int stws_p_cross_mark(stws *c) {
     int crosses;
     if (!c->o.outbox_high) return 0;
@@ -11625,7 +11663,7 @@ static int stws_p_receipts_due(const stws *c) {
 
 /* Makes the event of a subscription that was set aside. Returns 1; 0 if there is none, or if
    the user has ended that subscription meanwhile. */
-static int stws_p_take_aside(stws *c, stws_event *e) {
+static int stws_p_pull_set_aside(stws *c, stws_event *e) {
     int handle = 0;
     if (!STWS_P_LOAD(&c->aside)) return 0;
     stws_p_lock(c);
@@ -11633,7 +11671,7 @@ static int stws_p_take_aside(stws *c, stws_event *e) {
     STWS_P_STORE(&c->aside, 0);
     stws_p_unlock(c);
     if (!handle) return 0;
-    stws_p_event(e, STWS_EVENT_SUBSCRIPTION_REFUSED);
+    stws_p_make_event(e, STWS_EVENT_SUBSCRIPTION_REFUSED);
     e->handle = handle;
     e->result = (stws_result)c->error;
     e->text = c->text;
@@ -11644,12 +11682,12 @@ static int stws_p_take_aside(stws *c, stws_event *e) {
    subscription that was set aside, DISCONNECTED, or a mark of the outbox, in this order. An
    attempt whose CONNECT was refused ends here, after its ERROR was delivered. Returns 1,
    with the event, or 0. */
-static int stws_p_pull_other(stws *c, stws_event *e) {
+static int stws_p_pull_without_frame(stws *c, stws_event *e) {
     stws_p_receipt receipt = {0, STWS_P_RECEIPT_FREE, 0, 0, 0, 0, 0};
     int taken = 0, refused = c->refused;
     if (refused) {
         c->refused = STWS_P_PASSING;
-        stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", refused);
+        stws_p_close_connection(c, STWS_P_CLOSE_NORMAL, "", refused);
     }
     if (stws_p_receipts_due(c)) {
         stws_p_lock(c);
@@ -11658,22 +11696,22 @@ static int stws_p_pull_other(stws *c, stws_event *e) {
         stws_p_unlock(c);
     }
     if (taken) {
-        stws_p_event(e, STWS_EVENT_RECEIPT);
+        stws_p_make_event(e, STWS_EVENT_RECEIPT);
         e->receipt = receipt.number;
         e->result = (stws_result)receipt.result;
         e->handle = receipt.handle;
         if (receipt.result == STWS_ERR_LOST) e->text = c->text; /* why the session ended */
-    } else if (stws_p_take_aside(c, e)) {
+    } else if (stws_p_pull_set_aside(c, e)) {
         taken = 1;
-    } else if (c->event_due) {
-        c->event_due = 0;
-        stws_p_event(e, STWS_EVENT_DISCONNECTED);
+    } else if (c->disconnected_due) {
+        c->disconnected_due = 0;
+        stws_p_make_event(e, STWS_EVENT_DISCONNECTED);
         e->result = (stws_result)c->error;
         e->text = c->error == STWS_CLOSED ? "the program ended the client" : c->text;
         e->retry_ms = c->retry_ms > 0 ? stws_p_retry_left(c) : c->retry_ms;
         taken = 1;
     } else if (c->state != STWS_ENDED && stws_p_cross_mark(c)) {
-        stws_p_event(e, c->above_high ? STWS_EVENT_OUTBOX_HIGH : STWS_EVENT_OUTBOX_LOW);
+        stws_p_make_event(e, c->above_high ? STWS_EVENT_OUTBOX_HIGH : STWS_EVENT_OUTBOX_LOW);
         taken = 1;
     }
     return taken;
@@ -11682,7 +11720,7 @@ static int stws_p_pull_other(stws *c, stws_event *e) {
 /* Makes the oldest event that another call than stws_next has kept. Returns 1; 0 if the
    message in hand has no room for its ACK yet. */
 static int stws_p_pull_kept(stws *c, stws_event *e) {
-    stws_p_let_go(c);
+    stws_p_release_message(c);
     if (c->held == STWS_P_HELD_BY_ACK) return 0;
     if (c->kept_first) {
         c->given = c->kept_first;
@@ -11702,10 +11740,10 @@ static int stws_p_pull_kept(stws *c, stws_event *e) {
    negative final result. Kept events come first, then events that are due, then those of
    frames. */
 static int stws_p_pull_event(stws *c, stws_event *e) {
-    int due = c->refused | c->event_due | stws_p_receipts_due(c) | STWS_P_LOAD(&c->aside);
+    int due = c->refused | c->disconnected_due | stws_p_receipts_due(c) | STWS_P_LOAD(&c->aside);
     if ((c->kept_first || c->has_kept) && !c->keeping) return stws_p_pull_kept(c, e);
-    if (due && stws_p_pull_other(c, e)) return 1;
-    if (stws_p_pull_frames(c, e) || stws_p_pull_other(c, e)) return 1;
+    if (due && stws_p_pull_without_frame(c, e)) return 1;
+    if (stws_p_pull_frames(c, e) || stws_p_pull_without_frame(c, e)) return 1;
     if (c->state != STWS_ENDED) return 0;
     /* stws_error_text now tells why the client has ended, not why a call was refused. */
     if (stws_p_refusal.client == c) stws_p_refusal.client = NULL;
@@ -11721,7 +11759,7 @@ static int stws_p_pull(stws *c, stws_event *e) {
     if (result > 0 && e->type == STWS_EVENT_MESSAGE && !c->keeping) {
         if (!stws_p_hand_over(c, e->message))
             (c->given ? c->given->message : &c->s.message)->ack_on = STWS_ACK_BY_CALL;
-        else if (e->message->ack_on == STWS_ACK_ON_HANDOVER && !c->given) stws_p_let_go(c);
+        else if (e->message->ack_on == STWS_ACK_ON_HANDOVER && !c->given) stws_p_release_message(c);
     }
     return result;
 }
@@ -11747,14 +11785,14 @@ static int stws_p_grow_input(stws *c) {
 
 /* Returns how long the server may be silent: heartbeat_grace percent of the expected
    interval. If heartbeat_grace is off, that is practically for ever. */
-static long long stws_p_silence(const stws *c) {
+static long long stws_p_allowed_silence(const stws *c) {
     return c->o.heartbeat_grace <= 0 ? 1LL << 60 : c->s.expected_us * c->o.heartbeat_grace / 100;
 }
 
 /* Updates heartbeat_slack_ms of the statistics: the shortest time that was left, when
    something arrived, before the server would have counted as dead. */
 static void stws_p_note_slack(stws *c) {
-    long long left = (c->s.last_in_us + stws_p_silence(c) - c->now) / STWS_P_US;
+    long long left = (c->s.last_in_us + stws_p_allowed_silence(c) - c->now) / STWS_P_US;
     if (left < 0) left = 0;
     if (c->s.stats.heartbeat_slack_ms < 0 || left < c->s.stats.heartbeat_slack_ms)
         c->s.stats.heartbeat_slack_ms = left;
@@ -11787,23 +11825,24 @@ static long stws_p_read_once(stws *c) {
    session. Always returns 1. */
 static int stws_p_on_io_error(stws *c, long error) {
     int told, kind;
-    if (c->state == STWS_CLOSING && STWS_P_LOAD(&c->asked)) return stws_p_lost(c, STWS_P_FINAL);
+    if (c->state == STWS_CLOSING && STWS_P_LOAD(&c->asked))
+        return stws_p_end_connection(c, STWS_P_FINAL);
     if (stws_p_end_answer(c)) return 1;
     told = stws_p_on_broken_frame(c, (int)error, &kind);
     if (error == STWS_ERR_LIMIT) {
         if (!told)
-            stws_p_say(c, STWS_ERR_LIMIT, "a message does not fit into rx_buffer (%zu bytes)%s",
-                       c->s.in.cap,
-                       c->has_heap
-                           ? ", which cannot grow: there is no memory, or max_body forbids it"
-                           : ", which cannot grow with stws_init: raise option rx_buffer");
-        return stws_p_leave(c, STWS_P_CLOSE_TOO_BIG, "message too big", kind);
+            stws_p_fail(c, STWS_ERR_LIMIT, "a message does not fit into rx_buffer (%zu bytes)%s",
+                        c->s.in.cap,
+                        c->has_heap
+                            ? ", which cannot grow: there is no memory, or max_body forbids it"
+                            : ", which cannot grow with stws_init: raise option rx_buffer");
+        return stws_p_close_connection(c, STWS_P_CLOSE_TOO_BIG, "message too big", kind);
     }
-    if (!told && c->error_close_us == STWS_P_NEVER) stws_p_say_io(c, (int)error);
+    if (!told && c->error_close_us == STWS_P_NEVER) stws_p_fail_io(c, (int)error);
     /* With TLS 1.3 a server refuses a client certificate only after the handshake. */
     if (error == STWS_ERR_TLS && c->state == STWS_UPGRADING && stws_p_tls_is_final(c->tls))
         kind = STWS_P_REFUSED;
-    return stws_p_lost(c, kind);
+    return stws_p_end_connection(c, kind);
 }
 
 /* ==== >>timers: heart-beats and deadlines ==== */
@@ -11838,7 +11877,7 @@ static void stws_p_note_time(stws *c) {
 
 /* Returns what the system knows about a server that is silent. Where TIOCOUTQ exists, TCP tells
    whether the peer's machine has acknowledged our last bytes. If it has, the network works. */
-static const char *stws_p_silence_cause(const stws *c) {
+static const char *stws_p_explain_silence(const stws *c) {
 #ifdef TIOCOUTQ
     int unacknowledged = 0;
     if (!c->o.transport && ioctl(c->tcp.fd, TIOCOUTQ, &unacknowledged) == 0)
@@ -11851,33 +11890,34 @@ static const char *stws_p_silence_cause(const stws *c) {
 }
 
 /* Ends the session if the server has been silent for too long (STOMP 1.2, "Heart-beating"). */
-static void stws_p_judge_silence(stws *c) {
+static void stws_p_check_silence(stws *c) {
     long long silent = c->now - c->s.last_in_us;
-    if (!c->s.expected_us || silent < stws_p_silence(c)) return;
-    stws_p_say(c, STWS_ERR_HEARTBEAT,
-               c->s.heartbeat_in_us
-                   ? "%s: nothing came for %lld ms, but a heart-beat is due every %lld ms; %s"
-                   : "%s: nothing came for %lld ms, although it answered earlier PINGs, which are "
-                     "sent every %lld ms (option ping_ms); %s",
-               c->s.heartbeat_in_us ? stws_result_text(STWS_ERR_HEARTBEAT) : "the server is silent",
-               silent / STWS_P_US, c->s.expected_us / STWS_P_US, stws_p_silence_cause(c));
-    stws_p_lost(c, STWS_P_PASSING);
+    if (!c->s.expected_us || silent < stws_p_allowed_silence(c)) return;
+    stws_p_fail(c, STWS_ERR_HEARTBEAT,
+                c->s.heartbeat_in_us
+                    ? "%s: nothing came for %lld ms, but a heart-beat is due every %lld ms; %s"
+                    : "%s: nothing came for %lld ms, although it answered earlier PINGs, which are "
+                      "sent every %lld ms (option ping_ms); %s",
+                c->s.heartbeat_in_us ? stws_result_text(STWS_ERR_HEARTBEAT)
+                                     : "the server is silent",
+                silent / STWS_P_US, c->s.expected_us / STWS_P_US, stws_p_explain_silence(c));
+    stws_p_end_connection(c, STWS_P_PASSING);
 }
 
 /* Ends the session if output has been waiting for write_timeout_ms and the server has
    accepted no byte of it in that time. */
-static void stws_p_judge_stall(stws *c) {
+static void stws_p_check_stall(stws *c) {
     size_t waits;
     stws_p_lock(c);
-    waits = c->stalled_us && c->now - c->stalled_us >= stws_p_ms(c->o.write_timeout_ms)
+    waits = c->stalled_us && c->now - c->stalled_us >= stws_p_ms_to_us(c->o.write_timeout_ms)
                 ? stws_p_pending(&c->s.out)
                 : 0;
     stws_p_unlock(c);
     if (!waits || !c->o.write_timeout_ms) return;
-    stws_p_say(c, STWS_ERR_IO,
-               "the server accepts no more data: %zu bytes waited for %d ms (write_timeout_ms)",
-               waits, c->o.write_timeout_ms);
-    stws_p_lost(c, STWS_P_PASSING);
+    stws_p_fail(c, STWS_ERR_IO,
+                "the server accepts no more data: %zu bytes waited for %d ms (write_timeout_ms)",
+                waits, c->o.write_timeout_ms);
+    stws_p_end_connection(c, STWS_P_PASSING);
 }
 
 /* Begins to leave a good session for a new one, because of max_session_ms or
@@ -11889,7 +11929,7 @@ static void stws_p_renew(stws *c) {
     stws_p_lock(c);
     c->renewing = 1;
     stws_p_unlock(c);
-    c->renew_by_us = c->now + stws_p_ms(c->o.close_timeout_ms);
+    c->renew_by_us = c->now + stws_p_ms_to_us(c->o.close_timeout_ms);
 }
 
 /* Sends the ACKs that wait, and leaves the session when its output is written, or when the
@@ -11902,7 +11942,9 @@ static int stws_p_turn_renewing(stws *c) {
     waits = stws_p_pending(&c->s.out) && !c->write_error && c->now < c->renew_by_us;
     stws_p_unlock(c);
     if (STWS_P_LOAD(&c->asked) || c->state != STWS_CONNECTED) c->renewing = 0;
-    return c->renewing && !waits ? stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", STWS_P_PASSING) : 0;
+    return c->renewing && !waits
+               ? stws_p_close_connection(c, STWS_P_CLOSE_NORMAL, "", STWS_P_PASSING)
+               : 0;
 }
 
 /* Returns 1 if age may end the session. It may not if the session is ending already: because
@@ -11925,33 +11967,34 @@ static int stws_p_may_renew(const stws *c) {
 static int stws_p_turn_timers(stws *c) {
     int state = c->state, told, kind;
     if (c->now >= c->deadline_us) {
-        if (state == STWS_CLOSING) return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", STWS_P_FINAL);
+        if (state == STWS_CLOSING)
+            return stws_p_close_connection(c, STWS_P_CLOSE_NORMAL, "", STWS_P_FINAL);
         if (stws_p_end_answer(c)) return 1;
         told = stws_p_on_broken_frame(c, STWS_ERR_TIMEOUT, &kind);
-        if (!told) stws_p_say_timeout(c);
-        return stws_p_leave(c, STWS_P_CLOSE_PROTOCOL, "no CONNECTED", kind);
+        if (!told) stws_p_fail_timeout(c);
+        return stws_p_close_connection(c, STWS_P_CLOSE_PROTOCOL, "no CONNECTED", kind);
     }
     if (c->now >= c->error_close_us)
-        return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", STWS_P_PASSING);
+        return stws_p_close_connection(c, STWS_P_CLOSE_NORMAL, "", STWS_P_PASSING);
     if (stws_p_may_renew(c) && c->now >= c->renew_us) {
-        stws_p_say(c, STWS_OK, "the session is older than max_session_ms (%d): a new one follows",
-                   c->o.max_session_ms);
+        stws_p_fail(c, STWS_OK, "the session is older than max_session_ms (%d): a new one follows",
+                    c->o.max_session_ms);
         stws_p_renew(c);
         return 1;
     }
     /* While we do not read, the server's silence proves nothing. */
-    if (c->held || c->owes_turn) c->s.last_in_us = c->now;
+    if (c->held || c->turn_due) c->s.last_in_us = c->now;
     stws_p_lock(c);
     if (c->s.receipts_waiting)
         stws_p_finish_receipts(&c->s, STWS_P_RECEIPT_SENT, c->now, STWS_ERR_TIMEOUT);
     stws_p_unlock(c);
-    if (c->state == STWS_CONNECTED) stws_p_judge_silence(c);
-    if (c->state == STWS_CONNECTED) stws_p_judge_stall(c);
+    if (c->state == STWS_CONNECTED) stws_p_check_silence(c);
+    if (c->state == STWS_CONNECTED) stws_p_check_stall(c);
     return c->state != state;
 }
 
 /* Sets *first to the earlier of the two times. */
-static void stws_p_sooner(long long *first, long long when) {
+static void stws_p_set_earlier(long long *first, long long when) {
     if (when < *first) *first = when;
 }
 
@@ -11985,7 +12028,8 @@ static long long stws_p_due_locked(stws *c) {
     STOMP_WS_ASSERT(stws_p_has_lock(c));
     /* Work that does not depend on the network. */
     if (STWS_P_LOAD(&c->stop) || stws_p_receipts_due(c)) return 0;
-    if (stws_p_gives_way(c) || c->event_due || c->refused || STWS_P_LOAD(&c->aside)) return 0;
+    if (stws_p_flusher_must_yield(c) || c->disconnected_due || c->refused || STWS_P_LOAD(&c->aside))
+        return 0;
     if (c->state == STWS_IDLE || c->state == STWS_RESOLVING || c->called ||
         stws_p_crosses_mark_locked(c))
         return 0;
@@ -11997,38 +12041,40 @@ static long long stws_p_due_locked(stws *c) {
         !stws_p_pending(&s->out) && !c->write_error)
         return 0;
     /* From here on: the earliest of several times. */
-    if (STWS_P_LOAD(&c->asked)) stws_p_sooner(&first, c->end_us);
+    if (STWS_P_LOAD(&c->asked)) stws_p_set_earlier(&first, c->end_us);
     if (c->state == STWS_CONNECTING && !c->o.transport && c->tcp.next < c->tcp.count)
-        stws_p_sooner(&first, c->tcp.race_us);
+        stws_p_set_earlier(&first, c->tcp.race_us);
     if (c->state != STWS_CONNECTED) return first;
     if (c->renewing) {
         if (!stws_p_pending(&s->out) || c->write_error) return 0;
-        stws_p_sooner(&first, c->renew_by_us);
+        stws_p_set_earlier(&first, c->renew_by_us);
     }
     /* Frames that wait for their turn. Pending output has to be written before them, and the
        socket's descriptor tells when. */
     if (!stws_p_pending(&s->out) && !c->write_error && !c->renewing) {
         int careful = stws_p_is_careful(&s->subs);
         if (careful && !c->hook_us && c->error_us == STWS_P_NEVER)
-            stws_p_sooner(&first, s->subs.trial_us + STWS_P_TRIAL_US);
+            stws_p_set_earlier(&first, s->subs.trial_us + STWS_P_TRIAL_US);
         if (!careful && (s->subs.unsent ? !c->hook_us : s->outbox.untaken)) return 0;
     }
-    if (c->hook_us && !c->write_error && !c->renewing) stws_p_sooner(&first, c->hook_us);
+    if (c->hook_us && !c->write_error && !c->renewing) stws_p_set_earlier(&first, c->hook_us);
     /* Pending output is as good as a heart-beat. */
     if (s->heartbeat_out_us && !stws_p_pending(&s->out) && !c->write_error)
-        stws_p_sooner(&first, s->last_out_us + s->heartbeat_out_us / 2);
+        stws_p_set_earlier(&first, s->last_out_us + s->heartbeat_out_us / 2);
     if (s->ping_us && !stws_p_pending(&s->out) && !c->write_error && !c->renewing)
-        stws_p_sooner(&first, stws_p_ping_due(s));
-    if (s->expected_us && !c->held) stws_p_sooner(&first, s->last_in_us + stws_p_silence(c));
-    if (s->receipts_waiting) stws_p_sooner(&first, stws_p_receipt_deadline(s));
+        stws_p_set_earlier(&first, stws_p_ping_due(s));
+    if (s->expected_us && !c->held)
+        stws_p_set_earlier(&first, s->last_in_us + stws_p_allowed_silence(c));
+    if (s->receipts_waiting) stws_p_set_earlier(&first, stws_p_receipt_deadline(s));
     if (c->stalled_us && c->o.write_timeout_ms)
-        stws_p_sooner(&first, c->stalled_us + stws_p_ms(c->o.write_timeout_ms));
-    stws_p_sooner(&first, c->error_close_us);
-    if (stws_p_may_renew(c)) stws_p_sooner(&first, c->renew_us);
+        stws_p_set_earlier(&first, c->stalled_us + stws_p_ms_to_us(c->o.write_timeout_ms));
+    stws_p_set_earlier(&first, c->error_close_us);
+    if (stws_p_may_renew(c)) stws_p_set_earlier(&first, c->renew_us);
     /* A message is held back because the queue was full. */
     if (c->held != STWS_P_HELD_BY_QUEUE) return first;
-    if (!STWS_P_LOAD(&c->waiter.listed)) return 0;                        /* the queue has room */
-    if (c->waiter.fd < 0) stws_p_sooner(&first, c->now + 10 * STWS_P_US); /* no wake pipe: poll */
+    if (!STWS_P_LOAD(&c->waiter.listed)) return 0; /* the queue has room */
+    /* no wake pipe: poll */
+    if (c->waiter.fd < 0) stws_p_set_earlier(&first, c->now + 10 * STWS_P_US);
     return first;
 }
 
@@ -12044,23 +12090,24 @@ static int stws_p_obey_stop(stws *c) {
         stws_p_lock(c);
         stws_p_post_acks_locked(c);
         stws_p_compose_locked(&c->s, &draft, STWS_COMMAND_DISCONNECT);
-        stws_p_post_locked(&c->s, &draft.frame, 0, &need);
-        stws_p_enter(c, STWS_CLOSING, STWS_P_NEVER); /* no frame may follow DISCONNECT */
+        stws_p_encode_frame_locked(&c->s, &draft.frame, 0, &need);
+        stws_p_enter_state(c, STWS_CLOSING, STWS_P_NEVER); /* no frame may follow DISCONNECT */
         stws_p_unlock(c);
     }
-    return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", STWS_P_FINAL);
+    return stws_p_close_connection(c, STWS_P_CLOSE_NORMAL, "", STWS_P_FINAL);
 }
 
 /* Obeys stws_disconnect and stws_close if there is nothing to wait for: no session to end,
    and nothing in the outbox; or if their time is over. Then ends the client and returns 1.
-   Otherwise returns 0: DISCONNECT follows when its turn comes (stws_p_post_disconnect_locked). */
+   Otherwise returns 0: DISCONNECT follows when its turn comes
+   (stws_p_post_disconnect_locked). */
 static int stws_p_obey_end(stws *c) {
     size_t waits;
     stws_p_lock(c);
     waits = c->s.outbox.count;
     stws_p_unlock(c);
     if (c->now < c->end_us && (waits || stws_p_reads_frames(c->state))) return 0;
-    return stws_p_leave(c, STWS_P_CLOSE_NORMAL, "", STWS_P_FINAL);
+    return stws_p_close_connection(c, STWS_P_CLOSE_NORMAL, "", STWS_P_FINAL);
 }
 
 /* Obeys stws_reconnect_now: begins to leave a session for a new one, or ends the wait before
@@ -12068,7 +12115,7 @@ static int stws_p_obey_end(stws *c) {
 static void stws_p_obey_reconnect(stws *c) {
     /* An end that was asked for takes its time. */
     if (c->state == STWS_CONNECTED && !STWS_P_LOAD(&c->asked)) {
-        stws_p_say(c, STWS_OK, "reconnecting because of stws_reconnect_now");
+        stws_p_fail(c, STWS_OK, "reconnecting because of stws_reconnect_now");
         stws_p_renew(c);
     }
     if (c->state == STWS_BACKOFF) c->deadline_us = c->now;
@@ -12096,7 +12143,7 @@ static int stws_p_turn_stream(stws *c) {
     long n;
     int moved = stws_p_turn_output(c);
     if (moved < 0) stws_p_end_output(c, moved), moved = 0;
-    if (c->held || c->owes_turn || (c->drained && !c->write_error)) return moved;
+    if (c->held || c->turn_due || (c->drained && !c->write_error)) return moved;
     n = stws_p_read_once(c);
     if (n == 0) c->drained = 1;
     if (n == 0 && c->write_error) n = c->write_error;
@@ -12134,7 +12181,7 @@ static int stws_p_turn_asked(stws *c) {
     if (STWS_P_LOAD(&c->asked) && stws_p_obey_end(c)) return 1;
     if (STWS_P_LOAD(&c->reconnect_asked)) stws_p_obey_reconnect(c);
     if (c->renewing && stws_p_turn_renewing(c)) return 1;
-    return c->state == STWS_ENDED || c->event_due;
+    return c->state == STWS_ENDED || c->disconnected_due;
 }
 
 /* One turn of the state machine. It does not wait for the network; only the name lookup in
@@ -12190,12 +12237,12 @@ static int stws_p_at_most(int ms, int limit) {
 }
 
 /* A transport without a descriptor is polled every 10 ms. */
-enum { STWS_P_BLIND_MS = 10 };
+enum { STWS_P_NO_FD_MS = 10 };
 
 /* Lists the descriptors to wait for: those of the transport, and the wake pipe. While IPv4 and
    IPv6 are raced, TCP has two. Returns how many they are. Sets *most_ms to the number of
    milliseconds to wait at most: 0 if the transport holds data that no descriptor announces,
-   such as decrypted bytes of TLS; STWS_P_BLIND_MS if it has no descriptor; else -1. */
+   such as decrypted bytes of TLS; STWS_P_NO_FD_MS if it has no descriptor; else -1. */
 static int stws_p_collect_fds(stws *c, stws_fd *out, int cap, int *most_ms) {
     int n = 0, wants = STWS_WANT_READ, asked = wants, pending;
     stws_p_lock(c);
@@ -12214,12 +12261,13 @@ static int stws_p_collect_fds(stws *c, stws_fd *out, int cap, int *most_ms) {
         n = stws_p_add_fd(out, cap, n, c->io.fd(c->io.ctx),
                           wants & (STWS_WANT_READ | STWS_WANT_WRITE));
     }
-    if (c->opened && asked && !n) *most_ms = stws_p_at_most(*most_ms, STWS_P_BLIND_MS);
+    if (c->opened && asked && !n) *most_ms = stws_p_at_most(*most_ms, STWS_P_NO_FD_MS);
     return stws_p_add_fd(out, cap, n, c->wake[0], STWS_WANT_READ);
 }
 
 /* The thread that drives is about to wait. From now on other threads have to wake it
-   (c->waiting). Returns the time until which it may wait (see stws_p_due_locked). Takes the lock. */
+   (c->waiting). Returns the time until which it may wait (see stws_p_due_locked). Takes the
+   lock. */
 static long long stws_p_begin_wait(stws *c) {
     long long due;
     stws_p_lock(c);
@@ -12261,12 +12309,12 @@ static int stws_p_pollfds(stws *c, struct pollfd *out, int *most_ms) {
 
 /* Without a wake pipe (single_thread), a stws_stop from a signal handler just before poll() is
    noticed only when poll() returns: after a second at most. */
-enum { STWS_P_DEAF_MS = 1000 };
+enum { STWS_P_NO_WAKE_MS = 1000 };
 
 /* Prepares a wait: fills the list for poll() and stores its length in *n. Returns for how
    many milliseconds to wait at most: -1 without limit, 0 not at all. */
 static int stws_p_before_wait(stws *c, struct pollfd *out, int *n) {
-    int most_ms, ms = stws_p_until(c, stws_p_begin_wait(c));
+    int most_ms, ms = stws_p_ms_until(c, stws_p_begin_wait(c));
     *n = stws_p_pollfds(c, out, &most_ms);
     return c->more ? 0 : stws_p_at_most(ms, most_ms);
 }
@@ -12275,7 +12323,7 @@ static int stws_p_before_wait(stws *c, struct pollfd *out, int *n) {
 static void stws_p_wait(stws *c, int limit_ms) {
     struct pollfd polled[3];
     int n, ms = stws_p_at_most(stws_p_before_wait(c, polled, &n), limit_ms);
-    poll(polled, (nfds_t)n, c->wake[0] < 0 ? stws_p_at_most(ms, STWS_P_DEAF_MS) : ms);
+    poll(polled, (nfds_t)n, c->wake[0] < 0 ? stws_p_at_most(ms, STWS_P_NO_WAKE_MS) : ms);
     stws_p_end_wait(c);
     c->drained = 0;
 }
@@ -12294,8 +12342,8 @@ static void stws_p_wait(stws *c, int limit_ms) {
 static int stws_p_next(stws *c, stws_event *e, int timeout_ms) {
     long long until;
     int turns = 0, result, left, moved;
-    stws_p_event(e, STWS_EVENT_NONE);
-    until = timeout_ms > 0 ? stws_p_in(c, timeout_ms) : STWS_P_NEVER;
+    stws_p_make_event(e, STWS_EVENT_NONE);
+    until = timeout_ms > 0 ? stws_p_time_in_ms(c, timeout_ms) : STWS_P_NEVER;
     stws_p_end_wait(c);
     c->yield = c->more = 0;
     if (timeout_ms == 0) c->drained = 0;
@@ -12303,15 +12351,15 @@ static int stws_p_next(stws *c, stws_event *e, int timeout_ms) {
         /* An event, or a turn and then another round. */
         result = stws_p_pull(c, e);
         if (result != 0 || c->yield) break;
-        moved = c->owes_turn;
+        moved = c->turn_due;
         moved |= stws_p_turn(c);
         if (moved && (timeout_ms ? c->now < until : ++turns < STWS_P_TURNS)) continue;
         /* Nothing moves any more: an event of the last turn, or a wait. */
         result = stws_p_pull(c, e);
-        left = timeout_ms ? stws_p_until(c, until) : 0;
-        c->more = (moved && timeout_ms == 0) || (c->owes_turn && left == 0);
-        if (result != 0 || left == 0 || c->yield || stws_p_gives_way(c)) break;
-        if (!c->owes_turn) stws_p_wait(c, left);
+        left = timeout_ms ? stws_p_ms_until(c, until) : 0;
+        c->more = (moved && timeout_ms == 0) || (c->turn_due && left == 0);
+        if (result != 0 || left == 0 || c->yield || stws_p_flusher_must_yield(c)) break;
+        if (!c->turn_due) stws_p_wait(c, left);
     }
     if (result > 0) c->more = 1; /* more events may follow, or output */
     return result;
@@ -12319,7 +12367,7 @@ static int stws_p_next(stws *c, stws_event *e, int timeout_ms) {
 
 /* Passes an event to the user's callback: a message to on_message if that is set, everything
    else to on_event. */
-static void stws_p_dispatch(stws *c, const stws_event *e) {
+static void stws_p_deliver_event(stws *c, const stws_event *e) {
     c->calling++;
     if (e->type == STWS_EVENT_MESSAGE && c->o.on_message) c->o.on_message(c, e->message, c->o.user);
     else if (c->o.on_event) c->o.on_event(c, e, c->o.user);
@@ -12327,18 +12375,18 @@ static void stws_p_dispatch(stws *c, const stws_event *e) {
 }
 
 /* The event's views stay valid until the next driving call of this thread. c->lent says so
-   to other threads, which may take the client in between (stws_p_lent_to_others). */
+   to other threads, which may take the client in between (stws_p_event_in_use_elsewhere). */
 STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
     int result;
     if (!e) return stws_p_refuse(c, STWS_ERR_USAGE, "stws_next: event is NULL");
-    result = stws_p_take_back(c);
+    result = stws_p_take_to_drive(c);
     if (result != STWS_OK) {
-        stws_p_event(e, STWS_EVENT_NONE);
+        stws_p_make_event(e, STWS_EVENT_NONE);
         return result;
     }
     result = stws_p_next(c, e, timeout_ms);
     STWS_P_STORE(&c->lent, result > 0 ? STWS_P_EVENT : STWS_P_NOTHING);
-    stws_p_let_others_drive(c);
+    stws_p_release_driver(c);
     return result;
 }
 
@@ -12349,16 +12397,16 @@ static int stws_p_run(stws *c) {
     int result;
     c->calls_back = 1;
     while ((result = stws_p_next(c, &e, -1)) >= 0)
-        if (result > 0) stws_p_dispatch(c, &e);
+        if (result > 0) stws_p_deliver_event(c, &e);
     c->calls_back = 0;
     return result == STWS_CLOSED ? 0 : result;
 }
 
 STOMP_WS_API int stws_run(stws *c) {
-    int result = stws_p_take_back(c);
+    int result = stws_p_take_to_drive(c);
     if (result != STWS_OK) return result;
     result = stws_p_run(c);
-    stws_p_let_others_drive(c);
+    stws_p_release_driver(c);
     return result;
 }
 
@@ -12370,24 +12418,24 @@ static int stws_p_step(stws *c) {
     for (i = 0; i < 1024; i++) {
         result = stws_p_next(c, &e, 0);
         if (result <= 0) return result;
-        stws_p_dispatch(c, &e);
+        stws_p_deliver_event(c, &e);
     }
     c->more = 1;
     return 0;
 }
 
 STOMP_WS_API int stws_step(stws *c) {
-    int result = stws_p_take_back(c);
+    int result = stws_p_take_to_drive(c);
     if (result != STWS_OK) return result;
     result = stws_p_step(c);
-    stws_p_let_others_drive(c);
+    stws_p_release_driver(c);
     return result;
 }
 
 /* The program's own loop is about to wait, with the descriptors or the time that it asked
    for. Remembers the thread, because a flush in another thread has to wake that loop. */
 static void stws_p_note_loop(stws *c) {
-    if (c->threads) STWS_P_STORE(&c->last_driver, stws_p_me());
+    if (c->threads) STWS_P_STORE(&c->last_driver, stws_p_thread_id());
     STWS_P_STORE(&c->lent, c->lent | STWS_P_LOOP);
 }
 
@@ -12396,7 +12444,7 @@ static void stws_p_note_loop(stws *c) {
 static void stws_p_wake_loop(stws *c) {
     if (!(c->lent & STWS_P_LOOP)) return;
     c->waited = 1;
-    stws_p_poke(c->wake[1]);
+    stws_p_write_wake_byte(c->wake[1]);
 }
 
 /* The program's loop waits with this list. From here on other threads wake it by the wake
@@ -12412,7 +12460,7 @@ STOMP_WS_API int stws_fds(stws *c, stws_fd *out, int cap) {
         n = stws_p_collect_fds(c, out, cap, &most_ms);
         stws_p_note_loop(c);
     }
-    stws_p_let_others_drive(c);
+    stws_p_release_driver(c);
     return n;
 }
 
@@ -12424,9 +12472,9 @@ STOMP_WS_API long long stws_deadline(stws *c) {
     if (stws_p_unusable(c)) return 0;
     n = stws_p_take(c);
     if (n != STWS_OK) return n;
-    if (c->state != STWS_ENDED || c->event_due) ms = stws_p_before_wait(c, polled, &n);
+    if (c->state != STWS_ENDED || c->disconnected_due) ms = stws_p_before_wait(c, polled, &n);
     stws_p_note_loop(c);
-    stws_p_let_others_drive(c);
+    stws_p_release_driver(c);
     return ms;
 }
 
@@ -12441,8 +12489,8 @@ static void stws_p_wait_many(stws *const *clients, int count, int limit_ms) {
         if (stws_state(clients[i]) == STWS_ENDED) continue;
         each = stws_p_before_wait(clients[i], polled + n, &found);
         if (i < STWS_P_MANY) n += found;
-        if (i >= STWS_P_MANY) each = stws_p_at_most(each, STWS_P_BLIND_MS);
-        if (clients[i]->wake[0] < 0) each = stws_p_at_most(each, STWS_P_DEAF_MS);
+        if (i >= STWS_P_MANY) each = stws_p_at_most(each, STWS_P_NO_FD_MS);
+        if (clients[i]->wake[0] < 0) each = stws_p_at_most(each, STWS_P_NO_WAKE_MS);
         ms = stws_p_at_most(ms, each);
     }
     poll(polled, (nfds_t)n, ms);
@@ -12456,9 +12504,9 @@ static int stws_p_await_driver_locked(stws *c, long long until) {
 #ifdef STOMP_WS_NO_THREADS
     return (void)c, (void)until, 0;
 #else
-    int left = stws_p_until(c, until);
+    int left = stws_p_ms_until(c, until);
     if (left == 0) return 0;
-    if (c->waiting) stws_p_poke(c->wake[1]);
+    if (c->waiting) stws_p_write_wake_byte(c->wake[1]);
     stws_p_await_change_locked(c, left);
     return 1;
 #endif
@@ -12467,7 +12515,7 @@ static int stws_p_await_driver_locked(stws *c, long long until) {
 /* Steps all clients and waits, in turn, until all have ended (STWS_OK), or until the time is
    over (STWS_ERR_TIMEOUT). The calling thread has taken them all. */
 static int stws_p_run_many(stws *const *clients, int count, int timeout_ms) {
-    long long until = stws_p_system_clock(NULL) + stws_p_ms(timeout_ms), left;
+    long long until = stws_p_system_clock(NULL) + stws_p_ms_to_us(timeout_ms), left;
     int i, alive;
     for (;;) {
         for (alive = 0, i = 0; i < count; i++)
@@ -12486,11 +12534,11 @@ STOMP_WS_API int stws_run_many(stws *const *clients, int count, int timeout_ms) 
     if (!clients && count > 0)
         return stws_p_refuse(NULL, STWS_ERR_USAGE, "stws_run_many: clients is NULL");
     for (i = 0; i < count && result == STWS_OK; i++)
-        if (!stws_p_unusable(clients[i])) result = stws_p_take_back(clients[i]);
+        if (!stws_p_unusable(clients[i])) result = stws_p_take_to_drive(clients[i]);
     if (result == STWS_OK) result = stws_p_run_many(clients, count, timeout_ms);
     else i--; /* client i was not taken */
     while (i-- > 0)
-        if (!stws_p_unusable(clients[i])) stws_p_let_others_drive(clients[i]);
+        if (!stws_p_unusable(clients[i])) stws_p_release_driver(clients[i]);
     return result;
 }
 
@@ -12532,7 +12580,7 @@ static int stws_p_keep_event(stws *c, const stws_event *e) {
    and DISCONNECTED without a callback are dropped, because the call's result has the same
    information. Returns 1 and the type of the event, which is dealt with; otherwise the results
    of stws_p_next, or STWS_ERR_FULL if an event has to be taken by stws_next first. */
-static int stws_p_next_aside(stws *c, int timeout_ms, stws_event_type *type) {
+static int stws_p_next_for_call(stws *c, int timeout_ms, stws_event_type *type) {
     stws_event e;
     int result;
     *type = STWS_EVENT_NONE;
@@ -12545,7 +12593,7 @@ static int stws_p_next_aside(stws *c, int timeout_ms, stws_event_type *type) {
     *type = e.type;
     if (c->o.on_event || (e.type == STWS_EVENT_MESSAGE && c->o.on_message)) {
         if (e.type == STWS_EVENT_MESSAGE) (void)stws_p_hand_over(c, e.message);
-        stws_p_dispatch(c, &e);
+        stws_p_deliver_event(c, &e);
     } else if (e.type != STWS_EVENT_CONNECTED && e.type != STWS_EVENT_DISCONNECTED) {
         result = stws_p_keep_event(c, &e);
         if (result < 0) return result;
@@ -12558,7 +12606,7 @@ static int stws_p_next_aside(stws *c, int timeout_ms, stws_event_type *type) {
 static int stws_p_connect(stws *c, long long until) {
     stws_event_type type;
     while (c->state != STWS_CONNECTED) {
-        int left = stws_p_until(c, until), result = stws_p_next_aside(c, left, &type);
+        int left = stws_p_ms_until(c, until), result = stws_p_next_for_call(c, left, &type);
         if (result < 0) return result;
         if (result == 0 && left == 0) return c->error ? c->error : (int)STWS_ERR_TIMEOUT;
     }
@@ -12572,34 +12620,34 @@ static int stws_p_connect(stws *c, long long until) {
 static int stws_p_await_elsewhere(stws *c, int connected_is_enough, long long until) {
     int result = STWS_P_AGAIN, state;
     stws_p_lock(c);
-    stws_p_watch(c, 1);
+    stws_p_count_watcher(c, 1);
     while (result == STWS_P_AGAIN && STWS_P_LOAD(&c->driver)) {
         state = STWS_P_LOAD(&c->state);
         if (state == STWS_CONNECTED && connected_is_enough) result = STWS_OK;
         else if (state == STWS_ENDED) result = c->final;
         else if (!stws_p_await_driver_locked(c, until)) result = STWS_ERR_TIMEOUT;
     }
-    stws_p_watch(c, -1);
+    stws_p_count_watcher(c, -1);
     stws_p_unlock(c);
     return result;
 }
 
-/* Takes the client to drive it, like stws_p_take_back, in a thread that is not the one that
+/* Takes the client to drive it, like stws_p_take_to_drive, in a thread that is not the one that
    usually drives. While that thread looks at an event of stws_next, whose views have to
    stay, this one waits. Returns STWS_OK; STWS_ERR_TIMEOUT after `until`; or STWS_ERR_STATE
    if another thread drives, or if this is a callback of the client. */
-static int stws_p_take_beside(stws *c, long long until) {
+static int stws_p_take_after_event(stws *c, long long until) {
     for (;;) {
         int result, in_time;
-        if (!stws_p_lent_to_others(c)) {
+        if (!stws_p_event_in_use_elsewhere(c)) {
             result = stws_p_take(c);
             if (result != STWS_OK) return result;
-            if (!stws_p_lent_to_others(c)) break; /* nor did it before we took the client */
-            stws_p_let_others_drive(c);
+            if (!stws_p_event_in_use_elsewhere(c)) break; /* nor did it before we took the client */
+            stws_p_release_driver(c);
         }
         stws_p_lock(c);
-        in_time = stws_p_until(c, until) != 0;
-        if (in_time) stws_p_await_driver_locked(c, stws_p_in(c, STWS_P_BLIND_MS));
+        in_time = stws_p_ms_until(c, until) != 0;
+        if (in_time) stws_p_await_driver_locked(c, stws_p_time_in_ms(c, STWS_P_NO_FD_MS));
         stws_p_unlock(c);
         if (!in_time) return STWS_ERR_TIMEOUT;
     }
@@ -12613,15 +12661,15 @@ STOMP_WS_API int stws_connect(stws *c, int timeout_ms) {
     long long until;
     int result = stws_p_unusable(c);
     if (result) return result;
-    until = stws_p_in(c, timeout_ms);
+    until = stws_p_time_in_ms(c, timeout_ms);
     do {
-        if (c->threads && !stws_p_drives(c) && STWS_P_LOAD(&c->state) == STWS_CONNECTED)
+        if (c->threads && !stws_p_holds_client(c) && STWS_P_LOAD(&c->state) == STWS_CONNECTED)
             return STWS_OK;
-        result = stws_p_take_beside(c, until);
+        result = stws_p_take_after_event(c, until);
         if (result == STWS_OK) {
             result = stws_p_connect(c, until);
-            stws_p_let_others_drive(c);
-        } else if (result == STWS_ERR_STATE && !stws_p_drives(c)) {
+            stws_p_release_driver(c);
+        } else if (result == STWS_ERR_STATE && !stws_p_holds_client(c)) {
             result = stws_p_await_elsewhere(c, 1, until);
         }
     } while (result == STWS_P_AGAIN);
@@ -12636,10 +12684,10 @@ STOMP_WS_API int stws_join(stws *c) { return c ? STWS_ERR_STATE : STWS_ERR_MEMOR
 /* The thread of stws_start: takes the client over and drives it until its end. */
 static void *stws_p_thread(void *client) {
     stws *c = (stws *)client;
-    STWS_P_STORE(&c->last_driver, stws_p_me());
-    STWS_P_STORE(&c->driver, stws_p_me());
+    STWS_P_STORE(&c->last_driver, stws_p_thread_id());
+    STWS_P_STORE(&c->driver, stws_p_thread_id());
     c->run_result = stws_p_run(c);
-    stws_p_let_others_drive(c);
+    stws_p_release_driver(c);
     return NULL;
 }
 
@@ -12648,10 +12696,10 @@ STOMP_WS_API int stws_start(stws *c) {
     if (result) return result;
     if (!c->threads)
         return stws_p_refuse(c, STWS_ERR_STATE, "stws_start: options.single_thread is set");
-    result = stws_p_take_back(c);
+    result = stws_p_take_to_drive(c);
     if (result != STWS_OK) return result;
     if (c->running) {
-        stws_p_let_others_drive(c);
+        stws_p_release_driver(c);
         return stws_p_refuse(c, STWS_ERR_STATE,
                              "stws_start: call stws_join for the last thread first");
     }
@@ -12660,7 +12708,7 @@ STOMP_WS_API int stws_start(stws *c) {
     STWS_P_STORE(&c->driver, STWS_P_COMING);
     made = pthread_create(&c->runner, NULL, stws_p_thread, c) == 0;
     c->running = made;
-    if (!made) stws_p_let_others_drive(c);
+    if (!made) stws_p_release_driver(c);
     return made ? STWS_OK
                 : stws_p_refuse(c, STWS_ERR_MEMORY, "stws_start: the system cannot make a thread");
 }
@@ -12669,7 +12717,7 @@ STOMP_WS_API int stws_join(stws *c) {
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     if (!c->running)
         return stws_p_refuse(c, STWS_ERR_STATE, "stws_join: no thread of stws_start is running");
-    if (stws_p_drives(c))
+    if (stws_p_holds_client(c))
         return stws_p_refuse(c, STWS_ERR_STATE, "a callback cannot wait for its own thread");
     pthread_join(c->runner, NULL);
     c->running = 0;
@@ -12685,14 +12733,14 @@ static void stws_p_unlock_and_wake(stws *c) {
     c->waiting = 0;
     c->called = 1;
     stws_p_unlock(c);
-    if (poke) stws_p_poke(c->wake[1]);
+    if (poke) stws_p_write_wake_byte(c->wake[1]);
 }
 
 /* Async-signal-safe: sets a flag and writes one byte into the wake pipe. */
 STOMP_WS_API void stws_stop(stws *c) {
     if (!c || c->broken) return;
     STWS_P_STORE(&c->stop, 1);
-    stws_p_poke(c->wake[1]);
+    stws_p_write_wake_byte(c->wake[1]);
 }
 
 /* Only leaves a request for the thread that drives, and its deadline. A second request
@@ -12701,7 +12749,7 @@ STOMP_WS_API int stws_disconnect(stws *c, int timeout_ms) {
     if (stws_p_unusable(c)) return stws_p_unusable(c);
     stws_p_lock(c);
     if (!c->asked) {
-        c->end_us = stws_p_in(c, timeout_ms < 0 ? c->o.close_timeout_ms : timeout_ms);
+        c->end_us = stws_p_time_in_ms(c, timeout_ms < 0 ? c->o.close_timeout_ms : timeout_ms);
         STWS_P_STORE(&c->asked, STWS_P_ASKED_END);
     }
     stws_p_unlock_and_wake(c);
@@ -12713,21 +12761,21 @@ STOMP_WS_API int stws_close(stws *c, int timeout_ms) {
     int result = stws_p_unusable(c);
     stws_event_type type;
     if (result) return result;
-    if (c->threads ? stws_p_drives(c) : c->calling)
+    if (c->threads ? stws_p_holds_client(c) : c->calling)
         return stws_p_refuse(c, STWS_ERR_STATE,
                              "a callback cannot wait for the end: call stws_disconnect instead");
     stws_disconnect(c, timeout_ms);
     do {
-        result = stws_p_take_beside(c, c->end_us);
+        result = stws_p_take_after_event(c, c->end_us);
         /* The other thread has had its time to look at its event. */
-        if (result == STWS_ERR_TIMEOUT) result = stws_p_take_back(c);
+        if (result == STWS_ERR_TIMEOUT) result = stws_p_take_to_drive(c);
         if (result == STWS_OK) {
             do {
-                result = stws_p_next_aside(c, -1, &type);
+                result = stws_p_next_for_call(c, -1, &type);
                 /* No room to keep the event: drops it. A message stays without an ACK. */
                 if (c->has_kept) c->has_kept = 0, result = 0;
             } while (result >= 0);
-            stws_p_let_others_drive(c);
+            stws_p_release_driver(c);
         } else {
             result = stws_p_await_elsewhere(c, 0, STWS_P_NEVER);
         }
@@ -12746,13 +12794,13 @@ STOMP_WS_API int stws_reconnect_now(stws *c) {
 
 /* Returns 1 if the frame can be represented in the STOMP version of the session; without a
    session, in STOMP 1.2. */
-static int stws_p_can_say(const stws *c, const stws_frame *frame) {
-    return stws_p_say_head(NULL, c->s.version ? c->s.version : (int)STWS_STOMP_12, frame) != 0;
+static int stws_p_can_represent(const stws *c, const stws_frame *frame) {
+    return stws_p_encode_head(NULL, c->s.version ? c->s.version : (int)STWS_STOMP_12, frame) != 0;
 }
 
 /* Returns 1 if a frame may go straight into the output: there is a session, all SUBSCRIBEs
    that have to come first were sent, and the output neither has failed nor is about to end. */
-static inline int stws_p_may_post(const stws *c) {
+static inline int stws_p_may_send_now(const stws *c) {
     return STWS_P_LOAD(&c->state) == STWS_CONNECTED && !stws_p_subs_come_first(&c->s.subs) &&
            !c->write_error && !c->close_sent && !c->renewing && !c->s.no_random;
 }
@@ -12760,14 +12808,14 @@ static inline int stws_p_may_post(const stws *c) {
 /* Returns how many of the oldest frames have to be dropped from the outbox
    (STWS_FULL_DROP_OLDEST) so that a record of that size fits: 0 if it fits already, -1 if no
    room can be made. Only a copy of the ring's bounds is changed. The lock is held. */
-static int stws_p_drops_for(const stws *c, size_t size) {
+static int stws_p_drops_needed(const stws *c, size_t size) {
     stws_p_ring ring = c->s.outbox;
     size_t at;
     int drops = 0;
     while ((c->o.outbox_count && ring.count >= c->o.outbox_count) ||
            !stws_p_ring_place(&ring, size, &at)) {
         if (c->o.outbox_policy != STWS_FULL_DROP_OLDEST || !ring.count) return -1;
-        if (!stws_p_record_may_go(stws_p_record_at(&ring, ring.head))) return -1;
+        if (!stws_p_record_is_droppable(stws_p_record_at(&ring, ring.head))) return -1;
         stws_p_ring_drop(&ring);
         drops++;
     }
@@ -12778,26 +12826,26 @@ static int stws_p_drops_for(const stws *c, size_t size) {
    and the policy allows that. Returns its record, or NULL with the reason in *result:
    STWS_ERR_LIMIT if it never fits, STWS_ERR_FRAME_BUILD if it cannot be represented,
    STWS_ERR_FULL if there is no room now. The lock is held. */
-static stws_p_record *stws_p_queue_frame(stws *c, const stws_frame *frame, int *result) {
+static stws_p_record *stws_p_outbox_put(stws *c, const stws_frame *frame, int *result) {
     stws_p_ring *outbox = &c->s.outbox;
     int drops;
     *result = STWS_ERR_LIMIT;
     if (!c->has_heap && stws_p_head_bound(frame) + frame->body_len > c->s.out.cap - 15) return NULL;
     if (stws_p_record_size(frame) > outbox->cap) return NULL;
     *result = STWS_ERR_FRAME_BUILD;
-    if (!stws_p_can_say(c, frame)) return NULL;
+    if (!stws_p_can_represent(c, frame)) return NULL;
     *result = STWS_ERR_FULL;
-    stws_p_record_sweep(&c->s);
-    drops = stws_p_drops_for(c, stws_p_record_size(frame));
+    stws_p_outbox_sweep(&c->s);
+    drops = stws_p_drops_needed(c, stws_p_record_size(frame));
     if (drops < 0) return NULL;
     for (; drops > 0; drops--) { /* a sweep may remove more than one */
         stws_p_record *oldest = stws_p_record_at(outbox, outbox->head);
         size_t count = outbox->count;
         stws_p_drop_record(c, oldest, STWS_ERR_FULL);
-        stws_p_record_sweep(&c->s);
+        stws_p_outbox_sweep(&c->s);
         drops -= (int)(count - outbox->count) - 1;
     }
-    return stws_p_record_put(outbox, frame);
+    return stws_p_outbox_append(outbox, frame);
 }
 
 /* How long a frame has a meaning: a SEND in any session; ACK, NACK and UNSUBSCRIBE in the
@@ -12807,9 +12855,9 @@ enum { STWS_P_FOR_ANY_SESSION = 0, STWS_P_FOR_THIS_SESSION = 1, STWS_P_CONFIRMED
 /* A part of this transaction was lost, so none of it may take effect. Refuses the part that
    the caller adds: returns STWS_ERR_STALE. COMMIT is refused, too, and ends the transaction
    here. ABORT succeeds, because nothing of the transaction remains. The lock is held. */
-static int stws_p_refuse_part(stws *c, stws_p_record *begin, stws_command command_id) {
-    if (stws_p_record_ends(command_id)) stws_p_record_enter(&c->s, begin, STWS_P_RECORD_DONE);
-    stws_p_record_sweep(&c->s);
+static int stws_p_refuse_broken_part(stws *c, stws_p_record *begin, stws_command command_id) {
+    if (stws_p_ends_transaction(command_id)) stws_p_record_enter(&c->s, begin, STWS_P_RECORD_DONE);
+    stws_p_outbox_sweep(&c->s);
     return command_id == STWS_COMMAND_ABORT ? (int)STWS_OK : (int)STWS_ERR_STALE;
 }
 
@@ -12818,19 +12866,19 @@ static int stws_p_refuse_part(stws *c, stws_p_record *begin, stws_command comman
    session has sent the BEGIN, the server needs the ABORT: sends it, or puts it into the room
    that there is now. If neither works, the transaction ends on the server with the session.
    Always returns STWS_OK. The lock is held. */
-static int stws_p_abort_anyway(stws *c, const stws_p_draft *draft, stws_p_record *begin) {
+static int stws_p_abort_without_room(stws *c, const stws_p_draft *draft, stws_p_record *begin) {
     stws_p_ring *outbox = &c->s.outbox;
     stws_p_record *r;
     int begun = begin->state != STWS_P_RECORD_WAITING, result;
     for (r = begin; r; r = stws_p_record_next(outbox, r))
-        if (stws_p_record_part_of(r, draft->transaction))
+        if (stws_p_record_in_transaction(r, draft->transaction))
             stws_p_record_drop(&c->s, r, STWS_ERR_STALE);
-    stws_p_record_sweep(&c->s);
+    stws_p_outbox_sweep(&c->s);
     stws_p_signal(c);
-    if (!begun || (stws_p_may_post(c) && !outbox->untaken &&
+    if (!begun || (stws_p_may_send_now(c) && !outbox->untaken &&
                    stws_p_post_growing_locked(c, &draft->frame, draft->body_is_utf8) == STWS_OK))
         return STWS_OK;
-    r = stws_p_queue_frame(c, &draft->frame, &result);
+    r = stws_p_outbox_put(c, &draft->frame, &result);
     if (r) r->epoch = c->s.epoch;
     return STWS_OK;
 }
@@ -12838,7 +12886,7 @@ static int stws_p_abort_anyway(stws *c, const stws_p_draft *draft, stws_p_record
 /* Returns why no new frames are accepted: STWS_CLOSED if the client has ended or stws_stop
    was called, STWS_ERR_STATE after stws_disconnect or stws_close. Returns STWS_OK if they
    are. */
-static int stws_p_leaving(const stws *c) {
+static int stws_p_refuses_new_frames(const stws *c) {
     if (STWS_P_LOAD(&c->state) == STWS_ENDED || STWS_P_LOAD(&c->stop)) return STWS_CLOSED;
     return STWS_P_LOAD(&c->asked) ? (int)STWS_ERR_STATE : (int)STWS_OK;
 }
@@ -12847,10 +12895,10 @@ static int stws_p_leaving(const stws *c) {
    BEGIN, COMMIT and ABORT comes through here. The lock is held. `receipt` is the number of the
    frame's receipt, or 0; `kind` is one of the three above.
 
-   The frame goes straight into the output if the session accepts it (stws_p_may_post), and if
-   nothing waits in the outbox, so that the order of the calls is kept. Otherwise a copy of it
-   goes into the outbox. These frames always do, and stay there after they were sent, because a
-   new session has to send them again:
+   The frame goes straight into the output if the session accepts it (stws_p_may_send_now), and
+   if nothing waits in the outbox, so that the order of the calls is kept. Otherwise a copy of
+   it goes into the outbox. These frames always do, and stay there after they were sent, because
+   a new session has to send them again:
 
      - with option confirm, a SEND until its receipt has arrived;
      - the parts of a transaction until its COMMIT or ABORT was sent (and confirmed), so that a
@@ -12858,42 +12906,43 @@ static int stws_p_leaving(const stws *c) {
 
    Returns STWS_OK if the frame was accepted. Otherwise: STWS_ERR_FULL (no room now),
    STWS_ERR_LIMIT (it never fits), STWS_ERR_FRAME_BUILD (it cannot be represented),
-   STWS_ERR_STALE (its transaction is broken), STWS_ERR_STATE or STWS_CLOSED (the client is
-   to end, or has ended), STWS_ERR_IO (no masking key). */
+   STWS_ERR_STALE (its transaction is broken), STWS_ERR_STATE or STWS_CLOSED (the client is to
+   end, or has ended), STWS_ERR_IO (no masking key). */
 static int stws_p_submit_locked(stws *c, const stws_p_draft *draft, int receipt, int kind) {
     const stws_frame *frame = &draft->frame;
-    stws_p_record *record, *begin = stws_p_record_begin(&c->s.outbox, draft->transaction, NULL);
+    stws_p_record *record,
+        *begin = stws_p_transaction_begin(&c->s.outbox, draft->transaction, NULL);
     int result, tied = begin || frame->command_id == STWS_COMMAND_BEGIN;
     STOMP_WS_ASSERT(stws_p_has_lock(c));
     if (draft->too_many_headers) return STWS_ERR_LIMIT;
-    result = stws_p_leaving(c);
+    result = stws_p_refuses_new_frames(c);
     if (result != STWS_OK &&
         !(kind == STWS_P_FOR_THIS_SESSION && STWS_P_LOAD(&c->state) == STWS_CONNECTED))
         return result; /* but ACKs are still accepted before DISCONNECT */
     if (begin && begin->state == STWS_P_RECORD_BROKEN)
-        return stws_p_refuse_part(c, begin, frame->command_id);
+        return stws_p_refuse_broken_part(c, begin, frame->command_id);
     /* The short way: straight into the output. Nothing of the frame is kept. */
-    if (kind != STWS_P_CONFIRMED && !tied && stws_p_may_post(c) && !c->s.outbox.untaken) {
+    if (kind != STWS_P_CONFIRMED && !tied && stws_p_may_send_now(c) && !c->s.outbox.untaken) {
         result = stws_p_post_growing_locked(c, frame, draft->body_is_utf8);
         if (result == STWS_OK && receipt)
-            stws_p_receipt_sent(&c->s, receipt, c->clock.now_us(c->clock.ctx));
+            stws_p_receipt_frame_sent(&c->s, receipt, c->clock.now_us(c->clock.ctx));
         if (result != STWS_ERR_SPACE) return result;
     }
     /* The outbox, and from there as much as there is room for. */
-    record = stws_p_queue_frame(c, frame, &result);
+    record = stws_p_outbox_put(c, frame, &result);
     if (!record && begin && frame->command_id == STWS_COMMAND_ABORT)
-        return stws_p_abort_anyway(c, draft, begin);
+        return stws_p_abort_without_room(c, draft, begin);
     if (!record) return result;
     record->receipt = receipt;
     record->epoch = kind == STWS_P_FOR_THIS_SESSION ? c->s.epoch : 0;
     if (kind == STWS_P_CONFIRMED) stws_p_record_confirm(&c->s, record, receipt);
     record->tied = (unsigned char)tied;
-    if (stws_p_may_post(c)) stws_p_post_outbox_locked(c, c->clock.now_us(c->clock.ctx));
+    if (stws_p_may_send_now(c)) stws_p_post_outbox_locked(c, c->clock.now_us(c->clock.ctx));
     return STWS_OK;
 }
 
 /* Returns the sentence for stws_error_text after a call of this section was refused. */
-STWS_P_APART static const char *stws_p_refusal_of(int error) {
+STWS_P_NOINLINE static const char *stws_p_refusal_text(int error) {
     static const stws_p_meaning meanings[] = {
         {STWS_CLOSED, "the client has ended, or stws_stop was called: it accepts nothing new"},
         {STWS_ERR_STATE, "stws_disconnect or stws_close was called: nothing new is accepted"},
@@ -12914,8 +12963,8 @@ STWS_P_APART static const char *stws_p_refusal_of(int error) {
    thread holds the client. If the socket was full the last time, tries that only if the call
    had no room (result < 0), and in every 32nd call. The lock is held, but released while it
    writes. */
-STWS_P_APART static void stws_p_write_batch_locked(stws *c, int result) {
-    int mine = stws_p_drives(c), taken = !mine && stws_p_try_take(c, STWS_P_WRITER);
+STWS_P_NOINLINE static void stws_p_write_batch_locked(stws *c, int result) {
+    int mine = stws_p_holds_client(c), taken = !mine && stws_p_try_take(c, STWS_P_WRITER);
     if ((mine || taken) && (!c->stalled_us || result < 0 || (++c->refusals & 31) == 0)) {
         stws_p_unlock(c);
         stws_p_write_once(c, c->clock.now_us(c->clock.ctx));
@@ -12930,9 +12979,9 @@ STWS_P_APART static void stws_p_write_batch_locked(stws *c, int result) {
 static int stws_p_finish_call(stws *c, int result) {
     if (stws_p_pending(&c->s.out) >= STWS_P_BATCH && !c->write_error && c->state == STWS_CONNECTED)
         stws_p_write_batch_locked(c, result);
-    if (stws_p_drives(c)) stws_p_unlock(c);
+    if (stws_p_holds_client(c)) stws_p_unlock(c);
     else stws_p_unlock_and_wake(c);
-    return result < 0 ? stws_p_refuse(c, result, stws_p_refusal_of(result)) : result;
+    return result < 0 ? stws_p_refuse(c, result, stws_p_refusal_text(result)) : result;
 }
 
 /* Returns 1 if every name of a list of headers has a value, and no name is empty. */
@@ -12943,20 +12992,20 @@ static int stws_p_header_list_valid(const char *const *list) {
 }
 
 /* Returns 1 if a subscription in the table has this id. */
-static int stws_p_id_taken(const stws_p_subs *t, const char *id) {
+static int stws_p_id_in_use(const stws_p_subs *t, const char *id) {
     size_t len = strlen(id);
     return *stws_p_custom_link_locked(t, id, len) || stws_p_find_handle(t, stws_p_own_id(id, len));
 }
 
-/* Enters a subscription, and its receipt, into the tables. stws_p_post_subscriptions_locked sends
-   the SUBSCRIBE. If an UNSUBSCRIBE of the same id still waits in the outbox, the
-   subscription waits for that (STWS_P_SUB_WAITS_FOR_ID). Returns its handle, or an error. The lock is
-   held. */
+/* Enters a subscription, and its receipt, into the tables. stws_p_post_subscriptions_locked
+   sends the SUBSCRIBE. If an UNSUBSCRIBE of the same id still waits in the outbox, the
+   subscription waits for that (STWS_P_SUB_WAITS_FOR_ID). Returns its handle, or an error. The
+   lock is held. */
 static int stws_p_subscribe_locked(stws *c, const char *destination,
                                    const stws_subscribe_options *o) {
     int handle = stws_p_add_sub_locked(&c->s.subs, destination, o);
     stws_p_sub *sub = stws_p_find_handle(&c->s.subs, handle);
-    if (sub && sub->custom_id && stws_p_record_unsubscribes(&c->s.outbox, stws_p_wanted_id(o)))
+    if (sub && sub->custom_id && stws_p_outbox_has_unsubscribe(&c->s.outbox, stws_p_wanted_id(o)))
         stws_p_sub_enter(&c->s.subs, sub, STWS_P_SUB_WAITS_FOR_ID);
     if (!sub || !o->receipt) return handle;
     sub->receipt = stws_p_add_receipt(&c->s, handle);
@@ -12999,9 +13048,9 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination,
     stws_p_add(&draft, "id", id);
     stws_p_add(&draft, "ack", o->ack ? stws_p_ack_mode(o) : NULL);
     stws_p_add_list(&draft, o->headers);
-    result = stws_p_leaving(c);
+    result = stws_p_refuses_new_frames(c);
     if (result != STWS_OK) return stws_p_finish_call(c, result);
-    if (id && stws_p_id_taken(&c->s.subs, id)) {
+    if (id && stws_p_id_in_use(&c->s.subs, id)) {
         stws_p_finish_call(c, STWS_ERR_USAGE);
         return stws_p_refuse(
             c, STWS_ERR_USAGE,
@@ -13009,7 +13058,7 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination,
             "its own callback keeps its id until its message is acknowledged");
     }
     if (draft.too_many_headers) result = STWS_ERR_LIMIT;
-    else if (!stws_p_can_say(c, &draft.frame)) result = STWS_ERR_FRAME_BUILD;
+    else if (!stws_p_can_represent(c, &draft.frame)) result = STWS_ERR_FRAME_BUILD;
     else result = stws_p_subscribe_locked(c, destination, o);
     return stws_p_finish_call(c, result);
 }
@@ -13047,14 +13096,14 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
         return stws_p_refuse(c, STWS_ERR_USAGE,
                              "stws_unsubscribe: no subscription has that handle (any more)");
     }
-    if (handle == c->in_hand && !STWS_P_LOAD(c->hand->answered)) {
-        c->ends_in_hand = 1; /* its message has to be acknowledged first */
+    if (handle == c->hand_subscription && !STWS_P_LOAD(c->hand->answered)) {
+        c->hand_unsubscribed = 1; /* its message has to be acknowledged first */
         return stws_p_finish_call(c, STWS_OK);
     }
     /* UNSUBSCRIBE, if this session has sent the SUBSCRIBE. */
     if (stws_p_server_knows(sub) && STWS_P_LOAD(&c->state) == STWS_CONNECTED) {
         durable = stws_p_sub_durable(&c->s.subs, sub);
-        if (*durable && stws_p_profile_of(c->s.broker)->ends_before_forgets &&
+        if (*durable && stws_p_profile_of(c->s.broker)->needs_two_unsubscribes &&
             sub->state != STWS_P_SUB_ENDED)
             result = stws_p_submit_unsubscribe_locked(c, sub, "");
         if (result == STWS_OK) {
@@ -13062,7 +13111,7 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
             result = stws_p_submit_unsubscribe_locked(c, sub, durable);
         }
     }
-    if (result == STWS_OK) stws_p_unsubscribed_locked(c, sub);
+    if (result == STWS_OK) stws_p_drop_subscription_locked(c, sub);
     return stws_p_finish_call(c, result);
 }
 
@@ -13102,7 +13151,7 @@ static int stws_p_compose_send(stws *c, stws_p_draft *draft, const stws_outgoing
    receipt gets an entry in the table, and its number is returned. Otherwise returns 0 if the
    frame was accepted. Returns the negative errors of stws_p_submit_locked. The lock is held. */
 static int stws_p_submit_with_receipt_locked(stws *c, stws_p_draft *draft, int told) {
-    int number = told ? stws_p_add_receipt(&c->s, 0) : stws_p_number_from(&c->s.next_receipt),
+    int number = told ? stws_p_add_receipt(&c->s, 0) : stws_p_take_number(&c->s.next_receipt),
         result;
     char id[STWS_P_ID_TEXT];
     if (!number) return STWS_ERR_LIMIT;
@@ -13121,7 +13170,7 @@ static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms) {
     long long until = 0;
     int goes_on, ends = 0;
     while (!ends && !stws_p_acknowledge_on(m, STWS_ACK_ON_RETURN)) {
-        if (!until) until = timeout_ms < 0 ? STWS_P_NEVER : stws_p_in(c, timeout_ms);
+        if (!until) until = timeout_ms < 0 ? STWS_P_NEVER : stws_p_time_in_ms(c, timeout_ms);
         stws_p_lock(c);
         ends = c->write_error != 0 || c->going; /* this session sends nothing more */
         goes_on =
@@ -13144,7 +13193,7 @@ static int stws_p_lacks_receipts(const stws *c, const stws_outgoing *m) {
    held, but released while it waits. */
 static int stws_p_await_room(stws *c, long long *until, int error) {
     if (error >= 0 || c->o.outbox_policy != STWS_FULL_BLOCK || !stws_p_may_wait(c)) return error;
-    if (!*until) *until = stws_p_in(c, c->o.outbox_block_ms);
+    if (!*until) *until = stws_p_time_in_ms(c, c->o.outbox_block_ms);
     return stws_p_await_driver_locked(c, *until) ? (int)STWS_P_AGAIN : (int)STWS_ERR_TIMEOUT;
 }
 
@@ -13153,17 +13202,18 @@ static int stws_p_await_room(stws *c, long long *until, int error) {
    headers, an option that changes the frame), and if nothing has to wait, the encoded head
    of the last SEND is used again. Returns 1 if the message is in the output; 0 if the long
    way is needed. The lock is held. */
-static int stws_p_send_again(stws *c, const stws_outgoing *m) {
+static int stws_p_send_with_last_head(stws *c, const stws_outgoing *m) {
     int bare = m->content_length == STWS_CONTENT_LENGTH_JMS_TEXT
-                   ? stws_p_profile_of(c->s.broker)->takes_bare_as_text
+                   ? stws_p_profile_of(c->s.broker)->bare_send_is_text
                    : m->content_length == STWS_CONTENT_LENGTH_OMIT;
     if (bare || m->receipt || m->transaction || m->headers) return 0;
     if (c->o.confirm || c->o.stable_id || c->o.binary || c->o.on_trace) return 0;
-    if (STWS_P_LOAD(&c->stop) || STWS_P_LOAD(&c->asked) || !stws_p_may_post(c) ||
+    if (STWS_P_LOAD(&c->stop) || STWS_P_LOAD(&c->asked) || !stws_p_may_send_now(c) ||
         c->s.outbox.untaken)
         return 0;
-    return stws_p_was_said(&c->s, m->destination, m->content_type) &&
-           stws_utf8_valid(m->body, m->body_len) && stws_p_post_again(&c->s, m->body, m->body_len);
+    return stws_p_send_head_matches(&c->s, m->destination, m->content_type) &&
+           stws_utf8_valid(m->body, m->body_len) &&
+           stws_p_encode_with_send_head(&c->s, m->body, m->body_len);
 }
 
 /* With STWS_FULL_BLOCK the loop may wait for room, and leave the lock for that. Other
@@ -13179,7 +13229,7 @@ STOMP_WS_API int stws_send_ex(stws *c, const stws_outgoing *m) {
                              "stws_send: the message or its destination is missing, body is NULL "
                              "but has a length, or headers has a name without a value");
     stws_p_lock(c);
-    if (stws_p_send_again(c, m)) return stws_p_finish_call(c, STWS_OK);
+    if (stws_p_send_with_last_head(c, m)) return stws_p_finish_call(c, STWS_OK);
     do {
         result = stws_p_compose_send(c, &draft, m);
         if (result != STWS_OK) break;
@@ -13288,8 +13338,9 @@ static int stws_p_is_flushed_locked(const stws *c) {
    and Spring's simple broker, the time at which the oldest receipt is overdue. That broker
    sends a receipt for DISCONNECT only. The lock is held. */
 static long long stws_p_flush_limit_locked(const stws *c, long long until) {
-    const stws_p_record *oldest = stws_p_record_unconfirmed(&c->s.outbox);
-    long long limit = oldest ? oldest->sent_us + stws_p_ms(c->o.receipt_timeout_ms) : STWS_P_NEVER;
+    const stws_p_record *oldest = stws_p_outbox_first_unconfirmed(&c->s.outbox);
+    long long limit =
+        oldest ? oldest->sent_us + stws_p_ms_to_us(c->o.receipt_timeout_ms) : STWS_P_NEVER;
     if (!oldest || oldest->state != STWS_P_RECORD_SENT || !c->o.receipt_timeout_ms ||
         c->s.broker != STWS_BROKER_SPRING)
         return until;
@@ -13307,7 +13358,7 @@ static int stws_p_push_output(stws *c, int left) {
     int most_ms, n, can_read = 0, moved;
     long got = 0;
     if (!c->calling && c->held != STWS_P_HELD_BY_QUEUE && !c->has_kept) {
-        stws_p_let_go(c);
+        stws_p_release_message(c);
         if (!c->held) {
             c->s.message.epoch = 0;
             c->s.in.begin += c->s.taken;
@@ -13331,7 +13382,7 @@ static int stws_p_push_output(stws *c, int left) {
     /* The wake pipe is left out: a byte in it stays for the next wait. */
     n = stws_p_pollfds(c, polled, &most_ms) - (c->wake[0] >= 0);
     if (n && !can_read) polled[0].events = stws_p_pending(&c->s.out) ? POLLOUT : 0;
-    poll(polled, n ? 1 : 0, stws_p_at_most(left, STWS_P_BLIND_MS));
+    poll(polled, n ? 1 : 0, stws_p_at_most(left, STWS_P_NO_FD_MS));
     return STWS_OK;
 }
 
@@ -13342,7 +13393,7 @@ static int stws_p_push_output(stws *c, int left) {
    and without option confirm the flush has failed. Returns STWS_OK, an error,
    STWS_ERR_TIMEOUT after `until`, or STWS_P_AGAIN if another thread wants to drive, or has
    to take an event first. */
-static int stws_p_flush_here(stws *c, long long until, unsigned losses) {
+static int stws_p_flush_driving(stws *c, long long until, unsigned losses) {
     long long limit;
     int result, left, flushed, unconfirmed, rounds = 0;
     stws_event_type type;
@@ -13352,22 +13403,23 @@ static int stws_p_flush_here(stws *c, long long until, unsigned losses) {
         unconfirmed = c->s.unconfirmed != 0;
         limit = stws_p_flush_limit_locked(c, until);
         stws_p_unlock(c);
-        left = stws_p_until(c, limit);
+        left = stws_p_ms_until(c, limit);
         /* Done, failed, or to be given up? */
         if (losses != c->losses && !c->o.confirm) return c->error ? c->error : (int)STWS_ERR_LOST;
         if (flushed) return STWS_OK;
         if (left == 0 && limit != until)
-            stws_p_say(c, STWS_ERR_TIMEOUT,
-                       "Spring's simple broker sends no receipts: do without option confirm");
+            stws_p_fail(c, STWS_ERR_TIMEOUT,
+                        "Spring's simple broker sends no receipts: do without option confirm");
         if (left == 0 && rounds++) return STWS_ERR_TIMEOUT; /* but try one round at least */
-        if (!c->calling && (stws_p_gives_way(c) || (c->has_kept && stws_p_another_drove(c))))
+        if (!c->calling &&
+            (stws_p_flusher_must_yield(c) || (c->has_kept && stws_p_another_drove_last(c))))
             return STWS_P_AGAIN;
         /* Only write, if that is all that is missing; else drive. */
         c->flushing = 1;
         if (c->state == STWS_CONNECTED && !unconfirmed && !c->write_error)
             result = stws_p_push_output(c, left);
         else if (c->calling) result = c->write_error ? c->write_error : (int)STWS_ERR_STATE;
-        else result = stws_p_next_aside(c, left, &type);
+        else result = stws_p_next_for_call(c, left, &type);
         c->flushing = 0;
         if (result < 0) return result;
     }
@@ -13375,27 +13427,28 @@ static int stws_p_flush_here(stws *c, long long until, unsigned losses) {
 
 /* Flushes from a thread that does not drive. While another thread drives, waits for its
    results. While no thread does, takes the client and flushes; it gives the client back when
-   another thread wants to drive (stws_p_gives_way), and goes on waiting. If stws_next has
-   given an event to another thread, or has to give it one, the event must stay in its place:
-   then waits for that thread's next call. Returns STWS_OK, an error, or STWS_ERR_TIMEOUT. */
-static int stws_p_flush_beside(stws *c, long long until) {
+   another thread wants to drive (stws_p_flusher_must_yield), and goes on waiting. If stws_next
+   has given an event to another thread, or has to give it one, the event must stay in its
+   place: then waits for that thread's next call. Returns STWS_OK, an error, or
+   STWS_ERR_TIMEOUT. */
+static int stws_p_flush_not_driving(stws *c, long long until) {
     int result = STWS_P_AGAIN, kept = 0;
     unsigned losses;
     stws_p_lock(c);
     losses = c->losses;
-    stws_p_watch(c, 1);
+    stws_p_count_watcher(c, 1);
     while (result == STWS_P_AGAIN) {
         /* Nobody drives: flush here. */
-        kept |= stws_p_lent_to_others(c);
+        kept |= stws_p_event_in_use_elsewhere(c);
         if (!kept && !c->wanted && stws_p_try_take(c, STWS_P_FLUSHER)) {
             stws_p_unlock(c);
-            kept = stws_p_lent_to_others(c); /* it may have changed meanwhile */
+            kept = stws_p_event_in_use_elsewhere(c); /* it may have changed meanwhile */
             if (!kept) {
-                result = stws_p_flush_here(c, until, losses);
+                result = stws_p_flush_driving(c, until, losses);
                 kept = c->has_kept && result == STWS_P_AGAIN;
                 stws_p_wake_loop(c);
             }
-            stws_p_let_others_drive(c);
+            stws_p_release_driver(c);
             stws_p_lock(c);
             continue;
         }
@@ -13403,14 +13456,14 @@ static int stws_p_flush_beside(stws *c, long long until) {
         if (losses != c->losses && !c->o.confirm) result = STWS_ERR_LOST;
         else if (stws_p_is_flushed_locked(c)) result = STWS_OK;
         else if (STWS_P_LOAD(&c->state) == STWS_ENDED) result = STWS_CLOSED;
-        else if (stws_p_until(c, stws_p_flush_limit_locked(c, until)) == 0)
+        else if (stws_p_ms_until(c, stws_p_flush_limit_locked(c, until)) == 0)
             result = STWS_ERR_TIMEOUT;
         else
-            stws_p_await_driver_locked(c, kept ? stws_p_in(c, STWS_P_BLIND_MS)
+            stws_p_await_driver_locked(c, kept ? stws_p_time_in_ms(c, STWS_P_NO_FD_MS)
                                                : stws_p_flush_limit_locked(c, until));
         kept = 0;
     }
-    stws_p_watch(c, -1);
+    stws_p_count_watcher(c, -1);
     stws_p_unlock(c);
     return result;
 }
@@ -13419,9 +13472,9 @@ static int stws_p_flush_beside(stws *c, long long until) {
 STOMP_WS_API int stws_flush(stws *c, int timeout_ms) {
     long long until;
     if (stws_p_unusable(c)) return stws_p_unusable(c);
-    until = stws_p_in(c, timeout_ms);
-    return stws_p_drives(c) ? stws_p_flush_here(c, until, c->losses)
-                            : stws_p_flush_beside(c, until);
+    until = stws_p_time_in_ms(c, timeout_ms);
+    return stws_p_holds_client(c) ? stws_p_flush_driving(c, until, c->losses)
+                                  : stws_p_flush_not_driving(c, until);
 }
 
 /* ---- request and reply ---- */
@@ -13465,7 +13518,7 @@ static int stws_p_await_reply(stws *c, stws_p_reply *reply, const stws_subscribe
     stws_event_type type;
     c->implied = implied;
     while (!reply->arrived) {
-        int left = stws_p_until(c, until), result = stws_p_next_aside(c, left, &type);
+        int left = stws_p_ms_until(c, until), result = stws_p_next_for_call(c, left, &type);
         if (reply->arrived) break;
         if (result < 0) return result;
         if (result == 0 && left == 0) return STWS_ERR_TIMEOUT;
@@ -13492,7 +13545,7 @@ static int stws_p_request(stws *c, const stws_outgoing *message, stws_message **
     int result = stws_p_connect(c, until), handle = 0, number;
     if (result != STWS_OK) return result;
     stws_p_lock(c);
-    number = stws_p_number_from(&c->s.next_receipt);
+    number = stws_p_take_number(&c->s.next_receipt);
     stws_p_unlock(c);
     stws_p_number_text(correlation, "", (unsigned)number);
     stws_p_number_text(to, "/temp-queue/stws-", (unsigned)number);
@@ -13504,7 +13557,7 @@ static int stws_p_request(stws *c, const stws_outgoing *message, stws_message **
     /* `wanted` ends with this function, so the callback has to end, too. */
     if (handle && stws_unsubscribe(c, handle) != STWS_OK) {
         stws_p_lock(c);
-        stws_p_unsubscribed_locked(c, stws_p_find_handle(&c->s.subs, handle));
+        stws_p_drop_subscription_locked(c, stws_p_find_handle(&c->s.subs, handle));
         stws_p_unlock(c);
     }
     c->implied = NULL;
@@ -13523,11 +13576,11 @@ STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_messag
     if (!reply || !message || !stws_p_outgoing_valid(message))
         return stws_p_refuse(c, STWS_ERR_USAGE,
                              "stws_request: reply or message is NULL, or the message is not valid");
-    until = stws_p_in(c, timeout_ms);
-    result = stws_p_take_beside(c, until);
+    until = stws_p_time_in_ms(c, timeout_ms);
+    result = stws_p_take_after_event(c, until);
     if (result != STWS_OK) return result;
     result = stws_p_request(c, message, reply, until);
-    stws_p_let_others_drive(c);
+    stws_p_release_driver(c);
     return result;
 }
 
@@ -13566,11 +13619,11 @@ STOMP_WS_API const char *stws_error_text(const stws *c) {
     return stws_error(c) ? stws_result_text(stws_error(c)) : "";
 }
 
-/* Looks the name up in what stws_p_keep_head has stored. */
+/* Looks the name up in what stws_p_store_answer_headers has stored. */
 STOMP_WS_API const char *stws_upgrade_header(const stws *c, const char *name) {
     const char *at = c && !c->broken && name ? c->head : "";
-    for (; *at; at = stws_p_after(stws_p_after(at)))
-        if (stws_p_equal_nocase(at, strlen(at), name, strlen(name))) return stws_p_after(at);
+    for (; *at; at = stws_p_next_text(stws_p_next_text(at)))
+        if (stws_p_equal_nocase(at, strlen(at), name, strlen(name))) return stws_p_next_text(at);
     return NULL;
 }
 
@@ -13589,8 +13642,8 @@ STOMP_WS_API void stws_stats(stws *c, stws_statistics *out) {
     memset(out, 0, sizeof *out);
     if (!c || c->broken) return;
     stws_p_lock(c);
-    taken = !stws_p_drives(c) && stws_p_try_take(c, STWS_P_WRITER);
-    if (c->shared_stats && (taken || stws_p_drives(c))) *c->shared_stats = c->s.stats;
+    taken = !stws_p_holds_client(c) && stws_p_try_take(c, STWS_P_WRITER);
+    if (c->shared_stats && (taken || stws_p_holds_client(c))) *c->shared_stats = c->s.stats;
     *out = c->shared_stats ? *c->shared_stats : c->s.stats;
     if (taken) STWS_P_SWAP(&c->driver, 0);
     if (taken && c->watchers) stws_p_signal(c);
@@ -13604,7 +13657,7 @@ STOMP_WS_API void stws_stats(stws *c, stws_statistics *out) {
 #undef STWS_P_AT
 #undef STWS_P_ASSERTS
 #undef STWS_P_AVX2
-#undef STWS_P_APART
+#undef STWS_P_NOINLINE
 #undef STWS_P_HAS_PROXY
 #undef STWS_P_HAS_TEXTS
 #undef STWS_P_IS
@@ -13637,7 +13690,7 @@ STOMP_WS_API void stws_stats(stws *c, stws_statistics *out) {
 #undef STWS_P_UTF8_ON_128
 #undef STWS_P_UTF8_ON_256
 #undef STWS_P_WITH_THREADS
-#undef stws_p_say
+#undef stws_p_fail
 
 #endif /* STOMP_WS_IMPLEMENTED */
 #endif /* STOMP_WS_IMPLEMENTATION */

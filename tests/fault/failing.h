@@ -77,9 +77,9 @@ static const struct site sites[] = {
      1,
      {EINTR, EAGAIN, EPIPE, ECONNRESET, ENOBUFS, ENETUNREACH, FAIL_SHORT}},
     {"stws_p_close_fd", "close", 1, {EINTR, EIO}},
-    {"stws_p_silence_cause", "ioctl", 1, {ENOTTY, EINVAL}},
+    {"stws_p_explain_silence", "ioctl", 1, {ENOTTY, EINVAL}},
     {"stws_p_wake_init", "pipe", 1, {EMFILE, ENFILE}},
-    {"stws_p_poke", "write", 1, {EINTR}},
+    {"stws_p_write_wake_byte", "write", 1, {EINTR}},
     {"stws_p_end_wait", "read", 1, {EINTR}},
     {"stws_p_wait", "poll", 1, {EINTR, ENOMEM, FAIL_EARLY}},
     {"stws_p_wait_many", "poll", 1, {EINTR, ENOMEM, FAIL_EARLY}},
@@ -129,9 +129,9 @@ static const struct sure_site sure_sites[] = {
     {"stws_join", "pthread_join", 1, "it fails only if misused"},
     {"stws_p_sync_init", "pthread_mutex_destroy", 1, "only if misused"},
     {"stws_queue_create", "STOMP_WS_FREE", 1, "it returns nothing"},
-    {"stws_p_queue_settle", "pthread_cond_broadcast", 1, "only if misused"},
-    {"stws_p_queue_feed", "pthread_cond_broadcast", 1, "only if misused"},
-    {"stws_p_me", "pthread_self", 1, "it always succeeds"},
+    {"stws_p_queue_finish", "pthread_cond_broadcast", 1, "only if misused"},
+    {"stws_p_queue_count_feeder", "pthread_cond_broadcast", 1, "only if misused"},
+    {"stws_p_thread_id", "pthread_self", 1, "it always succeeds"},
     {"stws_queue_destroy", "pthread_cond_destroy", 1, "only if misused"},
     {"stws_queue_destroy", "pthread_mutex_destroy", 1, "only if misused"},
     {"stws_destroy", "pthread_cond_destroy", 1, "only if misused"},
@@ -139,7 +139,7 @@ static const struct sure_site sure_sites[] = {
     {"stws_p_cond_init", "pthread_condattr_destroy", 1, "only if misused"},
     {"stws_queue_close", "pthread_cond_broadcast", 1, "only if misused"},
     {"stws_p_signal", "pthread_cond_broadcast", 1, "only if misused"},
-    {"stws_p_queue_push", "pthread_cond_signal", 1, "only if misused"},
+    {"stws_p_queue_put", "pthread_cond_signal", 1, "only if misused"},
     {"stws_queue_pop", "pthread_cond_signal", 1, "only if misused"},
 };
 enum { SURE_SITES = sizeof sure_sites / sizeof *sure_sites };
@@ -401,7 +401,7 @@ static inline ssize_t f_read(int fd, void *buf, size_t len) {
 }
 
 static inline ssize_t f_write(int fd, const void *buf, size_t len) {
-    int error = kind_of(fd) == FD_WAKE ? strike("stws_p_poke", "write") : 0;
+    int error = kind_of(fd) == FD_WAKE ? strike("stws_p_write_wake_byte", "write") : 0;
     return error ? fail(error) : write(fd, buf, len);
 }
 

@@ -355,11 +355,11 @@ static long long read_clock(void *ctx) {
    real time. */
 static void step_until_asked(stws *c) {
     int tries;
-    for (tries = 0; tries < SECONDS * 1000 && !stws_p_proxy_asked(&c->tcp); tries++) {
+    for (tries = 0; tries < SECONDS * 1000 && !stws_p_proxy_in_dialogue(&c->tcp); tries++) {
         stws_step(c);
         poll(NULL, 0, 1);
     }
-    CHECK(stws_p_proxy_asked(&c->tcp));
+    CHECK(stws_p_proxy_in_dialogue(&c->tcp));
 }
 
 /* The proxy has its own limit of connect_timeout_ms, and the client waits without looping. */

@@ -335,7 +335,7 @@ static int both_got_one(void) {
     return ms < PATIENCE_MS;
 }
 
-/* Puts an empty message into the queue, as stws_p_queue_push does under the lock. */
+/* Puts an empty message into the queue, as stws_p_queue_put does under the lock. */
 static void put(stws_queue *queue) {
     static const stws_message nothing;
     size_t head = stws_p_align(sizeof(stws_p_queued));

@@ -32,7 +32,7 @@ DEFECTS = {
          "c->now + ms"),
     # From one session to the next.
     "subscriptions are not made again":
-        ("stws_p_leave_session", "stws_p_all_unsent(&c->s.subs);", ""),
+        ("stws_p_clean_up_session", "stws_p_subs_prepare_resend(&c->s.subs);", ""),
     "the outbox is sent before the subscriptions": [
         ("stws_p_post_outbox_locked", "!stws_p_subs_come_first(&c->s.subs) && ", ""),
         ("stws_p_prepare_output_locked", "if (stws_p_subs_come_first(&s->subs)) stws_p_post_subscriptions_locked(c);\n",
@@ -41,31 +41,31 @@ DEFECTS = {
     "a send overtakes the outbox":
         ("stws_p_submit_locked", " && !c->s.outbox.untaken", ""),
     "a send overtakes the subscriptions":
-        ("stws_p_may_post", " && !stws_p_subs_come_first(&c->s.subs)", ""),
+        ("stws_p_may_send_now", " && !stws_p_subs_come_first(&c->s.subs)", ""),
     "what was sent counts as confirmed":
-        ("stws_p_record_taken", "if (!r->confirm) stws_p_record_through",
-         "stws_p_record_through"),
+        ("stws_p_record_taken", "if (!r->confirm) stws_p_record_finish",
+         "stws_p_record_finish"),
     "an unconfirmed message is not resent":
-        ("stws_p_leave_session", "stws_p_record_all_unsent(&c->s);", ""),
+        ("stws_p_clean_up_session", "stws_p_outbox_prepare_resend(&c->s);", ""),
     "a receipt confirms the oldest message":
-        ("stws_p_record_find", "while (r && r->receipt != receipt) r = stws_p_record_linked(s, r->link);",
+        ("stws_p_outbox_find", "while (r && r->receipt != receipt) r = stws_p_record_linked(s, r->link);",
          "r = receipt ? stws_p_record_next(&s->outbox, NULL) : NULL;\n"
          "    while (r && !stws_p_record_is_unconfirmed(r)) r = stws_p_record_next(&s->outbox, r);"),
     "a confirmed message stays in the outbox":
-        ("stws_p_settle", "stws_p_record_through(&c->s, record);", ""),
+        ("stws_p_end_receipt", "stws_p_record_finish(&c->s, record);", ""),
     "a refused message counts as confirmed":
         ("stws_p_on_error", "STWS_ERR_BROKER);\n    if (c->error_close_us",
          "STWS_OK);\n    if (c->error_close_us"),
     "the next attempt does not wait":
-        ("stws_p_lost", "c->now + c->retry_ms * STWS_P_US", "c->now"),
+        ("stws_p_end_connection", "c->now + c->retry_ms * STWS_P_US", "c->now"),
     "Retry-After is ignored":
         ("stws_p_backoff_ms", "return delay > asked ? delay : asked;", "return delay;"),
     "a transaction is not resent from its beginning":
-        ("stws_p_record_through",
-         "if (r->tied && !stws_p_record_ends(r->frame.command_id)) return;", ""),
+        ("stws_p_record_finish",
+         "if (r->tied && !stws_p_ends_transaction(r->frame.command_id)) return;", ""),
     "the receipt of a message in a transaction never ends":
-        ("stws_p_record_through",
-         "if (part->confirm) stws_p_receipt_sent(s, part->receipt, r->sent_us);", ";"),
+        ("stws_p_record_finish",
+         "if (part->confirm) stws_p_receipt_frame_sent(s, part->receipt, r->sent_us);", ";"),
     "the parser keeps half a message of the last session":
         ("stws_p_session_reset", "memset(&s->ws, 0, sizeof s->ws);", ""),
     "half a frame of the last session is written":
@@ -76,7 +76,7 @@ DEFECTS = {
     "the epoch is not increased":
         ("stws_p_on_connected", "c->s.epoch++;", ""),
     "an ACK in the outbox survives its session": [
-        ("stws_p_record_all_unsent", "if (r->epoch) stws_p_record_enter(s, r, STWS_P_RECORD_DONE);", ""),
+        ("stws_p_outbox_prepare_resend", "if (r->epoch) stws_p_record_enter(s, r, STWS_P_RECORD_DONE);", ""),
         ("stws_p_post_outbox_locked", "int stale = r->epoch && r->epoch != c->s.epoch;",
          "int stale = 0;")],
     "an ACK names the wrong header":
@@ -89,17 +89,17 @@ DEFECTS = {
     "a reused id overtakes its UNSUBSCRIBE":
         ("stws_p_subscribe_locked", "stws_p_sub_enter(&c->s.subs, sub, STWS_P_SUB_WAITS_FOR_ID);", ";"),
     "an id that is in use is accepted again":
-        ("stws_subscribe", "if (id && stws_p_id_taken(&c->s.subs, id)) {", "if (0) {"),
+        ("stws_subscribe", "if (id && stws_p_id_in_use(&c->s.subs, id)) {", "if (0) {"),
     # Heart-beats and times.
     "the time of a hook keeps a loop busy while a session is replaced":
-        ("stws_p_due_locked", "!c->write_error && !c->renewing) stws_p_sooner(&first, c->hook_us);",
-         "!c->write_error) stws_p_sooner(&first, c->hook_us);"),
+        ("stws_p_due_locked", "!c->write_error && !c->renewing) stws_p_set_earlier(&first, c->hook_us);",
+         "!c->write_error) stws_p_set_earlier(&first, c->hook_us);"),
     "our heart-beat is timed from received data":
         ("stws_p_post_heartbeat", "c->now - c->s.last_out_us", "c->now - c->s.last_in_us"),
     "the server's silence is timed from sent data":
-        ("stws_p_judge_silence", "c->now - c->s.last_in_us", "c->now - c->s.last_out_us"),
+        ("stws_p_check_silence", "c->now - c->s.last_in_us", "c->now - c->s.last_out_us"),
     "the heart-beat grace is not applied":
-        ("stws_p_silence", "c->s.expected_us * c->o.heartbeat_grace / 100",
+        ("stws_p_allowed_silence", "c->s.expected_us * c->o.heartbeat_grace / 100",
          "c->s.expected_us"),
     "a wait that ends immediately keeps a dead server alive forever":
         ("stws_p_note_lateness", "if (!c->due_us || !beat", "if (!beat"),
@@ -107,17 +107,17 @@ DEFECTS = {
         ("stws_p_due_locked", "if (s->heartbeat_out_us && !stws_p_pending(&s->out) && !c->write_error)",
          "if (s->heartbeat_out_us)"),
     "connecting has no time limit":
-        ("stws_p_turn_resolving", "stws_p_enter(c, STWS_CONNECTING, stws_p_time_limit(c, c->o.connect_timeout_ms));",
-         "stws_p_enter(c, STWS_CONNECTING, STWS_P_NEVER);"),
+        ("stws_p_turn_resolving", "stws_p_enter_state(c, STWS_CONNECTING, stws_p_time_limit(c, c->o.connect_timeout_ms));",
+         "stws_p_enter_state(c, STWS_CONNECTING, STWS_P_NEVER);"),
     "the login has no time limit":
         ("stws_p_turn_upgrading", "c->o.connected_timeout_ms", "0"),
     "the connection is not closed after an ERROR":
-        ("stws_p_on_error", "c->error_close_us = c->now + stws_p_ms(c->o.close_timeout_ms);", ";"),
+        ("stws_p_on_error", "c->error_close_us = c->now + stws_p_ms_to_us(c->o.close_timeout_ms);", ";"),
     "a receipt has no time-out":
         ("stws_p_turn_timers", "stws_p_finish_receipts(&c->s, STWS_P_RECEIPT_SENT, c->now, STWS_ERR_TIMEOUT)",
          "(void)0"),
     "a receipt does not end with its connection":
-        ("stws_p_leave_session", "stws_p_finish_receipts(&c->s, STWS_P_RECEIPT_SENT, STWS_P_NEVER, STWS_ERR_LOST);", ""),
+        ("stws_p_clean_up_session", "stws_p_finish_receipts(&c->s, STWS_P_RECEIPT_SENT, STWS_P_NEVER, STWS_ERR_LOST);", ""),
     "stws_stop has an effect only when connected":
         ("stws_p_turn_asked", "if (STWS_P_LOAD(&c->stop))",
          "if (STWS_P_LOAD(&c->stop) && c->state == STWS_CONNECTED)"),
@@ -128,23 +128,23 @@ DEFECTS = {
         ("stws_p_masking_key", "memcpy(key, s->pool + s->pool_left, 4);",
          "memcpy(key, s->pool, 4);"),
     "a message is split within a character":
-        ("stws_p_post_pieces", "if (opcode == STWS_WS_TEXT) piece", "if (0) piece"),
+        ("stws_p_encode_pieces", "if (opcode == STWS_WS_TEXT) piece", "if (0) piece"),
     "max_ws_message is ignored":
         ("stws_p_cut_size", "return asked == STWS_WHOLE ? 0 : asked < 4 ? 4 : asked;", "return 0;"),
     "headers are escaped for a wrong version":
-        ("stws_p_post_locked", "stws_p_say_head(head, s->version, frame)",
-         "stws_p_say_head(head, STWS_STOMP_12, frame)"),
+        ("stws_p_encode_frame_locked", "stws_p_encode_head(head, s->version, frame)",
+         "stws_p_encode_head(head, STWS_STOMP_12, frame)"),
     "a client that can no longer write waits for room":
-        ("stws_p_let_go_now", "STWS_ACK_ON_RETURN) && !c->write_error;", "STWS_ACK_ON_RETURN);"),
+        ("stws_p_release_message_now", "STWS_ACK_ON_RETURN) && !c->write_error;", "STWS_ACK_ON_RETURN);"),
     "a ping is not answered":
         ("stws_p_control_frame", "s->pong_due = 1;", ""),
     # Threads.
     "a sleeping thread is not woken":
-        ("stws_p_unlock_and_wake", "if (poke) stws_p_poke(c->wake[1]);", "(void)poke;"),
+        ("stws_p_unlock_and_wake", "if (poke) stws_p_write_wake_byte(c->wake[1]);", "(void)poke;"),
     "a flush consumes the wake-up of a loop":
-        ("stws_p_flush_beside", "stws_p_wake_loop(c);", ""),
+        ("stws_p_flush_not_driving", "stws_p_wake_loop(c);", ""),
     "a send follows our close frame":
-        ("stws_p_may_post", "!c->close_sent && ", ""),
+        ("stws_p_may_send_now", "!c->close_sent && ", ""),
     "the output buffer moves while it is being written":
         ("stws_p_make_room", "b->busy || ", ""),
     "the output buffer grows while it is being written":
@@ -164,8 +164,8 @@ DEFECTS = {
          "stws_p_close_transport(c);\n    if (c->o.on_event) { stws_event e; "
          "memset(&e, 0, sizeof e); e.text = \"\"; c->o.on_event(c, &e, c->o.user); }\n"),
     "an event is reported twice":
-        ("stws_p_pull_other", "c->event_due = 0;\n",
-         "c->event_due = c->failures & 1 && !c->yield, c->yield = 1;\n"),
+        ("stws_p_pull_without_frame", "c->disconnected_due = 0;\n",
+         "c->disconnected_due = c->failures & 1 && !c->yield, c->yield = 1;\n"),
 }
 
 

@@ -243,7 +243,7 @@ static void run_raw(bench *b, unsigned long long bytes) {
     tcp.addresses = addresses;
     stws_p_tcp_numeric(&tcp, to.host);
     stws_p_tls_init(&tls, &bear, stws_bearssl());
-    stws_p_tls_plug(&tls, &o, &random, &tcp, &io);
+    stws_p_tls_prepare(&tls, &o, &random, &tcp, &io);
     while ((result = io.open(io.ctx, &to)) == STWS_MORE) poll(NULL, 0, 1);
     check(result == STWS_DONE, "no handshake");
     check(io.write(io.ctx, request, sizeof request - 1) == sizeof request - 1, "no request");

@@ -148,7 +148,7 @@ static void test_hosts_that_no_proxy_excludes(void) {
                 {"est", "a.test", 0}};
     size_t i;
     for (i = 0; i < sizeof rows / sizeof *rows; i++)
-        CHECK_INT(rows[i].spared, stws_p_proxy_spares(rows[i].list, rows[i].host));
+        CHECK_INT(rows[i].spared, stws_p_proxy_is_excepted(rows[i].list, rows[i].host));
 }
 
 static void clear_environment(void) {
@@ -200,7 +200,7 @@ static stws_p_proxy begin(const char *url, const char *target, int port) {
     CHECK_INT(1, stws_p_proxy_parse(&p.at, url));
     snprintf(p.target, sizeof p.target, "%s", target);
     p.port = port;
-    stws_p_proxy_say(&p, p.at.socks ? STWS_P_ASK_METHOD : STWS_P_ASK_WAY);
+    stws_p_proxy_encode(&p, p.at.socks ? STWS_P_ASK_METHOD : STWS_P_ASK_CONNECT);
     return p;
 }
 
@@ -228,20 +228,20 @@ static void test_requests_in_http(void) {
 static void test_requests_in_socks(void) {
     stws_p_proxy p = begin("socks5://h:1", "broker.test", 8080);
     CHECK_REQUEST("\5\1\0", &p);
-    stws_p_proxy_say(&p, STWS_P_ASK_WAY);
+    stws_p_proxy_encode(&p, STWS_P_ASK_CONNECT);
     CHECK_REQUEST("\5\1\0\3\13broker.test\x1f\x90", &p);
     p = begin("socks5://h:1", "127.0.0.1", 65535);
-    stws_p_proxy_say(&p, STWS_P_ASK_WAY);
+    stws_p_proxy_encode(&p, STWS_P_ASK_CONNECT);
     CHECK_REQUEST("\5\1\0\1\x7f\0\0\1\xff\xff", &p);
     p = begin("socks5://h:1", "fe80::1", 80);
-    stws_p_proxy_say(&p, STWS_P_ASK_WAY);
+    stws_p_proxy_encode(&p, STWS_P_ASK_CONNECT);
     CHECK_REQUEST("\5\1\0\4\xfe\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\x50", &p);
     p = begin("socks5://ada:secret@h:1", "b", 1);
     CHECK_REQUEST("\5\2\0\2", &p);
-    stws_p_proxy_say(&p, STWS_P_ASK_LOGIN);
+    stws_p_proxy_encode(&p, STWS_P_ASK_LOGIN);
     CHECK_REQUEST("\1\3ada\6secret", &p);
     p = begin("socks5://ada@h:1", "b", 1);
-    stws_p_proxy_say(&p, STWS_P_ASK_LOGIN);
+    stws_p_proxy_encode(&p, STWS_P_ASK_LOGIN);
     CHECK_REQUEST("\1\3ada\0", &p);
 }
 
@@ -255,11 +255,11 @@ static void test_the_longest_requests(void) {
     CHECK_MEM("\r\n\r\n", 4, p.data + p.len - 4, 4);
     snprintf(url, sizeof url, "socks5://%0255d:%0255d@h:1", 1, 2);
     p = begin(url, name, 65535);
-    stws_p_proxy_say(&p, STWS_P_ASK_LOGIN);
+    stws_p_proxy_encode(&p, STWS_P_ASK_LOGIN);
     CHECK_INT(sizeof login, p.len);
     CHECK_INT(255, (unsigned char)p.data[1]);
     CHECK_INT(255, (unsigned char)p.data[257]);
-    stws_p_proxy_say(&p, STWS_P_ASK_WAY);
+    stws_p_proxy_encode(&p, STWS_P_ASK_CONNECT);
     CHECK_INT(4 + 1 + 253 + 2, p.len);
 }
 
@@ -273,14 +273,14 @@ static int hear(stws_p_proxy *p, const char *answer, size_t len, size_t split, s
     while (at < len && result == STWS_MORE) {
         size_t n = at < split ? split - at : piece, room;
         if (p->saying) p->saying = 0, p->len = 0;
-        room = p->step == STWS_P_ASK_WAY ? sizeof p->data - p->len : 2 - p->len;
+        room = p->step == STWS_P_ASK_CONNECT ? sizeof p->data - p->len : 2 - p->len;
         if (n > len - at) n = len - at;
         if (n > room) n = room;
         if (n == 0) return STWS_OFF; /* it should have decided before */
         memcpy(p->data + p->len, answer + at, n);
         p->len += n;
         at += n;
-        result = stws_p_proxy_hear(p);
+        result = stws_p_proxy_handle_answer(p);
     }
     return result;
 }
@@ -292,7 +292,7 @@ static void check_accepted(const char *url, const char *answer, size_t len) {
     for (split = 0; split <= len; split++) {
         stws_p_proxy p = begin(url, "b", 1);
         CHECK_INT(STWS_DONE, hear(&p, answer, len, split, split ? WHOLE : 1));
-        CHECK_INT(STWS_P_ASK_WAY, p.step);
+        CHECK_INT(STWS_P_ASK_CONNECT, p.step);
         CHECK_STR("", p.why);
     }
     for (split = 0; split < len; split++) {
@@ -475,7 +475,7 @@ static void test_an_answer_before_the_request(void) {
     p.saying = 0;
     p.len = 3;
     memcpy(p.data, "\5\0\5", 3);
-    CHECK_INT(STWS_ERR_PROXY, stws_p_proxy_hear(&p));
+    CHECK_INT(STWS_ERR_PROXY, stws_p_proxy_handle_answer(&p));
     CHECK_HAS("bytes of its own", p.why);
 }
 
