@@ -24,15 +24,20 @@ Contents. Search for ">>" and the name:
     >>plug                                             a transport, TLS library, clock of your own
     >>codecs                                           STOMP, WebSocket and HTTP without I/O
     Implementation, each section built on those above it:
-    >>includes >>util >>sha1 >>base64 >>utf8                                       implementation: plain tools
-    >>url >>handshake >>websocket                                                  RFC 6455
-    >>frame                                                                        STOMP frames, parsed and built
-    >>dedup                                                                        ids of the last messages
-    >>session        versions, heart-beats, subscriptions, receipts, outbox: bytes in, bytes out, no system call
-    >>random >>transport >>proxy >>tls >>bearssl >>copy >>queue                    the outside world
-    >>options >>diagnosis >>answer >>attempt >>output >>dispatch >>input           the client's state machine
-    >>timers >>turn
-    >>driving >>talking >>looking >>end                                            the public calls on it
+    -- pure: text, hashes, HTTP, WebSocket, STOMP frames
+    >>includes >>results.c >>text >>sha1 >>base64 >>utf8 >>url >>http >>handshake
+    >>websocket >>stomp_text >>stomp_head >>stomp_parse >>stomp_build >>dedup
+    -- session: tables and buffers of one STOMP session
+    >>threads >>session_structs >>client_structs >>ring >>random >>draft >>subscriptions
+    >>receipts >>outbox >>transaction_records >>encode >>connect >>decode
+    -- world: clocks, TCP, proxies, TLS, queues
+    >>system >>tcp >>proxy >>tls >>bearssl_trust >>bearssl >>message.c >>queue.c
+    -- client: the state machine
+    >>state_machine >>driver >>error_text >>memory >>option_rules >>create >>where >>pages
+    >>cookies >>refusals >>errors >>retry >>lost >>attempt >>upgrade >>output >>dispatch
+    >>delivery >>pull >>input >>timers >>turn >>wait >>state.c >>drive.c >>life.c
+    -- API: the public calls on it
+    >>submit >>subscribe.c >>send.c >>ack.c >>transactions.c >>flush.c >>request.c >>pop >>end
 
 Quick start (examples/minimal.c):
 
@@ -1937,7 +1942,10 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
 #ifndef STOMP_WS_IMPLEMENTED
 #define STOMP_WS_IMPLEMENTED
 
-/* ==== >>includes: what the implementation needs of the system ==== */
+/* ==== >>includes: what the implementation needs of the system ====
+
+   System headers and the macros that depend on the compiler. Everything below uses them. */
+
 #include <stdint.h>
 #include <string.h>
 
@@ -1962,8 +1970,7 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
 /* Without POSIX names, the standard C headers hide what sockets and clocks need. This happens
    when a system header came first and the compiler runs with -std=c99 or similar. */
 #if !defined(AI_PASSIVE) || !defined(CLOCK_MONOTONIC)
-#error                                                                                             \
-    "stomp_ws.h: a system header came before it under -std=cNN: include it first, or use -D_POSIX_C_SOURCE=200809L"
+#error "stomp_ws.h: a system header came before it: swap them, or -D_POSIX_C_SOURCE=200809L"
 #endif
 #ifndef STOMP_WS_NO_THREADS
 #include <pthread.h>
@@ -2020,7 +2027,10 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
 #define STOMP_WS_ASSERT(condition) ((void)(0 && (condition)))
 #endif
 
-/* ==== >>util: small things that every section below uses ==== */
+/* ==== >>results.c: the names and texts of results ====
+
+   Both functions search the table STWS_RESULTS of the public part. */
+
 #define STWS_P_RESULT(code, text)                                                                  \
     { code, #code, text }
 
@@ -2099,6 +2109,10 @@ STOMP_WS_API const char *stws_result_text(int result) { return stws_p_find_resul
 
 STOMP_WS_API const char *stws_result_name(int result) { return stws_p_find_result(result)->name; }
 
+/* ==== >>text: small functions on strings, numbers and lists ====
+
+   Every section below uses these functions. None of them allocates memory. */
+
 /* Returns the length of s. Returns 0 for NULL, so an absent option needs no special case. */
 static size_t stws_p_strlen(const char *s) { return s ? strlen(s) : 0; }
 
@@ -2146,9 +2160,11 @@ static void stws_p_trim(const char **s, size_t *len) {
 #if defined(__GNUC__) || defined(__clang__)
 #define STWS_P_LIKELY(condition) __builtin_expect((condition) != 0, 1)
 #define STWS_P_NOINLINE __attribute__((noinline))
+#define STWS_P_PRINTF(format_at, first_at) __attribute__((format(printf, format_at, first_at)))
 #else
 #define STWS_P_LIKELY(condition) ((condition) != 0)
 #define STWS_P_NOINLINE
+#define STWS_P_PRINTF(format_at, first_at)
 #endif
 
 /* Parses a decimal number without sign. Returns 1 and sets *value; 0 if the text is not a
@@ -2235,7 +2251,10 @@ static int stws_p_list_has(const char *list, const char *word, size_t len, int n
     return 0;
 }
 
-/* ==== >>sha1: the hash of the handshake (FIPS 180-4, section 6.1) ==== */
+/* ==== >>sha1: the hash of the handshake (FIPS 180-4, section 6.1) ====
+
+   The opening handshake uses this hash only to check that the peer speaks WebSocket. */
+
 /* SHA-1 is needed for Sec-WebSocket-Accept (RFC 6455, 4.2.2) and for the ids that stws_dedup
    remembers. */
 static uint32_t stws_p_rotate_left(uint32_t x, int n) { return (x << n) | (x >> (32 - n)); }
@@ -2284,7 +2303,10 @@ static void stws_p_sha1(const void *data, size_t len, unsigned char out[20]) {
     for (i = 0; i < 20; i++) out[i] = (unsigned char)(h[i / 4] >> (24 - 8 * (i % 4)));
 }
 
-/* ==== >>base64: RFC 4648, section 4 ==== */
+/* ==== >>base64: the encoder of RFC 4648, section 4 ====
+
+   The handshake and Basic authentication encode with it. Nothing decodes base64. */
+
 static const char stws_p_base64_alphabet[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -2305,7 +2327,10 @@ static size_t stws_p_base64(const void *data, size_t len, char *out) {
     return n;
 }
 
-/* ==== >>utf8: RFC 3629, in one go or as a stream ==== */
+/* ==== >>utf8: a check by RFC 3629, of a whole text or of a stream ====
+
+   Vector code checks long texts where the processor has it; a state machine checks the rest. */
+
 /* The state of an UTF-8 check. Text may arrive in pieces, so a character can be cut at the end
    of a piece. Bits 0-1: how many continuation bytes are still missing. Bits 8-15 and 16-23: the
    lowest and the highest value that the next byte may have. This range excludes overlong forms,
@@ -2497,7 +2522,11 @@ static size_t stws_p_utf8_cut(const char *data, size_t len, size_t total) {
     return cut ? cut : len;
 }
 
-/* ==== >>url: ws:// and wss:// (RFC 6455, section 3; RFC 3986) ==== */
+/* ==== >>url: ws:// and wss:// (RFC 6455, section 3; RFC 3986) ====
+
+   Splits a URL into the parts that a connection needs. The parts point into the caller's
+   string. */
+
 /* Returns 1 if the URL begins with this scheme, in upper or lower case (RFC 3986, 3.1). */
 static int stws_p_is_scheme(const char *url, const char *scheme) {
     return strlen(url) >= strlen(scheme) &&
@@ -2677,24 +2706,12 @@ STOMP_WS_API int stws_url_parse(const char *url, stws_url *out, const char **why
     return p ? STWS_OK : STWS_ERR_URL;
 }
 
-/* ==== >>handshake: the HTTP upgrade, both halves (RFC 6455, section 4) ==== */
+/* ==== >>http: heads of HTTP messages, parsed ====
+
+   Finds the end of a head, then its first line and its fields. The handshake and the proxy use
+   it. */
+
 enum { STWS_P_MAX_HEAD = 16384 }; /* bytes of an HTTP head, if stws_http.max_bytes is 0 */
-
-STOMP_WS_API void stws_handshake_key(const unsigned char random[16], char key[25]) {
-    stws_p_base64(random, 16, key);
-}
-
-STOMP_WS_API void stws_handshake_accept(const char *key, char accept[29]) {
-    static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; /* RFC 6455, 1.3 */
-    char text[128];
-    unsigned char digest[20];
-    size_t len = strlen(key);
-    if (len > sizeof text - sizeof guid) len = sizeof text - sizeof guid;
-    memcpy(text, key, len);
-    memcpy(text + len, guid, sizeof guid - 1);
-    stws_p_sha1(text, len + sizeof guid - 1, digest);
-    stws_p_base64(digest, sizeof digest, accept);
-}
 
 /* Returns 1 if a token may contain this character (RFC 9110, 5.6.2). Methods and names of
    headers are tokens. */
@@ -2717,110 +2734,12 @@ static int stws_p_is_field_text(const char *s) {
     return 1;
 }
 
-/* Returns 1 for a header that the handshake writes itself. The caller's lists must not contain
-   it. */
-static int stws_p_handshake_owns(const char *name) {
-    static const char owned[] =
-        "host,upgrade,connection,content-length,transfer-encoding,sec-websocket-key,sec-websocket-"
-        "version,sec-websocket-protocol,sec-websocket-extensions,sec-websocket-accept";
-    return stws_p_list_has(owned, name, strlen(name), 1);
-}
-
-/* Returns 1 if a list (name, value, name, value, ..., NULL) can be written into a request as it
-   is. */
-static int stws_p_http_headers_valid(const char *const *headers) {
-    for (; headers && *headers; headers += 2)
-        if (!headers[1] || !stws_p_is_token(headers[0], strlen(headers[0])) ||
-            !stws_p_is_field_text(headers[1]) || stws_p_handshake_owns(headers[0]))
-            return 0;
-    return 1;
-}
-
 /* Returns 1 if all bytes are visible ASCII characters: no blanks, no control characters. */
 static int stws_p_is_visible(const char *s, size_t len) {
     size_t i;
     for (i = 0; i < len; i++)
         if (s[i] <= ' ' || s[i] >= 127) return 0;
     return 1;
-}
-
-/* Returns 1 if no text of the caller can damage the request. */
-static int stws_p_handshake_valid(const stws_handshake *h) {
-    return stws_p_is_visible(h->url->host, h->url->host_len) &&
-           stws_p_is_visible(h->url->target, h->url->target_len) &&
-           stws_p_is_field_text(stws_p_or(h->subprotocols, "")) &&
-           stws_p_is_field_text(stws_p_or(h->origin, "")) &&
-           stws_p_is_field_text(stws_p_or(h->cookie, "")) && stws_p_is_field_text(h->key) &&
-           stws_p_http_headers_valid(h->headers);
-}
-
-/* Writes "name: value" and the end of the line. Writes nothing if value is NULL. */
-static void stws_p_put_header(stws_p_out *out, const char *name, const char *value) {
-    if (!value) return;
-    stws_p_put_string(out, name);
-    stws_p_put(out, ": ", 2);
-    stws_p_put_string(out, value);
-    stws_p_put(out, "\r\n", 2);
-}
-
-/* The same, but an empty value also means: no header. */
-static void stws_p_put_nonempty_header(stws_p_out *out, const char *name, const char *value) {
-    if (value && *value) stws_p_put_header(out, name, value);
-}
-
-/* Writes the Host header. The port is left out if it is the default one. The zone of an IPv6
-   address is left out, because only this machine knows it (RFC 6874, section 4). */
-static void stws_p_put_host(stws_p_out *out, const stws_url *url) {
-    const void *zone = url->is_ipv6 ? memchr(url->host, '%', url->host_len) : NULL;
-    stws_p_put_string(out, url->is_ipv6 ? "Host: [" : "Host: ");
-    stws_p_put(out, url->host, zone ? (size_t)((const char *)zone - url->host) : url->host_len);
-    if (url->is_ipv6) stws_p_put_char(out, ']');
-    if (url->port != (url->secure ? 443 : 80)) {
-        stws_p_put_char(out, ':');
-        stws_p_put_number(out, (unsigned)url->port);
-    }
-    stws_p_put(out, "\r\n", 2);
-}
-
-/* Returns 1 if the caller's list contains a header with this name. */
-static int stws_p_headers_have(const char *const *header, const char *name) {
-    for (; header && *header; header += 2)
-        if (stws_p_equal_nocase(*header, strlen(*header), name, strlen(name))) return 1;
-    return 0;
-}
-
-/* Writes an Authorization header (RFC 7617) if the URL contains a user and the caller's headers
-   do not contain an Authorization already. */
-static void stws_p_put_basic(stws_p_out *out, const stws_handshake *h) {
-    const char *info = h->url->user_info;
-    char user[256], password[256], value[STWS_P_BASIC];
-    if (!info || stws_p_headers_have(h->headers, "Authorization")) return;
-    if (!stws_p_user_and_password(info, h->url->user_info_len, user, password)) return;
-    stws_p_put_header(out, "Authorization", stws_p_basic(user, password, value));
-}
-
-STOMP_WS_API int stws_handshake_request(char *buf, size_t cap, const stws_handshake *h,
-                                        size_t *need) {
-    stws_p_out out = {buf, cap, 0};
-    const char *const *header;
-    *need = 0;
-    if (!stws_p_handshake_valid(h)) return STWS_ERR_USAGE;
-    stws_p_put_string(&out, h->url->target_len && h->url->target[0] == '/' ? "GET " : "GET /");
-    stws_p_put(&out, h->url->target, h->url->target_len);
-    stws_p_put_string(&out, " HTTP/1.1\r\n");
-    stws_p_put_host(&out, h->url);
-    stws_p_put_string(&out, "Upgrade: websocket\r\nConnection: Upgrade\r\n");
-    stws_p_put_header(&out, "Sec-WebSocket-Key", h->key);
-    stws_p_put_header(&out, "Sec-WebSocket-Version", "13");
-    stws_p_put_nonempty_header(&out, "Sec-WebSocket-Protocol", h->subprotocols);
-    stws_p_put_nonempty_header(&out, "Origin", h->origin);
-    stws_p_put_nonempty_header(&out, "Cookie", h->cookie);
-    stws_p_put_basic(&out, h);
-    for (header = h->headers; header && *header; header += 2)
-        stws_p_put_header(&out, header[0], header[1]);
-    stws_p_put(&out, "\r\n", 2);
-    *need = out.need;
-    return out.need > cap ? STWS_ERR_SPACE : STWS_OK;
 }
 
 /* Searches the empty line that ends an HTTP head. Returns the length of the head with that
@@ -2968,6 +2887,124 @@ STOMP_WS_API int stws_http_has_token(const stws_http *http, const char *name, co
     return 0;
 }
 
+/* ==== >>handshake: the HTTP upgrade, client and server (RFC 6455, section 4) ====
+
+   Writes the request, checks the answer, and answers a request for tests and servers. */
+
+STOMP_WS_API void stws_handshake_key(const unsigned char random[16], char key[25]) {
+    stws_p_base64(random, 16, key);
+}
+
+STOMP_WS_API void stws_handshake_accept(const char *key, char accept[29]) {
+    static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; /* RFC 6455, 1.3 */
+    char text[128];
+    unsigned char digest[20];
+    size_t len = strlen(key);
+    if (len > sizeof text - sizeof guid) len = sizeof text - sizeof guid;
+    memcpy(text, key, len);
+    memcpy(text + len, guid, sizeof guid - 1);
+    stws_p_sha1(text, len + sizeof guid - 1, digest);
+    stws_p_base64(digest, sizeof digest, accept);
+}
+
+/* Returns 1 for a header that the handshake writes itself. The caller's lists must not contain
+   it. */
+static int stws_p_handshake_owns(const char *name) {
+    static const char owned[] =
+        "host,upgrade,connection,content-length,transfer-encoding,sec-websocket-key,sec-websocket-"
+        "version,sec-websocket-protocol,sec-websocket-extensions,sec-websocket-accept";
+    return stws_p_list_has(owned, name, strlen(name), 1);
+}
+
+/* Returns 1 if a list (name, value, name, value, ..., NULL) can be written into a request as it
+   is. */
+static int stws_p_http_headers_valid(const char *const *headers) {
+    for (; headers && *headers; headers += 2)
+        if (!headers[1] || !stws_p_is_token(headers[0], strlen(headers[0])) ||
+            !stws_p_is_field_text(headers[1]) || stws_p_handshake_owns(headers[0]))
+            return 0;
+    return 1;
+}
+
+/* Returns 1 if no text of the caller can damage the request. */
+static int stws_p_handshake_valid(const stws_handshake *h) {
+    return stws_p_is_visible(h->url->host, h->url->host_len) &&
+           stws_p_is_visible(h->url->target, h->url->target_len) &&
+           stws_p_is_field_text(stws_p_or(h->subprotocols, "")) &&
+           stws_p_is_field_text(stws_p_or(h->origin, "")) &&
+           stws_p_is_field_text(stws_p_or(h->cookie, "")) && stws_p_is_field_text(h->key) &&
+           stws_p_http_headers_valid(h->headers);
+}
+
+/* Writes "name: value" and the end of the line. Writes nothing if value is NULL. */
+static void stws_p_put_header(stws_p_out *out, const char *name, const char *value) {
+    if (!value) return;
+    stws_p_put_string(out, name);
+    stws_p_put(out, ": ", 2);
+    stws_p_put_string(out, value);
+    stws_p_put(out, "\r\n", 2);
+}
+
+/* The same, but an empty value also means: no header. */
+static void stws_p_put_nonempty_header(stws_p_out *out, const char *name, const char *value) {
+    if (value && *value) stws_p_put_header(out, name, value);
+}
+
+/* Writes the Host header. The port is left out if it is the default one. The zone of an IPv6
+   address is left out, because only this machine knows it (RFC 6874, section 4). */
+static void stws_p_put_host(stws_p_out *out, const stws_url *url) {
+    const void *zone = url->is_ipv6 ? memchr(url->host, '%', url->host_len) : NULL;
+    stws_p_put_string(out, url->is_ipv6 ? "Host: [" : "Host: ");
+    stws_p_put(out, url->host, zone ? (size_t)((const char *)zone - url->host) : url->host_len);
+    if (url->is_ipv6) stws_p_put_char(out, ']');
+    if (url->port != (url->secure ? 443 : 80)) {
+        stws_p_put_char(out, ':');
+        stws_p_put_number(out, (unsigned)url->port);
+    }
+    stws_p_put(out, "\r\n", 2);
+}
+
+/* Returns 1 if the caller's list contains a header with this name. */
+static int stws_p_headers_have(const char *const *header, const char *name) {
+    for (; header && *header; header += 2)
+        if (stws_p_equal_nocase(*header, strlen(*header), name, strlen(name))) return 1;
+    return 0;
+}
+
+/* Writes an Authorization header (RFC 7617) if the URL contains a user and the caller's headers
+   do not contain an Authorization already. */
+static void stws_p_put_basic(stws_p_out *out, const stws_handshake *h) {
+    const char *info = h->url->user_info;
+    char user[256], password[256], value[STWS_P_BASIC];
+    if (!info || stws_p_headers_have(h->headers, "Authorization")) return;
+    if (!stws_p_user_and_password(info, h->url->user_info_len, user, password)) return;
+    stws_p_put_header(out, "Authorization", stws_p_basic(user, password, value));
+}
+
+STOMP_WS_API int stws_handshake_request(char *buf, size_t cap, const stws_handshake *h,
+                                        size_t *need) {
+    stws_p_out out = {buf, cap, 0};
+    const char *const *header;
+    *need = 0;
+    if (!stws_p_handshake_valid(h)) return STWS_ERR_USAGE;
+    stws_p_put_string(&out, h->url->target_len && h->url->target[0] == '/' ? "GET " : "GET /");
+    stws_p_put(&out, h->url->target, h->url->target_len);
+    stws_p_put_string(&out, " HTTP/1.1\r\n");
+    stws_p_put_host(&out, h->url);
+    stws_p_put_string(&out, "Upgrade: websocket\r\nConnection: Upgrade\r\n");
+    stws_p_put_header(&out, "Sec-WebSocket-Key", h->key);
+    stws_p_put_header(&out, "Sec-WebSocket-Version", "13");
+    stws_p_put_nonempty_header(&out, "Sec-WebSocket-Protocol", h->subprotocols);
+    stws_p_put_nonempty_header(&out, "Origin", h->origin);
+    stws_p_put_nonempty_header(&out, "Cookie", h->cookie);
+    stws_p_put_basic(&out, h);
+    for (header = h->headers; header && *header; header += 2)
+        stws_p_put_header(&out, header[0], header[1]);
+    stws_p_put(&out, "\r\n", 2);
+    *need = out.need;
+    return out.need > cap ? STWS_ERR_SPACE : STWS_OK;
+}
+
 /* Returns the value of a header that must occur once. Returns NULL if it is missing or
    repeated. */
 static const char *stws_p_http_only(const stws_http *http, const char *name) {
@@ -3071,7 +3108,11 @@ STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *r
     return out.need > cap ? STWS_ERR_SPACE : refusal ? STWS_ERR_HTTP_UPGRADE : STWS_OK;
 }
 
-/* ==== >>websocket: frames and messages (RFC 6455, sections 5 to 8) ==== */
+/* ==== >>websocket: frames and messages (RFC 6455, sections 5 to 8) ====
+
+   Parses and builds WebSocket frames. The parser unmasks in place and keeps its state in
+   stws_ws. */
+
 /* Codes of a close frame (RFC 6455, 7.4.1). STWS_P_CLOSE_NO_CODE is never sent: it means that a
    close frame had no code. */
 enum {
@@ -3387,7 +3428,10 @@ STOMP_WS_API size_t stws_ws_close_payload(char out[125], int code, const char *r
     return 2 + len;
 }
 
-/* ==== >>frame: STOMP frames, parsed in place and built (STOMP 1.0, 1.1, 1.2) ==== */
+/* ==== >>stomp_text: commands, escapes and well-known headers of STOMP ====
+
+   The tables and the fast searches that the parser and the builder of STOMP frames share. */
+
 /* The names of the commands, in the order of stws_command. */
 static const char *const stws_p_commands[] = {
     "",     "CONNECT", "STOMP",  "CONNECTED", "SEND",       "SUBSCRIBE", "UNSUBSCRIBE", "ACK",
@@ -3574,6 +3618,10 @@ static const char stws_p_names[][16] = {
     "\12receipt-id:",
     {14, 'c', 'o', 'n', 't', 'e', 'n', 't', '-', 'l', 'e', 'n', 'g', 't', 'h', ':'},
     "\13redelivered:"};
+
+/* ==== >>stomp_head: the head of a STOMP frame, line by line ====
+
+   Each function handles one kind of line, or one rule of STOMP 1.0, 1.1 or 1.2 for a header. */
 
 /* Limits in bytes that are used if max_line and max_body are 0: a header line, and a body (16
    MiB). */
@@ -3823,6 +3871,11 @@ static int stws_p_head_other(const char *at, const char *end, int version, int *
     return at[1] != '\n' && version == STWS_STOMP_12 ? (int)STWS_ERR_FRAME_CR : STWS_DONE;
 }
 
+/* ==== >>stomp_parse: a STOMP frame, parsed in place ====
+
+   stws_frame_parse takes bytes as they arrive and returns whole frames that point into the
+   input. */
+
 /* Searches the next stop, or (or_colon) the next stop or colon, in blocks of 16 bytes that
    begin at `at`. Returns NULL if there is none in the blocks up to last_block, the last address
    at which a whole block can be read. `at` must not be behind last_block. */
@@ -4019,6 +4072,11 @@ STOMP_WS_API const char *stws_frame_header(const stws_frame *frame, const char *
     return NULL;
 }
 
+/* ==== >>stomp_build: a STOMP frame, encoded ====
+
+   Measures and writes in the same pass. What cannot be represented in a STOMP version is an
+   error. */
+
 /* ---- building ---- */
 
 /* In frames to be built, a length of 0 means that the string ends in a NUL. */
@@ -4209,7 +4267,11 @@ STOMP_WS_API int stws_frame_build(char *buf, size_t cap, stws_stomp_version vers
     return STWS_OK;
 }
 
-/* ==== >>dedup: the ids of the last messages, in fixed memory ==== */
+/* ==== >>dedup: the ids of the last messages, in fixed memory ====
+
+   Remembers a fixed number of message ids, so that a message that is delivered twice is
+   noticed. */
+
 /* A memory of the last ids, in an array of fixed size. An id is represented by the first 16
    bytes of its SHA-1. Each entry belongs to two structures:
 
@@ -4293,36 +4355,9 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *d, const char *id) {
 
 #ifndef STOMP_WS_NO_IO
 
-/* ==== >>session: one STOMP session and its tables: bytes in, bytes out, no system call ==== */
-#define STWS_P_US 1000LL /* microseconds in a millisecond: options are in ms, the clock in us */
-/* A time that is not set, or a deadline that does not exist: later than any other time. */
-#define STWS_P_NEVER 9223372036854775807LL
+/* ==== >>threads: atomic variables, mutexes, and which thread this is ====
 
-/* Bytes of randomness that are fetched at once, at most: 64 masking keys. */
-enum { STWS_P_POOL = 256 };
-
-enum { STWS_P_WS_HEAD = 14 }; /* the longest head of a WebSocket frame */
-
-/* length of what precedes the destination in a kept head */
-enum { STWS_P_SEND_HEAD_BEGIN = sizeof "SEND\ndestination:" - 1 };
-
-enum { STWS_P_PIECE = 8192 }; /* Tomcat's default limit for a WebSocket message, in bytes */
-
-/* Size of error sentences in bytes: normally, and with the smallest rx_buffer. */
-enum { STWS_P_TEXT = 640, STWS_P_MIN_TEXT = 256 };
-
-/* Size of two parts of error sentences: about our own lateness, and about an idle
-   connection. */
-enum { STWS_P_LATE = 208, STWS_P_IDLE = 320 };
-
-/* longest kept head of a SEND, in bytes; see stws_p_keep_send_head */
-enum { STWS_P_MAX_SEND_HEAD = 288 };
-
-enum { STWS_P_STABLE_ID = 48 }; /* room for a stable id: 16 digits, '-', at most 20 digits, NUL */
-
-/* What is kept of an answer to the upgrade, in bytes: its headers, its cookies, the URL of a
-   redirect. */
-enum { STWS_P_MAX_ANSWER_HEAD = 4096, STWS_P_JAR = 2048, STWS_P_MOVED = 1024 };
+   With STOMP_WS_NO_THREADS the macros do nothing. Without __atomic they become plain accesses. */
 
 /* Atomic access, for values that another thread may read while they are written.
 
@@ -4378,6 +4413,111 @@ static int stws_p_take_with_lock(uintptr_t *p, uintptr_t old, uintptr_t v) {
 #undef STWS_P_THREAD_LOCAL
 #define STWS_P_THREAD_LOCAL
 #endif
+
+#ifdef STOMP_WS_NO_THREADS
+#define STWS_P_LOCK(object) ((void)(object))
+#define STWS_P_UNLOCK(object) ((void)(object))
+#define STWS_P_WITH_THREADS(code)
+#else
+#define STWS_P_WITH_THREADS(code) code
+#define STWS_P_LOCK(object) ((void)pthread_mutex_lock((object)->mutex))
+#define STWS_P_UNLOCK(object) ((void)pthread_mutex_unlock((object)->mutex))
+
+/* Creates a condition that waits by the monotonic clock, if the system offers that. Returns 1,
+   or 0 without memory. */
+static int stws_p_cond_init(pthread_cond_t *cond) {
+    pthread_condattr_t attributes;
+    int made;
+    if (pthread_condattr_init(&attributes) != 0) return 0;
+#if !defined(__APPLE__)
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+#endif
+    made = pthread_cond_init(cond, &attributes) == 0;
+    pthread_condattr_destroy(&attributes);
+    return made;
+}
+
+/* Creates a mutex and a condition. Returns 1, or 0 without memory. */
+static int stws_p_sync_init(pthread_mutex_t *mutex, pthread_cond_t *cond) {
+    if (pthread_mutex_init(mutex, NULL) != 0) return 0;
+    if (stws_p_cond_init(cond)) return 1;
+    pthread_mutex_destroy(mutex);
+    return 0;
+}
+
+/* Waits for a signal, at most `ms` milliseconds; -1: no limit. Returns 1, or 0 if the time is
+   over. The lock is held. */
+static int stws_p_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, long long ms) {
+    struct timespec t;
+    if (ms < 0) return pthread_cond_wait(cond, mutex) == 0;
+#if defined(__APPLE__)
+    clock_gettime(CLOCK_REALTIME, &t);
+#else
+    clock_gettime(CLOCK_MONOTONIC, &t);
+#endif
+    t.tv_sec += (time_t)(ms / 1000);
+    t.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
+    return pthread_cond_timedwait(cond, mutex, &t) == 0;
+}
+#endif
+
+/* How a thread may hold a client: it drives; it flushes while no thread drives; it writes one
+   full batch. A flusher or a writer makes way for a thread that wants to drive. The value
+   stands in the lowest bits of `driver`; STWS_P_HOLDS is their mask. */
+enum { STWS_P_DRIVER = 0, STWS_P_FLUSHER = 1, STWS_P_WRITER = 2, STWS_P_HOLDS = 3 };
+
+/* `driver` while the thread of stws_start has not begun yet */
+#define STWS_P_COMING (~(uintptr_t)STWS_P_HOLDS)
+
+/* What the driving thread may still use between two driving calls: an event of stws_next, whose
+   views have to stay valid; or the times and descriptors that its own loop waits for. */
+enum { STWS_P_NOTHING = 0, STWS_P_EVENT = 1, STWS_P_LOOP = 2 };
+
+/* Returns a number for the calling thread. It is not 0, and a multiple of STWS_P_HOLDS + 1. */
+static uintptr_t stws_p_thread_id(void) {
+    uintptr_t me = 1;
+#ifndef STOMP_WS_NO_THREADS
+    pthread_t self = pthread_self();
+    memcpy(&me, &self, sizeof self < sizeof me ? sizeof self : sizeof me);
+#endif
+    return (me ? me : 1) * (STWS_P_HOLDS + 1);
+}
+
+/* ==== >>session_structs: the tables and buffers of one STOMP session ====
+
+   A session owns its buffers, subscriptions, receipts and outbox. Its functions stand in the
+   sections from >>ring to >>decode. They make no system call. */
+
+#define STWS_P_US 1000LL /* microseconds in a millisecond: options are in ms, the clock in us */
+/* A time that is not set, or a deadline that does not exist: later than any other time. */
+#define STWS_P_NEVER 9223372036854775807LL
+
+/* Bytes of randomness that are fetched at once, at most: 64 masking keys. */
+enum { STWS_P_POOL = 256 };
+
+enum { STWS_P_WS_HEAD = 14 }; /* the longest head of a WebSocket frame */
+
+/* length of what precedes the destination in a kept head */
+enum { STWS_P_SEND_HEAD_BEGIN = sizeof "SEND\ndestination:" - 1 };
+
+enum { STWS_P_PIECE = 8192 }; /* Tomcat's default limit for a WebSocket message, in bytes */
+
+/* Size of error sentences in bytes: normally, and with the smallest rx_buffer. */
+enum { STWS_P_TEXT = 640, STWS_P_MIN_TEXT = 256 };
+
+/* Size of two parts of error sentences: about our own lateness, and about an idle
+   connection. */
+enum { STWS_P_LATE = 208, STWS_P_IDLE = 320 };
+
+/* longest kept head of a SEND, in bytes; see stws_p_keep_send_head */
+enum { STWS_P_MAX_SEND_HEAD = 288 };
+
+enum { STWS_P_STABLE_ID = 48 }; /* room for a stable id: 16 digits, '-', at most 20 digits, NUL */
+
+/* What is kept of an answer to the upgrade, in bytes: its headers, its cookies, the URL of a
+   redirect. */
+enum { STWS_P_MAX_ANSWER_HEAD = 4096, STWS_P_JAR = 2048, STWS_P_MOVED = 1024 };
 
 /* A buffer of bytes. The session has one for its output. The lock is held when it is used,
    except while the transport writes from it. */
@@ -4652,6 +4792,384 @@ typedef struct stws_p_session {
     stws_statistics stats; /* counted since the client was created, see stws_stats */
 } stws_p_session;
 
+/* ==== >>client_structs: a client, its connection and its lock ====
+
+   The struct stws and the structs of the outside world that it contains. Functions whose name
+   ends in _locked, and all that change the session's tables, need the lock. */
+
+enum { STWS_P_ADDRESSES = 8 }; /* the most addresses of one host that are tried */
+
+/* One address, IPv4 or IPv6. It is smaller than sockaddr_storage. */
+typedef union stws_p_address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+} stws_p_address;
+
+/* A TCP connection, or the race of two connects that leads to it. Only the driving thread uses
+   it. */
+typedef struct stws_p_tcp {
+    /* the addresses of the host, STWS_P_ADDRESSES at most; unused once the connection is
+       open */
+    stws_p_address *addresses;
+    /* number of addresses; index of the next address to try; port of the server or proxy */
+    int count, next, port;
+    /* the sockets of the two connects that race, -1: none; fd alone is the connection in the
+       end */
+    int fd, rival;
+    int fd_at, rival_at;    /* indexes of their addresses */
+    stws_p_address reached; /* the address that the open connection leads to */
+    int error;              /* errno of the last failure */
+    long long race_us;      /* time at which the next address is tried as well */
+    const stws_clock *clock;
+    struct stws_p_proxy *proxy; /* the proxy, or NULL for a direct connection */
+} stws_p_tcp;
+
+/* A proxy's URL, taken apart. `socks`: 1 for SOCKS 5, 0 for HTTP CONNECT. The strings are
+   decoded and end with NUL; without credentials, user and password are "". */
+typedef struct stws_p_proxy_url {
+    int socks, port;
+    char host[256], user[256], password[256];
+} stws_p_proxy_url;
+
+/* The state of the dialogue with the proxy. Only the driving thread uses it. */
+typedef struct stws_p_proxy {
+    stws_p_proxy_url at;
+    /* step: one of STWS_P_DIAL ...; final: another attempt would fail in the same way; port: of
+       the server; saying: `data` holds our request, else the bytes of the proxy's answer */
+    int step, final, port, saying;
+    /* While we send: bytes of `data` already sent, and the length of the request. While we
+       receive: bytes of interim answers to skip, and bytes received. */
+    size_t sent, len;
+    /* the server's host; request or answer; the error sentence, "" without an error */
+    char target[256], data[4096], why[360];
+    stws_header headers[64]; /* of an HTTP answer */
+} stws_p_proxy;
+#ifdef STOMP_WS_NO_PROXY
+#define STWS_P_HAS_PROXY 0 /* the compiler then removes the code of this section */
+#else
+#define STWS_P_HAS_PROXY 1
+#endif
+/* What the dialogue with the proxy has reached: connecting to it; SOCKS only: choosing the
+   method, sending user and password; asking for the connection to the server. */
+enum { STWS_P_DIAL, STWS_P_ASK_METHOD, STWS_P_ASK_LOGIN, STWS_P_ASK_CONNECT };
+
+/* This section is the client's transport for wss://. It moves encrypted bytes between the
+   socket and a table of functions, and knows no TLS library itself. The rest of the client asks
+   it only by stws_p_tls_begun and stws_p_tls_is_final. The driving thread alone uses it. */
+typedef struct stws_p_tls {
+    const stws_tls *table;
+    void *state; /* the TLS library's state, table->size bytes */
+    stws_p_tcp *tcp;
+    stws_tls_start start; /* what the table's begin gets */
+    /* this section's sentence for the last failure; NULL: the table or TCP has the sentence */
+    const char *why;
+    /* bytes of the client's output that the table has taken, but that are not yet sent */
+    size_t taken;
+    int begun, open; /* begun: the table's begin was called; open: its handshake is done */
+    int failed;      /* the table reported the last failure */
+    int silent;      /* after fork(): another process uses the socket, so send nothing */
+    char host[256];  /* host of this connection, and of the session that may be resumed */
+    int port;        /* its port; 0: there is no session to resume */
+} stws_p_tls;
+
+/* A client that waits for room in the queue, and how to wake it. Under the queue's lock; the
+   client reads `listed` atomically. */
+typedef struct stws_p_waiter {
+    struct stws_p_waiter *next;
+    int fd;     /* write end of the client's wake pipe; -1: the client asks again by itself */
+    int listed; /* it is in the list of waiters */
+} stws_p_waiter;
+
+/* One message in the queue. Messages lie in a ring, each in one piece. A popped message keeps
+   its place until it is given back. */
+typedef struct stws_p_queued {
+    size_t size; /* of the entry, in bytes; the ring needs it first */
+    /* the user is done with it; it was acknowledged, or need not be (atomic) */
+    int given_back, answered;
+    int settling; /* the thread that gives it back is just acknowledging it */
+    stws_message *message;
+} stws_p_queued;
+
+/* A queue. All fields that change are under its lock. */
+struct stws_queue {
+    stws_p_ring ring;
+    long pid;               /* the process that created it; set once */
+    int closed;             /* stws_queue_close was called */
+    int feeders, fed;       /* number of clients that may still add messages; there has been one */
+    stws_p_waiter *waiters; /* clients that wait for room */
+#ifndef STOMP_WS_NO_THREADS
+    pthread_mutex_t mutex[1]; /* an array, so that STWS_P_LOCK gets a pointer, like a client's */
+    pthread_cond_t filled;    /* a message came, the queue ended, or an ACK is done */
+#endif
+};
+
+/* What the user has asked for: nothing, a graceful end, or an immediate stop. */
+enum { STWS_P_ASKED_NOTHING, STWS_P_ASKED_END, STWS_P_ASKED_STOP };
+
+/* encoded output is written at the latest when this many bytes wait */
+enum { STWS_P_BATCH = 65536 };
+
+/* the input buffer's default: a full read beside part of an earlier frame */
+enum { STWS_P_READ = STWS_P_BATCH + 4096 };
+
+enum { STWS_P_MAX_URLS = 64 }; /* the most entries of options.urls */
+
+/* As due_us: no wait followed the last turn, so nobody knows when the next turn should be. */
+enum { STWS_P_NOT_TOLD = -1 };
+
+enum { STWS_P_AGAIN = STWS_RESULT_END }; /* an internal result: try the operation again */
+
+/* An event that waits for stws_next. A copy of its message follows it in the same memory. */
+typedef struct stws_p_kept {
+    struct stws_p_kept *next;
+    size_t size;  /* of this block with the message's copy, in bytes */
+    int answered; /* the message has been acknowledged */
+    stws_event event;
+    stws_message *message; /* the event's, or NULL */
+} stws_p_kept;
+
+/* why no frame is dispatched: options.queue has no room for a message, or the output has no
+   room for the last message's ACK */
+enum { STWS_P_HELD_BY_QUEUE = 1, STWS_P_HELD_BY_ACK };
+
+struct stws {
+    stws_options o; /* the options with all defaults filled in; set once */
+    /* the STOMP session; its output, outbox and tables are under the lock */
+    stws_p_session s;
+    size_t block_size; /* size of the client's block of memory; set once */
+    /* state: STWS_IDLE ...; error: the last error's code, explained by `text`; final: the
+       result of driving calls once the client has ended; http_status, close_code: of the last
+       answer and close frame, else 0; stop: stws_stop was called, atomic. Only the driving
+       thread writes the others; other threads read them atomically. */
+    int state, error, final, http_status, close_code, stop;
+    int asked;             /* one of STWS_P_ASKED_*; written under the lock, read atomically */
+    int disconnect_number; /* number of the receipt that a graceful end waits for */
+    /* failed attempts in a row since the last stable session; index of the current URL, -1:
+       none */
+    int failures, url_index;
+    int had_session; /* there has been a session */
+    int put_off;     /* before_connect asked for more time: it is called again for this attempt */
+    int write_error; /* writing has failed; what the server sent before is still read */
+    /* a callback is running, so the message that it reads must stay in its place */
+    int calling;
+    int busy_turns;      /* turns in a row in which bytes moved; at STWS_P_TURNS the timers run */
+    int frames_left;     /* frames to dispatch before the clock is read again */
+    unsigned losses;     /* number of sessions that ended with unwritten output */
+    unsigned refusals;   /* number of calls that did not try to write: the socket was full */
+    size_t http_scanned; /* bytes of the HTTP head that were searched for its end without success */
+    /* close_sent: our close frame is encoded; reconnect_asked: stws_reconnect was called,
+       atomic; waiting: the driving thread waits, so wake it, under the lock; threads:
+       options.single_thread is not set; has_heap: the block came from the allocator; broken:
+       stws_create failed, and the client can only report its error. The last three are set
+       once. */
+    unsigned char close_sent, reconnect_asked, waiting, threads, has_heap, broken;
+    /* held: why no frame is dispatched, one of STWS_P_HELD_*, 0: nothing; disconnected_due: the
+       event DISCONNECTED has yet to be reported */
+    unsigned char held, disconnected_due;
+    unsigned char drained; /* the last read took everything that the socket had */
+    unsigned char opened;  /* the transport has to be closed */
+    /* the time of late_us passed in a callback or in the program, not in a wait */
+    unsigned char late_in_call;
+    /* stws_run drives: a message goes directly to its callback and need not become an event */
+    unsigned char calls_back;
+    /* another thread has left work since the last turn; under the lock */
+    unsigned char called;
+    /* more: the last step ended before all was done; waited: the caller got the times and
+       descriptors to wait for */
+    unsigned char more, waited;
+    unsigned char yield; /* stws_next is to return without an event */
+    /* the driving call is not stws_next: events are kept for stws_next, none is returned */
+    unsigned char keeping;
+    unsigned char has_kept; /* `kept` has an event for stws_next, due after those of `kept_first` */
+    unsigned char feeds;    /* the client counts as a feeder of options.queue */
+    unsigned char going;    /* the client is being destroyed; under the lock */
+    unsigned char renewing; /* leave this good session for a new one once its output is written */
+    /* the subscription of the message in hand was unsubscribed; under the lock */
+    unsigned char hand_unsubscribed;
+    /* flushing: stws_flush waits for receipts; above_high: OUTBOX_HIGH was reported, and
+       OUTBOX_LOW was not yet */
+    unsigned char flushing, above_high;
+    unsigned char turn_due; /* frames are left, but a turn has to come first: do not wait */
+    /* an ERROR refused CONNECT: STWS_P_REFUSED or STWS_P_DENIED; else 0 */
+    unsigned char refused;
+    /* the rest of the answer to the upgrade will not come, or is not waited for */
+    unsigned char answer_over;
+    char key[25];    /* the Sec-WebSocket-Key of this attempt */
+    stws_event kept; /* an event without a callback that a call other than stws_next met */
+    stws_p_kept *kept_first, **kept_last; /* heap copies of the events before `kept` */
+    /* the event that stws_next returned last; the user may still read its views */
+    stws_p_kept *given;
+    size_t kept_bytes; /* total size of these copies */
+    /* the message that the user has and that the library has to acknowledge, at the latest at
+       the next driving call; NULL: none */
+    const stws_message *hand;
+    int hand_subscription; /* handle of that message's subscription; under the lock */
+    int aside;        /* handle of a subscription that was set aside, not yet reported; 0: none */
+    size_t unwritten; /* bytes of output that waited when the close frame was encoded */
+    /* the subscription of a waiting stws_request that the broker creates itself; or NULL */
+    const stws_subscribe_options *implied;
+    long long error_us; /* time of the session's first ERROR frame */
+    /* Times in microseconds of `clock`. now: of this turn; deadline_us: of the current state;
+       error_close_us: when to close after an ERROR; hook_us: not 0 while before_connect makes
+       us wait; due_us: when the current wait should end, NEVER outside of a wait; stalled_us:
+       since when the socket is full, 0: it is not; session_us: when the session began; end_us:
+       deadline of a graceful end. */
+    long long now, deadline_us, error_close_us, hook_us, due_us, stalled_us, session_us, end_us;
+    long long slept_us; /* value of clock.slept_us when the session began */
+    /* when to leave the session for a new one; the latest time, if there is still output */
+    long long renew_us, renew_by_us;
+    /* by how much the loop was late, microseconds; the delay before the next attempt; the delay
+       that the server asked for (Retry-After), milliseconds */
+    long long late_us, retry_ms, retry_after_ms;
+    /* the block's buffers, while larger heap buffers are in use */
+    char *block_in, *block_out;
+    /* a copy of the driving thread's statistics for the other threads; NULL without threads */
+    stws_statistics *shared_stats;
+    stws_attempt try_now; /* what before_connect may change about this attempt */
+    stws_url url;         /* the URL of this attempt, parsed */
+    /* the error's sentence, text_size bytes; the URL shown in it, text_size / 2 bytes */
+    char *text, *where;
+    size_t text_size;
+    /* headers of the last answer to an upgrade: name, value, name, value, each ended by NUL,
+       and one more NUL at the end */
+    char *head;
+    char *jar;   /* the cookies, see stws_p_keep_cookies; then the next Cookie header's value */
+    char *moved; /* the URL of a redirect */
+    size_t head_size;
+    int redirects;     /* redirects followed in this attempt */
+    stws_transport io; /* the transport in use: TCP, TLS or the user's */
+    stws_p_tcp tcp;
+    /* the address of the last attempt if it failed after TCP connected; family 0: none */
+    stws_p_address unlucky;
+    stws_p_tls *tls;     /* NULL if no URL can need TLS */
+    stws_p_proxy *proxy; /* NULL without options.proxy */
+    stws_clock clock;
+    stws_random locked_random; /* the random source for TLS; takes the lock */
+    stws_allocator allocator;
+    stws_p_waiter waiter; /* waits for room in options.queue */
+    int wake[2];          /* the wake pipe: read end, write end; -1 without threads */
+#ifndef STOMP_WS_NO_THREADS
+    pthread_mutex_t *mutex;  /* the lock; set once, only with threads */
+    pthread_cond_t *changed; /* signalled for room in the output, confirmations, and the end */
+    pthread_t runner;        /* the thread of stws_start */
+    int running, run_result; /* that thread exists and has to be joined; what it returned */
+#endif
+    /* the process that created the client; after fork() the child has none of its threads */
+    long pid;
+    uintptr_t lock_owner;  /* with assertions: the thread that has the lock; 0: none; atomic */
+    uintptr_t driver;      /* the thread that holds the client, and how, see stws_p_take; atomic */
+    uintptr_t last_driver; /* the thread of the last driving call; atomic */
+    /* what the driving thread uses until its next driving call: STWS_P_EVENT, ...; atomic */
+    int lent;
+    /* number of threads that wait to drive; of all threads that wait until the client is
+       free */
+    int wanted, watchers;
+};
+
+/* Returns 1 if this thread has the lock. For assertions only; also with options.single_thread,
+   where there is no lock. */
+static inline int stws_p_has_lock(const stws *c) {
+    return STWS_P_LOAD(&c->lock_owner) == stws_p_thread_id();
+}
+
+/* Takes the client's lock. Without threads it does nothing. */
+static void stws_p_lock(stws *c) {
+    STOMP_WS_ASSERT(!stws_p_has_lock(c));
+    if (c->threads) STWS_P_LOCK(c);
+    if (STWS_P_ASSERTS) STWS_P_STORE(&c->lock_owner, stws_p_thread_id());
+}
+
+static void stws_p_unlock(stws *c) {
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
+    if (STWS_P_ASSERTS) STWS_P_STORE(&c->lock_owner, 0);
+    if (c->threads) STWS_P_UNLOCK(c);
+}
+
+/* ==== >>ring: records of any size in one block of memory ====
+
+   The outbox and the queue are rings. A record is never split; it begins again at the front. */
+
+/* Rounds up to a multiple of 16. So records in the ring are aligned for every type. */
+static size_t stws_p_align(size_t n) { return (n + 15) & ~(size_t)15; }
+
+/* ---- rings: for the outbox here and for the queue below ---- */
+
+static void *stws_p_ring_at(const stws_p_ring *r, size_t offset) { return r->data + offset; }
+
+/* Returns the offset of the entry behind the one at `offset`. memcpy reads the size, because
+   the entries of the ring have any type. */
+static size_t stws_p_ring_after(const stws_p_ring *r, size_t offset) {
+    size_t size, next;
+    memcpy(&size, r->data + offset, sizeof size);
+    next = offset + size;
+    return next == r->wrap ? 0 : next;
+}
+
+/* Finds the offset for a new entry. Returns 1 if there is room for it. The entry goes behind
+   the tail, or to 0 if it does not fit before the end of the ring. The tail never reaches the
+   head, so that head = tail always means an empty ring. */
+static int stws_p_ring_place(const stws_p_ring *r, size_t size, size_t *at) {
+    int straight = r->tail > r->head;
+    *at = r->count == 0 || (straight && r->cap - r->tail < size) ? 0 : r->tail;
+    if (r->count == 0) return size <= r->cap;
+    if (straight) return *at || r->head > size;
+    return r->head - r->tail > size;
+}
+
+/* Returns the entry behind `entry`, or the first entry if that is NULL; NULL at the end. */
+static void *stws_p_ring_next(const stws_p_ring *r, const void *entry) {
+    size_t at = r->head;
+    if (entry) at = stws_p_ring_after(r, (size_t)((const char *)entry - r->data));
+    return r->count && at != r->tail ? stws_p_ring_at(r, at) : NULL;
+}
+
+/* Appends an untaken entry of this size. Returns its address, or NULL if there is no room. Only
+   the size is filled in. */
+static void *stws_p_ring_put(stws_p_ring *r, size_t size) {
+    size_t at;
+    if (!stws_p_ring_place(r, size, &at)) return NULL;
+    if (r->count == 0) {
+        r->head = r->next = 0;
+        r->wrap = SIZE_MAX;
+    } else if (at == 0) {
+        r->wrap = r->tail;
+    }
+    memcpy(r->data + at, &size, sizeof size);
+    if (r->untaken == 0) r->next = at;
+    r->tail = at + size;
+    if (r->tail > r->used) r->used = r->tail;
+    r->count++;
+    r->untaken++;
+    return r->data + at;
+}
+
+/* Marks the oldest untaken entry as taken. There must be one. */
+static void stws_p_ring_take(stws_p_ring *r) {
+    STOMP_WS_ASSERT(r->untaken > 0 && r->untaken <= r->count);
+    r->next = stws_p_ring_after(r, r->next);
+    r->untaken--;
+}
+
+/* Returns the bytes from head to tail. */
+static size_t stws_p_ring_used(const stws_p_ring *r) {
+    if (r->count == 0) return 0;
+    return r->tail > r->head ? r->tail - r->head : r->wrap - r->head + r->tail;
+}
+
+/* Removes the entry at the head. If it was never taken, it is taken first. */
+static void stws_p_ring_drop(stws_p_ring *r) {
+    STOMP_WS_ASSERT(r->count > 0 && r->untaken <= r->count);
+    if (r->count == r->untaken) stws_p_ring_take(r);
+    r->head = stws_p_ring_after(r, r->head);
+    if (r->head == 0) r->wrap = SIZE_MAX;
+    r->count--;
+}
+
+/* ==== >>random: random numbers and masking keys for a session ====
+
+   Masking keys come out of a pool, so that the system is asked once for many frames. */
+
 /* ---- randomness: masking keys out of a pool ---- */
 
 /* Fills `out` from a source of randomness. Returns 0, or -1 if it fails. Eight or more bytes
@@ -4686,294 +5204,9 @@ static int stws_p_masking_key(stws_p_session *s, unsigned char key[4]) {
     return 1;
 }
 
-/* ---- trace: what the user may see of a frame ---- */
+/* ==== >>draft: a frame that is put together under the lock ====
 
-/* Calls on_trace with a copy of the frame in which the values of secret headers are "***". The
-   lock is held, because all copies use one table of headers. */
-static void stws_p_trace_shown(const stws_p_session *s, stws_direction direction,
-                               const stws_frame *frame) {
-    static const char secrets[] =
-        "passcode,authorization,proxy-authorization,cookie,set-cookie,x-csrf-token";
-    stws_header *shown = s->trace_headers, *h;
-    stws_frame copy;
-    copy = *frame;
-    if (copy.header_count > s->options->max_headers) copy.header_count = s->options->max_headers;
-    if (copy.header_count) memcpy(shown, frame->headers, copy.header_count * sizeof *h);
-    for (h = shown; h < shown + copy.header_count; h++) {
-        h->name_len = stws_p_len_or_strlen(h->name, h->name_len);
-        if (stws_p_list_has(secrets, h->name, h->name_len, 1)) h->value = "***";
-        h->value_len = strlen(h->value);
-    }
-    copy.headers = shown;
-    if (!copy.command) copy.command = stws_command_name(copy.command_id);
-    if (!copy.body) copy.body = "";
-    s->options->on_trace(s->client, direction, &copy, s->options->user);
-}
-
-static void stws_p_lock(stws *c);
-static void stws_p_unlock(stws *c);
-static inline int stws_p_has_lock(const stws *c);
-
-/* Traces a frame. Sent frames are traced when they are encoded, with the lock held. Received
-   frames take the lock here. So on_trace never runs in two threads at once. */
-STWS_P_NOINLINE static void stws_p_trace_now(const stws_p_session *s, stws_direction direction,
-                                             const stws_frame *frame) {
-    if (direction == STWS_RECEIVED) stws_p_lock(s->client);
-    stws_p_trace_shown(s, direction, frame);
-    if (direction == STWS_RECEIVED) stws_p_unlock(s->client);
-}
-
-/* Traces a frame if on_trace is set. The check stands apart because it runs for each frame. */
-static void stws_p_trace(const stws_p_session *s, stws_direction direction,
-                         const stws_frame *frame) {
-    if (s->options->on_trace) stws_p_trace_now(s, direction, frame);
-}
-
-/* Traces what is not a STOMP frame: PING, PONG, CLOSE, or "" for a heart-beat. */
-static void stws_p_trace_word(const stws_p_session *s, stws_direction direction, const char *word) {
-    stws_frame frame;
-    memset(&frame, 0, sizeof frame);
-    frame.command = word;
-    stws_p_trace(s, direction, &frame);
-}
-
-/* ---- output: frames, masked, into one buffer ---- */
-
-/* Returns the number of bytes in a buffer. */
-static size_t stws_p_pending(const stws_p_buffer *b) { return b->end - b->begin; }
-
-/* Makes room for n bytes behind the data, if needed by moving the data to the front. Returns 1,
-   or 0 if the buffer is too small, or a write is running and the data must not move. The lock
-   is held. */
-static int stws_p_make_room(stws_p_buffer *b, size_t n) {
-    STOMP_WS_ASSERT(b->begin <= b->end && b->end <= b->cap);
-    if (b->cap - b->end >= n) return 1;
-    if (b->busy || b->cap - stws_p_pending(b) < n) return 0;
-    memmove(b->data, b->data + b->begin, stws_p_pending(b));
-    b->end -= b->begin;
-    b->begin = 0;
-    return 1;
-}
-
-/* Encodes a WebSocket frame with a short payload: a heart-beat, PING, PONG or close frame.
-   Returns STWS_OK; STWS_ERR_SPACE if the output is full; STWS_ERR_IO without a masking key. The
-   lock is held. */
-static int stws_p_encode_short(stws_p_session *s, stws_ws_opcode opcode, const char *payload,
-                               size_t len) {
-    unsigned char key[4];
-    size_t need = stws_p_ws_head_len(len, 1) + len;
-    STOMP_WS_ASSERT(stws_p_has_lock(s->client));
-    if (!stws_p_make_room(&s->out, need)) return STWS_ERR_SPACE;
-    if (!stws_p_masking_key(s, key)) return STWS_ERR_IO;
-    stws_ws_build(s->out.data + s->out.end, need, opcode, 1, payload, len, key, &need);
-    s->out.end += need;
-    return STWS_OK;
-}
-
-/* How brokers differ, in the order of stws_broker_kind. */
-typedef struct stws_p_profile {
-    /* It joins STOMP frames out of several WebSocket messages, so large frames may be cut. */
-    int joins;
-    int bare_send_is_text; /* a SEND without content-length becomes a TextMessage (JMS) */
-    /* It deletes a durable subscription only if no consumer uses it. So stws_unsubscribe first
-       ends the consumer with an UNSUBSCRIBE of its own. */
-    int needs_two_unsubscribes;
-    const char *prefetch;             /* the header that sets the prefetch; NULL: it has none */
-    unsigned long long prefetch_unit; /* what one message counts in that header */
-    /* headers of a durable subscription; a value of NULL stands for its name */
-    const char *durable[4];
-} stws_p_profile;
-
-/* Returns what is known about a broker (STWS_BROKER_*). */
-static const stws_p_profile *stws_p_profile_of(int broker) {
-    static const stws_p_profile profiles[] = {
-        {0, 0, 0, NULL, 0, {NULL, NULL, NULL, NULL}},
-        {1, 0, 0, NULL, 0, {NULL, NULL, NULL, NULL}},
-        {1, 0, 0, "prefetch-count", 1, {"durable", "true", "auto-delete", "false"}},
-        {0, 1, 1, "activemq.prefetchSize", 1, {"activemq.subscriptionName", NULL, NULL, NULL}},
-        {1, 1, 0, "consumer-window-size", 1024, {"durable-subscription-name", NULL, NULL, NULL}}};
-    return &profiles[broker];
-}
-
-/* Returns the largest WebSocket message that may be sent, in bytes; 0: any size. See "Large
-   frames" in the manual. */
-static size_t stws_p_cut_size(const stws_p_session *s) {
-    size_t asked = s->options->max_ws_message;
-    /* the longest character has 4 bytes, so each piece contains a character */
-    if (asked) return asked == STWS_WHOLE ? 0 : asked < 4 ? 4 : asked;
-    return stws_p_profile_of(s->broker)->joins ? STWS_P_PIECE : 0;
-}
-
-/* Cuts an encoded frame into masked WebSocket messages. The frame lies at the end of the room
-   that was made for it; the messages are written from the beginning of this room. The room in
-   front of the frame has 14 bytes per message, the longest head, so writing never overtakes
-   reading. A text is cut between characters only. Returns STWS_OK, or STWS_ERR_IO without a
-   masking key; nothing is sent then. */
-static int stws_p_encode_pieces(stws_p_session *s, size_t plain, size_t len, size_t cut,
-                                int opcode) {
-    char *data = s->out.data, *to = data + s->out.end;
-    unsigned char key[4];
-    while (len) {
-        size_t piece = len < cut ? len : cut;
-        if (opcode == STWS_WS_TEXT) piece = stws_p_utf8_cut(data + plain, piece, len);
-        if (!stws_p_masking_key(s, key)) return STWS_ERR_IO;
-        to = stws_p_ws_put_head(to, opcode, 1, piece, key);
-        stws_ws_mask(to, data + plain, piece, key, 0);
-        to += piece;
-        plain += piece;
-        len -= piece;
-    }
-    s->out.end = (size_t)(to - data); /* only now, so an error leaves no part of a frame */
-    return STWS_OK;
-}
-
-/* Encodes a frame that is larger than `cut` bytes. A text piece may be up to 3 bytes shorter
-   than `cut`, because no character is cut. Pieces of up to 8 bytes need no such reserve: their
-   heads have 6 bytes, not the 14 allowed for. Returns like stws_p_encode_frame_locked. */
-static int stws_p_encode_cut(stws_p_session *s, const stws_frame *frame, int text, size_t total,
-                             size_t cut, size_t *need) {
-    size_t pieces = total / (cut > 8 ? cut - 3 : cut) + 1, plain, built = 0;
-    *need = total + pieces * STWS_P_WS_HEAD;
-    if (!stws_p_make_room(&s->out, *need)) return STWS_ERR_SPACE;
-    plain = s->out.end + *need - total;
-    stws_frame_build(s->out.data + plain, total, (stws_stomp_version)s->version, frame, &built);
-    return stws_p_encode_pieces(s, plain, total, cut, text ? STWS_WS_TEXT : STWS_WS_BINARY);
-}
-
-/* Encodes a frame as one WebSocket message. There is room for it. The head lies a few bytes
-   behind its final place and is masked into it; the body is masked while it is copied out of
-   the user's memory. So each byte is touched once. Returns STWS_OK, or STWS_ERR_IO without a
-   masking key. */
-static int stws_p_encode_whole(stws_p_session *s, int text, const char *head, size_t head_len,
-                               const char *body, size_t body_len) {
-    size_t len = head_len + body_len + 1;
-    unsigned char key[4];
-    char *to;
-    if (!stws_p_masking_key(s, key)) return STWS_ERR_IO;
-    to = stws_p_ws_put_head(s->out.data + s->out.end, text ? STWS_WS_TEXT : STWS_WS_BINARY, 1, len,
-                            key);
-    stws_ws_mask(to, head, head_len, key, 0);
-    stws_ws_mask(to + head_len, body, body_len, key, head_len);
-    to[len - 1] = (char)key[(len - 1) & 3]; /* the NUL, masked */
-    s->out.end = (size_t)(to + len - s->out.data);
-    return STWS_OK;
-}
-
-/* Sets the content-length of the kept head to body_len (no such line for 0), and ends the
-   head. */
-static void stws_p_set_send_head_length(stws_p_session *s, size_t body_len) {
-    s->send_head_body_len = body_len;
-    s->send_head_len =
-        s->send_head_own_len +
-        (body_len ? stws_p_encode_length(s->said + s->send_head_own_len, body_len) : 0) + 1;
-    s->said[s->send_head_len - 1] = '\n';
-}
-
-/* Keeps the head of a SEND that has just been encoded, if the next SEND is likely to need the
-   same one.
-
-   Publishers often send to one destination again and again. If two SENDs in a row have their
-   destination at the same address, the encoded head of the second one is kept in s->said.
-   stws_send_ex then compares destination and content type with it (stws_p_send_head_matches),
-   and sends the next body with the kept head (stws_p_encode_with_send_head). This skips
-   composing, escaping and encoding. Only the address is compared here: it is a hint. The texts
-   decide later.
-
-   A head is kept only if it has a destination and at most a content type, both without escapes,
-   and is UTF-8. Any other header may change with each message. The head that is kept consists
-   of these lines; the content-length line behind them is written anew when the length of the
-   body changes.
-
-   `head` is the encoded head of the frame. The lock is held. stws_p_session_reset forgets the
-   kept head. */
-static void stws_p_keep_send_head(stws_p_session *s, const stws_frame *frame, const char *head) {
-    const stws_header *h = frame->headers;
-    size_t len = STWS_P_SEND_HEAD_BEGIN + h->value_len + 1, i;
-    int again = s->last_destination == (uintptr_t)h->value;
-    s->last_destination = (uintptr_t)h->value;
-    if (!again || frame->header_count > 2) return;
-    if (frame->header_count == 2 && strcmp(h[1].name, "content-type") != 0) return;
-    if (frame->header_count == 2) len += 14 + h[1].value_len;
-    for (i = 0; i < frame->header_count; i++)
-        if (!stws_p_is_plain(h[i].value, h[i].value_len)) return;
-    if (len + STWS_P_LENGTH_LINE >= s->send_head_cap || !stws_utf8_valid(head, len)) return;
-    memcpy(s->said, head, len);
-    s->send_head_own_len = len;
-    s->send_head_destination_len = h->value_len;
-    stws_p_set_send_head_length(s, frame->body_len);
-}
-
-/* Returns 1 if the kept head has this destination and this content type (NULL: none). */
-static int stws_p_send_head_matches(const stws_p_session *s, const char *destination,
-                                    const char *content_type) {
-    const char *said = s->said + STWS_P_SEND_HEAD_BEGIN,
-               *type = said + s->send_head_destination_len + 14;
-    const char *end = s->said + s->send_head_own_len - 1; /* its last LF */
-    if (!s->send_head_own_len || strncmp(destination, said, s->send_head_destination_len) != 0 ||
-        destination[s->send_head_destination_len])
-        return 0;
-    if (!content_type || end < type) return !content_type && end < type;
-    return strncmp(content_type, type, (size_t)(end - type)) == 0 && !content_type[end - type];
-}
-
-/* Encodes a SEND with the kept head. The body must be UTF-8. Returns 1; 0 if there is no room,
-   or the frame would have to be cut, or there is no masking key: the caller then takes the
-   usual way. The lock is held. */
-static int stws_p_encode_with_send_head(stws_p_session *s, const char *body, size_t body_len) {
-    size_t cut = stws_p_cut_size(s), total;
-    if (body_len != s->send_head_body_len) stws_p_set_send_head_length(s, body_len);
-    total = s->send_head_len + body_len + 1;
-    if ((cut && total > cut) || !stws_p_make_room(&s->out, STWS_P_WS_HEAD + total)) return 0;
-    if (stws_p_encode_whole(s, 1, s->said, s->send_head_len, body, body_len) != STWS_OK) return 0;
-    s->stats.frames_out++;
-    s->stats.messages_out++;
-    return 1;
-}
-
-/* Encodes a composed frame into the output. The lock is held. Returns one of
-
-       STWS_OK
-       STWS_ERR_SPACE        it does not fit; *need is the room that it needs
-       STWS_ERR_FRAME_BUILD  it cannot be expressed in the session's STOMP version
-       STWS_ERR_IO           there is no masking key
-
-   body_is_utf8: the body is known to be UTF-8, and is not checked again. The room that is asked
-   for is an upper bound, so that the head is encoded once, without measuring it first. The head
-   is written 14 bytes behind the end of the output: the WebSocket head fits in front of it, and
-   masking then moves the STOMP head to its final place. */
-static int stws_p_encode_frame_locked(stws_p_session *s, const stws_frame *asked, int body_is_utf8,
-                                      size_t *need) {
-    const stws_frame *frame = asked;
-    stws_frame settled;
-    size_t cut = stws_p_cut_size(s), total, head_len;
-    char *head;
-    int result, text;
-    STOMP_WS_ASSERT(stws_p_has_lock(s->client));
-    *need = STWS_P_WS_HEAD + stws_p_head_bound(asked) + asked->body_len + 1;
-    if (!stws_p_make_room(&s->out, *need)) return STWS_ERR_SPACE;
-    if (asked->content_length == STWS_CONTENT_LENGTH_JMS_TEXT) {
-        settled = *asked;
-        settled.content_length = stws_p_profile_of(s->broker)->bare_send_is_text
-                                     ? STWS_CONTENT_LENGTH_OMIT
-                                     : STWS_CONTENT_LENGTH_SEND;
-        frame = &settled;
-    }
-    head = s->out.data + s->out.end + STWS_P_WS_HEAD;
-    head_len = stws_p_encode_head(head, s->version, frame);
-    if (!head_len) return STWS_ERR_FRAME_BUILD;
-    total = head_len + frame->body_len + 1;
-    if (frame->command_id == STWS_COMMAND_SEND) stws_p_keep_send_head(s, frame, head);
-    /* A message may be text only if head and body are UTF-8 (RFC 6455, 5.6). */
-    text = !s->options->binary && stws_utf8_valid(head, head_len) &&
-           (body_is_utf8 || stws_utf8_valid(frame->body, frame->body_len));
-    if (cut && total > cut) result = stws_p_encode_cut(s, frame, text, total, cut, need);
-    else result = stws_p_encode_whole(s, text, head, head_len, frame->body, frame->body_len);
-    if (result != STWS_OK) return result;
-    s->stats.frames_out++;
-    if (frame->command_id == STWS_COMMAND_SEND) s->stats.messages_out++;
-    stws_p_trace(s, STWS_SENT, frame);
-    return STWS_OK;
-}
+   A draft refers to the caller's strings. It is encoded or copied before the lock is released. */
 
 /* ---- drafts: frames being put together ---- */
 
@@ -5046,263 +5279,33 @@ static const char *stws_p_number_text(char *text, const char *prefix, unsigned l
     return text;
 }
 
-/* ---- CONNECT and CONNECTED ---- */
+/* ==== >>subscriptions: the table that outlives every session ====
 
-/* CONNECT's accept-version and the subprotocols of the upgrade, by the bits of
-   options.versions. In accept-version the versions ascend, without blanks, because Spring does
-   not accept blanks. In the list of subprotocols the newest version comes first: it is the
-   first choice. */
-static const char *const stws_p_accept_version[] = {"",    "1.0",     "1.1",     "1.0,1.1",
-                                                    "1.2", "1.0,1.2", "1.1,1.2", "1.0,1.1,1.2"};
-static const char *const stws_p_subprotocols[] = {"",
-                                                  "v10.stomp",
-                                                  "v11.stomp",
-                                                  "v11.stomp, v10.stomp",
-                                                  "v12.stomp",
-                                                  "v12.stomp, v10.stomp",
-                                                  "v12.stomp, v11.stomp",
-                                                  "v12.stomp, v11.stomp, v10.stomp"};
+   A subscription keeps its handle until it is removed. Each new session subscribes all again. */
 
-/* Encodes CONNECT (STOMP 1.2, "CONNECT or STOMP Frame"). Returns like
-   stws_p_encode_frame_locked, or STWS_ERR_LIMIT if it has more than max_headers headers. The
-   lock is held. */
-static int stws_p_encode_connect(stws_p_session *s, const stws_attempt *attempt, size_t *need) {
-    const stws_options *o = s->options;
-    char heartbeat[48];
-    stws_p_draft draft;
-    stws_p_number_text(heartbeat, "", (unsigned)o->heartbeat_out_ms);
-    stws_p_number_text(heartbeat + strlen(heartbeat), ",", (unsigned)o->heartbeat_in_ms);
-    stws_p_compose_locked(s, &draft, STWS_COMMAND_CONNECT);
-    stws_p_add(&draft, "accept-version", stws_p_accept_version[o->versions]);
-    stws_p_add(&draft, "host", o->host);
-    stws_p_add(&draft, "heart-beat", heartbeat);
-    stws_p_add(&draft, "login", attempt->login);
-    stws_p_add(&draft, "passcode", attempt->passcode);
-    stws_p_add(&draft, "client-id", s->options->client_id);
-    stws_p_add_list(&draft, attempt->connect_headers);
-    return draft.too_many_headers ? (int)STWS_ERR_LIMIT
-                                  : stws_p_encode_frame_locked(s, &draft.frame, 0, need);
-}
+/* How brokers differ, in the order of stws_broker_kind. */
+typedef struct stws_p_profile {
+    /* It joins STOMP frames out of several WebSocket messages, so large frames may be cut. */
+    int joins;
+    int bare_send_is_text; /* a SEND without content-length becomes a TextMessage (JMS) */
+    /* It deletes a durable subscription only if no consumer uses it. So stws_unsubscribe first
+       ends the consumer with an UNSUBSCRIBE of its own. */
+    int needs_two_unsubscribes;
+    const char *prefetch;             /* the header that sets the prefetch; NULL: it has none */
+    unsigned long long prefetch_unit; /* what one message counts in that header */
+    /* headers of a durable subscription; a value of NULL stands for its name */
+    const char *durable[4];
+} stws_p_profile;
 
-/* Returns the version that CONNECTED names, as its bit, or 0 if it was not offered. A missing
-   version means 1.0 (STOMP 1.1, "Protocol Negotiation"). */
-static int stws_p_negotiated(const char *version, int offered) {
-    size_t len = stws_p_strlen(version);
-    if (!version) return offered & STWS_STOMP_10;
-    stws_p_trim(&version, &len);
-    if (len != 3 || memcmp(version, "1.", 2) != 0 || version[2] < '0' || version[2] > '2') return 0;
-    return offered & STWS_STOMP_10 << (version[2] - '0');
-}
-
-/* Parses the value of a heart-beat header: "sx,sy" in milliseconds. Leaves *sx and *sy as they
-   are if the text has another form, so a wrong header means: no heart-beats. */
-static void stws_p_parse_heartbeat(const char *text, size_t *sx, size_t *sy) {
-    const char *word;
-    size_t len, numbers[2] = {0, 0}, n = 0;
-    while (text && n < 2 && stws_p_next_word(&text, &word, &len))
-        if (stws_p_number(word, len, 1u << 30, &numbers[n++]) != 1) return;
-    *sx = n == 2 ? numbers[0] : 0;
-    *sy = n == 2 ? numbers[1] : 0;
-}
-
-/* Returns the agreed interval of heart-beats in one direction: the larger of both, or 0 if one
-   side has 0 (STOMP 1.2, "Heart-beating"). */
-static long long stws_p_interval_us(size_t ours, size_t theirs) {
-    size_t ms = ours > theirs ? ours : theirs;
-    return ours && theirs ? (long long)ms * STWS_P_US : 0;
-}
-
-/* Returns 1 if s (or NULL) begins with prefix. */
-static int stws_p_starts(const char *s, const char *prefix) {
-    return s && strncmp(s, prefix, strlen(prefix)) == 0;
-}
-
-/* Detects the kind of broker from the server header of CONNECTED. Spring's simple broker is the
-   only one that sends none. */
-static int stws_p_detect_broker(const char *server) {
-    if (!server) return STWS_BROKER_SPRING;
-    if (stws_p_starts(server, "RabbitMQ/")) return STWS_BROKER_RABBITMQ;
-    if (stws_p_starts(server, "ActiveMQ-Artemis/")) return STWS_BROKER_ARTEMIS;
-    return stws_p_starts(server, "ActiveMQ/") ? STWS_BROKER_ACTIVEMQ : STWS_BROKER_UNKNOWN;
-}
-
-/* Applies the headers of CONNECTED: version, heart-beats, broker. Returns 0 if its version was
-   not offered. The lock is held. */
-static int stws_p_accept_connected(stws_p_session *s, const stws_frame *frame) {
-    const stws_options *o = s->options;
-    size_t sx = 0, sy = 0;
-    STWS_P_STORE(&s->version, stws_p_negotiated(stws_frame_header(frame, "version"), o->versions));
-    if (!s->version) return 0;
-    s->parser.version = (stws_stomp_version)s->version;
-    stws_p_parse_heartbeat(stws_frame_header(frame, "heart-beat"), &sx, &sy);
-    s->heartbeat_out_us = stws_p_interval_us((size_t)o->heartbeat_out_ms, sy);
-    s->heartbeat_in_us = stws_p_interval_us((size_t)o->heartbeat_in_ms, sx);
-    s->expected_us = s->heartbeat_in_us;
-    /* a direction without heart-beats: PINGs find out if the peer lives */
-    if (!s->heartbeat_out_us || !s->heartbeat_in_us) s->ping_us = o->ping_ms * STWS_P_US;
-    STWS_P_STORE(&s->broker, o->broker ? (int)o->broker
-                                       : stws_p_detect_broker(stws_frame_header(frame, "server")));
-    return 1;
-}
-
-/* ---- input: from raw bytes to the next STOMP frame ---- */
-
-/* Appends a piece of a WebSocket message to the STOMP bytes. If they are empty or end where the
-   piece begins, only the bounds change. Otherwise a WebSocket head lies in between, and the
-   piece is moved. */
-static void stws_p_append_piece(stws_p_input *in, char *piece, size_t len) {
-    size_t at = (size_t)(piece - in->data);
-    if (in->begin == in->end) in->begin = in->end = at;
-    else if (len && at != in->end) memmove(in->data + in->end, piece, len);
-    in->end += len;
-}
-
-/* The payload of our PINGs, and so of the PONGs that answer them (RFC 6455, 5.5.3). Any other
-   PONG was not asked for. */
-static const char stws_p_ping[4] = {'s', 't', 'w', 's'};
-
-/* A PONG arrived. If it answers a PING of ours, the server is known to answer PINGs, so from
-   now on its silence has a meaning (expected_us). */
-static void stws_p_on_pong(stws_p_session *s, const stws_ws_event *e) {
-    if (!s->pinged || !stws_p_equal(e->data, e->len, stws_p_ping, sizeof stws_p_ping)) return;
-    s->stats.pongs_in++;
-    if (!s->expected_us) s->expected_us = s->ping_us;
-    stws_p_trace_word(s, STWS_RECEIVED, "PONG");
-}
-
-/* Handles a control frame. Returns STWS_MORE, or STWS_ERR_WS_CLOSE for a close frame, whose
-   code and reason are then in the session. */
-static int stws_p_control_frame(stws_p_session *s, const stws_ws_event *e) {
-    if (e->opcode == STWS_WS_PING) {
-        memcpy(s->pong, e->data, e->len);
-        s->pong_len = (unsigned char)e->len;
-        s->pong_due = 1; /* only the last of several PINGs is answered (RFC 6455, 5.5.3) */
-        stws_p_trace_word(s, STWS_RECEIVED, "PING");
-        return STWS_MORE;
-    }
-    if (e->opcode == STWS_WS_PONG) return stws_p_on_pong(s, e), STWS_MORE;
-    s->peer_close_code = e->close_code;
-    if (e->len) memcpy(s->peer_close_reason, e->data, e->len);
-    s->peer_close_reason[e->len] = 0;
-    stws_p_trace_word(s, STWS_RECEIVED, "CLOSE");
-    return STWS_ERR_WS_CLOSE;
-}
-
-/* Gets the next piece of a message out of the raw bytes, and appends it to the STOMP bytes.
-   Control frames are handled on the way. Returns STWS_DONE if there are new STOMP bytes;
-   STWS_MORE if the socket must be read first; STWS_ERR_WS_CLOSE; or another error of the
-   WebSocket parser.
-
-   The fast path is the same as in stws_ws_parse, without an event: a complete and unmasked
-   frame only needs its bounds. Any other frame goes through stws_ws_parse, which may deliver a
-   message in many pieces. A STOMP frame may begin and end anywhere in these pieces, because
-   only their bytes count. */
-static int stws_p_next_piece(stws_p_session *s) {
-    stws_p_input *in = &s->in;
-    stws_ws_event event;
-    size_t used,
-        head = stws_p_ws_fast_path(in->data + in->raw, in->raw_end - in->raw, &s->ws, &used);
-    int result;
-    if (head) {
-        char *frame = in->data + in->raw;
-        s->in_opcode = *frame & 15;
-        in->raw += head + used;
-        stws_p_append_piece(in, frame + head, used);
-        return STWS_DONE;
-    }
-    memset(&event, 0, sizeof event);
-    for (;;) {
-        result = stws_ws_parse(in->data + in->raw, in->raw_end - in->raw, &s->ws, &event, &used);
-        in->raw += used;
-        if (result != STWS_DONE) return result;
-        if (event.opcode < STWS_WS_CLOSE) break;
-        result = stws_p_control_frame(s, &event);
-        if (result != STWS_MORE) return result;
-    }
-    s->in_opcode = (int)event.opcode;
-    stws_p_append_piece(in, event.data, event.len);
-    return STWS_DONE;
-}
-
-/* Gets the next STOMP frame out of the input. The frame handed out before is removed first, so
-   its views end here. Called by the driving thread, without the lock. Returns STWS_DONE, with
-   *frame pointing into the input; STWS_MORE if the socket must be read first; or an error,
-   after which the session must end.
-
-   Each round of the loop parses the STOMP bytes there are. If they contain no complete frame,
-   the next WebSocket piece is appended (stws_p_next_piece), and the parser continues where it
-   stopped. One WebSocket message may contain several frames, and one frame may span several
-   messages. */
-static int stws_p_next_frame(stws_p_session *s, stws_frame *frame) {
-    stws_p_input *in = &s->in;
-    size_t used = 0;
-    int result = STWS_DONE;
-    in->begin += s->taken;
-    for (s->taken = 0; result == STWS_DONE; result = stws_p_next_piece(s)) {
-        if (in->begin == in->end) continue;
-        result =
-            stws_frame_parse(in->data + in->begin, in->end - in->begin, &s->parser, frame, &used);
-        s->stats.heartbeats_in += s->parser.heartbeats;
-        s->parser.heartbeats = 0;
-        /* A complete frame: it stays in the buffer until the next call. */
-        if (result == STWS_DONE) {
-            s->taken = used;
-            s->stats.frames_in++;
-            stws_p_trace(s, STWS_RECEIVED, frame);
-            return STWS_DONE;
-        }
-        in->begin += used; /* end-of-lines between frames, which were skipped */
-        if (result < 0) return result;
-    }
-    s->dry = result == STWS_MORE;
-    return result;
-}
-
-/* Moves both parts of the input to the beginning of `to`, which is the same buffer or a larger
-   one. This closes the gap between them. The caller sets in->cap if the buffer changes. */
-static void stws_p_input_gather(stws_p_input *in, char *to) {
-    size_t stomp = in->end - in->begin, raw = in->raw_end - in->raw;
-    memmove(to, in->data + in->begin, stomp);
-    memmove(to + stomp, in->data + in->raw, raw);
-    in->data = to;
-    in->begin = 0;
-    in->end = in->raw = stomp;
-    in->raw_end = stomp + raw;
-}
-
-/* Returns the free room behind the raw bytes, for the next read. If less than a quarter of the
-   buffer is free, the data is moved to the front before. An empty input always begins at the
-   front. */
-static size_t stws_p_input_room(stws_p_input *in) {
-    int empty = in->begin == in->end && in->raw == in->raw_end;
-    if (in->raw == in->raw_end) in->raw = in->raw_end = in->end;
-    if (empty || in->cap - in->raw_end < in->cap / 4) stws_p_input_gather(in, in->data);
-    return in->cap - in->raw_end;
-}
-
-/* Returns the value of a known header (STWS_P_DESTINATION etc.) of the last frame, or NULL. */
-static const char *stws_p_known_value(const stws_p_session *s, int known) {
-    return s->parser.known[known]->value;
-}
-
-/* Fills s->message from the last MESSAGE frame. All its pointers are views into the input. The
-   caller finds the subscription and sets handle and ack_on. */
-static void stws_p_fill_message(stws_p_session *s) {
-    stws_message *m = &s->message;
-    m->destination = stws_p_known_value(s, STWS_P_DESTINATION);
-    m->message_id = stws_p_known_value(s, STWS_P_MESSAGE_ID);
-    m->subscription = stws_p_known_value(s, STWS_P_SUBSCRIPTION);
-    m->content_type = stws_p_known_value(s, STWS_P_CONTENT_TYPE);
-    m->ack = stws_p_known_value(s, STWS_P_ACK);
-    m->body = m->frame.body;
-    m->body_len = m->frame.body_len;
-    m->body_is_utf8 = stws_utf8_valid(m->body, m->body_len);
-    m->handle = s->answered = 0;
-    m->ack_on = STWS_ACK_BY_CALL;
-    m->answered = &s->answered;
-    m->epoch = s->epoch;
-    m->client = s->client;
-    if (!m->body_is_utf8 && s->in_opcode == STWS_WS_TEXT) s->stats.invalid_utf8++;
+/* Returns what is known about a broker (STWS_BROKER_*). */
+static const stws_p_profile *stws_p_profile_of(int broker) {
+    static const stws_p_profile profiles[] = {
+        {0, 0, 0, NULL, 0, {NULL, NULL, NULL, NULL}},
+        {1, 0, 0, NULL, 0, {NULL, NULL, NULL, NULL}},
+        {1, 0, 0, "prefetch-count", 1, {"durable", "true", "auto-delete", "false"}},
+        {0, 1, 1, "activemq.prefetchSize", 1, {"activemq.subscriptionName", NULL, NULL, NULL}},
+        {1, 1, 0, "consumer-window-size", 1024, {"durable-subscription-name", NULL, NULL, NULL}}};
+    return &profiles[broker];
 }
 
 /* ---- subscriptions: the table that outlives every session ---- */
@@ -5384,9 +5387,6 @@ static int stws_p_find_callback(const stws_p_subs *t, int handle, stws_message_f
     *ack_on = (stws_ack_on)STWS_P_LOAD(&sub->ack_on);
     return STWS_P_LOAD(&sub->handle) == handle;
 }
-
-/* Rounds up to a multiple of 16. So records in the ring are aligned for every type. */
-static size_t stws_p_align(size_t n) { return (n + 15) & ~(size_t)15; }
 
 /* Returns the number to use now, and advances *next. Numbers are positive; 1 follows
    INT_MAX. */
@@ -5597,6 +5597,10 @@ static void stws_p_compose_subscribe(stws_p_session *s, stws_p_draft *draft, con
     stws_p_add_missing(draft, profile->prefetch, draft->number);
 }
 
+/* ==== >>receipts: every receipt that was asked for ends exactly once ====
+
+   A receipt ends by a RECEIPT, an ERROR, its deadline, or the end of the session. */
+
 /* ---- receipts: each asked for ends, one way or another ---- */
 
 /* A receipt has one possible place in the table, which follows from its number. */
@@ -5718,78 +5722,10 @@ static int stws_p_take_receipt(stws_p_session *s, stws_p_receipt *taken) {
     return 1;
 }
 
-/* ---- rings: for the outbox here and for the queue below ---- */
+/* ==== >>outbox: frames that wait for a connection, for room, or for their receipt ====
 
-static void *stws_p_ring_at(const stws_p_ring *r, size_t offset) { return r->data + offset; }
-
-/* Returns the offset of the entry behind the one at `offset`. memcpy reads the size, because
-   the entries of the ring have any type. */
-static size_t stws_p_ring_after(const stws_p_ring *r, size_t offset) {
-    size_t size, next;
-    memcpy(&size, r->data + offset, sizeof size);
-    next = offset + size;
-    return next == r->wrap ? 0 : next;
-}
-
-/* Returns the entry behind `entry`, or the first entry if that is NULL; NULL at the end. */
-static void *stws_p_ring_next(const stws_p_ring *r, const void *entry) {
-    size_t at = r->head;
-    if (entry) at = stws_p_ring_after(r, (size_t)((const char *)entry - r->data));
-    return r->count && at != r->tail ? stws_p_ring_at(r, at) : NULL;
-}
-
-/* Finds the offset for a new entry. Returns 1 if there is room for it. The entry goes behind
-   the tail, or to 0 if it does not fit before the end of the ring. The tail never reaches the
-   head, so that head = tail always means an empty ring. */
-static int stws_p_ring_place(const stws_p_ring *r, size_t size, size_t *at) {
-    int straight = r->tail > r->head;
-    *at = r->count == 0 || (straight && r->cap - r->tail < size) ? 0 : r->tail;
-    if (r->count == 0) return size <= r->cap;
-    if (straight) return *at || r->head > size;
-    return r->head - r->tail > size;
-}
-
-/* Appends an untaken entry of this size. Returns its address, or NULL if there is no room. Only
-   the size is filled in. */
-static void *stws_p_ring_put(stws_p_ring *r, size_t size) {
-    size_t at;
-    if (!stws_p_ring_place(r, size, &at)) return NULL;
-    if (r->count == 0) {
-        r->head = r->next = 0;
-        r->wrap = SIZE_MAX;
-    } else if (at == 0) {
-        r->wrap = r->tail;
-    }
-    memcpy(r->data + at, &size, sizeof size);
-    if (r->untaken == 0) r->next = at;
-    r->tail = at + size;
-    if (r->tail > r->used) r->used = r->tail;
-    r->count++;
-    r->untaken++;
-    return r->data + at;
-}
-
-/* Marks the oldest untaken entry as taken. There must be one. */
-static void stws_p_ring_take(stws_p_ring *r) {
-    STOMP_WS_ASSERT(r->untaken > 0 && r->untaken <= r->count);
-    r->next = stws_p_ring_after(r, r->next);
-    r->untaken--;
-}
-
-/* Returns the bytes from head to tail. */
-static size_t stws_p_ring_used(const stws_p_ring *r) {
-    if (r->count == 0) return 0;
-    return r->tail > r->head ? r->tail - r->head : r->wrap - r->head + r->tail;
-}
-
-/* Removes the entry at the head. If it was never taken, it is taken first. */
-static void stws_p_ring_drop(stws_p_ring *r) {
-    STOMP_WS_ASSERT(r->count > 0 && r->untaken <= r->count);
-    if (r->count == r->untaken) stws_p_ring_take(r);
-    r->head = stws_p_ring_after(r, r->head);
-    if (r->head == 0) r->wrap = SIZE_MAX;
-    r->count--;
-}
+   A ring of records, in the order of the calls. A record leaves from the front once it is
+   done. */
 
 /* ---- outbox: frames that wait for a connection, for room, or for their receipt ---- */
 
@@ -5958,6 +5894,10 @@ static void stws_p_record_drop(stws_p_session *s, stws_p_record *r, int result) 
     stws_p_record_enter(s, r, STWS_P_RECORD_DONE);
 }
 
+/* ==== >>transaction_records: kept until they end, so that a new session gets all of them ====
+
+   The records of a transaction stay in the outbox until its COMMIT or ABORT is done. */
+
 /* ---- transactions: kept until they are over, so that a new session gets them whole or not
    at all ---- */
 
@@ -6064,6 +6004,374 @@ static void stws_p_outbox_prepare_resend(stws_p_session *s) {
     stws_p_outbox_sweep(s);
 }
 
+/* ==== >>encode: frames into the output buffer, masked ====
+
+   Encodes a STOMP frame and its WebSocket head straight into the output buffer. A repeated
+   SEND reuses its encoded head. */
+
+/* ---- trace: what the user may see of a frame ---- */
+
+/* Calls on_trace with a copy of the frame in which the values of secret headers are "***". The
+   lock is held, because all copies use one table of headers. */
+static void stws_p_trace_shown(const stws_p_session *s, stws_direction direction,
+                               const stws_frame *frame) {
+    static const char secrets[] =
+        "passcode,authorization,proxy-authorization,cookie,set-cookie,x-csrf-token";
+    stws_header *shown = s->trace_headers, *h;
+    stws_frame copy;
+    copy = *frame;
+    if (copy.header_count > s->options->max_headers) copy.header_count = s->options->max_headers;
+    if (copy.header_count) memcpy(shown, frame->headers, copy.header_count * sizeof *h);
+    for (h = shown; h < shown + copy.header_count; h++) {
+        h->name_len = stws_p_len_or_strlen(h->name, h->name_len);
+        if (stws_p_list_has(secrets, h->name, h->name_len, 1)) h->value = "***";
+        h->value_len = strlen(h->value);
+    }
+    copy.headers = shown;
+    if (!copy.command) copy.command = stws_command_name(copy.command_id);
+    if (!copy.body) copy.body = "";
+    s->options->on_trace(s->client, direction, &copy, s->options->user);
+}
+
+/* Traces a frame. Sent frames are traced when they are encoded, with the lock held. Received
+   frames take the lock here. So on_trace never runs in two threads at once. */
+STWS_P_NOINLINE static void stws_p_trace_now(const stws_p_session *s, stws_direction direction,
+                                             const stws_frame *frame) {
+    if (direction == STWS_RECEIVED) stws_p_lock(s->client);
+    stws_p_trace_shown(s, direction, frame);
+    if (direction == STWS_RECEIVED) stws_p_unlock(s->client);
+}
+
+/* Traces a frame if on_trace is set. The check stands apart because it runs for each frame. */
+static void stws_p_trace(const stws_p_session *s, stws_direction direction,
+                         const stws_frame *frame) {
+    if (s->options->on_trace) stws_p_trace_now(s, direction, frame);
+}
+
+/* Traces what is not a STOMP frame: PING, PONG, CLOSE, or "" for a heart-beat. */
+static void stws_p_trace_word(const stws_p_session *s, stws_direction direction, const char *word) {
+    stws_frame frame;
+    memset(&frame, 0, sizeof frame);
+    frame.command = word;
+    stws_p_trace(s, direction, &frame);
+}
+
+/* ---- output: frames, masked, into one buffer ---- */
+
+/* Returns the number of bytes in a buffer. */
+static size_t stws_p_pending(const stws_p_buffer *b) { return b->end - b->begin; }
+
+/* Makes room for n bytes behind the data, if needed by moving the data to the front. Returns 1,
+   or 0 if the buffer is too small, or a write is running and the data must not move. The lock
+   is held. */
+static int stws_p_make_room(stws_p_buffer *b, size_t n) {
+    STOMP_WS_ASSERT(b->begin <= b->end && b->end <= b->cap);
+    if (b->cap - b->end >= n) return 1;
+    if (b->busy || b->cap - stws_p_pending(b) < n) return 0;
+    memmove(b->data, b->data + b->begin, stws_p_pending(b));
+    b->end -= b->begin;
+    b->begin = 0;
+    return 1;
+}
+
+/* Encodes a WebSocket frame with a short payload: a heart-beat, PING, PONG or close frame.
+   Returns STWS_OK; STWS_ERR_SPACE if the output is full; STWS_ERR_IO without a masking key. The
+   lock is held. */
+static int stws_p_encode_short(stws_p_session *s, stws_ws_opcode opcode, const char *payload,
+                               size_t len) {
+    unsigned char key[4];
+    size_t need = stws_p_ws_head_len(len, 1) + len;
+    STOMP_WS_ASSERT(stws_p_has_lock(s->client));
+    if (!stws_p_make_room(&s->out, need)) return STWS_ERR_SPACE;
+    if (!stws_p_masking_key(s, key)) return STWS_ERR_IO;
+    stws_ws_build(s->out.data + s->out.end, need, opcode, 1, payload, len, key, &need);
+    s->out.end += need;
+    return STWS_OK;
+}
+
+/* Returns the largest WebSocket message that may be sent, in bytes; 0: any size. See "Large
+   frames" in the manual. */
+static size_t stws_p_cut_size(const stws_p_session *s) {
+    size_t asked = s->options->max_ws_message;
+    /* the longest character has 4 bytes, so each piece contains a character */
+    if (asked) return asked == STWS_WHOLE ? 0 : asked < 4 ? 4 : asked;
+    return stws_p_profile_of(s->broker)->joins ? STWS_P_PIECE : 0;
+}
+
+/* Cuts an encoded frame into masked WebSocket messages. The frame lies at the end of the room
+   that was made for it; the messages are written from the beginning of this room. The room in
+   front of the frame has 14 bytes per message, the longest head, so writing never overtakes
+   reading. A text is cut between characters only. Returns STWS_OK, or STWS_ERR_IO without a
+   masking key; nothing is sent then. */
+static int stws_p_encode_pieces(stws_p_session *s, size_t plain, size_t len, size_t cut,
+                                int opcode) {
+    char *data = s->out.data, *to = data + s->out.end;
+    unsigned char key[4];
+    while (len) {
+        size_t piece = len < cut ? len : cut;
+        if (opcode == STWS_WS_TEXT) piece = stws_p_utf8_cut(data + plain, piece, len);
+        if (!stws_p_masking_key(s, key)) return STWS_ERR_IO;
+        to = stws_p_ws_put_head(to, opcode, 1, piece, key);
+        stws_ws_mask(to, data + plain, piece, key, 0);
+        to += piece;
+        plain += piece;
+        len -= piece;
+    }
+    s->out.end = (size_t)(to - data); /* only now, so an error leaves no part of a frame */
+    return STWS_OK;
+}
+
+/* Encodes a frame that is larger than `cut` bytes. A text piece may be up to 3 bytes shorter
+   than `cut`, because no character is cut. Pieces of up to 8 bytes need no such reserve: their
+   heads have 6 bytes, not the 14 allowed for. Returns like stws_p_encode_frame_locked. */
+static int stws_p_encode_cut(stws_p_session *s, const stws_frame *frame, int text, size_t total,
+                             size_t cut, size_t *need) {
+    size_t pieces = total / (cut > 8 ? cut - 3 : cut) + 1, plain, built = 0;
+    *need = total + pieces * STWS_P_WS_HEAD;
+    if (!stws_p_make_room(&s->out, *need)) return STWS_ERR_SPACE;
+    plain = s->out.end + *need - total;
+    stws_frame_build(s->out.data + plain, total, (stws_stomp_version)s->version, frame, &built);
+    return stws_p_encode_pieces(s, plain, total, cut, text ? STWS_WS_TEXT : STWS_WS_BINARY);
+}
+
+/* Encodes a frame as one WebSocket message. There is room for it. The head lies a few bytes
+   behind its final place and is masked into it; the body is masked while it is copied out of
+   the user's memory. So each byte is touched once. Returns STWS_OK, or STWS_ERR_IO without a
+   masking key. */
+static int stws_p_encode_whole(stws_p_session *s, int text, const char *head, size_t head_len,
+                               const char *body, size_t body_len) {
+    size_t len = head_len + body_len + 1;
+    unsigned char key[4];
+    char *to;
+    if (!stws_p_masking_key(s, key)) return STWS_ERR_IO;
+    to = stws_p_ws_put_head(s->out.data + s->out.end, text ? STWS_WS_TEXT : STWS_WS_BINARY, 1, len,
+                            key);
+    stws_ws_mask(to, head, head_len, key, 0);
+    stws_ws_mask(to + head_len, body, body_len, key, head_len);
+    to[len - 1] = (char)key[(len - 1) & 3]; /* the NUL, masked */
+    s->out.end = (size_t)(to + len - s->out.data);
+    return STWS_OK;
+}
+
+/* Sets the content-length of the kept head to body_len (no such line for 0), and ends the
+   head. */
+static void stws_p_set_send_head_length(stws_p_session *s, size_t body_len) {
+    s->send_head_body_len = body_len;
+    s->send_head_len =
+        s->send_head_own_len +
+        (body_len ? stws_p_encode_length(s->said + s->send_head_own_len, body_len) : 0) + 1;
+    s->said[s->send_head_len - 1] = '\n';
+}
+
+/* Keeps the head of a SEND that has just been encoded, if the next SEND is likely to need the
+   same one.
+
+   Publishers often send to one destination again and again. If two SENDs in a row have their
+   destination at the same address, the encoded head of the second one is kept in s->said.
+   stws_send_ex then compares destination and content type with it (stws_p_send_head_matches),
+   and sends the next body with the kept head (stws_p_encode_with_send_head). This skips
+   composing, escaping and encoding. Only the address is compared here: it is a hint. The texts
+   decide later.
+
+   A head is kept only if it has a destination and at most a content type, both without escapes,
+   and is UTF-8. Any other header may change with each message. The head that is kept consists
+   of these lines; the content-length line behind them is written anew when the length of the
+   body changes.
+
+   `head` is the encoded head of the frame. The lock is held. stws_p_session_reset forgets the
+   kept head. */
+static void stws_p_keep_send_head(stws_p_session *s, const stws_frame *frame, const char *head) {
+    const stws_header *h = frame->headers;
+    size_t len = STWS_P_SEND_HEAD_BEGIN + h->value_len + 1, i;
+    int again = s->last_destination == (uintptr_t)h->value;
+    s->last_destination = (uintptr_t)h->value;
+    if (!again || frame->header_count > 2) return;
+    if (frame->header_count == 2 && strcmp(h[1].name, "content-type") != 0) return;
+    if (frame->header_count == 2) len += 14 + h[1].value_len;
+    for (i = 0; i < frame->header_count; i++)
+        if (!stws_p_is_plain(h[i].value, h[i].value_len)) return;
+    if (len + STWS_P_LENGTH_LINE >= s->send_head_cap || !stws_utf8_valid(head, len)) return;
+    memcpy(s->said, head, len);
+    s->send_head_own_len = len;
+    s->send_head_destination_len = h->value_len;
+    stws_p_set_send_head_length(s, frame->body_len);
+}
+
+/* Returns 1 if the kept head has this destination and this content type (NULL: none). */
+static int stws_p_send_head_matches(const stws_p_session *s, const char *destination,
+                                    const char *content_type) {
+    const char *said = s->said + STWS_P_SEND_HEAD_BEGIN,
+               *type = said + s->send_head_destination_len + 14;
+    const char *end = s->said + s->send_head_own_len - 1; /* its last LF */
+    if (!s->send_head_own_len || strncmp(destination, said, s->send_head_destination_len) != 0 ||
+        destination[s->send_head_destination_len])
+        return 0;
+    if (!content_type || end < type) return !content_type && end < type;
+    return strncmp(content_type, type, (size_t)(end - type)) == 0 && !content_type[end - type];
+}
+
+/* Encodes a SEND with the kept head. The body must be UTF-8. Returns 1; 0 if there is no room,
+   or the frame would have to be cut, or there is no masking key: the caller then takes the
+   usual way. The lock is held. */
+static int stws_p_encode_with_send_head(stws_p_session *s, const char *body, size_t body_len) {
+    size_t cut = stws_p_cut_size(s), total;
+    if (body_len != s->send_head_body_len) stws_p_set_send_head_length(s, body_len);
+    total = s->send_head_len + body_len + 1;
+    if ((cut && total > cut) || !stws_p_make_room(&s->out, STWS_P_WS_HEAD + total)) return 0;
+    if (stws_p_encode_whole(s, 1, s->said, s->send_head_len, body, body_len) != STWS_OK) return 0;
+    s->stats.frames_out++;
+    s->stats.messages_out++;
+    return 1;
+}
+
+/* Encodes a composed frame into the output. The lock is held. Returns one of
+
+       STWS_OK
+       STWS_ERR_SPACE        it does not fit; *need is the room that it needs
+       STWS_ERR_FRAME_BUILD  it cannot be expressed in the session's STOMP version
+       STWS_ERR_IO           there is no masking key
+
+   body_is_utf8: the body is known to be UTF-8, and is not checked again. The room that is asked
+   for is an upper bound, so that the head is encoded once, without measuring it first. The head
+   is written 14 bytes behind the end of the output: the WebSocket head fits in front of it, and
+   masking then moves the STOMP head to its final place. */
+static int stws_p_encode_frame_locked(stws_p_session *s, const stws_frame *asked, int body_is_utf8,
+                                      size_t *need) {
+    const stws_frame *frame = asked;
+    stws_frame settled;
+    size_t cut = stws_p_cut_size(s), total, head_len;
+    char *head;
+    int result, text;
+    STOMP_WS_ASSERT(stws_p_has_lock(s->client));
+    *need = STWS_P_WS_HEAD + stws_p_head_bound(asked) + asked->body_len + 1;
+    if (!stws_p_make_room(&s->out, *need)) return STWS_ERR_SPACE;
+    if (asked->content_length == STWS_CONTENT_LENGTH_JMS_TEXT) {
+        settled = *asked;
+        settled.content_length = stws_p_profile_of(s->broker)->bare_send_is_text
+                                     ? STWS_CONTENT_LENGTH_OMIT
+                                     : STWS_CONTENT_LENGTH_SEND;
+        frame = &settled;
+    }
+    head = s->out.data + s->out.end + STWS_P_WS_HEAD;
+    head_len = stws_p_encode_head(head, s->version, frame);
+    if (!head_len) return STWS_ERR_FRAME_BUILD;
+    total = head_len + frame->body_len + 1;
+    if (frame->command_id == STWS_COMMAND_SEND) stws_p_keep_send_head(s, frame, head);
+    /* A message may be text only if head and body are UTF-8 (RFC 6455, 5.6). */
+    text = !s->options->binary && stws_utf8_valid(head, head_len) &&
+           (body_is_utf8 || stws_utf8_valid(frame->body, frame->body_len));
+    if (cut && total > cut) result = stws_p_encode_cut(s, frame, text, total, cut, need);
+    else result = stws_p_encode_whole(s, text, head, head_len, frame->body, frame->body_len);
+    if (result != STWS_OK) return result;
+    s->stats.frames_out++;
+    if (frame->command_id == STWS_COMMAND_SEND) s->stats.messages_out++;
+    stws_p_trace(s, STWS_SENT, frame);
+    return STWS_OK;
+}
+
+/* ==== >>connect: the frames CONNECT and CONNECTED, ACK and NACK ====
+
+   Negotiates the version and the heart-beats, and recognises the broker. */
+
+/* ---- CONNECT and CONNECTED ---- */
+
+/* CONNECT's accept-version and the subprotocols of the upgrade, by the bits of
+   options.versions. In accept-version the versions ascend, without blanks, because Spring does
+   not accept blanks. In the list of subprotocols the newest version comes first: it is the
+   first choice. */
+static const char *const stws_p_accept_version[] = {"",    "1.0",     "1.1",     "1.0,1.1",
+                                                    "1.2", "1.0,1.2", "1.1,1.2", "1.0,1.1,1.2"};
+static const char *const stws_p_subprotocols[] = {"",
+                                                  "v10.stomp",
+                                                  "v11.stomp",
+                                                  "v11.stomp, v10.stomp",
+                                                  "v12.stomp",
+                                                  "v12.stomp, v10.stomp",
+                                                  "v12.stomp, v11.stomp",
+                                                  "v12.stomp, v11.stomp, v10.stomp"};
+
+/* Encodes CONNECT (STOMP 1.2, "CONNECT or STOMP Frame"). Returns like
+   stws_p_encode_frame_locked, or STWS_ERR_LIMIT if it has more than max_headers headers. The
+   lock is held. */
+static int stws_p_encode_connect(stws_p_session *s, const stws_attempt *attempt, size_t *need) {
+    const stws_options *o = s->options;
+    char heartbeat[48];
+    stws_p_draft draft;
+    stws_p_number_text(heartbeat, "", (unsigned)o->heartbeat_out_ms);
+    stws_p_number_text(heartbeat + strlen(heartbeat), ",", (unsigned)o->heartbeat_in_ms);
+    stws_p_compose_locked(s, &draft, STWS_COMMAND_CONNECT);
+    stws_p_add(&draft, "accept-version", stws_p_accept_version[o->versions]);
+    stws_p_add(&draft, "host", o->host);
+    stws_p_add(&draft, "heart-beat", heartbeat);
+    stws_p_add(&draft, "login", attempt->login);
+    stws_p_add(&draft, "passcode", attempt->passcode);
+    stws_p_add(&draft, "client-id", s->options->client_id);
+    stws_p_add_list(&draft, attempt->connect_headers);
+    return draft.too_many_headers ? (int)STWS_ERR_LIMIT
+                                  : stws_p_encode_frame_locked(s, &draft.frame, 0, need);
+}
+
+/* Returns the version that CONNECTED names, as its bit, or 0 if it was not offered. A missing
+   version means 1.0 (STOMP 1.1, "Protocol Negotiation"). */
+static int stws_p_negotiated(const char *version, int offered) {
+    size_t len = stws_p_strlen(version);
+    if (!version) return offered & STWS_STOMP_10;
+    stws_p_trim(&version, &len);
+    if (len != 3 || memcmp(version, "1.", 2) != 0 || version[2] < '0' || version[2] > '2') return 0;
+    return offered & STWS_STOMP_10 << (version[2] - '0');
+}
+
+/* Parses the value of a heart-beat header: "sx,sy" in milliseconds. Leaves *sx and *sy as they
+   are if the text has another form, so a wrong header means: no heart-beats. */
+static void stws_p_parse_heartbeat(const char *text, size_t *sx, size_t *sy) {
+    const char *word;
+    size_t len, numbers[2] = {0, 0}, n = 0;
+    while (text && n < 2 && stws_p_next_word(&text, &word, &len))
+        if (stws_p_number(word, len, 1u << 30, &numbers[n++]) != 1) return;
+    *sx = n == 2 ? numbers[0] : 0;
+    *sy = n == 2 ? numbers[1] : 0;
+}
+
+/* Returns the agreed interval of heart-beats in one direction: the larger of both, or 0 if one
+   side has 0 (STOMP 1.2, "Heart-beating"). */
+static long long stws_p_interval_us(size_t ours, size_t theirs) {
+    size_t ms = ours > theirs ? ours : theirs;
+    return ours && theirs ? (long long)ms * STWS_P_US : 0;
+}
+
+/* Returns 1 if s (or NULL) begins with prefix. */
+static int stws_p_starts(const char *s, const char *prefix) {
+    return s && strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
+/* Detects the kind of broker from the server header of CONNECTED. Spring's simple broker is the
+   only one that sends none. */
+static int stws_p_detect_broker(const char *server) {
+    if (!server) return STWS_BROKER_SPRING;
+    if (stws_p_starts(server, "RabbitMQ/")) return STWS_BROKER_RABBITMQ;
+    if (stws_p_starts(server, "ActiveMQ-Artemis/")) return STWS_BROKER_ARTEMIS;
+    return stws_p_starts(server, "ActiveMQ/") ? STWS_BROKER_ACTIVEMQ : STWS_BROKER_UNKNOWN;
+}
+
+/* Applies the headers of CONNECTED: version, heart-beats, broker. Returns 0 if its version was
+   not offered. The lock is held. */
+static int stws_p_accept_connected(stws_p_session *s, const stws_frame *frame) {
+    const stws_options *o = s->options;
+    size_t sx = 0, sy = 0;
+    STWS_P_STORE(&s->version, stws_p_negotiated(stws_frame_header(frame, "version"), o->versions));
+    if (!s->version) return 0;
+    s->parser.version = (stws_stomp_version)s->version;
+    stws_p_parse_heartbeat(stws_frame_header(frame, "heart-beat"), &sx, &sy);
+    s->heartbeat_out_us = stws_p_interval_us((size_t)o->heartbeat_out_ms, sy);
+    s->heartbeat_in_us = stws_p_interval_us((size_t)o->heartbeat_in_ms, sx);
+    s->expected_us = s->heartbeat_in_us;
+    /* a direction without heart-beats: PINGs find out if the peer lives */
+    if (!s->heartbeat_out_us || !s->heartbeat_in_us) s->ping_us = o->ping_ms * STWS_P_US;
+    STWS_P_STORE(&s->broker, o->broker ? (int)o->broker
+                                       : stws_p_detect_broker(stws_frame_header(frame, "server")));
+    return 1;
+}
+
 /* ---- ACK and NACK, as each version says them ---- */
 
 /* Composes the ACK or NACK of a message by the rules of the session's version:
@@ -6085,6 +6393,171 @@ static int stws_p_compose_ack(stws_p_session *s, stws_p_draft *draft, stws_comma
     if (s->version == STWS_STOMP_11) stws_p_add(draft, "subscription", subscription);
     stws_p_add_transaction(draft, transaction);
     return id != NULL;
+}
+
+/* ==== >>decode: from raw bytes to the next STOMP frame ====
+
+   Takes WebSocket frames from the input buffer, answers control frames, and returns STOMP
+   frames. */
+
+/* ---- input: from raw bytes to the next STOMP frame ---- */
+
+/* Appends a piece of a WebSocket message to the STOMP bytes. If they are empty or end where the
+   piece begins, only the bounds change. Otherwise a WebSocket head lies in between, and the
+   piece is moved. */
+static void stws_p_append_piece(stws_p_input *in, char *piece, size_t len) {
+    size_t at = (size_t)(piece - in->data);
+    if (in->begin == in->end) in->begin = in->end = at;
+    else if (len && at != in->end) memmove(in->data + in->end, piece, len);
+    in->end += len;
+}
+
+/* The payload of our PINGs, and so of the PONGs that answer them (RFC 6455, 5.5.3). Any other
+   PONG was not asked for. */
+static const char stws_p_ping[4] = {'s', 't', 'w', 's'};
+
+/* A PONG arrived. If it answers a PING of ours, the server is known to answer PINGs, so from
+   now on its silence has a meaning (expected_us). */
+static void stws_p_on_pong(stws_p_session *s, const stws_ws_event *e) {
+    if (!s->pinged || !stws_p_equal(e->data, e->len, stws_p_ping, sizeof stws_p_ping)) return;
+    s->stats.pongs_in++;
+    if (!s->expected_us) s->expected_us = s->ping_us;
+    stws_p_trace_word(s, STWS_RECEIVED, "PONG");
+}
+
+/* Handles a control frame. Returns STWS_MORE, or STWS_ERR_WS_CLOSE for a close frame, whose
+   code and reason are then in the session. */
+static int stws_p_control_frame(stws_p_session *s, const stws_ws_event *e) {
+    if (e->opcode == STWS_WS_PING) {
+        memcpy(s->pong, e->data, e->len);
+        s->pong_len = (unsigned char)e->len;
+        s->pong_due = 1; /* only the last of several PINGs is answered (RFC 6455, 5.5.3) */
+        stws_p_trace_word(s, STWS_RECEIVED, "PING");
+        return STWS_MORE;
+    }
+    if (e->opcode == STWS_WS_PONG) return stws_p_on_pong(s, e), STWS_MORE;
+    s->peer_close_code = e->close_code;
+    if (e->len) memcpy(s->peer_close_reason, e->data, e->len);
+    s->peer_close_reason[e->len] = 0;
+    stws_p_trace_word(s, STWS_RECEIVED, "CLOSE");
+    return STWS_ERR_WS_CLOSE;
+}
+
+/* Gets the next piece of a message out of the raw bytes, and appends it to the STOMP bytes.
+   Control frames are handled on the way. Returns STWS_DONE if there are new STOMP bytes;
+   STWS_MORE if the socket must be read first; STWS_ERR_WS_CLOSE; or another error of the
+   WebSocket parser.
+
+   The fast path is the same as in stws_ws_parse, without an event: a complete and unmasked
+   frame only needs its bounds. Any other frame goes through stws_ws_parse, which may deliver a
+   message in many pieces. A STOMP frame may begin and end anywhere in these pieces, because
+   only their bytes count. */
+static int stws_p_next_piece(stws_p_session *s) {
+    stws_p_input *in = &s->in;
+    stws_ws_event event;
+    size_t used,
+        head = stws_p_ws_fast_path(in->data + in->raw, in->raw_end - in->raw, &s->ws, &used);
+    int result;
+    if (head) {
+        char *frame = in->data + in->raw;
+        s->in_opcode = *frame & 15;
+        in->raw += head + used;
+        stws_p_append_piece(in, frame + head, used);
+        return STWS_DONE;
+    }
+    memset(&event, 0, sizeof event);
+    for (;;) {
+        result = stws_ws_parse(in->data + in->raw, in->raw_end - in->raw, &s->ws, &event, &used);
+        in->raw += used;
+        if (result != STWS_DONE) return result;
+        if (event.opcode < STWS_WS_CLOSE) break;
+        result = stws_p_control_frame(s, &event);
+        if (result != STWS_MORE) return result;
+    }
+    s->in_opcode = (int)event.opcode;
+    stws_p_append_piece(in, event.data, event.len);
+    return STWS_DONE;
+}
+
+/* Gets the next STOMP frame out of the input. The frame handed out before is removed first, so
+   its views end here. Called by the driving thread, without the lock. Returns STWS_DONE, with
+   *frame pointing into the input; STWS_MORE if the socket must be read first; or an error,
+   after which the session must end.
+
+   Each round of the loop parses the STOMP bytes there are. If they contain no complete frame,
+   the next WebSocket piece is appended (stws_p_next_piece), and the parser continues where it
+   stopped. One WebSocket message may contain several frames, and one frame may span several
+   messages. */
+static int stws_p_next_frame(stws_p_session *s, stws_frame *frame) {
+    stws_p_input *in = &s->in;
+    size_t used = 0;
+    int result = STWS_DONE;
+    in->begin += s->taken;
+    for (s->taken = 0; result == STWS_DONE; result = stws_p_next_piece(s)) {
+        if (in->begin == in->end) continue;
+        result =
+            stws_frame_parse(in->data + in->begin, in->end - in->begin, &s->parser, frame, &used);
+        s->stats.heartbeats_in += s->parser.heartbeats;
+        s->parser.heartbeats = 0;
+        /* A complete frame: it stays in the buffer until the next call. */
+        if (result == STWS_DONE) {
+            s->taken = used;
+            s->stats.frames_in++;
+            stws_p_trace(s, STWS_RECEIVED, frame);
+            return STWS_DONE;
+        }
+        in->begin += used; /* end-of-lines between frames, which were skipped */
+        if (result < 0) return result;
+    }
+    s->dry = result == STWS_MORE;
+    return result;
+}
+
+/* Moves both parts of the input to the beginning of `to`, which is the same buffer or a larger
+   one. This closes the gap between them. The caller sets in->cap if the buffer changes. */
+static void stws_p_input_gather(stws_p_input *in, char *to) {
+    size_t stomp = in->end - in->begin, raw = in->raw_end - in->raw;
+    memmove(to, in->data + in->begin, stomp);
+    memmove(to + stomp, in->data + in->raw, raw);
+    in->data = to;
+    in->begin = 0;
+    in->end = in->raw = stomp;
+    in->raw_end = stomp + raw;
+}
+
+/* Returns the free room behind the raw bytes, for the next read. If less than a quarter of the
+   buffer is free, the data is moved to the front before. An empty input always begins at the
+   front. */
+static size_t stws_p_input_room(stws_p_input *in) {
+    int empty = in->begin == in->end && in->raw == in->raw_end;
+    if (in->raw == in->raw_end) in->raw = in->raw_end = in->end;
+    if (empty || in->cap - in->raw_end < in->cap / 4) stws_p_input_gather(in, in->data);
+    return in->cap - in->raw_end;
+}
+
+/* Returns the value of a known header (STWS_P_DESTINATION etc.) of the last frame, or NULL. */
+static const char *stws_p_known_value(const stws_p_session *s, int known) {
+    return s->parser.known[known]->value;
+}
+
+/* Fills s->message from the last MESSAGE frame. All its pointers are views into the input. The
+   caller finds the subscription and sets handle and ack_on. */
+static void stws_p_fill_message(stws_p_session *s) {
+    stws_message *m = &s->message;
+    m->destination = stws_p_known_value(s, STWS_P_DESTINATION);
+    m->message_id = stws_p_known_value(s, STWS_P_MESSAGE_ID);
+    m->subscription = stws_p_known_value(s, STWS_P_SUBSCRIPTION);
+    m->content_type = stws_p_known_value(s, STWS_P_CONTENT_TYPE);
+    m->ack = stws_p_known_value(s, STWS_P_ACK);
+    m->body = m->frame.body;
+    m->body_len = m->frame.body_len;
+    m->body_is_utf8 = stws_utf8_valid(m->body, m->body_len);
+    m->handle = s->answered = 0;
+    m->ack_on = STWS_ACK_BY_CALL;
+    m->answered = &s->answered;
+    m->epoch = s->epoch;
+    m->client = s->client;
+    if (!m->body_is_utf8 && s->in_opcode == STWS_WS_TEXT) s->stats.invalid_utf8++;
 }
 
 /* Prepares the session for a new connection: empties both buffers, resets both parsers and
@@ -6115,7 +6588,10 @@ static void stws_p_session_reset(stws_p_session *s, long long now) {
     s->pool_left = 0;
 }
 
-/* ==== >>random: the system's CSPRNG ==== */
+/* ==== >>system: random numbers and clocks of the system ====
+
+   The defaults for the options random and clock. */
+
 /* Overwrites memory that held a secret. The compiler cannot remove this as a useless write. */
 static void stws_p_wipe(void *data, size_t len) {
 #if defined(__GNUC__) || defined(__clang__)
@@ -6178,8 +6654,9 @@ static long long stws_p_system_date(void) {
     return (long long)t.tv_sec;
 }
 
-/* ==== >>transport: TCP, with IPv6 and IPv4 raced (RFC 8305) ==== */
-enum { STWS_P_ADDRESSES = 8 }; /* the most addresses of one host that are tried */
+/* ==== >>tcp: connections with IPv6 and IPv4 raced (RFC 8305) ====
+
+   The default transport. Every call is non-blocking, except the resolver's. */
 
 enum {
     STWS_P_RACE_US = 250000, /* Connection Attempt Delay (RFC 8305, section 8) */
@@ -6192,32 +6669,6 @@ enum {
 #else
 #define STWS_P_SEND_FLAGS MSG_NOSIGNAL
 #endif
-
-/* One address, IPv4 or IPv6. It is smaller than sockaddr_storage. */
-typedef union stws_p_address {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-} stws_p_address;
-
-/* A TCP connection, or the race of two connects that leads to it. Only the driving thread uses
-   it. */
-typedef struct stws_p_tcp {
-    /* the addresses of the host, STWS_P_ADDRESSES at most; unused once the connection is
-       open */
-    stws_p_address *addresses;
-    /* number of addresses; index of the next address to try; port of the server or proxy */
-    int count, next, port;
-    /* the sockets of the two connects that race, -1: none; fd alone is the connection in the
-       end */
-    int fd, rival;
-    int fd_at, rival_at;    /* indexes of their addresses */
-    stws_p_address reached; /* the address that the open connection leads to */
-    int error;              /* errno of the last failure */
-    long long race_us;      /* time at which the next address is tried as well */
-    const stws_clock *clock;
-    struct stws_p_proxy *proxy; /* the proxy, or NULL for a direct connection */
-} stws_p_tcp;
 
 /* Sorts the addresses so that IPv6 and IPv4 take turns (RFC 8305, section 4). Within a family
    the resolver's order stays. */
@@ -6467,35 +6918,9 @@ static const char *stws_p_errno_text(int error) {
     }
 }
 
-/* ==== >>proxy: the way through one: HTTP CONNECT (RFC 9110, 9.3.6) or SOCKS 5 (RFC 1928 and 1929) ==== */
-/* A proxy's URL, taken apart. `socks`: 1 for SOCKS 5, 0 for HTTP CONNECT. The strings are
-   decoded and end with NUL; without credentials, user and password are "". */
-typedef struct stws_p_proxy_url {
-    int socks, port;
-    char host[256], user[256], password[256];
-} stws_p_proxy_url;
+/* ==== >>proxy: HTTP CONNECT (RFC 9110, 9.3.6) and SOCKS 5 (RFC 1928, 1929) ====
 
-/* The state of the dialogue with the proxy. Only the driving thread uses it. */
-typedef struct stws_p_proxy {
-    stws_p_proxy_url at;
-    /* step: one of STWS_P_DIAL ...; final: another attempt would fail in the same way; port: of
-       the server; saying: `data` holds our request, else the bytes of the proxy's answer */
-    int step, final, port, saying;
-    /* While we send: bytes of `data` already sent, and the length of the request. While we
-       receive: bytes of interim answers to skip, and bytes received. */
-    size_t sent, len;
-    /* the server's host; request or answer; the error sentence, "" without an error */
-    char target[256], data[4096], why[360];
-    stws_header headers[64]; /* of an HTTP answer */
-} stws_p_proxy;
-#ifdef STOMP_WS_NO_PROXY
-#define STWS_P_HAS_PROXY 0 /* the compiler then removes the code of this section */
-#else
-#define STWS_P_HAS_PROXY 1
-#endif
-/* What the dialogue with the proxy has reached: connecting to it; SOCKS only: choosing the
-   method, sending user and password; asking for the connection to the server. */
-enum { STWS_P_DIAL, STWS_P_ASK_METHOD, STWS_P_ASK_LOGIN, STWS_P_ASK_CONNECT };
+   Speaks to a proxy on the TCP connection before TLS or the handshake begins. */
 
 static const char stws_p_proxy_url_wrong[] =
     "a proxy is http://[user:password@]host:port, or the same with socks5://; user and password "
@@ -6754,25 +7179,9 @@ static void stws_p_tcp_init(stws_p_tcp *t, const stws_clock *clock, stws_transpo
     io->ctx = t;
 }
 
-/* ==== >>tls: TLS by a table of functions (stws_tls) over TCP ==== */
-/* This section is the client's transport for wss://. It moves encrypted bytes between the
-   socket and a table of functions, and knows no TLS library itself. The rest of the client asks
-   it only by stws_p_tls_begun and stws_p_tls_is_final. The driving thread alone uses it. */
-typedef struct stws_p_tls {
-    const stws_tls *table;
-    void *state; /* the TLS library's state, table->size bytes */
-    stws_p_tcp *tcp;
-    stws_tls_start start; /* what the table's begin gets */
-    /* this section's sentence for the last failure; NULL: the table or TCP has the sentence */
-    const char *why;
-    /* bytes of the client's output that the table has taken, but that are not yet sent */
-    size_t taken;
-    int begun, open; /* begun: the table's begin was called; open: its handshake is done */
-    int failed;      /* the table reported the last failure */
-    int silent;      /* after fork(): another process uses the socket, so send nothing */
-    char host[256];  /* host of this connection, and of the session that may be resumed */
-    int port;        /* its port; 0: there is no session to resume */
-} stws_p_tls;
+/* ==== >>tls: a TLS library, called through stws_tls, on top of TCP ====
+
+   Moves bytes between the TCP connection and the functions of the table. */
 
 /* Prepares the TLS state in the client's block. Called once for each client. */
 static stws_p_tls *stws_p_tls_init(void *memory, void *state, const stws_tls *table) {
@@ -7014,8 +7423,12 @@ STOMP_WS_API const char *stws_tls_alert_text(int alert) {
     return stws_p_meaning_of(alert, meanings);
 }
 
-/* ==== >>bearssl: TLS 1.2 by BearSSL ==== */
 #ifdef STOMP_WS_BEARSSL
+
+/* ==== >>bearssl_trust: whom to trust: certificates for BearSSL ====
+
+   Reads trust anchors from PEM files, and checks a server's chain for BearSSL. */
+
 /* All memory of TLS is one struct in the client's block. A CA bundle has about 150
    certificates, but a chain needs only one of them. So no trust anchors are kept. The server's
    chain is stored as it arrives; then the bundle is read, and only the CAs that the chain names
@@ -7387,6 +7800,10 @@ static unsigned stws_p_bear_end_chain(const br_x509_class **ctx) {
     return error == BR_ERR_X509_NOT_TRUSTED ? stws_p_bear_fail_unknown_ca(t, parts) : error;
 }
 
+/* ==== >>bearssl: TLS 1.2 by BearSSL ====
+
+   Fills the table stws_tls with functions of BearSSL. */
+
 static const br_x509_pkey *stws_p_bear_get_pkey(const br_x509_class *const *ctx, unsigned *usages) {
     const stws_p_bear *t = (const stws_p_bear *)ctx;
     if (!t->options->tls_insecure_no_verify)
@@ -7629,11 +8046,19 @@ STOMP_WS_API const stws_tls *stws_bearssl(void) {
                                    stws_p_bear_error};
     return &table;
 }
-#else
-STOMP_WS_API const stws_tls *stws_bearssl(void) { return NULL; }
-#endif
 
-/* ==== >>copy: messages that outlive the receive buffer ==== */
+#endif /* STOMP_WS_BEARSSL */
+
+#ifndef STOMP_WS_BEARSSL
+
+STOMP_WS_API const stws_tls *stws_bearssl(void) { return NULL; }
+
+#endif /* STOMP_WS_BEARSSL */
+
+/* ==== >>message.c: messages that outlive the receive buffer ====
+
+   A copy is one block of memory: the struct, its headers and its texts. */
+
 /* Returns the bytes that a copy of a message needs. */
 static size_t stws_p_message_size(const stws_message *m) {
     return stws_p_align(sizeof *m + stws_p_frame_copy_size(&m->frame));
@@ -7682,85 +8107,10 @@ STOMP_WS_API const char *stws_header_get(const stws_message *message, const char
     return message && name ? stws_frame_header(&message->frame, name) : NULL;
 }
 
-/* ==== >>queue: messages of many clients for whoever pops ==== */
-#ifdef STOMP_WS_NO_THREADS
-#define STWS_P_LOCK(object) ((void)(object))
-#define STWS_P_UNLOCK(object) ((void)(object))
-#define STWS_P_WITH_THREADS(code)
-#else
-#define STWS_P_WITH_THREADS(code) code
-#define STWS_P_LOCK(object) ((void)pthread_mutex_lock((object)->mutex))
-#define STWS_P_UNLOCK(object) ((void)pthread_mutex_unlock((object)->mutex))
+/* ==== >>queue.c: messages of many clients wait for a thread that pops them ====
 
-/* Creates a condition that waits by the monotonic clock, if the system offers that. Returns 1,
-   or 0 without memory. */
-static int stws_p_cond_init(pthread_cond_t *cond) {
-    pthread_condattr_t attributes;
-    int made;
-    if (pthread_condattr_init(&attributes) != 0) return 0;
-#if !defined(__APPLE__)
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-#endif
-    made = pthread_cond_init(cond, &attributes) == 0;
-    pthread_condattr_destroy(&attributes);
-    return made;
-}
-
-/* Creates a mutex and a condition. Returns 1, or 0 without memory. */
-static int stws_p_sync_init(pthread_mutex_t *mutex, pthread_cond_t *cond) {
-    if (pthread_mutex_init(mutex, NULL) != 0) return 0;
-    if (stws_p_cond_init(cond)) return 1;
-    pthread_mutex_destroy(mutex);
-    return 0;
-}
-
-/* Waits for a signal, at most `ms` milliseconds; -1: no limit. Returns 1, or 0 if the time is
-   over. The lock is held. */
-static int stws_p_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, long long ms) {
-    struct timespec t;
-    if (ms < 0) return pthread_cond_wait(cond, mutex) == 0;
-#if defined(__APPLE__)
-    clock_gettime(CLOCK_REALTIME, &t);
-#else
-    clock_gettime(CLOCK_MONOTONIC, &t);
-#endif
-    t.tv_sec += (time_t)(ms / 1000);
-    t.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
-    return pthread_cond_timedwait(cond, mutex, &t) == 0;
-}
-#endif
-
-/* A client that waits for room in the queue, and how to wake it. Under the queue's lock; the
-   client reads `listed` atomically. */
-typedef struct stws_p_waiter {
-    struct stws_p_waiter *next;
-    int fd;     /* write end of the client's wake pipe; -1: the client asks again by itself */
-    int listed; /* it is in the list of waiters */
-} stws_p_waiter;
-
-/* One message in the queue. Messages lie in a ring, each in one piece. A popped message keeps
-   its place until it is given back. */
-typedef struct stws_p_queued {
-    size_t size; /* of the entry, in bytes; the ring needs it first */
-    /* the user is done with it; it was acknowledged, or need not be (atomic) */
-    int given_back, answered;
-    int settling; /* the thread that gives it back is just acknowledging it */
-    stws_message *message;
-} stws_p_queued;
-
-/* A queue. All fields that change are under its lock. */
-struct stws_queue {
-    stws_p_ring ring;
-    long pid;               /* the process that created it; set once */
-    int closed;             /* stws_queue_close was called */
-    int feeders, fed;       /* number of clients that may still add messages; there has been one */
-    stws_p_waiter *waiters; /* clients that wait for room */
-#ifndef STOMP_WS_NO_THREADS
-    pthread_mutex_t mutex[1]; /* an array, so that STWS_P_LOCK gets a pointer, like a client's */
-    pthread_cond_t filled;    /* a message came, the queue ended, or an ACK is done */
-#endif
-};
+   Driving threads push; any thread pops (>>pop). A message counts as held by its client until
+   it is settled. */
 
 STOMP_WS_API stws_queue *stws_queue_create(size_t capacity) {
     size_t head = stws_p_align(sizeof(stws_queue)), cap = stws_p_align(capacity ? capacity : 65536);
@@ -7907,281 +8257,9 @@ static void stws_p_write_wake_byte(int fd) {
     errno = saved;
 }
 
-/* Gives a message back; `entry` may be NULL. A place becomes free once all places before it are
-   free. Then wakes the clients that wait for room. The lock is held. */
-static void stws_p_queue_give_back(stws_queue *q, stws_p_queued *entry) {
-    stws_p_ring *r = &q->ring;
-    if (entry) entry->given_back = 1;
-    while (r->count > r->untaken && stws_p_queued_at(q, r->head)->given_back) stws_p_ring_drop(r);
-    while (q->waiters) {
-        stws_p_waiter *waiter = q->waiters;
-        q->waiters = waiter->next;
-        STWS_P_STORE(&waiter->listed, 0);
-        stws_p_write_wake_byte(waiter->fd);
-    }
-}
+/* ==== >>state_machine: the states of a client and the edges between them ====
 
-/* Sleeps until there is a message, the queue has ended, or the time is over. The lock is
-   held. */
-static void stws_p_queue_await_locked(stws_queue *q, int timeout_ms) {
-#ifdef STOMP_WS_NO_THREADS
-    (void)q, (void)timeout_ms;
-#else
-    long long until = stws_p_system_clock(NULL) + (long long)timeout_ms * STWS_P_US, left = 1;
-    while (!q->ring.untaken && !stws_p_queue_has_ended(q) && left > 0 && timeout_ms != 0) {
-        if (timeout_ms > 0) left = (until - stws_p_system_clock(NULL) + STWS_P_US - 1) / STWS_P_US;
-        if (left > 0) stws_p_cond_wait(&q->filled, q->mutex, timeout_ms < 0 ? -1 : left);
-    }
-#endif
-}
-
-/* Acknowledges a message if the library has to do so at the moment `when`, a set of bits
-   STWS_ACK_ON_*. Returns 1, or 0 if the output has no room for the ACK now. */
-static int stws_p_acknowledge_on(const stws_message *m, int when) {
-    return !((int)m->ack_on & when) || STWS_P_LOAD(m->answered) ||
-           stws_ack(m->client, m) != STWS_ERR_FULL;
-}
-
-static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms);
-
-/* Returns the entry of a popped message; NULL if it does not belong to this queue. The lock is
-   held. */
-static stws_p_queued *stws_p_queued_of_locked(stws_queue *q, const stws_message *m) {
-    stws_p_queued *entry = stws_p_queued_popped_locked(q, NULL);
-    while (entry && entry->message != m) entry = stws_p_queued_popped_locked(q, entry);
-    return entry;
-}
-
-/* Gives a message back, and acknowledges it first if the library has to. Returns 1, or 0 if
-   there is no room for the ACK. The lock is held, but released during the ACK: that may wait
-   for the client, whose driving thread needs the queue's lock. */
-static int stws_p_queue_finish(stws_queue *q, const stws_message *m, int timeout_ms) {
-    stws_p_queued *entry = stws_p_queued_of_locked(q, m);
-    int settled = 1;
-    if (entry && STWS_P_LOAD(&m->client) && (m->ack_on & STWS_ACK_ON_RETURN) &&
-        !STWS_P_LOAD(&entry->answered)) {
-        entry->settling = 1;
-        STWS_P_UNLOCK(q);
-        settled = stws_p_acknowledge_waiting(m, timeout_ms);
-        STWS_P_LOCK(q);
-        entry->settling = 0;
-        /* a client that is being destroyed may wait for this */
-        STWS_P_WITH_THREADS(pthread_cond_broadcast(&q->filled);)
-    }
-    if (settled) stws_p_queue_give_back(q, entry);
-    return settled;
-}
-
-STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int timeout_ms) {
-    int result = 0;
-    if (!q) return STWS_ERR_MEMORY;
-    if (!message) return STWS_ERR_USAGE;
-    STWS_P_LOCK(q);
-    /* The message of the last call comes back first. Without room for its ACK, the caller keeps
-       it. */
-    if (*message && !stws_p_queue_finish(q, *message, timeout_ms)) {
-        STWS_P_UNLOCK(q);
-        return 0;
-    }
-    *message = NULL;
-    stws_p_queue_await_locked(q, timeout_ms);
-    if (q->ring.untaken) {
-        *message = stws_p_queued_at(q, q->ring.next)->message;
-        stws_p_ring_take(&q->ring);
-        /* wake one more reader */
-        STWS_P_WITH_THREADS(if (q->ring.untaken) pthread_cond_signal(&q->filled);)
-        result = 1;
-    } else if (stws_p_queue_has_ended(q)) {
-        result = STWS_CLOSED;
-    }
-    STWS_P_UNLOCK(q);
-    return result;
-}
-
-/* ==== >>options: defaults, memory, and the life of a client ==== */
-/* What the user has asked for: nothing, a graceful end, or an immediate stop. */
-enum { STWS_P_ASKED_NOTHING, STWS_P_ASKED_END, STWS_P_ASKED_STOP };
-
-/* encoded output is written at the latest when this many bytes wait */
-enum { STWS_P_BATCH = 65536 };
-
-/* the input buffer's default: a full read beside part of an earlier frame */
-enum { STWS_P_READ = STWS_P_BATCH + 4096 };
-
-enum { STWS_P_MAX_URLS = 64 }; /* the most entries of options.urls */
-
-/* As due_us: no wait followed the last turn, so nobody knows when the next turn should be. */
-enum { STWS_P_NOT_TOLD = -1 };
-
-enum { STWS_P_AGAIN = STWS_RESULT_END }; /* an internal result: try the operation again */
-
-/* An event that waits for stws_next. A copy of its message follows it in the same memory. */
-typedef struct stws_p_kept {
-    struct stws_p_kept *next;
-    size_t size;  /* of this block with the message's copy, in bytes */
-    int answered; /* the message has been acknowledged */
-    stws_event event;
-    stws_message *message; /* the event's, or NULL */
-} stws_p_kept;
-
-/* why no frame is dispatched: options.queue has no room for a message, or the output has no
-   room for the last message's ACK */
-enum { STWS_P_HELD_BY_QUEUE = 1, STWS_P_HELD_BY_ACK };
-
-struct stws {
-    stws_options o; /* the options with all defaults filled in; set once */
-    /* the STOMP session; its output, outbox and tables are under the lock */
-    stws_p_session s;
-    size_t block_size; /* size of the client's block of memory; set once */
-    /* state: STWS_IDLE ...; error: the last error's code, explained by `text`; final: the
-       result of driving calls once the client has ended; http_status, close_code: of the last
-       answer and close frame, else 0; stop: stws_stop was called, atomic. Only the driving
-       thread writes the others; other threads read them atomically. */
-    int state, error, final, http_status, close_code, stop;
-    int asked;             /* one of STWS_P_ASKED_*; written under the lock, read atomically */
-    int disconnect_number; /* number of the receipt that a graceful end waits for */
-    /* failed attempts in a row since the last stable session; index of the current URL, -1:
-       none */
-    int failures, url_index;
-    int had_session; /* there has been a session */
-    int put_off;     /* before_connect asked for more time: it is called again for this attempt */
-    int write_error; /* writing has failed; what the server sent before is still read */
-    /* a callback is running, so the message that it reads must stay in its place */
-    int calling;
-    int busy_turns;      /* turns in a row in which bytes moved; at STWS_P_TURNS the timers run */
-    int frames_left;     /* frames to dispatch before the clock is read again */
-    unsigned losses;     /* number of sessions that ended with unwritten output */
-    unsigned refusals;   /* number of calls that did not try to write: the socket was full */
-    size_t http_scanned; /* bytes of the HTTP head that were searched for its end without success */
-    /* close_sent: our close frame is encoded; reconnect_asked: stws_reconnect was called,
-       atomic; waiting: the driving thread waits, so wake it, under the lock; threads:
-       options.single_thread is not set; has_heap: the block came from the allocator; broken:
-       stws_create failed, and the client can only report its error. The last three are set
-       once. */
-    unsigned char close_sent, reconnect_asked, waiting, threads, has_heap, broken;
-    /* held: why no frame is dispatched, one of STWS_P_HELD_*, 0: nothing; disconnected_due: the
-       event DISCONNECTED has yet to be reported */
-    unsigned char held, disconnected_due;
-    unsigned char drained; /* the last read took everything that the socket had */
-    unsigned char opened;  /* the transport has to be closed */
-    /* the time of late_us passed in a callback or in the program, not in a wait */
-    unsigned char late_in_call;
-    /* stws_run drives: a message goes directly to its callback and need not become an event */
-    unsigned char calls_back;
-    /* another thread has left work since the last turn; under the lock */
-    unsigned char called;
-    /* more: the last step ended before all was done; waited: the caller got the times and
-       descriptors to wait for */
-    unsigned char more, waited;
-    unsigned char yield; /* stws_next is to return without an event */
-    /* the driving call is not stws_next: events are kept for stws_next, none is returned */
-    unsigned char keeping;
-    unsigned char has_kept; /* `kept` has an event for stws_next, due after those of `kept_first` */
-    unsigned char feeds;    /* the client counts as a feeder of options.queue */
-    unsigned char going;    /* the client is being destroyed; under the lock */
-    unsigned char renewing; /* leave this good session for a new one once its output is written */
-    /* the subscription of the message in hand was unsubscribed; under the lock */
-    unsigned char hand_unsubscribed;
-    /* flushing: stws_flush waits for receipts; above_high: OUTBOX_HIGH was reported, and
-       OUTBOX_LOW was not yet */
-    unsigned char flushing, above_high;
-    unsigned char turn_due; /* frames are left, but a turn has to come first: do not wait */
-    /* an ERROR refused CONNECT: STWS_P_REFUSED or STWS_P_DENIED; else 0 */
-    unsigned char refused;
-    /* the rest of the answer to the upgrade will not come, or is not waited for */
-    unsigned char answer_over;
-    char key[25];    /* the Sec-WebSocket-Key of this attempt */
-    stws_event kept; /* an event without a callback that a call other than stws_next met */
-    stws_p_kept *kept_first, **kept_last; /* heap copies of the events before `kept` */
-    /* the event that stws_next returned last; the user may still read its views */
-    stws_p_kept *given;
-    size_t kept_bytes; /* total size of these copies */
-    /* the message that the user has and that the library has to acknowledge, at the latest at
-       the next driving call; NULL: none */
-    const stws_message *hand;
-    int hand_subscription; /* handle of that message's subscription; under the lock */
-    int aside;        /* handle of a subscription that was set aside, not yet reported; 0: none */
-    size_t unwritten; /* bytes of output that waited when the close frame was encoded */
-    /* the subscription of a waiting stws_request that the broker creates itself; or NULL */
-    const stws_subscribe_options *implied;
-    long long error_us; /* time of the session's first ERROR frame */
-    /* Times in microseconds of `clock`. now: of this turn; deadline_us: of the current state;
-       error_close_us: when to close after an ERROR; hook_us: not 0 while before_connect makes
-       us wait; due_us: when the current wait should end, NEVER outside of a wait; stalled_us:
-       since when the socket is full, 0: it is not; session_us: when the session began; end_us:
-       deadline of a graceful end. */
-    long long now, deadline_us, error_close_us, hook_us, due_us, stalled_us, session_us, end_us;
-    long long slept_us; /* value of clock.slept_us when the session began */
-    /* when to leave the session for a new one; the latest time, if there is still output */
-    long long renew_us, renew_by_us;
-    /* by how much the loop was late, microseconds; the delay before the next attempt; the delay
-       that the server asked for (Retry-After), milliseconds */
-    long long late_us, retry_ms, retry_after_ms;
-    /* the block's buffers, while larger heap buffers are in use */
-    char *block_in, *block_out;
-    /* a copy of the driving thread's statistics for the other threads; NULL without threads */
-    stws_statistics *shared_stats;
-    stws_attempt try_now; /* what before_connect may change about this attempt */
-    stws_url url;         /* the URL of this attempt, parsed */
-    /* the error's sentence, text_size bytes; the URL shown in it, text_size / 2 bytes */
-    char *text, *where;
-    size_t text_size;
-    /* headers of the last answer to an upgrade: name, value, name, value, each ended by NUL,
-       and one more NUL at the end */
-    char *head;
-    char *jar;   /* the cookies, see stws_p_keep_cookies; then the next Cookie header's value */
-    char *moved; /* the URL of a redirect */
-    size_t head_size;
-    int redirects;     /* redirects followed in this attempt */
-    stws_transport io; /* the transport in use: TCP, TLS or the user's */
-    stws_p_tcp tcp;
-    /* the address of the last attempt if it failed after TCP connected; family 0: none */
-    stws_p_address unlucky;
-    stws_p_tls *tls;     /* NULL if no URL can need TLS */
-    stws_p_proxy *proxy; /* NULL without options.proxy */
-    stws_clock clock;
-    stws_random locked_random; /* the random source for TLS; takes the lock */
-    stws_allocator allocator;
-    stws_p_waiter waiter; /* waits for room in options.queue */
-    int wake[2];          /* the wake pipe: read end, write end; -1 without threads */
-#ifndef STOMP_WS_NO_THREADS
-    pthread_mutex_t *mutex;  /* the lock; set once, only with threads */
-    pthread_cond_t *changed; /* signalled for room in the output, confirmations, and the end */
-    pthread_t runner;        /* the thread of stws_start */
-    int running, run_result; /* that thread exists and has to be joined; what it returned */
-#endif
-    /* the process that created the client; after fork() the child has none of its threads */
-    long pid;
-    uintptr_t lock_owner;  /* with assertions: the thread that has the lock; 0: none; atomic */
-    uintptr_t driver;      /* the thread that holds the client, and how, see stws_p_take; atomic */
-    uintptr_t last_driver; /* the thread of the last driving call; atomic */
-    /* what the driving thread uses until its next driving call: STWS_P_EVENT, ...; atomic */
-    int lent;
-    /* number of threads that wait to drive; of all threads that wait until the client is
-       free */
-    int wanted, watchers;
-};
-
-static uintptr_t stws_p_thread_id(void);
-
-/* Returns 1 if this thread has the lock. For assertions only; also with options.single_thread,
-   where there is no lock. */
-static inline int stws_p_has_lock(const stws *c) {
-    return STWS_P_LOAD(&c->lock_owner) == stws_p_thread_id();
-}
-
-/* Takes the client's lock. Without threads it does nothing. */
-static void stws_p_lock(stws *c) {
-    STOMP_WS_ASSERT(!stws_p_has_lock(c));
-    if (c->threads) STWS_P_LOCK(c);
-    if (STWS_P_ASSERTS) STWS_P_STORE(&c->lock_owner, stws_p_thread_id());
-}
-
-static void stws_p_unlock(stws *c) {
-    STOMP_WS_ASSERT(stws_p_has_lock(c));
-    if (STWS_P_ASSERTS) STWS_P_STORE(&c->lock_owner, 0);
-    if (c->threads) STWS_P_UNLOCK(c);
-}
+   stws_p_enter_state is the only function that changes the state. It asserts the edge. */
 
 /* ---- the state of the connection ---- */
 
@@ -8245,6 +8323,11 @@ static void stws_p_enter_state(stws *c, stws_connection_state state, long long d
     c->deadline_us = deadline_us;
 }
 
+/* ==== >>driver: refused calls, and which thread drives ====
+
+   One thread at a time drives a client. These functions take the role, lend it and give it
+   back. */
+
 /* ---- calls that are refused ---- */
 
 /* Why the last call of this thread was refused, for stws_error_text. Each thread has its own,
@@ -8285,28 +8368,6 @@ static void stws_p_await_change_locked(stws *c, int ms) {
     if (STWS_P_ASSERTS) STWS_P_STORE(&c->lock_owner, stws_p_thread_id());
 }
 #endif
-
-/* How a thread may hold a client: it drives; it flushes while no thread drives; it writes one
-   full batch. A flusher or a writer makes way for a thread that wants to drive. The value
-   stands in the lowest bits of `driver`; STWS_P_HOLDS is their mask. */
-enum { STWS_P_DRIVER = 0, STWS_P_FLUSHER = 1, STWS_P_WRITER = 2, STWS_P_HOLDS = 3 };
-
-/* `driver` while the thread of stws_start has not begun yet */
-#define STWS_P_COMING (~(uintptr_t)STWS_P_HOLDS)
-
-/* What the driving thread may still use between two driving calls: an event of stws_next, whose
-   views have to stay valid; or the times and descriptors that its own loop waits for. */
-enum { STWS_P_NOTHING = 0, STWS_P_EVENT = 1, STWS_P_LOOP = 2 };
-
-/* Returns a number for the calling thread. It is not 0, and a multiple of STWS_P_HOLDS + 1. */
-static uintptr_t stws_p_thread_id(void) {
-    uintptr_t me = 1;
-#ifndef STOMP_WS_NO_THREADS
-    pthread_t self = pthread_self();
-    memcpy(&me, &self, sizeof self < sizeof me ? sizeof self : sizeof me);
-#endif
-    return (me ? me : 1) * (STWS_P_HOLDS + 1);
-}
 
 /* Returns 1 if this thread holds the client, which is so in a callback. With
    options.single_thread it always returns 1. */
@@ -8424,12 +8485,9 @@ static int stws_p_event_in_use_elsewhere(const stws *c) {
     return (STWS_P_LOAD(&c->lent) & STWS_P_EVENT) && stws_p_another_drove_last(c);
 }
 
-/* ---- error sentences ---- */
+/* ==== >>error_text: error sentences, without secrets and control characters ====
 
-#if defined(__GNUC__) || defined(__clang__)
-static void stws_p_fail(stws *c, int error, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-#endif
+   Every error sentence is written by stws_p_fail, and is made harmless before others see it. */
 
 /* Makes the words of a peer safe for a terminal. Replaces by '.' each character that controls
    the terminal, changes the direction of text or is invisible, and each byte that is not valid
@@ -8485,6 +8543,8 @@ static void stws_p_hide_secret(char *text, const char *secret, size_t len) {
 /* Reports an error: sets the client's code and its sentence. Secrets of our URL are hidden,
    because a peer may repeat the URL in its words; then unsafe characters are replaced. The
    driving thread calls it. */
+STWS_P_PRINTF(3, 4)
+
 static void stws_p_fail(stws *c, int error, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
@@ -8518,6 +8578,10 @@ static const char *stws_p_quote(char *out, size_t cap, const char *data, size_t 
     out[n] = 0;
     return out;
 }
+
+/* ==== >>memory: everything of a client in one block ====
+
+   The same functions run twice: first they measure the block, then they divide it. */
 
 /* ---- memory: everything of a client in one block ---- */
 
@@ -8662,6 +8726,50 @@ static void stws_p_carve_buffers(stws_p_arena *a, stws_p_session *s, const stws_
     if (o->confirm) s->chains = (uint32_t *)memset(chains, 0, count * sizeof(uint32_t));
     s->chain_count = count;
 }
+
+/* Wipes and releases a buffer: it may have contained secrets. */
+static void stws_p_release(stws *c, char *data, size_t size) {
+    stws_p_wipe(data, size);
+    c->allocator.release(c->allocator.ctx, data, size);
+}
+
+/* Frees the first event of a chain. */
+static void stws_p_free_kept(stws *c, stws_p_kept **at) {
+    stws_p_kept *kept = *at;
+    if (!kept) return;
+    *at = kept->next;
+    c->kept_bytes -= kept->size;
+    stws_p_release(c, (char *)kept, kept->size);
+}
+
+/* Frees the larger buffers, and uses those in the block again. */
+static void stws_p_free_heap_buffers(stws *c) {
+    stws_p_input *in = &c->s.in;
+    stws_p_buffer *out = &c->s.out;
+    if (in->on_heap) stws_p_release(c, in->data, in->cap);
+    if (out->on_heap) stws_p_release(c, out->data, out->cap);
+    in->on_heap = out->on_heap = 0;
+    in->data = c->block_in;
+    in->cap = c->o.rx_buffer;
+    out->data = c->block_out;
+    out->cap = c->o.tx_buffer;
+}
+
+/* Closes the transport if it is open. */
+static void stws_p_close_transport(stws *c) {
+    if (c->opened) c->io.close(c->io.ctx);
+    c->opened = 0;
+}
+
+/* Reports to options.queue, once, that this client has ended. */
+static void stws_p_stop_feeding(stws *c) {
+    if (c->feeds && c->o.queue) stws_p_queue_count_feeder(c->o.queue, -1);
+    c->feeds = 0;
+}
+
+/* ==== >>option_rules: defaults, limits and checks of options ====
+
+   A table holds each number's default and limits. stws_p_options_wrong finds the first error. */
 
 /* ---- options: defaults and checks ---- */
 
@@ -8885,6 +8993,11 @@ static int stws_p_may_need_tls(const stws_options *o) {
     return o->tls && secure && !o->transport;
 }
 
+/* ==== >>create: a client begins ====
+
+   stws_init uses the caller's memory, stws_create allocates it. An invalid option gives a
+   client whose calls all return the error. */
+
 /* Divides the client's block into its parts. If c is NULL, it only computes the size. Returns
    the size, or SIZE_MAX if a size_t cannot express it. */
 static size_t stws_p_layout(stws *c, size_t size, const stws_options *options) {
@@ -9053,97 +9166,10 @@ STOMP_WS_API stws *stws_create(const stws_options *options) {
     return c;
 }
 
-/* Wipes and releases a buffer: it may have contained secrets. */
-static void stws_p_release(stws *c, char *data, size_t size) {
-    stws_p_wipe(data, size);
-    c->allocator.release(c->allocator.ctx, data, size);
-}
+/* ==== >>where: URLs in error sentences ====
 
-/* Frees the first event of a chain. */
-static void stws_p_free_kept(stws *c, stws_p_kept **at) {
-    stws_p_kept *kept = *at;
-    if (!kept) return;
-    *at = kept->next;
-    c->kept_bytes -= kept->size;
-    stws_p_release(c, (char *)kept, kept->size);
-}
+   Removes the password from a URL, and suggests the URL that was probably meant. */
 
-/* Frees the larger buffers, and uses those in the block again. */
-static void stws_p_free_heap_buffers(stws *c) {
-    stws_p_input *in = &c->s.in;
-    stws_p_buffer *out = &c->s.out;
-    if (in->on_heap) stws_p_release(c, in->data, in->cap);
-    if (out->on_heap) stws_p_release(c, out->data, out->cap);
-    in->on_heap = out->on_heap = 0;
-    in->data = c->block_in;
-    in->cap = c->o.rx_buffer;
-    out->data = c->block_out;
-    out->cap = c->o.tx_buffer;
-}
-
-/* Closes the transport if it is open. */
-static void stws_p_close_transport(stws *c) {
-    if (c->opened) c->io.close(c->io.ctx);
-    c->opened = 0;
-}
-
-/* Reports to options.queue, once, that this client has ended. */
-static void stws_p_stop_feeding(stws *c) {
-    if (c->feeds && c->o.queue) stws_p_queue_count_feeder(c->o.queue, -1);
-    c->feeds = 0;
-}
-
-/* Returns 1 if the client may be destroyed now. Stops the thread of stws_start and waits for
-   it. Returns 0, with a sentence, while a callback runs or another thread drives: both still
-   use the client. After fork() the child has no such threads, and it always gets 1. */
-static int stws_p_prepare_destroy(stws *c) {
-    if (c->pid != (long)getpid()) return 1;
-    if (stws_p_holds_client(c) && c->calling)
-        return stws_p_refuse(c, 0, "stws_destroy: a callback of this client runs");
-#ifndef STOMP_WS_NO_THREADS
-    if (c->running) stws_stop(c), stws_join(c);
-#endif
-    if (!c->threads || !STWS_P_LOAD(&c->driver)) return 1;
-    return stws_p_refuse(c, 0, "stws_destroy: another thread drives this client");
-}
-
-STOMP_WS_API void stws_destroy(stws *c) {
-    stws_allocator a;
-    size_t size;
-    /* after fork() the child must not wait for locks of its parent's threads */
-    int has_heap, mine = c && c->pid == (long)getpid();
-    if (!c || (!c->broken && !stws_p_prepare_destroy(c))) return;
-    if (!c->broken) {
-        /* Other threads may be acknowledging messages of this client: end that first. */
-        if (c->o.queue && mine) {
-            stws_p_lock(c);
-            c->going = 1;
-            stws_p_signal(c);
-            stws_p_unlock(c);
-            stws_p_queue_forget(c->o.queue, c, &c->waiter);
-        }
-        if (mine) stws_p_stop_feeding(c);
-        /* In a child after fork(), nothing may be sent on the parent's connection. */
-        if (!mine) stws_p_tls_be_silent(c->tls);
-        stws_p_close_transport(c);
-        stws_p_tls_destroy(c->tls);
-        stws_p_close_wake(c);
-        stws_p_free_heap_buffers(c);
-        stws_p_free_kept(c, &c->given);
-        while (c->kept_first) stws_p_free_kept(c, &c->kept_first);
-        STWS_P_WITH_THREADS(if (c->threads && mine) pthread_cond_destroy(c->changed);)
-        STWS_P_WITH_THREADS(if (c->threads && mine) pthread_mutex_destroy(c->mutex);)
-    }
-    a = c->allocator;
-    size = c->block_size;
-    has_heap = c->has_heap;
-    /* The outbox is the last part of the block. The pages of it that were never used are not
-       wiped, so they are never touched. */
-    stws_p_wipe(c, c->broken ? size : size - (c->o.outbox_bytes - c->s.outbox.used));
-    if (has_heap) a.release(a.ctx, c, size);
-}
-
-/* ==== >>diagnosis: from what went wrong to a sentence with a remedy ==== */
 /* Returns how many bytes of a path or Location may be shown; "***" stands for the rest. A query
    or fragment may be secret. With an '@', everything may be user and password, so at most the
    first '/' is shown. */
@@ -9206,6 +9232,10 @@ static void stws_p_fail_sockjs(stws *c, int error, const char *what, const char 
                 what, stws_p_public_url(c), stws_p_websocket_url(c, 0, url), *more ? "; " : "",
                 more);
 }
+
+/* ==== >>pages: the words of an HTTP answer other than 101 ====
+
+   Takes the readable text out of an HTML or JSON page, for an error sentence. */
 
 /* ---- an answer other than 101, and its page ---- */
 
@@ -9370,6 +9400,10 @@ static const char *stws_p_page_words(char out[140], const stws_http *answer, con
     return *words ? out : "";
 }
 
+/* ==== >>cookies: what is kept of an answer to the upgrade ====
+
+   Cookies, other headers, and the address to which a server redirects. */
+
 /* Writes the target of a redirect as a ws:// or wss:// URL. Returns 1; 0 if it has another
    scheme or is too long. */
 static int stws_p_redirect_url(const stws_url *from, const char *location, char *out, size_t cap) {
@@ -9398,6 +9432,285 @@ static int stws_p_redirect_url(const stws_url *from, const char *location, char 
                      path || *rest == '/' ? "" : "/", (int)len, rest);
     }
     return n > 0 && (size_t)n < cap;
+}
+
+/* Finds the next word of an HTTP date: a run of letters, digits and colons. Moves *at to its
+   first character. Returns its length, or 0 at the end of the text. */
+static size_t stws_p_date_word(const char **at) {
+    size_t len = 0;
+    while (**at && !stws_p_is_alphanumeric(**at)) ++*at;
+    while (stws_p_is_alphanumeric((*at)[len]) || (*at)[len] == ':') len++;
+    return len;
+}
+
+/* Returns the days from 1970-01-01 to the first of March of a year (Gregorian calendar). */
+static long long stws_p_days_to_march(long long year) {
+    return year * 365 + year / 4 - year / 100 + year / 400 - 719468;
+}
+
+/* Parses a time of day such as "08:49:37". Returns the seconds since midnight, or -1 if the
+   word has another form. */
+static long long stws_p_time_of_day(const char *word, size_t len) {
+    long long seconds = 0;
+    size_t part, n, parts = 0;
+    for (; len; parts++) {
+        for (part = 0; part < len && word[part] != ':';) part++;
+        if (parts == 3 || part > 2 || stws_p_number(word, part, 60, &n) != 1) return -1;
+        seconds = seconds * 60 + (long long)n;
+        part += part < len;
+        word += part;
+        len -= part;
+    }
+    return parts == 3 ? seconds : -1;
+}
+
+/* Parses an HTTP date in any of its three forms (RFC 9110, section 5.6.7). Each form has a
+   day, the name of a month, a year after the day, and a time; so the words are recognised in
+   any order, and all other words are ignored. Stores the seconds since 1970 in *out. Returns
+   1, or 0 if the text is no date. */
+static int stws_p_http_date(const char *date, long long *out) {
+    /* The year begins in March, so that the leap day is its last day. */
+    static const char months[] = "MarAprMayJunJulAugSepOctNovDecJanFeb";
+    long long year = -1, day = -1, month = -1, seconds = -1, i;
+    size_t len, n;
+    for (; (len = stws_p_date_word(&date)) != 0; date += len) {
+        for (i = 0; i < 12 && len == 3; i++)
+            if (stws_p_equal_nocase(date, 3, months + 3 * i, 3)) month = i;
+        if (memchr(date, ':', len)) {
+            seconds = stws_p_time_of_day(date, len);
+        } else if (stws_p_number(date, len, 9999, &n) == 1) {
+            if (day < 0) day = (long long)n;
+            else year = (long long)n + (len == 2 ? n < 70 ? 2000 : 1900 : 0);
+        }
+    }
+    if (month < 0 || day < 1 || day > 31 || year < 1601 || seconds < 0) return 0;
+    year -= month >= 10; /* January and February belong to the year before */
+    *out = (stws_p_days_to_march(year) + (month * 153 + 2) / 5 + day - 1) * 86400 + seconds;
+    return 1;
+}
+
+/* Copies the answer's headers into c->head, where stws_upgrade_header finds them: name,
+   value, name, value, each with its NUL, and one more NUL at the end. Leaves out the first
+   header that does not fit, and all headers after it. */
+static void stws_p_store_answer_headers(stws *c, const stws_http *answer) {
+    stws_p_out out = {c->head, c->head_size - 1, 0};
+    size_t i, end = 0;
+    for (i = 0; i < answer->header_count; i++) {
+        stws_p_put(&out, answer->headers[i].name, answer->headers[i].name_len + 1);
+        stws_p_put(&out, answer->headers[i].value, answer->headers[i].value_len + 1);
+        if (out.need < c->head_size) end = out.need;
+    }
+    c->head[end] = 0;
+}
+
+/* Returns the next cookie of the jar. The jar (c->jar, STWS_P_JAR bytes) stores each cookie
+   as four strings, each with its NUL: the host, a word ("s" for a Secure cookie, which is
+   sent to wss:// only, else "-"), the path, and "name=value". An empty string ends the jar. */
+static const char *stws_p_next_cookie(const char *cookie) {
+    return stws_p_next_text(stws_p_next_text(stws_p_next_text(stws_p_next_text(cookie))));
+}
+
+/* Returns the path of a cookie in the jar. */
+static const char *stws_p_cookie_path(const char *cookie) {
+    return stws_p_next_text(stws_p_next_text(cookie));
+}
+
+/* Returns the "name=value" of a cookie in the jar. */
+static const char *stws_p_cookie_pair(const char *cookie) {
+    return stws_p_next_text(stws_p_cookie_path(cookie));
+}
+
+/* Returns the length of the name in "name=value". */
+static size_t stws_p_cookie_name_len(const char *pair) { return strcspn(pair, "="); }
+
+/* Returns 1 if the host of this URL has set the cookie. A cookie is sent to that host only:
+   the attribute Domain is ignored. */
+static int stws_p_cookie_has_host(const char *cookie, const stws_url *url) {
+    return stws_p_equal_nocase(cookie, strlen(cookie), url->host, url->host_len);
+}
+
+/* Removes the cookie with this path and name that the current host (c->url) has set, if the
+   jar has it. */
+static void stws_p_drop_cookie(stws *c, const char *path, const char *pair, size_t name_len) {
+    char *at = c->jar;
+    while (*at) {
+        const char *next = stws_p_next_cookie(at), *has = stws_p_cookie_pair(at);
+        int same = stws_p_cookie_has_host(at, &c->url) &&
+                   strcmp(path, stws_p_cookie_path(at)) == 0 &&
+                   stws_p_equal(pair, name_len, has, stws_p_cookie_name_len(has));
+        if (same) memmove(at, next, (size_t)(c->jar + STWS_P_JAR - next));
+        else at += next - at;
+    }
+}
+
+/* Finds an attribute of a Set-Cookie header by its name (RFC 6265, section 5.2). Returns its
+   value, which is *len bytes long and may be empty; NULL if the attribute is missing. */
+static const char *stws_p_cookie_attribute(const char *set, const char *name, size_t *len) {
+    size_t name_len = strlen(name);
+    while ((set = strchr(set, ';')) != NULL) {
+        const char *word = ++set;
+        size_t all = strcspn(set, ";"), before;
+        stws_p_trim(&word, &all);
+        before = strcspn(word, "=;");
+        if (!stws_p_equal_nocase(word, before < all ? before : all, name, name_len)) continue;
+        set = before < all ? word + before + 1 : word + all;
+        *len = (size_t)(word + all - set);
+        return set;
+    }
+    return NULL;
+}
+
+/* Returns 1 if a Set-Cookie header names a time that is over. A server deletes a cookie this
+   way. Max-Age counts more than Expires (RFC 6265, section 5.3). */
+static int stws_p_cookie_has_ended(const char *set) {
+    size_t len = 0;
+    const char *age = stws_p_cookie_attribute(set, "Max-Age", &len), *expires;
+    long long end;
+    char date[40];
+    if (age) return len > 0 && (*age == '-' || strspn(age, "0") == len);
+    expires = stws_p_cookie_attribute(set, "Expires", &len);
+    if (!expires || len >= sizeof date) return 0;
+    memcpy(date, expires, len);
+    date[len] = 0;
+    return stws_p_http_date(date, &end) && end < stws_p_system_date();
+}
+
+/* Writes the path that a cookie applies to into `out`: its attribute Path if that begins
+   with a slash, else the folder of the URL (RFC 6265, section 5.1.4). Returns 1, or 0 if the
+   path is longer than 255 bytes. */
+static int stws_p_path_of_cookie(const stws *c, const char *set, char out[256]) {
+    size_t len = 0;
+    const char *path = stws_p_cookie_attribute(set, "Path", &len);
+    if (!path || len == 0 || *path != '/') {
+        path = c->url.target;
+        for (len = strcspn(path, "?"); len > 1 && path[len] != '/';) len--;
+        if (*path != '/') len = 0;
+    }
+    if (len == 0) path = "/", len = 1;
+    if (len > 255) return 0;
+    memcpy(out, path, len);
+    out[len] = 0;
+    return 1;
+}
+
+/* Stores the cookie of one Set-Cookie header in the jar (RFC 6265, section 5.3). It replaces
+   the cookie with the same host, path and name. A cookie that has ended only deletes that
+   one. Ignores a cookie without a name or without "=", a cookie with control characters, and
+   a cookie that does not fit into the jar. */
+static void stws_p_keep_cookie(stws *c, const char *set) {
+    const char *pair = set;
+    size_t len = strcspn(set, ";"), name_len, used;
+    char path[256], *end = c->jar;
+    stws_p_out out = {NULL, 0, 0};
+    stws_p_trim(&pair, &len);
+    name_len = stws_p_cookie_name_len(pair);
+    if (name_len == 0 || name_len >= len || !stws_p_is_field_text(set)) return;
+    if (!stws_p_path_of_cookie(c, set, path)) return;
+    stws_p_drop_cookie(c, path, pair, name_len);
+    if (stws_p_cookie_has_ended(set)) return;
+    while (*end) end += stws_p_next_cookie(end) - end;
+    used = (size_t)(end - c->jar);
+    if (used + c->url.host_len + 1 + 2 + strlen(path) + 1 + len + 2 > STWS_P_JAR) return;
+    out.at = end;
+    out.room = STWS_P_JAR - used;
+    stws_p_put(&out, c->url.host, c->url.host_len);
+    stws_p_put_char(&out, 0);
+    stws_p_put(&out, stws_p_cookie_attribute(set, "Secure", &name_len) ? "s" : "-", 2);
+    stws_p_put(&out, path, strlen(path) + 1);
+    stws_p_put(&out, pair, len);
+    stws_p_put(&out, "\0", 2);
+}
+
+/* Stores all cookies of an answer in the jar, if option keep_cookies is set. */
+static void stws_p_keep_cookies(stws *c, const stws_http *answer) {
+    const stws_header *set;
+    size_t from = 0;
+    while (c->o.keep_cookies && (set = stws_p_http_find(answer, "Set-Cookie", &from)) != NULL)
+        stws_p_keep_cookie(c, set->value);
+}
+
+/* Returns 1 if the cookie has to be sent to this URL: the host is the same, a Secure cookie
+   goes to wss:// only, and the URL's path is the cookie's path or lies below it (RFC 6265,
+   sections 5.1.4 and 5.4). */
+static int stws_p_cookie_is_for(const char *cookie, const stws_url *url) {
+    const char *path = stws_p_cookie_path(cookie);
+    size_t len = strlen(path), target = strcspn(url->target, "?");
+    if (!stws_p_cookie_has_host(cookie, url) || (*stws_p_next_text(cookie) == 's' && !url->secure))
+        return 0;
+    if (len == 1) return 1;
+    return target >= len && memcmp(path, url->target, len) == 0 &&
+           (path[len - 1] == '/' || target == len || url->target[len] == '/');
+}
+
+/* Returns the value of the Cookie header for c->url: option cookie, followed by the matching
+   cookies of the jar. The text lies behind the jar, where the next call overwrites it. If
+   there is no cookie, returns NULL or an empty text. */
+static const char *stws_p_cookies(const stws *c) {
+    char *line = c->jar + STWS_P_JAR;
+    const char *cookie;
+    stws_p_out out = {line, STWS_P_JAR + stws_p_strlen(c->o.cookie) + 2, 0};
+    if (!c->o.keep_cookies) return c->o.cookie;
+    if (c->o.cookie) stws_p_put_string(&out, c->o.cookie);
+    for (cookie = c->jar; *cookie; cookie = stws_p_next_cookie(cookie)) {
+        if (!stws_p_cookie_is_for(cookie, &c->url)) continue;
+        if (out.need) stws_p_put(&out, "; ", 2);
+        stws_p_put_string(&out, stws_p_cookie_pair(cookie));
+    }
+    line[out.need] = 0;
+    return line;
+}
+
+/* Changes c->url to the target of a redirect: an answer with status 301, 302, 303, 307 or
+   308 and a Location. Option follow_redirects has to allow that. Three redirects per attempt
+   are followed, only to the same host, never from wss:// to ws://, never to a URL with a
+   user, and to wss:// only if TLS is available. User and password of the old URL stay,
+   because the host is the same; the server cannot replace them. Returns 1 if c->url has
+   changed, else 0. */
+static int stws_p_follow_redirect(stws *c, const stws_http *answer) {
+    const char *location = stws_http_header(answer, "Location"), *user_info = c->url.user_info;
+    size_t user_info_len = c->url.user_info_len;
+    char moved[STWS_P_MOVED];
+    stws_url url;
+    int status = answer->status;
+    int redirects = (status >= 301 && status <= 303) || status == 307 || status == 308;
+    if (!c->o.follow_redirects || !redirects || !location || c->redirects == 3) return 0;
+    if (!stws_p_redirect_url(&c->url, location, moved, sizeof moved)) return 0;
+    if (stws_url_parse(moved, &url, NULL) != STWS_OK || url.user_info || url.secure < c->url.secure)
+        return 0;
+    if (!stws_p_equal_nocase(url.host, url.host_len, c->url.host, c->url.host_len)) return 0;
+    if (url.secure && !c->tls && !c->o.transport) return 0;
+    memcpy(c->moved, moved, strlen(moved) + 1);
+    stws_url_parse(c->moved, &c->url, NULL);
+    c->url.user_info = user_info;
+    c->url.user_info_len = user_info_len;
+    c->redirects++;
+    return 1;
+}
+
+/* ==== >>refusals: why a server did not upgrade, and the remedy ====
+
+   Each function writes one error sentence about an answer of HTTP. */
+
+/* Fills `out` with random bytes for a caller that does not hold the lock: it takes the lock,
+   because the user's function `fill` is never called twice at the same time. TLS gets this
+   function as its source. Returns 0, or another number on failure. */
+static int stws_p_client_random(void *client, void *out, size_t len) {
+    stws *c = (stws *)client;
+    int result;
+    stws_p_lock(c);
+    result = stws_p_random(&c->s, out, len);
+    stws_p_unlock(c);
+    return result;
+}
+
+/* Encodes this attempt's upgrade request (RFC 6455, section 4.1) into buf, and stores its
+   length in *need. Returns STWS_OK; STWS_ERR_SPACE if it is longer than cap (a cap of 0 only
+   measures it); STWS_ERR_USAGE if one of its headers is invalid. */
+static int stws_p_encode_upgrade(const stws *c, char *buf, size_t cap, size_t *need) {
+    stws_handshake h = {&c->url,           c->key,
+                        c->o.subprotocols, c->o.origin,
+                        stws_p_cookies(c), c->try_now.http_headers};
+    return stws_handshake_request(buf, cap, &h, need);
 }
 
 static const char stws_p_upgrade_stripped[] =
@@ -9433,8 +9746,6 @@ static const char *stws_p_page_remedy(const char *page, size_t len) {
 static int stws_p_sends_authorization(const stws *c) {
     return c->url.user_info || stws_p_headers_have(c->try_now.http_headers, "Authorization");
 }
-
-static int stws_p_encode_upgrade(const stws *c, char *buf, size_t cap, size_t *need);
 
 /* Returns what the user can try after an answer other than 101. Known words of the page come
    first, then special cases, then the table by status. -401 is a 401 although credentials were
@@ -9564,6 +9875,10 @@ static void stws_p_fail_not_http(stws *c, const char *data, size_t len) {
                 "protocol, such as a broker's plain STOMP or AMQP port?",
                 stws_p_public_url(c), quote);
 }
+
+/* ==== >>errors: why a session or a connection ended, and the remedy ====
+
+   Each function writes one error sentence, from the cause and what the peer said. */
 
 /* Returns 1 if the message header or the body of an ERROR contains the words. */
 static int stws_p_error_has(const stws_frame *frame, const char *words) {
@@ -9818,261 +10133,10 @@ static void stws_p_fail_io(stws *c, int error) {
                     stws_p_or(why, "no reason known"), late, idle);
 }
 
-/* ==== >>answer: what is kept of an answer to the upgrade: headers, cookies, where to go instead ==== */
-/* Finds the next word of an HTTP date: a run of letters, digits and colons. Moves *at to its
-   first character. Returns its length, or 0 at the end of the text. */
-static size_t stws_p_date_word(const char **at) {
-    size_t len = 0;
-    while (**at && !stws_p_is_alphanumeric(**at)) ++*at;
-    while (stws_p_is_alphanumeric((*at)[len]) || (*at)[len] == ':') len++;
-    return len;
-}
+/* ==== >>retry: the end of a session, and the wait until the next attempt ====
 
-/* Returns the days from 1970-01-01 to the first of March of a year (Gregorian calendar). */
-static long long stws_p_days_to_march(long long year) {
-    return year * 365 + year / 4 - year / 100 + year / 400 - 719468;
-}
+   Back-off with jitter, and what a client releases when a session ends. */
 
-/* Parses a time of day such as "08:49:37". Returns the seconds since midnight, or -1 if the
-   word has another form. */
-static long long stws_p_time_of_day(const char *word, size_t len) {
-    long long seconds = 0;
-    size_t part, n, parts = 0;
-    for (; len; parts++) {
-        for (part = 0; part < len && word[part] != ':';) part++;
-        if (parts == 3 || part > 2 || stws_p_number(word, part, 60, &n) != 1) return -1;
-        seconds = seconds * 60 + (long long)n;
-        part += part < len;
-        word += part;
-        len -= part;
-    }
-    return parts == 3 ? seconds : -1;
-}
-
-/* Parses an HTTP date in any of its three forms (RFC 9110, section 5.6.7). Each form has a
-   day, the name of a month, a year after the day, and a time; so the words are recognised in
-   any order, and all other words are ignored. Stores the seconds since 1970 in *out. Returns
-   1, or 0 if the text is no date. */
-static int stws_p_http_date(const char *date, long long *out) {
-    /* The year begins in March, so that the leap day is its last day. */
-    static const char months[] = "MarAprMayJunJulAugSepOctNovDecJanFeb";
-    long long year = -1, day = -1, month = -1, seconds = -1, i;
-    size_t len, n;
-    for (; (len = stws_p_date_word(&date)) != 0; date += len) {
-        for (i = 0; i < 12 && len == 3; i++)
-            if (stws_p_equal_nocase(date, 3, months + 3 * i, 3)) month = i;
-        if (memchr(date, ':', len)) {
-            seconds = stws_p_time_of_day(date, len);
-        } else if (stws_p_number(date, len, 9999, &n) == 1) {
-            if (day < 0) day = (long long)n;
-            else year = (long long)n + (len == 2 ? n < 70 ? 2000 : 1900 : 0);
-        }
-    }
-    if (month < 0 || day < 1 || day > 31 || year < 1601 || seconds < 0) return 0;
-    year -= month >= 10; /* January and February belong to the year before */
-    *out = (stws_p_days_to_march(year) + (month * 153 + 2) / 5 + day - 1) * 86400 + seconds;
-    return 1;
-}
-
-/* Copies the answer's headers into c->head, where stws_upgrade_header finds them: name,
-   value, name, value, each with its NUL, and one more NUL at the end. Leaves out the first
-   header that does not fit, and all headers after it. */
-static void stws_p_store_answer_headers(stws *c, const stws_http *answer) {
-    stws_p_out out = {c->head, c->head_size - 1, 0};
-    size_t i, end = 0;
-    for (i = 0; i < answer->header_count; i++) {
-        stws_p_put(&out, answer->headers[i].name, answer->headers[i].name_len + 1);
-        stws_p_put(&out, answer->headers[i].value, answer->headers[i].value_len + 1);
-        if (out.need < c->head_size) end = out.need;
-    }
-    c->head[end] = 0;
-}
-
-/* Returns the next cookie of the jar. The jar (c->jar, STWS_P_JAR bytes) stores each cookie
-   as four strings, each with its NUL: the host, a word ("s" for a Secure cookie, which is
-   sent to wss:// only, else "-"), the path, and "name=value". An empty string ends the jar. */
-static const char *stws_p_next_cookie(const char *cookie) {
-    return stws_p_next_text(stws_p_next_text(stws_p_next_text(stws_p_next_text(cookie))));
-}
-
-/* Returns the path of a cookie in the jar. */
-static const char *stws_p_cookie_path(const char *cookie) {
-    return stws_p_next_text(stws_p_next_text(cookie));
-}
-
-/* Returns the "name=value" of a cookie in the jar. */
-static const char *stws_p_cookie_pair(const char *cookie) {
-    return stws_p_next_text(stws_p_cookie_path(cookie));
-}
-
-/* Returns the length of the name in "name=value". */
-static size_t stws_p_cookie_name_len(const char *pair) { return strcspn(pair, "="); }
-
-/* Returns 1 if the host of this URL has set the cookie. A cookie is sent to that host only:
-   the attribute Domain is ignored. */
-static int stws_p_cookie_has_host(const char *cookie, const stws_url *url) {
-    return stws_p_equal_nocase(cookie, strlen(cookie), url->host, url->host_len);
-}
-
-/* Removes the cookie with this path and name that the current host (c->url) has set, if the
-   jar has it. */
-static void stws_p_drop_cookie(stws *c, const char *path, const char *pair, size_t name_len) {
-    char *at = c->jar;
-    while (*at) {
-        const char *next = stws_p_next_cookie(at), *has = stws_p_cookie_pair(at);
-        int same = stws_p_cookie_has_host(at, &c->url) &&
-                   strcmp(path, stws_p_cookie_path(at)) == 0 &&
-                   stws_p_equal(pair, name_len, has, stws_p_cookie_name_len(has));
-        if (same) memmove(at, next, (size_t)(c->jar + STWS_P_JAR - next));
-        else at += next - at;
-    }
-}
-
-/* Finds an attribute of a Set-Cookie header by its name (RFC 6265, section 5.2). Returns its
-   value, which is *len bytes long and may be empty; NULL if the attribute is missing. */
-static const char *stws_p_cookie_attribute(const char *set, const char *name, size_t *len) {
-    size_t name_len = strlen(name);
-    while ((set = strchr(set, ';')) != NULL) {
-        const char *word = ++set;
-        size_t all = strcspn(set, ";"), before;
-        stws_p_trim(&word, &all);
-        before = strcspn(word, "=;");
-        if (!stws_p_equal_nocase(word, before < all ? before : all, name, name_len)) continue;
-        set = before < all ? word + before + 1 : word + all;
-        *len = (size_t)(word + all - set);
-        return set;
-    }
-    return NULL;
-}
-
-/* Returns 1 if a Set-Cookie header names a time that is over. A server deletes a cookie this
-   way. Max-Age counts more than Expires (RFC 6265, section 5.3). */
-static int stws_p_cookie_has_ended(const char *set) {
-    size_t len = 0;
-    const char *age = stws_p_cookie_attribute(set, "Max-Age", &len), *expires;
-    long long end;
-    char date[40];
-    if (age) return len > 0 && (*age == '-' || strspn(age, "0") == len);
-    expires = stws_p_cookie_attribute(set, "Expires", &len);
-    if (!expires || len >= sizeof date) return 0;
-    memcpy(date, expires, len);
-    date[len] = 0;
-    return stws_p_http_date(date, &end) && end < stws_p_system_date();
-}
-
-/* Writes the path that a cookie applies to into `out`: its attribute Path if that begins
-   with a slash, else the folder of the URL (RFC 6265, section 5.1.4). Returns 1, or 0 if the
-   path is longer than 255 bytes. */
-static int stws_p_path_of_cookie(const stws *c, const char *set, char out[256]) {
-    size_t len = 0;
-    const char *path = stws_p_cookie_attribute(set, "Path", &len);
-    if (!path || len == 0 || *path != '/') {
-        path = c->url.target;
-        for (len = strcspn(path, "?"); len > 1 && path[len] != '/';) len--;
-        if (*path != '/') len = 0;
-    }
-    if (len == 0) path = "/", len = 1;
-    if (len > 255) return 0;
-    memcpy(out, path, len);
-    out[len] = 0;
-    return 1;
-}
-
-/* Stores the cookie of one Set-Cookie header in the jar (RFC 6265, section 5.3). It replaces
-   the cookie with the same host, path and name. A cookie that has ended only deletes that
-   one. Ignores a cookie without a name or without "=", a cookie with control characters, and
-   a cookie that does not fit into the jar. */
-static void stws_p_keep_cookie(stws *c, const char *set) {
-    const char *pair = set;
-    size_t len = strcspn(set, ";"), name_len, used;
-    char path[256], *end = c->jar;
-    stws_p_out out = {NULL, 0, 0};
-    stws_p_trim(&pair, &len);
-    name_len = stws_p_cookie_name_len(pair);
-    if (name_len == 0 || name_len >= len || !stws_p_is_field_text(set)) return;
-    if (!stws_p_path_of_cookie(c, set, path)) return;
-    stws_p_drop_cookie(c, path, pair, name_len);
-    if (stws_p_cookie_has_ended(set)) return;
-    while (*end) end += stws_p_next_cookie(end) - end;
-    used = (size_t)(end - c->jar);
-    if (used + c->url.host_len + 1 + 2 + strlen(path) + 1 + len + 2 > STWS_P_JAR) return;
-    out.at = end;
-    out.room = STWS_P_JAR - used;
-    stws_p_put(&out, c->url.host, c->url.host_len);
-    stws_p_put_char(&out, 0);
-    stws_p_put(&out, stws_p_cookie_attribute(set, "Secure", &name_len) ? "s" : "-", 2);
-    stws_p_put(&out, path, strlen(path) + 1);
-    stws_p_put(&out, pair, len);
-    stws_p_put(&out, "\0", 2);
-}
-
-/* Stores all cookies of an answer in the jar, if option keep_cookies is set. */
-static void stws_p_keep_cookies(stws *c, const stws_http *answer) {
-    const stws_header *set;
-    size_t from = 0;
-    while (c->o.keep_cookies && (set = stws_p_http_find(answer, "Set-Cookie", &from)) != NULL)
-        stws_p_keep_cookie(c, set->value);
-}
-
-/* Returns 1 if the cookie has to be sent to this URL: the host is the same, a Secure cookie
-   goes to wss:// only, and the URL's path is the cookie's path or lies below it (RFC 6265,
-   sections 5.1.4 and 5.4). */
-static int stws_p_cookie_is_for(const char *cookie, const stws_url *url) {
-    const char *path = stws_p_cookie_path(cookie);
-    size_t len = strlen(path), target = strcspn(url->target, "?");
-    if (!stws_p_cookie_has_host(cookie, url) || (*stws_p_next_text(cookie) == 's' && !url->secure))
-        return 0;
-    if (len == 1) return 1;
-    return target >= len && memcmp(path, url->target, len) == 0 &&
-           (path[len - 1] == '/' || target == len || url->target[len] == '/');
-}
-
-/* Returns the value of the Cookie header for c->url: option cookie, followed by the matching
-   cookies of the jar. The text lies behind the jar, where the next call overwrites it. If
-   there is no cookie, returns NULL or an empty text. */
-static const char *stws_p_cookies(const stws *c) {
-    char *line = c->jar + STWS_P_JAR;
-    const char *cookie;
-    stws_p_out out = {line, STWS_P_JAR + stws_p_strlen(c->o.cookie) + 2, 0};
-    if (!c->o.keep_cookies) return c->o.cookie;
-    if (c->o.cookie) stws_p_put_string(&out, c->o.cookie);
-    for (cookie = c->jar; *cookie; cookie = stws_p_next_cookie(cookie)) {
-        if (!stws_p_cookie_is_for(cookie, &c->url)) continue;
-        if (out.need) stws_p_put(&out, "; ", 2);
-        stws_p_put_string(&out, stws_p_cookie_pair(cookie));
-    }
-    line[out.need] = 0;
-    return line;
-}
-
-/* Changes c->url to the target of a redirect: an answer with status 301, 302, 303, 307 or
-   308 and a Location. Option follow_redirects has to allow that. Three redirects per attempt
-   are followed, only to the same host, never from wss:// to ws://, never to a URL with a
-   user, and to wss:// only if TLS is available. User and password of the old URL stay,
-   because the host is the same; the server cannot replace them. Returns 1 if c->url has
-   changed, else 0. */
-static int stws_p_follow_redirect(stws *c, const stws_http *answer) {
-    const char *location = stws_http_header(answer, "Location"), *user_info = c->url.user_info;
-    size_t user_info_len = c->url.user_info_len;
-    char moved[STWS_P_MOVED];
-    stws_url url;
-    int status = answer->status;
-    int redirects = (status >= 301 && status <= 303) || status == 307 || status == 308;
-    if (!c->o.follow_redirects || !redirects || !location || c->redirects == 3) return 0;
-    if (!stws_p_redirect_url(&c->url, location, moved, sizeof moved)) return 0;
-    if (stws_url_parse(moved, &url, NULL) != STWS_OK || url.user_info || url.secure < c->url.secure)
-        return 0;
-    if (!stws_p_equal_nocase(url.host, url.host_len, c->url.host, c->url.host_len)) return 0;
-    if (url.secure && !c->tls && !c->o.transport) return 0;
-    memcpy(c->moved, moved, strlen(moved) + 1);
-    stws_url_parse(c->moved, &c->url, NULL);
-    c->url.user_info = user_info;
-    c->url.user_info_len = user_info_len;
-    c->redirects++;
-    return 1;
-}
-
-/* ==== >>attempt: from a URL to CONNECTED ==== */
 /* Converts milliseconds to microseconds. */
 static long long stws_p_ms_to_us(int ms) { return (long long)ms * STWS_P_US; }
 
@@ -10096,18 +10160,6 @@ static int stws_p_ms_until(const stws *c, long long when) {
    stws_p_turn_timers acts on it. */
 static long long stws_p_time_limit(const stws *c, int timeout_ms) {
     return timeout_ms ? c->now + stws_p_ms_to_us(timeout_ms) : STWS_P_NEVER;
-}
-
-/* Fills `out` with random bytes for a caller that does not hold the lock: it takes the lock,
-   because the user's function `fill` is never called twice at the same time. TLS gets this
-   function as its source. Returns 0, or another number on failure. */
-static int stws_p_client_random(void *client, void *out, size_t len) {
-    stws *c = (stws *)client;
-    int result;
-    stws_p_lock(c);
-    result = stws_p_random(&c->s, out, len);
-    stws_p_unlock(c);
-    return result;
 }
 
 /* Returns a random number from 0 to limit. Returns 0 if limit is not positive or if there is
@@ -10206,6 +10258,10 @@ static void stws_p_clean_up_session(stws *c) {
     c->error_us = c->error_close_us = c->renew_us = STWS_P_NEVER;
 }
 
+/* ==== >>lost: a connection ended: try again, or give up ====
+
+   A subscription that seems to make the server end the session is tried alone, on trial. */
+
 /* Puts `head` in front of the last error's sentence, and sets the error's code. Cuts the end
    of the sentence if the buffer is too small. */
 static void stws_p_error_prepend(stws *c, int error, const char *head) {
@@ -10235,7 +10291,8 @@ static void stws_p_error_append(stws *c, const char *tail) {
      - If the server ends the session in that time, the subscriptions on trial become the
        suspects.
      - After two such sessions in a row, a session sends only half of its suspects at a time,
-       before everything else (stws_p_post_suspects_locked). So each lost session halves their number.
+       before everything else (stws_p_post_suspects_locked). So each lost session halves their
+       number.
      - A subscription that was on trial alone in three such sessions in a row is set aside: no
        session sends it again, and the user gets STWS_EVENT_SUBSCRIPTION_REFUSED.
      - A session that outlives a trial acquits all that were on trial.
@@ -10430,6 +10487,10 @@ static int stws_p_end_connection(stws *c, int kind) {
     return 1;
 }
 
+/* ==== >>attempt: from a URL to an open connection ====
+
+   Chooses the next URL, resolves its name, and chooses a proxy. */
+
 /* Returns the URL of the next attempt: option url, or the next entry of option urls. After
    the last entry the first one follows. With shuffle_urls the first choice is random. */
 static const char *stws_p_pick_url(stws *c) {
@@ -10577,16 +10638,28 @@ STWS_P_NOINLINE static int stws_p_turn_resolving(stws *c) {
     return 1;
 }
 
-static int stws_p_grow_output(stws *c, size_t need);
+/* ==== >>upgrade: the handshake on an open connection ====
 
-/* Encodes this attempt's upgrade request (RFC 6455, section 4.1) into buf, and stores its
-   length in *need. Returns STWS_OK; STWS_ERR_SPACE if it is longer than cap (a cap of 0 only
-   measures it); STWS_ERR_USAGE if one of its headers is invalid. */
-static int stws_p_encode_upgrade(const stws *c, char *buf, size_t cap, size_t *need) {
-    stws_handshake h = {&c->url,           c->key,
-                        c->o.subprotocols, c->o.origin,
-                        stws_p_cookies(c), c->try_now.http_headers};
-    return stws_handshake_request(buf, cap, &h, need);
+   Writes the request, reads the answer, and begins the STOMP session or reports the refusal. */
+
+/* Moves the output into a larger buffer, from the heap, for a frame that does not fit into
+   the present one. Returns 1; 0 without a heap or memory, while the buffer is being written,
+   or if it is large enough already. The lock is held. */
+static int stws_p_grow_output(stws *c, size_t need) {
+    stws_p_buffer *b = &c->s.out;
+    char *data;
+    if (!c->has_heap || b->busy || need <= b->cap) return 0;
+    need += need / 8;
+    data = (char *)c->allocator.alloc(c->allocator.ctx, need);
+    if (!data) return 0;
+    memcpy(data, b->data + b->begin, stws_p_pending(b));
+    if (b->on_heap) stws_p_release(c, b->data, b->cap);
+    b->end -= b->begin;
+    b->begin = 0;
+    b->data = data;
+    b->cap = need;
+    b->on_heap = 1;
+    return 1;
 }
 
 /* Puts the upgrade request, with a new Sec-WebSocket-Key, into the output, which grows for
@@ -10833,26 +10906,9 @@ static int stws_p_reads_frames(int state) {
     return state >= STWS_LOGGING_IN && state <= STWS_CLOSING;
 }
 
-/* ==== >>output: what a session owes the server, and writing it ==== */
-/* Moves the output into a larger buffer, from the heap, for a frame that does not fit into
-   the present one. Returns 1; 0 without a heap or memory, while the buffer is being written,
-   or if it is large enough already. The lock is held. */
-static int stws_p_grow_output(stws *c, size_t need) {
-    stws_p_buffer *b = &c->s.out;
-    char *data;
-    if (!c->has_heap || b->busy || need <= b->cap) return 0;
-    need += need / 8;
-    data = (char *)c->allocator.alloc(c->allocator.ctx, need);
-    if (!data) return 0;
-    memcpy(data, b->data + b->begin, stws_p_pending(b));
-    if (b->on_heap) stws_p_release(c, b->data, b->cap);
-    b->end -= b->begin;
-    b->begin = 0;
-    b->data = data;
-    b->cap = need;
-    b->on_heap = 1;
-    return 1;
-}
+/* ==== >>output: what a session owes the server, and writing it ====
+
+   Order: subscriptions, acknowledgements, the outbox, heart-beats, DISCONNECT. */
 
 /* Encodes a frame into the output, which grows if the frame is larger than it. Returns STWS_OK;
    STWS_ERR_SPACE if there is no room before some output is written; STWS_ERR_LIMIT if the frame
@@ -11159,7 +11215,10 @@ static int stws_p_turn_output(stws *c) {
     return stuck ? (int)STWS_ERR_IO : moved; /* the next session sends it */
 }
 
-/* ==== >>dispatch: what each frame from the server does ==== */
+/* ==== >>dispatch: what CONNECTED, RECEIPT and ERROR do ====
+
+   Each function changes the tables, and returns the event for the user. */
+
 /* Makes *e an event of that type, without contents. */
 static void stws_p_make_event(stws_event *e, stws_event_type type) {
     memset(e, 0, sizeof *e);
@@ -11343,6 +11402,17 @@ static int stws_p_on_error(stws *c, stws_event *e) {
     return 1;
 }
 
+/* ==== >>delivery: which subscription gets a MESSAGE ====
+
+   Finds the receiver, and hands the message to a callback, an event or a queue. */
+
+/* Acknowledges a message if the library has to do so at the moment `when`, a set of bits
+   STWS_ACK_ON_*. Returns 1, or 0 if the output has no room for the ACK now. */
+static int stws_p_acknowledge_on(const stws_message *m, int when) {
+    return !((int)m->ack_on & when) || STWS_P_LOAD(m->answered) ||
+           stws_ack(m->client, m) != STWS_ERR_FULL;
+}
+
 /* Removes a subscription from the table. Its receipt ends without an event. The lock is
    held. */
 static void stws_p_drop_subscription_locked(stws *c, stws_p_sub *sub) {
@@ -11360,8 +11430,8 @@ static void stws_p_drop_subscription_locked(stws *c, stws_p_sub *sub) {
         has sent one. If there is no room for it, the message stays in hand and nothing more is
         read until there is room (STWS_P_HELD_BY_ACK). With prefetch the broker might send
         nothing more anyway. After a write error there will be no room: gives up.
-     2. If the user has ended the subscription meanwhile, ends it now (c->hand_unsubscribed): the ACK
-        had to go first.
+     2. If the user has ended the subscription meanwhile, ends it now (c->hand_unsubscribed): the
+        ACK had to go first.
      3. Frees the copy of the message, if it was a kept one (c->given). */
 STWS_P_NOINLINE static void stws_p_release_message_now(stws *c) {
     int ended, full = 0, result;
@@ -11514,6 +11584,10 @@ static int stws_p_on_message_frame(stws *c, stws_event *e) {
     if (c->o.queue && stws_p_enqueue(c) >= 0) return 0;
     return stws_p_frame_event(c, e, STWS_EVENT_MESSAGE);
 }
+
+/* ==== >>pull: the next event out of what has arrived ====
+
+   Takes one event at a time: waiting receipts first, then frames from the input. */
 
 /* Handles the frame that has arrived, by its command and the state. Returns 1 if *e is an
    event now. A frame that the server may not send at this point becomes
@@ -11764,7 +11838,10 @@ static int stws_p_pull(stws *c, stws_event *e) {
     return result;
 }
 
-/* ==== >>input: reading ==== */
+/* ==== >>input: reading from the transport ====
+
+   Reads into the free part of the input buffer, and grows it as data arrives. */
+
 /* One frame fills the whole input: moves it to a buffer of twice the size, from the heap.
    max_body and max_line limit the size. Returns 1; 0 without a heap or memory, or if the
    buffer has the largest size already. */
@@ -11845,7 +11922,10 @@ static int stws_p_on_io_error(stws *c, long error) {
     return stws_p_end_connection(c, kind);
 }
 
-/* ==== >>timers: heart-beats and deadlines ==== */
+/* ==== >>timers: heart-beats and deadlines ====
+
+   stws_p_due computes the earliest time at which the client has to run again. */
+
 /* Notices that the program calls us too late: later than the time c->due_us that it was given,
    or, if it did not have to wait, long after its last turn (`last`). More than half a
    heart-beat interval counts as late (late_loops of the statistics). While the program does not
@@ -12078,7 +12158,10 @@ static long long stws_p_due_locked(stws *c) {
     return first;
 }
 
-/* ==== >>turn: one non-blocking turn of the state machine ==== */
+/* ==== >>turn: one non-blocking turn of the state machine ====
+
+   Obeys requests of other threads, then reads, writes and checks the timers. */
+
 /* Obeys stws_stop: sends what the transport accepts without waiting (output, ACKs,
    DISCONNECT, a close frame), and ends the client. Always returns 1. */
 static int stws_p_obey_stop(stws *c) {
@@ -12221,7 +12304,10 @@ static int stws_p_turn(stws *c) {
     }
 }
 
-/* ==== >>driving: waiting, and the calls that run a client ==== */
+/* ==== >>wait: file descriptors, polling and the next event ====
+
+   The wait releases the lock, so that other threads can enqueue frames meanwhile. */
+
 /* Adds a descriptor to a list, unless it is negative, nothing is wanted of it, or the list
    is full. Returns the new length of the list. */
 static int stws_p_add_fd(stws_fd *out, int cap, int n, int fd, int wants) {
@@ -12373,6 +12459,79 @@ static void stws_p_deliver_event(stws *c, const stws_event *e) {
     else if (c->o.on_event) c->o.on_event(c, e, c->o.user);
     c->calling--;
 }
+
+/* ==== >>state.c: state, errors and numbers ====
+
+   Any thread may call these functions. */
+
+STOMP_WS_API stws_connection_state stws_state(const stws *c) {
+    return c ? (stws_connection_state)STWS_P_LOAD(&c->state) : STWS_ENDED;
+}
+
+/* The names are in the order of stws_connection_state. */
+STOMP_WS_API const char *stws_state_name(stws_connection_state state) {
+    static const char *const names[] = {"idle",        "resolving",  "connecting", "TLS handshake",
+                                        "upgrading",   "logging in", "connected",  "closing",
+                                        "backing off", "ended"};
+    return (unsigned)state <= STWS_ENDED ? names[state] : "unknown";
+}
+
+STOMP_WS_API stws_broker_kind stws_broker(const stws *c) {
+    return c ? (stws_broker_kind)STWS_P_LOAD(&c->s.broker) : STWS_BROKER_UNKNOWN;
+}
+
+STOMP_WS_API stws_stomp_version stws_version(const stws *c) {
+    return c ? (stws_stomp_version)STWS_P_LOAD(&c->s.version) : STWS_STOMP_NONE;
+}
+
+STOMP_WS_API int stws_error(const stws *c) {
+    return c ? STWS_P_LOAD(&c->error) : (int)STWS_ERR_MEMORY;
+}
+
+/* A refused call of this thread comes first. Other threads than the one that drives get the
+   text of the error's code only, because c->text may change while they read it. */
+STOMP_WS_API const char *stws_error_text(const stws *c) {
+    if (!c) return stws_result_text(STWS_ERR_MEMORY);
+    if (stws_p_refusal.client == c) return stws_p_refusal.why;
+    if (c->broken || !stws_p_may_wait(c) || STWS_P_LOAD(&c->state) == STWS_ENDED) return c->text;
+    /* The thread that drives may be changing c->text just now. */
+    return stws_error(c) ? stws_result_text(stws_error(c)) : "";
+}
+
+/* Looks the name up in what stws_p_store_answer_headers has stored. */
+STOMP_WS_API const char *stws_upgrade_header(const stws *c, const char *name) {
+    const char *at = c && !c->broken && name ? c->head : "";
+    for (; *at; at = stws_p_next_text(stws_p_next_text(at)))
+        if (stws_p_equal_nocase(at, strlen(at), name, strlen(name))) return stws_p_next_text(at);
+    return NULL;
+}
+
+STOMP_WS_API int stws_http_status(const stws *c) { return c ? STWS_P_LOAD(&c->http_status) : 0; }
+
+STOMP_WS_API int stws_close_code(const stws *c) { return c ? STWS_P_LOAD(&c->close_code) : 0; }
+
+STOMP_WS_API void *stws_user(const stws *c) { return c ? c->o.user : NULL; }
+
+/* The thread that drives counts without the lock. Other threads get the copy that it makes
+   when it waits; if nobody drives, this call takes the client for a moment and makes the
+   copy itself. */
+STOMP_WS_API void stws_stats(stws *c, stws_statistics *out) {
+    int taken;
+    if (!out) return;
+    memset(out, 0, sizeof *out);
+    if (!c || c->broken) return;
+    stws_p_lock(c);
+    taken = !stws_p_holds_client(c) && stws_p_try_take(c, STWS_P_WRITER);
+    if (c->shared_stats && (taken || stws_p_holds_client(c))) *c->shared_stats = c->s.stats;
+    *out = c->shared_stats ? *c->shared_stats : c->s.stats;
+    if (taken) STWS_P_SWAP(&c->driver, 0);
+    if (taken && c->watchers) stws_p_signal(c);
+    stws_p_unlock(c);
+}
+
+/* ==== >>drive.c: the calls that run a client ====
+
+   Each call takes the role of the driver, turns the state machine, and gives the role back. */
 
 /* The event's views stay valid until the next driving call of this thread. c->lent says so
    to other threads, which may take the client in between (stws_p_event_in_use_elsewhere). */
@@ -12541,6 +12700,10 @@ STOMP_WS_API int stws_run_many(stws *const *clients, int count, int timeout_ms) 
         if (!stws_p_unusable(clients[i])) stws_p_release_driver(clients[i]);
     return result;
 }
+
+/* ==== >>life.c: connect, start, stop, close and destroy ====
+
+   These calls run the client until it reaches a state, or ask the driving thread to do so. */
 
 /* Keeps an event for stws_next, because a call that is not stws_next has met it and there is
    no callback for it. Makes a copy and returns STWS_OK, as long as all copies together take
@@ -12726,7 +12889,6 @@ STOMP_WS_API int stws_join(stws *c) {
 }
 #endif
 
-/* ==== >>talking: subscribe, send, acknowledge ==== */
 /* Leaves the lock, and wakes the thread that drives if it is waiting: it has new work. */
 static void stws_p_unlock_and_wake(stws *c) {
     int poke = c->waiting;
@@ -12791,6 +12953,60 @@ STOMP_WS_API int stws_reconnect_now(stws *c) {
     stws_p_unlock_and_wake(c);
     return STWS_OK;
 }
+
+/* Returns 1 if the client may be destroyed now. Stops the thread of stws_start and waits for
+   it. Returns 0, with a sentence, while a callback runs or another thread drives: both still
+   use the client. After fork() the child has no such threads, and it always gets 1. */
+static int stws_p_prepare_destroy(stws *c) {
+    if (c->pid != (long)getpid()) return 1;
+    if (stws_p_holds_client(c) && c->calling)
+        return stws_p_refuse(c, 0, "stws_destroy: a callback of this client runs");
+#ifndef STOMP_WS_NO_THREADS
+    if (c->running) stws_stop(c), stws_join(c);
+#endif
+    if (!c->threads || !STWS_P_LOAD(&c->driver)) return 1;
+    return stws_p_refuse(c, 0, "stws_destroy: another thread drives this client");
+}
+
+STOMP_WS_API void stws_destroy(stws *c) {
+    stws_allocator a;
+    size_t size;
+    /* after fork() the child must not wait for locks of its parent's threads */
+    int has_heap, mine = c && c->pid == (long)getpid();
+    if (!c || (!c->broken && !stws_p_prepare_destroy(c))) return;
+    if (!c->broken) {
+        /* Other threads may be acknowledging messages of this client: end that first. */
+        if (c->o.queue && mine) {
+            stws_p_lock(c);
+            c->going = 1;
+            stws_p_signal(c);
+            stws_p_unlock(c);
+            stws_p_queue_forget(c->o.queue, c, &c->waiter);
+        }
+        if (mine) stws_p_stop_feeding(c);
+        /* In a child after fork(), nothing may be sent on the parent's connection. */
+        if (!mine) stws_p_tls_be_silent(c->tls);
+        stws_p_close_transport(c);
+        stws_p_tls_destroy(c->tls);
+        stws_p_close_wake(c);
+        stws_p_free_heap_buffers(c);
+        stws_p_free_kept(c, &c->given);
+        while (c->kept_first) stws_p_free_kept(c, &c->kept_first);
+        STWS_P_WITH_THREADS(if (c->threads && mine) pthread_cond_destroy(c->changed);)
+        STWS_P_WITH_THREADS(if (c->threads && mine) pthread_mutex_destroy(c->mutex);)
+    }
+    a = c->allocator;
+    size = c->block_size;
+    has_heap = c->has_heap;
+    /* The outbox is the last part of the block. The pages of it that were never used are not
+       wiped, so they are never touched. */
+    stws_p_wipe(c, c->broken ? size : size - (c->o.outbox_bytes - c->s.outbox.used));
+    if (has_heap) a.release(a.ctx, c, size);
+}
+
+/* ==== >>submit: frames of API calls go to the outbox ====
+
+   Checks a frame, copies it into the outbox, and wakes the driving thread or writes at once. */
 
 /* Returns 1 if the frame can be represented in the STOMP version of the session; without a
    session, in STOMP 1.2. */
@@ -12984,6 +13200,10 @@ static int stws_p_finish_call(stws *c, int result) {
     return result < 0 ? stws_p_refuse(c, result, stws_p_refusal_text(result)) : result;
 }
 
+/* ==== >>subscribe.c: subscribe and unsubscribe ====
+
+   A subscription exists from the call on, also without a connection. */
+
 /* Returns 1 if every name of a list of headers has a value, and no name is empty. */
 static int stws_p_header_list_valid(const char *const *list) {
     for (; list && list[0]; list += 2)
@@ -13115,6 +13335,10 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
     return stws_p_finish_call(c, result);
 }
 
+/* ==== >>send.c: publish a message ====
+
+   A send can wait for room in the outbox, by the option outbox_policy. */
+
 /* Returns 1 if a message has a destination, a body if it has a length, and valid headers. */
 static int stws_p_outgoing_valid(const stws_outgoing *m) {
     return m->destination && *m->destination && (m->body || !m->body_len) &&
@@ -13160,25 +13384,6 @@ static int stws_p_submit_with_receipt_locked(stws *c, stws_p_draft *draft, int t
                                   c->o.confirm ? STWS_P_CONFIRMED : STWS_P_FOR_ANY_SESSION);
     if (result != STWS_OK && told) stws_p_forget_receipt(&c->s, number);
     return result == STWS_OK && told ? number : result;
-}
-
-/* Sends the ACK of a message that is given back to its queue. If there is no room for it,
-   waits for at most timeout_ms until another thread makes some. Returns 1 when the ACK was
-   accepted, or when its session can send nothing more; 0 if there was no room in that time. */
-static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms) {
-    stws *c = STWS_P_LOAD(&m->client);
-    long long until = 0;
-    int goes_on, ends = 0;
-    while (!ends && !stws_p_acknowledge_on(m, STWS_ACK_ON_RETURN)) {
-        if (!until) until = timeout_ms < 0 ? STWS_P_NEVER : stws_p_time_in_ms(c, timeout_ms);
-        stws_p_lock(c);
-        ends = c->write_error != 0 || c->going; /* this session sends nothing more */
-        goes_on =
-            ends || (timeout_ms != 0 && stws_p_may_wait(c) && stws_p_await_driver_locked(c, until));
-        stws_p_unlock(c);
-        if (!goes_on) return 0;
-    }
-    return 1;
 }
 
 /* Returns 1 if the message needs an entry for its receipt, and all max_receipts entries are
@@ -13255,6 +13460,29 @@ STOMP_WS_API int stws_send_text(stws *c, const char *destination, const char *te
     return stws_send_ex(c, &m);
 }
 
+/* ==== >>ack.c: acknowledge messages ====
+
+   An acknowledgement belongs to one session. After a reconnect it is stale. */
+
+/* Sends the ACK of a message that is given back to its queue. If there is no room for it,
+   waits for at most timeout_ms until another thread makes some. Returns 1 when the ACK was
+   accepted, or when its session can send nothing more; 0 if there was no room in that time. */
+static int stws_p_acknowledge_waiting(const stws_message *m, int timeout_ms) {
+    stws *c = STWS_P_LOAD(&m->client);
+    long long until = 0;
+    int goes_on, ends = 0;
+    while (!ends && !stws_p_acknowledge_on(m, STWS_ACK_ON_RETURN)) {
+        if (!until) until = timeout_ms < 0 ? STWS_P_NEVER : stws_p_time_in_ms(c, timeout_ms);
+        stws_p_lock(c);
+        ends = c->write_error != 0 || c->going; /* this session sends nothing more */
+        goes_on =
+            ends || (timeout_ms != 0 && stws_p_may_wait(c) && stws_p_await_driver_locked(c, until));
+        stws_p_unlock(c);
+        if (!goes_on) return 0;
+    }
+    return 1;
+}
+
 /* Sends ACK or NACK (STOMP 1.2, "ACK", "NACK"). A message of an earlier session gets
    STWS_ERR_STALE, because the broker might take the id for that of another message;
    stale_acks counts these. The frame is for this session only: it is not sent again in the
@@ -13285,17 +13513,21 @@ static int stws_p_acknowledge(stws *c, const stws_message *m, stws_command comma
     return stws_p_finish_call(c, result);
 }
 
-STOMP_WS_API int stws_ack(stws *c, const stws_message *m) { return stws_ack_in(c, m, NULL); }
-
-STOMP_WS_API int stws_nack(stws *c, const stws_message *m) { return stws_nack_in(c, m, NULL); }
-
 STOMP_WS_API int stws_ack_in(stws *c, const stws_message *message, const char *transaction) {
     return stws_p_acknowledge(c, message, STWS_COMMAND_ACK, transaction);
 }
 
+STOMP_WS_API int stws_ack(stws *c, const stws_message *m) { return stws_ack_in(c, m, NULL); }
+
 STOMP_WS_API int stws_nack_in(stws *c, const stws_message *message, const char *transaction) {
     return stws_p_acknowledge(c, message, STWS_COMMAND_NACK, transaction);
 }
+
+STOMP_WS_API int stws_nack(stws *c, const stws_message *m) { return stws_nack_in(c, m, NULL); }
+
+/* ==== >>transactions.c: begin, commit and abort ====
+
+   The parts of a transaction carry its name. See >>transaction_records for how they are kept. */
 
 /* Sends BEGIN, COMMIT or ABORT. With option confirm a COMMIT has a receipt. */
 static int stws_p_transact(stws *c, stws_command command_id, const char *transaction) {
@@ -13324,6 +13556,10 @@ STOMP_WS_API int stws_commit(stws *c, const char *name) {
 STOMP_WS_API int stws_abort(stws *c, const char *name) {
     return stws_p_transact(c, STWS_COMMAND_ABORT, name);
 }
+
+/* ==== >>flush.c: wait until everything is written and confirmed ====
+
+   Drives the client itself if no other thread does. */
 
 /* Returns 1 if everything was written and, with option confirm, confirmed. The lock is held. */
 static int stws_p_is_flushed_locked(const stws *c) {
@@ -13477,6 +13713,10 @@ STOMP_WS_API int stws_flush(stws *c, int timeout_ms) {
                                   : stws_p_flush_not_driving(c, until);
 }
 
+/* ==== >>request.c: send a message and wait for its reply ====
+
+   Subscribes to the reply, sends, and waits for the message or the deadline. */
+
 /* ---- request and reply ---- */
 
 /* The reply that a request waits for. */
@@ -13584,76 +13824,98 @@ STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_messag
     return result;
 }
 
-/* ==== >>looking: state, errors, numbers ==== */
-STOMP_WS_API stws_connection_state stws_state(const stws *c) {
-    return c ? (stws_connection_state)STWS_P_LOAD(&c->state) : STWS_ENDED;
+/* ==== >>pop: take messages from a queue ====
+
+   Settles the message that was popped before, then waits for the next one. */
+
+/* Gives a message back; `entry` may be NULL. A place becomes free once all places before it are
+   free. Then wakes the clients that wait for room. The lock is held. */
+static void stws_p_queue_give_back(stws_queue *q, stws_p_queued *entry) {
+    stws_p_ring *r = &q->ring;
+    if (entry) entry->given_back = 1;
+    while (r->count > r->untaken && stws_p_queued_at(q, r->head)->given_back) stws_p_ring_drop(r);
+    while (q->waiters) {
+        stws_p_waiter *waiter = q->waiters;
+        q->waiters = waiter->next;
+        STWS_P_STORE(&waiter->listed, 0);
+        stws_p_write_wake_byte(waiter->fd);
+    }
 }
 
-/* The names are in the order of stws_connection_state. */
-STOMP_WS_API const char *stws_state_name(stws_connection_state state) {
-    static const char *const names[] = {"idle",        "resolving",  "connecting", "TLS handshake",
-                                        "upgrading",   "logging in", "connected",  "closing",
-                                        "backing off", "ended"};
-    return (unsigned)state <= STWS_ENDED ? names[state] : "unknown";
+/* Sleeps until there is a message, the queue has ended, or the time is over. The lock is
+   held. */
+static void stws_p_queue_await_locked(stws_queue *q, int timeout_ms) {
+#ifdef STOMP_WS_NO_THREADS
+    (void)q, (void)timeout_ms;
+#else
+    long long until = stws_p_system_clock(NULL) + (long long)timeout_ms * STWS_P_US, left = 1;
+    while (!q->ring.untaken && !stws_p_queue_has_ended(q) && left > 0 && timeout_ms != 0) {
+        if (timeout_ms > 0) left = (until - stws_p_system_clock(NULL) + STWS_P_US - 1) / STWS_P_US;
+        if (left > 0) stws_p_cond_wait(&q->filled, q->mutex, timeout_ms < 0 ? -1 : left);
+    }
+#endif
 }
 
-STOMP_WS_API stws_broker_kind stws_broker(const stws *c) {
-    return c ? (stws_broker_kind)STWS_P_LOAD(&c->s.broker) : STWS_BROKER_UNKNOWN;
+/* Returns the entry of a popped message; NULL if it does not belong to this queue. The lock is
+   held. */
+static stws_p_queued *stws_p_queued_of_locked(stws_queue *q, const stws_message *m) {
+    stws_p_queued *entry = stws_p_queued_popped_locked(q, NULL);
+    while (entry && entry->message != m) entry = stws_p_queued_popped_locked(q, entry);
+    return entry;
 }
 
-STOMP_WS_API stws_stomp_version stws_version(const stws *c) {
-    return c ? (stws_stomp_version)STWS_P_LOAD(&c->s.version) : STWS_STOMP_NONE;
+/* Gives a message back, and acknowledges it first if the library has to. Returns 1, or 0 if
+   there is no room for the ACK. The lock is held, but released during the ACK: that may wait
+   for the client, whose driving thread needs the queue's lock. */
+static int stws_p_queue_finish(stws_queue *q, const stws_message *m, int timeout_ms) {
+    stws_p_queued *entry = stws_p_queued_of_locked(q, m);
+    int settled = 1;
+    if (entry && STWS_P_LOAD(&m->client) && (m->ack_on & STWS_ACK_ON_RETURN) &&
+        !STWS_P_LOAD(&entry->answered)) {
+        entry->settling = 1;
+        STWS_P_UNLOCK(q);
+        settled = stws_p_acknowledge_waiting(m, timeout_ms);
+        STWS_P_LOCK(q);
+        entry->settling = 0;
+        /* a client that is being destroyed may wait for this */
+        STWS_P_WITH_THREADS(pthread_cond_broadcast(&q->filled);)
+    }
+    if (settled) stws_p_queue_give_back(q, entry);
+    return settled;
 }
 
-STOMP_WS_API int stws_error(const stws *c) {
-    return c ? STWS_P_LOAD(&c->error) : (int)STWS_ERR_MEMORY;
-}
-
-/* A refused call of this thread comes first. Other threads than the one that drives get the
-   text of the error's code only, because c->text may change while they read it. */
-STOMP_WS_API const char *stws_error_text(const stws *c) {
-    if (!c) return stws_result_text(STWS_ERR_MEMORY);
-    if (stws_p_refusal.client == c) return stws_p_refusal.why;
-    if (c->broken || !stws_p_may_wait(c) || STWS_P_LOAD(&c->state) == STWS_ENDED) return c->text;
-    /* The thread that drives may be changing c->text just now. */
-    return stws_error(c) ? stws_result_text(stws_error(c)) : "";
-}
-
-/* Looks the name up in what stws_p_store_answer_headers has stored. */
-STOMP_WS_API const char *stws_upgrade_header(const stws *c, const char *name) {
-    const char *at = c && !c->broken && name ? c->head : "";
-    for (; *at; at = stws_p_next_text(stws_p_next_text(at)))
-        if (stws_p_equal_nocase(at, strlen(at), name, strlen(name))) return stws_p_next_text(at);
-    return NULL;
-}
-
-STOMP_WS_API int stws_http_status(const stws *c) { return c ? STWS_P_LOAD(&c->http_status) : 0; }
-
-STOMP_WS_API int stws_close_code(const stws *c) { return c ? STWS_P_LOAD(&c->close_code) : 0; }
-
-STOMP_WS_API void *stws_user(const stws *c) { return c ? c->o.user : NULL; }
-
-/* The thread that drives counts without the lock. Other threads get the copy that it makes
-   when it waits; if nobody drives, this call takes the client for a moment and makes the
-   copy itself. */
-STOMP_WS_API void stws_stats(stws *c, stws_statistics *out) {
-    int taken;
-    if (!out) return;
-    memset(out, 0, sizeof *out);
-    if (!c || c->broken) return;
-    stws_p_lock(c);
-    taken = !stws_p_holds_client(c) && stws_p_try_take(c, STWS_P_WRITER);
-    if (c->shared_stats && (taken || stws_p_holds_client(c))) *c->shared_stats = c->s.stats;
-    *out = c->shared_stats ? *c->shared_stats : c->s.stats;
-    if (taken) STWS_P_SWAP(&c->driver, 0);
-    if (taken && c->watchers) stws_p_signal(c);
-    stws_p_unlock(c);
+STOMP_WS_API int stws_queue_pop(stws_queue *q, const stws_message **message, int timeout_ms) {
+    int result = 0;
+    if (!q) return STWS_ERR_MEMORY;
+    if (!message) return STWS_ERR_USAGE;
+    STWS_P_LOCK(q);
+    /* The message of the last call comes back first. Without room for its ACK, the caller keeps
+       it. */
+    if (*message && !stws_p_queue_finish(q, *message, timeout_ms)) {
+        STWS_P_UNLOCK(q);
+        return 0;
+    }
+    *message = NULL;
+    stws_p_queue_await_locked(q, timeout_ms);
+    if (q->ring.untaken) {
+        *message = stws_p_queued_at(q, q->ring.next)->message;
+        stws_p_ring_take(&q->ring);
+        /* wake one more reader */
+        STWS_P_WITH_THREADS(if (q->ring.untaken) pthread_cond_signal(&q->filled);)
+        result = 1;
+    } else if (stws_p_queue_has_ended(q)) {
+        result = STWS_CLOSED;
+    }
+    STWS_P_UNLOCK(q);
+    return result;
 }
 
 #endif /* STOMP_WS_NO_IO */
 
-/* ==== >>end: what is not for those who include this, and the licence ==== */
-/* The implementation's macros are not for the file that includes this header. */
+/* ==== >>end: macros are undefined again; the licence ====
+
+   The implementation's macros must not reach the file that includes this header. */
+
 #undef STWS_P_AT
 #undef STWS_P_ASSERTS
 #undef STWS_P_AVX2
@@ -13670,6 +13932,7 @@ STOMP_WS_API void stws_stats(stws *c, stws_statistics *out) {
 #undef STWS_P_COUNT
 #undef STWS_P_NEVER
 #undef STWS_P_NUMBER
+#undef STWS_P_PRINTF
 #undef STWS_P_PERCENT
 #undef STWS_P_SIZE
 #undef STWS_P_TIME

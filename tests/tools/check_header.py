@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 TESTS = ("*.c", "*.h")
 
-MAX_CODE_LINES = 8400
+MAX_CODE_LINES = 8600
 MAX_SECTION_LINES = 400
 LEAST_COMMENT_SHARE = 0.2
 MAX_COLUMNS = 100
@@ -193,11 +193,12 @@ def comment_share(header):
 
 def order(header):
     """Calls only go up the file: a function stands before all of its uses."""
-    defined = {name: number for name, number, _ in functions(header)
-               if number > header.implementation_at and name.startswith("stws_p_")}
-    lines = list(header.implementation())
+    defined = {}
+    for name, number, _ in functions(header):
+        if number > header.implementation_at and name.startswith("stws_p_"):
+            defined.setdefault(name, number)
     first = {}
-    for number, line in lines:
+    for number, line in header.implementation():
         for name in re.findall(r"\bstws_p_\w+", line):
             first.setdefault(name, number)
     for name, number in defined.items():
@@ -231,9 +232,7 @@ def banner_form(header):
     seen = set()
     for number, line in enumerate(header.lines, 1):
         banner = BANNER.fullmatch(line)
-        if line.startswith("   ") and "====" not in line:
-            continue
-        if "====" not in line and ">>" not in line.partition("/*")[2]:
+        if "====" not in line:
             continue
         if not banner:
             yield f"line {number}: not of the form /* ==== >>tag: title ==== */"
@@ -246,8 +245,8 @@ def banner_form(header):
 def contents_table(header):
     """The manual's contents table lists the sections in their order."""
     sections = [banner[1] for banner in map(BANNER.fullmatch, header.lines) if banner]
-    lines = re.findall(r"^ *((?:>>\w+ *)+)", header.manual, re.MULTILINE)
-    table = re.findall(r">>(\w+)", " ".join(lines))
+    lines = re.findall(r"^ *((?:>>[\w.]+ *)+)", header.manual, re.MULTILINE)
+    table = re.findall(r">>([\w.]+)", " ".join(lines))
     if table != sections:
         yield "the table has: " + (" ".join(table) or "nothing")
         yield "the file has:  " + " ".join(sections)
