@@ -202,7 +202,8 @@ def order(header):
         for name in re.findall(r"\bstws_p_\w+", line):
             first.setdefault(name, number)
     for name, number in defined.items():
-        if first[name] < number:
+        is_definition = re.match(rf"static\b.*\b{name}\(.*[^;]$", header.lines[first[name] - 1])
+        if first[name] < number and not is_definition:
             yield f"line {first[name]}: {name}, which line {number} defines"
 
 
