@@ -6,7 +6,7 @@
 int main(void) {
     stws_options options = stws_options_default();
     stws *client;
-    int state;
+    stws_connection_state state;
     options.url = "ws://127.0.0.1:1/";
     client = stws_create(&options);
     state = stws_state(client);
