@@ -98,27 +98,28 @@ the broker wait, and memory stays bounded. [D4]
 ## Memory
 `stws_create` allocates one block. [Y1] After CONNECTED, nothing more is allocated as long as
 frames fit into rx_buffer and tx_buffer. There are two exceptions: stws_request allocates the
-reply, and stws_request, stws_connect, stws_close and stws_flush allocate copies of the events that
-they keep for stws_next. For a larger frame the buffer grows as its data arrives, never because of
-a declared length. It shrinks back when the connection ends. [Y2] `stws_init` puts a client into
-memory that you provide (`stws_size` returns the size). Such a client never uses the heap: its
-buffers are its limits. [Y3]
+reply; and stws_request, stws_connect, stws_close and stws_flush copy events that arrive
+meanwhile, so that a later stws_next can return them. For a larger frame the buffer grows as its
+data arrives, never because of a declared length. It shrinks back when the connection ends. [Y2]
+`stws_init` puts a client into memory that you provide (`stws_size` returns the size). Such a
+client never uses the heap: its buffers are its limits. [Y3]
 
 A message is a view into the receive buffer. Header values are unescaped in place. Every name,
-value and body ends in a NUL byte, so each of them is a C string. A body may also contain NUL bytes
-of its own: use body_len. [Y4]
+value and body ends in a NUL byte, so each of them is a C string. A body may also contain NUL
+bytes of its own: use body_len. [Y4]
 
-Small buffers suit many idle clients. The upgrade may need more than a small buffer; it then
-borrows from the heap until the upgrade is over. Error sentences are cut to rx_buffer / 4 bytes, at
-least 256 and at most 640. This is what the block is made of: [Y5]
+Small buffers suit many idle clients. The HTTP upgrade may need more than a small buffer: a client
+of stws_create then allocates memory until the upgrade is over, and a client of stws_init fails,
+with a sentence that names the buffer. Error sentences are cut to rx_buffer / 4 bytes, at least
+256 and at most 640. This is what the block is made of: [Y5]
 
     | what                                           | bytes on 64-bit systems |
     |------------------------------------------------|-------------------------|
     | the smallest client possible, single_thread    | 4,560                   |
-    | more without single_thread                     | 272                     |
+    | added if single_thread is not set              | 272                     |
     | per byte of rx_buffer, tx_buffer, outbox_bytes | 1                       |
     | per header of max_headers                      | 64                      |
-    | per header of max_headers, more with on_trace  | 32                      |
+    | added per header of max_headers with on_trace  | 32                      |
     | per subscription, besides subscription_bytes   | 48                      |
     | per receipt of max_receipts                    | 40                      |
     | a proxy                                        | 7,600                   |
@@ -128,23 +129,25 @@ One thread at a time drives a client. The driving calls are `stws_next`, `stws_r
 `stws_run_many`, `stws_step`, `stws_fds`, `stws_deadline` and `stws_request`. While one thread is
 in a driving call, a driving call of another thread returns STWS_ERR_STATE. So does a driving call
 from a callback of that client. `stws_connect`, `stws_close` and `stws_flush` are different: if
-another thread drives, they wait beside it; if none does, they drive and call back. `stws_flush`
-stops driving as soon as another thread wants to drive. `stws_destroy` stops and joins the thread of
-`stws_start`. It does nothing if another thread drives, or if it is called from a callback. [T3]
+another thread drives, they wait until it has done the work; if none does, they drive and call
+back. `stws_flush` stops driving as soon as another thread wants to drive. `stws_destroy` stops
+and joins the thread of `stws_start`. If a thread of your own is in a driving call, or in a
+callback, it does nothing. [T3]
 
-Any thread may subscribe, send, acknowledge, use transactions, disconnect, and ask for a new
-connection, state, statistics, error code, broker and version. Callbacks may, too. [T1] `stws_stop`
-may also be called from a signal handler. [T2] The codecs are pure functions: use them from any
-thread, with a separate state object for each stream.
+Any thread may subscribe, send, acknowledge and use transactions; call stws_disconnect and
+stws_reconnect_now; and read state, statistics, error code, broker and version. Callbacks may,
+too. [T1] `stws_stop` may also be called from a signal handler. [T2] The codecs are pure
+functions: use them from any thread, with a separate state object for each stream.
 
-`stws_error_text` returns the sentence of the calling thread's last refused call. If there is none,
-it returns the sentence of the client's last error, provided that this thread drives the client or
-the client has ended. In all other threads it returns the text of the error's code.
+`stws_error_text` returns the sentence of the calling thread's last refused call. If there is
+none, it returns the sentence of the client's last error, provided that this thread drives the
+client or the client has ended. In all other threads it returns the text of the error's code.
 
-Callbacks run in the thread that drives, and no lock is held. Except for driving calls and
-stws_destroy, they may call everything. on_trace is different: it runs in the thread that sends or
-reads, under the client's lock, one call at a time, and must not call the client. `random.fill` of
-your own may run in any thread that calls the client, also under the lock, one call at a time.
+Callbacks run in the thread that drives, and no lock is held. They may call everything except
+driving calls, stws_connect, stws_close, stws_join and stws_destroy; stws_flush only writes there.
+on_trace is different: it runs in the thread that sends or reads, under the client's lock, one
+call at a time, and must not call the client. `random.fill` of your own may run in any thread that
+calls the client, also under the lock, one call at a time.
 
 `options.single_thread` removes the lock and the wake-up descriptor. All calls must then come from
 one thread, except stws_stop in a signal handler.
@@ -153,109 +156,112 @@ one thread, except stws_stop in a signal handler.
 A call returns 0 or a positive number, or a negative code. When a connection fails,
 STWS_EVENT_DISCONNECTED tells why, and when the next attempt starts. `stws_error_text` has a
 sentence with the cause and a remedy. [E1] The first delay is reconnect_min_ms. It doubles with
-each failure, up to reconnect_max_ms. A random part is taken off, so that a thousand clients do not
-come back at the same moment. A session that lived for stable_ms resets the delay. [E2]
+each failure, up to reconnect_max_ms. A random part is taken off, so that a thousand clients do
+not come back at the same moment. A session that lived for stable_ms resets the delay. [E2]
 
 Before the first session, a refusal is final: the client ends, because the next attempt would get
-the same answer. Refusals are: an HTTP status below 500 (except 408, 425 and 429), an answer that is
-not a WebSocket upgrade, a refused CONNECT, a STOMP version that was not offered, and a certificate
-that is not trusted. With several `urls`, each of them is tried once before a refusal is final.
-After a first session the client tries again even after a refusal. The same settings have worked
-before, so the cause may pass: the server may be starting, or a proxy may have lost its way to the
-server. One refusal is still final: refused credentials (HTTP 401, 403 or 407, or an ERROR that
-names them). If before_connect is set, this one is retried, too, after the usual delay;
-before_connect brings fresh credentials, or ends the client with a negative number.
-`options.give_up` changes these rules. [E3]
+the same answer. Refusals are: an HTTP status below 500 (except 408, 425 and 429), an answer that
+is not a WebSocket upgrade, a refused CONNECT, a STOMP version that was not offered, a certificate
+that is not trusted, and a proxy that refuses for good (407, 403, or by SOCKS). With several
+`urls`, each of them is tried once before a refusal is final. After a first session the client
+tries again even after a refusal. The same settings have worked before, so the cause may pass: the
+server may be starting, or a proxy may have lost its way to the server. One refusal is still
+final: refused credentials (HTTP 401, 403 or 407, or an ERROR that names them). If before_connect
+is set, this one is retried, too, after the usual delay; before_connect brings fresh credentials,
+or ends the client with a negative number. `options.give_up` changes these rules. [E3]
 
-These failures are always retried: no route, connection refused or reset, time-outs, HTTP 408, 425,
-429 and 5xx, a lost heart-beat, an ERROR in a session, a close. If an answer has Retry-After
-(seconds or a date), the client waits at least that long. It adds a random part of up to a tenth
-and reconnect_min_ms. It never waits longer than ten times reconnect_max_ms. If a host has several
-addresses and an attempt fails after the TCP connection was made, the next attempt begins with the
-next address. [E4]
+These failures are always retried: no route, connection refused or reset, time-outs, HTTP 408,
+425, 429 and 5xx, a lost heart-beat, an ERROR in a session, a close. If an answer has Retry-After
+(seconds or a date), the client waits at least that long. It adds a random time, at most a tenth
+of it plus reconnect_min_ms. It never waits longer than ten times reconnect_max_ms. If a host has
+several addresses and an attempt fails after the TCP connection was made, the next attempt begins
+with the next address. [E4]
 
 `urls` names several servers, which are tried in turn. [E5] `before_connect` is called before each
 attempt, and `before_subscribe` before each SUBSCRIBE. They may set a fresh URL, token or header,
-or ask for more time. [E6] `stws_reconnect_now` and `max_session_ms` replace a working session by a
-new one. The old session ends first, because two sessions would deliver messages twice. Accepted
-messages are written before that, within close_timeout_ms. [E7] Every end of the client is reported
-by STWS_EVENT_DISCONNECTED with retry_ms -1. A session begins with CONNECT, then the SUBSCRIBEs
-(oldest first), then the outbox. [E8]
+or ask for more time. [E6] `stws_reconnect_now` and `max_session_ms` replace a working session by
+a new one. The old session ends first, because two sessions would deliver messages twice. Accepted
+messages are written before that, within close_timeout_ms. [E7] Every end of the client is
+reported by STWS_EVENT_DISCONNECTED with retry_ms -1. A session begins with CONNECT, then the
+SUBSCRIBEs (oldest first), then the outbox. [E8]
 
-Some servers end the whole session when they refuse one SUBSCRIBE. All subscriptions are lost then.
-If the server ends a session, by an ERROR or a close frame, within a second after a SUBSCRIBE, the
-error says so. If this happens twice in a row, the client searches for the bad subscription: in the
-next session it waits for a second, sends half of the SUBSCRIBEs, waits for a second, and sends
-more. The outbox is sent after that. If three sessions in a row end right after the SUBSCRIBE of the
-same single subscription, the client sets it aside and subscribes to it no more.
-STWS_EVENT_SUBSCRIPTION_REFUSED tells its handle. All other subscriptions go on. To try it again,
-unsubscribe it and subscribe anew. [E12]
+Some servers end the whole session when they refuse one SUBSCRIBE. All subscriptions are lost
+then. If the server ends a session, by an ERROR or a close frame, within a second after a
+SUBSCRIBE, the error says so. If this happens twice in a row, the client searches for the bad
+subscription: in the next session it waits for a second, sends half of the suspected SUBSCRIBEs,
+waits for a second, sends half of the rest, and so on. The outbox is sent after that. If three
+sessions in a row end right after the SUBSCRIBE of the same single subscription, the client sets
+it aside and subscribes to it no more. STWS_EVENT_SUBSCRIPTION_REFUSED tells its handle. All other
+subscriptions go on. To try it again, unsubscribe it and subscribe anew. [E12]
 
-Each receipt ends as STWS_OK, STWS_ERR_BROKER (an ERROR named it), STWS_ERR_TIMEOUT or
-STWS_ERR_LOST. No receipt waits for ever. [E9] Spring's simple broker sends receipts for DISCONNECT
-only.
+Each receipt ends: as STWS_OK, STWS_ERR_BROKER (an ERROR named it), STWS_ERR_TIMEOUT or
+STWS_ERR_LOST, or with the error that kept its frame from being sent. No receipt waits for ever.
+[E9] Spring's simple broker sends receipts for DISCONNECT only.
 
 After an ERROR the server should close the connection, as STOMP requires. If it has not done so
 after close_timeout_ms, the client closes it. [E10]
 
 An error sentence is one line of UTF-8 that is safe to print on a terminal. It shows no query and
 no password of a URL. It shows a '.' for each control character in a peer's words, for each
-character that is invisible or changes the direction of the text, and for bytes that are not UTF-8.
-[E11] For a refused upgrade the sentence quotes the page that the server sent. The client waits for
-the rest of that page for at most 500 ms.
+character that is invisible or changes the direction of the text, and for bytes that are not
+UTF-8. [E11] For a refused upgrade the sentence quotes the page that the server sent. The client
+waits for the rest of that page for at most 500 ms.
 
 ## Delivery guarantees
 - **Sending, by default: at most once.** While there is no connection, a message waits in the
   outbox (outbox_bytes, outbox_count). Once written it is forgotten, and it is lost if the
-  connection then breaks. Frames leave in the order of a thread's calls. This includes ACKs: an ACK
-  never overtakes the answer that was sent before it, because the answer would be lost if the
-  program died in between. [G1]
+  connection then breaks. Frames leave in the order of a thread's calls. This includes ACKs: if a
+  program sends a reply and then acknowledges the request, the reply is written first. So the
+  reply is not lost if the program dies in between. [G1]
 - **Sending with `confirm`: at least once.** A SEND stays in the outbox until its RECEIPT arrives.
-  If the connection breaks, it is resent in order in the next session. [G2] A message arrives twice
-  if only its receipt was lost. `stable_id` gives each message an id that stays the same when it is
-  resent; `stws_dedup`, or a broker with duplicate detection, then drops the second copy. [G3] The
-  outbox is in memory: if the program dies, unconfirmed messages are lost. A frame that is larger
-  than tx_buffer needs memory when its turn comes; without memory it ends as STWS_ERR_LIMIT. A
-  receipt may arrive at any time during the session, because a broker that is short of memory holds
-  receipts back for minutes. Heart-beats end a dead session. `stws_flush` waits for all receipts.
-  [G4] The meaning of a receipt depends on the broker. For RabbitMQ, ActiveMQ and Artemis it means
-  that a persistent message for a durable queue is stored (set the header `persistent:true`).
-  Spring's simple broker sends none, and stws_flush then says so. [G5] Each SEND asks for its own
-  receipt, because a receipt covers one frame only (STOMP 1.2, "RECEIPT").
+  If the connection breaks, it is resent in order in the next session. [G2] A message arrives
+  twice if only its receipt was lost. `stable_id` gives each message an id that stays the same
+  when it is resent; `stws_dedup`, or a broker with duplicate detection, then drops the second
+  copy. [G3] The outbox is in memory: if the program dies, unconfirmed messages are lost. A frame
+  that is larger than tx_buffer needs memory when its turn comes; without memory it ends as
+  STWS_ERR_LIMIT. receipt_timeout_ms does not apply: a receipt may arrive at any time during the
+  session, because a broker that is short of memory holds receipts back for minutes. Heart-beats
+  end a dead session. `stws_flush` waits for all receipts. [G4] The meaning of a receipt depends
+  on the broker. For RabbitMQ, ActiveMQ and Artemis it means that a persistent message for a
+  durable queue is stored (set the header `persistent:true`). Spring's simple broker sends no
+  receipt for a SEND: stws_flush then returns STWS_ERR_TIMEOUT, and its sentence says why. [G5]
+  Each SEND asks for its own receipt, because a receipt covers one frame only (STOMP 1.2,
+  "RECEIPT").
 - **Transactions: all or nothing.** The frames from BEGIN to COMMIT stay in the outbox. When a
   connection breaks, the broker forgets the transaction, so the client resends it from BEGIN. With
-  `confirm` this lasts until the receipt of the COMMIT. [G6] An ACK is valid only in its own
-  session. If a transaction contains an ACK of an earlier session, the whole transaction is given
-  up: its receipts end as STWS_ERR_STALE, further frames for it and its COMMIT return
+  `confirm` the frames are kept until the receipt of the COMMIT. [G6] An ACK is valid only in its
+  own session. If a transaction contains an ACK of an earlier session, the whole transaction is
+  given up: its receipts end as STWS_ERR_STALE, further frames for it and its COMMIT return
   STWS_ERR_STALE, and the broker delivers that message again. [G7]
-- **Receiving, with STWS_ACK_AUTO: at most once.** The broker regards a message as done when it has
-  written it.
+- **Receiving, with STWS_ACK_AUTO: at most once.** The broker regards a message as done when it
+  has written it.
 - **Receiving, with STWS_ACK_CLIENT_INDIVIDUAL or STWS_ACK_CLIENT: at least once**, where the
   broker keeps messages: in a queue, or for a `durable` subscription. Acknowledge a message when
   its work is done, or let `ack_on` do it. [G8] Messages without an ACK are delivered again in the
   next session. An ACK for an earlier session is never sent; the call returns STWS_ERR_STALE. [G9]
 - **A slow consumer** is not flooded. The client reads nothing while the queue is full, while a
   callback runs, or while there is no room for an ACK that is due. TCP then makes the broker wait.
-  [G10] With `prefetch` and STWS_ACK_ON_RETURN the broker itself limits what it sends. A broker may
-  disconnect a client that reads too slowly (Spring's send buffer limit). The error then says so.
+  [G10] With `prefetch` and STWS_ACK_ON_RETURN the broker itself limits what it sends. A broker
+  may disconnect a client that reads too slowly (Spring's send buffer limit). The error then says
+  so.
 - **Topics without `durable`** have gaps: messages published between two sessions are lost.
-- **Order** is the broker's order, per destination. With `confirm`, a resent message arrives after
-  a later one only if that later one was confirmed before.
+- **Order** is the broker's order, per destination. With `confirm` the order can change in one
+  case: a later message was confirmed already when an earlier one is resent.
 
 ## Heart-beats
-The client offers heartbeat_out_ms and asks for heartbeat_in_ms (10,000 ms each). In each direction
-the larger of the two sides' numbers is used, and there is no heart-beat if either is 0. [H1] The
-client sends an end-of-line after half the interval without other output. [H2] The server may be
-silent for heartbeat_grace percent (300) of its interval. Any received byte counts, and the client
-reads everything from the socket before it judges. [H3]
+The client offers heartbeat_out_ms and asks for heartbeat_in_ms (10,000 ms each). In each
+direction the larger of the two sides' numbers is used, and there is no heart-beat if either is 0.
+[H1] The client sends an end-of-line after half the interval without other output. [H2] The server
+may be silent for heartbeat_grace percent (300) of its interval. Any received byte counts, and the
+client reads everything from the socket before it judges. [H3]
 
 Some servers want no heart-beats from us, such as Spring's simple broker without a scheduler. Then
 an idle connection carries no bytes: a proxy may cut it, and nobody notices a dead server. So, if
-one of the two heart-beats is not agreed, the client sends a WebSocket PING whenever it has received
-nothing, or sent nothing, for ping_ms (20,000 ms). Until the server has answered one, it sends a
-PING every ping_ms, also on a busy connection. After the first answer in a session, the client ends
-the session if nothing arrives for heartbeat_grace percent of ping_ms (60,000 ms). A server that
-never answers a PING is not judged by its silence. [H6]
+one of the two heart-beats is not agreed, the client sends a WebSocket PING whenever it has
+received nothing, or sent nothing, for ping_ms (20,000 ms). Until the server has answered one, it
+sends a PING every ping_ms, also on a busy connection. After the first answer in a session, the
+client ends the session if nothing arrives for heartbeat_grace percent of ping_ms (60,000 ms). A
+server that never answers a PING is not judged by its silence. [H6]
 
 Sometimes our own loop is late: a callback took long, the client was not driven, or the machine
 slept. The server then gets that time on top, statistics count it, and an error that follows says
@@ -272,45 +278,46 @@ UTF-8, the frame is sent as a binary message. [L2]
 ## Spring and SockJS
 The URL of a Spring endpoint registered with `.withSockJS()` ends in /websocket:
 ws://host/notifications/websocket. Without that ending the server answers 200 or 400 instead of
-101, and the error says so. [S1] The headers of CONNECT (login, tokens for a ChannelInterceptor) and
-the HTTP headers of the upgrade (Authorization, Cookie, read by Spring Security) are two different
-things. There is an option for each: connect_headers and http_headers. [S2]
+101, and the error says so. [S1] The headers of CONNECT (login, tokens for a ChannelInterceptor)
+and the HTTP headers of the upgrade (Authorization, Cookie, read by Spring Security) are two
+different things. There is an option for each: connect_headers and http_headers. [S2]
 
 ## Proxies
 options.proxy is a URL: http:// (CONNECT, with Basic authorization) or socks5:// (with or without
 user and password). In user and password, write characters that are special in a URL as %XX. The
-proxy gets the server's name, so the client makes no DNS query for it. If options.addresses is set,
-each attempt gives the proxy one of these addresses instead. [P1] STWS_PROXY_FROM_ENVIRONMENT reads
-https_proxy or HTTPS_PROXY (for wss://), http_proxy (for ws://), all_proxy or ALL_PROXY, and
-no_proxy or NO_PROXY (hosts, domains, or *). It reads them with getenv at each attempt, so no other
-thread may change the environment at that time. [P2] Basic authorization allows no colon in the
-user and no control characters.
+proxy gets the server's name, so the client makes no DNS query for it. If options.addresses is
+set, each attempt gives the proxy one of these addresses instead. [P1] STWS_PROXY_FROM_ENVIRONMENT
+reads https_proxy or HTTPS_PROXY (for wss://), http_proxy (for ws://), all_proxy or ALL_PROXY, and
+no_proxy or NO_PROXY (hosts, domains, or *). It reads them with getenv at each attempt, so no
+other thread may change the environment at that time. [P2] Basic authorization allows no colon in
+the user and no control characters.
 
 ## Limits
-Every buffer, table and wait has a limit. Each is an option with a default. If a peer breaks a limit
-or a rule, the client closes the connection with the code that RFC 6455 gives for it (1002, 1007,
-1009), and the error names the option. [I1]
+Every buffer, table and wait has a limit. Each is an option with a default. If a peer breaks a
+limit or a rule, the client closes the connection with the code that RFC 6455 gives for it (1002,
+1007, 1009), and the error names the option. [I1]
 
 ## Caveats
 - getaddrinfo blocks until the resolver answers. Numeric hosts and options.addresses avoid it.
-- There is no permessage-deflate. Everything that is sent to a proxy, credentials included, is
-  sent unencrypted.
-- wss:// needs a TLS library. STOMP_WS_BEARSSL compiles BearSSL in, which supports TLS 1.2. Another
-  library can be used through options.tls: examples/stomp_ws_openssl.h adds TLS 1.2 and 1.3 by
-  OpenSSL 3. Neither checks whether a certificate was revoked. Both read CA and key files at each
-  handshake, and that blocks as file access does. A handshake that resumes this client's last
-  session reads no CA file.
-- If neither tls_ca_file nor tls_ca_pem is set, the client trusts the system's CAs. Two environment
-  variables replace these: SSL_CERT_FILE names a PEM file, and SSL_CERT_DIR names directories of
-  PEM files, separated by colons. A program with more rights than its caller (setuid, setgid)
-  ignores both. BearSSL reads every file of a directory. OpenSSL reads only files named as
-  `openssl rehash` names them. If only SSL_CERT_FILE is set, OpenSSL also trusts its own directory.
-  The variables are read with getenv: no other thread may change the environment at that time.
+- There is no permessage-deflate. The CONNECT or SOCKS exchange with a proxy, its password
+  included, is not encrypted. TLS with the server begins after it.
+- wss:// needs a TLS library. STOMP_WS_BEARSSL compiles BearSSL in, which supports TLS 1.2.
+  Another library can be used through options.tls: examples/stomp_ws_openssl.h adds TLS 1.2 and
+  1.3 by OpenSSL 3. Neither checks whether a certificate was revoked. Both read CA and key files
+  at each handshake, and that blocks as file access does. A handshake that resumes this client's
+  last session reads no CA file.
+- If neither tls_ca_file nor tls_ca_pem is set, the client trusts the system's CAs. Two
+  environment variables replace these: SSL_CERT_FILE names a PEM file, and SSL_CERT_DIR names
+  directories of PEM files, separated by colons. A program with more rights than its caller
+  (setuid, setgid) ignores both. BearSSL reads every file of a directory. OpenSSL reads only files
+  named as `openssl rehash` names them. If only SSL_CERT_FILE is set, OpenSSL also trusts its own
+  directory. The variables are read with getenv: no other thread may change the environment at
+  that time.
 - The server's certificate must name the host or address in subjectAltName. The common name does
   not count, as in browsers (RFC 9110, 4.3.4). If a certificate of the chain has extendedKeyUsage,
-  this must include serverAuth or, with BearSSL, any.
-- A TLS 1.2 server may ask for a client certificate only for one path, by renegotiation. This is not
-  supported: let the server ask in the first handshake, or use TLS 1.3.
+  this must include serverAuth or, with BearSSL, anyExtendedKeyUsage.
+- A TLS 1.2 server may ask for a client certificate only for one path, by renegotiation. This is
+  not supported: let the server ask in the first handshake, or use TLS 1.3.
 - After fork() the child may destroy a client but not drive it.
 
 ## Configuration macros
@@ -327,16 +334,16 @@ public struct. Everything else is an option.
     | STOMP_WS_NO_IO                 | only the codecs: no sockets, no client                      |
     | STOMP_WS_NO_THREADS            | no pthread.h; options.single_thread must be set             |
     | STOMP_WS_NO_SIMD               | no SSE2, SSSE3, AVX2 or NEON                                |
-    | STOMP_WS_NO_PROXY              | no option proxy: 5 KB less code                             |
+    | STOMP_WS_NO_PROXY              | options.proxy is refused: 5 KB less code                    |
     | STOMP_WS_NO_TEXTS              | stws_error_text is always short: 15 KB less code            |
     | STOMP_WS_MALLOC, STOMP_WS_FREE | used instead of malloc and free (define both or none)       |
     | STOMP_WS_ASSERT(condition)     | called with conditions that always hold (default: nothing)  |
 
 ## History
 - 0.1.0: the first release.
-  Renamed since then, before 0.2: stws_subscription is stws_subscribe_options, and its ack is an
-  enum; no_content_length is content_length, an enum; stws_stats_numbers is stws_statistics;
-  callback types end in _fn; enums have typedef names.
+- Changed since then, for the next release (old name: new name): stws_subscription:
+  stws_subscribe_options, and its ack is an enum; no_content_length: content_length, an enum;
+  stws_stats_numbers: stws_statistics; callback types end in _fn; enums have typedef names.
 */
 #if defined(STOMP_WS_IMPLEMENTATION) && defined(__STRICT_ANSI__) && !defined(_POSIX_C_SOURCE) &&   \
     !defined(_XOPEN_SOURCE) && !defined(_GNU_SOURCE) && !defined(_DEFAULT_SOURCE)
@@ -478,7 +485,8 @@ typedef enum stws_result {
        accepts it. */
     STWS_ERR_WS_UTF8 = -41,
 
-    /* A WebSocket message is larger than the limit, or comes in more pieces. Raise max_body. */
+    /* A WebSocket message has more than 65,537 fragments. Correct the server. (From
+       stws_ws_parse also: it is larger than max_message.) */
     STWS_ERR_WS_LIMIT = -42,
 
     /* The peer closed the WebSocket. The sentence has its code and reason, and for 1009
@@ -562,7 +570,7 @@ typedef enum stws_result {
 enum {
     STWS_MORE = 0, /* a parser needs more bytes */
     STWS_DONE = 1, /* a parser has found a whole frame, piece or head */
-    STWS_OFF = -1  /* as an option: switches off what would have a default at 0 */
+    STWS_OFF = -1  /* as the value of an option: off (0 means: use the default) */
 };
 
 /* Returns the text of a result, such as "the server refused CONNECT"; never NULL. Threads:
@@ -693,7 +701,7 @@ typedef struct stws_message {
 typedef enum stws_event_type {
     STWS_EVENT_NONE,      /* no event */
     STWS_EVENT_CONNECTED, /* a session begins; message is the CONNECTED frame */
-    STWS_EVENT_MESSAGE,   /* a message without a callback of its subscription */
+    STWS_EVENT_MESSAGE,   /* a message whose subscription has no on_message */
 
     /* A receipt has ended: receipt and handle tell which, result tells how. */
     STWS_EVENT_RECEIPT,
@@ -888,7 +896,7 @@ typedef struct stws_options {
 
     /* 1: follow an HTTP redirect of the upgrade to the same host, on any port, at most three
        times in a row. Authorization and cookies are sent along. ws to wss is followed, wss
-       to ws is not. The next attempt begins at the first URL again. Default: 0. */
+       to ws is not. The next attempt uses the original URL, not the redirect's. Default: 0. */
     int follow_redirects;
 
     /* -- The HTTP upgrade -- */
@@ -900,7 +908,7 @@ typedef struct stws_options {
     /* 1: send the cookies of an answer to the upgrade with the next upgrade to the same
        host, on any port, so that a load balancer finds the same server. Path and Secure are
        heeded. At most 2,048 bytes of cookies are kept. A cookie that has expired when it
-       arrives is not kept; a later end is ignored. Default: 0. */
+       arrives is not kept. A later expiry time is ignored. Default: 0. */
     int keep_cookies;
 
     /* Subprotocols to offer. Default: "v12.stomp, v11.stomp, v10.stomp", according to
@@ -972,14 +980,15 @@ typedef struct stws_options {
        -100, full jitter. */
     int reconnect_jitter;
 
-    /* how many failures in a row, after the first, end the client; default 0: no limit */
+    /* how often to try again: with 3, the fourth failure in a row ends the client; default
+       0: no limit */
     int reconnect_attempts;
 
     stws_give_up give_up; /* which refusals end the client */
     int stable_ms;        /* a session that lived so long resets the delay; default 5,000 */
 
-    /* An older session is replaced by a new one, up to a tenth of this time earlier by
-       chance. Default 0: no limit. */
+    /* A session that reaches this age is replaced by a new one. A random part of up to a
+       tenth is taken off the time. Default 0: no limit. */
     int max_session_ms;
 
     /* -- Delivery -- */
@@ -1015,8 +1024,9 @@ typedef struct stws_options {
 
     /* -- Memory and limits -- */
 
-    /* Bytes of the receive buffer and of the send buffer. Both grow for larger frames if
-       there is a heap, up to max_body. */
+    /* Bytes of the receive buffer and of the send buffer. If there is a heap, both grow for
+       larger frames: the receive buffer up to max_body, the send buffer for any frame that
+       is sent. */
     size_t rx_buffer; /* default 69,632 */
     size_t tx_buffer; /* default 131,072 */
 
@@ -1073,7 +1083,8 @@ typedef struct stws_options {
        session is resumed. Default: none. */
     const char *tls_pin;
 
-    int tls_insecure_no_verify; /* 1: accept any server, except for tls_pin; for tests only */
+    /* 1: do not verify the certificate; tls_pin is still checked; for tests only */
+    int tls_insecure_no_verify;
 
     /* -- Plugs of your own, see >>plug -- */
 
@@ -1113,8 +1124,8 @@ STOMP_WS_API int stws_init(void *memory, size_t size, const stws_options *option
 /* Destroys a client: closes the connection, wipes secrets, releases the memory. Messages
    that were not sent are lost; call stws_close first. Call it after every other thread has
    finished with the client. It stops and joins the thread of stws_start. It does nothing in
-   a callback, and while another thread drives. No callback comes after it. NULL is fine.
-   Does not allocate. Blocks only to join. */
+   a callback, and while a thread of your own is in a driving call. No callback comes after
+   it. NULL is fine. Does not allocate. Blocks only to join. */
 STOMP_WS_API void stws_destroy(stws *client);
 
 /* Ends the client soon: what is waiting is written as far as the connection takes it at the
@@ -1137,10 +1148,11 @@ STOMP_WS_API void stws_stop(stws *client);
 STOMP_WS_API int stws_disconnect(stws *client, int timeout_ms);
 
 /* Calls stws_disconnect with that timeout_ms, and drives until the end. If another thread
-   drives, or looks at an event of stws_next, it waits for that thread. Returns 0 if nothing
-   was lost; STWS_ERR_LOST; the error with which the client has ended; STWS_ERR_STATE in a
-   callback; STWS_ERR_MEMORY if the client is NULL. Threads: any, outside of callbacks.
-   Allocates only copies of events for stws_next; blocks. STOMP 1.2, "DISCONNECT". */
+   drives, or holds an event of stws_next until its next driving call, it waits for that
+   thread. Returns 0 if nothing was lost; STWS_ERR_LOST; the error with which the client has
+   ended; STWS_ERR_STATE in a callback; STWS_ERR_MEMORY if the client is NULL. Threads: any,
+   outside of callbacks. Allocates only copies of events for stws_next; blocks. STOMP 1.2,
+   "DISCONNECT". */
 STOMP_WS_API int stws_close(stws *client, int timeout_ms);
 
 /* Replaces the connection by a new one, once what was accepted is written, or after
@@ -1199,9 +1211,9 @@ STOMP_WS_API int stws_subscribe(stws *client, const char *destination,
                                 const stws_subscribe_options *options);
 
 /* Ends a subscription. Messages that are still on their way match no subscription then. The
-   broker forgets a durable subscription. If the program holds a message of it that ack_on will
-   acknowledge, UNSUBSCRIBE follows that ACK, and the id is free after that. It does not wait
-   for the ACK of a message that another thread has popped from a queue.
+   broker forgets a durable subscription. If the program still handles a message of this
+   subscription, and ack_on will acknowledge it, UNSUBSCRIBE is sent after that ACK. The id can
+   be used again then. Messages that another thread has popped from a queue are not waited for.
 
    Returns 0; STWS_ERR_USAGE for an unknown handle; STWS_ERR_FULL if there is no room for
    UNSUBSCRIBE; STWS_ERR_MEMORY; STWS_CLOSED after the client's end; STWS_ERR_STATE after
@@ -1255,15 +1267,15 @@ STOMP_WS_API int stws_send_text(stws *client, const char *destination, const cha
    0) of the receipt, if receipt is 1; or an error of stws_send. STOMP 1.2, "SEND". */
 STOMP_WS_API int stws_send_ex(stws *client, const stws_outgoing *message);
 
-/* Sends a message with headers reply-to and correlation-id of its own, and waits for the
-   answer. timeout_ms: -1 means no limit. Sets *reply to a copy; free it with stws_message_free.
-   The reply is the only confirmation: also with options.confirm the message asks for no
-   receipt, and is not resent once it was written.
+/* Adds headers reply-to and correlation-id to a message, sends it, and waits for the answer.
+   timeout_ms: -1 means no limit. Sets *reply to a copy; free it with stws_message_free. The
+   reply is the only confirmation: also with options.confirm the message asks for no receipt,
+   and is not resent once it was written.
 
    This is a driving call: it calls back, and keeps events without a callback for stws_next,
    as stws_flush does. Returns 0; STWS_ERR_TIMEOUT; STWS_ERR_BROKER if an ERROR came;
    STWS_ERR_STATE in a callback or while another thread drives; an error of stws_send; or the
-   error of the connection. Threads: as driving calls. Allocates the reply; blocks. STOMP
+   error that ended the client. Threads: as driving calls. Allocates the reply; blocks. STOMP
    1.2, "SEND". */
 STOMP_WS_API int stws_request(stws *client, const stws_outgoing *message, stws_message **reply,
                               int timeout_ms);
@@ -1277,11 +1289,12 @@ STOMP_WS_API int stws_request(stws *client, const stws_outgoing *message, stws_m
 /* Acknowledges a message: it was handled. Names it as the STOMP version requires: by id, or by
    message-id and subscription.
 
-   Returns 0; STWS_ERR_STALE if the message belongs to an earlier session, or DISCONNECT was
-   sent: nothing is sent then, and the server delivers the message again; STWS_ERR_USAGE if
-   the message is NULL, belongs to another client, or lacks the header that ACK must name;
-   STWS_ERR_FULL if there is no room; STWS_ERR_LIMIT; STWS_ERR_STATE after stws_disconnect;
-   STWS_CLOSED after the client's end; STWS_ERR_MEMORY. STOMP 1.2, "ACK". */
+   Returns 0, also between stws_disconnect and the sending of DISCONNECT; STWS_ERR_STALE if
+   the message belongs to an earlier session, or DISCONNECT was sent: nothing is sent then,
+   and the server delivers the message again; STWS_ERR_USAGE if the message is NULL, belongs
+   to another client, or lacks the header that ACK must name; STWS_ERR_FULL if there is no
+   room; STWS_ERR_LIMIT; STWS_ERR_STATE, STWS_CLOSED or STWS_ERR_MEMORY without a connection.
+   STOMP 1.2, "ACK". */
 STOMP_WS_API int stws_ack(stws *client, const stws_message *message);
 
 /* Rejects a message: it was not handled. The broker decides what happens to it. Returns 0;
@@ -1324,9 +1337,9 @@ STOMP_WS_API int stws_abort(stws *client, const char *transaction);
 
    Threads: one at a time drives a client. A driving call returns STWS_ERR_STATE while
    another thread is in one, and in a callback of the client. timeout_ms: -1 means no limit,
-   0 does not block. Driving calls allocate only for frames larger than the buffers. The
-   system's resolver may allocate, and blocks. All return STWS_ERR_MEMORY if the client is
-   NULL, unless stated. */
+   0 does not block. Driving calls allocate only for frames larger than the buffers;
+   stws_request also allocates the reply. The system's resolver may allocate, and blocks. All
+   return STWS_ERR_MEMORY if the client is NULL, unless stated. */
 
 /* A descriptor to wait for. */
 typedef struct stws_fd {
@@ -1343,8 +1356,8 @@ typedef enum stws_want {
 
 /* Blocks, connects, and calls back until the client's end. Returns 0 after stws_stop or
    stws_disconnect (STWS_ERR_LOST if something was lost); STWS_ERR_USAGE or STWS_ERR_URL for
-   a wrong option; STWS_ERR_STATE if another thread is in a driving call, or in a callback;
-   else the error that ended the client. Blocks. */
+   a wrong option; STWS_ERR_STATE in a callback, or while another thread is in a driving
+   call; else the error that ended the client. Blocks. */
 STOMP_WS_API int stws_run(stws *client);
 
 /* Runs several clients until all have ended, as stws_run does. Returns 0; STWS_ERR_TIMEOUT
@@ -1364,38 +1377,40 @@ STOMP_WS_API int stws_start(stws *client);
 STOMP_WS_API int stws_join(stws *client);
 
 /* Waits for CONNECTED, and calls back meanwhile. It is not needed: every driving call
-   connects. Returns 0; STWS_ERR_TIMEOUT after timeout_ms; STWS_ERR_STATE in a callback; or
-   the error of the connection. If another thread drives, it waits beside it. Blocks up to
+   connects. Returns 0; STWS_ERR_TIMEOUT after timeout_ms; STWS_ERR_STATE in a callback;
+   after timeout_ms the error of the last attempt, if there was one; or the error that ended
+   the client. If another thread drives, it waits until that has connected. Blocks up to
    timeout_ms. */
 STOMP_WS_API int stws_connect(stws *client, int timeout_ms);
 
 /* Returns the next event: connects if there is no connection, and waits. All other ways to
-   drive are built on it. Subscriptions with a callback are called back and make no event; the
-   callbacks of the options are not called. In an event loop of your own, call it until it
-   returns 0.
+   drive are built on it. Subscriptions with a callback are called back and make no event.
+   on_message and on_event of the options are not called: their events are returned. In an event
+   loop of your own you can call it, with timeout_ms 0, in place of stws_step, until it returns
+   0.
 
    Returns 1 and sets *event, whose pointers are valid until the next driving call; 0 if none
    came within timeout_ms; STWS_CLOSED after an end that the program asked for;
-   STWS_ERR_USAGE if event is NULL; STWS_ERR_STATE if another thread is in a driving call, or
-   in a callback; or the error that ended the client (stws_error_text tells why). Blocks up
-   to timeout_ms. */
+   STWS_ERR_USAGE if event is NULL; STWS_ERR_STATE in a callback, or while another thread is
+   in a driving call; or the error that ended the client (stws_error_text tells why). Blocks
+   up to timeout_ms. */
 STOMP_WS_API int stws_next(stws *client, stws_event *event, int timeout_ms);
 
 /* Sets out[0], out[1], ... to the descriptors to wait for, at most cap of them; there are
    never more than 3. Ask again after each step. Returns how many; 0 if the client is NULL;
-   STWS_ERR_USAGE if out is NULL; STWS_ERR_STATE if another thread is in a driving call, or
-   in a callback. Does not block. */
+   STWS_ERR_USAGE if out is NULL; STWS_ERR_STATE in a callback, or while another thread is in
+   a driving call. Does not block. */
 STOMP_WS_API int stws_fds(stws *client, stws_fd *out, int cap);
 
 /* Returns the number of milliseconds after which stws_step must be called even if no
-   descriptor is ready: 0 means now, -1 means no limit. Returns STWS_ERR_STATE if another
-   thread is in a driving call, or in a callback. It is 0 if the client is NULL: stws_step
+   descriptor is ready: 0 means now, -1 means no limit. Returns STWS_ERR_STATE in a callback,
+   or while another thread is in a driving call. It is 0 if the client is NULL: stws_step
    then tells why. Does not block. */
 STOMP_WS_API long long stws_deadline(stws *client);
 
 /* Does what can be done without waiting, and calls back. Returns 0; after the client's end
-   STWS_CLOSED or the error; STWS_ERR_STATE if another thread is in a driving call, or in a
-   callback. Does not block, except for the system's resolver. */
+   STWS_CLOSED or the error; STWS_ERR_STATE in a callback, or while another thread is in a
+   driving call. Does not block, except for the system's resolver. */
 STOMP_WS_API int stws_step(stws *client);
 
 /* ==== >>flush: be sure that messages are out ==== */
@@ -1411,8 +1426,9 @@ STOMP_WS_API int stws_step(stws *client);
 
    In a callback it writes, but does not read. It returns STWS_ERR_STATE there if writing is
    not enough, as with options.confirm. Other errors: STWS_ERR_TIMEOUT after timeout_ms;
-   STWS_ERR_MEMORY if the client is NULL; STWS_CLOSED after the client's end; the error of
-   the connection. Threads: any. Allocates only copies of events; blocks up to timeout_ms. */
+   STWS_ERR_MEMORY if the client is NULL; STWS_CLOSED after the client's end; STWS_ERR_LOST,
+   or the error of the connection, if messages were lost with it. Threads: any. Allocates
+   only copies of events; blocks up to timeout_ms. */
 STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
 
 /* ==== >>state: state, errors, statistics ====
@@ -1461,7 +1477,8 @@ typedef struct stws_statistics {
     /* microseconds from the last SEND with a receipt to its receipt; -1: none yet */
     long long rtt_us;
 
-    /* the least that was left of the server's grace; -1: none yet */
+    /* the shortest time that ever remained until the server would have been called dead; -1:
+       none yet */
     long long heartbeat_slack_ms;
 
     /* Messages without a subscription header that were matched by their destination. */
@@ -1486,9 +1503,9 @@ STOMP_WS_API stws_stomp_version stws_version(const stws *client);
 /* Returns the result code of the last error; 0 again once connected. */
 STOMP_WS_API int stws_error(const stws *client);
 
-/* Returns a sentence that tells why this thread's last call was refused; if it was not, the
-   sentence of the last error; "" without any. While another thread drives the client, this
-   thread gets only the text of the error's code. */
+/* Returns a sentence that tells why this thread's last call was refused. If it was not: in
+   the thread that drives, and after the client's end, the sentence of the last error; in
+   other threads the text of the error's code; "" without any error. */
 STOMP_WS_API const char *stws_error_text(const stws *client);
 
 /* Returns the HTTP status of the last answer to an upgrade, or 0. */
@@ -1528,7 +1545,7 @@ STOMP_WS_API stws_queue *stws_queue_create(size_t capacity);
 
    Returns 1 and sets *message; 0 if none came within timeout_ms (-1: no limit); STWS_CLOSED
    if the queue is empty and closed, or empty and all clients that had it have ended or are
-   destroyed (a client that is created later opens it again); STWS_ERR_MEMORY if queue is
+   destroyed (in this case a new client makes it usable again); STWS_ERR_MEMORY if queue is
    NULL; STWS_ERR_USAGE if message is NULL. */
 STOMP_WS_API int stws_queue_pop(stws_queue *queue, const stws_message **message, int timeout_ms);
 
@@ -1638,9 +1655,9 @@ typedef struct stws_tls_start {
 
 /* A TLS library, for options.tls: functions without I/O. The client moves the encrypted
    bytes between them and the socket, through a proxy or not. The table must live as long as
-   its clients. Each client has a state of its own, of size bytes inside of its block, which
-   is the first parameter. The functions are called one at a time for a client. input,
-   output, read and write are called only while state has their bit. */
+   its clients. The first parameter is the state of one client: size bytes in its block. The
+   functions are called one at a time for a client. input, output, read and write are called
+   only while state has their bit. */
 typedef struct stws_tls {
     size_t size; /* bytes of a state; zeroed before the first begin, wiped at the end */
 
@@ -1694,8 +1711,8 @@ typedef struct stws_tls {
 STOMP_WS_API const stws_tls *stws_bearssl(void);
 
 /* Returns, for an error function, what an alert of the server means (RFC 8446, section 6),
-   with a remedy; NULL for an alert that another attempt may not meet. Threads: any. Does not
-   allocate or block. */
+   with a remedy; NULL for an alert that may be temporary. Threads: any. Does not allocate or
+   block. */
 STOMP_WS_API const char *stws_tls_alert_text(int alert);
 
 #endif /* STOMP_WS_NO_IO */
@@ -1805,7 +1822,8 @@ STOMP_WS_API int stws_ws_parse(char *buf, size_t len, stws_ws *ws, stws_ws_event
 
 /* Builds one WebSocket frame with a payload of len bytes. fin: 1 if it ends a message. key: for
    a client, four bytes from a CSPRNG, new for each frame (RFC 6455, section 5.3); for a server,
-   NULL. payload may overlap buf only if it stands where it belongs in the frame.
+   NULL. payload may lie in buf only at the place where the frame will have it, behind the
+   frame's head.
 
    Returns STWS_OK; STWS_ERR_SPACE if it takes more than cap bytes; STWS_ERR_USAGE for a
    frame that is not allowed: a control frame over 125 bytes or in pieces, a reserved opcode.

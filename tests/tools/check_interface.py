@@ -247,7 +247,7 @@ def one_field_a_line(interface):
 
 def result_texts(interface):
     """The implementation's table has the text of each result, and no other."""
-    table = re.findall(r"STWS_P_RESULT\((\w+),", interface.text[interface.end:])
+    table = re.findall(r"STWS_P_RESULT\(\s*(\w+),", interface.text[interface.end:])
     table = [name for name in table if name.startswith("STWS_")]
     enum = [symbol.name for symbol in interface.symbols if symbol.kind == "enumerators"
             and symbol.cursor.semantic_parent.spelling == "stws_result"]

@@ -55,7 +55,7 @@ static void test_the_least_client(void) {
     stws_options o = least(), more = o;
     check_row("the smallest client possible, single_thread", stws_size(&o), 0);
     more.single_thread = 0;
-    check_row("more without single_thread", stws_size(&more) - stws_size(&o), 0);
+    check_row("added if single_thread is not set", stws_size(&more) - stws_size(&o), 0);
     more = o;
     more.proxy = "http://proxy:3128";
     check_row("a proxy", stws_size(&more) - stws_size(&o), 0);
@@ -87,7 +87,7 @@ static void test_tables(void) {
     check_row("per header of max_headers", plain / 100, 1);
     o.on_trace = more.on_trace = ignore_frame;
     traced = stws_size(&more) - stws_size(&o);
-    check_row("per header of max_headers, more with on_trace", (traced - plain) / 100, 1);
+    check_row("added per header of max_headers with on_trace", (traced - plain) / 100, 1);
     more = o;
     more.max_receipts += 100;
     check_row("per receipt of max_receipts", (stws_size(&more) - stws_size(&o)) / 100, 1);
