@@ -8,7 +8,7 @@ enum { HEADER_TABLE = 256 };
 
 typedef struct stomp_version {
     const char *name;
-    int number;
+    stws_stomp_version number;
 } stomp_version;
 
 static const stomp_version stomp_versions[] = {{"none", STWS_STOMP_NONE},
@@ -25,21 +25,21 @@ static int vector_has_version(const vector *v, const stomp_version *version) {
 }
 
 /* A second table of the command numbers, so that a mistake in the library's own table is found. */
-static int command_number(const char *name) {
+static stws_command command_number(const char *name) {
     static const char *const names[] = {"",           "CONNECT",   "STOMP",       "CONNECTED",
                                         "SEND",       "SUBSCRIBE", "UNSUBSCRIBE", "ACK",
                                         "NACK",       "BEGIN",     "COMMIT",      "ABORT",
                                         "DISCONNECT", "MESSAGE",   "RECEIPT",     "ERROR"};
     int i;
     for (i = 1; i < (int)(sizeof names / sizeof *names); i++)
-        if (strcmp(names[i], name) == 0) return i;
-    return 0;
+        if (strcmp(names[i], name) == 0) return (stws_command)i;
+    return STWS_COMMAND_OTHER;
 }
 
 /* ---- parsing ---- */
 
 typedef struct stomp_subject {
-    int version;
+    stws_stomp_version version;
     size_t max_headers, max_line, max_body;
     stws_header *table; /* exactly max_headers long */
     stws_frame_state state;
@@ -55,7 +55,7 @@ static void stomp_reset(void *ctx) {
     s->state.max_body = s->max_body;
 }
 
-static void log_frame_start(bytes *log, const char *command, int id) {
+static void log_frame_start(bytes *log, const char *command, stws_command id) {
     bytes_string(log, "frame ");
     bytes_string(log, command);
     bytes_string(log, " ");
@@ -184,7 +184,7 @@ static void stomp_outcomes(const vector *v, const bytes *in, outcomes *o, stomp_
 /* A vector that has run. It is kept, to be joined with the input of other vectors. */
 typedef struct stomp_record {
     const vector *v;
-    int version;
+    stws_stomp_version version;
     bytes in;
     stomp_expected expected;
 } stomp_record;
@@ -194,8 +194,8 @@ typedef struct stomp_records {
     size_t count;
 } stomp_records;
 
-static void keep_record(stomp_records *records, const vector *v, int version, const bytes *in,
-                        const stomp_expected *expected) {
+static void keep_record(stomp_records *records, const vector *v, stws_stomp_version version,
+                        const bytes *in, const stomp_expected *expected) {
     stomp_record *r;
     records->list = must(realloc(records->list, (records->count + 1) * sizeof *records->list));
     r = &records->list[records->count++];
@@ -206,7 +206,7 @@ static void keep_record(stomp_records *records, const vector *v, int version, co
     r->expected = *expected;
 }
 
-static stomp_subject stomp_subject_of(const vector *v, int version) {
+static stomp_subject stomp_subject_of(const vector *v, stws_stomp_version version) {
     stomp_subject s;
     memset(&s, 0, sizeof s);
     s.version = version;
@@ -219,7 +219,7 @@ static stomp_subject stomp_subject_of(const vector *v, int version) {
 
 /* A vector with limits or with several outcomes runs only alone. Every other vector is joined later
    with the other vectors of its version. */
-static void run_stomp_version(const vector *v, int version, stomp_records *records) {
+static void run_stomp_version(const vector *v, stws_stomp_version version, stomp_records *records) {
     stomp_subject s = stomp_subject_of(v, version);
     subject generic = {stomp_step, stomp_reset, stomp_finish, &s};
     stomp_expected expected;
@@ -341,8 +341,8 @@ static void free_frame(built_frame *b) {
 
 /* Builds into a buffer of exactly `cap` bytes. Checks the written bytes, and that nothing is
    written if the buffer is too small. */
-static void check_build_into(const vector *v, int version, const stws_frame *frame, size_t cap,
-                             const bytes *wire) {
+static void check_build_into(const vector *v, stws_stomp_version version, const stws_frame *frame,
+                             size_t cap, const bytes *wire) {
     char *buf = must(malloc(cap + 2));
     size_t need = 12345, written;
     int result;
@@ -361,7 +361,8 @@ static void check_build_into(const vector *v, int version, const stws_frame *fra
     free(buf);
 }
 
-static void check_built(const vector *v, int version, const stws_frame *frame, const bytes *wire) {
+static void check_built(const vector *v, stws_stomp_version version, const stws_frame *frame,
+                        const bytes *wire) {
     char *exact = must(malloc(wire->len));
     size_t cap, need = 0;
     for (cap = 0; cap <= wire->len + 3 && !test_case_failures; cap++)
@@ -373,7 +374,7 @@ static void check_built(const vector *v, int version, const stws_frame *frame, c
     free(exact);
 }
 
-static void check_refused(const vector *v, int version, const stws_frame *frame,
+static void check_refused(const vector *v, stws_stomp_version version, const stws_frame *frame,
                           const char *error) {
     char buf[65];
     size_t need;
@@ -388,7 +389,7 @@ static void check_refused(const vector *v, int version, const stws_frame *frame,
         printf("%s:%d: \"%s\", refused\n", v->file, v->lines[0].number, v->name);
 }
 
-static void check_build(const vector *v, int version, const stws_frame *frame) {
+static void check_build(const vector *v, stws_stomp_version version, const stws_frame *frame) {
     const vector_line *error = find_line(v, "error");
     bytes wire = {NULL, 0, 0};
     int has_wire = collect(v, "wire", &wire);

@@ -8,7 +8,7 @@ typedef struct ws_subject {
     int server, check_utf8;
     size_t max_message, max_fragments;
     stws_ws ws;
-    int open_opcode; /* of the message whose fragments are arriving; 0: no message */
+    stws_ws_opcode open_opcode; /* of the message whose fragments are arriving; 0: no message */
     bytes message;
 } ws_subject;
 
@@ -23,7 +23,7 @@ static void ws_reset(void *ctx) {
     s->message.len = 0;
 }
 
-static const char *opcode_name(int opcode) {
+static const char *opcode_name(stws_ws_opcode opcode) {
     switch (opcode) {
         case STWS_WS_TEXT: return "text";
         case STWS_WS_BINARY: return "binary";
@@ -34,7 +34,8 @@ static const char *opcode_name(int opcode) {
     }
 }
 
-static void log_ws(bytes *log, int opcode, int close_code, const char *data, size_t len) {
+static void log_ws(bytes *log, stws_ws_opcode opcode, int close_code, const char *data,
+                   size_t len) {
     bytes_string(log, opcode_name(opcode));
     if (opcode == STWS_WS_CLOSE) {
         bytes_string(log, " ");
@@ -47,9 +48,8 @@ static void log_ws(bytes *log, int opcode, int close_code, const char *data, siz
 /* Joins the fragments to a message and checks that they belong together. */
 static void take_piece(ws_subject *s, const stws_ws_event *event, bytes *log) {
     if (event->first != (s->open_opcode == 0)) bytes_string(log, "a wrong first\n");
-    if (s->open_opcode && s->open_opcode != (int)event->opcode)
-        bytes_string(log, "a changed opcode\n");
-    s->open_opcode = (int)event->opcode;
+    if (s->open_opcode && s->open_opcode != event->opcode) bytes_string(log, "a changed opcode\n");
+    s->open_opcode = event->opcode;
     bytes_put(&s->message, event->data, event->len);
     if (!event->last) return;
     log_ws(log, event->opcode, 0, s->message.data, s->message.len);
@@ -100,7 +100,8 @@ static void expect_close(const vector *v, const vector_line *line, bytes *log) {
 }
 
 static void expect_event(const vector *v, const vector_line *line, bytes *log) {
-    static const int opcodes[] = {STWS_WS_TEXT, STWS_WS_BINARY, STWS_WS_PING, STWS_WS_PONG};
+    static const stws_ws_opcode opcodes[] = {STWS_WS_TEXT, STWS_WS_BINARY, STWS_WS_PING,
+                                             STWS_WS_PONG};
     bytes data = {NULL, 0, 0};
     size_t i;
     if (key_is(line, "close")) expect_close(v, line, log);

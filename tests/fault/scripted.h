@@ -80,8 +80,8 @@ static inline void bytes_print_traced(struct bytes *b, stws_direction direction,
 }
 
 /* Appends a WebSocket frame as a server sends it. */
-static inline void bytes_add_ws(struct bytes *b, int opcode, int fin, const void *payload,
-                                size_t len) {
+static inline void bytes_add_ws(struct bytes *b, stws_ws_opcode opcode, int fin,
+                                const void *payload, size_t len) {
     size_t need = 0;
     bytes_room(b, len + 14);
     if (stws_ws_build(b->data + b->len, len + 14, opcode, fin, payload, len, NULL, &need) !=
@@ -102,8 +102,8 @@ struct sent {
     size_t raw_len;
     stws_header headers[32];
     stws_frame frame;
-    int opcode;      /* of the WebSocket message that holds its last byte */
-    int ws_messages; /* number of WebSocket messages that the frame spans */
+    stws_ws_opcode opcode; /* of the WebSocket message that holds its last byte */
+    int ws_messages;       /* number of WebSocket messages that the frame spans */
     int session;
     long long at_us;
 };
@@ -148,8 +148,9 @@ struct peer {
     size_t given; /* bytes read by the client in this session */
     int ending, is_open, upgraded, split_done;
     stws_ws ws;
-    int version; /* STWS_STOMP_* of the CONNECTED frame */
-    int message_opcode, message_count;
+    stws_stomp_version version; /* of the CONNECTED frame */
+    stws_ws_opcode message_opcode;
+    int message_count;
     size_t message_len;
 
     /* Results, for the test to check. */
@@ -203,7 +204,8 @@ static inline void peer_say(struct peer *p, const char *text) {
     peer_raw(p, text, strlen(text));
 }
 
-static inline void peer_ws(struct peer *p, int opcode, int fin, const void *payload, size_t len) {
+static inline void peer_ws(struct peer *p, stws_ws_opcode opcode, int fin, const void *payload,
+                           size_t len) {
     bytes_add_ws(&p->out, opcode, fin, payload, len);
 }
 
@@ -388,7 +390,7 @@ static inline const char *sent_header(const struct sent *s, const char *name) {
     return value ? value : "";
 }
 
-static inline int peer_version_of(const char *connected) {
+static inline stws_stomp_version peer_version_of(const char *connected) {
     if (strstr(connected, "version:1.2")) return STWS_STOMP_12;
     return strstr(connected, "version:1.1") ? STWS_STOMP_11 : STWS_STOMP_10;
 }

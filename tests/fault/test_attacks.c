@@ -145,7 +145,7 @@ static void test_a_message_without_end(void) {
     memset(piece, 'x', sizeof piece);
     peer_ws(&p, STWS_WS_TEXT, 0, "MESSAGE\ndestination:/a\nmessage-id:1\nsubscription:1\n\n", 52);
     for (i = 0; i < 2000 && !p.close_code; i++) {
-        peer_ws(&p, 0, 0, piece, sizeof piece);
+        peer_ws(&p, STWS_WS_CONTINUATION, 0, piece, sizeof piece);
         peer_turn(&p);
     }
     CHECK(p.given < GROWTH);
@@ -158,7 +158,7 @@ static void test_a_flood_of_empty_fragments(void) {
     begin_session(&p);
     peer_ws(&p, STWS_WS_TEXT, 0, "", 0);
     for (i = 0; i < 100000 && !p.close_code; i++) {
-        peer_ws(&p, 0, 0, "", 0);
+        peer_ws(&p, STWS_WS_CONTINUATION, 0, "", 0);
         if (i % 1000 == 0) peer_turn(&p);
     }
     CHECK(i < 70000);

@@ -442,7 +442,7 @@ static void look(stws *client, stws_direction direction, const stws_frame *frame
     t->overlaps += t->inside++;
     for (i = 0; i < frame->header_count; i++) {
         const stws_header *h = &frame->headers[i];
-        int own = direction == '>' ? strcmp(h->name, "in") != 0 : strcmp(h->name, "out") != 0;
+        int own = direction == STWS_SENT ? strcmp(h->name, "in") != 0 : strcmp(h->name, "out") != 0;
         t->shown += strstr(h->value, "secret") != NULL || !own;
     }
     t->frames++;

@@ -389,7 +389,7 @@ static void test_acknowledged_when_the_callback_returns(void) {
 }
 
 /* Through stws_next: the message is acknowledged by the next call, or before this call returns. */
-static void acknowledged_as_an_event(int ack_on, int acks_at_once) {
+static void acknowledged_as_an_event(stws_ack_on ack_on, int acks_at_once) {
     struct peer p;
     stws_event e;
     stws_subscribe_options own = {.id = "s", .ack_on = ack_on};
@@ -413,7 +413,7 @@ static void test_acknowledged_as_an_event(void) {
 
 /* Through a queue: acknowledged when the message is put into the queue, or at the next pop after
    its own. */
-static void acknowledged_through_a_queue(int ack_on) {
+static void acknowledged_through_a_queue(stws_ack_on ack_on) {
     struct peer p;
     stws_options o;
     stws_queue *queue = stws_queue_create(65536);
@@ -481,7 +481,8 @@ static void test_a_queue_outlives_its_client(void) {
 #define LONG_ID "an-id-that-is-much-longer-than-the-destination-of-that-message-"
 
 /* A client with a blocked socket, a full outbox, and two received messages. */
-static void with_a_full_outbox(struct peer *p, stws_options *o, int ack_on, stws_message_fn call) {
+static void with_a_full_outbox(struct peer *p, stws_options *o, stws_ack_on ack_on,
+                               stws_message_fn call) {
     static char body[400];
     stws_subscribe_options own = {.id = "s", .prefetch = 1, .ack_on = ack_on};
     own.on_message = call;
@@ -538,7 +539,7 @@ static void test_a_flush_makes_room_for_the_ack(void) {
     peer_free(&p);
 }
 
-static void an_ack_waits_for_room_after_an_event(int ack_on) {
+static void an_ack_waits_for_room_after_an_event(stws_ack_on ack_on) {
     struct peer p;
     stws_options o;
     stws_event e;
@@ -565,7 +566,7 @@ static void test_an_ack_waits_for_room_after_an_event(void) {
 
 /* With acknowledgement at hand-over, the client waits. With acknowledgement on return, the popping
    call waits, and its message stays valid. */
-static void an_ack_waits_for_room_in_a_queue(int ack_on, int popped_at_once) {
+static void an_ack_waits_for_room_in_a_queue(stws_ack_on ack_on, int popped_at_once) {
     struct peer p;
     stws_options o;
     const stws_message *m = NULL, *first;

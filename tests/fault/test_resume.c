@@ -296,7 +296,7 @@ static void test_a_stale_ack(void) {
 
 /* ==== the outbox ==== */
 
-static void outbox(struct peer *p, int policy, size_t bytes, size_t count) {
+static void outbox(struct peer *p, stws_outbox_policy policy, size_t bytes, size_t count) {
     stws_options o;
     peer_init(p);
     o = peer_options(p);

@@ -48,8 +48,8 @@ static const char *expected_type(const stws_outgoing *m) {
     return "application/octet-stream";
 }
 
-static void expect(const stws_outgoing *m, int version, int bare_is_text, int receipt,
-                   const struct sent *s) {
+static void expect(const stws_outgoing *m, stws_stomp_version version, int bare_is_text,
+                   int receipt, const struct sent *s) {
     static char built[32000];
     stws_header headers[8];
     stws_frame frame = {0};
@@ -95,7 +95,8 @@ static stws_outgoing any_message(char destination[16]) {
 }
 
 /* Sends each message two to four times, so that heads are kept, and many different messages. */
-static void send_all(const char *connected, int version, int bare_is_text, size_t largest) {
+static void send_all(const char *connected, stws_stomp_version version, int bare_is_text,
+                     size_t largest) {
     char destination[16];
     struct peer p;
     int i, times, result;
@@ -161,7 +162,7 @@ static int traced;
 static void count_trace(stws *client, stws_direction direction, const stws_frame *frame,
                         void *user) {
     (void)client, (void)user;
-    traced += direction == '>' && frame->command_id == STWS_COMMAND_SEND;
+    traced += direction == STWS_SENT && frame->command_id == STWS_COMMAND_SEND;
 }
 
 static void test_counted_and_traced(void) {

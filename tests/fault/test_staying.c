@@ -40,8 +40,8 @@ static int connects_again(struct peer *p) {
 }
 
 /* Returns 1 if the client comes back after the refusal, 0 if it has ended. */
-static int survives(int give_up, int (*hook)(stws *, stws_attempt *, void *), const char *answer,
-                    const char *error) {
+static int survives(stws_give_up give_up, int (*hook)(stws *, stws_attempt *, void *),
+                    const char *answer, const char *error) {
     struct peer p;
     stws_options o;
     int alive;
@@ -125,7 +125,7 @@ static void test_refused_credentials_end_the_client(void) {
 }
 
 /* The very first attempt gets this answer. Returns 1 if the client tries again. */
-static int tries_again_at_first(int give_up, const char *answer, const char *connected) {
+static int tries_again_at_first(stws_give_up give_up, const char *answer, const char *connected) {
     struct peer p;
     stws_options o;
     int again;
@@ -149,7 +149,7 @@ static const char NO_ACCEPT[] =
 
 /* Before the first session a refusal means that the settings are wrong. */
 static void test_a_first_refusal_ends_the_client(void) {
-    static const int strict[] = {STWS_GIVE_UP_DEFAULT, STWS_GIVE_UP_SOON};
+    static const stws_give_up strict[] = {STWS_GIVE_UP_DEFAULT, STWS_GIVE_UP_SOON};
     size_t i;
     for (i = 0; i < COUNT(strict); i++) {
         CHECK_INT(0, tries_again_at_first(strict[i], REFUSED_BY("404 Not Found"), NULL));
@@ -163,7 +163,7 @@ static void test_a_first_refusal_ends_the_client(void) {
 }
 
 /* With several URLs, each gets an attempt before a refusal is final. */
-static void check_urls(int give_up, int good, int attempts) {
+static void check_urls(stws_give_up give_up, int good, int attempts) {
     static const char *const urls[] = {"ws://a.test/", "ws://b.test/", "ws://c.test/", NULL};
     struct peer p;
     stws_options o;

@@ -30,7 +30,7 @@ static void send_hostile(const stws_frame *frame) {
 }
 
 /* Sets the message, ERROR or close frame that the next server sends. */
-static void prepare(int opcode, const void *data, size_t len) {
+static void prepare(stws_ws_opcode opcode, const void *data, size_t len) {
     bytes_clear(&hostile);
     bytes_add_ws(&hostile, opcode, 1, data, len);
 }

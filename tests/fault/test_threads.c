@@ -200,7 +200,7 @@ static void trace_slowly(stws *client, stws_direction direction, const stws_fram
                          void *user) {
     struct returning *g = (struct returning *)user;
     (void)client;
-    if (direction != '>' || frame->command_id != STWS_COMMAND_ACK) return;
+    if (direction != STWS_SENT || frame->command_id != STWS_COMMAND_ACK) return;
     shared_set(&g->traced, 1);
     pause_ms(50);
 }
@@ -413,7 +413,7 @@ static void test_subscribers_in_three_threads(void) {
 
 /* Stops a client that blocks in stws_run in another thread, in that state. It must end
    immediately. */
-static void check_stop(const char *url, int state) {
+static void check_stop(const char *url, stws_connection_state state) {
     stws_options o = stws_options_default();
     long long begun;
     stws *client;

@@ -157,7 +157,7 @@ static void on_trace(stws *client, stws_direction direction, const stws_frame *f
     struct world *w = (struct world *)user;
     size_t i, len = 0;
     (void)client;
-    if (direction == '<') fiber_chance();
+    if (direction == STWS_RECEIVED) fiber_chance();
     for (i = 0; i < frame->header_count; i++)
         len += strlen(frame->headers[i].name) + strlen(frame->headers[i].value);
     if (frame->body_len && memchr(frame->body, 1, frame->body_len)) len++;
@@ -243,7 +243,7 @@ static long long next_due(struct world *w) {
 static void check_idle(struct actor *a) {
     struct world *w = a->w;
     unsigned long moves, changes;
-    int state;
+    stws_connection_state state;
     if (w->threaded || a->in_callback || w->ended || !may_drive(a) || fibers_alive()) return;
     if (w->may_be_left && calls_without("left")) return;
     if (is_due(w)) return;

@@ -138,7 +138,7 @@ static void set_times(stws_options *o, unsigned choice, unsigned more) {
 static void set_sending(struct world *w, stws_options *o, unsigned choice) {
     o->confirm = choice & 1;
     if (choice & 2 && !calls_without("stable_id")) o->stable_id = "stable";
-    o->outbox_policy = (int)(choice >> 2 & 3) % 3;
+    o->outbox_policy = (stws_outbox_policy)((choice >> 2 & 3) % 3);
     if (o->outbox_policy == STWS_FULL_DROP_OLDEST && calls_without("drop")) o->outbox_policy = 0;
     o->binary = choice >> 4 & 1;
     o->utf8 = choice >> 5 & 1;

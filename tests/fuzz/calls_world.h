@@ -27,7 +27,8 @@ struct send_note {
 
 /* A MESSAGE that the server has sent. */
 struct delivery {
-    int session, ack_on, handed, given_back, acked, user_acks;
+    int session, handed, given_back, acked, user_acks;
+    stws_ack_on ack_on;
     int popped; /* it was taken from the message queue */
     char sub[40];
 };

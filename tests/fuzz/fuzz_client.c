@@ -251,10 +251,10 @@ static void say_stomp(struct world *w) {
 }
 
 static void say_any_frame(struct world *w) {
-    static const int opcodes[] = {STWS_WS_CONTINUATION, STWS_WS_TEXT, STWS_WS_BINARY,
-                                  STWS_WS_CLOSE,        STWS_WS_PING, STWS_WS_PONG};
+    static const stws_ws_opcode opcodes[] = {STWS_WS_CONTINUATION, STWS_WS_TEXT, STWS_WS_BINARY,
+                                             STWS_WS_CLOSE,        STWS_WS_PING, STWS_WS_PONG};
     unsigned choice = fuzz_byte(&w->in);
-    int opcode = opcodes[choice % 6];
+    stws_ws_opcode opcode = opcodes[choice % 6];
     size_t len;
     const unsigned char *data = fuzz_span(&w->in, &len);
     if (opcode >= STWS_WS_CLOSE && len > 125) len = 125;

@@ -6,12 +6,13 @@
 #include "tests/fuzz/fuzz.h"
 
 struct fuzz_stomp_settings {
-    int version;
+    stws_stomp_version version;
     size_t max_headers, max_line, max_body;
 };
 
-static inline int fuzz_stomp_version(unsigned choice) {
-    static const int versions[] = {STWS_STOMP_12, STWS_STOMP_11, STWS_STOMP_10, STWS_STOMP_NONE};
+static inline stws_stomp_version fuzz_stomp_version(unsigned choice) {
+    static const stws_stomp_version versions[] = {STWS_STOMP_12, STWS_STOMP_11, STWS_STOMP_10,
+                                                  STWS_STOMP_NONE};
     return versions[choice % 4];
 }
 

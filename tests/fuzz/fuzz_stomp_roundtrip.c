@@ -10,7 +10,7 @@ enum { MAX_HEADERS = 6 };
 
 /* A frame in which each text has a block of its own. */
 struct made {
-    int version;
+    stws_stomp_version version;
     stws_frame frame;
     stws_header headers[MAX_HEADERS];
     char *command, *body, *names[MAX_HEADERS], *values[MAX_HEADERS];
@@ -48,7 +48,7 @@ static void make(struct made *m, struct fuzz_input *in) {
     m->version = fuzz_stomp_version(choice);
     m->frame.content_length = (stws_content_length)(choice >> 2 & 1);
     m->frame.header_count = (choice >> 3) % (MAX_HEADERS + 1);
-    m->frame.command_id = (int)(command % 18) - 1;
+    m->frame.command_id = (stws_command)((int)(command % 18) - 1);
     if (command >= 128) m->frame.command = m->command = text_of(in, &len);
     m->frame.body = m->body = text_of(in, &m->frame.body_len);
     m->frame.headers = m->headers;

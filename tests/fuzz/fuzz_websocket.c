@@ -16,14 +16,15 @@ struct reading {
     stws_ws ws;
     struct fuzz_text seen;    /* complete messages and control frames */
     struct fuzz_text message; /* the message that is arriving */
-    int opcode;               /* the opcode of the message that is arriving; 0: no message */
+    stws_ws_opcode opcode;    /* the opcode of the message that is arriving; 0: no message */
     size_t frames_used;
     int result;
 };
 
 /* Builds a message or a control frame for the other role and parses it. The result must be
    equal. */
-static void check_again(const struct reading *r, int opcode, const char *data, size_t len) {
+static void check_again(const struct reading *r, stws_ws_opcode opcode, const char *data,
+                        size_t len) {
     static const unsigned char key[4] = {0x37, 0xfa, 0x21, 0x3d};
     stws_ws ws = {0};
     stws_ws_event event = {0};

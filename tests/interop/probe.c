@@ -141,7 +141,7 @@ static void on_message(stws *client, const stws_message *message, void *user) {
     print_message("message", message);
 }
 
-static const char *event_name(int type) {
+static const char *event_name(stws_event_type type) {
     switch (type) {
         case STWS_EVENT_CONNECTED: return "connected";
         case STWS_EVENT_RECEIPT: return "receipt";
@@ -151,7 +151,7 @@ static const char *event_name(int type) {
     }
 }
 
-static const char *broker_name(int broker) {
+static const char *broker_name(stws_broker_kind broker) {
     switch (broker) {
         case STWS_BROKER_SPRING: return "spring";
         case STWS_BROKER_RABBITMQ: return "rabbitmq";
@@ -161,7 +161,7 @@ static const char *broker_name(int broker) {
     }
 }
 
-static const char *version_name(int version) {
+static const char *version_name(stws_stomp_version version) {
     switch (version) {
         case STWS_STOMP_10: return "1.0";
         case STWS_STOMP_11: return "1.1";
@@ -187,7 +187,7 @@ static void on_event(stws *client, const stws_event *event, void *user) {
 static void on_trace(stws *client, stws_direction direction, const stws_frame *frame, void *user) {
     (void)client, (void)user;
     begin_event("trace");
-    print_text("direction", direction == '>' ? ">" : "<");
+    print_text("direction", direction == STWS_SENT ? ">" : "<");
     print_frame(frame);
     end_event();
 }

@@ -293,7 +293,8 @@ static void check_quiet(struct user *u) {
         check_late(u, "a session", u->session_since, o->max_session_ms + o->close_timeout_ms);
 }
 static void check_turn(struct user *u) {
-    int state = stws_state(u->client), conn = u->conn ? u->conn->number : 0;
+    stws_connection_state state = stws_state(u->client);
+    int conn = u->conn ? u->conn->number : 0;
     if (state != u->state || conn != u->last_conn) u->state_since = u->w->now_us;
     u->state = state;
     u->last_conn = conn;

@@ -98,7 +98,8 @@ static void on_trace(stws *client, stws_direction direction, const stws_frame *f
     size_t i;
     (void)client;
     happened(u->w, HEAR_TRACE);
-    if (direction != '<' && direction != '>') broken(u->w, "a trace without a direction");
+    if (direction != STWS_RECEIVED && direction != STWS_SENT)
+        broken(u->w, "a trace without a direction");
     for (i = 0; i < frame->header_count; i++)
         if (strstr(frame->headers[i].value, SECRET)) broken(u->w, "a trace shows the passcode");
     for (i = 0; i < frame->body_len; i++) u->w->traced += (unsigned char)frame->body[i];
@@ -212,8 +213,9 @@ static void user_make(struct user *u) {
     u->incarnation++;
     u->asked = u->stopped = u->ended = u->dead = u->result = u->in_transaction = 0;
     u->above = 0;
-    u->wants = u->state = u->late_end = u->final = u->hurried = u->starved = u->receipt_count =
-        u->sub_count = 0;
+    u->state = STWS_IDLE;
+    u->wants = u->late_end = u->final = u->hurried = u->starved = 0;
+    u->receipt_count = u->sub_count = 0;
     w->interrupted++;
     u->client = stws_create(o);
     w->interrupted--;

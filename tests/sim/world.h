@@ -227,7 +227,8 @@ struct user {
     int in_use;               /* another thread is in a call that waits */
 
     /* What the client has reported, and what it must keep. */
-    int state, last_conn, ended, result, dead;
+    stws_connection_state state;
+    int last_conn, ended, result, dead;
     int final; /* the last DISCONNECTED event announced that no further attempt follows */
     long long state_since, session_since, end_by, error_by, retry_at;
     int above;                /* OUTBOX_HIGH was reported, and OUTBOX_LOW not yet */
@@ -253,8 +254,9 @@ struct user {
 /* The properties of a world: sizes, times in ms, and probabilities in permille. */
 struct profile {
     int users, brokers, confirm, versions, partial, tiny, large, latency_us, cut, prefetch, queue;
-    int fault_every_ms, action_every_ms, hooks, transactions, out_of_order, policy, blocking;
-    int refusals, interrupts;
+    int fault_every_ms, action_every_ms, hooks, transactions, out_of_order, blocking, refusals;
+    int interrupts;
+    stws_outbox_policy policy;
 };
 
 struct world {

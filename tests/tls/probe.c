@@ -162,11 +162,12 @@ static void take(probe *p, const stws_message *message) {
 
 /* Drives the client until it has reached this state and received this many messages. Also ends when
    the client or the time ends. */
-static int drive_until(stws *c, probe *p, int state, int received) {
+static int drive_until(stws *c, probe *p, stws_connection_state state, int received) {
     stws_event event;
     long long end = stws_p_system_clock(NULL) + p->timeout_ms * 1000LL;
     while (stws_p_system_clock(NULL) < end) {
-        int now = stws_state(c), shakes = now == STWS_CONNECTING || now == STWS_TLS;
+        stws_connection_state now = stws_state(c);
+        int shakes = now == STWS_CONNECTING || now == STWS_TLS;
         int result = stws_next(c, &event, shakes ? 0 : 5); /* with a longer wait the state TLS could
                                                               begin and end unseen */
         p->saw_tls |= stws_state(c) == STWS_TLS;

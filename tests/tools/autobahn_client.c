@@ -52,7 +52,7 @@ static int flush(echo *e) {
     return 1;
 }
 
-static void post(echo *e, int opcode, const void *payload, size_t len) {
+static void post(echo *e, stws_ws_opcode opcode, const void *payload, size_t len) {
     unsigned char key[4];
     size_t need = 0;
     if (stws_p_system_random(NULL, key, sizeof key) != 0) abort();

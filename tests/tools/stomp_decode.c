@@ -103,7 +103,7 @@ static int parse_size(const char *text, size_t *out) {
 }
 
 static int parse_option(decoder *d, const char *name, const char *value) {
-    if (strcmp(name, "--version") == 0) return (d->state.version = tool_version(value)) >= 0;
+    if (strcmp(name, "--version") == 0) return tool_version(value, &d->state.version);
     if (strcmp(name, "--chunk") == 0) return parse_size(value, &d->chunk);
     if (strcmp(name, "--max-headers") == 0)
         return parse_size(value, &d->state.max_headers) && d->state.max_headers <= MAX_HEADERS;

@@ -82,7 +82,7 @@ static int read_request(const char *line, size_t len, request *r) {
     return c.at == c.end && r->command;
 }
 
-static void print_frame(const request *r, int version) {
+static void print_frame(const request *r, stws_stomp_version version) {
     size_t need = 0, i;
     int result = stws_frame_build(NULL, 0, version, &r->frame, &need);
     char *wire = (char *)malloc(need + 1);
@@ -96,7 +96,7 @@ static void print_frame(const request *r, int version) {
     free(wire);
 }
 
-static void encode_line(const char *line, size_t len, int version) {
+static void encode_line(const char *line, size_t len, stws_stomp_version version) {
     static request r;
     size_t i;
     memset(&r.frame, 0, sizeof r.frame);
@@ -126,11 +126,11 @@ static char *read_line(char **line, size_t *cap, size_t *len) {
 }
 
 int main(int argc, char **argv) {
-    int version = STWS_STOMP_NONE;
+    stws_stomp_version version = STWS_STOMP_NONE;
     char *line = NULL;
     size_t cap = 0, len;
-    if (argc == 3 && strcmp(argv[1], "--version") == 0) version = tool_version(argv[2]);
-    if ((argc != 1 && argc != 3) || version < 0 || (argc == 3 && strcmp(argv[1], "--version") != 0))
+    if (argc != 1 &&
+        (argc != 3 || strcmp(argv[1], "--version") != 0 || !tool_version(argv[2], &version)))
         return fputs("usage: stomp_encode [--version 1.0|1.1|1.2|none]\n", stderr), 2;
     while (read_line(&line, &cap, &len)) encode_line(line, len, version);
     free(line);

@@ -156,15 +156,15 @@ static inline char *json_hex(json_cursor *c, size_t *len) {
 
 // ---- options of both tools ----
 
-// Parses "1.0", "1.1", "1.2" or "none". Returns -1 for any other text. The STOMP bits are 1, 2 and
-// 4.
-static inline int tool_version(const char *text) {
+// Parses "1.0", "1.1", "1.2" or "none". Returns 1, or 0 for any other text.
+static inline int tool_version(const char *text, stws_stomp_version *version) {
     static const char *const names[] = {"none", "1.0", "1.1", "1.2"};
-    static const int bits[] = {0, 1, 2, 4};
+    static const stws_stomp_version versions[] = {STWS_STOMP_NONE, STWS_STOMP_10, STWS_STOMP_11,
+                                                  STWS_STOMP_12};
     int i;
     for (i = 0; i < 4; i++)
-        if (strcmp(text, names[i]) == 0) return bits[i];
-    return -1;
+        if (strcmp(text, names[i]) == 0) return *version = versions[i], 1;
+    return 0;
 }
 
 #endif

@@ -34,7 +34,7 @@ enum ref_place {
 enum ref_answer { REF_MORE, REF_DONE, REF_FATAL };
 
 typedef struct ref_stomp {
-    int version;
+    stws_stomp_version version;
     size_t max_headers, max_line, max_body;
     enum ref_place place;
     ref_text command, line, body;
@@ -68,7 +68,7 @@ static void ref_clear(ref_text *t) {
     t->len = 0;
 }
 
-static void ref_begin(ref_stomp *r, int version, size_t max_headers, size_t max_line,
+static void ref_begin(ref_stomp *r, stws_stomp_version version, size_t max_headers, size_t max_line,
                       size_t max_body) {
     memset(r, 0, sizeof *r);
     r->version = version;
@@ -306,7 +306,7 @@ static enum ref_answer ref_byte(ref_stomp *r, char c) {
 /* ---- comparing both parsers ---- */
 
 typedef struct ref_settings {
-    int version;
+    stws_stomp_version version;
     size_t max_headers, max_line, max_body;
     size_t (*next_piece)(void *ctx, size_t left); /* size of the next piece: 1 to left */
     void *ctx;

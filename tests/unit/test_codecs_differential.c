@@ -229,8 +229,8 @@ static void compare_cut(unsigned long seed, cutting c, const text *t, ref_settin
 }
 
 static void compare(unsigned long seed, dice *d, const text *t, ref_settings settings) {
-    static const int versions[] = {STWS_STOMP_NONE, STWS_STOMP_10, STWS_STOMP_11, STWS_STOMP_12,
-                                   STWS_STOMP_12};
+    static const stws_stomp_version versions[] = {STWS_STOMP_NONE, STWS_STOMP_10, STWS_STOMP_11,
+                                                  STWS_STOMP_12, STWS_STOMP_12};
     static const size_t pieces[] = {0, 1, 2, 5, 40, 300};
     cutting c = {NULL, 0};
     c.d = d;

@@ -7,14 +7,14 @@
 
 enum { HEADERS = 12, TEXT = 80, BODY = 400 };
 
-static const int versions[] = {STWS_STOMP_10, STWS_STOMP_11, STWS_STOMP_12};
+static const stws_stomp_version versions[] = {STWS_STOMP_10, STWS_STOMP_11, STWS_STOMP_12};
 
 /* A random frame with its memory. */
 typedef struct made {
     stws_frame frame;
     stws_header headers[HEADERS];
     char names[HEADERS][TEXT + 1], values[HEADERS][TEXT + 1], body[BODY];
-    int version;
+    stws_stomp_version version;
 } made;
 
 static size_t roll_header_text(dice *d, char *out, size_t least) {
@@ -30,7 +30,7 @@ static size_t roll_header_text(dice *d, char *out, size_t least) {
 }
 
 static void roll_frame(dice *d, made *m) {
-    static const int commands[] = {
+    static const stws_command commands[] = {
         STWS_COMMAND_CONNECT,   STWS_COMMAND_CONNECTED, STWS_COMMAND_SEND,  STWS_COMMAND_SEND,
         STWS_COMMAND_MESSAGE,   STWS_COMMAND_MESSAGE,   STWS_COMMAND_ERROR, STWS_COMMAND_RECEIPT,
         STWS_COMMAND_SUBSCRIBE, STWS_COMMAND_ACK};
@@ -80,7 +80,7 @@ static const char *trimmed(const made *m, const char *s, size_t *len) {
 }
 
 static int frame_can_be_encoded(const made *m) {
-    int id = m->frame.command_id;
+    stws_command id = m->frame.command_id;
     size_t i;
     if (m->frame.body_len && id != STWS_COMMAND_SEND && id != STWS_COMMAND_MESSAGE &&
         id != STWS_COMMAND_ERROR)
@@ -125,7 +125,7 @@ static void check_parsed(const made *m, const stws_frame *got) {
     if (has_length_header(m)) CHECK_STR(length, stws_frame_header(got, "content-length"));
 }
 
-static stws_frame_state state_of(int version, stws_header *table, size_t count) {
+static stws_frame_state state_of(stws_stomp_version version, stws_header *table, size_t count) {
     stws_frame_state s;
     memset(&s, 0, sizeof s);
     s.version = version;
@@ -189,8 +189,8 @@ static void test_there_and_back(void) {
 }
 
 /* Tests one byte value in a name or a value, at positions where a scan by blocks could go wrong. */
-static void check_byte(int version, int command, char byte, size_t before, size_t after,
-                       int in_name) {
+static void check_byte(stws_stomp_version version, stws_command command, char byte, size_t before,
+                       size_t after, int in_name) {
     static made m;
     char *text = in_name ? m.names[0] : m.values[0];
     size_t need = 0;
@@ -228,7 +228,8 @@ static void test_every_byte(void) {
 
 /* ---- building by hand ---- */
 
-static void check_wire(const char *expected, size_t len, int version, const stws_frame *frame) {
+static void check_wire(const char *expected, size_t len, stws_stomp_version version,
+                       const stws_frame *frame) {
     char *buf = exact_block(len);
     size_t need = 0;
     CHECK_INT(STWS_OK, stws_frame_build(buf, len, version, frame, &need));
@@ -264,7 +265,7 @@ static void test_command_by_number(void) {
 }
 
 static void test_no_command(void) {
-    static const int numbers[] = {STWS_COMMAND_OTHER, -1, 99};
+    static const stws_command numbers[] = {STWS_COMMAND_OTHER, (stws_command)-1, (stws_command)99};
     stws_frame frame = {0};
     char buf[32];
     size_t need, i;
@@ -373,7 +374,7 @@ static void test_command_names(void) {
     CHECK_STR("RECEIPT", stws_command_name(STWS_COMMAND_RECEIPT));
     CHECK_STR("ERROR", stws_command_name(STWS_COMMAND_ERROR));
     CHECK_STR("", stws_command_name(STWS_COMMAND_OTHER));
-    CHECK_STR("", stws_command_name(-1));
+    CHECK_STR("", stws_command_name((stws_command)-1));
     CHECK_STR("", stws_command_name(STWS_COMMAND_ERROR + 1));
 }
 

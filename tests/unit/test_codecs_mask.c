@@ -107,10 +107,10 @@ static size_t head_of(size_t len, int masked) {
 }
 
 /* Reads the header from the bytes, by RFC 6455, 5.2. */
-static void check_head(const unsigned char *p, int opcode, int fin, size_t len,
+static void check_head(const unsigned char *p, stws_ws_opcode opcode, int fin, size_t len,
                        const unsigned char *key) {
     size_t bytes = len < 126 ? 0 : len <= 65535 ? 2 : 8, i, length = p[1] & 127;
-    CHECK_INT((fin ? 128 : 0) + opcode, p[0]);
+    CHECK_INT((fin ? 128 : 0) + (int)opcode, p[0]);
     CHECK_INT(key ? 1 : 0, p[1] >> 7);
     CHECK_INT(bytes == 0 ? len : bytes == 2 ? 126u : 127u, length);
     for (i = 0, length = 0; i < bytes; i++) length = length * 256 + p[2 + i];
@@ -118,7 +118,7 @@ static void check_head(const unsigned char *p, int opcode, int fin, size_t len,
     if (key) CHECK_MEM(key, 4, p + 2 + bytes, 4);
 }
 
-static void check_built(const unsigned char *payload, size_t len, int opcode, int fin,
+static void check_built(const unsigned char *payload, size_t len, stws_ws_opcode opcode, int fin,
                         const unsigned char *key) {
     size_t head = head_of(len, key != NULL), need = 0;
     unsigned char *buf = exact_block(head + len), *expected = exact_block(len);
@@ -146,10 +146,11 @@ static void test_build_every_kind(void) {
     dice d = dice_of(6);
     unsigned char *payload = exact_block(100000);
     size_t i;
-    int opcode, fin;
+    stws_ws_opcode opcode;
+    int fin;
     roll_bytes(&d, payload, 100000);
     for (i = 0; i < sizeof lengths / sizeof *lengths; i++)
-        for (opcode = 0; opcode <= STWS_WS_BINARY; opcode++)
+        for (opcode = STWS_WS_CONTINUATION; opcode <= STWS_WS_BINARY; opcode++)
             for (fin = 0; fin < 2; fin++) {
                 check_built(payload, lengths[i], opcode, fin, key);
                 check_built(payload, lengths[i], opcode, fin, NULL);
@@ -195,8 +196,8 @@ static void check_usage_error(int opcode, int fin, size_t len) {
     size_t need;
     memset(buf, '~', sizeof buf);
     buf[sizeof buf - 1] = 0;
-    CHECK_INT(STWS_ERR_USAGE,
-              stws_ws_build(buf, sizeof buf, opcode, fin, payload, len, NULL, &need));
+    CHECK_INT(STWS_ERR_USAGE, stws_ws_build(buf, sizeof buf, (stws_ws_opcode)opcode, fin, payload,
+                                            len, NULL, &need));
     CHECK_INT(sizeof buf - 1, strspn(buf, "~"));
 }
 
@@ -216,8 +217,8 @@ static void test_build_refuses_illegal_frames(void) {
     check_usage_error(0x81, 1, 1);
 }
 
-static void check_wire(const char *wire, size_t wire_len, int opcode, int fin, const char *payload,
-                       size_t len, const unsigned char *key) {
+static void check_wire(const char *wire, size_t wire_len, stws_ws_opcode opcode, int fin,
+                       const char *payload, size_t len, const unsigned char *key) {
     char *buf = exact_block(wire_len);
     size_t need = 0;
     CHECK_INT(STWS_OK, stws_ws_build(buf, wire_len, opcode, fin, payload, len, key, &need));

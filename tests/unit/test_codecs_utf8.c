@@ -333,7 +333,8 @@ enum { TEXT_HEAD = 4 };
 
 /* Builds a frame of up to 65,535 payload bytes as a server sends it. The length decides the form of
    the header. */
-static size_t put_frame(char *out, int opcode, int fin, const void *payload, size_t len) {
+static size_t put_frame(char *out, stws_ws_opcode opcode, int fin, const void *payload,
+                        size_t len) {
     size_t need = 0;
     CHECK_INT(STWS_OK, stws_ws_build(out, TEXT_HEAD + len, opcode, fin, payload, len, NULL, &need));
     return need;

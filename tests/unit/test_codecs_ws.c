@@ -218,7 +218,7 @@ static void test_every_head_with_utf8(void) {
 /* ---- there and back ---- */
 
 typedef struct message {
-    int opcode;
+    stws_ws_opcode opcode;
     size_t len;
     unsigned char data[1000];
 } message;
@@ -232,7 +232,7 @@ typedef struct exchange {
     size_t len;
 } exchange;
 
-static void send_frame(dice *d, exchange *x, int server, int opcode, int fin,
+static void send_frame(dice *d, exchange *x, int server, stws_ws_opcode opcode, int fin,
                        const unsigned char *data, size_t len) {
     unsigned char key[4];
     size_t need = 0;
@@ -255,7 +255,7 @@ static void send_control(dice *d, exchange *x, int server) {
 static void send_message(dice *d, exchange *x, int server) {
     message m;
     size_t at = 0, n;
-    int opcode;
+    stws_ws_opcode opcode;
     m.opcode = opcode = one_in(d, 2) ? STWS_WS_TEXT : STWS_WS_BINARY;
     m.len = roll_below(d, one_in(d, 3) ? sizeof m.data : 140);
     roll_bytes(d, m.data, m.len);
@@ -277,7 +277,7 @@ typedef struct receiver {
     int is_open;
 } receiver;
 
-static void check_message(receiver *r, int opcode, const void *data, size_t len) {
+static void check_message(receiver *r, stws_ws_opcode opcode, const void *data, size_t len) {
     const message *expected = &r->x->sent[r->count];
     CHECK(r->count < r->x->count);
     CHECK_INT(expected->opcode, opcode);
