@@ -939,7 +939,8 @@ static void test_stomp_died(void) {
     peer_end(&p);
     until_trouble(&p);
     check_trouble(&p, STWS_ERR_WS_CLOSE, RETRIED);
-    CHECK_HAS("no permission for the destination, or arguments that differ from the queue's", why(&p));
+    CHECK_HAS("no permission for the destination, or arguments that differ from the queue's",
+              why(&p));
     CHECK_HAS("log has the reason", why(&p));
     peer_free(&p);
     session(&p, NULL);
@@ -1293,9 +1294,10 @@ static void test_a_wrong_content_length(void) {
         "< MESSAGE destination=/topic/caf\xC3\xA9 subscription=1 content-length=4 [caf\xC3\xA9]",
         "MESSAGE of /topic/caf\xC3\xA9 has content-length:4; does the server count characters "
         "instead of bytes?");
-    REFUSED("MESSAGE\ndestination:/topic/a\ncontent-length:5\n\ncafe\0\n",
-            "< MESSAGE destination=/topic/a content-length=5 [cafe]",
-            "MESSAGE of /topic/a has content-length:5; does the server also count the closing NUL?");
+    REFUSED(
+        "MESSAGE\ndestination:/topic/a\ncontent-length:5\n\ncafe\0\n",
+        "< MESSAGE destination=/topic/a content-length=5 [cafe]",
+        "MESSAGE of /topic/a has content-length:5; does the server also count the closing NUL?");
     REFUSED("MESSAGE\ndestination:/topic/a\ncontent-length:-1\n\ncafe",
             "< MESSAGE destination=/topic/a content-length=-1 []",
             "MESSAGE of /topic/a has content-length:-1");

@@ -253,8 +253,8 @@ static void act_subscribe(struct user *u, int place, int ack) {
     if (chance(w, 400)) o.id = id;
     if (!o.id) id[0] = 0;
     taken = o.id && live_sub(u, id);
-    ends = o.id && u->client->hand_unsubscribed; /* a subscription that ends keeps its id while its last
-                                               message is in use */
+    /* A subscription that ends keeps its id while its last message is in use. */
+    ends = o.id && u->client->hand_unsubscribed;
     memcpy(fresh.id, id, sizeof id);
     fresh.place = place;
     fresh.ack = ack;

@@ -439,9 +439,9 @@ static void test_socks_proxy_refuses(void) {
     static const struct {
         const char *words;
         int final;
-    } replies[] = {{"gives no reason", 0}, {"rules forbid", 1},       {"no route", 0},
-                   {"cannot reach", 0},     {"connection refused", 0}, {"TTL", 0},
-                   {"not support CONNECT", 1},   {"kind of address", 1},    {"SOCKS reply 9:", 1}};
+    } replies[] = {{"gives no reason", 0},     {"rules forbid", 1},       {"no route", 0},
+                   {"cannot reach", 0},        {"connection refused", 0}, {"TTL", 0},
+                   {"not support CONNECT", 1}, {"kind of address", 1},    {"SOCKS reply 9:", 1}};
     char answer[12] = "\5\0\5\0\0\1";
     int i;
     for (i = 0; i < 9; i++) {
@@ -454,7 +454,8 @@ static void test_socks_proxy_refuses(void) {
     CHECK_REFUSED("socks5://h:1", "\5\2", "wants credentials", 1);
     CHECK_REFUSED("socks5://ada:sesame@h:1", "\5\377", "or other ones", 1);
     CHECK_REFUSED("socks5://ada:sesame@h:1", "\5\1", "or other ones", 1);
-    CHECK_REFUSED("socks5://ada:sesame@h:1", "\5\2\1\1", "does not accept the user and password", 1);
+    CHECK_REFUSED("socks5://ada:sesame@h:1", "\5\2\1\1", "does not accept the user and password",
+                  1);
 }
 
 static void test_answers_that_are_not_socks(void) {
