@@ -13,7 +13,7 @@ old systems (before glibc 2.34) and -lbearssl if you compile with STOMP_WS_BEARS
 A library that embeds this header should also define STOMP_WS_STATIC: no symbol then leaves its
 object file.
 
-Contents. Search for ">>" and the name:
+Contents. Search for ">>" and the name. `grep '= >>' stomp_ws.h` prints each section's title.
 
     Declarations, in the order in which a program needs them:
     >>results >>frame >>message                        what calls return, what arrives
@@ -102,7 +102,7 @@ reply; and stws_request, stws_connect, stws_close and stws_flush copy events tha
 meanwhile, so that a later stws_next can return them. For a larger frame the buffer grows as its
 data arrives, never because of a declared length. It shrinks back when the connection ends. [Y2]
 `stws_init` puts a client into memory that you provide (`stws_size` returns the size). Such a
-client never uses the heap: its buffers are its limits. [Y3]
+client never uses the heap, except for the reply of stws_request: its buffers are its limits. [Y3]
 
 A message is a view into the receive buffer. Header values are unescaped in place. Every name,
 value and body ends in a NUL byte, so each of them is a C string. A body may also contain NUL
@@ -115,6 +115,7 @@ with a sentence that names the buffer. Error sentences are cut to rx_buffer / 4 
 
     | what                                           | bytes on 64-bit systems |
     |------------------------------------------------|-------------------------|
+    | a client with default options                  | 1,354,208               |
     | the smallest client possible, single_thread    | 4,560                   |
     | added if single_thread is not set              | 272                     |
     | per byte of rx_buffer, tx_buffer, outbox_bytes | 1                       |
@@ -298,6 +299,8 @@ limit or a rule, the client closes the connection with the code that RFC 6455 gi
 1007, 1009), and the error names the option. [I1]
 
 ## Caveats
+- The library prints nothing, and changes no signal's disposition: a write to a closed connection
+  raises no SIGPIPE.
 - getaddrinfo blocks until the resolver answers. Numeric hosts and options.addresses avoid it.
 - There is no permessage-deflate. The CONNECT or SOCKS exchange with a proxy, its password
   included, is not encrypted. TLS with the server begins after it.
@@ -772,7 +775,9 @@ typedef void (*stws_trace_fn)(stws *client, stws_direction direction, const stws
 STOMP_WS_API const char *stws_header_get(const stws_message *message, const char *name);
 
 /* Returns a copy of a message in one block, or NULL without memory. It lasts until
-   stws_message_free. Threads: any. Allocates, does not block. */
+   stws_message_free. Acknowledge a copy only if ack_on is STWS_ACK_BY_CALL: otherwise the
+   original is acknowledged as well. The copy lies in memory of STOMP_WS_MALLOC. Threads:
+   any. Allocates, does not block. */
 STOMP_WS_API stws_message *stws_message_copy(const stws_message *message);
 
 /* Frees a copy of stws_message_copy or a reply of stws_request. NULL is fine. Threads: any.
@@ -995,7 +1000,8 @@ typedef struct stws_options {
 
     /* 1: every SEND asks for a receipt, stays in the outbox until the receipt arrives, and
        is resent after a reconnect. STWS_EVENT_RECEIPT is still reported only for sends that
-       asked for a receipt themselves. Default: 0. See "Delivery guarantees" above. */
+       asked for a receipt themselves (stws_outgoing.receipt). Default: 0. See "Delivery
+       guarantees" above. */
     int confirm;
 
     /* A header that every SEND gets, with an id that stays the same when the message is
@@ -1042,8 +1048,9 @@ typedef struct stws_options {
 
     int max_receipts; /* receipts that are waited for at a time; default 256 */
 
-    /* 1: every call comes from one thread; there is no lock and no wake-up descriptor.
-       Default: 0. */
+    /* 1: every call comes from one thread; there is no lock and no wake-up descriptor. In an
+       event loop of your own, a stws_stop from a signal handler is then noticed at the next
+       stws_step. Default: 0. */
     int single_thread;
 
     /* -- Callbacks -- */
@@ -1057,8 +1064,9 @@ typedef struct stws_options {
     stws_before_subscribe_fn before_subscribe; /* before each SUBSCRIBE */
     void *user;                                /* handed to these callbacks */
 
-    /* Messages go to this queue instead of on_message. There are two exceptions: messages of
-       a subscription with a callback of its own, and a message larger than the queue. */
+    /* Messages go to this queue instead of on_message, and make no event of stws_next. There
+       are two exceptions: messages of a subscription with a callback of its own, and a
+       message larger than the queue. */
     stws_queue *queue;
 
     /* -- TLS -- */
@@ -1101,8 +1109,9 @@ STOMP_WS_API stws_options stws_options_default(void);
 /* ==== >>life: create a client, end it, destroy it ====
 
    A client lives from stws_create or stws_init to stws_destroy. In between it ends once: by
-   stws_stop, by stws_disconnect, or by an error. After its end all calls return STWS_CLOSED
-   or that error. Threads: any, unless stated. */
+   stws_stop, by stws_disconnect, or by an error. After its end, driving calls return
+   STWS_CLOSED or that error, calls that send or subscribe return STWS_CLOSED, and calls that
+   ask for an end do nothing. Threads: any, unless stated. */
 
 /* Creates a client in one block of memory. Returns NULL only if there is no memory. If an
    option is wrong there is a client nevertheless, and its first driving call returns the
@@ -1137,22 +1146,24 @@ STOMP_WS_API void stws_stop(stws *client);
    receipt, close with 1000, all within timeout_ms (-1: close_timeout_ms). Drive the client on
    until its end, or call stws_close instead.
 
-   If ack_on is set, the message that the program holds is acknowledged first. DISCONNECT
-   follows when nothing waits to be sent any more. Messages that arrive after it are delivered;
-   they can no longer be acknowledged (STWS_ERR_STALE), so the server delivers them again. If
-   the connection breaks, the client connects again and goes on. If something cannot be sent or
-   confirmed in time, the client's end is STWS_ERR_LOST with a sentence.
+   If ack_on is set, the message that the program handles is acknowledged first, and messages
+   that were popped from a queue have to be given back first. DISCONNECT follows when nothing
+   waits to be sent any more. Messages that arrive after it are delivered; they can no longer be
+   acknowledged (STWS_ERR_STALE), so the server delivers them again. If the connection breaks,
+   the client connects again and goes on. If something cannot be sent or confirmed in time, the
+   client's end is STWS_ERR_LOST with a sentence.
 
    Returns STWS_OK, or STWS_ERR_MEMORY if the client is NULL. Does not allocate or block.
    STOMP 1.2, "DISCONNECT". */
 STOMP_WS_API int stws_disconnect(stws *client, int timeout_ms);
 
-/* Calls stws_disconnect with that timeout_ms, and drives until the end. If another thread
-   drives, or holds an event of stws_next until its next driving call, it waits for that
-   thread. Returns 0 if nothing was lost; STWS_ERR_LOST; the error with which the client has
-   ended; STWS_ERR_STATE in a callback; STWS_ERR_MEMORY if the client is NULL. Threads: any,
-   outside of callbacks. Allocates only copies of events for stws_next; blocks. STOMP 1.2,
-   "DISCONNECT". */
+/* Calls stws_disconnect with that timeout_ms (-1: close_timeout_ms), and drives until the
+   end. A thread of stws_start ends, too; stws_destroy joins it, if stws_join does not. If
+   another thread drives, or holds an event of stws_next until its next driving call, it
+   waits for that thread. Returns 0 if nothing was lost; STWS_ERR_LOST; the error with which
+   the client has ended; STWS_ERR_STATE in a callback; STWS_ERR_MEMORY if the client is NULL.
+   Threads: any, outside of callbacks. Allocates only copies of events for stws_next; blocks.
+   STOMP 1.2, "DISCONNECT". */
 STOMP_WS_API int stws_close(stws *client, int timeout_ms);
 
 /* Replaces the connection by a new one, once what was accepted is written, or after
@@ -1173,7 +1184,7 @@ typedef enum stws_ack_mode {
     STWS_ACK_CLIENT_INDIVIDUAL = 3 /* "client-individual": an ACK covers one message */
 } stws_ack_mode;
 
-/* Options of one subscription. All may stay 0. */
+/* Options of one subscription. All may stay 0 (C: `= {0}`, C++: `= {}`). */
 typedef struct stws_subscribe_options {
     const char *id; /* header id; default: one of ours */
 
@@ -1228,7 +1239,8 @@ STOMP_WS_API int stws_unsubscribe(stws *client, int handle);
    the outbox and for one of max_receipts. They allocate only if tx_buffer must grow for a
    large frame. */
 
-/* A message to send, with all that SEND can express. */
+/* A message to send, with all that SEND can express. Fields that are not needed stay 0 (C:
+   `= {0}`, C++: `= {}`). */
 typedef struct stws_outgoing {
     const char *destination; /* header destination */
     const char *body;        /* the body; NULL: empty */
@@ -1241,8 +1253,11 @@ typedef struct stws_outgoing {
     /* the transaction that it is part of, see stws_begin; default: none */
     const char *transaction;
 
-    const char *const *headers;         /* more headers: name, value, ..., NULL */
-    int receipt;                        /* 1: STWS_EVENT_RECEIPT tells how it ended */
+    const char *const *headers; /* more headers: name, value, ..., NULL */
+
+    /* 1: STWS_EVENT_RECEIPT tells how it ended; also needed with options.confirm */
+    int receipt;
+
     stws_content_length content_length; /* whether it has a content-length header */
 } stws_outgoing;
 
@@ -1268,9 +1283,9 @@ STOMP_WS_API int stws_send_text(stws *client, const char *destination, const cha
 STOMP_WS_API int stws_send_ex(stws *client, const stws_outgoing *message);
 
 /* Adds headers reply-to and correlation-id to a message, sends it, and waits for the answer.
-   timeout_ms: -1 means no limit. Sets *reply to a copy; free it with stws_message_free. The
-   reply is the only confirmation: also with options.confirm the message asks for no receipt,
-   and is not resent once it was written.
+   timeout_ms: -1 means no limit. A reply without correlation-id is accepted, too. Sets *reply
+   to a copy; free it with stws_message_free. The reply is the only confirmation: also with
+   options.confirm the message asks for no receipt, and is not resent once it was written.
 
    This is a driving call: it calls back, and keeps events without a callback for stws_next,
    as stws_flush does. Returns 0; STWS_ERR_TIMEOUT; STWS_ERR_BROKER if an ERROR came;
@@ -1397,15 +1412,18 @@ STOMP_WS_API int stws_connect(stws *client, int timeout_ms);
 STOMP_WS_API int stws_next(stws *client, stws_event *event, int timeout_ms);
 
 /* Sets out[0], out[1], ... to the descriptors to wait for, at most cap of them; there are
-   never more than 3. Ask again after each step. Returns how many; 0 if the client is NULL;
-   STWS_ERR_USAGE if out is NULL; STWS_ERR_STATE in a callback, or while another thread is in
-   a driving call. Does not block. */
+   never more than 3. Ask again after each step, because a reconnect changes them.
+   Level-triggered waiting (poll, select, epoll without EPOLLET) is enough. Returns how many;
+   0 after the client's end, or if the client is NULL; STWS_ERR_USAGE if out is NULL;
+   STWS_ERR_STATE in a callback, or while another thread is in a driving call. Does not
+   block. */
 STOMP_WS_API int stws_fds(stws *client, stws_fd *out, int cap);
 
 /* Returns the number of milliseconds after which stws_step must be called even if no
-   descriptor is ready: 0 means now, -1 means no limit. Returns STWS_ERR_STATE in a callback,
-   or while another thread is in a driving call. It is 0 if the client is NULL: stws_step
-   then tells why. Does not block. */
+   descriptor is ready: at most 3,600,000 (an hour); 0 means now, also after the client's
+   end; -1 means no limit. Returns STWS_ERR_STATE in a callback, or while another thread is
+   in a driving call. It is 0 if the client is NULL: stws_step then tells why. Does not
+   block. */
 STOMP_WS_API long long stws_deadline(stws *client);
 
 /* Does what can be done without waiting, and calls back. Returns 0; after the client's end
@@ -1426,9 +1444,10 @@ STOMP_WS_API int stws_step(stws *client);
 
    In a callback it writes, but does not read. It returns STWS_ERR_STATE there if writing is
    not enough, as with options.confirm. Other errors: STWS_ERR_TIMEOUT after timeout_ms;
-   STWS_ERR_MEMORY if the client is NULL; STWS_CLOSED after the client's end; STWS_ERR_LOST,
-   or the error of the connection, if messages were lost with it. Threads: any. Allocates
-   only copies of events; blocks up to timeout_ms. */
+   STWS_ERR_MEMORY if the client is NULL; STWS_CLOSED if the client ends while messages wait
+   (after the end it returns 0 if nothing waits); STWS_ERR_LOST, or the error of the
+   connection, if messages were lost with it. Threads: any. Allocates only copies of events;
+   blocks up to timeout_ms. */
 STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
 
 /* ==== >>state: state, errors, statistics ====
@@ -1534,7 +1553,10 @@ STOMP_WS_API void stws_stats(stws *client, stws_statistics *out);
    stws_queue_pop blocks. */
 
 /* Creates a queue of capacity bytes (1 to 2,147,483,647; 0 means 65,536) in one block of
-   memory. Returns NULL without memory, and for a larger capacity. */
+   memory of STOMP_WS_MALLOC. Room becomes free in the order of arrival: a thread that keeps
+   a message for long keeps the room of all later ones. So size the capacity for the slowest
+   thread, or copy a message before long work. Returns NULL without memory, and for a larger
+   capacity. */
 STOMP_WS_API stws_queue *stws_queue_create(size_t capacity);
 
 /* Gives back the message that *message points to, and takes out the next one. Set *message to
@@ -1616,7 +1638,9 @@ typedef struct stws_random {
     int (*fill)(void *ctx, void *out, size_t len);
 } stws_random;
 
-/* An allocator instead of STOMP_WS_MALLOC and STOMP_WS_FREE. */
+/* An allocator instead of STOMP_WS_MALLOC and STOMP_WS_FREE, for what belongs to a client:
+   its block, grown buffers, and events that are kept for stws_next. Copies of messages,
+   replies and queues use STOMP_WS_MALLOC. */
 typedef struct stws_allocator {
     void *ctx; /* handed to each function */
 

@@ -1619,12 +1619,12 @@ static int is_end_of_spring(const char *message) {
 // resent is counted again as sent.
 static void count_sends(run *r, stws_direction direction, const stws_frame *frame) {
     const char *receipt;
-    if (direction == '>' && strcmp(frame->command, "SEND") == 0) r->frames_sent++;
-    if (direction == '>' && strcmp(frame->command, "DISCONNECT") == 0) {
+    if (direction == STWS_SENT && strcmp(frame->command, "SEND") == 0) r->frames_sent++;
+    if (direction == STWS_SENT && strcmp(frame->command, "DISCONNECT") == 0) {
         receipt = stws_frame_header(frame, "receipt");
         snprintf(r->end_receipt, sizeof r->end_receipt, "%s", receipt ? receipt : "");
     }
-    if (direction == '<' && strcmp(frame->command, "RECEIPT") == 0) {
+    if (direction == STWS_RECEIVED && strcmp(frame->command, "RECEIPT") == 0) {
         receipt = stws_frame_header(frame, "receipt-id");
         r->confirmed_sends += receipt && strcmp(receipt, r->end_receipt) != 0;
     }
@@ -1639,7 +1639,7 @@ static void on_trace(stws *client, stws_direction direction, const stws_frame *f
     (void)client;
     if (r->set->trace) print_trace(error_output(r), direction, frame);
     count_sends(r, direction, frame);
-    if (direction != '<' || strcmp(frame->command, "ERROR") != 0 || !r->ending || !r->sent) return;
+    if (direction != STWS_RECEIVED || strcmp(frame->command, "ERROR") != 0 || !r->ending || !r->sent) return;
     if (stws_frame_header(frame, "receipt-id") || is_end_of_spring(message)) return;
     if (!message) message = "";
     snprintf(r->refused, sizeof r->refused,

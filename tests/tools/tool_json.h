@@ -2,6 +2,7 @@
 #ifndef TOOL_JSON_H
 #define TOOL_JSON_H
 
+#include "../../stomp_ws.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

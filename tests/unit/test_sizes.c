@@ -51,6 +51,12 @@ static stws_options least(void) {
     return o;
 }
 
+static void test_the_default_client(void) {
+    stws_options o = stws_options_default();
+    o.url = "ws://localhost/";
+    check_row("a client with default options", stws_size(&o), 0);
+}
+
 static void test_the_least_client(void) {
     stws_options o = least(), more = o;
     check_row("the smallest client possible, single_thread", stws_size(&o), 0);
@@ -98,6 +104,7 @@ static void test_tables(void) {
 }
 
 int main(void) {
+    RUN(test_the_default_client);
     RUN(test_the_least_client); /* [Y5] */
     RUN(test_buffers);
     RUN(test_tables);
