@@ -4957,7 +4957,7 @@ enum { STWS_P_READ = STWS_P_BATCH + 4096 };
 
 enum { STWS_P_MAX_URLS = 64 }; /* the most entries of options.urls */
 
-/* As due_us: no wait followed the last turn, so nobody knows when the next turn should be. */
+/* As due_us: no wait has begun since the last turn, so no due time is known. */
 enum { STWS_P_NOT_TOLD = -1 };
 
 enum { STWS_P_AGAIN = STWS_RESULT_END }; /* an internal result: try the operation again */
@@ -5032,7 +5032,7 @@ struct stws {
     /* flushing: stws_flush waits for receipts; above_high: OUTBOX_HIGH was reported, and
        OUTBOX_LOW was not yet */
     unsigned char flushing, above_high;
-    unsigned char turn_due; /* frames are left, but a turn has to come first: do not wait */
+    unsigned char turn_due; /* frames are left; a turn comes before the next one: do not wait */
     /* an ERROR refused CONNECT: STWS_P_REFUSED or STWS_P_DENIED; else 0 */
     unsigned char refused;
     /* the rest of the answer to the upgrade will not come, or is not waited for */
@@ -5053,10 +5053,11 @@ struct stws {
     const stws_subscribe_options *implied;
     long long error_us; /* time of the session's first ERROR frame */
     /* Times in microseconds of `clock`. now: of this turn; deadline_us: of the current state;
-       error_close_us: when to close after an ERROR; hook_us: not 0 while before_connect makes
-       us wait; due_us: when the current wait should end, NEVER outside of a wait; stalled_us:
-       since when the socket is full, 0: it is not; session_us: when the session began; end_us:
-       deadline of a graceful end. */
+       error_close_us: when to close after an ERROR; hook_us: until when before_subscribe puts
+       the next SUBSCRIBE off, 0: it does not; due_us: when the wait that began last should
+       end, STWS_P_NEVER: without limit, STWS_P_NOT_TOLD: no wait since the last turn;
+       stalled_us: since when the socket is full, 0: it is not; session_us: when the session
+       began; end_us: deadline of a graceful end. */
     long long now, deadline_us, error_close_us, hook_us, due_us, stalled_us, session_us, end_us;
     long long slept_us; /* value of clock.slept_us when the session began */
     /* when to leave the session for a new one; the latest time, if there is still output */
@@ -6632,7 +6633,12 @@ static void stws_p_session_reset(stws_p_session *s, long long now) {
 
 /* ==== >>system: random numbers and clocks of the system ====
 
-   The defaults for the options random and clock. */
+   The functions that ask the system directly. stws_p_system_random and stws_p_system_clock are
+   the defaults of the options random and clock, together with stws_p_system_slept.
+   stws_p_system_date serves the dates of HTTP. stws_p_wipe overwrites secrets before their
+   memory is released.
+
+   Nothing here keeps state, so any thread may call any of these functions. */
 
 /* Overwrites memory that held a secret. The compiler cannot remove this as a useless write. */
 static void stws_p_wipe(void *data, size_t len) {
@@ -6698,7 +6704,25 @@ static long long stws_p_system_date(void) {
 
 /* ==== >>tcp: connections with IPv6 and IPv4 raced (RFC 8305) ====
 
-   The default transport. Every call is non-blocking, except the resolver's. */
+   The socket of the built-in transport. A stws_p_tcp holds the addresses of the host, and at
+   most two sockets: `fd`, and while two connects race, `rival`.
+
+       first address ------> fd --succeeds-----------------------> fd is the connection
+                             |                                     ^
+       250 ms later ----> rival --succeeds, fd is closed-----------+
+                             |
+       2 s later          both silent: fd is closed, rival becomes fd, and the next
+                          address becomes the rival
+
+   The section >>attempt fills the list of addresses. Then the driving thread calls
+   stws_p_tcp_open again and again until it is done. A connect that fails makes room for the
+   next address at once. Once connected, fd is the only socket.
+
+   Invariants: addresses before `next` have been tried. A socket that is not open is -1. The
+   list lies in the input buffer, so it is invalid once the connection is open.
+
+   Only the driving thread uses a stws_p_tcp, without the lock. No call blocks, except
+   getaddrinfo(). */
 
 enum {
     STWS_P_RACE_US = 250000, /* Connection Attempt Delay (RFC 8305, section 8) */
@@ -6962,7 +6986,22 @@ static const char *stws_p_errno_text(int error) {
 
 /* ==== >>proxy: HTTP CONNECT (RFC 9110, 9.3.6) and SOCKS 5 (RFC 1928, 1929) ====
 
-   Speaks to a proxy on the TCP connection before TLS or the handshake begins. */
+   Asks a proxy for a connection to the server, before TLS or the upgrade begins. After that,
+   the TCP connection leads to the server, and the proxy only passes bytes on.
+
+       DIAL ----------- http:// ----------> ASK_CONNECT --> open
+        |                                      ^   ^
+        +-- socks5:// --> ASK_METHOD ----------+   |
+                              |                    |
+                              +--> ASK_LOGIN ------+
+
+   In each step but DIAL one request is sent, and then its answer is read. `data` holds the
+   request while `saying` is 1, and the answer while it is 0. A failure leaves a sentence in
+   `why`; `final` is 1 if another attempt would fail in the same way.
+
+   The section >>attempt chooses the proxy. stws_p_proxy_open is the `open` of the built-in
+   transport, and >>tls calls it, too; without a proxy it only opens TCP. With STOMP_WS_NO_PROXY
+   the compiler removes the dialogue. Only the driving thread comes here, without the lock. */
 
 static const char stws_p_proxy_url_wrong[] =
     "a proxy is http://[user:password@]host:port, or the same with socks5://; user and password "
@@ -7223,7 +7262,22 @@ static void stws_p_tcp_init(stws_p_tcp *t, const stws_clock *clock, stws_transpo
 
 /* ==== >>tls: a TLS library, called through stws_tls, on top of TCP ====
 
-   Moves bytes between the TCP connection and the functions of the table. */
+   The transport for wss://. This section moves encrypted bytes between the socket and a table
+   of functions (stws_tls). It knows no TLS library itself.
+
+       prepare --TCP is open--> begun --handshake done, key matches tls_pin--> open --> close
+
+   The table never touches the socket. It reports by its state what it needs: to send a record,
+   to receive one, to give data or to take data. stws_p_tls_pump moves records until the wanted
+   bit is set. The state of the table lives as long as the client, so a session can be resumed
+   at the next attempt; it is resumed only for the same host and port.
+
+   Invariants: no byte of the client passes before the key was compared with tls_pin. Bytes of
+   the client count as written only once their record was sent.
+
+   The section >>attempt prepares each attempt. Other sections use the transport `io`,
+   stws_p_tls_begun and stws_p_tls_is_final. Only the driving thread comes here, without the
+   lock. */
 
 /* Prepares the TLS state in the client's block. Called once for each client. */
 static stws_p_tls *stws_p_tls_init(void *memory, void *state, const stws_tls *table) {
@@ -7469,13 +7523,26 @@ STOMP_WS_API const char *stws_tls_alert_text(int alert) {
 
 /* ==== >>bearssl_trust: whom to trust: certificates for BearSSL ====
 
-   Reads trust anchors from PEM files, and checks a server's chain for BearSSL. */
+   Reads certificates from PEM files, and checks the server's chain for BearSSL. Used only with
+   STOMP_WS_BEARSSL. BearSSL calls the verifier (stws_p_bear_start_chain to
+   stws_p_bear_end_chain) during the handshake, so the driving thread comes here, without the
+   lock.
 
-/* All memory of TLS is one struct in the client's block. A CA bundle has about 150
-   certificates, but a chain needs only one of them. So no trust anchors are kept. The server's
-   chain is stored as it arrives; then the bundle is read, and only the CAs that the chain names
-   are kept. This limits the memory whatever the size of the bundle. A renewed bundle takes
-   effect at the next handshake that does not resume a session. */
+   All memory of TLS is one struct in the client's block. A CA bundle has about 150
+   certificates, but a chain needs only one of them. So the bundle is not kept:
+
+   1. The server's chain is stored in `der` as it arrives.
+   2. The bundle is read. A CA that the chain names becomes an anchor, behind the chain in `der`.
+      A CA that the chain does not name is dropped at once.
+   3. BearSSL checks the chain against these anchors. If the chain names more than 6 CAs, the
+      bundle is read again for the next ones, until one of them is right.
+
+   So the memory has a limit, whatever the size of the bundle. A renewed bundle takes effect at
+   the next handshake that does not resume a session.
+
+   BearSSL decides what is trusted. This section adds two checks that BearSSL does not make: a
+   numeric address of the server, and extendedKeyUsage. */
+
 /* the most certificates of a chain; anchors at a time; bytes of DER */
 enum { STWS_P_CHAIN = 8, STWS_P_ANCHORS = 6, STWS_P_DER_ROOM = 32768 };
 
@@ -7648,8 +7715,6 @@ static int stws_p_pem_certificate(stws_p_bear *t, const char *name, stws_p_der d
     t->found++;
     return 1;
 }
-
-/* ---- whom to trust: the verifier that BearSSL calls ---- */
 
 static stws_p_bear *stws_p_bear_of(const br_x509_class **ctx) { return (stws_p_bear *)ctx; }
 
@@ -7844,7 +7909,14 @@ static unsigned stws_p_bear_end_chain(const br_x509_class **ctx) {
 
 /* ==== >>bearssl: TLS 1.2 by BearSSL ====
 
-   Fills the table stws_tls with functions of BearSSL. */
+   The functions of the table stws_tls, by BearSSL; stws_bearssl returns the table. Only >>tls
+   calls them, in the driving thread. One struct, stws_p_bear, holds the whole state of a
+   client.
+
+   Each connection begins with stws_p_bear_begin. It resets everything except two values of the
+   last handshake: the session, which may be resumed, and the hash of the server's key. After an
+   error `why` has the sentence, and `final` is 1 if another attempt would fail in the same
+   way. */
 
 static const br_x509_pkey *stws_p_bear_get_pkey(const br_x509_class *const *ctx, unsigned *usages) {
     const stws_p_bear *t = (const stws_p_bear *)ctx;
@@ -7853,8 +7925,6 @@ static const br_x509_pkey *stws_p_bear_get_pkey(const br_x509_class *const *ctx,
     if (usages) *usages = BR_KEYTYPE_KEYX | BR_KEYTYPE_SIGN;
     return &t->decoders[0].pkey;
 }
-
-/* ---- errors ---- */
 
 /* Reports an error in our own options or system, which another attempt will not change. */
 static int stws_p_bear_fail(stws_p_bear *t, const char *why, const char *file) {
@@ -7955,8 +8025,6 @@ static int stws_p_bear_identify(stws_p_bear *t) {
             t, "tls_key_file cannot be read, or has no RSA or EC key without password", key_file);
     return STWS_DONE;
 }
-
-/* ---- the table ---- */
 
 /* Prepares the engine for a handshake. Of the last handshake, the session and the hash of the
    server's key stay. */
@@ -8089,9 +8157,7 @@ STOMP_WS_API const stws_tls *stws_bearssl(void) {
     return &table;
 }
 
-#endif /* STOMP_WS_BEARSSL */
-
-#ifndef STOMP_WS_BEARSSL
+#else
 
 STOMP_WS_API const stws_tls *stws_bearssl(void) { return NULL; }
 
@@ -8099,7 +8165,13 @@ STOMP_WS_API const stws_tls *stws_bearssl(void) { return NULL; }
 
 /* ==== >>message.c: messages that outlive the receive buffer ====
 
-   A copy is one block of memory: the struct, its headers and its texts. */
+   The message of an event points into the receive buffer, and ends with the next driving call.
+   A copy lives until it is freed. It is one block: the struct, its headers, its texts and its
+   body, so one free releases it. The copy's pointers point into its own headers.
+
+   stws_message_copy allocates the block for the user. The queue and the events that wait for
+   stws_next have memory of their own, and use stws_p_message_write. These functions use no
+   client, so they need no lock. */
 
 /* Returns the bytes that a copy of a message needs. */
 static size_t stws_p_message_size(const stws_message *m) {
@@ -8151,8 +8223,21 @@ STOMP_WS_API const char *stws_header_get(const stws_message *message, const char
 
 /* ==== >>queue.c: messages of many clients wait for a thread that pops them ====
 
-   Driving threads push; any thread pops (>>pop). A message counts as held by its client until
-   it is settled. */
+   A queue is a ring of messages, each in one block. A message lives so:
+
+       put --> waiting --pop--> popped --acknowledged--> given back --> its place is free
+               (untaken)           |                         ^
+                                   +-- needs no ACK ---------+
+
+   A place becomes free only after all places before it (>>pop). While the ring is full, clients
+   stand in the list of waiters; each place that is given back wakes them, and they try again.
+
+   The driving threads of clients put messages; any thread pops them. The queue has its own
+   lock. A thread that has a client's lock may take the queue's lock, but never the reverse: the
+   ACK of a popped message is sent without the queue's lock.
+
+   A client is counted as a feeder from its creation to its end. A queue whose last feeder has
+   ended has ended itself once it is empty. */
 
 STOMP_WS_API stws_queue *stws_queue_create(size_t capacity) {
     size_t head = stws_p_align(sizeof(stws_queue)), cap = stws_p_align(capacity ? capacity : 65536);
@@ -8200,7 +8285,7 @@ static stws_p_queued *stws_p_queued_at(const stws_queue *q, size_t offset) {
 }
 
 /* Returns the popped entry behind `entry`, or the first one if that is NULL; NULL at the end.
-   Entries that were given back may be among them. The lock is held. */
+   Entries that were given back may be among them. */
 static stws_p_queued *stws_p_queued_popped_locked(const stws_queue *q, const stws_p_queued *entry) {
     const stws_p_ring *r = &q->ring;
     stws_p_queued *next = (stws_p_queued *)stws_p_ring_next(r, entry);
@@ -8218,7 +8303,7 @@ static void stws_p_queue_count_feeder(stws_queue *q, int more) {
     STWS_P_UNLOCK(q);
 }
 
-/* Returns 1 if no more messages will come. The lock is held. */
+/* Returns 1 if no more messages will come. The queue's lock is held. */
 static int stws_p_queue_has_ended(const stws_queue *q) {
     return q->closed || (q->fed && !q->feeders);
 }
@@ -8245,8 +8330,9 @@ static int stws_p_queue_put(stws_queue *q, const stws_message *m, stws_p_waiter 
     STWS_P_UNLOCK(q);
     return entry != NULL;
 }
+
 #ifndef STOMP_WS_NO_THREADS
-/* Returns 1 if a thread is just acknowledging a message of this client. The lock is held. */
+/* Returns 1 if a thread is just acknowledging a message of this client. */
 static int stws_p_queue_is_acknowledging_locked(stws_queue *q, const stws *client) {
     const stws_p_queued *entry = stws_p_queued_popped_locked(q, NULL);
     while (entry && !(entry->settling && entry->message->client == client))
@@ -8301,12 +8387,9 @@ static void stws_p_write_wake_byte(int fd) {
 
 /* ==== >>state_machine: the states of a client and the edges between them ====
 
-   stws_p_enter_state is the only function that changes the state. It asserts the edge. */
-
-/* ---- the state of the connection ---- */
-
-/* The state that stws_state returns. Only stws_p_enter_state changes it, and only for the
-   thread that drives.
+   stws_p_enter_state is the only function that changes the state, and only the thread that
+   drives calls it. It asserts that the edge is in the diagram. Other threads read the state
+   atomically.
 
         IDLE                        nothing has been done yet
          |
@@ -8339,6 +8422,9 @@ static void stws_p_write_wake_byte(int fd) {
 
    An attempt that fails while it is being prepared leads from BACKOFF to BACKOFF. A client that
    stws_create cannot make is ENDED from the beginning. */
+
+/* Returns 1 if the diagram has this edge. */
+
 static inline int stws_p_is_edge(int from, int to) {
     static const unsigned char edges[][2] = {{STWS_BACKOFF, STWS_RESOLVING},
                                              {STWS_RESOLVING, STWS_CONNECTING},
@@ -8367,10 +8453,25 @@ static void stws_p_enter_state(stws *c, stws_connection_state state, long long d
 
 /* ==== >>driver: refused calls, and which thread drives ====
 
-   One thread at a time drives a client. These functions take the role, lend it and give it
-   back. */
+   A client has one holder at most: the thread that drives it, or for a moment a thread that
+   flushes or writes. c->driver has the thread and its role:
 
-/* ---- calls that are refused ---- */
+                     +--> driver  ---+     drives until its call returns
+       0 (free) --take--> flusher ---+--release--> 0
+                     +--> writer  ---+     these two yield to a thread that wants to drive
+
+   Taking is one atomic compare-and-swap, without the lock. A second thread that wants to drive
+   gets STWS_ERR_STATE if another thread drives; it waits if another thread flushes or writes.
+   With options.single_thread there is no holder: c->calling alone tells that a callback runs,
+   which may not drive. stws_start stores STWS_P_COMING as holder until its thread begins.
+
+   No wake-up is lost: a thread counts itself in c->watchers, under the lock, before it looks at
+   c->driver; a holder changes c->driver before it looks at c->watchers.
+
+   Two fields outlive a driving call. c->last_driver is the thread that drove last. c->lent is
+   what that thread may still use, for example the views of an event of stws_next.
+
+   This section also keeps, for each thread, why its last call was refused. */
 
 /* Why the last call of this thread was refused, for stws_error_text. Each thread has its own,
    because a refused call must not change the error of the client. */
@@ -8392,8 +8493,6 @@ static int stws_p_unusable(const stws *c) {
     return !c ? (int)STWS_ERR_MEMORY : c->broken ? c->error : 0;
 }
 
-/* ---- who drives ---- */
-
 /* Wakes all threads that wait for a change of the client. The lock is held. */
 static void stws_p_signal(stws *c) {
     (void)c;
@@ -8401,8 +8500,8 @@ static void stws_p_signal(stws *c) {
 }
 
 #ifndef STOMP_WS_NO_THREADS
-/* Waits for stws_p_signal, or for ms milliseconds (-1: no limit). The lock is held; other
-   threads may take it meanwhile. */
+/* Waits for stws_p_signal, or for ms milliseconds (-1: no limit). Other threads may take the
+   lock meanwhile. */
 static void stws_p_await_change_locked(stws *c, int ms) {
     STOMP_WS_ASSERT(stws_p_has_lock(c));
     if (STWS_P_ASSERTS) STWS_P_STORE(&c->lock_owner, 0);
@@ -8529,7 +8628,16 @@ static int stws_p_event_in_use_elsewhere(const stws *c) {
 
 /* ==== >>error_text: error sentences, without secrets and control characters ====
 
-   Every error sentence is written by stws_p_fail, and is made harmless before others see it. */
+   c->text is the sentence of the last error, c->error its code. stws_p_fail sets both. The
+   section >>lost adds to the sentence, for example when the next attempt begins. The sentences
+   stand where an error is found, and in the sections >>refusals and >>errors.
+
+   A sentence may quote the peer. So stws_p_fail makes each sentence harmless: from the upgrade
+   on it hides the query, user and password of the URL in use, and it always replaces characters
+   that control a terminal.
+
+   The thread that holds the client calls stws_p_fail, without the lock. Other threads see
+   c->text only once the client has ended (see stws_error_text). */
 
 /* Makes the words of a peer safe for a terminal. Replaces by '.' each character that controls
    the terminal, changes the direction of text or is invisible, and each byte that is not valid
@@ -8623,9 +8731,15 @@ static const char *stws_p_quote(char *out, size_t cap, const char *data, size_t 
 
 /* ==== >>memory: everything of a client in one block ====
 
-   The same functions run twice: first they measure the block, then they divide it. */
+   A client is one block of memory: the struct stws, copies of the options' strings, tables and
+   buffers. stws_p_layout (>>create) calls the functions stws_p_carve_* twice with the same
+   options. First it only measures; then it divides a block of that size. Both passes have to
+   carve the same parts in the same order, so no carve may depend on whether there is a block.
+   Nothing is given back until the client is destroyed.
 
-/* ---- memory: everything of a client in one block ---- */
+   Only three things lie outside of the block, on the heap of options.allocator: a larger input
+   buffer, a larger output buffer, and the events that wait for stws_next. The functions at the
+   end of this section release them. */
 
 /* Hands out parts of one block of `size` bytes. Without a block (base is NULL) it only adds up
    the sizes; if the sum overflows, it stays SIZE_MAX. Both passes get the same options, so both
@@ -8811,9 +8925,11 @@ static void stws_p_stop_feeding(stws *c) {
 
 /* ==== >>option_rules: defaults, limits and checks of options ====
 
-   A table holds each number's default and limits. stws_p_options_wrong finds the first error. */
+   The table stws_p_number_options has the range and the default of each option that is a
+   number. stws_p_options_wrong checks all options and returns the sentence for the first wrong
+   one. stws_p_resolve_options fills in the defaults, and stores 0 in place of STWS_OFF.
 
-/* ---- options: defaults and checks ---- */
+   All functions are pure, so any thread may call them. Only >>create calls them. */
 
 STOMP_WS_API stws_options stws_options_default(void) {
     stws_options o;
@@ -9037,8 +9153,16 @@ static int stws_p_may_need_tls(const stws_options *o) {
 
 /* ==== >>create: a client begins ====
 
-   stws_init uses the caller's memory, stws_create allocates it. An invalid option gives a
-   client whose calls all return the error. */
+       options --check--> measure --memory--> setup --> client (IDLE)
+                  |                             |
+                  +-------------+---------------+--> broken client (ENDED), by stws_create only
+
+   stws_init uses memory of the caller; stws_create allocates it. If an option is wrong or the
+   system lacks something, stws_init returns the error. stws_create then returns a small client
+   that is broken: every call returns its error, and stws_error_text its sentence.
+
+   No other thread knows the client yet, so the lock is not needed. The end of a client is in
+   >>life.c. */
 
 /* Divides the client's block into its parts. If c is NULL, it only computes the size. Returns
    the size, or SIZE_MAX if a size_t cannot express it. */
@@ -9210,7 +9334,10 @@ STOMP_WS_API stws *stws_create(const stws_options *options) {
 
 /* ==== >>where: URLs in error sentences ====
 
-   Removes the password from a URL, and suggests the URL that was probably meant. */
+   Writes the URL of the attempt for an error sentence, without user, password and query, and
+   suggests the URL that was probably meant. c->where holds the URL; each call overwrites it.
+   The sections that report errors, and >>cookies, call these functions in the driving
+   thread. */
 
 /* Returns how many bytes of a path or Location may be shown; "***" stands for the rest. A query
    or fragment may be secret. With an '@', everything may be user and password, so at most the
@@ -9277,9 +9404,13 @@ static void stws_p_fail_sockjs(stws *c, int error, const char *what, const char 
 
 /* ==== >>pages: the words of an HTTP answer other than 101 ====
 
-   Takes the readable text out of an HTML or JSON page, for an error sentence. */
+   A server that refuses the upgrade usually sends a page that tells why. This section takes its
+   readable text, at most one line, out of HTML, JSON or plain text.
 
-/* ---- an answer other than 101, and its page ---- */
+   The page may be cut off, chunked, compressed or invalid: nothing here parses strictly, and no
+   function reads behind `len`. stws_p_answer_is_whole tells >>upgrade when to stop waiting for
+   the rest. All functions are pure; they see the peer's bytes as they are, and stws_p_fail
+   makes them printable later. */
 
 /* How long we wait for the page of such an answer, and how many bytes of it we read. */
 enum { STWS_P_PAGE_MS = 500, STWS_P_PAGE_BYTES = 2048 };
@@ -9444,7 +9575,16 @@ static const char *stws_p_page_words(char out[140], const stws_http *answer, con
 
 /* ==== >>cookies: what is kept of an answer to the upgrade ====
 
-   Cookies, other headers, and the address to which a server redirects. */
+   Each answer to the upgrade passes through here once, called by >>upgrade:
+
+   - its headers are copied to c->head, for stws_upgrade_header, until the next answer;
+   - with option keep_cookies its cookies go to the jar (c->jar), and the next upgrade requests
+     send the matching ones (RFC 6265). The jar lives as long as the client. A cookie leaves it
+     when the server deletes or replaces it; the attribute Domain and later expiry are ignored;
+   - with option follow_redirects, a redirect changes c->url for this attempt.
+
+   Only the driving thread uses c->head, c->jar and c->moved, without the lock. Memory that an
+   option does not need has length 0. */
 
 /* Writes the target of a redirect as a ws:// or wss:// URL. Returns 1; 0 if it has another
    scheme or is too long. */
@@ -9731,7 +9871,14 @@ static int stws_p_follow_redirect(stws *c, const stws_http *answer) {
 
 /* ==== >>refusals: why a server did not upgrade, and the remedy ====
 
-   Each function writes one error sentence about an answer of HTTP. */
+   Turns an HTTP answer other than 101 into an error sentence: the cause, the server's words,
+   and what to try. stws_p_fail_status is for a valid answer, stws_p_fail_not_http for anything
+   else. The remedy comes from known words of the page, else from the status.
+
+   The upgrade request is encoded here, too, because its length may be the cause. Both functions
+   that report are called by >>upgrade, in the driving thread, without the lock.
+   stws_p_client_random, the source of random bytes outside of the lock, serves >>retry,
+   >>attempt and >>upgrade. */
 
 /* Fills `out` with random bytes for a caller that does not hold the lock: it takes the lock,
    because the user's function `fill` is never called twice at the same time. TLS gets this
@@ -9920,7 +10067,12 @@ static void stws_p_fail_not_http(stws *c, const char *data, size_t len) {
 
 /* ==== >>errors: why a session or a connection ended, and the remedy ====
 
-   Each function writes one error sentence, from the cause and what the peer said. */
+   One function per kind of end: an ERROR frame, a close frame, invalid input, a time-out, and a
+   failed read or write. Each writes one sentence by stws_p_fail: the cause, the peer's words,
+   and what to try. The callers decide what follows: >>dispatch, >>pull, >>input and >>timers.
+
+   Hints come only if they fit: our own loop was late, the connection was idle, or the broker
+   ends silent clients. Everything runs in the driving thread, without the lock. */
 
 /* Returns 1 if the message header or the body of an ERROR contains the words. */
 static int stws_p_error_has(const stws_frame *frame, const char *words) {
