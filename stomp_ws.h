@@ -9013,34 +9013,34 @@ static const stws_p_number_option stws_p_number_options[] = {
 
 enum { STWS_P_NUMBER_OPTIONS = sizeof stws_p_number_options / sizeof *stws_p_number_options };
 
+/* Returns the number that an option has. A size_t that is too large for the type becomes
+   negative, which is in no range. */
+static long long stws_p_number_of(const stws_p_number_option *n, const stws_options *o) {
+    const char *at = (const char *)o + n->at;
+    size_t size;
+    int number;
+    if (n->is_size) return memcpy(&size, at, sizeof size), (long long)size;
+    return memcpy(&number, at, sizeof number), number;
+}
+
 /* Returns 1 if the number is in its range, 0 (the default), or an allowed STWS_OFF. */
 static int stws_p_number_is_valid(const stws_p_number_option *n, const stws_options *o) {
-    const char *at = (const char *)o + n->at;
-    size_t size = 0;
-    int number = 0;
-    if (n->is_size) {
-        memcpy(&size, at, sizeof size);
-        return !size || (size >= (size_t)n->low && size <= (size_t)n->high);
-    }
-    memcpy(&number, at, sizeof number);
+    long long number = stws_p_number_of(n, o);
     return !number || (n->may_be_off && number == STWS_OFF) ||
            (number >= n->low && number <= n->high);
 }
 
 /* Replaces 0 by the default, and STWS_OFF by 0. */
 static void stws_p_resolve_number(const stws_p_number_option *n, stws_options *o) {
+    long long number = stws_p_number_of(n, o);
     char *at = (char *)o + n->at;
-    size_t size = 0;
-    int number = 0;
-    if (n->is_size) {
-        memcpy(&size, at, sizeof size);
-        if (!size) size = (size_t)n->fallback;
-        memcpy(at, &size, sizeof size);
-    } else {
-        memcpy(&number, at, sizeof number);
-        number = !number ? n->fallback : n->may_be_off && number == STWS_OFF ? 0 : number;
-        memcpy(at, &number, sizeof number);
-    }
+    size_t size;
+    int small;
+    number = !number ? n->fallback : n->may_be_off && number == STWS_OFF ? 0 : number;
+    size = (size_t)number;
+    small = (int)number;
+    if (n->is_size) memcpy(at, &size, sizeof size);
+    else memcpy(at, &small, sizeof small);
 }
 
 /* Fills in all defaults. If only one of the reconnect delays is given, the default of the other
