@@ -10030,33 +10030,27 @@ static void stws_p_fail_status(stws *c, const stws_http *answer, const char *pag
 /* Reports an answer to the upgrade that is not valid HTTP. */
 static void stws_p_fail_not_http(stws *c, const char *data, size_t len) {
     char quote[64];
-    if (len >= 2 && (data[0] == 0x15 || data[0] == 0x16) && data[1] == 3) {
+    if (len >= 2 && (data[0] == 0x15 || data[0] == 0x16) && data[1] == 3)
         stws_p_fail(c, STWS_ERR_HTTP,
                     "the server at %s answers with TLS: use wss:// instead of ws://",
                     stws_p_public_url(c));
-        return;
-    }
     /* a SETTINGS frame of HTTP/2 (RFC 9113, section 6.5) */
-    if (len >= 9 && data[0] == 0 && memcmp(data + 3, "\4\0\0\0\0", 6) == 0) {
+    else if (len >= 9 && data[0] == 0 && memcmp(data + 3, "\4\0\0\0\0", 6) == 0)
         stws_p_fail(
             c, STWS_ERR_HTTP,
             "the server at %s speaks only HTTP/2, and WebSocket needs HTTP/1.1: enable that "
             "there, or use another port",
             stws_p_public_url(c));
-        return;
-    }
-    if (len > 7 && memcmp(data, "HTTP/1.", 7) == 0) {
+    else if (len > 7 && memcmp(data, "HTTP/1.", 7) == 0)
         stws_p_fail(c, STWS_ERR_HTTP,
                     "the head of the HTTP answer at %s breaks RFC 9112: a header line has no colon "
                     "or no name, or there is a control character",
                     stws_p_public_url(c));
-        return;
-    }
-    stws_p_quote(quote, sizeof quote, data, len);
-    stws_p_fail(c, STWS_ERR_HTTP,
-                "the answer at %s is not HTTP (it begins \"%s\"): is this the port of another "
-                "protocol, such as a broker's plain STOMP or AMQP port?",
-                stws_p_public_url(c), quote);
+    else
+        stws_p_fail(c, STWS_ERR_HTTP,
+                    "the answer at %s is not HTTP (it begins \"%s\"): is this the port of another "
+                    "protocol, such as a broker's plain STOMP or AMQP port?",
+                    stws_p_public_url(c), stws_p_quote(quote, sizeof quote, data, len));
 }
 
 /* ==== >>errors: why a session or a connection ended, and the remedy ====
