@@ -8753,6 +8753,13 @@ static void *stws_p_carve(stws_p_arena *a, size_t count, size_t each) {
     return a->base + begin;
 }
 
+/* Hands out count * each bytes, and stores their address in the client's pointer at the offset
+   `field`. The client lies at the beginning of the block. */
+static void stws_p_carve_field(stws_p_arena *a, size_t field, size_t count, size_t each) {
+    void *part = stws_p_carve(a, count, each);
+    if (a->base) memcpy(a->base + field, &part, sizeof part);
+}
+
 /* Copies a string into the block. Returns the copy; NULL for NULL and while only counting. */
 static const char *stws_p_carve_string(stws_p_arena *a, const char *s) {
     char *copy = s ? (char *)stws_p_carve(a, strlen(s) + 1, 1) : NULL;
@@ -8827,32 +8834,24 @@ static void stws_p_carve_scratch(stws_p_arena *a, stws *c, const stws_options *o
 
 /* Hands out what only a client with threads needs. */
 static void stws_p_carve_shared(stws_p_arena *a, stws *c) {
-    void *stats = stws_p_carve(a, 1, sizeof(stws_statistics));
-    STWS_P_WITH_THREADS(void *mutex = stws_p_carve(a, 1, sizeof(pthread_mutex_t));)
-    STWS_P_WITH_THREADS(void *changed = stws_p_carve(a, 1, sizeof(pthread_cond_t));)
-    if (!c) return;
-    c->shared_stats = (stws_statistics *)stats;
-    memset(c->shared_stats, 0, sizeof *c->shared_stats);
-    STWS_P_WITH_THREADS(c->mutex = (pthread_mutex_t *)mutex;)
-    STWS_P_WITH_THREADS(c->changed = (pthread_cond_t *)changed;)
+    stws_p_carve_field(a, offsetof(stws, shared_stats), 1, sizeof(stws_statistics));
+    STWS_P_WITH_THREADS(stws_p_carve_field(a, offsetof(stws, mutex), 1, sizeof(pthread_mutex_t));)
+    STWS_P_WITH_THREADS(stws_p_carve_field(a, offsetof(stws, changed), 1, sizeof(pthread_cond_t));)
+    if (c) memset(c->shared_stats, 0, sizeof *c->shared_stats);
 }
 
 /* Hands out the tables: headers, subscriptions and receipts. */
 static void stws_p_carve_tables(stws_p_arena *a, stws_p_session *s, const stws_options *o) {
-    size_t subs = (size_t)o->max_subscriptions;
-    void *headers = stws_p_carve(a, o->max_headers, sizeof(stws_header));
-    void *build_headers = stws_p_carve(a, o->max_headers, sizeof(stws_header));
-    void *trace_headers = stws_p_carve(a, o->on_trace ? o->max_headers : 0, sizeof(stws_header));
-    void *slots = stws_p_carve(a, subs, sizeof(stws_p_sub)),
-         *texts = stws_p_carve(a, subs, o->subscription_bytes);
-    void *receipts = stws_p_carve(a, (size_t)o->max_receipts, sizeof(stws_p_receipt));
+    size_t subs = (size_t)o->max_subscriptions, headers = o->max_headers;
+    stws_p_carve_field(a, offsetof(stws, s.parser.headers), headers, sizeof(stws_header));
+    stws_p_carve_field(a, offsetof(stws, s.build_headers), headers, sizeof(stws_header));
+    stws_p_carve_field(a, offsetof(stws, s.trace_headers), o->on_trace ? headers : 0,
+                       sizeof(stws_header));
+    stws_p_carve_field(a, offsetof(stws, s.subs.slots), subs, sizeof(stws_p_sub));
+    stws_p_carve_field(a, offsetof(stws, s.subs.texts), subs, o->subscription_bytes);
+    stws_p_carve_field(a, offsetof(stws, s.receipts), (size_t)o->max_receipts,
+                       sizeof(stws_p_receipt));
     if (!s) return;
-    s->parser.headers = (stws_header *)headers;
-    s->build_headers = (stws_header *)build_headers;
-    s->trace_headers = (stws_header *)trace_headers;
-    s->subs.slots = (stws_p_sub *)slots;
-    s->subs.texts = (char *)texts;
-    s->receipts = (stws_p_receipt *)receipts;
     s->subs.text_size = o->subscription_bytes;
     s->subs.count = o->max_subscriptions;
 }
@@ -8860,20 +8859,18 @@ static void stws_p_carve_tables(stws_p_arena *a, stws_p_session *s, const stws_o
 /* Hands out input, output and outbox. The hash chains, a power of two in number, exist only
    with options.confirm. */
 static void stws_p_carve_buffers(stws_p_arena *a, stws_p_session *s, const stws_options *o) {
-    void *in = stws_p_carve(a, o->rx_buffer, 1), *out = stws_p_carve(a, o->tx_buffer, 1);
-    void *chains, *outbox;
     size_t count = 16;
     while (count < o->outbox_bytes / 1024) count *= 2;
-    chains = stws_p_carve(a, o->confirm ? count : 0, sizeof(uint32_t));
-    outbox = stws_p_carve(a, o->outbox_bytes, 1); /* the outbox comes last, see stws_destroy */
+    stws_p_carve_field(a, offsetof(stws, s.in.data), o->rx_buffer, 1);
+    stws_p_carve_field(a, offsetof(stws, s.out.data), o->tx_buffer, 1);
+    if (o->confirm) stws_p_carve_field(a, offsetof(stws, s.chains), count, sizeof(uint32_t));
+    /* the outbox comes last, see stws_destroy */
+    stws_p_carve_field(a, offsetof(stws, s.outbox.data), o->outbox_bytes, 1);
     if (!s) return;
-    s->in.data = (char *)in;
-    s->out.data = (char *)out;
-    s->outbox.data = (char *)outbox;
     s->in.cap = o->rx_buffer;
     s->out.cap = o->tx_buffer;
     s->outbox.cap = o->outbox_bytes & ~(size_t)15;
-    if (o->confirm) s->chains = (uint32_t *)memset(chains, 0, count * sizeof(uint32_t));
+    if (o->confirm) memset(s->chains, 0, count * sizeof *s->chains);
     s->chain_count = count;
 }
 
@@ -9164,7 +9161,7 @@ static size_t stws_p_layout(stws *c, size_t size, const stws_options *options) {
     stws_p_arena arena = {(char *)c, size, 0};
     stws_options o = *options;
     stws_p_session *s = c ? &c->s : NULL;
-    void *tls, *tls_state, *proxy;
+    void *tls, *tls_state;
     stws_p_resolve_options(&o);
     stws_p_carve(&arena, 1, sizeof *c);
     stws_p_carve_strings(&arena, c, &o);
@@ -9173,12 +9170,11 @@ static size_t stws_p_layout(stws *c, size_t size, const stws_options *options) {
     stws_p_carve_tables(&arena, s, &o);
     tls = stws_p_carve(&arena, stws_p_may_need_tls(&o) ? 1 : 0, sizeof(stws_p_tls));
     tls_state = stws_p_carve(&arena, 1, stws_p_may_need_tls(&o) ? o.tls->size : 0);
-    proxy = stws_p_carve(&arena, o.proxy ? 1 : 0, sizeof(stws_p_proxy));
+    if (o.proxy) stws_p_carve_field(&arena, offsetof(stws, proxy), 1, sizeof(stws_p_proxy));
     stws_p_carve_buffers(&arena, s, &o);
     if (!c) return arena.used;
     STOMP_WS_ASSERT(arena.used == size);
     if (stws_p_may_need_tls(&o)) c->tls = stws_p_tls_init(tls, tls_state, o.tls);
-    if (o.proxy) c->proxy = (stws_p_proxy *)proxy;
     return size;
 }
 
