@@ -8910,7 +8910,7 @@ static void stws_p_close_transport(stws *c) {
 
 /* Reports to options.queue, once, that this client has ended. */
 static void stws_p_stop_feeding(stws *c) {
-    if (c->feeds && c->o.queue) stws_p_queue_count_feeder(c->o.queue, -1);
+    if (c->feeds) stws_p_queue_count_feeder(c->o.queue, -1);
     c->feeds = 0;
 }
 
@@ -9357,7 +9357,6 @@ static const char *stws_p_public_url(stws *c) {
 /* Returns 1 if the URL's path already ends in `name`. A query may follow. */
 static int stws_p_path_ends_in(const stws_url *url, const char *name) {
     size_t len = strcspn(url->target, "?"), name_len = strlen(name);
-    if (len > url->target_len) len = url->target_len;
     while (len > 0 && url->target[len - 1] == '/') len--;
     return len >= name_len && memcmp(url->target + len - name_len, name, name_len) == 0;
 }
