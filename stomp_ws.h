@@ -7716,15 +7716,13 @@ static int stws_p_pem_certificate(stws_p_bear *t, const char *name, stws_p_der d
     return 1;
 }
 
-static stws_p_bear *stws_p_bear_of(const br_x509_class **ctx) { return (stws_p_bear *)ctx; }
-
 static void stws_p_bear_start_chain(const br_x509_class **ctx, const char *name) {
     (void)ctx, (void)name;
 }
 
 /* A certificate of the server's chain begins. It is stored behind the last one. */
 static void stws_p_bear_start_cert(const br_x509_class **ctx, uint32_t len) {
-    stws_p_bear *t = stws_p_bear_of(ctx);
+    stws_p_bear *t = (stws_p_bear *)ctx;
     t->overflow |= len > sizeof t->der - t->used || t->chain_count == STWS_P_CHAIN;
     if (t->overflow) return;
     t->chain[t->chain_count].data = t->der + t->used;
@@ -7732,7 +7730,7 @@ static void stws_p_bear_start_cert(const br_x509_class **ctx, uint32_t len) {
 }
 
 static void stws_p_bear_append(const br_x509_class **ctx, const unsigned char *data, size_t len) {
-    stws_p_bear *t = stws_p_bear_of(ctx);
+    stws_p_bear *t = (stws_p_bear *)ctx;
     if (t->overflow) return;
     memcpy(t->der + t->used, data, len);
     t->used += len;
@@ -7873,7 +7871,7 @@ static unsigned stws_p_bear_fail_unknown_ca(stws_p_bear *t, const stws_p_der par
 
 /* Checks the complete chain. Called by BearSSL. Returns 0, or BearSSL's error. */
 static unsigned stws_p_bear_end_chain(const br_x509_class **ctx) {
-    stws_p_bear *t = stws_p_bear_of(ctx);
+    stws_p_bear *t = (stws_p_bear *)ctx;
     stws_p_der parts[STWS_P_PARTS], other[STWS_P_PARTS];
     size_t i, chain_end = t->used;
     unsigned error;
@@ -7933,10 +7931,11 @@ static int stws_p_bear_fail(stws_p_bear *t, const char *why, const char *file) {
     return STWS_ERR_TLS;
 }
 
+/* The number of a TLS alert from the server is added to this error of BearSSL. */
+enum { STWS_P_ALERT = BR_ERR_RECV_FATAL_ALERT };
+
 /* Explains an error of BearSSL. Returns NULL for an error that another attempt may not meet. */
 static const char *stws_p_bear_meaning(int error, int in_session) {
-    enum { ALERT = BR_ERR_RECV_FATAL_ALERT };
-
     static const stws_p_meaning meanings[] = {
         {BR_ERR_UNSUPPORTED_VERSION, "what answers is not TLS 1.2: is this a port for ws://?"},
         {BR_ERR_X509_EXPIRED,
@@ -7953,35 +7952,34 @@ static const char *stws_p_bear_meaning(int error, int in_session) {
          "the server's chain is out of order, or has certificates that do not belong to it"},
         {BR_ERR_X509_NOT_TRUSTED,
          "the CA of the server's certificate is not known here: see tls_ca_file"},
-        {ALERT + BR_ALERT_HANDSHAKE_FAILURE,
+        {STWS_P_ALERT + BR_ALERT_HANDSHAKE_FAILURE,
          "the server shares no cipher with us (offered: ECDHE with AES-GCM or ChaCha20, "
          "certificates of RSA or EC, not Ed25519), or wants a client certificate (tls_cert_file)"},
-        {ALERT + BR_ALERT_PROTOCOL_VERSION,
+        {STWS_P_ALERT + BR_ALERT_PROTOCOL_VERSION,
          "this server speaks only TLS 1.3 (or older ones), BearSSL ends at 1.2: options.tls = "
          "stws_openssl() has 1.3"},
         {0, NULL}};
     const char *meaning = stws_p_meaning_of(error, meanings);
-    if (in_session && error == ALERT + BR_ALERT_HANDSHAKE_FAILURE)
+    if (in_session && error == STWS_P_ALERT + BR_ALERT_HANDSHAKE_FAILURE)
         return "the server wants another handshake within the session (renegotiation, perhaps for "
                "a client certificate), which is not supported: let it ask for the certificate at "
                "the first handshake";
-    return meaning || error < ALERT ? meaning : stws_tls_alert_text(error - ALERT);
+    return meaning || error < STWS_P_ALERT ? meaning : stws_tls_alert_text(error - STWS_P_ALERT);
 }
 
 /* Handles the end of the engine. Returns the error, with its sentence in t->why. An error with
    an explanation of its own is final. */
 static int stws_p_bear_ended(stws_p_bear *t) {
-    enum { ALERT = BR_ERR_RECV_FATAL_ALERT };
-
     int error = br_ssl_engine_last_error(&t->client.eng),
-        trust = error >= BR_ERR_X509_OK && error < ALERT;
+        trust = error >= BR_ERR_X509_OK && error < STWS_P_ALERT;
     const char *meaning = stws_p_bear_meaning(error, t->has_session);
     if (error == BR_ERR_OK) return STWS_ERR_EOF;
     t->final = meaning != NULL;
     if (!*t->why)
         snprintf(t->why, sizeof t->why, "%s (%s, %s %d)",
                  stws_p_or(meaning, trust ? "the server's certificate is not valid" : "TLS failed"),
-                 t->host, error < ALERT ? "BearSSL error" : "TLS alert", error % ALERT);
+                 t->host, error < STWS_P_ALERT ? "BearSSL error" : "TLS alert",
+                 error % STWS_P_ALERT);
     return trust ? (int)STWS_ERR_TLS_TRUST : (int)STWS_ERR_TLS;
 }
 
