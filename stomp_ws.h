@@ -6896,14 +6896,14 @@ static void stws_p_tcp_promote(stws_p_tcp *t) {
    while it has to go on; STWS_ERR_CONNECT if all addresses failed. */
 static int stws_p_tcp_open(void *ctx, const stws_endpoint *to) {
     stws_p_tcp *t = (stws_p_tcp *)ctx;
-    int stands = stws_p_tcp_finished(t, &t->fd);
+    int connected = stws_p_tcp_finished(t, &t->fd);
     t->port = to->port;
     /* The second connect may win; the first one is then given up. */
-    if (!stands && stws_p_tcp_finished(t, &t->rival)) {
+    if (!connected && stws_p_tcp_finished(t, &t->rival)) {
         stws_p_tcp_promote(t);
-        stands = 1;
+        connected = 1;
     }
-    if (stands) {
+    if (connected) {
         stws_p_close_fd(&t->rival);
         t->reached = t->addresses[t->fd_at];
         return STWS_DONE;
@@ -7045,11 +7045,11 @@ static int stws_p_proxy_is_excepted(const char *list, const char *host) {
 /* Returns the proxy that the environment sets for a host, or NULL. HTTP_PROXY is ignored: in a
    CGI program a request's header can set it. */
 static const char *stws_p_proxy_from_environment(const char *host, int secure) {
-    const char *spared = stws_p_or(getenv("no_proxy"), getenv("NO_PROXY"));
+    const char *excepted = stws_p_or(getenv("no_proxy"), getenv("NO_PROXY"));
     const char *url =
         secure ? stws_p_or(getenv("https_proxy"), getenv("HTTPS_PROXY")) : getenv("http_proxy");
     if (!url) url = stws_p_or(getenv("all_proxy"), getenv("ALL_PROXY"));
-    return url && *url && !stws_p_proxy_is_excepted(stws_p_or(spared, ""), host) ? url : NULL;
+    return url && *url && !stws_p_proxy_is_excepted(stws_p_or(excepted, ""), host) ? url : NULL;
 }
 
 /* Encodes the CONNECT request (RFC 9110, section 9.3.6), with Basic credentials if the URL has
@@ -8805,28 +8805,28 @@ static size_t stws_p_within(size_t n, size_t low, size_t high) {
 /* Hands out the smaller buffers. Buffers that only save time shrink with options.tx_buffer; the
    error sentence shrinks with options.rx_buffer. */
 static void stws_p_carve_scratch(stws_p_arena *a, stws *c, const stws_options *o) {
-    size_t said = stws_p_within(o->tx_buffer / 4, 64, STWS_P_MAX_SEND_HEAD);
+    size_t send_head = stws_p_within(o->tx_buffer / 4, 64, STWS_P_MAX_SEND_HEAD);
     size_t pool = stws_p_within(o->tx_buffer / 64 & ~(size_t)3, 16, STWS_P_POOL);
     size_t text = stws_p_within(o->rx_buffer / 4, STWS_P_MIN_TEXT, STWS_P_TEXT);
     size_t head = stws_p_within(o->rx_buffer / 16, 16, STWS_P_MAX_ANSWER_HEAD);
     size_t jar = o->keep_cookies ? STWS_P_JAR + STWS_P_JAR + stws_p_strlen(o->cookie) + 3 : 0;
     size_t moved = o->follow_redirects ? STWS_P_MOVED : 0;
-    size_t size =
-        text + text / 2 + said + pool + (o->stable_id ? STWS_P_STABLE_ID : 0) + head + jar + moved;
+    size_t size = text + text / 2 + send_head + pool + (o->stable_id ? STWS_P_STABLE_ID : 0) +
+                  head + jar + moved;
     char *at = (char *)stws_p_carve(a, size, 1);
     if (!c) return;
     memset(at, 0, size);
     c->text = at;
     c->where = c->s.peer_close_reason = at + text;
     c->s.said = at + text + text / 2;
-    c->s.pool = (unsigned char *)(c->s.said + said);
-    c->s.stable_id = c->s.said + said + pool;
+    c->s.pool = (unsigned char *)(c->s.said + send_head);
+    c->s.stable_id = c->s.said + send_head + pool;
     c->head = c->s.stable_id + (o->stable_id ? STWS_P_STABLE_ID : 0);
     c->jar = c->head + head;
     c->moved = c->jar + jar;
     c->head_size = head;
     c->text_size = text;
-    c->s.send_head_cap = said;
+    c->s.send_head_cap = send_head;
     c->s.pool_size = pool;
 }
 
@@ -10002,16 +10002,16 @@ static int stws_p_is_sockjs(const stws *c, int status, const char *page, size_t 
 /* Reports an answer other than 101. */
 static void stws_p_fail_status(stws *c, const stws_http *answer, const char *page, size_t len) {
     int status = answer->status;
-    char words[140], header[256], said[48];
-    snprintf(said, sizeof said, "HTTP %d instead of 101", status);
+    char words[140], header[256], what[48];
+    snprintf(what, sizeof what, "HTTP %d instead of 101", status);
     if (stws_p_is_sockjs(c, status, page, len))
-        stws_p_fail_sockjs(c, STWS_ERR_HTTP_STATUS, said,
+        stws_p_fail_sockjs(c, STWS_ERR_HTTP_STATUS, what,
                            status == 200 ? stws_p_upgrade_stripped : "");
     else if (status == 200 && stws_p_find_words(page, len, "\"entropy\":"))
         stws_p_fail(c, STWS_ERR_HTTP_STATUS,
                     "%s at %s: this is SockJS's /info, which is for browsers; raw WebSocket is "
                     "beside it: %s",
-                    said, stws_p_public_url(c), stws_p_websocket_url(c, 1, header));
+                    what, stws_p_public_url(c), stws_p_websocket_url(c, 1, header));
     else
         stws_p_fail(c, STWS_ERR_HTTP_STATUS, "HTTP %d%s%.60s instead of 101 at %s: %s%s%s", status,
                     *answer->reason ? " " : "", answer->reason, stws_p_public_url(c),
