@@ -6853,6 +6853,7 @@ static int stws_p_tcp_connect(int fd, stws_p_address *a, int port) {
    connect fails at once. Also sets the time at which one more address may join. */
 static void stws_p_tcp_start(stws_p_tcp *t, int *fd) {
     stws_p_address *a = &t->addresses[t->next];
+    STOMP_WS_ASSERT(*fd < 0 && t->next < t->count);
     *(fd == &t->fd ? &t->fd_at : &t->rival_at) = t->next++;
     *fd = stws_p_tcp_socket(a);
     if (*fd < 0 ||
@@ -8297,6 +8298,7 @@ static void stws_p_queue_count_feeder(stws_queue *q, int more) {
     STWS_P_LOCK(q);
     q->fed = 1;
     q->feeders += more;
+    STOMP_WS_ASSERT(q->feeders >= 0);
     STWS_P_WITH_THREADS(if (!q->feeders) pthread_cond_broadcast(&q->filled);)
     STWS_P_UNLOCK(q);
 }
@@ -8493,6 +8495,7 @@ static int stws_p_unusable(const stws *c) {
 
 /* Wakes all threads that wait for a change of the client. The lock is held. */
 static void stws_p_signal(stws *c) {
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
     (void)c;
     STWS_P_WITH_THREADS(if (c->threads) pthread_cond_broadcast(c->changed);)
 }
@@ -8554,6 +8557,7 @@ static void stws_p_release_driver(stws *c) {
 /* Changes the number of waiting threads. A thread counts itself before it looks at `driver`, so
    that it cannot miss the wake-up. The lock is held. */
 static void stws_p_count_watcher(stws *c, int more) {
+    STOMP_WS_ASSERT(stws_p_has_lock(c));
     STWS_P_SWAP(&c->watchers, c->watchers + more);
 }
 
