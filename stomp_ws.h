@@ -6996,13 +6996,14 @@ static const char *stws_p_errno_text(int error) {
                               |                    |
                               +--> ASK_LOGIN ------+
 
-   In each step but DIAL one request is sent, and then its answer is read. `data` holds the
-   request while `saying` is 1, and the answer while it is 0. A failure leaves a sentence in
-   `why`; `final` is 1 if another attempt would fail in the same way.
+   Each step except DIAL sends one request and then reads its answer. `data` holds the request
+   while `saying` is 1, and the answer while it is 0. A failure leaves a sentence in `why`;
+   `final` is 1 if another attempt would fail in the same way.
 
    The section >>attempt chooses the proxy. stws_p_proxy_open is the `open` of the built-in
    transport, and >>tls calls it, too; without a proxy it only opens TCP. With STOMP_WS_NO_PROXY
-   the compiler removes the dialogue. Only the driving thread comes here, without the lock. */
+   the compiler removes the dialogue. Only the driving thread calls these functions, without the
+   lock. */
 
 static const char stws_p_proxy_url_wrong[] =
     "a proxy is http://[user:password@]host:port, or the same with socks5://; user and password "
@@ -7277,8 +7278,8 @@ static void stws_p_tcp_init(stws_p_tcp *t, const stws_clock *clock, stws_transpo
    the client count as written only once their record was sent.
 
    The section >>attempt prepares each attempt. Other sections use the transport `io`,
-   stws_p_tls_begun and stws_p_tls_is_final. Only the driving thread comes here, without the
-   lock. */
+   stws_p_tls_begun and stws_p_tls_is_final. Only the driving thread calls these functions,
+   without the lock. */
 
 /* Prepares the TLS state in the client's block. Called once for each client. */
 static stws_p_tls *stws_p_tls_init(void *memory, void *state, const stws_tls *table) {
@@ -8222,21 +8223,21 @@ STOMP_WS_API const char *stws_header_get(const stws_message *message, const char
 
 /* ==== >>queue.c: messages of many clients wait for a thread that pops them ====
 
-   A queue is a ring of messages, each in one block. A message lives so:
+   A queue is a ring of messages. Each message lies in one block of the ring:
 
        put --> waiting --pop--> popped --acknowledged--> given back --> its place is free
                (untaken)           |                         ^
                                    +-- needs no ACK ---------+
 
-   A place becomes free only after all places before it (>>pop). While the ring is full, clients
-   stand in the list of waiters; each place that is given back wakes them, and they try again.
+   A place becomes free only after all places before it (>>pop). A client that finds no room
+   enters the list of waiters. Giving a message back wakes these clients, and they try again.
 
    The driving threads of clients put messages; any thread pops them. The queue has its own
    lock. A thread that has a client's lock may take the queue's lock, but never the reverse: the
    ACK of a popped message is sent without the queue's lock.
 
-   A client is counted as a feeder from its creation to its end. A queue whose last feeder has
-   ended has ended itself once it is empty. */
+   A client counts as a feeder from its creation to its end. When the last feeder has ended and
+   the queue is empty, the queue has ended, too. */
 
 STOMP_WS_API stws_queue *stws_queue_create(size_t capacity) {
     size_t head = stws_p_align(sizeof(stws_queue)), cap = stws_p_align(capacity ? capacity : 65536);
@@ -8456,9 +8457,10 @@ static void stws_p_enter_state(stws *c, stws_connection_state state, long long d
    A client has one holder at most: the thread that drives it, or for a moment a thread that
    flushes or writes. c->driver has the thread and its role:
 
-                     +--> driver  ---+     drives until its call returns
-       0 (free) --take--> flusher ---+--release--> 0
-                     +--> writer  ---+     these two yield to a thread that wants to drive
+                    +--> driver ----+    drives until its call returns
+       free --take--+--> flusher ---+--release--> free
+                    +--> writer ----+    flusher and writer make way for a thread that wants to
+                                         drive
 
    Taking is one atomic compare-and-swap, without the lock. A second thread that wants to drive
    gets STWS_ERR_STATE if another thread drives; it waits if another thread flushes or writes.
@@ -10056,8 +10058,8 @@ static void stws_p_fail_not_http(stws *c, const char *data, size_t len) {
    failed read or write. Each writes one sentence by stws_p_fail: the cause, the peer's words,
    and what to try. The callers decide what follows: >>dispatch, >>pull, >>input and >>timers.
 
-   Hints come only if they fit: our own loop was late, the connection was idle, or the broker
-   ends silent clients. Everything runs in the driving thread, without the lock. */
+   A hint is added only if it fits: our own loop was late, the connection was idle, or the
+   broker ends silent clients. Everything runs in the driving thread, without the lock. */
 
 /* Returns 1 if the message header or the body of an ERROR contains the words. */
 static int stws_p_error_has(const stws_frame *frame, const char *words) {
