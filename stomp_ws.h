@@ -1986,7 +1986,9 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
 
 /* ==== >>includes: what the implementation needs of the system ====
 
-   System headers and the macros that depend on the compiler. Everything below uses them. */
+   Includes the system headers, and decides what depends on the compiler: vector instructions,
+   the allocator, the default TLS library, assertions. With STOMP_WS_NO_IO only the codecs
+   remain; they need <stdint.h> and <string.h> alone. */
 
 #include <stdint.h>
 #include <string.h>
@@ -2071,7 +2073,8 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
 
 /* ==== >>results.c: the names and texts of results ====
 
-   Both functions search the table STWS_RESULTS of the public part. */
+   One table has a line for each result: its code, its name, its text. The texts state only what
+   follows from the code. The sentences of stws_error_text add cause and remedy. */
 
 #define STWS_P_RESULT(code, text)                                                                  \
     { code, #code, text }
@@ -2153,7 +2156,10 @@ STOMP_WS_API const char *stws_result_name(int result) { return stws_p_find_resul
 
 /* ==== >>text: small functions on strings, numbers and lists ====
 
-   Every section below uses these functions. None of them allocates memory. */
+   Comparisons, decimal numbers, comma-separated lists, and a writer that measures while it
+   writes (stws_p_out). All are pure: they keep no state, allocate nothing, and ignore the
+   locale. The hints for the compiler also stand here. Every section below may call these
+   functions. */
 
 /* Returns the length of s. Returns 0 for NULL, so an absent option needs no special case. */
 static size_t stws_p_strlen(const char *s) { return s ? strlen(s) : 0; }
@@ -2295,10 +2301,11 @@ static int stws_p_list_has(const char *list, const char *word, size_t len, int n
 
 /* ==== >>sha1: the hash of the handshake (FIPS 180-4, section 6.1) ====
 
-   The opening handshake uses this hash only to check that the peer speaks WebSocket. */
+   Used for Sec-WebSocket-Accept (RFC 6455, 4.2.2), and for the ids that stws_dedup
+   remembers. No password and no key depends on it. It hashes a whole text in one call and
+   keeps no state. */
 
-/* SHA-1 is needed for Sec-WebSocket-Accept (RFC 6455, 4.2.2) and for the ids that stws_dedup
-   remembers. */
+/* Rotates 32 bits to the left, by 1 to 31 (FIPS 180-4, 3.2). */
 static uint32_t stws_p_rotate_left(uint32_t x, int n) { return (x << n) | (x >> (32 - n)); }
 
 /* Returns the value of function f(t) plus constant K(t) (FIPS 180-4, 4.1.1 and 4.2.1). */
@@ -2347,7 +2354,8 @@ static void stws_p_sha1(const void *data, size_t len, unsigned char out[20]) {
 
 /* ==== >>base64: the encoder of RFC 4648, section 4 ====
 
-   The handshake and Basic authentication encode with it. Nothing decodes base64. */
+   Encodes the key of the handshake, Basic authorization, and the hash of a pinned certificate.
+   Nothing decodes base64: stws_p_is_key only looks at the alphabet. */
 
 static const char stws_p_base64_alphabet[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -2371,7 +2379,13 @@ static size_t stws_p_base64(const void *data, size_t len, char *out) {
 
 /* ==== >>utf8: a check by RFC 3629, of a whole text or of a stream ====
 
-   Vector code checks long texts where the processor has it; a state machine checks the rest. */
+   A text message must be UTF-8 (RFC 6455, 8.1). stws_p_utf8_feed checks a text piece by piece.
+   The caller keeps the state between two pieces, which is one number. It is 0 before the first
+   piece. The text is valid if it is 0 again after the last piece.
+
+   Three layers check the same text, each faster than the one below it: vector instructions skip
+   valid text, a loop skips ASCII, and the state machine checks byte by byte. Only the state
+   machine reports an error, so the result is the same on processors without vectors. */
 
 /* The state of an UTF-8 check. Text may arrive in pieces, so a character can be cut at the end
    of a piece. Bits 0-1: how many continuation bytes are still missing. Bits 8-15 and 16-23: the
@@ -2566,8 +2580,10 @@ static size_t stws_p_utf8_cut(const char *data, size_t len, size_t total) {
 
 /* ==== >>url: ws:// and wss:// (RFC 6455, section 3; RFC 3986) ====
 
-   Splits a URL into the parts that a connection needs. The parts point into the caller's
-   string. */
+   Splits a URL into scheme, user:password, host, port and target, from left to right, one
+   function per part. The results point into the caller's string. If a part is invalid, the
+   sentence *why names the rule and the remedy. The section also decodes user and password for
+   Basic authorization, which the handshake and the proxy need. */
 
 /* Returns 1 if the URL begins with this scheme, in upper or lower case (RFC 3986, 3.1). */
 static int stws_p_is_scheme(const char *url, const char *scheme) {
@@ -2750,8 +2766,11 @@ STOMP_WS_API int stws_url_parse(const char *url, stws_url *out, const char **why
 
 /* ==== >>http: heads of HTTP messages, parsed ====
 
-   Finds the end of a head, then its first line and its fields. The handshake and the proxy use
-   it. */
+   Parses a request or an answer up to its empty line (RFC 9112). Nothing is parsed before the
+   whole head has arrived. Then the lines are cut in place: NULs end the names and values, and
+   the results point into the buffer. Until then only one offset is kept: the bytes that were
+   already searched for the empty line. The client parses the answers of the server and of an
+   HTTP proxy with it; tests and servers parse requests. */
 
 enum { STWS_P_MAX_HEAD = 16384 }; /* bytes of an HTTP head, if stws_http.max_bytes is 0 */
 
@@ -2931,7 +2950,9 @@ STOMP_WS_API int stws_http_has_token(const stws_http *http, const char *name, co
 
 /* ==== >>handshake: the HTTP upgrade, client and server (RFC 6455, section 4) ====
 
-   Writes the request, checks the answer, and answers a request for tests and servers. */
+   Writes the request of a client, judges the answer to it, and answers the request of a client
+   (for tests and for servers). No text of the caller can end its line and so add a header:
+   stws_p_handshake_valid refuses it. Nothing here keeps state; the caller keeps the key. */
 
 STOMP_WS_API void stws_handshake_key(const unsigned char random[16], char key[25]) {
     stws_p_base64(random, 16, key);
@@ -3152,8 +3173,19 @@ STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *r
 
 /* ==== >>websocket: frames and messages (RFC 6455, sections 5 to 8) ====
 
-   Parses and builds WebSocket frames. The parser unmasks in place and keeps its state in
-   stws_ws. */
+   stws_ws_parse takes bytes as they arrive, and returns pieces of messages and whole control
+   frames. It unmasks in place. All of its state is in stws_ws:
+
+       head of a data frame --> payload, reported in pieces --> the next head
+       PING or PONG, when it is complete ---------------------> the next head
+       close frame, when it is complete ----------------------> closed: all input is ignored
+
+   A head that has not arrived completely is parsed again from its first byte, so it needs no
+   state. message_opcode is not 0 from the first fragment of a message to its last one. After an
+   error the caller must end the connection with ws->close_code.
+
+   stws_ws_build writes a frame, and stws_ws_mask masks bytes. Sessions use the parts of it
+   (stws_p_ws_put_head), so that masking and copying are one pass. */
 
 /* Codes of a close frame (RFC 6455, 7.4.1). STWS_P_CLOSE_NO_CODE is never sent: it means that a
    close frame had no code. */
@@ -3472,7 +3504,9 @@ STOMP_WS_API size_t stws_ws_close_payload(char out[125], int code, const char *r
 
 /* ==== >>stomp_text: commands, escapes and well-known headers of STOMP ====
 
-   The tables and the fast searches that the parser and the builder of STOMP frames share. */
+   The parser and the builder of STOMP frames share these tables: the names of commands, the
+   rules of escaping for each version, and the headers that the parser recognises. The section
+   also searches a head, 16 bytes at a time, for the bytes that have a meaning in it. */
 
 /* The names of the commands, in the order of stws_command. */
 static const char *const stws_p_commands[] = {
@@ -3663,7 +3697,15 @@ static const char stws_p_names[][16] = {
 
 /* ==== >>stomp_head: the head of a STOMP frame, line by line ====
 
-   Each function handles one kind of line, or one rule of STOMP 1.0, 1.1 or 1.2 for a header. */
+   Each function handles one kind of line, or one rule of STOMP 1.0, 1.1 or 1.2 for a header.
+   stws_frame_parse in the next section calls them in order. A function that lacks input returns
+   STWS_MORE and leaves the state so that a later call continues at the byte where it stopped:
+
+       BETWEEN -> COMMAND -> HEADERS -> BODY_COUNTED -> BETWEEN     with a content-length
+                                     -> BODY_TO_NUL  -> BETWEEN     without: up to the first NUL
+
+   Invariants: `known` never contains NULL. `line` <= `scanned`, and both are offsets from the
+   beginning of the frame, so the caller may move the bytes between two calls. */
 
 /* Limits in bytes that are used if max_line and max_body are 0: a header line, and a body (16
    MiB). */
@@ -3671,9 +3713,6 @@ enum { STWS_P_MAX_LINE = 65536, STWS_P_MAX_BODY = 16 << 20 };
 
 /* The phases of the parser. Each call of stws_frame_parse goes on in the phase in which the
    last one ran out of input.
-
-       BETWEEN -> COMMAND -> HEADERS -> BODY_COUNTED -> BETWEEN     with a content-length
-                                     -> BODY_TO_NUL  -> BETWEEN     without: up to the first NUL
 
    `line` and `scanned` are offsets from the beginning of the frame. All bytes before `scanned`
    have been looked at. `line` is the beginning of the current header line, or, in the phases of
@@ -3916,7 +3955,10 @@ static int stws_p_head_other(const char *at, const char *end, int version, int *
 /* ==== >>stomp_parse: a STOMP frame, parsed in place ====
 
    stws_frame_parse takes bytes as they arrive and returns whole frames that point into the
-   input. */
+   input. Heads go through two parsers. The fast one takes simple lines that are complete,
+   and guesses their names from the last frame. At the first line that is not simple the slow
+   one takes over; it accepts every line, and input that ends anywhere. Both give the same
+   headers. */
 
 /* Searches the next stop, or (or_colon) the next stop or colon, in blocks of 16 bytes that
    begin at `at`. Returns NULL if there is none in the blocks up to last_block, the last address
@@ -4116,10 +4158,11 @@ STOMP_WS_API const char *stws_frame_header(const stws_frame *frame, const char *
 
 /* ==== >>stomp_build: a STOMP frame, encoded ====
 
-   Measures and writes in the same pass. What cannot be represented in a STOMP version is an
-   error. */
-
-/* ---- building ---- */
+   Writes a frame with the escapes of a version, and with a content-length. The functions
+   stws_p_encode_* write to `to`, or only measure if `to` is NULL. A frame that the version
+   cannot express is an error, and never changed silently. stws_frame_build encodes whole
+   frames; a session encodes the head alone (stws_p_encode_head), because it masks the body
+   while copying. */
 
 /* In frames to be built, a length of 0 means that the string ends in a NUL. */
 static size_t stws_p_len_or_strlen(const char *s, size_t len) {
@@ -4311,11 +4354,12 @@ STOMP_WS_API int stws_frame_build(char *buf, size_t cap, stws_stomp_version vers
 
 /* ==== >>dedup: the ids of the last messages, in fixed memory ====
 
-   Remembers a fixed number of message ids, so that a message that is delivered twice is
-   noticed. */
+   Remembers the last `count` ids, so that a program notices a message that is delivered twice.
+   It works in memory of the caller, which belongs to one thread at a time. No other section
+   calls it.
 
-/* A memory of the last ids, in an array of fixed size. An id is represented by the first 16
-   bytes of its SHA-1. Each entry belongs to two structures:
+   It is an array of entries of fixed size. An id is represented by the first 16 bytes of its
+   SHA-1. Each entry belongs to two structures:
 
    - A tree to find it. At depth n, bit n of the digest selects the child. Entries stay
      unsorted, so an entry is somewhere on the path of its own digest.
@@ -4326,6 +4370,8 @@ STOMP_WS_API int stws_frame_build(char *buf, size_t cap, stws_stomp_version vers
 
    An attacker who chooses the ids cannot make a path long: to find ids with N equal bits takes
    2^N tries. So the cost is bounded without a secret key. */
+
+/* An entry of the array. */
 struct stws_dedup {
     unsigned char digest[16];        /* the id */
     uint32_t child[2], older, newer; /* indices of other entries; a child of 0: no child */
@@ -4399,7 +4445,10 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *d, const char *id) {
 
 /* ==== >>threads: atomic variables, mutexes, and which thread this is ====
 
-   With STOMP_WS_NO_THREADS the macros do nothing. Without __atomic they become plain accesses. */
+   Hides three differences: whether the compiler has atomics, whether the program was compiled
+   with threads, and by which clock a condition waits. With STOMP_WS_NO_THREADS the macros for
+   locks do nothing. The end of the section defines how a thread can hold a client; >>driver
+   uses it. */
 
 /* Atomic access, for values that another thread may read while they are written.
 
@@ -4528,8 +4577,21 @@ static uintptr_t stws_p_thread_id(void) {
 
 /* ==== >>session_structs: the tables and buffers of one STOMP session ====
 
-   A session owns its buffers, subscriptions, receipts and outbox. Its functions stand in the
-   sections from >>ring to >>decode. They make no system call. */
+   The types of the session. The sections from >>ring to >>decode work on them:
+
+       bytes from the transport -> in -> ws, parser -> frames       >>decode
+       calls -> draft -> (outbox) -> out -> bytes to the transport  >>draft, >>outbox, >>encode
+       tables that outlive a session: subs, receipts, outbox
+
+   A session makes no system call, and reads no clock: callers pass the time. So the simulator
+   can run it. Three rules say who may touch a field:
+
+   - The input side (`in`, `ws`, `parser`, `message`, times) belongs to the driving thread.
+   - The output side and the tables (`out`, `outbox`, `subs`, `receipts`, the pool of masking
+     keys) are used under the client's lock.
+   - Fields that are read without the lock are atomic. Fields that are set once need neither.
+
+   The life of an entry in a table is an enum with a diagram. */
 
 #define STWS_P_US 1000LL /* microseconds in a millisecond: options are in ms, the clock in us */
 /* A time that is not set, or a deadline that does not exist: later than any other time. */
@@ -4822,7 +4884,7 @@ typedef struct stws_p_session {
     /* options.max_receipts entries; they outlive the session; the lock is held */
     stws_p_receipt *receipts;
     /* next_receipt      the number to use next
-       receipts_waiting  entries in the state WAITING
+       receipts_waiting  entries in the states KEPT and SENT
        receipts_done     entries in the state DONE; atomic
        first_done        index of the DONE entry that ended first
        last_done         index of the DONE entry that ended last */
@@ -4836,8 +4898,14 @@ typedef struct stws_p_session {
 
 /* ==== >>client_structs: a client, its connection and its lock ====
 
-   The struct stws and the structs of the outside world that it contains. Functions whose name
-   ends in _locked, and all that change the session's tables, need the lock. */
+   The struct stws and the types of its parts outside of the session: TCP connection, proxy,
+   TLS, queue, events that wait. They stand here together because the client contains them; each
+   section from >>tcp to >>queue.c owns its own type.
+
+   A field belongs to the driving thread, unless its comment says otherwise: set once, under the
+   lock, or atomic. stws_p_lock and stws_p_unlock are the only way to the lock. With assertions,
+   they record its owner, and stws_p_has_lock proves the rule. A function whose name ends in
+   _locked needs the lock, and may release it meanwhile only if its comment says so. */
 
 enum { STWS_P_ADDRESSES = 8 }; /* the most addresses of one host that are tried */
 
@@ -4888,7 +4956,7 @@ typedef struct stws_p_proxy {
     stws_header headers[64]; /* of an HTTP answer */
 } stws_p_proxy;
 #ifdef STOMP_WS_NO_PROXY
-#define STWS_P_HAS_PROXY 0 /* the compiler then removes the code of this section */
+#define STWS_P_HAS_PROXY 0 /* the compiler then removes the code of >>proxy */
 #else
 #define STWS_P_HAS_PROXY 1
 #endif
@@ -4896,15 +4964,13 @@ typedef struct stws_p_proxy {
    method, sending user and password; asking for the connection to the server. */
 enum { STWS_P_DIAL, STWS_P_ASK_METHOD, STWS_P_ASK_LOGIN, STWS_P_ASK_CONNECT };
 
-/* This section is the client's transport for wss://. It moves encrypted bytes between the
-   socket and a table of functions, and knows no TLS library itself. The rest of the client asks
-   it only by stws_p_tls_begun and stws_p_tls_is_final. The driving thread alone uses it. */
+/* The state of a TLS connection, see >>tls. Only the driving thread uses it. */
 typedef struct stws_p_tls {
     const stws_tls *table;
     void *state; /* the TLS library's state, table->size bytes */
     stws_p_tcp *tcp;
     stws_tls_start start; /* what the table's begin gets */
-    /* this section's sentence for the last failure; NULL: the table or TCP has the sentence */
+    /* the sentence of >>tls for the last failure; NULL: the table or TCP has the sentence */
     const char *why;
     /* bytes of the client's output that the table has taken, but that are not yet sent */
     size_t taken;
@@ -5131,12 +5197,17 @@ static void stws_p_unlock(stws *c) {
 
 /* ==== >>ring: records of any size in one block of memory ====
 
-   The outbox and the queue are rings. A record is never split; it begins again at the front. */
+   A queue of bytes in which each entry lies in one piece. The outbox and stws_queue are rings.
+   The caller owns the memory and the lock.
+
+       put (at tail) --> untaken --take (at next)--> taken --drop (at head)--> gone
+
+   Invariants: head, next and tail follow each other in this order around the ring. head = tail
+   only if the ring is empty. untaken <= count. An entry never moves, so pointers to it stay
+   valid until it is dropped. */
 
 /* Rounds up to a multiple of 16. So records in the ring are aligned for every type. */
 static size_t stws_p_align(size_t n) { return (n + 15) & ~(size_t)15; }
-
-/* ---- rings: for the outbox here and for the queue below ---- */
 
 static void *stws_p_ring_at(const stws_p_ring *r, size_t offset) { return r->data + offset; }
 
@@ -5211,9 +5282,10 @@ static void stws_p_ring_drop(stws_p_ring *r) {
 
 /* ==== >>random: random numbers and masking keys for a session ====
 
-   Masking keys come out of a pool, so that the system is asked once for many frames. */
-
-/* ---- randomness: masking keys out of a pool ---- */
+   Every frame of a client needs a fresh, unpredictable masking key of 4 bytes (RFC 6455, 5.3).
+   The session takes keys out of a pool, so that the source of randomness is asked once for up
+   to 64 keys. If the source fails, no_random is set, and the driving thread ends the session: a
+   key that can be guessed is never used. The pool is under the lock. */
 
 /* Fills `out` from a source of randomness. Returns 0, or -1 if it fails. Eight or more bytes
    that are all 0 also count as a failure: by chance that happens once in 2^64 times. */
@@ -5249,14 +5321,16 @@ static int stws_p_masking_key(stws_p_session *s, unsigned char key[4]) {
 
 /* ==== >>draft: a frame that is put together under the lock ====
 
-   A draft refers to the caller's strings. It is encoded or copied before the lock is released. */
+   A draft is the frame of one call, from the first header to its encoding:
 
-/* ---- drafts: frames being put together ---- */
+       compose --> add headers --> encoded into the output, or copied into the outbox
 
-/* A frame that is being composed. Its headers lie in the session's one table for that, so there
-   is one draft at a time. It points to texts of the caller, so the lock is held from
-   stws_p_compose_locked until the frame was encoded (stws_p_encode_frame_locked) or copied into
-   the outbox (stws_p_outbox_put). */
+   It does not copy: its headers lie in the session's one table for them, and point to texts of
+   the caller. So there is one draft at a time, and the lock is held from the beginning to the
+   end. A header that does not fit only sets too_many_headers; the function that sends the draft
+   then returns STWS_ERR_LIMIT. */
+
+/* A frame that is being composed. */
 typedef struct stws_p_draft {
     stws_frame frame;
     stws_header *headers;    /* the same as frame.headers, to write to */
@@ -5280,8 +5354,7 @@ static void stws_p_compose_locked(stws_p_session *s, stws_p_draft *draft, stws_c
 }
 
 /* Adds a header. If the table is full, the draft is marked (too_many_headers), and must not be
-   sent. `name` and `value` must live until
-   it is sent. */
+   sent. `name` and `value` must live until the draft is encoded or copied. */
 static void stws_p_add_header(stws_p_draft *draft, const char *name, size_t name_len,
                               const char *value) {
     stws_header *h = &draft->headers[draft->frame.header_count];
@@ -5294,8 +5367,8 @@ static void stws_p_add_header(stws_p_draft *draft, const char *name, size_t name
     draft->frame.header_count++;
 }
 
-/* The same, with the name's length found by the compiler if it is a literal. NULL as value adds
-   nothing. */
+/* Adds a header, or nothing if `value` is NULL. The compiler computes the length of a literal
+   name, because this function is inline. */
 static inline void stws_p_add(stws_p_draft *draft, const char *name, const char *value) {
     if (value) stws_p_add_header(draft, name, strlen(name), value);
 }
@@ -5324,7 +5397,17 @@ static const char *stws_p_number_text(char *text, const char *prefix, unsigned l
 
 /* ==== >>subscriptions: the table that outlives every session ====
 
-   A subscription keeps its handle until it is removed. Each new session subscribes all again. */
+   A subscription is an entry of this table from stws_subscribe to stws_unsubscribe, with or
+   without a connection. It keeps its handle and its id, and each new session sends its
+   SUBSCRIBE again. stws_p_sub_state has the diagram of its life; stws_p_sub_enter makes every
+   change of state, and keeps the counts `live` and `unsent` right. Next to its life an entry
+   has a suspicion, see STWS_P_INNOCENT: whether its SUBSCRIBE made servers end their sessions.
+
+   The entry of a handle is slots[handle % count], so a handle leads to its entry without a
+   search. Ids that the user chose are found by hash chains. The lock is held for all of this,
+   with one exception: stws_p_find_callback, once per message, reads atomic fields instead.
+
+   The table at the beginning lists how brokers differ, for subscriptions and for frames. */
 
 /* How brokers differ, in the order of stws_broker_kind. */
 typedef struct stws_p_profile {
@@ -5350,8 +5433,6 @@ static const stws_p_profile *stws_p_profile_of(int broker) {
         {1, 1, 0, "consumer-window-size", 1024, {"durable-subscription-name", NULL, NULL, NULL}}};
     return &profiles[broker];
 }
-
-/* ---- subscriptions: the table that outlives every session ---- */
 
 /* Returns the text behind s in a sequence of NUL-terminated texts. */
 static const char *stws_p_next_text(const char *s) { return s + strlen(s) + 1; }
@@ -5385,7 +5466,7 @@ static inline int stws_p_own_id(const char *id, size_t len) {
 /* Returns the link to the entry with this id, in the hash chain of the id. If there is no such
    entry, it returns the end of the chain, where a new entry would be linked. The hash is FNV-1a
    (draft-eastlake-fnv). Only ids that the user chose are in chains, so no server can make a
-   chain long. The lock is held. */
+   chain long. */
 static int *stws_p_custom_link_locked(const stws_p_subs *t, const char *id, size_t len) {
     uint32_t hash = 2166136261u;
     size_t i;
@@ -5513,8 +5594,8 @@ static const char *stws_p_ack_mode(const stws_subscribe_options *o) {
 }
 
 /* Adds a subscription to the table. Returns its handle, or STWS_ERR_LIMIT if the table is full
-   or the texts need more than options.subscription_bytes. The lock is held. The handle is
-   stored last, because stws_p_find_callback reads the entry without the lock. */
+   or the texts need more than options.subscription_bytes. The handle is stored last, because
+   stws_p_find_callback reads the entry without the lock. */
 static int stws_p_add_sub_locked(stws_p_subs *t, const char *destination,
                                  const stws_subscribe_options *o) {
     int handle = stws_p_new_handle(t), slot = handle % t->count, i;
@@ -5642,9 +5723,15 @@ static void stws_p_compose_subscribe(stws_p_session *s, stws_p_draft *draft, con
 
 /* ==== >>receipts: every receipt that was asked for ends exactly once ====
 
-   A receipt ends by a RECEIPT, an ERROR, its deadline, or the end of the session. */
+   A receipt that the program asked for has an entry here. (Receipts that only the library
+   needs, for `confirm` and DISCONNECT, have a number and no entry.) An entry ends in one of
+   four ways: the server's RECEIPT, an ERROR that names it, its deadline, or the end of the
+   session or of the client. Then the driving thread takes it, and reports it as
+   STWS_EVENT_RECEIPT. stws_p_receipt_state has the diagram of its life.
 
-/* ---- receipts: each asked for ends, one way or another ---- */
+   The place of an entry follows from its number, so a RECEIPT costs no search. DONE entries are
+   a list in the order in which they ended. receipts_waiting counts KEPT and SENT entries,
+   receipts_done counts DONE entries; it alone is also read without the lock. */
 
 /* A receipt has one possible place in the table, which follows from its number. */
 static stws_p_receipt *stws_p_receipt_of(const stws_p_session *s, int number) {
@@ -5767,10 +5854,15 @@ static int stws_p_take_receipt(stws_p_session *s, stws_p_receipt *taken) {
 
 /* ==== >>outbox: frames that wait for a connection, for room, or for their receipt ====
 
-   A ring of records, in the order of the calls. A record leaves from the front once it is
-   done. */
+   A ring of records, in the order of the calls. A record is a copy of a frame with what is
+   known about it. stws_p_record_state has the diagram of its life, and stws_p_record_enter
+   makes every change of state.
 
-/* ---- outbox: frames that wait for a connection, for room, or for their receipt ---- */
+   A record that was sent is taken, and stays until it is confirmed, if it asks for that. When
+   it is DONE it leaves, but only at the head: stws_p_outbox_sweep removes DONE records there.
+   At the end of a session all records that are left become untaken again, so the next session
+   sends them in the same order. `unconfirmed` counts the records whose confirmation is to come;
+   they are found by chains over their receipt numbers. All of this is under the lock. */
 
 static stws_p_record *stws_p_record_at(const stws_p_ring *b, size_t offset) {
     return (stws_p_record *)stws_p_ring_at(b, offset);
@@ -5939,10 +6031,16 @@ static void stws_p_record_drop(stws_p_session *s, stws_p_record *r, int result) 
 
 /* ==== >>transaction_records: kept until they end, so that a new session gets all of them ====
 
-   The records of a transaction stay in the outbox until its COMMIT or ABORT is done. */
+   A server forgets a transaction when the session ends. So its frames stay in the outbox
+   (`tied`) from BEGIN to COMMIT or ABORT, also those that were sent and confirmed:
 
-/* ---- transactions: kept until they are over, so that a new session gets them whole or not
-   at all ---- */
+       BEGIN, parts, COMMIT or ABORT: the last one is finished --> all are DONE together
+       the session ends before that ----------------------------> all are WAITING again
+       a part cannot be sent or resent -------------------------> dropped; BEGIN is BROKEN
+
+   A record is finished when it was sent, and confirmed if it asks for that. A BROKEN BEGIN
+   stays until the program ends the transaction, so that further parts are refused. The lock is
+   held. */
 
 /* Returns 1 for the commands that end a transaction. */
 static int stws_p_ends_transaction(stws_command command_id) {
@@ -6049,10 +6147,15 @@ static void stws_p_outbox_prepare_resend(stws_p_session *s) {
 
 /* ==== >>encode: frames into the output buffer, masked ====
 
-   Encodes a STOMP frame and its WebSocket head straight into the output buffer. A repeated
-   SEND reuses its encoded head. */
+   Turns a frame into a masked WebSocket message at the end of the output buffer, or into
+   several if it is larger than options.max_ws_message. A frame is encoded completely or not at
+   all: an error leaves no part of it in the buffer. Encoding appends, and never writes to the
+   transport; >>output does that. While a write without the lock is running (`busy`), the
+   buffered bytes are not moved.
 
-/* ---- trace: what the user may see of a frame ---- */
+   The encoded head of the last SEND may be kept for the next one to the same destination, see
+   stws_p_keep_send_head. What the user may see of frames (on_trace) also stands here. The lock
+   is held. */
 
 /* Calls on_trace with a copy of the frame in which the values of secret headers are "***". The
    lock is held, because all copies use one table of headers. */
@@ -6098,8 +6201,6 @@ static void stws_p_trace_word(const stws_p_session *s, stws_direction direction,
     frame.command = word;
     stws_p_trace(s, direction, &frame);
 }
-
-/* ---- output: frames, masked, into one buffer ---- */
 
 /* Returns the number of bytes in a buffer. */
 static size_t stws_p_pending(const stws_p_buffer *b) { return b->end - b->begin; }
@@ -6267,7 +6368,7 @@ static int stws_p_encode_with_send_head(stws_p_session *s, const char *body, siz
     return 1;
 }
 
-/* Encodes a composed frame into the output. The lock is held. Returns one of
+/* Encodes a composed frame into the output. Returns one of
 
        STWS_OK
        STWS_ERR_SPACE        it does not fit; *need is the room that it needs
@@ -6314,9 +6415,11 @@ static int stws_p_encode_frame_locked(stws_p_session *s, const stws_frame *asked
 
 /* ==== >>connect: the frames CONNECT and CONNECTED, ACK and NACK ====
 
-   Negotiates the version and the heart-beats, and recognises the broker. */
-
-/* ---- CONNECT and CONNECTED ---- */
+   Negotiates with the server. CONNECT offers versions and heart-beats. CONNECTED selects from
+   them, and its server header tells the kind of broker (stws_p_accept_connected). From then on
+   the parser and the encoder use this version, and ACK and NACK name a message as it requires.
+   The lock is held. Only the driving thread encodes CONNECT and accepts CONNECTED; any thread
+   may compose an ACK or NACK. */
 
 /* CONNECT's accept-version and the subprotocols of the upgrade, by the bits of
    options.versions. In accept-version the versions ascend, without blanks, because Spring does
@@ -6415,8 +6518,6 @@ static int stws_p_accept_connected(stws_p_session *s, const stws_frame *frame) {
     return 1;
 }
 
-/* ---- ACK and NACK, as each version says them ---- */
-
 /* Composes the ACK or NACK of a message by the rules of the session's version:
 
        1.2  id: the value of MESSAGE's ack header, or of message-id if there is none
@@ -6440,10 +6541,16 @@ static int stws_p_compose_ack(stws_p_session *s, stws_p_draft *draft, stws_comma
 
 /* ==== >>decode: from raw bytes to the next STOMP frame ====
 
-   Takes WebSocket frames from the input buffer, answers control frames, and returns STOMP
-   frames. */
+   Takes WebSocket frames out of the raw bytes, joins their payloads to one stretch of STOMP
+   bytes, and parses STOMP frames there. The input buffer has both parts, see stws_p_input.
 
-/* ---- input: from raw bytes to the next STOMP frame ---- */
+       read --> raw bytes --stws_p_next_piece--> STOMP bytes --stws_p_next_frame--> a frame
+                              |
+                              +--> PING: an answer becomes due; PONG; close frame: the end
+
+   A frame is a view into the buffer. Its bytes are removed by the next call of
+   stws_p_next_frame, so it is valid until then. Only the driving thread calls this section, and
+   without the lock (stws_p_session_reset excepted). */
 
 /* Appends a piece of a WebSocket message to the STOMP bytes. If they are empty or end where the
    piece begins, only the bounds change. Otherwise a WebSocket head lies in between, and the
