@@ -6158,14 +6158,16 @@ static void stws_p_outbox_prepare_resend(stws_p_session *s) {
    is held. */
 
 /* Calls on_trace with a copy of the frame in which the values of secret headers are "***". The
-   lock is held, because all copies use one table of headers. */
-static void stws_p_trace_shown(const stws_p_session *s, stws_direction direction,
-                               const stws_frame *frame) {
+   lock is held meanwhile: all copies use one table of headers, and on_trace never runs in two
+   threads at once. Sent frames are traced when they are encoded, with the lock held. For
+   received frames the lock is taken here. */
+STWS_P_NOINLINE static void stws_p_trace_now(const stws_p_session *s, stws_direction direction,
+                                             const stws_frame *frame) {
     static const char secrets[] =
         "passcode,authorization,proxy-authorization,cookie,set-cookie,x-csrf-token";
     stws_header *shown = s->trace_headers, *h;
-    stws_frame copy;
-    copy = *frame;
+    stws_frame copy = *frame;
+    if (direction == STWS_RECEIVED) stws_p_lock(s->client);
     if (copy.header_count > s->options->max_headers) copy.header_count = s->options->max_headers;
     if (copy.header_count) memcpy(shown, frame->headers, copy.header_count * sizeof *h);
     for (h = shown; h < shown + copy.header_count; h++) {
@@ -6177,14 +6179,6 @@ static void stws_p_trace_shown(const stws_p_session *s, stws_direction direction
     if (!copy.command) copy.command = stws_command_name(copy.command_id);
     if (!copy.body) copy.body = "";
     s->options->on_trace(s->client, direction, &copy, s->options->user);
-}
-
-/* Traces a frame. Sent frames are traced when they are encoded, with the lock held. Received
-   frames take the lock here. So on_trace never runs in two threads at once. */
-STWS_P_NOINLINE static void stws_p_trace_now(const stws_p_session *s, stws_direction direction,
-                                             const stws_frame *frame) {
-    if (direction == STWS_RECEIVED) stws_p_lock(s->client);
-    stws_p_trace_shown(s, direction, frame);
     if (direction == STWS_RECEIVED) stws_p_unlock(s->client);
 }
 
