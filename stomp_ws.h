@@ -5297,11 +5297,6 @@ static int stws_p_random_from(const stws_random *source, void *out, size_t len) 
     return i == len && len >= 8 ? -1 : 0;
 }
 
-/* The same, from the session's source. */
-static int stws_p_random(const stws_p_session *s, void *out, size_t len) {
-    return stws_p_random_from(&s->random, out, len);
-}
-
 /* Makes a masking key: four fresh bytes from the CSPRNG (RFC 6455, 5.3 and 10.3). A key of
    zeros is not used, because it would mask nothing. Returns 1, or 0 without randomness; the
    session can then send nothing more. The lock is held. */
@@ -5309,7 +5304,7 @@ static int stws_p_masking_key(stws_p_session *s, unsigned char key[4]) {
     static const unsigned char zero[4] = {0, 0, 0, 0};
     do {
         if (s->pool_left < 4) {
-            if (stws_p_random(s, s->pool, s->pool_size) != 0)
+            if (stws_p_random_from(&s->random, s->pool, s->pool_size) != 0)
                 return STWS_P_STORE(&s->no_random, 1), 0;
             s->pool_left = s->pool_size;
         }
@@ -5678,7 +5673,7 @@ static int stws_p_add_stable_id(stws_p_session *s, stws_p_draft *draft) {
     int i;
     if (!s->options->stable_id) return 1;
     if (!s->stable_id[0]) {
-        if (stws_p_random(s, random, sizeof random) != 0) return 0;
+        if (stws_p_random_from(&s->random, random, sizeof random) != 0) return 0;
         for (i = 0; i < 16; i++) s->stable_id[i] = digits[random[i / 2] >> (i & 1 ? 0 : 4) & 15];
     }
     stws_p_number_text(s->stable_id + 16, "-", ++s->last_id);
@@ -9981,7 +9976,7 @@ static int stws_p_client_random(void *client, void *out, size_t len) {
     stws *c = (stws *)client;
     int result;
     stws_p_lock(c);
-    result = stws_p_random(&c->s, out, len);
+    result = stws_p_random_from(&c->s.random, out, len);
     stws_p_unlock(c);
     return result;
 }
