@@ -3886,13 +3886,6 @@ static int stws_p_decode_header(char *name, char *value, stws_header *h,
     return STWS_DONE;
 }
 
-/* Returns the error of a line that cannot become a header: it is too long, it has no name, or
-   the table of headers is full. */
-static int stws_p_header_wrong(size_t len, size_t name_len, const stws_frame_state *s) {
-    if (len > s->max_line) return STWS_ERR_FRAME_LINE;
-    return name_len ? STWS_ERR_FRAME_HEADERS : STWS_ERR_FRAME_HEADER;
-}
-
 /* A header line is complete: `line` to `end`, with its first colon at `colon` (NULL: none).
    Adds it to the table of headers. `odd`: the line has escapes or may have padding. Returns
    STWS_DONE or an error. */
@@ -3900,8 +3893,9 @@ static int stws_p_header_done(char *line, char *colon, char *end, stws_frame_sta
     stws_header *h = s->headers + s->header_count;
     size_t len = (size_t)(end - line), name_len = colon ? (size_t)(colon - line) : 0;
     int known;
-    if (len > s->max_line || !name_len || s->header_count == s->max_headers)
-        return stws_p_header_wrong(len, name_len, s);
+    if (len > s->max_line) return STWS_ERR_FRAME_LINE;
+    if (!name_len) return STWS_ERR_FRAME_HEADER;
+    if (s->header_count == s->max_headers) return STWS_ERR_FRAME_HEADERS;
     s->header_count++;
     h->name = line;
     h->value = colon + 1;
