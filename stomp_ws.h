@@ -5398,7 +5398,7 @@ static const char *stws_p_number_text(char *text, const char *prefix, unsigned l
 
    The table at the beginning lists how brokers differ, for subscriptions and for frames. */
 
-/* How brokers differ, in the order of stws_broker_kind. */
+/* A row of stws_p_profiles: what is special about a kind of broker. */
 typedef struct stws_p_profile {
     /* It joins STOMP frames out of several WebSocket messages, so large frames may be cut. */
     int joins;
@@ -5412,16 +5412,13 @@ typedef struct stws_p_profile {
     const char *durable[4];
 } stws_p_profile;
 
-/* Returns what is known about a broker (STWS_BROKER_*). */
-static const stws_p_profile *stws_p_profile_of(int broker) {
-    static const stws_p_profile profiles[] = {
-        {0, 0, 0, NULL, 0, {NULL, NULL, NULL, NULL}},
-        {1, 0, 0, NULL, 0, {NULL, NULL, NULL, NULL}},
-        {1, 0, 0, "prefetch-count", 1, {"durable", "true", "auto-delete", "false"}},
-        {0, 1, 1, "activemq.prefetchSize", 1, {"activemq.subscriptionName", NULL, NULL, NULL}},
-        {1, 1, 0, "consumer-window-size", 1024, {"durable-subscription-name", NULL, NULL, NULL}}};
-    return &profiles[broker];
-}
+/* How brokers differ. The index is a stws_broker_kind. */
+static const stws_p_profile stws_p_profiles[] = {
+    {0, 0, 0, NULL, 0, {NULL, NULL, NULL, NULL}},
+    {1, 0, 0, NULL, 0, {NULL, NULL, NULL, NULL}},
+    {1, 0, 0, "prefetch-count", 1, {"durable", "true", "auto-delete", "false"}},
+    {0, 1, 1, "activemq.prefetchSize", 1, {"activemq.subscriptionName", NULL, NULL, NULL}},
+    {1, 1, 0, "consumer-window-size", 1024, {"durable-subscription-name", NULL, NULL, NULL}}};
 
 /* Returns the text behind s in a sequence of NUL-terminated texts. */
 static const char *stws_p_next_text(const char *s) { return s + strlen(s) + 1; }
@@ -5677,7 +5674,7 @@ static int stws_p_add_stable_id(stws_p_session *s, stws_p_draft *draft) {
 
 /* Adds the broker's headers for a durable subscription; none if the name is "". */
 static void stws_p_add_durable(const stws_p_session *s, stws_p_draft *draft, const char *durable) {
-    const char *const *header = stws_p_profile_of(s->broker)->durable;
+    const char *const *header = stws_p_profiles[s->broker].durable;
     int i;
     for (i = 0; i < 4 && header[i] && *durable; i += 2)
         stws_p_add_missing(draft, header[i], stws_p_or(header[i + 1], durable));
@@ -5688,7 +5685,7 @@ static void stws_p_add_durable(const stws_p_session *s, stws_p_draft *draft, con
    NULL. The lock is held. */
 static void stws_p_compose_subscribe(stws_p_session *s, stws_p_draft *draft, const stws_p_sub *sub,
                                      const char *const *headers, const char *receipt) {
-    const stws_p_profile *profile = stws_p_profile_of(s->broker);
+    const stws_p_profile *profile = &stws_p_profiles[s->broker];
     const char *destination = stws_p_sub_destination(&s->subs, sub),
                *id = stws_p_next_text(destination);
     const char *durable = stws_p_sub_durable(&s->subs, sub), *name = stws_p_next_text(durable),
@@ -6222,7 +6219,7 @@ static size_t stws_p_cut_size(const stws_p_session *s) {
     size_t asked = s->options->max_ws_message;
     /* the longest character has 4 bytes, so each piece contains a character */
     if (asked) return asked == STWS_WHOLE ? 0 : asked < 4 ? 4 : asked;
-    return stws_p_profile_of(s->broker)->joins ? STWS_P_PIECE : 0;
+    return stws_p_profiles[s->broker].joins ? STWS_P_PIECE : 0;
 }
 
 /* Cuts an encoded frame into masked WebSocket messages. The frame lies at the end of the room
@@ -6374,7 +6371,7 @@ static int stws_p_encode_frame_locked(stws_p_session *s, const stws_frame *asked
     if (!stws_p_make_room(&s->out, *need)) return STWS_ERR_SPACE;
     if (asked->content_length == STWS_CONTENT_LENGTH_JMS_TEXT) {
         settled = *asked;
-        settled.content_length = stws_p_profile_of(s->broker)->bare_send_is_text
+        settled.content_length = stws_p_profiles[s->broker].bare_send_is_text
                                      ? STWS_CONTENT_LENGTH_OMIT
                                      : STWS_CONTENT_LENGTH_SEND;
         frame = &settled;
@@ -13594,7 +13591,7 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
     /* UNSUBSCRIBE, if this session has sent the SUBSCRIBE. */
     if (stws_p_server_knows(sub) && STWS_P_LOAD(&c->state) == STWS_CONNECTED) {
         durable = stws_p_sub_durable(&c->s.subs, sub);
-        if (*durable && stws_p_profile_of(c->s.broker)->needs_two_unsubscribes &&
+        if (*durable && stws_p_profiles[c->s.broker].needs_two_unsubscribes &&
             sub->state != STWS_P_SUB_ENDED)
             result = stws_p_submit_unsubscribe_locked(c, sub, "");
         if (result == STWS_OK) {
@@ -13680,7 +13677,7 @@ static int stws_p_await_room(stws *c, long long *until, int error) {
    way is needed. The lock is held. */
 static int stws_p_send_with_last_head(stws *c, const stws_outgoing *m) {
     int bare = m->content_length == STWS_CONTENT_LENGTH_JMS_TEXT
-                   ? stws_p_profile_of(c->s.broker)->bare_send_is_text
+                   ? stws_p_profiles[c->s.broker].bare_send_is_text
                    : m->content_length == STWS_CONTENT_LENGTH_OMIT;
     if (bare || m->receipt || m->transaction || m->headers) return 0;
     if (c->o.confirm || c->o.stable_id || c->o.binary || c->o.on_trace) return 0;
