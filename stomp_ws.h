@@ -4457,18 +4457,10 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *d, const char *id) {
 #define STWS_P_SWAP(p, v) __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST)
 #define STWS_P_TAKE(p, old, v)                                                                     \
     __atomic_compare_exchange_n(p, old, v, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
-#define STWS_P_THREAD_LOCAL __thread
 #else
 #define STWS_P_LOAD(p) (*(p))
 #define STWS_P_STORE(p, v) (void)(*(p) = (v))
-#ifdef __cplusplus
-#define STWS_P_THREAD_LOCAL thread_local
-#elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L && !defined(__STDC_NO_THREADS__)
-#define STWS_P_THREAD_LOCAL _Thread_local
-#else /* a thread may then read the refusal of another thread */
-#define STWS_P_THREAD_LOCAL
-#endif
-#if defined(STOMP_WS_NO_THREADS) || defined(STOMP_WS_NO_IO)
+#ifdef STOMP_WS_NO_THREADS
 #define STWS_P_SWAP(p, v) (void)(*(p) = (v))
 #define STWS_P_TAKE(p, old, v) (*(p) == *(old) && ((*(p) = (v)), 1))
 #else
@@ -4494,8 +4486,17 @@ static int stws_p_take_with_lock(uintptr_t *p, uintptr_t old, uintptr_t v) {
 #define STWS_P_TAKE(p, old, v) stws_p_take_with_lock(p, *(old), v)
 #endif
 #endif
-#ifdef STOMP_WS_NO_THREADS
-#undef STWS_P_THREAD_LOCAL
+
+/* Gives each thread its own copy of a static variable. */
+#if defined(STOMP_WS_NO_THREADS)
+#define STWS_P_THREAD_LOCAL
+#elif defined(__GNUC__) || defined(__clang__)
+#define STWS_P_THREAD_LOCAL __thread
+#elif defined(__cplusplus)
+#define STWS_P_THREAD_LOCAL thread_local
+#elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L && !defined(__STDC_NO_THREADS__)
+#define STWS_P_THREAD_LOCAL _Thread_local
+#else /* a thread may then read the refusal of another thread */
 #define STWS_P_THREAD_LOCAL
 #endif
 
