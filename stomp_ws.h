@@ -2787,10 +2787,10 @@ static int stws_p_is_token(const char *s, size_t len) {
     return len > 0;
 }
 
-/* Returns 1 if the string has no control character except TAB. So no string of the caller can
-   end its line and begin a header of its own. */
+/* Returns 1 if s is NULL, or has no control character except TAB. So no string of the caller
+   can end its line and begin a header of its own. */
 static int stws_p_is_field_text(const char *s) {
-    for (; *s; s++)
+    for (; s && *s; s++)
         if ((unsigned char)*s < 32 ? *s != '\t' : *s == 127) return 0;
     return 1;
 }
@@ -2993,9 +2993,8 @@ static int stws_p_http_headers_valid(const char *const *headers) {
 static int stws_p_handshake_valid(const stws_handshake *h) {
     return stws_p_is_visible(h->url->host, h->url->host_len) &&
            stws_p_is_visible(h->url->target, h->url->target_len) &&
-           stws_p_is_field_text(stws_p_or(h->subprotocols, "")) &&
-           stws_p_is_field_text(stws_p_or(h->origin, "")) &&
-           stws_p_is_field_text(stws_p_or(h->cookie, "")) && stws_p_is_field_text(h->key) &&
+           stws_p_is_field_text(h->subprotocols) && stws_p_is_field_text(h->origin) &&
+           stws_p_is_field_text(h->cookie) && stws_p_is_field_text(h->key) &&
            stws_p_http_headers_valid(h->headers);
 }
 
@@ -9190,9 +9189,8 @@ static const char *stws_p_options_wrong(const stws_options *o, int *code) {
     if (!stws_p_http_headers_valid(o->http_headers))
         return "http_headers has a control character (CR or LF would add headers), a name that is "
                "not a token, or a header that the upgrade itself sets";
-    if (!stws_p_is_field_text(stws_p_or(o->origin, "")) ||
-        !stws_p_is_field_text(stws_p_or(o->cookie, "")) ||
-        !stws_p_is_field_text(stws_p_or(o->subprotocols, "")))
+    if (!stws_p_is_field_text(o->origin) || !stws_p_is_field_text(o->cookie) ||
+        !stws_p_is_field_text(o->subprotocols))
         return "origin, cookie or subprotocols has a control character such as CR or LF";
     /* Every number has its range in the table above. */
     for (i = 0; i < STWS_P_NUMBER_OPTIONS; i++)
