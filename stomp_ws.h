@@ -3921,19 +3921,6 @@ static int stws_p_head_done(const char *frame, const char *line_end, stws_frame_
     return STWS_DONE;
 }
 
-/* The input ends inside a header line. Stores where the scan stands, so that the next call
-   continues there. A line longer than max_line is an error, even though its end has not
-   arrived. */
-static int stws_p_head_pause(const char *frame, const char *line, size_t colon, const char *scanned,
-                             int odd, stws_frame_state *s) {
-    s->line = (size_t)(line - frame);
-    s->colon = colon;
-    s->odd = odd;
-    s->scanned = (size_t)(scanned - frame);
-    if (s->scanned - s->line > s->max_line) return STWS_ERR_FRAME_LINE;
-    return STWS_MORE;
-}
-
 /* Handles a stop that is not a LF. A NUL is an error. A backslash marks the line as escaped. A
    CR must be followed by LF in STOMP 1.2; in other versions it is data. Returns STWS_MORE if
    the byte that decides this has not arrived. */
@@ -4081,9 +4068,13 @@ static STWS_P_NOINLINE int stws_p_parse_head(char *frame, size_t len, stws_frame
         colon = 0;
         odd &= STWS_P_PADDED;
     }
-    if (result >= 0) return stws_p_head_pause(frame, line, colon, at, odd, s);
-    s->line = (size_t)(line - frame); /* for an error text that quotes the refused line */
-    return result;
+    s->line = (size_t)(line - frame); /* also for an error text that quotes the refused line */
+    if (result < 0) return result;
+    /* The input ended. A line longer than max_line is an error, even without its end. */
+    s->colon = colon;
+    s->odd = odd;
+    s->scanned = (size_t)(at - frame);
+    return s->scanned - s->line > s->max_line ? (int)STWS_ERR_FRAME_LINE : STWS_MORE;
 }
 
 /* Parses the body. Returns STWS_DONE if the body and its NUL have arrived; STWS_MORE;

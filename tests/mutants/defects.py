@@ -105,7 +105,7 @@ DEFECTS = {
                                                 ""),
         "a NUL in a head": ("stws_p_head_other", "if (*at == 0) return STWS_ERR_FRAME_NUL;", ""),
         "a CR in a head of 1.2": ("stws_p_head_other", " && version == STWS_STOMP_12", " && 0"),
-        "a line without an end": ("stws_p_head_pause", "if (s->scanned - s->line > s->max_line)", "if (0)"),
+        "a line without an end": ("stws_p_parse_head", "s->scanned - s->line > s->max_line", "0"),
         "a body of exactly the limit is refused": ("stws_p_parse_body", "s->body_len > s->max_body",
                                                 "s->body_len >= s->max_body"),
         "no NUL behind a body of stated length": ("stws_p_parse_body", "if (frame[s->line + s->body_len])", "if (0)"),
