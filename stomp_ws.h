@@ -3851,25 +3851,21 @@ static int stws_p_content_length(stws_frame_state *s) {
     return stws_p_padded_length(s);
 }
 
-/* Removes the blanks around a name or value of STOMP 1.0, whose own examples have them ("login:
-   <username>"). In later versions blanks are data. */
-static char *stws_p_trim_in_place(char *s, size_t *len) {
-    const char *trimmed = s;
-    stws_p_trim(&trimmed, len);
-    return s + (trimmed - s);
-}
-
-/* Does the rarer work on a header: removes the padding of STOMP 1.0, undoes escapes, and ends
-   both strings with a NUL. Sets the pointers and lengths of *h. Returns STWS_DONE;
-   STWS_ERR_FRAME_HEADER for an empty name; STWS_ERR_FRAME_ESCAPE for an invalid escape. */
+/* Does the rarer work on a header, which *h describes, and which stands at `name` and `value`:
+   removes its padding, undoes escapes, and ends both strings with a NUL. Padding exists in
+   STOMP 1.0 only, whose own examples have it ("login: <username>"). In later versions blanks
+   are data. Returns STWS_DONE; STWS_ERR_FRAME_HEADER for an empty name; STWS_ERR_FRAME_ESCAPE
+   for an invalid escape. */
 static int stws_p_decode_header(char *name, char *value, stws_header *h,
                                 const stws_frame_state *s) {
     int escaping = stws_p_escaping((int)s->version, s->command_id);
     long name_len, value_len;
     if (s->version == STWS_STOMP_10) {
-        name = stws_p_trim_in_place(name, &h->name_len);
-        value = stws_p_trim_in_place(value, &h->value_len);
+        stws_p_trim(&h->name, &h->name_len);
+        stws_p_trim(&h->value, &h->value_len);
         if (h->name_len == 0) return STWS_ERR_FRAME_HEADER;
+        name += h->name - name;
+        value += h->value - value;
     }
     if (escaping != STWS_P_RAW) {
         name_len = stws_p_unescape(name, h->name_len, escaping);
@@ -3878,8 +3874,6 @@ static int stws_p_decode_header(char *name, char *value, stws_header *h,
         h->name_len = (size_t)name_len;
         h->value_len = (size_t)value_len;
     }
-    h->name = name;
-    h->value = value;
     name[h->name_len] = 0;
     value[h->value_len] = 0;
     return STWS_DONE;
