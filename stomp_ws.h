@@ -4493,26 +4493,21 @@ static int stws_p_take_with_lock(uintptr_t *p, uintptr_t old, uintptr_t v) {
 #define STWS_P_LOCK(object) ((void)pthread_mutex_lock((object)->mutex))
 #define STWS_P_UNLOCK(object) ((void)pthread_mutex_unlock((object)->mutex))
 
-/* Creates a condition that waits by the monotonic clock, if the system offers that. Returns 1,
-   or 0 without memory. */
-static int stws_p_cond_init(pthread_cond_t *cond) {
-    pthread_condattr_t attributes;
-    int made;
-    if (pthread_condattr_init(&attributes) != 0) return 0;
-#if !defined(__APPLE__)
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-#endif
-    made = pthread_cond_init(cond, &attributes) == 0;
-    pthread_condattr_destroy(&attributes);
-    return made;
-}
-
-/* Creates a mutex and a condition. Returns 1, or 0 without memory. */
+/* Creates a mutex, and a condition that waits by the monotonic clock, if the system offers
+   that. Returns 1, or 0 without memory. */
 static int stws_p_sync_init(pthread_mutex_t *mutex, pthread_cond_t *cond) {
+    pthread_condattr_t attributes;
+    int made = 0;
     if (pthread_mutex_init(mutex, NULL) != 0) return 0;
-    if (stws_p_cond_init(cond)) return 1;
-    pthread_mutex_destroy(mutex);
-    return 0;
+    if (pthread_condattr_init(&attributes) == 0) {
+#if !defined(__APPLE__)
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+#endif
+        made = pthread_cond_init(cond, &attributes) == 0;
+        pthread_condattr_destroy(&attributes);
+    }
+    if (!made) pthread_mutex_destroy(mutex);
+    return made;
 }
 
 /* Waits for a signal, at most `ms` milliseconds; -1: no limit. Returns 1, or 0 if the time is
