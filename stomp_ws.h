@@ -4075,10 +4075,9 @@ static STWS_P_NOINLINE int stws_p_parse_head(char *frame, size_t len, stws_frame
    STWS_ERR_FRAME_BODY if a body without content-length is longer than max_body;
    STWS_ERR_FRAME_NUL if no NUL follows a body of the stated length. */
 static int stws_p_parse_body(const char *frame, size_t len, stws_frame_state *s) {
+    STOMP_WS_ASSERT(s->line <= s->scanned && s->scanned <= len);
     if (s->phase == STWS_P_BODY_TO_NUL) {
-        const void *found =
-            len > s->scanned ? memchr(frame + s->scanned, 0, len - s->scanned) : NULL;
-        const char *nul = (const char *)found;
+        const char *nul = (const char *)memchr(frame + s->scanned, 0, len - s->scanned);
         s->scanned = nul ? (size_t)(nul - frame) : len;
         s->body_len = s->scanned - s->line;
         if (s->body_len > s->max_body) return STWS_ERR_FRAME_BODY;
