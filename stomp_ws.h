@@ -2893,8 +2893,8 @@ static int stws_p_http_field(char *line, size_t len, stws_http *http) {
     return STWS_OK;
 }
 
-/* Waits until the whole head is there, then cuts it into NUL-terminated lines in place. So the
-   result consists of pointers into buf. */
+/* Returns STWS_MORE until the whole head has arrived. Then cuts it into NUL-terminated texts in
+   place, so the results are pointers into buf. */
 STOMP_WS_API int stws_handshake_parse(char *buf, size_t len, stws_http *http, size_t *used) {
     size_t limit = http->max_bytes ? http->max_bytes : (size_t)STWS_P_MAX_HEAD, end, line_len;
     char *line = buf, *next;
@@ -3255,9 +3255,8 @@ static int stws_p_ws_protocol_error(stws_ws *ws, const char *reason) {
     return stws_p_ws_fail(ws, STWS_ERR_WS_PROTOCOL, STWS_P_CLOSE_PROTOCOL, reason);
 }
 
-/* Checks what the first two bytes of a frame show (RFC 6455, 5.2, 5.4, 5.5): reserved bits,
-   masking, opcode, the rules for control frames, and the order of the fragments of a
-   message. */
+/* Checks the first two bytes of a frame (RFC 6455, 5.2, 5.4, 5.5): reserved bits, masking,
+   opcode, the rules for control frames, and the order of the fragments of a message. */
 static int stws_p_ws_check_first(stws_ws *ws, unsigned first, unsigned second) {
     unsigned opcode = first & 15;
     if (first & 0x70) return stws_p_ws_protocol_error(ws, "a reserved bit is set");
@@ -3414,10 +3413,10 @@ static inline size_t stws_p_ws_fast_path(const char *buf, size_t len, const stws
     return head;
 }
 
-/* In its order: the fast path; the rest of a data frame whose head was parsed before; nothing,
-   after a close frame; else the head of a new frame. A head is parsed only when it is there
-   completely, so an incomplete one needs no state. A control frame also waits for its payload,
-   at most 125 bytes. */
+/* Tries these cases in this order: the fast path; more payload of a data frame whose head was
+   parsed before; input after a close frame, which is ignored; the head of a new frame. A head
+   is parsed only when it has arrived completely, so an incomplete head needs no state. A
+   control frame is parsed when its payload has arrived too, which is at most 125 bytes. */
 STOMP_WS_API int stws_ws_parse(char *buf, size_t len, stws_ws *ws, stws_ws_event *event,
                                size_t *used) {
     const unsigned char *p = (const unsigned char *)buf;
@@ -4316,7 +4315,7 @@ static size_t stws_p_head_bound(const stws_frame *frame) {
 STOMP_WS_API int stws_frame_build(char *buf, size_t cap, stws_stomp_version version,
                                   const stws_frame *frame, size_t *need) {
     size_t bound = stws_p_head_bound(frame);
-    /* then the head need not be measured before it is written */
+    /* if so, the head need not be measured before it is written */
     int fits = bound < cap && frame->body_len < cap - bound;
     size_t head = stws_p_encode_head(fits ? buf : NULL, (int)version, frame);
     *need = 0;
@@ -4534,8 +4533,9 @@ enum { STWS_P_DRIVER = 0, STWS_P_FLUSHER = 1, STWS_P_WRITER = 2, STWS_P_HOLDS = 
 /* `driver` while the thread of stws_start has not begun yet */
 #define STWS_P_COMING (~(uintptr_t)STWS_P_HOLDS)
 
-/* What the driving thread may still use between two driving calls: an event of stws_next, whose
-   views have to stay valid; or the times and descriptors that its own loop waits for. */
+/* Values of `lent`. The driving thread may still use one of these between two driving calls: an
+   event of stws_next, whose views have to stay valid; or the times and descriptors that its own
+   loop waits for. */
 enum { STWS_P_NOTHING = 0, STWS_P_EVENT = 1, STWS_P_LOOP = 2 };
 
 /* Returns a number for the calling thread. It is not 0, and a multiple of STWS_P_HOLDS + 1. */
@@ -4575,7 +4575,7 @@ enum { STWS_P_POOL = 256 };
 
 enum { STWS_P_WS_HEAD = 14 }; /* the longest head of a WebSocket frame */
 
-/* length of what precedes the destination in a kept head */
+/* number of bytes in front of the destination in a kept head */
 enum { STWS_P_SEND_HEAD_BEGIN = sizeof "SEND\ndestination:" - 1 };
 
 enum { STWS_P_PIECE = 8192 }; /* Tomcat's default limit for a WebSocket message, in bytes */
@@ -4592,8 +4592,8 @@ enum { STWS_P_MAX_SEND_HEAD = 288 };
 
 enum { STWS_P_STABLE_ID = 48 }; /* room for a stable id: 16 digits, '-', at most 20 digits, NUL */
 
-/* What is kept of an answer to the upgrade, in bytes: its headers, its cookies, the URL of a
-   redirect. */
+/* Room for parts of an answer to the upgrade that are kept, in bytes: its headers, its cookies,
+   the URL of a redirect. */
 enum { STWS_P_MAX_ANSWER_HEAD = 4096, STWS_P_JAR = 2048, STWS_P_MOVED = 1024 };
 
 /* A buffer of bytes. The session has one for its output. The lock is held when it is used,
@@ -4807,10 +4807,12 @@ typedef struct stws_p_session {
     char *stable_id;
     unsigned long long last_id; /* the number in stable_id, behind the '-' */
     char *said; /* the kept head of a SEND, see stws_p_keep_send_head; the lock is held */
-    /* send_head_len          length of the kept head; the lock is held, as for the next ones
-       send_head_body_len         length of the body that its content-length names
-       send_head_own_len          its length without content-length and empty line; 0: no head
-       send_head_destination_len  length of its destination */
+    /* The lock is held for all four:
+
+           send_head_len              length of the kept head
+           send_head_body_len         length of the body that its content-length names
+           send_head_own_len          its length without content-length and empty line; 0: no head
+           send_head_destination_len  length of its destination */
     size_t send_head_len, send_head_body_len, send_head_own_len, send_head_destination_len;
     /* address of the destination of the last SEND; compared, never read */
     uintptr_t last_destination;
@@ -4823,9 +4825,9 @@ typedef struct stws_p_session {
        lock is held. */
     unsigned char *pool;
     int no_random; /* no masking key could be made: this session can send no more; atomic */
-    /* send_head_cap   size of `said`; set once
-       pool_size  size of `pool`; set once
-       pool_left  unused bytes of the pool; the lock is held */
+    /* send_head_cap  size of `said`; set once
+       pool_size      size of `pool`; set once
+       pool_left      unused bytes of the pool; the lock is held */
     size_t send_head_cap, pool_size, pool_left;
     stws_random random; /* the source of randomness; set once */
     /* version          STWS_STOMP_*; STWS_STOMP_NONE before CONNECTED; atomic
@@ -4933,8 +4935,8 @@ typedef struct stws_p_proxy {
 #else
 #define STWS_P_HAS_PROXY 1
 #endif
-/* What the dialogue with the proxy has reached: connecting to it; SOCKS only: choosing the
-   method, sending user and password; asking for the connection to the server. */
+/* The steps of the dialogue with the proxy: connecting to it; choosing the method, and sending
+   user and password (both with SOCKS only); asking for the connection to the server. */
 enum { STWS_P_DIAL, STWS_P_ASK_METHOD, STWS_P_ASK_LOGIN, STWS_P_ASK_CONNECT };
 
 /* The state of a TLS connection, see >>tls. Only the driving thread uses it. */
@@ -4966,7 +4968,8 @@ typedef struct stws_p_waiter {
    its place until it is given back. */
 typedef struct stws_p_queued {
     size_t size; /* of the entry, in bytes; the ring needs it first */
-    /* the user is done with it; it was acknowledged, or need not be (atomic) */
+    /* given_back: the user does not need it any more; answered: it was acknowledged, or need
+       not be (atomic) */
     int given_back, answered;
     int settling; /* the thread that gives it back is just acknowledging it */
     stws_message *message;
@@ -4985,7 +4988,7 @@ struct stws_queue {
 #endif
 };
 
-/* What the user has asked for: nothing, a graceful end, or an immediate stop. */
+/* Values of `asked`: the user has asked for nothing, a graceful end, or an immediate stop. */
 enum { STWS_P_ASKED_NOTHING, STWS_P_ASKED_END, STWS_P_ASKED_STOP };
 
 /* encoded output is written at the latest when this many bytes wait */
@@ -4996,7 +4999,7 @@ enum { STWS_P_READ = STWS_P_BATCH + 4096 };
 
 enum { STWS_P_MAX_URLS = 64 }; /* the most entries of options.urls */
 
-/* As due_us: no wait has begun since the last turn, so no due time is known. */
+/* A value of due_us: no wait has begun since the last turn, so no due time is known. */
 enum { STWS_P_NOT_TOLD = -1 };
 
 enum { STWS_P_AGAIN = STWS_RESULT_END }; /* an internal result: try the operation again */
@@ -6153,7 +6156,7 @@ static void stws_p_trace(const stws_p_session *s, stws_direction direction,
     if (s->options->on_trace) stws_p_trace_now(s, direction, frame);
 }
 
-/* Traces what is not a STOMP frame: PING, PONG, CLOSE, or "" for a heart-beat. */
+/* Traces anything else than a STOMP frame: PING, PONG, CLOSE, or "" for a heart-beat. */
 static void stws_p_trace_word(const stws_p_session *s, stws_direction direction, const char *word) {
     stws_frame frame;
     memset(&frame, 0, sizeof frame);
