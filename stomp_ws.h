@@ -2158,7 +2158,7 @@ STOMP_WS_API const char *stws_result_name(int result) { return stws_p_find_resul
 
    Comparisons, decimal numbers, comma-separated lists, and a writer that measures while it
    writes (stws_p_out). All are pure: they keep no state, allocate nothing, and ignore the
-   locale. The hints for the compiler also stand here. Every section below may call these
+   locale. The hints for the compiler are here, too. Every section below may call these
    functions. */
 
 /* Returns the length of s. Returns 0 for NULL, so an absent option needs no special case. */
@@ -3183,8 +3183,8 @@ STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *r
    state. message_opcode is not 0 from the first fragment of a message to its last one. After an
    error the caller must end the connection with ws->close_code.
 
-   stws_ws_build writes a frame, and stws_ws_mask masks bytes. Sessions use the parts of it
-   (stws_p_ws_put_head), so that masking and copying are one pass. */
+   stws_ws_build writes a whole frame. Sessions call its parts instead (stws_p_ws_put_head,
+   stws_ws_mask), so that masking and copying are one pass. */
 
 /* Codes of a close frame (RFC 6455, 7.4.1). STWS_P_CLOSE_NO_CODE is never sent: it means that a
    close frame had no code. */
@@ -3928,9 +3928,9 @@ static int stws_p_head_other(const char *at, const char *end, int version, int *
 /* ==== >>stomp_parse: a STOMP frame, parsed in place ====
 
    stws_frame_parse takes bytes as they arrive and returns whole frames that point into the
-   input. Heads go through two parsers. The fast one takes simple lines that are complete,
-   and guesses their names from the last frame. At the first line that is not simple the slow
-   one takes over; it accepts every line, and input that ends anywhere. Both give the same
+   input. There are two parsers for heads. The fast path takes simple lines that are complete,
+   and expects the names of the last frame. The slow path continues at the first line that is
+   not simple. It accepts every line, and input that ends anywhere. Both give the same
    headers. */
 
 /* Searches the next stop, or (or_colon) the next stop or colon, in blocks of 16 bytes that
@@ -4421,10 +4421,10 @@ STOMP_WS_API int stws_dedup_seen(stws_dedup *d, const char *id) {
 
 /* ==== >>threads: atomic variables, mutexes, and which thread this is ====
 
-   Hides three differences: whether the compiler has atomics, whether the program was compiled
-   with threads, and by which clock a condition waits. With STOMP_WS_NO_THREADS the macros for
-   locks do nothing. The end of the section defines how a thread can hold a client; >>driver
-   uses it. */
+   Hides three differences between systems: whether the compiler has atomics, whether the
+   program was compiled with threads, and by which clock a condition waits. With
+   STOMP_WS_NO_THREADS the macros for locks do nothing. The end of the section defines how a
+   thread can hold a client; >>driver uses it. */
 
 /* Atomic access, for values that another thread may read while they are written.
 
@@ -4874,13 +4874,13 @@ typedef struct stws_p_session {
 /* ==== >>client_structs: a client, its connection and its lock ====
 
    The struct stws and the types of its parts outside of the session: TCP connection, proxy,
-   TLS, queue, events that wait. They stand here together because the client contains them; each
-   section from >>tcp to >>queue.c owns its own type.
+   TLS, queue, events that wait. They are here because the client contains or points to them.
+   The sections >>tcp, >>proxy, >>tls and >>queue.c work on them.
 
    A field belongs to the driving thread, unless its comment says otherwise: set once, under the
-   lock, or atomic. stws_p_lock and stws_p_unlock are the only way to the lock. With assertions,
-   they record its owner, and stws_p_has_lock proves the rule. A function whose name ends in
-   _locked needs the lock, and may release it meanwhile only if its comment says so. */
+   lock, or atomic. stws_p_lock takes the lock, and stws_p_unlock releases it. With assertions,
+   they record its owner, and stws_p_has_lock checks it. A function whose name ends in _locked
+   needs the lock. If it releases the lock meanwhile, its comment says so. */
 
 enum { STWS_P_ADDRESSES = 8 }; /* the most addresses of one host that are tried */
 
@@ -6122,8 +6122,7 @@ static void stws_p_outbox_prepare_resend(stws_p_session *s) {
    buffered bytes are not moved.
 
    The encoded head of the last SEND may be kept for the next one to the same destination, see
-   stws_p_keep_send_head. What the user may see of frames (on_trace) also stands here. The lock
-   is held. */
+   stws_p_keep_send_head. The calls of on_trace are here, too. The lock is held. */
 
 /* Calls on_trace with a copy of the frame in which the values of secret headers are "***". The
    lock is held meanwhile: all copies use one table of headers, and on_trace never runs in two
