@@ -10381,9 +10381,18 @@ static void stws_p_fail_io(stws *c, int error) {
                     stws_p_or(why, "no reason known"), late, idle);
 }
 
-/* ==== >>retry: the end of a session, and the wait until the next attempt ====
+/* ==== >>retry: times, the next attempt, and the end of a session or client ====
 
-   Back-off with jitter, and what a client releases when a session ends. */
+   Owns the time limits of states, the delay before the next attempt, and the two functions that
+   end something: stws_p_clean_up_session ends a session and enters BACKOFF, and
+   stws_p_end_client ends the client and enters ENDED.
+
+   Times are in microseconds of the client's clock. c->now is the time of the present turn.
+   STWS_P_NEVER is later than every other time, so a comparison needs no special case.
+
+   The driving thread calls these functions, without the lock. The two that end something
+   take it. Other threads call only stws_p_ms_to_us, stws_p_time_in_ms and stws_p_ms_until,
+   which change nothing and need no lock. */
 
 /* Converts milliseconds to microseconds. */
 static long long stws_p_ms_to_us(int ms) { return (long long)ms * STWS_P_US; }
@@ -10508,7 +10517,20 @@ static void stws_p_clean_up_session(stws *c) {
 
 /* ==== >>lost: a connection ended: try again, or give up ====
 
-   A subscription that seems to make the server end the session is tried alone, on trial. */
+   Every attempt and every session ends in stws_p_end_connection. It cleans up, which leads to
+   BACKOFF, and decides what follows:
+
+       attempt or session --> BACKOFF --+--> the next attempt, at c->deadline_us
+                                        |
+                                        +--> ENDED
+
+   The decision depends on the kind of the failure (STWS_P_PASSING to STWS_P_FINAL), on options
+   reconnect, reconnect_attempts and give_up, and on an end that the program has asked for. In
+   both cases exactly one event DISCONNECTED follows.
+
+   This section also finds a subscription that makes the server end its sessions: see
+   stws_p_on_trial_locked. Only the driving thread calls these functions, without the lock;
+   they take it to read or change the tables. */
 
 /* Puts `head` in front of the last error's sentence, and sets the error's code. Cuts the end
    of the sentence if the buffer is too small. */
@@ -10529,8 +10551,6 @@ static void stws_p_error_append(stws *c, const char *tail) {
     stws_p_make_printable(c->text);
 }
 
-/* ---- subscriptions that a server answers by ending the session ---- */
-
 /* Some brokers answer a SUBSCRIBE that they refuse by ending the session, and do not tell which
    SUBSCRIBE it was. Then the client would reconnect, subscribe and lose the session for ever.
    The functions below find such a subscription:
@@ -10546,7 +10566,7 @@ static void stws_p_error_append(stws *c, const char *tail) {
      - A session that outlives a trial acquits all that were on trial.
 
    Returns how many subscriptions are on trial now (or were when the session's first ERROR
-   came), and stores one of them in *one, or NULL. The lock is held. */
+   came), and stores one of them in *one, or NULL. */
 static int stws_p_on_trial_locked(const stws *c, const stws_p_sub **one) {
     const stws_p_subs *t = &c->s.subs;
     int i;
@@ -10583,7 +10603,7 @@ static void stws_p_report_trial(stws *c) {
 
 /* The server has ended a session: the subscriptions on trial are the suspects now, and all
    others are innocent. Sets a subscription aside that was on trial alone for the third time
-   in a row; c->aside then makes the event. The lock is held. */
+   in a row; c->aside then makes the event. */
 static void stws_p_judge_trial_locked(stws *c) {
     stws_p_subs *t = &c->s.subs;
     const stws_p_sub *one;
@@ -10735,9 +10755,22 @@ static int stws_p_end_connection(stws *c, int kind) {
     return 1;
 }
 
-/* ==== >>attempt: from a URL to an open connection ====
+/* ==== >>attempt: from a URL to the addresses to connect to ====
 
-   Chooses the next URL, resolves its name, and chooses a proxy. */
+   The first part of an attempt, from BACKOFF to CONNECTING:
+
+       choose a URL --> before_connect --> parse it --> RESOLVING --> CONNECTING
+                             |                           ^  proxy, TLS, addresses
+                             v                           |
+                       ask again later                a redirect
+
+   c->try_now holds the URL, the credentials and the headers of this attempt. before_connect may
+   change them. They stay until the attempt ends, because the upgrade request and CONNECT are
+   encoded from them. The list of addresses lies in the input buffer, which is unused until the
+   connection is open.
+
+   Only the driving thread calls these functions, without the lock: stws_p_turn, and
+   stws_p_turn_upgrading for a redirect. getaddrinfo is the only call that may block. */
 
 /* Returns the URL of the next attempt: option url, or the next entry of option urls. After
    the last entry the first one follows. With shuffle_urls the first choice is random. */
@@ -10886,9 +10919,22 @@ STWS_P_NOINLINE static int stws_p_turn_resolving(stws *c) {
     return 1;
 }
 
-/* ==== >>upgrade: the handshake on an open connection ====
+/* ==== >>upgrade: open the connection, and the WebSocket handshake ====
 
-   Writes the request, reads the answer, and begins the STOMP session or reports the refusal. */
+   The second part of an attempt, from CONNECTING to LOGGING_IN:
+
+       CONNECTING --> TLS --> UPGRADING --> LOGGING_IN   CONNECT is in the output
+                                 |
+                                 +--> RESOLVING          a redirect
+                                 +--> BACKOFF            a refusal, with a sentence
+
+   Before the handshake is done, the output holds only the upgrade request. The input holds the
+   server's answer, perhaps with WebSocket frames behind it. The answer's head is parsed in
+   place. HTTP heads may be larger than the buffers of the client's block; both buffers may then
+   grow on the heap, and stws_p_end_upgrade goes back to those of the block.
+
+   Only the driving thread calls these functions (stws_p_turn_network), without the lock.
+   They take it to change the output. */
 
 /* Moves the output into a larger buffer, from the heap, for a frame that does not fit into
    the present one. Returns 1; 0 without a heap or memory, while the buffer is being written,
@@ -11001,8 +11047,6 @@ static int stws_p_turn_connecting(stws *c) {
     stws_p_enter_state(c, STWS_UPGRADING, stws_p_time_limit(c, c->o.handshake_timeout_ms));
     return 1;
 }
-
-/* ---- the upgrade's answer ---- */
 
 /* Shows on_trace the head of the answer to the upgrade. */
 static void stws_p_trace_answer(stws *c, const stws_http *answer) {
@@ -11154,14 +11198,28 @@ static int stws_p_reads_frames(int state) {
     return state >= STWS_LOGGING_IN && state <= STWS_CLOSING;
 }
 
-/* ==== >>output: what a session owes the server, and writing it ====
+/* ==== >>output: what a session has to send, and writing it ====
 
-   Order: subscriptions, acknowledgements, the outbox, heart-beats, DISCONNECT. */
+   Moves frames from the tables of the session into the output buffer, and writes the buffer:
+
+       subscriptions --+
+       outbox ---------+--post--> c->s.out --write--> transport
+       heart-beats ----+
+
+   A function stws_p_post_... encodes frames into the output under the lock. If there is no
+   room, it changes nothing, and a later turn tries again. Without a masking key the session
+   ends, and the next session sends the frame. stws_p_prepare_output_locked calls these
+   functions in a fixed order. Two rules matter most: SUBSCRIBEs come before the frames of the
+   outbox, and the outbox keeps the order of the calls.
+
+   Any thread may append to the output under the lock. Only the thread that holds the client
+   writes, and it does so without the lock. `busy` is set meanwhile, so that no other thread
+   moves the buffer. After a failed write the turn drops the output (stws_p_end_output), and
+   this session writes nothing more. */
 
 /* Encodes a frame into the output, which grows if the frame is larger than it. Returns STWS_OK;
    STWS_ERR_SPACE if there is no room before some output is written; STWS_ERR_LIMIT if the frame
-   never fits; STWS_ERR_FRAME_BUILD or STWS_ERR_IO like stws_p_encode_frame_locked. The lock is
-   held. */
+   never fits; STWS_ERR_FRAME_BUILD or STWS_ERR_IO like stws_p_encode_frame_locked. */
 static int stws_p_post_growing_locked(stws *c, const stws_frame *frame, int body_is_utf8) {
     size_t need = 0, pending = stws_p_pending(&c->s.out);
     int result = stws_p_encode_frame_locked(&c->s, frame, body_is_utf8, &need);
@@ -11227,7 +11285,7 @@ static int stws_p_post_subscribe_locked(stws *c, stws_p_sub *sub) {
 }
 
 /* Sends the SUBSCRIBEs of half of the suspects that are left. If the session outlives them,
-   a later call sends half of the rest. See stws_p_on_trial_locked. The lock is held. */
+   a later call sends half of the rest. See stws_p_on_trial_locked. */
 static void stws_p_post_suspects_locked(stws *c) {
     stws_p_subs *t = &c->s.subs;
     int left = (t->suspects + 1) / 2, i;
@@ -11284,7 +11342,7 @@ static void stws_p_free_id(stws_p_session *s, const stws_p_record *unsubscribe) 
 /* Moves frames from the outbox into the output, in their order, until there is no room, or
    until SUBSCRIBEs have to go first. Frames of an earlier session, and frames that this
    session cannot represent, are dropped. A frame that waits for a confirmation stays in the
-   outbox as sent, so that the next session can send it again. The lock is held. */
+   outbox as sent, so that the next session can send it again. */
 static void stws_p_post_outbox_locked(stws *c, long long now) {
     stws_p_record *r;
     while (!stws_p_subs_come_first(&c->s.subs) &&
@@ -11305,7 +11363,7 @@ static void stws_p_post_outbox_locked(stws *c, long long now) {
 /* Called before a session is left: sends the ACKs and NACKs that still wait, and the ACK of
    the message in hand. They go before all other frames, because the next session cannot use
    them. They may overtake a waiting SUBSCRIBE, because their messages came by subscriptions
-   that were sent earlier. An ACK in a transaction is left out. The lock is held. */
+   that were sent earlier. An ACK in a transaction is left out. */
 static void stws_p_post_acks_locked(stws *c) {
     const stws_message *m = c->held == STWS_P_HELD_BY_ACK ? c->hand : NULL;
     stws_p_record *r = stws_p_record_next(&c->s.outbox, NULL);
@@ -11359,8 +11417,7 @@ static void stws_p_post_ping(stws *c) {
 /* Sends DISCONNECT with a receipt (STOMP 1.2, "DISCONNECT") and enters CLOSING, if
    stws_disconnect or stws_close has asked for it and everything before it is done: the outbox
    is sent; all confirmations have arrived, or c->end_us is over; and the user has given back
-   every message that the library has to acknowledge, from the queue and in hand. The lock is
-   held. */
+   every message that the library has to acknowledge, from the queue and in hand. */
 static void stws_p_post_disconnect_locked(stws *c) {
     stws_p_draft draft;
     char id[STWS_P_ID_TEXT];
@@ -11387,7 +11444,7 @@ static void stws_p_post_disconnect_locked(stws *c) {
      5. DISCONNECT, when nothing else is left to do.
 
    A frame that does not have to wait does not come this way: the thread that calls stws_send
-   puts it into the output itself (stws_p_submit_locked). The lock is held. */
+   puts it into the output itself (stws_p_submit_locked). */
 static void stws_p_prepare_output_locked(stws *c) {
     stws_p_session *s = &c->s;
     STOMP_WS_ASSERT(stws_p_has_lock(c));
@@ -11463,9 +11520,19 @@ static int stws_p_turn_output(stws *c) {
     return stuck ? (int)STWS_ERR_IO : moved; /* the next session sends it */
 }
 
-/* ==== >>dispatch: what CONNECTED, RECEIPT and ERROR do ====
+/* ==== >>dispatch: close frames, CONNECTED, RECEIPT and ERROR ====
 
-   Each function changes the tables, and returns the event for the user. */
+   Handles CONNECTED, RECEIPT and ERROR, and sends our close frames. A function stws_p_on_...
+   changes the tables, and returns 1 if *e is an event for the user now. The pointers of its
+   message lead into the input buffer. They stay valid until the next frame is handled.
+
+       LOGGING_IN --CONNECTED--> a session begins: CONNECTED
+       LOGGING_IN --ERROR------> its event, then the attempt ends (c->refused)
+       CONNECTED  --ERROR------> its event, then the server has close_timeout_ms to close
+       CLOSING    --RECEIPT----> of DISCONNECT: our close frame is sent
+
+   stws_p_pull_frames calls these functions, in the driving thread and without the lock. They
+   take it to change the tables. */
 
 /* Makes *e an event of that type, without contents. */
 static void stws_p_make_event(stws_event *e, stws_event_type type) {
@@ -11650,9 +11717,24 @@ static int stws_p_on_error(stws *c, stws_event *e) {
     return 1;
 }
 
-/* ==== >>delivery: which subscription gets a MESSAGE ====
+/* ==== >>delivery: a MESSAGE goes to its receiver, and is acknowledged ====
 
-   Finds the receiver, and hands the message to a callback, an event or a queue. */
+   Finds the subscription of a message, and hands the message to its callback, to options.queue,
+   or to the user as an event. If the library has to acknowledge it (subscribe option ack_on),
+   it becomes the message in hand:
+
+       arrived --hand over--> in hand --release--> ACK sent --> free
+                                ^         |
+                                +---------+ no room for the ACK: c->held is STWS_P_HELD_BY_ACK
+
+   At most one message is in hand (c->hand). Its subscription stays in the table until its ACK
+   was sent; stws_unsubscribe only sets c->hand_unsubscribed meanwhile. While c->held is not 0,
+   no frame is handled and nothing is read.
+
+   Only the driving thread calls these functions, without the lock. They take it to read or
+   change the tables, and call back without it. Exceptions: any thread may call
+   stws_p_acknowledge_on, and stws_p_drop_subscription_locked with the lock. With
+   STWS_ACK_ON_RETURN and a queue, the thread that pops the message sends the ACK: see >>pop. */
 
 /* Acknowledges a message if the library has to do so at the moment `when`, a set of bits
    STWS_ACK_ON_*. Returns 1, or 0 if the output has no room for the ACK now. */
@@ -11661,8 +11743,7 @@ static int stws_p_acknowledge_on(const stws_message *m, int when) {
            stws_ack(m->client, m) != STWS_ERR_FULL;
 }
 
-/* Removes a subscription from the table. Its receipt ends without an event. The lock is
-   held. */
+/* Removes a subscription from the table. Its receipt ends without an event. */
 static void stws_p_drop_subscription_locked(stws *c, stws_p_sub *sub) {
     STOMP_WS_ASSERT(stws_p_has_lock(c));
     if (!sub) return;
@@ -11752,7 +11833,7 @@ static int stws_p_enqueue(stws *c) {
 /* Finds the subscription of a message without a header `subscription`, by its destination.
    STOMP 1.0 has no such header; if several subscriptions match, the oldest one gets the
    message. Later versions require the header; then there has to be exactly one match.
-   Returns NULL if there is no such subscription. The lock is held. */
+   Returns NULL if there is no such subscription. */
 static stws_p_sub *stws_p_sub_by_destination_locked(const stws_p_session *s) {
     stws_p_sub *found = NULL;
     int i, seen = 0, count = 0;
@@ -11833,9 +11914,20 @@ static int stws_p_on_message_frame(stws *c, stws_event *e) {
     return stws_p_frame_event(c, e, STWS_EVENT_MESSAGE);
 }
 
-/* ==== >>pull: the next event out of what has arrived ====
+/* ==== >>pull: the next event ====
 
-   Takes one event at a time: waiting receipts first, then frames from the input. */
+   stws_p_pull returns events one at a time, so that the program gets each event before the next
+   frame changes anything. It does not read from the network. Events come from these sources, in
+   this order:
+
+     1. events that another call than stws_next has kept for it;
+     2. receipts that ended, a subscription that was set aside, and DISCONNECTED;
+     3. frames in the input buffer;
+     4. the marks of the outbox (outbox_high, outbox_low).
+
+   A call ends the message in hand and the last frame before it handles a new one. Input that
+   breaks a rule ends the session here, with a close frame. Only stws_p_next calls
+   stws_p_pull, in the driving thread and without the lock; it is taken for the tables. */
 
 /* Handles the frame that has arrived, by its command and the state. Returns 1 if *e is an
    event now. A frame that the server may not send at this point becomes
@@ -11951,7 +12043,7 @@ static int stws_p_pull_frames(stws *c, stws_event *e) {
 }
 
 /* Returns 1 if the outbox has risen to outbox_high, or has fallen back to outbox_low, and
-   the event for that is still to come. The lock is held. */
+   the event for that is still to come. */
 static int stws_p_crosses_mark_locked(const stws *c) {
     size_t used = stws_p_ring_used(&c->s.outbox);
     STOMP_WS_ASSERT(stws_p_has_lock(c));
@@ -12088,7 +12180,14 @@ static int stws_p_pull(stws *c, stws_event *e) {
 
 /* ==== >>input: reading from the transport ====
 
-   Reads into the free part of the input buffer, and grows it as data arrives. */
+   Reads into the free part of the input buffer. The buffer grows, on the heap, when the data of
+   one frame has filled it. It never grows because of a declared length. max_body and max_line
+   limit its size. Everything that arrives counts as a sign of life of the server
+   (c->s.last_in_us).
+
+   c->drained means that the last read took all that the socket had. Then the client waits
+   before it reads again. Only the thread that holds the client reads, so the input needs no
+   lock. */
 
 /* One frame fills the whole input: moves it to a buffer of twice the size, from the heap.
    max_body and max_line limit the size. Returns 1; 0 without a heap or memory, or if the
@@ -12172,7 +12271,17 @@ static int stws_p_on_io_error(stws *c, long error) {
 
 /* ==== >>timers: heart-beats and deadlines ====
 
-   stws_p_due computes the earliest time at which the client has to run again. */
+   Everything that happens because time passes. stws_p_turn_timers acts on it, and
+   stws_p_due_locked returns the time at which the client has to be called again. The two have
+   to agree: each condition in one of them has its counterpart in the other, or in >>output.
+
+   A deadline is a time, or STWS_P_NEVER. The timers run when the network has nothing to move,
+   because data that came in time must be read before a deadline counts. A program that calls
+   too late is not the server's fault: stws_p_note_time adds that delay to the time that the
+   server has.
+
+   Only the thread that holds the client calls these functions. stws_p_due_locked needs the
+   lock; the others take it. */
 
 /* Notices that the program calls us too late: later than the time c->due_us that it was given,
    or, if it did not have to wait, long after its last turn (`last`). More than half a
@@ -12408,7 +12517,16 @@ static long long stws_p_due_locked(stws *c) {
 
 /* ==== >>turn: one non-blocking turn of the state machine ====
 
-   Obeys requests of other threads, then reads, writes and checks the timers. */
+   stws_p_turn first obeys what other threads and the program have asked for: stws_stop,
+   stws_disconnect, stws_close, stws_reconnect_now. These calls only leave a flag, and wake the
+   driving thread. Then it acts by the state: begins an attempt, or reads, writes and checks the
+   timers.
+
+   A write error does not end the session before everything that the server sent was read,
+   because that may explain the error.
+
+   Only the thread that holds the client calls these functions, without the lock: stws_p_next
+   and, for single steps of a flush, stws_p_push_output. */
 
 /* Obeys stws_stop: sends what the transport accepts without waiting (output, ACKs,
    DISCONNECT, a close frame), and ends the client. Always returns 1. */
@@ -12552,9 +12670,22 @@ static int stws_p_turn(stws *c) {
     }
 }
 
-/* ==== >>wait: file descriptors, polling and the next event ====
+/* ==== >>wait: the core of driving: turn, wait, next event ====
 
-   The wait releases the lock, so that other threads can enqueue frames meanwhile. */
+   stws_p_next is the core of all driving calls:
+
+       +--> pull an event --> turn --> pull an event --> wait --+
+       |                                                        |
+       +--------------------------------------------------------+
+
+   A wait begins with stws_p_begin_wait and ends with stws_p_end_wait. From its beginning
+   (c->waiting) another thread that leaves work also writes a byte into the wake pipe, which
+   ends poll(). The lock decides who comes first: a request that was left before the wait makes
+   the due time 0, and a later one wakes. So no request is missed. The program's own loop waits
+   in the same way, between stws_fds or stws_deadline and its next driving call.
+
+   Only the thread that holds the client calls these functions, without the lock. Nothing is
+   locked during poll(). */
 
 /* Adds a descriptor to a list, unless it is negative, nothing is wanted of it, or the list
    is full. Returns the new length of the list. */
@@ -12710,7 +12841,14 @@ static void stws_p_deliver_event(stws *c, const stws_event *e) {
 
 /* ==== >>state.c: state, errors and numbers ====
 
-   Any thread may call these functions. */
+   These functions do not change the session. They read atomic variables, fields that are set
+   once, or a copy of the statistics. So any thread may call them. The
+   exception is stws_upgrade_header: its strings change with the next answer, so it is for the
+   thread that drives.
+
+   stws_error_text returns the sentence of the client only where the client cannot change it
+   at that moment. stws_stats makes a new copy if no other thread holds the client. Otherwise
+   it returns the copy that the driving thread made before its last wait. */
 
 STOMP_WS_API stws_connection_state stws_state(const stws *c) {
     return c ? (stws_connection_state)STWS_P_LOAD(&c->state) : STWS_ENDED;
@@ -12779,7 +12917,18 @@ STOMP_WS_API void stws_stats(stws *c, stws_statistics *out) {
 
 /* ==== >>drive.c: the calls that run a client ====
 
-   Each call takes the role of the driver, turns the state machine, and gives the role back. */
+   Each call takes the client (stws_p_take_to_drive), calls stws_p_next, and gives the client
+   back. Only one thread at a time can have it; a second one gets STWS_ERR_STATE. The calls
+   differ in where events go and in how long they wait:
+
+       stws_next       returns one event         waits as long as the caller wants
+       stws_step       calls back                does not wait
+       stws_run        calls back                until the client ends
+       stws_run_many   calls back                until all clients have ended
+
+   stws_fds and stws_deadline serve a loop of the program's own: they begin the wait, the
+   loop waits, and its next driving call ends the wait. None of these functions holds the
+   lock while it drives. */
 
 /* The event's views stay valid until the next driving call of this thread. c->lent says so
    to other threads, which may take the client in between (stws_p_event_in_use_elsewhere). */
@@ -12951,7 +13100,17 @@ STOMP_WS_API int stws_run_many(stws *const *clients, int count, int timeout_ms) 
 
 /* ==== >>life.c: connect, start, stop, close and destroy ====
 
-   These calls run the client until it reaches a state, or ask the driving thread to do so. */
+   stws_stop, stws_disconnect and stws_reconnect_now only leave a request for the driving
+   thread, and wake it. stws_connect and stws_close (and >>flush.c and >>request.c) drive by
+   themselves if no other thread does; otherwise stws_connect and stws_close wait beside the
+   thread that drives. If that thread stops driving, they take over.
+
+   A call that drives but is not stws_next may meet an event without a callback.
+   stws_p_keep_event keeps it for stws_next. c->keeping is set meanwhile.
+
+   stws_start gives the client to a new thread, which holds it until its end. stws_destroy
+   needs a client that no other thread uses; in a child process after fork() it touches
+   neither the locks nor the connection of the parent. */
 
 /* Keeps an event for stws_next, because a call that is not stws_next has met it and there is
    no callback for it. Makes a copy and returns STWS_OK, as long as all copies together take
@@ -13252,9 +13411,24 @@ STOMP_WS_API void stws_destroy(stws *c) {
     if (has_heap) a.release(a.ctx, c, size);
 }
 
-/* ==== >>submit: frames of API calls go to the outbox ====
+/* ==== >>submit: frames of API calls go into the output or the outbox ====
 
-   Checks a frame, copies it into the outbox, and wakes the driving thread or writes at once. */
+   Every SEND, ACK, NACK, UNSUBSCRIBE, BEGIN, COMMIT and ABORT comes through
+   stws_p_submit_locked, except a SEND that takes the short way (stws_p_send_with_last_head).
+   All these calls have the same shape, in any thread, also in a callback:
+
+       lock --> compose a draft --> stws_p_submit_locked --> stws_p_finish_call
+                                      |           |            unlocks, and wakes the driver
+                                      v           v
+                                    output     outbox
+
+   A frame goes straight into the output only if nothing waits before it, so the order of the
+   calls is kept. A frame that may have to be sent again stays in the outbox. No call waits for
+   the network; only a full batch of output (STWS_P_BATCH) is written by the calling thread, if
+   no other thread holds the client.
+
+   A draft uses the header table of the session. It is valid only as long as the lock is
+   held. */
 
 /* Returns 1 if the frame can be represented in the STOMP version of the session; without a
    session, in STOMP 1.2. */
@@ -13450,7 +13624,16 @@ static int stws_p_finish_call(stws *c, int result) {
 
 /* ==== >>subscribe.c: subscribe and unsubscribe ====
 
-   A subscription exists from the call on, also without a connection. */
+   stws_subscribe only enters the subscription into its table, also without a connection. Each
+   session sends the SUBSCRIBE anew (stws_p_post_subscriptions_locked). So the call checks here
+   that the SUBSCRIBE can be represented.
+
+   stws_unsubscribe sends UNSUBSCRIBE only if this session has sent the SUBSCRIBE. The entry is
+   removed once the UNSUBSCRIBE was accepted; until then the handle stays valid, and the call
+   can be repeated. While a message of the subscription is in hand and not acknowledged, the
+   removal waits for its ACK.
+
+   Any thread may call these functions, also in a callback. They take the lock. */
 
 /* Returns 1 if every name of a list of headers has a value, and no name is empty. */
 static int stws_p_header_list_valid(const char *const *list) {
@@ -13532,7 +13715,7 @@ STOMP_WS_API int stws_subscribe(stws *c, const char *destination,
 }
 
 /* Sends UNSUBSCRIBE. `durable` is the name of a durable subscription that the broker has to
-   forget, or "". The lock is held. */
+   forget, or "". */
 static int stws_p_submit_unsubscribe_locked(stws *c, const stws_p_sub *sub, const char *durable) {
     stws_p_draft draft;
     stws_p_compose_locked(&c->s, &draft, STWS_COMMAND_UNSUBSCRIBE);
@@ -13585,7 +13768,14 @@ STOMP_WS_API int stws_unsubscribe(stws *c, int handle) {
 
 /* ==== >>send.c: publish a message ====
 
-   A send can wait for room in the outbox, by the option outbox_policy. */
+   stws_send and stws_send_text fill a stws_outgoing, and call stws_send_ex. That has a short
+   way for a message like the one before, and a long way that composes the frame and submits it.
+   A message that asks for a receipt, or option confirm, gets a number of ours in its header
+   receipt.
+
+   Any thread may call these functions, also in a callback. They take the lock. With
+   STWS_FULL_BLOCK a call may wait for room. It releases the lock meanwhile, so the draft is
+   composed again after the wait. */
 
 /* Returns 1 if a message has a destination, a body if it has a length, and valid headers. */
 static int stws_p_outgoing_valid(const stws_outgoing *m) {
@@ -13621,7 +13811,7 @@ static int stws_p_compose_send(stws *c, stws_p_draft *draft, const stws_outgoing
 
 /* Sends a frame with a receipt of ours. `told` means that the user wants the event: then the
    receipt gets an entry in the table, and its number is returned. Otherwise returns 0 if the
-   frame was accepted. Returns the negative errors of stws_p_submit_locked. The lock is held. */
+   frame was accepted. Returns the negative errors of stws_p_submit_locked. */
 static int stws_p_submit_with_receipt_locked(stws *c, stws_p_draft *draft, int told) {
     int number = told ? stws_p_add_receipt(&c->s, 0) : stws_p_take_number(&c->s.next_receipt),
         result;
@@ -13710,7 +13900,13 @@ STOMP_WS_API int stws_send_text(stws *c, const char *destination, const char *te
 
 /* ==== >>ack.c: acknowledge messages ====
 
-   An acknowledgement belongs to one session. After a reconnect it is stale. */
+   An ACK or NACK belongs to one session: c->s.epoch counts sessions, and a message has the
+   epoch of its session. After a reconnect the ACK is stale, and is refused. m->answered
+   remembers that a message was acknowledged, so that the library does not acknowledge it a
+   second time.
+
+   Any thread may call these functions, also in a callback. They take the client's lock, so
+   the lock of a queue must not be held. */
 
 /* Sends the ACK of a message that is given back to its queue. If there is no room for it,
    waits for at most timeout_ms until another thread makes some. Returns 1 when the ACK was
@@ -13775,7 +13971,10 @@ STOMP_WS_API int stws_nack(stws *c, const stws_message *m) { return stws_nack_in
 
 /* ==== >>transactions.c: begin, commit and abort ====
 
-   The parts of a transaction carry its name. See >>transaction_records for how they are kept. */
+   BEGIN, COMMIT and ABORT are frames like others; stws_p_submit_locked keeps the parts of a
+   transaction together. The parts carry its name. See >>transaction_records for how they are
+   kept and sent again. Any thread may call these functions, also in a callback. They take
+   the lock. */
 
 /* Sends BEGIN, COMMIT or ABORT. With option confirm a COMMIT has a receipt. */
 static int stws_p_transact(stws *c, stws_command command_id, const char *transaction) {
@@ -13807,9 +14006,22 @@ STOMP_WS_API int stws_abort(stws *c, const char *name) {
 
 /* ==== >>flush.c: wait until everything is written and confirmed ====
 
-   Drives the client itself if no other thread does. */
+   A flush is over when the output, the outbox and the SUBSCRIBEs are written and, with option
+   confirm, all receipts have arrived (stws_p_is_flushed_locked). How it gets there depends on
+   who drives:
 
-/* Returns 1 if everything was written and, with option confirm, confirmed. The lock is held. */
+       this thread holds the client (a callback, single_thread)   stws_p_flush_driving
+       no thread holds it         take it, stws_p_flush_driving, give it back
+       another thread holds it    wait for its results
+
+   stws_p_flush_driving only writes (stws_p_push_output) while that is enough. Frames that
+   arrive then stay in the input for stws_next. It drives like stws_next if a session or
+   receipts are needed, which a callback must not do.
+
+   A flusher takes the client as STWS_P_FLUSHER: it makes way as soon as another thread wants
+   to drive. An event of stws_next that another thread may still read stays in its place. */
+
+/* Returns 1 if everything was written and, with option confirm, confirmed. */
 static int stws_p_is_flushed_locked(const stws *c) {
     const stws_p_ring *outbox = &c->s.outbox;
     int sent = !stws_p_pending(&c->s.out) && !outbox->untaken &&
@@ -13820,7 +14032,7 @@ static int stws_p_is_flushed_locked(const stws *c) {
 
 /* Returns the time at which a flush has to give up: the user's limit; or, with option confirm
    and Spring's simple broker, the time at which the oldest receipt is overdue. That broker
-   sends a receipt for DISCONNECT only. The lock is held. */
+   sends a receipt for DISCONNECT only. */
 static long long stws_p_flush_limit_locked(const stws *c, long long until) {
     const stws_p_record *oldest = stws_p_outbox_first_unconfirmed(&c->s.outbox);
     long long limit =
@@ -13963,9 +14175,12 @@ STOMP_WS_API int stws_flush(stws *c, int timeout_ms) {
 
 /* ==== >>request.c: send a message and wait for its reply ====
 
-   Subscribes to the reply, sends, and waits for the message or the deadline. */
+   stws_request subscribes to a temporary queue, sends the message with reply-to and
+   correlation-id, and drives until the reply has arrived. The subscription and the reply's
+   variable live only as long as the call.
 
-/* ---- request and reply ---- */
+   The call has to drive, because the reply is delivered by a callback in this thread. So it
+   takes the client: it is refused in a callback, and while another thread drives. */
 
 /* The reply that a request waits for. */
 typedef struct stws_p_reply {
@@ -14074,7 +14289,21 @@ STOMP_WS_API int stws_request(stws *c, const stws_outgoing *message, stws_messag
 
 /* ==== >>pop: take messages from a queue ====
 
-   Settles the message that was popped before, then waits for the next one. */
+   A message in a queue lives like this:
+
+       stws_p_queue_put --> waiting --pop--> with the reader --next pop--> given back
+                                                ^               |
+                                                +---------------+ no room for its ACK
+
+   A reader keeps the popped message in its variable. Its next call of stws_queue_pop with this
+   variable gives the message back, and first sends the ACK if ack_on is STWS_ACK_ON_RETURN.
+   Entries lie in a ring, so the place of a message becomes free once all messages before it are
+   given back.
+
+   Any thread may pop. The queue's lock is held, except during the ACK, which needs the
+   client's lock. A driving thread takes the queue's lock while it has its client's lock
+   (stws_p_post_disconnect_locked). So no thread may take a client's lock while it has a
+   queue's lock. */
 
 /* Gives a message back; `entry` may be NULL. A place becomes free once all places before it are
    free. Then wakes the clients that wait for room. The lock is held. */
@@ -14090,8 +14319,7 @@ static void stws_p_queue_give_back(stws_queue *q, stws_p_queued *entry) {
     }
 }
 
-/* Sleeps until there is a message, the queue has ended, or the time is over. The lock is
-   held. */
+/* Sleeps until there is a message, the queue has ended, or the time is over. */
 static void stws_p_queue_await_locked(stws_queue *q, int timeout_ms) {
 #ifdef STOMP_WS_NO_THREADS
     (void)q, (void)timeout_ms;
@@ -14104,8 +14332,7 @@ static void stws_p_queue_await_locked(stws_queue *q, int timeout_ms) {
 #endif
 }
 
-/* Returns the entry of a popped message; NULL if it does not belong to this queue. The lock is
-   held. */
+/* Returns the entry of a popped message; NULL if it does not belong to this queue. */
 static stws_p_queued *stws_p_queued_of_locked(stws_queue *q, const stws_message *m) {
     stws_p_queued *entry = stws_p_queued_popped_locked(q, NULL);
     while (entry && entry->message != m) entry = stws_p_queued_popped_locked(q, entry);
