@@ -13443,21 +13443,24 @@ static inline int stws_p_may_send_now(const stws *c) {
            !c->write_error && !c->close_sent && !c->renewing && !c->s.no_random;
 }
 
-/* Returns how many of the oldest frames have to be dropped from the outbox
-   (STWS_FULL_DROP_OLDEST) so that a record of that size fits: 0 if it fits already, -1 if no
-   room can be made. Only a copy of the ring's bounds is changed. The lock is held. */
-static int stws_p_drops_needed(const stws *c, size_t size) {
-    stws_p_ring ring = c->s.outbox;
+/* Returns 1 if a record of that size fits into the outbox, or into a copy of its bounds. */
+static int stws_p_outbox_fits(const stws *c, const stws_p_ring *outbox, size_t size) {
     size_t at;
-    int drops = 0;
-    while ((c->o.outbox_count && ring.count >= c->o.outbox_count) ||
-           !stws_p_ring_place(&ring, size, &at)) {
-        if (c->o.outbox_policy != STWS_FULL_DROP_OLDEST || !ring.count) return -1;
-        if (!stws_p_record_is_droppable(stws_p_record_at(&ring, ring.head))) return -1;
+    return (!c->o.outbox_count || outbox->count < c->o.outbox_count) &&
+           stws_p_ring_place(outbox, size, &at);
+}
+
+/* Returns 1 if a record of that size fits into the outbox, perhaps after the oldest frames are
+   dropped (STWS_FULL_DROP_OLDEST). Drops nothing yet: only a copy of the ring's bounds is
+   changed. The lock is held. */
+static int stws_p_outbox_can_fit(const stws *c, size_t size) {
+    stws_p_ring ring = c->s.outbox;
+    while (!stws_p_outbox_fits(c, &ring, size)) {
+        if (c->o.outbox_policy != STWS_FULL_DROP_OLDEST || !ring.count) return 0;
+        if (!stws_p_record_is_droppable(stws_p_record_at(&ring, ring.head))) return 0;
         stws_p_ring_drop(&ring);
-        drops++;
     }
-    return drops;
+    return 1;
 }
 
 /* Puts a copy of a frame into the outbox, and drops older ones for it if the outbox is full
@@ -13466,22 +13469,18 @@ static int stws_p_drops_needed(const stws *c, size_t size) {
    STWS_ERR_FULL if there is no room now. The lock is held. */
 static stws_p_record *stws_p_outbox_put(stws *c, const stws_frame *frame, int *result) {
     stws_p_ring *outbox = &c->s.outbox;
-    int drops;
+    size_t size = stws_p_record_size(frame);
     *result = STWS_ERR_LIMIT;
     if (!c->has_heap && stws_p_head_bound(frame) + frame->body_len > c->s.out.cap - 15) return NULL;
-    if (stws_p_record_size(frame) > outbox->cap) return NULL;
+    if (size > outbox->cap) return NULL;
     *result = STWS_ERR_FRAME_BUILD;
     if (!stws_p_can_represent(c, frame)) return NULL;
     *result = STWS_ERR_FULL;
     stws_p_outbox_sweep(&c->s);
-    drops = stws_p_drops_needed(c, stws_p_record_size(frame));
-    if (drops < 0) return NULL;
-    for (; drops > 0; drops--) { /* a sweep may remove more than one */
-        stws_p_record *oldest = stws_p_record_at(outbox, outbox->head);
-        size_t count = outbox->count;
-        stws_p_drop_record(c, oldest, STWS_ERR_FULL);
+    if (!stws_p_outbox_can_fit(c, size)) return NULL;
+    while (!stws_p_outbox_fits(c, outbox, size)) {
+        stws_p_drop_record(c, stws_p_record_at(outbox, outbox->head), STWS_ERR_FULL);
         stws_p_outbox_sweep(&c->s);
-        drops -= (int)(count - outbox->count) - 1;
     }
     return stws_p_outbox_append(outbox, frame);
 }
