@@ -12462,6 +12462,7 @@ static int stws_p_has_unparsed(const stws *c) {
 static long long stws_p_due_locked(stws *c) {
     const stws_p_session *s = &c->s;
     long long first = c->deadline_us;
+    int can_post = !stws_p_pending(&s->out) && !c->write_error; /* the output can take a frame */
     STOMP_WS_ASSERT(stws_p_has_lock(c));
     /* Work that does not depend on the network. */
     if (STWS_P_LOAD(&c->stop) || stws_p_receipts_due(c)) return 0;
@@ -12473,10 +12474,8 @@ static long long stws_p_due_locked(stws *c) {
     if ((!c->keeping && (c->kept_first || c->has_kept)) || (c->hand && !c->held) ||
         stws_p_has_unparsed(c))
         return 0;
-    if (s->no_random && !c->write_error && !stws_p_pending(&s->out)) return 0;
-    if (s->pong_due && stws_p_reads_frames(c->state) && !c->close_sent &&
-        !stws_p_pending(&s->out) && !c->write_error)
-        return 0;
+    if (s->no_random && can_post) return 0;
+    if (s->pong_due && stws_p_reads_frames(c->state) && !c->close_sent && can_post) return 0;
     /* From here on: the earliest of several times. */
     if (STWS_P_LOAD(&c->asked)) stws_p_set_earlier(&first, c->end_us);
     if (c->state == STWS_CONNECTING && !c->o.transport && c->tcp.next < c->tcp.count)
@@ -12488,7 +12487,7 @@ static long long stws_p_due_locked(stws *c) {
     }
     /* Frames that wait for their turn. Pending output has to be written before them, and the
        socket's descriptor tells when. */
-    if (!stws_p_pending(&s->out) && !c->write_error && !c->renewing) {
+    if (can_post && !c->renewing) {
         int careful = stws_p_is_careful(&s->subs);
         if (careful && !c->hook_us && c->error_us == STWS_P_NEVER)
             stws_p_set_earlier(&first, s->subs.trial_us + STWS_P_TRIAL_US);
@@ -12496,9 +12495,9 @@ static long long stws_p_due_locked(stws *c) {
     }
     if (c->hook_us && !c->write_error && !c->renewing) stws_p_set_earlier(&first, c->hook_us);
     /* Pending output is as good as a heart-beat. */
-    if (s->heartbeat_out_us && !stws_p_pending(&s->out) && !c->write_error)
+    if (s->heartbeat_out_us && can_post)
         stws_p_set_earlier(&first, s->last_out_us + s->heartbeat_out_us / 2);
-    if (s->ping_us && !stws_p_pending(&s->out) && !c->write_error && !c->renewing)
+    if (s->ping_us && can_post && !c->renewing)
         stws_p_set_earlier(&first, stws_p_ping_due(s));
     if (s->expected_us && !c->held)
         stws_p_set_earlier(&first, s->last_in_us + stws_p_allowed_silence(c));
