@@ -10668,10 +10668,10 @@ enum {
     STWS_P_FINAL   /* no next attempt: it would fail, or the program asked for the end */
 };
 
-/* Returns the number of entries of option urls; 0 without that option. */
-static int stws_p_url_count(const stws *c) {
+/* Returns the number of entries of a list that ends with NULL; 0 if there is no list. */
+static int stws_p_list_count(const char *const *list) {
     int count = 0;
-    while (c->o.urls && c->o.urls[count]) count++;
+    while (list && list[count]) count++;
     return count;
 }
 
@@ -10684,7 +10684,7 @@ static int stws_p_gives_up(const stws *c, int kind) {
     if (kind == STWS_P_PASSING || kind == STWS_P_FINAL) return kind == STWS_P_FINAL;
     if (c->o.give_up == STWS_GIVE_UP_NEVER) return 0;
     if (c->o.give_up == STWS_GIVE_UP_SOON) return 1;
-    if (!c->had_session) return c->failures + 1 >= stws_p_url_count(c);
+    if (!c->had_session) return c->failures + 1 >= stws_p_list_count(c->o.urls);
     return kind == STWS_P_DENIED && !c->o.before_connect;
 }
 
@@ -10775,7 +10775,7 @@ static int stws_p_end_connection(stws *c, int kind) {
 /* Returns the URL of the next attempt: option url, or the next entry of option urls. After
    the last entry the first one follows. With shuffle_urls the first choice is random. */
 static const char *stws_p_pick_url(stws *c) {
-    int count = stws_p_url_count(c);
+    int count = stws_p_list_count(c->o.urls);
     if (!count) return c->o.url;
     if (c->url_index < 0)
         c->url_index = c->o.shuffle_urls ? (int)stws_p_random_up_to(c, count - 1) : 0;
@@ -10875,8 +10875,8 @@ static int stws_p_resolve(stws *c, const char *host) {
    Returns 1, also if there is no proxy; 0 if the environment's proxy URL cannot be used,
    after the error was reported. */
 static int stws_p_choose_proxy(stws *c, const char *host) {
-    const char *url = STWS_P_HAS_PROXY ? c->o.proxy : NULL, *const *addresses = c->o.addresses;
-    int count = 0;
+    const char *url = STWS_P_HAS_PROXY ? c->o.proxy : NULL;
+    int count = stws_p_list_count(c->o.addresses);
     if (url && strcmp(url, STWS_PROXY_FROM_ENVIRONMENT) == 0)
         url = stws_p_proxy_from_environment(host, c->url.secure);
     if (!url) return 1;
@@ -10887,8 +10887,7 @@ static int stws_p_choose_proxy(stws *c, const char *host) {
                     stws_p_proxy_url_wrong);
         return 0;
     }
-    while (addresses && addresses[count]) count++;
-    if (count) host = addresses[(c->try_now.number - 1) % count];
+    if (count) host = c->o.addresses[(c->try_now.number - 1) % count];
     snprintf(c->proxy->target, sizeof c->proxy->target, "%s", host);
     return 1;
 }
