@@ -14020,11 +14020,9 @@ STOMP_WS_API int stws_abort(stws *c, const char *name) {
 
 /* Returns 1 if everything was written and, with option confirm, confirmed. */
 static int stws_p_is_flushed_locked(const stws *c) {
-    const stws_p_ring *outbox = &c->s.outbox;
-    int sent = !stws_p_pending(&c->s.out) && !outbox->untaken &&
-               !stws_p_subs_come_first(&c->s.subs) && !c->write_error;
     STOMP_WS_ASSERT(stws_p_has_lock(c));
-    return sent && !c->s.unconfirmed;
+    return !stws_p_pending(&c->s.out) && !c->s.outbox.untaken && !c->s.unconfirmed &&
+           !stws_p_subs_come_first(&c->s.subs) && !c->write_error;
 }
 
 /* Returns the time at which a flush has to give up: the user's limit; or, with option confirm
