@@ -321,7 +321,7 @@ DEFECTS = {
         "Retry-After has no maximum": ("stws_p_retry_after_wait_ms", "if (ms > most) return", "if (0) return"),
         "a refusal after a session ends the client": ("stws_p_gives_up", "if (!c->had_session)", "if (1)"),
         "a refusal at the first attempt does not end the client": ("stws_p_gives_up", "if (!c->had_session)", "if (0)"),
-        "a refusal by one of several URLs ends the client": ("stws_p_gives_up", "c->failures + 1 >= stws_p_url_count(c)", "1"),
+        "a refusal by one of several URLs ends the client": ("stws_p_gives_up", "c->failures + 1 >= stws_p_list_count(c->o.urls)", "1"),
         "before_connect may not bring fresh credentials": ("stws_p_gives_up", " && !c->o.before_connect", ""),
         "STWS_GIVE_UP_NEVER has no effect": ("stws_p_gives_up", "c->o.give_up == STWS_GIVE_UP_NEVER", "0"),
         "the address that failed comes first again": ("stws_p_turn_resolving",
