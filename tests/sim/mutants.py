@@ -104,7 +104,7 @@ DEFECTS = {
     "a wait that ends immediately keeps a dead server alive forever":
         ("stws_p_note_lateness", "if (!c->due_us || !beat", "if (!beat"),
     "a heart-beat is due although output waits":
-        ("stws_p_due_locked", "if (s->heartbeat_out_us && !stws_p_pending(&s->out) && !c->write_error)",
+        ("stws_p_due_locked", "if (s->heartbeat_out_us && can_post)",
          "if (s->heartbeat_out_us)"),
     "connecting has no time limit":
         ("stws_p_turn_resolving", "stws_p_enter_state(c, STWS_CONNECTING, stws_p_time_limit(c, c->o.connect_timeout_ms));",
@@ -122,7 +122,7 @@ DEFECTS = {
         ("stws_p_turn_asked", "if (STWS_P_LOAD(&c->stop))",
          "if (STWS_P_LOAD(&c->stop) && c->state == STWS_CONNECTED)"),
     "a flush does not wait for confirmations":
-        ("stws_p_is_flushed_locked", "sent && !c->s.unconfirmed", "sent"),
+        ("stws_p_is_flushed_locked", " && !c->s.unconfirmed", ""),
     # The wire.
     "one masking key is used for many frames":
         ("stws_p_masking_key", "memcpy(key, s->pool + s->pool_left, 4);",
