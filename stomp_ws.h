@@ -12091,43 +12091,46 @@ static int stws_p_pull_set_aside(stws *c, stws_event *e) {
     return 1;
 }
 
+/* Makes the event of the receipt that ended first. Returns 1; 0 if none has to be delivered. */
+static int stws_p_pull_receipt(stws *c, stws_event *e) {
+    stws_p_receipt receipt;
+    int taken;
+    if (!stws_p_receipts_due(c)) return 0;
+    stws_p_lock(c);
+    taken = stws_p_take_receipt(&c->s, &receipt);
+    stws_p_signal(c); /* threads may wait for a place in the table */
+    stws_p_unlock(c);
+    if (!taken) return 0;
+    stws_p_make_event(e, STWS_EVENT_RECEIPT);
+    e->receipt = receipt.number;
+    e->result = (stws_result)receipt.result;
+    e->handle = receipt.handle;
+    if (receipt.result == STWS_ERR_LOST) e->text = c->text; /* why the session ended */
+    return 1;
+}
+
 /* Makes the next event that does not come from a frame: a receipt that has ended, a
    subscription that was set aside, DISCONNECTED, or a mark of the outbox, in this order. An
    attempt whose CONNECT was refused ends here, after its ERROR was delivered. Returns 1,
    with the event, or 0. */
 static int stws_p_pull_without_frame(stws *c, stws_event *e) {
-    stws_p_receipt receipt = {0, STWS_P_RECEIPT_FREE, 0, 0, 0, 0, 0};
-    int taken = 0, refused = c->refused;
+    int refused = c->refused;
     if (refused) {
         c->refused = STWS_P_PASSING;
         stws_p_close_connection(c, STWS_P_CLOSE_NORMAL, "", refused);
     }
-    if (stws_p_receipts_due(c)) {
-        stws_p_lock(c);
-        taken = stws_p_take_receipt(&c->s, &receipt);
-        stws_p_signal(c); /* threads may wait for a place in the table */
-        stws_p_unlock(c);
-    }
-    if (taken) {
-        stws_p_make_event(e, STWS_EVENT_RECEIPT);
-        e->receipt = receipt.number;
-        e->result = (stws_result)receipt.result;
-        e->handle = receipt.handle;
-        if (receipt.result == STWS_ERR_LOST) e->text = c->text; /* why the session ended */
-    } else if (stws_p_pull_set_aside(c, e)) {
-        taken = 1;
-    } else if (c->disconnected_due) {
+    if (stws_p_pull_receipt(c, e) || stws_p_pull_set_aside(c, e)) return 1;
+    if (c->disconnected_due) {
         c->disconnected_due = 0;
         stws_p_make_event(e, STWS_EVENT_DISCONNECTED);
         e->result = (stws_result)c->error;
         e->text = c->error == STWS_CLOSED ? "the program ended the client" : c->text;
         e->retry_ms = c->retry_ms > 0 ? stws_p_retry_left(c) : c->retry_ms;
-        taken = 1;
-    } else if (c->state != STWS_ENDED && stws_p_cross_mark(c)) {
-        stws_p_make_event(e, c->above_high ? STWS_EVENT_OUTBOX_HIGH : STWS_EVENT_OUTBOX_LOW);
-        taken = 1;
+        return 1;
     }
-    return taken;
+    if (c->state == STWS_ENDED || !stws_p_cross_mark(c)) return 0;
+    stws_p_make_event(e, c->above_high ? STWS_EVENT_OUTBOX_HIGH : STWS_EVENT_OUTBOX_LOW);
+    return 1;
 }
 
 /* Makes the oldest event that another call than stws_next has kept. Returns 1; 0 if the
@@ -12840,9 +12843,9 @@ static void stws_p_deliver_event(stws *c, const stws_event *e) {
 /* ==== >>state.c: state, errors and numbers ====
 
    These functions do not change the session. They read atomic variables, fields that are set
-   once, or a copy of the statistics. So any thread may call them. The
-   exception is stws_upgrade_header: its strings change with the next answer, so it is for the
-   thread that drives.
+   once, or a copy of the statistics. So any thread may call them. The exception is
+   stws_upgrade_header: its strings change with the next answer, so it is for the thread
+   that drives.
 
    stws_error_text returns the sentence of the client only where the client cannot change it
    at that moment. stws_stats makes a new copy if no other thread holds the client. Otherwise

@@ -361,7 +361,7 @@ DEFECTS = {
         "UNSUBSCRIBE for a subscription set aside": ("stws_p_server_knows", "sub->state == STWS_P_SUB_ENDED", "sub->state >= STWS_P_SUB_ENDED"),
         "CLOSE behind half a frame": ("stws_p_send_close_frame", "!c->close_sent && !c->write_error &&", "!c->close_sent &&"),
         "a refused handle that has ended is told": ("stws_unsubscribe", "if (handle == c->aside)", "if (0)"),
-        "a lost receipt does not say why": ("stws_p_pull_without_frame", "e->text = c->text; /* why the", "; /* why the"),
+        "a lost receipt does not say why": ("stws_p_pull_receipt", "e->text = c->text; /* why the", "; /* why the"),
         "a virtual host without room is a wrong passcode": ("stws_p_denies_login", "\"irtual host\"", "\"no such words\""),
     },
     "input": {
