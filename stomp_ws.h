@@ -10709,10 +10709,10 @@ static void stws_p_note_address(stws *c) {
    In each case the event DISCONNECTED is due afterwards. Always returns 1: the state is new. */
 static int stws_p_end_connection(stws *c, int kind) {
     int final = stws_p_gives_up(c, kind);
-    int again = c->renewing, asked = STWS_P_LOAD(&c->asked) || STWS_P_LOAD(&c->stop), lost_output,
+    int renewal = c->renewing, asked = STWS_P_LOAD(&c->asked) || STWS_P_LOAD(&c->stop), lost_output,
         gave_up;
     /* DISCONNECT was sent: frames that are left belong to transactions that are still open. */
-    int said = asked && c->state == STWS_CLOSING;
+    int disconnect_sent = asked && c->state == STWS_CLOSING;
     size_t left, unconfirmed;
     char head[64];
     /* A stws_reconnect_now from here on is meant for the next attempt. */
@@ -10720,9 +10720,9 @@ static int stws_p_end_connection(stws *c, int kind) {
     c->now = c->clock.now_us(c->clock.ctx); /* a callback may have taken long */
     if (c->state == STWS_CONNECTED && c->now - c->session_us >= stws_p_ms_to_us(c->o.stable_ms))
         c->failures = 0;
-    c->failures += !again;
+    c->failures += !renewal;
     stws_p_note_address(c);
-    if (c->state == STWS_CONNECTED && !again) stws_p_end_trial(c);
+    if (c->state == STWS_CONNECTED && !renewal) stws_p_end_trial(c);
     /* What the peer has not got, before the session is cleaned up. */
     stws_p_lock(c);
     lost_output = c->s.version && (c->state != STWS_CLOSING || c->disconnect_number) &&
@@ -10731,16 +10731,16 @@ static int stws_p_end_connection(stws *c, int kind) {
     stws_p_unlock(c);
     stws_p_clean_up_session(c);
     stws_p_lock(c);
-    left = said ? unconfirmed : c->s.outbox.count;
+    left = disconnect_sent ? unconfirmed : c->s.outbox.count;
     stws_p_unlock(c);
-    if (again && lost_output)
+    if (renewal && lost_output)
         stws_p_error_prepend(c, STWS_ERR_LOST,
                              "output was lost: the server did not accept it in close_timeout_ms: ");
     /* Decide what follows. */
     c->retry_ms = -1;
     c->disconnected_due = 1;
-    gave_up = c->o.reconnect_attempts > 0 && c->failures > c->o.reconnect_attempts && !again;
-    final |= (c->o.reconnect == STWS_OFF && !again) || gave_up || said;
+    gave_up = c->o.reconnect_attempts > 0 && c->failures > c->o.reconnect_attempts && !renewal;
+    final |= (c->o.reconnect == STWS_OFF && !renewal) || gave_up || disconnect_sent;
     if (asked && (final || !left || STWS_P_LOAD(&c->stop) || stws_p_ms_until(c, c->end_us) == 0)) {
         stws_p_end_on_request(c, left, lost_output);
     } else if (final) {
@@ -10748,7 +10748,7 @@ static int stws_p_end_connection(stws *c, int kind) {
         if (gave_up) stws_p_error_prepend(c, STWS_ERR_GAVE_UP, head);
         stws_p_end_client(c, c->error);
     } else {
-        c->retry_ms = stws_p_retry_ms(c, again, asked);
+        c->retry_ms = stws_p_retry_ms(c, renewal, asked);
         c->deadline_us = c->now + c->retry_ms * STWS_P_US;
     }
     c->retry_after_ms = 0;
@@ -10818,8 +10818,8 @@ static void stws_p_begin_connecting(stws *c) {
 }
 
 /* Begins a new attempt: chooses the URL and the credentials (c->try_now), lets
-   before_connect change them, parses the URL, and enters RESOLVING. c->hook_us is not 0
-   while before_connect waits to be called again: then c->try_now keeps what the callback has
+   before_connect change them, parses the URL, and enters RESOLVING. c->put_off is set if
+   before_connect has asked to be called again: then c->try_now keeps what the callback has
    set already. */
 static void stws_p_begin_attempt(stws *c) {
     const char *why = "";
@@ -11262,8 +11262,10 @@ static int stws_p_post_subscribe_locked(stws *c, stws_p_sub *sub) {
     int handle = sub->handle, result = STWS_ERR_STATE,
         answer = stws_p_ask_before_subscribe(c, sub, &asked);
     if (sub->handle != handle) return 1; /* the callback has ended it */
-    if (answer > 0) c->hook_us = c->now + stws_p_ms_to_us(answer);
-    if (answer > 0) return 0;
+    if (answer > 0) {
+        c->hook_us = c->now + stws_p_ms_to_us(answer);
+        return 0;
+    }
     if (answer == 0) {
         if (sub->wants_receipt && !sub->receipt) sub->receipt = stws_p_add_receipt(s, handle);
         stws_p_compose_subscribe(s, &draft, sub, asked.headers,
@@ -11273,11 +11275,15 @@ static int stws_p_post_subscribe_locked(stws *c, stws_p_sub *sub) {
         if (result == STWS_ERR_SPACE || result == STWS_ERR_IO) return 0;
         s->stats.dropped += result != STWS_OK;
     }
-    if (result == STWS_OK) stws_p_receipt_frame_sent(s, sub->receipt, c->now);
-    else stws_p_fail_receipt(s, sub->receipt, result);
-    if (result != STWS_OK) stws_p_acquit(&s->subs, sub);
-    else if (c->error_us == STWS_P_NEVER) stws_p_put_on_trial(&s->subs, sub, c->now);
-    stws_p_sub_enter(&s->subs, sub, result == STWS_OK ? STWS_P_SUB_SENT : STWS_P_SUB_SKIPPED);
+    if (result == STWS_OK) {
+        stws_p_receipt_frame_sent(s, sub->receipt, c->now);
+        if (c->error_us == STWS_P_NEVER) stws_p_put_on_trial(&s->subs, sub, c->now);
+        stws_p_sub_enter(&s->subs, sub, STWS_P_SUB_SENT);
+    } else {
+        stws_p_fail_receipt(s, sub->receipt, result);
+        stws_p_acquit(&s->subs, sub);
+        stws_p_sub_enter(&s->subs, sub, STWS_P_SUB_SKIPPED);
+    }
     sub->receipt = 0;
     if (!s->subs.unsent) stws_p_signal(c);
     return 1;
@@ -12900,7 +12906,7 @@ STOMP_WS_API int stws_close_code(const stws *c) { return c ? STWS_P_LOAD(&c->clo
 STOMP_WS_API void *stws_user(const stws *c) { return c ? c->o.user : NULL; }
 
 /* The thread that drives counts without the lock. Other threads get the copy that it makes
-   when it waits; if nobody drives, this call takes the client for a moment and makes the
+   when it waits. If no thread drives, this call takes the client for a moment and makes the
    copy itself. */
 STOMP_WS_API void stws_stats(stws *c, stws_statistics *out) {
     int taken;
@@ -12931,8 +12937,9 @@ STOMP_WS_API void stws_stats(stws *c, stws_statistics *out) {
    loop waits, and its next driving call ends the wait. None of these functions holds the
    lock while it drives. */
 
-/* The event's views stay valid until the next driving call of this thread. c->lent says so
-   to other threads, which may take the client in between (stws_p_event_in_use_elsewhere). */
+/* The event's pointers stay valid until the next driving call of this thread. c->lent tells
+   this to other threads, which may take the client in between
+   (stws_p_event_in_use_elsewhere). */
 STOMP_WS_API int stws_next(stws *c, stws_event *e, int timeout_ms) {
     int result;
     if (!e) return stws_p_refuse(c, STWS_ERR_USAGE, "stws_next: event is NULL");
@@ -13203,10 +13210,10 @@ static int stws_p_await_elsewhere(stws *c, int connected_is_enough, long long un
     return result;
 }
 
-/* Takes the client to drive it, like stws_p_take_to_drive, in a thread that is not the one that
-   usually drives. While that thread looks at an event of stws_next, whose views have to
-   stay, this one waits. Returns STWS_OK; STWS_ERR_TIMEOUT after `until`; or STWS_ERR_STATE
-   if another thread drives, or if this is a callback of the client. */
+/* Takes the client to drive it, like stws_p_take_to_drive, in a thread that is not the one
+   that usually drives. While that thread reads an event of stws_next, whose pointers have to
+   stay valid, this thread waits. Returns STWS_OK; STWS_ERR_TIMEOUT after `until`; or
+   STWS_ERR_STATE if another thread drives, or if this is a callback of the client. */
 static int stws_p_take_after_event(stws *c, long long until) {
     for (;;) {
         int result, in_time;
@@ -13531,7 +13538,8 @@ static int stws_p_refuses_new_frames(const stws *c) {
 
 /* Sends a composed frame now, or puts it into the outbox. Every SEND, ACK, NACK, UNSUBSCRIBE,
    BEGIN, COMMIT and ABORT comes through here. The lock is held. `receipt` is the number of the
-   frame's receipt, or 0; `kind` is one of the three above.
+   frame's receipt, or 0; `kind` is STWS_P_FOR_ANY_SESSION, STWS_P_FOR_THIS_SESSION or
+   STWS_P_CONFIRMED.
 
    The frame goes straight into the output if the session accepts it (stws_p_may_send_now), and
    if nothing waits in the outbox, so that the order of the calls is kept. Otherwise a copy of
@@ -14162,7 +14170,8 @@ static int stws_p_flush_not_driving(stws *c, long long until) {
     return result;
 }
 
-/* In a callback, or in a thread that drives, flushes directly; in another thread, beside it. */
+/* A thread that holds the client flushes itself, also in a callback. Another thread waits for
+   the driving thread, or takes the client. */
 STOMP_WS_API int stws_flush(stws *c, int timeout_ms) {
     long long until;
     if (stws_p_unusable(c)) return stws_p_unusable(c);

@@ -332,7 +332,7 @@ DEFECTS = {
                                                   "c->try_now.last_status = c->http_status;", ""),
         "one attempt too few": ("stws_p_end_connection", "c->failures > c->o.reconnect_attempts",
                                 "c->failures >= c->o.reconnect_attempts"),
-        "a requested reconnect counts as a failure": ("stws_p_end_connection", "c->failures += !again;", "c->failures++;"),
+        "a requested reconnect counts as a failure": ("stws_p_end_connection", "c->failures += !renewal;", "c->failures++;"),
         "each session resets the delay": ("stws_p_end_connection", "c->now - c->session_us >= stws_p_ms_to_us(c->o.stable_ms)", "1"),
         "a loss is not counted": ("stws_p_clean_up_session", "c->losses += ", "if (0) c->losses += "),
         "the last answer's scan goes on": ("stws_p_begin_connecting", "c->http_scanned = 0;", ""),
