@@ -14041,12 +14041,11 @@ static int stws_p_is_flushed_locked(const stws *c) {
    sends a receipt for DISCONNECT only. */
 static long long stws_p_flush_limit_locked(const stws *c, long long until) {
     const stws_p_record *oldest = stws_p_outbox_first_unconfirmed(&c->s.outbox);
-    long long limit =
-        oldest ? oldest->sent_us + stws_p_ms_to_us(c->o.receipt_timeout_ms) : STWS_P_NEVER;
-    if (!oldest || oldest->state != STWS_P_RECORD_SENT || !c->o.receipt_timeout_ms ||
-        c->s.broker != STWS_BROKER_SPRING)
-        return until;
-    return limit < until ? limit : until;
+    long long limit = until;
+    if (c->s.broker == STWS_BROKER_SPRING && c->o.receipt_timeout_ms && oldest &&
+        oldest->state == STWS_P_RECORD_SENT)
+        stws_p_set_earlier(&limit, oldest->sent_us + stws_p_ms_to_us(c->o.receipt_timeout_ms));
+    return limit;
 }
 
 /* One round of a flush that only has to write. It also reads, because a server whose own output
