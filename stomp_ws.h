@@ -13045,7 +13045,9 @@ STOMP_WS_API long long stws_deadline(stws *c) {
 enum { STWS_P_MANY = 64 }; /* clients that one poll() covers; others make a step every 10 ms */
 
 /* Waits until one of the clients has something to do, for limit_ms at most. It does not
-   matter which descriptor belongs to which client: afterwards all clients make a step. */
+   matter which descriptor belongs to which client: afterwards all clients make a step. All
+   clients have made their step before: the callback of one may have sent with another, and
+   that would be missed if its wait had begun already. */
 static void stws_p_wait_many(stws *const *clients, int count, int limit_ms) {
     struct pollfd polled[3 * STWS_P_MANY + 3];
     int n = 0, i, ms = limit_ms, each, found;
@@ -13117,8 +13119,8 @@ STOMP_WS_API int stws_run_many(stws *const *clients, int count, int timeout_ms) 
    stws_p_keep_event keeps it for stws_next. c->keeping is set meanwhile.
 
    stws_start gives the client to a new thread, which holds it until its end. stws_destroy
-   needs a client that no other thread uses; in a child process after fork() it touches
-   neither the locks nor the connection of the parent. */
+   needs a client that no other thread uses; in a child process after fork() it takes
+   no locks, and sends nothing on the connection of the parent. */
 
 /* Keeps an event for stws_next, because a call that is not stws_next has met it and there is
    no callback for it. Makes a copy and returns STWS_OK, as long as all copies together take
