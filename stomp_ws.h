@@ -4743,9 +4743,10 @@ typedef struct stws_p_receipt {
 
    With `confirm` a SENT record waits for its RECEIPT. If the session ends before that, it is
    WAITING again, and the next session resends it. A single record goes from CONFIRMED to DONE
-   immediately; a part of a transaction does so when the transaction is over. A record that is
-   dropped becomes DONE. Records leave at the head of the ring, so a DONE record stays until all
-   older records are DONE, too. */
+   immediately; a part of a transaction does so when the transaction is over. A BEGIN becomes
+   BROKEN when its transaction can no longer be sent as a whole. A record that is dropped
+   becomes DONE. Records leave at the head of the ring, so a DONE record stays until all older
+   records are DONE, too. */
 typedef enum stws_p_record_state {
     STWS_P_RECORD_WAITING,   /* to be sent */
     STWS_P_RECORD_SENT,      /* sent in this session; its receipt is to come */
@@ -4806,7 +4807,7 @@ typedef struct stws_p_session {
        once per client. The lock is held. */
     char *stable_id;
     unsigned long long last_id; /* the number in stable_id, behind the '-' */
-    char *said; /* the kept head of a SEND, see stws_p_keep_send_head; the lock is held */
+    char *send_head; /* the kept head of a SEND, see stws_p_keep_send_head; the lock is held */
     /* The lock is held for all four:
 
            send_head_len              length of the kept head
@@ -4821,11 +4822,11 @@ typedef struct stws_p_session {
     int in_opcode; /* opcode of the WebSocket message that the last bytes came in; driving thread */
     size_t taken; /* bytes of the frame that was handed out last, not removed yet; driving thread */
     int dry;      /* all input was parsed, no complete frame is left; driving thread */
-    /* Random bytes for masking keys. Its size depends on tx_buffer, as does that of `said`. The
-       lock is held. */
+    /* Random bytes for masking keys. Its size depends on tx_buffer, as does that of
+       `send_head`. The lock is held. */
     unsigned char *pool;
     int no_random; /* no masking key could be made: this session can send no more; atomic */
-    /* send_head_cap  size of `said`; set once
+    /* send_head_cap  size of `send_head`; set once
        pool_size      size of `pool`; set once
        pool_left      unused bytes of the pool; the lock is held */
     size_t send_head_cap, pool_size, pool_left;
@@ -5042,7 +5043,7 @@ struct stws {
     unsigned losses;     /* number of sessions that ended with unwritten output */
     unsigned refusals;   /* number of calls that did not try to write: the socket was full */
     size_t http_scanned; /* bytes of the HTTP head that were searched for its end without success */
-    /* close_sent: our close frame is encoded; reconnect_asked: stws_reconnect was called,
+    /* close_sent: our close frame is encoded; reconnect_asked: stws_reconnect_now was called,
        atomic; waiting: the driving thread waits, so wake it, under the lock; threads:
        options.single_thread is not set; has_heap: the block came from the allocator; broken:
        stws_create failed, and the client can only report its error. The last three are set
@@ -5757,7 +5758,8 @@ static void stws_p_finish_receipt(stws_p_session *s, stws_p_receipt *r, int resu
 static void stws_p_finish_receipts(stws_p_session *s, stws_p_receipt_state state, long long now,
                                    int result) {
     int count = s->options->max_receipts, i;
-    for (i = 0; i < count && s->receipts_waiting; i++) { /* from the oldest number to the newest */
+    /* in the order of the places, about from the oldest number to the newest */
+    for (i = 0; i < count && s->receipts_waiting; i++) {
         stws_p_receipt *r = &s->receipts[(s->next_receipt % count + i) % count];
         if (r->state == state && r->deadline_us <= now) stws_p_finish_receipt(s, r, result);
     }
@@ -6089,7 +6091,7 @@ static void stws_p_transaction_break(stws_p_session *s, const stws_p_record *cul
    First, records that had a meaning in the old session only (for example ACK, NACK,
    UNSUBSCRIBE) are done. If such a record is a part of a transaction, the transaction cannot be
    resent as a whole, so it is broken. Then all records that are not done become unsent and
-   untaken again, in their order, and unconfirmed records are counted anew. Their receipts have
+   untaken again, in their order, and unconfirmed records stay counted. Their receipts have
    no deadline until they are resent. This replays transactions from their BEGIN, because
    stws_p_record_finish keeps all parts until the end. */
 static void stws_p_outbox_prepare_resend(stws_p_session *s) {
@@ -6264,15 +6266,15 @@ static void stws_p_set_send_head_length(stws_p_session *s, size_t body_len) {
     s->send_head_body_len = body_len;
     s->send_head_len =
         s->send_head_own_len +
-        (body_len ? stws_p_encode_length(s->said + s->send_head_own_len, body_len) : 0) + 1;
-    s->said[s->send_head_len - 1] = '\n';
+        (body_len ? stws_p_encode_length(s->send_head + s->send_head_own_len, body_len) : 0) + 1;
+    s->send_head[s->send_head_len - 1] = '\n';
 }
 
 /* Keeps the head of a SEND that has just been encoded, if the next SEND is likely to need the
    same one.
 
    Publishers often send to one destination again and again. If two SENDs in a row have their
-   destination at the same address, the encoded head of the second one is kept in s->said.
+   destination at the same address, the encoded head of the second one is kept in s->send_head.
    stws_send_ex then compares destination and content type with it (stws_p_send_head_matches),
    and sends the next body with the kept head (stws_p_encode_with_send_head). This skips
    composing, escaping and encoding. Only the address is compared here: it is a hint. The texts
@@ -6296,7 +6298,7 @@ static void stws_p_keep_send_head(stws_p_session *s, const stws_frame *frame, co
     for (i = 0; i < frame->header_count; i++)
         if (!stws_p_is_plain(h[i].value, h[i].value_len)) return;
     if (len + STWS_P_LENGTH_LINE >= s->send_head_cap || !stws_utf8_valid(head, len)) return;
-    memcpy(s->said, head, len);
+    memcpy(s->send_head, head, len);
     s->send_head_own_len = len;
     s->send_head_destination_len = h->value_len;
     stws_p_set_send_head_length(s, frame->body_len);
@@ -6305,10 +6307,10 @@ static void stws_p_keep_send_head(stws_p_session *s, const stws_frame *frame, co
 /* Returns 1 if the kept head has this destination and this content type (NULL: none). */
 static int stws_p_send_head_matches(const stws_p_session *s, const char *destination,
                                     const char *content_type) {
-    const char *said = s->said + STWS_P_SEND_HEAD_BEGIN,
-               *type = said + s->send_head_destination_len + 14;
-    const char *end = s->said + s->send_head_own_len - 1; /* its last LF */
-    if (!s->send_head_own_len || strncmp(destination, said, s->send_head_destination_len) != 0 ||
+    const char *kept = s->send_head + STWS_P_SEND_HEAD_BEGIN,
+               *type = kept + s->send_head_destination_len + 14;
+    const char *end = s->send_head + s->send_head_own_len - 1; /* its last LF */
+    if (!s->send_head_own_len || strncmp(destination, kept, s->send_head_destination_len) != 0 ||
         destination[s->send_head_destination_len])
         return 0;
     if (!content_type || end < type) return !content_type && end < type;
@@ -6323,7 +6325,8 @@ static int stws_p_encode_with_send_head(stws_p_session *s, const char *body, siz
     if (body_len != s->send_head_body_len) stws_p_set_send_head_length(s, body_len);
     total = s->send_head_len + body_len + 1;
     if ((cut && total > cut) || !stws_p_make_room(&s->out, STWS_P_WS_HEAD + total)) return 0;
-    if (stws_p_encode_whole(s, 1, s->said, s->send_head_len, body, body_len) != STWS_OK) return 0;
+    if (stws_p_encode_whole(s, 1, s->send_head, s->send_head_len, body, body_len) != STWS_OK)
+        return 0;
     s->stats.frames_out++;
     s->stats.messages_out++;
     return 1;
@@ -8692,6 +8695,18 @@ static int stws_p_event_in_use_elsewhere(const stws *c) {
     return (STWS_P_LOAD(&c->lent) & STWS_P_EVENT) && stws_p_another_drove_last(c);
 }
 
+/* Fills `out` with random bytes for a caller that does not hold the lock: it takes the lock,
+   because the user's function `fill` is never called twice at the same time. TLS gets this
+   function as its source. Returns 0, or another number on failure. */
+static int stws_p_client_random(void *client, void *out, size_t len) {
+    stws *c = (stws *)client;
+    int result;
+    stws_p_lock(c);
+    result = stws_p_random_from(&c->s.random, out, len);
+    stws_p_unlock(c);
+    return result;
+}
+
 /* ==== >>error_text: error sentences, without secrets and control characters ====
 
    c->text is the sentence of the last error, c->error its code. stws_p_fail sets both. The
@@ -8892,9 +8907,9 @@ static void stws_p_carve_scratch(stws_p_arena *a, stws *c, const stws_options *o
     memset(at, 0, size);
     c->text = at;
     c->where = c->s.peer_close_reason = at + text;
-    c->s.said = at + text + text / 2;
-    c->s.pool = (unsigned char *)(c->s.said + send_head);
-    c->s.stable_id = c->s.said + send_head + pool;
+    c->s.send_head = at + text + text / 2;
+    c->s.pool = (unsigned char *)(c->s.send_head + send_head);
+    c->s.stable_id = c->s.send_head + send_head + pool;
     c->head = c->s.stable_id + (o->stable_id ? STWS_P_STABLE_ID : 0);
     c->jar = c->head + head;
     c->moved = c->jar + jar;
@@ -9936,21 +9951,7 @@ static int stws_p_follow_redirect(stws *c, const stws_http *answer) {
    else. The remedy comes from known words of the page, else from the status.
 
    The upgrade request is encoded here, too, because its length may be the cause. Both functions
-   that report are called by >>upgrade, in the driving thread, without the lock.
-   stws_p_client_random, the source of random bytes outside of the lock, serves >>retry,
-   >>attempt and >>upgrade. */
-
-/* Fills `out` with random bytes for a caller that does not hold the lock: it takes the lock,
-   because the user's function `fill` is never called twice at the same time. TLS gets this
-   function as its source. Returns 0, or another number on failure. */
-static int stws_p_client_random(void *client, void *out, size_t len) {
-    stws *c = (stws *)client;
-    int result;
-    stws_p_lock(c);
-    result = stws_p_random_from(&c->s.random, out, len);
-    stws_p_unlock(c);
-    return result;
-}
+   that report are called by >>upgrade, in the driving thread, without the lock. */
 
 /* Encodes this attempt's upgrade request (RFC 6455, section 4.1) into buf, and stores its
    length in *need. Returns STWS_OK; STWS_ERR_SPACE if it is longer than cap (a cap of 0 only
@@ -11197,7 +11198,7 @@ static int stws_p_reads_frames(int state) {
     return state >= STWS_LOGGING_IN && state <= STWS_CLOSING;
 }
 
-/* ==== >>output: what a session has to send, and writing it ====
+/* ==== >>output: what a session has to send, heart-beats and PINGs too, and writing it ====
 
    Moves frames from the tables of the session into the output buffer, and writes the buffer:
 
@@ -12277,7 +12278,7 @@ static int stws_p_on_io_error(stws *c, long error) {
     return stws_p_end_connection(c, kind);
 }
 
-/* ==== >>timers: heart-beats and deadlines ====
+/* ==== >>timers: lateness, the server's silence, and deadlines ====
 
    Everything that happens because time passes. stws_p_turn_timers acts on it, and
    stws_p_due_locked returns the time at which the client has to be called again. The two have
@@ -12505,8 +12506,7 @@ static long long stws_p_due_locked(stws *c) {
     /* Pending output is as good as a heart-beat. */
     if (s->heartbeat_out_us && can_post)
         stws_p_set_earlier(&first, s->last_out_us + s->heartbeat_out_us / 2);
-    if (s->ping_us && can_post && !c->renewing)
-        stws_p_set_earlier(&first, stws_p_ping_due(s));
+    if (s->ping_us && can_post && !c->renewing) stws_p_set_earlier(&first, stws_p_ping_due(s));
     if (s->expected_us && !c->held)
         stws_p_set_earlier(&first, s->last_in_us + stws_p_allowed_silence(c));
     if (s->receipts_waiting) stws_p_set_earlier(&first, stws_p_receipt_deadline(s));

@@ -1639,7 +1639,9 @@ static void on_trace(stws *client, stws_direction direction, const stws_frame *f
     (void)client;
     if (r->set->trace) print_trace(error_output(r), direction, frame);
     count_sends(r, direction, frame);
-    if (direction != STWS_RECEIVED || strcmp(frame->command, "ERROR") != 0 || !r->ending || !r->sent) return;
+    if (direction != STWS_RECEIVED || strcmp(frame->command, "ERROR") != 0 || !r->ending ||
+        !r->sent)
+        return;
     if (stws_frame_header(frame, "receipt-id") || is_end_of_spring(message)) return;
     if (!message) message = "";
     snprintf(r->refused, sizeof r->refused,

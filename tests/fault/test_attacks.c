@@ -1,7 +1,7 @@
 /* test_attacks.c - attacks that hostile servers have used against other clients, tried on this
-   client. Each test is a row of the attack table in README.md; tests/tools/check_attacks.py checks
-   that the table and the tests agree. The client uses a counting allocator, so each attack shows
-   how much memory it can make the client allocate. */
+   client. Each test is a row of the attack table in .github/SECURITY.md, and
+   tests/tools/check_attacks.py checks that the table and the tests agree. The client uses a
+   counting allocator, so each attack shows how much memory it can make the client allocate. */
 #include "scripted.h"
 
 /* ==== counted memory ==== */

@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 TESTS = ("*.c", "*.h")
 
-MAX_CODE_LINES = 8600
+MAX_CODE_LINES = 8520
 MAX_SECTION_LINES = 400
 LEAST_COMMENT_SHARE = 0.2
 MAX_COLUMNS = 100
