@@ -3677,9 +3677,9 @@ static inline int stws_p_known_header(const char *name, size_t len) {
    and its colon behind, so stws_p_fast_header_lines can compare a line by two words: its first
    8 bytes, and the last 8 bytes up to the colon.
 
-   "ack" is too short for two words, so its entry never matches. Its second word would begin
-   with the byte before the line, and that byte is never 6. A line "ack" is handled as an
-   unexpected name.
+   "ack" is too short for two words, so its entry never matches: its second word would begin with
+   the byte before the line. That byte is the LF of the line above, and never 6. A line "ack" is
+   handled as an unexpected name. The lengths are octal: "\13" is 11.
 
    The last entry stands for all unknown headers: RabbitMQ and Artemis send "redelivered" in
    each message. */
