@@ -109,9 +109,9 @@ value and body ends in a NUL byte, so each of them is a C string. A body may als
 bytes of its own: use body_len. [Y4]
 
 Small buffers suit many idle clients. The HTTP upgrade may need more than a small buffer: a client
-of stws_create then allocates memory until the upgrade is over, and a client of stws_init fails,
-with a sentence that names the buffer. Error sentences are cut to rx_buffer / 4 bytes, at least
-256 and at most 640. This is what the block is made of: [Y5]
+of stws_create then allocates a block, and frees it when the upgrade is over, and a client of
+stws_init fails, with a sentence that names the buffer. Error sentences are cut to rx_buffer / 4
+bytes, at least 256 and at most 640. This is what the block is made of: [Y5]
 
     | what                                           | bytes on 64-bit systems |
     |------------------------------------------------|-------------------------|
@@ -132,8 +132,8 @@ in a driving call, a driving call of another thread returns STWS_ERR_STATE. So d
 from a callback of that client. `stws_connect`, `stws_close` and `stws_flush` are different: if
 another thread drives, they wait until it has done the work; if none does, they drive and call
 back. `stws_flush` stops driving as soon as another thread wants to drive. `stws_destroy` stops
-and joins the thread of `stws_start`. If a thread of your own is in a driving call, or in a
-callback, it does nothing. [T3]
+and joins the thread of `stws_start`. stws_destroy does nothing if it is called from a callback,
+or while a thread of your own is in a driving call. [T3]
 
 Any thread may subscribe, send, acknowledge and use transactions; call stws_disconnect and
 stws_reconnect_now; and read state, statistics, error code, broker and version. Callbacks may,
@@ -145,10 +145,10 @@ none, it returns the sentence of the client's last error, provided that this thr
 client or the client has ended. In all other threads it returns the text of the error's code.
 
 Callbacks run in the thread that drives, and no lock is held. They may call everything except
-driving calls, stws_connect, stws_close, stws_join and stws_destroy; stws_flush only writes there.
-on_trace is different: it runs in the thread that sends or reads, under the client's lock, one
-call at a time, and must not call the client. `random.fill` of your own may run in any thread that
-calls the client, also under the lock, one call at a time.
+driving calls, stws_connect, stws_close, stws_join and stws_destroy; in a callback, stws_flush
+writes what it can and does not wait. on_trace is different: it runs in the thread that sends or
+reads, under the client's lock, one call at a time, and must not call the client. `random.fill` of
+your own may run in any thread that calls the client, also under the lock, one call at a time.
 
 `options.single_thread` removes the lock and the wake-up descriptor. All calls must then come from
 one thread, except stws_stop in a signal handler.
@@ -163,28 +163,29 @@ not come back at the same moment. A session that lived for stable_ms resets the 
 Before the first session, a refusal is final: the client ends, because the next attempt would get
 the same answer. Refusals are: an HTTP status below 500 (except 408, 425 and 429), an answer that
 is not a WebSocket upgrade, a refused CONNECT, a STOMP version that was not offered, a certificate
-that is not trusted, and a proxy that refuses for good (407, 403, or by SOCKS). With several
-`urls`, each of them is tried once before a refusal is final. After a first session the client
-tries again even after a refusal. The same settings have worked before, so the cause may pass: the
-server may be starting, or a proxy may have lost its way to the server. One refusal is still
-final: refused credentials (HTTP 401, 403 or 407, or an ERROR that names them). If before_connect
-is set, this one is retried, too, after the usual delay; before_connect brings fresh credentials,
-or ends the client with a negative number. `options.give_up` changes these rules. [E3]
+that is not trusted, and a proxy that refuses for good: by HTTP with a status below 500, or by
+SOCKS. With several `urls`, each of them is tried once before a refusal is final. After a first
+session the client tries again even after a refusal. The same settings have worked before, so the
+cause may pass: the server may be starting, or a proxy may have lost its way to the server. One
+refusal is still final: refused credentials (HTTP 401, 403 or 407, or an ERROR that names them).
+If before_connect is set, this one is retried, too, after the usual delay; before_connect brings
+fresh credentials, or ends the client with a negative number. `options.give_up` changes these
+rules. [E3]
 
 These failures are always retried: no route, connection refused or reset, time-outs, HTTP 408,
 425, 429 and 5xx, a lost heart-beat, an ERROR in a session, a close. If an answer has Retry-After
-(seconds or a date), the client waits at least that long. It adds a random time, at most a tenth
-of it plus reconnect_min_ms. It never waits longer than ten times reconnect_max_ms. If a host has
-several addresses and an attempt fails after the TCP connection was made, the next attempt begins
-with the next address. [E4]
+(seconds or a date), the client waits at least that long. To this it adds a random time, which is
+at most (a tenth of Retry-After + reconnect_min_ms). It never waits longer than ten times
+reconnect_max_ms. If a host has several addresses and an attempt fails after the TCP connection
+was made, the next attempt begins with the next address. [E4]
 
 `urls` names several servers, which are tried in turn. [E5] `before_connect` is called before each
 attempt, and `before_subscribe` before each SUBSCRIBE. They may set a fresh URL, token or header,
 or ask for more time. [E6] `stws_reconnect_now` and `max_session_ms` replace a working session by
-a new one. The old session ends first, because two sessions would deliver messages twice. Accepted
-messages are written before that, within close_timeout_ms. [E7] Every end of the client is
-reported by STWS_EVENT_DISCONNECTED with retry_ms -1. A session begins with CONNECT, then the
-SUBSCRIBEs (oldest first), then the outbox. [E8]
+a new one. The old session ends first, because two sessions would deliver messages twice. Before
+it ends, messages that stws_send has accepted are written, for at most close_timeout_ms. [E7]
+Every end of the client is reported by STWS_EVENT_DISCONNECTED with retry_ms -1. Frames go out in
+this order: CONNECT, the SUBSCRIBEs (oldest first), the outbox. [E8]
 
 Some servers end the whole session when they refuse one SUBSCRIBE. All subscriptions are lost
 then. If the server ends a session, by an ERROR or a close frame, within a second after a
@@ -196,8 +197,9 @@ it aside and subscribes to it no more. STWS_EVENT_SUBSCRIPTION_REFUSED tells its
 subscriptions go on. To try it again, unsubscribe it and subscribe anew. [E12]
 
 Each receipt ends: as STWS_OK, STWS_ERR_BROKER (an ERROR named it), STWS_ERR_TIMEOUT or
-STWS_ERR_LOST, or with the error that kept its frame from being sent. No receipt waits for ever.
-[E9] Spring's simple broker sends receipts for DISCONNECT only.
+STWS_ERR_LOST, or with the error that kept its frame from being sent. No receipt waits for ever;
+with `confirm` it waits at most until the end of its session, and the message is then resent. [E9]
+Spring's simple broker sends receipts for DISCONNECT only.
 
 After an ERROR the server should close the connection, as STOMP requires. If it has not done so
 after close_timeout_ms, the client closes it. [E10]
@@ -211,9 +213,9 @@ waits for the rest of that page for at most 500 ms.
 ## Delivery guarantees
 - **Sending, by default: at most once.** While there is no connection, a message waits in the
   outbox (outbox_bytes, outbox_count). Once written it is forgotten, and it is lost if the
-  connection then breaks. Frames leave in the order of a thread's calls. This includes ACKs: if a
-  program sends a reply and then acknowledges the request, the reply is written first. So the
-  reply is not lost if the program dies in between. [G1]
+  connection then breaks. The frames of one thread leave in the order of its calls. This includes
+  ACKs: if a program sends a reply and then acknowledges the request, the reply is written first.
+  So the reply is not lost if the program dies in between. [G1]
 - **Sending with `confirm`: at least once.** A SEND stays in the outbox until its RECEIPT arrives.
   If the connection breaks, it is resent in order in the next session. [G2] A message arrives
   twice if only its receipt was lost. `stable_id` gives each message an id that stays the same
@@ -344,9 +346,10 @@ public struct. Everything else is an option.
 
 ## History
 - 0.1.0: the first release.
-- Changed since then, for the next release (old name: new name): stws_subscription:
-  stws_subscribe_options, and its ack is an enum; no_content_length: content_length, an enum;
-  stws_stats_numbers: stws_statistics; callback types end in _fn; enums have typedef names.
+- Since then, for the next release, these were renamed: stws_subscription to
+  stws_subscribe_options (its ack is an enum now), no_content_length to content_length (an enum),
+  stws_stats_numbers to stws_statistics, and the types of callbacks, which now end in _fn. All
+  enums have typedef names.
 */
 #if defined(STOMP_WS_IMPLEMENTATION) && defined(__STRICT_ANSI__) && !defined(_POSIX_C_SOURCE) &&   \
     !defined(_XOPEN_SOURCE) && !defined(_GNU_SOURCE) && !defined(_DEFAULT_SOURCE)
@@ -500,8 +503,8 @@ typedef enum stws_result {
        path, not /123/abc/websocket. */
     STWS_ERR_SOCKJS = -44,
 
-    /* A STOMP frame begins with an unknown command. on_trace shows the frame, here and
-       below. */
+    /* A STOMP frame begins with an unknown command. For this and all other codes from -50 to
+       -58 on_trace shows the frame. */
     STWS_ERR_FRAME_COMMAND = -50,
 
     /* A STOMP header line has no colon or no name. */
@@ -628,7 +631,7 @@ typedef enum stws_command {
 /* Whether a frame with a body has a content-length header. */
 typedef enum stws_content_length {
     STWS_CONTENT_LENGTH_SEND = 0, /* yes (default) */
-    STWS_CONTENT_LENGTH_OMIT = 1, /* no; a body with a NUL byte gets it all the same */
+    STWS_CONTENT_LENGTH_OMIT = 1, /* no, except for a body with a NUL byte */
 
     /* No, if the broker is ActiveMQ or Artemis: without this header they make a JMS
        TextMessage of a SEND, and with it a BytesMessage. Only for stws_outgoing. */
@@ -688,7 +691,7 @@ typedef struct stws_message {
     const char *message_id;   /* header message-id, or NULL */
     const char *subscription; /* header subscription, or NULL */
     const char *content_type; /* header content-type, or NULL */
-    const char *ack;          /* header ack, which ACK and NACK of STOMP 1.2 name, or NULL */
+    const char *ack;          /* header ack (STOMP 1.2: the id for ACK and NACK), or NULL */
     const char *body;         /* the body, never NULL; body[body_len] is a NUL byte */
     size_t body_len;          /* bytes of the body */
     int body_is_utf8;         /* 1 if the body is valid UTF-8 */
@@ -765,7 +768,7 @@ typedef void (*stws_event_fn)(stws *client, const stws_event *event, void *user)
    only that line is shown.) A heart-beat has an empty command. Passcodes, Authorization and
    cookies read "***". Everything else is as the peer sent it: escape it before you print it.
    It runs in the thread that sends or reads, possibly under the lock, and must not call the
-   library. */
+   client. */
 typedef void (*stws_trace_fn)(stws *client, stws_direction direction, const stws_frame *frame,
                               void *user);
 
@@ -911,9 +914,9 @@ typedef struct stws_options {
     const char *cookie;              /* header Cookie; default: none */
 
     /* 1: send the cookies of an answer to the upgrade with the next upgrade to the same
-       host, on any port, so that a load balancer finds the same server. Path and Secure are
-       heeded. At most 2,048 bytes of cookies are kept. A cookie that has expired when it
-       arrives is not kept. A later expiry time is ignored. Default: 0. */
+       host, on any port, so that a load balancer finds the same server. The attributes Path
+       and Secure are respected. At most 2,048 bytes of cookies are kept. A cookie that has
+       expired when it arrives is not kept. A later expiry time is ignored. Default: 0. */
     int keep_cookies;
 
     /* Subprotocols to offer. Default: "v12.stomp, v11.stomp, v10.stomp", according to
@@ -934,8 +937,8 @@ typedef struct stws_options {
     /* STOMP versions to offer, such as STWS_STOMP_12 | STWS_STOMP_11; default: all three */
     int versions;
 
-    /* The broker, whatever the header server of CONNECTED says. Default: what that header
-       says. */
+    /* The kind of broker. It replaces what the header `server` of CONNECTED tells. Default:
+       taken from that header. */
     stws_broker_kind broker;
 
     /* -- Heart-beats -- */
@@ -965,8 +968,7 @@ typedef struct stws_options {
     /* for ending a session, and for the server to close after ERROR; default 2,000 */
     int close_timeout_ms;
 
-    /* how long the server may take no data of our output; default 30,000 */
-    int write_timeout_ms;
+    int write_timeout_ms; /* how long writing may make no progress; default 30,000 */
 
     /* -- Reconnecting -- */
 
@@ -1079,16 +1081,16 @@ typedef struct stws_options {
     /* a PEM file of trusted CAs; default: the system's, see "Caveats" above */
     const char *tls_ca_file;
 
-    const char *tls_ca_pem; /* the same as text */
+    const char *tls_ca_pem; /* the trusted CAs themselves, as PEM text */
 
     /* a PEM file of the client's certificate and its chain; default: none */
     const char *tls_cert_file;
 
     const char *tls_key_file; /* a PEM file of the client's RSA or EC key; default: none */
 
-    /* SHA-256 of the server's public key (SPKI) in hex or base64, or several, separated by
-       anything. The server must have one of them. This is checked in addition, also when a
-       session is resumed. Default: none. */
+    /* SHA-256 of the server's public key (SPKI) in hex or base64, or a string that holds
+       several, with blanks or commas between them. The server must have one of them. This is
+       checked in addition, also when a session is resumed. Default: none. */
     const char *tls_pin;
 
     /* 1: do not verify the certificate; tls_pin is still checked; for tests only */
@@ -1158,17 +1160,17 @@ STOMP_WS_API void stws_stop(stws *client);
 STOMP_WS_API int stws_disconnect(stws *client, int timeout_ms);
 
 /* Calls stws_disconnect with that timeout_ms (-1: close_timeout_ms), and drives until the
-   end. A thread of stws_start ends, too; stws_destroy joins it, if stws_join does not. If
-   another thread drives, or holds an event of stws_next until its next driving call, it
-   waits for that thread. Returns 0 if nothing was lost; STWS_ERR_LOST; the error with which
-   the client has ended; STWS_ERR_STATE in a callback; STWS_ERR_MEMORY if the client is NULL.
-   Threads: any, outside of callbacks. Allocates only copies of events for stws_next; blocks.
-   STOMP 1.2, "DISCONNECT". */
+   end. A thread of stws_start ends, too; stws_destroy joins it, if stws_join does not. It
+   waits while another thread is in a driving call, or still uses an event of stws_next
+   (until that thread's next driving call). Returns 0 if nothing was lost; STWS_ERR_LOST; the
+   error with which the client has ended; STWS_ERR_STATE in a callback; STWS_ERR_MEMORY if
+   the client is NULL. Threads: any, outside of callbacks. Allocates only copies of events
+   for stws_next; blocks. STOMP 1.2, "DISCONNECT". */
 STOMP_WS_API int stws_close(stws *client, int timeout_ms);
 
-/* Replaces the connection by a new one, once what was accepted is written, or after
-   close_timeout_ms. Returns STWS_OK, or STWS_ERR_MEMORY if the client is NULL. Does not
-   allocate or block. */
+/* Writes the messages that sending calls have accepted, for at most close_timeout_ms, then
+   replaces the connection by a new one. Returns STWS_OK, or STWS_ERR_MEMORY if the client is
+   NULL. Does not allocate or block. */
 STOMP_WS_API int stws_reconnect_now(stws *client);
 
 /* ==== >>subscribe: receive messages ====
@@ -1236,8 +1238,8 @@ STOMP_WS_API int stws_unsubscribe(stws *client, int handle);
    Threads: any, also callbacks, in every state of the client. These calls copy what they are
    given, and return before the message is on the wire. Messages of one thread are sent in
    the order of the calls. They block only with STWS_FULL_BLOCK: then they wait for room in
-   the outbox and for one of max_receipts. They allocate only if tx_buffer must grow for a
-   large frame. */
+   the outbox and, if a receipt is asked for, until fewer than max_receipts are waited for.
+   They allocate only if tx_buffer must grow for a large frame. */
 
 /* A message to send, with all that SEND can express. Fields that are not needed stay 0 (C:
    `= {0}`, C++: `= {}`). */
@@ -1308,8 +1310,8 @@ STOMP_WS_API int stws_request(stws *client, const stws_outgoing *message, stws_m
    the message belongs to an earlier session, or DISCONNECT was sent: nothing is sent then,
    and the server delivers the message again; STWS_ERR_USAGE if the message is NULL, belongs
    to another client, or lacks the header that ACK must name; STWS_ERR_FULL if there is no
-   room; STWS_ERR_LIMIT; STWS_ERR_STATE, STWS_CLOSED or STWS_ERR_MEMORY without a connection.
-   STOMP 1.2, "ACK". */
+   room; STWS_ERR_LIMIT; STWS_ERR_STATE if the client is about to end; STWS_CLOSED after its
+   end; STWS_ERR_MEMORY if it is NULL. STOMP 1.2, "ACK". */
 STOMP_WS_API int stws_ack(stws *client, const stws_message *message);
 
 /* Rejects a message: it was not handled. The broker decides what happens to it. Returns 0;
@@ -1353,8 +1355,8 @@ STOMP_WS_API int stws_abort(stws *client, const char *transaction);
    Threads: one at a time drives a client. A driving call returns STWS_ERR_STATE while
    another thread is in one, and in a callback of the client. timeout_ms: -1 means no limit,
    0 does not block. Driving calls allocate only for frames larger than the buffers;
-   stws_request also allocates the reply. The system's resolver may allocate, and blocks. All
-   return STWS_ERR_MEMORY if the client is NULL, unless stated. */
+   stws_request also allocates the reply and copies of events. The system's resolver may
+   allocate, and blocks. All return STWS_ERR_MEMORY if the client is NULL, unless stated. */
 
 /* A descriptor to wait for. */
 typedef struct stws_fd {
@@ -1369,17 +1371,17 @@ typedef enum stws_want {
     STWS_WANT_NOW = 4    /* do not wait: data is ready inside of the transport */
 } stws_want;
 
-/* Blocks, connects, and calls back until the client's end. Returns 0 after stws_stop or
-   stws_disconnect (STWS_ERR_LOST if something was lost); STWS_ERR_USAGE or STWS_ERR_URL for
-   a wrong option; STWS_ERR_STATE in a callback, or while another thread is in a driving
+/* Blocks, connects, and calls back until the client's end. Returns 0 after stws_stop; after
+   stws_disconnect 0, or STWS_ERR_LOST if something was lost; STWS_ERR_USAGE or STWS_ERR_URL
+   for a wrong option; STWS_ERR_STATE in a callback, or while another thread is in a driving
    call; else the error that ended the client. Blocks. */
 STOMP_WS_API int stws_run(stws *client);
 
 /* Runs several clients until all have ended, as stws_run does. Returns 0; STWS_ERR_TIMEOUT
    after timeout_ms; STWS_ERR_USAGE if clients is NULL; STWS_ERR_STATE in a callback. count
-   is their number. Do not destroy any of them before it returns. A turn takes time in
-   proportion to count, and one wait covers 64 clients: for thousands use an event loop and
-   the calls below. Blocks up to timeout_ms. */
+   is their number. Do not destroy any of them before it returns. Each round looks at every
+   client, and waits for the next 64 of them in turn: for thousands of clients use an event
+   loop and the calls below. Blocks up to timeout_ms. */
 STOMP_WS_API int stws_run_many(stws *const *clients, int count, int timeout_ms);
 
 /* Runs the client in a thread of its own, as stws_run does. Returns 0; STWS_ERR_STATE if it
@@ -1392,9 +1394,9 @@ STOMP_WS_API int stws_start(stws *client);
 STOMP_WS_API int stws_join(stws *client);
 
 /* Waits for CONNECTED, and calls back meanwhile. It is not needed: every driving call
-   connects. Returns 0; STWS_ERR_TIMEOUT after timeout_ms; STWS_ERR_STATE in a callback;
-   after timeout_ms the error of the last attempt, if there was one; or the error that ended
-   the client. If another thread drives, it waits until that has connected. Blocks up to
+   connects. Returns 0; after timeout_ms the error of the last attempt, or STWS_ERR_TIMEOUT
+   if no attempt has failed; STWS_ERR_STATE in a callback; or the error that ended the
+   client. If another thread drives, it waits until that has connected. Blocks up to
    timeout_ms. */
 STOMP_WS_API int stws_connect(stws *client, int timeout_ms);
 
@@ -1659,7 +1661,7 @@ typedef enum stws_tls_state {
     STWS_TLS_HAS_DATA = 8     /* read has decrypted bytes */
 } stws_tls_state;
 
-/* What begin of stws_tls gets. It is valid until end. */
+/* The argument of stws_tls.begin, valid until stws_tls.end is called. */
 typedef struct stws_tls_start {
     /* the server: its certificate must name this host, or this address if it is numeric */
     const char *host;
@@ -1681,7 +1683,7 @@ typedef struct stws_tls_start {
    bytes between them and the socket, through a proxy or not. The table must live as long as
    its clients. The first parameter is the state of one client: size bytes in its block. The
    functions are called one at a time for a client. input, output, read and write are called
-   only while state has their bit. */
+   only while state() returns their bit. */
 typedef struct stws_tls {
     size_t size; /* bytes of a state; zeroed before the first begin, wiped at the end */
 
@@ -1707,16 +1709,16 @@ typedef struct stws_tls {
     /* moves decrypted bytes to buf; returns how many, at least 1 */
     size_t (*read)(void *tls, char *buf, size_t len);
 
-    /* encrypts bytes to be sent without delay; returns how many */
+    /* encrypts bytes, which output then returns; returns how many it took */
     size_t (*write)(void *tls, const char *buf, size_t len);
 
     void (*close)(void *tls); /* makes close_notify the next output */
 
-    /* NULL, or: the connection is over, also if begin failed. Releases what it had, except
-       for the session. */
+    /* May be NULL. Called when the connection is over, also after a begin that failed.
+       Releases all except the session. */
     void (*end)(void *tls);
 
-    /* NULL, or: the client is destroyed, after end. Releases the rest */
+    /* may be NULL; called when the client is destroyed, after end; releases the rest */
     void (*destroy)(void *tls);
 
     /* Writes the SHA-256 of the server's public key (SubjectPublicKeyInfo in DER), for
@@ -1734,9 +1736,9 @@ typedef struct stws_tls {
    Threads: any. Does not allocate or block. */
 STOMP_WS_API const stws_tls *stws_bearssl(void);
 
-/* Returns, for an error function, what an alert of the server means (RFC 8446, section 6),
-   with a remedy; NULL for an alert that may be temporary. Threads: any. Does not allocate or
-   block. */
+/* Helps to write stws_tls.error: returns what an alert of the server means (RFC 8446,
+   section 6), with a remedy; NULL for an alert that may be temporary. Threads: any. Does not
+   allocate or block. */
 STOMP_WS_API const char *stws_tls_alert_text(int alert);
 
 #endif /* STOMP_WS_NO_IO */
@@ -1787,9 +1789,9 @@ STOMP_WS_API int stws_frame_parse(char *buf, size_t len, stws_frame_state *state
    frame has one or content_length is STWS_CONTENT_LENGTH_OMIT.
 
    Returns STWS_OK; STWS_ERR_SPACE if it takes more than cap bytes (nothing is written then);
-   STWS_ERR_FRAME_BUILD if the version cannot represent it: LF, CR or NUL without an escape
-   sequence, a colon in a name that may not be escaped, a wrong content-length, a body of a
-   frame that may have none. STOMP 1.2, "Augmented BNF". */
+   STWS_ERR_FRAME_BUILD if the version cannot represent it: LF, CR or NUL where the version
+   has no escape sequence, a colon in a name where it has none, a wrong content-length, a
+   body in a frame that must not have one. STOMP 1.2, "Augmented BNF". */
 STOMP_WS_API int stws_frame_build(char *buf, size_t cap, stws_stomp_version version,
                                   const stws_frame *frame, size_t *need);
 
@@ -1929,7 +1931,8 @@ typedef struct stws_handshake {
 /* Writes a Sec-WebSocket-Key, made of 16 random bytes, to key. RFC 6455, section 4.1. */
 STOMP_WS_API void stws_handshake_key(const unsigned char random[16], char key[25]);
 
-/* Writes the Sec-WebSocket-Accept that belongs to key to accept. RFC 6455, section 4.2.2. */
+/* Computes the Sec-WebSocket-Accept for key, and writes it into accept. RFC 6455, section
+   4.2.2. */
 STOMP_WS_API void stws_handshake_accept(const char *key, char accept[29]);
 
 /* Builds an upgrade request. If the URL has user:password@ and headers has no Authorization, it
@@ -1962,17 +1965,18 @@ STOMP_WS_API int stws_handshake_answer(char *buf, size_t cap, const stws_http *r
 /* A memory of the last ids, of fixed size, against messages that arrive twice. */
 typedef struct stws_dedup stws_dedup;
 
-/* Returns the bytes that stws_dedup_init needs for the last count ids: 32 for each. */
+/* Returns the bytes that stws_dedup_init needs to remember the last ids, count of them: 32
+   for each. */
 STOMP_WS_API size_t stws_dedup_size(size_t count);
 
-/* Makes an empty memory of the last count ids in memory of yours, of stws_dedup_size bytes,
-   aligned as malloc aligns. It needs no destruction. Returns it. */
+/* Makes an empty memory of the last ids, count of them, in memory of yours, of
+   stws_dedup_size bytes, aligned as malloc aligns. It needs no destruction. Returns it. */
 STOMP_WS_API stws_dedup *stws_dedup_init(void *memory, size_t count);
 
 /* Returns 1 if the id (for example the value of the header named by options.stable_id) is
-   among the last count ids, else 0. In both cases it is then the newest of them. The time
-   grows with the logarithm of count, also for ids that an attacker chose. An id that is NULL
-   is not kept: 0. */
+   among the last ids, else 0. In both cases it is then the newest of them. The time grows
+   with the logarithm of count, also for ids that an attacker chose. An id that is NULL is
+   not kept: 0. */
 STOMP_WS_API int stws_dedup_seen(stws_dedup *dedup, const char *id);
 
 #ifdef __cplusplus
@@ -8997,7 +9001,7 @@ static void stws_p_close_transport(stws *c) {
 
 /* Reports to options.queue, once, that this client has ended. */
 static void stws_p_stop_feeding(stws *c) {
-    if (c->feeds) stws_p_queue_count_feeder(c->o.queue, -1);
+    if (c->o.queue && c->feeds) stws_p_queue_count_feeder(c->o.queue, -1);
     c->feeds = 0;
 }
 

@@ -115,7 +115,8 @@ done
 zero_initialises() {
     {
         echo '#include "stomp_ws.h"'
-        sed -n 's/^typedef struct \(stws_[a-z_]*\) {$/\1 of_\1 = {0};/p' $root/stomp_ws.h
+        sed -n '/^typedef struct stws_p_/!s/^typedef struct \(stws[a-z_]*\) {$/\1 of_\1 = {0};/p' \
+            $root/stomp_ws.h
     } | $1 -x c++ -fsyntax-only -I$root -
 }
 for cc in $cxx_compilers; do
