@@ -630,7 +630,7 @@ def test_a_handshake_that_does_not_end():
 
 
 def test_byte_by_byte():
-    with serve("server") as server, Relay(server.port) as relay:
+    with serve("server") as server, Relay(server.port, hold=0.3) as relay:
         outcome = visit(relay)
         check_good(outcome)
         assert outcome.saw_tls, outcome.output

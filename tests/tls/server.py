@@ -235,24 +235,26 @@ class Session:
 
 class Relay(Listener):
     """A relay between a client and a server. It writes `piece` bytes at a time. After `limit` bytes
-    from the server it ends both connections."""
+    from the server it ends both connections. It holds back the server's first bytes for `hold`
+    seconds, so that the client waits in the middle of the handshake."""
 
-    def __init__(self, port, piece=1, limit=None):
-        self._to, self._piece, self._limit = port, piece, limit
+    def __init__(self, port, piece=1, limit=None, hold=0):
+        self._to, self._piece, self._limit, self._hold = port, piece, limit, hold
         super().__init__()
 
     def serve(self, connection):
         server = socket.create_connection(("127.0.0.1", self._to), STEP_SECONDS)
         server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with server:
-            threading.Thread(target=self._pass, args=(connection, server, None),
+            threading.Thread(target=self._pass, args=(connection, server, None, 0),
                              daemon=True).start()
-            self._pass(server, connection, self._limit)
+            self._pass(server, connection, self._limit, self._hold)
 
-    def _pass(self, source, goal, limit):
+    def _pass(self, source, goal, limit, hold):
         passed = 0
         try:
             while data := source.recv(65536):
+                time.sleep(0 if passed else hold)
                 for start in range(0, len(data), self._piece):
                     goal.sendall(data[start:start + self._piece])
                     passed += self._piece
