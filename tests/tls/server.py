@@ -9,6 +9,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 STEP_SECONDS = 10  # longer than any single read or write of a test takes
