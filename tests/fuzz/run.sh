@@ -19,7 +19,7 @@ out=build/fuzz
 corpora=tests/fuzz/corpus
 targets=$(printf '%s\n' tests/fuzz/fuzz_*.c | sed 's|.*/fuzz_\(.*\)\.c|\1|')
 max_bytes=2048 # the limit for an input
-parsers='utf8 url handshake websocket frame proxy'
+parsers='utf8 url http handshake websocket stomp_text stomp_head stomp_parse stomp_build proxy'
 goal=99 # percent of the lines of each of them that the corpora must reach
 export UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_stack_use_after_return=1:quarantine_size_mb=64
 
@@ -142,7 +142,8 @@ replay_all() {
         check "coverage of $section" cover_section $section $goal
         cover_section $section $goal || :
     done
-    for section in tls session output dispatch input timers turn talking; do
+    for section in tls subscriptions receipts outbox transaction_records encode decode output dispatch \
+        delivery pull input timers turn submit; do
         cover_section $section 0 || :
     done
 }
