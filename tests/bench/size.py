@@ -57,7 +57,7 @@ def text_by_section(compiler, tool_prefix, *flags):
     run(compiler, *flags, "-Os", "-g", "-c", "-o", out, *HEADER)
     banners = [(number, found[1]) for number, line in enumerate(
         (ROOT / "stomp_ws.h").read_text().splitlines(), 1)
-        if (found := re.match(r"/\* ==== >>(\w+)", line))]
+        if (found := re.match(r"/\* ==== >>([\w.]+)", line))]
     sizes = collections.Counter()
     for line in run(f"{tool_prefix}nm", "-S", "-l", out).splitlines():
         found = re.match(r"\w+ (\w+) [tTrR] \S+(?:\s.*:(\d+))?", line)
