@@ -102,7 +102,8 @@ reply; and stws_request, stws_connect, stws_close and stws_flush copy events tha
 meanwhile, so that a later stws_next can return them. For a larger frame the buffer grows as its
 data arrives, never because of a declared length. It shrinks back when the connection ends. [Y2]
 `stws_init` puts a client into memory that you provide (`stws_size` returns the size). Such a
-client never uses the heap, except for the reply of stws_request: its buffers are its limits. [Y3]
+client never uses the heap, except for the reply of stws_request. What does not fit into its
+buffers is an error. [Y3]
 
 A message is a view into the receive buffer. Header values are unescaped in place. Every name,
 value and body ends in a NUL byte, so each of them is a C string. A body may also contain NUL
@@ -111,7 +112,8 @@ bytes of its own: use body_len. [Y4]
 Small buffers suit many idle clients. The HTTP upgrade may need more than a small buffer: a client
 of stws_create then allocates a block, and frees it when the upgrade is over, and a client of
 stws_init fails, with a sentence that names the buffer. Error sentences are cut to rx_buffer / 4
-bytes, at least 256 and at most 640. This is what the block is made of: [Y5]
+bytes, at least 256 and at most 640. These are the parts of the block that stws_create allocates:
+[Y5]
 
     | what                                           | bytes on 64-bit systems |
     |------------------------------------------------|-------------------------|
@@ -140,15 +142,17 @@ stws_reconnect_now; and read state, statistics, error code, broker and version. 
 too. [T1] `stws_stop` may also be called from a signal handler. [T2] The codecs are pure
 functions: use them from any thread, with a separate state object for each stream.
 
-`stws_error_text` returns the sentence of the calling thread's last refused call. If there is
-none, it returns the sentence of the client's last error, provided that this thread drives the
-client or the client has ended. In all other threads it returns the text of the error's code.
+If the calling thread's last call was refused, `stws_error_text` returns the sentence of that
+refusal. Otherwise it returns the sentence of the client's last error, provided that this thread
+drives the client or the client has ended. In all other threads it returns the text of the error's
+code.
 
 Callbacks run in the thread that drives, and no lock is held. They may call everything except
 driving calls, stws_connect, stws_close, stws_join and stws_destroy; in a callback, stws_flush
 writes what it can and does not wait. on_trace is different: it runs in the thread that sends or
-reads, under the client's lock, one call at a time, and must not call the client. `random.fill` of
-your own may run in any thread that calls the client, also under the lock, one call at a time.
+reads, under the client's lock, one call at a time, and must not call the client. Your own
+`random.fill` may run in any thread that calls the client, sometimes under the lock, one call at a
+time.
 
 `options.single_thread` removes the lock and the wake-up descriptor. All calls must then come from
 one thread, except stws_stop in a signal handler.
@@ -168,14 +172,14 @@ SOCKS. With several `urls`, each of them is tried once before a refusal is final
 session the client tries again even after a refusal. The same settings have worked before, so the
 cause may pass: the server may be starting, or a proxy may have lost its way to the server. One
 refusal is still final: refused credentials (HTTP 401, 403 or 407, or an ERROR that names them).
-If before_connect is set, this one is retried, too, after the usual delay; before_connect brings
-fresh credentials, or ends the client with a negative number. `options.give_up` changes these
-rules. [E3]
+If before_connect is set, refused credentials are retried as well, after a first session, with the
+usual delay; before_connect brings fresh credentials, or ends the client with a negative number.
+`options.give_up` changes these rules. [E3]
 
 These failures are always retried: no route, connection refused or reset, time-outs, HTTP 408,
 425, 429 and 5xx, a lost heart-beat, an ERROR in a session, a close. If an answer has Retry-After
-(seconds or a date), the client waits at least that long. To this it adds a random time, which is
-at most (a tenth of Retry-After + reconnect_min_ms). It never waits longer than ten times
+(seconds or a date), the client waits at least that long. To this it adds a random time: at most
+reconnect_min_ms plus a tenth of Retry-After. It never waits longer than ten times
 reconnect_max_ms. If a host has several addresses and an attempt fails after the TCP connection
 was made, the next attempt begins with the next address. [E4]
 
@@ -197,9 +201,10 @@ it aside and subscribes to it no more. STWS_EVENT_SUBSCRIPTION_REFUSED tells its
 subscriptions go on. To try it again, unsubscribe it and subscribe anew. [E12]
 
 Each receipt ends: as STWS_OK, STWS_ERR_BROKER (an ERROR named it), STWS_ERR_TIMEOUT or
-STWS_ERR_LOST, or with the error that kept its frame from being sent. No receipt waits for ever;
-with `confirm` it waits at most until the end of its session, and the message is then resent. [E9]
-Spring's simple broker sends receipts for DISCONNECT only.
+STWS_ERR_LOST, or with the error that kept its frame from being sent. No receipt waits for ever.
+With `confirm` there is no time-out: if the session ends first, the message is resent, and its
+receipt goes on waiting until the client's end. [E9] Spring's simple broker sends receipts for
+DISCONNECT only.
 
 After an ERROR the server should close the connection, as STOMP requires. If it has not done so
 after close_timeout_ms, the client closes it. [E10]
@@ -220,16 +225,16 @@ waits for the rest of that page for at most 500 ms.
   If the connection breaks, it is resent in order in the next session. [G2] A message arrives
   twice if only its receipt was lost. `stable_id` gives each message an id that stays the same
   when it is resent; `stws_dedup`, or a broker with duplicate detection, then drops the second
-  copy. [G3] The outbox is in memory: if the program dies, unconfirmed messages are lost. A frame
-  that is larger than tx_buffer needs memory when its turn comes; without memory it ends as
-  STWS_ERR_LIMIT. receipt_timeout_ms does not apply: a receipt may arrive at any time during the
-  session, because a broker that is short of memory holds receipts back for minutes. Heart-beats
-  end a dead session. `stws_flush` waits for all receipts. [G4] The meaning of a receipt depends
-  on the broker. For RabbitMQ, ActiveMQ and Artemis it means that a persistent message for a
-  durable queue is stored (set the header `persistent:true`). Spring's simple broker sends no
-  receipt for a SEND: stws_flush then returns STWS_ERR_TIMEOUT, and its sentence says why. [G5]
-  Each SEND asks for its own receipt, because a receipt covers one frame only (STOMP 1.2,
-  "RECEIPT").
+  copy. [G3] The outbox is in memory: if the program dies, unconfirmed messages are lost. For a
+  frame larger than tx_buffer the buffer grows when the frame is written. If there is no memory
+  for that, its receipt ends as STWS_ERR_LIMIT. receipt_timeout_ms does not apply: a receipt may
+  arrive at any time during the session, because a broker that is short of memory holds receipts
+  back for minutes. Heart-beats end a dead session. `stws_flush` waits for all receipts. [G4] The
+  meaning of a receipt depends on the broker. For RabbitMQ, ActiveMQ and Artemis it means that a
+  persistent message for a durable queue is stored (set the header `persistent:true`). Spring's
+  simple broker sends no receipt for a SEND: stws_flush then returns STWS_ERR_TIMEOUT, and its
+  sentence says why. [G5] Each SEND asks for its own receipt, because a receipt covers one frame
+  only (STOMP 1.2, "RECEIPT").
 - **Transactions: all or nothing.** The frames from BEGIN to COMMIT stay in the outbox. When a
   connection breaks, the broker forgets the transaction, so the client resends it from BEGIN. With
   `confirm` the frames are kept until the receipt of the COMMIT. [G6] An ACK is valid only in its
@@ -261,10 +266,10 @@ client reads everything from the socket before it judges. [H3]
 Some servers want no heart-beats from us, such as Spring's simple broker without a scheduler. Then
 an idle connection carries no bytes: a proxy may cut it, and nobody notices a dead server. So, if
 one of the two heart-beats is not agreed, the client sends a WebSocket PING whenever it has
-received nothing, or sent nothing, for ping_ms (20,000 ms). Until the server has answered one, it
-sends a PING every ping_ms, also on a busy connection. After the first answer in a session, the
-client ends the session if nothing arrives for heartbeat_grace percent of ping_ms (60,000 ms). A
-server that never answers a PING is not judged by its silence. [H6]
+received nothing, or sent nothing, for ping_ms (20,000 ms). Until the server has answered a PING,
+the client sends one every ping_ms, also on a busy connection. After the first answer in a
+session, the client ends the session if nothing arrives for heartbeat_grace percent of ping_ms
+(60,000 ms). A server that never answers a PING is not judged by its silence. [H6]
 
 Sometimes our own loop is late: a callback took long, the client was not driven, or the machine
 slept. The server then gets that time on top, statistics count it, and an error that follows says
@@ -296,13 +301,14 @@ other thread may change the environment at that time. [P2] Basic authorization a
 the user and no control characters.
 
 ## Limits
-Every buffer, table and wait has a limit. Each is an option with a default. If a peer breaks a
-limit or a rule, the client closes the connection with the code that RFC 6455 gives for it (1002,
-1007, 1009), and the error names the option. [I1]
+Every buffer, table and wait has a limit. Nearly all are options with a default; the few fixed
+ones are stated where they apply. If a peer breaks a limit or a rule, the client closes the
+connection with the code that RFC 6455 gives for it (1002, 1007, 1009). The error names the rule,
+or the option that sets the limit. [I1]
 
 ## Caveats
-- The library prints nothing, and changes no signal's disposition: a write to a closed connection
-  raises no SIGPIPE.
+- The library prints nothing, and changes no signal's disposition. It need not: its writes to a
+  closed connection raise no SIGPIPE.
 - getaddrinfo blocks until the resolver answers. Numeric hosts and options.addresses avoid it.
 - There is no permessage-deflate. The CONNECT or SOCKS exchange with a proxy, its password
   included, is not encrypted. TLS with the server begins after it.
@@ -499,8 +505,8 @@ typedef enum stws_result {
        (message too big) the option to change. */
     STWS_ERR_WS_CLOSE = -43,
 
-    /* The peer uses SockJS framing, not plain STOMP. Append /websocket to the endpoint's
-       path, not /123/abc/websocket. */
+    /* The peer uses SockJS framing, not plain STOMP. Append /websocket directly to the
+       endpoint's path, without SockJS's server and session ids (/123/abc/websocket). */
     STWS_ERR_SOCKJS = -44,
 
     /* A STOMP frame begins with an unknown command. For this and all other codes from -50 to
@@ -766,9 +772,9 @@ typedef void (*stws_event_fn)(stws *client, const stws_event *event, void *user)
 /* Called with each frame that is sent or received, also with the HTTP heads: their command
    is "GET /path HTTP/1.1" or the status line. (Of a request that is larger than rx_buffer
    only that line is shown.) A heart-beat has an empty command. Passcodes, Authorization and
-   cookies read "***". Everything else is as the peer sent it: escape it before you print it.
-   It runs in the thread that sends or reads, possibly under the lock, and must not call the
-   client. */
+   cookies are shown as "***". Everything else is as the peer sent it: escape it before you
+   print it. It runs in the thread that sends or reads, under the client's lock, and must not
+   call the client. */
 typedef void (*stws_trace_fn)(stws *client, stws_direction direction, const stws_frame *frame,
                               void *user);
 
@@ -789,12 +795,12 @@ STOMP_WS_API void stws_message_free(stws_message *copy);
 
 /* ==== >>options: where a client connects, and how it behaves ====
 
-   Fill a stws_options and give it to stws_create. Every field may stay 0: it then has the
-   default that stands beside it. STWS_OFF switches off a time that would otherwise have a
-   default. Times are in milliseconds (_ms), sizes in bytes. Every number has a range;
-   stws_create refuses a number outside of it with a sentence that names the option and the
-   range. A list of headers is flat: name, value, name, value, ..., NULL. Strings and lists
-   are copied, so they may be temporary. */
+   Fill a stws_options and give it to stws_create. Every field except url (or urls) may stay
+   0: it then has the default that stands beside it. STWS_OFF switches off a time that would
+   otherwise have a default. Times are in milliseconds (_ms), sizes in bytes. Every number
+   has a range; stws_create refuses a number outside of it with a sentence that names the
+   option and the range. A list of headers is flat: name, value, name, value, ..., NULL.
+   Strings and lists are copied, so they may be temporary. */
 
 /* As options.proxy: read the proxy from the environment, see "Proxies" above. */
 #define STWS_PROXY_FROM_ENVIRONMENT "environment"
@@ -1125,10 +1131,10 @@ STOMP_WS_API stws *stws_create(const stws_options *options);
 STOMP_WS_API size_t stws_size(const stws_options *options);
 
 /* Creates a client in memory of yours, of size bytes, aligned as malloc aligns. Such a
-   client never allocates. Returns STWS_OK and sets *client; else STWS_ERR_MEMORY if size is
-   too small, STWS_ERR_USAGE or STWS_ERR_URL for an option, STWS_ERR_IO if the system has no
-   descriptor left, and sets *why (which may be NULL) to a sentence. Does not allocate or
-   block. */
+   client never allocates, except for the reply of stws_request. Returns STWS_OK and sets
+   *client; else STWS_ERR_MEMORY if size is too small, STWS_ERR_USAGE or STWS_ERR_URL for an
+   option, STWS_ERR_IO if the system has no descriptor left, and sets *why (which may be
+   NULL) to a sentence. Does not allocate or block. */
 STOMP_WS_API int stws_init(void *memory, size_t size, const stws_options *options, stws **client,
                            const char **why);
 
@@ -1148,24 +1154,24 @@ STOMP_WS_API void stws_stop(stws *client);
    receipt, close with 1000, all within timeout_ms (-1: close_timeout_ms). Drive the client on
    until its end, or call stws_close instead.
 
-   If ack_on is set, the message that the program handles is acknowledged first, and messages
-   that were popped from a queue have to be given back first. DISCONNECT follows when nothing
-   waits to be sent any more. Messages that arrive after it are delivered; they can no longer be
-   acknowledged (STWS_ERR_STALE), so the server delivers them again. If the connection breaks,
-   the client connects again and goes on. If something cannot be sent or confirmed in time, the
-   client's end is STWS_ERR_LOST with a sentence.
+   If ack_on is set, the message that the program handles is acknowledged first. DISCONNECT
+   follows when nothing waits to be sent any more, and when the program has given back the
+   messages that it popped from a queue. Messages that arrive after it are delivered; they can
+   no longer be acknowledged (STWS_ERR_STALE), so the server delivers them again. If the
+   connection breaks, the client connects again and goes on. If something cannot be sent or
+   confirmed in time, the client's end is STWS_ERR_LOST with a sentence.
 
    Returns STWS_OK, or STWS_ERR_MEMORY if the client is NULL. Does not allocate or block.
    STOMP 1.2, "DISCONNECT". */
 STOMP_WS_API int stws_disconnect(stws *client, int timeout_ms);
 
 /* Calls stws_disconnect with that timeout_ms (-1: close_timeout_ms), and drives until the
-   end. A thread of stws_start ends, too; stws_destroy joins it, if stws_join does not. It
-   waits while another thread is in a driving call, or still uses an event of stws_next
-   (until that thread's next driving call). Returns 0 if nothing was lost; STWS_ERR_LOST; the
-   error with which the client has ended; STWS_ERR_STATE in a callback; STWS_ERR_MEMORY if
-   the client is NULL. Threads: any, outside of callbacks. Allocates only copies of events
-   for stws_next; blocks. STOMP 1.2, "DISCONNECT". */
+   end. A thread of stws_start ends, too; stws_destroy joins it, if stws_join does not.
+   stws_close waits while another thread is in a driving call, or still uses an event of
+   stws_next (until that thread's next driving call). Returns 0 if nothing was lost;
+   STWS_ERR_LOST; the error with which the client has ended; STWS_ERR_STATE in a callback;
+   STWS_ERR_MEMORY if the client is NULL. Threads: any, outside of callbacks. Allocates only
+   copies of events for stws_next; blocks. STOMP 1.2, "DISCONNECT". */
 STOMP_WS_API int stws_close(stws *client, int timeout_ms);
 
 /* Writes the messages that sending calls have accepted, for at most close_timeout_ms, then
@@ -1238,8 +1244,8 @@ STOMP_WS_API int stws_unsubscribe(stws *client, int handle);
    Threads: any, also callbacks, in every state of the client. These calls copy what they are
    given, and return before the message is on the wire. Messages of one thread are sent in
    the order of the calls. They block only with STWS_FULL_BLOCK: then they wait for room in
-   the outbox and, if a receipt is asked for, until fewer than max_receipts are waited for.
-   They allocate only if tx_buffer must grow for a large frame. */
+   the outbox and, if a receipt is asked for, until fewer than max_receipts receipts are
+   outstanding. They allocate only if tx_buffer must grow for a large frame. */
 
 /* A message to send, with all that SEND can express. Fields that are not needed stay 0 (C:
    `= {0}`, C++: `= {}`). */
@@ -1354,9 +1360,10 @@ STOMP_WS_API int stws_abort(stws *client, const char *transaction);
 
    Threads: one at a time drives a client. A driving call returns STWS_ERR_STATE while
    another thread is in one, and in a callback of the client. timeout_ms: -1 means no limit,
-   0 does not block. Driving calls allocate only for frames larger than the buffers;
-   stws_request also allocates the reply and copies of events. The system's resolver may
-   allocate, and blocks. All return STWS_ERR_MEMORY if the client is NULL, unless stated. */
+   0 does not block. Driving calls allocate only for frames, or an HTTP upgrade, larger than
+   the buffers; stws_request also allocates the reply and copies of events. The system's
+   resolver may allocate, and blocks. All return STWS_ERR_MEMORY if the client is NULL,
+   unless stated. */
 
 /* A descriptor to wait for. */
 typedef struct stws_fd {
@@ -1379,9 +1386,9 @@ STOMP_WS_API int stws_run(stws *client);
 
 /* Runs several clients until all have ended, as stws_run does. Returns 0; STWS_ERR_TIMEOUT
    after timeout_ms; STWS_ERR_USAGE if clients is NULL; STWS_ERR_STATE in a callback. count
-   is their number. Do not destroy any of them before it returns. Each round looks at every
-   client, and waits for the next 64 of them in turn: for thousands of clients use an event
-   loop and the calls below. Blocks up to timeout_ms. */
+   is their number. Do not destroy any of them before it returns. Each round steps every
+   client, and polls the descriptors of 64 of them; the next round polls the next 64. For
+   thousands of clients use an event loop and the calls below. Blocks up to timeout_ms. */
 STOMP_WS_API int stws_run_many(stws *const *clients, int count, int timeout_ms);
 
 /* Runs the client in a thread of its own, as stws_run does. Returns 0; STWS_ERR_STATE if it
@@ -1454,9 +1461,10 @@ STOMP_WS_API int stws_flush(stws *client, int timeout_ms);
 
 /* ==== >>state: state, errors, statistics ====
 
-   Threads: any. These calls do not allocate or block. A text is never NULL. It is valid
-   until the calling thread's next call; in the thread that drives, until its next driving
-   call. A client that is NULL has the state STWS_ENDED and the error STWS_ERR_MEMORY. */
+   Threads: any. These calls do not allocate or block. A text is never NULL, except from
+   stws_upgrade_header. It is valid until the calling thread's next call; in the thread that
+   drives, until its next driving call. A client that is NULL has the state STWS_ENDED and
+   the error STWS_ERR_MEMORY. */
 
 /* The states of a client. */
 typedef enum stws_connection_state {
@@ -1630,8 +1638,8 @@ typedef struct stws_clock {
     long long (*slept_us)(void *ctx);
 } stws_clock;
 
-/* Random numbers instead of the system's. Any thread that calls the client may call it, also
-   under the lock, one at a time. */
+/* Random numbers instead of the system's. The client calls it in any thread that calls the
+   client, sometimes under the lock, one call at a time. */
 typedef struct stws_random {
     void *ctx; /* handed to the function */
 
@@ -1683,7 +1691,7 @@ typedef struct stws_tls_start {
    bytes between them and the socket, through a proxy or not. The table must live as long as
    its clients. The first parameter is the state of one client: size bytes in its block. The
    functions are called one at a time for a client. input, output, read and write are called
-   only while state() returns their bit. */
+   only while state() returns their bit; output also after an error. */
 typedef struct stws_tls {
     size_t size; /* bytes of a state; zeroed before the first begin, wiped at the end */
 
