@@ -313,13 +313,15 @@ static void refused(const stws_options *o, const char *name) {
             stws_options o = stws_options_default();                                               \
             int number = (int)wrong[i];                                                            \
             size_t size = (size_t)wrong[i];                                                        \
-            int is_size = (o.name = 0, --o.name > 0); /* a size_t */                               \
+            int is_size = (o.name = 0, --o.name > 0); /* a size_t, or an enum */                   \
             int harmless = (wrong[i] >= (low) && wrong[i] <= (high)) || wrong[i] == 0 ||           \
                            wrong[i] == STWS_OFF || (!is_size && wrong[i] > 2147483647);            \
             o.url = "ws://localhost/";                                                             \
             if (harmless && !is_size) continue;                                                    \
             if (wrong[i] == 0) continue;                                                           \
-            memcpy(&o.name, is_size ? (const void *)&size : (const void *)&number, sizeof o.name); \
+            memcpy(&o.name,                                                                        \
+                   sizeof o.name == sizeof size ? (const void *)&size : (const void *)&number,     \
+                   sizeof o.name);                                                                 \
             refused(&o, #name);                                                                    \
         }                                                                                          \
     }
