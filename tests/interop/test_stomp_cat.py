@@ -911,8 +911,8 @@ def test_a_sender_outlives_a_restart_of_the_broker_behind_its_server(start):
         process.stdin.write("x\n")
         process.stdin.close()
         process.stdin = None
-        errors = process.stderr.read()
-        assert process.wait(SECONDS) == 0, errors
+        errors = process.communicate(timeout=SECONDS)[1]
+        assert process.returncode == 0, errors
     assert "404" in errors and "Broker not available." in errors and "connected again" in errors
 
 
