@@ -225,7 +225,7 @@ def state_writers(header):
         if number > header.implementation_at and write.search(body):
             writers.add(name)
     if len(writers) != 1:
-        yield from sorted(writers)
+        yield ", ".join(sorted(writers)) or "no function does"
 
 
 def banner_form(header):

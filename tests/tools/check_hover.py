@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-# How a program uses the symbol, and the first words of its comment.
+# How a program uses the symbol.
 USES = {
     "stws_send": "stws_send(client, \"/topic/a\", \"x\", 1);",
     "stws_next": "stws_next(client, &event, -1);",
